@@ -1,0 +1,27 @@
+//! What the user half fixes before it loads the programs: constants to the verifier, which removes what they turn off.
+
+use bytemuck::{Pod, Zeroable};
+
+/// The frozen global [`crate::names::CONFIG`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Config {
+    /// [`crate::ABI_VERSION`] of the user half.
+    pub abi: u32,
+    /// Rows of the tallies less one; their number is a power of two.
+    pub row_mask: u32,
+    /// 1: more processors than rows, so count with atomic additions.
+    pub shared_rows: u32,
+    /// 1: packets of the device start with the IP header, not with an Ethernet header.
+    pub raw_ip: u32,
+    /// 1: look packets up in the filter's cells, and drop what a rule matches. Only ingress programs do.
+    pub filter: u32,
+    /// 1: keep flows, pending requests and round-trip times.
+    pub track: u32,
+    /// 1: copy each packet that arrives into the ring.
+    pub capture: u32,
+    /// 1: log each echo packet through aya-log.
+    pub log: u32,
+    /// The interface index that events carry.
+    pub ifindex: u32,
+}

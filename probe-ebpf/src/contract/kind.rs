@@ -1,0 +1,85 @@
+//! What kind of echo packet: IP version, request or reply, and its number as an index of counters.
+
+/// IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4, with ICMP (RFC 792).
+    V4,
+    /// IPv6, with `ICMPv6` (RFC 4443).
+    V6,
+}
+
+/// Request or reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Echo {
+    /// Echo request: ICMP type 8, `ICMPv6` type 128.
+    Request,
+    /// Echo reply: ICMP type 0, `ICMPv6` type 129.
+    Reply,
+}
+
+/// Into this host or out of it, as its NIC sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Ingress.
+    In,
+    /// Egress.
+    Out,
+}
+
+/// One of the four kinds of echo packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// IP version.
+    pub family: Family,
+    /// Request or reply.
+    pub echo: Echo,
+}
+
+impl Kind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 4;
+
+    /// Every kind, in the order of [`Kind::index`].
+    pub const ALL: [Self; Self::COUNT] = [
+        Self { family: Family::V4, echo: Echo::Request },
+        Self { family: Family::V4, echo: Echo::Reply },
+        Self { family: Family::V6, echo: Echo::Request },
+        Self { family: Family::V6, echo: Echo::Reply },
+    ];
+
+    /// Its place in [`crate::Tally`] and [`crate::Cell`]: below [`Kind::COUNT`].
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        let family = match self.family {
+            Family::V4 => 0,
+            Family::V6 => 2,
+        };
+        let echo = match self.echo {
+            Echo::Request => 0,
+            Echo::Reply => 1,
+        };
+        family + echo
+    }
+
+    /// The ICMP or `ICMPv6` type on the wire.
+    pub const fn icmp_type(self) -> u8 {
+        match (self.family, self.echo) {
+            (Family::V4, Echo::Request) => 8,
+            (Family::V4, Echo::Reply) => 0,
+            (Family::V6, Echo::Request) => 128,
+            (Family::V6, Echo::Reply) => 129,
+        }
+    }
+
+    /// The kind with this ICMP type, if it is an echo type of that IP version.
+    #[inline(always)]
+    pub const fn from_icmp_type(family: Family, icmp_type: u8) -> Option<Self> {
+        let echo = match (family, icmp_type) {
+            (Family::V4, 8) | (Family::V6, 128) => Echo::Request,
+            (Family::V4, 0) | (Family::V6, 129) => Echo::Reply,
+            _ => return None,
+        };
+        Some(Self { family, echo })
+    }
+}

@@ -1,0 +1,50 @@
+//! Names of maps and programs as `bpftool` shows them: at most 15 bytes, and prefixed so that one sees whose they are.
+
+/// The kernel keeps 15 bytes of a name (`BPF_OBJ_NAME_LEN` in `include/uapi/linux/bpf.h`, less the final zero).
+pub const NAME_LIMIT: usize = 15;
+
+/// XDP at ingress.
+pub const XDP: &str = "probe_xdp";
+/// TCX or clsact at ingress.
+pub const TC_IN: &str = "probe_tc_in";
+/// TCX or clsact at egress.
+pub const TC_OUT: &str = "probe_tc_out";
+
+/// Packets and bytes by id, counted by XDP.
+pub const TALLY_XDP: &str = "probe_tal_xdp";
+/// Packets and bytes by id, counted by tc at ingress.
+pub const TALLY_IN: &str = "probe_tal_in";
+/// Packets and bytes by id, counted by tc at egress.
+pub const TALLY_OUT: &str = "probe_tal_out";
+/// Packets and bytes by id that the filter dropped.
+pub const TALLY_DROP: &str = "probe_tal_drop";
+/// How often each cause of [`crate::Skip`] was met.
+pub const SKIPS: &str = "probe_skips";
+/// Which rule holds, by id.
+pub const CELLS: &str = "probe_cells";
+/// The rules of the filter.
+pub const RULES: &str = "probe_rules";
+/// What each rule dropped.
+pub const DEEDS: &str = "probe_deeds";
+/// Who pings whom, with the round-trip times.
+pub const FLOWS: &str = "probe_flows";
+/// Requests that wait for their reply.
+pub const PENDING: &str = "probe_pending";
+/// Copies of packets for `probe receive`.
+pub const EVENTS: &str = "probe_events";
+
+/// The frozen global of type [`crate::Config`].
+pub const CONFIG: &str = "PROBE_CONFIG";
+
+/// Every name that the kernel sees.
+pub const ALL: [&str; 14] = [
+    XDP, TC_IN, TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, PENDING, EVENTS,
+];
+
+const _: () = {
+    let mut index = 0;
+    while index < ALL.len() {
+        assert!(ALL[index].len() <= NAME_LIMIT);
+        index += 1;
+    }
+};

@@ -1,0 +1,72 @@
+//! Every reason for which a packet is not counted, or not counted in full.
+
+/// Why a packet was passed without being counted, or why something about it was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Skip {
+    /// Neither IPv4 nor IPv6, no ICMP, or no echo: none of probe's business, and not counted as a skip either.
+    NotEcho = 0,
+    /// The packet ends before the headers that its lengths announce.
+    Truncated = 1,
+    /// An IPv4 header whose version or length cannot be.
+    BadHeader = 2,
+    /// Not the first fragment of a packet: the ICMP header is in another one.
+    LaterFragment = 3,
+    /// More VLAN tags than two.
+    TooManyTags = 4,
+    /// More IPv6 extension headers than eight.
+    TooManyHeaders = 5,
+    /// The table of waiting requests was full: loss and RTT of this request are not known.
+    PendingFull = 6,
+    /// The table of flows took no entry: addresses and RTT of this packet are not known.
+    FlowsFull = 7,
+    /// The ring was full: this packet was counted, but not printed.
+    RingFull = 8,
+}
+
+impl Skip {
+    /// How many reasons there are.
+    pub const COUNT: usize = 9;
+
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::NotEcho,
+        Self::Truncated,
+        Self::BadHeader,
+        Self::LaterFragment,
+        Self::TooManyTags,
+        Self::TooManyHeaders,
+        Self::PendingFull,
+        Self::FlowsFull,
+        Self::RingFull,
+    ];
+
+    /// Its place in the map of skips.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// Its name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotEcho => "not_echo",
+            Self::Truncated => "truncated",
+            Self::BadHeader => "bad_header",
+            Self::LaterFragment => "later_fragment",
+            Self::TooManyTags => "too_many_tags",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::PendingFull => "pending_full",
+            Self::FlowsFull => "flows_full",
+            Self::RingFull => "ring_full",
+        }
+    }
+}
+
+const _: () = {
+    let mut index = 0;
+    while index < Skip::COUNT {
+        assert!(Skip::ALL[index] as usize == index);
+        index += 1;
+    }
+};

@@ -1,0 +1,39 @@
+//! Counters by id: what a hop counted, in rows so that processors do not share cache lines.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::kind::Kind;
+
+/// Packets and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of those packets from the first of the IP header on, as the IP header tells them: the same at each hop.
+    pub bytes: u64,
+}
+
+/// What one hop counted of one id: one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Tally {
+    /// By [`Kind::index`].
+    pub kinds: [Count; Kind::COUNT],
+}
+
+/// How many ids there are: the length of a row.
+pub const IDS: u32 = 1 << 16;
+
+/// The most rows that a tally has. A machine with more processors shares rows, and then counts with atomic additions:
+/// 64 bytes × 65,536 ids × 16 rows are 64 MiB a hop, and a tool that looks for a lost ping should not take more.
+pub const MAX_ROWS: u32 = 16;
+
+/// How many rows the tallies have on a machine with so many possible processors: a power of two.
+pub const fn rows(processors: u32) -> u32 {
+    let mut rows = 1;
+    while rows < processors && rows < MAX_ROWS {
+        rows *= 2;
+    }
+    rows
+}

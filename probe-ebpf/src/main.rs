@@ -1,0 +1,2 @@
+//! kernel programs
+fn main() {}

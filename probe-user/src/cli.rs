@@ -1,0 +1,62 @@
+//! What a person types: the clap types of every verb, and nothing that acts on them.
+
+pub mod doctor;
+pub mod filter;
+pub mod lab;
+pub mod observe;
+pub mod receive;
+pub mod send;
+pub mod values;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::report::Format;
+
+/// My ping does not come back: where exactly does it stop?
+///
+/// probe counts and drops ICMP echo (ping) by id inside the kernel, sends any echo packet, and shows in a lab of
+/// network namespaces what a stateful firewall does to them.
+#[derive(Debug, Parser)]
+#[command(name = "probe", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// How to print.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+const AFTER_HELP: &str =
+    "Exit status: 0 done · 1 measured, and the traffic stops · 2 could not measure · 130 interrupted";
+
+/// The verbs of probe.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show which ICMP echo crosses a network interface right now, per id, with loss and RTT
+    Observe(observe::Observe),
+    /// Send echo requests, or replies that nobody asked for
+    Send(send::Send),
+    /// Print each echo packet that arrives at this host
+    Receive(receive::Receive),
+    /// Drop echo packets by type, id and family where they enter this host
+    Filter(filter::Filter),
+    /// Try it on this machine alone: two hosts and a stateful firewall in network namespaces
+    Lab(lab::Lab),
+    /// Say what works on this machine, what does not, and what mends it
+    Doctor(doctor::Doctor),
+}
+
+/// Flags that every verb has.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Output {
+    /// Print for people (text) or for machines (json)
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Output")]
+    pub format: Format,
+    /// Print the result only, no progress and no remarks
+    #[arg(short, long, global = true, help_heading = "Output")]
+    pub quiet: bool,
+    /// Say more on stderr; -vv turns on the log of the kernel programs
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+}

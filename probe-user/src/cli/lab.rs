@@ -1,0 +1,65 @@
+//! `probe lab`.
+
+use std::ffi::OsString;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Two hosts and a stateful firewall between them, in network namespaces of this machine.
+///
+/// Without an action: run the four experiments, say what each teaches, and leave nothing behind.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Lab {
+    /// What to do instead of running the experiments.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    /// Only these experiments [default: all four]
+    #[arg(value_enum)]
+    pub experiments: Vec<Experiment>,
+}
+
+/// What to do with the lab.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Set the lab up and leave it, to play with
+    Up,
+    /// Take the lab away
+    Down,
+    /// Run a command on one of its hosts
+    Exec(Exec),
+}
+
+/// A command to run on a host of the lab.
+#[derive(Args, Debug)]
+pub struct Exec {
+    /// On which host
+    #[arg(value_enum)]
+    pub host: Host,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+/// The hosts of the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Host {
+    /// The host inside the firewall
+    A,
+    /// The firewall
+    Fw,
+    /// The host outside
+    B,
+}
+
+/// The experiments of the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Experiment {
+    /// A request, and the reply to it
+    Normal,
+    /// A reply that nobody asked for
+    ReplyOnly,
+    /// One request, several replies
+    ManyReplies,
+    /// A request with one id, a reply with another
+    IdMismatch,
+}

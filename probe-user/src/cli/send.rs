@@ -1,0 +1,77 @@
+//! `probe send`.
+
+use std::{net::IpAddr, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use super::values::{echo_number, seconds};
+
+/// Send ICMP echo packets, every field of them chosen.
+#[derive(Args, Debug)]
+pub struct Send {
+    /// What to send: a request, or a reply that nobody asked for
+    #[arg(value_enum)]
+    pub kind: SendKind,
+    /// Where to: a name or an address
+    pub target: String,
+    /// How many packets
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Seconds between two packets
+    #[arg(short, long, value_name = "SECONDS", default_value = "0.2", value_parser = seconds)]
+    pub interval: Duration,
+    /// The echo id, decimal or 0x-hex [default: random]
+    #[arg(short = 'e', long, value_parser = echo_number)]
+    pub id: Option<u16>,
+    /// The sequence number of the first packet; each further one is one higher
+    #[arg(long, default_value = "1", value_parser = echo_number)]
+    pub seq: u16,
+    /// Give every packet the same sequence number
+    #[arg(long)]
+    pub same_seq: bool,
+    /// Payload bytes
+    #[arg(short, long, value_name = "BYTES", default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=65_507))]
+    pub size: u16,
+    /// TTL (IPv4) or hop limit (IPv6)
+    #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..))]
+    pub ttl: Option<u8>,
+    /// The ICMP code; 0 is the one that the standard knows
+    #[arg(long, default_value_t = 0)]
+    pub code: u8,
+    /// The source address; it must be one of this host's
+    #[arg(short = 'S', long, value_name = "ADDRESS")]
+    pub source: Option<IpAddr>,
+    /// Send out of this interface, whatever the route says
+    #[arg(short = 'I', long, value_name = "IFACE")]
+    pub interface: Option<String>,
+    /// Forbid fragmentation (the DF bit of IPv4)
+    #[arg(long)]
+    pub df: bool,
+    /// The DSCP value (0 to 63) of the IP header
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=63))]
+    pub dscp: u8,
+    /// Which IP version to use where the target's name has both.
+    #[command(flatten)]
+    pub family: FamilyChoice,
+}
+
+/// Which packet is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SendKind {
+    /// ICMP echo request (type 8, or 128 for IPv6)
+    Request,
+    /// ICMP echo reply (type 0, or 129 for IPv6)
+    Reply,
+}
+
+/// `-4` and `-6`.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[group(multiple = false)]
+pub struct FamilyChoice {
+    /// IPv4 only
+    #[arg(short = '4')]
+    pub v4: bool,
+    /// IPv6 only
+    #[arg(short = '6')]
+    pub v6: bool,
+}

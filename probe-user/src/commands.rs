@@ -1,0 +1,190 @@
+//! One verb a file, and what they share: parsing, printing, and the way out. The only place where stages meet.
+
+pub mod doctor;
+pub mod filter;
+pub mod lab;
+pub mod observe;
+pub mod receive;
+pub mod send;
+mod terminal;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+};
+
+use clap::{Parser, error::ErrorKind};
+use serde::Serialize;
+
+use crate::{
+    cli::{Cli, Output, Verb},
+    error::Failure,
+    exit::Exit,
+    report::{self, Document, Format, Style},
+};
+
+/// How every verb ends: with an exit status, or with one sentence and its fix.
+pub type Outcome = Result<Exit, Failure>;
+
+/// Runs the command line `args` (the program's name first) and says how it ended.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&args, &error),
+    };
+    terminal::start_log(cli.output);
+    let format = cli.output.format;
+    run(cli).unwrap_or_else(|failure| fail(format, &failure))
+}
+
+fn run(cli: Cli) -> Outcome {
+    let screen = Screen::new(cli.output);
+    match cli.verb {
+        Verb::Observe(args) => observe::run(&args, &screen),
+        Verb::Send(args) => send::run(&args, &screen),
+        Verb::Receive(args) => receive::run(&args, &screen),
+        Verb::Filter(args) => filter::run(&args, &screen),
+        Verb::Lab(args) => lab::run(&args, &screen),
+        Verb::Doctor(args) => doctor::run(&args, &screen),
+    }
+}
+
+/// Where a command prints: the report to stdout, everything else to stderr.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// The flags that say how.
+    pub output: Output,
+    /// What stdout can show.
+    pub style: Style,
+}
+
+impl Screen {
+    /// The screen that `output` asks for on this terminal.
+    pub fn new(output: Output) -> Self {
+        Self { output, style: terminal::style() }
+    }
+
+    /// Prints `document` to stdout in the chosen format. A reader that has gone away ends the report, not the command.
+    pub fn print<D: Document>(&self, document: &D) -> Result<(), Failure> {
+        let mut text = Vec::new();
+        report::write(&mut text, document, self.output.format, &self.style).map_err(|error| unprintable(&error))?;
+        self.print_bytes(&text)
+    }
+
+    /// Writes `bytes` to stdout as they are.
+    pub fn print_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(Exit::Done.code().into()),
+            result => result.map_err(|error| unprintable(&error)),
+        }
+    }
+
+    /// Says something that is not the report, on stderr; silent under `-q`.
+    pub fn remark(&self, text: &str) {
+        if !self.output.quiet {
+            // A stderr that nobody reads is no reason to stop.
+            let _ = writeln!(io::stderr(), "probe: {text}");
+        }
+    }
+}
+
+fn unprintable(error: &io::Error) -> Failure {
+    Failure::new(format!("cannot write the report: {error}"), "check where stdout goes")
+}
+
+/// The JSON form of a failure.
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    error: &'a str,
+    fix: &'a str,
+}
+
+impl Document for ErrorDocument<'_> {
+    const SCHEMA: &'static str = "probe.error/1";
+
+    fn write_text(&self, out: &mut dyn Write, _: &Style) -> io::Result<()> {
+        writeln!(out, "{}", self.error)
+    }
+}
+
+/// Tells a failure: one line on stderr, and for machines one document on stdout.
+fn fail(format: Format, failure: &Failure) -> Exit {
+    let _ = writeln!(io::stderr(), "probe: {failure}");
+    if format == Format::Json {
+        let document = ErrorDocument { error: &failure.error, fix: &failure.fix };
+        let _ = report::write(&mut io::stdout(), &document, format, &Style::plain());
+    }
+    Exit::Failed
+}
+
+/// Answers a command line that clap did not take: help and version are no failure.
+fn unparsed(args: &[OsString], error: &clap::Error) -> Exit {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            Exit::Done
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Exit::Failed
+        }
+        _ => fail(asked_format(args), &usage_failure(error)),
+    }
+}
+
+/// Whether the words that clap refused ask for JSON: then the refusal is JSON too.
+fn asked_format(args: &[OsString]) -> Format {
+    let words: Vec<_> = args.iter().filter_map(|word| word.to_str()).collect();
+    let json = words.contains(&"--format=json") || words.windows(2).any(|pair| pair == ["--format", "json"]);
+    if json { Format::Json } else { Format::Text }
+}
+
+/// clap's paragraphs as one sentence and one fix.
+fn usage_failure(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut problem = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let mut fix = String::from("see --help");
+    for line in lines {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            tip.clone_into(&mut fix);
+        } else if let Some(usage) = line.strip_prefix("Usage: ") {
+            if fix == "see --help" {
+                fix = format!("usage: {usage}");
+            }
+        } else if !line.starts_with("For more information") {
+            problem = format!("{problem} {line}");
+        }
+    }
+    Failure::new(problem, fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_usage_error_is_one_sentence_and_one_fix() {
+        let error = Cli::try_parse_from(["probe", "send", "request", "b", "-e", "70000"]).expect_err("a bad id");
+        let failure = usage_failure(&error);
+        assert!(failure.error.contains("'70000' is not a number from 0 to 65535"), "{failure}");
+        assert!(!failure.error.contains('\n') && !failure.fix.is_empty(), "{failure}");
+    }
+
+    #[test]
+    fn json_is_asked_for_even_by_words_that_do_not_parse() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(asked_format(&words("probe send --format json --nonsense")), Format::Json);
+        assert_eq!(asked_format(&words("probe send --format=json")), Format::Json);
+        assert_eq!(asked_format(&words("probe send --format text")), Format::Text);
+    }
+}

@@ -1,0 +1,50 @@
+//! What this process was started with: what its terminal can show, and where its log goes.
+
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
+
+use tracing::level_filters::LevelFilter;
+
+use crate::{cli::Output, report::Style};
+
+/// What stdout can show: colour only on a terminal and without `NO_COLOR`, Unicode only in a UTF-8 locale.
+pub(super) fn style() -> Style {
+    let terminal = io::stdout().is_terminal();
+    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let colour = terminal && !set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb");
+    Style { colour, unicode: utf8_locale(), width: if terminal { columns().unwrap_or(100) } else { 100 } }
+}
+
+/// The first of these variables that is set decides, as in `locale(7)`.
+fn utf8_locale() -> bool {
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| env::var(name).ok().filter(|text| !text.is_empty()));
+    locale.is_some_and(|text| {
+        let text = text.to_ascii_lowercase();
+        text.contains("utf-8") || text.contains("utf8")
+    })
+}
+
+fn columns() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| usize::from(columns))
+}
+
+/// Sends warnings, and with `-v` more, to stderr.
+pub(super) fn start_log(output: Output) {
+    let level = match (output.quiet, output.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    // A second call in one process (tests) keeps the first log: nothing is lost.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .without_time()
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,45 @@
+//! What the exit status of `probe` means.
+
+use std::process::{ExitCode, Termination};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Delivered, or the command did what was asked.
+    Done,
+    /// Measured, and the traffic stops, is lost in part, or is altered; the report says where.
+    Stopped,
+    /// Could not measure: usage, privilege, no such interface; one line on stderr says why.
+    Failed,
+    /// Ctrl-C or SIGTERM; what was learned so far is printed.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Stopped => 1,
+            Self::Failed => 2,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_documented_ones() {
+        let codes = [Exit::Done, Exit::Stopped, Exit::Failed, Exit::Interrupted].map(Exit::code);
+        assert_eq!(codes, [0, 1, 2, 130]);
+    }
+}

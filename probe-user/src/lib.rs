@@ -1,0 +1,13 @@
+//! The user half of probe: everything that the `probe` binary does, as a library for it, the tests and the benches.
+//!
+//! Data flows one way: hop → tally → [`snapshot`] → ledger → report. `ARCHITECTURE.md` has the map.
+
+pub mod cli;
+pub mod commands;
+pub mod error;
+pub mod exit;
+pub mod kernel;
+pub mod lab;
+pub mod report;
+pub mod snapshot;
+pub mod traffic;

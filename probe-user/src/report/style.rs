@@ -1,0 +1,54 @@
+//! What the reader's terminal can show: colour, Unicode, width.
+
+/// How text is drawn. [`Style::plain`] is right for files, pipes and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Whether ANSI colour may be used.
+    pub colour: bool,
+    /// Whether characters beyond ASCII may be used.
+    pub unicode: bool,
+    /// How many columns a line has.
+    pub width: usize,
+}
+
+/// What a coloured word means; the reader never needs the colour to understand it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// Something stopped or failed.
+    Bad,
+    /// Worth a look.
+    Warn,
+    /// Less important than its surroundings.
+    Dim,
+    /// A heading.
+    Strong,
+}
+
+impl Style {
+    /// No colour, ASCII only, 100 columns.
+    pub fn plain() -> Self {
+        Self { colour: false, unicode: false, width: 100 }
+    }
+
+    /// `text` in the colour of `tone`, or as it is where colour is off.
+    pub fn paint(&self, tone: Tone, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Warn => "33",
+            Tone::Dim => "2",
+            Tone::Strong => "1",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// `unicode` where the locale has it, else `ascii`.
+    pub fn either<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
+        if self.unicode { unicode } else { ascii }
+    }
+}
