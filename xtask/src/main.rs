@@ -1,1 +1,43 @@
-fn main() {}
+//! `cargo xtask`: sets up, builds, runs, tests and checks probe.
+
+mod build;
+mod check;
+mod compile;
+mod lab;
+mod run;
+mod setup;
+mod shell;
+mod test;
+#[allow(dead_code, reason = "the build script of probe-user uses more of this file than xtask does")]
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Sets up, builds, runs, tests and checks probe.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Verb {
+    Setup(setup::Options),
+    Build(build::Options),
+    Run(run::Options),
+    Lab(lab::Options),
+    Test(test::Options),
+    Check(check::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Verb::parse() {
+        Verb::Setup(options) => setup::run(&options),
+        Verb::Build(options) => build::run(&options),
+        Verb::Run(options) => run::run(&options),
+        Verb::Lab(options) => lab::run(options),
+        Verb::Test(options) => test::run(&options),
+        Verb::Check(options) => check::run(&options),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,49 @@
+//! The Rust files of the workspace, with their places in it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+/// One Rust file.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// Its path from the repository's top, with `/`.
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+/// All Rust files of the crates, sorted by path.
+///
+/// # Errors
+/// One can't be read.
+pub(crate) fn all(repo: &Path) -> Result<Vec<Source>> {
+    let mut files = Vec::new();
+    for part in ["probe-ebpf", "probe-user", "xtask"] {
+        collect(&repo.join(part), &mut files)?;
+    }
+    files.sort();
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let path = file.strip_prefix(repo).unwrap_or(&file).to_string_lossy().into_owned();
+        Ok(Source { path, text })
+    };
+    files.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            if path.file_name().is_none_or(|name| name != "target") {
+                collect(&path, files)?;
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

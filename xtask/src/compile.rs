@@ -1,0 +1,101 @@
+//! Runs a cargo command that compiles, reads what came out of it, and makes sure that the kernel half is in it.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    setup,
+    shell::{cargo, words},
+};
+
+/// What a cargo command made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// Programs and test programs with the name of their target, in the order they were made.
+    pub(crate) executables: Vec<(String, PathBuf)>,
+    /// The build script found no BPF toolchain.
+    pub(crate) stub: bool,
+}
+
+/// A cargo command that compiles with the kernel half, whatever the caller's editor has set for itself.
+pub(crate) fn whole() -> Command {
+    let mut command = cargo();
+    command.env_remove("PROBE_BPF_SKIP");
+    command
+}
+
+/// Compiles with `cargo <arguments>`, errors on the screen.
+///
+/// # Errors
+/// It does not compile, or comes out without its kernel half although there is a toolchain.
+pub(crate) fn compile(arguments: &[&str]) -> Result<Made> {
+    let made = once(arguments)?;
+    if !made.stub {
+        return Ok(made);
+    }
+    // The stub may be older than the toolchain: have the build script look again.
+    setup::look_again()?;
+    let made = once(arguments)?;
+    if made.stub {
+        setup::toolchain_in_words()?;
+        bail!("probe came out without its kernel half although there is a BPF toolchain");
+    }
+    Ok(made)
+}
+
+fn once(arguments: &[&str]) -> Result<Made> {
+    let mut command = whole();
+    command.args(arguments).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", words(&command)))?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut made = Made::default();
+    for line in BufReader::new(output).lines() {
+        read(&line.context("cannot read what cargo says")?, &mut made);
+    }
+    if !child.wait()?.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(made)
+}
+
+fn read(line: &str, made: &mut Made) {
+    // Anything else on this stream is not cargo's.
+    let Ok(message) = serde_json::from_str::<Value>(line) else { return };
+    match message["reason"].as_str() {
+        Some("compiler-artifact") => {
+            let name = message["target"]["name"].as_str();
+            if let (Some(name), Some(file)) = (name, message["executable"].as_str()) {
+                made.executables.push((name.to_owned(), PathBuf::from(file)));
+            }
+        }
+        Some("build-script-executed") => {
+            let cfgs = message["cfgs"].as_array().into_iter().flatten();
+            made.stub |= cfgs.into_iter().any(|cfg| cfg == "probe_stub");
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_and_the_stub_are_read_from_cargos_messages() {
+        let mut made = Made::default();
+        read(r#"{"reason":"compiler-artifact","target":{"name":"probe"},"executable":"/t/release/probe"}"#, &mut made);
+        read(r#"{"reason":"compiler-artifact","target":{"name":"aya"},"executable":null}"#, &mut made);
+        read("a line of some build tool", &mut made);
+        read(r#"{"reason":"build-script-executed","cfgs":["other"]}"#, &mut made);
+        assert!(!made.stub);
+        read(r#"{"reason":"build-script-executed","cfgs":["probe_stub"]}"#, &mut made);
+        let executables = vec![("probe".to_owned(), PathBuf::from("/t/release/probe"))];
+        assert_eq!(made, Made { executables, stub: true });
+    }
+}

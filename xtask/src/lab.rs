@@ -1,0 +1,25 @@
+//! `cargo xtask lab`: from a fresh clone to the experiments of `probe lab`, in one command.
+
+use std::{ffi::OsString, iter, process::ExitCode};
+
+use anyhow::Result;
+
+use crate::{run, setup};
+
+/// Set up what is missing, build, and run probe lab as root (with sudo where needed).
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// What probe lab is given.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    arguments: Vec<OsString>,
+}
+
+/// Sets up, builds, and becomes `probe lab`: its exit status is that of this command.
+///
+/// # Errors
+/// Something can't be had, does not build, or this user can't become root.
+pub(crate) fn run(options: Options) -> Result<ExitCode> {
+    setup::ensure()?;
+    let arguments: Vec<OsString> = iter::once("lab".into()).chain(options.arguments).collect();
+    run::become_probe(&arguments)
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask setup`: fetches what the kernel half, the lab and the tests need and this machine lacks.
+
+mod apt;
+mod archive;
+mod linker;
+mod programs;
+mod tools;
+
+use std::{fs::File, process::ExitCode, time::SystemTime};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{
+    shell::{repo, say},
+    toolchain::{self, Source},
+};
+
+/// Fetch what building and testing need and this machine lacks.
+///
+/// The BPF toolchain goes into the folder .tools of the repository, without root; delete the folder to be rid of it.
+/// Programs that the lab and the tests call are installed as system packages where they are missing, never removing
+/// another. A fitting toolchain of your own (rustup's nightly with rust-src, and bpf-linker) is used as it is.
+#[derive(clap::Args)]
+pub(crate) struct Options {}
+
+/// Sets up what is missing and says so, or that nothing is.
+///
+/// # Errors
+/// Something can't be had; the error names what to install by hand.
+pub(crate) fn run(_: &Options) -> Result<ExitCode> {
+    ensure()?;
+    say(&format!("set up; kernel half: {}", toolchain_in_words()?));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets up what is missing; silent where nothing is.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn ensure() -> Result<()> {
+    if matches!(source()?, Source::Nothing(_)) {
+        tools::fill()?;
+        look_again()?;
+        if let Source::Nothing(tried) = source()? {
+            return Err(nothing(&tried));
+        }
+    }
+    programs::install_missing()
+}
+
+/// Where the kernel half would come from now.
+///
+/// # Errors
+/// A variable names something that doesn't fit.
+pub(crate) fn source() -> Result<Source> {
+    toolchain::find(repo()).map_err(|why| anyhow!(why))
+}
+
+/// The toolchain for the kernel half, or what was tried in vain.
+///
+/// # Errors
+/// There is none, or a variable names something that doesn't fit.
+pub(crate) fn toolchain_in_words() -> Result<String> {
+    match source()? {
+        Source::Object(object) => Ok(format!("prebuilt object {}", object.display())),
+        Source::Toolchain(toolchain) => Ok(toolchain.to_string()),
+        Source::Nothing(tried) => Err(nothing(&tried)),
+    }
+}
+
+/// Makes the build script look for a toolchain again: cargo has no way to watch for a thing that isn't there yet.
+///
+/// # Errors
+/// The build script's time can't be set.
+pub(crate) fn look_again() -> Result<()> {
+    let script = repo().join("probe-user/build.rs");
+    let touch = File::open(&script).and_then(|file| file.set_modified(SystemTime::now()));
+    touch.with_context(|| format!("cannot touch {}", script.display()))
+}
+
+fn nothing(tried: &[String]) -> anyhow::Error {
+    anyhow!("no BPF toolchain fits — run: cargo xtask setup\n  tried {}", tried.join("\n  tried "))
+}

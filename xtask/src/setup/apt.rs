@@ -1,0 +1,199 @@
+//! Debian's archive through apt, with lists of its own: no root, and nothing of the system's state is read late or written.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::shell::{capture, is_root, run};
+
+/// One version of one package.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Package {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its full Debian version.
+    pub(crate) version: String,
+}
+
+impl Package {
+    /// As apt takes it: `name=version`.
+    pub(crate) fn exact(&self) -> String {
+        format!("{}={}", self.name, self.version)
+    }
+
+    /// The inverse of [`Package::exact`].
+    pub(crate) fn parse(exact: &str) -> Option<Self> {
+        let (name, version) = exact.split_once('=')?;
+        Some(Self { name: name.to_owned(), version: version.to_owned() })
+    }
+}
+
+/// What the archive says of a package's newest version.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) package: Package,
+    /// The names in `Depends`, first alternatives only.
+    pub(crate) depends: Vec<String>,
+}
+
+/// A package file in the archive.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Deb {
+    pub(crate) file: String,
+    pub(crate) bytes: u64,
+}
+
+/// apt, told to keep its lists and caches in one folder.
+pub(crate) struct Apt {
+    folder: PathBuf,
+}
+
+impl Apt {
+    /// Whether this system has apt and can unpack its packages.
+    pub(crate) fn is_here() -> bool {
+        ["apt-get", "apt-cache", "dpkg-deb", "tar"].iter().all(|program| crate::shell::which(program).is_some())
+    }
+
+    /// Prepares the folder and asks the archive what it has.
+    ///
+    /// # Errors
+    /// The folder can't be written, or apt can't start; an archive out of reach shows up at the first question.
+    pub(crate) fn update(folder: PathBuf) -> Result<Self> {
+        for part in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(folder.join(part)).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        fs::write(folder.join("apt.conf"), configuration(&folder)).context("cannot write apt.conf")?;
+        let apt = Self { folder };
+        // A source that is none of ours may be broken: only the packages asked for later count.
+        let _ = run(apt.command("apt-get").args(["-q", "update"]));
+        Ok(apt)
+    }
+
+    /// The names of all packages that begin so.
+    ///
+    /// # Errors
+    /// apt fails.
+    pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let names = capture(self.command("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// The newest version of a package, or the one asked for as `name=version`; `None` where there is none.
+    pub(crate) fn show(&self, package: &str) -> Option<Record> {
+        let text = capture(self.command("apt-cache").args(["show", "--no-all-versions", package])).ok()?;
+        record(&text)
+    }
+
+    /// What would have to be installed for these packages to work here, themselves included if they aren't.
+    ///
+    /// # Errors
+    /// apt finds no way to install them.
+    pub(crate) fn missing_for(&self, packages: &[Package]) -> Result<Vec<Package>> {
+        let mut command = self.command("apt-get");
+        command.args(["--simulate", "--yes", "--no-install-recommends", "install"]);
+        let plan = capture(command.args(packages.iter().map(Package::exact)))?;
+        Ok(plan.lines().filter_map(planned).collect())
+    }
+
+    /// The files of these packages.
+    ///
+    /// # Errors
+    /// The archive doesn't have one of them.
+    pub(crate) fn files(&self, packages: &[Package]) -> Result<Vec<Deb>> {
+        let mut command = self.command("apt-get");
+        command.args(["download", "--print-uris"]).args(packages.iter().map(Package::exact));
+        Ok(capture(&mut command)?.lines().filter_map(deb).collect())
+    }
+
+    /// Downloads these packages into a folder, and checks them against the archive's signed sums.
+    ///
+    /// # Errors
+    /// The archive can't be reached, or a sum is wrong.
+    pub(crate) fn download(&self, packages: &[Package], into: &Path) -> Result<()> {
+        let mut command = self.command("apt-get");
+        command.current_dir(into).args(["-q", "download"]).args(packages.iter().map(Package::exact));
+        run(&mut command)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        // Its words are read here, so they must not be translated.
+        command.env("LC_ALL", "C").arg("-c").arg(self.folder.join("apt.conf"));
+        command
+    }
+}
+
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
+    let sandbox = if is_root() { "APT::Sandbox::User \"root\";\n" } else { "" };
+    format!(
+        "Dir::State::lists \"{folder}/lists\";\n\
+         Dir::Cache \"{folder}/cache\";\n\
+         Acquire::Languages \"none\";\n\
+         Acquire::Retries \"2\";\n\
+         Acquire::http::Timeout \"30\";\n\
+         Acquire::https::Timeout \"30\";\n\
+         Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
+         Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled \"false\";\n\
+         Acquire::IndexTargets::deb-src::Sources::DefaultEnabled \"false\";\n\
+         #clear APT::Update::Pre-Invoke;\n\
+         #clear APT::Update::Post-Invoke;\n\
+         #clear APT::Update::Post-Invoke-Success;\n\
+         {sandbox}"
+    )
+}
+
+fn record(text: &str) -> Option<Record> {
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let package = Package { name: field("Package:")?.to_owned(), version: field("Version:")?.to_owned() };
+    let depends = field("Depends:").unwrap_or_default().split(',');
+    let depends = depends.filter_map(|one| one.split_whitespace().next()).map(str::to_owned).collect();
+    Some(Record { package, depends })
+}
+
+/// `Inst name [old version] (version origin [arch])`
+fn planned(line: &str) -> Option<Package> {
+    let rest = line.strip_prefix("Inst ")?;
+    let (name, rest) = rest.split_once(' ')?;
+    let version = rest.split_once('(')?.1.split_whitespace().next()?;
+    Some(Package { name: name.to_owned(), version: version.to_owned() })
+}
+
+/// `'uri' file bytes sum`
+fn deb(line: &str) -> Option<Deb> {
+    let mut words = line.strip_prefix('\'')?.split_once('\'')?.1.split_whitespace();
+    Some(Deb { file: words.next()?.to_owned(), bytes: words.next()?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_keeps_the_first_alternative_of_each_dependency() {
+        let text = "Package: rustc-web\nVersion: 1.96.0+dfsg1-1~deb12u2\nDepends: libc6 (>= 2.34), gcc | clang, binutils\nSize: 4\n";
+        let package = Package { name: "rustc-web".into(), version: "1.96.0+dfsg1-1~deb12u2".into() };
+        let depends = ["libc6", "gcc", "binutils"].map(String::from).to_vec();
+        assert_eq!(record(text), Some(Record { package, depends }));
+        assert_eq!(record("N: Unable to locate package\n"), None);
+    }
+
+    #[test]
+    fn a_simulated_installation_is_read_with_and_without_an_old_version() {
+        let wanted = Some(Package { name: "libllvm22".into(), version: "1:22.1.8-1".into() });
+        assert_eq!(planned("Inst libllvm22 (1:22.1.8-1 Debian-Security:12 [amd64])"), wanted);
+        assert_eq!(planned("Inst libllvm22 [1:22.1.1-1] (1:22.1.8-1 Debian:12 [amd64])"), wanted);
+        assert_eq!(planned("Conf libllvm22 (1:22.1.8-1 Debian:12 [amd64])"), None);
+    }
+
+    #[test]
+    fn a_package_file_is_read_with_its_size() {
+        let line = "'http://deb.debian.org/a/b_1%7e.deb' b_1~_amd64.deb 29378692 SHA256:729e";
+        assert_eq!(deb(line), Some(Deb { file: "b_1~_amd64.deb".into(), bytes: 29_378_692 }));
+        assert_eq!(deb("Reading package lists..."), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! `cargo xtask test`: from a fresh clone to the result of all tests, in one command.
+
+mod tally;
+
+use std::{
+    env,
+    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    compile::{compile, whole},
+    setup,
+    shell::{Root, capture, cargo, say},
+};
+use tally::Tally;
+
+/// Set up what is missing, build as this user, run all tests as root (with sudo where needed), and sum them up.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Let a test that can't run here fail, where it would skip itself; CI=true in the environment implies it.
+    #[arg(long)]
+    no_skip: bool,
+    /// What cargo test is given: -p probe-ebpf, --test lab, -- NAME.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    arguments: Vec<String>,
+}
+
+/// Sets up, builds and tests; the last line is `N passed, N failed, N skipped`.
+///
+/// # Errors
+/// Something can't be had, or does not build. A test that fails is not an error but a failing exit status.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    setup::ensure()?;
+    say(&format!("kernel half: {}", setup::toolchain_in_words()?));
+    let (to_cargo, to_tests) = split(&options.arguments);
+    let mut build = vec!["test", "--no-run"];
+    build.extend(&to_cargo);
+    compile(&build)?;
+    let root = Root::obtain("some tests load programs into the kernel and make network namespaces");
+    if root == Root::No {
+        say("NOT ROOT and no sudo: every test that needs root skips itself, which leaves most of probe untested");
+    }
+    let mut command = whole();
+    command.args(["test", "--no-fail-fast"]).args(&to_cargo);
+    command.args(["--", "--show-output"]).args(to_tests);
+    if io::stdout().is_terminal() {
+        command.args(["--color", "always"]).env("CARGO_TERM_COLOR", "always");
+    }
+    if root == Root::Sudo {
+        command.env(runner_variable()?, "sudo -n -E");
+    }
+    if options.no_skip || env::var_os("CI").is_some_and(|value| value == "true") {
+        command.env("PROBE_NO_SKIP", "1");
+    }
+    let (tally, success) = watch(command)?;
+    Ok(conclude(tally, success))
+}
+
+/// Prints the sum, and makes it the exit status.
+fn conclude(mut tally: Tally, success: bool) -> ExitCode {
+    if !success && tally.failed == 0 {
+        // A test program that crashes reports nothing.
+        say("cargo test failed, and no test says so: see above");
+        tally.failed = 1;
+    }
+    println!("{}", tally.line());
+    if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What goes to cargo, and what goes to the test programs. All packages are tested unless some are chosen.
+fn split(arguments: &[String]) -> (Vec<&str>, Vec<&str>) {
+    let mut sides = arguments.splitn(2, |argument| argument == "--");
+    let mut side = || sides.next().unwrap_or_default().iter().map(String::as_str).collect::<Vec<_>>();
+    let (mut to_cargo, to_tests) = (side(), side());
+    let chooses = |argument: &&str| {
+        ["-p", "--package", "--workspace"].iter().any(|option| argument.split('=').next() == Some(option))
+    };
+    if !to_cargo.iter().any(chooses) {
+        to_cargo.insert(0, "--workspace");
+    }
+    (to_cargo, to_tests)
+}
+
+/// Runs the tests with both their streams on the screen, in order, and counts.
+fn watch(mut command: Command) -> Result<(Tally, bool)> {
+    let (reader, writer) = io::pipe().context("cannot make a pipe")?;
+    command.stdout(writer.try_clone().context("cannot copy a pipe")?).stderr(writer);
+    let mut child = command.spawn().context("cannot start cargo test")?;
+    // Its copies of the writing end would keep the reader waiting for ever.
+    drop(command);
+    let mut tally = Tally::default();
+    let mut screen = io::stdout();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.context("cannot read what cargo test says")?;
+        if tally.take(&String::from_utf8_lossy(&line)) {
+            // A closed screen must not stop the tests.
+            let _ = screen.write_all(&line).and_then(|()| screen.write_all(b"\n"));
+        }
+    }
+    Ok((tally, child.wait()?.success()))
+}
+
+/// The variable that makes cargo run test programs through another one, on this machine's target.
+fn runner_variable() -> Result<String> {
+    let about = capture(cargo().arg("-vV"))?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo -vV names no host")?;
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host.trim().to_uppercase().replace('-', "_")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn all_packages_are_tested_unless_some_are_chosen() {
+        assert_eq!(split(&[]), (vec!["--workspace"], vec![]));
+        assert_eq!(split(&strings(&["--", "name"])), (vec!["--workspace"], vec!["name"]));
+        assert_eq!(
+            split(&strings(&["-p", "xtask", "--", "a", "--", "b"])),
+            (vec!["-p", "xtask"], vec!["a", "--", "b"])
+        );
+        assert_eq!(split(&strings(&["--package=xtask"])), (vec!["--package=xtask"], vec![]));
+        assert_eq!(split(&strings(&["--test", "lab"])), (vec!["--workspace", "--test", "lab"], vec![]));
+    }
+}

@@ -1,0 +1,106 @@
+//! Sums up what the test programs say: how many tests passed, failed, and were skipped.
+
+use std::collections::BTreeSet;
+
+/// The sum so far, and where in the output it is.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    passed: u64,
+    /// Tests that failed.
+    pub(crate) failed: u64,
+    ignored: u64,
+    /// Tests that found they can't run here and returned; the test program counts them as passed.
+    skipped: BTreeSet<String>,
+    /// In the list of what passing tests printed, which nobody wants to see.
+    in_successes: bool,
+}
+
+impl Tally {
+    /// Takes one line of the output in; whether it should be on the screen.
+    pub(crate) fn take(&mut self, line: &str) -> bool {
+        let line = plain(line);
+        let line = line.trim();
+        if line == "successes:" {
+            self.in_successes = true;
+        } else if line == "failures:" || line.starts_with("test result:") {
+            self.in_successes = false;
+        }
+        // With one test thread, what a test prints at once follows its name on the same line.
+        if let Some(at) = line.find("SKIPPED").filter(|at| *at == 0 || line[..*at].ends_with("... ")) {
+            return self.skipped.insert(line[at..].to_owned());
+        }
+        if let Some(result) = line.strip_prefix("test result:") {
+            self.passed += number_before(result, "passed");
+            self.failed += number_before(result, "failed");
+            self.ignored += number_before(result, "ignored");
+        }
+        !self.in_successes
+    }
+
+    /// `N passed, N failed, N skipped`: each test once, so one that skipped itself isn't among the passed.
+    pub(crate) fn line(&self) -> String {
+        let skipped = self.skipped.len() as u64;
+        let passed = self.passed.saturating_sub(skipped);
+        format!("{passed} passed, {} failed, {} skipped", self.failed, self.ignored + skipped)
+    }
+}
+
+fn number_before(text: &str, word: &str) -> u64 {
+    let mut words = text.split([' ', ';', '.']).filter(|part| !part.is_empty()).peekable();
+    while let Some(number) = words.next() {
+        if words.peek() == Some(&word) {
+            return number.parse().unwrap_or_default();
+        }
+    }
+    0
+}
+
+/// The line without its colours.
+fn plain(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut parts = line.split('\x1b');
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        text.push_str(part.find('m').map_or(part, |end| &part[end + 1..]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(output: &str) -> (Tally, String) {
+        let mut tally = Tally::default();
+        let shown = output.lines().filter(|line| tally.take(line)).collect::<Vec<_>>().join("\n");
+        (tally, shown)
+    }
+
+    #[test]
+    fn results_of_several_programs_are_added_with_and_without_colours() {
+        let (tally, shown) = tally(
+            "test a ... ok\ntest result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+             test result: \x1b[31mFAILED\x1b[0m. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.00s",
+        );
+        assert_eq!(tally.line(), "15 passed, 2 failed, 1 skipped");
+        assert_eq!(shown.lines().count(), 3);
+    }
+
+    #[test]
+    fn a_test_that_skips_itself_is_not_among_the_passed() {
+        let (tally, shown) = tally(
+            "SKIPPED (needs root): attaches\ntest loads ... SKIPPED (needs root): loads\nok\n\
+             successes:\n\n---- counts stdout ----\nnoise\nSKIPPED (needs root): counts\n\nsuccesses:\n    counts\n\n\
+             test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        );
+        assert_eq!(tally.line(), "1 passed, 0 failed, 3 skipped");
+        assert!(!shown.contains("noise") && !shown.contains("successes"));
+        assert_eq!(shown.matches("SKIPPED").count(), 3);
+    }
+
+    #[test]
+    fn what_failing_tests_printed_stays_on_the_screen() {
+        let (_, shown) = tally("successes:\n    a\n\nfailures:\n\n---- b stdout ----\nassertion failed\n");
+        assert_eq!(shown, "failures:\n\n---- b stdout ----\nassertion failed");
+    }
+}
