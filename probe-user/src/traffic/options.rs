@@ -1,7 +1,7 @@
-//! Socket options of ICMP that `nix` and `socket2` do not have.
+//! Socket options that `nix` and `socket2` do not have.
 #![allow(missing_docs, reason = "the macro makes the types; each has the comment of its option")]
 
-use nix::{libc, setsockopt_impl, sockopt_impl};
+use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
 
 /// `ICMP_FILTER` of `linux/icmp.h`: level `SOL_RAW`, a bit a type from 0 to 31 that the socket shall not receive.
 const ICMP_FILTER: libc::c_int = 1;
@@ -41,3 +41,17 @@ sockopt_impl!(
     ICMPV6_FILTER,
     [u32; 8]
 );
+sockopt_impl!(
+    /// The memory that a socket uses: `SK_MEMINFO_*` of `linux/sock_diag.h`, in bytes.
+    MemoryInfo,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    [u32; 9]
+);
+
+/// In [`MemoryInfo`]: bytes of packets that have been sent and not yet freed by the device.
+pub(super) const WRITE_ALLOCATED: usize = 2;
+
+/// In [`MemoryInfo`]: the limit of those.
+pub(super) const SEND_BUFFER: usize = 3;

@@ -6,9 +6,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
 };
 
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::socket::getsockopt};
 use probe_ebpf::{Echo, Family, Kind};
 use socket2::{SockAddr, Socket};
 
@@ -16,6 +18,7 @@ pub use open::SenderError;
 
 use super::{
     cause::Refused,
+    options::{MemoryInfo, SEND_BUFFER, WRITE_ALLOCATED},
     packet::Message,
     returned::{self, Origin, Queued, Returned},
     target::family_of,
@@ -92,6 +95,9 @@ pub enum Way {
 /// arrived, so more than one means that errors arrive as fast as packets leave.
 const ATTEMPTS: usize = 16;
 
+/// How often a sender looks whether there is room in the send buffer again.
+const ROOM_CHECK: Duration = Duration::from_millis(1);
+
 /// A socket that sends echo messages to one target. It lives in the network namespace of the thread that opened it,
 /// whichever thread uses it; it blocks, for [`Sender::PATIENCE`] at most, and receives nothing.
 #[derive(Debug)]
@@ -108,7 +114,7 @@ pub struct Sender {
 
 impl Sender {
     /// How long a send waits for room in the socket's send buffer before it is refused with `EAGAIN`.
-    pub const PATIENCE: std::time::Duration = std::time::Duration::from_millis(250);
+    pub const PATIENCE: Duration = Duration::from_millis(250);
 
     /// Opens a raw socket or, where the caller may not and a ping socket can send the same, that.
     pub fn open(settings: &Settings) -> Result<Self, SenderError> {
@@ -166,13 +172,29 @@ impl Sender {
         &self.returned
     }
 
+    /// One send call that waits for room in the send buffer. Only ping sockets wait by themselves: raw ones answer
+    /// `ENOBUFS` at once, as they do when the device drops the packet.
     fn hand_over(&self) -> io::Result<usize> {
+        let mut give_up = None;
         loop {
             match self.socket.send_to(&self.buffer, &self.address) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if errno(&error) == Errno::ENOBUFS && self.is_full() => {}
                 result => return result,
             }
+            let give_up = *give_up.get_or_insert_with(|| Instant::now() + Self::PATIENCE);
+            if Instant::now() > give_up {
+                return Err(io::Error::from_raw_os_error(Errno::EAGAIN as i32));
+            }
+            thread::sleep(ROOM_CHECK);
         }
+    }
+
+    /// Whether packets that the device has not yet sent fill the send buffer, or nearly: some may have left since.
+    /// Packets that are not the first of a message may fill it twice (`__ip_append_data` in `net/ipv4/ip_output.c`).
+    fn is_full(&self) -> bool {
+        getsockopt(&self.socket, MemoryInfo)
+            .is_ok_and(|memory| u64::from(memory[WRITE_ALLOCATED]) * 2 > u64::from(memory[SEND_BUFFER]) * 3)
     }
 
     /// Counts the errors about packets of this sender; a raw socket is told those about other programs' packets too.

@@ -274,6 +274,10 @@ fn bind(socket: &Socket, settings: &Settings, is_raw: bool) -> Result<Way, Sende
     if is_raw && settings.source.is_none() {
         return Ok(Way::Raw);
     }
+    if !is_raw {
+        // Two ping sockets with one id would be allowed, and this one would then take the other one's replies.
+        socket.set_reuse_address(false).map_err(setup("ask for an id of its own"))?;
+    }
     // A ping socket's port is its id, and port 0 is the kernel's choice.
     let port = if is_raw { 0 } else { settings.id.unwrap_or(0) };
     socket.bind(&source(settings, port).into()).map_err(|error| match (errno(&error), settings.source) {
