@@ -1,5 +1,6 @@
 //! Sending echo messages from this host: raw ICMP sockets, and ping sockets where there is no privilege for those.
 
+mod error;
 mod open;
 
 use std::{
@@ -14,7 +15,7 @@ use nix::{errno::Errno, sys::socket::getsockopt};
 use probe_ebpf::{Echo, Family, Kind};
 use socket2::{SockAddr, Socket};
 
-pub use open::SenderError;
+pub use error::SenderError;
 
 use super::{
     cause::Refused,

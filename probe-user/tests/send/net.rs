@@ -42,7 +42,7 @@ pub(crate) fn with_loopback(name: &str, test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Runs `test` in a network namespace with `lo` and the pair `va` (10.9.0.1, fd09::1) and `vb` (no address).
+/// Runs `test` in a network namespace with `lo` and the pair `va` (`10.9.0.1`, `fd09::1`) and `vb` (no address).
 pub(crate) fn with_veth(name: &str, test: impl FnOnce() + Send + 'static) {
     with_loopback(name, || {
         sh("ip link add name va type veth peer name vb && ip addr add 10.9.0.1/24 dev va");
@@ -173,7 +173,10 @@ impl Copy {
         fs::create_dir(&folder).expect("a new folder");
         let copy = Self(folder);
         fs::set_permissions(&copy.0, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        fs::copy(binary(), copy.binary()).expect("there is room");
+        // By a process of its own: while this one has it open for writing, a child of another test may have it too,
+        // and then it can't be run ("text file busy").
+        let status = Command::new("cp").args([binary(), copy.binary()]).status().expect("cp is there");
+        assert!(status.success(), "{status}");
         copy
     }
 

@@ -1,4 +1,4 @@
-//! Without CAP_NET_RAW: ping sockets, and what they can't do.
+//! Without `CAP_NET_RAW`: ping sockets, and what they can't do.
 
 use crate::{
     net::{FAR4, Ran, beside_unprivileged, send_unprivileged, sh, with_loopback, with_veth},
