@@ -1,1 +1,18 @@
-//! traffic
+//! Building and sending echo packets: messages and frames as bytes, targets, sockets, and why a kernel refuses.
+
+pub mod cause;
+pub mod checksum;
+pub mod frame;
+pub mod options;
+pub mod packet;
+pub mod returned;
+pub mod sender;
+pub mod target;
+
+pub use cause::{Refused, Route};
+pub use checksum::{checksum, checksum_v6};
+pub use frame::Frame;
+pub use packet::Message;
+pub use returned::{Origin, Returned};
+pub use sender::{Fragmentation, Sender, SenderError, Settings, Way};
+pub use target::{Target, TargetError};

@@ -7,23 +7,27 @@ use clap::{Args, ValueEnum};
 use super::values::{echo_number, seconds};
 
 /// Send ICMP echo packets, every field of them chosen.
+///
+/// Reports what this host's kernel took, and why it refused the rest; it does not wait for answers.
+/// Without privilege it can send requests only, if this host lets the user ping at all.
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub struct Send {
     /// What to send: a request, or a reply that nobody asked for
     #[arg(value_enum)]
     pub kind: SendKind,
-    /// Where to: a name or an address
+    /// Where to: a name or an address; link-local IPv6 with %IFACE behind it
     pub target: String,
     /// How many packets
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub count: u32,
-    /// Seconds between two packets
+    /// Seconds between two packets; 0 sends them as fast as this host can
     #[arg(short, long, value_name = "SECONDS", default_value = "0.2", value_parser = seconds)]
     pub interval: Duration,
     /// The echo id, decimal or 0x-hex [default: random]
     #[arg(short = 'e', long, value_parser = echo_number)]
     pub id: Option<u16>,
-    /// The sequence number of the first packet; each further one is one higher
+    /// The sequence number of the first packet; each further one is one higher, and 0 comes after 65535
     #[arg(long, default_value = "1", value_parser = echo_number)]
     pub seq: u16,
     /// Give every packet the same sequence number
@@ -44,7 +48,7 @@ pub struct Send {
     /// Send out of this interface, whatever the route says
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: Option<String>,
-    /// Forbid fragmentation (the DF bit of IPv4)
+    /// Forbid fragmentation, here and (the DF bit of IPv4) on the way
     #[arg(long)]
     pub df: bool,
     /// The DSCP value (0 to 63) of the IP header
@@ -54,6 +58,15 @@ pub struct Send {
     #[command(flatten)]
     pub family: FamilyChoice,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  probe send request b.example -e 0x2b -c 5     five requests with id 43
+  probe send reply 10.0.0.2 -e 43 --seq 7       a reply that nobody asked for
+  probe send request 10.0.0.2 -s 1473 --df      does a packet of 1501 bytes get through?
+  probe send request fe80::1%eth0 -c 1000 -i 0  as fast as this host can
+
+Exit status: 0 the kernel took all · 1 it refused some · 2 nothing could be sent · 130 interrupted";
 
 /// Which packet is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

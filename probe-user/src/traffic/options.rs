@@ -1,0 +1,57 @@
+//! Socket options that `nix` and `socket2` do not have.
+#![allow(missing_docs, reason = "the macro makes the types; each has the comment of its option")]
+
+use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
+
+/// `ICMP_FILTER` of `linux/icmp.h`: level `SOL_RAW`, a bit a type from 0 to 31 that the socket shall not receive.
+const ICMP_FILTER: libc::c_int = 1;
+
+/// `ICMPV6_FILTER` of `linux/icmpv6.h` (RFC 3542 §3.2): a bit a type that the socket shall not receive.
+const ICMPV6_FILTER: libc::c_int = 1;
+
+sockopt_impl!(
+    /// How IPv4 treats the path MTU: one of `libc::IP_PMTUDISC_*` (`ip(7)`).
+    Ipv4MtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IP,
+    libc::IP_MTU_DISCOVER,
+    libc::c_int
+);
+sockopt_impl!(
+    /// How IPv6 treats the path MTU: one of `libc::IPV6_PMTUDISC_*` (`ipv6(7)`).
+    Ipv6MtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU_DISCOVER,
+    libc::c_int
+);
+sockopt_impl!(
+    /// Which ICMP types a raw socket shall not receive (`raw(7)`).
+    IcmpFilter,
+    SetOnly,
+    libc::SOL_RAW,
+    ICMP_FILTER,
+    u32
+);
+sockopt_impl!(
+    /// Which `ICMPv6` types a raw socket shall not receive.
+    Icmpv6Filter,
+    SetOnly,
+    libc::SOL_ICMPV6,
+    ICMPV6_FILTER,
+    [u32; 8]
+);
+sockopt_impl!(
+    /// The memory that a socket uses: `SK_MEMINFO_*` of `linux/sock_diag.h`, in bytes.
+    MemoryInfo,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    [u32; 9]
+);
+
+/// In [`MemoryInfo`]: bytes of packets that have been sent and not yet freed by the device.
+pub(super) const WRITE_ALLOCATED: usize = 2;
+
+/// In [`MemoryInfo`]: the limit of those.
+pub(super) const SEND_BUFFER: usize = 3;

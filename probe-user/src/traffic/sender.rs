@@ -1,0 +1,260 @@
+//! Sending echo messages from this host: raw ICMP sockets, and ping sockets where there is no privilege for those.
+
+mod error;
+mod open;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{errno::Errno, sys::socket::getsockopt};
+use probe_ebpf::{Echo, Family, Kind};
+use socket2::{SockAddr, Socket};
+
+pub use error::SenderError;
+
+use super::{
+    cause::Refused,
+    options::{MemoryInfo, SEND_BUFFER, WRITE_ALLOCATED},
+    packet::Message,
+    returned::{self, Origin, Queued, Returned},
+    target::family_of,
+};
+
+/// What all packets of a sender have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Request or reply.
+    pub echo: Echo,
+    /// Where to; the port is ignored, the scope id of an IPv6 link-local address is not.
+    pub target: SocketAddr,
+    /// The ICMP code.
+    pub code: u8,
+    /// The source address, one of this host's; `None`: the kernel's choice.
+    pub source: Option<IpAddr>,
+    /// Send out of this interface, whatever the route says.
+    pub interface: Option<String>,
+    /// TTL or hop limit; `None`: the kernel's default.
+    pub ttl: Option<u8>,
+    /// The DSCP value, 0 to 63.
+    pub dscp: u8,
+    /// Whether packets may be fragmented.
+    pub fragmentation: Fragmentation,
+    /// The id that packets must have where the kernel writes it (see [`Way::Ping`]); `None`: any.
+    pub id: Option<u16>,
+}
+
+impl Settings {
+    /// Packets to `target` with code 0, and all else as the kernel likes.
+    pub fn new(echo: Echo, target: SocketAddr) -> Self {
+        Self {
+            echo,
+            target,
+            code: 0,
+            source: None,
+            interface: None,
+            ttl: None,
+            dscp: 0,
+            fragmentation: Fragmentation::Allowed,
+            id: None,
+        }
+    }
+
+    /// IP version and type of the packets.
+    pub fn kind(&self) -> Kind {
+        Kind { family: family_of(self.target.ip()), echo: self.echo }
+    }
+}
+
+/// Whether packets may be fragmented, here or on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragmentation {
+    /// They may: IPv4's "don't fragment" bit is clear.
+    Allowed,
+    /// They must not: the bit is set, and a packet longer than the interface's MTU is refused. What the kernel learned
+    /// of the path's MTU before is not heeded, so that packets show what the path does now.
+    Forbidden,
+}
+
+/// Which kind of socket carries the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// A raw socket (`raw(7)`, needs `CAP_NET_RAW`): every field of the message is the caller's.
+    Raw,
+    /// A ping socket (`icmp(7)`, `net.ipv4.ping_group_range`): requests with code 0 only, and the kernel writes the id.
+    Ping {
+        /// The id that it writes.
+        id: u16,
+    },
+}
+
+/// How often a send is tried anew because what failed was an earlier packet. Each time uses up an error that had
+/// arrived, so more than one means that errors arrive as fast as packets leave.
+const ATTEMPTS: usize = 16;
+
+/// How often a sender looks whether there is room in the send buffer again.
+const ROOM_CHECK: Duration = Duration::from_millis(1);
+
+/// A socket that sends echo messages to one target. It lives in the network namespace of the thread that opened it,
+/// whichever thread uses it; it blocks, for [`Sender::PATIENCE`] at most, and receives nothing.
+#[derive(Debug)]
+pub struct Sender {
+    socket: Socket,
+    address: SockAddr,
+    kind: Kind,
+    code: u8,
+    way: Way,
+    buffer: Vec<u8>,
+    ids: BTreeSet<u16>,
+    returned: BTreeMap<Returned, u64>,
+}
+
+impl Sender {
+    /// How long a send waits for room in the socket's send buffer before it is refused with `EAGAIN`.
+    pub const PATIENCE: Duration = Duration::from_millis(250);
+
+    /// Opens a raw socket or, where the caller may not and a ping socket can send the same, that.
+    pub fn open(settings: &Settings) -> Result<Self, SenderError> {
+        let (socket, way) = open::socket(settings)?;
+        Ok(Self {
+            socket,
+            address: open::without_port(settings.target).into(),
+            kind: settings.kind(),
+            code: settings.code,
+            way,
+            buffer: Vec::new(),
+            ids: BTreeSet::new(),
+            returned: BTreeMap::new(),
+        })
+    }
+
+    /// Which kind of socket it has, and which id that socket writes.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// Hands one message to the kernel. On [`Way::Ping`] it goes out with the socket's id, whatever `id` says.
+    ///
+    /// The error is this packet's own: errors that arrived for earlier ones are kept for [`Sender::returned`] and the
+    /// send is tried again.
+    pub fn send(&mut self, id: u16, seq: u16, payload: &[u8]) -> Result<(), Refused> {
+        let id = match self.way {
+            Way::Raw => id,
+            Way::Ping { id } => id,
+        };
+        let message = Message { kind: self.kind, code: self.code, id, seq, payload };
+        match self.kind.family {
+            Family::V4 => message.write_v4(&mut self.buffer),
+            // The kernel knows the source address that the checksum covers, and fills it in.
+            Family::V6 => message.write_unsealed(&mut self.buffer),
+        }
+        self.ids.insert(id);
+        let mut refused = Refused { errno: Errno::EAGAIN, mtu: None };
+        for _ in 0..ATTEMPTS {
+            let Err(error) = self.hand_over() else { return Ok(()) };
+            let queued = returned::take(&self.socket);
+            self.keep(&queued);
+            refused = Refused { errno: errno(&error), mtu: mtu(&queued) };
+            if !may_be_an_earlier_packets(refused.errno, &queued) {
+                break;
+            }
+        }
+        Err(refused)
+    }
+
+    /// The ICMP errors that have arrived so far for packets of this sender, with how often each did.
+    pub fn returned(&mut self) -> &BTreeMap<Returned, u64> {
+        let queued = returned::take(&self.socket);
+        self.keep(&queued);
+        &self.returned
+    }
+
+    /// One send call that waits for room in the send buffer. Only ping sockets wait by themselves: raw ones answer
+    /// `ENOBUFS` at once, as they do when the device drops the packet.
+    fn hand_over(&self) -> io::Result<usize> {
+        let mut give_up = None;
+        loop {
+            match self.socket.send_to(&self.buffer, &self.address) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if errno(&error) == Errno::ENOBUFS && self.is_full() => {}
+                result => return result,
+            }
+            let give_up = *give_up.get_or_insert_with(|| Instant::now() + Self::PATIENCE);
+            if Instant::now() > give_up {
+                return Err(io::Error::from_raw_os_error(Errno::EAGAIN as i32));
+            }
+            thread::sleep(ROOM_CHECK);
+        }
+    }
+
+    /// Whether packets that the device has not yet sent fill the send buffer, or nearly: some may have left since.
+    /// Packets that are not the first of a message may fill it twice (`__ip_append_data` in `net/ipv4/ip_output.c`).
+    fn is_full(&self) -> bool {
+        getsockopt(&self.socket, MemoryInfo)
+            .is_ok_and(|memory| u64::from(memory[WRITE_ALLOCATED]) * 2 > u64::from(memory[SEND_BUFFER]) * 3)
+    }
+
+    /// Counts the errors about packets of this sender; a raw socket is told those about other programs' packets too.
+    fn keep(&mut self, queued: &[Queued]) {
+        for error in queued {
+            let ours = error
+                .quoted
+                .is_some_and(|(icmp_type, id)| icmp_type == self.kind.icmp_type() && self.ids.contains(&id));
+            if let (true, Origin::Icmp(returned)) = (ours, error.origin) {
+                *self.returned.entry(returned).or_default() += 1;
+            }
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// The MTU that the kernel told along with `EMSGSIZE`.
+fn mtu(queued: &[Queued]) -> Option<u32> {
+    queued.iter().find_map(|error| match error.origin {
+        Origin::Local { errno: Errno::EMSGSIZE, info } => Some(info),
+        _ => None,
+    })
+}
+
+/// Whether `errno` may be what an ICMP error left pending at the socket: one had arrived, and it is none of those that
+/// only the send path itself answers (`icmp_err_convert` in `net/ipv4/icmp.c`, `icmpv6_err_convert`).
+fn may_be_an_earlier_packets(errno: Errno, queued: &[Queued]) -> bool {
+    let only_local = [Errno::EPERM, Errno::ENOBUFS, Errno::EINVAL, Errno::EAGAIN, Errno::ENODEV, Errno::EADDRNOTAVAIL];
+    !only_local.contains(&errno) && queued.iter().any(|error| matches!(error.origin, Origin::Icmp(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNREACHABLE: Queued = Queued {
+        origin: Origin::Icmp(Returned { from: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), icmp_type: 3, code: 1 }),
+        quoted: Some((8, 43)),
+    };
+    const TOO_LONG: Queued = Queued { origin: Origin::Local { errno: Errno::EMSGSIZE, info: 1400 }, quoted: None };
+
+    #[test]
+    fn an_error_that_arrived_before_is_not_this_packets() {
+        assert!(may_be_an_earlier_packets(Errno::EHOSTUNREACH, &[UNREACHABLE]));
+        assert!(!may_be_an_earlier_packets(Errno::EHOSTUNREACH, &[]));
+        assert!(!may_be_an_earlier_packets(Errno::EMSGSIZE, &[TOO_LONG]));
+    }
+
+    #[test]
+    fn a_firewalls_refusal_is_this_packets_even_while_errors_arrive() {
+        assert!(!may_be_an_earlier_packets(Errno::EPERM, &[UNREACHABLE]));
+    }
+
+    #[test]
+    fn the_mtu_comes_from_the_local_error() {
+        assert_eq!(mtu(&[UNREACHABLE, TOO_LONG]), Some(1400));
+        assert_eq!(mtu(&[UNREACHABLE]), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! Why nothing can be sent, and what mends it.
+
+use std::{io, net::IpAddr};
+
+use thiserror::Error;
+
+use crate::error::Mend;
+
+/// Why nothing can be sent.
+#[derive(Debug, Error)]
+pub enum SenderError {
+    /// Only a raw socket can send this, and the caller may not open one.
+    #[error("not privileged: {what} needs CAP_NET_RAW")]
+    NotPrivileged {
+        /// What was to be sent.
+        what: &'static str,
+    },
+    /// Neither a raw socket nor a ping socket.
+    #[error(
+        "not privileged: this user has no CAP_NET_RAW, and net.ipv4.ping_group_range keeps its groups from pinging"
+    )]
+    PingRefused,
+    /// A ping socket with this id exists already.
+    #[error("id {id} is in use by another ping on this host, and only with CAP_NET_RAW can two share it")]
+    IdTaken {
+        /// The id.
+        id: u16,
+    },
+    /// The kernel can't make such a socket.
+    #[error("this kernel has no {family}")]
+    NoFamily {
+        /// The IP version.
+        family: &'static str,
+    },
+    /// The interface does not exist in this network namespace.
+    #[error("there is no interface '{name}' here")]
+    NoInterface {
+        /// Its name as typed.
+        name: String,
+    },
+    /// An IPv6 target, and an interface that has IPv4 only.
+    #[error("interface {name} has no IPv6 address, and {target} can only be reached from one")]
+    NoIpv6 {
+        /// The interface.
+        name: String,
+        /// The target.
+        target: IpAddr,
+    },
+    /// The source address is not of the target's IP version.
+    #[error("source {from} and target {target} are not of the same IP version")]
+    MixedFamilies {
+        /// The source.
+        from: IpAddr,
+        /// The target.
+        target: IpAddr,
+    },
+    /// The source address is not one of this host's.
+    #[error("{from} is not an address of this host (or not yet: IPv6 checks new ones for duplicates)")]
+    ForeignSource {
+        /// The source.
+        from: IpAddr,
+    },
+    /// A link-local source, and no interface that it belongs to.
+    #[error("{from} is a link-local address: it belongs to one interface")]
+    SourceNeedsInterface {
+        /// The source.
+        from: IpAddr,
+    },
+    /// Anything else that the kernel refuses while the socket is set up.
+    #[error("cannot {what}")]
+    Setup {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Mend for SenderError {
+    fn fix(&self) -> String {
+        const PRIVILEGE: &str = "run it with sudo, or once: sudo setcap cap_net_raw+ep \"$(command -v probe)\"";
+        match self {
+            Self::NotPrivileged { .. } => PRIVILEGE.to_owned(),
+            Self::PingRefused => {
+                format!("{PRIVILEGE}, or let every group ping: sudo sysctl net.ipv4.ping_group_range='0 2147483647'")
+            }
+            Self::IdTaken { .. } => "choose another with -e, leave -e out, or run it with sudo".to_owned(),
+            Self::NoFamily { .. } => "use -4 or an address of the other IP version".to_owned(),
+            Self::NoInterface { .. } => "`ip -br link` lists them".to_owned(),
+            Self::NoIpv6 { .. } => "use -4, another interface, or give it an IPv6 address".to_owned(),
+            Self::MixedFamilies { .. } => "choose -S of the target's, or -4 or -6 for the target".to_owned(),
+            Self::ForeignSource { .. } => "`ip -br addr` lists them; give one of those to -S".to_owned(),
+            Self::SourceNeedsInterface { .. } => "name it: -I IFACE".to_owned(),
+            Self::Setup { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => PRIVILEGE.to_owned(),
+                _ => "`probe doctor` says what this kernel can do".to_owned(),
+            },
+        }
+    }
+}
