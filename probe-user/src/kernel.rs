@@ -1,1 +1,6 @@
 //! kernel
+
+pub mod bpf_sys;
+pub mod foreign;
+pub mod privilege;
+pub mod trial;
