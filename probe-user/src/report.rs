@@ -1,5 +1,6 @@
 //! What probe prints on stdout: one document type a file, one output format a function here.
 
+pub mod doctor;
 pub mod style;
 
 use std::io::{self, Write};

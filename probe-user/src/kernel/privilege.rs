@@ -168,7 +168,7 @@ impl Mend for Error {
         match self {
             Self::Missing { task: Task::Lab, .. } => "sudo probe lab".to_owned(),
             Self::Missing { task, .. } => {
-                format!("sudo probe {} …, or once: {}", task.verb(), set_capabilities(task.needs()))
+                format!("sudo probe {} …, or once: {}", task.verb(), set_capabilities("\"$(command -v probe)\""))
             }
             Self::Contained { .. } => {
                 "run probe on the host, or in a container without a user namespace of its own (docker: --userns=host \
@@ -180,10 +180,12 @@ impl Mend for Error {
     }
 }
 
-/// The command that gives those capabilities to the installed program.
-pub fn set_capabilities(needed: &[Capability]) -> String {
+/// The command that lets every user of this machine observe, receive, filter and send with the program file `program`.
+/// All of it in one, as each `setcap` takes away what the one before gave.
+pub fn set_capabilities(program: &str) -> String {
+    let needed = [ATTACH, Task::SendRaw.needs()].concat();
     let names: Vec<String> = needed.iter().map(|capability| capability.to_string().to_lowercase()).collect();
-    format!("sudo setcap {}+ep \"$(command -v probe)\"", names.join(","))
+    format!("sudo setcap {}+ep {program}", names.join(","))
 }
 
 /// Capabilities as a sentence lists them.
@@ -215,9 +217,8 @@ mod tests {
             failure.error,
             "probe observe needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, which this process does not have"
         );
-        assert!(
-            failure.fix.starts_with("sudo probe observe …, or once: sudo setcap cap_bpf,cap_net_admin,cap_perfmon+ep")
-        );
+        let setcap = "sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep \"$(command -v probe)\"";
+        assert_eq!(failure.fix, format!("sudo probe observe …, or once: {setcap}"));
         let failure = Failure::from(with(&[]).allow(Task::SendRaw).expect_err("no privilege"));
         assert!(failure.error.contains("needs CAP_NET_RAW,"), "{failure}");
     }
