@@ -63,17 +63,18 @@ impl Ethtool {
 
     /// Which of its offloads are on; those that it does not tell count as off.
     pub(super) fn offloads(&self, interface: &str) -> Offloads {
-        let highest = self.lro.max(self.hardware_gro);
-        let Some(blocks) = highest.map(|index| index / 32 + 1) else { return Offloads::default() };
-        let mut words = vec![0; 2 + blocks * 4];
-        words[0] = GET_FEATURES;
-        words[1] = u32::try_from(blocks).unwrap_or(0);
-        if self.ask(interface, &mut words).is_none() {
-            return Offloads::default();
-        }
-        let state = |place: Option<usize>| place.and_then(|index| feature(&words, index)).unwrap_or_default();
+        let state = |place: Option<usize>| place.and_then(|index| self.state(interface, index)).unwrap_or_default();
         let hardware_gro = state(self.hardware_gro);
         Offloads { lro: state(self.lro).active, hardware_gro: hardware_gro.active && hardware_gro.changeable }
+    }
+
+    /// The state of the offload at `index` of the kernel's list.
+    fn state(&self, interface: &str, index: usize) -> Option<Feature> {
+        let blocks = index / 32 + 1;
+        let mut words = vec![0; 2 + blocks * 4];
+        (words[0], words[1]) = (GET_FEATURES, u32::try_from(blocks).ok()?);
+        self.ask(interface, &mut words)?;
+        feature(&words, index)
     }
 
     /// The kernel's names of offloads, in the order of their bits. The list needs an interface only as an address.
@@ -160,5 +161,9 @@ mod tests {
         assert!(ethtool.lro.is_some() && ethtool.hardware_gro.is_some());
         assert_eq!(ethtool.offloads("lo"), Offloads::default());
         assert_eq!(ethtool.driver("no-such-device"), None);
+        // Software GRO is on at every interface from its start, and can be changed.
+        let names = ethtool.feature_names().expect("names");
+        let gro = names.iter().position(|name| name == "rx-gro").expect("the kernel knows it");
+        assert_eq!(ethtool.state("lo", gro), Some(Feature { active: true, changeable: true }));
     }
 }

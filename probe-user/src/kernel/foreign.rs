@@ -54,7 +54,7 @@ impl Program {
     pub fn owner(&self) -> Owner {
         match &self.name {
             Some(name) if name.starts_with(OWN_PREFIX) => Owner::Probe,
-            None if self.kind == "bpf" => Owner::Unknown,
+            None if self.id.is_some() => Owner::Unknown,
             _ => Owner::Other,
         }
     }
@@ -77,7 +77,7 @@ impl fmt::Display for Program {
         let (what, place) = match self.hook {
             Hook::Xdp(place) => ("XDP program", place.name().to_owned()),
             Hook::Tcx(direction) => ("TCX program", way(direction).to_owned()),
-            Hook::Clsact(direction) if self.kind == "bpf" => ("tc program", format!("clsact {}", way(direction))),
+            Hook::Clsact(direction) if self.kind == "bpf" => ("tc program", way(direction).to_owned()),
             Hook::Clsact(direction) => ("tc filter", format!("{}, {}", self.kind, way(direction))),
         };
         write!(f, "{what} (")?;
@@ -136,7 +136,7 @@ impl Attached {
             // Kernels before 6.6 know no TCX: nothing is attached.
             Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => {}
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                self.cannot("TCX programs (CAP_NET_ADMIN is missing)");
+                self.cannot("TCX programs (needs CAP_NET_ADMIN)");
             }
             Err(error) => self.cannot(&format!("TCX programs ({error})")),
         }
@@ -170,7 +170,7 @@ mod tests {
             (program(xdp, Some(42), None, "bpf"), "XDP program (id 42, native)"),
             (program(xdp, Some(42), Some(""), "bpf"), "XDP program (id 42, without a name, native)"),
             (program(Hook::Tcx(Direction::In), Some(7), Some("cil"), "bpf"), "TCX program (id 7, 'cil', ingress)"),
-            (program(Hook::Clsact(Direction::Out), Some(7), None, "bpf"), "tc program (id 7, clsact egress)"),
+            (program(Hook::Clsact(Direction::Out), Some(7), None, "bpf"), "tc program (id 7, egress)"),
             (program(Hook::Clsact(Direction::In), None, None, "flower"), "tc filter (flower, ingress)"),
         ];
         for (program, text) in rows {

@@ -91,6 +91,11 @@ impl Privileges {
         })
     }
 
+    /// Those of `user` with these effective capabilities.
+    pub fn new(user: Uid, effective: &[Capability], namespace: UserNamespace) -> Self {
+        Self { user, effective: effective.iter().map(Capability::index).collect(), namespace }
+    }
+
     /// Whether it holds that capability.
     pub fn holds(&self, capability: Capability) -> bool {
         self.effective.contains(&capability.index())
@@ -153,7 +158,7 @@ pub enum Error {
         missing: Vec<Capability>,
     },
     /// The capabilities are there, but they are not the machine's.
-    #[error("probe {} loads kernel programs, and root of a container's own user namespace may not", .task.verb())]
+    #[error("root of a container's own user namespace may not load kernel programs, as probe {} does", .task.verb())]
     Contained {
         /// For what.
         task: Task,
@@ -203,11 +208,7 @@ mod tests {
     use crate::error::Failure;
 
     fn with(capabilities: &[Capability]) -> Privileges {
-        Privileges {
-            user: Uid::from_raw(1000),
-            effective: capabilities.iter().map(Capability::index).collect(),
-            namespace: UserNamespace::Initial,
-        }
+        Privileges::new(Uid::from_raw(1000), capabilities, UserNamespace::Initial)
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Facts {
 
     /// Whether this process lacks what observing needs, so that a refusal is no wonder.
     pub(super) fn lacks_privilege(&self) -> bool {
-        self.privileges.as_ref().is_some_and(|privileges| !privileges.missing(Task::Observe).is_empty())
+        self.privileges.as_ref().is_some_and(|privileges| privileges.allow(Task::Observe).is_err())
     }
 
     /// `command` as this user has to type it.
@@ -221,8 +221,44 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use caps::Capability;
+    use probe_ebpf::contract::hop::HOPS;
+
     use super::*;
+    use crate::kernel::{
+        privilege::UserNamespace,
+        trial::{HopTrial, Means, Step},
+    };
+
+    /// A user on a machine on which everything works.
+    pub(in super::super) fn healthy(capabilities: &[Capability]) -> Facts {
+        let works = |hop| HopTrial { hop, load: Step::Works, means: Means::Tcx, attach: Step::Works };
+        let trials = Trials {
+            map: Step::Works,
+            jit: Some(true),
+            namespace: Step::Works,
+            hops: HOPS.iter().map(|row| works(row.hop)).collect(),
+        };
+        let values = ["2", "1", "0", "1", "6168", "0 2147483647", "0"].map(str::to_owned);
+        Facts {
+            release: "6.12.1".to_owned(),
+            user: "ada".to_owned(),
+            program: "probe".to_owned(),
+            privileges: Some(Privileges::new(Uid::from_raw(1000), capabilities, UserNamespace::Initial)),
+            trials,
+            btf: Some(5 << 20),
+            lockdown: Some("[none] integrity confidentiality".to_owned()),
+            mounts: Mounts { bpf: vec!["/sys/fs/bpf".into()], cgroup2: vec!["/sys/fs/cgroup".into()] },
+            left: Left::default(),
+            sysctls: SYSCTLS.into_iter().zip(values).collect(),
+            groups: vec![1000],
+            tools: TOOLS.into_iter().map(|name| (name, PathBuf::from("/usr/sbin").join(name))).collect(),
+            installer: Some("apt-get install"),
+            interfaces: Vec::new(),
+            scope: Scope::All,
+        }
+    }
 
     #[test]
     fn a_path_can_be_pasted_whatever_is_in_it() {

@@ -8,7 +8,7 @@ use crate::{
     device::{Choice, Mode, Purpose, xdp_mode},
     kernel::{
         foreign::{Hook, Owner},
-        privilege::{Privileges, Task, listed},
+        privilege::{Error, Privileges, Task, listed},
         trial::{HopTrial, Step},
     },
     report::doctor::HopCheck,
@@ -33,20 +33,21 @@ fn check(trial: &HopTrial, privileges: Option<&Privileges>, interface: Option<&I
 /// How a hop is attached on this machine, or why it is not.
 fn tried(trial: &HopTrial, privileges: Option<&Privileges>) -> Result<String, String> {
     let means = trial.means;
-    let missing = privileges.map(|privileges| privileges.missing(Task::Observe)).unwrap_or_default();
+    let refusal = privileges.and_then(|privileges| privileges.allow(Task::Observe).err());
     match (&trial.load, &trial.attach) {
         (Step::Works, Step::Works) => Ok(format!("{means}: loaded and attached in a trial")),
         (Step::Works, Step::Untried(why)) => Ok(format!("{means}: loaded in a trial; not attached, as {why}")),
         (Step::Works, Step::Refused(errno)) => {
             Err(format!("the kernel refuses to attach its program ({means}): {} ({errno:?})", errno.desc()))
         }
-        (Step::Refused(_), _) if !missing.is_empty() => {
-            let verb = if missing.len() == 1 { "is" } else { "are" };
-            Err(format!("not privileged: {} {verb} missing", listed(&missing)))
-        }
-        (Step::Refused(errno), _) => {
-            Err(format!("the kernel refuses to load its program: {} ({errno:?})", errno.desc()))
-        }
+        (Step::Refused(errno), _) => Err(match refusal {
+            Some(Error::Missing { missing, .. }) => {
+                let verb = if missing.len() == 1 { "is" } else { "are" };
+                format!("not privileged: {} {verb} missing", listed(&missing))
+            }
+            Some(error) => format!("not privileged: {error}"),
+            None => format!("the kernel refuses to load its program: {} ({errno:?})", errno.desc()),
+        }),
         (Step::Untried(why), _) => Err(format!("not tried: {why}")),
     }
 }

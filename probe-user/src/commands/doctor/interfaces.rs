@@ -116,3 +116,70 @@ fn others(device: &Device, programs: &[Program]) -> Option<Check> {
     let detail = format!("shared with {}", tc.join(", "));
     (!tc.is_empty()).then(|| Check::good(Group::Interfaces, format!("{} tc", device.name), detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::facts::tests::healthy, *};
+    use crate::{
+        device::{LinkLayer, XdpPlace},
+        kernel::foreign::Attached,
+    };
+
+    fn facts(device: Device, attached: Attached) -> Facts {
+        Facts { interfaces: vec![Interface { device, attached }], ..healthy(&[]) }
+    }
+
+    fn card() -> Device {
+        Device {
+            name: "eth0".into(),
+            driver: Some("ena".into()),
+            mtu: 9001,
+            up: true,
+            carrier: true,
+            ..Device::default()
+        }
+    }
+
+    #[test]
+    fn a_card_is_told_in_one_line() {
+        let v4 = vec!["10.0.0.1".parse().expect("an address"), "10.0.0.2".parse().expect("an address")];
+        let checks = checks(&facts(Device { v4, ..card() }, Attached::default()));
+        assert_eq!(checks.len(), 1);
+        assert_eq!(
+            checks[0].detail,
+            "up, ena, MTU 9001, 10.0.0.1 and 1 more; XDP generic: attaching inside ena re-makes its queues, which can \
+             reset the link"
+        );
+    }
+
+    #[test]
+    fn where_xdp_would_cost_an_offload_tc_counts_instead() {
+        let checks = checks(&facts(Device { lro: true, ..card() }, Attached::default()));
+        assert!(checks[0].detail.contains("XDP off, tc at ingress counts instead: attaching XDP would switch"));
+        assert_eq!(checks[0].state, State::Good);
+    }
+
+    #[test]
+    fn packets_that_cannot_be_read_are_a_warning() {
+        let checks = checks(&facts(Device { link_layer: LinkLayer::Other(32), ..card() }, Attached::default()));
+        assert_eq!(checks[0].state, State::Warning);
+        assert!(checks[0].detail.contains("ARPHRD type 32") && !checks[0].fix.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_once_for_all_interfaces() {
+        let blind = || Attached { programs: Vec::new(), unread: vec!["TCX programs (needs CAP_NET_ADMIN)".into()] };
+        let mut facts = facts(card(), blind());
+        facts.interfaces.push(Interface { device: Device { name: "eth1".into(), ..card() }, attached: blind() });
+        let unknown: Vec<Check> = checks(&facts).into_iter().filter(|check| check.state == State::Unknown).collect();
+        assert_eq!(unknown.len(), 1);
+    }
+
+    #[test]
+    fn a_program_whose_name_cannot_be_read_may_be_anybodys() {
+        let program = Program { hook: Hook::Xdp(XdpPlace::Native), id: Some(42), name: None, kind: "bpf".into() };
+        let checks = checks(&facts(card(), Attached { programs: vec![program], unread: Vec::new() }));
+        assert_eq!(checks[1].state, State::Warning);
+        assert!(checks[1].detail.starts_with("an XDP program (id 42, native) is on eth0;"), "{}", checks[1].detail);
+    }
+}

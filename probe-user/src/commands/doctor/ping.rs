@@ -71,3 +71,35 @@ fn sockets(facts: &Facts) -> Check {
     };
     Check::good(Group::Ping, "ping_sockets", detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::facts::tests::healthy, *};
+
+    #[test]
+    fn the_defaults_are_good() {
+        assert!(checks(&healthy(&[])).iter().all(|check| check.state == State::Good));
+    }
+
+    #[test]
+    fn each_silent_killer_is_named_with_the_command_that_ends_it() {
+        let rows = [
+            ("net/ipv4/icmp_echo_ignore_all", "1", "sudo sysctl -w net.ipv4.icmp_echo_ignore_all=0"),
+            ("net/ipv6/icmp/echo_ignore_all", "1", "sudo sysctl -w net.ipv6.icmp.echo_ignore_all=0"),
+            ("net/ipv4/icmp_ratemask", "6169", "sudo sysctl -w net.ipv4.icmp_ratemask=6168"),
+        ];
+        for (setting, value, fix) in rows {
+            let mut facts = healthy(&[]);
+            facts.sysctls.insert(setting, value.to_owned());
+            let bad: Vec<Check> = checks(&facts).into_iter().filter(|check| check.state == State::Warning).collect();
+            assert_eq!(bad.iter().map(|check| check.fix.as_str()).collect::<Vec<_>>(), [fix]);
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_not_shown_is_unknown() {
+        let mut facts = healthy(&[]);
+        facts.sysctls.clear();
+        assert!(checks(&facts).iter().all(|check| check.state == State::Unknown));
+    }
+}

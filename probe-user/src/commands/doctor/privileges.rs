@@ -89,3 +89,55 @@ fn lab(facts: &Facts, privileges: &Privileges) -> Check {
         (Ok(()), Step::Untried(why)) => Check::unknown(Group::Privileges, "lab", format!("not tried: {why}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use caps::Capability::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON, CAP_SYS_ADMIN};
+    use nix::errno::Errno;
+
+    use super::{super::facts::tests::healthy, *};
+
+    fn states(facts: &Facts) -> Vec<(String, State)> {
+        checks(facts).into_iter().map(|check| (check.name, check.state)).collect()
+    }
+
+    #[test]
+    fn each_task_is_judged_by_what_it_needs() {
+        let observer = [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON];
+        let all = [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_NET_RAW, CAP_SYS_ADMIN];
+        let rows: [(&[caps::Capability], [State; 3]); 3] = [
+            (&[], [State::Broken, State::Warning, State::Broken]),
+            (&observer, [State::Good, State::Warning, State::Broken]),
+            (&all, [State::Good, State::Good, State::Good]),
+        ];
+        for (capabilities, [programs, send, lab]) in rows {
+            let expected = [("programs", programs), ("send", send), ("lab", lab)];
+            assert_eq!(states(&healthy(capabilities)), expected.map(|(name, state)| (name.to_owned(), state)));
+        }
+    }
+
+    #[test]
+    fn without_raw_or_ping_sockets_nothing_can_be_sent() {
+        let mut facts = healthy(&[]);
+        facts.sysctls.insert("net/ipv4/ping_group_range", "1 0".to_owned());
+        let send = checks(&facts).remove(1);
+        assert_eq!(send.state, State::Broken);
+        assert!(
+            send.fix.starts_with("sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep probe"),
+            "{}",
+            send.fix
+        );
+        facts.groups.push(1);
+        facts.sysctls.insert("net/ipv4/ping_group_range", "1 1".to_owned());
+        assert_eq!(ping_sockets(&facts), PingSockets::Open, "a supplementary group counts");
+    }
+
+    #[test]
+    fn a_refused_namespace_ends_the_lab() {
+        let mut facts = healthy(&[CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN]);
+        facts.trials.namespace = Step::Refused(Errno::ENOSPC);
+        let lab = checks(&facts).remove(2);
+        assert_eq!(lab.state, State::Broken);
+        assert!(lab.detail.contains("ENOSPC") && lab.fix.contains("max_net_namespaces"), "{lab:?}");
+    }
+}

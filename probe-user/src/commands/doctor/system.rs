@@ -104,3 +104,51 @@ fn namespaces(names: &[String], down: String) -> Option<Check> {
         Check::new(Group::System, "lab_namespaces", State::Warning, detail, down)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::facts::tests::healthy, *};
+
+    fn check(facts: &Facts, name: &str) -> Check {
+        checks(facts).into_iter().find(|check| check.name == name).expect("the check")
+    }
+
+    #[test]
+    fn a_tidy_system_has_nothing_to_say() {
+        assert!(checks(&healthy(&[])).iter().all(|check| check.state == State::Good));
+    }
+
+    #[test]
+    fn a_missing_tool_is_told_with_what_installs_it() {
+        let mut facts = healthy(&[]);
+        facts.tools.clear();
+        assert_eq!(check(&facts, "nft").fix, "sudo apt-get install nftables");
+        assert_eq!(check(&facts, "ip").fix, "sudo apt-get install iproute2");
+        facts.installer = Some("dnf install");
+        assert_eq!(check(&facts, "ip").fix, "sudo dnf install iproute");
+        facts.installer = None;
+        assert_eq!(check(&facts, "nft").fix, "install the package nftables");
+        assert_eq!((check(&facts, "nft").state, check(&facts, "ip").state), (State::Broken, State::Warning));
+    }
+
+    #[test]
+    fn a_missing_bpffs_matters_only_to_those_who_cannot_mount_it() {
+        let mut facts = healthy(&[Capability::CAP_SYS_ADMIN]);
+        facts.mounts.bpf.clear();
+        assert_eq!(check(&facts, "bpffs").state, State::Good);
+        let mut facts = healthy(&[]);
+        facts.mounts.bpf.clear();
+        assert_eq!(check(&facts, "bpffs").fix, "sudo mount -t bpf bpf /sys/fs/bpf");
+    }
+
+    #[test]
+    fn what_probe_left_is_named_with_what_removes_it() {
+        let mut facts = healthy(&[]);
+        facts.left.filters.push("eth0".to_owned());
+        facts.left.namespaces = vec!["probe-a".to_owned(), "probe-b".to_owned()];
+        assert!(check(&facts, "filters").fix.ends_with("# to remove them: sudo probe filter clear"));
+        assert_eq!(check(&facts, "lab_namespaces").fix, "sudo probe lab down");
+        facts.left.unread = Some("/sys/fs/bpf/probe (Permission denied)".to_owned());
+        assert_eq!(check(&facts, "filters").state, State::Unknown);
+    }
+}
