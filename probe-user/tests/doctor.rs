@@ -4,6 +4,7 @@ mod common;
 
 use std::{
     fs,
+    io::Write,
     os::{fd::OwnedFd, unix::fs::PermissionsExt, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -52,6 +53,11 @@ fn hop<'a>(document: &'a Value, name: &str) -> &'a Value {
 /// The exit status that a report asks for.
 fn expected_status(document: &Value) -> i32 {
     i32::from(document["broken"] != 0 || document["blind"] != 0)
+}
+
+/// Says loudly that a test is skipped for want of something that is no privilege.
+fn skipped(why: &str, test: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED ({why}): {test}");
 }
 
 /// Runs a command of the test's own set-up, which must work.
@@ -285,7 +291,7 @@ fn a_program_on_clsact_is_named() {
         return;
     }
     if !Path::new("/usr/sbin/bpftool").exists() {
-        eprintln!("SKIPPED (needs bpftool): a_program_on_clsact_is_named");
+        skipped("needs bpftool", "a_program_on_clsact_is_named");
         return;
     }
     with_veth(|| {
@@ -388,7 +394,7 @@ fn a_tunnel_starts_with_the_ip_header() {
         return;
     }
     if !Path::new("/dev/net/tun").exists() {
-        eprintln!("SKIPPED (needs /dev/net/tun): a_tunnel_starts_with_the_ip_header");
+        skipped("needs /dev/net/tun", "a_tunnel_starts_with_the_ip_header");
         return;
     }
     with_veth(|| {

@@ -1,7 +1,9 @@
 //! The few bpf(2) commands that aya does not offer for bare programs, as safe functions.
 //!
-//! Each attribute structure is the part of `union bpf_attr` (`include/uapi/linux/bpf.h`) that its command reads, in the
-//! machine's byte order; the kernel takes what follows as zero. Pointers in them are 64 bits wide on every machine.
+//! This file has all the `unsafe` of it; each function makes attributes whose pointers it vouches for.
+
+mod attributes;
+mod instruction;
 
 use std::{
     ffi::CStr,
@@ -12,6 +14,9 @@ use std::{
 use bytemuck::{Pod, Zeroable};
 use nix::libc;
 use probe_ebpf::contract::kind::Direction;
+
+use attributes::{GetFd, GetInfo, LinkCreate, MapCreate, ProgInfo, ProgLoad, ProgQuery, object_name};
+pub use instruction::{Instruction, always};
 
 const MAP_CREATE: libc::c_int = 0;
 const PROG_LOAD: libc::c_int = 5;
@@ -26,9 +31,6 @@ const ATTACH_TCX_INGRESS: u32 = 46;
 const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_SKB_MODE: u32 = 1 << 1;
 const XDP_DRV_MODE: u32 = 1 << 2;
-
-/// `BPF_OBJ_NAME_LEN`, the final zero included.
-const NAME_BYTES: usize = 16;
 
 /// Which hook a program is for: its number in `enum bpf_prog_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,151 +49,6 @@ pub enum XdpMode {
     Generic,
     /// In the driver.
     Native,
-}
-
-/// One instruction: `struct bpf_insn`.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-pub struct Instruction {
-    code: u8,
-    registers: u8,
-    offset: i16,
-    immediate: i32,
-}
-
-impl Instruction {
-    const fn new(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Self {
-        let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
-        Self { code, registers, offset, immediate }
-    }
-
-    /// `to = value`, 64 bits, sign extended.
-    pub const fn set(to: u8, value: i32) -> Self {
-        Self::new(0xb7, to, 0, 0, value)
-    }
-
-    /// `to = *(u32 *)(from + offset)`.
-    pub const fn load_word(to: u8, from: u8, offset: i16) -> Self {
-        Self::new(0x61, to, from, offset, 0)
-    }
-
-    /// `to += from`, 64 bits.
-    pub const fn add(to: u8, from: u8) -> Self {
-        Self::new(0x0f, to, from, 0, 0)
-    }
-
-    /// Skips `count` instructions if `left > right`, both unsigned.
-    pub const fn skip_if_greater(left: u8, right: u8, count: i16) -> Self {
-        Self::new(0x2d, left, right, count, 0)
-    }
-
-    /// `return r0`.
-    pub const fn exit() -> Self {
-        Self::new(0x95, 0, 0, 0, 0)
-    }
-}
-
-/// The program that does nothing but answer `verdict`.
-pub const fn always(verdict: i32) -> [Instruction; 2] {
-    [Instruction::set(0, verdict), Instruction::exit()]
-}
-
-/// For `BPF_MAP_CREATE`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct MapCreate {
-    map_type: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-    map_flags: u32,
-    inner_map_fd: u32,
-    numa_node: u32,
-    map_name: [u8; NAME_BYTES],
-}
-
-/// For `BPF_PROG_LOAD`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct ProgLoad {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; NAME_BYTES],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-}
-
-/// For `BPF_PROG_GET_FD_BY_ID`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct GetFd {
-    id: u32,
-    next_id: u32,
-    open_flags: u32,
-}
-
-/// For `BPF_OBJ_GET_INFO_BY_FD`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct GetInfo {
-    fd: u32,
-    info_len: u32,
-    info: u64,
-}
-
-/// The first part of `struct bpf_prog_info`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct ProgInfo {
-    prog_type: u32,
-    id: u32,
-    tag: [u8; 8],
-    jited_prog_len: u32,
-    xlated_prog_len: u32,
-    jited_prog_insns: u64,
-    xlated_prog_insns: u64,
-    load_time: u64,
-    created_by_uid: u32,
-    nr_map_ids: u32,
-    map_ids: u64,
-    name: [u8; NAME_BYTES],
-}
-
-/// For `BPF_PROG_QUERY`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct ProgQuery {
-    target_ifindex: u32,
-    attach_type: u32,
-    query_flags: u32,
-    attach_flags: u32,
-    prog_ids: u64,
-    count: u32,
-    padding: u32,
-    prog_attach_flags: u64,
-    link_ids: u64,
-    link_attach_flags: u64,
-    revision: u64,
-}
-
-/// For `BPF_LINK_CREATE`.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct LinkCreate {
-    prog_fd: u32,
-    target_ifindex: u32,
-    attach_type: u32,
-    flags: u32,
-    relative_fd: u32,
-    padding: u32,
-    expected_revision: u64,
 }
 
 /// What the kernel tells about a loaded program.
@@ -336,15 +193,6 @@ fn descriptor(owner: &impl AsFd) -> u32 {
     owner.as_fd().as_raw_fd().cast_unsigned()
 }
 
-/// `name` as the kernel keeps it: cut to 15 bytes.
-fn object_name(name: &str) -> [u8; NAME_BYTES] {
-    let mut bytes = [0; NAME_BYTES];
-    for (place, byte) in bytes.iter_mut().take(NAME_BYTES - 1).zip(name.bytes()) {
-        *place = byte;
-    }
-    bytes
-}
-
 /// Calls bpf(2) for a command that answers with a file descriptor.
 ///
 /// # Safety
@@ -366,26 +214,5 @@ unsafe fn bpf<A: Pod>(command: libc::c_int, attributes: &mut A) -> io::Result<li
     match libc::c_int::try_from(answer) {
         Ok(value) if value >= 0 => Ok(value),
         _ => Err(io::Error::last_os_error()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_are_laid_out_as_the_kernel_reads_them() {
-        assert_eq!(size_of::<Instruction>(), 8);
-        assert_eq!(std::mem::offset_of!(ProgLoad, prog_name), 48);
-        assert_eq!(std::mem::offset_of!(MapCreate, map_name), 28);
-        assert_eq!(std::mem::offset_of!(ProgInfo, name), 64);
-        assert_eq!(std::mem::offset_of!(ProgQuery, prog_ids), 16);
-        assert_eq!(std::mem::offset_of!(LinkCreate, expected_revision), 24);
-    }
-
-    #[test]
-    fn a_name_is_cut_to_what_the_kernel_keeps() {
-        assert_eq!(&object_name("probe_trial_and_more"), b"probe_trial_and\0");
-        assert_eq!(&object_name("probe")[..6], b"probe\0");
     }
 }

@@ -194,6 +194,8 @@ pub fn in_new_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn is_root() -> bool {
@@ -202,7 +204,8 @@ mod tests {
 
     /// What the integration tests do too: loud, and an error where skipping is forbidden.
     fn skip(test: &str) {
-        eprintln!("SKIPPED (needs root): {test}");
+        // Unlike eprintln, which the test harness swallows.
+        let _ = writeln!(io::stderr(), "SKIPPED (needs root): {test}");
         assert!(std::env::var_os("PROBE_NO_SKIP").is_none_or(|value| value != "1"), "{test} was skipped");
     }
 
