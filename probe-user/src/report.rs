@@ -1,6 +1,7 @@
 //! What probe prints on stdout: one document type a file, one output format a function here.
 
 pub mod sent;
+pub mod doctor;
 pub mod style;
 
 use std::io::{self, Write};

@@ -1,9 +1,34 @@
-//! `probe doctor`.
+//! `probe doctor`: gathers facts, judges each, prints the report. It changes nothing, and needs no privilege.
+
+mod facts;
+mod hops;
+mod interfaces;
+mod kernel;
+mod lockdown;
+mod mounts;
+mod ping;
+mod privileges;
+mod system;
 
 use super::{Outcome, Screen};
-use crate::{cli::doctor::Doctor, error::Failure};
+use crate::{cli::doctor::Doctor, exit::Exit, report::doctor::Checkup};
+use facts::Facts;
 
 /// Runs `probe doctor`.
-pub fn run(_args: &Doctor, _screen: &Screen) -> Outcome {
-    Err(Failure::new("not built yet", ""))
+pub fn run(args: &Doctor, screen: &Screen) -> Outcome {
+    let checkup = examine(&Facts::gather(args.interface.as_deref())?);
+    screen.print(&checkup)?;
+    Ok(if checkup.works() { Exit::Done } else { Exit::Stopped })
+}
+
+/// The report on `facts`.
+fn examine(facts: &Facts) -> Checkup {
+    let checks = [
+        kernel::checks(facts),
+        privileges::checks(facts),
+        system::checks(facts),
+        ping::checks(facts),
+        interfaces::checks(facts),
+    ];
+    Checkup::new(facts.release.clone(), facts.user.clone(), checks.concat(), hops::checks(facts))
 }

@@ -1,16 +1,14 @@
-//! What integration tests share.
+//! What tests of several topics share.
 
 use std::io::{self, Write};
 
-use nix::unistd::geteuid;
-
-/// Whether the test may run: it needs root, and says so where it is skipped. `PROBE_NO_SKIP=1` makes that a failure.
+/// Whether this process is root. Where it is not, says loudly that `test` is skipped; an error under `PROBE_NO_SKIP=1`.
 pub(crate) fn is_root(test: &str) -> bool {
-    if geteuid().is_root() {
+    if nix::unistd::geteuid().is_root() {
         return true;
     }
-    assert!(std::env::var_os("PROBE_NO_SKIP").is_none_or(|value| value != "1"), "{test} needs root");
-    // Not eprintln!, which the test harness swallows where a test passes.
+    // Unlike eprintln, which the test harness swallows.
     let _ = writeln!(io::stderr(), "SKIPPED (needs root): {test}");
+    assert!(std::env::var_os("PROBE_NO_SKIP").is_none_or(|value| value != "1"), "{test} was skipped");
     false
 }

@@ -1,0 +1,274 @@
+//! What doctor looks at: read once, as it is, judged elsewhere.
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::{Uid, User, getegid, geteuid, getgroups};
+
+use super::{
+    lockdown,
+    mounts::{self, Mounts},
+};
+use crate::{
+    device::{self, Device},
+    kernel::{
+        foreign::{self, Attached},
+        privilege::{Privileges, Task},
+        trial::{self, Trials},
+    },
+};
+
+/// The facts. What could not be read is `None`.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// `uname -r`.
+    pub(super) release: String,
+    /// The user's name, or number.
+    pub(super) user: String,
+    /// What a person types to run this program: its name where a shell finds it, else its path.
+    pub(super) program: String,
+    pub(super) privileges: Option<Privileges>,
+    pub(super) trials: Trials,
+    /// Bytes of the kernel's own BTF.
+    pub(super) btf: Option<u64>,
+    /// The text of `/sys/kernel/security/lockdown`.
+    pub(super) lockdown: Option<String>,
+    pub(super) mounts: Mounts,
+    pub(super) left: Left,
+    /// The values of [`SYSCTLS`] in this network namespace.
+    pub(super) sysctls: BTreeMap<&'static str, String>,
+    /// The groups of this process.
+    pub(super) groups: Vec<u32>,
+    /// Where [`TOOLS`] are.
+    pub(super) tools: BTreeMap<&'static str, PathBuf>,
+    /// The program that installs packages here, and its arguments.
+    pub(super) installer: Option<&'static str>,
+    pub(super) interfaces: Vec<Interface>,
+    /// Whether one interface was asked for.
+    pub(super) scope: Scope,
+}
+
+/// Which interfaces are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Every one.
+    All,
+    /// The one that `-I` names.
+    One,
+}
+
+/// An interface and the programs on it.
+#[derive(Clone, Debug)]
+pub(super) struct Interface {
+    pub(super) device: Device,
+    pub(super) attached: Attached,
+}
+
+/// What earlier commands of probe left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// What `probe filter` pinned, by name.
+    pub(super) filters: Vec<String>,
+    /// A folder that could not be read.
+    pub(super) unread: Option<String>,
+    /// Network namespaces of `probe lab`, by name.
+    pub(super) namespaces: Vec<String>,
+}
+
+/// The settings that decide over ping, under `/proc/sys`, and what the kernel calls the default.
+pub(super) const SYSCTLS: [&str; 7] = [
+    "kernel/unprivileged_bpf_disabled",
+    "net/core/bpf_jit_enable",
+    "net/ipv4/icmp_echo_ignore_all",
+    "net/ipv4/icmp_echo_ignore_broadcasts",
+    "net/ipv4/icmp_ratemask",
+    "net/ipv4/ping_group_range",
+    "net/ipv6/icmp/echo_ignore_all",
+];
+
+/// Programs of others that probe or its user calls.
+pub(super) const TOOLS: [&str; 2] = ["nft", "ip"];
+
+/// Package managers, the most particular first, each as the words that install a package.
+const INSTALLERS: [(&str, &str); 6] = [
+    ("apt-get", "apt-get install"),
+    ("dnf", "dnf install"),
+    ("zypper", "zypper install"),
+    ("pacman", "pacman -S"),
+    ("apk", "apk add"),
+    ("yum", "yum install"),
+];
+
+impl Facts {
+    /// Looks at this machine, and at the interface called `only`, or at all.
+    ///
+    /// # Errors
+    /// Where there is no such interface, or none can be listed.
+    pub(super) fn gather(only: Option<&str>) -> Result<Self, device::Error> {
+        let (devices, scope) = match only {
+            Some(name) => (vec![Device::find(name)?], Scope::One),
+            None => (Device::all()?, Scope::All),
+        };
+        let attached = foreign::attached(&devices);
+        let interfaces = devices.into_iter().zip(attached);
+        let mounts = mounts::read();
+        Ok(Self {
+            release: release(),
+            user: user(geteuid()),
+            program: program(),
+            privileges: Privileges::of_this_thread().ok(),
+            trials: trial::run(),
+            btf: fs::metadata("/sys/kernel/btf/vmlinux").ok().map(|file| file.len()),
+            lockdown: lockdown::read(),
+            left: left(&mounts),
+            mounts,
+            sysctls: SYSCTLS.into_iter().filter_map(|name| Some((name, sysctl(name)?))).collect(),
+            groups: groups(),
+            tools: TOOLS.into_iter().filter_map(|name| Some((name, find_program(name)?))).collect(),
+            installer: INSTALLERS.iter().find(|(name, _)| find_program(name).is_some()).map(|(_, words)| *words),
+            interfaces: interfaces.map(|(device, attached)| Interface { device, attached }).collect(),
+            scope,
+        })
+    }
+
+    /// A command of probe as this user has to type it, as root.
+    pub(super) fn probe(&self, words: &str) -> String {
+        self.as_root(&format!("{} {words}", self.program))
+    }
+
+    /// Whether this process lacks what observing needs, so that a refusal is no wonder.
+    pub(super) fn lacks_privilege(&self) -> bool {
+        self.privileges.as_ref().is_some_and(|privileges| privileges.allow(Task::Observe).is_err())
+    }
+
+    /// `command` as this user has to type it.
+    pub(super) fn as_root(&self, command: &str) -> String {
+        if self.privileges.as_ref().is_some_and(|privileges| privileges.user.is_root()) {
+            command.to_owned()
+        } else {
+            format!("sudo {command}")
+        }
+    }
+}
+
+fn release() -> String {
+    nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn user(user: Uid) -> String {
+    User::from_uid(user).ok().flatten().map_or_else(|| format!("user {user}"), |user| user.name)
+}
+
+fn program() -> String {
+    let Ok(running) = env::current_exe() else { return "probe".to_owned() };
+    let found = find_program("probe").and_then(|path| path.canonicalize().ok());
+    if found.as_ref() == Some(&running) { "probe".to_owned() } else { quoted(&running.to_string_lossy()) }
+}
+
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn groups() -> Vec<u32> {
+    let mut groups = vec![getegid().as_raw()];
+    groups.extend(getgroups().unwrap_or_default().iter().map(|group| group.as_raw()));
+    groups
+}
+
+/// The value of a setting of this thread's network namespace, its blanks made single.
+fn sysctl(name: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// An executable file of that name, also where a plain user's `PATH` does not lead.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    let executable =
+        |file: &PathBuf| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    folders.map(|folder| folder.join(name)).find(executable)
+}
+
+/// What earlier commands left: pinned objects, and namespaces that `ip netns` shows.
+fn left(mounts: &Mounts) -> Left {
+    let mut left = Left::default();
+    for folder in mounts.bpf.iter().map(|mount| mount.join("probe")) {
+        match names_in(&folder) {
+            Ok(names) => left.filters.extend(names),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => left.unread = Some(format!("{} ({error})", folder.display())),
+        }
+    }
+    let namespaces = names_in(Path::new("/run/netns")).unwrap_or_default();
+    left.namespaces = namespaces.into_iter().filter(|name| name.starts_with("probe-")).collect();
+    left
+}
+
+fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use caps::Capability;
+    use probe_ebpf::contract::hop::HOPS;
+
+    use super::*;
+    use crate::kernel::{
+        privilege::UserNamespace,
+        trial::{HopTrial, Means, Step},
+    };
+
+    /// A user on a machine on which everything works.
+    pub(in super::super) fn healthy(capabilities: &[Capability]) -> Facts {
+        let works = |hop| HopTrial { hop, load: Step::Works, means: Means::Tcx, attach: Step::Works };
+        let trials = Trials {
+            map: Step::Works,
+            jit: Some(true),
+            namespace: Step::Works,
+            hops: HOPS.iter().map(|row| works(row.hop)).collect(),
+        };
+        let values = ["2", "1", "0", "1", "6168", "0 2147483647", "0"].map(str::to_owned);
+        Facts {
+            release: "6.12.1".to_owned(),
+            user: "ada".to_owned(),
+            program: "probe".to_owned(),
+            privileges: Some(Privileges::new(Uid::from_raw(1000), capabilities, UserNamespace::Initial)),
+            trials,
+            btf: Some(5 << 20),
+            lockdown: Some("[none] integrity confidentiality".to_owned()),
+            mounts: Mounts { bpf: vec!["/sys/fs/bpf".into()], cgroup2: vec!["/sys/fs/cgroup".into()] },
+            left: Left::default(),
+            sysctls: SYSCTLS.into_iter().zip(values).collect(),
+            groups: vec![1000],
+            tools: TOOLS.into_iter().map(|name| (name, PathBuf::from("/usr/sbin").join(name))).collect(),
+            installer: Some("apt-get install"),
+            interfaces: Vec::new(),
+            scope: Scope::All,
+        }
+    }
+
+    #[test]
+    fn a_path_can_be_pasted_whatever_is_in_it() {
+        assert_eq!(quoted("/opt/probe-1.0/bin/probe"), "/opt/probe-1.0/bin/probe");
+        assert_eq!(quoted("/home/o'neil/my tools/probe"), "'/home/o'\\''neil/my tools/probe'");
+    }
+
+    #[test]
+    fn programs_are_found_where_a_users_path_does_not_lead() {
+        assert!(find_program("sh").is_some());
+        assert_eq!(find_program("no-such-program"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! What the kernel can do.
+
+use nix::errno::Errno;
+
+use super::{facts::Facts, lockdown};
+use crate::{
+    kernel::trial::Step,
+    report::doctor::{Check, Group, State},
+};
+
+/// The oldest kernel that probe is tested on.
+const OLDEST: (u32, u32) = (6, 1);
+/// The first kernel with TCX.
+const TCX: (u32, u32) = (6, 6);
+
+pub(super) fn checks(facts: &Facts) -> Vec<Check> {
+    let sysctl = |name: &str| facts.sysctls.get(name).map(String::as_str);
+    vec![
+        release(&facts.release),
+        btf(facts.btf),
+        maps(&facts.trials.map, facts.lacks_privilege()),
+        jit(facts.trials.jit, sysctl("net/core/bpf_jit_enable"), &facts.as_root("sysctl -w net.core.bpf_jit_enable=1")),
+        lockdown(facts.lockdown.as_deref()),
+        unprivileged(sysctl("kernel/unprivileged_bpf_disabled")),
+    ]
+}
+
+fn release(release: &str) -> Check {
+    let name = "release";
+    match version(release) {
+        None => Check::unknown(Group::Kernel, name, format!("'{release}' has no version that probe can read")),
+        Some(version) if version < OLDEST => Check::new(
+            Group::Kernel,
+            name,
+            State::Warning,
+            format!(
+                "{release} is older than 6.1, the oldest that probe is tested on; what was tried below still counts"
+            ),
+            "use Linux 6.1 or later",
+        ),
+        Some(version) if version < TCX => {
+            Check::good(Group::Kernel, name, format!("{release}; clsact is used for tc, as TCX needs 6.6"))
+        }
+        Some(_) => Check::good(Group::Kernel, name, format!("{release}, new enough for TCX links")),
+    }
+}
+
+/// The first two numbers of a release such as `6.18.44-cloud-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn btf(bytes: Option<u64>) -> Check {
+    match bytes {
+        Some(bytes) => Check::good(
+            Group::Kernel,
+            "btf",
+            format!("the kernel describes its types: /sys/kernel/btf/vmlinux, {} KiB", bytes / 1024),
+        ),
+        None => Check::new(
+            Group::Kernel,
+            "btf",
+            State::Warning,
+            "no /sys/kernel/btf/vmlinux: counting works, but nothing can be learned from inside the kernel",
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution kernel is)",
+        ),
+    }
+}
+
+fn maps(step: &Step, unprivileged: bool) -> Check {
+    match step {
+        Step::Works => Check::good(Group::Kernel, "maps", "one was made and closed again"),
+        Step::Refused(Errno::EPERM) if unprivileged => {
+            Check::unknown(Group::Kernel, "maps", "this user may not make any; see privileges")
+        }
+        Step::Refused(errno) => Check::new(
+            Group::Kernel,
+            "maps",
+            State::Broken,
+            format!("the kernel refuses to make a map: {} ({errno:?})", errno.desc()),
+            "if this is a container: allow bpf(2) in its seccomp profile",
+        ),
+        Step::Untried(why) => Check::unknown(Group::Kernel, "maps", format!("not tried: {why}")),
+    }
+}
+
+/// A program that was loaded tells best; the setting is not shown in every network namespace.
+fn jit(tried: Option<bool>, setting: Option<&str>, fix: &str) -> Check {
+    let on = tried.or(setting.map(|value| value != "0"));
+    match on {
+        Some(true) => Check::good(Group::Kernel, "jit", "programs become machine code"),
+        Some(false) => Check::new(
+            Group::Kernel,
+            "jit",
+            State::Warning,
+            "programs are interpreted, which makes each packet several times dearer",
+            fix,
+        ),
+        None => {
+            Check::unknown(Group::Kernel, "jit", "no program could be loaded, and bpf_jit_enable is not shown here")
+        }
+    }
+}
+
+fn lockdown(text: Option<&str>) -> Check {
+    match text.map(|text| lockdown::mode(text).unwrap_or(text)) {
+        None => Check::unknown(Group::Kernel, "lockdown", "not told: securityfs cannot be read, or has no lockdown"),
+        Some("confidentiality") => Check::new(
+            Group::Kernel,
+            "lockdown",
+            State::Warning,
+            "confidentiality: counting works, but programs may not read kernel memory",
+            "boot with lockdown=integrity if causes of drops are to be found inside the kernel",
+        ),
+        Some(mode) => Check::good(Group::Kernel, "lockdown", format!("{mode}: XDP and tc programs are allowed")),
+    }
+}
+
+fn unprivileged(value: Option<&str>) -> Check {
+    let detail = match value {
+        Some("0") => "0: every user may load socket filters; XDP and tc still need privilege",
+        Some("1") => "1: only privileged users load programs, until the next boot",
+        Some("2") => "2: only privileged users load programs",
+        Some(other) => return Check::unknown(Group::Kernel, "unprivileged_bpf", format!("'{other}' is new to probe")),
+        None => return Check::unknown(Group::Kernel, "unprivileged_bpf", "/proc/sys/kernel does not tell"),
+    };
+    Check::good(Group::Kernel, "unprivileged_bpf", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_of_all_kinds_have_a_version() {
+        assert_eq!(version("6.18.44-fc-v669"), Some((6, 18)));
+        assert_eq!(version("6.1.0-56-cloud-amd64"), Some((6, 1)));
+        assert_eq!(version("5.15.0+"), Some((5, 15)));
+        assert_eq!(version("mainline"), None);
+    }
+
+    #[test]
+    fn each_kernel_is_told_what_it_means() {
+        let rows = [
+            ("5.15.0-91-generic", State::Warning, "older than 6.1"),
+            ("6.1.0-56-cloud-amd64", State::Good, "clsact"),
+            ("6.6.0", State::Good, "TCX links"),
+            ("mainline", State::Unknown, "'mainline'"),
+        ];
+        for (text, state, detail) in rows {
+            let check = release(text);
+            assert_eq!(check.state, state, "{text}");
+            assert!(check.detail.contains(detail), "{}", check.detail);
+        }
+    }
+
+    #[test]
+    fn a_loaded_program_knows_better_than_the_setting() {
+        assert_eq!(jit(Some(true), Some("0"), "").state, State::Good);
+        assert_eq!(jit(Some(false), Some("1"), "").state, State::Warning);
+        assert_eq!(jit(None, Some("0"), "mend").fix, "mend");
+        assert_eq!(jit(None, None, "").state, State::Unknown);
+    }
+
+    #[test]
+    fn a_refused_map_names_its_errno() {
+        let check = maps(&Step::Refused(Errno::EPERM), false);
+        assert!(check.detail.ends_with("Operation not permitted (EPERM)"), "{}", check.detail);
+        assert!(!check.ok);
+        assert_eq!(maps(&Step::Refused(Errno::EPERM), true).state, State::Unknown);
+    }
+
+    #[test]
+    fn only_confidentiality_is_worth_a_warning() {
+        assert_eq!(lockdown(Some("none integrity [confidentiality]")).state, State::Warning);
+        assert_eq!(
+            lockdown(Some("none [integrity] confidentiality")).detail,
+            "integrity: XDP and tc programs are allowed"
+        );
+        assert_eq!(lockdown(None).state, State::Unknown);
+    }
+}

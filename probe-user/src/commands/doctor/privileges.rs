@@ -1,0 +1,143 @@
+//! What this user may do with probe.
+
+use super::facts::Facts;
+use crate::{
+    error::Mend,
+    kernel::{
+        privilege::{Error, Privileges, Task, set_capabilities},
+        trial::Step,
+    },
+    report::doctor::{Check, Group, State},
+};
+
+pub(super) fn checks(facts: &Facts) -> Vec<Check> {
+    let Some(privileges) = &facts.privileges else {
+        return vec![Check::unknown(Group::Privileges, "capabilities", "the kernel does not tell them")];
+    };
+    vec![programs(facts, privileges), send(facts, privileges), lab(facts, privileges)]
+}
+
+/// What gives this user the privileges that are missing; [`Error`]'s own fix does not know where the program is.
+fn fix(facts: &Facts, error: &Error) -> String {
+    match error {
+        Error::Missing { .. } => {
+            format!("{}   # for every user; or run probe with sudo", set_capabilities(&facts.program))
+        }
+        other => other.fix(),
+    }
+}
+
+/// What `probe observe`, `receive` and `filter` need is the same.
+fn programs(facts: &Facts, privileges: &Privileges) -> Check {
+    match privileges.allow(Task::Observe) {
+        Ok(()) => Check::good(Group::Privileges, "programs", "observe, receive and filter may load and attach them"),
+        Err(error) => {
+            let detail = error.to_string().replacen("probe observe needs", "observe, receive and filter need", 1);
+            Check::new(Group::Privileges, "programs", State::Broken, detail, fix(facts, &error))
+        }
+    }
+}
+
+/// Whether this process may open a ping socket (`icmp(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PingSockets {
+    /// One of its groups is in `ping_group_range`.
+    Open,
+    /// None is.
+    Closed,
+}
+
+/// Whether ping sockets are open to this process.
+pub(super) fn ping_sockets(facts: &Facts) -> PingSockets {
+    let range = facts.sysctls.get("net/ipv4/ping_group_range").and_then(|text| text.split_once(' '));
+    let bounds = range.and_then(|(first, last)| Some((first.parse().ok()?, last.parse::<u32>().ok()?)));
+    let open =
+        bounds.is_some_and(|(first, last): (u32, u32)| facts.groups.iter().any(|group| (first..=last).contains(group)));
+    if open { PingSockets::Open } else { PingSockets::Closed }
+}
+
+fn send(facts: &Facts, privileges: &Privileges) -> Check {
+    match (privileges.allow(Task::SendRaw), ping_sockets(facts)) {
+        (Ok(()), _) => Check::good(Group::Privileges, "send", "any echo packet with any id, through a raw socket"),
+        (Err(error), PingSockets::Open) => Check::new(
+            Group::Privileges,
+            "send",
+            State::Warning,
+            "requests only, and the kernel chooses their id: CAP_NET_RAW is missing for the rest",
+            fix(facts, &error),
+        ),
+        (Err(error), PingSockets::Closed) => Check::new(
+            Group::Privileges,
+            "send",
+            State::Broken,
+            "CAP_NET_RAW is missing for raw sockets, and ping sockets are closed to this user",
+            fix(facts, &error),
+        ),
+    }
+}
+
+fn lab(facts: &Facts, privileges: &Privileges) -> Check {
+    let broken = |detail: String, fix: String| Check::new(Group::Privileges, "lab", State::Broken, detail, fix);
+    match (privileges.allow(Task::Lab), &facts.trials.namespace) {
+        (Err(error @ Error::Missing { .. }), _) => broken(error.to_string(), facts.probe("lab")),
+        (Err(error), _) => broken(error.to_string(), error.fix()),
+        (Ok(()), Step::Works) => Check::good(Group::Privileges, "lab", "may make network namespaces; one was tried"),
+        (Ok(()), Step::Refused(errno)) => broken(
+            format!("the kernel refuses a network namespace: {} ({errno:?})", errno.desc()),
+            "see sysctl user.max_net_namespaces, and the seccomp profile if this is a container".to_owned(),
+        ),
+        (Ok(()), Step::Untried(why)) => Check::unknown(Group::Privileges, "lab", format!("not tried: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use caps::Capability::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON, CAP_SYS_ADMIN};
+    use nix::errno::Errno;
+
+    use super::{super::facts::tests::healthy, *};
+
+    fn states(facts: &Facts) -> Vec<(String, State)> {
+        checks(facts).into_iter().map(|check| (check.name, check.state)).collect()
+    }
+
+    #[test]
+    fn each_task_is_judged_by_what_it_needs() {
+        let observer = [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON];
+        let all = [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_NET_RAW, CAP_SYS_ADMIN];
+        let rows: [(&[caps::Capability], [State; 3]); 3] = [
+            (&[], [State::Broken, State::Warning, State::Broken]),
+            (&observer, [State::Good, State::Warning, State::Broken]),
+            (&all, [State::Good, State::Good, State::Good]),
+        ];
+        for (capabilities, [programs, send, lab]) in rows {
+            let expected = [("programs", programs), ("send", send), ("lab", lab)];
+            assert_eq!(states(&healthy(capabilities)), expected.map(|(name, state)| (name.to_owned(), state)));
+        }
+    }
+
+    #[test]
+    fn without_raw_or_ping_sockets_nothing_can_be_sent() {
+        let mut facts = healthy(&[]);
+        facts.sysctls.insert("net/ipv4/ping_group_range", "1 0".to_owned());
+        let send = checks(&facts).remove(1);
+        assert_eq!(send.state, State::Broken);
+        assert!(
+            send.fix.starts_with("sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep probe"),
+            "{}",
+            send.fix
+        );
+        facts.groups.push(1);
+        facts.sysctls.insert("net/ipv4/ping_group_range", "1 1".to_owned());
+        assert_eq!(ping_sockets(&facts), PingSockets::Open, "a supplementary group counts");
+    }
+
+    #[test]
+    fn a_refused_namespace_ends_the_lab() {
+        let mut facts = healthy(&[CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN]);
+        facts.trials.namespace = Step::Refused(Errno::ENOSPC);
+        let lab = checks(&facts).remove(2);
+        assert_eq!(lab.state, State::Broken);
+        assert!(lab.detail.contains("ENOSPC") && lab.fix.contains("max_net_namespaces"), "{lab:?}");
+    }
+}

@@ -1,0 +1,263 @@
+//! Network interfaces of the calling thread's network namespace: what they are, and what XDP would do to them.
+//!
+//! Everything comes from netlink and ioctl, never from `/sys/class/net`: that shows the namespace of the mount, not of
+//! the thread.
+
+mod ethtool;
+mod links;
+mod netlink;
+pub mod tc_filters;
+pub mod xdp_mode;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+pub use xdp_mode::{Choice, Mode, Purpose, xdp_mode};
+
+use crate::error::Mend;
+
+/// One network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Its other names (`ip link property`), which `-I` takes too.
+    pub other_names: Vec<String>,
+    /// Its index in its network namespace.
+    pub ifindex: u32,
+    /// Whether it was switched on (`IFF_UP`).
+    pub up: bool,
+    /// Whether its far end is there (`IFF_LOWER_UP`).
+    pub carrier: bool,
+    /// Whether it is the loopback interface.
+    pub loopback: bool,
+    /// The largest packet that it takes, in bytes, without the link-layer header.
+    pub mtu: u32,
+    /// What packets start with.
+    pub link_layer: LinkLayer,
+    /// The kernel's name of a virtual interface's kind, such as `veth` or `vlan`; hardware has none.
+    pub kind: Option<String>,
+    /// Its driver, as `ethtool -i` tells; the loopback interface has none.
+    pub driver: Option<String>,
+    /// Whether large receive offload is on, here or on an interface beneath this one.
+    ///
+    /// Attaching generic XDP would switch it off (`generic_xdp_install` in `net/core/dev.c`), and drivers that must
+    /// re-make their queues for that reset the link.
+    pub lro: bool,
+    /// Whether GRO in hardware is on and can be switched off, which attaching generic XDP would do too.
+    pub hardware_gro: bool,
+    /// Its IPv4 addresses.
+    pub v4: Vec<Ipv4Addr>,
+    /// Its IPv6 addresses.
+    pub v6: Vec<Ipv6Addr>,
+    /// The XDP programs on it.
+    pub xdp: Vec<XdpProgram>,
+}
+
+/// What the packets of an interface start with, as tc and XDP programs see them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkLayer {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// The IP header.
+    RawIp,
+    /// Something that probe cannot read: the `ARPHRD_*` number of `include/uapi/linux/if_arp.h`.
+    Other(u16),
+}
+
+/// An XDP program on an interface, as netlink tells (`IFLA_XDP`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct XdpProgram {
+    /// Where it runs.
+    pub place: XdpPlace,
+    /// Its id, as in `bpftool prog`.
+    pub id: u32,
+}
+
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum XdpPlace {
+    /// In the driver.
+    Native,
+    /// In the kernel's receive path.
+    Generic,
+    /// On the network card.
+    Offloaded,
+}
+
+impl XdpPlace {
+    /// Its name in reports and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Offloaded => "offloaded",
+        }
+    }
+}
+
+impl Device {
+    /// The interface of that name, or of that other name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchInterface`] where this network namespace has none, [`Error::Netlink`] where the kernel does not say.
+    pub fn find(name: &str) -> Result<Self, Error> {
+        pick(Self::all()?, name)
+    }
+
+    /// Every interface of this network namespace, by index.
+    ///
+    /// # Errors
+    /// [`Error::Netlink`] where the kernel does not say.
+    pub fn all() -> Result<Vec<Self>, Error> {
+        links::read().map_err(Error::Netlink)
+    }
+
+    /// Whether one of its addresses is of the same IP version as `address`.
+    pub fn speaks(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => !self.v4.is_empty(),
+            IpAddr::V6(_) => !self.v6.is_empty(),
+        }
+    }
+
+    /// What people call its driver: `virtio_net`, `veth`, `loopback`.
+    pub fn driver_name(&self) -> &str {
+        let known = self.driver.as_deref().or(self.kind.as_deref());
+        known.unwrap_or(if self.loopback { "loopback" } else { "unknown driver" })
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.other_names.iter().any(|other| other == name)
+    }
+}
+
+/// Why an interface cannot be used, or not so.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No interface has that name.
+    #[error("no interface '{name}' in this network namespace; there is {}", listed(known))]
+    NoSuchInterface {
+        /// What was asked for.
+        name: String,
+        /// What there is, the nearest spelling first.
+        known: Vec<String>,
+    },
+    /// The kernel did not list its interfaces.
+    #[error("cannot ask the kernel for its network interfaces")]
+    Netlink(#[source] io::Error),
+    /// Packets of the interface do not start with anything that probe reads.
+    #[error(
+        "'{name}' is neither an Ethernet nor an IP interface (ARPHRD type {arphrd}): probe cannot read its packets"
+    )]
+    LinkLayer {
+        /// The interface.
+        name: String,
+        /// The `ARPHRD_*` number of its link layer.
+        arphrd: u16,
+    },
+    /// Native XDP was asked for, and the driver has none.
+    #[error("'{name}' has no native XDP ({driver})")]
+    NoNativeXdp {
+        /// The interface.
+        name: String,
+        /// Its driver.
+        driver: String,
+    },
+}
+
+impl Mend for Error {
+    fn fix(&self) -> String {
+        match self {
+            Self::NoSuchInterface { name, known } => match known.first() {
+                Some(nearest) if is_near(name, nearest) => format!("did you mean -I {nearest}?"),
+                _ => "name one of these with -I".to_owned(),
+            },
+            Self::Netlink(_) => {
+                "run probe where AF_NETLINK sockets are allowed (a seccomp profile may forbid them)".into()
+            }
+            Self::LinkLayer { .. } => "choose the Ethernet or IP interface beneath or above it".to_owned(),
+            Self::NoNativeXdp { .. } => "use --xdp auto or --xdp generic".to_owned(),
+        }
+    }
+}
+
+/// The device called `name`. `ip link` prints `eth0@if3` for an interface called `eth0`, so that is taken as well.
+fn pick(devices: Vec<Device>, name: &str) -> Result<Device, Error> {
+    let short = name.split_once('@').map_or(name, |(short, _)| short);
+    let wanted = if devices.iter().any(|device| device.is_called(name)) { name } else { short };
+    let mut known: Vec<String> = devices.iter().map(|device| device.name.clone()).collect();
+    if let Some(found) = devices.into_iter().find(|device| device.is_called(wanted)) {
+        return Ok(found);
+    }
+    known.sort_by_cached_key(|candidate| (strsim::osa_distance(short, candidate), candidate.clone()));
+    Err(Error::NoSuchInterface { name: name.to_owned(), known })
+}
+
+/// Whether `guess` may be what was meant by `name`: at most one change in three letters.
+fn is_near(name: &str, guess: &str) -> bool {
+    strsim::osa_distance(name, guess) * 3 <= name.chars().count().max(3)
+}
+
+/// At most eight names, and how many more there are.
+fn listed(known: &[String]) -> String {
+    const SHOWN: usize = 8;
+    if known.is_empty() {
+        return "none".to_owned();
+    }
+    let mut text = known.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if known.len() > SHOWN {
+        text.push_str(&format!(" and {} more (ip -brief link)", known.len() - SHOWN));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    fn devices(names: &[&str]) -> Vec<Device> {
+        names.iter().map(|name| Device { name: (*name).to_owned(), ..Device::default() }).collect()
+    }
+
+    #[test]
+    fn a_name_is_found_as_ip_prints_it() {
+        let mut all = devices(&["lo", "eth0", "veth@x"]);
+        all[1].other_names.push("enp0s3".to_owned());
+        for (typed, found) in [("eth0", "eth0"), ("eth0@if3", "eth0"), ("enp0s3", "eth0"), ("veth@x", "veth@x")] {
+            assert_eq!(pick(all.clone(), typed).expect("found").name, found);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_told_the_nearest_first() {
+        let error = pick(devices(&["lo", "docker0", "eth0"]), "eht0").expect_err("no such interface");
+        let failure = Failure::from(error);
+        assert_eq!(failure.error, "no interface 'eht0' in this network namespace; there is eth0, lo, docker0");
+        assert_eq!(failure.fix, "did you mean -I eth0?");
+    }
+
+    #[test]
+    fn a_name_like_no_other_is_not_guessed() {
+        let error = pick(devices(&["lo", "eth0"]), "wlp0s20f3").expect_err("no such interface");
+        assert_eq!(error.fix(), "name one of these with -I");
+    }
+
+    #[test]
+    fn many_interfaces_are_not_all_listed() {
+        let names: Vec<String> = (0..200).map(|number| format!("veth{number:03}")).collect();
+        let many = devices(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let text = pick(many, "veth200").expect_err("no such interface").to_string();
+        assert!(text.ends_with("and 192 more (ip -brief link)"), "{text}");
+        assert!(text.len() < 200, "{text}");
+    }
+
+    #[test]
+    fn an_empty_namespace_has_none() {
+        assert!(pick(Vec::new(), "eth0").expect_err("none").to_string().ends_with("there is none"));
+    }
+}

@@ -1,0 +1,89 @@
+//! One question to rtnetlink and all its answers, without a runtime.
+
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use tracing::{debug, warn};
+
+/// How often a dump is asked for again because what it tells changed meanwhile.
+const ATTEMPTS: usize = 4;
+
+/// Every message that answers `request`, in the kernel's order.
+///
+/// # Errors
+/// What the socket or the kernel answered. A message that cannot be read is left out, with a warning.
+pub(super) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut answer = Answer::default();
+    for _ in 0..ATTEMPTS {
+        answer = dump_once(request.clone())?;
+        if !answer.interrupted {
+            break;
+        }
+        debug!("the list changed while it was read");
+    }
+    Ok(answer.messages)
+}
+
+/// What a dump gave so far.
+#[derive(Default)]
+struct Answer {
+    messages: Vec<RouteNetlinkMessage>,
+    interrupted: bool,
+    done: bool,
+}
+
+fn dump_once(request: RouteNetlinkMessage) -> io::Result<Answer> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut packet = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
+    packet.header.flags = NLM_F_DUMP | NLM_F_REQUEST;
+    packet.header.sequence_number = 1;
+    packet.finalize();
+    let mut bytes = vec![0; packet.buffer_len()];
+    packet.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+
+    let mut answer = Answer::default();
+    while !answer.done {
+        let (datagram, _) = socket.recv_from_full()?;
+        answer.take(&datagram)?;
+    }
+    Ok(answer)
+}
+
+impl Answer {
+    /// Adds the messages of one datagram.
+    fn take(&mut self, mut rest: &[u8]) -> io::Result<()> {
+        while !rest.is_empty() && !self.done {
+            let buffer = NetlinkBuffer::new_checked(&rest).map_err(io::Error::other)?;
+            let length = (buffer.length() as usize).next_multiple_of(4).clamp(4, rest.len());
+            self.interrupted |= buffer.flags() & NLM_F_DUMP_INTR != 0;
+            let (one, after) = rest.split_at(length);
+            self.take_one(one)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn take_one(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                warn!("a netlink message of this kernel is not understood, and left out: {error}");
+                return Ok(());
+            }
+        };
+        match message.payload {
+            NetlinkPayload::InnerMessage(inner) => self.messages.push(inner),
+            NetlinkPayload::Done(_) => self.done = true,
+            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Filters on the classic hooks of tc: the `clsact` and `ingress` qdiscs. TCX programs are not among them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
+};
+use probe_ebpf::contract::kind::Direction;
+
+use super::netlink;
+
+/// A filter, or all those of one classifier that is no BPF program.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TcFilter {
+    /// On which way it sits.
+    pub direction: Direction,
+    /// Its classifier: `bpf`, `flower`, `matchall`, `u32`.
+    pub classifier: String,
+    /// The id of its program, as in `bpftool prog`.
+    pub program_id: Option<u32>,
+    /// The name that whoever attached the program gave to the filter.
+    pub name: Option<String>,
+}
+
+/// The filters of every interface of this network namespace, or of the one with index `only`, by interface index.
+///
+/// # Errors
+/// What netlink answered.
+pub fn read(only: Option<u32>) -> io::Result<BTreeMap<u32, BTreeSet<TcFilter>>> {
+    let mut found = BTreeMap::new();
+    for (ifindex, sides) in qdiscs(only)? {
+        let mut filters = BTreeSet::new();
+        for (direction, minor) in sides {
+            let mut request = TcMessage::with_index(ifindex);
+            request.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: *minor };
+            let answer = netlink::dump(&RouteNetlinkMessage::GetTrafficFilter(request))?;
+            filters.extend(answer.into_iter().filter_map(|message| filter(message, *direction)));
+        }
+        if let (false, Ok(ifindex)) = (filters.is_empty(), u32::try_from(ifindex)) {
+            found.insert(ifindex, filters);
+        }
+    }
+    Ok(found)
+}
+
+type Sides = &'static [(Direction, u16)];
+const BOTH: Sides = &[(Direction::In, TcHandle::MIN_INGRESS), (Direction::Out, TcHandle::MIN_EGRESS)];
+/// The `ingress` qdisc has one side, and answers with it whichever is asked for.
+const INGRESS: Sides = &[(Direction::In, TcHandle::MIN_INGRESS)];
+
+/// Which interfaces have such a qdisc, and which sides it has.
+fn qdiscs(only: Option<u32>) -> io::Result<BTreeMap<i32, Sides>> {
+    let answer = netlink::dump(&RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()))?;
+    let wanted = |index: i32| only.is_none_or(|only| u32::try_from(index) == Ok(only));
+    let mut found = BTreeMap::new();
+    for message in answer {
+        let RouteNetlinkMessage::NewQueueDiscipline(message) = message else { continue };
+        let sides = match kind(&message) {
+            Some("clsact") => BOTH,
+            Some("ingress") => INGRESS,
+            _ => continue,
+        };
+        if wanted(message.header.index) {
+            found.insert(message.header.index, sides);
+        }
+    }
+    Ok(found)
+}
+
+fn kind(message: &TcMessage) -> Option<&str> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Kind(kind) => Some(kind.as_str()),
+        _ => None,
+    })
+}
+
+/// A filter out of a message. Each classifier also announces itself without a handle: that is no filter.
+fn filter(message: RouteNetlinkMessage, direction: Direction) -> Option<TcFilter> {
+    let RouteNetlinkMessage::NewTrafficFilter(message) = message else { return None };
+    if message.header.handle == TcHandle::UNSPEC {
+        return None;
+    }
+    let mut filter = TcFilter { direction, classifier: kind(&message)?.to_owned(), program_id: None, name: None };
+    for attribute in message.attributes {
+        let TcAttribute::Options(options) = attribute else { continue };
+        for option in options {
+            match option {
+                TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => filter.program_id = Some(id),
+                TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => filter.name = Some(name),
+                _ => {}
+            }
+        }
+    }
+    Some(filter)
+}

@@ -1,0 +1,257 @@
+//! What this thread may do, and what each task of probe needs.
+
+use std::{collections::BTreeSet, fs, io};
+
+use caps::{CapSet, Capability};
+use nix::unistd::{Uid, geteuid};
+
+use crate::error::Mend;
+
+/// Something that needs privilege.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// `probe observe`.
+    Observe,
+    /// `probe receive`.
+    Receive,
+    /// `probe filter`.
+    Filter,
+    /// `probe send` through a raw socket: replies, or requests with an id of one's own.
+    SendRaw,
+    /// `probe lab`.
+    Lab,
+}
+
+/// What programs at a hop need (`bpf_prog_load` in `kernel/bpf/syscall.c`; `CAP_PERFMON` for pointer arithmetic).
+const ATTACH: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
+
+impl Task {
+    /// Every task.
+    pub const ALL: [Self; 5] = [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab];
+
+    /// What a person types for it, without the program's name.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Receive => "receive",
+            Self::Filter => "filter",
+            Self::SendRaw => "send",
+            Self::Lab => "lab",
+        }
+    }
+
+    /// The capabilities that it needs. `CAP_SYS_ADMIN` holds those of attaching too.
+    pub const fn needs(self) -> &'static [Capability] {
+        match self {
+            Self::Observe | Self::Receive | Self::Filter => ATTACH,
+            Self::SendRaw => &[Capability::CAP_NET_RAW],
+            Self::Lab => &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN],
+        }
+    }
+
+    /// Whether it loads kernel programs, which the capabilities of a container's own user namespace do not allow.
+    const fn loads_programs(self) -> bool {
+        !matches!(self, Self::SendRaw)
+    }
+}
+
+/// Whose capabilities a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// The machine's.
+    Initial,
+    /// A container's, or one that `unshare` made: its root is not the machine's.
+    Own,
+}
+
+/// What this thread may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privileges {
+    /// The user that it acts as.
+    pub user: Uid,
+    /// Its effective capabilities, by number.
+    effective: BTreeSet<u8>,
+    /// Whose they are.
+    pub namespace: UserNamespace,
+}
+
+impl Privileges {
+    /// Those of the calling thread.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] where the kernel does not say, as under some seccomp profiles.
+    pub fn of_this_thread() -> Result<Self, Error> {
+        let effective = caps::read(None, CapSet::Effective).map_err(|error| Error::Unknown(io::Error::other(error)))?;
+        // Where /proc is not mounted, nothing speaks against the machine's own.
+        let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
+        Ok(Self {
+            user: geteuid(),
+            effective: effective.iter().map(Capability::index).collect(),
+            namespace: namespace(&map),
+        })
+    }
+
+    /// Those of `user` with these effective capabilities.
+    pub fn new(user: Uid, effective: &[Capability], namespace: UserNamespace) -> Self {
+        Self { user, effective: effective.iter().map(Capability::index).collect(), namespace }
+    }
+
+    /// Whether it holds that capability.
+    pub fn holds(&self, capability: Capability) -> bool {
+        self.effective.contains(&capability.index())
+    }
+
+    /// Which capabilities it lacks for `task`.
+    pub fn missing(&self, task: Task) -> Vec<Capability> {
+        let by_admin = |capability: Capability| {
+            matches!(task, Task::Observe | Task::Receive | Task::Filter)
+                && ATTACH.contains(&capability)
+                && self.holds(Capability::CAP_SYS_ADMIN)
+        };
+        let lacks = |capability: &Capability| !self.holds(*capability) && !by_admin(*capability);
+        task.needs().iter().copied().filter(lacks).collect()
+    }
+
+    /// Whether it may do `task`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Contained`]: what stands in the way, and what mends it.
+    pub fn allow(&self, task: Task) -> Result<(), Error> {
+        let missing = self.missing(task);
+        if !missing.is_empty() {
+            return Err(Error::Missing { task, missing });
+        }
+        if task.loads_programs() && self.namespace == UserNamespace::Own {
+            return Err(Error::Contained { task });
+        }
+        Ok(())
+    }
+}
+
+/// Whether the calling thread may do `task`. Where the kernel does not tell, it may: the next step will show.
+///
+/// # Errors
+/// [`Error::Missing`] or [`Error::Contained`]: what stands in the way, and what mends it.
+pub fn require(task: Task) -> Result<(), Error> {
+    match Privileges::of_this_thread() {
+        Ok(privileges) => privileges.allow(task),
+        Err(_) => Ok(()),
+    }
+}
+
+/// What `/proc/PID/uid_map` tells: only the machine's own namespace maps all 2^32 - 1 users to themselves.
+fn namespace(uid_map: &str) -> UserNamespace {
+    let mut words = uid_map.split_whitespace();
+    let identity = [words.next(), words.next(), words.next()] == [Some("0"), Some("0"), Some("4294967295")];
+    if identity || uid_map.trim().is_empty() { UserNamespace::Initial } else { UserNamespace::Own }
+}
+
+/// Why this thread may not.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Capabilities are missing.
+    #[error("probe {} needs {}, which this process does not have", .task.verb(), listed(.missing))]
+    Missing {
+        /// For what.
+        task: Task,
+        /// Which.
+        missing: Vec<Capability>,
+    },
+    /// The capabilities are there, but they are not the machine's.
+    #[error("root of a container's own user namespace may not load kernel programs, as probe {} does", .task.verb())]
+    Contained {
+        /// For what.
+        task: Task,
+    },
+    /// The kernel does not tell.
+    #[error("cannot read this process's capabilities")]
+    Unknown(#[source] io::Error),
+}
+
+impl Mend for Error {
+    fn fix(&self) -> String {
+        match self {
+            Self::Missing { task: Task::Lab, .. } => "sudo probe lab".to_owned(),
+            Self::Missing { task, .. } => {
+                format!("sudo probe {} …, or once: {}", task.verb(), set_capabilities("\"$(command -v probe)\""))
+            }
+            Self::Contained { .. } => {
+                "run probe on the host, or in a container without a user namespace of its own (docker: --userns=host \
+                 --privileged)"
+                    .to_owned()
+            }
+            Self::Unknown(_) => "see whether /proc is mounted".to_owned(),
+        }
+    }
+}
+
+/// The command that lets every user of this machine observe, receive, filter and send with the program file `program`.
+/// All of it in one, as each `setcap` takes away what the one before gave.
+pub fn set_capabilities(program: &str) -> String {
+    let needed = [ATTACH, Task::SendRaw.needs()].concat();
+    let names: Vec<String> = needed.iter().map(|capability| capability.to_string().to_lowercase()).collect();
+    format!("sudo setcap {}+ep {program}", names.join(","))
+}
+
+/// Capabilities as a sentence lists them.
+pub fn listed(capabilities: &[Capability]) -> String {
+    let names: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    fn with(capabilities: &[Capability]) -> Privileges {
+        Privileges::new(Uid::from_raw(1000), capabilities, UserNamespace::Initial)
+    }
+
+    #[test]
+    fn nobody_is_told_what_is_missing_and_how_to_get_it() {
+        let failure = Failure::from(with(&[]).allow(Task::Observe).expect_err("no privilege"));
+        assert_eq!(
+            failure.error,
+            "probe observe needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, which this process does not have"
+        );
+        let setcap = "sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep \"$(command -v probe)\"";
+        assert_eq!(failure.fix, format!("sudo probe observe …, or once: {setcap}"));
+        let failure = Failure::from(with(&[]).allow(Task::SendRaw).expect_err("no privilege"));
+        assert!(failure.error.contains("needs CAP_NET_RAW,"), "{failure}");
+    }
+
+    #[test]
+    fn only_what_is_missing_is_named() {
+        let some = with(&[Capability::CAP_BPF, Capability::CAP_NET_ADMIN]);
+        assert_eq!(some.missing(Task::Filter), [Capability::CAP_PERFMON]);
+        assert_eq!(some.missing(Task::Lab), [Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN]);
+    }
+
+    #[test]
+    fn sys_admin_stands_for_bpf_but_not_for_raw_sockets() {
+        let admin = with(&[Capability::CAP_SYS_ADMIN]);
+        assert!(admin.allow(Task::Observe).is_ok());
+        assert_eq!(admin.missing(Task::SendRaw), [Capability::CAP_NET_RAW]);
+        assert_eq!(admin.missing(Task::Lab), [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]);
+    }
+
+    #[test]
+    fn root_of_a_container_may_send_but_load_nothing() {
+        let all = [ATTACH, &[Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN]].concat();
+        let contained = Privileges { namespace: UserNamespace::Own, ..with(&all) };
+        assert!(contained.allow(Task::SendRaw).is_ok());
+        assert!(matches!(contained.allow(Task::Filter), Err(Error::Contained { task: Task::Filter })));
+    }
+
+    #[test]
+    fn the_machines_own_user_namespace_maps_everybody() {
+        assert_eq!(namespace("         0          0 4294967295\n"), UserNamespace::Initial);
+        assert_eq!(namespace(""), UserNamespace::Initial);
+        assert_eq!(namespace("0 1000 1\n"), UserNamespace::Own);
+        assert_eq!(namespace("0 100000 65536\n"), UserNamespace::Own);
+    }
+}
