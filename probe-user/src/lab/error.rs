@@ -108,7 +108,7 @@ impl Mend for Error {
             Self::NotUp | Self::Broken => "probe lab up".into(),
             Self::Changed { .. } => "to have it as new: probe lab down, then probe lab up".into(),
             Self::Record { path, .. } => {
-                format!("remove that file, and the namespaces probe-a, probe-fw and probe-b (ip netns delete): {path}")
+                format!("remove {path}, and with ip netns delete any of probe-a, probe-fw and probe-b that is left")
             }
         }
     }
