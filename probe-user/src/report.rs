@@ -1,5 +1,7 @@
 //! What probe prints on stdout: one document type a file, one output format a function here.
 
+pub mod experiment;
+pub mod lab;
 pub mod style;
 
 use std::io::{self, Write};

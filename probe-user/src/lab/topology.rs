@@ -100,11 +100,10 @@ impl Topology {
 
     /// The index of an interface, and whether it carries packets.
     fn look_up(&self, nic: Nic) -> Result<Option<(u32, bool)>, Error> {
-        let links = inside(self.netns(nic.host()), "list the lab's links", || {
-            wire::with_netlink(|handle| async move { wire::links(&handle).await })
+        let link = inside(self.netns(nic.host()), "look at the lab's links", || {
+            wire::with_netlink(|handle| async move { wire::link(&handle, nic.interface()).await })
         })?;
-        let found = links.into_iter().find(|link| link.name == nic.interface());
-        Ok(found.map(|link| (link.index, link.ready)))
+        Ok(link.map(|link| (link.index, link.ready)))
     }
 }
 

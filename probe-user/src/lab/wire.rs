@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::TryStreamExt;
+use nix::libc;
 use probe_ebpf::Family;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
@@ -48,8 +49,7 @@ fn kernel_error(error: rtnetlink::Error) -> io::Error {
 /// The index of an interface that must be there.
 async fn known_index(handle: &Handle, interface: &str) -> io::Result<u32> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {interface}"));
-    let link = handle.link().get().match_name(interface).execute().try_next().await.map_err(kernel_error)?;
-    link.map(|link| link.header.index).ok_or_else(gone)
+    link(handle, interface).await?.map(|link| link.index).ok_or_else(gone)
 }
 
 /// Lays the cable of `near`: a veth pair, one end here, the other in `far_side`.
@@ -97,6 +97,16 @@ pub(super) struct Link {
     pub(super) index: u32,
     /// Whether it can carry packets now: switched on, with a carrier, and its queue attached.
     pub(super) ready: bool,
+}
+
+/// One interface. Since Linux 6.8 asking for one, not for all, makes the kernel finish what it was about to do when
+/// the carrier came; otherwise it takes up to a second (`linkwatch_sync_dev` in `net/core/link_watch.c`).
+pub(super) async fn link(handle: &Handle, interface: &str) -> io::Result<Option<Link>> {
+    let found = handle.link().get().match_name(interface).execute().try_next().await.map_err(kernel_error);
+    match found {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        result => Ok(result?.as_ref().map(link_of)),
+    }
 }
 
 /// Every interface of this namespace.
