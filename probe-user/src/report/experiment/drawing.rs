@@ -11,8 +11,8 @@ use crate::{
     report::style::{Style, Tone},
 };
 
-/// Columns of a count, and of the name above it.
-const CELL: usize = 6;
+/// Columns that the name of a checkpoint may take.
+const NAME: usize = 6;
 
 /// Columns before the first count: IP version, leg, name and number of the id.
 const LABEL: usize = 26;
@@ -141,19 +141,18 @@ fn told_stop(stop: &Stop, id_name: &str) -> String {
 /// The names of the checkpoints, and under them one line for each leg and id.
 fn draw_lines(out: &mut dyn Write, runs: &[Experiment], style: &Style) -> io::Result<()> {
     let Some(line) = runs.iter().flat_map(|run| &run.lines).next() else { return Ok(()) };
-    let cells = line.rows.len();
-    let wire =
-        style.width.saturating_sub(LABEL + CELL * cells).checked_div(cells.saturating_sub(1)).unwrap_or(0).clamp(4, 11);
-    let names: Vec<_> = left_to_right(line).map(|(checkpoint, _)| centred(&checkpoint.place(), CELL)).collect();
-    let heading = format!("{:LABEL$}{}", "", names.join(&" ".repeat(wire)));
-    writeln!(out, "{}", style.paint(Tone::Dim, heading.trim_end()))?;
+    let names: Vec<_> = left_to_right(line).map(|(checkpoint, _)| checkpoint.place()).collect();
+    let gaps = names.len().saturating_sub(1).max(1);
+    let step = (style.width.saturating_sub(LABEL + NAME) / gaps).clamp(NAME + 4, NAME + 12);
+    let heading = spread(&names, step, |index| names[index].clone(), |_, width| " ".repeat(width));
+    writeln!(out, "{:LABEL$}{}", "", style.paint(Tone::Dim, &heading))?;
     for run in runs {
         for (index, line) in run.lines.iter().enumerate() {
             let family = if index == 0 { family_name(run.family) } else { "" };
             let label = format!("  {family:4}  {:7} {} 0x{:04x}", line.kind.name(), line.id_name, line.id);
             let stops = run.stops.iter().filter(|entry| entry.stop.leg == line.kind && entry.id == line.id);
-            let drawn = Drawn { line, stops: stops.map(|entry| &entry.stop).collect(), wire, style };
-            writeln!(out, "{label:LABEL$}{}", drawn.text().trim_end())?;
+            let drawn = Drawn { line, stops: stops.map(|entry| &entry.stop).collect(), step, style };
+            writeln!(out, "{label:LABEL$}{}", drawn.text())?;
         }
     }
     Ok(())
@@ -168,54 +167,67 @@ fn left_to_right(line: &Line) -> impl Iterator<Item = (&Checkpoint, &Sight)> {
     rows.into_iter().map(|row| (&row.checkpoint, &row.sight))
 }
 
-fn centred(text: &str, width: usize) -> String {
-    format!("{text:^width$}")
+/// Words centred every `step` columns, each as `paint` gives it, for colour has no width; and between two of them what
+/// `fill` gives for the index of the first and their distance.
+fn spread(
+    words: &[String],
+    step: usize,
+    paint: impl Fn(usize) -> String,
+    fill: impl Fn(usize, usize) -> String,
+) -> String {
+    let start = |index: usize| (index * step + NAME / 2).saturating_sub(words[index].chars().count() / 2);
+    let mut text = words.first().map(|_| " ".repeat(start(0))).unwrap_or_default();
+    for index in 0..words.len() {
+        if index > 0 {
+            let end = start(index - 1) + words[index - 1].chars().count();
+            text.push_str(&fill(index - 1, start(index).saturating_sub(end)));
+        }
+        text.push_str(&paint(index));
+    }
+    text.trim_end().to_owned()
 }
 
 /// One leg of one id.
 struct Drawn<'a> {
     line: &'a Line,
     stops: Vec<&'a Stop>,
-    wire: usize,
+    step: usize,
     style: &'a Style,
 }
 
 impl Drawn<'_> {
     fn text(&self) -> String {
         let cells: Vec<_> = left_to_right(self.line).collect();
-        let mut text = String::new();
-        for (index, (checkpoint, sight)) in cells.iter().enumerate() {
-            if index > 0 {
-                text.push_str(&self.connector(cells[index - 1], cells[index]));
-            }
-            text.push_str(&self.count(checkpoint, sight));
-        }
-        text
+        let shown =
+            |(_, sight): &(_, &Sight)| sight.packets().map_or_else(|| "?".to_owned(), |count| count.to_string());
+        let words: Vec<_> = cells.iter().map(shown).collect();
+        let paint = |index: usize| self.style.paint(self.tone(cells[index].0, cells[index].1), &words[index]);
+        let fill = |left: usize, width: usize| {
+            format!(" {} ", self.connector(cells[left], cells[left + 1], width.saturating_sub(2)))
+        };
+        spread(&words, self.step, paint, fill)
     }
 
-    fn count(&self, checkpoint: &Checkpoint, sight: &Sight) -> String {
+    fn tone(&self, checkpoint: &Checkpoint, sight: &Sight) -> Tone {
         let first_missing = self.stops.iter().any(|stop| stop.first_missing == *checkpoint);
-        let tone = match sight {
+        match sight {
             Sight::Blind(_) => Tone::Warn,
             _ if first_missing => Tone::Bad,
             Sight::Missing => Tone::Dim,
             Sight::Seen(_) => Tone::Strong,
-        };
-        let shown = sight.packets().map_or_else(|| "?".to_owned(), |packets| packets.to_string());
-        // Painted after it is padded: colour has no width.
-        centred(&shown, CELL).replace(&shown, &self.style.paint(tone, &shown))
+        }
     }
 
     /// What lies between two neighbours: an arrow, a stop, something unknown, or nothing.
-    fn connector(&self, left: (&Checkpoint, &Sight), right: (&Checkpoint, &Sight)) -> String {
+    fn connector(&self, left: (&Checkpoint, &Sight), right: (&Checkpoint, &Sight), width: usize) -> String {
         let (from, to) = if self.line.kind == Leg::Request { (left, right) } else { (right, left) };
         let stop = self.stops.iter().find(|stop| stop.last_seen == *from.0 && stop.first_missing == *to.0);
         match (stop, from.1.packets(), to.1.packets()) {
-            (Some(_), _, Some(0)) => self.cut(),
-            (Some(stop), ..) => self.arrow(self.style.either("─", "-"), Some(stop.packets)),
-            (None, Some(0), Some(0)) => " ".repeat(self.wire),
-            (None, Some(_), Some(_)) => self.arrow(self.style.either("─", "-"), None),
-            _ => self.arrow(self.style.either("╌", "."), None),
+            (Some(_), _, Some(0)) => self.cut(width),
+            (Some(stop), ..) => self.arrow(self.style.either("─", "-"), Some(stop.packets), width),
+            (None, Some(0), Some(0)) => " ".repeat(width),
+            (None, Some(_), Some(_)) => self.arrow(self.style.either("─", "-"), None, width),
+            _ => self.arrow(self.style.either("╌", "."), None, width),
         }
     }
 
@@ -224,9 +236,9 @@ impl Drawn<'_> {
     }
 
     /// A line that ends half-way.
-    fn cut(&self) -> String {
+    fn cut(&self, width: usize) -> String {
         let (dash, cross) = (self.style.either("─", "-"), self.style.paint(Tone::Bad, self.cross()));
-        let (before, after) = (self.wire / 2, self.wire - self.wire / 2 - 1);
+        let (before, after) = (width / 2, width.saturating_sub(width / 2 + 1));
         let line = self.style.paint(Tone::Dim, &dash.repeat(before));
         match self.line.kind {
             Leg::Request => format!("{line}{cross}{}", " ".repeat(after)),
@@ -235,9 +247,9 @@ impl Drawn<'_> {
     }
 
     /// An arrow, with the number of packets that were lost on it.
-    fn arrow(&self, dash: &str, lost: Option<u64>) -> String {
+    fn arrow(&self, dash: &str, lost: Option<u64>, width: usize) -> String {
         let note = lost.map(|packets| format!("{}{packets}", self.cross())).unwrap_or_default();
-        let dashes = self.wire.saturating_sub(1 + note.chars().count());
+        let dashes = width.saturating_sub(1 + note.chars().count());
         let (near, far) = (dash.repeat(dashes - dashes / 2), dash.repeat(dashes / 2));
         let dim = |text: &str| self.style.paint(Tone::Dim, text);
         let note = if note.is_empty() { note } else { self.style.paint(Tone::Bad, &note) };
