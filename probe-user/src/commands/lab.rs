@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_command_line_knows_every_experiment_by_its_name() {
-        let typed: Vec<_> = Experiment::value_variants().iter().filter_map(|name| name.to_possible_value()).collect();
+        let typed: Vec<_> = Experiment::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
         let typed: Vec<_> = typed.iter().map(clap::builder::PossibleValue::get_name).collect();
         let designed: Vec<_> = chosen(Experiment::value_variants()).iter().map(|design| design.name).collect();
         assert_eq!(typed, designed);

@@ -62,14 +62,23 @@ pub(super) enum MountMark {
 impl MountMark {
     /// Looks before anything is made.
     pub(super) fn before_naming() -> Result<Self, Error> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(refused("read /proc/self/mountinfo"))?;
-        let here = mounts.lines().any(|line| line.split(' ').nth(4) == Some(FOLDER));
-        Ok(match (here, Path::new(FOLDER).exists()) {
-            (true, _) => Self::Mounted,
-            (false, true) => Self::Folder,
-            (false, false) => Self::Nothing,
-        })
+        let folder = Path::new(FOLDER);
+        let Some(mount) = mount_id(folder)? else { return Ok(Self::Nothing) };
+        let above = folder.parent().map(mount_id).transpose()?.flatten();
+        Ok(if above == Some(mount) { Self::Folder } else { Self::Mounted })
     }
+}
+
+/// The kernel's number of the mount that `path` lies on; nothing where there is no such path.
+fn mount_id(path: &Path) -> Result<Option<u64>, Error> {
+    let attempt = || refused(format!("look at {}", path.display()));
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.map_err(attempt())?,
+    };
+    let info = format!("/proc/thread-self/fdinfo/{}", file.as_raw_fd());
+    let text = fs::read_to_string(info).map_err(attempt())?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok()))
 }
 
 fn path_of(name: &str) -> PathBuf {
