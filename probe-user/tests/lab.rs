@@ -7,6 +7,8 @@ mod common;
 mod echo;
 #[path = "lab/instruments.rs"]
 mod instruments;
+#[path = "lab/mending.rs"]
+mod mending;
 #[path = "lab/run.rs"]
 mod run;
 #[path = "lab/standing.rs"]

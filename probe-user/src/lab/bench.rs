@@ -35,7 +35,8 @@ pub trait Instruments {
     /// answers. It holds until the next call.
     fn absorb(&mut self, family: Family, ids: &[u16]) -> Result<(), Self::Error>;
 
-    /// Sends `count` echo packets from a host to the other one: A to B, B to A. A send that the kernel refuses is an error.
+    /// Sends `count` echo packets from a host to the other one: A to B, B to A. A send that the kernel refuses is an
+    /// error.
     fn send(&mut self, from: Host, kind: Kind, id: u16, count: u32) -> Result<(), Self::Error>;
 
     /// What `hop` at `nic` has counted of this kind and id.

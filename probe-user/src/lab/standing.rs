@@ -5,6 +5,7 @@
 
 mod names;
 mod record;
+mod signals;
 
 use std::{fs, path::Path};
 
@@ -12,6 +13,7 @@ pub use self::names::NAMES;
 use self::{
     names::{Found, MountMark},
     record::{Lock, Record},
+    signals::Held,
 };
 use super::{
     error::{Capability, Error},
@@ -57,6 +59,7 @@ pub struct Process {
 /// Sets the lab up under its names, mends what an interrupted `up` or `down` left, or checks the lab that is there.
 pub fn up() -> Result<Raised, Error> {
     let _lock = Lock::take()?;
+    let _held = Held::new();
     let survey = Survey::take()?;
     survey.refuse_foreign()?;
     if survey.is_whole() {
@@ -75,6 +78,7 @@ pub fn up() -> Result<Raised, Error> {
 /// Removes the lab and whatever an interrupted `up` or `down` left of it. What others made is left alone.
 pub fn down() -> Result<Lowered, Error> {
     let lock = Lock::take_if_any()?;
+    let _held = Held::new();
     let survey = Survey::take()?;
     let lowered =
         Lowered { removed: !survey.is_bare(), inside: survey.processes(), foreign: survey.foreign().collect() };

@@ -104,7 +104,9 @@ fn any_counts() -> impl Strategy<Value = Vec<Option<u64>>> {
 
 proptest! {
     #[test]
-    fn no_stop_where_everything_that_was_sent_arrives(sent in 0u64..9, between in prop::collection::vec(prop::option::of(0u64..9), 3)) {
+    fn no_stop_where_everything_that_was_sent_arrives(
+        sent in 0u64..9, between in prop::collection::vec(prop::option::of(0u64..9), 3),
+    ) {
         let mut counts = vec![Some(sent)];
         counts.extend(between.into_iter().map(|count| count.map(|count| count.min(sent))));
         counts.push(Some(sent));
@@ -136,7 +138,9 @@ proptest! {
     #[test]
     fn every_stop_joins_a_checkpoint_that_saw_more_to_one_that_saw_less(counts in any_counts()) {
         let ledger = ledger(&counts);
-        let at = |checkpoint: &Checkpoint| ledger.rows.iter().position(|row| row.checkpoint == *checkpoint).expect("a row");
+        let at = |checkpoint: &Checkpoint| {
+            ledger.rows.iter().position(|row| row.checkpoint == *checkpoint).expect("a row")
+        };
         for stop in ledger.stops() {
             let (last, first) = (at(&stop.last_seen), at(&stop.first_missing));
             prop_assert!(last < first);
@@ -156,10 +160,12 @@ proptest! {
     }
 
     #[test]
-    fn going_blind_never_adds_packets_to_what_is_lost(counts in prop::collection::vec(0u64..6, 5), eyes in prop::collection::vec(any::<bool>(), 5)) {
+    fn going_blind_never_adds_packets_to_what_is_lost(
+        counts in prop::collection::vec(0u64..6, 5), eyes in prop::collection::vec(any::<bool>(), 5),
+    ) {
         let lost = |counts: &[Option<u64>]| ledger(counts).stops().iter().map(|stop| stop.packets).sum::<u64>();
         // Without duplicates no checkpoint counts more than the one before it.
-        let falling: Vec<_> = counts.iter().scan(u64::MAX, |least, count| { *least = (*least).min(*count); Some(*least) }).collect();
+        let falling: Vec<_> = (1..=counts.len()).map(|end| *counts[..end].iter().min().expect("one")).collect();
         let bright: Vec<_> = falling.iter().copied().map(Some).collect();
         let dim: Vec<_> = falling.iter().zip(&eyes).map(|(count, open)| open.then_some(*count)).collect();
         prop_assert!(lost(&dim) <= lost(&bright));

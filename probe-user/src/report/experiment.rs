@@ -1,4 +1,4 @@
-//! `probe.experiment/1`: what each experiment sent, what each checkpoint counted, where packets stopped, what it teaches.
+//! `probe.experiment/1`: what was sent, what each checkpoint counted, where packets stopped, what that teaches.
 
 mod drawing;
 

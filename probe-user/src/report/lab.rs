@@ -94,35 +94,88 @@ impl Document for LabState {
 
 impl LabState {
     fn write_map(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        let wire = style.either("──────────", "----------");
-        let (up, down) = (style.either("▸", ">"), style.either("◂", "<"));
-        writeln!(
-            out,
-            "\n  {} eth0 {wire} a {} b {wire} eth0 {}\n",
-            bold(style, "a"),
-            bold(style, "fw"),
-            bold(style, "b")
-        )?;
+        let wire = style.paint(Tone::Dim, style.either("──────────", "----------"));
+        let [a, fw, b] = ["a", "fw", "b"].map(|host| style.paint(Tone::Strong, host));
+        writeln!(out, "\n  {a} eth0 {wire} a {fw} b {wire} eth0 {b}\n")?;
         for host in &self.hosts {
             for (index, interface) in host.interfaces.iter().enumerate() {
-                let name = if index == 0 { host.host } else { "" };
-                let addresses: Vec<_> = interface.addresses.iter().map(ToString::to_string).collect();
-                let namespace = if index == 0 { format!("namespace {}", host.namespace) } else { String::new() };
-                let line = format!("  {name:3} {:5} {:28} {namespace}", interface.interface, addresses.join("  "));
+                let (name, namespace) = if index == 0 { (host.host, host.namespace) } else { ("", "") };
+                let addresses: String =
+                    interface.addresses.iter().map(|address| format!("{:17}", address.to_string())).collect();
+                let line = format!("  {name:3} {:5} {addresses}{namespace}", interface.interface);
                 writeln!(out, "{}", line.trim_end())?;
             }
         }
-        writeln!(
-            out,
-            "\n  fw lets a ping b (a {up} b); what comes back ({down}) passes by connection tracking alone."
-        )?;
-        writeln!(
-            out,
-            "  Try:  probe lab exec a -- ping -c 3 10.78.0.20\n        probe lab exec fw -- nft list ruleset\n        probe lab down"
-        )
+        writeln!(out, "\n  a may ping b; what comes back passes fw by connection tracking alone.\n")?;
+        for (word, command) in ["Try:", "", ""].into_iter().zip(self.suggestions()) {
+            writeln!(out, "  {word:5}{command}")?;
+        }
+        Ok(())
+    }
+
+    /// Three things to type next.
+    fn suggestions(&self) -> Vec<String> {
+        let far = self.hosts.last().and_then(|host| host.interfaces.first()).and_then(|nic| nic.addresses.first());
+        let ping = far.map(|address| format!("probe lab exec a -- ping -c 3 {address}"));
+        ping.into_iter().chain(["probe lab exec fw -- nft list ruleset".into(), "probe lab down".into()]).collect()
     }
 }
 
-fn bold(style: &Style, text: &str) -> String {
-    style.paint(Tone::Strong, text)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{self, Format};
+
+    fn text(document: &LabState) -> String {
+        let mut out = Vec::new();
+        report::write(&mut out, document, Format::Text, &Style::plain()).expect("memory");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_lab_that_is_up_is_shown_with_its_addresses_and_what_to_try() {
+        let interface = |interface, addresses: [&str; 2]| LabInterface {
+            interface,
+            addresses: addresses.map(|address| address.parse().expect("an address")).into(),
+        };
+        let host = |host, namespace, interfaces| LabHost { host, namespace, interfaces };
+        let document = LabState {
+            result: LabResult::Made,
+            hosts: vec![
+                host("a", "probe-a", vec![interface("eth0", ["10.77.0.10", "fd77:0:0:a::10"])]),
+                host(
+                    "fw",
+                    "probe-fw",
+                    vec![
+                        interface("a", ["10.77.0.1", "fd77:0:0:a::1"]),
+                        interface("b", ["10.78.0.1", "fd77:0:0:b::1"]),
+                    ],
+                ),
+            ],
+            still_running: Vec::new(),
+        };
+        let expected = "\
+The lab is up.
+
+  a eth0 ---------- a fw b ---------- eth0 b
+
+  a   eth0  10.77.0.10       fd77:0:0:a::10   probe-a
+  fw  a     10.77.0.1        fd77:0:0:a::1    probe-fw
+      b     10.78.0.1        fd77:0:0:b::1
+
+  a may ping b; what comes back passes fw by connection tracking alone.
+
+  Try: probe lab exec a -- ping -c 3 10.77.0.1
+       probe lab exec fw -- nft list ruleset
+       probe lab down
+";
+        assert_eq!(text(&document), expected);
+    }
+
+    #[test]
+    fn what_still_runs_is_named() {
+        let still_running = vec![LabProcess { host: "b", pid: 7, name: "sleep".into() }];
+        let shown = text(&LabState { result: LabResult::Removed, hosts: Vec::new(), still_running });
+        assert_eq!(shown, "The lab is down.\nProcess 7 (sleep) still runs on b; that host goes when it ends.\n");
+    }
 }

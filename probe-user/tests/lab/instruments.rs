@@ -1,4 +1,4 @@
-//! The experiments' instruments out of sockets and sysctls, so that the firewall can be judged without probe's programs.
+//! The experiments' instruments out of sockets and sysctls: the firewall is judged without probe's programs.
 
 use std::fs;
 

@@ -11,8 +11,19 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
+use crate::common;
+
+/// Whether the test can run: as root. It then has a `/run` of its own.
+pub(crate) fn ready(test: &str) -> bool {
+    let root = common::root(test);
+    if root {
+        private();
+    }
+    root
+}
+
 /// Gives this thread, and what it starts, a mount namespace with an empty `/run`.
-pub(crate) fn private() {
+fn private() {
     unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .expect("private mounts");

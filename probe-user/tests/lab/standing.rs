@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    common,
-    run::{as_nobody, expect, expect_bare, output, private, probe},
-};
+use crate::run::{as_nobody, expect, expect_bare, output, probe, ready};
 
 /// The names that `ip netns` shows.
 fn names() -> Vec<String> {
@@ -23,14 +20,6 @@ fn names() -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-fn ready(test: &str) -> bool {
-    let root = common::root(test);
-    if root {
-        private();
-    }
-    root
 }
 
 #[test]
@@ -146,7 +135,8 @@ fn what_others_named_is_refused_and_left_alone() {
     let text = expect(&["lab", "up"], 2);
     assert_eq!(
         text,
-        "probe: a network namespace named probe-fw is there already, and the lab did not make it — if nothing needs it: ip netns delete probe-fw\n"
+        "probe: a network namespace named probe-fw is there already, and the lab did not make it — \
+         if nothing needs it: ip netns delete probe-fw\n"
     );
     assert!(expect(&["lab", "down"], 0).contains("probe-fw is not the lab's: it was left alone"));
     assert_eq!(names(), ["probe-fw"]);
@@ -195,101 +185,6 @@ fn a_lab_that_was_changed_is_not_called_up() {
 }
 
 #[test]
-fn every_half_made_state_is_mended_by_up_and_by_down() {
-    if !ready("every_half_made_state_is_mended_by_up_and_by_down") {
-        return;
-    }
-    let states: [&[&str]; 5] = [
-        &["umount /run/netns/probe-b", "rm /run/netns/probe-b"],
-        &["umount /run/netns/probe-b"],
-        &["umount /run/netns/probe-b", "umount /run/netns/probe-fw", "rm /run/netns/probe-fw /run/netns/probe-b"],
-        &[
-            "umount /run/netns/probe-a",
-            "umount /run/netns/probe-b",
-            "umount /run/netns/probe-fw",
-            "rm /run/netns/probe-a /run/netns/probe-b /run/netns/probe-fw",
-            "umount /run/netns",
-            "rmdir /run/netns",
-        ],
-        &["mount --bind /run/netns/probe-a /run/netns/probe-a", "umount /run/netns/probe-b"],
-    ];
-    for broken in states {
-        for mend in ["up", "down"] {
-            expect(&["lab", "up"], 0);
-            for command in broken {
-                assert!(Command::new("sh").args(["-c", command]).status().expect("sh").success(), "{command}");
-            }
-            fs::write("/run/probe/lab/record.json.new", "{").expect("a draft");
-            let text = expect(&["lab", mend], 0);
-            if mend == "up" {
-                assert!(text.contains("what was left of an earlier one is removed"), "{broken:?}: {text}");
-                expect(&["lab", "exec", "a", "--", "ping", "-c1", "-W2", "10.78.0.20"], 0);
-            }
-            expect(&["lab", "down"], 0);
-            expect_bare();
-        }
-    }
-}
-
-#[test]
-fn a_kill_at_any_moment_of_up_or_down_leaves_what_the_next_one_mends() {
-    if !ready("a_kill_at_any_moment_of_up_or_down_leaves_what_the_next_one_mends") {
-        return;
-    }
-    for (round, delay) in (0..30_u64).map(|round| (round, Duration::from_micros(1500 * round))) {
-        for verb in ["up", "down"] {
-            let mut child = probe(&["lab", verb, "-q"]).stdout(Stdio::null()).spawn().expect("probe runs");
-            thread::sleep(if verb == "up" { delay } else { delay / 6 });
-            child.kill().expect("it is ours");
-            child.wait().expect("it ends");
-        }
-        if round % 2 == 0 {
-            expect(&["lab", "up"], 0);
-            expect(&["lab", "exec", "a", "--", "ping", "-c1", "-W2", "10.78.0.20"], 0);
-        }
-        expect(&["lab", "down"], 0);
-        expect_bare();
-    }
-}
-
-#[test]
-fn two_at_once_make_one_lab() {
-    if !ready("two_at_once_make_one_lab") {
-        return;
-    }
-    let start = || probe(&["lab", "up"]).stdout(Stdio::piped()).spawn().expect("probe runs");
-    let children = [start(), start(), start()];
-    let mut texts: Vec<_> = children
-        .into_iter()
-        .map(|child| child.wait_with_output().expect("it ends"))
-        .map(|output| String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
-        .collect();
-    texts.sort();
-    let again = "The lab was up already, and is as it was made.";
-    assert_eq!(texts, ["The lab is up.", again, again]);
-    expect(&["lab", "down"], 0);
-    expect_bare();
-}
-
-#[test]
-fn a_record_from_before_the_machine_started_again_is_mended() {
-    if !ready("a_record_from_before_the_machine_started_again_is_mended") {
-        return;
-    }
-    expect(&["lab", "up"], 0);
-    let path = "/run/probe/lab/record.json";
-    let record = fs::read_to_string(path).expect("a record");
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a boot id");
-    for name in ["probe-a", "probe-b", "probe-fw"] {
-        assert!(Command::new("umount").arg(format!("/run/netns/{name}")).status().expect("umount").success());
-    }
-    fs::write(path, record.replace(boot.trim(), "another")).expect("written");
-    assert!(expect(&["lab", "up"], 0).contains("what was left of an earlier one is removed"));
-    fs::write(path, "not JSON").expect("written");
-    assert!(expect(&["lab", "down"], 2).contains("cannot be read"));
-}
-
-#[test]
 fn without_privilege_one_sentence_says_which() {
     if !ready("without_privilege_one_sentence_says_which") {
         return;
@@ -327,7 +222,8 @@ fn without_nft_the_lab_says_what_installs_it() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(
         text,
-        "probe: nft is not installed, and the lab's firewall needs it — apt-get install nftables (or run cargo xtask setup)\n"
+        "probe: nft is not installed, and the lab's firewall needs it — \
+         apt-get install nftables (or run cargo xtask setup)\n"
     );
     assert!(expect(&["lab", "down"], 0).contains("was not up"));
     expect_bare();

@@ -98,7 +98,8 @@ pub(super) fn look(name: &str, expected: &Expected) -> Result<Found, Error> {
     })
 }
 
-/// Makes the folder a shared mount, as iproute2 does and under its lock, so that names are seen in every mount namespace.
+/// Makes the folder a shared mount, as iproute2 does and under its lock, so that names are seen in every mount
+/// namespace.
 pub(super) fn prepare_folder() -> Result<(), Error> {
     let attempt = || refused(format!("prepare {FOLDER}"));
     fs::create_dir_all(FOLDER).map_err(attempt())?;

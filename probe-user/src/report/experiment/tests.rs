@@ -157,7 +157,12 @@ fn a_script_reads_every_checkpoint_with_its_state() {
         run["steps"][1],
         serde_json::json!({"host": "a", "action": "send", "kind": "request", "id_name": "X", "id": 26, "count": 1})
     );
-    let checkpoint = |host, hop, interface, state, packets: Option<u64>| serde_json::json!({"host": host, "hop": hop, "interface": interface, "kind": "reply", "id": 27, "state": state, "packets": packets});
+    let checkpoint = |host, hop, interface, state, packets: Option<u64>| {
+        serde_json::json!({
+            "host": host, "hop": hop, "interface": interface, "kind": "reply", "id": 27,
+            "state": state, "packets": packets,
+        })
+    };
     let mut last = checkpoint("a", "xdp_in", "eth0", "blind", None);
     last["why"] = "not attached".into();
     assert_eq!(
