@@ -4,6 +4,8 @@ use std::{
     fs, io,
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use nix::{
@@ -23,6 +25,10 @@ pub const NAMES: [&str; 3] = ["probe-a", "probe-fw", "probe-b"];
 
 /// Where iproute2 keeps the names.
 const FOLDER: &str = "/run/netns";
+
+/// How often to try to unmount the folder while it is busy, and how long to wait in between.
+const UNMOUNT_ATTEMPTS: u32 = 20;
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(1);
 
 /// What stands under a name.
 #[derive(Debug)]
@@ -154,8 +160,14 @@ pub(super) fn undo_folder(mark: MountMark) {
     if mark == MountMark::Mounted || !empty() {
         return;
     }
-    // Each of these fails where another process got there first, and that process is right.
-    let _ = umount2(FOLDER, MntFlags::UMOUNT_NOFOLLOW);
+    for _ in 0..UNMOUNT_ATTEMPTS {
+        match umount2(FOLDER, MntFlags::UMOUNT_NOFOLLOW) {
+            // Somebody looks at the folder this very moment, or has given a name in it.
+            Err(Errno::EBUSY) => thread::sleep(UNMOUNT_PAUSE),
+            _ => break,
+        }
+    }
+    // It fails where another process got there first, and that process is right.
     if mark == MountMark::Nothing {
         let _ = fs::remove_dir(FOLDER);
     }
