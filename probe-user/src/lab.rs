@@ -1,1 +1,19 @@
-//! lab
+//! The lab: two hosts and a stateful firewall between them, in network namespaces of this machine.
+//!
+//! Everything here either owns what it makes and removes it when dropped, or is plain data.
+
+pub mod bench;
+pub mod error;
+pub mod experiment;
+pub mod firewall;
+pub mod inventory;
+pub mod netns;
+pub mod plan;
+pub mod standing;
+pub mod topology;
+mod wire;
+
+pub use error::Error;
+pub use netns::Netns;
+pub use plan::{Host, Nic};
+pub use topology::Topology;

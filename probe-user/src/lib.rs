@@ -9,6 +9,8 @@ pub mod error;
 pub mod exit;
 pub mod kernel;
 pub mod lab;
+pub mod ledger;
+pub mod path;
 pub mod report;
 pub mod snapshot;
 pub mod traffic;

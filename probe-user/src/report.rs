@@ -2,6 +2,8 @@
 
 pub mod sent;
 pub mod doctor;
+pub mod experiment;
+pub mod lab;
 pub mod style;
 
 use std::io::{self, Write};

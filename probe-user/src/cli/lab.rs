@@ -8,7 +8,6 @@ use clap::{Args, Subcommand, ValueEnum};
 ///
 /// Without an action: run the four experiments, say what each teaches, and leave nothing behind.
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Lab {
     /// What to do instead of running the experiments.
     #[command(subcommand)]

@@ -1,0 +1,111 @@
+//! The firewall's rules as data, and how they get into its namespace.
+
+use std::{
+    io::{self, Write},
+    process::{Child, Output, Stdio},
+};
+
+use super::{
+    error::{Capability, Error},
+    netns::Netns,
+};
+
+/// A set of rules: one nftables table.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleSet {
+    /// The table's name, family `inet`.
+    pub table: &'static str,
+    /// The whole table, as `nft -f` reads it.
+    pub rules: &'static str,
+}
+
+/// A security group around A: A may ping anyone, nobody may ping A, and what answers A is known by connection tracking.
+pub const SECURITY_GROUP: RuleSet = RuleSet {
+    table: "probe_lab",
+    rules: r#"
+table inet probe_lab {
+    chain forward {
+        type filter hook forward priority filter; policy drop;
+        ct state established,related accept
+        iifname "a" ct state new icmp type echo-request accept
+        iifname "a" ct state new icmpv6 type echo-request accept
+    }
+}
+"#,
+};
+
+/// Puts `set` into the namespace, in one transaction: all of it or nothing.
+pub fn load(netns: &Netns, set: &RuleSet) -> Result<(), Error> {
+    nft(netns, "load the firewall's rules", &["-f", "-"], set.rules).map(drop)
+}
+
+/// The table of `set` as it is now, in nft's own words and without its counters; nothing if it is not there.
+pub fn list(netns: &Netns, set: &RuleSet) -> Result<Option<String>, Error> {
+    match nft(netns, "list the firewall's rules", &["--stateless", "list", "table", "inet", set.table], "") {
+        Err(Error::Nft { message, .. }) if message.contains("No such file or directory") => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Runs nft inside with `input`, and gives what it printed.
+fn nft(netns: &Netns, attempt: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
+    let refused = |source| Error::system("run nft", Capability::SysAdmin, source);
+    let mut child = start(netns, arguments)?;
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    // nft that ends early leaves a broken pipe; its own message says why.
+    let written = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().map_err(refused)?;
+    if output.status.success() {
+        written.map_err(refused)?;
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(complaint(attempt, &output))
+}
+
+/// Starts the first nft that there is: root's search path does not always have the folders it lives in.
+fn start(netns: &Netns, arguments: &[&str]) -> Result<Child, Error> {
+    for program in ["nft", "/usr/sbin/nft", "/sbin/nft"] {
+        let mut command = netns.command(program);
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => return result.map_err(|source| Error::system("run nft", Capability::SysAdmin, source)),
+        }
+    }
+    Err(Error::NoNft)
+}
+
+/// What nft meant by ending badly.
+fn complaint(attempt: &'static str, output: &Output) -> Error {
+    let text = String::from_utf8_lossy(&output.stderr);
+    if text.contains("Operation not permitted") {
+        return Error::NotPrivileged { attempt: attempt.into(), capability: Capability::NetAdmin };
+    }
+    Error::Nft { attempt, message: first_complaint(&text).unwrap_or_else(|| output.status.to_string()) }
+}
+
+/// nft prints its message, the line that it means, and a row of carets: the message is enough.
+fn first_complaint(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.contains("Error:")).or_else(|| text.lines().next())?;
+    let message = line.split_once("Error:").map_or(line, |(_, message)| message).trim();
+    (!message.is_empty()).then(|| message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_nft_prints_the_message_is_told() {
+        let text = "/dev/stdin:3:9-12: Error: Could not process rule: No such file or directory\n   drip\n   ^^^^\n";
+        assert_eq!(first_complaint(text).as_deref(), Some("Could not process rule: No such file or directory"));
+        assert_eq!(first_complaint("netlink: broken\n").as_deref(), Some("netlink: broken"));
+        assert_eq!(first_complaint("\n"), None);
+    }
+
+    #[test]
+    fn the_rules_are_of_the_table_that_they_are_listed_by() {
+        assert!(SECURITY_GROUP.rules.contains(&format!("table inet {} {{", SECURITY_GROUP.table)));
+    }
+}

@@ -1,0 +1,98 @@
+//! What there is in a lab, as comparable lines: so that a standing lab can be held against a new one.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::{
+    error::{Capability, Error},
+    firewall::{self, SECURITY_GROUP},
+    plan::Host,
+    topology::Topology,
+    wire,
+};
+
+/// The lines that describe one host.
+type Lines = BTreeSet<String>;
+
+/// What differs between the lab that stands and the lab as it is made, one clause each; nothing if it is as new.
+pub fn changes(standing: &Topology, new: &Topology) -> Result<Vec<String>, Error> {
+    let mut changes = Vec::new();
+    for host in Host::ALL {
+        changes.extend(compare(host, &lines(standing, host)?, &lines(new, host)?));
+    }
+    Ok(changes)
+}
+
+fn compare(host: Host, is: &Lines, should_be: &Lines) -> Vec<String> {
+    let name = host.name();
+    let missing = should_be.difference(is).map(|line| format!("{name} lacks {line}"));
+    let added = is.difference(should_be).map(|line| format!("{name} has {line}"));
+    missing.chain(added).collect()
+}
+
+/// Links, addresses, default routes, settings and rules of `host`.
+fn lines(topology: &Topology, host: Host) -> Result<Lines, Error> {
+    let netns = topology.netns(host);
+    let attempt = || format!("look at the network of {}", host.name());
+    let mut lines = netns
+        .run(|| wire::with_netlink(|handle| async move { network_lines(&handle).await }))?
+        .map_err(|source| Error::system(attempt(), Capability::NetAdmin, source))?;
+    lines.extend(netns.run(|| setting_lines(host))?);
+    if host == Host::Fw {
+        lines.extend(rule_lines(firewall::list(netns, &SECURITY_GROUP)?.as_deref()));
+    }
+    Ok(lines)
+}
+
+async fn network_lines(handle: &rtnetlink::Handle) -> std::io::Result<Lines> {
+    let links = wire::links(handle).await?;
+    let name = |index: u32| links.iter().find(|link| link.index == index).map_or("?", |link| link.name.as_str());
+    let state = |ready: bool| if ready { "up" } else { "down" };
+    let mut lines: Lines = links.iter().map(|link| format!("link {} {}", link.name, state(link.ready))).collect();
+    for (index, address, prefix) in wire::addresses(handle).await? {
+        lines.insert(format!("address {address}/{prefix} on {}", name(index)));
+    }
+    for gateway in wire::default_gateways(handle).await? {
+        lines.insert(format!("default route via {gateway}"));
+    }
+    Ok(lines)
+}
+
+/// A setting that this kernel does not have is no line.
+fn setting_lines(host: Host) -> Lines {
+    let line = |(path, _): (&str, &str)| {
+        let value = fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
+        Some(format!("{}={}", path.replace('/', "."), value.trim()))
+    };
+    host.settings().into_iter().filter_map(line).collect()
+}
+
+/// nft's listing, line by line; what only gives it shape is left out.
+fn rule_lines(listing: Option<&str>) -> Lines {
+    let Some(listing) = listing else { return Lines::new() };
+    let says_something = |line: &&str| !line.is_empty() && *line != "}";
+    listing.lines().map(str::trim).filter(says_something).map(|line| format!("rule '{line}'")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(words: &[&str]) -> Lines {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_missing_and_what_was_added_are_both_told() {
+        let changes =
+            compare(Host::Fw, &lines_of(&["link a down", "link b up"]), &lines_of(&["link a up", "link b up"]));
+        assert_eq!(changes, ["fw lacks link a up", "fw has link a down"]);
+        assert_eq!(compare(Host::A, &lines_of(&["x"]), &lines_of(&["x"])), [""; 0]);
+    }
+
+    #[test]
+    fn rules_are_compared_line_by_line() {
+        let listing = "table inet t {\n\tchain forward {\n\t\tdrop\n\t}\n}\n";
+        let lines: Vec<_> = rule_lines(Some(listing)).into_iter().collect();
+        assert_eq!(lines, ["rule 'chain forward {'", "rule 'drop'", "rule 'table inet t {'"]);
+    }
+}

@@ -1,0 +1,132 @@
+//! A network namespace that is owned: work runs inside it on threads of its own, and it goes when its owner does.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::{fs::MetadataExt, net::UnixDatagram, process::CommandExt},
+    },
+    panic,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    thread,
+};
+
+use nix::{
+    libc,
+    sched::{CloneFlags, setns, unshare},
+    sys::statfs::{NSFS_MAGIC, fstatfs},
+};
+
+use super::error::{Capability, Error};
+
+/// `SO_NETNS_COOKIE` of `include/uapi/asm-generic/socket.h` (Linux 5.14), which the libc crate lacks.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// A handle of a network namespace. The kernel removes the namespace, with every link and rule in it, as soon as no
+/// handle, name, process or socket holds it: without a name, at the latest when this process ends in whatever way.
+#[derive(Debug)]
+pub struct Netns {
+    handle: Arc<OwnedFd>,
+    inode: u64,
+}
+
+impl Netns {
+    /// Makes a namespace that has no name.
+    pub fn new() -> Result<Self, Error> {
+        let refused = |source| Error::system("make a network namespace", Capability::SysAdmin, source);
+        let make = || -> io::Result<File> {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        };
+        // A thread of its own: the caller's namespace stays what it is.
+        let file = on_own_thread(make).and_then(|made| made).map_err(refused)?;
+        Self::from_file(file).map_err(refused)
+    }
+
+    /// Opens the namespace that `path` names, as `ip netns` names them; nothing if no namespace is there.
+    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
+        let refused = |source| Error::system(format!("open {}", path.display()), Capability::SysAdmin, source);
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(refused)?,
+        };
+        let kind = fstatfs(&file).map_err(|errno| refused(errno.into()))?.filesystem_type();
+        if kind == NSFS_MAGIC { Self::from_file(file).map(Some).map_err(refused) } else { Ok(None) }
+    }
+
+    fn from_file(file: File) -> io::Result<Self> {
+        let inode = file.metadata()?.ino();
+        Ok(Self { handle: Arc::new(file.into()), inode })
+    }
+
+    /// Its inode number: what `readlink /proc/PID/ns/net` shows. It is unique among the namespaces that exist now.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// The kernel's cookie of this namespace, which is never given twice until the machine starts again.
+    pub fn cookie(&self) -> Result<u64, Error> {
+        let refused = |source| Error::system("read the cookie of a network namespace", Capability::SysAdmin, source);
+        self.run(|| UnixDatagram::unbound().and_then(|socket| cookie_of(&socket)))?.map_err(refused)
+    }
+
+    /// Runs `work` inside, on a thread of its own, and gives its value; a panic in it goes on here.
+    /// Files and sockets that it opens stay in this namespace wherever they are used.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let inside = || -> io::Result<T> {
+            setns(&self.handle, CloneFlags::CLONE_NEWNET)?;
+            Ok(work())
+        };
+        on_own_thread(inside)
+            .and_then(|done| done)
+            .map_err(|source| Error::system("enter a network namespace", Capability::SysAdmin, source))
+    }
+
+    /// A command whose process runs inside.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let handle = Arc::clone(&self.handle);
+        let mut command = Command::new(program);
+        // SAFETY: between fork and exec the closure makes one system call and touches no memory but its captured
+        // descriptor; it neither allocates nor locks. Turning an errno into an io::Error does not allocate either.
+        unsafe {
+            command.pre_exec(move || setns(&handle, CloneFlags::CLONE_NEWNET).map_err(io::Error::from));
+        }
+        command
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+/// Runs `work` on a thread that ends with it, so that what it does to its own namespace is over then.
+fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let worker = thread::Builder::new().name("probe-netns".into()).spawn_scoped(scope, work)?;
+        Ok(worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
+}
+
+/// The cookie of the namespace that `socket` was made in.
+fn cookie_of(socket: &impl AsRawFd) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("eight fits");
+    // SAFETY: the descriptor is open for as long as `socket` is borrowed; `cookie` and `length` are valid for writes,
+    // and `length` says how many bytes `cookie` has.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}

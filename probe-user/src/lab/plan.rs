@@ -1,0 +1,205 @@
+//! The plan of the lab as plain data: its hosts, their interfaces, addresses, routes and kernel settings.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use probe_ebpf::Family;
+
+/// A host of the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    /// The host inside the firewall.
+    A,
+    /// The firewall, a router.
+    Fw,
+    /// The host outside.
+    B,
+}
+
+impl Host {
+    /// Every host, in path order.
+    pub const ALL: [Self; 3] = [Self::A, Self::Fw, Self::B];
+
+    /// Its name in reports and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::Fw => "fw",
+            Self::B => "b",
+        }
+    }
+
+    /// Its interfaces.
+    pub fn nics(self) -> impl Iterator<Item = Nic> {
+        Nic::ALL.into_iter().filter(move |nic| nic.host() == self)
+    }
+
+    /// The address that this host is pinged at: that of its first interface.
+    pub fn address(self, family: Family) -> IpAddr {
+        let nic = match self {
+            Self::A => Nic::A,
+            Self::Fw => Nic::FwA,
+            Self::B => Nic::B,
+        };
+        nic.address(family)
+    }
+
+    /// Where it sends what is not on its own links: the firewall's near end.
+    pub fn gateway(self) -> Option<Nic> {
+        match self {
+            Self::A => Some(Nic::FwA),
+            Self::Fw => None,
+            Self::B => Some(Nic::FwB),
+        }
+    }
+
+    /// Kernel settings below `/proc/sys`, in the order in which they are written, before the links are made.
+    pub fn settings(self) -> Vec<Setting> {
+        let mut settings = COMMON_SETTINGS.to_vec();
+        if self == Self::Fw {
+            settings.extend(ROUTER_SETTINGS);
+        }
+        settings
+    }
+}
+
+/// A network interface of the lab: one of the four at which packets are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Nic {
+    /// `eth0` of A.
+    A,
+    /// `a` of the firewall, towards A.
+    FwA,
+    /// `b` of the firewall, towards B.
+    FwB,
+    /// `eth0` of B.
+    B,
+}
+
+impl Nic {
+    /// Every interface, in the order in which a request from A to B passes them.
+    pub const ALL: [Self; 4] = [Self::A, Self::FwA, Self::FwB, Self::B];
+
+    /// The host that has it.
+    pub const fn host(self) -> Host {
+        match self {
+            Self::A => Host::A,
+            Self::FwA | Self::FwB => Host::Fw,
+            Self::B => Host::B,
+        }
+    }
+
+    /// Its name on that host.
+    pub const fn interface(self) -> &'static str {
+        match self {
+            Self::A | Self::B => "eth0",
+            Self::FwA => "a",
+            Self::FwB => "b",
+        }
+    }
+
+    /// The other end of its cable.
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::A => Self::FwA,
+            Self::FwA => Self::A,
+            Self::FwB => Self::B,
+            Self::B => Self::FwB,
+        }
+    }
+
+    /// Its IPv4 address.
+    pub const fn v4(self) -> Ipv4Addr {
+        match self {
+            Self::A => Ipv4Addr::new(10, 77, 0, 10),
+            Self::FwA => Ipv4Addr::new(10, 77, 0, 1),
+            Self::FwB => Ipv4Addr::new(10, 78, 0, 1),
+            Self::B => Ipv4Addr::new(10, 78, 0, 20),
+        }
+    }
+
+    /// Its IPv6 address.
+    pub const fn v6(self) -> Ipv6Addr {
+        match self {
+            Self::A => Ipv6Addr::new(0xfd77, 0, 0, 0xa, 0, 0, 0, 0x10),
+            Self::FwA => Ipv6Addr::new(0xfd77, 0, 0, 0xa, 0, 0, 0, 1),
+            Self::FwB => Ipv6Addr::new(0xfd77, 0, 0, 0xb, 0, 0, 0, 1),
+            Self::B => Ipv6Addr::new(0xfd77, 0, 0, 0xb, 0, 0, 0, 0x20),
+        }
+    }
+
+    /// Its address of this IP version.
+    pub const fn address(self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => IpAddr::V4(self.v4()),
+            Family::V6 => IpAddr::V6(self.v6()),
+        }
+    }
+}
+
+/// How many bits of an address name the link.
+pub const fn prefix_length(family: Family) -> u8 {
+    match family {
+        Family::V4 => 24,
+        Family::V6 => 64,
+    }
+}
+
+/// A kernel setting: its path below `/proc/sys`, and its value.
+pub type Setting = (&'static str, &'static str);
+
+/// What every host has, whatever the machine's own settings are. No duplicate address detection: an address that is
+/// alone on its cable can be used at once. No router is asked for: the routes are given.
+const COMMON_SETTINGS: [Setting; 9] = [
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/default/rp_filter", "0"),
+    ("net/ipv6/conf/all/disable_ipv6", "0"),
+    ("net/ipv6/conf/default/disable_ipv6", "0"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    ("net/ipv6/conf/default/dad_transmits", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+    ("net/ipv6/conf/default/router_solicitations", "0"),
+];
+
+/// What makes the firewall a router.
+const ROUTER_SETTINGS: [Setting; 2] = [("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_ends_of_a_cable_share_a_network_and_nothing_else_does() {
+        for nic in Nic::ALL {
+            assert_eq!(nic.peer().peer(), nic);
+            assert_eq!(nic.v4().octets()[..3], nic.peer().v4().octets()[..3]);
+            assert_eq!(nic.v6().segments()[..4], nic.peer().v6().segments()[..4]);
+        }
+        assert_ne!(Nic::A.v4().octets()[..3], Nic::B.v4().octets()[..3]);
+        assert_ne!(Nic::A.v6().segments()[..4], Nic::B.v6().segments()[..4]);
+    }
+
+    #[test]
+    fn no_address_and_no_place_is_given_twice() {
+        let addresses: BTreeSet<_> =
+            Nic::ALL.iter().flat_map(|nic| [nic.address(Family::V4), nic.address(Family::V6)]).collect();
+        let places: BTreeSet<_> = Nic::ALL.iter().map(|nic| (nic.host(), nic.interface())).collect();
+        assert_eq!((addresses.len(), places.len()), (8, 4));
+    }
+
+    #[test]
+    fn each_gateway_is_the_far_end_of_the_hosts_own_cable() {
+        for host in Host::ALL {
+            let far_ends: Vec<_> = host.nics().map(Nic::peer).collect();
+            assert!(host.gateway().is_none_or(|gateway| far_ends == [gateway]), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_firewall_forwards() {
+        let forwards = |host: Host| host.settings().contains(&("net/ipv4/ip_forward", "1"));
+        assert_eq!(Host::ALL.map(forwards), [false, true, false]);
+    }
+}

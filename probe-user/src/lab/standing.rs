@@ -1,0 +1,211 @@
+//! The lab that stays: its namespaces have names, as `ip netns` gives them, so that shells and other tools can enter.
+//!
+//! The lab is complete before its first name is given, and a record of whose names they are is written before that.
+//! So a process that is killed at any moment leaves either a whole lab or a part that is known to be the lab's own.
+
+mod names;
+mod record;
+mod signals;
+
+use std::{fs, path::Path};
+
+pub use self::names::NAMES;
+use self::{
+    names::{Found, MountMark},
+    record::{Lock, Record},
+    signals::Held,
+};
+use super::{
+    error::{Capability, Error},
+    inventory,
+    netns::Netns,
+    plan::Host,
+    topology::Topology,
+};
+
+/// What `up` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raised {
+    /// It made the lab.
+    Made,
+    /// It removed what was left of an earlier one, and made the lab.
+    Repaired,
+    /// The lab was up already, and is as it was made.
+    AlreadyUp,
+}
+
+/// What `down` found and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lowered {
+    /// Whether there was a lab, whole or in part: it is removed.
+    pub removed: bool,
+    /// Processes that still run inside, and so keep their namespace, now without a name, until they end.
+    pub inside: Vec<Process>,
+    /// Names of the lab under which others keep a namespace: left alone.
+    pub foreign: Vec<&'static str>,
+}
+
+/// A process that runs on a host of the lab.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process {
+    /// On which host.
+    pub host: Host,
+    /// Its process id.
+    pub pid: u32,
+    /// Its command's name.
+    pub name: String,
+}
+
+/// Sets the lab up under its names, mends what an interrupted `up` or `down` left, or checks the lab that is there.
+pub fn up() -> Result<Raised, Error> {
+    let _lock = Lock::take()?;
+    let _held = Held::new();
+    let survey = Survey::take()?;
+    survey.refuse_foreign()?;
+    if survey.is_whole() {
+        let changes = inventory::changes(&survey.into_topology()?, &Topology::build()?)?;
+        return if changes.is_empty() { Ok(Raised::AlreadyUp) } else { Err(Error::Changed { changes }) };
+    }
+    let raised = if survey.is_bare() { Raised::Made } else { Raised::Repaired };
+    survey.remove()?;
+    give_names(&Topology::build()?).inspect_err(|_| {
+        // What went wrong is told; what cannot be removed now, the next up or down removes.
+        let _ = Survey::take().and_then(Survey::remove);
+    })?;
+    Ok(raised)
+}
+
+/// Removes the lab and whatever an interrupted `up` or `down` left of it. What others made is left alone.
+pub fn down() -> Result<Lowered, Error> {
+    let lock = Lock::take_if_any()?;
+    let _held = Held::new();
+    let survey = Survey::take()?;
+    let lowered =
+        Lowered { removed: !survey.is_bare(), inside: survey.processes(), foreign: survey.foreign().collect() };
+    survey.remove()?;
+    if lock.is_some() {
+        record::remove_folder();
+    }
+    Ok(lowered)
+}
+
+/// The namespace of a host of the lab that is up.
+pub fn host(host: Host) -> Result<Netns, Error> {
+    let survey = Survey::take()?;
+    if survey.is_bare() {
+        return Err(Error::NotUp);
+    }
+    let [a, fw, b] = survey.found;
+    let found = match host {
+        Host::A => a,
+        Host::Fw => fw,
+        Host::B => b,
+    };
+    if let Found::Ours(netns) = found { Ok(netns) } else { Err(Error::Broken) }
+}
+
+/// Writes down whose the names will be, then gives them.
+fn give_names(topology: &Topology) -> Result<(), Error> {
+    let cookies =
+        [topology.netns(Host::A).cookie()?, topology.netns(Host::Fw).cookie()?, topology.netns(Host::B).cookie()?];
+    Record { boot: record::boot_id()?, cookies, mount: MountMark::before_naming()? }.write()?;
+    names::prepare_folder()?;
+    for (host, name) in Host::ALL.into_iter().zip(NAMES) {
+        names::give(name, topology.netns(host))?;
+    }
+    Ok(())
+}
+
+/// What stands under the lab's names, and what the record says about it.
+struct Survey {
+    record: Option<Record>,
+    found: [Found; 3],
+}
+
+impl Survey {
+    fn take() -> Result<Self, Error> {
+        let record = Record::read()?;
+        let boot = record::boot_id()?;
+        let expected = |slot: usize| match &record {
+            Some(record) if record.boot == boot => names::Expected::Cookie(record.cookies[slot]),
+            Some(_) => names::Expected::Leftover,
+            None => names::Expected::Nothing,
+        };
+        let found = [0, 1, 2].map(|slot| names::look(NAMES[slot], &expected(slot)));
+        let [a, fw, b] = found;
+        Ok(Self { found: [a?, fw?, b?], record })
+    }
+
+    /// All three names are there, and they are the lab's.
+    fn is_whole(&self) -> bool {
+        self.found.iter().all(|found| matches!(found, Found::Ours(_)))
+    }
+
+    /// Nothing of the lab is there.
+    fn is_bare(&self) -> bool {
+        self.record.is_none() && self.found.iter().all(|found| matches!(found, Found::Absent | Found::Foreign))
+    }
+
+    /// The names that others use.
+    fn foreign(&self) -> impl Iterator<Item = &'static str> {
+        let pairs = self.found.iter().zip(NAMES);
+        pairs.filter(|(found, _)| matches!(found, Found::Foreign)).map(|(_, name)| name)
+    }
+
+    fn refuse_foreign(&self) -> Result<(), Error> {
+        match self.foreign().next() {
+            Some(name) => Err(Error::Foreign { name: name.into() }),
+            None => Ok(()),
+        }
+    }
+
+    fn into_topology(self) -> Result<Topology, Error> {
+        match self.found {
+            [Found::Ours(a), Found::Ours(fw), Found::Ours(b)] => Topology::of(a, fw, b),
+            _ => Err(Error::Broken),
+        }
+    }
+
+    /// Removes the names, then the record that they are the lab's: in this order a kill leaves nothing unknown.
+    fn remove(self) -> Result<(), Error> {
+        for (found, name) in self.found.iter().zip(NAMES) {
+            match found {
+                Found::Ours(_) | Found::HalfMade => names::take_away(name)?,
+                Found::Absent | Found::Foreign => {}
+            }
+        }
+        let Some(record) = self.record else { return Ok(()) };
+        names::undo_folder(record.mount);
+        Record::remove()
+    }
+
+    /// The processes inside, as far as `/proc` shows them.
+    fn processes(&self) -> Vec<Process> {
+        let ours = |found: &Found| match found {
+            Found::Ours(netns) => Some(netns.inode()),
+            _ => None,
+        };
+        let inodes = [ours(&self.found[0]), ours(&self.found[1]), ours(&self.found[2])];
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut processes: Vec<_> = pids.filter_map(|pid| process_inside(pid, inodes)).collect();
+        processes.sort();
+        processes
+    }
+}
+
+/// The process, if it runs in one of these namespaces and has not ended meanwhile.
+fn process_inside(pid: u32, inodes: [Option<u64>; 3]) -> Option<Process> {
+    let folder = Path::new("/proc").join(pid.to_string());
+    let link = fs::read_link(folder.join("ns/net")).ok()?;
+    let inode = link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()?;
+    let slot = inodes.iter().position(|ours| *ours == Some(inode))?;
+    let name = fs::read_to_string(folder.join("comm")).ok()?.trim().to_owned();
+    Some(Process { host: Host::ALL[slot], pid, name })
+}
+
+/// A refusal while naming or recording: all of it is about mounts and files below `/run`, which root may change.
+fn refused(attempt: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let attempt = attempt.into();
+    move |source| Error::system(attempt, Capability::SysAdmin, source)
+}

@@ -1,0 +1,111 @@
+//! The record of the standing lab: whose its names are. And the lock that lets one `up` or `down` work at a time.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::{super::error::Error, names::MountMark, refused};
+
+/// Where the record is. The folder is the lock, too.
+const FOLDER: &str = "/run/probe/lab";
+
+/// The record itself.
+const FILE: &str = "/run/probe/lab/record.json";
+
+/// Where it is written before it takes its place.
+const DRAFT: &str = "/run/probe/lab/record.json.new";
+
+/// Whose the names are.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// When: cookies are unique only until the machine starts again.
+    pub(super) boot: String,
+    /// The cookies of the namespaces, in path order.
+    pub(super) cookies: [u64; 3],
+    /// What of `/run/netns` was there before.
+    pub(super) mount: MountMark,
+}
+
+impl Record {
+    /// The record, if there is one.
+    pub(super) fn read() -> Result<Option<Self>, Error> {
+        let text = match fs::read_to_string(FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(refused(format!("read {FILE}")))?,
+        };
+        let damaged = |error: serde_json::Error| Error::Record { path: FILE.into(), why: error.to_string() };
+        serde_json::from_str(&text).map(Some).map_err(damaged)
+    }
+
+    /// Writes the record whole or not at all.
+    pub(super) fn write(&self) -> Result<(), Error> {
+        let text = serde_json::to_string(self).expect("a record is plain data");
+        let written = fs::write(DRAFT, text).and_then(|()| fs::rename(DRAFT, FILE));
+        written.map_err(refused(format!("write {FILE}")))
+    }
+
+    /// Removes it.
+    pub(super) fn remove() -> Result<(), Error> {
+        match fs::remove_file(FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.map_err(refused(format!("remove {FILE}"))),
+        }
+    }
+}
+
+/// Removes the record's folder, with a draft that a kill left, and the folder of probe if nothing else is in it.
+pub(super) fn remove_folder() {
+    // What is not empty or already gone stays as it is; the next up finds its way with either.
+    let _ = fs::remove_file(DRAFT);
+    let _ = fs::remove_dir(FOLDER);
+    if let Some(parent) = Path::new(FOLDER).parent() {
+        let _ = fs::remove_dir(parent);
+    }
+}
+
+/// The kernel's name for the time since the machine started.
+pub(super) fn boot_id() -> Result<String, Error> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(refused(format!("read {path}")))
+}
+
+/// The right to change the standing lab, until it is dropped or the process ends.
+pub(super) struct Lock {
+    _folder: Flock<File>,
+}
+
+impl Lock {
+    /// Makes the folder if need be, and waits for whoever has the lock.
+    pub(super) fn take() -> Result<Self, Error> {
+        loop {
+            fs::create_dir_all(FOLDER).map_err(refused(format!("make {FOLDER}")))?;
+            if let Some(lock) = Self::take_if_any()? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// The same, but nothing where there is no folder: then there is no lab either.
+    pub(super) fn take_if_any() -> Result<Option<Self>, Error> {
+        loop {
+            let folder = match File::open(FOLDER) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                result => result.map_err(refused(format!("open {FOLDER}")))?,
+            };
+            let lock = Flock::lock(folder, FlockArg::LockExclusive)
+                .map_err(|(_, errno)| refused(format!("lock {FOLDER}"))(errno.into()))?;
+            // Who had the lock before may have removed the folder: a lock on what is gone keeps nobody out.
+            let held = lock.metadata().map(|metadata| metadata.ino()).ok();
+            let there = fs::metadata(FOLDER).map(|metadata| metadata.ino()).ok();
+            if held.is_some() && held == there {
+                return Ok(Some(Self { _folder: lock }));
+            }
+        }
+    }
+}

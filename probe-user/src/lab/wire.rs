@@ -1,0 +1,164 @@
+//! Links, addresses and routes through rtnetlink. Every function works in the namespace of the thread that calls it.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::{AsFd, AsRawFd},
+};
+
+use futures_util::TryStreamExt;
+use nix::libc;
+use probe_ebpf::Family;
+use rtnetlink::{
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
+    packet_route::{
+        address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
+        link::{InfoData, InfoVeth, LinkAttribute, LinkFlags, LinkMessage, State},
+        route::{RouteAddress, RouteAttribute, RouteMessage},
+    },
+};
+
+use super::{
+    netns::Netns,
+    plan::{Nic, prefix_length},
+};
+
+/// Runs `work` with a netlink socket of this thread's namespace.
+pub(super) fn with_netlink<T, W>(work: impl FnOnce(Handle) -> W) -> io::Result<T>
+where
+    W: Future<Output = io::Result<T>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let (connection, handle, _) = new_connection()?;
+        let talking = tokio::spawn(connection);
+        let result = work(handle).await;
+        talking.abort();
+        result
+    })
+}
+
+/// The kernel's errno where netlink carries one.
+fn kernel_error(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other),
+    }
+}
+
+/// The index of an interface that must be there.
+async fn known_index(handle: &Handle, interface: &str) -> io::Result<u32> {
+    let gone = || io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {interface}"));
+    link(handle, interface).await?.map(|link| link.index).ok_or_else(gone)
+}
+
+/// Lays the cable of `near`: a veth pair, one end here, the other in `far_side`.
+pub(super) async fn lay_cable(handle: &Handle, near: Nic, far_side: &Netns) -> io::Result<()> {
+    let far = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(near.peer().interface())
+        .setns_by_fd(far_side.as_fd().as_raw_fd())
+        .build();
+    let pair = LinkVeth::new(near.interface(), near.peer().interface())
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
+        .build();
+    handle.link().add(pair).execute().await.map_err(kernel_error)
+}
+
+/// Switches an interface on.
+pub(super) async fn switch_on(handle: &Handle, interface: &str) -> io::Result<()> {
+    let index = known_index(handle, interface).await?;
+    handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(kernel_error)
+}
+
+/// Gives `nic` its address of `family`, usable at once: without duplicate address detection.
+pub(super) async fn give_address(handle: &Handle, nic: Nic, family: Family) -> io::Result<()> {
+    let index = known_index(handle, nic.interface()).await?;
+    let mut request = handle.address().add(index, nic.address(family), prefix_length(family));
+    if family == Family::V6 {
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+    }
+    request.execute().await.map_err(kernel_error)
+}
+
+/// Adds the default route through `gateway`.
+pub(super) async fn add_default_route(handle: &Handle, gateway: Nic, family: Family) -> io::Result<()> {
+    let route = match family {
+        Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway.v4()).build(),
+        Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway.v6()).build(),
+    };
+    handle.route().add(route).execute().await.map_err(kernel_error)
+}
+
+/// An interface as the kernel shows it.
+pub(super) struct Link {
+    /// Its name.
+    pub(super) name: String,
+    /// Its index in this namespace.
+    pub(super) index: u32,
+    /// Whether it can carry packets now: switched on, with a carrier, and its queue attached.
+    pub(super) ready: bool,
+}
+
+/// One interface. Since Linux 6.8 asking for one, not for all, makes the kernel finish what it was about to do when
+/// the carrier came; otherwise it takes up to a second (`linkwatch_sync_dev` in `net/core/link_watch.c`).
+pub(super) async fn link(handle: &Handle, interface: &str) -> io::Result<Option<Link>> {
+    let found = handle.link().get().match_name(interface).execute().try_next().await.map_err(kernel_error);
+    match found {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+        result => Ok(result?.as_ref().map(link_of)),
+    }
+}
+
+/// Every interface of this namespace.
+pub(super) async fn links(handle: &Handle) -> io::Result<Vec<Link>> {
+    let found: Vec<LinkMessage> = handle.link().get().execute().try_collect().await.map_err(kernel_error)?;
+    Ok(found.iter().map(link_of).collect())
+}
+
+fn link_of(message: &LinkMessage) -> Link {
+    let mut link = Link { name: String::new(), index: message.header.index, ready: false };
+    let loopback = message.header.flags.contains(LinkFlags::Loopback | LinkFlags::Up);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            // Loopback has no operational state; being switched on is all it needs.
+            LinkAttribute::OperState(state) => link.ready = loopback || *state == State::Up,
+            _ => {}
+        }
+    }
+    link
+}
+
+/// Every address of this namespace that is not of one link only: interface index, address, prefix length.
+pub(super) async fn addresses(handle: &Handle) -> io::Result<Vec<(u32, IpAddr, u8)>> {
+    let found: Vec<AddressMessage> = handle.address().get().execute().try_collect().await.map_err(kernel_error)?;
+    let global = found.into_iter().filter(|message| message.header.scope == AddressScope::Universe);
+    let address = |message: AddressMessage| {
+        let ip = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(ip) => Some(*ip),
+            _ => None,
+        });
+        ip.map(|ip| (message.header.index, ip, message.header.prefix_len))
+    };
+    Ok(global.filter_map(address).collect())
+}
+
+/// The gateways of the default routes of this namespace.
+pub(super) async fn default_gateways(handle: &Handle) -> io::Result<Vec<IpAddr>> {
+    let mut gateways = Vec::new();
+    for question in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {
+        let routes: Vec<RouteMessage> =
+            handle.route().get(question).execute().try_collect().await.map_err(kernel_error)?;
+        let defaults = routes.iter().filter(|route| route.header.destination_prefix_length == 0);
+        gateways.extend(defaults.filter_map(gateway_of));
+    }
+    Ok(gateways)
+}
+
+fn gateway_of(route: &RouteMessage) -> Option<IpAddr> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => Some(IpAddr::V4(*gateway)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) => Some(IpAddr::V6(*gateway)),
+        _ => None,
+    })
+}
