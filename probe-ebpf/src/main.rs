@@ -1,2 +1,91 @@
-//! kernel programs
+//! The kernel programs of probe: their entry points, and the one table from what a hop found to what the kernel does.
+#![cfg_attr(target_arch = "bpf", no_std)]
+#![cfg_attr(target_arch = "bpf", no_main)]
+// rustc has no stable inline assembly for BPF yet, and no atomic addition without it.
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context over by value")]
+
+mod kernel;
+
+use aya_ebpf::{
+    bindings::{
+        TC_ACT_SHOT,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use kernel::{
+    hops::{tc, xdp},
+    skip,
+};
+use probe_ebpf::Skip;
+
+/// What a hop does with a packet that it could read.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// Counted; goes on.
+    Pass,
+    /// Counted; one of the filter's rules ends it here.
+    Drop,
+}
+
+/// tc goes on with the next program (`TCX_NEXT`), never decides for those behind it.
+const TC_NEXT: i32 = -1;
+
+/// Counts at XDP, and drops what the filter says.
+#[xdp(frags)]
+fn probe_xdp(context: XdpContext) -> u32 {
+    match enforce(xdp::see(&context)) {
+        Fate::Pass => XDP_PASS,
+        Fate::Drop => XDP_DROP,
+    }
+}
+
+/// Counts at tc ingress, and drops what the filter says.
+#[classifier]
+fn probe_tc_in(context: TcContext) -> i32 {
+    tc_action(enforce(tc::see_in(&context)))
+}
+
+/// Counts at tc egress.
+#[classifier]
+fn probe_tc_out(context: TcContext) -> i32 {
+    tc_action(enforce(tc::see_out(&context)))
+}
+
+/// What can't be read is counted by its cause and goes on: the host's own traffic is not ours to break.
+#[inline(always)]
+fn enforce(seen: Result<Fate, Skip>) -> Fate {
+    match seen {
+        Ok(fate) => fate,
+        Err(skip) => {
+            skip::count(skip);
+            Fate::Pass
+        }
+    }
+}
+
+#[inline(always)]
+fn tc_action(fate: Fate) -> i32 {
+    match fate {
+        Fate::Pass => TC_NEXT,
+        Fate::Drop => TC_ACT_SHOT,
+    }
+}
+
+/// The programs call kernel helpers that want a licence compatible with the GPL.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// Never reached: a program with a reachable panic does not pass the verifier.
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

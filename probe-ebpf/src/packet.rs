@@ -1,1 +1,289 @@
-//! packet
+//! The one packet parser: Ethernet and VLAN tags → IPv4 or IPv6 → ICMP echo, on plain bytes.
+//!
+//! It never trusts a length, never loops without a bound, and says in a [`Skip`] what it could not read. The kernel
+//! programs run it on packet memory, the tests and `probe receive` on slices.
+
+use crate::contract::{Family, Kind, Skip};
+
+/// Bytes of which parts can be viewed, if they are there.
+pub trait Bytes {
+    /// `N` bytes that are there.
+    type View<const N: usize>: View;
+
+    /// The `N` bytes from `offset` on, if all of them are there. Offsets of headers are even.
+    fn view<const N: usize>(&self, offset: usize) -> Option<Self::View<N>>;
+}
+
+/// `N` bytes that are there: reads at constant places below `N`, which therefore need no check.
+pub trait View {
+    /// The byte at `at`.
+    fn byte(&self, at: usize) -> u8;
+
+    /// The number at the even place `at`, which stands in network byte order.
+    fn be16(&self, at: usize) -> u16;
+}
+
+impl Bytes for [u8] {
+    type View<const N: usize> = [u8; N];
+
+    #[inline(always)]
+    fn view<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..offset.checked_add(N)?)?.try_into().ok()
+    }
+}
+
+impl<const N: usize> View for [u8; N] {
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self[at]
+    }
+
+    #[inline(always)]
+    fn be16(&self, at: usize) -> u16 {
+        u16::from_be_bytes([self[at], self[at + 1]])
+    }
+}
+
+/// What a device's packets start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkLayer {
+    /// An Ethernet header, with VLAN tags or without.
+    Ethernet,
+    /// The IP header, as on tunnels.
+    RawIp,
+}
+
+/// An ICMP echo packet, or the first fragment of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EchoPacket {
+    /// IP version, and request or reply.
+    pub kind: Kind,
+    /// ICMP code.
+    pub code: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Echo id (RFC 792).
+    pub id: u16,
+    /// Echo sequence number.
+    pub seq: u16,
+    /// Where the IP header starts in the packet; [`addresses`] reads on from there.
+    pub ip_offset: usize,
+    /// Bytes from the first of the IP header on, as the IP header tells them.
+    pub ip_bytes: u32,
+    /// Where the ICMP header starts in the packet.
+    pub icmp_offset: usize,
+    /// Bytes of ICMP header and payload, as the IP header tells them.
+    pub icmp_bytes: u32,
+    /// Whether more fragments follow: then the packet's checksum can't be told from this one.
+    pub first_fragment: bool,
+}
+
+const ETHERNET_HEADER: usize = 14;
+const VLAN_TAG: usize = 4;
+/// 802.1Q.
+const VLAN: u16 = 0x8100;
+/// 802.1ad, and the number that was used for `QinQ` before it.
+const QINQ: u16 = 0x88a8;
+const OLD_QINQ: u16 = 0x9100;
+const MAX_VLAN_TAGS: usize = 2;
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// IPv6 extension headers (RFC 8200 §4).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+/// More than any sender that follows RFC 8200 §4.1 writes, and few enough for the kernel's verifier.
+const MAX_EXTENSION_HEADERS: usize = 8;
+
+/// Reads the echo packet that `bytes` start with.
+#[inline(always)]
+pub fn parse<B: Bytes + ?Sized>(bytes: &B, link_layer: LinkLayer) -> Result<EchoPacket, Skip> {
+    let (ether_type, offset) = match link_layer {
+        LinkLayer::Ethernet => ethernet(bytes)?,
+        LinkLayer::RawIp => raw_ip(bytes)?,
+    };
+    match ether_type {
+        IPV4 => ipv4(bytes, offset),
+        IPV6 => ipv6(bytes, offset),
+        _ => Err(Skip::NotEcho),
+    }
+}
+
+/// The `EtherType` behind all VLAN tags, and where the network header starts.
+#[inline(always)]
+fn ethernet<B: Bytes + ?Sized>(bytes: &B) -> Result<(u16, usize), Skip> {
+    let header = bytes.view::<ETHERNET_HEADER>(0).ok_or(Skip::Truncated)?;
+    let mut ether_type = header.be16(12);
+    let mut offset = ETHERNET_HEADER;
+    for _ in 0..MAX_VLAN_TAGS {
+        if !is_vlan(ether_type) {
+            return Ok((ether_type, offset));
+        }
+        let tag = bytes.view::<VLAN_TAG>(offset).ok_or(Skip::Truncated)?;
+        ether_type = tag.be16(2);
+        offset += VLAN_TAG;
+    }
+    if is_vlan(ether_type) { Err(Skip::TooManyTags) } else { Ok((ether_type, offset)) }
+}
+
+#[inline(always)]
+fn is_vlan(ether_type: u16) -> bool {
+    matches!(ether_type, VLAN | QINQ | OLD_QINQ)
+}
+
+/// The same for a packet without a link header: its first half-byte is the IP version.
+#[inline(always)]
+fn raw_ip<B: Bytes + ?Sized>(bytes: &B) -> Result<(u16, usize), Skip> {
+    let first = bytes.view::<1>(0).ok_or(Skip::Truncated)?;
+    match first.byte(0) >> 4 {
+        4 => Ok((IPV4, 0)),
+        6 => Ok((IPV6, 0)),
+        _ => Err(Skip::NotEcho),
+    }
+}
+
+#[inline(always)]
+fn ipv4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip> {
+    let header = bytes.view::<IPV4_HEADER>(offset).ok_or(Skip::Truncated)?;
+    if header.byte(9) != ICMP {
+        return Err(Skip::NotEcho);
+    }
+    let header_bytes = usize::from(header.byte(0) & 0x0f) * 4;
+    let total_bytes = u32::from(header.be16(2));
+    let fragment = header.be16(6);
+    if fragment & 0x1fff != 0 {
+        return Err(Skip::LaterFragment);
+    }
+    if header.byte(0) >> 4 != 4 || header_bytes < IPV4_HEADER || (total_bytes as usize) < header_bytes {
+        return Err(Skip::BadHeader);
+    }
+    let icmp_offset = offset + header_bytes;
+    let echo = icmp(bytes, icmp_offset, Family::V4)?;
+    Ok(EchoPacket {
+        kind: echo.kind,
+        code: echo.code,
+        ttl: header.byte(8),
+        id: echo.id,
+        seq: echo.seq,
+        ip_offset: offset,
+        ip_bytes: total_bytes,
+        icmp_offset,
+        icmp_bytes: total_bytes - header_bytes as u32,
+        first_fragment: fragment & 0x2000 != 0,
+    })
+}
+
+#[inline(always)]
+fn ipv6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip> {
+    let header = bytes.view::<IPV6_HEADER>(offset).ok_or(Skip::Truncated)?;
+    let payload_bytes = u32::from(header.be16(4));
+    let chain = extension_headers(bytes, offset + IPV6_HEADER, header.byte(6))?;
+    if header.byte(0) >> 4 != 6 {
+        return Err(Skip::BadHeader);
+    }
+    let echo = icmp(bytes, chain.end, Family::V6)?;
+    let extension_bytes = (chain.end - offset - IPV6_HEADER) as u32;
+    Ok(EchoPacket {
+        kind: echo.kind,
+        code: echo.code,
+        ttl: header.byte(7),
+        id: echo.id,
+        seq: echo.seq,
+        ip_offset: offset,
+        ip_bytes: payload_bytes + IPV6_HEADER as u32,
+        icmp_offset: chain.end,
+        icmp_bytes: payload_bytes.saturating_sub(extension_bytes),
+        first_fragment: chain.first_fragment,
+    })
+}
+
+/// Source and destination address of `echo`, which was parsed from `bytes`: in wire order, IPv4 as `::ffff:a.b.c.d`.
+#[inline(always)]
+pub fn addresses<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket) -> Option<([u8; 16], [u8; 16])> {
+    match echo.kind.family {
+        Family::V4 => {
+            let header = bytes.view::<IPV4_HEADER>(echo.ip_offset)?;
+            let part = |at: usize| core::array::from_fn(|index| header.byte(at + index));
+            Some((mapped(part(12)), mapped(part(16))))
+        }
+        Family::V6 => {
+            let header = bytes.view::<IPV6_HEADER>(echo.ip_offset)?;
+            let part = |at: usize| core::array::from_fn(|index| header.byte(at + index));
+            Some((part(8), part(24)))
+        }
+    }
+}
+
+/// The extension headers of an IPv6 packet that lead to `ICMPv6`.
+struct Chain {
+    /// Where `ICMPv6` starts.
+    end: usize,
+    /// Whether a fragment header among them says that more fragments follow.
+    first_fragment: bool,
+}
+
+#[inline(always)]
+fn extension_headers<B: Bytes + ?Sized>(bytes: &B, offset: usize, next_header: u8) -> Result<Chain, Skip> {
+    let mut chain = Chain { end: offset, first_fragment: false };
+    let mut next_header = next_header;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        match next_header {
+            ICMPV6 => return Ok(chain),
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => {
+                let header = bytes.view::<2>(chain.end).ok_or(Skip::Truncated)?;
+                next_header = header.byte(0);
+                chain.end += (usize::from(header.byte(1)) + 1) * 8;
+            }
+            FRAGMENT => {
+                let header = bytes.view::<8>(chain.end).ok_or(Skip::Truncated)?;
+                let fragment = header.be16(2);
+                next_header = header.byte(0);
+                if fragment & 0xfff8 != 0 {
+                    return Err(later_fragment_of(next_header));
+                }
+                chain.first_fragment = fragment & 1 != 0;
+                chain.end += 8;
+            }
+            _ => return Err(Skip::NotEcho),
+        }
+    }
+    if next_header == ICMPV6 { Ok(chain) } else { Err(Skip::TooManyHeaders) }
+}
+
+/// A later fragment is probe's business if the packet is ICMP, or may be behind a header that is not in this fragment.
+#[inline(always)]
+fn later_fragment_of(next_header: u8) -> Skip {
+    match next_header {
+        ICMPV6 | HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => Skip::LaterFragment,
+        _ => Skip::NotEcho,
+    }
+}
+
+/// The ICMP header of an echo packet.
+struct IcmpEcho {
+    kind: Kind,
+    code: u8,
+    id: u16,
+    seq: u16,
+}
+
+#[inline(always)]
+fn icmp<B: Bytes + ?Sized>(bytes: &B, offset: usize, family: Family) -> Result<IcmpEcho, Skip> {
+    let header = bytes.view::<8>(offset).ok_or(Skip::Truncated)?;
+    let kind = Kind::from_icmp_type(family, header.byte(0)).ok_or(Skip::NotEcho)?;
+    Ok(IcmpEcho { kind, code: header.byte(1), id: header.be16(4), seq: header.be16(6) })
+}
+
+/// An IPv4 address as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2).
+#[inline(always)]
+pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, address[0], address[1], address[2], address[3]]
+}
+
+#[cfg(test)]
+mod tests {}

@@ -18,10 +18,13 @@ pub struct Config {
     pub filter: u32,
     /// 1: keep flows, pending requests and round-trip times.
     pub track: u32,
-    /// 1: copy each packet that arrives into the ring.
+    /// [`CAPTURE_ALL`] or [`CAPTURE_MATCHED`]: copy packets into the ring; 0: do not. Only ingress programs do.
     pub capture: u32,
-    /// 1: log each echo packet through aya-log.
-    pub log: u32,
     /// The interface index that events carry.
     pub ifindex: u32,
 }
+
+/// [`Config::capture`]: every echo packet.
+pub const CAPTURE_ALL: u32 = 1;
+/// [`Config::capture`]: only those for which a cell names a rule.
+pub const CAPTURE_MATCHED: u32 = 2;

@@ -5,21 +5,24 @@ use bytemuck::{Pod, Zeroable};
 use super::{kind::Kind, tally::Count};
 
 /// Which rule holds for one id: by [`Kind::index`] the rule's slot plus one, or 0 for none.
+///
+/// 8 bytes: the kernel keeps elements of an array that far apart, and the user half writes each in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C, align(4))]
+#[repr(C, align(8))]
 pub struct Cell {
     /// By [`Kind::index`].
-    pub slots: [u8; Kind::COUNT],
+    pub slots: [u16; Kind::COUNT],
 }
 
-/// How many rules an interface can have: a slot plus one must fit a byte.
-pub const MAX_RULES: usize = 255;
+/// How many rules an interface can have.
+pub const MAX_RULES: usize = 256;
 
 /// One rule, as the kernel and `probe filter list` read it. A slot that is not in use is all zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Rule {
-    /// `CLOCK_BOOTTIME` in nanoseconds from which on the rule no longer holds; 0: it holds until it is removed.
+    /// `CLOCK_MONOTONIC` in nanoseconds from which on the rule no longer holds; 0: it holds until it is removed.
+    /// The kernel compares it with the coarse clock, which is exact to one tick (1 to 10 ms).
     pub deadline_ns: u64,
     /// When it was added: seconds since 1970.
     pub added_unix_s: u64,
@@ -41,6 +44,6 @@ pub struct Rule {
 pub struct Deed {
     /// What it dropped.
     pub dropped: Count,
-    /// `CLOCK_BOOTTIME` in nanoseconds of the last drop; 0: never.
+    /// `CLOCK_MONOTONIC` in nanoseconds of the last drop, exact to one tick; 0: never.
     pub last_ns: u64,
 }

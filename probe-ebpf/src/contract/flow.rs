@@ -17,7 +17,7 @@ pub struct FlowKey {
 }
 
 /// Buckets of the round-trip histogram.
-pub const RTT_BUCKETS: usize = 128;
+pub const RTT_BUCKETS: usize = 256;
 
 /// What is known of a flow.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -52,35 +52,37 @@ pub struct Pending {
 }
 
 /// How many flows are kept; the least recently used makes room.
-pub const MAX_FLOWS: u32 = 16_384;
+pub const MAX_FLOWS: u32 = 8192;
 
 /// How many requests can wait at once; what does not fit is counted as [`crate::Skip::PendingFull`].
 pub const MAX_PENDING: u32 = 65_536;
 
-/// Below this many nanoseconds all round trips share bucket 0: 2^[`RTT_FLOOR_LOG2`], about 1 µs.
+/// Below 2^10 nanoseconds, about 1 µs, all round trips share bucket 0.
 const RTT_FLOOR_LOG2: u32 = 10;
 
-/// The bucket of a round trip: four to each power of two, from 1 µs up; the last takes all from about an hour on.
-/// A bucket's width is a quarter of its lower bound or less.
+/// Each power of two is cut into 2^3 buckets.
+const RTT_STEPS_LOG2: u32 = 3;
+const RTT_STEPS: u64 = 1 << RTT_STEPS_LOG2;
+
+/// The bucket of a round trip: eight to each power of two from 1 µs up, so that a bucket is at most an eighth as wide
+/// as its start; the last takes all that is longer, from about an hour on.
 #[inline(always)]
 pub const fn rtt_bucket(nanoseconds: u64) -> usize {
     if nanoseconds >> RTT_FLOOR_LOG2 == 0 {
         return 0;
     }
     let log2 = 63 - nanoseconds.leading_zeros();
-    let quarter = (nanoseconds >> (log2 - 2)) & 3;
-    let bucket = ((log2 - RTT_FLOOR_LOG2) as usize) * 4 + quarter as usize + 1;
+    let step = (nanoseconds >> (log2 - RTT_STEPS_LOG2)) & (RTT_STEPS - 1);
+    let bucket = (log2 - RTT_FLOOR_LOG2) as usize * RTT_STEPS as usize + step as usize + 1;
     if bucket < RTT_BUCKETS { bucket } else { RTT_BUCKETS - 1 }
 }
 
 /// The shortest round trip of a bucket, in nanoseconds.
 pub const fn rtt_bucket_start(bucket: usize) -> u64 {
-    if bucket == 0 {
-        return 0;
-    }
-    let log2 = ((bucket - 1) / 4) as u32 + RTT_FLOOR_LOG2;
-    let quarter = ((bucket - 1) % 4) as u64;
-    (4 + quarter) << (log2 - 2)
+    let Some(above_floor) = bucket.checked_sub(1) else { return 0 };
+    let log2 = (above_floor / RTT_STEPS as usize) as u32 + RTT_FLOOR_LOG2;
+    let step = above_floor as u64 % RTT_STEPS;
+    (RTT_STEPS + step) << (log2 - RTT_STEPS_LOG2)
 }
 
 #[cfg(test)]
@@ -93,6 +95,14 @@ mod tests {
             let start = rtt_bucket_start(bucket);
             assert_eq!(rtt_bucket(start), bucket);
             assert_eq!(rtt_bucket(start - 1), bucket - 1);
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_at_most_an_eighth_as_wide_as_its_start() {
+        for bucket in 1..RTT_BUCKETS - 1 {
+            let width = rtt_bucket_start(bucket + 1) - rtt_bucket_start(bucket);
+            assert!(width * 8 <= rtt_bucket_start(bucket), "bucket {bucket}");
         }
     }
 

@@ -28,6 +28,8 @@ pub const RULES: &str = "probe_rules";
 pub const DEEDS: &str = "probe_deeds";
 /// Who pings whom, with the round-trip times.
 pub const FLOWS: &str = "probe_flows";
+/// The flow that new flows are copies of.
+pub const NEW_FLOW: &str = "probe_new_flow";
 /// Requests that wait for their reply.
 pub const PENDING: &str = "probe_pending";
 /// Copies of packets for `probe receive`.
@@ -37,8 +39,9 @@ pub const EVENTS: &str = "probe_events";
 pub const CONFIG: &str = "PROBE_CONFIG";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 14] = [
-    XDP, TC_IN, TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, PENDING, EVENTS,
+pub const ALL: [&str; 15] = [
+    XDP, TC_IN, TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, NEW_FLOW,
+    PENDING, EVENTS,
 ];
 
 const _: () = {

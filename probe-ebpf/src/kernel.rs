@@ -1,0 +1,12 @@
+//! Everything that runs in the kernel, one subject a file.
+
+pub(crate) mod atomic;
+pub(crate) mod capture;
+pub(crate) mod config;
+pub(crate) mod filter;
+pub(crate) mod flows;
+pub(crate) mod hops;
+pub(crate) mod maps;
+pub(crate) mod reader;
+pub(crate) mod skip;
+pub(crate) mod tally;

@@ -1,0 +1,39 @@
+//! Atomic addition, which rustc does not offer for BPF.
+
+/// Adds `value` to `*target`, whoever else adds to it at the same time.
+///
+/// # Safety
+///
+/// `target` must be valid for writes and aligned to 8 bytes.
+#[inline(always)]
+pub(crate) unsafe fn add_u64(target: *mut u64, value: u64) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: one atomic instruction on the 8 bytes at `target`, which the caller vouches for.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({target} + 0) += {value}", target = in(reg) target, value = in(reg) value);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: as the caller promises.
+    unsafe {
+        core::sync::atomic::AtomicU64::from_ptr(target).fetch_add(value, core::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Adds `value` to `*target`, whoever else adds to it at the same time.
+///
+/// # Safety
+///
+/// `target` must be valid for writes and aligned to 4 bytes.
+#[inline(always)]
+pub(crate) unsafe fn add_u32(target: *mut u32, value: u32) {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: one atomic instruction on the 4 bytes at `target`, which the caller vouches for.
+    unsafe {
+        core::arch::asm!("lock *(u32 *)({target} + 0) += {value}", target = in(reg) target, value = in(reg) u64::from(value));
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: as the caller promises.
+    unsafe {
+        core::sync::atomic::AtomicU32::from_ptr(target).fetch_add(value, core::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,18 @@
+//! The frozen global that the user half fills in before it loads the programs.
+
+use probe_ebpf::Config;
+
+/// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
+#[unsafe(no_mangle)]
+pub(crate) static PROBE_CONFIG: Config =
+    Config { abi: 0, row_mask: 0, shared_rows: 0, raw_ip: 0, filter: 0, track: 0, capture: 0, ifindex: 0 };
+
+/// One field of the configuration.
+macro_rules! config {
+    ($field:ident) => {{
+        let field = &raw const $crate::kernel::config::PROBE_CONFIG.$field;
+        // SAFETY: points to a field of a static; volatile, so that the compiler does not take the value at build time.
+        unsafe { core::ptr::read_volatile(field) }
+    }};
+}
+pub(crate) use config;

@@ -1,0 +1,71 @@
+//! What every hop does with a packet; one hook family a file.
+
+pub(crate) mod tc;
+pub(crate) mod xdp;
+
+use aya_ebpf::maps::Array;
+use probe_ebpf::{
+    Direction, Hop, Skip, Tally,
+    config::CAPTURE_ALL,
+    packet::{EchoPacket, LinkLayer, addresses, parse},
+};
+
+use super::{
+    capture,
+    config::config,
+    filter, flows,
+    reader::{Packet, Whole},
+    tally,
+};
+use crate::Fate;
+
+/// Counts the echo packet in `packet`, if it is one, and decides what becomes of it: first count, then enforce.
+#[inline(always)]
+fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(EchoPacket, Fate), Skip> {
+    let echo = read(packet)?;
+    tally::count(counters, &echo);
+    if config!(track) != 0 {
+        flows::track(&echo, ends(packet, &echo)?, hop.direction());
+    }
+    let fate = match hop.direction() {
+        Direction::In => enter(packet, &echo),
+        Direction::Out => Fate::Pass,
+    };
+    Ok((echo, fate))
+}
+
+#[inline(always)]
+fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
+    let link_layer = if config!(raw_ip) == 0 { LinkLayer::Ethernet } else { LinkLayer::RawIp };
+    let linear = packet.linear();
+    match parse(&linear, link_layer) {
+        Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse(&Whole(packet), link_layer),
+        read => read,
+    }
+}
+
+#[inline(always)]
+fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<flows::Ends, Skip> {
+    let ends = addresses(&packet.linear(), echo).or_else(|| addresses(&Whole(packet), echo));
+    ends.ok_or(Skip::Truncated)
+}
+
+/// What only ingress hops do: match the rules, copy for `probe receive`, drop.
+#[inline(always)]
+fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Fate {
+    if config!(filter) == 0 && config!(capture) == 0 {
+        return Fate::Pass;
+    }
+    let rule = filter::rule_for(echo);
+    let dropping = rule.filter(|_| config!(filter) != 0);
+    if config!(capture) == CAPTURE_ALL || (config!(capture) != 0 && rule.is_some()) {
+        capture::capture(packet, dropping.is_some());
+    }
+    match dropping {
+        Some(slot) => {
+            filter::note_drop(slot, echo);
+            Fate::Drop
+        }
+        None => Fate::Pass,
+    }
+}

@@ -1,0 +1,29 @@
+//! tc: the packet became an skb and enters the stack, or leaves it for the device's queue.
+
+use aya_ebpf::programs::TcContext;
+use aya_log_ebpf::debug;
+use probe_ebpf::{Hop, Skip};
+
+use crate::{
+    Fate,
+    kernel::{
+        maps::{TALLY_IN, TALLY_OUT},
+        reader::TcPacket,
+    },
+};
+
+/// What tc sees and does at ingress.
+#[inline(always)]
+pub(crate) fn see_in(context: &TcContext) -> Result<Fate, Skip> {
+    let (echo, fate) = super::see(&TcPacket(context.skb.skb), Hop::TcIn, &TALLY_IN)?;
+    debug!(context, "tc_in: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
+    Ok(fate)
+}
+
+/// What tc sees at egress.
+#[inline(always)]
+pub(crate) fn see_out(context: &TcContext) -> Result<Fate, Skip> {
+    let (echo, fate) = super::see(&TcPacket(context.skb.skb), Hop::TcOut, &TALLY_OUT)?;
+    debug!(context, "tc_out: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
+    Ok(fate)
+}

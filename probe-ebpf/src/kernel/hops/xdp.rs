@@ -1,0 +1,18 @@
+//! XDP: the packet reached this NIC.
+
+use aya_ebpf::programs::XdpContext;
+use aya_log_ebpf::debug;
+use probe_ebpf::{Hop, Skip};
+
+use crate::{
+    Fate,
+    kernel::{maps::TALLY_XDP, reader::XdpPacket},
+};
+
+/// What XDP sees and does.
+#[inline(always)]
+pub(crate) fn see(context: &XdpContext) -> Result<Fate, Skip> {
+    let (echo, fate) = super::see(&XdpPacket(context.ctx), Hop::XdpIn, &TALLY_XDP)?;
+    debug!(context, "xdp_in: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
+    Ok(fate)
+}

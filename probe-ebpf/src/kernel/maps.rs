@@ -1,0 +1,53 @@
+//! The maps, and nothing else. Each has one writer in this crate: the file that is named for what it holds.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use probe_ebpf::{Cell, Deed, Flow, FlowKey, Pending, PendingKey, Rule, Skip, Tally, filter::MAX_RULES, tally::IDS};
+
+/// The user half maps these arrays into its memory: a snapshot costs no system call.
+const MMAPABLE: u32 = 1 << 10;
+
+/// How large a map is that the chosen job does not use. The user half gives those it uses their real size.
+const UNUSED: u32 = 1;
+
+/// The smallest ring that every page size allows.
+const UNUSED_RING: u32 = 1 << 16;
+
+#[map(name = "probe_tal_xdp")]
+pub(crate) static TALLY_XDP: Array<Tally> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_tal_in")]
+pub(crate) static TALLY_IN: Array<Tally> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_tal_out")]
+pub(crate) static TALLY_OUT: Array<Tally> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_tal_drop")]
+pub(crate) static TALLY_DROP: Array<Tally> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_skips")]
+pub(crate) static SKIPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Skip::COUNT as u32, 0);
+
+#[map(name = "probe_cells")]
+pub(crate) static CELLS: Array<Cell> = Array::with_max_entries(IDS, MMAPABLE);
+
+#[map(name = "probe_rules")]
+pub(crate) static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES as u32, 0);
+
+#[map(name = "probe_deeds")]
+pub(crate) static DEEDS: PerCpuArray<Deed> = PerCpuArray::with_max_entries(MAX_RULES as u32, 0);
+
+#[map(name = "probe_flows")]
+pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(UNUSED, 0);
+
+/// One flow that nobody writes to: a new flow is a copy of it, because it is larger than a program's stack.
+#[map(name = "probe_new_flow")]
+pub(crate) static NEW_FLOW: Array<Flow> = Array::with_max_entries(1, 0);
+
+#[map(name = "probe_pending")]
+pub(crate) static PENDING: HashMap<PendingKey, Pending> = HashMap::with_max_entries(UNUSED, 0);
+
+#[map(name = "probe_events")]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);

@@ -1,0 +1,17 @@
+//! The counters of what was not counted, by cause.
+
+use probe_ebpf::Skip;
+
+use super::maps::SKIPS;
+
+/// Notes that `skip` happened. What is no echo packet at all is not noted: it is most of a host's traffic.
+#[inline(always)]
+pub(crate) fn count(skip: Skip) {
+    if matches!(skip, Skip::NotEcho) {
+        return;
+    }
+    if let Some(counter) = SKIPS.get_ptr_mut(skip.index()) {
+        // SAFETY: the map gave a valid pointer to this processor's own counter.
+        unsafe { *counter += 1 };
+    }
+}
