@@ -10,8 +10,9 @@ pub mod tc_filters;
 pub mod xdp_mode;
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::fs::MetadataExt,
 };
 
 pub use xdp_mode::{Choice, Mode, Purpose, xdp_mode};
@@ -133,6 +134,14 @@ impl Device {
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.other_names.iter().any(|other| other == name)
     }
+}
+
+/// The inode of the calling thread's network namespace: what tells it from every other that lives now.
+///
+/// # Errors
+/// Where `/proc` is not mounted.
+pub fn netns_inode() -> io::Result<u64> {
+    fs::metadata("/proc/thread-self/ns/net").map(|namespace| namespace.ino())
 }
 
 /// Why an interface cannot be used, or not so.

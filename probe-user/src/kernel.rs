@@ -1,9 +1,22 @@
-//! The kernel half as the user half sees it: the only module that knows aya.
+//! The user side of the kernel programs: loads and attaches them, reads their maps. The only importer of aya.
 
-pub mod object;
-//! kernel
-
+pub mod batch;
+pub mod border;
 pub mod bpf_sys;
+pub mod error;
+pub mod filter;
+pub mod flows;
 pub mod foreign;
+pub mod hops;
+pub mod load;
+pub mod log;
+pub mod memory;
+pub mod object;
+pub mod pins;
 pub mod privilege;
+pub mod ring;
+pub mod tallies;
 pub mod trial;
+pub mod watch;
+
+pub use error::Error;

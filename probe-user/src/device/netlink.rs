@@ -1,9 +1,9 @@
-//! One question to rtnetlink and all its answers, without a runtime.
+//! One question or order to rtnetlink and all its answers, without a runtime.
 
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -19,7 +19,7 @@ const ATTEMPTS: usize = 4;
 pub(super) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut answer = Answer::default();
     for _ in 0..ATTEMPTS {
-        answer = dump_once(request.clone())?;
+        answer = ask(request.clone(), NLM_F_DUMP | NLM_F_REQUEST)?;
         if !answer.interrupted {
             break;
         }
@@ -36,12 +36,20 @@ struct Answer {
     done: bool,
 }
 
-fn dump_once(request: RouteNetlinkMessage) -> io::Result<Answer> {
+/// Does what `request` says.
+///
+/// # Errors
+/// What the socket or the kernel answered.
+pub(super) fn change(request: RouteNetlinkMessage) -> io::Result<()> {
+    ask(request, NLM_F_ACK | NLM_F_REQUEST).map(drop)
+}
+
+fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Answer> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     let mut packet = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
-    packet.header.flags = NLM_F_DUMP | NLM_F_REQUEST;
+    packet.header.flags = flags;
     packet.header.sequence_number = 1;
     packet.finalize();
     let mut bytes = vec![0; packet.buffer_len()];
@@ -82,6 +90,8 @@ impl Answer {
             NetlinkPayload::InnerMessage(inner) => self.messages.push(inner),
             NetlinkPayload::Done(_) => self.done = true,
             NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+            // An error without a number acknowledges a change.
+            NetlinkPayload::Error(_) => self.done = true,
             _ => {}
         }
         Ok(())

@@ -47,6 +47,17 @@ pub fn read(only: Option<u32>) -> io::Result<BTreeMap<u32, BTreeSet<TcFilter>>> 
     Ok(found)
 }
 
+/// Removes the clsact qdisc of an interface, and every filter on it.
+///
+/// # Errors
+/// What netlink answered.
+pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
+    let mut request = TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?);
+    request.header.parent = TcHandle::CLSACT;
+    request.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
+    netlink::change(RouteNetlinkMessage::DelQueueDiscipline(request))
+}
+
 type Sides = &'static [(Direction, u16)];
 const BOTH: Sides = &[(Direction::In, TcHandle::MIN_INGRESS), (Direction::Out, TcHandle::MIN_EGRESS)];
 /// The `ingress` qdisc has one side, and answers with it whichever is asked for.

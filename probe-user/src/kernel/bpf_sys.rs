@@ -6,20 +6,26 @@ mod attributes;
 mod instruction;
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     io,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 use bytemuck::{Pod, Zeroable};
 use nix::libc;
 use probe_ebpf::contract::kind::Direction;
 
-use attributes::{GetFd, GetInfo, LinkCreate, MapCreate, ProgInfo, ProgLoad, ProgQuery, object_name};
+pub(super) use attributes::{Element, LookupBatch};
+use attributes::{GetFd, GetInfo, LinkCreate, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery, object_name};
 pub use instruction::{Instruction, always};
 
 const MAP_CREATE: libc::c_int = 0;
 const PROG_LOAD: libc::c_int = 5;
+const OBJ_GET: libc::c_int = 7;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
@@ -165,17 +171,37 @@ pub fn program_by_id(id: u32) -> io::Result<ProgramInfo> {
 /// # Errors
 /// What the kernel answered.
 pub fn program_info(program: impl AsFd) -> io::Result<ProgramInfo> {
-    let mut info = ProgInfo::zeroed();
-    let mut attributes = GetInfo {
-        fd: descriptor(&program),
-        info_len: u32::try_from(size_of::<ProgInfo>()).unwrap_or(0),
-        info: address(&raw mut info),
-    };
-    // SAFETY: the kernel writes at most `info_len` bytes, the size of `info`, which outlives the call. All its other
-    // pointers are null with a length of zero: nothing is written through them.
-    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+    let info: ProgInfo = object_info(&program)?;
     let name = CStr::from_bytes_until_nul(&info.name).unwrap_or_default().to_string_lossy().into_owned();
     Ok(ProgramInfo { id: info.id, name, machine_code_bytes: info.jited_prog_len })
+}
+
+/// What the kernel tells about a map, program or link: the first bytes of its structure, as many as `I` has.
+///
+/// # Errors
+/// What the kernel answered.
+pub(super) fn object_info<I: Pod>(object: &impl AsFd) -> io::Result<I> {
+    let mut info = I::zeroed();
+    let mut attributes = GetInfo {
+        fd: descriptor(object),
+        info_len: u32::try_from(size_of::<I>()).unwrap_or(0),
+        info: address(&raw mut info),
+    };
+    // SAFETY: the kernel writes at most `info_len` bytes, the size of `info`, which outlives the call. All pointers that
+    // `I` may hold are null with a length of zero: nothing is written through them.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+    Ok(info)
+}
+
+/// The object pinned at `path` on a BPF file system.
+///
+/// # Errors
+/// What the kernel answered: ENOENT where nothing is pinned there.
+pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = ObjectGet { pathname: address(path.as_ptr()), ..ObjectGet::zeroed() };
+    // SAFETY: the kernel reads the path, which ends with a zero and outlives the call.
+    unsafe { bpf_fd(OBJ_GET, &mut attributes) }
 }
 
 const fn tcx(direction: Direction) -> u32 {
@@ -208,7 +234,7 @@ unsafe fn bpf_fd<A: Pod>(command: libc::c_int, attributes: &mut A) -> io::Result
 ///
 /// # Safety
 /// `A` must be what `command` reads, and every pointer in it valid for what the kernel reads or writes through it.
-unsafe fn bpf<A: Pod>(command: libc::c_int, attributes: &mut A) -> io::Result<libc::c_int> {
+pub(super) unsafe fn bpf<A: Pod>(command: libc::c_int, attributes: &mut A) -> io::Result<libc::c_int> {
     // SAFETY: the attributes are plain data of the length that is told; their pointers are the caller's promise.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
     match libc::c_int::try_from(answer) {

@@ -107,6 +107,11 @@ pub fn xdp_program(device: &Device) -> Option<Program> {
     device.xdp.first().map(|program| Program::new(Hook::Xdp(program.place), program.id))
 }
 
+/// How XDP is attached to `device`, if it is.
+pub fn xdp_mode_of(device: &Device) -> Option<&'static str> {
+    device.xdp.first().map(|program| program.place.name())
+}
+
 /// The programs on each of `devices`, in their order; they must be of this thread's network namespace.
 pub fn attached(devices: &[Device]) -> Vec<Attached> {
     let only = if let [device] = devices { Some(device.ifindex) } else { None };

@@ -47,6 +47,40 @@ pub(super) struct GetFd {
     pub(super) open_flags: u32,
 }
 
+/// For `BPF_OBJ_GET`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct ObjectGet {
+    pub(super) pathname: u64,
+    pub(super) bpf_fd: u32,
+    pub(super) file_flags: u32,
+}
+
+/// For `BPF_MAP_LOOKUP_BATCH`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(in crate::kernel) struct LookupBatch {
+    pub(in crate::kernel) in_batch: u64,
+    pub(in crate::kernel) out_batch: u64,
+    pub(in crate::kernel) keys: u64,
+    pub(in crate::kernel) values: u64,
+    pub(in crate::kernel) count: u32,
+    pub(in crate::kernel) map_fd: u32,
+    pub(in crate::kernel) elem_flags: u64,
+    pub(in crate::kernel) flags: u64,
+}
+
+/// For the commands on one element of a map.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(in crate::kernel) struct Element {
+    pub(in crate::kernel) map_fd: u32,
+    pub(in crate::kernel) padding: u32,
+    pub(in crate::kernel) key: u64,
+    pub(in crate::kernel) value: u64,
+    pub(in crate::kernel) flags: u64,
+}
+
 /// For `BPF_OBJ_GET_INFO_BY_FD`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

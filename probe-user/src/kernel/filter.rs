@@ -1,0 +1,111 @@
+//! The rules as the kernel holds them: written so that at no instant a packet meets a half-written rule.
+
+use std::sync::atomic::Ordering;
+
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
+};
+use probe_ebpf::{Cell, Count, Deed, Rule, filter::MAX_RULES, names, tally::IDS};
+
+use super::{Error, border::Plain, load::processors, memory::Mapped};
+use crate::rules;
+
+/// The rules of one filter, and what each did.
+pub struct Rules {
+    cells: Mapped,
+    rules: Array<MapData, Plain<Rule>>,
+    deeds: PerCpuArray<MapData, Plain<Deed>>,
+}
+
+impl Rules {
+    /// Takes the maps of the filter out of `programs`.
+    pub(super) fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        let mut map = |name: &'static str| programs.take_map(name).ok_or(Error::NoMap { name });
+        Self::of(map(names::CELLS)?, map(names::RULES)?, map(names::DEEDS)?)
+    }
+
+    /// The rules in these maps.
+    pub(super) fn of(cells: Map, rules: Map, deeds: Map) -> Result<Self, Error> {
+        let Map::Array(cells) = cells else { return Err(Error::NoMap { name: names::CELLS }) };
+        let bytes = const {
+            std::num::NonZeroUsize::new(IDS as usize * size_of::<Cell>()).expect("there are ids, and cells have a size")
+        };
+        let memory = |source| Error::Memory { name: names::CELLS, source };
+        Ok(Self {
+            cells: Mapped::new(cells.fd(), bytes).map_err(memory)?,
+            rules: rules.try_into().map_err(|source| Error::of_map(names::RULES, source))?,
+            deeds: deeds.try_into().map_err(|source| Error::of_map(names::DEEDS, source))?,
+        })
+    }
+
+    /// Every rule by slot; a slot that is not in use has the number 0.
+    pub fn read(&self) -> Result<Vec<Rule>, Error> {
+        let slots = 0..MAX_RULES as u32;
+        slots.map(|slot| self.rules.get(&slot, 0).map(|rule| rule.0)).collect::<Result<_, _>>().map_err(of_rules)
+    }
+
+    /// What the rule in `slot` did.
+    pub fn deed(&self, slot: u32) -> Result<Deed, Error> {
+        let deeds = self.deeds.get(&slot, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+        Ok(deeds.iter().fold(Deed::default(), |sum, deed| Deed {
+            dropped: Count {
+                packets: sum.dropped.packets + deed.0.dropped.packets,
+                bytes: sum.dropped.bytes + deed.0.dropped.bytes,
+            },
+            last_ns: sum.last_ns.max(deed.0.last_ns),
+        }))
+    }
+
+    /// Puts `rule` into a free slot and lets it hold from now on; says which slot that is.
+    ///
+    /// # Errors
+    /// [`Error::RulesFull`] where no slot is free.
+    pub fn add(&mut self, rule: &Rule) -> Result<u32, Error> {
+        let mut all = self.read()?;
+        let free = all.iter().position(|rule| rule.number == 0).ok_or(Error::RulesFull)?;
+        let slot = free as u32;
+        let blank = vec![Plain(Deed::default()); processors()? as usize];
+        let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
+        self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+        self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
+        all[free] = *rule;
+        self.publish(&all);
+        Ok(slot)
+    }
+
+    /// Ends the rules in `slots`: first no packet finds them any more, then the slots are free.
+    pub fn remove(&mut self, slots: &[u32]) -> Result<(), Error> {
+        let mut all = self.read()?;
+        for slot in slots {
+            if let Some(rule) = all.get_mut(*slot as usize) {
+                *rule = Rule::default();
+            }
+        }
+        self.publish(&all);
+        for slot in slots {
+            self.rules.set(*slot, Plain(Rule::default()), 0).map_err(of_rules)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the cells say what `rules` say. Each cell changes in one step, so no packet passes unfiltered meanwhile.
+    fn publish(&self, rules: &[Rule]) {
+        for (cell, word) in rules::cells(rules).iter().zip(self.cells.words()) {
+            let wanted: u64 = bytemuck::cast(cell.slots);
+            if word.load(Ordering::Relaxed) != wanted {
+                word.store(wanted, Ordering::Release);
+            }
+        }
+    }
+
+    /// Makes the cells say what the rules say, whatever a killed process left half done.
+    pub fn repair(&self) -> Result<(), Error> {
+        self.publish(&self.read()?);
+        Ok(())
+    }
+}
+
+fn of_rules(source: aya::maps::MapError) -> Error {
+    Error::of_map(names::RULES, source)
+}

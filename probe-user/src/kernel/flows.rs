@@ -1,0 +1,84 @@
+//! Reads flows and waiting requests: addresses, round-trip times, and what was lost.
+
+use std::{io, time::Duration};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData},
+};
+use nix::time::{ClockId, clock_gettime};
+use probe_ebpf::{Flow, FlowKey, Pending, PendingKey, names};
+
+use super::{Error, batch};
+
+/// The maps in which the kernel half keeps flows.
+#[derive(Debug)]
+pub struct FlowMaps {
+    flows: MapData,
+    pending: MapData,
+}
+
+/// Requests of one flow that got no answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The flow.
+    pub flow: FlowKey,
+    /// How many.
+    pub requests: u64,
+}
+
+impl FlowMaps {
+    /// Takes the maps out of `programs`.
+    pub(super) fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        let Some(Map::LruHashMap(flows)) = programs.take_map(names::FLOWS) else {
+            return Err(Error::NoMap { name: names::FLOWS });
+        };
+        let Some(Map::HashMap(pending)) = programs.take_map(names::PENDING) else {
+            return Err(Error::NoMap { name: names::PENDING });
+        };
+        Ok(Self { flows, pending })
+    }
+
+    /// Every flow that is kept.
+    pub fn read(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
+        batch::entries(self.flows.fd()).map_err(|source| unreadable(names::FLOWS, source))
+    }
+
+    /// Takes out the requests that have waited for longer than `timeout`: they are lost, and told once.
+    pub fn take_lost(&self, timeout: Duration) -> Result<Vec<Loss>, Error> {
+        let now = monotonic();
+        let waiting: Vec<(PendingKey, Pending)> =
+            batch::entries(self.pending.fd()).map_err(|source| unreadable(names::PENDING, source))?;
+        let mut lost = Vec::new();
+        for (key, pending) in waiting {
+            if Duration::from_nanos(now.saturating_sub(pending.sent_ns)) < timeout {
+                continue;
+            }
+            let taken: Option<Pending> =
+                batch::take(self.pending.fd(), &key).map_err(|source| unreadable(names::PENDING, source))?;
+            // Answered between the two calls: not lost.
+            let Some(taken) = taken else { continue };
+            lost.push(Loss { flow: key.flow, requests: taken.waiting });
+        }
+        Ok(lost)
+    }
+}
+
+fn unreadable(name: &'static str, source: io::Error) -> Error {
+    Error::ReadMap { name, source }
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.
+pub fn monotonic() -> u64 {
+    clock_nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
+/// What to add to `CLOCK_MONOTONIC` to get nanoseconds since 1970, as it stands now.
+pub fn monotonic_to_unix() -> u64 {
+    clock_nanoseconds(ClockId::CLOCK_REALTIME).saturating_sub(monotonic())
+}
+
+fn clock_nanoseconds(clock: ClockId) -> u64 {
+    // These clocks cannot fail (clock_gettime(2)), and are not before 1970.
+    clock_gettime(clock).map(|time| Duration::from(time).as_nanos() as u64).unwrap_or_default()
+}

@@ -1,0 +1,70 @@
+//! XDP from the user side: attaches the program as a link, which goes away with its holder or its pin.
+
+use std::io;
+
+use aya::{
+    Ebpf,
+    programs::{
+        ProgramError, Xdp, XdpMode,
+        links::FdLink,
+        xdp::{XdpLink, XdpLinkId},
+    },
+};
+use nix::libc;
+use probe_ebpf::names;
+
+use crate::{
+    device::{Device, Mode},
+    kernel::{Error, foreign},
+};
+
+/// Attaches the loaded program of `programs` to `device`, and hands over the link: dropping it detaches.
+///
+/// # Errors
+/// [`Error::XdpTaken`] where another program holds the place, [`Error::AttachXdp`] otherwise.
+pub fn attach(programs: &mut Ebpf, device: &Device, mode: Mode) -> Result<FdLink, Error> {
+    let program = program(programs)?;
+    let link = link(program, device, mode).map_err(|error| refusal(error, device, mode))?;
+    tracing::info!("{} attached to {} ({})", names::XDP, device.name, mode.name());
+    Ok(link)
+}
+
+fn program(programs: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    let program = programs.program_mut(names::XDP).ok_or(Error::NoProgram { name: names::XDP })?;
+    program.try_into().map_err(|_| Error::NoProgram { name: names::XDP })
+}
+
+fn link(program: &mut Xdp, device: &Device, mode: Mode) -> Result<FdLink, ProgramError> {
+    let mode = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Generic | Mode::TcInstead => XdpMode::Skb,
+    };
+    let id: XdpLinkId = program.attach_to_if_index(device.ifindex, mode)?;
+    let link: XdpLink = program.take_link(id)?;
+    // Only kernels before 5.9 attach without a link, and those do not run probe.
+    FdLink::try_from(link).map_err(|error| ProgramError::IOError(io::Error::other(error)))
+}
+
+/// EBUSY: a program holds this mode; EEXIST: one holds another mode (`dev_xdp_attach` in `net/core/dev.c`).
+fn refusal(error: ProgramError, device: &Device, mode: Mode) -> Error {
+    let errno = match &error {
+        ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
+        _ => None,
+    };
+    match errno {
+        Some(libc::EBUSY | libc::EEXIST) => Error::XdpTaken { interface: device.name.clone(), by: holder(device) },
+        Some(errno) => Error::AttachXdp {
+            interface: device.name.clone(),
+            mode: mode.name(),
+            source: io::Error::from_raw_os_error(errno),
+        },
+        None => Error::AttachXdp { interface: device.name.clone(), mode: mode.name(), source: io::Error::other(error) },
+    }
+}
+
+/// Who holds XDP on `device` now.
+fn holder(device: &Device) -> String {
+    let now = Device::find(&device.name).ok();
+    let program = now.as_ref().and_then(foreign::xdp_program);
+    program.map_or_else(|| "one that could not be read".to_owned(), |program| program.to_string())
+}

@@ -1,0 +1,293 @@
+//! Filters that outlive their command: maps and the XDP link, pinned in a folder of bpffs for each interface.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{Map, MapData};
+use bytemuck::{Pod, Zeroable};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    libc,
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+use probe_ebpf::{ABI_VERSION, Hop, names};
+
+use super::{
+    Error, bpf_sys,
+    filter::Rules,
+    hops,
+    load::{self, Job, Switch},
+    tallies::TallyMap,
+    watch::link_layer,
+};
+use crate::{
+    cli::observe::XdpChoice,
+    device::{self, Device, Mode, Purpose, xdp_mode},
+};
+
+const BPFFS: &str = "/sys/fs/bpf";
+const HOME: &str = "/sys/fs/bpf/probe";
+const LOCK: &str = "/run/probe/filter.lock";
+const LINK: &str = "link";
+
+/// The right to change filters: one process at a time.
+pub struct Changing(#[expect(dead_code, reason = "held until it is dropped")] Flock<fs::File>);
+
+impl Changing {
+    /// Waits until no other process changes filters.
+    pub fn begin() -> Result<Self, Error> {
+        let path = Path::new(LOCK);
+        let at = |source| Error::File { doing: "lock", path: path.to_owned(), source };
+        fs::create_dir_all(path.parent().unwrap_or(path)).map_err(at)?;
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(at)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| at(errno.into()))?;
+        Ok(Self(lock))
+    }
+}
+
+/// Where the pins of an interface's filter are: its name says to whom they belong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    abi: u32,
+    netns: u64,
+    ifindex: u32,
+}
+
+impl Place {
+    fn of(ifindex: u32) -> Result<Self, Error> {
+        Ok(Self { abi: ABI_VERSION, netns: netns()?, ifindex })
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix("filter-")?.split('-');
+        let place = Self {
+            abi: parts.next()?.parse().ok()?,
+            netns: parts.next()?.parse().ok()?,
+            ifindex: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(place)
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new(HOME).join(format!("filter-{}-{}-{}", self.abi, self.netns, self.ifindex))
+    }
+
+    /// Every place that has a folder, of this network namespace or another, of this build or another.
+    fn all() -> Vec<Self> {
+        let Ok(files) = fs::read_dir(HOME) else { return Vec::new() };
+        let names = files.filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
+        let mut places: Vec<Self> = names.filter_map(|name| Self::parse(&name)).collect();
+        places.sort();
+        places
+    }
+
+    /// Whether its link still holds a device: not where the device is gone, or where a killed process never made it.
+    fn is_live(&self) -> bool {
+        xdp_ifindex(&self.folder().join(LINK)).is_ok_and(|ifindex| ifindex == self.ifindex)
+    }
+
+    /// Detaches first, then forgets the maps.
+    fn remove(&self) -> Result<(), Error> {
+        let folder = self.folder();
+        let gone = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        let remove_all = || {
+            gone(fs::remove_file(folder.join(LINK)))?;
+            for file in fs::read_dir(&folder)? {
+                gone(fs::remove_file(file?.path()))?;
+            }
+            gone(fs::remove_dir(&folder))
+        };
+        gone(remove_all()).map_err(|source| Error::File { doing: "remove", path: folder.clone(), source })?;
+        // Goes with the last filter; stays while there is another.
+        let _ = fs::remove_dir(HOME);
+        Ok(())
+    }
+}
+
+fn netns() -> Result<u64, Error> {
+    device::netns_inode().map_err(|source| Error::File {
+        doing: "read",
+        path: "/proc/thread-self/ns/net".into(),
+        source,
+    })
+}
+
+/// The pinned filter of one interface.
+pub struct Pinned {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// The rules.
+    pub rules: Rules,
+    place: Place,
+}
+
+impl Pinned {
+    /// The filter on `device`, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::OtherAbi`] where a probe of another build put it there.
+    pub fn open(device: &Device) -> Result<Option<Self>, Error> {
+        let wanted = Place::of(device.ifindex)?;
+        let here = |place: &Place| (place.netns, place.ifindex) == (wanted.netns, wanted.ifindex);
+        let place = Place::all().into_iter().filter(here).find(Place::is_live);
+        place.map(Self::open_at).transpose()
+    }
+
+    /// Every filter of this network namespace.
+    pub fn all() -> Result<Vec<Self>, Error> {
+        let netns = netns()?;
+        Place::all().into_iter().filter(|place| place.netns == netns && place.is_live()).map(Self::open_at).collect()
+    }
+
+    fn open_at(place: Place) -> Result<Self, Error> {
+        if place.abi != ABI_VERSION {
+            return Err(Error::OtherAbi { theirs: place.abi, ours: ABI_VERSION });
+        }
+        let folder = place.folder();
+        let map = |name: &'static str| {
+            MapData::from_pin(folder.join(name))
+                .and_then(Map::from_map_data)
+                .map_err(|source| Error::of_map(name, source))
+        };
+        let rules = Rules::of(map(names::CELLS)?, map(names::RULES)?, map(names::DEEDS)?)?;
+        Ok(Self { ifindex: place.ifindex, rules, place })
+    }
+
+    /// Puts a filter without rules on `device`; the lock says that nobody else does so now.
+    pub fn create(device: &Device, xdp: XdpChoice, _: &Changing) -> Result<Self, Error> {
+        mount_bpffs()?;
+        let choice = xdp_mode(device, xdp, Purpose::Drop)?;
+        if choice.mode == Mode::TcInstead {
+            return Err(Error::NoXdp { interface: device.name.clone(), why: choice.why });
+        }
+        let job = Job {
+            count: Switch::Off,
+            filter: Switch::On,
+            link_layer: link_layer(device),
+            ifindex: device.ifindex,
+            ..Job::count(&[Hop::XdpIn])
+        };
+        let mut programs = load::load(&job)?;
+        let place = Place::of(device.ifindex)?;
+        let folder = place.folder();
+        fs::create_dir_all(&folder).map_err(|source| Error::File { doing: "make", path: folder.clone(), source })?;
+        let pinned = (|| {
+            for name in [names::CELLS, names::RULES, names::DEEDS, names::TALLY_DROP] {
+                let map = programs.map(name).ok_or(Error::NoMap { name })?;
+                map.pin(folder.join(name)).map_err(|source| Error::Pin { path: folder.join(name), source })?;
+            }
+            let link = hops::xdp::attach(&mut programs, device, choice.mode)?;
+            // The link comes last: pins without one are what a killed process left, and are swept.
+            let path = folder.join(LINK);
+            link.pin(&path).map_err(|source| Error::Pin { path, source })
+        })();
+        if let Err(error) = pinned {
+            place.remove()?;
+            return Err(error);
+        }
+        Self::open_at(place)
+    }
+
+    /// What this filter dropped, by id.
+    pub fn dropped(&self) -> Result<TallyMap, Error> {
+        let name = names::TALLY_DROP;
+        let map = MapData::from_pin(self.place.folder().join(name)).map_err(|source| Error::of_map(name, source))?;
+        TallyMap::of(&map, name)
+    }
+
+    /// Detaches the filter and forgets its rules.
+    pub fn remove(self, _: &Changing) -> Result<(), Error> {
+        self.place.remove()
+    }
+}
+
+/// Removes what killed processes left half made, and filters whose interface is gone. Says how many there were.
+pub fn sweep(_: &Changing) -> Result<usize, Error> {
+    let dead: Vec<Place> = Place::all().into_iter().filter(|place| !place.is_live()).collect();
+    dead.iter().try_for_each(Place::remove)?;
+    Ok(dead.len())
+}
+
+/// Removes the filters of this network namespace, whichever build put them there, or only that on `device`.
+/// Says on which interface indices they were.
+pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
+    let netns = netns()?;
+    let meant = |place: &Place| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
+    let places: Vec<Place> = Place::all().into_iter().filter(meant).collect();
+    places.iter().try_for_each(Place::remove)?;
+    Ok(places.into_iter().map(|place| place.ifindex).collect())
+}
+
+/// Pins need bpffs. Where it is not mounted it is mounted as other BPF tools do, unless that mount would be private
+/// to this command: then the pins would vanish with it.
+fn mount_bpffs() -> Result<(), Error> {
+    if statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
+        return Ok(());
+    }
+    if mounts_are_private() {
+        return Err(Error::PrivateMounts);
+    }
+    let mounted = mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"));
+    mounted.map_err(|errno| Error::File { doing: "mount bpffs on", path: BPFFS.into(), source: errno.into() })?;
+    tracing::warn!("mounted bpffs on {BPFFS}, where rules that outlive this command live");
+    Ok(())
+}
+
+/// Whether this mount namespace belongs to this network namespace alone, as the one that `ip netns exec` makes for its
+/// command does: then no process of another network namespace shares it.
+fn mounts_are_private() -> bool {
+    let namespace = |process: &Path, kind: &str| fs::read_link(process.join("ns").join(kind)).ok();
+    let ours = |kind: &str| namespace(Path::new("/proc/thread-self"), kind);
+    let (mounts, net) = (ours("mnt"), ours("net"));
+    if net.is_none() || net == namespace(Path::new("/proc/1"), "net") {
+        return false;
+    }
+    let mut processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
+    !processes.any(|process| {
+        let theirs = namespace(&process, "net");
+        theirs.is_some() && theirs != net && namespace(&process, "mnt") == mounts
+    })
+}
+
+/// The first part of `struct bpf_link_info`, as an XDP link fills it in.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct XdpLinkInfo {
+    kind: u32,
+    id: u32,
+    program_id: u32,
+    padding: u32,
+    ifindex: u32,
+    more: u32,
+}
+
+/// The interface that the XDP link pinned at `path` holds; 0: it is gone.
+fn xdp_ifindex(path: &Path) -> io::Result<u32> {
+    const LINK_TYPE_XDP: u32 = 6;
+    let info: XdpLinkInfo = bpf_sys::object_info(&bpf_sys::open_pin(path)?)?;
+    if info.kind != LINK_TYPE_XDP {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    Ok(info.ifindex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_says_whose_it_is() {
+        let place = Place { abi: 3, netns: 4_026_531_840, ifindex: 2 };
+        let name = place.folder().file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        assert_eq!(name.as_deref().and_then(Place::parse), Some(place));
+        for other in ["filter-1-2", "filter-1-2-3-4", "other-1-2-3", "filter-a-b-c"] {
+            assert_eq!(Place::parse(other), None, "{other}");
+        }
+    }
+}

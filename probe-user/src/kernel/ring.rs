@@ -1,0 +1,36 @@
+//! Reads the ring of copied packets.
+
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use probe_ebpf::EventHead;
+
+/// How long a reader may rest between two looks: programs do not wake it, because that costs the packet path 10 µs.
+pub const REST: Duration = Duration::from_millis(10);
+
+/// A packet that was copied, with its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Copied<'a> {
+    /// When, where, and what became of it.
+    pub head: EventHead,
+    /// Its first bytes, from the device's header on.
+    pub bytes: &'a [u8],
+}
+
+/// The reading end of the ring.
+pub struct Ring(RingBuf<MapData>);
+
+impl Ring {
+    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+        Self(ring)
+    }
+
+    /// Hands the next packet to `read`, and its answer back; `None` where the ring is empty.
+    pub fn next<T>(&mut self, read: impl FnOnce(Copied<'_>) -> T) -> Option<T> {
+        let item = self.0.next()?;
+        let (head, packet) = item.split_at_checked(size_of::<EventHead>())?;
+        let head: EventHead = bytemuck::pod_read_unaligned(head);
+        let bytes = packet.get(..head.copied_bytes as usize).unwrap_or(packet);
+        Some(read(Copied { head, bytes }))
+    }
+}

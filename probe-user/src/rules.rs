@@ -1,0 +1,129 @@
+//! The rules of the filter as plain data: who matches what, and which rule holds for each id.
+
+use probe_ebpf::{Cell, Echo, Family, Kind, Rule, filter::MAX_RULES, tally::IDS};
+
+use crate::cli::values::IdRange;
+
+/// The kinds that a rule matches, as bits by [`Kind::index`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds(u32);
+
+impl Kinds {
+    /// Those of [`Kind::ALL`] for which `matches` holds.
+    pub fn matching(matches: impl Fn(Kind) -> bool) -> Self {
+        Self(Kind::ALL.iter().filter(|kind| matches(**kind)).fold(0, |bits, kind| bits | 1 << kind.index()))
+    }
+
+    /// The bits as [`Rule::kinds`] holds them.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The kinds of `rule`.
+    pub fn of(rule: &Rule) -> Self {
+        Self(rule.kinds)
+    }
+
+    /// Whether `kind` is one of them.
+    pub fn contains(self, kind: Kind) -> bool {
+        self.0 & (1 << kind.index()) != 0
+    }
+
+    /// The types that are matched: request, reply, or both.
+    pub fn types(self) -> &'static str {
+        match (self.any(|kind| kind.echo == Echo::Request), self.any(|kind| kind.echo == Echo::Reply)) {
+            (true, false) => "request",
+            (false, true) => "reply",
+            _ => "both",
+        }
+    }
+
+    /// The IP version that is matched; `None` where both are.
+    pub fn family(self) -> Option<Family> {
+        match (self.any(|kind| kind.family == Family::V4), self.any(|kind| kind.family == Family::V6)) {
+            (true, false) => Some(Family::V4),
+            (false, true) => Some(Family::V6),
+            _ => None,
+        }
+    }
+
+    fn any(self, matches: impl Fn(Kind) -> bool) -> bool {
+        Kind::ALL.iter().any(|kind| self.contains(*kind) && matches(*kind))
+    }
+}
+
+/// The ids of `rule`.
+pub fn ids(rule: &Rule) -> IdRange {
+    IdRange { first: rule.id_first, last: rule.id_last }
+}
+
+/// Which rule holds for each id, from the rules by slot: of those that match, the one with the lowest number.
+///
+/// A slot whose rule has the number 0 is not in use; slots beyond [`MAX_RULES`] cannot be.
+pub fn cells(rules: &[Rule]) -> Vec<Cell> {
+    let mut cells = vec![Cell::default(); IDS as usize];
+    let mut by_number: Vec<(u16, &Rule)> =
+        (1..).zip(rules.iter().take(MAX_RULES)).filter(|(_, rule)| rule.number > 0).collect();
+    by_number.sort_by_key(|(_, rule)| rule.number);
+    for (slot_plus_one, rule) in by_number {
+        let kinds = Kinds::of(rule);
+        for id in rule.id_first..=rule.id_last {
+            let cell = &mut cells[usize::from(id)];
+            for kind in Kind::ALL {
+                let slot = &mut cell.slots[kind.index()];
+                if kinds.contains(kind) && *slot == 0 {
+                    *slot = slot_plus_one;
+                }
+            }
+        }
+    }
+    cells
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rule(number: u32, first: u16, last: u16, kinds: u32) -> Rule {
+        Rule { number, id_first: first, id_last: last, kinds, ..Rule::default() }
+    }
+
+    #[test]
+    fn the_lowest_number_holds_where_rules_overlap() {
+        let cells = cells(&[rule(2, 0, 65535, 0b1111), rule(1, 7, 7, 0b0001)]);
+        assert_eq!(cells[7].slots, [2, 1, 1, 1]);
+        assert_eq!(cells[8].slots, [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_slot_that_is_not_in_use_matches_nothing() {
+        assert!(cells(&[Rule { kinds: 0b1111, ..Rule::default() }]).iter().all(|cell| *cell == Cell::default()));
+    }
+
+    #[test]
+    fn kinds_say_what_they_match() {
+        let v4_requests = Kinds::matching(|kind| kind.family == Family::V4 && kind.echo == Echo::Request);
+        assert_eq!((v4_requests.types(), v4_requests.family()), ("request", Some(Family::V4)));
+        let all = Kinds::matching(|_| true);
+        assert_eq!((all.types(), all.family(), all.bits()), ("both", None, 0b1111));
+    }
+
+    proptest! {
+        #[test]
+        fn cells_say_what_asking_each_rule_in_turn_says(
+            specs in prop::collection::vec((any::<u16>(), any::<u16>(), 0..16_u32), 0..20),
+            id in any::<u16>(),
+        ) {
+            let rules: Vec<Rule> =
+                (1..).zip(&specs).map(|(n, (a, b, kinds))| rule(n, *a.min(b), *a.max(b), *kinds)).collect();
+            let cells = cells(&rules);
+            for kind in Kind::ALL {
+                let first = rules.iter().position(|rule| ids(rule).contains(id) && Kinds::of(rule).contains(kind));
+                let expected = first.map_or(0, |slot| slot + 1);
+                prop_assert_eq!(usize::from(cells[usize::from(id)].slots[kind.index()]), expected);
+            }
+        }
+    }
+}
