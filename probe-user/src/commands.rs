@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod filter;
+mod interrupt;
 pub mod lab;
 pub mod observe;
 pub mod receive;
@@ -66,10 +67,12 @@ impl Screen {
     }
 
     /// Prints `document` to stdout in the chosen format. A reader that has gone away ends the report, not the command.
-    pub fn print<D: Document>(&self, document: &D) -> Result<(), Failure> {
+    /// Says how many lines that took.
+    pub fn print<D: Document>(&self, document: &D) -> Result<usize, Failure> {
         let mut text = Vec::new();
         report::write(&mut text, document, self.output.format, &self.style).map_err(|error| unprintable(&error))?;
-        self.print_bytes(&text)
+        self.print_bytes(&text)?;
+        Ok(text.iter().filter(|byte| **byte == b'\n').count())
     }
 
     /// Writes `bytes` to stdout as they are.

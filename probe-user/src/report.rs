@@ -1,10 +1,14 @@
 //! What probe prints on stdout: one document type a file, one output format a function here.
 
-pub mod sent;
 pub mod doctor;
+pub mod echo;
 pub mod experiment;
+pub mod filters;
 pub mod lab;
+pub mod observation;
+pub mod sent;
 pub mod style;
+mod table;
 
 use std::io::{self, Write};
 

@@ -4,11 +4,12 @@ mod document;
 mod exec;
 mod experiments;
 mod standing;
+mod taps;
+mod trial;
 
 use super::{Outcome, Screen};
 use crate::{
     cli::lab::{Action, Experiment, Host, Lab},
-    error::Failure,
     lab,
 };
 
@@ -20,7 +21,7 @@ pub fn run(args: &Lab, screen: &Screen) -> Outcome {
         Some(Action::Up) => standing::up(screen),
         Some(Action::Down) => standing::down(screen),
         Some(Action::Exec(args)) => exec::run(args, screen),
-        None => Err(Failure::new("not built yet", "")),
+        None => trial::run(&args.experiments, screen),
     }
 }
 

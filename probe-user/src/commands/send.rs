@@ -7,13 +7,12 @@ use std::hash::{BuildHasher, RandomState};
 
 use nix::errno::Errno;
 use probe_ebpf::{Echo, Family};
-use tokio::{
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-};
 
 use self::{pace::Pace, progress::Progress};
-use super::{Outcome, Screen};
+use super::{
+    Outcome, Screen,
+    interrupt::{Interrupt, block_on},
+};
 use crate::{
     cli::send::{Send, SendKind},
     error::Failure,
@@ -30,14 +29,7 @@ const MAX_WAITS: u32 = 8;
 
 /// Runs `probe send`.
 pub fn run(args: &Send, screen: &Screen) -> Outcome {
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(format!("cannot start: {error}"), "see ulimit -a"))?;
-    let outcome = runtime.block_on(send(args, screen));
-    // A resolver that still waits for a name server must not hold the way out.
-    runtime.shutdown_background();
-    outcome
+    block_on(send(args, screen))
 }
 
 async fn send(args: &Send, screen: &Screen) -> Outcome {
@@ -146,29 +138,6 @@ fn settings(args: &Send, target: &Target) -> Settings {
 fn random_id() -> u16 {
     let random = RandomState::new().hash_one(std::process::id());
     u16::try_from(random % 65_535 + 1).expect("1 to 65535")
-}
-
-/// Ctrl-C and SIGTERM.
-struct Interrupt {
-    ctrl_c: Signal,
-    terminate: Signal,
-}
-
-impl Interrupt {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("cannot listen for Ctrl-C: {error}"), "see ulimit -n"))
-        };
-        Ok(Self { ctrl_c: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    /// Returns once either has come.
-    async fn caught(&mut self) {
-        tokio::select! {
-            _ = self.ctrl_c.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]

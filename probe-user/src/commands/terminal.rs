@@ -5,9 +5,10 @@ use std::{
     io::{self, IsTerminal},
 };
 
+use terminal_size::{Height, Width, terminal_size_of};
 use tracing::level_filters::LevelFilter;
 
-use crate::{cli::Output, report::Style};
+use crate::{cli::Output, kernel, report::Style};
 
 /// What stdout can show: colour only on a terminal and without `NO_COLOR`, Unicode only in a UTF-8 locale.
 pub(super) fn style() -> Style {
@@ -27,12 +28,25 @@ fn utf8_locale() -> bool {
     })
 }
 
-fn columns() -> Option<usize> {
-    terminal_size::terminal_size_of(io::stdout()).map(|(terminal_size::Width(columns), _)| usize::from(columns))
+/// Whether a person reads stdout.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
-/// Sends warnings, and with `-v` more, to stderr.
+fn columns() -> Option<usize> {
+    terminal_size_of(io::stdout()).map(|(Width(columns), _)| usize::from(columns))
+}
+
+/// Lines that the terminal has.
+pub(super) fn rows() -> Option<usize> {
+    terminal_size_of(io::stdout()).map(|(_, Height(rows))| usize::from(rows))
+}
+
+/// Sends warnings, and with `-v` more, to stderr; `-vv` turns on the log of the kernel programs too.
 pub(super) fn start_log(output: Output) {
+    if output.verbose >= 2 && !output.quiet {
+        kernel::log::turn_on();
+    }
     let level = match (output.quiet, output.verbose) {
         (true, _) => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,

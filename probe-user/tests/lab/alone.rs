@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn the_four_experiments_come_out_as_designed() {
-    if !common::root("the_four_experiments_come_out_as_designed") {
+    if !common::is_root("the_four_experiments_come_out_as_designed") {
         return;
     }
     let lab = Topology::build().expect("a lab");
@@ -54,7 +54,7 @@ fn the_four_experiments_come_out_as_designed() {
 
 #[test]
 fn an_experiment_is_not_as_designed_where_the_firewall_is_open() {
-    if !common::root("an_experiment_is_not_as_designed_where_the_firewall_is_open") {
+    if !common::is_root("an_experiment_is_not_as_designed_where_the_firewall_is_open") {
         return;
     }
     let lab = Topology::build().expect("a lab");
@@ -69,7 +69,7 @@ fn an_experiment_is_not_as_designed_where_the_firewall_is_open() {
 
 #[test]
 fn a_may_ping_b_and_b_may_not_ping_a() {
-    if !common::root("a_may_ping_b_and_b_may_not_ping_a") {
+    if !common::is_root("a_may_ping_b_and_b_may_not_ping_a") {
         return;
     }
     let lab = Topology::build().expect("a lab");
@@ -95,7 +95,7 @@ fn a_may_ping_b_and_b_may_not_ping_a() {
 
 #[test]
 fn every_host_reaches_the_firewall_at_once() {
-    if !common::root("every_host_reaches_the_firewall_at_once") {
+    if !common::is_root("every_host_reaches_the_firewall_at_once") {
         return;
     }
     for _ in 0..5 {
@@ -113,7 +113,7 @@ fn every_host_reaches_the_firewall_at_once() {
 
 #[test]
 fn work_inside_a_namespace_leaves_this_thread_where_it_is() {
-    if !common::root("work_inside_a_namespace_leaves_this_thread_where_it_is") {
+    if !common::is_root("work_inside_a_namespace_leaves_this_thread_where_it_is") {
         return;
     }
     let here = || fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
@@ -178,7 +178,7 @@ fn watched(lab: &Topology) -> Witness {
 
 #[test]
 fn nothing_is_left_when_the_owner_drops_it() {
-    if !common::root("nothing_is_left_when_the_owner_drops_it") {
+    if !common::is_root("nothing_is_left_when_the_owner_drops_it") {
         return;
     }
     let lab = Topology::build().expect("a lab");
@@ -190,7 +190,7 @@ fn nothing_is_left_when_the_owner_drops_it() {
 
 #[test]
 fn nothing_is_left_when_the_owner_panics() {
-    if !common::root("nothing_is_left_when_the_owner_panics") {
+    if !common::is_root("nothing_is_left_when_the_owner_panics") {
         return;
     }
     let owner = thread::spawn(|| {
@@ -215,7 +215,7 @@ fn nothing_is_left_after_kill_9() {
         thread::sleep(Duration::from_secs(60));
         return;
     }
-    if !common::root("nothing_is_left_after_kill_9") {
+    if !common::is_root("nothing_is_left_after_kill_9") {
         return;
     }
     let mut holder = Command::new(std::env::current_exe().expect("this test"))

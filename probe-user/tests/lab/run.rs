@@ -15,7 +15,7 @@ use crate::common;
 
 /// Whether the test can run: as root. It then has a `/run` of its own.
 pub(crate) fn ready(test: &str) -> bool {
-    let root = common::root(test);
+    let root = common::is_root(test);
     if root {
         private();
     }

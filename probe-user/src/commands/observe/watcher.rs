@@ -1,0 +1,118 @@
+//! One NIC being observed: joins what the hops counted, what the flows tell, and what a filter there dropped.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use probe_ebpf::Hop;
+
+use super::seconds;
+use crate::{
+    cli::{observe::Observe, values::IdRange},
+    device::Device,
+    error::Failure,
+    kernel::{
+        flows::FlowMaps,
+        load::Switch,
+        pins::Pinned,
+        tallies::TallyMap,
+        watch::{Ingress, Watch, Wish},
+    },
+    observation::{self, Losses},
+    report::observation::{IdRow, Observation, skipped},
+    snapshot::{Snapshot, Tallies},
+};
+
+/// One NIC being observed.
+pub(super) struct Watcher {
+    watch: Watch,
+    flows: Option<FlowMaps>,
+    losses: Losses,
+    filter: Option<FilterDrops>,
+    ids: Vec<IdRange>,
+    timeout: Duration,
+    since: Instant,
+}
+
+/// What probe's own filter at XDP drops while this watch counts behind it.
+struct FilterDrops {
+    dropped: TallyMap,
+    before: Tallies,
+}
+
+impl Watcher {
+    /// Attaches to the interface that `args` name.
+    pub(super) fn start(args: &Observe) -> Result<Self, Failure> {
+        let device = Device::find(&args.interface)?;
+        let track = if args.counts_only { Switch::Off } else { Switch::On };
+        let wish = Wish { attach: args.attach, ingress: Ingress::Once, egress: Switch::On, track, ..Wish::default() };
+        let mut watch = Watch::attach(&device, &wish)?;
+        let flows = (track == Switch::On).then(|| watch.flows()).transpose()?;
+        let filter = match Pinned::open(&device)? {
+            Some(pinned) if watch.ingress() == Some(Hop::TcIn) => {
+                let dropped = pinned.dropped()?;
+                Some(FilterDrops { before: dropped.read(), dropped })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            watch,
+            flows,
+            losses: Losses::new(),
+            filter,
+            ids: args.ids.clone(),
+            timeout: args.timeout,
+            since: Instant::now(),
+        })
+    }
+
+    /// What a person wants to know before the first numbers come.
+    pub(super) fn greeting(&self) -> String {
+        format!(
+            "watching {} (XDP {}: {}); Ctrl-C ends it",
+            self.watch.device.name,
+            self.watch.mode.name(),
+            self.watch.mode_why
+        )
+    }
+
+    /// What was seen so far.
+    pub(super) fn look(&mut self) -> Result<Observation, Failure> {
+        let snapshot = self.watch.snapshot()?;
+        let flows = match &self.flows {
+            Some(maps) => {
+                for loss in maps.take_lost(self.timeout)? {
+                    *self.losses.entry(observation::row_key(&loss.flow)).or_default() += loss.requests;
+                }
+                Some(maps.read()?)
+            }
+            None => None,
+        };
+        let ingress = self.watch.ingress();
+        let flows = flows.as_deref().map(|flows| (flows, &self.losses));
+        let rows = observation::rows(&snapshot, ingress, &self.bypassed(), flows);
+        let wanted = |id: u16| self.ids.is_empty() || self.ids.iter().any(|range| range.contains(id));
+        Ok(Observation {
+            interface: self.watch.device.name.clone(),
+            xdp_mode: self.watch.mode.name(),
+            counted_at: ingress.map_or("no hop", Hop::name),
+            seconds: seconds(self.since.elapsed()),
+            ids: rows.iter().filter(|((id, _), _)| wanted(*id)).map(|(key, row)| IdRow::new(*key, row)).collect(),
+            skipped: skipped(&snapshot.skips),
+            room: None,
+        })
+    }
+
+    /// What the filter in front of this watch dropped since it began.
+    fn bypassed(&self) -> Tallies {
+        let Some(filter) = &self.filter else { return BTreeMap::new() };
+        let now = Snapshot { dropped: filter.dropped.read(), ..Snapshot::default() };
+        now.since(&Snapshot { dropped: filter.before.clone(), ..Snapshot::default() }).dropped
+    }
+
+    /// Fails once the interface is gone: its links are then dead, and would count nothing for ever.
+    pub(super) fn check_interface(&self) -> Result<(), Failure> {
+        Ok(self.watch.check_interface()?)
+    }
+}
