@@ -1,20 +1,24 @@
 //! What both halves agree on, one subject a file.
 
 pub mod config;
+pub mod drops;
 pub mod event;
 pub mod filter;
 pub mod flow;
 pub mod hop;
+pub mod journey;
 pub mod kind;
 pub mod names;
 pub mod skip;
 pub mod tally;
 
 pub use config::Config;
+pub use drops::DropEvent;
 pub use event::{Event, EventHead};
 pub use filter::{Cell, Deed, Rule};
 pub use flow::{Flow, FlowKey, Pending, PendingKey};
 pub use hop::Hop;
+pub use journey::{Mark, Step};
 pub use kind::{Direction, Echo, Family, Kind};
 pub use skip::Skip;
 pub use tally::{Count, Tally};

@@ -20,8 +20,14 @@ pub struct Config {
     pub track: u32,
     /// [`CAPTURE_ALL`] or [`CAPTURE_MATCHED`]: copy packets into the ring; 0: do not. Only ingress programs do.
     pub capture: u32,
-    /// The interface index that events carry.
+    /// The interface index that events carry, and to which device hops of a journey are restricted; 0: any.
     pub ifindex: u32,
+    /// 1: note the journeys of probes with [`Config::nonce`].
+    pub journey: u32,
+    /// Inode of the network namespace that is watched: hops that see all of them look only at this one.
+    pub netns: u32,
+    /// [`super::journey::Mark::nonce`] of this run, in host byte order.
+    pub nonce: u64,
 }
 
 /// [`Config::capture`]: every echo packet.

@@ -6,12 +6,44 @@ use super::{kind::Direction, names};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Hop {
-    /// tc at egress: the packet reached the device's queue.
-    TcOut = 0,
+    /// First in netfilter's output hook: the kernel built the packet and found a route.
+    NfOutputFirst = 0,
+    /// Last there: no output rule stopped it.
+    NfOutputLast = 1,
+    /// First in netfilter's postrouting hook.
+    NfPostroutingFirst = 2,
+    /// Last there.
+    NfPostroutingLast = 3,
+    /// cgroup egress: about to leave the IP layer.
+    CgroupOut = 4,
+    /// tc at egress: neighbour resolved, handed to the device, before its queue.
+    TcOut = 5,
+    /// The device's queue (qdisc) is about to take it.
+    DevQueue = 6,
+    /// The queue let it go, and the driver was handed it.
+    Xmit = 7,
     /// XDP: the packet reached this NIC.
-    XdpIn = 1,
-    /// tc at ingress: the packet passed XDP and became an skb.
-    TcIn = 2,
+    XdpIn = 8,
+    /// It became an skb and enters the stack.
+    NetifIn = 9,
+    /// tc at ingress: the packet passed XDP.
+    TcIn = 10,
+    /// First in netfilter's prerouting hook: it passed the netdev ingress chains and the IP header checks.
+    NfPreroutingFirst = 11,
+    /// Last there.
+    NfPreroutingLast = 12,
+    /// First in netfilter's input hook: routing found it to be for this host.
+    NfInputFirst = 13,
+    /// Last there.
+    NfInputLast = 14,
+    /// First in netfilter's forward hook: routing found it to be for another host.
+    NfForwardFirst = 15,
+    /// Last there.
+    NfForwardLast = 16,
+    /// The kernel's ICMP is done with it.
+    IcmpIn = 17,
+    /// cgroup ingress: about to be queued to a socket.
+    SocketIn = 18,
 }
 
 /// What is fixed about a hop.
@@ -25,22 +57,46 @@ pub struct HopRow {
     pub direction: Direction,
     /// The kernel program that counts there.
     pub program: &'static str,
-    /// The map that holds its counters.
-    pub tally: &'static str,
+    /// The map that holds its counters by id; only hops of one NIC have one.
+    pub tally: Option<&'static str>,
 }
 
-/// Every hop, in path order: out of the sender, then into the receiver.
-pub const HOPS: [HopRow; 3] = [
-    HopRow {
-        hop: Hop::TcOut,
-        name: "tc_out",
-        direction: Direction::Out,
-        program: names::TC_OUT,
-        tally: names::TALLY_OUT,
-    },
-    HopRow { hop: Hop::XdpIn, name: "xdp_in", direction: Direction::In, program: names::XDP, tally: names::TALLY_XDP },
-    HopRow { hop: Hop::TcIn, name: "tc_in", direction: Direction::In, program: names::TC_IN, tally: names::TALLY_IN },
+const fn row(hop: Hop, name: &'static str, direction: Direction, program: &'static str) -> HopRow {
+    HopRow { hop, name, direction, program, tally: None }
+}
+
+const fn counted(row: HopRow, tally: &'static str) -> HopRow {
+    HopRow { tally: Some(tally), ..row }
+}
+
+use Direction::{In, Out};
+
+/// Every hop, in path order: out of the sender, then into the receiver. Under generic XDP `netif_in` comes before
+/// `xdp_in`.
+pub const HOPS: [HopRow; 19] = [
+    row(Hop::NfOutputFirst, "nf_output_first", Out, names::NF_FIRST),
+    row(Hop::NfOutputLast, "nf_output_last", Out, names::NF_LAST),
+    row(Hop::NfPostroutingFirst, "nf_postrouting_first", Out, names::NF_FIRST),
+    row(Hop::NfPostroutingLast, "nf_postrouting_last", Out, names::NF_LAST),
+    row(Hop::CgroupOut, "cgroup_out", Out, names::CGROUP_OUT),
+    counted(row(Hop::TcOut, "tc_out", Out, names::TC_OUT), names::TALLY_OUT),
+    row(Hop::DevQueue, "dev_queue", Out, names::DEV_QUEUE),
+    row(Hop::Xmit, "xmit", Out, names::XMIT),
+    counted(row(Hop::XdpIn, "xdp_in", In, names::XDP), names::TALLY_XDP),
+    row(Hop::NetifIn, "netif_in", In, names::NETIF_IN),
+    counted(row(Hop::TcIn, "tc_in", In, names::TC_IN), names::TALLY_IN),
+    row(Hop::NfPreroutingFirst, "nf_prerouting_first", In, names::NF_FIRST),
+    row(Hop::NfPreroutingLast, "nf_prerouting_last", In, names::NF_LAST),
+    row(Hop::NfInputFirst, "nf_input_first", In, names::NF_FIRST),
+    row(Hop::NfInputLast, "nf_input_last", In, names::NF_LAST),
+    row(Hop::NfForwardFirst, "nf_forward_first", In, names::NF_FIRST),
+    row(Hop::NfForwardLast, "nf_forward_last", In, names::NF_LAST),
+    row(Hop::IcmpIn, "icmp_in", In, names::CONSUME),
+    row(Hop::SocketIn, "socket_in", In, names::CGROUP_IN),
 ];
+
+/// The hops of one NIC, which `observe` and `lab` count at.
+pub const NIC_HOPS: [Hop; 3] = [Hop::TcOut, Hop::XdpIn, Hop::TcIn];
 
 impl Hop {
     /// The row of this hop in [`HOPS`].
@@ -56,6 +112,11 @@ impl Hop {
     /// The way of the packets that it sees.
     pub const fn direction(self) -> Direction {
         self.row().direction
+    }
+
+    /// The hop with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        HOPS.iter().find(|row| row.name == name).map(|row| row.hop)
     }
 }
 

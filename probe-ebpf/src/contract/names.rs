@@ -10,6 +10,29 @@ pub const TC_IN: &str = "probe_tc_in";
 /// TCX or clsact at egress.
 pub const TC_OUT: &str = "probe_tc_out";
 
+/// First of all in a netfilter hook.
+pub const NF_FIRST: &str = "probe_nf_first";
+/// Last of all in a netfilter hook.
+pub const NF_LAST: &str = "probe_nf_last";
+/// cgroup egress.
+pub const CGROUP_OUT: &str = "probe_cg_out";
+/// cgroup ingress.
+pub const CGROUP_IN: &str = "probe_cg_in";
+/// Tracepoint `net:net_dev_queue`.
+pub const DEV_QUEUE: &str = "probe_dev_queue";
+/// Tracepoint `net:net_dev_xmit`.
+pub const XMIT: &str = "probe_xmit";
+/// Tracepoint `net:netif_receive_skb`.
+pub const NETIF_IN: &str = "probe_netif_in";
+/// Tracepoint `skb:kfree_skb`.
+pub const KFREE: &str = "probe_kfree";
+/// Tracepoint `skb:consume_skb`.
+pub const CONSUME: &str = "probe_consume";
+
+/// Which probe passed which hop.
+pub const JOURNEYS: &str = "probe_journeys";
+/// Drop events.
+pub const DROPS: &str = "probe_drops";
 /// Packets and bytes by id, counted by XDP.
 pub const TALLY_XDP: &str = "probe_tal_xdp";
 /// Packets and bytes by id, counted by tc at ingress.
@@ -39,9 +62,9 @@ pub const EVENTS: &str = "probe_events";
 pub const CONFIG: &str = "PROBE_CONFIG";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 15] = [
-    XDP, TC_IN, TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, NEW_FLOW,
-    PENDING, EVENTS,
+pub const ALL: [&str; 26] = [
+    NF_FIRST, NF_LAST, CGROUP_OUT, CGROUP_IN, DEV_QUEUE, XMIT, NETIF_IN, KFREE, CONSUME, JOURNEYS, DROPS, XDP, TC_IN,
+    TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, NEW_FLOW, PENDING, EVENTS,
 ];
 
 const _: () = {

@@ -4,8 +4,19 @@ use probe_ebpf::Config;
 
 /// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
 #[unsafe(no_mangle)]
-pub(crate) static PROBE_CONFIG: Config =
-    Config { abi: 0, row_mask: 0, shared_rows: 0, raw_ip: 0, filter: 0, track: 0, capture: 0, ifindex: 0 };
+pub(crate) static PROBE_CONFIG: Config = Config {
+    abi: 0,
+    row_mask: 0,
+    shared_rows: 0,
+    raw_ip: 0,
+    filter: 0,
+    track: 0,
+    capture: 0,
+    ifindex: 0,
+    journey: 0,
+    netns: 0,
+    nonce: 0,
+};
 
 /// One field of the configuration.
 macro_rules! config {

@@ -1,6 +1,7 @@
 //! Loads the kernel programs for one job: fills in the frozen global, sizes the maps, passes the verifier.
 
 use aya::{Ebpf, EbpfLoader};
+use bytemuck::Zeroable;
 use probe_ebpf::{
     ABI_VERSION, Config, Hop,
     flow::{MAX_FLOWS, MAX_PENDING},
@@ -82,6 +83,7 @@ impl Job {
                 Capture::Matched => probe_ebpf::config::CAPTURE_MATCHED,
             },
             ifindex: self.ifindex,
+            ..Config::zeroed()
         }
     }
 
@@ -90,7 +92,7 @@ impl Job {
         let tally = rows(processors) * IDS;
         let mut sizes = Vec::new();
         if self.count == Switch::On {
-            sizes.extend(self.hops.iter().map(|hop| (hop.row().tally, tally)));
+            sizes.extend(self.hops.iter().filter_map(|hop| Some((hop.row().tally?, tally))));
         }
         if self.filter == Switch::On {
             sizes.push((names::TALLY_DROP, tally));

@@ -9,7 +9,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 use probe_ebpf::contract::{
-    hop::{HOPS, Hop},
+    hop::{Hop, NIC_HOPS},
     kind::Direction,
 };
 
@@ -94,7 +94,7 @@ pub struct Trials {
 /// Tries everything. What it makes is gone when it returns.
 pub fn run() -> Trials {
     let map = Step::of(&bpf_sys::create_map("probe_trial"));
-    let loaded: Vec<(Hop, io::Result<OwnedFd>)> = HOPS.iter().map(|row| (row.hop, load(row.hop))).collect();
+    let loaded: Vec<(Hop, io::Result<OwnedFd>)> = NIC_HOPS.iter().map(|hop| (*hop, load(*hop))).collect();
     let jit = loaded
         .iter()
         .find_map(|(_, program)| bpf_sys::program_info(program.as_ref().ok()?).ok())
@@ -103,7 +103,7 @@ pub fn run() -> Trials {
     let namespace = Step::of(&attached);
     let attached = attached.unwrap_or_else(|error| {
         let why = format!("no network namespace could be made for it ({})", errno(&error).desc());
-        HOPS.iter().map(|row| (means(row.hop), Step::Untried(why.clone()))).collect()
+        NIC_HOPS.iter().map(|hop| (means(*hop), Step::Untried(why.clone()))).collect()
     });
     let hops = loaded
         .iter()
@@ -117,7 +117,7 @@ pub fn run() -> Trials {
 const fn means(hop: Hop) -> Means {
     match hop {
         Hop::XdpIn => Means::Xdp,
-        Hop::TcIn | Hop::TcOut => Means::Tcx,
+        _ => Means::Tcx,
     }
 }
 

@@ -86,7 +86,8 @@ impl Watch {
         let mut programs = load::load(&job(device, wish, &hops))?;
         let mut tallies = BTreeMap::new();
         for hop in &hops {
-            tallies.insert(*hop, TallyMap::take(&mut programs, hop.row().tally)?);
+            let Some(tally) = hop.row().tally else { continue };
+            tallies.insert(*hop, TallyMap::take(&mut programs, tally)?);
         }
         let dropped =
             (wish.filter == Switch::On).then(|| TallyMap::take(&mut programs, names::TALLY_DROP)).transpose()?;

@@ -223,7 +223,7 @@ fn names_in(folder: &Path) -> io::Result<Vec<String>> {
 #[cfg(test)]
 pub(super) mod tests {
     use caps::Capability;
-    use probe_ebpf::contract::hop::HOPS;
+    use probe_ebpf::contract::hop::NIC_HOPS;
 
     use super::*;
     use crate::kernel::{
@@ -238,7 +238,7 @@ pub(super) mod tests {
             map: Step::Works,
             jit: Some(true),
             namespace: Step::Works,
-            hops: HOPS.iter().map(|row| works(row.hop)).collect(),
+            hops: NIC_HOPS.into_iter().map(works).collect(),
         };
         let values = ["2", "1", "0", "1", "6168", "0 2147483647", "0"].map(str::to_owned);
         Facts {

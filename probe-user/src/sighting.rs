@@ -1,0 +1,238 @@
+//! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use probe_ebpf::Hop;
+use serde::{Deserialize, Serialize};
+
+/// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostSight {
+    /// The host.
+    pub host: HostFacts,
+    /// Its hops by name ([`Hop::name`]). A hop that is not in it is blind, for no known reason.
+    pub hops: BTreeMap<String, HopSight>,
+    /// Packets that its kernel freed, in the order of time: probes, and other echo packets between the two ends.
+    pub drops: Vec<Drop>,
+    /// What it looked up after the probes had passed.
+    pub findings: Vec<Finding>,
+    /// What watching cost, and what it missed.
+    pub accounting: Accounting,
+}
+
+/// Which host it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Its name.
+    pub hostname: String,
+    /// The interface that carries the route to the other end.
+    pub interface: String,
+    /// The address that the probes use there.
+    pub address: Option<IpAddr>,
+    /// Kernel release.
+    pub kernel: String,
+    /// How XDP is attached: `native`, `generic` or `off`.
+    pub xdp_mode: String,
+}
+
+/// One hop: it was watched, or it was not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HopSight {
+    /// It was watched, and this is all that passed.
+    Watched {
+        /// Requests by probe.
+        requests: BTreeMap<u16, StepSight>,
+        /// Replies by probe.
+        replies: BTreeMap<u16, StepSight>,
+    },
+    /// It could not be watched, for this reason.
+    Blind {
+        /// Why, as a clause for people.
+        why: String,
+    },
+}
+
+/// What a hop saw of one packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSight {
+    /// `CLOCK_MONOTONIC` of that host in nanoseconds when it first passed.
+    pub first_ns: u64,
+    /// How often it passed.
+    pub times: u32,
+    /// The interface at which it passed last; 0: none.
+    pub ifindex: u32,
+    /// The echo id that it had.
+    pub id: u16,
+    /// Its TTL or hop limit.
+    pub ttl: u8,
+    /// [`probe_ebpf::Step::detail`].
+    pub detail: i32,
+}
+
+/// Request or reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leg {
+    /// From the sender of the probes to the other end.
+    Request,
+    /// Back.
+    Reply,
+}
+
+/// A packet that the kernel freed without delivering it, as far as the event itself tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// `CLOCK_MONOTONIC` of that host in nanoseconds.
+    pub time_ns: u64,
+    /// Which probe; none: another echo packet between the two ends.
+    pub probe: Option<u16>,
+    /// Request or reply.
+    pub leg: Leg,
+    /// Echo id.
+    pub id: u16,
+    /// Echo sequence number.
+    pub seq: u16,
+    /// The drop reason in the running kernel's own name, or its number; `CONSUMED` for `consume_skb`.
+    pub reason: String,
+    /// The function that freed it.
+    pub function: String,
+    /// The functions that called it, innermost first; empty where they were not asked for.
+    pub stack: Vec<String>,
+    /// The device that the packet was at.
+    pub interface: Option<String>,
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+}
+
+/// Something that was looked up because it ends packets without a drop event, or names what a drop event leaves open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "finding", rename_all = "snake_case")]
+pub enum Finding {
+    /// A kernel setting of that host's network namespace that ends or lets through echo packets.
+    Setting {
+        /// Its path below `/proc/sys`, e.g. `net/ipv4/icmp_echo_ignore_all`.
+        path: String,
+        /// Its value.
+        value: String,
+    },
+    /// The answer to a route look-up from this host to the other end.
+    Route {
+        /// Where to.
+        to: IpAddr,
+        /// The errno's name where there is no usable route, e.g. `ENETUNREACH`; none where there is one.
+        errno: Option<String>,
+        /// The device of the route.
+        interface: Option<String>,
+    },
+    /// A counter of the kernel that rose while the probes were under way.
+    Counter {
+        /// Its name, e.g. `Icmp.OutRateLimitHost`, `Ip.InHdrErrors`, `raw.drops`, `eth0.rx_dropped`.
+        name: String,
+        /// By how much.
+        by: u64,
+    },
+    /// A netfilter base chain at a hook where packets were dropped.
+    Chain {
+        /// `ip`, `ip6`, `inet`, `netdev`.
+        family: String,
+        /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`, `egress`.
+        hook: String,
+        /// Its table.
+        table: String,
+        /// Its name.
+        chain: String,
+        /// Its policy.
+        policy: String,
+        /// Whether it has a rule that can drop, or drops by policy.
+        can_drop: bool,
+    },
+    /// Another program that can drop: XDP, tc, or probe's own filter.
+    Program {
+        /// Where: `xdp`, `tc_in`, `tc_out`, `cgroup_in`, `cgroup_out`.
+        at: String,
+        /// Who, for people.
+        who: String,
+        /// Whether it is probe's own filter.
+        probe_filter: bool,
+        /// How many of this run's packets probe's filter dropped.
+        dropped: u64,
+    },
+}
+
+/// What watching cost, and what it missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Accounting {
+    /// Drop events that the ring had no room for.
+    pub events_lost: u64,
+    /// Maps that had no room for something.
+    pub maps_full: u64,
+    /// How long attaching took.
+    pub attach_ms: u64,
+    /// What the programs cost, by the kernel's own statistics; 0: not measured.
+    pub bpf_ns_per_packet: u64,
+}
+
+/// What the sending end knows besides what its hops saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// Every probe, in order.
+    pub probes: Vec<SentProbe>,
+    /// The replies that the program itself read.
+    pub received: BTreeMap<u16, Received>,
+    /// ICMP errors that quoted a probe.
+    pub errors: Vec<IcmpError>,
+}
+
+/// One probe that was sent, or refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentProbe {
+    /// Its number in the run.
+    pub probe: u16,
+    /// Echo id.
+    pub id: u16,
+    /// Echo sequence number.
+    pub seq: u16,
+    /// `CLOCK_MONOTONIC` in nanoseconds just before the system call.
+    pub sent_ns: u64,
+    /// The errno's name, where the kernel refused it, e.g. `EPERM`.
+    pub errno: Option<String>,
+}
+
+/// One reply that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// `CLOCK_MONOTONIC` in nanoseconds when it was read.
+    pub time_ns: u64,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// Echo id that it had.
+    pub id: u16,
+    /// Its TTL or hop limit.
+    pub ttl: u8,
+    /// How many times it came.
+    pub times: u32,
+}
+
+/// An ICMP error about a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IcmpError {
+    /// The probe.
+    pub probe: u16,
+    /// Who sent the error.
+    pub from: IpAddr,
+    /// Its ICMP or `ICMPv6` type.
+    pub icmp_type: u8,
+    /// Its code.
+    pub code: u8,
+}
+
+impl HostSight {
+    /// What `hop` saw; blind where nothing is known of it.
+    pub fn hop(&self, hop: Hop) -> HopSight {
+        let unknown = || HopSight::Blind { why: "not watched".to_owned() };
+        self.hops.get(hop.name()).cloned().unwrap_or_else(unknown)
+    }
+}
