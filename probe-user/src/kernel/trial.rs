@@ -142,7 +142,7 @@ fn load(hop: Hop) -> io::Result<OwnedFd> {
     const TC: [Instruction; 7] = reader(76, 80, -1);
     match hop {
         Hop::XdpIn => bpf_sys::load_program(ProgramType::Xdp, "probe_trial", &XDP),
-        Hop::TcIn | Hop::TcOut => bpf_sys::load_program(ProgramType::Tc, "probe_trial", &TC),
+        _ => bpf_sys::load_program(ProgramType::Tc, "probe_trial", &TC),
     }
 }
 
@@ -154,9 +154,8 @@ fn attach((hop, program): &(Hop, io::Result<OwnedFd>)) -> (Means, Step) {
     let Ok(program) = program else { return (means, Step::Untried("no program could be loaded for it".into())) };
     match hop {
         Hop::XdpIn => (means, Step::of(&bpf_sys::link_xdp(program, LO, XdpMode::Generic))),
-        Hop::TcIn | Hop::TcOut => {
-            let direction = if *hop == Hop::TcIn { Direction::In } else { Direction::Out };
-            match Step::of(&bpf_sys::link_tcx(program, LO, direction)) {
+        _ => {
+            match Step::of(&bpf_sys::link_tcx(program, LO, hop.direction())) {
                 // What kernels before 6.6 answer.
                 Step::Refused(Errno::EINVAL) => (Means::Clsact, clsact()),
                 step => (means, step),
