@@ -3,10 +3,14 @@
 pub(crate) mod atomic;
 pub(crate) mod capture;
 pub(crate) mod config;
+pub(crate) mod drops;
 pub(crate) mod filter;
 pub(crate) mod flows;
 pub(crate) mod hops;
+pub(crate) mod journey;
 pub(crate) mod maps;
+pub(crate) mod offsets;
 pub(crate) mod reader;
+pub(crate) mod skb;
 pub(crate) mod skip;
 pub(crate) mod tally;

@@ -12,11 +12,11 @@ use aya_ebpf::{
         TC_ACT_SHOT,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{btf_tracepoint, classifier, xdp},
+    programs::{BtfTracePointContext, TcContext, XdpContext},
 };
 use kernel::{
-    hops::{tc, xdp},
+    hops::{device, drops, tc, xdp},
     skip,
 };
 use probe_ebpf::Skip;
@@ -52,6 +52,50 @@ fn probe_tc_in(context: TcContext) -> i32 {
 #[classifier]
 fn probe_tc_out(context: TcContext) -> i32 {
     tc_action(enforce(tc::see_out(&context)))
+}
+
+/// Notes what enters the device's queue.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn probe_dev_queue(context: BtfTracePointContext) {
+    trace(device::queued(&context));
+}
+
+/// Notes what leaves it for the driver.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+fn probe_xmit(context: BtfTracePointContext) {
+    trace(device::sending(&context));
+}
+
+/// Notes what the driver answered.
+#[btf_tracepoint(function = "net_dev_xmit")]
+fn probe_xmitted(context: BtfTracePointContext) {
+    device::sent(&context);
+}
+
+/// Notes what enters the stack.
+#[btf_tracepoint(function = "netif_receive_skb")]
+fn probe_netif_in(context: BtfTracePointContext) {
+    trace(device::received(&context));
+}
+
+/// Tells what was dropped.
+#[btf_tracepoint(function = "kfree_skb")]
+fn probe_kfree(context: BtfTracePointContext) {
+    trace(drops::dropped(&context));
+}
+
+/// Notes what ended well inside the kernel's ICMP.
+#[btf_tracepoint(function = "consume_skb")]
+fn probe_consume(context: BtfTracePointContext) {
+    trace(drops::consumed(&context));
+}
+
+/// What a tracepoint can't read is counted by its cause.
+#[inline(always)]
+fn trace(noted: Result<(), Skip>) {
+    if let Err(skip) = noted {
+        skip::count(skip);
+    }
 }
 
 /// What can't be read is counted by its cause and goes on: the host's own traffic is not ours to break.

@@ -1,8 +1,13 @@
 //! The hops from the user side: one hook family a file, with the stems that the kernel half uses.
 
 pub mod clsact;
+pub mod device;
+pub mod drops;
 pub mod tc;
+mod tracepoint;
 pub mod xdp;
+
+pub use tracepoint::TraceLink;
 
 use aya::{Ebpf, programs::Program};
 use probe_ebpf::Hop;
