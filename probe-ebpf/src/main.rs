@@ -12,11 +12,11 @@ use aya_ebpf::{
         TC_ACT_SHOT,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{cgroup_skb, classifier, socket_filter, xdp},
+    programs::{SkBuffContext, TcContext, XdpContext},
 };
 use kernel::{
-    hops::{tc, xdp},
+    hops::{cgroup, netfilter, tc, xdp},
     skip,
 };
 use probe_ebpf::Skip;
@@ -52,6 +52,44 @@ fn probe_tc_in(context: TcContext) -> i32 {
 #[classifier]
 fn probe_tc_out(context: TcContext) -> i32 {
     tc_action(enforce(tc::see_out(&context)))
+}
+
+/// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`: on to the next in this hook.
+const NF_ACCEPT: i64 = 1;
+
+/// What a `cgroup_skb` program answers for a packet that may go on.
+const CGROUP_PASS: i32 = 1;
+
+/// Sees what enters a netfilter hook. A socket filter only by its section: the user half loads it as what it is.
+#[socket_filter]
+fn probe_nf_first(context: SkBuffContext) -> i64 {
+    netfilter::see_first(&context);
+    NF_ACCEPT
+}
+
+/// Sees what everybody else in a netfilter hook let pass.
+#[socket_filter]
+fn probe_nf_last(context: SkBuffContext) -> i64 {
+    netfilter::see_last(&context);
+    NF_ACCEPT
+}
+
+/// Sees what leaves the IP layer for a device.
+#[cgroup_skb]
+fn probe_cg_out(context: SkBuffContext) -> i32 {
+    if let Err(skip) = cgroup::see_out(&context) {
+        skip::count(skip);
+    }
+    CGROUP_PASS
+}
+
+/// Sees what is about to be queued to a socket.
+#[cgroup_skb]
+fn probe_cg_in(context: SkBuffContext) -> i32 {
+    if let Err(skip) = cgroup::see_in(&context) {
+        skip::count(skip);
+    }
+    CGROUP_PASS
 }
 
 /// What can't be read is counted by its cause and goes on: the host's own traffic is not ours to break.

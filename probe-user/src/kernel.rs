@@ -19,4 +19,7 @@ pub mod tallies;
 pub mod trial;
 pub mod watch;
 
+pub mod lookups;
+pub mod netfilter;
+
 pub use error::Error;
