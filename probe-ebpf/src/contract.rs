@@ -9,6 +9,7 @@ pub mod hop;
 pub mod journey;
 pub mod kind;
 pub mod names;
+pub mod offsets;
 pub mod skip;
 pub mod tally;
 
@@ -20,5 +21,6 @@ pub use flow::{Flow, FlowKey, Pending, PendingKey};
 pub use hop::Hop;
 pub use journey::{Mark, Step};
 pub use kind::{Direction, Echo, Family, Kind};
+pub use offsets::Offsets;
 pub use skip::Skip;
 pub use tally::{Count, Tally};

@@ -6,6 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::kind::Echo;
+use crate::packet::{Bytes, EchoPacket, View};
 
 /// The first bytes of a probe's payload, all in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -58,4 +59,24 @@ pub const fn step_index(hop: u32, echo: Echo, probe: u32) -> u32 {
         Echo::Reply => 1,
     };
     (hop * 2 + leg) * MAX_PROBES + (probe & (MAX_PROBES - 1))
+}
+
+/// Bytes of the ICMP header of an echo packet, behind which the payload starts.
+const ICMP_HEADER: usize = 8;
+
+/// Which probe of the run with this `nonce` the packet `echo` is, which was read from `bytes`; none where its payload
+/// does not start with a mark of that run.
+#[inline(always)]
+pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> Option<u32> {
+    if (echo.icmp_bytes as usize) < ICMP_HEADER + MARK_BYTES {
+        return None;
+    }
+    let mark = bytes.view::<MARK_BYTES>(echo.icmp_offset + ICMP_HEADER)?;
+    let word = |at: usize| (u64::from(mark.be16(at)) << 16) | u64::from(mark.be16(at + 2));
+    let index = u32::from(mark.be16(4));
+    let ours = word(0) == u64::from(u32::from_be_bytes(MAGIC))
+        && (word(8) << 32) | word(12) == nonce
+        && mark.be16(6) == 0
+        && index < MAX_PROBES;
+    ours.then_some(index)
 }

@@ -20,8 +20,10 @@ pub const CGROUP_OUT: &str = "probe_cg_out";
 pub const CGROUP_IN: &str = "probe_cg_in";
 /// Tracepoint `net:net_dev_queue`.
 pub const DEV_QUEUE: &str = "probe_dev_queue";
-/// Tracepoint `net:net_dev_xmit`.
+/// Tracepoint `net:net_dev_start_xmit`.
 pub const XMIT: &str = "probe_xmit";
+/// Tracepoint `net:net_dev_xmit`: what became of it.
+pub const XMITTED: &str = "probe_xmitted";
 /// Tracepoint `net:netif_receive_skb`.
 pub const NETIF_IN: &str = "probe_netif_in";
 /// Tracepoint `skb:kfree_skb`.
@@ -33,6 +35,8 @@ pub const CONSUME: &str = "probe_consume";
 pub const JOURNEYS: &str = "probe_journeys";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
+/// The packet that each processor has just handed to a driver.
+pub const HANDED: &str = "probe_handed";
 /// Packets and bytes by id, counted by XDP.
 pub const TALLY_XDP: &str = "probe_tal_xdp";
 /// Packets and bytes by id, counted by tc at ingress.
@@ -61,10 +65,17 @@ pub const EVENTS: &str = "probe_events";
 /// The frozen global of type [`crate::Config`].
 pub const CONFIG: &str = "PROBE_CONFIG";
 
+/// The frozen global of type [`crate::Offsets`].
+pub const OFFSETS: &str = "PROBE_OFFSETS";
+
+/// The frozen global of type [`crate::contract::drops::DropConfig`].
+pub const DROP_CONFIG: &str = "PROBE_DROPS";
+
 /// Every name that the kernel sees.
-pub const ALL: [&str; 26] = [
-    NF_FIRST, NF_LAST, CGROUP_OUT, CGROUP_IN, DEV_QUEUE, XMIT, NETIF_IN, KFREE, CONSUME, JOURNEYS, DROPS, XDP, TC_IN,
-    TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, NEW_FLOW, PENDING, EVENTS,
+pub const ALL: [&str; 28] = [
+    XMITTED, HANDED, NF_FIRST, NF_LAST, CGROUP_OUT, CGROUP_IN, DEV_QUEUE, XMIT, NETIF_IN, KFREE, CONSUME, JOURNEYS,
+    DROPS, XDP, TC_IN, TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, NEW_FLOW,
+    PENDING, EVENTS,
 ];
 
 const _: () = {

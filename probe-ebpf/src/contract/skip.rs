@@ -22,11 +22,13 @@ pub enum Skip {
     FlowsFull = 7,
     /// The ring was full: this packet was counted, but not printed.
     RingFull = 8,
+    /// The ring of drop events was full: this drop is not in the report.
+    DropsFull = 9,
 }
 
 impl Skip {
     /// How many reasons there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// Every reason, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -39,6 +41,7 @@ impl Skip {
         Self::PendingFull,
         Self::FlowsFull,
         Self::RingFull,
+        Self::DropsFull,
     ];
 
     /// Its place in the map of skips.
@@ -59,6 +62,7 @@ impl Skip {
             Self::PendingFull => "pending_full",
             Self::FlowsFull => "flows_full",
             Self::RingFull => "ring_full",
+            Self::DropsFull => "drops_full",
         }
     }
 }

@@ -16,7 +16,7 @@ use probe_ebpf::{
 use super::{
     capture,
     config::config,
-    filter, flows,
+    filter, flows, journey,
     reader::{Packet, Whole},
     tally,
 };
@@ -29,6 +29,9 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
     tally::count(counters, &echo);
     if config!(track) != 0 {
         flows::track(&echo, ends(packet, &echo)?, hop.direction());
+    }
+    if config!(journey) != 0 {
+        journey::note_packet(hop, packet, &echo);
     }
     let fate = match hop.direction() {
         Direction::In => enter(packet, &echo),

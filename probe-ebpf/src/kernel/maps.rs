@@ -4,7 +4,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use probe_ebpf::{Cell, Deed, Flow, FlowKey, Pending, PendingKey, Rule, Skip, Tally, filter::MAX_RULES, tally::IDS};
+use probe_ebpf::{
+    Cell, Deed, Flow, FlowKey, Pending, PendingKey, Rule, Skip, Step, Tally, filter::MAX_RULES, tally::IDS,
+};
 
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
 const MMAPABLE: u32 = 1 << 10;
@@ -51,3 +53,13 @@ pub(crate) static PENDING: HashMap<PendingKey, Pending> = HashMap::with_max_entr
 
 #[map(name = "probe_events")]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
+
+#[map(name = "probe_journeys")]
+pub(crate) static JOURNEYS: Array<Step> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_drops")]
+pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
+
+/// What each processor has just handed to a driver: the address of the skb, and its step.
+#[map(name = "probe_handed")]
+pub(crate) static HANDED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);

@@ -16,6 +16,9 @@ pub(crate) trait Packet {
     /// Bytes of the whole packet, also those that can't be read directly.
     fn len(&self) -> u32;
 
+    /// The index of the interface that it is at.
+    fn ifindex(&self) -> u32;
+
     /// Copies `length` bytes from `offset` on to `to`; says whether all of them were there.
     ///
     /// # Safety
@@ -102,6 +105,12 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).ingress_ifindex }
+    }
+
+    #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut c_void, length: u32) -> bool {
         // SAFETY: the caller vouches for `to`; the helper checks offset and length against the packet.
         unsafe { bpf_xdp_load_bytes(self.0, offset, to, length) == 0 }
@@ -122,6 +131,12 @@ impl Packet for TcPacket {
     fn len(&self) -> u32 {
         // SAFETY: as above.
         unsafe { (*self.0).len }
+    }
+
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0).ifindex }
     }
 
     #[inline(always)]

@@ -1,0 +1,67 @@
+//! The only writer of the journeys: which probe passed which hop, and when first.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use probe_ebpf::{
+    Hop,
+    contract::journey::{probe_of, step_index},
+    packet::EchoPacket,
+};
+
+use super::{
+    atomic,
+    config::config,
+    maps::JOURNEYS,
+    reader::{Packet, Whole},
+    skb::Seen,
+};
+
+/// Notes that the packet passed `hop` at the interface `ifindex`, if it is a probe of this run; says in which step.
+#[inline(always)]
+pub(crate) fn note(hop: Hop, seen: &Seen, ifindex: u32) -> Option<u32> {
+    let probe = seen.probe?;
+    write(hop, &seen.packet, probe, ifindex)
+}
+
+/// The same for a hop that is handed packet memory, from which `echo` was read.
+#[inline(always)]
+pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) {
+    let nonce = config!(nonce);
+    let probe = probe_of(&packet.linear(), echo, nonce).or_else(|| probe_of(&Whole(packet), echo, nonce));
+    if let Some(probe) = probe {
+        write(hop, echo, probe, packet.ifindex());
+    }
+}
+
+#[inline(always)]
+fn write(hop: Hop, packet: &EchoPacket, probe: u32, ifindex: u32) -> Option<u32> {
+    let index = step_index(hop as u32, packet.kind.echo, probe);
+    let step = JOURNEYS.get_ptr_mut(index)?;
+    // SAFETY: the map gave a valid pointer. Only `times` is written by several processors at once where a probe was
+    // duplicated; of the rest the last one's stays, whole field by field.
+    unsafe {
+        if (*step).first_ns == 0 {
+            (*step).first_ns = bpf_ktime_get_ns();
+        }
+        (*step).ifindex = ifindex;
+        (*step).id = packet.id;
+        (*step).ttl = packet.ttl;
+        atomic::add_u32(&raw mut (*step).times, 1);
+    }
+    Some(index)
+}
+
+/// Notes what the hop had to say afterwards of the packet in step `index`.
+#[inline(always)]
+pub(crate) fn note_detail(index: u32, detail: i32) {
+    let Some(step) = JOURNEYS.get_ptr_mut(index) else { return };
+    // SAFETY: the map gave a valid pointer.
+    unsafe { (*step).detail = detail };
+}
+
+/// Takes back that the packet in step `index` passed: it did not after all, and comes again.
+#[inline(always)]
+pub(crate) fn take_back(index: u32) {
+    let Some(step) = JOURNEYS.get_ptr_mut(index) else { return };
+    // SAFETY: the map gave a valid pointer.
+    unsafe { atomic::add_u32(&raw mut (*step).times, u32::MAX) };
+}

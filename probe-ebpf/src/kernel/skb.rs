@@ -1,0 +1,189 @@
+//! Reads echo packets out of a `struct sk_buff *`, for hops that are handed one instead of packet memory.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use probe_ebpf::{
+    Skip,
+    contract::journey::probe_of,
+    packet::{Bytes, EchoPacket, LinkLayer, View, parse},
+};
+
+use super::{config::config, offsets::field};
+
+/// `EtherType`s as `sk_buff.protocol` has them, in network byte order.
+const IPV4: u16 = 0x0800_u16.to_be();
+const IPV6: u16 = 0x86dd_u16.to_be();
+const VLAN: u16 = 0x8100_u16.to_be();
+const QINQ: u16 = 0x88a8_u16.to_be();
+
+/// IP protocol numbers.
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// A pointer to a `struct sk_buff` that the kernel handed to a program.
+#[derive(Clone, Copy)]
+pub(crate) struct Skb(*const u8);
+
+/// Where the IP header of an skb is.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// Where `network_header` says: everywhere in the stack, except where a packet has only just become an skb.
+    NetworkHeader,
+    /// Where `data` points, behind VLAN tags: on entry, when nobody has set the network header yet.
+    Data,
+}
+
+/// An echo packet that was read out of an skb.
+pub(crate) struct Seen {
+    /// Its headers.
+    pub(crate) packet: EchoPacket,
+    /// Which probe of this run it is, if it is one.
+    pub(crate) probe: Option<u32>,
+    /// Its bytes, from the IP header on.
+    pub(crate) bytes: KernelBytes,
+}
+
+impl Skb {
+    /// The skb at `pointer`.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` must be what the kernel handed over as a `struct sk_buff *`, untouched.
+    #[inline(always)]
+    pub(crate) unsafe fn of(pointer: *const c_void) -> Self {
+        Self(pointer.cast())
+    }
+
+    /// Its address, as a name.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Inode of its network namespace: its device's, else its socket's; 0: it has neither.
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        let device = field!(self.0, skb_dev, *const u8);
+        if !device.is_null() {
+            return inode(field!(device, device_net, *const u8));
+        }
+        let socket = field!(self.0, skb_sk, *const u8);
+        if socket.is_null() { 0 } else { inode(field!(socket, sock_net, *const u8)) }
+    }
+
+    /// The index of the interface that it is at; 0: none.
+    #[inline(always)]
+    pub(crate) fn ifindex(self) -> u32 {
+        device_ifindex(field!(self.0, skb_dev, *const u8))
+    }
+
+    /// The type of the socket that it belongs to (`SOCK_RAW`, `SOCK_DGRAM`); 0: none.
+    #[inline(always)]
+    pub(crate) fn socket_type(self) -> u16 {
+        let socket = field!(self.0, skb_sk, *const u8);
+        if socket.is_null() { 0 } else { field!(socket, sock_type, u16) }
+    }
+
+    /// Whether it can be an IP packet: one load, which spares all others their work.
+    #[inline(always)]
+    pub(crate) fn can_be_ip(self) -> bool {
+        matches!(field!(self.0, skb_protocol, u16), IPV4 | IPV6 | VLAN | QINQ)
+    }
+
+    /// Where its IP header is, for a hop that may meet it anywhere on its way.
+    #[inline(always)]
+    pub(crate) fn start(self) -> Start {
+        if field!(self.0, skb_network_header, u16) == 0 { Start::Data } else { Start::NetworkHeader }
+    }
+
+    /// Reads the echo packet in it.
+    #[inline(always)]
+    pub(crate) fn echo(self, start: Start) -> Result<Seen, Skip> {
+        let bytes = match start {
+            Start::NetworkHeader => self.network_header(),
+            Start::Data => self.behind_tags()?,
+        };
+        if !bytes.can_be_icmp()? {
+            return Err(Skip::NotEcho);
+        }
+        let packet = parse(&bytes, LinkLayer::RawIp)?;
+        let probe = probe_of(&bytes, &packet, config!(nonce));
+        Ok(Seen { packet, probe, bytes })
+    }
+
+    #[inline(always)]
+    fn network_header(self) -> KernelBytes {
+        let offset = u32::from(field!(self.0, skb_network_header, u16));
+        let head = field!(self.0, skb_head, u64);
+        let length = field!(self.0, skb_tail, u32).saturating_sub(offset);
+        KernelBytes { first: head.wrapping_add(u64::from(offset)), length }
+    }
+
+    #[inline(always)]
+    fn behind_tags(self) -> Result<KernelBytes, Skip> {
+        let data = field!(self.0, skb_data, u64);
+        let end = field!(self.0, skb_head, u64).wrapping_add(u64::from(field!(self.0, skb_tail, u32)));
+        let mut bytes = KernelBytes { first: data, length: end.saturating_sub(data) as u32 };
+        let mut protocol = field!(self.0, skb_protocol, u16);
+        for _ in 0..2 {
+            if !matches!(protocol, VLAN | QINQ) {
+                break;
+            }
+            let tag = bytes.view::<4>(0).ok_or(Skip::Truncated)?;
+            protocol = tag.be16(2).to_be();
+            bytes.first = bytes.first.wrapping_add(4);
+            bytes.length -= 4;
+        }
+        if matches!(protocol, IPV4 | IPV6) { Ok(bytes) } else { Err(Skip::NotEcho) }
+    }
+}
+
+/// The index of the `net_device` at `device`; 0: null.
+#[inline(always)]
+pub(crate) fn device_ifindex(device: *const u8) -> u32 {
+    if device.is_null() { 0 } else { field!(device, device_ifindex, u32) }
+}
+
+/// The inode of the `struct net` at `net`; 0: null.
+#[inline(always)]
+pub(crate) fn inode(net: *const u8) -> u32 {
+    if net.is_null() { 0 } else { field!(net, net_inum, u32) }
+}
+
+/// Bytes in the kernel's memory that are reached by copying, a few at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct KernelBytes {
+    first: u64,
+    length: u32,
+}
+
+impl KernelBytes {
+    /// Whether the IP header leaves room for ICMP: one look, for most packets of a host are none.
+    #[inline(always)]
+    fn can_be_icmp(self) -> Result<bool, Skip> {
+        let header = self.view::<10>(0).ok_or(Skip::Truncated)?;
+        Ok(match header.byte(0) >> 4 {
+            4 => header.byte(9) == ICMP,
+            6 => !matches!(header.byte(6), TCP | UDP),
+            _ => false,
+        })
+    }
+}
+
+impl Bytes for KernelBytes {
+    type View<const N: usize> = [u8; N];
+
+    #[inline(always)]
+    fn view<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        if offset + N > self.length as usize {
+            return None;
+        }
+        let mut bytes = [0; N];
+        let from = self.first.wrapping_add(offset as u64) as *const c_void;
+        // SAFETY: `bytes` has room for N bytes; the helper answers with an error where `from` can't be read.
+        let answer = unsafe { bpf_probe_read_kernel(bytes.as_mut_ptr().cast(), N as u32, from) };
+        (answer == 0).then_some(bytes)
+    }
+}
