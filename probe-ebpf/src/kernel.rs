@@ -3,6 +3,7 @@
 pub(crate) mod atomic;
 pub(crate) mod capture;
 pub(crate) mod config;
+pub(crate) mod drops;
 pub(crate) mod filter;
 pub(crate) mod flows;
 pub(crate) mod hops;

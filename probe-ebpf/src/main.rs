@@ -12,11 +12,11 @@ use aya_ebpf::{
         TC_ACT_SHOT,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
-    macros::{cgroup_skb, classifier, socket_filter, xdp},
-    programs::{SkBuffContext, TcContext, XdpContext},
+    macros::{btf_tracepoint, cgroup_skb, classifier, socket_filter, xdp},
+    programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext},
 };
 use kernel::{
-    hops::{cgroup, netfilter, tc, xdp},
+    hops::{cgroup, device, drops, netfilter, tc, xdp},
     skip,
 };
 use probe_ebpf::Skip;
@@ -63,33 +63,73 @@ const CGROUP_PASS: i32 = 1;
 /// Sees what enters a netfilter hook. A socket filter only by its section: the user half loads it as what it is.
 #[socket_filter]
 fn probe_nf_first(context: SkBuffContext) -> i64 {
-    netfilter::see_first(&context);
+    trace(netfilter::see_first(&context));
     NF_ACCEPT
 }
 
 /// Sees what everybody else in a netfilter hook let pass.
 #[socket_filter]
 fn probe_nf_last(context: SkBuffContext) -> i64 {
-    netfilter::see_last(&context);
+    trace(netfilter::see_last(&context));
     NF_ACCEPT
 }
 
 /// Sees what leaves the IP layer for a device.
 #[cgroup_skb]
 fn probe_cg_out(context: SkBuffContext) -> i32 {
-    if let Err(skip) = cgroup::see_out(&context) {
-        skip::count(skip);
-    }
+    trace(cgroup::see_out(&context));
     CGROUP_PASS
 }
 
 /// Sees what is about to be queued to a socket.
 #[cgroup_skb]
 fn probe_cg_in(context: SkBuffContext) -> i32 {
-    if let Err(skip) = cgroup::see_in(&context) {
+    trace(cgroup::see_in(&context));
+    CGROUP_PASS
+}
+
+/// Notes what enters the device's queue.
+#[btf_tracepoint(function = "net_dev_queue")]
+fn probe_dev_queue(context: BtfTracePointContext) {
+    trace(device::queued(&context));
+}
+
+/// Notes what leaves it for the driver.
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+fn probe_xmit(context: BtfTracePointContext) {
+    trace(device::sending(&context));
+}
+
+/// Notes what the driver answered.
+#[btf_tracepoint(function = "net_dev_xmit")]
+fn probe_xmitted(context: BtfTracePointContext) {
+    device::sent(&context);
+}
+
+/// Notes what enters the stack.
+#[btf_tracepoint(function = "netif_receive_skb")]
+fn probe_netif_in(context: BtfTracePointContext) {
+    trace(device::received(&context));
+}
+
+/// Tells what was dropped.
+#[btf_tracepoint(function = "kfree_skb")]
+fn probe_kfree(context: BtfTracePointContext) {
+    trace(drops::dropped(&context));
+}
+
+/// Notes what ended well inside the kernel's ICMP.
+#[btf_tracepoint(function = "consume_skb")]
+fn probe_consume(context: BtfTracePointContext) {
+    trace(drops::consumed(&context));
+}
+
+/// What a hop without a tally can't read is counted by its cause.
+#[inline(always)]
+fn trace(noted: Result<(), Skip>) {
+    if let Err(skip) = noted {
         skip::count(skip);
     }
-    CGROUP_PASS
 }
 
 /// What can't be read is counted by its cause and goes on: the host's own traffic is not ours to break.

@@ -41,3 +41,33 @@ pub struct DropEvent {
     /// Destination address, the same way.
     pub destination: [u8; 16],
 }
+
+/// Ranges of addresses that [`DropConfig::icmp_code`] has room for.
+pub const ICMP_RANGES: usize = 4;
+
+/// What the programs of drop events must know of the running kernel and of the run: the frozen global
+/// [`crate::names::DROP_CONFIG`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct DropConfig {
+    /// The ends of the probes' path in wire order, IPv4 as `::ffff:a.b.c.d`: other echo packets are told only where
+    /// they are between these two.
+    pub ends: [[u64; 2]; 2],
+    /// Where the code of the kernel's ICMP is: from the first address of each range to before the second.
+    pub icmp_code: [[u64; 2]; ICMP_RANGES],
+    /// 1: `kfree_skb` tells its reason (Linux 5.17).
+    pub reason_told: u32,
+    /// 1: `consume_skb` tells its location (Linux 6.3).
+    pub location_told: u32,
+    /// The number of `SKB_DROP_REASON_NETFILTER_DROP` on the running kernel; [`NO_REASON`]: it has none.
+    pub netfilter_drop: u32,
+    /// The same of `SKB_DROP_REASON_NOT_SPECIFIED`.
+    pub not_specified: u32,
+    /// The same of `SKB_DROP_REASON_NO_SOCKET`.
+    pub no_socket: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A reason that the running kernel does not have.
+pub const NO_REASON: u32 = u32::MAX;

@@ -33,6 +33,8 @@ pub struct Offsets {
     pub device_net: u32,
     /// `sock.__sk_common.skc_net.net`: pointer to its `net`.
     pub sock_net: u32,
+    /// `sock.__sk_common.skc_family`: `AF_*`, 16 bits.
+    pub sock_family: u32,
     /// `sock.sk_type`: `SOCK_RAW`, `SOCK_DGRAM` and the like; 16 bits.
     pub sock_type: u32,
     /// `net.ns.inum`: inode of the network namespace.
@@ -64,6 +66,7 @@ impl Offsets {
         device_ifindex: ABSENT,
         device_net: ABSENT,
         sock_net: ABSENT,
+        sock_family: ABSENT,
         sock_type: ABSENT,
         net_inum: ABSENT,
         nf_hook: ABSENT,

@@ -1,5 +1,7 @@
 //! What every hop does with a packet; one hook family a file.
 
+pub(crate) mod device;
+pub(crate) mod drops;
 pub(crate) mod tc;
 pub(crate) mod xdp;
 

@@ -17,6 +17,13 @@ const IPV6: u16 = 0x86dd_u16.to_be();
 const VLAN: u16 = 0x8100_u16.to_be();
 const QINQ: u16 = 0x88a8_u16.to_be();
 
+/// Address families of `include/linux/socket.h`.
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// `include/linux/net.h`, on all processors but MIPS.
+const SOCK_DGRAM: u16 = 2;
+
 /// IP protocol numbers.
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -79,11 +86,13 @@ impl Skb {
         device_ifindex(field!(self.0, skb_dev, *const u8))
     }
 
-    /// The type of the socket that it belongs to (`SOCK_RAW`, `SOCK_DGRAM`); 0: none.
+    /// Whether it belongs to a datagram socket of IPv4 or IPv6: a ping socket, if it is an echo packet.
     #[inline(always)]
-    pub(crate) fn socket_type(self) -> u16 {
+    pub(crate) fn is_datagram_sockets(self) -> bool {
         let socket = field!(self.0, skb_sk, *const u8);
-        if socket.is_null() { 0 } else { field!(socket, sock_type, u16) }
+        !socket.is_null()
+            && matches!(field!(socket, sock_family, u16), AF_INET | AF_INET6)
+            && field!(socket, sock_type, u16) == SOCK_DGRAM
     }
 
     /// Whether it can be an IP packet: one load, which spares all others their work.

@@ -9,7 +9,7 @@ use aya::{
 };
 use bytemuck::Zeroable;
 use probe_ebpf::{
-    ABI_VERSION, Config, Echo, Family, Hop, Step,
+    ABI_VERSION, Config, Echo, Family, Hop, Kind, Step,
     hop::HOPS,
     journey::{MAGIC, MAX_PROBES, Mark, step_index},
     names,
@@ -24,7 +24,7 @@ use probe_user::{
         object,
     },
     lab::{Host, Netns, Topology},
-    traffic::{Sender, Settings},
+    traffic::{Message, Sender, Settings},
 };
 
 pub(crate) const NONCE: u64 = 0x1122_3344_5566_7788;
@@ -97,9 +97,20 @@ fn offsets() -> probe_ebpf::Offsets {
     }
 }
 
+/// A marked echo message. The kernel fills the checksum in for IPv6 and for ping sockets.
+pub(crate) fn marked(family: Family, echo: Echo, probe: u16) -> Vec<u8> {
+    let mark = mark(probe);
+    let message = Message::new(Kind { family, echo }, 0x4242, probe, bytemuck::bytes_of(&mark));
+    message.bytes_v4()
+}
+
+fn mark(probe: u16) -> Mark {
+    Mark { magic: MAGIC, index: probe.to_be_bytes(), reserved: [0; 2], nonce: NONCE.to_be_bytes() }
+}
+
 /// Sends a marked probe; whether the kernel took it.
 pub(crate) fn send(lab: &Topology, from: Host, to: Host, family: Family, echo: Echo, probe: u16) -> bool {
-    let mark = Mark { magic: MAGIC, index: probe.to_be_bytes(), reserved: [0; 2], nonce: NONCE.to_be_bytes() };
+    let mark = mark(probe);
     let settings = Settings::new(echo, SocketAddr::new(to.address(family), 0));
     let send = || Sender::open(&settings).expect("a socket").send(0x4242, probe, bytemuck::bytes_of(&mark)).is_ok();
     lab.netns(from).run(send).expect("inside")

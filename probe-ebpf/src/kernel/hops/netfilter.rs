@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{EbpfContext, programs::SkBuffContext};
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, Skip};
 
 use crate::kernel::{
     journey,
@@ -54,29 +54,30 @@ const LAST: Hops = [
 
 /// What the first program of a hook sees.
 #[inline(always)]
-pub(crate) fn see_first(context: &SkBuffContext) {
-    see(context, &FIRST);
+pub(crate) fn see_first(context: &SkBuffContext) -> Result<(), Skip> {
+    see(context, &FIRST)
 }
 
 /// What the last program of a hook sees: what everybody else let pass.
 #[inline(always)]
-pub(crate) fn see_last(context: &SkBuffContext) {
-    see(context, &LAST);
+pub(crate) fn see_last(context: &SkBuffContext) -> Result<(), Skip> {
+    see(context, &LAST)
 }
 
-/// Notes a probe at its hop. What can't be read is not counted here: the hops of the NIC count it.
+/// Notes a probe at its hop.
 #[inline(always)]
-fn see(context: &SkBuffContext, hops: &Hops) {
+fn see(context: &SkBuffContext, hops: &Hops) -> Result<(), Skip> {
     let context: *const HookContext = context.as_ptr().cast_const().cast();
     // SAFETY: the user half loads this as a netfilter program, which is handed such a context; the verifier checks it.
     let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
     let hook = field!(state, nf_hook, u8);
-    let Some(hop) = hops[usize::from(hook & 7)] else { return };
-    let Ok(seen) = skb.echo(Start::NetworkHeader) else { return };
+    let Some(hop) = hops[usize::from(hook & 7)] else { return Ok(()) };
+    let seen = skb.echo(Start::NetworkHeader)?;
     // Not by the hop's row in the table: the verifier does not know which hop it is.
     let device = match hook {
         LOCAL_OUT | POST_ROUTING => field!(state, nf_out, *const u8),
         _ => field!(state, nf_in, *const u8),
     };
     journey::note(hop, &seen, device_ifindex(device));
+    Ok(())
 }

@@ -1,0 +1,79 @@
+//! The device's tracepoints: into its queue, out of its queue to the driver, and in from the driver.
+
+use aya_ebpf::programs::BtfTracePointContext;
+use probe_ebpf::{Hop, Skip};
+
+use crate::kernel::{
+    config::config,
+    journey,
+    maps::HANDED,
+    skb::{Skb, Start},
+};
+
+/// `NETDEV_TX_BUSY` of `include/linux/netdevice.h`: the driver did not take the packet, and will be handed it again.
+const BUSY: i32 = 0x10;
+
+/// `net_dev_queue(skb)`: the device's queue is about to take it.
+#[inline(always)]
+pub(crate) fn queued(context: &BtfTracePointContext) -> Result<(), Skip> {
+    note(context, Hop::DevQueue, Start::NetworkHeader).map(drop)
+}
+
+/// `netif_receive_skb(skb)`: it enters the stack. The network header is not set yet.
+#[inline(always)]
+pub(crate) fn received(context: &BtfTracePointContext) -> Result<(), Skip> {
+    note(context, Hop::NetifIn, Start::Data).map(drop)
+}
+
+/// `net_dev_start_xmit(skb, dev)`: the queue let it go. Its bytes are read here, because the driver may have freed it by
+/// the time [`sent`] is told the outcome.
+#[inline(always)]
+pub(crate) fn sending(context: &BtfTracePointContext) -> Result<(), Skip> {
+    let Some(step) = note(context, Hop::Xmit, Start::NetworkHeader)? else { return Ok(()) };
+    // SAFETY: this tracepoint's first argument is a struct sk_buff *.
+    let skb = unsafe { Skb::of(context.arg(0)) };
+    if let Some(handed) = HANDED.get_ptr_mut(0) {
+        // SAFETY: the map gave a valid pointer to this processor's own entry.
+        unsafe { *handed = [skb.address(), u64::from(step)] };
+    }
+    Ok(())
+}
+
+/// `net_dev_xmit(skb, rc, dev, len)`: what the driver answered. The skb is only a name here: it may be gone.
+#[inline(always)]
+pub(crate) fn sent(context: &BtfTracePointContext) {
+    let Some(handed) = HANDED.get_ptr_mut(0) else { return };
+    // SAFETY: the map gave a valid pointer to this processor's own entry. Drivers send with soft interrupts off, so what
+    // it holds is the packet that this processor handed over last.
+    let [address, step] = unsafe { *handed };
+    if address == 0 || address != context.arg::<u64>(0) {
+        return;
+    }
+    // SAFETY: as above. A device on top of another is told after it: the lower one's answer stays.
+    unsafe { *handed = [0; 2] };
+    let answer: i32 = context.arg(1);
+    if answer == 0 {
+        return;
+    }
+    journey::note_detail(step as u32, answer);
+    if answer == BUSY {
+        journey::take_back(step as u32);
+    }
+}
+
+/// Notes the packet of a tracepoint whose first argument it is, if it is a probe at the watched device; says in which
+/// step.
+#[inline(always)]
+fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option<u32>, Skip> {
+    // SAFETY: the first argument of these tracepoints is a struct sk_buff *.
+    let skb = unsafe { Skb::of(context.arg(0)) };
+    if !skb.can_be_ip() || skb.netns() != config!(netns) {
+        return Ok(None);
+    }
+    let ifindex = skb.ifindex();
+    if config!(ifindex) != 0 && ifindex != config!(ifindex) {
+        return Ok(None);
+    }
+    let seen = skb.echo(start)?;
+    Ok(journey::note(hop, &seen, ifindex))
+}

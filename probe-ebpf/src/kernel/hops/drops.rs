@@ -1,0 +1,61 @@
+//! The two tracepoints at which the kernel frees packets: the drops, and the ends that are none.
+
+use aya_ebpf::programs::BtfTracePointContext;
+use probe_ebpf::{Echo, Hop, Skip};
+
+use crate::kernel::{
+    config::config,
+    drops::{self, Freed, told},
+    journey,
+    skb::Skb,
+};
+
+/// `kfree_skb(skb, location, reason)`: a packet is freed that was not delivered.
+#[inline(always)]
+pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
+    // SAFETY: this tracepoint's first argument is a struct sk_buff *.
+    let skb = unsafe { Skb::of(context.arg(0)) };
+    if !is_watched(skb) {
+        return Ok(());
+    }
+    let seen = skb.echo(skb.start())?;
+    let location = context.arg(1);
+    let reason = if told!(reason_told) == 0 { 0 } else { context.arg(2) };
+    // A reply for which there is no ping socket ends so, after raw sockets were given their copies: no loss.
+    let unclaimed = seen.packet.kind.echo == Echo::Reply && reason == told!(no_socket);
+    if unclaimed && drops::in_icmp(location) {
+        journey::note(Hop::IcmpIn, &seen, skb.ifindex());
+    }
+    drops::tell(context, skb, &seen, Freed { location, reason })
+}
+
+/// `consume_skb(skb, location)`: a packet is freed that has done its work. Only the ends inside the kernel's ICMP are
+/// noted, and those at a ping socket, from which a process has read the packet.
+#[inline(always)]
+pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
+    if told!(location_told) == 0 {
+        return Ok(());
+    }
+    // SAFETY: this tracepoint's first argument is a struct sk_buff *.
+    let skb = unsafe { Skb::of(context.arg(0)) };
+    if !is_watched(skb) {
+        return Ok(());
+    }
+    let ifindex = skb.ifindex();
+    // The kernel takes the device off a packet that it queues to a socket.
+    let read = ifindex == 0 && skb.is_datagram_sockets();
+    if !read && !drops::in_icmp(context.arg(1)) {
+        return Ok(());
+    }
+    let seen = skb.echo(skb.start())?;
+    if !read || seen.packet.kind.echo == Echo::Reply {
+        journey::note(Hop::IcmpIn, &seen, ifindex);
+    }
+    Ok(())
+}
+
+/// Whether it can be an echo packet, and is in the watched network namespace: these tracepoints see all of them.
+#[inline(always)]
+fn is_watched(skb: Skb) -> bool {
+    skb.can_be_ip() && skb.netns() == config!(netns)
+}
