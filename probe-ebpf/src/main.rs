@@ -12,11 +12,11 @@ use aya_ebpf::{
         TC_ACT_SHOT,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
-    macros::{btf_tracepoint, classifier, xdp},
-    programs::{BtfTracePointContext, TcContext, XdpContext},
+    macros::{btf_tracepoint, cgroup_skb, classifier, socket_filter, xdp},
+    programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext},
 };
 use kernel::{
-    hops::{device, drops, tc, xdp},
+    hops::{cgroup, device, drops, netfilter, tc, xdp},
     skip,
 };
 use probe_ebpf::Skip;
@@ -52,6 +52,40 @@ fn probe_tc_in(context: TcContext) -> i32 {
 #[classifier]
 fn probe_tc_out(context: TcContext) -> i32 {
     tc_action(enforce(tc::see_out(&context)))
+}
+
+/// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`: on to the next in this hook.
+const NF_ACCEPT: i64 = 1;
+
+/// What a `cgroup_skb` program answers for a packet that may go on.
+const CGROUP_PASS: i32 = 1;
+
+/// Sees what enters a netfilter hook. A socket filter only by its section: the user half loads it as what it is.
+#[socket_filter]
+fn probe_nf_first(context: SkBuffContext) -> i64 {
+    trace(netfilter::see_first(&context));
+    NF_ACCEPT
+}
+
+/// Sees what everybody else in a netfilter hook let pass.
+#[socket_filter]
+fn probe_nf_last(context: SkBuffContext) -> i64 {
+    trace(netfilter::see_last(&context));
+    NF_ACCEPT
+}
+
+/// Sees what leaves the IP layer for a device.
+#[cgroup_skb]
+fn probe_cg_out(context: SkBuffContext) -> i32 {
+    trace(cgroup::see_out(&context));
+    CGROUP_PASS
+}
+
+/// Sees what is about to be queued to a socket.
+#[cgroup_skb]
+fn probe_cg_in(context: SkBuffContext) -> i32 {
+    trace(cgroup::see_in(&context));
+    CGROUP_PASS
 }
 
 /// Notes what enters the device's queue.
@@ -90,7 +124,7 @@ fn probe_consume(context: BtfTracePointContext) {
     trace(drops::consumed(&context));
 }
 
-/// What a tracepoint can't read is counted by its cause.
+/// What a hop without a tally can't read is counted by its cause.
 #[inline(always)]
 fn trace(noted: Result<(), Skip>) {
     if let Err(skip) = noted {

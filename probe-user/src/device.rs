@@ -5,7 +5,7 @@
 
 mod ethtool;
 mod links;
-mod netlink;
+pub(crate) mod netlink;
 pub mod tc_filters;
 pub mod xdp_mode;
 

@@ -25,4 +25,7 @@ pub mod tallies;
 pub mod trial;
 pub mod watch;
 
+pub mod lookups;
+pub mod netfilter;
+
 pub use error::Error;

@@ -5,6 +5,9 @@ pub(crate) mod drops;
 pub(crate) mod tc;
 pub(crate) mod xdp;
 
+pub(crate) mod cgroup;
+pub(crate) mod netfilter;
+
 use aya_ebpf::maps::Array;
 use probe_ebpf::{
     Direction, Hop, Skip, Tally,

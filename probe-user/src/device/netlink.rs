@@ -16,7 +16,7 @@ const ATTEMPTS: usize = 4;
 ///
 /// # Errors
 /// What the socket or the kernel answered. A message that cannot be read is left out, with a warning.
-pub(super) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+pub(crate) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut answer = Answer::default();
     for _ in 0..ATTEMPTS {
         answer = ask(request.clone(), NLM_F_DUMP | NLM_F_REQUEST)?;
@@ -26,6 +26,14 @@ pub(super) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
         debug!("the list changed while it was read");
     }
     Ok(answer.messages)
+}
+
+/// What answers `request`, which is about one thing.
+///
+/// # Errors
+/// What the socket or the kernel answered.
+pub(crate) fn get(request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    ask(request, NLM_F_ACK | NLM_F_REQUEST).map(|answer| answer.messages)
 }
 
 /// What a dump gave so far.

@@ -20,7 +20,10 @@ use nix::libc;
 use probe_ebpf::contract::kind::Direction;
 
 pub(super) use attributes::{Element, LookupBatch};
-use attributes::{GetFd, GetInfo, LinkCreate, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery, object_name};
+use attributes::{
+    GetFd, GetInfo, LinkCreate, LinkCreateNetfilter, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery, QueryCgroup,
+    object_name,
+};
 pub use instruction::{Instruction, always};
 
 const MAP_CREATE: libc::c_int = 0;
@@ -32,7 +35,10 @@ const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 
 const MAP_TYPE_ARRAY: u32 = 2;
+const ATTACH_CGROUP_INGRESS: u32 = 0;
+const ATTACH_CGROUP_EGRESS: u32 = 1;
 const ATTACH_XDP: u32 = 37;
+const ATTACH_NETFILTER: u32 = 45;
 const ATTACH_TCX_INGRESS: u32 = 46;
 const ATTACH_TCX_EGRESS: u32 = 47;
 const XDP_SKB_MODE: u32 = 1 << 1;
@@ -46,6 +52,18 @@ pub enum ProgramType {
     Tc = 3,
     /// `BPF_PROG_TYPE_XDP`.
     Xdp = 6,
+    /// `BPF_PROG_TYPE_NETFILTER` (Linux 6.4).
+    Netfilter = 32,
+}
+
+impl ProgramType {
+    /// The `expected_attach_type` that the kernel insists on; most types leave it at 0.
+    const fn attach_type(self) -> u32 {
+        match self {
+            Self::Tc | Self::Xdp => 0,
+            Self::Netfilter => ATTACH_NETFILTER,
+        }
+    }
 }
 
 /// Where an XDP program is to run.
@@ -79,10 +97,31 @@ pub fn load_program(kind: ProgramType, name: &str, program: &[Instruction]) -> i
         insns: address(program.as_ptr()),
         license: address(c"Dual MIT/GPL".as_ptr()),
         prog_name: object_name(name),
+        expected_attach_type: kind.attach_type(),
         ..ProgLoad::zeroed()
     };
     // SAFETY: `program` and the licence outlive the call, their lengths are told, and the kernel only reads them.
     unsafe { bpf_fd(PROG_LOAD, &mut attributes) }
+}
+
+/// What the verifier says of a program that it refuses; empty where the kernel refuses it before that.
+pub(super) fn verifier_log(kind: ProgramType, program: &[Instruction]) -> String {
+    let mut log = vec![0_u8; 1 << 20];
+    let mut attributes = ProgLoad {
+        prog_type: kind as u32,
+        insn_cnt: u32::try_from(program.len()).unwrap_or(0),
+        insns: address(program.as_ptr()),
+        license: address(c"Dual MIT/GPL".as_ptr()),
+        log_level: 1,
+        log_size: u32::try_from(log.len()).unwrap_or(0),
+        log_buf: address(log.as_mut_ptr()),
+        expected_attach_type: kind.attach_type(),
+        ..ProgLoad::zeroed()
+    };
+    // SAFETY: as for `load_program`; the kernel writes at most `log_size` bytes to `log`, which outlives the call.
+    let loaded = unsafe { bpf_fd(PROG_LOAD, &mut attributes) };
+    drop(loaded);
+    CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Makes an array map of one 8-byte value.
@@ -122,11 +161,68 @@ pub fn link_tcx(program: impl AsFd, ifindex: u32, direction: Direction) -> io::R
     link(&program, ifindex, tcx(direction), 0)
 }
 
+/// Attaches a netfilter program to a hook of this thread's network namespace until the link is closed. Programs run in
+/// the order of their priorities, the lowest first.
+///
+/// # Errors
+/// What the kernel answered: EBUSY where something with this priority is at the hook, EAFNOSUPPORT or EOPNOTSUPP where the
+/// kernel has no such protocol, ERANGE for the lowest and the highest priority, which netfilter keeps for itself.
+pub(super) fn link_netfilter(program: impl AsFd, at: NetfilterPlace) -> io::Result<OwnedFd> {
+    let mut attributes = LinkCreateNetfilter {
+        prog_fd: descriptor(&program),
+        attach_type: ATTACH_NETFILTER,
+        protocol: at.protocol,
+        hook: at.hook,
+        priority: at.priority,
+        ..LinkCreateNetfilter::zeroed()
+    };
+    // SAFETY: these attributes hold no pointer.
+    unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
+}
+
+/// Where a netfilter program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NetfilterPlace {
+    /// `NFPROTO_*` of `include/uapi/linux/netfilter.h`.
+    pub(super) protocol: u32,
+    /// `NF_INET_*` of the same file.
+    pub(super) hook: u32,
+    /// Smaller ones run first.
+    pub(super) priority: i32,
+}
+
 fn link(program: &impl AsFd, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
     let prog_fd = descriptor(program);
     let mut attributes = LinkCreate { prog_fd, target_ifindex: ifindex, attach_type, flags, ..LinkCreate::zeroed() };
     // SAFETY: these attributes hold no pointer.
     unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
+}
+
+/// The ids of the `cgroup_skb` programs that run for `cgroup`, those of the cgroups above it included.
+///
+/// # Errors
+/// What the kernel answered: EPERM without `CAP_NET_ADMIN`.
+pub(super) fn query_cgroup(cgroup: &impl AsFd, direction: Direction) -> io::Result<Vec<u32>> {
+    /// `BPF_F_QUERY_EFFECTIVE`.
+    const EFFECTIVE: u32 = 1;
+    /// `BPF_CGROUP_MAX_PROGS` of `kernel/bpf/cgroup.c`.
+    const MOST: usize = 64;
+    let mut ids = [0_u32; MOST];
+    let mut attributes = QueryCgroup {
+        target_fd: descriptor(cgroup),
+        attach_type: match direction {
+            Direction::In => ATTACH_CGROUP_INGRESS,
+            Direction::Out => ATTACH_CGROUP_EGRESS,
+        },
+        query_flags: EFFECTIVE,
+        prog_ids: address(ids.as_mut_ptr()),
+        count: u32::try_from(MOST).unwrap_or(0),
+        ..QueryCgroup::zeroed()
+    };
+    // SAFETY: the kernel writes at most `count` ids, for which `ids` has room, and `ids` outlives the call.
+    unsafe { bpf(PROG_QUERY, &mut attributes) }?;
+    let count = usize::try_from(attributes.count).unwrap_or(MOST).min(MOST);
+    Ok(ids[..count].to_vec())
 }
 
 /// The ids of the TCX programs on an interface of this thread's network namespace, in the order in which they run.

@@ -138,6 +138,33 @@ pub(super) struct LinkCreate {
     pub(super) expected_revision: u64,
 }
 
+/// For `BPF_LINK_CREATE` of a netfilter program.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct LinkCreateNetfilter {
+    pub(super) prog_fd: u32,
+    pub(super) target: u32,
+    pub(super) attach_type: u32,
+    pub(super) flags: u32,
+    pub(super) protocol: u32,
+    pub(super) hook: u32,
+    pub(super) priority: i32,
+    pub(super) netfilter_flags: u32,
+}
+
+/// For `BPF_PROG_QUERY` of a cgroup: what every kernel with cgroup links knows of it.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct QueryCgroup {
+    pub(super) target_fd: u32,
+    pub(super) attach_type: u32,
+    pub(super) query_flags: u32,
+    pub(super) attach_flags: u32,
+    pub(super) prog_ids: u64,
+    pub(super) count: u32,
+    pub(super) padding: u32,
+}
+
 /// `name` as the kernel keeps it: cut to 15 bytes.
 pub(super) fn object_name(name: &str) -> [u8; NAME_BYTES] {
     let mut bytes = [0; NAME_BYTES];
@@ -158,6 +185,7 @@ mod tests {
         assert_eq!(std::mem::offset_of!(ProgInfo, name), 64);
         assert_eq!(std::mem::offset_of!(ProgQuery, prog_ids), 16);
         assert_eq!(std::mem::offset_of!(LinkCreate, expected_revision), 24);
+        assert_eq!(std::mem::offset_of!(LinkCreateNetfilter, priority), 24);
     }
 
     #[test]

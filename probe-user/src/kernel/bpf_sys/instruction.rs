@@ -18,6 +18,11 @@ impl Instruction {
         Self { code, registers, offset, immediate }
     }
 
+    /// One that a loader has made.
+    pub(in crate::kernel) fn from_parts(code: u8, [to, from]: [u8; 2], offset: i16, immediate: i32) -> Self {
+        Self::new(code, to, from, offset, immediate)
+    }
+
     /// `to = value`, 64 bits, sign extended.
     pub const fn set(to: u8, value: i32) -> Self {
         Self::new(0xb7, to, 0, 0, value)

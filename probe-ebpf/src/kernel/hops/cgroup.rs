@@ -1,0 +1,38 @@
+//! cgroup: about to leave the IP layer for a device, or to be queued to a socket.
+//!
+//! These programs see packets of every network namespace; a probe is known by its mark. Ingress is asked where a packet
+//! is put into a socket's queue (`sk_filter_trim_cap`). Nobody asks for the requests that the kernel's ICMP answers by
+//! itself, so they are not to be expected at `socket_in`: only echo packets that some raw or ping socket takes.
+
+use aya_ebpf::programs::SkBuffContext;
+use probe_ebpf::{
+    Hop, Skip,
+    packet::{LinkLayer, parse},
+};
+
+use crate::kernel::{
+    journey,
+    reader::{TcPacket, Whole},
+};
+
+/// What cgroup egress sees.
+#[inline(always)]
+pub(crate) fn see_out(context: &SkBuffContext) -> Result<(), Skip> {
+    see(context, Hop::CgroupOut)
+}
+
+/// What cgroup ingress sees.
+#[inline(always)]
+pub(crate) fn see_in(context: &SkBuffContext) -> Result<(), Skip> {
+    see(context, Hop::SocketIn)
+}
+
+/// The kernel lets the packet start with its network header, whatever socket it is for (`__cgroup_bpf_run_filter_skb`).
+/// It is copied out: the verifier does not follow a first check that asks for the very first byte alone.
+#[inline(always)]
+fn see(context: &SkBuffContext, hop: Hop) -> Result<(), Skip> {
+    let packet = TcPacket(context.skb.skb);
+    let echo = parse(&Whole(&packet), LinkLayer::RawIp)?;
+    journey::note_packet(hop, &packet, &echo);
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Netfilter: first and last of all in each of its hooks.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{EbpfContext, programs::SkBuffContext};
+use probe_ebpf::{Hop, Skip};
+
+use crate::kernel::{
+    journey,
+    offsets::field,
+    skb::{Skb, Start, device_ifindex},
+};
+
+/// What the kernel hands to a netfilter program: `struct bpf_nf_ctx` of `include/net/netfilter/nf_bpf_link.h`.
+#[repr(C)]
+struct HookContext {
+    /// `struct nf_hook_state *`: which hook, and the devices.
+    state: *const u8,
+    /// `struct sk_buff *`.
+    skb: *const c_void,
+}
+
+/// `NF_INET_LOCAL_OUT` and `NF_INET_POST_ROUTING`: hooks of packets that leave, which have no device that they came by.
+const LOCAL_OUT: u8 = 3;
+const POST_ROUTING: u8 = 4;
+
+/// Hops by `enum nf_inet_hooks` of `include/uapi/linux/netfilter.h`. Eight, so that a masked number needs no check that
+/// the compiler could take for one the verifier can follow.
+type Hops = [Option<Hop>; 8];
+
+/// The hops at the begin of each hook.
+const FIRST: Hops = [
+    Some(Hop::NfPreroutingFirst),
+    Some(Hop::NfInputFirst),
+    Some(Hop::NfForwardFirst),
+    Some(Hop::NfOutputFirst),
+    Some(Hop::NfPostroutingFirst),
+    None,
+    None,
+    None,
+];
+
+/// The hops at the end of each hook.
+const LAST: Hops = [
+    Some(Hop::NfPreroutingLast),
+    Some(Hop::NfInputLast),
+    Some(Hop::NfForwardLast),
+    Some(Hop::NfOutputLast),
+    Some(Hop::NfPostroutingLast),
+    None,
+    None,
+    None,
+];
+
+/// What the first program of a hook sees.
+#[inline(always)]
+pub(crate) fn see_first(context: &SkBuffContext) -> Result<(), Skip> {
+    see(context, &FIRST)
+}
+
+/// What the last program of a hook sees: what everybody else let pass.
+#[inline(always)]
+pub(crate) fn see_last(context: &SkBuffContext) -> Result<(), Skip> {
+    see(context, &LAST)
+}
+
+/// Notes a probe at its hop.
+#[inline(always)]
+fn see(context: &SkBuffContext, hops: &Hops) -> Result<(), Skip> {
+    let context: *const HookContext = context.as_ptr().cast_const().cast();
+    // SAFETY: the user half loads this as a netfilter program, which is handed such a context; the verifier checks it.
+    let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
+    let hook = field!(state, nf_hook, u8);
+    let Some(hop) = hops[usize::from(hook & 7)] else { return Ok(()) };
+    let seen = skb.echo(Start::NetworkHeader)?;
+    // Not by the hop's row in the table: the verifier does not know which hop it is.
+    let device = match hook {
+        LOCAL_OUT | POST_ROUTING => field!(state, nf_out, *const u8),
+        _ => field!(state, nf_in, *const u8),
+    };
+    journey::note(hop, &seen, device_ifindex(device));
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Runs another program in this thread's network namespace, for a bounded time.
+
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a program that only lists something may take; they take milliseconds, or a second with 100,000 rules.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// How often to look whether it has ended.
+const POLL: Duration = Duration::from_millis(1);
+
+/// Where root's programs are: the search path of others does not always have these folders.
+const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+
+/// Where `program` is; none: it is not installed.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// What `program` prints.
+///
+/// # Errors
+/// `NotFound` where it is not installed, `TimedOut` where it does not end, and what it says where it ends badly.
+pub fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{program} is not installed"));
+    let mut command = Command::new(find(program).ok_or_else(missing)?);
+    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    // Both pipes are emptied while it runs: it would wait for ever behind a full one.
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        let out = scope.spawn(|| read_all(out));
+        let err = scope.spawn(|| read_all(err));
+        let success = wait(&mut child);
+        let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
+        if success? { Ok(out) } else { Err(io::Error::other(format!("{program}: {}", err.trim()))) }
+    })
+}
+
+fn read_all(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What came before an error still counts; the exit status says whether it was all.
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether it ended well.
+fn wait(child: &mut Child) -> io::Result<bool> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_prints_is_told_however_long_it_is() {
+        assert_eq!(output("echo", &["one"]).expect("every system has it"), "one\n");
+        let long = output("seq", &["100000"]).expect("every system has it");
+        assert!(long.ends_with("100000\n"));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_fails_is_an_error() {
+        let missing = output("no-such-program", &[]).expect_err("missing");
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        assert!(output("false", &[]).is_err());
+        let said = output("ls", &["/no/such/file"]).expect_err("missing").to_string();
+        assert!(said.contains("/no/such/file"), "{said}");
+    }
+}

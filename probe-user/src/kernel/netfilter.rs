@@ -1,0 +1,146 @@
+//! Loads the two netfilter programs, which aya has no type for: aya's object reader, aya's maps, and bpf(2).
+//!
+//! They are written as socket filters, so that the object reader takes them; the kernel is told what they are.
+
+use std::{
+    collections::HashSet,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+
+use aya::Ebpf;
+use aya_obj::{Map, Object};
+use probe_ebpf::names;
+
+use super::{
+    Error,
+    bpf_sys::{self, Instruction, ProgramType, always},
+    object,
+};
+
+/// The programs that this file loads, and nobody else may.
+pub const PROGRAMS: [&str; 2] = [names::NF_FIRST, names::NF_LAST];
+
+/// Both programs, loaded into the kernel and attached nowhere yet.
+pub struct Programs {
+    /// [`names::NF_FIRST`].
+    pub(super) first: OwnedFd,
+    /// [`names::NF_LAST`].
+    pub(super) last: OwnedFd,
+}
+
+/// Why there are no netfilter programs here.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The kernel does not take programs of this type.
+    #[error("{}", of_kernel(source))]
+    Kernel {
+        /// Its answer.
+        source: io::Error,
+    },
+    /// This build's object lacks a program, or a map that it uses is not there any more.
+    #[error("this probe's kernel half cannot be linked: {why}")]
+    Object {
+        /// What is missing.
+        why: String,
+    },
+}
+
+fn of_kernel(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(nix::libc::EINVAL) => "this kernel has no netfilter programs (they came with Linux 6.4)".to_owned(),
+        Some(nix::libc::EPERM) => {
+            "not privileged: netfilter programs need CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON".to_owned()
+        }
+        _ => format!("the kernel refuses probe's netfilter program: {error}"),
+    }
+}
+
+/// Whether this kernel takes netfilter programs at all: loads one that lets everything pass.
+///
+/// # Errors
+/// [`Refusal::Kernel`]: why not.
+pub fn available() -> Result<(), Refusal> {
+    let program = bpf_sys::load_program(ProgramType::Netfilter, names::NF_FIRST, &always(ACCEPT));
+    program.map(drop).map_err(|source| Refusal::Kernel { source })
+}
+
+/// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`.
+const ACCEPT: i32 = 1;
+
+/// Loads both programs so that they use the maps of `loaded`, its frozen global included. It must still have them all:
+/// call this before any map is taken out.
+///
+/// # Errors
+/// [`Refusal`]: the hops of netfilter are then blind, for this reason.
+pub fn load(loaded: &Ebpf) -> Result<Programs, Refusal> {
+    available()?;
+    let mut object = parse().map_err(|error| Refusal::Object { why: error.to_string() })?;
+    link(&mut object, loaded)?;
+    let [first, last] = PROGRAMS.map(|name| load_own(name, &instructions(&object, name)?));
+    Ok(Programs { first: first?, last: last? })
+}
+
+fn parse() -> Result<Object, Error> {
+    Object::parse(object::bytes()?).map_err(|source| Error::Load { source: Box::new(source.into()) })
+}
+
+/// Puts descriptors of the maps and the code of subprograms into the two programs, and leaves the others out: those may
+/// use maps that are gone.
+fn link(object: &mut Object, loaded: &Ebpf) -> Result<(), Refusal> {
+    let broken = |error: aya_obj::relocation::EbpfRelocationError| Refusal::Object { why: error.to_string() };
+    let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+    let others: HashSet<_> = object
+        .programs
+        .iter()
+        .filter(|(name, _)| !PROGRAMS.contains(&name.as_str()))
+        .map(|(_, program)| program.function_key())
+        .collect();
+    object.programs.retain(|name, _| PROGRAMS.contains(&name.as_str()));
+    object.functions.retain(|key, _| !others.contains(key));
+    let known: Vec<(String, Map)> = object.maps.iter().map(|(name, map)| (name.clone(), map.clone())).collect();
+    let maps = known.iter().filter_map(|(name, map)| {
+        let (_, theirs) = loaded.maps().find(|(theirs, _)| theirs == name)?;
+        Some((name.as_str(), descriptor(theirs)?, map))
+    });
+    object.relocate_maps(maps, &text).map_err(broken)?;
+    object.relocate_calls(&text).map_err(broken)?;
+    object.sanitize_functions(aya::features());
+    Ok(())
+}
+
+/// aya keeps the descriptor of a map in a type for each kind of map.
+fn descriptor(map: &aya::maps::Map) -> Option<i32> {
+    use aya::maps::Map::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuLruHashMap, RingBuf};
+    let data = match map {
+        Array(data)
+        | HashMap(data)
+        | LruHashMap(data)
+        | PerCpuArray(data)
+        | PerCpuHashMap(data)
+        | PerCpuLruHashMap(data)
+        | RingBuf(data) => data,
+        _ => return None,
+    };
+    Some(data.fd().as_fd().as_raw_fd())
+}
+
+fn instructions(object: &Object, name: &'static str) -> Result<Vec<Instruction>, Refusal> {
+    let missing = || Refusal::Object { why: format!("it has no program {name}") };
+    let program = object.programs.get(name).ok_or_else(missing)?;
+    let function = object.functions.get(&program.function_key()).ok_or_else(missing)?;
+    let convert = |insn: &aya_obj::generated::bpf_insn| {
+        Instruction::from_parts(insn.code, [insn.dst_reg(), insn.src_reg()], insn.off, insn.imm)
+    };
+    Ok(function.instructions.iter().map(convert).collect())
+}
+
+/// The kernel takes programs of this type: what it refuses now is this one.
+fn load_own(name: &str, program: &[Instruction]) -> Result<OwnedFd, Refusal> {
+    bpf_sys::load_program(ProgramType::Netfilter, name, program).map_err(|error| {
+        let log = bpf_sys::verifier_log(ProgramType::Netfilter, program);
+        tracing::debug!("{name}: {log}");
+        let said = log.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("processed "));
+        Refusal::Object { why: format!("{name}: {error}: {}", said.unwrap_or("without a word")) }
+    })
+}
