@@ -160,9 +160,13 @@ fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
         tar.args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}"))).stdin(pipe);
         let unpacked = run(&mut tar);
         let read = package.wait()?;
-        unpacked
-            .and_then(|()| if read.success() { Ok(()) } else { bail!("dpkg-deb failed ({read})") })
-            .with_context(|| format!("cannot unpack {}", deb.display()))?;
+        if unpacked.is_err() || !read.success() {
+            // A file that lost its content, say with the power, has to be downloaded again.
+            let _ = fs::remove_file(deb);
+            unpacked
+                .and_then(|()| bail!("dpkg-deb failed ({read})"))
+                .with_context(|| format!("cannot unpack {}; try again", deb.display()))?;
+        }
     }
     Ok(())
 }
