@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod border;
 pub mod bpf_sys;
+pub mod bpffs;
 pub mod error;
 pub mod filter;
 pub mod flows;

@@ -15,5 +15,6 @@ pub mod path;
 pub mod report;
 pub mod rtt;
 pub mod rules;
+mod signals;
 pub mod snapshot;
 pub mod traffic;
