@@ -12,6 +12,7 @@ mod terminal;
 use std::{
     ffi::OsString,
     io::{self, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::{Parser, error::ErrorKind};
@@ -51,6 +52,9 @@ fn run(cli: Cli) -> Outcome {
     }
 }
 
+/// Whether whoever read stdout has gone away, as `head -1` does.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
 /// Where a command prints: the report to stdout, everything else to stderr.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen {
@@ -66,22 +70,34 @@ impl Screen {
         Self { output, style: terminal::style() }
     }
 
-    /// Prints `document` to stdout in the chosen format. A reader that has gone away ends the report, not the command.
-    /// Says how many lines that took.
-    pub fn print<D: Document>(&self, document: &D) -> Result<usize, Failure> {
+    /// Prints `document` to stdout in the chosen format. A reader that has gone away is no failure: the command ends
+    /// as it always does, so that nothing stays attached.
+    pub fn print<D: Document>(&self, document: &D) -> Result<(), Failure> {
+        self.print_bytes(&self.written(document)?)
+    }
+
+    /// `document` in the chosen format.
+    fn written<D: Document>(&self, document: &D) -> Result<Vec<u8>, Failure> {
         let mut text = Vec::new();
         report::write(&mut text, document, self.output.format, &self.style).map_err(|error| unprintable(&error))?;
-        self.print_bytes(&text)?;
-        Ok(text.iter().filter(|byte| **byte == b'\n').count())
+        Ok(text)
     }
 
     /// Writes `bytes` to stdout as they are.
     pub fn print_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(Exit::Done.code().into()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                READER_GONE.store(true, Ordering::Relaxed);
+                Ok(())
+            }
             result => result.map_err(|error| unprintable(&error)),
         }
+    }
+
+    /// Whether nobody reads the report any more: a command that would print for ever ends then.
+    pub fn is_unread(&self) -> bool {
+        READER_GONE.load(Ordering::Relaxed)
     }
 
     /// Says something that is not the report, on stderr; silent under `-q`.
@@ -129,9 +145,12 @@ fn unparsed(args: &[OsString], error: &clap::Error) -> Exit {
             let _ = error.print();
             Exit::Done
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if asked_format(args) == Format::Text => {
             let _ = error.print();
             Exit::Failed
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            fail(Format::Json, &Failure::new("no command was given", "see --help"))
         }
         _ => fail(asked_format(args), &usage_failure(error)),
     }

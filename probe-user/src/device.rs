@@ -12,8 +12,13 @@ pub mod xdp_mode;
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::fs::MetadataExt,
+    os::{
+        fd::AsRawFd,
+        unix::{fs::MetadataExt, net::UnixDatagram},
+    },
 };
+
+use nix::libc;
 
 pub use xdp_mode::{Choice, Mode, Purpose, xdp_mode};
 
@@ -142,6 +147,32 @@ impl Device {
 /// Where `/proc` is not mounted.
 pub fn netns_inode() -> io::Result<u64> {
     fs::metadata("/proc/thread-self/ns/net").map(|namespace| namespace.ino())
+}
+
+/// `SO_NETNS_COOKIE` of `include/uapi/asm-generic/socket.h` (Linux 5.14), which the libc crate lacks.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The kernel's cookie of the calling thread's network namespace, which is never given twice until the machine starts
+/// again; an inode number is, as soon as its namespace is gone.
+///
+/// # Errors
+/// What the kernel answered.
+pub fn netns_cookie() -> io::Result<u64> {
+    let socket = UnixDatagram::unbound()?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("eight fits");
+    // SAFETY: the descriptor is open until the end of this function; `cookie` and `length` are valid for writes, and
+    // `length` says how many bytes `cookie` has.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Why an interface cannot be used, or not so.

@@ -5,6 +5,7 @@ pub mod border;
 pub mod bpf_sys;
 pub mod btf;
 pub mod drops;
+pub mod bpffs;
 pub mod error;
 pub mod filter;
 pub mod flows;

@@ -16,5 +16,6 @@ pub mod report;
 pub mod rtt;
 pub mod rules;
 pub mod sighting;
+mod signals;
 pub mod snapshot;
 pub mod traffic;

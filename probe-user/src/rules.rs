@@ -57,6 +57,11 @@ pub fn ids(rule: &Rule) -> IdRange {
     IdRange { first: rule.id_first, last: rule.id_last }
 }
 
+/// Whether the time of `rule` is over at `now`, both by `CLOCK_MONOTONIC`.
+pub fn has_ended(rule: &Rule, now: u64) -> bool {
+    rule.number > 0 && rule.deadline_ns != 0 && rule.deadline_ns <= now
+}
+
 /// Which rule holds for each id, from the rules by slot: of those that match, the one with the lowest number.
 ///
 /// A slot whose rule has the number 0 is not in use; slots beyond [`MAX_RULES`] cannot be.

@@ -3,6 +3,8 @@
 #[path = "lab/alone.rs"]
 mod alone;
 mod common;
+#[path = "common/copy.rs"]
+mod copy;
 #[path = "lab/echo.rs"]
 mod echo;
 #[path = "lab/instruments.rs"]

@@ -1,6 +1,8 @@
 //! `probe send` end to end, in network namespaces of the tests' own.
 
 mod common;
+#[path = "common/copy.rs"]
+mod copy;
 #[path = "send/net.rs"]
 mod net;
 #[path = "send/wire.rs"]

@@ -19,7 +19,7 @@ pub(crate) struct Options {
 /// # Errors
 /// Something can't be had, does not build, or this user can't become root.
 pub(crate) fn run(options: Options) -> Result<ExitCode> {
-    setup::ensure()?;
+    setup::ensure(setup::Purpose::Lab)?;
     let arguments: Vec<OsString> = iter::once("lab".into()).chain(options.arguments).collect();
     run::become_probe(&arguments)
 }

@@ -9,6 +9,7 @@ mod tools;
 use std::{fs::File, process::ExitCode, time::SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
+pub(crate) use programs::{Purpose, install_missing};
 
 use crate::{
     shell::{repo, say},
@@ -28,16 +29,25 @@ pub(crate) struct Options {}
 /// # Errors
 /// Something can't be had; the error names what to install by hand.
 pub(crate) fn run(_: &Options) -> Result<ExitCode> {
-    ensure()?;
+    ensure(Purpose::Tests)?;
     say(&format!("set up; kernel half: {}", toolchain_in_words()?));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets up what is missing; silent where nothing is.
+/// Sets up what is missing for a purpose; silent where nothing is.
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn ensure() -> Result<()> {
+pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
+    ensure_toolchain()?;
+    install_missing(purpose)
+}
+
+/// Sets up what compiling needs; silent where nothing is missing.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn ensure_toolchain() -> Result<()> {
     if matches!(source()?, Source::Nothing(_)) {
         tools::fill()?;
         look_again()?;
@@ -45,7 +55,7 @@ pub(crate) fn ensure() -> Result<()> {
             return Err(nothing(&tried));
         }
     }
-    programs::install_missing()
+    Ok(())
 }
 
 /// Where the kernel half would come from now.

@@ -28,18 +28,27 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
+const REASON: &str = "some tests load programs into the kernel and make network namespaces";
+
 /// Sets up, builds and tests; the last line is `N passed, N failed, N skipped`.
 ///
 /// # Errors
 /// Something can't be had, or does not build. A test that fails is not an error but a failing exit status.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    setup::ensure()?;
+    let no_skip = options.no_skip || env::var_os("CI").is_some_and(|value| value == "true");
+    setup::ensure_toolchain()?;
+    if let Err(error) = setup::install_missing(setup::Purpose::Tests) {
+        if no_skip || Root::obtain(REASON) != Root::No {
+            return Err(error);
+        }
+        say(&format!("going on without them: {error:#}"));
+    }
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
     let (to_cargo, to_tests) = split(&options.arguments);
     let mut build = vec!["test", "--no-run"];
     build.extend(&to_cargo);
     compile(&build)?;
-    let root = Root::obtain("some tests load programs into the kernel and make network namespaces");
+    let root = Root::obtain(REASON);
     if root == Root::No {
         say("NOT ROOT and no sudo: every test that needs root skips itself, which leaves most of probe untested");
     }
@@ -52,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if root == Root::Sudo {
         command.env(runner_variable()?, "sudo -n -E");
     }
-    if options.no_skip || env::var_os("CI").is_some_and(|value| value == "true") {
+    if no_skip {
         command.env("PROBE_NO_SKIP", "1");
     }
     let (tally, success) = watch(command)?;

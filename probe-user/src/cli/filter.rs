@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
 use super::{
     observe::XdpChoice,
@@ -33,6 +33,7 @@ pub enum Action {
 
 /// A new rule.
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("which").required(true)))]
 pub struct Add {
     /// The network interface whose incoming packets are dropped
     #[arg(short = 'I', long, value_name = "IFACE")]
@@ -41,10 +42,10 @@ pub struct Add {
     #[arg(long = "type", value_enum, default_value_t)]
     pub kind: KindChoice,
     /// Which ids, e.g. 7, 0x2b or 100-199
-    #[arg(short = 'e', long, value_name = "ID[-ID]", required_unless_present = "all_echo")]
+    #[arg(short = 'e', long, value_name = "ID[-ID]", group = "which")]
     pub id: Option<IdRange>,
     /// Every id: this host no longer takes part in ping through this interface
-    #[arg(long, conflicts_with = "id")]
+    #[arg(long, group = "which")]
     pub all_echo: bool,
     /// End the rule after this many seconds; the kernel does that, also if probe is killed
     #[arg(long = "for", value_name = "SECONDS", value_parser = positive_seconds)]
@@ -69,10 +70,16 @@ pub struct List {
 #[derive(Args, Debug)]
 pub struct Remove {
     /// Its number in `probe filter list`
+    #[arg(value_parser = rule_number)]
     pub number: u32,
     /// The interface it is on; needed only where several interfaces have a rule of that number
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: Option<String>,
+}
+
+fn rule_number(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("'{text}' is not the number of a rule; probe filter list shows them"))
 }
 
 /// Which rules to remove.

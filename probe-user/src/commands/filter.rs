@@ -9,14 +9,15 @@ use super::{Outcome, Screen};
 use crate::{
     cli::{
         filter::{Action, Add, Clear, Filter, KindChoice, Remove},
+        observe::XdpChoice,
         send::FamilyChoice,
         values::IdRange,
     },
-    device::Device,
+    device::{Device, Mode},
     error::Failure,
     exit::Exit,
     kernel::{
-        self,
+        self, bpffs,
         flows::monotonic,
         foreign,
         pins::{self, Changing, Pinned},
@@ -24,6 +25,7 @@ use crate::{
     },
     report::filters::{FilterRow, Filters, Match},
     rules::{self, Kinds},
+    signals::Held,
 };
 
 /// Runs `probe filter`.
@@ -40,51 +42,73 @@ pub fn run(args: &Filter, screen: &Screen) -> Outcome {
 fn add(args: &Add, screen: &Screen) -> Outcome {
     let device = Device::find(&args.interface)?;
     let changing = begin(screen)?;
-    let mut pinned = match Pinned::open(&device)? {
-        Some(pinned) => pinned,
-        None => Pinned::create(&device, args.xdp, &changing)?,
+    let (slot, pinned, rule) = match Pinned::open(&device)? {
+        Some(mut pinned) => {
+            refuse_other_mode(&device, args.xdp)?;
+            let last_number = pinned.rules.read()?.iter().map(|rule| rule.number).max().unwrap_or(0);
+            let rule = rule(args, last_number + 1);
+            let slot = pinned.rules.add(&rule)?;
+            remove_ended(&mut pinned)?;
+            (slot, pinned, rule)
+        }
+        None => {
+            let rule = rule(args, 1);
+            (0, Pinned::create(&device, args.xdp, &rule, &changing.lock)?, rule)
+        }
     };
-    match add_rule(args, &mut pinned) {
-        Ok((slot, rule)) => {
-            let row = row(&Device::find(&device.name)?, &rule, &pinned.rules.deed(slot)?);
-            screen.print(&Filters { filters: vec![row] })?;
-            Ok(Exit::Done)
-        }
-        Err(error) => {
-            remove_if_empty(pinned, &changing)?;
-            Err(error.into())
-        }
+    let row = row(&Device::find(&device.name)?, &rule, &pinned.rules.deed(slot)?);
+    screen.print(&Filters { filters: vec![row] })?;
+    Ok(Exit::Done)
+}
+
+/// The rules of an interface share one program, attached in one way.
+fn refuse_other_mode(device: &Device, choice: XdpChoice) -> Result<(), Failure> {
+    let wanted = match choice {
+        XdpChoice::Auto => return Ok(()),
+        XdpChoice::Native => Mode::Native,
+        XdpChoice::Generic => Mode::Generic,
+        XdpChoice::Off => Mode::TcInstead,
+    };
+    match foreign::xdp_mode_of(device) {
+        Some(mode) if mode != wanted.name() => Err(Failure::new(
+            format!("{} has a filter already, and its XDP is {mode}, not {}", device.name, wanted.name()),
+            format!("leave --xdp out, or start anew: probe filter clear -I {}", device.name),
+        )),
+        _ => Ok(()),
     }
 }
 
+/// The right to change filters, and Ctrl-C held back meanwhile.
+struct Change {
+    lock: Changing,
+    _held: Held,
+}
+
 /// The right to change filters, once what earlier commands left is gone.
-fn begin(screen: &Screen) -> Result<Changing, Failure> {
-    let changing = Changing::begin()?;
-    let swept = pins::sweep(&changing)?;
+fn begin(screen: &Screen) -> Result<Change, Failure> {
+    let lock = Changing::begin()?;
+    let change = Change { lock, _held: Held::new() };
+    let swept = pins::sweep(&change.lock)?;
     if swept > 0 {
         let filters = if swept == 1 { "filter" } else { "filters" };
         screen.remark(&format!(
             "removed {swept} {filters} whose interface is gone or that a killed probe left half made"
         ));
     }
-    Ok(changing)
+    Ok(change)
 }
 
-fn add_rule(args: &Add, pinned: &mut Pinned) -> Result<(u32, Rule), kernel::Error> {
-    pinned.rules.repair()?;
-    remove_ended(pinned)?;
-    let last_number = pinned.rules.read()?.iter().map(|rule| rule.number).max().unwrap_or(0);
+fn rule(args: &Add, number: u32) -> Rule {
     let ids = args.id.unwrap_or(IdRange { first: 0, last: u16::MAX });
-    let rule = Rule {
+    Rule {
         deadline_ns: args.lifetime.map_or(0, |lifetime| monotonic() + nanoseconds(lifetime)),
         added_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         added_by_uid: getuid().as_raw(),
-        number: last_number + 1,
+        number,
         id_first: ids.first,
         id_last: ids.last,
         kinds: kinds(args.kind, args.family).bits(),
-    };
-    Ok((pinned.rules.add(&rule)?, rule))
+    }
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -109,18 +133,21 @@ fn kinds(choice: KindChoice, family: FamilyChoice) -> Kinds {
 /// Frees the slots of rules whose time is over.
 fn remove_ended(pinned: &mut Pinned) -> Result<(), kernel::Error> {
     let now = monotonic();
-    let ended = |rule: &Rule| rule.number > 0 && rule.deadline_ns != 0 && rule.deadline_ns <= now;
     let rules = pinned.rules.read()?;
-    let slots: Vec<u32> = (0..).zip(&rules).filter(|(_, rule)| ended(rule)).map(|(slot, _)| slot).collect();
+    let ended = (0..).zip(&rules).filter(|(_, rule)| rules::has_ended(rule, now));
+    let slots: Vec<u32> = ended.map(|(slot, _)| slot).collect();
     if slots.is_empty() { Ok(()) } else { pinned.rules.remove(&slots) }
 }
 
-fn remove_if_empty(pinned: Pinned, changing: &Changing) -> Result<(), kernel::Error> {
-    let empty = pinned.rules.read()?.iter().all(|rule| rule.number == 0);
-    if empty { pinned.remove(changing) } else { Ok(()) }
+/// Removes the rule in `slot`, and the filter with its last one.
+fn remove_rule(mut pinned: Pinned, slot: u32, change: &Change) -> Result<(), kernel::Error> {
+    let rules = pinned.rules.read()?;
+    let is_last = (0..).zip(&rules).all(|(other, rule): (u32, _)| other == slot || rule.number == 0);
+    if is_last { pinned.remove(&change.lock) } else { pinned.rules.remove(&[slot]) }
 }
 
 fn list(interface: Option<&str>, screen: &Screen) -> Outcome {
+    bpffs::require_visible()?;
     let mut filters = Filters::default();
     for (device, pinned) in filters_on(interface)? {
         for (slot, rule) in (0..).zip(pinned.rules.read()?).filter(|(_, rule)| rule.number > 0) {
@@ -170,7 +197,8 @@ fn row(device: &Device, rule: &Rule, deed: &Deed) -> FilterRow {
 }
 
 fn remove(args: &Remove, screen: &Screen) -> Outcome {
-    let changing = begin(screen)?;
+    bpffs::require_visible()?;
+    let change = begin(screen)?;
     let mut found = Vec::new();
     for (device, pinned) in filters_on(args.interface.as_deref())? {
         let rules = pinned.rules.read()?;
@@ -183,19 +211,19 @@ fn remove(args: &Remove, screen: &Screen) -> Outcome {
         let error = format!("several interfaces have a rule {}: {}", args.number, names.join(", "));
         return Err(Failure::new(error, format!("say which, as in -I {}", names[0])));
     }
-    let Some((device, mut pinned, slot)) = found.pop() else {
+    let Some((device, pinned, slot)) = found.pop() else {
         return Err(Failure::new(format!("there is no rule {}", args.number), "probe filter list shows the rules"));
     };
-    pinned.rules.remove(&[slot])?;
-    remove_if_empty(pinned, &changing)?;
+    remove_rule(pinned, slot, &change)?;
     screen.remark(&format!("removed rule {} from {}", args.number, device.name));
     list(None, screen)
 }
 
 fn clear(args: &Clear, screen: &Screen) -> Outcome {
+    bpffs::require_visible()?;
     let device = args.interface.as_deref().map(Device::find).transpose()?;
-    let changing = Changing::begin()?;
-    let cleared = pins::clear(device.as_ref(), &changing)?;
+    let change = begin(screen)?;
+    let cleared = pins::clear(device.as_ref(), &change.lock)?;
     let remark = match cleared.len() {
         0 => "there was no filter to remove".to_owned(),
         1 => "removed the filter of 1 interface".to_owned(),

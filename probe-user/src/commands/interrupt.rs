@@ -1,7 +1,8 @@
-//! Ctrl-C and SIGTERM, and the runtime in which a verb waits for them beside its work.
+//! Ctrl-C, SIGTERM and a terminal that is closed, and the runtime in which a verb waits for them beside its work.
 
 use std::{future::Future, time::Instant};
 
+use nix::libc;
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -22,10 +23,12 @@ pub(super) fn block_on(verb: impl Future<Output = Outcome>) -> Outcome {
     outcome
 }
 
-/// Ctrl-C and SIGTERM: from here on they are news for the verb, not its end.
+/// Ctrl-C, SIGTERM and SIGHUP: from here on they are news for the verb, not its end.
 pub(super) struct Interrupt {
     ctrl_c: Signal,
     terminate: Signal,
+    /// Not there under `nohup`, which asks for life beyond the terminal.
+    hang_up: Option<Signal>,
 }
 
 impl Interrupt {
@@ -33,16 +36,33 @@ impl Interrupt {
         let listen = |kind| {
             signal(kind).map_err(|error| Failure::new(format!("cannot listen for Ctrl-C: {error}"), "see ulimit -n"))
         };
-        Ok(Self { ctrl_c: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let hang_up = (!is_ignored(libc::SIGHUP)).then(|| listen(SignalKind::hangup())).transpose()?;
+        Ok(Self { ctrl_c: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())?, hang_up })
     }
 
-    /// Returns once either has come.
+    /// Returns once one of them has come.
     pub(super) async fn caught(&mut self) {
+        let hung_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.ctrl_c.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hung_up => {}
         }
     }
+}
+
+/// Whether this process was started with that signal ignored.
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all zeros is a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action the call only writes the present one, to memory that outlives it.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Returns at `end`; never, where there is none.

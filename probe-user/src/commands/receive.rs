@@ -2,9 +2,12 @@
 
 mod reading;
 
-use std::time::Instant;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use probe_ebpf::{Family, Rule, Skip};
+use probe_ebpf::{Family, Rule, Skip, filter::MAX_RULES};
 
 use self::reading::Reading;
 use super::{
@@ -29,8 +32,11 @@ use crate::{
 /// Runs `probe receive`.
 pub fn run(args: &Receive, screen: &Screen) -> Outcome {
     privilege::require(Task::Receive)?;
-    let taps = open(args, screen)?;
-    block_on(receive(args, taps, screen))
+    if args.ids.len() > MAX_RULES {
+        let error = format!("{} times --id: there is room for {MAX_RULES}", args.ids.len());
+        return Err(Failure::new(error, "join neighbours to ranges, as in -e 100-199"));
+    }
+    block_on(receive(args, screen))
 }
 
 /// One interface that is read from.
@@ -41,14 +47,7 @@ struct Tap {
 
 /// Attaches to every interface that `args` mean, or to none.
 fn open(args: &Receive, screen: &Screen) -> Result<Vec<Tap>, Failure> {
-    let devices = if args.interfaces.is_empty() {
-        Device::all()?.into_iter().filter(|device| device.up).collect()
-    } else {
-        args.interfaces.iter().map(|name| Device::find(name)).collect::<Result<Vec<_>, _>>()?
-    };
-    if devices.is_empty() {
-        return Err(Failure::new("no interface is up in this network namespace", "ip link set dev IFACE up"));
-    }
+    let devices = devices(args)?;
     let mut taps = Vec::new();
     for device in &devices {
         match tap(device, args) {
@@ -65,6 +64,21 @@ fn open(args: &Receive, screen: &Screen) -> Result<Vec<Tap>, Failure> {
     let names: Vec<_> = taps.iter().map(|tap| place(&tap.watch)).collect();
     screen.remark(&format!("reading {}; Ctrl-C ends it", names.join(", ")));
     Ok(taps)
+}
+
+/// The interfaces that `args` mean, each once.
+fn devices(args: &Receive) -> Result<Vec<Device>, Failure> {
+    let mut devices: Vec<Device> = if args.interfaces.is_empty() {
+        Device::all()?.into_iter().filter(|device| device.up).collect()
+    } else {
+        args.interfaces.iter().map(|name| Device::find(name)).collect::<Result<_, _>>()?
+    };
+    let mut seen = BTreeSet::new();
+    devices.retain(|device| seen.insert(device.ifindex));
+    if devices.is_empty() {
+        return Err(Failure::new("no interface is up in this network namespace", "ip link set dev IFACE up"));
+    }
+    Ok(devices)
 }
 
 fn place(watch: &Watch) -> String {
@@ -100,9 +114,12 @@ fn wanted(args: &Receive, family: Family) -> bool {
     }
 }
 
-async fn receive(args: &Receive, mut taps: Vec<Tap>, screen: &Screen) -> Outcome {
+async fn receive(args: &Receive, screen: &Screen) -> Outcome {
+    // Before anything is attached, so that no signal ends this process with something left behind.
     let mut interrupt = Interrupt::new()?;
+    let mut taps = open(args, screen)?;
     let end = args.timeout.map(|timeout| Instant::now() + timeout);
+    let mut check_at = Instant::now() + CHECK;
     let mut left = args.count;
     let exit = loop {
         tokio::select! {
@@ -112,21 +129,28 @@ async fn receive(args: &Receive, mut taps: Vec<Tap>, screen: &Screen) -> Outcome
             () = tokio::time::sleep(REST) => {}
         }
         print_new(args, &mut taps, &mut left, screen)?;
-        if left == Some(0) {
+        if left == Some(0) || screen.is_unread() {
             break Exit::Done;
         }
-        check(&taps)?;
+        if Instant::now() >= check_at {
+            drop_gone(args, &mut taps, screen)?;
+            check_at = Instant::now() + CHECK;
+        }
     };
     print_new(args, &mut taps, &mut left, screen)?;
-    tell_lost(&taps, screen)?;
+    tell_lost(&taps)?;
     Ok(exit)
 }
+
+/// How long an interface can be gone before that is told.
+const CHECK: Duration = Duration::from_millis(200);
 
 /// Prints what has arrived since the last look, `left` packets at most.
 fn print_new(args: &Receive, taps: &mut [Tap], left: &mut Option<u64>, screen: &Screen) -> Result<(), Failure> {
     let to_unix = monotonic_to_unix();
     let mut seen = Vec::new();
     for tap in taps {
+        tap.watch.flush_log();
         let reading = Reading { interface: &tap.watch.device.name, link_layer: link_layer(&tap.watch.device), to_unix };
         while let Some(echo) = tap.ring.next(|copied| reading.echo(&copied)) {
             seen.extend(echo.filter(|echo| wanted(args, echo.family())));
@@ -143,18 +167,57 @@ fn print_new(args: &Receive, taps: &mut [Tap], left: &mut Option<u64>, screen: &
     Ok(())
 }
 
-/// Fails once an interface is gone.
-fn check(taps: &[Tap]) -> Result<(), Failure> {
-    taps.iter().try_for_each(|tap| tap.watch.check_interface().map_err(Failure::from))
+/// Reads on without interfaces that are gone; fails where the user had named one, or none is left.
+fn drop_gone(args: &Receive, taps: &mut Vec<Tap>, screen: &Screen) -> Result<(), Failure> {
+    let mut kept = Vec::new();
+    for tap in taps.drain(..) {
+        match tap.watch.check_interface() {
+            Ok(()) => kept.push(tap),
+            Err(gone) => {
+                tell_lost(std::slice::from_ref(&tap))?;
+                if !args.interfaces.is_empty() {
+                    return Err(gone.into());
+                }
+                screen.remark(&format!("{gone}: reading on without it"));
+            }
+        }
+    }
+    *taps = kept;
+    if taps.is_empty() {
+        return Err(Failure::new("every interface that was read is gone", "start again once one is up: ip link"));
+    }
+    Ok(())
 }
 
-/// Packets that were not printed are told, always.
-fn tell_lost(taps: &[Tap], screen: &Screen) -> Result<(), Failure> {
+/// Packets that were not printed are told; those that should have been, also under `-q`.
+fn tell_lost(taps: &[Tap]) -> Result<(), Failure> {
     for tap in taps {
         for (skip, count) in tap.watch.skips()? {
-            let what = if skip == Skip::RingFull { "came too fast to be printed" } else { "could not be read" };
-            screen.remark(&format!("{}: {count} packets {what} ({})", tap.watch.device.name, skip.name()));
+            let text = format!("{}: {}", tap.watch.device.name, lost(skip, count));
+            if skip == Skip::LaterFragment { tracing::warn!("{text}") } else { tracing::error!("{text}") }
         }
     }
     Ok(())
+}
+
+/// What was not printed, and why.
+fn lost(skip: Skip, count: u64) -> String {
+    let packets = if count == 1 { "packet" } else { "packets" };
+    let why = match skip {
+        Skip::RingFull => "too fast for this terminal or disk",
+        Skip::LaterFragment => "later fragments have no ICMP header",
+        _ => "could not be read",
+    };
+    format!("{count} {packets} not printed: {why} ({})", skip.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_printed_is_told_with_its_cause() {
+        let text = lost(Skip::RingFull, 2);
+        assert_eq!(text, "2 packets not printed: too fast for this terminal or disk (ring_full)");
+    }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use terminal_size::{Height, Width, terminal_size_of};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{cli::Output, kernel, report::Style};
 
@@ -33,7 +34,8 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-fn columns() -> Option<usize> {
+/// Columns that the terminal has.
+pub(super) fn columns() -> Option<usize> {
     terminal_size_of(io::stdout()).map(|(Width(columns), _)| usize::from(columns))
 }
 
@@ -53,12 +55,13 @@ pub(super) fn start_log(output: Output) {
         (false, 1) => LevelFilter::INFO,
         (false, _) => LevelFilter::DEBUG,
     };
-    // A second call in one process (tests) keeps the first log: nothing is lost.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // Both halves of probe: what the libraries say of their inner life would drown it.
+    let wanted = Targets::new().with_target("probe", level).with_default(level.min(LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .without_time()
-        .with_target(false)
-        .try_init();
+        .with_target(false);
+    // A second call in one process (tests) keeps the first log: nothing is lost.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(wanted)).try_init();
 }

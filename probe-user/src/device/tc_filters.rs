@@ -47,6 +47,14 @@ pub fn read(only: Option<u32>) -> io::Result<BTreeMap<u32, BTreeSet<TcFilter>>> 
     Ok(found)
 }
 
+/// Whether an interface has a `clsact` or an `ingress` qdisc; there is room for one of them.
+///
+/// # Errors
+/// What netlink answered.
+pub fn has_qdisc(ifindex: u32) -> io::Result<bool> {
+    qdiscs(Some(ifindex)).map(|found| !found.is_empty())
+}
+
 /// Removes the clsact qdisc of an interface, and every filter on it.
 ///
 /// # Errors

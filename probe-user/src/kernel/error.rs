@@ -6,7 +6,7 @@ use aya::{EbpfError, maps::MapError, pin::PinError, programs::ProgramError};
 use nix::errno::Errno;
 use probe_ebpf::filter::MAX_RULES;
 
-use super::{object, privilege};
+use super::{foreign::Owner, object, privilege};
 use crate::{device, error::Mend};
 
 /// Trouble with the kernel half.
@@ -69,6 +69,8 @@ pub enum Error {
         interface: String,
         /// Who.
         by: String,
+        /// Whose that is.
+        owner: Owner,
     },
     /// XDP can't be attached.
     #[error("cannot attach XDP ({mode}) to {interface}: {source}")]
@@ -126,8 +128,10 @@ pub enum Error {
         source: PinError,
     },
     /// A probe of another build put the filter there.
-    #[error("the filter there was made by another build of probe (ABI {theirs}, this one has {ours})")]
+    #[error("the filter on {interface} was made by another build of probe (ABI {theirs}, this one has {ours})")]
     OtherAbi {
+        /// Where.
+        interface: String,
         /// Of the build that made it.
         theirs: u32,
         /// Of this build.
@@ -136,6 +140,9 @@ pub enum Error {
     /// This command's mounts are its own, and bpffs is not among them.
     #[error("no bpffs in this mount namespace, and rules pinned in a private one would vanish with this command")]
     PrivateMounts,
+    /// As above, for commands that only read or remove rules.
+    #[error("no bpffs in this mount namespace: whether this network namespace has rules cannot be seen from here")]
+    HiddenPins,
     /// Something about the interface.
     #[error(transparent)]
     Device(#[from] device::Error),
@@ -168,8 +175,13 @@ impl Mend for Error {
             Self::Load { .. } | Self::LoadProgram { .. } | Self::Map { .. } | Self::ReadMap { .. } | Self::Pin { .. } => {
                 "run it as root (sudo); probe doctor says what else this kernel needs".to_owned()
             }
+            Self::XdpTaken { owner: Owner::Probe, .. } => {
+                "count at tc instead with --xdp off; a filter (probe filter list) or a probe that watches there holds XDP"
+                    .to_owned()
+            }
             Self::XdpTaken { interface, .. } => format!(
-                "count at tc instead with --xdp off (a filter needs XDP), or detach it: ip link set dev {interface} xdp off"
+                "count at tc instead with --xdp off (a filter needs XDP), or detach it: ip link set dev {interface} xdp \
+                 off, or end whoever holds it (bpftool link)"
             ),
             Self::AttachXdp { .. } => "try --xdp generic, or --xdp off".to_owned(),
             Self::NoXdp { .. } => "choose --xdp generic or --xdp native if that may be".to_owned(),
@@ -178,8 +190,8 @@ impl Mend for Error {
             Self::Gone { interface } => format!("start again once it is back: ip link show {interface}"),
             Self::RulesFull => "remove one: probe filter list, then probe filter remove NUMBER".to_owned(),
             Self::File { .. } => "run it as root (sudo)".to_owned(),
-            Self::OtherAbi { .. } => "remove it: probe filter clear".to_owned(),
-            Self::PrivateMounts => {
+            Self::OtherAbi { interface, .. } => format!("remove it: probe filter clear -I {interface}"),
+            Self::PrivateMounts | Self::HiddenPins => {
                 "enter the network namespace alone, as nsenter --net=/run/netns/NAME probe … does (ip netns exec hides /sys/fs/bpf)"
                     .to_owned()
             }

@@ -8,7 +8,7 @@ use aya::{
 };
 use probe_ebpf::{Cell, Count, Deed, Rule, filter::MAX_RULES, names, tally::IDS};
 
-use super::{Error, border::Plain, load::processors, memory::Mapped};
+use super::{Error, border::Plain, flows::monotonic, load::processors, memory::Mapped};
 use crate::rules;
 
 /// The rules of one filter, and what each did.
@@ -57,14 +57,21 @@ impl Rules {
         }))
     }
 
-    /// Puts `rule` into a free slot and lets it hold from now on; says which slot that is.
+    /// Puts `rule` into a free slot and lets it hold from now on; says which slot that is. A rule whose time is over
+    /// makes room where no slot is free.
     ///
     /// # Errors
-    /// [`Error::RulesFull`] where no slot is free.
+    /// [`Error::RulesFull`] where all rules still hold.
     pub fn add(&mut self, rule: &Rule) -> Result<u32, Error> {
         let mut all = self.read()?;
-        let free = all.iter().position(|rule| rule.number == 0).ok_or(Error::RulesFull)?;
+        let now = monotonic();
+        let free =
+            all.iter().position(|rule| rule.number == 0).or_else(|| all.iter().position(|r| rules::has_ended(r, now)));
+        let free = free.ok_or(Error::RulesFull)?;
         let slot = free as u32;
+        // No id may find the slot while what it holds changes.
+        all[free] = Rule::default();
+        self.publish(&all);
         let blank = vec![Plain(Deed::default()); processors()? as usize];
         let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
         self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
@@ -97,12 +104,6 @@ impl Rules {
                 word.store(wanted, Ordering::Release);
             }
         }
-    }
-
-    /// Makes the cells say what the rules say, whatever a killed process left half done.
-    pub fn repair(&self) -> Result<(), Error> {
-        self.publish(&self.read()?);
-        Ok(())
     }
 }
 

@@ -5,18 +5,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{Map, MapData};
+use aya::{
+    Ebpf,
+    maps::{Map, MapData},
+};
 use bytemuck::{Pod, Zeroable};
 use nix::{
     fcntl::{Flock, FlockArg},
     libc,
-    mount::{MsFlags, mount},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
+    net::if_::if_indextoname,
 };
-use probe_ebpf::{ABI_VERSION, Hop, names};
+use probe_ebpf::{ABI_VERSION, Hop, Rule, names};
 
 use super::{
-    Error, bpf_sys,
+    Error, bpf_sys, bpffs,
     filter::Rules,
     hops,
     load::{self, Job, Switch},
@@ -28,7 +30,6 @@ use crate::{
     device::{self, Device, Mode, Purpose, xdp_mode},
 };
 
-const BPFFS: &str = "/sys/fs/bpf";
 const HOME: &str = "/sys/fs/bpf/probe";
 const LOCK: &str = "/run/probe/filter.lock";
 const LINK: &str = "link";
@@ -136,18 +137,29 @@ impl Pinned {
         let wanted = Place::of(device.ifindex)?;
         let here = |place: &Place| (place.netns, place.ifindex) == (wanted.netns, wanted.ifindex);
         let place = Place::all().into_iter().filter(here).find(Place::is_live);
-        place.map(Self::open_at).transpose()
+        place.as_ref().map_or(Ok(None), Self::open_live)
     }
 
     /// Every filter of this network namespace.
     pub fn all() -> Result<Vec<Self>, Error> {
         let netns = netns()?;
-        Place::all().into_iter().filter(|place| place.netns == netns && place.is_live()).map(Self::open_at).collect()
+        let places = Place::all().into_iter().filter(|place| place.netns == netns && place.is_live());
+        places.filter_map(|place| Self::open_live(&place).transpose()).collect()
+    }
+
+    /// The filter at `place`, unless another process has removed it since that was found.
+    fn open_live(place: &Place) -> Result<Option<Self>, Error> {
+        match Self::open_at(place.clone()) {
+            Err(_) if !place.is_live() => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 
     fn open_at(place: Place) -> Result<Self, Error> {
         if place.abi != ABI_VERSION {
-            return Err(Error::OtherAbi { theirs: place.abi, ours: ABI_VERSION });
+            let interface = if_indextoname(place.ifindex).ok().and_then(|name| name.into_string().ok());
+            let interface = interface.unwrap_or_else(|| format!("interface {}", place.ifindex));
+            return Err(Error::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
         }
         let folder = place.folder();
         let map = |name: &'static str| {
@@ -159,39 +171,37 @@ impl Pinned {
         Ok(Self { ifindex: place.ifindex, rules, place })
     }
 
-    /// Puts a filter without rules on `device`; the lock says that nobody else does so now.
-    pub fn create(device: &Device, xdp: XdpChoice, _: &Changing) -> Result<Self, Error> {
-        mount_bpffs()?;
+    /// Puts a filter with `rule` on `device`; the lock says that nobody else does so now.
+    pub fn create(device: &Device, xdp: XdpChoice, rule: &Rule, _: &Changing) -> Result<Self, Error> {
         let choice = xdp_mode(device, xdp, Purpose::Drop)?;
         if choice.mode == Mode::TcInstead {
             return Err(Error::NoXdp { interface: device.name.clone(), why: choice.why });
         }
-        let job = Job {
-            count: Switch::Off,
-            filter: Switch::On,
-            link_layer: link_layer(device),
-            ifindex: device.ifindex,
-            ..Job::count(&[Hop::XdpIn])
-        };
-        let mut programs = load::load(&job)?;
+        let mut programs = load::load(&job(device))?;
+        bpffs::mount()?;
         let place = Place::of(device.ifindex)?;
+        let made = Self::make(&place, device, choice.mode, rule, &mut programs);
+        if made.is_err() {
+            place.remove()?;
+        }
+        made
+    }
+
+    /// Pins the maps, then writes the rule, then attaches: at no instant drops a filter without a rule that is listed.
+    fn make(place: &Place, device: &Device, mode: Mode, rule: &Rule, programs: &mut Ebpf) -> Result<Self, Error> {
         let folder = place.folder();
         fs::create_dir_all(&folder).map_err(|source| Error::File { doing: "make", path: folder.clone(), source })?;
-        let pinned = (|| {
-            for name in [names::CELLS, names::RULES, names::DEEDS, names::TALLY_DROP] {
-                let map = programs.map(name).ok_or(Error::NoMap { name })?;
-                map.pin(folder.join(name)).map_err(|source| Error::Pin { path: folder.join(name), source })?;
-            }
-            let link = hops::xdp::attach(&mut programs, device, choice.mode)?;
-            // The link comes last: pins without one are what a killed process left, and are swept.
-            let path = folder.join(LINK);
-            link.pin(&path).map_err(|source| Error::Pin { path, source })
-        })();
-        if let Err(error) = pinned {
-            place.remove()?;
-            return Err(error);
+        for name in [names::CELLS, names::RULES, names::DEEDS, names::TALLY_DROP] {
+            let map = programs.map(name).ok_or(Error::NoMap { name })?;
+            map.pin(folder.join(name)).map_err(|source| Error::Pin { path: folder.join(name), source })?;
         }
-        Self::open_at(place)
+        let mut pinned = Self::open_at(place.clone())?;
+        pinned.rules.add(rule)?;
+        let link = hops::xdp::attach(programs, device, mode)?;
+        // The link comes last: pins without one are what a killed process left, and are swept.
+        let path = folder.join(LINK);
+        link.pin(&path).map_err(|source| Error::Pin { path, source })?;
+        Ok(pinned)
     }
 
     /// What this filter dropped, by id.
@@ -207,10 +217,22 @@ impl Pinned {
     }
 }
 
+fn job(device: &Device) -> Job {
+    Job {
+        count: Switch::Off,
+        filter: Switch::On,
+        link_layer: link_layer(device),
+        ifindex: device.ifindex,
+        ..Job::count(&[Hop::XdpIn])
+    }
+}
+
 /// Removes what killed processes left half made, and filters whose interface is gone. Says how many there were.
 pub fn sweep(_: &Changing) -> Result<usize, Error> {
     let dead: Vec<Place> = Place::all().into_iter().filter(|place| !place.is_live()).collect();
     dead.iter().try_for_each(Place::remove)?;
+    // A process may have been killed before it had made more than this.
+    let _ = fs::remove_dir(HOME);
     Ok(dead.len())
 }
 
@@ -221,38 +243,8 @@ pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
     let meant = |place: &Place| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
     let places: Vec<Place> = Place::all().into_iter().filter(meant).collect();
     places.iter().try_for_each(Place::remove)?;
+    let _ = fs::remove_dir(HOME);
     Ok(places.into_iter().map(|place| place.ifindex).collect())
-}
-
-/// Pins need bpffs. Where it is not mounted it is mounted as other BPF tools do, unless that mount would be private
-/// to this command: then the pins would vanish with it.
-fn mount_bpffs() -> Result<(), Error> {
-    if statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
-        return Ok(());
-    }
-    if mounts_are_private() {
-        return Err(Error::PrivateMounts);
-    }
-    let mounted = mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"));
-    mounted.map_err(|errno| Error::File { doing: "mount bpffs on", path: BPFFS.into(), source: errno.into() })?;
-    tracing::warn!("mounted bpffs on {BPFFS}, where rules that outlive this command live");
-    Ok(())
-}
-
-/// Whether this mount namespace belongs to this network namespace alone, as the one that `ip netns exec` makes for its
-/// command does: then no process of another network namespace shares it.
-fn mounts_are_private() -> bool {
-    let namespace = |process: &Path, kind: &str| fs::read_link(process.join("ns").join(kind)).ok();
-    let ours = |kind: &str| namespace(Path::new("/proc/thread-self"), kind);
-    let (mounts, net) = (ours("mnt"), ours("net"));
-    if net.is_none() || net == namespace(Path::new("/proc/1"), "net") {
-        return false;
-    }
-    let mut processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
-    !processes.any(|process| {
-        let theirs = namespace(&process, "net");
-        theirs.is_some() && theirs != net && namespace(&process, "mnt") == mounts
-    })
 }
 
 /// The first part of `struct bpf_link_info`, as an XDP link fills it in.

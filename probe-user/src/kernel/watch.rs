@@ -1,9 +1,9 @@
 //! Watches one NIC: loads the programs, attaches them, hands out snapshots. Dropping it detaches everything.
 
-use std::{collections::BTreeMap, ffi::CString};
+use std::collections::BTreeMap;
 
 use aya::{Ebpf, programs::links::FdLink};
-use nix::net::if_::if_nametoindex;
+use nix::{errno::Errno, net::if_::if_indextoname};
 use probe_ebpf::{Count, Direction, Hop, Kind, Skip, names, packet};
 
 use super::{
@@ -70,6 +70,9 @@ pub struct Watch {
 impl Watch {
     /// Loads and attaches what `wish` asks for. On an error nothing stays attached.
     pub fn attach(device: &Device, wish: &Wish) -> Result<Self, Error> {
+        if let Err(error) = hops::clsact::sweep(device) {
+            tracing::warn!("what killed probes may have left on {} stays: {error}", device.name);
+        }
         let purpose = if wish.filter == Switch::On { Purpose::Drop } else { Purpose::Observe };
         let choice = xdp_mode(device, wish.attach.xdp, purpose)?;
         let first = Self::attach_as(device, wish, choice.mode, choice.why);
@@ -105,7 +108,7 @@ impl Watch {
 
     /// What was counted so far.
     pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
-        self.log.flush();
+        self.flush_log();
         Ok(Snapshot {
             hops: self.tallies.iter().map(|(hop, tally)| (*hop, tally.read())).collect(),
             dropped: self.dropped.as_ref().map(TallyMap::read).unwrap_or_default(),
@@ -118,15 +121,19 @@ impl Watch {
         self.tallies.keys().copied().find(|hop| hop.direction() == Direction::In)
     }
 
-    /// Whether the interface is still there.
+    /// Hands on what the kernel programs logged, under `-vv`.
+    pub fn flush_log(&mut self) {
+        self.log.flush();
+    }
+
+    /// Whether the interface is still there, under whatever name.
     ///
     /// # Errors
     /// [`Error::Gone`] once it is not: its links are then dead, and would count nothing for ever.
     pub fn check_interface(&self) -> Result<(), Error> {
-        let name = CString::new(self.device.name.as_str()).unwrap_or_default();
-        match if_nametoindex(name.as_c_str()) {
-            Ok(index) if index == self.device.ifindex => Ok(()),
-            _ => Err(Error::Gone { interface: self.device.name.clone() }),
+        match if_indextoname(self.device.ifindex) {
+            Err(Errno::ENXIO | Errno::ENODEV) => Err(Error::Gone { interface: self.device.name.clone() }),
+            _ => Ok(()),
         }
     }
 

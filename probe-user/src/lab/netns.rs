@@ -5,8 +5,8 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::{fs::MetadataExt, net::UnixDatagram, process::CommandExt},
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{fs::MetadataExt, process::CommandExt},
     },
     panic,
     path::Path,
@@ -16,15 +16,12 @@ use std::{
 };
 
 use nix::{
-    libc,
     sched::{CloneFlags, setns, unshare},
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
 use super::error::{Capability, Error};
-
-/// `SO_NETNS_COOKIE` of `include/uapi/asm-generic/socket.h` (Linux 5.14), which the libc crate lacks.
-const SO_NETNS_COOKIE: libc::c_int = 71;
+use crate::device::netns_cookie;
 
 /// A handle of a network namespace. The kernel removes the namespace, with every link and rule in it, as soon as no
 /// handle, name, process or socket holds it: without a name, at the latest when this process ends in whatever way.
@@ -71,7 +68,7 @@ impl Netns {
     /// The kernel's cookie of this namespace, which is never given twice until the machine starts again.
     pub fn cookie(&self) -> Result<u64, Error> {
         let refused = |source| Error::system("read the cookie of a network namespace", Capability::SysAdmin, source);
-        self.run(|| UnixDatagram::unbound().and_then(|socket| cookie_of(&socket)))?.map_err(refused)
+        self.run(netns_cookie)?.map_err(refused)
     }
 
     /// Runs `work` inside, on a thread of its own, and gives its value; a panic in it goes on here.
@@ -111,22 +108,4 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
         let worker = thread::Builder::new().name("probe-netns".into()).spawn_scoped(scope, work)?;
         Ok(worker.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
     })
-}
-
-/// The cookie of the namespace that `socket` was made in.
-fn cookie_of(socket: &impl AsRawFd) -> io::Result<u64> {
-    let mut cookie = 0_u64;
-    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("eight fits");
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed; `cookie` and `length` are valid for writes,
-    // and `length` says how many bytes `cookie` has.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }

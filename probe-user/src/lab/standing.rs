@@ -5,7 +5,6 @@
 
 mod names;
 mod record;
-mod signals;
 
 use std::{fs, path::Path};
 
@@ -13,7 +12,6 @@ pub use self::names::NAMES;
 use self::{
     names::{Found, MountMark},
     record::{Lock, Record},
-    signals::Held,
 };
 use super::{
     error::{Capability, Error},
@@ -22,6 +20,7 @@ use super::{
     plan::Host,
     topology::Topology,
 };
+use crate::signals::Held;
 
 /// What `up` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

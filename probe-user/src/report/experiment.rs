@@ -154,6 +154,9 @@ impl Document for Experiments {
         for note in &self.notes {
             writeln!(out, "\n{}", style.paint(Tone::Warn, note))?;
         }
+        if self.experiments.is_empty() {
+            return Ok(());
+        }
         writeln!(out, "\n{}", self.summary(style))
     }
 }

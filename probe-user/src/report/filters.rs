@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Document,
     style::{Style, Tone},
-    table,
+    table::{self, Column, numbers, words},
 };
 
 /// The rules of one network namespace.
@@ -70,9 +70,8 @@ impl Document for Filters {
         if self.filters.is_empty() {
             return writeln!(out, "no rules in this network namespace");
         }
-        let headings = ["no", "interface", "drops", "id", "ip", "hits", "last hit", "ends", "XDP", "added"];
         let rows: Vec<_> = self.filters.iter().map(FilterRow::cells).collect();
-        table::write(out, style, &headings, &rows)?;
+        table::write(out, style, &COLUMNS, &rows)?;
         if self.filters.iter().any(|row| row.expires_in_s == Some(0)) {
             let text = "a rule that has ended drops nothing; probe filter remove or clear takes it away";
             writeln!(out, "{}", style.paint(Tone::Dim, text))?;
@@ -80,6 +79,19 @@ impl Document for Filters {
         Ok(())
     }
 }
+
+const COLUMNS: [Column; 10] = [
+    numbers("no"),
+    words("interface"),
+    words("drops"),
+    words("id"),
+    words("ip"),
+    numbers("hits"),
+    words("last hit"),
+    words("ends"),
+    words("XDP"),
+    words("added"),
+];
 
 impl FilterRow {
     fn cells(&self) -> Vec<String> {
@@ -150,7 +162,7 @@ mod tests {
     #[test]
     fn text_says_what_is_dropped_until_when() {
         let text = written(&filters(), Format::Text);
-        assert!(text.contains("1   eth0       replies  43 (0x2b)  4 and 6  5     2 s ago   in 58 s  native"), "{text}");
+        assert!(text.contains(" 1  eth0       replies  43 (0x2b)  4 and 6     5  2 s ago   in 58 s  native"), "{text}");
         assert!(text.contains("2023-11-14 22:13:20 UTC by uid 0"), "{text}");
     }
 

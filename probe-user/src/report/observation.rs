@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Document,
     style::{Style, Tone},
-    table,
+    table::{self, Column, numbers, words},
 };
 use crate::observation::{Row, RowKey, Side};
 
@@ -31,9 +31,18 @@ pub struct Observation {
     pub ids: Vec<IdRow>,
     /// What could not be counted, by cause.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// How many ids the text shows at most.
+    /// How much room the text has; none: as much as it wants.
     #[serde(skip)]
-    pub room: Option<usize>,
+    pub room: Option<Room>,
+}
+
+/// The room that text has on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// How many ids are shown at most.
+    pub ids: usize,
+    /// How many columns a line has.
+    pub columns: usize,
 }
 
 /// One id on one IP version.
@@ -122,6 +131,19 @@ impl Document for Observation {
     const SCHEMA: &'static str = "probe.observation/1";
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+        let columns = self.room.map_or(usize::MAX, |room| room.columns);
+        for (tone, line) in self.lines() {
+            let line: String = line.chars().take(columns).collect();
+            writeln!(out, "{}", tone.map_or_else(|| line.clone(), |tone| style.paint(tone, &line)))?;
+        }
+        Ok(())
+    }
+}
+
+type Line = (Option<Tone>, String);
+
+impl Observation {
+    fn lines(&self) -> Vec<Line> {
         let head = format!(
             "{} after {:.1} s: {}, entering packets counted at {} (XDP {})",
             self.interface,
@@ -130,44 +152,72 @@ impl Document for Observation {
             self.counted_at,
             self.xdp_mode
         );
-        writeln!(out, "{}", style.paint(Tone::Strong, &head))?;
-        self.write_table(out, style)?;
+        let mut lines = vec![(Some(Tone::Strong), head)];
+        lines.extend(self.table());
         if !self.skipped.is_empty() {
             let causes: Vec<_> = self.skipped.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
-            writeln!(
-                out,
-                "{}",
-                style.paint(Tone::Warn, &format!("not counted, or not in full: {}", causes.join(", ")))
-            )?;
+            lines.push((Some(Tone::Warn), format!("not counted, or not in full: {}", causes.join(", "))));
         }
-        Ok(())
+        lines
+    }
+
+    /// The busiest ids that there is room for, in the order of their ids.
+    fn table(&self) -> Vec<Line> {
+        if self.ids.is_empty() {
+            return vec![(None, "no ICMP echo yet".to_owned())];
+        }
+        let mut shown: Vec<&IdRow> = self.ids.iter().collect();
+        shown.sort_by_key(|row| std::cmp::Reverse(row.packets()));
+        shown.truncate(self.room.map_or(usize::MAX, |room| room.ids));
+        shown.sort_by_key(|row| (row.id, row.family));
+        let cells: Vec<Vec<String>> = shown.iter().map(|row| row.cells()).collect();
+        let (columns, cells) = fitted(cells, self.room.map_or(usize::MAX, |room| room.columns));
+        let mut lines = table::lines(&columns, &cells);
+        let hidden = self.ids.len() - shown.len();
+        if hidden > 0 {
+            lines.push((None, format!("and {} with fewer packets", counted(hidden, "id", "ids"))));
+        }
+        lines
     }
 }
 
-const HEADINGS: [&str; 11] =
-    ["id", "hex", "ip", "out req", "in rep", "in req", "out rep", "bytes", "dropped", "lost", "rtt p50 / p99"];
+const COLUMNS: [Column; 13] = [
+    numbers("id"),
+    words("hex"),
+    words("ip"),
+    numbers("out req"),
+    numbers("in rep"),
+    numbers("in req"),
+    numbers("out rep"),
+    numbers("bytes"),
+    numbers("dropped"),
+    numbers("lost"),
+    numbers("rtt p50"),
+    numbers("rtt p99"),
+    words("peer"),
+];
 
-impl Observation {
-    /// The busiest ids that there is room for, in the order of their ids.
-    fn write_table(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        if self.ids.is_empty() {
-            return writeln!(out, "no ICMP echo yet");
+/// Which columns a narrow terminal does without, the first to go first; what was dropped stays if anything was.
+const DISPENSABLE: [usize; 6] = [1, 7, DROPPED, 11, 2, 12];
+const DROPPED: usize = 8;
+
+/// The columns that `width` has room for, and their cells.
+fn fitted(mut rows: Vec<Vec<String>>, width: usize) -> (Vec<Column>, Vec<Vec<String>>) {
+    let mut columns = COLUMNS.to_vec();
+    for index in DISPENSABLE {
+        if table::width(&columns, &rows) <= width {
+            break;
         }
-        let room = self.room.unwrap_or(usize::MAX);
-        let mut shown: Vec<&IdRow> = self.ids.iter().collect();
-        shown.sort_by_key(|row| std::cmp::Reverse(row.packets()));
-        shown.truncate(room);
-        shown.sort_by_key(|row| (row.id, row.family));
-        let mut headings = HEADINGS.to_vec();
-        headings.push("peer");
-        let cells: Vec<Vec<String>> = shown.iter().map(|row| row.cells()).collect();
-        table::write(out, style, &headings, &cells)?;
-        let hidden = self.ids.len() - shown.len();
-        if hidden > 0 {
-            writeln!(out, "and {} with fewer packets", counted(hidden, "id", "ids"))?;
+        let Some(at) = columns.iter().position(|column| *column == COLUMNS[index]) else { continue };
+        if index == DROPPED && rows.iter().any(|row| row[at] != "0") {
+            continue;
         }
-        Ok(())
+        columns.remove(at);
+        for row in &mut rows {
+            row.remove(at);
+        }
     }
+    (columns, rows)
 }
 
 impl IdRow {
@@ -185,7 +235,8 @@ impl IdRow {
             (self.entered.bytes + self.left.bytes).to_string(),
             self.dropped.to_string(),
             or_dash(self.lost.map(|lost| lost.to_string())),
-            or_dash(self.rtt_ns.map(|rtt| format!("{} / {}", table::time(rtt.p50), table::time(rtt.p99)))),
+            or_dash(self.rtt_ns.map(|rtt| table::time(rtt.p50))),
+            or_dash(self.rtt_ns.map(|rtt| table::time(rtt.p99))),
             or_dash(self.peer.map(|peer| format!("{peer}{}", others.unwrap_or_default()))),
         ]
     }
@@ -234,8 +285,8 @@ mod tests {
         assert_eq!(
             written(&observation(), Format::Text),
             "eth0 after 2.0 s: 1 id, entering packets counted at xdp_in (XDP generic)\n\
-             id  hex     ip  out req  in rep  in req  out rep  bytes  dropped  lost  rtt p50 / p99      peer\n\
-             43  0x002b  4   10       9       0       0        1596   0        1     1.25 ms / 31.0 ms  10.2.0.20\n\
+             id  hex     ip  out req  in rep  in req  out rep  bytes  dropped  lost  rtt p50  rtt p99  peer\n\
+             43  0x002b  4        10       9       0        0   1596        0     1  1.25 ms  31.0 ms  10.2.0.20\n\
              not counted, or not in full: truncated 3\n"
         );
     }
@@ -256,8 +307,23 @@ mod tests {
         let quiet =
             IdRow { id: 1, left: SideCounts::default(), entered: SideCounts::default(), ..observation.ids[0].clone() };
         observation.ids.insert(0, quiet);
-        observation.room = Some(1);
+        observation.room = Some(Room { ids: 1, columns: 120 });
         let text = written(&observation, Format::Text);
         assert!(text.contains("\n43 ") && !text.contains("\n1 ") && text.contains("and 1 id with fewer"), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_does_without_what_matters_least() {
+        let mut observation = observation();
+        observation.room = Some(Room { ids: 10, columns: 80 });
+        let text = written(&observation, Format::Text);
+        let row = "43  4        10       9       0        0     1  1.25 ms  31.0 ms  10.2.0.20";
+        assert!(text.contains(row), "{text}");
+        observation.ids[0].dropped = 5;
+        observation.room = Some(Room { ids: 10, columns: 20 });
+        let text = written(&observation, Format::Text);
+        assert!(text.lines().all(|line| line.chars().count() <= 20), "{text}");
+        observation.room = Some(Room { ids: 10, columns: 60 });
+        assert!(written(&observation, Format::Text).contains("dropped"), "what was dropped is told");
     }
 }

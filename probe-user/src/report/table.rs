@@ -4,22 +4,68 @@ use std::io::{self, Write};
 
 use super::style::{Style, Tone};
 
-/// Writes `rows` under `headings`, each column as wide as its widest cell.
-pub(super) fn write(out: &mut dyn Write, style: &Style, headings: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let widths: Vec<usize> = (0..headings.len())
-        .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-            cells.chain([headings[column].chars().count()]).max().unwrap_or(0)
-        })
-        .collect();
-    let headings: Vec<String> = headings.iter().map(|&heading| heading.to_owned()).collect();
-    writeln!(out, "{}", style.paint(Tone::Dim, &line(&headings, &widths)))?;
-    rows.iter().try_for_each(|row| writeln!(out, "{}", line(row, &widths)))
+/// A column: its heading, and how its cells stand under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    heading: &'static str,
+    align: Align,
 }
 
-fn line(cells: &[String], widths: &[usize]) -> String {
-    let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-    padded.join("  ").trim_end().to_owned()
+/// At which side of a column its cells stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Align {
+    Left,
+    Right,
+}
+
+/// A column of words.
+pub(super) const fn words(heading: &'static str) -> Column {
+    Column { heading, align: Align::Left }
+}
+
+/// A column of numbers, whose last digits stand under each other.
+pub(super) const fn numbers(heading: &'static str) -> Column {
+    Column { heading, align: Align::Right }
+}
+
+/// Writes `rows` under `columns`, each as wide as its widest cell.
+pub(super) fn write(out: &mut dyn Write, style: &Style, columns: &[Column], rows: &[Vec<String>]) -> io::Result<()> {
+    for (tone, line) in lines(columns, rows) {
+        writeln!(out, "{}", tone.map_or_else(|| line.clone(), |tone| style.paint(tone, &line)))?;
+    }
+    Ok(())
+}
+
+/// The lines of the table, headings first, each with its colour.
+pub(super) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<(Option<Tone>, String)> {
+    let widths = widths(columns, rows);
+    let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
+    let below = rows.iter().map(|row| (None, line(row, columns, &widths)));
+    std::iter::once((Some(Tone::Dim), line(&headings, columns, &widths))).chain(below).collect()
+}
+
+/// How wide the table is.
+pub(super) fn width(columns: &[Column], rows: &[Vec<String>]) -> usize {
+    widths(columns, rows).iter().map(|width| width + GAP.len()).sum::<usize>().saturating_sub(GAP.len())
+}
+
+const GAP: &str = "  ";
+
+fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+    let width = |(index, column): (usize, &Column)| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
+        cells.chain([column.heading.chars().count()]).max().unwrap_or(0)
+    };
+    columns.iter().enumerate().map(width).collect()
+}
+
+fn line(cells: &[String], columns: &[Column], widths: &[usize]) -> String {
+    let padded = |((cell, column), width): ((&String, &Column), &usize)| match column.align {
+        Align::Left => format!("{cell:<width$}"),
+        Align::Right => format!("{cell:>width$}"),
+    };
+    let padded: Vec<String> = cells.iter().zip(columns).zip(widths).map(padded).collect();
+    padded.join(GAP).trim_end().to_owned()
 }
 
 /// A duration in nanoseconds with three digits and its unit.
@@ -47,6 +93,15 @@ pub(super) fn date(unix_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_stand_right_and_words_left() {
+        let columns = [numbers("hits"), words("who")];
+        let rows = [vec!["5".to_owned(), "a".to_owned()], vec!["10000".to_owned(), "b".to_owned()]];
+        let lines: Vec<String> = lines(&columns, &rows).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(lines, [" hits  who", "    5  a", "10000  b"]);
+        assert_eq!(width(&columns, &rows), 10);
+    }
 
     #[test]
     fn times_have_three_digits() {

@@ -11,7 +11,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-use crate::common;
+use crate::{common, copy::Copy};
 
 /// Whether the test can run: as root. It then has a `/run` of its own.
 pub(crate) fn ready(test: &str) -> bool {
@@ -32,7 +32,10 @@ fn private() {
 
 /// The `probe` binary with these words.
 pub(crate) fn probe(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_probe"));
+    with_words(Command::new(env!("CARGO_BIN_EXE_probe")), words)
+}
+
+fn with_words(mut command: Command, words: &[&str]) -> Command {
     command.args(words).env_remove("LANG").env_remove("LC_ALL");
     command
 }
@@ -59,5 +62,6 @@ pub(crate) fn expect_bare() {
 
 /// A command that runs as nobody.
 pub(crate) fn as_nobody(words: &[&str]) -> Output {
-    probe(words).uid(65534).gid(65534).output().expect("probe runs")
+    let copy = Copy::new();
+    with_words(Command::new(copy.binary()), words).uid(65534).gid(65534).output().expect("probe runs")
 }

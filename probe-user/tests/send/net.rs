@@ -1,12 +1,10 @@
 //! A network namespace of a test's own, and `probe` in it. Nothing outlives the thread that has it.
 
 use std::{
-    fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::process::CommandExt,
     panic,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
@@ -17,7 +15,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::common::is_root;
+use crate::{common::is_root, copy::Copy};
 
 /// The user and group that have no privilege.
 const NOBODY: u32 = 65_534;
@@ -96,23 +94,21 @@ fn command(program: PathBuf, words: &str) -> Command {
     command
 }
 
-fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_probe"))
-}
-
 /// Runs `probe send WORDS --format json` in the namespace of this thread.
 pub(crate) fn send(words: &str) -> Ran {
-    Ran::new(command(binary(), words).output().expect("probe starts"))
+    Ran::new(command(PathBuf::from(env!("CARGO_BIN_EXE_probe")), words).output().expect("probe starts"))
 }
 
 /// Runs `probe send WORDS` for people.
 pub(crate) fn send_text(words: &str) -> Ran {
-    Ran::new(Command::new(binary()).arg("send").args(words.split(' ')).output().expect("probe starts"))
+    Ran::new(
+        Command::new(env!("CARGO_BIN_EXE_probe")).arg("send").args(words.split(' ')).output().expect("probe starts"),
+    )
 }
 
 /// Starts `probe send WORDS --format json`.
 pub(crate) fn start(words: &str) -> Running {
-    Running(Some(command(binary(), words).spawn().expect("probe starts")))
+    Running(Some(command(PathBuf::from(env!("CARGO_BIN_EXE_probe")), words).spawn().expect("probe starts")))
 }
 
 /// Runs `probe send WORDS --format json` as a user without any privilege.
@@ -159,34 +155,5 @@ impl Drop for Running {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-/// A copy of the binary that every user can reach, wherever the build folder is.
-struct Copy(PathBuf);
-
-impl Copy {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("probe-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).expect("a new folder");
-        let copy = Self(folder);
-        fs::set_permissions(&copy.0, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        // By a process of its own: while this one has it open for writing, a child of another test may have it too,
-        // and then it can't be run ("text file busy").
-        let status = Command::new("cp").args([binary(), copy.binary()]).status().expect("cp is there");
-        assert!(status.success(), "{status}");
-        copy
-    }
-
-    fn binary(&self) -> PathBuf {
-        self.0.join("probe")
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

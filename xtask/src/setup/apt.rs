@@ -50,6 +50,8 @@ pub(crate) struct Deb {
 /// apt, told to keep its lists and caches in one folder.
 pub(crate) struct Apt {
     folder: PathBuf,
+    /// Every source of packages answered.
+    pub(crate) is_complete: bool,
 }
 
 impl Apt {
@@ -67,9 +69,10 @@ impl Apt {
             fs::create_dir_all(folder.join(part)).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         fs::write(folder.join("apt.conf"), configuration(&folder)).context("cannot write apt.conf")?;
-        let apt = Self { folder };
+        let mut apt = Self { folder, is_complete: false };
         // A source that is none of ours may be broken: only the packages asked for later count.
-        let _ = run(apt.command("apt-get").args(["-q", "update"]));
+        let mut update = apt.command("apt-get");
+        apt.is_complete = run(update.args(["-q", "-o", "APT::Update::Error-Mode=any", "update"])).is_ok();
         Ok(apt)
     }
 

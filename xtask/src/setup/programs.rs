@@ -4,32 +4,104 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{Root, run, say, which};
 
+/// What is going to be done on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The lab is going to run.
+    Lab,
+    /// All tests are going to run, those of the lab too.
+    Tests,
+}
+
+/// What happens without a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Without {
+    /// There is no lab.
+    NoLab,
+    /// Tests fail.
+    TestsFail,
+    /// Tests skip themselves; not every system has a package for it.
+    TestsSkip,
+}
+
 /// A program, and why it is needed.
+#[derive(Debug)]
 struct Program {
     name: &'static str,
     /// Its package on Debian and Ubuntu; most other distributions call it the same.
     package: &'static str,
     why: &'static str,
+    without: Without,
 }
 
-const PROGRAMS: [Program; 2] = [
-    Program { name: "nft", package: "nftables", why: "the lab's firewall is a set of nftables rules" },
-    Program { name: "ip", package: "iproute2", why: "the tests build and break networks with it" },
+const PROGRAMS: [Program; 6] = [
+    Program {
+        name: "nft",
+        package: "nftables",
+        why: "the lab's firewall is a set of nftables rules",
+        without: Without::NoLab,
+    },
+    Program {
+        name: "ip",
+        package: "iproute2",
+        why: "the tests build and break networks with it",
+        without: Without::TestsFail,
+    },
+    Program {
+        name: "tc",
+        package: "iproute2",
+        why: "the tests attach other people's filters with it",
+        without: Without::TestsFail,
+    },
+    Program {
+        name: "sysctl",
+        package: "procps",
+        why: "the tests change settings of their own namespaces with it",
+        without: Without::TestsFail,
+    },
+    Program {
+        name: "ping",
+        package: "iputils-ping",
+        why: "the tests check probe against it",
+        without: Without::TestsFail,
+    },
+    Program {
+        name: "bpftool",
+        package: "bpftool",
+        why: "the tests pin other people's programs with it",
+        without: Without::TestsSkip,
+    },
 ];
 
 /// Installs the packages of the programs that aren't here, and nothing else; no package is removed.
 ///
 /// # Errors
 /// One is missing and can't be installed from here; the error says what to install.
-pub(crate) fn install_missing() -> Result<()> {
-    let missing: Vec<&Program> = PROGRAMS.iter().filter(|program| which(program.name).is_none()).collect();
+pub(crate) fn install_missing(purpose: Purpose) -> Result<()> {
+    let missing = missing(purpose, |program| which(program).is_some());
     if missing.is_empty() {
         return Ok(());
     }
     for program in &missing {
         say(&format!("installing {} for {}: {}", program.package, program.name, program.why));
     }
-    let packages: Vec<&str> = missing.iter().map(|program| program.package).collect();
+    let (optional, needed): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|program| program.without == Without::TestsSkip);
+    let installed = install(&packages(&needed));
+    // Not every system has these; tests skip themselves without them.
+    if installed.is_ok() && install(&packages(&optional)).is_err() {
+        say(&format!("going on without {}: some tests skip themselves", packages(&optional).join(" ")));
+    }
+    match needed.iter().find(|program| which(program.name).is_none()) {
+        Some(program) => installed.and_then(|()| bail!("{} is installed, but not {}", program.package, program.name)),
+        None => Ok(()),
+    }
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
     let wanted = packages.join(" ");
     if which("apt-get").is_none() {
         bail!("this system has no apt — install with its own package manager, then run this again: {wanted}");
@@ -40,9 +112,31 @@ pub(crate) fn install_missing() -> Result<()> {
     let _ = run(apt()?.args(["apt-get", "-q", "update"]));
     let mut install = apt()?;
     install.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "install", "--yes", "--no-remove"]);
-    run(install.arg("--no-install-recommends").args(&packages))?;
-    match missing.iter().find(|program| which(program.name).is_none()) {
-        Some(program) => bail!("{} was installed, and there still is no {}", program.package, program.name),
-        None => Ok(()),
+    run(install.arg("--no-install-recommends").args(packages))
+}
+
+fn missing(purpose: Purpose, is_here: impl Fn(&str) -> bool) -> Vec<&'static Program> {
+    let wanted = |program: &&Program| purpose == Purpose::Tests || program.without == Without::NoLab;
+    PROGRAMS.iter().filter(wanted).filter(|program| !is_here(program.name)).collect()
+}
+
+fn packages(programs: &[&Program]) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = programs.iter().map(|program| program.package).collect();
+    packages.dedup();
+    packages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_for_the_purpose_is_installed_and_each_package_once() {
+        let on_an_empty_machine = |purpose| packages(&missing(purpose, |_| false));
+        assert_eq!(on_an_empty_machine(Purpose::Lab), ["nftables"]);
+        let all = ["nftables", "iproute2", "procps", "iputils-ping", "bpftool"];
+        assert_eq!(on_an_empty_machine(Purpose::Tests), all);
+        assert_eq!(packages(&missing(Purpose::Tests, |name| name != "tc")), ["iproute2"]);
+        assert_eq!(packages(&missing(Purpose::Lab, |name| name == "nft")), [""; 0]);
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn fill() -> Result<()> {
         "fetching a Rust compiler with a core for BPF, and LLVM, into .tools: the kernel half needs them; no root, nothing is installed",
     );
     let apt = Apt::update(tools.join("apt"))?;
-    let rust = archive::rust(&apt).map_err(|error| by_hand(&error))?;
+    let rust = archive::rust(&apt).map_err(|error| not_found(&apt, error))?;
     let root = tools.join("root");
     let contents = match contents(&root).filter(|old| rust.iter().all(|package| old.packages.contains(package))) {
         Some(unpacked) => unpacked,
@@ -160,9 +160,13 @@ fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
         tar.args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}"))).stdin(pipe);
         let unpacked = run(&mut tar);
         let read = package.wait()?;
-        unpacked
-            .and_then(|()| if read.success() { Ok(()) } else { bail!("dpkg-deb failed ({read})") })
-            .with_context(|| format!("cannot unpack {}", deb.display()))?;
+        if unpacked.is_err() || !read.success() {
+            // A file that lost its content, say with the power, has to be downloaded again.
+            let _ = fs::remove_file(deb);
+            unpacked
+                .and_then(|()| bail!("dpkg-deb failed ({read})"))
+                .with_context(|| format!("cannot unpack {}; try again", deb.display()))?;
+        }
     }
     Ok(())
 }
@@ -217,6 +221,13 @@ fn text(contents: &Contents) -> String {
 fn parse(text: &str) -> Option<Contents> {
     let packages = text.lines().filter_map(Package::parse).collect();
     Some(Contents { packages, linker: text.lines().find_map(Choice::parse)? })
+}
+
+fn not_found(apt: &Apt, error: anyhow::Error) -> anyhow::Error {
+    if apt.is_complete {
+        return by_hand(&error);
+    }
+    error.context("apt could not reach every source of packages, see above — try again when it can, or mend the source")
 }
 
 fn by_hand(why: &anyhow::Error) -> anyhow::Error {

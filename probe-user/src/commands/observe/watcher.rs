@@ -7,12 +7,13 @@ use std::{
 
 use probe_ebpf::Hop;
 
-use super::seconds;
+use super::{super::Screen, seconds};
 use crate::{
     cli::{observe::Observe, values::IdRange},
     device::Device,
     error::Failure,
     kernel::{
+        Error,
         flows::FlowMaps,
         load::Switch,
         pins::Pinned,
@@ -41,21 +42,32 @@ struct FilterDrops {
     before: Tallies,
 }
 
+impl FilterDrops {
+    /// Those of the filter on `device`, if it has one that this build can read.
+    fn on(device: &Device, screen: &Screen) -> Result<Option<Self>, Failure> {
+        let dropped = match Pinned::open(device) {
+            Ok(None) => return Ok(None),
+            Ok(Some(pinned)) => pinned.dropped()?,
+            Err(error @ Error::OtherAbi { .. }) => {
+                screen.remark(&format!("what probe's filter drops is not counted: {error}"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(Self { before: dropped.read(), dropped }))
+    }
+}
+
 impl Watcher {
     /// Attaches to the interface that `args` name.
-    pub(super) fn start(args: &Observe) -> Result<Self, Failure> {
+    pub(super) fn start(args: &Observe, screen: &Screen) -> Result<Self, Failure> {
         let device = Device::find(&args.interface)?;
         let track = if args.counts_only { Switch::Off } else { Switch::On };
         let wish = Wish { attach: args.attach, ingress: Ingress::Once, egress: Switch::On, track, ..Wish::default() };
         let mut watch = Watch::attach(&device, &wish)?;
         let flows = (track == Switch::On).then(|| watch.flows()).transpose()?;
-        let filter = match Pinned::open(&device)? {
-            Some(pinned) if watch.ingress() == Some(Hop::TcIn) => {
-                let dropped = pinned.dropped()?;
-                Some(FilterDrops { before: dropped.read(), dropped })
-            }
-            _ => None,
-        };
+        let behind = watch.ingress() == Some(Hop::TcIn);
+        let filter = if behind { FilterDrops::on(&device, screen)? } else { None };
         Ok(Self {
             watch,
             flows,
@@ -109,6 +121,11 @@ impl Watcher {
         let Some(filter) = &self.filter else { return BTreeMap::new() };
         let now = Snapshot { dropped: filter.dropped.read(), ..Snapshot::default() };
         now.since(&Snapshot { dropped: filter.before.clone(), ..Snapshot::default() }).dropped
+    }
+
+    /// Hands on what the kernel programs logged.
+    pub(super) fn flush_log(&mut self) {
+        self.watch.flush_log();
     }
 
     /// Fails once the interface is gone: its links are then dead, and would count nothing for ever.

@@ -5,17 +5,21 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use aya::programs::{
     Link, ProgramError, SchedClassifier, TcError,
-    tc::{SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
 };
-use nix::libc;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    libc,
+};
 use probe_ebpf::Direction;
 use serde::{Deserialize, Serialize};
 
-use super::tc::{attach_type, filter_place};
+use super::tc::{attach_type, priority};
 use crate::device::{self, Device, tc_filters};
 
 /// One file per qdisc filter of a running probe.
@@ -31,7 +35,7 @@ pub struct Clsact {
 /// What must be taken away when the process that wrote it is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    /// Inode of the network namespace.
+    /// Cookie of the network namespace.
     netns: u64,
     /// The interface.
     ifindex: u32,
@@ -39,45 +43,57 @@ struct Note {
     made_qdisc: bool,
     /// `true`: the filter is at egress.
     egress: bool,
-    /// Priority and handle of the filter; 0: it is not there yet.
+    /// Priority and handle that the filter has, or would have had.
     priority: u16,
     handle: u32,
+    /// The id of its program, which is not given twice.
+    program: u32,
     /// The process, and when it started (field 22 of `/proc/PID/stat`): a number alone may be in use again.
     pid: u32,
     started: u64,
 }
 
+/// One process at a time changes qdiscs and notes: the last filter must not take the qdisc from under a new one.
+fn lock() -> io::Result<Flock<fs::File>> {
+    fs::create_dir_all(NOTES)?;
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(Path::new(NOTES).join("lock"))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
 /// Attaches `program` to that side of `device`.
 pub fn attach(program: &mut SchedClassifier, device: &Device, direction: Direction) -> Result<Clsact, ProgramError> {
-    sweep(device).map_err(TcError::IoError)?;
-    let netns = device::netns_inode().map_err(TcError::IoError)?;
+    let lock = lock().map_err(TcError::IoError)?;
+    let netns = device::netns_cookie().map_err(TcError::IoError)?;
+    let had_qdisc = tc_filters::has_qdisc(device.ifindex).map_err(TcError::IoError)?;
     let note = Note {
         netns,
         ifindex: device.ifindex,
-        made_qdisc: add_qdisc(&device.name)? || notes_on(netns, device.ifindex).any(|(_, note)| note.made_qdisc),
+        made_qdisc: !had_qdisc || notes_on(netns, device.ifindex).any(|(_, note)| note.made_qdisc),
         egress: direction == Direction::Out,
-        priority: 0,
-        handle: 0,
+        priority: priority(direction),
+        handle: next_handle(),
+        program: program.info()?.id(),
         pid: process::id(),
         started: started(process::id()).unwrap_or(0),
     };
     let mut clsact = Clsact { path: note.path(), link: None, note };
-    clsact.write().map_err(TcError::IoError)?;
-    let options = TcAttachOptions::Netlink(filter_place(direction));
-    let id = program.attach_with_options(&device.name, attach_type(direction), options)?;
-    let link = program.take_link(id)?;
-    (clsact.note.priority, clsact.note.handle) = (link.priority()?, link.handle()?.into());
-    clsact.link = Some(link);
-    clsact.write().map_err(TcError::IoError)?;
-    Ok(clsact)
+    let attached = clsact.attach(program, device, direction);
+    // An error drops what there is so far, which takes the lock again.
+    drop(lock);
+    attached.map(|()| clsact)
 }
 
-/// Adds the qdisc; says whether it was not there before.
-fn add_qdisc(interface: &str) -> Result<bool, ProgramError> {
+/// A handle that no other running probe has: the filter must be known by it before it is there.
+fn next_handle() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    (process::id() << 8) | (NEXT.fetch_add(1, Ordering::Relaxed) & 0xff)
+}
+
+/// Adds the qdisc where it is not there yet.
+fn add_qdisc(interface: &str) -> Result<(), ProgramError> {
     match qdisc_add_clsact(interface) {
-        Ok(()) => Ok(true),
-        Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(error) if errno(&error) != Some(libc::EEXIST) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -93,8 +109,23 @@ fn errno(error: &TcError) -> Option<i32> {
 }
 
 impl Clsact {
+    fn attach(
+        &mut self,
+        program: &mut SchedClassifier,
+        device: &Device,
+        direction: Direction,
+    ) -> Result<(), ProgramError> {
+        self.write().map_err(TcError::IoError)?;
+        add_qdisc(&device.name)?;
+        let Note { priority, handle, .. } = self.note;
+        let place = NlOptions { priority, handle: handle.into(), ..NlOptions::default() };
+        let options = TcAttachOptions::Netlink(place);
+        let id = program.attach_with_options(&device.name, attach_type(direction), options)?;
+        self.link = Some(program.take_link(id)?);
+        Ok(())
+    }
+
     fn write(&self) -> io::Result<()> {
-        fs::create_dir_all(NOTES)?;
         let text = serde_json::to_vec(&self.note).map_err(io::Error::other)?;
         let new = self.path.with_extension("new");
         fs::write(&new, text)?;
@@ -104,6 +135,8 @@ impl Clsact {
 
 impl Drop for Clsact {
     fn drop(&mut self) {
+        // Without the lock it is done as well as it can be.
+        let _lock = lock();
         if let Some(link) = self.link.take()
             && let Err(error) = link.detach()
         {
@@ -117,8 +150,11 @@ impl Drop for Clsact {
 
 impl Note {
     fn path(&self) -> PathBuf {
-        let side = if self.egress { "out" } else { "in" };
-        Path::new(NOTES).join(format!("{}-{}-{}-{side}.json", self.netns, self.ifindex, self.pid))
+        Path::new(NOTES).join(format!("{}-{}-{}.json", self.netns, self.ifindex, self.handle))
+    }
+
+    fn direction(&self) -> Direction {
+        if self.egress { Direction::Out } else { Direction::In }
     }
 
     /// Removes the qdisc if it came with the filter and nobody else uses it by now.
@@ -133,14 +169,35 @@ impl Note {
     fn is_orphan(&self) -> bool {
         started(self.pid) != Some(self.started)
     }
+
+    /// Whether its filter is on the interface, with its program.
+    fn is_attached(&self) -> bool {
+        let filters = tc_filters::read(Some(self.ifindex)).unwrap_or_default();
+        let own = |filter: &tc_filters::TcFilter| {
+            filter.direction == self.direction() && filter.program_id == Some(self.program)
+        };
+        filters.values().flatten().any(own)
+    }
 }
 
-/// Takes away what processes that are gone left on `device`.
-fn sweep(device: &Device) -> io::Result<()> {
-    let orphans = notes_on(device::netns_inode()?, device.ifindex).filter(|(_, note)| note.is_orphan());
+/// Takes away what probes that were killed left on `device`.
+///
+/// # Errors
+/// Where the notes cannot be read, or not be removed.
+pub fn sweep(device: &Device) -> io::Result<()> {
+    if !Path::new(NOTES).exists() {
+        return Ok(());
+    }
+    let _lock = lock()?;
+    let orphans: Vec<_> =
+        notes_on(device::netns_cookie()?, device.ifindex).filter(|(_, note)| note.is_orphan()).collect();
+    if !orphans.is_empty() {
+        tracing::warn!("removing what a killed probe left on tc of {}", device.name);
+    }
     for (path, note) in orphans {
-        tracing::warn!("removing the tc filter that a killed probe left on {}", device.name);
-        remove_filter(&note, &device.name);
+        if note.is_attached() {
+            remove_filter(&note, &device.name);
+        }
         note.remove_qdisc();
         fs::remove_file(&path)?;
     }
@@ -157,12 +214,8 @@ fn notes_on(netns: u64, ifindex: u32) -> impl Iterator<Item = (PathBuf, Note)> {
 }
 
 fn remove_filter(note: &Note, interface: &str) {
-    if note.priority == 0 {
-        return;
-    }
-    let direction = if note.egress { Direction::Out } else { Direction::In };
     let handle = TcHandle::from(note.handle);
-    let link = SchedClassifierLink::attached(interface, attach_type(direction), note.priority, handle, None);
+    let link = SchedClassifierLink::attached(interface, attach_type(note.direction()), note.priority, handle, None);
     if let Err(error) = link.map_err(ProgramError::from).and_then(Link::detach) {
         tracing::debug!("the filter is gone already: {error}");
     }
@@ -188,6 +241,7 @@ mod tests {
             egress: false,
             priority: 0,
             handle: 0,
+            program: 0,
             pid: process::id(),
             started: started(process::id()).expect("this process runs"),
         };

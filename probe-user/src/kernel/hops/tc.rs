@@ -4,7 +4,7 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        tc::{NlOptions, SchedClassifierLink, TcAttachOptions},
+        tc::{SchedClassifierLink, TcAttachOptions},
     },
 };
 use nix::libc;
@@ -70,10 +70,9 @@ pub(super) fn attach_type(direction: Direction) -> TcAttachType {
 }
 
 /// Filter priorities run from 1, asked first, to 65535, asked last.
-pub(super) fn filter_place(direction: Direction) -> NlOptions {
-    let priority = match direction {
+pub(super) fn priority(direction: Direction) -> u16 {
+    match direction {
         Direction::In => 1,
         Direction::Out => u16::MAX,
-    };
-    NlOptions { priority, ..NlOptions::default() }
+    }
 }

@@ -15,7 +15,10 @@ use probe_ebpf::names;
 
 use crate::{
     device::{Device, Mode},
-    kernel::{Error, foreign},
+    kernel::{
+        Error,
+        foreign::{self, Owner},
+    },
 };
 
 /// Attaches the loaded program of `programs` to `device`, and hands over the link: dropping it detaches.
@@ -52,7 +55,7 @@ fn refusal(error: ProgramError, device: &Device, mode: Mode) -> Error {
         _ => None,
     };
     match errno {
-        Some(libc::EBUSY | libc::EEXIST) => Error::XdpTaken { interface: device.name.clone(), by: holder(device) },
+        Some(libc::EBUSY | libc::EEXIST) => taken(device),
         Some(errno) => Error::AttachXdp {
             interface: device.name.clone(),
             mode: mode.name(),
@@ -62,9 +65,11 @@ fn refusal(error: ProgramError, device: &Device, mode: Mode) -> Error {
     }
 }
 
-/// Who holds XDP on `device` now.
-fn holder(device: &Device) -> String {
+/// Says who holds XDP on `device` now.
+fn taken(device: &Device) -> Error {
     let now = Device::find(&device.name).ok();
-    let program = now.as_ref().and_then(foreign::xdp_program);
-    program.map_or_else(|| "one that could not be read".to_owned(), |program| program.to_string())
+    let holder = now.as_ref().and_then(foreign::xdp_program);
+    let owner = holder.as_ref().map_or(Owner::Unknown, foreign::Program::owner);
+    let by = holder.map_or_else(|| "one that could not be read".to_owned(), |program| program.to_string());
+    Error::XdpTaken { interface: device.name.clone(), by, owner }
 }
