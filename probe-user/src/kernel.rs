@@ -3,9 +3,9 @@
 pub mod batch;
 pub mod border;
 pub mod bpf_sys;
+pub mod bpffs;
 pub mod btf;
 pub mod drops;
-pub mod bpffs;
 pub mod error;
 pub mod filter;
 pub mod flows;
@@ -17,6 +17,7 @@ pub mod log;
 pub mod memory;
 pub mod object;
 pub mod offsets;
+pub mod path_watch;
 pub mod pins;
 pub mod privilege;
 pub mod ring;

@@ -12,6 +12,7 @@ pub mod lab;
 pub mod ledger;
 pub mod observation;
 pub mod path;
+pub mod peer;
 pub mod report;
 pub mod rtt;
 pub mod rules;

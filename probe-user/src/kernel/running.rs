@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use probe_ebpf::contract::drops::{DropConfig, ICMP_RANGES, NO_REASON};
+use probe_ebpf::contract::{
+    drops::{DropConfig, ICMP_RANGES, NO_REASON},
+    offsets::Offsets,
+};
 
 use super::{
     btf::Btf,
@@ -51,6 +54,11 @@ impl Running {
     pub fn layout(&self, group: Group) -> Result<&Layout, String> {
         let (_, layout) = self.types.as_ref().map_err(Clone::clone)?;
         layout.lack(group).map_or(Ok(layout), |lack| Err(lack.to_string()))
+    }
+
+    /// Where its fields are, as far as it tells.
+    pub fn offsets(&self) -> Offsets {
+        self.types.as_ref().map_or(Offsets::NONE, |(_, layout)| layout.offsets)
     }
 
     /// Its functions.

@@ -8,10 +8,7 @@ use nix::{
     errno::Errno,
     sched::{CloneFlags, unshare},
 };
-use probe_ebpf::contract::{
-    hop::{Hop, NIC_HOPS},
-    kind::Direction,
-};
+use probe_ebpf::contract::hop::{Hop, NIC_HOPS};
 
 use super::bpf_sys::{self, Instruction, ProgramType, XdpMode};
 

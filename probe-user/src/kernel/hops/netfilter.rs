@@ -54,7 +54,8 @@ impl NetfilterLinks {
         &self.blind
     }
 
-    fn all_blind(why: &str) -> Self {
+    /// None is attached, all for the same reason.
+    pub fn all_blind(why: &str) -> Self {
         let blind = PLACES.map(|(hop, ..)| (hop, why.to_owned())).into();
         Self { blind, ..Self::default() }
     }
