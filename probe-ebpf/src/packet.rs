@@ -86,8 +86,10 @@ const VLAN: u16 = 0x8100;
 const QINQ: u16 = 0x88a8;
 const OLD_QINQ: u16 = 0x9100;
 const MAX_VLAN_TAGS: usize = 2;
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
+/// The `EtherType` of IPv4.
+pub const IPV4: u16 = 0x0800;
+/// The `EtherType` of IPv6.
+pub const IPV6: u16 = 0x86dd;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const ICMP: u8 = 1;

@@ -16,6 +16,10 @@ pub struct EventHead {
     pub copied_bytes: u32,
     /// 1: the filter dropped the packet after this copy.
     pub dropped: u32,
+    /// 1: the packet starts with the IP header, as it does at some hops of some Ethernet devices.
+    pub raw_ip: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// An event of up to `N` packet bytes.

@@ -1,7 +1,7 @@
 //! Copies of packets into the ring, for `probe receive`.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use probe_ebpf::{Event, EventHead, Skip, event::EVENT_SIZES};
+use probe_ebpf::{Event, EventHead, Skip, event::EVENT_SIZES, packet::LinkLayer};
 
 use super::{config::config, maps::EVENTS, reader::Packet, skip};
 
@@ -45,6 +45,8 @@ fn copy<const N: usize, P: Packet>(packet: &P, length: u32, dropped: bool) -> Op
         packet_bytes: length,
         copied_bytes: copied,
         dropped: u32::from(dropped),
+        raw_ip: u32::from(packet.link_layer() == LinkLayer::RawIp),
+        reserved: 0,
     };
     // SAFETY: the ring gave room for one event, and `copied` is at most N.
     let complete = unsafe {

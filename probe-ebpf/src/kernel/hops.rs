@@ -12,7 +12,7 @@ use aya_ebpf::maps::Array;
 use probe_ebpf::{
     Direction, Hop, Skip, Tally,
     config::CAPTURE_ALL,
-    packet::{EchoPacket, LinkLayer, addresses, parse},
+    packet::{EchoPacket, addresses, parse},
 };
 
 use super::{
@@ -44,7 +44,7 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
 
 #[inline(always)]
 fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
-    let link_layer = if config!(raw_ip) == 0 { LinkLayer::Ethernet } else { LinkLayer::RawIp };
+    let link_layer = packet.link_layer();
     let linear = packet.linear();
     match parse(&linear, link_layer) {
         Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse(&Whole(packet), link_layer),

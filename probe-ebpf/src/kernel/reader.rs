@@ -6,12 +6,26 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
 };
-use probe_ebpf::packet::{Bytes, View};
+use probe_ebpf::packet::{Bytes, IPV4, IPV6, LinkLayer, View};
+
+use super::config::config;
+
+const ETHERNET_HEADER: usize = 14;
+const ETHER_TYPE_AT: usize = 12;
+
+/// What packets of the device start with.
+#[inline(always)]
+fn device_link_layer() -> LinkLayer {
+    if config!(raw_ip) == 0 { LinkLayer::Ethernet } else { LinkLayer::RawIp }
+}
 
 /// A packet as a program is handed it.
 pub(crate) trait Packet {
     /// The part of it that can be read directly.
     fn linear(&self) -> Linear;
+
+    /// What the packet starts with here.
+    fn link_layer(&self) -> LinkLayer;
 
     /// Bytes of the whole packet, also those that can't be read directly.
     fn len(&self) -> u32;
@@ -93,6 +107,11 @@ pub(crate) struct XdpPacket(pub(crate) *mut xdp_md);
 
 impl Packet for XdpPacket {
     #[inline(always)]
+    fn link_layer(&self) -> LinkLayer {
+        device_link_layer()
+    }
+
+    #[inline(always)]
     fn linear(&self) -> Linear {
         // SAFETY: the kernel hands a program a valid context, and checks each access to it.
         unsafe { Linear { start: (*self.0).data as usize, end: (*self.0).data_end as usize } }
@@ -121,6 +140,19 @@ impl Packet for XdpPacket {
 pub(crate) struct TcPacket(pub(crate) *mut __sk_buff);
 
 impl Packet for TcPacket {
+    /// Where generic XDP had to copy a packet for want of headroom, the kernel forgets that an Ethernet header precedes
+    /// it (`skb_pp_cow_data` leaves `mac_len` 0), and tc at ingress starts with the IP header. The protocol that the
+    /// kernel read from the Ethernet header then is not where it should be.
+    #[inline(always)]
+    fn link_layer(&self) -> LinkLayer {
+        let Some(header) = self.linear().view::<ETHERNET_HEADER>(0) else { return device_link_layer() };
+        // SAFETY: as in `linear`. The protocol is in network byte order.
+        let protocol = unsafe { (*self.0).protocol };
+        let protocol = u16::from_be(protocol as u16);
+        let is_ip = matches!(protocol, IPV4 | IPV6);
+        if is_ip && header.be16(ETHER_TYPE_AT) != protocol { LinkLayer::RawIp } else { device_link_layer() }
+    }
+
     #[inline(always)]
     fn linear(&self) -> Linear {
         // SAFETY: the kernel hands a program a valid context, and checks each access to it.

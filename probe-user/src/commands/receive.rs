@@ -24,7 +24,7 @@ use crate::{
         load::{Capture, Switch},
         privilege::{self, Task},
         ring::{REST, Ring},
-        watch::{Watch, Wish, link_layer},
+        watch::{Watch, Wish},
     },
     rules::Kinds,
 };
@@ -151,7 +151,7 @@ fn print_new(args: &Receive, taps: &mut [Tap], left: &mut Option<u64>, screen: &
     let mut seen = Vec::new();
     for tap in taps {
         tap.watch.flush_log();
-        let reading = Reading { interface: &tap.watch.device.name, link_layer: link_layer(&tap.watch.device), to_unix };
+        let reading = Reading { interface: &tap.watch.device.name, to_unix };
         while let Some(echo) = tap.ring.next(|copied| reading.echo(&copied)) {
             seen.extend(echo.filter(|echo| wanted(args, echo.family())));
         }

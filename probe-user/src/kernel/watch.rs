@@ -193,7 +193,7 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop]) -> Job {
 }
 
 /// What `device`'s packets start with, as the kernel half asks for it.
-pub fn link_layer(device: &Device) -> packet::LinkLayer {
+pub(super) fn link_layer(device: &Device) -> packet::LinkLayer {
     match device.link_layer {
         LinkLayer::RawIp => packet::LinkLayer::RawIp,
         LinkLayer::Ethernet | LinkLayer::Other(_) => packet::LinkLayer::Ethernet,

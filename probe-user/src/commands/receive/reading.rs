@@ -19,8 +19,6 @@ const ICMP_HEADER: u32 = 8;
 pub(super) struct Reading<'a> {
     /// Its name.
     pub(super) interface: &'a str,
-    /// What its packets start with.
-    pub(super) link_layer: LinkLayer,
     /// What to add to the kernel half's clock.
     pub(super) to_unix: u64,
 }
@@ -28,7 +26,8 @@ pub(super) struct Reading<'a> {
 impl Reading<'_> {
     /// The echo packet in `copied`; the kernel half copies nothing else.
     pub(super) fn echo(&self, copied: &Copied<'_>) -> Option<EchoSeen> {
-        let packet = parse(copied.bytes, self.link_layer).ok()?;
+        let link_layer = if copied.head.raw_ip == 1 { LinkLayer::RawIp } else { LinkLayer::Ethernet };
+        let packet = parse(copied.bytes, link_layer).ok()?;
         let (source, destination) = addresses(copied.bytes, &packet)?;
         Some(EchoSeen {
             time_ns: copied.head.time_ns + self.to_unix,
@@ -78,9 +77,17 @@ mod tests {
     const DESTINATION: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
     fn read(bytes: &[u8]) -> Option<EchoSeen> {
-        let reading = Reading { interface: "eth0", link_layer: LinkLayer::Ethernet, to_unix: 1_000 };
+        let reading = Reading { interface: "eth0", to_unix: 1_000 };
         let length = u32::try_from(bytes.len()).expect("a packet");
-        let head = EventHead { time_ns: 5, ifindex: 2, packet_bytes: length, copied_bytes: length, dropped: 1 };
+        let head = EventHead {
+            time_ns: 5,
+            ifindex: 2,
+            packet_bytes: length,
+            copied_bytes: length,
+            dropped: 1,
+            raw_ip: 0,
+            reserved: 0,
+        };
         reading.echo(&Copied { head, bytes })
     }
 
