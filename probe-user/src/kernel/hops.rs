@@ -5,13 +5,21 @@ pub mod tc;
 pub mod xdp;
 
 use aya::{Ebpf, programs::Program};
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, names};
 
 use super::Error;
+use crate::device::Mode;
 
-/// Passes the program of `hop` through the verifier.
-pub fn load(programs: &mut Ebpf, hop: Hop) -> Result<(), Error> {
-    let name = hop.row().program;
+/// The program of `hop` where XDP is attached in `mode`.
+pub fn program(hop: Hop, mode: Mode) -> &'static str {
+    match (hop, mode) {
+        (Hop::XdpIn, Mode::Generic) => names::XDP_GENERIC,
+        _ => hop.row().program,
+    }
+}
+
+/// Passes the program called `name` through the verifier.
+pub fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), Error> {
     let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
     let loaded = match program {
         Program::Xdp(xdp) => xdp.load(),

@@ -10,13 +10,16 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{Error, border::Plain, object};
+use super::{Error, border::Plain, hops, object};
+use crate::device::Mode;
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Which hops' programs are loaded.
     pub hops: Vec<Hop>,
+    /// How XDP will be attached.
+    pub mode: Mode,
     /// Whether they count by id.
     pub count: Switch,
     /// What the device's packets start with.
@@ -58,6 +61,7 @@ impl Job {
     pub fn count(hops: &[Hop]) -> Self {
         Self {
             hops: hops.to_vec(),
+            mode: Mode::Native,
             count: Switch::On,
             link_layer: LinkLayer::Ethernet,
             ifindex: 0,
@@ -128,7 +132,7 @@ pub fn load(job: &Job) -> Result<Ebpf, Error> {
     }
     let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
     for row in HOPS.iter().filter(|row| job.hops.contains(&row.hop)) {
-        super::hops::load(&mut programs, row.hop)?;
+        hops::load(&mut programs, hops::program(row.hop, job.mode))?;
     }
     Ok(programs)
 }
