@@ -33,13 +33,19 @@ enum Fate {
 /// tc goes on with the next program (`TCX_NEXT`), never decides for those behind it.
 const TC_NEXT: i32 = -1;
 
-/// Counts at XDP, and drops what the filter says.
+/// Counts at XDP, and drops what the filter says. Takes packets in several parts, without which drivers refuse a large
+/// MTU.
 #[xdp(frags)]
 fn probe_xdp(context: XdpContext) -> u32 {
-    match enforce(xdp::see(&context)) {
-        Fate::Pass => XDP_PASS,
-        Fate::Drop => XDP_DROP,
-    }
+    xdp_action(enforce(xdp::see(&context)))
+}
+
+/// The same for the kernel's receive path. It must not take packets in parts: since Linux 6.9 the kernel then copies
+/// each packet and forgets how long its link header is (`skb_pp_cow_data` in `net/core/skbuff.c`), and every tc program
+/// behind it, whoever's, misses the Ethernet header.
+#[xdp]
+fn probe_xdp_gen(context: XdpContext) -> u32 {
+    xdp_action(enforce(xdp::see(&context)))
 }
 
 /// Counts at tc ingress, and drops what the filter says.
@@ -141,6 +147,14 @@ fn enforce(seen: Result<Fate, Skip>) -> Fate {
             skip::count(skip);
             Fate::Pass
         }
+    }
+}
+
+#[inline(always)]
+fn xdp_action(fate: Fate) -> u32 {
+    match fate {
+        Fate::Pass => XDP_PASS,
+        Fate::Drop => XDP_DROP,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod tc_filters;
 pub mod xdp_mode;
 
 use std::{
+    ffi::CStr,
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::{
@@ -147,6 +148,20 @@ impl Device {
 /// Where `/proc` is not mounted.
 pub fn netns_inode() -> io::Result<u64> {
     fs::metadata("/proc/thread-self/ns/net").map(|namespace| namespace.ino())
+}
+
+/// The name of the interface with that index, in the calling thread's network namespace.
+///
+/// # Errors
+/// ENXIO where there is none (any more). nix 0.31 calls that an empty name.
+pub fn name_of(ifindex: u32) -> io::Result<String> {
+    let mut name = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: the function writes at most IF_NAMESIZE bytes, for which `name` has room.
+    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let name = CStr::from_bytes_until_nul(&name).map_err(io::Error::other)?;
+    Ok(name.to_string_lossy().into_owned())
 }
 
 /// `SO_NETNS_COOKIE` of `include/uapi/asm-generic/socket.h` (Linux 5.14), which the libc crate lacks.

@@ -3,8 +3,10 @@
 /// The kernel keeps 15 bytes of a name (`BPF_OBJ_NAME_LEN` in `include/uapi/linux/bpf.h`, less the final zero).
 pub const NAME_LIMIT: usize = 15;
 
-/// XDP at ingress.
+/// XDP at ingress, in the driver.
 pub const XDP: &str = "probe_xdp";
+/// XDP at ingress, in the kernel's receive path.
+pub const XDP_GENERIC: &str = "probe_xdp_gen";
 /// TCX or clsact at ingress.
 pub const TC_IN: &str = "probe_tc_in";
 /// TCX or clsact at egress.
@@ -76,6 +78,23 @@ pub const ALL: [&str; 28] = [
     XMITTED, HANDED, NF_FIRST, NF_LAST, CGROUP_OUT, CGROUP_IN, DEV_QUEUE, XMIT, NETIF_IN, KFREE, CONSUME, JOURNEYS,
     DROPS, XDP, TC_IN, TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, NEW_FLOW,
     PENDING, EVENTS,
+pub const ALL: [&str; 16] = [
+    XDP,
+    XDP_GENERIC,
+    TC_IN,
+    TC_OUT,
+    TALLY_XDP,
+    TALLY_IN,
+    TALLY_OUT,
+    TALLY_DROP,
+    SKIPS,
+    CELLS,
+    RULES,
+    DEEDS,
+    FLOWS,
+    NEW_FLOW,
+    PENDING,
+    EVENTS,
 ];
 
 const _: () = {

@@ -12,9 +12,10 @@ pub mod xdp;
 pub use tracepoint::TraceLink;
 
 use aya::{Ebpf, programs::Program};
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, names};
 
 use super::Error;
+use crate::device::Mode;
 
 /// Passes the program of `hop` through the verifier.
 pub fn load(programs: &mut Ebpf, hop: Hop) -> Result<(), Error> {
@@ -23,6 +24,16 @@ pub fn load(programs: &mut Ebpf, hop: Hop) -> Result<(), Error> {
         // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
         return Ok(());
     }
+/// The program of `hop` where XDP is attached in `mode`.
+pub fn program(hop: Hop, mode: Mode) -> &'static str {
+    match (hop, mode) {
+        (Hop::XdpIn, Mode::Generic) => names::XDP_GENERIC,
+        _ => hop.row().program,
+    }
+}
+
+/// Passes the program called `name` through the verifier.
+pub fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), Error> {
     let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
     let loaded = match program {
         Program::Xdp(xdp) => xdp.load(),

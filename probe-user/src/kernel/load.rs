@@ -11,12 +11,16 @@ use probe_ebpf::{
 };
 
 use super::{Error, border::Plain, journeys, object};
+use super::{Error, border::Plain, hops, object};
+use crate::device::Mode;
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Which hops' programs are loaded.
     pub hops: Vec<Hop>,
+    /// How XDP will be attached.
+    pub mode: Mode,
     /// Whether they count by id.
     pub count: Switch,
     /// What the device's packets start with.
@@ -75,6 +79,7 @@ impl Job {
     pub fn count(hops: &[Hop]) -> Self {
         Self {
             hops: hops.to_vec(),
+            mode: Mode::Native,
             count: Switch::On,
             link_layer: LinkLayer::Ethernet,
             ifindex: 0,
@@ -158,6 +163,8 @@ pub fn load(job: &Job) -> Result<Ebpf, Error> {
     let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
     for hop in NIC_HOPS.iter().filter(|hop| job.hops.contains(hop)) {
         super::hops::load(&mut programs, *hop)?;
+    for row in HOPS.iter().filter(|row| job.hops.contains(&row.hop)) {
+        hops::load(&mut programs, hops::program(row.hop, job.mode))?;
     }
     Ok(programs)
 }

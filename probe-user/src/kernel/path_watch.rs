@@ -117,7 +117,7 @@ impl PathWatch {
                 HopSight::Watched { requests, replies }
             }
         };
-        let skips = self.skips.read()?; 
+        let skips = self.skips.read()?;
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
         Ok(HostSight {
             host: self.facts.clone(),

@@ -13,7 +13,6 @@ use bytemuck::{Pod, Zeroable};
 use nix::{
     fcntl::{Flock, FlockArg},
     libc,
-    net::if_::if_indextoname,
 };
 use probe_ebpf::{ABI_VERSION, Hop, Rule, names};
 
@@ -157,8 +156,7 @@ impl Pinned {
 
     fn open_at(place: Place) -> Result<Self, Error> {
         if place.abi != ABI_VERSION {
-            let interface = if_indextoname(place.ifindex).ok().and_then(|name| name.into_string().ok());
-            let interface = interface.unwrap_or_else(|| format!("interface {}", place.ifindex));
+            let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
             return Err(Error::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
         }
         let folder = place.folder();
@@ -177,7 +175,7 @@ impl Pinned {
         if choice.mode == Mode::TcInstead {
             return Err(Error::NoXdp { interface: device.name.clone(), why: choice.why });
         }
-        let mut programs = load::load(&job(device))?;
+        let mut programs = load::load(&job(device, choice.mode))?;
         bpffs::mount()?;
         let place = Place::of(device.ifindex)?;
         let made = Self::make(&place, device, choice.mode, rule, &mut programs);
@@ -217,8 +215,9 @@ impl Pinned {
     }
 }
 
-fn job(device: &Device) -> Job {
+fn job(device: &Device, mode: Mode) -> Job {
     Job {
+        mode,
         count: Switch::Off,
         filter: Switch::On,
         link_layer: link_layer(device),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya::{Ebpf, programs::links::FdLink};
-use nix::{errno::Errno, net::if_::if_indextoname};
+use nix::libc;
 use probe_ebpf::{Count, Direction, Hop, Kind, Skip, names, packet};
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cli::observe::{Attach, TcChoice, XdpChoice},
-    device::{Device, LinkLayer, Mode, Purpose, xdp_mode},
+    device::{self, Device, LinkLayer, Mode, Purpose, xdp_mode},
     snapshot::Snapshot,
 };
 
@@ -86,7 +86,7 @@ impl Watch {
 
     fn attach_as(device: &Device, wish: &Wish, mode: Mode, mode_why: String) -> Result<Self, Error> {
         let hops = chosen_hops(wish, mode);
-        let mut programs = load::load(&job(device, wish, &hops))?;
+        let mut programs = load::load(&job(device, wish, &hops, mode))?;
         let mut tallies = BTreeMap::new();
         for hop in &hops {
             let Some(tally) = hop.row().tally else { continue };
@@ -131,8 +131,10 @@ impl Watch {
     /// # Errors
     /// [`Error::Gone`] once it is not: its links are then dead, and would count nothing for ever.
     pub fn check_interface(&self) -> Result<(), Error> {
-        match if_indextoname(self.device.ifindex) {
-            Err(Errno::ENXIO | Errno::ENODEV) => Err(Error::Gone { interface: self.device.name.clone() }),
+        match device::name_of(self.device.ifindex) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)) => {
+                Err(Error::Gone { interface: self.device.name.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -179,9 +181,10 @@ fn chosen_hops(wish: &Wish, mode: Mode) -> Vec<Hop> {
     hops
 }
 
-fn job(device: &Device, wish: &Wish, hops: &[Hop]) -> Job {
+fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
     Job {
         hops: hops.to_vec(),
+        mode,
         count: Switch::On,
         link_layer: link_layer(device),
         ifindex: device.ifindex,

@@ -33,12 +33,19 @@ fn parse(mountinfo: &str) -> Mounts {
         let Some((before, after)) = line.split_once(" - ") else { continue };
         let Some(place) = before.split(' ').nth(4) else { continue };
         match after.split(' ').next() {
-            Some("bpf") => mounts.bpf.push(unescape(place)),
-            Some("cgroup2") => mounts.cgroup2.push(unescape(place)),
+            Some("bpf") => add(&mut mounts.bpf, unescape(place)),
+            Some("cgroup2") => add(&mut mounts.cgroup2, unescape(place)),
             _ => {}
         }
     }
     mounts
+}
+
+/// A place on which something is mounted twice is one place: what is beneath cannot be reached.
+fn add(places: &mut Vec<PathBuf>, place: PathBuf) {
+    if !places.contains(&place) {
+        places.push(place);
+    }
 }
 
 /// Blanks and backslashes in a path are written as `\040`, in octal.
@@ -71,6 +78,7 @@ mod tests {
 31 23 0:27 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw
 33 23 0:29 / /sys/fs/bpf rw,nosuid shared:11 - bpf bpf rw,mode=700
 40 23 0:29 / /mnt/two\\040words rw - bpf none rw
+41 33 0:30 / /sys/fs/bpf rw shared:13 - bpf bpf rw,mode=700
 ";
         let mounts = parse(table);
         assert_eq!(mounts.bpf, [PathBuf::from("/sys/fs/bpf"), PathBuf::from("/mnt/two words")]);

@@ -11,7 +11,7 @@ use aya::{
     },
 };
 use nix::libc;
-use probe_ebpf::names;
+use probe_ebpf::Hop;
 
 use crate::{
     device::{Device, Mode},
@@ -26,15 +26,12 @@ use crate::{
 /// # Errors
 /// [`Error::XdpTaken`] where another program holds the place, [`Error::AttachXdp`] otherwise.
 pub fn attach(programs: &mut Ebpf, device: &Device, mode: Mode) -> Result<FdLink, Error> {
-    let program = program(programs)?;
+    let name = super::program(Hop::XdpIn, mode);
+    let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+    let program: &mut Xdp = program.try_into().map_err(|_| Error::NoProgram { name })?;
     let link = link(program, device, mode).map_err(|error| refusal(error, device, mode))?;
-    tracing::info!("{} attached to {} ({})", names::XDP, device.name, mode.name());
+    tracing::info!("{name} attached to {} ({})", device.name, mode.name());
     Ok(link)
-}
-
-fn program(programs: &mut Ebpf) -> Result<&mut Xdp, Error> {
-    let program = programs.program_mut(names::XDP).ok_or(Error::NoProgram { name: names::XDP })?;
-    program.try_into().map_err(|_| Error::NoProgram { name: names::XDP })
 }
 
 fn link(program: &mut Xdp, device: &Device, mode: Mode) -> Result<FdLink, ProgramError> {
