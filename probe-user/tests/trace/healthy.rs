@@ -62,15 +62,13 @@ fn in_order(a: &Watched, b: &Watched, lab: &Topology) {
     let way = [Hop::TcOut, Hop::DevQueue, Hop::Xmit].map(|hop| step(a, hop, Echo::Request));
     let there = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn, Hop::IcmpIn].map(|hop| step(b, hop, Echo::Request));
     for step in way.iter().chain(&there) {
-        assert!(step.first_ns >= before || step.first_ns > 0);
+        assert!(step.first_ns > before);
         before = step.first_ns;
         assert_eq!(step.id, 0x1234);
         assert_eq!(step.detail, 0);
     }
     assert!(way.iter().all(|step| step.ifindex == lab.ifindex(Nic::A) && step.ttl == way[0].ttl));
     assert!(there.iter().all(|step| step.ifindex == lab.ifindex(Nic::B) && step.ttl == way[0].ttl - 1));
-    assert!(way[2].first_ns < there[0].first_ns);
-    assert!(there[0].first_ns < there[1].first_ns && there[1].first_ns < there[3].first_ns);
 }
 
 #[test]
