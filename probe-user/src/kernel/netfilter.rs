@@ -112,15 +112,15 @@ fn link(object: &mut Object, loaded: &Ebpf) -> Result<(), Refusal> {
 /// aya keeps the descriptor of a map in a type for each kind of map.
 fn descriptor(map: &aya::maps::Map) -> Option<i32> {
     use aya::maps::Map::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuLruHashMap, RingBuf};
-    let data = match map {
-        Array(data)
-        | HashMap(data)
-        | LruHashMap(data)
-        | PerCpuArray(data)
-        | PerCpuHashMap(data)
-        | PerCpuLruHashMap(data)
-        | RingBuf(data) => data,
-        _ => return None,
+    let (Array(data)
+    | HashMap(data)
+    | LruHashMap(data)
+    | PerCpuArray(data)
+    | PerCpuHashMap(data)
+    | PerCpuLruHashMap(data)
+    | RingBuf(data)) = map
+    else {
+        return None;
     };
     Some(data.fd().as_fd().as_raw_fd())
 }
