@@ -1,11 +1,15 @@
 //! The hops from the user side: one hook family a file, with the stems that the kernel half uses.
 
+pub mod cgroup;
 pub mod clsact;
+pub mod device;
+pub mod drops;
+pub mod netfilter;
 pub mod tc;
+mod tracepoint;
 pub mod xdp;
 
-pub mod cgroup;
-pub mod netfilter;
+pub use tracepoint::TraceLink;
 
 use aya::{Ebpf, programs::Program};
 use probe_ebpf::Hop;
@@ -15,15 +19,10 @@ use super::Error;
 /// Passes the program of `hop` through the verifier.
 pub fn load(programs: &mut Ebpf, hop: Hop) -> Result<(), Error> {
     let name = hop.row().program;
-    if super::netfilter::PROGRAMS.contains(&name) {
-        // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
-        return Ok(());
-    }
     let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
     let loaded = match program {
         Program::Xdp(xdp) => xdp.load(),
         Program::SchedClassifier(classifier) => classifier.load(),
-        Program::CgroupSkb(cgroup) => cgroup.load(),
         _ => return Err(Error::NoProgram { name }),
     };
     loaded.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })

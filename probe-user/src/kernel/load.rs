@@ -1,17 +1,16 @@
 //! Loads the kernel programs for one job: fills in the frozen global, sizes the maps, passes the verifier.
 
 use aya::{Ebpf, EbpfLoader};
-use bytemuck::Zeroable;
 use probe_ebpf::{
     ABI_VERSION, Config, Hop,
+    contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
     flow::{MAX_FLOWS, MAX_PENDING},
-    hop::HOPS,
     names,
     packet::LinkLayer,
     tally::{IDS, rows},
 };
 
-use super::{Error, border::Plain, object};
+use super::{Error, border::Plain, journeys, object};
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
@@ -30,6 +29,23 @@ pub struct Job {
     pub filter: Switch,
     /// Which packets to copy into the ring.
     pub capture: Capture,
+    /// Whose journeys to note, and which drops to tell; none: neither.
+    pub journey: Option<Journey>,
+}
+
+/// A run whose probes are followed, and what its programs must know.
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    /// [`probe_ebpf::Mark::nonce`] of the run.
+    pub nonce: u64,
+    /// Inode of the network namespace in which it is watched.
+    pub netns: u32,
+    /// Where the running kernel keeps its fields.
+    pub offsets: Offsets,
+    /// What the programs of drop events must know.
+    pub drops: DropConfig,
+    /// Size of the ring of drop events: a power of two, and whole pages; usually [`super::drops::RING_BYTES`].
+    pub drop_ring_bytes: u32,
 }
 
 /// On or off.
@@ -65,6 +81,7 @@ impl Job {
             track: Switch::Off,
             filter: Switch::Off,
             capture: Capture::Nothing,
+            journey: None,
         }
     }
 
@@ -83,7 +100,9 @@ impl Job {
                 Capture::Matched => probe_ebpf::config::CAPTURE_MATCHED,
             },
             ifindex: self.ifindex,
-            ..Config::zeroed()
+            journey: u32::from(self.journey.is_some()),
+            netns: self.journey.map_or(0, |journey| journey.netns),
+            nonce: self.journey.map_or(0, |journey| journey.nonce),
         }
     }
 
@@ -103,6 +122,9 @@ impl Job {
         if self.capture != Capture::Nothing {
             sizes.push((names::EVENTS, RING_BYTES));
         }
+        if let Some(journey) = self.journey {
+            sizes.extend([(names::JOURNEYS, journeys::STEPS), (names::DROPS, journey.drop_ring_bytes)]);
+        }
         sizes
     }
 }
@@ -117,7 +139,8 @@ pub fn processors() -> Result<u32, Error> {
         .map_err(|(path, source)| Error::Processors { path: path.to_owned(), source })
 }
 
-/// Loads the programs and maps of `job` into the kernel. Nothing is attached yet.
+/// Loads the maps of `job` and the programs of its NIC's hops into the kernel. Nothing is attached yet; the programs of
+/// other hops are loaded when they are attached.
 pub fn load(job: &Job) -> Result<Ebpf, Error> {
     let object = object::bytes()?;
     let processors = processors()?;
@@ -125,12 +148,16 @@ pub fn load(job: &Job) -> Result<Ebpf, Error> {
     let log_level = super::log::level();
     let mut loader = EbpfLoader::new();
     loader.override_global(names::CONFIG, &config, true).override_global(aya_log::LEVEL, &log_level, true);
+    let journey = job.journey.map(|journey| (Plain(journey.offsets), Plain(journey.drops)));
+    if let Some((offsets, drops)) = &journey {
+        loader.override_global(names::OFFSETS, offsets, true).override_global(names::DROP_CONFIG, drops, true);
+    }
     for (name, size) in job.map_sizes(processors) {
         loader.map_max_entries(name, size);
     }
     let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
-    for row in HOPS.iter().filter(|row| job.hops.contains(&row.hop)) {
-        super::hops::load(&mut programs, row.hop)?;
+    for hop in NIC_HOPS.iter().filter(|hop| job.hops.contains(hop)) {
+        super::hops::load(&mut programs, *hop)?;
     }
     Ok(programs)
 }

@@ -181,6 +181,7 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop]) -> Job {
         track: wish.track,
         filter: wish.filter,
         capture: wish.capture,
+        journey: None,
     }
 }
 

@@ -12,6 +12,7 @@ mod text;
 use std::{collections::BTreeMap, io};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 
 use super::{Request, told};
 use crate::sighting::{Finding, Leg};
@@ -21,7 +22,7 @@ use event::{End, Event, Seen};
 const TRACE_GROUP: u32 = 9;
 
 /// Room for what the kernel tells between two looks: some hundred probes that meet some ten rules each.
-const BUFFER_BYTES: i32 = 4 << 20;
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// What the name of every such table starts with.
 pub(super) const TABLE: &str = "probe_trace_";
@@ -82,7 +83,7 @@ fn listen() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     // Above the limit of ordinary sockets; without the privilege the limit stays.
-    told("receive buffer", socket.set_rx_buf_sz(BUFFER_BYTES));
+    told("receive buffer", setsockopt(&socket, RcvBufForce, &BUFFER_BYTES));
     socket.add_membership(TRACE_GROUP)?;
     socket.set_non_blocking(true)?;
     Ok(socket)

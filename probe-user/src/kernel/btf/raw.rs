@@ -1,0 +1,205 @@
+//! BTF as it is laid out: a header, a row of types, a heap of names (`include/uapi/linux/btf.h`).
+
+use std::ops::Range;
+
+const MAGIC: u16 = 0xeb9f;
+const HEADER_BYTES: usize = 24;
+const TYPE_BYTES: usize = 12;
+
+/// Which kind a type is, as far as probe tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `BTF_KIND_INT` and `BTF_KIND_FLOAT`.
+    Number,
+    /// `BTF_KIND_PTR`.
+    Pointer,
+    /// `BTF_KIND_ARRAY`.
+    Array,
+    /// `BTF_KIND_STRUCT`.
+    Struct,
+    /// `BTF_KIND_UNION`.
+    Union,
+    /// `BTF_KIND_ENUM` and `BTF_KIND_ENUM64`.
+    Enum,
+    /// `BTF_KIND_FWD`.
+    Forward,
+    /// `BTF_KIND_TYPEDEF`.
+    Typedef,
+    /// `const`, `volatile`, `restrict` and type tags.
+    Qualifier,
+    /// `BTF_KIND_FUNC_PROTO`.
+    FuncProto,
+    /// Functions, variables, sections and tags of declarations.
+    Other,
+}
+
+/// One type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Type {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// The type that it names, points to or qualifies; for others its size in bytes.
+    pub(super) points_to: u32,
+    name: u32,
+    count: u32,
+    flag: bool,
+    wide: bool,
+    /// Where what follows the common part starts.
+    rest: usize,
+}
+
+/// One field.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RawMember<'a> {
+    /// Its name; empty for unnamed structures and unions.
+    pub(super) name: &'a str,
+    /// Its type.
+    pub(super) of: u32,
+    /// Bits from the start of the structure.
+    pub(super) bit: u32,
+    /// Its size in bits, if it is a bitfield.
+    pub(super) bitfield: Option<u32>,
+}
+
+/// BTF of which every type was found to be there.
+#[derive(Debug)]
+pub(super) struct Raw {
+    bytes: Vec<u8>,
+    names: Range<usize>,
+    /// Where each type starts; number 0, `void`, has none.
+    starts: Vec<usize>,
+}
+
+impl Raw {
+    pub(super) fn parse(bytes: Vec<u8>) -> Result<Self, &'static str> {
+        let word = |at: usize| Some(word(bytes.get(at..)?)? as usize);
+        let magic = bytes.first_chunk::<2>().map(|magic| u16::from_ne_bytes(*magic));
+        if magic != Some(MAGIC) {
+            return Err("it does not start as BTF of this byte order");
+        }
+        let section = |offset: usize, length: usize| -> Option<Range<usize>> {
+            let start = word(4)?.checked_add(word(offset)?)?;
+            let range = start..start.checked_add(word(length)?)?;
+            bytes.get(range.clone()).map(|_| range)
+        };
+        if word(4).is_none_or(|header| header < HEADER_BYTES) {
+            return Err("its header is too short");
+        }
+        let types = section(8, 12).ok_or("its types are cut off")?;
+        let names = section(16, 20).ok_or("its names are cut off")?;
+        let mut raw = Self { bytes, names, starts: Vec::new() };
+        let mut at = types.start;
+        while at < types.end {
+            let (_, end) = raw.read(at).filter(|(_, end)| *end <= types.end).ok_or("one of its types is cut off")?;
+            raw.starts.push(at);
+            at = end;
+        }
+        Ok(raw)
+    }
+
+    /// The type with this number; none for `void` and for numbers that are not in use.
+    pub(super) fn get(&self, id: u32) -> Option<Type> {
+        let start = *self.starts.get((id as usize).checked_sub(1)?)?;
+        self.read(start).map(|(found, _)| found)
+    }
+
+    /// The type behind all qualifiers and typedefs.
+    pub(super) fn peeled(&self, id: u32) -> Option<Type> {
+        let mut found = self.get(id)?;
+        for _ in 0..super::DEPTH {
+            if !matches!(found.kind, Kind::Qualifier | Kind::Typedef) {
+                return Some(found);
+            }
+            found = self.get(found.points_to)?;
+        }
+        None
+    }
+
+    /// The first type of that kind and name.
+    pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Type> {
+        let types = self.starts.iter().filter_map(|start| self.read(*start));
+        types.map(|(found, _)| found).find(|found| found.kind == kind && self.name(*found) == name)
+    }
+
+    pub(super) fn name(&self, of: Type) -> &str {
+        self.text(of.name)
+    }
+
+    /// The size of a type in bits; 0 where it has none.
+    pub(super) fn bits(&self, of: Type) -> u32 {
+        match of.kind {
+            Kind::Number | Kind::Struct | Kind::Union | Kind::Enum => of.points_to.saturating_mul(8),
+            Kind::Pointer => usize::BITS,
+            Kind::Array => {
+                let element = self.word(of.rest).and_then(|id| self.peeled(id)).map_or(0, |element| self.bits(element));
+                element.saturating_mul(self.word(of.rest + 8).unwrap_or(0))
+            }
+            _ => 0,
+        }
+    }
+
+    pub(super) fn members(&self, of: Type) -> impl Iterator<Item = RawMember<'_>> {
+        (0..of.count as usize).filter_map(move |index| {
+            let at = of.rest + index * 12;
+            let (name, id, place) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
+            let (bit, width) = if of.flag { (place & 0x00ff_ffff, place >> 24) } else { (place, 0) };
+            Some(RawMember { name: self.text(name), of: id, bit, bitfield: (width > 0).then_some(width) })
+        })
+    }
+
+    pub(super) fn enumerators(&self, of: Type) -> impl Iterator<Item = (&str, u32)> {
+        let stride = if of.wide { 12 } else { 8 };
+        (0..of.count as usize).filter_map(move |index| {
+            let at = of.rest + index * stride;
+            Some((self.text(self.word(at)?), self.word(at + 4)?))
+        })
+    }
+
+    /// The types of a function's parameters.
+    pub(super) fn parameters(&self, of: Type) -> impl Iterator<Item = u32> {
+        (0..of.count as usize).filter_map(move |index| self.word(of.rest + index * 8 + 4))
+    }
+
+    /// The type that starts at `at`, and where it ends.
+    fn read(&self, at: usize) -> Option<(Type, usize)> {
+        let (name, info, points_to) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
+        let count = info & 0xffff;
+        let number = (info >> 24) & 0x1f;
+        let (kind, fixed, each) = match number {
+            1 => (Kind::Number, 4, 0),
+            2 => (Kind::Pointer, 0, 0),
+            3 => (Kind::Array, 12, 0),
+            4 => (Kind::Struct, 0, 12),
+            5 => (Kind::Union, 0, 12),
+            6 => (Kind::Enum, 0, 8),
+            7 => (Kind::Forward, 0, 0),
+            8 => (Kind::Typedef, 0, 0),
+            9 | 10 | 11 | 18 => (Kind::Qualifier, 0, 0),
+            13 => (Kind::FuncProto, 0, 8),
+            16 => (Kind::Number, 0, 0),
+            19 => (Kind::Enum, 0, 12),
+            12 => (Kind::Other, 0, 0),
+            14 | 17 => (Kind::Other, 4, 0),
+            15 => (Kind::Other, 0, 12),
+            _ => return None,
+        };
+        let rest = at + TYPE_BYTES;
+        let found = Type { kind, points_to, name, count, flag: info >> 31 == 1, wide: number == 19, rest };
+        Some((found, rest + fixed + each * count as usize))
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        word(self.bytes.get(at..)?)
+    }
+
+    fn text(&self, offset: u32) -> &str {
+        let names = &self.bytes[self.names.clone()];
+        let name = names.get(offset as usize..).unwrap_or_default();
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        std::str::from_utf8(&name[..end]).unwrap_or_default()
+    }
+}
+
+fn word(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|word| u32::from_ne_bytes(*word))
+}

@@ -1,0 +1,109 @@
+//! Drop events that are no loss: a copy that was freed while the packet went on, or one that had arrived.
+
+use crate::sighting::{Drop, Leg};
+
+/// Why a drop event is no loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Benign {
+    /// Raw sockets were given copies of this reply; then the kernel looked for a ping socket too, and found none.
+    NoPingSocket,
+    /// It lay unread in a socket's queue, delivered, when that socket was closed.
+    SocketClosed,
+    /// A copy for a packet capture, which had no room for it or did not want it.
+    Capture,
+    /// A copy of a request for a program's raw socket, which had no room for it or did not want it. The kernel answers
+    /// requests whatever becomes of such copies.
+    RawCopy,
+}
+
+impl Benign {
+    /// Why, as a clause for people.
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::NoPingSocket => "no ping socket, after raw sockets had their copies",
+            Self::SocketClosed => "unread in a socket that was closed",
+            Self::Capture => "a copy for a packet capture",
+            Self::RawCopy => "a copy of a request for a raw socket",
+        }
+    }
+}
+
+/// Where the kernel looks for a ping socket; before Linux 6.13 the caller freed what had none.
+const PING: [&str; 3] = ["ping_rcv", "icmp_rcv", "icmpv6_rcv"];
+
+/// Where raw sockets get their copies.
+const RAW: [&str; 4] = ["raw_rcv", "raw_rcv_skb", "rawv6_rcv", "rawv6_rcv_skb"];
+
+/// Where packet sockets (`AF_PACKET`) get theirs.
+const CAPTURE: [&str; 4] = ["packet_rcv", "tpacket_rcv", "packet_rcv_fanout", "packet_rcv_spkt"];
+
+/// Why `drop` is no loss; none: it may be one.
+pub fn benign(drop: &Drop) -> Option<Benign> {
+    let function = drop.function.split('.').next().unwrap_or_default();
+    if drop.leg == Leg::Reply && drop.reason == "NO_SOCKET" && PING.contains(&function) {
+        return Some(Benign::NoPingSocket);
+    }
+    // The kernel takes the device off a packet that it queues to a socket; other queues keep it.
+    let queued = drop.interface.is_none();
+    if function == "inet_sock_destruct" || queued && drop.reason == "QUEUE_PURGE" {
+        return Some(Benign::SocketClosed);
+    }
+    if CAPTURE.contains(&function) {
+        return Some(Benign::Capture);
+    }
+    (drop.leg == Leg::Request && RAW.contains(&function)).then_some(Benign::RawCopy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn drop(leg: Leg, reason: &str, function: &str, interface: Option<&str>) -> Drop {
+        Drop {
+            time_ns: 1,
+            probe: Some(0),
+            leg,
+            id: 1,
+            seq: 1,
+            reason: reason.to_owned(),
+            function: function.to_owned(),
+            stack: Vec::new(),
+            interface: interface.map(str::to_owned),
+            source: Ipv4Addr::LOCALHOST.into(),
+            destination: Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+
+    #[test]
+    fn a_reply_without_a_ping_socket_is_no_loss_but_a_request_without_a_socket_is() {
+        for function in ["ping_rcv", "icmp_rcv", "icmp_rcv.part.0", "icmpv6_rcv"] {
+            assert_eq!(benign(&drop(Leg::Reply, "NO_SOCKET", function, Some("eth0"))), Some(Benign::NoPingSocket));
+            assert_eq!(benign(&drop(Leg::Request, "NO_SOCKET", function, Some("eth0"))), None);
+        }
+        assert_eq!(benign(&drop(Leg::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
+        assert_eq!(benign(&drop(Leg::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
+    }
+
+    #[test]
+    fn what_a_closed_socket_held_was_delivered_and_what_a_neighbour_entry_held_was_not() {
+        assert_eq!(benign(&drop(Leg::Reply, "QUEUE_PURGE", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(benign(&drop(Leg::Reply, "NOT_SPECIFIED", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(benign(&drop(Leg::Reply, "QUEUE_PURGE", "packet_release", None)), Some(Benign::SocketClosed));
+        assert_eq!(benign(&drop(Leg::Request, "QUEUE_PURGE", "neigh_destroy", Some("eth0"))), None);
+    }
+
+    #[test]
+    fn copies_are_no_loss() {
+        assert_eq!(benign(&drop(Leg::Reply, "PACKET_SOCK_ERROR", "tpacket_rcv", None)), Some(Benign::Capture));
+        assert_eq!(benign(&drop(Leg::Request, "SOCKET_FILTER", "raw_rcv", None)), Some(Benign::RawCopy));
+        assert_eq!(benign(&drop(Leg::Reply, "SOCKET_FILTER", "raw_rcv", None)), None);
+    }
+
+    #[test]
+    fn a_firewalls_drop_is_one() {
+        assert_eq!(benign(&drop(Leg::Request, "NETFILTER_DROP", "nft_do_chain", None)), None);
+        assert_eq!(benign(&drop(Leg::Request, "NOT_SPECIFIED", "ip_error", Some("eth0"))), None);
+    }
+}

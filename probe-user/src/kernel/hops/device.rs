@@ -1,0 +1,53 @@
+//! The device's tracepoints from the user side.
+
+use aya::{Btf, Ebpf};
+use probe_ebpf::{Hop, names};
+
+use super::tracepoint::{TraceLink, Tracepoint};
+use crate::kernel::{Error, running::Running};
+
+const QUEUE: Tracepoint =
+    Tracepoint { program: names::DEV_QUEUE, name: "net_dev_queue", arguments: &["struct sk_buff *"] };
+const XMIT: Tracepoint = Tracepoint {
+    program: names::XMIT,
+    name: "net_dev_start_xmit",
+    arguments: &["struct sk_buff *", "struct net_device *"],
+};
+/// It only adds what the driver answered: without it the hop is not blind.
+const XMITTED: Tracepoint =
+    Tracepoint { program: names::XMITTED, name: "net_dev_xmit", arguments: &["struct sk_buff *", "int"] };
+const RECEIVE: Tracepoint =
+    Tracepoint { program: names::NETIF_IN, name: "netif_receive_skb", arguments: &["struct sk_buff *"] };
+
+/// The hops of this family.
+pub const HOPS: [Hop; 3] = [Hop::DevQueue, Hop::Xmit, Hop::NetifIn];
+
+/// Whether `hop` can be watched on this kernel.
+///
+/// # Errors
+/// Why not, as a clause for people.
+pub fn available(kernel: &Running, hop: Hop) -> Result<(), String> {
+    tracepoint(hop).ok_or_else(|| format!("{} is on no tracepoint", hop.name()))?.available(kernel)
+}
+
+/// Attaches the programs of `hop`; dropping the links detaches them.
+///
+/// # Errors
+/// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses, [`Error::NoProgram`] for another family's.
+pub fn attach(programs: &mut Ebpf, types: &Btf, kernel: &Running, hop: Hop) -> Result<Vec<TraceLink>, Error> {
+    let tracepoint = tracepoint(hop).ok_or(Error::NoProgram { name: hop.row().program })?;
+    let mut links = vec![tracepoint.attach(programs, types)?];
+    if hop == Hop::Xmit && XMITTED.available(kernel).is_ok() {
+        links.push(XMITTED.attach(programs, types)?);
+    }
+    Ok(links)
+}
+
+const fn tracepoint(hop: Hop) -> Option<Tracepoint> {
+    match hop {
+        Hop::DevQueue => Some(QUEUE),
+        Hop::Xmit => Some(XMIT),
+        Hop::NetifIn => Some(RECEIVE),
+        _ => None,
+    }
+}

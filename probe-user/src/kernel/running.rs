@@ -1,0 +1,136 @@
+//! What is known of the running kernel: its types, its layout, its functions. Read once, for all hops.
+
+use std::net::IpAddr;
+
+use probe_ebpf::contract::drops::{DropConfig, ICMP_RANGES, NO_REASON};
+
+use super::{
+    btf::Btf,
+    drops::Reasons,
+    offsets::{Group, Layout},
+    symbols::Symbols,
+};
+
+/// Functions in which the kernel's ICMP ends a packet.
+const ICMP_FUNCTIONS: [&str; 3] = ["icmp_rcv", "icmpv6_rcv", "ping_rcv"];
+
+/// The running kernel.
+#[derive(Debug)]
+pub struct Running {
+    types: Result<(Btf, Layout), String>,
+    symbols: Result<Symbols, String>,
+}
+
+impl Running {
+    /// Reads what the kernel tells. What it does not tell makes hops blind; it is no error.
+    pub fn read() -> Self {
+        let types = Btf::running().map_err(|error| error.to_string()).map(|btf| {
+            let layout = Layout::of(&btf);
+            (btf, layout)
+        });
+        let symbols = match Symbols::read() {
+            Ok(symbols) if symbols.are_known() => Ok(symbols),
+            Ok(_) => Err("the kernel hides the addresses of its functions: CAP_SYSLOG shows them".to_owned()),
+            Err(error) => Err(format!("cannot read /proc/kallsyms: {error}")),
+        };
+        Self { types, symbols }
+    }
+
+    /// Its types.
+    ///
+    /// # Errors
+    /// Why they can't be had, as a clause for people.
+    pub fn btf(&self) -> Result<&Btf, String> {
+        self.types.as_ref().map(|(btf, _)| btf).map_err(Clone::clone)
+    }
+
+    /// Where its fields are, for programs that read those of `group`.
+    ///
+    /// # Errors
+    /// Which of them is missing, as a clause for people.
+    pub fn layout(&self, group: Group) -> Result<&Layout, String> {
+        let (_, layout) = self.types.as_ref().map_err(Clone::clone)?;
+        layout.lack(group).map_or(Ok(layout), |lack| Err(lack.to_string()))
+    }
+
+    /// Its functions.
+    ///
+    /// # Errors
+    /// Why they can't be had, as a clause for people.
+    pub fn symbols(&self) -> Result<&Symbols, String> {
+        self.symbols.as_ref().map_err(Clone::clone)
+    }
+
+    /// What its drop reasons are called.
+    pub fn reasons(&self) -> Reasons {
+        self.types.as_ref().map(|(btf, _)| Reasons::of(btf)).unwrap_or_default()
+    }
+
+    /// Where the code of its ICMP is.
+    ///
+    /// # Errors
+    /// Why that is not known, as a clause for people.
+    pub fn icmp_code(&self) -> Result<[[u64; 2]; ICMP_RANGES], String> {
+        let symbols = self.symbols()?;
+        let mut found = ICMP_FUNCTIONS.iter().flat_map(|name| symbols.ranges(name));
+        let ranges = std::array::from_fn(|_| found.next().map_or([0; 2], |range| [range.start, range.end]));
+        if ranges[0] == [0; 2] { Err("this kernel lists no function icmp_rcv".to_owned()) } else { Ok(ranges) }
+    }
+
+    /// What the programs of drop events must know, for probes between two addresses.
+    pub fn drop_config(&self, ends: [IpAddr; 2]) -> DropConfig {
+        let reasons = self.reasons();
+        let number = |name| reasons.number(name).unwrap_or(NO_REASON);
+        let tells = |tracepoint: &str, index: usize, wanted: &str| {
+            let arguments = self.btf().ok().and_then(|btf| btf.tracepoint(tracepoint).ok());
+            arguments.and_then(|found| found.get(index).map(|argument| u32::from(argument == wanted))).unwrap_or(0)
+        };
+        DropConfig {
+            ends: ends.map(|end| words(wire_order(end))),
+            icmp_code: self.icmp_code().unwrap_or_default(),
+            reason_told: tells("kfree_skb", 2, "enum skb_drop_reason"),
+            location_told: tells("consume_skb", 1, "void *"),
+            netfilter_drop: number("NETFILTER_DROP"),
+            not_specified: number("NOT_SPECIFIED"),
+            no_socket: number("NO_SOCKET"),
+            reserved: 0,
+        }
+    }
+}
+
+/// An address as the contract has it.
+pub fn wire_order(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// The same as two numbers.
+fn words(address: [u8; 16]) -> [u64; 2] {
+    bytemuck::cast(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_as_the_programs_read_them() {
+        assert_eq!(wire_order(Ipv4Addr::new(10, 1, 2, 3).into())[10..], [0xff, 0xff, 10, 1, 2, 3]);
+        let address: Ipv6Addr = "fd77::1".parse().expect("an address");
+        assert_eq!(wire_order(address.into()), address.octets());
+        assert_eq!(words(address.octets())[0].to_ne_bytes()[..2], [0xfd, 0x77]);
+    }
+
+    #[test]
+    fn a_kernel_that_tells_nothing_makes_every_look_up_say_so() {
+        let silent = Running { types: Err("no BTF".into()), symbols: Err("hidden".into()) };
+        assert_eq!(silent.layout(Group::Packet).expect_err("nothing"), "no BTF");
+        assert_eq!(silent.icmp_code().expect_err("nothing"), "hidden");
+        let config = silent.drop_config([Ipv4Addr::LOCALHOST.into(); 2]);
+        assert_eq!((config.reason_told, config.location_told, config.no_socket), (0, 0, NO_REASON));
+    }
+}

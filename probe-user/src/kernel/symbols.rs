@@ -1,0 +1,147 @@
+//! The kernel's symbols: which function an address belongs to, by `/proc/kallsyms`.
+
+use std::{fs, io, ops::Range};
+
+/// Where the kernel lists them.
+const PATH: &str = "/proc/kallsyms";
+
+/// A function longer than this is none: the address lies in a gap, where code has gone or was never listed.
+const LONGEST: u64 = 1 << 20;
+
+/// The functions of the kernel as they were when they were read: modules and programs come and go.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    text: String,
+    /// Address, and where in the text its name is; by address.
+    functions: Vec<(u64, Range<u32>)>,
+}
+
+/// An address as a place in a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The function.
+    pub function: &'a str,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
+impl Symbols {
+    /// Reads them. Read them after programs are attached: attaching makes functions of its own.
+    ///
+    /// # Errors
+    /// What the kernel answered. Without `CAP_SYSLOG` it lists every address as zero: then nothing is
+    /// [known](Self::are_known), which is no error.
+    pub fn read() -> io::Result<Self> {
+        fs::read_to_string(PATH).map(Self::parse)
+    }
+
+    /// Those in `text`: lines of address, type, name and perhaps a module.
+    pub fn parse(text: String) -> Self {
+        let mut functions: Vec<(u64, Range<u32>)> = Vec::new();
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            functions.extend(function(line, start));
+            start += line.len();
+        }
+        // Stable: of several names for one address the first listed stays.
+        functions.sort_by_key(|(address, _)| *address);
+        functions.dedup_by_key(|(address, _)| *address);
+        Self { text, functions }
+    }
+
+    /// Whether the kernel tells addresses to this process.
+    pub fn are_known(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
+    /// The function that `address` belongs to; none where that is not known.
+    pub fn place(&self, address: u64) -> Option<Place<'_>> {
+        let after = self.functions.partition_point(|(start, _)| *start <= address);
+        let (start, name) = self.functions.get(after.checked_sub(1)?)?;
+        let offset = address - start;
+        (offset < LONGEST).then(|| Place { function: self.name(name), offset })
+    }
+
+    /// The name of the function that `address` belongs to, or the address where that is not known.
+    pub fn function(&self, address: u64) -> String {
+        self.place(address).map_or_else(|| format!("{address:#x}"), |place| place.function.to_owned())
+    }
+
+    /// From where to before where the code of the function `name` is, and that of parts that the compiler split off it
+    /// (`name.cold`, `name.part.0`).
+    pub fn ranges(&self, name: &str) -> Vec<Range<u64>> {
+        let belongs =
+            |found: &str| found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let followed = self.functions.windows(2).filter(|pair| belongs(self.name(&pair[0].1)));
+        followed.map(|pair| pair[0].0..pair[1].0.min(pair[0].0 + LONGEST)).collect()
+    }
+
+    fn name(&self, range: &Range<u32>) -> &str {
+        self.text.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+}
+
+/// Address and name of the function in `line`, which starts at `start` in the text; none for data, and for addresses
+/// that are hidden.
+fn function(line: &str, start: usize) -> Option<(u64, Range<u32>)> {
+    let (address, rest) = line.split_once(' ')?;
+    let (kind, rest) = rest.split_once(' ')?;
+    let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
+    let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let name = start + address_width(line, rest);
+    let range = u32::try_from(name).ok()?..u32::try_from(name + length).ok()?;
+    matches!(kind, "t" | "T" | "w" | "W").then_some((address, range))
+}
+
+/// Bytes of `line` before `rest`, its last part.
+fn address_width(line: &str, rest: &str) -> usize {
+    line.len() - rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTED: &str = "\
+ffffffff81000000 T _stext
+ffffffff81000100 t icmp_rcv
+ffffffff81000100 T alias
+ffffffff81000200 t icmp_rcv.part.0
+ffffffff81000280 D data
+ffffffff81000300 T icmp_rcv_more
+ffffffffc0000000 t nft_do_chain\t[nf_tables]
+";
+
+    #[test]
+    fn an_address_is_a_place_in_the_function_before_it() {
+        let symbols = Symbols::parse(LISTED.to_owned());
+        assert_eq!(symbols.place(0xffff_ffff_8100_0112), Some(Place { function: "icmp_rcv", offset: 0x12 }));
+        assert_eq!(symbols.function(0xffff_ffff_8100_0290), "icmp_rcv.part.0");
+        assert_eq!(symbols.function(0xffff_ffff_c000_0010), "nft_do_chain");
+    }
+
+    #[test]
+    fn an_address_in_no_function_stays_a_number() {
+        let symbols = Symbols::parse(LISTED.to_owned());
+        assert_eq!(symbols.function(0x1000), "0x1000");
+        assert_eq!(symbols.function(0xffff_ffff_f000_0000), "0xfffffffff0000000");
+    }
+
+    #[test]
+    fn hidden_addresses_make_nothing_known() {
+        let symbols = Symbols::parse("0000000000000000 T icmp_rcv\n0000000000000000 T ip_rcv\n".to_owned());
+        assert!(!symbols.are_known());
+        assert_eq!(symbols.function(0x10), "0x10");
+        assert!(symbols.ranges("icmp_rcv").is_empty());
+    }
+
+    #[test]
+    fn a_functions_split_parts_belong_to_it_and_longer_names_do_not() {
+        let symbols = Symbols::parse(LISTED.to_owned());
+        let ranges = symbols.ranges("icmp_rcv");
+        assert_eq!(
+            ranges,
+            [0xffff_ffff_8100_0100..0xffff_ffff_8100_0200, 0xffff_ffff_8100_0200..0xffff_ffff_8100_0300]
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! Journeys and drop events on the real kernel, in the lab: which hop saw which probe, and who dropped it and why.
+
+mod common;
+#[path = "trace/faults.rs"]
+mod faults;
+#[path = "trace/healthy.rs"]
+mod healthy;
+#[path = "trace/ping.rs"]
+mod ping;
+#[path = "trace/strangers.rs"]
+mod strangers;
+#[path = "trace/watched.rs"]
+mod watched;

@@ -1,0 +1,88 @@
+//! A ping that comes back: every hop of both hosts saw every probe once, and nothing counts as a loss.
+
+use std::collections::BTreeSet;
+
+use probe_ebpf::{Echo, Family, Hop, Skip};
+use probe_user::{
+    kernel::drops::Benign,
+    lab::{Host, Nic, Topology},
+};
+
+use crate::{
+    common,
+    ping::{listener, payload, request, send, settle, wait},
+    watched::{Watched, Wish},
+};
+
+const NONCE: u64 = 0x1122_3344_5566_7788;
+const PROBES: u16 = 5;
+const OUT: [Hop; 3] = [Hop::TcOut, Hop::DevQueue, Hop::Xmit];
+const IN: [Hop; 4] = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn, Hop::IcmpIn];
+
+fn all_hops_see_each_probe(family: Family) {
+    let lab = Topology::build().expect("a lab");
+    let mut a = Watched::new(&lab, Nic::A, Wish::new(NONCE, family));
+    let mut b = Watched::new(&lab, Nic::B, Wish::new(NONCE, family));
+    let ears = listener(&lab, Host::A, family);
+    let payloads: Vec<_> = (0..PROBES).map(|probe| payload(NONCE, probe, 56)).collect();
+    let sent = send(&lab, Host::A, &request(Host::B.address(family)), 0x1234, &payloads);
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    let last = PROBES - 1;
+    let back = wait(|| a.times(Echo::Reply, last).contains_key(&Hop::IcmpIn));
+    assert!(back, "a: {:?}, b: {:?}", a.times(Echo::Reply, last), b.times(Echo::Request, last));
+    settle();
+    for probe in 0..PROBES {
+        assert_eq!(a.once(Echo::Request, probe), BTreeSet::from(OUT), "request {probe} at a");
+        assert_eq!(b.once(Echo::Request, probe), BTreeSet::from(IN), "request {probe} at b");
+        assert_eq!(b.once(Echo::Reply, probe), BTreeSet::from(OUT), "reply {probe} at b");
+        assert_eq!(a.once(Echo::Reply, probe), BTreeSet::from(IN), "reply {probe} at a");
+    }
+    in_order(&a, &b, &lab);
+    assert_eq!(a.drops(&lab, Host::A), []);
+    assert_eq!(b.drops(&lab, Host::B), []);
+    // The raw socket has its copies by now; the kernel found no ping socket for the packets themselves.
+    assert_eq!(a.benign().get(&Benign::NoPingSocket), Some(&u64::from(PROBES)));
+    assert!(b.benign().is_empty(), "{:?}", b.benign());
+    drop(ears);
+    // The kernel frees the socket when no processor looks at it any more.
+    let closed = wait(|| {
+        assert_eq!(a.drops(&lab, Host::A), []);
+        a.benign().get(&Benign::SocketClosed) == Some(&u64::from(PROBES))
+    });
+    assert!(closed, "{:?}", a.benign());
+    for watched in [&a, &b] {
+        assert!(Skip::ALL.iter().all(|skip| watched.skipped(*skip) == 0));
+    }
+}
+
+/// What the hops noted besides: rising times, the interface, the id, and a TTL that the router took one from.
+fn in_order(a: &Watched, b: &Watched, lab: &Topology) {
+    let step = |watched: &Watched, hop, echo| watched.journeys().step(hop, echo, 0).expect("seen");
+    let mut before = 0;
+    let way = [Hop::TcOut, Hop::DevQueue, Hop::Xmit].map(|hop| step(a, hop, Echo::Request));
+    let there = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn, Hop::IcmpIn].map(|hop| step(b, hop, Echo::Request));
+    for step in way.iter().chain(&there) {
+        assert!(step.first_ns >= before || step.first_ns > 0);
+        before = step.first_ns;
+        assert_eq!(step.id, 0x1234);
+        assert_eq!(step.detail, 0);
+    }
+    assert!(way.iter().all(|step| step.ifindex == lab.ifindex(Nic::A) && step.ttl == way[0].ttl));
+    assert!(there.iter().all(|step| step.ifindex == lab.ifindex(Nic::B) && step.ttl == way[0].ttl - 1));
+    assert!(way[2].first_ns < there[0].first_ns);
+    assert!(there[0].first_ns < there[1].first_ns && there[1].first_ns < there[3].first_ns);
+}
+
+#[test]
+fn a_healthy_ping_is_seen_at_every_hop_of_both_ends() {
+    if common::is_root("a_healthy_ping_is_seen_at_every_hop_of_both_ends") {
+        all_hops_see_each_probe(Family::V4);
+    }
+}
+
+#[test]
+fn a_healthy_ipv6_ping_is_seen_at_every_hop_of_both_ends() {
+    if common::is_root("a_healthy_ipv6_ping_is_seen_at_every_hop_of_both_ends") {
+        all_hops_see_each_probe(Family::V6);
+    }
+}
