@@ -1,6 +1,6 @@
 //! Journeys of marked probes on one host of a lab: the kernel programs of netfilter and cgroup, and nothing else.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock};
 
 use aya::{Ebpf, programs::cgroup_skb::CgroupSkbLink};
 use bytemuck::Zeroable;
@@ -44,7 +44,9 @@ impl Watched {
     }
 
     fn attach_here(families: &[Family]) -> Self {
-        let kernel = Running::read();
+        // Reading all of it takes a while, and it does not change.
+        static KERNEL: LazyLock<Running> = LazyLock::new(Running::read);
+        let kernel = &*KERNEL;
         let journey = Journey {
             nonce: NONCE,
             netns: 0,
@@ -54,7 +56,7 @@ impl Watched {
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };
         let mut programs = load::load(&job).expect("maps");
-        let netfilter = netfilter::attach(&programs, &kernel, families);
+        let netfilter = netfilter::attach(&programs, kernel, families);
         let cgroup = cgroup::HOPS.map(|hop| (hop, cgroup::attach(&mut programs, hop))).into();
         let journeys = Journeys::take(&mut programs).expect("loaded for a journey");
         Self { journeys, netfilter, cgroup, _programs: programs }
