@@ -1,12 +1,6 @@
 //! A lab, look-ups on its hosts, and traffic to be looked up.
 
-use std::{
-    io::Write,
-    net::SocketAddr,
-    process::Stdio,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io::Write, net::SocketAddr, process::Stdio, thread, time::Duration};
 
 use probe_ebpf::{Echo, Family};
 use probe_user::{
@@ -95,16 +89,4 @@ pub(crate) fn rise(findings: &[Finding], wanted: &str) -> u64 {
 /// Lets what was sent arrive.
 pub(crate) fn settle() {
     thread::sleep(Duration::from_millis(100));
-}
-
-/// Waits until `done`, for at most two seconds; says whether it came to that.
-pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while !done() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    true
 }

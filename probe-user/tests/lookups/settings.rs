@@ -70,3 +70,16 @@ fn an_address_that_is_not_this_hosts_does_not_hide_the_route() {
     let good = Finding::Route { to: Host::A.address(Family::V4), errno: None, interface: Some("eth0".to_owned()) };
     assert!(findings.contains(&good), "{findings:?}");
 }
+
+#[test]
+fn a_rule_by_source_is_heeded() {
+    let Some(lab) = lab("a_rule_by_source_is_heeded") else { return };
+    for family in lab.families() {
+        let (flag, own) = (if *family == Family::V4 { "-4" } else { "-6" }, Host::B.address(*family));
+        run(lab.netns(Host::B), &format!("ip {flag} rule add from {own} prohibit"));
+        let findings = found(&lab, Host::B, *family, || ());
+        let refused =
+            |finding: &Finding| matches!(finding, Finding::Route { errno: Some(errno), .. } if errno == "EACCES");
+        assert!(findings.iter().any(refused), "{family:?}: {findings:?}");
+    }
+}
