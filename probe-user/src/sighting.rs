@@ -149,6 +149,25 @@ pub enum Finding {
         /// Whether it has a rule that can drop, or drops by policy.
         can_drop: bool,
     },
+    /// The very rule that ended packets, where rules were traced (`--trace-rules`).
+    Rule {
+        /// `ip`, `ip6`, `inet`, `bridge`, `netdev`.
+        family: String,
+        /// Its table.
+        table: String,
+        /// Its chain.
+        chain: String,
+        /// Its handle, as `nft -a` shows it; none: the chain's policy.
+        handle: Option<u64>,
+        /// The rule as nft writes it, or `policy drop`; empty where nft could not be asked.
+        rule: String,
+        /// `drop`, `queue`, `stolen`.
+        verdict: String,
+        /// Requests or replies.
+        leg: Leg,
+        /// How many of this run's packets ended there.
+        packets: u64,
+    },
     /// Another program that can drop: XDP, tc, or probe's own filter.
     Program {
         /// Where: `xdp`, `tc_in`, `tc_out`, `cgroup_in`, `cgroup_out`.

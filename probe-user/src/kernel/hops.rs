@@ -38,7 +38,6 @@ pub fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), Error> {
     let loaded = match program {
         Program::Xdp(xdp) => xdp.load(),
         Program::SchedClassifier(classifier) => classifier.load(),
-        Program::CgroupSkb(cgroup) => cgroup.load(),
         _ => return Err(Error::NoProgram { name }),
     };
     loaded.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })

@@ -13,6 +13,7 @@ pub mod route;
 pub mod settings;
 pub mod snmp;
 pub mod sockets;
+pub mod trace_rules;
 
 use std::{fmt::Display, net::IpAddr};
 

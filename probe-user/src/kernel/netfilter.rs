@@ -68,13 +68,12 @@ pub fn available() -> Result<(), Refusal> {
 /// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`.
 const ACCEPT: i32 = 1;
 
-/// Loads both programs so that they use the maps of `loaded`, its frozen global included. It must still have them all:
+/// Loads both programs, on a kernel where they are [`available`], so that they use the maps of `loaded`, its frozen global included. It must still have them all:
 /// call this before any map is taken out.
 ///
 /// # Errors
 /// [`Refusal`]: the hops of netfilter are then blind, for this reason.
 pub fn load(loaded: &Ebpf) -> Result<Programs, Refusal> {
-    available()?;
     let mut object = parse().map_err(|error| Refusal::Object { why: error.to_string() })?;
     link(&mut object, loaded)?;
     let [first, last] = PROGRAMS.map(|name| load_own(name, &instructions(&object, name)?));
@@ -112,15 +111,15 @@ fn link(object: &mut Object, loaded: &Ebpf) -> Result<(), Refusal> {
 /// aya keeps the descriptor of a map in a type for each kind of map.
 fn descriptor(map: &aya::maps::Map) -> Option<i32> {
     use aya::maps::Map::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuLruHashMap, RingBuf};
-    let data = match map {
-        Array(data)
-        | HashMap(data)
-        | LruHashMap(data)
-        | PerCpuArray(data)
-        | PerCpuHashMap(data)
-        | PerCpuLruHashMap(data)
-        | RingBuf(data) => data,
-        _ => return None,
+    let (Array(data)
+    | HashMap(data)
+    | LruHashMap(data)
+    | PerCpuArray(data)
+    | PerCpuHashMap(data)
+    | PerCpuLruHashMap(data)
+    | RingBuf(data)) = map
+    else {
+        return None;
     };
     Some(data.fd().as_fd().as_raw_fd())
 }

@@ -1,29 +1,29 @@
 //! Journeys of marked probes on one host of a lab: the kernel programs of netfilter and cgroup, and nothing else.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::LazyLock};
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, MapData},
-    programs::cgroup_skb::CgroupSkbLink,
-};
+use aya::{Ebpf, programs::cgroup_skb::CgroupSkbLink};
 use bytemuck::Zeroable;
 use probe_ebpf::{
-    ABI_VERSION, Config, Echo, Family, Hop, Kind, Step,
+    Echo, Family, Hop, Kind,
+    drops::DropConfig,
     hop::HOPS,
-    journey::{MAGIC, MAX_PROBES, Mark, step_index},
-    names,
+    journey::{MAGIC, Mark},
 };
 use probe_user::{
     kernel::{
-        border::Plain,
+        drops,
         hops::{
-            self, cgroup,
+            cgroup,
             netfilter::{self, NetfilterLinks},
         },
-        object,
+        journeys::Journeys,
+        load::{self, Job, Journey, Switch},
+        offsets::Group,
+        running::Running,
     },
     lab::{Host, Netns, Topology},
+    sighting::StepSight,
     traffic::{Message, Sender, Settings},
 };
 
@@ -31,7 +31,7 @@ pub(crate) const NONCE: u64 = 0x1122_3344_5566_7788;
 
 /// Programs at the hooks of one network namespace.
 pub(crate) struct Watched {
-    steps: Array<MapData, Plain<Step>>,
+    journeys: Journeys,
     pub(crate) netfilter: NetfilterLinks,
     pub(crate) cgroup: BTreeMap<Hop, Result<CgroupSkbLink, String>>,
     _programs: Ebpf,
@@ -44,27 +44,27 @@ impl Watched {
     }
 
     fn attach_here(families: &[Family]) -> Self {
-        let config = Config { abi: ABI_VERSION, journey: 1, nonce: NONCE, ..Config::zeroed() };
-        let (config, offsets) = (Plain(config), Plain(crate::watched::offsets()));
-        let steps = u32::try_from(HOPS.len() * 2).expect("a few") * MAX_PROBES;
-        let mut loader = EbpfLoader::new();
-        loader.override_global(names::CONFIG, &config, true).override_global(names::OFFSETS, &offsets, true);
-        loader.map_max_entries(names::JOURNEYS, steps);
-        let mut programs = loader.load(object::bytes().expect("the kernel half")).expect("maps");
-        let netfilter = netfilter::attach(&programs, families);
-        let mut links = BTreeMap::new();
-        for hop in [Hop::CgroupOut, Hop::SocketIn] {
-            hops::load(&mut programs, hop).expect("the verifier takes it");
-            links.insert(hop, cgroup::attach(&mut programs, hop));
-        }
-        let map = programs.take_map(names::JOURNEYS).expect("the map");
-        let steps = map.try_into().expect("an array");
-        Self { steps, netfilter, cgroup: links, _programs: programs }
+        // Reading all of it takes a while, and it does not change.
+        static KERNEL: LazyLock<Running> = LazyLock::new(Running::read);
+        let kernel = &*KERNEL;
+        let journey = Journey {
+            nonce: NONCE,
+            netns: 0,
+            offsets: kernel.layout(Group::Netfilter).expect("this kernel has netfilter").offsets,
+            drops: DropConfig::zeroed(),
+            drop_ring_bytes: drops::RING_BYTES,
+        };
+        let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };
+        let mut programs = load::load(&job).expect("maps");
+        let netfilter = netfilter::attach(&programs, kernel, families);
+        let cgroup = cgroup::HOPS.map(|hop| (hop, cgroup::attach(&mut programs, hop))).into();
+        let journeys = Journeys::take(&mut programs).expect("loaded for a journey");
+        Self { journeys, netfilter, cgroup, _programs: programs }
     }
 
-    /// What `hop` saw of a probe.
-    pub(crate) fn step(&self, hop: Hop, echo: Echo, probe: u16) -> Step {
-        self.steps.get(&step_index(hop as u32, echo, probe.into()), 0).expect("it is there").0
+    /// What `hop` saw of a probe; nothing: no times.
+    pub(crate) fn step(&self, hop: Hop, echo: Echo, probe: u16) -> StepSight {
+        self.journeys.step(hop, echo, probe).unwrap_or_default()
     }
 
     /// The hops that saw a probe once.
@@ -75,25 +75,6 @@ impl Watched {
     /// Those of netfilter.
     pub(crate) fn seen_by_netfilter(&self, echo: Echo, probe: u16) -> Vec<Hop> {
         self.seen(echo, probe).into_iter().filter(|hop| hop.name().starts_with("nf_")).collect()
-    }
-}
-
-fn offsets() -> probe_ebpf::Offsets {
-    probe_ebpf::Offsets {
-        skb_head: 192,
-        skb_data: 200,
-        skb_tail: 184,
-        skb_network_header: 180,
-        skb_protocol: 176,
-        skb_dev: 16,
-        skb_sk: 24,
-        device_ifindex: 224,
-        nf_hook: 0,
-        nf_pf: 1,
-        nf_in: 8,
-        nf_out: 16,
-        nf_net: 32,
-        ..probe_ebpf::Offsets::NONE
     }
 }
 

@@ -16,10 +16,13 @@ use nix::{
 };
 use probe_ebpf::{Direction, Hop};
 
+/// The hops of this family.
+pub const HOPS: [Hop; 2] = [Hop::CgroupOut, Hop::SocketIn];
+
 /// Where the unified hierarchy is by custom: alone, or beside the older ones.
 const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
-/// Attaches the loaded program of `hop`, [`Hop::CgroupOut`] or [`Hop::SocketIn`]; dropping the link detaches it.
+/// Loads the program of `hop`, [`Hop::CgroupOut`] or [`Hop::SocketIn`], and attaches it; dropping the link detaches it.
 ///
 /// # Errors
 /// Why the hop is blind, as a clause for people.
@@ -35,6 +38,7 @@ pub fn attach(programs: &mut Ebpf, hop: Hop) -> Result<CgroupSkbLink, String> {
         programs.program_mut(name).ok_or_else(|| format!("this probe's kernel half has no program {name}"))?;
     let program: &mut CgroupSkb =
         program.try_into().map_err(|_| format!("{name} of this probe's kernel half is no cgroup program"))?;
+    program.load().map_err(|error| format!("the kernel does not take {name}: {error}"))?;
     // A link counts as `BPF_F_ALLOW_MULTI` by itself, and the kernel refuses the flag on it.
     let link = program
         .attach(folder, side, CgroupAttachMode::Single)

@@ -9,7 +9,9 @@ use probe_ebpf::{Family, Hop};
 
 use crate::kernel::{
     bpf_sys::{self, NetfilterPlace},
-    netfilter::{self, Programs, Refusal},
+    netfilter::{self, Programs},
+    offsets::Group,
+    running::Running,
 };
 
 /// How many priorities are tried before a hook is given up: each may be taken by another probe, or by a base chain.
@@ -61,12 +63,13 @@ impl NetfilterLinks {
     }
 }
 
-/// Whether this kernel has netfilter programs.
+/// Whether the hops of netfilter can be watched on this kernel.
 ///
 /// # Errors
-/// Why not.
-pub fn available() -> Result<(), Refusal> {
-    netfilter::available()
+/// Why not, as a clause for people.
+pub fn available(kernel: &Running) -> Result<(), String> {
+    [Group::Packet, Group::Netfilter].into_iter().try_for_each(|group| kernel.layout(group).map(drop))?;
+    netfilter::available().map_err(|refusal| refusal.to_string())
 }
 
 /// Loads both programs beside those of `loaded`, which must still have all its maps, and attaches them in the calling
@@ -74,10 +77,11 @@ pub fn available() -> Result<(), Refusal> {
 ///
 /// Netfilter keeps the very highest priority for connection tracking, which there confirms a new connection: what dies
 /// there, which takes two packets racing for one entry, has passed the last hop.
-pub fn attach(loaded: &Ebpf, families: &[Family]) -> NetfilterLinks {
-    match netfilter::load(loaded) {
+pub fn attach(loaded: &Ebpf, kernel: &Running, families: &[Family]) -> NetfilterLinks {
+    let programs = available(kernel).and_then(|()| netfilter::load(loaded).map_err(|refusal| refusal.to_string()));
+    match programs {
         Ok(programs) => attach_loaded(&programs, families),
-        Err(refusal) => NetfilterLinks::all_blind(&refusal.to_string()),
+        Err(why) => NetfilterLinks::all_blind(&why),
     }
 }
 

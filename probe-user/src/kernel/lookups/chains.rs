@@ -8,7 +8,7 @@ use std::{
 use probe_ebpf::Family;
 use serde_json::Value;
 
-use super::{command, iptables, told};
+use super::{command, iptables, told, trace_rules};
 use crate::sighting::Finding;
 
 /// The base chains that packets of `family` at `interface` pass, of nftables (which iptables-nft writes to as well) and
@@ -56,7 +56,8 @@ fn is_passed(chain: &Value, family: Family, interface: Option<&str>) -> bool {
         (Value::Array(devices), Some(interface)) => devices.iter().any(|device| device == interface),
         _ => true,
     };
-    of_family && of_device && chain["hook"].is_string()
+    let ours = text(chain, "table").is_some_and(|table| table.starts_with(trace_rules::TABLE));
+    of_family && of_device && !ours && chain["hook"].is_string()
 }
 
 impl<'a> Ruleset<'a> {

@@ -6,25 +6,27 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
-use nix::{errno::Errno, libc, net::if_::if_indextoname};
+use nix::{errno::Errno, net::if_::if_indextoname};
 
 use super::told;
 use crate::{device::netlink, sighting::Finding};
 
-/// The route to `to` for packets that carry the source address `from`.
+/// The route to `to` for packets that carry the source address `from`: rules may choose by it.
 pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
-    let answer = match ask(to, Some(from)) {
-        // So the kernel refuses a source that is none of its addresses, too, and that says nothing of the route.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => ask(to, None),
-        answer => answer,
-    };
-    match answer {
+    // Of a source that is none of this host's addresses the kernel only says that; the route may be there all the same.
+    match ask(to, Some(from).filter(|from| is_own(*from))) {
         Ok(routes) => routes.iter().find_map(|message| finding(to, message)),
         Err(error) => match error.raw_os_error() {
             Some(errno) => Some(unusable(to, Errno::from_raw(errno), None)),
             None => told("route", Err(error)),
         },
     }
+}
+
+/// Whether this network namespace has that address.
+fn is_own(address: IpAddr) -> bool {
+    let is_local = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
+    ask(address, None).is_ok_and(|routes| routes.iter().any(is_local))
 }
 
 fn ask(to: IpAddr, from: Option<IpAddr>) -> io::Result<Vec<RouteNetlinkMessage>> {

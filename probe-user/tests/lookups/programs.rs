@@ -1,0 +1,66 @@
+//! Programs at a device: other people's, and probe's own filter.
+
+use probe_ebpf::{Direction, Echo, Family};
+use probe_user::{
+    device::Device,
+    kernel::bpf_sys::{ProgramType, XdpMode, always, link_tcx, link_xdp, load_program},
+    lab::{Host, Topology},
+    sighting::Finding,
+};
+
+use crate::bench::{found, lab, run, send, settle, warm_up};
+
+/// Place, who, whether it is probe's filter, and what that dropped.
+fn programs(findings: Vec<Finding>) -> Vec<(String, String, bool, u64)> {
+    let program = |finding| match finding {
+        Finding::Program { at, who, probe_filter, dropped } if !at.starts_with("cgroup") => {
+            Some((at, who, probe_filter, dropped))
+        }
+        _ => None,
+    };
+    findings.into_iter().filter_map(program).collect()
+}
+
+#[test]
+fn other_peoples_programs_are_told_with_their_place() {
+    let Some(lab) = lab("other_peoples_programs_are_told_with_their_place") else { return };
+    let told = || programs(found(&lab, Host::B, Family::V4, || ()));
+    assert_eq!(told(), []);
+    let attach = || {
+        let device = Device::find("eth0").expect("B has it").ifindex;
+        // XDP_PASS, TCX_NEXT
+        let xdp = load_program(ProgramType::Xdp, "others_xdp", &always(2)).expect("a program");
+        let tc = load_program(ProgramType::Tc, "others_tc", &always(-1)).expect("a program");
+        let xdp = link_xdp(xdp, device, XdpMode::Generic).expect("a link");
+        (xdp, [Direction::In, Direction::Out].map(|way| link_tcx(&tc, device, way).expect("a link")))
+    };
+    let links = lab.netns(Host::B).run(attach).expect("inside");
+    let found = told();
+    let places: Vec<_> = found.iter().map(|(at, ..)| at.as_str()).collect();
+    assert_eq!(places, ["xdp", "tc_in", "tc_out"], "{found:?}");
+    assert!(found[0].1.contains("'others_xdp', generic") && !found[0].2, "{found:?}");
+    drop(links);
+    assert_eq!(told(), []);
+}
+
+#[test]
+fn probes_own_filter_tells_what_it_dropped_of_the_run() {
+    let Some(lab) = lab("probes_own_filter_tells_what_it_dropped_of_the_run") else { return };
+    warm_up(&lab);
+    let probe = env!("CARGO_BIN_EXE_probe");
+    run(lab.netns(Host::B), &format!("{probe} filter add -I eth0 --type request --id 0x4242"));
+    let result = std::panic::catch_unwind(|| count_what_the_filter_drops(&lab));
+    run(lab.netns(Host::B), &format!("{probe} filter clear -I eth0"));
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+fn count_what_the_filter_drops(lab: &Topology) {
+    assert!(send(lab, Host::A, Host::B, Family::V4, Echo::Request, 2));
+    settle();
+    let findings = found(lab, Host::B, Family::V4, || {
+        assert!(send(lab, Host::A, Host::B, Family::V4, Echo::Request, 3));
+        settle();
+    });
+    let expected = ("xdp".to_owned(), "probe's own filter on eth0".to_owned(), true, 3);
+    assert_eq!(programs(findings), [expected]);
+}
