@@ -21,12 +21,17 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     let side = Spot { leg: stop.leg, host: stop.host, place }.side();
     let fill = |text: &str| filled(text, side, &stop.cause, evidence);
     stop.meaning = fill(row.meaning);
-    let command = |text: &str| Command { on: side, command: fill(text) };
+    let on = if matches!(stop.host, Host::Network | Host::Beyond) { Some(Side::Local) } else { side };
+    let command = |text: &str| Command { on, command: fill(text) };
     let known = |command: &Command| !command.command.contains('{');
     let mut commands: Vec<Command> = row.commands.iter().map(|text| command(text)).filter(known).collect();
-    commands.extend(find_out(stop, side, &evidence.target.name));
+    if let Some(command) = find_out(stop, side, &evidence.target.name) {
+        // What one end can't know comes before what it can look at.
+        let place = if stop.host == Host::Beyond { 0 } else { commands.len() };
+        commands.insert(place, command);
+    }
     stop.commands = commands;
-    stop.advice = match (stop.commands.first(), side) {
+    stop.advice = match (stop.commands.first(), on) {
         (Some(first), Some(side)) => format!("on {}: {}", evidence.name(side), first.command),
         (Some(first), None) => first.command.clone(),
         (None, _) => stop.meaning.clone(),
@@ -77,7 +82,9 @@ fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) ->
     put("{table}", netfilter.and_then(|place| place.table.as_deref()));
     put("{chain}", netfilter.and_then(|place| place.chain.as_deref()));
     put("{hook}", netfilter.and_then(|place| place.hook.as_deref()));
-    put("{setting}", cause.setting.as_ref().map(|setting| setting.path.as_str()));
+    // A path with a dot in it (an interface eth0.5) keeps its slashes, which sysctl(8) takes as well.
+    let dotted = |path: &str| if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+    put("{setting}", cause.setting.as_ref().map(|setting| dotted(&setting.path)).as_deref());
     put("{value}", cause.setting.as_ref().map(|setting| setting.value.as_str()));
     put("{from}", icmp.map(|said| said.from.to_string()).as_deref());
     put("{said}", icmp.map(|said| said.meaning.as_str()));

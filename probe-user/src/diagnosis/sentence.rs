@@ -2,7 +2,7 @@
 
 use super::{
     Evidence, Mode,
-    document::{Alteration, Diagnosis, Host, Layer, Outcome, Stop, Value},
+    document::{Alteration, Diagnosis, Host, Layer, Outcome, Stop, Value, Witness},
     path::Side,
     places::Place,
 };
@@ -151,11 +151,11 @@ impl Teller<'_> {
         match (stop.host, stop.leg) {
             _ if Self::unmade(stop) => self.made_none(stop, &by),
             (Host::Local, leg) if leg == self.sent_leg() && !self.evidence.loops_back() => {
-                format!("{packets} never left {near}: {they} {were} {by}")
+                format!("{packets} {were} {}", placed(&by, &format!("on {near} itself")))
             }
-            (Host::Local, Leg::Request) => format!("{packets} {were} {by} on {near}"),
+            (Host::Local, Leg::Request) => format!("{packets} {were} {}", placed(&by, &format!("on {near}"))),
             (Host::Local, Leg::Reply) => {
-                format!("{packets} came back to {near} and {were} {by} there")
+                format!("{packets} came back to {near} and {were} {}", placed(&by, "there"))
             }
             (Host::Network, leg) => {
                 let (from, to) = if leg == Leg::Request || unasked { (near, far) } else { (far, near) };
@@ -167,9 +167,9 @@ impl Teller<'_> {
             }
             (Host::Beyond, _) => self.beyond(stop, &packets, one),
             (Host::Peer, Leg::Reply) if !unasked => {
-                format!("{packets} that {far} made {were} {by} on {far} itself")
+                format!("{packets} that {far} made {were} {}", placed(&by, &format!("on {far} itself")))
             }
-            (Host::Peer, _) => format!("{packets} reached {far} and {were} {by} there"),
+            (Host::Peer, _) => format!("{packets} reached {far} and {were} {}", placed(&by, "there")),
         }
     }
 
@@ -245,6 +245,7 @@ impl Teller<'_> {
             Layer::Neighbour => named("held back, because nobody answers for the next hop"),
             Layer::Qdisc => named("dropped by the queue of the device"),
             Layer::Driver => named("dropped by the network device"),
+            Layer::Ip if stop.witnesses.contains(&Witness::Errno) => named("refused as too long for the way out"),
             Layer::Ip => named("dropped by the IP layer"),
             Layer::Icmp => named("dropped by the kernel's ICMP"),
             Layer::Socket => {
@@ -253,6 +254,13 @@ impl Teller<'_> {
             Layer::Path => "lost".to_owned(),
         }
     }
+}
+
+/// `dropped by nftables` becomes `dropped there by nftables`.
+fn placed(by: &str, place: &str) -> String {
+    let ends = [by.find(" by "), by.find(" as "), by.find(','), by.find(" (")];
+    let end = ends.into_iter().flatten().min().unwrap_or(by.len());
+    format!("{} {place}{}", &by[..end], &by[end..])
 }
 
 fn by_netfilter(stop: &Stop) -> String {
