@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod commands;
 pub mod device;
+pub mod diagnosis;
 pub mod error;
 pub mod exit;
 pub mod kernel;

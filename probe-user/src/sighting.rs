@@ -71,7 +71,7 @@ pub struct StepSight {
 }
 
 /// Request or reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Leg {
     /// From the sender of the probes to the other end.
@@ -167,6 +167,23 @@ pub enum Finding {
         leg: Leg,
         /// How many of this run's packets ended there.
         packets: u64,
+    /// What the host knows of the neighbour that packets to the other end go to next.
+    Neighbour {
+        /// Its address.
+        address: IpAddr,
+        /// The device.
+        interface: String,
+        /// As `ip neighbour` shows it, e.g. `REACHABLE`, `INCOMPLETE`, `FAILED`.
+        state: String,
+    },
+    /// A device on the way.
+    Link {
+        /// Its name.
+        interface: String,
+        /// Whether it is set up.
+        up: bool,
+        /// Whether it has a carrier; false also where it is down.
+        carrier: bool,
     },
     /// Another program that can drop: XDP, tc, or probe's own filter.
     Program {

@@ -1,0 +1,111 @@
+//! From a stop to what it means, and what to type: a table.
+
+mod table;
+
+use super::{
+    Evidence,
+    document::{Cause, Command, Host, Stop},
+    path::Side,
+    places::{Spot, host_of},
+};
+use table::{Advice, TABLE};
+
+/// Fills in what the stop means, and what to do about it.
+pub fn give(stop: &mut Stop, evidence: &Evidence) {
+    let place = stop.place;
+    let reason = stop.cause.reason.clone().unwrap_or_default();
+    let fits = |row: &&Advice| {
+        (row.place.is_empty() || row.place.contains(&place)) && (row.reason.is_empty() || fits(row.reason, &reason))
+    };
+    let Some(row) = TABLE.iter().find(fits) else { return };
+    let side = Spot { leg: stop.leg, host: stop.host, place }.side();
+    let fill = |text: &str| filled(text, side, &stop.cause, evidence);
+    stop.meaning = fill(row.meaning);
+    let on = if matches!(stop.host, Host::Network | Host::Beyond) { Some(Side::Local) } else { side };
+    let command = |text: &str| Command { on, command: fill(text) };
+    let known = |command: &Command| !command.command.contains('{');
+    let mut commands: Vec<Command> = row.commands.iter().map(|text| command(text)).filter(known).collect();
+    if let Some(command) = find_out(stop, side, &evidence.target.name) {
+        // What one end can't know comes before what it can look at.
+        let place = if stop.host == Host::Beyond { 0 } else { commands.len() };
+        commands.insert(place, command);
+    }
+    stop.commands = commands;
+    stop.advice = match (stop.commands.first(), on) {
+        (Some(first), Some(side)) => format!("on {}: {}", evidence.name(side), first.command),
+        (Some(first), None) => first.command.clone(),
+        (None, _) => stop.meaning.clone(),
+    };
+}
+
+/// Whether `name` fits a pattern that may begin and end in `*`.
+fn fits(pattern: &str, name: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (None, None) => pattern == name,
+        (None, Some(begin)) => name.starts_with(begin),
+        (Some(end), None) => name.ends_with(end),
+        (Some(rest), Some(_)) => name.contains(rest.trim_end_matches('*')),
+    }
+}
+
+/// How to learn more: an exact rule, or what one end can't know.
+fn find_out(stop: &Stop, side: Option<Side>, target: &str) -> Option<Command> {
+    let rule = stop.cause.netfilter.is_some() && side.is_some();
+    let command = match (stop.host, rule) {
+        (Host::Beyond, _) => format!("probe diagnose {target} --peer 'ssh {target} sudo probe agent'"),
+        (_, true) => format!("probe diagnose {target} --trace-rules"),
+        _ => return None,
+    };
+    Some(Command { on: Some(Side::Local), command })
+}
+
+/// `text` with its words in braces replaced; one that is not known stays, so that its command is left out.
+fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) -> String {
+    let mut text = text.to_owned();
+    let mut put = |word: &str, value: Option<&str>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            text = text.replace(word, value);
+        }
+    };
+    let host = side.map(|side| &evidence.host(side).host);
+    let other = match side.map(host_of) {
+        Some(Host::Peer) => evidence.local.host.address,
+        _ => Some(evidence.target.address),
+    };
+    let netfilter = cause.netfilter.as_ref();
+    let icmp = cause.icmp.as_ref();
+    put("{other}", other.map(|address| address.to_string()).as_deref());
+    put("{typed}", Some(&evidence.target.name));
+    put("{target}", Some(&evidence.target.address.to_string()));
+    put("{iface}", host.map(|host| host.interface.as_str()));
+    put("{family}", netfilter.and_then(|place| place.family.as_deref()));
+    put("{table}", netfilter.and_then(|place| place.table.as_deref()));
+    put("{chain}", netfilter.and_then(|place| place.chain.as_deref()));
+    put("{hook}", netfilter.and_then(|place| place.hook.as_deref()));
+    // A path with a dot in it (an interface eth0.5) keeps its slashes, which sysctl(8) takes as well.
+    let dotted = |path: &str| if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+    put("{setting}", cause.setting.as_ref().map(|setting| dotted(&setting.path)).as_deref());
+    put("{value}", cause.setting.as_ref().map(|setting| setting.value.as_str()));
+    put("{from}", icmp.map(|said| said.from.to_string()).as_deref());
+    put("{said}", icmp.map(|said| said.meaning.as_str()));
+    put("{program}", Some(cause.program.as_deref().unwrap_or("a program")));
+    put("{reason}", cause.reason.as_deref());
+    put("{detail}", cause.detail.as_deref());
+    put("{-6}", Some(if evidence.is_v6() { "-6" } else { "-4" }));
+    put("{ipv}", Some(if evidence.is_v6() { "ipv6" } else { "ipv4" }));
+    put("{netstat}", Some(if evidence.is_v6() { "/proc/net/raw6" } else { "/proc/net/raw" }));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_has_its_advice_and_the_last_row_has_it_for_all() {
+        assert!(TABLE.last().is_some_and(|row| row.place.is_empty() && row.reason.is_empty()));
+        for row in TABLE {
+            assert!(row.meaning.ends_with('.') || row.meaning.is_empty(), "{}", row.meaning);
+        }
+    }
+}

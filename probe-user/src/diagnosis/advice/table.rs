@@ -1,0 +1,259 @@
+//! The table of advice. The first row that fits is given: rows with a reason come before those without.
+//!
+//! Words in braces are filled in; a command with one that isn't known is left out.
+
+use crate::diagnosis::places::Place;
+
+/// A row.
+pub(super) struct Advice {
+    /// Where; empty: anywhere.
+    pub(super) place: &'static [Place],
+    /// For which reason; empty: any; a prefix where it ends in `*`.
+    pub(super) reason: &'static str,
+    /// What it means, as a sentence.
+    pub(super) meaning: &'static str,
+    /// What to type on that host.
+    pub(super) commands: &'static [&'static str],
+}
+
+const fn of(
+    place: &'static [Place],
+    reason: &'static str,
+    meaning: &'static str,
+    commands: &'static [&'static str],
+) -> Advice {
+    Advice { place, reason, meaning, commands }
+}
+
+use Place::{
+    Answer, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
+    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack,
+    RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
+};
+
+pub(super) const TABLE: &[Advice] = &[
+    of(
+        &[],
+        "PROBE_FILTER",
+        "A rule of probe's own filter drops these packets.",
+        &["probe filter list -I {iface}", "probe filter clear -I {iface}"],
+    ),
+    of(
+        &[Call],
+        "EHOSTUNREACH",
+        "The route to the target says: unreachable.",
+        &["ip {-6} route get {target}", "ip {-6} route show; ip {-6} rule"],
+    ),
+    of(
+        &[Call],
+        "EINVAL",
+        "The route to the target says: blackhole.",
+        &["ip {-6} route show type blackhole", "ip {-6} rule"],
+    ),
+    of(
+        &[Call],
+        "EACCES",
+        "The route to the target says: prohibit.",
+        &["ip {-6} route show type prohibit", "ip {-6} rule"],
+    ),
+    of(
+        &[Call],
+        "ENETUNREACH",
+        "There is no route to the target, or the interface that has it is down.",
+        &["ip {-6} route get {target}", "ip -br link"],
+    ),
+    of(
+        &[Call],
+        "",
+        "The packets never entered the IP layer; the send call says why where it failed.",
+        &["ip {-6} route get {target}"],
+    ),
+    of(
+        &[Source],
+        "EADDRNOTAVAIL",
+        "The source address that was asked for is not an address of this host.",
+        &["ip {-6} -br addr"],
+    ),
+    of(
+        &[Source],
+        "",
+        "The send buffer stayed full: the device takes packets too slowly.",
+        &["tc -s qdisc show dev {iface}"],
+    ),
+    of(
+        &[FragmentOut],
+        "",
+        "The packet is longer than the way out takes, and it must not be fragmented.",
+        &["ip link show dev {iface}", "ip {-6} route get {target}"],
+    ),
+    of(
+        &[NfOutput, NfPostrouting, NfPrerouting, NfInput, NfForward],
+        "NETFILTER_DROP",
+        "A firewall rule in hook {hook} drops them, or the policy of its chain does.",
+        &["nft list chain {family} {table} {chain}", "nft list ruleset", "iptables-save -c"],
+    ),
+    of(
+        &[NfOutput, NfPostrouting, NfPrerouting, NfInput, NfForward],
+        "",
+        "They enter netfilter's hook {hook} and do not leave it: a rule, a policy or connection tracking drops them.",
+        &["nft list chain {family} {table} {chain}", "nft list ruleset", "conntrack -S"],
+    ),
+    of(
+        &[NfIngress, NfEgress],
+        "",
+        "An nftables chain of the device, in hook {hook}, drops them.",
+        &["nft list chain {family} {table} {chain}", "nft list ruleset netdev"],
+    ),
+    of(&[CgroupOut, CgroupIn], "", "A cgroup program drops them.", &["bpftool cgroup tree"]),
+    of(
+        &[Neighbour],
+        "",
+        "Nobody answers ARP or neighbour discovery for the next hop.",
+        &["ip {-6} neigh show dev {iface}", "ip {-6} route get {other}"],
+    ),
+    of(
+        &[TcOut],
+        "",
+        "A tc filter or program at egress drops them.",
+        &["tc -s filter show dev {iface} egress", "bpftool net show dev {iface}"],
+    ),
+    of(
+        &[TcIn],
+        "",
+        "A tc filter or program at ingress drops them.",
+        &["tc -s filter show dev {iface} ingress", "bpftool net show dev {iface}"],
+    ),
+    of(
+        &[Qdisc],
+        "",
+        "The queue of the device is full, or shapes, or loses on purpose.",
+        &["tc -s qdisc show dev {iface}"],
+    ),
+    of(&[DriverOut], "", "The device does not send them.", &["ip -s -s link show dev {iface}", "ethtool -S {iface}"]),
+    of(
+        &[DriverIn],
+        "",
+        "The device drops them as they come in.",
+        &["ip -s -s link show dev {iface}", "ethtool -S {iface}"],
+    ),
+    of(
+        &[Xdp],
+        "",
+        "An XDP program drops them at the device: the rest of the kernel never sees them.",
+        &["ip -d link show dev {iface}", "bpftool net show dev {iface}"],
+    ),
+    of(
+        &[IpHeader],
+        "OTHERHOST",
+        "The frames carry another host's MAC address, so the IP layer throws them away.",
+        &["ip -br link show dev {iface}", "tcpdump -eni {iface} -c 4 'icmp or icmp6'"],
+    ),
+    of(&[IpHeader], "*CSUM*", "The checksum of the IP header is wrong.", &["ethtool -k {iface}"]),
+    of(&[IpHeader], "", "Their IP header is refused.", &["nstat -az | grep -E 'Ip6?(In|Ext)'"]),
+    of(
+        &[RouteIn],
+        "IP_RPFILTER",
+        "The reverse path filter: the route back to the source leaves by another device.",
+        &[
+            "ip {-6} route get {other}",
+            "sysctl -a --pattern '{ipv}.conf.*.rp_filter'",
+            "sysctl -w net.{ipv}.conf.{iface}.rp_filter=2",
+        ],
+    ),
+    of(
+        &[RouteIn],
+        "rp_filter",
+        "The reverse path filter is strict here, and may be what drops them.",
+        &["ip {-6} route get {other}", "sysctl -a --pattern '{ipv}.conf.*.rp_filter'"],
+    ),
+    of(
+        &[RouteIn],
+        "*IPReversePathFilter",
+        "The reverse path filter: the route back to the source leaves elsewhere.",
+        &["ip {-6} route get {other}", "sysctl -a --pattern '{ipv}.conf.*.rp_filter'"],
+    ),
+    of(
+        &[RouteIn],
+        "IP_INADDRERRORS",
+        "The destination is no address of this host, and it does not forward.",
+        &["ip {-6} -br addr", "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"],
+    ),
+    of(
+        &[RouteIn],
+        "IP_INVALID_SOURCE",
+        "The source address may not come in here: a martian.",
+        &["ip {-6} route get {other}", "sysctl -w net.ipv4.conf.all.log_martians=1; dmesg | tail"],
+    ),
+    of(
+        &[RouteIn],
+        "IP_LOCAL_SOURCE",
+        "They come from outside with an address of this very host as their source.",
+        &["ip {-6} -br addr"],
+    ),
+    of(
+        &[RouteIn],
+        "",
+        "Routing on this host does not take them: not its address, no route, or a refused source.",
+        &["ip {-6} -br addr", "ip {-6} route get {other}", "sysctl -a --pattern '{ipv}.conf.*.rp_filter'"],
+    ),
+    of(
+        &[Reassembly],
+        "",
+        "They come in fragments, and not all fragments come.",
+        &["nstat -az | grep -i reasm", "ip link show dev {iface}"],
+    ),
+    of(
+        &[Icmp],
+        "ICMP_CSUM",
+        "Their ICMP checksum is wrong: something damages them, or computes it wrongly.",
+        &["ethtool -k {iface} | grep checksum"],
+    ),
+    of(&[Icmp], "", "The kernel's ICMP throws them away.", &["nstat -az | grep -i icmp"]),
+    of(
+        &[Answer],
+        "icmp_echo_ignore_broadcasts",
+        "The host does not answer pings to broadcast addresses.",
+        &["sysctl -w {setting}=0"],
+    ),
+    of(&[Answer], "*echo_ignore*", "The host is told not to answer pings.", &["sysctl -w {setting}=0"]),
+    of(
+        &[Answer],
+        "",
+        "The kernel took the requests and made no reply.",
+        &["sysctl -a --pattern 'icmp.*(ignore|rate)'", "ip {-6} route get {other}"],
+    ),
+    of(
+        &[RouteBack],
+        "",
+        "The host wanted to answer and has no route back to the sender.",
+        &["ip {-6} route get {other}", "ip {-6} rule"],
+    ),
+    of(
+        &[RateLimit],
+        "",
+        "The host limits how many ICMP messages it sends, and echo replies are among them.",
+        &["sysctl -a --pattern 'icmp.*rate'", "nstat -az | grep -i ratelimit"],
+    ),
+    of(
+        &[SocketFilter],
+        "",
+        "A filter on the receiving socket, or a cgroup program, takes them away.",
+        &["ss -0 -w -p -e", "bpftool cgroup tree"],
+    ),
+    of(
+        &[SocketBuffer],
+        "",
+        "The buffer of the receiving socket is full: its program reads too slowly.",
+        &["cat {netstat}", "ss -w -m -p"],
+    ),
+    of(&[Network], "icmp 3/4", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
+    of(&[Network], "icmpv6 2/0", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
+    of(&[Network], "icmp*", "{from} refuses them and says why: {said}.", &["traceroute -n {target}"]),
+    of(
+        &[Network],
+        "",
+        "They are lost between the two hosts, without a word from anybody.",
+        &["probe diagnose {typed} --walk"],
+    ),
+    of(&[], "", "", &[]),
+];

@@ -1,0 +1,123 @@
+//! What changed on the way though it arrived: a rewritten id, an answer from another address; and oddities that are no
+//! fault: duplicates, another order. A TTL that falls is what TTLs do.
+
+use std::collections::BTreeMap;
+
+use probe_ebpf::Hop;
+
+use super::{
+    Evidence,
+    document::{Alteration, Value},
+    ledger::Ledger,
+    path::{Checkpoint, Side, Station},
+};
+use crate::sighting::{HopSight, Leg, StepSight};
+
+/// What changed, by leg and in path order.
+pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
+    let mut changes: BTreeMap<(Leg, usize, Value, Value), Alteration> = BTreeMap::new();
+    let mut note = |leg, row, sent, seen, seen_at, field| {
+        let fresh = || Alteration { leg, field, sent, seen, seen_at, packets: 0 };
+        changes.entry((leg, row, sent, seen)).or_insert_with(fresh).packets += 1;
+    };
+    for sent in &evidence.sending.probes {
+        let mut expected = sent.id;
+        let mut told = Vec::new();
+        for (index, row) in ledger.rows.iter().enumerate() {
+            let (leg, at) = (row.step.leg, row.step.checkpoint);
+            // Whoever undoes a rewriting on the way back gives the sender its own id again.
+            if leg == Leg::Reply && at.host == Side::Local && evidence.two_sided() && leg != evidence.first_leg() {
+                expected = sent.id;
+            }
+            let seen = id_at(evidence, leg, at, sent.probe).filter(|id| *id != 0);
+            if let Some(seen) = seen.filter(|id| *id != expected) {
+                if !told.contains(&(leg, seen)) && seen != sent.id {
+                    told.push((leg, seen));
+                    note(leg, index, Value::Id(sent.id), Value::Id(seen), at, "id");
+                }
+                expected = seen;
+            }
+        }
+        let from = evidence.sending.received.get(&sent.probe).map(|received| received.from);
+        if let Some(from) = from.filter(|from| *from != evidence.target.address && !is_group(evidence)) {
+            let at = Checkpoint { host: Side::Local, station: Station::Recv };
+            let (asked, answered) = (Value::Address(evidence.target.address), Value::Address(from));
+            note(Leg::Reply, ledger.rows.len(), asked, answered, at, "source");
+        }
+    }
+    changes.into_values().collect()
+}
+
+fn id_at(evidence: &Evidence, leg: Leg, at: Checkpoint, probe: u16) -> Option<u16> {
+    match at.station {
+        Station::Send => None,
+        Station::Recv => evidence.sending.received.get(&probe).map(|received| received.id),
+        Station::Hop(hop) => step(evidence, leg, at.host, hop, probe).map(|step| step.id),
+    }
+}
+
+/// What a hop saw of a probe.
+pub(super) fn step(evidence: &Evidence, leg: Leg, side: Side, hop: Hop, probe: u16) -> Option<StepSight> {
+    match evidence.host(side).hops.get(hop.name())? {
+        HopSight::Blind { .. } => None,
+        HopSight::Watched { requests, replies } => {
+            let steps = if leg == Leg::Request { requests } else { replies };
+            steps.get(&probe).copied()
+        }
+    }
+}
+
+/// Whether several hosts may answer to the target's address.
+fn is_group(evidence: &Evidence) -> bool {
+    match evidence.target.address {
+        std::net::IpAddr::V4(target) => target.is_multicast() || target.is_broadcast() || target.octets()[3] == 255,
+        std::net::IpAddr::V6(target) => target.is_multicast(),
+    }
+}
+
+/// Oddities, a sentence each.
+pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
+    let far = evidence.name(Side::Peer);
+    let arrived_twice = doubled(evidence, evidence.first_leg());
+    let read_twice = evidence.sending.received.values().filter(|received| received.times > 1).count();
+    let late = overtaken(evidence);
+    let noun = if evidence.first_leg() == Leg::Request { ("request", "requests") } else { ("reply", "replies") };
+    [
+        (arrived_twice, format!("{} reached {far} more than once", counted(arrived_twice, noun))),
+        (read_twice, format!("{} came more than once", counted(read_twice, ("reply", "replies")))),
+        (late, format!("{} came after one to a later probe", counted(late, ("reply", "replies")))),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(_, text)| text)
+    .collect()
+}
+
+fn counted(count: usize, (one, many): (&str, &str)) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// How many probes entered the far end more often than they left this host.
+fn doubled(evidence: &Evidence, leg: Leg) -> usize {
+    let times = |side, hops: &[Hop], probe| {
+        hops.iter().find_map(|hop| step(evidence, leg, side, *hop, probe)).map(|step| step.times)
+    };
+    let more = |probe: u16| {
+        let entered = times(Side::Peer, &[Hop::XdpIn, Hop::NetifIn, Hop::TcIn], probe);
+        let left = times(Side::Local, &[Hop::Xmit, Hop::DevQueue, Hop::TcOut], probe);
+        entered.zip(left).is_some_and(|(entered, left)| entered > left.max(1))
+    };
+    if evidence.two_sided() { evidence.sending.probes.iter().filter(|sent| more(sent.probe)).count() } else { 0 }
+}
+
+/// How many replies were read after one to a later probe.
+fn overtaken(evidence: &Evidence) -> usize {
+    let mut earliest_later = u64::MAX;
+    let mut late = 0;
+    for sent in evidence.sending.probes.iter().rev() {
+        let Some(received) = evidence.sending.received.get(&sent.probe) else { continue };
+        late += usize::from(received.time_ns > earliest_later);
+        earliest_later = earliest_later.min(received.time_ns);
+    }
+    late
+}

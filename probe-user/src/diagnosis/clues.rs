@@ -1,0 +1,106 @@
+//! What speaks about the probes of a gap besides its counters: drop events, errno, ICMP errors; and gaps split by that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Evidence,
+    ledger::Gap,
+    names::{self, Placed},
+    path::Side,
+    places::{Place, Spot, host_of},
+};
+use crate::sighting::{Drop, IcmpError};
+
+/// A drop event about a probe of a gap, with the place in the gap that it names.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The event.
+    pub drop: &'a Drop,
+    /// Its place; none where its names are unknown here.
+    pub spot: Option<Spot>,
+}
+
+/// What is the same for probes that died of the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Clue<'a> {
+    errno: Option<&'a str>,
+    drop: Option<(&'a str, &'a str, Option<Spot>)>,
+    icmp: Option<(std::net::IpAddr, u8, u8)>,
+}
+
+impl Gap {
+    /// The drop events about its probes that lie inside of it; benign ones and those of elsewhere are no clue.
+    pub fn events<'a>(&self, evidence: &'a Evidence) -> Vec<Told<'a>> {
+        let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
+        let of_side = |side: Side| {
+            let drops = evidence.host(side).drops.iter();
+            drops.filter_map(move |drop| self.told(drop, side))
+        };
+        sides.flat_map(of_side).collect()
+    }
+
+    fn told<'a>(&self, drop: &'a Drop, side: Side) -> Option<Told<'a>> {
+        let mine = drop.probe.is_some_and(|probe| self.probes.contains(&probe));
+        if !mine || names::is_benign(drop) {
+            return None;
+        }
+        let here = |spot: &&Spot| spot.leg == drop.leg && spot.host == host_of(side);
+        let mut spots = self.spots.iter().filter(here);
+        match names::placed(drop) {
+            Placed::At(places) => {
+                let find = |place: &Place| self.spots.iter().filter(here).find(|spot| spot.place == *place);
+                let spot = places.iter().find_map(find);
+                spot.map(|spot| Told { drop, spot: Some(*spot) })
+            }
+            Placed::Unknown => spots.next().map(|_| Told { drop, spot: None }),
+        }
+    }
+
+    /// The errno that the send call gave for its probes.
+    pub fn errno<'a>(&self, evidence: &'a Evidence) -> Option<&'a str> {
+        self.probes.iter().find_map(|probe| evidence.probe(*probe)?.errno.as_deref())
+    }
+
+    /// An ICMP error that quotes one of its probes.
+    pub fn icmp<'a>(&self, evidence: &'a Evidence) -> Option<&'a IcmpError> {
+        evidence.sending.errors.iter().find(|error| self.probes.contains(&error.probe))
+    }
+
+    /// The spot of this place in it, on that host.
+    pub fn spot(&self, side: Side, place: Place) -> Option<Spot> {
+        self.spots.iter().find(|spot| spot.host == host_of(side) && spot.place == place).copied()
+    }
+
+    /// Its spots at any of these places.
+    pub fn spots_at(&self, places: &[Place]) -> Vec<Spot> {
+        self.spots.iter().filter(|spot| places.contains(&spot.place)).copied().collect()
+    }
+
+    /// Itself, or one gap for each cause where its probes died of different ones. Probes that nothing speaks about go
+    /// with the others where all those died of the same.
+    pub fn split(self, evidence: &Evidence) -> Vec<Self> {
+        let mut parts: BTreeMap<Clue<'_>, BTreeSet<u16>> = BTreeMap::new();
+        let events = self.events(evidence);
+        for probe in &self.probes {
+            parts.entry(self.clue(*probe, &events, evidence)).or_default().insert(*probe);
+        }
+        if parts.len() == 2 {
+            if let Some(silent) = parts.remove(&Clue::default()) {
+                parts.values_mut().for_each(|probes| probes.extend(&silent));
+            }
+        }
+        parts.into_values().map(|probes| Self { probes, ..self.clone() }).collect()
+    }
+
+    fn clue<'a>(&self, probe: u16, events: &[Told<'a>], evidence: &'a Evidence) -> Clue<'a> {
+        let mut mine: Vec<&Told<'a>> = events.iter().filter(|told| told.drop.probe == Some(probe)).collect();
+        mine.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
+        let drop = mine.first().map(|told| (told.drop.reason.as_str(), told.drop.function.as_str(), told.spot));
+        let icmp = evidence.sending.errors.iter().find(|error| error.probe == probe);
+        Clue {
+            errno: evidence.probe(probe).and_then(|sent| sent.errno.as_deref()),
+            drop,
+            icmp: icmp.map(|error| (error.from, error.icmp_type, error.code)),
+        }
+    }
+}

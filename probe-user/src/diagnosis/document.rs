@@ -1,0 +1,398 @@
+//! `probe.diagnosis/1` as data: what a diagnosis says, field by field.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    Target,
+    path::{Checkpoint, Side},
+    places::Place,
+};
+use crate::sighting::Leg;
+
+/// The result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Diagnosis {
+    /// Whom the probes were for.
+    pub target: Target,
+    /// The two hosts.
+    pub sides: Sides,
+    /// How many probes were sent, refused ones included.
+    pub sent: usize,
+    /// How many were answered; of replies that nobody asked for, how many reached the far end.
+    pub answered: usize,
+    /// What follows from it all.
+    pub verdict: Verdict,
+    /// Where packets stop, most packets first.
+    pub stops: Vec<Stop>,
+    /// What changed on the way.
+    pub alterations: Vec<Alteration>,
+    /// What is worth knowing and is no fault, a sentence each: duplicates, another order, another sender.
+    pub notes: Vec<String>,
+    /// Every hop of the path, in path order.
+    pub hops: Vec<HopState>,
+    /// Round trips in nanoseconds; none where nothing was answered.
+    pub rtt_ns: Option<RoundTrips>,
+    /// Where the time goes, in path order; empty where hops have no times.
+    pub stages: Vec<Stage>,
+    /// What watching cost, on both hosts.
+    pub accounting: Costs,
+}
+
+/// The two hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Sides {
+    /// The sender.
+    pub local: SideFacts,
+    /// The far end; none: nobody watched there.
+    pub peer: Option<SideFacts>,
+}
+
+/// One host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SideFacts {
+    /// Its name.
+    pub hostname: String,
+    /// The interface that carries the route to the other end.
+    pub interface: String,
+    /// The address that the probes use there.
+    pub address: Option<IpAddr>,
+    /// Kernel release.
+    pub kernel: String,
+    /// `native`, `generic` or `off`.
+    pub xdp_mode: String,
+    /// Hops of the path that could not be watched.
+    pub blind: Vec<BlindHop>,
+}
+
+/// A hop that could not be watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct BlindHop {
+    /// Its name.
+    pub hop: &'static str,
+    /// Why, as a clause.
+    pub why: String,
+}
+
+/// What follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Verdict {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// The answer in one sentence.
+    pub sentence: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Every probe was answered.
+    Delivered,
+    /// None was.
+    Stopped,
+    /// Some were.
+    Lossy,
+    /// Answered, but changed on the way.
+    Altered,
+    /// What was watched does not tell.
+    Inconclusive,
+}
+
+/// How sure something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// What was watched leaves several causes.
+    Unknown,
+    /// One witness.
+    Likely,
+    /// Two independent witnesses, or counters with no blind hop in between.
+    Certain,
+}
+
+/// Where packets stop, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Stop {
+    /// On which leg.
+    pub leg: Leg,
+    /// Where.
+    pub host: Host,
+    /// In which part of the network stack.
+    pub layer: Layer,
+    /// The place in that layer.
+    #[serde(skip)]
+    pub place: Place,
+    /// How many.
+    pub packets: usize,
+    /// The last hop that saw them.
+    pub last_seen: Checkpoint,
+    /// The first hop that watched and did not see them.
+    pub first_missing: Checkpoint,
+    /// Why.
+    pub cause: Cause,
+    /// What says so.
+    pub witnesses: Vec<Witness>,
+    /// How sure host and layer are.
+    pub confidence: Confidence,
+    /// What else it could be, where the witnesses leave more than one place, in path order; the chosen one is among them.
+    pub candidates: Vec<Candidate>,
+    /// Blind hops between the last that saw them and the first that did not.
+    pub blind: Vec<BlindSpot>,
+    /// How many drop events name the place.
+    pub drop_events: usize,
+    /// What it means, in a sentence.
+    pub meaning: String,
+    /// What to do about it: one sentence or command.
+    pub advice: String,
+    /// Commands to paste.
+    pub commands: Vec<Command>,
+}
+
+/// A host that can stop packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Host {
+    /// The sender.
+    Local,
+    /// Between the two.
+    Network,
+    /// The far end.
+    Peer,
+    /// The network or the far end: nobody watched there.
+    Beyond,
+}
+
+/// A part of the network stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// The socket that sends or receives.
+    Socket,
+    /// Routing.
+    Route,
+    /// nftables, iptables, connection tracking.
+    Netfilter,
+    /// A cgroup program.
+    Cgroup,
+    /// ARP or neighbour discovery.
+    Neighbour,
+    /// The device's queue.
+    Qdisc,
+    /// A tc program or filter.
+    Tc,
+    /// The device and its driver.
+    Driver,
+    /// An XDP program.
+    Xdp,
+    /// The IP layer.
+    Ip,
+    /// The kernel's ICMP.
+    Icmp,
+    /// Between two hosts.
+    Path,
+}
+
+/// A place that could be the one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Candidate {
+    /// Where.
+    pub host: Host,
+    /// In which part of the network stack.
+    pub layer: Layer,
+}
+
+/// Why packets stop, in the words of whoever stopped them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Cause {
+    /// The kernel's drop reason, the errno, the setting, the counter or the ICMP error; none where nothing names it.
+    pub reason: Option<String>,
+    /// The kernel function.
+    pub function: Option<String>,
+    /// Which netfilter hook, and where it is known which table and chain.
+    pub netfilter: Option<Netfilter>,
+    /// The ICMP error that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpSaid>,
+    /// The kernel setting that does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<SettingSaid>,
+    /// The program that does it, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// More about it, as a clause for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// A place in netfilter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Netfilter {
+    /// `ip`, `ip6`, `inet`, `netdev`.
+    pub family: Option<String>,
+    /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`, `egress`.
+    pub hook: Option<String>,
+    /// The table, where it is known.
+    pub table: Option<String>,
+    /// The base chain, where it is known.
+    pub chain: Option<String>,
+}
+
+/// An ICMP error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct IcmpSaid {
+    /// Who sent it.
+    pub from: IpAddr,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub icmp_type: u8,
+    /// Its code.
+    pub code: u8,
+    /// What it says.
+    pub meaning: String,
+}
+
+/// A kernel setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SettingSaid {
+    /// Its path below `/proc/sys`.
+    pub path: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// What says that packets stop there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Witness {
+    /// Hops before it saw them, hops behind it did not.
+    Counters,
+    /// The kernel told of freeing them.
+    DropEvent,
+    /// The send call, or a look-up of the route, was refused.
+    Errno,
+    /// An ICMP error quoted them.
+    IcmpError,
+    /// A kernel setting ends them.
+    Sysctl,
+    /// A counter of the kernel or of the device rose.
+    DeviceCounter,
+}
+
+/// A blind hop of a stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BlindSpot {
+    /// Where.
+    #[serde(flatten)]
+    pub checkpoint: Checkpoint,
+    /// Why.
+    pub why: String,
+}
+
+/// A command to paste.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Command {
+    /// On which host; none: on whatever host is in between.
+    pub on: Option<Side>,
+    /// What to type.
+    pub command: String,
+}
+
+/// Something that changed on the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Alteration {
+    /// On which leg.
+    pub leg: Leg,
+    /// What changed: `id`, or `source` of a reply.
+    pub field: &'static str,
+    /// What was sent.
+    pub sent: Value,
+    /// What was seen.
+    pub seen: Value,
+    /// Where that was seen first.
+    pub seen_at: Checkpoint,
+    /// On how many packets.
+    pub packets: usize,
+}
+
+/// A field's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Value {
+    /// An echo id.
+    Id(u16),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// One hop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct HopState {
+    /// The leg.
+    pub leg: Leg,
+    /// Where.
+    #[serde(flatten)]
+    pub checkpoint: Checkpoint,
+    /// What is known of it.
+    pub state: State,
+    /// How many probes it saw; none where it is blind.
+    pub packets: Option<usize>,
+    /// Why it is blind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// How many probes passed it, by its own count or by that of any hop behind it.
+    pub passed: usize,
+}
+
+/// What is known of a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It saw probes.
+    Seen,
+    /// It was watched and saw none.
+    Missing,
+    /// It could not be watched; never called missing.
+    Blind,
+}
+
+/// Round trips in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RoundTrips {
+    /// The shortest.
+    pub min: u64,
+    /// Half took no longer.
+    pub p50: u64,
+    /// 90 % took no longer.
+    pub p90: u64,
+    /// 99 % took no longer.
+    pub p99: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// A stretch of the round trip.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Stage {
+    /// Which, for people: `a's kernel, out`.
+    pub stage: String,
+    /// Its median in nanoseconds.
+    pub p50_ns: u64,
+}
+
+/// What watching cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Costs {
+    /// Drop events that the ring had no room for.
+    pub events_lost: u64,
+    /// Maps that had no room for something.
+    pub maps_full: u64,
+    /// How long attaching took, on the slower host.
+    pub attach_ms: u64,
+    /// What the programs cost a packet; 0: not measured.
+    pub bpf_ns_per_packet: u64,
+}

@@ -1,0 +1,262 @@
+//! Where a drop event lies on the path, by the names that the running kernel gave: reason, function, callers.
+//!
+//! Measured on Linux 6.1, 6.12 and 6.18, and read in `include/net/dropreason-core.h`. A name that is not here places
+//! nothing: the counters then say where, and the name is printed as it is.
+
+use super::places::Place;
+use crate::sighting::{Drop, Leg};
+
+/// What a drop event says of its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// At one of these, the likeliest first.
+    At(&'static [Place]),
+    /// Nothing that is known here.
+    Unknown,
+}
+
+use Place::{
+    Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress, NfForward,
+    NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly, RouteBack, RouteIn, SocketBuffer,
+    SocketFilter, TcIn, TcOut, Xdp,
+};
+
+/// Drop reasons that leave no doubt, whatever function frees the packet. A name that ends in `*` is a prefix.
+const REASONS: &[(&str, &[Place])] = &[
+    ("IP_RPFILTER", &[RouteIn]),
+    ("IP_INNOROUTES", &[RouteIn]),
+    ("IP_INADDRERRORS", &[RouteIn]),
+    ("IP_OUTNOROUTES", &[Call, RouteBack]),
+    ("IP_LOCAL_SOURCE", &[RouteIn]),
+    ("IP_INVALID_SOURCE", &[RouteIn]),
+    ("IP_LOCALNET", &[RouteIn]),
+    ("IP_INVALID_DEST", &[RouteIn]),
+    ("NEIGH_*", &[Neighbour]),
+    ("QDISC_*", &[Qdisc]),
+    ("FQ_*", &[Qdisc]),
+    ("TC_INGRESS", &[TcIn]),
+    ("TC_EGRESS", &[TcOut]),
+    ("TC_*", &[TcIn, TcOut]),
+    ("XDP", &[Xdp]),
+    ("BPF_CGROUP_EGRESS", &[CgroupOut]),
+    ("ICMP_CSUM", &[Icmp]),
+    ("OTHERHOST", &[IpHeader]),
+    ("IP_CSUM", &[IpHeader]),
+    ("IP_INHDR", &[IpHeader, RouteIn]),
+    ("IP_NOPROTO", &[Icmp]),
+    ("IPV6DISABLED", &[IpHeader]),
+    ("IPV6_BAD_EXTHDR", &[IpHeader]),
+    ("PKT_TOO_SMALL", &[IpHeader, Icmp]),
+    ("PKT_TOO_BIG", &[FragmentOut, RouteIn]),
+    ("FRAG_*", &[Reassembly, NfPrerouting]),
+    ("DUP_FRAG", &[Reassembly, NfPrerouting]),
+    ("SOCKET_FILTER", &[SocketFilter, CgroupIn]),
+    ("SOCKET_RCVBUFF", &[SocketBuffer]),
+    ("SOCKET_BACKLOG", &[SocketBuffer]),
+    ("PROTO_MEM", &[SocketBuffer]),
+    ("CPU_BACKLOG", &[DriverIn]),
+    ("FULL_RING", &[DriverOut]),
+    ("DEV_READY", &[DriverOut]),
+    ("DEV_HDR", &[DriverOut]),
+];
+
+/// For NETFILTER_DROP: the caller of the hook, innermost frame first, in both IP versions.
+const HOOKS: &[(&str, Place)] = &[
+    ("nft_do_chain_netdev", NfIngress),
+    ("ip_rcv", NfPrerouting),
+    ("ipv6_rcv", NfPrerouting),
+    ("ip_sublist_rcv", NfPrerouting),
+    ("ipv6_list_rcv", NfPrerouting),
+    ("ip_local_deliver", NfInput),
+    ("ip6_input", NfInput),
+    ("ip_forward", NfForward),
+    ("ip6_forward", NfForward),
+    ("ip_output", NfPostrouting),
+    ("ip_mc_output", NfPostrouting),
+    ("ip6_output", NfPostrouting),
+    ("__ip_local_out", NfOutput),
+    ("__ip6_local_out", NfOutput),
+    ("raw_sendmsg", NfOutput),
+    ("rawv6_sendmsg", NfOutput),
+    ("ip6_xmit", NfOutput),
+    ("__netif_receive_skb_core", NfIngress),
+    ("__dev_queue_xmit", NfEgress),
+];
+
+/// Functions that tell the place where the reason does not. A name that ends in `*` is a prefix.
+const FUNCTIONS: &[(&str, &[Place])] = &[
+    ("veth_xdp_rcv*", &[Xdp]),
+    ("do_xdp_generic", &[Xdp]),
+    ("bpf_prog_run_generic_xdp", &[Xdp]),
+    ("netif_receive_generic_xdp", &[Xdp]),
+    ("icmp_rcv", &[Icmp]),
+    ("icmpv6_rcv", &[Icmp]),
+    ("icmp_echo", &[Icmp]),
+    ("ip_rcv_core", &[IpHeader]),
+    ("ip6_rcv_core", &[IpHeader]),
+    ("ip_rcv_finish_core", &[RouteIn]),
+    ("ip_error", &[RouteIn]),
+    ("ip6_pkt_drop", &[RouteIn]),
+    ("ip6_pkt_discard*", &[RouteIn]),
+    ("ip6_pkt_prohibit*", &[RouteIn]),
+    ("ip_forward", &[RouteIn]),
+    ("ip6_forward", &[RouteIn]),
+    ("dst_discard*", &[RouteIn, CgroupOut]),
+    ("ip_frag_*", &[Reassembly, NfPrerouting]),
+    ("ip_defrag", &[Reassembly, NfPrerouting]),
+    ("ipv6_frag_rcv", &[Reassembly]),
+    ("inet_frag_*", &[Reassembly, NfPrerouting]),
+    ("ip_finish_output", &[CgroupOut, FragmentOut]),
+    ("ip6_finish_output", &[CgroupOut, FragmentOut]),
+    ("ip_fragment*", &[FragmentOut]),
+    ("ip6_fragment", &[FragmentOut]),
+    ("neigh_*", &[Neighbour]),
+    ("__neigh_*", &[Neighbour]),
+    ("ping_rcv", &[SocketBuffer]),
+    ("raw_rcv*", &[SocketBuffer]),
+    ("rawv6_rcv*", &[SocketBuffer]),
+    ("sock_queue_rcv_skb*", &[SocketBuffer]),
+    ("noop_enqueue", &[DriverOut]),
+    ("dev_hard_start_xmit", &[DriverOut]),
+    ("validate_xmit_skb*", &[DriverOut]),
+    ("veth_xmit", &[DriverOut]),
+    ("sch_direct_xmit", &[DriverOut]),
+    ("kfree_skb_list_reason", &[Qdisc]),
+    ("__dev_queue_xmit", &[Qdisc, DriverOut]),
+    ("__netif_receive_skb_core*", &[TcIn]),
+    ("enqueue_to_backlog", &[DriverIn]),
+];
+
+/// Functions through which netfilter frees packets: `ipt_do_table` and its kin return their verdict to `nf_hook_slow`.
+const NETFILTER: [&str; 8] = [
+    "nft_do_chain",
+    "nf_hook_slow",
+    "ipt_do_table",
+    "ip6t_do_table",
+    "nft_reject_*",
+    "nf_hook_slow_list",
+    "nf_reject_*",
+    "nf_conntrack_*",
+];
+
+/// Where the kernel freed the packet.
+pub fn placed(drop: &Drop) -> Placed {
+    let function = plain(&drop.function);
+    if drop.reason == "NETFILTER_DROP" || NETFILTER.iter().any(|name| fits(name, function)) {
+        return hook(drop);
+    }
+    let by = |table: &'static [(&str, &'static [Place])], name: &str| {
+        table.iter().find(|(pattern, _)| fits(pattern, name)).map(|(_, places)| Placed::At(places))
+    };
+    let stacked = || drop.stack.iter().find_map(|frame| by(FUNCTIONS, plain(frame)));
+    by(REASONS, &drop.reason).or_else(|| by(FUNCTIONS, function)).or_else(stacked).unwrap_or(Placed::Unknown)
+}
+
+/// The hook by the first frame that calls one; any hook where the stack does not tell.
+fn hook(drop: &Drop) -> Placed {
+    let callers = drop.stack.iter().map(|frame| plain(frame));
+    let place = callers.filter_map(|name| HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, place)| *place);
+    match place.into_iter().next() {
+        Some(NfIngress) => Placed::At(&[NfIngress, NfEgress]),
+        Some(NfPrerouting) => Placed::At(&[NfPrerouting]),
+        Some(NfInput) => Placed::At(&[NfInput]),
+        Some(NfForward) => Placed::At(&[NfForward]),
+        Some(NfPostrouting) => Placed::At(&[NfPostrouting]),
+        Some(NfOutput) => Placed::At(&[NfOutput]),
+        Some(NfEgress) => Placed::At(&[NfEgress]),
+        _ => Placed::At(&[NfInput, NfPrerouting, NfIngress, NfForward, NfOutput, NfPostrouting, NfEgress]),
+    }
+}
+
+/// Whether the event is no loss: a copy that was delivered already, or what is thrown away with a socket or a queue.
+///
+/// A reply that a raw socket has read ends as `NO_SOCKET` in `ping_rcv` (6.18) or `icmp_rcv` (6.1, 6.12); a socket that
+/// closes purges its queue in `inet_sock_destruct`; a qdisc that is removed purges its own under `__rtnl_unlock`.
+pub fn is_benign(drop: &Drop) -> bool {
+    let function = plain(&drop.function);
+    let no_socket = drop.reason == "NO_SOCKET" && drop.leg == Leg::Reply;
+    let closing = function == "inet_sock_destruct" || drop.reason == "QUEUE_PURGE";
+    is_consumed(drop) || no_socket || closing || function == "__rtnl_unlock"
+}
+
+/// Whether the kernel was done with the packet in peace.
+pub fn is_consumed(drop: &Drop) -> bool {
+    matches!(drop.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET")
+}
+
+/// Whether the event shows that the kernel's ICMP had the packet.
+pub fn shows_icmp(drop: &Drop) -> bool {
+    let function = plain(&drop.function);
+    let icmp = matches!(function, "icmp_rcv" | "icmpv6_rcv" | "ping_rcv");
+    icmp && (is_consumed(drop) || (drop.reason == "NO_SOCKET" && drop.leg == Leg::Reply))
+}
+
+/// The function without offset and without what the compiler adds: `ip_rcv_core.isra.0+0x12`.
+fn plain(function: &str) -> &str {
+    let name = function.split('+').next().unwrap_or(function);
+    name.split('.').next().unwrap_or(name)
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drop(reason: &str, function: &str, stack: &[&str]) -> Drop {
+        Drop {
+            time_ns: 1,
+            probe: Some(0),
+            leg: Leg::Request,
+            id: 1,
+            seq: 1,
+            reason: reason.into(),
+            function: function.into(),
+            stack: stack.iter().map(|&frame| frame.to_owned()).collect(),
+            interface: None,
+            source: "10.0.0.1".parse().expect("an address"),
+            destination: "10.0.0.2".parse().expect("an address"),
+        }
+    }
+
+    fn first(reason: &str, function: &str, stack: &[&str]) -> Option<Place> {
+        match placed(&drop(reason, function, stack)) {
+            Placed::At(places) => places.first().copied(),
+            Placed::Unknown => None,
+        }
+    }
+
+    #[test]
+    fn a_netfilter_drop_is_placed_by_the_caller_of_its_hook() {
+        let nft = |callers: &[&str]| first("NETFILTER_DROP", "nft_do_chain+0x3e8", callers);
+        assert_eq!(nft(&["nft_do_chain_ipv4", "nf_hook_slow", "ip_local_deliver"]), Some(NfInput));
+        assert_eq!(nft(&["nft_do_chain_inet", "nf_hook_slow", "ip6_input"]), Some(NfInput));
+        assert_eq!(nft(&["nf_hook_slow", "ip_rcv", "__netif_receive_skb_one_core"]), Some(NfPrerouting));
+        assert_eq!(nft(&["nf_hook_slow", "__ip_local_out", "ip_send_skb"]), Some(NfOutput));
+        assert_eq!(nft(&["nf_hook_slow", "ip_output", "ip_send_skb"]), Some(NfPostrouting));
+        assert_eq!(nft(&["nft_do_chain_netdev", "nf_hook_slow", "__dev_queue_xmit"]), Some(NfIngress));
+    }
+
+    #[test]
+    fn names_survive_what_a_compiler_adds() {
+        assert_eq!(first("NOT_SPECIFIED", "ip_rcv_finish_core.constprop.0+0x10", &[]), Some(RouteIn));
+        assert_eq!(first("NOT_SPECIFIED", "veth_xdp_rcv_skb.isra.0", &[]), Some(Xdp));
+    }
+
+    #[test]
+    fn an_unknown_name_places_nothing() {
+        assert_eq!(first("SOMETHING_NEW", "a_new_function", &[]), None);
+    }
+
+    #[test]
+    fn what_a_healthy_ping_leaves_behind_is_benign() {
+        let reply = |reason, function| Drop { leg: Leg::Reply, ..drop(reason, function, &[]) };
+        assert!(is_benign(&reply("NO_SOCKET", "ping_rcv")) && shows_icmp(&reply("NO_SOCKET", "ping_rcv")));
+        assert!(is_benign(&reply("NOT_SPECIFIED", "inet_sock_destruct")));
+        assert!(is_benign(&reply("QUEUE_PURGE", "inet_sock_destruct")));
+        assert!(is_benign(&drop("CONSUMED", "icmp_rcv", &[])));
+        assert!(!is_benign(&drop("NETFILTER_DROP", "nft_do_chain", &[])));
+    }
+}

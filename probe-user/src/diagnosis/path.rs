@@ -1,0 +1,252 @@
+//! Which hops the probes of a run should pass, in the order in which the kernel runs them, and what lies between two.
+//!
+//! The order is that of Linux 6.x: `ip_local_out` (output), `ip_output` (postrouting, then cgroup egress in
+//! `ip_finish_output`, then fragments and the neighbour), `__dev_queue_xmit` (netfilter egress, tc egress, then the
+//! tracepoint `net_dev_queue`, then the qdisc), `dev_hard_start_xmit`; inwards native XDP in the driver,
+//! `__netif_receive_skb_core` (its tracepoint, generic XDP, tc ingress, netfilter ingress), `ip_rcv` (header checks,
+//! prerouting), routing with `rp_filter`, `ip_local_deliver` (reassembly, input), raw sockets, `icmp_rcv`.
+
+use probe_ebpf::Hop;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
+use super::{Evidence, Mode, Responder};
+use crate::sighting::Leg;
+
+/// One of the two watched hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The sender of the probes.
+    Local,
+    /// The far end.
+    Peer,
+}
+
+/// What notes a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Station {
+    /// The send call, refused or not.
+    Send,
+    /// A program in the kernel.
+    Hop(Hop),
+    /// The program that reads the reply.
+    Recv,
+}
+
+/// A station on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Checkpoint {
+    /// The host.
+    pub host: Side,
+    /// What notes probes there.
+    #[serde(rename = "hop")]
+    pub station: Station,
+}
+
+/// What the silence of a hop means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Every probe passes it: one that does not has stopped.
+    Must,
+    /// Probes may pass by it: it proves presence, never absence.
+    May,
+}
+
+/// One step of the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The leg it belongs to.
+    pub leg: Leg,
+    /// Where.
+    pub checkpoint: Checkpoint,
+    /// What its silence means.
+    pub duty: Duty,
+}
+
+use Duty::{May, Must};
+
+/// The way out of a host. The cgroup of a socket may be outside of the tree that is watched: May.
+const OUT: [(Hop, Duty); 8] = [
+    (Hop::NfOutputFirst, Must),
+    (Hop::NfOutputLast, Must),
+    (Hop::NfPostroutingFirst, Must),
+    (Hop::NfPostroutingLast, Must),
+    (Hop::CgroupOut, May),
+    (Hop::TcOut, Must),
+    (Hop::DevQueue, Must),
+    (Hop::Xmit, Must),
+];
+
+/// The way into a host's IP layer, up to the end of the input hook; native XDP comes first.
+const IN: [(Hop, Duty); 7] = [
+    (Hop::XdpIn, Must),
+    (Hop::NetifIn, Must),
+    (Hop::TcIn, Must),
+    (Hop::NfPreroutingFirst, Must),
+    (Hop::NfPreroutingLast, Must),
+    (Hop::NfInputFirst, Must),
+    (Hop::NfInputLast, Must),
+];
+
+impl Station {
+    /// Its name in reports and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Hop(hop) => hop.name(),
+            Self::Recv => "recv",
+        }
+    }
+
+    /// The station with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "send" => Some(Self::Send),
+            "recv" => Some(Self::Recv),
+            name => Hop::named(name).map(Self::Hop),
+        }
+    }
+}
+
+impl Serialize for Station {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl JsonSchema for Station {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Hop".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let hops = probe_ebpf::hop::HOPS.iter().map(|row| row.name);
+        let names: Vec<&str> = ["send"].into_iter().chain(hops).chain(["recv"]).collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
+}
+
+/// The whole way of a probe of this run and of its reply, in the order of time.
+pub fn journey(evidence: &Evidence) -> Vec<Step> {
+    let first = evidence.first_leg();
+    let mut steps = vec![step(first, Side::Local, Station::Send, Must)];
+    steps.extend(out(first, Side::Local));
+    let far = match (&evidence.peer, evidence.loops_back()) {
+        (Some(_), _) => Some(Side::Peer),
+        (None, true) => Some(Side::Local),
+        (None, false) => None,
+    };
+    if let Some(far) = far {
+        steps.extend(arrival(evidence, first, far));
+        if evidence.mode == Mode::Request && evidence.responder != Responder::Xdp {
+            steps.extend(out(Leg::Reply, far));
+        }
+    }
+    if evidence.mode == Mode::Request {
+        steps.extend(inwards(evidence, Leg::Reply, Side::Local));
+        steps.push(step(Leg::Reply, Side::Local, Station::Hop(Hop::IcmpIn), May));
+        steps.push(step(Leg::Reply, Side::Local, Station::Hop(Hop::SocketIn), May));
+        steps.push(step(Leg::Reply, Side::Local, Station::Recv, Must));
+    }
+    steps
+}
+
+fn step(leg: Leg, host: Side, station: Station, duty: Duty) -> Step {
+    Step { leg, checkpoint: Checkpoint { host, station }, duty }
+}
+
+fn out(leg: Leg, side: Side) -> impl Iterator<Item = Step> {
+    OUT.into_iter().map(move |(hop, duty)| step(leg, side, Station::Hop(hop), duty))
+}
+
+fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = Step> {
+    let mut hops = IN;
+    if evidence.host(side).host.xdp_mode == "generic" {
+        hops.swap(0, 1);
+    }
+    hops.into_iter().map(move |(hop, duty)| step(leg, side, Station::Hop(hop), duty))
+}
+
+/// Into the far end, as far as whoever answers there sits.
+fn arrival(evidence: &Evidence, leg: Leg, side: Side) -> Vec<Step> {
+    let answered_by_xdp = evidence.mode == Mode::Request && evidence.responder == Responder::Xdp;
+    if answered_by_xdp {
+        return vec![step(leg, side, Station::Hop(Hop::XdpIn), Must)];
+    }
+    let by_agent = evidence.mode == Mode::Request && evidence.responder == Responder::Agent;
+    let icmp = if by_agent { May } else { Must };
+    let mut steps: Vec<Step> = inwards(evidence, leg, side).collect();
+    steps.push(step(leg, side, Station::Hop(Hop::SocketIn), May));
+    steps.push(step(leg, side, Station::Hop(Hop::IcmpIn), icmp));
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        diagnosis::Target,
+        sighting::{HostSight, Sending},
+    };
+
+    fn evidence() -> Evidence {
+        let address = "10.78.0.10".parse().expect("an address");
+        Evidence::new(Target { name: "b".into(), address }, Sending::default(), HostSight::default())
+    }
+
+    fn drawn(evidence: &Evidence) -> String {
+        let short = |step: &Step| {
+            let side = if step.checkpoint.host == Side::Local { "a" } else { "b" };
+            format!("{side}:{}", step.checkpoint.station.name())
+        };
+        journey(evidence).iter().map(short).collect::<Vec<_>>().join(" ")
+    }
+
+    const OUT_OF_A: &str = "a:send a:nf_output_first a:nf_output_last a:nf_postrouting_first a:nf_postrouting_last \
+                            a:cgroup_out a:tc_out a:dev_queue a:xmit";
+    const INTO_A: &str = "a:xdp_in a:netif_in a:tc_in a:nf_prerouting_first a:nf_prerouting_last a:nf_input_first \
+                          a:nf_input_last";
+
+    #[test]
+    fn with_one_end_the_reply_is_awaited_right_behind_the_request() {
+        assert_eq!(drawn(&evidence()), format!("{OUT_OF_A} {INTO_A} a:icmp_in a:socket_in a:recv"));
+    }
+
+    #[test]
+    fn with_a_peer_its_hops_lie_in_between() {
+        let evidence = Evidence { peer: Some(HostSight::default()), ..evidence() };
+        let far = "b:nf_input_last b:socket_in b:icmp_in b:nf_output_first";
+        assert!(drawn(&evidence).contains(far), "{}", drawn(&evidence));
+        assert_eq!(journey(&evidence).len(), 9 + 9 + 8 + 10);
+    }
+
+    #[test]
+    fn a_target_on_this_host_is_both_ends() {
+        let mut evidence = evidence();
+        evidence.local.host.interface = "lo".into();
+        assert_eq!(journey(&evidence).len(), 9 + 9 + 8 + 10);
+        assert!(!drawn(&evidence).contains("b:"));
+    }
+
+    #[test]
+    fn unasked_replies_end_at_the_far_kernels_icmp() {
+        let evidence = Evidence { mode: Mode::ReplyOnly, peer: Some(HostSight::default()), ..evidence() };
+        let steps = journey(&evidence);
+        assert!(steps.iter().all(|step| step.leg == Leg::Reply));
+        assert_eq!(steps.last().map(|step| step.checkpoint.station), Some(Station::Hop(Hop::IcmpIn)));
+    }
+
+    #[test]
+    fn generic_xdp_comes_behind_the_tracepoint() {
+        let mut evidence = evidence();
+        evidence.local.host.xdp_mode = "generic".into();
+        assert!(drawn(&evidence).contains("a:netif_in a:xdp_in a:tc_in"));
+    }
+
+    #[test]
+    fn an_answer_at_the_nic_never_enters_the_far_stack() {
+        let evidence = Evidence { responder: Responder::Xdp, peer: Some(HostSight::default()), ..evidence() };
+        assert!(drawn(&evidence).contains("a:xmit b:xdp_in a:xdp_in"), "{}", drawn(&evidence));
+    }
+}

@@ -1,0 +1,204 @@
+//! The places where a packet can die, which hop they lie before, and what layer they are.
+
+use probe_ebpf::Hop;
+
+use super::{
+    document::{Candidate, Host, Layer},
+    path::{Side, Station, Step},
+};
+use crate::sighting::Leg;
+
+/// Where in a host or between hosts a packet can die; in path order for each direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The route of the send call.
+    Call,
+    /// The socket of the send call: its source address, its buffer.
+    Source,
+    /// netfilter's output hook.
+    NfOutput,
+    /// netfilter's postrouting hook.
+    NfPostrouting,
+    /// A cgroup program at egress.
+    CgroupOut,
+    /// MTU and fragments on the way out.
+    FragmentOut,
+    /// ARP or neighbour discovery.
+    Neighbour,
+    /// An nftables chain at a device's egress.
+    NfEgress,
+    /// tc at egress.
+    TcOut,
+    /// The device's queue.
+    Qdisc,
+    /// The sending device.
+    DriverOut,
+    /// Whatever lies between the hosts.
+    Network,
+    /// The receiving device.
+    DriverIn,
+    /// An XDP program.
+    Xdp,
+    /// tc at ingress.
+    TcIn,
+    /// An nftables chain at a device's ingress.
+    NfIngress,
+    /// The checks of the IP header.
+    IpHeader,
+    /// netfilter's prerouting hook, connection tracking and its reassembly included.
+    NfPrerouting,
+    /// Routing of what came in: reverse path, local or not.
+    RouteIn,
+    /// netfilter's forward hook: this host took the packet for another's.
+    NfForward,
+    /// Reassembly of fragments.
+    Reassembly,
+    /// netfilter's input hook.
+    NfInput,
+    /// The kernel's ICMP: checksum, kind.
+    Icmp,
+    /// The kernel's decision to answer.
+    Answer,
+    /// The route of the answer.
+    RouteBack,
+    /// The limit of answers per second.
+    RateLimit,
+    /// A cgroup program at ingress.
+    CgroupIn,
+    /// The filter of the socket.
+    SocketFilter,
+    /// The socket's buffer.
+    SocketBuffer,
+}
+
+use Place::{
+    Answer, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
+    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack,
+    RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
+};
+
+impl Place {
+    /// Its layer.
+    pub fn layer(self) -> Layer {
+        match self {
+            Self::Call | RouteIn | RouteBack => Layer::Route,
+            NfOutput | NfPostrouting | NfEgress | NfIngress | NfPrerouting | NfForward | NfInput => Layer::Netfilter,
+            CgroupOut | CgroupIn => Layer::Cgroup,
+            FragmentOut | IpHeader | Reassembly => Layer::Ip,
+            Neighbour => Layer::Neighbour,
+            TcOut | TcIn => Layer::Tc,
+            Qdisc => Layer::Qdisc,
+            DriverOut | DriverIn => Layer::Driver,
+            Network => Layer::Path,
+            Xdp => Layer::Xdp,
+            Icmp | Answer | RateLimit => Layer::Icmp,
+            Self::Source | SocketFilter | SocketBuffer => Layer::Socket,
+        }
+    }
+
+    /// The netfilter hook, where it is one.
+    pub fn hook(self) -> Option<&'static str> {
+        Some(match self {
+            NfOutput => "output",
+            NfPostrouting => "postrouting",
+            NfEgress => "egress",
+            NfIngress => "ingress",
+            NfPrerouting => "prerouting",
+            NfForward => "forward",
+            NfInput => "input",
+            _ => return None,
+        })
+    }
+}
+
+/// A place on a leg, on one of the hosts or between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The leg.
+    pub leg: Leg,
+    /// Whose.
+    pub host: Host,
+    /// Which.
+    pub place: Place,
+}
+
+impl Spot {
+    /// What it is to the reader.
+    pub fn candidate(self) -> Candidate {
+        Candidate { host: self.host, layer: self.place.layer() }
+    }
+
+    /// The watched host that it is on.
+    pub fn side(self) -> Option<Side> {
+        match self.host {
+            Host::Local => Some(Side::Local),
+            Host::Peer => Some(Side::Peer),
+            Host::Network | Host::Beyond => None,
+        }
+    }
+}
+
+/// The host's word in a document.
+pub fn host_of(side: Side) -> Host {
+    match side {
+        Side::Local => Host::Local,
+        Side::Peer => Host::Peer,
+    }
+}
+
+/// Where a packet can have died that came to `from` and not to `to`, two neighbours of the journey. `far` is what lies
+/// between two hosts: only a network, or all that nobody watched.
+pub fn between(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
+    let side = to.checkpoint.host;
+    let here = |place| Spot { leg: to.leg, host: host_of(side), place };
+    if is_entry(to) && (!is_entry(from) || from.leg != to.leg) {
+        return crossing(from, to, far);
+    }
+    if from.leg != to.leg {
+        let asked = |place| Spot { leg: from.leg, host: host_of(side), place };
+        return vec![asked(Icmp), asked(Answer), here(RouteBack), here(RateLimit)];
+    }
+    before(to.checkpoint.station).iter().map(|place| here(*place)).collect()
+}
+
+/// From one device to another.
+fn crossing(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
+    let leg = if is_entry(from) { to.leg } else { from.leg };
+    let sender = Spot { leg, host: host_of(from.checkpoint.host), place: DriverOut };
+    let receiver = Spot { leg: to.leg, host: host_of(to.checkpoint.host), place: DriverIn };
+    let through_lo = far == Host::Network && from.checkpoint.host == to.checkpoint.host;
+    let network = (!through_lo).then_some(Spot { leg, host: far, place: Network });
+    [Some(sender), network, Some(receiver)].into_iter().flatten().collect()
+}
+
+/// Whether it is a hop of the way in at the device, which comes before all others of its host.
+fn is_entry(step: &Step) -> bool {
+    matches!(step.checkpoint.station, Station::Hop(Hop::XdpIn | Hop::NetifIn))
+}
+
+/// What lies right before a station, on its own host.
+fn before(station: Station) -> &'static [Place] {
+    let Station::Hop(hop) = station else {
+        return if station == Station::Recv { &[CgroupIn, SocketFilter, SocketBuffer] } else { &[] };
+    };
+    match hop {
+        Hop::NfOutputFirst => &[Place::Call, Place::Source, FragmentOut, DriverOut],
+        Hop::NfOutputLast => &[NfOutput],
+        Hop::NfPostroutingFirst => &[FragmentOut],
+        Hop::NfPostroutingLast => &[NfPostrouting],
+        Hop::CgroupOut => &[],
+        Hop::TcOut => &[CgroupOut, FragmentOut, Neighbour, NfEgress, TcOut],
+        Hop::DevQueue => &[TcOut],
+        Hop::Xmit => &[Qdisc],
+        Hop::XdpIn => &[DriverIn],
+        Hop::NetifIn => &[Xdp],
+        Hop::TcIn => &[Xdp, TcIn],
+        Hop::NfPreroutingFirst => &[TcIn, NfIngress, IpHeader],
+        Hop::NfPreroutingLast => &[NfPrerouting],
+        Hop::NfInputFirst => &[RouteIn, NfForward, Reassembly],
+        Hop::NfInputLast => &[NfInput],
+        Hop::NfForwardFirst | Hop::NfForwardLast => &[],
+        Hop::IcmpIn => &[Icmp],
+        Hop::SocketIn => &[],
+    }
+}

@@ -1,0 +1,235 @@
+//! Rules about what was looked up: settings, routes, counters, neighbours, devices, programs, chains.
+
+use std::net::IpAddr;
+
+use super::{Ruling, Weight};
+use crate::{
+    diagnosis::{
+        Evidence,
+        document::{Cause, SettingSaid, Witness},
+        ledger::Gap,
+        path::Side,
+        places::{Place, Spot},
+    },
+    sighting::Finding,
+};
+
+const SIDES: [Side; 2] = [Side::Local, Side::Peer];
+
+/// Every finding with its host.
+fn findings(evidence: &Evidence) -> impl Iterator<Item = (Side, &Finding)> {
+    let sides = SIDES.into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
+    sides.flat_map(|side| evidence.findings(side).map(move |finding| (side, finding)))
+}
+
+/// Where a program of this kind sits.
+fn place_of(at: &str) -> Option<Place> {
+    Some(match at {
+        "xdp" => Place::Xdp,
+        "tc_in" => Place::TcIn,
+        "tc_out" => Place::TcOut,
+        "cgroup_in" => Place::CgroupIn,
+        "cgroup_out" => Place::CgroupOut,
+        _ => return None,
+    })
+}
+
+/// Probe's own filter sits in the gap, and counted drops of this run's packets.
+pub(super) fn own_filter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Program { at, who, probe_filter: true, dropped } = finding else { return None };
+        let spot = gap.spot(side, place_of(at)?)?;
+        let cause = Cause { reason: Some("PROBE_FILTER".into()), program: Some(who.clone()), ..Cause::default() };
+        let counted = (*dropped > 0).then_some(Witness::DeviceCounter)?;
+        Ruling::at(vec![spot], cause, counted, Weight::Direct)
+    })
+}
+
+/// Another program sits in the gap.
+pub(super) fn program(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Program { at, who, probe_filter: false, .. } = finding else { return None };
+        let spot = gap.spot(side, place_of(at)?)?;
+        let cause = Cause { program: Some(who.clone()), ..Cause::default() };
+        Some(Ruling { spots: vec![spot], cause, witness: None, weight: Weight::Suggests })
+    })
+}
+
+/// A device of the way has no carrier, or is down.
+pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Link { interface, up, carrier: false } = finding else { return None };
+        let (state, word) = if *up { ("NO-CARRIER", "has no carrier") } else { ("DOWN", "is down") };
+        let places = [Place::DriverOut, Place::Qdisc, Place::Neighbour, Place::Call];
+        let found = places.into_iter().find_map(|place| gap.spot(side, place))?;
+        let cause = Cause {
+            reason: Some(gap.errno(evidence).unwrap_or(state).to_owned()),
+            detail: Some(format!("{interface} {word}")),
+            ..Cause::default()
+        };
+        let spot = Spot { place: Place::DriverOut, ..found };
+        Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
+    })
+}
+
+/// A setting ends echo requests without a trace.
+pub(super) fn setting(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Setting { path, value } = finding else { return None };
+        let spot = gap.spot(side, Place::Answer)?;
+        ends_requests(path, value, evidence.target.address).then_some(())?;
+        let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+        let cause = Cause { reason: Some(name), setting: Some(said(path, value)), ..Cause::default() };
+        Ruling::at(vec![spot], cause, Witness::Sysctl, Weight::Explains)
+    })
+}
+
+fn said(path: &str, value: &str) -> SettingSaid {
+    SettingSaid { path: path.to_owned(), value: value.to_owned() }
+}
+
+/// Whether the kernel with this setting leaves requests to `target` unanswered (`icmp_echo`, `icmpv6_echo_reply`).
+fn ends_requests(path: &str, value: &str, target: IpAddr) -> bool {
+    let on = !matches!(value.trim(), "" | "0");
+    on && match (path, target) {
+        ("net/ipv4/icmp_echo_ignore_all", IpAddr::V4(_)) | ("net/ipv6/icmp/echo_ignore_all", IpAddr::V6(_)) => true,
+        ("net/ipv4/icmp_echo_ignore_broadcasts", IpAddr::V4(target)) => {
+            target.is_multicast() || target.is_broadcast() || target.octets()[3] == 255
+        }
+        ("net/ipv6/icmp/echo_ignore_multicast", IpAddr::V6(target)) => target.is_multicast(),
+        ("net/ipv6/icmp/echo_ignore_anycast", IpAddr::V6(target)) => !target.is_multicast(),
+        _ => false,
+    }
+}
+
+/// A route look-up was refused: the sender's to the target, or the far end's back.
+pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Route { to, errno: Some(errno), .. } = finding else { return None };
+        let spot = gap.spot(side, Place::RouteBack).or_else(|| gap.spot(side, Place::Call))?;
+        let detail = Some(format!("no route to {to}"));
+        let cause = Cause { reason: Some(errno.clone()), detail, ..Cause::default() };
+        Ruling::at(vec![spot], cause, Witness::Errno, Weight::Explains)
+    })
+}
+
+/// What a counter of the kernel counts (`/proc/net/{snmp,snmp6,netstat}`), by how its name begins and ends.
+const COUNTERS: &[(&str, &str, Place)] = &[
+    ("Icmp", "OutRateLimitHost", Place::RateLimit),
+    ("Icmp", "OutRateLimitGlobal", Place::RateLimit),
+    ("Icmp", "InCsumErrors", Place::Icmp),
+    ("Ip", "ReasmFails", Place::Reassembly),
+    ("Ip", "ReasmTimeout", Place::Reassembly),
+    ("Ip", "ReasmReqds", Place::Reassembly),
+    ("", "IPReversePathFilter", Place::RouteIn),
+    ("Ip", "InCsumErrors", Place::IpHeader),
+    ("Ip", "InHdrErrors", Place::IpHeader),
+    ("Ip", "InTruncatedPkts", Place::IpHeader),
+    ("Ip", "InAddrErrors", Place::RouteIn),
+    ("Ip", "InNoRoutes", Place::RouteIn),
+    ("Ip", "OutNoRoutes", Place::RouteBack),
+    ("Ip", "FragFails", Place::FragmentOut),
+    ("raw", ".drops", Place::SocketBuffer),
+    ("icmp", ".drops", Place::SocketBuffer),
+    ("ping", ".drops", Place::SocketBuffer),
+    ("", ".rx_dropped", Place::DriverIn),
+    ("", ".rx_missed_errors", Place::DriverIn),
+    ("", ".rx_errors", Place::DriverIn),
+    ("", ".tx_dropped", Place::DriverOut),
+    ("", ".tx_errors", Place::DriverOut),
+];
+
+/// A counter that rose at least as often as packets are missing.
+pub(super) fn counter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let missing = gap.probes.len() as u64;
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Counter { name, by } = finding else { return None };
+        let fits = |(begin, end, _): &&(&str, &str, Place)| name.starts_with(begin) && name.ends_with(end);
+        let place = COUNTERS.iter().find(fits)?.2;
+        let spot = gap.spot(side, place)?;
+        if *by < missing || (place == Place::Reassembly && reassembled(evidence, side) >= missing) {
+            return None;
+        }
+        let detail = Some(format!("{name} rose by {by}"));
+        let cause = Cause { reason: Some(name.clone()), detail, ..Cause::default() };
+        Ruling::at(vec![spot], cause, Witness::DeviceCounter, weight_of(place))
+    })
+}
+
+/// Counters of devices and of IP headers count whatever packets there are; the others are about ICMP or rare.
+fn weight_of(place: Place) -> Weight {
+    match place {
+        Place::DriverIn | Place::DriverOut | Place::IpHeader => Weight::Suggests,
+        _ => Weight::Explains,
+    }
+}
+
+fn reassembled(evidence: &Evidence, side: Side) -> u64 {
+    let whole = evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Counter { name, by } if name.ends_with("ReasmOKs") => Some(*by),
+        _ => None,
+    });
+    whole.sum()
+}
+
+/// Nobody answers for the next hop.
+pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Neighbour { address, interface, state } = finding else { return None };
+        let spot = gap.spot(side, Place::Neighbour)?;
+        matches!(state.as_str(), "INCOMPLETE" | "FAILED" | "NONE").then_some(())?;
+        let detail = Some(format!("{address} on {interface} is {state}"));
+        let cause = Cause { reason: Some(format!("NEIGH_{state}")), detail, ..Cause::default() };
+        Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
+    })
+}
+
+/// A chain that can drop sits in the gap.
+pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let spots: Vec<Spot> = gap
+        .spots
+        .iter()
+        .filter(|spot| {
+            let of_hook = |(side, finding): (Side, &Finding)| match finding {
+                Finding::Chain { hook, can_drop: true, .. } => {
+                    spot.side() == Some(side) && spot.place.hook() == Some(hook.as_str())
+                }
+                _ => false,
+            };
+            findings(evidence).any(of_hook)
+        })
+        .copied()
+        .collect();
+    (!spots.is_empty()).then_some(Ruling { spots, cause: Cause::default(), witness: None, weight: Weight::Suggests })
+}
+
+/// Strict reverse path filtering lies in the gap.
+pub(super) fn reverse_path(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Setting { path, value } = finding else { return None };
+        let spot = gap.spot(side, Place::RouteIn)?;
+        (path.ends_with("/rp_filter") && value.trim() == "1").then_some(())?;
+        let cause = Cause { reason: Some("rp_filter".into()), setting: Some(said(path, value)), ..Cause::default() };
+        Ruling::at(vec![spot], cause, Witness::Sysctl, Weight::Suggests)
+    })
+}
+
+/// The far kernel's ICMP took the requests, no setting keeps it from answering, and no answer was made.
+pub(super) fn wanted_answer(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let answers = gap.spots_at(&[Place::Answer]);
+    let side = answers.first()?.side()?;
+    let told = evidence.findings(side).any(|finding| match finding {
+        Finding::Setting { path, value } => path.ends_with("echo_ignore_all") && value.trim() == "0",
+        _ => false,
+    });
+    let icmp_had_it = gap.last_seen.station == crate::diagnosis::path::Station::Hop(probe_ebpf::Hop::IcmpIn);
+    let routed = evidence.findings(side).any(|finding| matches!(finding, Finding::Route { errno: None, .. }));
+    if !told || !icmp_had_it {
+        return None;
+    }
+    let mut spots = gap.spots_at(&[Place::RateLimit]);
+    if !routed {
+        spots.extend(gap.spots_at(&[Place::RouteBack]));
+    }
+    (!spots.is_empty()).then_some(Ruling { spots, cause: Cause::default(), witness: None, weight: Weight::Suggests })
+}

@@ -1,0 +1,121 @@
+//! Rules about what was said of the very packets: drop events, the errno of the send call, ICMP errors.
+
+use super::{Ruling, Weight};
+use crate::{
+    diagnosis::{
+        Evidence,
+        document::{Cause, IcmpSaid, Witness},
+        ledger::Gap,
+        path::Side,
+        places::Place,
+    },
+    sighting::{Drop, Finding, IcmpError},
+};
+
+/// The kernel told of freeing them, inside the gap.
+pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let mut events = gap.events(evidence);
+    events.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
+    let first = events.first()?;
+    let spots = match first.spot {
+        Some(spot) => vec![spot],
+        None => gap.spots.clone(),
+    };
+    Ruling::at(spots, told_cause(first.drop), Witness::DropEvent, Weight::Direct)
+}
+
+fn told_cause(drop: &Drop) -> Cause {
+    let function = (!drop.function.is_empty()).then(|| drop.function.clone());
+    Cause { reason: Some(drop.reason.clone()), function, ..Cause::default() }
+}
+
+/// Where the send call can have failed with an errno, the likeliest first (`net/ipv4/{raw,ip_output}.c` and kin).
+fn places_of(errno: &str) -> &'static [Place] {
+    match errno {
+        "ENETUNREACH" | "EHOSTUNREACH" | "EACCES" | "EINVAL" => &[Place::Call],
+        "EADDRNOTAVAIL" | "EAGAIN" | "ENOMEM" => &[Place::Source],
+        "EMSGSIZE" => &[Place::FragmentOut],
+        "ENETDOWN" | "ENODEV" | "ENXIO" => &[Place::DriverOut],
+        "EPERM" => &[Place::NfOutput, Place::NfPostrouting, Place::CgroupOut],
+        "ENOBUFS" => &[Place::Qdisc, Place::NfEgress, Place::TcOut],
+        _ => &[],
+    }
+}
+
+/// The send call failed.
+pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let errno = gap.errno(evidence)?;
+    let here = |place: &Place| gap.spot(Side::Local, *place);
+    let mut spots: Vec<_> = places_of(errno).iter().filter_map(here).collect();
+    if spots.is_empty() {
+        spots.clone_from(&gap.spots);
+    }
+    let named = spots.iter().position(|spot| looked_up(evidence, spot.place));
+    if let Some(index) = named {
+        spots = vec![spots[index]];
+    }
+    let cause = Cause { reason: Some(errno.to_owned()), ..Cause::default() };
+    Ruling::at(spots, cause, Witness::Errno, Weight::Direct)
+}
+
+/// Whether a look-up on the sender found something at `place` that can drop.
+fn looked_up(evidence: &Evidence, place: Place) -> bool {
+    evidence.findings(Side::Local).any(|finding| match finding {
+        Finding::Chain { hook, can_drop: true, .. } => place.hook() == Some(hook.as_str()),
+        Finding::Program { at, .. } => match at.as_str() {
+            "cgroup_out" => place == Place::CgroupOut,
+            "tc_out" => place == Place::TcOut,
+            _ => false,
+        },
+        _ => false,
+    })
+}
+
+/// The sender's own kernel says host unreachable: nobody answered ARP or neighbour discovery.
+pub(super) fn own_icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let error = gap.icmp(evidence)?;
+    if evidence.local.host.address != Some(error.from) {
+        return None;
+    }
+    let unreachable = matches!((evidence.is_v6(), error.icmp_type, error.code), (false, 3, 1) | (true, 1, 3));
+    let spots = if unreachable { gap.spots_at(&[Place::Neighbour]) } else { gap.spots_at(&[Place::Call]) };
+    let spots = spots.into_iter().filter(|spot| spot.side() == Some(Side::Local)).collect();
+    Ruling::at(spots, icmp_cause(error), Witness::IcmpError, Weight::Direct)
+}
+
+/// Somebody on the way, or the target, says why.
+pub(super) fn icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let error = gap.icmp(evidence)?;
+    let spots = gap.spots_at(&[Place::Network]);
+    Ruling::at(spots, icmp_cause(error), Witness::IcmpError, Weight::Direct)
+}
+
+/// An ICMP error as a cause.
+pub(in crate::diagnosis) fn icmp_cause(error: &IcmpError) -> Cause {
+    let IcmpError { from, icmp_type, code, .. } = *error;
+    let protocol = if from.is_ipv6() { "icmpv6" } else { "icmp" };
+    Cause {
+        reason: Some(format!("{protocol} {icmp_type}/{code}")),
+        icmp: Some(IcmpSaid { from, icmp_type, code, meaning: meaning(error).to_owned() }),
+        ..Cause::default()
+    }
+}
+
+/// What an ICMP error says, as a clause about the packet (RFC 792, RFC 1812 §5.2.7, RFC 4443 §3).
+fn meaning(error: &IcmpError) -> &'static str {
+    match (error.from.is_ipv6(), error.icmp_type, error.code) {
+        (false, 3, 0) | (true, 1, 0) => "no route to the network",
+        (false, 3, 1) | (true, 1, 3) => "host unreachable",
+        (false, 3, 2) => "protocol unreachable",
+        (false, 3, 3) | (true, 1, 4) => "port unreachable",
+        (false, 3, 4) | (true, 2, _) => "too big for the next link",
+        (false, 3, 9 | 10 | 13) | (true, 1, 1) => "prohibited by a firewall or a route",
+        (true, 1, 2) => "beyond the scope of the source address",
+        (true, 1, 5) => "the source address failed a policy",
+        (true, 1, 6) => "the route says: reject",
+        (false, 11, 0) | (true, 3, 0) => "TTL ran out",
+        (false, 11, 1) | (true, 3, 1) => "fragments did not all arrive",
+        (false, 12, _) | (true, 4, _) => "the IP header is wrong",
+        _ => "an ICMP error of a kind that is not known here",
+    }
+}

@@ -1,0 +1,299 @@
+//! The answer in one sentence.
+
+use super::{
+    Evidence, Mode,
+    document::{Alteration, Diagnosis, Host, Layer, Outcome, Stop, Value, Witness},
+    path::Side,
+    places::Place,
+};
+use crate::sighting::Leg;
+
+/// The sentence of a diagnosis that is complete but for it.
+pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
+    let teller = Teller { diagnosis, evidence };
+    match diagnosis.verdict.outcome {
+        Outcome::Delivered => teller.delivered(),
+        Outcome::Altered => teller.altered(),
+        Outcome::Inconclusive => teller.inconclusive(),
+        Outcome::Stopped | Outcome::Lossy => teller.stopped(),
+    }
+}
+
+struct Teller<'a> {
+    diagnosis: &'a Diagnosis,
+    evidence: &'a Evidence,
+}
+
+/// A number with its noun.
+fn counted(count: usize, leg: Leg) -> String {
+    let noun = match (leg, count) {
+        (Leg::Request, 1) => "request",
+        (Leg::Request, _) => "requests",
+        (Leg::Reply, 1) => "reply",
+        (Leg::Reply, _) => "replies",
+    };
+    format!("{count} {noun}")
+}
+
+impl Teller<'_> {
+    fn sent_leg(&self) -> Leg {
+        self.evidence.first_leg()
+    }
+
+    /// `All 10 requests`, `The request`, `3 of 10 requests`.
+    fn packets(&self, count: usize, leg: Leg) -> String {
+        let sent = self.diagnosis.sent;
+        match count {
+            1 if sent == 1 => format!("The {}", counted(1, leg).trim_start_matches("1 ")),
+            count if count == sent => format!("All {}", counted(count, leg)),
+            count => format!("{count} of {}", counted(sent, leg)),
+        }
+    }
+
+    fn far(&self) -> String {
+        if self.evidence.loops_back() { self.evidence.name(Side::Local) } else { self.evidence.name(Side::Peer) }
+    }
+
+    fn near(&self) -> String {
+        self.evidence.name(Side::Local)
+    }
+
+    fn delivered(&self) -> String {
+        let all = self.packets(self.diagnosis.answered, self.sent_leg());
+        let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
+        match (self.evidence.mode, self.diagnosis.rtt_ns) {
+            (Mode::ReplyOnly, _) => format!(
+                "{all} reached {}, though nobody had asked for {}.",
+                self.far(),
+                if self.diagnosis.answered == 1 { "it" } else { "them" }
+            ),
+            (Mode::Request, Some(rtt)) => {
+                let time = milliseconds(rtt.p50);
+                let median = if self.diagnosis.answered == 1 { "" } else { " (median)" };
+                format!("{all} {were} answered by {}, in {time}{median}.", self.far())
+            }
+            (Mode::Request, None) => format!("{all} {were} answered by {}.", self.far()),
+        }
+    }
+
+    fn altered(&self) -> String {
+        let all = self.packets(self.diagnosis.answered, self.sent_leg());
+        let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
+        let end = if self.evidence.mode == Mode::ReplyOnly { "delivered" } else { "answered" };
+        let change = self.diagnosis.alterations.first().map(|change| self.changed(change)).unwrap_or_default();
+        format!("{all} {were} {end}, but {change}.")
+    }
+
+    fn changed(&self, change: &Alteration) -> String {
+        let Alteration { sent, seen, seen_at, leg, .. } = change;
+        let way = if *leg == Leg::Request { "on the way" } else { "on the way back" };
+        match (sent, seen) {
+            (Value::Id(sent), Value::Id(seen)) => {
+                let whom = self.evidence.name(seen_at.host);
+                format!("their id was rewritten {way}: sent as {sent} ({sent:#x}), {whom} saw {seen} ({seen:#x})")
+            }
+            (sent, seen) => format!("by another address: {} was asked, {} answered", told(*sent), told(*seen)),
+        }
+    }
+
+    fn inconclusive(&self) -> String {
+        if self.diagnosis.sent == 0 {
+            return "Nothing was sent, so nothing is known.".to_owned();
+        }
+        let all = self.packets(self.diagnosis.sent, self.sent_leg());
+        let one = self.diagnosis.sent == 1;
+        if self.evidence.two_sided() {
+            return format!(
+                "{all} left {}; no hop of {} could be watched, so nobody knows whether {} arrived.",
+                self.near(),
+                self.far(),
+                if one { "it" } else { "they" }
+            );
+        }
+        format!(
+            "{all} left {}; whether {} arrived, only the far end can tell: use --peer.",
+            self.near(),
+            if one { "it" } else { "they" }
+        )
+    }
+
+    fn stopped(&self) -> String {
+        let stops = &self.diagnosis.stops;
+        let Some(first) = stops.first() else {
+            return format!("{} got no answer.", self.packets(self.diagnosis.sent, self.sent_leg()));
+        };
+        let mut text = self.stop(first);
+        match stops.len() {
+            1 => {}
+            2 => text.push_str("; the others stop at another place, below"),
+            count => text.push_str(&format!("; others stop at {} more places, below", count - 1)),
+        }
+        let answered = self.diagnosis.answered;
+        if answered > 0 {
+            let end = if self.evidence.mode == Mode::ReplyOnly { "arrived" } else { "answered" };
+            let were = match (self.evidence.mode, answered) {
+                (Mode::ReplyOnly, _) => "",
+                (_, 1) => "was ",
+                _ => "were ",
+            };
+            text.push_str(&format!("; {answered} {were}{end}"));
+        }
+        text + "."
+    }
+
+    fn stop(&self, stop: &Stop) -> String {
+        let (near, far) = (self.near(), self.far());
+        let packets = self.packets(stop.packets, stop.leg);
+        let one = stop.packets == 1;
+        let (were, they) = if one { ("was", "it") } else { ("were", "they") };
+        let by = self.by(stop);
+        let unasked = self.evidence.mode == Mode::ReplyOnly;
+        match (stop.host, stop.leg) {
+            _ if Self::unmade(stop) => self.made_none(stop, &by),
+            (Host::Local, leg) if leg == self.sent_leg() && !self.evidence.loops_back() => {
+                format!("{packets} {were} {}", placed(&by, &format!("on {near} itself")))
+            }
+            (Host::Local, Leg::Request) => format!("{packets} {were} {}", placed(&by, &format!("on {near}"))),
+            (Host::Local, Leg::Reply) => {
+                format!("{packets} came back to {near} and {were} {}", placed(&by, "there"))
+            }
+            (Host::Network, leg) => {
+                let (from, to) = if leg == Leg::Request || unasked { (near, far) } else { (far, near) };
+                let who = match &stop.cause.icmp {
+                    Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
+                    None => format!("{they} {were} lost on the network between the two"),
+                };
+                format!("{packets} left {from} and never reached {to}: {who}")
+            }
+            (Host::Beyond, _) => self.beyond(stop, &packets, one),
+            (Host::Peer, Leg::Reply) if !unasked => {
+                format!("{packets} that {far} made {were} {}", placed(&by, &format!("on {far} itself")))
+            }
+            (Host::Peer, _) => format!("{packets} reached {far} and {were} {}", placed(&by, "there")),
+        }
+    }
+
+    /// Whether the far kernel made no reply, rather than losing one.
+    fn unmade(stop: &Stop) -> bool {
+        matches!(stop.place, Place::RouteBack | Place::RateLimit)
+    }
+
+    fn made_none(&self, stop: &Stop, by: &str) -> String {
+        let far = self.far();
+        format!("{} reached {far}, which made no reply: {by}", self.packets(stop.packets, Leg::Request))
+    }
+
+    fn beyond(&self, stop: &Stop, packets: &str, one: bool) -> String {
+        let device = &self.evidence.local.host.interface;
+        let from = if device.is_empty() { self.near() } else { format!("{}'s {device}", self.near()) };
+        match &stop.cause.icmp {
+            Some(said) if said.from == self.evidence.target.address => {
+                format!("{packets} reached {}, which refused {}: {}", self.far(), them(one), said.meaning)
+            }
+            Some(said) => format!("{packets} left {from}, and {} refused {}: {}", said.from, them(one), said.meaning),
+            None => {
+                let last =
+                    self.evidence.walk.as_ref().and_then(|walk| walk.steps.iter().rev().find_map(|step| step.from));
+                let walk = last.map(|router| format!("; the last router to answer was {router}")).unwrap_or_default();
+                format!(
+                    "{packets} left {from}, and nothing came back: the network or the far end stops \
+                         the {} or the {}{walk}",
+                    noun(Leg::Request, one),
+                    noun(Leg::Reply, one)
+                )
+            }
+        }
+    }
+
+    /// `dropped by nftables: inet filter, chain input`.
+    fn by(&self, stop: &Stop) -> String {
+        let cause = &stop.cause;
+        let unsure = stop.candidates.len() > 1;
+        let reason = cause.reason.as_deref();
+        if reason == Some("PROBE_FILTER") {
+            return "dropped by probe's own filter".to_owned();
+        }
+        if unsure && reason.is_none() && cause.program.is_none() {
+            return "lost (what was watched does not tell by what)".to_owned();
+        }
+        let named = |what: &str| match &cause.detail {
+            Some(detail) => format!("{what} ({detail})"),
+            None => match reason {
+                Some(reason) => format!("{what} ({reason})"),
+                None => what.to_owned(),
+            },
+        };
+        match stop.layer {
+            Layer::Netfilter => by_netfilter(stop),
+            Layer::Xdp => format!("dropped by {}", cause.program.as_deref().unwrap_or("an XDP program")),
+            Layer::Tc => format!("dropped by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
+            Layer::Cgroup => format!("dropped by {}", cause.program.as_deref().unwrap_or("a cgroup program")),
+            Layer::Route if Self::unmade(stop) => named("it has no route back"),
+            Layer::Icmp if Self::unmade(stop) => {
+                named("its limit of ICMP messages, or what else keeps it from answering")
+            }
+            Layer::Icmp if cause.setting.is_some() => {
+                let setting =
+                    cause.setting.as_ref().map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
+                format!("left unanswered, as {} says", setting.unwrap_or_default())
+            }
+            Layer::Route => named(if stop.host == Host::Local && stop.leg == self.sent_leg() {
+                "refused by routing"
+            } else {
+                "dropped by routing"
+            }),
+            Layer::Neighbour => named("held back, because nobody answers for the next hop"),
+            Layer::Qdisc => named("dropped by the queue of the device"),
+            Layer::Driver => named("dropped by the network device"),
+            Layer::Ip if stop.witnesses.contains(&Witness::Errno) => named("refused as too long for the way out"),
+            Layer::Ip => named("dropped by the IP layer"),
+            Layer::Icmp => named("dropped by the kernel's ICMP"),
+            Layer::Socket => {
+                named(if stop.leg == self.sent_leg() { "refused by the socket" } else { "dropped at the socket" })
+            }
+            Layer::Path => "lost".to_owned(),
+        }
+    }
+}
+
+/// `dropped by nftables` becomes `dropped there by nftables`.
+fn placed(by: &str, place: &str) -> String {
+    let ends = [by.find(" by "), by.find(" as "), by.find(','), by.find(" (")];
+    let end = ends.into_iter().flatten().min().unwrap_or(by.len());
+    format!("{} {place}{}", &by[..end], &by[end..])
+}
+
+fn by_netfilter(stop: &Stop) -> String {
+    let Some(place) = &stop.cause.netfilter else { return "dropped by netfilter".to_owned() };
+    match (&place.family, &place.table, &place.chain, &place.hook) {
+        (Some(family), Some(table), Some(chain), _) => {
+            format!("dropped by nftables: {family} {table}, chain {chain}")
+        }
+        (.., Some(hook)) => format!("dropped by netfilter in hook {hook}"),
+        _ => "dropped by netfilter".to_owned(),
+    }
+}
+
+fn them(one: bool) -> &'static str {
+    if one { "it" } else { "them" }
+}
+
+fn noun(leg: Leg, one: bool) -> &'static str {
+    match (leg, one) {
+        (Leg::Request, true) => "request",
+        (Leg::Request, false) => "requests",
+        (Leg::Reply, true) => "reply",
+        (Leg::Reply, false) => "replies",
+    }
+}
+
+fn told(value: Value) -> String {
+    match value {
+        Value::Id(id) => id.to_string(),
+        Value::Address(address) => address.to_string(),
+    }
+}
+
+fn milliseconds(nanoseconds: u64) -> String {
+    format!("{:.2} ms", nanoseconds as f64 / 1e6)
+}

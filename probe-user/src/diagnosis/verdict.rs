@@ -1,0 +1,282 @@
+//! The verdict: from evidence to the whole diagnosis.
+
+use std::cmp::Reverse;
+
+use super::{
+    Diagnosis, Evidence, Mode, advice, alterations,
+    document::{
+        BlindHop, Candidate, Confidence, Costs, HopState, Host, Layer, Netfilter, Outcome, SideFacts, Sides, State,
+        Stop, Verdict, Witness,
+    },
+    ledger::{Gap, Ledger, Row},
+    path::{Side, Station},
+    places::{Place, Spot},
+    rules::{self, Ruling, Weight, said},
+    sentence, timing,
+};
+use crate::sighting::{Finding, HostSight, Leg};
+
+/// What `evidence` shows.
+pub fn diagnose(evidence: &Evidence) -> Diagnosis {
+    let ledger = Ledger::new(evidence);
+    let mut stops: Vec<Stop> = stops(&ledger, evidence);
+    stops.sort_by_key(|stop| Reverse(stop.packets));
+    let alterations = alterations::find(&ledger, evidence);
+    let answered = answered(&ledger, evidence);
+    let outcome = outcome(&ledger, evidence, answered, alterations.is_empty());
+    let mut diagnosis = Diagnosis {
+        target: evidence.target.clone(),
+        sides: Sides {
+            local: side_facts(&ledger, evidence, Side::Local),
+            peer: evidence.two_sided().then(|| side_facts(&ledger, evidence, Side::Peer)),
+        },
+        sent: evidence.sent(),
+        answered,
+        verdict: Verdict {
+            outcome,
+            confidence: confidence(outcome, &stops, &ledger, evidence),
+            sentence: String::new(),
+        },
+        stops,
+        alterations,
+        notes: alterations::notes(evidence),
+        hops: hops(&ledger, evidence),
+        rtt_ns: timing::round_trips(evidence),
+        stages: timing::stages(evidence),
+        accounting: costs(evidence),
+    };
+    diagnosis.verdict.sentence = sentence::of(&diagnosis, evidence);
+    diagnosis
+}
+
+fn answered(ledger: &Ledger, evidence: &Evidence) -> usize {
+    match evidence.mode {
+        Mode::Request => {
+            let received = &evidence.sending.received;
+            evidence.sending.probes.iter().filter(|sent| received.contains_key(&sent.probe)).count()
+        }
+        Mode::ReplyOnly if ledger.sees_the_end(evidence) => ledger.arrived(),
+        Mode::ReplyOnly => 0,
+    }
+}
+
+fn outcome(ledger: &Ledger, evidence: &Evidence, answered: usize, unaltered: bool) -> Outcome {
+    let sent = evidence.sent();
+    let stopped = sent - ledger.arrived().min(sent);
+    match answered {
+        _ if sent == 0 => Outcome::Inconclusive,
+        0 if stopped == 0 => Outcome::Inconclusive,
+        0 if stopped < sent => Outcome::Lossy,
+        0 => Outcome::Stopped,
+        some if some < sent => Outcome::Lossy,
+        _ if unaltered => Outcome::Delivered,
+        _ => Outcome::Altered,
+    }
+}
+
+/// As sure as the stop with most packets; a delivery is seen, and so is a change.
+fn confidence(outcome: Outcome, stops: &[Stop], ledger: &Ledger, evidence: &Evidence) -> Confidence {
+    match outcome {
+        Outcome::Inconclusive => Confidence::Unknown,
+        Outcome::Delivered | Outcome::Altered => {
+            let end_blind = ledger.rows.last().is_some_and(|row| row.blind.is_some());
+            let guessed = evidence.mode == Mode::ReplyOnly && end_blind;
+            if guessed { Confidence::Likely } else { Confidence::Certain }
+        }
+        Outcome::Stopped | Outcome::Lossy => stops.first().map_or(Confidence::Unknown, |stop| stop.confidence),
+    }
+}
+
+fn stops(ledger: &Ledger, evidence: &Evidence) -> Vec<Stop> {
+    let gaps = ledger.gaps().into_iter().flat_map(|gap| gap.split(evidence));
+    gaps.filter_map(|gap| stop(&gap, evidence)).collect()
+}
+
+fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
+    let ruling = rules::judge(gap, evidence)?;
+    let chosen = *ruling.spots.first()?;
+    let candidates = candidates(&ruling);
+    let witnesses = witnesses(gap, evidence, &ruling);
+    let mut stop = Stop {
+        leg: chosen.leg,
+        host: chosen.host,
+        layer: chosen.place.layer(),
+        place: chosen.place,
+        packets: gap.probes.len(),
+        last_seen: gap.last_seen,
+        first_missing: gap.first_missing,
+        confidence: sureness(gap, &ruling, &candidates, &witnesses),
+        cause: ruling.cause,
+        witnesses,
+        candidates,
+        blind: gap.blind.clone(),
+        drop_events: gap.events(evidence).len(),
+        meaning: String::new(),
+        advice: String::new(),
+        commands: Vec::new(),
+    };
+    if stop.cause.icmp.is_none() {
+        stop.cause.icmp = gap.icmp(evidence).and_then(|error| said::icmp_cause(error).icmp);
+    }
+    name_the_chain(&mut stop, chosen, evidence);
+    name_the_program(&mut stop, chosen, evidence);
+    advice::give(&mut stop, evidence);
+    Some(stop)
+}
+
+/// Which host and layer remain, in path order.
+fn candidates(ruling: &Ruling) -> Vec<Candidate> {
+    let mut spots: Vec<Spot> = ruling.spots.clone();
+    spots.sort_unstable();
+    let mut candidates: Vec<Candidate> = spots.into_iter().map(Spot::candidate).collect();
+    candidates.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    candidates.retain(|candidate| seen.insert(*candidate));
+    candidates
+}
+
+fn witnesses(gap: &Gap, evidence: &Evidence, ruling: &Ruling) -> Vec<Witness> {
+    let direct = |witness, speaks: bool| speaks.then_some(witness);
+    let spoken = [
+        Some(Witness::Counters),
+        direct(Witness::DropEvent, !gap.events(evidence).is_empty()),
+        direct(Witness::Errno, gap.errno(evidence).is_some()),
+        direct(Witness::IcmpError, gap.icmp(evidence).is_some()),
+        ruling.witness,
+    ];
+    let mut witnesses: Vec<Witness> = spoken.into_iter().flatten().collect();
+    witnesses.sort_unstable();
+    witnesses.dedup();
+    witnesses
+}
+
+/// Two witnesses that leave one place, or counters with nothing blind between them; what was looked up never outweighs
+/// a blind hop.
+fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[Witness]) -> Confidence {
+    let one_place = candidates.len() == 1;
+    let whole = gap.blind.is_empty();
+    let two = witnesses.len() >= 2;
+    match (one_place, ruling.weight) {
+        (true, Weight::Direct) if two || whole => Confidence::Certain,
+        (true, Weight::Explains) if whole => Confidence::Certain,
+        // Counters on both sides of a single place need no more.
+        (true, Weight::Suggests) if whole && (ruling.witness.is_none() && alone(gap)) => Confidence::Certain,
+        (true, _) => Confidence::Likely,
+        (false, _) if two => Confidence::Likely,
+        (false, _) => Confidence::Unknown,
+    }
+}
+
+/// Whether the gap itself leaves one place, whatever anybody says.
+fn alone(gap: &Gap) -> bool {
+    let network = gap.spots.iter().any(|spot| spot.place == Place::Network);
+    let silent = |spot: &&Spot| !(network && matches!(spot.place, Place::DriverOut | Place::DriverIn));
+    let mut left: Vec<Candidate> = gap.spots.iter().filter(silent).map(|spot| spot.candidate()).collect();
+    left.dedup();
+    left.len() == 1
+}
+
+/// Hook, and table and chain where only one chain of that host can have been it.
+fn name_the_chain(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
+    let (Layer::Netfilter, Some(hook), Some(side)) = (stop.layer, spot.place.hook(), spot.side()) else { return };
+    let mut netfilter = Netfilter { hook: Some(hook.to_owned()), ..Netfilter::default() };
+    let chains = evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Chain { family, hook: at, table, chain, can_drop: true, .. } if at == hook => {
+            Some((family, table, chain))
+        }
+        _ => None,
+    });
+    let fits = |family: &str| match family {
+        "ip" => !evidence.is_v6(),
+        "ip6" => evidence.is_v6(),
+        _ => true,
+    };
+    let chains: Vec<_> = chains.filter(|(family, ..)| fits(family)).collect();
+    if let [(family, table, chain)] = chains.as_slice() {
+        netfilter.family = Some((*family).clone());
+        netfilter.table = Some((*table).clone());
+        netfilter.chain = Some((*chain).clone());
+    } else if !chains.is_empty() {
+        let names: Vec<_> = chains.iter().map(|(family, table, chain)| format!("{family} {table} {chain}")).collect();
+        stop.cause.detail = Some(format!("one of the chains {}", names.join(", ")));
+    }
+    stop.cause.netfilter = Some(netfilter);
+}
+
+fn name_the_program(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
+    let at_spot = |at: &str| match spot.place {
+        Place::Xdp => at == "xdp",
+        Place::TcIn => at == "tc_in",
+        Place::TcOut => at == "tc_out",
+        Place::CgroupIn => at == "cgroup_in",
+        Place::CgroupOut => at == "cgroup_out",
+        _ => false,
+    };
+    let Some(side) = spot.side().filter(|_| stop.cause.program.is_none()) else { return };
+    stop.cause.program = evidence.findings(side).find_map(|finding| match finding {
+        Finding::Program { at, who, probe_filter: false, .. } if at_spot(at) => Some(who.clone()),
+        _ => None,
+    });
+}
+
+fn state_of(row: &Row) -> State {
+    match (row.seen.is_empty(), &row.blind) {
+        (false, _) => State::Seen,
+        (true, Some(_)) => State::Blind,
+        (true, None) => State::Missing,
+    }
+}
+
+fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
+    let watched = |row: &&Row| row.step.checkpoint.host == Side::Local || evidence.two_sided();
+    let state = |(index, row): (usize, &Row)| {
+        let state = state_of(row);
+        HopState {
+            leg: row.step.leg,
+            checkpoint: row.step.checkpoint,
+            state,
+            packets: (state != State::Blind).then_some(row.seen.len()),
+            why: row.blind.clone().filter(|_| state == State::Blind),
+            passed: ledger.passed(index),
+        }
+    };
+    ledger.rows.iter().enumerate().filter(|(_, row)| watched(row)).map(state).collect()
+}
+
+fn side_facts(ledger: &Ledger, evidence: &Evidence, side: Side) -> SideFacts {
+    let HostSight { host, .. } = evidence.host(side);
+    let mut blind: Vec<BlindHop> = Vec::new();
+    for row in ledger.rows.iter().filter(|row| row.step.checkpoint.host == side && state_of(row) == State::Blind) {
+        let Station::Hop(hop) = row.step.checkpoint.station else { continue };
+        let hop = BlindHop { hop: hop.name(), why: row.blind.clone().unwrap_or_default() };
+        if !blind.contains(&hop) {
+            blind.push(hop);
+        }
+    }
+    SideFacts {
+        hostname: host.hostname.clone(),
+        interface: host.interface.clone(),
+        address: host.address,
+        kernel: host.kernel.clone(),
+        xdp_mode: host.xdp_mode.clone(),
+        blind,
+    }
+}
+
+fn costs(evidence: &Evidence) -> Costs {
+    let hosts = [Some(&evidence.local), evidence.peer.as_ref()];
+    let all = || hosts.into_iter().flatten().map(|host| host.accounting);
+    Costs {
+        events_lost: all().map(|cost| cost.events_lost).sum(),
+        maps_full: all().map(|cost| cost.maps_full).sum(),
+        attach_ms: all().map(|cost| cost.attach_ms).max().unwrap_or(0),
+        bpf_ns_per_packet: all().map(|cost| cost.bpf_ns_per_packet).sum(),
+    }
+}
+
+impl Stop {
+    /// Whether it can't be told on which leg the packets stop: nobody watched at the far end.
+    pub fn leg_unknown(&self) -> bool {
+        self.host == Host::Beyond && self.cause.icmp.is_none() && self.leg == Leg::Request
+    }
+}

@@ -1,0 +1,231 @@
+//! `probe.diagnosis/1` for people: the answer first, then the path with its counts, the cause, the proof, what to try.
+
+mod drawing;
+mod proof;
+
+use std::io::{self, Write};
+
+use super::{
+    Document,
+    style::{Style, Tone},
+    table::time,
+};
+use crate::diagnosis::{
+    Diagnosis,
+    document::{Alteration, Confidence, Host, Outcome, RoundTrips, Stop, Value},
+    path::Side,
+};
+
+/// Columns before what a line says.
+const LABEL: usize = 12;
+
+impl Document for Diagnosis {
+    const SCHEMA: &'static str = "probe.diagnosis/1";
+
+    fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+        let text = Text { diagnosis: self, style };
+        text.sentence(out)?;
+        writeln!(out)?;
+        drawing::draw(out, self, style)?;
+        writeln!(out)?;
+        for (index, stop) in self.stops.iter().enumerate() {
+            if index > 0 {
+                writeln!(out)?;
+            }
+            text.stop(out, stop)?;
+        }
+        text.alterations(out)?;
+        for note in &self.notes {
+            text.line(out, "note", note)?;
+        }
+        text.latency(out)?;
+        text.blind(out)?;
+        text.losses(out)?;
+        for (index, stop) in self.stops.iter().enumerate() {
+            if !self.stops[..index].iter().any(|other| other.commands == stop.commands) {
+                text.attempt(out, stop)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Text<'a> {
+    diagnosis: &'a Diagnosis,
+    style: &'a Style,
+}
+
+impl Text<'_> {
+    fn sentence(&self, out: &mut dyn Write) -> io::Result<()> {
+        let verdict = &self.diagnosis.verdict;
+        let (mark, tone) = match verdict.outcome {
+            Outcome::Delivered => (self.style.either("✓", "[ok]"), Tone::Good),
+            Outcome::Altered => (self.style.either("≠", "[!=]"), Tone::Warn),
+            Outcome::Inconclusive => ("[?]", Tone::Warn),
+            Outcome::Stopped | Outcome::Lossy => (self.style.either("✗", "[!!]"), Tone::Bad),
+        };
+        let indent = mark.chars().count() + 1;
+        for (index, line) in wrapped(&verdict.sentence, self.room(indent)).iter().enumerate() {
+            let mark = if index == 0 { format!("{} ", self.style.paint(tone, mark)) } else { " ".repeat(indent) };
+            writeln!(out, "{mark}{}", self.style.paint(Tone::Strong, line))?;
+        }
+        Ok(())
+    }
+
+    fn room(&self, indent: usize) -> usize {
+        self.style.width.clamp(40, 120) - indent
+    }
+
+    /// A labelled line, wrapped under itself.
+    fn line(&self, out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
+        for (index, line) in wrapped(text, self.room(LABEL)).iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            writeln!(out, "{}{line}", self.label(label))?;
+        }
+        Ok(())
+    }
+
+    fn label(&self, label: &str) -> String {
+        self.style.paint(Tone::Dim, &format!("  {label:<width$}", width = LABEL - 2))
+    }
+
+    fn stop(&self, out: &mut dyn Write, stop: &Stop) -> io::Result<()> {
+        if self.diagnosis.stops.len() > 1 {
+            let leg = drawing::leg_name(stop.leg);
+            let head = format!("{} of {} on the {leg} leg", stop.packets, self.diagnosis.sent);
+            self.line(out, "stop", &head)?;
+        }
+        self.line(out, "cause", &proof::cause(stop))?;
+        if !stop.meaning.is_empty() {
+            self.line(out, "", &stop.meaning)?;
+        }
+        self.line(out, "proof", &proof::proof(stop, self.diagnosis))?;
+        if stop.confidence != Confidence::Certain {
+            self.line(out, "sure", &proof::doubt(stop, self.diagnosis))?;
+        }
+        Ok(())
+    }
+
+    fn alterations(&self, out: &mut dyn Write) -> io::Result<()> {
+        for change in &self.diagnosis.alterations {
+            let Alteration { leg, field, sent, seen, seen_at, packets } = change;
+            let (sent, seen) = (value(*sent), value(*seen));
+            let whom = self.diagnosis.name(seen_at.host);
+            let leg = drawing::leg_name(*leg);
+            let text = format!(
+                "{field} {sent} became {seen} on the {leg} leg: {packets} seen at {whom}'s {}",
+                seen_at.station.name()
+            );
+            self.line(out, "changed", &text)?;
+        }
+        Ok(())
+    }
+
+    fn latency(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(RoundTrips { min, p50, p90, p99, max }) = self.diagnosis.rtt_ns else { return Ok(()) };
+        let all = [("min", min), ("p50", p50), ("p90", p90), ("p99", p99), ("max", max)];
+        let dot = self.style.either(" · ", ", ");
+        let words = all.map(|(name, value)| format!("{name} {}", time(value))).join(dot);
+        self.line(out, "latency", &words)?;
+        let stages = &self.diagnosis.stages;
+        if !stages.is_empty() {
+            let words: Vec<_> = stages.iter().map(|stage| format!("{} {}", stage.stage, time(stage.p50_ns))).collect();
+            self.line(out, "of which", &format!("{} (medians)", words.join(dot)))?;
+        }
+        Ok(())
+    }
+
+    /// What was blind: of the whole path, for the reader must know what the counts rest on.
+    fn blind(&self, out: &mut dyn Write) -> io::Result<()> {
+        let sides =
+            [(Side::Local, Some(&self.diagnosis.sides.local)), (Side::Peer, self.diagnosis.sides.peer.as_ref())];
+        let mut texts = Vec::new();
+        for (side, facts) in sides.into_iter().filter_map(|(side, facts)| Some((side, facts?))) {
+            let mut whys: Vec<(&str, Vec<&str>)> = Vec::new();
+            for hop in &facts.blind {
+                match whys.iter_mut().find(|(why, _)| *why == hop.why) {
+                    Some((_, hops)) => hops.push(hop.hop),
+                    None => whys.push((&hop.why, vec![hop.hop])),
+                }
+            }
+            let name = self.diagnosis.name(side);
+            texts.extend(whys.iter().map(|(why, hops)| format!("{name}: {} ({why})", hops.join(", "))));
+        }
+        if self.diagnosis.sides.peer.is_none() && self.diagnosis.stops.iter().any(|stop| stop.host == Host::Beyond) {
+            texts.push("everything beyond this host: nobody watched there".to_owned());
+        }
+        if texts.is_empty() {
+            return self.line(out, "blind", "nothing on this path");
+        }
+        texts
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, text)| self.line(out, if index == 0 { "blind" } else { "" }, text))
+    }
+
+    fn losses(&self, out: &mut dyn Write) -> io::Result<()> {
+        let costs = &self.diagnosis.accounting;
+        if costs.events_lost > 0 {
+            let text = format!("{} drop events were lost: counters are whole, reasons may not be", costs.events_lost);
+            self.line(out, "lost", &text)?;
+        }
+        if costs.maps_full > 0 {
+            let text = "a map was full: hops of that host that saw nothing count as blind";
+            self.line(out, "lost", text)?;
+        }
+        Ok(())
+    }
+
+    /// What to type, each command on a line of its own and never broken, so that it can be pasted.
+    fn attempt(&self, out: &mut dyn Write, stop: &Stop) -> io::Result<()> {
+        for (index, command) in stop.commands.iter().enumerate() {
+            let label = self.label(if index == 0 { "try" } else { "" });
+            let on = command.on.map_or_else(String::new, |side| format!("on {}:", self.diagnosis.name(side)));
+            let before = index.checked_sub(1).and_then(|before| stop.commands.get(before));
+            let same = before.is_some_and(|before| before.on == command.on);
+            let on = if same { " ".repeat(on.chars().count()) } else { on };
+            writeln!(out, "{label}{on}  {}", self.style.paint(Tone::Strong, &command.command))?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnosis {
+    /// What people call a host; two hosts of one name are told apart by their place.
+    pub(super) fn name(&self, side: Side) -> String {
+        let here = &self.sides.local.hostname;
+        let there = self.sides.peer.as_ref().map(|peer| &peer.hostname);
+        let clash = here.is_empty() || there.is_some_and(|there| there.is_empty() || there == here);
+        match (side, clash) {
+            (Side::Local, true) => "this host".to_owned(),
+            (Side::Peer, true) => "the peer".to_owned(),
+            (Side::Local, false) => here.clone(),
+            (Side::Peer, false) => there.unwrap_or(&self.target.name).clone(),
+        }
+    }
+}
+
+fn value(value: Value) -> String {
+    match value {
+        Value::Id(id) => format!("{id} ({id:#x})"),
+        Value::Address(address) => address.to_string(),
+    }
+}
+
+/// `text` in lines of at most `width` columns, broken at spaces only.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        if line > 0 && line + 1 + word.chars().count() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

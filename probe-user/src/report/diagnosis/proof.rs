@@ -1,0 +1,163 @@
+//! Cause, proof and doubt of a stop, in words.
+
+use crate::diagnosis::{
+    Diagnosis,
+    document::{BlindSpot, Cause, Confidence, Host, Layer, Netfilter, Stop, Witness},
+    path::{Checkpoint, Side, Station},
+};
+
+/// The cause in the kernel's own names.
+pub(super) fn cause(stop: &Stop) -> String {
+    let Cause { reason, function, netfilter, icmp, setting, program, detail } = &stop.cause;
+    let mut text = reason.clone().unwrap_or_default();
+    if let Some(function) = function {
+        text.push_str(&format!(" in {function}"));
+    }
+    if let Some(place) = netfilter {
+        text.push_str(&told_netfilter(place));
+    }
+    if let Some(setting) = setting {
+        text = format!("{} = {}", setting.path.replace('/', "."), setting.value);
+    }
+    if let Some(said) = icmp {
+        let separator = if text.is_empty() { "" } else { ", " };
+        text.push_str(&format!("{separator}ICMP error from {}: {}", said.from, said.meaning));
+    }
+    for more in [program, detail].into_iter().flatten() {
+        let separator = if text.is_empty() { "" } else { ", " };
+        text.push_str(&format!("{separator}{more}"));
+    }
+    if text.is_empty() {
+        text = format!("not named by anything; layer {}", layer_name(stop.layer));
+    }
+    text.trim().to_owned()
+}
+
+fn told_netfilter(place: &Netfilter) -> String {
+    let Netfilter { family, hook, table, chain } = place;
+    let mut text = hook.as_ref().map(|hook| format!(" at hook {hook}")).unwrap_or_default();
+    if let (Some(family), Some(table), Some(chain)) = (family, table, chain) {
+        text.push_str(&format!(", table {family} {table}, chain {chain}"));
+    }
+    text
+}
+
+/// Who says so.
+pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
+    let told = |witness: &Witness| match witness {
+        Witness::Counters => counted(stop, diagnosis),
+        Witness::DropEvent => match stop.drop_events {
+            1 => "1 drop event names the same place".to_owned(),
+            events => format!("{events} drop events name the same place"),
+        },
+        Witness::Errno if stop.host == Host::Local => "the send call failed".to_owned(),
+        Witness::Errno => "the kernel itself finds no route back".to_owned(),
+        Witness::IcmpError => "an ICMP error quotes them".to_owned(),
+        Witness::Sysctl => "the setting was read there after the run".to_owned(),
+        Witness::DeviceCounter => stop.cause.detail.clone().unwrap_or_else(|| "a counter there rose".to_owned()),
+    };
+    stop.witnesses.iter().map(told).collect::<Vec<_>>().join("; ")
+}
+
+/// `b counted 10 entering hook input and none leaving it`.
+fn counted(stop: &Stop, diagnosis: &Diagnosis) -> String {
+    let Stop { packets, last_seen, first_missing, .. } = stop;
+    let name = |side: Side| diagnosis.name(side);
+    let none = if *packets == 1 { "not" } else { "none of them" };
+    if last_seen.host == first_missing.host {
+        let host = name(last_seen.host);
+        if let Some(hook) = same_hook(*last_seen, *first_missing) {
+            let none = if *packets == 1 { "not" } else { "none" };
+            return format!("{host} counted {packets} entering hook {hook} and {none} leaving it");
+        }
+        return format!(
+            "{host} counted {packets} at {} and {none} at {}",
+            station(*last_seen),
+            station(*first_missing)
+        );
+    }
+    format!(
+        "{} counted {packets} at {} and {} {none} at {}",
+        name(last_seen.host),
+        station(*last_seen),
+        name(first_missing.host),
+        station(*first_missing)
+    )
+}
+
+fn station(checkpoint: Checkpoint) -> &'static str {
+    match checkpoint.station {
+        Station::Send => "the send call",
+        Station::Recv => "its own reading",
+        Station::Hop(hop) => hop.name(),
+    }
+}
+
+/// The hook whose first and last program the two are.
+fn same_hook(last: Checkpoint, first: Checkpoint) -> Option<&'static str> {
+    let hook = last.station.name().strip_prefix("nf_")?.strip_suffix("_first")?;
+    let same = first.station.name().strip_prefix("nf_")?.strip_suffix("_last")? == hook;
+    same.then_some(hook)
+}
+
+/// Why it is not certain.
+pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
+    let head = match stop.confidence {
+        Confidence::Certain => "certain",
+        Confidence::Likely => "likely, not certain",
+        Confidence::Unknown => "not known",
+    };
+    let mut reasons = Vec::new();
+    if stop.candidates.len() > 1 {
+        let of = |host: Host| match host {
+            Host::Local => format!("{}: ", diagnosis.name(Side::Local)),
+            Host::Peer => format!("{}: ", diagnosis.name(Side::Peer)),
+            Host::Network | Host::Beyond => String::new(),
+        };
+        let mut last = None;
+        let words: Vec<String> = stop
+            .candidates
+            .iter()
+            .map(|candidate| {
+                let host = if last == Some(candidate.host) { String::new() } else { of(candidate.host) };
+                last = Some(candidate.host);
+                let layer = match candidate.host {
+                    Host::Network => "the network",
+                    Host::Beyond => "whatever lies beyond",
+                    Host::Local | Host::Peer => layer_name(candidate.layer),
+                };
+                format!("{host}{layer}")
+            })
+            .collect();
+        reasons.push(format!("it may be any of {}", words.join(", ")));
+    }
+    if !stop.blind.is_empty() {
+        let told = |spot: &BlindSpot| {
+            format!("{} on {}", spot.checkpoint.station.name(), diagnosis.name(spot.checkpoint.host))
+        };
+        let spots: Vec<_> = stop.blind.iter().map(told).collect();
+        reasons.push(format!("blind in between: {}", spots.join(", ")));
+    }
+    if reasons.is_empty() {
+        reasons.push("only the counters say so".to_owned());
+    }
+    format!("{head}: {}", reasons.join("; "))
+}
+
+/// A layer's word.
+pub(super) fn layer_name(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Socket => "socket",
+        Layer::Route => "routing",
+        Layer::Netfilter => "netfilter",
+        Layer::Cgroup => "cgroup program",
+        Layer::Neighbour => "neighbour",
+        Layer::Qdisc => "queue",
+        Layer::Tc => "tc",
+        Layer::Driver => "device",
+        Layer::Xdp => "XDP",
+        Layer::Ip => "IP layer",
+        Layer::Icmp => "ICMP",
+        Layer::Path => "network",
+    }
+}
