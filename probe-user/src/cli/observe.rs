@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use super::values::{IdRange, positive_seconds};
 
@@ -36,7 +37,7 @@ pub struct Observe {
 }
 
 /// Which kernel hooks a command attaches to.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {
     /// How to attach XDP; auto never resets a link and falls back to tc
     #[arg(long, value_enum, default_value_t, help_heading = "Attaching")]
@@ -47,7 +48,8 @@ pub struct Attach {
 }
 
 /// How XDP is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum XdpChoice {
     /// The mode that disturbs this interface least, or none
     #[default]
@@ -61,7 +63,8 @@ pub enum XdpChoice {
 }
 
 /// How tc programs are attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TcChoice {
     /// TCX where the kernel has it, else clsact
     #[default]

@@ -1,0 +1,55 @@
+//! What watches one host during a run, here or at the far end, and what it is asked for.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{cli::observe::Attach, error::Failure, sighting::HostSight};
+
+/// Watches the probes of one run on one host. Dropping it detaches everything.
+pub trait Watching {
+    /// What was seen so far: journeys and drops, without findings. Cheap enough to be asked every few milliseconds.
+    ///
+    /// # Errors
+    /// Where the kernel half can no longer be read.
+    fn look(&mut self) -> Result<HostSight, Failure>;
+
+    /// Everything that was seen, with what is looked up after the probes have passed.
+    ///
+    /// # Errors
+    /// Where the kernel half can no longer be read.
+    fn finish(self: Box<Self>) -> Result<HostSight, Failure>;
+}
+
+/// Starts watching in the network namespace of the calling thread.
+pub type Factory = fn(&WatchRequest) -> Result<Box<dyn Watching>, Failure>;
+
+/// What to watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchRequest {
+    /// What tells the run's probes from all other packets.
+    pub nonce: u64,
+    /// How many probes there will be.
+    pub probes: u16,
+    /// The address of this end that probes use; unspecified where no route, and so no source address, was found.
+    pub local: IpAddr,
+    /// The address of the other end.
+    pub remote: IpAddr,
+    /// The interface that carries them; none where there is no route to the other end: then no NIC's hops are watched.
+    pub interface: Option<String>,
+    /// Which end this is.
+    pub role: Role,
+    /// How to attach to that interface.
+    #[serde(default)]
+    pub attach: Attach,
+}
+
+/// Which end of a run a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It sends the probes.
+    Sender,
+    /// They are for it.
+    Receiver,
+}
