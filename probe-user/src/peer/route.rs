@@ -6,7 +6,9 @@ use futures_util::TryStreamExt;
 use nix::{errno::Errno, libc};
 use rtnetlink::{
     RouteMessageBuilder, new_connection,
-    packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
+    packet_route::route::{
+        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    },
 };
 
 use crate::device::Device;
@@ -20,12 +22,13 @@ pub struct Way {
     pub source: Option<IpAddr>,
 }
 
-/// The way to `target`, for packets from `source` where one is given. The scope id of a link-local address is heeded.
+/// The way to `target`, for packets from `source` where one is given, out of interface `out` where one is chosen. The
+/// scope id of a link-local address is heeded.
 ///
 /// # Errors
 /// The errno that sending would get too, such as `ENETUNREACH`.
-pub fn way_to(target: SocketAddr, source: Option<IpAddr>) -> Result<Way, Errno> {
-    let message = look_up(target, source)?;
+pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> Result<Way, Errno> {
+    let message = look_up(&question(target, source, out))?;
     if let Some(errno) = refusal(message.header.kind) {
         return Err(errno);
     }
@@ -44,6 +47,14 @@ pub fn way_to(target: SocketAddr, source: Option<IpAddr>) -> Result<Way, Errno> 
     way.interface = found.map(|device| device.name.clone()).ok_or(Errno::ENODEV)?;
     way.source = source.or(way.source);
     Ok(way)
+}
+
+/// Whether a route to `target` leads out of `out`. Where none does, IPv4 sends to it all the same, as if the target were
+/// on that link (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`).
+pub fn carries(target: SocketAddr, source: Option<IpAddr>, out: &Device) -> bool {
+    let mut message = question(target, source, Some(out));
+    message.header.flags |= RouteFlags::FibMatch;
+    look_up(&message).is_ok_and(|route| refusal(route.header.kind).is_none())
 }
 
 /// The errno of routes that lead nowhere: IPv6 tells them as routes, IPv4 as errors.
@@ -65,13 +76,13 @@ pub fn owner(address: IpAddr) -> Option<Device> {
     })
 }
 
-fn look_up(target: SocketAddr, source: Option<IpAddr>) -> Result<RouteMessage, Errno> {
+fn look_up(question: &RouteMessage) -> Result<RouteMessage, Errno> {
     let broken = |_| Errno::EIO;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(broken)?;
     runtime.block_on(async {
         let (connection, handle, _) = new_connection().map_err(broken)?;
         let talking = tokio::spawn(connection);
-        let answer = handle.route().get(question(target, source)).execute().try_next().await;
+        let answer = handle.route().get(question.clone()).execute().try_next().await;
         talking.abort();
         match answer {
             Ok(Some(message)) => Ok(message),
@@ -85,7 +96,7 @@ fn look_up(target: SocketAddr, source: Option<IpAddr>) -> Result<RouteMessage, E
 }
 
 /// What to ask: for a whole address, and as ICMP, which rules may tell from other traffic.
-fn question(target: SocketAddr, source: Option<IpAddr>) -> RouteMessage {
+fn question(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> RouteMessage {
     let zone = match target {
         SocketAddr::V6(v6) => v6.scope_id(),
         SocketAddr::V4(_) => 0,
@@ -96,16 +107,17 @@ fn question(target: SocketAddr, source: Option<IpAddr>) -> RouteMessage {
         IpAddr::V6(v6) => RouteMessageBuilder::<std::net::Ipv6Addr>::new().destination_prefix(v6, 128).build(),
     };
     message.header.table = 0;
-    message.header.protocol = rtnetlink::packet_route::route::RouteProtocol::Unspec;
-    message.header.scope = rtnetlink::packet_route::route::RouteScope::Universe;
+    message.header.protocol = RouteProtocol::Unspec;
+    message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unspec;
     message.attributes.retain(|attribute| matches!(attribute, RouteAttribute::Destination(_)));
     if let Some(source) = source.filter(|source| source.is_ipv4() == target.is_ipv4()) {
         message.header.source_prefix_length = if source.is_ipv4() { 32 } else { 128 };
         message.attributes.push(RouteAttribute::Source(address(source)));
     }
-    if zone != 0 {
-        message.attributes.push(RouteAttribute::Oif(zone));
+    let out = out.map_or(zone, |device| device.ifindex);
+    if out != 0 {
+        message.attributes.push(RouteAttribute::Oif(out));
     }
     let protocol = if target.is_ipv4() { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
     let protocol = u8::try_from(protocol).expect("a byte in the IP header");

@@ -123,6 +123,11 @@ impl Prober {
         &self.sending
     }
 
+    /// What all its packets have in common, and their id; its sockets are closed.
+    pub fn into_settings(self) -> (Settings, u16) {
+        (self.plan.settings, self.plan.id)
+    }
+
     /// Sends all probes and reads what comes back, until it is known of every probe what became of it, the time is over,
     /// or `stop` is asked for. Once all are sent, `witnessed` is asked every few milliseconds whether others know it.
     pub fn run(&mut self, stop: &Stop, mut witnessed: impl FnMut(&Sending) -> bool) -> Ended {

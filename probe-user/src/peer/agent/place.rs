@@ -20,7 +20,7 @@ pub(super) fn interface(request: &WatchRequest, asked: Option<&str>) -> Result<O
     let asked = asked.or(request.interface.as_deref());
     let device = asked.map(Device::find).transpose()?;
     let owner = owner(request.local);
-    let back = way_to(SocketAddr::new(request.remote, 0), None).ok().map(|way| way.interface);
+    let back = way_to(SocketAddr::new(request.remote, 0), None, None).ok().map(|way| way.interface);
     choose(device.as_ref(), owner.as_ref(), back, request.remote)
 }
 

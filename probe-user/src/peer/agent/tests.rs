@@ -89,6 +89,7 @@ fn watch() -> Request {
         interface: None,
         role: Role::Receiver,
         attach: Attach::default(),
+        trace_rules: false,
     })
 }
 

@@ -21,6 +21,7 @@ fn watch() -> WatchRequest {
         interface: Some("eth0".into()),
         role: Role::Receiver,
         attach: Attach::default(),
+        trace_rules: false,
     }
 }
 
