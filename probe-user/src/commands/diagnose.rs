@@ -27,7 +27,7 @@ use crate::{
     error::Failure,
     exit::Exit,
     kernel::privilege::{self, Task},
-    peer::{Role, WatchRequest, Watching},
+    peer::{Factory, Role, WatchRequest, Watching},
     sighting::{HostSight, Leg, Sending},
     traffic::{
         Fragmentation, Plan, Prober, Settings, Target,
@@ -38,10 +38,15 @@ use crate::{
 
 /// Runs `probe diagnose`.
 pub fn run(args: &Diagnose, screen: &Screen) -> Outcome {
+    run_with(args, screen, path_watch::open)
+}
+
+/// The same with another way to watch this host.
+pub fn run_with(args: &Diagnose, screen: &Screen, watch: Factory) -> Outcome {
     privilege::require(Task::Diagnose)?;
     let stop = on_signals()?;
     let progress = Progress::new(screen);
-    let known = diagnose(args, screen, &stop, &progress);
+    let known = diagnose(args, screen, watch, &stop, &progress);
     progress.clear();
     match known {
         Ok(Some(evidence)) => judge::judge(&evidence, &stop, screen),
@@ -62,6 +67,7 @@ fn interrupted_early(screen: &Screen) -> Exit {
 fn diagnose(
     args: &Diagnose,
     screen: &Screen,
+    watch: Factory,
     stop: &Signalled,
     progress: &Progress,
 ) -> Result<Option<Evidence>, Failure> {
@@ -72,7 +78,7 @@ fn diagnose(
     let nonce = random();
     let mut far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
     progress.say("attaching".to_owned());
-    let near = path_watch::open(&request(args, &target, &place, nonce))?;
+    let near = watch(&request(args, &target, &place, nonce))?;
     if let Some(far) = &mut far {
         progress.say("waiting for the far end".to_owned());
         far.watch(args, &target, &place, nonce)?;

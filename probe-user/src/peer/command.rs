@@ -6,6 +6,7 @@ mod ears;
 mod trouble;
 
 use std::{
+    path::PathBuf,
     sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     time::{Duration, Instant},
 };
@@ -32,6 +33,8 @@ pub struct Wish {
     pub command: String,
     /// Whether the command is the start of one, for this very program to be taken over by.
     pub deploy: Deploy,
+    /// The program that is copied: this one.
+    pub program: PathBuf,
     /// How long the far end may take to say hello.
     pub hello: Duration,
     /// How long it may take for each answer.
@@ -54,6 +57,8 @@ impl Wish {
         Self {
             command: command.into(),
             deploy: Deploy::No,
+            // A link that leads to the running file also where it was replaced or removed since.
+            program: PathBuf::from("/proc/self/exe"),
             hello: Duration::from_secs(15),
             answer: Duration::from_secs(10),
         }

@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -30,7 +31,7 @@ struct Parcel {
 
 /// Has the far end run this program as its agent: its own copy where it is the very same, else ours.
 pub(super) fn take_over(peer: &mut Peer, until: Instant) -> Result<(), Trouble> {
-    let parcel = Parcel::of_this_program()?;
+    let parcel = Parcel::of(&peer.wish.program)?;
     write(peer, parcel.script().as_bytes(), until)?;
     let answer = hear(peer, until)?;
     match answer.split_once(' ').unwrap_or((&answer, "")) {
@@ -48,10 +49,9 @@ pub(super) fn take_over(peer: &mut Peer, until: Instant) -> Result<(), Trouble> 
 }
 
 impl Parcel {
-    fn of_this_program() -> Result<Self, Trouble> {
-        // By the link, which leads to the running file also where it was replaced or removed since.
-        let bytes = fs::read("/proc/self/exe").map_err(|error| Trouble::Deploy {
-            why: format!("/proc/self/exe cannot be read: {error}"),
+    fn of(program: &Path) -> Result<Self, Trouble> {
+        let bytes = fs::read(program).map_err(|error| Trouble::Deploy {
+            why: format!("{} cannot be read: {error}", program.display()),
             fix: "see whether /proc is mounted".to_owned(),
         })?;
         let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
