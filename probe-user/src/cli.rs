@@ -1,5 +1,7 @@
 //! What a person types: the clap types of every verb, and nothing that acts on them.
 
+pub mod agent;
+pub mod diagnose;
 pub mod doctor;
 pub mod filter;
 pub mod lab;
@@ -45,6 +47,10 @@ pub enum Verb {
     Lab(lab::Lab),
     /// Say what works on this machine, what does not, and what mends it
     Doctor(doctor::Doctor),
+    /// Say exactly where my echo packets stop
+    Diagnose(diagnose::Diagnose),
+    /// Be the far end of diagnose, on stdin and stdout
+    Agent(agent::Agent),
 }
 
 /// Flags that every verb has.

@@ -1,12 +1,16 @@
 //! One verb a file, and what they share: parsing, printing, and the way out. The only place where stages meet.
 
+pub mod agent;
+pub mod diagnose;
 pub mod doctor;
 pub mod filter;
 mod interrupt;
 pub mod lab;
 pub mod observe;
+mod path_watch;
 pub mod receive;
 pub mod send;
+mod stop;
 mod terminal;
 
 use std::{
@@ -49,6 +53,8 @@ fn run(cli: Cli) -> Outcome {
         Verb::Filter(args) => filter::run(&args, &screen),
         Verb::Lab(args) => lab::run(&args, &screen),
         Verb::Doctor(args) => doctor::run(&args, &screen),
+        Verb::Diagnose(args) => diagnose::run(&args, &screen),
+        Verb::Agent(args) => agent::run(&args, &screen),
     }
 }
 

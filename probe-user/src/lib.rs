@@ -20,4 +20,5 @@ pub mod rules;
 pub mod sighting;
 mod signals;
 pub mod snapshot;
+pub mod stop;
 pub mod traffic;

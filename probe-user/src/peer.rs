@@ -1,2 +1,13 @@
 //! peer
 pub mod watching;
+//! The far end: what watches there, the language that it speaks over any stdin and stdout, and both of its ends.
+
+pub mod agent;
+pub mod command;
+pub mod protocol;
+pub mod route;
+pub mod watching;
+
+pub use agent::Agent;
+pub use command::{Peer, Trouble, Wish};
+pub use watching::{Factory, Role, WatchRequest, Watching};

@@ -20,14 +20,23 @@ pub enum Task {
     SendRaw,
     /// `probe lab`.
     Lab,
+    /// `probe diagnose`.
+    Diagnose,
+    /// `probe agent`.
+    Agent,
 }
 
 /// What programs at a hop need (`bpf_prog_load` in `kernel/bpf/syscall.c`; `CAP_PERFMON` for pointer arithmetic).
 const ATTACH: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
+/// The same, and raw sockets.
+const SEND_AND_ATTACH: &[Capability] =
+    &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON, Capability::CAP_NET_RAW];
+
 impl Task {
     /// Every task.
-    pub const ALL: [Self; 5] = [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab];
+    pub const ALL: [Self; 7] =
+        [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab, Self::Diagnose, Self::Agent];
 
     /// What a person types for it, without the program's name.
     pub const fn verb(self) -> &'static str {
@@ -37,6 +46,8 @@ impl Task {
             Self::Filter => "filter",
             Self::SendRaw => "send",
             Self::Lab => "lab",
+            Self::Diagnose => "diagnose",
+            Self::Agent => "agent",
         }
     }
 
@@ -44,6 +55,7 @@ impl Task {
     pub const fn needs(self) -> &'static [Capability] {
         match self {
             Self::Observe | Self::Receive | Self::Filter => ATTACH,
+            Self::Diagnose | Self::Agent => SEND_AND_ATTACH,
             Self::SendRaw => &[Capability::CAP_NET_RAW],
             Self::Lab => &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN],
         }
@@ -104,7 +116,7 @@ impl Privileges {
     /// Which capabilities it lacks for `task`.
     pub fn missing(&self, task: Task) -> Vec<Capability> {
         let by_admin = |capability: Capability| {
-            matches!(task, Task::Observe | Task::Receive | Task::Filter)
+            matches!(task, Task::Observe | Task::Receive | Task::Filter | Task::Diagnose | Task::Agent)
                 && ATTACH.contains(&capability)
                 && self.holds(Capability::CAP_SYS_ADMIN)
         };

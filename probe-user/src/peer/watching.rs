@@ -42,6 +42,9 @@ pub struct WatchRequest {
     /// How to attach to that interface.
     #[serde(default)]
     pub attach: Attach,
+    /// Whether to have nftables tell which rule drops a probe, by a table of probe's own that goes with the watch.
+    #[serde(default)]
+    pub trace_rules: bool,
 }
 
 /// Which end of a run a host is.

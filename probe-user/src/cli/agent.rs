@@ -1,0 +1,19 @@
+//! `probe agent`.
+
+use clap::Args;
+
+use super::observe::Attach;
+
+/// Be the far end of `probe diagnose`: speak its protocol on stdin and stdout, and go when stdin ends.
+///
+/// It watches, tells what it saw, and sends echo packets to the address of the host that asks, and nothing else.
+/// A person does not type this; it is what --peer starts: probe diagnose b --peer 'ssh b sudo probe agent'
+#[derive(Args, Debug)]
+pub struct Agent {
+    /// Watch this interface [default: the one that the probes come in by]
+    #[arg(short = 'I', long, value_name = "IFACE")]
+    pub interface: Option<String>,
+    /// Where to attach.
+    #[command(flatten)]
+    pub attach: Attach,
+}

@@ -1,0 +1,42 @@
+//! `probe agent`.
+
+use std::{fs::File, io, os::fd::AsFd};
+
+use super::{Outcome, Screen, path_watch, stop::on_signals};
+use crate::{
+    cli::agent::Agent as Args,
+    error::Failure,
+    exit::Exit,
+    kernel::privilege::{self, Task},
+    peer::{
+        Agent,
+        protocol::{Complaint, Hello},
+    },
+};
+
+/// Runs `probe agent`.
+pub fn run(args: &Args, screen: &Screen) -> Outcome {
+    let stop = on_signals()?;
+    let agent =
+        Agent { hello: hello(), interface: args.interface.clone(), attach: args.attach, factory: path_watch::open };
+    // A descriptor of its own: the standard library's stdin is locked and read ahead.
+    let input = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(|error| {
+        Failure::new(format!("stdin cannot be read: {error}"), "start the agent with a pipe for its stdin")
+    })?;
+    agent.serve(input, io::stdout().lock(), &stop)?;
+    screen.remark("the controller is gone; nothing is attached any more");
+    Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Done })
+}
+
+fn hello() -> Hello {
+    let trouble = privilege::require(Task::Agent).err().map(|error| {
+        let failure = Failure::from(error);
+        Complaint { error: failure.error, fix: failure.fix }
+    });
+    let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
+    Hello::new(host_name(), release.unwrap_or_default(), trouble)
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

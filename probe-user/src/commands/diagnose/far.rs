@@ -1,0 +1,88 @@
+//! The far end of a run, where one was asked for. Once it fails in the middle, the run goes on with this end alone.
+
+use super::{Place, Progress, relayed};
+use crate::{
+    cli::diagnose::Diagnose,
+    error::Failure,
+    peer::{
+        Peer, Role, Trouble, WatchRequest, Wish,
+        command::{Deploy, Finishing},
+    },
+    sighting::HostSight,
+    stop::Stop,
+    traffic::Target,
+};
+
+/// The far end.
+pub(super) struct Far {
+    peer: Option<Peer>,
+    progress: Progress,
+}
+
+impl Far {
+    /// Starts its command.
+    pub(super) fn start(args: &Diagnose, stop: &Stop, progress: &Progress) -> Result<Self, Failure> {
+        let command = args.peer.clone().unwrap_or_default();
+        let deploy = if args.deploy { Deploy::Yes } else { Deploy::No };
+        let told = progress.clone();
+        let relay = Box::new(move |line: &str| told.beside(|| relayed(line)));
+        let peer = Peer::start(Wish { deploy, ..Wish::new(command) }, stop, relay)?;
+        Ok(Self { peer: Some(peer), progress: progress.clone() })
+    }
+
+    /// Waits for its hello, and has it watch.
+    ///
+    /// # Errors
+    /// Every trouble, as nothing was sent yet.
+    pub(super) fn watch(&mut self, args: &Diagnose, target: &Target, place: &Place, nonce: u64) -> Result<(), Failure> {
+        let Some(peer) = &mut self.peer else { return Ok(()) };
+        let hello = peer.greet()?;
+        tracing::info!("the far end is {} with probe {}, kernel {}", hello.hostname, hello.version, hello.kernel);
+        let ready = peer.watch(WatchRequest {
+            nonce,
+            probes: args.count,
+            local: target.address.ip(),
+            remote: place.local(target),
+            interface: None,
+            role: Role::Receiver,
+            attach: crate::cli::observe::Attach::default(),
+            trace_rules: args.trace_rules,
+        })?;
+        for (hop, why) in &ready.blind {
+            tracing::info!("the far end is blind at {hop}: {why}");
+        }
+        Ok(())
+    }
+
+    /// What it has seen so far, if it has just said so.
+    pub(super) fn look(&mut self) -> Option<HostSight> {
+        let looked = self.peer.as_mut()?.look();
+        self.unless_gone(looked).flatten()
+    }
+
+    /// Asks for all that it saw.
+    pub(super) fn finish(&mut self) -> Option<Finishing> {
+        let asked = self.peer.as_mut()?.finish();
+        self.unless_gone(asked)
+    }
+
+    /// All that it saw.
+    pub(super) fn finished(&mut self, asked: Finishing) -> Option<HostSight> {
+        let sight = self.peer.as_mut()?.finished(asked);
+        self.unless_gone(sight)
+    }
+
+    /// The value; where there is none, says why, and goes on without the far end. What it told before is not used: in old
+    /// counts, what came later would look lost.
+    fn unless_gone<T>(&mut self, result: Result<T, Trouble>) -> Option<T> {
+        result
+            .map_err(|trouble| {
+                let failure = Failure::from(trouble);
+                self.progress.beside(|| {
+                    tracing::warn!("{failure}; the verdict is from this end alone");
+                });
+                self.peer = None;
+            })
+            .ok()
+    }
+}

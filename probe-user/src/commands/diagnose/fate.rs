@@ -1,0 +1,170 @@
+//! Whether it is known what became of every probe, so that a run can end before its time: pure.
+
+use std::collections::BTreeSet;
+
+use probe_ebpf::Hop;
+
+use crate::{
+    sighting::{HopSight, HostSight, Leg, Sending},
+    traffic::prober::fate_known,
+};
+
+/// What two or more looks have shown of probes that end without a trace.
+#[derive(Debug, Default)]
+pub(super) struct Fates {
+    silent_before: BTreeSet<u16>,
+}
+
+/// What is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'a> {
+    /// What the sending program knows.
+    pub(super) sending: &'a Sending,
+    /// What this host saw so far.
+    pub(super) local: &'a HostSight,
+    /// What the far end saw so far.
+    pub(super) peer: Option<&'a HostSight>,
+    /// The leg that the sent packets travel.
+    pub(super) first: Leg,
+    /// Whether they are IPv6.
+    pub(super) v6: bool,
+}
+
+/// Drop events that are no end: the raw socket's copy was delivered before (`ping_rcv` then finds no ping socket), or the
+/// kernel's ICMP was done with it.
+const NO_END: [&str; 3] = ["CONSUMED", "NO_SOCKET", "QUEUE_PURGE"];
+
+impl Fates {
+    /// Whether each probe of `run` was refused, answered, turned back by a router, or seen to be dropped; or was taken in
+    /// by the far kernel, which sent nothing, in this look and in the one before.
+    pub(super) fn all_known(&mut self, run: &Run<'_>) -> bool {
+        let silent = silent(run);
+        let mut all = true;
+        for sent in &run.sending.probes {
+            let probe = sent.probe;
+            let known = fate_known(run.sending, sent, run.v6)
+                || dropped(run.local, probe)
+                || run.peer.is_some_and(|peer| dropped(peer, probe))
+                || (silent.contains(&probe) && self.silent_before.contains(&probe));
+            all &= known;
+        }
+        self.silent_before = silent;
+        all
+    }
+}
+
+fn dropped(host: &HostSight, probe: u16) -> bool {
+    host.drops.iter().any(|drop| drop.probe == Some(probe) && !NO_END.contains(&drop.reason.as_str()))
+}
+
+/// Probes that the host they were for has taken in without an answer. A kernel answers before it lets the request go, so
+/// one that has let it go and has sent nothing never will. Two hops are not read at the same instant: hence two looks.
+fn silent(run: &Run<'_>) -> BTreeSet<u16> {
+    let Some(peer) = run.peer else { return BTreeSet::new() };
+    let taken = seen(peer, Hop::IcmpIn, run.first).unwrap_or_default();
+    if run.first == Leg::Reply {
+        // Nobody answers a reply.
+        return taken;
+    }
+    let built = seen(peer, Hop::NfOutputFirst, Leg::Reply);
+    let left = seen(peer, Hop::TcOut, Leg::Reply);
+    match (built, left) {
+        (None, _) => BTreeSet::new(),
+        (Some(built), left) => {
+            let answered: BTreeSet<u16> = built.union(&left.unwrap_or_default()).copied().collect();
+            taken.difference(&answered).copied().collect()
+        }
+    }
+}
+
+/// The probes that a hop saw; nothing where it is blind.
+fn seen(host: &HostSight, hop: Hop, leg: Leg) -> Option<BTreeSet<u16>> {
+    match (host.hop(hop), leg) {
+        (HopSight::Watched { requests, .. }, Leg::Request) => Some(requests.into_keys().collect()),
+        (HopSight::Watched { replies, .. }, Leg::Reply) => Some(replies.into_keys().collect()),
+        (HopSight::Blind { .. }, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sighting::{Drop, SentProbe, StepSight};
+
+    fn sending(errnos: &[Option<&str>]) -> Sending {
+        let probes = (0..).zip(errnos).map(|(probe, errno)| SentProbe {
+            probe,
+            id: 1,
+            seq: probe,
+            sent_ns: 1,
+            errno: errno.map(str::to_owned),
+        });
+        Sending { probes: probes.collect(), ..Sending::default() }
+    }
+
+    fn drop(probe: u16, reason: &str) -> Drop {
+        Drop {
+            time_ns: 1,
+            probe: Some(probe),
+            leg: Leg::Request,
+            id: 1,
+            seq: 1,
+            reason: reason.into(),
+            function: String::new(),
+            stack: Vec::new(),
+            interface: None,
+            source: [10, 0, 0, 1].into(),
+            destination: [10, 0, 0, 2].into(),
+        }
+    }
+
+    fn hop(requests: &[u16], replies: &[u16]) -> HopSight {
+        let steps = |probes: &[u16]| probes.iter().map(|probe| (*probe, StepSight::default())).collect();
+        HopSight::Watched { requests: steps(requests), replies: steps(replies) }
+    }
+
+    fn host(hops: &[(Hop, HopSight)]) -> HostSight {
+        let hops = hops.iter().map(|(hop, sight)| (hop.name().to_owned(), sight.clone())).collect();
+        HostSight { hops, ..HostSight::default() }
+    }
+
+    fn known(sending: &Sending, local: &HostSight, peer: Option<&HostSight>, first: Leg) -> [bool; 2] {
+        let mut fates = Fates::default();
+        let run = Run { sending, local, peer, first, v6: false };
+        [fates.all_known(&run), fates.all_known(&run)]
+    }
+
+    #[test]
+    fn refused_and_dropped_probes_are_known_at_once() {
+        let sending = sending(&[Some("EPERM"), None]);
+        let local = HostSight { drops: vec![drop(1, "TC_EGRESS")], ..HostSight::default() };
+        assert_eq!(known(&sending, &local, None, Leg::Request), [true, true]);
+        assert_eq!(known(&sending, &HostSight::default(), Some(&local), Leg::Request), [true, true]);
+        assert_eq!(known(&sending, &HostSight::default(), None, Leg::Request), [false, false]);
+    }
+
+    #[test]
+    fn a_drop_event_of_a_delivered_packet_is_no_end() {
+        for reason in NO_END {
+            let local = HostSight { drops: vec![drop(0, reason)], ..HostSight::default() };
+            assert_eq!(known(&sending(&[None]), &local, None, Leg::Request), [false, false], "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_took_it_in_and_sent_nothing_is_believed_the_second_time() {
+        let (sending, here) = (sending(&[None]), HostSight::default());
+        let ignores = host(&[(Hop::IcmpIn, hop(&[0], &[])), (Hop::NfOutputFirst, hop(&[], &[]))]);
+        assert_eq!(known(&sending, &here, Some(&ignores), Leg::Request), [false, true]);
+        let answers = host(&[(Hop::IcmpIn, hop(&[0], &[])), (Hop::NfOutputFirst, hop(&[], &[0]))]);
+        assert_eq!(known(&sending, &here, Some(&answers), Leg::Request), [false, false]);
+        let blind = host(&[(Hop::IcmpIn, hop(&[0], &[]))]);
+        assert_eq!(known(&sending, &here, Some(&blind), Leg::Request), [false, false]);
+    }
+
+    #[test]
+    fn a_reply_that_nobody_asked_for_has_arrived_when_the_far_kernel_took_it_in() {
+        let took = host(&[(Hop::IcmpIn, hop(&[], &[0]))]);
+        assert_eq!(known(&sending(&[None]), &HostSight::default(), Some(&took), Leg::Reply), [false, true]);
+    }
+}

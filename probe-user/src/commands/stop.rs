@@ -1,0 +1,71 @@
+//! Ctrl-C and SIGTERM for verbs that wait without a runtime.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use super::interrupt::Interrupt;
+use crate::{error::Failure, stop::Stop};
+
+/// A [`Stop`] that signals ask for, and whether one did.
+#[derive(Clone, Debug)]
+pub(super) struct Signalled {
+    stop: Stop,
+    by_signal: Arc<AtomicBool>,
+}
+
+impl Signalled {
+    /// Whether a signal has come.
+    pub(super) fn by_signal(&self) -> bool {
+        self.by_signal.load(Ordering::Acquire)
+    }
+}
+
+impl std::ops::Deref for Signalled {
+    type Target = Stop;
+
+    fn deref(&self) -> &Stop {
+        &self.stop
+    }
+}
+
+/// From here on, Ctrl-C and SIGTERM ask for a stop instead of ending the process. The second one ends it.
+pub(super) fn on_signals() -> Result<Signalled, Failure> {
+    let signalled = Signalled { stop: Stop::default(), by_signal: Arc::default() };
+    let (ready, listening) = mpsc::channel();
+    let told = signalled.clone();
+    thread::spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = ready.send(Err(Failure::new(format!("cannot listen for Ctrl-C: {error}"), "see ulimit -n")));
+                return;
+            }
+        };
+        runtime.block_on(async {
+            let mut interrupt = match Interrupt::new() {
+                Ok(interrupt) => interrupt,
+                Err(failure) => {
+                    let _ = ready.send(Err(failure));
+                    return;
+                }
+            };
+            let _ = ready.send(Ok(()));
+            interrupt.caught().await;
+            told.by_signal.store(true, Ordering::Release);
+            told.stop.ask();
+            // Whoever asks twice does not want to wait for the verdict.
+            interrupt.caught().await;
+            std::process::exit(crate::exit::Exit::Interrupted.code().into());
+        });
+    });
+    match listening.recv() {
+        Ok(result) => result.map(|()| signalled),
+        Err(_) => Err(Failure::new("cannot listen for Ctrl-C", "see ulimit -u")),
+    }
+}

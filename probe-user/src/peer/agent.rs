@@ -1,0 +1,260 @@
+//! The far end: answers one controller on an input and an output, watches for it, and goes when the input ends.
+//!
+//! It does nothing but observe, tell what it saw, and send echo packets from its own address to the controller's.
+
+mod place;
+mod sending;
+
+use std::{
+    io::{Read, Write},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    thread,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use super::{
+    protocol::{
+        Answer, Complaint, Hello, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Numbered, Ready, Request,
+        frame::{FrameError, Lines, decode, encode},
+    },
+    watching::{Factory, WatchRequest, Watching},
+};
+use crate::{
+    cli::observe::Attach,
+    error::{Failure, Mend},
+    sighting::{HopSight, HostSight},
+    stop::{LOOK, Stop},
+};
+
+/// A controller that says nothing for this long has gone, even where its connection has not noticed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The least time between two answers: a controller that asks faster than this waits.
+const PACE: Duration = Duration::from_millis(2);
+
+/// What is fixed about an agent before its controller speaks.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// What it says first.
+    pub hello: Hello,
+    /// Watch this interface, whatever the route says.
+    pub interface: Option<String>,
+    /// How to attach to it.
+    pub attach: Attach,
+    /// What watches.
+    pub factory: Factory,
+}
+
+/// Why an agent gave up.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The input is not a controller's.
+    #[error("the controller said what an agent does not understand: {0}")]
+    Garbage(#[from] FrameError),
+    /// Nothing came for too long.
+    #[error("the controller said nothing for {} seconds", PATIENCE.as_secs())]
+    Silence,
+    /// The output cannot be written to.
+    #[error("the controller cannot be answered")]
+    Output(#[source] std::io::Error),
+}
+
+impl Mend for AgentError {
+    fn fix(&self) -> String {
+        "`probe agent` is started by `probe diagnose TARGET --peer CMD`, with both ends of one version".to_owned()
+    }
+}
+
+/// What comes in.
+enum Input {
+    Line(Vec<u8>),
+    Broken(FrameError),
+    End,
+}
+
+impl Agent {
+    /// Serves the controller until the input ends, which is how it goes well, or `stop` is asked for. Whatever it
+    /// attached is detached when this returns.
+    ///
+    /// # Errors
+    /// Where the input is garbage, ends in the middle of a message or stays silent, or nobody takes the answers.
+    pub fn serve(
+        &self,
+        input: impl Read + Send + 'static,
+        mut output: impl Write,
+        stop: &Stop,
+    ) -> Result<(), AgentError> {
+        write(&mut output, &self.hello.line())?;
+        let inputs = listen(input, stop.clone());
+        let mut session = Session { agent: self, stop, request: None, watching: None, sent: 0 };
+        let mut heard = Instant::now();
+        loop {
+            match inputs.recv_timeout(LOOK) {
+                Ok(Input::Line(line)) => {
+                    heard = Instant::now();
+                    let request = decode::<Request>(&line)?;
+                    let message = session.answer(request.message);
+                    write(&mut output, &fit(Numbered { number: request.number, message }))?;
+                    thread::sleep(PACE.saturating_sub(heard.elapsed()));
+                }
+                Ok(Input::Broken(error)) => return Err(error.into()),
+                Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if stop.asked() => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if heard.elapsed() > PATIENCE => return Err(AgentError::Silence),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+fn write(output: &mut impl Write, line: &[u8]) -> Result<(), AgentError> {
+    output.write_all(line).and_then(|()| output.flush()).map_err(AgentError::Output)
+}
+
+/// Reads lines on a thread of its own, so that the end of the input is noticed while packets are being sent.
+fn listen(input: impl Read + Send + 'static, stop: Stop) -> Receiver<Input> {
+    // A controller that asks without waiting for answers is made to wait.
+    let (sender, receiver) = mpsc::sync_channel(2);
+    thread::spawn(move || {
+        let last = read_lines(input, &sender);
+        let _ = sender.send(last);
+        stop.ask();
+    });
+    receiver
+}
+
+/// Passes lines on until there are no more, and says why.
+fn read_lines(mut input: impl Read, to: &SyncSender<Input>) -> Input {
+    let mut lines = Lines::new(MAX_REQUEST_BYTES);
+    let mut bytes = [0; 4096];
+    loop {
+        loop {
+            match lines.next_line() {
+                Ok(Some(line)) => {
+                    if to.send(Input::Line(line)).is_err() {
+                        return Input::End;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return Input::Broken(error),
+            }
+        }
+        match input.read(&mut bytes) {
+            Ok(0) => return lines.finish().map_or_else(Input::Broken, |()| Input::End),
+            Ok(length) => lines.push(&bytes[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return Input::End,
+        }
+    }
+}
+
+/// One controller's session.
+struct Session<'a> {
+    agent: &'a Agent,
+    stop: &'a Stop,
+    request: Option<WatchRequest>,
+    watching: Option<Box<dyn Watching>>,
+    sent: u32,
+}
+
+impl Session<'_> {
+    fn answer(&mut self, request: Request) -> Answer {
+        let offer = request.needs();
+        if !self.agent.hello.has(offer) {
+            let what = offer.name();
+            return refusal(&Failure::new(format!("this agent did not offer to {what}"), self.reason()));
+        }
+        let answered = match request {
+            Request::Watch(request) => self.watch(request),
+            Request::Look => self.look(),
+            Request::Finish => self.finish(),
+            Request::Send(order) => self.send(&order),
+        };
+        answered.unwrap_or_else(|failure| refusal(&failure))
+    }
+
+    fn reason(&self) -> String {
+        self.agent.hello.trouble.as_ref().map(|trouble| trouble.fix.clone()).unwrap_or_default()
+    }
+
+    fn watch(&mut self, request: WatchRequest) -> Result<Answer, Failure> {
+        if self.request.is_some() {
+            return Err(Failure::new("this agent watches one run in its life", "start another agent"));
+        }
+        let interface = place::interface(&request, self.agent.interface.as_deref())?;
+        let request = WatchRequest { interface, attach: self.agent.attach, ..request };
+        let mut watching = (self.agent.factory)(&request)?;
+        let first = watching.look()?;
+        self.watching = Some(watching);
+        self.request = Some(request);
+        Ok(Answer::Ready(ready(first)))
+    }
+
+    fn look(&mut self) -> Result<Answer, Failure> {
+        let watching = self.watching.as_mut().ok_or_else(not_watching)?;
+        Ok(Answer::Sight(Box::new(watching.look()?)))
+    }
+
+    fn finish(&mut self) -> Result<Answer, Failure> {
+        let watching = self.watching.take().ok_or_else(not_watching)?;
+        Ok(Answer::Sight(Box::new(watching.finish()?)))
+    }
+
+    fn send(&mut self, order: &super::protocol::SendOrder) -> Result<Answer, Failure> {
+        let pair = self.request.as_ref().ok_or_else(not_watching)?;
+        let sent = sending::send(pair, order, self.sent, self.stop)?;
+        self.sent += u32::from(order.count);
+        Ok(Answer::Sent(sent))
+    }
+}
+
+fn not_watching() -> Failure {
+    Failure::new("this agent is not watching", "ask it to watch first, and once")
+}
+
+fn refusal(failure: &Failure) -> Answer {
+    Answer::Refused(Complaint { error: failure.error.clone(), fix: failure.fix.clone() })
+}
+
+fn ready(sight: HostSight) -> Ready {
+    let blind = sight.hops.into_iter().filter_map(|(name, hop)| match hop {
+        HopSight::Blind { why } => Some((name, why)),
+        HopSight::Watched { .. } => None,
+    });
+    Ready { host: sight.host, blind: blind.collect() }
+}
+
+/// The line of an answer. Where a sight is too long, the drops of packets that are no probes go first, then others; what
+/// was left out is told as lost events.
+fn fit(mut answer: Numbered<Answer>) -> Vec<u8> {
+    let number = answer.number;
+    loop {
+        if let Ok(line) = encode(&answer, MAX_ANSWER_BYTES) {
+            return line;
+        }
+        let shorter = match &mut answer.message {
+            Answer::Sight(sight) if !sight.drops.is_empty() => shorten(sight),
+            _ => false,
+        };
+        if !shorter {
+            let failure =
+                Failure::new(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"), "use fewer probes");
+            answer = Numbered { number, message: refusal(&failure) };
+        }
+    }
+}
+
+fn shorten(sight: &mut HostSight) -> bool {
+    let before = sight.drops.len();
+    sight.drops.retain(|drop| drop.probe.is_some());
+    if sight.drops.len() == before {
+        sight.drops.truncate(before / 2);
+    }
+    sight.accounting.events_lost += (before - sight.drops.len()) as u64;
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Echo packets that a controller orders: to itself only, and not many.
+
+use std::{net::SocketAddr, time::Duration};
+
+use probe_ebpf::journey::MAX_PROBES;
+
+use crate::{
+    error::Failure,
+    peer::{protocol::SendOrder, watching::WatchRequest},
+    sighting::Sending,
+    stop::Stop,
+    traffic::{Plan, Prober, Settings},
+};
+
+/// Packets that one session may order in all.
+const SESSION_PACKETS: u32 = 4 * MAX_PROBES;
+
+/// The least time between two packets, in milliseconds.
+const LEAST_INTERVAL_MS: u32 = 1;
+
+/// The longest that one order may take, in milliseconds.
+const LONGEST_MS: u64 = 30_000;
+
+/// Sends what was ordered from the near to the far address of `pair`, and tells what came back.
+pub(super) fn send(pair: &WatchRequest, order: &SendOrder, before: u32, stop: &Stop) -> Result<Sending, Failure> {
+    check(order, before)?;
+    let settings = Settings {
+        source: (!pair.local.is_unspecified()).then_some(pair.local),
+        ..Settings::new(order.echo.into(), SocketAddr::new(pair.remote, 0))
+    };
+    let mut prober = Prober::open(Plan {
+        settings,
+        id: order.id,
+        first_seq: order.first_seq,
+        count: order.count,
+        interval: Duration::from_millis(order.interval_ms.into()),
+        size: order.size,
+        nonce: order.nonce,
+        wait: Duration::from_millis(order.wait_ms.into()),
+    })?;
+    prober.run(stop, |_| false);
+    Ok(prober.sending().clone())
+}
+
+fn check(order: &SendOrder, before: u32) -> Result<(), Failure> {
+    let whole = u64::from(order.count) * u64::from(order.interval_ms) + u64::from(order.wait_ms);
+    let refuse = |what: String| Err(Failure::new(what, "order less"));
+    if before + u32::from(order.count) > SESSION_PACKETS {
+        return refuse(format!("an agent sends {SESSION_PACKETS} packets at most"));
+    }
+    if order.interval_ms < LEAST_INTERVAL_MS {
+        return refuse(format!("an agent leaves {LEAST_INTERVAL_MS} ms between two packets at least"));
+    }
+    if whole > LONGEST_MS {
+        return refuse(format!("an order takes {} seconds at most", LONGEST_MS / 1000));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::protocol::EchoName;
+
+    #[test]
+    fn orders_are_bounded_in_number_pace_and_time() {
+        let order = SendOrder {
+            echo: EchoName::Request,
+            id: 1,
+            first_seq: 1,
+            count: 10,
+            interval_ms: 50,
+            size: 56,
+            nonce: 1,
+            wait_ms: 1000,
+        };
+        assert!(check(&order, 0).is_ok());
+        assert!(check(&order, SESSION_PACKETS - 9).is_err());
+        assert!(check(&SendOrder { interval_ms: 0, ..order.clone() }, 0).is_err());
+        assert!(check(&SendOrder { wait_ms: u32::MAX, ..order }, 0).is_err());
+    }
+}

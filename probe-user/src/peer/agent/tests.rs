@@ -1,0 +1,170 @@
+//! An agent on pipes of this process, with a fake in place of the kernel.
+
+use std::{
+    io::{BufRead, BufReader, PipeReader, PipeWriter, pipe},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread::JoinHandle,
+};
+
+use super::*;
+use crate::peer::watching::Role;
+
+/// How many fakes are attached, over all tests of this file that use [`Fake`].
+static ATTACHED: AtomicUsize = AtomicUsize::new(0);
+
+struct Fake;
+
+impl Watching for Fake {
+    fn look(&mut self) -> Result<HostSight, Failure> {
+        let blind = HopSight::Blind { why: "a fake has no eyes".into() };
+        Ok(HostSight { hops: [("tc_in".to_owned(), blind)].into(), ..HostSight::default() })
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
+        self.look()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        ATTACHED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn fake(_: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
+    ATTACHED.fetch_add(1, Ordering::SeqCst);
+    Ok(Box::new(Fake))
+}
+
+fn blind(_: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
+    Err(Failure::new("no eyes", "grow some"))
+}
+
+struct Served {
+    to: PipeWriter,
+    from: BufReader<PipeReader>,
+    end: JoinHandle<Result<(), AgentError>>,
+}
+
+fn serve(factory: Factory, trouble: Option<Complaint>) -> Served {
+    let (their_input, to) = pipe().expect("a pipe");
+    let (from, their_output) = pipe().expect("a pipe");
+    let hello = Hello::new("b".into(), "6".into(), trouble);
+    let agent = Agent { hello, interface: None, attach: Attach::default(), factory };
+    let end = thread::spawn(move || agent.serve(their_input, their_output, &Stop::default()));
+    let mut served = Served { to, from: BufReader::new(from), end };
+    assert!(Hello::in_line(&served.line()).is_some_and(|hello| hello.is_ok()));
+    served
+}
+
+impl Served {
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.from.read_line(&mut line).expect("a pipe");
+        line
+    }
+
+    fn ask(&mut self, message: Request) -> Answer {
+        let line = encode(&Numbered { number: 5, message }, MAX_REQUEST_BYTES).expect("short");
+        self.to.write_all(&line).expect("a pipe");
+        let answer = decode::<Answer>(self.line().as_bytes()).expect("an answer");
+        assert_eq!(answer.number, 5);
+        answer.message
+    }
+
+    /// Ends its input and tells how it ended.
+    fn end(self) -> Result<(), AgentError> {
+        drop(self.to);
+        self.end.join().expect("no panic")
+    }
+}
+
+fn watch() -> Request {
+    let address = [127, 0, 0, 1].into();
+    Request::Watch(WatchRequest {
+        nonce: 1,
+        probes: 1,
+        local: address,
+        remote: address,
+        interface: None,
+        role: Role::Receiver,
+        attach: Attach::default(),
+        trace_rules: false,
+    })
+}
+
+fn refused(answer: &Answer) -> &str {
+    match answer {
+        Answer::Refused(complaint) => &complaint.error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_session_watches_looks_finishes_and_ends_with_its_input() {
+    let mut served = serve(fake, None);
+    let Answer::Ready(ready) = served.ask(watch()) else { panic!("not ready") };
+    assert_eq!(ready.blind["tc_in"], "a fake has no eyes");
+    assert!(matches!(served.ask(Request::Look), Answer::Sight(_)));
+    assert!(refused(&served.ask(watch())).contains("one run"));
+    assert!(matches!(served.ask(Request::Finish), Answer::Sight(_)));
+    assert!(refused(&served.ask(Request::Finish)).contains("not watching"));
+    assert!(served.end().is_ok());
+
+    // The end of the input, garbage and a cut-off message detach what is attached.
+    for garbage in ["", "hello there\n", "{\"number\":1,\"message\":\"lo"] {
+        let mut served = serve(fake, None);
+        assert!(matches!(served.ask(watch()), Answer::Ready(_)));
+        assert_eq!(ATTACHED.load(Ordering::SeqCst), 1);
+        served.to.write_all(garbage.as_bytes()).expect("a pipe");
+        assert_eq!(served.end().is_ok(), garbage.is_empty(), "{garbage}");
+        assert_eq!(ATTACHED.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[test]
+fn what_was_not_offered_is_refused() {
+    let trouble = Complaint { error: "not root".into(), fix: "sudo".into() };
+    let mut served = serve(fake, Some(trouble));
+    assert_eq!(refused(&served.ask(watch())), "this agent did not offer to watch");
+}
+
+#[test]
+fn what_cannot_be_watched_is_told_and_the_session_goes_on() {
+    let mut served = serve(blind, None);
+    assert_eq!(refused(&served.ask(watch())), "no eyes");
+    assert!(refused(&served.ask(Request::Look)).contains("not watching"));
+    assert!(served.end().is_ok());
+}
+
+#[test]
+fn an_endless_line_ends_the_session() {
+    let mut served = serve(fake, None);
+    // The agent may be gone before all is written.
+    let _ = served.to.write_all(&vec![b'x'; MAX_REQUEST_BYTES + 1]);
+    assert!(matches!(served.end(), Err(AgentError::Garbage(FrameError::TooLong { .. }))));
+}
+
+#[test]
+fn a_sight_that_is_too_long_loses_drops_and_says_so() {
+    let drop = crate::sighting::Drop {
+        time_ns: 1,
+        probe: None,
+        leg: crate::sighting::Leg::Request,
+        id: 1,
+        seq: 1,
+        reason: "R".repeat(1000),
+        function: String::new(),
+        stack: Vec::new(),
+        interface: None,
+        source: [10, 0, 0, 1].into(),
+        destination: [10, 0, 0, 2].into(),
+    };
+    let ours = crate::sighting::Drop { probe: Some(1), ..drop.clone() };
+    let mut drops = vec![drop; 9000];
+    drops.push(ours.clone());
+    let sight = HostSight { drops, ..HostSight::default() };
+    let line = fit(Numbered { number: 1, message: Answer::Sight(Box::new(sight)) });
+    let Answer::Sight(sight) = decode::<Answer>(&line).expect("an answer").message else { panic!("no sight") };
+    assert_eq!((sight.drops, sight.accounting.events_lost), (vec![ours], 9000));
+}

@@ -1,0 +1,184 @@
+//! Taking this very program to a far host that has none, through the same command, and leaving nothing there.
+//!
+//! The command runs `sh`, which reads its script from stdin: so nothing needs quoting, however many shells are on the
+//! way. The script is one line, and nothing more is written before it answers: a shell may read ahead. It keeps the
+//! program open and removes its file before the agent starts, so that nothing is left there, however the agent ends.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{Peer, Silence, Trouble, ears::Heard};
+
+/// What every line of the script starts with.
+const WORD: &str = "PROBE_DEPLOY ";
+
+/// Bytes that are written at once; each piece may take [`STALL`].
+const PIECE: usize = 256 << 10;
+
+/// How long the connection may take no byte.
+const STALL: Duration = Duration::from_secs(30);
+
+/// This program, as it is taken along.
+struct Parcel {
+    bytes: Vec<u8>,
+    sha256: String,
+}
+
+/// Has the far end run this program as its agent: its own copy where it is the very same, else ours.
+pub(super) fn take_over(peer: &mut Peer, until: Instant) -> Result<(), Trouble> {
+    let parcel = Parcel::of(&peer.wish.program)?;
+    write(peer, parcel.script().as_bytes(), until)?;
+    let answer = hear(peer, until)?;
+    match answer.split_once(' ').unwrap_or((&answer, "")) {
+        ("HAVE", _) => return Ok(()),
+        ("READY", machine) => check_machine(machine)?,
+        _ => return Err(refused(&answer)),
+    }
+    for piece in parcel.bytes.chunks(PIECE) {
+        write(peer, piece, Instant::now() + STALL)?;
+    }
+    match hear(peer, Instant::now() + STALL)?.as_str() {
+        "STARTED" => Ok(()),
+        answer => Err(refused(answer)),
+    }
+}
+
+impl Parcel {
+    fn of(program: &Path) -> Result<Self, Trouble> {
+        let bytes = fs::read(program).map_err(|error| Trouble::Deploy {
+            why: format!("{} cannot be read: {error}", program.display()),
+            fix: "see whether /proc is mounted".to_owned(),
+        })?;
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { bytes, sha256 })
+    }
+
+    /// One line for a POSIX shell with the usual small programs (coreutils or busybox).
+    fn script(&self) -> String {
+        script(self.bytes.len(), &self.sha256)
+    }
+}
+
+fn script(bytes: usize, sha256: &str) -> String {
+    let steps = [
+        // Where the very same program is in PATH, it is used.
+        "f=$(command -v probe) && s=$(sha256sum <\"$f\" 2>/dev/null) && [ \"${s%% *}\" = HASH ] \
+         && { echo PROBE_DEPLOY HAVE; exec \"$f\" agent; }",
+        "command -v sha256sum >/dev/null || { echo PROBE_DEPLOY NOSUM; exit 1; }",
+        // A folder in which programs may be executed: /tmp is often mounted without that.
+        "d=; for t in \"${TMPDIR:-/tmp}\" /tmp /var/tmp /dev/shm /run \"${HOME:-/root}\"; do \
+         d=$(mktemp -d \"$t/probe.XXXXXXXX\" 2>/dev/null) || { d=; continue; }; \
+         printf '#!/bin/sh\\nexit 0\\n' >\"$d/try\" && chmod 700 \"$d/try\" && \"$d/try\" 2>/dev/null && break; \
+         rm -rf \"$d\"; d=; done",
+        "[ -n \"$d\" ] || { echo PROBE_DEPLOY NOPLACE; exit 1; }",
+        "trap 'rm -rf \"$d\"' EXIT",
+        "trap 'exit 1' HUP INT TERM",
+        "echo PROBE_DEPLOY READY \"$(uname -m)\"",
+        "head -c BYTES >\"$d/probe\"",
+        "s=$(sha256sum <\"$d/probe\")",
+        "[ \"${s%% *}\" = HASH ] || { echo PROBE_DEPLOY DAMAGED; exit 1; }",
+        "chmod 700 \"$d/probe\"",
+        "exec 9<\"$d/probe\"",
+        "rm -rf \"$d\"",
+        "trap - EXIT HUP INT TERM",
+        "echo PROBE_DEPLOY STARTED",
+        "exec /proc/self/fd/9 agent",
+    ];
+    let mut line = steps.join("; ").replace("HASH", sha256).replace("BYTES", &bytes.to_string());
+    line.push('\n');
+    line
+}
+
+fn check_machine(theirs: &str) -> Result<(), Trouble> {
+    let ours = std::env::consts::ARCH;
+    if machine(theirs.trim()) == ours {
+        return Ok(());
+    }
+    Err(Trouble::Deploy {
+        why: format!("the far host is {theirs}, and this program is built for {ours}"),
+        fix: "install a probe for it there, and use --peer 'ssh HOST sudo probe agent'".to_owned(),
+    })
+}
+
+/// The compiler's name of what `uname -m` tells.
+fn machine(uname: &str) -> &str {
+    match uname {
+        "i386" | "i486" | "i586" | "i686" => "x86",
+        "arm64" => "aarch64",
+        "ppc64" | "ppc64le" => "powerpc64",
+        arm if arm.starts_with("armv") => "arm",
+        other => other,
+    }
+}
+
+fn refused(answer: &str) -> Trouble {
+    let (why, fix) = match answer {
+        "NOSUM" => ("the far host has no sha256sum to check it with", "install coreutils or busybox there"),
+        "NOPLACE" => (
+            "the far host has no folder in which a new file may be executed",
+            "remount one of /tmp, /var/tmp, /dev/shm or /run there with exec",
+        ),
+        "DAMAGED" => (
+            "what arrived there is not what was sent",
+            "let the command pass bytes through unchanged: no terminal (ssh -t), nothing that reads its stdin",
+        ),
+        _ => ("the far host's shell does not answer as it should", "let the command run `sh` on the far host"),
+    };
+    Trouble::Deploy { why: why.to_owned(), fix: fix.to_owned() }
+}
+
+fn write(peer: &mut Peer, bytes: &[u8], until: Instant) -> Result<(), Trouble> {
+    match peer.shell.write(bytes, until, &peer.stop) {
+        Ok(()) => Ok(()),
+        Err(_) if peer.stop.asked() => Err(Trouble::Stopped),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Err(Trouble::Deploy {
+            why: format!("the connection took no byte for {} s", STALL.as_secs()),
+            fix: "see whether the connection to the far host works".to_owned(),
+        }),
+        Err(_) => Err(peer.ended_early()),
+    }
+}
+
+/// What the script says next, without its first word; banners are passed over.
+fn hear(peer: &mut Peer, until: Instant) -> Result<String, Trouble> {
+    loop {
+        match peer.hear(until) {
+            Ok(Heard::Banner(line)) => {
+                if let Some(at) = line.find(WORD) {
+                    return Ok(line[at + WORD.len()..].to_owned());
+                }
+            }
+            Ok(Heard::End) => return Err(peer.ended_early()),
+            Ok(Heard::Broken(error)) => return Err(peer.no_hello(Some(error))),
+            Ok(_) => return Err(peer.no_hello(None)),
+            Err(Silence::TooLong) => return Err(peer.no_hello(None)),
+            Err(Silence::Stopped) => return Err(Trouble::Stopped),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_is_one_line_with_size_and_hash() {
+        let script = script(1234, "abcd");
+        assert_eq!(script.matches('\n').count(), 1);
+        assert!(script.contains("head -c 1234") && script.contains("= abcd ]") && !script.contains("HASH"));
+        // What it prints is short enough not to be cut off as a banner's line would be.
+        assert!(script.len() < 4096, "a terminal's line buffer would cut it off");
+    }
+
+    #[test]
+    fn another_machine_is_refused() {
+        assert!(check_machine(std::env::consts::ARCH).is_ok());
+        assert!(check_machine("riscv128").is_err_and(|trouble| trouble.to_string().contains("riscv128")));
+        assert_eq!((machine("arm64"), machine("armv7l"), machine("i686")), ("aarch64", "arm", "x86"));
+    }
+}

@@ -1,0 +1,191 @@
+//! Reading what the command prints: its stdout as banner, hello and answers, its stderr line by line.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Read},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+};
+
+use super::Relay;
+use crate::peer::protocol::{
+    Answer, Hello, MAX_ANSWER_BYTES, Numbered,
+    frame::{FrameError, Lines, decode, printable},
+};
+
+/// The longest line of a banner.
+const MAX_BANNER_LINE: usize = 64 << 10;
+
+/// The most bytes that may come before the hello.
+const MAX_BANNER_BYTES: usize = 1 << 20;
+
+/// Lines of stderr that are kept to say why a command ended.
+const KEPT_LINES: usize = 8;
+
+/// The longest line of stderr that is relayed in one piece.
+const MAX_STDERR_LINE: u64 = 4096;
+
+/// What came on stdout.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A line before the hello.
+    Banner(String),
+    /// The hello, or why it cannot be read.
+    Hello(Result<Hello, String>),
+    /// An answer.
+    Answer(Box<Numbered<Answer>>),
+    /// Something else; nothing comes after it.
+    Broken(FrameError),
+    /// stdout is closed.
+    End,
+}
+
+/// The last lines that a command printed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastLines(Arc<Mutex<VecDeque<String>>>);
+
+impl LastLines {
+    pub(super) fn add(&self, line: &str) {
+        let Ok(mut lines) = self.0.lock() else { return };
+        if lines.len() == KEPT_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line.to_owned());
+    }
+
+    /// The last line that is not empty.
+    pub(super) fn last(&self) -> Option<String> {
+        self.0.lock().ok()?.iter().rev().find(|line| !line.trim().is_empty()).cloned()
+    }
+
+    /// The last line that has one of these words, in any case.
+    pub(super) fn with(&self, words: &[&str]) -> Option<String> {
+        let has = |line: &&String| words.iter().any(|word| line.to_lowercase().contains(word));
+        self.0.lock().ok()?.iter().rev().find(has).cloned()
+    }
+}
+
+/// Reads stdout on a thread of its own.
+pub(super) fn listen(stdout: impl Read + Send + 'static, banner: LastLines) -> Receiver<Heard> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let last = read(stdout, &sender, &banner).unwrap_or_else(Heard::Broken);
+        let _ = sender.send(last);
+    });
+    receiver
+}
+
+fn read(mut stdout: impl Read, to: &Sender<Heard>, banner: &LastLines) -> Result<Heard, FrameError> {
+    let mut lines = Lines::new(MAX_BANNER_LINE);
+    let mut bytes = vec![0; 64 << 10];
+    let (mut greeted, mut before) = (false, 0);
+    loop {
+        while let Some(line) = lines.next_line()? {
+            let heard = if greeted {
+                Heard::Answer(Box::new(decode(&line)?))
+            } else {
+                before += line.len();
+                before_hello(&line, banner)
+            };
+            if let Heard::Hello(_) = heard {
+                greeted = true;
+                lines.set_limit(MAX_ANSWER_BYTES);
+            } else if !greeted && before > MAX_BANNER_BYTES {
+                return Err(FrameError::TooLong { limit: MAX_BANNER_BYTES });
+            }
+            if to.send(heard).is_err() {
+                return Ok(Heard::End);
+            }
+        }
+        match stdout.read(&mut bytes) {
+            Ok(0) if greeted => return lines.finish().map(|()| Heard::End),
+            Ok(0) => {
+                banner.add(&printable(lines.rest()));
+                return Ok(Heard::End);
+            }
+            Ok(length) => lines.push(&bytes[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return Ok(Heard::End),
+        }
+    }
+}
+
+fn before_hello(line: &[u8], banner: &LastLines) -> Heard {
+    let text = String::from_utf8_lossy(line);
+    match Hello::in_line(&text) {
+        Some(hello) => Heard::Hello(hello),
+        None => {
+            let line = printable(line);
+            banner.add(&line);
+            Heard::Banner(line)
+        }
+    }
+}
+
+/// Passes stderr on line by line, on a thread of its own.
+pub(super) fn relay(stderr: impl Read + Send + 'static, kept: LastLines, relay: Relay) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stderr);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match reader.by_ref().take(MAX_STDERR_LINE).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {
+                    let text = clean(&line);
+                    kept.add(&text);
+                    relay(&text);
+                }
+            }
+        }
+    })
+}
+
+/// A line without its end and without what would move a terminal's cursor.
+fn clean(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    text.trim_end().chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(bytes: &[u8]) -> Vec<Heard> {
+        listen(std::io::Cursor::new(bytes.to_vec()), LastLines::default()).into_iter().collect()
+    }
+
+    fn hello() -> Vec<u8> {
+        Hello::new("b".into(), "6".into(), None).line()
+    }
+
+    #[test]
+    fn a_banner_is_told_and_the_hello_found_behind_it() {
+        let all = heard(&[b"Welcome\nto b: ".as_slice(), &hello()].concat());
+        assert!(matches!(&all[..], [Heard::Banner(line), Heard::Hello(Ok(_)), Heard::End] if line == "Welcome"));
+    }
+
+    #[test]
+    fn after_the_hello_only_answers_are_heard() {
+        let all = heard(&[&hello()[..], b"logout\n"].concat());
+        assert!(matches!(&all[..], [Heard::Hello(Ok(_)), Heard::Broken(FrameError::Garbage { .. })]), "{all:?}");
+        let all = heard(&[&hello()[..], b"{\"number\":1,"].concat());
+        assert!(matches!(&all[..], [Heard::Hello(Ok(_)), Heard::Broken(FrameError::Truncated { .. })]), "{all:?}");
+    }
+
+    #[test]
+    fn an_endless_banner_is_refused() {
+        let all = heard(&vec![b'x'; 2 * MAX_BANNER_LINE]);
+        assert!(matches!(&all[..], [Heard::Broken(FrameError::TooLong { .. })]), "{all:?}");
+        let all = heard(&b"yes\n".repeat(MAX_BANNER_BYTES));
+        assert!(matches!(all.last(), Some(Heard::Broken(FrameError::TooLong { .. }))));
+    }
+
+    #[test]
+    fn relayed_lines_cannot_move_the_cursor() {
+        assert_eq!(clean(b"\x1b[2Jgone\r\n"), " [2Jgone");
+    }
+}

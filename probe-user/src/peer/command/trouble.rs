@@ -1,0 +1,248 @@
+//! What can go wrong with a far end, each as one sentence with what mends it.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::{
+    error::Mend,
+    peer::protocol::{Complaint, Mismatch, frame::FrameError},
+};
+
+/// How a command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The last line on its stderr.
+    pub said: Option<String>,
+    /// A line on its stderr about a password, a key, or a host key.
+    pub password: Option<String>,
+}
+
+/// Why the far end cannot be worked with.
+#[derive(Debug, Error)]
+pub enum Trouble {
+    /// This host has no shell.
+    #[error("cannot start a shell for the peer command")]
+    NoShell(#[source] io::Error),
+    /// The command ended without a hello.
+    #[error("the peer command ended before an agent spoke ({})", ended.told())]
+    EndedEarly {
+        /// How.
+        ended: Ended,
+        /// The command.
+        command: String,
+    },
+    /// Nothing that is a hello came.
+    #[error("the peer command did not start an agent{}{}", after(*seconds, error.as_ref()), printed_and_said(printed.as_deref(), said.as_deref()))]
+    NoHello {
+        /// How long it was waited for.
+        seconds: f64,
+        /// What came instead, where that is no text.
+        error: Option<FrameError>,
+        /// The last line on its stderr.
+        said: Option<String>,
+        /// The last line on its stdout.
+        printed: Option<String>,
+        /// The command.
+        command: String,
+    },
+    /// A hello that is none.
+    #[error("the far end's hello cannot be read: {why}")]
+    UnreadableHello {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Another version.
+    #[error("{mismatch}")]
+    Mismatch {
+        /// Which numbers differ.
+        mismatch: Mismatch,
+        /// The far end's version.
+        version: String,
+    },
+    /// The far end cannot do that at all.
+    #[error("the far end (probe {version}) does not offer to {what}")]
+    NotOffered {
+        /// What.
+        what: &'static str,
+        /// Its version.
+        version: String,
+    },
+    /// The far end will not, or it cannot.
+    #[error("the far end: {}", complaint.error)]
+    Refused {
+        /// In its own words.
+        complaint: Complaint,
+    },
+    /// The command ended after the hello.
+    #[error("the far end is gone ({})", ended.told())]
+    EndedInTheMiddle {
+        /// How.
+        ended: Ended,
+    },
+    /// No answer.
+    #[error("the far end did not answer within {seconds} s{}", printed_and_said(None, said.as_deref()))]
+    Silent {
+        /// How long it was waited for.
+        seconds: f64,
+        /// The last line on its stderr.
+        said: Option<String>,
+    },
+    /// Something that is no message.
+    #[error("the far end does not keep to the protocol: {0}")]
+    Broken(#[from] FrameError),
+    /// A message at the wrong time.
+    #[error("the far end does not keep to the protocol: {why}")]
+    OutOfTurn {
+        /// How so.
+        why: String,
+    },
+    /// Something was asked before the hello.
+    #[error("the far end has not said hello yet")]
+    NotGreeted,
+    /// This program cannot be taken over.
+    #[error("cannot take this program to the far end: {why}")]
+    Deploy {
+        /// Why not.
+        why: String,
+        /// What mends it.
+        fix: String,
+    },
+    /// The wait was ended from outside.
+    #[error("interrupted while waiting for the far end")]
+    Stopped,
+}
+
+impl Ended {
+    fn told(&self) -> String {
+        let how = match (self.code, self.signal) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "it had to be killed".to_owned(),
+        };
+        match &self.said {
+            Some(said) => format!("{how}: {said}"),
+            None => how,
+        }
+    }
+}
+
+fn after(seconds: f64, error: Option<&FrameError>) -> String {
+    match error {
+        Some(error) => format!(": {error}"),
+        None => format!(" within {seconds} s"),
+    }
+}
+
+fn printed_and_said(printed: Option<&str>, said: Option<&str>) -> String {
+    match (printed, said) {
+        (_, Some(said)) => format!("; it says: {said}"),
+        (Some(printed), None) => format!("; it printed: {printed}"),
+        (None, None) => String::new(),
+    }
+}
+
+impl Mend for Trouble {
+    fn fix(&self) -> String {
+        match self {
+            Self::NoShell(_) => "see whether sh is in PATH, and ulimit -u".to_owned(),
+            Self::EndedEarly { ended, command } => ended_early(ended, command),
+            Self::NoHello { said, command, .. } => no_hello(said.as_deref(), command),
+            Self::UnreadableHello { .. } | Self::NotOffered { .. } | Self::Mismatch { .. } => {
+                "install one version of probe on both hosts, or take this one along: --peer 'ssh HOST sudo' --deploy"
+                    .to_owned()
+            }
+            Self::Refused { complaint } => format!("on the far end: {}", complaint.fix),
+            Self::EndedInTheMiddle { .. } => "see why its command ends, and try again".to_owned(),
+            Self::Silent { .. } => "see whether the connection to the far host works, and how busy that is".to_owned(),
+            Self::Broken(_) | Self::OutOfTurn { .. } => {
+                "let nothing but `probe agent` write to the command's stdout, and give it no terminal (no ssh -t)"
+                    .to_owned()
+            }
+            Self::Deploy { fix, .. } => fix.clone(),
+            Self::NotGreeted | Self::Stopped => String::new(),
+        }
+    }
+}
+
+/// What mends a password that nobody can type: the question has no terminal to appear on.
+const PASSWORD: &str = "probe gives the command no terminal to ask for a password on: use a key or an agent (ssh-add), \
+                        and let sudo ask for none there (NOPASSWD)";
+
+fn ended_early(ended: &Ended, command: &str) -> String {
+    if let Some(line) = &ended.password {
+        return if line.to_lowercase().contains("host key") {
+            "accept the far host's key once by hand: ssh HOST true".to_owned()
+        } else {
+            PASSWORD.to_owned()
+        };
+    }
+    match ended.code {
+        Some(127) => "check the command's spelling; where the far host has no probe, take it along: \
+                      --peer 'ssh HOST sudo' --deploy"
+            .to_owned(),
+        Some(126) => "see whether the program may be executed there".to_owned(),
+        _ => by_hand(command),
+    }
+}
+
+fn no_hello(said: Option<&str>, command: &str) -> String {
+    let asks =
+        said.is_some_and(|line| ["password", "passphrase"].iter().any(|word| line.to_lowercase().contains(word)));
+    if asks { PASSWORD.to_owned() } else { by_hand(command) }
+}
+
+fn by_hand(command: &str) -> String {
+    format!("the command must start `probe agent` on the far host; see what it does by hand: {command}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+
+    fn early(ended: Ended) -> Failure {
+        Trouble::EndedEarly { ended, command: "ssh b probe agent".into() }.into()
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_with_both_ways_out() {
+        let said = Some("bash: line 1: probe: command not found".into());
+        let failure = early(Ended { code: Some(127), said, ..Ended::default() });
+        assert!(failure.error.contains("(exit status 127: bash: line 1: probe: command not found)"), "{failure}");
+        assert!(failure.fix.contains("spelling") && failure.fix.contains("--deploy"), "{failure}");
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_typed_is_told_so() {
+        let line = "b: Permission denied (publickey,password).".to_owned();
+        let failure = early(Ended { code: Some(255), password: Some(line.clone()), said: Some(line), signal: None });
+        assert!(failure.fix.contains("ssh-add"), "{failure}");
+        let line = "Host key verification failed.".to_owned();
+        let failure = early(Ended { code: Some(255), password: Some(line.clone()), said: Some(line), signal: None });
+        assert!(failure.fix.contains("ssh HOST true"), "{failure}");
+    }
+
+    #[test]
+    fn every_trouble_is_one_line() {
+        let troubles = [
+            Trouble::NoHello {
+                seconds: 15.0,
+                error: None,
+                said: None,
+                printed: Some("hi".into()),
+                command: "x".into(),
+            },
+            Trouble::Silent { seconds: 10.0, said: None },
+            Trouble::Mismatch { mismatch: Mismatch::Protocol { theirs: 2 }, version: "9".into() },
+        ];
+        for trouble in troubles {
+            let failure = Failure::from(trouble);
+            assert!(!failure.error.contains('\n') && !failure.fix.is_empty(), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Messages as lines, and lines out of bytes as they come: pure.
+
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use super::Numbered;
+
+/// Bytes that are no message.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// A line that does not end.
+    #[error("a message is longer than {limit} bytes")]
+    TooLong {
+        /// The most that there may be.
+        limit: usize,
+    },
+    /// A line that is no message.
+    #[error("this is no message: {shown:?} ({why})")]
+    Garbage {
+        /// How the line begins.
+        shown: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The input ended in the middle of a line.
+    #[error("a message is cut off after {bytes} bytes")]
+    Truncated {
+        /// How much of it came.
+        bytes: usize,
+    },
+}
+
+/// How much of a line a complaint shows.
+const SHOWN_CHARS: usize = 80;
+
+/// A message as its line.
+///
+/// # Errors
+/// [`FrameError::TooLong`] where it is longer than `limit`.
+pub fn encode<T: Serialize>(message: &Numbered<T>, limit: usize) -> Result<Vec<u8>, FrameError> {
+    let garbage = |error: serde_json::Error| FrameError::Garbage { shown: String::new(), why: error.to_string() };
+    let mut line = serde_json::to_vec(message).map_err(garbage)?;
+    line.push(b'\n');
+    if line.len() > limit {
+        return Err(FrameError::TooLong { limit });
+    }
+    Ok(line)
+}
+
+/// The message of a line.
+///
+/// # Errors
+/// [`FrameError::Garbage`] where it is none.
+pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<Numbered<T>, FrameError> {
+    serde_json::from_slice(line).map_err(|error| FrameError::Garbage { shown: printable(line), why: error.to_string() })
+}
+
+/// How a line begins, without what would move a terminal's cursor.
+pub fn printable(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let clean = |character: char| if character.is_control() { ' ' } else { character };
+    text.trim().chars().take(SHOWN_CHARS).map(clean).collect()
+}
+
+/// Lines out of bytes as they come.
+#[derive(Debug)]
+pub struct Lines {
+    buffer: Vec<u8>,
+    searched: usize,
+    limit: usize,
+}
+
+impl Lines {
+    /// Lines of at most `limit` bytes, their ends included.
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: Vec::new(), searched: 0, limit }
+    }
+
+    /// Allows lines of another length from here on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Adds what came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole line without its end; `None` where more bytes are needed.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`]: from then on there is no telling where a line starts.
+    pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
+        let too_long = FrameError::TooLong { limit: self.limit };
+        let Some(end) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return if self.buffer.len() >= self.limit { Err(too_long) } else { Ok(None) };
+        };
+        let end = self.searched + end;
+        if end >= self.limit {
+            return Err(too_long);
+        }
+        let rest = self.buffer.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.buffer, rest);
+        self.searched = 0;
+        line.truncate(end);
+        Ok(Some(line))
+    }
+
+    /// What is left when the input has ended.
+    ///
+    /// # Errors
+    /// [`FrameError::Truncated`] where that is a part of a line.
+    pub fn finish(&self) -> Result<(), FrameError> {
+        match self.buffer.len() {
+            0 => Ok(()),
+            bytes => Err(FrameError::Truncated { bytes }),
+        }
+    }
+
+    /// The unfinished line.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+}

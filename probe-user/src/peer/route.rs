@@ -1,0 +1,141 @@
+//! Which way packets to an address leave this network namespace: the kernel's own answer.
+
+use std::net::{IpAddr, SocketAddr};
+
+use futures_util::TryStreamExt;
+use nix::{errno::Errno, libc};
+use rtnetlink::{
+    RouteMessageBuilder, new_connection,
+    packet_route::route::{
+        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    },
+};
+
+use crate::device::Device;
+
+/// The way to an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The interface that packets leave by; `lo` where the address is one of this host's.
+    pub interface: String,
+    /// The source address that they have where the sender does not choose one.
+    pub source: Option<IpAddr>,
+}
+
+/// The way to `target`, for packets from `source` where one is given, out of interface `out` where one is chosen. The
+/// scope id of a link-local address is heeded.
+///
+/// # Errors
+/// The errno that sending would get too, such as `ENETUNREACH`.
+pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> Result<Way, Errno> {
+    let message = look_up(&question(target, source, out))?;
+    if let Some(errno) = refusal(message.header.kind) {
+        return Err(errno);
+    }
+    let local = message.header.kind == RouteType::Local;
+    let mut way = Way { interface: String::new(), source: None };
+    let mut index = 0;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Oif(oif) => index = *oif,
+            RouteAttribute::PrefSource(address) => way.source = ip(address),
+            _ => {}
+        }
+    }
+    let devices = Device::all().map_err(|_| Errno::EIO)?;
+    let found = devices.iter().find(|device| if local { device.loopback } else { device.ifindex == index });
+    way.interface = found.map(|device| device.name.clone()).ok_or(Errno::ENODEV)?;
+    way.source = source.or(way.source);
+    Ok(way)
+}
+
+/// Whether a route to `target` leads out of `out`. Where none does, IPv4 sends to it all the same, as if the target were
+/// on that link (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`).
+pub fn carries(target: SocketAddr, source: Option<IpAddr>, out: &Device) -> bool {
+    let mut message = question(target, source, Some(out));
+    message.header.flags |= RouteFlags::FibMatch;
+    look_up(&message).is_ok_and(|route| refusal(route.header.kind).is_none())
+}
+
+/// The errno of routes that lead nowhere: IPv6 tells them as routes, IPv4 as errors.
+fn refusal(kind: RouteType) -> Option<Errno> {
+    match kind {
+        RouteType::Unreachable => Some(Errno::EHOSTUNREACH),
+        RouteType::BlackHole => Some(Errno::EINVAL),
+        RouteType::Prohibit => Some(Errno::EACCES),
+        RouteType::Throw => Some(Errno::ENETUNREACH),
+        _ => None,
+    }
+}
+
+/// The interface that has `address`.
+pub fn owner(address: IpAddr) -> Option<Device> {
+    Device::all().ok()?.into_iter().find(|device| match address {
+        IpAddr::V4(v4) => device.v4.contains(&v4),
+        IpAddr::V6(v6) => device.v6.contains(&v6),
+    })
+}
+
+fn look_up(question: &RouteMessage) -> Result<RouteMessage, Errno> {
+    let broken = |_| Errno::EIO;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(broken)?;
+    runtime.block_on(async {
+        let (connection, handle, _) = new_connection().map_err(broken)?;
+        let talking = tokio::spawn(connection);
+        let answer = handle.route().get(question.clone()).execute().try_next().await;
+        talking.abort();
+        match answer {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => Err(Errno::EIO),
+            Err(rtnetlink::Error::NetlinkError(error)) => {
+                Err(error.to_io().raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+            }
+            Err(_) => Err(Errno::EIO),
+        }
+    })
+}
+
+/// What to ask: for a whole address, and as ICMP, which rules may tell from other traffic.
+fn question(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> RouteMessage {
+    let zone = match target {
+        SocketAddr::V6(v6) => v6.scope_id(),
+        SocketAddr::V4(_) => 0,
+    };
+    let target = target.ip();
+    let mut message = match target {
+        IpAddr::V4(v4) => RouteMessageBuilder::<std::net::Ipv4Addr>::new().destination_prefix(v4, 32).build(),
+        IpAddr::V6(v6) => RouteMessageBuilder::<std::net::Ipv6Addr>::new().destination_prefix(v6, 128).build(),
+    };
+    message.header.table = 0;
+    message.header.protocol = RouteProtocol::Unspec;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unspec;
+    message.attributes.retain(|attribute| matches!(attribute, RouteAttribute::Destination(_)));
+    if let Some(source) = source.filter(|source| source.is_ipv4() == target.is_ipv4()) {
+        message.header.source_prefix_length = if source.is_ipv4() { 32 } else { 128 };
+        message.attributes.push(RouteAttribute::Source(address(source)));
+    }
+    let out = out.map_or(zone, |device| device.ifindex);
+    if out != 0 {
+        message.attributes.push(RouteAttribute::Oif(out));
+    }
+    let protocol = if target.is_ipv4() { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
+    let protocol = u8::try_from(protocol).expect("a byte in the IP header");
+    message.attributes.push(RouteAttribute::IpProto(protocol));
+    message
+}
+
+fn address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(v4) => RouteAddress::Inet(v4),
+        IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+    }
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some((*v4).into()),
+        RouteAddress::Inet6(v6) => Some((*v6).into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,229 @@
+//! What an ICMP message that arrived means for a run of probes: pure, from bytes.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use probe_ebpf::{Echo, Family, Kind};
+
+use super::mark::marked;
+
+/// Bytes of an ICMP header, of an echo message's and of an error's before its quote (RFC 792, RFC 4443).
+const ICMP_BYTES: usize = 8;
+const IPV6_BYTES: usize = 40;
+const IPV4_PROTOCOL_ICMP: u8 = 1;
+const NEXT_HEADER_ICMPV6: u8 = 58;
+const NEXT_HEADER_FRAGMENT: u8 = 44;
+
+/// ICMP source quench (RFC 792): deprecated, and no end of a packet.
+pub(super) const SOURCE_QUENCH: u8 = 4;
+/// ICMP redirect (RFC 792): the packet was forwarded.
+pub(super) const REDIRECT: u8 = 5;
+
+/// The ICMP errors that are read: unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
+pub(super) const ERRORS_V4: [u8; 5] = [3, SOURCE_QUENCH, REDIRECT, 11, 12];
+/// The `ICMPv6` errors that are read: unreachable, too big, time exceeded, parameter problem (RFC 4443 §3).
+pub(super) const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
+
+/// An ICMP message about a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// An echo reply with a mark of the run.
+    Reply {
+        /// Which probe.
+        probe: u16,
+        /// Echo id.
+        id: u16,
+    },
+    /// An error.
+    Error {
+        /// Its type on the wire.
+        icmp_type: u8,
+        /// Its code.
+        code: u8,
+        /// What it is about.
+        quote: Quote,
+    },
+}
+
+/// The echo message that an ICMP error quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quote {
+    /// Its type on the wire.
+    pub(super) icmp_type: u8,
+    /// Its id.
+    pub(super) id: u16,
+    /// Its sequence number.
+    pub(super) seq: u16,
+    /// The probe's number and the nonce, where the quote is long enough and has a mark.
+    pub(super) mark: Option<(u16, u64)>,
+    /// Whether the quote is long enough for a mark.
+    pub(super) whole: bool,
+}
+
+/// An IPv4 packet as a raw socket gives it, from its IP header on: its sender, its TTL, and what it says.
+pub(super) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, u8, Heard)> {
+    let header = ipv4_header_bytes(packet)?;
+    let from = Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(12..16)?).ok()?);
+    let heard = read(packet.get(header..)?, Family::V4, nonce)?;
+    Some((from.into(), *packet.get(8)?, heard))
+}
+
+/// An `ICMPv6` message as a raw socket gives it, without its IP header.
+pub(super) fn read_v6(message: &[u8], nonce: u64) -> Option<Heard> {
+    read(message, Family::V6, nonce)
+}
+
+fn read(message: &[u8], family: Family, nonce: u64) -> Option<Heard> {
+    let (icmp_type, code) = (*message.first()?, *message.get(1)?);
+    if icmp_type == (Kind { family, echo: Echo::Reply }).icmp_type() {
+        let (probe, _) = marked(message.get(ICMP_BYTES..)?).filter(|(_, found)| *found == nonce)?;
+        return Some(Heard::Reply { probe, id: word(message, 4)? });
+    }
+    let quoted = message.get(ICMP_BYTES..)?;
+    let (is_error, echo) = match family {
+        Family::V4 => (ERRORS_V4.contains(&icmp_type), quoted_v4(quoted)),
+        Family::V6 => (ERRORS_V6.contains(&icmp_type), quoted_v6(quoted)),
+    };
+    let echo = echo.filter(|_| is_error)?;
+    Some(Heard::Error { icmp_type, code, quote: quote(echo)? })
+}
+
+fn quote(echo: &[u8]) -> Option<Quote> {
+    let rest = echo.get(ICMP_BYTES..)?;
+    Some(Quote {
+        icmp_type: *echo.first()?,
+        id: word(echo, 4)?,
+        seq: word(echo, 6)?,
+        mark: marked(rest),
+        whole: rest.len() >= probe_ebpf::journey::MARK_BYTES,
+    })
+}
+
+/// The echo message in a quoted IPv4 packet; later fragments have none.
+fn quoted_v4(packet: &[u8]) -> Option<&[u8]> {
+    let first = word(packet, 6)? & 0x1fff == 0;
+    let is_icmp = *packet.get(9)? == IPV4_PROTOCOL_ICMP;
+    if first && is_icmp { packet.get(ipv4_header_bytes(packet)?..) } else { None }
+}
+
+/// The echo message in a quoted IPv6 packet that has no extension header but that of a first fragment.
+fn quoted_v6(packet: &[u8]) -> Option<&[u8]> {
+    match *packet.get(6)? {
+        NEXT_HEADER_ICMPV6 => packet.get(IPV6_BYTES..),
+        NEXT_HEADER_FRAGMENT => {
+            let fragment = packet.get(IPV6_BYTES..IPV6_BYTES + 8)?;
+            let first = word(fragment, 2)? & 0xfff8 == 0;
+            if first && fragment[0] == NEXT_HEADER_ICMPV6 { packet.get(IPV6_BYTES + 8..) } else { None }
+        }
+        _ => None,
+    }
+}
+
+fn ipv4_header_bytes(packet: &[u8]) -> Option<usize> {
+    let words = packet.first()? & 0xf;
+    (words >= 5).then_some(usize::from(words) * 4)
+}
+
+/// The big-endian 16-bit word at `at`.
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv6Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::traffic::{Frame, Message, prober::payload};
+
+    const NONCE: u64 = 0x0102_0304_0506_0708;
+
+    fn request(family: Family) -> Vec<u8> {
+        let bytes = payload(5, NONCE, 56);
+        let message = Message::new(Kind { family, echo: Echo::Request }, 43, 6, &bytes);
+        match family {
+            Family::V4 => Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &message).ip_bytes(),
+            Family::V6 => Frame::v6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &message).ip_bytes(),
+        }
+    }
+
+    /// An ICMP error around `quoted`, and for IPv4 its IP header: that of any packet from the router.
+    fn error(family: Family, icmp_type: u8, quoted: &[u8]) -> Vec<u8> {
+        let message = [&[icmp_type, 0, 0, 0, 0, 0, 0, 0], quoted].concat();
+        match family {
+            Family::V4 => [&request(Family::V4)[..20], &message].concat(),
+            Family::V6 => message,
+        }
+    }
+
+    fn heard(family: Family, bytes: &[u8]) -> Option<Heard> {
+        match family {
+            Family::V4 => read_v4(bytes, NONCE).map(|(_, _, heard)| heard),
+            Family::V6 => read_v6(bytes, NONCE),
+        }
+    }
+
+    #[test]
+    fn a_reply_is_known_by_its_mark_and_tells_its_id() {
+        let bytes = payload(5, NONCE, 56);
+        let reply = Message::new(Kind { family: Family::V4, echo: Echo::Reply }, 99, 6, &bytes);
+        let packet = Frame::v4([10, 0, 0, 2].into(), [10, 0, 0, 1].into(), &reply).ttl(61).ip_bytes();
+        let (from, ttl, heard) = read_v4(&packet, NONCE).expect("ours");
+        assert_eq!((from, ttl), (IpAddr::from([10, 0, 0, 2]), 61));
+        assert_eq!(heard, Heard::Reply { probe: 5, id: 99 });
+        assert_eq!(read_v4(&packet, NONCE + 1), None);
+    }
+
+    #[test]
+    fn an_error_with_a_whole_quote_is_known_by_its_mark() {
+        for (family, icmp_type) in [(Family::V4, 11), (Family::V6, 3)] {
+            let Some(Heard::Error { quote, .. }) = heard(family, &error(family, icmp_type, &request(family))) else {
+                panic!("{family:?}");
+            };
+            assert_eq!((quote.id, quote.seq, quote.mark), (43, 6, Some((5, NONCE))));
+        }
+    }
+
+    #[test]
+    fn an_error_with_a_short_quote_has_id_and_sequence_number_only() {
+        let short = &request(Family::V4)[..28];
+        let Some(Heard::Error { quote, .. }) = heard(Family::V4, &error(Family::V4, 3, short)) else { panic!("short") };
+        assert_eq!((quote.id, quote.seq, quote.mark, quote.whole), (43, 6, None, false));
+    }
+
+    #[test]
+    fn a_later_fragment_and_another_protocol_quote_no_echo() {
+        let mut fragment = request(Family::V4);
+        fragment[7] = 1;
+        assert_eq!(heard(Family::V4, &error(Family::V4, 11, &fragment)), None);
+        let mut udp = request(Family::V4);
+        udp[9] = 17;
+        assert_eq!(heard(Family::V4, &error(Family::V4, 3, &udp)), None);
+    }
+
+    #[test]
+    fn a_quoted_ipv6_fragment_is_read_when_it_is_the_first() {
+        let whole = request(Family::V6);
+        let mut fragment = whole[..IPV6_BYTES].to_vec();
+        fragment[6] = NEXT_HEADER_FRAGMENT;
+        fragment.extend([NEXT_HEADER_ICMPV6, 0, 0, 1, 0, 0, 0, 9]);
+        fragment.extend(&whole[IPV6_BYTES..]);
+        assert!(heard(Family::V6, &error(Family::V6, 2, &fragment)).is_some());
+        fragment[IPV6_BYTES + 3] = 9;
+        assert_eq!(heard(Family::V6, &error(Family::V6, 2, &fragment)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_and_every_truncation_say_nothing_and_do_not_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..100_usize,
+        ) {
+            let _ = (read_v4(&bytes, NONCE), read_v6(&bytes, NONCE));
+            for family in [Family::V4, Family::V6] {
+                let whole = error(family, 3, &request(family));
+                let _ = heard(family, &whole[..cut.min(whole.len())]);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How a run accounts for its probes, on plain data.
+
+use super::*;
+
+fn sent(probe: u16, errno: Option<&str>) -> SentProbe {
+    SentProbe { probe, id: 1, seq: probe, sent_ns: 1, errno: errno.map(str::to_owned) }
+}
+
+fn error(probe: u16, icmp_type: u8) -> IcmpError {
+    IcmpError { probe, from: [10, 0, 0, 1].into(), icmp_type, code: 0 }
+}
+
+#[test]
+fn a_probe_is_known_once_refused_answered_or_turned_back() {
+    let mut sending = Sending::default();
+    assert!(fate_known(&sending, &sent(0, Some("EPERM")), false));
+    assert!(!fate_known(&sending, &sent(1, None), false));
+    sending.errors = vec![error(1, 11), error(2, 5)];
+    assert!(fate_known(&sending, &sent(1, None), false));
+    assert!(!fate_known(&sending, &sent(2, None), false), "a redirect is no end");
+    let reply = Received { time_ns: 2, from: [10, 0, 0, 2].into(), id: 1, ttl: 64, times: 1 };
+    sending.received.insert(2, reply);
+    assert!(fate_known(&sending, &sent(2, None), false));
+}
+
+#[test]
+fn type_4_is_an_end_in_ipv6_only() {
+    let sending = Sending { errors: vec![error(0, 4)], ..Sending::default() };
+    assert!(fate_known(&sending, &sent(0, None), true));
+    assert!(!fate_known(&sending, &sent(0, None), false));
+}
+
+#[test]
+fn the_payload_starts_with_the_mark_and_counts_on() {
+    let bytes = payload(0x0102, 0x1112_1314_1516_1718, 20);
+    assert_eq!(bytes[..8], *b"prob\x01\x02\0\0");
+    assert_eq!(bytes[8..], [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 16, 17, 18, 19]);
+    assert_eq!(payload(1, 2, 0).len(), 16);
+}
+
+#[test]
+fn a_run_without_room_for_marks_or_without_probes_is_refused() {
+    let plan = || Plan::new("10.0.0.2:0".parse().expect("an address"), 1, 2);
+    assert!(mark::check(&plan()).is_ok());
+    assert!(mark::check(&Plan { size: 15, ..plan() }).is_err());
+    assert!(mark::check(&Plan { count: 0, ..plan() }).is_err());
+    assert!(mark::check(&Plan { count: 1025, ..plan() }).is_err());
+}

@@ -1,0 +1,13 @@
+//! Marked probes in the lab, and far ends over pipes: those that serve, and every way in which a command does not.
+
+#[path = "peer/children.rs"]
+mod children;
+#[path = "peer/commands.rs"]
+mod commands;
+mod common;
+#[path = "peer/deploy.rs"]
+mod deploy;
+#[path = "peer/probes.rs"]
+mod probes;
+#[path = "peer/verbs.rs"]
+mod verbs;

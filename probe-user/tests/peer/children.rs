@@ -1,0 +1,104 @@
+//! This test program again as a process of its own, with a fake in place of the kernel: an agent, or `probe diagnose`.
+
+use std::{fs::File, io, os::fd::AsFd, process::exit};
+
+use clap::Parser;
+use probe_user::{
+    cli::{Cli, Verb, observe::Attach},
+    commands::{Screen, diagnose},
+    error::Failure,
+    exit::Exit,
+    peer::{Agent, WatchRequest, Watching, protocol::Hello},
+    sighting::{HopSight, HostFacts, HostSight},
+    stop::Stop,
+};
+
+/// Which words `fake_diagnose` is run with.
+pub(crate) const DIAGNOSE: &str = "PROBE_TEST_DIAGNOSE";
+/// That `fake_agent` is wanted, and whether it is to fail: `serve`, `die-at-look`.
+pub(crate) const AGENT: &str = "PROBE_TEST_AGENT";
+
+/// Sees nothing, and tells what it was asked for.
+struct Fake(WatchRequest);
+
+impl Watching for Fake {
+    fn look(&mut self) -> Result<HostSight, Failure> {
+        let host = HostFacts {
+            hostname: "fake".into(),
+            interface: self.0.interface.clone().unwrap_or_default(),
+            address: Some(self.0.local),
+            ..HostFacts::default()
+        };
+        let blind = HopSight::Blind { why: "a fake has no eyes".into() };
+        Ok(HostSight { host, hops: [("tc_in".to_owned(), blind)].into(), ..HostSight::default() })
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
+        self.look()
+    }
+}
+
+/// Ends its process when it is looked at a second time: the first look is the agent's own.
+struct Dying(Fake, u32);
+
+impl Watching for Dying {
+    fn look(&mut self) -> Result<HostSight, Failure> {
+        self.1 += 1;
+        if self.1 > 1 {
+            eprintln!("something broke");
+            exit(3);
+        }
+        self.0.look()
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
+        self.look()
+    }
+}
+
+fn watch(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
+    Ok(Box::new(Fake(request.clone())))
+}
+
+fn die(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
+    Ok(Box::new(Dying(Fake(request.clone()), 0)))
+}
+
+/// The command that runs one of the tests below as a process of its own.
+pub(crate) fn command(variable: &str, value: &str, test: &str) -> String {
+    let this = std::env::current_exe().expect("this program has a file");
+    format!("{variable}='{value}' exec {} --exact children::{test} --nocapture --test-threads=1", this.display())
+}
+
+/// The command of an agent. What the test harness prints around it is a banner, the last of it without a line's end.
+pub(crate) fn agent(how: &str) -> String {
+    command(AGENT, how, "fake_agent")
+}
+
+#[test]
+fn fake_agent() {
+    let Ok(how) = std::env::var(AGENT) else { return };
+    let factory = if how == "serve" { watch } else { die };
+    let hello = Hello::new("fake".into(), "6.18".into(), None);
+    let agent = Agent { hello, interface: None, attach: Attach::default(), factory };
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned().expect("stdin is open"));
+    let served = agent.serve(input, io::stdout().lock(), &Stop::default());
+    eprintln!("the agent ends: {}", served.is_ok());
+    exit(0);
+}
+
+#[test]
+fn fake_diagnose() {
+    let Ok(words) = std::env::var(DIAGNOSE) else { return };
+    let words = words.replace("%dying%", &agent("die-at-look").replace(' ', "\u{a0}"));
+    let words = words.replace("%serving%", &agent("serve").replace(' ', "\u{a0}"));
+    let words = words.split(' ').map(|word| word.replace('\u{a0}', " "));
+    let cli = Cli::try_parse_from(["probe".to_owned(), "diagnose".to_owned()].into_iter().chain(words));
+    let cli = cli.unwrap_or_else(|error| panic!("{error}"));
+    let Verb::Diagnose(args) = cli.verb else { panic!("another verb") };
+    let exit_status = diagnose::run_with(&args, &Screen::new(cli.output), watch).unwrap_or_else(|failure| {
+        eprintln!("probe: {failure}");
+        Exit::Failed
+    });
+    exit(exit_status.code().into());
+}

@@ -1,0 +1,215 @@
+//! `probe diagnose` and `probe agent` as processes, in the lab, with a fake in place of the kernel where one watches.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use probe_ebpf::Family;
+use probe_user::{
+    lab::{Host, Netns, Topology},
+    peer::protocol::Hello,
+};
+use serde_json::Value;
+
+use crate::{
+    children::{self, DIAGNOSE},
+    probes::{address, lab, sh, unlimited_errors},
+};
+
+const PROBE: &str = env!("CARGO_BIN_EXE_probe");
+
+/// The report of the fake's `probe diagnose WORDS --format json`, which stands behind what the test harness prints.
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn new(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    fn json(&self) -> Value {
+        let start = self.stdout.find("{\"schema\"").unwrap_or_else(|| panic!("{} {}", self.stdout, self.stderr));
+        serde_json::from_str(self.stdout[start..].trim()).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+fn command(netns: &Netns, words: &str) -> Command {
+    let line = children::command(DIAGNOSE, &format!("{words} --format json"), "fake_diagnose");
+    let mut command = netns.command("sh");
+    command.args(["-c", &line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn diagnose(lab: &Topology, words: &str) -> Ran {
+    Ran::new(command(lab.netns(Host::A), words).output().expect("it starts"))
+}
+
+#[test]
+fn the_real_agent_says_hello_and_goes_with_its_input() {
+    let mut agent = Command::new(PROBE)
+        .args(["agent"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("probe starts");
+    let mut line = String::new();
+    BufReader::new(agent.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("a pipe");
+    let hello = Hello::in_line(&line).expect("a hello").expect("readable");
+    assert!(hello.check().is_ok());
+    drop(agent.stdin.take());
+    assert_eq!(agent.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn the_real_agent_says_what_it_does_not_understand() {
+    let mut agent = Command::new(PROBE)
+        .args(["agent"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("probe starts");
+    agent.stdin.as_mut().expect("a pipe").write_all(b"hello?\n").expect("it reads");
+    let output = agent.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("\"hello?\"") && stderr.contains("--peer CMD"), "{stderr}");
+}
+
+#[test]
+fn two_ends_diagnose_a_healthy_path() {
+    let Some(lab) = lab("two_ends_diagnose_a_healthy_path") else { return };
+    for family in [Family::V4, Family::V6] {
+        let b = address(Host::B, family);
+        let ran = diagnose(&lab, &format!("{b} -c 4 -i 0.002 --peer %serving%"));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let json = ran.json();
+        assert_eq!(json["sending"]["received"].as_object().map(serde_json::Map::len), Some(4), "{json}");
+        assert_eq!(json["local"]["host"]["interface"], "eth0");
+        assert_eq!(json["local"]["host"]["address"], address(Host::A, family).to_string());
+        // The agent runs in A's namespace here: the way back to A's address is lo.
+        assert_eq!(json["peer"]["host"]["address"], b.to_string());
+        assert!(ran.stderr.contains("peer: the agent ends: true"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_far_end_that_dies_in_the_middle_leaves_a_verdict_of_one_end() {
+    let Some(lab) = lab("a_far_end_that_dies_in_the_middle_leaves_a_verdict_of_one_end") else { return };
+    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let b = address(Host::B, Family::V4);
+    let ran = diagnose(&lab, &format!("{b} -c 2 -i 0.002 -W 0.5 --peer %dying%"));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.json()["peer"].is_null());
+    assert!(ran.stderr.contains("the far end is gone (exit status 3: something broke)"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_stops_is_exit_1_with_every_errno_and_router() {
+    let Some(lab) = lab("what_stops_is_exit_1_with_every_errno_and_router") else { return };
+    unlimited_errors(&lab);
+    let (b, fw) = (address(Host::B, Family::V4), address(Host::Fw, Family::V4).to_string());
+    let ran = diagnose(&lab, &format!("{b} -c 3 -i 0.002 -t 1 --walk -e 0x2b"));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let json = ran.json();
+    let errors = json["sending"]["errors"].as_array().expect("errors");
+    assert_eq!(errors.len(), 3, "{json}");
+    assert!(errors.iter().all(|error| error["from"] == fw.as_str()), "{json}");
+    assert_eq!(json["sending"]["probes"][0]["id"], 43);
+    let steps = json["walk"]["steps"].as_array().expect("a walk");
+    assert_eq!((steps.len(), &steps[0]["from"], &steps[1]["from"]), (2, &fw.into(), &b.to_string().into()), "{json}");
+
+    sh(&lab, Host::A, "ip route del default");
+    let ran = diagnose(&lab, &format!("{b} -c 3 -i 0.002"));
+    let json = ran.json();
+    assert_eq!((ran.code, &json["sending"]["probes"][2]["errno"]), (Some(1), &"ENETUNREACH".into()), "{json}");
+    assert_eq!(json["local"]["host"]["interface"], "");
+}
+
+#[test]
+fn a_target_on_this_host_goes_by_the_loopback() {
+    let Some(lab) = lab("a_target_on_this_host_goes_by_the_loopback") else { return };
+    for family in [Family::V4, Family::V6] {
+        let ran = diagnose(&lab, &format!("{} -c 2 -i 0", address(Host::A, family)));
+        assert_eq!((ran.code, &ran.json()["local"]["host"]["interface"]), (Some(0), &"lo".into()), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn an_interface_that_does_not_carry_the_route_is_refused_with_the_one_that_does() {
+    let Some(lab) = lab("an_interface_that_does_not_carry_the_route_is_refused_with_the_one_that_does") else { return };
+    sh(&lab, Host::A, "ip link add side type dummy && ip addr add 10.99.0.1/24 dev side && ip link set side up");
+    sh(&lab, Host::A, "ip -6 addr add fd99::1/64 dev side nodad");
+    for family in [Family::V4, Family::V6] {
+        let b = address(Host::B, family);
+        let ran = diagnose(&lab, &format!("{b} -I side"));
+        let sentence = format!("interface side does not carry the route to {b}: eth0 does — -I eth0, or leave -I out");
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(&sentence), "{}", ran.stderr);
+        let ran = diagnose(&lab, &format!("{b} -I eth0 -c 2 -i 0"));
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn ctrl_c_while_answers_are_awaited_prints_what_was_learned() {
+    let Some(lab) = lab("ctrl_c_while_answers_are_awaited_prints_what_was_learned") else { return };
+    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let b = address(Host::B, Family::V4);
+    let ran = interrupted(&lab, &format!("{b} -c 3 -i 0.002 -W 100 --peer %serving%"), Duration::from_millis(1500));
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    let json = ran.json();
+    assert_eq!(json["sending"]["probes"].as_array().map(Vec::len), Some(3), "{json}");
+    assert!(json["peer"].is_object(), "the far end still tells what it saw: {}", ran.stderr);
+}
+
+#[test]
+fn ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent() {
+    let Some(lab) = lab("ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent") else { return };
+    let b = address(Host::B, Family::V4);
+    let ran = interrupted(&lab, &format!("{b} --peer cat"), Duration::from_millis(1000));
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert_eq!(ran.json()["schema"], "probe.error/1");
+}
+
+/// Runs it and presses Ctrl-C after a while.
+fn interrupted(lab: &Topology, words: &str, after: Duration) -> Ran {
+    let started = Instant::now();
+    let child = command(lab.netns(Host::A), words).spawn().expect("it starts");
+    thread::sleep(after);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it is our child");
+    let ran = Ran::new(child.wait_with_output().expect("it ends"));
+    assert!(started.elapsed() < after + Duration::from_secs(20), "{:?}", started.elapsed());
+    ran
+}
+
+#[test]
+fn bad_words_are_one_sentence_and_exit_2() {
+    let run = |words: &str| {
+        let output = Command::new(PROBE).arg("diagnose").args(words.split(' ')).output().expect("probe starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (words, says) in [
+        ("10.0.0.1 --deploy", "--peer"),
+        ("10.0.0.1 -s 15", "16..=65507"),
+        ("10.0.0.1 -c 1025", "1..=1024"),
+        ("no-such-name.invalid", "does not resolve"),
+        ("127.0.0.1 -I nope9", "no interface 'nope9'"),
+    ] {
+        let (code, stderr) = run(words);
+        assert_eq!(code, Some(2), "{words}: {stderr}");
+        assert!(stderr.contains(says) && stderr.lines().count() == 1, "{words}: {stderr}");
+    }
+}
