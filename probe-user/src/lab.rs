@@ -12,6 +12,7 @@ pub mod plan;
 pub mod standing;
 pub mod topology;
 mod wire;
+pub mod fault;
 
 pub use error::Error;
 pub use netns::Netns;

@@ -32,6 +32,8 @@ const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
 
 const MAP_TYPE_ARRAY: u32 = 2;
+const ATTACH_CGROUP_INGRESS: u32 = 0;
+const ATTACH_CGROUP_EGRESS: u32 = 1;
 const ATTACH_XDP: u32 = 37;
 const ATTACH_TCX_INGRESS: u32 = 46;
 const ATTACH_TCX_EGRESS: u32 = 47;
@@ -46,6 +48,8 @@ pub enum ProgramType {
     Tc = 3,
     /// `BPF_PROG_TYPE_XDP`.
     Xdp = 6,
+    /// `BPF_PROG_TYPE_CGROUP_SKB`.
+    CgroupSkb = 8,
 }
 
 /// Where an XDP program is to run.
@@ -120,6 +124,19 @@ pub fn link_xdp(program: impl AsFd, ifindex: u32, mode: XdpMode) -> io::Result<O
 /// What the kernel answered: EINVAL before Linux 6.6.
 pub fn link_tcx(program: impl AsFd, ifindex: u32, direction: Direction) -> io::Result<OwnedFd> {
     link(&program, ifindex, tcx(direction), 0)
+}
+
+/// Attaches a program to what the sockets of a cgroup (its open folder) receive or send, until the link is closed.
+///
+/// # Errors
+/// What the kernel answered: EBADF where the descriptor is no cgroup of version 2.
+pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) -> io::Result<OwnedFd> {
+    let attach_type = match direction {
+        Direction::In => ATTACH_CGROUP_INGRESS,
+        Direction::Out => ATTACH_CGROUP_EGRESS,
+    };
+    // The target's descriptor has the place of an interface's index.
+    link(&program, descriptor(&cgroup), attach_type, 0)
 }
 
 fn link(program: &impl AsFd, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
