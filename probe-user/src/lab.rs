@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod error;
 pub mod experiment;
+pub mod fault;
 pub mod firewall;
 pub mod inventory;
 pub mod netns;
@@ -12,7 +13,6 @@ pub mod plan;
 pub mod standing;
 pub mod topology;
 mod wire;
-pub mod fault;
 
 pub use error::Error;
 pub use netns::Netns;

@@ -78,9 +78,7 @@ impl Broken {
                 self.filters.push(ProbeFilter::put(netns(on), site)?);
                 Ok(())
             }
-            Action::Spend(count) => {
-                exchange::ping(lab, site.family, &Probe::PLAIN, count).map(drop)
-            }
+            Action::Spend(count) => exchange::ping(lab, site.family, &Probe::PLAIN, count).map(drop),
             Action::Noise(noise) => {
                 self.noise.push(Noisy::start(lab, site.family, noise)?);
                 Ok(())

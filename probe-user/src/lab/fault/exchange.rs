@@ -215,10 +215,9 @@ mod tests {
     #[test]
     fn what_came_back_says_how_it_ended() {
         let seen = |answered| Exchange { id: 1, wanted: 4, refused: Vec::new(), answered };
-        assert_eq!([0, 1, 4].map(|answered| seen(answered).outcome()), [
-            Outcome::Stopped,
-            Outcome::Lossy,
-            Outcome::Delivered
-        ]);
+        assert_eq!(
+            [0, 1, 4].map(|answered| seen(answered).outcome()),
+            [Outcome::Stopped, Outcome::Lossy, Outcome::Delivered]
+        );
     }
 }

@@ -54,7 +54,9 @@ impl Noisy {
     pub(super) fn start(lab: &Topology, family: Family, noise: Noise) -> Result<Self, Error> {
         let b = Host::B.address(family);
         match noise {
-            Noise::UdpFlood => Self::spawn(lab.netns(Host::B), None, move |stop| flood(SocketAddr::new(b, CLOSED_PORT), stop)),
+            Noise::UdpFlood => {
+                Self::spawn(lab.netns(Host::B), None, move |stop| flood(SocketAddr::new(b, CLOSED_PORT), stop))
+            }
             Noise::Ping { id, size } => Self::spawn(lab.netns(Host::A), None, move |stop| {
                 exchange::keep_pinging(b, id, size, REQUESTS, || pause(stop));
             }),

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    Broken, Case, Expected, Got,
+    Broken, Case, Got,
     error::Error,
     exchange::{expect_healthy, expect_in_force},
     tool,
@@ -96,6 +96,11 @@ pub fn run(
         }
         tell(Step::Begins(index + 1, total, &case));
         let judged = judge(case, diagnose)?;
+        if stop() {
+            // The diagnosis was interrupted too, most likely: what it said is not held against it.
+            run.unreached = total - index;
+            break;
+        }
         tell(Step::Ended(&judged));
         run.judged.push(judged);
     }
@@ -134,17 +139,4 @@ pub fn broken(lab: &Topology, case: &Case) -> Result<Broken, Error> {
     let broken = super::break_lab(lab, case)?;
     expect_in_force(lab, case)?;
     Ok(broken)
-}
-
-/// What the case wants, in one line: for people.
-pub fn wanted(case: &Case) -> String {
-    let expected: &Expected = &case.fault.expected;
-    let list = |words: Vec<String>| words.join(" or ");
-    let outcome = list(expected.outcomes.iter().map(|outcome| outcome.name()).collect());
-    if !expected.has_stop() {
-        return outcome;
-    }
-    let sides = list(expected.sides_for(case.side()).into_iter().map(super::Side::name).collect());
-    let layers = list(expected.layers.iter().map(|layer| layer.name()).collect());
-    format!("{outcome}: {} {sides} {layers}", case.leg.name())
 }

@@ -68,12 +68,7 @@ pub(super) const ROWS: &[Fault] = &[
         actions: &[Nft(Sender, ACCEPTING), Nft(Receiver, ACCEPTING)],
         ..ROW
     },
-    Fault {
-        name: "healthy-udp-flood",
-        title: "a UDP flood to a closed port of b",
-        actions: &[Noise(UdpFlood)],
-        ..ROW
-    },
+    Fault { name: "healthy-udp-flood", title: "a UDP flood to a closed port of b", actions: &[Noise(UdpFlood)], ..ROW },
     Fault {
         name: "healthy-other-ping-dropped",
         title: "another ping to b, with another id, is dropped there",
