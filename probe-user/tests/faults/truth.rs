@@ -8,16 +8,14 @@ use probe_user::lab::{
     fault::{self, Case, Leg, Outcome, Place, exchange, exchange::Exchange, runner},
 };
 
-use crate::{common::is_root, counts::Counters, events::Events};
+use crate::{counts::Counters, events::Events, turn};
 
 /// Packets of the ping whose way is counted.
 const COUNT: u64 = 4;
 
 #[test]
 fn each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver() {
-    if !is_root("each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver") {
-        return;
-    }
+    let Some(_turn) = turn("each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver") else { return };
     fault::sweep_cgroups();
     let events = Events::record();
     let only = std::env::var("PROBE_FAULTS").unwrap_or_default();
@@ -58,7 +56,7 @@ fn hold(case: &Case, events: Option<&Events>) -> Vec<String> {
 /// Around what is broken.
 fn nics(case: &Case) -> &'static [Nic] {
     match (case.fault.place, case.leg) {
-        (Place::Nothing, _) => &[],
+        (Place::Nothing, _) => &[Nic::B],
         (Place::Sender, Leg::Request) | (Place::Receiver, Leg::Reply) => &[Nic::FwA],
         (Place::Network, Leg::Request) => &[Nic::FwA, Nic::B],
         (Place::Receiver, Leg::Request) | (Place::Sender, Leg::Reply) => &[Nic::FwB, Nic::B],
@@ -69,7 +67,7 @@ fn nics(case: &Case) -> &'static [Nic] {
 /// Where the packets came and did not come.
 fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
     let at = Counts { counters, family: case.family, id: seen.id };
-    // What the SG keeps from B is a reply on its way from A.
+    // Replies that nobody asked for go the way of requests.
     let first = if case.fault.probe.reply_only { Echo::Reply } else { Echo::Request };
     let lossy = case.fault.expected.outcomes.contains(&Outcome::Lossy);
     let mut wrong = Vec::new();
@@ -79,7 +77,7 @@ fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
         }
     };
     match (case.fault.place, case.leg) {
-        (Place::Nothing, _) => some("answered", seen.answered.into()),
+        (Place::Nothing, _) => some("answered", seen.answered.len() as u64),
         (Place::Network, Leg::Request) => some("into the router", at.entered(Nic::FwA, first)),
         (Place::Receiver, Leg::Request) => some("towards b", at.left(Nic::FwB, first)),
         (Place::Sender, Leg::Request) => {}
@@ -99,9 +97,24 @@ fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
         (Place::Receiver, Leg::Request) => none("replies of b", at.left(Nic::B, Echo::Reply)),
         (Place::Sender, Leg::Reply) => none("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
         (Place::Network, Leg::Reply) => none("replies into a", at.entered(Nic::A, Echo::Reply)),
-        (Place::Receiver, Leg::Reply) => none("answered", seen.answered.into()),
+        (Place::Receiver, Leg::Reply) => none("answered", seen.answered.len() as u64),
     }
+    wrong.extend(shape(case, &at, seen));
     wrong
+}
+
+/// Whether a healthy path does what its name says beside delivering.
+fn shape(case: &Case, at: &Counts<'_>, seen: &Exchange) -> Option<String> {
+    let requests = at.entered(Nic::B, Echo::Request);
+    let right = match case.name.as_str() {
+        "altered-id" => requests == 0,
+        "healthy-duplicates" => requests == 2 * COUNT,
+        "healthy-reordered" => !seen.answered.is_sorted(),
+        "healthy-same-id" => requests > COUNT,
+        name if name.starts_with("healthy") || name.starts_with("altered") => requests == COUNT,
+        _ => true,
+    };
+    (!right).then(|| format!("{requests} requests with that id into b, answered {:?}", seen.answered))
 }
 
 /// One ping's counts.

@@ -1,7 +1,6 @@
 //! A plain ping over the lab, from sockets alone: to see that the lab is healthy, and that a fault is in force.
 
 use std::{
-    collections::BTreeSet,
     io,
     mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
@@ -24,7 +23,7 @@ const PAYLOAD: u16 = 56;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to wait for answers that must not come; in the lab one takes less than a millisecond.
-const SILENCE: Duration = Duration::from_millis(60);
+const SILENCE: Duration = Duration::from_millis(40);
 
 /// How many packets show whether a fault is in force.
 const COUNT: u32 = 4;
@@ -38,23 +37,24 @@ pub struct Exchange {
     pub wanted: u32,
     /// Why the kernel refused some, or the socket could not be made.
     pub refused: Vec<String>,
-    /// How many were answered; of replies that nobody asked for, how many arrived.
-    pub answered: u32,
+    /// The sequence numbers, from 1, of those that were answered, in the order in which the answers came, each once. Of
+    /// replies that nobody asked for: of those that arrived.
+    pub answered: Vec<u16>,
 }
 
 impl Exchange {
     /// How it would end as a diagnosis.
     pub fn outcome(&self) -> Outcome {
-        match self.answered {
+        match self.answered.len() {
             0 => Outcome::Stopped,
-            answered if answered < self.wanted => Outcome::Lossy,
+            answered if answered < self.wanted as usize => Outcome::Lossy,
             _ => Outcome::Delivered,
         }
     }
 
     fn sentence(&self) -> String {
         let refused = self.refused.first().map(|why| format!(", {why}")).unwrap_or_default();
-        format!("{} of {} packets came back{refused}", self.answered, self.wanted)
+        format!("{} of {} packets came back{refused}", self.answered.len(), self.wanted)
     }
 }
 
@@ -136,10 +136,10 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// How many different ones come within `wait`.
-    fn collect(&self, socket: &Socket, wait: Duration) -> io::Result<u32> {
+    /// The sequence numbers of those that come within `wait`, in their order, each once.
+    fn collect(&self, socket: &Socket, wait: Duration) -> io::Result<Vec<u16>> {
         let deadline = Instant::now() + wait;
-        let mut seqs = BTreeSet::new();
+        let mut seqs = Vec::new();
         let mut buffer = vec![MaybeUninit::uninit(); 65_536];
         while seqs.len() < self.count as usize {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -151,14 +151,14 @@ impl Wanted {
                 Ok(length) => {
                     // SAFETY: the kernel has written the first `length` bytes, and `MaybeUninit<u8>` has the layout of u8.
                     let packet = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) };
-                    seqs.extend(self.seq_of(packet));
+                    seqs.extend(self.seq_of(packet).filter(|seq| !seqs.contains(seq)));
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(u32::try_from(seqs.len()).unwrap_or(u32::MAX))
+        Ok(seqs)
     }
 
     /// The sequence number of `packet`, if it is one of these. Raw IPv4 sockets give the IP header too.
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_came_back_says_how_it_ended() {
-        let seen = |answered| Exchange { id: 1, wanted: 4, refused: Vec::new(), answered };
+        let seen = |answered| Exchange { id: 1, wanted: 4, refused: Vec::new(), answered: (1..=answered).collect() };
         assert_eq!(
             [0, 1, 4].map(|answered| seen(answered).outcome()),
             [Outcome::Stopped, Outcome::Lossy, Outcome::Delivered]

@@ -15,7 +15,11 @@ fn there_are_at_least_sixty_cases_and_no_two_are_the_same() {
 #[test]
 fn names_are_in_kebab_case_and_say_the_side() {
     for case in all() {
-        assert!(case.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", case.name);
+        assert!(
+            case.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+            "{}",
+            case.name
+        );
         let prefix = match case.side() {
             Some(side) => side.name() + "-",
             None => String::new(),

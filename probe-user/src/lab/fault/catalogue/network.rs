@@ -21,6 +21,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router drops",
         legs: EACH,
         actions: &[Nft(Router, chain!("forward", "filter", "{echo} drop"))],
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -28,6 +29,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router drops before it routes",
         legs: EACH,
         actions: &[Nft(Router, device_chain!("ingress", "{in}", "{echo} drop"))],
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -35,7 +37,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router drops every other packet",
         legs: EACH,
         actions: &[Nft(Router, chain!("forward", "filter", "{echo} numgen inc mod 2 0 drop"))],
-        expected: Expected::lossy(&[Path]).certain(),
+        expected: Expected::lossy(&[Path]).certain().event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -44,6 +46,7 @@ pub(super) const ROWS: &[Fault] = &[
         legs: EACH,
         actions: &[Nft(Router, chain!("forward", "filter", "{echo} meta length > 1000 drop"))],
         probe: Probe::sized(1200),
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -51,13 +54,14 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router rejects with an ICMP error",
         legs: EACH,
         actions: &[Nft(Router, chain!("forward", "filter", "{echo} reject with icmpx admin-prohibited"))],
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
         name: "unsolicited-reply",
         title: "the stateful firewall drops a reply that nobody asked for",
         probe: Probe { reply_only: true, ..Probe::PLAIN },
-        expected: Expected { any_leg: true, ..LOST },
+        expected: Expected { any_leg: true, ..LOST }.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -65,6 +69,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the stateful firewall drops a reply with another id than the request's",
         legs: REPLY,
         actions: &[Nft(Router, chain!("prerouting", "raw", "iifname \"{in}\" {echo} {icmp} id set 4660"))],
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -72,15 +77,23 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the stateful firewall has forgotten the request when the reply comes",
         legs: REPLY,
         actions: &[Setting(Router, "net/netfilter/nf_conntrack_{icmp}_timeout", "0")],
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
-    Fault { name: "ttl", title: "the TTL runs out at the router", probe: Probe::ttl(1), ..AT },
+    Fault {
+        name: "ttl",
+        title: "the TTL runs out at the router",
+        probe: Probe::ttl(1),
+        expected: LOST.events(("IP_INHDR", "ip_forward"), ("IP_INHDR", "ip6_forward")),
+        ..AT
+    },
     Fault {
         name: "reply-ttl",
         title: "b's default TTL runs out at the router",
         families: V4,
         legs: REPLY,
         actions: &[Setting(Sender, "net/ipv4/ip_default_ttl", "1")],
+        expected: LOST.events(("IP_INHDR", "ip_forward"), ("IP_INHDR", "ip6_forward")),
         ..AT
     },
     Fault {
@@ -89,6 +102,7 @@ pub(super) const ROWS: &[Fault] = &[
         families: V6,
         legs: REPLY,
         actions: &[Setting(Sender, "net/ipv6/conf/eth0/hop_limit", "1")],
+        expected: LOST.events(("IP_INHDR", "ip_forward"), ("IP_INHDR", "ip6_forward")),
         ..AT
     },
     Fault {
@@ -96,6 +110,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router has no route",
         legs: EACH,
         actions: &[Ip(Router, "{-4} route flush dev {out}")],
+        expected: LOST.events(("IP_INNOROUTES", "ip_error"), ("IP_INNOROUTES", "ip6_pkt_discard")),
         ..AT
     },
     Fault {
@@ -103,6 +118,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router has a blackhole route",
         legs: EACH,
         actions: &[Ip(Router, "{-4} route add blackhole {receiver}/{32}")],
+        expected: LOST.events(("NOT_SPECIFIED", "ip_error"), ("NOT_SPECIFIED", "dst_discard_out")),
         ..AT
     },
     Fault {
@@ -110,6 +126,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router has a prohibit route",
         legs: EACH,
         actions: &[Ip(Router, "{-4} route add prohibit {receiver}/{32}")],
+        expected: LOST.events(("NOT_SPECIFIED", "ip_error"), ("IP_INNOROUTES", "ip6_pkt_prohibit")),
         ..AT
     },
     Fault {
@@ -117,6 +134,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router does not forward",
         families: V4,
         actions: &[Setting(Router, "net/ipv4/ip_forward", "0")],
+        expected: LOST.events(("IP_INADDRERRORS", "ip_error"), ("IP_INADDRERRORS", "ip6_forward")),
         ..AT
     },
     Fault {
@@ -124,12 +142,14 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router does not forward",
         families: V6,
         actions: &[Setting(Router, "net/ipv6/conf/all/forwarding", "0")],
+        expected: LOST.events(("IP_INADDRERRORS", "ip_error"), ("IP_INADDRERRORS", "ip6_forward")),
         ..AT
     },
     Fault {
         name: "far-link-down",
         title: "the router's link towards b is switched off",
         actions: &[Ip(Router, "link set dev {out} down")],
+        expected: LOST.events(("IP_INNOROUTES", "ip_error"), ("IP_INNOROUTES", "ip6_pkt_discard")),
         ..AT
     },
     Fault {
@@ -152,6 +172,7 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Router, "net/{ipv}/neigh/{out}/mcast_solicit", "1"),
             Ip(Router, "{-4} neigh del {receiver} dev {out}"),
         ],
+        expected: LOST.events(("NEIGH_FAILED", "neigh_invalidate"), ("NOT_SPECIFIED", "neigh_invalidate")),
         ..AT
     },
     Fault {
@@ -159,6 +180,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router's queue has no room",
         legs: EACH,
         actions: &[Tc(Router, "qdisc replace dev {out} root tbf rate 1mbit burst 90 limit 1000")],
+        expected: LOST.event("QDISC_DROP", "__dev_queue_xmit"),
         ..AT
     },
     Fault {
@@ -166,6 +188,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "a link on the way has a small MTU, and the packets must not be fragmented",
         actions: &[Ip(Router, "link set dev {out} mtu 1280")],
         probe: Probe::whole(1400),
+        expected: LOST.events(("PKT_TOO_BIG", "ip_forward"), ("PKT_TOO_BIG", "ip6_forward")),
         ..AT
     },
     Fault {
@@ -173,7 +196,8 @@ pub(super) const ROWS: &[Fault] = &[
         title: "b's end of the link has a smaller MTU than the router's",
         actions: &[Ip(Receiver, "link set dev eth0 mtu 1280")],
         probe: Probe::sized(1400),
-        expected: Expected { sides: &[Network, Peer], ..Expected::stopped(&[Path, Driver]) },
+        expected: Expected { sides: &[Network, Peer], ..Expected::stopped(&[Path, Driver]) }
+            .event("NOT_SPECIFIED", "__dev_forward_skb2"),
         ..AT
     },
 ];

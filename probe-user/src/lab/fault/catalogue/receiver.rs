@@ -48,7 +48,9 @@ pub(super) const ROWS: &[Fault] = &[
         title: "probe's own filter drops",
         legs: EACH,
         actions: &[ProbeFilter(Receiver)],
-        expected: Expected::stopped(&[XdpLayer, Tc]).reason(&["PROBE_FILTER"]),
+        expected: Expected::stopped(&[XdpLayer, Tc])
+            .reason(&["PROBE_FILTER"])
+            .event("NOT_SPECIFIED", "veth_xdp_rcv_skb"),
         ..AT
     },
     Fault {
@@ -206,7 +208,7 @@ pub(super) const ROWS: &[Fault] = &[
         families: V4,
         legs: EACH,
         actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip saddr set 127.0.0.1"))],
-        expected: Expected::stopped(&[Route]),
+        expected: Expected::stopped(&[Route]).event("IP_LOCALNET", "ip_rcv_finish_core"),
         ..AT
     },
     Fault {
@@ -215,7 +217,7 @@ pub(super) const ROWS: &[Fault] = &[
         families: V6,
         legs: EACH,
         actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip6 saddr set ::1"))],
-        expected: Expected::stopped(&[IpLayer, Route]),
+        expected: Expected::stopped(&[IpLayer, Route]).event("IP_INHDR", "ip6_rcv_core"),
         ..AT
     },
 ];

@@ -49,7 +49,8 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Receiver, "net/ipv4/ipfrag_high_thresh", "0"),
         ],
         probe: Probe::sized(3000),
-        expected: Expected::stopped(&[IpLayer]),
+        expected: Expected::stopped(&[IpLayer])
+            .events(("NOT_SPECIFIED", "ip_defrag"), ("NOT_SPECIFIED", "ipv6_frag_rcv")),
         ..AT
     },
     Fault {
@@ -62,7 +63,8 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Receiver, "net/ipv6/ip6frag_high_thresh", "0"),
         ],
         probe: Probe::sized(3000),
-        expected: Expected::stopped(&[IpLayer]),
+        expected: Expected::stopped(&[IpLayer])
+            .events(("NOT_SPECIFIED", "ip_defrag"), ("NOT_SPECIFIED", "ipv6_frag_rcv")),
         ..AT
     },
     incomplete(V4, REQUEST, V4_INCOMPLETE, &[Peer, Network]),
@@ -82,7 +84,8 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the kernel ignores echo requests",
         families: V6,
         actions: &[Setting(Receiver, "net/ipv6/icmp/echo_ignore_all", "1")],
-        expected: Expected::stopped(&[Icmp]),
+        // Over IPv4 it is consumed without an event.
+        expected: Expected::stopped(&[Icmp]).event("NOT_SPECIFIED", "icmpv6_rcv"),
         ..AT
     },
     Fault {
@@ -98,7 +101,9 @@ pub(super) const ROWS: &[Fault] = &[
         title: "a filter on the socket that waits for the replies drops them",
         legs: REPLY,
         probe: Probe { socket: Some(SocketTrouble::Filter), ..Probe::PLAIN },
-        expected: Expected::stopped(&[Socket]),
+        expected: Expected::stopped(&[Socket])
+            .reason(&["SOCKET_FILTER"])
+            .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
         ..AT
     },
     Fault {
@@ -106,7 +111,9 @@ pub(super) const ROWS: &[Fault] = &[
         title: "a cgroup program denies what the process would receive",
         legs: REPLY,
         actions: &[Cgroup(Direction::In, Drop)],
-        expected: Expected::stopped(&[CgroupLayer]),
+        // The kernel gives the reason of a socket filter, and runs every cgroup program whatever one of them answers.
+        expected: Expected::stopped(&[CgroupLayer, Socket])
+            .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
         ..AT
     },
 ];
@@ -135,7 +142,8 @@ const fn incomplete(
         legs,
         actions,
         probe: Probe::sized(3000),
-        expected: Expected { sides, ..Expected::stopped(&[IpLayer, Path]) },
+        expected: Expected { sides, ..Expected::stopped(&[IpLayer, Path]) }
+            .events(("FRAG_REASM_TIMEOUT", "ip_expire"), ("FRAG_REASM_TIMEOUT", "ip6_frag_expire")),
         ..AT
     }
 }
