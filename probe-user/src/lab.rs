@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod error;
 pub mod experiment;
+pub mod fault;
 pub mod firewall;
 pub mod inventory;
 pub mod netns;

@@ -4,6 +4,7 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod echo;
 pub mod experiment;
+pub mod faults;
 pub mod filters;
 pub mod lab;
 pub mod observation;

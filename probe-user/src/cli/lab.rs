@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::send::FamilyChoice;
+
 /// Two hosts and a stateful firewall between them, in network namespaces of this machine.
 ///
 /// Without an action: run the four experiments, say what each teaches, and leave nothing behind.
@@ -26,7 +28,34 @@ pub enum Action {
     Down,
     /// Run a command on one of its hosts
     Exec(Exec),
+    /// Break one thing after the other, diagnose each, and count how many are located
+    Faults(Faults),
 }
+
+/// Which faults to try.
+#[derive(Args, Debug)]
+#[command(after_help = FAULTS_HELP)]
+pub struct Faults {
+    /// Only these: names, their beginnings, or patterns with * and ? [default: all]
+    pub names: Vec<String>,
+    /// Print the faults and what a diagnosis must say of each, and do nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Only one IP version [default: both].
+    #[command(flatten)]
+    pub family: FamilyChoice,
+}
+
+const FAULTS_HELP: &str = "\
+Each case has a lab of its own, which goes with it; nothing outside is touched.
+
+Examples:
+  probe lab faults                       the whole catalogue
+  probe lab faults --list                what is in it
+  probe lab faults peer-nft-input -4     one fault, over IPv4
+  probe lab faults healthy '*-nft-*'     by beginning and by pattern
+
+Exit status: 0 all located, and no false stop · 1 not all · 2 no lab could be made · 130 interrupted";
 
 /// A command to run on a host of the lab.
 #[derive(Args, Debug)]

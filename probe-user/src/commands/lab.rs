@@ -3,6 +3,7 @@
 mod document;
 mod exec;
 mod experiments;
+pub mod faults;
 mod standing;
 mod taps;
 mod trial;
@@ -21,6 +22,7 @@ pub fn run(args: &Lab, screen: &Screen) -> Outcome {
         Some(Action::Up) => standing::up(screen),
         Some(Action::Down) => standing::down(screen),
         Some(Action::Exec(args)) => exec::run(args, screen),
+        Some(Action::Faults(args)) => faults::run(args, screen),
         None => trial::run(&args.experiments, screen),
     }
 }

@@ -64,6 +64,8 @@ impl ProgramType {
             Self::Netfilter => ATTACH_NETFILTER,
         }
     }
+    /// `BPF_PROG_TYPE_CGROUP_SKB`.
+    CgroupSkb = 8,
 }
 
 /// Where an XDP program is to run.
@@ -189,6 +191,17 @@ pub(super) struct NetfilterPlace {
     pub(super) hook: u32,
     /// Smaller ones run first.
     pub(super) priority: i32,
+/// Attaches a program to what the sockets of a cgroup (its open folder) receive or send, until the link is closed.
+///
+/// # Errors
+/// What the kernel answered: EBADF where the descriptor is no cgroup of version 2.
+pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) -> io::Result<OwnedFd> {
+    let attach_type = match direction {
+        Direction::In => ATTACH_CGROUP_INGRESS,
+        Direction::Out => ATTACH_CGROUP_EGRESS,
+    };
+    // The target's descriptor has the place of an interface's index.
+    link(&program, descriptor(&cgroup), attach_type, 0)
 }
 
 fn link(program: &impl AsFd, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {

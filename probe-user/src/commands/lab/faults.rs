@@ -1,0 +1,149 @@
+//! `probe lab faults`.
+
+mod by_command;
+mod document;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use probe_ebpf::Family;
+
+use self::by_command::ByCommand;
+use crate::{
+    cli::lab::Faults,
+    commands::{
+        Outcome, Screen,
+        interrupt::{Interrupt, block_on},
+    },
+    error::Failure,
+    exit::Exit,
+    kernel::{
+        object,
+        privilege::{self, Task},
+    },
+    lab::fault::{self, Case, Choice, Diagnose, Run, Step, choice::Unknown, runner},
+    report::faults as report,
+};
+
+/// Runs `probe lab faults`.
+pub(super) fn run(args: &Faults, screen: &Screen) -> Outcome {
+    let cases = chosen(args)?;
+    if args.list {
+        screen.print(&document::list(&cases))?;
+        return Ok(Exit::Done);
+    }
+    privilege::require(Task::Lab)?;
+    object::bytes()?;
+    fault::sweep_cgroups();
+    let diagnose = ByCommand::new()?;
+    block_on(wait(cases, diagnose, *screen))
+}
+
+fn chosen(args: &Faults) -> Result<Vec<Case>, Failure> {
+    let family = match (args.family.v4, args.family.v6) {
+        (true, _) => Some(Family::V4),
+        (_, true) => Some(Family::V6),
+        _ => None,
+    };
+    let choice = Choice { names: args.names.clone(), family };
+    let cases = fault::choose(fault::all(), &choice).map_err(unknown)?;
+    if cases.is_empty() {
+        return Err(Failure::new(
+            "none of these faults exists for that IP version",
+            "probe lab faults --list shows for which they do",
+        ));
+    }
+    Ok(cases)
+}
+
+fn unknown(Unknown { name, nearest }: Unknown) -> Failure {
+    let list = "probe lab faults --list shows all";
+    let fix = nearest.map_or_else(|| list.to_owned(), |nearest| format!("did you mean {nearest}? {list}"));
+    Failure::new(format!("there is no fault '{name}'"), fix)
+}
+
+/// The labs are worked on by a thread of its own, so that Ctrl-C is heard beside it.
+async fn wait(cases: Vec<Case>, mut diagnose: impl Diagnose + Send + 'static, screen: Screen) -> Outcome {
+    let mut interrupt = Interrupt::new()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let start = Instant::now();
+    let mut work = tokio::task::spawn_blocking(move || {
+        let mut progress = Progress::new(&screen);
+        runner::run(cases, &mut diagnose, &mut |step| progress.tell(step), &|| stopped.load(Ordering::Relaxed))
+    });
+    let done = tokio::select! {
+        done = &mut work => done,
+        () = interrupt.caught() => {
+            stop.store(true, Ordering::Relaxed);
+            work.await
+        }
+    };
+    let run = done.map_err(|error| Failure::new(format!("the lab stopped: {error}"), "probe doctor may say why"))??;
+    finish(run, start.elapsed().as_secs_f64(), &screen)
+}
+
+fn finish(run: Run, seconds: f64, screen: &Screen) -> Outcome {
+    let document: report::Faults = document::of(run, seconds);
+    screen.print(&document)?;
+    Ok(match (document.unreached, document.is_clean()) {
+        (1.., _) => Exit::Interrupted,
+        (0, true) => Exit::Done,
+        (0, false) => Exit::Stopped,
+    })
+}
+
+/// One line on stderr that says which case is under way, where somebody may watch it.
+struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    fn new(screen: &Screen) -> Self {
+        Self { shown: !screen.output.quiet && io::stderr().is_terminal() }
+    }
+
+    fn tell(&mut self, step: Step<'_>) {
+        if !self.shown {
+            return;
+        }
+        // Back to the start of the line, and clear it. A stderr that nobody reads is no reason to stop.
+        let _ = match step {
+            Step::Begins(number, total, case) => {
+                let family = if case.family == Family::V4 { 4 } else { 6 };
+                write!(io::stderr(), "\r\x1b[2K{number}/{total}  {} IPv{family}", case.name)
+            }
+            Step::Ended(_) => write!(io::stderr(), "\r\x1b[2K"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::send::FamilyChoice;
+
+    fn args(names: &[&str], v4: bool, v6: bool) -> Faults {
+        let names = names.iter().map(ToString::to_string).collect();
+        Faults { names, list: false, family: FamilyChoice { v4, v6 } }
+    }
+
+    #[test]
+    fn a_name_with_a_typing_error_is_told_with_its_mend() {
+        let failure = chosen(&args(&["peer-nft-inptu"], false, false)).expect_err("no such fault");
+        assert_eq!(failure.error, "there is no fault 'peer-nft-inptu'");
+        assert!(failure.fix.starts_with("did you mean peer-nft-input?"), "{}", failure.fix);
+    }
+
+    #[test]
+    fn a_fault_that_the_ip_version_does_not_have_is_no_silent_success() {
+        assert!(chosen(&args(&["peer-rp-filter"], false, true)).is_err());
+        assert!(chosen(&args(&["peer-rp-filter"], true, false)).is_ok_and(|cases| cases.len() == 1));
+    }
+}

@@ -1,0 +1,154 @@
+//! The diagnosis as a user has it: `probe diagnose` on A, `probe agent` on B, and the document that it prints.
+
+use std::{
+    io::Read,
+    os::fd::{AsFd, AsRawFd},
+    path::PathBuf,
+    process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::Failure,
+    lab::{
+        Topology,
+        fault::{Case, Diagnose, Got, Probe},
+        plan::Host,
+    },
+};
+
+/// How long a diagnosis may take before it is taken for hung.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often to look whether it has ended.
+const POLL: Duration = Duration::from_millis(2);
+
+/// This very binary, run anew for each case.
+pub(super) struct ByCommand {
+    program: PathBuf,
+}
+
+impl ByCommand {
+    pub(super) fn new() -> Result<Self, Failure> {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::new(format!("cannot find probe's own binary: {error}"), "mount /proc"))?;
+        Ok(Self { program })
+    }
+
+    fn words(&self, lab: &Topology, case: &Case) -> Vec<String> {
+        let b = lab.netns(Host::B).as_fd().as_raw_fd();
+        let program = quoted(&self.program.to_string_lossy());
+        // By the handle that this process holds: the lab's namespaces have no names.
+        let peer = format!("nsenter --net=/proc/{}/fd/{b} {program} agent", std::process::id());
+        let mut words = vec!["diagnose".to_owned(), Host::B.address(case.family).to_string()];
+        words.extend(["--peer".to_owned(), peer, "--format".to_owned(), "json".to_owned()]);
+        words.extend(flags(&case.fault.probe, case));
+        words
+    }
+}
+
+/// The flags that make probes like this.
+fn flags(probe: &Probe, case: &Case) -> Vec<String> {
+    let pair = |flag: &str, value: Option<String>| value.map(|value| [flag.to_owned(), value]);
+    let pairs = [
+        pair("-c", probe.count.map(|count| count.to_string())),
+        pair("-s", probe.size.map(|size| size.to_string())),
+        pair("-t", probe.ttl.map(|ttl| ttl.to_string())),
+        pair("-e", probe.id.map(|id| id.to_string())),
+        pair("-S", probe.source(case.family).map(|source| source.to_string())),
+    ];
+    let mut flags: Vec<String> = pairs.into_iter().flatten().flatten().collect();
+    flags.extend(probe.dont_fragment.then(|| "--df".to_owned()));
+    flags.extend(probe.reply_only.then(|| "--reply-only".to_owned()));
+    flags
+}
+
+/// A word for a shell, as it is where that is the same.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+impl Diagnose for ByCommand {
+    fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure> {
+        let start = Instant::now();
+        let mut command = lab.netns(Host::A).command(&self.program);
+        command.args(self.words(lab, case)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(|error| no_diagnosis(&format!("cannot run probe: {error}")))?;
+        let (stdout, stderr) = outcome(child)?;
+        let document = serde_json::from_str(&stdout).map_err(|_| no_diagnosis(last_line(&stderr)))?;
+        Got::from_document(&document, start.elapsed().as_secs_f64()).map_err(|why| no_diagnosis(&why))
+    }
+
+    fn passes_over(&self, case: &Case) -> Option<String> {
+        case.fault.probe.socket.map(|_| "probe diagnose has no flag that spoils its own socket".to_owned())
+    }
+}
+
+fn no_diagnosis(why: &str) -> Failure {
+    Failure::new(format!("no diagnosis: {why}"), "")
+}
+
+fn last_line(text: &str) -> &str {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it printed nothing")
+}
+
+/// What the child printed, once it has ended; one that does not end is killed.
+fn outcome(mut child: Child) -> Result<(String, String), Failure> {
+    let stdout = reader(child.stdout.take().expect("stdout is a pipe"));
+    let stderr = reader(child.stderr.take().expect("stderr is a pipe"));
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match child.try_wait() {
+            Ok(Some(_)) => break,
+            Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(no_diagnosis(&format!("it did not end within {} s", LIMIT.as_secs())));
+            }
+            Err(error) => return Err(no_diagnosis(&error.to_string())),
+        }
+    }
+    Ok((stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default()))
+}
+
+/// Reads a pipe to its end beside the wait, so that a long document does not stop the child.
+fn reader(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        // What was read before an error is still worth telling.
+        let _ = pipe.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::fault;
+
+    fn flags_of(name: &str) -> String {
+        let case = fault::all().into_iter().find(|case| case.name == name).expect("it is in the catalogue");
+        flags(&case.fault.probe, &case).join(" ")
+    }
+
+    #[test]
+    fn probes_are_asked_for_by_flags() {
+        assert_eq!(flags_of("peer-nft-input"), "");
+        assert_eq!(flags_of("local-above-mtu"), "-s 1600 --df");
+        assert_eq!(flags_of("local-source-not-owned"), "-S 192.0.2.1");
+        assert_eq!(flags_of("network-unsolicited-reply"), "--reply-only");
+        assert_eq!(flags_of("network-ttl"), "-t 1");
+    }
+
+    #[test]
+    fn a_path_with_spaces_is_one_word() {
+        assert_eq!(quoted("/usr/bin/probe"), "/usr/bin/probe");
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
+}

@@ -1,0 +1,93 @@
+//! What a run showed, as the report writes it.
+
+use probe_ebpf::Family;
+
+use crate::{
+    lab::fault::{Case, Got, Judged, Layer, Outcome, Run, Side},
+    report::faults::{FaultCase, FaultList, FaultRow, Faults, LeftOut, Told, Wanted},
+};
+
+/// The report of a run.
+pub(super) fn of(run: Run, seconds: f64) -> Faults {
+    let cases: Vec<FaultCase> = run.judged.iter().map(case).collect();
+    let left_out = |(case, why): (Case, String)| LeftOut { name: case.name, family: number(case.family), why };
+    Faults {
+        located: cases.iter().filter(|case| case.located).count(),
+        total: cases.len(),
+        false_stops: cases.iter().filter(|case| case.false_stop).count(),
+        cases,
+        left_out: run.left_out.into_iter().map(left_out).collect(),
+        unreached: run.unreached,
+        seconds,
+    }
+}
+
+/// The catalogue; the IP versions of one case share a row where they are next to each other.
+pub(super) fn list(cases: &[Case]) -> FaultList {
+    let mut rows: Vec<FaultRow> = Vec::new();
+    for case in cases {
+        match rows.iter_mut().find(|row| row.name == case.name && row.title == case.fault.title) {
+            Some(row) => row.families.push(number(case.family)),
+            None => rows.push(FaultRow {
+                name: case.name.clone(),
+                families: vec![number(case.family)],
+                place: case.fault.place.name(),
+                title: case.fault.title,
+                expected: wanted(case),
+            }),
+        }
+    }
+    FaultList { cases: rows }
+}
+
+fn case(judged: &Judged) -> FaultCase {
+    FaultCase {
+        name: judged.case.name.clone(),
+        family: number(judged.case.family),
+        title: judged.case.fault.title,
+        expected: wanted(&judged.case),
+        got: judged.got.as_ref().map(told),
+        located: judged.located(),
+        false_stop: judged.false_stop(),
+        wrong: judged.wrong.clone(),
+        seconds: judged.got.as_ref().map_or(judged.seconds, |got| got.seconds),
+    }
+}
+
+fn wanted(case: &Case) -> Wanted {
+    let expected = &case.fault.expected;
+    let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+    let has_stop = expected.has_stop();
+    let leg = (has_stop && !expected.any_leg).then(|| case.leg.name().to_owned());
+    Wanted {
+        outcome: expected.outcomes.iter().copied().map(Outcome::name).collect(),
+        leg: leg.into_iter().collect(),
+        host: expected.sides_for(case.side()).into_iter().map(Side::name).collect(),
+        layer: expected.layers.iter().copied().map(Layer::name).collect(),
+        reason: owned(expected.reasons),
+        hook: owned(expected.hook.as_slice()),
+        chain: owned(expected.chain.as_slice()),
+        confidence: expected.confidence.name(),
+    }
+}
+
+fn told(got: &Got) -> Told {
+    Told {
+        outcome: got.outcome.name(),
+        leg: got.leg.map(|leg| leg.name().to_owned()),
+        host: got.host.map(Side::name),
+        layer: got.layer.map(Layer::name),
+        reason: got.reason.clone(),
+        function: got.function.clone(),
+        hook: got.hook.clone(),
+        chain: got.chain.clone(),
+        confidence: got.confidence.name(),
+    }
+}
+
+fn number(family: Family) -> u8 {
+    match family {
+        Family::V4 => 4,
+        Family::V6 => 6,
+    }
+}

@@ -1,0 +1,222 @@
+//! The fault catalogue: what can be broken in the lab, where, how, and what a diagnosis must then say; all of it data.
+
+pub mod action;
+pub mod breaking;
+mod catalogue;
+mod cgroup;
+pub mod choice;
+pub mod error;
+pub mod exchange;
+pub mod expect;
+mod noise;
+mod probe_filter;
+pub mod runner;
+pub mod site;
+pub mod socket;
+mod tool;
+
+use probe_ebpf::Family;
+
+pub use self::{
+    action::Action,
+    breaking::{Broken, break_lab},
+    cgroup::sweep as sweep_cgroups,
+    choice::{Choice, choose},
+    error::Error,
+    expect::{Confidence, Expected, Got, Layer, Outcome, Side},
+    runner::{Diagnose, Judged, Run, Step},
+    site::Site,
+    socket::SocketTrouble,
+};
+pub use crate::path::Leg;
+
+/// Where on a leg of the path a fault lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Nowhere: the path is healthy, whatever else goes on.
+    Nothing,
+    /// On the host that sends on this leg.
+    Sender,
+    /// Between the two hosts.
+    Network,
+    /// On the host that receives on this leg.
+    Receiver,
+}
+
+impl Place {
+    /// Its name in lists.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Sender => "sender",
+            Self::Network => "network",
+            Self::Receiver => "receiver",
+        }
+    }
+
+    /// On which side of the diagnosis it lies; none for a healthy path.
+    pub const fn side(self, leg: Leg) -> Option<Side> {
+        match (self, leg) {
+            (Self::Nothing, _) => None,
+            (Self::Network, _) => Some(Side::Network),
+            (Self::Sender, Leg::Request) | (Self::Receiver, Leg::Reply) => Some(Side::Local),
+            (Self::Sender, Leg::Reply) | (Self::Receiver, Leg::Request) => Some(Side::Peer),
+        }
+    }
+}
+
+/// What the probes of a diagnosis are to be like, where a fault needs that. `None` leaves the choice to the diagnosis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// How many.
+    pub count: Option<u16>,
+    /// Payload bytes.
+    pub size: Option<u16>,
+    /// Whether they forbid fragmentation (`--df`).
+    pub dont_fragment: bool,
+    /// TTL or hop limit.
+    pub ttl: Option<u8>,
+    /// Their source address: IPv4, IPv6.
+    pub source: Option<(&'static str, &'static str)>,
+    /// Their echo id.
+    pub id: Option<u16>,
+    /// Whether replies are sent that nobody asked for, instead of requests (`--reply-only`).
+    pub reply_only: bool,
+    /// What is wrong with the socket that reads the replies.
+    pub socket: Option<SocketTrouble>,
+}
+
+impl Probe {
+    /// Probes as the diagnosis likes them.
+    pub const PLAIN: Self = Self {
+        count: None,
+        size: None,
+        dont_fragment: false,
+        ttl: None,
+        source: None,
+        id: None,
+        reply_only: false,
+        socket: None,
+    };
+
+    /// Probes with so many payload bytes.
+    pub const fn sized(size: u16) -> Self {
+        Self { size: Some(size), ..Self::PLAIN }
+    }
+
+    /// Such probes that must not be fragmented.
+    pub const fn whole(size: u16) -> Self {
+        Self { size: Some(size), dont_fragment: true, ..Self::PLAIN }
+    }
+
+    /// Probes with this TTL or hop limit.
+    pub const fn ttl(ttl: u8) -> Self {
+        Self { ttl: Some(ttl), ..Self::PLAIN }
+    }
+
+    /// Their source address of this family.
+    pub fn source(&self, family: Family) -> Option<std::net::IpAddr> {
+        let (v4, v6) = self.source?;
+        let text = if family == Family::V4 { v4 } else { v6 };
+        Some(text.parse().expect("the catalogue holds addresses; a test reads them all"))
+    }
+}
+
+/// IPv4 and IPv6.
+pub const BOTH: &[Family] = &[Family::V4, Family::V6];
+/// IPv4 only.
+pub const V4: &[Family] = &[Family::V4];
+/// IPv6 only.
+pub const V6: &[Family] = &[Family::V6];
+/// The request's leg and the reply's.
+pub const EACH: &[Leg] = &[Leg::Request, Leg::Reply];
+/// The request's leg.
+pub const REQUEST: &[Leg] = &[Leg::Request];
+/// The reply's leg.
+pub const REPLY: &[Leg] = &[Leg::Reply];
+
+/// One row of the catalogue. Its texts name hosts and addresses by their part on the leg ([`Site`]), so that one row
+/// serves both legs and both families.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Its name, in kebab case; with the side it lies on it names a case.
+    pub name: &'static str,
+    /// What is wrong, in a few words.
+    pub title: &'static str,
+    /// For which families it exists.
+    pub families: &'static [Family],
+    /// Where it lies.
+    pub place: Place,
+    /// On which legs it can lie.
+    pub legs: &'static [Leg],
+    /// How to break the lab, in this order.
+    pub actions: &'static [Action],
+    /// What probes it needs.
+    pub probe: Probe,
+    /// What a diagnosis must say.
+    pub expected: Expected,
+    /// The program that must be installed for it, if that is more than the lab itself needs: IPv4's, IPv6's.
+    pub needs: Option<(&'static str, &'static str)>,
+}
+
+/// One fault in one place: what is broken, diagnosed and judged at once.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Its name on the command line: the side, and the fault, e.g. `peer-nft-input`.
+    pub name: String,
+    /// The fault.
+    pub fault: &'static Fault,
+    /// Over which IP version.
+    pub family: Family,
+    /// On which leg.
+    pub leg: Leg,
+}
+
+impl Case {
+    fn new(fault: &'static Fault, family: Family, leg: Leg) -> Self {
+        let name = match fault.place.side(leg) {
+            None => fault.name.to_owned(),
+            Some(Side::Network) if fault.legs.len() > 1 => {
+                let which = if leg == Leg::Request { "requests" } else { "replies" };
+                format!("network-{}-{which}", fault.name)
+            }
+            Some(side) => format!("{}-{}", side.name(), fault.name),
+        };
+        Self { name, fault, family, leg }
+    }
+
+    /// Who is who on its leg.
+    pub fn site(&self) -> Site {
+        Site { family: self.family, leg: self.leg }
+    }
+
+    /// On which side of the diagnosis packets stop; none where they don't.
+    pub fn side(&self) -> Option<Side> {
+        self.fault.place.side(self.leg)
+    }
+
+    /// The program that it needs and that the lab itself doesn't.
+    pub fn needs(&self) -> Option<&'static str> {
+        let (v4, v6) = self.fault.needs?;
+        Some(if self.family == Family::V4 { v4 } else { v6 })
+    }
+
+    /// Where it differs from `got`; nothing if the diagnosis is right.
+    pub fn differences(&self, got: &Got) -> Vec<String> {
+        self.fault.expected.differences(self.leg, self.side(), got)
+    }
+}
+
+/// Every case, healthy ones first, then in path order.
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for fault in catalogue::rows() {
+        for leg in fault.legs {
+            cases.extend(fault.families.iter().map(|family| Case::new(fault, *family, *leg)));
+        }
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The small steps that break a lab, each on one host of it, as data.
+
+use probe_ebpf::Direction;
+
+use super::site::On;
+use crate::kernel::bpf_sys::XdpMode;
+
+/// One step. Texts may hold the words of [`super::Site::fill`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Rules, as `nft -f` reads them.
+    Nft(On, &'static str),
+    /// The router's own firewall goes: it forwards everything that no rule of the fault stops.
+    OpenRouter,
+    /// `ip` with these words: routes, rules, links, addresses, neighbours.
+    Ip(On, &'static str),
+    /// `tc` with these words.
+    Tc(On, &'static str),
+    /// The legacy iptables of the case's IP version with these words.
+    Iptables(On, &'static str),
+    /// A kernel setting below `/proc/sys`, and its value.
+    Setting(On, &'static str, &'static str),
+    /// Somebody else's XDP program on the host's interface that gives every packet this answer.
+    Xdp(On, XdpMode, Answer),
+    /// Somebody else's tc program on the host's interface, as a TCX link, that gives every packet this answer.
+    Tcx(On, Direction, Answer),
+    /// A program on a cgroup that this process, and what it starts, joins; A's sockets are made there.
+    Cgroup(Direction, Answer),
+    /// probe's own filter (`probe filter add`) on the host's interface, for echo packets of this leg.
+    ProbeFilter(On),
+    /// So many echo exchanges, to use up what is limited.
+    Spend(u32),
+    /// Something else goes on, until the lab is taken away.
+    Noise(Noise),
+}
+
+/// What a program answers to every packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It must not pass.
+    Drop,
+    /// It may pass.
+    Pass,
+}
+
+/// What else goes on beside the probes; all of it is bounded in number and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noise {
+    /// UDP datagrams from B to a port of its own that nobody listens at: a drop event each.
+    UdpFlood,
+    /// Another ping from A to B with this id and so many payload bytes.
+    Ping {
+        /// Its echo id.
+        id: u16,
+        /// Payload bytes.
+        size: u16,
+    },
+    /// A second lab with the same addresses, in which B drops a ping with this id.
+    OtherLab {
+        /// Its echo id.
+        id: u16,
+    },
+}

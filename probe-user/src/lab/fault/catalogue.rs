@@ -1,0 +1,63 @@
+//! The rows of the catalogue, one file for each place; adding a fault is adding a row.
+
+mod healthy;
+mod network;
+mod receiver;
+mod receiver_late;
+mod sender;
+
+use super::{Expected, Fault, Place, Probe, REQUEST};
+
+/// What rows have that say nothing else.
+const ROW: Fault = Fault {
+    name: "",
+    title: "",
+    families: super::BOTH,
+    place: Place::Nothing,
+    legs: REQUEST,
+    actions: &[],
+    probe: Probe::PLAIN,
+    expected: Expected::DELIVERED,
+    needs: None,
+};
+
+/// One base chain with one rule, in a table of its own.
+macro_rules! chain {
+    ($hook:literal, $priority:literal, $rule:literal) => {
+        concat!(
+            "table inet probe_fault { chain ",
+            $hook,
+            " { type filter hook ",
+            $hook,
+            " priority ",
+            $priority,
+            "; ",
+            $rule,
+            ";\n}\n}\n"
+        )
+    };
+}
+
+/// One base chain of a device with one rule, in a table of its own.
+macro_rules! device_chain {
+    ($hook:literal, $device:literal, $rule:literal) => {
+        concat!(
+            "table netdev probe_fault { chain ",
+            $hook,
+            " { type filter hook ",
+            $hook,
+            " device \"",
+            $device,
+            "\" priority 0; ",
+            $rule,
+            ";\n}\n}\n"
+        )
+    };
+}
+
+use {chain, device_chain};
+
+/// Every row, in the order in which cases are run.
+pub(super) fn rows() -> impl Iterator<Item = &'static Fault> {
+    [healthy::ROWS, sender::ROWS, network::ROWS, receiver::ROWS, receiver_late::ROWS].into_iter().flatten()
+}

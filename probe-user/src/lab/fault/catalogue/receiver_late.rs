@@ -1,0 +1,149 @@
+//! Faults of the host that receives on a leg, in IP, ICMP and the socket: b of requests, a of replies.
+
+use probe_ebpf::Direction;
+
+use super::{ROW, chain, device_chain};
+use crate::lab::fault::{
+    EACH, Expected, Fault,
+    Layer::{Cgroup as CgroupLayer, Icmp, Ip as IpLayer, Path, Socket},
+    Place, Probe, REPLY, REQUEST,
+    Side::{Local, Network, Peer},
+    SocketTrouble, V4, V6,
+    action::{
+        Action::{Cgroup, Nft, Setting},
+        Answer::Drop,
+    },
+    site::On::{Receiver, Router},
+};
+
+const AT: Fault = Fault { place: Place::Receiver, ..ROW };
+
+pub(super) const ROWS: &[Fault] = &[
+    Fault {
+        name: "bad-ip-checksum",
+        title: "the checksum of the IP header is wrong",
+        families: V4,
+        legs: EACH,
+        actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip checksum set 0xdead"))],
+        expected: Expected::stopped(&[IpLayer]).reason(&["IP_CSUM"]).certain().event("IP_CSUM", "ip_rcv_core"),
+        ..AT
+    },
+    Fault {
+        name: "bad-icmp-checksum",
+        title: "the checksum of the ICMP message is wrong",
+        legs: REQUEST,
+        actions: &[Nft(Router, chain!("postrouting", "300", "{echo} {icmp} checksum set 0xdead"))],
+        expected: Expected::stopped(&[Icmp])
+            .reason(&["ICMP_CSUM"])
+            .certain()
+            .events(("ICMP_CSUM", "icmp_rcv"), ("ICMP_CSUM", "icmpv6_rcv")),
+        ..AT
+    },
+    Fault {
+        name: "fragments-no-memory",
+        title: "the host may keep no fragments",
+        families: V4,
+        legs: EACH,
+        actions: &[
+            Setting(Receiver, "net/ipv4/ipfrag_low_thresh", "0"),
+            Setting(Receiver, "net/ipv4/ipfrag_high_thresh", "0"),
+        ],
+        probe: Probe::sized(3000),
+        expected: Expected::stopped(&[IpLayer])
+            .events(("NOT_SPECIFIED", "ip_defrag"), ("NOT_SPECIFIED", "ipv6_frag_rcv")),
+        ..AT
+    },
+    Fault {
+        name: "fragments-no-memory",
+        title: "the host may keep no fragments",
+        families: V6,
+        legs: EACH,
+        actions: &[
+            Setting(Receiver, "net/ipv6/ip6frag_low_thresh", "0"),
+            Setting(Receiver, "net/ipv6/ip6frag_high_thresh", "0"),
+        ],
+        probe: Probe::sized(3000),
+        expected: Expected::stopped(&[IpLayer])
+            .events(("NOT_SPECIFIED", "ip_defrag"), ("NOT_SPECIFIED", "ipv6_frag_rcv")),
+        ..AT
+    },
+    incomplete(V4, REQUEST, V4_INCOMPLETE, &[Peer, Network]),
+    incomplete(V4, REPLY, V4_INCOMPLETE, &[Local, Network]),
+    incomplete(V6, REQUEST, V6_INCOMPLETE, &[Peer, Network]),
+    incomplete(V6, REPLY, V6_INCOMPLETE, &[Local, Network]),
+    Fault {
+        name: "echo-ignore-all",
+        title: "the kernel ignores echo requests",
+        families: V4,
+        actions: &[Setting(Receiver, "net/ipv4/icmp_echo_ignore_all", "1")],
+        expected: Expected::stopped(&[Icmp]),
+        ..AT
+    },
+    Fault {
+        name: "echo-ignore-all",
+        title: "the kernel ignores echo requests",
+        families: V6,
+        actions: &[Setting(Receiver, "net/ipv6/icmp/echo_ignore_all", "1")],
+        // Over IPv4 it is consumed without an event.
+        expected: Expected::stopped(&[Icmp]).event("NOT_SPECIFIED", "icmpv6_rcv"),
+        ..AT
+    },
+    Fault {
+        name: "echo-ignore-broadcasts",
+        title: "the request reaches b as a broadcast, and its kernel ignores those",
+        families: V4,
+        actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip daddr set 10.78.0.255"))],
+        expected: Expected::stopped(&[Icmp]).event("INVALID_PROTO", "icmp_rcv"),
+        ..AT
+    },
+    Fault {
+        name: "socket-filter",
+        title: "a filter on the socket that waits for the replies drops them",
+        legs: REPLY,
+        probe: Probe { socket: Some(SocketTrouble::Filter), ..Probe::PLAIN },
+        expected: Expected::stopped(&[Socket])
+            .reason(&["SOCKET_FILTER"])
+            .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
+        ..AT
+    },
+    Fault {
+        name: "cgroup-ingress",
+        title: "a cgroup program denies what the process would receive",
+        legs: REPLY,
+        actions: &[Cgroup(Direction::In, Drop)],
+        // The kernel gives the reason of a socket filter, and runs every cgroup program whatever one of them answers.
+        expected: Expected::stopped(&[CgroupLayer, Socket])
+            .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
+        ..AT
+    },
+];
+
+/// Only the first fragment of each packet gets past the router; the host waits a second for the others.
+const V4_INCOMPLETE: &[super::super::Action] = &[
+    Nft(Router, device_chain!("egress", "{out}", "ip frag-off & 0x1fff != 0 drop")),
+    Setting(Receiver, "net/ipv4/ipfrag_time", "1"),
+];
+const V6_INCOMPLETE: &[super::super::Action] = &[
+    Nft(Router, device_chain!("egress", "{out}", "frag frag-off != 0 drop")),
+    Setting(Receiver, "net/ipv6/ip6frag_time", "1"),
+];
+
+/// To say that the network lost a part of each packet is as right as to say that the host could not put it together.
+const fn incomplete(
+    families: &'static [probe_ebpf::Family],
+    legs: &'static [super::super::Leg],
+    actions: &'static [super::super::Action],
+    sides: &'static [super::super::Side],
+) -> Fault {
+    Fault {
+        name: "fragments-incomplete",
+        title: "of each packet only the first fragment arrives",
+        families,
+        legs,
+        actions,
+        probe: Probe::sized(3000),
+        expected: Expected { sides, ..Expected::stopped(&[IpLayer, Path]) }
+            .events(("FRAG_REASM_TIMEOUT", "ip_expire"), ("FRAG_REASM_TIMEOUT", "ip6_frag_expire")),
+        ..AT
+    }
+}

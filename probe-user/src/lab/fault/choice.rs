@@ -1,0 +1,92 @@
+//! Which cases are run: by names as they are typed, and by IP version. Pure.
+
+use probe_ebpf::Family;
+use strsim::jaro_winkler;
+
+use super::Case;
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Names, their beginnings, or patterns with `*` and `?`; nothing: every case.
+    pub names: Vec<String>,
+    /// One IP version only.
+    pub family: Option<Family>,
+}
+
+/// A name that no case has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// As it was typed.
+    pub name: String,
+    /// The case with the name most like it.
+    pub nearest: Option<String>,
+}
+
+/// Those of `cases` that were asked for, in their own order.
+///
+/// # Errors
+/// The first name that fits no case at all, of whichever IP version.
+pub fn choose(cases: Vec<Case>, choice: &Choice) -> Result<Vec<Case>, Unknown> {
+    if let Some(name) = choice.names.iter().find(|name| !cases.iter().any(|case| fits(name, &case.name))) {
+        return Err(Unknown { name: name.clone(), nearest: nearest(name, &cases) });
+    }
+    let named = |case: &Case| choice.names.is_empty() || choice.names.iter().any(|name| fits(name, &case.name));
+    let of_family = |case: &Case| choice.family.is_none_or(|family| family == case.family);
+    Ok(cases.into_iter().filter(|case| named(case) && of_family(case)).collect())
+}
+
+/// Whether a typed name means `name`: as it is, as a beginning that ends at a hyphen, or as a pattern.
+fn fits(typed: &str, name: &str) -> bool {
+    if typed.contains(['*', '?']) {
+        return matches(typed.as_bytes(), name.as_bytes());
+    }
+    name.strip_prefix(typed).is_some_and(|rest| rest.is_empty() || rest.starts_with('-') || typed.ends_with('-'))
+}
+
+/// A shell pattern of `*`, `?` and plain characters.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => matches(rest, text) || (!text.is_empty() && matches(pattern, &text[1..])),
+        ([b'?', rest @ ..], [_, text @ ..]) => matches(rest, text),
+        ([one, rest @ ..], [other, text @ ..]) => one == other && matches(rest, text),
+        _ => false,
+    }
+}
+
+fn nearest(name: &str, cases: &[Case]) -> Option<String> {
+    let likeness = |case: &&Case| jaro_winkler(name, &case.name);
+    let best = cases.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+    (likeness(&best) > 0.7).then(|| best.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_meant_whole_as_a_beginning_or_as_a_pattern() {
+        assert!(fits("peer-nft-input", "peer-nft-input"));
+        assert!(fits("peer-nft", "peer-nft-input") && fits("peer-", "peer-nft-input"));
+        assert!(!fits("peer-n", "peer-nft-input") && !fits("pee", "peer-nft-input"));
+        assert!(fits("*-nft-*", "peer-nft-input") && fits("*put", "peer-nft-input") && fits("p???-nft*", "peer-nft-x"));
+        assert!(!fits("*-nft", "peer-nft-input") && !fits("?", ""));
+    }
+
+    #[test]
+    fn the_order_is_the_catalogues_and_the_family_is_a_filter() {
+        let choice = Choice { names: vec!["peer-nft-input".into(), "healthy".into()], family: Some(Family::V6) };
+        let chosen = choose(super::super::all(), &choice).expect("known names");
+        assert!(chosen.iter().all(|case| case.family == Family::V6));
+        assert!(chosen.first().is_some_and(|case| case.name == "healthy"));
+        assert!(chosen.iter().any(|case| case.name == "peer-nft-input-reject"), "a beginning is enough");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_with_the_nearest() {
+        let choice = Choice { names: vec!["per-nft-input".into()], family: None };
+        let unknown = choose(super::super::all(), &choice).expect_err("a typing error");
+        assert_eq!(unknown.nearest.as_deref(), Some("peer-nft-input"));
+    }
+}

@@ -1,0 +1,223 @@
+//! A plain ping over the lab, from sockets alone: to see that the lab is healthy, and that a fault is in force.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use probe_ebpf::{Echo, Family, Kind};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{Case, Outcome, Probe, error::Error};
+use crate::{
+    lab::{Topology, plan::Host},
+    traffic::{Fragmentation, Sender, Settings, packet::counting_payload},
+};
+
+/// Payload bytes where nothing else is asked for: those of `ping`.
+const PAYLOAD: u16 = 56;
+
+/// How long answers may take where they are to come; some faults hold them back on purpose.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long to wait for answers that must not come; in the lab one takes less than a millisecond.
+const SILENCE: Duration = Duration::from_millis(40);
+
+/// How many packets show whether a fault is in force.
+const COUNT: u32 = 4;
+
+/// What came of some echo packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The id that they had.
+    pub id: u16,
+    /// How many were to be sent.
+    pub wanted: u32,
+    /// Why the kernel refused some, or the socket could not be made.
+    pub refused: Vec<String>,
+    /// The sequence numbers, from 1, of those that were answered, in the order in which the answers came, each once. Of
+    /// replies that nobody asked for: of those that arrived.
+    pub answered: Vec<u16>,
+}
+
+impl Exchange {
+    /// How it would end as a diagnosis.
+    pub fn outcome(&self) -> Outcome {
+        match self.answered.len() {
+            0 => Outcome::Stopped,
+            answered if answered < self.wanted as usize => Outcome::Lossy,
+            _ => Outcome::Delivered,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let refused = self.refused.first().map(|why| format!(", {why}")).unwrap_or_default();
+        format!("{} of {} packets came back{refused}", self.answered.len(), self.wanted)
+    }
+}
+
+/// Sends `count` echo packets like `probe` from A to B at once, and waits for what comes of them.
+///
+/// # Errors
+/// [`Error::System`] where not even the socket that waits can be made.
+pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, Error> {
+    exchange(lab, family, probe, count, SILENCE)
+}
+
+/// Holds that the lab answers before anything is broken. Every neighbour is known then.
+pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), Error> {
+    let seen = exchange(lab, family, &Probe::PLAIN, 2, PATIENCE)?;
+    if seen.outcome() == Outcome::Delivered { Ok(()) } else { Err(Error::NotHealthy { what: seen.sentence() }) }
+}
+
+/// Holds that a lab that was broken as `case` wants it now delivers as much as the case says.
+///
+/// # Errors
+/// [`Error::NotInForce`] where it delivers more or less.
+pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, Error> {
+    let outcomes = case.fault.expected.outcomes;
+    let fits = |outcome| {
+        outcomes.contains(&outcome) || (outcome == Outcome::Delivered && outcomes.contains(&Outcome::Altered))
+    };
+    let patience = if fits(Outcome::Delivered) { PATIENCE } else { SILENCE };
+    let seen = exchange(lab, case.family, &case.fault.probe, COUNT, patience)?;
+    if fits(seen.outcome()) { Ok(seen) } else { Err(Error::NotInForce { what: seen.sentence() }) }
+}
+
+fn exchange(lab: &Topology, family: Family, probe: &Probe, count: u32, wait: Duration) -> Result<Exchange, Error> {
+    let (at, sent) = if probe.reply_only { (Host::B, Echo::Reply) } else { (Host::A, Echo::Request) };
+    let listening = || listen(family, probe);
+    let listener = lab.netns(at).run(listening)?.map_err(Error::system("listen for replies in the lab"))?;
+    let id = probe.id.unwrap_or_else(fresh_id);
+    let settings = settings(family, probe, sent);
+    let size = probe.size.unwrap_or(PAYLOAD);
+    let refused = lab.netns(Host::A).run(|| send(&settings, id, size, count))?;
+    let wanted = Wanted { kind: Kind { family, echo: Echo::Reply }, id, size, count };
+    let answered = wanted.collect(&listener, wait).map_err(Error::system("read replies in the lab"))?;
+    Ok(Exchange { id, wanted: count, refused, answered })
+}
+
+fn settings(family: Family, probe: &Probe, echo: Echo) -> Settings {
+    let fragmentation = if probe.dont_fragment { Fragmentation::Forbidden } else { Fragmentation::Allowed };
+    let target = SocketAddr::new(Host::B.address(family), 0);
+    Settings { ttl: probe.ttl, source: probe.source(family), fragmentation, ..Settings::new(echo, target) }
+}
+
+/// Why packets were refused.
+fn send(settings: &Settings, id: u16, size: u16, count: u32) -> Vec<String> {
+    let mut sender = match Sender::open(settings) {
+        Ok(sender) => sender,
+        Err(error) => return vec![error.to_string()],
+    };
+    let payload = counting_payload(size.into());
+    let seqs = (1..=u16::MAX).take(count as usize);
+    seqs.filter_map(|seq| sender.send(id, seq, &payload).err()).map(|refused| refused.errno.to_string()).collect()
+}
+
+fn listen(family: Family, probe: &Probe) -> io::Result<Socket> {
+    let socket = match family {
+        Family::V4 => Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)),
+        Family::V6 => Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)),
+    }?;
+    if let Some(trouble) = probe.socket {
+        trouble.put_on(&socket)?;
+    }
+    Ok(socket)
+}
+
+/// Which packets are waited for.
+struct Wanted {
+    kind: Kind,
+    id: u16,
+    size: u16,
+    count: u32,
+}
+
+impl Wanted {
+    /// The sequence numbers of those that come within `wait`, in their order, each once.
+    fn collect(&self, socket: &Socket, wait: Duration) -> io::Result<Vec<u16>> {
+        let deadline = Instant::now() + wait;
+        let mut seqs = Vec::new();
+        let mut buffer = vec![MaybeUninit::uninit(); 65_536];
+        while seqs.len() < self.count as usize {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            socket.set_read_timeout(Some(left))?;
+            match socket.recv(&mut buffer) {
+                Ok(length) => {
+                    // SAFETY: the kernel has written the first `length` bytes, and `MaybeUninit<u8>` has the layout of u8.
+                    let packet = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) };
+                    seqs.extend(self.seq_of(packet).filter(|seq| !seqs.contains(seq)));
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(seqs)
+    }
+
+    /// The sequence number of `packet`, if it is one of these. Raw IPv4 sockets give the IP header too.
+    fn seq_of(&self, packet: &[u8]) -> Option<u16> {
+        let header = match self.kind.family {
+            Family::V4 => usize::from(packet.first()? & 15) * 4,
+            Family::V6 => 0,
+        };
+        let message = packet.get(header..)?;
+        let number = |at: usize| Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]));
+        let ours = *message.first()? == self.kind.icmp_type()
+            && number(4)? == self.id
+            && message.len() == usize::from(self.size) + 8;
+        ours.then(|| number(6))?
+    }
+}
+
+/// An id that is most likely nobody else's.
+pub(super) fn fresh_id() -> u16 {
+    use std::hash::{BuildHasher, RandomState};
+    let [low, high, ..] = RandomState::new().hash_one(0).to_ne_bytes();
+    u16::from_ne_bytes([low, high]).max(1)
+}
+
+/// Sends `count` requests to `target` in the namespace of this thread, one after each `pause`, until `stop`.
+pub(super) fn keep_pinging(target: IpAddr, id: u16, size: u16, count: u32, pause: impl Fn() -> bool) {
+    let settings = Settings::new(Echo::Request, SocketAddr::new(target, 0));
+    let Ok(mut sender) = Sender::open(&settings) else { return };
+    let payload = counting_payload(size.into());
+    for seq in (1..=u16::MAX).cycle().take(count as usize) {
+        // Refusals are as good as drops for what is only noise.
+        let _ = sender.send(id, seq, &payload);
+        if pause() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answers_to_the_probes_count() {
+        let kind = Kind { family: Family::V6, echo: Echo::Reply };
+        let wanted = Wanted { kind, id: 0x0102, size: 2, count: 1 };
+        assert_eq!(wanted.seq_of(&[129, 0, 0, 0, 1, 2, 0, 7, 9, 9]), Some(7));
+        assert_eq!(wanted.seq_of(&[128, 0, 0, 0, 1, 2, 0, 7, 9, 9]), None, "a request");
+        assert_eq!(wanted.seq_of(&[129, 0, 0, 0, 1, 3, 0, 7, 9, 9]), None, "another id");
+        assert_eq!(wanted.seq_of(&[129, 0, 0, 0, 1, 2, 0, 7, 9]), None, "another length");
+        assert_eq!(wanted.seq_of(&[]), None);
+    }
+
+    #[test]
+    fn what_came_back_says_how_it_ended() {
+        let seen = |answered| Exchange { id: 1, wanted: 4, refused: Vec::new(), answered: (1..=answered).collect() };
+        assert_eq!(
+            [0, 1, 4].map(|answered| seen(answered).outcome()),
+            [Outcome::Stopped, Outcome::Lossy, Outcome::Delivered]
+        );
+    }
+}

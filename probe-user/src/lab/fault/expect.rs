@@ -1,0 +1,317 @@
+//! What a diagnosis must say of a case, what it said, and where the two differ. Pure.
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Leg;
+
+/// How a run ended (contract: `verdict.outcome`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Every probe was answered.
+    Delivered,
+    /// None was.
+    Stopped,
+    /// Some were.
+    Lossy,
+    /// Answered, but changed on the way.
+    Altered,
+    /// It could not be found out.
+    Inconclusive,
+}
+
+/// On which side packets stop (contract: `stops[].host`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The host that diagnoses.
+    Local,
+    /// Between the hosts.
+    Network,
+    /// The far host.
+    Peer,
+    /// Beyond this host's NIC, where no peer tells more.
+    Beyond,
+}
+
+/// In which part of a network stack packets stop (contract: `stops[].layer`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the contract names them, and kernel engineers know them")]
+pub enum Layer {
+    Socket,
+    Route,
+    Netfilter,
+    Cgroup,
+    Neighbour,
+    Qdisc,
+    Tc,
+    Driver,
+    Xdp,
+    Ip,
+    Icmp,
+    Path,
+}
+
+/// How sure a diagnosis is (contract: `verdict.confidence`), least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// No witness.
+    Unknown,
+    /// One witness.
+    Likely,
+    /// Two independent witnesses, or counters with nothing blind between them.
+    Certain,
+}
+
+/// The contract's word for a value of one of these enums.
+fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        other => format!("{other:?}"),
+    }
+}
+
+macro_rules! named {
+    ($($type:ty),*) => {$(
+        impl $type {
+            /// Its name in documents.
+            pub fn name(self) -> String {
+                word(self)
+            }
+        }
+    )*};
+}
+named!(Outcome, Side, Layer, Confidence);
+
+/// What a diagnosis must say. Where several answers are as good, all are listed; where nothing is listed, anything is.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// How the run ends.
+    pub outcomes: &'static [Outcome],
+    /// The layer where packets stop; empty where no stop must be told.
+    pub layers: &'static [Layer],
+    /// The sides on which it lies, where that is not simply the fault's own.
+    pub sides: &'static [Side],
+    /// Whether the leg is not held: with replies that nobody asked for there is no request whose leg it could be.
+    pub any_leg: bool,
+    /// The drop reason, only where kernels from 6.1 to 6.18 agree.
+    pub reasons: &'static [&'static str],
+    /// The netfilter hook.
+    pub hook: Option<&'static str>,
+    /// The netfilter chain.
+    pub chain: Option<&'static str>,
+    /// How sure it must be at least.
+    pub confidence: Confidence,
+    /// What the kernel itself told on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests hold the lab against
+    /// it; verdicts are not, since names move between kernels.
+    pub measured: Measured,
+}
+
+/// Reason and function of the drop event that a fault makes: IPv4, IPv6. Nothing: it makes none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Over IPv4.
+    pub v4: Option<(&'static str, &'static str)>,
+    /// Over IPv6.
+    pub v6: Option<(&'static str, &'static str)>,
+}
+
+impl Measured {
+    /// No drop event.
+    pub const SILENT: Self = Self { v4: None, v6: None };
+}
+
+impl Expected {
+    /// No stop, and every probe answered.
+    pub const DELIVERED: Self = Self {
+        outcomes: &[Outcome::Delivered],
+        layers: &[],
+        sides: &[],
+        any_leg: false,
+        reasons: &[],
+        hook: None,
+        chain: None,
+        confidence: Confidence::Likely,
+        measured: Measured::SILENT,
+    };
+
+    /// Every probe stops in one of these layers.
+    pub const fn stopped(layers: &'static [Layer]) -> Self {
+        Self { outcomes: &[Outcome::Stopped], layers, ..Self::DELIVERED }
+    }
+
+    /// Some stop there.
+    pub const fn lossy(layers: &'static [Layer]) -> Self {
+        Self { outcomes: &[Outcome::Lossy], layers, ..Self::DELIVERED }
+    }
+
+    /// The drop reason must be this.
+    pub const fn reason(self, reasons: &'static [&'static str]) -> Self {
+        Self { reasons, ..self }
+    }
+
+    /// Dropped by netfilter in this hook and chain, for certain.
+    pub const fn in_chain(hook: &'static str, chain: &'static str) -> Self {
+        let stopped = Self::stopped(&[Layer::Netfilter]);
+        Self { hook: Some(hook), chain: Some(chain), confidence: Confidence::Certain, ..stopped }
+    }
+
+    /// It must be certain.
+    pub const fn certain(self) -> Self {
+        Self { confidence: Confidence::Certain, ..self }
+    }
+
+    /// The same drop event over both families.
+    pub const fn event(self, reason: &'static str, function: &'static str) -> Self {
+        self.events((reason, function), (reason, function))
+    }
+
+    /// The drop event over IPv4 and over IPv6.
+    pub const fn events(self, v4: (&'static str, &'static str), v6: (&'static str, &'static str)) -> Self {
+        Self { measured: Measured { v4: Some(v4), v6: Some(v6) }, ..self }
+    }
+
+    /// Whether a stop must be told.
+    pub const fn has_stop(&self) -> bool {
+        !self.layers.is_empty()
+    }
+}
+
+/// What a diagnosis said, in the contract's words.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Got {
+    /// How the run ended.
+    pub outcome: Outcome,
+    /// The leg of the first stop; none where it told no stop.
+    pub leg: Option<Leg>,
+    /// Its side.
+    pub host: Option<Side>,
+    /// Its layer.
+    pub layer: Option<Layer>,
+    /// Its drop reason.
+    pub reason: Option<String>,
+    /// The function that dropped.
+    pub function: Option<String>,
+    /// The netfilter hook.
+    pub hook: Option<String>,
+    /// The netfilter chain.
+    pub chain: Option<String>,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Got {
+    /// Reads a `probe.diagnosis/1` document.
+    ///
+    /// # Errors
+    /// Says which field is missing or has a value that the contract does not know.
+    pub fn from_document(document: &Value, seconds: f64) -> Result<Self, String> {
+        let schema = document["schema"].as_str().unwrap_or_default();
+        if schema != "probe.diagnosis/1" {
+            let error = document["error"].as_str().unwrap_or("that is no diagnosis");
+            return Err(error.to_owned());
+        }
+        let (verdict, stop) = (&document["verdict"], &document["stops"][0]);
+        let cause = &stop["cause"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Ok(Self {
+            outcome: field(verdict, "outcome")?,
+            leg: leg_of(stop)?,
+            host: optional(stop, "host")?,
+            layer: optional(stop, "layer")?,
+            reason: text(&cause["reason"]),
+            function: text(&cause["function"]),
+            hook: text(&cause["netfilter"]["hook"]),
+            chain: text(&cause["netfilter"]["chain"]),
+            confidence: field(verdict, "confidence")?,
+            seconds,
+        })
+    }
+
+    /// Whether it told of a stop.
+    pub fn has_stop(&self) -> bool {
+        self.leg.is_some() || self.layer.is_some()
+    }
+}
+
+fn field<T: for<'a> Deserialize<'a>>(object: &Value, name: &str) -> Result<T, String> {
+    T::deserialize(&object[name]).map_err(|error| format!("the diagnosis has a wrong {name}: {error}"))
+}
+
+fn optional<T: for<'a> Deserialize<'a>>(object: &Value, name: &str) -> Result<Option<T>, String> {
+    if object[name].is_null() { Ok(None) } else { field(object, name).map(Some) }
+}
+
+fn leg_of(stop: &Value) -> Result<Option<Leg>, String> {
+    match stop["leg"].as_str() {
+        None => Ok(None),
+        Some("request") => Ok(Some(Leg::Request)),
+        Some("reply") => Ok(Some(Leg::Reply)),
+        Some(other) => Err(format!("the diagnosis has a wrong leg: {other}")),
+    }
+}
+
+impl Expected {
+    /// The sides that are right for a fault on `side`.
+    pub fn sides_for(&self, side: Option<Side>) -> Vec<Side> {
+        if self.sides.is_empty() { side.into_iter().collect() } else { self.sides.to_vec() }
+    }
+
+    /// Where `got` differs from this, one clause each; nothing if it is right.
+    pub fn differences(&self, leg: Leg, side: Option<Side>, got: &Got) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let names = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.name()).collect::<Vec<_>>();
+        hold(&mut wrong, "outcome", &names(self.outcomes), Some(got.outcome.name()));
+        if !self.has_stop() {
+            if got.has_stop() {
+                wrong.push(format!("a stop is told where there is none ({})", got.place()));
+            }
+            return wrong;
+        }
+        if !self.any_leg {
+            hold(&mut wrong, "leg", &[leg.name()], got.leg.map(Leg::name));
+        }
+        let sides: Vec<_> = self.sides_for(side).into_iter().map(Side::name).collect();
+        hold(&mut wrong, "host", &sides, got.host.map(Side::name));
+        let layers: Vec<_> = self.layers.iter().map(|layer| layer.name()).collect();
+        hold(&mut wrong, "layer", &layers, got.layer.map(Layer::name));
+        hold(&mut wrong, "reason", self.reasons, got.reason.as_deref());
+        hold(&mut wrong, "hook", self.hook.as_slice(), got.hook.as_deref());
+        hold(&mut wrong, "chain", self.chain.as_slice(), got.chain.as_deref());
+        if got.confidence < self.confidence {
+            let (least, is) = (self.confidence.name(), got.confidence.name());
+            wrong.push(format!("confidence is {is}, not {least}"));
+        }
+        wrong
+    }
+}
+
+impl Got {
+    /// Leg, side and layer in one clause.
+    pub fn place(&self) -> String {
+        let words = [self.leg.map(|leg| leg.name().to_owned()), self.host.map(Side::name), self.layer.map(Layer::name)];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        if words.is_empty() { "no stop".to_owned() } else { words.join(" ") }
+    }
+}
+
+/// Adds a clause unless `is` is one of `wanted`, or nothing is wanted.
+fn hold<W: Display, I: Display>(wrong: &mut Vec<String>, what: &str, wanted: &[W], is: Option<I>) {
+    let is = is.map(|is| is.to_string());
+    let fits = wanted.iter().any(|wanted| Some(wanted.to_string()) == is);
+    if !wanted.is_empty() && !fits {
+        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+        let is = is.unwrap_or_else(|| "not told".into());
+        wrong.push(format!("{what} is {is}, not {}", wanted.join(" or ")));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! probe's own filter on a host of the lab, as `probe filter add` would put it there.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::{
+    mount::{MsFlags, mount, umount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+use probe_ebpf::{Kind, Rule};
+
+use super::{error::Error, site::Site};
+use crate::{
+    cli::observe::XdpChoice,
+    device::Device,
+    kernel::{
+        self,
+        pins::{self, Changing, Pinned},
+    },
+    lab::Netns,
+    rules::Kinds,
+};
+
+/// Drops echo packets of one leg until it is dropped itself. One that a killed run leaves holds no namespace, and goes
+/// with the next `probe filter` command or run of the lab.
+#[derive(Debug)]
+pub(super) struct ProbeFilter {
+    netns: Netns,
+    _pins: PinHome,
+}
+
+/// Where pins live. A machine that has no such place is given one for as long as the filter is there.
+#[derive(Debug)]
+enum PinHome {
+    Found,
+    Made,
+}
+
+const BPFFS: &str = "/sys/fs/bpf";
+
+impl PinHome {
+    fn ready() -> Result<Self, Error> {
+        if statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
+            return Ok(Self::Found);
+        }
+        let made = mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"));
+        made.map_err(|errno| Error::system(format!("mount bpffs on {BPFFS}"))(errno.into()))?;
+        Ok(Self::Made)
+    }
+}
+
+impl Drop for PinHome {
+    fn drop(&mut self) {
+        if matches!(self, Self::Made)
+            && let Err(errno) = umount(BPFFS)
+        {
+            // Somebody else pins there by now.
+            tracing::debug!("{BPFFS} stays mounted: {errno}");
+        }
+    }
+}
+
+impl ProbeFilter {
+    /// Puts a rule for every id on `eth0` of `netns`.
+    pub(super) fn put(netns: &Netns, site: Site) -> Result<Self, Error> {
+        let handle = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
+        let again = Netns::open(handle.as_ref())?.expect("an open handle names its namespace");
+        let filter = Self { netns: again, _pins: PinHome::ready()? };
+        netns.run(|| add(site))??;
+        Ok(filter)
+    }
+}
+
+fn add(site: Site) -> Result<(), Error> {
+    let device = Device::find("eth0").map_err(kernel::Error::from)?;
+    let changing = Changing::begin()?;
+    pins::sweep(&changing)?;
+    let mut pinned = Pinned::create(&device, XdpChoice::Auto, &changing)?;
+    let wanted = Kind { family: site.family, echo: site.echo() };
+    let kinds = Kinds::matching(|kind| kind == wanted).bits();
+    pinned.rules.add(&Rule { number: 1, id_first: 0, id_last: u16::MAX, kinds, ..Rule::default() })?;
+    Ok(())
+}
+
+impl Drop for ProbeFilter {
+    fn drop(&mut self) {
+        let clear = || Changing::begin().and_then(|changing| pins::clear(None, &changing));
+        if let Ok(Err(error)) = self.netns.run(clear) {
+            tracing::warn!("a filter of the lab is left: {error}; probe filter list removes it");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Runs cases one after the other: build a lab, break one thing, see that it is in force, diagnose, compare.
+
+use std::time::Instant;
+
+use super::{
+    Broken, Case, Got,
+    error::Error,
+    exchange::{expect_healthy, expect_in_force},
+    tool,
+};
+use crate::{error::Failure, lab::Topology};
+
+/// What finds out where packets from A to B stop.
+pub trait Diagnose {
+    /// Diagnoses the way from A to B in a lab that was broken as `case` wants it, with probes like
+    /// [`super::Fault::probe`]. It learns nothing else from the case.
+    ///
+    /// # Errors
+    /// That it could not diagnose; the case then counts as not located.
+    fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure>;
+
+    /// Why it cannot be asked about `case` at all; none where it can.
+    fn passes_over(&self, case: &Case) -> Option<String> {
+        let _ = case;
+        None
+    }
+}
+
+/// One case that was run.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The case.
+    pub case: Case,
+    /// What the diagnosis said; none where there was no diagnosis.
+    pub got: Option<Got>,
+    /// Where that is wrong, or why there was no diagnosis; nothing: it is located.
+    pub wrong: Vec<String>,
+    /// How long the case took, lab and all.
+    pub seconds: f64,
+}
+
+impl Judged {
+    /// Whether the diagnosis said what it must.
+    pub fn located(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
+    /// Whether it accuses a healthy path.
+    pub fn false_stop(&self) -> bool {
+        !self.case.fault.expected.has_stop() && self.got.as_ref().is_some_and(Got::has_stop)
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// The cases that were run, in their order.
+    pub judged: Vec<Judged>,
+    /// The cases that cannot be run here, and why.
+    pub left_out: Vec<(Case, String)>,
+    /// How many were not reached, because somebody stopped the run.
+    pub unreached: usize,
+}
+
+/// What the run is about to do or has done, for progress.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// This case is next: its number from 1, of so many.
+    Begins(usize, usize, &'a Case),
+    /// It is done.
+    Ended(&'a Judged),
+}
+
+/// Runs `cases`. `stop` is asked before each of them.
+///
+/// # Errors
+/// Only where no lab can be made at all; what goes wrong with one case is that case's.
+pub fn run(
+    cases: Vec<Case>,
+    diagnose: &mut dyn Diagnose,
+    tell: &mut dyn FnMut(Step<'_>),
+    stop: &dyn Fn() -> bool,
+) -> Result<Run, Error> {
+    let mut run = Run::default();
+    let families = Topology::build()?.families().to_vec();
+    let total = cases.len();
+    for (index, case) in cases.into_iter().enumerate() {
+        if stop() {
+            run.unreached = total - index;
+            break;
+        }
+        let no_family = || (!families.contains(&case.family)).then(|| "this kernel has no IPv6".to_owned());
+        if let Some(why) = no_family().or_else(|| lacks(&case)).or_else(|| diagnose.passes_over(&case)) {
+            run.left_out.push((case, why));
+            continue;
+        }
+        tell(Step::Begins(index + 1, total, &case));
+        let judged = judge(case, diagnose)?;
+        if stop() {
+            // The diagnosis was interrupted too, most likely: what it said is not held against it.
+            run.unreached = total - index;
+            break;
+        }
+        tell(Step::Ended(&judged));
+        run.judged.push(judged);
+    }
+    Ok(run)
+}
+
+/// The program that the case needs and this machine lacks.
+fn lacks(case: &Case) -> Option<String> {
+    case.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
+}
+
+fn judge(case: Case, diagnose: &mut dyn Diagnose) -> Result<Judged, Error> {
+    let start = Instant::now();
+    let lab = Topology::build()?;
+    let (got, wrong) = match broken(&lab, &case).map_err(Failure::from).and_then(|broken| {
+        let got = diagnose.diagnose(&lab, &case);
+        drop(broken);
+        got
+    }) {
+        Ok(got) => {
+            let wrong = case.differences(&got);
+            (Some(got), wrong)
+        }
+        Err(failure) => (None, vec![failure.error]),
+    };
+    drop(lab);
+    Ok(Judged { case, got, wrong, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// Breaks a healthy lab, and holds that it is broken.
+///
+/// # Errors
+/// The lab did not answer before, could not be broken, or the fault does not show.
+pub fn broken(lab: &Topology, case: &Case) -> Result<Broken, Error> {
+    expect_healthy(lab, case.family)?;
+    let broken = super::break_lab(lab, case)?;
+    expect_in_force(lab, case)?;
+    Ok(broken)
+}

@@ -1,0 +1,25 @@
+//! What can be wrong with the socket that waits for the replies; the diagnosis itself puts it there where a case asks.
+
+use std::{io, os::fd::AsFd};
+
+use socket2::{SockFilter, SockRef};
+
+/// Trouble with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketTrouble {
+    /// A socket filter (`SO_ATTACH_FILTER`) that keeps no packet.
+    Filter,
+}
+
+impl SocketTrouble {
+    /// Puts it on `socket`.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn put_on(self, socket: &impl AsFd) -> io::Result<()> {
+        match self {
+            // Classic BPF, BPF_RET | BPF_K: keep no byte.
+            Self::Filter => SockRef::from(socket).attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `probe.faults/1`: what was broken, what the diagnosis had to say, what it said, and the score.
+
+mod list;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+pub use self::list::{FaultList, FaultRow};
+use super::{
+    Document,
+    style::{Style, Tone},
+};
+
+/// What came of a run over the catalogue.
+#[derive(Debug, Default, Serialize)]
+pub struct Faults {
+    /// The cases that were run, in their order.
+    pub cases: Vec<FaultCase>,
+    /// How many of them the diagnosis got right, healthy ones included.
+    pub located: usize,
+    /// How many there are.
+    pub total: usize,
+    /// How many healthy paths were accused.
+    pub false_stops: usize,
+    /// The cases that could not be run here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// How many were not reached before the run was interrupted.
+    pub unreached: usize,
+    /// How long all of it took.
+    pub seconds: f64,
+}
+
+/// One case.
+#[derive(Debug, Serialize)]
+pub struct FaultCase {
+    /// Its name.
+    pub name: String,
+    /// IP version, 4 or 6.
+    pub family: u8,
+    /// What is wrong, in a few words.
+    pub title: &'static str,
+    /// What the diagnosis had to say.
+    pub expected: Wanted,
+    /// What it said; none where there was no diagnosis.
+    pub got: Option<Told>,
+    /// Whether that is right.
+    pub located: bool,
+    /// Whether a healthy path was accused.
+    pub false_stop: bool,
+    /// Where it is wrong, a clause each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wrong: Vec<String>,
+    /// How long the diagnosis took, or the whole case where there was none.
+    pub seconds: f64,
+}
+
+/// What a diagnosis must say: of each list any, of an empty one anything.
+#[derive(Debug, Serialize)]
+pub struct Wanted {
+    /// Outcomes.
+    pub outcome: Vec<String>,
+    /// Legs.
+    pub leg: Vec<String>,
+    /// Sides.
+    pub host: Vec<String>,
+    /// Layers; none: no stop may be told.
+    pub layer: Vec<String>,
+    /// Drop reasons.
+    pub reason: Vec<String>,
+    /// Netfilter hooks.
+    pub hook: Vec<String>,
+    /// Netfilter chains.
+    pub chain: Vec<String>,
+    /// The least confidence.
+    pub confidence: String,
+}
+
+/// What a diagnosis said, in the contract's words.
+#[derive(Debug, Serialize)]
+pub struct Told {
+    /// Outcome.
+    pub outcome: String,
+    /// Leg of the first stop.
+    pub leg: Option<String>,
+    /// Its side.
+    pub host: Option<String>,
+    /// Its layer.
+    pub layer: Option<String>,
+    /// Its drop reason.
+    pub reason: Option<String>,
+    /// The function that dropped.
+    pub function: Option<String>,
+    /// Its netfilter hook.
+    pub hook: Option<String>,
+    /// Its netfilter chain.
+    pub chain: Option<String>,
+    /// How sure.
+    pub confidence: String,
+}
+
+/// A case that could not be run here.
+#[derive(Debug, Serialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// IP version, 4 or 6.
+    pub family: u8,
+    /// Why.
+    pub why: String,
+}
+
+impl Wanted {
+    /// In one line: `stopped: request peer netfilter (NETFILTER_DROP, input)`.
+    fn line(&self) -> String {
+        let words = [&self.leg, &self.host, &self.layer].map(|list| list.join("|"));
+        let more: Vec<String> = [&self.reason, &self.hook].iter().map(|list| list.join("|")).collect();
+        line(&self.outcome.join("|"), &words, &more)
+    }
+}
+
+impl Told {
+    fn line(&self) -> String {
+        let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        let words = [word(&self.leg), word(&self.host), word(&self.layer)];
+        line(&self.outcome, &words, &[word(&self.reason), word(&self.hook)])
+    }
+}
+
+fn line(outcome: &str, place: &[String], more: &[String]) -> String {
+    let there = |words: &[String], between: &str| {
+        words.iter().filter(|word| !word.is_empty()).cloned().collect::<Vec<_>>().join(between)
+    };
+    let (place, more) = (there(place, " "), there(more, ", "));
+    let place = if place.is_empty() { place } else { format!(": {place}") };
+    let more = if more.is_empty() { more } else { format!(" ({more})") };
+    format!("{outcome}{place}{more}")
+}
+
+impl Document for Faults {
+    const SCHEMA: &'static str = "probe.faults/1";
+
+    fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+        let widest = self.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
+        for case in &self.cases {
+            case.write(out, style, widest)?;
+        }
+        for case in &self.left_out {
+            let line = format!("- {:widest$}  IPv{}  not tried: {}", case.name, case.family, case.why);
+            writeln!(out, "{}", style.paint(Tone::Dim, &line))?;
+        }
+        let good = self.is_clean();
+        writeln!(out, "\n{}", style.paint(if good { Tone::Good } else { Tone::Bad }, &self.score()))?;
+        if self.unreached > 0 {
+            let line = format!("Interrupted: {} cases were not tried.", self.unreached);
+            writeln!(out, "{}", style.paint(Tone::Warn, &line))?;
+        }
+        Ok(())
+    }
+}
+
+impl FaultCase {
+    fn write(&self, out: &mut dyn Write, style: &Style, widest: usize) -> io::Result<()> {
+        let mark = match self.located {
+            true => style.paint(Tone::Good, style.either("✓", "+")),
+            false => style.paint(Tone::Bad, style.either("✗", "x")),
+        };
+        let got = self.got.as_ref().map_or_else(|| "no diagnosis".into(), Told::line);
+        writeln!(out, "{mark} {:widest$}  IPv{}  {:5.2} s  {got}", self.name, self.family, self.seconds)?;
+        if self.located {
+            return Ok(());
+        }
+        writeln!(out, "    {}", style.paint(Tone::Dim, self.title))?;
+        writeln!(out, "    expected  {}", self.expected.line())?;
+        for clause in &self.wrong {
+            writeln!(out, "    wrong     {}", style.paint(Tone::Bad, clause))?;
+        }
+        Ok(())
+    }
+}
+
+impl Faults {
+    /// Whether everything that was run came out right, and no healthy path was accused.
+    pub fn is_clean(&self) -> bool {
+        self.located == self.total && self.false_stops == 0
+    }
+
+    /// The score in one line.
+    pub fn score(&self) -> String {
+        let healthy = |case: &&FaultCase| case.expected.layer.is_empty();
+        let right = |cases: &[&FaultCase]| cases.iter().filter(|case| case.located).count();
+        let (fine, broken): (Vec<_>, Vec<_>) = self.cases.iter().partition(healthy);
+        let (located, faults, left, paths) = (right(&broken), broken.len(), right(&fine), fine.len());
+        let stops = if self.false_stops == 1 { "false stop" } else { "false stops" };
+        format!(
+            "Located {located} of {faults} faults; {left} of {paths} healthy paths judged right, {} {stops}; {:.0} s.",
+            self.false_stops, self.seconds
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

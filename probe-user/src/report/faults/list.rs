@@ -1,0 +1,53 @@
+//! `probe.fault_list/1`: what is in the catalogue.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Wanted;
+use crate::report::{Document, style::Style, table};
+
+/// The catalogue.
+#[derive(Debug, Serialize)]
+pub struct FaultList {
+    /// Its cases, both IP versions of one in one row.
+    pub cases: Vec<FaultRow>,
+}
+
+/// One case.
+#[derive(Debug, Serialize)]
+pub struct FaultRow {
+    /// Its name.
+    pub name: String,
+    /// For which IP versions it exists.
+    pub families: Vec<u8>,
+    /// Where on the leg it lies: `nothing`, `sender`, `network`, `receiver`.
+    pub place: &'static str,
+    /// What is wrong, in a few words.
+    pub title: &'static str,
+    /// What a diagnosis must say.
+    pub expected: Wanted,
+}
+
+impl Document for FaultList {
+    const SCHEMA: &'static str = "probe.fault_list/1";
+
+    fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+        let rows: Vec<Vec<String>> = self.cases.iter().map(FaultRow::cells).collect();
+        table::write(out, style, &["name", "IP", "where", "layer", "what is wrong"], &rows)?;
+        let cases: usize = self.cases.iter().map(|row| row.families.len()).sum();
+        writeln!(out, "\n{cases} cases")
+    }
+}
+
+impl FaultRow {
+    fn cells(&self) -> Vec<String> {
+        let families: Vec<_> = self.families.iter().map(ToString::to_string).collect();
+        let layer = if self.expected.layer.is_empty() {
+            self.expected.outcome.join("|")
+        } else {
+            self.expected.layer.join("|")
+        };
+        vec![self.name.clone(), families.join(" "), self.place.to_owned(), layer, self.title.to_owned()]
+    }
+}

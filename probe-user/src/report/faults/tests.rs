@@ -1,0 +1,104 @@
+//! The report against its text and its JSON.
+
+use super::*;
+use crate::report::{self, Format};
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+fn wanted(layer: &[&str]) -> Wanted {
+    let stopped = !layer.is_empty();
+    Wanted {
+        outcome: words(&[if stopped { "stopped" } else { "delivered" }]),
+        leg: words(if stopped { &["request"] } else { &[] }),
+        host: words(if stopped { &["peer"] } else { &[] }),
+        layer: words(layer),
+        reason: Vec::new(),
+        hook: Vec::new(),
+        chain: Vec::new(),
+        confidence: "likely".into(),
+    }
+}
+
+fn told(outcome: &str, layer: Option<&str>) -> Told {
+    Told {
+        outcome: outcome.into(),
+        leg: layer.map(|_| "request".into()),
+        host: layer.map(|_| "peer".into()),
+        layer: layer.map(Into::into),
+        reason: layer.map(|_| "NETFILTER_DROP".into()),
+        function: None,
+        hook: None,
+        chain: None,
+        confidence: "certain".into(),
+    }
+}
+
+fn case(name: &str, expected: Wanted, got: Told, wrong: &[&str]) -> FaultCase {
+    FaultCase {
+        name: name.into(),
+        family: 4,
+        title: "what it is",
+        false_stop: expected.layer.is_empty() && got.layer.is_some(),
+        expected,
+        got: Some(got),
+        located: wrong.is_empty(),
+        wrong: words(wrong),
+        seconds: 0.5,
+    }
+}
+
+fn run() -> Faults {
+    let cases = vec![
+        case("healthy", wanted(&[]), told("delivered", None), &[]),
+        case("peer-nft-input", wanted(&["netfilter"]), told("stopped", Some("netfilter")), &[]),
+        case("peer-tc", wanted(&["tc"]), told("stopped", Some("xdp")), &["layer is xdp, not tc"]),
+    ];
+    let left_out = vec![LeftOut { name: "iptables".into(), family: 6, why: "it is not installed".into() }];
+    Faults { cases, located: 2, total: 3, false_stops: 0, left_out, unreached: 4, seconds: 1.6 }
+}
+
+fn written(format: Format) -> String {
+    let mut out = Vec::new();
+    report::write(&mut out, &run(), format, &Style::plain()).expect("memory");
+    String::from_utf8(out).expect("UTF-8")
+}
+
+#[test]
+fn people_get_a_line_a_case_and_the_score() {
+    let expected = "\
++ healthy         IPv4   0.50 s  delivered
++ peer-nft-input  IPv4   0.50 s  stopped: request peer netfilter (NETFILTER_DROP)
+x peer-tc         IPv4   0.50 s  stopped: request peer xdp (NETFILTER_DROP)
+    what it is
+    expected  stopped: request peer tc
+    wrong     layer is xdp, not tc
+- iptables        IPv6  not tried: it is not installed
+
+Located 1 of 2 faults; 1 of 1 healthy paths judged right, 0 false stops; 2 s.
+Interrupted: 4 cases were not tried.
+";
+    assert_eq!(written(Format::Text), expected);
+}
+
+#[test]
+fn machines_get_what_the_contract_says() {
+    let json: serde_json::Value = serde_json::from_str(&written(Format::Json)).expect("JSON");
+    assert_eq!((&json["schema"], &json["located"]), (&"probe.faults/1".into(), &2.into()));
+    assert_eq!((&json["total"], &json["false_stops"]), (&3.into(), &0.into()));
+    let case = &json["cases"][2];
+    assert_eq!((&case["name"], &case["family"], &case["located"]), (&"peer-tc".into(), &4.into(), &false.into()));
+    assert_eq!((&case["expected"]["layer"][0], &case["got"]["layer"]), (&"tc".into(), &"xdp".into()));
+    assert!(case["seconds"].is_f64());
+}
+
+#[test]
+fn one_false_stop_is_enough_to_fail() {
+    let mut run = run();
+    run.cases.pop();
+    run.total = 2;
+    assert!(run.is_clean());
+    run.false_stops = 1;
+    assert!(!run.is_clean() && run.score().contains("1 false stop;"));
+}

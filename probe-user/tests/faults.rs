@@ -1,0 +1,21 @@
+//! The fault catalogue on the real kernel: each fault breaks exactly what it says, and healthy cases deliver.
+
+#[path = "faults/command.rs"]
+mod command;
+mod common;
+#[path = "faults/counts.rs"]
+mod counts;
+#[path = "faults/events.rs"]
+mod events;
+#[path = "faults/scoring.rs"]
+mod scoring;
+#[path = "faults/truth.rs"]
+mod truth;
+
+/// One test at a time: a case with a cgroup moves this whole process into it.
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+/// Waits for its turn, if the test can run at all: as root.
+fn turn(test: &str) -> Option<std::sync::MutexGuard<'static, ()>> {
+    common::is_root(test).then(|| TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
