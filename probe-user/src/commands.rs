@@ -7,7 +7,6 @@ pub mod filter;
 mod interrupt;
 pub mod lab;
 pub mod observe;
-mod path_watch;
 pub mod receive;
 pub mod send;
 mod stop;

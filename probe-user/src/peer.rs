@@ -1,5 +1,3 @@
-//! peer
-pub mod watching;
 //! The far end: what watches there, the language that it speaks over any stdin and stdout, and both of its ends.
 
 pub mod agent;

@@ -167,6 +167,7 @@ pub enum Finding {
         leg: Leg,
         /// How many of this run's packets ended there.
         packets: u64,
+    },
     /// What the host knows of the neighbour that packets to the other end go to next.
     Neighbour {
         /// Its address.

@@ -54,12 +54,14 @@ fn watch(lab: &Topology, family: Family) -> (HostSight, HostSight) {
 fn request(nic: Nic, other: Nic, family: Family, role: Role) -> WatchRequest {
     WatchRequest {
         nonce: NONCE,
+        id: 0x1234,
         probes: PROBES,
         local: nic.address(family),
         remote: other.address(family),
         interface: Some(nic.interface().to_owned()),
         role,
         attach: Attach::default(),
+        trace_rules: false,
     }
 }
 

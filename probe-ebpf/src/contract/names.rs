@@ -74,11 +74,20 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 28] = [
-    XMITTED, HANDED, NF_FIRST, NF_LAST, CGROUP_OUT, CGROUP_IN, DEV_QUEUE, XMIT, NETIF_IN, KFREE, CONSUME, JOURNEYS,
-    DROPS, XDP, TC_IN, TC_OUT, TALLY_XDP, TALLY_IN, TALLY_OUT, TALLY_DROP, SKIPS, CELLS, RULES, DEEDS, FLOWS, NEW_FLOW,
-    PENDING, EVENTS,
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 29] = [
+    XMITTED,
+    HANDED,
+    NF_FIRST,
+    NF_LAST,
+    CGROUP_OUT,
+    CGROUP_IN,
+    DEV_QUEUE,
+    XMIT,
+    NETIF_IN,
+    KFREE,
+    CONSUME,
+    JOURNEYS,
+    DROPS,
     XDP,
     XDP_GENERIC,
     TC_IN,

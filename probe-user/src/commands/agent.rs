@@ -2,12 +2,15 @@
 
 use std::{fs::File, io, os::fd::AsFd};
 
-use super::{Outcome, Screen, path_watch, stop::on_signals};
+use super::{Outcome, Screen, stop::on_signals};
 use crate::{
     cli::agent::Agent as Args,
     error::Failure,
     exit::Exit,
-    kernel::privilege::{self, Task},
+    kernel::{
+        path_watch,
+        privilege::{self, Task},
+    },
     peer::{
         Agent,
         protocol::{Complaint, Hello},
@@ -18,7 +21,7 @@ use crate::{
 pub fn run(args: &Args, screen: &Screen) -> Outcome {
     let stop = on_signals()?;
     let agent =
-        Agent { hello: hello(), interface: args.interface.clone(), attach: args.attach, factory: path_watch::open };
+        Agent { hello: hello(), interface: args.interface.clone(), attach: args.attach, factory: path_watch::start };
     // A descriptor of its own: the standard library's stdin is locked and read ahead.
     let input = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(|error| {
         Failure::new(format!("stdin cannot be read: {error}"), "start the agent with a pipe for its stdin")

@@ -1,6 +1,5 @@
 //! `probe diagnose`.
 
-mod evidence;
 mod far;
 mod fate;
 mod judge;
@@ -12,21 +11,24 @@ use std::io::Write;
 use probe_ebpf::Echo;
 
 use self::{
-    evidence::{Evidence, Mode, Responder, Walk, WalkStep},
     far::Far,
     fate::{Fates, Run},
     place::Place,
     progress::Progress,
 };
 use super::{
-    Outcome, Screen, path_watch,
+    Outcome, Screen,
     stop::{Signalled, on_signals},
 };
 use crate::{
     cli::diagnose::Diagnose,
+    diagnosis::{self, Evidence, Mode, Responder, Walk, WalkStep},
     error::Failure,
     exit::Exit,
-    kernel::privilege::{self, Task},
+    kernel::{
+        path_watch,
+        privilege::{self, Task},
+    },
     peer::{Factory, Role, WatchRequest, Watching},
     sighting::{HostSight, Leg, Sending},
     traffic::{
@@ -38,7 +40,7 @@ use crate::{
 
 /// Runs `probe diagnose`.
 pub fn run(args: &Diagnose, screen: &Screen) -> Outcome {
-    run_with(args, screen, path_watch::open)
+    run_with(args, screen, path_watch::start)
 }
 
 /// The same with another way to watch this host.
@@ -75,18 +77,18 @@ fn diagnose(
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
     let place = place::find(args, &target)?;
-    let nonce = random();
+    let (nonce, id) = (random(), choose_id(args, scout, screen));
     let mut far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
     progress.say("attaching".to_owned());
-    let near = watch(&request(args, &target, &place, nonce))?;
+    let near = watch(&request(args, &target, &place, nonce, id))?;
     if let Some(far) = &mut far {
         progress.say("waiting for the far end".to_owned());
-        far.watch(args, &target, &place, nonce)?;
+        far.watch(args, &target, &place, nonce, id)?;
     }
     if stop.asked() {
         return Ok(None);
     }
-    let prober = Prober::open(plan(args, &target, &place, nonce, choose_id(args, scout, screen)))?;
+    let prober = Prober::open(plan(args, &target, &place, nonce, id))?;
     let run = Probing { args, stop, progress, target: &target };
     run.run(prober, near, far).map(Some)
 }
@@ -105,9 +107,10 @@ fn choose_id(args: &Diagnose, mut scout: Scout, screen: &Screen) -> u16 {
 }
 
 /// What this host is to watch.
-fn request(args: &Diagnose, target: &Target, place: &Place, nonce: u64) -> WatchRequest {
+fn request(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16) -> WatchRequest {
     WatchRequest {
         nonce,
+        id,
         probes: args.count,
         local: place.local(target),
         remote: target.address.ip(),
@@ -167,7 +170,7 @@ impl Probing<'_> {
         let sending = prober.sending().clone();
         let walk = self.walk(&sending, ended, prober)?;
         Ok(Evidence {
-            target: evidence::Target { name: self.target.name.clone(), address: self.target.address.ip() },
+            target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
             mode: if self.args.reply_only { Mode::ReplyOnly } else { Mode::Request },
             responder: Responder::Kernel,
             sending,

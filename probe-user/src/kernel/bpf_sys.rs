@@ -52,6 +52,8 @@ pub enum ProgramType {
     Tc = 3,
     /// `BPF_PROG_TYPE_XDP`.
     Xdp = 6,
+    /// `BPF_PROG_TYPE_CGROUP_SKB`.
+    CgroupSkb = 8,
     /// `BPF_PROG_TYPE_NETFILTER` (Linux 6.4).
     Netfilter = 32,
 }
@@ -60,12 +62,10 @@ impl ProgramType {
     /// The `expected_attach_type` that the kernel insists on; most types leave it at 0.
     const fn attach_type(self) -> u32 {
         match self {
-            Self::Tc | Self::Xdp => 0,
+            Self::Tc | Self::Xdp | Self::CgroupSkb => 0,
             Self::Netfilter => ATTACH_NETFILTER,
         }
     }
-    /// `BPF_PROG_TYPE_CGROUP_SKB`.
-    CgroupSkb = 8,
 }
 
 /// Where an XDP program is to run.
@@ -191,6 +191,8 @@ pub(super) struct NetfilterPlace {
     pub(super) hook: u32,
     /// Smaller ones run first.
     pub(super) priority: i32,
+}
+
 /// Attaches a program to what the sockets of a cgroup (its open folder) receive or send, until the link is closed.
 ///
 /// # Errors

@@ -17,13 +17,6 @@ use probe_ebpf::{Hop, names};
 use super::Error;
 use crate::device::Mode;
 
-/// Passes the program of `hop` through the verifier.
-pub fn load(programs: &mut Ebpf, hop: Hop) -> Result<(), Error> {
-    let name = hop.row().program;
-    if super::netfilter::PROGRAMS.contains(&name) {
-        // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
-        return Ok(());
-    }
 /// The program of `hop` where XDP is attached in `mode`.
 pub fn program(hop: Hop, mode: Mode) -> &'static str {
     match (hop, mode) {
@@ -34,10 +27,15 @@ pub fn program(hop: Hop, mode: Mode) -> &'static str {
 
 /// Passes the program called `name` through the verifier.
 pub fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+    if super::netfilter::PROGRAMS.contains(&name) {
+        // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
+        return Ok(());
+    }
     let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
     let loaded = match program {
         Program::Xdp(xdp) => xdp.load(),
         Program::SchedClassifier(classifier) => classifier.load(),
+        Program::CgroupSkb(cgroup) => cgroup.load(),
         _ => return Err(Error::NoProgram { name }),
     };
     loaded.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })

@@ -10,8 +10,7 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{Error, border::Plain, journeys, object};
-use super::{Error, border::Plain, hops, object};
+use super::{Error, border::Plain, hops, journeys, object};
 use crate::device::Mode;
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
@@ -162,9 +161,7 @@ pub fn load(job: &Job) -> Result<Ebpf, Error> {
     }
     let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
     for hop in NIC_HOPS.iter().filter(|hop| job.hops.contains(hop)) {
-        super::hops::load(&mut programs, *hop)?;
-    for row in HOPS.iter().filter(|row| job.hops.contains(&row.hop)) {
-        hops::load(&mut programs, hops::program(row.hop, job.mode))?;
+        hops::load(&mut programs, hops::program(*hop, job.mode))?;
     }
     Ok(programs)
 }

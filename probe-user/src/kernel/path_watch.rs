@@ -18,7 +18,6 @@ use super::{
     load::{self, Job, Journey, Switch},
     log::KernelLog,
     lookups::{self, Lookups},
-    offsets::Group,
     running::Running,
     symbols::Symbols,
     tallies::SkipMap,
@@ -85,7 +84,7 @@ impl PathWatch {
             local: request.local,
             remote: request.remote,
             interface: request.interface.clone(),
-            ids: Vec::new(),
+            ids: vec![request.id],
         });
         Ok(Self {
             facts: facts(request, xdp_mode),
@@ -213,8 +212,8 @@ impl Attaching {
     }
 
     /// Passes the program of `hop` through the verifier; where that fails the hop is blind.
-    fn loaded(&mut self, hop: Hop) -> bool {
-        let loaded = hops::load(&mut self.programs, hop);
+    fn loaded(&mut self, hop: Hop, mode: Mode) -> bool {
+        let loaded = hops::load(&mut self.programs, hops::program(hop, mode));
         loaded.map_err(|error| self.blind(hop, error.to_string())).is_ok()
     }
 
@@ -244,10 +243,7 @@ impl Attaching {
     }
 
     fn attach_netfilter(&mut self, running: &Running, family: Family) {
-        let links = match running.layout(Group::Netfilter).and_then(|_| running.layout(Group::Packet)) {
-            Ok(_) => hops::netfilter::attach(&self.programs, &[family]),
-            Err(why) => NetfilterLinks::all_blind(&why),
-        };
+        let links = hops::netfilter::attach(&self.programs, running, &[family]);
         let watched: BTreeSet<Hop> = links.watched().collect();
         let blind: Vec<_> = links.blind().iter().filter(|(hop, _)| !watched.contains(hop)).collect();
         self.blind.extend(blind.into_iter().map(|(hop, why)| (*hop, why.clone())));
@@ -256,7 +252,7 @@ impl Attaching {
 
     fn attach_cgroups(&mut self) {
         for hop in [Hop::CgroupOut, Hop::SocketIn] {
-            if !self.loaded(hop) {
+            if !self.loaded(hop, Mode::TcInstead) {
                 continue;
             }
             match hops::cgroup::attach(&mut self.programs, hop) {
@@ -269,7 +265,7 @@ impl Attaching {
     /// Attaches to the NIC; says how XDP is attached.
     fn attach_nic(&mut self, device: &Device, request: &WatchRequest) -> Result<&'static str, Error> {
         for hop in [Hop::TcOut, Hop::TcIn] {
-            if !self.loaded(hop) {
+            if !self.loaded(hop, Mode::TcInstead) {
                 continue;
             }
             match hops::tc::attach(&mut self.programs, device, hop, request.attach.tc) {
@@ -280,7 +276,7 @@ impl Attaching {
         let choice = xdp_mode(device, request.attach.xdp, Purpose::Observe)?;
         if choice.mode == Mode::TcInstead {
             self.blind(Hop::XdpIn, choice.why);
-        } else if self.loaded(Hop::XdpIn) {
+        } else if self.loaded(Hop::XdpIn, choice.mode) {
             match hops::xdp::attach(&mut self.programs, device, choice.mode) {
                 Ok(link) => {
                     self.links.xdp = Some(link);

@@ -29,6 +29,8 @@ pub type Factory = fn(&WatchRequest) -> Result<Box<dyn Watching>, Failure>;
 pub struct WatchRequest {
     /// What tells the run's probes from all other packets.
     pub nonce: u64,
+    /// The echo id that the probes leave with; a NAT may rewrite it.
+    pub id: u16,
     /// How many probes there will be.
     pub probes: u16,
     /// The address of this end that probes use; unspecified where no route, and so no source address, was found.

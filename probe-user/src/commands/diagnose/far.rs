@@ -34,12 +34,20 @@ impl Far {
     ///
     /// # Errors
     /// Every trouble, as nothing was sent yet.
-    pub(super) fn watch(&mut self, args: &Diagnose, target: &Target, place: &Place, nonce: u64) -> Result<(), Failure> {
+    pub(super) fn watch(
+        &mut self,
+        args: &Diagnose,
+        target: &Target,
+        place: &Place,
+        nonce: u64,
+        id: u16,
+    ) -> Result<(), Failure> {
         let Some(peer) = &mut self.peer else { return Ok(()) };
         let hello = peer.greet()?;
         tracing::info!("the far end is {} with probe {}, kernel {}", hello.hostname, hello.version, hello.kernel);
         let ready = peer.watch(WatchRequest {
             nonce,
+            id,
             probes: args.count,
             local: target.address.ip(),
             remote: place.local(target),

@@ -74,10 +74,10 @@ fn add(site: Site) -> Result<(), Error> {
     let device = Device::find("eth0").map_err(kernel::Error::from)?;
     let changing = Changing::begin()?;
     pins::sweep(&changing)?;
-    let mut pinned = Pinned::create(&device, XdpChoice::Auto, &changing)?;
     let wanted = Kind { family: site.family, echo: site.echo() };
     let kinds = Kinds::matching(|kind| kind == wanted).bits();
-    pinned.rules.add(&Rule { number: 1, id_first: 0, id_last: u16::MAX, kinds, ..Rule::default() })?;
+    let rule = Rule { number: 1, id_first: 0, id_last: u16::MAX, kinds, ..Rule::default() };
+    Pinned::create(&device, XdpChoice::Auto, &rule, &changing)?;
     Ok(())
 }
 

@@ -83,6 +83,7 @@ fn watch() -> Request {
     let address = [127, 0, 0, 1].into();
     Request::Watch(WatchRequest {
         nonce: 1,
+        id: 43,
         probes: 1,
         local: address,
         remote: address,

@@ -15,6 +15,7 @@ use crate::{
 fn watch() -> WatchRequest {
     WatchRequest {
         nonce: u64::MAX,
+        id: 43,
         probes: 10,
         local: [10, 0, 0, 2].into(),
         remote: "fd00::1".parse().expect("an address"),

@@ -34,7 +34,7 @@ impl Document for FaultList {
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let rows: Vec<Vec<String>> = self.cases.iter().map(FaultRow::cells).collect();
-        table::write(out, style, &["name", "IP", "where", "layer", "what is wrong"], &rows)?;
+        table::write(out, style, &["name", "IP", "where", "layer", "what is wrong"].map(table::words), &rows)?;
         let cases: usize = self.cases.iter().map(|row| row.families.len()).sum();
         writeln!(out, "\n{cases} cases")
     }
