@@ -24,7 +24,7 @@ use crate::Fate;
 /// Counts the echo packet in `packet`, if it is one, and decides what becomes of it: first count, then enforce.
 #[inline(always)]
 fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(EchoPacket, Fate), Skip> {
-    let echo = read(packet)?;
+    let echo = read(packet, hop)?;
     tally::count(counters, &echo);
     if config!(track) != 0 {
         flows::track(&echo, ends(packet, &echo)?, hop.direction());
@@ -40,9 +40,10 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
 }
 
 #[inline(always)]
-fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
-    let link_layer = if config!(raw_ip) == 0 { LinkLayer::Ethernet } else { LinkLayer::RawIp };
+fn read<P: Packet>(packet: &P, hop: Hop) -> Result<EchoPacket, Skip> {
     let linear = packet.linear();
+    let bare = config!(raw_ip) != 0 || (matches!(hop, Hop::TcIn) && packet.lost_link_header(&linear));
+    let link_layer = if bare { LinkLayer::RawIp } else { LinkLayer::Ethernet };
     match parse(&linear, link_layer) {
         Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse(&Whole(packet), link_layer),
         read => read,

@@ -19,6 +19,10 @@ pub(crate) trait Packet {
     /// The index of the interface that it is at.
     fn ifindex(&self) -> u32;
 
+    /// Whether it starts with the IP header although the device's packets start with another: behind generic XDP the
+    /// kernel may have copied the packet and forgotten how long that other header is (`mac_len`; seen on Linux 6.18).
+    fn lost_link_header(&self, linear: &Linear) -> bool;
+
     /// Copies `length` bytes from `offset` on to `to`; says whether all of them were there.
     ///
     /// # Safety
@@ -111,6 +115,11 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
+    fn lost_link_header(&self, _linear: &Linear) -> bool {
+        false
+    }
+
+    #[inline(always)]
     unsafe fn copy(&self, offset: u32, to: *mut c_void, length: u32) -> bool {
         // SAFETY: the caller vouches for `to`; the helper checks offset and length against the packet.
         unsafe { bpf_xdp_load_bytes(self.0, offset, to, length) == 0 }
@@ -137,6 +146,20 @@ impl Packet for TcPacket {
     fn ifindex(&self) -> u32 {
         // SAFETY: as above.
         unsafe { (*self.0).ifindex }
+    }
+
+    #[inline(always)]
+    fn lost_link_header(&self, linear: &Linear) -> bool {
+        // SAFETY: as above.
+        let protocol = u16::from_be(unsafe { (*self.0).protocol } as u16);
+        let version = match protocol {
+            0x0800 => 4,
+            0x86dd => 6,
+            _ => return false,
+        };
+        let header = linear.view::<14>(0);
+        // With its link header, an IP packet has that protocol's number there: tags are taken out by now.
+        header.is_some_and(|header| header.be16(12) != protocol && header.byte(0) >> 4 == version)
     }
 
     #[inline(always)]
