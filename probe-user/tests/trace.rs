@@ -13,5 +13,7 @@ mod ping;
 mod privilege;
 #[path = "trace/strangers.rs"]
 mod strangers;
+#[path = "trace/tagged.rs"]
+mod tagged;
 #[path = "trace/watched.rs"]
 mod watched;

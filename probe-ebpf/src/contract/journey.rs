@@ -64,6 +64,12 @@ pub const fn step_index(hop: u32, echo: Echo, probe: u32) -> u32 {
 /// Bytes of the ICMP header of an echo packet, behind which the payload starts.
 const ICMP_HEADER: usize = 8;
 
+/// Where the mark of the packet `echo` ends, if it has one: bytes from where its own offsets count.
+#[inline(always)]
+pub const fn mark_end(echo: &EchoPacket) -> usize {
+    echo.icmp_offset + ICMP_HEADER + MARK_BYTES
+}
+
 /// Which probe of the run with this `nonce` the packet `echo` is, which was read from `bytes`; none where its payload
 /// does not start with a mark of that run.
 #[inline(always)]
@@ -71,7 +77,7 @@ pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> 
     if (echo.icmp_bytes as usize) < ICMP_HEADER + MARK_BYTES {
         return None;
     }
-    let mark = bytes.view::<MARK_BYTES>(echo.icmp_offset + ICMP_HEADER)?;
+    let mark = bytes.view::<MARK_BYTES>(mark_end(echo) - MARK_BYTES)?;
     let word = |at: usize| (u64::from(mark.be16(at)) << 16) | u64::from(mark.be16(at + 2));
     let index = u32::from(mark.be16(4));
     let ours = word(0) == u64::from(u32::from_be_bytes(MAGIC))

@@ -10,11 +10,12 @@ use bytemuck::Zeroable;
 use probe_ebpf::{
     Echo, Family, Hop, Kind, Offsets,
     contract::{drops::DropConfig, hop::NIC_HOPS, journey::MAX_PROBES},
+    packet::LinkLayer,
 };
 use probe_user::{
     kernel::{
         journeys::Journeys,
-        load::{self, Job, Journey, Switch},
+        load::{self, Capture, Job, Journey, Switch},
     },
     traffic::{Frame, Message},
 };
@@ -143,4 +144,39 @@ fn a_frame_without_this_runs_whole_mark_is_not_noted() {
         bench.run(hop, &cut[..cut.len() - 1]);
     }
     assert_eq!(bench.noted(), 0);
+}
+
+#[test]
+fn the_verifier_takes_the_hops_of_a_nic_for_every_job() {
+    if !common::is_root("the_verifier_takes_the_hops_of_a_nic_for_every_job") {
+        return;
+    }
+    let journey = Journey {
+        nonce: NONCE,
+        netns: 0,
+        offsets: Offsets::NONE,
+        drops: DropConfig::zeroed(),
+        drop_ring_bytes: 1 << 16,
+    };
+    let switches = [Switch::Off, Switch::On];
+    for (track, filter) in switches.into_iter().flat_map(|track| switches.map(|filter| (track, filter))) {
+        for capture in [Capture::Nothing, Capture::Everything, Capture::Matched] {
+            for journey in [None, Some(journey)] {
+                for link_layer in [LinkLayer::Ethernet, LinkLayer::RawIp] {
+                    let job = Job {
+                        count: Switch::Off,
+                        link_layer,
+                        track,
+                        filter,
+                        capture,
+                        journey,
+                        ..Job::count(&NIC_HOPS)
+                    };
+                    if let Err(error) = load::load(&job) {
+                        panic!("{job:?}: {error}");
+                    }
+                }
+            }
+        }
+    }
 }

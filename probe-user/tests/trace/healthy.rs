@@ -118,3 +118,24 @@ fn a_reply_at_a_ping_socket_is_seen_once_when_it_is_read() {
     assert_eq!(a.drops(&lab, Host::A), []);
     assert!(a.benign().is_empty(), "{:?}", a.benign());
 }
+
+#[test]
+fn a_target_on_this_host_is_seen_on_loopback_at_every_hop() {
+    if !common::is_root("a_target_on_this_host_is_seen_on_loopback_at_every_hop") {
+        return;
+    }
+    let lab = Topology::build().expect("a lab");
+    for family in [Family::V4, Family::V6] {
+        let mut a = Watched::on_loopback(&lab, Host::A, Wish::new(NONCE, family));
+        let _ears = listener(&lab, Host::A, family);
+        send(&lab, Host::A, &request(Host::A.address(family)), 7, &[payload(NONCE, 0, 56)])[0].expect("sent");
+        assert!(wait(|| a.times(Echo::Reply, 0).contains_key(&Hop::IcmpIn)), "{:?}", a.times(Echo::Reply, 0));
+        settle();
+        for echo in [Echo::Request, Echo::Reply] {
+            assert_eq!(a.once(echo, 0), OUT.into_iter().chain(IN).collect(), "{family:?} {echo:?}");
+        }
+        let step = |hop| a.journeys().step(hop, Echo::Request, 0).expect("seen").first_ns;
+        assert!(step(Hop::NetifIn) < step(Hop::XdpIn), "generic XDP comes after the entry into the stack");
+        assert_eq!(a.drops(&lab, Host::A), []);
+    }
+}

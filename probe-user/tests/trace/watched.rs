@@ -65,10 +65,16 @@ impl Watched {
     /// Watches the interface of `nic` on its host.
     pub(crate) fn new(lab: &Topology, nic: Nic, wish: Wish) -> Self {
         let netns = lab.netns(nic.host());
-        netns.run(|| Self::here(netns, nic.interface(), wish)).expect("inside")
+        netns.run(|| Self::here(netns, nic.interface(), wish, Mode::Native)).expect("inside")
     }
 
-    fn here(netns: &Netns, interface: &str, wish: Wish) -> Self {
+    /// Watches `lo` of `host`, which has no driver that could run XDP.
+    pub(crate) fn on_loopback(lab: &Topology, host: Host, wish: Wish) -> Self {
+        let netns = lab.netns(host);
+        netns.run(|| Self::here(netns, "lo", wish, Mode::Generic)).expect("inside")
+    }
+
+    fn here(netns: &Netns, interface: &str, wish: Wish, mode: Mode) -> Self {
         let device = Device::find(interface).expect("the lab's interface");
         let kernel = Running::read();
         let journey = Journey {
@@ -98,7 +104,7 @@ impl Watched {
         }
         let tc = [Hop::TcOut, Hop::TcIn]
             .map(|hop| hops::tc::attach(&mut programs, &device, hop, watch::AUTO.tc).expect("tc attaches"));
-        let xdp = hops::xdp::attach(&mut programs, &device, Mode::Native).expect("XDP attaches");
+        let xdp = hops::xdp::attach(&mut programs, &device, mode).expect("XDP attaches");
         Self {
             journeys: Journeys::take(&mut programs).expect("journeys"),
             ring: DropRing::take(&mut programs).expect("a ring"),

@@ -1,4 +1,6 @@
 //! Drop events that are no loss: a copy that was freed while the packet went on, or one that had arrived.
+//!
+//! What probe's own filter drops is a loss, and stays: the verdict knows the filter by its counters.
 
 use crate::sighting::{Drop, Leg};
 
