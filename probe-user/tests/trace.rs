@@ -3,10 +3,14 @@
 mod common;
 #[path = "trace/faults.rs"]
 mod faults;
+#[path = "trace/frames.rs"]
+mod frames;
 #[path = "trace/healthy.rs"]
 mod healthy;
 #[path = "trace/ping.rs"]
 mod ping;
+#[path = "trace/privilege.rs"]
+mod privilege;
 #[path = "trace/strangers.rs"]
 mod strangers;
 #[path = "trace/watched.rs"]

@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Frames of the kernel stack that an event has at most.
-pub const STACK_FRAMES: usize = 8;
+/// Frames of the kernel stack that an event has at most; the first five or six are those of the recording itself.
+pub const STACK_FRAMES: usize = 16;
 
 /// [`DropEvent::probe`] of a packet that is no probe of this run.
 pub const NO_PROBE: u16 = u16::MAX;

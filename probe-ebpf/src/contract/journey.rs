@@ -64,6 +64,12 @@ pub const fn step_index(hop: u32, echo: Echo, probe: u32) -> u32 {
 /// Bytes of the ICMP header of an echo packet, behind which the payload starts.
 const ICMP_HEADER: usize = 8;
 
+/// Where the mark of the packet `echo` ends, if it has one: bytes from where its own offsets count.
+#[inline(always)]
+pub const fn mark_end(echo: &EchoPacket) -> usize {
+    echo.icmp_offset + ICMP_HEADER + MARK_BYTES
+}
+
 /// Which probe of the run with this `nonce` the packet `echo` is, which was read from `bytes`; none where its payload
 /// does not start with a mark of that run.
 #[inline(always)]
@@ -71,7 +77,7 @@ pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> 
     if (echo.icmp_bytes as usize) < ICMP_HEADER + MARK_BYTES {
         return None;
     }
-    let mark = bytes.view::<MARK_BYTES>(echo.icmp_offset + ICMP_HEADER)?;
+    let mark = bytes.view::<MARK_BYTES>(mark_end(echo) - MARK_BYTES)?;
     let word = |at: usize| (u64::from(mark.be16(at)) << 16) | u64::from(mark.be16(at + 2));
     let index = u32::from(mark.be16(4));
     let ours = word(0) == u64::from(u32::from_be_bytes(MAGIC))
@@ -79,4 +85,53 @@ pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> 
         && mark.be16(6) == 0
         && index < MAX_PROBES;
     ours.then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{LinkLayer, parse};
+
+    const NONCE: u64 = 0x0102_0304_0506_0708;
+
+    /// An IPv4 echo request with this mark, and what the parser says of it.
+    fn packet(mark: &Mark) -> ([u8; 44], EchoPacket) {
+        let mut bytes = [0; 44];
+        (bytes[0], bytes[3], bytes[9], bytes[20]) = (0x45, 44, 1, 8);
+        bytes[28..].copy_from_slice(bytemuck::bytes_of(mark));
+        let echo = parse(&bytes[..], LinkLayer::RawIp).expect("an echo packet");
+        (bytes, echo)
+    }
+
+    fn mark(index: u16) -> Mark {
+        Mark { magic: MAGIC, index: index.to_be_bytes(), reserved: [0; 2], nonce: NONCE.to_be_bytes() }
+    }
+
+    #[test]
+    fn a_probe_is_known_by_its_whole_mark() {
+        let (bytes, echo) = packet(&mark(0x0102));
+        assert_eq!(probe_of(&bytes[..], &echo, NONCE), Some(0x0102));
+        for place in 28..44 {
+            let mut other = bytes;
+            other[place] ^= 0x80;
+            // The low byte of the number makes it another probe's.
+            let expected = (place == 33).then_some(0x0182);
+            assert_eq!(probe_of(&other[..], &echo, NONCE), expected, "byte {place}");
+        }
+    }
+
+    #[test]
+    fn a_number_above_the_last_and_a_mark_that_is_cut_off_are_none() {
+        let (bytes, echo) = packet(&mark(1024));
+        assert_eq!(probe_of(&bytes[..], &echo, NONCE), None);
+        let (bytes, echo) = packet(&mark(0));
+        assert_eq!(probe_of(&bytes[..43], &echo, NONCE), None);
+        assert_eq!(probe_of(&bytes[..], &EchoPacket { icmp_bytes: 23, ..echo }, NONCE), None);
+    }
+
+    #[test]
+    fn steps_do_not_overlap() {
+        assert_eq!(step_index(0, Echo::Request, MAX_PROBES - 1) + 1, step_index(0, Echo::Reply, 0));
+        assert_eq!(step_index(0, Echo::Reply, MAX_PROBES - 1) + 1, step_index(1, Echo::Request, 0));
+    }
 }

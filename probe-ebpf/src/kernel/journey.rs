@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hop,
-    contract::journey::{probe_of, step_index},
+    contract::journey::{mark_end, probe_of, step_index},
     packet::EchoPacket,
 };
 
@@ -26,7 +26,13 @@ pub(crate) fn note(hop: Hop, seen: &Seen, ifindex: u32) -> Option<u32> {
 #[inline(always)]
 pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) {
     let nonce = config!(nonce);
-    let probe = probe_of(&packet.linear(), echo, nonce).or_else(|| probe_of(&Whole(packet), echo, nonce));
+    let linear = packet.linear();
+    // Most packets are no probes: only where the mark may lie elsewhere is the dearer way gone as well.
+    let probe = if mark_end(echo) <= linear.len() {
+        probe_of(&linear, echo, nonce)
+    } else {
+        probe_of(&Whole(packet), echo, nonce)
+    };
     if let Some(probe) = probe {
         write(hop, echo, probe, packet.ifindex());
     }

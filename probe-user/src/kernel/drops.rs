@@ -19,8 +19,8 @@ pub use reasons::Reasons;
 use super::{Error, symbols::Symbols};
 use crate::sighting::{Drop, Leg};
 
-/// The size of the ring for a run: 3,600 drops between two looks.
-pub const RING_BYTES: u32 = 1 << 19;
+/// The size of the ring for a run: 5,000 drops between two looks.
+pub const RING_BYTES: u32 = 1 << 20;
 
 /// The reading end of the ring of drop events.
 pub struct DropRing(RingBuf<MapData>);
@@ -119,7 +119,9 @@ mod tests {
             kind: 1,
             id: 7,
             frames: 5,
-            stack: [0x1001, 0x2002, 0x3010, 0x4020, 0x5030, 0x6000, 0, 0],
+            stack: std::array::from_fn(|frame| {
+                [0x1001, 0x2002, 0x3010, 0x4020, 0x5030].get(frame).copied().unwrap_or(0)
+            }),
             source: mapped([10, 0, 0, 1]),
             destination: mapped([10, 0, 0, 2]),
             ..DropEvent::zeroed()

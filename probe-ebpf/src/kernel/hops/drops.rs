@@ -21,9 +21,13 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
     let seen = skb.echo(skb.start())?;
     let location = context.arg(1);
     let reason = if told!(reason_told) == 0 { 0 } else { context.arg(2) };
-    // A reply for which there is no ping socket ends so, after raw sockets were given their copies: no loss.
-    let unclaimed = seen.packet.kind.echo == Echo::Reply && reason == told!(no_socket);
-    if unclaimed && drops::in_icmp(location) {
+    let done = match seen.packet.kind.echo {
+        // ICMPv6 ends so a request that it is not to answer, or can't; ICMP consumes it.
+        Echo::Request => reason == told!(not_specified),
+        // A reply for which there is no ping socket ends so, after raw sockets were given their copies: no loss.
+        Echo::Reply => reason == told!(no_socket),
+    };
+    if done && drops::in_icmp(location) {
         journey::note(Hop::IcmpIn, &seen, skb.ifindex());
     }
     drops::tell(context, skb, &seen, Freed { location, reason })
