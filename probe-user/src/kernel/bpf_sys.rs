@@ -52,6 +52,8 @@ pub enum ProgramType {
     Tc = 3,
     /// `BPF_PROG_TYPE_XDP`.
     Xdp = 6,
+    /// `BPF_PROG_TYPE_CGROUP_SKB`.
+    CgroupSkb = 8,
     /// `BPF_PROG_TYPE_NETFILTER` (Linux 6.4).
     Netfilter = 32,
 }
@@ -60,7 +62,7 @@ impl ProgramType {
     /// The `expected_attach_type` that the kernel insists on; most types leave it at 0.
     const fn attach_type(self) -> u32 {
         match self {
-            Self::Tc | Self::Xdp => 0,
+            Self::Tc | Self::Xdp | Self::CgroupSkb => 0,
             Self::Netfilter => ATTACH_NETFILTER,
         }
     }
@@ -161,6 +163,14 @@ pub fn link_tcx(program: impl AsFd, ifindex: u32, direction: Direction) -> io::R
     link(&program, ifindex, tcx(direction), 0)
 }
 
+/// Attaches a `cgroup_skb` program to a cgroup, beside those there, until the link is closed.
+///
+/// # Errors
+/// What the kernel answered: EPERM where a program there allows no other.
+pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) -> io::Result<OwnedFd> {
+    link(&program, descriptor(&cgroup), cgroup_skb(direction), 0)
+}
+
 /// Attaches a netfilter program to a hook of this thread's network namespace until the link is closed. Programs run in
 /// the order of their priorities, the lowest first.
 ///
@@ -191,9 +201,10 @@ pub(super) struct NetfilterPlace {
     pub(super) priority: i32,
 }
 
-fn link(program: &impl AsFd, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+/// Attaches to `target`: the index of an interface, or the descriptor of a cgroup.
+fn link(program: &impl AsFd, target: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
     let prog_fd = descriptor(program);
-    let mut attributes = LinkCreate { prog_fd, target_ifindex: ifindex, attach_type, flags, ..LinkCreate::zeroed() };
+    let mut attributes = LinkCreate { prog_fd, target, attach_type, flags, ..LinkCreate::zeroed() };
     // SAFETY: these attributes hold no pointer.
     unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
 }
@@ -210,10 +221,7 @@ pub(super) fn query_cgroup(cgroup: &impl AsFd, direction: Direction) -> io::Resu
     let mut ids = [0_u32; MOST];
     let mut attributes = QueryCgroup {
         target_fd: descriptor(cgroup),
-        attach_type: match direction {
-            Direction::In => ATTACH_CGROUP_INGRESS,
-            Direction::Out => ATTACH_CGROUP_EGRESS,
-        },
+        attach_type: cgroup_skb(direction),
         query_flags: EFFECTIVE,
         prog_ids: address(ids.as_mut_ptr()),
         count: u32::try_from(MOST).unwrap_or(0),
@@ -298,6 +306,13 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let mut attributes = ObjectGet { pathname: address(path.as_ptr()), ..ObjectGet::zeroed() };
     // SAFETY: the kernel reads the path, which ends with a zero and outlives the call.
     unsafe { bpf_fd(OBJ_GET, &mut attributes) }
+}
+
+const fn cgroup_skb(direction: Direction) -> u32 {
+    match direction {
+        Direction::In => ATTACH_CGROUP_INGRESS,
+        Direction::Out => ATTACH_CGROUP_EGRESS,
+    }
 }
 
 const fn tcx(direction: Direction) -> u32 {
