@@ -163,6 +163,14 @@ pub fn link_tcx(program: impl AsFd, ifindex: u32, direction: Direction) -> io::R
     link(&program, ifindex, tcx(direction), 0)
 }
 
+/// Attaches a `cgroup_skb` program to a cgroup, beside those there, until the link is closed.
+///
+/// # Errors
+/// What the kernel answered: EPERM where a program there allows no other.
+pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) -> io::Result<OwnedFd> {
+    link(&program, descriptor(&cgroup), cgroup_skb(direction), 0)
+}
+
 /// Attaches a netfilter program to a hook of this thread's network namespace until the link is closed. Programs run in
 /// the order of their priorities, the lowest first.
 ///
@@ -206,9 +214,10 @@ pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) 
     link(&program, descriptor(&cgroup), attach_type, 0)
 }
 
-fn link(program: &impl AsFd, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+/// Attaches to `target`: the index of an interface, or the descriptor of a cgroup.
+fn link(program: &impl AsFd, target: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
     let prog_fd = descriptor(program);
-    let mut attributes = LinkCreate { prog_fd, target_ifindex: ifindex, attach_type, flags, ..LinkCreate::zeroed() };
+    let mut attributes = LinkCreate { prog_fd, target, attach_type, flags, ..LinkCreate::zeroed() };
     // SAFETY: these attributes hold no pointer.
     unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
 }
@@ -225,10 +234,7 @@ pub(super) fn query_cgroup(cgroup: &impl AsFd, direction: Direction) -> io::Resu
     let mut ids = [0_u32; MOST];
     let mut attributes = QueryCgroup {
         target_fd: descriptor(cgroup),
-        attach_type: match direction {
-            Direction::In => ATTACH_CGROUP_INGRESS,
-            Direction::Out => ATTACH_CGROUP_EGRESS,
-        },
+        attach_type: cgroup_skb(direction),
         query_flags: EFFECTIVE,
         prog_ids: address(ids.as_mut_ptr()),
         count: u32::try_from(MOST).unwrap_or(0),
@@ -313,6 +319,13 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let mut attributes = ObjectGet { pathname: address(path.as_ptr()), ..ObjectGet::zeroed() };
     // SAFETY: the kernel reads the path, which ends with a zero and outlives the call.
     unsafe { bpf_fd(OBJ_GET, &mut attributes) }
+}
+
+const fn cgroup_skb(direction: Direction) -> u32 {
+    match direction {
+        Direction::In => ATTACH_CGROUP_INGRESS,
+        Direction::Out => ATTACH_CGROUP_EGRESS,
+    }
 }
 
 const fn tcx(direction: Direction) -> u32 {

@@ -43,7 +43,7 @@ pub(crate) fn send(lab: &Topology, from: Host, to: Host, family: Family, echo: E
     let settings = Settings::new(echo, SocketAddr::new(to.address(family), 0));
     let send = || {
         let mut sender = Sender::open(&settings).expect("a socket");
-        (1..=count).fold(true, |all, seq| sender.send(ID, seq, &[0x5a; 56]).is_ok() && all)
+        (1..=count).filter(|seq| sender.send(ID, *seq, &[0x5a; 56]).is_err()).count() == 0
     };
     lab.netns(from).run(send).expect("inside")
 }

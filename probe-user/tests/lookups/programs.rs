@@ -1,9 +1,14 @@
 //! Programs at a device: other people's, and probe's own filter.
 
+use std::fs::File;
+
 use probe_ebpf::{Direction, Echo, Family};
 use probe_user::{
     device::Device,
-    kernel::bpf_sys::{ProgramType, XdpMode, always, link_tcx, link_xdp, load_program},
+    kernel::{
+        bpf_sys::{ProgramType, XdpMode, always, link_cgroup, link_tcx, link_xdp, load_program},
+        hops::cgroup,
+    },
     lab::{Host, Topology},
     sighting::Finding,
 };
@@ -41,6 +46,26 @@ fn other_peoples_programs_are_told_with_their_place() {
     assert!(found[0].1.contains("'others_xdp', generic") && !found[0].2, "{found:?}");
     drop(links);
     assert_eq!(told(), []);
+}
+
+#[test]
+fn a_cgroup_program_is_told_and_probes_own_are_not() {
+    let Some(lab) = lab("a_cgroup_program_is_told_and_probes_own_are_not") else { return };
+    let Some(root) = cgroup::root() else { return };
+    let told = |name: &str| {
+        let findings = found(&lab, Host::B, Family::V4, || ());
+        let named = |finding: &&Finding| matches!(finding, Finding::Program { at, who, .. } if at == "cgroup_in" && who.contains(name));
+        findings.iter().filter(named).count()
+    };
+    // Both let everything pass, like all programs of probe there.
+    let attach = |name: &str| {
+        let program = load_program(ProgramType::CgroupSkb, name, &always(1)).expect("a program");
+        link_cgroup(program, File::open(&root).expect("the root"), Direction::In).expect("a link")
+    };
+    let links = [attach("others_cgroup"), attach("probe_cg_test")];
+    assert_eq!((told("others_cgroup"), told("probe_cg_test")), (1, 0));
+    drop(links);
+    assert_eq!(told("others_cgroup"), 0);
 }
 
 #[test]

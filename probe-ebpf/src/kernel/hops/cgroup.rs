@@ -1,8 +1,10 @@
 //! cgroup: about to leave the IP layer for a device, or to be queued to a socket.
 //!
-//! These programs see packets of every network namespace; a probe is known by its mark. Ingress is asked where a packet
-//! is put into a socket's queue (`sk_filter_trim_cap`). Nobody asks for the requests that the kernel's ICMP answers by
-//! itself, so they are not to be expected at `socket_in`: only echo packets that some raw or ping socket takes.
+//! These programs see packets of every network namespace; a probe is known by its mark. Egress sees what leaves any
+//! socket, the one with which the kernel's ICMP replies included. Ingress is asked where a packet is put into a socket's
+//! queue (`sk_filter_trim_cap`): once for each raw socket that takes it, and once for its ping socket, in IPv4 and IPv6.
+//! Nobody asks for requests that the kernel's ICMP answers by itself, so they are not to be expected at `socket_in`,
+//! unless some raw socket listens on that host.
 
 use aya_ebpf::programs::SkBuffContext;
 use probe_ebpf::{

@@ -130,7 +130,7 @@ pub(super) struct ProgQuery {
 #[repr(C)]
 pub(super) struct LinkCreate {
     pub(super) prog_fd: u32,
-    pub(super) target_ifindex: u32,
+    pub(super) target: u32,
     pub(super) attach_type: u32,
     pub(super) flags: u32,
     pub(super) relative_fd: u32,
