@@ -14,7 +14,7 @@ use super::{
     rules::{self, Ruling, Weight, said},
     sentence, timing,
 };
-use crate::sighting::{Finding, HostSight, Leg};
+use crate::sighting::{Finding, HostSight};
 
 /// What `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
@@ -102,6 +102,8 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         host: chosen.host,
         layer: chosen.place.layer(),
         place: chosen.place,
+        seen_leg: gap.leg,
+        missing_leg: gap.missing_leg,
         packets: gap.probes.len(),
         last_seen: gap.last_seen,
         first_missing: gap.first_missing,
@@ -271,12 +273,5 @@ fn costs(evidence: &Evidence) -> Costs {
         maps_full: all().map(|cost| cost.maps_full).sum(),
         attach_ms: all().map(|cost| cost.attach_ms).max().unwrap_or(0),
         bpf_ns_per_packet: all().map(|cost| cost.bpf_ns_per_packet).sum(),
-    }
-}
-
-impl Stop {
-    /// Whether it can't be told on which leg the packets stop: nobody watched at the far end.
-    pub fn leg_unknown(&self) -> bool {
-        self.host == Host::Beyond && self.cause.icmp.is_none() && self.leg == Leg::Request
     }
 }
