@@ -5,6 +5,7 @@ pub mod filter;
 pub mod lab;
 pub mod observe;
 pub mod receive;
+pub mod schema;
 pub mod send;
 pub mod values;
 
@@ -45,6 +46,8 @@ pub enum Verb {
     Lab(lab::Lab),
     /// Say what works on this machine, what does not, and what mends it
     Doctor(doctor::Doctor),
+    /// Print the JSON Schema of a document that probe prints
+    Schema(schema::Schema),
 }
 
 /// Flags that every verb has.

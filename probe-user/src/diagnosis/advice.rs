@@ -24,6 +24,9 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     let side = Spot { leg: stop.leg, host: stop.host, place }.side();
     let fill = |text: &str| filled(text, side, &stop.cause, evidence);
     stop.meaning = fill(row.meaning);
+    if stop.host == Host::Beyond && stop.cause.icmp.is_none() {
+        "One end cannot tell a lost request from a lost reply; the far end can.".clone_into(&mut stop.meaning);
+    }
     let on = if matches!(stop.host, Host::Network | Host::Beyond) { Some(Side::Local) } else { side };
     let command = |text: &str| Command { on, command: fill(text) };
     let known = |command: &Command| !command.command.contains('{');

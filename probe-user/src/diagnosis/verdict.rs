@@ -120,7 +120,9 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
     if stop.cause.icmp.is_none() {
         stop.cause.icmp = gap.icmp(evidence).and_then(|error| said::icmp_cause(error).icmp);
     }
-    name_the_chain(&mut stop, chosen, evidence);
+    if stop.confidence > Confidence::Unknown {
+        name_the_chain(&mut stop, chosen, evidence);
+    }
     name_the_program(&mut stop, chosen, evidence);
     advice::give(&mut stop, evidence);
     Some(stop)

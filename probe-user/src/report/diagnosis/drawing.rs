@@ -53,7 +53,7 @@ pub(super) fn draw(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style) ->
         let painter = Painter { diagnosis, style, track };
         if let Some(before) = before {
             painter.between(out, before, column)?;
-            if before.host != track.host && track.starts_empty() && painter.lost_between(before) > 0 {
+            if track.starts_empty() && painter.lost_between(before) > 0 {
                 // Nothing came here, and the line above says where it went.
                 break;
             }

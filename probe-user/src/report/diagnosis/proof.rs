@@ -3,7 +3,7 @@
 use super::drawing::short;
 use crate::diagnosis::{
     Diagnosis,
-    document::{BlindSpot, Cause, Confidence, Host, Layer, Netfilter, Stop, Witness},
+    document::{BlindSpot, Cause, Confidence, Host, IcmpSaid, Layer, Netfilter, Stop, Witness},
     path::{Checkpoint, Side, Station},
 };
 
@@ -20,9 +20,9 @@ pub(super) fn cause(stop: &Stop) -> String {
     if let Some(setting) = setting {
         text = format!("{} = {}", setting.path.replace('/', "."), setting.value);
     }
-    if let Some(said) = icmp {
-        let separator = if text.is_empty() { "" } else { ", " };
-        text.push_str(&format!("{separator}ICMP error from {}: {}", said.from, said.meaning));
+    if let Some(IcmpSaid { from, icmp_type, code, meaning }) = icmp {
+        let said = format!("ICMP error {icmp_type}/{code} from {from}: {meaning}");
+        text = if text.is_empty() || text.starts_with("icmp") { said } else { format!("{text}, {said}") };
     }
     for more in [program, detail].into_iter().flatten() {
         let separator = if text.is_empty() { "" } else { ", " };
@@ -30,6 +30,7 @@ pub(super) fn cause(stop: &Stop) -> String {
     }
     match (text.trim(), stop.confidence) {
         ("", Confidence::Unknown) => "not known".to_owned(),
+        ("", _) if stop.layer == Layer::Path => "nobody says: no ICMP error came back".to_owned(),
         ("", _) => format!("nothing names it; it is the {}", layer_name(stop.layer)),
         (text, _) if text.starts_with("at hook") => format!("netfilter {text}"),
         (text, _) => text.to_owned(),
