@@ -6,6 +6,8 @@
 mod fixture;
 #[path = "verdicts/properties.rs"]
 mod properties;
+#[path = "schemas/validator.rs"]
+mod validator;
 
 use std::{fs, path::Path};
 
@@ -95,9 +97,10 @@ fn compare_list(what: &str, want: &[toml::Table], have: &Value) -> Vec<String> {
 
 fn faults(fixture: &Fixture, diagnosis: &Diagnosis) -> Vec<String> {
     let json: Value = serde_json::from_str(&printed(diagnosis, Format::Json, &Style::plain())).expect("JSON");
+    let schema = report::schema::named("diagnosis").expect("it is known").schema;
     let expect = &fixture.expect;
     let verdict = &json["verdict"];
-    let mut faults = Vec::new();
+    let mut faults = validator::faults(&schema(), &json);
     let mut same = |what: &str, want: Option<&str>, have: &Value| {
         if want.is_some_and(|want| have != want) {
             faults.push(format!("{what}: want {want:?}, have {have}"));
@@ -114,6 +117,24 @@ fn faults(fixture: &Fixture, diagnosis: &Diagnosis) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Text without colour is never wider than asked for, but for commands, which are not broken; ASCII stays ASCII.
+#[test]
+fn reports_keep_to_width_and_alphabet() {
+    for (name, fixture) in fixtures() {
+        let diagnosis = diagnose(&fixture.evidence());
+        for width in [50, 72, 100] {
+            let text = printed(&diagnosis, Format::Text, &Style { width, ..Style::plain() });
+            assert!(text.is_ascii(), "{name}: {text}");
+            let is_command = |line: &str| {
+                diagnosis.stops.iter().flat_map(|stop| &stop.commands).any(|command| line.ends_with(&command.command))
+            };
+            for line in text.lines().filter(|line| !is_command(line)) {
+                assert!(line.len() <= width, "{name}, {width} columns: {line}");
+            }
+        }
+    }
 }
 
 #[test]
