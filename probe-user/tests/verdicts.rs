@@ -107,6 +107,8 @@ fn faults(fixture: &Fixture, diagnosis: &Diagnosis) -> Vec<String> {
         }
     };
     same("outcome", Some(&expect.outcome), &verdict["outcome"]);
+    let code = u8::from(expect.outcome != "delivered");
+    same("exit status", Some(&code.to_string()), &Value::String(diagnosis.exit().code().to_string()));
     same("confidence", expect.confidence.as_deref(), &verdict["confidence"]);
     same("sentence", expect.sentence.as_deref(), &verdict["sentence"]);
     faults.extend(compare_list("stops", &expect.stops, &json["stops"]));
@@ -119,6 +121,12 @@ fn faults(fixture: &Fixture, diagnosis: &Diagnosis) -> Vec<String> {
     faults
 }
 
+fn unpainted(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    first + &parts.filter_map(|part| part.split_once('m').map(|(_, rest)| rest)).collect::<String>()
+}
+
 /// Text without colour is never wider than asked for, but for commands, which are not broken; ASCII stays ASCII.
 #[test]
 fn reports_keep_to_width_and_alphabet() {
@@ -127,6 +135,8 @@ fn reports_keep_to_width_and_alphabet() {
         for width in [50, 72, 100] {
             let text = printed(&diagnosis, Format::Text, &Style { width, ..Style::plain() });
             assert!(text.is_ascii(), "{name}: {text}");
+            let painted = printed(&diagnosis, Format::Text, &Style { width, colour: true, ..Style::plain() });
+            assert_eq!(unpainted(&painted), text, "{name}: colour changes nothing else");
             let is_command = |line: &str| {
                 diagnosis.stops.iter().flat_map(|stop| &stop.commands).any(|command| line.ends_with(&command.command))
             };

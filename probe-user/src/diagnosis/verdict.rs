@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use super::{
     Diagnosis, Evidence, Mode, advice, alterations,
     document::{
-        BlindHop, Candidate, Confidence, Costs, HopState, Host, Layer, Netfilter, Outcome, SideFacts, Sides, State,
-        Stop, Verdict, Witness,
+        BlindHop, Candidate, Confidence, Costs, HopState, Layer, Netfilter, Outcome, SideFacts, Sides, State, Stop,
+        Verdict, Witness,
     },
     ledger::{Gap, Ledger, Row},
     path::{Side, Station},
@@ -14,7 +14,10 @@ use super::{
     rules::{self, Ruling, Weight, said},
     sentence, timing,
 };
-use crate::sighting::{Finding, HostSight};
+use crate::{
+    exit::Exit,
+    sighting::{Finding, HostSight},
+};
 
 /// What `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
@@ -275,5 +278,15 @@ fn costs(evidence: &Evidence) -> Costs {
         maps_full: all().map(|cost| cost.maps_full).sum(),
         attach_ms: all().map(|cost| cost.attach_ms).max().unwrap_or(0),
         bpf_ns_per_packet: all().map(|cost| cost.bpf_ns_per_packet).sum(),
+    }
+}
+
+impl Diagnosis {
+    /// How the command ends: only a delivery is good news, and what nobody could tell is none.
+    pub fn exit(&self) -> Exit {
+        match self.verdict.outcome {
+            Outcome::Delivered => Exit::Done,
+            Outcome::Stopped | Outcome::Lossy | Outcome::Altered | Outcome::Inconclusive => Exit::Stopped,
+        }
     }
 }
