@@ -7,6 +7,7 @@ pub mod filter;
 pub mod lab;
 pub mod observe;
 pub mod receive;
+pub mod schema;
 pub mod send;
 pub mod values;
 
@@ -51,6 +52,8 @@ pub enum Verb {
     Diagnose(diagnose::Diagnose),
     /// Be the far end of diagnose, on stdin and stdout
     Agent(agent::Agent),
+    /// Print the JSON Schema of a document that probe prints
+    Schema(schema::Schema),
 }
 
 /// Flags that every verb has.

@@ -8,6 +8,7 @@ mod interrupt;
 pub mod lab;
 pub mod observe;
 pub mod receive;
+pub mod schema;
 pub mod send;
 mod stop;
 mod terminal;
@@ -18,15 +19,13 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use clap::{Parser, error::ErrorKind};
-use serde::Serialize;
-
 use crate::{
     cli::{Cli, Output, Verb},
     error::Failure,
     exit::Exit,
-    report::{self, Document, Format, Style},
+    report::{self, Document, Format, Style, failure::FailureDocument},
 };
+use clap::{Parser, error::ErrorKind};
 
 /// How every verb ends: with an exit status, or with one sentence and its fix.
 pub type Outcome = Result<Exit, Failure>;
@@ -54,6 +53,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Doctor(args) => doctor::run(&args, &screen),
         Verb::Diagnose(args) => diagnose::run(&args, &screen),
         Verb::Agent(args) => agent::run(&args, &screen),
+        Verb::Schema(args) => schema::run(&args, &screen),
     }
 }
 
@@ -118,26 +118,11 @@ fn unprintable(error: &io::Error) -> Failure {
     Failure::new(format!("cannot write the report: {error}"), "check where stdout goes")
 }
 
-/// The JSON form of a failure.
-#[derive(Serialize)]
-struct ErrorDocument<'a> {
-    error: &'a str,
-    fix: &'a str,
-}
-
-impl Document for ErrorDocument<'_> {
-    const SCHEMA: &'static str = "probe.error/1";
-
-    fn write_text(&self, out: &mut dyn Write, _: &Style) -> io::Result<()> {
-        writeln!(out, "{}", self.error)
-    }
-}
-
 /// Tells a failure: one line on stderr, and for machines one document on stdout.
 fn fail(format: Format, failure: &Failure) -> Exit {
     let _ = writeln!(io::stderr(), "probe: {failure}");
     if format == Format::Json {
-        let document = ErrorDocument { error: &failure.error, fix: &failure.fix };
+        let document = FailureDocument { error: &failure.error, fix: &failure.fix };
         let _ = report::write(&mut io::stdout(), &document, format, &Style::plain());
     }
     Exit::Failed

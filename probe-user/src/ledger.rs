@@ -1,7 +1,11 @@
 //! The ledger: what each checkpoint of a path counted, and where by these counts the packets stop.
+//!
+//! It knows sums only, for the checkpoints of a lab count other people's packets too, which have no number.
+//! [`crate::diagnosis::ledger`] follows each probe of a run by itself; the two are kept apart for that.
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 use crate::path::{Checkpoint, Leg, Path, Stage};
@@ -44,7 +48,7 @@ impl fmt::Display for Sight {
 }
 
 /// In which part of a network stack packets stop (contract: `stops[].layer`), as far as counts can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {
     /// Between two network interfaces: on a wire, or in a box that forwards.
@@ -54,7 +58,7 @@ pub enum Layer {
 }
 
 /// How sure a statement is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     /// It leans on a stretch of the path that nobody watched.
@@ -177,7 +181,7 @@ impl Stop {
 }
 
 /// A blind checkpoint of a stop, as a document shows it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct BlindSpot<'a> {
     #[serde(flatten)]
     checkpoint: &'a Checkpoint,
@@ -197,7 +201,7 @@ impl Serialize for BlindSpots<'_> {
 }
 
 /// A stop as the contract writes it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct StopEntry<'a> {
     leg: Leg,
     host: &'a str,
@@ -207,6 +211,7 @@ struct StopEntry<'a> {
     first_missing: &'a Checkpoint,
     confidence: Confidence,
     witnesses: [&'static str; 1],
+    #[schemars(with = "Vec<BlindSpot<'static>>")]
     blind: BlindSpots<'a>,
 }
 
@@ -224,6 +229,16 @@ impl Serialize for Stop {
             blind: BlindSpots(&self.blind),
         };
         entry.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Stop {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Stop".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        StopEntry::json_schema(generator)
     }
 }
 

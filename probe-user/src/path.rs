@@ -3,10 +3,11 @@
 use std::fmt;
 
 use probe_ebpf::{Direction, Echo, Hop};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// One way of an echo exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Leg {
     /// From the asker to the answerer.
@@ -70,12 +71,13 @@ pub struct Place {
 }
 
 /// A point of the path at which packets are counted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Checkpoint {
     /// The host.
     pub host: String,
     /// What counts there.
     #[serde(rename = "hop")]
+    #[schemars(with = "String")]
     pub stage: Stage,
     /// The interface; none where the packet has not reached one yet.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,8 @@
 mod fixture;
 #[path = "verdicts/properties.rs"]
 mod properties;
+#[path = "schemas/validator.rs"]
+mod validator;
 
 use std::{fs, path::Path};
 
@@ -95,15 +97,18 @@ fn compare_list(what: &str, want: &[toml::Table], have: &Value) -> Vec<String> {
 
 fn faults(fixture: &Fixture, diagnosis: &Diagnosis) -> Vec<String> {
     let json: Value = serde_json::from_str(&printed(diagnosis, Format::Json, &Style::plain())).expect("JSON");
+    let schema = report::schema::named("diagnosis").expect("it is known").schema;
     let expect = &fixture.expect;
     let verdict = &json["verdict"];
-    let mut faults = Vec::new();
+    let mut faults = validator::faults(&schema(), &json);
     let mut same = |what: &str, want: Option<&str>, have: &Value| {
         if want.is_some_and(|want| have != want) {
             faults.push(format!("{what}: want {want:?}, have {have}"));
         }
     };
     same("outcome", Some(&expect.outcome), &verdict["outcome"]);
+    let code = u8::from(expect.outcome != "delivered");
+    same("exit status", Some(&code.to_string()), &Value::String(diagnosis.exit().code().to_string()));
     same("confidence", expect.confidence.as_deref(), &verdict["confidence"]);
     same("sentence", expect.sentence.as_deref(), &verdict["sentence"]);
     faults.extend(compare_list("stops", &expect.stops, &json["stops"]));
@@ -114,6 +119,32 @@ fn faults(fixture: &Fixture, diagnosis: &Diagnosis) -> Vec<String> {
         }
     }
     faults
+}
+
+fn unpainted(text: &str) -> String {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    first + &parts.filter_map(|part| part.split_once('m').map(|(_, rest)| rest)).collect::<String>()
+}
+
+/// Text without colour is never wider than asked for, but for commands, which are not broken; ASCII stays ASCII.
+#[test]
+fn reports_keep_to_width_and_alphabet() {
+    for (name, fixture) in fixtures() {
+        let diagnosis = diagnose(&fixture.evidence());
+        for width in [50, 72, 100] {
+            let text = printed(&diagnosis, Format::Text, &Style { width, ..Style::plain() });
+            assert!(text.is_ascii(), "{name}: {text}");
+            let painted = printed(&diagnosis, Format::Text, &Style { width, colour: true, ..Style::plain() });
+            assert_eq!(unpainted(&painted), text, "{name}: colour changes nothing else");
+            let is_command = |line: &str| {
+                diagnosis.stops.iter().flat_map(|stop| &stop.commands).any(|command| line.ends_with(&command.command))
+            };
+            for line in text.lines().filter(|line| !is_command(line)) {
+                assert!(line.len() <= width, "{name}, {width} columns: {line}");
+            }
+        }
+    }
 }
 
 #[test]

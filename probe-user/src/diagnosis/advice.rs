@@ -4,7 +4,7 @@ mod table;
 
 use super::{
     Evidence,
-    document::{Cause, Command, Host, Stop},
+    document::{Cause, Command, Confidence, Host, Stop},
     path::Side,
     places::{Spot, host_of},
 };
@@ -17,10 +17,16 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     let fits = |row: &&Advice| {
         (row.place.is_empty() || row.place.contains(&place)) && (row.reason.is_empty() || fits(row.reason, &reason))
     };
+    if stop.confidence == Confidence::Unknown && stop.cause.reason.is_none() {
+        return leave_open(stop, evidence);
+    }
     let Some(row) = TABLE.iter().find(fits) else { return };
     let side = Spot { leg: stop.leg, host: stop.host, place }.side();
     let fill = |text: &str| filled(text, side, &stop.cause, evidence);
     stop.meaning = fill(row.meaning);
+    if stop.host == Host::Beyond && stop.cause.icmp.is_none() {
+        "One end cannot tell a lost request from a lost reply; the far end can.".clone_into(&mut stop.meaning);
+    }
     let on = if matches!(stop.host, Host::Network | Host::Beyond) { Some(Side::Local) } else { side };
     let command = |text: &str| Command { on, command: fill(text) };
     let known = |command: &Command| !command.command.contains('{');
@@ -36,6 +42,25 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
         (Some(first), None) => first.command.clone(),
         (None, _) => stop.meaning.clone(),
     };
+}
+
+/// Where several causes remain, what takes the blindness away, or else where to look in general.
+fn leave_open(stop: &mut Stop, evidence: &Evidence) {
+    "What was watched leaves several causes.".clone_into(&mut stop.meaning);
+    let mut sides: Vec<Side> = stop.blind.iter().map(|spot| spot.checkpoint.host).collect();
+    sides.sort_unstable();
+    sides.dedup();
+    let doctor = |side| Command { on: Some(side), command: "probe doctor".to_owned() };
+    stop.commands = sides.into_iter().map(doctor).collect();
+    if stop.commands.is_empty() {
+        let side = stop.first_missing.host;
+        let device = &evidence.host(side).host.interface;
+        let look = [format!("tc -s filter show dev {device} ingress"), "nft list ruleset".into(), "nstat -az".into()];
+        stop.commands = look.map(|command| Command { on: Some(side), command }).into();
+    }
+    if let Some(Command { on: Some(side), command }) = stop.commands.first() {
+        stop.advice = format!("on {}: {command}", evidence.name(*side));
+    }
 }
 
 /// Whether `name` fits a pattern that may begin and end in `*`.

@@ -84,10 +84,10 @@ impl Gap {
         for probe in &self.probes {
             parts.entry(self.clue(*probe, &events, evidence)).or_default().insert(*probe);
         }
-        if parts.len() == 2 {
-            if let Some(silent) = parts.remove(&Clue::default()) {
-                parts.values_mut().for_each(|probes| probes.extend(&silent));
-            }
+        if parts.len() == 2
+            && let Some(silent) = parts.remove(&Clue::default())
+        {
+            parts.values_mut().for_each(|probes| probes.extend(&silent));
         }
         parts.into_values().map(|probes| Self { probes, ..self.clone() }).collect()
     }

@@ -127,6 +127,12 @@ pub struct Stop {
     /// The place in that layer.
     #[serde(skip)]
     pub place: Place,
+    /// The leg of the last hop that saw them.
+    #[serde(skip)]
+    pub seen_leg: Leg,
+    /// The leg of the first hop that did not.
+    #[serde(skip)]
+    pub missing_leg: Leg,
     /// How many.
     pub packets: usize,
     /// The last hop that saw them.

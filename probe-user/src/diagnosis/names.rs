@@ -60,7 +60,7 @@ const REASONS: &[(&str, &[Place])] = &[
     ("DEV_HDR", &[DriverOut]),
 ];
 
-/// For NETFILTER_DROP: the caller of the hook, innermost frame first, in both IP versions.
+/// For `NETFILTER_DROP`: the caller of the hook, innermost frame first, in both IP versions.
 const HOOKS: &[(&str, Place)] = &[
     ("nft_do_chain_netdev", NfIngress),
     ("ip_rcv", NfPrerouting),

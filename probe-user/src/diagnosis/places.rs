@@ -198,7 +198,7 @@ fn before(station: Station) -> &'static [Place] {
         Hop::NfInputFirst => &[RouteIn, NfForward, Reassembly],
         Hop::NfInputLast => &[NfInput],
         Hop::NfForwardFirst | Hop::NfForwardLast => &[],
-        Hop::IcmpIn => &[Icmp],
+        Hop::IcmpIn => &[Icmp, Answer],
         Hop::SocketIn => &[],
     }
 }

@@ -80,12 +80,12 @@ impl Ruling {
 /// Which of several places is the likeliest where nothing but silence speaks: what would have left no trace elsewhere.
 const LIKELIEST: [Place; 11] = [
     Place::Network,
-    Place::Neighbour,
-    Place::Call,
     Place::NfInput,
     Place::NfPrerouting,
     Place::NfOutput,
     Place::NfPostrouting,
+    Place::Call,
+    Place::Neighbour,
     Place::RouteIn,
     Place::Answer,
     Place::IpHeader,

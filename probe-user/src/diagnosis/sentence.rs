@@ -2,8 +2,8 @@
 
 use super::{
     Evidence, Mode,
-    document::{Alteration, Diagnosis, Host, Layer, Outcome, Stop, Value, Witness},
-    path::Side,
+    document::{Alteration, Confidence, Diagnosis, Host, Layer, Outcome, Stop, Value, Witness},
+    path::{Checkpoint, Side, Station},
     places::Place,
 };
 use crate::sighting::Leg;
@@ -148,6 +148,9 @@ impl Teller<'_> {
         let (were, they) = if one { ("was", "it") } else { ("were", "they") };
         let by = self.by(stop);
         let unasked = self.evidence.mode == Mode::ReplyOnly;
+        if stop.confidence == Confidence::Unknown {
+            return self.unknown(stop);
+        }
         match (stop.host, stop.leg) {
             _ if Self::unmade(stop) => self.made_none(stop, &by),
             (Host::Local, leg) if leg == self.sent_leg() && !self.evidence.loops_back() => {
@@ -171,6 +174,18 @@ impl Teller<'_> {
             }
             (Host::Peer, _) => format!("{packets} reached {far} and {were} {}", placed(&by, "there")),
         }
+    }
+
+    /// Nothing but the two ends of the gap.
+    fn unknown(&self, stop: &Stop) -> String {
+        let at = |checkpoint: Checkpoint| match checkpoint.station {
+            Station::Send => format!("{}'s send call", self.evidence.name(checkpoint.host)),
+            Station::Recv => format!("{}'s reading", self.evidence.name(checkpoint.host)),
+            Station::Hop(hop) => format!("{}'s {}", self.evidence.name(checkpoint.host), hop.name()),
+        };
+        let packets = self.packets(stop.packets, stop.seen_leg);
+        let (last, first) = (at(stop.last_seen), at(stop.first_missing));
+        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what")
     }
 
     /// Whether the far kernel made no reply, rather than losing one.
@@ -208,13 +223,9 @@ impl Teller<'_> {
     /// `dropped by nftables: inet filter, chain input`.
     fn by(&self, stop: &Stop) -> String {
         let cause = &stop.cause;
-        let unsure = stop.candidates.len() > 1;
         let reason = cause.reason.as_deref();
         if reason == Some("PROBE_FILTER") {
             return "dropped by probe's own filter".to_owned();
-        }
-        if unsure && reason.is_none() && cause.program.is_none() {
-            return "lost (what was watched does not tell by what)".to_owned();
         }
         let named = |what: &str| match &cause.detail {
             Some(detail) => format!("{what} ({detail})"),

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use super::{
     Diagnosis, Evidence, Mode, advice, alterations,
     document::{
-        BlindHop, Candidate, Confidence, Costs, HopState, Host, Layer, Netfilter, Outcome, SideFacts, Sides, State,
-        Stop, Verdict, Witness,
+        BlindHop, Candidate, Confidence, Costs, HopState, Layer, Netfilter, Outcome, SideFacts, Sides, State, Stop,
+        Verdict, Witness,
     },
     ledger::{Gap, Ledger, Row},
     path::{Side, Station},
@@ -14,7 +14,10 @@ use super::{
     rules::{self, Ruling, Weight, said},
     sentence, timing,
 };
-use crate::sighting::{Finding, HostSight, Leg};
+use crate::{
+    exit::Exit,
+    sighting::{Finding, HostSight},
+};
 
 /// What `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
@@ -102,6 +105,8 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         host: chosen.host,
         layer: chosen.place.layer(),
         place: chosen.place,
+        seen_leg: gap.leg,
+        missing_leg: gap.missing_leg,
         packets: gap.probes.len(),
         last_seen: gap.last_seen,
         first_missing: gap.first_missing,
@@ -118,7 +123,9 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
     if stop.cause.icmp.is_none() {
         stop.cause.icmp = gap.icmp(evidence).and_then(|error| said::icmp_cause(error).icmp);
     }
-    name_the_chain(&mut stop, chosen, evidence);
+    if stop.confidence > Confidence::Unknown {
+        name_the_chain(&mut stop, chosen, evidence);
+    }
     name_the_program(&mut stop, chosen, evidence);
     advice::give(&mut stop, evidence);
     Some(stop)
@@ -274,9 +281,12 @@ fn costs(evidence: &Evidence) -> Costs {
     }
 }
 
-impl Stop {
-    /// Whether it can't be told on which leg the packets stop: nobody watched at the far end.
-    pub fn leg_unknown(&self) -> bool {
-        self.host == Host::Beyond && self.cause.icmp.is_none() && self.leg == Leg::Request
+impl Diagnosis {
+    /// How the command ends: only a delivery is good news, and what nobody could tell is none.
+    pub fn exit(&self) -> Exit {
+        match self.verdict.outcome {
+            Outcome::Delivered => Exit::Done,
+            Outcome::Stopped | Outcome::Lossy | Outcome::Altered | Outcome::Inconclusive => Exit::Stopped,
+        }
     }
 }

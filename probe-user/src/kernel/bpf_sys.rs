@@ -201,19 +201,6 @@ pub(super) struct NetfilterPlace {
     pub(super) priority: i32,
 }
 
-/// Attaches a program to what the sockets of a cgroup (its open folder) receive or send, until the link is closed.
-///
-/// # Errors
-/// What the kernel answered: EBADF where the descriptor is no cgroup of version 2.
-pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) -> io::Result<OwnedFd> {
-    let attach_type = match direction {
-        Direction::In => ATTACH_CGROUP_INGRESS,
-        Direction::Out => ATTACH_CGROUP_EGRESS,
-    };
-    // The target's descriptor has the place of an interface's index.
-    link(&program, descriptor(&cgroup), attach_type, 0)
-}
-
 /// Attaches to `target`: the index of an interface, or the descriptor of a cgroup.
 fn link(program: &impl AsFd, target: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
     let prog_fd = descriptor(program);

@@ -13,7 +13,7 @@ use super::{
 use crate::diagnosis::{
     Diagnosis,
     document::{Alteration, Confidence, Host, Outcome, RoundTrips, Stop, Value},
-    path::Side,
+    path::{Side, Station},
 };
 
 /// Columns before what a line says.
@@ -61,7 +61,7 @@ impl Text<'_> {
         let (mark, tone) = match verdict.outcome {
             Outcome::Delivered => (self.style.either("✓", "[ok]"), Tone::Good),
             Outcome::Altered => (self.style.either("≠", "[!=]"), Tone::Warn),
-            Outcome::Inconclusive => ("[?]", Tone::Warn),
+            Outcome::Inconclusive => (self.style.either("?", "[?]"), Tone::Warn),
             Outcome::Stopped | Outcome::Lossy => (self.style.either("✗", "[!!]"), Tone::Bad),
         };
         let indent = mark.chars().count() + 1;
@@ -143,9 +143,11 @@ impl Text<'_> {
         for (side, facts) in sides.into_iter().filter_map(|(side, facts)| Some((side, facts?))) {
             let mut whys: Vec<(&str, Vec<&str>)> = Vec::new();
             for hop in &facts.blind {
+                let name = Station::named(hop.hop).map_or(hop.hop, drawing::short);
                 match whys.iter_mut().find(|(why, _)| *why == hop.why) {
-                    Some((_, hops)) => hops.push(hop.hop),
-                    None => whys.push((&hop.why, vec![hop.hop])),
+                    Some((_, hops)) if hops.contains(&name) => {}
+                    Some((_, hops)) => hops.push(name),
+                    None => whys.push((&hop.why, vec![name])),
                 }
             }
             let name = self.diagnosis.name(side);

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Document, Style, style::Tone};
 
 /// The report of `probe doctor`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Checkup {
     /// The kernel's release.
     pub kernel: String,
@@ -26,7 +27,7 @@ pub struct Checkup {
 }
 
 /// One thing that was checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Check {
     /// Its name, the same on every machine; interfaces have checks of their own, named after them.
     pub name: String,
@@ -43,7 +44,7 @@ pub struct Check {
 }
 
 /// How something stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// As probe needs it.
@@ -57,7 +58,7 @@ pub enum State {
 }
 
 /// What a check belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Group {
     /// What the kernel can do.
@@ -73,7 +74,7 @@ pub enum Group {
 }
 
 /// Whether a hop can count.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HopCheck {
     /// Its name.
     pub hop: &'static str,

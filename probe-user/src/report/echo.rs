@@ -6,6 +6,7 @@ use std::{
 };
 
 use probe_ebpf::{Echo, Family};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 
 /// One echo packet, as the interface received it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EchoSeen {
     /// When it was received: nanoseconds since 1970.
     pub time_ns: u64,
@@ -46,7 +47,7 @@ pub struct EchoSeen {
 }
 
 /// What a checksum says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
     /// It fits the packet.

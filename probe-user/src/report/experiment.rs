@@ -5,6 +5,7 @@ mod drawing;
 use std::io::{self, Write};
 
 use probe_ebpf::Family;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Every run of a lab.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Experiments {
     /// The runs, in their order.
     pub experiments: Vec<Experiment>,
@@ -29,7 +30,7 @@ pub struct Experiments {
 }
 
 /// One run of an experiment over one IP version.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Experiment {
     /// Its name.
     pub name: String,
@@ -37,11 +38,13 @@ pub struct Experiment {
     pub title: String,
     /// The IP version.
     #[serde(serialize_with = "number_of")]
+    #[schemars(with = "u8")]
     pub family: Family,
     /// What was done, in order.
     pub steps: Vec<Step>,
     /// What was counted, one line of checkpoints for each kind and id.
     #[serde(rename = "checkpoints", serialize_with = "flat")]
+    #[schemars(with = "Vec<Counted<'static>>")]
     pub lines: Vec<Line>,
     /// Where packets stopped, most packets first.
     pub stops: Vec<IdStop>,
@@ -52,7 +55,7 @@ pub struct Experiment {
 }
 
 /// One thing that was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Step {
     /// By which host.
     pub host: String,
@@ -70,7 +73,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// probe sends.
@@ -95,7 +98,7 @@ pub struct Line {
 }
 
 /// A stop, and the id whose packets stopped.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct IdStop {
     /// Where.
     #[serde(flatten)]
@@ -107,7 +110,7 @@ pub struct IdStop {
 }
 
 /// A checkpoint as the contract writes it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Counted<'a> {
     #[serde(flatten)]
     checkpoint: &'a Checkpoint,

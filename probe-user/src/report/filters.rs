@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -11,14 +12,14 @@ use super::{
 };
 
 /// The rules of one network namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Filters {
     /// The rules, by interface and number.
     pub filters: Vec<FilterRow>,
 }
 
 /// One rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FilterRow {
     /// Its number on its interface.
     pub number: u32,
@@ -50,7 +51,7 @@ pub struct FilterRow {
 }
 
 /// What a rule matches.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Match {
     /// `request`, `reply` or `both`.
     #[serde(rename = "type")]

@@ -5,12 +5,13 @@ use std::{
     net::IpAddr,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Document, Style, style::Tone};
 
 /// The standing lab after a command.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LabState {
     /// What the command did.
     pub result: LabResult,
@@ -22,7 +23,7 @@ pub struct LabState {
 }
 
 /// What `up` or `down` did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LabResult {
     /// The lab was made.
@@ -38,7 +39,7 @@ pub enum LabResult {
 }
 
 /// A host of the lab.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LabHost {
     /// Its name.
     pub host: &'static str,
@@ -49,7 +50,7 @@ pub struct LabHost {
 }
 
 /// An interface of a host of the lab.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LabInterface {
     /// Its name.
     pub interface: &'static str,
@@ -58,7 +59,7 @@ pub struct LabInterface {
 }
 
 /// A process that outlived the lab's names.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LabProcess {
     /// On which host it runs.
     pub host: &'static str,

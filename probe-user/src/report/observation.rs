@@ -7,6 +7,7 @@ use std::{
 };
 
 use probe_ebpf::{Family, Skip};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 use crate::observation::{Row, RowKey, Side};
 
 /// What crossed one NIC since the watch began.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Observation {
     /// The NIC.
     pub interface: String,
@@ -46,7 +47,7 @@ pub struct Room {
 }
 
 /// One id on one IP version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct IdRow {
     /// Echo id.
     pub id: u16,
@@ -71,7 +72,7 @@ pub struct IdRow {
 }
 
 /// Packets of one direction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SideCounts {
     /// Echo requests.
     pub requests: u64,
@@ -82,7 +83,7 @@ pub struct SideCounts {
 }
 
 /// Round trips.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Rtt {
     /// Half of them took no longer.
     pub p50: u64,

@@ -5,6 +5,7 @@ use std::{
     net::Ipv6Addr,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// What was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Sent {
     /// Request or reply.
     pub kind: SentKind,
@@ -42,7 +43,7 @@ pub struct Sent {
 }
 
 /// Request or reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SentKind {
     /// Echo requests.
@@ -52,7 +53,7 @@ pub enum SentKind {
 }
 
 /// Where packets went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SentTarget {
     /// What was typed.
     pub name: String,
@@ -61,7 +62,7 @@ pub struct SentTarget {
 }
 
 /// Who chose the id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IdChoice {
     /// The user, with `-e`.
@@ -73,7 +74,7 @@ pub enum IdChoice {
 }
 
 /// The first and the last sequence number; the last is the smaller one where they wrapped after 65535.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SeqSpan {
     /// Of the first packet.
     pub first: u16,
@@ -84,7 +85,7 @@ pub struct SeqSpan {
 }
 
 /// Sends that failed alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failed {
     /// The errno's name, e.g. `EPERM`.
     pub errno: String,
@@ -97,7 +98,7 @@ pub struct Failed {
 }
 
 /// ICMP errors that came back alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Back {
     /// Who sent them.
     pub from: String,
@@ -113,7 +114,7 @@ pub struct Back {
 }
 
 /// Which kind of socket carried the packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SocketKind {
     /// A raw socket.

@@ -42,7 +42,7 @@ pub(crate) struct Fixture {
     /// `native`, `generic` or `off`, for both hosts.
     #[serde(default = "native")]
     pub(crate) xdp_mode: String,
-    /// The sender reads through a raw socket: each reply leaves a benign NO_SOCKET event.
+    /// The sender reads through a raw socket: each reply leaves a benign `NO_SOCKET` event.
     #[serde(default)]
     pub(crate) raw_socket: bool,
     /// Another target than b.

@@ -6,14 +6,14 @@ use probe_ebpf::hop::HOPS;
 use probe_user::{
     diagnosis::{
         Evidence, diagnose,
-        document::{Outcome, State},
+        document::{Host, Layer, Outcome, State, Stop},
         path::{Side, Station, Step, journey},
     },
     sighting::{Drop, Leg},
 };
 use proptest::{prelude::*, sample::subsequence};
 
-use crate::fixture::{Fixture, Lose, blind_hops, healthy, watched_hops};
+use crate::fixture::{Event, Fixture, Lose, blind_hops, healthy, watched_hops};
 
 fn names() -> Vec<String> {
     HOPS.iter().map(|row| row.name.to_owned()).collect()
@@ -113,6 +113,20 @@ proptest! {
             let blind = blind_hops(&evidence, stop.first_missing.host);
             prop_assert!(!blind.contains(stop.first_missing.station.name()));
         }
+    }
+
+    #[test]
+    fn a_drop_event_names_the_place_whatever_is_blind(run in any_run(), blind in any_blind()) {
+        let stack = ["nf_hook_slow", "ip_local_deliver"].map(str::to_owned).into();
+        let event = Event { reason: "NETFILTER_DROP".into(), function: "nft_do_chain".into(), stack };
+        let before = "request peer nf_input_last".to_owned();
+        let lose = vec![Lose { before, probes: None, event: Some(event), errno: None, icmp: None }];
+        let diagnosis = diagnose(&Fixture { two_sided: true, lose, blind, ..run }.evidence());
+        let hook = |stop: &Stop| stop.cause.netfilter.as_ref().and_then(|place| place.hook.clone());
+        prop_assert_eq!(diagnosis.stops.len(), 1);
+        let stop = &diagnosis.stops[0];
+        prop_assert_eq!((stop.leg, stop.host, stop.layer), (Leg::Request, Host::Peer, Layer::Netfilter));
+        prop_assert_eq!(hook(stop), Some("input".to_owned()));
     }
 
     #[test]

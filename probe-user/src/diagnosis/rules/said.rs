@@ -1,6 +1,6 @@
 //! Rules about what was said of the very packets: drop events, the errno of the send call, ICMP errors.
 
-use super::{Ruling, Weight};
+use super::{Ruling, Weight, lookups};
 use crate::{
     diagnosis::{
         Evidence,
@@ -17,6 +17,12 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let mut events = gap.events(evidence);
     events.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
     let first = events.first()?;
+    // ICMP frees what a setting keeps it from answering under names that say nothing of the setting
+    // (`NOT_SPECIFIED` in `icmpv6_rcv`, `INVALID_PROTO` in `icmp_rcv`, 6.18).
+    let by_icmp = first.spot.is_some_and(|spot| spot.place == Place::Icmp) && first.drop.reason != "ICMP_CSUM";
+    if by_icmp && let Some(ruling) = lookups::setting(gap, evidence) {
+        return Some(Ruling { weight: Weight::Direct, ..ruling });
+    }
     let spots = match first.spot {
         Some(spot) => vec![spot],
         None => gap.spots.clone(),

@@ -10,6 +10,7 @@ use crate::{
         Diagnosis,
         document::{HopState, Host, State, Stop},
         path::{Checkpoint, Side, Station},
+        places::host_of,
     },
     report::style::{Style, Tone},
     sighting::Leg,
@@ -38,6 +39,8 @@ struct Track {
     leg: Leg,
     host: Side,
     cells: Vec<Cell>,
+    /// Whether every probe that came to its end stopped there.
+    drained: bool,
 }
 
 /// Draws both legs.
@@ -45,33 +48,39 @@ pub(super) fn draw(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style) ->
     let tracks = tracks(diagnosis);
     let heads: Vec<String> = tracks.iter().map(|track| head(diagnosis, track.host)).collect();
     let column = heads.iter().map(|head| head.chars().count()).max().unwrap_or(0) + 2;
-    let mut over = None;
-    let mut drawn: Option<Leg> = None;
+    let mut before: Option<&Track> = None;
     for (track, head) in tracks.iter().zip(&heads) {
-        if track.leg != Leg::Request && over == Some(Leg::Request) {
+        let painter = Painter { diagnosis, style, track };
+        if let Some(before) = before {
+            painter.between(out, before, column)?;
+            if track.starts_empty() && painter.lost_between(before) > 0 {
+                // Nothing came here, and the line above says where it went.
+                break;
+            }
+        }
+        let label = if before.is_some_and(|before| before.leg == track.leg) { "" } else { leg_name(track.leg) };
+        let (words, crosses) = painter.words();
+        write_track(out, style, label, head, column, &words)?;
+        before = Some(track);
+        if crosses > 0 && track.ends_empty() {
             break;
         }
-        if over.is_some() {
-            continue;
-        }
-        if drawn == Some(track.leg) || (drawn.is_some() && crosses(&tracks, track)) {
-            network(out, diagnosis, track, column, style)?;
-        }
-        let label = if drawn == Some(track.leg) { "" } else { leg_name(track.leg) };
-        drawn = Some(track.leg);
-        let painter = Painter { diagnosis, style, leg: track.leg };
-        let (words, ended) = painter.words(track);
-        write_track(out, style, label, head, column, &words)?;
-        if ended {
-            over = Some(track.leg);
-        }
     }
-    tail(out, diagnosis, drawn, over, style)
+    tail(out, diagnosis, before, style)
 }
 
-/// Whether this line begins at another host than the line before it ended.
-fn crosses(_: &[Track], _: &Track) -> bool {
-    false
+impl Track {
+    fn starts_empty(&self) -> bool {
+        self.cells.first().is_none_or(|cell| cell.passed == 0)
+    }
+
+    fn ends_empty(&self) -> bool {
+        self.cells.last().is_none_or(|cell| cell.passed == 0) || self.drained
+    }
+
+    fn has(&self, leg: Leg, at: Checkpoint) -> bool {
+        self.leg == leg && self.host == at.host
+    }
 }
 
 fn head(diagnosis: &Diagnosis, side: Side) -> String {
@@ -89,13 +98,25 @@ fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
     for hop in &diagnosis.hops {
         let (leg, host) = (hop.leg, hop.checkpoint.host);
         if tracks.last().is_none_or(|track| track.leg != leg || track.host != host) {
-            tracks.push(Track { leg, host, cells: Vec::new() });
+            tracks.push(Track { leg, host, cells: Vec::new(), drained: false });
         }
         if let Some(track) = tracks.last_mut() {
             add(&mut track.cells, hop);
         }
     }
+    for track in &mut tracks {
+        let left = track.cells.last().map_or(0, |cell| cell.passed);
+        let ends = diagnosis.stops.iter().filter(|stop| ends_on(stop, track)).map(|stop| stop.packets);
+        track.drained = left > 0 && ends.sum::<usize>() >= left;
+    }
     tracks
+}
+
+/// Whether the packets of `stop` die on this host behind the last hop of `track`, before any other line begins.
+fn ends_on(stop: &Stop, track: &Track) -> bool {
+    let host = host_of(track.host);
+    let seen = track.has(stop.seen_leg, stop.last_seen) && !track.has(stop.missing_leg, stop.first_missing);
+    seen && stop.host == host && stop.leg == track.leg
 }
 
 fn add(cells: &mut Vec<Cell>, hop: &HopState) {
@@ -116,7 +137,8 @@ fn add(cells: &mut Vec<Cell>, hop: &HopState) {
     cells.push(Cell { name, first: at, last: at, passed: hop.passed, blind });
 }
 
-fn short(station: Station) -> &'static str {
+/// A hop's word in the drawing: the first and the last of a netfilter hook have one.
+pub(super) fn short(station: Station) -> &'static str {
     let Station::Hop(hop) = station else { return station.name() };
     match hop {
         Hop::NfOutputFirst | Hop::NfOutputLast => "output",
@@ -138,55 +160,71 @@ fn short(station: Station) -> &'static str {
 struct Painter<'a> {
     diagnosis: &'a Diagnosis,
     style: &'a Style,
-    leg: Leg,
+    track: &'a Track,
 }
 
-/// A word of the drawing, and its paint.
+/// A word of the drawing, what leads to it, and its paint.
 struct Word {
+    lead: &'static str,
     text: String,
     tone: Option<Tone>,
 }
 
-impl Painter<'_> {
-    /// The line's words, arrows included, and whether nothing comes out at its end.
-    fn words(&self, track: &Track) -> (Vec<Word>, bool) {
-        let arrow = self.style.either("▸", ">");
-        let mut words = Vec::new();
-        for (index, cell) in track.cells.iter().enumerate() {
-            let before = self.stopped_before(cell);
-            if index > 0 && before == 0 {
-                words.push(Word { text: arrow.to_owned(), tone: Some(Tone::Dim) });
-            }
-            if before > 0 && index > 0 {
-                words.push(self.cross(before, if cell.passed > 0 { arrow } else { "" }));
-            }
-            let inside = self.stopped_inside(cell);
-            words.push(self.cell(cell, inside));
-            if cell.passed == 0 && (inside > 0 || before > 0) {
-                return (words, true);
-            }
-        }
-        let all_stopped = track.cells.last().is_some_and(|cell| cell.passed == 0);
-        (words, all_stopped)
+impl Word {
+    fn plain(text: String) -> Self {
+        Self { lead: "", text, tone: None }
     }
 
-    fn cross(&self, packets: usize, arrow: &str) -> Word {
-        let cross = self.style.either("✗", "x");
-        Word { text: format!("{cross}{packets}{arrow}"), tone: Some(Tone::Bad) }
+    fn length(&self) -> usize {
+        let lead = self.lead.chars().count();
+        self.text.chars().count() + lead + usize::from(lead > 0)
+    }
+
+    fn painted(&self, style: &Style) -> String {
+        let text = self.tone.map_or_else(|| self.text.clone(), |tone| style.paint(tone, &self.text));
+        if self.lead.is_empty() { text } else { format!("{} {text}", style.paint(Tone::Dim, self.lead)) }
+    }
+}
+
+impl Painter<'_> {
+    /// The line's words, and how many packets stop on it.
+    fn words(&self) -> (Vec<Word>, usize) {
+        let arrow = if self.style.unicode { "▸" } else { ">" };
+        let (mut words, mut crosses): (Vec<Word>, usize) = (Vec::new(), 0);
+        for cell in &self.track.cells {
+            let (before, inside) = (self.stopped_before(cell), self.stopped_inside(cell));
+            if before > 0 {
+                words.push(self.cross(before));
+            }
+            let lead = if words.is_empty() || (before > 0 && cell.passed == 0) { "" } else { arrow };
+            words.push(Word { lead, ..self.cell(cell, inside) });
+            crosses += before + inside;
+            if cell.passed == 0 && crosses > 0 {
+                return (words, crosses);
+            }
+        }
+        let ends = self.stops().filter(|stop| ends_on(stop, self.track)).map(|stop| stop.packets).sum();
+        if ends > 0 {
+            words.push(self.cross(ends));
+        }
+        (words, crosses + ends)
+    }
+
+    fn mark(&self) -> &'static str {
+        if self.style.unicode { "✗" } else { "x" }
+    }
+
+    fn cross(&self, packets: usize) -> Word {
+        Word { tone: Some(Tone::Bad), ..Word::plain(format!("{}{packets}", self.mark())) }
     }
 
     fn cell(&self, cell: &Cell, inside: usize) -> Word {
-        let name = cell.name;
+        let (name, mark) = (cell.name, self.mark());
         match (inside, cell.blind, cell.passed) {
-            (0, true, _) => Word { text: format!("{name} ?"), tone: Some(Tone::Warn) },
-            (0, false, passed) => Word { text: format!("{name} {passed}"), tone: None },
-            (lost, _, 0) => {
-                Word { text: format!("{name} {}{lost}", self.style.either("✗", "x")), tone: Some(Tone::Bad) }
-            }
-            (lost, _, passed) => Word {
-                text: format!("{name} {}{lost} {}{passed}", self.style.either("✗", "x"), self.style.either("▸", ">")),
-                tone: Some(Tone::Bad),
-            },
+            (0, true, _) => Word { tone: Some(Tone::Warn), ..Word::plain(format!("{name} ?")) },
+            (0, false, passed) => Word::plain(format!("{name} {passed}")),
+            (lost, _, 0) => Word { tone: Some(Tone::Bad), ..Word::plain(format!("{name} {mark}{lost}")) },
+            (lost, _, passed) => Word { tone: Some(Tone::Bad), ..Word::plain(format!("{name} {mark}{lost} {passed}")) },
         }
     }
 
@@ -196,33 +234,47 @@ impl Painter<'_> {
 
     /// Packets that entered the first hop of the cell and did not leave its last.
     fn stopped_inside(&self, cell: &Cell) -> usize {
-        let inside = |stop: &&Stop| {
-            stop.leg == self.leg
-                && stop.last_seen == cell.first
-                && stop.first_missing == cell.last
-                && cell.first != cell.last
-        };
-        self.stops().filter(inside).map(|stop| stop.packets).sum()
-    }
-
-    /// Packets that are first missed here.
-    fn stopped_before(&self, cell: &Cell) -> usize {
-        let here = |stop: &&Stop| {
-            self.missing_leg(stop) == self.leg
-                && (stop.first_missing == cell.first
-                    || (stop.first_missing == cell.last && stop.last_seen != cell.first))
-        };
+        let pair = |stop: &&Stop| stop.last_seen == cell.first && stop.first_missing == cell.last;
+        let here = |stop: &&Stop| self.track.leg == stop.missing_leg && cell.first != cell.last && pair(stop);
         self.stops().filter(here).map(|stop| stop.packets).sum()
     }
 
-    /// The leg of the hop that first missed them; a host's ways in and out have no hop in common, but both legs do.
-    fn missing_leg(&self, stop: &Stop) -> Leg {
-        let states = self.diagnosis.hops.iter().filter(|hop| hop.checkpoint == stop.first_missing);
-        let legs: Vec<Leg> = states.map(|hop| hop.leg).collect();
-        match legs.as_slice() {
-            [only] => *only,
-            _ => stop.leg,
+    /// Packets that are first missed here, and are not drawn on another line.
+    fn stopped_before(&self, cell: &Cell) -> usize {
+        let first = |stop: &Stop| stop.first_missing == cell.first || stop.first_missing == cell.last;
+        let inside = |stop: &Stop| stop.last_seen == cell.first && cell.first != cell.last;
+        let came_in = |stop: &Stop| {
+            self.track.has(stop.seen_leg, stop.last_seen)
+                || (stop.host == host_of(self.track.host) && stop.leg == self.track.leg)
+        };
+        let here = |stop: &&Stop| stop.missing_leg == self.track.leg && first(stop) && !inside(stop) && came_in(stop);
+        self.stops().filter(here).map(|stop| stop.packets).sum()
+    }
+
+    /// Packets that were seen on or before the line before this one, missed on or behind this one, and died on no host.
+    fn lost_between(&self, before: &Track) -> usize {
+        let lost = |stop: &&Stop| {
+            let between = matches!(stop.host, Host::Network | Host::Beyond) && stop.seen_leg == before.leg;
+            between && before.host == stop.last_seen.host
+        };
+        self.stops().filter(lost).map(|stop| stop.packets).sum()
+    }
+
+    /// The stretch between two hosts, and what is lost there.
+    fn between(&self, out: &mut dyn Write, before: &Track, column: usize) -> io::Result<()> {
+        let beyond = self.diagnosis.sides.peer.is_none();
+        let lost = self.lost_between(before);
+        if before.host == self.track.host && lost == 0 {
+            return Ok(());
         }
+        let (line, name) = (self.style.either("──", "--"), if beyond { "beyond" } else { "network" });
+        let text = if lost == 0 {
+            self.style.paint(Tone::Dim, &format!("{line} {name} {line}"))
+        } else {
+            let lead = self.style.paint(Tone::Dim, &format!("{line} {name}"));
+            format!("{lead} {}", self.style.paint(Tone::Bad, &format!("{}{lost}", self.mark())))
+        };
+        writeln!(out, "{}{text}", " ".repeat(LABEL + column))
     }
 }
 
@@ -239,9 +291,9 @@ fn write_track(
     let label = style.paint(Tone::Dim, &format!("  {label:<width$}", width = LABEL - 2));
     let mut line = format!("{label}{}{}", style.paint(Tone::Strong, head), " ".repeat(column - head.chars().count()));
     let mut used = start;
-    for (index, word) in words.iter().enumerate() {
-        let length = word.text.chars().count();
-        if index > 0 && used > start && used + 1 + length > width {
+    for word in words {
+        let length = word.length();
+        if used > start && used + 1 + length > width {
             writeln!(out, "{}", line.trim_end())?;
             line = " ".repeat(start);
             used = start;
@@ -250,49 +302,19 @@ fn write_track(
             line.push(' ');
             used += 1;
         }
-        line.push_str(&word.tone.map_or_else(|| word.text.clone(), |tone| style.paint(tone, &word.text)));
+        line.push_str(&word.painted(style));
         used += length;
     }
     writeln!(out, "{}", line.trim_end())
 }
 
-/// The stretch between two hosts, where something is to be said of it.
-fn network(out: &mut dyn Write, diagnosis: &Diagnosis, to: &Track, column: usize, style: &Style) -> io::Result<()> {
-    let lost: usize = diagnosis
-        .stops
-        .iter()
-        .filter(|stop| stop.leg == to.leg && stop.host == Host::Network)
-        .map(|stop| stop.packets)
-        .sum();
-    let line = style.either("──", "--");
-    let text = if lost == 0 {
-        style.paint(Tone::Dim, &format!("{line} network {line}"))
-    } else {
-        let cross = style.either("✗", "x");
-        format!(
-            "{} {}",
-            style.paint(Tone::Dim, &format!("{line} network")),
-            style.paint(Tone::Bad, &format!("{cross}{lost}"))
-        )
-    };
-    writeln!(out, "{}{text}", " ".repeat(LABEL + column))
-}
-
-/// What there is to say where a leg was not drawn.
-fn tail(
-    out: &mut dyn Write,
-    diagnosis: &Diagnosis,
-    drawn: Option<Leg>,
-    over: Option<Leg>,
-    style: &Style,
-) -> io::Result<()> {
-    let replies = diagnosis.hops.iter().any(|hop| hop.leg == Leg::Reply);
-    let two_ended = diagnosis.sides.peer.is_some() || !diagnosis.stops.iter().any(|stop| stop.host == Host::Beyond);
-    let requests = diagnosis.hops.iter().any(|hop| hop.leg == Leg::Request);
-    if drawn == Some(Leg::Request) && over.is_some() && replies && requests {
-        let text = if two_ended { "none was made" } else { "none came back" };
-        let label = style.paint(Tone::Dim, &format!("  {:<width$}", "reply", width = LABEL - 2));
-        writeln!(out, "{label}{text}")?;
+/// What there is to say where the reply's leg was not drawn.
+fn tail(out: &mut dyn Write, diagnosis: &Diagnosis, last: Option<&Track>, style: &Style) -> io::Result<()> {
+    let both = [Leg::Request, Leg::Reply].iter().all(|leg| diagnosis.hops.iter().any(|hop| hop.leg == *leg));
+    if last.is_none_or(|track| track.leg == Leg::Reply) || !both {
+        return Ok(());
     }
-    Ok(())
+    let beyond = diagnosis.stops.iter().any(|stop| stop.host == Host::Beyond);
+    let label = style.paint(Tone::Dim, &format!("  {:<width$}", "reply", width = LABEL - 2));
+    writeln!(out, "{label}{}", if beyond { "none came back" } else { "none was made" })
 }

@@ -1,8 +1,9 @@
 //! Cause, proof and doubt of a stop, in words.
 
+use super::drawing::short;
 use crate::diagnosis::{
     Diagnosis,
-    document::{BlindSpot, Cause, Confidence, Host, Layer, Netfilter, Stop, Witness},
+    document::{BlindSpot, Cause, Confidence, Host, IcmpSaid, Layer, Netfilter, Stop, Witness},
     path::{Checkpoint, Side, Station},
 };
 
@@ -19,23 +20,29 @@ pub(super) fn cause(stop: &Stop) -> String {
     if let Some(setting) = setting {
         text = format!("{} = {}", setting.path.replace('/', "."), setting.value);
     }
-    if let Some(said) = icmp {
-        let separator = if text.is_empty() { "" } else { ", " };
-        text.push_str(&format!("{separator}ICMP error from {}: {}", said.from, said.meaning));
+    if let Some(IcmpSaid { from, icmp_type, code, meaning }) = icmp {
+        let said = format!("ICMP error {icmp_type}/{code} from {from}: {meaning}");
+        text = if text.is_empty() || text.starts_with("icmp") { said } else { format!("{text}, {said}") };
     }
     for more in [program, detail].into_iter().flatten() {
         let separator = if text.is_empty() { "" } else { ", " };
         text.push_str(&format!("{separator}{more}"));
     }
-    if text.is_empty() {
-        text = format!("not named by anything; layer {}", layer_name(stop.layer));
+    match (text.trim(), stop.confidence) {
+        ("", Confidence::Unknown) => "not known".to_owned(),
+        ("", _) if stop.layer == Layer::Path => "nobody says: no ICMP error came back".to_owned(),
+        ("", _) => format!("nothing names it; it is the {}", layer_name(stop.layer)),
+        (text, _) if text.starts_with("at hook") => format!("netfilter {text}"),
+        (text, _) => text.to_owned(),
     }
-    text.trim().to_owned()
 }
 
 fn told_netfilter(place: &Netfilter) -> String {
     let Netfilter { family, hook, table, chain } = place;
     let mut text = hook.as_ref().map(|hook| format!(" at hook {hook}")).unwrap_or_default();
+    if text.is_empty() {
+        text.push_str(" in netfilter");
+    }
     if let (Some(family), Some(table), Some(chain)) = (family, table, chain) {
         text.push_str(&format!(", table {family} {table}, chain {chain}"));
     }
@@ -109,39 +116,43 @@ pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
     };
     let mut reasons = Vec::new();
     if stop.candidates.len() > 1 {
-        let of = |host: Host| match host {
-            Host::Local => format!("{}: ", diagnosis.name(Side::Local)),
-            Host::Peer => format!("{}: ", diagnosis.name(Side::Peer)),
-            Host::Network | Host::Beyond => String::new(),
-        };
-        let mut last = None;
-        let words: Vec<String> = stop
-            .candidates
-            .iter()
-            .map(|candidate| {
-                let host = if last == Some(candidate.host) { String::new() } else { of(candidate.host) };
-                last = Some(candidate.host);
-                let layer = match candidate.host {
-                    Host::Network => "the network",
-                    Host::Beyond => "whatever lies beyond",
-                    Host::Local | Host::Peer => layer_name(candidate.layer),
-                };
-                format!("{host}{layer}")
-            })
-            .collect();
-        reasons.push(format!("it may be any of {}", words.join(", ")));
+        reasons.push(format!("it may be any of {}", may_be(stop, diagnosis)));
     }
     if !stop.blind.is_empty() {
-        let told = |spot: &BlindSpot| {
-            format!("{} on {}", spot.checkpoint.station.name(), diagnosis.name(spot.checkpoint.host))
-        };
-        let spots: Vec<_> = stop.blind.iter().map(told).collect();
-        reasons.push(format!("blind in between: {}", spots.join(", ")));
+        let mut spots: Vec<String> = Vec::new();
+        for BlindSpot { checkpoint, .. } in &stop.blind {
+            let spot = format!("{}'s {}", diagnosis.name(checkpoint.host), short(checkpoint.station));
+            if !spots.contains(&spot) {
+                spots.push(spot);
+            }
+        }
+        let list = if spots.len() > 6 { format!("{} hops, below", spots.len()) } else { spots.join(", ") };
+        reasons.push(format!("blind in between: {list}"));
     }
     if reasons.is_empty() {
         reasons.push("only the counters say so".to_owned());
     }
     format!("{head}: {}", reasons.join("; "))
+}
+
+/// The places that remain, by host, in path order: `b: tc, netfilter`.
+fn may_be(stop: &Stop, diagnosis: &Diagnosis) -> String {
+    let mut hosts: Vec<(Host, Vec<&str>)> = Vec::new();
+    for candidate in &stop.candidates {
+        let word = layer_name(candidate.layer);
+        match hosts.iter_mut().find(|(host, _)| *host == candidate.host) {
+            Some((_, words)) if !words.contains(&word) => words.push(word),
+            Some(_) => {}
+            None => hosts.push((candidate.host, vec![word])),
+        }
+    }
+    let told = |(host, words): &(Host, Vec<&str>)| match host {
+        Host::Local => format!("{}: {}", diagnosis.name(Side::Local), words.join(", ")),
+        Host::Peer => format!("{}: {}", diagnosis.name(Side::Peer), words.join(", ")),
+        Host::Network => "the network".to_owned(),
+        Host::Beyond => "whatever lies beyond".to_owned(),
+    };
+    hosts.iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
 /// A layer's word.
