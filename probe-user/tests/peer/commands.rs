@@ -10,7 +10,7 @@ use std::{
 use probe_user::{
     cli::observe::Attach,
     error::Failure,
-    peer::{Peer, Role, Trouble, WatchRequest, Wish},
+    peer::{Peer, Role, Trouble, WatchRequest, Wish, command::Relay},
     stop::Stop,
 };
 
@@ -25,9 +25,9 @@ impl Relayed {
         self.0.lock().expect("no panic in the relay").clone()
     }
 
-    pub(crate) fn relay(&self) -> Box<dyn Fn(&str) + Send> {
+    pub(crate) fn relay(&self) -> Relay {
         let lines = Arc::clone(&self.0);
-        Box::new(move |line| lines.lock().expect("no panic in the relay").push(line.to_owned()))
+        Arc::new(move |line: &str| lines.lock().expect("no panic in the relay").push(line.to_owned()))
     }
 }
 
@@ -89,7 +89,9 @@ fn an_agent_serves_over_pipes_behind_a_banner() {
     let again = peer.finish().and_then(|asked| peer.finished(asked)).expect_err("it has finished");
     assert!(matches!(again, Trouble::Refused { .. }), "{again}");
     drop(peer);
-    assert_eq!(relayed.lines().last().map(String::as_str), Some("the agent ends: true"));
+    let lines = relayed.lines();
+    assert_eq!(lines.first().map(String::as_str), Some("Welcome to b"));
+    assert_eq!(lines.last().map(String::as_str), Some("the agent ends: true"));
 }
 
 #[test]
