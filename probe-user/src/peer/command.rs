@@ -27,7 +27,7 @@ use crate::{
     stop::{LOOK, Stop},
 };
 
-pub use trouble::Trouble;
+pub use trouble::{NoHello, Trouble};
 
 /// How the far end is reached.
 #[derive(Clone, Debug)]
@@ -313,13 +313,13 @@ impl Peer {
     }
 
     fn no_hello(&mut self, error: Option<FrameError>) -> Trouble {
-        Trouble::NoHello {
+        Trouble::NoHello(Box::new(NoHello {
             seconds: self.wish.hello.as_secs_f64(),
             error,
             said: self.shell.last_line(),
             printed: self.shell.last_banner(),
             command: self.wish.command.clone(),
-        }
+        }))
     }
 
     fn silent(&mut self) -> Trouble {
@@ -328,7 +328,7 @@ impl Peer {
 }
 
 /// A question for everything, on its way.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Finishing(u32);
 
 /// Why nothing was heard.

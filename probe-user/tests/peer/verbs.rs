@@ -229,6 +229,22 @@ fn interrupted(lab: &Topology, words: &str, after: Duration) -> Ran {
 }
 
 #[test]
+fn nobody_is_told_which_capabilities_are_missing() {
+    let Some(lab) = lab("nobody_is_told_which_capabilities_are_missing") else { return };
+    let line = children::command(DIAGNOSE, "127.0.0.1", "fake_diagnose");
+    let mut command = lab.netns(Host::A).command("setpriv");
+    // The user stays root, who can read the test program wherever it is, and has no capability.
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "sh", "-c", &line]);
+    let ran = Ran::new(command.output().expect("setpriv is there"));
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("probe diagnose needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn bad_words_are_one_sentence_and_exit_2() {
     let run = |words: &str| {
         let output = Command::new(PROBE).arg("diagnose").args(words.split(' ')).output().expect("probe starts");
