@@ -79,5 +79,5 @@ Examples:
   probe diagnose b --peer 'kubectl exec -i pod -- probe agent'
   probe diagnose 10.0.0.2 -s 1473 --df                      does a packet of 1501 bytes get through?
 
-Exit status: 0 every probe was answered · 1 they stop, are lost in part, or are altered · 2 could not measure ·
-130 interrupted, with what was learned";
+Exit status: 0 every probe was answered · 1 they stop, are lost in part, or are altered ·
+2 could not measure · 130 interrupted, with what was learned";

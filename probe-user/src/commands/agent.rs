@@ -1,6 +1,10 @@
 //! `probe agent`.
 
-use std::{fs::File, io, os::fd::AsFd};
+use std::{
+    fs::File,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+};
 
 use super::{Outcome, Screen, stop::on_signals};
 use crate::{
@@ -19,6 +23,12 @@ use crate::{
 
 /// Runs `probe agent`.
 pub fn run(args: &Args, screen: &Screen) -> Outcome {
+    if io::stdin().is_terminal() {
+        return Err(Failure::new(
+            "probe agent speaks with another probe on its stdin, and this is a terminal",
+            "type instead, on the host that pings: probe diagnose TARGET --peer 'ssh THIS_HOST sudo probe agent'",
+        ));
+    }
     let stop = on_signals()?;
     let agent =
         Agent { hello: hello(), interface: args.interface.clone(), attach: args.attach, factory: path_watch::start };

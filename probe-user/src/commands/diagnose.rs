@@ -6,8 +6,6 @@ mod judge;
 mod place;
 mod progress;
 
-use std::io::Write;
-
 use probe_ebpf::Echo;
 
 use self::{
@@ -198,10 +196,4 @@ impl Probing<'_> {
         let steps = walk(&settings, id, random(), self.stop)?;
         Ok(Some(Walk { steps: steps.into_iter().map(|(ttl, from)| WalkStep { ttl, from }).collect() }))
     }
-}
-
-/// Prints a line that the far end wrote on its stderr.
-fn relayed(line: &str) {
-    // A stderr that nobody reads is no reason to stop.
-    let _ = writeln!(std::io::stderr(), "peer: {line}");
 }

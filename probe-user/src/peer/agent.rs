@@ -167,7 +167,7 @@ impl Session<'_> {
             return refusal(&Failure::new(format!("this agent did not offer to {what}"), self.reason()));
         }
         let answered = match request {
-            Request::Watch(request) => self.watch(request),
+            Request::Watch(request) => self.watch(&request),
             Request::Look => self.look(),
             Request::Finish => self.finish(),
             Request::Send(order) => self.send(&order),
@@ -179,12 +179,12 @@ impl Session<'_> {
         self.agent.hello.trouble.as_ref().map(|trouble| trouble.fix.clone()).unwrap_or_default()
     }
 
-    fn watch(&mut self, request: WatchRequest) -> Result<Answer, Failure> {
+    fn watch(&mut self, request: &WatchRequest) -> Result<Answer, Failure> {
         if self.request.is_some() {
             return Err(Failure::new("this agent watches one run in its life", "start another agent"));
         }
-        let interface = place::interface(&request, self.agent.interface.as_deref())?;
-        let request = WatchRequest { interface, attach: self.agent.attach, ..request };
+        let interface = place::interface(request, self.agent.interface.as_deref())?;
+        let request = WatchRequest { interface, attach: self.agent.attach, ..request.clone() };
         let mut watching = (self.agent.factory)(&request)?;
         let first = watching.look()?;
         self.watching = Some(watching);

@@ -7,7 +7,10 @@ mod trouble;
 
 use std::{
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,7 +27,7 @@ use crate::{
     stop::{LOOK, Stop},
 };
 
-pub use trouble::Trouble;
+pub use trouble::{NoHello, Trouble};
 
 /// How the far end is reached.
 #[derive(Clone, Debug)]
@@ -65,8 +68,8 @@ impl Wish {
     }
 }
 
-/// Where what the far end prints beside its answers goes, line by line.
-pub type Relay = Box<dyn Fn(&str) + Send>;
+/// Where what the far end prints beside its answers goes, line by line: its stderr, and banners before its hello.
+pub type Relay = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A far end. Dropping it ends its command.
 pub struct Peer {
@@ -74,6 +77,7 @@ pub struct Peer {
     ears: Receiver<Heard>,
     wish: Wish,
     stop: Stop,
+    relay: Relay,
     hello: Option<Hello>,
     number: u32,
     looking: Option<(u32, Instant)>,
@@ -89,8 +93,8 @@ impl Peer {
             Deploy::No => wish.command.clone(),
             Deploy::Yes => format!("{} sh", wish.command),
         };
-        let (shell, ears) = Shell::start(&line, relay)?;
-        Ok(Self { shell, ears, wish, stop: stop.clone(), hello: None, number: 0, looking: None })
+        let (shell, ears) = Shell::start(&line, Arc::clone(&relay))?;
+        Ok(Self { shell, ears, wish, stop: stop.clone(), relay, hello: None, number: 0, looking: None })
     }
 
     /// Waits for the far end's hello, after taking this program over where that was wished for.
@@ -106,7 +110,7 @@ impl Peer {
         let hello = loop {
             match self.hear(until) {
                 Ok(Heard::Hello(hello)) => break hello,
-                Ok(Heard::Banner(_)) => {}
+                Ok(Heard::Banner(line)) => self.banner(&line),
                 Ok(Heard::End) => return Err(self.ended_early()),
                 Ok(Heard::Broken(error)) => return Err(self.no_hello(Some(error))),
                 Ok(Heard::Answer(_)) => return Err(self.no_hello(None)),
@@ -281,6 +285,13 @@ impl Peer {
         }
     }
 
+    /// Passes on what the far end prints before it speaks.
+    fn banner(&self, line: &str) {
+        if !line.is_empty() {
+            (self.relay)(line);
+        }
+    }
+
     fn unexpected(&self, answer: &Answer) -> Trouble {
         let kind = match answer {
             Answer::Ready(_) => "ready",
@@ -302,13 +313,13 @@ impl Peer {
     }
 
     fn no_hello(&mut self, error: Option<FrameError>) -> Trouble {
-        Trouble::NoHello {
+        Trouble::NoHello(Box::new(NoHello {
             seconds: self.wish.hello.as_secs_f64(),
             error,
             said: self.shell.last_line(),
             printed: self.shell.last_banner(),
             command: self.wish.command.clone(),
-        }
+        }))
     }
 
     fn silent(&mut self) -> Trouble {
@@ -317,7 +328,7 @@ impl Peer {
 }
 
 /// A question for everything, on its way.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Finishing(u32);
 
 /// Why nothing was heard.

@@ -10,11 +10,15 @@ use std::{
 use probe_user::{
     cli::observe::Attach,
     error::Failure,
-    peer::{Peer, Role, Trouble, WatchRequest, Wish},
+    peer::{
+        Peer, Role, Trouble, WatchRequest, Wish,
+        command::Relay,
+        protocol::{EchoName, SendOrder},
+    },
     stop::Stop,
 };
 
-use crate::children;
+use crate::{children, common::is_root};
 
 /// Lines that a far end printed on stderr.
 #[derive(Clone, Default)]
@@ -25,9 +29,9 @@ impl Relayed {
         self.0.lock().expect("no panic in the relay").clone()
     }
 
-    pub(crate) fn relay(&self) -> Box<dyn Fn(&str) + Send> {
+    pub(crate) fn relay(&self) -> Relay {
         let lines = Arc::clone(&self.0);
-        Box::new(move |line| lines.lock().expect("no panic in the relay").push(line.to_owned()))
+        Arc::new(move |line: &str| lines.lock().expect("no panic in the relay").push(line.to_owned()))
     }
 }
 
@@ -89,7 +93,35 @@ fn an_agent_serves_over_pipes_behind_a_banner() {
     let again = peer.finish().and_then(|asked| peer.finished(asked)).expect_err("it has finished");
     assert!(matches!(again, Trouble::Refused { .. }), "{again}");
     drop(peer);
-    assert_eq!(relayed.lines().last().map(String::as_str), Some("the agent ends: true"));
+    let lines = relayed.lines();
+    assert_eq!(lines.first().map(String::as_str), Some("Welcome to b"));
+    assert_eq!(lines.last().map(String::as_str), Some("the agent ends: true"));
+}
+
+#[test]
+fn an_agent_sends_to_its_controller_what_is_ordered() {
+    if !is_root("an_agent_sends_to_its_controller_what_is_ordered") {
+        return;
+    }
+    let mut peer = start(&children::agent("serve"), &Relayed::default());
+    peer.greet().expect("an agent");
+    let order = SendOrder {
+        echo: EchoName::Request,
+        id: 4343,
+        first_seq: 9,
+        count: 3,
+        interval_ms: 1,
+        size: 56,
+        nonce: 8,
+        wait_ms: 100,
+    };
+    let early = peer.send(order.clone()).expect_err("it does not know its controller's address yet");
+    assert!(matches!(early, Trouble::Refused { .. }), "{early}");
+    peer.watch(request()).expect("it watches");
+    let sent = peer.send(order.clone()).expect("it sends");
+    assert_eq!((sent.probes.len(), sent.received.len(), sent.probes[0].seq), (3, 3, 9), "{sent:?}");
+    let failure = Failure::from(peer.send(SendOrder { interval_ms: 0, ..order }).expect_err("too fast"));
+    assert!(failure.error.contains("1 ms between two packets"), "{failure}");
 }
 
 #[test]
@@ -122,8 +154,11 @@ fn a_question_for_a_password_is_told_as_what_it_is() {
 
 #[test]
 fn nothing_can_ask_for_a_password_on_our_terminal() {
-    let failure = no_hello("exec 3</dev/tty && echo 'has a terminal' >&2");
-    assert!(!failure.error.contains("has a terminal"), "{failure}");
+    // The session, and the terminal of the process, which is 0 where it has none: proc_pid_stat(5).
+    let failure = no_hello("echo $$ $(cut -d ' ' -f 6,7 /proc/$$/stat) >&2");
+    let said = failure.error.trim_end_matches(')').rsplit_once(": ").expect("its last words").1.to_owned();
+    let numbers: Vec<&str> = said.split(' ').collect();
+    assert_eq!((numbers[0], numbers[2]), (numbers[1], "0"), "{failure}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `probe diagnose` and `probe agent` as processes, in the lab, with a fake in place of the kernel where one watches.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::MetadataExt,
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -150,7 +152,11 @@ fn a_target_on_this_host_goes_by_the_loopback() {
 #[test]
 fn an_interface_that_does_not_carry_the_route_is_refused_with_the_one_that_does() {
     let Some(lab) = lab("an_interface_that_does_not_carry_the_route_is_refused_with_the_one_that_does") else { return };
-    sh(&lab, Host::A, "ip link add side type dummy && ip addr add 10.99.0.1/24 dev side && ip link set side up");
+    sh(
+        &lab,
+        Host::A,
+        "ip link add side type veth peer name edis && ip addr add 10.99.0.1/24 dev side && ip link set side up",
+    );
     sh(&lab, Host::A, "ip -6 addr add fd99::1/64 dev side nodad");
     for family in [Family::V4, Family::V6] {
         let b = address(Host::B, family);
@@ -184,6 +190,33 @@ fn ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent() {
     assert_eq!(ran.json()["schema"], "probe.error/1");
 }
 
+#[test]
+fn an_agent_does_not_outlive_a_controller_that_is_killed() {
+    let Some(lab) = lab("an_agent_does_not_outlive_a_controller_that_is_killed") else { return };
+    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let b = address(Host::B, Family::V4);
+    let netns = lab.netns(Host::A);
+    let mut child = command(netns, &format!("{b} -W 100 --peer %serving%")).spawn().expect("it starts");
+    wait_until("both run", || processes(netns.inode()) == 2);
+    child.kill().expect("it is our child");
+    child.wait().expect("it was killed");
+    wait_until("both are gone", || processes(netns.inode()) == 0);
+}
+
+/// How many processes are in a network namespace; those that are dead and not yet reaped are in none.
+fn processes(inode: u64) -> usize {
+    let all = fs::read_dir("/proc").expect("it is mounted").filter_map(Result::ok);
+    all.filter(|entry| fs::metadata(entry.path().join("ns/net")).is_ok_and(|netns| netns.ino() == inode)).count()
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < until, "not yet: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Runs it and presses Ctrl-C after a while.
 fn interrupted(lab: &Topology, words: &str, after: Duration) -> Ran {
     let started = Instant::now();
@@ -193,6 +226,22 @@ fn interrupted(lab: &Topology, words: &str, after: Duration) -> Ran {
     let ran = Ran::new(child.wait_with_output().expect("it ends"));
     assert!(started.elapsed() < after + Duration::from_secs(20), "{:?}", started.elapsed());
     ran
+}
+
+#[test]
+fn nobody_is_told_which_capabilities_are_missing() {
+    let Some(lab) = lab("nobody_is_told_which_capabilities_are_missing") else { return };
+    let line = children::command(DIAGNOSE, "127.0.0.1", "fake_diagnose");
+    let mut command = lab.netns(Host::A).command("setpriv");
+    // The user stays root, who can read the test program wherever it is, and has no capability.
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "sh", "-c", &line]);
+    let ran = Ran::new(command.output().expect("setpriv is there"));
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("probe diagnose needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_NET_RAW"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

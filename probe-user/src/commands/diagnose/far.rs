@@ -1,6 +1,8 @@
 //! The far end of a run, where one was asked for. Once it fails in the middle, the run goes on with this end alone.
 
-use super::{Place, Progress, relayed};
+use std::sync::Arc;
+
+use super::{Place, Progress};
 use crate::{
     cli::diagnose::Diagnose,
     error::Failure,
@@ -25,7 +27,7 @@ impl Far {
         let command = args.peer.clone().unwrap_or_default();
         let deploy = if args.deploy { Deploy::Yes } else { Deploy::No };
         let told = progress.clone();
-        let relay = Box::new(move |line: &str| told.beside(|| relayed(line)));
+        let relay = Arc::new(move |line: &str| told.relay(line));
         let peer = Peer::start(Wish { deploy, ..Wish::new(command) }, stop, relay)?;
         Ok(Self { peer: Some(peer), progress: progress.clone() })
     }
@@ -86,9 +88,7 @@ impl Far {
         result
             .map_err(|trouble| {
                 let failure = Failure::from(trouble);
-                self.progress.beside(|| {
-                    tracing::warn!("{failure}; the verdict is from this end alone");
-                });
+                self.progress.warn(&format!("{failure}; the verdict is from this end alone"));
                 self.peer = None;
             })
             .ok()

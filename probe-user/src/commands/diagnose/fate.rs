@@ -32,19 +32,23 @@ pub(super) struct Run<'a> {
 
 /// Drop events that are no end: the raw socket's copy was delivered before (`ping_rcv` then finds no ping socket), or the
 /// kernel's ICMP was done with it.
-const NO_END: [&str; 3] = ["CONSUMED", "NO_SOCKET", "QUEUE_PURGE"];
+const NO_END: [&str; 3] = ["CONSUMED", NO_SOCKET, "QUEUE_PURGE"];
+
+/// The reason of a reply that no ping socket waits for.
+const NO_SOCKET: &str = "NO_SOCKET";
 
 impl Fates {
     /// Whether each probe of `run` was refused, answered, turned back by a router, or seen to be dropped; or was taken in
     /// by the far kernel, which sent nothing, in this look and in the one before.
     pub(super) fn all_known(&mut self, run: &Run<'_>) -> bool {
         let silent = silent(run);
+        let nobody_asked = run.first == Leg::Reply;
         let mut all = true;
         for sent in &run.sending.probes {
             let probe = sent.probe;
             let known = fate_known(run.sending, sent, run.v6)
                 || dropped(run.local, probe)
-                || run.peer.is_some_and(|peer| dropped(peer, probe))
+                || run.peer.is_some_and(|peer| dropped(peer, probe) || (nobody_asked && unwanted(peer, probe)))
                 || (silent.contains(&probe) && self.silent_before.contains(&probe));
             all &= known;
         }
@@ -55,6 +59,11 @@ impl Fates {
 
 fn dropped(host: &HostSight, probe: u16) -> bool {
     host.drops.iter().any(|drop| drop.probe == Some(probe) && !NO_END.contains(&drop.reason.as_str()))
+}
+
+/// A reply that no socket waits for has arrived all the same.
+fn unwanted(host: &HostSight, probe: u16) -> bool {
+    host.drops.iter().any(|drop| drop.probe == Some(probe) && drop.reason == NO_SOCKET)
 }
 
 /// Probes that the host they were for has taken in without an answer. A kernel answers before it lets the request go, so
@@ -166,5 +175,7 @@ mod tests {
     fn a_reply_that_nobody_asked_for_has_arrived_when_the_far_kernel_took_it_in() {
         let took = host(&[(Hop::IcmpIn, hop(&[], &[0]))]);
         assert_eq!(known(&sending(&[None]), &HostSight::default(), Some(&took), Leg::Reply), [false, true]);
+        let unwanted = HostSight { drops: vec![drop(0, NO_SOCKET)], ..HostSight::default() };
+        assert_eq!(known(&sending(&[None]), &HostSight::default(), Some(&unwanted), Leg::Reply), [true, true]);
     }
 }

@@ -1,6 +1,6 @@
 //! The line on stderr that says what is being waited for; only on a terminal.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -12,7 +12,10 @@ const TICK: Duration = Duration::from_millis(120);
 
 /// A line that is drawn over itself. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Progress(ProgressBar);
+pub(super) struct Progress {
+    bar: ProgressBar,
+    quiet: bool,
+}
 
 impl Progress {
     /// Nothing is drawn under `-q`, and where stderr is no terminal.
@@ -27,17 +30,17 @@ impl Progress {
         if !bar.is_hidden() {
             bar.enable_steady_tick(TICK);
         }
-        Self(bar)
+        Self { bar, quiet: screen.output.quiet }
     }
 
     /// Says what is being done.
     pub(super) fn say(&self, what: String) {
-        self.0.set_message(what);
+        self.bar.set_message(what);
     }
 
     /// Says how far the probes are.
     pub(super) fn count(&self, sending: &Sending, count: u16) {
-        if !self.0.is_hidden() {
+        if !self.bar.is_hidden() {
             let (sent, answered) = (sending.probes.len(), sending.received.len());
             self.say(format!("{sent} of {count} sent, {answered} answered; waiting for the rest"));
         }
@@ -45,11 +48,23 @@ impl Progress {
 
     /// Takes the line away.
     pub(super) fn clear(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 
-    /// Runs something that writes to stderr beside the line.
-    pub(super) fn beside(&self, write: impl FnOnce()) {
-        self.0.suspend(write);
+    /// Passes on a line that the far end printed; not under `-q`.
+    pub(super) fn relay(&self, line: &str) {
+        if !self.quiet {
+            self.write(&format!("peer: {line}"));
+        }
+    }
+
+    /// Says something that one must know to read the verdict.
+    pub(super) fn warn(&self, text: &str) {
+        self.write(&format!("probe: {text}"));
+    }
+
+    fn write(&self, line: &str) {
+        // A stderr that nobody reads is no reason to stop.
+        self.bar.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
     }
 }

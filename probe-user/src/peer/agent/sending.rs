@@ -1,7 +1,11 @@
 //! Echo packets that a controller orders: to itself only, and not many.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
 
+use nix::net::if_::if_nametoindex;
 use probe_ebpf::journey::MAX_PROBES;
 
 use crate::{
@@ -26,7 +30,7 @@ pub(super) fn send(pair: &WatchRequest, order: &SendOrder, before: u32, stop: &S
     check(order, before)?;
     let settings = Settings {
         source: (!pair.local.is_unspecified()).then_some(pair.local),
-        ..Settings::new(order.echo.into(), SocketAddr::new(pair.remote, 0))
+        ..Settings::new(order.echo.into(), near_end(pair))
     };
     let mut prober = Prober::open(Plan {
         settings,
@@ -40,6 +44,17 @@ pub(super) fn send(pair: &WatchRequest, order: &SendOrder, before: u32, stop: &S
     })?;
     prober.run(stop, |_| false);
     Ok(prober.sending().clone())
+}
+
+/// The controller's address; a link-local one is on the link that is watched.
+fn near_end(pair: &WatchRequest) -> SocketAddr {
+    match pair.remote {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            let zone = pair.interface.as_deref().and_then(|name| if_nametoindex(name).ok()).unwrap_or(0);
+            SocketAddrV6::new(v6, 0, 0, zone).into()
+        }
+        address => SocketAddr::new(address, 0),
+    }
 }
 
 fn check(order: &SendOrder, before: u32) -> Result<(), Failure> {

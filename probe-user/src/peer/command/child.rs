@@ -116,7 +116,7 @@ impl Shell {
         Ended {
             code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
-            said: self.stderr.last(),
+            said: self.stderr.last().or_else(|| self.banner.last()),
             password: self.stderr.with(&PASSWORD),
         }
     }

@@ -148,11 +148,10 @@ fn write(peer: &mut Peer, bytes: &[u8], until: Instant) -> Result<(), Trouble> {
 fn hear(peer: &mut Peer, until: Instant) -> Result<String, Trouble> {
     loop {
         match peer.hear(until) {
-            Ok(Heard::Banner(line)) => {
-                if let Some(at) = line.find(WORD) {
-                    return Ok(line[at + WORD.len()..].to_owned());
-                }
-            }
+            Ok(Heard::Banner(line)) => match line.find(WORD) {
+                Some(at) => return Ok(line[at + WORD.len()..].to_owned()),
+                None => peer.banner(&line),
+            },
             Ok(Heard::End) => return Err(peer.ended_early()),
             Ok(Heard::Broken(error)) => return Err(peer.no_hello(Some(error))),
             Ok(_) => return Err(peer.no_hello(None)),

@@ -1,6 +1,6 @@
 //! What can go wrong with a far end, each as one sentence with what mends it.
 
-use std::io;
+use std::{fmt, io};
 
 use thiserror::Error;
 
@@ -16,10 +16,35 @@ pub struct Ended {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// The last line on its stderr.
+    /// The last line on its stderr, or where there is none on its stdout.
     pub said: Option<String>,
     /// A line on its stderr about a password, a key, or a host key.
     pub password: Option<String>,
+}
+
+/// What came instead of a hello.
+#[derive(Clone, Debug)]
+pub struct NoHello {
+    /// How long it was waited for, in seconds.
+    pub seconds: f64,
+    /// What is wrong with what came, where that is no text.
+    pub error: Option<FrameError>,
+    /// The last line on stderr.
+    pub said: Option<String>,
+    /// The last line on stdout.
+    pub printed: Option<String>,
+    /// The command.
+    pub command: String,
+}
+
+impl fmt::Display for NoHello {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, ": {error}")?,
+            None => write!(f, " within {} s", self.seconds)?,
+        }
+        f.write_str(&printed_and_said(self.printed.as_deref(), self.said.as_deref()))
+    }
 }
 
 /// Why the far end cannot be worked with.
@@ -37,19 +62,8 @@ pub enum Trouble {
         command: String,
     },
     /// Nothing that is a hello came.
-    #[error("the peer command did not start an agent{}{}", after(*seconds, error.as_ref()), printed_and_said(printed.as_deref(), said.as_deref()))]
-    NoHello {
-        /// How long it was waited for.
-        seconds: f64,
-        /// What came instead, where that is no text.
-        error: Option<FrameError>,
-        /// The last line on its stderr.
-        said: Option<String>,
-        /// The last line on its stdout.
-        printed: Option<String>,
-        /// The command.
-        command: String,
-    },
+    #[error("the peer command did not start an agent{0}")]
+    NoHello(Box<NoHello>),
     /// A hello that is none.
     #[error("the far end's hello cannot be read: {why}")]
     UnreadableHello {
@@ -131,13 +145,6 @@ impl Ended {
     }
 }
 
-fn after(seconds: f64, error: Option<&FrameError>) -> String {
-    match error {
-        Some(error) => format!(": {error}"),
-        None => format!(" within {seconds} s"),
-    }
-}
-
 fn printed_and_said(printed: Option<&str>, said: Option<&str>) -> String {
     match (printed, said) {
         (_, Some(said)) => format!("; it says: {said}"),
@@ -151,7 +158,7 @@ impl Mend for Trouble {
         match self {
             Self::NoShell(_) => "see whether sh is in PATH, and ulimit -u".to_owned(),
             Self::EndedEarly { ended, command } => ended_early(ended, command),
-            Self::NoHello { said, command, .. } => no_hello(said.as_deref(), command),
+            Self::NoHello(what) => no_hello(what.said.as_deref(), &what.command),
             Self::UnreadableHello { .. } | Self::NotOffered { .. } | Self::Mismatch { .. } => {
                 "install one version of probe on both hosts, or take this one along: --peer 'ssh HOST sudo' --deploy"
                     .to_owned()
@@ -230,13 +237,13 @@ mod tests {
     #[test]
     fn every_trouble_is_one_line() {
         let troubles = [
-            Trouble::NoHello {
+            Trouble::NoHello(Box::new(NoHello {
                 seconds: 15.0,
                 error: None,
                 said: None,
                 printed: Some("hi".into()),
                 command: "x".into(),
-            },
+            })),
             Trouble::Silent { seconds: 10.0, said: None },
             Trouble::Mismatch { mismatch: Mismatch::Protocol { theirs: 2 }, version: "9".into() },
         ];
