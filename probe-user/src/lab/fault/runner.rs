@@ -6,6 +6,7 @@ use super::{
     Broken, Case, Got,
     error::Error,
     exchange::{expect_healthy, expect_in_force},
+    probe_filter::keep_mounts_private,
     tool,
 };
 use crate::{error::Failure, lab::Topology};
@@ -71,7 +72,7 @@ pub enum Step<'a> {
     Ended(&'a Judged),
 }
 
-/// Runs `cases`. `stop` is asked before each of them.
+/// Runs `cases`. `stop` is asked before each of them. The thread that calls this has mounts of its own from then on.
 ///
 /// # Errors
 /// Only where no lab can be made at all; what goes wrong with one case is that case's.
@@ -81,6 +82,7 @@ pub fn run(
     tell: &mut dyn FnMut(Step<'_>),
     stop: &dyn Fn() -> bool,
 ) -> Result<Run, Error> {
+    keep_mounts_private()?;
     let mut run = Run::default();
     let families = Topology::build()?.families().to_vec();
     let total = cases.len();
