@@ -109,8 +109,8 @@ pub fn run(
     Ok(run)
 }
 
-/// The program that the case needs and this machine lacks.
-fn lacks(case: &Case) -> Option<String> {
+/// Why this machine cannot make the case's fault: a program that the fault needs is not installed.
+pub fn lacks(case: &Case) -> Option<String> {
     case.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
 }
 
