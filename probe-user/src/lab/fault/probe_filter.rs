@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::{
     mount::{MsFlags, mount, umount},
+    sched::{CloneFlags, unshare},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 use probe_ebpf::{Kind, Rule};
@@ -28,7 +29,7 @@ pub(super) struct ProbeFilter {
     _pins: PinHome,
 }
 
-/// Where pins live. A machine that has no such place is given one for as long as the filter is there.
+/// Where pins live. Where there is no such place, one is made for as long as the filter is there.
 #[derive(Debug)]
 enum PinHome {
     Found,
@@ -36,6 +37,16 @@ enum PinHome {
 }
 
 const BPFFS: &str = "/sys/fs/bpf";
+
+/// Gives this thread, and what it starts, mounts of its own, so that what is mounted for a case goes with this process
+/// even if it is killed.
+pub(super) fn keep_mounts_private() -> Result<(), Error> {
+    let make = || -> nix::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+    };
+    make().map_err(|errno| Error::system("make a mount namespace")(errno.into()))
+}
 
 impl PinHome {
     fn ready() -> Result<Self, Error> {

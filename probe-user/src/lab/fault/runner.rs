@@ -6,6 +6,7 @@ use super::{
     Broken, Case, Got,
     error::Error,
     exchange::{expect_healthy, expect_in_force},
+    probe_filter::keep_mounts_private,
     tool,
 };
 use crate::{error::Failure, lab::Topology};
@@ -71,7 +72,7 @@ pub enum Step<'a> {
     Ended(&'a Judged),
 }
 
-/// Runs `cases`. `stop` is asked before each of them.
+/// Runs `cases`. `stop` is asked before each of them. The thread that calls this has mounts of its own from then on.
 ///
 /// # Errors
 /// Only where no lab can be made at all; what goes wrong with one case is that case's.
@@ -81,6 +82,7 @@ pub fn run(
     tell: &mut dyn FnMut(Step<'_>),
     stop: &dyn Fn() -> bool,
 ) -> Result<Run, Error> {
+    keep_mounts_private()?;
     let mut run = Run::default();
     let families = Topology::build()?.families().to_vec();
     let total = cases.len();
@@ -107,8 +109,8 @@ pub fn run(
     Ok(run)
 }
 
-/// The program that the case needs and this machine lacks.
-fn lacks(case: &Case) -> Option<String> {
+/// Why this machine cannot make the case's fault: a program that the fault needs is not installed.
+pub fn lacks(case: &Case) -> Option<String> {
     case.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
 }
 

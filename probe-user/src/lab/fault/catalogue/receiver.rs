@@ -118,7 +118,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the legacy INPUT chain drops",
         legs: EACH,
         actions: &[Iptables(Receiver, "-A INPUT -p {icmp} --{icmp}-type {type} -j DROP")],
-        expected: Expected { chain: None, ..Expected::in_chain("input", "") },
+        expected: Expected { chain: None, ..in_chain("input", "") }.event("NETFILTER_DROP", "nf_hook_slow"),
         needs: Some(("iptables-legacy", "ip6tables-legacy")),
         ..AT
     },

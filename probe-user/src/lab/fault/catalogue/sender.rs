@@ -145,7 +145,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the legacy OUTPUT chain drops",
         legs: EACH,
         actions: &[Iptables(Sender, "-A OUTPUT -p {icmp} --{icmp}-type {type} -j DROP")],
-        expected: Expected { chain: None, ..Expected::in_chain("output", "") },
+        expected: Expected { chain: None, ..in_chain("output", "") }.event("NETFILTER_DROP", "nf_hook_slow"),
         needs: Some(("iptables-legacy", "ip6tables-legacy")),
         ..AT
     },
