@@ -17,7 +17,7 @@ use super::{
     journeys::Journeys,
     load::{self, Job, Journey, Switch},
     log::KernelLog,
-    lookups::{self, Lookups},
+    lookups::{self, Lookups, trace_rules::TraceRules},
     running::Running,
     symbols::Symbols,
     tallies::SkipMap,
@@ -42,6 +42,7 @@ pub struct PathWatch {
     symbols: Symbols,
     drops: Vec<Drop>,
     lookups: Lookups,
+    rules: Option<TraceRules>,
     log: KernelLog,
     attach_time: Duration,
     _links: Links,
@@ -80,11 +81,14 @@ impl PathWatch {
             None => attaching.without_nic(),
         };
         let Attaching { mut programs, blind, links } = attaching;
-        let lookups = Lookups::begin(&lookups::Request {
+        let question = lookups::Request {
             local: request.local,
             remote: request.remote,
             interface: request.interface.clone(),
             ids: vec![request.id],
+        };
+        let rules = request.trace_rules.then(|| TraceRules::begin(&question)).and_then(|begun| {
+            begun.inspect_err(|why| tracing::warn!("the rule that drops will not be named: {why}")).ok()
         });
         Ok(Self {
             facts: facts(request, xdp_mode),
@@ -97,7 +101,8 @@ impl PathWatch {
             // After attaching: the programs have addresses too.
             symbols: Symbols::read().unwrap_or_else(|_| Symbols::parse(String::new())),
             drops: Vec::new(),
-            lookups,
+            lookups: Lookups::begin(&question),
+            rules,
             log: KernelLog::of(&mut programs),
             attach_time: begun.elapsed(),
             _links: links,
@@ -153,8 +158,9 @@ impl Watching for PathWatch {
 
     fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
         let mut sight = self.sight()?;
-        let Self { lookups, .. } = *self;
-        sight.findings = lookups.end();
+        let Self { lookups, rules, .. } = *self;
+        sight.findings = rules.map(TraceRules::end).unwrap_or_default();
+        sight.findings.extend(lookups.end());
         Ok(sight)
     }
 }
@@ -251,10 +257,7 @@ impl Attaching {
     }
 
     fn attach_cgroups(&mut self) {
-        for hop in [Hop::CgroupOut, Hop::SocketIn] {
-            if !self.loaded(hop, Mode::TcInstead) {
-                continue;
-            }
+        for hop in hops::cgroup::HOPS {
             match hops::cgroup::attach(&mut self.programs, hop) {
                 Ok(link) => self.links.cgroups.push(link),
                 Err(why) => self.blind(hop, why),

@@ -196,7 +196,7 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
 }
 
 /// What `device`'s packets start with, as the kernel half asks for it.
-pub(super) fn link_layer(device: &Device) -> packet::LinkLayer {
+pub fn link_layer(device: &Device) -> packet::LinkLayer {
     match device.link_layer {
         LinkLayer::RawIp => packet::LinkLayer::RawIp,
         LinkLayer::Ethernet | LinkLayer::Other(_) => packet::LinkLayer::Ethernet,

@@ -91,7 +91,7 @@ impl Document for Schemas {
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let rows: Vec<_> = self.schemas.iter().map(|row| vec![row.name.to_owned(), row.from.to_owned()]).collect();
-        table::write(out, style, &["document", "printed by"], &rows)
+        table::write(out, style, &["document", "printed by"].map(table::words), &rows)
     }
 }
 

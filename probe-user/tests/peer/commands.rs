@@ -39,6 +39,7 @@ pub(crate) fn request() -> WatchRequest {
     let address = [127, 0, 0, 1].into();
     WatchRequest {
         nonce: 7,
+        id: 43,
         probes: 3,
         local: address,
         remote: address,
