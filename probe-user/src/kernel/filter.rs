@@ -54,6 +54,7 @@ impl Rules {
                 bytes: sum.dropped.bytes + deed.0.dropped.bytes,
             },
             last_ns: sum.last_ns.max(deed.0.last_ns),
+            last_tick: sum.last_tick.max(deed.0.last_tick),
         }))
     }
 
