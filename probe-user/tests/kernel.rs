@@ -4,6 +4,8 @@
 mod common;
 #[path = "kernel/loaded.rs"]
 mod loaded;
+#[path = "kernel/ready.rs"]
+mod ready;
 #[path = "kernel/samples.rs"]
 mod samples;
 

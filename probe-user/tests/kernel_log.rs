@@ -3,6 +3,8 @@
 //! One test, alone in its process: the choice holds for all programs that a process loads from then on.
 
 mod common;
+#[path = "kernel/ready.rs"]
+mod ready;
 
 use aya::{
     Ebpf, TestRun,
@@ -13,7 +15,6 @@ use probe_user::{
     kernel::{
         load::{Job, load},
         log::turn_on,
-        object,
     },
     traffic::{Frame, Message},
 };
@@ -52,8 +53,7 @@ fn records(programs: &mut Ebpf) -> usize {
 
 #[test]
 fn a_log_that_is_off_is_not_in_the_programs_and_one_that_is_on_tells_each_packet() {
-    let name = "a_log_that_is_off_is_not_in_the_programs_and_one_that_is_on_tells_each_packet";
-    if object::bytes().is_err() || !common::is_root(name) {
+    if !ready::ready("a_log_that_is_off_is_not_in_the_programs_and_one_that_is_on_tells_each_packet") {
         return;
     }
     let job = Job::count(&HOPS.map(|row| row.hop));

@@ -4,7 +4,8 @@ use probe_ebpf::{Hop, Skip, packet::LinkLayer};
 use probe_user::kernel::load::Job;
 
 use crate::{
-    loaded::{ALL_HOPS, Counted, Loaded, can_be_run, ready},
+    loaded::{ALL_HOPS, Counted, Loaded, can_be_run},
+    ready::ready,
     samples::{REQUEST, REQUEST6, echoes, others, plain, skipped, v4, v6},
 };
 

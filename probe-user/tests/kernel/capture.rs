@@ -8,7 +8,8 @@ use probe_user::kernel::{
 };
 
 use crate::{
-    loaded::{ALL_HOPS, Action, Loaded, ready},
+    loaded::{ALL_HOPS, Action, Loaded},
+    ready::ready,
     samples::{REPLY, REQUEST, REQUEST6, echoes, others, plain, skipped, v4},
 };
 

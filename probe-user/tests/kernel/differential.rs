@@ -6,7 +6,8 @@ use probe_ebpf::packet::{LinkLayer, parse};
 use probe_user::kernel::load::Job;
 
 use crate::{
-    loaded::{ALL_HOPS, Counted, Loaded, can_be_run, ready},
+    loaded::{ALL_HOPS, Counted, Loaded, can_be_run},
+    ready::ready,
     samples::{echoes, others, skipped},
 };
 

@@ -16,7 +16,8 @@ use probe_user::kernel::{
 };
 
 use crate::{
-    loaded::{ALL_HOPS, Action, Counted, Loaded, ready},
+    loaded::{ALL_HOPS, Action, Counted, Loaded},
+    ready::ready,
     samples::{REPLY, REQUEST, REQUEST6, others, plain, skipped},
 };
 
@@ -79,6 +80,11 @@ fn what_is_dropped_is_counted_first_and_noted_for_its_rule() {
         let ticks = TICKS.as_nanos() as u64;
         assert!((before - ticks..=monotonic()).contains(&deed.last_ns), "{deed:?}, from {before} on");
         assert_eq!(rules.deed(0).expect("it can be read"), Deed::default());
+        sleep(3 * TICKS);
+        let later = monotonic();
+        assert_eq!(loaded.run(hop, &plain(REQUEST, 7)), Action::Drop);
+        let deed = rules.deed(slot).expect("it can be read");
+        assert!((later - ticks..=monotonic()).contains(&deed.last_ns), "{deed:?}, from {later} on");
     }
 }
 

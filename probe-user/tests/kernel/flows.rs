@@ -20,7 +20,8 @@ use probe_user::{
 };
 
 use crate::{
-    loaded::{ALL_HOPS, Loaded, ready},
+    loaded::{ALL_HOPS, Loaded},
+    ready::ready,
     samples::{A, A6, B, B6, REPLY, REPLY6, REQUEST, REQUEST6},
 };
 

@@ -1,9 +1,6 @@
 //! Programs that are loaded for one job and attached to nothing, with what they should have counted so far.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, TestRun,
@@ -15,14 +12,11 @@ use probe_user::{
         filter::Rules,
         flows::FlowMaps,
         load::{Job, Rows, Switch, load, load_with},
-        object,
         ring::Ring,
         tallies::{SkipMap, TallyMap},
     },
     snapshot::Tallies,
 };
-
-use crate::common::is_root;
 
 /// Every hop.
 pub(crate) const ALL_HOPS: [Hop; 3] = [HOPS[0].hop, HOPS[1].hop, HOPS[2].hop];
@@ -37,16 +31,6 @@ pub(crate) fn can_be_run(hop: Hop, frame: &[u8]) -> bool {
         _ => 15,
     };
     frame.len() >= shortest
-}
-
-/// Whether kernel programs can be loaded here. Where they cannot, says loudly that `test` is skipped.
-pub(crate) fn ready(test: &str) -> bool {
-    if object::bytes().is_err() {
-        let _ = writeln!(io::stderr(), "SKIPPED (needs the kernel half): {test}");
-        assert!(std::env::var_os("PROBE_NO_SKIP").is_none_or(|value| value != "1"), "{test} was skipped");
-        return false;
-    }
-    is_root(test)
 }
 
 /// What the kernel is told to do with a packet.

@@ -25,7 +25,8 @@ use probe_user::{
 };
 
 use crate::{
-    loaded::{Counted, Loaded, ready},
+    loaded::{Counted, Loaded},
+    ready::ready,
     samples::{REQUEST, REQUEST6, v4, v6},
 };
 

@@ -6,7 +6,7 @@ use aya::maps::MapInfo;
 use probe_ebpf::{Hop, names, packet::LinkLayer};
 use probe_user::kernel::load::{Capture, Job, Rows, Switch, load, load_with};
 
-use crate::loaded::{ALL_HOPS, ready};
+use crate::{loaded::ALL_HOPS, ready::ready};
 
 const SWITCHES: [Switch; 2] = [Switch::Off, Switch::On];
 const CAPTURES: [Capture; 3] = [Capture::Nothing, Capture::Everything, Capture::Matched];
@@ -33,10 +33,8 @@ fn the_verifier_takes_every_combination_of_track_filter_and_capture() {
     }
     for job in jobs() {
         load(&job).unwrap_or_else(|error| panic!("{job:?}: {error}"));
-        for shared in SWITCHES {
-            let rows = Rows { count: 1, shared };
-            load_with(&job, rows).unwrap_or_else(|error| panic!("{job:?} with {rows:?}: {error}"));
-        }
+        let rows = Rows { count: 1, shared: Switch::On };
+        load_with(&job, rows).unwrap_or_else(|error| panic!("{job:?} with {rows:?}: {error}"));
     }
 }
 

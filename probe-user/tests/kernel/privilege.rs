@@ -16,8 +16,9 @@ use probe_user::{
 };
 
 use crate::{
-    loaded::{ALL_HOPS, Loaded, ready},
+    loaded::{ALL_HOPS, Loaded},
     matrix::jobs,
+    ready::ready,
     samples::{REQUEST, plain},
 };
 

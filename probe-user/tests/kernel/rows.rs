@@ -10,7 +10,8 @@ use probe_ebpf::{Count, Hop, Tally};
 use probe_user::kernel::load::{Job, Rows, Switch, processors};
 
 use crate::{
-    loaded::{Loaded, ready},
+    loaded::Loaded,
+    ready::ready,
     samples::{REQUEST, plain},
 };
 
