@@ -20,7 +20,7 @@ pub struct Rules {
 
 impl Rules {
     /// Takes the maps of the filter out of `programs`.
-    pub(super) fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
         let mut map = |name: &'static str| programs.take_map(name).ok_or(Error::NoMap { name });
         Self::of(map(names::CELLS)?, map(names::RULES)?, map(names::DEEDS)?)
     }
@@ -54,6 +54,7 @@ impl Rules {
                 bytes: sum.dropped.bytes + deed.0.dropped.bytes,
             },
             last_ns: sum.last_ns.max(deed.0.last_ns),
+            last_tick: sum.last_tick.max(deed.0.last_tick),
         }))
     }
 

@@ -71,12 +71,11 @@ impl Job {
         }
     }
 
-    fn config(&self, processors: u32) -> Config {
-        let rows = rows(processors);
+    fn config(&self, rows: Rows) -> Config {
         Config {
             abi: ABI_VERSION,
-            row_mask: rows - 1,
-            shared_rows: u32::from(processors > rows),
+            row_mask: rows.count - 1,
+            shared_rows: u32::from(rows.shared == Switch::On),
             raw_ip: u32::from(self.link_layer == LinkLayer::RawIp),
             filter: u32::from(self.filter == Switch::On),
             track: u32::from(self.track == Switch::On),
@@ -90,8 +89,8 @@ impl Job {
     }
 
     /// The maps that this job uses, with their sizes; the others keep the one entry that they are built with.
-    fn map_sizes(&self, processors: u32) -> Vec<(&'static str, u32)> {
-        let tally = rows(processors) * IDS;
+    fn map_sizes(&self, rows: Rows) -> Vec<(&'static str, u32)> {
+        let tally = rows.count * IDS;
         let mut sizes = Vec::new();
         if self.count == Switch::On {
             sizes.extend(self.hops.iter().map(|hop| (hop.row().tally, tally)));
@@ -109,6 +108,23 @@ impl Job {
     }
 }
 
+/// The rows of the tallies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// How many: a power of two.
+    pub count: u32,
+    /// Whether several processors count in one, which then takes atomic additions.
+    pub shared: Switch,
+}
+
+impl Rows {
+    /// Those of a machine with so many possible processors.
+    pub fn of(processors: u32) -> Self {
+        let count = rows(processors);
+        Self { count, shared: if processors > count { Switch::On } else { Switch::Off } }
+    }
+}
+
 /// Room for 3,500 pings of the usual size, or 200 large ones, between two looks at the ring.
 const RING_BYTES: u32 = 1 << 20;
 
@@ -121,13 +137,17 @@ pub fn processors() -> Result<u32, Error> {
 
 /// Loads the programs and maps of `job` into the kernel. Nothing is attached yet.
 pub fn load(job: &Job) -> Result<Ebpf, Error> {
+    load_with(job, Rows::of(processors()?))
+}
+
+/// As [`load`], with these rows whatever the machine has.
+pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
     let object = object::bytes()?;
-    let processors = processors()?;
-    let config = Plain(job.config(processors));
+    let config = Plain(job.config(rows));
     let log_level = super::log::level();
     let mut loader = EbpfLoader::new();
     loader.override_global(names::CONFIG, &config, true).override_global(aya_log::LEVEL, &log_level, true);
-    for (name, size) in job.map_sizes(processors) {
+    for (name, size) in job.map_sizes(rows) {
         loader.map_max_entries(name, size);
     }
     let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;

@@ -150,9 +150,7 @@ impl Watch {
 
     /// The ring of copied packets, for a watch that captures.
     pub fn ring(&mut self) -> Result<Ring, Error> {
-        let name = names::EVENTS;
-        let map = self.programs.take_map(name).ok_or(Error::NoMap { name })?;
-        map.try_into().map(Ring::new).map_err(|source| Error::of_map(name, source))
+        Ring::take(&mut self.programs)
     }
 
     /// What `hop` counted so far of one kind and id; `None` where the hop is blind.
