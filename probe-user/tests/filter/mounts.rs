@@ -11,7 +11,7 @@ use probe_user::lab::Netns;
 use crate::{
     common::is_root,
     host::{list, numbers},
-    net::{Pair, own_mounts, sh},
+    net::{Pair, own_bpffs, own_mounts, sh},
     run::{Ran, command, probe},
 };
 
@@ -87,12 +87,8 @@ fn ip_netns_exec_is_told_how_to_do_it() {
     if !is_root("ip_netns_exec_is_told_how_to_do_it") {
         return;
     }
-    own_mounts();
-    let none = None::<&str>;
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none).expect("a /run of our own");
-    if !is_mounted() {
-        mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), none).expect("a bpffs of our own");
-    }
+    own_bpffs();
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("a /run of our own");
     let host = Netns::new().expect("root can");
     sh(&host, "ip netns add inside; ip -n inside link set lo up");
     for (words, told) in
