@@ -20,7 +20,9 @@ use nix::libc;
 use probe_ebpf::contract::kind::Direction;
 
 pub(super) use attributes::{Element, LookupBatch};
-use attributes::{GetFd, GetInfo, LinkCreate, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery, object_name};
+use attributes::{
+    GetFd, GetInfo, LinkCreate, LinkDetach, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery, object_name,
+};
 pub use instruction::{Instruction, always};
 
 const MAP_CREATE: libc::c_int = 0;
@@ -30,6 +32,7 @@ const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_DETACH: libc::c_int = 34;
 
 const MAP_TYPE_ARRAY: u32 = 2;
 const ATTACH_XDP: u32 = 37;
@@ -202,6 +205,16 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let mut attributes = ObjectGet { pathname: address(path.as_ptr()), ..ObjectGet::zeroed() };
     // SAFETY: the kernel reads the path, which ends with a zero and outlives the call.
     unsafe { bpf_fd(OBJ_GET, &mut attributes) }
+}
+
+/// Detaches the program of a link, at once: closing or unlinking the last handle lets the kernel do that some time later.
+///
+/// # Errors
+/// What the kernel answered.
+pub(super) fn detach_link(link: &impl AsFd) -> io::Result<()> {
+    let mut attributes = LinkDetach { link_fd: descriptor(link) };
+    // SAFETY: these attributes hold no pointer.
+    unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
 }
 
 const fn tcx(direction: Direction) -> u32 {

@@ -70,9 +70,11 @@ impl Rules {
             all.iter().position(|rule| rule.number == 0).or_else(|| all.iter().position(|r| rules::has_ended(r, now)));
         let free = free.ok_or(Error::RulesFull)?;
         let slot = free as u32;
-        // No id may find the slot while what it holds changes.
-        all[free] = Rule::default();
-        self.publish(&all);
+        if all[free].number > 0 {
+            // No id may find the slot while what it holds changes.
+            all[free] = Rule::default();
+            self.publish(&all);
+        }
         let blank = vec![Plain(Deed::default()); processors()? as usize];
         let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
         self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;

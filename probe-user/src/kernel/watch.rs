@@ -71,7 +71,8 @@ impl Watch {
     /// Loads and attaches what `wish` asks for. On an error nothing stays attached.
     pub fn attach(device: &Device, wish: &Wish) -> Result<Self, Error> {
         if let Err(error) = hops::clsact::sweep(device) {
-            tracing::warn!("what killed probes may have left on {} stays: {error}", device.name);
+            // Whoever may attach need not be root, whose the notes are.
+            tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
         }
         let purpose = if wish.filter == Switch::On { Purpose::Drop } else { Purpose::Observe };
         let choice = xdp_mode(device, wish.attach.xdp, purpose)?;

@@ -138,6 +138,13 @@ pub(super) struct LinkCreate {
     pub(super) expected_revision: u64,
 }
 
+/// For `BPF_LINK_DETACH`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct LinkDetach {
+    pub(super) link_fd: u32,
+}
+
 /// `name` as the kernel keeps it: cut to 15 bytes.
 pub(super) fn object_name(name: &str) -> [u8; NAME_BYTES] {
     let mut bytes = [0; NAME_BYTES];
