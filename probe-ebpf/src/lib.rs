@@ -5,6 +5,9 @@
 //! Multi-byte numbers are in host byte order; addresses are in wire order, IPv4 as `::ffff:a.b.c.d` (RFC 4291 §2.5.5.2).
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod contract;
 pub mod packet;
 

@@ -92,6 +92,7 @@ pub const IPV4: u16 = 0x0800;
 pub const IPV6: u16 = 0x86dd;
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
+const ICMP_HEADER: usize = 8;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 /// IPv6 extension headers (RFC 8200 §4).
@@ -166,7 +167,8 @@ fn ipv4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
         return Err(Skip::BadHeader);
     }
     let icmp_offset = offset + header_bytes;
-    let echo = icmp(bytes, icmp_offset, Family::V4)?;
+    let icmp_bytes = total_bytes - header_bytes as u32;
+    let echo = icmp(bytes, icmp_offset, icmp_bytes, Family::V4)?;
     Ok(EchoPacket {
         kind: echo.kind,
         code: echo.code,
@@ -176,7 +178,7 @@ fn ipv4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
         ip_offset: offset,
         ip_bytes: total_bytes,
         icmp_offset,
-        icmp_bytes: total_bytes - header_bytes as u32,
+        icmp_bytes,
         first_fragment: fragment & 0x2000 != 0,
     })
 }
@@ -189,8 +191,9 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
     if header.byte(0) >> 4 != 6 {
         return Err(Skip::BadHeader);
     }
-    let echo = icmp(bytes, chain.end, Family::V6)?;
     let extension_bytes = (chain.end - offset - IPV6_HEADER) as u32;
+    let icmp_bytes = payload_bytes.saturating_sub(extension_bytes);
+    let echo = icmp(bytes, chain.end, icmp_bytes, Family::V6)?;
     Ok(EchoPacket {
         kind: echo.kind,
         code: echo.code,
@@ -200,7 +203,7 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
         ip_offset: offset,
         ip_bytes: payload_bytes + IPV6_HEADER as u32,
         icmp_offset: chain.end,
-        icmp_bytes: payload_bytes.saturating_sub(extension_bytes),
+        icmp_bytes,
         first_fragment: chain.first_fragment,
     })
 }
@@ -275,9 +278,13 @@ struct IcmpEcho {
     seq: u16,
 }
 
+/// `icmp_bytes`: how many of the IP packet's bytes are left for it; what follows those is padding, whatever it looks like.
 #[inline(always)]
-fn icmp<B: Bytes + ?Sized>(bytes: &B, offset: usize, family: Family) -> Result<IcmpEcho, Skip> {
-    let header = bytes.view::<8>(offset).ok_or(Skip::Truncated)?;
+fn icmp<B: Bytes + ?Sized>(bytes: &B, offset: usize, icmp_bytes: u32, family: Family) -> Result<IcmpEcho, Skip> {
+    let header = bytes.view::<ICMP_HEADER>(offset).ok_or(Skip::Truncated)?;
+    if icmp_bytes < ICMP_HEADER as u32 {
+        return Err(Skip::Truncated);
+    }
     let kind = Kind::from_icmp_type(family, header.byte(0)).ok_or(Skip::NotEcho)?;
     Ok(IcmpEcho { kind, code: header.byte(1), id: header.be16(4), seq: header.be16(6) })
 }
@@ -289,4 +296,4 @@ pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -1,5 +1,6 @@
-//! `cargo xtask`: sets up, builds, runs, tests and checks probe.
+//! `cargo xtask`: sets up, builds, runs, tests, measures and checks probe.
 
+mod bench;
 mod build;
 mod check;
 mod compile;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Sets up, builds, runs, tests and checks probe.
+/// Sets up, builds, runs, tests, measures and checks probe.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Verb {
@@ -24,6 +25,7 @@ enum Verb {
     Run(run::Options),
     Lab(lab::Options),
     Test(test::Options),
+    Bench(bench::Options),
     Check(check::Options),
 }
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Verb::Run(options) => run::run(&options),
         Verb::Lab(options) => lab::run(options),
         Verb::Test(options) => test::run(&options),
+        Verb::Bench(options) => bench::run(&options),
         Verb::Check(options) => check::run(&options),
     };
     result.unwrap_or_else(|error| {

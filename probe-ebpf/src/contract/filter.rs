@@ -22,7 +22,7 @@ pub const MAX_RULES: usize = 256;
 #[repr(C)]
 pub struct Rule {
     /// `CLOCK_MONOTONIC` in nanoseconds from which on the rule no longer holds; 0: it holds until it is removed.
-    /// The kernel compares it with the coarse clock, which is exact to one tick (1 to 10 ms).
+    /// The kernel compares it with the coarse clock, which is exact to two ticks (of 1 to 10 ms).
     pub deadline_ns: u64,
     /// When it was added: seconds since 1970.
     pub added_unix_s: u64,
@@ -44,6 +44,8 @@ pub struct Rule {
 pub struct Deed {
     /// What it dropped.
     pub dropped: Count,
-    /// `CLOCK_MONOTONIC` in nanoseconds of the last drop, exact to one tick; 0: never.
+    /// `CLOCK_MONOTONIC` in nanoseconds of the last drop, exact to two ticks; 0: never.
     pub last_ns: u64,
+    /// The number of the kernel's tick at the last drop: within the same tick the clock need not be asked again.
+    pub last_tick: u64,
 }

@@ -127,3 +127,19 @@ const _: () = {
         index += 1;
     }
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hop_has_a_program_and_a_tally_of_its_own() {
+        for (index, row) in HOPS.iter().enumerate() {
+            assert_eq!(row.hop.name(), row.name);
+            assert!(names::ALL.contains(&row.program) && names::ALL.contains(&row.tally));
+            for other in &HOPS[..index] {
+                assert!(other.name != row.name && other.program != row.program && other.tally != row.tally);
+            }
+        }
+    }
+}

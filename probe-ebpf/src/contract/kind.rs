@@ -83,3 +83,25 @@ impl Kind {
         Some(Self { family, echo })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_listed_in_the_order_of_their_index() {
+        for (index, kind) in Kind::ALL.iter().enumerate() {
+            assert_eq!(kind.index(), index);
+        }
+    }
+
+    #[test]
+    fn a_kind_has_one_type_and_that_type_is_of_no_other_kind() {
+        for family in [Family::V4, Family::V6] {
+            for icmp_type in 0..=u8::MAX {
+                let with_it = Kind::ALL.into_iter().find(|kind| kind.family == family && kind.icmp_type() == icmp_type);
+                assert_eq!(Kind::from_icmp_type(family, icmp_type), with_it);
+            }
+        }
+    }
+}

@@ -113,3 +113,16 @@ const _: () = {
         index += 1;
     }
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_says_whose_it_is_and_none_is_used_twice() {
+        for (index, name) in ALL.iter().enumerate() {
+            assert!(name.starts_with("probe_"), "{name}");
+            assert!(!ALL[..index].contains(name), "{name}");
+        }
+    }
+}

@@ -74,3 +74,15 @@ const _: () = {
         index += 1;
     }
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_causes_have_the_same_name() {
+        for (index, skip) in Skip::ALL.iter().enumerate() {
+            assert!(Skip::ALL[..index].iter().all(|other| other.name() != skip.name()), "{}", skip.name());
+        }
+    }
+}

@@ -37,3 +37,24 @@ pub const fn rows(processors: u32) -> u32 {
     }
     rows
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_a_power_of_two_with_one_for_each_processor_up_to_the_most() {
+        for processors in 1..=4096 {
+            let rows = rows(processors);
+            assert!(rows.is_power_of_two());
+            assert!(rows >= processors || rows == MAX_ROWS);
+            assert!(rows == 1 || rows / 2 < processors, "{rows} rows for {processors} processors");
+        }
+        assert_eq!(rows(u32::MAX), MAX_ROWS);
+    }
+
+    #[test]
+    fn a_tally_fills_one_cache_line() {
+        assert_eq!((size_of::<Tally>(), align_of::<Tally>()), (64, 64));
+    }
+}

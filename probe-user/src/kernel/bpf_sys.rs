@@ -21,8 +21,8 @@ use probe_ebpf::contract::kind::Direction;
 
 pub(super) use attributes::{Element, LookupBatch};
 use attributes::{
-    GetFd, GetInfo, LinkCreate, LinkCreateNetfilter, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery, QueryCgroup,
-    object_name,
+    GetFd, GetInfo, LinkCreate, LinkCreateNetfilter, LinkDetach, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery,
+    QueryCgroup, object_name,
 };
 pub use instruction::{Instruction, always};
 
@@ -33,6 +33,7 @@ const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_DETACH: libc::c_int = 34;
 
 const MAP_TYPE_ARRAY: u32 = 2;
 const ATTACH_CGROUP_INGRESS: u32 = 0;
@@ -313,6 +314,16 @@ const fn cgroup_skb(direction: Direction) -> u32 {
         Direction::In => ATTACH_CGROUP_INGRESS,
         Direction::Out => ATTACH_CGROUP_EGRESS,
     }
+}
+
+/// Detaches the program of a link, at once: closing or unlinking the last handle lets the kernel do that some time later.
+///
+/// # Errors
+/// What the kernel answered.
+pub(super) fn detach_link(link: &impl AsFd) -> io::Result<()> {
+    let mut attributes = LinkDetach { link_fd: descriptor(link) };
+    // SAFETY: these attributes hold no pointer.
+    unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
 }
 
 const fn tcx(direction: Direction) -> u32 {

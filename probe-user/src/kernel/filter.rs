@@ -20,7 +20,7 @@ pub struct Rules {
 
 impl Rules {
     /// Takes the maps of the filter out of `programs`.
-    pub(super) fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
         let mut map = |name: &'static str| programs.take_map(name).ok_or(Error::NoMap { name });
         Self::of(map(names::CELLS)?, map(names::RULES)?, map(names::DEEDS)?)
     }
@@ -54,6 +54,7 @@ impl Rules {
                 bytes: sum.dropped.bytes + deed.0.dropped.bytes,
             },
             last_ns: sum.last_ns.max(deed.0.last_ns),
+            last_tick: sum.last_tick.max(deed.0.last_tick),
         }))
     }
 
@@ -69,9 +70,11 @@ impl Rules {
             all.iter().position(|rule| rule.number == 0).or_else(|| all.iter().position(|r| rules::has_ended(r, now)));
         let free = free.ok_or(Error::RulesFull)?;
         let slot = free as u32;
-        // No id may find the slot while what it holds changes.
-        all[free] = Rule::default();
-        self.publish(&all);
+        if all[free].number > 0 {
+            // No id may find the slot while what it holds changes.
+            all[free] = Rule::default();
+            self.publish(&all);
+        }
         let blank = vec![Plain(Deed::default()); processors()? as usize];
         let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
         self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;

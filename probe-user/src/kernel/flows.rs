@@ -29,7 +29,7 @@ pub struct Loss {
 
 impl FlowMaps {
     /// Takes the maps out of `programs`.
-    pub(super) fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
         let Some(Map::LruHashMap(flows)) = programs.take_map(names::FLOWS) else {
             return Err(Error::NoMap { name: names::FLOWS });
         };

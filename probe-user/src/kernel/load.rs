@@ -89,12 +89,11 @@ impl Job {
         }
     }
 
-    fn config(&self, processors: u32) -> Config {
-        let rows = rows(processors);
+    fn config(&self, rows: Rows) -> Config {
         Config {
             abi: ABI_VERSION,
-            row_mask: rows - 1,
-            shared_rows: u32::from(processors > rows),
+            row_mask: rows.count - 1,
+            shared_rows: u32::from(rows.shared == Switch::On),
             raw_ip: u32::from(self.link_layer == LinkLayer::RawIp),
             filter: u32::from(self.filter == Switch::On),
             track: u32::from(self.track == Switch::On),
@@ -111,8 +110,8 @@ impl Job {
     }
 
     /// The maps that this job uses, with their sizes; the others keep the one entry that they are built with.
-    fn map_sizes(&self, processors: u32) -> Vec<(&'static str, u32)> {
-        let tally = rows(processors) * IDS;
+    fn map_sizes(&self, rows: Rows) -> Vec<(&'static str, u32)> {
+        let tally = rows.count * IDS;
         let mut sizes = Vec::new();
         if self.count == Switch::On {
             sizes.extend(self.hops.iter().filter_map(|hop| Some((hop.row().tally?, tally))));
@@ -133,6 +132,23 @@ impl Job {
     }
 }
 
+/// The rows of the tallies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// How many: a power of two.
+    pub count: u32,
+    /// Whether several processors count in one, which then takes atomic additions.
+    pub shared: Switch,
+}
+
+impl Rows {
+    /// Those of a machine with so many possible processors.
+    pub fn of(processors: u32) -> Self {
+        let count = rows(processors);
+        Self { count, shared: if processors > count { Switch::On } else { Switch::Off } }
+    }
+}
+
 /// Room for 3,500 pings of the usual size, or 200 large ones, between two looks at the ring.
 const RING_BYTES: u32 = 1 << 20;
 
@@ -146,9 +162,13 @@ pub fn processors() -> Result<u32, Error> {
 /// Loads the maps of `job` and the programs of its NIC's hops into the kernel. Nothing is attached yet; the programs of
 /// other hops are loaded when they are attached.
 pub fn load(job: &Job) -> Result<Ebpf, Error> {
+    load_with(job, Rows::of(processors()?))
+}
+
+/// As [`load`], with these rows whatever the machine has.
+pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
     let object = object::bytes()?;
-    let processors = processors()?;
-    let config = Plain(job.config(processors));
+    let config = Plain(job.config(rows));
     let log_level = super::log::level();
     let mut loader = EbpfLoader::new();
     loader.override_global(names::CONFIG, &config, true).override_global(aya_log::LEVEL, &log_level, true);
@@ -156,7 +176,7 @@ pub fn load(job: &Job) -> Result<Ebpf, Error> {
     if let Some((offsets, drops)) = &journey {
         loader.override_global(names::OFFSETS, offsets, true).override_global(names::DROP_CONFIG, drops, true);
     }
-    for (name, size) in job.map_sizes(processors) {
+    for (name, size) in job.map_sizes(rows) {
         loader.map_max_entries(name, size);
     }
     let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;

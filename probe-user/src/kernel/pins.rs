@@ -96,8 +96,13 @@ impl Place {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
+        let link = folder.join(LINK);
         let remove_all = || {
-            gone(fs::remove_file(folder.join(LINK)))?;
+            // Whether or not this works, the link goes with its pin; but then the interface is taken for a while yet.
+            if let Err(error) = bpf_sys::open_pin(&link).and_then(|link| bpf_sys::detach_link(&link)) {
+                tracing::debug!("{} is not detached: {error}", link.display());
+            }
+            gone(fs::remove_file(&link))?;
             for file in fs::read_dir(&folder)? {
                 gone(fs::remove_file(file?.path()))?;
             }

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use aya::maps::{MapData, RingBuf};
-use probe_ebpf::EventHead;
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use probe_ebpf::{EventHead, names};
+
+use super::Error;
 
 /// How long a reader may rest between two looks: programs do not wake it, because that costs the packet path 10 µs.
 pub const REST: Duration = Duration::from_millis(10);
@@ -21,8 +26,11 @@ pub struct Copied<'a> {
 pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self(ring)
+    /// Takes the ring out of `programs`.
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        let name = names::EVENTS;
+        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
+        map.try_into().map(Self).map_err(|source| Error::of_map(name, source))
     }
 
     /// Hands the next packet to `read`, and its answer back; `None` where the ring is empty.

@@ -71,7 +71,8 @@ impl Watch {
     /// Loads and attaches what `wish` asks for. On an error nothing stays attached.
     pub fn attach(device: &Device, wish: &Wish) -> Result<Self, Error> {
         if let Err(error) = hops::clsact::sweep(device) {
-            tracing::warn!("what killed probes may have left on {} stays: {error}", device.name);
+            // Whoever may attach need not be root, whose the notes are.
+            tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
         }
         let purpose = if wish.filter == Switch::On { Purpose::Drop } else { Purpose::Observe };
         let choice = xdp_mode(device, wish.attach.xdp, purpose)?;
@@ -151,9 +152,7 @@ impl Watch {
 
     /// The ring of copied packets, for a watch that captures.
     pub fn ring(&mut self) -> Result<Ring, Error> {
-        let name = names::EVENTS;
-        let map = self.programs.take_map(name).ok_or(Error::NoMap { name })?;
-        map.try_into().map(Ring::new).map_err(|source| Error::of_map(name, source))
+        Ring::take(&mut self.programs)
     }
 
     /// What `hop` counted so far of one kind and id; `None` where the hop is blind.

@@ -238,14 +238,19 @@ impl Copy {
         fs::set_permissions(&copy.0, fs::Permissions::from_mode(0o755)).expect("it is ours");
         // By a process of its own: a file that this one has open for writing a child of another test may have open
         // too, and then it cannot be run ("text file busy").
-        let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_probe")).arg(copy.0.join("probe")).status();
+        let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_probe")).arg(copy.path()).status();
         assert!(status.expect("cp is there").success());
         copy
     }
 
+    /// The copied binary.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.join("probe")
+    }
+
     /// Runs `probe WORDS` inside as a user without any privilege.
     pub(crate) fn run_as_nobody(&self, netns: &Netns, words: &str) -> Ran {
-        let mut command = Command::new(self.0.join("probe"));
+        let mut command = Command::new(self.path());
         command.args(words.split_whitespace()).stdin(Stdio::null());
         let command = netns.run(|| command.uid(NOBODY).gid(NOBODY).output().expect("probe starts"));
         Ran::of(command.expect("the namespace is there"))

@@ -12,7 +12,7 @@ use probe_user::{lab::Netns, traffic::Frame};
 
 use crate::{
     common::is_root,
-    net::{A4, A6, B4, B6, Pair, message, sh},
+    net::{A6, B4, B6, Pair, message, sh},
     row::{Row, numbers, of, only, row},
     run::{Running, probe},
 };
@@ -110,5 +110,4 @@ fn an_interface_that_is_down_is_watched_until_it_is_up() {
     sh(&pair.a, &format!("ip neigh replace {B4} lladdr 02:00:00:00:00:02 dev va nud permanent"));
     sh(&pair.a, &format!("ping -n -q -c 1 -W 10 {B4}"));
     observer.until_last("a reply", |document| numbers(&only(document, 4)).entered == (0, 1));
-    let _ = A4;
 }

@@ -27,7 +27,6 @@ pub(super) fn run(names: &[Experiment], screen: &Screen) -> Outcome {
     privilege::require(Task::Lab)?;
     object::bytes()?;
     let experiments = chosen(names);
-    screen.remark("making a lab: two hosts and a firewall in network namespaces, which go when this command ends");
     block_on(wait(experiments, screen))
 }
 
@@ -36,7 +35,8 @@ async fn wait(experiments: Vec<experiment::Experiment>, screen: &Screen) -> Outc
     let mut interrupt = Interrupt::new()?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
-    let mut work = tokio::task::spawn_blocking(move || work(&experiments, &stopped));
+    let remarks = *screen;
+    let mut work = tokio::task::spawn_blocking(move || work(&experiments, &stopped, &remarks));
     let done = tokio::select! {
         done = &mut work => done,
         () = interrupt.caught() => {
@@ -54,8 +54,13 @@ async fn wait(experiments: Vec<experiment::Experiment>, screen: &Screen) -> Outc
     })
 }
 
-fn work(experiments: &[experiment::Experiment], stop: &AtomicBool) -> Result<(Experiments, Interrupted), Failure> {
+fn work(
+    experiments: &[experiment::Experiment],
+    stop: &AtomicBool,
+    screen: &Screen,
+) -> Result<(Experiments, Interrupted), Failure> {
     let lab = Topology::build()?;
+    screen.remark("made a lab: two hosts and a firewall in network namespaces, which go when this command ends");
     let mut taps = Taps::attach(&lab)?;
     run_all(experiments, lab.families(), &mut taps, || stop.load(Ordering::Relaxed))
 }

@@ -165,6 +165,13 @@ pub(super) struct QueryCgroup {
     pub(super) padding: u32,
 }
 
+/// For `BPF_LINK_DETACH`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct LinkDetach {
+    pub(super) link_fd: u32,
+}
+
 /// `name` as the kernel keeps it: cut to 15 bytes.
 pub(super) fn object_name(name: &str) -> [u8; NAME_BYTES] {
     let mut bytes = [0; NAME_BYTES];

@@ -1,0 +1,200 @@
+//! What is measured: a job, a frame, and how the kernel must answer it.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::{Ipv4Addr, Ipv6Addr},
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+};
+
+use aya::Ebpf;
+use probe_ebpf::{Echo, Family, Hop, Kind, Rule};
+use probe_user::{
+    kernel::{
+        filter::Rules,
+        flows::monotonic,
+        load::{Capture, Job, Switch, load},
+        ring::Ring,
+    },
+    traffic::{
+        Frame, Message,
+        frame::{CUSTOMER_TAG, SERVICE_TAG, V4, V6},
+    },
+};
+
+use crate::bare::{self, Hook, clock_alone, empty, through_all_ids};
+
+/// Enough that the call itself does not show.
+pub(crate) const REPEAT: u32 = 300_000;
+
+/// As many events as fit into the ring.
+const REPEAT_CAPTURE: u32 = 3_600;
+
+/// The id of the rule that holds.
+const RULED: u16 = 7;
+
+/// The id of the frames.
+const ID: u16 = 4343;
+
+/// One line of the table.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) hook: Hook,
+    pub(crate) repeat: u32,
+    frame: Vec<u8>,
+    drops: bool,
+    program: OwnedFd,
+    empty: Rc<OwnedFd>,
+    ring: Option<RefCell<Ring>>,
+    _loaded: Rc<Ebpf>,
+    /// Through which programs call each other.
+    _arrays: Vec<OwnedFd>,
+}
+
+impl Case {
+    /// Runs the empty program so many times, which is the answer.
+    pub(crate) fn run_empty(&self, repeat: u32) -> io::Result<u32> {
+        bare::run(&*self.empty, &self.frame, repeat).map(|_| repeat)
+    }
+
+    /// Runs the program as often as the case wants, which is the answer.
+    pub(crate) fn run(&self) -> io::Result<u32> {
+        let verdict = bare::run(&self.program, &self.frame, self.repeat)?;
+        let expected = match (self.hook, self.drops) {
+            (Hook::Xdp, true) => 1,
+            (Hook::Tc, false) => u32::MAX,
+            (Hook::Xdp, false) | (Hook::Tc, true) => 2,
+        };
+        if verdict != expected {
+            return Err(io::Error::other(format!("{}: the program answered {verdict}", self.name)));
+        }
+        Ok(self.repeat)
+    }
+
+    /// Makes ready for the next turn, on nobody's time.
+    pub(crate) fn rest(&self) {
+        if let Some(ring) = &self.ring {
+            while ring.borrow_mut().next(|_| ()).is_some() {}
+        }
+    }
+}
+
+/// Programs of one job, at one hook.
+struct Loaded {
+    hook: Hook,
+    programs: Rc<Ebpf>,
+    own: OwnedFd,
+    empty: Rc<OwnedFd>,
+    ring: Option<Ring>,
+}
+
+impl Loaded {
+    fn new(hook: Hook, change: impl FnOnce(&mut Job)) -> io::Result<Self> {
+        let hop = if hook == Hook::Xdp { Hop::XdpIn } else { Hop::TcIn };
+        let mut job = Job::count(&[hop]);
+        change(&mut job);
+        let mut programs = load(&job).map_err(io::Error::other)?;
+        let mut rules = Rules::take(&mut programs).map_err(io::Error::other)?;
+        for (number, id, deadline_ns) in [(1, RULED, 0), (2, RULED + 1, monotonic() + 3_600_000_000_000)] {
+            let rule = Rule { number, id_first: id, id_last: id, kinds: 0b1111, deadline_ns, ..Rule::default() };
+            rules.add(&rule).map_err(io::Error::other)?;
+        }
+        let ring = if job.capture == Capture::Nothing { None } else { Some(Ring::take(&mut programs)) };
+        let ring = ring.transpose().map_err(io::Error::other)?;
+        let program = programs.program(hop.row().program).ok_or_else(|| io::Error::other("no program"))?;
+        let own = program.fd().map_err(io::Error::other)?.as_fd().try_clone_to_owned()?;
+        Ok(Self { hook, programs: Rc::new(programs), own, empty: Rc::new(empty(hook)?), ring })
+    }
+
+    fn case(&self, name: &'static str, frame: Vec<u8>) -> io::Result<Case> {
+        Ok(Case {
+            name,
+            hook: self.hook,
+            repeat: REPEAT,
+            frame,
+            drops: false,
+            program: self.own.try_clone()?,
+            empty: Rc::clone(&self.empty),
+            ring: None,
+            _loaded: Rc::clone(&self.programs),
+            _arrays: Vec::new(),
+        })
+    }
+}
+
+/// Every case, of both hooks.
+pub(crate) fn all() -> io::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for hook in [Hook::Xdp, Hook::Tc] {
+        counting(hook, &mut cases)?;
+        filtering(hook, &mut cases)?;
+        let tracking = Loaded::new(hook, |job| job.track = Switch::On)?;
+        cases.push(tracking.case("echo, flows followed", v4(ID).bytes())?);
+        let mut capturing = Loaded::new(hook, |job| job.capture = Capture::Everything)?;
+        let ring = capturing.ring.take().map(RefCell::new);
+        let capture = capturing.case("echo, copied", v4(ID).bytes())?;
+        cases.push(Case { repeat: REPEAT_CAPTURE, ring, ..capture });
+    }
+    Ok(cases)
+}
+
+fn counting(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
+    let loaded = Loaded::new(hook, |_| {})?;
+    let clock = loaded.case("anything, for the exact clock alone", v4(ID).bytes())?;
+    cases.push(Case { program: clock_alone(hook)?, ..clock });
+    let itself = Case { program: empty(hook)?, ..loaded.case("empty, against itself", v4(ID).bytes())? };
+    cases.push(itself);
+    let frames = [
+        ("UDP", v4(ID).protocol(17).bytes()),
+        ("TCP", v4(ID).protocol(6).bytes()),
+        ("TCP over IPv6", v6(ID).protocol(6).bytes()),
+        ("ARP", v4(ID).ethertype(0x0806).bytes()),
+        ("ICMP unreachable", unreachable()),
+        ("echo, IPv4", v4(ID).bytes()),
+        ("echo, IPv6", v6(ID).bytes()),
+        ("echo, IPv4 in a VLAN", v4(ID).vlan(CUSTOMER_TAG, 7).bytes()),
+        ("echo, IPv6 in two VLANs", v6(ID).vlan(SERVICE_TAG, 7).vlan(CUSTOMER_TAG, 7).bytes()),
+        ("echo, IPv4 with options", v4(ID).options(&[1; 12]).bytes()),
+        ("echo, IPv6 behind two headers", v6(ID).hop_by_hop(&[]).destination(&[]).bytes()),
+    ];
+    for (name, frame) in frames {
+        cases.push(loaded.case(name, frame)?);
+    }
+    let cold = loaded.case("echo, 65,536 ids in turn", v4(ID).bytes())?;
+    let [program, array] = through_all_ids(hook, &cold.program)?;
+    let [empty, empty_array] = through_all_ids(hook, &*cold.empty)?;
+    cases.push(Case { program, empty: Rc::new(empty), _arrays: vec![array, empty_array], ..cold });
+    Ok(())
+}
+
+fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
+    let loaded = Loaded::new(hook, |job| job.filter = Switch::On)?;
+    cases.push(loaded.case("UDP, with a filter", v4(ID).protocol(17).bytes())?);
+    cases.push(loaded.case("echo, with a filter that misses", v4(ID).bytes())?);
+    cases.push(Case { drops: true, ..loaded.case("echo, dropped", v4(RULED).bytes())? });
+    let held = loaded.case("echo, dropped by a rule with a deadline", v4(RULED + 1).bytes())?;
+    cases.push(Case { drops: true, ..held });
+    Ok(())
+}
+
+/// 98 bytes in all, as ping sends them.
+const PAYLOAD: [u8; 56] = [7; 56];
+
+fn v4(id: u16) -> Frame<V4> {
+    let kind = Kind { family: Family::V4, echo: Echo::Request };
+    Frame::v4(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), &Message::new(kind, id, 1, &PAYLOAD))
+}
+
+fn v6(id: u16) -> Frame<V6> {
+    let kind = Kind { family: Family::V6, echo: Echo::Request };
+    let ends = [1, 2].map(|end| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, end));
+    Frame::v6(ends[0], ends[1], &Message::new(kind, id, 1, &PAYLOAD))
+}
+
+fn unreachable() -> Vec<u8> {
+    let frame = v4(ID);
+    let mut bytes = frame.bytes();
+    bytes[frame.message_at()] = 3;
+    bytes
+}

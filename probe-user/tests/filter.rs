@@ -1,0 +1,20 @@
+//! `probe filter` end to end, in network namespaces and with a bpffs of the tests' own.
+
+mod common;
+#[path = "common/net.rs"]
+mod net;
+#[path = "common/run.rs"]
+mod run;
+
+#[path = "filter/drops.rs"]
+mod drops;
+#[path = "filter/host.rs"]
+mod host;
+#[path = "filter/killed.rs"]
+mod killed;
+#[path = "filter/mounts.rs"]
+mod mounts;
+#[path = "filter/places.rs"]
+mod places;
+#[path = "filter/rules.rs"]
+mod rules;
