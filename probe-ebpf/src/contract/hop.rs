@@ -1,6 +1,9 @@
 //! The hops: the checkpoints at which a packet is counted, in the order in which it passes them.
 
-use super::{kind::Direction, names};
+use super::{
+    kind::Direction::{self, In, Out},
+    names,
+};
 
 /// A checkpoint that a packet passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,8 +71,6 @@ const fn row(hop: Hop, name: &'static str, direction: Direction, program: &'stat
 const fn counted(row: HopRow, tally: &'static str) -> HopRow {
     HopRow { tally: Some(tally), ..row }
 }
-
-use Direction::{In, Out};
 
 /// Every hop, in path order: out of the sender, then into the receiver. Under generic XDP `netif_in` comes before
 /// `xdp_in`.

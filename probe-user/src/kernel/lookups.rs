@@ -19,7 +19,7 @@ use std::{fmt::Display, net::IpAddr};
 
 use probe_ebpf::Family;
 
-use crate::sighting::Finding;
+use crate::{device::Device, sighting::Finding};
 use counters::Counters;
 use programs::OwnFilter;
 
@@ -70,12 +70,19 @@ impl Lookups {
         let own = filter.finding(interface.as_deref(), &request.ids);
         let mut findings = settings::look_up(request.family(), interface.as_deref());
         findings.extend(route::look_up(request.local, request.remote));
+        findings.extend(interface.as_deref().and_then(link));
         findings.extend(counters::risen(&before, &after));
         findings.extend(chains::look_up(request.family(), interface.as_deref()));
         findings.extend(own);
         findings.extend(programs::look_up(interface.as_deref()));
         findings
     }
+}
+
+/// Whether a device can carry anything.
+fn link(interface: &str) -> Option<Finding> {
+    let device = told("link", Device::find(interface))?;
+    Some(Finding::Link { interface: device.name, up: device.up, carrier: device.up && device.carrier })
 }
 
 /// The interface that is asked for, or that the route to the other end names.

@@ -70,7 +70,8 @@ impl Loaded {
 
     fn of(job: &Job, mut programs: Ebpf) -> Self {
         let mut take = |name| TallyMap::take(&mut programs, name).expect("a tally");
-        let tallies = job.hops.iter().map(|hop| (*hop, take(hop.row().tally.expect("hops of a NIC have one")))).collect();
+        let tallies =
+            job.hops.iter().map(|hop| (*hop, take(hop.row().tally.expect("hops of a NIC have one")))).collect();
         let dropped = (job.filter == Switch::On).then(|| take(names::TALLY_DROP));
         let skips = SkipMap::take(&mut programs).expect("the skips");
         let expected = job.hops.iter().map(|hop| (*hop, Tallies::new())).collect();

@@ -34,7 +34,11 @@ const RULES: &[Rule] = &[
             "probe-user/src/snapshot",
             "probe-user/src/path",
             "probe-user/src/ledger",
-            "probe-user/src/verdict",
+            "probe-user/src/observation",
+            "probe-user/src/rules",
+            "probe-user/src/rtt",
+            "probe-user/src/sighting",
+            "probe-user/src/diagnosis",
             "probe-user/src/report",
         ],
         except: &[],
@@ -60,13 +64,13 @@ const RULES: &[Rule] = &[
     Rule {
         of: &["probe-user/src/kernel"],
         except: &[],
-        law: Law::Never(&["crate::ledger", "crate::verdict", "crate::report"]),
+        law: Law::Never(&["crate::ledger", "crate::diagnosis", "crate::report"]),
         why: "data flows from the kernel to the report, never back",
     },
     Rule {
         of: &["probe-user/src/traffic", "probe-user/src/peer", "probe-user/src/lab"],
         except: &[],
-        law: Law::Never(&["crate::verdict", "crate::report"]),
+        law: Law::Never(&["crate::diagnosis", "crate::report"]),
         why: "what makes traffic does not judge it",
     },
     Rule {

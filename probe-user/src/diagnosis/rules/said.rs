@@ -17,10 +17,11 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let mut events = gap.events(evidence);
     events.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
     let first = events.first()?;
-    // ICMP frees what a setting keeps it from answering under names that say nothing of the setting
-    // (`NOT_SPECIFIED` in `icmpv6_rcv`, `INVALID_PROTO` in `icmp_rcv`, 6.18).
+    // ICMP frees what it may not or cannot answer under names that do not say which
+    // (`NOT_SPECIFIED` in `icmpv6_rcv`, `INVALID_PROTO` in `icmp_rcv`, 6.18): a look-up tells.
     let by_icmp = first.spot.is_some_and(|spot| spot.place == Place::Icmp) && first.drop.reason != "ICMP_CSUM";
-    if by_icmp && let Some(ruling) = lookups::setting(gap, evidence) {
+    let look_ups = [lookups::setting, lookups::route, lookups::counter];
+    if by_icmp && let Some(ruling) = look_ups.iter().find_map(|look_up| look_up(gap, evidence)) {
         return Some(Ruling { weight: Weight::Direct, ..ruling });
     }
     let spots = match first.spot {
