@@ -19,7 +19,7 @@ pub(crate) struct Options {}
 /// # Errors
 /// Something can't be had, does not build, or this user can't become root.
 pub(crate) fn run(_: &Options) -> Result<ExitCode> {
-    setup::ensure()?;
+    setup::ensure_toolchain()?;
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
     // What is measured runs in the kernel and is always optimised; the dev profile shares what the tests have built.
     let made = compile(&["bench", "--no-run", "--profile", "dev", "--package", "probe-user", "--bench", "packets"])?;
