@@ -10,7 +10,7 @@ use aya::{
     Ebpf, TestRun,
     programs::{Program, TestRunOptions},
 };
-use probe_ebpf::{Echo, Family, Hop, Kind, hop::HOPS};
+use probe_ebpf::{Echo, Family, Hop, Kind, hop::NIC_HOPS};
 use probe_user::{
     kernel::{
         load::{Job, load},
@@ -25,7 +25,7 @@ fn sizes(programs: &Ebpf) -> Vec<u32> {
         let info = programs.program(name).expect("the program is there").info().expect("it is loaded");
         info.size_translated().expect("root may know")
     };
-    HOPS.iter().map(|row| size(row.program)).collect()
+    NIC_HOPS.iter().map(|hop| size(hop.row().program)).collect()
 }
 
 fn run(programs: &Ebpf, hop: Hop) {
@@ -56,17 +56,17 @@ fn a_log_that_is_off_is_not_in_the_programs_and_one_that_is_on_tells_each_packet
     if !ready::ready("a_log_that_is_off_is_not_in_the_programs_and_one_that_is_on_tells_each_packet") {
         return;
     }
-    let job = Job::count(&HOPS.map(|row| row.hop));
+    let job = Job::count(&NIC_HOPS);
     let mut silent = load(&job).expect("the kernel takes the programs");
     turn_on();
     let mut loud = load(&job).expect("the kernel takes the programs with their log");
-    for row in &HOPS {
-        run(&silent, row.hop);
-        run(&loud, row.hop);
+    for hop in NIC_HOPS {
+        run(&silent, hop);
+        run(&loud, hop);
     }
-    assert_eq!((records(&mut silent), records(&mut loud)), (0, HOPS.len()));
-    for (row, (off, on)) in HOPS.iter().zip(sizes(&silent).into_iter().zip(sizes(&loud))) {
+    assert_eq!((records(&mut silent), records(&mut loud)), (0, NIC_HOPS.len()));
+    for (hop, (off, on)) in NIC_HOPS.iter().zip(sizes(&silent).into_iter().zip(sizes(&loud))) {
         // One log line takes at least a call of the ring and the copying of its parts.
-        assert!(off + 200 < on, "{}: {off} bytes off, {on} bytes on", row.name);
+        assert!(off + 200 < on, "{}: {off} bytes off, {on} bytes on", hop.name());
     }
 }

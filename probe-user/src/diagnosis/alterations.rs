@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use probe_ebpf::Hop;
 
 use super::{
-    Evidence,
+    Evidence, Walk, WalkStep,
     document::{Alteration, Value},
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
-use crate::sighting::{HopSight, Leg, StepSight};
+use crate::sighting::{Finding, HopSight, Leg, StepSight};
 
 /// What changed, by leg and in path order.
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
@@ -90,7 +90,35 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| text)
+    .chain(evidence.walk.as_ref().map(walked))
+    .chain(traced(evidence))
     .collect()
+}
+
+/// Who answered to which TTL.
+fn walked(walk: &Walk) -> String {
+    let step = |step: &WalkStep| {
+        format!("{} {}", step.ttl, step.from.map_or_else(|| "nobody".to_owned(), |from| from.to_string()))
+    };
+    let steps: Vec<String> = walk.steps.iter().map(step).collect();
+    format!("to a rising TTL answered: {}", steps.join(", "))
+}
+
+/// The very rules that ended packets, where rules were traced.
+fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
+    let sides = [Side::Local, Side::Peer].into_iter().filter(move |side| *side == Side::Local || evidence.two_sided());
+    sides.flat_map(move |side| {
+        evidence.findings(side).filter_map(move |finding| {
+            let Finding::Rule { family, table, chain, handle, rule, packets, leg, .. } = finding else { return None };
+            let noun = if *leg == Leg::Request { ("request", "requests") } else { ("reply", "replies") };
+            let handle = handle.map(|handle| format!(" handle {handle}")).unwrap_or_default();
+            let count = counted(usize::try_from(*packets).unwrap_or(usize::MAX), noun);
+            Some(format!(
+                "on {} the rule \"{rule}\" ({family} {table} {chain}{handle}) ended {count}",
+                evidence.name(side)
+            ))
+        })
+    })
 }
 
 fn counted(count: usize, (one, many): (&str, &str)) -> String {

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What came of a run over the catalogue.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct Faults {
     /// The cases that were run, in their order.
     pub cases: Vec<FaultCase>,
@@ -33,7 +33,7 @@ pub struct Faults {
 }
 
 /// One case.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct FaultCase {
     /// Its name.
     pub name: String,
@@ -57,7 +57,7 @@ pub struct FaultCase {
 }
 
 /// What a diagnosis must say: of each list any, of an empty one anything.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Wanted {
     /// Outcomes.
     pub outcome: Vec<String>,
@@ -78,7 +78,7 @@ pub struct Wanted {
 }
 
 /// What a diagnosis said, in the contract's words.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Told {
     /// Outcome.
     pub outcome: String,
@@ -101,7 +101,7 @@ pub struct Told {
 }
 
 /// A case that could not be run here.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct LeftOut {
     /// Its name.
     pub name: String,

@@ -7,8 +7,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Document, Style, doctor::Checkup, echo::EchoSeen, experiment::Experiments, failure::FailureDocument,
-    filters::Filters, lab::LabState, observation::Observation, sent::Sent, table,
+    Document, Style,
+    doctor::Checkup,
+    echo::EchoSeen,
+    experiment::Experiments,
+    failure::FailureDocument,
+    faults::{FaultList, Faults},
+    filters::Filters,
+    lab::LabState,
+    observation::Observation,
+    sent::Sent,
+    table,
 };
 use crate::diagnosis::Diagnosis;
 
@@ -28,12 +37,14 @@ const fn known<D: Document + JsonSchema>(from: &'static str) -> Known {
 }
 
 /// Every document, by name.
-pub const KNOWN: [Known; 10] = [
+pub const KNOWN: [Known; 12] = [
     known::<Diagnosis>("diagnose"),
     known::<Checkup>("doctor"),
     known::<EchoSeen>("receive, one line a packet"),
     known::<FailureDocument<'static>>("every command, with exit status 2"),
     known::<Experiments>("lab"),
+    known::<FaultList>("lab faults --list"),
+    known::<Faults>("lab faults"),
     known::<Filters>("filter list, add, remove, clear"),
     known::<LabState>("lab up, lab down"),
     known::<Observation>("observe, one line a refresh"),

@@ -6,7 +6,7 @@ use aya::{
     Ebpf, TestRun,
     programs::{Program, TestRunOptions, TestRunResult},
 };
-use probe_ebpf::{Hop, Kind, Skip, hop::HOPS, names};
+use probe_ebpf::{Hop, Kind, Skip, hop::NIC_HOPS, names};
 use probe_user::{
     kernel::{
         filter::Rules,
@@ -18,8 +18,8 @@ use probe_user::{
     snapshot::Tallies,
 };
 
-/// Every hop.
-pub(crate) const ALL_HOPS: [Hop; 3] = [HOPS[0].hop, HOPS[1].hop, HOPS[2].hop];
+/// Every hop that counts by id.
+pub(crate) const ALL_HOPS: [Hop; 3] = NIC_HOPS;
 
 /// Whether `BPF_PROG_TEST_RUN` takes the frame: it wants an Ethernet header, and at tc something behind it; newer kernels
 /// want all of an IP header there. `long.rs` sends what it does not take.

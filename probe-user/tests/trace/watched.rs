@@ -86,6 +86,7 @@ impl Watched {
         };
         let job = Job {
             count: Switch::Off,
+            mode,
             link_layer: watch::link_layer(&device),
             ifindex: device.ifindex,
             journey: Some(journey),

@@ -8,14 +8,14 @@ use super::Wanted;
 use crate::report::{Document, style::Style, table};
 
 /// The catalogue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct FaultList {
     /// Its cases, both IP versions of one in one row.
     pub cases: Vec<FaultRow>,
 }
 
 /// One case.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct FaultRow {
     /// Its name.
     pub name: String,
