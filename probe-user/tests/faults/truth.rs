@@ -30,10 +30,25 @@ fn each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver() {
             let _ = writeln!(io::stderr(), "not tried ({why}): {} {:?}", case.name, case.family);
             continue;
         }
-        let told = hold(&case, events.as_ref());
+        let told = hold_again(&case, events.as_ref());
         wrong.extend(told.into_iter().map(|what| format!("{} {:?}: {what}", case.name, case.family)));
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// How often a case is tried before it counts as wrong: on a busy machine a ping may come late once, or an event.
+const TRIES: usize = 3;
+
+/// Where a case is not as the catalogue says, in each of several labs.
+fn hold_again(case: &Case, events: Option<&Events>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for _ in 0..TRIES {
+        wrong = hold(case, events);
+        if wrong.is_empty() {
+            break;
+        }
+    }
+    wrong
 }
 
 /// Where a case is not as the catalogue says.
