@@ -2,15 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::{
-    fs,
     io::{BufRead, BufReader, Read, Write},
-    os::unix::{fs::PermissionsExt, process::CommandExt, process::ExitStatusExt},
-    path::PathBuf,
+    os::unix::process::ExitStatusExt,
     process::{Child, Command, Output, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -219,46 +214,5 @@ impl Drop for Running {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
-    }
-}
-
-/// The user and group that have no privilege.
-const NOBODY: u32 = 65_534;
-
-/// A copy of the binary that every user can reach, wherever the build folder is.
-pub(crate) struct Copy(PathBuf);
-
-impl Copy {
-    pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("probe-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).expect("a new folder");
-        let copy = Self(folder);
-        fs::set_permissions(&copy.0, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        // By a process of its own: a file that this one has open for writing a child of another test may have open
-        // too, and then it cannot be run ("text file busy").
-        let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_probe")).arg(copy.path()).status();
-        assert!(status.expect("cp is there").success());
-        copy
-    }
-
-    /// The copied binary.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.0.join("probe")
-    }
-
-    /// Runs `probe WORDS` inside as a user without any privilege.
-    pub(crate) fn run_as_nobody(&self, netns: &Netns, words: &str) -> Ran {
-        let mut command = Command::new(self.path());
-        command.args(words.split_whitespace()).stdin(Stdio::null());
-        let command = netns.run(|| command.uid(NOBODY).gid(NOBODY).output().expect("probe starts"));
-        Ran::of(command.expect("the namespace is there"))
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,11 +1,18 @@
 //! Without privilege: which capabilities are missing, and how to get them.
 
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+};
+
 use nix::sys::signal::Signal;
+use probe_user::lab::Netns;
 
 use crate::{
     common::is_root,
+    copy::Copy,
     net::{Pair, own_bpffs, programs},
-    run::{Copy, Ran, Running},
+    run::{Ran, Running},
 };
 
 #[test]
@@ -19,18 +26,18 @@ fn nobody_is_told_which_capabilities_are_missing() {
     for words in ["observe -I vb", "receive", "filter list", "filter add -I vb -e 7", "filter remove 1", "filter clear"]
     {
         let verb = words.split(' ').next().expect("a verb");
-        let ran = copy.run_as_nobody(&pair.b, words);
+        let ran = run_as_nobody(&copy, &pair.b, words);
         let told = format!(
             "probe: probe {verb} needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, which this process does not have — sudo probe {verb} …, or once: sudo setcap "
         );
         assert!(ran.code == 2 && ran.stdout.is_empty() && ran.stderr.starts_with(&told), "{words}: {ran:?}");
         assert_eq!(ran.stderr.lines().count(), 1, "{words}: {ran:?}");
-        let json = copy.run_as_nobody(&pair.b, &format!("{words} --format json")).json();
+        let json = run_as_nobody(&copy, &pair.b, &format!("{words} --format json")).json();
         assert_eq!(json["schema"], "probe.error/1", "{words}");
         assert!(json["fix"].as_str().is_some_and(|fix| fix.starts_with("sudo probe ")), "{words}: {json}");
     }
     for words in ["lab", "lab normal --format json"] {
-        let ran = copy.run_as_nobody(&pair.b, words);
+        let ran = run_as_nobody(&copy, &pair.b, words);
         let told = "probe: probe lab needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_SYS_ADMIN, which this process does not have — sudo probe lab\n";
         assert_eq!((ran.code, ran.stderr.as_str()), (2, told));
     }
@@ -38,7 +45,7 @@ fn nobody_is_told_which_capabilities_are_missing() {
 }
 
 /// Runs words with these capabilities only, as a user who is not root.
-fn with_capabilities(pair: &Pair, copy: &Copy, capabilities: &str, words: &str) -> std::process::Command {
+fn with_capabilities(pair: &Pair, copy: &Copy, capabilities: &str, words: &str) -> Command {
     let mut command = pair.b.command("setpriv");
     let set = format!("-all,{capabilities}");
     command.args([
@@ -51,7 +58,7 @@ fn with_capabilities(pair: &Pair, copy: &Copy, capabilities: &str, words: &str) 
         &set,
         "--",
     ]);
-    command.arg(copy.path()).args(words.split(' '));
+    command.arg(copy.binary()).args(words.split(' '));
     command
 }
 
@@ -91,4 +98,15 @@ fn root_of_a_user_namespace_is_told_to_go_to_the_host() {
         let told = "root of a container's own user namespace may not load kernel programs";
         assert!(ran.code == 2 && ran.stderr.contains(told) && ran.stderr.lines().count() == 1, "{words}: {ran:?}");
     }
+}
+
+/// The user and group that have no privilege.
+const NOBODY: u32 = 65_534;
+
+/// Runs `probe WORDS` inside, from a copy of the binary, as a user without any privilege.
+fn run_as_nobody(copy: &Copy, netns: &Netns, words: &str) -> Ran {
+    let mut command = Command::new(copy.binary());
+    command.args(words.split_whitespace()).stdin(Stdio::null());
+    let command = netns.run(|| command.uid(NOBODY).gid(NOBODY).output().expect("probe starts"));
+    Ran::of(command.expect("the namespace is there"))
 }
