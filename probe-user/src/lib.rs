@@ -2,12 +2,14 @@
 //!
 //! Data flows one way: hop → tally → [`snapshot`] → ledger → report. `ARCHITECTURE.md` has the map.
 
+pub mod attach;
 pub mod cli;
 pub mod commands;
 pub mod device;
 pub mod diagnosis;
 pub mod error;
 pub mod exit;
+pub mod ids;
 pub mod kernel;
 pub mod lab;
 pub mod ledger;
@@ -22,3 +24,4 @@ mod signals;
 pub mod snapshot;
 pub mod stop;
 pub mod traffic;
+pub mod watching;

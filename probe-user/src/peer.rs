@@ -4,8 +4,6 @@ pub mod agent;
 pub mod command;
 pub mod protocol;
 pub mod route;
-pub mod watching;
 
 pub use agent::Agent;
 pub use command::{Peer, Trouble, Wish};
-pub use watching::{Factory, Role, WatchRequest, Watching};

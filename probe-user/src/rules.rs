@@ -2,7 +2,7 @@
 
 use probe_ebpf::{Cell, Echo, Family, Kind, Rule, filter::MAX_RULES, tally::IDS};
 
-use crate::cli::values::IdRange;
+use crate::ids::IdRange;
 
 /// The kinds that a rule matches, as bits by [`Kind::index`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,16 +7,16 @@ use std::{net::SocketAddr, thread, time::Duration};
 use common::is_root;
 use probe_ebpf::{Echo, Family, Hop, Mark, contract::journey::MAGIC};
 use probe_user::{
-    cli::observe::Attach,
+    attach::Attach,
     error::Failure,
     kernel::path_watch,
     lab::{
         Topology,
         plan::{Host, Nic},
     },
-    peer::watching::{Role, WatchRequest},
     sighting::{HopSight, HostSight},
     traffic::{Sender, Settings},
+    watching::{Role, WatchRequest},
 };
 
 const NONCE: u64 = 0x0102_0304_0506_0708;

@@ -11,7 +11,7 @@ use std::{
 use common::is_root;
 use probe_ebpf::{Echo, Family, Hop, Kind};
 use probe_user::{
-    cli::observe::{Attach, XdpChoice},
+    attach::{Attach, XdpChoice},
     device::Device,
     kernel::{
         load::Switch,

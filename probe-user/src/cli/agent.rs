@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::observe::Attach;
+use crate::attach::Attach;
 
 /// Be the far end of `probe diagnose`: speak its protocol on stdin and stdout, and go when stdin ends.
 ///

@@ -6,10 +6,10 @@ use clap::Args;
 use probe_ebpf::journey::{MARK_BYTES, MAX_PROBES};
 
 use super::{
-    observe::Attach,
     send::FamilyChoice,
-    values::{echo_number, positive_seconds, seconds},
+    values::{positive_seconds, seconds},
 };
+use crate::{attach::Attach, ids::echo_number};
 
 /// Say exactly where echo packets stop: on this host, on the way, or, with --peer, on the far host.
 ///

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
+use crate::{attach::XdpChoice, ids::IdRange};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
-use super::{
-    observe::XdpChoice,
-    send::FamilyChoice,
-    values::{IdRange, positive_seconds},
-};
+use super::{send::FamilyChoice, values::positive_seconds};
 
 /// Drop echo packets by type, id and family at an interface's XDP ingress.
 #[derive(Args, Debug)]

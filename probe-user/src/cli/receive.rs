@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{
-    observe::Attach,
-    send::FamilyChoice,
-    values::{IdRange, positive_seconds},
-};
+use super::{send::FamilyChoice, values::positive_seconds};
+use crate::{attach::Attach, ids::IdRange};
 
 /// Print each echo packet as it enters this host, before netfilter, routing or any socket sees it.
 #[derive(Args, Debug)]

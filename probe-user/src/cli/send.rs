@@ -4,7 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::values::{echo_number, seconds};
+use super::values::seconds;
+use crate::ids::echo_number;
 
 /// Send ICMP echo packets, every field of them chosen.
 ///

@@ -27,13 +27,13 @@ use crate::{
         path_watch,
         privilege::{self, Task},
     },
-    peer::{Factory, Role, WatchRequest, Watching},
     sighting::{HostSight, Leg, Sending},
     traffic::{
         Fragmentation, Plan, Prober, Settings, Target,
         prober::{Ended, id::Scout, random, walk::walk},
         target::family_of,
     },
+    watching::{Factory, Role, WatchRequest, Watching},
 };
 
 /// Runs `probe diagnose`.

@@ -7,15 +7,15 @@ use probe_ebpf::{Deed, Echo, Family, Kind, Rule};
 
 use super::{Outcome, Screen};
 use crate::{
+    attach::XdpChoice,
     cli::{
         filter::{Action, Add, Clear, Filter, KindChoice, Remove},
-        observe::XdpChoice,
         send::FamilyChoice,
-        values::IdRange,
     },
     device::{Device, Mode},
     error::Failure,
     exit::Exit,
+    ids::IdRange,
     kernel::{
         self, bpffs,
         flows::monotonic,

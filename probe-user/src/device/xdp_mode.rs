@@ -1,7 +1,7 @@
 //! How XDP is attached to an interface: what `--xdp auto` means, and why. It never resets a link.
 
 use super::{Device, Error, LinkLayer};
-use crate::cli::observe::XdpChoice;
+use crate::attach::XdpChoice;
 
 /// What an XDP program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

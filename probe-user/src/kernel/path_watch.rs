@@ -26,8 +26,8 @@ use super::{
 use crate::{
     device::{self, Device, Mode, Purpose, xdp_mode},
     error::Failure,
-    peer::watching::{WatchRequest, Watching},
     sighting::{Accounting, Drop, HopSight, HostFacts, HostSight},
+    watching::{WatchRequest, Watching},
 };
 
 /// One host, watched.
@@ -59,7 +59,7 @@ struct Links {
     xdp: Option<FdLink>,
 }
 
-/// Starts watching in the calling thread's network namespace; a [`crate::peer::watching::Factory`].
+/// Starts watching in the calling thread's network namespace; a [`crate::watching::Factory`].
 ///
 /// # Errors
 /// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, and no error.

@@ -25,7 +25,7 @@ use super::{
     watch::link_layer,
 };
 use crate::{
-    cli::observe::XdpChoice,
+    attach::XdpChoice,
     device::{self, Device, Mode, Purpose, xdp_mode},
 };
 

@@ -18,7 +18,7 @@ use super::{
     tallies::{SkipMap, TallyMap},
 };
 use crate::{
-    cli::observe::{Attach, TcChoice, XdpChoice},
+    attach::{Attach, TcChoice, XdpChoice},
     device::{self, Device, LinkLayer, Mode, Purpose, xdp_mode},
     snapshot::Snapshot,
 };

@@ -14,18 +14,16 @@ use std::{
 
 use thiserror::Error;
 
-use super::{
-    protocol::{
-        Answer, Complaint, Hello, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Numbered, Ready, Request,
-        frame::{FrameError, Lines, decode, encode},
-    },
-    watching::{Factory, WatchRequest, Watching},
+use super::protocol::{
+    Answer, Complaint, Hello, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Numbered, Ready, Request,
+    frame::{FrameError, Lines, decode, encode},
 };
 use crate::{
-    cli::observe::Attach,
+    attach::Attach,
     error::{Failure, Mend},
     sighting::{HopSight, HostSight},
     stop::{LOOK, Stop},
+    watching::{Factory, WatchRequest, Watching},
 };
 
 /// A controller that says nothing for this long has gone, even where its connection has not noticed.

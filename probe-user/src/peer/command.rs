@@ -15,16 +15,14 @@ use std::{
 };
 
 use self::{child::Shell, ears::Heard};
-use super::{
-    protocol::{
-        Answer, Hello, MAX_REQUEST_BYTES, Numbered, Offer, Ready, Request, SendOrder,
-        frame::{FrameError, encode},
-    },
-    watching::WatchRequest,
+use super::protocol::{
+    Answer, Hello, MAX_REQUEST_BYTES, Numbered, Offer, Ready, Request, SendOrder,
+    frame::{FrameError, encode},
 };
 use crate::{
     sighting::{HostSight, Sending},
     stop::{LOOK, Stop},
+    watching::WatchRequest,
 };
 
 pub use trouble::{NoHello, Trouble};

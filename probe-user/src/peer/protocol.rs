@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, fmt};
 use probe_ebpf::{ABI_VERSION, Echo};
 use serde::{Deserialize, Serialize};
 
-use super::watching::WatchRequest;
 use crate::sighting::{HostFacts, HostSight, Sending};
+use crate::watching::WatchRequest;
 
 /// The version of this language. It changes when an old end would misunderstand a new one.
 pub const PROTOCOL: u32 = 1;

@@ -2,7 +2,7 @@
 
 use probe_ebpf::Rule;
 use probe_user::{
-    cli::observe::XdpChoice,
+    attach::XdpChoice,
     device::Device,
     kernel::{
         bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},

@@ -15,7 +15,7 @@ use nix::{
 };
 use probe_ebpf::{Count, Hop, Skip};
 use probe_user::{
-    cli::observe::{Attach, TcChoice, XdpChoice},
+    attach::{Attach, TcChoice, XdpChoice},
     device::Device,
     kernel::{
         load::{Job, Switch},

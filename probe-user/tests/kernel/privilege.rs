@@ -6,7 +6,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::libc;
 use probe_ebpf::Hop;
 use probe_user::{
-    cli::observe::{Attach, TcChoice, XdpChoice},
+    attach::{Attach, TcChoice, XdpChoice},
     device::Device,
     kernel::{
         load::{Job, Switch, load},

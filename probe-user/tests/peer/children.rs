@@ -4,13 +4,15 @@ use std::{fs::File, io, os::fd::AsFd, process::exit};
 
 use clap::Parser;
 use probe_user::{
-    cli::{Cli, Verb, observe::Attach},
+    attach::Attach,
+    cli::{Cli, Verb},
     commands::{Screen, diagnose},
     error::Failure,
     exit::Exit,
-    peer::{Agent, WatchRequest, Watching, protocol::Hello},
+    peer::{Agent, protocol::Hello},
     sighting::{HopSight, HostFacts, HostSight},
     stop::Stop,
+    watching::{WatchRequest, Watching},
 };
 
 /// Which words `fake_diagnose` is run with.

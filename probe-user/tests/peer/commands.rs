@@ -8,14 +8,15 @@ use std::{
 };
 
 use probe_user::{
-    cli::observe::Attach,
+    attach::Attach,
     error::Failure,
     peer::{
-        Peer, Role, Trouble, WatchRequest, Wish,
+        Peer, Trouble, Wish,
         command::Relay,
         protocol::{EchoName, SendOrder},
     },
     stop::Stop,
+    watching::{Role, WatchRequest},
 };
 
 use crate::{children, common::is_root};

@@ -64,8 +64,14 @@ const RULES: &[Rule] = &[
     Rule {
         of: &["probe-user/src/kernel"],
         except: &[],
-        law: Law::Never(&["crate::ledger", "crate::diagnosis", "crate::report"]),
+        law: Law::Never(&["crate::ledger", "crate::diagnosis", "crate::report", "crate::peer"]),
         why: "data flows from the kernel to the report, never back",
+    },
+    Rule {
+        of: &["probe-user/src"],
+        except: &["probe-user/src/cli", "probe-user/src/commands", "probe-user/src/main"],
+        law: Law::Never(&["crate::cli"]),
+        why: "what was typed is for the commands: what it means has a plain module",
     },
     Rule {
         of: &["probe-user/src/traffic", "probe-user/src/peer", "probe-user/src/lab"],

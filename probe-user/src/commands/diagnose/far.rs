@@ -7,12 +7,13 @@ use crate::{
     cli::diagnose::Diagnose,
     error::Failure,
     peer::{
-        Peer, Role, Trouble, WatchRequest, Wish,
+        Peer, Trouble, Wish,
         command::{Deploy, Finishing},
     },
     sighting::HostSight,
     stop::Stop,
     traffic::Target,
+    watching::{Role, WatchRequest},
 };
 
 /// The far end.
@@ -55,7 +56,7 @@ impl Far {
             remote: place.local(target),
             interface: None,
             role: Role::Receiver,
-            attach: crate::cli::observe::Attach::default(),
+            attach: crate::attach::Attach::default(),
             trace_rules: args.trace_rules,
         })?;
         for (hop, why) in &ready.blind {

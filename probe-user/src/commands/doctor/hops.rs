@@ -4,7 +4,7 @@ use probe_ebpf::contract::hop::Hop;
 
 use super::facts::{Facts, Interface, Scope};
 use crate::{
-    cli::observe::XdpChoice,
+    attach::XdpChoice,
     device::{Choice, Mode, Purpose, xdp_mode},
     kernel::{
         foreign::{Hook, Owner},

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::facts::{Facts, Interface, Scope};
 use crate::{
-    cli::observe::XdpChoice,
+    attach::XdpChoice,
     device::{Device, Mode, Purpose, xdp_mode},
     error::Mend,
     kernel::foreign::{Hook, Owner, Program},

@@ -9,9 +9,10 @@ use probe_ebpf::Hop;
 
 use super::{super::Screen, seconds};
 use crate::{
-    cli::{observe::Observe, values::IdRange},
+    cli::observe::Observe,
     device::Device,
     error::Failure,
+    ids::IdRange,
     kernel::{
         Error,
         flows::FlowMaps,

@@ -11,7 +11,7 @@ use nix::libc;
 use probe_ebpf::{Direction, Hop};
 
 use super::clsact::{self, Clsact};
-use crate::{cli::observe::TcChoice, device::Device, kernel::Error};
+use crate::{attach::TcChoice, device::Device, kernel::Error};
 
 /// Where a tc program is attached; dropping it detaches.
 pub enum TcLink {

@@ -11,7 +11,7 @@ use probe_ebpf::{Kind, Rule};
 
 use super::{error::Error, site::Site};
 use crate::{
-    cli::observe::XdpChoice,
+    attach::XdpChoice,
     device::Device,
     kernel::{
         self,

@@ -5,10 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::{
     device::Device,
     error::Failure,
-    peer::{
-        route::{owner, way_to},
-        watching::WatchRequest,
-    },
+    peer::route::{owner, way_to},
+    watching::WatchRequest,
 };
 
 /// The interface to watch: the one that was `asked` for on the far end's own command line or by the controller, else the

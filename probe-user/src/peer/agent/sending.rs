@@ -10,10 +10,11 @@ use probe_ebpf::journey::MAX_PROBES;
 
 use crate::{
     error::Failure,
-    peer::{protocol::SendOrder, watching::WatchRequest},
+    peer::protocol::SendOrder,
     sighting::Sending,
     stop::Stop,
     traffic::{Plan, Prober, Settings},
+    watching::WatchRequest,
 };
 
 /// Packets that one session may order in all.

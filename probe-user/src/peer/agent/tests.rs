@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::peer::watching::Role;
+use crate::watching::Role;
 
 /// How many fakes are attached, over all tests of this file that use [`Fake`].
 static ATTACHED: AtomicUsize = AtomicUsize::new(0);

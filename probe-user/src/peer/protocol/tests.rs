@@ -7,9 +7,9 @@ use super::{
     *,
 };
 use crate::{
-    cli::observe::Attach,
-    peer::watching::Role,
+    attach::Attach,
     sighting::{HopSight, StepSight},
+    watching::Role,
 };
 
 fn watch() -> WatchRequest {

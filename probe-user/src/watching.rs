@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cli::observe::Attach, error::Failure, sighting::HostSight};
+use crate::{attach::Attach, error::Failure, sighting::HostSight};
 
 /// Watches the probes of one run on one host. Dropping it detaches everything.
 pub trait Watching {
