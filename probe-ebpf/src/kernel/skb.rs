@@ -6,10 +6,13 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
     Skip,
     contract::journey::probe_of,
-    packet::{Bytes, EchoPacket, LinkLayer, View, parse},
+    packet::{Bytes, EchoPacket, LinkLayer, View, parse_where},
 };
 
-use super::{config::config, offsets::field};
+use super::{
+    config::{config, reads},
+    offsets::field,
+};
 
 /// `EtherType`s as `sk_buff.protocol` has them, in network byte order.
 const IPV4: u16 = 0x0800_u16.to_be();
@@ -117,7 +120,7 @@ impl Skb {
         if !bytes.can_be_icmp()? {
             return Err(Skip::NotEcho);
         }
-        let packet = parse(&bytes, LinkLayer::RawIp)?;
+        let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let probe = probe_of(&bytes, &packet, config!(nonce));
         Ok(Seen { packet, probe, bytes })
     }

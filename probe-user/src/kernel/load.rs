@@ -2,7 +2,7 @@
 
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
-    ABI_VERSION, Config, Hop,
+    ABI_VERSION, Config, Family, Hop,
     contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
     flow::{MAX_FLOWS, MAX_PENDING},
     names,
@@ -32,6 +32,8 @@ pub struct Job {
     pub filter: Switch,
     /// Which packets to copy into the ring.
     pub capture: Capture,
+    /// The only IP version that is read; none: both.
+    pub only: Option<Family>,
     /// Whose journeys to note, and which drops to tell; none: neither.
     pub journey: Option<Journey>,
 }
@@ -85,6 +87,7 @@ impl Job {
             track: Switch::Off,
             filter: Switch::Off,
             capture: Capture::Nothing,
+            only: None,
             journey: None,
         }
     }
@@ -106,6 +109,12 @@ impl Job {
             journey: u32::from(self.journey.is_some()),
             netns: self.journey.map_or(0, |journey| journey.netns),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
+            only: match self.only {
+                None => 0,
+                Some(Family::V4) => probe_ebpf::config::ONLY_V4,
+                Some(Family::V6) => probe_ebpf::config::ONLY_V6,
+            },
+            reserved: 0,
         }
     }
 

@@ -205,7 +205,8 @@ impl Attaching {
             drops: running.drop_config([request.local, request.remote]),
             drop_ring_bytes: drops::RING_BYTES,
         };
-        let mut job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };
+        let mut job =
+            Job { count: Switch::Off, only: Some(family(request.remote)), journey: Some(journey), ..Job::count(&[]) };
         if let Some(device) = device {
             job.link_layer = link_layer(device);
             job.ifindex = device.ifindex;
