@@ -45,6 +45,15 @@ pub(crate) enum Start {
     Data,
 }
 
+/// Where an skb is.
+#[derive(Clone, Copy)]
+pub(crate) struct Site {
+    /// Inode of its network namespace: its device's, else its socket's; 0: it has neither.
+    pub(crate) netns: u32,
+    /// The index of the interface that it is at; 0: none.
+    pub(crate) ifindex: u32,
+}
+
 /// An echo packet that was read out of an skb.
 pub(crate) struct Seen {
     /// Its headers.
@@ -72,21 +81,18 @@ impl Skb {
         self.0 as u64
     }
 
-    /// Inode of its network namespace: its device's, else its socket's; 0: it has neither.
+    /// Where it is. Its device is asked for once: for each load of a pointer from a structure that it trusts, the
+    /// verifier looks through all of the kernel's types.
     #[inline(always)]
-    pub(crate) fn netns(self) -> u32 {
+    pub(crate) fn site(self) -> Site {
         let device = field!(self.0, skb_dev, *const u8);
         if !device.is_null() {
-            return inode(field!(device, device_net, *const u8));
+            let netns = inode(field!(device, device_net, *const u8));
+            return Site { netns, ifindex: field!(device, device_ifindex, u32) };
         }
         let socket = field!(self.0, skb_sk, *const u8);
-        if socket.is_null() { 0 } else { inode(field!(socket, sock_net, *const u8)) }
-    }
-
-    /// The index of the interface that it is at; 0: none.
-    #[inline(always)]
-    pub(crate) fn ifindex(self) -> u32 {
-        device_ifindex(field!(self.0, skb_dev, *const u8))
+        let netns = if socket.is_null() { 0 } else { inode(field!(socket, sock_net, *const u8)) };
+        Site { netns, ifindex: 0 }
     }
 
     /// Whether it belongs to a datagram socket of IPv4 or IPv6: a ping socket, if it is an echo packet.

@@ -68,16 +68,33 @@ pub fn available() -> Result<(), Refusal> {
 /// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`.
 const ACCEPT: i32 = 1;
 
-/// Loads both programs, on a kernel where they are [`available`], so that they use the maps of `loaded`, its frozen global included. It must still have them all:
-/// call this before any map is taken out.
-///
-/// # Errors
-/// [`Refusal`]: the hops of netfilter are then blind, for this reason.
-pub fn load(loaded: &Ebpf) -> Result<Programs, Refusal> {
-    let mut object = parse().map_err(|error| Refusal::Object { why: error.to_string() })?;
-    link(&mut object, loaded)?;
-    let [first, last] = PROGRAMS.map(|name| load_own(name, &instructions(&object, name)?));
-    Ok(Programs { first: first?, last: last? })
+/// The code of both programs, bound to the maps that they use.
+pub struct Code {
+    first: Vec<Instruction>,
+    last: Vec<Instruction>,
+}
+
+impl Code {
+    /// Binds it to the maps of `loaded`, its frozen global included. It must still have them all: call this before any
+    /// map is taken out, and keep them while loading.
+    ///
+    /// # Errors
+    /// [`Refusal::Object`].
+    pub fn bound_to(loaded: &Ebpf) -> Result<Self, Refusal> {
+        let mut object = parse().map_err(|error| Refusal::Object { why: error.to_string() })?;
+        link(&mut object, loaded)?;
+        let [first, last] = PROGRAMS.map(|name| instructions(&object, name));
+        Ok(Self { first: first?, last: last? })
+    }
+
+    /// Loads both programs, on a kernel where they are [`available`].
+    ///
+    /// # Errors
+    /// [`Refusal`]: the hops of netfilter are then blind, for this reason.
+    pub fn load(&self) -> Result<Programs, Refusal> {
+        let [first, last] = [&self.first, &self.last];
+        Ok(Programs { first: load_own(names::NF_FIRST, first)?, last: load_own(names::NF_LAST, last)? })
+    }
 }
 
 fn parse() -> Result<Object, Error> {
