@@ -1,5 +1,10 @@
 //! Loads the kernel programs for one job: fills in the frozen global, sizes the maps, passes the verifier.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
     ABI_VERSION, Config, Family, Hop,
@@ -179,7 +184,7 @@ pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
     let object = object::bytes()?;
     let config = Plain(job.config(rows));
     let log_level = super::log::level();
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader();
     loader.override_global(names::CONFIG, &config, true).override_global(aya_log::LEVEL, &log_level, true);
     let journey = job.journey.map(|journey| (Plain(journey.offsets), Plain(journey.drops)));
     if let Some((offsets, drops)) = &journey {
@@ -193,4 +198,22 @@ pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
         hops::load(&mut programs, hops::program(*hop, job.mode))?;
     }
     Ok(programs)
+}
+
+/// Starts to make the loader for whoever loads next: it reads the kernel's types, whether it needs them or not, and tries
+/// out what the kernel can do.
+pub fn read_ahead() {
+    let make = || {
+        let _ = aya::features();
+        EbpfLoader::new()
+    };
+    *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = thread::Builder::new().spawn(make).ok();
+}
+
+/// The loader that is being made for the next load.
+static AHEAD: Mutex<Option<JoinHandle<EbpfLoader<'static>>>> = Mutex::new(None);
+
+fn loader<'a>() -> EbpfLoader<'a> {
+    let making = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    making.and_then(|making| making.join().ok()).unwrap_or_else(EbpfLoader::new)
 }

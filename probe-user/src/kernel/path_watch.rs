@@ -5,6 +5,7 @@ mod parallel;
 
 use std::{
     collections::BTreeMap,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,6 +18,7 @@ use super::{
     Error,
     drops::{DropRing, Names, Reasons, benign},
     journeys::Journeys,
+    load,
     log::KernelLog,
     lookups::{self, Lookups, trace_rules::TraceRules},
     running::Running,
@@ -57,20 +59,31 @@ pub fn start(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
     Ok(Box::new(PathWatch::start(request)?))
 }
 
+/// Begins what [`start`] begins with, beside whatever the caller does before: reading what the kernel tells of itself.
+pub fn read_ahead() {
+    Running::read_ahead();
+    load::read_ahead();
+}
+
 impl PathWatch {
     fn start(request: &WatchRequest) -> Result<Self, Error> {
         let begun = Instant::now();
         let device = request.interface.as_deref().map(Device::find).transpose()?;
         let running = Running::taken();
-        let Attached { mut programs, blind, links, xdp_mode } = attach(request, device.as_ref(), &running)?;
-        // After attaching: the programs have addresses too. Nobody is named before something was dropped.
-        let symbols = Awaited::begin();
         let question = lookups::Request {
             local: request.local,
             remote: request.remote,
             interface: request.interface.clone(),
             ids: vec![request.id],
         };
+        let (attached, lookups) = thread::scope(|scope| {
+            let lookups = scope.spawn(|| Lookups::begin(&question));
+            let attached = attach(request, device.as_ref(), &running);
+            (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&question)))
+        });
+        let Attached { mut programs, blind, links, xdp_mode } = attached?;
+        // After attaching: the programs have addresses too. Nothing is named before something was dropped.
+        let symbols = Awaited::begin();
         let rules = request.trace_rules.then(|| TraceRules::begin(&question)).and_then(|begun| {
             begun.inspect_err(|why| tracing::warn!("the rule that drops will not be named: {why}")).ok()
         });
@@ -84,7 +97,7 @@ impl PathWatch {
             reasons: running.reasons(),
             symbols,
             drops: Vec::new(),
-            lookups: Lookups::begin(&question),
+            lookups,
             rules,
             log: KernelLog::of(&mut programs),
             attach_time: begun.elapsed(),
@@ -143,11 +156,10 @@ impl Watching for PathWatch {
         Ok(self.sight()?)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostSight, Failure> {
         let mut sight = self.sight()?;
-        let Self { lookups, rules, .. } = *self;
-        sight.findings = rules.map(TraceRules::end).unwrap_or_default();
-        sight.findings.extend(lookups.end());
+        sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
+        sight.findings.extend(self.lookups.end());
         Ok(sight)
     }
 }

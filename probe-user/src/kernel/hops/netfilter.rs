@@ -9,7 +9,7 @@ use probe_ebpf::{Family, Hop};
 
 use crate::kernel::{
     bpf_sys::{self, NetfilterPlace},
-    netfilter::{self, Code, Programs},
+    netfilter::{self, Maps, Programs},
     offsets::Group,
     running::Running,
 };
@@ -84,23 +84,12 @@ pub fn available(kernel: &Running) -> Result<(), String> {
 /// Netfilter keeps the very highest priority for connection tracking, which there confirms a new connection: what dies
 /// there, which takes two packets racing for one entry, has passed the last hop.
 pub fn attach(loaded: &Ebpf, kernel: &Running, families: &[Family]) -> NetfilterLinks {
-    match code(loaded) {
-        Ok(code) => attach_code(&code, kernel, families),
-        Err(why) => NetfilterLinks::all_blind(&why),
-    }
+    attach_beside(&Maps::of(loaded), kernel, families)
 }
 
-/// The programs' code beside those of `loaded`, which must still have all its maps.
-///
-/// # Errors
-/// Why there is none, as a clause for people.
-pub fn code(loaded: &Ebpf) -> Result<Code, String> {
-    Code::bound_to(loaded).map_err(|refusal| refusal.to_string())
-}
-
-/// [`attach`], with code that was read before: then other threads may load the programs beside it meanwhile.
-pub fn attach_code(code: &Code, kernel: &Running, families: &[Family]) -> NetfilterLinks {
-    match available(kernel).and_then(|()| code.load().map_err(|refusal| refusal.to_string())) {
+/// The same beside programs that other threads load meanwhile.
+pub fn attach_beside(maps: &Maps<'_>, kernel: &Running, families: &[Family]) -> NetfilterLinks {
+    match available(kernel).and_then(|()| netfilter::load(maps).map_err(|refusal| refusal.to_string())) {
         Ok(programs) => attach_loaded(&programs, families),
         Err(why) => NetfilterLinks::all_blind(&why),
     }

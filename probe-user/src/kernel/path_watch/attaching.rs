@@ -16,7 +16,7 @@ use crate::{
         Error, drops,
         hops::{self, Share, TraceLink, drops::End, netfilter::NetfilterLinks, tc::TcLink},
         load::{self, Job, Journey, Switch},
-        netfilter::Code,
+        netfilter::Maps,
         running::Running,
         watch::link_layer,
     },
@@ -52,13 +52,13 @@ pub(super) struct Attached {
 pub(super) fn attach(request: &WatchRequest, device: Option<&Device>, running: &Running) -> Result<Attached, Error> {
     let nic = device.map(|device| Nic::of(device, request)).transpose()?;
     let mut programs = read(request, device, running)?;
-    let code = hops::netfilter::code(&programs);
+    let maps = Maps::of(&programs);
     let mut left = Share::whole(&mut programs);
     // Those first that wait longest for the kernel: the others are verified meanwhile.
     let mut tasks = nic.as_ref().map_or_else(Vec::new, |nic| nic.tasks(&mut left));
     tasks.extend(traces(&mut left, running));
     let family = family(request);
-    tasks.push(Box::new(move || attach_netfilter(code, running, family)));
+    tasks.push(Box::new(move || attach_netfilter(&maps, running, family)));
     for hop in hops::cgroup::HOPS {
         let share = left.split_off(&[hop.row().program]);
         tasks.push(Box::new(move || attach_cgroup(share, hop)));
@@ -210,11 +210,8 @@ fn attach_end(mut share: Share<'_>, running: &Running, end: End) -> Part {
     }
 }
 
-fn attach_netfilter(code: Result<Code, String>, running: &Running, family: Family) -> Part {
-    let netfilter = match code {
-        Ok(code) => hops::netfilter::attach_code(&code, running, &[family]),
-        Err(why) => NetfilterLinks::all_blind(&why),
-    };
+fn attach_netfilter(maps: &Maps<'_>, running: &Running, family: Family) -> Part {
+    let netfilter = hops::netfilter::attach_beside(maps, running, &[family]);
     let watched: BTreeSet<Hop> = netfilter.watched().collect();
     let blind = netfilter.blind().iter().filter(|(hop, _)| !watched.contains(hop));
     let blind = blind.map(|(hop, why)| (*hop, why.clone())).collect();
