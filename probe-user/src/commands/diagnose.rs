@@ -12,7 +12,7 @@ use probe_ebpf::Echo;
 
 use self::{
     far::Far,
-    fate::{Fates, Run},
+    fate::{Fates, Run, all_answered},
     place::Place,
     progress::Progress,
 };
@@ -236,12 +236,9 @@ impl Probing<'_> {
         Ok(Known { evidence, far, near })
     }
 
-    /// Whether all came back as it went, so that nothing needs to be looked up: whatever the two ends would find out, the
-    /// verdict does not ask for it.
+    /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.
     fn is_explained(&self, sending: &Sending) -> bool {
-        let all_came = sending.probes.iter().all(|sent| sending.received.contains_key(&sent.probe));
-        // Rules that were traced are told in any case.
-        !self.args.reply_only && !self.args.trace_rules && !sending.probes.is_empty() && all_came
+        !self.args.reply_only && !self.args.trace_rules && all_answered(sending)
     }
 
     fn all_known(&self, fates: &mut Fates, sending: &Sending, local: &HostSight, peer: Option<&HostSight>) -> bool {

@@ -215,5 +215,5 @@ static AHEAD: Mutex<Option<JoinHandle<EbpfLoader<'static>>>> = Mutex::new(None);
 
 fn loader<'a>() -> EbpfLoader<'a> {
     let making = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
-    making.and_then(|making| making.join().ok()).unwrap_or_else(EbpfLoader::new)
+    making.and_then(|making| making.join().ok()).unwrap_or_default()
 }
