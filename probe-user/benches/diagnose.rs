@@ -144,7 +144,7 @@ fn run(row: &Row) -> Result<Run, Box<dyn Error>> {
 
 fn diagnose(lab: &Topology, ends: Ends) -> Command {
     let mut command = lab.netns(Host::A).command(PROBE);
-    command.args(["diagnose", "--format", "json"]).arg(Host::B.address(Family::V4).to_string());
+    command.args(["diagnose", "-q", "--format", "json"]).arg(Host::B.address(Family::V4).to_string());
     if ends == Ends::Two {
         // By the handle that this process holds: the lab's namespaces have no names.
         let netns = lab.netns(Host::B).as_fd().as_raw_fd();
