@@ -106,13 +106,23 @@ const MAX_EXTENSION_HEADERS: usize = 8;
 /// Reads the echo packet that `bytes` start with.
 #[inline(always)]
 pub fn parse<B: Bytes + ?Sized>(bytes: &B, link_layer: LinkLayer) -> Result<EchoPacket, Skip> {
+    parse_where(bytes, link_layer, |_| true)
+}
+
+/// The same, where packets of an IP version that is not `wanted` are no echo.
+#[inline(always)]
+pub fn parse_where<B: Bytes + ?Sized>(
+    bytes: &B,
+    link_layer: LinkLayer,
+    wanted: impl Fn(Family) -> bool,
+) -> Result<EchoPacket, Skip> {
     let (ether_type, offset) = match link_layer {
         LinkLayer::Ethernet => ethernet(bytes)?,
         LinkLayer::RawIp => raw_ip(bytes)?,
     };
     match ether_type {
-        IPV4 => ipv4(bytes, offset),
-        IPV6 => ipv6(bytes, offset),
+        IPV4 if wanted(Family::V4) => ipv4(bytes, offset),
+        IPV6 if wanted(Family::V6) => ipv6(bytes, offset),
         _ => Err(Skip::NotEcho),
     }
 }

@@ -206,7 +206,7 @@ pub struct Accounting {
     pub events_lost: u64,
     /// Maps that had no room for something.
     pub maps_full: u64,
-    /// How long attaching took.
+    /// How long it took from being asked to watch until every hop was watched.
     pub attach_ms: u64,
     /// What the programs cost, by the kernel's own statistics; 0: not measured.
     pub bpf_ns_per_packet: u64,

@@ -14,11 +14,12 @@ pub trait Watching {
     /// Where the kernel half can no longer be read.
     fn look(&mut self) -> Result<HostSight, Failure>;
 
-    /// Everything that was seen, with what is looked up after the probes have passed.
+    /// Everything that was seen, with what is looked up after the probes have passed: settings, routes, chains, and
+    /// everything else that explains where packets stop. Asked once, and only where there is something to explain.
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.
-    fn finish(self: Box<Self>) -> Result<HostSight, Failure>;
+    fn finish(&mut self) -> Result<HostSight, Failure>;
 }
 
 /// Starts watching in the network namespace of the calling thread.

@@ -31,7 +31,7 @@ fn watch(lab: &Topology, family: Family) -> (HostSight, HostSight) {
         let (done, is_done) = std::sync::mpsc::channel::<()>();
         let peer = scope.spawn(move || {
             far.run(move || -> Result<HostSight, Failure> {
-                let watch = path_watch::start(&request(Nic::B, Nic::A, family, Role::Receiver))?;
+                let mut watch = path_watch::start(&request(Nic::B, Nic::A, family, Role::Receiver))?;
                 ready.send(()).expect("the test waits");
                 let _ = is_done.recv();
                 watch.finish()
@@ -39,7 +39,7 @@ fn watch(lab: &Topology, family: Family) -> (HostSight, HostSight) {
         });
         is_ready.recv().expect("the far end watches");
         let local = near.run(|| -> Result<HostSight, Failure> {
-            let watch = path_watch::start(&request(Nic::A, Nic::B, family, Role::Sender))?;
+            let mut watch = path_watch::start(&request(Nic::A, Nic::B, family, Role::Sender))?;
             send(family)?;
             watch.finish()
         });

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a packet costs in the kernel programs, on this machine.
+//! `cargo xtask bench`: what a packet costs in the kernel programs, or how long a diagnosis takes, on this machine.
 
 use std::process::ExitCode;
 
@@ -10,26 +10,68 @@ use crate::{
     shell::{Root, run as run_command, say},
 };
 
-/// Set up what is missing, build as this user, and measure the kernel programs as root (with sudo where needed).
+/// Set up what is missing, build as this user, and measure as root (with sudo where needed).
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct Options {
+    /// What is measured.
+    #[arg(value_enum, default_value_t = Subject::Packets)]
+    what: Subject,
+}
 
-/// Sets up, builds and measures; prints a table of nanoseconds, and of ratios to an empty program.
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Subject {
+    /// Nanoseconds per packet of the kernel programs, as ratios to an empty program.
+    Packets,
+    /// Seconds from the start of `probe diagnose` to its verdict, for a healthy path and for three that are not.
+    Diagnose,
+}
+
+impl Subject {
+    /// The program that measures it.
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::Diagnose => "diagnose",
+        }
+    }
+
+    /// How that is compiled. What runs in the kernel is always optimised, and the dev profile shares what the tests have
+    /// built; a diagnosis is measured as it is used.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Packets => "dev",
+            Self::Diagnose => "release",
+        }
+    }
+
+    const fn announcement(self) -> &'static str {
+        match self {
+            Self::Packets => "each case takes turns with the empty program: this takes half a minute",
+            Self::Diagnose => "the cases take turns, ten times: this takes a minute and a half",
+        }
+    }
+}
+
+/// Sets up, builds and measures; prints a table.
 ///
 /// # Errors
 /// Something can't be had, does not build, or this user can't become root.
-pub(crate) fn run(_: &Options) -> Result<ExitCode> {
-    setup::ensure_toolchain()?;
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    match options.what {
+        Subject::Packets => setup::ensure_toolchain()?,
+        Subject::Diagnose => setup::ensure(setup::Purpose::Lab)?,
+    }
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
-    // What is measured runs in the kernel and is always optimised; the dev profile shares what the tests have built.
-    let made = compile(&["bench", "--no-run", "--profile", "dev", "--package", "probe-user", "--bench", "packets"])?;
-    let bench = made.executables.into_iter().find(|(name, _)| name == "packets");
-    let (_, bench) = bench.context("cargo built no program called packets")?;
-    let root = Root::obtain("the programs are loaded into the kernel, which only root may do");
+    let (name, profile) = (options.what.program(), options.what.profile());
+    let made = compile(&["bench", "--no-run", "--profile", profile, "--package", "probe-user", "--bench", name])?;
+    let bench = made.executables.into_iter().find(|(found, _)| found == name);
+    let (_, bench) = bench.with_context(|| format!("cargo built no program called {name}"))?;
+    let root = Root::obtain("programs are loaded into the kernel, which only root may do");
     let Some(mut command) = root.command(&bench) else {
         bail!("only root can run it, and sudo doesn't let this user — run as root: {}", bench.display());
     };
-    say("each case takes turns with the empty program: this takes half a minute");
+    say(options.what.announcement());
     run_command(&mut command)?;
     Ok(ExitCode::SUCCESS)
 }

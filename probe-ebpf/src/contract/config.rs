@@ -28,8 +28,17 @@ pub struct Config {
     pub netns: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.
     pub nonce: u64,
+    /// The only IP version that is read, [`ONLY_V4`] or [`ONLY_V6`]: the other's packets are no echo, and the verifier
+    /// need not follow how they are read, which takes it longer than all the rest; 0: both.
+    pub only: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
+/// [`Config::only`]: IPv4.
+pub const ONLY_V4: u32 = 4;
+/// [`Config::only`]: IPv6.
+pub const ONLY_V6: u32 = 6;
 /// [`Config::capture`]: every echo packet.
 pub const CAPTURE_ALL: u32 = 1;
 /// [`Config::capture`]: only those for which a cell names a rule.

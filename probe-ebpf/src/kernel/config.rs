@@ -1,6 +1,9 @@
 //! The frozen global that the user half fills in before it loads the programs.
 
-use probe_ebpf::Config;
+use probe_ebpf::{
+    Config, Family,
+    config::{ONLY_V4, ONLY_V6},
+};
 
 /// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
 #[unsafe(no_mangle)]
@@ -16,6 +19,8 @@ pub(crate) static PROBE_CONFIG: Config = Config {
     journey: 0,
     netns: 0,
     nonce: 0,
+    only: 0,
+    reserved: 0,
 };
 
 /// One field of the configuration.
@@ -27,3 +32,13 @@ macro_rules! config {
     }};
 }
 pub(crate) use config;
+
+/// Whether packets of `family` are read at all.
+#[inline(always)]
+pub(crate) fn reads(family: Family) -> bool {
+    let other = match family {
+        Family::V4 => ONLY_V6,
+        Family::V6 => ONLY_V4,
+    };
+    config!(only) != other
+}

@@ -11,12 +11,7 @@ use probe_ebpf::{
     packet::addresses,
 };
 
-use super::{
-    config::config,
-    maps::DROPS,
-    skb::{Seen, Skb},
-    skip,
-};
+use super::{config::config, maps::DROPS, skb::Seen, skip};
 
 /// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
 #[unsafe(no_mangle)]
@@ -65,7 +60,7 @@ pub(crate) fn in_icmp(location: u64) -> bool {
 
 /// Tells user space of a packet that was freed, if it is a probe, or another echo packet between the two ends.
 #[inline(always)]
-pub(crate) fn tell(context: &BtfTracePointContext, skb: Skb, seen: &Seen, freed: Freed) -> Result<(), Skip> {
+pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &Seen, freed: Freed) -> Result<(), Skip> {
     let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
     if seen.probe.is_none() && !between_the_ends(source, destination) {
         return Ok(());
@@ -83,7 +78,7 @@ pub(crate) fn tell(context: &BtfTracePointContext, skb: Skb, seen: &Seen, freed:
         (*event).location = freed.location;
         (*event).reason = freed.reason;
         (*event).netns = netns;
-        (*event).ifindex = skb.ifindex();
+        (*event).ifindex = ifindex;
         (*event).id = seen.packet.id;
         (*event).seq = seen.packet.seq;
         (*event).probe = seen.probe.map_or(NO_PROBE, |probe| probe as u16);

@@ -12,12 +12,12 @@ use aya_ebpf::maps::Array;
 use probe_ebpf::{
     Direction, Hop, Skip, Tally,
     config::CAPTURE_ALL,
-    packet::{EchoPacket, addresses, parse},
+    packet::{EchoPacket, addresses, parse_where},
 };
 
 use super::{
     capture,
-    config::config,
+    config::{config, reads},
     filter, flows, journey,
     reader::{Packet, Whole},
     tally,
@@ -46,8 +46,8 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
 fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
     let link_layer = packet.link_layer();
     let linear = packet.linear();
-    match parse(&linear, link_layer) {
-        Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse(&Whole(packet), link_layer),
+    match parse_where(&linear, link_layer, reads) {
+        Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse_where(&Whole(packet), link_layer, reads),
         read => read,
     }
 }

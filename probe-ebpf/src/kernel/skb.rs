@@ -6,10 +6,13 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
     Skip,
     contract::journey::probe_of,
-    packet::{Bytes, EchoPacket, LinkLayer, View, parse},
+    packet::{Bytes, EchoPacket, LinkLayer, View, parse_where},
 };
 
-use super::{config::config, offsets::field};
+use super::{
+    config::{config, reads},
+    offsets::field,
+};
 
 /// `EtherType`s as `sk_buff.protocol` has them, in network byte order.
 const IPV4: u16 = 0x0800_u16.to_be();
@@ -42,6 +45,15 @@ pub(crate) enum Start {
     Data,
 }
 
+/// Where an skb is.
+#[derive(Clone, Copy)]
+pub(crate) struct Site {
+    /// Inode of its network namespace: its device's, else its socket's; 0: it has neither.
+    pub(crate) netns: u32,
+    /// The index of the interface that it is at; 0: none.
+    pub(crate) ifindex: u32,
+}
+
 /// An echo packet that was read out of an skb.
 pub(crate) struct Seen {
     /// Its headers.
@@ -69,21 +81,18 @@ impl Skb {
         self.0 as u64
     }
 
-    /// Inode of its network namespace: its device's, else its socket's; 0: it has neither.
+    /// Where it is. Its device is asked for once: for each load of a pointer from a structure that it trusts, the
+    /// verifier looks through all of the kernel's types.
     #[inline(always)]
-    pub(crate) fn netns(self) -> u32 {
+    pub(crate) fn site(self) -> Site {
         let device = field!(self.0, skb_dev, *const u8);
         if !device.is_null() {
-            return inode(field!(device, device_net, *const u8));
+            let netns = inode(field!(device, device_net, *const u8));
+            return Site { netns, ifindex: field!(device, device_ifindex, u32) };
         }
         let socket = field!(self.0, skb_sk, *const u8);
-        if socket.is_null() { 0 } else { inode(field!(socket, sock_net, *const u8)) }
-    }
-
-    /// The index of the interface that it is at; 0: none.
-    #[inline(always)]
-    pub(crate) fn ifindex(self) -> u32 {
-        device_ifindex(field!(self.0, skb_dev, *const u8))
+        let netns = if socket.is_null() { 0 } else { inode(field!(socket, sock_net, *const u8)) };
+        Site { netns, ifindex: 0 }
     }
 
     /// Whether it belongs to a datagram socket of IPv4 or IPv6: a ping socket, if it is an echo packet.
@@ -117,7 +126,7 @@ impl Skb {
         if !bytes.can_be_icmp()? {
             return Err(Skip::NotEcho);
         }
-        let packet = parse(&bytes, LinkLayer::RawIp)?;
+        let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let probe = probe_of(&bytes, &packet, config!(nonce));
         Ok(Seen { packet, probe, bytes })
     }

@@ -6,11 +6,13 @@ mod judge;
 mod place;
 mod progress;
 
+use std::{panic, thread};
+
 use probe_ebpf::Echo;
 
 use self::{
     far::Far,
-    fate::{Fates, Run},
+    fate::{Fates, Run, all_answered},
     place::Place,
     progress::Progress,
 };
@@ -28,6 +30,7 @@ use crate::{
         privilege::{self, Task},
     },
     sighting::{HostSight, Leg, Sending},
+    stop::Stop,
     traffic::{
         Fragmentation, Plan, Prober, Settings, Target,
         prober::{Ended, id::Scout, random, walk::walk},
@@ -38,6 +41,7 @@ use crate::{
 
 /// Runs `probe diagnose`.
 pub fn run(args: &Diagnose, screen: &Screen) -> Outcome {
+    path_watch::read_ahead();
     run_with(args, screen, path_watch::start)
 }
 
@@ -49,7 +53,12 @@ pub fn run_with(args: &Diagnose, screen: &Screen, watch: Factory) -> Outcome {
     let known = diagnose(args, screen, watch, &stop, &progress);
     progress.clear();
     match known {
-        Ok(Some(evidence)) => judge::judge(&evidence, &stop, screen),
+        Ok(Some(known)) => {
+            let outcome = judge::judge(&known.evidence, &stop, screen);
+            // Only now: detaching takes longer than a reader needs to wait.
+            known.take_down();
+            outcome
+        }
         Ok(None) => Ok(interrupted_early(screen)),
         Err(_) if stop.by_signal() => Ok(interrupted_early(screen)),
         Err(failure) => Err(failure),
@@ -70,25 +79,52 @@ fn diagnose(
     watch: Factory,
     stop: &Signalled,
     progress: &Progress,
-) -> Result<Option<Evidence>, Failure> {
+) -> Result<Option<Known>, Failure> {
     progress.say(format!("resolving {}", args.target));
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
     let place = place::find(args, &target)?;
     let (nonce, id) = (random(), choose_id(args, scout, screen));
-    let mut far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
+    let far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
     progress.say("attaching".to_owned());
-    let near = watch(&request(args, &target, &place, nonce, id))?;
-    if let Some(far) = &mut far {
-        progress.say("waiting for the far end".to_owned());
-        far.watch(args, &target, &place, nonce, id)?;
-    }
+    let (near, far) = both(
+        far,
+        stop,
+        |far| far.watch(args, &target, &place, nonce, id),
+        || {
+            watch(&request(args, &target, &place, nonce, id))
+                .inspect(|_| progress.say("waiting for the far end".to_owned()))
+        },
+    )?;
     if stop.asked() {
         return Ok(None);
     }
     let prober = Prober::open(plan(args, &target, &place, nonce, id))?;
     let run = Probing { args, stop, progress, target: &target };
     run.run(prober, near, far).map(Some)
+}
+
+/// Has both ends watch, at the same time: each takes a good part of a short run.
+///
+/// # Errors
+/// Why one of them cannot, as nothing was sent yet: of two, the near one's.
+fn both(
+    far: Option<Far>,
+    stop: &Stop,
+    watch_there: impl FnOnce(&mut Far) -> Result<(), Failure> + Send,
+    watch_here: impl FnOnce() -> Result<Box<dyn Watching>, Failure>,
+) -> Result<(Box<dyn Watching>, Option<Far>), Failure> {
+    thread::scope(|scope| {
+        let there = far.map(|mut far| scope.spawn(move || watch_there(&mut far).map(|()| far)));
+        let near = watch_here().inspect_err(|_| {
+            if there.is_some() {
+                // Nobody waits for the far end any more.
+                stop.ask();
+            }
+        });
+        let far = there.map(|there| there.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
+        Ok((near?, far.transpose()?))
+    })
 }
 
 fn no_raw_socket(error: &std::io::Error) -> Failure {
@@ -138,6 +174,26 @@ fn plan(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16) ->
     }
 }
 
+/// A run that is over.
+struct Known {
+    evidence: Evidence,
+    /// The far end, whose command ends when this is dropped.
+    far: Option<Far>,
+    /// What watched this host, and detaches when this is dropped.
+    near: Box<dyn Watching>,
+}
+
+impl Known {
+    /// Detaches at both ends at the same time.
+    fn take_down(self) {
+        let Self { far, near, .. } = self;
+        thread::scope(|scope| {
+            scope.spawn(|| drop(far));
+            drop(near);
+        });
+    }
+}
+
 /// A run from its first probe on.
 struct Probing<'a> {
     args: &'a Diagnose,
@@ -147,7 +203,7 @@ struct Probing<'a> {
 }
 
 impl Probing<'_> {
-    fn run(&self, mut prober: Prober, mut near: Box<dyn Watching>, mut far: Option<Far>) -> Result<Evidence, Failure> {
+    fn run(&self, mut prober: Prober, mut near: Box<dyn Watching>, mut far: Option<Far>) -> Result<Known, Failure> {
         let mut fates = Fates::default();
         let mut seen_there = None;
         let ended = prober.run(self.stop, |sending| {
@@ -160,14 +216,15 @@ impl Probing<'_> {
         });
         tracing::debug!("the run ended: {ended:?}");
         self.progress.say("reading what was seen".to_owned());
-        let finishing = far.as_mut().and_then(Far::finish);
-        let local = near.finish()?;
-        let peer = finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked));
-        // Its command ends before the verdict is printed: what it says on stderr comes first.
-        drop(far);
+        let (local, peer) = if self.is_explained(prober.sending()) {
+            (near.look()?, far.as_mut().and_then(Far::see))
+        } else {
+            let finishing = far.as_mut().and_then(Far::finish);
+            (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)))
+        };
         let sending = prober.sending().clone();
         let walk = self.walk(&sending, ended, prober)?;
-        Ok(Evidence {
+        let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
             mode: if self.args.reply_only { Mode::ReplyOnly } else { Mode::Request },
             responder: Responder::Kernel,
@@ -175,7 +232,13 @@ impl Probing<'_> {
             local,
             peer,
             walk,
-        })
+        };
+        Ok(Known { evidence, far, near })
+    }
+
+    /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.
+    fn is_explained(&self, sending: &Sending) -> bool {
+        !self.args.reply_only && !self.args.trace_rules && all_answered(sending)
     }
 
     fn all_known(&self, fates: &mut Fates, sending: &Sending, local: &HostSight, peer: Option<&HostSight>) -> bool {

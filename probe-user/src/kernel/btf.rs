@@ -83,13 +83,21 @@ pub struct Place {
     pub bits: u32,
 }
 
+/// The bytes of the running kernel's.
+///
+/// # Errors
+/// [`Error::Unreadable`] where the kernel has none or `/sys` is not mounted.
+pub fn read() -> Result<Vec<u8>, Error> {
+    fs::read(PATH).map_err(Error::Unreadable)
+}
+
 impl Btf {
     /// The running kernel's.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] where the kernel has none or `/sys` is not mounted.
+    /// As [`read`], and [`Error::Malformed`].
     pub fn running() -> Result<Self, Error> {
-        Self::parse(fs::read(PATH).map_err(Error::Unreadable)?)
+        Self::parse(read()?)
     }
 
     /// That in `bytes`.

@@ -5,13 +5,15 @@ pub mod clsact;
 pub mod device;
 pub mod drops;
 pub mod netfilter;
+mod share;
 pub mod tc;
 mod tracepoint;
 pub mod xdp;
 
+pub use share::{Programs, Share};
 pub use tracepoint::TraceLink;
 
-use aya::{Ebpf, programs::Program};
+use aya::programs::Program;
 use probe_ebpf::{Hop, names};
 
 use super::Error;
@@ -26,12 +28,12 @@ pub fn program(hop: Hop, mode: Mode) -> &'static str {
 }
 
 /// Passes the program called `name` through the verifier.
-pub fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+pub fn load(programs: &mut impl Programs, name: &'static str) -> Result<(), Error> {
     if super::netfilter::PROGRAMS.contains(&name) {
         // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
         return Ok(());
     }
-    let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
     let loaded = match program {
         Program::Xdp(xdp) => xdp.load(),
         Program::SchedClassifier(classifier) => classifier.load(),

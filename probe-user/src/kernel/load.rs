@@ -1,8 +1,13 @@
 //! Loads the kernel programs for one job: fills in the frozen global, sizes the maps, passes the verifier.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
-    ABI_VERSION, Config, Hop,
+    ABI_VERSION, Config, Family, Hop,
     contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
     flow::{MAX_FLOWS, MAX_PENDING},
     names,
@@ -32,6 +37,8 @@ pub struct Job {
     pub filter: Switch,
     /// Which packets to copy into the ring.
     pub capture: Capture,
+    /// The only IP version that is read; none: both.
+    pub only: Option<Family>,
     /// Whose journeys to note, and which drops to tell; none: neither.
     pub journey: Option<Journey>,
 }
@@ -85,6 +92,7 @@ impl Job {
             track: Switch::Off,
             filter: Switch::Off,
             capture: Capture::Nothing,
+            only: None,
             journey: None,
         }
     }
@@ -106,6 +114,12 @@ impl Job {
             journey: u32::from(self.journey.is_some()),
             netns: self.journey.map_or(0, |journey| journey.netns),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
+            only: match self.only {
+                None => 0,
+                Some(Family::V4) => probe_ebpf::config::ONLY_V4,
+                Some(Family::V6) => probe_ebpf::config::ONLY_V6,
+            },
+            reserved: 0,
         }
     }
 
@@ -170,7 +184,7 @@ pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
     let object = object::bytes()?;
     let config = Plain(job.config(rows));
     let log_level = super::log::level();
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader();
     loader.override_global(names::CONFIG, &config, true).override_global(aya_log::LEVEL, &log_level, true);
     let journey = job.journey.map(|journey| (Plain(journey.offsets), Plain(journey.drops)));
     if let Some((offsets, drops)) = &journey {
@@ -184,4 +198,22 @@ pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
         hops::load(&mut programs, hops::program(*hop, job.mode))?;
     }
     Ok(programs)
+}
+
+/// Starts to make the loader for whoever loads next: it reads the kernel's types, whether it needs them or not, and tries
+/// out what the kernel can do.
+pub fn read_ahead() {
+    let make = || {
+        let _ = aya::features();
+        EbpfLoader::new()
+    };
+    *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = thread::Builder::new().spawn(make).ok();
+}
+
+/// The loader that is being made for the next load.
+static AHEAD: Mutex<Option<JoinHandle<EbpfLoader<'static>>>> = Mutex::new(None);
+
+fn loader<'a>() -> EbpfLoader<'a> {
+    let making = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    making.and_then(|making| making.join().ok()).unwrap_or_default()
 }

@@ -15,7 +15,7 @@ pub mod snmp;
 pub mod sockets;
 pub mod trace_rules;
 
-use std::{fmt::Display, net::IpAddr};
+use std::{fmt::Display, net::IpAddr, thread};
 
 use probe_ebpf::Family;
 
@@ -64,18 +64,24 @@ impl Lookups {
     }
 
     /// Looks everything up. Call it while the sockets of the run are still open: what they lost goes with them.
-    pub fn end(self) -> Vec<Finding> {
-        let Self { request, interface, before, filter } = self;
-        let after = counters::read(interface.as_deref());
-        let own = filter.finding(interface.as_deref(), &request.ids);
-        let mut findings = settings::look_up(request.family(), interface.as_deref());
-        findings.extend(route::look_up(request.local, request.remote));
-        findings.extend(interface.as_deref().and_then(link));
-        findings.extend(counters::risen(&before, &after));
-        findings.extend(chains::look_up(request.family(), interface.as_deref()));
-        findings.extend(own);
-        findings.extend(programs::look_up(interface.as_deref()));
-        findings
+    pub fn end(&self) -> Vec<Finding> {
+        let Self { request, before, filter, .. } = self;
+        let (family, interface) = (request.family(), self.interface.as_deref());
+        thread::scope(|scope| {
+            // Other programs are asked for the chains: they start while the rest is read.
+            let chains = scope.spawn(|| chains::look_up(family, interface));
+            let after = counters::read(interface);
+            let own = filter.finding(interface, &request.ids);
+            let mut findings = settings::look_up(family, interface);
+            findings.extend(route::look_up(request.local, request.remote));
+            findings.extend(interface.and_then(link));
+            findings.extend(counters::risen(before, &after));
+            let programs = programs::look_up(interface);
+            findings.extend(chains.join().unwrap_or_default());
+            findings.extend(own);
+            findings.extend(programs);
+            findings
+        })
     }
 }
 

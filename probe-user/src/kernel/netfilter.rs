@@ -3,8 +3,9 @@
 //! They are written as socket filters, so that the object reader takes them; the kernel is told what they are.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     io,
+    marker::PhantomData,
     os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
@@ -68,14 +69,29 @@ pub fn available() -> Result<(), Refusal> {
 /// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`.
 const ACCEPT: i32 = 1;
 
-/// Loads both programs, on a kernel where they are [`available`], so that they use the maps of `loaded`, its frozen global included. It must still have them all:
-/// call this before any map is taken out.
+/// The descriptors of the maps that the programs use, by name.
+///
+/// They are numbers of files that their owner holds open: it must outlive this.
+pub struct Maps<'a> {
+    descriptors: BTreeMap<String, i32>,
+    owner: PhantomData<&'a Ebpf>,
+}
+
+impl Maps<'_> {
+    /// Those of `loaded`, its frozen global included. It must still have them all: call this before any is taken out.
+    pub fn of(loaded: &Ebpf) -> Self {
+        let descriptors = loaded.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?)));
+        Self { descriptors: descriptors.collect(), owner: PhantomData }
+    }
+}
+
+/// Loads both programs, on a kernel where they are [`available`], so that they use `maps`.
 ///
 /// # Errors
 /// [`Refusal`]: the hops of netfilter are then blind, for this reason.
-pub fn load(loaded: &Ebpf) -> Result<Programs, Refusal> {
+pub fn load(maps: &Maps<'_>) -> Result<Programs, Refusal> {
     let mut object = parse().map_err(|error| Refusal::Object { why: error.to_string() })?;
-    link(&mut object, loaded)?;
+    link(&mut object, maps)?;
     let [first, last] = PROGRAMS.map(|name| load_own(name, &instructions(&object, name)?));
     Ok(Programs { first: first?, last: last? })
 }
@@ -86,7 +102,7 @@ fn parse() -> Result<Object, Error> {
 
 /// Puts descriptors of the maps and the code of subprograms into the two programs, and leaves the others out: those may
 /// use maps that are gone.
-fn link(object: &mut Object, loaded: &Ebpf) -> Result<(), Refusal> {
+fn link(object: &mut Object, linked: &Maps<'_>) -> Result<(), Refusal> {
     let broken = |error: aya_obj::relocation::EbpfRelocationError| Refusal::Object { why: error.to_string() };
     let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
     let others: HashSet<_> = object
@@ -98,10 +114,7 @@ fn link(object: &mut Object, loaded: &Ebpf) -> Result<(), Refusal> {
     object.programs.retain(|name, _| PROGRAMS.contains(&name.as_str()));
     object.functions.retain(|key, _| !others.contains(key));
     let known: Vec<(String, Map)> = object.maps.iter().map(|(name, map)| (name.clone(), map.clone())).collect();
-    let maps = known.iter().filter_map(|(name, map)| {
-        let (_, theirs) = loaded.maps().find(|(theirs, _)| theirs == name)?;
-        Some((name.as_str(), descriptor(theirs)?, map))
-    });
+    let maps = known.iter().filter_map(|(name, map)| Some((name.as_str(), *linked.descriptors.get(name)?, map)));
     object.relocate_maps(maps, &text).map_err(broken)?;
     object.relocate_calls(&text).map_err(broken)?;
     object.sanitize_functions(aya::features());

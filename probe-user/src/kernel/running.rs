@@ -1,6 +1,10 @@
 //! What is known of the running kernel: its types, its layout, its functions. Read once, for all hops.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
 
 use probe_ebpf::contract::{
     drops::{DropConfig, ICMP_RANGES, NO_REASON},
@@ -8,7 +12,7 @@ use probe_ebpf::contract::{
 };
 
 use super::{
-    btf::Btf,
+    btf::{self, Btf},
     drops::Reasons,
     offsets::{Group, Layout},
     symbols::Symbols,
@@ -17,26 +21,45 @@ use super::{
 /// Functions in which the kernel's ICMP ends a packet.
 const ICMP_FUNCTIONS: [&str; 3] = ["icmp_rcv", "icmpv6_rcv", "ping_rcv"];
 
+/// Its types.
+#[derive(Debug)]
+struct Types {
+    btf: Btf,
+    layout: Layout,
+    /// As the loader of tracepoint programs wants them.
+    loaders: Result<aya::Btf, String>,
+}
+
 /// The running kernel.
 #[derive(Debug)]
 pub struct Running {
-    types: Result<(Btf, Layout), String>,
+    types: Result<Types, String>,
     symbols: Result<Symbols, String>,
 }
 
 impl Running {
-    /// Reads what the kernel tells. What it does not tell makes hops blind; it is no error.
+    /// Reads what the kernel tells, types beside symbols: either takes longer than all that a watch does with them. What
+    /// it does not tell makes hops blind; it is no error.
     pub fn read() -> Self {
-        let types = Btf::running().map_err(|error| error.to_string()).map(|btf| {
-            let layout = Layout::of(&btf);
-            (btf, layout)
-        });
-        let symbols = match Symbols::read() {
-            Ok(symbols) if symbols.are_known() => Ok(symbols),
-            Ok(_) => Err("the kernel hides the addresses of its functions: CAP_SYSLOG shows them".to_owned()),
-            Err(error) => Err(format!("cannot read /proc/kallsyms: {error}")),
-        };
-        Self { types, symbols }
+        thread::scope(|scope| {
+            let beside = thread::Builder::new().spawn_scoped(scope, read_types);
+            let symbols = read_symbols();
+            let types = beside.map_or_else(|_| read_types(), |thread| thread.join().unwrap_or_else(|_| read_types()));
+            Self { types, symbols }
+        })
+    }
+
+    /// Starts reading, for whoever calls [`Running::taken`] next: there is something else to do before.
+    pub fn read_ahead() {
+        let reading = thread::Builder::new().spawn(Self::read).ok();
+        *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+    }
+
+    /// What was read ahead, or is read now. It does not matter how long ago that was: neither its types nor its own
+    /// functions change while a kernel runs.
+    pub fn taken() -> Self {
+        let reading = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        reading.and_then(|reading| reading.join().ok()).unwrap_or_else(Self::read)
     }
 
     /// Its types.
@@ -44,7 +67,15 @@ impl Running {
     /// # Errors
     /// Why they can't be had, as a clause for people.
     pub fn btf(&self) -> Result<&Btf, String> {
-        self.types.as_ref().map(|(btf, _)| btf).map_err(Clone::clone)
+        self.types.as_ref().map(|types| &types.btf).map_err(Clone::clone)
+    }
+
+    /// Its types, for the loader of tracepoint programs.
+    ///
+    /// # Errors
+    /// Why they can't be had, as a clause for people.
+    pub fn loaders_types(&self) -> Result<&aya::Btf, String> {
+        self.types.as_ref().map_err(Clone::clone)?.loaders.as_ref().map_err(Clone::clone)
     }
 
     /// Where its fields are, for programs that read those of `group`.
@@ -52,13 +83,13 @@ impl Running {
     /// # Errors
     /// Which of them is missing, as a clause for people.
     pub fn layout(&self, group: Group) -> Result<&Layout, String> {
-        let (_, layout) = self.types.as_ref().map_err(Clone::clone)?;
+        let layout = self.types.as_ref().map(|types| &types.layout).map_err(Clone::clone)?;
         layout.lack(group).map_or(Ok(layout), |lack| Err(lack.to_string()))
     }
 
     /// Where its fields are, as far as it tells.
     pub fn offsets(&self) -> Offsets {
-        self.types.as_ref().map_or(Offsets::NONE, |(_, layout)| layout.offsets)
+        self.types.as_ref().map_or(Offsets::NONE, |types| types.layout.offsets)
     }
 
     /// Its functions.
@@ -71,7 +102,7 @@ impl Running {
 
     /// What its drop reasons are called.
     pub fn reasons(&self) -> Reasons {
-        self.types.as_ref().map(|(btf, _)| Reasons::of(btf)).unwrap_or_default()
+        self.types.as_ref().map(|types| Reasons::of(&types.btf)).unwrap_or_default()
     }
 
     /// Where the code of its ICMP is.
@@ -103,6 +134,25 @@ impl Running {
             no_socket: number("NO_SOCKET"),
             reserved: 0,
         }
+    }
+}
+
+/// What is being read for the next [`Running::taken`].
+static AHEAD: Mutex<Option<JoinHandle<Running>>> = Mutex::new(None);
+
+fn read_types() -> Result<Types, String> {
+    let bytes = btf::read().map_err(|error| error.to_string())?;
+    let loaders = aya::Btf::parse(&bytes, aya::Endianness::default()).map_err(|error| error.to_string());
+    let btf = Btf::parse(bytes).map_err(|error| error.to_string())?;
+    let layout = Layout::of(&btf);
+    Ok(Types { btf, layout, loaders })
+}
+
+fn read_symbols() -> Result<Symbols, String> {
+    match Symbols::read() {
+        Ok(symbols) if symbols.are_known() => Ok(symbols),
+        Ok(_) => Err("the kernel hides the addresses of its functions: CAP_SYSLOG shows them".to_owned()),
+        Err(error) => Err(format!("cannot read /proc/kallsyms: {error}")),
     }
 }
 

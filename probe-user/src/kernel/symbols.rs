@@ -1,6 +1,10 @@
 //! The kernel's symbols: which function an address belongs to, by `/proc/kallsyms`.
 
-use std::{fs, io, ops::Range};
+use std::{
+    fs, io,
+    ops::Range,
+    thread::{self, JoinHandle},
+};
 
 /// Where the kernel lists them.
 const PATH: &str = "/proc/kallsyms";
@@ -78,6 +82,32 @@ impl Symbols {
 
     fn name(&self, range: &Range<u32>) -> &str {
         self.text.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+}
+
+/// Symbols that are read while something else is done.
+#[derive(Debug)]
+pub struct Awaited {
+    reading: Option<JoinHandle<Symbols>>,
+    read: Symbols,
+}
+
+impl Awaited {
+    /// Starts reading them. What the kernel does not tell stays unknown.
+    pub fn begin() -> Self {
+        let read = || Symbols::read().unwrap_or_default();
+        match thread::Builder::new().spawn(read) {
+            Ok(reading) => Self { reading: Some(reading), read: Symbols::default() },
+            Err(_) => Self { reading: None, read: read() },
+        }
+    }
+
+    /// They, once they are there.
+    pub fn get(&mut self) -> &Symbols {
+        if let Some(reading) = self.reading.take() {
+            self.read = reading.join().unwrap_or_default();
+        }
+        &self.read
     }
 }
 

@@ -190,6 +190,7 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
         track: wish.track,
         filter: wish.filter,
         capture: wish.capture,
+        only: None,
         journey: None,
     }
 }

@@ -86,7 +86,7 @@ impl Agent {
     ) -> Result<(), AgentError> {
         write(&mut output, &self.hello.line())?;
         let inputs = listen(input, stop.clone());
-        let mut session = Session { agent: self, stop, request: None, watching: None, sent: 0 };
+        let mut session = Session { agent: self, stop, request: None, watching: None, finished: None, sent: 0 };
         let mut heard = Instant::now();
         loop {
             match inputs.recv_timeout(LOOK) {
@@ -95,6 +95,7 @@ impl Agent {
                     let request = decode::<Request>(&line)?;
                     let message = session.answer(request.message);
                     write(&mut output, &fit(Numbered { number: request.number, message }))?;
+                    session.finished = None;
                     thread::sleep(PACE.saturating_sub(heard.elapsed()));
                 }
                 Ok(Input::Broken(error)) => return Err(error.into()),
@@ -154,6 +155,8 @@ struct Session<'a> {
     stop: &'a Stop,
     request: Option<WatchRequest>,
     watching: Option<Box<dyn Watching>>,
+    /// What has told everything; detaching takes longer than the controller needs to wait.
+    finished: Option<Box<dyn Watching>>,
     sent: u32,
 }
 
@@ -196,7 +199,7 @@ impl Session<'_> {
     }
 
     fn finish(&mut self) -> Result<Answer, Failure> {
-        let watching = self.watching.take().ok_or_else(not_watching)?;
+        let watching = self.finished.insert(self.watching.take().ok_or_else(not_watching)?);
         Ok(Answer::Sight(Box::new(watching.finish()?)))
     }
 

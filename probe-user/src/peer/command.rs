@@ -159,6 +159,17 @@ impl Peer {
         Ok(sight)
     }
 
+    /// What the far end has seen until now, without what it would look up; waits for it.
+    ///
+    /// # Errors
+    /// What the far end complains of, or why it cannot be talked to.
+    pub fn see(&mut self) -> Result<HostSight, Trouble> {
+        match self.ask(Request::Look)? {
+            Answer::Sight(sight) => Ok(*sight),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// Asks for all that the far end saw; [`Peer::finished`] waits for it.
     ///
     /// # Errors
@@ -167,7 +178,7 @@ impl Peer {
         Ok(Finishing(self.say(Request::Finish)?))
     }
 
-    /// All that the far end saw. It has detached then.
+    /// All that the far end saw. It detaches then.
     ///
     /// # Errors
     /// What the far end complains of, or why it cannot be talked to.

@@ -1,6 +1,6 @@
 //! Every branch of the packet parser, in the kernel: at each hop, whole and cut at every length that the kernel takes.
 
-use probe_ebpf::{Hop, Skip, packet::LinkLayer};
+use probe_ebpf::{Family, Hop, Skip, packet::LinkLayer};
 use probe_user::kernel::load::Job;
 
 use crate::{
@@ -80,6 +80,24 @@ fn a_hop_counts_in_its_own_tally_only() {
         for id in [0, 1, 0x7fff, 0x8000, 0xffff] {
             let counted = Counted { kind: REQUEST, id, bytes: 35 };
             loaded.expect(hop, &plain(REQUEST, id), Ok(counted), "a request");
+        }
+        loaded.check();
+    }
+}
+
+#[test]
+fn a_program_for_one_ip_version_takes_the_others_echo_for_none() {
+    if !ready("a_program_for_one_ip_version_takes_the_others_echo_for_none") {
+        return;
+    }
+    for only in [Family::V4, Family::V6] {
+        let mut loaded = Loaded::new(&Job { only: Some(only), ..Job::count(&ALL_HOPS) });
+        for hop in ALL_HOPS {
+            for sample in echoes() {
+                let wanted = sample.counted.kind.family == only;
+                let expected = if wanted { Ok(sample.counted) } else { Err(Skip::NotEcho) };
+                loaded.expect(hop, &sample.frame, expected, &sample.name);
+            }
         }
         loaded.check();
     }

@@ -35,7 +35,7 @@ impl Watching for Fake {
         Ok(HostSight { host, hops: [("tc_in".to_owned(), blind)].into(), ..HostSight::default() })
     }
 
-    fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostSight, Failure> {
         self.look()
     }
 }
@@ -53,7 +53,7 @@ impl Watching for Dying {
         self.0.look()
     }
 
-    fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostSight, Failure> {
         self.look()
     }
 }

@@ -9,10 +9,11 @@
 use aya_ebpf::programs::SkBuffContext;
 use probe_ebpf::{
     Hop, Skip,
-    packet::{LinkLayer, parse},
+    packet::{LinkLayer, parse_where},
 };
 
 use crate::kernel::{
+    config::reads,
     journey,
     reader::{TcPacket, Whole},
 };
@@ -34,7 +35,7 @@ pub(crate) fn see_in(context: &SkBuffContext) -> Result<(), Skip> {
 #[inline(always)]
 fn see(context: &SkBuffContext, hop: Hop) -> Result<(), Skip> {
     let packet = TcPacket(context.skb.skb);
-    let echo = parse(&Whole(&packet), LinkLayer::RawIp)?;
+    let echo = parse_where(&Whole(&packet), LinkLayer::RawIp, reads)?;
     journey::note_packet(hop, &packet, &echo);
     Ok(())
 }

@@ -67,13 +67,13 @@ pub(crate) fn sent(context: &BtfTracePointContext) {
 fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option<u32>, Skip> {
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
-    if !skb.can_be_ip() || skb.netns() != config!(netns) {
+    if !skb.can_be_ip() {
         return Ok(None);
     }
-    let ifindex = skb.ifindex();
-    if config!(ifindex) != 0 && ifindex != config!(ifindex) {
+    let site = skb.site();
+    if site.netns != config!(netns) || (config!(ifindex) != 0 && site.ifindex != config!(ifindex)) {
         return Ok(None);
     }
     let seen = skb.echo(start)?;
-    Ok(journey::note(hop, &seen, ifindex))
+    Ok(journey::note(hop, &seen, site.ifindex))
 }

@@ -7,7 +7,7 @@ use crate::kernel::{
     config::config,
     drops::{self, Freed, told},
     journey,
-    skb::Skb,
+    skb::{Site, Skb},
 };
 
 /// `kfree_skb(skb, location, reason)`: a packet is freed that was not delivered.
@@ -15,9 +15,7 @@ use crate::kernel::{
 pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
-    if !is_watched(skb) {
-        return Ok(());
-    }
+    let Some(site) = watched(skb) else { return Ok(()) };
     let seen = skb.echo(skb.start())?;
     let location = context.arg(1);
     let reason = if told!(reason_told) == 0 { 0 } else { context.arg(2) };
@@ -28,9 +26,9 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
         Echo::Reply => reason == told!(no_socket),
     };
     if done && drops::in_icmp(location) {
-        journey::note(Hop::IcmpIn, &seen, skb.ifindex());
+        journey::note(Hop::IcmpIn, &seen, site.ifindex);
     }
-    drops::tell(context, skb, &seen, Freed { location, reason })
+    drops::tell(context, site.ifindex, &seen, Freed { location, reason })
 }
 
 /// `consume_skb(skb, location)`: a packet is freed that has done its work. Only the ends inside the kernel's ICMP are
@@ -42,10 +40,7 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     }
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
-    if !is_watched(skb) {
-        return Ok(());
-    }
-    let ifindex = skb.ifindex();
+    let Some(Site { ifindex, .. }) = watched(skb) else { return Ok(()) };
     // The kernel takes the device off a packet that it queues to a socket.
     let read = ifindex == 0 && skb.is_datagram_sockets();
     if !read && !drops::in_icmp(context.arg(1)) {
@@ -58,8 +53,11 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Whether it can be an echo packet, and is in the watched network namespace: these tracepoints see all of them.
+/// Where it is, if it can be an echo packet, and is in the watched network namespace: these tracepoints see all of them.
 #[inline(always)]
-fn is_watched(skb: Skb) -> bool {
-    skb.can_be_ip() && skb.netns() == config!(netns)
+fn watched(skb: Skb) -> Option<Site> {
+    if !skb.can_be_ip() {
+        return None;
+    }
+    Some(skb.site()).filter(|site| site.netns == config!(netns))
 }

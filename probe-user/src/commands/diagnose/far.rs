@@ -71,6 +71,12 @@ impl Far {
         self.unless_gone(looked).flatten()
     }
 
+    /// What it has seen until now, without what it would look up.
+    pub(super) fn see(&mut self) -> Option<HostSight> {
+        let seen = self.peer.as_mut()?.see();
+        self.unless_gone(seen)
+    }
+
     /// Asks for all that it saw.
     pub(super) fn finish(&mut self) -> Option<Finishing> {
         let asked = self.peer.as_mut()?.finish();

@@ -57,6 +57,12 @@ impl Fates {
     }
 }
 
+/// Whether every probe was answered. Then the verdict needs nothing that a host would have to look up: it asks for that
+/// only where packets stop.
+pub(super) fn all_answered(sending: &Sending) -> bool {
+    !sending.probes.is_empty() && sending.probes.iter().all(|sent| sending.received.contains_key(&sent.probe))
+}
+
 fn dropped(host: &HostSight, probe: u16) -> bool {
     host.drops.iter().any(|drop| drop.probe == Some(probe) && !NO_END.contains(&drop.reason.as_str()))
 }
@@ -98,7 +104,7 @@ fn seen(host: &HostSight, hop: Hop, leg: Leg) -> Option<BTreeSet<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sighting::{Drop, SentProbe, StepSight};
+    use crate::sighting::{Drop, Received, SentProbe, StepSight};
 
     fn sending(errnos: &[Option<&str>]) -> Sending {
         let probes = (0..).zip(errnos).map(|(probe, errno)| SentProbe {
@@ -141,6 +147,17 @@ mod tests {
         let mut fates = Fates::default();
         let run = Run { sending, local, peer, first, v6: false };
         [fates.all_known(&run), fates.all_known(&run)]
+    }
+
+    #[test]
+    fn nothing_is_looked_up_where_every_probe_was_answered_and_only_there() {
+        let mut sending = sending(&[None, None]);
+        assert!(!all_answered(&sending) && !all_answered(&Sending::default()));
+        for (probe, all) in [(1, false), (0, true)] {
+            let reply = Received { time_ns: 2, from: [10, 0, 0, 2].into(), id: 1, ttl: 64, times: 1 };
+            sending.received.insert(probe, reply);
+            assert_eq!(all_answered(&sending), all);
+        }
     }
 
     #[test]

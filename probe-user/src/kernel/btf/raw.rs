@@ -118,7 +118,14 @@ impl Raw {
     /// The first type of that kind and name.
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Type> {
         let types = self.starts.iter().filter_map(|start| self.read(*start));
-        types.map(|(found, _)| found).find(|found| found.kind == kind && self.name(*found) == name)
+        types.map(|(found, _)| found).find(|found| found.kind == kind && self.is_at(found.name, name))
+    }
+
+    /// Whether the name at `offset` is `name`: a kernel has more than 100,000 types, of most of which the first letter
+    /// tells.
+    fn is_at(&self, offset: u32, name: &str) -> bool {
+        let here = self.bytes[self.names.clone()].get(offset as usize..).unwrap_or_default();
+        here.starts_with(name.as_bytes()) && here.get(name.len()).is_none_or(|end| *end == 0)
     }
 
     pub(super) fn name(&self, of: Type) -> &str {

@@ -6,15 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::{
-    Ebpf,
-    programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError, cgroup_skb::CgroupSkbLink},
-};
+use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError, cgroup_skb::CgroupSkbLink};
 use nix::{
     libc,
     sys::statfs::{CGROUP2_SUPER_MAGIC, statfs},
 };
 use probe_ebpf::{Direction, Hop};
+
+use super::Programs;
 
 /// The hops of this family.
 pub const HOPS: [Hop; 2] = [Hop::CgroupOut, Hop::SocketIn];
@@ -26,7 +25,7 @@ const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 ///
 /// # Errors
 /// Why the hop is blind, as a clause for people.
-pub fn attach(programs: &mut Ebpf, hop: Hop) -> Result<CgroupSkbLink, String> {
+pub fn attach(programs: &mut impl Programs, hop: Hop) -> Result<CgroupSkbLink, String> {
     let root = available()?;
     let folder = File::open(&root).map_err(|error| format!("cannot open {}: {error}", root.display()))?;
     let side = match hop.direction() {
@@ -34,8 +33,7 @@ pub fn attach(programs: &mut Ebpf, hop: Hop) -> Result<CgroupSkbLink, String> {
         Direction::Out => CgroupSkbAttachType::Egress,
     };
     let name = hop.row().program;
-    let program =
-        programs.program_mut(name).ok_or_else(|| format!("this probe's kernel half has no program {name}"))?;
+    let program = programs.named(name).ok_or_else(|| format!("this probe's kernel half has no program {name}"))?;
     let program: &mut CgroupSkb =
         program.try_into().map_err(|_| format!("{name} of this probe's kernel half is no cgroup program"))?;
     program.load().map_err(|error| format!("the kernel does not take {name}: {error}"))?;

@@ -1,9 +1,12 @@
 //! The device's tracepoints from the user side.
 
-use aya::{Btf, Ebpf};
+use aya::Btf;
 use probe_ebpf::{Hop, names};
 
-use super::tracepoint::{TraceLink, Tracepoint};
+use super::{
+    Programs,
+    tracepoint::{TraceLink, Tracepoint},
+};
 use crate::kernel::{Error, running::Running};
 
 const QUEUE: Tracepoint =
@@ -34,13 +37,23 @@ pub fn available(kernel: &Running, hop: Hop) -> Result<(), String> {
 ///
 /// # Errors
 /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses, [`Error::NoProgram`] for another family's.
-pub fn attach(programs: &mut Ebpf, types: &Btf, kernel: &Running, hop: Hop) -> Result<Vec<TraceLink>, Error> {
+pub fn attach(programs: &mut impl Programs, types: &Btf, kernel: &Running, hop: Hop) -> Result<Vec<TraceLink>, Error> {
     let tracepoint = tracepoint(hop).ok_or(Error::NoProgram { name: hop.row().program })?;
     let mut links = vec![tracepoint.attach(programs, types)?];
     if hop == Hop::Xmit && XMITTED.available(kernel).is_ok() {
         links.push(XMITTED.attach(programs, types)?);
     }
     Ok(links)
+}
+
+/// The programs of `hop`.
+pub fn programs(hop: Hop) -> &'static [&'static str] {
+    match hop {
+        Hop::DevQueue => &[QUEUE.program],
+        Hop::Xmit => &[XMIT.program, XMITTED.program],
+        Hop::NetifIn => &[RECEIVE.program],
+        _ => &[],
+    }
 }
 
 const fn tracepoint(hop: Hop) -> Option<Tracepoint> {

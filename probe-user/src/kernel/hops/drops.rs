@@ -1,9 +1,12 @@
 //! The tracepoints at which the kernel frees packets, from the user side.
 
-use aya::{Btf, Ebpf};
+use aya::Btf;
 use probe_ebpf::names;
 
-use super::tracepoint::{TraceLink, Tracepoint};
+use super::{
+    Programs,
+    tracepoint::{TraceLink, Tracepoint},
+};
 use crate::kernel::{Error, running::Running};
 
 /// The reason, which Linux 5.17 added, is asked for apart: without it, drops are told without a reason.
@@ -38,7 +41,7 @@ pub fn available(kernel: &Running, end: End) -> Result<(), String> {
 ///
 /// # Errors
 /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
-pub fn attach(programs: &mut Ebpf, types: &Btf, end: End) -> Result<TraceLink, Error> {
+pub fn attach(programs: &mut impl Programs, types: &Btf, end: End) -> Result<TraceLink, Error> {
     tracepoint(end).attach(programs, types)
 }
 

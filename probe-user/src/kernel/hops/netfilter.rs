@@ -9,7 +9,7 @@ use probe_ebpf::{Family, Hop};
 
 use crate::kernel::{
     bpf_sys::{self, NetfilterPlace},
-    netfilter::{self, Programs},
+    netfilter::{self, Maps, Programs},
     offsets::Group,
     running::Running,
 };
@@ -56,6 +56,12 @@ impl NetfilterLinks {
         &self.blind
     }
 
+    /// Takes those of `other` too.
+    pub fn extend(&mut self, other: Self) {
+        self.links.extend(other.links);
+        self.blind.extend(other.blind);
+    }
+
     /// None is attached, all for the same reason.
     pub fn all_blind(why: &str) -> Self {
         let blind = PLACES.map(|(hop, ..)| (hop, why.to_owned())).into();
@@ -78,8 +84,12 @@ pub fn available(kernel: &Running) -> Result<(), String> {
 /// Netfilter keeps the very highest priority for connection tracking, which there confirms a new connection: what dies
 /// there, which takes two packets racing for one entry, has passed the last hop.
 pub fn attach(loaded: &Ebpf, kernel: &Running, families: &[Family]) -> NetfilterLinks {
-    let programs = available(kernel).and_then(|()| netfilter::load(loaded).map_err(|refusal| refusal.to_string()));
-    match programs {
+    attach_beside(&Maps::of(loaded), kernel, families)
+}
+
+/// The same beside programs that other threads load meanwhile.
+pub fn attach_beside(maps: &Maps<'_>, kernel: &Running, families: &[Family]) -> NetfilterLinks {
+    match available(kernel).and_then(|()| netfilter::load(maps).map_err(|refusal| refusal.to_string())) {
         Ok(programs) => attach_loaded(&programs, families),
         Err(why) => NetfilterLinks::all_blind(&why),
     }

@@ -1,16 +1,16 @@
 //! tc from the user side: a TCX link where the kernel has them, else a filter on a clsact qdisc.
 
-use aya::{
-    Ebpf,
-    programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        tc::{SchedClassifierLink, TcAttachOptions},
-    },
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    tc::{SchedClassifierLink, TcAttachOptions},
 };
 use nix::libc;
 use probe_ebpf::{Direction, Hop};
 
-use super::clsact::{self, Clsact};
+use super::{
+    Programs,
+    clsact::{self, Clsact},
+};
 use crate::{attach::TcChoice, device::Device, kernel::Error};
 
 /// Where a tc program is attached; dropping it detaches.
@@ -23,9 +23,9 @@ pub enum TcLink {
 
 /// Attaches the loaded program of `hop` to `device`: first of all at ingress, last of all at egress, so that it counts
 /// what reaches the host before anybody else decides, and what leaves it after everybody has.
-pub fn attach(programs: &mut Ebpf, device: &Device, hop: Hop, choice: TcChoice) -> Result<TcLink, Error> {
+pub fn attach(programs: &mut impl Programs, device: &Device, hop: Hop, choice: TcChoice) -> Result<TcLink, Error> {
     let name = hop.row().program;
-    let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
     let program: &mut SchedClassifier = program.try_into().map_err(|_| Error::NoProgram { name })?;
     let direction = hop.direction();
     let (link, how) = match choice {

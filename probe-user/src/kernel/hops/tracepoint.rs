@@ -1,10 +1,11 @@
 //! What the hops on tracepoints have in common: a program for one tracepoint, whose arguments are checked before.
 
 use aya::{
-    Btf, Ebpf,
+    Btf,
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
 };
 
+use super::Programs;
 use crate::kernel::{Error, offsets::Group, running::Running};
 
 /// A program and its tracepoint.
@@ -38,9 +39,9 @@ impl Tracepoint {
     ///
     /// # Errors
     /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
-    pub(super) fn attach(&self, programs: &mut Ebpf, types: &Btf) -> Result<TraceLink, Error> {
+    pub(super) fn attach(&self, programs: &mut impl Programs, types: &Btf) -> Result<TraceLink, Error> {
         let name = self.program;
-        let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+        let program = programs.named(name).ok_or(Error::NoProgram { name })?;
         let program: &mut BtfTracePoint = program.try_into().map_err(|_| Error::NoProgram { name })?;
         let link = self.link(program, types);
         let link = link.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })?;

@@ -2,17 +2,15 @@
 
 use std::io;
 
-use aya::{
-    Ebpf,
-    programs::{
-        ProgramError, Xdp, XdpMode,
-        links::FdLink,
-        xdp::{XdpLink, XdpLinkId},
-    },
+use aya::programs::{
+    ProgramError, Xdp, XdpMode,
+    links::FdLink,
+    xdp::{XdpLink, XdpLinkId},
 };
 use nix::libc;
 use probe_ebpf::Hop;
 
+use super::Programs;
 use crate::{
     device::{Device, Mode},
     kernel::{
@@ -25,9 +23,9 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::XdpTaken`] where another program holds the place, [`Error::AttachXdp`] otherwise.
-pub fn attach(programs: &mut Ebpf, device: &Device, mode: Mode) -> Result<FdLink, Error> {
+pub fn attach(programs: &mut impl Programs, device: &Device, mode: Mode) -> Result<FdLink, Error> {
     let name = super::program(Hop::XdpIn, mode);
-    let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
     let program: &mut Xdp = program.try_into().map_err(|_| Error::NoProgram { name })?;
     let link = link(program, device, mode).map_err(|error| refusal(error, device, mode))?;
     tracing::info!("{name} attached to {} ({})", device.name, mode.name());

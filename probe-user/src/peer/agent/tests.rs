@@ -20,7 +20,7 @@ impl Watching for Fake {
         Ok(HostSight { hops: [("tc_in".to_owned(), blind)].into(), ..HostSight::default() })
     }
 
-    fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostSight, Failure> {
         self.look()
     }
 }
