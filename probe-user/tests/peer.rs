@@ -11,5 +11,7 @@ mod deploy;
 mod probes;
 #[path = "peer/responders.rs"]
 mod responders;
+#[path = "common/tun.rs"]
+mod tun;
 #[path = "peer/verbs.rs"]
 mod verbs;

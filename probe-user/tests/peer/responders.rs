@@ -9,7 +9,10 @@ use probe_ebpf::Family;
 use probe_user::lab::{Host, Topology};
 use serde_json::Value;
 
-use crate::probes::{address, lab, sh};
+use crate::{
+    probes::{address, lab, sh},
+    tun::{Cable, tun},
+};
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
@@ -154,13 +157,15 @@ fn where_xdp_is_taken_only_the_xdp_responder_is_refused_and_the_agents_takes_req
 #[test]
 fn a_device_without_a_link_header_answers_too() {
     let Some(lab) = lab("a_device_without_a_link_header_answers_too") else { return };
-    let tunnel = |host: Host, other: Host, own: &str| {
-        let [local, remote] = [host, other].map(|host| address(host, Family::V4));
-        sh(&lab, host, &format!("ip tunnel add tun9 mode ipip local {local} remote {remote} && ip link set tun9 up"));
-        sh(&lab, host, &format!("ip addr add {own}/30 dev tun9"));
+    let end = |host: Host, own: &str| {
+        let file = tun(lab.netns(host), "tun9").expect("a tun interface: CONFIG_TUN is on everywhere");
+        // Without IPv6 it has nothing to say of its own before the other end is there to hear it.
+        sh(&lab, host, "sysctl -qw net.ipv6.conf.tun9.disable_ipv6=1");
+        sh(&lab, host, &format!("ip addr add {own}/30 dev tun9 && ip link set tun9 up"));
+        file
     };
-    tunnel(Host::A, Host::B, "10.99.0.1");
-    tunnel(Host::B, Host::A, "10.99.0.2");
+    let (a, b) = (end(Host::A, "10.99.0.1"), end(Host::B, "10.99.0.2"));
+    let _cable = Cable::between(&a, &b);
     sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
     for responder in ["agent", "xdp"] {
         let words = format!("10.99.0.2 -c 3 -i 0.005 --format json --responder {responder}");
