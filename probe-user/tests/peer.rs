@@ -15,3 +15,5 @@ mod responders;
 mod tun;
 #[path = "peer/verbs.rs"]
 mod verbs;
+#[path = "peer/volleys.rs"]
+mod volleys;
