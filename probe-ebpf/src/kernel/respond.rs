@@ -15,12 +15,15 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 const ICMP_HEADER: usize = 8;
 
+/// In the first byte of a hardware address: it is one of many (IEEE 802).
+const GROUP: u8 = 1;
+
 /// The TTL that replies start with: `IPDEFTTL` of `include/uapi/linux/ip.h`, and what RFC 1700 recommends.
 const TTL: u8 = 64;
 
 /// Makes `packet`, which is the request `echo`, its own reply; says whether it did. It leaves alone what it can't answer
 /// whole or can't send back by the way it came: fragments, IPv4 options (source routes are among them) and IPv6 extension
-/// headers.
+/// headers, and what was sent to many.
 #[inline(always)]
 pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
     let header = match echo.kind.family {
@@ -39,6 +42,10 @@ fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
     let bytes = packet.writable();
     let icmp = bytes.header::<ICMP_HEADER>(echo.icmp_offset)?;
     let frame = bytes.header::<ETHERNET_HEADER>(0)?;
+    let ethernet = packet.link_layer() == LinkLayer::Ethernet;
+    if ethernet && frame.byte(0) & GROUP != 0 {
+        return None;
+    }
     match echo.kind.family {
         Family::V4 => {
             let header = bytes.header::<IPV4_HEADER>(echo.ip_offset)?;
@@ -55,7 +62,7 @@ fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
             turn_icmp(&icmp, 128, 129);
         }
     }
-    if packet.link_layer() == LinkLayer::Ethernet {
+    if ethernet {
         swap::<6, ETHERNET_HEADER>(&frame, 0);
     }
     Some(())

@@ -130,7 +130,10 @@ fn untried(evidence: &Evidence) -> Option<String> {
         (Responder::Agent, ..) => {
             format!("requests were taken at the NIC of {far}: its input firewall and its ICMP were not tried")
         }
-        (Responder::Xdp, ..) => format!("requests were turned round at the NIC of {far}: its stack was not tried"),
+        (Responder::Xdp, _, Some(peer)) => {
+            let mode = &peer.host.xdp_mode;
+            format!("requests were turned round at the NIC of {far} ({mode} XDP): its stack was not tried")
+        }
     };
     Some(text)
 }

@@ -12,7 +12,7 @@ use probe_ebpf::{Family, Hop, Skip, contract::hop::HOPS};
 
 use super::{
     Error,
-    absorbed::Absorbing,
+    absorbed::{self, Absorbing},
     drops::{self, DropRing, Names, Reasons, benign},
     hops::{self, TraceLink, drops::End, netfilter::NetfilterLinks, tc::TcLink},
     journeys::Journeys,
@@ -28,7 +28,7 @@ use crate::{
     device::{self, Device, Mode, Purpose, xdp_mode},
     error::Failure,
     sighting::{Accounting, Drop, HopSight, HostFacts, HostSight, Taken},
-    watching::{Requests, WatchRequest, Watching},
+    watching::{WatchRequest, Watching},
 };
 
 /// One host, watched.
@@ -82,7 +82,7 @@ impl PathWatch {
             Some(device) => attaching.attach_nic(device, request)?,
             None => attaching.without_nic(),
         };
-        let absorber = attaching.keeper(request)?;
+        let absorber = absorbed::keeper(request, &attaching.blind)?;
         let Attaching { mut programs, blind, links } = attaching;
         let question = lookups::Request {
             local: request.local,
@@ -194,15 +194,6 @@ fn family(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
-/// Why XDP in this mode would send no replies from `device`, if it would not. The driver of a veth takes what native XDP
-/// sends back only where the other end of the pair has NAPI (`veth_xdp_xmit` in `drivers/net/veth.c`), and drops it
-/// without a trace otherwise; the other end may be in another network namespace.
-fn cannot_answer(device: &Device, mode: Mode, requests: Requests) -> Option<&'static str> {
-    let veth = device.kind.as_deref() == Some("veth");
-    (veth && mode == Mode::Native && requests == Requests::AnsweredByXdp)
-        .then_some("native XDP of a veth may send no reply without saying so; start the far end without --xdp native")
-}
-
 /// A watch that is being set up.
 struct Attaching {
     programs: Ebpf,
@@ -301,7 +292,7 @@ impl Attaching {
         let choice = xdp_mode(device, request.attach.xdp, Purpose::Observe)?;
         if choice.mode == Mode::TcInstead {
             self.blind(Hop::XdpIn, choice.why);
-        } else if let Some(why) = cannot_answer(device, choice.mode, request.requests) {
+        } else if let Some(why) = absorbed::cannot_answer(device, choice.mode, request.requests) {
             self.blind(Hop::XdpIn, why);
         } else if self.loaded(Hop::XdpIn, choice.mode) {
             match hops::xdp::attach(&mut self.programs, device, choice.mode) {
@@ -313,23 +304,6 @@ impl Attaching {
             }
         }
         Ok(Mode::TcInstead.name())
-    }
-
-    /// The hop that keeps the run's requests from the kernel and tells them; none where they are not kept so.
-    ///
-    /// # Errors
-    /// [`Error::NotAtNic`] where requests are to be kept from the kernel, and nothing is attached that does.
-    fn keeper(&self, request: &WatchRequest) -> Result<Option<Hop>, Error> {
-        let (what, hops) = match request.requests {
-            Requests::Pass => return Ok(None),
-            Requests::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
-            Requests::AnsweredByAgent | Requests::Absorbed => ("absorbed", &[Hop::XdpIn, Hop::TcIn][..]),
-        };
-        let Some(hop) = hops.iter().find(|hop| !self.blind.contains_key(hop)) else {
-            let why = hops.iter().find_map(|hop| self.blind.get(hop)).cloned().unwrap_or_default();
-            return Err(Error::NotAtNic { what, interface: request.interface.clone(), why });
-        };
-        Ok(Some(*hop).filter(|_| request.requests.kept()))
     }
 
     fn without_nic(&mut self) -> &'static str {

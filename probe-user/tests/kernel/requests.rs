@@ -165,6 +165,8 @@ fn what_is_not_the_runs_and_what_cannot_be_answered_whole_goes_on_untouched() {
         ("a first fragment".to_owned(), v4(REQUEST, &mark).fragment(0, Rest::Follows).bytes()),
         ("a first IPv6 fragment".to_owned(), v6(REQUEST6, &mark).fragment(0, Rest::Follows, 7).bytes()),
         ("with IP options".to_owned(), v4(REQUEST, &mark).options(&[1; 4]).bytes()),
+        ("to a group".to_owned(), v4(REQUEST, &mark).macs([1, 0, 0x5e, 0, 0, 1], BACK[0]).bytes()),
+        ("to all".to_owned(), v4(REQUEST, &mark).macs([0xff; 6], BACK[0]).bytes()),
         ("with an extension header".to_owned(), v6(REQUEST6, &mark).destination(&[]).bytes()),
     ]);
     for entry in ENTRIES {

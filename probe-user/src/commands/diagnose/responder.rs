@@ -1,5 +1,7 @@
 //! Who answers at the far end: what is asked of it, and which probes can be answered at a NIC.
 
+use std::net::Ipv4Addr;
+
 use probe_ebpf::Family;
 
 use super::Place;
@@ -21,12 +23,21 @@ pub(super) fn requests(responder: Responder) -> Requests {
     }
 }
 
-/// Whether the probes can be answered at the far NIC: only there where each is one packet, for a NIC sees fragments.
+/// Whether the probes can be answered at the far NIC: only where each is one packet, for a NIC sees fragments, and is for
+/// one host, whose address the reply can come from.
 ///
 /// # Errors
-/// Where they leave this host in fragments.
+/// Where they leave this host in fragments, or are for a group.
 pub(super) fn check(args: &Diagnose, target: &Target, place: &Place) -> Result<(), Failure> {
-    if args.responder == Responder::Kernel || args.df {
+    if args.responder == Responder::Kernel {
+        return Ok(());
+    }
+    let address = target.address.ip();
+    if address.is_multicast() || address == Ipv4Addr::BROADCAST {
+        let what = format!("{address} is the address of many, and a NIC answers for one");
+        return Err(Failure::new(what, "name one host, or --responder kernel"));
+    }
+    if args.df {
         return Ok(());
     }
     let device = place.interface.as_deref().and_then(|name| Device::find(name).ok());
