@@ -52,7 +52,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Lab(args) => lab::run(&args, &screen),
         Verb::Doctor(args) => doctor::run(&args, &screen),
         Verb::Diagnose(args) => diagnose::run(&args, &screen),
-        Verb::Agent(args) => agent::run(&args, &screen),
+        Verb::Agent(args) => agent::run(&args),
         Verb::Schema(args) => schema::run(&args, &screen),
     }
 }

@@ -69,15 +69,15 @@ pub enum Mode {
 }
 
 /// Who answers requests at the far end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Responder {
-    /// Its kernel.
+    /// Its kernel, as always
     #[default]
     Kernel,
-    /// The agent, through a raw socket; the kernel is kept quiet.
+    /// Its agent, through a raw socket: requests are taken at the NIC, so that its firewall and its ICMP never see them
     Agent,
-    /// An XDP program at the NIC: the packet never enters the stack.
+    /// XDP at its NIC: requests go back from there, and nothing of its stack sees either leg
     Xdp,
 }
 

@@ -5,6 +5,8 @@ mod common;
 mod net;
 #[path = "common/run.rs"]
 mod run;
+#[path = "common/tun.rs"]
+mod tun;
 
 #[path = "observe/attached.rs"]
 mod attached;

@@ -9,5 +9,11 @@ mod common;
 mod deploy;
 #[path = "peer/probes.rs"]
 mod probes;
+#[path = "peer/responders.rs"]
+mod responders;
+#[path = "common/tun.rs"]
+mod tun;
 #[path = "peer/verbs.rs"]
 mod verbs;
+#[path = "peer/volleys.rs"]
+mod volleys;

@@ -24,15 +24,16 @@ pub struct Config {
     pub ifindex: u32,
     /// 1: note the journeys of probes with [`Config::nonce`].
     pub journey: u32,
+    /// [`super::absorb::ABSORB`] or [`super::absorb::ANSWER`]: what becomes of the run's requests where they enter; 0:
+    /// they go on.
+    pub requests: u32,
+    /// The only IP version that is read, [`ONLY_V4`] or [`ONLY_V6`]: the other's packets are no echo, and the verifier
+    /// need not follow how they are read, which takes it longer than all the rest; 0: both.
+    pub only: u32,
     /// Inode of the network namespace that is watched: hops that see all of them look only at this one.
     pub netns: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.
     pub nonce: u64,
-    /// The only IP version that is read, [`ONLY_V4`] or [`ONLY_V6`]: the other's packets are no echo, and the verifier
-    /// need not follow how they are read, which takes it longer than all the rest; 0: both.
-    pub only: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// [`Config::only`]: IPv4.

@@ -6,7 +6,8 @@ use crate::attach::Attach;
 
 /// Be the far end of `probe diagnose`: speak its protocol on stdin and stdout, and go when stdin ends.
 ///
-/// It watches, tells what it saw, and sends echo packets to the address of the host that asks, and nothing else.
+/// It watches, tells what it saw, answers or absorbs this run's own requests where it is asked to, and sends echo packets
+/// to the host that asks, and nothing else.
 /// A person does not type this; it is what --peer starts: probe diagnose b --peer 'ssh b sudo probe agent'
 #[derive(Args, Debug)]
 pub struct Agent {

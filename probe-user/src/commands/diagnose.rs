@@ -5,6 +5,7 @@ mod fate;
 mod judge;
 mod place;
 mod progress;
+mod responder;
 
 use std::{panic, thread};
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     cli::diagnose::Diagnose,
-    diagnosis::{self, Evidence, Mode, Responder, Walk, WalkStep},
+    diagnosis::{self, Evidence, Mode, Walk, WalkStep},
     error::Failure,
     exit::Exit,
     kernel::{
@@ -36,7 +37,7 @@ use crate::{
         prober::{Ended, id::Scout, random, walk::walk},
         target::family_of,
     },
-    watching::{Factory, Role, WatchRequest, Watching},
+    watching::{Factory, Requests, Role, WatchRequest, Watching},
 };
 
 /// Runs `probe diagnose`.
@@ -84,6 +85,7 @@ fn diagnose(
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
     let place = place::find(args, &target)?;
+    responder::check(args, &target, &place)?;
     let (nonce, id) = (random(), choose_id(args, scout, screen));
     let far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
     progress.say("attaching".to_owned());
@@ -152,6 +154,8 @@ fn request(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16)
         role: Role::Sender,
         attach: args.attach,
         trace_rules: args.trace_rules,
+        requests: Requests::Pass,
+        further: Vec::new(),
     }
 }
 
@@ -227,7 +231,7 @@ impl Probing<'_> {
         let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
             mode: if self.args.reply_only { Mode::ReplyOnly } else { Mode::Request },
-            responder: Responder::Kernel,
+            responder: self.args.responder,
             sending,
             local,
             peer,

@@ -33,6 +33,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             local: side_facts(&ledger, evidence, Side::Local),
             peer: evidence.two_sided().then(|| side_facts(&ledger, evidence, Side::Peer)),
         },
+        responder: evidence.responder,
         sent: evidence.sent(),
         answered,
         verdict: Verdict {

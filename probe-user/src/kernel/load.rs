@@ -7,7 +7,7 @@ use std::{
 
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
-    ABI_VERSION, Config, Family, Hop,
+    ABI_VERSION, Config, Family, Hop, absorb,
     contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
     flow::{MAX_FLOWS, MAX_PENDING},
     names,
@@ -15,8 +15,8 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{Error, border::Plain, hops, journeys, object};
-use crate::device::Mode;
+use super::{Error, absorbed, border::Plain, hops, journeys, object};
+use crate::{device::Mode, watching::Requests};
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Job {
     pub only: Option<Family>,
     /// Whose journeys to note, and which drops to tell; none: neither.
     pub journey: Option<Journey>,
+    /// What becomes of the requests of that run where they enter.
+    pub requests: Requests,
 }
 
 /// A run whose probes are followed, and what its programs must know.
@@ -94,6 +96,7 @@ impl Job {
             capture: Capture::Nothing,
             only: None,
             journey: None,
+            requests: Requests::Pass,
         }
     }
 
@@ -112,6 +115,11 @@ impl Job {
             },
             ifindex: self.ifindex,
             journey: u32::from(self.journey.is_some()),
+            requests: match self.requests {
+                Requests::Pass => 0,
+                Requests::AnsweredByXdp => absorb::ANSWER,
+                Requests::AnsweredByAgent | Requests::Absorbed => absorb::ABSORB,
+            },
             netns: self.journey.map_or(0, |journey| journey.netns),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
             only: match self.only {
@@ -119,7 +127,6 @@ impl Job {
                 Some(Family::V4) => probe_ebpf::config::ONLY_V4,
                 Some(Family::V6) => probe_ebpf::config::ONLY_V6,
             },
-            reserved: 0,
         }
     }
 
@@ -141,6 +148,9 @@ impl Job {
         }
         if let Some(journey) = self.journey {
             sizes.extend([(names::JOURNEYS, journeys::STEPS), (names::DROPS, journey.drop_ring_bytes)]);
+        }
+        if self.requests.kept() {
+            sizes.push((names::ABSORBED, absorbed::RING_BYTES));
         }
         sizes
     }

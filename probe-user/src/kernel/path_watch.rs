@@ -16,6 +16,7 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 use self::attaching::{Attached, Links, attach};
 use super::{
     Error,
+    absorbed::{self, Absorbing},
     drops::{DropRing, Names, Reasons, benign},
     journeys::Journeys,
     load,
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     device::Device,
     error::Failure,
-    sighting::{Accounting, Drop, HopSight, HostFacts, HostSight},
+    sighting::{Accounting, Drop, HopSight, HostFacts, HostSight, Taken},
     watching::{WatchRequest, Watching},
 };
 
@@ -38,6 +39,7 @@ pub struct PathWatch {
     probes: u16,
     blind: BTreeMap<Hop, String>,
     journeys: Journeys,
+    absorbing: Option<Absorbing>,
     ring: DropRing,
     skips: SkipMap,
     reasons: Reasons,
@@ -82,6 +84,7 @@ impl PathWatch {
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&question)))
         });
         let Attached { mut programs, blind, links, xdp_mode } = attached?;
+        let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
         let symbols = Awaited::begin();
         let rules = request.trace_rules.then(|| TraceRules::begin(&question)).and_then(|begun| {
@@ -91,7 +94,8 @@ impl PathWatch {
             facts: facts(request, xdp_mode),
             probes: request.probes,
             blind,
-            journeys: Journeys::take(&mut programs)?,
+            journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
+            absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
             reasons: running.reasons(),
@@ -143,6 +147,9 @@ impl PathWatch {
         for event in events {
             let interface = if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok());
             let drop = names.told(&event, interface);
+            if self.absorbing.as_ref().is_some_and(|absorbing| absorbing.ended(&drop, &self.journeys)) {
+                continue;
+            }
             match benign(&drop) {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
                 None => self.drops.push(drop),
@@ -154,6 +161,11 @@ impl PathWatch {
 impl Watching for PathWatch {
     fn look(&mut self) -> Result<HostSight, Failure> {
         Ok(self.sight()?)
+    }
+
+    fn absorbed(&mut self) -> Result<Taken, Failure> {
+        let Some(absorbing) = &mut self.absorbing else { return Ok(Taken::default()) };
+        Ok(absorbing.take(&self.skips)?)
     }
 
     fn finish(&mut self) -> Result<HostSight, Failure> {

@@ -21,6 +21,7 @@ use crate::{
     attach::{Attach, TcChoice, XdpChoice},
     device::{self, Device, LinkLayer, Mode, Purpose, xdp_mode},
     snapshot::Snapshot,
+    watching::Requests,
 };
 
 /// What to watch for on a NIC.
@@ -192,6 +193,7 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
         capture: wish.capture,
         only: None,
         journey: None,
+        requests: Requests::Pass,
     }
 }
 

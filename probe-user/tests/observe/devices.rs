@@ -1,20 +1,17 @@
 //! Interfaces that are no Ethernet cards: loopback, tunnels without a link layer, VLANs.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::fd::AsRawFd,
-};
+use std::io::Write;
 
-use nix::{libc, sys::signal::Signal};
+use nix::sys::signal::Signal;
 use probe_ebpf::{Echo, Family};
-use probe_user::{lab::Netns, traffic::Frame};
+use probe_user::traffic::Frame;
 
 use crate::{
     common::is_root,
     net::{A6, B4, B6, Pair, message, sh},
     row::{Row, numbers, of, only, row},
     run::{Running, probe},
+    tun::tun,
 };
 
 #[test]
@@ -28,24 +25,6 @@ fn on_loopback_what_leaves_enters_again() {
     let wanted = Row { entered: (3, 3), left: (3, 3), ..Row::default() };
     observer.until_last("requests and replies", |document| row(document, 7) == wanted);
     assert_eq!(observer.end_with(Signal::SIGINT).last()["xdp_mode"], "generic");
-}
-
-/// The far end of a `tun` interface: what is written to it enters there.
-fn tun(netns: &Netns, name: &str) -> io::Result<File> {
-    netns
-        .run(|| {
-            let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
-            // SAFETY: all zeros is a valid `ifreq`.
-            let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-            for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-                *to = from.cast_signed();
-            }
-            request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).expect("16 bits");
-            // SAFETY: TUNSETIFF reads and writes one `ifreq`, which outlives the call.
-            let made = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
-            if made == 0 { Ok(file) } else { Err(io::Error::last_os_error()) }
-        })
-        .expect("the namespace is there")
 }
 
 #[test]

@@ -13,10 +13,10 @@ use probe_user::{
     peer::{
         Peer, Trouble, Wish,
         command::Relay,
-        protocol::{EchoName, SendOrder},
+        protocol::{EchoName, PROTOCOL, SendOrder},
     },
     stop::Stop,
-    watching::{Role, WatchRequest},
+    watching::{Requests, Role, WatchRequest},
 };
 
 use crate::{children, common::is_root};
@@ -48,6 +48,8 @@ pub(crate) fn request() -> WatchRequest {
         role: Role::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        requests: Requests::Pass,
+        further: Vec::new(),
     }
 }
 
@@ -71,7 +73,7 @@ fn says(protocol: u32, abi: u32) -> String {
 }
 
 fn ours() -> String {
-    says(probe_user::peer::protocol::PROTOCOL, probe_ebpf::ABI_VERSION)
+    says(PROTOCOL, probe_ebpf::ABI_VERSION)
 }
 
 #[test]
@@ -176,10 +178,12 @@ fn a_command_that_hangs_or_only_prints_is_not_waited_for_long() {
 #[test]
 fn another_version_is_told_with_both_numbers() {
     let abi = probe_ebpf::ABI_VERSION;
-    let failure = no_hello(&format!("{}; cat", says(99, abi)));
-    assert_eq!(failure.error, "the far end speaks peer protocol 99, this one 1");
-    assert!(failure.fix.contains("one version of probe on both hosts"), "{failure}");
-    let failure = no_hello(&format!("{}; cat", says(1, abi + 1)));
+    for theirs in [1, 99] {
+        let failure = no_hello(&format!("{}; cat", says(theirs, abi)));
+        assert_eq!(failure.error, format!("the far end speaks peer protocol {theirs}, this one 2"));
+        assert!(failure.fix.contains("one version of probe on both hosts"), "{failure}");
+    }
+    let failure = no_hello(&format!("{}; cat", says(PROTOCOL, abi + 1)));
     assert_eq!(failure.error, format!("the far end's kernel half has ABI {}, this one's {abi}", abi + 1));
 }
 
@@ -206,7 +210,7 @@ fn a_far_end_that_fails_after_its_hello_is_told_how() {
 fn what_the_hello_did_not_offer_is_not_asked_for() {
     let trouble = r#"{"error":"not root","fix":"sudo"}"#;
     let hello = format!(
-        r#"echo '{{"probe_hello":{{"protocol":1,"abi":{},"version":"9","trouble":{trouble}}}}}'; cat"#,
+        r#"echo '{{"probe_hello":{{"protocol":{PROTOCOL},"abi":{},"version":"9","trouble":{trouble}}}}}'; cat"#,
         probe_ebpf::ABI_VERSION
     );
     let mut peer = start(&hello, &Relayed::default());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Place, Progress};
+use super::{Place, Progress, responder};
 use crate::{
     cli::diagnose::Diagnose,
     error::Failure,
@@ -58,6 +58,8 @@ impl Far {
             role: Role::Receiver,
             attach: crate::attach::Attach::default(),
             trace_rules: args.trace_rules,
+            requests: responder::requests(args.responder),
+            further: Vec::new(),
         })?;
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {hop}: {why}");

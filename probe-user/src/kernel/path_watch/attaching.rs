@@ -13,14 +13,14 @@ use crate::{
     attach::TcChoice,
     device::{self, Choice, Device, Mode, Purpose, xdp_mode},
     kernel::{
-        Error, drops,
+        Error, absorbed, drops,
         hops::{self, Share, TraceLink, drops::End, netfilter::NetfilterLinks, tc::TcLink},
         load::{self, Job, Journey, Switch},
         netfilter::Maps,
         running::Running,
         watch::link_layer,
     },
-    watching::WatchRequest,
+    watching::{Requests, WatchRequest},
 };
 
 /// What is attached; dropping it detaches.
@@ -86,6 +86,7 @@ fn read(request: &WatchRequest, device: Option<&Device>, running: &Running) -> R
         drop_ring_bytes: drops::RING_BYTES,
     };
     let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };
+    job.requests = request.requests;
     if let Some(device) = device {
         job.link_layer = link_layer(device);
         job.ifindex = device.ifindex;
@@ -125,12 +126,13 @@ struct Nic<'a> {
     device: &'a Device,
     tc: TcChoice,
     xdp: Choice,
+    requests: Requests,
 }
 
 impl<'a> Nic<'a> {
     fn of(device: &'a Device, request: &WatchRequest) -> Result<Self, Error> {
         let xdp = xdp_mode(device, request.attach.xdp, Purpose::Observe)?;
-        Ok(Self { device, tc: request.attach.tc, xdp })
+        Ok(Self { device, tc: request.attach.tc, xdp, requests: request.requests })
     }
 
     fn tasks<'t>(&'t self, left: &mut Share<'t>) -> Vec<Task<'t, Part>> {
@@ -156,6 +158,9 @@ impl<'a> Nic<'a> {
         let mode = self.xdp.mode;
         if mode == Mode::TcInstead {
             return Part::blind(Hop::XdpIn, self.xdp.why.clone());
+        }
+        if let Some(why) = absorbed::cannot_answer(self.device, mode, self.requests) {
+            return Part::blind(Hop::XdpIn, why);
         }
         let loaded = hops::load(&mut share, hops::program(Hop::XdpIn, mode));
         match loaded.and_then(|()| hops::xdp::attach(&mut share, self.device, mode)) {

@@ -7,7 +7,13 @@ use std::{
 };
 
 use super::*;
-use crate::watching::Role;
+use crate::{
+    traffic::{
+        sender::Fragmentation,
+        volley::{EchoFields, What},
+    },
+    watching::{Requests, Role},
+};
 
 /// How many fakes are attached, over all tests of this file that use [`Fake`].
 static ATTACHED: AtomicUsize = AtomicUsize::new(0);
@@ -91,6 +97,8 @@ fn watch() -> Request {
         role: Role::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        requests: Requests::Pass,
+        further: Vec::new(),
     })
 }
 
@@ -121,6 +129,29 @@ fn a_session_watches_looks_finishes_and_ends_with_its_input() {
         assert_eq!(served.end().is_ok(), garbage.is_empty(), "{garbage}");
         assert_eq!(ATTACHED.load(Ordering::SeqCst), 0);
     }
+}
+
+#[test]
+fn a_volley_is_for_the_watched_controller_and_for_nobody_else() {
+    let shot = |destination: [u8; 4]| Shot {
+        number: 0,
+        after_ms: 0,
+        what: What::Reply(EchoFields { id: 1, seq: 1, code: 0, size: 56, nonce: 1 }),
+        source: None,
+        destination: destination.into(),
+        ttl: None,
+        fragmentation: Fragmentation::Allowed,
+    };
+    let mut served = serve(fake, None);
+    assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 1])]))).contains("not watching"));
+    assert!(refused(&served.ask(Request::Fired)).contains("not watching"));
+    assert!(refused(&served.ask(Request::Absorbed)).contains("not watching"));
+    assert!(matches!(served.ask(watch()), Answer::Ready(_)));
+    assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 2])]))).contains("none of its addresses"));
+    assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 1]); 1025]))).contains("1024 in a volley"));
+    assert_eq!(served.ask(Request::Fired), Answer::Fired(Fired::default()));
+    assert_eq!(served.ask(Request::Absorbed), Answer::Absorbed(Taken::default()));
+    assert!(served.end().is_ok());
 }
 
 #[test]

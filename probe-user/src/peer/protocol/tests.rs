@@ -1,5 +1,7 @@
 //! Messages survive the way, and nothing that comes instead of them does harm.
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
 use super::{
@@ -9,7 +11,11 @@ use super::{
 use crate::{
     attach::Attach,
     sighting::{HopSight, StepSight},
-    watching::Role,
+    traffic::{
+        sender::Fragmentation,
+        volley::{EchoFields, Quoted, QuotedEcho, What},
+    },
+    watching::{Requests, Role},
 };
 
 fn watch() -> WatchRequest {
@@ -23,7 +29,27 @@ fn watch() -> WatchRequest {
         role: Role::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        requests: Requests::Pass,
+        further: Vec::new(),
     }
+}
+
+/// A volley that is as long as one gets.
+fn shots(count: u16) -> Vec<Shot> {
+    let address = || Some(IpAddr::from([u8::MAX; 16]));
+    let fields = EchoFields { id: u16::MAX, seq: u16::MAX, code: u8::MAX, size: u16::MAX, nonce: u64::MAX };
+    let [source, destination] = [address(), address()].map(|address| address.expect("one"));
+    let quoted = Quoted { source, destination, echo: QuotedEcho::Request, fields };
+    let shot = |number| Shot {
+        number,
+        after_ms: u32::MAX,
+        what: What::Unreachable { code: u8::MAX, quoted },
+        source: address(),
+        destination,
+        ttl: Some(u8::MAX),
+        fragmentation: Fragmentation::Forbidden,
+    };
+    (0..count).map(shot).collect()
 }
 
 fn hello() -> Hello {
@@ -42,7 +68,11 @@ fn requests_and_answers_come_out_as_they_went_in() {
         nonce: 9,
         wait_ms: 100,
     };
-    for message in [Request::Watch(watch()), Request::Look, Request::Finish, Request::Send(order)] {
+    let volley = Request::Volley(shots(1024));
+    let others = [Request::Absorbed, Request::Fired, volley];
+    for message in
+        [Request::Watch(watch()), Request::Look, Request::Finish, Request::Send(order)].into_iter().chain(others)
+    {
         let numbered = Numbered { number: 3, message };
         let line = encode(&numbered, MAX_REQUEST_BYTES).expect("short");
         assert_eq!(decode(&line), Ok(numbered));

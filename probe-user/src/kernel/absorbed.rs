@@ -1,0 +1,175 @@
+//! What becomes of a run's requests where they enter: which hop keeps them from the kernel, and which were.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use probe_ebpf::{
+    AbsorbEvent, Hop, Skip,
+    contract::{kind::Echo, names},
+};
+
+use super::{Error, drops::address, journeys::Journeys, tallies::SkipMap};
+use crate::{
+    device::{Device, Mode},
+    sighting::{Absorbed, Drop, Leg, Taken},
+    traffic::packet::HEADER_BYTES,
+    watching::{Requests, WatchRequest},
+};
+
+/// The size of the ring: more requests than a session's volleys have.
+pub const RING_BYTES: u32 = 1 << 19;
+
+/// The reading end of the ring of absorbed requests.
+pub struct AbsorbedRing(RingBuf<MapData>);
+
+impl AbsorbedRing {
+    /// Takes it out of `programs`.
+    ///
+    /// # Errors
+    /// [`Error::NoMap`] or [`Error::Map`].
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        let name = names::ABSORBED;
+        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
+        map.try_into().map(Self).map_err(|source| Error::of_map(name, source))
+    }
+
+    /// The requests that have come since the last call, oldest first, `most` of them at most.
+    pub fn drain(&mut self, most: usize) -> Vec<Absorbed> {
+        let mut absorbed = Vec::new();
+        while absorbed.len() < most
+            && let Some(item) = self.0.next()
+        {
+            absorbed.extend(bytemuck::try_pod_read_unaligned::<AbsorbEvent>(&item).ok().map(|event| told(&event)));
+        }
+        absorbed
+    }
+}
+
+/// A watch that keeps requests from the kernel.
+pub struct Absorbing {
+    ring: AbsorbedRing,
+    hop: Hop,
+    lost: u64,
+}
+
+impl Absorbing {
+    /// Takes its ring out of `programs`; `hop` absorbs.
+    ///
+    /// # Errors
+    /// [`Error::NoMap`] or [`Error::Map`].
+    pub fn begin(programs: &mut Ebpf, hop: Hop) -> Result<Self, Error> {
+        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, lost: 0 })
+    }
+
+    /// What has come since the last call. Costs no system call where nothing has.
+    ///
+    /// # Errors
+    /// [`Error::Map`] where the counter of what there was no room for can't be read.
+    pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, Error> {
+        let packets = self.ring.drain(Taken::MOST);
+        if !packets.is_empty() {
+            // The ring was full only if there is something in it.
+            self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
+        }
+        Ok(Taken { packets, lost: self.lost })
+    }
+
+    /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs
+    /// goes no further.
+    pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
+        let came = |probe| journeys.step(self.hop, Echo::Request, probe).is_some();
+        drop.leg == Leg::Request && drop.probe.is_some_and(came)
+    }
+}
+
+/// The hop that keeps the run's requests from the kernel and tells them; none where they are not kept so. `blind`: the
+/// hops that could not be attached, with the reason.
+///
+/// # Errors
+/// [`Error::NotAtNic`] where requests are not to go on, and nothing is attached that could stop them.
+pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<Option<Hop>, Error> {
+    let (what, hops) = match request.requests {
+        Requests::Pass => return Ok(None),
+        Requests::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
+        Requests::AnsweredByAgent | Requests::Absorbed => ("absorbed", &[Hop::XdpIn, Hop::TcIn][..]),
+    };
+    let Some(hop) = hops.iter().find(|hop| !blind.contains_key(hop)) else {
+        let why = hops.iter().find_map(|hop| blind.get(hop)).cloned().unwrap_or_default();
+        return Err(Error::NotAtNic { what, interface: request.interface.clone(), why });
+    };
+    Ok(Some(*hop).filter(|_| request.requests.kept()))
+}
+
+/// Why XDP in this mode would send no replies from `device`, if it would not. The driver of a veth takes what native XDP
+/// sends back only where the other end of the pair has NAPI (`veth_xdp_xmit` in `drivers/net/veth.c`), and drops it
+/// without a trace otherwise; the other end may be in another network namespace.
+pub fn cannot_answer(device: &Device, mode: Mode, requests: Requests) -> Option<&'static str> {
+    let veth = device.kind.as_deref() == Some("veth");
+    (veth && mode == Mode::Native && requests == Requests::AnsweredByXdp)
+        .then_some("native XDP of a veth may send no reply without saying so; start the far end without --xdp native")
+}
+
+fn told(event: &AbsorbEvent) -> Absorbed {
+    let payload = (event.icmp_bytes as usize).saturating_sub(HEADER_BYTES);
+    Absorbed {
+        probe: event.probe,
+        time_ns: event.time_ns,
+        source: address(event.source),
+        destination: address(event.destination),
+        id: event.id,
+        seq: event.seq,
+        code: event.code,
+        ttl: event.ttl,
+        size: u16::try_from(payload).unwrap_or(u16::MAX),
+        fragmented: event.fragmented != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{attach::Attach, watching::Role};
+
+    fn kept(requests: Requests, blind: &[Hop]) -> Result<Option<Hop>, String> {
+        let address = [10, 0, 0, 1].into();
+        let request = WatchRequest {
+            nonce: 1,
+            id: 1,
+            probes: 1,
+            local: address,
+            remote: address,
+            interface: Some("eth0".into()),
+            role: Role::Receiver,
+            attach: Attach::default(),
+            trace_rules: false,
+            requests,
+            further: Vec::new(),
+        };
+        let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();
+        keeper(&request, &blind).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn requests_are_kept_at_xdp_or_else_at_tc_and_answered_at_xdp_only() {
+        use Requests::{Absorbed, AnsweredByAgent, AnsweredByXdp, Pass};
+        assert_eq!(kept(Pass, &[Hop::XdpIn, Hop::TcIn]), Ok(None));
+        assert_eq!(kept(Absorbed, &[]), Ok(Some(Hop::XdpIn)));
+        assert_eq!(kept(AnsweredByAgent, &[Hop::XdpIn]), Ok(Some(Hop::TcIn)));
+        assert_eq!(kept(AnsweredByXdp, &[Hop::TcIn]), Ok(None));
+        let refused = Err("requests cannot be answered at the NIC (eth0): no xdp_in".to_owned());
+        assert_eq!(kept(AnsweredByXdp, &[Hop::XdpIn]), refused);
+        assert!(kept(Absorbed, &[Hop::XdpIn, Hop::TcIn]).is_err());
+    }
+
+    #[test]
+    fn only_native_xdp_of_a_veth_may_send_no_reply() {
+        let veth = Device { kind: Some("veth".into()), ..Device::default() };
+        assert!(cannot_answer(&veth, Mode::Native, Requests::AnsweredByXdp).is_some());
+        assert!(cannot_answer(&veth, Mode::Generic, Requests::AnsweredByXdp).is_none());
+        assert!(cannot_answer(&veth, Mode::Native, Requests::Absorbed).is_none());
+        assert!(cannot_answer(&Device::default(), Mode::Native, Requests::AnsweredByXdp).is_none());
+    }
+}
