@@ -31,7 +31,7 @@ fn run(lab: &Topology, agent: &str, words: &str) -> Output {
 
 /// Exit status and document of `probe diagnose B WORDS`.
 fn diagnose(lab: &Topology, family: Family, words: &str) -> (Option<i32>, Value) {
-    let words = format!("{} -c 5 -i 0.005 --format json {words}", address(Host::B, family));
+    let words = format!("{} -c 5 -i 0.005 -W 3 --format json {words}", address(Host::B, family));
     let output = run(lab, &agent(lab, ""), &words);
     let text = String::from_utf8_lossy(&output.stdout);
     let json = serde_json::from_str(&text)
@@ -168,7 +168,7 @@ fn a_device_without_a_link_header_answers_too() {
     let _cable = Cable::between(&a, &b);
     sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
     for responder in ["agent", "xdp"] {
-        let words = format!("10.99.0.2 -c 3 -i 0.005 --format json --responder {responder}");
+        let words = format!("10.99.0.2 -c 3 -i 0.005 -W 5 --format json --responder {responder}");
         let output = run(&lab, &agent(&lab, ""), &words);
         let json: Value = serde_json::from_slice(&output.stdout).expect("a document");
         assert_eq!(json["sides"]["peer"]["interface"], "tun9", "{json}");
@@ -181,7 +181,7 @@ fn a_healthy_run_with_two_ends_says_nothing_on_stderr() {
     let Some(lab) = lab("a_healthy_run_with_two_ends_says_nothing_on_stderr") else { return };
     let b = address(Host::B, Family::V4);
     for words in ["", " --responder xdp", " --responder agent"] {
-        let output = run(&lab, &agent(&lab, ""), &format!("{b} -c 3 -i 0.005{words}"));
+        let output = run(&lab, &agent(&lab, ""), &format!("{b} -c 3 -i 0.005 -W 5{words}"));
         let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
         assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{stdout}");
         eprintln!("{stdout}");
