@@ -23,5 +23,6 @@ pub mod sighting;
 mod signals;
 pub mod snapshot;
 pub mod stop;
+pub mod timeline;
 pub mod traffic;
 pub mod watching;

@@ -38,6 +38,8 @@ const RULES: &[Rule] = &[
             "probe-user/src/rules",
             "probe-user/src/rtt",
             "probe-user/src/sighting",
+            "probe-user/src/timeline",
+            "probe-user/src/datasheet",
             "probe-user/src/diagnosis",
             "probe-user/src/report",
         ],
