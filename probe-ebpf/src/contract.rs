@@ -1,5 +1,6 @@
 //! What both halves agree on, one subject a file.
 
+pub mod absorb;
 pub mod config;
 pub mod drops;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod offsets;
 pub mod skip;
 pub mod tally;
 
+pub use absorb::AbsorbEvent;
 pub use config::Config;
 pub use drops::DropEvent;
 pub use event::{Event, EventHead};

@@ -1,5 +1,6 @@
 //! Everything that runs in the kernel, one subject a file.
 
+pub(crate) mod absorb;
 pub(crate) mod atomic;
 pub(crate) mod capture;
 pub(crate) mod config;
@@ -11,6 +12,7 @@ pub(crate) mod journey;
 pub(crate) mod maps;
 pub(crate) mod offsets;
 pub(crate) mod reader;
+pub(crate) mod respond;
 pub(crate) mod skb;
 pub(crate) mod skip;
 pub(crate) mod tally;

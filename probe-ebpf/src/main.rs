@@ -10,7 +10,7 @@ mod kernel;
 use aya_ebpf::{
     bindings::{
         TC_ACT_SHOT,
-        xdp_action::{XDP_DROP, XDP_PASS},
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     },
     macros::{btf_tracepoint, cgroup_skb, classifier, socket_filter, xdp},
     programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext},
@@ -28,6 +28,10 @@ enum Fate {
     Pass,
     /// Counted; one of the filter's rules ends it here.
     Drop,
+    /// Counted and told; kept from the kernel because the run wants it so.
+    Absorb,
+    /// Counted; made into its own reply, which goes back by the way it came.
+    Answer,
 }
 
 /// tc goes on with the next program (`TCX_NEXT`), never decides for those behind it.
@@ -154,15 +158,17 @@ fn enforce(seen: Result<Fate, Skip>) -> Fate {
 fn xdp_action(fate: Fate) -> u32 {
     match fate {
         Fate::Pass => XDP_PASS,
-        Fate::Drop => XDP_DROP,
+        Fate::Drop | Fate::Absorb => XDP_DROP,
+        Fate::Answer => XDP_TX,
     }
 }
 
 #[inline(always)]
 fn tc_action(fate: Fate) -> i32 {
     match fate {
-        Fate::Pass => TC_NEXT,
-        Fate::Drop => TC_ACT_SHOT,
+        // tc makes no replies: where XDP is to make them and is not there, nothing is attached at all.
+        Fate::Pass | Fate::Answer => TC_NEXT,
+        Fate::Drop | Fate::Absorb => TC_ACT_SHOT,
     }
 }
 

@@ -3,6 +3,8 @@
 //! It never trusts a length, never loops without a bound, and says in a [`Skip`] what it could not read. The kernel
 //! programs run it on packet memory, the tests and `probe receive` on slices.
 
+pub mod checksum;
+
 use crate::contract::{Family, Kind, Skip};
 
 /// Bytes of which parts can be viewed, if they are there.

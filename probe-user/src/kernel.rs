@@ -1,5 +1,6 @@
 //! The user side of the kernel programs: loads and attaches them, reads their maps. The only importer of aya.
 
+pub mod absorbed;
 pub mod batch;
 pub mod border;
 pub mod bpf_sys;

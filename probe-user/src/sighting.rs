@@ -68,6 +68,53 @@ pub struct StepSight {
     pub ttl: u8,
     /// [`probe_ebpf::Step::detail`].
     pub detail: i32,
+    /// The source address that it had; none: that of the watched pair's end from which packets come on this way, so
+    /// nobody rewrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// The destination address that it had; none: that of the other end of the pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<IpAddr>,
+}
+
+/// A request of the run that was kept from the kernel of the host that it reached, as it was on the wire there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absorbed {
+    /// The number of its mark.
+    pub probe: u16,
+    /// `CLOCK_MONOTONIC` of that host in nanoseconds.
+    pub time_ns: u64,
+    /// Source address; not the sender's own where a NAT is on the way.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Echo id.
+    pub id: u16,
+    /// Echo sequence number.
+    pub seq: u16,
+    /// ICMP code.
+    pub code: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Payload bytes; of the first fragment only, where it came in fragments.
+    pub size: u16,
+    /// Whether more fragments followed. Those are left to the kernel, which cannot put the packet together without
+    /// the first.
+    pub fragmented: bool,
+}
+
+/// Absorbed packets that are told now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// In the order of time, at most [`Taken::MOST`].
+    pub packets: Vec<Absorbed>,
+    /// How many there was no room to note, since the watch began: they were absorbed, and are told nowhere.
+    pub lost: u64,
+}
+
+impl Taken {
+    /// The most packets that are told at once; where there are as many, more may wait.
+    pub const MOST: usize = 1024;
 }
 
 /// Request or reply.

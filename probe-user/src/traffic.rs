@@ -9,6 +9,7 @@ pub mod prober;
 pub mod returned;
 pub mod sender;
 pub mod target;
+pub mod volley;
 
 pub use cause::{Refused, Route};
 pub use checksum::{checksum, checksum_v6};

@@ -4,7 +4,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{attach::Attach, error::Failure, sighting::HostSight};
+use crate::{
+    attach::Attach,
+    error::Failure,
+    sighting::{HostSight, Taken},
+};
 
 /// Watches the probes of one run on one host. Dropping it detaches everything.
 pub trait Watching {
@@ -19,6 +23,15 @@ pub trait Watching {
     /// # Errors
     /// Where the kernel half can no longer be read.
     fn finish(self: Box<Self>) -> Result<HostSight, Failure>;
+
+    /// The run's requests that were kept from this host's kernel and not told yet; each is told once. Nothing unless
+    /// the watch was asked for that ([`Requests::kept`]). Costs no system call.
+    ///
+    /// # Errors
+    /// Where the kernel half can no longer be read.
+    fn absorbed(&mut self) -> Result<Taken, Failure> {
+        Ok(Taken::default())
+    }
 }
 
 /// Starts watching in the network namespace of the calling thread.
@@ -47,6 +60,39 @@ pub struct WatchRequest {
     /// Whether to have nftables tell which rule drops a probe, by a table of probe's own that goes with the watch.
     #[serde(default)]
     pub trace_rules: bool,
+    /// What becomes of the run's requests that arrive here.
+    #[serde(default)]
+    pub requests: Requests,
+    /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
+    /// [`MAX_FURTHER`].
+    #[serde(default)]
+    pub further: Vec<IpAddr>,
+}
+
+/// How many [`WatchRequest::further`] addresses there can be.
+pub const MAX_FURTHER: usize = 4;
+
+/// What becomes of the run's marked requests at the NIC by which they arrive. It holds for packets with the run's nonce
+/// and for no others, and ends with the watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requests {
+    /// They go on: this host's kernel answers them, or does not.
+    #[default]
+    Pass,
+    /// XDP makes replies of them at the NIC; no other part of this host sees them.
+    AnsweredByXdp,
+    /// They are kept from the kernel, and the agent answers them through a raw socket.
+    AnsweredByAgent,
+    /// They are kept from the kernel and told ([`Watching::absorbed`]); nobody answers.
+    Absorbed,
+}
+
+impl Requests {
+    /// Whether they are kept from the kernel and told.
+    pub const fn kept(self) -> bool {
+        matches!(self, Self::AnsweredByAgent | Self::Absorbed)
+    }
 }
 
 /// Which end of a run a host is.

@@ -16,7 +16,7 @@ use probe_user::{
     },
     sighting::{HopSight, HostSight},
     traffic::{Sender, Settings},
-    watching::{Role, WatchRequest},
+    watching::{Requests, Role, WatchRequest},
 };
 
 const NONCE: u64 = 0x0102_0304_0506_0708;
@@ -62,6 +62,8 @@ fn request(nic: Nic, other: Nic, family: Family, role: Role) -> WatchRequest {
         role,
         attach: Attach::default(),
         trace_rules: false,
+        requests: Requests::Pass,
+        further: Vec::new(),
     }
 }
 

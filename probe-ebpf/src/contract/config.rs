@@ -24,6 +24,11 @@ pub struct Config {
     pub ifindex: u32,
     /// 1: note the journeys of probes with [`Config::nonce`].
     pub journey: u32,
+    /// [`super::absorb::ABSORB`] or [`super::absorb::ANSWER`]: what becomes of the run's requests where they enter; 0:
+    /// they go on.
+    pub requests: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Inode of the network namespace that is watched: hops that see all of them look only at this one.
     pub netns: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.

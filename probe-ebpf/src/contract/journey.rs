@@ -49,6 +49,10 @@ pub struct Step {
     pub reserved: u8,
     /// What the hop has to say of it: the return code of `net_dev_xmit`; else 0.
     pub detail: i32,
+    /// The source address that it had here, in wire order, IPv4 as `::ffff:a.b.c.d`.
+    pub source: [u8; 16],
+    /// The destination address that it had here, the same way.
+    pub destination: [u8; 16],
 }
 
 /// Where in the map of journeys a step is: by hop, then request or reply, then probe.

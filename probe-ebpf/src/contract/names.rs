@@ -37,6 +37,8 @@ pub const CONSUME: &str = "probe_consume";
 pub const JOURNEYS: &str = "probe_journeys";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
+/// Requests of the run that were kept from the kernel.
+pub const ABSORBED: &str = "probe_absorbed";
 /// The packet that each processor has just handed to a driver.
 pub const HANDED: &str = "probe_handed";
 /// Packets and bytes by id, counted by XDP.
@@ -74,7 +76,8 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 29] = [
+pub const ALL: [&str; 30] = [
+    ABSORBED,
     XMITTED,
     HANDED,
     NF_FIRST,

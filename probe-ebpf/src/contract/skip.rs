@@ -24,11 +24,13 @@ pub enum Skip {
     RingFull = 8,
     /// The ring of drop events was full: this drop is not in the report.
     DropsFull = 9,
+    /// The ring of absorbed requests was full: this one was kept from the kernel, and is told nowhere.
+    AbsorbedFull = 10,
 }
 
 impl Skip {
     /// How many reasons there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// Every reason, in the order of its number.
     pub const ALL: [Self; Self::COUNT] = [
@@ -42,6 +44,7 @@ impl Skip {
         Self::FlowsFull,
         Self::RingFull,
         Self::DropsFull,
+        Self::AbsorbedFull,
     ];
 
     /// Its place in the map of skips.
@@ -63,6 +66,7 @@ impl Skip {
             Self::FlowsFull => "flows_full",
             Self::RingFull => "ring_full",
             Self::DropsFull => "drops_full",
+            Self::AbsorbedFull => "absorbed_full",
         }
     }
 }

@@ -14,6 +14,8 @@ pub(crate) static PROBE_CONFIG: Config = Config {
     capture: 0,
     ifindex: 0,
     journey: 0,
+    requests: 0,
+    reserved: 0,
     netns: 0,
     nonce: 0,
 };

@@ -10,13 +10,14 @@ pub(crate) mod netfilter;
 
 use aya_ebpf::maps::Array;
 use probe_ebpf::{
-    Direction, Hop, Skip, Tally,
+    Direction, Echo, Hop, Skip, Tally,
+    absorb::ABSORB,
     config::CAPTURE_ALL,
     packet::{EchoPacket, addresses, parse},
 };
 
 use super::{
-    capture,
+    absorb, capture,
     config::config,
     filter, flows, journey,
     reader::{Packet, Whole},
@@ -32,12 +33,11 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
     if config!(track) != 0 {
         flows::track(&echo, ends(packet, &echo)?, hop.direction());
     }
-    if config!(journey) != 0 {
-        journey::note_packet(hop, packet, &echo);
-    }
-    let fate = match hop.direction() {
-        Direction::In => enter(packet, &echo),
-        Direction::Out => Fate::Pass,
+    let probe = if config!(journey) == 0 { None } else { journey::note_packet(hop, packet, &echo) };
+    let fate = match (hop.direction(), probe) {
+        (Direction::In, Some(probe)) if is_kept(&echo) => keep(packet, &echo, probe)?,
+        (Direction::In, _) => enter(packet, &echo),
+        (Direction::Out, _) => Fate::Pass,
     };
     Ok((echo, fate))
 }
@@ -56,6 +56,22 @@ fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
 fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<flows::Ends, Skip> {
     let ends = addresses(&packet.linear(), echo).or_else(|| addresses(&Whole(packet), echo));
     ends.ok_or(Skip::Truncated)
+}
+
+/// Whether the run's requests are kept from the kernel, and this is one.
+#[inline(always)]
+fn is_kept(echo: &EchoPacket) -> bool {
+    config!(requests) != 0 && echo.kind.echo == Echo::Request
+}
+
+/// What becomes of a request of the run that is kept from the kernel.
+#[inline(always)]
+fn keep<P: Packet>(packet: &P, echo: &EchoPacket, probe: u32) -> Result<Fate, Skip> {
+    if config!(requests) == ABSORB {
+        absorb::tell(echo, probe, ends(packet, echo)?);
+        return Ok(Fate::Absorb);
+    }
+    Ok(Fate::Answer)
 }
 
 /// What only ingress hops do: match the rules, copy for `probe receive`, drop.

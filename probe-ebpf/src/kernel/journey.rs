@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hop,
     contract::journey::{mark_end, probe_of, step_index},
-    packet::EchoPacket,
+    packet::{EchoPacket, addresses},
 };
 
 use super::{
@@ -19,12 +19,12 @@ use super::{
 #[inline(always)]
 pub(crate) fn note(hop: Hop, seen: &Seen, ifindex: u32) -> Option<u32> {
     let probe = seen.probe?;
-    write(hop, &seen.packet, probe, ifindex)
+    write(hop, &seen.packet, probe, ifindex, addresses(&seen.bytes, &seen.packet)?)
 }
 
-/// The same for a hop that is handed packet memory, from which `echo` was read.
+/// The same for a hop that is handed packet memory, from which `echo` was read; says which probe it is.
 #[inline(always)]
-pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) {
+pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) -> Option<u32> {
     let nonce = config!(nonce);
     let linear = packet.linear();
     // Most packets are no probes: only where the mark may lie elsewhere is the dearer way gone as well.
@@ -33,13 +33,20 @@ pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) {
     } else {
         probe_of(&Whole(packet), echo, nonce)
     };
-    if let Some(probe) = probe {
-        write(hop, echo, probe, packet.ifindex());
-    }
+    let probe = probe?;
+    let ends = addresses(&linear, echo).or_else(|| addresses(&Whole(packet), echo))?;
+    write(hop, echo, probe, packet.ifindex(), ends)?;
+    Some(probe)
 }
 
 #[inline(always)]
-fn write(hop: Hop, packet: &EchoPacket, probe: u32, ifindex: u32) -> Option<u32> {
+fn write(
+    hop: Hop,
+    packet: &EchoPacket,
+    probe: u32,
+    ifindex: u32,
+    (source, destination): ([u8; 16], [u8; 16]),
+) -> Option<u32> {
     let index = step_index(hop as u32, packet.kind.echo, probe);
     let step = JOURNEYS.get_ptr_mut(index)?;
     // SAFETY: the map gave a valid pointer. Only `times` is written by several processors at once where a probe was
@@ -51,6 +58,8 @@ fn write(hop: Hop, packet: &EchoPacket, probe: u32, ifindex: u32) -> Option<u32>
         (*step).ifindex = ifindex;
         (*step).id = packet.id;
         (*step).ttl = packet.ttl;
+        (*step).source = source;
+        (*step).destination = destination;
         atomic::add_u32(&raw mut (*step).times, 1);
     }
     Some(index)

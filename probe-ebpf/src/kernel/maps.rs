@@ -57,6 +57,9 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 #[map(name = "probe_journeys")]
 pub(crate) static JOURNEYS: Array<Step> = Array::with_max_entries(UNUSED, MMAPABLE);
 
+#[map(name = "probe_absorbed")]
+pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
+
 #[map(name = "probe_drops")]
 pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 

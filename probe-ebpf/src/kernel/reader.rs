@@ -87,6 +87,50 @@ impl<const N: usize> View for Header<N> {
     }
 }
 
+/// Packet memory that may be written to: only XDP hands it out, before anybody else has the packet.
+#[derive(Clone, Copy)]
+pub(crate) struct WritableBytes(Linear);
+
+impl WritableBytes {
+    /// The `N` bytes from `offset` on, if all of them are there.
+    #[inline(always)]
+    pub(crate) fn header<const N: usize>(&self, offset: usize) -> Option<Writable<N>> {
+        self.0.view::<N>(offset).map(Writable)
+    }
+}
+
+/// `N` bytes of packet memory that are there and may be written to.
+#[derive(Clone, Copy)]
+pub(crate) struct Writable<const N: usize>(Header<N>);
+
+impl<const N: usize> Writable<N> {
+    /// Writes the byte at `at`.
+    #[inline(always)]
+    pub(crate) fn set_byte(&self, at: usize, value: u8) {
+        // SAFETY: a constant place below N, inside what was checked; the verifier checks it once more.
+        unsafe { *((self.0.first + at) as *mut u8) = value }
+    }
+
+    /// Writes a number at the even place `at`, in network byte order.
+    #[inline(always)]
+    pub(crate) fn set_be16(&self, at: usize, value: u16) {
+        // SAFETY: as above.
+        unsafe { *((self.0.first + at) as *mut u16) = value.to_be() }
+    }
+}
+
+impl<const N: usize> View for Writable<N> {
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.0.byte(at)
+    }
+
+    #[inline(always)]
+    fn be16(&self, at: usize) -> u16 {
+        self.0.be16(at)
+    }
+}
+
 /// The same packet through the kernel's copying helpers, which reach the parts that `Linear` does not.
 pub(crate) struct Whole<'a, P>(pub(crate) &'a P);
 
@@ -104,6 +148,14 @@ impl<P: Packet> Bytes for Whole<'_, P> {
 
 /// A packet at XDP.
 pub(crate) struct XdpPacket(pub(crate) *mut xdp_md);
+
+impl XdpPacket {
+    /// Its directly readable part, to be written to.
+    #[inline(always)]
+    pub(crate) fn writable(&self) -> WritableBytes {
+        WritableBytes(self.linear())
+    }
+}
 
 impl Packet for XdpPacket {
     #[inline(always)]

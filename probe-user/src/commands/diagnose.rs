@@ -33,7 +33,7 @@ use crate::{
         prober::{Ended, id::Scout, random, walk::walk},
         target::family_of,
     },
-    watching::{Factory, Role, WatchRequest, Watching},
+    watching::{Factory, Requests, Role, WatchRequest, Watching},
 };
 
 /// Runs `probe diagnose`.
@@ -116,6 +116,8 @@ fn request(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16)
         role: Role::Sender,
         attach: args.attach,
         trace_rules: args.trace_rules,
+        requests: Requests::Pass,
+        further: Vec::new(),
     }
 }
 

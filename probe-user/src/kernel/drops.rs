@@ -91,7 +91,7 @@ impl Names<'_> {
 }
 
 /// An address as the contract has it.
-fn address(bytes: [u8; 16]) -> IpAddr {
+pub(super) fn address(bytes: [u8; 16]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
 }
 

@@ -90,6 +90,16 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// The run's requests are to be answered or kept at the NIC, and no program can be there that would.
+    #[error("requests cannot be {what} at the NIC{}: {why}", at(interface.as_deref()))]
+    NotAtNic {
+        /// What was to become of them: `answered`, `absorbed`.
+        what: &'static str,
+        /// The interface, where there is one.
+        interface: Option<String>,
+        /// Why not, as a clause for people.
+        why: String,
+    },
     /// A tc program can't be attached.
     #[error("cannot attach to tc ({how}) of {interface}: {source}")]
     AttachTc {
@@ -185,6 +195,10 @@ impl Mend for Error {
             ),
             Self::AttachXdp { .. } => "try --xdp generic, or --xdp off".to_owned(),
             Self::NoXdp { .. } => "choose --xdp generic or --xdp native if that may be".to_owned(),
+            Self::NotAtNic { what: "answered", .. } => {
+                "leave the answer to the far kernel (without --responder) or to the agent (--responder agent)".to_owned()
+            }
+            Self::NotAtNic { .. } => "leave the answer to the far kernel: without --responder".to_owned(),
             Self::AttachTc { how, .. } if *how == "TCX" => "TCX needs Linux 6.6: try --tc clsact".to_owned(),
             Self::AttachTc { .. } => "probe doctor says what this kernel lacks".to_owned(),
             Self::Gone { interface } => format!("start again once it is back: ip link show {interface}"),
@@ -203,6 +217,10 @@ impl Mend for Error {
             Self::Processors { .. } => "mount sysfs: mount -t sysfs sysfs /sys".to_owned(),
         }
     }
+}
+
+fn at(interface: Option<&str>) -> String {
+    interface.map(|interface| format!(" ({interface})")).unwrap_or_default()
 }
 
 /// The innermost cause: the verifier's log is long, and its last lines are the ones that say why.

@@ -2,7 +2,7 @@
 
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
-    ABI_VERSION, Config, Hop,
+    ABI_VERSION, Config, Hop, absorb,
     contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
     flow::{MAX_FLOWS, MAX_PENDING},
     names,
@@ -10,8 +10,8 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{Error, border::Plain, hops, journeys, object};
-use crate::device::Mode;
+use super::{Error, absorbed, border::Plain, hops, journeys, object};
+use crate::{device::Mode, watching::Requests};
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Job {
     pub capture: Capture,
     /// Whose journeys to note, and which drops to tell; none: neither.
     pub journey: Option<Journey>,
+    /// What becomes of the requests of that run where they enter.
+    pub requests: Requests,
 }
 
 /// A run whose probes are followed, and what its programs must know.
@@ -86,6 +88,7 @@ impl Job {
             filter: Switch::Off,
             capture: Capture::Nothing,
             journey: None,
+            requests: Requests::Pass,
         }
     }
 
@@ -104,6 +107,12 @@ impl Job {
             },
             ifindex: self.ifindex,
             journey: u32::from(self.journey.is_some()),
+            requests: match self.requests {
+                Requests::Pass => 0,
+                Requests::AnsweredByXdp => absorb::ANSWER,
+                Requests::AnsweredByAgent | Requests::Absorbed => absorb::ABSORB,
+            },
+            reserved: 0,
             netns: self.journey.map_or(0, |journey| journey.netns),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
         }
@@ -127,6 +136,9 @@ impl Job {
         }
         if let Some(journey) = self.journey {
             sizes.extend([(names::JOURNEYS, journeys::STEPS), (names::DROPS, journey.drop_ring_bytes)]);
+        }
+        if self.requests.kept() {
+            sizes.push((names::ABSORBED, absorbed::RING_BYTES));
         }
         sizes
     }

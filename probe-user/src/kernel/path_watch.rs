@@ -12,6 +12,7 @@ use probe_ebpf::{Family, Hop, Skip, contract::hop::HOPS};
 
 use super::{
     Error,
+    absorbed::Absorbing,
     drops::{self, DropRing, Names, Reasons, benign},
     hops::{self, TraceLink, drops::End, netfilter::NetfilterLinks, tc::TcLink},
     journeys::Journeys,
@@ -26,8 +27,8 @@ use super::{
 use crate::{
     device::{self, Device, Mode, Purpose, xdp_mode},
     error::Failure,
-    sighting::{Accounting, Drop, HopSight, HostFacts, HostSight},
-    watching::{WatchRequest, Watching},
+    sighting::{Accounting, Drop, HopSight, HostFacts, HostSight, Taken},
+    watching::{Requests, WatchRequest, Watching},
 };
 
 /// One host, watched.
@@ -36,6 +37,7 @@ pub struct PathWatch {
     probes: u16,
     blind: BTreeMap<Hop, String>,
     journeys: Journeys,
+    absorbing: Option<Absorbing>,
     ring: DropRing,
     skips: SkipMap,
     reasons: Reasons,
@@ -80,6 +82,7 @@ impl PathWatch {
             Some(device) => attaching.attach_nic(device, request)?,
             None => attaching.without_nic(),
         };
+        let absorber = attaching.keeper(request)?;
         let Attaching { mut programs, blind, links } = attaching;
         let question = lookups::Request {
             local: request.local,
@@ -94,7 +97,8 @@ impl PathWatch {
             facts: facts(request, xdp_mode),
             probes: request.probes,
             blind,
-            journeys: Journeys::take(&mut programs)?,
+            journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
+            absorbing: absorber.map(|hop| Absorbing::take(&mut programs, hop)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
             reasons: running.reasons(),
@@ -143,6 +147,9 @@ impl PathWatch {
         for event in self.ring.drain() {
             let interface = if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok());
             let drop = names.told(&event, interface);
+            if self.absorbing.as_ref().is_some_and(|absorbing| absorbing.ended(&drop, &self.journeys)) {
+                continue;
+            }
             match benign(&drop) {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
                 None => self.drops.push(drop),
@@ -154,6 +161,12 @@ impl PathWatch {
 impl Watching for PathWatch {
     fn look(&mut self) -> Result<HostSight, Failure> {
         Ok(self.sight()?)
+    }
+
+    fn absorbed(&mut self) -> Result<Taken, Failure> {
+        let lost = self.skips.read().map_err(Failure::from)?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
+        let packets = self.absorbing.as_mut().map(|absorbing| absorbing.drain(Taken::MOST)).unwrap_or_default();
+        Ok(Taken { packets, lost })
     }
 
     fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
@@ -205,7 +218,8 @@ impl Attaching {
             drops: running.drop_config([request.local, request.remote]),
             drop_ring_bytes: drops::RING_BYTES,
         };
-        let mut job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };
+        let requests = request.requests;
+        let mut job = Job { count: Switch::Off, journey: Some(journey), requests, ..Job::count(&[]) };
         if let Some(device) = device {
             job.link_layer = link_layer(device);
             job.ifindex = device.ifindex;
@@ -289,6 +303,23 @@ impl Attaching {
             }
         }
         Ok(Mode::TcInstead.name())
+    }
+
+    /// The hop that keeps the run's requests from the kernel and tells them; none where they are not kept so.
+    ///
+    /// # Errors
+    /// [`Error::NotAtNic`] where requests are to be kept from the kernel, and nothing is attached that does.
+    fn keeper(&self, request: &WatchRequest) -> Result<Option<Hop>, Error> {
+        let (what, hops) = match request.requests {
+            Requests::Pass => return Ok(None),
+            Requests::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
+            Requests::AnsweredByAgent | Requests::Absorbed => ("absorbed", &[Hop::XdpIn, Hop::TcIn][..]),
+        };
+        let Some(hop) = hops.iter().find(|hop| !self.blind.contains_key(hop)) else {
+            let why = hops.iter().find_map(|hop| self.blind.get(hop)).cloned().unwrap_or_default();
+            return Err(Error::NotAtNic { what, interface: request.interface.clone(), why });
+        };
+        Ok(Some(*hop).filter(|_| request.requests.kept()))
     }
 
     fn without_nic(&mut self) -> &'static str {

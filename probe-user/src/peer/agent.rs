@@ -1,9 +1,11 @@
 //! The far end: answers one controller on an input and an output, watches for it, and goes when the input ends.
 //!
-//! It does nothing but observe, tell what it saw, and send echo packets from its own address to the controller's.
+//! It does nothing but observe, tell what it saw, keep the run's own requests from its kernel where it is asked to, and
+//! send echo packets from its own addresses to the controller's.
 
 mod place;
 mod sending;
+mod volley;
 
 use std::{
     io::{Read, Write},
@@ -21,9 +23,10 @@ use super::protocol::{
 use crate::{
     attach::Attach,
     error::{Failure, Mend},
-    sighting::{HopSight, HostSight},
+    sighting::{HopSight, HostSight, Taken},
     stop::{LOOK, Stop},
-    watching::{Factory, WatchRequest, Watching},
+    traffic::volley::{Fired, Shooter, Shot},
+    watching::{Factory, Requests, WatchRequest, Watching},
 };
 
 /// A controller that says nothing for this long has gone, even where its connection has not noticed.
@@ -86,10 +89,12 @@ impl Agent {
     ) -> Result<(), AgentError> {
         write(&mut output, &self.hello.line())?;
         let inputs = listen(input, stop.clone());
-        let mut session = Session { agent: self, stop, request: None, watching: None, sent: 0 };
+        let mut session = Session { agent: self, stop, request: None, watching: None, shooter: None, sent: 0 };
         let mut heard = Instant::now();
         loop {
-            match inputs.recv_timeout(LOOK) {
+            let next = inputs.recv_timeout(session.rest());
+            session.answer_requests();
+            match next {
                 Ok(Input::Line(line)) => {
                     heard = Instant::now();
                     let request = decode::<Request>(&line)?;
@@ -154,10 +159,40 @@ struct Session<'a> {
     stop: &'a Stop,
     request: Option<WatchRequest>,
     watching: Option<Box<dyn Watching>>,
+    shooter: Option<Shooter>,
     sent: u32,
 }
 
+/// How long an agent that answers requests itself rests between two looks for them.
+const ANSWER_REST: Duration = Duration::from_millis(1);
+
 impl Session<'_> {
+    /// How long to wait for the controller before this session has something to do by itself.
+    fn rest(&self) -> Duration {
+        if self.answers() { ANSWER_REST } else { LOOK }
+    }
+
+    /// Whether this agent answers the run's requests itself.
+    fn answers(&self) -> bool {
+        let asked = self.request.as_ref().is_some_and(|request| request.requests == Requests::AnsweredByAgent);
+        asked && self.watching.is_some()
+    }
+
+    /// Answers requests that were kept from the kernel, where it is asked to.
+    fn answer_requests(&mut self) {
+        if !self.answers() {
+            return;
+        }
+        let (Some(request), Some(watching)) = (&self.request, &mut self.watching) else { return };
+        let Ok(taken) = watching.absorbed() else { return };
+        let room = (sending::SESSION_PACKETS - self.sent) as usize;
+        let replies = volley::replies(&taken.packets[..taken.packets.len().min(room)], request.nonce);
+        self.sent += u32::try_from(replies.len()).unwrap_or(u32::MAX);
+        if let Some(shooter) = self.shooter.as_ref().filter(|_| !replies.is_empty()) {
+            shooter.fire(replies);
+        }
+    }
+
     fn answer(&mut self, request: Request) -> Answer {
         let offer = request.needs();
         if !self.agent.hello.has(offer) {
@@ -169,6 +204,9 @@ impl Session<'_> {
             Request::Look => self.look(),
             Request::Finish => self.finish(),
             Request::Send(order) => self.send(&order),
+            Request::Absorbed => self.absorbed(),
+            Request::Volley(shots) => self.volley(shots),
+            Request::Fired => self.fired(),
         };
         answered.unwrap_or_else(|failure| refusal(&failure))
     }
@@ -183,6 +221,10 @@ impl Session<'_> {
         }
         let interface = place::interface(request, self.agent.interface.as_deref())?;
         let request = WatchRequest { interface, attach: self.agent.attach, ..request.clone() };
+        if request.requests == Requests::AnsweredByAgent {
+            // Before requests are kept from the kernel: else nobody would answer.
+            self.shooter = Some(open_shooter(&request)?);
+        }
         let mut watching = (self.agent.factory)(&request)?;
         let first = watching.look()?;
         self.watching = Some(watching);
@@ -206,6 +248,39 @@ impl Session<'_> {
         self.sent += u32::from(order.count);
         Ok(Answer::Sent(sent))
     }
+
+    fn absorbed(&mut self) -> Result<Answer, Failure> {
+        let watching = self.watching.as_mut().ok_or_else(not_watching)?;
+        if self.request.as_ref().is_some_and(|request| request.requests == Requests::AnsweredByAgent) {
+            return Ok(Answer::Absorbed(Taken::default()));
+        }
+        Ok(Answer::Absorbed(watching.absorbed()?))
+    }
+
+    fn volley(&mut self, shots: Vec<Shot>) -> Result<Answer, Failure> {
+        let pair = self.request.as_ref().ok_or_else(not_watching)?;
+        let watching = self.watching.as_mut().ok_or_else(not_watching)?;
+        let limits = volley::Limits { pair, heard: volley::heard(&watching.look()?) };
+        let shots = limits.checked(shots, self.sent, sending::SESSION_PACKETS)?;
+        let shooter = match self.shooter.take() {
+            Some(shooter) => shooter,
+            None => open_shooter(pair)?,
+        };
+        let count = u32::try_from(shots.len()).unwrap_or(u32::MAX);
+        self.shooter.insert(shooter).fire(shots);
+        self.sent += count;
+        Ok(Answer::Loaded(count))
+    }
+
+    fn fired(&self) -> Result<Answer, Failure> {
+        self.request.as_ref().ok_or_else(not_watching)?;
+        let fired = self.shooter.as_ref().map_or_else(Fired::default, Shooter::fired);
+        Ok(Answer::Fired(fired))
+    }
+}
+
+fn open_shooter(pair: &WatchRequest) -> Result<Shooter, Failure> {
+    Ok(Shooter::open(pair.interface.as_deref(), volley::PACE)?)
 }
 
 fn not_watching() -> Failure {

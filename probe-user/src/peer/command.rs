@@ -20,8 +20,9 @@ use super::protocol::{
     frame::{FrameError, encode},
 };
 use crate::{
-    sighting::{HostSight, Sending},
+    sighting::{HostSight, Sending, Taken},
     stop::{LOOK, Stop},
+    traffic::volley::{Fired, Shot},
     watching::WatchRequest,
 };
 
@@ -189,7 +190,42 @@ impl Peer {
         }
     }
 
+    /// Requests that the far end absorbed and has not told yet.
+    ///
+    /// # Errors
+    /// What the far end complains of, or why it cannot be talked to.
+    pub fn absorbed(&mut self) -> Result<Taken, Trouble> {
+        match self.ask(Request::Absorbed)? {
+            Answer::Absorbed(taken) => Ok(taken),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Has the far end send a volley to this one, and does not wait for it; says how many shots it took on.
+    ///
+    /// # Errors
+    /// What the far end complains of, or why it cannot be talked to.
+    pub fn volley(&mut self, shots: Vec<Shot>) -> Result<u32, Trouble> {
+        match self.ask(Request::Volley(shots))? {
+            Answer::Loaded(count) => Ok(count),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// What became of the far end's shots that it has not told yet.
+    ///
+    /// # Errors
+    /// What the far end complains of, or why it cannot be talked to.
+    pub fn fired(&mut self) -> Result<Fired, Trouble> {
+        match self.ask(Request::Fired)? {
+            Answer::Fired(fired) => Ok(fired),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     fn ask(&mut self, request: Request) -> Result<Answer, Trouble> {
+        // The answer to a look that is on its way is passed over below.
+        self.looking = None;
         let number = self.say(request)?;
         self.answer_to(number)
     }
@@ -295,6 +331,9 @@ impl Peer {
             Answer::Ready(_) => "ready",
             Answer::Sight(_) => "a sight",
             Answer::Sent(_) => "what it sent",
+            Answer::Absorbed(_) => "what it absorbed",
+            Answer::Loaded(_) => "that it took shots on",
+            Answer::Fired(_) => "what it fired",
             Answer::Refused(_) => "a refusal",
         };
         Trouble::OutOfTurn { why: format!("it answers {kind} to another question") }

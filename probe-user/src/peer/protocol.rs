@@ -10,11 +10,14 @@ use std::{collections::BTreeSet, fmt};
 use probe_ebpf::{ABI_VERSION, Echo};
 use serde::{Deserialize, Serialize};
 
-use crate::sighting::{HostFacts, HostSight, Sending};
-use crate::watching::WatchRequest;
+use crate::{
+    sighting::{HostFacts, HostSight, Sending, Taken},
+    traffic::volley::{Fired, Shot},
+    watching::WatchRequest,
+};
 
 /// The version of this language. It changes when an old end would misunderstand a new one.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// What every hello starts with, wherever in its line: a banner without a line's end may stand before it.
 pub const HELLO_MARK: &str = "{\"probe_hello\":";
@@ -22,8 +25,10 @@ pub const HELLO_MARK: &str = "{\"probe_hello\":";
 /// The longest message that the far end may say: a full run of 1024 probes at every hop has half of that.
 pub const MAX_ANSWER_BYTES: usize = 8 << 20;
 
-/// The longest message that the near end may say.
-pub const MAX_REQUEST_BYTES: usize = 16 << 10;
+/// The longest message that the near end may say: a volley of [`volley::MOST_SHOTS`] with every field set has less.
+///
+/// [`volley::MOST_SHOTS`]: crate::traffic::volley::MOST_SHOTS
+pub const MAX_REQUEST_BYTES: usize = 512 << 10;
 
 /// What the far end says first, unasked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,14 +103,20 @@ pub enum Request {
     Finish,
     /// Send echo packets to the near end that is watched for: [`Answer::Sent`].
     Send(SendOrder),
+    /// Say which requests were absorbed and not told yet: [`Answer::Absorbed`].
+    Absorbed,
+    /// Send these to the near end, at their times from now on: [`Answer::Loaded`], at once.
+    Volley(Vec<Shot>),
+    /// Say what became of shots that were due and not told yet: [`Answer::Fired`].
+    Fired,
 }
 
 impl Request {
     /// The offer that it needs.
     pub fn needs(&self) -> Offer {
         match self {
-            Self::Watch(_) | Self::Look | Self::Finish => Offer::Watch,
-            Self::Send(_) => Offer::Send,
+            Self::Watch(_) | Self::Look | Self::Finish | Self::Absorbed => Offer::Watch,
+            Self::Send(_) | Self::Volley(_) | Self::Fired => Offer::Send,
         }
     }
 }
@@ -160,6 +171,12 @@ pub enum Answer {
     Sight(Box<HostSight>),
     /// What it sent, and what came back to it.
     Sent(Sending),
+    /// Requests that it absorbed.
+    Absorbed(Taken),
+    /// So many shots were taken on.
+    Loaded(u32),
+    /// What became of shots.
+    Fired(Fired),
     /// It will not, or it cannot.
     Refused(Complaint),
 }

@@ -13,9 +13,11 @@ use std::{
 
 use nix::{errno::Errno, sys::socket::getsockopt};
 use probe_ebpf::{Echo, Family, Kind};
+use serde::{Deserialize, Serialize};
 use socket2::{SockAddr, Socket};
 
 pub use error::SenderError;
+pub(super) use open::receive_nothing;
 
 use super::{
     cause::Refused,
@@ -71,9 +73,11 @@ impl Settings {
 }
 
 /// Whether packets may be fragmented, here or on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fragmentation {
     /// They may: IPv4's "don't fragment" bit is clear.
+    #[default]
     Allowed,
     /// They must not: the bit is set, and a packet longer than the interface's MTU is refused. What the kernel learned
     /// of the path's MTU before is not heeded, so that packets show what the path does now.
@@ -225,7 +229,7 @@ fn mtu(queued: &[Queued]) -> Option<u32> {
 
 /// Whether `errno` may be what an ICMP error left pending at the socket: one had arrived, and it is none of those that
 /// only the send path itself answers (`icmp_err_convert` in `net/ipv4/icmp.c`, `icmpv6_err_convert`).
-fn may_be_an_earlier_packets(errno: Errno, queued: &[Queued]) -> bool {
+pub(super) fn may_be_an_earlier_packets(errno: Errno, queued: &[Queued]) -> bool {
     let only_local = [Errno::EPERM, Errno::ENOBUFS, Errno::EINVAL, Errno::EAGAIN, Errno::ENODEV, Errno::EADDRNOTAVAIL];
     !only_local.contains(&errno) && queued.iter().any(|error| matches!(error.origin, Origin::Icmp(_)))
 }

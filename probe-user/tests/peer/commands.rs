@@ -16,7 +16,7 @@ use probe_user::{
         protocol::{EchoName, SendOrder},
     },
     stop::Stop,
-    watching::{Role, WatchRequest},
+    watching::{Requests, Role, WatchRequest},
 };
 
 use crate::{children, common::is_root};
@@ -48,6 +48,8 @@ pub(crate) fn request() -> WatchRequest {
         role: Role::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        requests: Requests::Pass,
+        further: Vec::new(),
     }
 }
 

@@ -283,7 +283,14 @@ impl Fixture {
             return;
         }
         let rewritten = self.rewritten_id.filter(|_| step.checkpoint.host == Side::Peer);
-        let sight = StepSight { first_ns: time, times: 1, ifindex: 2, id: rewritten.unwrap_or(ID), ttl: 64, detail: 0 };
+        let sight = StepSight {
+            first_ns: time,
+            times: 1,
+            ifindex: 2,
+            id: rewritten.unwrap_or(ID),
+            ttl: 64,
+            ..StepSight::default()
+        };
         let host = if step.checkpoint.host == Side::Peer { evidence.peer.as_mut() } else { Some(&mut evidence.local) };
         let Some(HopSight::Watched { requests, replies }) = host.and_then(|host| host.hops.get_mut(hop.name())) else {
             return;

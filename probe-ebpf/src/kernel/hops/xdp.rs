@@ -6,7 +6,7 @@ use probe_ebpf::{Hop, Skip};
 
 use crate::{
     Fate,
-    kernel::{maps::TALLY_XDP, reader::XdpPacket},
+    kernel::{maps::TALLY_XDP, reader::XdpPacket, respond},
 };
 
 /// What XDP sees and does.
@@ -14,5 +14,7 @@ use crate::{
 pub(crate) fn see(context: &XdpContext) -> Result<Fate, Skip> {
     let (echo, fate) = super::see(&XdpPacket(context.ctx), Hop::XdpIn, &TALLY_XDP)?;
     debug!(context, "xdp_in: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
-    Ok(fate)
+    let answered = matches!(fate, Fate::Answer) && respond::reply(&XdpPacket(context.ctx), &echo);
+    // What can't be answered here is the kernel's to answer.
+    Ok(if matches!(fate, Fate::Answer) && !answered { Fate::Pass } else { fate })
 }

@@ -13,7 +13,7 @@ use crate::{
     sighting::HostSight,
     stop::Stop,
     traffic::Target,
-    watching::{Role, WatchRequest},
+    watching::{Requests, Role, WatchRequest},
 };
 
 /// The far end.
@@ -58,6 +58,8 @@ impl Far {
             role: Role::Receiver,
             attach: crate::attach::Attach::default(),
             trace_rules: args.trace_rules,
+            requests: Requests::Pass,
+            further: Vec::new(),
         })?;
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {hop}: {why}");

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Packets that one session may order in all.
-const SESSION_PACKETS: u32 = 4 * MAX_PROBES;
+pub(super) const SESSION_PACKETS: u32 = 4 * MAX_PROBES;
 
 /// The least time between two packets, in milliseconds.
 const LEAST_INTERVAL_MS: u32 = 1;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::watching::Role;
+use crate::watching::{Requests, Role};
 
 /// How many fakes are attached, over all tests of this file that use [`Fake`].
 static ATTACHED: AtomicUsize = AtomicUsize::new(0);
@@ -91,6 +91,8 @@ fn watch() -> Request {
         role: Role::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        requests: Requests::Pass,
+        further: Vec::new(),
     })
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     attach::Attach,
     sighting::{HopSight, StepSight},
-    watching::Role,
+    watching::{Requests, Role},
 };
 
 fn watch() -> WatchRequest {
@@ -23,6 +23,8 @@ fn watch() -> WatchRequest {
         role: Role::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        requests: Requests::Pass,
+        further: Vec::new(),
     }
 }
 

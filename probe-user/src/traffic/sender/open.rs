@@ -130,7 +130,7 @@ fn unopened(settings: &Settings, error: io::Error) -> SenderError {
 
 /// Keeps copies of incoming ICMP from filling the socket's memory: types are refused before they are copied, and what
 /// passes that (ping sockets, types from 32 on) is dropped by a filter. Errors still come, through the error queue.
-fn receive_nothing(socket: &Socket, family: Family, is_raw: bool) -> io::Result<()> {
+pub(in crate::traffic) fn receive_nothing(socket: &Socket, family: Family, is_raw: bool) -> io::Result<()> {
     match family {
         Family::V4 if is_raw => setsockopt(socket, IcmpFilter, &u32::MAX)?,
         Family::V6 if is_raw => setsockopt(socket, Icmpv6Filter, &[u32::MAX; 8])?,

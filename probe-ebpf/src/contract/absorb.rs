@@ -1,0 +1,34 @@
+//! Requests of a run that were kept from the kernel: what the far end is told of each.
+
+use bytemuck::{Pod, Zeroable};
+
+/// [`super::Config::requests`]: requests of the run are kept from the kernel, and told as an [`AbsorbEvent`].
+pub const ABSORB: u32 = 1;
+/// [`super::Config::requests`]: XDP makes replies of them.
+pub const ANSWER: u32 = 2;
+
+/// One request that was absorbed, as it was on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct AbsorbEvent {
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub time_ns: u64,
+    /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.
+    pub source: [u8; 16],
+    /// Destination address, the same way.
+    pub destination: [u8; 16],
+    /// Bytes of ICMP header and payload, as the IP header tells them.
+    pub icmp_bytes: u32,
+    /// Echo id.
+    pub id: u16,
+    /// Echo sequence number.
+    pub seq: u16,
+    /// The number of its mark.
+    pub probe: u16,
+    /// ICMP code.
+    pub code: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// 1: more fragments follow.
+    pub fragmented: u32,
+}

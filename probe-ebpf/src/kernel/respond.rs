@@ -1,0 +1,82 @@
+//! Answering at the NIC: makes the reply of a request, in place, as the kernel's ICMP would (RFC 792, RFC 4443 §4.2).
+//!
+//! Addresses change places and so leave every checksum as it is; the type and, in IPv4, the TTL change one word each,
+//! and their checksums are updated from that (RFC 1624).
+
+use probe_ebpf::{
+    Family,
+    packet::{EchoPacket, LinkLayer, View, checksum::updated},
+};
+
+use super::reader::{Packet, Writable, XdpPacket};
+
+const ETHERNET_HEADER: usize = 14;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+const ICMP_HEADER: usize = 8;
+
+/// The TTL that replies start with: `IPDEFTTL` of `include/uapi/linux/ip.h`, and what RFC 1700 recommends.
+const TTL: u8 = 64;
+
+/// Makes `packet`, which is the request `echo`, its own reply; says whether it did. It leaves alone what it can't answer
+/// whole or can't send back by the way it came: fragments, IPv4 options (source routes are among them) and IPv6 extension
+/// headers.
+#[inline(always)]
+pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
+    let header = match echo.kind.family {
+        Family::V4 => IPV4_HEADER,
+        Family::V6 => IPV6_HEADER,
+    };
+    if echo.first_fragment || echo.icmp_offset != echo.ip_offset + header {
+        return false;
+    }
+    turn(packet, echo).is_some()
+}
+
+/// Every header is looked for before the first is written to: a packet is changed whole or not at all.
+#[inline(always)]
+fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
+    let bytes = packet.writable();
+    let icmp = bytes.header::<ICMP_HEADER>(echo.icmp_offset)?;
+    let frame = bytes.header::<ETHERNET_HEADER>(0)?;
+    match echo.kind.family {
+        Family::V4 => {
+            let header = bytes.header::<IPV4_HEADER>(echo.ip_offset)?;
+            swap::<4, IPV4_HEADER>(&header, 12);
+            let old = header.be16(8);
+            header.set_byte(8, TTL);
+            header.set_be16(10, updated(header.be16(10), old, header.be16(8)));
+            turn_icmp(&icmp, 8, 0);
+        }
+        Family::V6 => {
+            let header = bytes.header::<IPV6_HEADER>(echo.ip_offset)?;
+            swap::<16, IPV6_HEADER>(&header, 8);
+            header.set_byte(7, TTL);
+            turn_icmp(&icmp, 128, 129);
+        }
+    }
+    if packet.link_layer() == LinkLayer::Ethernet {
+        swap::<6, ETHERNET_HEADER>(&frame, 0);
+    }
+    Some(())
+}
+
+/// Changes the type, and with it the checksum; the code stays.
+#[inline(always)]
+fn turn_icmp(icmp: &Writable<ICMP_HEADER>, from: u8, to: u8) {
+    let word = |icmp_type: u8| u16::from(icmp_type) << 8 | u16::from(icmp.byte(1));
+    icmp.set_be16(2, updated(icmp.be16(2), word(from), word(to)));
+    icmp.set_byte(0, to);
+}
+
+/// Has the `BYTES` from `at` on and as many behind them change places.
+#[inline(always)]
+fn swap<const BYTES: usize, const N: usize>(header: &Writable<N>, at: usize) {
+    let mut place = at;
+    while place < at + BYTES {
+        let (first, second) = (header.be16(place), header.be16(place + BYTES));
+        header.set_be16(place, second);
+        header.set_be16(place + BYTES, first);
+        place += 2;
+    }
+}

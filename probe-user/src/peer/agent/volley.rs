@@ -1,0 +1,202 @@
+//! Volleys that a controller orders: to itself only, from this host's own addresses, and not many.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use probe_ebpf::{Hop, journey::MAX_PROBES};
+
+use crate::{
+    error::Failure,
+    peer::route::owner,
+    sighting::{Absorbed, HopSight, HostSight},
+    traffic::{
+        sender::Fragmentation,
+        volley::{EchoFields, MOST_SHOTS, Pace, Shot, What},
+    },
+    watching::{MAX_FURTHER, WatchRequest},
+};
+
+/// The least time between two packets of an agent.
+pub(super) const PACE: Pace = Pace(Duration::from_millis(1));
+
+/// The longest that one volley may take, in milliseconds: twice the longest timeout that is asked after by default.
+const LONGEST_MS: u32 = 20 * 60 * 1000;
+
+/// Where an agent may send to and from.
+#[derive(Debug)]
+pub(super) struct Limits<'a> {
+    /// The run that is watched for.
+    pub(super) pair: &'a WatchRequest,
+    /// Addresses from which packets with the run's nonce have come: a NAT's outside, for one.
+    pub(super) heard: BTreeSet<IpAddr>,
+}
+
+/// Addresses from which the run's packets have entered the host that saw this.
+pub(super) fn heard(sight: &HostSight) -> BTreeSet<IpAddr> {
+    let entries = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn].map(|hop| sight.hop(hop));
+    let steps = entries.iter().flat_map(|hop| match hop {
+        HopSight::Watched { requests, replies } => requests.values().chain(replies.values()).collect(),
+        HopSight::Blind { .. } => Vec::new(),
+    });
+    steps.filter_map(|step| step.source).collect()
+}
+
+impl Limits<'_> {
+    /// The shots as they will be sent: from the pair's own address where none was chosen.
+    ///
+    /// # Errors
+    /// Which of them an agent does not send, and why.
+    pub(super) fn checked(&self, mut shots: Vec<Shot>, before: u32, most: u32) -> Result<Vec<Shot>, Failure> {
+        if shots.len() > MOST_SHOTS || before as usize + shots.len() > most as usize {
+            let what = format!("an agent sends {most} packets at most, and {MOST_SHOTS} in a volley");
+            return Err(Failure::new(what, "order less"));
+        }
+        for shot in &mut shots {
+            self.check(shot)?;
+            let own = self.pair.local;
+            if shot.source.is_none() && !own.is_unspecified() && own.is_ipv4() == shot.destination.is_ipv4() {
+                shot.source = Some(own);
+            }
+        }
+        Ok(shots)
+    }
+
+    fn check(&self, shot: &Shot) -> Result<(), Failure> {
+        let refuse = |what: String, fix: &str| Err(Failure::new(what, fix));
+        if !self.is_the_controllers(shot.destination) {
+            let what =
+                format!("an agent sends to its controller only, and {} is none of its addresses", shot.destination);
+            return refuse(what, "name further addresses of this end when the watch begins");
+        }
+        if let Some(source) = shot.source
+            && source != self.pair.local
+            && owner(source).is_none()
+        {
+            return refuse(format!("{source} is not an address of the far end"), "`ip -br addr` there lists them");
+        }
+        if u32::from(shot.number) >= MAX_PROBES {
+            return refuse(format!("shot {} has no number below {MAX_PROBES}", shot.number), "number them from 0");
+        }
+        if shot.after_ms > LONGEST_MS {
+            return refuse(format!("a volley takes {} minutes at most", LONGEST_MS / 60_000), "order less");
+        }
+        Ok(())
+    }
+
+    fn is_the_controllers(&self, address: IpAddr) -> bool {
+        address == self.pair.remote
+            || self.pair.further.iter().take(MAX_FURTHER).any(|further| *further == address)
+            || self.heard.contains(&address)
+    }
+}
+
+/// The replies to absorbed requests, each to where its request came from, with its id, number and size.
+pub(super) fn replies(absorbed: &[Absorbed], nonce: u64) -> Vec<Shot> {
+    let reply = |request: &Absorbed| Shot {
+        number: request.probe,
+        after_ms: 0,
+        what: What::Reply(EchoFields {
+            id: request.id,
+            seq: request.seq,
+            code: request.code,
+            size: request.size,
+            nonce,
+        }),
+        source: Some(request.destination),
+        destination: request.source,
+        ttl: None,
+        fragmentation: Fragmentation::Allowed,
+    };
+    absorbed.iter().map(reply).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sighting::StepSight,
+        watching::{Requests, Role},
+    };
+
+    const OWN: [u8; 4] = [127, 0, 0, 1];
+    const THEIRS: [u8; 4] = [10, 0, 0, 1];
+
+    fn pair() -> WatchRequest {
+        WatchRequest {
+            nonce: 9,
+            id: 43,
+            probes: 10,
+            local: OWN.into(),
+            remote: THEIRS.into(),
+            interface: None,
+            role: Role::Receiver,
+            attach: crate::attach::Attach::default(),
+            trace_rules: false,
+            requests: Requests::Absorbed,
+            further: vec![[10, 0, 0, 5].into()],
+        }
+    }
+
+    fn shot(destination: [u8; 4]) -> Shot {
+        let fields = EchoFields { id: 7, seq: 1, code: 0, size: 56, nonce: 9 };
+        Shot {
+            number: 1,
+            after_ms: 0,
+            what: What::Reply(fields),
+            source: None,
+            destination: destination.into(),
+            ttl: None,
+            fragmentation: Fragmentation::Allowed,
+        }
+    }
+
+    fn refused(shot: Shot) -> String {
+        let pair = pair();
+        let limits = Limits { pair: &pair, heard: BTreeSet::new() };
+        limits.checked(vec![shot], 0, 10).expect_err("refused").error
+    }
+
+    #[test]
+    fn an_agent_sends_to_its_controller_from_its_own_addresses_and_not_for_ever() {
+        let pair = pair();
+        let heard = BTreeSet::from([[192, 0, 2, 1].into()]);
+        let limits = Limits { pair: &pair, heard };
+        for destination in [THEIRS, [10, 0, 0, 5], [192, 0, 2, 1]] {
+            let sent = limits.checked(vec![shot(destination)], 0, 1).expect("the controller's");
+            assert_eq!(sent[0].source, Some(OWN.into()));
+        }
+        assert!(refused(shot([192, 0, 2, 1])).contains("192.0.2.1 is none of its addresses"));
+        assert!(refused(Shot { source: Some([192, 0, 2, 9].into()), ..shot(THEIRS) }).contains("192.0.2.9 is not"));
+        assert!(refused(Shot { number: 1024, ..shot(THEIRS) }).contains("1024"));
+        assert!(refused(Shot { after_ms: u32::MAX, ..shot(THEIRS) }).contains("minutes"));
+        assert!(limits.checked(vec![shot(THEIRS); 3], 8, 10).is_err());
+    }
+
+    #[test]
+    fn an_address_is_heard_where_a_marked_packet_enters_with_it() {
+        let step = StepSight { source: Some([192, 0, 2, 1].into()), ..StepSight::default() };
+        let watched = HopSight::Watched { requests: [(0, StepSight::default()), (1, step)].into(), replies: [].into() };
+        let entered = HostSight { hops: [("xdp_in".to_owned(), watched.clone())].into(), ..HostSight::default() };
+        assert_eq!(heard(&entered), BTreeSet::from([[192, 0, 2, 1].into()]));
+        let left = HostSight { hops: [("tc_out".to_owned(), watched)].into(), ..HostSight::default() };
+        assert_eq!(heard(&left), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_reply_mirrors_its_request() {
+        let request = Absorbed {
+            probe: 5,
+            time_ns: 1,
+            source: [192, 0, 2, 1].into(),
+            destination: OWN.into(),
+            id: 0x1234,
+            seq: 6,
+            code: 0,
+            ttl: 63,
+            size: 56,
+            fragmented: false,
+        };
+        let reply = replies(&[request], 9).remove(0);
+        assert_eq!((reply.number, reply.source, reply.destination), (5, Some(OWN.into()), [192, 0, 2, 1].into()));
+        assert_eq!(reply.what, What::Reply(EchoFields { id: 0x1234, seq: 6, code: 0, size: 56, nonce: 9 }));
+    }
+}
