@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod observation;
 pub mod path;
 pub mod peer;
+pub mod player;
 pub mod report;
 pub mod rtt;
 pub mod rules;

@@ -13,6 +13,7 @@ use super::{Error, drops::address, journeys::Journeys};
 use crate::{
     sighting::{Absorbed, Drop, Leg},
     traffic::packet::HEADER_BYTES,
+    watching::Requests,
 };
 
 /// The size of the ring: more requests than a session's volleys have.
@@ -48,15 +49,17 @@ impl AbsorbedRing {
 pub struct Absorbing {
     ring: AbsorbedRing,
     hop: Hop,
+    replies: bool,
 }
 
 impl Absorbing {
-    /// Takes its ring out of `programs`; `hop` absorbs.
+    /// Takes its ring out of `programs`; `hop` absorbs what `requests` says.
     ///
     /// # Errors
     /// [`Error::NoMap`] or [`Error::Map`].
-    pub fn take(programs: &mut Ebpf, hop: Hop) -> Result<Self, Error> {
-        Ok(Self { ring: AbsorbedRing::take(programs)?, hop })
+    pub fn take(programs: &mut Ebpf, hop: Hop, requests: Requests) -> Result<Self, Error> {
+        let replies = requests == Requests::AllAbsorbed;
+        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies })
     }
 
     /// [`AbsorbedRing::drain`].
@@ -67,8 +70,12 @@ impl Absorbing {
     /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs
     /// goes no further.
     pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
-        let came = |probe| journeys.step(self.hop, Echo::Request, probe).is_some();
-        drop.leg == Leg::Request && drop.probe.is_some_and(came)
+        let echo = match drop.leg {
+            Leg::Request => Echo::Request,
+            Leg::Reply if self.replies => Echo::Reply,
+            Leg::Reply => return false,
+        };
+        drop.probe.is_some_and(|probe| journeys.step(self.hop, echo, probe).is_some())
     }
 }
 

@@ -98,7 +98,7 @@ impl PathWatch {
             probes: request.probes,
             blind,
             journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
-            absorbing: absorber.map(|hop| Absorbing::take(&mut programs, hop)).transpose()?,
+            absorbing: absorber.map(|hop| Absorbing::take(&mut programs, hop, request.requests)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
             reasons: running.reasons(),
@@ -313,7 +313,9 @@ impl Attaching {
         let (what, hops) = match request.requests {
             Requests::Pass => return Ok(None),
             Requests::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
-            Requests::AnsweredByAgent | Requests::Absorbed => ("absorbed", &[Hop::XdpIn, Hop::TcIn][..]),
+            Requests::AnsweredByAgent | Requests::Absorbed | Requests::AllAbsorbed => {
+                ("absorbed", &[Hop::XdpIn, Hop::TcIn][..])
+            }
         };
         let Some(hop) = hops.iter().find(|hop| !self.blind.contains_key(hop)) else {
             let why = hops.iter().find_map(|hop| self.blind.get(hop)).cloned().unwrap_or_default();
