@@ -25,7 +25,8 @@ pub trait Watching {
     fn finish(self: Box<Self>) -> Result<HostSight, Failure>;
 
     /// The run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing unless
-    /// the watch was asked for that ([`Requests::kept`]). Costs no system call.
+    /// the watch was asked for that ([`Requests::kept`]). Cheap enough to be asked
+    /// every few milliseconds.
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.

@@ -25,5 +25,7 @@ mod long;
 mod matrix;
 #[path = "kernel/privilege.rs"]
 mod privilege;
+#[path = "kernel/requests.rs"]
+mod requests;
 #[path = "kernel/rows.rs"]
 mod rows;

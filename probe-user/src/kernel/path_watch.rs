@@ -195,6 +195,15 @@ fn family(address: IpAddr) -> Family {
     if address.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
+/// Why XDP in this mode would send no replies from `device`, if it would not. The driver of a veth takes what native XDP
+/// sends back only where the other end of the pair has NAPI (`veth_xdp_xmit` in `drivers/net/veth.c`), and drops it
+/// without a trace otherwise; the other end may be in another network namespace.
+fn cannot_answer(device: &Device, mode: Mode, requests: Requests) -> Option<&'static str> {
+    let veth = device.kind.as_deref() == Some("veth");
+    (veth && mode == Mode::Native && requests == Requests::AnsweredByXdp)
+        .then_some("native XDP of a veth may send no reply without saying so; start the far end without --xdp native")
+}
+
 /// A watch that is being set up.
 struct Attaching {
     programs: Ebpf,
@@ -293,6 +302,8 @@ impl Attaching {
         let choice = xdp_mode(device, request.attach.xdp, Purpose::Observe)?;
         if choice.mode == Mode::TcInstead {
             self.blind(Hop::XdpIn, choice.why);
+        } else if let Some(why) = cannot_answer(device, choice.mode, request.requests) {
+            self.blind(Hop::XdpIn, why);
         } else if self.loaded(Hop::XdpIn, choice.mode) {
             match hops::xdp::attach(&mut self.programs, device, choice.mode) {
                 Ok(link) => {

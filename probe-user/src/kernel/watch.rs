@@ -21,6 +21,7 @@ use crate::{
     attach::{Attach, TcChoice, XdpChoice},
     device::{self, Device, LinkLayer, Mode, Purpose, xdp_mode},
     snapshot::Snapshot,
+    watching::Requests,
 };
 
 /// What to watch for on a NIC.
@@ -191,6 +192,7 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
         filter: wish.filter,
         capture: wish.capture,
         journey: None,
+        requests: Requests::Pass,
     }
 }
 
