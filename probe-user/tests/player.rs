@@ -1,0 +1,67 @@
+//! A timeline played at two ends: through the lab's firewall, with the real agent and the real kernel half. Needs root.
+
+mod common;
+
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    sync::Arc,
+};
+
+use probe_ebpf::Family;
+use probe_user::{
+    attach::Attach,
+    experiment::{builtin, outcome, plan},
+    kernel::path_watch,
+    lab::{Host, Topology},
+    peer::{Peer, Wish},
+    player::{Played, Player, Whole},
+    stop::Stop,
+    timeline::Ends,
+};
+
+/// Meets the agent on B, from A, and plays the built-in experiment with this name; must run in A's namespace.
+fn play(lab: &Topology, name: &str, family: Family) -> (outcome::Outcome, Played) {
+    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let agent = format!("nsenter --net=/proc/{}/fd/{b} {} agent", std::process::id(), env!("CARGO_BIN_EXE_probe"));
+    lab.netns(Host::A)
+        .run(|| {
+            let stop = Stop::default();
+            let mut peer = Peer::start(Wish::new(agent), &stop, Arc::new(|line: &str| println!("peer: {line}")))
+                .expect("an agent");
+            peer.greet().expect("a hello");
+            let ends = Ends { near: vec![Host::A.address(family)], far: vec![Host::B.address(family)] };
+            let mut player = Player {
+                factory: path_watch::start,
+                peer,
+                interface: "eth0".into(),
+                attach: Attach::default(),
+                ends,
+                stop,
+            };
+            player.meet().expect("a far end that watches");
+            let script = builtin::named(name).expect("built in");
+            let mut id = 0x4000;
+            let plan = plan::plan(&script, || {
+                id += 1;
+                id
+            });
+            let played = player.play(&plan.timeline, &mut |_| ()).expect("played");
+            let names = outcome::Names { near: "a".into(), far: "b".into() };
+            (outcome::judge(&script, &plan, &played.run, &names), played)
+        })
+        .expect("A's namespace")
+}
+
+#[test]
+fn the_seeds_experiments_come_out_as_designed_through_a_security_group() {
+    if !common::is_root("the_seeds_experiments_come_out_as_designed_through_a_security_group") {
+        return;
+    }
+    let lab = Topology::build().expect("a lab");
+    for (name, family) in [("id-mismatch", Family::V4), ("many-replies", Family::V6), ("reply-only", Family::V4)] {
+        let (outcome, played) = play(&lab, name, family);
+        assert!(outcome.as_expected, "{name}: {}\n{:#?}", outcome.finding, played.run);
+        assert_eq!(played.whole, Whole::Yes);
+        assert!(played.run.landings.iter().all(|landing| landing.left == Some(true)), "{name}: {:#?}", played.run);
+    }
+}
