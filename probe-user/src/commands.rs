@@ -3,6 +3,8 @@
 pub mod agent;
 pub mod diagnose;
 pub mod doctor;
+mod ends;
+pub mod experiment;
 pub mod filter;
 mod interrupt;
 pub mod lab;
@@ -52,6 +54,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Lab(args) => lab::run(&args, &screen),
         Verb::Doctor(args) => doctor::run(&args, &screen),
         Verb::Diagnose(args) => diagnose::run(&args, &screen),
+        Verb::Experiment(args) => experiment::run(&args, &screen),
         Verb::Agent(args) => agent::run(&args, &screen),
         Verb::Schema(args) => schema::run(&args, &screen),
     }

@@ -10,6 +10,7 @@ pub mod filters;
 pub mod lab;
 pub mod observation;
 pub mod schema;
+pub mod scripted;
 pub mod sent;
 pub mod style;
 mod table;

@@ -100,6 +100,28 @@ pub enum Address {
     Second,
 }
 
+impl Expect {
+    /// Its name in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arrives => "arrives",
+            Self::Stops => "stops",
+            Self::Any => "any",
+        }
+    }
+}
+
+impl Role {
+    /// Its name in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Control => "control",
+            Self::Case => "case",
+        }
+    }
+}
+
 /// What becomes of a step's packets by design.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
