@@ -9,6 +9,7 @@ pub mod filter;
 mod interrupt;
 pub mod lab;
 pub mod observe;
+mod progress;
 pub mod receive;
 pub mod schema;
 pub mod send;
@@ -55,7 +56,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Doctor(args) => doctor::run(&args, &screen),
         Verb::Diagnose(args) => diagnose::run(&args, &screen),
         Verb::Experiment(args) => experiment::run(&args, &screen),
-        Verb::Agent(args) => agent::run(&args, &screen),
+        Verb::Agent(args) => agent::run(&args),
         Verb::Schema(args) => schema::run(&args, &screen),
     }
 }

@@ -4,6 +4,7 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod echo;
 pub mod experiment;
+pub mod experiments;
 pub mod failure;
 pub mod faults;
 pub mod filters;

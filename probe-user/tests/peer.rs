@@ -9,5 +9,7 @@ mod common;
 mod deploy;
 #[path = "peer/probes.rs"]
 mod probes;
+#[path = "peer/responders.rs"]
+mod responders;
 #[path = "peer/verbs.rs"]
 mod verbs;

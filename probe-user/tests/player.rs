@@ -65,3 +65,32 @@ fn the_seeds_experiments_come_out_as_designed_through_a_security_group() {
         assert!(played.run.landings.iter().all(|landing| landing.left == Some(true)), "{name}: {:#?}", played.run);
     }
 }
+
+/// `probe experiment WORDS` on A, with the agent on B.
+fn experiment(lab: &Topology, words: &[&str]) -> (Option<i32>, String, String) {
+    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let program = env!("CARGO_BIN_EXE_probe");
+    let agent = format!("nsenter --net=/proc/{}/fd/{b} {program} agent", std::process::id());
+    let mut command = lab.netns(Host::A).command(program);
+    let output = command.arg("experiment").args(words).args(["--peer", &agent]).output().expect("probe starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_verb_answers_the_seeds_question_and_says_where_the_case_stopped() {
+    if !common::is_root("the_verb_answers_the_seeds_question_and_says_where_the_case_stopped") {
+        return;
+    }
+    let lab = Topology::build().expect("a lab");
+    let b = Host::B.address(Family::V4).to_string();
+    let (code, text, stderr) = experiment(&lab, &["id-mismatch", &b]);
+    println!("{text}{stderr}");
+    assert_eq!(code, Some(0), "{text}{stderr}");
+    assert!(text.contains("keys its state on"), "{text}");
+    let (code, json, stderr) = experiment(&lab, &["normal", &b, "--repeat", "1", "--format", "json"]);
+    assert_eq!(code, Some(0), "{json}{stderr}");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("one document");
+    assert_eq!((&json["schema"], &json["as_expected"]), (&"probe.experiment/1".into(), &true.into()));
+    assert_eq!(json["stops"][0]["host"], "network", "{json}");
+}

@@ -9,7 +9,7 @@ use super::{
     send::FamilyChoice,
     values::{positive_seconds, seconds},
 };
-use crate::{attach::Attach, ids::echo_number};
+use crate::{attach::Attach, diagnosis::Responder, ids::echo_number};
 
 /// Say exactly where echo packets stop: on this host, on the way, or, with --peer, on the far host.
 ///
@@ -60,6 +60,16 @@ pub struct Diagnose {
     /// CMD is only the start of a command, such as 'ssh b sudo': take this very program there, run it, leave nothing
     #[arg(long, requires = "peer", help_heading = "The far host")]
     pub deploy: bool,
+    /// Who answers at the far end; only this run's packets are touched, and only as long as it lasts
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        requires = "peer",
+        conflicts_with = "reply_only",
+        help_heading = "The far host"
+    )]
+    pub responder: Responder,
     /// Where not every probe is answered, raise the TTL step by step to learn which router last answers
     #[arg(long, help_heading = "Looking further")]
     pub walk: bool,
@@ -76,6 +86,7 @@ Examples:
   probe diagnose b.example                                  what this host alone can tell
   probe diagnose b --peer 'ssh b sudo probe agent'          both ends
   probe diagnose b --peer 'ssh b sudo' --deploy             both ends, where b has no probe
+  probe diagnose b --peer 'ssh b sudo probe agent' --responder xdp      is it b's stack, or the way there?
   probe diagnose b --peer 'kubectl exec -i pod -- probe agent'
   probe diagnose 10.0.0.2 -s 1473 --df                      does a packet of 1501 bytes get through?
 

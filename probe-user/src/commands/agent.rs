@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use super::{Outcome, Screen, stop::on_signals};
+use super::{Outcome, stop::on_signals};
 use crate::{
     cli::agent::Agent as Args,
     error::Failure,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Runs `probe agent`.
-pub fn run(args: &Args, screen: &Screen) -> Outcome {
+pub fn run(args: &Args) -> Outcome {
     if io::stdin().is_terminal() {
         return Err(Failure::new(
             "probe agent speaks with another probe on its stdin, and this is a terminal",
@@ -37,7 +37,8 @@ pub fn run(args: &Args, screen: &Screen) -> Outcome {
         Failure::new(format!("stdin cannot be read: {error}"), "start the agent with a pipe for its stdin")
     })?;
     agent.serve(input, io::stdout().lock(), &stop)?;
-    screen.remark("the controller is gone; nothing is attached any more");
+    // Said only when asked for: this is how every good run ends, and the controller relays what is said.
+    tracing::info!("the controller is gone; nothing is attached any more");
     Ok(if stop.by_signal() { Exit::Interrupted } else { Exit::Done })
 }
 

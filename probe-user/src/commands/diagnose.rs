@@ -5,6 +5,7 @@ mod fate;
 mod judge;
 mod place;
 mod progress;
+mod responder;
 
 use probe_ebpf::Echo;
 
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     cli::diagnose::Diagnose,
-    diagnosis::{self, Evidence, Mode, Responder, Walk, WalkStep},
+    diagnosis::{self, Evidence, Mode, Walk, WalkStep},
     error::Failure,
     exit::Exit,
     kernel::{
@@ -75,6 +76,7 @@ fn diagnose(
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
     let place = place::find(args, &target)?;
+    responder::check(args, &target, &place)?;
     let (nonce, id) = (random(), choose_id(args, scout, screen));
     let mut far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
     progress.say("attaching".to_owned());
@@ -172,7 +174,7 @@ impl Probing<'_> {
         Ok(Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
             mode: if self.args.reply_only { Mode::ReplyOnly } else { Mode::Request },
-            responder: Responder::Kernel,
+            responder: self.args.responder,
             sending,
             local,
             peer,

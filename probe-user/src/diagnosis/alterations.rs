@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use probe_ebpf::Hop;
 
 use super::{
-    Evidence, Walk, WalkStep,
+    Evidence, Mode, Responder, Walk, WalkStep,
     document::{Alteration, Value},
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
@@ -92,6 +92,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .map(|(_, text)| text)
     .chain(evidence.walk.as_ref().map(walked))
     .chain(traced(evidence))
+    .chain(untried(evidence))
     .collect()
 }
 
@@ -119,6 +120,21 @@ fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
             ))
         })
     })
+}
+
+/// What a run says nothing of because somebody answered before it.
+fn untried(evidence: &Evidence) -> Option<String> {
+    let far = evidence.name(Side::Peer);
+    let text = match (evidence.responder, evidence.mode, &evidence.peer) {
+        (_, Mode::ReplyOnly | Mode::RequestOnly, _) | (_, _, None) | (Responder::Kernel | Responder::Nobody, ..) => {
+            return None;
+        }
+        (Responder::Agent, ..) => {
+            format!("requests were taken at the NIC of {far}: its input firewall and its ICMP were not tried")
+        }
+        (Responder::Xdp, ..) => format!("requests were turned round at the NIC of {far}: its stack was not tried"),
+    };
+    Some(text)
 }
 
 fn counted(count: usize, (one, many): (&str, &str)) -> String {

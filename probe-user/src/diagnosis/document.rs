@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Target,
+    Responder, Target,
     path::{Checkpoint, Side},
     places::Place,
 };
@@ -19,6 +19,8 @@ pub struct Diagnosis {
     pub target: Target,
     /// The two hosts.
     pub sides: Sides,
+    /// Who was to answer requests at the far end.
+    pub responder: Responder,
     /// How many probes were sent, refused ones included.
     pub sent: usize,
     /// How many were answered; of replies that nobody asked for, how many reached the far end.

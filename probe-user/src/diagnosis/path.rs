@@ -170,16 +170,24 @@ fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = St
 
 /// Into the far end, as far as whoever answers there sits.
 fn arrival(evidence: &Evidence, leg: Leg, side: Side) -> Vec<Step> {
-    let answered_by_xdp = evidence.mode == Mode::Request && evidence.responder == Responder::Xdp;
-    if answered_by_xdp {
-        return vec![step(leg, side, Station::Hop(Hop::XdpIn), Must)];
-    }
-    let by_agent = evidence.mode == Mode::Request && evidence.responder == Responder::Agent;
-    let icmp = if by_agent { May } else { Must };
     let mut steps: Vec<Step> = inwards(evidence, leg, side).collect();
+    if let Some(hop) = taken_at(evidence, side) {
+        let last = steps.iter().position(|step| step.checkpoint.station == Station::Hop(hop));
+        steps.truncate(last.map_or(steps.len(), |last| last + 1));
+        return steps;
+    }
     steps.push(step(leg, side, Station::Hop(Hop::SocketIn), May));
-    steps.push(step(leg, side, Station::Hop(Hop::IcmpIn), icmp));
+    steps.push(step(leg, side, Station::Hop(Hop::IcmpIn), Must));
     steps
+}
+
+/// The hop at which requests are taken from the far kernel, where somebody else answers: no hop behind it is on their way.
+fn taken_at(evidence: &Evidence, side: Side) -> Option<Hop> {
+    match (evidence.mode, evidence.responder) {
+        (_, Responder::Kernel) | (Mode::ReplyOnly, Responder::Agent | Responder::Xdp) => None,
+        (_, Responder::Agent | Responder::Nobody) if evidence.host(side).host.xdp_mode == "off" => Some(Hop::TcIn),
+        (_, Responder::Agent | Responder::Xdp | Responder::Nobody) => Some(Hop::XdpIn),
+    }
 }
 
 #[cfg(test)]
@@ -248,5 +256,17 @@ mod tests {
     fn an_answer_at_the_nic_never_enters_the_far_stack() {
         let evidence = Evidence { responder: Responder::Xdp, peer: Some(HostSight::default()), ..evidence() };
         assert!(drawn(&evidence).contains("a:xmit b:xdp_in a:xdp_in"), "{}", drawn(&evidence));
+    }
+
+    #[test]
+    fn an_agent_that_answers_takes_requests_where_they_enter_and_sends_from_the_top() {
+        let far = |xdp_mode: &str| {
+            let mut peer = HostSight::default();
+            peer.host.xdp_mode = xdp_mode.into();
+            drawn(&Evidence { responder: Responder::Agent, peer: Some(peer), ..evidence() })
+        };
+        assert!(far("native").contains("a:xmit b:xdp_in b:nf_output_first"), "{}", far("native"));
+        assert!(far("generic").contains("a:xmit b:netif_in b:xdp_in b:nf_output_first"), "{}", far("generic"));
+        assert!(far("off").contains("b:netif_in b:tc_in b:nf_output_first"), "{}", far("off"));
     }
 }

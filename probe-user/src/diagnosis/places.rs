@@ -154,6 +154,10 @@ pub fn between(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
     if is_entry(to) && (!is_entry(from) || from.leg != to.leg) {
         return crossing(from, to, far);
     }
+    if from.leg != to.leg && from.checkpoint.station != Station::Hop(Hop::IcmpIn) {
+        // Not the kernel answered, but a program with a socket.
+        return vec![here(RouteBack), here(Place::Source)];
+    }
     if from.leg != to.leg {
         let asked = |place| Spot { leg: from.leg, host: host_of(side), place };
         return vec![asked(Icmp), asked(Answer), here(RouteBack), here(RateLimit)];

@@ -1,7 +1,7 @@
 //! The answer in one sentence.
 
 use super::{
-    Evidence, Mode,
+    Evidence, Mode, Responder,
     document::{Alteration, Confidence, Diagnosis, Host, Layer, Outcome, Stop, Value, Witness},
     path::{Checkpoint, Side, Station},
     places::Place,
@@ -54,6 +54,15 @@ impl Teller<'_> {
         if self.evidence.loops_back() { self.evidence.name(Side::Local) } else { self.evidence.name(Side::Peer) }
     }
 
+    /// Who answered: the far end as a whole, or what there answers in its kernel's place.
+    fn who_answers(&self) -> String {
+        match self.evidence.responder {
+            Responder::Agent if self.evidence.two_sided() => format!("the agent on {}", self.far()),
+            Responder::Xdp if self.evidence.two_sided() => format!("XDP at the NIC of {}", self.far()),
+            _ => self.far(),
+        }
+    }
+
     fn near(&self) -> String {
         self.evidence.name(Side::Local)
     }
@@ -67,19 +76,20 @@ impl Teller<'_> {
                 self.far(),
                 if self.diagnosis.answered == 1 { "it" } else { "them" }
             ),
+            (Mode::RequestOnly, _) => format!("{all} reached {}.", self.far()),
             (Mode::Request, Some(rtt)) => {
                 let time = milliseconds(rtt.p50);
                 let median = if self.diagnosis.answered == 1 { "" } else { " (median)" };
-                format!("{all} {were} answered by {}, in {time}{median}.", self.far())
+                format!("{all} {were} answered by {}, in {time}{median}.", self.who_answers())
             }
-            (Mode::Request, None) => format!("{all} {were} answered by {}.", self.far()),
+            (Mode::Request, None) => format!("{all} {were} answered by {}.", self.who_answers()),
         }
     }
 
     fn altered(&self) -> String {
         let all = self.packets(self.diagnosis.answered, self.sent_leg());
         let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
-        let end = if self.evidence.mode == Mode::ReplyOnly { "delivered" } else { "answered" };
+        let end = if self.evidence.one_way() { "delivered" } else { "answered" };
         let change = self.diagnosis.alterations.first().map(|change| self.changed(change)).unwrap_or_default();
         format!("{all} {were} {end}, but {change}.")
     }
@@ -130,9 +140,9 @@ impl Teller<'_> {
         }
         let answered = self.diagnosis.answered;
         if answered > 0 {
-            let end = if self.evidence.mode == Mode::ReplyOnly { "arrived" } else { "answered" };
+            let end = if self.evidence.one_way() { "arrived" } else { "answered" };
             let were = match (self.evidence.mode, answered) {
-                (Mode::ReplyOnly, _) => "",
+                (Mode::ReplyOnly | Mode::RequestOnly, _) => "",
                 (_, 1) => "was ",
                 _ => "were ",
             };

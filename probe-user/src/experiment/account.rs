@@ -1,6 +1,6 @@
 //! Each step's packets as evidence of a diagnosis, so that the same ledger and the same rules say where they stop.
 
-use super::plan::Plan;
+use super::{outcome::Names, plan::Plan};
 use crate::{
     diagnosis::{Evidence, Mode, Responder, Target},
     sighting::{HostSight, Sending, SentProbe},
@@ -30,12 +30,12 @@ impl Sights<'_> {
 
 /// The packets of one step in all repetitions, as a run of their own: the end that sent them is the local one. Nothing
 /// for ICMP errors, which no hop follows.
-pub fn evidence(plan: &Plan, sights: Sights<'_>, ends: &Ends, step: usize) -> Option<Evidence> {
+pub fn evidence(plan: &Plan, sights: Sights<'_>, (ends, names): (&Ends, &Names), step: usize) -> Option<Evidence> {
     let shots: Vec<usize> = (0..plan.origins.len()).filter(|shot| plan.origins[*shot].step == step).collect();
     let first = &plan.timeline.shots[*shots.first()?];
     let mode = match first.message {
-        Message::Request => Mode::RequestToNic,
-        Message::Reply => Mode::ReplyToNic,
+        Message::Request => Mode::RequestOnly,
+        Message::Reply => Mode::ReplyOnly,
         Message::Error(_) => return None,
     };
     let sent = shots.iter().filter_map(|shot| sent(&plan.timeline, *shot, &sights.run.landings));
@@ -43,8 +43,14 @@ pub fn evidence(plan: &Plan, sights: Sights<'_>, ends: &Ends, step: usize) -> Op
     let other = first.from.other();
     let address = ends.of(other)[0];
     let target = Target { name: address.to_string(), address };
-    let (local, peer) = (sights.of(first.from).clone(), Some(sights.of(other).clone()));
-    Some(Evidence { target, mode, responder: Responder::Kernel, sending, local, peer, walk: None })
+    // Who is local changes from step to step: only their names tell them apart.
+    let named = |side: Side| {
+        let mut sight = sights.of(side).clone();
+        names.of(side).clone_into(&mut sight.host.hostname);
+        sight
+    };
+    let (local, peer) = (named(first.from), Some(named(other)));
+    Some(Evidence { target, mode, responder: Responder::Nobody, sending, local, peer, walk: None })
 }
 
 /// A shot as its sender knows it; nothing where it was not tried.

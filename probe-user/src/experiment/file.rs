@@ -64,14 +64,10 @@ fn check(raw: &RawScript) -> Result<Script, Faulty> {
 
 /// What no single step can be blamed for.
 fn whole(script: &Script, raw: &RawScript) -> Result<(), Faulty> {
-    let packets = script.packets() * usize::from(script.repeat);
-    if packets == 0 {
+    if script.packets() == 0 {
         return Err(Faulty::nowhere("nothing is sent: give it a [[step]] with from, send and id"));
     }
-    if packets > MAX_SHOTS {
-        let what = format!("it sends {packets} packets in all its repetitions, more than {MAX_SHOTS}");
-        return Err(Faulty::at(raw.repeat.as_ref(), what));
-    }
+    script.fits().map_err(|what| Faulty::at(raw.repeat.as_ref(), what))?;
     let used: BTreeMap<&str, ()> = script.sends().map(|(_, sends)| (sends.id.as_str(), ())).collect();
     match script.fixed.keys().find(|name| !used.contains_key(name.as_str())) {
         Some(unused) => Err(Faulty::nowhere(format!("[id] names {unused}, which no step uses"))),

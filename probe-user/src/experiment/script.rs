@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use crate::timeline::{Own, Side};
+use crate::timeline::{MAX_SHOTS, Own, Side};
 
 /// An experiment: what it tries, and its steps in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,6 +164,18 @@ impl Script {
             Step::Send(sends) => Some((place, sends)),
             Step::Wait(_) => None,
         })
+    }
+
+    /// Why all repetitions together are too much, where they are.
+    ///
+    /// # Errors
+    /// The sentence that says so.
+    pub fn fits(&self) -> Result<(), String> {
+        let packets = self.packets() * usize::from(self.repeat);
+        if packets > MAX_SHOTS {
+            return Err(format!("it sends {packets} packets in all its repetitions, more than {MAX_SHOTS}"));
+        }
+        Ok(())
     }
 
     /// How many packets one repetition sends.

@@ -5,13 +5,13 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use probe_ebpf::{
-    AbsorbEvent, Hop,
+    AbsorbEvent, Hop, Skip,
     contract::{kind::Echo, names},
 };
 
-use super::{Error, drops::address, journeys::Journeys};
+use super::{Error, drops::address, journeys::Journeys, tallies::SkipMap};
 use crate::{
-    sighting::{Absorbed, Drop, Leg},
+    sighting::{Absorbed, Drop, Leg, Taken},
     traffic::packet::HEADER_BYTES,
     watching::Requests,
 };
@@ -50,6 +50,7 @@ pub struct Absorbing {
     ring: AbsorbedRing,
     hop: Hop,
     replies: bool,
+    lost: u64,
 }
 
 impl Absorbing {
@@ -57,14 +58,22 @@ impl Absorbing {
     ///
     /// # Errors
     /// [`Error::NoMap`] or [`Error::Map`].
-    pub fn take(programs: &mut Ebpf, hop: Hop, requests: Requests) -> Result<Self, Error> {
+    pub fn begin(programs: &mut Ebpf, hop: Hop, requests: Requests) -> Result<Self, Error> {
         let replies = requests == Requests::AllAbsorbed;
-        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies })
+        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies, lost: 0 })
     }
 
-    /// [`AbsorbedRing::drain`].
-    pub fn drain(&mut self, most: usize) -> Vec<Absorbed> {
-        self.ring.drain(most)
+    /// What has come since the last call. Costs no system call where nothing has.
+    ///
+    /// # Errors
+    /// [`Error::Map`] where the counter of what there was no room for can't be read.
+    pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, Error> {
+        let packets = self.ring.drain(Taken::MOST);
+        if !packets.is_empty() {
+            // The ring was full only if there is something in it.
+            self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
+        }
+        Ok(Taken { packets, lost: self.lost })
     }
 
     /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs

@@ -98,7 +98,7 @@ impl PathWatch {
             probes: request.probes,
             blind,
             journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
-            absorbing: absorber.map(|hop| Absorbing::take(&mut programs, hop, request.requests)).transpose()?,
+            absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request.requests)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
             reasons: running.reasons(),
@@ -164,9 +164,8 @@ impl Watching for PathWatch {
     }
 
     fn absorbed(&mut self) -> Result<Taken, Failure> {
-        let lost = self.skips.read().map_err(Failure::from)?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
-        let packets = self.absorbing.as_mut().map(|absorbing| absorbing.drain(Taken::MOST)).unwrap_or_default();
-        Ok(Taken { packets, lost })
+        let Some(absorbing) = &mut self.absorbing else { return Ok(Taken::default()) };
+        Ok(absorbing.take(&self.skips)?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Place, Progress};
+use super::{Place, Progress, responder};
 use crate::{
     cli::diagnose::Diagnose,
     error::Failure,
@@ -13,7 +13,7 @@ use crate::{
     sighting::HostSight,
     stop::Stop,
     traffic::Target,
-    watching::{Requests, Role, WatchRequest},
+    watching::{Role, WatchRequest},
 };
 
 /// The far end.
@@ -58,7 +58,7 @@ impl Far {
             role: Role::Receiver,
             attach: crate::attach::Attach::default(),
             trace_rules: args.trace_rules,
-            requests: Requests::Pass,
+            requests: responder::requests(args.responder),
             further: Vec::new(),
         })?;
         for (hop, why) in &ready.blind {

@@ -1,0 +1,64 @@
+//! Who answers at the far end: what is asked of it, and which probes can be answered at a NIC.
+
+use probe_ebpf::Family;
+
+use super::Place;
+use crate::{
+    cli::diagnose::Diagnose,
+    device::Device,
+    diagnosis::Responder,
+    error::Failure,
+    traffic::{Target, packet::HEADER_BYTES, target::family_of},
+    watching::Requests,
+};
+
+/// What the far end does with the run's requests.
+pub(super) fn requests(responder: Responder) -> Requests {
+    match responder {
+        Responder::Kernel => Requests::Pass,
+        Responder::Agent => Requests::AnsweredByAgent,
+        Responder::Xdp => Requests::AnsweredByXdp,
+        Responder::Nobody => Requests::AllAbsorbed,
+    }
+}
+
+/// Whether the probes can be answered at the far NIC: only there where each is one packet, for a NIC sees fragments.
+///
+/// # Errors
+/// Where they leave this host in fragments.
+pub(super) fn check(args: &Diagnose, target: &Target, place: &Place) -> Result<(), Failure> {
+    if args.responder == Responder::Kernel || args.df {
+        return Ok(());
+    }
+    let device = place.interface.as_deref().and_then(|name| Device::find(name).ok());
+    let Some(most) = device.and_then(|device| most(device.mtu, family_of(target.address.ip()))) else { return Ok(()) };
+    if args.size <= most {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("probes of {} bytes leave in fragments, and those cannot be answered at the far NIC", args.size),
+        format!("-s {most} or less, or --responder kernel"),
+    ))
+}
+
+/// The most payload bytes of an echo packet that is not fragmented; nothing where every payload fits.
+fn most(mtu: u32, family: Family) -> Option<u16> {
+    let ip_header = match family {
+        Family::V4 => 20,
+        Family::V6 => 40,
+    };
+    u16::try_from((mtu as usize).saturating_sub(ip_header + HEADER_BYTES)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_that_fits_is_less_by_both_headers() {
+        assert_eq!(most(1500, Family::V4), Some(1472));
+        assert_eq!(most(1500, Family::V6), Some(1452));
+        assert_eq!(most(20, Family::V4), Some(0));
+        assert_eq!(most(65_536 + 1000, Family::V4), None);
+    }
+}
