@@ -5,6 +5,7 @@ mod common;
 use std::{
     os::fd::{AsFd, AsRawFd},
     sync::Arc,
+    time::Duration,
 };
 
 use probe_ebpf::Family;
@@ -16,11 +17,23 @@ use probe_user::{
     peer::{Peer, Wish},
     player::{Played, Player, Whole},
     stop::Stop,
-    timeline::Ends,
+    timeline::{EchoId, Ends, Goal, Message, Quote, Shot, Side, Timeline},
 };
 
-/// Meets the agent on B, from A, and plays the built-in experiment with this name; must run in A's namespace.
+/// Meets the agent on B, from A, and plays the built-in experiment with this name.
 fn play(lab: &Topology, name: &str, family: Family) -> (outcome::Outcome, Played) {
+    let script = builtin::named(name).expect("built in");
+    let mut id = 0x4000;
+    let plan = plan::plan(&script, || {
+        id += 1;
+        id
+    });
+    let played = play_timeline(lab, &plan.timeline, family);
+    let names = outcome::Names { near: "a".into(), far: "b".into() };
+    (outcome::judge(&script, &plan, &played.run, &names), played)
+}
+
+fn play_timeline(lab: &Topology, timeline: &Timeline, family: Family) -> Played {
     let b = lab.netns(Host::B).as_fd().as_raw_fd();
     let agent = format!("nsenter --net=/proc/{}/fd/{b} {} agent", std::process::id(), env!("CARGO_BIN_EXE_probe"));
     lab.netns(Host::A)
@@ -39,15 +52,7 @@ fn play(lab: &Topology, name: &str, family: Family) -> (outcome::Outcome, Played
                 stop,
             };
             player.meet().expect("a far end that watches");
-            let script = builtin::named(name).expect("built in");
-            let mut id = 0x4000;
-            let plan = plan::plan(&script, || {
-                id += 1;
-                id
-            });
-            let played = player.play(&plan.timeline, &mut |_| ()).expect("played");
-            let names = outcome::Names { near: "a".into(), far: "b".into() };
-            (outcome::judge(&script, &plan, &played.run, &names), played)
+            player.play(timeline, &mut |_| ()).expect("played")
         })
         .expect("A's namespace")
 }
@@ -63,6 +68,29 @@ fn the_seeds_experiments_come_out_as_designed_through_a_security_group() {
         assert!(outcome.as_expected, "{name}: {}\n{:#?}", outcome.finding, played.run);
         assert_eq!(played.whole, Whole::Yes);
         assert!(played.run.landings.iter().all(|landing| landing.left == Some(true)), "{name}: {:#?}", played.run);
+    }
+}
+
+#[test]
+fn an_error_arrives_where_the_firewall_knows_what_it_quotes() {
+    if !common::is_root("an_error_arrives_where_the_firewall_knows_what_it_quotes") {
+        return;
+    }
+    let lab = Topology::build().expect("a lab");
+    let at = Duration::from_millis;
+    let request = Shot::new(at(0), Side::Near, Message::Request, EchoId::Fixed(0x5001));
+    let related = Shot {
+        code: 1,
+        destination: Goal::SourceOfArrived(0),
+        ..Shot::new(at(150), Side::Far, Message::Error(Quote::Shot(0)), EchoId::OfArrived(0))
+    };
+    let alien = Shot { code: 1, ..Shot::new(at(160), Side::Far, Message::Error(Quote::Never), EchoId::Fixed(0x5002)) };
+    let timeline = Timeline { shots: vec![request, related, alien], linger: at(300) };
+    for family in [Family::V4, Family::V6] {
+        let run = play_timeline(&lab, &timeline, family).run;
+        let arrived: Vec<usize> = run.landings.iter().map(|landing| landing.arrived.len()).collect();
+        assert_eq!(arrived, [1, 1, 0], "{family:?}: {run:#?}");
+        assert_eq!(run.landings[1].arrived[0].id, 0x5001);
     }
 }
 

@@ -73,6 +73,7 @@ impl PathWatch {
     fn start(request: &WatchRequest) -> Result<Self, Error> {
         let begun = Instant::now();
         let device = request.interface.as_deref().map(Device::find).transpose()?;
+        let ifindex = device.as_ref().map_or(0, |device| device.ifindex);
         let running = Running::read();
         let mut attaching = Attaching::load(request, device.as_ref(), &running)?;
         attaching.attach_traces(&running);
@@ -98,7 +99,7 @@ impl PathWatch {
             probes: request.probes,
             blind,
             journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
-            absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request.requests)).transpose()?,
+            absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request, ifindex)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
             reasons: running.reasons(),

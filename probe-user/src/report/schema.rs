@@ -58,6 +58,7 @@ pub const KNOWN: [Known; 13] = [
 /// The two forms of one document: of an experiment over two ends, and of those that the lab makes.
 #[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "each command prints its own form; only the schema knows both")]
 enum AnyExperiment {
     /// Of `probe experiment`.
     Scripted(Box<Scripted>),
