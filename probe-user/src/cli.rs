@@ -3,6 +3,8 @@
 pub mod agent;
 pub mod diagnose;
 pub mod doctor;
+pub mod ends;
+pub mod experiment;
 pub mod filter;
 pub mod lab;
 pub mod observe;
@@ -50,6 +52,8 @@ pub enum Verb {
     Doctor(doctor::Doctor),
     /// Say exactly where my echo packets stop
     Diagnose(diagnose::Diagnose),
+    /// Send what a script says from both ends, and say what that shows of the way between
+    Experiment(experiment::Experiment),
     /// Be the far end of diagnose, on stdin and stdout
     Agent(agent::Agent),
     /// Print the JSON Schema of a document that probe prints

@@ -3,10 +3,13 @@
 pub mod agent;
 pub mod diagnose;
 pub mod doctor;
+mod ends;
+pub mod experiment;
 pub mod filter;
 mod interrupt;
 pub mod lab;
 pub mod observe;
+mod progress;
 pub mod receive;
 pub mod schema;
 pub mod send;
@@ -52,6 +55,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Lab(args) => lab::run(&args, &screen),
         Verb::Doctor(args) => doctor::run(&args, &screen),
         Verb::Diagnose(args) => diagnose::run(&args, &screen),
+        Verb::Experiment(args) => experiment::run(&args, &screen),
         Verb::Agent(args) => agent::run(&args),
         Verb::Schema(args) => schema::run(&args, &screen),
     }

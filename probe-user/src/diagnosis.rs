@@ -66,6 +66,8 @@ pub enum Mode {
     Request,
     /// Replies that nobody asked for.
     ReplyOnly,
+    /// Requests that nobody answers: to reach the far end is all.
+    RequestOnly,
 }
 
 /// Who answers requests at the far end.
@@ -79,6 +81,9 @@ pub enum Responder {
     Agent,
     /// XDP at its NIC: requests go back from there, and nothing of its stack sees either leg
     Xdp,
+    /// Nobody: the run's packets are taken at the NIC, counted and told.
+    #[value(skip)]
+    Nobody,
 }
 
 /// What a rising TTL found out.
@@ -126,9 +131,14 @@ impl Evidence {
     /// The leg that the sent packets travel.
     pub fn first_leg(&self) -> Leg {
         match self.mode {
-            Mode::Request => Leg::Request,
+            Mode::Request | Mode::RequestOnly => Leg::Request,
             Mode::ReplyOnly => Leg::Reply,
         }
+    }
+
+    /// Whether nothing is to come back.
+    pub fn one_way(&self) -> bool {
+        self.mode != Mode::Request
     }
 
     /// How many probes were sent, or refused.

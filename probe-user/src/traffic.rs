@@ -2,6 +2,7 @@
 
 pub mod cause;
 pub mod checksum;
+pub mod error_tap;
 pub mod frame;
 pub mod options;
 pub mod packet;

@@ -25,7 +25,7 @@ pub trait Watching {
     /// Where the kernel half can no longer be read.
     fn finish(&mut self) -> Result<HostSight, Failure>;
 
-    /// The run's requests that were kept from this host's kernel and not told yet; each is told once. Nothing unless
+    /// The run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing unless
     /// the watch was asked for that ([`Requests::kept`]). Cheap enough to be asked
     /// every few milliseconds.
     ///
@@ -88,12 +88,14 @@ pub enum Requests {
     AnsweredByAgent,
     /// They are kept from the kernel and told ([`Watching::absorbed`]); nobody answers.
     Absorbed,
+    /// They, and the run's replies too, are kept from the kernel and told: this end does nothing by itself.
+    AllAbsorbed,
 }
 
 impl Requests {
     /// Whether they are kept from the kernel and told.
     pub const fn kept(self) -> bool {
-        matches!(self, Self::AnsweredByAgent | Self::Absorbed)
+        matches!(self, Self::AnsweredByAgent | Self::Absorbed | Self::AllAbsorbed)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests of a run that were kept from the kernel: what the far end is told of each.
+//! Packets of a run that were kept from the kernel: what its watcher is told of each.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -6,8 +6,10 @@ use bytemuck::{Pod, Zeroable};
 pub const ABSORB: u32 = 1;
 /// [`super::Config::requests`]: XDP makes replies of them.
 pub const ANSWER: u32 = 2;
+/// [`super::Config::requests`]: as [`ABSORB`], and the run's replies as well.
+pub const ABSORB_REPLIES: u32 = 3;
 
-/// One request that was absorbed, as it was on the wire.
+/// One packet that was absorbed, as it was on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct AbsorbEvent {

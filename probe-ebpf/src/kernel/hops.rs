@@ -11,7 +11,7 @@ pub(crate) mod netfilter;
 use aya_ebpf::maps::Array;
 use probe_ebpf::{
     Direction, Echo, Hop, Skip, Tally,
-    absorb::ABSORB,
+    absorb::{ABSORB_REPLIES, ANSWER},
     config::CAPTURE_ALL,
     packet::{EchoPacket, addresses, parse_where},
 };
@@ -58,20 +58,20 @@ fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<flows::Ends, Skip> {
     ends.ok_or(Skip::Truncated)
 }
 
-/// Whether the run's requests are kept from the kernel, and this is one.
+/// Whether packets of the run like this one are kept from the kernel.
 #[inline(always)]
 fn is_kept(echo: &EchoPacket) -> bool {
-    config!(requests) != 0 && echo.kind.echo == Echo::Request
+    config!(requests) != 0 && (config!(requests) == ABSORB_REPLIES || echo.kind.echo == Echo::Request)
 }
 
-/// What becomes of a request of the run that is kept from the kernel.
+/// What becomes of a packet of the run that is kept from the kernel.
 #[inline(always)]
 fn keep<P: Packet>(packet: &P, echo: &EchoPacket, probe: u32) -> Result<Fate, Skip> {
-    if config!(requests) == ABSORB {
-        absorb::tell(echo, probe, ends(packet, echo)?);
-        return Ok(Fate::Absorb);
+    if config!(requests) == ANSWER {
+        return Ok(Fate::Answer);
     }
-    Ok(Fate::Answer)
+    absorb::tell(echo, probe, ends(packet, echo)?);
+    Ok(Fate::Absorb)
 }
 
 /// What only ingress hops do: match the rules, copy for `probe receive`, drop.

@@ -126,7 +126,9 @@ fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
 fn untried(evidence: &Evidence) -> Option<String> {
     let far = evidence.name(Side::Peer);
     let text = match (evidence.responder, evidence.mode, &evidence.peer) {
-        (_, Mode::ReplyOnly, _) | (_, _, None) | (Responder::Kernel, ..) => return None,
+        (_, Mode::ReplyOnly | Mode::RequestOnly, _) | (_, _, None) | (Responder::Kernel | Responder::Nobody, ..) => {
+            return None;
+        }
         (Responder::Agent, ..) => {
             format!("requests were taken at the NIC of {far}: its input firewall and its ICMP were not tried")
         }

@@ -184,9 +184,9 @@ fn arrival(evidence: &Evidence, leg: Leg, side: Side) -> Vec<Step> {
 /// The hop at which requests are taken from the far kernel, where somebody else answers: no hop behind it is on their way.
 fn taken_at(evidence: &Evidence, side: Side) -> Option<Hop> {
     match (evidence.mode, evidence.responder) {
-        (Mode::ReplyOnly, _) | (_, Responder::Kernel) => None,
-        (Mode::Request, Responder::Agent) if evidence.host(side).host.xdp_mode == "off" => Some(Hop::TcIn),
-        (Mode::Request, Responder::Agent | Responder::Xdp) => Some(Hop::XdpIn),
+        (_, Responder::Kernel) | (Mode::ReplyOnly, Responder::Agent | Responder::Xdp) => None,
+        (_, Responder::Agent | Responder::Nobody) if evidence.host(side).host.xdp_mode == "off" => Some(Hop::TcIn),
+        (_, Responder::Agent | Responder::Xdp | Responder::Nobody) => Some(Hop::XdpIn),
     }
 }
 

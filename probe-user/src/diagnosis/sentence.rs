@@ -76,6 +76,7 @@ impl Teller<'_> {
                 self.far(),
                 if self.diagnosis.answered == 1 { "it" } else { "them" }
             ),
+            (Mode::RequestOnly, _) => format!("{all} reached {}.", self.far()),
             (Mode::Request, Some(rtt)) => {
                 let time = milliseconds(rtt.p50);
                 let median = if self.diagnosis.answered == 1 { "" } else { " (median)" };
@@ -88,7 +89,7 @@ impl Teller<'_> {
     fn altered(&self) -> String {
         let all = self.packets(self.diagnosis.answered, self.sent_leg());
         let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
-        let end = if self.evidence.mode == Mode::ReplyOnly { "delivered" } else { "answered" };
+        let end = if self.evidence.one_way() { "delivered" } else { "answered" };
         let change = self.diagnosis.alterations.first().map(|change| self.changed(change)).unwrap_or_default();
         format!("{all} {were} {end}, but {change}.")
     }
@@ -139,9 +140,9 @@ impl Teller<'_> {
         }
         let answered = self.diagnosis.answered;
         if answered > 0 {
-            let end = if self.evidence.mode == Mode::ReplyOnly { "arrived" } else { "answered" };
+            let end = if self.evidence.one_way() { "arrived" } else { "answered" };
             let were = match (self.evidence.mode, answered) {
-                (Mode::ReplyOnly, _) => "",
+                (Mode::ReplyOnly | Mode::RequestOnly, _) => "",
                 (_, 1) => "was ",
                 _ => "were ",
             };

@@ -3,7 +3,7 @@
 use probe_ebpf::Hop;
 
 use super::{
-    Evidence, Mode,
+    Evidence,
     alterations::step,
     document::{RoundTrips, Stage},
     path::Side,
@@ -12,7 +12,7 @@ use crate::sighting::{Leg, SentProbe};
 
 /// The round trips; none where nothing was answered.
 pub(super) fn round_trips(evidence: &Evidence) -> Option<RoundTrips> {
-    if evidence.mode == Mode::ReplyOnly {
+    if evidence.one_way() {
         return None;
     }
     let of = |sent: &SentProbe| {
@@ -38,7 +38,7 @@ const EXIT: [Hop; 3] = [Hop::Xmit, Hop::DevQueue, Hop::TcOut];
 
 /// Where the time goes, by medians; empty where hops have no times, or nothing was answered.
 pub(super) fn stages(evidence: &Evidence) -> Vec<Stage> {
-    if evidence.mode == Mode::ReplyOnly || evidence.loops_back() {
+    if evidence.one_way() || evidence.loops_back() {
         return Vec::new();
     }
     let trips: Vec<Trip> = evidence.sending.probes.iter().filter_map(|sent| trip(evidence, sent)).collect();

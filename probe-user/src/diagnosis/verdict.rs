@@ -59,8 +59,8 @@ fn answered(ledger: &Ledger, evidence: &Evidence) -> usize {
             let received = &evidence.sending.received;
             evidence.sending.probes.iter().filter(|sent| received.contains_key(&sent.probe)).count()
         }
-        Mode::ReplyOnly if ledger.sees_the_end(evidence) => ledger.arrived(),
-        Mode::ReplyOnly => 0,
+        Mode::ReplyOnly | Mode::RequestOnly if ledger.sees_the_end(evidence) => ledger.arrived(),
+        Mode::ReplyOnly | Mode::RequestOnly => 0,
     }
 }
 
@@ -84,7 +84,7 @@ fn confidence(outcome: Outcome, stops: &[Stop], ledger: &Ledger, evidence: &Evid
         Outcome::Inconclusive => Confidence::Unknown,
         Outcome::Delivered | Outcome::Altered => {
             let end_blind = ledger.rows.last().is_some_and(|row| row.blind.is_some());
-            let guessed = evidence.mode == Mode::ReplyOnly && end_blind;
+            let guessed = evidence.one_way() && end_blind;
             if guessed { Confidence::Likely } else { Confidence::Certain }
         }
         Outcome::Stopped | Outcome::Lossy => stops.first().map_or(Confidence::Unknown, |stop| stop.confidence),

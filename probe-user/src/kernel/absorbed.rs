@@ -15,7 +15,11 @@ use super::{Error, drops::address, journeys::Journeys, tallies::SkipMap};
 use crate::{
     device::{Device, Mode},
     sighting::{Absorbed, Drop, Leg, Taken},
-    traffic::packet::HEADER_BYTES,
+    traffic::{
+        error_tap::{ErrorSeen, ErrorTap},
+        packet::HEADER_BYTES,
+        target::family_of,
+    },
     watching::{Requests, WatchRequest},
 };
 
@@ -52,16 +56,25 @@ impl AbsorbedRing {
 pub struct Absorbing {
     ring: AbsorbedRing,
     hop: Hop,
+    replies: bool,
+    errors: Option<ErrorTap>,
     lost: u64,
 }
 
 impl Absorbing {
-    /// Takes its ring out of `programs`; `hop` absorbs.
+    /// Takes its ring out of `programs`; `hop` absorbs what `request` says, at the interface with this index.
     ///
     /// # Errors
-    /// [`Error::NoMap`] or [`Error::Map`].
-    pub fn begin(programs: &mut Ebpf, hop: Hop) -> Result<Self, Error> {
-        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, lost: 0 })
+    /// [`Error::NoMap`], [`Error::Map`] or [`Error::File`].
+    pub fn begin(programs: &mut Ebpf, hop: Hop, request: &WatchRequest, ifindex: u32) -> Result<Self, Error> {
+        let replies = request.requests == Requests::AllAbsorbed;
+        let errors = replies.then(|| ErrorTap::open(ifindex, family_of(request.remote), request.nonce)).transpose();
+        let errors = errors.map_err(|source| Error::File {
+            doing: "listen for ICMP errors at",
+            path: request.interface.clone().unwrap_or_default().into(),
+            source,
+        })?;
+        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies, errors, lost: 0 })
     }
 
     /// What has come since the last call. Costs no system call where nothing has.
@@ -69,19 +82,40 @@ impl Absorbing {
     /// # Errors
     /// [`Error::Map`] where the counter of what there was no room for can't be read.
     pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, Error> {
-        let packets = self.ring.drain(Taken::MOST);
+        let mut packets = self.ring.drain(Taken::MOST);
         if !packets.is_empty() {
             // The ring was full only if there is something in it.
             self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
         }
+        packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take).map(quoted));
         Ok(Taken { packets, lost: self.lost })
     }
 
     /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs
     /// goes no further.
     pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
-        let came = |probe| journeys.step(self.hop, Echo::Request, probe).is_some();
-        drop.leg == Leg::Request && drop.probe.is_some_and(came)
+        let echo = match drop.leg {
+            Leg::Request => Echo::Request,
+            Leg::Reply if self.replies => Echo::Reply,
+            Leg::Reply => return false,
+        };
+        drop.probe.is_some_and(|probe| journeys.step(self.hop, echo, probe).is_some())
+    }
+}
+
+/// An ICMP error, told by what it quotes. The host's kernel has it too: no echo is answered for it.
+fn quoted(error: ErrorSeen) -> Absorbed {
+    Absorbed {
+        probe: error.probe,
+        time_ns: error.time_ns,
+        source: error.source,
+        destination: error.destination,
+        id: error.id,
+        seq: error.seq,
+        code: error.code,
+        ttl: error.ttl,
+        size: 0,
+        fragmented: false,
     }
 }
 
@@ -94,7 +128,9 @@ pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<O
     let (what, hops) = match request.requests {
         Requests::Pass => return Ok(None),
         Requests::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
-        Requests::AnsweredByAgent | Requests::Absorbed => ("absorbed", &[Hop::XdpIn, Hop::TcIn][..]),
+        Requests::AnsweredByAgent | Requests::Absorbed | Requests::AllAbsorbed => {
+            ("absorbed", &[Hop::XdpIn, Hop::TcIn][..])
+        }
     };
     let Some(hop) = hops.iter().find(|hop| !blind.contains_key(hop)) else {
         let why = hops.iter().find_map(|hop| blind.get(hop)).cloned().unwrap_or_default();

@@ -119,6 +119,7 @@ impl Job {
                 Requests::Pass => 0,
                 Requests::AnsweredByXdp => absorb::ANSWER,
                 Requests::AnsweredByAgent | Requests::Absorbed => absorb::ABSORB,
+                Requests::AllAbsorbed => absorb::ABSORB_REPLIES,
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
             nonce: self.journey.map_or(0, |journey| journey.nonce),

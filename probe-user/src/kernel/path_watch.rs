@@ -71,6 +71,7 @@ impl PathWatch {
     fn start(request: &WatchRequest) -> Result<Self, Error> {
         let begun = Instant::now();
         let device = request.interface.as_deref().map(Device::find).transpose()?;
+        let ifindex = device.as_ref().map_or(0, |device| device.ifindex);
         let running = Running::taken();
         let question = lookups::Request {
             local: request.local,
@@ -95,7 +96,7 @@ impl PathWatch {
             probes: request.probes,
             blind,
             journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
-            absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop)).transpose()?,
+            absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request, ifindex)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
             reasons: running.reasons(),

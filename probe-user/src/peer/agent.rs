@@ -9,6 +9,7 @@ mod volley;
 
 use std::{
     io::{Read, Write},
+    net::IpAddr,
     sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     thread,
     time::{Duration, Instant},
@@ -23,6 +24,7 @@ use super::protocol::{
 use crate::{
     attach::Attach,
     error::{Failure, Mend},
+    peer::route::addresses,
     sighting::{HopSight, HostSight, Taken},
     stop::{LOOK, Stop},
     traffic::volley::{Fired, Shooter, Shot},
@@ -220,9 +222,11 @@ impl Session<'_> {
     }
 
     fn watch(&mut self, request: &WatchRequest) -> Result<Answer, Failure> {
-        if self.request.is_some() {
-            return Err(Failure::new("this agent watches one run in its life", "start another agent"));
+        if self.watching.is_some() {
+            return Err(Failure::new("this agent watches one run at a time", "finish that one first"));
         }
+        // What the run before attached to the NIC must be gone first.
+        (self.finished, self.shooter, self.sent) = (None, None, 0);
         let interface = place::interface(request, self.agent.interface.as_deref())?;
         let request = WatchRequest { interface, attach: self.agent.attach, ..request.clone() };
         if request.requests == Requests::AnsweredByAgent {
@@ -232,8 +236,9 @@ impl Session<'_> {
         let mut watching = (self.agent.factory)(&request)?;
         let first = watching.look()?;
         self.watching = Some(watching);
+        let addresses = request.interface.as_deref().map(|name| addresses(name, request.local)).unwrap_or_default();
         self.request = Some(request);
-        Ok(Answer::Ready(ready(first)))
+        Ok(Answer::Ready(ready(first, addresses)))
     }
 
     fn look(&mut self) -> Result<Answer, Failure> {
@@ -295,12 +300,12 @@ fn refusal(failure: &Failure) -> Answer {
     Answer::Refused(Complaint { error: failure.error.clone(), fix: failure.fix.clone() })
 }
 
-fn ready(sight: HostSight) -> Ready {
+fn ready(sight: HostSight, addresses: Vec<IpAddr>) -> Ready {
     let blind = sight.hops.into_iter().filter_map(|(name, hop)| match hop {
         HopSight::Blind { why } => Some((name, why)),
         HopSight::Watched { .. } => None,
     });
-    Ready { host: sight.host, blind: blind.collect() }
+    Ready { host: sight.host, blind: blind.collect(), addresses }
 }
 
 /// The line of an answer. Where a sight is too long, the drops of packets that are no probes go first, then others; what

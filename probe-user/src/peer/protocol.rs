@@ -5,7 +5,7 @@
 
 pub mod frame;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use probe_ebpf::{ABI_VERSION, Echo};
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ pub struct Complaint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Watch this, and say [`Answer::Ready`] when it is being watched. Once in a session.
+    /// Watch this, and say [`Answer::Ready`] when it is being watched. One run after the other.
     Watch(WatchRequest),
     /// Say what was seen so far: [`Answer::Sight`].
     Look,
@@ -188,6 +188,9 @@ pub struct Ready {
     pub host: HostFacts,
     /// Hops that it cannot watch, by name, with the reason.
     pub blind: std::collections::BTreeMap<String, String>,
+    /// Addresses of the interface that it watches, of the run's IP version and not link-local, the run's own first.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A message with the number by which question and answer find each other.

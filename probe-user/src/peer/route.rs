@@ -76,6 +76,16 @@ pub fn owner(address: IpAddr) -> Option<Device> {
     })
 }
 
+/// The addresses of an interface that are of one IP version with `first`, which comes first; link-local ones only if it
+/// is one itself.
+pub fn addresses(interface: &str, first: IpAddr) -> Vec<IpAddr> {
+    let Ok(device) = Device::find(interface) else { return vec![first] };
+    let v4 = device.v4.iter().copied().map(IpAddr::from).filter(|_| first.is_ipv4());
+    let v6 = device.v6.iter().copied().filter(|v6| !v6.is_unicast_link_local()).map(IpAddr::from);
+    let others = v4.chain(v6.filter(|_| first.is_ipv6())).filter(|address| *address != first);
+    std::iter::once(first).chain(others).collect()
+}
+
 fn look_up(question: &RouteMessage) -> Result<RouteMessage, Errno> {
     let broken = |_| Errno::EIO;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(broken)?;

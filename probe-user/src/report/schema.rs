@@ -11,11 +11,13 @@ use super::{
     doctor::Checkup,
     echo::EchoSeen,
     experiment::Experiments,
+    experiments::ExperimentList,
     failure::FailureDocument,
     faults::{FaultList, Faults},
     filters::Filters,
     lab::LabState,
     observation::Observation,
+    scripted::Scripted,
     sent::Sent,
     table,
 };
@@ -37,12 +39,13 @@ const fn known<D: Document + JsonSchema>(from: &'static str) -> Known {
 }
 
 /// Every document, by name.
-pub const KNOWN: [Known; 12] = [
+pub const KNOWN: [Known; 13] = [
     known::<Diagnosis>("diagnose"),
     known::<Checkup>("doctor"),
     known::<EchoSeen>("receive, one line a packet"),
     known::<FailureDocument<'static>>("every command, with exit status 2"),
-    known::<Experiments>("lab"),
+    known::<AnyExperiment>("experiment; lab, all of its own in `experiments`"),
+    known::<ExperimentList>("experiment --list"),
     known::<FaultList>("lab faults --list"),
     known::<Faults>("lab faults"),
     known::<Filters>("filter list, add, remove, clear"),
@@ -51,6 +54,28 @@ pub const KNOWN: [Known; 12] = [
     known::<Schemas>("schema --list"),
     known::<Sent>("send"),
 ];
+
+/// The two forms of one document: of an experiment over two ends, and of those that the lab makes.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "each command prints its own form; only the schema knows both")]
+enum AnyExperiment {
+    /// Of `probe experiment`.
+    Scripted(Box<Scripted>),
+    /// Of `probe lab`.
+    Lab(Experiments),
+}
+
+impl Document for AnyExperiment {
+    const SCHEMA: &'static str = "probe.experiment/1";
+
+    fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+        match self {
+            Self::Scripted(scripted) => scripted.write_text(out, style),
+            Self::Lab(experiments) => experiments.write_text(out, style),
+        }
+    }
+}
 
 /// The schema with this name, with or without `probe.` and version.
 pub fn named(name: &str) -> Option<&'static Known> {

@@ -3,7 +3,7 @@
 mod error;
 mod filter;
 pub mod id;
-mod incoming;
+pub(in crate::traffic) mod incoming;
 mod mark;
 mod reader;
 pub mod walk;

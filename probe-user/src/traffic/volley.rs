@@ -116,6 +116,9 @@ pub struct Fired {
     pub shots: Vec<FiredShot>,
     /// How many are not due yet.
     pub waiting: u32,
+    /// `CLOCK_MONOTONIC` of the sending host in nanoseconds when this was told.
+    #[serde(default)]
+    pub now_ns: u64,
 }
 
 /// A shot that was handed to the kernel.

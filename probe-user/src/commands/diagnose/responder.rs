@@ -20,6 +20,7 @@ pub(super) fn requests(responder: Responder) -> Requests {
         Responder::Kernel => Requests::Pass,
         Responder::Agent => Requests::AnsweredByAgent,
         Responder::Xdp => Requests::AnsweredByXdp,
+        Responder::Nobody => Requests::AllAbsorbed,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     watching::WatchRequest,
 };
 
-/// Packets that one session may order in all.
+/// Packets that one run may order in all.
 pub(super) const SESSION_PACKETS: u32 = 4 * MAX_PROBES;
 
 /// The least time between two packets, in milliseconds.

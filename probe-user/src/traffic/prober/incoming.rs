@@ -19,13 +19,13 @@ pub(super) const SOURCE_QUENCH: u8 = 4;
 pub(super) const REDIRECT: u8 = 5;
 
 /// The ICMP errors that are read: unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
-pub(super) const ERRORS_V4: [u8; 5] = [3, SOURCE_QUENCH, REDIRECT, 11, 12];
+pub(in crate::traffic) const ERRORS_V4: [u8; 5] = [3, SOURCE_QUENCH, REDIRECT, 11, 12];
 /// The `ICMPv6` errors that are read: unreachable, too big, time exceeded, parameter problem (RFC 4443 §3).
-pub(super) const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
+pub(in crate::traffic) const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
 
 /// An ICMP message about a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(in crate::traffic) enum Heard {
     /// An echo reply with a mark of the run.
     Reply {
         /// Which probe.
@@ -46,21 +46,21 @@ pub(super) enum Heard {
 
 /// The echo message that an ICMP error quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Quote {
+pub(in crate::traffic) struct Quote {
     /// Its type on the wire.
-    pub(super) icmp_type: u8,
+    pub(in crate::traffic) icmp_type: u8,
     /// Its id.
-    pub(super) id: u16,
+    pub(in crate::traffic) id: u16,
     /// Its sequence number.
-    pub(super) seq: u16,
+    pub(in crate::traffic) seq: u16,
     /// The probe's number and the nonce, where the quote is long enough and has a mark.
-    pub(super) mark: Option<(u16, u64)>,
+    pub(in crate::traffic) mark: Option<(u16, u64)>,
     /// Whether the quote is long enough for a mark.
-    pub(super) whole: bool,
+    pub(in crate::traffic) whole: bool,
 }
 
 /// An IPv4 packet as a raw socket gives it, from its IP header on: its sender, its TTL, and what it says.
-pub(super) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, u8, Heard)> {
+pub(in crate::traffic) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, u8, Heard)> {
     let header = ipv4_header_bytes(packet)?;
     let from = Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(12..16)?).ok()?);
     let heard = read(packet.get(header..)?, Family::V4, nonce)?;
@@ -68,7 +68,7 @@ pub(super) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, u8, Heard)> 
 }
 
 /// An `ICMPv6` message as a raw socket gives it, without its IP header.
-pub(super) fn read_v6(message: &[u8], nonce: u64) -> Option<Heard> {
+pub(in crate::traffic) fn read_v6(message: &[u8], nonce: u64) -> Option<Heard> {
     read(message, Family::V6, nonce)
 }
 

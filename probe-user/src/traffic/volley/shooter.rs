@@ -71,7 +71,7 @@ impl Shooter {
     /// What became of shots since the last call, and how many wait for their time.
     pub fn fired(&self) -> Fired {
         let mut told = lock(&self.told);
-        Fired { shots: std::mem::take(&mut told.shots), waiting: told.waiting }
+        Fired { shots: std::mem::take(&mut told.shots), waiting: told.waiting, now_ns: monotonic_ns() }
     }
 }
 

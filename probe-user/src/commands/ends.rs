@@ -1,0 +1,93 @@
+//! Meeting the far end of an experiment: who it is, which way leads there, and a player for both.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use nix::unistd::gethostname;
+use probe_ebpf::Family;
+
+use super::{Screen, stop::Signalled};
+use crate::{
+    cli::ends::TwoEnds,
+    device::Device,
+    error::Failure,
+    experiment::outcome::Names,
+    kernel::path_watch,
+    peer::{
+        Peer, Wish,
+        command::Deploy,
+        route::{addresses, way_to},
+    },
+    player::Player,
+    timeline::Ends,
+    traffic::target::{family_of, resolve},
+};
+
+/// Both ends, ready to play.
+pub(super) struct Met {
+    /// Plays timelines.
+    pub(super) player: Player,
+    /// What the ends are called.
+    pub(super) names: Names,
+}
+
+/// Finds the way to `target`, starts the far end's command, and has it watch once.
+///
+/// # Errors
+/// Every trouble: nothing was sent yet.
+pub(super) fn meet(target: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Result<Met, Failure> {
+    let Some(command) = &args.peer else {
+        return Err(Failure::new(
+            "an experiment needs its far end",
+            "--peer CMD, where CMD reaches a probe agent there, such as --peer 'ssh b sudo probe agent'",
+        ));
+    };
+    let device = args.interface.as_deref().map(Device::find).transpose()?;
+    let target = resolve(target, wanted_family(args), args.interface.as_deref())?;
+    let way = way_to(target.address, args.source, device.as_ref()).map_err(|errno| {
+        let what = format!("no way leads to {}: {}", target.address.ip(), errno.desc());
+        Failure::new(what, format!("probe diagnose {} says more", target.address.ip()))
+    })?;
+    let Some(source) = way.source else {
+        return Err(Failure::new("this host has no address for that way", "-S ADDRESS"));
+    };
+    let near = addresses(&way.interface, source);
+    let mut peer = start(command, args, stop, screen)?;
+    let far_name = peer.greet()?.hostname.clone();
+    let mut player = Player {
+        factory: path_watch::start,
+        peer,
+        interface: way.interface,
+        attach: args.attach,
+        ends: Ends { near, far: vec![target.address.ip()] },
+        stop: (**stop).clone(),
+    };
+    player.meet()?;
+    Ok(Met { player, names: names(far_name) })
+}
+
+fn start(command: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Result<Peer, Failure> {
+    let deploy = if args.deploy { Deploy::Yes } else { Deploy::No };
+    let screen = *screen;
+    let relay = Arc::new(move |line: &str| screen.remark(&format!("peer: {line}")));
+    Ok(Peer::start(Wish { deploy, ..Wish::new(command) }, stop, relay)?)
+}
+
+fn wanted_family(args: &TwoEnds) -> Option<Family> {
+    match (args.family.v4, args.family.v6) {
+        (true, _) => Some(Family::V4),
+        (_, true) => Some(Family::V6),
+        _ => args.source.map(|source: IpAddr| family_of(SocketAddr::new(source, 0).ip())),
+    }
+}
+
+/// Two hosts of one name would be one host to the reader.
+fn names(far: String) -> Names {
+    let near = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    if near.is_empty() || far.is_empty() || near == far {
+        return Names { near: "near".into(), far: "far".into() };
+    }
+    Names { near, far }
+}

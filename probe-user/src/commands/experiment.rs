@@ -1,0 +1,91 @@
+//! `probe experiment`.
+
+mod document;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::{
+    Outcome, Screen,
+    ends::{Met, meet},
+    stop::on_signals,
+};
+use crate::{
+    cli::experiment::Experiment,
+    error::Failure,
+    exit::Exit,
+    experiment::{Script, builtin, outcome, plan},
+    kernel::privilege::{self, Task},
+    player::Whole,
+    report::experiments::ExperimentList,
+    traffic::prober::random,
+};
+
+/// Runs `probe experiment`.
+pub fn run(args: &Experiment, screen: &Screen) -> Outcome {
+    if args.list {
+        screen.print(&ExperimentList::all())?;
+        return Ok(Exit::Done);
+    }
+    if let Some(name) = &args.print {
+        let text = builtin::text(name).ok_or_else(|| unknown(name))?;
+        screen.print_bytes(text.as_bytes())?;
+        return Ok(Exit::Done);
+    }
+    let mut script = script(args.experiment.as_deref().unwrap_or_default())?;
+    script.repeat = args.repeat.unwrap_or(script.repeat);
+    script.fits().map_err(|what| Failure::new(what, "fewer repetitions"))?;
+    privilege::require(Task::Diagnose)?;
+    play(&script, args, screen)
+}
+
+/// The experiment with this name, or in the file of this name.
+fn script(name: &str) -> Result<Script, Failure> {
+    if let Some(script) = builtin::named(name) {
+        return Ok(script);
+    }
+    let looks_like_a_file = name.contains(['/', '.']) || Path::new(name).exists();
+    if !looks_like_a_file {
+        return Err(unknown(name));
+    }
+    let text = fs::read_to_string(name).map_err(|error| {
+        Failure::new(format!("cannot read {name}: {error}"), "give the path of a file, or a name of --list")
+    })?;
+    Ok(Script::parse(name, &text)?)
+}
+
+fn unknown(name: &str) -> Failure {
+    let names: Vec<&str> = builtin::TEXTS.iter().map(|(name, _)| *name).collect();
+    Failure::new(format!("there is no experiment {name}"), format!("one of {}, or a file", names.join(", ")))
+}
+
+fn play(script: &Script, args: &Experiment, screen: &Screen) -> Outcome {
+    let stop = on_signals()?;
+    let target = args.target.as_deref().unwrap_or_default();
+    let Met { mut player, names } = meet(target, &args.ends, &stop, screen)?;
+    let plan = plan::plan(script, fresh_ids());
+    let progress = super::progress::Bar::new(screen, plan.timeline.length());
+    let played = player.play(&plan.timeline, &mut |now| progress.at(now, &script.name));
+    progress.clear();
+    let played = played?;
+    let outcome = outcome::judge(script, &plan, &played.run, &names);
+    let document = document::document(script, &plan, &outcome, &played, (&player.ends, &names));
+    screen.print(&document)?;
+    Ok(match (played.whole, outcome.as_expected) {
+        (Whole::Stopped, _) => Exit::Interrupted,
+        (Whole::Yes, true) => Exit::Done,
+        (Whole::Yes, false) => Exit::Stopped,
+    })
+}
+
+/// Random ids, none of them twice.
+fn fresh_ids() -> impl FnMut() -> u16 {
+    let mut used = BTreeSet::new();
+    move || {
+        loop {
+            let id = (random() >> 48) as u16;
+            if used.insert(id) {
+                return id;
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A bar on stderr with the time that is left, for what takes a known time; only on a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Screen;
+
+/// A bar that is drawn over itself.
+#[derive(Clone, Debug)]
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    /// A bar for something that takes `length`. Nothing is drawn under `-q`, and where stderr is no terminal.
+    pub(super) fn new(screen: &Screen, length: Duration) -> Self {
+        let target =
+            if screen.output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
+        let bar = ProgressBar::with_draw_target(Some(milliseconds(length)), target);
+        let signs = if screen.style.unicode { "━╸ " } else { "=> " };
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {prefix} left  {msg}") {
+            bar.set_style(style.progress_chars(signs));
+        }
+        Self(bar)
+    }
+
+    /// So much of it has passed, and this is being done.
+    pub(super) fn at(&self, passed: Duration, doing: &str) {
+        if self.0.is_hidden() {
+            return;
+        }
+        let left = Duration::from_millis(self.0.length().unwrap_or(0)).saturating_sub(passed);
+        self.0.set_prefix(format!("{} s", left.as_secs()));
+        self.0.set_message(doing.to_owned());
+        self.0.set_position(milliseconds(passed));
+    }
+
+    /// Takes it away.
+    pub(super) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,65 @@
+//! What is wrong with an experiment file, and in which line.
+
+use std::ops::Range;
+
+use thiserror::Error;
+use toml::Spanned;
+
+use crate::error::Mend;
+
+/// An experiment file that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{place}: {what}")]
+pub struct ScriptError {
+    /// The file, and the line where there is one: `my.toml:12`.
+    place: String,
+    /// What is wrong.
+    what: String,
+}
+
+impl Mend for ScriptError {
+    fn fix(&self) -> String {
+        "mend that line; probe experiment --print id-mismatch shows a file that works".to_owned()
+    }
+}
+
+impl ScriptError {
+    /// What the TOML reader found.
+    pub(super) fn from_toml(name: &str, text: &str, error: &toml::de::Error) -> Self {
+        let what = error.message().lines().collect::<Vec<_>>().join("; ");
+        Faulty { span: error.span(), what }.in_file(name, text)
+    }
+}
+
+/// What is wrong, and where in the text.
+#[derive(Debug)]
+pub(super) struct Faulty {
+    span: Option<Range<usize>>,
+    what: String,
+}
+
+impl Faulty {
+    /// Something wrong with a value; nowhere, if the value is a default.
+    pub(super) fn at<T>(value: Option<&Spanned<T>>, what: impl Into<String>) -> Self {
+        Self { span: value.map(Spanned::span), what: what.into() }
+    }
+
+    /// Something wrong with the whole.
+    pub(super) fn nowhere(what: impl Into<String>) -> Self {
+        Self { span: None, what: what.into() }
+    }
+
+    /// The same, told with its line.
+    pub(super) fn in_file(self, name: &str, text: &str) -> ScriptError {
+        let place = match self.span {
+            Some(span) => format!("{name}:{}", line_of(text, span.start)),
+            None => name.to_owned(),
+        };
+        ScriptError { place, what: self.what }
+    }
+}
+
+/// The number of the line, from 1 on, that holds the byte at `offset`.
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}

@@ -1,0 +1,132 @@
+//! What became of each shot, put together from what both ends tell: pure.
+
+use std::time::Duration;
+
+use probe_ebpf::Hop;
+
+use super::{
+    clock::FarClock,
+    schedule::{Schedule, State},
+};
+use crate::{
+    sighting::{Absorbed, HopSight, HostSight, Taken},
+    timeline::{Arrival, Landing, Message, Run, Sending, Side, Timeline},
+    traffic::volley::FiredShot,
+};
+
+/// What is known of each shot so far.
+#[derive(Debug)]
+pub(super) struct Landings {
+    from: Vec<Side>,
+    fired: Vec<Option<FiredShot>>,
+    /// By shot, with the times of the end where they arrived.
+    arrived: Vec<Vec<(u64, Arrival)>>,
+}
+
+/// What turns the two ends' clocks into times since the start.
+pub(super) struct Times<'a> {
+    /// `CLOCK_MONOTONIC` of this host in nanoseconds at the start.
+    pub(super) start_ns: u64,
+    /// The far end's.
+    pub(super) clock: &'a FarClock,
+}
+
+impl Landings {
+    /// Nothing known of any shot.
+    pub(super) fn new(timeline: &Timeline) -> Self {
+        let shots = timeline.shots.len();
+        Self {
+            from: timeline.shots.iter().map(|shot| shot.from).collect(),
+            fired: vec![None; shots],
+            arrived: vec![Vec::new(); shots],
+        }
+    }
+
+    /// The first packet of a shot that arrived. Its time is that of its end, since nothing.
+    pub(super) fn arrival(&self, shot: usize) -> Option<&Arrival> {
+        self.arrived.get(shot)?.first().map(|(_, arrival)| arrival)
+    }
+
+    /// Takes in what one end sent.
+    pub(super) fn sent(&mut self, side: Side, shots: Vec<FiredShot>) {
+        for shot in shots {
+            let number = usize::from(shot.number);
+            if self.from.get(number) == Some(&side) {
+                self.fired[number] = Some(shot);
+            }
+        }
+    }
+
+    /// Takes in what came to one end.
+    pub(super) fn came(&mut self, side: Side, taken: Taken) {
+        if taken.lost > 0 {
+            tracing::warn!("{} packets that arrived could not be noted", taken.lost);
+        }
+        for packet in taken.packets {
+            let number = usize::from(packet.probe);
+            if self.from.get(number) == Some(&side.other()) {
+                self.arrived[number].push((packet.time_ns, arrival(&packet)));
+            }
+        }
+    }
+
+    /// All of it. `sights` are this host's and the far end's.
+    pub(super) fn told(
+        mut self,
+        timeline: &Timeline,
+        schedule: &Schedule<'_>,
+        sights: [&HostSight; 2],
+        times: &Times<'_>,
+    ) -> Run {
+        let landings = timeline.shots.iter().enumerate().map(|(number, shot)| Landing {
+            sent: self.sending(number, schedule, times),
+            left: left(sights[usize::from(shot.from == Side::Far)], &shot.message, number),
+            arrived: std::mem::take(&mut self.arrived[number])
+                .into_iter()
+                .map(|(time_ns, arrival)| Arrival { after: times.since(shot.from.other(), time_ns), ..arrival })
+                .collect(),
+        });
+        let landings = landings.collect();
+        Run { landings, clock_error: times.clock.error() }
+    }
+
+    fn sending(&self, number: usize, schedule: &Schedule<'_>, times: &Times<'_>) -> Sending {
+        match (&self.fired[number], schedule.state(number)) {
+            (Some(FiredShot { errno: Some(errno), .. }), _) => Sending::Refused(errno.clone()),
+            (Some(fired), _) => Sending::At(times.since(self.from[number], fired.sent_ns)),
+            (None, State::Given(why)) => Sending::NotTried(why.clone()),
+            (None, State::Waiting | State::Ordered) => Sending::NotReached,
+        }
+    }
+}
+
+impl Times<'_> {
+    /// A time of one end's clock since the start.
+    fn since(&self, side: Side, time_ns: u64) -> Duration {
+        let here = if side == Side::Near { time_ns } else { self.clock.here(time_ns) };
+        Duration::from_nanos(here.saturating_sub(self.start_ns))
+    }
+}
+
+fn arrival(packet: &Absorbed) -> Arrival {
+    Arrival {
+        id: packet.id,
+        source: packet.source,
+        destination: packet.destination,
+        seq: packet.seq,
+        code: packet.code,
+        ttl: packet.ttl,
+        size: packet.size,
+        after: Duration::ZERO,
+    }
+}
+
+/// Whether the host that sent it counted it out of its NIC; none where that was not watched, or can't be seen.
+fn left(sender: &HostSight, message: &Message, number: usize) -> Option<bool> {
+    let probe = u16::try_from(number).ok()?;
+    [Hop::TcOut, Hop::Xmit].into_iter().find_map(|hop| match (sender.hop(hop), message) {
+        (HopSight::Watched { requests, .. }, Message::Request) => Some(requests.contains_key(&probe)),
+        (HopSight::Watched { replies, .. }, Message::Reply) => Some(replies.contains_key(&probe)),
+        (HopSight::Watched { .. }, Message::Error(_)) | (HopSight::Blind { .. }, _) => None,
+    })
+}

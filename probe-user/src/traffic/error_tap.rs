@@ -1,0 +1,200 @@
+//! ICMP errors that quote packets of a run, as they enter an interface: before netfilter, which hops of echo do not see.
+
+use std::{
+    io::{self, Read},
+    mem,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use nix::libc;
+use probe_ebpf::Family;
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
+
+use super::prober::{
+    incoming::{ERRORS_V4, ERRORS_V6, Heard, read_v4, read_v6},
+    monotonic_ns,
+};
+
+/// What is kept of a packet: enough for IP headers with options, an error, and a quoted mark.
+const SNAP_BYTES: u32 = 256;
+
+const IPV6_BYTES: usize = 40;
+
+/// Opcodes of `linux/bpf_common.h`: load a byte at k or at X + k, load the IPv4 header's length into X.
+const LOAD_BYTE: u16 = 0x30;
+const LOAD_BYTE_X: u16 = 0x50;
+const LOAD_X_HEADER: u16 = 0xb1;
+const SET_X: u16 = 0x01;
+const JUMP_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// An ICMP error about a packet of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorSeen {
+    /// The number of the quoted mark.
+    pub probe: u16,
+    /// `CLOCK_MONOTONIC` in nanoseconds when it was read.
+    pub time_ns: u64,
+    /// Who sent the error.
+    pub source: IpAddr,
+    /// Whom it is for.
+    pub destination: IpAddr,
+    /// The echo id in the quote.
+    pub id: u16,
+    /// The sequence number in the quote.
+    pub seq: u16,
+    /// The error's code.
+    pub code: u8,
+    /// The error's TTL or hop limit.
+    pub ttl: u8,
+}
+
+/// Reads such errors. Dropping it ends that.
+#[derive(Debug)]
+pub struct ErrorTap {
+    socket: Socket,
+    family: Family,
+    nonce: u64,
+}
+
+impl ErrorTap {
+    /// Taps the interface with this index, of the calling thread's network namespace, for errors about packets with
+    /// `nonce`.
+    ///
+    /// # Errors
+    /// Those of socket(2) and bind(2): this needs `CAP_NET_RAW`.
+    pub fn open(ifindex: u32, family: Family, nonce: u64) -> io::Result<Self> {
+        // Protocol 0: nothing arrives before it is bound to its interface and filtered.
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
+        socket.attach_filter(&filter(family))?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&link_address(ifindex, family))?;
+        Ok(Self { socket, family, nonce })
+    }
+
+    /// The errors that have come since the last call.
+    pub fn take(&mut self) -> Vec<ErrorSeen> {
+        let mut seen = Vec::new();
+        let mut packet = [0; SNAP_BYTES as usize];
+        loop {
+            match self.socket.read(&mut packet) {
+                Ok(length) => seen.extend(read(&packet[..length], self.family, self.nonce)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return seen,
+            }
+        }
+    }
+}
+
+/// The error in an IP packet, if it quotes a mark of the run.
+fn read(packet: &[u8], family: Family, nonce: u64) -> Option<ErrorSeen> {
+    let (ends, ttl, heard) = match family {
+        Family::V4 => {
+            let (from, ttl, heard) = read_v4(packet, nonce)?;
+            let to = <[u8; 4]>::try_from(packet.get(16..20)?).ok()?;
+            ((from, IpAddr::from(to)), ttl, heard)
+        }
+        Family::V6 => {
+            let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
+            let heard = read_v6(packet.get(IPV6_BYTES..)?, nonce)?;
+            ((address(8)?.into(), address(24)?.into()), *packet.get(7)?, heard)
+        }
+    };
+    let Heard::Error { code, quote, .. } = heard else { return None };
+    let (probe, _) = quote.mark.filter(|(_, found)| *found == nonce)?;
+    let (source, destination) = ends;
+    Some(ErrorSeen { probe, time_ns: monotonic_ns(), source, destination, id: quote.id, seq: quote.seq, code, ttl })
+}
+
+/// Keeps incoming ICMP errors; all else is dropped, so that a busy interface does not fill the socket.
+fn filter(family: Family) -> Vec<SockFilter> {
+    let (protocol_at, protocol, errors): (u32, u32, &[u8]) = match family {
+        Family::V4 => (9, 1, &ERRORS_V4),
+        Family::V6 => (6, 58, &ERRORS_V6),
+    };
+    let place = match family {
+        Family::V4 => SockFilter::new(LOAD_X_HEADER, 0, 0, 0),
+        Family::V6 => SockFilter::new(SET_X, 0, 0, IPV6_BYTES as u32),
+    };
+    let count = u8::try_from(errors.len()).expect("a handful");
+    // `SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h: 4 is what this host itself sends.
+    let packet_type = (-0x1000_i32 + 4).cast_unsigned();
+    let mut program = vec![
+        SockFilter::new(LOAD_BYTE, 0, 0, packet_type),
+        SockFilter::new(JUMP_EQUAL, count + 4, 0, u32::from(libc::PACKET_OUTGOING)),
+        SockFilter::new(LOAD_BYTE, 0, 0, protocol_at),
+        SockFilter::new(JUMP_EQUAL, 0, count + 2, protocol),
+        place,
+        SockFilter::new(LOAD_BYTE_X, 0, 0, 0),
+    ];
+    for (number, error) in (0..).zip(errors) {
+        program.push(SockFilter::new(JUMP_EQUAL, count - number, 0, u32::from(*error)));
+    }
+    program.push(SockFilter::new(RETURN, 0, 0, 0));
+    program.push(SockFilter::new(RETURN, 0, 0, SNAP_BYTES));
+    program
+}
+
+/// The address of a packet socket: one interface, one IP version.
+fn link_address(ifindex: u32, family: Family) -> SockAddr {
+    let protocol = match family {
+        Family::V4 => libc::ETH_P_IP,
+        Family::V6 => libc::ETH_P_IPV6,
+    };
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: the storage is larger and better aligned than any socket address, and all zeros are a valid one.
+    let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    link.sll_family = libc::AF_PACKET as u16;
+    link.sll_protocol = (protocol as u16).to_be();
+    link.sll_ifindex = ifindex.cast_signed();
+    let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the storage holds an initialised address of this length.
+    unsafe { SockAddr::new(storage, length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traffic::{
+        Fragmentation,
+        volley::{EchoFields, Quoted, QuotedEcho, Shot, What, bytes},
+    };
+
+    const NONCE: u64 = 0x0102_0304_0506_0708;
+
+    /// An IP packet with an error that quotes a reply of the run.
+    fn error(family: Family) -> Vec<u8> {
+        let (source, destination): (IpAddr, IpAddr) = match family {
+            Family::V4 => ([10, 0, 0, 1].into(), [10, 0, 0, 2].into()),
+            Family::V6 => (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
+        };
+        let fields = EchoFields { id: 43, seq: 6, code: 0, size: 56, nonce: NONCE };
+        let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Reply, fields };
+        let shot = Shot {
+            number: 9,
+            after_ms: 0,
+            what: What::Unreachable { code: 1, quoted },
+            source: Some(source),
+            destination,
+            ttl: None,
+            fragmentation: Fragmentation::Allowed,
+        };
+        let message = bytes(&shot).expect("one IP version");
+        let mut header = match family {
+            Family::V4 => vec![0x45, 0, 0, 0, 0, 0, 0, 0, 61, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2],
+            Family::V6 => [&[0x60, 0, 0, 0, 0, 0, 58, 61][..], &[0; 15], &[1], &[0; 15], &[1]].concat(),
+        };
+        header.extend(message);
+        header
+    }
+
+    #[test]
+    fn an_error_tells_the_number_and_the_id_that_it_quotes() {
+        for family in [Family::V4, Family::V6] {
+            let seen = read(&error(family), family, NONCE).expect("an error of the run");
+            assert_eq!((seen.probe, seen.id, seen.seq, seen.code, seen.ttl), (9, 43, 6, 1, 61));
+            assert_eq!(read(&error(family), family, NONCE + 1), None);
+            assert_eq!(read(&error(family)[..60], family, NONCE), None);
+        }
+    }
+}
