@@ -5,6 +5,7 @@
 pub mod attach;
 pub mod cli;
 pub mod commands;
+pub mod datasheet;
 pub mod device;
 pub mod diagnosis;
 pub mod error;

@@ -1,0 +1,113 @@
+//! An answer as a person reads it: one clause, which stands behind the fact's name.
+
+use super::{
+    fact::Fact,
+    finding::{Answer, IdPolicy, Rewriting},
+};
+
+/// The words of an answer.
+pub(super) fn answer(fact: Fact, answer: &Answer) -> String {
+    match answer {
+        Answer::Yes => yes(fact).to_owned(),
+        Answer::No => no(fact).to_owned(),
+        Answer::ZeroOnly => "must be 0: no exchange with another code passes".to_owned(),
+        Answer::Partly => "looked at in part: one change of code passes, the other does not".to_owned(),
+        Answer::Between { low, high } => {
+            let (middle, half) = ((low + high) / 2.0, (high - low) / 2.0);
+            format!("{middle:.1} s (± {half:.2} s)")
+        }
+        Answer::Beyond { low } => format!("longer than {low:.0} s"),
+        Answer::Under { high } => format!("shorter than {high:.1} s"),
+        Answer::Until { low, high } => format!("prolongs it, but not beyond {low:.1} to {high:.1} s after the request"),
+        Answer::Limit { replies: 1 } => "one: the first reply ends it".to_owned(),
+        Answer::Limit { replies } => format!("{replies}"),
+        Answer::Unlimited { tried } if fact == Fact::Rate => format!("no limit up to {tried} requests a second"),
+        Answer::Unlimited { tried } => format!("no limit: {tried} of {tried} tried were let in"),
+        Answer::Independent => "yes, the two exchanges do not touch each other".to_owned(),
+        Answer::FarMayNotAsk => "requests of the far end are stopped".to_owned(),
+        Answer::OpensForRequests => "requests of the far end pass with an id that the near end asked with".to_owned(),
+        Answer::Collides => "no, one exchange breaks the other".to_owned(),
+        Answer::Errors { about_seen, about_unseen, state_lives } => errors(*about_seen, *about_unseen, *state_lives),
+        Answer::Nat { address, id } => nat(*address, *id),
+        Answer::Rate { free, limited, sustained, burst } => {
+            format!(
+                "limited: {free} a second pass, {limited} do not; {sustained} a second in the long run, {burst} at once"
+            )
+        }
+        Answer::Sizes { request, reply, tried } if request == reply && request == tried => {
+            format!("all pass, fragments included (up to {tried} bytes)")
+        }
+        Answer::Sizes { request, reply, .. } if request == reply => format!("up to {request} bytes"),
+        Answer::Sizes { request, reply, .. } => format!("requests up to {request} bytes, replies up to {reply}"),
+        Answer::NothingRemembered => "nothing is remembered: the near end's stray replies pass".to_owned(),
+        Answer::Same => "the same".to_owned(),
+        Answer::Different => "other fields are remembered than this way".to_owned(),
+        Answer::Inconclusive => "inconclusive".to_owned(),
+        Answer::NotTested => "not tested".to_owned(),
+    }
+}
+
+fn yes(fact: Fact) -> &'static str {
+    match fact {
+        Fact::State => "yes, replies that nobody asked for are stopped",
+        Fact::Id => "part of what is remembered: another id is stopped",
+        Fact::Seq => "part of what is remembered: another sequence number is stopped",
+        Fact::Code => "part of what is remembered: another code is stopped",
+        Fact::Source => "part of what is remembered: a reply from another address is stopped",
+        Fact::Destination => "part of what is remembered: a reply to another address is stopped",
+        Fact::Unsolicited => "yes, a stray reply lets a reply the other way pass",
+        Fact::RefreshByRequest | Fact::RefreshByReply => "yes, it starts anew",
+        _ => "yes",
+    }
+}
+
+fn no(fact: Fact) -> &'static str {
+    match fact {
+        Fact::State => "no, replies that nobody asked for pass",
+        Fact::Id | Fact::Seq | Fact::Code | Fact::Source | Fact::Destination => "not looked at: any passes",
+        Fact::Unsolicited => "no, only a request makes it remember",
+        Fact::RefreshByRequest | Fact::RefreshByReply => "no, it ends when it would have ended",
+        _ => "no",
+    }
+}
+
+fn errors(about_seen: bool, about_unseen: bool, state_lives: bool) -> String {
+    let passing = match (about_seen, about_unseen) {
+        (true, true) => "all pass, also about requests that never were",
+        (true, false) => "those about a request that was sent pass, others do not",
+        (false, true) => "only those about requests that never were pass",
+        (false, false) => "none pass",
+    };
+    let after = if state_lives { "the reply still passes afterwards" } else { "the reply is stopped afterwards" };
+    format!("{passing}; {after}")
+}
+
+fn nat(address: Rewriting, id: IdPolicy) -> String {
+    let id = match id {
+        IdPolicy::Kept => "id kept".to_owned(),
+        IdPolicy::KeptWhereFree => "id kept where it is free, else another".to_owned(),
+        IdPolicy::Overloaded => "id kept, although two inner hosts then share it".to_owned(),
+        IdPolicy::Random => "id random".to_owned(),
+        IdPolicy::Range { low, high } => format!("id from a narrow range ({low} to {high} were seen)"),
+    };
+    match address {
+        Rewriting::Kept => format!("address kept, {id}"),
+        Rewriting::Rewritten => format!("address rewritten, {id}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_clauses() {
+        let is = |fact, value: Answer, text: &str| assert_eq!(answer(fact, &value), text);
+        is(Fact::Timeout, Answer::Between { low: 29.9, high: 30.2 }, "30.0 s (± 0.15 s)");
+        is(Fact::Replies, Answer::Limit { replies: 1 }, "one: the first reply ends it");
+        is(Fact::Rate, Answer::Unlimited { tried: 100 }, "no limit up to 100 requests a second");
+        let sizes = Answer::Sizes { request: 4000, reply: 4000, tried: 4000 };
+        is(Fact::Size, sizes, "all pass, fragments included (up to 4000 bytes)");
+        is(Fact::State, Answer::No, "no, replies that nobody asked for pass");
+    }
+}
