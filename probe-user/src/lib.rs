@@ -9,6 +9,7 @@ pub mod device;
 pub mod diagnosis;
 pub mod error;
 pub mod exit;
+pub mod guard;
 pub mod ids;
 pub mod kernel;
 pub mod lab;

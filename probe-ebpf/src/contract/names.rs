@@ -81,6 +81,8 @@ pub const GUARD_STATES: &str = "probe_g_states";
 pub const GUARD_COUNTS: &str = "probe_g_counts";
 /// Packets by id that the guard dropped.
 pub const GUARD_DROPS: &str = "probe_g_drops";
+/// What the guard notes of the packet that each processor has just read.
+pub const GUARD_NOTES: &str = "probe_g_notes";
 /// What the guard was told, and by whom.
 pub const GUARD: &str = "probe_guard";
 
@@ -97,7 +99,7 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 38] = [
+pub const ALL: [&str; 39] = [
     XMITTED,
     HANDED,
     NF_FIRST,
@@ -135,6 +137,7 @@ pub const ALL: [&str; 38] = [
     GUARD_STATES,
     GUARD_COUNTS,
     GUARD_DROPS,
+    GUARD_NOTES,
     GUARD,
 ];
 

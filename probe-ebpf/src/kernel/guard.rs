@@ -16,6 +16,7 @@ use probe_ebpf::{
 
 use super::{
     hops::read,
+    maps::NOTES,
     reader::{Packet, TcPacket, Whole, XdpPacket},
 };
 use crate::Fate;
@@ -93,7 +94,14 @@ fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Fate, Skip> {
         Some(Role::Asks) if bad_code => return Ok(Fate::Pass),
         Some(Role::Answers) if bad_code => GuardCount::BadCode,
         Some(Role::Denied) => GuardCount::Denied,
-        Some(role) => look_up(packet, &echo, direction, now, matches!(role, Role::Asks))?,
+        Some(role) => {
+            let Some(note) = NOTES.get_ptr_mut(direction as u32) else { return Ok(Fate::Pass) };
+            // SAFETY: the map gave a valid pointer to this processor's own note of this direction, and one program at a
+            // time runs in a direction.
+            unsafe { note.write_volatile(Note::of(packet, &echo, role, direction)?) };
+            // SAFETY: as above.
+            settle(unsafe { note.read_volatile() }, now)
+        }
         None => return Ok(Fate::Pass),
     };
     count(what);
@@ -102,6 +110,27 @@ fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Fate, Skip> {
     }
     counters::note_drop(echo.id);
     Ok(if guard!(dry_run) == 0 { Fate::Drop } else { Fate::Pass })
+}
+
+/// What the table must know of a packet. It goes through memory of which the verifier knows nothing: the ways through
+/// the parser, of which there are thousands, then meet before the table, and each is not followed through it as well.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Note {
+    key: GuardKey,
+    asker: [u64; 2],
+    asks: u64,
+}
+
+impl Note {
+    #[inline(always)]
+    fn of<P: Packet>(packet: &P, echo: &EchoPacket, role: Role, direction: Direction) -> Result<Self, Skip> {
+        let [source, destination] = ends(packet, echo)?;
+        let asks = matches!(role, Role::Asks);
+        let (asker, answerer) = if asks { (source, destination) } else { (destination, source) };
+        let key = key(echo, asker, answerer, matches!(direction, Direction::Out) == asks);
+        Ok(Self { key, asker, asks: u64::from(asks) })
+    }
 }
 
 #[inline(always)]
@@ -121,30 +150,21 @@ fn role(echo: &EchoPacket, direction: Direction) -> Option<Role> {
 
 /// Looks for the state of a packet, and says what follows.
 #[inline(always)]
-fn look_up<P: Packet>(
-    packet: &P,
-    echo: &EchoPacket,
-    direction: Direction,
-    now: u64,
-    asks: bool,
-) -> Result<GuardCount, Skip> {
-    let [source, destination] = ends(packet, echo)?;
-    let (asker, answerer) = if asks { (source, destination) } else { (destination, source) };
-    let key = key(echo, asker, answerer, matches!(direction, Direction::Out) == asks);
-    let home = table::home(&key);
-    let found = table::find(&home, &key, tick(now));
-    Ok(match (asks, found) {
+fn settle(note: Note, now: u64) -> GuardCount {
+    let home = table::home(&note.key);
+    let found = table::find(&home, &note.key, tick(now));
+    match (note.asks != 0, found) {
         (true, Found::Live(state)) => renew(state, now),
         (true, _) => {
-            let share = share_tag(&asker, family(echo), &table::secret());
+            let share = share_tag(&note.asker, note.key.family, &table::secret());
             let word = Word::new(home.tag, share, tick_after(now, guard!(timeout_ns)));
-            let new = New { key, share, word, left: guard!(replies) };
+            let new = New { key: note.key, share, word, left: guard!(replies) };
             make(&home, &new, found.expired_way(), now)
         }
         (false, Found::Live(state)) => pass(state, now),
         (false, Found::Expired(_)) => GuardCount::Expired,
         (false, Found::Nothing) => GuardCount::NoState,
-    })
+    }
 }
 
 #[inline(always)]

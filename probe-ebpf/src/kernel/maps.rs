@@ -9,6 +9,8 @@ use probe_ebpf::{
     Tally, filter::MAX_RULES, tally::IDS,
 };
 
+use super::guard::Note;
+
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
 const MMAPABLE: u32 = 1 << 10;
 
@@ -79,3 +81,7 @@ pub(crate) static GUARD_DROPS: Array<u64> = Array::with_max_entries(UNUSED, MMAP
 
 #[map(name = "probe_guard")]
 pub(crate) static GUARD: Array<GuardRecord> = Array::with_max_entries(1, 0);
+
+/// What the guard notes of the packet that each processor has just read, by direction.
+#[map(name = "probe_g_notes")]
+pub(crate) static NOTES: PerCpuArray<Note> = PerCpuArray::with_max_entries(2, 0);

@@ -9,7 +9,7 @@ pub(super) const TAG_MASK: u64 = (1 << 12) - 1;
 /// What [`super::share_tag`] uses.
 pub(super) const SHARE_SHIFT: u32 = 12;
 pub(super) const SHARE_MASK: u64 = ((1 << 11) - 1) << SHARE_SHIFT;
-const ANSWERED: u64 = 1 << 23;
+const ANSWERED_SHIFT: u32 = 23;
 const DEADLINE_SHIFT: u32 = 24;
 
 /// The word of a place that never held a state.
@@ -44,31 +44,37 @@ impl Word {
     /// Whether it holds a state that lives at the tick `now`.
     #[inline(always)]
     pub const fn lives(self, now: u64) -> bool {
-        self.deadline() > now
+        now < self.deadline()
     }
 
     /// Whether a reply has passed.
     #[inline(always)]
     pub const fn is_answered(self) -> bool {
-        self.0 & ANSWERED != 0
+        self.answered_bit() != 0
+    }
+
+    /// The same as a number, 1 or 0.
+    #[inline(always)]
+    pub const fn answered_bit(self) -> u64 {
+        self.0 >> ANSWERED_SHIFT & 1
     }
 
     /// The same, answered.
     #[inline(always)]
     pub const fn answered(self) -> Self {
-        Self(self.0 | ANSWERED)
+        Self(self.0 | 1 << ANSWERED_SHIFT)
     }
 
-    /// Whether it may be the state with this tag.
+    /// 0 where it may be the state with this tag.
     #[inline(always)]
-    pub const fn has_tag(self, tag: u64) -> bool {
-        self.0 & TAG_MASK == tag
+    pub const fn tag_difference(self, tag: u64) -> u64 {
+        (self.0 ^ tag) & TAG_MASK
     }
 
-    /// Whether it counts for this share.
+    /// 0 where it counts for this share.
     #[inline(always)]
-    pub const fn is_of(self, share: u64) -> bool {
-        self.0 & SHARE_MASK == share
+    pub const fn share_difference(self, share: u64) -> u64 {
+        (self.0 ^ share) & SHARE_MASK
     }
 }
 
@@ -91,10 +97,11 @@ mod tests {
     #[test]
     fn a_word_keeps_each_of_its_parts() {
         let word = Word::new(0xabd, 0x7ff << SHARE_SHIFT, 0xff_1234_5678);
-        assert!(word.has_tag(0xabd) && word.is_of(0x7ff << SHARE_SHIFT) && !word.is_answered());
+        assert!(word.tag_difference(0xabd) == 0 && word.share_difference(0x7ff << SHARE_SHIFT) == 0 && !word.is_answered());
+        assert!(word.tag_difference(0xabf) != 0 && word.share_difference(0x7fe << SHARE_SHIFT) != 0);
         assert_eq!(word.deadline(), 0xff_1234_5678);
         let later = word.answered().until(7);
-        assert!(later.has_tag(0xabd) && later.is_of(0x7ff << SHARE_SHIFT) && later.is_answered());
+        assert!(later.tag_difference(0xabd) == 0 && later.share_difference(0x7ff << SHARE_SHIFT) == 0 && later.is_answered());
         assert_eq!(later.deadline(), 7);
         assert!(later.lives(6) && !later.lives(7));
         assert!(!Word(FREE).lives(0) && Word(BUSY).lives(u64::MAX >> DEADLINE_SHIFT >> 1));

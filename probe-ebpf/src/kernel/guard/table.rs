@@ -3,7 +3,7 @@
 
 use probe_ebpf::{
     GuardKey, GuardSet, GuardState,
-    guard::{self, BUSY, FREE, Home, SHARE, WAYS, Word},
+    guard::{self, BUSY, Home, SHARE, WAYS, Word},
 };
 
 use super::guard;
@@ -95,7 +95,7 @@ impl State {
 #[inline(always)]
 pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> Found {
     let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return Found::Nothing };
-    let mut candidates = ways(set, |word| word.has_tag(home.tag));
+    let mut candidates = ways(set, |word| is_less(word.tag_difference(home.tag), 1));
     let mut found = Found::Nothing;
     for _ in 0..CANDIDATES {
         if candidates == 0 {
@@ -104,7 +104,7 @@ pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> Found {
         let way = candidates.trailing_zeros() & (WAYS as u32 - 1);
         candidates &= candidates - 1;
         let Some(state) = GUARD_STATES.get_ptr_mut(home.set * WAYS as u32 + way) else { break };
-        let place = place(set, way);
+        let place = place(set, u64::from(way));
         // SAFETY: the map gave valid pointers.
         let (word, same) = unsafe { (Word(place.read_volatile()), is_of(state, key)) };
         if !same || word.0 == BUSY {
@@ -144,9 +144,9 @@ pub(super) enum Put {
 #[inline(never)]
 pub(super) fn put(home: &Home, new: &New, expired: Option<u32>, now: u64) -> Put {
     let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return Put::Refused };
-    let live = ways(set, |word| word.lives(now));
-    let own = live & ways(set, |word| word.is_of(new.share));
-    let free = !live & (u32::MAX >> (32 - WAYS));
+    let live = ways(set, |word| is_less(now, word.deadline()));
+    let own = live & ways(set, |word| is_less(word.share_difference(new.share), 1));
+    let free = !live & (u64::MAX >> (64 - WAYS));
     let has_room = own.count_ones() < SHARE && free != 0;
     let way = if has_room { Some(expired.unwrap_or(free.trailing_zeros())) } else { oldest_unanswered(set, own) };
     let Some(way) = way else { return Put::Refused };
@@ -161,7 +161,7 @@ pub(super) fn put(home: &Home, new: &New, expired: Option<u32>, now: u64) -> Put
 fn fill(set: *mut GuardSet, number: u32, way: u32, new: &New) -> bool {
     let way = way & (WAYS as u32 - 1);
     let Some(state) = GUARD_STATES.get_ptr_mut(number * WAYS as u32 + way) else { return false };
-    let place = place(set, way);
+    let place = place(set, u64::from(way));
     // SAFETY: the map gave valid pointers; while the word is BUSY, nobody else takes the place or believes its state.
     unsafe {
         let before = place.read_volatile();
@@ -177,51 +177,80 @@ fn fill(set: *mut GuardSet, number: u32, way: u32, new: &New) -> bool {
 
 /// Of these ways, that whose state nobody has answered and whose time is over first.
 #[inline(always)]
-fn oldest_unanswered(set: *mut GuardSet, own: u32) -> Option<u32> {
-    let (mut oldest, mut way) = (u64::MAX, None);
-    let mut other = 0;
-    while other < WAYS as u32 {
-        // SAFETY: the map gave a valid pointer, and the way is one of its set.
-        let word = Word(unsafe { place(set, other).read_volatile() });
-        if own >> other & 1 != 0 && !word.is_answered() && word.deadline() < oldest {
-            (oldest, way) = (word.deadline(), Some(other));
-        }
-        other = rolled(other + 1);
-    }
-    way
-}
-
-/// The ways of `set` whose words are as `holds` wants them, as bits. Without branches: the verifier follows each.
-#[inline(always)]
-fn ways(set: *mut GuardSet, holds: impl Fn(Word) -> bool) -> u32 {
-    let (mut bits, mut way) = (0, 0);
-    while way < WAYS as u32 {
+fn oldest_unanswered(set: *mut GuardSet, own: u64) -> Option<u32> {
+    /// More than any rank that a state can have.
+    const NOBODY: u64 = 1 << 62;
+    let (mut oldest, mut way) = (NOBODY, 0);
+    while way < WAYS as u64 {
         // SAFETY: the map gave a valid pointer, and the way is one of its set.
         let word = Word(unsafe { place(set, way).read_volatile() });
-        bits |= u32::from(word.0 != FREE && holds(word)) << way;
-        way = rolled(way + 1);
+        let is_eligible = own >> way & 1 & !word.answered_bit();
+        let rank = word.deadline() * WAYS as u64 + way + NOBODY * (1 - is_eligible);
+        oldest = lower(oldest, rank);
+        way = next(way);
+    }
+    (oldest < NOBODY).then_some(oldest as u32 & (WAYS as u32 - 1))
+}
+
+/// The lower of two numbers below 2^63, without a branch.
+#[inline(always)]
+fn lower(one: u64, other: u64) -> u64 {
+    one ^ ((one ^ other) & 0_u64.wrapping_sub(is_less(other, one)))
+}
+
+/// 1 where the one of two numbers below 2^63 is less than the other, else 0; without a branch, for the verifier would
+/// follow 2^16 ways through sixteen of them. The compiler makes a branch of any subtraction that it can see.
+#[inline(always)]
+fn is_less(one: u64, other: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut difference = one;
+        // SAFETY: a subtraction.
+        unsafe {
+            core::arch::asm!("{difference} -= {other}", difference = inout(reg) difference, other = in(reg) other,
+                options(nomem, nostack));
+        }
+        difference >> 63
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        one.wrapping_sub(other) >> 63
+    }
+}
+
+/// The ways of `set` whose words are as `holds` wants them (1, not 0), as bits.
+#[inline(always)]
+fn ways(set: *mut GuardSet, holds: impl Fn(Word) -> u64) -> u64 {
+    let (mut bits, mut way) = (0, 0);
+    while way < WAYS as u64 {
+        // SAFETY: the map gave a valid pointer, and the way is one of its set.
+        let word = Word(unsafe { place(set, way).read_volatile() });
+        bits |= holds(word) << way;
+        way = next(way);
     }
     bits
 }
 
-/// The same number, about which the compiler knows nothing: so it leaves a loop a loop, where sixteen copies of its body
-/// would not fit into a program's stack of 512 bytes.
+/// One more, by an instruction that the compiler does not look into: so it leaves a loop a loop, where sixteen copies of
+/// its body would not fit into a program's stack of 512 bytes.
 #[inline(always)]
-fn rolled(way: u32) -> u32 {
+fn next(way: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let mut way = way;
-        // SAFETY: no instruction at all.
-        unsafe { core::arch::asm!("/* {0} */", inout(reg) way, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: an addition.
+        unsafe { core::arch::asm!("{way} += 1", way = inout(reg) way, options(nomem, nostack)) };
         way
     }
     #[cfg(not(target_arch = "bpf"))]
-    way
+    {
+        way + 1
+    }
 }
 
 /// The word of a way, which must be below [`WAYS`].
 #[inline(always)]
-fn place(set: *mut GuardSet, way: u32) -> *mut u64 {
+fn place(set: *mut GuardSet, way: u64) -> *mut u64 {
     set.cast::<u64>().wrapping_add(way as usize)
 }
 
