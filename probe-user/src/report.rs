@@ -7,6 +7,7 @@ pub mod experiment;
 pub mod failure;
 pub mod faults;
 pub mod filters;
+pub mod guard;
 pub mod lab;
 pub mod observation;
 pub mod schema;

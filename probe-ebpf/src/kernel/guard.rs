@@ -8,8 +8,8 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use probe_ebpf::{
     Direction, Echo, Family, GuardConfig, GuardCount, GuardKey, Skip,
     guard::{
-        KEY_ANSWERER, KEY_ASKER, KEY_CODE, KEY_ID, KEY_SEQ, PROTECT_IN, PROTECT_OUT, REFRESH_REPLY, REFRESH_REQUEST,
-        Home, Word, share_tag, tick, tick_after,
+        Home, KEY_ANSWERER, KEY_ASKER, KEY_CODE, KEY_ID, KEY_SEQ, PROTECT_IN, PROTECT_OUT, REFRESH_REPLY,
+        REFRESH_REQUEST, Word, share_tag, tick, tick_after,
     },
     packet::{EchoPacket, address_words},
 };

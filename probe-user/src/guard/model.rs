@@ -134,16 +134,16 @@ impl Model {
         let lives = |place: &Option<State>| place.is_some_and(|state| state.deadline > now);
         let own = set.iter().filter(|place| lives(place) && place.is_some_and(|state| state.share == new.share));
         let may_have_more = own.count() < SHARE as usize;
-        let dead_self =
-            set.iter().rposition(|place| !lives(place) && place.is_some_and(|state| state.key == new.key));
+        let dead_self = set.iter().rposition(|place| !lives(place) && place.is_some_and(|state| state.key == new.key));
         let free = dead_self.or_else(|| set.iter().position(|place| !lives(place)));
         if let (true, Some(free)) = (may_have_more, free) {
             set[free] = Some(new);
             return self.note(GuardCount::Made);
         }
-        let own_unanswered = set.iter_mut().flatten().filter(|state| {
-            state.deadline > now && state.share == new.share && !state.answered
-        });
+        let own_unanswered = set
+            .iter_mut()
+            .flatten()
+            .filter(|state| state.deadline > now && state.share == new.share && !state.answered);
         // Of several that end together, the first.
         match own_unanswered.min_by_key(|state| state.deadline) {
             Some(oldest) => {
@@ -188,8 +188,7 @@ impl Model {
         let asks = packet.kind.echo == Echo::Request;
         let (asker, answerer) =
             if asks { (packet.source, packet.destination) } else { (packet.destination, packet.source) };
-        let address =
-            |field, address: [u8; 16]| if fields & field != 0 { bytemuck::cast(address) } else { [0_u64; 2] };
+        let address = |field, address: [u8; 16]| if fields & field != 0 { bytemuck::cast(address) } else { [0_u64; 2] };
         GuardKey {
             asker: address(KEY_ASKER, asker),
             answerer: address(KEY_ANSWERER, answerer),

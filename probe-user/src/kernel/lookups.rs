@@ -67,7 +67,7 @@ impl Lookups {
     pub fn end(self) -> Vec<Finding> {
         let Self { request, interface, before, filter } = self;
         let after = counters::read(interface.as_deref());
-        let own = filter.finding(interface.as_deref(), &request.ids);
+        let own = filter.findings(interface.as_deref(), &request.ids);
         let mut findings = settings::look_up(request.family(), interface.as_deref());
         findings.extend(route::look_up(request.local, request.remote));
         findings.extend(interface.as_deref().and_then(link));

@@ -97,11 +97,17 @@ mod tests {
     #[test]
     fn a_word_keeps_each_of_its_parts() {
         let word = Word::new(0xabd, 0x7ff << SHARE_SHIFT, 0xff_1234_5678);
-        assert!(word.tag_difference(0xabd) == 0 && word.share_difference(0x7ff << SHARE_SHIFT) == 0 && !word.is_answered());
+        assert!(
+            word.tag_difference(0xabd) == 0 && word.share_difference(0x7ff << SHARE_SHIFT) == 0 && !word.is_answered()
+        );
         assert!(word.tag_difference(0xabf) != 0 && word.share_difference(0x7fe << SHARE_SHIFT) != 0);
         assert_eq!(word.deadline(), 0xff_1234_5678);
         let later = word.answered().until(7);
-        assert!(later.tag_difference(0xabd) == 0 && later.share_difference(0x7ff << SHARE_SHIFT) == 0 && later.is_answered());
+        assert!(
+            later.tag_difference(0xabd) == 0
+                && later.share_difference(0x7ff << SHARE_SHIFT) == 0
+                && later.is_answered()
+        );
         assert_eq!(later.deadline(), 7);
         assert!(later.lives(6) && !later.lives(7));
         assert!(!Word(FREE).lives(0) && Word(BUSY).lives(u64::MAX >> DEADLINE_SHIFT >> 1));

@@ -67,9 +67,9 @@ impl Place {
 
     /// Whether both its links still hold a device: half a guard is what a killed process left, or somebody detached.
     fn is_live(&self) -> bool {
-        [INGRESS, EGRESS].into_iter().all(|link| {
-            pins::link_ifindex(&self.folder().join(link)).is_ok_and(|ifindex| ifindex == self.ifindex)
-        })
+        [INGRESS, EGRESS]
+            .into_iter()
+            .all(|link| pins::link_ifindex(&self.folder().join(link)).is_ok_and(|ifindex| ifindex == self.ifindex))
     }
 
     /// Detaches first, then forgets the maps.

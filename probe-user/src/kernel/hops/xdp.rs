@@ -33,12 +33,7 @@ pub fn attach(programs: &mut Ebpf, device: &Device, mode: Mode) -> Result<FdLink
 ///
 /// # Errors
 /// As for [`attach`].
-pub fn attach_program(
-    programs: &mut Ebpf,
-    device: &Device,
-    name: &'static str,
-    mode: Mode,
-) -> Result<FdLink, Error> {
+pub fn attach_program(programs: &mut Ebpf, device: &Device, name: &'static str, mode: Mode) -> Result<FdLink, Error> {
     let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
     let program: &mut Xdp = program.try_into().map_err(|_| Error::NoProgram { name })?;
     let link = link(program, device, mode).map_err(|error| refusal(error, device, mode))?;

@@ -63,7 +63,8 @@ impl Both {
 
     /// With a configuration that is changed before it is told.
     pub(super) fn with(options: &GuardOptions, seed: u64, change: impl FnOnce(&mut GuardConfig)) -> Self {
-        let secret = std::array::from_fn(|index| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(13 * index as u32));
+        let secret =
+            std::array::from_fn(|index| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(13 * index as u32));
         let mut config = options.config(secret).expect("they agree");
         config.test_clock = 1;
         change(&mut config);
@@ -71,8 +72,14 @@ impl Both {
         let mut programs = load(&config, LinkLayer::Ethernet, &wanted).expect("the kernel takes the programs");
         let clock = programs.take_map(names::GUARD).expect("the record").try_into().expect("an array");
         let maps = GuardMaps::take(&mut programs).expect("the maps");
-        let mut both =
-            Self { programs, maps, clock, model: Model::new(config), now_ns: 0, dropped: std::collections::BTreeMap::new() };
+        let mut both = Self {
+            programs,
+            maps,
+            clock,
+            model: Model::new(config),
+            now_ns: 0,
+            dropped: std::collections::BTreeMap::new(),
+        };
         both.pass_time(1_000_000_000);
         both
     }

@@ -38,6 +38,12 @@ pub(super) fn options(random: &mut Random) -> GuardOptions {
     }
 }
 
+/// A guard whose table is soon full of states that were answered.
+pub(super) fn crowded() -> GuardOptions {
+    let key = Key::ADDRESSES_AND_ID.and(Key::SEQ);
+    GuardOptions { protect: Protect::Both, key, states: 16, ..GuardOptions::default() }
+}
+
 /// From a tenth of a second to eight.
 fn seconds(random: &mut Random) -> Duration {
     Duration::from_millis(100 << random.below(7))
