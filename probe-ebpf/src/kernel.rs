@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod drops;
 pub(crate) mod filter;
 pub(crate) mod flows;
+pub(crate) mod guard;
 pub(crate) mod hops;
 pub(crate) mod journey;
 pub(crate) mod maps;

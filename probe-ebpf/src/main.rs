@@ -16,6 +16,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext},
 };
 use kernel::{
+    guard,
     hops::{cgroup, device, drops, netfilter, tc, xdp},
     skip,
 };
@@ -62,6 +63,30 @@ fn probe_tc_in(context: TcContext) -> i32 {
 #[classifier]
 fn probe_tc_out(context: TcContext) -> i32 {
     tc_action(enforce(tc::see_out(&context)))
+}
+
+/// Guards what enters at XDP; see [`probe_xdp`] for why there are two.
+#[xdp(frags)]
+fn probe_guard_xdp(context: XdpContext) -> u32 {
+    xdp_action(enforce(guard::enter_xdp(&context)))
+}
+
+/// The same for the kernel's receive path.
+#[xdp]
+fn probe_g_xdp_gen(context: XdpContext) -> u32 {
+    xdp_action(enforce(guard::enter_xdp(&context)))
+}
+
+/// Guards what enters at tc.
+#[classifier]
+fn probe_guard_in(context: TcContext) -> i32 {
+    tc_action(enforce(guard::enter_tc(&context)))
+}
+
+/// Guards what leaves.
+#[classifier]
+fn probe_guard_out(context: TcContext) -> i32 {
+    tc_action(enforce(guard::leave_tc(&context)))
 }
 
 /// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`: on to the next in this hook.

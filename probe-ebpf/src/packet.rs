@@ -223,18 +223,38 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
 /// Source and destination address of `echo`, which was parsed from `bytes`: in wire order, IPv4 as `::ffff:a.b.c.d`.
 #[inline(always)]
 pub fn addresses<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket) -> Option<([u8; 16], [u8; 16])> {
+    let [source, destination] = address_words(bytes, echo)?;
+    Some((bytemuck::cast(source), bytemuck::cast(destination)))
+}
+
+/// The same, each as the two numbers that its bytes are in memory: in the kernel half one value of 16 bytes would be
+/// sixteen on the stack, of which there are 512 bytes.
+#[inline(always)]
+pub fn address_words<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket) -> Option<[[u64; 2]; 2]> {
     match echo.kind.family {
         Family::V4 => {
             let header = bytes.view::<IPV4_HEADER>(echo.ip_offset)?;
-            let part = |at: usize| core::array::from_fn(|index| header.byte(at + index));
-            Some((mapped(part(12)), mapped(part(16))))
+            let mapped = |at| [0, (0xffff << 32 | u64::from(be32(&header, at))).to_be()];
+            Some([mapped(12), mapped(16)])
         }
         Family::V6 => {
             let header = bytes.view::<IPV6_HEADER>(echo.ip_offset)?;
-            let part = |at: usize| core::array::from_fn(|index| header.byte(at + index));
-            Some((part(8), part(24)))
+            let words = |at| [be64(&header, at).to_be(), be64(&header, at + 8).to_be()];
+            Some([words(8), words(24)])
         }
     }
+}
+
+/// The number of 4 bytes at the even place `at`, which stands in network byte order.
+#[inline(always)]
+fn be32<V: View>(header: &V, at: usize) -> u32 {
+    u32::from(header.be16(at)) << 16 | u32::from(header.be16(at + 2))
+}
+
+/// The same of 8 bytes.
+#[inline(always)]
+fn be64<V: View>(header: &V, at: usize) -> u64 {
+    u64::from(be32(header, at)) << 32 | u64::from(be32(header, at + 4))
 }
 
 /// The extension headers of an IPv6 packet that lead to `ICMPv6`.

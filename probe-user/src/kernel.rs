@@ -11,6 +11,7 @@ pub mod error;
 pub mod filter;
 pub mod flows;
 pub mod foreign;
+pub mod guard;
 pub mod hops;
 pub mod journeys;
 pub mod load;

@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod error;
 pub mod exit;
 pub mod experiment;
+pub mod guard;
 pub mod ids;
 pub mod kernel;
 pub mod lab;

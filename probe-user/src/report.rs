@@ -8,6 +8,7 @@ pub mod experiments;
 pub mod failure;
 pub mod faults;
 pub mod filters;
+pub mod guard;
 pub mod lab;
 pub mod observation;
 pub mod schema;

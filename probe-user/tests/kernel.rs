@@ -19,6 +19,8 @@ mod differential;
 mod filter;
 #[path = "kernel/flows.rs"]
 mod flows;
+#[path = "kernel/guard.rs"]
+mod guard;
 #[path = "kernel/long.rs"]
 mod long;
 #[path = "kernel/matrix.rs"]

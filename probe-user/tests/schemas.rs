@@ -151,7 +151,7 @@ fn filters_and_labs_fit() {
         added_by_uid: 0,
         added_unix_s: 1,
     };
-    assert_fits(&printed(&Filters { filters: vec![row] }));
+    assert_fits(&printed(&Filters { filters: vec![row], ..Filters::default() }));
     let interface = LabInterface { interface: "eth0", addresses: vec!["10.0.0.1".parse().expect("an address")] };
     assert_fits(&printed(&LabState {
         result: LabResult::AlreadyUp,

@@ -12,6 +12,15 @@ pub const TC_IN: &str = "probe_tc_in";
 /// TCX or clsact at egress.
 pub const TC_OUT: &str = "probe_tc_out";
 
+/// The guard at XDP ingress, in the driver.
+pub const GUARD_XDP: &str = "probe_guard_xdp";
+/// The guard at XDP ingress, in the kernel's receive path.
+pub const GUARD_XDP_GENERIC: &str = "probe_g_xdp_gen";
+/// The guard at tc ingress.
+pub const GUARD_IN: &str = "probe_guard_in";
+/// The guard at tc egress.
+pub const GUARD_OUT: &str = "probe_guard_out";
+
 /// First of all in a netfilter hook.
 pub const NF_FIRST: &str = "probe_nf_first";
 /// Last of all in a netfilter hook.
@@ -66,6 +75,22 @@ pub const PENDING: &str = "probe_pending";
 /// Copies of packets for `probe receive`.
 pub const EVENTS: &str = "probe_events";
 
+/// Where the guard's states lie, until when.
+pub const GUARD_SETS: &str = "probe_g_sets";
+/// The rest of the guard's states.
+pub const GUARD_STATES: &str = "probe_g_states";
+/// How often each of [`crate::GuardCount`] was met.
+pub const GUARD_COUNTS: &str = "probe_g_counts";
+/// Packets by id that the guard dropped.
+pub const GUARD_DROPS: &str = "probe_g_drops";
+/// What the guard notes of the packet that each processor has just read.
+pub const GUARD_NOTES: &str = "probe_g_notes";
+/// What the guard was told, and by whom.
+pub const GUARD: &str = "probe_guard";
+
+/// The frozen global of type [`crate::GuardConfig`].
+pub const GUARD_CONFIG: &str = "PROBE_GUARD";
+
 /// The frozen global of type [`crate::Config`].
 pub const CONFIG: &str = "PROBE_CONFIG";
 
@@ -76,7 +101,7 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 30] = [
+pub const ALL: [&str; 40] = [
     ABSORBED,
     XMITTED,
     HANDED,
@@ -107,6 +132,16 @@ pub const ALL: [&str; 30] = [
     NEW_FLOW,
     PENDING,
     EVENTS,
+    GUARD_XDP,
+    GUARD_XDP_GENERIC,
+    GUARD_IN,
+    GUARD_OUT,
+    GUARD_SETS,
+    GUARD_STATES,
+    GUARD_COUNTS,
+    GUARD_DROPS,
+    GUARD_NOTES,
+    GUARD,
 ];
 
 const _: () = {

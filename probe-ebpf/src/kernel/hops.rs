@@ -43,7 +43,7 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
 }
 
 #[inline(always)]
-fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
+pub(super) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
     let link_layer = packet.link_layer();
     let linear = packet.linear();
     match parse_where(&linear, link_layer, reads) {

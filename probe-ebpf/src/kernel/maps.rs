@@ -5,8 +5,11 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Cell, Deed, Flow, FlowKey, Pending, PendingKey, Rule, Skip, Step, Tally, filter::MAX_RULES, tally::IDS,
+    Cell, Deed, Flow, FlowKey, GuardCount, GuardRecord, GuardSet, GuardState, Pending, PendingKey, Rule, Skip, Step,
+    Tally, filter::MAX_RULES, tally::IDS,
 };
+
+use super::guard::Note;
 
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
 const MMAPABLE: u32 = 1 << 10;
@@ -66,3 +69,22 @@ pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 /// What each processor has just handed to a driver: the address of the skb, and its step.
 #[map(name = "probe_handed")]
 pub(crate) static HANDED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+#[map(name = "probe_g_sets")]
+pub(crate) static GUARD_SETS: Array<GuardSet> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_g_states")]
+pub(crate) static GUARD_STATES: Array<GuardState> = Array::with_max_entries(UNUSED, 0);
+
+#[map(name = "probe_g_counts")]
+pub(crate) static GUARD_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(GuardCount::COUNT as u32, 0);
+
+#[map(name = "probe_g_drops")]
+pub(crate) static GUARD_DROPS: Array<u64> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_guard")]
+pub(crate) static GUARD: Array<GuardRecord> = Array::with_max_entries(1, 0);
+
+/// What the guard notes of the packet that each processor has just read, by direction.
+#[map(name = "probe_g_notes")]
+pub(crate) static NOTES: PerCpuArray<Note> = PerCpuArray::with_max_entries(2, 0);

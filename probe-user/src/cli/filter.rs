@@ -1,5 +1,7 @@
 //! `probe filter`.
 
+pub mod guard;
+
 use std::time::Duration;
 
 use crate::{attach::XdpChoice, ids::IdRange};
@@ -20,11 +22,13 @@ pub struct Filter {
 pub enum Action {
     /// Add a rule; it outlives this command
     Add(Add),
-    /// Show the rules of this network namespace, with what each dropped
+    /// Let echo replies pass only where a request went the other way; outlives this command
+    Guard(guard::Guard),
+    /// Show the rules and guards of this network namespace, with what each dropped
     List(List),
-    /// Remove one rule by its number
+    /// Remove one rule by its number, or a guard
     Remove(Remove),
-    /// Remove every rule, and probe's programs and maps with them
+    /// Remove every rule and guard, and probe's programs and maps with them
     Clear(Clear),
 }
 
@@ -66,16 +70,28 @@ pub struct List {
 /// Which rule to remove.
 #[derive(Args, Debug)]
 pub struct Remove {
-    /// Its number in `probe filter list`
-    #[arg(value_parser = rule_number)]
-    pub number: u32,
-    /// The interface it is on; needed only where several interfaces have a rule of that number
+    /// The rule's number in `probe filter list`, or the word guard
+    #[arg(value_name = "NUMBER|guard", value_parser = which)]
+    pub which: Which,
+    /// The interface it is on; needed only where several interfaces have a rule of that number, or a guard
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: Option<String>,
 }
 
-fn rule_number(text: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
+/// What to remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The rule with this number.
+    Rule(u32),
+    /// The guard.
+    Guard,
+}
+
+fn which(text: &str) -> Result<Which, String> {
+    if text == "guard" {
+        return Ok(Which::Guard);
+    }
+    let number = text.parse().ok().filter(|number| *number > 0).map(Which::Rule);
     number.ok_or_else(|| format!("'{text}' is not the number of a rule; probe filter list shows them"))
 }
 

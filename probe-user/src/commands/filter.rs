@@ -1,5 +1,7 @@
 //! `probe filter`.
 
+mod guard;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::getuid;
@@ -9,7 +11,7 @@ use super::{Outcome, Screen};
 use crate::{
     attach::XdpChoice,
     cli::{
-        filter::{Action, Add, Clear, Filter, KindChoice, Remove},
+        filter::{Action, Add, Clear, Filter, KindChoice, Remove, Which},
         send::FamilyChoice,
     },
     device::{Device, Mode},
@@ -33,6 +35,7 @@ pub fn run(args: &Filter, screen: &Screen) -> Outcome {
     privilege::require(Task::Filter)?;
     match &args.action {
         Action::Add(args) => add(args, screen),
+        Action::Guard(args) => guard::run(args, screen),
         Action::List(args) => list(args.interface.as_deref(), screen),
         Action::Remove(args) => remove(args, screen),
         Action::Clear(args) => clear(args, screen),
@@ -57,7 +60,7 @@ fn add(args: &Add, screen: &Screen) -> Outcome {
         }
     };
     let row = row(&Device::find(&device.name)?, &rule, &pinned.rules.deed(slot)?);
-    screen.print(&Filters { filters: vec![row] })?;
+    screen.print(&Filters { filters: vec![row], ..Filters::default() })?;
     Ok(Exit::Done)
 }
 
@@ -88,7 +91,7 @@ struct Change {
 fn begin(screen: &Screen) -> Result<Change, Failure> {
     let lock = Changing::begin()?;
     let change = Change { lock, _held: Held::new() };
-    let swept = pins::sweep(&change.lock)?;
+    let swept = pins::sweep(&change.lock)? + kernel::guard::pins::sweep(&change.lock)?;
     if swept > 0 {
         let filters = if swept == 1 { "filter" } else { "filters" };
         screen.remark(&format!(
@@ -148,7 +151,7 @@ fn remove_rule(mut pinned: Pinned, slot: u32, change: &Change) -> Result<(), ker
 
 fn list(interface: Option<&str>, screen: &Screen) -> Outcome {
     bpffs::require_visible()?;
-    let mut filters = Filters::default();
+    let mut filters = Filters { guards: guard::rows(interface)?, ..Filters::default() };
     for (device, pinned) in filters_on(interface)? {
         for (slot, rule) in (0..).zip(pinned.rules.read()?).filter(|(_, rule)| rule.number > 0) {
             filters.filters.push(row(&device, &rule, &pinned.rules.deed(slot)?));
@@ -198,24 +201,28 @@ fn row(device: &Device, rule: &Rule, deed: &Deed) -> FilterRow {
 
 fn remove(args: &Remove, screen: &Screen) -> Outcome {
     bpffs::require_visible()?;
+    let number = match args.which {
+        Which::Guard => return guard::remove(args.interface.as_deref(), screen),
+        Which::Rule(number) => number,
+    };
     let change = begin(screen)?;
     let mut found = Vec::new();
     for (device, pinned) in filters_on(args.interface.as_deref())? {
         let rules = pinned.rules.read()?;
-        if let Some((slot, _)) = (0..).zip(&rules).find(|(_, rule)| rule.number == args.number && rule.number > 0) {
+        if let Some((slot, _)) = (0..).zip(&rules).find(|(_, rule)| rule.number == number && rule.number > 0) {
             found.push((device, pinned, slot));
         }
     }
     if found.len() > 1 {
         let names: Vec<_> = found.iter().map(|(device, ..)| device.name.as_str()).collect();
-        let error = format!("several interfaces have a rule {}: {}", args.number, names.join(", "));
+        let error = format!("several interfaces have a rule {number}: {}", names.join(", "));
         return Err(Failure::new(error, format!("say which, as in -I {}", names[0])));
     }
     let Some((device, pinned, slot)) = found.pop() else {
-        return Err(Failure::new(format!("there is no rule {}", args.number), "probe filter list shows the rules"));
+        return Err(Failure::new(format!("there is no rule {number}"), "probe filter list shows the rules"));
     };
     remove_rule(pinned, slot, &change)?;
-    screen.remark(&format!("removed rule {} from {}", args.number, device.name));
+    screen.remark(&format!("removed rule {number} from {}", device.name));
     list(None, screen)
 }
 
@@ -224,7 +231,12 @@ fn clear(args: &Clear, screen: &Screen) -> Outcome {
     let device = args.interface.as_deref().map(Device::find).transpose()?;
     let change = begin(screen)?;
     let cleared = pins::clear(device.as_ref(), &change.lock)?;
+    let guards = guard::clear(device.as_ref(), &change)?;
+    if guards > 0 {
+        screen.remark(&format!("removed {guards} {}", if guards == 1 { "guard" } else { "guards" }));
+    }
     let remark = match cleared.len() {
+        0 if guards > 0 => return list(None, screen),
         0 => "there was no filter to remove".to_owned(),
         1 => "removed the filter of 1 interface".to_owned(),
         count => format!("removed the filters of {count} interfaces"),

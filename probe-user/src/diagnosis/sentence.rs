@@ -235,7 +235,8 @@ impl Teller<'_> {
         let cause = &stop.cause;
         let reason = cause.reason.as_deref();
         if reason == Some("PROBE_FILTER") {
-            return "dropped by probe's own filter".to_owned();
+            let guard = cause.program.as_deref().is_some_and(|program| program.starts_with("probe's own guard"));
+            return format!("dropped by probe's own {}", if guard { "guard" } else { "filter" });
         }
         let named = |what: &str| match &cause.detail {
             Some(detail) => format!("{what} ({detail})"),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use probe_ebpf::filter::MAX_RULES;
 
 use super::{foreign::Owner, object, privilege};
-use crate::{device, error::Mend};
+use crate::{device, error::Mend, guard};
 
 /// Trouble with the kernel half.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +147,23 @@ pub enum Error {
         /// Of this build.
         ours: u32,
     },
+    /// A guard was told what contradicts itself.
+    #[error(transparent)]
+    Guard(#[from] guard::options::Error),
+    /// The interface has a guard.
+    #[error("{interface} has a guard already")]
+    GuardThere {
+        /// The interface.
+        interface: String,
+    },
+    /// TCX links are what a guard can be pinned by.
+    #[error("cannot attach a guard that outlives this command to {interface}: {source}")]
+    GuardNeedsTcx {
+        /// The interface.
+        interface: String,
+        /// What aya says.
+        source: Box<ProgramError>,
+    },
     /// This command's mounts are its own, and bpffs is not among them.
     #[error("no bpffs in this mount namespace, and rules pinned in a private one would vanish with this command")]
     PrivateMounts,
@@ -202,6 +219,11 @@ impl Mend for Error {
             Self::AttachTc { how, .. } if *how == "TCX" => "TCX needs Linux 6.6: try --tc clsact".to_owned(),
             Self::AttachTc { .. } => "probe doctor says what this kernel lacks".to_owned(),
             Self::Gone { interface } => format!("start again once it is back: ip link show {interface}"),
+            Self::Guard(error) => error.fix(),
+            Self::GuardThere { interface } => {
+                format!("take it away first: probe filter remove guard -I {interface}")
+            }
+            Self::GuardNeedsTcx { .. } => "it needs TCX (Linux 6.6); without, a guard can last --until-exit".to_owned(),
             Self::RulesFull => "remove one: probe filter list, then probe filter remove NUMBER".to_owned(),
             Self::File { .. } => "run it as root (sudo)".to_owned(),
             Self::OtherAbi { interface, .. } => format!("remove it: probe filter clear -I {interface}"),

@@ -71,7 +71,7 @@ impl Lookups {
             // Other programs are asked for the chains: they start while the rest is read.
             let chains = scope.spawn(|| chains::look_up(family, interface));
             let after = counters::read(interface);
-            let own = filter.finding(interface, &request.ids);
+            let own = filter.findings(interface, &request.ids);
             let mut findings = settings::look_up(family, interface);
             findings.extend(route::look_up(request.local, request.remote));
             findings.extend(interface.and_then(link));

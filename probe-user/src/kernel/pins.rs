@@ -29,7 +29,8 @@ use crate::{
     device::{self, Device, Mode, Purpose, xdp_mode},
 };
 
-const HOME: &str = "/sys/fs/bpf/probe";
+/// The folder in which filters and guards have theirs.
+pub(super) const HOME: &str = "/sys/fs/bpf/probe";
 const LOCK: &str = "/run/probe/filter.lock";
 const LINK: &str = "link";
 
@@ -86,7 +87,7 @@ impl Place {
 
     /// Whether its link still holds a device: not where the device is gone, or where a killed process never made it.
     fn is_live(&self) -> bool {
-        xdp_ifindex(&self.folder().join(LINK)).is_ok_and(|ifindex| ifindex == self.ifindex)
+        link_ifindex(&self.folder().join(LINK)).is_ok_and(|ifindex| ifindex == self.ifindex)
     }
 
     /// Detaches first, then forgets the maps.
@@ -115,7 +116,7 @@ impl Place {
     }
 }
 
-fn netns() -> Result<u64, Error> {
+pub(super) fn netns() -> Result<u64, Error> {
     device::netns_inode().map_err(|source| Error::File {
         doing: "read",
         path: "/proc/thread-self/ns/net".into(),
@@ -251,10 +252,10 @@ pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
     Ok(places.into_iter().map(|place| place.ifindex).collect())
 }
 
-/// The first part of `struct bpf_link_info`, as an XDP link fills it in.
+/// The first part of `struct bpf_link_info`, as an XDP or TCX link fills it in.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-struct XdpLinkInfo {
+struct LinkInfo {
     kind: u32,
     id: u32,
     program_id: u32,
@@ -263,11 +264,12 @@ struct XdpLinkInfo {
     more: u32,
 }
 
-/// The interface that the XDP link pinned at `path` holds; 0: it is gone.
-fn xdp_ifindex(path: &Path) -> io::Result<u32> {
+/// The interface that the XDP or TCX link pinned at `path` holds; 0: it is gone.
+pub(super) fn link_ifindex(path: &Path) -> io::Result<u32> {
     const LINK_TYPE_XDP: u32 = 6;
-    let info: XdpLinkInfo = bpf_sys::object_info(&bpf_sys::open_pin(path)?)?;
-    if info.kind != LINK_TYPE_XDP {
+    const LINK_TYPE_TCX: u32 = 11;
+    let info: LinkInfo = bpf_sys::object_info(&bpf_sys::open_pin(path)?)?;
+    if ![LINK_TYPE_XDP, LINK_TYPE_TCX].contains(&info.kind) {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     Ok(info.ifindex)

@@ -7,15 +7,18 @@ use serde::Serialize;
 
 use super::{
     Document,
+    guard::{self, GuardRow},
     style::{Style, Tone},
     table::{self, Column, numbers, words},
 };
 
 /// The rules of one network namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Filters {
     /// The rules, by interface and number.
     pub filters: Vec<FilterRow>,
+    /// The guards, by interface.
+    pub guards: Vec<GuardRow>,
 }
 
 /// One rule.
@@ -68,6 +71,10 @@ impl Document for Filters {
     const SCHEMA: &'static str = "probe.filters/1";
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+        guard::write(out, style, &self.guards)?;
+        if self.filters.is_empty() && !self.guards.is_empty() {
+            return Ok(());
+        }
         if self.filters.is_empty() {
             return writeln!(out, "no rules in this network namespace");
         }
@@ -151,7 +158,7 @@ mod tests {
             added_by_uid: 0,
             added_unix_s: 1_700_000_000,
         };
-        Filters { filters: vec![row] }
+        Filters { filters: vec![row], ..Filters::default() }
     }
 
     fn written(filters: &Filters, format: Format) -> String {

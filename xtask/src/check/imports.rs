@@ -36,6 +36,7 @@ const RULES: &[Rule] = &[
             "probe-user/src/ledger",
             "probe-user/src/observation",
             "probe-user/src/rules",
+            "probe-user/src/guard",
             "probe-user/src/rtt",
             "probe-user/src/sighting",
             "probe-user/src/timeline",

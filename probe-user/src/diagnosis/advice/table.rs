@@ -35,7 +35,7 @@ pub(super) const TABLE: &[Advice] = &[
     of(
         &[],
         "PROBE_FILTER",
-        "A rule of probe's own filter drops these packets.",
+        "A rule of probe's own filter, or its guard, drops these packets.",
         &["probe filter list -I {iface}", "probe filter clear -I {iface}"],
     ),
     of(

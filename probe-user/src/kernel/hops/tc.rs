@@ -24,10 +24,19 @@ pub enum TcLink {
 /// Attaches the loaded program of `hop` to `device`: first of all at ingress, last of all at egress, so that it counts
 /// what reaches the host before anybody else decides, and what leaves it after everybody has.
 pub fn attach(programs: &mut impl Programs, device: &Device, hop: Hop, choice: TcChoice) -> Result<TcLink, Error> {
-    let name = hop.row().program;
+    attach_program(programs, device, hop.row().program, hop.direction(), choice)
+}
+
+/// The same for the program called `name`, on that side of `device`.
+pub fn attach_program(
+    programs: &mut impl Programs,
+    device: &Device,
+    name: &'static str,
+    direction: Direction,
+    choice: TcChoice,
+) -> Result<TcLink, Error> {
     let program = programs.named(name).ok_or(Error::NoProgram { name })?;
     let program: &mut SchedClassifier = program.try_into().map_err(|_| Error::NoProgram { name })?;
-    let direction = hop.direction();
     let (link, how) = match choice {
         TcChoice::Tcx => (attach_tcx(program, device, direction), "TCX"),
         TcChoice::Clsact => (attach_clsact(program, device, direction), "clsact"),

@@ -24,7 +24,19 @@ use crate::{
 /// # Errors
 /// [`Error::XdpTaken`] where another program holds the place, [`Error::AttachXdp`] otherwise.
 pub fn attach(programs: &mut impl Programs, device: &Device, mode: Mode) -> Result<FdLink, Error> {
-    let name = super::program(Hop::XdpIn, mode);
+    attach_program(programs, device, super::program(Hop::XdpIn, mode), mode)
+}
+
+/// The same for the program called `name`.
+///
+/// # Errors
+/// As for [`attach`].
+pub fn attach_program(
+    programs: &mut impl Programs,
+    device: &Device,
+    name: &'static str,
+    mode: Mode,
+) -> Result<FdLink, Error> {
     let program = programs.named(name).ok_or(Error::NoProgram { name })?;
     let program: &mut Xdp = program.try_into().map_err(|_| Error::NoProgram { name })?;
     let link = link(program, device, mode).map_err(|error| refusal(error, device, mode))?;

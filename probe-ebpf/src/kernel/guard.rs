@@ -1,0 +1,242 @@
+//! The guard: which requests are remembered, and which replies pass for them.
+
+mod clock;
+mod counters;
+mod table;
+
+use aya_ebpf::programs::{TcContext, XdpContext};
+use probe_ebpf::{
+    Direction, Echo, Family, GuardConfig, GuardCount, GuardKey, Skip,
+    guard::{
+        Home, KEY_ANSWERER, KEY_ASKER, KEY_CODE, KEY_ID, KEY_SEQ, PROTECT_IN, PROTECT_OUT, REFRESH_REPLY,
+        REFRESH_REQUEST, Word, share_tag, tick, tick_after,
+    },
+    packet::{EchoPacket, address_words},
+};
+
+use super::{
+    hops::read,
+    maps::NOTES,
+    reader::{Packet, TcPacket, Whole, XdpPacket},
+};
+use crate::Fate;
+use counters::count;
+use table::{Found, New, Put, State};
+
+/// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
+#[unsafe(no_mangle)]
+pub(crate) static PROBE_GUARD: GuardConfig = GuardConfig {
+    timeout_ns: 0,
+    answered_timeout_ns: 0,
+    deadline_ns: 0,
+    secret: [0; 5],
+    set_mask: 0,
+    key: 0,
+    protect: 0,
+    refresh: 0,
+    first_reply_counts: 0,
+    replies: 0,
+    code_zero: 0,
+    deny_requests: 0,
+    dry_run: 0,
+    test_clock: 0,
+};
+
+/// One place in that global.
+macro_rules! guard {
+    ($($place:tt)+) => {{
+        let place = &raw const $crate::kernel::guard::PROBE_GUARD.$($place)+;
+        // SAFETY: points into a static; volatile, so that the compiler does not take the value at build time.
+        unsafe { core::ptr::read_volatile(place) }
+    }};
+}
+pub(crate) use guard;
+
+/// What the guard does at XDP.
+#[inline(always)]
+pub(crate) fn enter_xdp(context: &XdpContext) -> Result<Fate, Skip> {
+    see(&XdpPacket(context.ctx), Direction::In)
+}
+
+/// What it does at tc ingress.
+#[inline(always)]
+pub(crate) fn enter_tc(context: &TcContext) -> Result<Fate, Skip> {
+    see(&TcPacket(context.skb.skb), Direction::In)
+}
+
+/// What it does at tc egress.
+#[inline(always)]
+pub(crate) fn leave_tc(context: &TcContext) -> Result<Fate, Skip> {
+    see(&TcPacket(context.skb.skb), Direction::Out)
+}
+
+/// What a packet is to this guard.
+#[derive(Clone, Copy)]
+enum Role {
+    /// A request for which replies may pass.
+    Asks,
+    /// A reply that needs a request.
+    Answers,
+    /// A request that must not pass.
+    Denied,
+}
+
+#[inline(always)]
+fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Fate, Skip> {
+    let echo = read(packet)?;
+    let now = clock::now();
+    if guard!(deadline_ns) != 0 && now >= guard!(deadline_ns) {
+        return Ok(Fate::Pass);
+    }
+    let bad_code = guard!(code_zero) != 0 && echo.code != 0;
+    let what = match role(&echo, direction) {
+        // It is left alone, as every request is, but nothing follows from it.
+        Some(Role::Asks) if bad_code => return Ok(Fate::Pass),
+        Some(Role::Answers) if bad_code => GuardCount::BadCode,
+        Some(Role::Denied) => GuardCount::Denied,
+        Some(role) => {
+            let Some(note) = NOTES.get_ptr_mut(direction as u32) else { return Ok(Fate::Pass) };
+            // SAFETY: the map gave a valid pointer to this processor's own note of this direction, and one program at a
+            // time runs in a direction.
+            unsafe { note.write_volatile(Note::of(packet, &echo, role, direction)?) };
+            // SAFETY: as above.
+            settle(unsafe { note.read_volatile() }, now)
+        }
+        None => return Ok(Fate::Pass),
+    };
+    count(what);
+    if !what.is_drop() {
+        return Ok(Fate::Pass);
+    }
+    counters::note_drop(echo.id);
+    Ok(if guard!(dry_run) == 0 { Fate::Drop } else { Fate::Pass })
+}
+
+/// What the table must know of a packet. It goes through memory of which the verifier knows nothing: the ways through
+/// the parser, of which there are thousands, then meet before the table, and each is not followed through it as well.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Note {
+    key: GuardKey,
+    asker: [u64; 2],
+    asks: u64,
+}
+
+impl Note {
+    #[inline(always)]
+    fn of<P: Packet>(packet: &P, echo: &EchoPacket, role: Role, direction: Direction) -> Result<Self, Skip> {
+        let [source, destination] = ends(packet, echo)?;
+        let asks = matches!(role, Role::Asks);
+        let (asker, answerer) = if asks { (source, destination) } else { (destination, source) };
+        let key = key(echo, asker, answerer, matches!(direction, Direction::Out) == asks);
+        Ok(Self { key, asker, asks: u64::from(asks) })
+    }
+}
+
+#[inline(always)]
+fn role(echo: &EchoPacket, direction: Direction) -> Option<Role> {
+    let (own, opposite) = match direction {
+        Direction::In => (PROTECT_IN, PROTECT_OUT),
+        Direction::Out => (PROTECT_OUT, PROTECT_IN),
+    };
+    let protects = |way: u32| guard!(protect) & way != 0;
+    match echo.kind.echo {
+        Echo::Request if protects(opposite) => Some(Role::Asks),
+        Echo::Request if protects(own) && guard!(deny_requests) != 0 => Some(Role::Denied),
+        Echo::Reply if protects(own) => Some(Role::Answers),
+        _ => None,
+    }
+}
+
+/// Looks for the state of a packet, and says what follows.
+#[inline(always)]
+fn settle(note: Note, now: u64) -> GuardCount {
+    let home = table::home(&note.key);
+    let found = table::find(&home, &note.key, tick(now));
+    match (note.asks != 0, found) {
+        (true, Found::Live(state)) => renew(state, now),
+        (true, _) => {
+            let share = share_tag(&note.asker, note.key.family, &table::secret());
+            let word = Word::new(home.tag, share, tick_after(now, guard!(timeout_ns)));
+            let new = New { key: note.key, share, word, left: guard!(replies) };
+            make(&home, &new, found.expired_way(), now)
+        }
+        (false, Found::Live(state)) => pass(state, now),
+        (false, Found::Expired(_)) => GuardCount::Expired,
+        (false, Found::Nothing) => GuardCount::NoState,
+    }
+}
+
+#[inline(always)]
+fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<[[u64; 2]; 2], Skip> {
+    let ends = address_words(&packet.linear(), echo).or_else(|| address_words(&Whole(packet), echo));
+    ends.ok_or(Skip::Truncated)
+}
+
+/// A further request for a state.
+#[inline(always)]
+fn renew(state: State, now: u64) -> GuardCount {
+    if guard!(replies) != 0 {
+        state.allow(guard!(replies));
+    }
+    if guard!(refresh) & REFRESH_REQUEST != 0 {
+        let lifetime = if state.word.is_answered() { guard!(answered_timeout_ns) } else { guard!(timeout_ns) };
+        state.set(state.word.until(tick_after(now, lifetime)));
+    }
+    GuardCount::Asked
+}
+
+/// A request that has no state.
+#[inline(always)]
+fn make(home: &Home, new: &New, expired: Option<u32>, now: u64) -> GuardCount {
+    match table::put(home, new, expired, tick(now)) {
+        Put::Made => count(GuardCount::Made),
+        Put::Evicted => {
+            count(GuardCount::Made);
+            count(GuardCount::Evicted);
+        }
+        Put::Refused => count(GuardCount::Refused),
+    }
+    GuardCount::Asked
+}
+
+/// A reply that has a state.
+#[inline(always)]
+fn pass(state: State, now: u64) -> GuardCount {
+    if guard!(replies) != 0 && !state.take() {
+        return GuardCount::TooMany;
+    }
+    let first = !state.word.is_answered();
+    let word = state.word.answered();
+    if guard!(refresh) & REFRESH_REPLY != 0 || (first && guard!(first_reply_counts) != 0) {
+        state.set(word.until(tick_after(now, guard!(answered_timeout_ns))));
+    } else if first {
+        state.set(word);
+    }
+    GuardCount::Passed
+}
+
+/// What this guard tells states apart by.
+#[inline(always)]
+fn key(echo: &EchoPacket, asker: [u64; 2], answerer: [u64; 2], outbound: bool) -> GuardKey {
+    let fields = guard!(key);
+    let chosen = |field: u32| fields & field != 0;
+    GuardKey {
+        asker: if chosen(KEY_ASKER) { asker } else { [0; 2] },
+        answerer: if chosen(KEY_ANSWERER) { answerer } else { [0; 2] },
+        id: if chosen(KEY_ID) { echo.id } else { 0 },
+        seq: if chosen(KEY_SEQ) { echo.seq } else { 0 },
+        code: if chosen(KEY_CODE) { echo.code } else { 0 },
+        family: family(echo),
+        outbound: u8::from(outbound),
+        reserved: 0,
+    }
+}
+
+#[inline(always)]
+fn family(echo: &EchoPacket) -> u8 {
+    match echo.kind.family {
+        Family::V4 => 4,
+        Family::V6 => 6,
+    }
+}

@@ -1,0 +1,272 @@
+//! The table of states: finds them, changes them, and makes room for new ones. Processors share it without locks: a
+//! place changes by comparing and exchanging its word, and whoever loses such a race leaves it as it is.
+
+use probe_ebpf::{
+    GuardKey, GuardSet, GuardState,
+    guard::{self, BUSY, Home, SHARE, WAYS, Word},
+};
+
+use super::guard;
+use crate::kernel::{
+    atomic,
+    maps::{GUARD_SETS, GUARD_STATES},
+};
+
+/// How many places with a state's tag are looked at: of two states in a set, one in two thousand have the same.
+const CANDIDATES: usize = 4;
+
+/// The secret of the table's hash.
+#[inline(always)]
+pub(super) fn secret() -> [u64; 5] {
+    [guard!(secret[0]), guard!(secret[1]), guard!(secret[2]), guard!(secret[3]), guard!(secret[4])]
+}
+
+/// Where the state with this key lies.
+#[inline(always)]
+pub(super) fn home(key: &GuardKey) -> Home {
+    guard::home(key, &secret(), guard!(set_mask))
+}
+
+/// A state that lives.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    place: *mut u64,
+    state: *mut GuardState,
+    /// Its word, as it was found.
+    pub(super) word: Word,
+}
+
+/// What there is of a key.
+#[derive(Clone, Copy)]
+pub(super) enum Found {
+    /// A state that lives.
+    Live(State),
+    /// A state whose time is over, and its way.
+    Expired(u32),
+    /// None.
+    Nothing,
+}
+
+impl Found {
+    /// The place whose state was of the same key.
+    #[inline(always)]
+    pub(super) fn expired_way(self) -> Option<u32> {
+        match self {
+            Self::Expired(way) => Some(way),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// Sets its word, unless somebody else has changed it meanwhile: what that one wrote is as true.
+    #[inline(always)]
+    pub(super) fn set(self, word: Word) {
+        if word != self.word {
+            // SAFETY: the place came from the map in this run of the program.
+            unsafe { atomic::exchange_u64(self.place, self.word.0, word.0) };
+        }
+    }
+
+    /// Lets so many replies more pass.
+    #[inline(always)]
+    pub(super) fn allow(self, replies: u32) {
+        // SAFETY: the state came from the map in this run of the program.
+        unsafe { atomic::add_u64((&raw mut (*self.state).left).cast(), u64::from(replies)) };
+    }
+
+    /// Whether one more reply may pass, which is then taken off. Between the two additions another processor may find
+    /// one less than there is: never does one more pass.
+    #[inline(always)]
+    pub(super) fn take(self) -> bool {
+        // SAFETY: as above.
+        unsafe {
+            let left: *mut u64 = (&raw mut (*self.state).left).cast();
+            let had = atomic::fetch_add_u64(left, u64::MAX).cast_signed();
+            if had <= 0 {
+                atomic::add_u64(left, 1);
+            }
+            had > 0
+        }
+    }
+}
+
+/// Looks for the state with this key.
+#[inline(always)]
+pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> Found {
+    let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return Found::Nothing };
+    let mut candidates = ways(set, |word| is_less(word.tag_difference(home.tag), 1));
+    let mut found = Found::Nothing;
+    for _ in 0..CANDIDATES {
+        if candidates == 0 {
+            break;
+        }
+        let way = candidates.trailing_zeros() & (WAYS as u32 - 1);
+        candidates &= candidates - 1;
+        let Some(state) = GUARD_STATES.get_ptr_mut(home.set * WAYS as u32 + way) else { break };
+        let place = place(set, u64::from(way));
+        // SAFETY: the map gave valid pointers.
+        let (word, same) = unsafe { (Word(place.read_volatile()), is_of(state, key)) };
+        if !same || word.0 == BUSY {
+            continue;
+        }
+        if word.lives(now) {
+            return Found::Live(State { place, state, word });
+        }
+        found = Found::Expired(way);
+    }
+    found
+}
+
+/// A state to be made.
+#[derive(Clone, Copy)]
+pub(super) struct New {
+    pub(super) key: GuardKey,
+    /// Whose share of the set it counts for.
+    pub(super) share: u64,
+    pub(super) word: Word,
+    /// How many replies may pass.
+    pub(super) left: u32,
+}
+
+/// What became of a state that was to be made.
+#[derive(Clone, Copy)]
+pub(super) enum Put {
+    /// It was made.
+    Made,
+    /// It was made in the place of another of the same asker, which lived.
+    Evicted,
+    /// There is no place for it.
+    Refused,
+}
+
+/// Makes a state: where one of the same key was, or in a free place, or where its asker gives up another.
+#[inline(never)]
+pub(super) fn put(home: &Home, new: &New, expired: Option<u32>, now: u64) -> Put {
+    let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return Put::Refused };
+    let live = ways(set, |word| is_less(now, word.deadline()));
+    let own = live & ways(set, |word| is_less(word.share_difference(new.share), 1));
+    let free = !live & (u64::MAX >> (64 - WAYS));
+    let has_room = own.count_ones() < SHARE && free != 0;
+    let way = if has_room { Some(expired.unwrap_or(free.trailing_zeros())) } else { oldest_unanswered(set, own) };
+    let Some(way) = way else { return Put::Refused };
+    if !fill(set, home.set, way, new) {
+        return Put::Refused;
+    }
+    if has_room { Put::Made } else { Put::Evicted }
+}
+
+/// Writes `new` to a place, which must not change meanwhile.
+#[inline(always)]
+fn fill(set: *mut GuardSet, number: u32, way: u32, new: &New) -> bool {
+    let way = way & (WAYS as u32 - 1);
+    let Some(state) = GUARD_STATES.get_ptr_mut(number * WAYS as u32 + way) else { return false };
+    let place = place(set, u64::from(way));
+    // SAFETY: the map gave valid pointers; while the word is BUSY, nobody else takes the place or believes its state.
+    unsafe {
+        let before = place.read_volatile();
+        if before == BUSY || atomic::exchange_u64(place, before, BUSY) != before {
+            return false;
+        }
+        (*state).key = new.key;
+        (*state).left = i64::from(new.left);
+        atomic::exchange_u64(place, BUSY, new.word.0);
+    }
+    true
+}
+
+/// Of these ways, that whose state nobody has answered and whose time is over first.
+#[inline(always)]
+fn oldest_unanswered(set: *mut GuardSet, own: u64) -> Option<u32> {
+    /// More than any rank that a state can have.
+    const NOBODY: u64 = 1 << 62;
+    let (mut oldest, mut way) = (NOBODY, 0);
+    while way < WAYS as u64 {
+        // SAFETY: the map gave a valid pointer, and the way is one of its set.
+        let word = Word(unsafe { place(set, way).read_volatile() });
+        let is_eligible = own >> way & 1 & !word.answered_bit();
+        let rank = word.deadline() * WAYS as u64 + way + NOBODY * (1 - is_eligible);
+        oldest = lower(oldest, rank);
+        way = next(way);
+    }
+    (oldest < NOBODY).then_some(oldest as u32 & (WAYS as u32 - 1))
+}
+
+/// The lower of two numbers below 2^63, without a branch.
+#[inline(always)]
+fn lower(one: u64, other: u64) -> u64 {
+    one ^ ((one ^ other) & 0_u64.wrapping_sub(is_less(other, one)))
+}
+
+/// 1 where the one of two numbers below 2^63 is less than the other, else 0; without a branch, for the verifier would
+/// follow 2^16 ways through sixteen of them. The compiler makes a branch of any subtraction that it can see.
+#[inline(always)]
+fn is_less(one: u64, other: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut difference = one;
+        // SAFETY: a subtraction.
+        unsafe {
+            core::arch::asm!("{difference} -= {other}", difference = inout(reg) difference, other = in(reg) other,
+                options(nomem, nostack));
+        }
+        difference >> 63
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        one.wrapping_sub(other) >> 63
+    }
+}
+
+/// The ways of `set` whose words are as `holds` wants them (1, not 0), as bits.
+#[inline(always)]
+fn ways(set: *mut GuardSet, holds: impl Fn(Word) -> u64) -> u64 {
+    let (mut bits, mut way) = (0, 0);
+    while way < WAYS as u64 {
+        // SAFETY: the map gave a valid pointer, and the way is one of its set.
+        let word = Word(unsafe { place(set, way).read_volatile() });
+        bits |= holds(word) << way;
+        way = next(way);
+    }
+    bits
+}
+
+/// One more, by an instruction that the compiler does not look into: so it leaves a loop a loop, where sixteen copies of
+/// its body would not fit into a program's stack of 512 bytes.
+#[inline(always)]
+fn next(way: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut way = way;
+        // SAFETY: an addition.
+        unsafe { core::arch::asm!("{way} += 1", way = inout(reg) way, options(nomem, nostack)) };
+        way
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        way + 1
+    }
+}
+
+/// The word of a way, which must be below [`WAYS`].
+#[inline(always)]
+fn place(set: *mut GuardSet, way: u64) -> *mut u64 {
+    set.cast::<u64>().wrapping_add(way as usize)
+}
+
+/// Whether a state has this key.
+///
+/// # Safety
+///
+/// `state` must be valid for reads.
+#[inline(always)]
+unsafe fn is_of(state: *mut GuardState, key: &GuardKey) -> bool {
+    let wanted: [u64; 5] = bytemuck::cast(*key);
+    // SAFETY: the key is what a state begins with, and the caller vouches for it.
+    let words = unsafe { state.cast::<[u64; 5]>().read_volatile() };
+    let mut other = 0;
+    for (word, wanted) in words.iter().zip(&wanted) {
+        other |= word ^ wanted;
+    }
+    other == 0
+}

@@ -1,0 +1,388 @@
+//! What a guard can be told, and how the kernel half is told it.
+
+use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
+
+use probe_ebpf::{
+    GuardConfig,
+    guard::{
+        KEY_ANSWERER, KEY_ASKER, KEY_CODE, KEY_ID, KEY_SEQ, PROTECT_IN, PROTECT_OUT, REFRESH_REPLY, REFRESH_REQUEST,
+        WAYS,
+    },
+};
+
+use crate::error::Mend;
+
+/// The most states that a guard's table can have room for: 56 MiB.
+pub const MAX_STATES: u32 = 1 << 20;
+
+/// What a guard is told. The default is a security group as clouds have it: replies that come in pass if a request with
+/// the same addresses and the same id went out, for a minute after its last packet (RFC 5508 REQ-2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardOptions {
+    /// Whose replies it judges.
+    pub protect: Protect,
+    /// What tells one state from another.
+    pub key: Key,
+    /// Which ICMP codes it knows.
+    pub code: CodeRule,
+    /// How long a state lives.
+    pub timeout: Duration,
+    /// How long a state lives that was answered; none: as long as before.
+    pub timeout_after_reply: Option<Duration>,
+    /// What begins a state's time anew.
+    pub refresh: Refresh,
+    /// How many replies pass for each request; none: any number.
+    pub replies: Option<NonZeroU32>,
+    /// What becomes of requests that travel the way of the judged replies.
+    pub requests: Requests,
+    /// For how many states there is room; the next power of two that is no smaller holds.
+    pub states: u32,
+    /// Whether it drops.
+    pub enforce: Enforce,
+}
+
+impl Default for GuardOptions {
+    fn default() -> Self {
+        Self {
+            protect: Protect::In,
+            key: Key::ADDRESSES_AND_ID,
+            code: CodeRule::Any,
+            timeout: Duration::from_secs(60),
+            timeout_after_reply: None,
+            refresh: Refresh::EVERY,
+            replies: None,
+            requests: Requests::Allow,
+            states: 1 << 16,
+            enforce: Enforce::Drop,
+        }
+    }
+}
+
+/// Whose replies a guard judges, as its NIC sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protect {
+    /// Replies that come in, by requests that went out
+    In,
+    /// Replies that go out, by requests that came in
+    Out,
+    /// Both, each by the other way's requests
+    Both,
+}
+
+impl Protect {
+    /// Its name on the command line and in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Both => "both",
+        }
+    }
+
+    const fn bits(self) -> u32 {
+        match self {
+            Self::In => PROTECT_IN,
+            Self::Out => PROTECT_OUT,
+            Self::Both => PROTECT_IN | PROTECT_OUT,
+        }
+    }
+}
+
+/// Which ICMP codes a guard knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeRule {
+    /// Any.
+    Any,
+    /// 0 only: requests with another make no state, and replies with another are dropped.
+    Zero,
+}
+
+/// What becomes of requests that travel the way of the judged replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    /// They are left alone.
+    Allow,
+    /// They are dropped, as by a security group without an inbound rule.
+    Deny,
+}
+
+/// Whether a guard drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforce {
+    /// It does.
+    Drop,
+    /// It judges and counts only.
+    DryRun,
+}
+
+/// The fields of a packet that tell one state from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(u32);
+
+impl Key {
+    /// Both addresses and the id.
+    pub const ADDRESSES_AND_ID: Self = Self(KEY_ASKER | KEY_ANSWERER | KEY_ID);
+
+    /// Both addresses.
+    pub const ADDRESSES: Self = Self(KEY_ASKER | KEY_ANSWERER);
+
+    /// These fields and `more`.
+    #[must_use]
+    pub const fn and(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+
+    /// The id alone.
+    pub const ID: Self = Self(KEY_ID);
+    /// The sequence number alone.
+    pub const SEQ: Self = Self(KEY_SEQ);
+    /// The ICMP code alone.
+    pub const CODE: Self = Self(KEY_CODE);
+    /// The address of the end that asks, alone.
+    pub const SOURCE: Self = Self(KEY_ASKER);
+    /// The address of the end that answers, alone.
+    pub const DESTINATION: Self = Self(KEY_ANSWERER);
+
+    /// The bits as the kernel half has them.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The names of its fields.
+    pub fn names(self) -> Vec<&'static str> {
+        let mut left = self.0;
+        let mut names = Vec::new();
+        for (name, field) in FIELDS {
+            if left & field.0 == field.0 {
+                names.push(name);
+                left &= !field.0;
+            }
+        }
+        names
+    }
+}
+
+/// What people call the fields; what a name means is of a request.
+const FIELDS: [(&str, Key); 6] = [
+    ("addresses", Key::ADDRESSES),
+    ("source", Key::SOURCE),
+    ("destination", Key::DESTINATION),
+    ("id", Key::ID),
+    ("seq", Key::SEQ),
+    ("code", Key::CODE),
+];
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().join(","))
+    }
+}
+
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let field = |word: &str| FIELDS.iter().find(|(name, _)| *name == word).map(|(_, field)| *field);
+        let fields = text.split(',').map(|word| {
+            let names = FIELDS.map(|(name, _)| name).join(", ");
+            field(word.trim()).ok_or_else(|| format!("'{word}' is no field of a ping; the fields are {names}"))
+        });
+        fields.reduce(|all, next| Ok(all?.and(next?))).unwrap_or_else(|| Err("a key needs a field".to_owned()))
+    }
+}
+
+/// Which packets begin a state's time anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refresh(u32);
+
+impl Refresh {
+    /// Every packet that passes for it.
+    pub const EVERY: Self = Self(REFRESH_REQUEST | REFRESH_REPLY);
+    /// Further requests.
+    pub const REQUESTS: Self = Self(REFRESH_REQUEST);
+    /// Replies.
+    pub const REPLIES: Self = Self(REFRESH_REPLY);
+    /// None: a state lives from its first request on, however much is said.
+    pub const NOTHING: Self = Self(0);
+
+    /// The names of those packets.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [("request", REFRESH_REQUEST), ("reply", REFRESH_REPLY)];
+        all.into_iter().filter(|(_, bit)| self.0 & bit != 0).map(|(name, _)| name).collect()
+    }
+}
+
+impl fmt::Display for Refresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::NOTHING { "none".to_owned() } else { self.names().join(",") }.as_str())
+    }
+}
+
+impl FromStr for Refresh {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::NOTHING);
+        }
+        let mut refresh = Self::NOTHING;
+        for word in text.split(',') {
+            refresh.0 |= match word.trim() {
+                "request" => REFRESH_REQUEST,
+                "reply" => REFRESH_REPLY,
+                _ => return Err(format!("'{word}' is neither request nor reply; 'none' stands alone")),
+            };
+        }
+        Ok(refresh)
+    }
+}
+
+/// What no guard can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Requests are to be dropped in both directions.
+    #[error("a guard that drops requests both ways leaves no ping at all, so no reply could ever pass")]
+    NothingPasses,
+    /// The table is too small or too large.
+    #[error("a guard's table has room for {WAYS} to {MAX_STATES} states, not {0}")]
+    States(u32),
+    /// No field tells states apart.
+    #[error("a guard needs a field that tells one ping from another")]
+    EmptyKey,
+}
+
+impl Mend for Error {
+    fn fix(&self) -> String {
+        match self {
+            Self::NothingPasses => {
+                "choose --protect in or out, or drop all echo: probe filter add --all-echo".to_owned()
+            }
+            Self::States(_) => format!("choose --states from {WAYS} to {MAX_STATES}"),
+            Self::EmptyKey => "choose one: --key addresses,id".to_owned(),
+        }
+    }
+}
+
+impl GuardOptions {
+    /// What the kernel half is told, with the `secret` of the table's hash.
+    ///
+    /// # Errors
+    /// [`Error`] where the options contradict each other.
+    pub fn config(&self, secret: [u64; 5]) -> Result<GuardConfig, Error> {
+        if self.requests == Requests::Deny && self.protect == Protect::Both {
+            return Err(Error::NothingPasses);
+        }
+        if self.key.0 == 0 {
+            return Err(Error::EmptyKey);
+        }
+        if !(WAYS as u32..=MAX_STATES).contains(&self.states) {
+            return Err(Error::States(self.states));
+        }
+        Ok(GuardConfig {
+            timeout_ns: nanoseconds(self.timeout),
+            answered_timeout_ns: nanoseconds(self.timeout_after_reply.unwrap_or(self.timeout)),
+            deadline_ns: 0,
+            secret,
+            set_mask: self.states.next_power_of_two() / WAYS as u32 - 1,
+            key: self.key.0,
+            protect: self.protect.bits(),
+            refresh: self.refresh.0,
+            first_reply_counts: u32::from(self.timeout_after_reply.is_some()),
+            replies: self.replies.map_or(0, NonZeroU32::get),
+            code_zero: u32::from(self.code == CodeRule::Zero),
+            deny_requests: u32::from(self.requests == Requests::Deny),
+            dry_run: u32::from(self.enforce == Enforce::DryRun),
+            test_clock: 0,
+        })
+    }
+
+    /// What the kernel half was told.
+    pub fn of(config: &GuardConfig) -> Self {
+        Self {
+            protect: match config.protect {
+                PROTECT_IN => Protect::In,
+                PROTECT_OUT => Protect::Out,
+                _ => Protect::Both,
+            },
+            key: Key(config.key),
+            code: if config.code_zero == 0 { CodeRule::Any } else { CodeRule::Zero },
+            timeout: Duration::from_nanos(config.timeout_ns),
+            timeout_after_reply: (config.first_reply_counts != 0)
+                .then(|| Duration::from_nanos(config.answered_timeout_ns)),
+            refresh: Refresh(config.refresh),
+            replies: NonZeroU32::new(config.replies),
+            requests: if config.deny_requests == 0 { Requests::Allow } else { Requests::Deny },
+            states: (config.set_mask + 1) * WAYS as u32,
+            enforce: if config.dry_run == 0 { Enforce::Drop } else { Enforce::DryRun },
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_as_it_is_written() {
+        for text in ["addresses,id", "id", "source,seq", "addresses,id,seq,code", "destination,code"] {
+            assert_eq!(text.parse::<Key>().map(|key| key.to_string()).as_deref(), Ok(text));
+        }
+        assert_eq!("source,destination".parse(), Ok(Key::ADDRESSES));
+        for bad in ["", "addresses,", "port", "none"] {
+            let told = bad.parse::<Key>().expect_err(bad);
+            assert!(told.contains("the fields are addresses, source,"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_is_read_as_it_is_written() {
+        for text in ["request,reply", "request", "reply", "none"] {
+            assert_eq!(text.parse::<Refresh>().map(|refresh| refresh.to_string()).as_deref(), Ok(text));
+        }
+        for bad in ["", "none,reply", "every"] {
+            assert!(bad.parse::<Refresh>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_half_is_told_what_was_asked_for() {
+        let options = GuardOptions {
+            protect: Protect::Out,
+            key: Key::ID.and(Key::SEQ),
+            code: CodeRule::Zero,
+            timeout: Duration::from_millis(1_500),
+            timeout_after_reply: Some(Duration::from_millis(700)),
+            refresh: Refresh::REPLIES,
+            replies: NonZeroU32::new(3),
+            requests: Requests::Deny,
+            states: 4096,
+            enforce: Enforce::DryRun,
+        };
+        let config = options.config([7; 5]).expect("they agree");
+        assert_eq!(GuardOptions::of(&config), options);
+        assert_eq!((config.set_mask, config.timeout_ns, config.secret), (255, 1_500_000_000, [7; 5]));
+        let all = GuardOptions::default().config([0; 5]).map(|config| GuardOptions::of(&config));
+        assert_eq!(all, Ok(GuardOptions::default()));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let with = |change: fn(&mut GuardOptions)| {
+            let mut options = GuardOptions::default();
+            change(&mut options);
+            options.config([0; 5]).map(|config| config.set_mask)
+        };
+        let deny_both = |options: &mut GuardOptions| {
+            (options.requests, options.protect) = (Requests::Deny, Protect::Both);
+        };
+        assert_eq!(with(deny_both), Err(Error::NothingPasses));
+        assert_eq!(with(|options| options.key = Key(0)), Err(Error::EmptyKey));
+        assert_eq!(with(|options| options.states = 15), Err(Error::States(15)));
+        assert_eq!(with(|options| options.states = MAX_STATES + 1), Err(Error::States(MAX_STATES + 1)));
+        assert_eq!(with(|options| options.states = 17), Ok(1));
+    }
+}
