@@ -25,3 +25,4 @@ pub mod snapshot;
 pub mod stop;
 pub mod traffic;
 pub mod watching;
+pub mod words;

@@ -1,5 +1,7 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
+pub mod benign;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use probe_ebpf::Hop;
@@ -272,4 +274,16 @@ impl HostSight {
         let unknown = || HopSight::Blind { why: "not watched".to_owned() };
         self.hops.get(hop.name()).cloned().unwrap_or_else(unknown)
     }
+}
+
+impl Drop {
+    /// The function without offset and without what the compiler adds: `ip_rcv_core.isra.0+0x12`.
+    pub fn plain_function(&self) -> &str {
+        plain_function(&self.function)
+    }
+}
+
+/// The name of a function in the source: without offset and without what the compiler adds.
+pub fn plain_function(name: &str) -> &str {
+    name.split(['+', '.']).next().unwrap_or(name)
 }

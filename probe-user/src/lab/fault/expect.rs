@@ -1,14 +1,12 @@
 //! What a diagnosis must say of a case, what it said, and where the two differ. Pure.
 
-mod words;
-
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::words::{Confidence, Layer, Outcome, Side};
 use super::Leg;
+pub use crate::words::{Confidence, Host as Side, Layer, Outcome};
 
 /// What a diagnosis must say. Where several answers are as good, all are listed; where nothing is listed, anything is.
 #[derive(Clone, Copy, Debug)]
