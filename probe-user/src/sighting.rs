@@ -129,6 +129,13 @@ pub enum Finding {
         /// The device of the route.
         interface: Option<String>,
     },
+    /// Whether the address that the run uses on this host is one of its own.
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// Whether packets to it stay here.
+        own: bool,
+    },
     /// A counter of the kernel that rose while the probes were under way.
     Counter {
         /// Its name, e.g. `Icmp.OutRateLimitHost`, `Ip.InHdrErrors`, `raw.drops`, `eth0.rx_dropped`.

@@ -186,7 +186,9 @@ impl Probing<'_> {
     /// Which routers answer, where that was asked for and something is left to explain.
     fn walk(&self, sending: &Sending, ended: Ended, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
-        if !self.args.walk || answered || ended == Ended::Stopped {
+        // What never left this host has no router to be asked about.
+        let refused = sending.probes.iter().all(|sent| sent.errno.is_some());
+        if !self.args.walk || answered || refused || ended == Ended::Stopped {
             return Ok(None);
         }
         let (settings, id) = prober.into_settings();

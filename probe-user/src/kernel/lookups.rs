@@ -8,6 +8,7 @@ pub mod command;
 pub mod counters;
 pub mod interfaces;
 pub mod iptables;
+pub mod neighbour;
 pub mod programs;
 pub mod route;
 pub mod settings;
@@ -69,7 +70,9 @@ impl Lookups {
         let after = counters::read(interface.as_deref());
         let own = filter.finding(interface.as_deref(), &request.ids);
         let mut findings = settings::look_up(request.family(), interface.as_deref());
+        findings.extend(route::own_address(request.local));
         findings.extend(route::look_up(request.local, request.remote));
+        findings.extend(neighbour::look_up(request.local, request.remote));
         findings.extend(interface.as_deref().and_then(link));
         findings.extend(counters::risen(&before, &after));
         findings.extend(chains::look_up(request.family(), interface.as_deref()));

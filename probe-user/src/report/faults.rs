@@ -52,6 +52,9 @@ pub struct FaultCase {
     /// Where it is wrong, a clause each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<String>,
+    /// The whole diagnosis, where it is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<serde_json::Value>,
     /// How long the diagnosis took, or the whole case where there was none.
     pub seconds: f64,
 }
@@ -175,6 +178,9 @@ impl FaultCase {
         writeln!(out, "    expected  {}", self.expected.line())?;
         for clause in &self.wrong {
             writeln!(out, "    wrong     {}", style.paint(Tone::Bad, clause))?;
+        }
+        if let Some(sentence) = self.diagnosis.as_ref().and_then(|said| said["verdict"]["sentence"].as_str()) {
+            writeln!(out, "    said      {sentence}")?;
         }
         Ok(())
     }

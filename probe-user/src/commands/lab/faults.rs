@@ -5,22 +5,17 @@ mod document;
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 
 use probe_ebpf::Family;
 
 use self::by_command::ByCommand;
+use super::beside::beside;
 use crate::{
     cli::lab::Faults,
-    commands::{
-        Outcome, Screen,
-        interrupt::{Interrupt, block_on},
-    },
+    commands::{Outcome, Screen, interrupt::block_on},
     error::Failure,
     exit::Exit,
     kernel::{
@@ -68,24 +63,14 @@ fn unknown(Unknown { name, nearest }: Unknown) -> Failure {
     Failure::new(format!("there is no fault '{name}'"), fix)
 }
 
-/// The labs are worked on by a thread of its own, so that Ctrl-C is heard beside it.
 async fn wait(cases: Vec<Case>, mut diagnose: impl Diagnose + Send + 'static, screen: Screen) -> Outcome {
-    let mut interrupt = Interrupt::new()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
     let start = Instant::now();
-    let mut work = tokio::task::spawn_blocking(move || {
+    let work = move |stop: &AtomicBool| {
         let mut progress = Progress::new(&screen);
-        runner::run(cases, &mut diagnose, &mut |step| progress.tell(step), &|| stopped.load(Ordering::Relaxed))
-    });
-    let done = tokio::select! {
-        done = &mut work => done,
-        () = interrupt.caught() => {
-            stop.store(true, Ordering::Relaxed);
-            work.await
-        }
+        let run = runner::run(cases, &mut diagnose, &mut |step| progress.tell(step), &|| stop.load(Ordering::Relaxed));
+        Ok(run?)
     };
-    let run = done.map_err(|error| Failure::new(format!("the lab stopped: {error}"), "probe doctor may say why"))??;
+    let run = beside(work).await?;
     finish(run, start.elapsed().as_secs_f64(), &screen)
 }
 

@@ -251,6 +251,12 @@ pub(super) const TABLE: &[Advice] = &[
     of(&[Network], "icmp*", "{from} refuses them and says why: {said}.", &["traceroute -n {target}"]),
     of(
         &[Network],
+        "EADDRNOTAVAIL",
+        "The far end that was watched does not have the address: it is another host's, or was taken away.",
+        &["ip neigh show {target}", "probe diagnose {typed} --walk"],
+    ),
+    of(
+        &[Network],
         "",
         "They are lost between the two hosts, without a word from anybody.",
         &["probe diagnose {typed} --walk"],

@@ -61,8 +61,18 @@ pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     if let Some(index) = named {
         spots = vec![spots[index]];
     }
-    let cause = Cause { reason: Some(errno.to_owned()), ..Cause::default() };
+    let cause = Cause { reason: Some(errno.to_owned()), detail: foreign_source(errno, evidence), ..Cause::default() };
     Ruling::at(spots, cause, Witness::Errno, Weight::Direct)
+}
+
+/// The source address that was asked for, where it is somebody else's.
+fn foreign_source(errno: &str, evidence: &Evidence) -> Option<String> {
+    let foreign = evidence.findings(Side::Local).find_map(|finding| match finding {
+        Finding::Address { address, own: false } => Some(address),
+        _ => None,
+    });
+    let source = foreign.filter(|_| errno == "EADDRNOTAVAIL")?;
+    Some(format!("EADDRNOTAVAIL: {source} is not an address of {}", evidence.name(Side::Local)))
 }
 
 /// Whether a look-up on the sender found something at `place` that can drop.

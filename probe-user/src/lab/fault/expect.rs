@@ -125,6 +125,8 @@ pub struct Got {
     pub confidence: Confidence,
     /// How long it took.
     pub seconds: f64,
+    /// The whole of what it said.
+    pub document: Value,
 }
 
 impl Got {
@@ -152,6 +154,7 @@ impl Got {
             chain: text(&cause["netfilter"]["chain"]),
             confidence: field(verdict, "confidence")?,
             seconds,
+            document: document.clone(),
         })
     }
 

@@ -44,6 +44,7 @@ fn case(name: &str, expected: Wanted, got: Told, wrong: &[&str]) -> FaultCase {
         expected,
         got: Some(got),
         located: wrong.is_empty(),
+        diagnosis: (!wrong.is_empty()).then(|| serde_json::json!({"verdict": {"sentence": "They stop there."}})),
         wrong: words(wrong),
         seconds: 0.5,
     }
@@ -74,6 +75,7 @@ x peer-tc         IPv4   0.50 s  stopped: request peer xdp (NETFILTER_DROP)
     what it is
     expected  stopped: request peer tc
     wrong     layer is xdp, not tc
+    said      They stop there.
 - iptables        IPv6  not tried: it is not installed
 
 Located 1 of 2 faults; 1 of 1 healthy paths judged right, 0 false stops; 2 s.
