@@ -294,3 +294,10 @@ impl Drop {
 pub fn plain_function(name: &str) -> &str {
     name.split(['+', '.']).next().unwrap_or(name)
 }
+
+impl IcmpError {
+    /// Whether the probe went no further. A source quench (type 4) and a redirect (5) leave it on its way (RFC 792).
+    pub fn ends_packet(&self) -> bool {
+        self.from.is_ipv6() || !matches!(self.icmp_type, 4 | 5)
+    }
+}

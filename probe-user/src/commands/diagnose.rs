@@ -180,7 +180,7 @@ impl Probing<'_> {
 
     fn all_known(&self, fates: &mut Fates, sending: &Sending, local: &HostSight, peer: Option<&HostSight>) -> bool {
         let first = if self.args.reply_only { Leg::Reply } else { Leg::Request };
-        fates.all_known(&Run { sending, local, peer, first, v6: self.target.address.is_ipv6() })
+        fates.all_known(&Run { sending, local, peer, first })
     }
 
     /// Which routers answer, where that was asked for and something is left to explain.

@@ -243,7 +243,10 @@ impl Teller<'_> {
             Layer::Xdp => format!("dropped by {}", cause.program.as_deref().unwrap_or("an XDP program")),
             Layer::Tc => format!("dropped by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
             Layer::Cgroup => format!("dropped by {}", cause.program.as_deref().unwrap_or("a cgroup program")),
-            Layer::Route if Self::unmade(stop) => named("it has no route back"),
+            Layer::Route if Self::unmade(stop) => named(match reason {
+                Some(reason) if reason.starts_with("Xfrm.") => "an IPsec policy forbids it",
+                _ => "it has no route back",
+            }),
             Layer::Icmp if Self::unmade(stop) => {
                 named("its limit of ICMP messages, or what else keeps it from answering")
             }

@@ -232,7 +232,7 @@ impl Prober {
 
     /// Whether replies, errnos and final ICMP errors account for every probe.
     fn all_known(&self) -> bool {
-        self.sending.probes.iter().all(|sent| fate_known(&self.sending, sent, self.plan.settings.target.is_ipv6()))
+        self.sending.probes.iter().all(|sent| fate_known(&self.sending, sent))
     }
 }
 
@@ -249,12 +249,11 @@ fn patiently(mut send: impl FnMut() -> Result<(), Refused>) -> Result<(), Errno>
 }
 
 /// Whether the sending end itself knows what became of a probe: it was refused, it was answered, or an ICMP error says
-/// that it goes no further. A redirect and a source quench leave it on its way.
-pub fn fate_known(sending: &Sending, sent: &SentProbe, v6: bool) -> bool {
-    let ends = |error: &IcmpError| v6 || !matches!(error.icmp_type, incoming::SOURCE_QUENCH | incoming::REDIRECT);
+/// that it goes no further.
+pub fn fate_known(sending: &Sending, sent: &SentProbe) -> bool {
     sent.errno.is_some()
         || sending.received.contains_key(&sent.probe)
-        || sending.errors.iter().any(|error| error.probe == sent.probe && ends(error))
+        || sending.errors.iter().any(|error| error.probe == sent.probe && error.ends_packet())
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.

@@ -22,7 +22,7 @@ use crate::{
         object,
         privilege::{self, Task},
     },
-    lab::fault::{self, Case, Choice, Diagnose, Run, Step, choice::Unknown, runner},
+    lab::fault::{self, Case, Choice, Diagnose, Step, choice::Unknown, runner},
     report::faults as report,
 };
 
@@ -37,7 +37,8 @@ pub(super) fn run(args: &Faults, screen: &Screen) -> Outcome {
     object::bytes()?;
     fault::sweep_cgroups();
     let diagnose = ByCommand::new()?;
-    block_on(wait(cases, diagnose, *screen))
+    let detail = if args.summary { report::Detail::Summary } else { report::Detail::Cases };
+    block_on(wait(cases, diagnose, detail, *screen))
 }
 
 fn chosen(args: &Faults) -> Result<Vec<Case>, Failure> {
@@ -63,7 +64,12 @@ fn unknown(Unknown { name, nearest }: Unknown) -> Failure {
     Failure::new(format!("there is no fault '{name}'"), fix)
 }
 
-async fn wait(cases: Vec<Case>, mut diagnose: impl Diagnose + Send + 'static, screen: Screen) -> Outcome {
+async fn wait(
+    cases: Vec<Case>,
+    mut diagnose: impl Diagnose + Send + 'static,
+    detail: report::Detail,
+    screen: Screen,
+) -> Outcome {
     let start = Instant::now();
     let work = move |stop: &AtomicBool| {
         let mut progress = Progress::new(&screen);
@@ -71,11 +77,10 @@ async fn wait(cases: Vec<Case>, mut diagnose: impl Diagnose + Send + 'static, sc
         Ok(run?)
     };
     let run = beside(work).await?;
-    finish(run, start.elapsed().as_secs_f64(), &screen)
+    finish(document::of(run, start.elapsed().as_secs_f64(), detail), &screen)
 }
 
-fn finish(run: Run, seconds: f64, screen: &Screen) -> Outcome {
-    let document: report::Faults = document::of(run, seconds);
+fn finish(document: report::Faults, screen: &Screen) -> Outcome {
     screen.print(&document)?;
     Ok(match (document.unreached, document.is_clean()) {
         (1.., _) => Exit::Interrupted,
@@ -104,7 +109,7 @@ impl Progress {
                 let family = if case.family == Family::V4 { 4 } else { 6 };
                 write!(io::stderr(), "\r\x1b[2K{number}/{total}  {} IPv{family}", case.name)
             }
-            Step::Ended(_) => write!(io::stderr(), "\r\x1b[2K"),
+            Step::Ended(_) | Step::Unmade => write!(io::stderr(), "\r\x1b[2K"),
         };
     }
 }
@@ -116,7 +121,7 @@ mod tests {
 
     fn args(names: &[&str], v4: bool, v6: bool) -> Faults {
         let names = names.iter().map(ToString::to_string).collect();
-        Faults { names, list: false, family: FamilyChoice { v4, v6 } }
+        Faults { names, list: false, summary: false, family: FamilyChoice { v4, v6 } }
     }
 
     #[test]

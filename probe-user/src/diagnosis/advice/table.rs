@@ -64,6 +64,24 @@ pub(super) const TABLE: &[Advice] = &[
     ),
     of(
         &[Call],
+        "EPERM",
+        "The host may not send there, by a policy that is asked before any firewall: IPsec's.",
+        &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[],
+        "Xfrm.*",
+        "An IPsec policy forbids them, or wants them encrypted.",
+        &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[],
+        "XFRM_POLICY",
+        "An IPsec policy does not let them in as they are.",
+        &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[Call],
         "",
         "The packets never entered the IP layer; the send call says why where it failed.",
         &["ip {-6} route get {target}"],

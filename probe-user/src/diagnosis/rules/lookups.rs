@@ -146,6 +146,8 @@ const COUNTERS: &[(&str, &str, Place)] = &[
     ("Ip", "InNoRoutes", Place::RouteIn),
     ("Ip", "OutNoRoutes", Place::RouteBack),
     ("Ip", "FragFails", Place::FragmentOut),
+    ("Xfrm.Out", "", Place::RouteBack),
+    ("Xfrm.In", "", Place::Icmp),
     ("raw", ".drops", Place::SocketBuffer),
     ("icmp", ".drops", Place::SocketBuffer),
     ("ping", ".drops", Place::SocketBuffer),
