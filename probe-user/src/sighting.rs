@@ -157,6 +157,9 @@ pub enum Finding {
         policy: String,
         /// Whether it has a rule that can drop, or drops by policy.
         can_drop: bool,
+        /// Whether it is of the older iptables (`x_tables`), which nft does not show.
+        #[serde(default)]
+        legacy: bool,
     },
     /// The very rule that ended packets, where rules were traced (`--trace-rules`).
     Rule {

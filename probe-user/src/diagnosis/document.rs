@@ -175,6 +175,8 @@ pub struct Netfilter {
     pub table: Option<String>,
     /// The base chain, where it is known.
     pub chain: Option<String>,
+    /// Whether that is a chain of the older iptables, which nft does not show.
+    pub legacy: bool,
 }
 
 /// An ICMP error.

@@ -130,12 +130,13 @@ const FUNCTIONS: &[(&str, &[Place])] = &[
 ];
 
 /// Functions through which netfilter frees packets: `ipt_do_table` and its kin return their verdict to `nf_hook_slow`.
-const NETFILTER: [&str; 8] = [
+const NETFILTER: [&str; 9] = [
     "nft_do_chain",
     "nf_hook_slow",
     "ipt_do_table",
     "ip6t_do_table",
     "nft_reject_*",
+    "nf_queue",
     "nf_hook_slow_list",
     "nf_reject_*",
     "nf_conntrack_*",

@@ -285,7 +285,8 @@ fn by_netfilter(stop: &Stop) -> String {
     let Some(place) = &stop.cause.netfilter else { return "dropped by netfilter".to_owned() };
     match (&place.family, &place.table, &place.chain, &place.hook) {
         (Some(family), Some(table), Some(chain), _) => {
-            format!("dropped by nftables: {family} {table}, chain {chain}")
+            let by = if place.legacy { "iptables" } else { "nftables" };
+            format!("dropped by {by}: {family} {table}, chain {chain}")
         }
         (.., Some(hook)) => format!("dropped by netfilter in hook {hook}"),
         _ => "dropped by netfilter".to_owned(),

@@ -108,19 +108,29 @@ pub(super) const TABLE: &[Advice] = &[
         &[NfOutput, NfPostrouting, NfPrerouting, NfInput, NfForward],
         "NETFILTER_DROP",
         "A firewall rule in hook {hook} drops them, or the policy of its chain does.",
-        &["nft list chain {family} {table} {chain}", "nft list ruleset", "iptables-save -c"],
+        &[
+            "{nft} list chain {family} {table} {chain}",
+            "{iptables} -t {table} -S {chain}",
+            "nft list ruleset",
+            "iptables-save -c",
+        ],
     ),
     of(
         &[NfOutput, NfPostrouting, NfPrerouting, NfInput, NfForward],
         "",
         "They enter netfilter's hook {hook} and do not leave it: a rule, a policy or connection tracking drops them.",
-        &["nft list chain {family} {table} {chain}", "nft list ruleset", "conntrack -S"],
+        &[
+            "{nft} list chain {family} {table} {chain}",
+            "{iptables} -t {table} -S {chain}",
+            "nft list ruleset",
+            "conntrack -S",
+        ],
     ),
     of(
         &[NfIngress, NfEgress],
         "",
         "An nftables chain of the device, in hook {hook}, drops them.",
-        &["nft list chain {family} {table} {chain}", "nft list ruleset netdev"],
+        &["{nft} list chain {family} {table} {chain}", "{iptables} -t {table} -S {chain}", "nft list ruleset netdev"],
     ),
     of(&[CgroupOut, CgroupIn], "", "A cgroup program drops them.", &["bpftool cgroup tree"]),
     of(

@@ -63,10 +63,10 @@ pub(super) const ROWS: &[Fault] = &[
     },
     Fault {
         name: "tc-redirect",
-        title: "a tc filter at ingress sends them to another device",
+        title: "a tc filter at ingress sends them to a bridge that leads nowhere",
         legs: EACH,
         actions: &[
-            Ip(Receiver, "link add d0 type veth peer name d1"),
+            Ip(Receiver, "link add d0 type bridge"),
             Ip(Receiver, "link set dev d0 up"),
             Tc(Receiver, "qdisc add dev eth0 clsact"),
             Tc(
@@ -74,7 +74,7 @@ pub(super) const ROWS: &[Fault] = &[
                 "filter add dev eth0 ingress protocol all prio 1 u32 match u8 0 0 at 0 action mirred egress redirect dev d0",
             ),
         ],
-        expected: Expected::stopped(&[TcLayer]),
+        expected: Expected::stopped(&[TcLayer]).event("NO_TX_TARGET", "br_dev_xmit"),
         ..AT
     },
     Fault {
@@ -156,7 +156,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "a legacy rule hands them to an inspecting program that has died",
         legs: EACH,
         actions: &[Iptables(Receiver, "-A INPUT -p {icmp} --{icmp}-type {type} -j NFQUEUE --queue-num 7")],
-        expected: Expected { chain: None, reasons: &[], ..in_chain("input", "") },
+        expected: Expected { chain: None, reasons: &[], ..in_chain("input", "") }.event("NOT_SPECIFIED", "nf_queue"),
         needs: Some(("iptables-legacy", "ip6tables-legacy")),
         ..AT
     },

@@ -76,10 +76,10 @@ pub(super) const ROWS: &[Fault] = &[
     },
     Fault {
         name: "tc-redirect",
-        title: "a tc filter at egress sends them to another device",
+        title: "a tc filter at egress sends them to a bridge that leads nowhere",
         legs: EACH,
         actions: &[
-            Ip(Sender, "link add d0 type veth peer name d1"),
+            Ip(Sender, "link add d0 type bridge"),
             Ip(Sender, "link set dev d0 up"),
             Tc(Sender, "qdisc add dev eth0 clsact"),
             Tc(
@@ -87,7 +87,7 @@ pub(super) const ROWS: &[Fault] = &[
                 "filter add dev eth0 egress protocol all prio 1 u32 match u8 0 0 at 0 action mirred egress redirect dev d0",
             ),
         ],
-        expected: Expected::stopped(&[TcLayer]),
+        expected: Expected::stopped(&[TcLayer]).event("NO_TX_TARGET", "br_dev_xmit"),
         ..AT
     },
     Fault {
