@@ -286,14 +286,7 @@ impl HostSight {
     }
 }
 
-impl Drop {
-    /// The function without offset and without what the compiler adds: `ip_rcv_core.isra.0+0x12`.
-    pub fn plain_function(&self) -> &str {
-        plain_function(&self.function)
-    }
-}
-
-/// The name of a function in the source: without offset and without what the compiler adds.
+/// The name of a function in the source, without offset and without what the compiler adds: `ip_rcv_core.isra.0+0x12`.
 pub fn plain_function(name: &str) -> &str {
     name.split(['+', '.']).next().unwrap_or(name)
 }

@@ -144,7 +144,7 @@ const NETFILTER: [&str; 9] = [
 
 /// Where the kernel freed the packet.
 pub fn placed(drop: &Drop) -> Placed {
-    let function = drop.plain_function();
+    let function = plain_function(&drop.function);
     if drop.reason == "NETFILTER_DROP" || NETFILTER.iter().any(|name| fits(name, function)) {
         return hook(drop);
     }
@@ -183,7 +183,7 @@ pub fn is_consumed(drop: &Drop) -> bool {
 
 /// Whether the event shows that the kernel's ICMP had the packet.
 pub fn shows_icmp(drop: &Drop) -> bool {
-    let function = drop.plain_function();
+    let function = plain_function(&drop.function);
     let icmp = matches!(function, "icmp_rcv" | "icmpv6_rcv" | "ping_rcv");
     icmp && (is_consumed(drop) || (drop.reason == "NO_SOCKET" && drop.leg == Leg::Reply))
 }

@@ -38,6 +38,7 @@ const RULES: &[Rule] = &[
             "probe-user/src/rules",
             "probe-user/src/rtt",
             "probe-user/src/sighting",
+            "probe-user/src/words",
             "probe-user/src/diagnosis",
             "probe-user/src/report",
         ],

@@ -77,11 +77,11 @@ async fn wait(
         Ok(run?)
     };
     let run = beside(work).await?;
-    finish(document::of(run, start.elapsed().as_secs_f64(), detail), &screen)
+    finish(&document::of(run, start.elapsed().as_secs_f64(), detail), &screen)
 }
 
-fn finish(document: report::Faults, screen: &Screen) -> Outcome {
-    screen.print(&document)?;
+fn finish(document: &report::Faults, screen: &Screen) -> Outcome {
+    screen.print(document)?;
     Ok(match (document.unreached, document.is_clean()) {
         (1.., _) => Exit::Interrupted,
         (0, true) => Exit::Done,

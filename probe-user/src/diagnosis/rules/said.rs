@@ -71,7 +71,7 @@ pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(spots, cause, Witness::Errno, Weight::Direct)
 }
 
-/// What look-ups on the sender add: a source address of somebody else's, what IPsec refused.
+/// What look-ups on the sender add: a source address of somebody else's, what `IPsec` refused.
 fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
     let more = evidence.findings(Side::Local).find_map(|finding| match (errno, finding) {
         ("EADDRNOTAVAIL", Finding::Address { address, own: false }) => {

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The counters of losses in `/proc/thread-self/net/{snmp,netstat,snmp6,xfrm_stat}`. A kernel without IPv6 has no `snmp6`,
-/// one without IPsec's statistics no `xfrm_stat`.
+/// one without `IPsec`'s statistics no `xfrm_stat`.
 pub fn read() -> Counters {
     let file = |name: &str| {
         let path = format!("/proc/thread-self/net/{name}");

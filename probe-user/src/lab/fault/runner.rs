@@ -138,7 +138,10 @@ fn make(case: &Case) -> Result<Result<Patient, Error>, Error> {
         let lab = Topology::build()?;
         match broken(&lab, case) {
             Ok(broken) => return Ok(Ok(Patient { _broken: broken, lab })),
-            Err(error @ (Error::NotHealthy { .. } | Error::NotInForce { .. })) => last = Some(error),
+            Err(error @ (Error::NotHealthy { .. } | Error::NotInForce { .. })) => {
+                tracing::info!("{} is made again: {error}", case.name);
+                last = Some(error);
+            }
             Err(error) => return Ok(Err(error)),
         }
     }

@@ -1,4 +1,4 @@
-//! Faults of the host that receives on a leg, where it routes: addresses, reverse path, NAT, IPsec, MAC addresses.
+//! Faults of the host that receives on a leg, where it routes: addresses, reverse path, NAT, `IPsec`, MAC addresses.
 
 use super::{ROW, chain};
 use crate::lab::fault::{
