@@ -62,7 +62,7 @@ pub(super) const ROWS: &[Fault] = &[
         ..AT
     },
     Fault {
-        name: "tc-redirect",
+        name: "tc-redirect-ingress",
         title: "a tc filter at ingress sends them to a bridge that leads nowhere",
         legs: EACH,
         actions: &[

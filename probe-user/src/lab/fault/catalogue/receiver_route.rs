@@ -102,7 +102,7 @@ pub(super) const ROWS: &[Fault] = &[
         ..AT
     },
     Fault {
-        name: "xfrm-block",
+        name: "xfrm-in",
         title: "an IPsec policy forbids what comes from the other end",
         legs: EACH,
         actions: &[Ip(Receiver, "xfrm policy add src {sender}/{32} dir in action block")],

@@ -92,7 +92,7 @@ pub(super) const ROWS: &[Fault] = &[
         ..AT
     },
     Fault {
-        name: "xfrm-block",
+        name: "xfrm-out",
         title: "an IPsec policy forbids to send to the other end",
         legs: EACH,
         actions: &[Ip(Sender, "xfrm policy add dst {receiver}/{32} dir out action block")],

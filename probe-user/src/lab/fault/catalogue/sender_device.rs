@@ -75,7 +75,7 @@ pub(super) const ROWS: &[Fault] = &[
         ..AT
     },
     Fault {
-        name: "tc-redirect",
+        name: "tc-redirect-egress",
         title: "a tc filter at egress sends them to a bridge that leads nowhere",
         legs: EACH,
         actions: &[
