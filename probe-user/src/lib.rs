@@ -30,3 +30,4 @@ pub mod stop;
 pub mod timeline;
 pub mod traffic;
 pub mod watching;
+pub mod words;

@@ -1,5 +1,7 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
+pub mod benign;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use probe_ebpf::Hop;
@@ -174,6 +176,13 @@ pub enum Finding {
         /// The device of the route.
         interface: Option<String>,
     },
+    /// Whether the address that the run uses on this host is one of its own.
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// Whether packets to it stay here.
+        own: bool,
+    },
     /// A counter of the kernel that rose while the probes were under way.
     Counter {
         /// Its name, e.g. `Icmp.OutRateLimitHost`, `Ip.InHdrErrors`, `raw.drops`, `eth0.rx_dropped`.
@@ -195,6 +204,9 @@ pub enum Finding {
         policy: String,
         /// Whether it has a rule that can drop, or drops by policy.
         can_drop: bool,
+        /// Whether it is of the older iptables (`x_tables`), which nft does not show.
+        #[serde(default)]
+        legacy: bool,
     },
     /// The very rule that ended packets, where rules were traced (`--trace-rules`).
     Rule {
@@ -318,5 +330,17 @@ impl HostSight {
     pub fn hop(&self, hop: Hop) -> HopSight {
         let unknown = || HopSight::Blind { why: "not watched".to_owned() };
         self.hops.get(hop.name()).cloned().unwrap_or_else(unknown)
+    }
+}
+
+/// The name of a function in the source, without offset and without what the compiler adds: `ip_rcv_core.isra.0+0x12`.
+pub fn plain_function(name: &str) -> &str {
+    name.split(['+', '.']).next().unwrap_or(name)
+}
+
+impl IcmpError {
+    /// Whether the probe went no further. A source quench (type 4) and a redirect (5) leave it on its way (RFC 792).
+    pub fn ends_packet(&self) -> bool {
+        self.from.is_ipv6() || !matches!(self.icmp_type, 4 | 5)
     }
 }

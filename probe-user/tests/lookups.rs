@@ -7,6 +7,8 @@ mod chains;
 mod common;
 #[path = "lookups/counters.rs"]
 mod counters;
+#[path = "lookups/neighbours.rs"]
+mod neighbours;
 #[path = "lookups/programs.rs"]
 mod programs;
 #[path = "lookups/settings.rs"]

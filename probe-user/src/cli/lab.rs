@@ -41,6 +41,9 @@ pub struct Faults {
     /// Print the faults and what a diagnosis must say of each, and do nothing
     #[arg(long)]
     pub list: bool,
+    /// Print what went wrong and the score by place, without a line for each case
+    #[arg(long)]
+    pub summary: bool,
     /// Only one IP version [default: both].
     #[command(flatten)]
     pub family: FamilyChoice,
@@ -52,6 +55,7 @@ Each case has a lab of its own, which goes with it; nothing outside is touched.
 Examples:
   probe lab faults                       the whole catalogue
   probe lab faults --list                what is in it
+  probe lab faults --summary             the score alone
   probe lab faults peer-nft-input -4     one fault, over IPv4
   probe lab faults healthy '*-nft-*'     by beginning and by pattern
 

@@ -247,13 +247,15 @@ impl Probing<'_> {
 
     fn all_known(&self, fates: &mut Fates, sending: &Sending, local: &HostSight, peer: Option<&HostSight>) -> bool {
         let first = if self.args.reply_only { Leg::Reply } else { Leg::Request };
-        fates.all_known(&Run { sending, local, peer, first, v6: self.target.address.is_ipv6() })
+        fates.all_known(&Run { sending, local, peer, first })
     }
 
     /// Which routers answer, where that was asked for and something is left to explain.
     fn walk(&self, sending: &Sending, ended: Ended, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
-        if !self.args.walk || answered || ended == Ended::Stopped {
+        // What never left this host has no router to be asked about.
+        let refused = sending.probes.iter().all(|sent| sent.errno.is_some());
+        if !self.args.walk || answered || refused || ended == Ended::Stopped {
             return Ok(None);
         }
         let (settings, id) = prober.into_settings();

@@ -1,5 +1,6 @@
 //! `probe lab`.
 
+mod beside;
 mod document;
 mod exec;
 mod experiments;

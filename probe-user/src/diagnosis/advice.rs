@@ -109,6 +109,9 @@ fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) ->
     put("{hook}", netfilter.and_then(|place| place.hook.as_deref()));
     // A path with a dot in it (an interface eth0.5) keeps its slashes, which sysctl(8) takes as well.
     let dotted = |path: &str| if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+    let legacy = netfilter.is_some_and(|place| place.legacy);
+    put("{nft}", (!legacy).then_some("nft"));
+    put("{iptables}", legacy.then_some(if evidence.is_v6() { "ip6tables-legacy" } else { "iptables-legacy" }));
     put("{setting}", cause.setting.as_ref().map(|setting| dotted(&setting.path)).as_deref());
     put("{value}", cause.setting.as_ref().map(|setting| setting.value.as_str()));
     put("{from}", icmp.map(|said| said.from.to_string()).as_deref());

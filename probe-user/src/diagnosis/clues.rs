@@ -61,9 +61,9 @@ impl Gap {
         self.probes.iter().find_map(|probe| evidence.probe(*probe)?.errno.as_deref())
     }
 
-    /// An ICMP error that quotes one of its probes.
+    /// An ICMP error that ended one of its probes.
     pub fn icmp<'a>(&self, evidence: &'a Evidence) -> Option<&'a IcmpError> {
-        evidence.sending.errors.iter().find(|error| self.probes.contains(&error.probe))
+        evidence.sending.errors.iter().find(|error| error.ends_packet() && self.probes.contains(&error.probe))
     }
 
     /// The spot of this place in it, on that host.
@@ -96,7 +96,7 @@ impl Gap {
         let mut mine: Vec<&Told<'a>> = events.iter().filter(|told| told.drop.probe == Some(probe)).collect();
         mine.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
         let drop = mine.first().map(|told| (told.drop.reason.as_str(), told.drop.function.as_str(), told.spot));
-        let icmp = evidence.sending.errors.iter().find(|error| error.probe == probe);
+        let icmp = evidence.sending.errors.iter().find(|error| error.ends_packet() && error.probe == probe);
         Clue {
             errno: evidence.probe(probe).and_then(|sent| sent.errno.as_deref()),
             drop,

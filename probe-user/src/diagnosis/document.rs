@@ -11,6 +11,7 @@ use super::{
     places::Place,
 };
 use crate::sighting::Leg;
+pub use crate::words::{Confidence, Host, Layer, Outcome};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -89,34 +90,6 @@ pub struct Verdict {
     pub sentence: String,
 }
 
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Every probe was answered.
-    Delivered,
-    /// None was.
-    Stopped,
-    /// Some were.
-    Lossy,
-    /// Answered, but changed on the way.
-    Altered,
-    /// What was watched does not tell.
-    Inconclusive,
-}
-
-/// How sure something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Confidence {
-    /// What was watched leaves several causes.
-    Unknown,
-    /// One witness.
-    Likely,
-    /// Two independent witnesses, or counters with no blind hop in between.
-    Certain,
-}
-
 /// Where packets stop, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stop {
@@ -159,50 +132,6 @@ pub struct Stop {
     pub advice: String,
     /// Commands to paste.
     pub commands: Vec<Command>,
-}
-
-/// A host that can stop packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Host {
-    /// The sender.
-    Local,
-    /// Between the two.
-    Network,
-    /// The far end.
-    Peer,
-    /// The network or the far end: nobody watched there.
-    Beyond,
-}
-
-/// A part of the network stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Layer {
-    /// The socket that sends or receives.
-    Socket,
-    /// Routing.
-    Route,
-    /// nftables, iptables, connection tracking.
-    Netfilter,
-    /// A cgroup program.
-    Cgroup,
-    /// ARP or neighbour discovery.
-    Neighbour,
-    /// The device's queue.
-    Qdisc,
-    /// A tc program or filter.
-    Tc,
-    /// The device and its driver.
-    Driver,
-    /// An XDP program.
-    Xdp,
-    /// The IP layer.
-    Ip,
-    /// The kernel's ICMP.
-    Icmp,
-    /// Between two hosts.
-    Path,
 }
 
 /// A place that could be the one.
@@ -248,6 +177,8 @@ pub struct Netfilter {
     pub table: Option<String>,
     /// The base chain, where it is known.
     pub chain: Option<String>,
+    /// Whether that is a chain of the older iptables, which nft does not show.
+    pub legacy: bool,
 }
 
 /// An ICMP error.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Family, Hop};
 
 use super::{
     Evidence, Mode,
@@ -41,6 +41,7 @@ pub struct Ledger {
     /// For each probe the last row that saw it.
     pub furthest: BTreeMap<u16, usize>,
     far: Host,
+    family: Family,
 }
 
 /// Probes that were seen at one step and not at the next that could have seen them.
@@ -72,7 +73,8 @@ impl Ledger {
         };
         let furthest = evidence.sending.probes.iter().map(|sent| (sent.probe, last(sent.probe))).collect();
         let far = if evidence.two_sided() || evidence.loops_back() { Host::Network } else { Host::Beyond };
-        Self { rows, furthest, far }
+        let family = if evidence.is_v6() { Family::V6 } else { Family::V4 };
+        Self { rows, furthest, far, family }
     }
 
     /// Where probes went missing, in path order. A blind hop says nothing: it begins no gap and ends none. What may be
@@ -100,7 +102,8 @@ impl Ledger {
         let blind =
             blind.filter_map(|row| row.blind.clone().map(|why| BlindSpot { checkpoint: row.step.checkpoint, why }));
         let pairs = self.rows[last..=first].windows(2);
-        let mut spots: Vec<Spot> = pairs.flat_map(|pair| between(&pair[0].step, &pair[1].step, self.far)).collect();
+        let lies_between = |pair: &[Row]| between(&pair[0].step, &pair[1].step, self.far, self.family);
+        let mut spots: Vec<Spot> = pairs.flat_map(lies_between).collect();
         let mut known = BTreeSet::new();
         spots.retain(|spot| known.insert(*spot));
         Gap {

@@ -4,7 +4,7 @@
 //! nothing: the counters then say where, and the name is printed as it is.
 
 use super::places::Place;
-use crate::sighting::{Drop, Leg};
+use crate::sighting::{Drop, Leg, benign::benign, plain_function};
 
 /// What a drop event says of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,18 +122,21 @@ const FUNCTIONS: &[(&str, &[Place])] = &[
     ("veth_xmit", &[DriverOut]),
     ("sch_direct_xmit", &[DriverOut]),
     ("kfree_skb_list_reason", &[Qdisc]),
+    // A qdisc that is removed throws away what waits in it.
+    ("__rtnl_unlock", &[Qdisc]),
     ("__dev_queue_xmit", &[Qdisc, DriverOut]),
     ("__netif_receive_skb_core*", &[TcIn]),
     ("enqueue_to_backlog", &[DriverIn]),
 ];
 
 /// Functions through which netfilter frees packets: `ipt_do_table` and its kin return their verdict to `nf_hook_slow`.
-const NETFILTER: [&str; 8] = [
+const NETFILTER: [&str; 9] = [
     "nft_do_chain",
     "nf_hook_slow",
     "ipt_do_table",
     "ip6t_do_table",
     "nft_reject_*",
+    "nf_queue",
     "nf_hook_slow_list",
     "nf_reject_*",
     "nf_conntrack_*",
@@ -141,20 +144,20 @@ const NETFILTER: [&str; 8] = [
 
 /// Where the kernel freed the packet.
 pub fn placed(drop: &Drop) -> Placed {
-    let function = plain(&drop.function);
+    let function = plain_function(&drop.function);
     if drop.reason == "NETFILTER_DROP" || NETFILTER.iter().any(|name| fits(name, function)) {
         return hook(drop);
     }
     let by = |table: &'static [(&str, &'static [Place])], name: &str| {
         table.iter().find(|(pattern, _)| fits(pattern, name)).map(|(_, places)| Placed::At(places))
     };
-    let stacked = || drop.stack.iter().find_map(|frame| by(FUNCTIONS, plain(frame)));
+    let stacked = || drop.stack.iter().find_map(|frame| by(FUNCTIONS, plain_function(frame)));
     by(REASONS, &drop.reason).or_else(|| by(FUNCTIONS, function)).or_else(stacked).unwrap_or(Placed::Unknown)
 }
 
 /// The hook by the first frame that calls one; any hook where the stack does not tell.
 fn hook(drop: &Drop) -> Placed {
-    let callers = drop.stack.iter().map(|frame| plain(frame));
+    let callers = drop.stack.iter().map(|frame| plain_function(frame));
     let place = callers.filter_map(|name| HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, place)| *place);
     match place.into_iter().next() {
         Some(NfIngress) => Placed::At(&[NfIngress, NfEgress]),
@@ -168,15 +171,9 @@ fn hook(drop: &Drop) -> Placed {
     }
 }
 
-/// Whether the event is no loss: a copy that was delivered already, or what is thrown away with a socket or a queue.
-///
-/// A reply that a raw socket has read ends as `NO_SOCKET` in `ping_rcv` (6.18) or `icmp_rcv` (6.1, 6.12); a socket that
-/// closes purges its queue in `inet_sock_destruct`; a qdisc that is removed purges its own under `__rtnl_unlock`.
+/// Whether the event is no loss: what the kernel was done with, or what [`benign`] knows.
 pub fn is_benign(drop: &Drop) -> bool {
-    let function = plain(&drop.function);
-    let no_socket = drop.reason == "NO_SOCKET" && drop.leg == Leg::Reply;
-    let closing = function == "inet_sock_destruct" || drop.reason == "QUEUE_PURGE";
-    is_consumed(drop) || no_socket || closing || function == "__rtnl_unlock"
+    is_consumed(drop) || benign(drop).is_some()
 }
 
 /// Whether the kernel was done with the packet in peace.
@@ -186,15 +183,9 @@ pub fn is_consumed(drop: &Drop) -> bool {
 
 /// Whether the event shows that the kernel's ICMP had the packet.
 pub fn shows_icmp(drop: &Drop) -> bool {
-    let function = plain(&drop.function);
+    let function = plain_function(&drop.function);
     let icmp = matches!(function, "icmp_rcv" | "icmpv6_rcv" | "ping_rcv");
     icmp && (is_consumed(drop) || (drop.reason == "NO_SOCKET" && drop.leg == Leg::Reply))
-}
-
-/// The function without offset and without what the compiler adds: `ip_rcv_core.isra.0+0x12`.
-fn plain(function: &str) -> &str {
-    let name = function.split('+').next().unwrap_or(function);
-    name.split('.').next().unwrap_or(name)
 }
 
 fn fits(pattern: &str, name: &str) -> bool {

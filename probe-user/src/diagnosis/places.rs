@@ -1,6 +1,6 @@
 //! The places where a packet can die, which hop they lie before, and what layer they are.
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Family, Hop};
 
 use super::{
     document::{Candidate, Host, Layer},
@@ -146,9 +146,9 @@ pub fn host_of(side: Side) -> Host {
     }
 }
 
-/// Where a packet can have died that came to `from` and not to `to`, two neighbours of the journey. `far` is what lies
-/// between two hosts: only a network, or all that nobody watched.
-pub fn between(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
+/// Where a packet of `family` can have died that came to `from` and not to `to`, two neighbours of the journey. `far` is
+/// what lies between two hosts: only a network, or all that nobody watched.
+pub fn between(from: &Step, to: &Step, far: Host, family: Family) -> Vec<Spot> {
     let side = to.checkpoint.host;
     let here = |place| Spot { leg: to.leg, host: host_of(side), place };
     if is_entry(to) && (!is_entry(from) || from.leg != to.leg) {
@@ -162,7 +162,7 @@ pub fn between(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
         let asked = |place| Spot { leg: from.leg, host: host_of(side), place };
         return vec![asked(Icmp), asked(Answer), here(RouteBack), here(RateLimit)];
     }
-    before(to.checkpoint.station).iter().map(|place| here(*place)).collect()
+    before(to.checkpoint.station, family).iter().map(|place| here(*place)).collect()
 }
 
 /// From one device to another.
@@ -181,11 +181,16 @@ fn is_entry(step: &Step) -> bool {
 }
 
 /// What lies right before a station, on its own host.
-fn before(station: Station) -> &'static [Place] {
+///
+/// IPv4 puts fragments together before the input hook (`ip_local_deliver`), IPv6 behind it, as the extension header that
+/// they are (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.
+fn before(station: Station, family: Family) -> &'static [Place] {
     let Station::Hop(hop) = station else {
         return if station == Station::Recv { &[CgroupIn, SocketFilter, SocketBuffer] } else { &[] };
     };
     match hop {
+        Hop::NfInputFirst if family == Family::V6 => &[RouteIn, NfForward],
+        Hop::IcmpIn if family == Family::V6 => &[Reassembly, Icmp, Answer],
         Hop::NfOutputFirst => &[Place::Call, Place::Source, FragmentOut, DriverOut],
         Hop::NfOutputLast => &[NfOutput],
         Hop::NfPostroutingFirst => &[FragmentOut],

@@ -174,6 +174,10 @@ impl Teller<'_> {
                 let (from, to) = if leg == Leg::Request || unasked { (near, far) } else { (far, near) };
                 let who = match &stop.cause.icmp {
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
+                    // Whether they were lost or went to somebody else is the same to the reader: that address is not there.
+                    None if stop.cause.reason.as_deref() == Some("EADDRNOTAVAIL") => {
+                        stop.cause.detail.clone().unwrap_or_default()
+                    }
                     None => format!("{they} {were} lost on the network between the two"),
                 };
                 format!("{packets} left {from} and never reached {to}: {who}")
@@ -250,7 +254,10 @@ impl Teller<'_> {
             Layer::Xdp => format!("dropped by {}", cause.program.as_deref().unwrap_or("an XDP program")),
             Layer::Tc => format!("dropped by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
             Layer::Cgroup => format!("dropped by {}", cause.program.as_deref().unwrap_or("a cgroup program")),
-            Layer::Route if Self::unmade(stop) => named("it has no route back"),
+            Layer::Route if Self::unmade(stop) => named(match reason {
+                Some(reason) if reason.starts_with("Xfrm.") => "an IPsec policy forbids it",
+                _ => "it has no route back",
+            }),
             Layer::Icmp if Self::unmade(stop) => {
                 named("its limit of ICMP messages, or what else keeps it from answering")
             }
@@ -289,7 +296,8 @@ fn by_netfilter(stop: &Stop) -> String {
     let Some(place) = &stop.cause.netfilter else { return "dropped by netfilter".to_owned() };
     match (&place.family, &place.table, &place.chain, &place.hook) {
         (Some(family), Some(table), Some(chain), _) => {
-            format!("dropped by nftables: {family} {table}, chain {chain}")
+            let by = if place.legacy { "iptables" } else { "nftables" };
+            format!("dropped by {by}: {family} {table}, chain {chain}")
         }
         (.., Some(hook)) => format!("dropped by netfilter in hook {hook}"),
         _ => "dropped by netfilter".to_owned(),

@@ -189,8 +189,8 @@ fn name_the_chain(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
     let (Layer::Netfilter, Some(hook), Some(side)) = (stop.layer, spot.place.hook(), spot.side()) else { return };
     let mut netfilter = Netfilter { hook: Some(hook.to_owned()), ..Netfilter::default() };
     let chains = evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Chain { family, hook: at, table, chain, can_drop: true, .. } if at == hook => {
-            Some((family, table, chain))
+        Finding::Chain { family, hook: at, table, chain, can_drop: true, legacy, .. } if at == hook => {
+            Some((family, table, chain, *legacy))
         }
         _ => None,
     });
@@ -200,12 +200,14 @@ fn name_the_chain(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
         _ => true,
     };
     let chains: Vec<_> = chains.filter(|(family, ..)| fits(family)).collect();
-    if let [(family, table, chain)] = chains.as_slice() {
+    if let [(family, table, chain, legacy)] = chains.as_slice() {
+        netfilter.legacy = *legacy;
         netfilter.family = Some((*family).clone());
         netfilter.table = Some((*table).clone());
         netfilter.chain = Some((*chain).clone());
     } else if !chains.is_empty() {
-        let names: Vec<_> = chains.iter().map(|(family, table, chain)| format!("{family} {table} {chain}")).collect();
+        let names: Vec<_> =
+            chains.iter().map(|(family, table, chain, _)| format!("{family} {table} {chain}")).collect();
         stop.cause.detail = Some(format!("one of the chains {}", names.join(", ")));
     }
     stop.cause.netfilter = Some(netfilter);

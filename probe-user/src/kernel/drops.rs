@@ -1,6 +1,5 @@
 //! Reads drop events, and names what they tell by number: reasons by the kernel's BTF, addresses by its symbols.
 
-mod benign;
 mod reasons;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,7 +8,6 @@ use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
 };
-pub use benign::{Benign, benign};
 use probe_ebpf::{
     DropEvent, Kind,
     contract::{drops::NO_PROBE, kind::Echo, names},
@@ -17,6 +15,7 @@ use probe_ebpf::{
 pub use reasons::Reasons;
 
 use super::{Error, symbols::Symbols};
+pub use crate::sighting::benign::{Benign, benign};
 use crate::sighting::{Drop, Leg};
 
 /// The size of the ring for a run: 5,000 drops between two looks.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod counters;
 pub mod interfaces;
 pub mod iptables;
+pub mod neighbour;
 pub mod programs;
 pub mod route;
 pub mod settings;
@@ -73,7 +74,9 @@ impl Lookups {
             let after = counters::read(interface);
             let own = filter.findings(interface, &request.ids);
             let mut findings = settings::look_up(family, interface);
+            findings.extend(route::own_address(request.local));
             findings.extend(route::look_up(request.local, request.remote));
+            findings.extend(neighbour::look_up(request.local, request.remote));
             findings.extend(interface.and_then(link));
             findings.extend(counters::risen(before, &after));
             let programs = programs::look_up(interface);

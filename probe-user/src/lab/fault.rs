@@ -82,7 +82,7 @@ pub struct Probe {
     pub id: Option<u16>,
     /// Whether replies are sent that nobody asked for, instead of requests (`--reply-only`).
     pub reply_only: bool,
-    /// What is wrong with the socket that reads the replies.
+    /// What is wrong with the socket that reads the replies; in [`own_socket`] only.
     pub socket: Option<SocketTrouble>,
 }
 
@@ -207,10 +207,19 @@ impl Case {
     }
 }
 
-/// Every case, healthy ones first, then in path order.
+/// Every case that a diagnosis can be tried on, healthy ones first, then in path order.
 pub fn all() -> Vec<Case> {
+    cases(catalogue::rows())
+}
+
+/// What a program does to its own socket: only the library's tests can try it.
+pub fn own_socket() -> Vec<Case> {
+    cases(catalogue::own_socket())
+}
+
+fn cases(rows: impl Iterator<Item = &'static Fault>) -> Vec<Case> {
     let mut cases = Vec::new();
-    for fault in catalogue::rows() {
+    for fault in rows {
         for leg in fault.legs {
             cases.extend(fault.families.iter().map(|family| Case::new(fault, *family, *leg)));
         }

@@ -1,12 +1,16 @@
 //! `probe.faults/1`: what was broken, what the diagnosis had to say, what it said, and the score.
 
 mod list;
+mod summary;
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-pub use self::list::{FaultList, FaultRow};
+pub use self::{
+    list::{Beside, FaultList, FaultRow},
+    summary::{PlaceScore, Tried, summary},
+};
 use super::{
     Document,
     style::{Style, Tone},
@@ -17,6 +21,8 @@ use super::{
 pub struct Faults {
     /// The cases that were run, in their order.
     pub cases: Vec<FaultCase>,
+    /// The same by where the faults lie.
+    pub summary: Vec<PlaceScore>,
     /// How many of them the diagnosis got right, healthy ones included.
     pub located: usize,
     /// How many there are.
@@ -30,6 +36,19 @@ pub struct Faults {
     pub unreached: usize,
     /// How long all of it took.
     pub seconds: f64,
+    /// What people read of it.
+    #[serde(skip)]
+    pub detail: Detail,
+}
+
+/// How much of a run people read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// A line a case, then the summary.
+    #[default]
+    Cases,
+    /// What went wrong and what was not tried, then the summary.
+    Summary,
 }
 
 /// One case.
@@ -39,6 +58,10 @@ pub struct FaultCase {
     pub name: String,
     /// IP version, 4 or 6.
     pub family: u8,
+    /// Where on its leg the fault lies: `nothing`, `sender`, `network`, `receiver`.
+    pub place: &'static str,
+    /// `request` or `reply`; none for a healthy path.
+    pub leg: Option<&'static str>,
     /// What is wrong, in a few words.
     pub title: &'static str,
     /// What the diagnosis had to say.
@@ -52,6 +75,9 @@ pub struct FaultCase {
     /// Where it is wrong, a clause each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<String>,
+    /// The whole diagnosis, where it is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<serde_json::Value>,
     /// How long the diagnosis took, or the whole case where there was none.
     pub seconds: f64,
 }
@@ -143,13 +169,19 @@ impl Document for Faults {
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let widest = self.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
-        for case in &self.cases {
+        let shown = |case: &&FaultCase| self.detail == Detail::Cases || !case.located;
+        for case in self.cases.iter().filter(shown) {
             case.write(out, style, widest)?;
         }
         for case in &self.left_out {
             let line = format!("- {:widest$}  IPv{}  not tried: {}", case.name, case.family, case.why);
             writeln!(out, "{}", style.paint(Tone::Dim, &line))?;
         }
+        let above = self.cases.iter().filter(shown).count() + self.left_out.len();
+        if above > 0 {
+            writeln!(out)?;
+        }
+        summary::write(out, style, &self.summary)?;
         let good = self.is_clean();
         writeln!(out, "\n{}", style.paint(if good { Tone::Good } else { Tone::Bad }, &self.score()))?;
         if self.unreached > 0 {
@@ -176,6 +208,9 @@ impl FaultCase {
         for clause in &self.wrong {
             writeln!(out, "    wrong     {}", style.paint(Tone::Bad, clause))?;
         }
+        if let Some(sentence) = self.diagnosis.as_ref().and_then(|said| said["verdict"]["sentence"].as_str()) {
+            writeln!(out, "    said      {sentence}")?;
+        }
         Ok(())
     }
 }
@@ -193,8 +228,14 @@ impl Faults {
         let (fine, broken): (Vec<_>, Vec<_>) = self.cases.iter().partition(healthy);
         let (located, faults, left, paths) = (right(&broken), broken.len(), right(&fine), fine.len());
         let stops = if self.false_stops == 1 { "false stop" } else { "false stops" };
+        let untried = match self.left_out.len() {
+            0 => String::new(),
+            1 => " 1 case was not tried;".to_owned(),
+            count => format!(" {count} cases were not tried;"),
+        };
         format!(
-            "Located {located} of {faults} faults; {left} of {paths} healthy paths judged right, {} {stops}; {:.0} s.",
+            "Located {located} of {faults} faults; {left} of {paths} healthy paths judged right, {} {stops};{untried} \
+             {:.0} s.",
             self.false_stops, self.seconds
         )
     }

@@ -28,7 +28,7 @@ use self::{
 };
 use super::{
     cause::Refused,
-    sender::{Sender, Settings, Way},
+    sender::{Sender, SenderError, Settings, Way},
 };
 use crate::{
     sighting::{IcmpError, Received, Sending, SentProbe},
@@ -98,7 +98,8 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Prober {
     plan: Plan,
-    sender: Sender,
+    /// What sends; the errno, where the kernel refuses the source address, and so every probe.
+    sender: Result<Sender, Errno>,
     reader: Reader,
     sending: Sending,
 }
@@ -107,14 +108,18 @@ impl Prober {
     /// Opens its sockets; replies are read from here on.
     ///
     /// # Errors
-    /// Where this thread may not have raw sockets, or the settings do not fit this host.
+    /// Where this thread may not have raw sockets, or the settings do not fit this host. A source address that is not
+    /// this host's is no error: it is why every probe stops.
     pub fn open(plan: Plan) -> Result<Self, ProberError> {
         mark::check(&plan)?;
         let reader = Reader::open(&plan.settings, plan.nonce)?;
-        let sender = Sender::open(&plan.settings)?;
-        if sender.way() != Way::Raw {
-            return Err(ProberError::NotPrivileged);
-        }
+        let sender = match Sender::open(&plan.settings) {
+            Ok(sender) if sender.way() == Way::Raw => Ok(sender),
+            Ok(_) => return Err(ProberError::NotPrivileged),
+            // What bind(2) answered; a send call with that source would be answered the same.
+            Err(SenderError::ForeignSource { .. }) => Err(Errno::EADDRNOTAVAIL),
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self { plan, sender, reader, sending: Sending::default() })
     }
 
@@ -182,14 +187,11 @@ impl Prober {
         let bytes = payload(probe, self.plan.nonce, self.plan.size.into());
         let seq = self.plan.seq(probe);
         let sent_ns = monotonic_ns();
-        let mut result = self.sender.send(self.plan.id, seq, &bytes);
-        for _ in 1..PATIENCE {
-            if !matches!(result, Err(Refused { errno: Errno::EAGAIN, .. })) {
-                break;
-            }
-            result = self.sender.send(self.plan.id, seq, &bytes);
-        }
-        let errno = result.err().map(|refused| format!("{:?}", refused.errno));
+        let result = match &mut self.sender {
+            Ok(sender) => patiently(|| sender.send(self.plan.id, seq, &bytes)),
+            Err(errno) => Err(*errno),
+        };
+        let errno = result.err().map(|errno| format!("{errno:?}"));
         self.sending.probes.push(SentProbe { probe, id: self.plan.id, seq, sent_ns, errno });
     }
 
@@ -230,17 +232,28 @@ impl Prober {
 
     /// Whether replies, errnos and final ICMP errors account for every probe.
     fn all_known(&self) -> bool {
-        self.sending.probes.iter().all(|sent| fate_known(&self.sending, sent, self.plan.settings.target.is_ipv6()))
+        self.sending.probes.iter().all(|sent| fate_known(&self.sending, sent))
     }
 }
 
+/// Tries again where the send buffer is full, a few times.
+fn patiently(mut send: impl FnMut() -> Result<(), Refused>) -> Result<(), Errno> {
+    let mut result = send();
+    for _ in 1..PATIENCE {
+        if !matches!(result, Err(Refused { errno: Errno::EAGAIN, .. })) {
+            break;
+        }
+        result = send();
+    }
+    result.map_err(|refused| refused.errno)
+}
+
 /// Whether the sending end itself knows what became of a probe: it was refused, it was answered, or an ICMP error says
-/// that it goes no further. A redirect and a source quench leave it on its way.
-pub fn fate_known(sending: &Sending, sent: &SentProbe, v6: bool) -> bool {
-    let ends = |error: &IcmpError| v6 || !matches!(error.icmp_type, incoming::SOURCE_QUENCH | incoming::REDIRECT);
+/// that it goes no further.
+pub fn fate_known(sending: &Sending, sent: &SentProbe) -> bool {
     sent.errno.is_some()
         || sending.received.contains_key(&sent.probe)
-        || sending.errors.iter().any(|error| error.probe == sent.probe && ends(error))
+        || sending.errors.iter().any(|error| error.probe == sent.probe && error.ends_packet())
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.

@@ -61,6 +61,23 @@ fn a_run_is_one_document_whatever_the_diagnosis_says() {
 }
 
 #[test]
+fn the_summary_is_the_score_by_place() {
+    let Some(_turn) = turn("the_summary_is_the_score_by_place") else { return };
+    let output = run(&["local-source-not-owned", "--summary"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("this host, requests going out  1 of 1  1 of 1"), "{text}");
+    assert!(text.contains("Located 2 of 2 faults") && !text.contains("local-source"), "{text}");
+}
+
+#[test]
+fn what_only_a_program_can_do_to_its_own_socket_is_told_beside_the_list() {
+    let list = json(&run(&["--list", "--format", "json"]));
+    let names: Vec<_> = list["beside"].as_array().expect("beside").iter().map(|fault| &fault["name"]).collect();
+    assert_eq!(names, ["local-socket-filter", "local-socket-buffer"]);
+}
+
+#[test]
 fn ctrl_c_prints_what_was_found_so_far() {
     let Some(_turn) = turn("ctrl_c_prints_what_was_found_so_far") else { return };
     let child = faults(&["--format", "json"]).spawn().expect("probe runs");

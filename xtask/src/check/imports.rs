@@ -41,6 +41,7 @@ const RULES: &[Rule] = &[
             "probe-user/src/sighting",
             "probe-user/src/timeline",
             "probe-user/src/datasheet",
+            "probe-user/src/words",
             "probe-user/src/diagnosis",
             "probe-user/src/experiment",
             "probe-user/src/report",

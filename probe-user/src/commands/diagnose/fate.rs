@@ -26,8 +26,6 @@ pub(super) struct Run<'a> {
     pub(super) peer: Option<&'a HostSight>,
     /// The leg that the sent packets travel.
     pub(super) first: Leg,
-    /// Whether they are IPv6.
-    pub(super) v6: bool,
 }
 
 /// Drop events that are no end: the raw socket's copy was delivered before (`ping_rcv` then finds no ping socket), or the
@@ -46,7 +44,7 @@ impl Fates {
         let mut all = true;
         for sent in &run.sending.probes {
             let probe = sent.probe;
-            let known = fate_known(run.sending, sent, run.v6)
+            let known = fate_known(run.sending, sent)
                 || dropped(run.local, probe)
                 || run.peer.is_some_and(|peer| dropped(peer, probe) || (nobody_asked && unwanted(peer, probe)))
                 || (silent.contains(&probe) && self.silent_before.contains(&probe));
@@ -145,7 +143,7 @@ mod tests {
 
     fn known(sending: &Sending, local: &HostSight, peer: Option<&HostSight>, first: Leg) -> [bool; 2] {
         let mut fates = Fates::default();
-        let run = Run { sending, local, peer, first, v6: false };
+        let run = Run { sending, local, peer, first };
         [fates.all_known(&run), fates.all_known(&run)]
     }
 

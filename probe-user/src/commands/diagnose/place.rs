@@ -12,7 +12,7 @@ use crate::{
     cli::diagnose::Diagnose,
     device::Device,
     error::Failure,
-    peer::route::{carries, way_to},
+    peer::route::{carries, owner, way_to},
     stop::{LOOK, Stop},
     traffic::{
         Target, TargetError,
@@ -76,10 +76,12 @@ fn wanted_family(args: &Diagnose) -> Option<Family> {
 /// Where the interface that was asked for does not exist, or no route leads out of it.
 pub(super) fn find(args: &Diagnose, target: &Target) -> Result<Place, Failure> {
     let device = args.interface.as_deref().map(Device::find).transpose()?;
-    let route = way_to(target.address, args.source, None).ok();
+    // From an address of somebody else's there is no way at all; which way probes would take is worth knowing still.
+    let own = args.source.filter(|source| owner(*source).is_some());
+    let route = way_to(target.address, own, None).ok();
     if let (Some(device), Some(route)) = (&device, &route)
         && device.name != route.interface
-        && !carries(target.address, args.source, device)
+        && !carries(target.address, own, device)
     {
         let (wrong, right) = (&device.name, &route.interface);
         return Err(Failure::new(
@@ -89,9 +91,9 @@ pub(super) fn find(args: &Diagnose, target: &Target) -> Result<Place, Failure> {
     }
     let bind_to = device.as_ref().map(|device| device.name.clone());
     let way = match &device {
-        Some(_) => way_to(target.address, args.source, device.as_ref()).ok(),
+        Some(_) => way_to(target.address, own, device.as_ref()).ok(),
         None => route,
     };
-    let source = way.as_ref().and_then(|way| way.source).or(args.source);
+    let source = args.source.or(way.as_ref().and_then(|way| way.source));
     Ok(Place { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
 }

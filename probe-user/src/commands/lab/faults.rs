@@ -5,29 +5,24 @@ mod document;
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 
 use probe_ebpf::Family;
 
 use self::by_command::ByCommand;
+use super::beside::beside;
 use crate::{
     cli::lab::Faults,
-    commands::{
-        Outcome, Screen,
-        interrupt::{Interrupt, block_on},
-    },
+    commands::{Outcome, Screen, interrupt::block_on},
     error::Failure,
     exit::Exit,
     kernel::{
         object,
         privilege::{self, Task},
     },
-    lab::fault::{self, Case, Choice, Diagnose, Run, Step, choice::Unknown, runner},
+    lab::fault::{self, Case, Choice, Diagnose, Step, choice::Unknown, runner},
     report::faults as report,
 };
 
@@ -42,7 +37,8 @@ pub(super) fn run(args: &Faults, screen: &Screen) -> Outcome {
     object::bytes()?;
     fault::sweep_cgroups();
     let diagnose = ByCommand::new()?;
-    block_on(wait(cases, diagnose, *screen))
+    let detail = if args.summary { report::Detail::Summary } else { report::Detail::Cases };
+    block_on(wait(cases, diagnose, detail, *screen))
 }
 
 fn chosen(args: &Faults) -> Result<Vec<Case>, Failure> {
@@ -68,30 +64,24 @@ fn unknown(Unknown { name, nearest }: Unknown) -> Failure {
     Failure::new(format!("there is no fault '{name}'"), fix)
 }
 
-/// The labs are worked on by a thread of its own, so that Ctrl-C is heard beside it.
-async fn wait(cases: Vec<Case>, mut diagnose: impl Diagnose + Send + 'static, screen: Screen) -> Outcome {
-    let mut interrupt = Interrupt::new()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
+async fn wait(
+    cases: Vec<Case>,
+    mut diagnose: impl Diagnose + Send + 'static,
+    detail: report::Detail,
+    screen: Screen,
+) -> Outcome {
     let start = Instant::now();
-    let mut work = tokio::task::spawn_blocking(move || {
+    let work = move |stop: &AtomicBool| {
         let mut progress = Progress::new(&screen);
-        runner::run(cases, &mut diagnose, &mut |step| progress.tell(step), &|| stopped.load(Ordering::Relaxed))
-    });
-    let done = tokio::select! {
-        done = &mut work => done,
-        () = interrupt.caught() => {
-            stop.store(true, Ordering::Relaxed);
-            work.await
-        }
+        let run = runner::run(cases, &mut diagnose, &mut |step| progress.tell(step), &|| stop.load(Ordering::Relaxed));
+        Ok(run?)
     };
-    let run = done.map_err(|error| Failure::new(format!("the lab stopped: {error}"), "probe doctor may say why"))??;
-    finish(run, start.elapsed().as_secs_f64(), &screen)
+    let run = beside(work).await?;
+    finish(&document::of(run, start.elapsed().as_secs_f64(), detail), &screen)
 }
 
-fn finish(run: Run, seconds: f64, screen: &Screen) -> Outcome {
-    let document: report::Faults = document::of(run, seconds);
-    screen.print(&document)?;
+fn finish(document: &report::Faults, screen: &Screen) -> Outcome {
+    screen.print(document)?;
     Ok(match (document.unreached, document.is_clean()) {
         (1.., _) => Exit::Interrupted,
         (0, true) => Exit::Done,
@@ -119,7 +109,7 @@ impl Progress {
                 let family = if case.family == Family::V4 { 4 } else { 6 };
                 write!(io::stderr(), "\r\x1b[2K{number}/{total}  {} IPv{family}", case.name)
             }
-            Step::Ended(_) => write!(io::stderr(), "\r\x1b[2K"),
+            Step::Ended(_) | Step::Unmade => write!(io::stderr(), "\r\x1b[2K"),
         };
     }
 }
@@ -131,7 +121,7 @@ mod tests {
 
     fn args(names: &[&str], v4: bool, v6: bool) -> Faults {
         let names = names.iter().map(ToString::to_string).collect();
-        Faults { names, list: false, family: FamilyChoice { v4, v6 } }
+        Faults { names, list: false, summary: false, family: FamilyChoice { v4, v6 } }
     }
 
     #[test]

@@ -64,6 +64,24 @@ pub(super) const TABLE: &[Advice] = &[
     ),
     of(
         &[Call],
+        "EPERM",
+        "The host may not send there, by a policy that is asked before any firewall: IPsec's.",
+        &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[],
+        "Xfrm.*",
+        "An IPsec policy forbids them, or wants them encrypted.",
+        &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[],
+        "XFRM_POLICY",
+        "An IPsec policy does not let them in as they are.",
+        &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[Call],
         "",
         "The packets never entered the IP layer; the send call says why where it failed.",
         &["ip {-6} route get {target}"],
@@ -90,19 +108,29 @@ pub(super) const TABLE: &[Advice] = &[
         &[NfOutput, NfPostrouting, NfPrerouting, NfInput, NfForward],
         "NETFILTER_DROP",
         "A firewall rule in hook {hook} drops them, or the policy of its chain does.",
-        &["nft list chain {family} {table} {chain}", "nft list ruleset", "iptables-save -c"],
+        &[
+            "{nft} list chain {family} {table} {chain}",
+            "{iptables} -t {table} -S {chain}",
+            "nft list ruleset",
+            "iptables-save -c",
+        ],
     ),
     of(
         &[NfOutput, NfPostrouting, NfPrerouting, NfInput, NfForward],
         "",
         "They enter netfilter's hook {hook} and do not leave it: a rule, a policy or connection tracking drops them.",
-        &["nft list chain {family} {table} {chain}", "nft list ruleset", "conntrack -S"],
+        &[
+            "{nft} list chain {family} {table} {chain}",
+            "{iptables} -t {table} -S {chain}",
+            "nft list ruleset",
+            "conntrack -S",
+        ],
     ),
     of(
         &[NfIngress, NfEgress],
         "",
         "An nftables chain of the device, in hook {hook}, drops them.",
-        &["nft list chain {family} {table} {chain}", "nft list ruleset netdev"],
+        &["{nft} list chain {family} {table} {chain}", "{iptables} -t {table} -S {chain}", "nft list ruleset netdev"],
     ),
     of(&[CgroupOut, CgroupIn], "", "A cgroup program drops them.", &["bpftool cgroup tree"]),
     of(
@@ -249,6 +277,12 @@ pub(super) const TABLE: &[Advice] = &[
     of(&[Network], "icmp 3/4", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
     of(&[Network], "icmpv6 2/0", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
     of(&[Network], "icmp*", "{from} refuses them and says why: {said}.", &["traceroute -n {target}"]),
+    of(
+        &[Network],
+        "EADDRNOTAVAIL",
+        "The far end that was watched does not have the address: it is another host's, or was taken away.",
+        &["ip neigh show {target}", "probe diagnose {typed} --walk"],
+    ),
     of(
         &[Network],
         "",

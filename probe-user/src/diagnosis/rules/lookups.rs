@@ -60,16 +60,33 @@ pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Link { interface, up, carrier: false } = finding else { return None };
         let (state, word) = if *up { ("NO-CARRIER", "has no carrier") } else { ("DOWN", "is down") };
-        let places = [Place::DriverOut, Place::Qdisc, Place::Neighbour, Place::Call];
-        let found = places.into_iter().find_map(|place| gap.spot(side, place))?;
+        let outwards = [Place::DriverOut, Place::Qdisc, Place::Neighbour, Place::Call];
+        let leaves = outwards.into_iter().find_map(|place| gap.spot(side, place));
+        let spot = leaves.map(|found| Spot { place: Place::DriverOut, ..found });
+        let spot = spot.or_else(|| gap.spot(side, Place::DriverIn))?;
         let cause = Cause {
             reason: Some(gap.errno(evidence).unwrap_or(state).to_owned()),
             detail: Some(format!("{interface} {word}")),
             ..Cause::default()
         };
-        let spot = Spot { place: Place::DriverOut, ..found };
-        Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
+        // What leaves goes nowhere else; what comes in may have come by another device, for the same address.
+        let weight = if leaves.is_some() { Weight::Explains } else { Weight::Suggests };
+        Ruling::at(vec![spot], cause, Witness::DeviceCounter, weight)
     })
+}
+
+/// They never came to a far end that does not have the address they are for: another host's, or taken away.
+pub(super) fn address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let network = gap.spots_at(&[Place::Network]);
+    let target = evidence.target.address;
+    let foreign = |finding: &Finding| matches!(finding, Finding::Address { address, own: false } if *address == target);
+    let arrives = gap.first_missing.host == Side::Peer && evidence.two_sided();
+    if !arrives || !evidence.findings(Side::Peer).any(foreign) {
+        return None;
+    }
+    let detail = Some(format!("{target} is not an address of {}", evidence.name(Side::Peer)));
+    let cause = Cause { reason: Some("EADDRNOTAVAIL".into()), detail, ..Cause::default() };
+    Ruling::at(network, cause, Witness::Errno, Weight::Explains)
 }
 
 /// A setting ends echo requests without a trace.
@@ -129,6 +146,8 @@ const COUNTERS: &[(&str, &str, Place)] = &[
     ("Ip", "InNoRoutes", Place::RouteIn),
     ("Ip", "OutNoRoutes", Place::RouteBack),
     ("Ip", "FragFails", Place::FragmentOut),
+    ("Xfrm.Out", "", Place::RouteBack),
+    ("Xfrm.In", "", Place::Icmp),
     ("raw", ".drops", Place::SocketBuffer),
     ("icmp", ".drops", Place::SocketBuffer),
     ("ping", ".drops", Place::SocketBuffer),

@@ -19,7 +19,8 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let first = events.first()?;
     // ICMP frees what it may not or cannot answer under names that do not say which
     // (`NOT_SPECIFIED` in `icmpv6_rcv`, `INVALID_PROTO` in `icmp_rcv`, 6.18): a look-up tells.
-    let by_icmp = first.spot.is_some_and(|spot| spot.place == Place::Icmp) && first.drop.reason != "ICMP_CSUM";
+    let vague = matches!(first.drop.reason.as_str(), "NOT_SPECIFIED" | "INVALID_PROTO");
+    let by_icmp = vague && first.spot.is_some_and(|spot| spot.place == Place::Icmp);
     let look_ups = [lookups::setting, lookups::route, lookups::counter];
     if by_icmp && let Some(ruling) = look_ups.iter().find_map(|look_up| look_up(gap, evidence)) {
         return Some(Ruling { weight: Weight::Direct, ..ruling });
@@ -52,8 +53,13 @@ fn places_of(errno: &str) -> &'static [Place] {
 /// The send call failed.
 pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let errno = gap.errno(evidence)?;
+    let detail = detail(errno, evidence);
     let here = |place: &Place| gap.spot(Side::Local, *place);
     let mut spots: Vec<_> = places_of(errno).iter().filter_map(here).collect();
+    // IPsec's policies are asked with the route, before any hook.
+    if errno == "EPERM" && (spots.is_empty() || detail.is_some()) {
+        spots = here(&Place::Call).map_or(spots, |call| vec![call]);
+    }
     if spots.is_empty() {
         spots.clone_from(&gap.spots);
     }
@@ -61,8 +67,22 @@ pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     if let Some(index) = named {
         spots = vec![spots[index]];
     }
-    let cause = Cause { reason: Some(errno.to_owned()), ..Cause::default() };
+    let cause = Cause { reason: Some(errno.to_owned()), detail, ..Cause::default() };
     Ruling::at(spots, cause, Witness::Errno, Weight::Direct)
+}
+
+/// What look-ups on the sender add: a source address of somebody else's, what `IPsec` refused.
+fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
+    let more = evidence.findings(Side::Local).find_map(|finding| match (errno, finding) {
+        ("EADDRNOTAVAIL", Finding::Address { address, own: false }) => {
+            Some(format!("{address} is not an address of {}", evidence.name(Side::Local)))
+        }
+        ("EPERM", Finding::Counter { name, by }) if name.starts_with("Xfrm.Out") => {
+            Some(format!("{name} rose by {by}"))
+        }
+        _ => None,
+    });
+    more.map(|more| format!("{errno}: {more}"))
 }
 
 /// Whether a look-up on the sender found something at `place` that can drop.

@@ -89,6 +89,7 @@ impl<'a> Ruleset<'a> {
             chain: name.to_owned(),
             policy: policy.to_owned(),
             can_drop: policy == "drop" || self.can_drop((family, table, name)),
+            legacy: false,
         })
     }
 

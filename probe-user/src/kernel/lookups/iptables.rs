@@ -116,6 +116,7 @@ fn finding(family: &str, table: &str, chain: &str, policy: &str, can_drop: bool)
         chain: chain.to_owned(),
         policy: policy.to_owned(),
         can_drop,
+        legacy: true,
     })
 }
 

@@ -4,7 +4,7 @@ use std::{io, net::IpAddr};
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia},
 };
 use nix::{errno::Errno, net::if_::if_indextoname};
 
@@ -21,6 +21,44 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
             None => told("route", Err(error)),
         },
     }
+}
+
+/// Where packets go next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NextHop {
+    /// The gateway; the other end itself where it is on the link.
+    pub(super) address: IpAddr,
+    /// The interface towards it.
+    pub(super) ifindex: u32,
+}
+
+/// The next hop of the route that [`look_up`] tells; nothing where it leads nowhere, or stays on this host.
+pub(super) fn next_hop(from: IpAddr, to: IpAddr) -> Option<NextHop> {
+    let routes = told("next hop", ask(to, Some(from).filter(|from| is_own(*from))))?;
+    routes.iter().find_map(|message| hop(to, message))
+}
+
+fn hop(to: IpAddr, message: &RouteNetlinkMessage) -> Option<NextHop> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+    let mut hop = NextHop { address: to, ifindex: 0 };
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => hop.ifindex = *index,
+            RouteAttribute::Gateway(RouteAddress::Inet(v4)) | RouteAttribute::Via(RouteVia::Inet(v4)) => {
+                hop.address = (*v4).into();
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) | RouteAttribute::Via(RouteVia::Inet6(v6)) => {
+                hop.address = (*v6).into();
+            }
+            _ => {}
+        }
+    }
+    (route.header.kind == RouteType::Unicast && hop.ifindex != 0).then_some(hop)
+}
+
+/// Whether the address that the run uses is one of this network namespace's.
+pub fn own_address(address: IpAddr) -> Option<Finding> {
+    (!address.is_unspecified()).then(|| Finding::Address { address, own: is_own(address) })
 }
 
 /// Whether this network namespace has that address.
@@ -79,7 +117,7 @@ fn unusable(to: IpAddr, errno: Errno, interface: Option<String>) -> Finding {
 }
 
 /// The name of an interface of this thread's network namespace.
-fn name(index: u32) -> Option<String> {
+pub(super) fn name(index: u32) -> Option<String> {
     told("interface of the route", if_indextoname(index))?.into_string().ok()
 }
 
@@ -109,6 +147,28 @@ mod tests {
             assert_eq!(errno.as_deref(), expected, "{kind:?}");
             assert_eq!(interface.as_deref(), Some("lo"));
         }
+    }
+
+    #[test]
+    fn the_next_hop_is_the_gateway_or_the_other_end_itself() {
+        let to = IpAddr::from([10, 0, 0, 1]);
+        let mut on_link = route(RouteType::Unicast);
+        assert_eq!(hop(to, &on_link), Some(NextHop { address: to, ifindex: 1 }));
+        let RouteNetlinkMessage::NewRoute(message) = &mut on_link else { panic!("a route") };
+        message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet([10, 9, 9, 9].into())));
+        assert_eq!(hop(to, &on_link), Some(NextHop { address: [10, 9, 9, 9].into(), ifindex: 1 }));
+        assert_eq!(hop(to, &route(RouteType::Local)), None);
+    }
+
+    #[test]
+    fn an_address_is_this_hosts_where_its_route_stays_here() {
+        let own = |address: [u8; 4]| match own_address(address.into()) {
+            Some(Finding::Address { own, .. }) => Some(own),
+            _ => None,
+        };
+        assert_eq!(own([127, 0, 0, 9]), Some(true));
+        assert_eq!(own([192, 0, 2, 1]), Some(false));
+        assert_eq!(own([0, 0, 0, 0]), None);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use super::{
     told,
 };
 
-/// The counters of losses in `/proc/thread-self/net/{snmp,netstat,snmp6}`. A kernel without IPv6 has no `snmp6`.
+/// The counters of losses in `/proc/thread-self/net/{snmp,netstat,snmp6,xfrm_stat}`. A kernel without IPv6 has no `snmp6`,
+/// one without `IPsec`'s statistics no `xfrm_stat`.
 pub fn read() -> Counters {
     let file = |name: &str| {
         let path = format!("/proc/thread-self/net/{name}");
@@ -16,6 +17,7 @@ pub fn read() -> Counters {
     let mut counters = paired(&file("snmp"));
     counters.extend(paired(&file("netstat")));
     counters.extend(listed(&file("snmp6")));
+    counters.extend(listed(&file("xfrm_stat")));
     counters.retain(|key, _| is_loss(&key.name));
     counters
 }
@@ -42,11 +44,11 @@ fn paired(text: &str) -> Counters {
     counters
 }
 
-/// `snmp6`: a name and a number a line, the name led by the group.
+/// `snmp6` and `xfrm_stat`: a name and a number a line, the name led by the group.
 fn listed(text: &str) -> Counters {
     let counter = |line: &str| {
         let (name, number) = line.split_once(char::is_whitespace)?;
-        let group = ["Icmp6", "Ip6"].into_iter().find(|group| name.starts_with(group))?;
+        let group = ["Icmp6", "Ip6", "Xfrm"].into_iter().find(|group| name.starts_with(group))?;
         Some((Key::new(format!("{group}.{}", &name[group.len()..])), number.trim().parse().ok()?))
     };
     text.lines().filter_map(counter).collect()
@@ -72,6 +74,8 @@ fn is_loss(name: &str) -> bool {
     match name.split_once('.') {
         // The reverse path filter counts among TCP's.
         Some(("TcpExt", name)) => name == "IPReversePathFilter",
+        // All of them count failures (`Documentation/networking/xfrm_proc.rst`).
+        Some(("Xfrm", _)) => true,
         Some((group, name)) => GROUPS.contains(&group) && WORDS.iter().any(|word| name.contains(word)),
         None => false,
     }

@@ -4,7 +4,9 @@ mod healthy;
 mod network;
 mod receiver;
 mod receiver_late;
+mod receiver_route;
 mod sender;
+mod sender_device;
 
 use super::{Expected, Fault, Place, Probe, REQUEST};
 
@@ -59,5 +61,19 @@ use {chain, device_chain};
 
 /// Every row, in the order in which cases are run.
 pub(super) fn rows() -> impl Iterator<Item = &'static Fault> {
-    [healthy::ROWS, sender::ROWS, network::ROWS, receiver::ROWS, receiver_late::ROWS].into_iter().flatten()
+    let files = [
+        healthy::ROWS,
+        sender::ROWS,
+        sender_device::ROWS,
+        network::ROWS,
+        receiver::ROWS,
+        receiver_route::ROWS,
+        receiver_late::ROWS,
+    ];
+    files.into_iter().flatten()
+}
+
+/// Rows that a command cannot try.
+pub(super) fn own_socket() -> impl Iterator<Item = &'static Fault> {
+    receiver_late::OWN_SOCKET.iter()
 }

@@ -1,14 +1,12 @@
 //! What a diagnosis must say of a case, what it said, and where the two differ. Pure.
 
-mod words;
-
 use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::words::{Confidence, Layer, Outcome, Side};
 use super::Leg;
+pub use crate::words::{Confidence, Host as Side, Layer, Outcome};
 
 /// What a diagnosis must say. Where several answers are as good, all are listed; where nothing is listed, anything is.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +125,8 @@ pub struct Got {
     pub confidence: Confidence,
     /// How long it took.
     pub seconds: f64,
+    /// The whole of what it said.
+    pub document: Value,
 }
 
 impl Got {
@@ -154,6 +154,7 @@ impl Got {
             chain: text(&cause["netfilter"]["chain"]),
             confidence: field(verdict, "confidence")?,
             seconds,
+            document: document.clone(),
         })
     }
 

@@ -19,12 +19,6 @@ pub trait Diagnose {
     /// # Errors
     /// That it could not diagnose; the case then counts as not located.
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure>;
-
-    /// Why it cannot be asked about `case` at all; none where it can.
-    fn passes_over(&self, case: &Case) -> Option<String> {
-        let _ = case;
-        None
-    }
 }
 
 /// One case that was run.
@@ -57,7 +51,7 @@ impl Judged {
 pub struct Run {
     /// The cases that were run, in their order.
     pub judged: Vec<Judged>,
-    /// The cases that cannot be run here, and why.
+    /// The cases whose fault cannot be made here, and why.
     pub left_out: Vec<(Case, String)>,
     /// How many were not reached, because somebody stopped the run.
     pub unreached: usize,
@@ -70,6 +64,8 @@ pub enum Step<'a> {
     Begins(usize, usize, &'a Case),
     /// It is done.
     Ended(&'a Judged),
+    /// Its fault cannot be made here.
+    Unmade,
 }
 
 /// Runs `cases`. `stop` is asked before each of them. The thread that calls this has mounts of its own from then on.
@@ -92,12 +88,22 @@ pub fn run(
             break;
         }
         let no_family = || (!families.contains(&case.family)).then(|| "this kernel has no IPv6".to_owned());
-        if let Some(why) = no_family().or_else(|| lacks(&case)).or_else(|| diagnose.passes_over(&case)) {
+        if let Some(why) = no_family().or_else(|| lacks(&case)) {
             run.left_out.push((case, why));
             continue;
         }
         tell(Step::Begins(index + 1, total, &case));
-        let judged = judge(case, diagnose)?;
+        let start = Instant::now();
+        let patient = match make(&case)? {
+            Ok(patient) => patient,
+            Err(why) => {
+                tell(Step::Unmade);
+                run.left_out.push((case, why.to_string()));
+                continue;
+            }
+        };
+        let judged = judge(case, &patient, diagnose, start);
+        drop(patient);
         if stop() {
             // The diagnosis was interrupted too, most likely: what it said is not held against it.
             run.unreached = total - index;
@@ -114,22 +120,43 @@ pub fn lacks(case: &Case) -> Option<String> {
     case.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
 }
 
-fn judge(case: Case, diagnose: &mut dyn Diagnose) -> Result<Judged, Error> {
-    let start = Instant::now();
-    let lab = Topology::build()?;
-    let (got, wrong) = match broken(&lab, &case).map_err(Failure::from).and_then(|broken| {
-        let got = diagnose.diagnose(&lab, &case);
-        drop(broken);
-        got
-    }) {
+/// How often a fault is made before it counts as one that cannot be made here: on a busy machine the few pings that show
+/// it may be late. The diagnosis itself has one try.
+const TRIES: usize = 3;
+
+/// A lab that is broken as a case wants it.
+struct Patient {
+    // In this order: what holds the lab broken goes before it.
+    _broken: Broken,
+    lab: Topology,
+}
+
+/// Makes the case's fault in a lab of its own; or says why it cannot be made here.
+fn make(case: &Case) -> Result<Result<Patient, Error>, Error> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let lab = Topology::build()?;
+        match broken(&lab, case) {
+            Ok(broken) => return Ok(Ok(Patient { _broken: broken, lab })),
+            Err(error @ (Error::NotHealthy { .. } | Error::NotInForce { .. })) => {
+                tracing::info!("{} is made again: {error}", case.name);
+                last = Some(error);
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Err(last.expect("there is more than one try, and each ends in a return or an error")))
+}
+
+fn judge(case: Case, patient: &Patient, diagnose: &mut dyn Diagnose, start: Instant) -> Judged {
+    let (got, wrong) = match diagnose.diagnose(&patient.lab, &case) {
         Ok(got) => {
             let wrong = case.differences(&got);
             (Some(got), wrong)
         }
         Err(failure) => (None, vec![failure.error]),
     };
-    drop(lab);
-    Ok(Judged { case, got, wrong, seconds: start.elapsed().as_secs_f64() })
+    Judged { case, got, wrong, seconds: start.elapsed().as_secs_f64() }
 }
 
 /// Breaks a healthy lab, and holds that it is broken.

@@ -1,4 +1,4 @@
-//! What can be wrong with the socket that waits for the replies; the diagnosis itself puts it there where a case asks.
+//! What a program can do wrong to the socket on which it waits for replies.
 
 use std::{io, os::fd::AsFd};
 
@@ -9,6 +9,8 @@ use socket2::{SockFilter, SockRef};
 pub enum SocketTrouble {
     /// A socket filter (`SO_ATTACH_FILTER`) that keeps no packet.
     Filter,
+    /// The smallest buffer that there is (`SOCK_MIN_RCVBUF`), and nobody reads while the replies come.
+    Buffer,
 }
 
 impl SocketTrouble {
@@ -20,6 +22,7 @@ impl SocketTrouble {
         match self {
             // Classic BPF, BPF_RET | BPF_K: keep no byte.
             Self::Filter => SockRef::from(socket).attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]),
+            Self::Buffer => SockRef::from(socket).set_recv_buffer_size(1),
         }
     }
 }

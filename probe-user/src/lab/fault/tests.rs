@@ -69,3 +69,9 @@ fn a_fault_of_the_sender_is_local_for_requests_and_the_peers_for_replies() {
     assert_eq!(Place::Receiver.side(Leg::Reply), Some(Side::Local));
     assert_eq!(Place::Nothing.side(Leg::Request), None);
 }
+
+#[test]
+fn what_needs_a_socket_of_ones_own_is_not_asked_of_a_diagnosis() {
+    assert!(all().iter().all(|case| case.fault.probe.socket.is_none()));
+    assert!(own_socket().iter().all(|case| case.fault.probe.socket.is_some()));
+}

@@ -5,13 +5,28 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Wanted;
-use crate::report::{Document, style::Style, table};
+use crate::report::{
+    Document,
+    style::{Style, Tone},
+    table,
+};
 
 /// The catalogue.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct FaultList {
     /// Its cases, both IP versions of one in one row.
     pub cases: Vec<FaultRow>,
+    /// Faults that no diagnosis can be tried on, and why.
+    pub beside: Vec<Beside>,
+}
+
+/// A fault that the library's tests hold, and the command can't.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Beside {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: &'static str,
 }
 
 /// One case.
@@ -36,7 +51,11 @@ impl Document for FaultList {
         let rows: Vec<Vec<String>> = self.cases.iter().map(FaultRow::cells).collect();
         table::write(out, style, &["name", "IP", "where", "layer", "what is wrong"].map(table::words), &rows)?;
         let cases: usize = self.cases.iter().map(|row| row.families.len()).sum();
-        writeln!(out, "\n{cases} cases")
+        writeln!(out, "\n{cases} cases")?;
+        for fault in &self.beside {
+            writeln!(out, "{}", style.paint(Tone::Dim, &format!("not among them: {}: {}", fault.name, fault.why)))?;
+        }
+        Ok(())
     }
 }
 

@@ -39,11 +39,14 @@ fn case(name: &str, expected: Wanted, got: Told, wrong: &[&str]) -> FaultCase {
     FaultCase {
         name: name.into(),
         family: 4,
+        place: if expected.layer.is_empty() { "nothing" } else { "receiver" },
+        leg: (!expected.layer.is_empty()).then_some("request"),
         title: "what it is",
         false_stop: expected.layer.is_empty() && got.layer.is_some(),
         expected,
         got: Some(got),
         located: wrong.is_empty(),
+        diagnosis: (!wrong.is_empty()).then(|| serde_json::json!({"verdict": {"sentence": "They stop there."}})),
         wrong: words(wrong),
         seconds: 0.5,
     }
@@ -56,7 +59,18 @@ fn run() -> Faults {
         case("peer-tc", wanted(&["tc"]), told("stopped", Some("xdp")), &["layer is xdp, not tc"]),
     ];
     let left_out = vec![LeftOut { name: "iptables".into(), family: 6, why: "it is not installed".into() }];
-    Faults { cases, located: 2, total: 3, false_stops: 0, left_out, unreached: 4, seconds: 1.6 }
+    let summary = summary(&cases);
+    Faults {
+        cases,
+        summary,
+        located: 2,
+        total: 3,
+        false_stops: 0,
+        left_out,
+        unreached: 4,
+        seconds: 1.6,
+        ..Faults::default()
+    }
 }
 
 fn written(format: Format) -> String {
@@ -74,12 +88,29 @@ x peer-tc         IPv4   0.50 s  stopped: request peer xdp (NETFILTER_DROP)
     what it is
     expected  stopped: request peer tc
     wrong     layer is xdp, not tc
+    said      They stop there.
 - iptables        IPv6  not tried: it is not installed
 
-Located 1 of 2 faults; 1 of 1 healthy paths judged right, 0 false stops; 2 s.
+where                           IPv4  IPv6
+the peer, requests coming in  1 of 2
+healthy paths                 1 of 1
+
+Located 1 of 2 faults; 1 of 1 healthy paths judged right, 0 false stops; 1 case was not tried; 2 s.
 Interrupted: 4 cases were not tried.
 ";
     assert_eq!(written(Format::Text), expected);
+}
+
+#[test]
+fn the_summary_has_what_is_wrong_and_the_table() {
+    let text = {
+        let mut out = Vec::new();
+        let run = Faults { detail: Detail::Summary, ..run() };
+        report::write(&mut out, &run, Format::Text, &Style::plain()).expect("memory");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    assert!(text.starts_with("x peer-tc") && text.contains("the peer, requests coming in  1 of 2"), "{text}");
+    assert!(!text.contains("peer-nft-input"), "{text}");
 }
 
 #[test]

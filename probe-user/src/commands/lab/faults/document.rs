@@ -3,22 +3,24 @@
 use probe_ebpf::Family;
 
 use crate::{
-    lab::fault::{Case, Got, Judged, Layer, Outcome, Run, Side},
-    report::faults::{FaultCase, FaultList, FaultRow, Faults, LeftOut, Told, Wanted},
+    lab::fault::{self, Case, Got, Judged, Layer, Outcome, Run, Side},
+    report::faults::{Beside, Detail, FaultCase, FaultList, FaultRow, Faults, LeftOut, Told, Wanted, summary},
 };
 
 /// The report of a run.
-pub(super) fn of(run: Run, seconds: f64) -> Faults {
+pub(super) fn of(run: Run, seconds: f64, detail: Detail) -> Faults {
     let cases: Vec<FaultCase> = run.judged.iter().map(case).collect();
     let left_out = |(case, why): (Case, String)| LeftOut { name: case.name, family: number(case.family), why };
     Faults {
         located: cases.iter().filter(|case| case.located).count(),
         total: cases.len(),
         false_stops: cases.iter().filter(|case| case.false_stop).count(),
+        summary: summary(&cases),
         cases,
         left_out: run.left_out.into_iter().map(left_out).collect(),
         unreached: run.unreached,
         seconds,
+        detail,
     }
 }
 
@@ -37,19 +39,30 @@ pub(super) fn list(cases: &[Case]) -> FaultList {
             }),
         }
     }
-    FaultList { cases: rows }
+    FaultList { cases: rows, beside: beside() }
+}
+
+/// What is wrong with sockets that only their own program can reach.
+fn beside() -> Vec<Beside> {
+    const WHY: &str = "only a program can do that to its own socket; the library's tests hold it";
+    let mut names: Vec<String> = fault::own_socket().into_iter().map(|case| case.name).collect();
+    names.dedup();
+    names.into_iter().map(|name| Beside { name, why: WHY }).collect()
 }
 
 fn case(judged: &Judged) -> FaultCase {
     FaultCase {
         name: judged.case.name.clone(),
         family: number(judged.case.family),
+        place: judged.case.fault.place.name(),
+        leg: judged.case.fault.expected.has_stop().then(|| judged.case.leg.name()),
         title: judged.case.fault.title,
         expected: wanted(&judged.case),
         got: judged.got.as_ref().map(told),
         located: judged.located(),
         false_stop: judged.false_stop(),
         wrong: judged.wrong.clone(),
+        diagnosis: judged.got.as_ref().filter(|_| !judged.located()).map(|got| got.document.clone()),
         seconds: judged.got.as_ref().map_or(judged.seconds, |got| got.seconds),
     }
 }

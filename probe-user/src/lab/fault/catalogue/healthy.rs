@@ -33,6 +33,22 @@ table netdev probe_fault {
 }
 "#;
 
+/// What is not a ping or neighbour discovery is dropped, in and out.
+const STRICT: &str = "
+table inet probe_fault {
+    chain input {
+        type filter hook input priority filter; policy drop;
+        icmp type { echo-request, echo-reply } accept
+        icmpv6 type { echo-request, echo-reply, nd-neighbor-solicit, nd-neighbor-advert } accept
+    }
+    chain output {
+        type filter hook output priority filter; policy drop;
+        icmp type { echo-request, echo-reply } accept
+        icmpv6 type { echo-request, echo-reply, nd-neighbor-solicit, nd-neighbor-advert } accept
+    }
+}
+";
+
 /// A root queue in which every second packet, by the low bit of the sequence number at this offset of the IP packet,
 /// waits in a slow class.
 macro_rules! reordering {
@@ -66,6 +82,22 @@ pub(super) const ROWS: &[Fault] = &[
         name: "healthy-accepting-chains",
         title: "firewalls on both hosts that let everything pass",
         actions: &[Nft(Sender, ACCEPTING), Nft(Receiver, ACCEPTING)],
+        ..ROW
+    },
+    Fault {
+        name: "healthy-strict-firewalls",
+        title: "firewalls on both hosts that drop everything but pings",
+        actions: &[Nft(Sender, STRICT), Nft(Receiver, STRICT)],
+        ..ROW
+    },
+    Fault {
+        name: "healthy-shaped",
+        title: "token bucket filters with room enough",
+        actions: &[
+            Tc(Sender, "qdisc replace dev eth0 root tbf rate 20mbit burst 20000 limit 100000"),
+            Tc(Router, "qdisc replace dev {out} root tbf rate 20mbit burst 20000 limit 100000"),
+            Tc(Receiver, "qdisc replace dev eth0 root tbf rate 20mbit burst 20000 limit 100000"),
+        ],
         ..ROW
     },
     Fault { name: "healthy-udp-flood", title: "a UDP flood to a closed port of b", actions: &[Noise(UdpFlood)], ..ROW },

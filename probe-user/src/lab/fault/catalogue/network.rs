@@ -4,7 +4,7 @@ use super::{ROW, chain, device_chain};
 use crate::lab::fault::{
     EACH, Expected, Fault,
     Layer::{Driver, Path},
-    Place, Probe, REPLY,
+    Outcome, Place, Probe, REPLY,
     Side::{Network, Peer},
     V4, V6,
     action::Action::{Ip, Nft, Setting, Tc},
@@ -46,6 +46,26 @@ pub(super) const ROWS: &[Fault] = &[
         legs: EACH,
         actions: &[Nft(Router, chain!("forward", "filter", "{echo} meta length > 1000 drop"))],
         probe: Probe::sized(1200),
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
+        ..AT
+    },
+    Fault {
+        name: "drops-fragments",
+        title: "the router drops fragments, and the probes are in fragments",
+        legs: EACH,
+        families: V4,
+        actions: &[Nft(Router, device_chain!("ingress", "{in}", "ip frag-off & 0x3fff != 0 drop"))],
+        probe: Probe::sized(3000),
+        expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
+        ..AT
+    },
+    Fault {
+        name: "drops-fragments",
+        title: "the router drops fragments, and the probes are in fragments",
+        legs: EACH,
+        families: V6,
+        actions: &[Nft(Router, device_chain!("ingress", "{in}", "exthdr frag exists drop"))],
+        probe: Probe::sized(3000),
         expected: LOST.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
@@ -189,6 +209,47 @@ pub(super) const ROWS: &[Fault] = &[
         actions: &[Ip(Router, "link set dev {out} mtu 1280")],
         probe: Probe::whole(1400),
         expected: LOST.events(("PKT_TOO_BIG", "ip_forward"), ("PKT_TOO_BIG", "ip6_forward")),
+        ..AT
+    },
+    Fault {
+        name: "mtu-black-hole",
+        title: "a link on the way has a small MTU, and the router's word about it is dropped",
+        actions: &[
+            Ip(Router, "link set dev {out} mtu 1280"),
+            Nft(
+                Router,
+                chain!("output", "filter", "icmp type destination-unreachable drop; icmpv6 type packet-too-big drop"),
+            ),
+        ],
+        probe: Probe::whole(1400),
+        expected: LOST.events(("PKT_TOO_BIG", "ip_forward"), ("PKT_TOO_BIG", "ip6_forward")),
+        ..AT
+    },
+    Fault {
+        name: "loop",
+        title: "the router's route leads back to where they came from",
+        legs: EACH,
+        actions: &[Ip(Router, "{-4} route add {receiver}/{32} via {sender}")],
+        expected: LOST,
+        ..AT
+    },
+    Fault {
+        name: "stale-mac",
+        title: "the sending host has a MAC address for its gateway that nobody has any more",
+        legs: EACH,
+        actions: &[Ip(Sender, "{-4} neigh replace {gateway} lladdr 02:00:00:00:00:99 dev eth0 nud permanent")],
+        expected: LOST.events(("OTHERHOST", "ip_rcv_core"), ("OTHERHOST", "ip6_rcv_core")),
+        ..AT
+    },
+    Fault {
+        name: "late",
+        title: "the router holds them back for longer than anybody waits",
+        legs: EACH,
+        actions: &[
+            Tc(Router, "qdisc add dev {out} root handle 1: htb default 10 r2q 1"),
+            Tc(Router, "class add dev {out} parent 1: classid 1:10 htb rate 80bit burst 10 cburst 10"),
+        ],
+        expected: Expected { outcomes: &[Outcome::Stopped, Outcome::Lossy], ..LOST },
         ..AT
     },
     Fault {

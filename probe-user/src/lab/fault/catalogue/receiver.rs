@@ -7,10 +7,10 @@ use crate::{
     kernel::bpf_sys::XdpMode,
     lab::fault::{
         EACH, Expected, Fault,
-        Layer::{Ip as IpLayer, Route, Tc, Xdp as XdpLayer},
-        Place, REPLY, REQUEST, V4, V6,
+        Layer::{Tc as TcLayer, Xdp as XdpLayer},
+        Outcome, Place, REPLY, REQUEST,
         action::{
-            Action::{Ip, Iptables, Nft, ProbeFilter, Setting, Tcx, Xdp},
+            Action::{Ip, Iptables, Nft, ProbeFilter, Tc, Tcx, Xdp},
             Answer::Drop,
         },
         site::On::{Receiver, Router},
@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "probe's own filter drops",
         legs: EACH,
         actions: &[ProbeFilter(Receiver)],
-        expected: Expected::stopped(&[XdpLayer, Tc])
+        expected: Expected::stopped(&[XdpLayer, TcLayer])
             .reason(&["PROBE_FILTER"])
             .event("NOT_SPECIFIED", "veth_xdp_rcv_skb"),
         ..AT
@@ -58,7 +58,23 @@ pub(super) const ROWS: &[Fault] = &[
         title: "somebody else's tc program drops at ingress",
         legs: EACH,
         actions: &[Tcx(Receiver, Direction::In, Drop)],
-        expected: Expected::stopped(&[Tc]).reason(&["TC_INGRESS"]).event("TC_INGRESS", "__netif_receive_skb_core"),
+        expected: Expected::stopped(&[TcLayer]).reason(&["TC_INGRESS"]).event("TC_INGRESS", "__netif_receive_skb_core"),
+        ..AT
+    },
+    Fault {
+        name: "tc-redirect-ingress",
+        title: "a tc filter at ingress sends them to a bridge that leads nowhere",
+        legs: EACH,
+        actions: &[
+            Ip(Receiver, "link add d0 type bridge"),
+            Ip(Receiver, "link set dev d0 up"),
+            Tc(Receiver, "qdisc add dev eth0 clsact"),
+            Tc(
+                Receiver,
+                "filter add dev eth0 ingress protocol all prio 1 u32 match u8 0 0 at 0 action mirred egress redirect dev d0",
+            ),
+        ],
+        expected: Expected::stopped(&[TcLayer]).event("NO_TX_TARGET", "br_dev_xmit"),
         ..AT
     },
     Fault {
@@ -114,6 +130,37 @@ pub(super) const ROWS: &[Fault] = &[
         ..AT
     },
     Fault {
+        name: "nft-input-every-other",
+        title: "an nftables input chain drops every other packet",
+        legs: EACH,
+        actions: &[Nft(Receiver, chain!("input", "filter", "{echo} numgen inc mod 2 0 drop"))],
+        expected: Expected { outcomes: &[Outcome::Lossy], ..in_chain("input", "input") },
+        ..AT
+    },
+    Fault {
+        name: "nft-fib",
+        title: "a firewall's own reverse-path filter: the way back is another interface",
+        legs: REQUEST,
+        actions: &[
+            Ip(Receiver, "link add d0 type veth peer name d1"),
+            Ip(Receiver, "link set dev d0 up"),
+            Ip(Receiver, "link set dev d1 up"),
+            Ip(Receiver, "{-4} route add {sender}/{32} dev d0"),
+            Nft(Receiver, chain!("prerouting", "raw", "{echo} fib saddr . iif oif missing drop")),
+        ],
+        expected: in_chain("prerouting", "prerouting"),
+        ..AT
+    },
+    Fault {
+        name: "iptables-queue",
+        title: "a legacy rule hands them to an inspecting program that has died",
+        legs: EACH,
+        actions: &[Iptables(Receiver, "-A INPUT -p {icmp} --{icmp}-type {type} -j NFQUEUE --queue-num 7")],
+        expected: Expected { chain: None, reasons: &[], ..in_chain("input", "") }.event("NOT_SPECIFIED", "nf_queue"),
+        needs: Some(("iptables-legacy", "ip6tables-legacy")),
+        ..AT
+    },
+    Fault {
         name: "iptables-input",
         title: "the legacy INPUT chain drops",
         legs: EACH,
@@ -143,81 +190,6 @@ pub(super) const ROWS: &[Fault] = &[
              chain input { type filter hook input priority filter; {echo} ct state invalid drop; }\n}\n",
         )],
         expected: in_chain("input", "input"),
-        ..AT
-    },
-    Fault {
-        name: "rp-filter",
-        title: "the reverse-path filter: the way back is another interface",
-        families: V4,
-        legs: REQUEST,
-        actions: &[
-            Ip(Receiver, "link add d0 type veth peer name d1"),
-            Ip(Receiver, "link set dev d0 up"),
-            Ip(Receiver, "link set dev d1 up"),
-            Ip(Receiver, "route add {sender}/32 dev d0"),
-            Setting(Receiver, "net/ipv4/conf/eth0/rp_filter", "1"),
-        ],
-        expected: Expected::stopped(&[Route])
-            .reason(&["IP_RPFILTER"])
-            .certain()
-            .event("IP_RPFILTER", "ip_rcv_finish_core"),
-        ..AT
-    },
-    Fault {
-        name: "rp-filter",
-        title: "the reverse-path filter: the reply comes from an address behind another interface",
-        families: V4,
-        legs: REPLY,
-        actions: &[
-            Ip(Receiver, "link add d0 type veth peer name d1"),
-            Ip(Receiver, "link set dev d0 up"),
-            Ip(Receiver, "link set dev d1 up"),
-            Ip(Receiver, "route add 10.99.0.0/24 dev d0"),
-            Setting(Receiver, "net/ipv4/conf/eth0/rp_filter", "1"),
-            Nft(Router, chain!("postrouting", "300", "{echo} ip saddr set 10.99.0.9")),
-        ],
-        expected: Expected::stopped(&[Route])
-            .reason(&["IP_RPFILTER"])
-            .certain()
-            .event("IP_RPFILTER", "ip_rcv_finish_core"),
-        ..AT
-    },
-    Fault {
-        name: "not-local",
-        title: "the destination is no address of the host any more",
-        legs: EACH,
-        actions: &[Ip(Receiver, "{-4} route del local {receiver} dev eth0 table local")],
-        expected: Expected::stopped(&[Route])
-            .events(("IP_INADDRERRORS", "ip_error"), ("IP_INADDRERRORS", "ip6_forward")),
-        ..AT
-    },
-    Fault {
-        name: "wrong-mac",
-        title: "frames for another MAC address",
-        legs: EACH,
-        actions: &[Ip(Router, "{-4} neigh replace {receiver} lladdr 02:00:00:00:00:99 dev {out} nud permanent")],
-        expected: Expected::stopped(&[IpLayer])
-            .reason(&["OTHERHOST"])
-            .certain()
-            .events(("OTHERHOST", "ip_rcv_core"), ("OTHERHOST", "ip6_rcv_core")),
-        ..AT
-    },
-    Fault {
-        name: "martian-source",
-        title: "a source address that cannot be: loopback's",
-        families: V4,
-        legs: EACH,
-        actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip saddr set 127.0.0.1"))],
-        expected: Expected::stopped(&[Route]).event("IP_LOCALNET", "ip_rcv_finish_core"),
-        ..AT
-    },
-    Fault {
-        name: "martian-source",
-        title: "a source address that cannot be: loopback's",
-        families: V6,
-        legs: EACH,
-        actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip6 saddr set ::1"))],
-        expected: Expected::stopped(&[IpLayer, Route]).event("IP_INHDR", "ip6_rcv_core"),
         ..AT
     },
 ];

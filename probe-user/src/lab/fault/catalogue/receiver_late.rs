@@ -97,6 +97,21 @@ pub(super) const ROWS: &[Fault] = &[
         ..AT
     },
     Fault {
+        name: "cgroup-ingress",
+        title: "a cgroup program denies what the process would receive",
+        legs: REPLY,
+        actions: &[Cgroup(Direction::In, Drop)],
+        // The kernel gives the reason of a socket filter, and runs every cgroup program whatever one of them answers.
+        expected: Expected::stopped(&[CgroupLayer, Socket])
+            .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
+        ..AT
+    },
+];
+
+/// What only a program can do to its own socket. probe does it to none of its, and nobody else can (a cgroup program
+/// aside), so that `probe diagnose` cannot be tried on it: the library's tests hold these on sockets of their own.
+pub(super) const OWN_SOCKET: &[Fault] = &[
+    Fault {
         name: "socket-filter",
         title: "a filter on the socket that waits for the replies drops them",
         legs: REPLY,
@@ -107,13 +122,12 @@ pub(super) const ROWS: &[Fault] = &[
         ..AT
     },
     Fault {
-        name: "cgroup-ingress",
-        title: "a cgroup program denies what the process would receive",
+        name: "socket-buffer",
+        title: "the buffer of the socket that waits for the replies has room for one",
         legs: REPLY,
-        actions: &[Cgroup(Direction::In, Drop)],
-        // The kernel gives the reason of a socket filter, and runs every cgroup program whatever one of them answers.
-        expected: Expected::stopped(&[CgroupLayer, Socket])
-            .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
+        probe: Probe { size: Some(1400), socket: Some(SocketTrouble::Buffer), ..Probe::PLAIN },
+        // Of a raw socket that is full the kernel tells nothing but a counter.
+        expected: Expected::lossy(&[Socket]),
         ..AT
     },
 ];

@@ -1,16 +1,11 @@
 //! Faults of the host that sends on a leg: a of requests, b of replies.
 
-use probe_ebpf::Direction;
-
 use super::{ROW, chain, device_chain};
 use crate::lab::fault::{
     EACH, Expected, Fault,
-    Layer::{Cgroup as CgroupLayer, Driver, Icmp, Ip as IpLayer, Neighbour, Qdisc, Route, Socket, Tc as TcLayer},
-    Place, Probe, REPLY, V4, V6,
-    action::{
-        Action::{Cgroup, Ip, Iptables, Nft, Setting, Spend, Tc, Tcx},
-        Answer::Drop,
-    },
+    Layer::{Driver, Ip as IpLayer, Neighbour, Qdisc, Route, Socket},
+    Place, Probe, REPLY, V6,
+    action::Action::{Ip, Iptables, Nft, Setting},
     site::On::{Router, Sender},
 };
 
@@ -65,6 +60,43 @@ pub(super) const ROWS: &[Fault] = &[
         legs: EACH,
         actions: &[Ip(Sender, "{-4} rule add to {receiver}/{32} prohibit")],
         expected: NO_ROUTE,
+        ..AT
+    },
+    Fault {
+        name: "unreachable-rule",
+        title: "a policy rule that calls the other end unreachable",
+        legs: EACH,
+        actions: &[Ip(Sender, "{-4} rule add to {receiver}/{32} unreachable")],
+        expected: NO_ROUTE,
+        ..AT
+    },
+    Fault {
+        name: "blackhole-rule",
+        title: "a policy rule that is a black hole for the other end",
+        legs: EACH,
+        actions: &[Ip(Sender, "{-4} rule add to {receiver}/{32} blackhole")],
+        expected: NO_ROUTE,
+        ..AT
+    },
+    Fault {
+        name: "other-route",
+        title: "a route to the other end by another interface, where it is not",
+        legs: EACH,
+        actions: &[
+            Ip(Sender, "link add d0 type veth peer name d1"),
+            Ip(Sender, "link set dev d0 up"),
+            Ip(Sender, "link set dev d1 up"),
+            Ip(Sender, "{-4} route add {receiver}/{32} dev d0"),
+        ],
+        expected: Expected::stopped(&[Neighbour, Route]),
+        ..AT
+    },
+    Fault {
+        name: "xfrm-out",
+        title: "an IPsec policy forbids to send to the other end",
+        legs: EACH,
+        actions: &[Ip(Sender, "xfrm policy add dst {receiver}/{32} dir out action block")],
+        expected: Expected::stopped(&[Route, IpLayer]),
         ..AT
     },
     Fault {
@@ -147,83 +179,6 @@ pub(super) const ROWS: &[Fault] = &[
         actions: &[Iptables(Sender, "-A OUTPUT -p {icmp} --{icmp}-type {type} -j DROP")],
         expected: Expected { chain: None, ..in_chain("output", "") }.event("NETFILTER_DROP", "nf_hook_slow"),
         needs: Some(("iptables-legacy", "ip6tables-legacy")),
-        ..AT
-    },
-    Fault {
-        name: "cgroup-egress",
-        title: "a cgroup program denies what the process sends",
-        actions: &[Cgroup(Direction::Out, Drop)],
-        expected: Expected::stopped(&[CgroupLayer])
-            .events(("BPF_CGROUP_EGRESS", "ip_finish_output"), ("BPF_CGROUP_EGRESS", "ip6_finish_output")),
-        ..AT
-    },
-    Fault {
-        name: "tc-egress",
-        title: "somebody else's tc program drops at egress",
-        legs: EACH,
-        actions: &[Tcx(Sender, Direction::Out, Drop)],
-        expected: Expected::stopped(&[TcLayer]).reason(&["TC_EGRESS"]).event("TC_EGRESS", "__dev_queue_xmit"),
-        ..AT
-    },
-    Fault {
-        name: "qdisc-full",
-        title: "the interface's queue has no room: a token bucket filter",
-        legs: EACH,
-        // Neighbour discovery is shorter than its bucket, echo packets are longer.
-        actions: &[Tc(Sender, "qdisc replace dev eth0 root tbf rate 1mbit burst 90 limit 1000")],
-        expected: Expected::stopped(&[Qdisc]).reason(&["QDISC_DROP"]).event("QDISC_DROP", "__dev_queue_xmit"),
-        ..AT
-    },
-    Fault {
-        name: "neighbour-unresolved",
-        title: "the gateway does not answer ARP or neighbour solicitation",
-        legs: EACH,
-        actions: &[
-            Nft(
-                Router,
-                device_chain!("ingress", "{in}", "meta protocol arp drop; icmpv6 type nd-neighbor-solicit drop"),
-            ),
-            Setting(Sender, "net/{ipv}/neigh/eth0/retrans_time_ms", "100"),
-            Setting(Sender, "net/{ipv}/neigh/eth0/mcast_solicit", "1"),
-            Ip(Sender, "{-4} neigh del {gateway} dev eth0"),
-        ],
-        expected: Expected::stopped(&[Neighbour])
-            .reason(&["NEIGH_FAILED", "NOT_SPECIFIED"])
-            .events(("NEIGH_FAILED", "neigh_invalidate"), ("NOT_SPECIFIED", "neigh_invalidate")),
-        ..AT
-    },
-    Fault {
-        name: "above-mtu",
-        title: "packets above the MTU that must not be fragmented",
-        probe: Probe::whole(1600),
-        expected: Expected::stopped(&[IpLayer, Socket]),
-        ..AT
-    },
-    Fault {
-        name: "icmp-rate-limit",
-        title: "the kernel's ICMP rate limit covers echo replies and is used up",
-        families: V4,
-        legs: REPLY,
-        actions: &[
-            Setting(Sender, "net/ipv4/icmp_ratemask", "6169"),
-            Setting(Sender, "net/ipv4/icmp_ratelimit", "60000"),
-            Spend(10),
-        ],
-        expected: Expected::stopped(&[Icmp]),
-        ..AT
-    },
-    Fault {
-        name: "icmp-rate-limit",
-        title: "the kernel's ICMPv6 rate limit covers echo replies and is used up",
-        families: V6,
-        legs: REPLY,
-        actions: &[
-            Setting(Sender, "net/ipv6/icmp/ratemask", "0-1,3-127,129"),
-            Setting(Sender, "net/ipv6/icmp/ratelimit", "60000"),
-            Spend(10),
-        ],
-        // The request has been used up; over IPv4 it is consumed without an event.
-        expected: Expected::stopped(&[Icmp]).event("NOT_SPECIFIED", "icmpv6_rcv"),
         ..AT
     },
 ];

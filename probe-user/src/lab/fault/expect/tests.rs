@@ -16,6 +16,7 @@ fn got(outcome: Outcome, place: Option<(Leg, Side, Layer)>) -> Got {
         chain: None,
         confidence: Confidence::Certain,
         seconds: 0.5,
+        document: serde_json::Value::Null,
     }
 }
 

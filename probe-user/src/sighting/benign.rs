@@ -2,7 +2,7 @@
 //!
 //! What probe's own filter drops is a loss, and stays: the verdict knows the filter by its counters.
 
-use crate::sighting::{Drop, Leg};
+use super::{Drop, Leg, plain_function};
 
 /// Why a drop event is no loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +41,7 @@ const CAPTURE: [&str; 4] = ["packet_rcv", "tpacket_rcv", "packet_rcv_fanout", "p
 
 /// Why `drop` is no loss; none: it may be one.
 pub fn benign(drop: &Drop) -> Option<Benign> {
-    let function = drop.function.split('.').next().unwrap_or_default();
+    let function = plain_function(&drop.function);
     if drop.leg == Leg::Reply && drop.reason == "NO_SOCKET" && PING.contains(&function) {
         return Some(Benign::NoPingSocket);
     }
