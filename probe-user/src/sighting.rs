@@ -204,11 +204,11 @@ pub enum Finding {
 pub struct Accounting {
     /// Drop events that the ring had no room for.
     pub events_lost: u64,
-    /// Maps that had no room for something.
+    /// Maps that had no room for something, but for the ring of drop events.
     pub maps_full: u64,
-    /// How long attaching took.
+    /// How long attaching took, in milliseconds.
     pub attach_ms: u64,
-    /// What the programs cost, by the kernel's own statistics; 0: not measured.
+    /// Nanoseconds that the programs took of one packet, by the kernel's own statistics; 0: not measured.
     pub bpf_ns_per_packet: u64,
 }
 

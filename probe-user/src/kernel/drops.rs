@@ -10,6 +10,7 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 pub use benign::{Benign, benign};
+use nix::unistd::{SysconfVar, sysconf};
 use probe_ebpf::{
     DropEvent, Kind,
     contract::{drops::NO_PROBE, kind::Echo, names},
@@ -21,6 +22,19 @@ use crate::sighting::{Drop, Leg};
 
 /// The size of the ring for a run: 5,000 drops between two looks.
 pub const RING_BYTES: u32 = 1 << 20;
+
+/// [`RING_BYTES`], or less where `PROBE_DROP_RING_BYTES` asks for it: tests fill a ring that is tiny.
+pub fn ring_bytes() -> u32 {
+    ring_bytes_for(std::env::var("PROBE_DROP_RING_BYTES").ok().as_deref())
+}
+
+/// What the kernel takes: a power of two, and whole pages.
+fn ring_bytes_for(wish: Option<&str>) -> u32 {
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u32::try_from(bytes).ok());
+    let page = page.unwrap_or(RING_BYTES);
+    let wish = wish.and_then(|text| text.parse::<u32>().ok()).unwrap_or(RING_BYTES);
+    wish.clamp(page, RING_BYTES).next_power_of_two()
+}
 
 /// The reading end of the ring of drop events.
 pub struct DropRing(RingBuf<MapData>);
@@ -138,6 +152,14 @@ mod tests {
         let drop = told(&event());
         assert_eq!(drop.function, "nft_do_chain");
         assert_eq!(drop.stack, ["nf_hook_slow", "ip_local_deliver"]);
+    }
+
+    #[test]
+    fn a_ring_is_never_larger_than_usual_and_always_one_that_the_kernel_takes() {
+        assert_eq!([None, Some("0x10"), Some("99999999")].map(ring_bytes_for), [RING_BYTES; 3]);
+        let smallest = ring_bytes_for(Some("1"));
+        assert!(smallest.is_power_of_two() && smallest < RING_BYTES, "{smallest}");
+        assert_eq!(ring_bytes_for(Some("70000")), 1 << 17);
     }
 
     #[test]

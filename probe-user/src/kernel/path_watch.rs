@@ -18,6 +18,7 @@ use super::{
     load::{self, Job, Journey, Switch},
     log::KernelLog,
     lookups::{self, Lookups, trace_rules::TraceRules},
+    meter::{self, Meter},
     running::Running,
     symbols::Symbols,
     tallies::SkipMap,
@@ -45,8 +46,9 @@ pub struct PathWatch {
     rules: Option<TraceRules>,
     log: KernelLog,
     attach_time: Duration,
-    _links: Links,
-    _programs: Ebpf,
+    meter: Meter,
+    links: Links,
+    programs: Ebpf,
 }
 
 /// What is attached; dropping it detaches.
@@ -58,6 +60,11 @@ struct Links {
     tc: Vec<TcLink>,
     xdp: Option<FdLink>,
 }
+
+/// The skips that tell of a map without room. That of drop events is not among them: it makes no hop blind, and what it
+/// lost is counted apart. Journeys are an array, which has room for every probe, so that a diagnosis meets none of these
+/// unless its programs are made to do more.
+const FULL: [Skip; 3] = [Skip::PendingFull, Skip::FlowsFull, Skip::RingFull];
 
 /// Starts watching in the calling thread's network namespace; a [`crate::watching::Factory`].
 ///
@@ -105,8 +112,9 @@ impl PathWatch {
             rules,
             log: KernelLog::of(&mut programs),
             attach_time: begun.elapsed(),
-            _links: links,
-            _programs: programs,
+            meter: Meter::start(),
+            links,
+            programs,
         })
     }
 
@@ -130,7 +138,7 @@ impl PathWatch {
             findings: Vec::new(),
             accounting: Accounting {
                 events_lost: skipped(Skip::DropsFull),
-                maps_full: 0,
+                maps_full: FULL.into_iter().filter(|skip| skipped(*skip) > 0).count() as u64,
                 attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
                 bpf_ns_per_packet: 0,
             },
@@ -158,6 +166,8 @@ impl Watching for PathWatch {
 
     fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
         let mut sight = self.sight()?;
+        let times = self.meter.read(&self.programs, self.links.netfilter.programs());
+        sight.accounting.bpf_ns_per_packet = meter::per_packet(&times, &sight);
         let Self { lookups, rules, .. } = *self;
         sight.findings = rules.map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(lookups.end());
@@ -203,7 +213,7 @@ impl Attaching {
             netns: netns as u32,
             offsets: running.offsets(),
             drops: running.drop_config([request.local, request.remote]),
-            drop_ring_bytes: drops::RING_BYTES,
+            drop_ring_bytes: drops::ring_bytes(),
         };
         let mut job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };
         if let Some(device) = device {

@@ -43,6 +43,7 @@ const PLACES: [(Hop, u32, End); 10] = [
 pub struct NetfilterLinks {
     links: BTreeMap<Hop, Vec<OwnedFd>>,
     blind: BTreeMap<Hop, String>,
+    programs: Option<Programs>,
 }
 
 impl NetfilterLinks {
@@ -54,6 +55,12 @@ impl NetfilterLinks {
     /// The hops that are not, and why, as a clause for people.
     pub fn blind(&self) -> &BTreeMap<Hop, String> {
         &self.blind
+    }
+
+    /// The programs that are attached, by name.
+    pub fn programs(&self) -> impl Iterator<Item = (&'static str, &OwnedFd)> {
+        let both = self.programs.as_ref().map(|programs| [&programs.first, &programs.last]);
+        both.into_iter().flat_map(|both| netfilter::PROGRAMS.into_iter().zip(both))
     }
 
     /// None is attached, all for the same reason.
@@ -80,7 +87,10 @@ pub fn available(kernel: &Running) -> Result<(), String> {
 pub fn attach(loaded: &Ebpf, kernel: &Running, families: &[Family]) -> NetfilterLinks {
     let programs = available(kernel).and_then(|()| netfilter::load(loaded).map_err(|refusal| refusal.to_string()));
     match programs {
-        Ok(programs) => attach_loaded(&programs, families),
+        Ok(programs) => {
+            let attached = attach_loaded(&programs, families);
+            NetfilterLinks { programs: Some(programs), ..attached }
+        }
         Err(why) => NetfilterLinks::all_blind(&why),
     }
 }
