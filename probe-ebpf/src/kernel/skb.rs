@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
     Skip,
-    contract::journey::probe_of,
+    contract::journey::{may_be_probe, probe_of},
     packet::{Bytes, EchoPacket, LinkLayer, View, parse},
 };
 
@@ -107,13 +107,32 @@ impl Skb {
         if field!(self.0, skb_network_header, u16) == 0 { Start::Data } else { Start::NetworkHeader }
     }
 
-    /// Reads the echo packet in it.
+    /// Reads the probe in it; [`Skip::NotEcho`] where it is none of this run, for hops that note only those.
+    #[inline(always)]
+    pub(crate) fn probe(self, start: Start) -> Result<Seen, Skip> {
+        let bytes = self.bytes(start)?;
+        if !may_be_probe(&bytes, config!(nonce)) {
+            return Err(Skip::NotEcho);
+        }
+        Self::read(bytes)
+    }
+
+    /// Reads the echo packet in it, whoever's it is.
     #[inline(always)]
     pub(crate) fn echo(self, start: Start) -> Result<Seen, Skip> {
-        let bytes = match start {
-            Start::NetworkHeader => self.network_header(),
-            Start::Data => self.behind_tags()?,
-        };
+        Self::read(self.bytes(start)?)
+    }
+
+    #[inline(always)]
+    fn bytes(self, start: Start) -> Result<KernelBytes, Skip> {
+        match start {
+            Start::NetworkHeader => Ok(self.network_header()),
+            Start::Data => self.behind_tags(),
+        }
+    }
+
+    #[inline(always)]
+    fn read(bytes: KernelBytes) -> Result<Seen, Skip> {
         if !bytes.can_be_icmp()? {
             return Err(Skip::NotEcho);
         }

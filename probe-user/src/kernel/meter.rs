@@ -3,6 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use aya::Ebpf;
@@ -11,30 +17,66 @@ use probe_ebpf::{Hop, contract::hop::HOPS, names};
 use super::bpf_sys::{self, RunTime};
 use crate::sighting::{HopSight, HostSight, Leg};
 
-/// Holds the kernel to measuring; it stops when this is dropped.
+/// Runs of a program that tell enough: measuring costs each run two looks at the clock, which a busy host is spared from
+/// then on.
+const ENOUGH_RUNS: u64 = 1000;
+
+/// How often to look whether they were reached.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Has the kernel measure until enough is known, or it is dropped.
 pub struct Meter {
-    measuring: Option<OwnedFd>,
+    programs: Vec<(String, OwnedFd)>,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Meter {
-    /// Has the kernel measure from now on, where this process may ask it to.
-    pub fn start() -> Self {
-        let measuring = bpf_sys::measure_run_time();
-        Self { measuring: measuring.inspect_err(|why| tracing::info!("run times are not measured: {why}")).ok() }
+    /// Has the kernel measure the loaded ones of `programs`, and those of `netfilter`, where this process may ask it to.
+    pub fn start<'a>(programs: &Ebpf, netfilter: impl Iterator<Item = (&'static str, &'a OwnedFd)>) -> Self {
+        let own = programs.programs().filter_map(|(name, program)| {
+            let program = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
+            Some((name.to_owned(), program))
+        });
+        let theirs = netfilter.filter_map(|(name, program)| Some((name.to_owned(), program.try_clone().ok()?)));
+        let mut meter =
+            Self { programs: own.chain(theirs).collect(), over: Arc::new(AtomicBool::new(false)), thread: None };
+        match bpf_sys::measure_run_time() {
+            Ok(measuring) => meter.hold(measuring),
+            Err(why) => tracing::info!("run times are not measured: {why}"),
+        }
+        meter
     }
 
-    /// How long each loaded program has run, by its name; nothing where that was not measured. `netfilter`: those that
-    /// are not among `programs`.
-    pub fn read<'a>(&self, programs: &Ebpf, netfilter: impl Iterator<Item = (&'static str, &'a OwnedFd)>) -> Times {
-        if self.measuring.is_none() {
-            return Times::new();
+    /// Holds `measuring` on a thread of its own, until a program ran often enough. Without the thread nothing is measured.
+    fn hold(&mut self, measuring: OwnedFd) {
+        let programs = self.programs.iter().filter_map(|(_, program)| program.try_clone().ok()).collect::<Vec<_>>();
+        let over = Arc::clone(&self.over);
+        let until_enough = move || {
+            let often = |program: &OwnedFd| bpf_sys::run_time(program).is_ok_and(|time| time.runs >= ENOUGH_RUNS);
+            while !over.load(Ordering::Relaxed) && !programs.iter().any(often) {
+                thread::park_timeout(LOOK);
+            }
+            drop(measuring);
+        };
+        self.thread = thread::Builder::new().name("probe-meter".into()).spawn(until_enough).ok();
+    }
+
+    /// How long each program ran while it was measured.
+    pub fn read(&self) -> Times {
+        let read = |(name, program): &(String, OwnedFd)| Some((name.clone(), bpf_sys::run_time(program).ok()?));
+        self.programs.iter().filter_map(read).collect()
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It does nothing that could fail.
+            let _ = thread.join();
         }
-        let own = programs.programs().filter_map(|(name, program)| {
-            let run_time = bpf_sys::run_time(program.fd().ok()?.as_fd()).ok()?;
-            Some((name.to_owned(), run_time))
-        });
-        let theirs = netfilter.filter_map(|(name, program)| Some((name.to_owned(), bpf_sys::run_time(program).ok()?)));
-        own.chain(theirs).collect()
     }
 }
 

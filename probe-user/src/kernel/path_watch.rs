@@ -47,8 +47,8 @@ pub struct PathWatch {
     log: KernelLog,
     attach_time: Duration,
     meter: Meter,
-    links: Links,
-    programs: Ebpf,
+    _links: Links,
+    _programs: Ebpf,
 }
 
 /// What is attached; dropping it detaches.
@@ -112,9 +112,9 @@ impl PathWatch {
             rules,
             log: KernelLog::of(&mut programs),
             attach_time: begun.elapsed(),
-            meter: Meter::start(),
-            links,
-            programs,
+            meter: Meter::start(&programs, links.netfilter.programs()),
+            _links: links,
+            _programs: programs,
         })
     }
 
@@ -166,7 +166,7 @@ impl Watching for PathWatch {
 
     fn finish(mut self: Box<Self>) -> Result<HostSight, Failure> {
         let mut sight = self.sight()?;
-        let times = self.meter.read(&self.programs, self.links.netfilter.programs());
+        let times = self.meter.read();
         sight.accounting.bpf_ns_per_packet = meter::per_packet(&times, &sight);
         let Self { lookups, rules, .. } = *self;
         sight.findings = rules.map(TraceRules::end).unwrap_or_default();

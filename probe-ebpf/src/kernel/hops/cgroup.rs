@@ -9,10 +9,12 @@
 use aya_ebpf::programs::SkBuffContext;
 use probe_ebpf::{
     Hop, Skip,
+    contract::journey::may_be_probe,
     packet::{LinkLayer, parse},
 };
 
 use crate::kernel::{
+    config::config,
     journey,
     reader::{TcPacket, Whole},
 };
@@ -34,6 +36,9 @@ pub(crate) fn see_in(context: &SkBuffContext) -> Result<(), Skip> {
 #[inline(always)]
 fn see(context: &SkBuffContext, hop: Hop) -> Result<(), Skip> {
     let packet = TcPacket(context.skb.skb);
+    if !may_be_probe(&Whole(&packet), config!(nonce)) {
+        return Err(Skip::NotEcho);
+    }
     let echo = parse(&Whole(&packet), LinkLayer::RawIp)?;
     journey::note_packet(hop, &packet, &echo);
     Ok(())

@@ -18,9 +18,11 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
     if !is_watched(skb) {
         return Ok(());
     }
-    let seen = skb.echo(skb.start())?;
     let location = context.arg(1);
     let reason = if told!(reason_told) == 0 { 0 } else { context.arg(2) };
+    // Every reply that a raw socket has read ends here: of a busy host's other pings that would fill the ring.
+    let only_probes = reason == told!(no_socket) && drops::in_icmp(location);
+    let seen = if only_probes { skb.probe(skb.start())? } else { skb.echo(skb.start())? };
     let done = match seen.packet.kind.echo {
         // ICMPv6 ends so a request that it is not to answer, or can't; ICMP consumes it.
         Echo::Request => reason == told!(not_specified),
@@ -51,7 +53,7 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     if !read && !drops::in_icmp(context.arg(1)) {
         return Ok(());
     }
-    let seen = skb.echo(skb.start())?;
+    let seen = skb.probe(skb.start())?;
     if !read || seen.packet.kind.echo == Echo::Reply {
         journey::note(Hop::IcmpIn, &seen, ifindex);
     }
