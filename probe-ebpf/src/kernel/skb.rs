@@ -114,13 +114,12 @@ impl Skb {
         if !may_be_probe(&bytes, config!(nonce)) {
             return Err(Skip::NotEcho);
         }
-        Self::read(bytes)
-    }
-
-    /// Reads the echo packet in it, whoever's it is.
-    #[inline(always)]
-    pub(crate) fn echo(self, start: Start) -> Result<Seen, Skip> {
-        Self::read(self.bytes(start)?)
+        if !bytes.can_be_icmp()? {
+            return Err(Skip::NotEcho);
+        }
+        let packet = parse(&bytes, LinkLayer::RawIp)?;
+        let probe = probe_of(&bytes, &packet, config!(nonce));
+        Ok(Seen { packet, probe, bytes })
     }
 
     #[inline(always)]
@@ -129,16 +128,6 @@ impl Skb {
             Start::NetworkHeader => Ok(self.network_header()),
             Start::Data => self.behind_tags(),
         }
-    }
-
-    #[inline(always)]
-    fn read(bytes: KernelBytes) -> Result<Seen, Skip> {
-        if !bytes.can_be_icmp()? {
-            return Err(Skip::NotEcho);
-        }
-        let packet = parse(&bytes, LinkLayer::RawIp)?;
-        let probe = probe_of(&bytes, &packet, config!(nonce));
-        Ok(Seen { packet, probe, bytes })
     }
 
     #[inline(always)]

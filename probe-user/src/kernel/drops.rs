@@ -13,7 +13,7 @@ pub use benign::{Benign, benign};
 use nix::unistd::{SysconfVar, sysconf};
 use probe_ebpf::{
     DropEvent, Kind,
-    contract::{drops::NO_PROBE, kind::Echo, names},
+    contract::{kind::Echo, names},
 };
 pub use reasons::Reasons;
 
@@ -75,7 +75,7 @@ impl Names<'_> {
         let echo = Kind::ALL.get(usize::from(event.kind)).map_or(Echo::Request, |kind| kind.echo);
         Drop {
             time_ns: event.time_ns,
-            probe: (event.probe != NO_PROBE).then_some(event.probe),
+            probe: Some(event.probe),
             leg: match echo {
                 Echo::Request => Leg::Request,
                 Echo::Reply => Leg::Reply,
@@ -167,7 +167,6 @@ mod tests {
         let drop = told(&event());
         assert_eq!((drop.leg, drop.probe, drop.id), (Leg::Reply, Some(4), 7));
         assert_eq!((drop.source.to_string().as_str(), drop.destination.to_string().as_str()), ("10.0.0.1", "10.0.0.2"));
-        assert_eq!(told(&DropEvent { probe: NO_PROBE, ..event() }).probe, None);
     }
 
     #[test]

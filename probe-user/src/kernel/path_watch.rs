@@ -81,6 +81,9 @@ impl PathWatch {
         let running = Running::read();
         let mut attaching = Attaching::load(request, device.as_ref(), &running)?;
         attaching.attach_traces(&running);
+        if let Some(why) = device.as_ref().and_then(hops::device::passes_by) {
+            attaching.blind(Hop::NetifIn, why);
+        }
         attaching.attach_netfilter(&running, family(request.remote));
         attaching.attach_cgroups();
         let xdp_mode = match &device {
@@ -212,7 +215,7 @@ impl Attaching {
             // The kernel numbers namespaces with 32 bits (`struct ns_common`).
             netns: netns as u32,
             offsets: running.offsets(),
-            drops: running.drop_config([request.local, request.remote]),
+            drops: running.drop_config(),
             drop_ring_bytes: drops::ring_bytes(),
         };
         let mut job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };

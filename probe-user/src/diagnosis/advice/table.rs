@@ -26,7 +26,7 @@ const fn of(
 }
 
 use Place::{
-    Answer, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
+    Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
     NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack,
     RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
 };
@@ -103,6 +103,12 @@ pub(super) const TABLE: &[Advice] = &[
         "",
         "An nftables chain of the device, in hook {hook}, drops them.",
         &["nft list chain {family} {table} {chain}", "nft list ruleset netdev"],
+    ),
+    of(
+        &[Bridge],
+        "",
+        "The bridge drops them itself, or an nftables chain of the bridge family does.",
+        &["nft list ruleset bridge", "bridge link", "bridge fdb show"],
     ),
     of(&[CgroupOut, CgroupIn], "", "A cgroup program drops them.", &["bpftool cgroup tree"]),
     of(
