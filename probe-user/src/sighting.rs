@@ -33,6 +33,9 @@ pub struct HostFacts {
     pub kernel: String,
     /// How XDP is attached: `native`, `generic` or `off`.
     pub xdp_mode: String,
+    /// The kind of that interface where it is a tunnel, e.g. `vxlan`: what carries it is not watched.
+    #[serde(default)]
+    pub tunnel: Option<String>,
 }
 
 /// One hop: it was watched, or it was not.

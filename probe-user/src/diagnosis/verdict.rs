@@ -127,6 +127,10 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         name_the_chain(&mut stop, chosen, evidence);
     }
     name_the_program(&mut stop, chosen, evidence);
+    if let (Place::Network, None, Some(kind)) = (chosen.place, &stop.cause.detail, tunnel(evidence)) {
+        let text = format!("inside the {kind} tunnel, of which what carries it at either end is not watched");
+        stop.cause.detail = Some(text);
+    }
     advice::give(&mut stop, evidence);
     Some(stop)
 }
@@ -181,8 +185,18 @@ fn most_sure(gap: &Gap, chosen: Spot, evidence: &Evidence) -> Confidence {
         Some(side) => lost(side),
         None => lost(Side::Local) || evidence.two_sided() && lost(Side::Peer),
     };
+    // Between the ends of a tunnel lie the devices that carry it too, on the very hosts.
+    if chosen.place == Place::Network && tunnel(evidence).is_some() {
+        return Confidence::Likely;
+    }
     let told: BTreeSet<u16> = gap.events(evidence).iter().filter_map(|told| told.drop.probe).collect();
     if lossy && told.len() < gap.probes.len() { Confidence::Likely } else { Confidence::Certain }
+}
+
+/// The kind of the interface that carries the probes, where it is a tunnel at one end.
+fn tunnel(evidence: &Evidence) -> Option<&str> {
+    let kinds = [&evidence.local, evidence.host(Side::Peer)].map(|sight| sight.host.tunnel.as_deref());
+    kinds.into_iter().flatten().next()
 }
 
 /// Whether the gap itself leaves one place, whatever anybody says.

@@ -101,7 +101,7 @@ impl PathWatch {
             begun.inspect_err(|why| tracing::warn!("the rule that drops will not be named: {why}")).ok()
         });
         Ok(Self {
-            facts: facts(request, xdp_mode),
+            facts: facts(request, device.as_ref(), xdp_mode),
             probes: request.probes,
             blind,
             journeys: Journeys::take(&mut programs)?,
@@ -178,7 +178,7 @@ impl Watching for PathWatch {
     }
 }
 
-fn facts(request: &WatchRequest, xdp_mode: &str) -> HostFacts {
+fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: &str) -> HostFacts {
     let name = uname().ok();
     let told =
         |text: Option<&std::ffi::OsStr>| text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
@@ -188,6 +188,7 @@ fn facts(request: &WatchRequest, xdp_mode: &str) -> HostFacts {
         address: (!request.local.is_unspecified()).then_some(request.local),
         kernel: told(name.as_ref().map(nix::sys::utsname::UtsName::release)),
         xdp_mode: xdp_mode.to_owned(),
+        tunnel: device.and_then(Device::tunnel).map(str::to_owned),
     }
 }
 
