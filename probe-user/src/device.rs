@@ -108,8 +108,23 @@ impl XdpPlace {
 
 /// Kinds of interface that put packets into others, which this host or a program on it sends another way.
 const TUNNELS: [&str; 17] = [
-    "amt", "bareudp", "erspan", "geneve", "gre", "gretap", "gtp", "ip6gre", "ip6gretap", "ip6tnl", "ipip", "sit", "tun",
-    "vti", "vti6", "vxlan", "wireguard",
+    "amt",
+    "bareudp",
+    "erspan",
+    "geneve",
+    "gre",
+    "gretap",
+    "gtp",
+    "ip6gre",
+    "ip6gretap",
+    "ip6tnl",
+    "ipip",
+    "sit",
+    "tun",
+    "vti",
+    "vti6",
+    "vxlan",
+    "wireguard",
 ];
 
 impl Device {

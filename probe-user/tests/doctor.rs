@@ -142,7 +142,7 @@ fn root_can_use_every_hop_in_a_namespace_of_its_own() {
             assert_eq!(check(&report, name)["state"], "good", "{report:#}");
         }
         let detail = check(&report, "v0")["detail"].as_str().expect("text").to_owned();
-        assert!(detail.contains("XDP generic to observe") && detail.contains("native to drop"), "{detail}");
+        assert!(detail.contains("XDP off to observe") && detail.contains("native to drop"), "{detail}");
         // Only what was asked for.
         assert!(report["checks"].as_array().expect("checks").iter().all(|check| check["name"] != "v1"));
     });

@@ -16,9 +16,9 @@ pub enum Placed {
 }
 
 use Place::{
-    Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress, NfForward,
-    NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly, RouteBack, RouteIn, SocketBuffer,
-    SocketFilter, TcIn, TcOut, Xdp,
+    Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress,
+    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly, RouteBack, RouteIn,
+    SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
 };
 
 /// Drop reasons that leave no doubt, whatever function frees the packet. A name that ends in `*` is a prefix.

@@ -74,9 +74,9 @@ pub enum Place {
 }
 
 use Place::{
-    Answer, Bridge, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
-    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack,
-    RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
+    Answer, Bridge, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
+    NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
+    RouteBack, RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
 };
 
 impl Place {

@@ -90,7 +90,8 @@ pub fn per_packet(times: &Times, sight: &HostSight) -> u64 {
     if packets == 0 {
         return 0;
     }
-    let spent: u64 = HOPS.iter().map(|row| mean(times, &programs(row.hop)).saturating_mul(passes(sight, row.hop))).sum();
+    let spent: u64 =
+        HOPS.iter().map(|row| mean(times, &programs(row.hop)).saturating_mul(passes(sight, row.hop))).sum();
     let dropped = sight.drops.iter().filter(|drop| drop.probe.is_some()).count() as u64;
     let spent = spent.saturating_add(mean(times, &[names::KFREE]).saturating_mul(dropped));
     if spent == 0 { 0 } else { (spent / packets).max(1) }
@@ -147,7 +148,10 @@ mod tests {
             requests: (0..count).map(|probe| (probe, step)).collect(),
             replies: BTreeMap::new(),
         };
-        HostSight { hops: hops.iter().map(|(hop, count)| (hop.name().to_owned(), seen(*count))).collect(), ..HostSight::default() }
+        HostSight {
+            hops: hops.iter().map(|(hop, count)| (hop.name().to_owned(), seen(*count))).collect(),
+            ..HostSight::default()
+        }
     }
 
     fn times(list: &[(&str, u64, u64)]) -> Times {

@@ -1,4 +1,4 @@
-//! Ten shapes of a healthy run: bursts, IPv4 and IPv6, sizes, fragments, DF, and all kinds of neighbours. Two bursts of 512
+//! Eleven shapes of a healthy run: bursts, IPv4 and IPv6, sizes, fragments, DF, and all kinds of neighbours. Two bursts of 512
 //! and nine runs of 1024 probes are 10,240 echoes; `ping_socket` adds 1,024.
 
 use crate::{

@@ -26,10 +26,7 @@ const STACKS: [Stack; 10] = [
         kind: "bond",
         make: "ip link add top type bond mode active-backup && ip link set {lower} down && ip link set {lower} master top",
     },
-    Stack {
-        kind: "vxlan",
-        make: "ip link add top type vxlan id 7 local 10.9.0.{me} remote 10.9.0.{it} dstport 4789",
-    },
+    Stack { kind: "vxlan", make: "ip link add top type vxlan id 7 local 10.9.0.{me} remote 10.9.0.{it} dstport 4789" },
     Stack { kind: "gre", make: "ip link add top type gre local 10.9.0.{me} remote 10.9.0.{it}" },
     Stack { kind: "ipip", make: "ip link add top type ipip local 10.9.0.{me} remote 10.9.0.{it}" },
     Stack { kind: "sit", make: "ip link add top type sit local 10.9.0.{me} remote 10.9.0.{it}" },

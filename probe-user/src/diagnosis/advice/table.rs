@@ -26,9 +26,9 @@ const fn of(
 }
 
 use Place::{
-    Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
-    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack,
-    RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
+    Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
+    NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
+    RouteBack, RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
 };
 
 pub(super) const TABLE: &[Advice] = &[

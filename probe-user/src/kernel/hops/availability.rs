@@ -27,7 +27,9 @@ pub fn available(kernel: &Running, hop: Hop) -> Option<Result<String, String>> {
         | Hop::NfInputFirst
         | Hop::NfInputLast
         | Hop::NfForwardFirst
-        | Hop::NfForwardLast => netfilter::available(kernel).map(|()| "netfilter link: one was loaded in a trial".into()),
+        | Hop::NfForwardLast => {
+            netfilter::available(kernel).map(|()| "netfilter link: one was loaded in a trial".into())
+        }
     })
 }
 
