@@ -278,7 +278,7 @@ mod tests {
         assert!(!bridged(&[port.clone(), (Hop::TcIn, seen(3))]));
         // Dropped in between: nothing entered by the bridge.
         assert!(bridged(&[port.clone(), (Hop::TcIn, none()), (Hop::NetifIn, none())]));
-        assert!(!bridged(&[port.clone()]) && !bridged(&[port, (Hop::TcIn, none())]));
+        assert!(!bridged(std::slice::from_ref(&port)) && !bridged(&[port, (Hop::TcIn, none())]));
     }
 
     #[test]
