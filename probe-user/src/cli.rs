@@ -69,7 +69,7 @@ pub struct Output {
     /// Print the result only, no progress and no remarks
     #[arg(short, long, global = true, help_heading = "Output")]
     pub quiet: bool,
-    /// Say more on stderr; -vv turns on the log of the kernel programs
+    /// Say more: on stderr, and in the report of diagnose what watching cost; -vv turns on the log of the kernel programs
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
 }

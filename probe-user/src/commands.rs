@@ -76,7 +76,8 @@ pub struct Screen {
 impl Screen {
     /// The screen that `output` asks for on this terminal.
     pub fn new(output: Output) -> Self {
-        Self { output, style: terminal::style() }
+        let verbose = output.verbose > 0 && !output.quiet;
+        Self { output, style: Style { verbose, ..terminal::style() } }
     }
 
     /// Prints `document` to stdout in the chosen format. A reader that has gone away is no failure: the command ends

@@ -106,7 +106,33 @@ impl XdpPlace {
     }
 }
 
+/// Kinds of interface that put packets into others, which this host or a program on it sends another way.
+const TUNNELS: [&str; 17] = [
+    "amt",
+    "bareudp",
+    "erspan",
+    "geneve",
+    "gre",
+    "gretap",
+    "gtp",
+    "ip6gre",
+    "ip6gretap",
+    "ip6tnl",
+    "ipip",
+    "sit",
+    "tun",
+    "vti",
+    "vti6",
+    "vxlan",
+    "wireguard",
+];
+
 impl Device {
+    /// Its kind, where it is a tunnel.
+    pub fn tunnel(&self) -> Option<&str> {
+        self.kind.as_deref().filter(|kind| TUNNELS.contains(kind))
+    }
+
     /// The interface of that name, or of that other name.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub mod journeys;
 pub mod load;
 pub mod log;
 pub mod memory;
+pub mod meter;
 pub mod object;
 pub mod offsets;
 pub mod path_watch;

@@ -35,6 +35,9 @@ pub struct HostFacts {
     pub kernel: String,
     /// How XDP is attached: `native`, `generic` or `off`.
     pub xdp_mode: String,
+    /// The kind of that interface where it is a tunnel, e.g. `vxlan`: what carries it is not watched.
+    #[serde(default)]
+    pub tunnel: Option<String>,
 }
 
 /// One hop: it was watched, or it was not.
@@ -263,11 +266,11 @@ pub enum Finding {
 pub struct Accounting {
     /// Drop events that the ring had no room for.
     pub events_lost: u64,
-    /// Maps that had no room for something.
+    /// Maps that had no room for something, but for the ring of drop events.
     pub maps_full: u64,
-    /// How long it took from being asked to watch until every hop was watched.
+    /// How long it took from being asked to watch until every hop was watched, in milliseconds.
     pub attach_ms: u64,
-    /// What the programs cost, by the kernel's own statistics; 0: not measured.
+    /// Nanoseconds that the programs took of one packet, by the kernel's own statistics; 0: not measured.
     pub bpf_ns_per_packet: u64,
 }
 

@@ -15,7 +15,7 @@ use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
 };
-use probe_ebpf::contract::kind::Direction;
+use probe_ebpf::contract::{hop::HOPS, kind::Direction};
 use probe_user::{
     device::{self, Device, LinkLayer, XdpPlace, xdp_mode::VETH_NATIVE_MTU},
     kernel::{
@@ -110,7 +110,7 @@ fn json_is_one_document_and_agrees_with_the_exit_status() {
     }
     let names: Vec<&str> =
         document["hops"].as_array().expect("hops").iter().filter_map(|hop| hop["hop"].as_str()).collect();
-    assert_eq!(names, ["tc_out", "xdp_in", "tc_in"]);
+    assert_eq!(names, HOPS.map(|row| row.name));
     assert!(document["hops"].as_array().expect("hops").iter().all(|hop| hop["why"] != ""));
 }
 
@@ -135,14 +135,14 @@ fn root_can_use_every_hop_in_a_namespace_of_its_own() {
     }
     with_veth(|| {
         let report = document(&doctor(&["-I", "v0", "--format", "json"]));
-        for name in ["tc_out", "xdp_in", "tc_in"] {
-            assert_eq!(hop(&report, name)["available"], true, "{report:#}");
+        for row in HOPS {
+            assert_eq!(hop(&report, row.name)["available"], true, "{report:#}");
         }
         for name in ["maps", "programs", "send", "v0"] {
             assert_eq!(check(&report, name)["state"], "good", "{report:#}");
         }
         let detail = check(&report, "v0")["detail"].as_str().expect("text").to_owned();
-        assert!(detail.contains("XDP generic to observe") && detail.contains("native to drop"), "{detail}");
+        assert!(detail.contains("XDP off to observe") && detail.contains("native to drop"), "{detail}");
         // Only what was asked for.
         assert!(report["checks"].as_array().expect("checks").iter().all(|check| check["name"] != "v1"));
     });
@@ -165,14 +165,14 @@ fn nobody_is_told_what_is_missing_and_the_fix() {
     let fix = check(&document, "programs")["fix"].as_str().expect("a fix").to_owned();
     assert!(fix.contains("cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep"), "{fix}");
     assert!(fix.contains(program.path.to_str().expect("a path")), "{fix}");
-    for name in ["tc_out", "xdp_in", "tc_in"] {
-        assert_eq!(hop(&document, name)["available"], false);
-        assert!(hop(&document, name)["why"].as_str().is_some_and(|why| why.starts_with("not privileged: CAP_BPF")));
+    for row in HOPS {
+        assert_eq!(hop(&document, row.name)["available"], false);
+        assert!(hop(&document, row.name)["why"].as_str().is_some_and(|why| why.starts_with("not privileged: CAP_BPF")));
     }
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 
     let text = String::from_utf8_lossy(&run(&[]).stdout).into_owned();
-    assert!(text.contains("3 of 3 hops are blind"), "{text}");
+    assert!(text.contains("19 of 19 hops are blind"), "{text}");
 }
 
 /// A copy of the program that every user may run, removed at the end.

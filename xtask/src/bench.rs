@@ -13,18 +13,20 @@ use crate::{
 /// Set up what is missing, build as this user, and measure as root (with sudo where needed).
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// What is measured.
+    /// What is measured
     #[arg(value_enum, default_value_t = Subject::Packets)]
     what: Subject,
 }
 
-/// What is measured.
+/// What is measured: each is a bench of probe-user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
-    /// Nanoseconds per packet of the kernel programs, as ratios to an empty program.
+    /// Nanoseconds per packet of the kernel programs, as ratios to an empty program
     Packets,
-    /// Seconds from the start of `probe diagnose` to its verdict, for a healthy path and for three that are not.
+    /// Seconds from the start of `probe diagnose` to its verdict, for a healthy path and for three that are not
     Diagnose,
+    /// What observe, diagnose and tcpdump cost an echo flood, as ratios to nobody looking
+    Overhead,
 }
 
 impl Subject {
@@ -33,6 +35,7 @@ impl Subject {
         match self {
             Self::Packets => "packets",
             Self::Diagnose => "diagnose",
+            Self::Overhead => "overhead",
         }
     }
 
@@ -40,7 +43,7 @@ impl Subject {
     /// built; a diagnosis is measured as it is used.
     const fn profile(self) -> &'static str {
         match self {
-            Self::Packets => "dev",
+            Self::Packets | Self::Overhead => "dev",
             Self::Diagnose => "release",
         }
     }
@@ -49,6 +52,7 @@ impl Subject {
         match self {
             Self::Packets => "each case takes turns with the empty program: this takes half a minute",
             Self::Diagnose => "the cases take turns, ten times: this takes a minute and a half",
+            Self::Overhead => "each case takes turns with nobody looking: this takes half a minute or more",
         }
     }
 }
@@ -59,7 +63,7 @@ impl Subject {
 /// Something can't be had, does not build, or this user can't become root.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     match options.what {
-        Subject::Packets => setup::ensure_toolchain()?,
+        Subject::Packets | Subject::Overhead => setup::ensure_toolchain()?,
         Subject::Diagnose => setup::ensure(setup::Purpose::Lab)?,
     }
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));

@@ -5,10 +5,7 @@ use bytemuck::{Pod, Zeroable};
 /// Frames of the kernel stack that an event has at most; the first five or six are those of the recording itself.
 pub const STACK_FRAMES: usize = 16;
 
-/// [`DropEvent::probe`] of a packet that is no probe of this run.
-pub const NO_PROBE: u16 = u16::MAX;
-
-/// One packet that the kernel freed: `skb:kfree_skb`, or `skb:consume_skb` inside the kernel's ICMP.
+/// One probe that the kernel freed: `skb:kfree_skb`, or `skb:consume_skb` inside the kernel's ICMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct DropEvent {
@@ -26,7 +23,7 @@ pub struct DropEvent {
     pub id: u16,
     /// Echo sequence number.
     pub seq: u16,
-    /// Which probe of this run, or [`NO_PROBE`].
+    /// Which probe of this run.
     pub probe: u16,
     /// [`super::kind::Kind::index`].
     pub kind: u8,
@@ -50,9 +47,6 @@ pub const ICMP_RANGES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct DropConfig {
-    /// The ends of the probes' path in wire order, IPv4 as `::ffff:a.b.c.d`: other echo packets are told only where
-    /// they are between these two.
-    pub ends: [[u64; 2]; 2],
     /// Where the code of the kernel's ICMP is: from the first address of each range to before the second.
     pub icmp_code: [[u64; 2]; ICMP_RANGES],
     /// 1: `kfree_skb` tells its reason (Linux 5.17).

@@ -91,6 +91,44 @@ pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> 
     ours.then_some(index)
 }
 
+/// Bytes of an IPv4 header without options, and of an IPv6 header.
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+/// IP protocol numbers.
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// Whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`: false for nearly
+/// all packets of a host, after one look or two, which spares them [`crate::packet::parse`]. Fragments, options and
+/// extension headers are left to that.
+#[inline(always)]
+pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64) -> bool {
+    const V4_BYTES: usize = IPV4_HEADER + ICMP_HEADER + MARK_BYTES;
+    let Some(begin) = bytes.view::<V4_BYTES>(0) else { return true };
+    match begin.byte(0) {
+        0x45 if begin.byte(9) != ICMP => false,
+        0x45 => begin.be16(6) & 0x1fff != 0 || is_marked(&begin, IPV4_HEADER + ICMP_HEADER, nonce),
+        first if first >> 4 == 6 => match begin.byte(6) {
+            TCP | UDP => false,
+            ICMPV6 => match bytes.view::<MARK_BYTES>(IPV6_HEADER + ICMP_HEADER) {
+                Some(mark) => is_marked(&mark, 0, nonce),
+                None => true,
+            },
+            _ => true,
+        },
+        _ => true,
+    }
+}
+
+/// Whether a mark of the run is `at` this place.
+#[inline(always)]
+fn is_marked<V: View>(view: &V, at: usize, nonce: u64) -> bool {
+    let word = |from: usize| (u64::from(view.be16(at + from)) << 16) | u64::from(view.be16(at + from + 2));
+    word(0) == u64::from(u32::from_be_bytes(MAGIC)) && (word(8) << 32) | word(12) == nonce
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +160,37 @@ mod tests {
             let expected = (place == 33).then_some(0x0182);
             assert_eq!(probe_of(&other[..], &echo, NONCE), expected, "byte {place}");
         }
+    }
+
+    #[test]
+    fn one_look_passes_over_all_but_probes_and_what_it_cannot_read() {
+        let (bytes, _) = packet(&mark(7));
+        assert!(may_be_probe(&bytes[..], NONCE));
+        assert!(!may_be_probe(&bytes[..], NONCE + 1));
+        let changed = |at: usize, value: u8| {
+            let mut other = bytes;
+            other[at] = value;
+            may_be_probe(&other[..], NONCE)
+        };
+        assert!(!changed(9, TCP) && !changed(28, b'P') && !changed(43, 0));
+        // Options, a later fragment, a packet that is cut off: for the parser to say.
+        assert!(changed(0, 0x46) && changed(7, 1) && may_be_probe(&bytes[..43], NONCE));
+    }
+
+    #[test]
+    fn one_look_at_ipv6_goes_by_its_next_header() {
+        let (v4, _) = packet(&mark(7));
+        let mut bytes = [0; 64];
+        (bytes[0], bytes[5], bytes[6], bytes[40]) = (0x60, 24, ICMPV6, 128);
+        bytes[48..].copy_from_slice(&v4[28..]);
+        assert!(may_be_probe(&bytes[..], NONCE) && !may_be_probe(&bytes[..], NONCE + 1));
+        let with = |next: u8| {
+            let mut other = bytes;
+            other[6] = next;
+            may_be_probe(&other[..], NONCE + 1)
+        };
+        // An extension header is left to the parser.
+        assert!(!with(TCP) && !with(UDP) && with(0) && with(44));
     }
 
     #[test]

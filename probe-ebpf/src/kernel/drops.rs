@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use probe_ebpf::{
     DropEvent, Skip,
-    contract::drops::{DropConfig, ICMP_RANGES, NO_PROBE, NO_REASON, STACK_FRAMES},
+    contract::drops::{DropConfig, ICMP_RANGES, NO_REASON, STACK_FRAMES},
     packet::addresses,
 };
 
@@ -16,7 +16,6 @@ use super::{config::config, maps::DROPS, skb::Seen, skip};
 /// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
 #[unsafe(no_mangle)]
 pub(crate) static PROBE_DROPS: DropConfig = DropConfig {
-    ends: [[0; 2]; 2],
     icmp_code: [[0; 2]; ICMP_RANGES],
     reason_told: 0,
     location_told: 0,
@@ -58,20 +57,18 @@ pub(crate) fn in_icmp(location: u64) -> bool {
         || within(told!(icmp_code[3][0]), told!(icmp_code[3][1]))
 }
 
-/// Tells user space of a packet that was freed, if it is a probe, or another echo packet between the two ends.
+/// Tells user space of a packet that was freed, if it is a probe.
 #[inline(always)]
 pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &Seen, freed: Freed) -> Result<(), Skip> {
+    let Some(probe) = seen.probe else { return Ok(()) };
     let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
-    if seen.probe.is_none() && !between_the_ends(source, destination) {
-        return Ok(());
-    }
     let Some(mut entry) = DROPS.reserve::<DropEvent>(0) else {
         skip::count(Skip::DropsFull);
         return Ok(());
     };
     let event = entry.as_mut_ptr();
     let netns = config!(netns);
-    let with_stack = wants_stack(seen, freed.reason);
+    let with_stack = wants_stack(freed.reason);
     // SAFETY: the ring gave room for one event, of which every field is written; the clock is only read.
     unsafe {
         (*event).time_ns = bpf_ktime_get_ns();
@@ -81,7 +78,7 @@ pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &Seen, fr
         (*event).ifindex = ifindex;
         (*event).id = seen.packet.id;
         (*event).seq = seen.packet.seq;
-        (*event).probe = seen.probe.map_or(NO_PROBE, |probe| probe as u16);
+        (*event).probe = probe as u16;
         (*event).kind = seen.packet.kind.index() as u8;
         (*event).ttl = seen.packet.ttl;
         (*event).source = source;
@@ -95,8 +92,8 @@ pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &Seen, fr
 
 /// The stack costs a microsecond, and only these two reasons leave open where the packet died.
 #[inline(always)]
-fn wants_stack(seen: &Seen, reason: u32) -> bool {
-    seen.probe.is_some() && (reason == told!(netfilter_drop) || reason == told!(not_specified))
+fn wants_stack(reason: u32) -> bool {
+    reason == told!(netfilter_drop) || reason == told!(not_specified)
 }
 
 /// Writes the innermost frames of the kernel's stack, and says how many.
@@ -109,19 +106,4 @@ unsafe fn stack(context: &BtfTracePointContext, frames: *mut [u64; STACK_FRAMES]
     // SAFETY: the context is the kernel's, and the caller vouches for `frames`, whose size is told.
     let bytes = unsafe { bpf_get_stack(context.as_ptr(), frames.cast(), size_of::<[u64; STACK_FRAMES]>() as u32, 0) };
     if bytes < 0 { 0 } else { bytes as u32 / 8 }
-}
-
-#[inline(always)]
-fn between_the_ends(source: [u8; 16], destination: [u8; 16]) -> bool {
-    let (source, destination) = (words(source), words(destination));
-    let first = [told!(ends[0][0]), told!(ends[0][1])];
-    let second = [told!(ends[1][0]), told!(ends[1][1])];
-    (source == first && destination == second) || (source == second && destination == first)
-}
-
-/// An address as two numbers, as [`DropConfig::ends`] has it.
-#[inline(always)]
-fn words(address: [u8; 16]) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = address;
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes(rest)]
 }

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
     Skip,
-    contract::journey::probe_of,
+    contract::journey::{may_be_probe, probe_of},
     packet::{Bytes, EchoPacket, LinkLayer, View, parse_where},
 };
 
@@ -116,19 +116,27 @@ impl Skb {
         if field!(self.0, skb_network_header, u16) == 0 { Start::Data } else { Start::NetworkHeader }
     }
 
-    /// Reads the echo packet in it.
+    /// Reads the probe in it; [`Skip::NotEcho`] where it is none of this run, for hops that note only those.
     #[inline(always)]
-    pub(crate) fn echo(self, start: Start) -> Result<Seen, Skip> {
-        let bytes = match start {
-            Start::NetworkHeader => self.network_header(),
-            Start::Data => self.behind_tags()?,
-        };
+    pub(crate) fn probe(self, start: Start) -> Result<Seen, Skip> {
+        let bytes = self.bytes(start)?;
+        if !may_be_probe(&bytes, config!(nonce)) {
+            return Err(Skip::NotEcho);
+        }
         if !bytes.can_be_icmp()? {
             return Err(Skip::NotEcho);
         }
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let probe = probe_of(&bytes, &packet, config!(nonce));
         Ok(Seen { packet, probe, bytes })
+    }
+
+    #[inline(always)]
+    fn bytes(self, start: Start) -> Result<KernelBytes, Skip> {
+        match start {
+            Start::NetworkHeader => Ok(self.network_header()),
+            Start::Data => self.behind_tags(),
+        }
     }
 
     #[inline(always)]

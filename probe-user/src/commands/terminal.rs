@@ -16,7 +16,8 @@ pub(super) fn style() -> Style {
     let terminal = io::stdout().is_terminal();
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let colour = terminal && !set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb");
-    Style { colour, unicode: utf8_locale(), width: if terminal { columns().unwrap_or(100) } else { 100 } }
+    let width = if terminal { columns().unwrap_or(100) } else { 100 };
+    Style { colour, unicode: utf8_locale(), width, ..Style::plain() }
 }
 
 /// The first of these variables that is set decides, as in `locale(7)`.

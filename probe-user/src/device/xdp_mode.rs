@@ -6,7 +6,9 @@ use crate::attach::XdpChoice;
 /// What an XDP program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To count packets that go on.
+    /// To count packets that go on, at whatever one place is cheapest.
+    Count,
+    /// To see at XDP packets that go on.
     Observe,
     /// To drop packets.
     Drop,
@@ -60,9 +62,17 @@ pub fn xdp_mode(device: &Device, choice: XdpChoice, purpose: Purpose) -> Result<
             Err(Error::NoNativeXdp { name: device.name.clone(), driver: device.driver_name().to_owned() })
         }
         XdpChoice::Native => chosen(Mode::Native, asked("native", None)),
-        XdpChoice::Auto => Ok(auto(device, purpose)),
+        XdpChoice::Auto => Ok(match (auto(device, purpose), purpose) {
+            (Choice { mode: Mode::Generic, .. }, Purpose::Count) => {
+                Choice { mode: Mode::TcInstead, why: CHEAPER.into() }
+            }
+            (choice, _) => choice,
+        }),
     }
 }
+
+/// Measured on a veth, as a ratio to nobody looking: 1.08 at tc, 1.2 at generic XDP, which copies packets without headroom.
+const CHEAPER: &str = "tc at ingress counts the same, and costs passing packets less than generic XDP";
 
 fn asked(mode: &str, cost: Option<&str>) -> String {
     let cost = cost.map(|offload| format!("; that switches {offload} off")).unwrap_or_default();
@@ -85,7 +95,7 @@ fn auto(device: &Device, purpose: Purpose) -> Choice {
             ),
         ),
         (Native::Veth, Purpose::Drop) => chosen(Mode::Native, "a veth drops cheapest in its driver".to_owned()),
-        (Native::Veth, Purpose::Observe) => {
+        (Native::Veth, Purpose::Observe | Purpose::Count) => {
             chosen(Mode::Generic, "native XDP on a veth slows passing packets by 15 %".to_owned())
         }
         (Native::Remakes, _) => {
@@ -234,7 +244,7 @@ mod tests {
 
     #[test]
     fn auto_is_this_table() {
-        use Purpose::{Drop, Observe};
+        use Purpose::{Count, Drop, Observe};
         let lo = Device { loopback: true, driver: None, ..device("") };
         let vlan = Device { kind: Some("vlan".into()), ..device("802.1Q VLAN Support") };
         let with_lro = Device { lro: true, ..device("ixgbe") };
@@ -256,6 +266,10 @@ mod tests {
             (&with_lro, Drop, Mode::TcInstead, "can reset the link"),
             (&with_hardware_gro, Observe, Mode::TcInstead, "GRO in hardware"),
             (&device("dummy"), Observe, Mode::Generic, "dummy has no native XDP"),
+            (&device("veth"), Count, Mode::TcInstead, "costs passing packets less"),
+            (&lo, Count, Mode::TcInstead, "costs passing packets less"),
+            (&device("ena"), Count, Mode::TcInstead, "costs passing packets less"),
+            (&with_lro, Count, Mode::TcInstead, "large receive offload"),
             (&device("brandnew"), Drop, Mode::Generic, "is not known"),
         ];
         for (device, purpose, mode, why) in rows {

@@ -34,12 +34,26 @@ impl Gap {
         let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
         let of_side = |side: Side| {
             let drops = evidence.host(side).drops.iter();
-            drops.filter_map(move |drop| self.told(drop, side))
+            drops.filter_map(move |drop| self.told(drop, side, evidence))
         };
         sides.flat_map(of_side).collect()
     }
 
-    fn told<'a>(&self, drop: &'a Drop, side: Side) -> Option<Told<'a>> {
+    /// Where an event lies that names a device below the watched one, or a bridge: what is a network to the hops of a
+    /// virtual device begins and ends in the same kernel, at the devices that carry it.
+    fn below(&self, drop: &Drop, places: &[Place], evidence: &Evidence, side: Side) -> Option<Spot> {
+        let crosses = self.spots.iter().any(|spot| spot.place == Place::Network);
+        let ends = [(self.last_seen.host, self.leg), (self.first_missing.host, self.missing_leg)];
+        let sends = side == self.last_seen.host && drop.leg == self.leg;
+        let fits = |place: &&Place| **place == Place::Bridge || (**place < Place::Network) == sends;
+        let place = *places.iter().find(fits)?;
+        let other = drop.interface.as_ref().is_some_and(|at| *at != evidence.host(side).host.interface);
+        let below = other || place == Place::Bridge;
+        let spot = Spot { leg: drop.leg, host: host_of(side), place };
+        (crosses && below && ends.contains(&(side, drop.leg))).then_some(spot)
+    }
+
+    fn told<'a>(&self, drop: &'a Drop, side: Side, evidence: &Evidence) -> Option<Told<'a>> {
         let mine = drop.probe.is_some_and(|probe| self.probes.contains(&probe));
         if !mine || names::is_benign(drop) {
             return None;
@@ -49,8 +63,9 @@ impl Gap {
         match names::placed(drop) {
             Placed::At(places) => {
                 let find = |place: &Place| self.spots.iter().filter(here).find(|spot| spot.place == *place);
-                let spot = places.iter().find_map(find);
-                spot.map(|spot| Told { drop, spot: Some(*spot) })
+                let spot = places.iter().find_map(find).copied();
+                let spot = spot.or_else(|| self.below(drop, places, evidence, side));
+                spot.map(|spot| Told { drop, spot: Some(spot) })
             }
             Placed::Unknown => spots.next().map(|_| Told { drop, spot: None }),
         }

@@ -323,15 +323,35 @@ pub struct Stage {
     pub p50_ns: u64,
 }
 
-/// What watching cost.
+/// What watching cost, on both hosts together and on each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Costs {
-    /// Drop events that the ring had no room for.
+    /// Drop events that a ring had no room for: counters are whole all the same.
     pub events_lost: u64,
-    /// Maps that had no room for something.
+    /// Maps that had no room for something, but for the rings of drop events. The journeys of probes are kept in arrays
+    /// that have room for all of them.
     pub maps_full: u64,
-    /// How long attaching took, on the slower host.
+    /// How long attaching took in milliseconds, on the slower host.
     pub attach_ms: u64,
-    /// What the programs cost a packet; 0: not measured.
+    /// Nanoseconds that the programs of both hosts took of one packet, by the kernel's own statistics: means of their
+    /// runs, weighted by how often the run's packets passed them. 0 where the kernel does not measure them for this
+    /// user, which takes `CAP_SYS_ADMIN`, or no packet passed.
+    pub bpf_ns_per_packet: u64,
+    /// The sender's share.
+    pub local: SideCosts,
+    /// The far end's; none: nobody watched there.
+    pub peer: Option<SideCosts>,
+}
+
+/// What watching cost on one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SideCosts {
+    /// Drop events that its ring had no room for.
+    pub events_lost: u64,
+    /// Maps that had no room for something, but for that ring.
+    pub maps_full: u64,
+    /// How long attaching took, in milliseconds.
+    pub attach_ms: u64,
+    /// Nanoseconds that its programs took of one packet; 0: not measured.
     pub bpf_ns_per_packet: u64,
 }

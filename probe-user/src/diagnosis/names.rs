@@ -16,9 +16,9 @@ pub enum Placed {
 }
 
 use Place::{
-    Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress, NfForward,
-    NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly, RouteBack, RouteIn, SocketBuffer,
-    SocketFilter, TcIn, TcOut, Xdp,
+    Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress,
+    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly, RouteBack, RouteIn,
+    SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
 };
 
 /// Drop reasons that leave no doubt, whatever function frees the packet. A name that ends in `*` is a prefix.
@@ -79,6 +79,15 @@ const HOOKS: &[(&str, Place)] = &[
     ("raw_sendmsg", NfOutput),
     ("rawv6_sendmsg", NfOutput),
     ("ip6_xmit", NfOutput),
+    // iptables called by a bridge comes first, and then the bridge's own hooks.
+    ("br_nf_pre_routing", NfPrerouting),
+    ("br_nf_forward_ip", NfForward),
+    ("br_nf_post_routing", NfPostrouting),
+    ("br_handle_frame", Bridge),
+    ("br_handle_frame_finish", Bridge),
+    ("br_pass_frame_up", Bridge),
+    ("__br_forward", Bridge),
+    ("br_forward_finish", Bridge),
     ("__netif_receive_skb_core", NfIngress),
     ("__dev_queue_xmit", NfEgress),
 ];
@@ -119,6 +128,7 @@ const FUNCTIONS: &[(&str, &[Place])] = &[
     ("noop_enqueue", &[DriverOut]),
     ("dev_hard_start_xmit", &[DriverOut]),
     ("validate_xmit_skb*", &[DriverOut]),
+    ("br_*", &[Bridge]),
     ("veth_xmit", &[DriverOut]),
     ("sch_direct_xmit", &[DriverOut]),
     ("kfree_skb_list_reason", &[Qdisc]),
@@ -167,6 +177,7 @@ fn hook(drop: &Drop) -> Placed {
         Some(NfPostrouting) => Placed::At(&[NfPostrouting]),
         Some(NfOutput) => Placed::At(&[NfOutput]),
         Some(NfEgress) => Placed::At(&[NfEgress]),
+        Some(Bridge) => Placed::At(&[Bridge]),
         _ => Placed::At(&[NfInput, NfPrerouting, NfIngress, NfForward, NfOutput, NfPostrouting, NfEgress]),
     }
 }
@@ -228,6 +239,9 @@ mod tests {
         assert_eq!(nft(&["nf_hook_slow", "__ip_local_out", "ip_send_skb"]), Some(NfOutput));
         assert_eq!(nft(&["nf_hook_slow", "ip_output", "ip_send_skb"]), Some(NfPostrouting));
         assert_eq!(nft(&["nft_do_chain_netdev", "nf_hook_slow", "__dev_queue_xmit"]), Some(NfIngress));
+        let core = "__netif_receive_skb_core";
+        assert_eq!(nft(&["nf_hook_slow", "br_pass_frame_up", "br_handle_frame_finish", core]), Some(Bridge));
+        assert_eq!(nft(&["nf_hook_slow", "br_nf_pre_routing", "br_handle_frame", core]), Some(NfPrerouting));
     }
 
     #[test]

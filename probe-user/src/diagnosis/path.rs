@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{Evidence, Mode, Responder};
-use crate::sighting::Leg;
+use crate::sighting::{HopSight, HostSight, Leg};
 
 /// One of the two watched hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -162,10 +162,27 @@ fn out(leg: Leg, side: Side) -> impl Iterator<Item = Step> {
 
 fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = Step> {
     let mut hops = IN;
-    if evidence.host(side).host.xdp_mode == "generic" {
+    let host = evidence.host(side);
+    if host.host.xdp_mode == "generic" {
         hops.swap(0, 1);
     }
+    if prerouting_comes_first(host, leg) {
+        hops[..5].rotate_left(3);
+    }
     hops.into_iter().map(move |(hop, duty)| step(leg, side, Station::Hop(hop), duty))
+}
+
+/// Whether packets pass prerouting before they enter by the watched device: those of a bridge do, at its port, where the
+/// kernel has `br_netfilter` (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`). Seen by the hops themselves.
+fn prerouting_comes_first(host: &HostSight, leg: Leg) -> bool {
+    let seen = |hop| match (host.hop(hop), leg) {
+        (HopSight::Watched { requests, .. }, Leg::Request) => Some(requests),
+        (HopSight::Watched { replies, .. }, Leg::Reply) => Some(replies),
+        (HopSight::Blind { .. }, _) => None,
+    };
+    let Some((first, entry)) = seen(Hop::NfPreroutingFirst).zip(seen(Hop::TcIn)) else { return false };
+    first.iter().any(|(probe, step)| entry.get(probe).is_some_and(|entry| step.first_ns < entry.first_ns))
+        || !first.is_empty() && entry.is_empty() && seen(Hop::NetifIn).is_some_and(|netif| netif.is_empty())
 }
 
 /// Into the far end, as far as whoever answers there sits.
@@ -195,7 +212,7 @@ mod tests {
     use super::*;
     use crate::{
         diagnosis::Target,
-        sighting::{HostSight, Sending},
+        sighting::{Sending, StepSight},
     };
 
     fn evidence() -> Evidence {
@@ -250,6 +267,26 @@ mod tests {
         let mut evidence = evidence();
         evidence.local.host.xdp_mode = "generic".into();
         assert!(drawn(&evidence).contains("a:netif_in a:xdp_in a:tc_in"));
+    }
+
+    #[test]
+    fn prerouting_at_the_port_of_a_bridge_comes_before_the_bridge() {
+        let seen = |first_ns| HopSight::Watched {
+            requests: [(0, StepSight { first_ns, times: 1, ..StepSight::default() })].into(),
+            replies: std::collections::BTreeMap::new(),
+        };
+        let bridged = |hops: &[(Hop, HopSight)]| {
+            let hops = hops.iter().map(|(hop, sight)| (hop.name().to_owned(), sight.clone())).collect();
+            let evidence = Evidence { peer: Some(HostSight { hops, ..HostSight::default() }), ..evidence() };
+            drawn(&evidence).contains("a:xmit b:nf_prerouting_first b:nf_prerouting_last b:xdp_in")
+        };
+        let none = || HopSight::Watched { requests: [].into(), replies: [].into() };
+        let port = (Hop::NfPreroutingFirst, seen(5));
+        assert!(bridged(&[port.clone(), (Hop::TcIn, seen(7))]));
+        assert!(!bridged(&[port.clone(), (Hop::TcIn, seen(3))]));
+        // Dropped in between: nothing entered by the bridge.
+        assert!(bridged(&[port.clone(), (Hop::TcIn, none()), (Hop::NetifIn, none())]));
+        assert!(!bridged(std::slice::from_ref(&port)) && !bridged(&[port, (Hop::TcIn, none())]));
     }
 
     #[test]

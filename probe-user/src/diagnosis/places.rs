@@ -35,6 +35,8 @@ pub enum Place {
     DriverOut,
     /// Whatever lies between the hosts.
     Network,
+    /// A bridge: its own decision, or an nftables chain of the bridge family.
+    Bridge,
     /// The receiving device.
     DriverIn,
     /// An XDP program.
@@ -72,9 +74,9 @@ pub enum Place {
 }
 
 use Place::{
-    Answer, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
-    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack,
-    RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
+    Answer, Bridge, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
+    NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
+    RouteBack, RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
 };
 
 impl Place {
@@ -82,7 +84,9 @@ impl Place {
     pub fn layer(self) -> Layer {
         match self {
             Self::Call | RouteIn | RouteBack => Layer::Route,
-            NfOutput | NfPostrouting | NfEgress | NfIngress | NfPrerouting | NfForward | NfInput => Layer::Netfilter,
+            NfOutput | NfPostrouting | NfEgress | NfIngress | NfPrerouting | NfForward | NfInput | Bridge => {
+                Layer::Netfilter
+            }
             CgroupOut | CgroupIn => Layer::Cgroup,
             FragmentOut | IpHeader | Reassembly => Layer::Ip,
             Neighbour => Layer::Neighbour,
@@ -151,8 +155,11 @@ pub fn host_of(side: Side) -> Host {
 pub fn between(from: &Step, to: &Step, far: Host, family: Family) -> Vec<Spot> {
     let side = to.checkpoint.host;
     let here = |place| Spot { leg: to.leg, host: host_of(side), place };
-    if is_entry(to) && (!is_entry(from) || from.leg != to.leg) {
+    if is_inwards(to) && (!is_inwards(from) || from.leg != to.leg) {
         return crossing(from, to, far);
+    }
+    if is_bridged(from, to) {
+        return vec![here(Bridge)];
     }
     if from.leg != to.leg && from.checkpoint.station != Station::Hop(Hop::IcmpIn) {
         // Not the kernel answered, but a program with a socket.
@@ -167,7 +174,7 @@ pub fn between(from: &Step, to: &Step, far: Host, family: Family) -> Vec<Spot> {
 
 /// From one device to another.
 fn crossing(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
-    let leg = if is_entry(from) { to.leg } else { from.leg };
+    let leg = if is_inwards(from) { to.leg } else { from.leg };
     let sender = Spot { leg, host: host_of(from.checkpoint.host), place: DriverOut };
     let receiver = Spot { leg: to.leg, host: host_of(to.checkpoint.host), place: DriverIn };
     let through_lo = far == Host::Network && from.checkpoint.host == to.checkpoint.host;
@@ -175,9 +182,15 @@ fn crossing(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
     [Some(sender), network, Some(receiver)].into_iter().flatten().collect()
 }
 
-/// Whether it is a hop of the way in at the device, which comes before all others of its host.
-fn is_entry(step: &Step) -> bool {
-    matches!(step.checkpoint.station, Station::Hop(Hop::XdpIn | Hop::NetifIn))
+/// Whether it is a hop of the way into a host, before its ICMP and its sockets.
+fn is_inwards(step: &Step) -> bool {
+    matches!(step.checkpoint.station, Station::Hop(hop) if hop >= Hop::XdpIn && hop <= Hop::NfInputLast)
+}
+
+/// Whether a bridge lies between: its packets pass prerouting at a port, and then enter by the bridge.
+fn is_bridged(from: &Step, to: &Step) -> bool {
+    let entry = matches!(to.checkpoint.station, Station::Hop(Hop::XdpIn | Hop::NetifIn));
+    entry && from.checkpoint.station == Station::Hop(Hop::NfPreroutingLast)
 }
 
 /// What lies right before a station, on its own host.

@@ -1,12 +1,12 @@
 //! The verdict: from evidence to the whole diagnosis.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
     Diagnosis, Evidence, Mode, advice, alterations,
     document::{
-        BlindHop, Candidate, Confidence, Costs, HopState, Layer, Netfilter, Outcome, SideFacts, Sides, State, Stop,
-        Verdict, Witness,
+        BlindHop, Candidate, Confidence, Costs, HopState, Layer, Netfilter, Outcome, SideCosts, SideFacts, Sides,
+        State, Stop, Verdict, Witness,
     },
     ledger::{Gap, Ledger, Row},
     path::{Side, Station},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    sighting::{Finding, HostSight},
+    sighting::{Accounting, Finding, HostSight},
 };
 
 /// What `evidence` shows.
@@ -111,7 +111,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         packets: gap.probes.len(),
         last_seen: gap.last_seen,
         first_missing: gap.first_missing,
-        confidence: sureness(gap, &ruling, &candidates, &witnesses),
+        confidence: sureness(gap, &ruling, &candidates, &witnesses).min(most_sure(gap, chosen, evidence)),
         cause: ruling.cause,
         witnesses,
         candidates,
@@ -128,6 +128,10 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         name_the_chain(&mut stop, chosen, evidence);
     }
     name_the_program(&mut stop, chosen, evidence);
+    if let (Place::Network, None, Some(kind)) = (chosen.place, &stop.cause.detail, tunnel(evidence)) {
+        let text = format!("inside the {kind} tunnel, of which what carries it at either end is not watched");
+        stop.cause.detail = Some(text);
+    }
     advice::give(&mut stop, evidence);
     Some(stop)
 }
@@ -138,7 +142,7 @@ fn candidates(ruling: &Ruling) -> Vec<Candidate> {
     spots.sort_unstable();
     let mut candidates: Vec<Candidate> = spots.into_iter().map(Spot::candidate).collect();
     candidates.dedup();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     candidates.retain(|candidate| seen.insert(*candidate));
     candidates
 }
@@ -173,6 +177,27 @@ fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[W
         (false, _) if two => Confidence::Likely,
         (false, _) => Confidence::Unknown,
     }
+}
+
+/// As sure as one can be where drop events of that host were lost: those that are left may not speak for all probes.
+fn most_sure(gap: &Gap, chosen: Spot, evidence: &Evidence) -> Confidence {
+    let lost = |side| evidence.host(side).accounting.events_lost > 0;
+    let lossy = match chosen.side() {
+        Some(side) => lost(side),
+        None => lost(Side::Local) || evidence.two_sided() && lost(Side::Peer),
+    };
+    // Between the ends of a tunnel lie the devices that carry it too, on the very hosts.
+    if chosen.place == Place::Network && tunnel(evidence).is_some() {
+        return Confidence::Likely;
+    }
+    let told: BTreeSet<u16> = gap.events(evidence).iter().filter_map(|told| told.drop.probe).collect();
+    if lossy && told.len() < gap.probes.len() { Confidence::Likely } else { Confidence::Certain }
+}
+
+/// The kind of the interface that carries the probes, where it is a tunnel at one end.
+fn tunnel(evidence: &Evidence) -> Option<&str> {
+    let kinds = [&evidence.local, evidence.host(Side::Peer)].map(|sight| sight.host.tunnel.as_deref());
+    kinds.into_iter().flatten().next()
 }
 
 /// Whether the gap itself leaves one place, whatever anybody says.
@@ -274,13 +299,19 @@ fn side_facts(ledger: &Ledger, evidence: &Evidence, side: Side) -> SideFacts {
 }
 
 fn costs(evidence: &Evidence) -> Costs {
-    let hosts = [Some(&evidence.local), evidence.peer.as_ref()];
-    let all = || hosts.into_iter().flatten().map(|host| host.accounting);
+    let of = |host: &HostSight| {
+        let Accounting { events_lost, maps_full, attach_ms, bpf_ns_per_packet } = host.accounting;
+        SideCosts { events_lost, maps_full, attach_ms, bpf_ns_per_packet }
+    };
+    let (local, peer) = (of(&evidence.local), evidence.peer.as_ref().map(of));
+    let other = peer.unwrap_or_default();
     Costs {
-        events_lost: all().map(|cost| cost.events_lost).sum(),
-        maps_full: all().map(|cost| cost.maps_full).sum(),
-        attach_ms: all().map(|cost| cost.attach_ms).max().unwrap_or(0),
-        bpf_ns_per_packet: all().map(|cost| cost.bpf_ns_per_packet).sum(),
+        events_lost: local.events_lost + other.events_lost,
+        maps_full: local.maps_full + other.maps_full,
+        attach_ms: local.attach_ms.max(other.attach_ms),
+        bpf_ns_per_packet: local.bpf_ns_per_packet + other.bpf_ns_per_packet,
+        local,
+        peer,
     }
 }
 

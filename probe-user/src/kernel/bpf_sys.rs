@@ -4,6 +4,7 @@
 
 mod attributes;
 mod instruction;
+mod statistics;
 
 use std::{
     ffi::{CStr, CString},
@@ -25,6 +26,7 @@ use attributes::{
     QueryCgroup, object_name,
 };
 pub use instruction::{Instruction, always};
+pub use statistics::{RunTime, measure_run_time, run_time};
 
 const MAP_CREATE: libc::c_int = 0;
 const PROG_LOAD: libc::c_int = 5;

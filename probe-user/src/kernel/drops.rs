@@ -8,9 +8,10 @@ use aya::{
     Ebpf,
     maps::{MapData, RingBuf},
 };
+use nix::unistd::{SysconfVar, sysconf};
 use probe_ebpf::{
     DropEvent, Kind,
-    contract::{drops::NO_PROBE, kind::Echo, names},
+    contract::{kind::Echo, names},
 };
 pub use reasons::Reasons;
 
@@ -20,6 +21,19 @@ use crate::sighting::{Drop, Leg};
 
 /// The size of the ring for a run: 5,000 drops between two looks.
 pub const RING_BYTES: u32 = 1 << 20;
+
+/// [`RING_BYTES`], or less where `PROBE_DROP_RING_BYTES` asks for it: tests fill a ring that is tiny.
+pub fn ring_bytes() -> u32 {
+    ring_bytes_for(std::env::var("PROBE_DROP_RING_BYTES").ok().as_deref())
+}
+
+/// What the kernel takes: a power of two, and whole pages.
+fn ring_bytes_for(wish: Option<&str>) -> u32 {
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u32::try_from(bytes).ok());
+    let page = page.unwrap_or(RING_BYTES);
+    let wish = wish.and_then(|text| text.parse::<u32>().ok()).unwrap_or(RING_BYTES);
+    wish.clamp(page, RING_BYTES).next_power_of_two()
+}
 
 /// The reading end of the ring of drop events.
 pub struct DropRing(RingBuf<MapData>);
@@ -60,7 +74,7 @@ impl Names<'_> {
         let echo = Kind::ALL.get(usize::from(event.kind)).map_or(Echo::Request, |kind| kind.echo);
         Drop {
             time_ns: event.time_ns,
-            probe: (event.probe != NO_PROBE).then_some(event.probe),
+            probe: Some(event.probe),
             leg: match echo {
                 Echo::Request => Leg::Request,
                 Echo::Reply => Leg::Reply,
@@ -140,11 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_is_never_larger_than_usual_and_always_one_that_the_kernel_takes() {
+        assert_eq!([None, Some("0x10"), Some("99999999")].map(ring_bytes_for), [RING_BYTES; 3]);
+        let smallest = ring_bytes_for(Some("1"));
+        assert!(smallest.is_power_of_two() && smallest < RING_BYTES, "{smallest}");
+        assert_eq!(ring_bytes_for(Some("70000")), 1 << 17);
+    }
+
+    #[test]
     fn numbers_become_words() {
         let drop = told(&event());
         assert_eq!((drop.leg, drop.probe, drop.id), (Leg::Reply, Some(4), 7));
         assert_eq!((drop.source.to_string().as_str(), drop.destination.to_string().as_str()), ("10.0.0.1", "10.0.0.2"));
-        assert_eq!(told(&DropEvent { probe: NO_PROBE, ..event() }).probe, None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The hops from the user side: one hook family a file, with the stems that the kernel half uses.
 
+pub mod availability;
 pub mod cgroup;
 pub mod clsact;
 pub mod device;

@@ -22,6 +22,7 @@ use super::{
     load,
     log::KernelLog,
     lookups::{self, Lookups, trace_rules::TraceRules},
+    meter::{self, Meter},
     running::Running,
     symbols::Awaited,
     tallies::SkipMap,
@@ -49,9 +50,15 @@ pub struct PathWatch {
     rules: Option<TraceRules>,
     log: KernelLog,
     attach_time: Duration,
+    meter: Meter,
     _links: Links,
     _programs: Ebpf,
 }
+
+/// The skips that tell of a map without room. That of drop events is not among them: it makes no hop blind, and what it
+/// lost is counted apart. Journeys are an array, which has room for every probe, so that a diagnosis meets none of these
+/// unless its programs are made to do more.
+const FULL: [Skip; 3] = [Skip::PendingFull, Skip::FlowsFull, Skip::RingFull];
 
 /// Starts watching in the calling thread's network namespace; a [`crate::watching::Factory`].
 ///
@@ -92,7 +99,7 @@ impl PathWatch {
             begun.inspect_err(|why| tracing::warn!("the rule that drops will not be named: {why}")).ok()
         });
         Ok(Self {
-            facts: facts(request, xdp_mode),
+            facts: facts(request, device.as_ref(), xdp_mode),
             probes: request.probes,
             blind,
             journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
@@ -106,6 +113,7 @@ impl PathWatch {
             rules,
             log: KernelLog::of(&mut programs),
             attach_time: begun.elapsed(),
+            meter: Meter::start(&programs, links.netfilter.programs()),
             _links: links,
             _programs: programs,
         })
@@ -131,7 +139,7 @@ impl PathWatch {
             findings: Vec::new(),
             accounting: Accounting {
                 events_lost: skipped(Skip::DropsFull),
-                maps_full: 0,
+                maps_full: FULL.into_iter().filter(|skip| skipped(*skip) > 0).count() as u64,
                 attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
                 bpf_ns_per_packet: 0,
             },
@@ -171,13 +179,15 @@ impl Watching for PathWatch {
 
     fn finish(&mut self) -> Result<HostSight, Failure> {
         let mut sight = self.sight()?;
+        let times = self.meter.read();
+        sight.accounting.bpf_ns_per_packet = meter::per_packet(&times, &sight);
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end());
         Ok(sight)
     }
 }
 
-fn facts(request: &WatchRequest, xdp_mode: &str) -> HostFacts {
+fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: &str) -> HostFacts {
     let name = uname().ok();
     let told =
         |text: Option<&std::ffi::OsStr>| text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
@@ -187,5 +197,6 @@ fn facts(request: &WatchRequest, xdp_mode: &str) -> HostFacts {
         address: (!request.local.is_unspecified()).then_some(request.local),
         kernel: told(name.as_ref().map(nix::sys::utsname::UtsName::release)),
         xdp_mode: xdp_mode.to_owned(),
+        tunnel: device.and_then(Device::tunnel).map(str::to_owned),
     }
 }

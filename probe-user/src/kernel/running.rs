@@ -1,7 +1,6 @@
 //! What is known of the running kernel: its types, its layout, its functions. Read once, for all hops.
 
 use std::{
-    net::IpAddr,
     sync::{Mutex, PoisonError},
     thread::{self, JoinHandle},
 };
@@ -116,8 +115,8 @@ impl Running {
         if ranges[0] == [0; 2] { Err("this kernel lists no function icmp_rcv".to_owned()) } else { Ok(ranges) }
     }
 
-    /// What the programs of drop events must know, for probes between two addresses.
-    pub fn drop_config(&self, ends: [IpAddr; 2]) -> DropConfig {
+    /// What the programs of drop events must know.
+    pub fn drop_config(&self) -> DropConfig {
         let reasons = self.reasons();
         let number = |name| reasons.number(name).unwrap_or(NO_REASON);
         let tells = |tracepoint: &str, index: usize, wanted: &str| {
@@ -125,7 +124,6 @@ impl Running {
             arguments.and_then(|found| found.get(index).map(|argument| u32::from(argument == wanted))).unwrap_or(0)
         };
         DropConfig {
-            ends: ends.map(|end| words(wire_order(end))),
             icmp_code: self.icmp_code().unwrap_or_default(),
             reason_told: tells("kfree_skb", 2, "enum skb_drop_reason"),
             location_told: tells("consume_skb", 1, "void *"),
@@ -156,39 +154,16 @@ fn read_symbols() -> Result<Symbols, String> {
     }
 }
 
-/// An address as the contract has it.
-pub fn wire_order(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
-/// The same as two numbers.
-fn words(address: [u8; 16]) -> [u64; 2] {
-    bytemuck::cast(address)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
-
-    #[test]
-    fn addresses_are_told_as_the_programs_read_them() {
-        assert_eq!(wire_order(Ipv4Addr::new(10, 1, 2, 3).into())[10..], [0xff, 0xff, 10, 1, 2, 3]);
-        let address: Ipv6Addr = "fd77::1".parse().expect("an address");
-        assert_eq!(wire_order(address.into()), address.octets());
-        assert_eq!(words(address.octets())[0].to_ne_bytes()[..2], [0xfd, 0x77]);
-    }
 
     #[test]
     fn a_kernel_that_tells_nothing_makes_every_look_up_say_so() {
         let silent = Running { types: Err("no BTF".into()), symbols: Err("hidden".into()) };
         assert_eq!(silent.layout(Group::Packet).expect_err("nothing"), "no BTF");
         assert_eq!(silent.icmp_code().expect_err("nothing"), "hidden");
-        let config = silent.drop_config([Ipv4Addr::LOCALHOST.into(); 2]);
+        let config = silent.drop_config();
         assert_eq!((config.reason_told, config.location_told, config.no_socket), (0, 0, NO_REASON));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Error,
     filter::Rules,
     flows::FlowMaps,
-    hops,
+    foreign, hops,
     hops::tc::TcLink,
     load::{self, Capture, Job, Switch},
     log::KernelLog,
@@ -44,7 +44,7 @@ pub struct Wish {
 /// Where packets that enter are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ingress {
-    /// At one place: XDP, or tc where XDP is off, would disturb the link, or is taken.
+    /// At one place: XDP, or tc where XDP is off, dearer, would disturb the link, or is taken.
     #[default]
     Once,
     /// At XDP and at tc, so that what is lost between them shows. XDP may still be off.
@@ -75,8 +75,19 @@ impl Watch {
             // Whoever may attach need not be root, whose the notes are.
             tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
         }
-        let purpose = if wish.filter == Switch::On { Purpose::Drop } else { Purpose::Observe };
-        let choice = xdp_mode(device, wish.attach.xdp, purpose)?;
+        let purpose = match (wish.filter, wish.ingress, wish.capture) {
+            (Switch::On, ..) => Purpose::Drop,
+            (Switch::Off, Ingress::Once, Capture::Nothing) => Purpose::Count,
+            _ => Purpose::Observe,
+        };
+        let mut choice = xdp_mode(device, wish.attach.xdp, purpose)?;
+        if wish.attach.xdp == XdpChoice::Auto
+            && choice.mode == Mode::TcInstead
+            && let Some(program) = foreign::xdp_program(device)
+        {
+            // What it drops never comes to tc: that is worth more to know than what tc costs.
+            choice.why = format!("XDP is taken by {program}");
+        }
         let first = Self::attach_as(device, wish, choice.mode, choice.why);
         match first {
             Err(Error::XdpTaken { by, .. }) if wish.attach.xdp == XdpChoice::Auto => {

@@ -70,6 +70,8 @@ impl Place {
 pub struct Probe {
     /// How many.
     pub count: Option<u16>,
+    /// Seconds between two of them.
+    pub interval: Option<&'static str>,
     /// Payload bytes.
     pub size: Option<u16>,
     /// Whether they forbid fragmentation (`--df`).
@@ -90,6 +92,7 @@ impl Probe {
     /// Probes as the diagnosis likes them.
     pub const PLAIN: Self = Self {
         count: None,
+        interval: None,
         size: None,
         dont_fragment: false,
         ttl: None,
@@ -98,6 +101,9 @@ impl Probe {
         reply_only: false,
         socket: None,
     };
+
+    /// As many probes as a run can have, as fast as a busy `ping` sends them.
+    pub const MANY: Self = Self { count: Some(1024), interval: Some("0.0005"), ..Self::PLAIN };
 
     /// Probes with so many payload bytes.
     pub const fn sized(size: u16) -> Self {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::diagnosis::{
     Diagnosis,
-    document::{Alteration, Confidence, Host, Outcome, RoundTrips, Stop, Value},
+    document::{Alteration, Confidence, Host, Outcome, RoundTrips, SideCosts, Stop, Value},
     path::{Side, Station},
 };
 
@@ -41,6 +41,7 @@ impl Document for Diagnosis {
         text.latency(out)?;
         text.blind(out)?;
         text.losses(out)?;
+        text.costs(out)?;
         for (index, stop) in self.stops.iter().enumerate() {
             if !self.stops[..index].iter().any(|other| other.commands == stop.commands) {
                 text.attempt(out, stop)?;
@@ -174,6 +175,30 @@ impl Text<'_> {
         if costs.maps_full > 0 {
             let text = "a map was full: hops of that host that saw nothing count as blind";
             self.line(out, "lost", text)?;
+        }
+        Ok(())
+    }
+
+    /// What watching cost on each host, for those who want to know more.
+    fn costs(&self, out: &mut dyn Write) -> io::Result<()> {
+        if !self.style.verbose {
+            return Ok(());
+        }
+        let costs = &self.diagnosis.accounting;
+        let sides = [(Side::Local, Some(costs.local)), (Side::Peer, costs.peer)];
+        let mut label = "cost";
+        for (side, cost) in sides.into_iter().filter_map(|(side, cost)| Some((side, cost?))) {
+            let SideCosts { events_lost, maps_full, attach_ms, bpf_ns_per_packet } = cost;
+            let measured = if bpf_ns_per_packet == 0 {
+                "what its programs take of a packet was not measured".to_owned()
+            } else {
+                format!("its programs take {} of a packet", time(bpf_ns_per_packet))
+            };
+            let name = self.diagnosis.name(side);
+            let text = format!(
+                "{name}: attached in {attach_ms} ms; {measured}; {events_lost} drop events lost, {maps_full} maps full"
+            );
+            self.line(out, std::mem::take(&mut label), &text)?;
         }
         Ok(())
     }

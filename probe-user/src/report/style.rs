@@ -9,6 +9,8 @@ pub struct Style {
     pub unicode: bool,
     /// How many columns a line has.
     pub width: usize,
+    /// Whether the reader asked for more (`-v`).
+    pub verbose: bool,
 }
 
 /// What a coloured word means; the reader never needs the colour to understand it.
@@ -27,9 +29,9 @@ pub enum Tone {
 }
 
 impl Style {
-    /// No colour, ASCII only, 100 columns.
+    /// No colour, ASCII only, 100 columns, nothing beyond the usual.
     pub fn plain() -> Self {
-        Self { colour: false, unicode: false, width: 100 }
+        Self { colour: false, unicode: false, width: 100, verbose: false }
     }
 
     /// `text` in the colour of `tone`, or as it is where colour is off.

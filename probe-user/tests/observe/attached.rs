@@ -25,11 +25,12 @@ fn only_what_was_asked_for_is_attached_and_it_is_probes() {
     let clsact = Hook::Clsact;
     let (generic, native) = (Hook::Xdp(XdpPlace::Generic), Hook::Xdp(XdpPlace::Native));
     for (flags, wanted) in [
-        ("", [generic, tcx(Direction::Out)]),
+        ("", [tcx(Direction::In), tcx(Direction::Out)]),
+        ("--xdp generic", [generic, tcx(Direction::Out)]),
         ("--xdp native", [native, tcx(Direction::Out)]),
         ("--xdp off", [tcx(Direction::In), tcx(Direction::Out)]),
         ("--xdp off --tc clsact", [clsact(Direction::In), clsact(Direction::Out)]),
-        ("--tc clsact --counts-only", [generic, clsact(Direction::Out)]),
+        ("--xdp generic --tc clsact --counts-only", [generic, clsact(Direction::Out)]),
     ] {
         let observer = Running::start(&pair.a, &format!("observe -I va {flags}"));
         let attached = programs(&pair.a, "va");

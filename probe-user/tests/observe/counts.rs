@@ -47,7 +47,7 @@ fn pings_are_counted(test: &str, flags: &str, mode: &str, counted_at: &str) {
 
 #[test]
 fn pings_are_counted_without_any_flag() {
-    pings_are_counted("pings_are_counted_without_any_flag", "", "generic", "xdp_in");
+    pings_are_counted("pings_are_counted_without_any_flag", "", "off", "tc_in");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn pings_are_counted_at_clsact() {
 
 #[test]
 fn pings_are_counted_at_xdp_and_clsact() {
-    pings_are_counted("pings_are_counted_at_xdp_and_clsact", "--tc clsact", "generic", "xdp_in");
+    pings_are_counted("pings_are_counted_at_xdp_and_clsact", "--xdp generic --tc clsact", "generic", "xdp_in");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn on_loopback_what_leaves_enters_again() {
     probe(&pair.a, "send request 127.0.0.1 -e 7 -c 3 -i 0.01").done();
     let wanted = Row { entered: (3, 3), left: (3, 3), ..Row::default() };
     observer.until_last("requests and replies", |document| row(document, 7) == wanted);
-    assert_eq!(observer.end_with(Signal::SIGINT).last()["xdp_mode"], "generic");
+    assert_eq!(observer.end_with(Signal::SIGINT).last()["xdp_mode"], "off");
 }
 
 #[test]

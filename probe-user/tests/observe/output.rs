@@ -74,7 +74,7 @@ fn very_verbose_shows_what_the_kernel_programs_log_and_no_library() {
     let mut observer = Running::start(&pair.a, "observe -I va -i 60 -vv");
     probe(&pair.a, "send request 10.9.0.2 -e 7 --seq 3").done();
     observer.until("both lines", |_, stderr| {
-        stderr.contains("tc_out: type 8 id 7 seq 3") && stderr.contains("xdp_in: type 0 id 7 seq 3")
+        stderr.contains("tc_out: type 8 id 7 seq 3") && stderr.contains("tc_in: type 0 id 7 seq 3")
     });
     let ran = observer.end_with(Signal::SIGINT);
     assert!(!ran.stderr.contains("reloc") && ran.stderr.lines().count() < 10, "{}", ran.stderr);

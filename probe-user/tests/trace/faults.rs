@@ -92,7 +92,7 @@ fn try_with(fault: &Fault, family: Family, settings: &Settings, length: usize) {
         settle();
     }
     let _dropper = fault.dropper.map(|direction| dropper(&lab, fault.nic, direction));
-    let mut watched = Watched::new(&lab, fault.nic, Wish::new(NONCE, family));
+    let mut watched = Watched::new(&lab, fault.nic, Wish::new(NONCE));
     let payloads: Vec<_> = (0..PROBES).map(|probe| payload(NONCE, probe, length)).collect();
     let _errors = send(&lab, Host::A, settings, 0x0bad, &payloads);
     let host = fault.nic.host();
@@ -228,7 +228,7 @@ fn hop_limit_mtu_and_neighbour_are_told() {
 fn ends_in_silence(family: Family, how: &str) {
     let lab = Topology::build().expect("a lab");
     shell(&lab, Host::B, family, how);
-    let mut b = Watched::new(&lab, Nic::B, Wish::new(NONCE, family));
+    let mut b = Watched::new(&lab, Nic::B, Wish::new(NONCE));
     let payloads = [payload(NONCE, 0, 56)];
     send(&lab, Host::A, &request(Host::B.address(family)), 0x0bad, &payloads)[0].expect("sent");
     assert!(wait(|| b.times(Echo::Request, 0).contains_key(&Hop::IcmpIn)), "{how}: {:?}", b.times(Echo::Request, 0));

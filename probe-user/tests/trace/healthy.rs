@@ -23,8 +23,8 @@ const IN: [Hop; 4] = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn, Hop::IcmpIn];
 
 fn all_hops_see_each_probe(family: Family) {
     let lab = Topology::build().expect("a lab");
-    let mut a = Watched::new(&lab, Nic::A, Wish::new(NONCE, family));
-    let mut b = Watched::new(&lab, Nic::B, Wish::new(NONCE, family));
+    let mut a = Watched::new(&lab, Nic::A, Wish::new(NONCE));
+    let mut b = Watched::new(&lab, Nic::B, Wish::new(NONCE));
     let ears = listener(&lab, Host::A, family);
     let payloads: Vec<_> = (0..PROBES).map(|probe| payload(NONCE, probe, 56)).collect();
     let sent = send(&lab, Host::A, &request(Host::B.address(family)), 0x1234, &payloads);
@@ -100,7 +100,7 @@ fn a_reply_at_a_ping_socket_is_seen_once_when_it_is_read() {
     }
     let lab = Topology::build().expect("a lab");
     allow_ping_sockets(&lab);
-    let mut a = Watched::new(&lab, Nic::A, Wish::new(NONCE, Family::V4));
+    let mut a = Watched::new(&lab, Nic::A, Wish::new(NONCE));
     let open = || Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4));
     let socket = lab.netns(Host::A).run(open).expect("inside").expect("a ping socket");
     socket.set_read_timeout(Some(Duration::from_secs(3))).expect("a limit");
@@ -126,7 +126,7 @@ fn a_target_on_this_host_is_seen_on_loopback_at_every_hop() {
     }
     let lab = Topology::build().expect("a lab");
     for family in [Family::V4, Family::V6] {
-        let mut a = Watched::on_loopback(&lab, Host::A, Wish::new(NONCE, family));
+        let mut a = Watched::on_loopback(&lab, Host::A, Wish::new(NONCE));
         let _ears = listener(&lab, Host::A, family);
         send(&lab, Host::A, &request(Host::A.address(family)), 7, &[payload(NONCE, 0, 56)])[0].expect("sent");
         assert!(wait(|| a.times(Echo::Reply, 0).contains_key(&Hop::IcmpIn)), "{:?}", a.times(Echo::Reply, 0));

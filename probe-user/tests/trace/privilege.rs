@@ -4,7 +4,6 @@ use std::thread;
 
 use aya::Btf;
 use caps::{CapSet, Capability};
-use probe_ebpf::Family;
 use probe_user::kernel::{
     drops::RING_BYTES,
     hops::{self, drops::End},
@@ -13,7 +12,7 @@ use probe_user::kernel::{
     running::Running,
 };
 
-use crate::{common, watched::ends};
+use crate::common;
 
 #[test]
 fn three_capabilities_are_enough_and_hidden_symbols_blind_only_icmp() {
@@ -32,7 +31,7 @@ fn under_three_capabilities() {
         nonce: 1,
         netns: 1,
         offsets: kernel.layout(Group::Packet).expect("a layout").offsets,
-        drops: kernel.drop_config(ends(Family::V4)),
+        drops: kernel.drop_config(),
         drop_ring_bytes: RING_BYTES,
     };
     let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&super::watched::WATCHED) };

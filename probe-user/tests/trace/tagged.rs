@@ -43,7 +43,7 @@ fn tagged_frames_are_read_where_they_enter() {
         return;
     }
     let lab = Topology::build().expect("a lab");
-    let fw = Watched::new(&lab, Nic::FwA, Wish::new(NONCE, Family::V4));
+    let fw = Watched::new(&lab, Nic::FwA, Wish::new(NONCE));
     let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
     let request = Kind { family: Family::V4, echo: Echo::Request };
     for (probe, tags) in [(0, 0), (1, 1), (2, 2)] {

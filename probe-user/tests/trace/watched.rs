@@ -3,12 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::CString,
-    net::IpAddr,
 };
 
 use aya::{Btf, Ebpf, programs::links::FdLink};
 use nix::net::if_::if_indextoname;
-use probe_ebpf::{Echo, Family, Hop, Skip};
+use probe_ebpf::{Echo, Hop, Skip};
 use probe_user::{
     device::{Device, Mode},
     kernel::{
@@ -46,19 +45,13 @@ pub(crate) struct Watched {
 #[derive(Clone, Copy)]
 pub(crate) struct Wish {
     pub(crate) nonce: u64,
-    pub(crate) family: Family,
     pub(crate) ring_bytes: u32,
 }
 
 impl Wish {
-    pub(crate) fn new(nonce: u64, family: Family) -> Self {
-        Self { nonce, family, ring_bytes: RING_BYTES }
+    pub(crate) fn new(nonce: u64) -> Self {
+        Self { nonce, ring_bytes: RING_BYTES }
     }
-}
-
-/// The ends of the lab.
-pub(crate) fn ends(family: Family) -> [IpAddr; 2] {
-    [Host::A.address(family), Host::B.address(family)]
 }
 
 impl Watched {
@@ -81,7 +74,7 @@ impl Watched {
             nonce: wish.nonce,
             netns: u32::try_from(netns.inode()).expect("32 bits"),
             offsets: kernel.layout(Group::Packet).expect("a layout").offsets,
-            drops: kernel.drop_config(ends(wish.family)),
+            drops: kernel.drop_config(),
             drop_ring_bytes: wish.ring_bytes,
         };
         let job = Job {

@@ -62,6 +62,8 @@ pub(crate) struct Fixture {
     /// Drop events that are not about a loss of this run.
     #[serde(default)]
     pub(crate) noise: Vec<Noise>,
+    /// The kind of both ends' interface, where it is a tunnel.
+    pub(crate) tunnel: Option<String>,
     /// The id that the far end sees, where a NAT rewrites it.
     pub(crate) rewritten_id: Option<u16>,
     /// Who answers, where it is not the target.
@@ -123,6 +125,8 @@ pub(crate) struct Noise {
     pub(crate) leg: Leg,
     /// Which probe; none: somebody else's packet.
     pub(crate) probe: Option<u16>,
+    /// At which device, where that is another one than the watched.
+    pub(crate) at: Option<String>,
     #[serde(flatten)]
     pub(crate) event: NoiseEvent,
 }
@@ -225,6 +229,7 @@ impl Fixture {
                 address: Some(self.address(side)),
                 kernel: "6.18.0".into(),
                 xdp_mode: self.xdp_mode.clone(),
+                tunnel: self.tunnel.clone(),
             },
             hops: probe_ebpf::hop::HOPS.iter().map(watched).collect(),
             drops: Vec::new(),
@@ -302,6 +307,11 @@ impl Fixture {
         for noise in &self.noise {
             let event = (noise.event.reason.as_str(), noise.event.function.as_str(), noise.event.stack.as_slice());
             push(evidence, side(&noise.side), noise.leg, noise.probe, event);
+            let far = side(&noise.side) == Side::Peer;
+            let host = if far { evidence.peer.as_mut() } else { Some(&mut evidence.local) };
+            if let (Some(at), Some(drop)) = (&noise.at, host.and_then(|host| host.drops.last_mut())) {
+                drop.interface = Some(at.clone());
+            }
         }
     }
 

@@ -9,11 +9,12 @@
 use aya_ebpf::programs::SkBuffContext;
 use probe_ebpf::{
     Hop, Skip,
+    contract::journey::may_be_probe,
     packet::{LinkLayer, parse_where},
 };
 
 use crate::kernel::{
-    config::reads,
+    config::{config, reads},
     journey,
     reader::{TcPacket, Whole},
 };
@@ -35,6 +36,9 @@ pub(crate) fn see_in(context: &SkBuffContext) -> Result<(), Skip> {
 #[inline(always)]
 fn see(context: &SkBuffContext, hop: Hop) -> Result<(), Skip> {
     let packet = TcPacket(context.skb.skb);
+    if !may_be_probe(&Whole(&packet), config!(nonce)) {
+        return Err(Skip::NotEcho);
+    }
     let echo = parse_where(&Whole(&packet), LinkLayer::RawIp, reads)?;
     journey::note_packet(hop, &packet, &echo);
     Ok(())

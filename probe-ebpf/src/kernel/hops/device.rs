@@ -74,6 +74,6 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     if site.netns != config!(netns) || (config!(ifindex) != 0 && site.ifindex != config!(ifindex)) {
         return Ok(None);
     }
-    let seen = skb.echo(start)?;
+    let seen = skb.probe(start)?;
     Ok(journey::note(hop, &seen, site.ifindex))
 }

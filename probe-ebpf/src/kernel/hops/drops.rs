@@ -16,9 +16,10 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
     let Some(site) = watched(skb) else { return Ok(()) };
-    let seen = skb.echo(skb.start())?;
     let location = context.arg(1);
     let reason = if told!(reason_told) == 0 { 0 } else { context.arg(2) };
+    // Of other pings a busy host frees several copies a packet: they would fill the ring, and convict nobody.
+    let seen = skb.probe(skb.start())?;
     let done = match seen.packet.kind.echo {
         // ICMPv6 ends so a request that it is not to answer, or can't; ICMP consumes it.
         Echo::Request => reason == told!(not_specified),
@@ -46,7 +47,7 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     if !read && !drops::in_icmp(context.arg(1)) {
         return Ok(());
     }
-    let seen = skb.echo(skb.start())?;
+    let seen = skb.probe(skb.start())?;
     if !read || seen.packet.kind.echo == Echo::Reply {
         journey::note(Hop::IcmpIn, &seen, ifindex);
     }

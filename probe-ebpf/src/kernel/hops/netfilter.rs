@@ -72,7 +72,7 @@ fn see(context: &SkBuffContext, hops: &Hops) -> Result<(), Skip> {
     let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
     let hook = field!(state, nf_hook, u8);
     let Some(hop) = hops[usize::from(hook & 7)] else { return Ok(()) };
-    let seen = skb.echo(Start::NetworkHeader)?;
+    let seen = skb.probe(Start::NetworkHeader)?;
     // Not by the hop's row in the table: the verifier does not know which hop it is.
     let device = match hook {
         LOCAL_OUT | POST_ROUTING => field!(state, nf_out, *const u8),

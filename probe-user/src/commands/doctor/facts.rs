@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgroups};
+use probe_ebpf::contract::hop::{HOPS, Hop};
 
 use super::{
     lockdown,
@@ -17,7 +18,10 @@ use crate::{
     device::{self, Device},
     kernel::{
         foreign::{self, Attached},
+        hops::availability::available,
+        object,
         privilege::{Privileges, Task},
+        running::Running,
         trial::{self, Trials},
     },
 };
@@ -33,6 +37,10 @@ pub(super) struct Facts {
     pub(super) program: String,
     pub(super) privileges: Option<Privileges>,
     pub(super) trials: Trials,
+    /// Whether this binary carries its kernel half.
+    pub(super) kernel_half: Result<(), object::Missing>,
+    /// Hops that no NIC has: by which means each is watched, or why it is not.
+    pub(super) hops: BTreeMap<Hop, Result<String, String>>,
     /// Bytes of the kernel's own BTF.
     pub(super) btf: Option<u64>,
     /// The text of `/sys/kernel/security/lockdown`.
@@ -122,6 +130,8 @@ impl Facts {
             program: program(),
             privileges: Privileges::of_this_thread().ok(),
             trials: trial::run(),
+            kernel_half: object::bytes().map(drop),
+            hops: other_hops(),
             btf: fs::metadata("/sys/kernel/btf/vmlinux").ok().map(|file| file.len()),
             lockdown: lockdown::read(),
             left: left(&mounts),
@@ -153,6 +163,12 @@ impl Facts {
             format!("sudo {command}")
         }
     }
+}
+
+/// The hops that are not tried on an interface, each by its family's word.
+fn other_hops() -> BTreeMap<Hop, Result<String, String>> {
+    let kernel = Running::read();
+    HOPS.iter().filter_map(|row| Some((row.hop, available(&kernel, row.hop)?))).collect()
 }
 
 fn release() -> String {
@@ -247,6 +263,8 @@ pub(super) mod tests {
             program: "probe".to_owned(),
             privileges: Some(Privileges::new(Uid::from_raw(1000), capabilities, UserNamespace::Initial)),
             trials,
+            kernel_half: Ok(()),
+            hops: HOPS.iter().map(|row| (row.hop, Ok("a means".to_owned()))).collect(),
             btf: Some(5 << 20),
             lockdown: Some("[none] integrity confidentiality".to_owned()),
             mounts: Mounts { bpf: vec!["/sys/fs/bpf".into()], cgroup2: vec!["/sys/fs/cgroup".into()] },

@@ -1,6 +1,7 @@
-//! Which hops can count here, as the trials tell; with `-I`, on that interface.
+//! Which hops can be watched here: those of a NIC as the trials tell, and with `-I` on that interface; the others by
+//! their own word.
 
-use probe_ebpf::contract::hop::Hop;
+use probe_ebpf::contract::hop::{HOPS, Hop};
 
 use super::facts::{Facts, Interface, Scope};
 use crate::{
@@ -16,7 +17,36 @@ use crate::{
 
 pub(super) fn checks(facts: &Facts) -> Vec<HopCheck> {
     let interface = facts.interfaces.first().filter(|_| facts.scope == Scope::One);
-    facts.trials.hops.iter().map(|trial| check(trial, facts.privileges.as_ref(), interface)).collect()
+    let of = |hop: Hop| {
+        let trial = facts.trials.hops.iter().find(|trial| trial.hop == hop);
+        let tried = trial.map(|trial| check(trial, facts.privileges.as_ref(), interface));
+        tried.or_else(|| Some(other(hop, facts.hops.get(&hop)?, facts.privileges.as_ref())))
+    };
+    let without = |hop: HopCheck| match facts.kernel_half {
+        Err(missing) if hop.available => HopCheck { available: false, why: missing.to_string(), ..hop },
+        _ => hop,
+    };
+    HOPS.iter().filter_map(|row| of(row.hop)).map(without).collect()
+}
+
+/// A hop that no NIC has.
+fn other(hop: Hop, said: &Result<String, String>, privileges: Option<&Privileges>) -> HopCheck {
+    let allowed = match privileges.map(|privileges| privileges.allow(Task::Observe)) {
+        Some(Err(error)) => Err(not_privileged(&error)),
+        _ => Ok(()),
+    };
+    let said = allowed.and_then(|()| said.clone());
+    HopCheck { hop: hop.name(), available: said.is_ok(), why: said.unwrap_or_else(|why| why) }
+}
+
+fn not_privileged(error: &Error) -> String {
+    match error {
+        Error::Missing { missing, .. } => {
+            let verb = if missing.len() == 1 { "is" } else { "are" };
+            format!("not privileged: {} {verb} missing", listed(missing))
+        }
+        other => format!("not privileged: {other}"),
+    }
 }
 
 fn check(trial: &HopTrial, privileges: Option<&Privileges>, interface: Option<&Interface>) -> HopCheck {
@@ -41,11 +71,7 @@ fn tried(trial: &HopTrial, privileges: Option<&Privileges>) -> Result<String, St
             Err(format!("the kernel refuses to attach its program ({means}): {} ({errno:?})", errno.desc()))
         }
         (Step::Refused(errno), _) => Err(match refusal {
-            Some(Error::Missing { missing, .. }) => {
-                let verb = if missing.len() == 1 { "is" } else { "are" };
-                format!("not privileged: {} {verb} missing", listed(&missing))
-            }
-            Some(error) => format!("not privileged: {error}"),
+            Some(error) => not_privileged(&error),
             None => format!("the kernel refuses to load its program: {} ({errno:?})", errno.desc()),
         }),
         (Step::Untried(why), _) => Err(format!("not tried: {why}")),
@@ -73,6 +99,7 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
+    use crate::commands::doctor::facts::tests::healthy;
     use crate::{
         device::{Device, LinkLayer, XdpPlace},
         kernel::{
@@ -109,6 +136,37 @@ mod tests {
             assert_eq!(hop.available, available, "{hop:?}");
             assert!(hop.why.contains(why), "{hop:?}");
         }
+    }
+
+    #[test]
+    fn a_hop_without_a_nic_is_as_good_as_its_family_says_and_nothing_without_privilege() {
+        use crate::kernel::privilege::UserNamespace;
+        let nobody = Privileges::new(nix::unistd::Uid::from_raw(1000), &[], UserNamespace::Initial);
+        let (there, gone) = (Ok("netfilter link".to_owned()), Err("no cgroup2 file system is mounted here".to_owned()));
+        assert!(other(Hop::NfInputFirst, &there, None).available);
+        let blind = other(Hop::SocketIn, &gone, None);
+        assert!(!blind.available && blind.why.starts_with("no cgroup2"), "{blind:?}");
+        let refused = other(Hop::NfInputFirst, &there, Some(&nobody));
+        assert!(!refused.available && refused.why.starts_with("not privileged: CAP_BPF"), "{refused:?}");
+    }
+
+    #[test]
+    fn a_stub_build_can_watch_no_hop_and_says_so() {
+        let facts = Facts { kernel_half: Err(crate::kernel::object::Missing), ..healthy(&[]) };
+        let hops = checks(&facts);
+        assert_eq!(hops.len(), HOPS.len());
+        assert!(hops.iter().all(|hop| !hop.available), "{hops:?}");
+        let facts = Facts { privileges: None, ..facts };
+        assert!(checks(&facts).iter().all(|hop| hop.why == "this probe was built without its kernel half"));
+    }
+
+    #[test]
+    fn all_hops_of_the_table_are_listed_in_path_order() {
+        let facts = Facts { privileges: None, ..healthy(&[]) };
+        let hops = checks(&facts);
+        let names: Vec<_> = hops.iter().map(|hop| hop.hop).collect();
+        assert_eq!(names, HOPS.map(|row| row.name));
+        assert!(hops.iter().all(|hop| hop.available), "{hops:?}");
     }
 
     #[test]

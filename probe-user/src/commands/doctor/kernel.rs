@@ -4,7 +4,8 @@ use nix::errno::Errno;
 
 use super::{facts::Facts, lockdown};
 use crate::{
-    kernel::trial::Step,
+    error::Mend,
+    kernel::{object, trial::Step},
     report::doctor::{Check, Group, State},
 };
 
@@ -16,6 +17,7 @@ const TCX: (u32, u32) = (6, 6);
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let sysctl = |name: &str| facts.sysctls.get(name).map(String::as_str);
     vec![
+        kernel_half(facts.kernel_half),
         release(&facts.release),
         btf(facts.btf),
         maps(&facts.trials.map, facts.lacks_privilege()),
@@ -23,6 +25,21 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
         lockdown(facts.lockdown.as_deref()),
         unprivileged(sysctl("kernel/unprivileged_bpf_disabled")),
     ]
+}
+
+/// Programs that the binary carries: the one thing here that is not this kernel's to give.
+fn kernel_half(carried: Result<(), object::Missing>) -> Check {
+    let name = "kernel_half";
+    match carried {
+        Ok(()) => Check::good(Group::Kernel, name, "this probe carries its kernel programs"),
+        Err(missing) => Check::new(
+            Group::Kernel,
+            name,
+            State::Broken,
+            format!("{missing}: it can send and look, and watches nothing"),
+            missing.fix(),
+        ),
+    }
 }
 
 fn release(release: &str) -> Check {
@@ -138,6 +155,13 @@ mod tests {
         assert_eq!(version("6.1.0-56-cloud-amd64"), Some((6, 1)));
         assert_eq!(version("5.15.0+"), Some((5, 15)));
         assert_eq!(version("mainline"), None);
+    }
+
+    #[test]
+    fn a_stub_build_is_broken_and_says_what_to_build() {
+        let check = kernel_half(Err(object::Missing));
+        assert_eq!((check.state, check.fix.as_str()), (State::Broken, "run: cargo xtask build"));
+        assert_eq!(kernel_half(Ok(())).state, State::Good);
     }
 
     #[test]

@@ -26,9 +26,9 @@ const fn of(
 }
 
 use Place::{
-    Answer, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network, NfEgress,
-    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack,
-    RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
+    Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
+    NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
+    RouteBack, RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
 };
 
 pub(super) const TABLE: &[Advice] = &[
@@ -131,6 +131,12 @@ pub(super) const TABLE: &[Advice] = &[
         "",
         "An nftables chain of the device, in hook {hook}, drops them.",
         &["{nft} list chain {family} {table} {chain}", "{iptables} -t {table} -S {chain}", "nft list ruleset netdev"],
+    ),
+    of(
+        &[Bridge],
+        "",
+        "The bridge drops them itself, or an nftables chain of the bridge family does.",
+        &["nft list ruleset bridge", "bridge link", "bridge fdb show"],
     ),
     of(&[CgroupOut, CgroupIn], "", "A cgroup program drops them.", &["bpftool cgroup tree"]),
     of(

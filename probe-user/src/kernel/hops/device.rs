@@ -7,7 +7,10 @@ use super::{
     Programs,
     tracepoint::{TraceLink, Tracepoint},
 };
-use crate::kernel::{Error, running::Running};
+use crate::{
+    device::Device,
+    kernel::{Error, running::Running},
+};
 
 const QUEUE: Tracepoint =
     Tracepoint { program: names::DEV_QUEUE, name: "net_dev_queue", arguments: &["struct sk_buff *"] };
@@ -31,6 +34,16 @@ pub const HOPS: [Hop; 3] = [Hop::DevQueue, Hop::Xmit, Hop::NetifIn];
 /// Why not, as a clause for people.
 pub fn available(kernel: &Running, hop: Hop) -> Result<(), String> {
     tracepoint(hop).ok_or_else(|| format!("{} is on no tracepoint", hop.name()))?.available(kernel)
+}
+
+/// Kinds of device whose packets another device received: the kernel hands them up inside its receive path, behind the
+/// tracepoint (`another_round` in `__netif_receive_skb_core`; for vrf the IP layer does).
+const HANDED_UP: [&str; 7] = ["bond", "ipvlan", "macvlan", "macvtap", "team", "vlan", "vrf"];
+
+/// Why packets that enter by `device` do not pass [`Hop::NetifIn`] there; none where they do.
+pub fn passes_by(device: &Device) -> Option<String> {
+    let kind = device.kind.as_deref().filter(|kind| HANDED_UP.contains(kind))?;
+    Some(format!("the device below receives the packets of a {kind} and hands them up behind this tracepoint"))
 }
 
 /// Attaches the programs of `hop`; dropping the links detaches them.
@@ -62,5 +75,18 @@ const fn tracepoint(hop: Hop) -> Option<Tracepoint> {
         Hop::Xmit => Some(XMIT),
         Hop::NetifIn => Some(RECEIVE),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_on_top_of_others_pass_by_the_entry_and_bridges_do_not() {
+        let of = |kind: &str| passes_by(&Device { kind: Some(kind.to_owned()), ..Device::default() });
+        assert!(HANDED_UP.iter().all(|kind| of(kind).is_some_and(|why| why.contains(kind))));
+        assert_eq!(["bridge", "veth", "vxlan", "tun"].map(of), [const { None }; 4]);
+        assert_eq!(passes_by(&Device::default()), None);
     }
 }

@@ -43,6 +43,7 @@ const PLACES: [(Hop, u32, End); 10] = [
 pub struct NetfilterLinks {
     links: BTreeMap<Hop, Vec<OwnedFd>>,
     blind: BTreeMap<Hop, String>,
+    programs: Option<Programs>,
 }
 
 impl NetfilterLinks {
@@ -60,6 +61,13 @@ impl NetfilterLinks {
     pub fn extend(&mut self, other: Self) {
         self.links.extend(other.links);
         self.blind.extend(other.blind);
+        self.programs = self.programs.take().or(other.programs);
+    }
+
+    /// The programs that are attached, by name.
+    pub fn programs(&self) -> impl Iterator<Item = (&'static str, &OwnedFd)> {
+        let both = self.programs.as_ref().map(|programs| [&programs.first, &programs.last]);
+        both.into_iter().flat_map(|both| netfilter::PROGRAMS.into_iter().zip(both))
     }
 
     /// None is attached, all for the same reason.
@@ -89,8 +97,12 @@ pub fn attach(loaded: &Ebpf, kernel: &Running, families: &[Family]) -> Netfilter
 
 /// The same beside programs that other threads load meanwhile.
 pub fn attach_beside(maps: &Maps<'_>, kernel: &Running, families: &[Family]) -> NetfilterLinks {
-    match available(kernel).and_then(|()| netfilter::load(maps).map_err(|refusal| refusal.to_string())) {
-        Ok(programs) => attach_loaded(&programs, families),
+    let programs = available(kernel).and_then(|()| netfilter::load(maps).map_err(|refusal| refusal.to_string()));
+    match programs {
+        Ok(programs) => {
+            let attached = attach_loaded(&programs, families);
+            NetfilterLinks { programs: Some(programs), ..attached }
+        }
         Err(why) => NetfilterLinks::all_blind(&why),
     }
 }

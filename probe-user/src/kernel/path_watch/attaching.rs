@@ -27,7 +27,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Links {
     traces: Vec<TraceLink>,
-    netfilter: NetfilterLinks,
+    pub(super) netfilter: NetfilterLinks,
     cgroups: Vec<CgroupSkbLink>,
     tc: Vec<TcLink>,
     xdp: Option<FdLink>,
@@ -65,6 +65,9 @@ pub(super) fn attach(request: &WatchRequest, device: Option<&Device>, running: &
     }
     let mut all = nic.as_ref().map_or_else(without_nic, |_| Part::default());
     parallel::run(tasks).into_iter().for_each(|part| all.add(part));
+    if let Some(why) = device.and_then(hops::device::passes_by) {
+        all.add(Part::blind(Hop::NetifIn, why));
+    }
     let Part { links, blind } = all;
     let mode = nic.filter(|_| links.xdp.is_some()).map_or(Mode::TcInstead, |nic| nic.xdp.mode);
     Ok(Attached { programs, blind, links, xdp_mode: mode.name() })
@@ -82,8 +85,8 @@ fn read(request: &WatchRequest, device: Option<&Device>, running: &Running) -> R
         // The kernel numbers namespaces with 32 bits (`struct ns_common`).
         netns: netns as u32,
         offsets: running.offsets(),
-        drops: running.drop_config([request.local, request.remote]),
-        drop_ring_bytes: drops::RING_BYTES,
+        drops: running.drop_config(),
+        drop_ring_bytes: drops::ring_bytes(),
     };
     let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };
     job.requests = request.requests;

@@ -129,6 +129,10 @@ pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
         let list = if spots.len() > 6 { format!("{} hops, below", spots.len()) } else { spots.join(", ") };
         reasons.push(format!("blind in between: {list}"));
     }
+    let lost = diagnosis.accounting.events_lost;
+    if lost > 0 {
+        reasons.push(format!("{lost} drop events were lost"));
+    }
     if reasons.is_empty() {
         reasons.push("only the counters say so".to_owned());
     }

@@ -57,6 +57,7 @@ fn flags(probe: &Probe, case: &Case) -> Vec<String> {
     let pair = |flag: &str, value: Option<String>| value.map(|value| [flag.to_owned(), value]);
     let pairs = [
         pair("-c", probe.count.map(|count| count.to_string())),
+        pair("-i", probe.interval.map(str::to_owned)),
         pair("-s", probe.size.map(|size| size.to_string())),
         pair("-t", probe.ttl.map(|ttl| ttl.to_string())),
         pair("-e", probe.id.map(|id| id.to_string())),
@@ -144,6 +145,7 @@ mod tests {
         assert_eq!(flags_of("local-source-not-owned"), "-S 192.0.2.1");
         assert_eq!(flags_of("network-unsolicited-reply"), "--reply-only");
         assert_eq!(flags_of("network-ttl"), "-t 1");
+        assert_eq!(flags_of("healthy-many"), "-c 1024 -i 0.0005");
     }
 
     #[test]

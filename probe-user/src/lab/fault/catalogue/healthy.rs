@@ -170,6 +170,36 @@ pub(super) const ROWS: &[Fault] = &[
         actions: &[Nft(Router, chain!("forward", "filter", "meta length > 1000 drop"))],
         ..ROW
     },
+    Fault { name: "healthy-many", title: "a thousand probes, and nothing is wrong", probe: Probe::MANY, ..ROW },
+    Fault {
+        name: "healthy-many-fragments",
+        title: "a thousand probes in fragments",
+        probe: Probe { size: Some(3000), ..Probe::MANY },
+        ..ROW
+    },
+    Fault {
+        name: "healthy-many-full-size",
+        title: "a thousand probes as long as the MTU, not to be fragmented",
+        probe: Probe { size: Some(1452), dont_fragment: true, ..Probe::MANY },
+        ..ROW
+    },
+    Fault {
+        name: "healthy-many-same-id",
+        title: "a thousand probes, and another ping with their id is dropped at b for its length",
+        actions: &[
+            Nft(Receiver, chain!("input", "filter", "{echo} meta length > 500 drop")),
+            Noise(Ping { id: 0x1d1e, size: 600 }),
+        ],
+        probe: Probe { id: Some(0x1d1e), ..Probe::MANY },
+        ..ROW
+    },
+    Fault {
+        name: "healthy-many-udp-flood",
+        title: "a thousand probes beside a UDP flood to a closed port of b",
+        actions: &[Noise(UdpFlood)],
+        probe: Probe::MANY,
+        ..ROW
+    },
     Fault {
         name: "healthy-duplicates",
         title: "the router duplicates each request",
