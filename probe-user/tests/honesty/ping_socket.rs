@@ -60,7 +60,7 @@ fn run() -> Evidence {
         requests: probe_user::watching::Requests::Pass,
         further: Vec::new(),
     };
-    let watch = path_watch::start(&request).expect("root may");
+    let mut watch = path_watch::start(&request).expect("root may");
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)).expect("a ping socket");
     socket.bind(&SocketAddr::from((ANY, 0)).into()).expect("an id");
     socket.connect(&SocketAddr::from((B4, 0)).into()).expect("a route");
