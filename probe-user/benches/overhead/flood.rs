@@ -28,8 +28,8 @@ pub(crate) struct Flood {
 impl Flood {
     /// Opens its socket, and keeps this thread where it is.
     pub(crate) fn open(from: Ipv4Addr, to: Ipv4Addr) -> Result<Self, Failure> {
-        stay_on_this_processor().map_err(failed)?;
-        let socket = Self::socket(from, to).map_err(failed)?;
+        stay_on_this_processor().map_err(|error| failed(&error))?;
+        let socket = Self::socket(from, to).map_err(|error| failed(&error))?;
         let kind = Kind { family: Family::V4, echo: Echo::Request };
         Ok(Self { socket, request: Message::new(kind, 0x0bec, 1, &[0x5a; 56]).bytes_v4() })
     }
@@ -50,16 +50,16 @@ impl Flood {
 
     /// Processor time of a round trip in nanoseconds, the mean of so many.
     pub(crate) fn nanoseconds(&mut self, echoes: u32) -> Result<f64, Failure> {
-        let start = processor_time().map_err(failed)?;
+        let start = processor_time().map_err(|error| failed(&error))?;
         for _ in 0..echoes {
-            self.socket.send(&self.request).map_err(failed)?;
+            self.socket.send(&self.request).map_err(|error| failed(&error))?;
         }
-        let spent = processor_time().map_err(failed)? - start;
+        let spent = processor_time().map_err(|error| failed(&error))? - start;
         Ok(spent.as_nanos() as f64 / f64::from(echoes))
     }
 }
 
-fn failed(error: io::Error) -> Failure {
+fn failed(error: &io::Error) -> Failure {
     Failure::new(format!("the flood failed: {error}"), "run it as root, on a machine with veth")
 }
 

@@ -71,7 +71,8 @@ pub fn xdp_mode(device: &Device, choice: XdpChoice, purpose: Purpose) -> Result<
     }
 }
 
-/// Measured on a veth, as a ratio to nobody looking: 1.08 at tc, 1.2 at generic XDP, which copies packets without headroom.
+/// Measured on a veth (`cargo xtask bench overhead`), as a ratio to nobody looking: 1.08 to 1.15 at tc, 1.18 to 1.23 at generic
+/// XDP, which copies packets without headroom.
 const CHEAPER: &str = "tc at ingress counts the same, and costs passing packets less than generic XDP";
 
 fn asked(mode: &str, cost: Option<&str>) -> String {
