@@ -48,13 +48,14 @@ pub struct Rule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [Rule; 16] = [
+pub const RULES: [Rule; 17] = [
     Rule { name: "probe's own filter", judge: lookups::own_filter },
     Rule { name: "no carrier", judge: lookups::link },
     Rule { name: "drop event", judge: said::drop_event },
     Rule { name: "errno of the send call", judge: said::errno },
     Rule { name: "ICMP error of this host", judge: said::own_icmp_error },
     Rule { name: "ICMP error of another host", judge: said::icmp_error },
+    Rule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
     Rule { name: "address of the far end", judge: lookups::address },
     Rule { name: "setting", judge: lookups::setting },
     Rule { name: "no route back", judge: lookups::route },

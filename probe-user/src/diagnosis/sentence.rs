@@ -174,8 +174,8 @@ impl Teller<'_> {
                 let (from, to) = if leg == Leg::Request || unasked { (near, far) } else { (far, near) };
                 let who = match &stop.cause.icmp {
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
-                    // Whether they were lost or went to somebody else is the same to the reader: that address is not there.
-                    None if stop.cause.reason.as_deref() == Some("EADDRNOTAVAIL") => {
+                    // What is known of the far end says more than that they were lost.
+                    None if matches!(stop.cause.reason.as_deref(), Some("EADDRNOTAVAIL" | "NO-CARRIER")) => {
                         stop.cause.detail.clone().unwrap_or_default()
                     }
                     None => format!("{they} {were} lost on the network between the two"),

@@ -285,6 +285,12 @@ pub(super) const TABLE: &[Advice] = &[
     of(&[Network], "icmp*", "{from} refuses them and says why: {said}.", &["traceroute -n {target}"]),
     of(
         &[Network],
+        "NO-CARRIER",
+        "The far end's device is set up and has no carrier: the other end of its cable is off, or the cable is out.",
+        &["probe diagnose {typed} --walk"],
+    ),
+    of(
+        &[Network],
         "EADDRNOTAVAIL",
         "The far end that was watched does not have the address: it is another host's, or was taken away.",
         &["ip neigh show {target}", "probe diagnose {typed} --walk"],

@@ -63,7 +63,8 @@ pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         let outwards = [Place::DriverOut, Place::Qdisc, Place::Neighbour, Place::Call];
         let leaves = outwards.into_iter().find_map(|place| gap.spot(side, place));
         let spot = leaves.map(|found| Spot { place: Place::DriverOut, ..found });
-        let spot = spot.or_else(|| gap.spot(side, Place::DriverIn))?;
+        // Without a carrier it is the other end of the cable, or the cable.
+        let spot = spot.or_else(|| gap.spot(side, Place::DriverIn).filter(|_| !*up))?;
         let cause = Cause {
             reason: Some(gap.errno(evidence).unwrap_or(state).to_owned()),
             detail: Some(format!("{interface} {word}")),
@@ -72,6 +73,17 @@ pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         // What leaves goes nowhere else; what comes in may have come by another device, for the same address.
         let weight = if leaves.is_some() { Weight::Explains } else { Weight::Suggests };
         Ruling::at(vec![spot], cause, Witness::DeviceCounter, weight)
+    })
+}
+
+/// They never came to a device that is set up and has no carrier: the network's end of its cable is off, or the cable.
+pub(super) fn no_carrier_there(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    findings(evidence).find_map(|(side, finding)| {
+        let Finding::Link { interface, up: true, carrier: false } = finding else { return None };
+        gap.spot(side, Place::DriverIn)?;
+        let detail = Some(format!("{interface} of {} has no carrier", evidence.name(side)));
+        let cause = Cause { reason: Some("NO-CARRIER".into()), detail, ..Cause::default() };
+        Ruling::at(gap.spots_at(&[Place::Network]), cause, Witness::DeviceCounter, Weight::Explains)
     })
 }
 
