@@ -116,6 +116,7 @@ pub(crate) fn guard(ran: &Ran) -> Value {
     guards[0].clone()
 }
 
+#[derive(Clone, Copy)]
 enum End {
     A,
     B,
