@@ -9,11 +9,13 @@ use std::{
 };
 
 use aya::Ebpf;
-use probe_ebpf::{Echo, Family, Hop, Kind, Rule};
+use probe_ebpf::{Echo, Family, Hop, Kind, Rule, names, packet::LinkLayer};
 use probe_user::{
+    guard::{GuardOptions, Protect},
     kernel::{
         filter::Rules,
         flows::monotonic,
+        guard::{self, secret},
         load::{Capture, Job, Switch, load},
         ring::Ring,
     },
@@ -129,6 +131,7 @@ pub(crate) fn all() -> io::Result<Vec<Case>> {
     for hook in [Hook::Xdp, Hook::Tc] {
         counting(hook, &mut cases)?;
         filtering(hook, &mut cases)?;
+        guarding(hook, &mut cases)?;
         let tracking = Loaded::new(hook, |job| job.track = Switch::On)?;
         cases.push(tracking.case("echo, flows followed", v4(ID).bytes())?);
         let mut capturing = Loaded::new(hook, |job| job.capture = Capture::Everything)?;
@@ -176,6 +179,34 @@ fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     let held = loaded.case("echo, dropped by a rule with a deadline", v4(RULED + 1).bytes())?;
     cases.push(Case { drops: true, ..held });
     Ok(())
+}
+
+/// What a guard costs: a request that is known, a reply that passes, and a reply that nobody asked for.
+fn guarding(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
+    let name = if hook == Hook::Xdp { names::GUARD_XDP } else { names::GUARD_IN };
+    let config =
+        GuardOptions { protect: Protect::Both, ..GuardOptions::default() }.config(secret().map_err(io::Error::other)?);
+    let config = config.map_err(io::Error::other)?;
+    let programs = guard::load(&config, LinkLayer::Ethernet, &[name, names::GUARD_OUT]).map_err(io::Error::other)?;
+    let descriptor = |name| {
+        let program = programs.program(name).ok_or_else(|| io::Error::other("no program"))?;
+        program.fd().map_err(io::Error::other)?.as_fd().try_clone_to_owned()
+    };
+    let (own, out) = (descriptor(name)?, descriptor(names::GUARD_OUT)?);
+    let loaded = Loaded { hook, programs: Rc::new(programs), own, empty: Rc::new(empty(hook)?), ring: None };
+    // The request of the reply below leaves once, so that its state is there.
+    bare::run(&out, &between(2, 1, Echo::Request).bytes(), 1)?;
+    cases.push(loaded.case("UDP, with a guard", v4(ID).protocol(17).bytes())?);
+    cases.push(loaded.case("echo request, guard knows it", v4(ID).bytes())?);
+    cases.push(loaded.case("echo reply, guard lets it pass", between(1, 2, Echo::Reply).bytes())?);
+    let unasked = loaded.case("echo reply, guard drops it", between(1, 3, Echo::Reply).bytes())?;
+    cases.push(Case { drops: true, ..unasked });
+    Ok(())
+}
+
+fn between(source: u8, destination: u8, echo: Echo) -> Frame<V4> {
+    let message = Message::new(Kind { family: Family::V4, echo }, ID, 1, &PAYLOAD);
+    Frame::v4(Ipv4Addr::new(10, 0, 0, source), Ipv4Addr::new(10, 0, 0, destination), &message)
 }
 
 /// 98 bytes in all, as ping sends them.

@@ -43,7 +43,7 @@ fn a_ping_through_it_is_answered_both_ways() {
     if !is_root("a_ping_through_it_is_answered_both_ways") {
         return;
     }
-    let talk = Talk::new("");
+    let talk = Talk::with_answers("");
     for (netns, targets) in [(&talk.pair.b, ["10.9.0.1", "fd09::1"]), (&talk.pair.a, ["10.9.0.2", "fd09::2"])] {
         for target in targets {
             assert!(answers(netns, target), "{target}");
@@ -57,7 +57,7 @@ fn with_requests_denied_b_is_deaf_to_pings_and_can_ping() {
     if !is_root("with_requests_denied_b_is_deaf_to_pings_and_can_ping") {
         return;
     }
-    let talk = Talk::new("--deny-requests");
+    let talk = Talk::with_answers("--deny-requests");
     assert!(answers(&talk.pair.b, "10.9.0.1"));
     assert!(!talk.ask_b(said(Family::V4, 9, 1)) && !talk.ask_b(said(Family::V6, 9, 1)));
     assert_eq!(talk.guard()["requests_dropped"], 2);

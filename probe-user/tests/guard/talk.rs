@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     host::arrived,
-    net::{A4, A6, B4, B6, PATIENCE, Pair, Wire, own_bpffs},
+    net::{A4, A6, B4, B6, PATIENCE, Pair, Wire, own_bpffs, sh},
     run::{Ran, probe},
 };
 
@@ -33,8 +33,18 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// With a guard that is told `words`.
+    /// With a guard that is told `words`. A answers nothing by itself.
     pub(crate) fn new(words: &str) -> Self {
+        let talk = Self::with_answers(words);
+        let settings = ["ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all"];
+        for setting in settings {
+            sh(&talk.pair.a, &format!("echo 1 > /proc/sys/net/{setting}"));
+        }
+        talk
+    }
+
+    /// The same, and A answers as kernels do.
+    pub(crate) fn with_answers(words: &str) -> Self {
         own_bpffs();
         let pair = Pair::new();
         probe(&pair.b, &format!("filter guard -I vb {words}")).done();
@@ -42,7 +52,7 @@ impl Talk {
         Self { pair, a, b }
     }
 
-    /// B asks A, which does not answer by itself where the test has told it so.
+    /// B asks A.
     pub(crate) fn ask(&self, packet: Said) {
         let before = self.guard()["requests_seen"].as_u64();
         self.b.put(&frame(packet, Echo::Request, End::B));
@@ -106,6 +116,7 @@ pub(crate) fn guard(ran: &Ran) -> Value {
     guards[0].clone()
 }
 
+#[derive(Clone, Copy)]
 enum End {
     A,
     B,

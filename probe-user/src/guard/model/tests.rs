@@ -1,3 +1,5 @@
+//! What the model says of the guards that people know, and what holds of every guard.
+
 use probe_ebpf::packet::mapped;
 use proptest::prelude::*;
 

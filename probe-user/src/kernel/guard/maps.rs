@@ -59,14 +59,14 @@ impl GuardMaps {
     /// Where this build's kernel half has no such maps, or they can't be mapped into memory.
     pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
         let mut map = |name: &'static str| programs.take_map(name).ok_or(Error::NoMap { name });
-        Self::of(map(names::GUARD_SETS)?, map(names::GUARD_DROPS)?, map(names::GUARD_COUNTS)?)
+        Self::of(&map(names::GUARD_SETS)?, &map(names::GUARD_DROPS)?, map(names::GUARD_COUNTS)?)
     }
 
     /// The guard in these maps.
-    pub(super) fn of(sets: Map, drops: Map, counts: Map) -> Result<Self, Error> {
+    pub(super) fn of(sets: &Map, drops: &Map, counts: Map) -> Result<Self, Error> {
         Ok(Self {
-            sets: mapped(&sets, names::GUARD_SETS, size_of::<GuardSet>())?,
-            drops: mapped(&drops, names::GUARD_DROPS, size_of::<u64>())?,
+            sets: mapped(sets, names::GUARD_SETS, size_of::<GuardSet>())?,
+            drops: mapped(drops, names::GUARD_DROPS, size_of::<u64>())?,
             counts: counts.try_into().map_err(|source| Error::of_map(names::GUARD_COUNTS, source))?,
         })
     }

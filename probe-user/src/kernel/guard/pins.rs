@@ -154,7 +154,7 @@ impl PinnedGuard {
                 .and_then(Map::from_map_data)
                 .map_err(|source| Error::of_map(name, source))
         };
-        let maps = GuardMaps::of(map(names::GUARD_SETS)?, map(names::GUARD_DROPS)?, map(names::GUARD_COUNTS)?)?;
+        let maps = GuardMaps::of(&map(names::GUARD_SETS)?, &map(names::GUARD_DROPS)?, map(names::GUARD_COUNTS)?)?;
         Ok(Self { ifindex: place.ifindex, maps, record: read_record(map(names::GUARD)?)? })
     }
 

@@ -44,6 +44,24 @@ pub(super) fn crowded() -> GuardOptions {
     GuardOptions { protect: Protect::Both, key, states: 16, ..GuardOptions::default() }
 }
 
+/// A guard that forgets soon and lets one reply pass for each request.
+pub(super) fn strict() -> GuardOptions {
+    GuardOptions {
+        protect: Protect::Both,
+        key: Key::ADDRESSES,
+        code: CodeRule::Zero,
+        timeout: Duration::from_secs(2),
+        refresh: Refresh::NOTHING,
+        replies: NonZeroU32::new(1),
+        ..GuardOptions::default()
+    }
+}
+
+/// A guard that lets no request in.
+pub(super) fn deaf() -> GuardOptions {
+    GuardOptions { requests: Requests::Deny, ..GuardOptions::default() }
+}
+
 /// From a tenth of a second to eight.
 fn seconds(random: &mut Random) -> Duration {
     Duration::from_millis(100 << random.below(7))
