@@ -19,7 +19,10 @@ use super::{
     sent::Sent,
     table,
 };
-use crate::diagnosis::Diagnosis;
+use crate::{
+    datasheet::{Datasheet, compare::Comparison},
+    diagnosis::Diagnosis,
+};
 
 /// A document that probe prints.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +40,9 @@ const fn known<D: Document + JsonSchema>(from: &'static str) -> Known {
 }
 
 /// Every document, by name.
-pub const KNOWN: [Known; 12] = [
+pub const KNOWN: [Known; 14] = [
+    known::<Comparison>("characterize --compare"),
+    known::<Datasheet>("characterize"),
     known::<Diagnosis>("diagnose"),
     known::<Checkup>("doctor"),
     known::<EchoSeen>("receive, one line a packet"),

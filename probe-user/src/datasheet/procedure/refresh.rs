@@ -127,7 +127,9 @@ fn plan(known: &Known, script: &mut Script<'_>, fact: Fact) -> Step {
     }
     let times_each = known.repetitions();
     if known.ids_are_alike() {
-        script.pause(times.over + Duration::from_secs(1));
+        // What the packets before left behind must have ended, whichever of them it counts from.
+        let after_reply = known.answer(Fact::TimeoutAfterReply).and_then(Answer::between).map_or(0.0, |(_, high)| high);
+        script.pause(times.over.max(Duration::from_secs_f64(after_reply)) + Duration::from_secs(1));
         script.burst((fact, MIDDLE), Control::Case, |draft| {
             let first = write(draft, fact, MIDDLE, times);
             draft.repeated(&first, times_each).into_iter().map(|asked| (0, asked)).collect()
