@@ -100,7 +100,12 @@ fn gate(known: &Known, fact: Fact) -> Gate {
         {
             Gate::Shut("it lasts too short a time for a refresher".to_owned())
         }
-        (Gate::Open, Some(Answer::Between { .. })) if known.ids_are_alike() => Gate::Alone,
+        (Gate::Open, Some(Answer::Between { .. })) if known.ids_are_alike() => {
+            match known.answer(Fact::TimeoutAfterReply) {
+                Some(Answer::Between { .. } | Answer::Under { .. }) => Gate::Alone,
+                _ => Gate::Shut("it is not known when what earlier replies left behind ends".to_owned()),
+            }
+        }
         (Gate::Open, Some(Answer::Between { .. })) => Gate::Open,
         (Gate::Open, Some(Answer::Beyond { .. })) => Gate::Shut("it lasts longer than was tried".to_owned()),
         (Gate::Open, Some(Answer::Under { .. })) => Gate::Shut("it lasts too short a time for a refresher".to_owned()),
