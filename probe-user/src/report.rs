@@ -1,5 +1,6 @@
 //! What probe prints on stdout: one document type a file, one output format a function here.
 
+pub mod datasheet;
 pub mod diagnosis;
 pub mod doctor;
 pub mod echo;

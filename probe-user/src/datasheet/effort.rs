@@ -70,7 +70,10 @@ mod tests {
     fn one_fact_brings_those_that_it_builds_on() {
         let only = BTreeSet::from([Fact::RefreshByRequest]);
         let effort = Effort { only, ..Effort::of(Level::Ordinary) };
-        assert_eq!(effort.facts(), [Fact::State, Fact::Id, Fact::Timeout, Fact::RefreshByRequest]);
+        assert_eq!(
+            effort.facts(),
+            [Fact::State, Fact::Id, Fact::Timeout, Fact::TimeoutAfterReply, Fact::RefreshByRequest]
+        );
     }
 
     #[test]

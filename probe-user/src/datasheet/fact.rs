@@ -99,7 +99,7 @@ impl Fact {
         match self {
             Self::State => &[],
             Self::Id | Self::Nat | Self::Size | Self::Rate => &[Self::State],
-            Self::RefreshByRequest => &[Self::State, Self::Id, Self::Timeout],
+            Self::RefreshByRequest => &[Self::State, Self::Id, Self::Timeout, Self::TimeoutAfterReply],
             Self::RefreshByReply => &[Self::State, Self::Id, Self::Replies, Self::Timeout, Self::TimeoutAfterReply],
             _ => &[Self::State, Self::Id],
         }

@@ -35,7 +35,7 @@ enum Fit {
 }
 
 /// Every stack that can be compared, nearest first; among equals the one that more facts speak for.
-pub(super) fn likenesses(facts: &[Finding]) -> Vec<Likeness> {
+pub fn likenesses(facts: &[Finding]) -> Vec<Likeness> {
     let mut all: Vec<Likeness> = STACKS.iter().filter_map(|stack| likeness(stack, facts)).collect();
     all.sort_by(|one, other| one.distance.total_cmp(&other.distance).then(other.of.cmp(&one.of)));
     all

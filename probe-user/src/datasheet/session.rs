@@ -85,9 +85,9 @@ impl Session {
         let finding = |fact: &Fact| match self.known.findings.get(fact) {
             // Loss is known better at the end than when a fact was settled.
             Some(finding) if finding.evidence.is_empty() => finding.clone(),
-            Some(_) => (procedure::of(*fact).judge)(&self.known),
+            Some(_) => self.judge(*fact),
             None => {
-                let finding = (procedure::of(*fact).judge)(&self.known);
+                let finding = self.judge(*fact);
                 finding.with_note("interrupted before the end")
             }
         };
@@ -143,7 +143,7 @@ impl Session {
             let before = script.bookmark();
             match (procedure.plan)(&self.known, &mut script) {
                 Step::Settled => {
-                    let finding = (procedure.judge)(&self.known);
+                    let finding = self.judge(fact);
                     self.settle(fact, finding);
                 }
                 // It waits for the next timeline, where this one has no room for it.
@@ -180,10 +180,20 @@ impl Session {
         self.settled.insert(fact);
     }
 
+    /// What the votes say of a fact, no surer than the answers are that it builds on, as the loss is known by now.
+    fn judge(&self, fact: Fact) -> Finding {
+        let finding = (procedure::of(fact).judge)(&self.known);
+        let settled = fact.builds_on().iter().filter(|need| self.known.findings.contains_key(need));
+        let premises = settled.map(|need| self.judge(*need));
+        let known = premises.filter(|premise| premise.value.is_known()).map(|premise| premise.confidence);
+        let confidence = known.fold(finding.confidence, Confidence::min);
+        Finding { confidence, ..finding }
+    }
+
     /// Opens again what more trials could make certain.
     fn reopen(&mut self) {
         for fact in &self.facts {
-            let finding = (procedure::of(*fact).judge)(&self.known);
+            let finding = self.judge(*fact);
             let asked = self.known.round(*fact) > 0;
             if asked && finding.confidence < Confidence::Certain {
                 self.settled.remove(fact);

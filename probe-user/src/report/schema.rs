@@ -21,7 +21,10 @@ use super::{
     sent::Sent,
     table,
 };
-use crate::diagnosis::Diagnosis;
+use crate::{
+    datasheet::{Datasheet, compare::Comparison},
+    diagnosis::Diagnosis,
+};
 
 /// A document that probe prints.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,9 @@ const fn known<D: Document + JsonSchema>(from: &'static str) -> Known {
 }
 
 /// Every document, by name.
-pub const KNOWN: [Known; 13] = [
+pub const KNOWN: [Known; 15] = [
+    known::<Comparison>("characterize --compare"),
+    known::<Datasheet>("characterize"),
     known::<Diagnosis>("diagnose"),
     known::<Checkup>("doctor"),
     known::<EchoSeen>("receive, one line a packet"),

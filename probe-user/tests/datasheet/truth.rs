@@ -9,7 +9,7 @@ use crate::boxes::{Codes, Firewall, Strays};
 pub(crate) enum Truth {
     /// This answer.
     Is(Answer),
-    /// A time, to a quarter of a second.
+    /// A time: the bounds hold it, and without loss their middle is within a quarter of a second.
     Seconds(f64),
     /// A shorter time than is tried.
     Short,
@@ -50,6 +50,7 @@ impl Firewall {
             (Fact::Destination, yes(self.destination)),
             (Fact::Replies, self.replies.map_or(Truth::Unlimited, |replies| Truth::Is(Answer::Limit { replies }))),
             (Fact::Errors, apart(Truth::Is(errors))),
+            (Fact::Roles, apart(Truth::Is(self.roles()))),
             (Fact::BothEnds, apart(Truth::Is(self.both_ends()))),
             (Fact::Unsolicited, apart(yes(self.strays == Strays::Remembered))),
             (Fact::Timeout, Truth::Seconds(self.timeout)),
@@ -85,6 +86,14 @@ impl Firewall {
         }
     }
 
+    fn roles(&self) -> Answer {
+        match (self.far_may_ask, self.strays) {
+            (false, _) => Answer::FarMayNotAsk,
+            (true, Strays::Stopped) => Answer::Same,
+            (true, Strays::Pass | Strays::Remembered) => Answer::NothingRemembered,
+        }
+    }
+
     fn sizes(&self) -> Truth {
         let largest = [56, 1472, 1473, 4000].into_iter().filter(|size| *size <= self.largest).max().unwrap_or(0);
         Truth::Is(Answer::Sizes { request: largest, reply: largest, tried: 4000 })
@@ -101,10 +110,7 @@ impl Truth {
         match (self, answer) {
             (Self::Is(Answer::Limit { replies }), Answer::Unlimited { tried }) => tried < replies,
             (Self::Is(truth), answer) => truth == answer,
-            (Self::Seconds(time), Answer::Between { low, high }) => {
-                let middle = (low + high) / 2.0;
-                (middle - time).abs() <= 0.25 && *low <= time + 0.01 && time - 0.01 <= *high
-            }
+            (Self::Seconds(time), Answer::Between { low, high }) => *low <= time + 0.01 && time - 0.01 <= *high,
             (Self::Seconds(time), Answer::Beyond { low }) => low <= time,
             (Self::Short, Answer::Under { high }) => *high <= 1.0,
             (Self::Limited(rate), Answer::Rate { free, limited, sustained, .. }) => {
@@ -123,6 +129,9 @@ pub(crate) fn assert_right(sheet: &Datasheet, truth: &[(Fact, Truth)]) {
     for (fact, truth) in truth {
         let Some(finding) = sheet.finding(*fact) else { panic!("{fact} is missing") };
         assert!(truth.fits(&finding.value), "{fact} is {truth:?}, found {finding:#?}");
+        if let (Truth::Seconds(time), Some((low, high))) = (truth, finding.value.between()) {
+            assert!(((low + high) / 2.0 - time).abs() <= 0.25, "{fact} is {truth:?}, found {finding:#?}");
+        }
     }
 }
 
@@ -133,6 +142,9 @@ pub(crate) fn assert_not_wrong(sheet: &Datasheet, truth: &[(Fact, Truth)]) -> (u
     for (fact, truth) in truth {
         let Some(finding) = sheet.finding(*fact) else { continue };
         let fits = truth.fits(&finding.value);
+        if !fits && finding.value.is_known() {
+            println!("{fact} is {truth:?}, found {:?}: {:?}, {:?}", finding.value, finding.note, finding.evidence);
+        }
         right += usize::from(fits);
         let wrong = finding.confidence == Confidence::Certain && !fits;
         assert!(!wrong, "{fact} is {truth:?}, called certain: {finding:#?}");

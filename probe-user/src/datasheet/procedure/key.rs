@@ -23,7 +23,11 @@ pub(super) const ID: Procedure = Procedure {
 /// The sequence number.
 pub(super) const SEQ: Procedure = Procedure {
     gate: super::remembered,
-    plan: |known, script| arms::ask(known, script, Fact::Seq, &arms::with_controls(known, &SEQ_ARMS)),
+    // Where ids are not looked at, requests that come later in the run have other sequence numbers.
+    plan: |known, script| {
+        let ask = if known.ids_are_alike() { arms::ask_in_order } else { arms::ask };
+        ask(known, script, Fact::Seq, &arms::with_controls(known, &SEQ_ARMS))
+    },
     judge: |known| in_key(known, Fact::Seq, &arms::with_controls(known, &SEQ_ARMS)),
     takes: super::seconds,
 };

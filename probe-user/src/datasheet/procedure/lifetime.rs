@@ -11,6 +11,7 @@ use super::{
     },
     Step,
 };
+use crate::timeline::{EchoId, Message, Shot, Side};
 
 /// Which lifetime.
 #[derive(Clone, Copy)]
@@ -19,8 +20,8 @@ pub(super) struct Lifetime {
     pub(super) fact: Fact,
     /// The kind of trial.
     pub(super) arm: &'static str,
-    /// The same while something may be remembered from before, so that only what passes counts.
-    pub(super) hasty: &'static str,
+    /// The check that nothing is remembered, where ids are not looked at.
+    pub(super) check: &'static str,
     /// How long after the request the first reply goes, from which the time counts; none: it counts from the request.
     pub(super) first_reply: Option<Duration>,
 }
@@ -52,7 +53,7 @@ const STEP: f64 = 0.3;
 const MOST_ROUNDS: u32 = 6;
 
 /// How often in turn.
-const MOST_IN_TURN: u32 = 24;
+const MOST_IN_TURN: u32 = 60;
 
 /// Packets that one trial takes at most.
 const SHOTS: usize = 3;
@@ -116,19 +117,23 @@ impl Lifetime {
     pub(super) fn bracket(self, known: &Known) -> Bracket {
         // In turn, the first reply of several may refresh what the others then find: they are no older than it.
         let age = |vote: &Vote| if known.ids_are_alike() { Duration::from_millis(vote.mark.into()) } else { vote.age };
-        let passed = known.votes(self.fact).filter(|vote| vote.fate == Fate::Passed).map(age);
+        let passed = known.arm(self.fact, self.arm).filter(|vote| vote.fate == Fate::Passed).map(age);
         let low = passed.max();
         let above = |mark: &u32| low.is_none_or(|low| Duration::from_millis(u64::from(*mark)) > low);
         let silent = |tally: &Tally| {
             let stopped = tally.stopped.try_into().unwrap_or(i32::MAX);
-            tally.stopped > 0 && known.loss.rate().powi(stopped) <= LIKELY
+            tally.passed == 0 && tally.stopped > 0 && known.loss.rate().powi(stopped) <= LIKELY
         };
         let tallies = known.by_mark(self.fact, self.arm);
         let high = tallies.iter().find(|(mark, tally)| above(mark) && silent(tally));
-        // Sent late, a packet found what is remembered older than planned: the oldest of them is the bound.
+        // Sent late, a packet found what is remembered older than planned: the oldest of them is the bound. In turn, they
+        // follow each other, and one of the first two is not lost.
         let age_at = |mark: u32| {
             let votes = known.arm(self.fact, self.arm).filter(|vote| vote.mark == mark && vote.fate == Fate::Stopped);
-            votes.map(|vote| vote.age).max().unwrap_or_default().as_secs_f64()
+            let mut ages: Vec<Duration> = votes.map(|vote| vote.age).collect();
+            ages.sort_unstable();
+            let bound = if known.ids_are_alike() { ages.get(1).or(ages.first()) } else { ages.last() };
+            bound.copied().unwrap_or_default().as_secs_f64()
         };
         Bracket {
             low: low.map(|low| low.as_secs_f64()),
@@ -137,41 +142,58 @@ impl Lifetime {
         }
     }
 
-    /// One time after another: upwards by doubling, then by halves. What is remembered of the trial before spoils a
-    /// silence, for a box may not count from the newest request; so a silence counts only where nothing can be remembered:
-    /// right after a reply that was stopped, or after a pause longer than the lifetime is.
+    /// One time after another: upwards by doubling, then by halves. What an earlier trial left behind would spoil both a
+    /// silence and an arrival, so each trial starts where a stray reply was stopped: nothing is remembered then.
     fn plan_in_turn(self, known: &Known, script: &mut Script<'_>) -> Step {
         let longest = known.effort.longest;
-        let bracket = self.bracket(known);
-        let low = Duration::from_secs_f64(bracket.low.unwrap_or(0.0));
-        let ended = self.just_ended(known);
-        let (arm, time) = match (bracket.high.map(Duration::from_secs_f64), ended) {
+        let Bracket { low, high, .. } = self.bracket(known);
+        let low = Duration::from_secs_f64(low.unwrap_or(0.0));
+        let time = match high.map(Duration::from_secs_f64) {
             _ if known.round(self.fact) >= MOST_IN_TURN => return Step::Settled,
-            (Some(high), _) if (high - low).as_secs_f64() <= NARROW => return Step::Settled,
-            (Some(high), ended) => {
-                script.pause(if ended.is_some() { known.effort.settle() } else { high + Duration::from_secs(1) });
-                (self.arm, low + (high - low) / 2)
-            }
-            (None, Some(time)) => (self.arm, time),
-            (None, None) if low >= longest => return Step::Settled,
-            (None, None) if low.is_zero() => (self.hasty, Duration::from_secs(1)),
-            (None, None) => (self.hasty, (low * 2).min(longest + Duration::from_millis(1))),
+            Some(high) if (high - low).as_secs_f64() <= NARROW => return Step::Settled,
+            Some(high) => low + (high - low) / 2,
+            None if low >= longest => return Step::Settled,
+            None => (low * 2).max(Duration::from_secs(1)).min(longest + Duration::from_millis(1)),
         };
-        let replies = known.repetitions();
-        script.burst((self.fact, arm), Control::Case, |draft| {
+        let times = known.repetitions();
+        if !self.nothing_is_left(known) {
+            let pause = self.pause(known);
+            if pause > longest * 2 {
+                return Step::Settled;
+            }
+            script.pause(pause);
+            let mark = known.round(self.fact);
+            for _ in 0..times {
+                script.trial((self.fact, self.check, mark), Control::Case, stray);
+            }
+            return Step::Asked;
+        }
+        script.burst((self.fact, self.arm), Control::Case, |draft| {
             let first = self.write(draft, time);
-            draft.repeated(&first, replies).into_iter().map(|asked| (millis(time), asked)).collect()
+            draft.repeated(&first, times).into_iter().map(|asked| (millis(time), asked)).collect()
         });
         Step::Asked
     }
 
-    /// The time of the last trial, where its replies were stopped: nothing is remembered now.
-    fn just_ended(self, known: &Known) -> Option<Duration> {
-        let last = known.votes(self.fact).last()?;
-        let tally = known.by_mark(self.fact, last.arm).get(&last.mark).copied()?;
-        let silent = tally.passed == 0 && tally.stopped > 1;
-        silent.then(|| Duration::from_millis(u64::from(last.mark)))
+    /// Whether the last thing that was asked, a check or a trial, was stopped.
+    fn nothing_is_left(self, known: &Known) -> bool {
+        let Some(last) = known.votes(self.fact).last() else { return false };
+        let tally = known.by_mark(self.fact, last.arm).get(&last.mark).copied().unwrap_or_default();
+        tally.passed == 0 && tally.belief(known.loss).passes() == Some(false)
     }
+
+    /// How long to wait before a check: twice as long for each that came too early.
+    fn pause(self, known: &Known) -> Duration {
+        let early = known.by_mark(self.fact, self.check).values().filter(|tally| tally.passed > 0).count();
+        Duration::from_secs(1 << early.min(16))
+    }
+}
+
+/// A reply with an unused id: where ids are not looked at, it passes exactly if something is remembered.
+fn stray(draft: &mut Draft<'_, '_>) -> Asked {
+    let id = EchoId::Fixed(draft.fresh());
+    let reply = Shot::new(draft.now(), Side::Far, Message::Reply, id);
+    Asked::of(draft.shoot(reply))
 }
 
 /// Times from the shortest to the longest, each by a constant factor above the one before.

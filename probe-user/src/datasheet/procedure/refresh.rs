@@ -100,7 +100,12 @@ fn gate(known: &Known, fact: Fact) -> Gate {
         {
             Gate::Shut("it lasts too short a time for a refresher".to_owned())
         }
-        (Gate::Open, Some(Answer::Between { .. })) if known.ids_are_alike() => Gate::Alone,
+        (Gate::Open, Some(Answer::Between { .. })) if known.ids_are_alike() => {
+            match known.answer(Fact::TimeoutAfterReply) {
+                Some(Answer::Between { .. } | Answer::Under { .. }) => Gate::Alone,
+                _ => Gate::Shut("it is not known when what earlier replies left behind ends".to_owned()),
+            }
+        }
         (Gate::Open, Some(Answer::Between { .. })) => Gate::Open,
         (Gate::Open, Some(Answer::Beyond { .. })) => Gate::Shut("it lasts longer than was tried".to_owned()),
         (Gate::Open, Some(Answer::Under { .. })) => Gate::Shut("it lasts too short a time for a refresher".to_owned()),
@@ -127,7 +132,9 @@ fn plan(known: &Known, script: &mut Script<'_>, fact: Fact) -> Step {
     }
     let times_each = known.repetitions();
     if known.ids_are_alike() {
-        script.pause(times.over + Duration::from_secs(1));
+        // What the packets before left behind must have ended, whichever of them it counts from.
+        let after_reply = known.answer(Fact::TimeoutAfterReply).and_then(Answer::between).map_or(0.0, |(_, high)| high);
+        script.pause(times.over.max(Duration::from_secs_f64(after_reply)) + Duration::from_secs(1));
         script.burst((fact, MIDDLE), Control::Case, |draft| {
             let first = write(draft, fact, MIDDLE, times);
             draft.repeated(&first, times_each).into_iter().map(|asked| (0, asked)).collect()

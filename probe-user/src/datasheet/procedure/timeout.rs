@@ -43,12 +43,12 @@ pub(super) const AFTER_REPLY: Procedure = Procedure {
 const FIRST_REPLY: f64 = 1.0;
 
 const REQUEST: Lifetime =
-    Lifetime { fact: Fact::Timeout, arm: "a reply", hasty: "a reply, asked soon after another", first_reply: None };
+    Lifetime { fact: Fact::Timeout, arm: "a reply", check: "a stray reply before it", first_reply: None };
 
 const REPLY: Lifetime = Lifetime {
     fact: Fact::TimeoutAfterReply,
     arm: "a second reply",
-    hasty: "a second reply, asked soon after another",
+    check: "a stray reply before it",
     first_reply: Some(Duration::from_secs(FIRST_REPLY as u64)),
 };
 
@@ -67,7 +67,7 @@ fn takes(known: &Known, lifetime: Lifetime) -> Duration {
     let longest = known.effort.longest;
     let high = bracket.high.map_or(longest, Duration::from_secs_f64);
     match known.round(lifetime.fact) {
-        _ if known.ids_are_alike() => high * 8,
+        _ if known.ids_are_alike() => high * 12,
         0 => longest + longest / 3,
         _ => high + Duration::from_secs(3),
     }
@@ -114,6 +114,10 @@ fn judge(known: &Known, lifetime: Lifetime) -> Finding {
     let confidence = match answer {
         Answer::Inconclusive => Confidence::Unknown,
         Answer::Beyond { .. } => Confidence::Certain,
+        // The replies of one trial share what is remembered: where one of them ends it, the loss of one silences all.
+        _ if known.ids_are_alike() && !matches!(known.answer(Fact::Replies), Some(Answer::Unlimited { .. })) => {
+            Confidence::Likely
+        }
         _ if by_loss <= CERTAIN => Confidence::Certain,
         _ => Confidence::Likely,
     };
