@@ -1,6 +1,7 @@
 //! What a person types: the clap types of every verb, and nothing that acts on them.
 
 pub mod agent;
+pub mod characterize;
 pub mod diagnose;
 pub mod doctor;
 pub mod ends;
@@ -54,6 +55,8 @@ pub enum Verb {
     Diagnose(diagnose::Diagnose),
     /// Send what a script says from both ends, and say what that shows of the way between
     Experiment(experiment::Experiment),
+    /// Find out what a stateful box on the way remembers of a ping, and for how long
+    Characterize(characterize::Characterize),
     /// Be the far end of diagnose, on stdin and stdout
     Agent(agent::Agent),
     /// Print the JSON Schema of a document that probe prints

@@ -1,6 +1,7 @@
 //! One verb a file, and what they share: parsing, printing, and the way out. The only place where stages meet.
 
 pub mod agent;
+pub mod characterize;
 pub mod diagnose;
 pub mod doctor;
 mod ends;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Outcome {
         Verb::Doctor(args) => doctor::run(&args, &screen),
         Verb::Diagnose(args) => diagnose::run(&args, &screen),
         Verb::Experiment(args) => experiment::run(&args, &screen),
+        Verb::Characterize(args) => characterize::run(&args, &screen),
         Verb::Agent(args) => agent::run(&args),
         Verb::Schema(args) => schema::run(&args, &screen),
     }

@@ -80,19 +80,23 @@ pub enum Whole {
 }
 
 impl Player {
-    /// Has the far end watch once, for its addresses and for what is wrong with it before anything is sent.
+    /// Has the far end watch once, for its addresses and for what is wrong with it before anything is sent. Says how
+    /// long it takes to answer a question.
     ///
     /// # Errors
     /// Why one of the ends can't watch.
-    pub fn meet(&mut self) -> Result<(), Failure> {
+    pub fn meet(&mut self) -> Result<Duration, Failure> {
         let nonce = random();
         let ready = self.peer.watch(self.request(Side::Far, nonce, 0))?;
         if !ready.addresses.is_empty() {
             self.ends.far = ready.addresses;
         }
+        let before = Instant::now();
+        self.peer.fired()?;
+        let rtt = before.elapsed();
         let asked = self.peer.finish()?;
         self.peer.finished(asked)?;
-        Ok(())
+        Ok(rtt)
     }
 
     /// Plays `timeline`; `told` is called often, with the time since its start.

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod echo;
 pub mod experiment;
 pub mod experiments;
+pub mod explained;
 pub mod failure;
 pub mod faults;
 pub mod filters;

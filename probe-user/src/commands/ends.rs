@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use nix::unistd::gethostname;
@@ -31,6 +32,8 @@ pub(super) struct Met {
     pub(super) player: Player,
     /// What the ends are called.
     pub(super) names: Names,
+    /// How long the far end takes to answer over the control channel: packets hardly take longer.
+    pub(super) rtt: Duration,
 }
 
 /// Finds the way to `target`, starts the far end's command, and has it watch once.
@@ -64,8 +67,8 @@ pub(super) fn meet(target: &str, args: &TwoEnds, stop: &Signalled, screen: &Scre
         ends: Ends { near, far: vec![target.address.ip()] },
         stop: (**stop).clone(),
     };
-    player.meet()?;
-    Ok(Met { player, names: names(far_name) })
+    let rtt = player.meet()?;
+    Ok(Met { player, names: names(far_name), rtt })
 }
 
 fn start(command: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Result<Peer, Failure> {

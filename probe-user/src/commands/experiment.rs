@@ -61,7 +61,7 @@ fn unknown(name: &str) -> Failure {
 fn play(script: &Script, args: &Experiment, screen: &Screen) -> Outcome {
     let stop = on_signals()?;
     let target = args.target.as_deref().unwrap_or_default();
-    let Met { mut player, names } = meet(target, &args.ends, &stop, screen)?;
+    let Met { mut player, names, .. } = meet(target, &args.ends, &stop, screen)?;
     let plan = plan::plan(script, fresh_ids());
     let progress = super::progress::Bar::new(screen, plan.timeline.length());
     let played = player.play(&plan.timeline, &mut |now| progress.at(now, &script.name));

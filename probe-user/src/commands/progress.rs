@@ -23,6 +23,12 @@ impl Bar {
         Self(bar)
     }
 
+    /// The same where its length becomes known on the way.
+    pub(super) fn of(&self, (passed, length, doing): &(Duration, Duration, String)) {
+        self.0.set_length(milliseconds(*length));
+        self.at(*passed, doing);
+    }
+
     /// So much of it has passed, and this is being done.
     pub(super) fn at(&self, passed: Duration, doing: &str) {
         if self.0.is_hidden() {

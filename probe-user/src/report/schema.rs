@@ -12,6 +12,7 @@ use super::{
     echo::EchoSeen,
     experiment::Experiments,
     experiments::ExperimentList,
+    explained::Explained,
     failure::FailureDocument,
     faults::{FaultList, Faults},
     filters::Filters,
@@ -42,7 +43,7 @@ const fn known<D: Document + JsonSchema>(from: &'static str) -> Known {
 }
 
 /// Every document, by name.
-pub const KNOWN: [Known; 15] = [
+pub const KNOWN: [Known; 16] = [
     known::<Comparison>("characterize --compare"),
     known::<Datasheet>("characterize"),
     known::<Diagnosis>("diagnose"),
@@ -51,6 +52,7 @@ pub const KNOWN: [Known; 15] = [
     known::<FailureDocument<'static>>("every command, with exit status 2"),
     known::<AnyExperiment>("experiment; lab, all of its own in `experiments`"),
     known::<ExperimentList>("experiment --list"),
+    known::<Explained>("characterize --explain"),
     known::<FaultList>("lab faults --list"),
     known::<Faults>("lab faults"),
     known::<Filters>("filter list, add, remove, clear"),
