@@ -16,7 +16,7 @@ pub mod tally;
 pub use config::Config;
 pub use drops::DropEvent;
 pub use event::{Event, EventHead};
-pub use filter::{Cell, Deed, Rule};
+pub use filter::{Cell, Deed, Gauge, Rule};
 pub use flow::{Flow, FlowKey, Pending, PendingKey};
 pub use hop::Hop;
 pub use journey::{Mark, Step};

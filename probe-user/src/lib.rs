@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod observation;
 pub mod path;
 pub mod peer;
+pub mod prefix;
 pub mod report;
 pub mod rtt;
 pub mod rules;

@@ -55,6 +55,8 @@ pub const CELLS: &str = "probe_cells";
 pub const RULES: &str = "probe_rules";
 /// What each rule dropped.
 pub const DEEDS: &str = "probe_deeds";
+/// What the actions of rules remember.
+pub const GAUGES: &str = "probe_gauges";
 /// Who pings whom, with the round-trip times.
 pub const FLOWS: &str = "probe_flows";
 /// The flow that new flows are copies of.
@@ -74,7 +76,7 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 29] = [
+pub const ALL: [&str; 30] = [
     XMITTED,
     HANDED,
     NF_FIRST,
@@ -100,6 +102,7 @@ pub const ALL: [&str; 29] = [
     CELLS,
     RULES,
     DEEDS,
+    GAUGES,
     FLOWS,
     NEW_FLOW,
     PENDING,

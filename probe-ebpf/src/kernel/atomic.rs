@@ -37,3 +37,47 @@ pub(crate) unsafe fn add_u32(target: *mut u32, value: u32) {
         core::sync::atomic::AtomicU32::from_ptr(target).fetch_add(value, core::sync::atomic::Ordering::Relaxed);
     }
 }
+
+/// Adds `value` to `*target`, whoever else adds to it at the same time; gives what was there before.
+///
+/// # Safety
+///
+/// `target` must be valid for writes and aligned to 8 bytes.
+#[inline(always)]
+pub(crate) unsafe fn fetch_add_u64(target: *mut u64, value: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: one atomic instruction on the 8 bytes at `target`, which the caller vouches for.
+    unsafe {
+        let mut value = value;
+        core::arch::asm!("{value} = atomic_fetch_add((u64 *)({target} + 0), {value})", target = in(reg) target, value = inout(reg) value);
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: as the caller promises.
+    unsafe {
+        core::sync::atomic::AtomicU64::from_ptr(target).fetch_add(value, core::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Writes `new` to `*target` if `expected` is there; gives what was there.
+///
+/// # Safety
+///
+/// `target` must be valid for writes and aligned to 8 bytes.
+#[inline(always)]
+pub(crate) unsafe fn compare_exchange_u64(target: *mut u64, expected: u64, new: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: one atomic instruction on the 8 bytes at `target`, which the caller vouches for. Its answer is in r0.
+    unsafe {
+        let mut found = expected;
+        core::arch::asm!("r0 = cmpxchg_64({target} + 0, r0, {new})", target = in(reg) target, new = in(reg) new, inout("r0") found);
+        found
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: as the caller promises.
+    unsafe {
+        let target = core::sync::atomic::AtomicU64::from_ptr(target);
+        let order = core::sync::atomic::Ordering::Relaxed;
+        target.compare_exchange(expected, new, order, order).unwrap_or_else(|found| found)
+    }
+}

@@ -10,11 +10,13 @@ pub(crate) static PROBE_CONFIG: Config = Config {
     shared_rows: 0,
     raw_ip: 0,
     filter: 0,
+    filter_steps: 0,
     track: 0,
     capture: 0,
     ifindex: 0,
     journey: 0,
     netns: 0,
+    reserved: 0,
     nonce: 0,
 };
 

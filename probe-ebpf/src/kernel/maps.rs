@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Cell, Deed, Flow, FlowKey, Pending, PendingKey, Rule, Skip, Step, Tally, filter::MAX_RULES, tally::IDS,
+    Cell, Deed, Flow, FlowKey, Gauge, Pending, PendingKey, Rule, Skip, Step, Tally, filter::MAX_RULES, tally::IDS,
 };
 
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
@@ -40,6 +40,9 @@ pub(crate) static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES as u32,
 
 #[map(name = "probe_deeds")]
 pub(crate) static DEEDS: PerCpuArray<Deed> = PerCpuArray::with_max_entries(MAX_RULES as u32, 0);
+
+#[map(name = "probe_gauges")]
+pub(crate) static GAUGES: Array<Gauge> = Array::with_max_entries(MAX_RULES as u32, 0);
 
 #[map(name = "probe_flows")]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(UNUSED, 0);

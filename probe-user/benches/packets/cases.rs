@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::Ebpf;
-use probe_ebpf::{Echo, Family, Hop, Kind, Rule};
+use probe_ebpf::{Echo, Family, Hop, Kind, Rule, filter::DEADLINES};
 use probe_user::{
     kernel::{
         filter::Rules,
@@ -169,7 +169,10 @@ fn counting(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
 }
 
 fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
-    let loaded = Loaded::new(hook, |job| job.filter = Switch::On)?;
+    let loaded = Loaded::new(hook, |job| {
+        job.filter = Switch::On;
+        job.needs.features = DEADLINES;
+    })?;
     cases.push(loaded.case("UDP, with a filter", v4(ID).protocol(17).bytes())?);
     cases.push(loaded.case("echo, with a filter that misses", v4(ID).bytes())?);
     cases.push(Case { drops: true, ..loaded.case("echo, dropped", v4(RULED).bytes())? });

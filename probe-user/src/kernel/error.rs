@@ -100,6 +100,14 @@ pub enum Error {
         /// What aya says.
         source: Box<ProgramError>,
     },
+    /// A filter's program can't be replaced by one with other rules.
+    #[error("cannot change the filter on {interface}: {source}")]
+    Replace {
+        /// Where.
+        interface: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The interface was removed while it was watched.
     #[error("the interface {interface} is gone")]
     Gone {
@@ -187,6 +195,9 @@ impl Mend for Error {
             Self::NoXdp { .. } => "choose --xdp generic or --xdp native if that may be".to_owned(),
             Self::AttachTc { how, .. } if *how == "TCX" => "TCX needs Linux 6.6: try --tc clsact".to_owned(),
             Self::AttachTc { .. } => "probe doctor says what this kernel lacks".to_owned(),
+            Self::Replace { interface, .. } => {
+                format!("the rules so far still hold; start anew: probe filter clear -I {interface}")
+            }
             Self::Gone { interface } => format!("start again once it is back: ip link show {interface}"),
             Self::RulesFull => "remove one: probe filter list, then probe filter remove NUMBER".to_owned(),
             Self::File { .. } => "run it as root (sudo)".to_owned(),

@@ -8,6 +8,7 @@ pub mod command;
 pub mod counters;
 pub mod interfaces;
 pub mod iptables;
+pub mod own_filter;
 pub mod programs;
 pub mod route;
 pub mod settings;
@@ -21,7 +22,7 @@ use probe_ebpf::Family;
 
 use crate::{device::Device, sighting::Finding};
 use counters::Counters;
-use programs::OwnFilter;
+use own_filter::OwnFilters;
 
 /// What is to be explained: echo packets between two ends, of which this host is one.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ pub struct Lookups {
     request: Request,
     interface: Option<String>,
     before: Counters,
-    filter: OwnFilter,
+    filters: OwnFilters,
 }
 
 impl Lookups {
@@ -57,7 +58,7 @@ impl Lookups {
         let interface = interface(request);
         Self {
             before: counters::read(interface.as_deref()),
-            filter: OwnFilter::read(interface.as_deref(), &request.ids),
+            filters: OwnFilters::read(interface.as_deref(), &request.ids),
             interface,
             request: request.clone(),
         }
@@ -65,9 +66,9 @@ impl Lookups {
 
     /// Looks everything up. Call it while the sockets of the run are still open: what they lost goes with them.
     pub fn end(self) -> Vec<Finding> {
-        let Self { request, interface, before, filter } = self;
+        let Self { request, interface, before, filters } = self;
         let after = counters::read(interface.as_deref());
-        let own = filter.finding(interface.as_deref(), &request.ids);
+        let own = filters.findings(interface.as_deref(), &request.ids);
         let mut findings = settings::look_up(request.family(), interface.as_deref());
         findings.extend(route::look_up(request.local, request.remote));
         findings.extend(interface.as_deref().and_then(link));

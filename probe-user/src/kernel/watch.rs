@@ -20,6 +20,7 @@ use super::{
 use crate::{
     attach::{Attach, TcChoice, XdpChoice},
     device::{self, Device, LinkLayer, Mode, Purpose, xdp_mode},
+    rules::Needs,
     snapshot::Snapshot,
 };
 
@@ -189,6 +190,8 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
         ifindex: device.ifindex,
         track: wish.track,
         filter: wish.filter,
+        needs: Needs::default(),
+        filtered: Direction::In,
         capture: wish.capture,
         journey: None,
     }

@@ -2,13 +2,14 @@
 
 use probe_ebpf::Rule;
 use probe_user::{
-    attach::XdpChoice,
+    attach::Attach,
     device::Device,
     kernel::{
         bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},
         flows::monotonic,
-        pins::{Changing, Pinned},
+        pins::{Changing, Hook, Pinned},
     },
+    rules::RuleSet,
 };
 use serde_json::json;
 
@@ -101,12 +102,11 @@ fn the_257th_rule_is_refused_until_one_has_ended() {
         let changing = Changing::begin().expect("the lock");
         let device = Device::find("vb").expect("vb");
         let deadline_ns = if ended { monotonic() } else { 0 };
-        let rule = |number: u32| Rule { number, id_first: 1, id_last: 1, kinds: 0b1111, ..Rule::default() };
-        let mut pinned =
-            Pinned::create(&device, XdpChoice::Auto, &Rule { deadline_ns, ..rule(1) }, &changing).expect("a filter");
-        for number in 2..=256 {
-            pinned.rules.add(&rule(number)).expect("there is room");
-        }
+        let mut rules = vec![Rule { id_first: 1, id_last: 1, kinds: 0b1111, ..Rule::default() }; 256];
+        (1..).zip(&mut rules).for_each(|(number, rule)| rule.number = number);
+        rules[0].deadline_ns = deadline_ns;
+        let set = RuleSet::new(rules, 256);
+        Pinned::create(&device, Hook::Xdp, Attach::default(), &set, &changing).expect("a filter");
     };
     pair.b.run(|| fill(false)).expect("the namespace is there");
     let ran = probe(&pair.b, "filter add -I vb -e 7");

@@ -4,6 +4,7 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        links::FdLink,
         tc::{SchedClassifierLink, TcAttachOptions},
     },
 };
@@ -25,8 +26,7 @@ pub enum TcLink {
 /// what reaches the host before anybody else decides, and what leaves it after everybody has.
 pub fn attach(programs: &mut Ebpf, device: &Device, hop: Hop, choice: TcChoice) -> Result<TcLink, Error> {
     let name = hop.row().program;
-    let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
-    let program: &mut SchedClassifier = program.try_into().map_err(|_| Error::NoProgram { name })?;
+    let program = classifier(programs, hop)?;
     let direction = hop.direction();
     let (link, how) = match choice {
         TcChoice::Tcx => (attach_tcx(program, device, direction), "TCX"),
@@ -37,10 +37,44 @@ pub fn attach(programs: &mut Ebpf, device: &Device, hop: Hop, choice: TcChoice) 
             attached => (attached, "TCX"),
         },
     };
-    let link =
-        link.map_err(|source| Error::AttachTc { interface: device.name.clone(), how, source: Box::new(source) })?;
+    let link = link.map_err(|source| refusal(device, how, source))?;
     tracing::info!("{name} attached to {} ({how})", device.name);
     Ok(link)
+}
+
+/// Attaches the loaded program of `hop` as a TCX link, which can be pinned.
+pub fn attach_tcx_link(programs: &mut Ebpf, device: &Device, hop: Hop) -> Result<FdLink, Error> {
+    let program = classifier(programs, hop)?;
+    let link = tcx_link(program, device, hop.direction()).and_then(|link| {
+        FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error)))
+    });
+    link.map_err(|source| refusal(device, "TCX", source))
+}
+
+/// Whether the kernel refused because it has no TCX.
+pub fn is_unknown_to_kernel(error: &Error) -> bool {
+    matches!(error, Error::AttachTc { source, .. } if is_unknown(source))
+}
+
+/// Does `work`, one of [`clsact`]'s, with the loaded program of `hop`.
+pub fn on_clsact(
+    programs: &mut Ebpf,
+    device: &Device,
+    hop: Hop,
+    work: impl FnOnce(&mut SchedClassifier, &Device, Direction) -> Result<(), ProgramError>,
+) -> Result<(), Error> {
+    let program = classifier(programs, hop)?;
+    work(program, device, hop.direction()).map_err(|source| refusal(device, "clsact", source))
+}
+
+fn classifier(programs: &mut Ebpf, hop: Hop) -> Result<&mut SchedClassifier, Error> {
+    let name = hop.row().program;
+    let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+    program.try_into().map_err(|_| Error::NoProgram { name })
+}
+
+fn refusal(device: &Device, how: &'static str, source: ProgramError) -> Error {
+    Error::AttachTc { interface: device.name.clone(), how, source: Box::new(source) }
 }
 
 fn is_unknown(error: &ProgramError) -> bool {
@@ -52,13 +86,21 @@ fn attach_clsact(program: &mut SchedClassifier, device: &Device, direction: Dire
 }
 
 fn attach_tcx(program: &mut SchedClassifier, device: &Device, direction: Direction) -> Result<TcLink, ProgramError> {
+    tcx_link(program, device, direction).map(TcLink::Tcx)
+}
+
+fn tcx_link(
+    program: &mut SchedClassifier,
+    device: &Device,
+    direction: Direction,
+) -> Result<SchedClassifierLink, ProgramError> {
     let order = match direction {
         Direction::In => LinkOrder::first(),
         Direction::Out => LinkOrder::last(),
     };
     let options = TcAttachOptions::TcxOrder(order);
     let id = program.attach_with_options(&device.name, attach_type(direction), options)?;
-    program.take_link(id).map(TcLink::Tcx)
+    program.take_link(id)
 }
 
 /// The side of the device that `direction` means.

@@ -1,11 +1,11 @@
-//! Programs that can end packets at a device or a cgroup: other people's, and probe's own pinned filter.
+//! Other people's programs that can end packets at a device or a cgroup.
 
 use std::{
     fs::{self, File},
     path::Path,
 };
 
-use probe_ebpf::{Direction, Kind};
+use probe_ebpf::Direction;
 
 use super::told;
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
         bpf_sys,
         foreign::{self, Hook, Owner, Program},
         hops::cgroup,
-        pins::Pinned,
     },
     sighting::Finding,
 };
@@ -80,38 +79,6 @@ fn own_group(groups: &str) -> Option<&str> {
 
 fn of_others(at: &str, who: String) -> Finding {
     Finding::Program { at: at.to_owned(), who, probe_filter: false, dropped: 0 }
-}
-
-/// What probe's own pinned filter had dropped of some ids.
-pub struct OwnFilter {
-    dropped: u64,
-}
-
-impl OwnFilter {
-    /// What it has dropped by now; nothing where there is no filter.
-    pub fn read(interface: Option<&str>, ids: &[u16]) -> Self {
-        Self { dropped: interface.and_then(|interface| dropped(interface, ids)).unwrap_or(0) }
-    }
-
-    /// The filter, if there is one, with what it dropped since.
-    pub fn finding(&self, interface: Option<&str>, ids: &[u16]) -> Option<Finding> {
-        let interface = interface?;
-        let now = dropped(interface, ids)?;
-        Some(Finding::Program {
-            at: "xdp".to_owned(),
-            who: format!("probe's own filter on {interface}"),
-            probe_filter: true,
-            // A filter that was made anew meanwhile counts from zero.
-            dropped: now.checked_sub(self.dropped).unwrap_or(now),
-        })
-    }
-}
-
-/// What the pinned filter of `interface` has dropped of these ids; nothing where there is none.
-fn dropped(interface: &str, ids: &[u16]) -> Option<u64> {
-    let pinned = told("pinned filter", Pinned::open(&device(interface)?))??;
-    let tally = told("pinned filter", pinned.dropped())?;
-    Some(ids.iter().flat_map(|id| Kind::ALL.map(|kind| tally.count(kind, *id).packets)).sum())
 }
 
 #[cfg(test)]
