@@ -2,12 +2,14 @@
 
 mod action;
 
-use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns};
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_loop};
 use probe_ebpf::{
     Rule,
     filter::{
         ADDRESSES, ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, CHOICES, CONDITIONS, DEADLINES, DRY_RUN,
-        DRY_RUNS, EGRESS, ON,
+        DRY_RUNS, EGRESS, MAX_RULES, ON,
     },
     packet::{EchoPacket, addresses},
 };
@@ -55,25 +57,66 @@ pub(crate) fn drops<P: Packet>(packet: &P, echo: &EchoPacket) -> bool {
 /// Asks the rules from the one in `slot` on. The first that matches holds; one that only counts lets the packet go on to
 /// those that do more.
 #[inline(always)]
-fn ask_in_turn<P: Packet>(mut slot: u32, packet: &P, echo: &EchoPacket) -> bool {
+fn ask_in_turn<P: Packet>(slot: u32, packet: &P, echo: &EchoPacket) -> bool {
     let Some(ends) = ends(packet, echo) else { return false };
-    let mut counted = false;
-    for _ in 0..config!(filter_steps) {
-        let Some(rule) = RULES.get(slot) else { return false };
-        let dry_run = config!(filter) & DRY_RUNS != 0 && rule.asks & DRY_RUN != 0;
-        if !(dry_run && counted) && holds(slot, rule, echo, &ends) {
-            let chosen = config!(filter) & CHOICES == 0 || action::chooses(slot, rule);
-            if !dry_run {
-                note(slot, echo, if chosen { Chosen::Drop } else { Chosen::Pass });
-                return chosen;
-            }
-            note(slot, echo, if chosen { Chosen::Count } else { Chosen::Pass });
-            counted = true;
-        }
-        let Some(next) = rule.next.checked_sub(1) else { return false };
-        slot = next;
+    let mut round = Round { ends, slot, counted: 0, drops: 0, echo: *echo };
+    if config!(filter_steps) == 1 {
+        ask(&mut round);
+    } else {
+        // SAFETY: the callback is one, and gets the round, which outlives the call.
+        unsafe { bpf_loop(MAX_RULES as u32, ask_next as *mut c_void, (&raw mut round).cast(), 0) };
     }
-    false
+    round.drops != 0
+}
+
+/// What is known while rules are asked in turn.
+struct Round {
+    ends: Ends,
+    /// The rule that is asked next.
+    slot: u32,
+    /// 1: a rule that only counts has matched.
+    counted: u32,
+    /// 1: a rule drops the packet.
+    drops: u32,
+    echo: EchoPacket,
+}
+
+/// What [`bpf_loop`] calls: the verifier looks at it once, not once for each rule.
+#[inline(never)]
+unsafe extern "C" fn ask_next(_: u32, round: *mut c_void) -> i64 {
+    // SAFETY: `ask_in_turn` hands a round over.
+    let round = unsafe { &mut *round.cast::<Round>() };
+    match ask(round) {
+        Next::Ask => 0,
+        Next::Stop => 1,
+    }
+}
+
+/// Whether another rule is to be asked.
+enum Next {
+    Ask,
+    Stop,
+}
+
+/// Asks one rule.
+#[inline(always)]
+fn ask(round: &mut Round) -> Next {
+    let slot = round.slot;
+    let Some(rule) = RULES.get(slot) else { return Next::Stop };
+    let dry_run = config!(filter) & DRY_RUNS != 0 && rule.asks & DRY_RUN != 0;
+    if !(dry_run && round.counted != 0) && holds(slot, rule, &round.echo, &round.ends) {
+        let chosen = config!(filter) & CHOICES == 0 || action::chooses(slot, rule);
+        if !dry_run {
+            note(slot, &round.echo, if chosen { Chosen::Drop } else { Chosen::Pass });
+            round.drops = u32::from(chosen);
+            return Next::Stop;
+        }
+        note(slot, &round.echo, if chosen { Chosen::Count } else { Chosen::Pass });
+        round.counted = 1;
+    }
+    let Some(next) = rule.next.checked_sub(1) else { return Next::Stop };
+    round.slot = next;
+    Next::Ask
 }
 
 /// Source and destination address, as [`probe_ebpf::filter::AddressMask`] takes them.
@@ -100,20 +143,27 @@ fn words(address: [u8; 16]) -> [u64; 2] {
 fn holds(slot: u32, rule: &Rule, echo: &EchoPacket, ends: &Ends) -> bool {
     let features = config!(filter);
     // The first rule's cell has said so already, those of the next rules have not.
-    let mut holds = rule.kinds & (1 << (echo.kind.index() & 3)) != 0
-        && (rule.id_first..=rule.id_last).contains(&echo.id)
-        && rule.number != 0;
+    if rule.kinds & (1 << (echo.kind.index() & 3)) == 0
+        || !(rule.id_first..=rule.id_last).contains(&echo.id)
+        || rule.number == 0
+    {
+        return false;
+    }
     if features & CONDITIONS != 0 {
-        let payload = echo.payload_bytes();
-        holds &= rule.asks & ASKS_SEQ == 0 || (rule.seq_first..=rule.seq_last).contains(&echo.seq);
-        holds &= rule.asks & ASKS_PAYLOAD == 0
-            || (u32::from(rule.payload_first)..=u32::from(rule.payload_last)).contains(&payload);
+        let payloads = u32::from(rule.payload_first)..=u32::from(rule.payload_last);
+        if (rule.asks & ASKS_SEQ != 0 && !(rule.seq_first..=rule.seq_last).contains(&echo.seq))
+            || (rule.asks & ASKS_PAYLOAD != 0 && !payloads.contains(&echo.payload_bytes()))
+        {
+            return false;
+        }
     }
-    if features & ADDRESSES != 0 {
-        holds &= rule.asks & ASKS_SOURCE == 0 || rule.source.contains(ends[0]);
-        holds &= rule.asks & ASKS_DESTINATION == 0 || rule.destination.contains(ends[1]);
+    if features & ADDRESSES != 0
+        && ((rule.asks & ASKS_SOURCE != 0 && !rule.source.contains(ends[0]))
+            || (rule.asks & ASKS_DESTINATION != 0 && !rule.destination.contains(ends[1])))
+    {
+        return false;
     }
-    holds && (features & DEADLINES == 0 || rule.deadline_ns == 0 || now(slot) < rule.deadline_ns)
+    features & DEADLINES == 0 || rule.deadline_ns == 0 || now(slot) < rule.deadline_ns
 }
 
 /// What a rule's action chose for a packet that it matched.

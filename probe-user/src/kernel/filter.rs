@@ -61,7 +61,7 @@ impl Rules {
     }
 
     /// Writes all of `set` where no program reads yet.
-    pub(super) fn fill(&mut self, set: &RuleSet) -> Result<(), Error> {
+    pub fn fill(&mut self, set: &RuleSet) -> Result<(), Error> {
         for (slot, rule) in set.in_order() {
             self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
         }
