@@ -6,8 +6,14 @@ mod net;
 #[path = "common/run.rs"]
 mod run;
 
+#[path = "filter/actions.rs"]
+mod actions;
 #[path = "filter/drops.rs"]
 mod drops;
+#[path = "filter/held.rs"]
+mod held;
+#[path = "filter/hooks.rs"]
+mod hooks;
 #[path = "filter/host.rs"]
 mod host;
 #[path = "filter/killed.rs"]
@@ -18,3 +24,5 @@ mod mounts;
 mod places;
 #[path = "filter/rules.rs"]
 mod rules;
+#[path = "filter/steps.rs"]
+mod steps;

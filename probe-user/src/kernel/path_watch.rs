@@ -21,6 +21,7 @@ use super::{
     running::Running,
     symbols::Symbols,
     tallies::SkipMap,
+    under_way::UnderWay,
     watch::link_layer,
 };
 use crate::{
@@ -42,6 +43,7 @@ pub struct PathWatch {
     symbols: Symbols,
     drops: Vec<Drop>,
     lookups: Lookups,
+    _under_way: UnderWay,
     rules: Option<TraceRules>,
     log: KernelLog,
     attach_time: Duration,
@@ -102,6 +104,7 @@ impl PathWatch {
             symbols: Symbols::read().unwrap_or_else(|_| Symbols::parse(String::new())),
             drops: Vec::new(),
             lookups: Lookups::begin(&question),
+            _under_way: UnderWay::begin(question.interface.as_deref(), &question.ids),
             rules,
             log: KernelLog::of(&mut programs),
             attach_time: begun.elapsed(),

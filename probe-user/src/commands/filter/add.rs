@@ -23,6 +23,7 @@ use crate::{
         flows::monotonic,
         foreign,
         pins::{self, Hook, Pinned},
+        under_way,
     },
     report::filters::{FilterRow, Filters},
     rules::{Refusal, RuleSet, Spot},
@@ -70,7 +71,21 @@ fn add_rule(args: &Add, screen: &Screen) -> Result<Added, Failure> {
         None => create(args, &device, rule, spot, hook, &change)?,
     };
     let rule = pinned.rules.read()?.get(slot as usize).copied().unwrap_or(rule);
+    warn_of_diagnoses(&rule, &device, screen);
     Ok(Added { device, pinned, rule })
+}
+
+/// Whoever watches packets that the rule drops finds the rule: that may be what is wanted, or not.
+fn warn_of_diagnoses(rule: &Rule, device: &Device, screen: &Screen) {
+    for note in under_way::hit_by(rule, device) {
+        let ids: Vec<String> = note.ids.iter().map(u16::to_string).collect();
+        screen.remark(&format!(
+            "rule {} hits packets of the diagnosis that process {} has under way here (id {}): expect it to name this rule",
+            rule.number,
+            note.pid,
+            ids.join(", ")
+        ));
+    }
 }
 
 fn extend(

@@ -20,7 +20,10 @@ use probe_ebpf::Direction;
 use serde::{Deserialize, Serialize};
 
 use super::tc::{attach_type, priority};
-use crate::device::{self, Device, tc_filters};
+use crate::{
+    device::{self, Device, tc_filters},
+    kernel::process::started,
+};
 
 /// One file per qdisc filter of a running probe.
 const NOTES: &str = "/run/probe/clsact";
@@ -277,13 +280,6 @@ fn remove_filter(note: &Note, interface: &str) {
     if let Err(error) = link.map_err(ProgramError::from).and_then(Link::detach) {
         tracing::debug!("the filter is gone already: {error}");
     }
-}
-
-/// When the process `pid` started, in clock ticks since boot; `None`: there is no such process.
-fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold spaces and parentheses of its own; field 3 follows the last one.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]
