@@ -8,6 +8,8 @@ mod run;
 
 #[path = "filter/actions.rs"]
 mod actions;
+#[path = "filter/diagnosed.rs"]
+mod diagnosed;
 #[path = "filter/drops.rs"]
 mod drops;
 #[path = "filter/held.rs"]

@@ -95,7 +95,7 @@ pub struct Wanted {
     /// Which sequence numbers
     #[arg(long, value_name = "SEQ[-SEQ]")]
     pub seq: Option<IdRange>,
-    /// Source address or prefix, e.g. 192.0.2.7 or fd00::/8
+    /// Source address or prefix, e.g. 192.0.2.7 or 192.0.2.0/24
     #[arg(short = 'S', long, value_name = "PREFIX")]
     pub source: Option<Prefix>,
     /// Destination address or prefix

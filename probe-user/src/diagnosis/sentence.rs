@@ -225,7 +225,7 @@ impl Teller<'_> {
         let cause = &stop.cause;
         let reason = cause.reason.as_deref();
         if reason == Some("PROBE_FILTER") {
-            return "dropped by probe's own filter".to_owned();
+            return format!("dropped by {}", cause.program.as_deref().unwrap_or("probe's own filter"));
         }
         let named = |what: &str| match &cause.detail {
             Some(detail) => format!("{what} ({detail})"),

@@ -188,7 +188,7 @@ impl Mend for Error {
                     .to_owned()
             }
             Self::XdpTaken { interface, .. } => format!(
-                "count at tc instead with --xdp off (a filter needs XDP), or detach it: ip link set dev {interface} xdp \
+                "count at tc instead with --xdp off, or detach it: ip link set dev {interface} xdp \
                  off, or end whoever holds it (bpftool link)"
             ),
             Self::AttachXdp { .. } => "try --xdp generic, or --xdp off".to_owned(),

@@ -35,7 +35,7 @@ enum End {
 /// IPv4 another source for each tenth.
 fn packet(sender: End, number: u16) -> Vec<u8> {
     let family = if number % 4 < 2 { Family::V4 } else { Family::V6 };
-    let echo = if number % 2 == 0 { Echo::Reply } else { Echo::Request };
+    let echo = if number.is_multiple_of(2) { Echo::Reply } else { Echo::Request };
     let payload = [7; 90];
     let size = usize::from(number / 10 % 10 * 10);
     let message = Message::new(Kind { family, echo }, 7, number % 10, &payload[..size]);

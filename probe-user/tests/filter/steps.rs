@@ -85,17 +85,10 @@ fn killed_after(command: Command, last: usize) -> usize {
         libc::ptrace(libc::PTRACE_SETOPTIONS, pid, ptr::null_mut::<u8>(), options);
     }
     let mut steps = 0;
-    loop {
-        if !go_on(pid) {
-            // It came to its end.
-            return steps;
-        }
+    while go_on(pid) {
         let is_step = call_of(pid).is_some_and(|(number, first)| is_a_step(number, first));
-        if !is_step {
+        if !is_step || !go_on(pid) {
             continue;
-        }
-        if !go_on(pid) {
-            return steps;
         }
         steps += 1;
         if steps == last {
@@ -104,6 +97,9 @@ fn killed_after(command: Command, last: usize) -> usize {
             return steps;
         }
     }
+    // It came to its end, and was waited for there.
+    let _ = child.wait();
+    steps
 }
 
 /// What the filters' folders hold: how many generations of rules each has.

@@ -21,7 +21,7 @@ use crate::{
     kernel::{
         self,
         flows::monotonic,
-        foreign,
+        foreign::{self, Owner},
         pins::{self, Hook, Pinned},
         under_way,
     },
@@ -129,15 +129,18 @@ fn insert(set: &mut RuleSet, rule: Rule, spot: Spot, now: u64) -> Result<u32, Fa
 
 /// Where XDP is taken or would disturb the link, tc may do.
 fn offer_tc(error: kernel::Error) -> Failure {
-    let mended = error.fix();
-    match &error {
-        kernel::Error::XdpTaken { .. } => {
-            let fix = format!("filter behind it, at tc: --hook tc; or see whose it is: {mended}");
-            Failure::new(error.to_string(), fix)
+    let fix = match &error {
+        kernel::Error::XdpTaken { owner: Owner::Probe, .. } => {
+            "filter behind it, at tc: --hook tc; a probe that watches there holds XDP until it ends".to_owned()
         }
-        kernel::Error::NoXdp { .. } => Failure::new(error.to_string(), format!("filter at tc instead: --hook tc; or {mended}")),
-        _ => error.into(),
-    }
+        kernel::Error::XdpTaken { interface, .. } => format!(
+            "filter behind it, at tc: --hook tc; or detach it: ip link set dev {interface} xdp off, or end whoever holds \
+             it (bpftool link)"
+        ),
+        kernel::Error::NoXdp { .. } => format!("filter at tc instead: --hook tc; or {}", error.fix()),
+        _ => return error.into(),
+    };
+    Failure::new(error.to_string(), fix)
 }
 
 /// The rules of an interface and direction share one program, attached in one way.

@@ -63,8 +63,8 @@ fn matches(rule: &Rule) -> Match {
         id_first: ids.first,
         id_last: ids.last,
         family: kinds.family().map(|family| if family == probe_ebpf::Family::V4 { 4 } else { 6 }),
-        seq: asks(ASKS_SEQ).then(|| Range { first: rule.seq_first, last: rule.seq_last }),
-        payload_bytes: asks(ASKS_PAYLOAD).then(|| Range { first: rule.payload_first, last: rule.payload_last }),
+        seq: asks(ASKS_SEQ).then_some(Range { first: rule.seq_first, last: rule.seq_last }),
+        payload_bytes: asks(ASKS_PAYLOAD).then_some(Range { first: rule.payload_first, last: rule.payload_last }),
         source: asks(ASKS_SOURCE).then(|| Prefix::of(&rule.source).to_string()),
         destination: asks(ASKS_DESTINATION).then(|| Prefix::of(&rule.destination).to_string()),
     }
