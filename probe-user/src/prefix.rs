@@ -84,11 +84,9 @@ impl FromStr for Prefix {
         let longest = Self::longest(address);
         let length = match length {
             None => longest,
-            Some(length) => length
-                .parse()
-                .ok()
-                .filter(|length| *length <= longest)
-                .ok_or_else(|| format!("'{length}' is not the length of a prefix: write a number from 0 to {longest}"))?,
+            Some(length) => length.parse().ok().filter(|length| *length <= longest).ok_or_else(|| {
+                format!("'{length}' is not the length of a prefix: write a number from 0 to {longest}")
+            })?,
         };
         let prefix = Self::around(address, length);
         if prefix.address == address {

@@ -28,7 +28,10 @@ use probe_user::{
     },
 };
 
-use crate::bare::{self, Hook, clock_alone, empty, through_all_ids};
+use crate::{
+    bare::{self, Hook, clock_alone, empty, through_all_ids},
+    others,
+};
 
 /// Enough that the call itself does not show.
 pub(crate) const REPEAT: u32 = 300_000;
@@ -141,6 +144,17 @@ impl Loaded {
     }
 }
 
+/// Of xdp-tools, for comparison.
+const XDP_FILTER: &str = "echo, dropped by xdp-filter's source rule";
+
+/// Every case of filters, of both hooks.
+pub(crate) fn of_filters() -> io::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    filtering(Hook::Xdp, &mut cases)?;
+    filtering(Hook::Tc, &mut cases)?;
+    Ok(cases)
+}
+
 /// Every case, of both hooks.
 pub(crate) fn all() -> io::Result<Vec<Case>> {
     let mut cases = Vec::new();
@@ -189,6 +203,10 @@ fn counting(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
 fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     let plain = Rule { id_first: RULED, id_last: RULED, kinds: 0b1111, ..Rule::default() };
     let loaded = Loaded::filtering(hook, &[plain])?;
+    let others = if hook == Hook::Xdp { others::xdp_filter([10, 0, 0, 1]) } else { None };
+    if let Some(program) = others {
+        cases.push(Case { drops: true, program, ..loaded.case(XDP_FILTER, v4(RULED).bytes())? });
+    }
     cases.push(loaded.case("UDP, with a filter", v4(ID).protocol(17).bytes())?);
     cases.push(loaded.case("echo, with a filter that misses", v4(ID).bytes())?);
     let ruled = || v4(RULED).bytes();
@@ -216,6 +234,17 @@ fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     cases.push(drops("  by the 10th", &[vec![other; 9], vec![plain]].concat(), ruled(), true)?);
     cases.push(drops("  by the 256th", &[vec![other; 255], vec![plain]].concat(), ruled(), true)?);
     Ok(())
+}
+
+/// The program of a filter with one plain rule, which drops [`ruled_frame`], and what must live as long.
+pub(crate) fn plain_filter(hook: Hook) -> io::Result<(OwnedFd, Rc<Ebpf>)> {
+    let plain = Rule { id_first: RULED, id_last: RULED, kinds: 0b1111, ..Rule::default() };
+    Loaded::filtering(hook, &[plain]).map(|loaded| (loaded.own, loaded.programs))
+}
+
+/// What the rules drop.
+pub(crate) fn ruled_frame() -> Vec<u8> {
+    v4(RULED).bytes()
 }
 
 /// 98 bytes in all, as ping sends them.

@@ -67,7 +67,9 @@ fn list(interface: Option<&str>, screen: &Screen) -> Outcome {
     for (device, pinned) in filters_on(interface)? {
         filters.filters.extend(row::rows(&device, &pinned)?);
     }
-    filters.filters.sort_by(|a, b| (&a.interface, a.direction, a.position).cmp(&(&b.interface, b.direction, b.position)));
+    filters
+        .filters
+        .sort_by(|a, b| (&a.interface, a.direction, a.position).cmp(&(&b.interface, b.direction, b.position)));
     screen.print(&filters)?;
     Ok(Exit::Done)
 }

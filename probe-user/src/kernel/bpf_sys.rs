@@ -21,8 +21,8 @@ use probe_ebpf::contract::kind::Direction;
 
 pub(super) use attributes::{Element, LookupBatch};
 use attributes::{
-    GetFd, GetInfo, LinkCreate, LinkCreateNetfilter, LinkDetach, LinkUpdate, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery,
-    QueryCgroup, object_name,
+    GetFd, GetInfo, LinkCreate, LinkCreateNetfilter, LinkDetach, LinkUpdate, MapCreate, ObjectGet, ProgInfo, ProgLoad,
+    ProgQuery, QueryCgroup, object_name,
 };
 pub use instruction::{Instruction, always};
 

@@ -167,8 +167,7 @@ impl Pinned {
         let runner = self.generation.runner().ok_or(Error::NoProgram { name: names::XDP })?;
         let folder = self.place.folder();
         let shared: Vec<Shared> = SHARED.iter().map(|name| (*name, folder.join(name))).collect();
-        let mut programs =
-            load::load_sharing(&runner.job(device, set.needs()), Rows::of(processors()?), &shared)?;
+        let mut programs = load::load_sharing(&runner.job(device, set.needs()), Rows::of(processors()?), &shared)?;
         let generation = Generation::new(&folder, self.generation.number + 1, set.last_number);
         let mut make = || {
             generation.pin(&mut programs, runner)?;
@@ -219,8 +218,11 @@ impl Pinned {
             return Ok(());
         };
         let renamed = Generation::new(&place.folder(), theirs.number, self.generation.last_rule);
-        fs::rename(&theirs.folder, &renamed.folder)
-            .map_err(|source| Error::File { doing: "rename", path: theirs.folder, source })
+        fs::rename(&theirs.folder, &renamed.folder).map_err(|source| Error::File {
+            doing: "rename",
+            path: theirs.folder,
+            source,
+        })
     }
 }
 
@@ -271,4 +273,3 @@ pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
     ifindices.dedup();
     Ok(ifindices)
 }
-

@@ -108,7 +108,11 @@ fn each_action_drops_exactly_what_it_says_at_each_hook() {
                 assert_eq!(row["hook"], hook, "{words}");
                 assert_eq!(row["would_drop"], dropped, "a dry run counts what the real one drops: {words}");
                 let really = if dry_run.is_empty() { dropped } else { 0 };
-                assert_eq!((&row["hits"], &row["dropped"], through), (&hits.into(), &really.into(), 1000 - really), "{words}");
+                assert_eq!(
+                    (&row["hits"], &row["dropped"], through),
+                    (&hits.into(), &really.into(), 1000 - really),
+                    "{words}"
+                );
                 probe(&pair.b, "filter clear").done();
             }
         }
@@ -142,11 +146,19 @@ fn rules_are_asked_in_the_order_in_which_they_are_listed() {
     }
     own_bpffs();
     let pair = Pair::new();
-    for words in ["-e 7", "-e 7 --seq 4 --pass --before 1", "-e 7 --seq 4-5 --dry-run --before 2", "-e 7 --seq 4-6 --every 2 --before 1"] {
+    for words in [
+        "-e 7",
+        "-e 7 --seq 4 --pass --before 1",
+        "-e 7 --seq 4-5 --dry-run --before 2",
+        "-e 7 --seq 4-6 --every 2 --before 1",
+    ] {
         probe(&pair.b, &format!("filter add -I vb {words}")).done();
     }
     let order = |rules: &[serde_json::Value]| -> Vec<(u64, u64)> {
-        rules.iter().map(|rule| (rule["number"].as_u64().expect("one"), rule["position"].as_u64().expect("one"))).collect()
+        rules
+            .iter()
+            .map(|rule| (rule["number"].as_u64().expect("one"), rule["position"].as_u64().expect("one")))
+            .collect()
     };
     assert_eq!(order(&list(&pair.b)), [(3, 1), (2, 2), (4, 3), (1, 4)]);
     let (through, _) = thousand(&pair, End::A, "four rules");

@@ -170,7 +170,8 @@ fn nothing_passes_while_rules_come_and_go() {
     }
     own_bpffs();
     let pair = Pair::new();
-    for (place, times) in [("--xdp native", 100), ("--xdp generic", 5), ("--hook tc", 5), ("--hook tc --tc clsact", 5)] {
+    for (place, times) in [("--xdp native", 100), ("--xdp generic", 5), ("--hook tc", 5), ("--hook tc --tc clsact", 5)]
+    {
         probe(&pair.b, &format!("filter add -I vb --type reply {place}")).done();
         let wire = Wire::of(&pair.a, "va");
         let before = crate::host::arrived(&pair.b);

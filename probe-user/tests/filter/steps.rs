@@ -22,9 +22,11 @@ use crate::{
 fn traced(mut command: Command) -> Child {
     // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor locks.
     unsafe {
-        command.pre_exec(|| match libc::ptrace(libc::PTRACE_TRACEME, 0, ptr::null_mut::<u8>(), ptr::null_mut::<u8>()) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+        command.pre_exec(|| {
+            match libc::ptrace(libc::PTRACE_TRACEME, 0, ptr::null_mut::<u8>(), ptr::null_mut::<u8>()) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
         });
     }
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("probe starts")

@@ -7,7 +7,11 @@ use std::{
 };
 
 use aya::maps::Array;
-use probe_ebpf::{Count, Deed, Hop, Kind, Rule, Tally, filter::{DEADLINES, MAX_RULES}, names};
+use probe_ebpf::{
+    Count, Deed, Hop, Kind, Rule, Tally,
+    filter::{DEADLINES, MAX_RULES},
+    names,
+};
 use probe_user::{
     kernel::{
         border::Plain,

@@ -150,8 +150,7 @@ impl Loaded {
 
     /// The program of `hop` with `set`, as `probe filter` loads it, and the rules as that would read them.
     pub(crate) fn filtering(hop: Hop, set: &RuleSet) -> (Self, Rules) {
-        let job =
-            Job { filter: Switch::On, needs: set.needs(), filtered: hop.direction(), ..Job::count(&[hop]) };
+        let job = Job { filter: Switch::On, needs: set.needs(), filtered: hop.direction(), ..Job::count(&[hop]) };
         let mut loaded = Self::new(&job);
         let mut rules = loaded.rules();
         rules.fill(set).expect("it can be written");

@@ -76,7 +76,8 @@ fn every_condition_holds_from_its_first_to_its_last_value() {
     if !ready("every_condition_holds_from_its_first_to_its_last_value") {
         return;
     }
-    let (seqs, sizes) = (Rule { seq_first: 5, seq_last: 9, ..ALL }, Rule { payload_first: 16, payload_last: 56, ..ALL });
+    let (seqs, sizes) =
+        (Rule { seq_first: 5, seq_last: 9, ..ALL }, Rule { payload_first: 16, payload_last: 56, ..ALL });
     for hop in ALL_HOPS {
         for kind in Kind::ALL {
             let frame = |seq, payload: usize| match kind {
@@ -201,7 +202,8 @@ fn counts_are_shared_by_all_processors() {
         return;
     }
     const EACH: usize = 3_000;
-    let cases = [(RuleAction::First(10), 10), (RuleAction::After(10), 4 * EACH - 10), (RuleAction::Every(7), 4 * EACH / 7)];
+    let cases =
+        [(RuleAction::First(10), 10), (RuleAction::After(10), 4 * EACH - 10), (RuleAction::Every(7), 4 * EACH / 7)];
     for (action, expected) in cases {
         let (loaded, rules) = Loaded::filtering(Hop::XdpIn, &set(&[with(action)]));
         let dropped: usize = thread::scope(|scope| {
@@ -219,7 +221,8 @@ fn a_rule_that_only_counts_changes_nothing_for_those_behind_it() {
         return;
     }
     let dry = Rule { asks: DRY_RUN, ..ALL };
-    let (loaded, rules) = Loaded::filtering(Hop::XdpIn, &set(&[dry, Rule { kinds: 0b0001, ..dry }, with(RuleAction::Every(4))]));
+    let (loaded, rules) =
+        Loaded::filtering(Hop::XdpIn, &set(&[dry, Rule { kinds: 0b0001, ..dry }, with(RuleAction::Every(4))]));
     assert_eq!(drops(&loaded, Hop::XdpIn, 100), 25);
     let counts = [0, 1, 2].map(|slot| rules.deed(slot).map(|deed| (deed.chosen.packets, deed.spared)).expect("a deed"));
     // Were both real, the second would see nothing; so it counts nothing.
@@ -238,7 +241,8 @@ fn what_a_rule_does_not_match_or_no_longer_matches_meets_the_next() {
         let (loaded, noted) = Loaded::filtering(hop, &set(&rules));
         assert_eq!(drops(&loaded, hop, 10), 0);
         assert_eq!(loaded.run(hop, &v6(REQUEST6, 7, 2, b"").bytes()), Action::Drop);
-        let hits = [0, 1, 2, 3].map(|slot| noted.deed(slot).map(|deed| deed.chosen.packets + deed.spared).expect("a deed"));
+        let hits =
+            [0, 1, 2, 3].map(|slot| noted.deed(slot).map(|deed| deed.chosen.packets + deed.spared).expect("a deed"));
         assert_eq!(hits, [0, 1, 10, 0], "at {}", hop.name());
     }
 }

@@ -51,7 +51,9 @@ impl Added {
     fn row(&self) -> Result<FilterRow, Failure> {
         let rows = row::rows(&Device::find(&self.device.name)?, &self.pinned)?;
         let own = rows.into_iter().find(|row| row.number == self.rule.number);
-        own.ok_or_else(|| Failure::new(format!("rule {} is gone", self.rule.number), "probe filter list shows the rules"))
+        own.ok_or_else(|| {
+            Failure::new(format!("rule {} is gone", self.rule.number), "probe filter list shows the rules")
+        })
     }
 }
 
@@ -88,13 +90,7 @@ fn warn_of_diagnoses(rule: &Rule, device: &Device, screen: &Screen) {
     }
 }
 
-fn extend(
-    pinned: Pinned,
-    device: &Device,
-    rule: Rule,
-    spot: Spot,
-    change: &Change,
-) -> Result<(Pinned, u32), Failure> {
+fn extend(pinned: Pinned, device: &Device, rule: Rule, spot: Spot, change: &Change) -> Result<(Pinned, u32), Failure> {
     let mut set = pinned.set()?;
     set.last_number = set.last_number.max(pins::last_number(device)?);
     let now = monotonic();

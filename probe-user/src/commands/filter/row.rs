@@ -69,4 +69,3 @@ fn matches(rule: &Rule) -> Match {
         destination: asks(ASKS_DESTINATION).then(|| Prefix::of(&rule.destination).to_string()),
     }
 }
-

@@ -187,8 +187,13 @@ mod tests {
         for words in ["-S 10.0.0.1 -6", "-S 10.0.0.1 -D fd00::1"] {
             assert!(parse(words).expect_err(words).contains("both IP versions"));
         }
-        let together =
-            ["--all-echo -e 7", "-e 7 --pass --every 3", "-e 7 --first 1 --after 2", "-e 7 --pass --dry-run", "-e 7 --every 0"];
+        let together = [
+            "--all-echo -e 7",
+            "-e 7 --pass --every 3",
+            "-e 7 --first 1 --after 2",
+            "-e 7 --pass --dry-run",
+            "-e 7 --every 0",
+        ];
         for words in together {
             assert!(parse(words).is_err(), "{words}");
         }

@@ -45,9 +45,8 @@ pub fn attach(programs: &mut Ebpf, device: &Device, hop: Hop, choice: TcChoice) 
 /// Attaches the loaded program of `hop` as a TCX link, which can be pinned.
 pub fn attach_tcx_link(programs: &mut Ebpf, device: &Device, hop: Hop) -> Result<FdLink, Error> {
     let program = classifier(programs, hop)?;
-    let link = tcx_link(program, device, hop.direction()).and_then(|link| {
-        FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error)))
-    });
+    let link = tcx_link(program, device, hop.direction())
+        .and_then(|link| FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error))));
     link.map_err(|source| refusal(device, "TCX", source))
 }
 

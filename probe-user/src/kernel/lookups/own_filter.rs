@@ -39,7 +39,8 @@ impl OwnFilters {
         now.map(|(at, now)| {
             let before = self.before.get(at).cloned().unwrap_or_default();
             let risen = now.by_rule.iter().filter(|(number, count)| before.by_rule.get(number) != Some(*count));
-            let numbers: Vec<String> = risen.filter(|(_, count)| **count > 0).map(|(number, _)| number.to_string()).collect();
+            let numbers: Vec<String> =
+                risen.filter(|(_, count)| **count > 0).map(|(number, _)| number.to_string()).collect();
             Finding::Program {
                 at: at.to_owned(),
                 who: format!("probe's own filter on {interface}{}", named(&numbers)),
@@ -63,7 +64,8 @@ fn named(numbers: &[String]) -> String {
 
 /// What the pinned filters of `interface` have dropped of these ids, by the hop at which they sit.
 fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<&'static str, Dropped> {
-    let filters = told("interface", Device::find(interface)).and_then(|device| told("pinned filters", Pinned::on(&device)));
+    let filters =
+        told("interface", Device::find(interface)).and_then(|device| told("pinned filters", Pinned::on(&device)));
     let read = |pinned: &Pinned| Some((hop(pinned), told("pinned filter", of(pinned, ids))?));
     filters.unwrap_or_default().iter().filter_map(read).collect()
 }
