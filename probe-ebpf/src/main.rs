@@ -59,7 +59,7 @@ fn probe_tc_in(context: TcContext) -> i32 {
     tc_action(enforce(tc::see_in(&context)))
 }
 
-/// Counts at tc egress.
+/// Counts at tc egress, and drops what the filter says.
 #[classifier]
 fn probe_tc_out(context: TcContext) -> i32 {
     tc_action(enforce(tc::see_out(&context)))

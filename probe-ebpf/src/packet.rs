@@ -80,6 +80,14 @@ pub struct EchoPacket {
     pub first_fragment: bool,
 }
 
+impl EchoPacket {
+    /// Bytes behind the ICMP header, as the IP header tells them; of a first fragment, those in it.
+    #[inline(always)]
+    pub const fn payload_bytes(&self) -> u32 {
+        self.icmp_bytes.saturating_sub(ICMP_HEADER as u32)
+    }
+}
+
 const ETHERNET_HEADER: usize = 14;
 const VLAN_TAG: usize = 4;
 /// 802.1Q.

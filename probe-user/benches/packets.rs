@@ -8,6 +8,10 @@
 mod bare;
 #[path = "packets/cases.rs"]
 mod cases;
+#[path = "packets/live.rs"]
+mod live;
+#[path = "packets/others.rs"]
+mod others;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -32,7 +36,11 @@ fn main() -> ExitCode {
         eprintln!("only root can load kernel programs: sudo, or cargo xtask bench");
         return ExitCode::FAILURE;
     }
-    match stay_on_this_processor().and_then(|()| cases::all()).and_then(|cases| measure(&cases)) {
+    // `cargo xtask bench filter`: the filter alone, and beside others.
+    let filter = std::env::args().any(|word| word == "filter");
+    let cases = if filter { cases::of_filters } else { cases::all };
+    let measured = stay_on_this_processor().and_then(|()| cases()).and_then(|cases| measure(&cases));
+    match measured.and_then(|()| if filter { live::run() } else { Ok(()) }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

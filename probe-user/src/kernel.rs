@@ -23,11 +23,13 @@ pub mod offsets;
 pub mod path_watch;
 pub mod pins;
 pub mod privilege;
+pub mod process;
 pub mod ring;
 pub mod running;
 pub mod symbols;
 pub mod tallies;
 pub mod trial;
+pub mod under_way;
 pub mod watch;
 
 pub mod lookups;

@@ -20,6 +20,7 @@ pub mod observation;
 pub mod path;
 pub mod peer;
 pub mod player;
+pub mod prefix;
 pub mod report;
 pub mod rtt;
 pub mod rules;

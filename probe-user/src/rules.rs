@@ -1,6 +1,14 @@
-//! The rules of the filter as plain data: who matches what, and which rule holds for each id.
+//! The rules of the filter as plain data: who matches what, and which rule comes first for each id.
+
+pub mod action;
+mod needs;
+mod set;
 
 use probe_ebpf::{Cell, Echo, Family, Kind, Rule, filter::MAX_RULES, tally::IDS};
+
+pub use action::Action;
+pub use needs::Needs;
+pub use set::{Refusal, RuleSet, Spot};
 
 use crate::ids::IdRange;
 
@@ -62,22 +70,31 @@ pub fn has_ended(rule: &Rule, now: u64) -> bool {
     rule.number > 0 && rule.deadline_ns != 0 && rule.deadline_ns <= now
 }
 
-/// Which rule holds for each id, from the rules by slot: of those that match, the one with the lowest number.
-///
-/// A slot whose rule has the number 0 is not in use; slots beyond [`MAX_RULES`] cannot be.
-pub fn cells(rules: &[Rule]) -> Vec<Cell> {
+/// Whether some packet has a kind and an id that both rules are for.
+pub fn overlap(a: &Rule, b: &Rule) -> bool {
+    a.kinds & b.kinds != 0 && a.id_first <= b.id_last && b.id_first <= a.id_last
+}
+
+/// The rules in the order in which they are asked, each with its slot. A slot whose rule has the number 0 is not in use.
+pub fn in_order(slots: &[Rule]) -> Vec<(u32, &Rule)> {
+    let mut used: Vec<(u32, &Rule)> =
+        (0..).zip(slots.iter().take(MAX_RULES)).filter(|(_, rule)| rule.number > 0).collect();
+    used.sort_by_key(|(_, rule)| (rule.place, rule.number));
+    used
+}
+
+/// Which rule comes first for each id, from the rules by slot.
+pub fn cells(slots: &[Rule]) -> Vec<Cell> {
     let mut cells = vec![Cell::default(); IDS as usize];
-    let mut by_number: Vec<(u16, &Rule)> =
-        (1..).zip(rules.iter().take(MAX_RULES)).filter(|(_, rule)| rule.number > 0).collect();
-    by_number.sort_by_key(|(_, rule)| rule.number);
-    for (slot_plus_one, rule) in by_number {
+    for (slot, rule) in in_order(slots) {
         let kinds = Kinds::of(rule);
+        let slot_plus_one = u16::try_from(slot + 1).expect("slots are fewer than ids");
         for id in rule.id_first..=rule.id_last {
             let cell = &mut cells[usize::from(id)];
             for kind in Kind::ALL {
-                let slot = &mut cell.slots[kind.index()];
-                if kinds.contains(kind) && *slot == 0 {
-                    *slot = slot_plus_one;
+                let first = &mut cell.slots[kind.index()];
+                if kinds.contains(kind) && *first == 0 {
+                    *first = slot_plus_one;
                 }
             }
         }
@@ -100,6 +117,12 @@ mod tests {
         let cells = cells(&[rule(2, 0, 65535, 0b1111), rule(1, 7, 7, 0b0001)]);
         assert_eq!(cells[7].slots, [2, 1, 1, 1]);
         assert_eq!(cells[8].slots, [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn an_earlier_place_counts_before_a_lower_number() {
+        let cells = cells(&[Rule { place: 2, ..rule(1, 7, 7, 0b1111) }, Rule { place: 1, ..rule(2, 7, 7, 0b0001) }]);
+        assert_eq!(cells[7].slots, [2, 1, 1, 1]);
     }
 
     #[test]

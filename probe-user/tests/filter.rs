@@ -6,8 +6,16 @@ mod net;
 #[path = "common/run.rs"]
 mod run;
 
+#[path = "filter/actions.rs"]
+mod actions;
+#[path = "filter/diagnosed.rs"]
+mod diagnosed;
 #[path = "filter/drops.rs"]
 mod drops;
+#[path = "filter/held.rs"]
+mod held;
+#[path = "filter/hooks.rs"]
+mod hooks;
 #[path = "filter/host.rs"]
 mod host;
 #[path = "filter/killed.rs"]
@@ -18,3 +26,5 @@ mod mounts;
 mod places;
 #[path = "filter/rules.rs"]
 mod rules;
+#[path = "filter/steps.rs"]
+mod steps;

@@ -4,6 +4,8 @@
 mod common;
 #[path = "kernel/loaded.rs"]
 mod loaded;
+#[path = "kernel/random.rs"]
+mod random;
 #[path = "kernel/ready.rs"]
 mod ready;
 #[path = "kernel/samples.rs"]
@@ -25,9 +27,13 @@ mod guard;
 mod long;
 #[path = "kernel/matrix.rs"]
 mod matrix;
+#[path = "kernel/model.rs"]
+mod model;
 #[path = "kernel/privilege.rs"]
 mod privilege;
 #[path = "kernel/requests.rs"]
 mod requests;
 #[path = "kernel/rows.rs"]
 mod rows;
+#[path = "kernel/rules.rs"]
+mod rules;

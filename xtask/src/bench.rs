@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what a packet costs in the kernel programs, or how long a diagnosis takes, on this machine.
 
+mod others;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -7,7 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     compile::compile,
     setup,
-    shell::{Root, run as run_command, say},
+    shell::{Root, repo, run as run_command, say},
+    toolchain::TOOLS,
 };
 
 /// Set up what is missing, build as this user, and measure as root (with sudo where needed).
@@ -23,6 +26,8 @@ pub(crate) struct Options {
 enum Subject {
     /// Nanoseconds per packet of the kernel programs, as ratios to an empty program
     Packets,
+    /// What the filter costs, beside xdp-filter, nftables and TCX, by test run and in a flood
+    Filter,
     /// Seconds from the start of `probe diagnose` to its verdict, for a healthy path and for three that are not
     Diagnose,
     /// What observe, diagnose and tcpdump cost an echo flood, as ratios to nobody looking
@@ -33,7 +38,7 @@ impl Subject {
     /// The program that measures it.
     const fn program(self) -> &'static str {
         match self {
-            Self::Packets => "packets",
+            Self::Packets | Self::Filter => "packets",
             Self::Diagnose => "diagnose",
             Self::Overhead => "overhead",
         }
@@ -43,7 +48,7 @@ impl Subject {
     /// built; a diagnosis is measured as it is used.
     const fn profile(self) -> &'static str {
         match self {
-            Self::Packets | Self::Overhead => "dev",
+            Self::Packets | Self::Overhead | Self::Filter => "dev",
             Self::Diagnose => "release",
         }
     }
@@ -51,6 +56,7 @@ impl Subject {
     const fn announcement(self) -> &'static str {
         match self {
             Self::Packets => "each case takes turns with the empty program: this takes half a minute",
+            Self::Filter => "each case takes turns with the empty program: this takes a minute",
             Self::Diagnose => "the cases take turns, ten times: this takes a minute and a half",
             Self::Overhead => "each case takes turns with nobody looking: this takes half a minute or more",
         }
@@ -63,7 +69,7 @@ impl Subject {
 /// Something can't be had, does not build, or this user can't become root.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     match options.what {
-        Subject::Packets | Subject::Overhead => setup::ensure_toolchain()?,
+        Subject::Packets | Subject::Overhead | Subject::Filter => setup::ensure_toolchain()?,
         Subject::Diagnose => setup::ensure(setup::Purpose::Lab)?,
     }
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
@@ -75,6 +81,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let Some(mut command) = root.command(&bench) else {
         bail!("only root can run it, and sudo doesn't let this user — run as root: {}", bench.display());
     };
+    if options.what == Subject::Filter {
+        command.arg("filter");
+        if let Some(object) = others::xdp_filter(&repo().join(TOOLS)) {
+            command.arg(format!("xdp-filter={}", object.display()));
+        }
+    }
     say(options.what.announcement());
     run_command(&mut command)?;
     Ok(ExitCode::SUCCESS)

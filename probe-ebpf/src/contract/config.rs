@@ -14,8 +14,10 @@ pub struct Config {
     pub shared_rows: u32,
     /// 1: packets of the device start with the IP header, not with an Ethernet header.
     pub raw_ip: u32,
-    /// 1: look packets up in the filter's cells, and drop what a rule matches. Only ingress programs do.
+    /// What the rules of the filter need: bits of [`super::filter`], from [`super::filter::ON`] on; 0: there is none.
     pub filter: u32,
+    /// How many rules a packet can meet: 1 where no rule lets it go on to the next.
+    pub filter_steps: u32,
     /// 1: keep flows, pending requests and round-trip times.
     pub track: u32,
     /// [`CAPTURE_ALL`] or [`CAPTURE_MATCHED`]: copy packets into the ring; 0: do not. Only ingress programs do.
@@ -32,6 +34,8 @@ pub struct Config {
     pub only: u32,
     /// Inode of the network namespace that is watched: hops that see all of them look only at this one.
     pub netns: u32,
+    /// Keeps what follows where it must be.
+    pub reserved: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.
     pub nonce: u64,
 }

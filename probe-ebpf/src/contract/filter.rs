@@ -1,10 +1,10 @@
-//! The filter: an array by id says which rule holds, so that a packet costs one look-up however many rules there are.
+//! The filter: an array by id says which rule comes first, so that a packet costs one look-up however many rules there are.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{kind::Kind, tally::Count};
 
-/// Which rule holds for one id: by [`Kind::index`] the rule's slot plus one, or 0 for none.
+/// Which rule comes first for one id: by [`Kind::index`] the rule's slot plus one, or 0 for none.
 ///
 /// 8 bytes: the kernel keeps elements of an array that far apart, and the user half writes each in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -14,8 +14,79 @@ pub struct Cell {
     pub slots: [u16; Kind::COUNT],
 }
 
-/// How many rules an interface can have.
+/// How many rules an interface can have in one direction.
 pub const MAX_RULES: usize = 256;
+
+/// [`super::Config::filter`]: packets are looked up in the cells, and dropped where a rule says so.
+pub const ON: u32 = 1;
+/// [`super::Config::filter`]: some rule has a deadline.
+pub const DEADLINES: u32 = 1 << 1;
+/// [`super::Config::filter`]: some rule does not drop all that it matches.
+pub const CHOICES: u32 = 1 << 2;
+/// [`super::Config::filter`]: some rule asks for sequence numbers or payloads.
+pub const CONDITIONS: u32 = 1 << 3;
+/// [`super::Config::filter`]: some rule asks for addresses.
+pub const ADDRESSES: u32 = 1 << 4;
+/// [`super::Config::filter`]: some rule only counts.
+pub const DRY_RUNS: u32 = 1 << 5;
+/// [`super::Config::filter`]: the rules hold for packets that leave, not for those that enter.
+pub const EGRESS: u32 = 1 << 6;
+
+/// [`Rule::asks`]: the sequence number must lie between [`Rule::seq_first`] and [`Rule::seq_last`].
+pub const ASKS_SEQ: u32 = 1;
+/// [`Rule::asks`]: the payload must have from [`Rule::payload_first`] to [`Rule::payload_last`] bytes.
+pub const ASKS_PAYLOAD: u32 = 1 << 1;
+/// [`Rule::asks`]: the source address must lie in [`Rule::source`].
+pub const ASKS_SOURCE: u32 = 1 << 2;
+/// [`Rule::asks`]: the destination address must lie in [`Rule::destination`].
+pub const ASKS_DESTINATION: u32 = 1 << 3;
+/// [`Rule::asks`], though no condition: the rule counts what it would drop, and the packet meets the rules behind it.
+pub const DRY_RUN: u32 = 1 << 4;
+/// [`Rule::asks`], though no condition: a command keeps the rule alive by moving its deadline.
+pub const HELD: u32 = 1 << 5;
+
+/// [`Rule::action`]: drop all that matches.
+pub const DROP: u32 = 0;
+/// [`Rule::action`]: let all that matches pass.
+pub const PASS: u32 = 1;
+/// [`Rule::action`]: drop each [`Rule::amount`]th, counted over all processors, and let the others pass.
+pub const EVERY: u32 = 2;
+/// [`Rule::action`]: drop with a probability of [`Rule::amount`] in 2³², and let the others pass.
+pub const CHANCE: u32 = 3;
+/// [`Rule::action`]: drop the first [`Rule::amount`], and let the others pass.
+pub const FIRST: u32 = 4;
+/// [`Rule::action`]: let the first [`Rule::amount`] pass, and drop the others.
+pub const AFTER: u32 = 5;
+/// [`Rule::action`]: a token bucket. [`Rule::amount`] tokens come each second; a packet that finds one passes, the others
+/// are dropped. From its last token the bucket takes [`Rule::burst_ns`] nanoseconds to fill.
+pub const RATE: u32 = 6;
+
+/// Nanoseconds between two tokens where so many come each second; 0 where none comes.
+#[inline(always)]
+pub const fn token_ns(per_second: u64) -> u64 {
+    match 1_000_000_000_u64.checked_div(per_second) {
+        Some(nanoseconds) => nanoseconds,
+        None => 0,
+    }
+}
+
+/// A range of addresses: those that are `address` where `mask` has ones. In wire order, IPv4 as `::ffff:a.b.c.d`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct AddressMask {
+    /// The bits that all addresses of the range share.
+    pub address: [u64; 2],
+    /// Which bits those are.
+    pub mask: [u64; 2],
+}
+
+impl AddressMask {
+    /// Whether `address`, 16 bytes in wire order, is in the range.
+    #[inline(always)]
+    pub const fn contains(&self, address: [u64; 2]) -> bool {
+        (address[0] & self.mask[0]) == self.address[0] && (address[1] & self.mask[1]) == self.address[1]
+    }
+}
 
 /// One rule, as the kernel and `probe filter list` read it. A slot that is not in use is all zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -26,26 +97,82 @@ pub struct Rule {
     pub deadline_ns: u64,
     /// When it was added: seconds since 1970.
     pub added_unix_s: u64,
+    /// What the action wants to know.
+    pub amount: u64,
+    /// Of [`RATE`].
+    pub burst_ns: u64,
+    /// Of [`ASKS_SOURCE`].
+    pub source: AddressMask,
+    /// Of [`ASKS_DESTINATION`].
+    pub destination: AddressMask,
     /// The user who added it.
     pub added_by_uid: u32,
     /// Its number in `probe filter list`, from 1 on, never used twice while the filter lives; 0: slot not in use.
     pub number: u32,
+    /// Rules are asked in the order of their places, and those of the same place in that of their numbers.
+    pub place: u32,
+    /// The slot plus one of the rule that is asked next; 0: none.
+    pub next: u32,
+    /// Bit [`Kind::index`]: the rule matches that kind.
+    pub kinds: u32,
+    /// Which further conditions it has: `ASKS_…`, [`DRY_RUN`], [`HELD`].
+    pub asks: u32,
+    /// What it does with what it matches: [`DROP`] to [`RATE`].
+    pub action: u32,
     /// The first id.
     pub id_first: u16,
     /// The last id, which belongs to it.
     pub id_last: u16,
-    /// Bit [`Kind::index`]: the rule drops that kind.
-    pub kinds: u32,
+    /// The first sequence number, of [`ASKS_SEQ`].
+    pub seq_first: u16,
+    /// The last sequence number, which belongs to it.
+    pub seq_last: u16,
+    /// The fewest bytes behind the ICMP header, of [`ASKS_PAYLOAD`].
+    pub payload_first: u16,
+    /// The most bytes there.
+    pub payload_last: u16,
 }
 
-/// What a rule did.
+/// What a rule did, on one processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Deed {
-    /// What it dropped.
-    pub dropped: Count,
-    /// `CLOCK_MONOTONIC` in nanoseconds of the last drop, exact to two ticks; 0: never.
+    /// What its action chose to drop: dropped, or only counted under [`DRY_RUN`].
+    pub chosen: Count,
+    /// Packets that it matched and its action let pass.
+    pub spared: u64,
+    /// `CLOCK_MONOTONIC` in nanoseconds of the last packet that it matched, exact to two ticks; 0: never.
     pub last_ns: u64,
-    /// The number of the kernel's tick at the last drop: within the same tick the clock need not be asked again.
+    /// The number of the kernel's tick then: within the same tick the clock need not be asked again.
     pub last_tick: u64,
+}
+
+/// What a rule's action has to remember, for all processors together: one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Gauge {
+    /// Packets that came to [`EVERY`], [`FIRST`] or [`AFTER`]; the latter two stop counting where nothing depends on it.
+    pub seen: u64,
+    /// Of [`RATE`]: `CLOCK_MONOTONIC` in nanoseconds at which the bucket will be full again.
+    pub full_at_ns: u64,
+    /// Keeps the gauges of two rules apart.
+    pub reserved: [u64; 6],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_addresses_holds_what_shares_its_bits() {
+        let range = AddressMask { address: [1, 8], mask: [u64::MAX, 12] };
+        assert!(range.contains([1, 8]) && range.contains([1, 11]) && range.contains([1, 8 + 16]));
+        assert!(!range.contains([1, 4]) && !range.contains([0, 8]));
+        assert!(AddressMask::default().contains([7, 7]));
+    }
+
+    #[test]
+    fn the_gauges_of_two_rules_share_no_cache_line() {
+        assert_eq!((size_of::<Gauge>(), align_of::<Gauge>()), (64, 64));
+    }
 }

@@ -66,6 +66,8 @@ pub const CELLS: &str = "probe_cells";
 pub const RULES: &str = "probe_rules";
 /// What each rule dropped.
 pub const DEEDS: &str = "probe_deeds";
+/// What the actions of rules remember.
+pub const GAUGES: &str = "probe_gauges";
 /// Who pings whom, with the round-trip times.
 pub const FLOWS: &str = "probe_flows";
 /// The flow that new flows are copies of.
@@ -101,7 +103,7 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 40] = [
+pub const ALL: [&str; 41] = [
     ABSORBED,
     XMITTED,
     HANDED,
@@ -128,6 +130,7 @@ pub const ALL: [&str; 40] = [
     CELLS,
     RULES,
     DEEDS,
+    GAUGES,
     FLOWS,
     NEW_FLOW,
     PENDING,

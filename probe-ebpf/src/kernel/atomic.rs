@@ -62,27 +62,27 @@ pub(crate) unsafe fn fetch_add_u64(target: *mut u64, value: u64) -> u64 {
     }
 }
 
-/// Writes `new` to `*target` if that is `old`, and gives what it was before.
+/// Writes `new` to `*target` if `expected` is there, and gives what was there before.
 ///
 /// # Safety
 ///
 /// `target` must be valid for writes and aligned to 8 bytes.
 #[inline(always)]
-pub(crate) unsafe fn exchange_u64(target: *mut u64, old: u64, new: u64) -> u64 {
+pub(crate) unsafe fn compare_exchange_u64(target: *mut u64, expected: u64, new: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
-        let mut old = old;
-        // SAFETY: one atomic instruction on the 8 bytes at `target`, which the caller vouches for.
+        let mut found = expected;
+        // SAFETY: one atomic instruction on the 8 bytes at `target`, which the caller vouches for. Its answer is in r0.
         unsafe {
             core::arch::asm!("r0 = cmpxchg_64({target} + 0, r0, {new})",
-                target = in(reg) target, new = in(reg) new, inout("r0") old);
+                target = in(reg) target, new = in(reg) new, inout("r0") found);
         }
-        old
+        found
     }
     #[cfg(not(target_arch = "bpf"))]
     // SAFETY: as the caller promises.
     unsafe {
         use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
-        AtomicU64::from_ptr(target).compare_exchange(old, new, SeqCst, SeqCst).unwrap_or_else(|found| found)
+        AtomicU64::from_ptr(target).compare_exchange(expected, new, SeqCst, SeqCst).unwrap_or_else(|found| found)
     }
 }

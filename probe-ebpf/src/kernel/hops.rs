@@ -37,7 +37,7 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
     let fate = match (hop.direction(), probe) {
         (Direction::In, Some(probe)) if is_kept(&echo) => keep(packet, &echo, probe)?,
         (Direction::In, _) => enter(packet, &echo),
-        (Direction::Out, _) => Fate::Pass,
+        (Direction::Out, _) => leave(packet, &echo),
     };
     Ok((echo, fate))
 }
@@ -77,19 +77,15 @@ fn keep<P: Packet>(packet: &P, echo: &EchoPacket, probe: u32) -> Result<Fate, Sk
 /// What only ingress hops do: match the rules, copy for `probe receive`, drop.
 #[inline(always)]
 fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Fate {
-    if config!(filter) == 0 && config!(capture) == 0 {
-        return Fate::Pass;
+    let drops = filter::is_for_ingress() && filter::drops(packet, echo);
+    if config!(capture) == CAPTURE_ALL || (config!(capture) != 0 && filter::first_for(echo).is_some()) {
+        capture::capture(packet, drops);
     }
-    let rule = filter::rule_for(echo);
-    let dropping = rule.filter(|_| config!(filter) != 0);
-    if config!(capture) == CAPTURE_ALL || (config!(capture) != 0 && rule.is_some()) {
-        capture::capture(packet, dropping.is_some());
-    }
-    match dropping {
-        Some(slot) => {
-            filter::note_drop(slot, echo);
-            Fate::Drop
-        }
-        None => Fate::Pass,
-    }
+    if drops { Fate::Drop } else { Fate::Pass }
+}
+
+/// What only egress hops do: match the rules for packets that leave.
+#[inline(always)]
+fn leave<P: Packet>(packet: &P, echo: &EchoPacket) -> Fate {
+    if filter::is_for_egress() && filter::drops(packet, echo) { Fate::Drop } else { Fate::Pass }
 }

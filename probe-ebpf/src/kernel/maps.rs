@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Cell, Deed, Flow, FlowKey, GuardCount, GuardRecord, GuardSet, GuardState, Pending, PendingKey, Rule, Skip, Step,
-    Tally, filter::MAX_RULES, tally::IDS,
+    Cell, Deed, Flow, FlowKey, Gauge, GuardCount, GuardRecord, GuardSet, GuardState, Pending, PendingKey, Rule, Skip,
+    Step, Tally, filter::MAX_RULES, tally::IDS,
 };
 
 use super::guard::Note;
@@ -43,6 +43,9 @@ pub(crate) static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES as u32,
 
 #[map(name = "probe_deeds")]
 pub(crate) static DEEDS: PerCpuArray<Deed> = PerCpuArray::with_max_entries(MAX_RULES as u32, 0);
+
+#[map(name = "probe_gauges")]
+pub(crate) static GAUGES: Array<Gauge> = Array::with_max_entries(MAX_RULES as u32, 0);
 
 #[map(name = "probe_flows")]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(UNUSED, 0);

@@ -3,6 +3,7 @@
 //! aya runs the programs that it has loaded, and these must be measured the same way.
 
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
 };
@@ -13,6 +14,7 @@ use nix::libc;
 const MAP_CREATE: libc::c_int = 0;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
 const PROG_LOAD: libc::c_int = 5;
+const OBJ_GET: libc::c_int = 7;
 const PROG_TEST_RUN: libc::c_int = 10;
 
 const MAP_TYPE_PROG_ARRAY: u32 = 3;
@@ -114,6 +116,73 @@ struct MapUpdate {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+/// `struct xdp_md` of `include/uapi/linux/bpf.h`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct XdpContext {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    ingress_ifindex: u32,
+    rx_queue_index: u32,
+    egress_ifindex: u32,
+}
+
+/// The longer form of [`TestRun`].
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct LiveRun {
+    run: TestRun,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    padding: u32,
+}
+
+/// Hands so many copies of `frame` to `program`, as if they had come in by the interface `ifindex`, and lets the kernel do
+/// with them what it says (`BPF_F_TEST_XDP_LIVE_FRAMES`).
+pub(crate) fn flood(program: &impl AsFd, frame: &[u8], ifindex: u32, frames: u32) -> io::Result<()> {
+    const LIVE_FRAMES: u32 = 1 << 1;
+    let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    let context = XdpContext { data_end: length, ingress_ifindex: ifindex, ..XdpContext::zeroed() };
+    let mut attributes = LiveRun {
+        run: TestRun {
+            prog_fd: program.as_fd().as_raw_fd().cast_unsigned(),
+            data_size_in: length,
+            data_in: frame.as_ptr() as u64,
+            repeat: frames,
+            ..TestRun::zeroed()
+        },
+        ctx_size_in: size_of::<XdpContext>() as u32,
+        ctx_in: (&raw const context) as u64,
+        flags: LIVE_FRAMES,
+        ..LiveRun::zeroed()
+    };
+    // SAFETY: the frame and the context outlive the call, which only reads them.
+    unsafe { bpf(PROG_TEST_RUN, &mut attributes) }.map(drop)
+}
+
+/// The object that is pinned at `path`.
+pub(crate) fn open_pin(path: &CStr) -> io::Result<OwnedFd> {
+    let mut attributes = ObjectGet { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the kernel reads the path, which ends with a zero and outlives the call.
+    let descriptor = unsafe { bpf(OBJ_GET, &mut attributes) }?;
+    // SAFETY: the kernel has just made it for this process, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ObjectGet {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
 }
 
 /// Runs a program on `frame` so many times, and gives what it returned last.

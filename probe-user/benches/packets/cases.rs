@@ -9,7 +9,12 @@ use std::{
 };
 
 use aya::Ebpf;
-use probe_ebpf::{Echo, Family, Hop, Kind, Rule, names, packet::LinkLayer};
+use probe_ebpf::{
+    Echo, Family, Hop, Kind, Rule,
+    filter::{ASKS_SEQ, ASKS_SOURCE, DRY_RUN},
+    names,
+    packet::LinkLayer,
+};
 use probe_user::{
     guard::{GuardOptions, Protect},
     kernel::{
@@ -19,13 +24,18 @@ use probe_user::{
         load::{Capture, Job, Switch, load},
         ring::Ring,
     },
+    prefix::Prefix,
+    rules::{Action, RuleSet, Spot, action::Rate},
     traffic::{
         Frame, Message,
         frame::{CUSTOMER_TAG, SERVICE_TAG, V4, V6},
     },
 };
 
-use crate::bare::{self, Hook, clock_alone, empty, through_all_ids};
+use crate::{
+    bare::{self, Hook, clock_alone, empty, through_all_ids},
+    others,
+};
 
 /// Enough that the call itself does not show.
 pub(crate) const REPEAT: u32 = 300_000;
@@ -97,13 +107,26 @@ impl Loaded {
         let mut job = Job::count(&[hop]);
         change(&mut job);
         let mut programs = load(&job).map_err(io::Error::other)?;
-        let mut rules = Rules::take(&mut programs).map_err(io::Error::other)?;
-        for (number, id, deadline_ns) in [(1, RULED, 0), (2, RULED + 1, monotonic() + 3_600_000_000_000)] {
-            let rule = Rule { number, id_first: id, id_last: id, kinds: 0b1111, deadline_ns, ..Rule::default() };
-            rules.add(&rule).map_err(io::Error::other)?;
-        }
         let ring = if job.capture == Capture::Nothing { None } else { Some(Ring::take(&mut programs)) };
         let ring = ring.transpose().map_err(io::Error::other)?;
+        Self::of(hook, programs, ring)
+    }
+
+    /// A filter with these rules, as `probe filter` loads it: it counts nothing but its drops.
+    fn filtering(hook: Hook, rules: &[Rule]) -> io::Result<Self> {
+        let mut set = RuleSet::default();
+        for rule in rules {
+            set.insert(*rule, Spot::Last, 0).map_err(|refusal| io::Error::other(format!("{refusal:?}")))?;
+        }
+        let hop = if hook == Hook::Xdp { Hop::XdpIn } else { Hop::TcIn };
+        let job = Job { filter: Switch::On, needs: set.needs(), count: Switch::Off, ..Job::count(&[hop]) };
+        let mut programs = load(&job).map_err(io::Error::other)?;
+        Rules::take(&mut programs).and_then(|mut rules| rules.fill(&set)).map_err(io::Error::other)?;
+        Self::of(hook, programs, None)
+    }
+
+    fn of(hook: Hook, programs: Ebpf, ring: Option<Ring>) -> io::Result<Self> {
+        let hop = if hook == Hook::Xdp { Hop::XdpIn } else { Hop::TcIn };
         let program = programs.program(hop.row().program).ok_or_else(|| io::Error::other("no program"))?;
         let own = program.fd().map_err(io::Error::other)?.as_fd().try_clone_to_owned()?;
         Ok(Self { hook, programs: Rc::new(programs), own, empty: Rc::new(empty(hook)?), ring })
@@ -123,6 +146,17 @@ impl Loaded {
             _arrays: Vec::new(),
         })
     }
+}
+
+/// Of xdp-tools, for comparison.
+const XDP_FILTER: &str = "echo, dropped by xdp-filter's source rule";
+
+/// Every case of filters, of both hooks.
+pub(crate) fn of_filters() -> io::Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    filtering(Hook::Xdp, &mut cases)?;
+    filtering(Hook::Tc, &mut cases)?;
+    Ok(cases)
 }
 
 /// Every case, of both hooks.
@@ -172,12 +206,38 @@ fn counting(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
 }
 
 fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
-    let loaded = Loaded::new(hook, |job| job.filter = Switch::On)?;
+    let plain = Rule { id_first: RULED, id_last: RULED, kinds: 0b1111, ..Rule::default() };
+    let loaded = Loaded::filtering(hook, &[plain])?;
+    let others = if hook == Hook::Xdp { others::xdp_filter([10, 0, 0, 1]) } else { None };
+    if let Some(program) = others {
+        cases.push(Case { drops: true, program, ..loaded.case(XDP_FILTER, v4(RULED).bytes())? });
+    }
     cases.push(loaded.case("UDP, with a filter", v4(ID).protocol(17).bytes())?);
     cases.push(loaded.case("echo, with a filter that misses", v4(ID).bytes())?);
-    cases.push(Case { drops: true, ..loaded.case("echo, dropped", v4(RULED).bytes())? });
-    let held = loaded.case("echo, dropped by a rule with a deadline", v4(RULED + 1).bytes())?;
-    cases.push(Case { drops: true, ..held });
+    let ruled = || v4(RULED).bytes();
+    let drops = |name: &'static str, rules: &[Rule], frame: Vec<u8>, drops: bool| {
+        io::Result::Ok(Case { drops, ..Loaded::filtering(hook, rules)?.case(name, frame)? })
+    };
+    let doing = |action: Action| {
+        let mut rule = plain;
+        action.write(&mut rule);
+        rule
+    };
+    let source = "10.0.0.0/24".parse::<Prefix>().map_err(io::Error::other)?;
+    let addressed = Rule { asks: ASKS_SOURCE, source: source.mask(), ..plain };
+    let other = Rule { asks: ASKS_SEQ, seq_first: 9, seq_last: 9, ..plain };
+    let mortal = Rule { deadline_ns: monotonic() + 3_600_000_000_000, ..plain };
+    let rate = Rate { per_second: 1, burst: 1 };
+    cases.push(drops("echo, dropped by type and id", &[plain], ruled(), true)?);
+    cases.push(drops("  by a rule with a deadline", &[mortal], ruled(), true)?);
+    cases.push(drops("  by source prefix too, IPv4", &[addressed], ruled(), true)?);
+    cases.push(drops("  by --every 1", &[doing(Action::Every(1))], ruled(), true)?);
+    cases.push(drops("  by --after 1", &[doing(Action::After(1))], ruled(), true)?);
+    cases.push(drops("  by --rate 1", &[doing(Action::Rate(rate))], ruled(), true)?);
+    cases.push(drops("  only counted, --dry-run", &[Rule { asks: DRY_RUN, ..plain }], ruled(), false)?);
+    cases.push(drops("  by the 2nd rule asked", &[other, plain], ruled(), true)?);
+    cases.push(drops("  by the 10th", &[vec![other; 9], vec![plain]].concat(), ruled(), true)?);
+    cases.push(drops("  by the 256th", &[vec![other; 255], vec![plain]].concat(), ruled(), true)?);
     Ok(())
 }
 
@@ -207,6 +267,17 @@ fn guarding(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
 fn between(source: u8, destination: u8, echo: Echo) -> Frame<V4> {
     let message = Message::new(Kind { family: Family::V4, echo }, ID, 1, &PAYLOAD);
     Frame::v4(Ipv4Addr::new(10, 0, 0, source), Ipv4Addr::new(10, 0, 0, destination), &message)
+}
+
+/// The program of a filter with one plain rule, which drops [`ruled_frame`], and what must live as long.
+pub(crate) fn plain_filter(hook: Hook) -> io::Result<(OwnedFd, Rc<Ebpf>)> {
+    let plain = Rule { id_first: RULED, id_last: RULED, kinds: 0b1111, ..Rule::default() };
+    Loaded::filtering(hook, &[plain]).map(|loaded| (loaded.own, loaded.programs))
+}
+
+/// What the rules drop.
+pub(crate) fn ruled_frame() -> Vec<u8> {
+    v4(RULED).bytes()
 }
 
 /// 98 bytes in all, as ping sends them.

@@ -239,8 +239,7 @@ impl Teller<'_> {
         let cause = &stop.cause;
         let reason = cause.reason.as_deref();
         if reason == Some("PROBE_FILTER") {
-            let guard = cause.program.as_deref().is_some_and(|program| program.starts_with("probe's own guard"));
-            return format!("dropped by probe's own {}", if guard { "guard" } else { "filter" });
+            return format!("dropped by {}", cause.program.as_deref().unwrap_or("probe's own filter"));
         }
         let named = |what: &str| match &cause.detail {
             Some(detail) => format!("{what} ({detail})"),

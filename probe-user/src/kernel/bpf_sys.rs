@@ -22,8 +22,8 @@ use probe_ebpf::contract::kind::Direction;
 
 pub(super) use attributes::{Element, LookupBatch};
 use attributes::{
-    GetFd, GetInfo, LinkCreate, LinkCreateNetfilter, LinkDetach, MapCreate, ObjectGet, ProgInfo, ProgLoad, ProgQuery,
-    QueryCgroup, object_name,
+    GetFd, GetInfo, LinkCreate, LinkCreateNetfilter, LinkDetach, LinkUpdate, MapCreate, ObjectGet, ProgInfo, ProgLoad,
+    ProgQuery, QueryCgroup, object_name,
 };
 pub use instruction::{Instruction, always};
 pub use statistics::{RunTime, measure_run_time, run_time};
@@ -35,6 +35,7 @@ const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
 const LINK_CREATE: libc::c_int = 28;
+const LINK_UPDATE: libc::c_int = 29;
 const LINK_DETACH: libc::c_int = 34;
 
 const MAP_TYPE_ARRAY: u32 = 2;
@@ -326,6 +327,17 @@ pub(super) fn detach_link(link: &impl AsFd) -> io::Result<()> {
     let mut attributes = LinkDetach { link_fd: descriptor(link) };
     // SAFETY: these attributes hold no pointer.
     unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
+}
+
+/// Lets a link run `program` instead of the one it runs, from one packet to the next.
+///
+/// # Errors
+/// What the kernel answered: ENOLINK where the interface is gone.
+pub(super) fn update_link(link: &impl AsFd, program: impl AsFd) -> io::Result<()> {
+    let mut attributes =
+        LinkUpdate { link_fd: descriptor(link), new_prog_fd: descriptor(&program), ..LinkUpdate::zeroed() };
+    // SAFETY: these attributes hold no pointer.
+    unsafe { bpf(LINK_UPDATE, &mut attributes) }.map(drop)
 }
 
 const fn tcx(direction: Direction) -> u32 {

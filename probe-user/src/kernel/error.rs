@@ -110,6 +110,14 @@ pub enum Error {
         /// What aya says.
         source: Box<ProgramError>,
     },
+    /// A filter's program can't be replaced by one with other rules.
+    #[error("cannot change the filter on {interface}: {source}")]
+    Replace {
+        /// Where.
+        interface: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The interface was removed while it was watched.
     #[error("the interface {interface} is gone")]
     Gone {
@@ -207,7 +215,7 @@ impl Mend for Error {
                     .to_owned()
             }
             Self::XdpTaken { interface, .. } => format!(
-                "count at tc instead with --xdp off (a filter needs XDP), or detach it: ip link set dev {interface} xdp \
+                "count at tc instead with --xdp off, or detach it: ip link set dev {interface} xdp \
                  off, or end whoever holds it (bpftool link)"
             ),
             Self::AttachXdp { .. } => "try --xdp generic, or --xdp off".to_owned(),
@@ -218,6 +226,9 @@ impl Mend for Error {
             Self::NotAtNic { .. } => "leave the answer to the far kernel: without --responder".to_owned(),
             Self::AttachTc { how, .. } if *how == "TCX" => "TCX needs Linux 6.6: try --tc clsact".to_owned(),
             Self::AttachTc { .. } => "probe doctor says what this kernel lacks".to_owned(),
+            Self::Replace { interface, .. } => {
+                format!("the rules so far still hold; start anew: probe filter clear -I {interface}")
+            }
             Self::Gone { interface } => format!("start again once it is back: ip link show {interface}"),
             Self::Guard(error) => error.fix(),
             Self::GuardThere { interface } => {

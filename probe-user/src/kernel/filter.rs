@@ -6,36 +6,37 @@ use aya::{
     Ebpf,
     maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
 };
-use probe_ebpf::{Cell, Count, Deed, Rule, filter::MAX_RULES, names, tally::IDS};
+use probe_ebpf::{Cell, Count, Deed, Gauge, Rule, filter::MAX_RULES, names, tally::IDS};
 
 use super::{Error, border::Plain, flows::monotonic, load::processors, memory::Mapped};
-use crate::rules;
+use crate::rules::{self, RuleSet};
 
 /// The rules of one filter, and what each did.
 pub struct Rules {
     cells: Mapped,
     rules: Array<MapData, Plain<Rule>>,
     deeds: PerCpuArray<MapData, Plain<Deed>>,
+    gauges: Array<MapData, Plain<Gauge>>,
 }
 
 impl Rules {
     /// Takes the maps of the filter out of `programs`.
     pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
-        let mut map = |name: &'static str| programs.take_map(name).ok_or(Error::NoMap { name });
-        Self::of(map(names::CELLS)?, map(names::RULES)?, map(names::DEEDS)?)
+        Self::of(|name| programs.take_map(name).ok_or(Error::NoMap { name }))
     }
 
-    /// The rules in these maps.
-    pub(super) fn of(cells: Map, rules: Map, deeds: Map) -> Result<Self, Error> {
-        let Map::Array(cells) = cells else { return Err(Error::NoMap { name: names::CELLS }) };
+    /// The rules in the maps that `map` gives by name.
+    pub(super) fn of(mut map: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
+        let Map::Array(cells) = map(names::CELLS)? else { return Err(Error::NoMap { name: names::CELLS }) };
         let bytes = const {
             std::num::NonZeroUsize::new(IDS as usize * size_of::<Cell>()).expect("there are ids, and cells have a size")
         };
         let memory = |source| Error::Memory { name: names::CELLS, source };
         Ok(Self {
             cells: Mapped::new(cells.fd(), bytes).map_err(memory)?,
-            rules: rules.try_into().map_err(|source| Error::of_map(names::RULES, source))?,
-            deeds: deeds.try_into().map_err(|source| Error::of_map(names::DEEDS, source))?,
+            rules: map(names::RULES)?.try_into().map_err(|source| Error::of_map(names::RULES, source))?,
+            deeds: map(names::DEEDS)?.try_into().map_err(|source| Error::of_map(names::DEEDS, source))?,
+            gauges: map(names::GAUGES)?.try_into().map_err(|source| Error::of_map(names::GAUGES, source))?,
         })
     }
 
@@ -49,17 +50,41 @@ impl Rules {
     pub fn deed(&self, slot: u32) -> Result<Deed, Error> {
         let deeds = self.deeds.get(&slot, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
         Ok(deeds.iter().fold(Deed::default(), |sum, deed| Deed {
-            dropped: Count {
-                packets: sum.dropped.packets + deed.0.dropped.packets,
-                bytes: sum.dropped.bytes + deed.0.dropped.bytes,
+            chosen: Count {
+                packets: sum.chosen.packets + deed.0.chosen.packets,
+                bytes: sum.chosen.bytes + deed.0.chosen.bytes,
             },
+            spared: sum.spared + deed.0.spared,
             last_ns: sum.last_ns.max(deed.0.last_ns),
             last_tick: sum.last_tick.max(deed.0.last_tick),
         }))
     }
 
-    /// Puts `rule` into a free slot and lets it hold from now on; says which slot that is. A rule whose time is over
-    /// makes room where no slot is free.
+    /// Writes all of `set` where no program reads yet.
+    pub fn fill(&mut self, set: &RuleSet) -> Result<(), Error> {
+        for (slot, rule) in set.in_order() {
+            self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
+        }
+        self.publish(set.slots());
+        Ok(())
+    }
+
+    /// Moves the deadline of the rule in `slot`, which reads `rule` now.
+    pub(super) fn move_deadline(&mut self, slot: u32, rule: &Rule, deadline_ns: u64) -> Result<(), Error> {
+        self.rules.set(slot, Plain(Rule { deadline_ns, ..*rule }), 0).map_err(of_rules)
+    }
+
+    /// Forgets what was done in `slot`: another rule counts there from now on.
+    pub(super) fn forget(&mut self, slot: u32) -> Result<(), Error> {
+        let blank = vec![Plain(Deed::default()); processors()? as usize];
+        let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
+        self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+        let gauge = self.gauges.set(slot, Plain(Gauge::default()), 0);
+        gauge.map_err(|source| Error::of_map(names::GAUGES, source))
+    }
+
+    /// Puts `rule`, which must need nothing that the running programs were not loaded for, into a free slot and lets it
+    /// hold from now on; says which slot that is. A rule whose time is over makes room where no slot is free.
     ///
     /// # Errors
     /// [`Error::RulesFull`] where all rules still hold.
@@ -75,9 +100,7 @@ impl Rules {
             all[free] = Rule::default();
             self.publish(&all);
         }
-        let blank = vec![Plain(Deed::default()); processors()? as usize];
-        let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
-        self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+        self.forget(slot)?;
         self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
         all[free] = *rule;
         self.publish(&all);

@@ -1,14 +1,16 @@
 //! Loads the kernel programs for one job: fills in the frozen global, sizes the maps, passes the verifier.
 
 use std::{
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread::{self, JoinHandle},
 };
 
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
-    ABI_VERSION, Config, Family, Hop, absorb,
+    ABI_VERSION, Config, Direction, Family, Hop, absorb,
     contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
+    filter,
     flow::{MAX_FLOWS, MAX_PENDING},
     names,
     packet::LinkLayer,
@@ -16,7 +18,7 @@ use probe_ebpf::{
 };
 
 use super::{Error, absorbed, border::Plain, hops, journeys, object};
-use crate::{device::Mode, watching::Requests};
+use crate::{device::Mode, rules::Needs, watching::Requests};
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
@@ -35,6 +37,10 @@ pub struct Job {
     pub track: Switch,
     /// Whether to drop what the rules match.
     pub filter: Switch,
+    /// What the rules need.
+    pub needs: Needs,
+    /// Whether the rules are for packets that enter or for those that leave.
+    pub filtered: Direction,
     /// Which packets to copy into the ring.
     pub capture: Capture,
     /// The only IP version that is read; none: both.
@@ -93,6 +99,8 @@ impl Job {
             ifindex: 0,
             track: Switch::Off,
             filter: Switch::Off,
+            needs: Needs::default(),
+            filtered: Direction::In,
             capture: Capture::Nothing,
             only: None,
             journey: None,
@@ -106,7 +114,8 @@ impl Job {
             row_mask: rows.count - 1,
             shared_rows: u32::from(rows.shared == Switch::On),
             raw_ip: u32::from(self.link_layer == LinkLayer::RawIp),
-            filter: u32::from(self.filter == Switch::On),
+            filter: self.filter_bits(),
+            filter_steps: self.needs.steps,
             track: u32::from(self.track == Switch::On),
             capture: match self.capture {
                 Capture::Nothing => 0,
@@ -122,12 +131,21 @@ impl Job {
                 Requests::AllAbsorbed => absorb::ABSORB_REPLIES,
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
+            reserved: 0,
             nonce: self.journey.map_or(0, |journey| journey.nonce),
             only: match self.only {
                 None => 0,
                 Some(Family::V4) => probe_ebpf::config::ONLY_V4,
                 Some(Family::V6) => probe_ebpf::config::ONLY_V6,
             },
+        }
+    }
+
+    fn filter_bits(&self) -> u32 {
+        match (self.filter, self.filtered) {
+            (Switch::Off, _) => 0,
+            (Switch::On, Direction::In) => filter::ON | self.needs.features,
+            (Switch::On, Direction::Out) => filter::ON | filter::EGRESS | self.needs.features,
         }
     }
 
@@ -187,11 +205,19 @@ pub fn processors() -> Result<u32, Error> {
 /// Loads the maps of `job` and the programs of its NIC's hops into the kernel. Nothing is attached yet; the programs of
 /// other hops are loaded when they are attached.
 pub fn load(job: &Job) -> Result<Ebpf, Error> {
-    load_with(job, Rows::of(processors()?))
+    load_sharing(job, Rows::of(processors()?), &[])
 }
 
 /// As [`load`], with these rows whatever the machine has.
 pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
+    load_sharing(job, rows, &[])
+}
+
+/// A map that is pinned at a path, and is used instead of a new one.
+pub type Shared = (&'static str, PathBuf);
+
+/// As [`load_with`], with maps that other programs use as well.
+pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, Error> {
     let object = object::bytes()?;
     let config = Plain(job.config(rows));
     let log_level = super::log::level();
@@ -203,6 +229,9 @@ pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
     }
     for (name, size) in job.map_sizes(rows) {
         loader.map_max_entries(name, size);
+    }
+    for (name, path) in shared {
+        loader.map_pin_path(name, path.as_path());
     }
     let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
     for hop in NIC_HOPS.iter().filter(|hop| job.hops.contains(hop)) {

@@ -9,6 +9,7 @@ pub mod counters;
 pub mod interfaces;
 pub mod iptables;
 pub mod neighbour;
+pub mod own_filter;
 pub mod programs;
 pub mod route;
 pub mod settings;
@@ -22,7 +23,7 @@ use probe_ebpf::Family;
 
 use crate::{device::Device, sighting::Finding};
 use counters::Counters;
-use programs::OwnFilter;
+use own_filter::OwnFilters;
 
 /// What is to be explained: echo packets between two ends, of which this host is one.
 #[derive(Clone, Debug)]
@@ -49,7 +50,7 @@ pub struct Lookups {
     request: Request,
     interface: Option<String>,
     before: Counters,
-    filter: OwnFilter,
+    filters: OwnFilters,
 }
 
 impl Lookups {
@@ -58,7 +59,7 @@ impl Lookups {
         let interface = interface(request);
         Self {
             before: counters::read(interface.as_deref()),
-            filter: OwnFilter::read(interface.as_deref(), &request.ids),
+            filters: OwnFilters::read(interface.as_deref(), &request.ids),
             interface,
             request: request.clone(),
         }
@@ -66,13 +67,13 @@ impl Lookups {
 
     /// Looks everything up. Call it while the sockets of the run are still open: what they lost goes with them.
     pub fn end(&self) -> Vec<Finding> {
-        let Self { request, before, filter, .. } = self;
+        let Self { request, before, filters, .. } = self;
         let (family, interface) = (request.family(), self.interface.as_deref());
         thread::scope(|scope| {
             // Other programs are asked for the chains: they start while the rest is read.
             let chains = scope.spawn(|| chains::look_up(family, interface));
             let after = counters::read(interface);
-            let own = filter.findings(interface, &request.ids);
+            let own = filters.findings(interface, &request.ids);
             let mut findings = settings::look_up(family, interface);
             findings.extend(route::own_address(request.local));
             findings.extend(route::look_up(request.local, request.remote));

@@ -26,6 +26,7 @@ use super::{
     running::Running,
     symbols::Awaited,
     tallies::SkipMap,
+    under_way::UnderWay,
 };
 use crate::{
     device::Device,
@@ -47,6 +48,7 @@ pub struct PathWatch {
     symbols: Awaited,
     drops: Vec<Drop>,
     lookups: Lookups,
+    _under_way: UnderWay,
     rules: Option<TraceRules>,
     log: KernelLog,
     attach_time: Duration,
@@ -110,6 +112,7 @@ impl PathWatch {
             symbols,
             drops: Vec::new(),
             lookups,
+            _under_way: UnderWay::begin(question.interface.as_deref(), &question.ids),
             rules,
             log: KernelLog::of(&mut programs),
             attach_time: begun.elapsed(),

@@ -1,38 +1,34 @@
-//! Filters that outlive their command: maps and the XDP link, pinned in a folder of bpffs for each interface.
+//! Filters that outlive their command: maps, programs and links, pinned in a folder of bpffs for each interface and
+//! direction.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+mod generation;
+mod hold;
+mod place;
 
-use aya::{
-    Ebpf,
-    maps::{Map, MapData},
-};
-use bytemuck::{Pod, Zeroable};
-use nix::{
-    fcntl::{Flock, FlockArg},
-    libc,
-};
-use probe_ebpf::{ABI_VERSION, Hop, Rule, names};
+use std::{fs, path::Path};
+
+use aya::maps::Map;
+use nix::fcntl::{Flock, FlockArg};
+use probe_ebpf::{ABI_VERSION, Direction, names};
 
 use super::{
-    Error, bpf_sys, bpffs,
+    Error, bpffs,
     filter::Rules,
-    hops,
-    load::{self, Job, Switch},
+    load::{self, Rows, Shared, processors},
     tallies::TallyMap,
-    watch::link_layer,
 };
 use crate::{
-    attach::XdpChoice,
-    device::{self, Device, Mode, Purpose, xdp_mode},
+    attach::Attach,
+    device::{self, Device, Mode},
+    rules::RuleSet,
 };
 
-/// The folder in which filters and guards have theirs.
-pub(super) const HOME: &str = "/sys/fs/bpf/probe";
+use generation::{Generation, OWN, SHARED, pin_maps, pinned_map};
+pub use hold::Hook;
+use place::Place;
+pub(super) use place::{HOME, link_ifindex, netns};
+
 const LOCK: &str = "/run/probe/filter.lock";
-const LINK: &str = "link";
 
 /// The right to change filters: one process at a time.
 pub struct Changing(#[expect(dead_code, reason = "held until it is dropped")] Flock<fs::File>);
@@ -49,100 +45,36 @@ impl Changing {
     }
 }
 
-/// Where the pins of an interface's filter are: its name says to whom they belong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    abi: u32,
-    netns: u64,
-    ifindex: u32,
-}
-
-impl Place {
-    fn of(ifindex: u32) -> Result<Self, Error> {
-        Ok(Self { abi: ABI_VERSION, netns: netns()?, ifindex })
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix("filter-")?.split('-');
-        let place = Self {
-            abi: parts.next()?.parse().ok()?,
-            netns: parts.next()?.parse().ok()?,
-            ifindex: parts.next()?.parse().ok()?,
-        };
-        parts.next().is_none().then_some(place)
-    }
-
-    fn folder(&self) -> PathBuf {
-        Path::new(HOME).join(format!("filter-{}-{}-{}", self.abi, self.netns, self.ifindex))
-    }
-
-    /// Every place that has a folder, of this network namespace or another, of this build or another.
-    fn all() -> Vec<Self> {
-        let Ok(files) = fs::read_dir(HOME) else { return Vec::new() };
-        let names = files.filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
-        let mut places: Vec<Self> = names.filter_map(|name| Self::parse(&name)).collect();
-        places.sort();
-        places
-    }
-
-    /// Whether its link still holds a device: not where the device is gone, or where a killed process never made it.
-    fn is_live(&self) -> bool {
-        link_ifindex(&self.folder().join(LINK)).is_ok_and(|ifindex| ifindex == self.ifindex)
-    }
-
-    /// Detaches first, then forgets the maps.
-    fn remove(&self) -> Result<(), Error> {
-        let folder = self.folder();
-        let gone = |result: io::Result<()>| match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        let link = folder.join(LINK);
-        let remove_all = || {
-            // Whether or not this works, the link goes with its pin; but then the interface is taken for a while yet.
-            if let Err(error) = bpf_sys::open_pin(&link).and_then(|link| bpf_sys::detach_link(&link)) {
-                tracing::debug!("{} is not detached: {error}", link.display());
-            }
-            gone(fs::remove_file(&link))?;
-            for file in fs::read_dir(&folder)? {
-                gone(fs::remove_file(file?.path()))?;
-            }
-            gone(fs::remove_dir(&folder))
-        };
-        gone(remove_all()).map_err(|source| Error::File { doing: "remove", path: folder.clone(), source })?;
-        // Goes with the last filter; stays while there is another.
-        let _ = fs::remove_dir(HOME);
-        Ok(())
-    }
-}
-
-pub(super) fn netns() -> Result<u64, Error> {
-    device::netns_inode().map_err(|source| Error::File {
-        doing: "read",
-        path: "/proc/thread-self/ns/net".into(),
-        source,
-    })
-}
-
-/// The pinned filter of one interface.
+/// The pinned filter of one interface in one direction.
 pub struct Pinned {
     /// The interface's index.
     pub ifindex: u32,
-    /// The rules.
+    /// Which packets it is for.
+    pub direction: Direction,
+    /// The rules, and what they did.
     pub rules: Rules,
     place: Place,
+    generation: Generation,
 }
 
 impl Pinned {
-    /// The filter on `device`, if it has one.
+    /// The filter on `device` in `direction`, if it has one.
     ///
     /// # Errors
     /// [`Error::OtherAbi`] where a probe of another build put it there.
-    pub fn open(device: &Device) -> Result<Option<Self>, Error> {
-        let wanted = Place::of(device.ifindex)?;
-        let here = |place: &Place| (place.netns, place.ifindex) == (wanted.netns, wanted.ifindex);
+    pub fn open(device: &Device, direction: Direction) -> Result<Option<Self>, Error> {
+        let wanted = Place::of(device.ifindex, direction)?;
+        let here = |place: &Place| {
+            (place.netns, place.ifindex, place.direction) == (wanted.netns, wanted.ifindex, wanted.direction)
+        };
         let place = Place::all().into_iter().filter(here).find(Place::is_live);
-        place.as_ref().map_or(Ok(None), Self::open_live)
+        place.map_or(Ok(None), |place| Self::open_live(&place))
+    }
+
+    /// The filters on `device`, of both directions.
+    pub fn on(device: &Device) -> Result<Vec<Self>, Error> {
+        let both = [Direction::In, Direction::Out];
+        both.into_iter().filter_map(|direction| Self::open(device, direction).transpose()).collect()
     }
 
     /// Every filter of this network namespace.
@@ -152,96 +84,185 @@ impl Pinned {
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
-    /// The filter at `place`, unless another process has removed it since that was found.
+    /// The filter at `place`, unless another process has removed it since that was found. Where another replaces its
+    /// rules meanwhile, it is opened with the new ones.
     fn open_live(place: &Place) -> Result<Option<Self>, Error> {
-        match Self::open_at(place.clone()) {
-            Err(_) if !place.is_live() => Ok(None),
-            opened => opened.map(Some),
-        }
-    }
-
-    fn open_at(place: Place) -> Result<Self, Error> {
         if place.abi != ABI_VERSION {
             let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
             return Err(Error::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
         }
-        let folder = place.folder();
-        let map = |name: &'static str| {
-            MapData::from_pin(folder.join(name))
-                .and_then(Map::from_map_data)
-                .map_err(|source| Error::of_map(name, source))
-        };
-        let rules = Rules::of(map(names::CELLS)?, map(names::RULES)?, map(names::DEEDS)?)?;
-        Ok(Self { ifindex: place.ifindex, rules, place })
+        let mut generation = place.current();
+        loop {
+            let Some(found) = generation else {
+                // Between two looks it may have been replaced; only what does not run is gone.
+                if !place.is_live() {
+                    return Ok(None);
+                }
+                generation = place.current();
+                continue;
+            };
+            match Self::open_at(place.clone(), found.clone()) {
+                Err(error) => {
+                    generation = place.current();
+                    if generation.as_ref() == Some(&found) {
+                        return Err(error);
+                    }
+                }
+                opened => return opened.map(Some),
+            }
+        }
     }
 
-    /// Puts a filter with `rule` on `device`; the lock says that nobody else does so now.
-    pub fn create(device: &Device, xdp: XdpChoice, rule: &Rule, _: &Changing) -> Result<Self, Error> {
-        let choice = xdp_mode(device, xdp, Purpose::Drop)?;
-        if choice.mode == Mode::TcInstead {
-            return Err(Error::NoXdp { interface: device.name.clone(), why: choice.why });
+    fn open_at(place: Place, generation: Generation) -> Result<Self, Error> {
+        let (shared, own) = (place.folder(), generation.folder.clone());
+        let rules = Rules::of(|name| {
+            let folder = if OWN.contains(&name) { &own } else { &shared };
+            Map::from_map_data(pinned_map(folder, name)?).map_err(|source| Error::of_map(name, source))
+        })?;
+        Ok(Self { ifindex: place.ifindex, direction: place.direction, rules, place, generation })
+    }
+
+    /// The rules together, as they are now.
+    pub fn set(&self) -> Result<RuleSet, Error> {
+        Ok(RuleSet::new(self.rules.read()?, self.generation.last_rule))
+    }
+
+    /// At which hook it sits, in the words of `probe filter list`: `xdp`, `tcx` or `clsact`.
+    pub fn hook(&self) -> &'static str {
+        match self.generation.runner() {
+            Some(runner) if runner.mode != Mode::TcInstead => "xdp",
+            _ if self.place.is_on_clsact() => "clsact",
+            _ => "tcx",
         }
-        let mut programs = load::load(&job(device, choice.mode))?;
+    }
+
+    /// Puts a filter with these rules on `device`; the lock says that nobody else does so now.
+    pub fn create(device: &Device, hook: Hook, attach: Attach, set: &RuleSet, _: &Changing) -> Result<Self, Error> {
+        let runner = hold::runner(device, hook, attach)?;
+        let mut programs = load::load(&runner.job(device, set.needs()))?;
         bpffs::mount()?;
-        let place = Place::of(device.ifindex)?;
-        let made = Self::make(&place, device, choice.mode, rule, &mut programs);
+        let place = Place::of(device.ifindex, hook.direction())?;
+        let generation = Generation::new(&place.folder(), 1, set.last_number);
+        let mut make = || {
+            generation.pin(&mut programs, runner)?;
+            pin_maps(&programs, &place.folder(), &SHARED)?;
+            let mut pinned = Self::open_at(place.clone(), generation.clone())?;
+            // At no instant drops a filter without rules that are listed.
+            pinned.rules.fill(set)?;
+            hold::attach(&mut programs, device, runner, attach.tc, &place)?;
+            Ok(pinned)
+        };
+        let made = make();
         if made.is_err() {
             place.remove()?;
         }
         made
     }
 
-    /// Pins the maps, then writes the rule, then attaches: at no instant drops a filter without a rule that is listed.
-    fn make(place: &Place, device: &Device, mode: Mode, rule: &Rule, programs: &mut Ebpf) -> Result<Self, Error> {
-        let folder = place.folder();
-        fs::create_dir_all(&folder).map_err(|source| Error::File { doing: "make", path: folder.clone(), source })?;
-        for name in [names::CELLS, names::RULES, names::DEEDS, names::TALLY_DROP] {
-            let map = programs.map(name).ok_or(Error::NoMap { name })?;
-            map.pin(folder.join(name)).map_err(|source| Error::Pin { path: folder.join(name), source })?;
+    /// Lets `set` hold instead of the rules so far: a new program with maps of its own takes the running one's place
+    /// from one packet to the next. What rules did stays known, but for those in the slots `new`.
+    ///
+    /// # Errors
+    /// Then the rules so far still hold.
+    pub fn change(self, device: &Device, set: &RuleSet, new: &[u32], _: &Changing) -> Result<Self, Error> {
+        let runner = self.generation.runner().ok_or(Error::NoProgram { name: names::XDP })?;
+        let folder = self.place.folder();
+        let shared: Vec<Shared> = SHARED.iter().map(|name| (*name, folder.join(name))).collect();
+        let mut programs = load::load_sharing(&runner.job(device, set.needs()), Rows::of(processors()?), &shared)?;
+        let generation = Generation::new(&folder, self.generation.number + 1, set.last_number);
+        let mut make = || {
+            generation.pin(&mut programs, runner)?;
+            let mut pinned = Self::open_at(self.place.clone(), generation.clone())?;
+            pinned.rules.fill(set)?;
+            new.iter().try_for_each(|slot| pinned.rules.forget(*slot))?;
+            hold::replace(&mut programs, device, runner, &self.place)?;
+            Ok(pinned)
+        };
+        match make() {
+            Ok(pinned) => {
+                if let Err(error) = self.generation.remove() {
+                    tracing::debug!("left for the next command to sweep: {error}");
+                }
+                Ok(pinned)
+            }
+            Err(error) => {
+                generation.remove()?;
+                Err(error)
+            }
         }
-        let mut pinned = Self::open_at(place.clone())?;
-        pinned.rules.add(rule)?;
-        let link = hops::xdp::attach(programs, device, mode)?;
-        // The link comes last: pins without one are what a killed process left, and are swept.
-        let path = folder.join(LINK);
-        link.pin(&path).map_err(|source| Error::Pin { path, source })?;
-        Ok(pinned)
+    }
+
+    /// Lets the rule with this number end at `deadline_ns` of `CLOCK_MONOTONIC`; says whether there is such a rule.
+    pub fn extend(&mut self, number: u32, deadline_ns: u64, _: &Changing) -> Result<bool, Error> {
+        let set = self.set()?;
+        let Some((slot, rule)) = set.find(number) else { return Ok(false) };
+        self.rules.move_deadline(slot, rule, deadline_ns)?;
+        Ok(true)
     }
 
     /// What this filter dropped, by id.
     pub fn dropped(&self) -> Result<TallyMap, Error> {
-        let name = names::TALLY_DROP;
-        let map = MapData::from_pin(self.place.folder().join(name)).map_err(|source| Error::of_map(name, source))?;
-        TallyMap::of(&map, name)
+        TallyMap::of(&pinned_map(&self.place.folder(), names::TALLY_DROP)?, names::TALLY_DROP)
     }
 
     /// Detaches the filter and forgets its rules.
     pub fn remove(self, _: &Changing) -> Result<(), Error> {
+        self.hand_on_numbers()?;
         self.place.remove()
+    }
+
+    /// Numbers of rules are the interface's: the filter of the other direction must not give them again.
+    fn hand_on_numbers(&self) -> Result<(), Error> {
+        let other = if self.direction == Direction::In { Direction::Out } else { Direction::In };
+        let place = Place { direction: other, ..self.place.clone() };
+        let Some(theirs) = place.current().filter(|theirs| theirs.last_rule < self.generation.last_rule) else {
+            return Ok(());
+        };
+        let renamed = Generation::new(&place.folder(), theirs.number, self.generation.last_rule);
+        fs::rename(&theirs.folder, &renamed.folder).map_err(|source| Error::File {
+            doing: "rename",
+            path: theirs.folder,
+            source,
+        })
     }
 }
 
-fn job(device: &Device, mode: Mode) -> Job {
-    Job {
-        mode,
-        count: Switch::Off,
-        filter: Switch::On,
-        link_layer: link_layer(device),
-        ifindex: device.ifindex,
-        ..Job::count(&[Hop::XdpIn])
-    }
+/// The highest number that was ever given to a rule of `device` while it has a filter.
+pub fn last_number(device: &Device) -> Result<u32, Error> {
+    let netns = netns()?;
+    let here = |place: &Place| (place.abi, place.netns, place.ifindex) == (ABI_VERSION, netns, device.ifindex);
+    let current = Place::all().into_iter().filter(here).filter_map(|place| place.current());
+    Ok(current.map(|generation| generation.last_rule).max().unwrap_or(0))
+}
+
+/// What [`sweep`] took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Filters that were half made, or whose interface is gone.
+    pub filters: usize,
+    /// Filters of which a change had been left half made, before or after it held.
+    pub changes: usize,
 }
 
 /// Removes what killed processes left half made, and filters whose interface is gone. Says how many there were.
-pub fn sweep(_: &Changing) -> Result<usize, Error> {
-    let dead: Vec<Place> = Place::all().into_iter().filter(|place| !place.is_live()).collect();
-    dead.iter().try_for_each(Place::remove)?;
+pub fn sweep(_: &Changing) -> Result<Swept, Error> {
+    let mut swept = Swept::default();
+    for place in Place::all() {
+        if !place.is_live() {
+            place.remove()?;
+            swept.filters += 1;
+        } else if let Some(current) = place.current() {
+            let others: Vec<_> = place.generations().into_iter().filter(|other| *other != current).collect();
+            others.iter().try_for_each(Generation::remove)?;
+            swept.changes += usize::from(!others.is_empty());
+        }
+    }
     // A process may have been killed before it had made more than this.
     let _ = fs::remove_dir(HOME);
-    Ok(dead.len())
+    Ok(swept)
 }
 
-/// Removes the filters of this network namespace, whichever build put them there, or only that on `device`.
+/// Removes the filters of this network namespace, whichever build put them there, or only those on `device`.
 /// Says on which interface indices they were.
 pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
     let netns = netns()?;
@@ -249,43 +270,7 @@ pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
     let places: Vec<Place> = Place::all().into_iter().filter(meant).collect();
     places.iter().try_for_each(Place::remove)?;
     let _ = fs::remove_dir(HOME);
-    Ok(places.into_iter().map(|place| place.ifindex).collect())
-}
-
-/// The first part of `struct bpf_link_info`, as an XDP or TCX link fills it in.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct LinkInfo {
-    kind: u32,
-    id: u32,
-    program_id: u32,
-    padding: u32,
-    ifindex: u32,
-    more: u32,
-}
-
-/// The interface that the XDP or TCX link pinned at `path` holds; 0: it is gone.
-pub(super) fn link_ifindex(path: &Path) -> io::Result<u32> {
-    const LINK_TYPE_XDP: u32 = 6;
-    const LINK_TYPE_TCX: u32 = 11;
-    let info: LinkInfo = bpf_sys::object_info(&bpf_sys::open_pin(path)?)?;
-    if ![LINK_TYPE_XDP, LINK_TYPE_TCX].contains(&info.kind) {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
-    Ok(info.ifindex)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_says_whose_it_is() {
-        let place = Place { abi: 3, netns: 4_026_531_840, ifindex: 2 };
-        let name = place.folder().file_name().and_then(|name| name.to_str()).map(str::to_owned);
-        assert_eq!(name.as_deref().and_then(Place::parse), Some(place));
-        for other in ["filter-1-2", "filter-1-2-3-4", "other-1-2-3", "filter-a-b-c"] {
-            assert_eq!(Place::parse(other), None, "{other}");
-        }
-    }
+    let mut ifindices: Vec<u32> = places.into_iter().map(|place| place.ifindex).collect();
+    ifindices.dedup();
+    Ok(ifindices)
 }

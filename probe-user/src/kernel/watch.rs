@@ -20,6 +20,7 @@ use super::{
 use crate::{
     attach::{Attach, TcChoice, XdpChoice},
     device::{self, Device, LinkLayer, Mode, Purpose, xdp_mode},
+    rules::Needs,
     snapshot::Snapshot,
     watching::Requests,
 };
@@ -201,6 +202,8 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
         ifindex: device.ifindex,
         track: wish.track,
         filter: wish.filter,
+        needs: Needs::default(),
+        filtered: Direction::In,
         capture: wish.capture,
         only: None,
         journey: None,

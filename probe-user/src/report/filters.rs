@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::rules::Action;
+
 use super::{
     Document,
     guard::{self, GuardRow},
@@ -15,38 +17,48 @@ use super::{
 /// The rules of one network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Filters {
-    /// The rules, by interface and number.
+    /// The rules, by interface and direction, in the order in which they are asked.
     pub filters: Vec<FilterRow>,
     /// The guards, by interface.
     pub guards: Vec<GuardRow>,
 }
 
 /// One rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FilterRow {
     /// Its number on its interface.
     pub number: u32,
     /// The interface.
     pub interface: String,
-    /// Always `in`: the filter is at XDP ingress.
+    /// Which packets it is for: `in`, those that enter, or `out`, those that leave.
     pub direction: &'static str,
-    /// How XDP is attached there: `native`, `generic`, or `unknown`.
+    /// From 1 on: the rules of one interface and direction are asked in this order, and the first that matches holds.
+    pub position: u32,
+    /// Where packets meet it: `xdp`, `tcx` or `clsact`.
+    pub hook: &'static str,
+    /// How XDP is attached there: `native`, `generic`, or `unknown`; `off` where the hook is another.
     pub xdp_mode: &'static str,
     /// What it matches.
     #[serde(rename = "match")]
     pub matches: Match,
-    /// What it does: `drop`.
+    /// What it does: `drop`, `pass`, or `count` what it would drop.
     pub action: &'static str,
-    /// Packets that it dropped.
+    /// Which of the packets that it matches it drops or counts; none: all of them, or none where it lets pass.
+    pub which: Option<Choice>,
+    /// Packets that it matched.
     pub hits: u64,
-    /// Bytes of those, IP headers included.
-    pub hit_bytes: u64,
-    /// Packets that it would have dropped: those it dropped, and none more, for a rule that drops.
+    /// Packets that it dropped, or would have dropped where it only counts.
     pub would_drop: u64,
+    /// Packets that it dropped.
+    pub dropped: u64,
+    /// Bytes of those, IP headers included.
+    pub dropped_bytes: u64,
     /// Seconds since the last hit; none where there was none.
     pub last_hit_s_ago: Option<u64>,
     /// Seconds until it ends; 0: it has ended; none: it holds until it is removed.
     pub expires_in_s: Option<u64>,
+    /// Whether a command holds it, which gives it more time as long as that runs.
+    pub until_exit: bool,
     /// The user who added it.
     pub added_by_uid: u32,
     /// When: seconds since 1970.
@@ -65,6 +77,51 @@ pub struct Match {
     pub id_last: u16,
     /// 4 or 6; none: both.
     pub family: Option<u8>,
+    /// Sequence numbers; none: all.
+    pub seq: Option<Range>,
+    /// Bytes behind the ICMP header; none: any.
+    pub payload_bytes: Option<Range>,
+    /// Source addresses, as `10.0.0.0/8`; none: all.
+    pub source: Option<String>,
+    /// Destination addresses; none: all.
+    pub destination: Option<String>,
+}
+
+/// Numbers from the first to the last, which belongs to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Range {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+}
+
+/// Which of the packets that a rule matches it drops.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Choice {
+    /// `every` nth, each with a `probability`, the `first` n, those `after` the first n, or those over a `rate` a second.
+    pub by: &'static str,
+    /// The n, the probability, or the rate.
+    pub value: f64,
+    /// Of a rate: how many packets may come at once.
+    pub burst: Option<u64>,
+    #[serde(skip)]
+    text: String,
+}
+
+impl Choice {
+    /// The choice of `action`; none where it drops all or none.
+    pub fn of(action: Action) -> Option<Self> {
+        let (by, value, burst) = match action {
+            Action::Drop | Action::Pass => return None,
+            Action::Every(count) => ("every", count as f64, None),
+            Action::Chance(probability) => ("probability", probability.get(), None),
+            Action::First(count) => ("first", count as f64, None),
+            Action::After(count) => ("after", count as f64, None),
+            Action::Rate(rate) => ("rate", rate.per_second as f64, Some(rate.burst)),
+        };
+        Some(Self { by, value, burst, text: action.to_string() })
+    }
 }
 
 impl Document for Filters {
@@ -88,52 +145,90 @@ impl Document for Filters {
     }
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     numbers("no"),
     words("interface"),
-    words("drops"),
-    words("id"),
-    words("ip"),
+    words("way"),
+    words("matches"),
+    words("does"),
     numbers("hits"),
+    numbers("dropped"),
     words("last hit"),
     words("ends"),
-    words("XDP"),
+    words("hook"),
     words("added"),
 ];
 
 impl FilterRow {
     fn cells(&self) -> Vec<String> {
-        let ends = match self.expires_in_s {
-            None => "when removed".to_owned(),
-            Some(0) => "has ended".to_owned(),
-            Some(seconds) => format!("in {seconds} s"),
-        };
         vec![
             self.number.to_string(),
             self.interface.clone(),
-            match self.matches.types {
-                "both" => "requests and replies".to_owned(),
-                "reply" => "replies".to_owned(),
-                _ => "requests".to_owned(),
-            },
-            self.matches.ids(),
-            self.matches.family.map_or_else(|| "4 and 6".to_owned(), |family| family.to_string()),
+            self.direction.to_owned(),
+            self.matches.sentence(),
+            self.does(),
             self.hits.to_string(),
+            match self.action {
+                "count" => format!("0 of {}", self.would_drop),
+                _ => self.dropped.to_string(),
+            },
             self.last_hit_s_ago.map_or_else(|| "never".to_owned(), |seconds| format!("{seconds} s ago")),
-            ends,
-            self.xdp_mode.to_owned(),
+            self.ends(),
+            match self.hook {
+                "xdp" => format!("XDP {}", self.xdp_mode),
+                hook => hook.to_owned(),
+            },
             format!("{} by uid {}", table::date(self.added_unix_s), self.added_by_uid),
         ]
+    }
+
+    fn does(&self) -> String {
+        let which = self.which.as_ref().map(|which| format!(" {}", which.text)).unwrap_or_default();
+        match self.action {
+            "pass" => "passes".to_owned(),
+            "count" => format!("only counts{which}"),
+            _ => format!("drops{which}"),
+        }
+    }
+
+    fn ends(&self) -> String {
+        match self.expires_in_s {
+            None => "when removed".to_owned(),
+            Some(0) => "has ended".to_owned(),
+            Some(_) if self.until_exit => "with its command".to_owned(),
+            Some(seconds) => format!("in {seconds} s"),
+        }
     }
 }
 
 impl Match {
-    fn ids(&self) -> String {
-        match (self.id_first, self.id_last) {
-            (0, u16::MAX) => "all".to_owned(),
-            (first, last) if first == last => format!("{first} ({first:#x})"),
-            (first, last) => format!("{first}-{last}"),
-        }
+    /// `replies, id 43 (0x2b), IPv4, from 10.0.0.0/8`.
+    fn sentence(&self) -> String {
+        let types = match self.types {
+            "both" => "requests and replies",
+            "reply" => "replies",
+            _ => "requests",
+        };
+        let ids = match (self.id_first, self.id_last) {
+            (0, u16::MAX) => None,
+            (first, last) if first == last => Some(format!("id {first} ({first:#x})")),
+            (first, last) => Some(format!("ids {first}-{last}")),
+        };
+        let parts = [
+            ids,
+            self.family.map(|family| format!("IPv{family}")),
+            self.seq.map(|seq| format!("seq {}", seq.text())),
+            self.payload_bytes.map(|bytes| format!("{} bytes", bytes.text())),
+            self.source.as_ref().map(|source| format!("from {source}")),
+            self.destination.as_ref().map(|destination| format!("to {destination}")),
+        ];
+        std::iter::once(types.to_owned()).chain(parts.into_iter().flatten()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Range {
+    fn text(self) -> String {
+        if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
     }
 }
 
@@ -147,14 +242,28 @@ mod tests {
             number: 1,
             interface: "eth0".into(),
             direction: "in",
+            position: 1,
+            hook: "xdp",
             xdp_mode: "native",
-            matches: Match { types: "reply", id_first: 43, id_last: 43, family: None },
+            matches: Match {
+                types: "reply",
+                id_first: 43,
+                id_last: 43,
+                family: None,
+                seq: Some(Range { first: 1, last: 9 }),
+                payload_bytes: None,
+                source: Some("10.0.0.0/8".into()),
+                destination: None,
+            },
             action: "drop",
-            hits: 5,
-            hit_bytes: 420,
+            which: Choice::of(Action::Every(3)),
+            hits: 15,
             would_drop: 5,
+            dropped: 5,
+            dropped_bytes: 420,
             last_hit_s_ago: Some(2),
             expires_in_s: Some(58),
+            until_exit: false,
             added_by_uid: 0,
             added_unix_s: 1_700_000_000,
         };
@@ -170,8 +279,19 @@ mod tests {
     #[test]
     fn text_says_what_is_dropped_until_when() {
         let text = written(&filters(), Format::Text);
-        assert!(text.contains(" 1  eth0       replies  43 (0x2b)  4 and 6     5  2 s ago   in 58 s  native"), "{text}");
+        let told = " 1  eth0       in   replies, id 43 (0x2b), seq 1-9, from 10.0.0.0/8  drops 1 of 3    15        5  2 s ago   \
+                    in 58 s  XDP native  ";
+        assert!(text.contains(told), "{text}");
         assert!(text.contains("2023-11-14 22:13:20 UTC by uid 0"), "{text}");
+    }
+
+    #[test]
+    fn a_rule_that_only_counts_says_so_and_one_that_is_held_too() {
+        let mut held = filters();
+        let row = &mut held.filters[0];
+        (row.action, row.dropped, row.until_exit) = ("count", 0, true);
+        let text = written(&held, Format::Text);
+        assert!(text.contains("only counts 1 of 3    15   0 of 5  2 s ago   with its command"), "{text}");
     }
 
     #[test]

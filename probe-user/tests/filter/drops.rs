@@ -1,12 +1,22 @@
 //! Exactly what matches is dropped, and everything else arrives.
 
-use probe_ebpf::{Echo, Family};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use probe_ebpf::{Direction, Echo, Family, Rule, filter::ASKS_SEQ};
+use probe_user::{
+    device::Device,
+    kernel::pins::{Changing, Pinned},
+    rules::Spot,
+};
 
 use crate::{
     common::is_root,
     host::{Packet, expect_bare, hits, list, numbers, replies, send},
     net::{PATIENCE, Pair, Wire, eventually, own_bpffs},
-    run::{command, probe},
+    run::probe,
 };
 
 /// Whether a rule matches a packet.
@@ -132,6 +142,27 @@ fn a_rule_holds_while_another_observes_receives_and_removes() {
     send(&pair, &replies(7, 10), 10);
 }
 
+/// Adds and removes a rule in turn, so many times, in the network namespace of this thread.
+fn change(times: usize) {
+    let device = Device::find("vb").expect("vb");
+    for round in 0..times {
+        let changing = Changing::begin().expect("the lock");
+        let pinned = Pinned::open(&device, Direction::In).expect("it can be read").expect("it is there");
+        let mut set = pinned.set().expect("it can be read");
+        if round % 2 == 0 {
+            // Each second one needs more of the program than the first rule does.
+            let asks = if round % 4 == 0 { ASKS_SEQ } else { 0 };
+            let rule = Rule { id_last: u16::MAX, kinds: 0b1111, asks, ..Rule::default() };
+            let slot = set.insert(rule, Spot::Last, 0).expect("room");
+            pinned.change(&device, &set, &[slot], &changing).expect("it is taken");
+        } else {
+            let (slot, _) = set.find(set.last_number).expect("it was added");
+            set.remove(&[slot]);
+            pinned.change(&device, &set, &[], &changing).expect("it is taken");
+        }
+    }
+}
+
 #[test]
 fn nothing_passes_while_rules_come_and_go() {
     if !is_root("nothing_passes_while_rules_come_and_go") {
@@ -139,21 +170,31 @@ fn nothing_passes_while_rules_come_and_go() {
     }
     own_bpffs();
     let pair = Pair::new();
-    probe(&pair.b, "filter add -I vb -e 7").done();
-    let wire = Wire::of(&pair.a, "va");
-    let before = crate::host::arrived(&pair.b);
-    for round in 0..6 {
-        let words = if round % 2 == 0 { "filter add -I vb -e 5-9" } else { "filter remove 2" };
-        let mut change = command(&pair.b, words)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("it starts");
-        while change.try_wait().expect("it is our child").is_none() {
-            for packet in replies(7, 50) {
-                wire.put(&packet.bytes());
-            }
-        }
+    for (place, times) in [("--xdp native", 100), ("--xdp generic", 5), ("--hook tc", 5), ("--hook tc --tc clsact", 5)]
+    {
+        probe(&pair.b, &format!("filter add -I vb --type reply {place}")).done();
+        let wire = Wire::of(&pair.a, "va");
+        let before = crate::host::arrived(&pair.b);
+        let (over, packet) = (AtomicBool::new(false), replies(7, 1)[0].bytes());
+        let sent = std::thread::scope(|scope| {
+            let flood = scope.spawn(|| {
+                let mut sent = 0_u64;
+                while !over.load(Ordering::Relaxed) {
+                    (0..100).for_each(|_| wire.put(&packet));
+                    sent += 100;
+                    // A machine that does nothing but drop does not get to the next change.
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                sent
+            });
+            let changed = pair.b.run(|| change(times));
+            over.store(true, Ordering::Relaxed);
+            changed.expect("the namespace is there");
+            flood.join().expect("it floods")
+        });
+        assert!(sent > 1_000, "{sent} is no flood");
+        eventually(&format!("all {sent} are dropped and noted: {place}"), || hits(&pair.b) == sent);
+        assert_eq!(crate::host::arrived(&pair.b), before, "the first rule held all the time: {place}");
+        probe(&pair.b, "filter clear").done();
     }
-    assert_eq!(crate::host::arrived(&pair.b), before, "the first rule held all the time");
 }

@@ -79,7 +79,7 @@ pub(crate) fn rules(ran: &Ran) -> Vec<Value> {
 
 /// What all rules together dropped.
 pub(crate) fn hits(netns: &Netns) -> u64 {
-    list(netns).iter().filter_map(|rule| rule["hits"].as_u64()).sum()
+    list(netns).iter().filter_map(|rule| rule["dropped"].as_u64()).sum()
 }
 
 pub(crate) fn numbers(rules: &[Value]) -> Vec<u64> {

@@ -2,13 +2,14 @@
 
 use probe_ebpf::Rule;
 use probe_user::{
-    attach::XdpChoice,
+    attach::Attach,
     device::Device,
     kernel::{
         bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},
         flows::monotonic,
-        pins::{Changing, Pinned},
+        pins::{Changing, Hook, Pinned},
     },
+    rules::RuleSet,
 };
 use serde_json::json;
 
@@ -39,14 +40,20 @@ fn a_rule_is_listed_as_it_was_added() {
     let names = ["interface", "number", "direction", "action", "added_by_uid"];
     assert_eq!(of(0, names), [json!("lo"), json!(1), json!("in"), json!("drop"), json!(0)]);
     assert_eq!(of(1, names), [json!("vb"), json!(1), json!("in"), json!("drop"), json!(0)]);
-    assert_eq!(rules[0]["match"], json!({"type": "both", "id_first": 0, "id_last": 65535, "family": null}));
-    assert_eq!(rules[1]["match"], json!({"type": "reply", "id_first": 43, "id_last": 43, "family": 4}));
+    let matches = |types: &str, ids: [u16; 2], family: Option<u8>| {
+        json!({
+            "type": types, "id_first": ids[0], "id_last": ids[1], "family": family,
+            "seq": null, "payload_bytes": null, "source": null, "destination": null,
+        })
+    };
+    assert_eq!(rules[0]["match"], matches("both", [0, 65535], None));
+    assert_eq!(rules[1]["match"], matches("reply", [43, 43], Some(4)));
     assert_eq!(rules[0]["expires_in_s"], json!(null));
     assert!(rules[1]["expires_in_s"].as_u64().is_some_and(|left| (3_500..=3_600).contains(&left)));
     let only = probe(&pair.b, "filter list -I vb --format json").done();
     assert_eq!(crate::host::rules(&only).len(), 1);
     let text = probe(&pair.b, "filter list").done().stdout;
-    assert!(text.contains("vb         replies               43 (0x2b)  4 "), "{text}");
+    assert!(text.contains("vb         in   replies, id 43 (0x2b), IPv4  drops"), "{text}");
     let both = probe(&pair.b, "filter remove 1");
     assert!(refused(&both).contains("several interfaces have a rule 1: lo, vb — say which, as in -I lo"), "{both:?}");
     probe(&pair.b, "filter remove 1 -I lo").done();
@@ -101,12 +108,11 @@ fn the_257th_rule_is_refused_until_one_has_ended() {
         let changing = Changing::begin().expect("the lock");
         let device = Device::find("vb").expect("vb");
         let deadline_ns = if ended { monotonic() } else { 0 };
-        let rule = |number: u32| Rule { number, id_first: 1, id_last: 1, kinds: 0b1111, ..Rule::default() };
-        let mut pinned =
-            Pinned::create(&device, XdpChoice::Auto, &Rule { deadline_ns, ..rule(1) }, &changing).expect("a filter");
-        for number in 2..=256 {
-            pinned.rules.add(&rule(number)).expect("there is room");
-        }
+        let mut rules = vec![Rule { id_first: 1, id_last: 1, kinds: 0b1111, ..Rule::default() }; 256];
+        (1..).zip(&mut rules).for_each(|(number, rule)| rule.number = number);
+        rules[0].deadline_ns = deadline_ns;
+        let set = RuleSet::new(rules, 256);
+        Pinned::create(&device, Hook::Xdp, Attach::default(), &set, &changing).expect("a filter");
     };
     pair.b.run(|| fill(false)).expect("the namespace is there");
     let ran = probe(&pair.b, "filter add -I vb -e 7");
@@ -164,7 +170,7 @@ fn rules_of_one_interface_share_one_mode() {
     probe(&pair.b, "filter add -I vb -e 8 --xdp generic").done();
     probe(&pair.b, "filter add -I vb -e 9").done();
     let native = probe(&pair.b, "filter add -I vb -e 10 --xdp native");
-    let told = "vb has a filter already, and its XDP is generic, not native — leave --xdp out, or start anew: probe filter clear -I vb";
+    let told = "vb has a filter already, and its XDP is generic, not native — leave --hook, --xdp and --tc out, or start anew: probe filter clear -I vb";
     assert!(refused(&native).contains(told), "{native:?}");
     assert_eq!(list(&pair.b).len(), 3);
     probe(&pair.b, "filter clear -I vb").done();

@@ -1,12 +1,11 @@
 //! The same parser from two compilers: whatever the bytes, the kernel's answer must be the host's.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use probe_ebpf::packet::{LinkLayer, parse};
 use probe_user::kernel::load::Job;
 
 use crate::{
     loaded::{ALL_HOPS, Counted, Loaded, can_be_run},
+    random::{Random, seeded},
     ready::ready,
     samples::{echoes, others, skipped},
 };
@@ -14,33 +13,7 @@ use crate::{
 /// How many frames each hop is given.
 const FRAMES: usize = 10_000;
 
-/// `SplitMix64` (Steele, Lea, Flood 2014): small, and any seed will do.
-pub(crate) struct Random(u64);
-
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The seed that `PROBE_SEED` names, or another one each time.
-    pub(crate) fn seed() -> u64 {
-        std::env::var("PROBE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
-            now.as_nanos() as u64
-        })
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
     fn byte(&mut self) -> u8 {
         // Small numbers and those that headers are made of come often: most others end at the first branch.
         const USUAL: [u8; 16] = [0, 1, 2, 6, 8, 43, 44, 58, 60, 0x45, 0x60, 0x81, 0x88, 0x20, 128, 129];
@@ -72,9 +45,7 @@ fn the_kernel_reads_random_frames_as_the_host_does() {
     if !ready("the_kernel_reads_random_frames_as_the_host_does") {
         return;
     }
-    let seed = Random::seed();
-    eprintln!("to run the same frames again: PROBE_SEED={seed}");
-    let mut random = Random::new(seed);
+    let (seed, mut random) = seeded();
     let bases: Vec<Vec<u8>> = echoes()
         .into_iter()
         .map(|sample| sample.frame)

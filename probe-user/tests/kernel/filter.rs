@@ -7,12 +7,19 @@ use std::{
 };
 
 use aya::maps::Array;
-use probe_ebpf::{Count, Deed, Hop, Kind, Rule, Tally, filter::MAX_RULES, names};
-use probe_user::kernel::{
-    border::Plain,
-    error::Error,
-    flows::monotonic,
-    load::{Job, Switch},
+use probe_ebpf::{
+    Count, Deed, Hop, Kind, Rule, Tally,
+    filter::{DEADLINES, MAX_RULES},
+    names,
+};
+use probe_user::{
+    kernel::{
+        border::Plain,
+        error::Error,
+        flows::monotonic,
+        load::{Job, Switch},
+    },
+    rules::Needs,
 };
 
 use crate::{
@@ -28,6 +35,12 @@ const TICKS: Duration = Duration::from_millis(20);
 
 fn filter() -> Loaded {
     Loaded::new(&Job { filter: Switch::On, ..Job::count(&ALL_HOPS) })
+}
+
+/// As [`filter`], for rules with a deadline.
+fn mortal() -> Loaded {
+    let needs = Needs { features: DEADLINES, steps: 1 };
+    Loaded::new(&Job { filter: Switch::On, needs, ..Job::count(&ALL_HOPS) })
 }
 
 /// A rule for these kinds of these ids, without an end.
@@ -76,7 +89,7 @@ fn what_is_dropped_is_counted_first_and_noted_for_its_rule() {
         tally.kinds[REQUEST.index()] = dropped;
         assert_eq!(loaded.dropped(), BTreeMap::from([(7, tally)]));
         let deed = rules.deed(slot).expect("it can be read");
-        assert_eq!(deed.dropped, dropped);
+        assert_eq!(deed.chosen, dropped);
         let ticks = TICKS.as_nanos() as u64;
         assert!((before - ticks..=monotonic()).contains(&deed.last_ns), "{deed:?}, from {before} on");
         assert_eq!(rules.deed(0).expect("it can be read"), Deed::default());
@@ -114,7 +127,7 @@ fn a_rule_with_a_deadline_ends_in_the_kernel_with_nobody_touching_it() {
         return;
     }
     const HOLDS: Duration = Duration::from_millis(300);
-    let mut loaded = filter();
+    let mut loaded = mortal();
     let mut rules = loaded.rules();
     let deadline_ns = monotonic() + HOLDS.as_nanos() as u64;
     let slot = rules.add(&Rule { deadline_ns, ..rule(1, (7, 7), &[REQUEST]) }).expect("there is room");
@@ -128,7 +141,7 @@ fn a_rule_with_a_deadline_ends_in_the_kernel_with_nobody_touching_it() {
     assert!(drops > 0, "it never held");
     assert!(monotonic() >= deadline_ns, "it ended too early");
     assert_eq!(loaded.run(Hop::TcIn, &plain(REQUEST, 7)), Action::Pass);
-    assert_eq!(rules.deed(slot).expect("it can be read").dropped.packets, drops);
+    assert_eq!(rules.deed(slot).expect("it can be read").chosen.packets, drops);
     assert_eq!(rules.read().expect("rules")[slot as usize].number, 1, "its slot is still in use");
 }
 
@@ -137,7 +150,7 @@ fn a_rule_whose_deadline_is_past_never_holds() {
     if !ready("a_rule_whose_deadline_is_past_never_holds") {
         return;
     }
-    let mut loaded = filter();
+    let mut loaded = mortal();
     let deadline_ns = monotonic() - 1_000_000_000;
     loaded.rules().add(&Rule { deadline_ns, ..rule(1, (7, 7), &[REQUEST]) }).expect("there is room");
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, 7)), Action::Pass);
@@ -154,7 +167,7 @@ fn removing_the_rule_that_holds_lets_the_next_one_hold() {
     let first = rules.add(&rule(1, (7, 7), &[REQUEST])).expect("there is room");
     let second = rules.add(&rule(2, (0, 9), &[REQUEST])).expect("there is room");
     let drops = |rules: &probe_user::kernel::filter::Rules| {
-        [first, second].map(|slot| rules.deed(slot).expect("it can be read").dropped.packets)
+        [first, second].map(|slot| rules.deed(slot).expect("it can be read").chosen.packets)
     };
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, 7)), Action::Drop);
     assert_eq!(drops(&rules), [1, 0]);
@@ -186,7 +199,7 @@ fn every_slot_holds_and_there_is_none_after_the_last() {
     assert!(matches!(full, Err(Error::RulesFull)), "{full:?}");
     for id in 0..most {
         assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, id)), Action::Drop);
-        assert_eq!(rules.deed(u32::from(id)).expect("it can be read").dropped.packets, 1);
+        assert_eq!(rules.deed(u32::from(id)).expect("it can be read").chosen.packets, 1);
     }
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, most)), Action::Pass);
 }

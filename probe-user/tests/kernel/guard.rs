@@ -8,7 +8,7 @@ mod random;
 use probe_ebpf::{GuardCount, guard::WAYS};
 use probe_user::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests};
 
-use crate::{differential::Random, ready::ready};
+use crate::{random::Random, ready::ready};
 use both::{Both, Place};
 use random::{crowded, deaf, options, packet, strict};
 

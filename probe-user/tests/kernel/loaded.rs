@@ -15,6 +15,7 @@ use probe_user::{
         ring::Ring,
         tallies::{SkipMap, TallyMap},
     },
+    rules::RuleSet,
     snapshot::Tallies,
 };
 
@@ -145,6 +146,15 @@ impl Loaded {
 
     pub(crate) fn skips(&self) -> BTreeMap<Skip, u64> {
         self.skips.read().expect("the skips can be read")
+    }
+
+    /// The program of `hop` with `set`, as `probe filter` loads it, and the rules as that would read them.
+    pub(crate) fn filtering(hop: Hop, set: &RuleSet) -> (Self, Rules) {
+        let job = Job { filter: Switch::On, needs: set.needs(), filtered: hop.direction(), ..Job::count(&[hop]) };
+        let mut loaded = Self::new(&job);
+        let mut rules = loaded.rules();
+        rules.fill(set).expect("it can be written");
+        (loaded, rules)
     }
 
     pub(crate) fn rules(&mut self) -> Rules {

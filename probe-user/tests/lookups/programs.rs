@@ -73,19 +73,28 @@ fn probes_own_filter_tells_what_it_dropped_of_the_run() {
     let Some(lab) = lab("probes_own_filter_tells_what_it_dropped_of_the_run") else { return };
     warm_up(&lab);
     let probe = env!("CARGO_BIN_EXE_probe");
-    run(lab.netns(Host::B), &format!("{probe} filter add -I eth0 --type request --id 0x4242"));
-    let result = std::panic::catch_unwind(|| count_what_the_filter_drops(&lab));
-    run(lab.netns(Host::B), &format!("{probe} filter clear -I eth0"));
-    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let places = [
+        ("xdp", "--type request"),
+        ("tc_in", "--type request --hook tc"),
+        // B's answers to what A asks.
+        ("tc_out", "--type reply --direction out"),
+    ];
+    for (at, flags) in places {
+        run(lab.netns(Host::B), &format!("{probe} filter add -I eth0 {flags} --id 0x4242 --seq 9999"));
+        run(lab.netns(Host::B), &format!("{probe} filter add -I eth0 {flags} --id 0x4242"));
+        let result = std::panic::catch_unwind(|| count_what_the_filter_drops(&lab, at));
+        run(lab.netns(Host::B), &format!("{probe} filter clear -I eth0"));
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
 }
 
-fn count_what_the_filter_drops(lab: &Topology) {
+fn count_what_the_filter_drops(lab: &Topology, at: &str) {
     assert!(send(lab, Host::A, Host::B, Family::V4, Echo::Request, 2));
     settle();
     let findings = found(lab, Host::B, Family::V4, || {
         assert!(send(lab, Host::A, Host::B, Family::V4, Echo::Request, 3));
         settle();
     });
-    let expected = ("xdp".to_owned(), "probe's own filter on eth0".to_owned(), true, 3);
+    let expected = (at.to_owned(), "probe's own filter on eth0 (rule 2)".to_owned(), true, 3);
     assert_eq!(programs(findings), [expected]);
 }

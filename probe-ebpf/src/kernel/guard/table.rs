@@ -64,7 +64,7 @@ impl State {
     pub(super) fn set(self, word: Word) {
         if word != self.word {
             // SAFETY: the place came from the map in this run of the program.
-            unsafe { atomic::exchange_u64(self.place, self.word.0, word.0) };
+            unsafe { atomic::compare_exchange_u64(self.place, self.word.0, word.0) };
         }
     }
 
@@ -165,12 +165,12 @@ fn fill(set: *mut GuardSet, number: u32, way: u32, new: &New) -> bool {
     // SAFETY: the map gave valid pointers; while the word is BUSY, nobody else takes the place or believes its state.
     unsafe {
         let before = place.read_volatile();
-        if before == BUSY || atomic::exchange_u64(place, before, BUSY) != before {
+        if before == BUSY || atomic::compare_exchange_u64(place, before, BUSY) != before {
             return false;
         }
         (*state).key = new.key;
         (*state).left = i64::from(new.left);
-        atomic::exchange_u64(place, BUSY, new.word.0);
+        atomic::compare_exchange_u64(place, BUSY, new.word.0);
     }
     true
 }

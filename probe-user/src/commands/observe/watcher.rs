@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Direction, Hop};
 
 use super::{super::Screen, seconds};
 use crate::{
@@ -46,7 +46,7 @@ struct FilterDrops {
 impl FilterDrops {
     /// Those of the filter on `device`, if it has one that this build can read.
     fn on(device: &Device, screen: &Screen) -> Result<Option<Self>, Failure> {
-        let dropped = match Pinned::open(device) {
+        let dropped = match Pinned::open(device, Direction::In) {
             Ok(None) => return Ok(None),
             Ok(Some(pinned)) => pinned.dropped()?,
             Err(error @ Error::OtherAbi { .. }) => {

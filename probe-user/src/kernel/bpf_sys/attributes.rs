@@ -165,6 +165,16 @@ pub(super) struct QueryCgroup {
     pub(super) padding: u32,
 }
 
+/// For `BPF_LINK_UPDATE`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct LinkUpdate {
+    pub(super) link_fd: u32,
+    pub(super) new_prog_fd: u32,
+    pub(super) flags: u32,
+    pub(super) old_prog_fd: u32,
+}
+
 /// For `BPF_LINK_DETACH`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

@@ -20,7 +20,10 @@ use probe_ebpf::Direction;
 use serde::{Deserialize, Serialize};
 
 use super::tc::{attach_type, priority};
-use crate::device::{self, Device, tc_filters};
+use crate::{
+    device::{self, Device, tc_filters},
+    kernel::process::started,
+};
 
 /// One file per qdisc filter of a running probe.
 const NOTES: &str = "/run/probe/clsact";
@@ -159,10 +162,8 @@ impl Note {
 
     /// Removes the qdisc if it came with the filter and nobody else uses it by now.
     fn remove_qdisc(&self) {
-        let unused = tc_filters::read(Some(self.ifindex)).is_ok_and(|filters| filters.is_empty());
-        if self.made_qdisc && unused {
-            let removed = tc_filters::remove_clsact(self.ifindex);
-            tracing::debug!("clsact qdisc of interface {}: {removed:?}", self.ifindex);
+        if self.made_qdisc {
+            remove_unused(self.ifindex);
         }
     }
 
@@ -177,6 +178,66 @@ impl Note {
             filter.direction == self.direction() && filter.program_id == Some(self.program)
         };
         filters.values().flatten().any(own)
+    }
+}
+
+/// The handle of a filter that outlives its command: no process has the number 0, so [`attach`] never gives it.
+const LASTING: u32 = 1;
+
+/// Whether an interface has a clsact qdisc that stays when the probes that run now end.
+pub fn is_there_for_others(ifindex: u32) -> bool {
+    let made_by_probe =
+        device::netns_cookie().is_ok_and(|netns| notes_on(netns, ifindex).any(|(_, note)| note.made_qdisc));
+    tc_filters::has_qdisc(ifindex).unwrap_or(false) && !made_by_probe
+}
+
+/// Attaches `program` to that side of `device` until [`detach_lasting`].
+pub fn attach_lasting(
+    program: &mut SchedClassifier,
+    device: &Device,
+    direction: Direction,
+) -> Result<(), ProgramError> {
+    let _lock = lock().map_err(TcError::IoError)?;
+    add_qdisc(&device.name)?;
+    let place = NlOptions { priority: priority(direction), handle: LASTING.into(), ..NlOptions::default() };
+    let options = TcAttachOptions::Netlink(place);
+    let id = program.attach_with_options(&device.name, attach_type(direction), options)?;
+    program.take_link(id).map(std::mem::forget)
+}
+
+/// Lets what [`attach_lasting`] attached run `program` from now on.
+pub fn replace_lasting(
+    program: &mut SchedClassifier,
+    device: &Device,
+    direction: Direction,
+) -> Result<(), ProgramError> {
+    let id = program.attach_to_link(lasting(&device.name, direction)?)?;
+    program.take_link(id).map(std::mem::forget)
+}
+
+/// Takes away what [`attach_lasting`] attached.
+pub fn detach_lasting(ifindex: u32, direction: Direction) {
+    let link = device::name_of(ifindex).map_err(TcError::IoError).map_err(ProgramError::from);
+    if let Err(error) = link.and_then(|name| lasting(&name, direction)).and_then(Link::detach) {
+        tracing::debug!("the filter is gone already: {error}");
+    }
+}
+
+fn lasting(interface: &str, direction: Direction) -> Result<SchedClassifierLink, ProgramError> {
+    let handle = TcHandle::from(LASTING);
+    Ok(SchedClassifierLink::attached(interface, attach_type(direction), priority(direction), handle, None)?)
+}
+
+/// Removes the clsact qdisc of an interface if nobody uses it.
+pub fn remove_unused_qdisc(ifindex: u32) {
+    let _lock = lock();
+    remove_unused(ifindex);
+}
+
+fn remove_unused(ifindex: u32) {
+    if tc_filters::read(Some(ifindex)).is_ok_and(|filters| filters.is_empty()) {
+        let removed = tc_filters::remove_clsact(ifindex);
+        tracing::debug!("clsact qdisc of interface {ifindex}: {removed:?}");
     }
 }
 
@@ -219,13 +280,6 @@ fn remove_filter(note: &Note, interface: &str) {
     if let Err(error) = link.map_err(ProgramError::from).and_then(Link::detach) {
         tracing::debug!("the filter is gone already: {error}");
     }
-}
-
-/// When the process `pid` started, in clock ticks since boot; `None`: there is no such process.
-fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold spaces and parentheses of its own; field 3 follows the last one.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 #[cfg(test)]

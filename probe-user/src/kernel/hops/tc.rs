@@ -2,6 +2,7 @@
 
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    links::FdLink,
     tc::{SchedClassifierLink, TcAttachOptions},
 };
 use nix::libc;
@@ -35,8 +36,7 @@ pub fn attach_program(
     direction: Direction,
     choice: TcChoice,
 ) -> Result<TcLink, Error> {
-    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
-    let program: &mut SchedClassifier = program.try_into().map_err(|_| Error::NoProgram { name })?;
+    let program = classifier(programs, name)?;
     let (link, how) = match choice {
         TcChoice::Tcx => (attach_tcx(program, device, direction), "TCX"),
         TcChoice::Clsact => (attach_clsact(program, device, direction), "clsact"),
@@ -46,10 +46,42 @@ pub fn attach_program(
             attached => (attached, "TCX"),
         },
     };
-    let link =
-        link.map_err(|source| Error::AttachTc { interface: device.name.clone(), how, source: Box::new(source) })?;
+    let link = link.map_err(|source| refusal(device, how, source))?;
     tracing::info!("{name} attached to {} ({how})", device.name);
     Ok(link)
+}
+
+/// Attaches the loaded program of `hop` as a TCX link, which can be pinned.
+pub fn attach_tcx_link(programs: &mut impl Programs, device: &Device, hop: Hop) -> Result<FdLink, Error> {
+    let program = classifier(programs, hop.row().program)?;
+    let link = tcx_link(program, device, hop.direction())
+        .and_then(|link| FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error))));
+    link.map_err(|source| refusal(device, "TCX", source))
+}
+
+/// Whether the kernel refused because it has no TCX.
+pub fn is_unknown_to_kernel(error: &Error) -> bool {
+    matches!(error, Error::AttachTc { source, .. } if is_unknown(source))
+}
+
+/// Does `work`, one of [`clsact`]'s, with the loaded program of `hop`.
+pub fn on_clsact(
+    programs: &mut impl Programs,
+    device: &Device,
+    hop: Hop,
+    work: impl FnOnce(&mut SchedClassifier, &Device, Direction) -> Result<(), ProgramError>,
+) -> Result<(), Error> {
+    let program = classifier(programs, hop.row().program)?;
+    work(program, device, hop.direction()).map_err(|source| refusal(device, "clsact", source))
+}
+
+fn classifier<'p>(programs: &'p mut impl Programs, name: &'static str) -> Result<&'p mut SchedClassifier, Error> {
+    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
+    program.try_into().map_err(|_| Error::NoProgram { name })
+}
+
+fn refusal(device: &Device, how: &'static str, source: ProgramError) -> Error {
+    Error::AttachTc { interface: device.name.clone(), how, source: Box::new(source) }
 }
 
 fn is_unknown(error: &ProgramError) -> bool {
@@ -61,13 +93,21 @@ fn attach_clsact(program: &mut SchedClassifier, device: &Device, direction: Dire
 }
 
 fn attach_tcx(program: &mut SchedClassifier, device: &Device, direction: Direction) -> Result<TcLink, ProgramError> {
+    tcx_link(program, device, direction).map(TcLink::Tcx)
+}
+
+fn tcx_link(
+    program: &mut SchedClassifier,
+    device: &Device,
+    direction: Direction,
+) -> Result<SchedClassifierLink, ProgramError> {
     let order = match direction {
         Direction::In => LinkOrder::first(),
         Direction::Out => LinkOrder::last(),
     };
     let options = TcAttachOptions::TcxOrder(order);
     let id = program.attach_with_options(&device.name, attach_type(direction), options)?;
-    program.take_link(id).map(TcLink::Tcx)
+    program.take_link(id)
 }
 
 /// The side of the device that `direction` means.

@@ -1,11 +1,11 @@
-//! Programs that can end packets at a device or a cgroup: other people's, and probe's own pinned filter.
+//! Other people's programs that can end packets at a device or a cgroup.
 
 use std::{
     fs::{self, File},
     path::Path,
 };
 
-use probe_ebpf::{Direction, Kind, guard::PROTECT_OUT};
+use probe_ebpf::Direction;
 
 use super::told;
 use crate::{
@@ -13,9 +13,7 @@ use crate::{
     kernel::{
         bpf_sys,
         foreign::{self, Hook, Owner, Program},
-        guard::pins::PinnedGuard,
         hops::cgroup,
-        pins::Pinned,
     },
     sighting::Finding,
 };
@@ -81,58 +79,6 @@ fn own_group(groups: &str) -> Option<&str> {
 
 fn of_others(at: &str, who: String) -> Finding {
     Finding::Program { at: at.to_owned(), who, probe_filter: false, dropped: 0 }
-}
-
-/// What probe's own pinned filter and guard had dropped of some ids.
-pub struct OwnFilter {
-    dropped: u64,
-    by_guard: u64,
-}
-
-impl OwnFilter {
-    /// What they have dropped by now; nothing where there are none.
-    pub fn read(interface: Option<&str>, ids: &[u16]) -> Self {
-        let of = |dropped: Option<u64>| dropped.unwrap_or(0);
-        Self {
-            dropped: of(interface.and_then(|interface| dropped(interface, ids))),
-            by_guard: of(interface.and_then(|interface| guarded(interface, ids)).map(|(dropped, _)| dropped)),
-        }
-    }
-
-    /// The filter and the guard, where they are, with what each dropped since.
-    pub fn findings(&self, interface: Option<&str>, ids: &[u16]) -> Vec<Finding> {
-        let Some(interface) = interface else { return Vec::new() };
-        // What was made anew meanwhile counts from zero.
-        let own = |at: &str, what: &str, before: u64, now: u64| Finding::Program {
-            at: at.to_owned(),
-            who: format!("probe's own {what} on {interface}"),
-            probe_filter: true,
-            dropped: now.checked_sub(before).unwrap_or(now),
-        };
-        let filter = dropped(interface, ids).map(|now| own("xdp", "filter", self.dropped, now));
-        let guard = guarded(interface, ids).map(|(now, at)| own(at, "guard", self.by_guard, now));
-        filter.into_iter().chain(guard).collect()
-    }
-}
-
-/// What the pinned guard of `interface` has dropped of these ids, and where it does that; nothing where there is none,
-/// or where it only counts. One that judges both ways is told where it judges what enters.
-fn guarded(interface: &str, ids: &[u16]) -> Option<(u64, &'static str)> {
-    let pinned = told("pinned guard", PinnedGuard::open(&device(interface)?))??;
-    let config = &pinned.record.config;
-    let at = match (config.protect, pinned.record.ingress) {
-        (PROTECT_OUT, _) => "tc_out",
-        (_, 0) => "tc_in",
-        _ => "xdp",
-    };
-    (config.dry_run == 0).then(|| (ids.iter().map(|id| pinned.maps.dropped(*id)).sum(), at))
-}
-
-/// What the pinned filter of `interface` has dropped of these ids; nothing where there is none.
-fn dropped(interface: &str, ids: &[u16]) -> Option<u64> {
-    let pinned = told("pinned filter", Pinned::open(&device(interface)?))??;
-    let tally = told("pinned filter", pinned.dropped())?;
-    Some(ids.iter().flat_map(|id| Kind::ALL.map(|kind| tally.count(kind, *id).packets)).sum())
 }
 
 #[cfg(test)]

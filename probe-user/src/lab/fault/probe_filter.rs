@@ -11,14 +11,14 @@ use probe_ebpf::{Kind, Rule};
 
 use super::{error::Error, site::Site};
 use crate::{
-    attach::XdpChoice,
+    attach::Attach,
     device::Device,
     kernel::{
         self,
-        pins::{self, Changing, Pinned},
+        pins::{self, Changing, Hook, Pinned},
     },
     lab::Netns,
-    rules::Kinds,
+    rules::{Kinds, RuleSet},
 };
 
 /// Drops echo packets of one leg until it is dropped itself. One that a killed run leaves holds no namespace, and goes
@@ -88,7 +88,8 @@ fn add(site: Site) -> Result<(), Error> {
     let wanted = Kind { family: site.family, echo: site.echo() };
     let kinds = Kinds::matching(|kind| kind == wanted).bits();
     let rule = Rule { number: 1, id_first: 0, id_last: u16::MAX, kinds, ..Rule::default() };
-    Pinned::create(&device, XdpChoice::Auto, &rule, &changing)?;
+    let set = RuleSet::new(vec![rule], 1);
+    Pinned::create(&device, Hook::Xdp, Attach::default(), &set, &changing)?;
     Ok(())
 }
 

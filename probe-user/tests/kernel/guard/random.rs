@@ -6,7 +6,7 @@ use probe_ebpf::{Kind, packet::mapped};
 use probe_user::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests, model::Packet};
 
 use super::both::Place;
-use crate::differential::Random;
+use crate::random::Random;
 
 /// A guard that is told anything.
 pub(super) fn options(random: &mut Random) -> GuardOptions {

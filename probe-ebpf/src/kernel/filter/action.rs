@@ -1,0 +1,66 @@
+//! What a rule does with a packet that it matches: the actions that drop some and let the others pass.
+//!
+//! What they count is counted once for all processors, by atomic instructions: counts by processor would let `--first 10`
+//! drop ten on each.
+
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns};
+use probe_ebpf::{
+    Gauge, Rule,
+    filter::{AFTER, CHANCE, EVERY, FIRST, PASS, RATE, token_ns},
+};
+
+use crate::kernel::{atomic, maps::GAUGES};
+
+/// Whether the action of `rule`, which is in `slot`, chooses to drop the packet at hand.
+#[inline(always)]
+pub(super) fn chooses(slot: u32, rule: &Rule) -> bool {
+    match rule.action {
+        PASS => false,
+        // SAFETY: asks for a number.
+        CHANCE => u64::from(unsafe { bpf_get_prandom_u32() }) < rule.amount,
+        EVERY | FIRST | AFTER | RATE => GAUGES.get_ptr_mut(slot).is_some_and(|gauge| measures(gauge, rule)),
+        _ => true,
+    }
+}
+
+#[inline(always)]
+fn measures(gauge: *mut Gauge, rule: &Rule) -> bool {
+    let amount = rule.amount;
+    // SAFETY: the map gave a valid pointer; all that write there do so by atomic instructions.
+    unsafe {
+        let seen = &raw mut (*gauge).seen;
+        match rule.action {
+            EVERY => (atomic::fetch_add_u64(seen, 1) + 1).checked_rem(amount) == Some(0),
+            FIRST => seen.read_volatile() < amount && atomic::fetch_add_u64(seen, 1) < amount,
+            AFTER => seen.read_volatile() >= amount || atomic::fetch_add_u64(seen, 1) >= amount,
+            _ => !takes_token(&raw mut (*gauge).full_at_ns, rule),
+        }
+    }
+}
+
+/// How often a processor tries again when others take tokens at the same time. Each failure means that another got one.
+const TRIES: u32 = 16;
+
+/// Takes a token, if there is one: the generic cell rate algorithm (ITU-T I.371), a token bucket in one number.
+///
+/// # Safety
+///
+/// `full_at` must be valid for reads and writes, and aligned to 8 bytes.
+#[inline(always)]
+unsafe fn takes_token(full_at: *mut u64, rule: &Rule) -> bool {
+    // SAFETY: reads a clock. The coarse one would hand tokens out by the tick.
+    let now = unsafe { bpf_ktime_get_ns() };
+    for _ in 0..TRIES {
+        // SAFETY: the caller's promise.
+        let before = unsafe { full_at.read_volatile() };
+        if before > now + rule.burst_ns {
+            return false;
+        }
+        let after = if before > now { before } else { now } + token_ns(rule.amount);
+        // SAFETY: the caller's promise.
+        if unsafe { atomic::compare_exchange_u64(full_at, before, after) } == before {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,235 @@
+//! `probe filter add`.
+
+use std::time::{Duration, Instant};
+
+use probe_ebpf::{Direction, Rule, filter::HELD};
+
+use super::{
+    super::{
+        Outcome, Screen,
+        interrupt::{Interrupt, block_on, until},
+    },
+    Change, begin, row,
+    typed::{self, LEASE, nanoseconds},
+};
+use crate::{
+    attach::{TcChoice, XdpChoice},
+    cli::filter::Add,
+    device::{Device, Mode},
+    error::{Failure, Mend},
+    exit::Exit,
+    kernel::{
+        self,
+        flows::monotonic,
+        foreign::{self, Owner},
+        pins::{self, Hook, Pinned},
+        under_way,
+    },
+    report::filters::{FilterRow, Filters},
+    rules::{Refusal, RuleSet, Spot},
+};
+
+/// Adds the rule, and stays with it where that is asked for.
+pub(super) fn add(args: &Add, screen: &Screen) -> Outcome {
+    if args.until_exit { block_on(hold(args, screen)) } else { add_one(args, screen) }
+}
+
+fn add_one(args: &Add, screen: &Screen) -> Outcome {
+    let added = add_rule(args, screen)?;
+    screen.print(&Filters { filters: vec![added.row()?], ..Filters::default() })?;
+    Ok(Exit::Done)
+}
+
+/// A rule that has just been added.
+struct Added {
+    device: Device,
+    pinned: Pinned,
+    rule: Rule,
+}
+
+impl Added {
+    fn row(&self) -> Result<FilterRow, Failure> {
+        let rows = row::rows(&Device::find(&self.device.name)?, &self.pinned)?;
+        let own = rows.into_iter().find(|row| row.number == self.rule.number);
+        own.ok_or_else(|| {
+            Failure::new(format!("rule {} is gone", self.rule.number), "probe filter list shows the rules")
+        })
+    }
+}
+
+fn add_rule(args: &Add, screen: &Screen) -> Result<Added, Failure> {
+    let rule = typed::rule(args)?;
+    let (hook, direction) = (typed::hook(args)?, typed::direction(args));
+    let device = Device::find(&args.interface)?;
+    let change = begin(screen)?;
+    let spot = args.before.map_or(Spot::Last, Spot::Before);
+    let (pinned, slot) = match Pinned::open(&device, direction)? {
+        Some(pinned) => {
+            if typed::asks_for_hook(args) {
+                refuse_other_hook(args, &device, &pinned, hook)?;
+            }
+            extend(pinned, &device, rule, spot, &change)?
+        }
+        None => create(args, &device, rule, spot, hook, &change)?,
+    };
+    let rule = pinned.rules.read()?.get(slot as usize).copied().unwrap_or(rule);
+    warn_of_diagnoses(&rule, &device, screen);
+    Ok(Added { device, pinned, rule })
+}
+
+/// Whoever watches packets that the rule drops finds the rule: that may be what is wanted, or not.
+fn warn_of_diagnoses(rule: &Rule, device: &Device, screen: &Screen) {
+    for note in under_way::hit_by(rule, device) {
+        let ids: Vec<String> = note.ids.iter().map(u16::to_string).collect();
+        screen.remark(&format!(
+            "rule {} hits packets of the diagnosis that process {} has under way here (id {}): expect it to name this rule",
+            rule.number,
+            note.pid,
+            ids.join(", ")
+        ));
+    }
+}
+
+fn extend(pinned: Pinned, device: &Device, rule: Rule, spot: Spot, change: &Change) -> Result<(Pinned, u32), Failure> {
+    let mut set = pinned.set()?;
+    set.last_number = set.last_number.max(pins::last_number(device)?);
+    let now = monotonic();
+    let slot = insert(&mut set, rule, spot, now)?;
+    set.remove_ended(now);
+    Ok((pinned.change(device, &set, &[slot], &change.lock)?, slot))
+}
+
+fn create(
+    args: &Add,
+    device: &Device,
+    rule: Rule,
+    spot: Spot,
+    hook: Hook,
+    change: &Change,
+) -> Result<(Pinned, u32), Failure> {
+    let mut set = RuleSet::new(Vec::new(), pins::last_number(device)?);
+    let slot = insert(&mut set, rule, spot, monotonic())?;
+    let pinned = Pinned::create(device, hook, args.attach, &set, &change.lock).map_err(offer_tc)?;
+    Ok((pinned, slot))
+}
+
+fn insert(set: &mut RuleSet, rule: Rule, spot: Spot, now: u64) -> Result<u32, Failure> {
+    set.insert(rule, spot, now).map_err(|refusal| match refusal {
+        Refusal::Full => kernel::Error::RulesFull.into(),
+        Refusal::NoSuchRule(number) => Failure::new(
+            format!("there is no rule {number} for these packets, to put one before it"),
+            "probe filter list shows the rules of each interface and direction",
+        ),
+    })
+}
+
+/// Where XDP is taken or would disturb the link, tc may do.
+fn offer_tc(error: kernel::Error) -> Failure {
+    let fix = match &error {
+        kernel::Error::XdpTaken { owner: Owner::Probe, .. } => {
+            "filter behind it, at tc: --hook tc; a probe that watches there holds XDP until it ends".to_owned()
+        }
+        kernel::Error::XdpTaken { interface, .. } => format!(
+            "filter behind it, at tc: --hook tc; or detach it: ip link set dev {interface} xdp off, or end whoever holds \
+             it (bpftool link)"
+        ),
+        kernel::Error::NoXdp { .. } => format!("filter at tc instead: --hook tc; or {}", error.fix()),
+        _ => return error.into(),
+    };
+    Failure::new(error.to_string(), fix)
+}
+
+/// The rules of an interface and direction share one program, attached in one way.
+fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: Hook) -> Result<(), Failure> {
+    let refuse = |is: &str, wanted: &str| {
+        Err(Failure::new(
+            format!("{} has a filter already, and its {is}, not {wanted}", device.name),
+            format!("leave --hook, --xdp and --tc out, or start anew: probe filter clear -I {}", device.name),
+        ))
+    };
+    let is = pinned.hook();
+    if pinned.direction == Direction::In && (args.hook.is_some() || args.attach.xdp != XdpChoice::Auto) {
+        let wanted = if hook == Hook::Xdp { "xdp" } else { "tc" };
+        if (is == "xdp") != (hook == Hook::Xdp) {
+            return refuse(&format!("hook is {is}"), wanted);
+        }
+    }
+    let wanted = match args.attach.tc {
+        _ if is == "xdp" => is,
+        TcChoice::Auto => is,
+        TcChoice::Tcx => "tcx",
+        TcChoice::Clsact => "clsact",
+    };
+    if wanted != is {
+        return refuse(&format!("hook is {is}"), wanted);
+    }
+    let wanted = match args.attach.xdp {
+        XdpChoice::Auto => return Ok(()),
+        XdpChoice::Native => Mode::Native,
+        XdpChoice::Generic => Mode::Generic,
+        XdpChoice::Off => Mode::TcInstead,
+    };
+    match foreign::xdp_mode_of(device) {
+        Some(mode) if is == "xdp" && mode != wanted.name() => refuse(&format!("XDP is {mode}"), wanted.name()),
+        _ => Ok(()),
+    }
+}
+
+/// How often a rule that a command holds is given another [`LEASE`].
+const RENEW: Duration = Duration::from_secs(1);
+
+async fn hold(args: &Add, screen: &Screen) -> Outcome {
+    // Before anything is attached, so that no signal ends this process with something left behind.
+    let mut interrupt = Interrupt::new()?;
+    let end = args.lifetime.map(|lifetime| Instant::now() + lifetime);
+    let mut added = add_rule(args, screen)?;
+    let number = added.rule.number;
+    screen.remark(&format!("rule {number} holds on {} until this command ends; Ctrl-C ends it", added.device.name));
+    let mut renewals = tokio::time::interval(RENEW);
+    renewals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let exit = loop {
+        tokio::select! {
+            biased;
+            () = interrupt.caught() => break Exit::Interrupted,
+            () = until(end) => break Exit::Done,
+            _ = renewals.tick() => if !renew(&mut added, end)? {
+                screen.remark(&format!("rule {number} was removed by somebody else"));
+                return Ok(Exit::Done);
+            },
+        }
+    };
+    finish(added, screen)?;
+    Ok(exit)
+}
+
+/// Gives the rule another [`LEASE`], but none beyond its end; says whether it is still there.
+fn renew(added: &mut Added, end: Option<Instant>) -> Result<bool, Failure> {
+    let lock = pins::Changing::begin()?;
+    // Another may have changed the rules since: theirs are those that hold.
+    let Some(mut pinned) = Pinned::open(&added.device, added.pinned.direction)? else {
+        let gone = crate::device::name_of(added.device.ifindex).is_err();
+        return if gone { Err(kernel::Error::Gone { interface: added.device.name.clone() }.into()) } else { Ok(false) };
+    };
+    let now = Instant::now();
+    let left = end.map_or(LEASE, |end| LEASE.min(end.saturating_duration_since(now)));
+    let there = pinned.extend(added.rule.number, monotonic() + nanoseconds(left), &lock)?;
+    added.pinned = pinned;
+    Ok(there)
+}
+
+/// Shows what the rule did, and takes it away.
+fn finish(mut added: Added, screen: &Screen) -> Result<(), Failure> {
+    let change = begin(screen)?;
+    let Some(pinned) = Pinned::open(&added.device, added.pinned.direction)? else {
+        screen.remark(&format!("rule {} was removed by somebody else", added.rule.number));
+        return screen.print(&Filters::default());
+    };
+    added.pinned = pinned;
+    let row = added.row();
+    if let Some((slot, rule)) = added.pinned.set()?.find(added.rule.number)
+        && rule.asks & HELD != 0
+    {
+        super::remove_rules(added.pinned, &added.device, &[slot], &change)?;
+    }
+    screen.print(&Filters { filters: vec![row?], ..Filters::default() })
+}

@@ -1,0 +1,71 @@
+//! A rule as it is listed.
+
+use probe_ebpf::{
+    Direction, Rule,
+    filter::{ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, DRY_RUN, HELD},
+};
+
+use crate::{
+    device::Device,
+    kernel::{self, flows::monotonic, foreign, pins::Pinned},
+    prefix::Prefix,
+    report::filters::{Choice, FilterRow, Match, Range},
+    rules::{self, Action, Kinds},
+};
+
+/// The rules of `pinned`, which is on `device`, in the order in which they are asked.
+pub(super) fn rows(device: &Device, pinned: &Pinned) -> Result<Vec<FilterRow>, kernel::Error> {
+    let set = pinned.set()?;
+    let positions = 1..;
+    positions.zip(set.in_order()).map(|(position, (slot, rule))| row(device, pinned, position, slot, rule)).collect()
+}
+
+fn row(device: &Device, pinned: &Pinned, position: u32, slot: u32, rule: &Rule) -> Result<FilterRow, kernel::Error> {
+    let now = monotonic();
+    let deed = pinned.rules.deed(slot)?;
+    let action = Action::of(rule);
+    let dry_run = rule.asks & DRY_RUN != 0;
+    Ok(FilterRow {
+        number: rule.number,
+        interface: device.name.clone(),
+        direction: if pinned.direction == Direction::In { "in" } else { "out" },
+        position,
+        hook: pinned.hook(),
+        xdp_mode: match pinned.hook() {
+            "xdp" => foreign::xdp_mode_of(device).unwrap_or("unknown"),
+            _ => "off",
+        },
+        matches: matches(rule),
+        action: match action {
+            Action::Pass => "pass",
+            _ if dry_run => "count",
+            _ => "drop",
+        },
+        which: Choice::of(action),
+        hits: deed.chosen.packets + deed.spared,
+        would_drop: deed.chosen.packets,
+        dropped: if dry_run { 0 } else { deed.chosen.packets },
+        dropped_bytes: if dry_run { 0 } else { deed.chosen.bytes },
+        last_hit_s_ago: (deed.last_ns != 0).then(|| now.saturating_sub(deed.last_ns) / 1_000_000_000),
+        expires_in_s: (rule.deadline_ns != 0).then(|| rule.deadline_ns.saturating_sub(now).div_ceil(1_000_000_000)),
+        until_exit: rule.asks & HELD != 0,
+        added_by_uid: rule.added_by_uid,
+        added_unix_s: rule.added_unix_s,
+    })
+}
+
+fn matches(rule: &Rule) -> Match {
+    let ids = rules::ids(rule);
+    let kinds = Kinds::of(rule);
+    let asks = |bit: u32| rule.asks & bit != 0;
+    Match {
+        types: kinds.types(),
+        id_first: ids.first,
+        id_last: ids.last,
+        family: kinds.family().map(|family| if family == probe_ebpf::Family::V4 { 4 } else { 6 }),
+        seq: asks(ASKS_SEQ).then_some(Range { first: rule.seq_first, last: rule.seq_last }),
+        payload_bytes: asks(ASKS_PAYLOAD).then_some(Range { first: rule.payload_first, last: rule.payload_last }),
+        source: asks(ASKS_SOURCE).then(|| Prefix::of(&rule.source).to_string()),
+        destination: asks(ASKS_DESTINATION).then(|| Prefix::of(&rule.destination).to_string()),
+    }
+}
