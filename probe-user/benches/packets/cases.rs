@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
+    time::Duration,
 };
 
 use aya::Ebpf;
@@ -245,7 +246,8 @@ fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
 fn guarding(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     let name = if hook == Hook::Xdp { names::GUARD_XDP } else { names::GUARD_IN };
     let config =
-        GuardOptions { protect: Protect::Both, ..GuardOptions::default() }.config(secret().map_err(io::Error::other)?);
+        GuardOptions { protect: Protect::Both, timeout: Duration::from_secs(3_600), ..GuardOptions::default() }
+            .config(secret().map_err(io::Error::other)?);
     let config = config.map_err(io::Error::other)?;
     let programs = guard::load(&config, LinkLayer::Ethernet, &[name, names::GUARD_OUT]).map_err(io::Error::other)?;
     let descriptor = |name| {
