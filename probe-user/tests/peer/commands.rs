@@ -117,7 +117,7 @@ fn an_agent_sends_to_its_controller_what_is_ordered() {
         interval_ms: 1,
         size: 56,
         nonce: 8,
-        wait_ms: 100,
+        wait_ms: 2000,
     };
     let early = peer.send(order.clone()).expect_err("it does not know its controller's address yet");
     assert!(matches!(early, Trouble::Refused { .. }), "{early}");
