@@ -116,15 +116,9 @@ impl Session {
     }
 
     fn plan(&mut self) -> Plan {
-        let effort = &self.known.effort;
-        let rate = if self.known.loss.trips > 10 && self.known.loss.measured() > MUCH_LOSS {
-            (effort.rate / 4).max(5)
-        } else {
-            effort.rate
-        };
-        let settle = effort.settle();
+        let settle = self.known.effort.settle();
         let mut ids = self.ids.clone();
-        let mut script = Script::new(&mut ids, rate, settle);
+        let mut script = Script::new(&mut ids, self.rate(), settle);
         let facts = self.facts.clone();
         for fact in facts {
             if self.settled.contains(&fact) || !self.can_start(fact) {
@@ -155,6 +149,13 @@ impl Session {
         let plan = script.finish(settle + Duration::from_millis(350));
         self.ids = ids;
         plan
+    }
+
+    /// Packets a second: fewer where so much is lost that the path may limit them.
+    fn rate(&self) -> u32 {
+        let Known { effort, loss, .. } = &self.known;
+        let limited = loss.trips > 10 && loss.measured() > MUCH_LOSS;
+        if limited { (effort.rate / 4).max(5) } else { effort.rate }
     }
 
     fn can_start(&self, fact: Fact) -> bool {
