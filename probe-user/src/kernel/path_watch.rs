@@ -143,7 +143,7 @@ impl PathWatch {
         for event in self.ring.drain() {
             let interface = if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok());
             let drop = names.told(&event, interface);
-            match benign(&drop) {
+            match benign(&drop, &self.reasons) {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
                 None => self.drops.push(drop),
             }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, os::fd::OwnedFd};
 use probe_ebpf::{Direction, Echo, Family, Hop};
 use probe_user::{
     kernel::bpf_sys::{self, Instruction, ProgramType},
-    lab::{Host, Nic, Topology},
+    lab::{Host, Nic, Topology, attach_tc_program},
     sighting::{Drop, Leg},
     traffic::{Fragmentation, Settings},
 };
@@ -62,10 +62,10 @@ fn shell(lab: &Topology, host: Host, family: Family, how: &str) {
 }
 
 /// Attaches a program that drops everything (`TC_ACT_SHOT`).
-fn dropper(lab: &Topology, nic: Nic, direction: Direction) -> OwnedFd {
+fn dropper(lab: &Topology, nic: Nic, direction: Direction) -> Option<OwnedFd> {
     let program = [Instruction::set(0, 2), Instruction::exit()];
     let program = bpf_sys::load_program(ProgramType::Tc, "test_drop", &program).expect("loads");
-    let link = || bpf_sys::link_tcx(&program, lab.ifindex(nic), direction).expect("TCX");
+    let link = || attach_tc_program(&program, lab.ifindex(nic), direction).expect("attached");
     lab.netns(nic.host()).run(link).expect("inside")
 }
 

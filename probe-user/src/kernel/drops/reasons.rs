@@ -40,6 +40,18 @@ impl Reasons {
         }
     }
 
+    /// Whether ICMPv6 of this kernel says why it frees a packet, and frees those that it has answered without a reason:
+    /// both came with Linux 6.3, beside the reasons of neighbour discovery.
+    pub fn are_of_icmpv6(&self) -> bool {
+        self.number("IPV6_NDISC_BAD_OPTIONS").is_some()
+    }
+
+    /// These, for tests.
+    #[cfg(test)]
+    pub(super) fn of_numbers<const N: usize>(core: [(u32, &str); N]) -> Self {
+        Self { core: core.map(|(number, name)| (number, name.to_owned())).into(), subsystems: BTreeMap::new() }
+    }
+
     /// The number of the reason `name`, without its prefix.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.core.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
