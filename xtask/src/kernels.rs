@@ -9,7 +9,8 @@ mod packages;
 mod results;
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -139,18 +140,18 @@ fn try_on(emulator: &Emulator, engine: &mut Engine, kernel: &Kernel, built: &Bui
     image::write(&image, &kernel.modules, &contents)?;
     say(&format!("booting Linux {} ({})", kernel.release, engine.name()));
     let boot = Boot { kernel, image: &image, log: &log, limit: limit(built) };
-    let (mut said, mut results, mut judgements) = (String::new(), Results::default(), Vec::new());
+    let output = file("txt");
+    let mut said = File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
+    let (mut results, mut judgements) = (Results::default(), Vec::new());
     let ended = machine::run(emulator, engine, &boot, &mut |line| {
-        said.push_str(line);
-        said.push('\n');
+        // A full disk must not end the run: what matters is printed too.
+        let _ = writeln!(said, "{line}");
         if let Some(step) = results.take(line) {
             let (name, judgement) = judge(step);
             say(&format!("{name}: {} ({} s)", judgement.lines.first().map_or("", String::as_str), step.seconds));
             judgements.push((name, judgement));
         }
     });
-    let output = file("txt");
-    fs::write(&output, said).with_context(|| format!("cannot write {}", output.display()))?;
     // It is as large as all that is in it.
     fs::remove_file(&image).with_context(|| format!("cannot remove {}", image.display()))?;
     if !judgements.is_empty() {

@@ -21,6 +21,11 @@ use crate::{shell::say, toolchain::library_path};
 /// How long a kernel may take until its first word: by hardware a second or two; emulated on a busy machine, a minute.
 const FIRST_WORD: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(240)];
 
+/// The clock of an emulated processor seems to jump; nothing in here needs protection from the rest; and tunnel modules
+/// are to bring no interfaces of their own.
+const COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 tsc=reliable mitigations=off fb_tunnels=none rdinit=/xtask -- inside";
+
 /// What runs the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -109,8 +114,7 @@ impl Machine {
         command.args(["-no-reboot", "-net", "none", "-monitor", "none"]);
         command.arg("-serial").arg(format!("file:{}", boot.log.display())).args(["-serial", "stdio"]);
         command.arg("-kernel").arg(&boot.kernel.image).arg("-initrd").arg(boot.image);
-        // The clock of an emulated processor seems to jump; and nothing in here needs protection from the rest.
-        command.args(["-append", "console=ttyS0 panic=-1 tsc=reliable mitigations=off rdinit=/xtask -- inside"]);
+        command.args(["-append", COMMAND_LINE]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         if engine == Engine::Hardware {
             // Where the processor does not do it, QEMU fails an assertion; what matters of that is told.

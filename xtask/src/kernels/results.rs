@@ -81,10 +81,17 @@ pub(crate) fn suite(step: &Step) -> Judgement {
     let mut lines = vec![tally.line()];
     lines.extend(reasons.iter().map(|(reason, count)| format!("skipped {count}: {reason}")));
     lines.extend(tally.failures().map(|name| format!("FAILED {name}")));
+    lines.extend(panics(step));
     if step.end != "code 0" && tally.failed == 0 {
         lines.push(format!("FAILED as a whole: {}", step.end));
     }
     Judgement { lines, bad }
+}
+
+/// Where tests panicked, and the first line of why.
+fn panics(step: &Step) -> impl Iterator<Item = String> {
+    let pairs = step.lines.windows(2).filter(|pair| pair[0].contains(" panicked at "));
+    pairs.map(|pair| format!("{} {}", pair[0].trim(), pair[1].chars().take(300).collect::<String>()))
 }
 
 /// Which hops the kernel leaves blind, as `probe doctor` says.
@@ -173,9 +180,12 @@ mod tests {
     #[test]
     fn a_suite_that_fails_or_is_killed_is_bad_and_says_what() {
         let failed = step(
-            "@@ begin suite a 9\ntest m::b ... FAILED\ntest result: FAILED. 0 passed; 1 failed\n@@ end 3 code 101",
+            "@@ begin suite a 9\ntest m::b ... FAILED\nthread 'm::b' (1) panicked at a.rs:1:2:\nwhy\nmore\ntest result: FAILED. 0 passed; 1 failed\n@@ end 3 code 101",
         );
-        assert_eq!(suite(&failed).lines, ["0 passed, 1 failed, 0 skipped", "FAILED b"]);
+        assert_eq!(
+            suite(&failed).lines,
+            ["0 passed, 1 failed, 0 skipped", "FAILED b", "thread 'm::b' (1) panicked at a.rs:1:2: why"]
+        );
         assert!(suite(&failed).bad);
         let killed = step("@@ begin suite a 9\ntest b ... \n@@ end 9 took too long and was killed");
         assert_eq!(suite(&killed).lines[1], "FAILED as a whole: took too long and was killed");
