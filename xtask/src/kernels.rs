@@ -60,7 +60,7 @@ const FAULTS: &str = "healthy-ttl healthy-udp-flood altered-id local-no-route lo
 
 /// The longest that a test program may take, and all the faults: emulated on a busy machine, not usual.
 const SUITE: Duration = Duration::from_secs(600);
-const SCORE: Duration = Duration::from_secs(900);
+const SCORE: Duration = Duration::from_secs(1800);
 const DOCTOR: Duration = Duration::from_secs(120);
 
 /// Sets up, builds, boots each kernel and prints what came of it; a failing exit status where something is not as it

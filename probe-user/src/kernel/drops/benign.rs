@@ -14,7 +14,7 @@ pub enum Benign {
     SocketClosed,
     /// A copy for a packet capture, which had no room for it or did not want it.
     Capture,
-    /// The kernel's ICMPv6 was done with this request: before Linux 6.3 it frees those that it answers like all others.
+    /// The kernel was done with this IPv6 request: before Linux 6.3 it frees those that it answers like all others.
     /// Whether it answered, the hops say.
     DoneByIcmpv6,
     /// A copy of a request for a program's raw socket, which had no room for it or did not want it. The kernel answers
@@ -72,8 +72,8 @@ mod tests {
     use super::*;
 
     /// On a kernel as it is today.
-    fn judged(drop: Drop) -> Option<Benign> {
-        benign(&drop, &Reasons::of_numbers([(2, "NOT_SPECIFIED"), (102, "IPV6_NDISC_BAD_OPTIONS")]))
+    fn judged(drop: &Drop) -> Option<Benign> {
+        benign(drop, &Reasons::of_numbers([(2, "NOT_SPECIFIED"), (102, "IPV6_NDISC_BAD_OPTIONS")]))
     }
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
         let freed = drop(Leg::Request, "NOT_SPECIFIED", "icmpv6_rcv", Some("eth0"));
         let old = Reasons::of_numbers([(2, "NOT_SPECIFIED")]);
         assert_eq!(benign(&freed, &old), Some(Benign::DoneByIcmpv6));
-        assert_eq!(judged(freed), None);
+        assert_eq!(judged(&freed), None);
         assert_eq!(benign(&drop(Leg::Request, "ICMP_CSUM", "icmpv6_rcv", Some("eth0")), &old), None);
     }
 
@@ -104,31 +104,31 @@ mod tests {
     #[test]
     fn a_reply_without_a_ping_socket_is_no_loss_but_a_request_without_a_socket_is() {
         for function in ["ping_rcv", "icmp_rcv", "icmp_rcv.part.0", "icmpv6_rcv"] {
-            assert_eq!(judged(drop(Leg::Reply, "NO_SOCKET", function, Some("eth0"))), Some(Benign::NoPingSocket));
-            assert_eq!(judged(drop(Leg::Request, "NO_SOCKET", function, Some("eth0"))), None);
+            assert_eq!(judged(&drop(Leg::Reply, "NO_SOCKET", function, Some("eth0"))), Some(Benign::NoPingSocket));
+            assert_eq!(judged(&drop(Leg::Request, "NO_SOCKET", function, Some("eth0"))), None);
         }
-        assert_eq!(judged(drop(Leg::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
-        assert_eq!(judged(drop(Leg::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
     }
 
     #[test]
     fn what_a_closed_socket_held_was_delivered_and_what_a_neighbour_entry_held_was_not() {
-        assert_eq!(judged(drop(Leg::Reply, "QUEUE_PURGE", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
-        assert_eq!(judged(drop(Leg::Reply, "NOT_SPECIFIED", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
-        assert_eq!(judged(drop(Leg::Reply, "QUEUE_PURGE", "packet_release", None)), Some(Benign::SocketClosed));
-        assert_eq!(judged(drop(Leg::Request, "QUEUE_PURGE", "neigh_destroy", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Reply, "QUEUE_PURGE", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Leg::Reply, "NOT_SPECIFIED", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Leg::Reply, "QUEUE_PURGE", "packet_release", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Leg::Request, "QUEUE_PURGE", "neigh_destroy", Some("eth0"))), None);
     }
 
     #[test]
     fn copies_are_no_loss() {
-        assert_eq!(judged(drop(Leg::Reply, "PACKET_SOCK_ERROR", "tpacket_rcv", None)), Some(Benign::Capture));
-        assert_eq!(judged(drop(Leg::Request, "SOCKET_FILTER", "raw_rcv", None)), Some(Benign::RawCopy));
-        assert_eq!(judged(drop(Leg::Reply, "SOCKET_FILTER", "raw_rcv", None)), None);
+        assert_eq!(judged(&drop(Leg::Reply, "PACKET_SOCK_ERROR", "tpacket_rcv", None)), Some(Benign::Capture));
+        assert_eq!(judged(&drop(Leg::Request, "SOCKET_FILTER", "raw_rcv", None)), Some(Benign::RawCopy));
+        assert_eq!(judged(&drop(Leg::Reply, "SOCKET_FILTER", "raw_rcv", None)), None);
     }
 
     #[test]
     fn a_firewalls_drop_is_one() {
-        assert_eq!(judged(drop(Leg::Request, "NETFILTER_DROP", "nft_do_chain", None)), None);
-        assert_eq!(judged(drop(Leg::Request, "NOT_SPECIFIED", "ip_error", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Request, "NETFILTER_DROP", "nft_do_chain", None)), None);
+        assert_eq!(judged(&drop(Leg::Request, "NOT_SPECIFIED", "ip_error", Some("eth0"))), None);
     }
 }

@@ -40,8 +40,8 @@ impl Reasons {
         }
     }
 
-    /// Whether ICMPv6 of this kernel says why it frees a packet, and frees those that it has answered without a reason:
-    /// both came with Linux 6.3, beside the reasons of neighbour discovery.
+    /// Whether ICMP over IPv6 says on this kernel why it frees a packet, and frees without a reason what it has answered:
+    /// that came with Linux 6.3, beside the reasons of neighbour discovery.
     pub fn are_of_icmpv6(&self) -> bool {
         self.number("IPV6_NDISC_BAD_OPTIONS").is_some()
     }
