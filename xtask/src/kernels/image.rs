@@ -16,7 +16,7 @@ type Image = Archive<std::io::BufWriter<fs::File>>;
 
 /// Programs that the tests, the lab and probe itself call; one that isn't here makes the tests that need it skip
 /// themselves, as they do on any machine.
-const PROGRAMS: &str = "sh bash cat chmod cp date dd env ethtool expr false find grep head hostname id ip ip6tables-legacy
+const PROGRAMS: &str = "sh awk bash cat chmod cp date dd env ethtool expr false find grep head hostname id ip ip6tables-legacy
     iptables-legacy kill ln ls mkdir mktemp mount mv nft nohup nsenter ping ps readlink rm sed seq setpriv sleep sort stat
     sysctl tail tc test touch tr true umount uname unshare wc xargs bpftool script";
 /// What programs read or load without being linked with it.
