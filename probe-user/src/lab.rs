@@ -11,10 +11,12 @@ pub mod inventory;
 pub mod netns;
 pub mod plan;
 pub mod standing;
+pub mod tc_program;
 pub mod topology;
 mod wire;
 
 pub use error::Error;
 pub use netns::Netns;
 pub use plan::{Host, Nic};
+pub use tc_program::attach_tc_program;
 pub use topology::Topology;

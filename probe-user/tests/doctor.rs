@@ -10,7 +10,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use common::is_root;
+use common::{has_linux, is_root};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -245,7 +245,8 @@ fn probes_own_xdp_program_is_no_stranger() {
 
 #[test]
 fn programs_and_filters_of_tc_are_listed() {
-    if !is_root("programs_and_filters_of_tc_are_listed") {
+    let name = "programs_and_filters_of_tc_are_listed";
+    if !is_root(name) || !has_linux(name, (6, 6), "TCX") {
         return;
     }
     with_veth(|| {

@@ -35,6 +35,11 @@ fn lab(test: &str) -> Option<Topology> {
     common::is_root(test).then(|| Topology::build().expect("the lab"))
 }
 
+/// The lab, if this is root and the kernel takes netfilter programs.
+fn hooked_lab(test: &str) -> Option<Topology> {
+    common::has_linux(test, (6, 4), "netfilter programs").then(|| lab(test)).flatten()
+}
+
 /// Gives `rules` to nft in `netns`.
 fn nft(netns: &Netns, rules: &str) {
     let mut child = netns.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft");
@@ -56,7 +61,7 @@ fn wait_until(done: impl Fn() -> bool) -> bool {
 
 #[test]
 fn a_healthy_ping_is_seen_first_and_last_at_every_hook_of_every_host() {
-    let Some(lab) = lab("a_healthy_ping_is_seen_first_and_last_at_every_hook_of_every_host") else { return };
+    let Some(lab) = hooked_lab("a_healthy_ping_is_seen_first_and_last_at_every_hook_of_every_host") else { return };
     for (probe, family) in (1..).zip(lab.families()) {
         let [a, fw, b] = Host::ALL.map(|host| Watched::attach(lab.netns(host), lab.families()));
         for watched in [&a, &fw, &b] {
@@ -88,7 +93,7 @@ const DROPS: [(Host, &str, Hop); 7] = [
 
 #[test]
 fn a_drop_shows_as_a_first_without_its_last_at_exactly_that_hook() {
-    let Some(lab) = lab("a_drop_shows_as_a_first_without_its_last_at_exactly_that_hook") else { return };
+    let Some(lab) = hooked_lab("a_drop_shows_as_a_first_without_its_last_at_exactly_that_hook") else { return };
     let watched = Host::ALL.map(|host| (host, Watched::attach(lab.netns(host), lab.families())));
     let cases = lab.families().iter().flat_map(|family| DROPS.map(|drop| (*family, drop)));
     for (probe, (family, (host, hook, stop))) in (1..).zip(cases) {
@@ -117,7 +122,7 @@ fn a_drop_shows_as_a_first_without_its_last_at_exactly_that_hook() {
 
 #[test]
 fn where_a_priority_is_taken_the_next_one_is_used() {
-    let Some(lab) = lab("where_a_priority_is_taken_the_next_one_is_used") else { return };
+    let Some(lab) = hooked_lab("where_a_priority_is_taken_the_next_one_is_used") else { return };
     let netns = lab.netns(Host::B);
     // Base chains at the outermost priorities of one hook; others of probe take the next of all.
     for (chain, priority) in [("first", i64::from(i32::MIN) + 1), ("last", i64::from(i32::MAX) - 1)] {
@@ -135,7 +140,7 @@ fn where_a_priority_is_taken_the_next_one_is_used() {
 
 #[test]
 fn a_hook_with_every_priority_taken_is_blind_and_the_others_are_not() {
-    let Some(lab) = lab("a_hook_with_every_priority_taken_is_blind_and_the_others_are_not") else { return };
+    let Some(lab) = hooked_lab("a_hook_with_every_priority_taken_is_blind_and_the_others_are_not") else { return };
     let netns = lab.netns(Host::B);
     let chains: String = (1..=16)
         .map(|step| format!("chain c{step} {{ type filter hook forward priority {}; }}; ", i64::from(i32::MIN) + step))
@@ -149,7 +154,7 @@ fn a_hook_with_every_priority_taken_is_blind_and_the_others_are_not() {
 
 #[test]
 fn dropping_the_links_detaches_them() {
-    let Some(lab) = lab("dropping_the_links_detaches_them") else { return };
+    let Some(lab) = hooked_lab("dropping_the_links_detaches_them") else { return };
     let netns = lab.netns(Host::A);
     for _ in 0..20 {
         drop(Watched::attach(netns, lab.families()));

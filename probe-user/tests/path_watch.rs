@@ -4,7 +4,7 @@ mod common;
 
 use std::{net::SocketAddr, thread, time::Duration};
 
-use common::is_root;
+use common::{is_linux, is_root};
 use probe_ebpf::{Echo, Family, Hop, Mark, contract::journey::MAGIC};
 use probe_user::{
     attach::Attach,
@@ -103,6 +103,12 @@ fn counts(sight: &HostSight, hop: Hop) -> (usize, usize) {
     }
 }
 
+/// Whether the hop is blind because this kernel is older than netfilter programs, and says so.
+fn is_too_new(sight: &HostSight, hop: Hop) -> bool {
+    let says = matches!(sight.hop(hop), HopSight::Blind { why } if why.contains("came with Linux 6.4"));
+    says && !is_linux((6, 4))
+}
+
 #[test]
 fn a_healthy_ping_is_seen_at_every_hop_of_both_hosts() {
     if !is_root("a_healthy_ping_is_seen_at_every_hop_of_both_hosts") {
@@ -132,11 +138,11 @@ fn a_healthy_ping_is_seen_at_every_hop_of_both_hosts() {
             Hop::NfInputFirst,
             Hop::NfInputLast,
         ];
-        for hop in out {
+        for hop in out.into_iter().filter(|hop| !is_too_new(&a, *hop)) {
             assert_eq!(counts(&a, hop).0, 3, "requests at {} of a, {family:?}", hop.name());
             assert_eq!(counts(&b, hop).1, 3, "replies at {} of b, {family:?}", hop.name());
         }
-        for hop in enter {
+        for hop in enter.into_iter().filter(|hop| !is_too_new(&b, *hop)) {
             assert_eq!(counts(&b, hop).0, 3, "requests at {} of b, {family:?}", hop.name());
             assert_eq!(counts(&a, hop).1, 3, "replies at {} of a, {family:?}", hop.name());
         }

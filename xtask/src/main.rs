@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod check;
 mod compile;
+mod kernels;
 mod lab;
 mod run;
 mod setup;
@@ -27,6 +28,9 @@ enum Verb {
     Test(test::Options),
     Bench(bench::Options),
     Check(check::Options),
+    Kernels(kernels::Options),
+    #[command(hide = true)]
+    Inside(kernels::guest::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
         Verb::Test(options) => test::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Check(options) => check::run(&options),
+        Verb::Kernels(options) => kernels::run(&options),
+        Verb::Inside(options) => kernels::guest::run(&options),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,7 +1,8 @@
 //! `cargo xtask setup`: fetches what the kernel half, the lab and the tests need and this machine lacks.
 
-mod apt;
+pub(crate) mod apt;
 mod archive;
+pub(crate) mod debs;
 mod linker;
 mod programs;
 mod tools;

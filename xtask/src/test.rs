@@ -1,6 +1,6 @@
 //! `cargo xtask test`: from a fresh clone to the result of all tests, in one command.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::{
     env,

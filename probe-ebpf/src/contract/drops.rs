@@ -51,7 +51,7 @@ pub struct DropConfig {
     pub icmp_code: [[u64; 2]; ICMP_RANGES],
     /// 1: `kfree_skb` tells its reason (Linux 5.17).
     pub reason_told: u32,
-    /// 1: `consume_skb` tells its location (Linux 6.3).
+    /// 1: `consume_skb` tells its location (Linux 6.3); otherwise the stack is asked.
     pub location_told: u32,
     /// The number of `SKB_DROP_REASON_NETFILTER_DROP` on the running kernel; [`NO_REASON`]: it has none.
     pub netfilter_drop: u32,

@@ -96,6 +96,18 @@ fn wants_stack(reason: u32) -> bool {
     reason == told!(netfilter_drop) || reason == told!(not_specified)
 }
 
+/// Frames between a tracepoint and the program on it, and the one that freed the packet.
+const NEAR: usize = 10;
+
+/// Whether the kernel's ICMP is what freed the packet, by the stack: for kernels whose tracepoint does not tell.
+#[inline(always)]
+pub(crate) fn freed_by_icmp(context: &BtfTracePointContext) -> bool {
+    let mut frames = [0_u64; NEAR];
+    // SAFETY: the context is the kernel's; `frames` has room for as many bytes as are told.
+    let bytes = unsafe { bpf_get_stack(context.as_ptr(), frames.as_mut_ptr().cast(), size_of_val(&frames) as u32, 0) };
+    bytes > 0 && frames.into_iter().any(in_icmp)
+}
+
 /// Writes the innermost frames of the kernel's stack, and says how many.
 ///
 /// # Safety

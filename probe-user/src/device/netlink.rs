@@ -3,7 +3,8 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -50,6 +51,14 @@ struct Answer {
 /// What the socket or the kernel answered.
 pub(super) fn change(request: RouteNetlinkMessage) -> io::Result<()> {
     ask(request, NLM_F_ACK | NLM_F_REQUEST).map(drop)
+}
+
+/// Makes what `request` describes, which must not be there yet.
+///
+/// # Errors
+/// What the socket or the kernel answered.
+pub(super) fn create(request: RouteNetlinkMessage) -> io::Result<()> {
+    ask(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_REQUEST).map(drop)
 }
 
 fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Answer> {

@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    os::fd::{AsFd, AsRawFd},
 };
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
+    tc::{TcAttribute, TcBpfFlags, TcFilterBpf, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
 use probe_ebpf::contract::kind::Direction;
 
@@ -55,6 +56,18 @@ pub fn has_qdisc(ifindex: u32) -> io::Result<bool> {
     qdiscs(Some(ifindex)).map(|found| !found.is_empty())
 }
 
+/// Puts a clsact qdisc on an interface that has none and no ingress qdisc.
+///
+/// # Errors
+/// What netlink answered: EEXIST where there is one.
+pub fn add_clsact(ifindex: u32) -> io::Result<()> {
+    let mut request = TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?);
+    request.header.parent = TcHandle::CLSACT;
+    request.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
+    request.attributes = vec![TcAttribute::Kind("clsact".to_owned())];
+    netlink::create(RouteNetlinkMessage::NewQueueDiscipline(request))
+}
+
 /// Removes the clsact qdisc of an interface, and every filter on it.
 ///
 /// # Errors
@@ -64,6 +77,29 @@ pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
     request.header.parent = TcHandle::CLSACT;
     request.header.handle = TcHandle { major: TcHandle::CLSACT.major, minor: 0 };
     netlink::change(RouteNetlinkMessage::DelQueueDiscipline(request))
+}
+
+/// Puts a loaded tc program on one side of an interface that has a `clsact` qdisc, direct action, behind the filters that
+/// are there. It goes with the qdisc or the interface.
+///
+/// # Errors
+/// What netlink answered: ENOENT without the qdisc.
+pub fn add_program(ifindex: u32, direction: Direction, program: impl AsFd, name: &str) -> io::Result<()> {
+    let (_, minor) = BOTH[usize::from(direction == Direction::Out)];
+    let mut request = TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?);
+    request.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor };
+    // Any protocol (`ETH_P_ALL`, in network byte order); the kernel chooses the priority.
+    request.header.info = u32::from(3_u16.to_be());
+    let descriptor = u32::try_from(program.as_fd().as_raw_fd()).map_err(io::Error::other)?;
+    request.attributes = vec![
+        TcAttribute::Kind(TcFilterBpf::KIND.to_owned()),
+        TcAttribute::Options(vec![
+            TcOption::Bpf(TcFilterBpfOption::ProgFd(descriptor)),
+            TcOption::Bpf(TcFilterBpfOption::ProgName(name.to_owned())),
+            TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
+        ]),
+    ];
+    netlink::create(RouteNetlinkMessage::NewTrafficFilter(request))
 }
 
 type Sides = &'static [(Direction, u16)];

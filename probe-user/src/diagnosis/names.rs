@@ -4,7 +4,11 @@
 //! nothing: the counters then say where, and the name is printed as it is.
 
 use super::places::Place;
-use crate::sighting::{Drop, Leg, benign::benign, plain_function};
+use crate::sighting::{
+    Drop, Leg,
+    benign::{Icmpv6Frees, benign},
+    plain_function,
+};
 
 /// What a drop event says of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +188,7 @@ fn hook(drop: &Drop) -> Placed {
 
 /// Whether the event is no loss: what the kernel was done with, or what [`benign`] knows.
 pub fn is_benign(drop: &Drop) -> bool {
-    is_consumed(drop) || benign(drop).is_some()
+    is_consumed(drop) || benign(drop, Icmpv6Frees::AsItFared).is_some()
 }
 
 /// Whether the kernel was done with the packet in peace.

@@ -162,7 +162,7 @@ impl PathWatch {
             if self.absorbing.as_ref().is_some_and(|absorbing| absorbing.ended(&drop, &self.journeys)) {
                 continue;
             }
-            match benign(&drop) {
+            match benign(&drop, self.reasons.icmpv6_frees()) {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
                 None => self.drops.push(drop),
             }

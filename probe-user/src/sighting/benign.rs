@@ -13,6 +13,9 @@ pub enum Benign {
     SocketClosed,
     /// A copy for a packet capture, which had no room for it or did not want it.
     Capture,
+    /// The kernel was done with this IPv6 request: before Linux 6.3 it frees those that it answers like all others.
+    /// Whether it answered, the hops say.
+    DoneByIcmpv6,
     /// A copy of a request for a program's raw socket, which had no room for it or did not want it. The kernel answers
     /// requests whatever becomes of such copies.
     RawCopy,
@@ -25,6 +28,7 @@ impl Benign {
             Self::NoPingSocket => "no ping socket, after raw sockets had their copies",
             Self::SocketClosed => "unread in a socket that was closed",
             Self::Capture => "a copy for a packet capture",
+            Self::DoneByIcmpv6 => "a request that the kernel's ICMPv6 was done with",
             Self::RawCopy => "a copy of a request for a raw socket",
         }
     }
@@ -39,8 +43,17 @@ const RAW: [&str; 4] = ["raw_rcv", "raw_rcv_skb", "rawv6_rcv", "rawv6_rcv_skb"];
 /// Where packet sockets (`AF_PACKET`) get theirs.
 const CAPTURE: [&str; 4] = ["packet_rcv", "tpacket_rcv", "packet_rcv_fanout", "packet_rcv_spkt"];
 
-/// Why `drop` is no loss; none: it may be one.
-pub fn benign(drop: &Drop) -> Option<Benign> {
+/// How the kernel's `ICMPv6` frees a request that it is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Icmpv6Frees {
+    /// Consumed where it was answered, with a reason where it was not: since Linux 6.3.
+    AsItFared,
+    /// All alike, as dropped for no reason that is told.
+    Alike,
+}
+
+/// Why `drop` is no loss on such a kernel; none: it may be one.
+pub fn benign(drop: &Drop, icmpv6: Icmpv6Frees) -> Option<Benign> {
     let function = plain_function(&drop.function);
     if drop.leg == Leg::Reply && drop.reason == "NO_SOCKET" && PING.contains(&function) {
         return Some(Benign::NoPingSocket);
@@ -53,6 +66,10 @@ pub fn benign(drop: &Drop) -> Option<Benign> {
     if CAPTURE.contains(&function) {
         return Some(Benign::Capture);
     }
+    let unsaid = drop.leg == Leg::Request && drop.reason == "NOT_SPECIFIED" && function == "icmpv6_rcv";
+    if unsaid && icmpv6 == Icmpv6Frees::Alike {
+        return Some(Benign::DoneByIcmpv6);
+    }
     (drop.leg == Leg::Request && RAW.contains(&function)).then_some(Benign::RawCopy)
 }
 
@@ -61,6 +78,20 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+
+    /// On a kernel as it is today.
+    fn judged(drop: &Drop) -> Option<Benign> {
+        benign(drop, Icmpv6Frees::AsItFared)
+    }
+
+    #[test]
+    fn a_request_that_icmpv6_frees_is_a_loss_only_where_its_freeing_says_so() {
+        let freed = drop(Leg::Request, "NOT_SPECIFIED", "icmpv6_rcv", Some("eth0"));
+        let old = Icmpv6Frees::Alike;
+        assert_eq!(benign(&freed, old), Some(Benign::DoneByIcmpv6));
+        assert_eq!(judged(&freed), None);
+        assert_eq!(benign(&drop(Leg::Request, "ICMP_CSUM", "icmpv6_rcv", Some("eth0")), old), None);
+    }
 
     fn drop(leg: Leg, reason: &str, function: &str, interface: Option<&str>) -> Drop {
         Drop {
@@ -81,31 +112,31 @@ mod tests {
     #[test]
     fn a_reply_without_a_ping_socket_is_no_loss_but_a_request_without_a_socket_is() {
         for function in ["ping_rcv", "icmp_rcv", "icmp_rcv.part.0", "icmpv6_rcv"] {
-            assert_eq!(benign(&drop(Leg::Reply, "NO_SOCKET", function, Some("eth0"))), Some(Benign::NoPingSocket));
-            assert_eq!(benign(&drop(Leg::Request, "NO_SOCKET", function, Some("eth0"))), None);
+            assert_eq!(judged(&drop(Leg::Reply, "NO_SOCKET", function, Some("eth0"))), Some(Benign::NoPingSocket));
+            assert_eq!(judged(&drop(Leg::Request, "NO_SOCKET", function, Some("eth0"))), None);
         }
-        assert_eq!(benign(&drop(Leg::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
-        assert_eq!(benign(&drop(Leg::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
     }
 
     #[test]
     fn what_a_closed_socket_held_was_delivered_and_what_a_neighbour_entry_held_was_not() {
-        assert_eq!(benign(&drop(Leg::Reply, "QUEUE_PURGE", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
-        assert_eq!(benign(&drop(Leg::Reply, "NOT_SPECIFIED", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
-        assert_eq!(benign(&drop(Leg::Reply, "QUEUE_PURGE", "packet_release", None)), Some(Benign::SocketClosed));
-        assert_eq!(benign(&drop(Leg::Request, "QUEUE_PURGE", "neigh_destroy", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Reply, "QUEUE_PURGE", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Leg::Reply, "NOT_SPECIFIED", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Leg::Reply, "QUEUE_PURGE", "packet_release", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Leg::Request, "QUEUE_PURGE", "neigh_destroy", Some("eth0"))), None);
     }
 
     #[test]
     fn copies_are_no_loss() {
-        assert_eq!(benign(&drop(Leg::Reply, "PACKET_SOCK_ERROR", "tpacket_rcv", None)), Some(Benign::Capture));
-        assert_eq!(benign(&drop(Leg::Request, "SOCKET_FILTER", "raw_rcv", None)), Some(Benign::RawCopy));
-        assert_eq!(benign(&drop(Leg::Reply, "SOCKET_FILTER", "raw_rcv", None)), None);
+        assert_eq!(judged(&drop(Leg::Reply, "PACKET_SOCK_ERROR", "tpacket_rcv", None)), Some(Benign::Capture));
+        assert_eq!(judged(&drop(Leg::Request, "SOCKET_FILTER", "raw_rcv", None)), Some(Benign::RawCopy));
+        assert_eq!(judged(&drop(Leg::Reply, "SOCKET_FILTER", "raw_rcv", None)), None);
     }
 
     #[test]
     fn a_firewalls_drop_is_one() {
-        assert_eq!(benign(&drop(Leg::Request, "NETFILTER_DROP", "nft_do_chain", None)), None);
-        assert_eq!(benign(&drop(Leg::Request, "NOT_SPECIFIED", "ip_error", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Leg::Request, "NETFILTER_DROP", "nft_do_chain", None)), None);
+        assert_eq!(judged(&drop(Leg::Request, "NOT_SPECIFIED", "ip_error", Some("eth0"))), None);
     }
 }

@@ -4,12 +4,12 @@ use std::fs::File;
 
 use probe_ebpf::{Direction, Echo, Family};
 use probe_user::{
-    device::Device,
+    device::{Device, tc_filters},
     kernel::{
-        bpf_sys::{ProgramType, XdpMode, always, link_cgroup, link_tcx, link_xdp, load_program},
+        bpf_sys::{ProgramType, XdpMode, always, link_cgroup, link_xdp, load_program},
         hops::cgroup,
     },
-    lab::{Host, Topology},
+    lab::{Host, Topology, attach_tc_program, tc_program::attach_filter},
     sighting::Finding,
 };
 
@@ -37,7 +37,7 @@ fn other_peoples_programs_are_told_with_their_place() {
         let xdp = load_program(ProgramType::Xdp, "others_xdp", &always(2)).expect("a program");
         let tc = load_program(ProgramType::Tc, "others_tc", &always(-1)).expect("a program");
         let xdp = link_xdp(xdp, device, XdpMode::Generic).expect("a link");
-        (xdp, [Direction::In, Direction::Out].map(|way| link_tcx(&tc, device, way).expect("a link")))
+        (xdp, [Direction::In, Direction::Out].map(|way| attach_tc_program(&tc, device, way).expect("attached")))
     };
     let links = lab.netns(Host::B).run(attach).expect("inside");
     let found = told();
@@ -45,7 +45,36 @@ fn other_peoples_programs_are_told_with_their_place() {
     assert_eq!(places, ["xdp", "tc_in", "tc_out"], "{found:?}");
     assert!(found[0].1.contains("'others_xdp', generic") && !found[0].2, "{found:?}");
     drop(links);
+    remove_filters(&lab);
     assert_eq!(told(), []);
+}
+
+#[test]
+fn filters_of_kernels_without_tcx_are_told_like_its_programs() {
+    let Some(lab) = lab("filters_of_kernels_without_tcx_are_told_like_its_programs") else { return };
+    let attach = || {
+        let device = Device::find("eth0").expect("B has it").ifindex;
+        let tc = load_program(ProgramType::Tc, "others_tc", &always(-1)).expect("a program");
+        for way in [Direction::In, Direction::Out] {
+            attach_filter(&tc, device, way).expect("attached");
+        }
+    };
+    lab.netns(Host::B).run(attach).expect("inside");
+    let found = programs(found(&lab, Host::B, Family::V4, || ()));
+    let places: Vec<_> = found.iter().map(|(at, _, own, _)| (at.as_str(), *own)).collect();
+    assert_eq!(places, [("tc_in", false), ("tc_out", false)], "{found:?}");
+    assert!(found[0].1.starts_with("tc program (id "), "{found:?}");
+}
+
+/// Takes away what [`attach_tc_program`] leaves on a kernel without TCX.
+fn remove_filters(lab: &Topology) {
+    let remove = || {
+        let device = Device::find("eth0").expect("B has it").ifindex;
+        if tc_filters::has_qdisc(device).expect("netlink answers") {
+            tc_filters::remove_clsact(device).expect("it is there");
+        }
+    };
+    lab.netns(Host::B).run(remove).expect("inside");
 }
 
 #[test]

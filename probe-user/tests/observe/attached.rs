@@ -10,7 +10,7 @@ use probe_user::{
 };
 
 use crate::{
-    common::is_root,
+    common::{is_linux, is_root},
     net::{Pair, programs},
     run::Running,
 };
@@ -21,8 +21,8 @@ fn only_what_was_asked_for_is_attached_and_it_is_probes() {
         return;
     }
     let pair = Pair::new();
-    let tcx = Hook::Tcx;
     let clsact = Hook::Clsact;
+    let tcx = |direction| if is_linux((6, 6)) { Hook::Tcx(direction) } else { clsact(direction) };
     let (generic, native) = (Hook::Xdp(XdpPlace::Generic), Hook::Xdp(XdpPlace::Native));
     for (flags, wanted) in [
         ("", [tcx(Direction::In), tcx(Direction::Out)]),

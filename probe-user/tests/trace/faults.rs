@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, os::fd::OwnedFd};
 use probe_ebpf::{Direction, Echo, Family, Hop};
 use probe_user::{
     kernel::bpf_sys::{self, Instruction, ProgramType},
-    lab::{Host, Nic, Topology},
+    lab::{Host, Nic, Topology, attach_tc_program},
     sighting::{Drop, Leg},
     traffic::{Fragmentation, Settings},
 };
@@ -62,10 +62,10 @@ fn shell(lab: &Topology, host: Host, family: Family, how: &str) {
 }
 
 /// Attaches a program that drops everything (`TC_ACT_SHOT`).
-fn dropper(lab: &Topology, nic: Nic, direction: Direction) -> OwnedFd {
+fn dropper(lab: &Topology, nic: Nic, direction: Direction) -> Option<OwnedFd> {
     let program = [Instruction::set(0, 2), Instruction::exit()];
     let program = bpf_sys::load_program(ProgramType::Tc, "test_drop", &program).expect("loads");
-    let link = || bpf_sys::link_tcx(&program, lab.ifindex(nic), direction).expect("TCX");
+    let link = || attach_tc_program(&program, lab.ifindex(nic), direction).expect("attached");
     lab.netns(nic.host()).run(link).expect("inside")
 }
 
@@ -225,6 +225,7 @@ fn hop_limit_mtu_and_neighbour_are_told() {
 }
 
 /// The kernel's ICMP had the request, and made no reply: for IPv4 in silence, for IPv6 with a drop that tells no reason.
+/// Before Linux 6.3 that drop comes with an answer too, and so is none.
 fn ends_in_silence(family: Family, how: &str) {
     let lab = Topology::build().expect("a lab");
     shell(&lab, Host::B, family, how);
@@ -237,8 +238,8 @@ fn ends_in_silence(family: Family, how: &str) {
     let drops = b.drops(&lab, Host::B);
     let told: Vec<_> = drops.iter().map(|drop| (drop.reason.as_str(), drop.function.as_str())).collect();
     match family {
-        Family::V4 => assert_eq!(told, [], "{how}"),
-        Family::V6 => assert_eq!(told, [("NOT_SPECIFIED", "icmpv6_rcv")], "{how}"),
+        Family::V6 if common::is_linux((6, 3)) => assert_eq!(told, [("NOT_SPECIFIED", "icmpv6_rcv")], "{how}"),
+        Family::V4 | Family::V6 => assert_eq!(told, [], "{how}"),
     }
 }
 

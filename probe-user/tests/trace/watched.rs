@@ -46,11 +46,21 @@ pub(crate) struct Watched {
 pub(crate) struct Wish {
     pub(crate) nonce: u64,
     pub(crate) ring_bytes: u32,
+    pub(crate) consumer: Consumer,
+}
+
+/// How the program at `consume_skb` learns who consumed a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consumer {
+    /// As this kernel has it.
+    Best,
+    /// As kernels before 6.3 have it, whose tracepoint does not tell.
+    ByStack,
 }
 
 impl Wish {
     pub(crate) fn new(nonce: u64) -> Self {
-        Self { nonce, ring_bytes: RING_BYTES }
+        Self { nonce, ring_bytes: RING_BYTES, consumer: Consumer::Best }
     }
 }
 
@@ -70,11 +80,15 @@ impl Watched {
     fn here(netns: &Netns, interface: &str, wish: Wish, mode: Mode) -> Self {
         let device = Device::find(interface).expect("the lab's interface");
         let kernel = Running::read();
+        let mut drops = kernel.drop_config();
+        if wish.consumer == Consumer::ByStack {
+            drops.location_told = 0;
+        }
         let journey = Journey {
             nonce: wish.nonce,
             netns: u32::try_from(netns.inode()).expect("32 bits"),
             offsets: kernel.layout(Group::Packet).expect("a layout").offsets,
-            drops: kernel.drop_config(),
+            drops,
             drop_ring_bytes: wish.ring_bytes,
         };
         let job = Job {
@@ -137,7 +151,7 @@ impl Watched {
         for event in events {
             let interface = lab.netns(host).run(|| interface(event.ifindex)).expect("inside");
             let drop = names.told(&event, interface);
-            match benign(&drop) {
+            match benign(&drop, reasons.icmpv6_frees()) {
                 Some(why) => *self.benign.entry(why).or_default() += 1,
                 None => self.drops.push(drop),
             }

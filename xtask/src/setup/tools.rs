@@ -3,20 +3,20 @@
 use std::{
     fs::{self, File},
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
+    process::Command,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
     apt::{Apt, Package},
-    archive,
+    archive, debs,
     linker::{self, Choice},
 };
 use crate::{
-    shell::{capture, repo, run, say},
+    shell::{capture, repo, say},
     toolchain::{self, STAMP, TOOLS},
 };
 
@@ -95,13 +95,13 @@ fn unpack_all(apt: &Apt, tools: &Path, rust: Vec<Package>) -> Result<Contents> {
     // Some packages still ship files in /lib.
     symlink("usr/lib", partial.join("lib")).context("cannot make a link in .tools")?;
     let mut packages = with_libraries(apt, rust)?;
-    let debs = tools.join("debs");
-    unpack(&fetch(apt, &packages, &debs)?, &partial)?;
+    let folder = tools.join("debs");
+    debs::unpack(&debs::fetch(apt, &packages, &folder)?, &partial, &LEFT_OUT)?;
     let compiler = compilers_llvm(&partial)?;
     let linker = linker::choose(compiler, &archive::llvms(apt)?).map_err(|error| by_hand(&error))?;
     let mut more = with_libraries(apt, archive::llvm(apt, linker.llvm)?)?;
     more.retain(|package| !packages.contains(package));
-    unpack(&fetch(apt, &more, &debs)?, &partial)?;
+    debs::unpack(&debs::fetch(apt, &more, &folder)?, &partial, &LEFT_OUT)?;
     packages.append(&mut more);
     let contents = Contents { packages, linker };
     fs::write(partial.join(CONTENTS), text(&contents)).context("cannot write .tools/root.partial")?;
@@ -125,50 +125,6 @@ fn with_libraries(apt: &Apt, mut packages: Vec<Package>) -> Result<Vec<Package>>
 
 fn is_library(name: &str) -> bool {
     name.starts_with("lib") && !name.contains("-dev")
-}
-
-fn fetch(apt: &Apt, packages: &[Package], debs: &Path) -> Result<Vec<PathBuf>> {
-    fs::create_dir_all(debs).with_context(|| format!("cannot make {}", debs.display()))?;
-    let files = apt.files(packages)?;
-    let is_whole = |file: &Path, bytes| fs::metadata(file).is_ok_and(|data| data.len() == bytes);
-    let missing: u64 =
-        files.iter().filter(|deb| !is_whole(&debs.join(&deb.file), deb.bytes)).map(|deb| deb.bytes).sum();
-    if missing > 0 {
-        let names = packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>().join(", ");
-        say(&format!("downloading {} MB: {names}", missing.div_ceil(1_000_000)));
-        apt.download(packages, debs)?;
-    }
-    files
-        .iter()
-        .map(|deb| {
-            let file = debs.join(&deb.file);
-            if !is_whole(&file, deb.bytes) {
-                bail!("apt-get did not download {}", deb.file);
-            }
-            Ok(file)
-        })
-        .collect()
-}
-
-fn unpack(debs: &[PathBuf], into: &Path) -> Result<()> {
-    say(&format!("unpacking {} packages into .tools", debs.len()));
-    for deb in debs {
-        let mut package = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped()).spawn()?;
-        let pipe = package.stdout.take().context("dpkg-deb has no output")?;
-        let mut tar = Command::new("tar");
-        tar.args(["--extract", "--no-same-owner", "--keep-directory-symlink", "--directory"]).arg(into);
-        tar.args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}"))).stdin(pipe);
-        let unpacked = run(&mut tar);
-        let read = package.wait()?;
-        if unpacked.is_err() || !read.success() {
-            // A file that lost its content, say with the power, has to be downloaded again.
-            let _ = fs::remove_file(deb);
-            unpacked
-                .and_then(|()| bail!("dpkg-deb failed ({read})"))
-                .with_context(|| format!("cannot unpack {}; try again", deb.display()))?;
-        }
-    }
-    Ok(())
 }
 
 fn compilers_llvm(root: &Path) -> Result<u32> {

@@ -42,6 +42,16 @@ impl Tally {
         !self.in_successes
     }
 
+    /// What tests that skipped themselves said.
+    pub(crate) fn skips(&self) -> impl Iterator<Item = &str> {
+        self.skipped.iter().map(String::as_str)
+    }
+
+    /// The names of the tests that failed, without their modules.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &str> {
+        self.failures.iter().map(String::as_str)
+    }
+
     /// `N passed, N failed, N skipped`: each test once, so one that skipped itself isn't among the passed.
     pub(crate) fn line(&self) -> String {
         // A test that may not skip itself says what it lacks, and fails.

@@ -33,21 +33,27 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
 }
 
 /// `consume_skb(skb, location)`: a packet is freed that has done its work. Only the ends inside the kernel's ICMP are
-/// noted, and those at a ping socket, from which a process has read the packet.
+/// noted, and those at a ping socket, from which a process has read the packet. Before Linux 6.3 there is no location: then
+/// the stack tells, which is walked for probes of this run only.
 #[inline(always)]
 pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
-    if told!(location_told) == 0 {
-        return Ok(());
-    }
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
     let Some(Site { ifindex, .. }) = watched(skb) else { return Ok(()) };
+    let by_stack = told!(location_told) == 0;
     // The kernel takes the device off a packet that it queues to a socket.
     let read = ifindex == 0 && skb.is_datagram_sockets();
-    if !read && !drops::in_icmp(context.arg(1)) {
+    if !read && !by_stack && !drops::in_icmp(context.arg(1)) {
         return Ok(());
     }
     let seen = skb.probe(skb.start())?;
+    if !read && by_stack {
+        // Without a ping socket a reply is told as a drop; and with one, ICMP consumes it before anybody has read it.
+        let asks = seen.probe.is_some() && seen.packet.kind.echo == Echo::Request;
+        if !asks || !drops::freed_by_icmp(context) {
+            return Ok(());
+        }
+    }
     if !read || seen.packet.kind.echo == Echo::Reply {
         journey::note(Hop::IcmpIn, &seen, ifindex);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::btf::Btf;
+use crate::{kernel::btf::Btf, sighting::benign::Icmpv6Frees};
 
 /// Bits below the number of the subsystem (`SKB_DROP_REASON_SUBSYS_SHIFT` of `include/net/dropreason.h`).
 const SUBSYSTEM_SHIFT: u32 = 16;
@@ -38,6 +38,12 @@ impl Reasons {
             (_, Some(subsystem)) => format!("{subsystem}:{reason:#x}"),
             (_, None) => format!("subsys:{reason:#x}"),
         }
+    }
+
+    /// How `ICMPv6` of this kernel frees a request that it is done with: that it says why came with Linux 6.3, beside the
+    /// reasons of neighbour discovery.
+    pub fn icmpv6_frees(&self) -> Icmpv6Frees {
+        if self.number("IPV6_NDISC_BAD_OPTIONS").is_some() { Icmpv6Frees::AsItFared } else { Icmpv6Frees::Alike }
     }
 
     /// The number of the reason `name`, without its prefix.

@@ -12,9 +12,9 @@ use crate::kernel::{Error, running::Running};
 /// The reason, which Linux 5.17 added, is asked for apart: without it, drops are told without a reason.
 const DROPPED: Tracepoint =
     Tracepoint { program: names::KFREE, name: "kfree_skb", arguments: &["struct sk_buff *", "void *"] };
-/// The location was added in Linux 6.3.
+/// The location, which Linux 6.3 added, is asked for apart: without it, the stack tells who consumed the packet.
 const CONSUMED: Tracepoint =
-    Tracepoint { program: names::CONSUME, name: "consume_skb", arguments: &["struct sk_buff *", "void *"] };
+    Tracepoint { program: names::CONSUME, name: "consume_skb", arguments: &["struct sk_buff *"] };
 
 /// What is watched where the kernel frees packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

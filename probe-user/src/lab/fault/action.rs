@@ -22,7 +22,7 @@ pub enum Action {
     Setting(On, &'static str, &'static str),
     /// Somebody else's XDP program on the host's interface that gives every packet this answer.
     Xdp(On, XdpMode, Answer),
-    /// Somebody else's tc program on the host's interface, as a TCX link, that gives every packet this answer.
+    /// Somebody else's tc program on the host's interface, as a TCX link where the kernel has them, that gives every packet this answer.
     Tcx(On, Direction, Answer),
     /// A program on a cgroup that this process, and what it starts, joins; A's sockets are made there.
     Cgroup(Direction, Answer),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     kernel::bpf_sys::{self, ProgramType, XdpMode, always},
     lab::{
-        Topology,
+        Topology, attach_tc_program,
         firewall::SECURITY_GROUP,
         plan::{Host, Nic},
     },
@@ -72,7 +72,7 @@ impl Broken {
             }
             Action::Setting(on, path, value) => set(lab, site.host(on), &site.fill(path), value),
             Action::Xdp(on, mode, answer) => self.attach_xdp(lab, site.host(on), mode, answer),
-            Action::Tcx(on, direction, answer) => self.attach_tcx(lab, site.host(on), direction, answer),
+            Action::Tcx(on, direction, answer) => self.attach_tc(lab, site.host(on), direction, answer),
             Action::Cgroup(direction, answer) => self.join_cgroup(direction, answer),
             Action::ProbeFilter(on) => {
                 self.filters.push(ProbeFilter::put(netns(on), site)?);
@@ -96,13 +96,13 @@ impl Broken {
         Ok(())
     }
 
-    fn attach_tcx(&mut self, lab: &Topology, host: Host, way: Direction, answer: Answer) -> Result<(), Error> {
+    fn attach_tc(&mut self, lab: &Topology, host: Host, way: Direction, answer: Answer) -> Result<(), Error> {
         let attach = || {
             let program = bpf_sys::load_program(ProgramType::Tc, "someone_elses", &always(TCX[answer as usize]))?;
-            bpf_sys::link_tcx(&program, lab.ifindex(nic(host)), way)
+            attach_tc_program(&program, lab.ifindex(nic(host)), way)
         };
         let link = lab.netns(host).run(attach)?.map_err(Error::system("attach a tc program in the lab"))?;
-        self.links.push(link);
+        self.links.extend(link);
         Ok(())
     }
 

@@ -1,0 +1,37 @@
+//! Somebody else's tc program on an interface: a TCX link, or a filter on a clsact qdisc where the kernel has no TCX.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use nix::libc;
+use probe_ebpf::Direction;
+
+use crate::{device::tc_filters, kernel::bpf_sys};
+
+/// Attaches a loaded program in the calling thread's network namespace. A link holds it there until it is closed; a filter,
+/// for which there is nothing to hold, goes with the interface.
+///
+/// # Errors
+/// What the kernel answered.
+pub fn attach_tc_program(program: impl AsFd, ifindex: u32, direction: Direction) -> io::Result<Option<OwnedFd>> {
+    match bpf_sys::link_tcx(program.as_fd(), ifindex, direction) {
+        // What kernels before 6.6 answer.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            attach_filter(program, ifindex, direction).map(|()| None)
+        }
+        link => link.map(Some),
+    }
+}
+
+/// The way of kernels before 6.6.
+///
+/// # Errors
+/// What the kernel answered.
+pub fn attach_filter(program: impl AsFd, ifindex: u32, direction: Direction) -> io::Result<()> {
+    if !tc_filters::has_qdisc(ifindex)? {
+        tc_filters::add_clsact(ifindex)?;
+    }
+    tc_filters::add_program(ifindex, direction, program, "someone_elses")
+}

@@ -1,0 +1,190 @@
+//! `cargo xtask kernels`: probe and its tests on other kernels, each in a virtual machine of its own.
+
+mod cpio;
+pub(crate) mod guest;
+mod image;
+mod machine;
+mod modules;
+mod packages;
+mod results;
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::{
+    machine::{Boot, Engine},
+    packages::{Emulator, Kernel, Store},
+    results::{Judgement, Results, Step},
+};
+use crate::{
+    compile::compile,
+    setup::{self, Purpose},
+    shell::{repo, say},
+};
+
+/// Boot other kernels in virtual machines, and run probe and its tests there as root.
+///
+/// Debian's kernels and QEMU are fetched into .tools/kernels where they are missing; nothing is installed, and no root is
+/// needed. With KVM it takes a minute or two a kernel; where the processor has to be emulated, ten times that.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Series such as 6.1: the newest kernel of it that is in .tools/kernels, else in Debian's archive.
+    #[arg(default_values = SERIES, value_name = "SERIES")]
+    series: Vec<String>,
+    /// Run this test program only, and no faults; may be given again.
+    #[arg(long, value_name = "NAME")]
+    test: Vec<String>,
+    /// Try these cases of `probe lab faults` only, and run no tests; may be given again.
+    #[arg(long, value_name = "CASE", allow_hyphen_values = true)]
+    fault: Vec<String>,
+}
+
+/// The kernels of Debian 12 and 13; probe's floor is the first.
+const SERIES: [&str; 2] = ["6.1", "6.12"];
+
+/// The test programs that depend on the kernel, those with the quickest answers first.
+const SUITES: [&str; 8] = ["doctor", "kernel", "netfilter", "path_watch", "trace", "observe", "filter", "lookups"];
+
+/// One case or two of each layer and side: what a diagnosis has to get right on every kernel.
+const FAULTS: &str = "healthy-ttl healthy-udp-flood altered-id local-no-route local-nft-output local-nft-postrouting
+    local-cgroup-egress local-tc-egress local-qdisc-full peer-nft-output network-drops-replies peer-xdp-native
+    peer-tc-ingress peer-nft-input peer-nft-raw peer-nft-ingress peer-rp-filter peer-not-local peer-bad-icmp-checksum
+    peer-echo-ignore-all local-nft-input";
+
+/// The longest that a test program may take, and all the faults: emulated on a busy machine, not usual.
+const SUITE: Duration = Duration::from_secs(600);
+const SCORE: Duration = Duration::from_secs(1800);
+const DOCTOR: Duration = Duration::from_secs(120);
+
+/// Sets up, builds, boots each kernel and prints what came of it; a failing exit status where something is not as it
+/// should be.
+///
+/// # Errors
+/// Something can't be had, does not build, or a kernel does not get to its end.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the kernels are booted on x86-64 only — run this there");
+    }
+    setup::ensure(Purpose::Tests)?;
+    let mut store = Store::new();
+    let emulator = store.emulator()?;
+    let kernels = options.series.iter().map(|series| store.kernel(series)).collect::<Result<Vec<_>>>()?;
+    let suites: Vec<&str> = match (options.test.as_slice(), options.fault.as_slice()) {
+        ([], []) => SUITES.to_vec(),
+        (chosen, _) => chosen.iter().map(String::as_str).collect(),
+    };
+    let built = build(&suites)?;
+    let plan = plan(options, &built);
+    let mut engine = Engine::best();
+    let mut bad = false;
+    for kernel in &kernels {
+        bad |= try_on(&emulator, &mut engine, kernel, &built, &plan)?;
+    }
+    println!("{}", if bad { "not all is well: see FAILED and WRONG above" } else { "all is well on these kernels" });
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What is going to be run inside.
+struct Built {
+    probe: PathBuf,
+    suites: Vec<(String, PathBuf)>,
+}
+
+fn build(suites: &[&str]) -> Result<Built> {
+    say(&format!("building probe and its tests for other kernels; kernel half: {}", setup::toolchain_in_words()?));
+    let mut arguments = vec!["test", "--no-run", "--profile", "emulated", "--package", "probe-user"];
+    // With a test, cargo builds the program that it calls.
+    let wanted = if suites.is_empty() { &["doctor"] } else { suites };
+    arguments.extend(wanted.iter().flat_map(|suite| ["--test", suite]));
+    let mut made = compile(&arguments)?.executables;
+    let at = made.iter().position(|(name, _)| name == "probe").context("cargo built no program called probe")?;
+    let probe = made.swap_remove(at).1;
+    let find = |suite: &&str| {
+        let made = made.iter().find(|(name, _)| name == suite).cloned();
+        made.with_context(|| format!("cargo built no test program called {suite}"))
+    };
+    Ok(Built { probe, suites: suites.iter().map(find).collect::<Result<_>>()? })
+}
+
+/// The steps, as [`guest`] reads them.
+fn plan(options: &Options, built: &Built) -> String {
+    let probe = built.probe.display();
+    let mut plan = format!("run {} {probe} doctor --format json\n", DOCTOR.as_secs());
+    for (suite, _) in &built.suites {
+        plan.push_str(&format!("suite {suite} {}\n", SUITE.as_secs()));
+    }
+    let faults = match (options.fault.as_slice(), options.test.as_slice()) {
+        ([], []) => FAULTS.split_whitespace().collect::<Vec<_>>().join(" "),
+        (chosen, _) => chosen.join(" "),
+    };
+    if !faults.is_empty() {
+        plan.push_str(&format!("run {} {probe} lab faults --format json --quiet {faults}\n", SCORE.as_secs()));
+    }
+    plan
+}
+
+/// Boots one kernel and prints what came of it; whether something is not as it should be.
+fn try_on(emulator: &Emulator, engine: &mut Engine, kernel: &Kernel, built: &Built, plan: &str) -> Result<bool> {
+    let folder = repo().join("target/kernels");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let file = |extension: &str| folder.join(format!("{}.{extension}", kernel.release));
+    let (image, log) = (file("cpio"), file("log"));
+    let contents = image::Contents { probe: &built.probe, suites: &built.suites, plan };
+    image::write(&image, &kernel.modules, &contents)?;
+    say(&format!("booting Linux {} ({})", kernel.release, engine.name()));
+    let boot = Boot { kernel, image: &image, log: &log, limit: limit(built) };
+    let output = file("txt");
+    let mut said = File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
+    let (mut results, mut judgements) = (Results::default(), Vec::new());
+    let ended = machine::run(emulator, engine, &boot, &mut |line| {
+        // A full disk must not end the run: what matters is printed too.
+        let _ = writeln!(said, "{line}");
+        if let Some(step) = results.take(line) {
+            let (name, judgement) = judge(step);
+            say(&format!("{name}: {} ({} s)", judgement.lines.first().map_or("", String::as_str), step.seconds));
+            judgements.push((name, judgement));
+        }
+    });
+    // It is as large as all that is in it.
+    fs::remove_file(&image).with_context(|| format!("cannot remove {}", image.display()))?;
+    if !judgements.is_empty() {
+        print(kernel, *engine, &results.lacking, &judgements, &output);
+    }
+    ended?;
+    Ok(judgements.iter().any(|(_, judgement)| judgement.bad))
+}
+
+fn limit(built: &Built) -> Duration {
+    let suites = u32::try_from(built.suites.len()).unwrap_or(u32::MAX);
+    SUITE.saturating_mul(suites) + SCORE + DOCTOR * 2
+}
+
+/// A step's name for people, and what is to be said of it.
+fn judge(step: &Step) -> (String, Judgement) {
+    let words: Vec<&str> = step.words.split_whitespace().collect();
+    match words[..] {
+        ["suite", name, ..] => (name.to_owned(), results::suite(step)),
+        ["run", _, _, "doctor", ..] => ("probe doctor".to_owned(), results::doctor(step)),
+        _ => ("probe lab faults".to_owned(), results::faults(step)),
+    }
+}
+
+fn print(kernel: &Kernel, engine: Engine, lacking: &[String], judgements: &[(String, Judgement)], output: &Path) {
+    println!("Linux {} ({})", kernel.release, engine.name());
+    for (name, judgement) in judgements {
+        for (index, line) in judgement.lines.iter().enumerate() {
+            println!("  {:<17} {line}", if index == 0 { name } else { "" });
+        }
+    }
+    for module in lacking {
+        println!("  {:<17} {module}", "module refused");
+    }
+    println!("  {:<17} {}", "all that was said", output.display());
+}

@@ -1,0 +1,170 @@
+//! Writes an archive that a kernel unpacks as its first file system: cpio's "newc" (Documentation/driver-api/early-userspace).
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+const FOLDER: u32 = 0o040_755;
+const LINK: u32 = 0o120_777;
+const FILE: u32 = 0o100_000;
+
+/// An archive that is being written. Everything in it belongs to root; folders are made as they are needed.
+pub(crate) struct Archive<W> {
+    out: W,
+    /// Bytes so far: names and contents are padded to four.
+    at: usize,
+    number: u32,
+    /// What is in it already, without the leading slash.
+    names: BTreeSet<String>,
+}
+
+impl Archive<BufWriter<File>> {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub(crate) fn create(file: &Path) -> io::Result<Self> {
+        Ok(Self::new(BufWriter::new(File::create(file)?)))
+    }
+}
+
+impl<W: Write> Archive<W> {
+    pub(crate) fn new(out: W) -> Self {
+        Self { out, at: 0, number: 0, names: BTreeSet::new() }
+    }
+
+    /// Whether there is something of that absolute name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.contains(name.trim_start_matches('/'))
+    }
+
+    /// Adds a folder, and those that it lies in.
+    ///
+    /// # Errors
+    /// The archive can't be written.
+    pub(crate) fn folder(&mut self, name: &str) -> io::Result<()> {
+        let name = name.trim_matches('/');
+        if name.is_empty() || self.has(name) {
+            return Ok(());
+        }
+        self.parents(name)?;
+        self.entry(name, FOLDER, &[])
+    }
+
+    /// Adds a file with its permission bits; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// The archive can't be written.
+    pub(crate) fn file(&mut self, name: &str, permissions: u32, content: &[u8]) -> io::Result<()> {
+        let name = name.trim_start_matches('/');
+        if self.has(name) {
+            return Ok(());
+        }
+        self.parents(name)?;
+        self.entry(name, FILE | permissions, content)
+    }
+
+    /// Adds a symbolic link; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// The archive can't be written.
+    pub(crate) fn link(&mut self, name: &str, target: &str) -> io::Result<()> {
+        let name = name.trim_start_matches('/');
+        if self.has(name) {
+            return Ok(());
+        }
+        self.parents(name)?;
+        self.entry(name, LINK, target.as_bytes())
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn finish(mut self) -> io::Result<W> {
+        self.entry("TRAILER!!!", 0, &[])?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn parents(&mut self, name: &str) -> io::Result<()> {
+        match name.rsplit_once('/') {
+            Some((parent, _)) => self.folder(parent),
+            None => Ok(()),
+        }
+    }
+
+    fn entry(&mut self, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+        self.names.insert(name.to_owned());
+        self.number += 1;
+        let (number, bytes, length) = (self.number, content.len(), name.len() + 1);
+        // Inode, mode, owner, group, links, time, size, device ×2, node ×2, length of the name, checksum (none).
+        let head = format!(
+            "070701{number:08x}{mode:08x}{0:08x}{0:08x}{1:08x}{0:08x}{bytes:08x}{0:08x}{0:08x}{0:08x}{0:08x}{length:08x}{0:08x}",
+            0, 1
+        );
+        self.put(head.as_bytes())?;
+        self.put(name.as_bytes())?;
+        self.put(&[0])?;
+        self.pad()?;
+        self.put(content)?;
+        self.pad()
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.at += bytes.len();
+        self.out.write_all(bytes)
+    }
+
+    fn pad(&mut self) -> io::Result<()> {
+        let gap = self.at.next_multiple_of(4) - self.at;
+        self.put(&[0; 3][..gap])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names, modes and contents, as the kernel's init/initramfs.c reads them.
+    fn read(mut bytes: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
+        let mut entries = Vec::new();
+        loop {
+            let field = |index: usize| {
+                let at = 6 + 8 * index;
+                u32::from_str_radix(std::str::from_utf8(&bytes[at..at + 8]).unwrap(), 16).unwrap()
+            };
+            assert_eq!(&bytes[..6], b"070701");
+            let (mode, size, length) = (field(1), field(6) as usize, field(11) as usize);
+            let name = std::str::from_utf8(&bytes[110..110 + length - 1]).unwrap().to_owned();
+            assert_eq!(bytes[110 + length - 1], 0);
+            let start = (110 + length).next_multiple_of(4);
+            let content = bytes[start..start + size].to_vec();
+            if name == "TRAILER!!!" {
+                return entries;
+            }
+            entries.push((name, mode, content));
+            bytes = &bytes[(start + size).next_multiple_of(4)..];
+        }
+    }
+
+    #[test]
+    fn what_is_put_in_comes_out_behind_the_folders_it_lies_in() {
+        let mut archive = Archive::new(Vec::new());
+        archive.file("/usr/bin/probe", 0o755, b"seven bytes"[..7].as_ref()).unwrap();
+        archive.link("/bin", "usr/bin").unwrap();
+        archive.file("/usr/bin/ip", 0o755, b"").unwrap();
+        archive.file("/usr/bin/ip", 0o755, b"again").unwrap();
+        archive.folder("/proc/").unwrap();
+        assert!(archive.has("/usr/bin") && !archive.has("/usr/lib"));
+        let entries = read(&archive.finish().unwrap());
+        let names: Vec<_> = entries.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(names, ["usr", "usr/bin", "usr/bin/probe", "bin", "usr/bin/ip", "proc"]);
+        assert_eq!(entries[2], ("usr/bin/probe".to_owned(), 0o100_755, b"seven b".to_vec()));
+        assert_eq!(entries[3], ("bin".to_owned(), 0o120_777, b"usr/bin".to_vec()));
+        assert_eq!(entries[4].2, b"", "the first stays");
+    }
+}

@@ -1,0 +1,195 @@
+//! What runs inside: the first process of a kernel under test, which mounts, loads modules and runs the plan's steps.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    kmod::{ModuleInitFlags, finit_module},
+    mount::{MsFlags, mount},
+    sys::{
+        reboot::{RebootMode, reboot},
+        signal::{Signal, killpg},
+        stat::{Mode, umask},
+        wait::waitpid,
+    },
+    unistd::{Pid, sync},
+};
+
+/// This program's place in the image.
+pub(crate) const INIT: &str = "/xtask";
+/// What is to be done, a step a line.
+pub(crate) const PLAN: &str = "/plan";
+/// The serial line for results: the kernel's own words go to another one, and never into the middle of a line.
+const RESULTS: &str = "/dev/ttyS1";
+/// What begins a line that is from here, and not from a program that was run.
+pub(crate) const MARK: &str = "@@ ";
+
+/// The place of a test program.
+pub(crate) fn suite(name: &str) -> String {
+    format!("/suites/{name}")
+}
+
+/// The place of a module.
+pub(crate) fn module(name: &str) -> String {
+    format!("/modules/{name}.ko")
+}
+
+/// What is mounted, as systems with systemd have it: file system, place, options.
+const MOUNTS: [(&str, &str, &str); 8] = [
+    ("proc", "/proc", ""),
+    ("sysfs", "/sys", ""),
+    ("devtmpfs", "/dev", ""),
+    ("devpts", "/dev/pts", ""),
+    ("tmpfs", "/run", "mode=0755"),
+    ("cgroup2", "/sys/fs/cgroup", ""),
+    ("bpf", "/sys/fs/bpf", "mode=0700"),
+    ("tracefs", "/sys/kernel/tracing", ""),
+];
+
+/// A part of cargo xtask kernels: does what the image's plan says, as the first process of a virtual machine.
+#[derive(clap::Args)]
+pub(crate) struct Options {}
+
+/// As the first process: has the plan done by a child, gathers what others leave, and switches the machine off.
+/// As its child: does the plan.
+///
+/// # Errors
+/// This is no machine that [`super::image`] was made for.
+pub(crate) fn run(_: &Options) -> Result<std::process::ExitCode> {
+    // The first process has no /proc yet to see itself in.
+    let is_first = std::process::id() == 1;
+    let is_inside = is_first || std::env::current_exe().is_ok_and(|program| program == Path::new(INIT));
+    if !is_inside || !Path::new(PLAN).is_file() {
+        bail!("this is done by `cargo xtask kernels` inside of a machine of its own");
+    }
+    if is_first {
+        let result = first();
+        sync();
+        // Its words go to the kernel's log; without a first process the kernel would say its own instead.
+        if let Err(error) = result {
+            eprintln!("error: {error:#}");
+        }
+        reboot(RebootMode::RB_AUTOBOOT)?;
+    }
+    plan()?;
+    Ok(std::process::ExitCode::SUCCESS)
+}
+
+fn first() -> Result<()> {
+    umask(Mode::from_bits_truncate(0o022));
+    for (kind, place, options) in MOUNTS {
+        // Sysfs and cgroup2 hold the places themselves; those of others have to be made.
+        let _ = fs::create_dir_all(place);
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), Some(options))
+            .with_context(|| format!("cannot mount {place}"))?;
+    }
+    // Nothing is mounted there: the checkout may lie in it.
+    fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777)).context("cannot open /tmp to all")?;
+    // An emulated processor may be late to take what a test has put on a wire in one go.
+    fs::write("/proc/sys/net/core/netdev_max_backlog", "10000").context("cannot lengthen the backlog")?;
+    let line = || OpenOptions::new().read(true).write(true).open(RESULTS);
+    let out = line().context("no second serial line")?;
+    let mut worker = Command::new(INIT);
+    worker.arg("inside").stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).current_dir("/root");
+    worker.env_clear().envs([
+        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", "/root"),
+        ("TERM", "dumb"),
+        ("NO_COLOR", "1"),
+        ("RUST_BACKTRACE", "0"),
+    ]);
+    let worker = worker.spawn().context("cannot start the worker")?;
+    let worker = Pid::from_raw(i32::try_from(worker.id())?);
+    // Also of processes whose parents are gone: a test that waits for one to vanish must see it vanish.
+    while waitpid(None, None)?.pid() != Some(worker) {}
+    Ok(())
+}
+
+fn plan() -> Result<()> {
+    tell(&format!("up {}", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()));
+    let plan = fs::read_to_string(PLAN)?;
+    for step in plan.lines() {
+        let words: Vec<&str> = step.split_whitespace().collect();
+        match words[..] {
+            ["module", name] => {
+                if let Err(error) = load(name) {
+                    tell(&format!("lacks {name}: {error:#}"));
+                }
+            }
+            ["suite", name, seconds] => {
+                let mut test = Command::new(suite(name));
+                timed(step, test.args(["--color=never", "--test-threads=1"]), seconds.parse()?)?;
+            }
+            ["run", seconds, program, ..] => {
+                timed(step, Command::new(program).args(&words[3..]), seconds.parse()?)?;
+            }
+            _ => bail!("the plan has a step that nobody knows: {step}"),
+        }
+    }
+    tell("done");
+    Ok(())
+}
+
+fn load(name: &str) -> Result<()> {
+    let file = File::open(module(name))?;
+    // Some bring interfaces of their own, which tests don't expect.
+    let parameters = match name {
+        "dummy" => c"numdummies=0",
+        "bonding" => c"max_bonds=0",
+        "ifb" => c"numifbs=0",
+        _ => c"",
+    };
+    finit_module(&file, parameters, ModuleInitFlags::empty()).context("the kernel does not take it")
+}
+
+/// Runs a command, and kills it with all that it started where it takes too long.
+fn timed(step: &str, command: &mut Command, seconds: u64) -> Result<()> {
+    tell(&format!("begin {step}"));
+    let begun = Instant::now();
+    let end = match command.process_group(0).spawn() {
+        Ok(child) => in_words(wait(child, Duration::from_secs(seconds))?),
+        Err(error) => format!("it can't be started: {error}"),
+    };
+    tell(&format!("end {} {end}", begun.elapsed().as_secs()));
+    Ok(())
+}
+
+fn in_words(status: Option<ExitStatus>) -> String {
+    match status.map(|status| (status.code(), status.signal())) {
+        Some((Some(code), _)) => format!("code {code}"),
+        Some((_, signal)) => format!("ended by signal {}", signal.unwrap_or_default()),
+        None => "took too long and was killed".to_owned(),
+    }
+}
+
+/// How it ended; `None` where it had to be killed.
+fn wait(mut child: Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() > deadline {
+            killpg(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGKILL)?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn tell(line: &str) {
+    // Nobody is left to tell where this fails.
+    let _ = writeln!(io::stdout(), "{MARK}{line}");
+}

@@ -1,0 +1,147 @@
+//! The file system that a kernel under test starts with: this machine's own programs, its modules, probe and the tests.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{cpio::Archive, guest, modules};
+use crate::shell::{capture, which};
+
+type Image = Archive<std::io::BufWriter<fs::File>>;
+
+/// Programs that the tests, the lab and probe itself call; one that isn't here makes the tests that need it skip
+/// themselves, as they do on any machine.
+const PROGRAMS: &str = "sh awk bash cat chmod cp date dd env ethtool expr false find grep head hostname id ip ip6tables-legacy
+    iptables-legacy kill ln ls mkdir mktemp mount mv nft nohup nsenter ping ps readlink rm sed seq setpriv sleep sort stat
+    sysctl tail tc test touch tr true umount uname unshare wc xargs bpftool script";
+/// What programs read or load without being linked with it.
+const DATA: [&str; 9] = [
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/nsswitch.conf",
+    "/etc/hosts",
+    "/etc/protocols",
+    "/etc/iproute2",
+    "/usr/share/iproute2",
+    "/usr/lib/x86_64-linux-gnu/xtables",
+    "/usr/lib/xtables",
+];
+/// Where everything is below `/usr`, whatever this machine does.
+const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+const EMPTY: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/var/lib"];
+
+/// What goes into an image beside the kernel's modules.
+pub(crate) struct Contents<'a> {
+    /// `probe` itself; it keeps its path, which the tests know.
+    pub(crate) probe: &'a Path,
+    /// The test programs with their names.
+    pub(crate) suites: &'a [(String, PathBuf)],
+    /// What [`guest`] is to do, a line each.
+    pub(crate) plan: &'a str,
+}
+
+/// Writes the image for a kernel with these modules.
+///
+/// # Errors
+/// Something can't be read, stripped or written.
+pub(crate) fn write(file: &Path, modules: &Path, contents: &Contents<'_>) -> Result<()> {
+    let made = || format!("cannot write {}", file.display());
+    let mut image = Archive::create(file).with_context(made)?;
+    for name in MERGED {
+        image.link(name, &format!("usr/{name}")).with_context(made)?;
+    }
+    for folder in EMPTY {
+        image.folder(folder).with_context(made)?;
+    }
+    for name in PROGRAMS.split_whitespace() {
+        if let Some(program) = which(name) {
+            put_program(&mut image, &program)?;
+        }
+    }
+    for path in DATA {
+        put_data(&mut image, Path::new(path))?;
+    }
+    let xtask = std::env::current_exe().context("cannot find this program itself")?;
+    put_as(&mut image, &xtask, guest::INIT)?;
+    put_as(&mut image, contents.probe, &contents.probe.to_string_lossy())?;
+    for (name, program) in contents.suites {
+        put_as(&mut image, program, &guest::suite(name))?;
+    }
+    let mut plan = String::new();
+    for module in modules::in_order(modules)? {
+        image.file(&guest::module(&module.name), 0o644, &module.content).with_context(made)?;
+        plan.push_str(&format!("module {}\n", module.name));
+    }
+    plan.push_str(contents.plan);
+    image.file(guest::PLAN, 0o644, plan.as_bytes()).with_context(made)?;
+    image.finish().with_context(made)?;
+    Ok(())
+}
+
+/// A program under its own name, and the libraries it is linked with.
+fn put_program(image: &mut Image, program: &Path) -> Result<()> {
+    put_file(image, program)?;
+    put_libraries(image, program)
+}
+
+fn put_libraries(image: &mut Image, program: &Path) -> Result<()> {
+    // A script, or a program that is linked statically, has none.
+    let Ok(text) = capture(Command::new("ldd").arg(program)) else { return Ok(()) };
+    for library in text.split_whitespace().filter(|word| word.starts_with('/')) {
+        put_file(image, Path::new(library))?;
+    }
+    Ok(())
+}
+
+fn put_data(image: &mut Image, path: &Path) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+            put_data(image, &entry?.path())?;
+        }
+        return Ok(());
+    }
+    if !path.is_file() {
+        return Ok(());
+    }
+    put_program(image, path)
+}
+
+/// A program that was built here, at a place of its own.
+fn put_as(image: &mut Image, program: &Path, name: &str) -> Result<()> {
+    put_libraries(image, program)?;
+    let content = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    image.file(name, 0o755, &content).context("cannot write the image")
+}
+
+fn put_file(image: &mut Image, file: &Path) -> Result<()> {
+    let name = merged(&file.to_string_lossy());
+    if image.has(&name) {
+        return Ok(());
+    }
+    let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let permissions = fs::metadata(file).map_or(0o755, |data| data.permissions().mode() & 0o777);
+    image.file(&name, permissions, &content).context("cannot write the image")
+}
+
+/// Where a file of this machine goes.
+fn merged(name: &str) -> String {
+    let first = name.trim_start_matches('/').split('/').next().unwrap_or_default();
+    if MERGED.contains(&first) { format!("/usr{name}") } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_ends_up_below_usr() {
+        assert_eq!(merged("/lib64/ld-linux-x86-64.so.2"), "/usr/lib64/ld-linux-x86-64.so.2");
+        assert_eq!(merged("/usr/sbin/nft"), "/usr/sbin/nft");
+        assert_eq!(merged("/etc/passwd"), "/etc/passwd");
+    }
+}

@@ -1,0 +1,180 @@
+//! Kernels to boot and the machine to boot them in, from Debian's archive into `.tools/kernels`: nothing is installed.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    setup::{
+        apt::{Apt, Package},
+        debs,
+    },
+    shell::{repo, say, which},
+    toolchain::{self, TOOLS},
+};
+
+/// How Debian calls its kernels for virtual machines: small, and with all that the lab needs.
+const KERNEL: (&str, &str) = ("linux-image-", "-cloud-amd64");
+const EMULATOR: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
+/// The file that is in a folder only when all of it is there.
+const WHOLE: &str = "whole";
+
+/// A kernel, unpacked.
+pub(crate) struct Kernel {
+    /// As `uname -r` has it.
+    pub(crate) release: String,
+    /// What a boot loader loads.
+    pub(crate) image: PathBuf,
+    /// The folder of its modules.
+    pub(crate) modules: PathBuf,
+}
+
+/// QEMU, the system's own or an unpacked one.
+pub(crate) struct Emulator {
+    pub(crate) program: PathBuf,
+    /// What `LD_LIBRARY_PATH` has to hold.
+    pub(crate) libraries: Vec<PathBuf>,
+    /// Where its firmware lies, unless it knows.
+    pub(crate) firmware: Vec<PathBuf>,
+}
+
+/// The archive, asked at most once, and only where something is missing.
+pub(crate) struct Store {
+    folder: PathBuf,
+    apt: Option<Apt>,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self { folder: repo().join(TOOLS).join("kernels"), apt: None }
+    }
+
+    /// The newest kernel of a series such as 6.1, fetched where none of it is here.
+    ///
+    /// # Errors
+    /// The archive has none, or can't be reached.
+    pub(crate) fn kernel(&mut self, series: &str) -> Result<Kernel> {
+        if let Some(kernel) = self.unpacked(series) {
+            return Ok(kernel);
+        }
+        say(&format!("fetching Debian's Linux {series} into .tools/kernels: probe is going to be tried on it"));
+        let folder = self.folder.clone();
+        let apt = self.apt()?;
+        let names = apt.names(&format!("{}{series}", KERNEL.0))?;
+        let Some(release) = newest(&names, series) else {
+            let why = if apt.is_complete { "" } else { " (apt could not reach every source of packages, see above)" };
+            bail!("this system's package archive has no {}{series}.*{}{why}", KERNEL.0, KERNEL.1);
+        };
+        let name = format!("{}{release}{}", KERNEL.0, KERNEL.1);
+        let package =
+            apt.show(&name).with_context(|| format!("the archive names {name} but does not have it"))?.package;
+        let files = debs::fetch(apt, &[package], &folder.join("debs"))?;
+        let kernel = place(&folder, &format!("{release}{}", KERNEL.1));
+        fill(&folder.join(&kernel.release), &files, &["./usr/share", "./usr/lib/debug", "./boot/System.map*"])?;
+        Ok(kernel)
+    }
+
+    /// QEMU for x86-64: the system's, else one that is fetched.
+    ///
+    /// # Errors
+    /// It can't be had.
+    pub(crate) fn emulator(&mut self) -> Result<Emulator> {
+        if let Some(program) = which(EMULATOR.0) {
+            return Ok(Emulator { program, libraries: Vec::new(), firmware: Vec::new() });
+        }
+        let root = self.folder.join("qemu");
+        if !root.join(WHOLE).is_file() {
+            say("fetching QEMU into .tools/kernels: other kernels are booted in it; no root, nothing is installed");
+            let debs_folder = self.folder.join("debs");
+            let apt = self.apt()?;
+            let name = EMULATOR.1;
+            let qemu = apt.show(name).with_context(|| format!("this system's package archive has no {name}"))?.package;
+            let packages: Vec<Package> = apt.missing_for(&[qemu])?;
+            let files = debs::fetch(apt, &packages, &debs_folder)?;
+            fill(&root, &files, &["./usr/share/doc", "./usr/share/man", "./usr/share/locale"])?;
+        }
+        let share = root.join("usr/share");
+        Ok(Emulator {
+            program: root.join("usr/bin").join(EMULATOR.0),
+            libraries: toolchain::libraries(&root),
+            firmware: vec![share.join("qemu"), share.join("seabios")],
+        })
+    }
+
+    fn unpacked(&self, series: &str) -> Option<Kernel> {
+        let entries = fs::read_dir(&self.folder).ok()?.flatten();
+        let whole = entries.filter(|entry| entry.path().join(WHOLE).is_file());
+        let names: Vec<String> = whole.map(|entry| format!("{}{}", KERNEL.0, entry.file_name().display())).collect();
+        newest(&names, series).map(|release| place(&self.folder, &format!("{release}{}", KERNEL.1)))
+    }
+
+    fn apt(&mut self) -> Result<&Apt> {
+        if self.apt.is_none() {
+            if !Apt::is_here() {
+                bail!("this system has no apt to fetch kernels with — run this on Debian or one of its kin");
+            }
+            self.apt = Some(Apt::update(self.folder.join("apt"))?);
+        }
+        self.apt.as_ref().context("it was just made")
+    }
+}
+
+fn place(folder: &Path, release: &str) -> Kernel {
+    let root = folder.join(release);
+    Kernel {
+        release: release.to_owned(),
+        image: root.join(format!("boot/vmlinuz-{release}")),
+        modules: root.join("usr/lib/modules").join(release),
+    }
+}
+
+/// Unpacks into a folder that is only then called whole.
+fn fill(root: &Path, files: &[PathBuf], left_out: &[&str]) -> Result<()> {
+    if root.exists() {
+        fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))?;
+    }
+    fs::create_dir_all(root.join("usr/lib")).with_context(|| format!("cannot make {}", root.display()))?;
+    // Some packages still ship files in /lib.
+    symlink("usr/lib", root.join("lib")).context("cannot make a link in .tools")?;
+    debs::unpack(files, root, left_out)?;
+    fs::write(root.join(WHOLE), "").with_context(|| format!("cannot write into {}", root.display()))
+}
+
+/// The newest release of a series among package names, without the suffix they share.
+fn newest(names: &[String], series: &str) -> Option<String> {
+    let release = |name: &String| {
+        let release = name.strip_prefix(KERNEL.0)?.strip_suffix(KERNEL.1)?;
+        release.strip_prefix(series)?.starts_with('.').then(|| release.to_owned())
+    };
+    names.iter().filter_map(release).max_by_key(|release| numbers(release))
+}
+
+fn numbers(release: &str) -> Vec<u32> {
+    release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_kernel_of_a_series_is_chosen_and_no_other_series_and_no_meta_package() {
+        let names = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-56-cloud-amd64",
+            "linux-image-6.1.0-57-cloud-amd64-unsigned",
+            "linux-image-6.12-cloud-amd64",
+            "linux-image-6.12.99+deb12-cloud-amd64",
+            "linux-image-6.12.117+deb12-cloud-amd64",
+            "linux-image-6.12.200+deb12-amd64",
+        ]
+        .map(String::from);
+        assert_eq!(newest(&names, "6.1").as_deref(), Some("6.1.0-56"));
+        assert_eq!(newest(&names, "6.12").as_deref(), Some("6.12.117+deb12"));
+        assert_eq!(newest(&names, "5.10"), None);
+    }
+}
