@@ -38,19 +38,19 @@ pub(super) fn options(random: &mut Random) -> GuardOptions {
     }
 }
 
-/// A guard whose table is soon full of states that were answered.
+/// A guard whose table is soon full of states that were answered, and stays so.
 pub(super) fn crowded() -> GuardOptions {
-    let key = Key::ADDRESSES_AND_ID.and(Key::SEQ);
-    GuardOptions { protect: Protect::Both, key, states: 16, ..GuardOptions::default() }
+    let timeout = Duration::from_secs(36_000);
+    GuardOptions { protect: Protect::Both, key: Key::ID, timeout, states: 16, ..GuardOptions::default() }
 }
 
-/// A guard that forgets soon and lets one reply pass for each request.
+/// A guard that forgets, but not before more has been replied than was asked for.
 pub(super) fn strict() -> GuardOptions {
     GuardOptions {
         protect: Protect::Both,
-        key: Key::ADDRESSES,
+        key: Key::ID,
         code: CodeRule::Zero,
-        timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(200),
         refresh: Refresh::NOTHING,
         replies: NonZeroU32::new(1),
         ..GuardOptions::default()
