@@ -12,7 +12,7 @@ use probe_user::{
 use crate::{
     common::is_root,
     host::{arrived, expect_bare, hits, list},
-    net::{A4, A6, B4, B6, Pair, Wire, eventually, own_bpffs},
+    net::{A4, A6, B4, B6, Pair, Wire, eventually, own_bpffs, sh},
     run::probe,
 };
 
@@ -60,6 +60,20 @@ fn source(number: u16) -> Ipv4Addr {
     Ipv4Addr::new(10, 9, 0, 100 + u8::try_from(number / 100).expect("below ten"))
 }
 
+/// Two hosts that know the way back to every source: what waits for a neighbour holds the memory from which the kernel
+/// makes its answers, those of all network namespaces.
+fn neighbours() -> Pair {
+    let pair = Pair::new();
+    for (netns, interface, mac) in [(&pair.a, "va", "02:00:00:00:00:02"), (&pair.b, "vb", "02:00:00:00:00:01")] {
+        let line = |number: u16| {
+            format!("neigh replace {} lladdr {mac} dev {interface} nud permanent\n", source(number * 100))
+        };
+        let lines: String = (0..10).map(line).collect();
+        sh(netns, &format!("printf '{lines}' | ip -batch -"));
+    }
+    pair
+}
+
 /// Sends a thousand packets past B's rule; gives how many came through, and the rule as it is listed then.
 fn thousand(pair: &Pair, sender: End, about: &str) -> (u64, serde_json::Value) {
     let (from, to): ((&Netns, &str), &Netns) =
@@ -84,7 +98,7 @@ fn each_action_drops_exactly_what_it_says_at_each_hook() {
         return;
     }
     own_bpffs();
-    let pair = Pair::new();
+    let pair = neighbours();
     let cases = [
         ("-e 7 --every 3", 1000, 333),
         ("-e 7 --first 10", 1000, 10),
@@ -126,7 +140,7 @@ fn a_rate_lets_pass_what_it_allows_and_drops_the_rest() {
         return;
     }
     own_bpffs();
-    let pair = Pair::new();
+    let pair = neighbours();
     for (place, sender, _) in HOOKS {
         let since = std::time::Instant::now();
         probe(&pair.b, &format!("filter add -I vb {place} -e 7 --rate 20:15")).done();
@@ -145,7 +159,7 @@ fn rules_are_asked_in_the_order_in_which_they_are_listed() {
         return;
     }
     own_bpffs();
-    let pair = Pair::new();
+    let pair = neighbours();
     for words in [
         "-e 7",
         "-e 7 --seq 4 --pass --before 1",
@@ -183,7 +197,7 @@ fn what_rules_counted_outlives_every_other_change() {
         return;
     }
     own_bpffs();
-    let pair = Pair::new();
+    let pair = neighbours();
     probe(&pair.b, "filter add -I vb -e 7 --first 5").done();
     let (through, _) = thousand(&pair, End::A, "the first");
     assert_eq!(through, 995);
