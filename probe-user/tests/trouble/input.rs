@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What was typed, a part of the error, a part of its fix.
-const BAD: [(&str, &str, &str); 34] = [
+const BAD: [(&str, &str, &str); 41] = [
     ("observe", "--interface <IFACE>", "usage: probe observe --interface <IFACE>"),
     ("observe -I nosuch", "no interface 'nosuch' in this network namespace; there is ", "-I"),
     ("observe -I vd", "no interface 'vd'", "did you mean -I vb?"),
@@ -31,7 +31,14 @@ const BAD: [(&str, &str, &str); 34] = [
     ("receive -I vb -e 0x10000", "'0x10000' is not a number from 0 to 65535", "--help"),
     ("filter add -I nosuch -e 7", "no interface 'nosuch'", "-I"),
     ("filter add -e 7", "--interface <IFACE>", "usage: probe filter add --interface <IFACE>"),
-    ("filter add -I vb", "--id <ID[-ID]>|--all-echo", "usage: probe filter add"),
+    ("filter add -I vb", "this rule would match every echo packet", "--all-echo if that is meant"),
+    ("filter add -I vb -4 --every 3", "this rule would match every echo packet", "--all-echo if that is meant"),
+    ("filter add -I vb -S 10.1.2.3/8", "has bits behind its prefix: write 10.0.0.0/8", "--help"),
+    ("filter add -I vb -S 10.1.2.3 -6", "addresses of both IP versions", "-S, -D and -4 or -6"),
+    ("filter add -I vb -e 7 --rate fast", "'fast' is not a rate", "--help"),
+    ("filter add -I vb -e 7 --probability 2", "'2' is not a probability", "--help"),
+    ("filter add -I vb -e 7 --before 3", "there is no rule 3 for these packets", "probe filter list"),
+    ("filter add -I vb -e 7 --direction out --hook xdp", "XDP sees only packets that enter", "--hook xdp out"),
     ("filter add -I vb -e 7 --all-echo", "cannot be used with", "usage: probe filter add"),
     ("filter add -I vb -e seven", "'seven' is not a number from 0 to 65535", "--help"),
     ("filter add -I vb -e 7 --for 0", "must be more than 0 seconds", "--help"),
