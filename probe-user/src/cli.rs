@@ -20,8 +20,8 @@ use crate::report::Format;
 
 /// My ping does not come back: where exactly does it stop?
 ///
-/// probe counts and drops ICMP echo (ping) by id inside the kernel, sends any echo packet, and shows in a lab of
-/// network namespaces what a stateful firewall does to them.
+/// probe watches ICMP echo (ping) at every hop of the kernel, here and on a far host, and says where it stops. It sends any
+/// echo packet, drops chosen ones on purpose, and finds out what a stateful firewall remembers of them.
 #[derive(Debug, Parser)]
 #[command(name = "probe", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Cli {
@@ -39,26 +39,26 @@ const AFTER_HELP: &str =
 /// The verbs of probe.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Say exactly where my echo packets stop
+    Diagnose(diagnose::Diagnose),
     /// Show which ICMP echo crosses a network interface right now, per id, with loss and RTT
     Observe(observe::Observe),
     /// Send echo requests, or replies that nobody asked for
     Send(send::Send),
     /// Print each echo packet that arrives at this host
     Receive(receive::Receive),
-    /// Drop echo packets by type, id and family where they enter this host
+    /// Drop chosen echo packets where they enter or leave this host, by rules or as a stateful firewall does
     Filter(filter::Filter),
-    /// Try it on this machine alone: two hosts and a stateful firewall in network namespaces
-    Lab(lab::Lab),
-    /// Say what works on this machine, what does not, and what mends it
-    Doctor(doctor::Doctor),
-    /// Say exactly where my echo packets stop
-    Diagnose(diagnose::Diagnose),
     /// Send what a script says from both ends, and say what that shows of the way between
     Experiment(experiment::Experiment),
     /// Find out what a stateful box on the way remembers of a ping, and for how long
     Characterize(characterize::Characterize),
-    /// Be the far end of diagnose, on stdin and stdout
+    /// Try it on this machine alone: two hosts and a stateful firewall in network namespaces
+    Lab(lab::Lab),
+    /// Be the far end of diagnose, experiment and characterize, on stdin and stdout
     Agent(agent::Agent),
+    /// Say what works on this machine, what does not, and what mends it
+    Doctor(doctor::Doctor),
     /// Print the JSON Schema of a document that probe prints
     Schema(schema::Schema),
 }

@@ -43,7 +43,7 @@ pub(super) struct Met {
 pub(super) fn meet(target: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Result<Met, Failure> {
     let Some(command) = &args.peer else {
         return Err(Failure::new(
-            "an experiment needs its far end",
+            "both ends take part in this, and the far one is not named",
             "--peer CMD, where CMD reaches a probe agent there, such as --peer 'ssh b sudo probe agent'",
         ));
     };
