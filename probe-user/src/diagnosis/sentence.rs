@@ -257,6 +257,9 @@ impl Teller<'_> {
                 Some(reason) if reason.starts_with("Xfrm.") => "an IPsec policy forbids it",
                 _ => "it has no route back",
             }),
+            Layer::Icmp if Self::unmade(stop) && reason.is_some_and(|reason| reason.ends_with("OutErrors")) => {
+                named("its kernel's ICMP had no room for one")
+            }
             Layer::Icmp if Self::unmade(stop) => {
                 named("its limit of ICMP messages, or what else keeps it from answering")
             }

@@ -75,6 +75,9 @@ pub struct FaultCase {
     /// Where it is wrong, a clause each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<String>,
+    /// Where a first diagnosis, in another lab, was wrong; nothing: there was only one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub first_try: Vec<String>,
     /// The whole diagnosis, where it is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<serde_json::Value>,
@@ -169,7 +172,7 @@ impl Document for Faults {
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let widest = self.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
-        let shown = |case: &&FaultCase| self.detail == Detail::Cases || !case.located;
+        let shown = |case: &&FaultCase| self.detail == Detail::Cases || !case.located || !case.first_try.is_empty();
         for case in self.cases.iter().filter(shown) {
             case.write(out, style, widest)?;
         }
@@ -200,6 +203,9 @@ impl FaultCase {
         };
         let got = self.got.as_ref().map_or_else(|| "no diagnosis".into(), Told::line);
         writeln!(out, "{mark} {:widest$}  IPv{}  {:5.2} s  {got}", self.name, self.family, self.seconds)?;
+        for clause in &self.first_try {
+            writeln!(out, "    {}", style.paint(Tone::Warn, &format!("first try {clause}")))?;
+        }
         if self.located {
             return Ok(());
         }
@@ -233,8 +239,12 @@ impl Faults {
             1 => " 1 case was not tried;".to_owned(),
             count => format!(" {count} cases were not tried;"),
         };
+        let again = match broken.iter().filter(|case| case.located && !case.first_try.is_empty()).count() {
+            0 => String::new(),
+            count => format!(" ({count} at a second try)"),
+        };
         format!(
-            "Located {located} of {faults} faults; {left} of {paths} healthy paths judged right, {} {stops};{untried} \
+            "Located {located} of {faults} faults{again}; {left} of {paths} healthy paths judged right, {} {stops};{untried} \
              {:.0} s.",
             self.false_stops, self.seconds
         )

@@ -1,5 +1,6 @@
 //! The runner on real labs, with diagnoses that are right, wrong, and accuse everyone.
 
+use probe_ebpf::Family;
 use probe_user::{
     error::Failure,
     lab::{
@@ -65,6 +66,34 @@ fn who_accuses_everyone_has_false_stops_on_healthy_paths_only() {
     let false_stops = run.judged.iter().filter(|judged| judged.false_stop());
     assert!(false_stops.map(|judged| judged.case.name.as_str()).eq(["healthy-ttl", "healthy-ttl"]));
     assert!(run.judged.iter().all(|judged| !judged.located()));
+}
+
+/// Is wrong every first time.
+#[derive(Default)]
+struct Wavers {
+    asked: usize,
+}
+
+impl Diagnose for Wavers {
+    fn diagnose(&mut self, _: &Topology, case: &Case) -> Result<Got, Failure> {
+        self.asked += 1;
+        Ok(if self.asked % 2 == 1 { accuse(case) } else { truth(case) })
+    }
+}
+
+#[test]
+fn a_missed_fault_has_a_second_try_that_is_told_and_a_false_stop_has_none() {
+    let Some(_turn) = turn("a_missed_fault_has_a_second_try_that_is_told_and_a_false_stop_has_none") else { return };
+    let judge = |name: &str| {
+        let choice = Choice { names: vec![name.to_owned()], family: Some(Family::V4) };
+        let cases = choose(fault::all(), &choice).expect("known names");
+        let run = runner::run(cases, &mut Wavers::default(), &mut |_| (), &|| false).expect("labs");
+        run.judged.into_iter().next().expect("one case")
+    };
+    let missed = judge("peer-nft-raw");
+    assert!(missed.located() && missed.first_try.iter().any(|wrong| wrong.starts_with("host is local")), "{missed:?}");
+    let accused = judge("healthy-ttl");
+    assert!(accused.false_stop() && accused.first_try.is_empty(), "{accused:?}");
 }
 
 #[test]

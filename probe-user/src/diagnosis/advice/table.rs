@@ -264,6 +264,12 @@ pub(super) const TABLE: &[Advice] = &[
     ),
     of(
         &[RateLimit],
+        "*OutErrors",
+        "Each processor has one socket for ICMP: other answers wait in a queue and fill it.",
+        &["tc -s qdisc show", "ip {-6} neigh show nud incomplete", "nstat -az | grep OutErrors"],
+    ),
+    of(
+        &[RateLimit],
         "",
         "The host limits how many ICMP messages it sends, and echo replies are among them.",
         &["sysctl -a --pattern 'icmp.*rate'", "nstat -az | grep -i ratelimit"],

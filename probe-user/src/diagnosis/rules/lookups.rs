@@ -146,6 +146,8 @@ pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 const COUNTERS: &[(&str, &str, Place)] = &[
     ("Icmp", "OutRateLimitHost", Place::RateLimit),
     ("Icmp", "OutRateLimitGlobal", Place::RateLimit),
+    // The kernel's ICMP socket had no room: answers, also of other namespaces, wait in a queue (`icmp_push_reply`).
+    ("Icmp", "OutErrors", Place::RateLimit),
     ("Icmp", "InCsumErrors", Place::Icmp),
     ("Ip", "ReasmFails", Place::Reassembly),
     ("Ip", "ReasmTimeout", Place::Reassembly),

@@ -46,6 +46,7 @@ fn case(name: &str, expected: Wanted, got: Told, wrong: &[&str]) -> FaultCase {
         expected,
         got: Some(got),
         located: wrong.is_empty(),
+        first_try: Vec::new(),
         diagnosis: (!wrong.is_empty()).then(|| serde_json::json!({"verdict": {"sentence": "They stop there."}})),
         wrong: words(wrong),
         seconds: 0.5,
@@ -122,6 +123,13 @@ fn machines_get_what_the_contract_says() {
     assert_eq!((&case["name"], &case["family"], &case["located"]), (&"peer-tc".into(), &4.into(), &false.into()));
     assert_eq!((&case["expected"]["layer"][0], &case["got"]["layer"]), (&"tc".into(), &"xdp".into()));
     assert!(case["seconds"].is_f64());
+}
+
+#[test]
+fn a_second_try_is_told() {
+    let mut run = run();
+    run.cases[1].first_try = words(&["layer is icmp, not netfilter"]);
+    assert!(run.score().starts_with("Located 1 of 2 faults (1 at a second try);"), "{}", run.score());
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn case(judged: &Judged) -> FaultCase {
         located: judged.located(),
         false_stop: judged.false_stop(),
         wrong: judged.wrong.clone(),
+        first_try: judged.first_try.clone(),
         diagnosis: judged.got.as_ref().filter(|_| !judged.located()).map(|got| got.document.clone()),
         seconds: judged.got.as_ref().map_or(judged.seconds, |got| got.seconds),
     }
