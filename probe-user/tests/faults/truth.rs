@@ -134,7 +134,7 @@ fn shape(case: &Case, at: &Counts<'_>, seen: &Exchange) -> Option<String> {
         "altered-id" => requests == 0,
         "healthy-duplicates" => requests == 2 * COUNT,
         "healthy-reordered" => !seen.answered.is_sorted(),
-        "healthy-same-id" => requests > COUNT,
+        "healthy-same-id" | "healthy-many-same-id" => requests > COUNT,
         _ => requests == COUNT,
     };
     (!right).then(|| format!("{requests} requests with that id into b, answered {:?}", seen.answered))
