@@ -58,10 +58,12 @@ impl Added {
 }
 
 fn add_rule(args: &Add, screen: &Screen) -> Result<Added, Failure> {
-    let rule = typed::rule(args)?;
+    typed::rule(args)?;
     let (hook, direction) = (typed::hook(args)?, typed::direction(args));
     let device = Device::find(&args.interface)?;
     let change = begin(screen)?;
+    // Its time runs from here on, not from the start of a wait for whoever changes rules too.
+    let rule = typed::rule(args)?;
     let spot = args.before.map_or(Spot::Last, Spot::Before);
     let (pinned, slot) = match Pinned::open(&device, direction)? {
         Some(pinned) => {
@@ -94,8 +96,8 @@ fn extend(pinned: Pinned, device: &Device, rule: Rule, spot: Spot, change: &Chan
     let mut set = pinned.set()?;
     set.last_number = set.last_number.max(pins::last_number(device)?);
     let now = monotonic();
-    let slot = insert(&mut set, rule, spot, now)?;
     set.remove_ended(now);
+    let slot = insert(&mut set, rule, spot, now)?;
     Ok((pinned.change(device, &set, &[slot], &change.lock)?, slot))
 }
 
