@@ -21,6 +21,9 @@ use crate::sighting::{HopSight, HostSight, Leg};
 /// then on.
 const ENOUGH_RUNS: u64 = 1000;
 
+/// Runs that tell something.
+const FEW_RUNS: u64 = 8;
+
 /// How often to look whether they were reached.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -50,11 +53,11 @@ impl Meter {
 
     /// Holds `measuring` on a thread of its own, until a program ran often enough. Without the thread nothing is measured.
     fn hold(&mut self, measuring: OwnedFd) {
-        let programs = self.programs.iter().filter_map(|(_, program)| program.try_clone().ok()).collect::<Vec<_>>();
+        let clone = |(name, program): &(String, OwnedFd)| Some((name.clone(), program.try_clone().ok()?));
+        let programs = self.programs.iter().filter_map(clone).collect::<Vec<_>>();
         let over = Arc::clone(&self.over);
         let until_enough = move || {
-            let often = |program: &OwnedFd| bpf_sys::run_time(program).is_ok_and(|time| time.runs >= ENOUGH_RUNS);
-            while !over.load(Ordering::Relaxed) && !programs.iter().any(often) {
+            while !over.load(Ordering::Relaxed) && !are_enough(&programs) {
                 thread::park_timeout(LOOK);
             }
             drop(measuring);
@@ -67,6 +70,15 @@ impl Meter {
         let read = |(name, program): &(String, OwnedFd)| Some((name.clone(), bpf_sys::run_time(program).ok()?));
         self.programs.iter().filter_map(read).collect()
     }
+}
+
+/// Whether enough is known: some program ran often, and those did run that see the device's packets only. The tracepoints
+/// of a busy host run often before the first probe leaves.
+fn are_enough(programs: &[(String, OwnedFd)]) -> bool {
+    let runs = |program: &OwnedFd| bpf_sys::run_time(program).map_or(0, |time| time.runs);
+    let at_device = [names::TC_IN, names::TC_OUT];
+    let passed = |(name, program): &(String, OwnedFd)| !at_device.contains(&name.as_str()) || runs(program) >= FEW_RUNS;
+    programs.iter().any(|(_, program)| runs(program) >= ENOUGH_RUNS) && programs.iter().all(passed)
 }
 
 impl Drop for Meter {
