@@ -261,6 +261,6 @@ mod tests {
     #[test]
     fn a_guard_can_be_told_what_its_model_is() {
         let guards: Vec<_> = all().into_iter().filter_map(|model| model.build.guard).collect();
-        assert!(guards.len() >= 6 && guards.iter().all(|options| options.config(7).is_ok()));
+        assert!(guards.len() >= 6 && guards.iter().all(|options| options.config([7; 5]).is_ok()));
     }
 }
