@@ -25,7 +25,7 @@ const MOST: usize = 256;
 const LOAD_HALF: u16 = 0x28;
 const JUMP_SET: u16 = 0x45;
 
-/// `nexthdr` of an IPv6 fragment header (RFC 8200 section 4.5), of ICMP and of ICMPv6.
+/// `nexthdr` of an IPv6 fragment header (RFC 8200 section 4.5), of ICMP and of `ICMPv6`.
 const FRAGMENT: u8 = 44;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     fn v4(identification: u16, offset: u16, payload: u16, more: bool) -> Vec<u8> {
-        let place = offset / 8 | if more { 0x2000 } else { 0 };
+        let place = (offset / 8) | if more { 0x2000 } else { 0 };
         let halves = [0x4500, 20 + payload, identification, place, 0x3f01, 0];
         let mut packet: Vec<u8> = halves.iter().flat_map(|half| half.to_be_bytes()).collect();
         packet.extend([10, 0, 0, 1, 10, 0, 0, 2]);
@@ -179,7 +179,8 @@ mod tests {
     }
 
     fn v6(identification: u32, offset: u16, payload: u16, last: bool) -> Vec<u8> {
-        let mut packet = [&[0x60, 0, 0, 0][..], &(payload + 8).to_be_bytes(), &[44, 64], &[0; 15], &[1], &[0; 15], &[2]].concat();
+        let mut packet =
+            [&[0x60, 0, 0, 0][..], &(payload + 8).to_be_bytes(), &[44, 64], &[0; 15], &[1], &[0; 15], &[2]].concat();
         let place = offset | u16::from(!last);
         packet.extend([&[58, 0][..], &place.to_be_bytes(), &identification.to_be_bytes()].concat());
         packet

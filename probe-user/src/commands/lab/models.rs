@@ -82,20 +82,14 @@ fn usual_at_once() -> usize {
     thread::available_parallelism().map_or(2, |count| count.get() * 2)
 }
 
-async fn wait(
-    cases: Vec<Case>,
-    runner: Runner,
-    at_once: usize,
-    detail: document::Detail,
-    screen: Screen,
-) -> Outcome {
+async fn wait(cases: Vec<Case>, runner: Runner, at_once: usize, detail: document::Detail, screen: Screen) -> Outcome {
     let start = Instant::now();
     let work = move |stop: &AtomicBool| {
         let progress = Progress::new(&screen, cases.len());
         let stopped = || stop.load(Ordering::Relaxed);
         let ended = runner.run_all(&cases, at_once, &|case, ended| progress.tell(case, ended), &stopped);
         progress.clear();
-        Ok(document::of(cases, ended, start.elapsed().as_secs_f64(), detail))
+        Ok(document::of(&cases, ended, start.elapsed().as_secs_f64(), detail))
     };
     let document: report::Models = beside(work).await?;
     screen.print(&document)?;

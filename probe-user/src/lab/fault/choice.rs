@@ -29,7 +29,10 @@ pub struct Unknown {
 /// The first name that fits no case at all, of whichever IP version.
 pub fn choose(cases: Vec<Case>, choice: &Choice) -> Result<Vec<Case>, Unknown> {
     if let Some(name) = choice.names.iter().find(|name| !cases.iter().any(|case| fits(name, &case.name))) {
-        return Err(Unknown { name: name.clone(), nearest: nearest(name, cases.iter().map(|case| case.name.as_str())) });
+        return Err(Unknown {
+            name: name.clone(),
+            nearest: nearest(name, cases.iter().map(|case| case.name.as_str())),
+        });
     }
     let named = |case: &Case| choice.names.is_empty() || choice.names.iter().any(|name| fits(name, &case.name));
     let of_family = |case: &Case| choice.family.is_none_or(|family| family == case.family);
@@ -57,9 +60,8 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Of `names`, the one most like `name`, where any is alike.
 pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let (best, likeness) = names
-        .map(|other| (other, jaro_winkler(name, other)))
-        .max_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    let (best, likeness) =
+        names.map(|other| (other, jaro_winkler(name, other))).max_by(|(_, one), (_, other)| one.total_cmp(other))?;
     (likeness > 0.7).then(|| best.to_owned())
 }
 

@@ -102,11 +102,17 @@ fn guards() -> Vec<Model> {
         guarded("code-in-key", "the code is looked at", with_key(&usual, Key::CODE)).with(Fact::Code, Truth::yes(true)),
         guarded("code-zero", "the code must be 0", GuardOptions { code: CodeRule::Zero, ..usual.clone() })
             .with(Fact::Code, Truth::Is(Answer::ZeroOnly)),
-        guarded("addresses-only", "only the addresses are looked at", addresses).with(Fact::Id, Truth::yes(false)).but(apart),
-        guarded("one-reply", "one reply for each request", GuardOptions { replies: NonZeroU32::new(1), ..usual.clone() })
-            .with(Fact::Replies, Truth::Is(Answer::Limit { replies: 1 }))
-            .with(Fact::TimeoutAfterReply, Truth::Short)
-            .with(Fact::RefreshByReply, Truth::yes(false)),
+        guarded("addresses-only", "only the addresses are looked at", addresses)
+            .with(Fact::Id, Truth::yes(false))
+            .but(apart),
+        guarded(
+            "one-reply",
+            "one reply for each request",
+            GuardOptions { replies: NonZeroU32::new(1), ..usual.clone() },
+        )
+        .with(Fact::Replies, Truth::Is(Answer::Limit { replies: 1 }))
+        .with(Fact::TimeoutAfterReply, Truth::Short)
+        .with(Fact::RefreshByReply, Truth::yes(false)),
         guarded("no-refresh", "nothing prolongs", GuardOptions { refresh: Refresh::NOTHING, ..usual.clone() })
             .with(Fact::TimeoutAfterReply, Truth::Seconds(3.0))
             .with(Fact::RefreshByRequest, Truth::yes(false))

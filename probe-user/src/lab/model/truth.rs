@@ -104,7 +104,9 @@ mod tests {
 
     #[test]
     fn where_nothing_can_be_known_any_answer_is_wrong() {
-        assert!(Truth::Unknowable.is_told_by(&Answer::NotTested) && Truth::Unknowable.is_told_by(&Answer::Inconclusive));
+        assert!(
+            Truth::Unknowable.is_told_by(&Answer::NotTested) && Truth::Unknowable.is_told_by(&Answer::Inconclusive)
+        );
         assert!(!Truth::Unknowable.is_told_by(&Answer::No));
         assert!(!Truth::yes(true).is_told_by(&Answer::Inconclusive));
     }

@@ -18,7 +18,7 @@ pub(super) enum Detail {
 }
 
 /// The report of a run.
-pub(super) fn of(cases: Vec<Case>, ended: Vec<Ended>, seconds: f64, detail: Detail) -> Models {
+pub(super) fn of(cases: &[Case], ended: Vec<Ended>, seconds: f64, detail: Detail) -> Models {
     let unreached = ended.iter().filter(|ended| matches!(ended, Ended::Interrupted)).count();
     let runs = cases.iter().zip(ended).filter_map(|(case, ended)| match ended {
         Ended::Told(told) => Some(told_run(case, *told, detail)),

@@ -21,11 +21,7 @@ use crate::{
     commands::lab::faults::by_command::{agent_on_b, last_line, own_program, reader},
     datasheet::Datasheet,
     error::Failure,
-    lab::{
-        Topology,
-        model::Model,
-        plan::Host,
-    },
+    lab::{Topology, model::Model, plan::Host},
 };
 
 /// How long a characterisation may take before it is taken for hung.
@@ -101,7 +97,8 @@ impl Runner {
             for _ in 0..at_once.min(cases.len()) {
                 scope.spawn(|| {
                     while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop()) {
-                        let one = self.run(&cases[*index], stop).unwrap_or_else(|failure| Ended::Failed(failure.to_string()));
+                        let one =
+                            self.run(&cases[*index], stop).unwrap_or_else(|failure| Ended::Failed(failure.to_string()));
                         told(&cases[*index], &one);
                         *ended[*index].lock().expect("nothing panics while it is held") = one;
                     }
@@ -157,7 +154,9 @@ fn wait(child: &mut Child, start: Instant, stop: &dyn Fn() -> bool) -> Result<St
     loop {
         let ended = child.try_wait().map_err(|error| Failure::new(error.to_string(), ""))?;
         match asked {
-            _ if ended.is_some() && asked.is_none() => return Ok(if stop() { Stopped::OnRequest } else { Stopped::No }),
+            _ if ended.is_some() && asked.is_none() => {
+                return Ok(if stop() { Stopped::OnRequest } else { Stopped::No });
+            }
             Some((_, Stopped::OnRequest)) if ended.is_some() => return Ok(Stopped::OnRequest),
             Some((_, Stopped::No)) if ended.is_some() => {
                 let what = format!("it did not end within {} minutes", LIMIT.as_secs() / 60);
