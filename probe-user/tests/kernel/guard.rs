@@ -51,7 +51,7 @@ fn whatever_it_is_told_and_whatever_comes_it_does_what_the_model_does() {
     let mut random = Random::new(seed);
     let mut met = [0; GuardCount::COUNT];
     for number in 0..GUARDS {
-        let options = if number < SURE.len() { SURE[number]() } else { options(&mut random) };
+        let options = SURE.get(number).map_or_else(|| options(&mut random), |sure| sure());
         let about = format!("PROBE_SEED={seed}, guard {number} {options:?}");
         for (sum, more) in met.iter_mut().zip(agree(&mut random, &options, &about)) {
             *sum += more;
