@@ -8,6 +8,7 @@ pub mod experiment;
 pub mod fault;
 pub mod firewall;
 pub mod inventory;
+pub mod model;
 pub mod netns;
 pub mod plan;
 pub mod standing;

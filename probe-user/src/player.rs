@@ -149,6 +149,13 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Whether there was anything to order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ordered {
+    Nothing,
+    Shots,
+}
+
 /// A timeline that is being played.
 struct Playing<'a> {
     timeline: &'a Timeline,
@@ -164,15 +171,20 @@ struct Playing<'a> {
 impl Playing<'_> {
     fn run(&mut self, peer: &mut Peer, stop: &Stop, told: &mut dyn FnMut(Duration)) -> Result<Whole, Failure> {
         let length = self.timeline.length();
+        let mut until = length;
         loop {
+            // First what has come: after a stall of this host, what a shot builds on may long be there.
+            self.look(peer)?;
             let now = Instant::now().saturating_duration_since(self.start);
             told(now.min(length));
-            self.order(peer, now)?;
-            self.look(peer)?;
+            if self.order(peer, now)? == Ordered::Shots {
+                // Sent late, it needs its time to arrive.
+                until = until.max(now + self.timeline.linger);
+            }
             if stop.asked() {
                 return Ok(Whole::Stopped);
             }
-            if now >= length {
+            if now >= until {
                 return Ok(Whole::Yes);
             }
             thread::sleep(self.rest(now));
@@ -180,15 +192,16 @@ impl Playing<'_> {
     }
 
     /// Orders what is due soon at either end.
-    fn order(&mut self, peer: &mut Peer, now: Duration) -> Result<(), Failure> {
+    fn order(&mut self, peer: &mut Peer, now: Duration) -> Result<Ordered, Failure> {
         let due = self.schedule.due(now, &self.landings);
+        let ordered = if due.near.is_empty() && due.far.is_empty() { Ordered::Nothing } else { Ordered::Shots };
         if !due.near.is_empty() {
             self.shooter.fire(due.near);
         }
         if !due.far.is_empty() {
             peer.volley(due.far)?;
         }
-        Ok(())
+        Ok(ordered)
     }
 
     /// Takes in what was sent and what came, at both ends.

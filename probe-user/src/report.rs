@@ -12,6 +12,7 @@ pub mod faults;
 pub mod filters;
 pub mod guard;
 pub mod lab;
+pub mod models;
 pub mod observation;
 pub mod schema;
 pub mod scripted;

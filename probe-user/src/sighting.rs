@@ -115,6 +115,22 @@ pub struct Taken {
     pub packets: Vec<Absorbed>,
     /// How many there was no room to note, since the watch began: they were absorbed, and are told nowhere.
     pub lost: u64,
+    /// Of packets in fragments what has come besides the first fragment, which is told among `packets`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tails: Vec<Tail>,
+}
+
+/// The end of a packet that came in fragments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Where it came from.
+    pub source: IpAddr,
+    /// Where it was for.
+    pub destination: IpAddr,
+    /// Which byte behind the IP header it starts with: where it is all of the packet but the first fragment, that ends here.
+    pub start: u16,
+    /// Payload bytes of the whole echo packet.
+    pub size: u16,
 }
 
 impl Taken {

@@ -3,6 +3,7 @@
 pub mod cause;
 pub mod checksum;
 pub mod error_tap;
+pub mod fragment_tap;
 pub mod frame;
 pub mod options;
 pub mod packet;

@@ -42,7 +42,6 @@ pub struct Characterize {
     pub compare: Option<Vec<PathBuf>>,
     /// Say what a fact means and how it is found out, and do nothing else; without a name, say it of all
     #[arg(long, value_name = "FACT", num_args = 0..=1, conflicts_with = "target", help_heading = "Instead")]
-    #[expect(clippy::option_option, reason = "clap's form of a flag whose value may be left out")]
     pub explain: Option<Option<Fact>>,
 }
 

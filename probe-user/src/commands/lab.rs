@@ -5,6 +5,7 @@ mod document;
 mod exec;
 mod experiments;
 pub mod faults;
+mod models;
 mod standing;
 mod taps;
 mod trial;
@@ -24,6 +25,7 @@ pub fn run(args: &Lab, screen: &Screen) -> Outcome {
         Some(Action::Down) => standing::down(screen),
         Some(Action::Exec(args)) => exec::run(args, screen),
         Some(Action::Faults(args)) => faults::run(args, screen),
+        Some(Action::Characterize(args)) => models::run(args, screen),
         None => trial::run(&args.experiments, screen),
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     sighting::{Absorbed, Drop, Leg, Taken},
     traffic::{
         error_tap::{ErrorSeen, ErrorTap},
+        fragment_tap::FragmentTap,
         packet::HEADER_BYTES,
         target::family_of,
     },
@@ -58,6 +59,7 @@ pub struct Absorbing {
     hop: Hop,
     replies: bool,
     errors: Option<ErrorTap>,
+    fragments: Option<FragmentTap>,
     lost: u64,
 }
 
@@ -69,12 +71,14 @@ impl Absorbing {
     pub fn begin(programs: &mut Ebpf, hop: Hop, request: &WatchRequest, ifindex: u32) -> Result<Self, Error> {
         let replies = request.requests == Requests::AllAbsorbed;
         let errors = replies.then(|| ErrorTap::open(ifindex, family_of(request.remote), request.nonce)).transpose();
-        let errors = errors.map_err(|source| Error::File {
-            doing: "listen for ICMP errors at",
-            path: request.interface.clone().unwrap_or_default().into(),
-            source,
-        })?;
-        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies, errors, lost: 0 })
+        let refused = |doing: &'static str| {
+            let path = request.interface.clone().unwrap_or_default().into();
+            move |source| Error::File { doing, path, source }
+        };
+        let errors = errors.map_err(refused("listen for ICMP errors at"))?;
+        let fragments = replies.then(|| FragmentTap::open(ifindex, family_of(request.remote))).transpose();
+        let fragments = fragments.map_err(refused("listen for fragments at"))?;
+        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies, errors, fragments, lost: 0 })
     }
 
     /// What has come since the last call. Costs no system call where nothing has.
@@ -88,7 +92,8 @@ impl Absorbing {
             self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
         }
         packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take).map(quoted));
-        Ok(Taken { packets, lost: self.lost })
+        let tails = self.fragments.iter_mut().flat_map(FragmentTap::take).collect();
+        Ok(Taken { packets, lost: self.lost, tails })
     }
 
     /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs

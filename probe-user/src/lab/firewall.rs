@@ -39,6 +39,11 @@ pub fn load(netns: &Netns, set: &RuleSet) -> Result<(), Error> {
     nft(netns, "load the firewall's rules", &["-f", "-"], set.rules).map(drop)
 }
 
+/// Takes `set` out of the namespace, where it must be.
+pub fn unload(netns: &Netns, set: &RuleSet) -> Result<(), Error> {
+    nft(netns, "remove the firewall's rules", &["delete", "table", "inet", set.table], "").map(drop)
+}
+
 /// The table of `set` as it is now, in nft's own words and without its counters; nothing if it is not there.
 pub fn list(netns: &Netns, set: &RuleSet) -> Result<Option<String>, Error> {
     match nft(netns, "list the firewall's rules", &["--stateless", "list", "table", "inet", set.table], "") {

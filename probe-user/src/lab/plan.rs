@@ -127,6 +127,14 @@ impl Nic {
         }
     }
 
+    /// The address after its own on the same link, for a host that has two.
+    pub const fn second_address(self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(self.v4().to_bits() + 1)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(self.v6().to_bits() + 1)),
+        }
+    }
+
     /// Its address of this IP version.
     pub const fn address(self, family: Family) -> IpAddr {
         match family {

@@ -65,6 +65,21 @@ impl Topology {
         Ok(topology)
     }
 
+    /// Gives A and B the second address of each IP version.
+    pub fn give_second_addresses(&self) -> Result<(), Error> {
+        for nic in [Nic::A, Nic::B] {
+            inside(self.netns(nic.host()), "give a second address", || {
+                wire::with_netlink(|handle| async move {
+                    for family in &self.families {
+                        wire::give_address(&handle, nic, nic.second_address(*family)).await?;
+                    }
+                    Ok(())
+                })
+            })?;
+        }
+        Ok(())
+    }
+
     /// The namespace of a host.
     pub fn netns(&self, host: Host) -> &Netns {
         match host {
@@ -146,7 +161,7 @@ fn set_up(netns: &Netns, host: Host, families: &[Family]) -> Result<(), Error> {
             wire::switch_on(&handle, "lo").await?;
             for nic in host.nics() {
                 for family in families {
-                    wire::give_address(&handle, nic, *family).await?;
+                    wire::give_address(&handle, nic, nic.address(*family)).await?;
                 }
                 wire::switch_on(&handle, nic.interface()).await?;
             }

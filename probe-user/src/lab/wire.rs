@@ -70,10 +70,11 @@ pub(super) async fn switch_on(handle: &Handle, interface: &str) -> io::Result<()
     handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(kernel_error)
 }
 
-/// Gives `nic` its address of `family`, usable at once: without duplicate address detection.
-pub(super) async fn give_address(handle: &Handle, nic: Nic, family: Family) -> io::Result<()> {
+/// Gives `nic` an address of its link, usable at once: without duplicate address detection.
+pub(super) async fn give_address(handle: &Handle, nic: Nic, address: IpAddr) -> io::Result<()> {
     let index = known_index(handle, nic.interface()).await?;
-    let mut request = handle.address().add(index, nic.address(family), prefix_length(family));
+    let family = if address.is_ipv6() { Family::V6 } else { Family::V4 };
+    let mut request = handle.address().add(index, address, prefix_length(family));
     if family == Family::V6 {
         request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
     }

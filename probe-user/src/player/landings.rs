@@ -1,6 +1,6 @@
 //! What became of each shot, put together from what both ends tell: pure.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use probe_ebpf::Hop;
 
@@ -9,9 +9,9 @@ use super::{
     schedule::{Schedule, State},
 };
 use crate::{
-    sighting::{Absorbed, HopSight, HostSight, Taken},
+    sighting::{Absorbed, HopSight, HostSight, Tail, Taken},
     timeline::{Arrival, Landing, Message, Run, Sending, Side, Timeline},
-    traffic::volley::FiredShot,
+    traffic::{packet::HEADER_BYTES, volley::FiredShot},
 };
 
 /// What is known of each shot so far.
@@ -21,6 +21,10 @@ pub(super) struct Landings {
     fired: Vec<Option<FiredShot>>,
     /// By shot, with the times of the end where they arrived.
     arrived: Vec<Vec<(u64, Arrival)>>,
+    /// Shots of which first fragments arrived, which are among `arrived`.
+    in_fragments: BTreeSet<usize>,
+    /// What else arrived of packets in fragments, by the end where it did.
+    tails: Vec<(Side, Tail)>,
 }
 
 /// What turns the two ends' clocks into times since the start.
@@ -39,6 +43,8 @@ impl Landings {
             from: timeline.shots.iter().map(|shot| shot.from).collect(),
             fired: vec![None; shots],
             arrived: vec![Vec::new(); shots],
+            in_fragments: BTreeSet::new(),
+            tails: Vec::new(),
         }
     }
 
@@ -66,8 +72,12 @@ impl Landings {
             let number = usize::from(packet.probe);
             if self.from.get(number) == Some(&side.other()) {
                 self.arrived[number].push((packet.time_ns, arrival(&packet)));
+                if packet.fragmented {
+                    self.in_fragments.insert(number);
+                }
             }
         }
+        self.tails.extend(taken.tails.into_iter().map(|tail| (side, tail)));
     }
 
     /// All of it. `sights` are this host's and the far end's.
@@ -78,6 +88,7 @@ impl Landings {
         sights: [&HostSight; 2],
         times: &Times<'_>,
     ) -> Run {
+        self.keep_the_whole(timeline);
         let landings = timeline.shots.iter().enumerate().map(|(number, shot)| Landing {
             sent: self.sending(number, schedule, times),
             left: left(sights[usize::from(shot.from == Side::Far)], &shot.message, number),
@@ -88,6 +99,24 @@ impl Landings {
         });
         let landings = landings.collect();
         Run { landings, clock_error: times.clock.error() }
+    }
+
+    /// Of what came in fragments only those packets arrived of which the rest came, too. Fragments do not tell their shot:
+    /// of shots with the same addresses and the same size, as many arrived as there are tails.
+    fn keep_the_whole(&mut self, timeline: &Timeline) {
+        for number in &self.in_fragments {
+            let (end, size) = (self.from[*number].other(), timeline.shots[*number].size);
+            let tails = &mut self.tails;
+            self.arrived[*number].retain_mut(|(_, arrival)| {
+                let first = arrival.size.saturating_add(HEADER_BYTES as u16);
+                let of = |(side, tail): &(Side, Tail)| {
+                    (*side, tail.source, tail.destination) == (end, arrival.source, arrival.destination)
+                        && (tail.start, tail.size) == (first, size)
+                };
+                tails.iter().position(of).map(|index| tails.swap_remove(index)).is_some()
+            });
+            self.arrived[*number].iter_mut().for_each(|(_, arrival)| arrival.size = size);
+        }
     }
 
     fn sending(&self, number: usize, schedule: &Schedule<'_>, times: &Times<'_>) -> Sending {

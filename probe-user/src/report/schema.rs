@@ -17,6 +17,7 @@ use super::{
     faults::{FaultList, Faults},
     filters::Filters,
     lab::LabState,
+    models::{ModelList, Models},
     observation::Observation,
     scripted::Scripted,
     sent::Sent,
@@ -43,7 +44,7 @@ const fn known<D: Document + JsonSchema>(from: &'static str) -> Known {
 }
 
 /// Every document, by name.
-pub const KNOWN: [Known; 16] = [
+pub const KNOWN: [Known; 18] = [
     known::<Comparison>("characterize --compare"),
     known::<Datasheet>("characterize"),
     known::<Diagnosis>("diagnose"),
@@ -57,6 +58,8 @@ pub const KNOWN: [Known; 16] = [
     known::<Faults>("lab faults"),
     known::<Filters>("filter list, add, remove, clear"),
     known::<LabState>("lab up, lab down"),
+    known::<ModelList>("lab characterize --list"),
+    known::<Models>("lab characterize"),
     known::<Observation>("observe, one line a refresh"),
     known::<Schemas>("schema --list"),
     known::<Sent>("send"),

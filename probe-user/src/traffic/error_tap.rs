@@ -18,15 +18,16 @@ use super::prober::{
 /// What is kept of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;
 
-const IPV6_BYTES: usize = 40;
+/// The IPv6 header.
+pub(super) const IPV6_BYTES: usize = 40;
 
 /// Opcodes of `linux/bpf_common.h`: load a byte at k or at X + k, load the IPv4 header's length into X.
-const LOAD_BYTE: u16 = 0x30;
+pub(super) const LOAD_BYTE: u16 = 0x30;
 const LOAD_BYTE_X: u16 = 0x50;
 const LOAD_X_HEADER: u16 = 0xb1;
 const SET_X: u16 = 0x01;
-const JUMP_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
+pub(super) const JUMP_EQUAL: u16 = 0x15;
+pub(super) const RETURN: u16 = 0x06;
 
 /// An ICMP error about a packet of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +118,7 @@ fn filter(family: Family) -> Vec<SockFilter> {
         Family::V6 => SockFilter::new(SET_X, 0, 0, IPV6_BYTES as u32),
     };
     let count = u8::try_from(errors.len()).expect("a handful");
-    // `SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h: 4 is what this host itself sends.
-    let packet_type = (-0x1000_i32 + 4).cast_unsigned();
     let mut program = vec![
-        SockFilter::new(LOAD_BYTE, 0, 0, packet_type),
-        SockFilter::new(JUMP_EQUAL, count + 4, 0, u32::from(libc::PACKET_OUTGOING)),
         SockFilter::new(LOAD_BYTE, 0, 0, protocol_at),
         SockFilter::new(JUMP_EQUAL, 0, count + 2, protocol),
         place,
@@ -132,11 +129,23 @@ fn filter(family: Family) -> Vec<SockFilter> {
     }
     program.push(SockFilter::new(RETURN, 0, 0, 0));
     program.push(SockFilter::new(RETURN, 0, 0, SNAP_BYTES));
-    program
+    incoming_only(program)
+}
+
+/// `program` for what comes in; what this host itself sends is dropped.
+pub(super) fn incoming_only(program: Vec<SockFilter>) -> Vec<SockFilter> {
+    // `SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h: 4 is what this host itself sends.
+    let packet_type = (-0x1000_i32 + 4).cast_unsigned();
+    let before = [
+        SockFilter::new(LOAD_BYTE, 0, 0, packet_type),
+        SockFilter::new(JUMP_EQUAL, 0, 1, u32::from(libc::PACKET_OUTGOING)),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ];
+    before.into_iter().chain(program).collect()
 }
 
 /// The address of a packet socket: one interface, one IP version.
-fn link_address(ifindex: u32, family: Family) -> SockAddr {
+pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
     let protocol = match family {
         Family::V4 => libc::ETH_P_IP,
         Family::V6 => libc::ETH_P_IPV6,

@@ -1,30 +1,16 @@
 //! What a firewall's datasheet must say, and whether it does.
 
-use probe_user::datasheet::{Answer, Confidence, Datasheet, Fact};
+use probe_user::{
+    datasheet::{Answer, Confidence, Datasheet, Fact},
+    lab::model::Truth,
+};
 
 use crate::boxes::{Codes, Firewall, Strays};
-
-/// What is true of one fact.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Truth {
-    /// This answer.
-    Is(Answer),
-    /// A time: the bounds hold it, and without loss their middle is within a quarter of a second.
-    Seconds(f64),
-    /// A shorter time than is tried.
-    Short,
-    /// The rate is limited at so many a second.
-    Limited(f64),
-    /// More replies than any burst has.
-    Unlimited,
-    /// It cannot be known; no answer is right.
-    Unknowable,
-}
 
 impl Firewall {
     /// What is true of it, fact by fact; facts that are left out are not judged.
     pub(crate) fn truth(&self) -> Vec<(Fact, Truth)> {
-        let yes = |yes: bool| Truth::Is(if yes { Answer::Yes } else { Answer::No });
+        let yes = Truth::yes;
         let mut truth = vec![(Fact::State, yes(self.stateful)), (Fact::Size, self.sizes()), (Fact::Rate, self.rates())];
         if !self.stateful {
             let others = [Fact::Id, Fact::Seq, Fact::Replies, Fact::Timeout, Fact::RefreshByReply];
@@ -104,34 +90,14 @@ impl Firewall {
     }
 }
 
-impl Truth {
-    /// Whether an answer is true.
-    pub(crate) fn fits(&self, answer: &Answer) -> bool {
-        match (self, answer) {
-            (Self::Is(Answer::Limit { replies }), Answer::Unlimited { tried }) => tried < replies,
-            (Self::Is(truth), answer) => truth == answer,
-            (Self::Seconds(time), Answer::Between { low, high }) => *low <= time + 0.01 && time - 0.01 <= *high,
-            (Self::Seconds(time), Answer::Beyond { low }) => low <= time,
-            (Self::Short, Answer::Under { high }) => *high <= 1.0,
-            (Self::Limited(rate), Answer::Rate { free, limited, sustained, .. }) => {
-                f64::from(*free) <= *rate && *rate <= f64::from(*limited) && (sustained - rate).abs() <= rate * 0.2
-            }
-            (Self::Unlimited, Answer::Unlimited { .. }) => true,
-            (Self::Unknowable, answer) => !answer.is_known(),
-            _ => false,
-        }
-    }
-}
-
 /// Every fact has its true answer.
 #[track_caller]
 pub(crate) fn assert_right(sheet: &Datasheet, truth: &[(Fact, Truth)]) {
     for (fact, truth) in truth {
         let Some(finding) = sheet.finding(*fact) else { panic!("{fact} is missing") };
         assert!(truth.fits(&finding.value), "{fact} is {truth:?}, found {finding:#?}");
-        if let (Truth::Seconds(time), Some((low, high))) = (truth, finding.value.between()) {
-            assert!(((low + high) / 2.0 - time).abs() <= 0.25, "{fact} is {truth:?}, found {finding:#?}");
-        }
+        let off_by = truth.off_by(&finding.value).unwrap_or(0.0);
+        assert!(off_by <= 0.25, "{fact} is {truth:?}, found {finding:#?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! `probe lab faults`.
 
-mod by_command;
+pub(super) mod by_command;
 mod document;
 
 use std::{

@@ -29,7 +29,10 @@ pub struct Unknown {
 /// The first name that fits no case at all, of whichever IP version.
 pub fn choose(cases: Vec<Case>, choice: &Choice) -> Result<Vec<Case>, Unknown> {
     if let Some(name) = choice.names.iter().find(|name| !cases.iter().any(|case| fits(name, &case.name))) {
-        return Err(Unknown { name: name.clone(), nearest: nearest(name, &cases) });
+        return Err(Unknown {
+            name: name.clone(),
+            nearest: nearest(name, cases.iter().map(|case| case.name.as_str())),
+        });
     }
     let named = |case: &Case| choice.names.is_empty() || choice.names.iter().any(|name| fits(name, &case.name));
     let of_family = |case: &Case| choice.family.is_none_or(|family| family == case.family);
@@ -37,7 +40,7 @@ pub fn choose(cases: Vec<Case>, choice: &Choice) -> Result<Vec<Case>, Unknown> {
 }
 
 /// Whether a typed name means `name`: as it is, as a beginning that ends at a hyphen, or as a pattern.
-fn fits(typed: &str, name: &str) -> bool {
+pub fn fits(typed: &str, name: &str) -> bool {
     if typed.contains(['*', '?']) {
         return matches(typed.as_bytes(), name.as_bytes());
     }
@@ -55,10 +58,11 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-fn nearest(name: &str, cases: &[Case]) -> Option<String> {
-    let likeness = |case: &&Case| jaro_winkler(name, &case.name);
-    let best = cases.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
-    (likeness(&best) > 0.7).then(|| best.name.clone())
+/// Of `names`, the one most like `name`, where any is alike.
+pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let (best, likeness) =
+        names.map(|other| (other, jaro_winkler(name, other))).max_by(|(_, one), (_, other)| one.total_cmp(other))?;
+    (likeness > 0.7).then(|| best.to_owned())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{
     io::Read,
     os::fd::{AsFd, AsRawFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
@@ -34,22 +34,34 @@ pub(super) struct ByCommand {
 
 impl ByCommand {
     pub(super) fn new() -> Result<Self, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::new(format!("cannot find probe's own binary: {error}"), "mount /proc"))?;
-        Ok(Self { program })
+        Ok(Self { program: own_program()? })
     }
 
     fn words(&self, lab: &Topology, case: &Case) -> Vec<String> {
-        let b = lab.netns(Host::B).as_fd().as_raw_fd();
-        let program = quoted(&self.program.to_string_lossy());
-        // By the handle that this process holds: the lab's namespaces have no names.
-        let peer = format!("nsenter --net=/proc/{}/fd/{b} {program} agent", std::process::id());
+        let peer = agent_on_b(&self.program, lab);
         let mut words = vec!["diagnose".to_owned(), Host::B.address(case.family).to_string()];
         words.extend(["--peer".to_owned(), peer, "--format".to_owned(), "json".to_owned()]);
         words.extend(["-i".to_owned(), INTERVAL.to_owned()]);
         words.extend(flags(&case.fault.probe, case));
         words
     }
+}
+
+/// The command that starts an agent on B.
+pub(in crate::commands::lab) fn agent_on_b(program: &Path, lab: &Topology) -> String {
+    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let program = quoted(&program.to_string_lossy());
+    // By the handle that this process holds: the lab's namespaces have no names.
+    format!("nsenter --net=/proc/{}/fd/{b} {program} agent", std::process::id())
+}
+
+/// This very binary.
+///
+/// # Errors
+/// Where /proc does not tell.
+pub(in crate::commands::lab) fn own_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot find probe's own binary: {error}"), "mount /proc"))
 }
 
 /// The flags that make probes like this.
@@ -94,7 +106,8 @@ fn no_diagnosis(why: &str) -> Failure {
     Failure::new(format!("no diagnosis: {why}"), "")
 }
 
-fn last_line(text: &str) -> &str {
+/// The last line that says anything.
+pub(in crate::commands::lab) fn last_line(text: &str) -> &str {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it printed nothing")
 }
 
@@ -119,7 +132,7 @@ fn outcome(mut child: Child) -> Result<(String, String), Failure> {
 }
 
 /// Reads a pipe to its end beside the wait, so that a long document does not stop the child.
-fn reader(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+pub(in crate::commands::lab) fn reader(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut text = Vec::new();
         // What was read before an error is still worth telling.

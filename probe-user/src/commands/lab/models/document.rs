@@ -1,0 +1,86 @@
+//! What a run over the models showed, as the report writes it.
+
+use probe_ebpf::Family;
+
+use super::running::{Case, Ended, Told};
+use crate::{
+    lab::model::{Judged, Model},
+    report::models::{ModelList, ModelRow, ModelRun, Models, TrueFact, WrongFact},
+};
+
+/// Which datasheets the report carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Those with something wrong in them.
+    WhatIsWrong,
+    /// All.
+    Everything,
+}
+
+/// The report of a run.
+pub(super) fn of(cases: &[Case], ended: Vec<Ended>, seconds: f64, detail: Detail) -> Models {
+    let unreached = ended.iter().filter(|ended| matches!(ended, Ended::Interrupted)).count();
+    let runs = cases.iter().zip(ended).filter_map(|(case, ended)| match ended {
+        Ended::Told(told) => Some(told_run(case, *told, detail)),
+        Ended::Failed(why) => Some(ModelRun { failure: Some(why), ..empty(case) }),
+        Ended::Interrupted => None,
+    });
+    Models::new(runs.collect(), unreached, seconds)
+}
+
+fn empty(case: &Case) -> ModelRun {
+    ModelRun {
+        model: case.model.name,
+        title: case.model.title,
+        family: case.version(),
+        right: 0,
+        asked: 0,
+        wrong: Vec::new(),
+        time_error_s: None,
+        failure: None,
+        datasheet: None,
+        seconds: 0.0,
+    }
+}
+
+fn told_run(case: &Case, told: Told, detail: Detail) -> ModelRun {
+    let Told { datasheet, seconds } = told;
+    let judged = case.model.judge(&datasheet, case.family);
+    let off_by = |judged: &Judged<'_>| judged.truth.off_by(&judged.finding.value);
+    let wrong: Vec<WrongFact> = judged.iter().filter(|judged| !judged.right).map(wrong).collect();
+    let run = ModelRun {
+        right: judged.len() - wrong.len(),
+        asked: judged.len(),
+        time_error_s: judged.iter().filter_map(off_by).reduce(f64::max),
+        seconds,
+        ..empty(case)
+    };
+    let shown = detail == Detail::Everything || !wrong.is_empty();
+    ModelRun { wrong, datasheet: shown.then_some(datasheet), ..run }
+}
+
+fn wrong(judged: &Judged<'_>) -> WrongFact {
+    let finding = judged.finding;
+    WrongFact {
+        fact: finding.fact,
+        expected: judged.truth.words(finding.fact),
+        got: finding.answer.clone(),
+        confidence: finding.confidence,
+        note: finding.note.clone(),
+    }
+}
+
+/// The catalogue.
+pub(super) fn list(models: &[Model]) -> ModelList {
+    let row = |model: &Model| ModelRow {
+        name: model.name,
+        title: model.title,
+        made_of: if model.build.guard.is_some() { "guard" } else { "linux" },
+        truths: model
+            .truths(Family::V4)
+            .into_iter()
+            .map(|(fact, truth)| TrueFact { fact, is: truth.words(fact) })
+            .collect(),
+    };
+    ModelList { models: models.iter().map(row).collect() }
+}

@@ -1,0 +1,177 @@
+//! Models characterised as a user would: `probe characterize` on A, `probe agent` on B, several models at once.
+
+use std::{
+    path::PathBuf,
+    process::{Child, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use probe_ebpf::Family;
+
+use crate::{
+    commands::lab::faults::by_command::{agent_on_b, last_line, own_program, reader},
+    datasheet::Datasheet,
+    error::Failure,
+    lab::{Topology, model::Model, plan::Host},
+};
+
+/// How long a characterisation may take before it is taken for hung.
+const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How long it may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often to look whether it has ended.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A model over one IP version.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) model: Model,
+    pub(super) family: Family,
+}
+
+impl Case {
+    /// 4 or 6.
+    pub(super) const fn version(&self) -> u8 {
+        match self.family {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        }
+    }
+}
+
+/// How a characterisation ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// With a datasheet.
+    Told(Box<Told>),
+    /// Without, for this reason.
+    Failed(String),
+    /// It was not made, or not to its end.
+    Interrupted,
+}
+
+/// What was found out.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) datasheet: Datasheet,
+    pub(super) seconds: f64,
+}
+
+/// This very binary, run anew for each case.
+pub(super) struct Runner {
+    program: PathBuf,
+    words: Vec<String>,
+}
+
+impl Runner {
+    /// `words`: the flags that say how much to ask.
+    pub(super) fn new(words: Vec<String>) -> Result<Self, Failure> {
+        Ok(Self { program: own_program()?, words })
+    }
+
+    /// Characterises all, `at_once` of them at a time; the slowest begin first. What came of each stands in the order of the
+    /// cases.
+    pub(super) fn run_all(
+        &self,
+        cases: &[Case],
+        at_once: usize,
+        told: &(dyn Fn(&Case, &Ended) + Sync),
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Vec<Ended> {
+        let mut order: Vec<usize> = (0..cases.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(cases[*index].model.longest));
+        let next = AtomicUsize::new(0);
+        let ended: Vec<Mutex<Ended>> = cases.iter().map(|_| Mutex::new(Ended::Interrupted)).collect();
+        thread::scope(|scope| {
+            for _ in 0..at_once.min(cases.len()) {
+                scope.spawn(|| {
+                    while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop()) {
+                        let one =
+                            self.run(&cases[*index], stop).unwrap_or_else(|failure| Ended::Failed(failure.to_string()));
+                        told(&cases[*index], &one);
+                        *ended[*index].lock().expect("nothing panics while it is held") = one;
+                    }
+                });
+            }
+        });
+        let whole = |one: Mutex<Ended>| one.into_inner().expect("nothing panics while it is held");
+        ended.into_iter().map(whole).collect()
+    }
+
+    fn run(&self, case: &Case, stop: &dyn Fn() -> bool) -> Result<Ended, Failure> {
+        let built = case.model.build()?;
+        if !built.topology.families().contains(&case.family) {
+            return Ok(Ended::Failed("this kernel was started without IPv6".to_owned()));
+        }
+        let start = Instant::now();
+        let mut child = self.start(&built.topology, case)?;
+        let stdout = reader(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = reader(child.stderr.take().expect("stderr is a pipe"));
+        let stopped = wait(&mut child, start, stop)?;
+        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+        if stopped == Stopped::OnRequest {
+            return Ok(Ended::Interrupted);
+        }
+        Ok(match serde_json::from_str(&stdout) {
+            Ok(datasheet) => Ended::Told(Box::new(Told { datasheet, seconds: start.elapsed().as_secs_f64() })),
+            Err(_) if stdout.is_empty() => Ended::Failed(last_line(&stderr).to_owned()),
+            // A failure is a document, too.
+            Err(_) => Ended::Failed(last_line(&stdout).to_owned()),
+        })
+    }
+
+    fn start(&self, lab: &Topology, case: &Case) -> Result<Child, Failure> {
+        let mut command = lab.netns(Host::A).command(&self.program);
+        command.args(["characterize", &Host::B.address(case.family).to_string()]);
+        command.args(["--peer", &agent_on_b(&self.program, lab), "--format", "json"]);
+        command.args(["--longest", &case.model.longest.as_secs_f64().to_string()]).args(&self.words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().map_err(|error| Failure::new(format!("cannot run probe: {error}"), ""))
+    }
+}
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    No,
+    OnRequest,
+}
+
+/// Waits for its end. One that is stopped, or hangs, is asked to end, and killed where it does not.
+fn wait(child: &mut Child, start: Instant, stop: &dyn Fn() -> bool) -> Result<Stopped, Failure> {
+    let mut asked: Option<(Instant, Stopped)> = None;
+    loop {
+        let ended = child.try_wait().map_err(|error| Failure::new(error.to_string(), ""))?;
+        match asked {
+            _ if ended.is_some() && asked.is_none() => {
+                return Ok(if stop() { Stopped::OnRequest } else { Stopped::No });
+            }
+            Some((_, Stopped::OnRequest)) if ended.is_some() => return Ok(Stopped::OnRequest),
+            Some((_, Stopped::No)) if ended.is_some() => {
+                let what = format!("it did not end within {} minutes", LIMIT.as_secs() / 60);
+                return Err(Failure::new(what, ""));
+            }
+            Some((when, _)) if when.elapsed() > GRACE => {
+                let _ = child.kill();
+            }
+            None if stop() || start.elapsed() > LIMIT => {
+                // It is our child, and not waited for yet: the number is still its own.
+                let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+                asked = Some((Instant::now(), if stop() { Stopped::OnRequest } else { Stopped::No }));
+            }
+            _ => {}
+        }
+        thread::sleep(POLL);
+    }
+}

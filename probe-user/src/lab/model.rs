@@ -1,0 +1,83 @@
+//! Models of boxes between two hosts: how each is built in the lab, and what is true of it.
+
+pub mod built;
+pub mod catalogue;
+pub mod truth;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use probe_ebpf::Family;
+
+pub use self::{built::Built, catalogue::all, truth::Truth};
+use crate::{
+    datasheet::{Answer, Datasheet, Fact, Finding},
+    guard::GuardOptions,
+};
+
+/// A box between A and B, and what is true of it.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Its name on the command line and in reports.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// How it is built.
+    pub build: Build,
+    /// For how long a timeout is looked for: well beyond those that the model has.
+    pub longest: Duration,
+    truths: BTreeMap<Fact, Truth>,
+}
+
+/// How a model is built, on the firewall's host, in place of the lab's own firewall.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// Rules, as `nft -f` reads them; none: the host forwards everything, and tracks nothing.
+    pub rules: Option<&'static str>,
+    /// How long connection tracking remembers a ping, in seconds; none: as the kernel is set.
+    pub timeout: Option<u32>,
+    /// A guard on its interface towards B, which protects A.
+    pub guard: Option<GuardOptions>,
+}
+
+/// One fact of a datasheet, held against what is true.
+#[derive(Clone, Debug)]
+pub struct Judged<'a> {
+    /// The truth.
+    pub truth: Truth,
+    /// What was found.
+    pub finding: &'a Finding,
+    /// Whether that is right.
+    pub right: bool,
+}
+
+impl Model {
+    /// What is true of it over `family`, by fact; of facts that are left out nothing is said.
+    pub fn truths(&self, family: Family) -> BTreeMap<Fact, Truth> {
+        let of = |(fact, truth): (&Fact, &Truth)| (*fact, one_frame(truth, family));
+        self.truths.iter().map(of).collect()
+    }
+
+    /// The facts that `datasheet` was asked for and the truth is known of, each with its judgement.
+    pub fn judge<'a>(&self, datasheet: &'a Datasheet, family: Family) -> Vec<Judged<'a>> {
+        let truths = self.truths(family);
+        let judged = |finding: &'a Finding| {
+            let truth = truths.get(&finding.fact)?.clone();
+            let right = truth.is_told_by(&finding.value);
+            Some(Judged { truth, finding, right })
+        };
+        datasheet.facts.iter().filter_map(judged).collect()
+    }
+}
+
+/// Payload bytes of the largest echo packet in one Ethernet frame of 1500 bytes over IPv4; 20 less over IPv6.
+const ONE_FRAME: u16 = 1472;
+
+/// The sizes that pass where fragments do not, which differ between the IP versions.
+fn one_frame(truth: &Truth, family: Family) -> Truth {
+    match (truth, family) {
+        (Truth::Is(Answer::Sizes { request: ONE_FRAME, reply: ONE_FRAME, tried }), Family::V6) => {
+            Truth::Is(Answer::Sizes { request: ONE_FRAME - 20, reply: ONE_FRAME - 20, tried: *tried })
+        }
+        _ => truth.clone(),
+    }
+}

@@ -1,0 +1,96 @@
+//! A model that stands: a lab of its own with the box in it.
+
+use std::fs;
+
+use probe_ebpf::Family;
+
+use super::{Build, Model};
+use crate::{
+    device::Device,
+    error::Mend,
+    kernel::{
+        self,
+        guard::{Attachment, Guard},
+    },
+    lab::{
+        self, Host, Netns, Nic, Topology,
+        error::Capability,
+        firewall::{self, RuleSet, SECURITY_GROUP},
+    },
+};
+
+/// Why a model could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lab, or the rules of its firewall.
+    #[error(transparent)]
+    Lab(#[from] lab::Error),
+    /// The guard.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+}
+
+impl Mend for Error {
+    fn fix(&self) -> String {
+        match self {
+            Self::Lab(error) => error.fix(),
+            Self::Kernel(error) => error.fix(),
+        }
+    }
+}
+
+/// A lab with a model in place of its firewall. It goes when it is dropped.
+pub struct Built {
+    /// The lab; its ends have two addresses of each IP version.
+    pub topology: Topology,
+    _guard: Option<Guard>,
+}
+
+impl Model {
+    /// Builds it in a lab of its own.
+    ///
+    /// # Errors
+    /// What the kernel or nft refused; then nothing is left.
+    pub fn build(&self) -> Result<Built, Error> {
+        let topology = Topology::build()?;
+        topology.give_second_addresses()?;
+        let firewall = topology.netns(Host::Fw);
+        firewall::unload(firewall, &SECURITY_GROUP)?;
+        if let Some(rules) = self.build.rules {
+            firewall::load(firewall, &RuleSet { table: TABLE, rules })?;
+        }
+        if let Some(seconds) = self.build.timeout {
+            remember_for(firewall, seconds, topology.families())?;
+        }
+        let guard = guard(firewall, &self.build)?;
+        Ok(Built { topology, _guard: guard })
+    }
+}
+
+/// The table of the models' rules.
+const TABLE: &str = "probe_model";
+
+/// The kernel's settings of how long a ping is tracked, below `/proc/sys` (`nf_conntrack_proto_icmp.c`, `…_icmpv6.c`).
+const fn setting(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "net/netfilter/nf_conntrack_icmp_timeout",
+        Family::V6 => "net/netfilter/nf_conntrack_icmpv6_timeout",
+    }
+}
+
+/// The rules are loaded by now, and the settings there with the module that they need.
+fn remember_for(firewall: &Netns, seconds: u32, families: &[Family]) -> Result<(), Error> {
+    for family in families {
+        let path = setting(*family);
+        let write = || fs::write(format!("/proc/sys/{path}"), seconds.to_string());
+        let refused = |source| lab::Error::system(format!("write /proc/sys/{path}"), Capability::NetAdmin, source);
+        firewall.run(write)?.map_err(refused)?;
+    }
+    Ok(())
+}
+
+fn guard(firewall: &Netns, build: &Build) -> Result<Option<Guard>, Error> {
+    let Some(options) = &build.guard else { return Ok(None) };
+    let attach = || Guard::attach(&Device::find(Nic::FwB.interface())?, options, &Attachment::default());
+    Ok(Some(firewall.run(attach)??))
+}

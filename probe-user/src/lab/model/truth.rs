@@ -1,0 +1,119 @@
+//! What is true of a box, fact by fact, and whether a datasheet's answer says it.
+
+use std::fmt;
+
+use crate::datasheet::{Answer, Confidence, Fact, Finding};
+
+/// What is true of one fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Truth {
+    /// This answer.
+    Is(Answer),
+    /// A time in seconds, which the answer's bounds must hold.
+    Seconds(f64),
+    /// A shorter time than is tried.
+    Short,
+    /// The rate is limited at so many a second.
+    Limited(f64),
+    /// No limit, however many are tried.
+    Unlimited,
+    /// It cannot be known, or does not apply; no answer is right.
+    Unknowable,
+}
+
+/// How far a bound may be wrong, in seconds: bounds are printed with two digits, and kernels count in ticks.
+const SLACK: f64 = 0.01;
+
+/// A bracket no wider than this, in seconds, was narrowed down.
+const NARROWED: f64 = 0.5;
+
+impl Truth {
+    /// Yes, or no.
+    pub const fn yes(yes: bool) -> Self {
+        Self::Is(if yes { Answer::Yes } else { Answer::No })
+    }
+
+    /// Whether an answer is true.
+    pub fn fits(&self, answer: &Answer) -> bool {
+        match (self, answer) {
+            (Self::Is(Answer::Limit { replies }), Answer::Unlimited { tried }) => tried < replies,
+            (Self::Is(truth), answer) => truth == answer,
+            (Self::Seconds(time), Answer::Between { low, high }) => *low <= time + SLACK && time - SLACK <= *high,
+            (Self::Seconds(time), Answer::Beyond { low }) => low <= time,
+            (Self::Short, Answer::Under { high }) => *high <= 1.0,
+            (Self::Limited(rate), Answer::Rate { free, limited, sustained, .. }) => {
+                f64::from(*free) <= *rate && *rate <= f64::from(*limited) && (sustained - rate).abs() <= rate * 0.2
+            }
+            (Self::Unlimited, Answer::Unlimited { .. }) => true,
+            (Self::Unknowable, answer) => !answer.is_known(),
+            _ => false,
+        }
+    }
+
+    /// How far the middle of an answer's bounds is from the true time, in seconds; none where it is about no time.
+    pub fn off_by(&self, answer: &Answer) -> Option<f64> {
+        let (Self::Seconds(time), Some((low, high))) = (self, answer.between()) else { return None };
+        Some(((low + high) / 2.0 - time).abs())
+    }
+
+    /// Whether an answer is true, and of times as exact as the score wants them: within a quarter of a second where the
+    /// bounds were narrowed down, else within half of one.
+    pub fn is_told_by(&self, answer: &Answer) -> bool {
+        let narrowed = answer.between().is_some_and(|(low, high)| high - low <= NARROWED);
+        let most = if narrowed { NARROWED / 2.0 } else { NARROWED };
+        self.fits(answer) && self.off_by(answer).is_none_or(|error| error <= most)
+    }
+
+    /// In words, as the answer to `fact` would be told.
+    pub fn words(&self, fact: Fact) -> String {
+        match self {
+            Self::Is(answer) => Finding::new(fact, answer.clone(), Confidence::Certain, Vec::new(), None).answer,
+            other => other.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Truth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(answer) => write!(f, "{answer:?}"),
+            Self::Seconds(time) => write!(f, "{time} s"),
+            Self::Short => f.write_str("shorter than is tried"),
+            Self::Limited(rate) => write!(f, "limited at {rate} a second"),
+            Self::Unlimited => f.write_str("no limit"),
+            Self::Unknowable => f.write_str("no answer"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_by_bounds_that_hold_it_and_are_near() {
+        let truth = Truth::Seconds(5.0);
+        let between = |low, high| Answer::Between { low, high };
+        assert!(truth.is_told_by(&between(4.8, 5.2)));
+        assert!(truth.fits(&between(4.0, 5.1)) && truth.is_told_by(&between(4.0, 5.1)));
+        assert!(truth.fits(&between(3.0, 5.1)) && !truth.is_told_by(&between(3.0, 5.1)), "too wide");
+        assert!(!truth.is_told_by(&between(5.05, 5.3)) && !truth.is_told_by(&Answer::Yes));
+        assert!(truth.is_told_by(&Answer::Beyond { low: 4.0 }) && !truth.is_told_by(&Answer::Beyond { low: 6.0 }));
+        assert_eq!(truth.off_by(&Answer::Yes), None);
+    }
+
+    #[test]
+    fn where_nothing_can_be_known_any_answer_is_wrong() {
+        assert!(
+            Truth::Unknowable.is_told_by(&Answer::NotTested) && Truth::Unknowable.is_told_by(&Answer::Inconclusive)
+        );
+        assert!(!Truth::Unknowable.is_told_by(&Answer::No));
+        assert!(!Truth::yes(true).is_told_by(&Answer::Inconclusive));
+    }
+
+    #[test]
+    fn a_truth_is_told_in_the_words_of_its_fact() {
+        assert_eq!(Truth::Seconds(4.5).words(Fact::Timeout), "4.5 s");
+        assert!(Truth::yes(false).words(Fact::Seq).contains("not looked at"));
+    }
+}
