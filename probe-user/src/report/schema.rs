@@ -97,6 +97,7 @@ pub fn named(name: &str) -> Option<&'static Known> {
 fn schema_of<D: Document + JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<D>().to_value();
+    name_in_forms(&mut schema, D::SCHEMA);
     if let Some(object) = schema.as_object_mut() {
         object.insert("title".into(), D::SCHEMA.into());
         if let Some(properties) = object.entry("properties").or_insert_with(|| json!({})).as_object_mut() {
@@ -107,6 +108,17 @@ fn schema_of<D: Document + JsonSchema>() -> Value {
         }
     }
     schema
+}
+
+/// Of a document that has several forms, each form has the field `schema` too.
+fn name_in_forms(schema: &mut Value, name: &str) {
+    let forms = schema["anyOf"].as_array().cloned().unwrap_or_default();
+    for reference in forms.iter().filter_map(|form| form["$ref"].as_str()) {
+        let form = schema.pointer_mut(reference.trim_start_matches('#'));
+        if let Some(properties) = form.and_then(|form| form["properties"].as_object_mut()) {
+            properties.insert("schema".into(), json!({ "const": name, "description": "What document this is." }));
+        }
+    }
 }
 
 /// `probe.schemas/1`: the names of all documents.
