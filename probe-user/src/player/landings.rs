@@ -159,3 +159,56 @@ fn left(sender: &HostSight, message: &Message, number: usize) -> Option<bool> {
         (HopSight::Watched { .. }, Message::Error(_)) | (HopSight::Blind { .. }, _) => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::{EchoId, Shot};
+
+    const FROM: [u8; 4] = [10, 0, 0, 1];
+    const TO: [u8; 4] = [10, 0, 0, 2];
+
+    fn first_fragment(probe: u16) -> Absorbed {
+        Absorbed {
+            probe,
+            time_ns: 1,
+            source: FROM.into(),
+            destination: TO.into(),
+            id: 7,
+            seq: 1,
+            code: 0,
+            ttl: 63,
+            size: 1472,
+            fragmented: true,
+        }
+    }
+
+    /// How many of two requests with so many bytes arrived, of which first fragments and these ends came.
+    fn arrived(sizes: [u16; 2], ends: &[(u16, u16)]) -> [usize; 2] {
+        let shot = |size| Shot { size, ..Shot::new(Duration::ZERO, Side::Near, Message::Request, EchoId::Fixed(7)) };
+        let timeline = Timeline { shots: sizes.map(shot).into(), linger: Duration::ZERO };
+        let mut landings = Landings::new(&timeline);
+        let tail = |(start, size): &(u16, u16)| Tail {
+            source: FROM.into(),
+            destination: TO.into(),
+            start: *start,
+            size: *size,
+        };
+        let packets = vec![first_fragment(0), first_fragment(1)];
+        landings.came(Side::Far, Taken { packets, lost: 0, tails: ends.iter().map(tail).collect() });
+        landings.keep_the_whole(&timeline);
+        for (number, packets) in landings.arrived.iter().enumerate() {
+            assert!(packets.iter().all(|(_, arrival)| arrival.size == sizes[number]), "the size is the whole packet's");
+        }
+        [landings.arrived[0].len(), landings.arrived[1].len()]
+    }
+
+    #[test]
+    fn a_packet_in_fragments_has_arrived_only_with_its_end() {
+        assert_eq!(arrived([1473, 4000], &[]), [0, 0]);
+        assert_eq!(arrived([1473, 4000], &[(1480, 4000)]), [0, 1]);
+        assert_eq!(arrived([1473, 4000], &[(2960, 4000), (1480, 1473)]), [1, 0], "the middle is missing");
+        assert_eq!(arrived([4000, 4000], &[(1480, 4000)]), [1, 0]);
+        assert_eq!(arrived([4000, 4000], &[(1480, 4000), (1480, 4000)]), [1, 1]);
+    }
+}
