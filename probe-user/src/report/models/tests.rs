@@ -1,3 +1,5 @@
+//! What the score of the model boxes looks like, and what a machine reads of it.
+
 use super::*;
 use crate::report::{self, Format};
 
