@@ -172,7 +172,10 @@ impl PathWatch {
 
 impl Watching for PathWatch {
     fn look(&mut self) -> Result<HostSight, Failure> {
-        Ok(self.sight()?)
+        let mut sight = self.sight()?;
+        // A run in which every probe was answered ends with a look; this takes some microseconds.
+        sight.accounting.bpf_ns_per_packet = meter::per_packet(&self.meter.read(), &sight);
+        Ok(sight)
     }
 
     fn absorbed(&mut self) -> Result<Taken, Failure> {
@@ -181,9 +184,7 @@ impl Watching for PathWatch {
     }
 
     fn finish(&mut self) -> Result<HostSight, Failure> {
-        let mut sight = self.sight()?;
-        let times = self.meter.read();
-        sight.accounting.bpf_ns_per_packet = meter::per_packet(&times, &sight);
+        let mut sight = self.look()?;
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end());
         Ok(sight)
