@@ -4,6 +4,7 @@
 
 pub mod attach;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod datasheet;
 pub mod device;

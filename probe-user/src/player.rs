@@ -14,13 +14,14 @@ use std::{
 use self::{clock::FarClock, landings::Landings, schedule::Schedule};
 use crate::{
     attach::Attach,
+    clock::{monotonic_ns, nanoseconds},
     error::Failure,
     peer::{Peer, command::Finishing},
     sighting::{HostSight, Taken},
     stop::Stop,
     timeline::{Ends, Run, Side, Timeline},
     traffic::{
-        prober::{monotonic_ns, random},
+        prober::random,
         volley::{Fired, Pace, Shooter},
     },
     watching::{Factory, Requests, Role, WatchRequest, Watching},
@@ -143,10 +144,6 @@ impl Player {
             further: other.iter().skip(1).take(1).copied().collect(),
         }
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whether there was anything to order.

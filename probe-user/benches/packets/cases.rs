@@ -17,10 +17,10 @@ use probe_ebpf::{
     packet::LinkLayer,
 };
 use probe_user::{
+    clock::monotonic_ns,
     guard::{GuardOptions, Protect},
     kernel::{
         filter::Rules,
-        flows::monotonic,
         guard::{self, secret},
         load::{Capture, Job, Switch, load},
         ring::Ring,
@@ -227,7 +227,7 @@ fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     let source = "10.0.0.0/24".parse::<Prefix>().map_err(io::Error::other)?;
     let addressed = Rule { asks: ASKS_SOURCE, source: source.mask(), ..plain };
     let other = Rule { asks: ASKS_SEQ, seq_first: 9, seq_last: 9, ..plain };
-    let mortal = Rule { deadline_ns: monotonic() + 3_600_000_000_000, ..plain };
+    let mortal = Rule { deadline_ns: monotonic_ns() + 3_600_000_000_000, ..plain };
     let rate = Rate { per_second: 1, burst: 1 };
     cases.push(drops("echo, dropped by type and id", &[plain], ruled(), true)?);
     cases.push(drops("  by a rule with a deadline", &[mortal], ruled(), true)?);

@@ -4,8 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
+use probe_ebpf::Family;
+
 use super::values::seconds;
-use crate::ids::echo_number;
+use crate::{ids::echo_number, traffic::target::family_of};
 
 /// Send ICMP echo packets, every field of them chosen.
 ///
@@ -88,4 +90,20 @@ pub struct FamilyChoice {
     /// IPv6 only
     #[arg(short = '6')]
     pub v6: bool,
+}
+
+impl FamilyChoice {
+    /// The one IP version that was asked for; none: either.
+    pub fn only(self) -> Option<Family> {
+        match (self.v4, self.v6) {
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
+        }
+    }
+
+    /// The same, where a source address says it too.
+    pub fn or_of(self, source: Option<IpAddr>) -> Option<Family> {
+        self.only().or_else(|| source.map(family_of))
+    }
 }

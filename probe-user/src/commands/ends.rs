@@ -1,13 +1,8 @@
 //! Meeting the far end of an experiment: who it is, which way leads there, and a player for both.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use nix::unistd::gethostname;
-use probe_ebpf::Family;
 
 use super::{Screen, stop::Signalled};
 use crate::{
@@ -23,7 +18,7 @@ use crate::{
     },
     player::Player,
     timeline::Ends,
-    traffic::target::{family_of, resolve},
+    traffic::target::resolve,
 };
 
 /// Both ends, ready to play.
@@ -48,7 +43,7 @@ pub(super) fn meet(target: &str, args: &TwoEnds, stop: &Signalled, screen: &Scre
         ));
     };
     let device = args.interface.as_deref().map(Device::find).transpose()?;
-    let target = resolve(target, wanted_family(args), args.interface.as_deref())?;
+    let target = resolve(target, args.family.or_of(args.source), args.interface.as_deref())?;
     let way = way_to(target.address, args.source, device.as_ref()).map_err(|errno| {
         let what = format!("no way leads to {}: {}", target.address.ip(), errno.desc());
         Failure::new(what, format!("probe diagnose {} says more", target.address.ip()))
@@ -76,14 +71,6 @@ fn start(command: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Re
     let screen = *screen;
     let relay = Arc::new(move |line: &str| screen.remark(&format!("peer: {line}")));
     Ok(Peer::start(Wish { deploy, ..Wish::new(command) }, stop, relay)?)
-}
-
-fn wanted_family(args: &TwoEnds) -> Option<Family> {
-    match (args.family.v4, args.family.v6) {
-        (true, _) => Some(Family::V4),
-        (_, true) => Some(Family::V6),
-        _ => args.source.map(|source: IpAddr| family_of(SocketAddr::new(source, 0).ip())),
-    }
 }
 
 /// Two hosts of one name would be one host to the reader.

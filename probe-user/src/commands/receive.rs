@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     cli::receive::Receive,
+    clock::monotonic_to_unix,
     device::{Device, Mode},
     error::Failure,
     exit::Exit,
     kernel::{
-        flows::monotonic_to_unix,
         load::{Capture, Switch},
         privilege::{self, Task},
         ring::{REST, Ring},

@@ -6,7 +6,7 @@ mod progress;
 use std::hash::{BuildHasher, RandomState};
 
 use nix::errno::Errno;
-use probe_ebpf::{Echo, Family};
+use probe_ebpf::Echo;
 
 use self::{pace::Pace, progress::Progress};
 use super::{
@@ -18,9 +18,7 @@ use crate::{
     error::Failure,
     exit::Exit,
     traffic::{
-        Fragmentation, Refused, Sender, Settings, Target, TargetError,
-        packet::counting_payload,
-        target::{family_of, resolve},
+        Fragmentation, Refused, Sender, Settings, Target, TargetError, packet::counting_payload, target::resolve,
     },
 };
 
@@ -100,20 +98,11 @@ fn finish(progress: Progress, screen: &Screen) -> Outcome {
 /// Resolves the target beside the signals: a name server can take its time.
 async fn find(args: &Send) -> Result<Target, Failure> {
     let (name, interface) = (args.target.clone(), args.interface.clone());
-    let family = wanted_family(args);
+    let family = args.family.or_of(args.source);
     tokio::task::spawn_blocking(move || resolve(&name, family, interface.as_deref()))
         .await
         .map_err(|error| Failure::new(format!("the resolver stopped: {error}"), "give an address"))?
         .map_err(|error: TargetError| error.into())
-}
-
-/// The IP version that `-4`, `-6` or the source ask for.
-fn wanted_family(args: &Send) -> Option<Family> {
-    match (args.family.v4, args.family.v6) {
-        (true, _) => Some(Family::V4),
-        (_, true) => Some(Family::V6),
-        _ => args.source.map(family_of),
-    }
 }
 
 fn settings(args: &Send, target: &Target) -> Settings {
@@ -144,6 +133,8 @@ fn random_id() -> u16 {
 mod tests {
     use clap::Parser;
 
+    use probe_ebpf::Family;
+
     use super::*;
     use crate::cli::{Cli, Verb};
 
@@ -157,7 +148,10 @@ mod tests {
 
     #[test]
     fn the_source_decides_the_family_where_no_flag_does() {
-        let family = |flags: &str| wanted_family(&parsed(&format!("probe send request b {flags}")));
+        let family = |flags: &str| {
+            let args = parsed(&format!("probe send request b {flags}"));
+            args.family.or_of(args.source)
+        };
         assert_eq!(family("-c 1"), None);
         assert_eq!(family("-4"), Some(Family::V4));
         assert_eq!(family("-S fd00::1"), Some(Family::V6));

@@ -10,7 +10,7 @@ use probe_ebpf::{
     },
 };
 
-use crate::error::Mend;
+use crate::{clock::nanoseconds, error::Mend};
 
 /// The most states that a guard's table can have room for: 56 MiB.
 pub const MAX_STATES: u32 = 1 << 20;
@@ -316,10 +316,6 @@ impl GuardOptions {
             enforce: if config.dry_run == 0 { Enforce::Drop } else { Enforce::DryRun },
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 #[cfg(test)]

@@ -8,8 +8,11 @@ use aya::{
 };
 use probe_ebpf::{Cell, Count, Deed, Gauge, Rule, filter::MAX_RULES, names, tally::IDS};
 
-use super::{Error, border::Plain, flows::monotonic, load::processors, memory::Mapped};
-use crate::rules::{self, RuleSet};
+use super::{Error, border::Plain, load::processors, memory::Mapped};
+use crate::{
+    clock::monotonic_ns,
+    rules::{self, RuleSet},
+};
 
 /// The rules of one filter, and what each did.
 pub struct Rules {
@@ -90,7 +93,7 @@ impl Rules {
     /// [`Error::RulesFull`] where all rules still hold.
     pub fn add(&mut self, rule: &Rule) -> Result<u32, Error> {
         let mut all = self.read()?;
-        let now = monotonic();
+        let now = monotonic_ns();
         let free =
             all.iter().position(|rule| rule.number == 0).or_else(|| all.iter().position(|r| rules::has_ended(r, now)));
         let free = free.ok_or(Error::RulesFull)?;

@@ -1,12 +1,12 @@
 //! Reads flows and waiting requests: addresses, round-trip times, and what was lost.
 
+use crate::clock::monotonic_ns;
 use std::{io, time::Duration};
 
 use aya::{
     Ebpf,
     maps::{Map, MapData},
 };
-use nix::time::{ClockId, clock_gettime};
 use probe_ebpf::{Flow, FlowKey, Pending, PendingKey, names};
 
 use super::{Error, batch};
@@ -46,7 +46,7 @@ impl FlowMaps {
 
     /// Takes out the requests that have waited for longer than `timeout`: they are lost, and told once.
     pub fn take_lost(&self, timeout: Duration) -> Result<Vec<Loss>, Error> {
-        let now = monotonic();
+        let now = monotonic_ns();
         let waiting: Vec<(PendingKey, Pending)> =
             batch::entries(self.pending.fd()).map_err(|source| unreadable(names::PENDING, source))?;
         let mut lost = Vec::new();
@@ -66,19 +66,4 @@ impl FlowMaps {
 
 fn unreadable(name: &'static str, source: io::Error) -> Error {
     Error::ReadMap { name, source }
-}
-
-/// `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.
-pub fn monotonic() -> u64 {
-    clock_nanoseconds(ClockId::CLOCK_MONOTONIC)
-}
-
-/// What to add to `CLOCK_MONOTONIC` to get nanoseconds since 1970, as it stands now.
-pub fn monotonic_to_unix() -> u64 {
-    clock_nanoseconds(ClockId::CLOCK_REALTIME).saturating_sub(monotonic())
-}
-
-fn clock_nanoseconds(clock: ClockId) -> u64 {
-    // These clocks cannot fail (clock_gettime(2)), and are not before 1970.
-    clock_gettime(clock).map(|time| Duration::from(time).as_nanos() as u64).unwrap_or_default()
 }

@@ -15,11 +15,11 @@ pub use maps::{Counts, GuardMaps};
 
 use super::{
     Error,
-    flows::{monotonic, monotonic_to_unix},
     hops::{self, tc::TcLink},
 };
 use crate::{
     attach::{TcChoice, XdpChoice},
+    clock::{monotonic_ns, monotonic_to_unix, nanoseconds},
     device::{Device, Mode, Purpose, xdp_mode},
     guard::GuardOptions,
 };
@@ -101,10 +101,10 @@ impl Made {
 
     fn in_mode(device: &Device, options: &GuardOptions, how: &Attachment, mode: Mode) -> Result<Self, Error> {
         let mut config = options.config(secret()?)?;
-        config.deadline_ns = how.lifetime.map_or(0, |lifetime| monotonic() + nanoseconds(lifetime));
+        config.deadline_ns = how.lifetime.map_or(0, |lifetime| monotonic_ns() + nanoseconds(lifetime));
         let record = GuardRecord {
             clock_ns: 0,
-            added_unix_s: (monotonic() + monotonic_to_unix()) / 1_000_000_000,
+            added_unix_s: (monotonic_ns() + monotonic_to_unix()) / 1_000_000_000,
             added_by_uid: getuid().as_raw(),
             ingress: match mode {
                 Mode::TcInstead => 0,
@@ -163,10 +163,6 @@ pub fn ingress_name(record: &GuardRecord) -> &'static str {
         1 => "xdp native",
         _ => "xdp generic",
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {

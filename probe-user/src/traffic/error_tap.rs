@@ -1,5 +1,6 @@
 //! ICMP errors that quote packets of a run, as they enter an interface: before netfilter, which hops of echo do not see.
 
+use crate::clock::monotonic_ns;
 use std::{
     io::{self, Read},
     mem,
@@ -10,10 +11,7 @@ use nix::libc;
 use probe_ebpf::Family;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::prober::{
-    incoming::{ERRORS_V4, ERRORS_V6, Heard, read_v4, read_v6},
-    monotonic_ns,
-};
+use super::prober::incoming::{ERRORS_V4, ERRORS_V6, Heard, read_v4, read_v6};
 
 /// What is kept of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;

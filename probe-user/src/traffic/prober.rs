@@ -13,10 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    time::{ClockId, clock_gettime},
-};
+use nix::errno::Errno;
 use probe_ebpf::Echo;
 
 pub use error::ProberError;
@@ -31,6 +28,7 @@ use super::{
     sender::{Sender, SenderError, Settings, Way},
 };
 use crate::{
+    clock::monotonic_ns,
     sighting::{IcmpError, Received, Sending, SentProbe},
     stop::{LOOK, Stop},
 };
@@ -254,12 +252,6 @@ pub fn fate_known(sending: &Sending, sent: &SentProbe) -> bool {
     sent.errno.is_some()
         || sending.received.contains_key(&sent.probe)
         || sending.errors.iter().any(|error| error.probe == sent.probe && error.ends_packet())
-}
-
-/// `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.
-pub fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
-    now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use nix::sys::signal::Signal;
 use probe_ebpf::Rule;
 use probe_user::{
     attach::Attach,
+    clock::monotonic_ns,
     device::Device,
     kernel::{
         bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},
-        flows::monotonic,
         pins::{Changing, Hook, Pinned},
     },
     rules::RuleSet,
@@ -108,7 +108,7 @@ fn the_257th_rule_is_refused_until_one_has_ended() {
     let fill = |ended: bool| {
         let changing = Changing::begin().expect("the lock");
         let device = Device::find("vb").expect("vb");
-        let deadline_ns = if ended { monotonic() } else { 0 };
+        let deadline_ns = if ended { monotonic_ns() } else { 0 };
         let mut rules = vec![Rule { id_first: 1, id_last: 1, kinds: 0b1111, ..Rule::default() }; 256];
         (1..).zip(&mut rules).for_each(|(number, rule)| rule.number = number);
         rules[0].deadline_ns = deadline_ns;

@@ -9,13 +9,11 @@ use std::{
 use probe_ebpf::{Echo, Family, Kind};
 use probe_user::{
     attach::Attach,
+    clock::monotonic_ns,
     diagnosis::{self, Evidence, Target, document::Outcome},
     kernel::path_watch,
     sighting::{Received, Sending, SentProbe},
-    traffic::{
-        Message,
-        prober::{monotonic_ns, payload},
-    },
+    traffic::{Message, prober::payload},
     watching::{Role, WatchRequest},
 };
 use socket2::{Domain, Protocol, Socket, Type};

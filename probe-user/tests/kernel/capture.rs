@@ -1,8 +1,8 @@
 //! The ring of copied packets: which packets, which bytes, and what the head of each says.
 
 use probe_ebpf::{Event, Hop, Kind, Rule, Skip, event::EVENT_SIZES};
+use probe_user::clock::monotonic_ns;
 use probe_user::kernel::{
-    flows::monotonic,
     load::{Capture, Job, Switch},
     ring::Ring,
 };
@@ -57,10 +57,10 @@ fn the_head_says_when_and_where() {
     }
     let mut loaded = Loaded::new(&job(Capture::Everything, Switch::Off));
     let mut ring = loaded.ring();
-    let before = monotonic();
+    let before = monotonic_ns();
     loaded.run(Hop::XdpIn, &plain(REQUEST, 7));
     let head = ring.next(|copied| copied.head).expect("an event");
-    assert!((before..=monotonic()).contains(&head.time_ns), "{head:?}");
+    assert!((before..=monotonic_ns()).contains(&head.time_ns), "{head:?}");
     assert_eq!((head.ifindex, head.packet_bytes, head.copied_bytes), (IFINDEX, 49, 49));
 }
 

@@ -13,10 +13,10 @@ use probe_ebpf::{
     names,
 };
 use probe_user::{
+    clock::monotonic_ns,
     kernel::{
         border::Plain,
         error::Error,
-        flows::monotonic,
         load::{Job, Switch},
     },
     rules::Needs,
@@ -78,7 +78,7 @@ fn what_is_dropped_is_counted_first_and_noted_for_its_rule() {
         let mut rules = loaded.rules();
         rules.add(&rule(1, (1, 1), &[REPLY])).expect("there is room");
         let slot = rules.add(&rule(2, (7, 7), &[REQUEST])).expect("there is room");
-        let before = monotonic();
+        let before = monotonic_ns();
         for _ in 0..3 {
             assert_eq!(loaded.run(hop, &plain(REQUEST, 7)), Action::Drop);
             loaded.note(hop, Ok(Counted { kind: REQUEST, id: 7, bytes: 35 }));
@@ -91,13 +91,13 @@ fn what_is_dropped_is_counted_first_and_noted_for_its_rule() {
         let deed = rules.deed(slot).expect("it can be read");
         assert_eq!(deed.chosen, dropped);
         let ticks = TICKS.as_nanos() as u64;
-        assert!((before - ticks..=monotonic()).contains(&deed.last_ns), "{deed:?}, from {before} on");
+        assert!((before - ticks..=monotonic_ns()).contains(&deed.last_ns), "{deed:?}, from {before} on");
         assert_eq!(rules.deed(0).expect("it can be read"), Deed::default());
         sleep(3 * TICKS);
-        let later = monotonic();
+        let later = monotonic_ns();
         assert_eq!(loaded.run(hop, &plain(REQUEST, 7)), Action::Drop);
         let deed = rules.deed(slot).expect("it can be read");
-        assert!((later - ticks..=monotonic()).contains(&deed.last_ns), "{deed:?}, from {later} on");
+        assert!((later - ticks..=monotonic_ns()).contains(&deed.last_ns), "{deed:?}, from {later} on");
     }
 }
 
@@ -129,7 +129,7 @@ fn a_rule_with_a_deadline_ends_in_the_kernel_with_nobody_touching_it() {
     const HOLDS: Duration = Duration::from_millis(300);
     let mut loaded = mortal();
     let mut rules = loaded.rules();
-    let deadline_ns = monotonic() + HOLDS.as_nanos() as u64;
+    let deadline_ns = monotonic_ns() + HOLDS.as_nanos() as u64;
     let slot = rules.add(&Rule { deadline_ns, ..rule(1, (7, 7), &[REQUEST]) }).expect("there is room");
     let mut drops = 0;
     let end = Instant::now() + HOLDS + Duration::from_secs(5);
@@ -139,7 +139,7 @@ fn a_rule_with_a_deadline_ends_in_the_kernel_with_nobody_touching_it() {
         sleep(Duration::from_millis(2));
     }
     assert!(drops > 0, "it never held");
-    assert!(monotonic() >= deadline_ns, "it ended too early");
+    assert!(monotonic_ns() >= deadline_ns, "it ended too early");
     assert_eq!(loaded.run(Hop::TcIn, &plain(REQUEST, 7)), Action::Pass);
     assert_eq!(rules.deed(slot).expect("it can be read").chosen.packets, drops);
     assert_eq!(rules.read().expect("rules")[slot as usize].number, 1, "its slot is still in use");
@@ -151,7 +151,7 @@ fn a_rule_whose_deadline_is_past_never_holds() {
         return;
     }
     let mut loaded = mortal();
-    let deadline_ns = monotonic() - 1_000_000_000;
+    let deadline_ns = monotonic_ns() - 1_000_000_000;
     loaded.rules().add(&Rule { deadline_ns, ..rule(1, (7, 7), &[REQUEST]) }).expect("there is room");
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, 7)), Action::Pass);
     assert!(loaded.dropped().is_empty());

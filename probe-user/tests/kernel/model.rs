@@ -7,7 +7,7 @@ use probe_ebpf::{
     filter::{ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, DRY_RUN},
 };
 use probe_user::{
-    kernel::flows::monotonic,
+    clock::monotonic_ns,
     prefix::Prefix,
     rules::{Action as RuleAction, RuleSet, Spot},
     traffic::{Frame, Message},
@@ -127,7 +127,7 @@ impl Modelled {
 
     fn rule(&self, random: &mut Random) -> Rule {
         let asked = |asks: bool, bit: u32| if asks { bit } else { 0 };
-        let future = if random.one_in(3) { monotonic() + 3_600_000_000_000 } else { 0 };
+        let future = if random.one_in(3) { monotonic_ns() + 3_600_000_000_000 } else { 0 };
         let mut rule = Rule {
             deadline_ns: if self.ended { 1 } else { future },
             kinds: self.kinds.iter().fold(0, |bits, kind| bits | 1 << kind.index()),

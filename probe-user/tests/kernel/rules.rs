@@ -11,7 +11,7 @@ use probe_ebpf::{
     filter::{ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, DRY_RUN, MAX_RULES},
 };
 use probe_user::{
-    kernel::flows::monotonic,
+    clock::monotonic_ns,
     prefix::Prefix,
     rules::{
         Action as RuleAction, RuleSet, Spot,
@@ -54,7 +54,7 @@ const NOWHERE: probe_ebpf::filter::AddressMask = probe_ebpf::filter::AddressMask
 fn set(rules: &[Rule]) -> RuleSet {
     let mut set = RuleSet::default();
     for rule in rules {
-        set.insert(*rule, Spot::Last, monotonic()).expect("there is room");
+        set.insert(*rule, Spot::Last, monotonic_ns()).expect("there is room");
     }
     set
 }
@@ -253,7 +253,7 @@ fn the_last_of_all_rules_is_reached() {
         return;
     }
     let mut rules = vec![Rule { asks: ASKS_SEQ | ASKS_SOURCE, seq_first: 9, seq_last: 9, ..ALL }; MAX_RULES - 1];
-    rules.iter_mut().for_each(|rule| rule.deadline_ns = monotonic() + 3_600_000_000_000);
+    rules.iter_mut().for_each(|rule| rule.deadline_ns = monotonic_ns() + 3_600_000_000_000);
     rules.push(with(RuleAction::Every(2)));
     for hop in ALL_HOPS {
         let (loaded, noted) = Loaded::filtering(hop, &set(&rules));

@@ -9,12 +9,13 @@ use std::{
 
 use probe_ebpf::{Echo, Family};
 use probe_user::{
+    clock::monotonic_ns,
     lab::{Host, Topology},
     sighting::Sending,
     stop::Stop,
     traffic::{
         Plan, Prober, Settings,
-        prober::{Ended, id::Scout, monotonic_ns, walk::walk},
+        prober::{Ended, id::Scout, walk::walk},
     },
 };
 use socket2::{Domain, Protocol, Socket, Type};

@@ -12,6 +12,7 @@ use std::{
 use probe_ebpf::{Echo, Family, Hop};
 use probe_user::{
     attach::Attach,
+    clock::monotonic_ns,
     error::Failure,
     kernel::path_watch,
     lab::{Host, Topology},
@@ -19,7 +20,6 @@ use probe_user::{
     sighting::{Absorbed, HopSight, HostSight, StepSight},
     stop::Stop,
     traffic::{
-        prober::monotonic_ns,
         sender::Fragmentation,
         volley::{EchoFields, FiredShot, Pace, Quoted, QuotedEcho, Shooter, Shot, What},
     },

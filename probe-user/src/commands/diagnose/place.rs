@@ -44,7 +44,7 @@ impl Place {
 
 /// Resolves the target on a thread of its own, as a name server can take its time; nothing where a stop came first.
 pub(super) fn resolve_beside(args: &Diagnose, stop: &Stop) -> Result<Option<Target>, Failure> {
-    let (name, interface, family) = (args.target.clone(), args.interface.clone(), wanted_family(args));
+    let (name, interface, family) = (args.target.clone(), args.interface.clone(), args.family.or_of(args.source));
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let _ = sender.send(resolve(&name, family, interface.as_deref()));
@@ -58,15 +58,6 @@ pub(super) fn resolve_beside(args: &Diagnose, stop: &Stop) -> Result<Option<Targ
                 return Err(Failure::new("the resolver stopped", "give an address instead of a name"));
             }
         }
-    }
-}
-
-/// The IP version that `-4`, `-6` or the source ask for.
-fn wanted_family(args: &Diagnose) -> Option<Family> {
-    match (args.family.v4, args.family.v6) {
-        (true, _) => Some(Family::V4),
-        (_, true) => Some(Family::V6),
-        _ => args.source.map(family_of),
     }
 }
 

@@ -1,7 +1,7 @@
 //! From what an experiment showed to its document: steps, what every hop counted, where packets stop.
 
 use crate::{
-    diagnosis::{self, Diagnosis, document::State, path::Side as Place},
+    diagnosis::{self, Evidence, document::State, path::Side as Place},
     experiment::{
         Script, Sends,
         account::{Sights, evidence},
@@ -27,8 +27,8 @@ pub(super) fn document(
         .sends()
         .zip(&outcome.steps)
         .map(|((place, sends), outcome)| {
-            let diagnosis = evidence(plan, sights, (ends, names), place).map(|evidence| diagnosis::diagnose(&evidence));
-            Told { place, sends, outcome, diagnosis, names }
+            let evidence = evidence(plan, sights, (ends, names), place);
+            Told { place, sends, outcome, evidence, names }
         })
         .collect();
     Scripted {
@@ -40,7 +40,7 @@ pub(super) fn document(
         near: end(&names.near, &played.near, ends.of(Side::Near)[0].to_string()),
         far: end(&names.far, &played.far, ends.of(Side::Far)[0].to_string()),
         steps: told.iter().map(|told| told.step(plan)).collect(),
-        checkpoints: told.iter().flat_map(|told| told.counts(plan, sights, ends)).collect(),
+        checkpoints: told.iter().flat_map(|told| told.counts(plan)).collect(),
         stops: told.iter().flat_map(Told::stops).collect(),
         finding: outcome.finding.clone(),
         as_expected: outcome.as_expected,
@@ -58,8 +58,8 @@ struct Told<'a> {
     place: usize,
     sends: &'a Sends,
     outcome: &'a StepOutcome,
-    /// What the rules say of its packets; none for what no hop follows.
-    diagnosis: Option<Diagnosis>,
+    /// What was seen of its packets; none for what no hop follows.
+    evidence: Option<Evidence>,
     names: &'a Names,
 }
 
@@ -89,8 +89,8 @@ impl Told<'_> {
     }
 
     /// What every hop counted, by id: one row for each repetition.
-    fn counts(&self, plan: &Plan, sights: Sights<'_>, ends: &Ends) -> Vec<HopCount> {
-        let Some(whole) = evidence(plan, sights, (ends, self.names), self.place) else { return Vec::new() };
+    fn counts(&self, plan: &Plan) -> Vec<HopCount> {
+        let Some(whole) = &self.evidence else { return Vec::new() };
         let mut rows = Vec::new();
         for (repetition, ids) in (0..).zip(&plan.ids) {
             let mut evidence = whole.clone();
@@ -124,7 +124,7 @@ impl Told<'_> {
     }
 
     fn stops(&self) -> Vec<StepStop> {
-        let Some(diagnosis) = &self.diagnosis else { return Vec::new() };
+        let Some(diagnosis) = self.evidence.as_ref().map(diagnosis::diagnose) else { return Vec::new() };
         let sentence = &diagnosis.verdict.sentence;
         let told = |stop: &diagnosis::document::Stop| StepStop {
             step: self.number(),

@@ -10,17 +10,17 @@ use super::{
         interrupt::{Interrupt, block_on, until},
     },
     Change, begin, row,
-    typed::{self, LEASE, nanoseconds},
+    typed::{self, LEASE},
 };
 use crate::{
     attach::{TcChoice, XdpChoice},
     cli::filter::Add,
+    clock::{monotonic_ns, nanoseconds},
     device::{Device, Mode},
     error::{Failure, Mend},
     exit::Exit,
     kernel::{
         self,
-        flows::monotonic,
         foreign::{self, Owner},
         pins::{self, Hook, Pinned},
         under_way,
@@ -95,7 +95,7 @@ fn warn_of_diagnoses(rule: &Rule, device: &Device, screen: &Screen) {
 fn extend(pinned: Pinned, device: &Device, rule: Rule, spot: Spot, change: &Change) -> Result<(Pinned, u32), Failure> {
     let mut set = pinned.set()?;
     set.last_number = set.last_number.max(pins::last_number(device)?);
-    let now = monotonic();
+    let now = monotonic_ns();
     set.remove_ended(now);
     let slot = insert(&mut set, rule, spot, now)?;
     Ok((pinned.change(device, &set, &[slot], &change.lock)?, slot))
@@ -110,7 +110,7 @@ fn create(
     change: &Change,
 ) -> Result<(Pinned, u32), Failure> {
     let mut set = RuleSet::new(Vec::new(), pins::last_number(device)?);
-    let slot = insert(&mut set, rule, spot, monotonic())?;
+    let slot = insert(&mut set, rule, spot, monotonic_ns())?;
     let pinned = Pinned::create(device, hook, args.attach, &set, &change.lock).map_err(offer_tc)?;
     Ok((pinned, slot))
 }
@@ -214,7 +214,7 @@ fn renew(added: &mut Added, end: Option<Instant>) -> Result<bool, Failure> {
     };
     let now = Instant::now();
     let left = end.map_or(LEASE, |end| LEASE.min(end.saturating_duration_since(now)));
-    let there = pinned.extend(added.rule.number, monotonic() + nanoseconds(left), &lock)?;
+    let there = pinned.extend(added.rule.number, monotonic_ns() + nanoseconds(left), &lock)?;
     added.pinned = pinned;
     Ok(there)
 }

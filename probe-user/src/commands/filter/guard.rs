@@ -8,6 +8,7 @@ use probe_ebpf::{GuardCount, GuardRecord, names};
 use super::{Change, begin, list};
 use crate::{
     cli::filter::guard::Guard as Args,
+    clock::monotonic_ns,
     commands::{
         Outcome, Screen,
         interrupt::{Interrupt, block_on, until},
@@ -17,9 +18,7 @@ use crate::{
     exit::Exit,
     guard::{CodeRule, Enforce, GuardOptions, Requests},
     kernel::{
-        self,
-        flows::monotonic,
-        foreign,
+        self, foreign,
         guard::{
             Attachment, Counts, Guard, ingress_name,
             pins::{self, PinnedGuard},
@@ -162,7 +161,7 @@ pub(super) fn clear(device: Option<&Device>, change: &Change) -> Result<usize, k
 fn row(device: &Device, record: &GuardRecord, counts: &Counts) -> GuardRow {
     let config = &record.config;
     let options = GuardOptions::of(config);
-    let now = monotonic();
+    let now = monotonic_ns();
     GuardRow {
         interface: device.name.clone(),
         ingress: ingress_name(record),

@@ -6,8 +6,9 @@ use probe_ebpf::{
 };
 
 use crate::{
+    clock::monotonic_ns,
     device::Device,
-    kernel::{self, flows::monotonic, foreign, pins::Pinned},
+    kernel::{self, foreign, pins::Pinned},
     prefix::Prefix,
     report::filters::{Choice, FilterRow, Match, Range},
     rules::{self, Action, Kinds},
@@ -21,7 +22,7 @@ pub(super) fn rows(device: &Device, pinned: &Pinned) -> Result<Vec<FilterRow>, k
 }
 
 fn row(device: &Device, pinned: &Pinned, position: u32, slot: u32, rule: &Rule) -> Result<FilterRow, kernel::Error> {
-    let now = monotonic();
+    let now = monotonic_ns();
     let deed = pinned.rules.deed(slot)?;
     let action = Action::of(rule);
     let dry_run = rule.asks & DRY_RUN != 0;

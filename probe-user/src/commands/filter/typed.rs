@@ -11,9 +11,10 @@ use probe_ebpf::{
 use crate::{
     attach::{TcChoice, XdpChoice},
     cli::filter::{Add, HookChoice, KindChoice, Wanted, Way},
+    clock::{monotonic_ns, nanoseconds},
     error::Failure,
     ids::IdRange,
-    kernel::{flows::monotonic, pins::Hook},
+    kernel::pins::Hook,
     prefix::Prefix,
     rules::Kinds,
 };
@@ -34,7 +35,7 @@ pub(super) fn rule(args: &Add) -> Result<Rule, Failure> {
     let (seqs, sizes) = (wanted.seq.unwrap_or(all), wanted.size.unwrap_or(all));
     let asked = |asks: bool, bit: u32| if asks { bit } else { 0 };
     let mut rule = Rule {
-        deadline_ns: deadline(args, monotonic()),
+        deadline_ns: deadline(args, monotonic_ns()),
         added_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         added_by_uid: getuid().as_raw(),
         id_first: ids.first,
@@ -63,11 +64,6 @@ fn deadline(args: &Add, now: u64) -> u64 {
     let own = args.lifetime.map(|lifetime| now + nanoseconds(lifetime));
     let lease = args.until_exit.then(|| now + nanoseconds(LEASE));
     own.into_iter().chain(lease).min().unwrap_or(0)
-}
-
-/// As many nanoseconds.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 fn refuse_everything(wanted: &Wanted) -> Result<(), Failure> {

@@ -42,12 +42,7 @@ pub(super) fn run(args: &Faults, screen: &Screen) -> Outcome {
 }
 
 fn chosen(args: &Faults) -> Result<Vec<Case>, Failure> {
-    let family = match (args.family.v4, args.family.v6) {
-        (true, _) => Some(Family::V4),
-        (_, true) => Some(Family::V6),
-        _ => None,
-    };
-    let choice = Choice { names: args.names.clone(), family };
+    let choice = Choice { names: args.names.clone(), family: args.family.only() };
     let cases = fault::choose(fault::all(), &choice).map_err(unknown)?;
     if cases.is_empty() {
         return Err(Failure::new(

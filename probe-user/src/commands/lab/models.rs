@@ -62,13 +62,10 @@ fn chosen(names: &[String]) -> Result<Vec<Model>, Failure> {
 }
 
 fn cases(models: &[Model], args: &Models) -> Vec<Case> {
-    let families = match (args.family.v4, args.family.v6) {
-        (true, _) => &[Family::V4][..],
-        (_, true) => &[Family::V6],
-        _ => &[Family::V4, Family::V6],
-    };
-    let cases = models.iter().flat_map(|model| families.iter().map(|family| (model.clone(), *family)));
-    cases.map(|(model, family)| Case { model, family }).collect()
+    let families = args.family.only().map_or_else(|| vec![Family::V4, Family::V6], |family| vec![family]);
+    let over_each =
+        |model: &Model| families.iter().map(|family| Case { model: model.clone(), family: *family }).collect();
+    models.iter().flat_map::<Vec<Case>, _>(over_each).collect()
 }
 
 /// The flags of `probe characterize` that say how much to ask.

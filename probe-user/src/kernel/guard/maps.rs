@@ -16,7 +16,10 @@ use probe_ebpf::{
     tally::IDS,
 };
 
-use crate::kernel::{Error, border::Plain, flows::monotonic, memory::Mapped};
+use crate::{
+    clock::monotonic_ns,
+    kernel::{Error, border::Plain, memory::Mapped},
+};
 
 /// The maps of one guard.
 pub struct GuardMaps {
@@ -76,7 +79,7 @@ impl GuardMaps {
     /// # Errors
     /// What the kernel answered.
     pub fn read(&self) -> Result<Counts, Error> {
-        self.read_at(monotonic())
+        self.read_at(monotonic_ns())
     }
 
     /// The same, with the states that live at `now_ns`.

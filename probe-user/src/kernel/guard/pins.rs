@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     attach::TcChoice,
+    clock::monotonic_ns,
     device::{self, Device},
     guard::GuardOptions,
     kernel::{
         Error, bpf_sys, bpffs,
-        flows::monotonic,
         hops::tc::TcLink,
         pins::{self, Changing, HOME},
     },
@@ -132,7 +132,7 @@ impl PinnedGuard {
 
     /// Whether its time is over.
     pub fn has_ended(&self) -> bool {
-        self.record.config.deadline_ns != 0 && self.record.config.deadline_ns <= monotonic()
+        self.record.config.deadline_ns != 0 && self.record.config.deadline_ns <= monotonic_ns()
     }
 
     /// The guard at `place`, unless another process has removed it since that was found.

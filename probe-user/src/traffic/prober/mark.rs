@@ -6,7 +6,7 @@ use bytemuck::bytes_of;
 use probe_ebpf::journey::{MAGIC, MARK_BYTES, MAX_PROBES, Mark};
 
 use super::{Plan, ProberError};
-use crate::traffic::packet::counting_payload;
+use crate::{clock::monotonic_ns, traffic::packet::counting_payload};
 
 /// The payload of probe `probe`: its [`Mark`], then bytes that count on from where they would be without it.
 /// It has `size` bytes, or those of a mark where that is more.
@@ -36,5 +36,5 @@ pub(super) fn check(plan: &Plan) -> Result<(), ProberError> {
 
 /// A random number. The standard library seeds its hashers from the system's random numbers.
 pub fn random() -> u64 {
-    RandomState::new().hash_one(super::monotonic_ns())
+    RandomState::new().hash_one(monotonic_ns())
 }

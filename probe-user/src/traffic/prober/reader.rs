@@ -1,5 +1,6 @@
 //! The raw socket that reads what comes back.
 
+use crate::clock::monotonic_ns;
 use std::{
     io::{self, IoSliceMut},
     net::IpAddr,
@@ -21,7 +22,6 @@ use super::{
     error::ProberError,
     filter,
     incoming::{Heard, read_v4, read_v6},
-    monotonic_ns,
 };
 use crate::traffic::{
     options::{IcmpFilter, Icmpv6Filter},

@@ -15,7 +15,10 @@ use nix::errno::Errno;
 use probe_ebpf::Family;
 
 use super::{Fired, FiredShot, Shot, message, socket::RawSocket};
-use crate::traffic::{SenderError, prober::monotonic_ns, target::family_of};
+use crate::{
+    clock::monotonic_ns,
+    traffic::{SenderError, target::family_of},
+};
 
 /// The least time between two packets of a shooter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,25 @@
+//! The clock that both halves share, and durations in its unit.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+/// `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.
+pub fn monotonic_ns() -> u64 {
+    reading(ClockId::CLOCK_MONOTONIC)
+}
+
+/// What to add to `CLOCK_MONOTONIC` to get nanoseconds since 1970, as it stands now.
+pub fn monotonic_to_unix() -> u64 {
+    reading(ClockId::CLOCK_REALTIME).saturating_sub(monotonic_ns())
+}
+
+/// As many nanoseconds. One that is too long is cut so that it can still be added to any reading of the clock.
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
+fn reading(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock).expect("every Linux has this clock");
+    now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
+}
