@@ -14,7 +14,7 @@ use std::{
 use nix::unistd::geteuid;
 use probe_ebpf::Family;
 use probe_user::{
-    kernel::object,
+    ebpf::object,
     lab::{
         Host, Topology,
         fault::{self, break_lab},

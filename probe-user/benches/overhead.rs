@@ -14,7 +14,7 @@ mod observer;
 use std::process::ExitCode;
 
 use nix::unistd::geteuid;
-use probe_user::{error::Failure, kernel::object};
+use probe_user::{ebpf::object, error::Failure};
 
 use flood::Flood;
 use observer::{Attached, Observer};

@@ -20,7 +20,7 @@ use nix::{
     time::{ClockId, clock_gettime},
     unistd::{Pid, geteuid},
 };
-use probe_user::kernel::object;
+use probe_user::ebpf::object;
 
 use cases::{Case, REPEAT};
 

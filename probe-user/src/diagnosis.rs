@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sighting::{Finding, HostSight, Leg, Sending, SentProbe};
+use crate::model::trace::{Finding, HostSight, Leg, Sending, SentProbe};
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;

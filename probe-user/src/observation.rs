@@ -7,7 +7,7 @@ use std::{
 
 use probe_ebpf::{Echo, Family, Flow, FlowKey, Hop, Kind, Tally};
 
-use crate::{rtt::Histogram, snapshot::Snapshot};
+use crate::model::{rtt::Histogram, snapshot::Snapshot};
 
 /// What is known of one id on one IP version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

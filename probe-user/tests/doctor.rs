@@ -17,12 +17,12 @@ use nix::{
 };
 use probe_ebpf::contract::{hop::HOPS, kind::Direction};
 use probe_user::{
-    device::{self, Device, LinkLayer, XdpPlace, xdp_mode::VETH_NATIVE_MTU},
-    kernel::{
+    ebpf::{
         bpf_sys::{self, ProgramType, XdpMode},
         foreign,
         trial::in_new_namespace,
     },
+    host::device::{self, Device, LinkLayer, XdpPlace, xdp_mode::VETH_NATIVE_MTU},
 };
 use serde_json::Value;
 

@@ -12,7 +12,7 @@ use aya::{
 };
 use probe_ebpf::{Echo, Family, Hop, Kind, hop::NIC_HOPS};
 use probe_user::{
-    kernel::{
+    ebpf::{
         load::{Job, load},
         log::turn_on,
     },

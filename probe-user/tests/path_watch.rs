@@ -7,16 +7,18 @@ use std::{net::SocketAddr, thread, time::Duration};
 use common::{is_linux, is_root};
 use probe_ebpf::{Echo, Family, Hop, Mark, contract::journey::MAGIC};
 use probe_user::{
-    attach::Attach,
     error::Failure,
-    kernel::path_watch,
     lab::{
         Topology,
         plan::{Host, Nic},
     },
-    sighting::{HopSight, HostSight},
+    model::{
+        attach::Attach,
+        request::{Requests, Role, WatchRequest},
+        trace::{HopSight, HostSight},
+    },
     traffic::{Sender, Settings},
-    watching::{Requests, Role, WatchRequest},
+    watch::path_watch,
 };
 
 const NONCE: u64 = 0x0102_0304_0506_0708;

@@ -10,14 +10,16 @@ use std::{
 
 use probe_ebpf::Family;
 use probe_user::{
-    attach::Attach,
-    experiment::{builtin, outcome, plan},
-    kernel::path_watch,
     lab::{Host, Topology},
+    middlebox::{
+        experiment::{builtin, outcome, plan},
+        player::{Played, Player, Whole},
+        timeline::{EchoId, Ends, Goal, Message, Quote, Shot, Side, Timeline},
+    },
+    model::attach::Attach,
     peer::{Peer, Wish},
-    player::{Played, Player, Whole},
     stop::Stop,
-    timeline::{EchoId, Ends, Goal, Message, Quote, Shot, Side, Timeline},
+    watch::path_watch,
 };
 
 /// Meets the agent on B, from A, and plays the built-in experiment with this name.

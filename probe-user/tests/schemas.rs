@@ -154,7 +154,7 @@ fn filters_and_labs_fit() {
             destination: None,
         },
         action: "drop",
-        which: Choice::of(probe_user::rules::Action::Every(3)),
+        which: Choice::of(probe_user::filter::rules::Action::Every(3)),
         hits: 15,
         would_drop: 5,
         dropped: 5,

@@ -11,16 +11,16 @@ use std::{
 use common::is_root;
 use probe_ebpf::{Echo, Family, Hop, Kind};
 use probe_user::{
-    attach::{Attach, XdpChoice},
-    device::Device,
-    kernel::{
+    ebpf::{
         load::Switch,
-        watch::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, Wish},
     },
+    host::device::Device,
     lab::{
         Topology,
         plan::{Host, Nic},
     },
+    model::attach::{Attach, XdpChoice},
     traffic::{Sender, Settings},
 };
 

@@ -6,15 +6,17 @@ use std::{
 };
 
 use probe_user::{
-    attach::{Attach, XdpChoice},
-    device::Device,
-    error::Failure,
-    kernel::{
+    ebpf::{
         load::Switch,
-        path_watch,
-        watch::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, Wish},
     },
-    watching::{Role, WatchRequest, Watching},
+    error::Failure,
+    host::device::Device,
+    model::{
+        attach::{Attach, XdpChoice},
+        request::{Role, WatchRequest},
+    },
+    watch::{Watching, path_watch},
 };
 
 use crate::net::{A4, B4, has};
@@ -99,7 +101,7 @@ fn request() -> WatchRequest {
         role: Role::Sender,
         attach: Attach::default(),
         trace_rules: false,
-        requests: probe_user::watching::Requests::Pass,
+        requests: probe_user::model::request::Requests::Pass,
         further: Vec::new(),
     }
 }

@@ -18,15 +18,17 @@ use probe_ebpf::{
 };
 use probe_user::{
     clock::monotonic_ns,
-    guard::{GuardOptions, Protect},
-    kernel::{
+    ebpf::{
         filter::Rules,
         guard::{self, secret},
         load::{Capture, Job, Switch, load},
         ring::Ring,
     },
-    prefix::Prefix,
-    rules::{Action, RuleSet, Spot, action::Rate},
+    filter::{
+        guard::{GuardOptions, Protect},
+        rules::{Action, RuleSet, Spot, action::Rate},
+    },
+    model::prefix::Prefix,
     traffic::{
         Frame, Message,
         frame::{CUSTOMER_TAG, SERVICE_TAG, V4, V6},

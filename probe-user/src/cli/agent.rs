@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::attach::Attach;
+use crate::model::attach::Attach;
 
 /// Be the far end of `probe diagnose`: speak its protocol on stdin and stdout, and go when stdin ends.
 ///

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{ends::TwoEnds, values::positive_seconds};
-use crate::datasheet::Fact;
+use crate::middlebox::datasheet::Fact;
 
 /// Find out what a stateful box between two hosts remembers of a ping: by which fields, how long, how many replies.
 ///

@@ -9,7 +9,10 @@ use super::{
     send::FamilyChoice,
     values::{positive_seconds, seconds},
 };
-use crate::{attach::Attach, diagnosis::Responder, ids::echo_number};
+use crate::{
+    diagnosis::Responder,
+    model::{attach::Attach, ids::echo_number},
+};
 
 /// Say exactly where echo packets stop: on this host, on the way, or, with --peer, on the far host.
 ///

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use clap::Args;
 
 use super::send::FamilyChoice;
-use crate::attach::Attach;
+use crate::model::attach::Attach;
 
 /// The far end, and the way there.
 #[derive(Args, Clone, Debug)]

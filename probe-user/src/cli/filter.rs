@@ -7,13 +7,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
-    attach::Attach,
-    ids::IdRange,
-    prefix::Prefix,
-    rules::{
+    filter::rules::{
         Action as RuleAction,
         action::{Probability, Rate},
     },
+    model::{attach::Attach, ids::IdRange, prefix::Prefix},
 };
 
 use super::{send::FamilyChoice, values::positive_seconds};

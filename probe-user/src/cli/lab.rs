@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::send::FamilyChoice;
-use crate::datasheet::Fact;
+use crate::middlebox::datasheet::Fact;
 
 /// Two hosts and a stateful firewall between them, in network namespaces of this machine.
 ///

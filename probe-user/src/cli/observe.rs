@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values::positive_seconds;
-use crate::{attach::Attach, ids::IdRange};
+use crate::model::{attach::Attach, ids::IdRange};
 
 /// Count what crosses one interface, by id, without touching it.
 #[derive(Args, Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{send::FamilyChoice, values::positive_seconds};
-use crate::{attach::Attach, ids::IdRange};
+use crate::model::{attach::Attach, ids::IdRange};
 
 /// Print each echo packet as it enters this host, before netfilter, routing or any socket sees it.
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use probe_ebpf::Family;
 
 use super::values::seconds;
-use crate::{ids::echo_number, traffic::target::family_of};
+use crate::{model::ids::echo_number, traffic::target::family_of};
 
 /// Send ICMP echo packets, every field of them chosen.
 ///

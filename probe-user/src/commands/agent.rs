@@ -11,14 +11,12 @@ use crate::{
     cli::agent::Agent as Args,
     error::Failure,
     exit::Exit,
-    kernel::{
-        path_watch,
-        privilege::{self, Task},
-    },
+    host::privilege::{self, Task},
     peer::{
         Agent,
         protocol::{Complaint, Hello},
     },
+    watch::path_watch,
 };
 
 /// Runs `probe agent`.

@@ -14,11 +14,13 @@ use super::{
 };
 use crate::{
     cli::characterize::Characterize,
-    datasheet::{Confidence, Datasheet, Effort, Finding, Level, Progress, Session, compare::compare},
     error::Failure,
     exit::Exit,
-    kernel::privilege::{self, Task},
-    player::{Player, Whole},
+    host::privilege::{self, Task},
+    middlebox::{
+        datasheet::{Confidence, Datasheet, Effort, Finding, Level, Progress, Session, compare::compare},
+        player::{Player, Whole},
+    },
     report::explained::Explained,
     traffic::prober::random,
 };

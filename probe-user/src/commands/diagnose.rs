@@ -26,18 +26,18 @@ use crate::{
     diagnosis::{self, Evidence, Mode, Walk, WalkStep},
     error::Failure,
     exit::Exit,
-    kernel::{
-        path_watch,
-        privilege::{self, Task},
+    host::privilege::{self, Task},
+    model::{
+        request::{Requests, Role, WatchRequest},
+        trace::{HostSight, Leg, Sending},
     },
-    sighting::{HostSight, Leg, Sending},
     stop::Stop,
     traffic::{
         Fragmentation, Plan, Prober, Settings, Target,
         prober::{Ended, id::Scout, random, walk::walk},
         target::family_of,
     },
-    watching::{Factory, Requests, Role, WatchRequest, Watching},
+    watch::{Factory, Watching, path_watch},
 };
 
 /// Runs `probe diagnose`.

@@ -7,18 +7,16 @@ use nix::unistd::gethostname;
 use super::{Screen, stop::Signalled};
 use crate::{
     cli::ends::TwoEnds,
-    device::Device,
     error::Failure,
-    experiment::outcome::Names,
-    kernel::path_watch,
+    host::device::Device,
+    middlebox::{experiment::outcome::Names, player::Player, timeline::Ends},
     peer::{
         Peer, Wish,
         command::Deploy,
         route::{addresses, way_to},
     },
-    player::Player,
-    timeline::Ends,
     traffic::target::resolve,
+    watch::path_watch,
 };
 
 /// Both ends, ready to play.

@@ -13,9 +13,11 @@ use crate::{
     cli::experiment::Experiment,
     error::Failure,
     exit::Exit,
-    experiment::{Script, builtin, outcome, plan},
-    kernel::privilege::{self, Task},
-    player::Whole,
+    host::privilege::{self, Task},
+    middlebox::{
+        experiment::{Script, builtin, outcome, plan},
+        player::Whole,
+    },
     report::experiments::ExperimentList,
     traffic::prober::random,
 };

@@ -6,14 +6,17 @@ mod row;
 mod typed;
 
 use super::{Outcome, Screen};
+use crate::ebpf;
 use crate::{
     cli::filter::{Action, Clear, Filter, Remove, Which},
-    device::Device,
+    ebpf::{
+        bpffs,
+        pins::{self, Changing, Pinned},
+    },
     error::Failure,
     exit::Exit,
-    kernel::{
-        self, bpffs,
-        pins::{self, Changing, Pinned},
+    host::{
+        device::Device,
         privilege::{self, Task},
     },
     report::filters::Filters,
@@ -43,7 +46,7 @@ fn begin(screen: &Screen) -> Result<Change, Failure> {
     let lock = Changing::begin()?;
     let change = Change { lock, _held: Held::new() };
     let swept = pins::sweep(&change.lock)?;
-    let removed = swept.filters + kernel::guard::pins::sweep(&change.lock)?;
+    let removed = swept.filters + ebpf::guard::pins::sweep(&change.lock)?;
     if removed > 0 {
         let filters = if removed == 1 { "filter" } else { "filters" };
         screen.remark(&format!(
@@ -57,7 +60,7 @@ fn begin(screen: &Screen) -> Result<Change, Failure> {
 }
 
 /// Removes the rules in `slots`, and those whose time is over; with its last one the filter.
-fn remove_rules(pinned: Pinned, device: &Device, slots: &[u32], change: &Change) -> Result<(), kernel::Error> {
+fn remove_rules(pinned: Pinned, device: &Device, slots: &[u32], change: &Change) -> Result<(), ebpf::Error> {
     let mut set = pinned.set()?;
     set.remove(slots);
     if set.is_empty() { pinned.remove(&change.lock) } else { pinned.change(device, &set, &[], &change.lock).map(drop) }

@@ -16,7 +16,7 @@ use crate::{
     cli::observe::Observe,
     error::Failure,
     exit::Exit,
-    kernel::privilege::{self, Task},
+    host::privilege::{self, Task},
     report::{
         Format,
         observation::{Observation, Room},

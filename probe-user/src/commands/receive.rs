@@ -17,16 +17,18 @@ use super::{
 use crate::{
     cli::receive::Receive,
     clock::monotonic_to_unix,
-    device::{Device, Mode},
+    ebpf::{
+        load::{Capture, Switch},
+        nic::{Watch, Wish},
+        ring::{REST, Ring},
+    },
     error::Failure,
     exit::Exit,
-    kernel::{
-        load::{Capture, Switch},
+    filter::rules::Kinds,
+    host::{
+        device::{Device, Mode},
         privilege::{self, Task},
-        ring::{REST, Ring},
-        watch::{Watch, Wish},
     },
-    rules::Kinds,
 };
 
 /// Runs `probe receive`.
@@ -88,7 +90,7 @@ fn place(watch: &Watch) -> String {
     }
 }
 
-fn tap(device: &Device, args: &Receive) -> Result<Tap, crate::kernel::Error> {
+fn tap(device: &Device, args: &Receive) -> Result<Tap, crate::ebpf::Error> {
     let wish = Wish {
         attach: args.attach,
         capture: if args.ids.is_empty() { Capture::Everything } else { Capture::Matched },

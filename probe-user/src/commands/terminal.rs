@@ -1,5 +1,6 @@
 //! What this process was started with: what its terminal can show, and where its log goes.
 
+use crate::ebpf;
 use std::{
     env,
     io::{self, IsTerminal},
@@ -9,7 +10,7 @@ use terminal_size::{Height, Width, terminal_size_of};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{cli::Output, kernel, report::Style};
+use crate::{cli::Output, report::Style};
 
 /// What stdout can show: colour only on a terminal and without `NO_COLOR`, Unicode only in a UTF-8 locale.
 pub(super) fn style() -> Style {
@@ -48,7 +49,7 @@ pub(super) fn rows() -> Option<usize> {
 /// Sends warnings, and with `-v` more, to stderr; `-vv` turns on the log of the kernel programs too.
 pub(super) fn start_log(output: Output) {
     if output.verbose >= 2 && !output.quiet {
-        kernel::log::turn_on();
+        ebpf::log::turn_on();
     }
     let level = match (output.quiet, output.verbose) {
         (true, _) => LevelFilter::ERROR,

@@ -11,7 +11,7 @@ use super::{
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
-use crate::sighting::{Finding, HopSight, Leg, StepSight};
+use crate::model::trace::{Finding, HopSight, Leg, StepSight};
 
 /// What changed, by leg and in path order.
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {

@@ -9,7 +9,7 @@ use super::{
     path::Side,
     places::{Place, Spot, host_of},
 };
-use crate::sighting::{Drop, IcmpError};
+use crate::model::trace::{Drop, IcmpError};
 
 /// A drop event about a probe of a gap, with the place in the gap that it names.
 #[derive(Clone, Copy, Debug)]

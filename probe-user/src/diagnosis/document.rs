@@ -10,8 +10,8 @@ use super::{
     path::{Checkpoint, Side},
     places::Place,
 };
-use crate::sighting::Leg;
-pub use crate::words::{Confidence, Host, Layer, Outcome};
+use crate::model::trace::Leg;
+pub use crate::model::verdict::{Confidence, Host, Layer, Outcome};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

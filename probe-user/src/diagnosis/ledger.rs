@@ -15,7 +15,7 @@ use super::{
     path::{Checkpoint, Duty, Side, Station, Step, journey},
     places::{Spot, between},
 };
-use crate::sighting::{HopSight, Leg};
+use crate::model::trace::{HopSight, Leg};
 
 /// Why a hop is blind whose host ran out of room.
 const FULL: &str = "a map of this host had no room for all it saw";

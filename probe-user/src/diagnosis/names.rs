@@ -4,7 +4,7 @@
 //! nothing: the counters then say where, and the name is printed as it is.
 
 use super::places::Place;
-use crate::sighting::{
+use crate::model::trace::{
     Drop, Leg,
     benign::{Icmpv6Frees, benign},
     plain_function,

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{Evidence, Mode, Responder};
-use crate::sighting::{HopSight, HostSight, Leg};
+use crate::model::trace::{HopSight, HostSight, Leg};
 
 /// One of the two watched hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::{
         diagnosis::Target,
-        sighting::{Sending, StepSight},
+        model::trace::{Sending, StepSight},
     };
 
     fn evidence() -> Evidence {

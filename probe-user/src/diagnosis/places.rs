@@ -6,7 +6,7 @@ use super::{
     document::{Candidate, Host, Layer},
     path::{Side, Station, Step},
 };
-use crate::sighting::Leg;
+use crate::model::trace::Leg;
 
 /// Where in a host or between hosts a packet can die; in path order for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

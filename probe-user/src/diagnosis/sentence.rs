@@ -6,7 +6,7 @@ use super::{
     path::{Checkpoint, Side, Station},
     places::Place,
 };
-use crate::sighting::Leg;
+use crate::model::trace::Leg;
 
 /// The sentence of a diagnosis that is complete but for it.
 pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {

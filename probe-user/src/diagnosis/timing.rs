@@ -8,7 +8,7 @@ use super::{
     document::{RoundTrips, Stage},
     path::Side,
 };
-use crate::sighting::{Leg, SentProbe};
+use crate::model::trace::{Leg, SentProbe};
 
 /// The round trips; none where nothing was answered.
 pub(super) fn round_trips(evidence: &Evidence) -> Option<RoundTrips> {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     exit::Exit,
-    sighting::{Accounting, Finding, HostSight},
+    model::trace::{Accounting, Finding, HostSight},
 };
 
 /// What `evidence` shows.

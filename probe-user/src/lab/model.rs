@@ -10,8 +10,8 @@ use probe_ebpf::Family;
 
 pub use self::{built::Built, catalogue::all, truth::Truth};
 use crate::{
-    datasheet::{Answer, Datasheet, Fact, Finding},
-    guard::GuardOptions,
+    filter::guard::GuardOptions,
+    middlebox::datasheet::{Answer, Datasheet, Fact, Finding},
 };
 
 /// A box between A and B, and what is true of it.

@@ -21,7 +21,7 @@ use nix::{
 };
 
 use super::error::{Capability, Error};
-use crate::device::netns_cookie;
+use crate::host::device::netns_cookie;
 
 /// A handle of a network namespace. The kernel removes the namespace, with every link and rule in it, as soon as no
 /// handle, name, process or socket holds it: without a name, at the latest when this process ends in whatever way.

@@ -8,7 +8,7 @@ use std::{
 use nix::libc;
 use probe_ebpf::Direction;
 
-use crate::{device::tc_filters, kernel::bpf_sys};
+use crate::{ebpf::bpf_sys, host::device::tc_filters};
 
 /// Attaches a loaded program in the calling thread's network namespace. A link holds it there until it is closed; a filter,
 /// for which there is nothing to hold, goes with the interface.

@@ -22,13 +22,16 @@ use super::protocol::{
     frame::{FrameError, Lines, decode, encode},
 };
 use crate::{
-    attach::Attach,
     error::{Failure, Mend},
+    model::{
+        attach::Attach,
+        request::{Requests, WatchRequest},
+        trace::{HopSight, HostSight, Taken},
+    },
     peer::route::addresses,
-    sighting::{HopSight, HostSight, Taken},
     stop::{LOOK, Stop},
     traffic::volley::{Fired, Shooter, Shot},
-    watching::{Factory, Requests, WatchRequest, Watching},
+    watch::{Factory, Watching},
 };
 
 /// A controller that says nothing for this long has gone, even where its connection has not noticed.

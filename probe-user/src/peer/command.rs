@@ -20,10 +20,12 @@ use super::protocol::{
     frame::{FrameError, encode},
 };
 use crate::{
-    sighting::{HostSight, Sending, Taken},
+    model::{
+        request::WatchRequest,
+        trace::{HostSight, Sending, Taken},
+    },
     stop::{LOOK, Stop},
     traffic::volley::{Fired, Shot},
-    watching::WatchRequest,
 };
 
 pub use trouble::{NoHello, Trouble};

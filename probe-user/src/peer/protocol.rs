@@ -11,9 +11,11 @@ use probe_ebpf::{ABI_VERSION, Echo};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    sighting::{HostFacts, HostSight, Sending, Taken},
+    model::{
+        request::WatchRequest,
+        trace::{HostFacts, HostSight, Sending, Taken},
+    },
     traffic::volley::{Fired, Shot},
-    watching::WatchRequest,
 };
 
 /// The version of this language. It changes when an old end would misunderstand a new one.

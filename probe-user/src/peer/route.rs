@@ -11,7 +11,7 @@ use rtnetlink::{
     },
 };
 
-use crate::device::Device;
+use crate::host::device::Device;
 
 /// The way to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]

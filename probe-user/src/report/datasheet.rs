@@ -7,7 +7,7 @@ use super::{
     diagnosis::wrapped,
     style::{Style, Tone},
 };
-use crate::datasheet::{
+use crate::middlebox::datasheet::{
     Confidence, Datasheet, Finding, Likeness,
     compare::{Compared, Comparison, Match},
     finding::Count,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Document, style::Style, table};
-use crate::experiment::{builtin, plan};
+use crate::middlebox::experiment::{builtin, plan};
 
 /// The list.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -10,7 +10,7 @@ use super::{
     diagnosis::wrapped,
     style::{Style, Tone},
 };
-use crate::datasheet::{
+use crate::middlebox::datasheet::{
     Fact,
     explain::{CONTROLS, explain},
 };

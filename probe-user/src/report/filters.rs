@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::rules::Action;
+use crate::filter::rules::Action;
 
 use super::{
     Document,

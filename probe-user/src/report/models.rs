@@ -12,7 +12,7 @@ use super::{
     style::{Style, Tone},
     table,
 };
-use crate::datasheet::{Confidence, Datasheet, Fact};
+use crate::middlebox::datasheet::{Confidence, Datasheet, Fact};
 
 /// What came of characterising the models.
 #[derive(Debug, Serialize, schemars::JsonSchema)]

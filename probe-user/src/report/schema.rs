@@ -24,8 +24,8 @@ use super::{
     table,
 };
 use crate::{
-    datasheet::{Datasheet, compare::Comparison},
     diagnosis::Diagnosis,
+    middlebox::datasheet::{Datasheet, compare::Comparison},
 };
 
 /// A document that probe prints.

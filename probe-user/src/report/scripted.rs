@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     diagnosis::document::Stop,
-    experiment::{Expect, Role, outcome::Fate},
+    middlebox::experiment::{Expect, Role, outcome::Fate},
 };
 
 /// A scripted experiment that was run over two ends.

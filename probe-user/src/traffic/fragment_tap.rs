@@ -13,7 +13,7 @@ use super::{
     error_tap::{IPV6_BYTES, JUMP_EQUAL, LOAD_BYTE, RETURN, incoming_only, link_address},
     packet::HEADER_BYTES,
 };
-use crate::sighting::Tail;
+use crate::model::trace::Tail;
 
 /// What is kept of a fragment: IP headers with options.
 const SNAP_BYTES: u32 = 80;

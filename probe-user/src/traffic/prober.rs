@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     clock::monotonic_ns,
-    sighting::{IcmpError, Received, Sending, SentProbe},
+    model::trace::{IcmpError, Received, Sending, SentProbe},
     stop::{LOOK, Stop},
 };
 

@@ -17,8 +17,8 @@ use nix::{
 };
 use probe_ebpf::{Echo, Family, Kind};
 use probe_user::{
-    device::Device,
-    kernel::foreign::{self, Program},
+    ebpf::foreign::{self, Program},
+    host::device::Device,
     lab::Netns,
     traffic::{Frame, Message},
 };

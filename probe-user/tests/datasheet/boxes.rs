@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use probe_user::timeline::Side;
+use probe_user::middlebox::timeline::Side;
 
 /// A packet on its way.
 #[derive(Clone, Copy, Debug)]

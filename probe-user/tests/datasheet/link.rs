@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use probe_user::{
+use probe_user::middlebox::{
     datasheet::{Datasheet, Effort, Session},
     timeline::{Arrival, EchoId, Ends, Goal, Landing, Message, Own, Quote, Run, Sending, Shot, Side, Timeline},
 };

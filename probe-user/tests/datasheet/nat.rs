@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use probe_user::{
+use probe_user::middlebox::{
     datasheet::{
         Answer, Effort, Fact, Level,
         finding::{IdPolicy, Rewriting},

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use probe_user::datasheet::{Effort, Level};
+use probe_user::middlebox::datasheet::{Effort, Level};
 use proptest::{prelude::*, test_runner::RngSeed};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use probe_user::{
+use probe_user::middlebox::{
     datasheet::{Answer, Confidence, Datasheet, Effort, Fact, Level, Session},
     timeline::Side,
 };

@@ -1,8 +1,8 @@
 //! What a firewall's datasheet must say, and whether it does.
 
 use probe_user::{
-    datasheet::{Answer, Confidence, Datasheet, Fact},
     lab::model::Truth,
+    middlebox::datasheet::{Answer, Confidence, Datasheet, Fact},
 };
 
 use crate::boxes::{Codes, Firewall, Strays};

@@ -1,6 +1,6 @@
 //! Each model is characterised right on every fact.
 
-use probe_user::datasheet::{Answer, Confidence, Datasheet, Effort, Fact, Level};
+use probe_user::middlebox::datasheet::{Answer, Confidence, Datasheet, Effort, Fact, Level};
 
 use crate::{
     boxes::{Codes, Firewall, Strays},

@@ -1,15 +1,15 @@
 //! What each interface of a lab counts of one ping: the ground truth that a fault is held against.
 
+use probe_user::ebpf;
 use std::collections::BTreeMap;
 
 use probe_ebpf::{Echo, Family, Hop, Kind};
 use probe_user::{
-    device::Device,
-    kernel::{
-        self,
+    ebpf::{
         load::Switch,
-        watch::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, Wish},
     },
+    host::device::Device,
     lab::{Nic, Topology},
 };
 
@@ -43,7 +43,7 @@ impl Counters {
     }
 }
 
-fn watch(nic: Nic) -> Result<Watch, kernel::Error> {
+fn watch(nic: Nic) -> Result<Watch, ebpf::Error> {
     let device = Device::find(nic.interface())?;
     Watch::attach(&device, &Wish { ingress: Ingress::Twice, egress: Switch::On, ..Wish::default() })
 }

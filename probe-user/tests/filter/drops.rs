@@ -7,9 +7,9 @@ use std::{
 
 use probe_ebpf::{Direction, Echo, Family, Rule, filter::ASKS_SEQ};
 use probe_user::{
-    device::Device,
-    kernel::pins::{Changing, Pinned},
-    rules::Spot,
+    ebpf::pins::{Changing, Pinned},
+    filter::rules::Spot,
+    host::device::Device,
 };
 
 use crate::{

@@ -2,8 +2,8 @@
 
 use probe_ebpf::Direction;
 use probe_user::{
-    device::Device,
-    kernel::bpf_sys::{ProgramType, XdpMode, always, link_tcx, link_xdp, load_program},
+    ebpf::bpf_sys::{ProgramType, XdpMode, always, link_tcx, link_xdp, load_program},
+    host::device::Device,
 };
 
 use crate::{

@@ -3,14 +3,14 @@
 use nix::sys::signal::Signal;
 use probe_ebpf::Rule;
 use probe_user::{
-    attach::Attach,
     clock::monotonic_ns,
-    device::Device,
-    kernel::{
+    ebpf::{
         bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},
         pins::{Changing, Hook, Pinned},
     },
-    rules::RuleSet,
+    filter::rules::RuleSet,
+    host::device::Device,
+    model::attach::Attach,
 };
 use serde_json::json;
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use probe_ebpf::{Echo, Family, GuardCount};
 use probe_user::{
-    device::Device,
-    guard::GuardOptions,
-    kernel::guard::{Attachment, Guard},
+    ebpf::guard::{Attachment, Guard},
+    filter::guard::GuardOptions,
+    host::device::Device,
     lab::{
         Topology,
         plan::{Host, Nic},

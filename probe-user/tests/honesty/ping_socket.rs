@@ -8,13 +8,15 @@ use std::{
 
 use probe_ebpf::{Echo, Family, Kind};
 use probe_user::{
-    attach::Attach,
     clock::monotonic_ns,
     diagnosis::{self, Evidence, Target, document::Outcome},
-    kernel::path_watch,
-    sighting::{Received, Sending, SentProbe},
+    model::{
+        attach::Attach,
+        request::{Role, WatchRequest},
+        trace::{Received, Sending, SentProbe},
+    },
     traffic::{Message, prober::payload},
-    watching::{Role, WatchRequest},
+    watch::path_watch,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -55,7 +57,7 @@ fn run() -> Evidence {
         role: Role::Sender,
         attach: Attach::default(),
         trace_rules: false,
-        requests: probe_user::watching::Requests::Pass,
+        requests: probe_user::model::request::Requests::Pass,
         further: Vec::new(),
     };
     let mut watch = path_watch::start(&request).expect("root may");

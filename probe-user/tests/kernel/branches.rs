@@ -1,7 +1,7 @@
 //! Every branch of the packet parser, in the kernel: at each hop, whole and cut at every length that the kernel takes.
 
 use probe_ebpf::{Family, Hop, Skip, packet::LinkLayer};
-use probe_user::kernel::load::Job;
+use probe_user::ebpf::load::Job;
 
 use crate::{
     loaded::{ALL_HOPS, Counted, Loaded, can_be_run},

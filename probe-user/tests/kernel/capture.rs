@@ -2,7 +2,7 @@
 
 use probe_ebpf::{Event, Hop, Kind, Rule, Skip, event::EVENT_SIZES};
 use probe_user::clock::monotonic_ns;
-use probe_user::kernel::{
+use probe_user::ebpf::{
     load::{Capture, Job, Switch},
     ring::Ring,
 };

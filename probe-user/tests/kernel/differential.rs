@@ -1,7 +1,7 @@
 //! The same parser from two compilers: whatever the bytes, the kernel's answer must be the host's.
 
 use probe_ebpf::packet::{LinkLayer, parse};
-use probe_user::kernel::load::Job;
+use probe_user::ebpf::load::Job;
 
 use crate::{
     loaded::{ALL_HOPS, Counted, Loaded, can_be_run},

@@ -14,12 +14,12 @@ use probe_ebpf::{
 };
 use probe_user::{
     clock::monotonic_ns,
-    kernel::{
+    ebpf::{
         border::Plain,
         error::Error,
         load::{Job, Switch},
     },
-    rules::Needs,
+    filter::rules::Needs,
 };
 
 use crate::{
@@ -166,7 +166,7 @@ fn removing_the_rule_that_holds_lets_the_next_one_hold() {
     let mut rules = loaded.rules();
     let first = rules.add(&rule(1, (7, 7), &[REQUEST])).expect("there is room");
     let second = rules.add(&rule(2, (0, 9), &[REQUEST])).expect("there is room");
-    let drops = |rules: &probe_user::kernel::filter::Rules| {
+    let drops = |rules: &probe_user::ebpf::filter::Rules| {
         [first, second].map(|slot| rules.deed(slot).expect("it can be read").chosen.packets)
     };
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, 7)), Action::Drop);

@@ -12,7 +12,7 @@ use probe_ebpf::{
     packet::mapped,
 };
 use probe_user::{
-    kernel::{
+    ebpf::{
         flows::{FlowMaps, Loss},
         load::{Job, Switch},
     },

@@ -6,7 +6,7 @@ mod both;
 mod random;
 
 use probe_ebpf::{GuardCount, guard::WAYS};
-use probe_user::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests};
+use probe_user::filter::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests};
 
 use crate::{random::Random, ready::ready};
 use both::{Both, Place};

@@ -8,15 +8,15 @@ use aya::{
 };
 use probe_ebpf::{Hop, Kind, Skip, hop::NIC_HOPS, names};
 use probe_user::{
-    kernel::{
+    ebpf::{
         filter::Rules,
         flows::FlowMaps,
         load::{Job, Rows, Switch, load, load_with},
         ring::Ring,
         tallies::{SkipMap, TallyMap},
     },
-    rules::RuleSet,
-    snapshot::Tallies,
+    filter::rules::RuleSet,
+    model::snapshot::Tallies,
 };
 
 /// Every hop that counts by id.

@@ -15,13 +15,13 @@ use nix::{
 };
 use probe_ebpf::{Count, Hop, Skip};
 use probe_user::{
-    attach::{Attach, TcChoice, XdpChoice},
-    device::Device,
-    kernel::{
+    ebpf::{
         load::{Job, Switch},
+        nic::{Ingress, Watch, Wish},
         trial::in_new_namespace,
-        watch::{Ingress, Watch, Wish},
     },
+    host::device::Device,
+    model::attach::{Attach, TcChoice, XdpChoice},
 };
 
 use crate::{

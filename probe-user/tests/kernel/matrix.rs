@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aya::maps::MapInfo;
 use probe_ebpf::{Hop, names, packet::LinkLayer};
-use probe_user::kernel::load::{Capture, Job, Rows, Switch, load, load_with};
+use probe_user::ebpf::load::{Capture, Job, Rows, Switch, load, load_with};
 
 use crate::{loaded::ALL_HOPS, ready::ready};
 

@@ -8,8 +8,8 @@ use probe_ebpf::{
 };
 use probe_user::{
     clock::monotonic_ns,
-    prefix::Prefix,
-    rules::{Action as RuleAction, RuleSet, Spot},
+    filter::rules::{Action as RuleAction, RuleSet, Spot},
+    model::prefix::Prefix,
     traffic::{Frame, Message},
 };
 

@@ -6,13 +6,13 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::libc;
 use probe_ebpf::Hop;
 use probe_user::{
-    attach::{Attach, TcChoice, XdpChoice},
-    device::Device,
-    kernel::{
+    ebpf::{
         load::{Job, Switch, load},
+        nic::{Ingress, Watch, Wish},
         trial::in_new_namespace,
-        watch::{Ingress, Watch, Wish},
     },
+    host::device::Device,
+    model::attach::{Attach, TcChoice, XdpChoice},
 };
 
 use crate::{

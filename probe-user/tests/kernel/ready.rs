@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use probe_user::kernel::object;
+use probe_user::ebpf::object;
 
 use crate::common::is_root;
 

@@ -12,20 +12,19 @@ use probe_ebpf::{
     packet::LinkLayer,
 };
 use probe_user::{
-    device::Mode,
-    kernel::{
+    ebpf::{
         absorbed::AbsorbedRing,
         hops,
         load::{self, Job, Journey, Switch},
         tallies::SkipMap,
     },
-    sighting::Absorbed,
+    host::device::Mode,
+    model::{request::Requests, trace::Absorbed},
     traffic::{
         Frame, Message,
         frame::{CUSTOMER_TAG, Rest, SERVICE_TAG},
         prober::payload,
     },
-    watching::Requests,
 };
 
 use crate::{

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use probe_ebpf::{Count, Hop, Tally};
-use probe_user::kernel::load::{Job, Rows, Switch, processors};
+use probe_user::ebpf::load::{Job, Rows, Switch, processors};
 
 use crate::{
     loaded::Loaded,

@@ -12,11 +12,11 @@ use probe_ebpf::{
 };
 use probe_user::{
     clock::monotonic_ns,
-    prefix::Prefix,
-    rules::{
+    filter::rules::{
         Action as RuleAction, RuleSet, Spot,
         action::{Probability, Rate},
     },
+    model::prefix::Prefix,
     traffic::{Frame, Message},
 };
 

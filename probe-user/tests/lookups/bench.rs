@@ -4,10 +4,10 @@ use std::{io::Write, net::SocketAddr, process::Stdio, thread, time::Duration};
 
 use probe_ebpf::{Echo, Family};
 use probe_user::{
-    kernel::lookups::{Lookups, Request},
     lab::{Host, Netns, Topology},
-    sighting::Finding,
+    model::{request::EchoFlow, trace::Finding},
     traffic::{Sender, Settings},
+    watch::lookups::Lookups,
 };
 
 use crate::common;
@@ -21,9 +21,9 @@ pub(crate) fn lab(test: &str) -> Option<Topology> {
 }
 
 /// What is asked on `host` about pings between A and B.
-pub(crate) fn request(host: Host, family: Family) -> Request {
+pub(crate) fn request(host: Host, family: Family) -> EchoFlow {
     let remote = if host == Host::A { Host::B } else { Host::A };
-    Request {
+    EchoFlow {
         local: host.address(family),
         remote: remote.address(family),
         interface: host.nics().next().map(|nic| nic.interface().to_owned()),

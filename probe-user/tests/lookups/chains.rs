@@ -1,7 +1,7 @@
 //! Netfilter's chains.
 
 use probe_ebpf::Family;
-use probe_user::{lab::Host, sighting::Finding};
+use probe_user::{lab::Host, model::trace::Finding};
 
 use crate::bench::{found, lab, nft};
 

@@ -3,7 +3,7 @@
 use probe_ebpf::{Echo, Family};
 use probe_user::{
     lab::{Host, Nic},
-    sighting::Finding,
+    model::trace::Finding,
 };
 
 use crate::bench::{found, lab, nft, run, send, warm_up};

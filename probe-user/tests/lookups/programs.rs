@@ -4,13 +4,13 @@ use std::fs::File;
 
 use probe_ebpf::{Direction, Echo, Family};
 use probe_user::{
-    device::{Device, tc_filters},
-    kernel::{
+    ebpf::{
         bpf_sys::{ProgramType, XdpMode, always, link_cgroup, link_xdp, load_program},
         hops::cgroup,
     },
+    host::device::{Device, tc_filters},
     lab::{Host, Topology, attach_tc_program, tc_program::attach_filter},
-    sighting::Finding,
+    model::trace::Finding,
 };
 
 use crate::bench::{found, lab, run, send, settle, warm_up};

@@ -2,9 +2,9 @@
 
 use probe_ebpf::{Echo, Family};
 use probe_user::{
-    kernel::lookups::trace_rules::TraceRules,
+    host::trace_rules::TraceRules,
     lab::{Host, Topology},
-    sighting::{Finding, Leg},
+    model::trace::{Finding, Leg},
 };
 
 use crate::bench::{lab, nft, request, send, settle, warm_up};

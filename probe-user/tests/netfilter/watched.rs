@@ -11,19 +11,18 @@ use probe_ebpf::{
     journey::{MAGIC, Mark},
 };
 use probe_user::{
-    kernel::{
-        drops,
+    ebpf::{
         hops::{
             cgroup,
             netfilter::{self, NetfilterLinks},
         },
         journeys::Journeys,
         load::{self, Job, Journey, Switch},
-        offsets::Group,
         running::Running,
     },
+    host::offsets::Group,
     lab::{Host, Netns, Topology},
-    sighting::StepSight,
+    model::trace::StepSight,
     traffic::{Message, Sender, Settings},
 };
 
@@ -52,7 +51,7 @@ impl Watched {
             netns: 0,
             offsets: kernel.layout(Group::Netfilter).expect("this kernel has netfilter").offsets,
             drops: DropConfig::zeroed(),
-            drop_ring_bytes: drops::RING_BYTES,
+            drop_ring_bytes: probe_user::ebpf::drops::RING_BYTES,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };
         let mut programs = load::load(&job).expect("maps");

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use nix::sys::signal::Signal;
 use probe_ebpf::Direction;
 use probe_user::{
-    device::XdpPlace,
-    kernel::foreign::{Hook, Owner},
+    ebpf::foreign::{Hook, Owner},
+    host::device::XdpPlace,
 };
 
 use crate::{

@@ -3,8 +3,8 @@
 use nix::sys::signal::Signal;
 use probe_ebpf::Echo;
 use probe_user::{
-    device::Device,
-    kernel::bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},
+    ebpf::bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},
+    host::device::Device,
 };
 
 use crate::{

@@ -4,15 +4,18 @@ use std::{fs::File, io, os::fd::AsFd, process::exit};
 
 use clap::Parser;
 use probe_user::{
-    attach::Attach,
     cli::{Cli, Verb},
     commands::{Screen, diagnose},
     error::Failure,
     exit::Exit,
+    model::{
+        attach::Attach,
+        request::WatchRequest,
+        trace::{HopSight, HostFacts, HostSight},
+    },
     peer::{Agent, protocol::Hello},
-    sighting::{HopSight, HostFacts, HostSight},
     stop::Stop,
-    watching::{WatchRequest, Watching},
+    watch::Watching,
 };
 
 /// Which words `fake_diagnose` is run with.

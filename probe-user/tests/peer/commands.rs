@@ -8,15 +8,17 @@ use std::{
 };
 
 use probe_user::{
-    attach::Attach,
     error::Failure,
+    model::{
+        attach::Attach,
+        request::{Requests, Role, WatchRequest},
+    },
     peer::{
         Peer, Trouble, Wish,
         command::Relay,
         protocol::{EchoName, PROTOCOL, SendOrder},
     },
     stop::Stop,
-    watching::{Requests, Role, WatchRequest},
 };
 
 use crate::{children, common::is_root};

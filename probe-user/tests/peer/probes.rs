@@ -11,7 +11,7 @@ use probe_ebpf::{Echo, Family};
 use probe_user::{
     clock::monotonic_ns,
     lab::{Host, Topology},
-    sighting::Sending,
+    model::trace::Sending,
     stop::Stop,
     traffic::{
         Plan, Prober, Settings,

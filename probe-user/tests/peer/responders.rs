@@ -135,7 +135,7 @@ fn where_xdp_is_taken_only_the_xdp_responder_is_refused_and_the_agents_takes_req
         return;
     };
     let holder = lab.netns(Host::B).run(|| {
-        use probe_user::kernel::bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program};
+        use probe_user::ebpf::bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program};
         let ifindex = nix::net::if_::if_nametoindex("eth0").expect("it is there");
         let pass = load_program(ProgramType::Xdp, "other_pass", &always(2)).expect("root may");
         link_xdp(&pass, ifindex, XdpMode::Generic).expect("nobody is there")

@@ -11,19 +11,21 @@ use std::{
 
 use probe_ebpf::{Echo, Family, Hop};
 use probe_user::{
-    attach::Attach,
     clock::monotonic_ns,
     error::Failure,
-    kernel::path_watch,
     lab::{Host, Topology},
+    model::{
+        attach::Attach,
+        request::{Requests, Role, WatchRequest},
+        trace::{Absorbed, HopSight, HostSight, StepSight},
+    },
     peer::{Peer, Wish},
-    sighting::{Absorbed, HopSight, HostSight, StepSight},
     stop::Stop,
     traffic::{
         sender::Fragmentation,
         volley::{EchoFields, FiredShot, Pace, Quoted, QuotedEcho, Shooter, Shot, What},
     },
-    watching::{Requests, Role, WatchRequest, Watching},
+    watch::{Watching, path_watch},
 };
 
 use crate::{

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, os::fd::OwnedFd};
 
 use probe_ebpf::{Direction, Echo, Family, Hop};
 use probe_user::{
-    kernel::bpf_sys::{self, Instruction, ProgramType},
+    ebpf::bpf_sys::{self, Instruction, ProgramType},
     lab::{Host, Nic, Topology, attach_tc_program},
-    sighting::{Drop, Leg},
+    model::trace::{Drop, Leg},
     traffic::{Fragmentation, Settings},
 };
 

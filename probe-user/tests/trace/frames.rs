@@ -13,7 +13,7 @@ use probe_ebpf::{
     packet::LinkLayer,
 };
 use probe_user::{
-    kernel::{
+    ebpf::{
         journeys::Journeys,
         load::{self, Capture, Job, Journey, Switch},
     },

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, mem::MaybeUninit, net::SocketAddr, time::Durati
 
 use probe_ebpf::{Echo, Family, Hop, Kind, Skip};
 use probe_user::{
-    kernel::drops::Benign,
     lab::{Host, Nic, Topology},
+    model::trace::benign::Benign,
     traffic::Message,
 };
 use socket2::{Domain, Protocol, Socket, Type};

@@ -4,12 +4,14 @@ use std::thread;
 
 use aya::Btf;
 use caps::{CapSet, Capability};
-use probe_user::kernel::{
-    drops::RING_BYTES,
-    hops::{self, drops::End},
-    load::{self, Job, Journey, Switch},
-    offsets::Group,
-    running::Running,
+use probe_user::{
+    ebpf::{
+        drops::RING_BYTES,
+        hops::{self, drops::End},
+        load::{self, Job, Journey, Switch},
+        running::Running,
+    },
+    host::offsets::Group,
 };
 
 use crate::common;

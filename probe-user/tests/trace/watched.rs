@@ -9,20 +9,26 @@ use aya::{Btf, Ebpf, programs::links::FdLink};
 use nix::net::if_::if_indextoname;
 use probe_ebpf::{Echo, Hop, Skip};
 use probe_user::{
-    device::{Device, Mode},
-    kernel::{
-        drops::{Benign, DropRing, Names, RING_BYTES, benign},
+    ebpf::{
+        drops::{DropRing, RING_BYTES},
         hops::{self, TraceLink, drops::End, tc::TcLink},
         journeys::Journeys,
         load::{self, Job, Journey, Switch},
-        offsets::Group,
+        nic,
         running::Running,
-        symbols::Symbols,
         tallies::SkipMap,
-        watch,
+    },
+    host::{
+        device::{Device, Mode},
+        offsets::Group,
+        symbols::Symbols,
     },
     lab::{Host, Netns, Nic, Topology},
-    sighting::Drop,
+    model::trace::{
+        Drop,
+        benign::{Benign, benign},
+    },
+    watch::drops::Names,
 };
 
 /// The hops that are watched here.
@@ -94,7 +100,7 @@ impl Watched {
         let job = Job {
             count: Switch::Off,
             mode,
-            link_layer: watch::link_layer(&device),
+            link_layer: nic::link_layer(&device),
             ifindex: device.ifindex,
             journey: Some(journey),
             ..Job::count(&WATCHED)
@@ -111,7 +117,7 @@ impl Watched {
             traces.push(hops::drops::attach(&mut programs, &types, end).expect("attaches"));
         }
         let tc = [Hop::TcOut, Hop::TcIn]
-            .map(|hop| hops::tc::attach(&mut programs, &device, hop, watch::AUTO.tc).expect("tc attaches"));
+            .map(|hop| hops::tc::attach(&mut programs, &device, hop, nic::AUTO.tc).expect("tc attaches"));
         let xdp = hops::xdp::attach(&mut programs, &device, mode).expect("XDP attaches");
         Self {
             journeys: Journeys::take(&mut programs).expect("journeys"),

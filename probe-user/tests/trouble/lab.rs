@@ -10,7 +10,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::signal::Signal,
 };
-use probe_user::{kernel::bpf_sys::program_by_id, lab::Netns};
+use probe_user::{ebpf::bpf_sys::program_by_id, lab::Netns};
 use serde_json::Value;
 
 use crate::{

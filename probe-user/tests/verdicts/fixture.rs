@@ -10,7 +10,7 @@ use probe_user::{
         Evidence, Mode, Responder, Target, Walk,
         path::{Checkpoint, Duty, Side, Station, Step, journey},
     },
-    sighting::{
+    model::trace::{
         Accounting, Drop, Finding, HopSight, HostFacts, HostSight, IcmpError, Leg, Received, Sending, SentProbe,
         StepSight,
     },

@@ -9,7 +9,7 @@ use probe_user::{
         document::{Host, Layer, Outcome, State, Stop},
         path::{Side, Station, Step, journey},
     },
-    sighting::{Drop, Leg},
+    model::trace::{Drop, Leg},
 };
 use proptest::{prelude::*, sample::subsequence};
 

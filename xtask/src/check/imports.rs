@@ -31,19 +31,15 @@ const AYA: [&str; 3] = ["aya", "aya_obj", "aya_log"];
 const RULES: &[Rule] = &[
     Rule {
         of: &[
-            "probe-user/src/snapshot",
+            "probe-user/src/model",
             "probe-user/src/path",
             "probe-user/src/ledger",
             "probe-user/src/observation",
-            "probe-user/src/rules",
-            "probe-user/src/guard",
-            "probe-user/src/rtt",
-            "probe-user/src/sighting",
-            "probe-user/src/timeline",
-            "probe-user/src/datasheet",
-            "probe-user/src/words",
+            "probe-user/src/filter",
+            "probe-user/src/middlebox/timeline",
+            "probe-user/src/middlebox/datasheet",
+            "probe-user/src/middlebox/experiment",
             "probe-user/src/diagnosis",
-            "probe-user/src/experiment",
             "probe-user/src/report",
         ],
         except: &[],
@@ -54,7 +50,9 @@ const RULES: &[Rule] = &[
             "process::Command",
             "*::Instant",
             "*::SystemTime",
-            "crate::kernel",
+            "crate::ebpf",
+            "crate::host",
+            "crate::watch",
             "crate::traffic",
             "crate::lab",
         ]),
@@ -62,15 +60,27 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: &["probe-user/src"],
-        except: &["probe-user/src/kernel"],
+        except: &["probe-user/src/ebpf"],
         law: Law::Never(&AYA),
-        why: "only kernel knows aya",
+        why: "only ebpf knows aya",
     },
     Rule {
-        of: &["probe-user/src/kernel"],
+        of: &["probe-user/src/ebpf", "probe-user/src/host", "probe-user/src/watch"],
         except: &[],
         law: Law::Never(&["crate::ledger", "crate::diagnosis", "crate::report", "crate::peer"]),
         why: "data flows from the kernel to the report, never back",
+    },
+    Rule {
+        of: &["probe-user/src/ebpf", "probe-user/src/host"],
+        except: &[],
+        law: Law::Never(&["crate::watch"]),
+        why: "a watch is made of hops and of what the host tells, not they of it",
+    },
+    Rule {
+        of: &["probe-user/src/host"],
+        except: &[],
+        law: Law::Never(&["crate::ebpf"]),
+        why: "what a host tells of itself needs no program of probe's",
     },
     Rule {
         of: &["probe-user/src"],
@@ -162,7 +172,7 @@ fn matches(pattern: &str, path: &[String]) -> bool {
     path.len() >= segments.len() && segments.iter().zip(path).all(|(want, have)| want == have)
 }
 
-/// `probe-user/src/kernel/hops/xdp.rs` is the module `kernel::hops::xdp`.
+/// `probe-user/src/ebpf/hops/xdp.rs` is the module `ebpf::hops::xdp`.
 fn module(path: &str) -> Vec<String> {
     let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside);
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);
@@ -181,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn only_kernel_uses_aya() {
+    fn only_ebpf_uses_aya() {
         for text in ["use aya::Ebpf;", "fn a(_: &aya::Ebpf) {}", "use {aya as a, std::fs};", "fn a() { aya::x!() }"] {
             assert_eq!(breaches("probe-user/src/traffic/sender.rs", text), 1, "{text}");
-            assert_eq!(breaches("probe-user/src/kernel.rs", text), 0, "{text}");
-            assert_eq!(breaches("probe-user/src/kernel/hops/xdp.rs", text), 0, "{text}");
+            assert_eq!(breaches("probe-user/src/ebpf.rs", text), 0, "{text}");
+            assert_eq!(breaches("probe-user/src/ebpf/hops/xdp.rs", text), 0, "{text}");
             assert_eq!(breaches("probe-user/tests/xdp.rs", text), 0, "{text}");
         }
-        assert_eq!(breaches("probe-user/src/kernelish.rs", "use aya::Ebpf;"), 1);
+        assert_eq!(breaches("probe-user/src/ebpfish.rs", "use aya::Ebpf;"), 1);
     }
 
     #[test]
@@ -200,7 +210,7 @@ mod tests {
             "use std::process;",
             "use tokio::select;",
             "use nix::unistd::getpid;",
-            "use crate::kernel::object;",
+            "use crate::ebpf::object;",
         ];
         for text in forbidden {
             assert_eq!(breaches("probe-user/src/report/json.rs", text), 1, "{text}");
@@ -213,7 +223,7 @@ mod tests {
     fn data_flows_one_way_however_the_path_is_written() {
         for text in ["use crate::report::text;", "use crate::{snapshot, report};", "use super::report;"] {
             assert_eq!(breaches("probe-user/src/lab.rs", text), 1, "{text}");
-            assert_eq!(breaches("probe-user/src/kernel.rs", text), 1, "{text}");
+            assert_eq!(breaches("probe-user/src/ebpf.rs", text), 1, "{text}");
         }
         assert_eq!(breaches("probe-user/src/lab/fault.rs", "use super::report;"), 0, "lab::report is another module");
         assert_eq!(breaches("probe-user/src/lab/fault.rs", "use super::super::report;"), 1);
@@ -257,6 +267,6 @@ mod tests {
         let source =
             Source { path: "probe-user/src/cli.rs".into(), text: "//! a\nuse std::fs;\nuse aya::Ebpf;\n".into() };
         let breaches = breaches_in(&source).unwrap();
-        assert_eq!(breaches, ["probe-user/src/cli.rs:3: uses aya::Ebpf, but only kernel knows aya"]);
+        assert_eq!(breaches, ["probe-user/src/cli.rs:3: uses aya::Ebpf, but only ebpf knows aya"]);
     }
 }

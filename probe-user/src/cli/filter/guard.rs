@@ -5,9 +5,9 @@ use std::{num::NonZeroU32, time::Duration};
 use clap::Args;
 
 use crate::{
-    attach::XdpChoice,
     cli::values::positive_seconds,
-    guard::{Key, Protect, Refresh},
+    filter::guard::{Key, Protect, Refresh},
+    model::attach::XdpChoice,
 };
 
 /// Let echo replies pass only where a request went the other way, as a stateful firewall does.

@@ -6,14 +6,16 @@ use super::{Place, Progress, responder};
 use crate::{
     cli::diagnose::Diagnose,
     error::Failure,
+    model::{
+        request::{Role, WatchRequest},
+        trace::HostSight,
+    },
     peer::{
         Peer, Trouble, Wish,
         command::{Deploy, Finishing},
     },
-    sighting::HostSight,
     stop::Stop,
     traffic::Target,
-    watching::{Role, WatchRequest},
 };
 
 /// The far end.
@@ -56,7 +58,7 @@ impl Far {
             remote: place.local(target),
             interface: None,
             role: Role::Receiver,
-            attach: crate::attach::Attach::default(),
+            attach: crate::model::attach::Attach::default(),
             trace_rules: args.trace_rules,
             requests: responder::requests(args.responder),
             further: Vec::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use probe_ebpf::Hop;
 
 use crate::{
-    sighting::{HopSight, HostSight, Leg, Sending},
+    model::trace::{HopSight, HostSight, Leg, Sending},
     traffic::prober::fate_known,
 };
 
@@ -102,7 +102,7 @@ fn seen(host: &HostSight, hop: Hop, leg: Leg) -> Option<BTreeSet<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sighting::{Drop, Received, SentProbe, StepSight};
+    use crate::model::trace::{Drop, Received, SentProbe, StepSight};
 
     fn sending(errnos: &[Option<&str>]) -> Sending {
         let probes = (0..).zip(errnos).map(|(probe, errno)| SentProbe {

@@ -10,8 +10,8 @@ use probe_ebpf::Family;
 
 use crate::{
     cli::diagnose::Diagnose,
-    device::Device,
     error::Failure,
+    host::device::Device,
     peer::route::{carries, owner, way_to},
     stop::{LOOK, Stop},
     traffic::{

@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Screen;
-use crate::sighting::Sending;
+use crate::model::trace::Sending;
 
 /// How often the line moves, so that one sees that it lives.
 const TICK: Duration = Duration::from_millis(120);

@@ -7,11 +7,11 @@ use probe_ebpf::Family;
 use super::Place;
 use crate::{
     cli::diagnose::Diagnose,
-    device::Device,
     diagnosis::Responder,
     error::Failure,
+    host::device::Device,
+    model::request::Requests,
     traffic::{Target, packet::HEADER_BYTES, target::family_of},
-    watching::Requests,
 };
 
 /// What the far end does with the run's requests.

@@ -15,14 +15,16 @@ use super::{
     mounts::{self, Mounts},
 };
 use crate::{
-    device::{self, Device},
-    kernel::{
+    ebpf::{
         foreign::{self, Attached},
         hops::availability::available,
         object,
-        privilege::{Privileges, Task},
         running::Running,
         trial::{self, Trials},
+    },
+    host::{
+        device::{self, Device},
+        privilege::{Privileges, Task},
     },
 };
 
@@ -242,9 +244,9 @@ pub(super) mod tests {
     use probe_ebpf::contract::hop::NIC_HOPS;
 
     use super::*;
-    use crate::kernel::{
-        privilege::UserNamespace,
-        trial::{HopTrial, Means, Step},
+    use crate::{
+        ebpf::trial::{HopTrial, Means, Step},
+        host::privilege::UserNamespace,
     };
 
     /// A user on a machine on which everything works.

@@ -5,13 +5,15 @@ use probe_ebpf::contract::hop::{HOPS, Hop};
 
 use super::facts::{Facts, Interface, Scope};
 use crate::{
-    attach::XdpChoice,
-    device::{Choice, Mode, Purpose, xdp_mode},
-    kernel::{
+    ebpf::{
         foreign::{Hook, Owner},
-        privilege::{Error, Privileges, Task, listed},
         trial::{HopTrial, Step},
     },
+    host::{
+        device::{Choice, Mode, Purpose, xdp_mode},
+        privilege::{Error, Privileges, Task, listed},
+    },
+    model::attach::XdpChoice,
     report::doctor::HopCheck,
 };
 
@@ -101,11 +103,11 @@ mod tests {
     use super::*;
     use crate::commands::doctor::facts::tests::healthy;
     use crate::{
-        device::{Device, LinkLayer, XdpPlace},
-        kernel::{
+        ebpf::{
             foreign::{Attached, Program},
             trial::Means,
         },
+        host::device::{Device, LinkLayer, XdpPlace},
     };
 
     fn trial(load: Step, attach: Step) -> HopTrial {
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_hop_without_a_nic_is_as_good_as_its_family_says_and_nothing_without_privilege() {
-        use crate::kernel::privilege::UserNamespace;
+        use crate::host::privilege::UserNamespace;
         let nobody = Privileges::new(nix::unistd::Uid::from_raw(1000), &[], UserNamespace::Initial);
         let (there, gone) = (Ok("netfilter link".to_owned()), Err("no cgroup2 file system is mounted here".to_owned()));
         assert!(other(Hop::NfInputFirst, &there, None).available);
@@ -152,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_stub_build_can_watch_no_hop_and_says_so() {
-        let facts = Facts { kernel_half: Err(crate::kernel::object::Missing), ..healthy(&[]) };
+        let facts = Facts { kernel_half: Err(crate::ebpf::object::Missing), ..healthy(&[]) };
         let hops = checks(&facts);
         assert_eq!(hops.len(), HOPS.len());
         assert!(hops.iter().all(|hop| !hop.available), "{hops:?}");

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::facts::{Facts, Interface, Scope};
 use crate::{
-    attach::XdpChoice,
-    device::{Device, Mode, Purpose, xdp_mode},
+    ebpf::foreign::{Hook, Owner, Program},
     error::Mend,
-    kernel::foreign::{Hook, Owner, Program},
+    host::device::{Device, Mode, Purpose, xdp_mode},
+    model::attach::XdpChoice,
     report::doctor::{Check, Group, State},
 };
 
@@ -69,7 +69,7 @@ fn addresses(device: &Device) -> String {
 }
 
 /// What `--xdp auto` would do, to observe and to drop.
-fn modes(device: &Device) -> Result<String, crate::device::Error> {
+fn modes(device: &Device) -> Result<String, crate::host::device::Error> {
     let observe = xdp_mode(device, XdpChoice::Auto, Purpose::Count)?;
     let drop = xdp_mode(device, XdpChoice::Auto, Purpose::Drop)?;
     if observe.mode != drop.mode {
@@ -119,10 +119,11 @@ fn others(device: &Device, programs: &[Program]) -> Option<Check> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::facts::tests::healthy, *};
+    use super::*;
+    use crate::commands::doctor::facts::tests::healthy;
     use crate::{
-        device::{LinkLayer, XdpPlace},
-        kernel::foreign::Attached,
+        ebpf::foreign::Attached,
+        host::device::{LinkLayer, XdpPlace},
     };
 
     fn facts(device: Device, attached: Attached) -> Facts {

@@ -4,8 +4,8 @@ use nix::errno::Errno;
 
 use super::{facts::Facts, lockdown};
 use crate::{
+    ebpf::{object, trial::Step},
     error::Mend,
-    kernel::{object, trial::Step},
     report::doctor::{Check, Group, State},
 };
 

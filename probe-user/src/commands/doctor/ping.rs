@@ -74,7 +74,8 @@ fn sockets(facts: &Facts) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::facts::tests::healthy, *};
+    use super::*;
+    use crate::commands::doctor::facts::tests::healthy;
 
     #[test]
     fn the_defaults_are_good() {

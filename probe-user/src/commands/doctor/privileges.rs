@@ -2,11 +2,9 @@
 
 use super::facts::Facts;
 use crate::{
+    ebpf::trial::Step,
     error::Mend,
-    kernel::{
-        privilege::{Error, Privileges, Task, set_capabilities},
-        trial::Step,
-    },
+    host::privilege::{Error, Privileges, Task, set_capabilities},
     report::doctor::{Check, Group, State},
 };
 
@@ -95,7 +93,8 @@ mod tests {
     use caps::Capability::{CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW, CAP_PERFMON, CAP_SYS_ADMIN};
     use nix::errno::Errno;
 
-    use super::{super::facts::tests::healthy, *};
+    use super::*;
+    use crate::commands::doctor::facts::tests::healthy;
 
     fn states(facts: &Facts) -> Vec<(String, State)> {
         checks(facts).into_iter().map(|check| (check.name, check.state)).collect()

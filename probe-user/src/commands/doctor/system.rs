@@ -107,7 +107,8 @@ fn namespaces(names: &[String], down: String) -> Option<Check> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::facts::tests::healthy, *};
+    use super::*;
+    use crate::commands::doctor::facts::tests::healthy;
 
     fn check(facts: &Facts, name: &str) -> Check {
         checks(facts).into_iter().find(|check| check.name == name).expect("the check")

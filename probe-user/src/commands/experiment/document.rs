@@ -2,16 +2,18 @@
 
 use crate::{
     diagnosis::{self, Evidence, document::State, path::Side as Place},
-    experiment::{
-        Script, Sends,
-        account::{Sights, evidence},
-        outcome::{Names, Outcome, StepOutcome, Vote},
-        plan::Plan,
+    middlebox::{
+        experiment::{
+            Script, Sends,
+            account::{Sights, evidence},
+            outcome::{Names, Outcome, StepOutcome, Vote},
+            plan::Plan,
+        },
+        player::{Played, Whole},
+        timeline::{Ends, Side},
     },
-    player::{Played, Whole},
+    model::trace::HostSight,
     report::scripted::{End, HopCount, Scripted, ScriptedStep, StepStop},
-    sighting::HostSight,
-    timeline::{Ends, Side},
 };
 
 /// The document of a script that was played.

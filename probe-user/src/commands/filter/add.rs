@@ -1,32 +1,32 @@
 //! `probe filter add`.
 
+use crate::ebpf;
 use std::time::{Duration, Instant};
 
 use probe_ebpf::{Direction, Rule, filter::HELD};
 
 use super::{
-    super::{
-        Outcome, Screen,
-        interrupt::{Interrupt, block_on, until},
-    },
     Change, begin, row,
     typed::{self, LEASE},
 };
+use crate::commands::{
+    Outcome, Screen,
+    interrupt::{Interrupt, block_on, until},
+};
 use crate::{
-    attach::{TcChoice, XdpChoice},
     cli::filter::Add,
     clock::{monotonic_ns, nanoseconds},
-    device::{Device, Mode},
-    error::{Failure, Mend},
-    exit::Exit,
-    kernel::{
-        self,
+    ebpf::{
         foreign::{self, Owner},
         pins::{self, Hook, Pinned},
-        under_way,
     },
+    error::{Failure, Mend},
+    exit::Exit,
+    filter::rules::{Refusal, RuleSet, Spot},
+    host::device::{Device, Mode},
+    model::attach::{TcChoice, XdpChoice},
     report::filters::{FilterRow, Filters},
-    rules::{Refusal, RuleSet, Spot},
+    watch::under_way,
 };
 
 /// Adds the rule, and stays with it where that is asked for.
@@ -117,7 +117,7 @@ fn create(
 
 fn insert(set: &mut RuleSet, rule: Rule, spot: Spot, now: u64) -> Result<u32, Failure> {
     set.insert(rule, spot, now).map_err(|refusal| match refusal {
-        Refusal::Full => kernel::Error::RulesFull.into(),
+        Refusal::Full => ebpf::Error::RulesFull.into(),
         Refusal::NoSuchRule(number) => Failure::new(
             format!("there is no rule {number} for these packets, to put one before it"),
             "probe filter list shows the rules of each interface and direction",
@@ -126,16 +126,16 @@ fn insert(set: &mut RuleSet, rule: Rule, spot: Spot, now: u64) -> Result<u32, Fa
 }
 
 /// Where XDP is taken or would disturb the link, tc may do.
-fn offer_tc(error: kernel::Error) -> Failure {
+fn offer_tc(error: ebpf::Error) -> Failure {
     let fix = match &error {
-        kernel::Error::XdpTaken { owner: Owner::Probe, .. } => {
+        ebpf::Error::XdpTaken { owner: Owner::Probe, .. } => {
             "filter behind it, at tc: --hook tc; a probe that watches there holds XDP until it ends".to_owned()
         }
-        kernel::Error::XdpTaken { interface, .. } => format!(
+        ebpf::Error::XdpTaken { interface, .. } => format!(
             "filter behind it, at tc: --hook tc; or detach it: ip link set dev {interface} xdp off, or end whoever holds \
              it (bpftool link)"
         ),
-        kernel::Error::NoXdp { .. } => format!("filter at tc instead: --hook tc; or {}", error.fix()),
+        ebpf::Error::NoXdp { .. } => format!("filter at tc instead: --hook tc; or {}", error.fix()),
         _ => return error.into(),
     };
     Failure::new(error.to_string(), fix)
@@ -209,8 +209,8 @@ fn renew(added: &mut Added, end: Option<Instant>) -> Result<bool, Failure> {
     let lock = pins::Changing::begin()?;
     // Another may have changed the rules since: theirs are those that hold.
     let Some(mut pinned) = Pinned::open(&added.device, added.pinned.direction)? else {
-        let gone = crate::device::name_of(added.device.ifindex).is_err();
-        return if gone { Err(kernel::Error::Gone { interface: added.device.name.clone() }.into()) } else { Ok(false) };
+        let gone = crate::host::device::name_of(added.device.ifindex).is_err();
+        return if gone { Err(ebpf::Error::Gone { interface: added.device.name.clone() }.into()) } else { Ok(false) };
     };
     let now = Instant::now();
     let left = end.map_or(LEASE, |end| LEASE.min(end.saturating_duration_since(now)));

@@ -1,5 +1,6 @@
 //! `probe filter guard`, and the guards in the other commands of `probe filter`.
 
+use crate::ebpf;
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -13,17 +14,17 @@ use crate::{
         Outcome, Screen,
         interrupt::{Interrupt, block_on, until},
     },
-    device::{self, Device},
-    error::Failure,
-    exit::Exit,
-    guard::{CodeRule, Enforce, GuardOptions, Requests},
-    kernel::{
-        self, foreign,
+    ebpf::{
+        foreign,
         guard::{
             Attachment, Counts, Guard, ingress_name,
             pins::{self, PinnedGuard},
         },
     },
+    error::Failure,
+    exit::Exit,
+    filter::guard::{CodeRule, Enforce, GuardOptions, Requests},
+    host::device::{self, Device},
     report::{
         filters::Filters,
         guard::{GuardRow, Replies, States},
@@ -85,10 +86,10 @@ async fn hold(device: &Device, options: &GuardOptions, how: &Attachment, screen:
     Ok(exit)
 }
 
-fn check_interface(device: &Device) -> Result<(), kernel::Error> {
+fn check_interface(device: &Device) -> Result<(), ebpf::Error> {
     match device::name_of(device.ifindex) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)) => {
-            Err(kernel::Error::Gone { interface: device.name.clone() })
+            Err(ebpf::Error::Gone { interface: device.name.clone() })
         }
         _ => Ok(()),
     }
@@ -97,7 +98,7 @@ fn check_interface(device: &Device) -> Result<(), kernel::Error> {
 /// Two guards on an interface would each count half of what the other says. One that has ended makes room.
 fn refuse_a_second(device: &Device) -> Result<(), Failure> {
     if let Some(pinned) = PinnedGuard::open(device)? {
-        let there = kernel::Error::GuardThere { interface: device.name.clone() };
+        let there = ebpf::Error::GuardThere { interface: device.name.clone() };
         return if pinned.has_ended() { Ok(()) } else { Err(there.into()) };
     }
     let is_guard = |program: &foreign::Program| program.name.as_deref() == Some(names::GUARD_OUT);
@@ -154,7 +155,7 @@ pub(super) fn remove(interface: Option<&str>, screen: &Screen) -> Outcome {
 }
 
 /// Takes every guard away, or that on `device`, and says how many there were.
-pub(super) fn clear(device: Option<&Device>, change: &Change) -> Result<usize, kernel::Error> {
+pub(super) fn clear(device: Option<&Device>, change: &Change) -> Result<usize, ebpf::Error> {
     pins::clear(device, &change.lock).map(|cleared| cleared.len())
 }
 

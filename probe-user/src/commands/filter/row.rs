@@ -1,5 +1,6 @@
 //! A rule as it is listed.
 
+use crate::ebpf;
 use probe_ebpf::{
     Direction, Rule,
     filter::{ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, DRY_RUN, HELD},
@@ -7,21 +8,21 @@ use probe_ebpf::{
 
 use crate::{
     clock::monotonic_ns,
-    device::Device,
-    kernel::{self, foreign, pins::Pinned},
-    prefix::Prefix,
+    ebpf::{foreign, pins::Pinned},
+    filter::rules::{self, Action, Kinds},
+    host::device::Device,
+    model::prefix::Prefix,
     report::filters::{Choice, FilterRow, Match, Range},
-    rules::{self, Action, Kinds},
 };
 
 /// The rules of `pinned`, which is on `device`, in the order in which they are asked.
-pub(super) fn rows(device: &Device, pinned: &Pinned) -> Result<Vec<FilterRow>, kernel::Error> {
+pub(super) fn rows(device: &Device, pinned: &Pinned) -> Result<Vec<FilterRow>, ebpf::Error> {
     let set = pinned.set()?;
     let positions = 1..;
     positions.zip(set.in_order()).map(|(position, (slot, rule))| row(device, pinned, position, slot, rule)).collect()
 }
 
-fn row(device: &Device, pinned: &Pinned, position: u32, slot: u32, rule: &Rule) -> Result<FilterRow, kernel::Error> {
+fn row(device: &Device, pinned: &Pinned, position: u32, slot: u32, rule: &Rule) -> Result<FilterRow, ebpf::Error> {
     let now = monotonic_ns();
     let deed = pinned.rules.deed(slot)?;
     let action = Action::of(rule);

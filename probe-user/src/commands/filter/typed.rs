@@ -9,14 +9,16 @@ use probe_ebpf::{
 };
 
 use crate::{
-    attach::{TcChoice, XdpChoice},
     cli::filter::{Add, HookChoice, KindChoice, Wanted, Way},
     clock::{monotonic_ns, nanoseconds},
+    ebpf::pins::Hook,
     error::Failure,
-    ids::IdRange,
-    kernel::pins::Hook,
-    prefix::Prefix,
-    rules::Kinds,
+    filter::rules::Kinds,
+    model::{
+        attach::{TcChoice, XdpChoice},
+        ids::IdRange,
+        prefix::Prefix,
+    },
 };
 
 /// How long a rule that a command holds lives on without it.
@@ -138,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::rules::Action;
+    use crate::filter::rules::Action;
 
     #[derive(Parser)]
     struct Typed {

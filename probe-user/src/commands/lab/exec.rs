@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, io, os::unix::process::CommandExt};
 
-use super::super::{Outcome, Screen, fail};
+use crate::commands::{Outcome, Screen, fail};
 use crate::{cli::lab::Exec, error::Failure, lab::standing};
 
 /// What a shell answers for a command that is there and cannot be run.

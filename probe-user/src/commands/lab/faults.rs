@@ -16,12 +16,10 @@ use super::beside::beside;
 use crate::{
     cli::lab::Faults,
     commands::{Outcome, Screen, interrupt::block_on},
+    ebpf::object,
     error::Failure,
     exit::Exit,
-    kernel::{
-        object,
-        privilege::{self, Task},
-    },
+    host::privilege::{self, Task},
     lab::fault::{self, Case, Choice, Diagnose, Step, choice::Unknown, runner},
     report::faults as report,
 };

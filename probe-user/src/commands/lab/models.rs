@@ -17,12 +17,10 @@ use super::beside::beside;
 use crate::{
     cli::lab::Models,
     commands::{Outcome, Screen, interrupt::block_on},
+    ebpf::object,
     error::Failure,
     exit::Exit,
-    kernel::{
-        object,
-        privilege::{self, Task},
-    },
+    host::privilege::{self, Task},
     lab::{
         fault::choice::{fits, nearest},
         model::{self, Model},

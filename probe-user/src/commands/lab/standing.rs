@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{Outcome, Screen};
+use crate::commands::{Outcome, Screen};
 use crate::{
     exit::Exit,
     lab::{

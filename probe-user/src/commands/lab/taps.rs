@@ -1,25 +1,25 @@
 //! The lab's instruments: a watch at each of its four interfaces, and senders on its hosts.
 
+use crate::ebpf;
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use probe_ebpf::{Echo, Family, Hop, Kind, Rule};
 
 use crate::{
-    device::Device,
-    error::Failure,
-    kernel::{
-        self,
+    ebpf::{
         filter::Rules,
         load::Switch,
-        watch::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, Wish},
     },
+    error::Failure,
+    filter::rules::Kinds,
+    host::device::Device,
     lab::{
         Topology,
         bench::Instruments,
         plan::{Host, Nic},
     },
     ledger::Sight,
-    rules::Kinds,
     traffic::{Sender, Settings, packet::counting_payload},
 };
 
@@ -50,7 +50,7 @@ impl<'a> Taps<'a> {
     }
 }
 
-fn watch(nic: Nic) -> Result<Watch, kernel::Error> {
+fn watch(nic: Nic) -> Result<Watch, ebpf::Error> {
     let device = Device::find(nic.interface())?;
     let filter = if nic == Nic::B { Switch::On } else { Switch::Off };
     Watch::attach(&device, &Wish { ingress: Ingress::Twice, egress: Switch::On, filter, ..Wish::default() })

@@ -6,12 +6,10 @@ use super::{Interrupted, beside::beside, chosen, run_all, taps::Taps};
 use crate::{
     cli::lab::Experiment,
     commands::{Outcome, Screen, interrupt::block_on},
+    ebpf::object,
     error::Failure,
     exit::Exit,
-    kernel::{
-        object,
-        privilege::{self, Task},
-    },
+    host::privilege::{self, Task},
     lab::{Topology, experiment},
     report::experiment::Experiments,
 };

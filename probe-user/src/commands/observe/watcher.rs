@@ -7,23 +7,26 @@ use std::{
 
 use probe_ebpf::{Direction, Hop};
 
-use super::{super::Screen, seconds};
+use super::seconds;
+use crate::commands::Screen;
 use crate::{
     cli::observe::Observe,
-    device::Device,
-    error::Failure,
-    ids::IdRange,
-    kernel::{
+    ebpf::{
         Error,
         flows::FlowMaps,
         load::Switch,
+        nic::{Ingress, Watch, Wish},
         pins::Pinned,
         tallies::TallyMap,
-        watch::{Ingress, Watch, Wish},
+    },
+    error::Failure,
+    host::device::Device,
+    model::{
+        ids::IdRange,
+        snapshot::{Snapshot, Tallies},
     },
     observation::{self, Losses},
     report::observation::{IdRow, Observation, skipped},
-    snapshot::{Snapshot, Tallies},
 };
 
 /// One NIC being observed.

@@ -8,7 +8,7 @@ use probe_ebpf::{
 };
 
 use crate::{
-    kernel::ring::Copied,
+    ebpf::ring::Copied,
     report::echo::{Checksum, EchoSeen, kind_name},
     traffic::{checksum, checksum_v6},
 };

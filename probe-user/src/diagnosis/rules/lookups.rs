@@ -11,7 +11,7 @@ use crate::{
         path::Side,
         places::{Place, Spot},
     },
-    sighting::Finding,
+    model::trace::Finding,
 };
 
 const SIDES: [Side; 2] = [Side::Local, Side::Peer];

@@ -9,7 +9,7 @@ use crate::{
         path::Side,
         places::Place,
     },
-    sighting::{Drop, Finding, IcmpError},
+    model::trace::{Drop, Finding, IcmpError},
 };
 
 /// The kernel told of freeing them, inside the gap.

@@ -3,7 +3,7 @@
 use probe_ebpf::Direction;
 
 use super::site::On;
-use crate::kernel::bpf_sys::XdpMode;
+use crate::ebpf::bpf_sys::XdpMode;
 
 /// One step. Texts may hold the words of [`super::Site::fill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

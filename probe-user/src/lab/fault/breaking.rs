@@ -16,7 +16,7 @@ use super::{
     tool,
 };
 use crate::{
-    kernel::bpf_sys::{self, ProgramType, XdpMode, always},
+    ebpf::bpf_sys::{self, ProgramType, XdpMode, always},
     lab::{
         Topology, attach_tc_program,
         firewall::SECURITY_GROUP,

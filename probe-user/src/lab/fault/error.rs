@@ -1,8 +1,9 @@
 //! What can go wrong while a fault is made, and what mends it.
 
+use crate::ebpf;
 use std::io;
 
-use crate::{error::Mend, kernel, lab};
+use crate::{error::Mend, lab};
 
 /// Why the lab could not be broken as a case wants it.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +13,7 @@ pub enum Error {
     Lab(#[from] lab::Error),
     /// One of probe's own programs.
     #[error(transparent)]
-    Kernel(#[from] kernel::Error),
+    Kernel(#[from] ebpf::Error),
     /// A program that the fault needs is not there.
     #[error("{program} is not installed, and this fault is made with it")]
     NoTool {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Leg;
-pub use crate::words::{Confidence, Host as Side, Layer, Outcome};
+pub use crate::model::verdict::{Confidence, Host as Side, Layer, Outcome};
 
 /// What a diagnosis must say. Where several answers are as good, all are listed; where nothing is listed, anything is.
 #[derive(Clone, Copy, Debug)]

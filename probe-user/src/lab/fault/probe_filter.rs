@@ -1,5 +1,6 @@
 //! probe's own filter on a host of the lab, as `probe filter add` would put it there.
 
+use crate::ebpf;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::{
@@ -11,14 +12,11 @@ use probe_ebpf::{Kind, Rule};
 
 use super::{error::Error, site::Site};
 use crate::{
-    attach::Attach,
-    device::Device,
-    kernel::{
-        self,
-        pins::{self, Changing, Hook, Pinned},
-    },
+    ebpf::pins::{self, Changing, Hook, Pinned},
+    filter::rules::{Kinds, RuleSet},
+    host::device::Device,
     lab::Netns,
-    rules::{Kinds, RuleSet},
+    model::attach::Attach,
 };
 
 /// Drops echo packets of one leg until it is dropped itself. One that a killed run leaves holds no namespace, and goes
@@ -82,7 +80,7 @@ impl ProbeFilter {
 }
 
 fn add(site: Site) -> Result<(), Error> {
-    let device = Device::find("eth0").map_err(kernel::Error::from)?;
+    let device = Device::find("eth0").map_err(ebpf::Error::from)?;
     let changing = Changing::begin()?;
     pins::sweep(&changing)?;
     let wanted = Kind { family: site.family, echo: site.echo() };

@@ -1,17 +1,15 @@
 //! A model that stands: a lab of its own with the box in it.
 
+use crate::ebpf;
 use std::fs;
 
 use probe_ebpf::Family;
 
 use super::{Build, Model};
 use crate::{
-    device::Device,
+    ebpf::guard::{Attachment, Guard},
     error::Mend,
-    kernel::{
-        self,
-        guard::{Attachment, Guard},
-    },
+    host::device::Device,
     lab::{
         self, Host, Netns, Nic, Topology,
         error::Capability,
@@ -27,7 +25,7 @@ pub enum Error {
     Lab(#[from] lab::Error),
     /// The guard.
     #[error(transparent)]
-    Kernel(#[from] kernel::Error),
+    Kernel(#[from] ebpf::Error),
 }
 
 impl Mend for Error {

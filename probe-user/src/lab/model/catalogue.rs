@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use super::{Build, Model, ONE_FRAME, Truth};
 use crate::{
-    datasheet::{
+    filter::guard::{CodeRule, GuardOptions, Key, Refresh, Requests},
+    lab::firewall::SECURITY_GROUP,
+    middlebox::datasheet::{
         Answer, Fact,
         finding::{IdPolicy, Rewriting},
     },
-    guard::{CodeRule, GuardOptions, Key, Refresh, Requests},
-    lab::firewall::SECURITY_GROUP,
 };
 
 /// Either side may ask; what answers is known by connection tracking.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::datasheet::{Answer, Confidence, Fact, Finding};
+use crate::middlebox::datasheet::{Answer, Confidence, Fact, Finding};
 
 /// What is true of one fact.
 #[derive(Clone, Debug, PartialEq)]

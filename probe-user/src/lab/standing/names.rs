@@ -15,10 +15,8 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    super::{error::Error, netns::Netns},
-    refused,
-};
+use super::refused;
+use crate::lab::{error::Error, netns::Netns};
 
 /// The lab's names, in path order.
 pub const NAMES: [&str; 3] = ["probe-a", "probe-fw", "probe-b"];

@@ -10,7 +10,8 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::{super::error::Error, names::MountMark, refused};
+use super::{names::MountMark, refused};
+use crate::lab::error::Error;
 
 /// Where the record is. The folder is the lock, too.
 const FOLDER: &str = "/run/probe/lab";

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
-    device::Device,
     error::Failure,
+    host::device::Device,
+    model::request::WatchRequest,
     peer::route::{owner, way_to},
-    watching::WatchRequest,
 };
 
 /// The interface to watch: the one that was `asked` for on the far end's own command line or by the controller, else the

@@ -10,11 +10,10 @@ use probe_ebpf::journey::MAX_PROBES;
 
 use crate::{
     error::Failure,
+    model::{request::WatchRequest, trace::Sending},
     peer::protocol::SendOrder,
-    sighting::Sending,
     stop::Stop,
     traffic::{Plan, Prober, Settings},
-    watching::WatchRequest,
 };
 
 /// Packets that one run may order in all.

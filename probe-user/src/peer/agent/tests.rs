@@ -8,11 +8,11 @@ use std::{
 
 use super::*;
 use crate::{
+    model::request::{Requests, Role},
     traffic::{
         sender::Fragmentation,
         volley::{EchoFields, What},
     },
-    watching::{Requests, Role},
 };
 
 /// How many fakes are attached, over all tests of this file that use [`Fake`].
@@ -179,10 +179,10 @@ fn an_endless_line_ends_the_session() {
 
 #[test]
 fn a_sight_that_is_too_long_loses_drops_and_says_so() {
-    let drop = crate::sighting::Drop {
+    let drop = crate::model::trace::Drop {
         time_ns: 1,
         probe: None,
-        leg: crate::sighting::Leg::Request,
+        leg: crate::model::trace::Leg::Request,
         id: 1,
         seq: 1,
         reason: "R".repeat(1000),
@@ -192,7 +192,7 @@ fn a_sight_that_is_too_long_loses_drops_and_says_so() {
         source: [10, 0, 0, 1].into(),
         destination: [10, 0, 0, 2].into(),
     };
-    let ours = crate::sighting::Drop { probe: Some(1), ..drop.clone() };
+    let ours = crate::model::trace::Drop { probe: Some(1), ..drop.clone() };
     let mut drops = vec![drop; 9000];
     drops.push(ours.clone());
     let sight = HostSight { drops, ..HostSight::default() };

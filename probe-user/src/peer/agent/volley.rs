@@ -6,13 +6,15 @@ use probe_ebpf::{Hop, journey::MAX_PROBES};
 
 use crate::{
     error::Failure,
+    model::{
+        request::{MAX_FURTHER, WatchRequest},
+        trace::{Absorbed, HopSight, HostSight},
+    },
     peer::route::owner,
-    sighting::{Absorbed, HopSight, HostSight},
     traffic::{
         sender::Fragmentation,
         volley::{EchoFields, MOST_SHOTS, Pace, Shot, What},
     },
-    watching::{MAX_FURTHER, WatchRequest},
 };
 
 /// The least time between two packets of an agent.
@@ -112,9 +114,9 @@ pub(super) fn replies(absorbed: &[Absorbed], nonce: u64) -> Vec<Shot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        sighting::StepSight,
-        watching::{Requests, Role},
+    use crate::model::{
+        request::{Requests, Role},
+        trace::StepSight,
     };
 
     const OWN: [u8; 4] = [127, 0, 0, 1];
@@ -129,7 +131,7 @@ mod tests {
             remote: THEIRS.into(),
             interface: None,
             role: Role::Receiver,
-            attach: crate::attach::Attach::default(),
+            attach: crate::model::attach::Attach::default(),
             trace_rules: false,
             requests: Requests::Absorbed,
             further: vec![[10, 0, 0, 5].into()],

@@ -9,13 +9,15 @@ use super::{
     *,
 };
 use crate::{
-    attach::Attach,
-    sighting::{HopSight, StepSight},
+    model::{
+        attach::Attach,
+        request::{Requests, Role},
+        trace::{HopSight, StepSight},
+    },
     traffic::{
         sender::Fragmentation,
         volley::{EchoFields, Quoted, QuotedEcho, What},
     },
-    watching::{Requests, Role},
 };
 
 fn watch() -> WatchRequest {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    datasheet::{Answer, Fact, compare::compare, fingerprint},
+    middlebox::datasheet::{Answer, Fact, compare::compare, fingerprint},
     report::{self, Format},
 };
 

@@ -12,8 +12,8 @@ use crate::{
         path::{Checkpoint, Side, Station},
         places::host_of,
     },
+    model::trace::Leg,
     report::style::{Style, Tone},
-    sighting::Leg,
 };
 
 /// A leg's word.

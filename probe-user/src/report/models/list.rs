@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::{
-    datasheet::Fact,
+    middlebox::datasheet::Fact,
     report::{
         Document,
         style::{Style, Tone},

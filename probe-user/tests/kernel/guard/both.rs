@@ -8,13 +8,13 @@ use aya::{
 use bytemuck::Zeroable as _;
 use probe_ebpf::{Direction, Family, GuardConfig, GuardCount, GuardRecord, names, packet::LinkLayer};
 use probe_user::{
-    guard::{
-        GuardOptions,
-        model::{Model, Packet, Verdict},
-    },
-    kernel::{
+    ebpf::{
         border::Plain,
         guard::{GuardMaps, load},
+    },
+    filter::guard::{
+        GuardOptions,
+        model::{Model, Packet, Verdict},
     },
     traffic::{Frame, Message},
 };

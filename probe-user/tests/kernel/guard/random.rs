@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use probe_ebpf::{Kind, packet::mapped};
-use probe_user::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests, model::Packet};
+use probe_user::filter::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests, model::Packet};
 
 use super::both::Place;
 use crate::random::Random;

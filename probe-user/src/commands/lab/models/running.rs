@@ -19,9 +19,9 @@ use probe_ebpf::Family;
 
 use crate::{
     commands::lab::faults::by_command::{agent_on_b, last_line, own_program, reader},
-    datasheet::Datasheet,
     error::Failure,
     lab::{Topology, model::Model, plan::Host},
+    middlebox::datasheet::Datasheet,
 };
 
 /// How long a characterisation may take before it is taken for hung.

@@ -4,7 +4,7 @@ use probe_ebpf::Direction;
 
 use super::{ROW, chain};
 use crate::{
-    kernel::bpf_sys::XdpMode,
+    ebpf::bpf_sys::XdpMode,
     lab::fault::{
         Expected, Fault, Outcome, Probe, V4, V6,
         action::{

@@ -4,7 +4,7 @@ use probe_ebpf::Direction;
 
 use super::{ROW, chain, device_chain};
 use crate::{
-    kernel::bpf_sys::XdpMode,
+    ebpf::bpf_sys::XdpMode,
     lab::fault::{
         EACH, Expected, Fault,
         Layer::{Tc as TcLayer, Xdp as XdpLayer},

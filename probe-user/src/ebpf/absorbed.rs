@@ -1,0 +1,219 @@
+//! What becomes of a run's requests where they enter: which hop keeps them from the kernel, and which were.
+
+use std::collections::BTreeMap;
+
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use probe_ebpf::{
+    AbsorbEvent, Hop, Skip,
+    contract::{kind::Echo, names},
+};
+
+use super::{Error, journeys::Journeys, tallies::SkipMap};
+use crate::ebpf::drops::event_address;
+use crate::{
+    host::device::{Device, Mode},
+    model::{
+        request::{Requests, WatchRequest},
+        trace::{Absorbed, Drop, Leg, Taken},
+    },
+    traffic::{
+        error_tap::{ErrorSeen, ErrorTap},
+        fragment_tap::FragmentTap,
+        packet::HEADER_BYTES,
+        target::family_of,
+    },
+};
+
+/// The size of the ring: more requests than a session's volleys have.
+pub const RING_BYTES: u32 = 1 << 19;
+
+/// The reading end of the ring of absorbed requests.
+pub struct AbsorbedRing(RingBuf<MapData>);
+
+impl AbsorbedRing {
+    /// Takes it out of `programs`.
+    ///
+    /// # Errors
+    /// [`Error::NoMap`] or [`Error::Map`].
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        let name = names::ABSORBED;
+        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
+        map.try_into().map(Self).map_err(|source| Error::of_map(name, source))
+    }
+
+    /// The requests that have come since the last call, oldest first, `most` of them at most.
+    pub fn drain(&mut self, most: usize) -> Vec<Absorbed> {
+        let mut absorbed = Vec::new();
+        while absorbed.len() < most
+            && let Some(item) = self.0.next()
+        {
+            absorbed.extend(bytemuck::try_pod_read_unaligned::<AbsorbEvent>(&item).ok().map(|event| told(&event)));
+        }
+        absorbed
+    }
+}
+
+/// A watch that keeps requests from the kernel.
+pub struct Absorbing {
+    ring: AbsorbedRing,
+    hop: Hop,
+    replies: bool,
+    errors: Option<ErrorTap>,
+    fragments: Option<FragmentTap>,
+    lost: u64,
+}
+
+impl Absorbing {
+    /// Takes its ring out of `programs`; `hop` absorbs what `request` says, at the interface with this index.
+    ///
+    /// # Errors
+    /// [`Error::NoMap`], [`Error::Map`] or [`Error::File`].
+    pub fn begin(programs: &mut Ebpf, hop: Hop, request: &WatchRequest, ifindex: u32) -> Result<Self, Error> {
+        let replies = request.requests == Requests::AllAbsorbed;
+        let errors = replies.then(|| ErrorTap::open(ifindex, family_of(request.remote), request.nonce)).transpose();
+        let refused = |doing: &'static str| {
+            let path = request.interface.clone().unwrap_or_default().into();
+            move |source| Error::File { doing, path, source }
+        };
+        let errors = errors.map_err(refused("listen for ICMP errors at"))?;
+        let fragments = replies.then(|| FragmentTap::open(ifindex, family_of(request.remote))).transpose();
+        let fragments = fragments.map_err(refused("listen for fragments at"))?;
+        Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies, errors, fragments, lost: 0 })
+    }
+
+    /// What has come since the last call. Costs no system call where nothing has.
+    ///
+    /// # Errors
+    /// [`Error::Map`] where the counter of what there was no room for can't be read.
+    pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, Error> {
+        let mut packets = self.ring.drain(Taken::MOST);
+        if !packets.is_empty() {
+            // The ring was full only if there is something in it.
+            self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
+        }
+        packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take).map(quoted));
+        let tails = self.fragments.iter_mut().flat_map(FragmentTap::take).collect();
+        Ok(Taken { packets, lost: self.lost, tails })
+    }
+
+    /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs
+    /// goes no further.
+    pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
+        let echo = match drop.leg {
+            Leg::Request => Echo::Request,
+            Leg::Reply if self.replies => Echo::Reply,
+            Leg::Reply => return false,
+        };
+        drop.probe.is_some_and(|probe| journeys.step(self.hop, echo, probe).is_some())
+    }
+}
+
+/// An ICMP error, told by what it quotes. The host's kernel has it too: no echo is answered for it.
+fn quoted(error: ErrorSeen) -> Absorbed {
+    Absorbed {
+        probe: error.probe,
+        time_ns: error.time_ns,
+        source: error.source,
+        destination: error.destination,
+        id: error.id,
+        seq: error.seq,
+        code: error.code,
+        ttl: error.ttl,
+        size: 0,
+        fragmented: false,
+    }
+}
+
+/// The hop that keeps the run's requests from the kernel and tells them; none where they are not kept so. `blind`: the
+/// hops that could not be attached, with the reason.
+///
+/// # Errors
+/// [`Error::NotAtNic`] where requests are not to go on, and nothing is attached that could stop them.
+pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<Option<Hop>, Error> {
+    let (what, hops) = match request.requests {
+        Requests::Pass => return Ok(None),
+        Requests::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
+        Requests::AnsweredByAgent | Requests::Absorbed | Requests::AllAbsorbed => {
+            ("absorbed", &[Hop::XdpIn, Hop::TcIn][..])
+        }
+    };
+    let Some(hop) = hops.iter().find(|hop| !blind.contains_key(hop)) else {
+        let why = hops.iter().find_map(|hop| blind.get(hop)).cloned().unwrap_or_default();
+        return Err(Error::NotAtNic { what, interface: request.interface.clone(), why });
+    };
+    Ok(Some(*hop).filter(|_| request.requests.kept()))
+}
+
+/// Why XDP in this mode would send no replies from `device`, if it would not. The driver of a veth takes what native XDP
+/// sends back only where the other end of the pair has NAPI (`veth_xdp_xmit` in `drivers/net/veth.c`), and drops it
+/// without a trace otherwise; the other end may be in another network namespace.
+pub fn cannot_answer(device: &Device, mode: Mode, requests: Requests) -> Option<&'static str> {
+    let veth = device.kind.as_deref() == Some("veth");
+    (veth && mode == Mode::Native && requests == Requests::AnsweredByXdp)
+        .then_some("native XDP of a veth may send no reply without saying so; start the far end without --xdp native")
+}
+
+fn told(event: &AbsorbEvent) -> Absorbed {
+    let payload = (event.icmp_bytes as usize).saturating_sub(HEADER_BYTES);
+    Absorbed {
+        probe: event.probe,
+        time_ns: event.time_ns,
+        source: event_address(event.source),
+        destination: event_address(event.destination),
+        id: event.id,
+        seq: event.seq,
+        code: event.code,
+        ttl: event.ttl,
+        size: u16::try_from(payload).unwrap_or(u16::MAX),
+        fragmented: event.fragmented != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{attach::Attach, request::Role};
+
+    fn kept(requests: Requests, blind: &[Hop]) -> Result<Option<Hop>, String> {
+        let address = [10, 0, 0, 1].into();
+        let request = WatchRequest {
+            nonce: 1,
+            id: 1,
+            probes: 1,
+            local: address,
+            remote: address,
+            interface: Some("eth0".into()),
+            role: Role::Receiver,
+            attach: Attach::default(),
+            trace_rules: false,
+            requests,
+            further: Vec::new(),
+        };
+        let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();
+        keeper(&request, &blind).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn requests_are_kept_at_xdp_or_else_at_tc_and_answered_at_xdp_only() {
+        use Requests::{Absorbed, AnsweredByAgent, AnsweredByXdp, Pass};
+        assert_eq!(kept(Pass, &[Hop::XdpIn, Hop::TcIn]), Ok(None));
+        assert_eq!(kept(Absorbed, &[]), Ok(Some(Hop::XdpIn)));
+        assert_eq!(kept(AnsweredByAgent, &[Hop::XdpIn]), Ok(Some(Hop::TcIn)));
+        assert_eq!(kept(AnsweredByXdp, &[Hop::TcIn]), Ok(None));
+        let refused = Err("requests cannot be answered at the NIC (eth0): no xdp_in".to_owned());
+        assert_eq!(kept(AnsweredByXdp, &[Hop::XdpIn]), refused);
+        assert!(kept(Absorbed, &[Hop::XdpIn, Hop::TcIn]).is_err());
+    }
+
+    #[test]
+    fn only_native_xdp_of_a_veth_may_send_no_reply() {
+        let veth = Device { kind: Some("veth".into()), ..Device::default() };
+        assert!(cannot_answer(&veth, Mode::Native, Requests::AnsweredByXdp).is_some());
+        assert!(cannot_answer(&veth, Mode::Generic, Requests::AnsweredByXdp).is_none());
+        assert!(cannot_answer(&veth, Mode::Native, Requests::Absorbed).is_none());
+        assert!(cannot_answer(&Device::default(), Mode::Native, Requests::AnsweredByXdp).is_none());
+    }
+}

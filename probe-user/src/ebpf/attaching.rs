@@ -1,0 +1,238 @@
+//! Attaches the hops of one run, several at a time: the verifier and the waits of the kernel take most of a short run.
+
+mod parallel;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aya::{
+    Ebpf,
+    programs::{cgroup_skb::CgroupSkbLink, links::FdLink},
+};
+use probe_ebpf::{Family, Hop, names};
+
+use self::parallel::Task;
+use crate::{
+    ebpf::{
+        Error, absorbed,
+        hops::{self, Share, TraceLink, drops::End, netfilter::NetfilterLinks, tc::TcLink},
+        load::{self, Job, Journey, Switch},
+        netfilter::Maps,
+        nic::link_layer,
+        running::Running,
+    },
+    host::device::{self, Choice, Device, Mode, Purpose, xdp_mode},
+    model::{
+        attach::TcChoice,
+        request::{Requests, WatchRequest},
+    },
+};
+
+/// What is attached; dropping it detaches.
+#[derive(Default)]
+pub(crate) struct Links {
+    traces: Vec<TraceLink>,
+    pub(crate) netfilter: NetfilterLinks,
+    cgroups: Vec<CgroupSkbLink>,
+    tc: Vec<TcLink>,
+    xdp: Option<FdLink>,
+}
+
+/// A host that is watched.
+pub(crate) struct Attached {
+    /// The programs, with the maps that were not taken yet.
+    pub(crate) programs: Ebpf,
+    /// The hops that are not watched, and why.
+    pub(crate) blind: BTreeMap<Hop, String>,
+    /// What is attached.
+    pub(crate) links: Links,
+    /// How XDP is attached, for people.
+    pub(crate) xdp_mode: &'static str,
+}
+
+/// Attaches every hop that this kernel has, in the calling thread's network namespace.
+///
+/// # Errors
+/// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched is blind, and no error.
+pub(crate) fn attach(request: &WatchRequest, device: Option<&Device>, running: &Running) -> Result<Attached, Error> {
+    let nic = device.map(|device| Nic::of(device, request)).transpose()?;
+    let mut programs = read(request, device, running)?;
+    let maps = Maps::of(&programs);
+    let mut left = Share::whole(&mut programs);
+    // Those first that wait longest for the kernel: the others are verified meanwhile.
+    let mut tasks = nic.as_ref().map_or_else(Vec::new, |nic| nic.tasks(&mut left));
+    tasks.extend(traces(&mut left, running));
+    let family = family(request);
+    tasks.push(Box::new(move || attach_netfilter(&maps, running, family)));
+    for hop in hops::cgroup::HOPS {
+        let share = left.split_off(&[hop.row().program]);
+        tasks.push(Box::new(move || attach_cgroup(share, hop)));
+    }
+    let mut all = nic.as_ref().map_or_else(without_nic, |_| Part::default());
+    parallel::run(tasks).into_iter().for_each(|part| all.add(part));
+    if let Some(why) = device.and_then(hops::device::passes_by) {
+        all.add(Part::blind(Hop::NetifIn, why));
+    }
+    let Part { links, blind } = all;
+    let mode = nic.filter(|_| links.xdp.is_some()).map_or(Mode::TcInstead, |nic| nic.xdp.mode);
+    Ok(Attached { programs, blind, links, xdp_mode: mode.name() })
+}
+
+/// Makes the maps, and reads the programs. None is in the kernel yet.
+fn read(request: &WatchRequest, device: Option<&Device>, running: &Running) -> Result<Ebpf, Error> {
+    let netns = device::netns_inode().map_err(|source| Error::File {
+        doing: "read",
+        path: "/proc/thread-self/ns/net".into(),
+        source,
+    })?;
+    let journey = Journey {
+        nonce: request.nonce,
+        // The kernel numbers namespaces with 32 bits (`struct ns_common`).
+        netns: netns as u32,
+        offsets: running.offsets(),
+        drops: running.drop_config(),
+        drop_ring_bytes: super::drops::ring_bytes(),
+    };
+    let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };
+    job.requests = request.requests;
+    if let Some(device) = device {
+        job.link_layer = link_layer(device);
+        job.ifindex = device.ifindex;
+    }
+    load::load(&job)
+}
+
+fn family(request: &WatchRequest) -> Family {
+    if request.remote.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+/// What became of some of the hops.
+#[derive(Default)]
+struct Part {
+    links: Links,
+    blind: BTreeMap<Hop, String>,
+}
+
+impl Part {
+    fn blind(hop: Hop, why: impl Into<String>) -> Self {
+        Self { blind: [(hop, why.into())].into(), ..Self::default() }
+    }
+
+    fn add(&mut self, other: Self) {
+        let Links { traces, netfilter, cgroups, tc, xdp } = other.links;
+        self.links.traces.extend(traces);
+        self.links.netfilter.extend(netfilter);
+        self.links.cgroups.extend(cgroups);
+        self.links.tc.extend(tc);
+        self.links.xdp = self.links.xdp.take().or(xdp);
+        self.blind.extend(other.blind);
+    }
+}
+
+/// The NIC, and how its hops are attached.
+struct Nic<'a> {
+    device: &'a Device,
+    tc: TcChoice,
+    xdp: Choice,
+    requests: Requests,
+}
+
+impl<'a> Nic<'a> {
+    fn of(device: &'a Device, request: &WatchRequest) -> Result<Self, Error> {
+        let xdp = xdp_mode(device, request.attach.xdp, Purpose::Observe)?;
+        Ok(Self { device, tc: request.attach.tc, xdp, requests: request.requests })
+    }
+
+    fn tasks<'t>(&'t self, left: &mut Share<'t>) -> Vec<Task<'t, Part>> {
+        let mut tasks: Vec<Task<'t, Part>> = Vec::new();
+        for hop in [Hop::TcOut, Hop::TcIn] {
+            let share = left.split_off(&[hops::program(hop, Mode::TcInstead)]);
+            tasks.push(Box::new(move || self.attach_tc(share, hop)));
+        }
+        let share = left.split_off(&[hops::program(Hop::XdpIn, self.xdp.mode)]);
+        tasks.push(Box::new(move || self.attach_xdp(share)));
+        tasks
+    }
+
+    fn attach_tc(&self, mut share: Share<'_>, hop: Hop) -> Part {
+        let loaded = hops::load(&mut share, hops::program(hop, Mode::TcInstead));
+        match loaded.and_then(|()| hops::tc::attach(&mut share, self.device, hop, self.tc)) {
+            Ok(link) => Part { links: Links { tc: vec![link], ..Links::default() }, ..Part::default() },
+            Err(error) => Part::blind(hop, error.to_string()),
+        }
+    }
+
+    fn attach_xdp(&self, mut share: Share<'_>) -> Part {
+        let mode = self.xdp.mode;
+        if mode == Mode::TcInstead {
+            return Part::blind(Hop::XdpIn, self.xdp.why.clone());
+        }
+        if let Some(why) = absorbed::cannot_answer(self.device, mode, self.requests) {
+            return Part::blind(Hop::XdpIn, why);
+        }
+        let loaded = hops::load(&mut share, hops::program(Hop::XdpIn, mode));
+        match loaded.and_then(|()| hops::xdp::attach(&mut share, self.device, mode)) {
+            Ok(link) => Part { links: Links { xdp: Some(link), ..Links::default() }, ..Part::default() },
+            Err(error) => Part::blind(Hop::XdpIn, error.to_string()),
+        }
+    }
+}
+
+fn without_nic() -> Part {
+    let why = "no route, and so no interface to watch";
+    Part { blind: [Hop::TcOut, Hop::XdpIn, Hop::TcIn].map(|hop| (hop, why.to_owned())).into(), ..Part::default() }
+}
+
+/// The tasks of the tracepoints.
+fn traces<'t>(left: &mut Share<'t>, running: &'t Running) -> Vec<Task<'t, Part>> {
+    let mut tasks: Vec<Task<'t, Part>> = Vec::new();
+    for (end, program) in [(End::Dropped, names::KFREE), (End::Consumed, names::CONSUME)] {
+        let share = left.split_off(&[program]);
+        tasks.push(Box::new(move || attach_end(share, running, end)));
+    }
+    for hop in hops::device::HOPS {
+        let share = left.split_off(hops::device::programs(hop));
+        tasks.push(Box::new(move || attach_device(share, running, hop)));
+    }
+    tasks
+}
+
+fn attach_device(mut share: Share<'_>, running: &Running, hop: Hop) -> Part {
+    let attached = hops::device::available(running, hop).and_then(|()| {
+        let types = running.loaders_types()?;
+        hops::device::attach(&mut share, types, running, hop).map_err(|error| error.to_string())
+    });
+    match attached {
+        Ok(traces) => Part { links: Links { traces, ..Links::default() }, ..Part::default() },
+        Err(why) => Part::blind(hop, why),
+    }
+}
+
+fn attach_end(mut share: Share<'_>, running: &Running, end: End) -> Part {
+    let attached = hops::drops::available(running, end).and_then(|()| {
+        let types = running.loaders_types()?;
+        hops::drops::attach(&mut share, types, end).map_err(|error| error.to_string())
+    });
+    match (attached, end) {
+        (Ok(link), _) => Part { links: Links { traces: vec![link], ..Links::default() }, ..Part::default() },
+        (Err(why), End::Consumed) => Part::blind(Hop::IcmpIn, why),
+        (Err(why), End::Dropped) => {
+            tracing::warn!("no drop events: {why}");
+            Part::default()
+        }
+    }
+}
+
+fn attach_netfilter(maps: &Maps<'_>, running: &Running, family: Family) -> Part {
+    let netfilter = hops::netfilter::attach_beside(maps, running, &[family]);
+    let watched: BTreeSet<Hop> = netfilter.watched().collect();
+    let blind = netfilter.blind().iter().filter(|(hop, _)| !watched.contains(hop));
+    let blind = blind.map(|(hop, why)| (*hop, why.clone())).collect();
+    Part { links: Links { netfilter, ..Links::default() }, blind }
+}
+
+fn attach_cgroup(mut share: Share<'_>, hop: Hop) -> Part {
+    match hops::cgroup::attach(&mut share, hop) {
+        Ok(link) => Part { links: Links { cgroups: vec![link], ..Links::default() }, ..Part::default() },
+        Err(why) => Part::blind(hop, why),
+    }
+}

@@ -1,0 +1,141 @@
+//! The rules as the kernel holds them: written so that at no instant a packet meets a half-written rule.
+
+use std::sync::atomic::Ordering;
+
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
+};
+use probe_ebpf::{Cell, Count, Deed, Gauge, Rule, filter::MAX_RULES, names, tally::IDS};
+
+use super::{Error, border::Plain, load::processors, memory::Mapped};
+use crate::{
+    clock::monotonic_ns,
+    filter::rules::{self, RuleSet},
+};
+
+/// The rules of one filter, and what each did.
+pub struct Rules {
+    cells: Mapped,
+    rules: Array<MapData, Plain<Rule>>,
+    deeds: PerCpuArray<MapData, Plain<Deed>>,
+    gauges: Array<MapData, Plain<Gauge>>,
+}
+
+impl Rules {
+    /// Takes the maps of the filter out of `programs`.
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        Self::of(|name| programs.take_map(name).ok_or(Error::NoMap { name }))
+    }
+
+    /// The rules in the maps that `map` gives by name.
+    pub(super) fn of(mut map: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
+        let Map::Array(cells) = map(names::CELLS)? else { return Err(Error::NoMap { name: names::CELLS }) };
+        let bytes = const {
+            std::num::NonZeroUsize::new(IDS as usize * size_of::<Cell>()).expect("there are ids, and cells have a size")
+        };
+        let memory = |source| Error::Memory { name: names::CELLS, source };
+        Ok(Self {
+            cells: Mapped::new(cells.fd(), bytes).map_err(memory)?,
+            rules: map(names::RULES)?.try_into().map_err(|source| Error::of_map(names::RULES, source))?,
+            deeds: map(names::DEEDS)?.try_into().map_err(|source| Error::of_map(names::DEEDS, source))?,
+            gauges: map(names::GAUGES)?.try_into().map_err(|source| Error::of_map(names::GAUGES, source))?,
+        })
+    }
+
+    /// Every rule by slot; a slot that is not in use has the number 0.
+    pub fn read(&self) -> Result<Vec<Rule>, Error> {
+        let slots = 0..MAX_RULES as u32;
+        slots.map(|slot| self.rules.get(&slot, 0).map(|rule| rule.0)).collect::<Result<_, _>>().map_err(of_rules)
+    }
+
+    /// What the rule in `slot` did.
+    pub fn deed(&self, slot: u32) -> Result<Deed, Error> {
+        let deeds = self.deeds.get(&slot, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+        Ok(deeds.iter().fold(Deed::default(), |sum, deed| Deed {
+            chosen: Count {
+                packets: sum.chosen.packets + deed.0.chosen.packets,
+                bytes: sum.chosen.bytes + deed.0.chosen.bytes,
+            },
+            spared: sum.spared + deed.0.spared,
+            last_ns: sum.last_ns.max(deed.0.last_ns),
+            last_tick: sum.last_tick.max(deed.0.last_tick),
+        }))
+    }
+
+    /// Writes all of `set` where no program reads yet.
+    pub fn fill(&mut self, set: &RuleSet) -> Result<(), Error> {
+        for (slot, rule) in set.in_order() {
+            self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
+        }
+        self.publish(set.slots());
+        Ok(())
+    }
+
+    /// Moves the deadline of the rule in `slot`, which reads `rule` now.
+    pub(super) fn move_deadline(&mut self, slot: u32, rule: &Rule, deadline_ns: u64) -> Result<(), Error> {
+        self.rules.set(slot, Plain(Rule { deadline_ns, ..*rule }), 0).map_err(of_rules)
+    }
+
+    /// Forgets what was done in `slot`: another rule counts there from now on.
+    pub(super) fn forget(&mut self, slot: u32) -> Result<(), Error> {
+        let blank = vec![Plain(Deed::default()); processors()? as usize];
+        let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
+        self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+        let gauge = self.gauges.set(slot, Plain(Gauge::default()), 0);
+        gauge.map_err(|source| Error::of_map(names::GAUGES, source))
+    }
+
+    /// Puts `rule`, which must need nothing that the running programs were not loaded for, into a free slot and lets it
+    /// hold from now on; says which slot that is. A rule whose time is over makes room where no slot is free.
+    ///
+    /// # Errors
+    /// [`Error::RulesFull`] where all rules still hold.
+    pub fn add(&mut self, rule: &Rule) -> Result<u32, Error> {
+        let mut all = self.read()?;
+        let now = monotonic_ns();
+        let free =
+            all.iter().position(|rule| rule.number == 0).or_else(|| all.iter().position(|r| rules::has_ended(r, now)));
+        let free = free.ok_or(Error::RulesFull)?;
+        let slot = free as u32;
+        if all[free].number > 0 {
+            // No id may find the slot while what it holds changes.
+            all[free] = Rule::default();
+            self.publish(&all);
+        }
+        self.forget(slot)?;
+        self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
+        all[free] = *rule;
+        self.publish(&all);
+        Ok(slot)
+    }
+
+    /// Ends the rules in `slots`: first no packet finds them any more, then the slots are free.
+    pub fn remove(&mut self, slots: &[u32]) -> Result<(), Error> {
+        let mut all = self.read()?;
+        for slot in slots {
+            if let Some(rule) = all.get_mut(*slot as usize) {
+                *rule = Rule::default();
+            }
+        }
+        self.publish(&all);
+        for slot in slots {
+            self.rules.set(*slot, Plain(Rule::default()), 0).map_err(of_rules)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the cells say what `rules` say. Each cell changes in one step, so no packet passes unfiltered meanwhile.
+    fn publish(&self, rules: &[Rule]) {
+        for (cell, word) in rules::cells(rules).iter().zip(self.cells.words()) {
+            let wanted: u64 = bytemuck::cast(cell.slots);
+            if word.load(Ordering::Relaxed) != wanted {
+                word.store(wanted, Ordering::Release);
+            }
+        }
+    }
+}
+
+fn of_rules(source: aya::maps::MapError) -> Error {
+    Error::of_map(names::RULES, source)
+}

@@ -1,0 +1,170 @@
+//! A guard on an interface: loads and attaches its programs. It lives as long as its holder, or is pinned.
+
+mod load;
+mod maps;
+pub mod pins;
+
+use std::{io, time::Duration};
+
+use aya::Ebpf;
+use nix::unistd::getuid;
+use probe_ebpf::{Direction, GuardRecord, guard::PROTECT_OUT, names};
+
+pub use load::{Clock, load, secret};
+pub use maps::{Counts, GuardMaps};
+
+use super::{
+    Error,
+    hops::{self, tc::TcLink},
+};
+use crate::{
+    clock::{monotonic_ns, monotonic_to_unix, nanoseconds},
+    filter::guard::GuardOptions,
+    host::device::{Device, Mode, Purpose, xdp_mode},
+    model::attach::{TcChoice, XdpChoice},
+};
+
+/// How a guard is attached, and how long it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// Where it sees what enters: at XDP so, or at tc, where it stands beside whatever XDP program there is.
+    pub xdp: XdpChoice,
+    /// How it is attached to tc, where it always sees what leaves.
+    pub tc: TcChoice,
+    /// After which time everything passes again, whoever is still there; none: never.
+    pub lifetime: Option<Duration>,
+}
+
+impl Default for Attachment {
+    /// At tc both ways, for as long as its holder lives.
+    fn default() -> Self {
+        Self { xdp: XdpChoice::Off, tc: TcChoice::Auto, lifetime: None }
+    }
+}
+
+/// A guard that goes with its holder.
+pub struct Guard {
+    /// Its interface.
+    pub device: Device,
+    /// What it counts.
+    pub maps: GuardMaps,
+    /// What it was told.
+    pub record: GuardRecord,
+    _links: Links,
+    _programs: Ebpf,
+}
+
+/// What is attached; dropping it detaches.
+pub(super) struct Links {
+    ingress: Ingress,
+    egress: TcLink,
+}
+
+/// Where it sees what enters.
+enum Ingress {
+    Xdp(aya::programs::links::FdLink),
+    Tc(TcLink),
+}
+
+impl Guard {
+    /// Puts a guard on `device`, which must be an interface of this thread's network namespace.
+    ///
+    /// # Errors
+    /// [`Error::Guard`] where the options contradict each other; what the kernel refuses. Then nothing is attached.
+    pub fn attach(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, Error> {
+        let Made { mut programs, record, links } = Made::new(device, options, how)?;
+        let maps = GuardMaps::take(&mut programs)?;
+        Ok(Self { device: device.clone(), maps, record, _links: links, _programs: programs })
+    }
+}
+
+/// A guard that is attached, and neither held nor pinned yet.
+pub(super) struct Made {
+    pub(super) programs: Ebpf,
+    pub(super) record: GuardRecord,
+    pub(super) links: Links,
+}
+
+impl Made {
+    fn new(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, Error> {
+        if let Err(error) = hops::clsact::sweep(device) {
+            tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
+        }
+        let choice = xdp_mode(device, how.xdp, Purpose::Drop)?;
+        match Self::in_mode(device, options, how, choice.mode) {
+            Err(Error::XdpTaken { .. }) if how.xdp == XdpChoice::Auto => {
+                Self::in_mode(device, options, how, Mode::TcInstead)
+            }
+            made => made,
+        }
+    }
+
+    fn in_mode(device: &Device, options: &GuardOptions, how: &Attachment, mode: Mode) -> Result<Self, Error> {
+        let mut config = options.config(secret()?)?;
+        config.deadline_ns = how.lifetime.map_or(0, |lifetime| monotonic_ns() + nanoseconds(lifetime));
+        let record = GuardRecord {
+            clock_ns: 0,
+            added_unix_s: (monotonic_ns() + monotonic_to_unix()) / 1_000_000_000,
+            added_by_uid: getuid().as_raw(),
+            ingress: match mode {
+                Mode::TcInstead => 0,
+                Mode::Native => 1,
+                Mode::Generic => 2,
+            },
+            config,
+        };
+        let ingress = ingress_program(mode);
+        let mut programs = load(&config, super::nic::link_layer(device), &[ingress, names::GUARD_OUT])?;
+        maps::write_record(&mut programs, &record)?;
+        let links = Links::attach(&mut programs, device, mode, &record, how.tc)?;
+        Ok(Self { programs, record, links })
+    }
+}
+
+impl Links {
+    /// First what notes requests, then what judges replies: otherwise those would be dropped that were asked for meanwhile.
+    fn attach(
+        programs: &mut Ebpf,
+        device: &Device,
+        mode: Mode,
+        record: &GuardRecord,
+        tc: TcChoice,
+    ) -> Result<Self, Error> {
+        let enter = |programs: &mut Ebpf| match mode {
+            Mode::TcInstead => {
+                hops::tc::attach_program(programs, device, names::GUARD_IN, Direction::In, tc).map(Ingress::Tc)
+            }
+            mode => hops::xdp::attach_program(programs, device, ingress_program(mode), mode).map(Ingress::Xdp),
+        };
+        let leave =
+            |programs: &mut Ebpf| hops::tc::attach_program(programs, device, names::GUARD_OUT, Direction::Out, tc);
+        if record.config.protect == PROTECT_OUT {
+            let ingress = enter(programs)?;
+            Ok(Self { ingress, egress: leave(programs)? })
+        } else {
+            let egress = leave(programs)?;
+            Ok(Self { ingress: enter(programs)?, egress })
+        }
+    }
+}
+
+fn ingress_program(mode: Mode) -> &'static str {
+    match mode {
+        Mode::TcInstead => names::GUARD_IN,
+        Mode::Native => names::GUARD_XDP,
+        Mode::Generic => names::GUARD_XDP_GENERIC,
+    }
+}
+
+/// How a guard sees what enters, for people and documents.
+pub fn ingress_name(record: &GuardRecord) -> &'static str {
+    match record.ingress {
+        0 => "tc",
+        1 => "xdp native",
+        _ => "xdp generic",
+    }
+}
+
+fn io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::other(error)
+}

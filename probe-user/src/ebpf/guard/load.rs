@@ -1,0 +1,53 @@
+//! Loads the programs of a guard.
+
+use std::{fs::File, io::Read as _, path::Path};
+
+use aya::{Ebpf, EbpfLoader};
+use bytemuck::Zeroable as _;
+use probe_ebpf::{ABI_VERSION, Config, GuardConfig, guard::WAYS, names, packet::LinkLayer, tally::IDS};
+
+use crate::ebpf::{Error, border::Plain, hops, log, object};
+
+/// Which clock a guard has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The kernel's.
+    Real,
+    /// [`probe_ebpf::GuardRecord::clock_ns`], which somebody sets: for tests.
+    Set,
+}
+
+/// A secret for the hash of a guard's table, from the kernel.
+///
+/// # Errors
+/// [`Error::File`] where it gives none.
+pub fn secret() -> Result<[u64; 5], Error> {
+    let path = Path::new("/dev/urandom");
+    let mut secret = [0_u64; 5];
+    let read = File::open(path).and_then(|mut file| file.read_exact(bytemuck::bytes_of_mut(&mut secret)));
+    read.map_err(|source| Error::File { doing: "read", path: path.to_owned(), source })?;
+    Ok(secret)
+}
+
+/// Loads these programs of a guard that is told `config`, and the maps. Nothing is attached yet.
+pub fn load(config: &GuardConfig, link_layer: LinkLayer, programs: &[&'static str]) -> Result<Ebpf, Error> {
+    let object = object::bytes()?;
+    let device =
+        Plain(Config { abi: ABI_VERSION, raw_ip: u32::from(link_layer == LinkLayer::RawIp), ..Config::zeroed() });
+    let config = Plain(*config);
+    let log_level = log::level();
+    let sets = config.0.set_mask + 1;
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global(names::CONFIG, &device, true)
+        .override_global(names::GUARD_CONFIG, &config, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries(names::GUARD_SETS, sets)
+        .map_max_entries(names::GUARD_STATES, sets * WAYS as u32)
+        .map_max_entries(names::GUARD_DROPS, IDS);
+    let mut loaded = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
+    for name in programs {
+        hops::load(&mut loaded, name)?;
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,45 @@
+//! The hops from the user side: one hook family a file, with the stems that the kernel half uses.
+
+pub mod availability;
+pub mod cgroup;
+pub mod clsact;
+pub mod device;
+pub mod drops;
+pub mod netfilter;
+mod share;
+pub mod tc;
+mod tracepoint;
+pub mod xdp;
+
+pub use share::{Programs, Share};
+pub use tracepoint::TraceLink;
+
+use aya::programs::Program;
+use probe_ebpf::{Hop, names};
+
+use super::Error;
+use crate::host::device::Mode;
+
+/// The program of `hop` where XDP is attached in `mode`.
+pub fn program(hop: Hop, mode: Mode) -> &'static str {
+    match (hop, mode) {
+        (Hop::XdpIn, Mode::Generic) => names::XDP_GENERIC,
+        _ => hop.row().program,
+    }
+}
+
+/// Passes the program called `name` through the verifier.
+pub fn load(programs: &mut impl Programs, name: &'static str) -> Result<(), Error> {
+    if super::netfilter::PROGRAMS.contains(&name) {
+        // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
+        return Ok(());
+    }
+    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
+    let loaded = match program {
+        Program::Xdp(xdp) => xdp.load(),
+        Program::SchedClassifier(classifier) => classifier.load(),
+        Program::CgroupSkb(cgroup) => cgroup.load(),
+        _ => return Err(Error::NoProgram { name }),
+    };
+    loaded.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })
+}

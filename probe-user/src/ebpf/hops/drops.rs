@@ -1,0 +1,53 @@
+//! The tracepoints at which the kernel frees packets, from the user side.
+
+use aya::Btf;
+use probe_ebpf::names;
+
+use super::{
+    Programs,
+    tracepoint::{TraceLink, Tracepoint},
+};
+use crate::{ebpf::Error, ebpf::running::Running};
+
+/// The reason, which Linux 5.17 added, is asked for apart: without it, drops are told without a reason.
+const DROPPED: Tracepoint =
+    Tracepoint { program: names::KFREE, name: "kfree_skb", arguments: &["struct sk_buff *", "void *"] };
+/// The location, which Linux 6.3 added, is asked for apart: without it, the stack tells who consumed the packet.
+const CONSUMED: Tracepoint =
+    Tracepoint { program: names::CONSUME, name: "consume_skb", arguments: &["struct sk_buff *"] };
+
+/// What is watched where the kernel frees packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Drops: the events, and replies that end at no ping socket.
+    Dropped,
+    /// Ends inside the kernel's ICMP: [`probe_ebpf::Hop::IcmpIn`].
+    Consumed,
+}
+
+/// Whether `end` can be watched on this kernel.
+///
+/// # Errors
+/// Why not, as a clause for people.
+pub fn available(kernel: &Running, end: End) -> Result<(), String> {
+    tracepoint(end).available(kernel)?;
+    match end {
+        End::Dropped => Ok(()),
+        End::Consumed => kernel.icmp_code().map(drop),
+    }
+}
+
+/// Attaches the program of `end`; dropping the link detaches it.
+///
+/// # Errors
+/// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
+pub fn attach(programs: &mut impl Programs, types: &Btf, end: End) -> Result<TraceLink, Error> {
+    tracepoint(end).attach(programs, types)
+}
+
+const fn tracepoint(end: End) -> Tracepoint {
+    match end {
+        End::Dropped => DROPPED,
+        End::Consumed => CONSUMED,
+    }
+}

@@ -1,0 +1,127 @@
+//! tc from the user side: a TCX link where the kernel has them, else a filter on a clsact qdisc.
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    links::FdLink,
+    tc::{SchedClassifierLink, TcAttachOptions},
+};
+use nix::libc;
+use probe_ebpf::{Direction, Hop};
+
+use super::{
+    Programs,
+    clsact::{self, Clsact},
+};
+use crate::{ebpf::Error, host::device::Device, model::attach::TcChoice};
+
+/// Where a tc program is attached; dropping it detaches.
+pub enum TcLink {
+    /// A TCX link: goes away with its holder, also when that is killed.
+    Tcx(SchedClassifierLink),
+    /// A filter on a qdisc: [`Clsact`] sees that it goes away.
+    Clsact(Clsact),
+}
+
+/// Attaches the loaded program of `hop` to `device`: first of all at ingress, last of all at egress, so that it counts
+/// what reaches the host before anybody else decides, and what leaves it after everybody has.
+pub fn attach(programs: &mut impl Programs, device: &Device, hop: Hop, choice: TcChoice) -> Result<TcLink, Error> {
+    attach_program(programs, device, hop.row().program, hop.direction(), choice)
+}
+
+/// The same for the program called `name`, on that side of `device`.
+pub fn attach_program(
+    programs: &mut impl Programs,
+    device: &Device,
+    name: &'static str,
+    direction: Direction,
+    choice: TcChoice,
+) -> Result<TcLink, Error> {
+    let program = classifier(programs, name)?;
+    let (link, how) = match choice {
+        TcChoice::Tcx => (attach_tcx(program, device, direction), "TCX"),
+        TcChoice::Clsact => (attach_clsact(program, device, direction), "clsact"),
+        TcChoice::Auto => match attach_tcx(program, device, direction) {
+            // What kernels before 6.6 answer.
+            Err(error) if is_unknown(&error) => (attach_clsact(program, device, direction), "clsact"),
+            attached => (attached, "TCX"),
+        },
+    };
+    let link = link.map_err(|source| refusal(device, how, source))?;
+    tracing::info!("{name} attached to {} ({how})", device.name);
+    Ok(link)
+}
+
+/// Attaches the loaded program of `hop` as a TCX link, which can be pinned.
+pub fn attach_tcx_link(programs: &mut impl Programs, device: &Device, hop: Hop) -> Result<FdLink, Error> {
+    let program = classifier(programs, hop.row().program)?;
+    let link = tcx_link(program, device, hop.direction())
+        .and_then(|link| FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error))));
+    link.map_err(|source| refusal(device, "TCX", source))
+}
+
+/// Whether the kernel refused because it has no TCX.
+pub fn is_unknown_to_kernel(error: &Error) -> bool {
+    matches!(error, Error::AttachTc { source, .. } if is_unknown(source))
+}
+
+/// Does `work`, one of [`clsact`]'s, with the loaded program of `hop`.
+pub fn on_clsact(
+    programs: &mut impl Programs,
+    device: &Device,
+    hop: Hop,
+    work: impl FnOnce(&mut SchedClassifier, &Device, Direction) -> Result<(), ProgramError>,
+) -> Result<(), Error> {
+    let program = classifier(programs, hop.row().program)?;
+    work(program, device, hop.direction()).map_err(|source| refusal(device, "clsact", source))
+}
+
+fn classifier<'p>(programs: &'p mut impl Programs, name: &'static str) -> Result<&'p mut SchedClassifier, Error> {
+    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
+    program.try_into().map_err(|_| Error::NoProgram { name })
+}
+
+fn refusal(device: &Device, how: &'static str, source: ProgramError) -> Error {
+    Error::AttachTc { interface: device.name.clone(), how, source: Box::new(source) }
+}
+
+fn is_unknown(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::EINVAL))
+}
+
+fn attach_clsact(program: &mut SchedClassifier, device: &Device, direction: Direction) -> Result<TcLink, ProgramError> {
+    clsact::attach(program, device, direction).map(TcLink::Clsact)
+}
+
+fn attach_tcx(program: &mut SchedClassifier, device: &Device, direction: Direction) -> Result<TcLink, ProgramError> {
+    tcx_link(program, device, direction).map(TcLink::Tcx)
+}
+
+fn tcx_link(
+    program: &mut SchedClassifier,
+    device: &Device,
+    direction: Direction,
+) -> Result<SchedClassifierLink, ProgramError> {
+    let order = match direction {
+        Direction::In => LinkOrder::first(),
+        Direction::Out => LinkOrder::last(),
+    };
+    let options = TcAttachOptions::TcxOrder(order);
+    let id = program.attach_with_options(&device.name, attach_type(direction), options)?;
+    program.take_link(id)
+}
+
+/// The side of the device that `direction` means.
+pub(super) fn attach_type(direction: Direction) -> TcAttachType {
+    match direction {
+        Direction::In => TcAttachType::Ingress,
+        Direction::Out => TcAttachType::Egress,
+    }
+}
+
+/// Filter priorities run from 1, asked first, to 65535, asked last.
+pub(super) fn priority(direction: Direction) -> u16 {
+    match direction {
+        Direction::In => 1,
+        Direction::Out => u16::MAX,
+    }
+}

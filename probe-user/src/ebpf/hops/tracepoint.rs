@@ -1,0 +1,60 @@
+//! What the hops on tracepoints have in common: a program for one tracepoint, whose arguments are checked before.
+
+use aya::{
+    Btf,
+    programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
+};
+
+use super::Programs;
+use crate::{
+    ebpf::{Error, running::Running},
+    host::offsets::Group,
+};
+
+/// A program and its tracepoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tracepoint {
+    /// The program.
+    pub(super) program: &'static str,
+    /// The tracepoint, without its group.
+    pub(super) name: &'static str,
+    /// The arguments that the program reads.
+    pub(super) arguments: &'static [&'static str],
+}
+
+/// A program on a tracepoint; dropping it detaches.
+#[must_use]
+pub struct TraceLink {
+    _link: BtfTracePointLink,
+}
+
+impl Tracepoint {
+    /// Whether this kernel has it as the program expects it.
+    ///
+    /// # Errors
+    /// Why not, as a clause for people.
+    pub(super) fn available(&self, kernel: &Running) -> Result<(), String> {
+        kernel.layout(Group::Packet)?;
+        kernel.btf()?.match_proto(self.name, self.arguments).map_err(|lack| lack.to_string())
+    }
+
+    /// Loads the program and attaches it.
+    ///
+    /// # Errors
+    /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
+    pub(super) fn attach(&self, programs: &mut impl Programs, types: &Btf) -> Result<TraceLink, Error> {
+        let name = self.program;
+        let program = programs.named(name).ok_or(Error::NoProgram { name })?;
+        let program: &mut BtfTracePoint = program.try_into().map_err(|_| Error::NoProgram { name })?;
+        let link = self.link(program, types);
+        let link = link.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })?;
+        tracing::info!("{name} attached to the tracepoint {}", self.name);
+        Ok(TraceLink { _link: link })
+    }
+
+    fn link(&self, program: &mut BtfTracePoint, types: &Btf) -> Result<BtfTracePointLink, ProgramError> {
+        program.load(self.name, types)?;
+        let id = program.attach()?;
+        program.take_link(id)
+    }
+}

@@ -1,0 +1,82 @@
+//! XDP from the user side: attaches the program as a link, which goes away with its holder or its pin.
+
+use std::io;
+
+use aya::programs::{
+    ProgramError, Xdp, XdpMode,
+    links::FdLink,
+    xdp::{XdpLink, XdpLinkId},
+};
+use nix::libc;
+use probe_ebpf::Hop;
+
+use super::Programs;
+use crate::{
+    ebpf::{
+        Error,
+        foreign::{self, Owner},
+    },
+    host::device::{Device, Mode},
+};
+
+/// Attaches the loaded program of `programs` to `device`, and hands over the link: dropping it detaches.
+///
+/// # Errors
+/// [`Error::XdpTaken`] where another program holds the place, [`Error::AttachXdp`] otherwise.
+pub fn attach(programs: &mut impl Programs, device: &Device, mode: Mode) -> Result<FdLink, Error> {
+    attach_program(programs, device, super::program(Hop::XdpIn, mode), mode)
+}
+
+/// The same for the program called `name`.
+///
+/// # Errors
+/// As for [`attach`].
+pub fn attach_program(
+    programs: &mut impl Programs,
+    device: &Device,
+    name: &'static str,
+    mode: Mode,
+) -> Result<FdLink, Error> {
+    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
+    let program: &mut Xdp = program.try_into().map_err(|_| Error::NoProgram { name })?;
+    let link = link(program, device, mode).map_err(|error| refusal(error, device, mode))?;
+    tracing::info!("{name} attached to {} ({})", device.name, mode.name());
+    Ok(link)
+}
+
+fn link(program: &mut Xdp, device: &Device, mode: Mode) -> Result<FdLink, ProgramError> {
+    let mode = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Generic | Mode::TcInstead => XdpMode::Skb,
+    };
+    let id: XdpLinkId = program.attach_to_if_index(device.ifindex, mode)?;
+    let link: XdpLink = program.take_link(id)?;
+    // Only kernels before 5.9 attach without a link, and those do not run probe.
+    FdLink::try_from(link).map_err(|error| ProgramError::IOError(io::Error::other(error)))
+}
+
+/// EBUSY: a program holds this mode; EEXIST: one holds another mode (`dev_xdp_attach` in `net/core/dev.c`).
+fn refusal(error: ProgramError, device: &Device, mode: Mode) -> Error {
+    let errno = match &error {
+        ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
+        _ => None,
+    };
+    match errno {
+        Some(libc::EBUSY | libc::EEXIST) => taken(device),
+        Some(errno) => Error::AttachXdp {
+            interface: device.name.clone(),
+            mode: mode.name(),
+            source: io::Error::from_raw_os_error(errno),
+        },
+        None => Error::AttachXdp { interface: device.name.clone(), mode: mode.name(), source: io::Error::other(error) },
+    }
+}
+
+/// Says who holds XDP on `device` now.
+fn taken(device: &Device) -> Error {
+    let now = Device::find(&device.name).ok();
+    let holder = now.as_ref().and_then(foreign::xdp_program);
+    let owner = holder.as_ref().map_or(Owner::Unknown, foreign::Program::owner);
+    let by = holder.map_or_else(|| "one that could not be read".to_owned(), |program| program.to_string());
+    Error::XdpTaken { interface: device.name.clone(), by, owner }
+}

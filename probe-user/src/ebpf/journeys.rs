@@ -1,0 +1,163 @@
+//! Reads the journeys: which probe passed which hop.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroUsize,
+    sync::atomic::Ordering,
+};
+
+use aya::{Ebpf, maps::Map};
+use probe_ebpf::{
+    Hop, Step,
+    contract::{
+        hop::HOPS,
+        journey::{MAX_PROBES, step_index},
+        kind::{Direction, Echo},
+        names,
+    },
+};
+
+use super::{Error, memory::Mapped};
+use crate::ebpf::drops::event_address;
+use crate::model::trace::StepSight;
+
+const WORDS_OF_STEP: usize = size_of::<Step>() / 8;
+
+/// Entries of the map of journeys.
+pub const STEPS: u32 = HOPS.len() as u32 * 2 * MAX_PROBES;
+
+/// What one hop saw, by probe.
+pub type Seen = BTreeMap<u16, StepSight>;
+
+/// The map of journeys, in this process's memory.
+#[derive(Debug)]
+pub struct Journeys {
+    memory: Mapped,
+    pair: Pair,
+}
+
+/// The addresses that the run's packets have as long as nobody rewrites them; unspecified: not known.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    /// This end's.
+    local: IpAddr,
+    /// The other end's.
+    remote: IpAddr,
+}
+
+impl Pair {
+    /// Nothing is known, so every address is told.
+    const UNKNOWN: Self = Self { local: IpAddr::V6(Ipv6Addr::UNSPECIFIED), remote: IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+
+    /// Source and destination of what passes in `direction`.
+    fn ends(self, direction: Direction) -> (IpAddr, IpAddr) {
+        match direction {
+            Direction::Out => (self.local, self.remote),
+            Direction::In => (self.remote, self.local),
+        }
+    }
+}
+
+impl Journeys {
+    /// Takes it out of `programs`, which must be loaded for a journey.
+    ///
+    /// # Errors
+    /// [`Error::NoMap`] where they are not, [`Error::Memory`] where memory is short.
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        let name = names::JOURNEYS;
+        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(Error::NoMap { name }) };
+        let entries = array.info().map_err(|source| Error::of_map(name, source))?.max_entries();
+        if entries != STEPS {
+            return Err(Error::NoMap { name });
+        }
+        let bytes = NonZeroUsize::new(STEPS as usize * size_of::<Step>()).ok_or(Error::NoMap { name })?;
+        let memory = Mapped::new(array.fd(), bytes).map_err(|source| Error::Memory { name, source })?;
+        Ok(Self { memory, pair: Pair::UNKNOWN })
+    }
+
+    /// From here on tells an address only where it is not that of this pair.
+    #[must_use]
+    pub fn between(self, local: IpAddr, remote: IpAddr) -> Self {
+        Self { pair: Pair { local, remote }, ..self }
+    }
+
+    /// What each hop saw of requests and of replies so far, of the first `probes` probes of the run. A hop that was not
+    /// watched saw nothing: who attached it knows.
+    pub fn read(&self, probes: u16) -> BTreeMap<Hop, (Seen, Seen)> {
+        let leg = |hop: Hop, echo: Echo| -> Seen {
+            (0..probes).filter_map(|probe| Some((probe, self.step(hop, echo, probe)?))).collect()
+        };
+        HOPS.iter().map(|row| (row.hop, (leg(row.hop, Echo::Request), leg(row.hop, Echo::Reply)))).collect()
+    }
+
+    /// What `hop` saw of one packet so far; none: it did not pass.
+    pub fn step(&self, hop: Hop, echo: Echo, probe: u16) -> Option<StepSight> {
+        let first = step_index(hop as u32, echo, u32::from(probe)) as usize * WORDS_OF_STEP;
+        let words = self.memory.words().get(first..first + WORDS_OF_STEP)?;
+        let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
+        sight(bytemuck::cast(words), self.pair.ends(hop.direction()))
+    }
+}
+
+/// A step as the kernel wrote it, for people; none where nothing passed, or what passed came back.
+fn sight(step: Step, (source, destination): (IpAddr, IpAddr)) -> Option<StepSight> {
+    let Step { first_ns, times, ifindex, id, ttl, detail, .. } = step;
+    let unless = |bytes: [u8; 16], expected: IpAddr| Some(event_address(bytes)).filter(|address| *address != expected);
+    (times > 0).then(|| StepSight {
+        first_ns,
+        times,
+        ifindex,
+        id,
+        ttl,
+        detail,
+        source: unless(step.source, source),
+        destination: unless(step.destination, destination),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_seven_words_in_the_order_of_its_fields() {
+        let step =
+            Step { first_ns: 7, times: 2, ifindex: 3, id: 0x1234, ttl: 64, reserved: 0, detail: -1, ..Step::default() };
+        let words: [u64; WORDS_OF_STEP] = bytemuck::cast(step);
+        assert_eq!((words[0], words.len()), (7, 7));
+        let seen = sight(bytemuck::cast(words), Pair::UNKNOWN.ends(Direction::In)).expect("seen");
+        assert_eq!((seen.times, seen.ifindex, seen.id, seen.ttl, seen.detail), (2, 3, 0x1234, 64, -1));
+    }
+
+    #[test]
+    fn only_an_address_that_is_not_the_pairs_is_told() {
+        let [local, remote, outside] = [[10, 0, 0, 1], [10, 0, 0, 2], [192, 0, 2, 1]].map(IpAddr::from);
+        let pair = Pair { local, remote };
+        let wire = |address: IpAddr| match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        let step = |source, destination| Step {
+            times: 1,
+            source: wire(source),
+            destination: wire(destination),
+            ..Step::default()
+        };
+        let told = |step, direction| {
+            let seen = sight(step, pair.ends(direction)).expect("seen");
+            (seen.source, seen.destination)
+        };
+        assert_eq!(told(step(remote, local), Direction::In), (None, None));
+        assert_eq!(told(step(local, remote), Direction::Out), (None, None));
+        assert_eq!(told(step(outside, local), Direction::In), (Some(outside), None));
+        assert_eq!(told(step(local, outside), Direction::Out), (None, Some(outside)));
+    }
+
+    #[test]
+    fn what_never_passed_or_came_back_is_not_seen() {
+        let ends = Pair::UNKNOWN.ends(Direction::Out);
+        assert_eq!(sight(Step::default(), ends), None);
+        assert_eq!(sight(Step { first_ns: 7, times: 0, detail: 16, ..Step::default() }, ends), None);
+    }
+}

@@ -1,0 +1,259 @@
+//! Loads the kernel programs for one job: fills in the frozen global, sizes the maps, passes the verifier.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use aya::{Ebpf, EbpfLoader};
+use probe_ebpf::{
+    ABI_VERSION, Config, Direction, Family, Hop, absorb,
+    contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
+    filter,
+    flow::{MAX_FLOWS, MAX_PENDING},
+    names,
+    packet::LinkLayer,
+    tally::{IDS, rows},
+};
+
+use super::{Error, absorbed, border::Plain, hops, journeys, object};
+use crate::{filter::rules::Needs, host::device::Mode, model::request::Requests};
+
+/// What the programs are loaded for. What is off is not in the program that the kernel runs.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Which hops' programs are loaded.
+    pub hops: Vec<Hop>,
+    /// How XDP will be attached.
+    pub mode: Mode,
+    /// Whether they count by id.
+    pub count: Switch,
+    /// What the device's packets start with.
+    pub link_layer: LinkLayer,
+    /// The device's index, as events carry it.
+    pub ifindex: u32,
+    /// Whether to keep flows, waiting requests and round-trip times.
+    pub track: Switch,
+    /// Whether to drop what the rules match.
+    pub filter: Switch,
+    /// What the rules need.
+    pub needs: Needs,
+    /// Whether the rules are for packets that enter or for those that leave.
+    pub filtered: Direction,
+    /// Which packets to copy into the ring.
+    pub capture: Capture,
+    /// The only IP version that is read; none: both.
+    pub only: Option<Family>,
+    /// Whose journeys to note, and which drops to tell; none: neither.
+    pub journey: Option<Journey>,
+    /// What becomes of the requests of that run where they enter.
+    pub requests: Requests,
+}
+
+/// A run whose probes are followed, and what its programs must know.
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    /// [`probe_ebpf::Mark::nonce`] of the run.
+    pub nonce: u64,
+    /// Inode of the network namespace in which it is watched.
+    pub netns: u32,
+    /// Where the running kernel keeps its fields.
+    pub offsets: Offsets,
+    /// What the programs of drop events must know.
+    pub drops: DropConfig,
+    /// Size of the ring of drop events: a power of two, and whole pages; usually [`crate::ebpf::drops::RING_BYTES`].
+    pub drop_ring_bytes: u32,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switch {
+    /// Not done, and not paid for.
+    #[default]
+    Off,
+    /// Done.
+    On,
+}
+
+/// Which packets are copied into the ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Capture {
+    /// None.
+    #[default]
+    Nothing,
+    /// Every echo packet that enters.
+    Everything,
+    /// Those for which there is a rule.
+    Matched,
+}
+
+impl Job {
+    /// Counts at `hops` of an Ethernet device, and nothing more.
+    pub fn count(hops: &[Hop]) -> Self {
+        Self {
+            hops: hops.to_vec(),
+            mode: Mode::Native,
+            count: Switch::On,
+            link_layer: LinkLayer::Ethernet,
+            ifindex: 0,
+            track: Switch::Off,
+            filter: Switch::Off,
+            needs: Needs::default(),
+            filtered: Direction::In,
+            capture: Capture::Nothing,
+            only: None,
+            journey: None,
+            requests: Requests::Pass,
+        }
+    }
+
+    fn config(&self, rows: Rows) -> Config {
+        Config {
+            abi: ABI_VERSION,
+            row_mask: rows.count - 1,
+            shared_rows: u32::from(rows.shared == Switch::On),
+            raw_ip: u32::from(self.link_layer == LinkLayer::RawIp),
+            filter: self.filter_bits(),
+            filter_steps: self.needs.steps,
+            track: u32::from(self.track == Switch::On),
+            capture: match self.capture {
+                Capture::Nothing => 0,
+                Capture::Everything => probe_ebpf::config::CAPTURE_ALL,
+                Capture::Matched => probe_ebpf::config::CAPTURE_MATCHED,
+            },
+            ifindex: self.ifindex,
+            journey: u32::from(self.journey.is_some()),
+            requests: match self.requests {
+                Requests::Pass => 0,
+                Requests::AnsweredByXdp => absorb::ANSWER,
+                Requests::AnsweredByAgent | Requests::Absorbed => absorb::ABSORB,
+                Requests::AllAbsorbed => absorb::ABSORB_REPLIES,
+            },
+            netns: self.journey.map_or(0, |journey| journey.netns),
+            reserved: 0,
+            nonce: self.journey.map_or(0, |journey| journey.nonce),
+            only: match self.only {
+                None => 0,
+                Some(Family::V4) => probe_ebpf::config::ONLY_V4,
+                Some(Family::V6) => probe_ebpf::config::ONLY_V6,
+            },
+        }
+    }
+
+    fn filter_bits(&self) -> u32 {
+        match (self.filter, self.filtered) {
+            (Switch::Off, _) => 0,
+            (Switch::On, Direction::In) => filter::ON | self.needs.features,
+            (Switch::On, Direction::Out) => filter::ON | filter::EGRESS | self.needs.features,
+        }
+    }
+
+    /// The maps that this job uses, with their sizes; the others keep the one entry that they are built with.
+    fn map_sizes(&self, rows: Rows) -> Vec<(&'static str, u32)> {
+        let tally = rows.count * IDS;
+        let mut sizes = Vec::new();
+        if self.count == Switch::On {
+            sizes.extend(self.hops.iter().filter_map(|hop| Some((hop.row().tally?, tally))));
+        }
+        if self.filter == Switch::On {
+            sizes.push((names::TALLY_DROP, tally));
+        }
+        if self.track == Switch::On {
+            sizes.extend([(names::FLOWS, MAX_FLOWS), (names::PENDING, MAX_PENDING)]);
+        }
+        if self.capture != Capture::Nothing {
+            sizes.push((names::EVENTS, RING_BYTES));
+        }
+        if let Some(journey) = self.journey {
+            sizes.extend([(names::JOURNEYS, journeys::STEPS), (names::DROPS, journey.drop_ring_bytes)]);
+        }
+        if self.requests.kept() {
+            sizes.push((names::ABSORBED, absorbed::RING_BYTES));
+        }
+        sizes
+    }
+}
+
+/// The rows of the tallies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// How many: a power of two.
+    pub count: u32,
+    /// Whether several processors count in one, which then takes atomic additions.
+    pub shared: Switch,
+}
+
+impl Rows {
+    /// Those of a machine with so many possible processors.
+    pub fn of(processors: u32) -> Self {
+        let count = rows(processors);
+        Self { count, shared: if processors > count { Switch::On } else { Switch::Off } }
+    }
+}
+
+/// Room for 3,500 pings of the usual size, or 200 large ones, between two looks at the ring.
+const RING_BYTES: u32 = 1 << 20;
+
+/// Processors that this kernel could ever have: rows are chosen by processor number.
+pub fn processors() -> Result<u32, Error> {
+    aya::util::nr_cpus()
+        .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+        .map_err(|(path, source)| Error::Processors { path: path.to_owned(), source })
+}
+
+/// Loads the maps of `job` and the programs of its NIC's hops into the kernel. Nothing is attached yet; the programs of
+/// other hops are loaded when they are attached.
+pub fn load(job: &Job) -> Result<Ebpf, Error> {
+    load_sharing(job, Rows::of(processors()?), &[])
+}
+
+/// As [`load`], with these rows whatever the machine has.
+pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
+    load_sharing(job, rows, &[])
+}
+
+/// A map that is pinned at a path, and is used instead of a new one.
+pub type Shared = (&'static str, PathBuf);
+
+/// As [`load_with`], with maps that other programs use as well.
+pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, Error> {
+    let object = object::bytes()?;
+    let config = Plain(job.config(rows));
+    let log_level = super::log::level();
+    let mut loader = loader();
+    loader.override_global(names::CONFIG, &config, true).override_global(aya_log::LEVEL, &log_level, true);
+    let journey = job.journey.map(|journey| (Plain(journey.offsets), Plain(journey.drops)));
+    if let Some((offsets, drops)) = &journey {
+        loader.override_global(names::OFFSETS, offsets, true).override_global(names::DROP_CONFIG, drops, true);
+    }
+    for (name, size) in job.map_sizes(rows) {
+        loader.map_max_entries(name, size);
+    }
+    for (name, path) in shared {
+        loader.map_pin_path(name, path.as_path());
+    }
+    let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
+    for hop in NIC_HOPS.iter().filter(|hop| job.hops.contains(hop)) {
+        hops::load(&mut programs, hops::program(*hop, job.mode))?;
+    }
+    Ok(programs)
+}
+
+/// Starts to make the loader for whoever loads next: it reads the kernel's types, whether it needs them or not, and tries
+/// out what the kernel can do.
+pub fn read_ahead() {
+    let make = || {
+        let _ = aya::features();
+        EbpfLoader::new()
+    };
+    *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = thread::Builder::new().spawn(make).ok();
+}
+
+/// The loader that is being made for the next load.
+static AHEAD: Mutex<Option<JoinHandle<EbpfLoader<'static>>>> = Mutex::new(None);
+
+fn loader<'a>() -> EbpfLoader<'a> {
+    let making = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    making.and_then(|making| making.join().ok()).unwrap_or_default()
+}

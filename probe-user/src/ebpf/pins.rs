@@ -1,0 +1,276 @@
+//! Filters that outlive their command: maps, programs and links, pinned in a folder of bpffs for each interface and
+//! direction.
+
+mod generation;
+mod hold;
+mod place;
+
+use std::{fs, path::Path};
+
+use aya::maps::Map;
+use nix::fcntl::{Flock, FlockArg};
+use probe_ebpf::{ABI_VERSION, Direction, names};
+
+use super::{
+    Error, bpffs,
+    filter::Rules,
+    load::{self, Rows, Shared, processors},
+    tallies::TallyMap,
+};
+use crate::{
+    filter::rules::RuleSet,
+    host::device::{self, Device, Mode},
+    model::attach::Attach,
+};
+
+use generation::{Generation, OWN, SHARED, pin_maps, pinned_map};
+pub use hold::Hook;
+use place::Place;
+pub(super) use place::{HOME, link_ifindex, netns};
+
+const LOCK: &str = "/run/probe/filter.lock";
+
+/// The right to change filters: one process at a time.
+pub struct Changing(#[expect(dead_code, reason = "held until it is dropped")] Flock<fs::File>);
+
+impl Changing {
+    /// Waits until no other process changes filters.
+    pub fn begin() -> Result<Self, Error> {
+        let path = Path::new(LOCK);
+        let at = |source| Error::File { doing: "lock", path: path.to_owned(), source };
+        fs::create_dir_all(path.parent().unwrap_or(path)).map_err(at)?;
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(at)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| at(errno.into()))?;
+        Ok(Self(lock))
+    }
+}
+
+/// The pinned filter of one interface in one direction.
+pub struct Pinned {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// Which packets it is for.
+    pub direction: Direction,
+    /// The rules, and what they did.
+    pub rules: Rules,
+    place: Place,
+    generation: Generation,
+}
+
+impl Pinned {
+    /// The filter on `device` in `direction`, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::OtherAbi`] where a probe of another build put it there.
+    pub fn open(device: &Device, direction: Direction) -> Result<Option<Self>, Error> {
+        let wanted = Place::of(device.ifindex, direction)?;
+        let here = |place: &Place| {
+            (place.netns, place.ifindex, place.direction) == (wanted.netns, wanted.ifindex, wanted.direction)
+        };
+        let place = Place::all().into_iter().filter(here).find(Place::is_live);
+        place.map_or(Ok(None), |place| Self::open_live(&place))
+    }
+
+    /// The filters on `device`, of both directions.
+    pub fn on(device: &Device) -> Result<Vec<Self>, Error> {
+        let both = [Direction::In, Direction::Out];
+        both.into_iter().filter_map(|direction| Self::open(device, direction).transpose()).collect()
+    }
+
+    /// Every filter of this network namespace.
+    pub fn all() -> Result<Vec<Self>, Error> {
+        let netns = netns()?;
+        let places = Place::all().into_iter().filter(|place| place.netns == netns && place.is_live());
+        places.filter_map(|place| Self::open_live(&place).transpose()).collect()
+    }
+
+    /// The filter at `place`, unless another process has removed it since that was found. Where another replaces its
+    /// rules meanwhile, it is opened with the new ones.
+    fn open_live(place: &Place) -> Result<Option<Self>, Error> {
+        if place.abi != ABI_VERSION {
+            let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
+            return Err(Error::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
+        }
+        let mut generation = place.current();
+        loop {
+            let Some(found) = generation else {
+                // Between two looks it may have been replaced; only what does not run is gone.
+                if !place.is_live() {
+                    return Ok(None);
+                }
+                generation = place.current();
+                continue;
+            };
+            match Self::open_at(place.clone(), found.clone()) {
+                Err(error) => {
+                    generation = place.current();
+                    if generation.as_ref() == Some(&found) {
+                        return Err(error);
+                    }
+                }
+                opened => return opened.map(Some),
+            }
+        }
+    }
+
+    fn open_at(place: Place, generation: Generation) -> Result<Self, Error> {
+        let (shared, own) = (place.folder(), generation.folder.clone());
+        let rules = Rules::of(|name| {
+            let folder = if OWN.contains(&name) { &own } else { &shared };
+            Map::from_map_data(pinned_map(folder, name)?).map_err(|source| Error::of_map(name, source))
+        })?;
+        Ok(Self { ifindex: place.ifindex, direction: place.direction, rules, place, generation })
+    }
+
+    /// The rules together, as they are now.
+    pub fn set(&self) -> Result<RuleSet, Error> {
+        Ok(RuleSet::new(self.rules.read()?, self.generation.last_rule))
+    }
+
+    /// At which hook it sits, in the words of `probe filter list`: `xdp`, `tcx` or `clsact`.
+    pub fn hook(&self) -> &'static str {
+        match self.generation.runner() {
+            Some(runner) if runner.mode != Mode::TcInstead => "xdp",
+            _ if self.place.is_on_clsact() => "clsact",
+            _ => "tcx",
+        }
+    }
+
+    /// Puts a filter with these rules on `device`; the lock says that nobody else does so now.
+    pub fn create(device: &Device, hook: Hook, attach: Attach, set: &RuleSet, _: &Changing) -> Result<Self, Error> {
+        let runner = hold::runner(device, hook, attach)?;
+        let mut programs = load::load(&runner.job(device, set.needs()))?;
+        bpffs::mount()?;
+        let place = Place::of(device.ifindex, hook.direction())?;
+        let generation = Generation::new(&place.folder(), 1, set.last_number);
+        let mut make = || {
+            generation.pin(&mut programs, runner)?;
+            pin_maps(&programs, &place.folder(), &SHARED)?;
+            let mut pinned = Self::open_at(place.clone(), generation.clone())?;
+            // At no instant drops a filter without rules that are listed.
+            pinned.rules.fill(set)?;
+            hold::attach(&mut programs, device, runner, attach.tc, &place)?;
+            Ok(pinned)
+        };
+        let made = make();
+        if made.is_err() {
+            place.remove()?;
+        }
+        made
+    }
+
+    /// Lets `set` hold instead of the rules so far: a new program with maps of its own takes the running one's place
+    /// from one packet to the next. What rules did stays known, but for those in the slots `new`.
+    ///
+    /// # Errors
+    /// Then the rules so far still hold.
+    pub fn change(self, device: &Device, set: &RuleSet, new: &[u32], _: &Changing) -> Result<Self, Error> {
+        let runner = self.generation.runner().ok_or(Error::NoProgram { name: names::XDP })?;
+        let folder = self.place.folder();
+        let shared: Vec<Shared> = SHARED.iter().map(|name| (*name, folder.join(name))).collect();
+        let mut programs = load::load_sharing(&runner.job(device, set.needs()), Rows::of(processors()?), &shared)?;
+        let generation = Generation::new(&folder, self.generation.number + 1, set.last_number);
+        let mut make = || {
+            generation.pin(&mut programs, runner)?;
+            let mut pinned = Self::open_at(self.place.clone(), generation.clone())?;
+            pinned.rules.fill(set)?;
+            new.iter().try_for_each(|slot| pinned.rules.forget(*slot))?;
+            hold::replace(&mut programs, device, runner, &self.place)?;
+            Ok(pinned)
+        };
+        match make() {
+            Ok(pinned) => {
+                if let Err(error) = self.generation.remove() {
+                    tracing::debug!("left for the next command to sweep: {error}");
+                }
+                Ok(pinned)
+            }
+            Err(error) => {
+                generation.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the rule with this number end at `deadline_ns` of `CLOCK_MONOTONIC`; says whether there is such a rule.
+    pub fn extend(&mut self, number: u32, deadline_ns: u64, _: &Changing) -> Result<bool, Error> {
+        let set = self.set()?;
+        let Some((slot, rule)) = set.find(number) else { return Ok(false) };
+        self.rules.move_deadline(slot, rule, deadline_ns)?;
+        Ok(true)
+    }
+
+    /// What this filter dropped, by id.
+    pub fn dropped(&self) -> Result<TallyMap, Error> {
+        TallyMap::of(&pinned_map(&self.place.folder(), names::TALLY_DROP)?, names::TALLY_DROP)
+    }
+
+    /// Detaches the filter and forgets its rules.
+    pub fn remove(self, _: &Changing) -> Result<(), Error> {
+        self.hand_on_numbers()?;
+        self.place.remove()
+    }
+
+    /// Numbers of rules are the interface's: the filter of the other direction must not give them again.
+    fn hand_on_numbers(&self) -> Result<(), Error> {
+        let other = if self.direction == Direction::In { Direction::Out } else { Direction::In };
+        let place = Place { direction: other, ..self.place.clone() };
+        let Some(theirs) = place.current().filter(|theirs| theirs.last_rule < self.generation.last_rule) else {
+            return Ok(());
+        };
+        let renamed = Generation::new(&place.folder(), theirs.number, self.generation.last_rule);
+        fs::rename(&theirs.folder, &renamed.folder).map_err(|source| Error::File {
+            doing: "rename",
+            path: theirs.folder,
+            source,
+        })
+    }
+}
+
+/// The highest number that was ever given to a rule of `device` while it has a filter.
+pub fn last_number(device: &Device) -> Result<u32, Error> {
+    let netns = netns()?;
+    let here = |place: &Place| (place.abi, place.netns, place.ifindex) == (ABI_VERSION, netns, device.ifindex);
+    let current = Place::all().into_iter().filter(here).filter_map(|place| place.current());
+    Ok(current.map(|generation| generation.last_rule).max().unwrap_or(0))
+}
+
+/// What [`sweep`] took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Filters that were half made, or whose interface is gone.
+    pub filters: usize,
+    /// Filters of which a change had been left half made, before or after it held.
+    pub changes: usize,
+}
+
+/// Removes what killed processes left half made, and filters whose interface is gone. Says how many there were.
+pub fn sweep(_: &Changing) -> Result<Swept, Error> {
+    let mut swept = Swept::default();
+    for place in Place::all() {
+        if !place.is_live() {
+            place.remove()?;
+            swept.filters += 1;
+        } else if let Some(current) = place.current() {
+            let others: Vec<_> = place.generations().into_iter().filter(|other| *other != current).collect();
+            others.iter().try_for_each(Generation::remove)?;
+            swept.changes += usize::from(!others.is_empty());
+        }
+    }
+    // A process may have been killed before it had made more than this.
+    let _ = fs::remove_dir(HOME);
+    Ok(swept)
+}
+
+/// Removes the filters of this network namespace, whichever build put them there, or only those on `device`.
+/// Says on which interface indices they were.
+pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
+    let netns = netns()?;
+    let meant = |place: &Place| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
+    let places: Vec<Place> = Place::all().into_iter().filter(meant).collect();
+    places.iter().try_for_each(Place::remove)?;
+    let _ = fs::remove_dir(HOME);
+    let mut ifindices: Vec<u32> = places.into_iter().map(|place| place.ifindex).collect();
+    ifindices.dedup();
+    Ok(ifindices)
+}

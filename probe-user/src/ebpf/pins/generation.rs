@@ -1,0 +1,136 @@
+//! One generation of a filter's rules: its program and the maps that are that program's alone, pinned together.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aya::{Ebpf, maps::MapData, programs::Program};
+use probe_ebpf::{Direction, Hop, names};
+
+use super::Error;
+use crate::{
+    ebpf::{
+        bpf_sys, hops,
+        load::{Job, Switch},
+        nic::link_layer,
+    },
+    filter::rules::Needs,
+    host::device::{Device, Mode},
+};
+
+/// The maps that each generation has of its own.
+pub(super) const OWN: [&str; 2] = [names::CELLS, names::RULES];
+
+/// The maps that all generations of a filter share: what rules did is not forgotten when they change.
+pub(super) const SHARED: [&str; 3] = [names::DEEDS, names::GAUGES, names::TALLY_DROP];
+
+/// Which program a filter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Runner {
+    pub(super) hop: Hop,
+    pub(super) mode: Mode,
+}
+
+impl Runner {
+    pub(super) const ALL: [Self; 4] = [
+        Self { hop: Hop::XdpIn, mode: Mode::Native },
+        Self { hop: Hop::XdpIn, mode: Mode::Generic },
+        Self { hop: Hop::TcIn, mode: Mode::TcInstead },
+        Self { hop: Hop::TcOut, mode: Mode::TcInstead },
+    ];
+
+    pub(super) fn program(self) -> &'static str {
+        hops::program(self.hop, self.mode)
+    }
+
+    /// What its program is loaded for on `device`, for rules that need `needs`.
+    pub(super) fn job(self, device: &Device, needs: Needs) -> Job {
+        Job {
+            mode: self.mode,
+            count: Switch::Off,
+            filter: Switch::On,
+            needs,
+            filtered: self.hop.direction(),
+            link_layer: link_layer(device),
+            ifindex: device.ifindex,
+            ..Job::count(&[self.hop])
+        }
+    }
+
+    /// At which hook packets in `direction` are filtered at tc.
+    pub(super) fn at_tc(direction: Direction) -> Self {
+        let hop = if direction == Direction::In { Hop::TcIn } else { Hop::TcOut };
+        Self { hop, mode: Mode::TcInstead }
+    }
+}
+
+/// A generation that is pinned.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Generation {
+    /// Counts up.
+    pub(super) number: u64,
+    /// The highest number that was ever given to a rule of this interface.
+    pub(super) last_rule: u32,
+    pub(super) folder: PathBuf,
+}
+
+impl Generation {
+    /// The one in a filter's folder that goes by these numbers.
+    pub(super) fn new(place: &Path, number: u64, last_rule: u32) -> Self {
+        Self { number, last_rule, folder: place.join(format!("{number}-{last_rule}")) }
+    }
+
+    /// The one whose folder this is, if it is one's.
+    pub(super) fn at(folder: &Path) -> Option<Self> {
+        let (number, last_rule) = folder.file_name()?.to_str()?.split_once('-')?;
+        Some(Self { number: number.parse().ok()?, last_rule: last_rule.parse().ok()?, folder: folder.to_owned() })
+    }
+
+    /// Which program it has.
+    pub(super) fn runner(&self) -> Option<Runner> {
+        Runner::ALL.into_iter().find(|runner| self.folder.join(runner.program()).exists())
+    }
+
+    /// The kernel's id of its program.
+    pub(super) fn program_id(&self) -> Option<u32> {
+        let program = bpf_sys::open_pin(&self.folder.join(self.runner()?.program())).ok()?;
+        bpf_sys::program_info(program).ok().map(|info| info.id)
+    }
+
+    /// Pins the program of `runner` and its own maps.
+    pub(super) fn pin(&self, programs: &mut Ebpf, runner: Runner) -> Result<(), Error> {
+        let folder = &self.folder;
+        fs::create_dir_all(folder).map_err(|source| Error::File { doing: "make", path: folder.clone(), source })?;
+        pin_maps(programs, folder, &OWN)?;
+        let name = runner.program();
+        let path = folder.join(name);
+        let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+        let pinned = match program {
+            Program::Xdp(program) => program.pin(&path),
+            Program::SchedClassifier(program) => program.pin(&path),
+            _ => return Err(Error::NoProgram { name }),
+        };
+        pinned.map_err(|source| Error::Pin { path, source })
+    }
+
+    /// Forgets it: the kernel keeps what still runs.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        let removed = super::place::gone(fs::remove_dir_all(&self.folder));
+        removed.map_err(|source| Error::File { doing: "remove", path: self.folder.clone(), source })
+    }
+}
+
+/// Pins maps under their names.
+pub(super) fn pin_maps(programs: &Ebpf, folder: &Path, maps: &[&'static str]) -> Result<(), Error> {
+    for name in maps {
+        let map = programs.map(name).ok_or(Error::NoMap { name })?;
+        map.pin(folder.join(name)).map_err(|source| Error::Pin { path: folder.join(name), source })?;
+    }
+    Ok(())
+}
+
+/// The map called `name` that is pinned in `folder`.
+pub(super) fn pinned_map(folder: &Path, name: &'static str) -> Result<MapData, Error> {
+    MapData::from_pin(folder.join(name)).map_err(|source| Error::of_map(name, source))
+}

@@ -1,0 +1,235 @@
+//! Where the pins of a filter are, and whether anything still runs them.
+//!
+//! A folder of bpffs holds what the programs of a filter share, its link, and a folder for each generation of its rules:
+//! `filter-ABI-NETNS-IFINDEX-DIRECTION/{link,MAPS,GENERATION-LAST/{PROGRAM,MAPS}}`. The generation that holds is the one
+//! whose program runs: the kernel changes that in one step.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use bytemuck::{Pod, Zeroable};
+use probe_ebpf::{ABI_VERSION, Direction};
+
+use super::{Error, generation::Generation};
+use crate::{
+    ebpf::{bpf_sys, hops::clsact},
+    host::device::{self, tc_filters},
+};
+
+/// The folder of all filters.
+pub(crate) const HOME: &str = "/sys/fs/bpf/probe";
+const LINK: &str = "link";
+/// Marks, as empty folders, that a filter sits on a clsact qdisc, and that this came with it.
+const CLSACT: &str = "clsact";
+const CLSACT_MADE: &str = "clsact_made";
+
+/// Where the pins of a filter are: its name says to whom they belong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) abi: u32,
+    pub(super) netns: u64,
+    pub(super) ifindex: u32,
+    pub(super) direction: Direction,
+}
+
+impl Place {
+    pub(super) fn of(ifindex: u32, direction: Direction) -> Result<Self, Error> {
+        Ok(Self { abi: ABI_VERSION, netns: netns()?, ifindex, direction })
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix("filter-")?.split('-');
+        let place = Self {
+            abi: parts.next()?.parse().ok()?,
+            netns: parts.next()?.parse().ok()?,
+            ifindex: parts.next()?.parse().ok()?,
+            direction: match parts.next() {
+                // Builds before ABI 2 filtered at ingress only.
+                None | Some("in") => Direction::In,
+                Some("out") => Direction::Out,
+                Some(_) => return None,
+            },
+        };
+        parts.next().is_none().then_some(place)
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
+        let direction = match (self.abi, self.direction) {
+            (..2, _) => "",
+            (_, Direction::In) => "-in",
+            (_, Direction::Out) => "-out",
+        };
+        Path::new(HOME).join(format!("filter-{}-{}-{}{direction}", self.abi, self.netns, self.ifindex))
+    }
+
+    /// Every place that has a folder, of this network namespace or another, of this build or another.
+    pub(super) fn all() -> Vec<Self> {
+        let Ok(files) = fs::read_dir(HOME) else { return Vec::new() };
+        let names = files.filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
+        let mut places: Vec<Self> = names.filter_map(|name| Self::parse(&name)).collect();
+        places.sort();
+        places
+    }
+
+    pub(super) fn link(&self) -> PathBuf {
+        self.folder().join(LINK)
+    }
+
+    /// What runs for this place.
+    pub(super) fn running(&self) -> Running {
+        match link_info(&self.link()) {
+            Ok(link) if link.ifindex == self.ifindex => Running::Link(link.program_id),
+            Ok(_) => Running::Nothing,
+            Err(_) if self.is_on_clsact() => self.running_on_clsact(),
+            Err(_) => Running::Nothing,
+        }
+    }
+
+    fn running_on_clsact(&self) -> Running {
+        if netns().ok() != Some(self.netns) {
+            return Running::Unseen;
+        }
+        let filters = tc_filters::read(Some(self.ifindex)).unwrap_or_default();
+        let here = filters.into_values().flatten().filter(|filter| filter.direction == self.direction);
+        let ids: BTreeSet<u32> = here.filter_map(|filter| filter.program_id).collect();
+        match self.generations().iter().filter_map(Generation::program_id).find(|id| ids.contains(id)) {
+            Some(id) => Running::Clsact(id),
+            None => Running::Nothing,
+        }
+    }
+
+    /// Whether something runs: not where the device is gone, or where a killed process never came so far.
+    pub(super) fn is_live(&self) -> bool {
+        self.running() != Running::Nothing
+    }
+
+    /// Its generations, whether or not they hold.
+    pub(super) fn generations(&self) -> Vec<Generation> {
+        let Ok(files) = fs::read_dir(self.folder()) else { return Vec::new() };
+        let mut found: Vec<_> = files.filter_map(|file| Generation::at(&file.ok()?.path())).collect();
+        found.sort();
+        found
+    }
+
+    /// The generation that holds.
+    pub(super) fn current(&self) -> Option<Generation> {
+        let (Running::Link(id) | Running::Clsact(id)) = self.running() else { return None };
+        self.generations().into_iter().find(|generation| generation.program_id() == Some(id))
+    }
+
+    /// Whether it sits on a clsact qdisc.
+    pub(super) fn is_on_clsact(&self) -> bool {
+        self.folder().join(CLSACT).exists()
+    }
+
+    /// Notes, before that is done, that it will sit on a clsact qdisc, and whether that has to be made.
+    pub(super) fn note_clsact(&self, made: bool) -> io::Result<()> {
+        if made {
+            fs::create_dir_all(self.folder().join(CLSACT_MADE))?;
+        }
+        fs::create_dir_all(self.folder().join(CLSACT))
+    }
+
+    /// Detaches first, then forgets the maps.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        let folder = self.folder();
+        self.detach();
+        let remove_all = || {
+            gone(fs::remove_file(self.link()))?;
+            gone(fs::remove_dir_all(&folder))
+        };
+        remove_all().map_err(|source| Error::File { doing: "remove", path: folder.clone(), source })?;
+        // Goes with the last filter; stays while there is another.
+        let _ = fs::remove_dir(HOME);
+        Ok(())
+    }
+
+    fn detach(&self) {
+        // Whether or not this works, the link goes with its pin; but then the interface is taken for a while yet.
+        let link = self.link();
+        if link.exists()
+            && let Err(error) = bpf_sys::open_pin(&link).and_then(|link| bpf_sys::detach_link(&link))
+        {
+            tracing::debug!("{} is not detached: {error}", link.display());
+        }
+        if self.is_on_clsact() && netns().ok() == Some(self.netns) {
+            if matches!(self.running(), Running::Clsact(_)) {
+                clsact::detach_lasting(self.ifindex, self.direction);
+            }
+            if self.folder().join(CLSACT_MADE).exists() {
+                clsact::remove_unused_qdisc(self.ifindex);
+            }
+        }
+    }
+}
+
+/// What runs for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Running {
+    /// Its link runs the program with this id.
+    Link(u32),
+    /// A clsact filter runs it.
+    Clsact(u32),
+    /// Nothing.
+    Nothing,
+    /// A clsact filter of another network namespace cannot be seen from here.
+    Unseen,
+}
+
+/// What is gone already need not be removed.
+pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn netns() -> Result<u64, Error> {
+    device::netns_inode().map_err(|source| Error::File {
+        doing: "read",
+        path: "/proc/thread-self/ns/net".into(),
+        source,
+    })
+}
+
+/// The first part of `struct bpf_link_info`, as links of XDP and TCX fill it in.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program_id: u32,
+    padding: u32,
+    /// 0: the interface is gone.
+    ifindex: u32,
+    more: u32,
+}
+
+/// The interface that the XDP or TCX link pinned at `path` holds; 0: it is gone.
+pub(crate) fn link_ifindex(path: &Path) -> io::Result<u32> {
+    Ok(link_info(path)?.ifindex)
+}
+
+fn link_info(path: &Path) -> io::Result<LinkInfo> {
+    bpf_sys::object_info(&bpf_sys::open_pin(path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_says_whose_it_is() {
+        for (abi, direction) in [(1, Direction::In), (3, Direction::In), (3, Direction::Out)] {
+            let place = Place { abi, netns: 4_026_531_840, ifindex: 2, direction };
+            let name = place.folder().file_name().and_then(|name| name.to_str()).map(str::to_owned);
+            assert_eq!(name.as_deref().and_then(Place::parse), Some(place));
+        }
+        for other in ["filter-1-2", "filter-1-2-3-4", "filter-2-2-3-in-4", "other-1-2-3", "filter-a-b-c"] {
+            assert_eq!(Place::parse(other), None, "{other}");
+        }
+    }
+}

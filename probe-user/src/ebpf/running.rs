@@ -1,0 +1,169 @@
+//! What is known of the running kernel: its types, its layout, its functions. Read once, for all hops.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use probe_ebpf::contract::{
+    drops::{DropConfig, ICMP_RANGES, NO_REASON},
+    offsets::Offsets,
+};
+
+use crate::host::reasons::Reasons;
+use crate::host::{
+    btf::{self, Btf},
+    offsets::{Group, Layout},
+    symbols::Symbols,
+};
+
+/// Functions in which the kernel's ICMP ends a packet.
+const ICMP_FUNCTIONS: [&str; 3] = ["icmp_rcv", "icmpv6_rcv", "ping_rcv"];
+
+/// Its types.
+#[derive(Debug)]
+struct Types {
+    btf: Btf,
+    layout: Layout,
+    /// As the loader of tracepoint programs wants them.
+    loaders: Result<aya::Btf, String>,
+}
+
+/// The running kernel.
+#[derive(Debug)]
+pub struct Running {
+    types: Result<Types, String>,
+    symbols: Result<Symbols, String>,
+}
+
+impl Running {
+    /// Reads what the kernel tells, types beside symbols: either takes longer than all that a watch does with them. What
+    /// it does not tell makes hops blind; it is no error.
+    pub fn read() -> Self {
+        thread::scope(|scope| {
+            let beside = thread::Builder::new().spawn_scoped(scope, read_types);
+            let symbols = read_symbols();
+            let types = beside.map_or_else(|_| read_types(), |thread| thread.join().unwrap_or_else(|_| read_types()));
+            Self { types, symbols }
+        })
+    }
+
+    /// Starts reading, for whoever calls [`Running::taken`] next: there is something else to do before.
+    pub fn read_ahead() {
+        let reading = thread::Builder::new().spawn(Self::read).ok();
+        *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+    }
+
+    /// What was read ahead, or is read now. It does not matter how long ago that was: neither its types nor its own
+    /// functions change while a kernel runs.
+    pub fn taken() -> Self {
+        let reading = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        reading.and_then(|reading| reading.join().ok()).unwrap_or_else(Self::read)
+    }
+
+    /// Its types.
+    ///
+    /// # Errors
+    /// Why they can't be had, as a clause for people.
+    pub fn btf(&self) -> Result<&Btf, String> {
+        self.types.as_ref().map(|types| &types.btf).map_err(Clone::clone)
+    }
+
+    /// Its types, for the loader of tracepoint programs.
+    ///
+    /// # Errors
+    /// Why they can't be had, as a clause for people.
+    pub fn loaders_types(&self) -> Result<&aya::Btf, String> {
+        self.types.as_ref().map_err(Clone::clone)?.loaders.as_ref().map_err(Clone::clone)
+    }
+
+    /// Where its fields are, for programs that read those of `group`.
+    ///
+    /// # Errors
+    /// Which of them is missing, as a clause for people.
+    pub fn layout(&self, group: Group) -> Result<&Layout, String> {
+        let layout = self.types.as_ref().map(|types| &types.layout).map_err(Clone::clone)?;
+        layout.lack(group).map_or(Ok(layout), |lack| Err(lack.to_string()))
+    }
+
+    /// Where its fields are, as far as it tells.
+    pub fn offsets(&self) -> Offsets {
+        self.types.as_ref().map_or(Offsets::NONE, |types| types.layout.offsets)
+    }
+
+    /// Its functions.
+    ///
+    /// # Errors
+    /// Why they can't be had, as a clause for people.
+    pub fn symbols(&self) -> Result<&Symbols, String> {
+        self.symbols.as_ref().map_err(Clone::clone)
+    }
+
+    /// What its drop reasons are called.
+    pub fn reasons(&self) -> Reasons {
+        self.types.as_ref().map(|types| Reasons::of(&types.btf)).unwrap_or_default()
+    }
+
+    /// Where the code of its ICMP is.
+    ///
+    /// # Errors
+    /// Why that is not known, as a clause for people.
+    pub fn icmp_code(&self) -> Result<[[u64; 2]; ICMP_RANGES], String> {
+        let symbols = self.symbols()?;
+        let mut found = ICMP_FUNCTIONS.iter().flat_map(|name| symbols.ranges(name));
+        let ranges = std::array::from_fn(|_| found.next().map_or([0; 2], |range| [range.start, range.end]));
+        if ranges[0] == [0; 2] { Err("this kernel lists no function icmp_rcv".to_owned()) } else { Ok(ranges) }
+    }
+
+    /// What the programs of drop events must know.
+    pub fn drop_config(&self) -> DropConfig {
+        let reasons = self.reasons();
+        let number = |name| reasons.number(name).unwrap_or(NO_REASON);
+        let tells = |tracepoint: &str, index: usize, wanted: &str| {
+            let arguments = self.btf().ok().and_then(|btf| btf.tracepoint(tracepoint).ok());
+            arguments.and_then(|found| found.get(index).map(|argument| u32::from(argument == wanted))).unwrap_or(0)
+        };
+        DropConfig {
+            icmp_code: self.icmp_code().unwrap_or_default(),
+            reason_told: tells("kfree_skb", 2, "enum skb_drop_reason"),
+            location_told: tells("consume_skb", 1, "void *"),
+            netfilter_drop: number("NETFILTER_DROP"),
+            not_specified: number("NOT_SPECIFIED"),
+            no_socket: number("NO_SOCKET"),
+            reserved: 0,
+        }
+    }
+}
+
+/// What is being read for the next [`Running::taken`].
+static AHEAD: Mutex<Option<JoinHandle<Running>>> = Mutex::new(None);
+
+fn read_types() -> Result<Types, String> {
+    let bytes = btf::read().map_err(|error| error.to_string())?;
+    let loaders = aya::Btf::parse(&bytes, aya::Endianness::default()).map_err(|error| error.to_string());
+    let btf = Btf::parse(bytes).map_err(|error| error.to_string())?;
+    let layout = Layout::of(&btf);
+    Ok(Types { btf, layout, loaders })
+}
+
+fn read_symbols() -> Result<Symbols, String> {
+    match Symbols::read() {
+        Ok(symbols) if symbols.are_known() => Ok(symbols),
+        Ok(_) => Err("the kernel hides the addresses of its functions: CAP_SYSLOG shows them".to_owned()),
+        Err(error) => Err(format!("cannot read /proc/kallsyms: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_tells_nothing_makes_every_look_up_say_so() {
+        let silent = Running { types: Err("no BTF".into()), symbols: Err("hidden".into()) };
+        assert_eq!(silent.layout(Group::Packet).expect_err("nothing"), "no BTF");
+        assert_eq!(silent.icmp_code().expect_err("nothing"), "hidden");
+        let config = silent.drop_config();
+        assert_eq!((config.reason_told, config.location_told, config.no_socket), (0, 0, NO_REASON));
+    }
+}

@@ -1,0 +1,107 @@
+//! Reads the counters: tallies by id, and skips by cause.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, PerCpuArray},
+};
+use probe_ebpf::{Count, Kind, Skip, Tally, names, tally::IDS};
+
+use super::{Error, memory::Mapped};
+use crate::model::snapshot::Tallies;
+
+const WORDS_OF_TALLY: usize = size_of::<Tally>() / 8;
+
+/// The tallies of one hop.
+#[derive(Debug)]
+pub struct TallyMap {
+    memory: Mapped,
+    rows: usize,
+}
+
+impl TallyMap {
+    /// Takes the tally called `name` out of `programs`.
+    pub fn take(programs: &mut Ebpf, name: &'static str) -> Result<Self, Error> {
+        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(Error::NoMap { name }) };
+        Self::of(&array, name)
+    }
+
+    /// The tally in `array`, which is called `name`.
+    pub fn of(array: &MapData, name: &'static str) -> Result<Self, Error> {
+        let entries = array.info().map_err(|source| Error::Map { name, source: Box::new(source) })?.max_entries();
+        let rows = (entries / IDS) as usize;
+        let bytes = NonZeroUsize::new(rows * IDS as usize * size_of::<Tally>()).ok_or(Error::NoMap { name })?;
+        let memory = Mapped::new(array.fd(), bytes).map_err(|source| Error::Memory { name, source })?;
+        Ok(Self { memory, rows })
+    }
+
+    /// What was counted so far, of every id that was seen.
+    pub fn read(&self) -> Tallies {
+        let mut tallies = BTreeMap::new();
+        let words = self.memory.words();
+        for row in words.chunks_exact(IDS as usize * WORDS_OF_TALLY).take(self.rows) {
+            for (id, words) in (0..=u16::MAX).zip(row.chunks_exact(WORDS_OF_TALLY)) {
+                let tally = Tally { kinds: std::array::from_fn(|kind| count(words, kind)) };
+                if tally.kinds.iter().any(|count| count.packets > 0) {
+                    add(tallies.entry(id).or_default(), &tally);
+                }
+            }
+        }
+        tallies
+    }
+
+    /// What was counted so far of one kind and id.
+    pub fn count(&self, kind: Kind, id: u16) -> Count {
+        let rows = self.memory.words().chunks_exact(IDS as usize * WORDS_OF_TALLY).take(self.rows);
+        let counts = rows.map(|row| count(&row[usize::from(id) * WORDS_OF_TALLY..], kind.index()));
+        counts.fold(Count::default(), |sum, count| Count {
+            packets: sum.packets + count.packets,
+            bytes: sum.bytes + count.bytes,
+        })
+    }
+}
+
+/// The count of the kind with index `kind` in the words of a tally.
+fn count(words: &[AtomicU64], kind: usize) -> Count {
+    Count { packets: words[2 * kind].load(Ordering::Relaxed), bytes: words[2 * kind + 1].load(Ordering::Relaxed) }
+}
+
+fn add(sum: &mut Tally, tally: &Tally) {
+    for index in 0..Kind::COUNT {
+        sum.kinds[index].packets += tally.kinds[index].packets;
+        sum.kinds[index].bytes += tally.kinds[index].bytes;
+    }
+}
+
+/// The counters of what was not counted, by cause.
+pub struct SkipMap(PerCpuArray<MapData, u64>);
+
+impl SkipMap {
+    /// Takes the skips out of `programs`.
+    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+        let name = names::SKIPS;
+        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
+        Ok(Self(map.try_into().map_err(|source| Error::Map { name, source: Box::new(source) })?))
+    }
+
+    /// How often each cause was met so far; causes that were not met are left out.
+    pub fn read(&self) -> Result<BTreeMap<Skip, u64>, Error> {
+        let mut skips = BTreeMap::new();
+        for skip in Skip::ALL {
+            let counters = self
+                .0
+                .get(&skip.index(), 0)
+                .map_err(|source| Error::Map { name: names::SKIPS, source: Box::new(source) })?;
+            let sum: u64 = counters.iter().sum();
+            if sum > 0 {
+                skips.insert(skip, sum);
+            }
+        }
+        Ok(skips)
+    }
+}

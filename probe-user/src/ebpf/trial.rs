@@ -1,0 +1,239 @@
+//! Does it work here? Loads and attaches small programs, because version numbers do not tell what a vendor's kernel, a
+//! lockdown or a container refuses. Attaching happens on `lo` of a network namespace that is made for it and goes with it.
+
+use std::{fmt, io, os::fd::OwnedFd, panic, thread};
+
+use aya::programs::TcError;
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, unshare},
+};
+use probe_ebpf::contract::hop::{Hop, NIC_HOPS};
+
+use super::bpf_sys::{self, Instruction, ProgramType, XdpMode};
+
+/// How one step of a trial ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It worked.
+    Works,
+    /// The kernel refused, with this error.
+    Refused(Errno),
+    /// It could not be tried, and why.
+    Untried(String),
+}
+
+impl Step {
+    fn of<T>(result: &io::Result<T>) -> Self {
+        match result {
+            Ok(_) => Self::Works,
+            Err(error) => Self::Refused(errno(error)),
+        }
+    }
+
+    /// Whether it worked.
+    pub fn works(&self) -> bool {
+        *self == Self::Works
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+/// By which means a hop is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// An XDP link.
+    Xdp,
+    /// A TCX link.
+    Tcx,
+    /// A filter on a clsact qdisc.
+    Clsact,
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xdp => "XDP link, generic",
+            Self::Tcx => "TCX link",
+            Self::Clsact => "clsact qdisc",
+        })
+    }
+}
+
+/// What was tried for one hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopTrial {
+    /// The hop.
+    pub hop: Hop,
+    /// Loading a program that reads packets as probe's do.
+    pub load: Step,
+    /// By which means it was then attached.
+    pub means: Means,
+    /// Attaching it.
+    pub attach: Step,
+}
+
+/// What was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trials {
+    /// Making a map.
+    pub map: Step,
+    /// Whether programs become machine code; `None` where no program could be loaded.
+    pub jit: Option<bool>,
+    /// Making a network namespace, which the lab needs too.
+    pub namespace: Step,
+    /// Each hop, in path order.
+    pub hops: Vec<HopTrial>,
+}
+
+/// Tries everything. What it makes is gone when it returns.
+pub fn run() -> Trials {
+    let map = Step::of(&bpf_sys::create_map("probe_trial"));
+    let loaded: Vec<(Hop, io::Result<OwnedFd>)> = NIC_HOPS.iter().map(|hop| (*hop, load(*hop))).collect();
+    let jit = loaded
+        .iter()
+        .find_map(|(_, program)| bpf_sys::program_info(program.as_ref().ok()?).ok())
+        .map(|info| info.machine_code_bytes > 0);
+    let attached = in_new_namespace(|| loaded.iter().map(attach).collect::<Vec<_>>());
+    let namespace = Step::of(&attached);
+    let attached = attached.unwrap_or_else(|error| {
+        let why = format!("no network namespace could be made for it ({})", errno(&error).desc());
+        NIC_HOPS.iter().map(|hop| (means(*hop), Step::Untried(why.clone()))).collect()
+    });
+    let hops = loaded
+        .iter()
+        .zip(attached)
+        .map(|((hop, program), (means, attach))| HopTrial { hop: *hop, load: Step::of(program), means, attach })
+        .collect();
+    Trials { map, jit, namespace, hops }
+}
+
+/// By which means a hop is attached on the newest kernels.
+const fn means(hop: Hop) -> Means {
+    match hop {
+        Hop::XdpIn => Means::Xdp,
+        _ => Means::Tcx,
+    }
+}
+
+/// A program that passes every packet after a look at its bounds, with the arithmetic for which the verifier asks
+/// `CAP_PERFMON` (a number plus a packet pointer): what loads it, loads probe's programs.
+const fn reader(data: i16, data_end: i16, pass: i32) -> [Instruction; 7] {
+    [
+        Instruction::set(0, pass),
+        Instruction::load_word(2, 1, data),
+        Instruction::load_word(3, 1, data_end),
+        Instruction::set(4, 14),
+        Instruction::add(4, 2),
+        Instruction::skip_if_greater(4, 3, 0),
+        Instruction::exit(),
+    ]
+}
+
+fn load(hop: Hop) -> io::Result<OwnedFd> {
+    /// `XDP_PASS`, and `data` and `data_end` of `struct xdp_md`.
+    const XDP: [Instruction; 7] = reader(0, 4, 2);
+    /// `TC_ACT_UNSPEC`, and `data` and `data_end` of `struct __sk_buff`.
+    const TC: [Instruction; 7] = reader(76, 80, -1);
+    match hop {
+        Hop::XdpIn => bpf_sys::load_program(ProgramType::Xdp, "probe_trial", &XDP),
+        _ => bpf_sys::load_program(ProgramType::Tc, "probe_trial", &TC),
+    }
+}
+
+/// Attaches a loaded program to `lo` of this thread's network namespace, and takes it off again.
+fn attach((hop, program): &(Hop, io::Result<OwnedFd>)) -> (Means, Step) {
+    /// The index of `lo` in every network namespace (`LOOPBACK_IFINDEX`).
+    const LO: u32 = 1;
+    let means = means(*hop);
+    let Ok(program) = program else { return (means, Step::Untried("no program could be loaded for it".into())) };
+    match hop {
+        Hop::XdpIn => (means, Step::of(&bpf_sys::link_xdp(program, LO, XdpMode::Generic))),
+        _ => {
+            match Step::of(&bpf_sys::link_tcx(program, LO, hop.direction())) {
+                // What kernels before 6.6 answer.
+                Step::Refused(Errno::EINVAL) => (Means::Clsact, clsact()),
+                step => (means, step),
+            }
+        }
+    }
+}
+
+/// Adds a clsact qdisc to `lo` of this thread's network namespace.
+fn clsact() -> Step {
+    let code = match aya::programs::tc::qdisc_add_clsact("lo") {
+        // The trial of the other direction has added it.
+        Ok(()) | Err(TcError::AlreadyAttached) => return Step::Works,
+        Err(TcError::NetlinkError(error)) => error.raw_os_error(),
+        Err(TcError::IoError(error)) => error.raw_os_error(),
+        Err(_) => None,
+    };
+    match code.map_or(Errno::UnknownErrno, Errno::from_raw) {
+        Errno::EEXIST => Step::Works,
+        errno => Step::Refused(errno),
+    }
+}
+
+/// Does `work` in a network namespace of its own, which has `lo` only and goes away with it.
+///
+/// # Errors
+/// Why no namespace could be made: EPERM without `CAP_SYS_ADMIN`, ENOSPC where there are too many.
+pub fn in_new_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let on_own_thread = || {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok(work())
+    };
+    thread::scope(|scope| scope.spawn(on_own_thread).join().unwrap_or_else(|cause| panic::resume_unwind(cause)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn is_root() -> bool {
+        nix::unistd::geteuid().is_root()
+    }
+
+    /// What the integration tests do too: loud, and an error where skipping is forbidden.
+    fn skip(test: &str) {
+        // Unlike eprintln, which the test harness swallows.
+        let _ = writeln!(io::stderr(), "SKIPPED (needs root): {test}");
+        assert!(std::env::var_os("PROBE_NO_SKIP").is_none_or(|value| value != "1"), "{test} was skipped");
+    }
+
+    #[test]
+    fn clsact_is_the_means_where_tcx_is_not() {
+        if !is_root() {
+            return skip("clsact_is_the_means_where_tcx_is_not");
+        }
+        let twice = in_new_namespace(|| [clsact(), clsact()]).expect("a namespace");
+        assert_eq!(twice, [Step::Works, Step::Works]);
+    }
+
+    #[test]
+    fn work_in_a_new_namespace_sees_only_lo_and_leaves_this_one_alone() {
+        if !is_root() {
+            return skip("work_in_a_new_namespace_sees_only_lo_and_leaves_this_one_alone");
+        }
+        let names = || {
+            crate::host::device::Device::all().map(|all| all.into_iter().map(|device| device.name).collect::<Vec<_>>())
+        };
+        let before = names().expect("interfaces");
+        // Tunnel drivers put an interface of their own into each new namespace, so lo may not be the only one.
+        let inside = in_new_namespace(names).expect("a namespace").expect("interfaces");
+        assert_eq!(inside.first().map(String::as_str), Some("lo"));
+        assert!(!inside.iter().any(|name| name == "eth0"), "{inside:?}");
+        assert_eq!(names().expect("interfaces"), before);
+    }
+
+    #[test]
+    fn an_unprivileged_trial_says_which_step_was_refused() {
+        let step = Step::of::<()>(&Err(Errno::EPERM.into()));
+        assert_eq!(step, Step::Refused(Errno::EPERM));
+        assert!(!step.works() && Step::of(&Ok(())).works());
+    }
+}

@@ -1,0 +1,90 @@
+//! The neighbour that packets to the other end go to next, as ARP or neighbour discovery left it.
+
+use std::{io, net::IpAddr};
+
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+};
+
+use super::{route, told};
+use crate::{host::device::netlink, model::trace::Finding};
+
+/// What the host knows of the next hop to `to` for packets from `from`; nothing where there is no usable route, and where
+/// the kernel never had to ask for it.
+pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
+    let hop = route::next_hop(from, to)?;
+    let entries = told("neighbours", table(hop.address))?;
+    let state = entries.iter().find_map(|entry| state_of(entry, &hop))?;
+    let interface = route::name(hop.ifindex)?;
+    Some(Finding::Neighbour { address: hop.address, interface, state: word(state) })
+}
+
+/// The neighbours of that IP version, at every interface.
+fn table(of: IpAddr) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut request = NeighbourMessage::default();
+    request.header.family = if of.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    netlink::dump(&RouteNetlinkMessage::GetNeighbour(request))
+}
+
+/// The state of the entry for `hop`, if this is it.
+fn state_of(entry: &RouteNetlinkMessage, hop: &route::NextHop) -> Option<NeighbourState> {
+    let RouteNetlinkMessage::NewNeighbour(entry) = entry else { return None };
+    let is_it = |attribute: &NeighbourAttribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => IpAddr::from(*v4) == hop.address,
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => IpAddr::from(*v6) == hop.address,
+        _ => false,
+    };
+    (entry.header.ifindex == hop.ifindex && entry.attributes.iter().any(is_it)).then_some(entry.header.state)
+}
+
+/// As `ip neighbour` writes it.
+fn word(state: NeighbourState) -> String {
+    match state {
+        NeighbourState::Incomplete => "INCOMPLETE",
+        NeighbourState::Reachable => "REACHABLE",
+        NeighbourState::Stale => "STALE",
+        NeighbourState::Delay => "DELAY",
+        NeighbourState::Probe => "PROBE",
+        NeighbourState::Failed => "FAILED",
+        NeighbourState::Noarp => "NOARP",
+        NeighbourState::Permanent => "PERMANENT",
+        NeighbourState::None => "NONE",
+        other => return format!("{:#04x}", u16::from(other)),
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(ifindex: u32, address: [u8; 4], state: NeighbourState) -> RouteNetlinkMessage {
+        let mut entry = NeighbourMessage::default();
+        entry.header.ifindex = ifindex;
+        entry.header.state = state;
+        entry.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address.into())));
+        RouteNetlinkMessage::NewNeighbour(entry)
+    }
+
+    #[test]
+    fn only_the_entry_of_the_next_hop_at_its_interface_counts() {
+        let hop = route::NextHop { address: [10, 0, 0, 1].into(), ifindex: 2 };
+        let state = |entry| state_of(&entry, &hop);
+        assert_eq!(state(entry(2, [10, 0, 0, 1], NeighbourState::Failed)), Some(NeighbourState::Failed));
+        assert_eq!(state(entry(3, [10, 0, 0, 1], NeighbourState::Failed)), None);
+        assert_eq!(state(entry(2, [10, 0, 0, 2], NeighbourState::Failed)), None);
+    }
+
+    #[test]
+    fn states_have_the_words_of_ip_neighbour() {
+        assert_eq!(word(NeighbourState::Incomplete), "INCOMPLETE");
+        assert_eq!(word(NeighbourState::Other(0x300)), "0x300");
+    }
+
+    #[test]
+    fn what_needs_no_neighbour_has_none() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        assert!(!matches!(look_up(here, here), Some(Finding::Neighbour { state, .. }) if state != "NOARP"));
+    }
+}

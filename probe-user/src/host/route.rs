@@ -1,0 +1,180 @@
+//! The route from this host to the other end, as the kernel would choose it now.
+
+use std::{io, net::IpAddr};
+
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia},
+};
+use nix::{errno::Errno, net::if_::if_indextoname};
+
+use super::told;
+use crate::{host::device::netlink, model::trace::Finding};
+
+/// The route to `to` for packets that carry the source address `from`: rules may choose by it.
+pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
+    // Of a source that is none of this host's addresses the kernel only says that; the route may be there all the same.
+    match ask(to, Some(from).filter(|from| is_own(*from))) {
+        Ok(routes) => routes.iter().find_map(|message| finding(to, message)),
+        Err(error) => match error.raw_os_error() {
+            Some(errno) => Some(unusable(to, Errno::from_raw(errno), None)),
+            None => told("route", Err(error)),
+        },
+    }
+}
+
+/// Where packets go next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NextHop {
+    /// The gateway; the other end itself where it is on the link.
+    pub(super) address: IpAddr,
+    /// The interface towards it.
+    pub(super) ifindex: u32,
+}
+
+/// The next hop of the route that [`look_up`] tells; nothing where it leads nowhere, or stays on this host.
+pub(super) fn next_hop(from: IpAddr, to: IpAddr) -> Option<NextHop> {
+    let routes = told("next hop", ask(to, Some(from).filter(|from| is_own(*from))))?;
+    routes.iter().find_map(|message| hop(to, message))
+}
+
+fn hop(to: IpAddr, message: &RouteNetlinkMessage) -> Option<NextHop> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+    let mut hop = NextHop { address: to, ifindex: 0 };
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => hop.ifindex = *index,
+            RouteAttribute::Gateway(RouteAddress::Inet(v4)) | RouteAttribute::Via(RouteVia::Inet(v4)) => {
+                hop.address = (*v4).into();
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) | RouteAttribute::Via(RouteVia::Inet6(v6)) => {
+                hop.address = (*v6).into();
+            }
+            _ => {}
+        }
+    }
+    (route.header.kind == RouteType::Unicast && hop.ifindex != 0).then_some(hop)
+}
+
+/// Whether the address that the run uses is one of this network namespace's.
+pub fn own_address(address: IpAddr) -> Option<Finding> {
+    (!address.is_unspecified()).then(|| Finding::Address { address, own: is_own(address) })
+}
+
+/// Whether this network namespace has that address.
+fn is_own(address: IpAddr) -> bool {
+    let is_local = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
+    ask(address, None).is_ok_and(|routes| routes.iter().any(is_local))
+}
+
+fn ask(to: IpAddr, from: Option<IpAddr>) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut request = RouteMessage::default();
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    request.header = RouteHeader {
+        address_family: if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: bits,
+        source_prefix_length: if from.is_some() { bits } else { 0 },
+        ..RouteHeader::default()
+    };
+    request.attributes.push(RouteAttribute::Destination(address(to)));
+    request.attributes.extend(from.map(|from| RouteAttribute::Source(address(from))));
+    netlink::get(RouteNetlinkMessage::GetRoute(request))
+}
+
+fn address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    }
+}
+
+/// IPv4 answers with an error where a route ends packets; IPv6 shows that route.
+fn finding(to: IpAddr, message: &RouteNetlinkMessage) -> Option<Finding> {
+    let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+    let interface = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => name(*index),
+        _ => None,
+    });
+    Some(match refusal(route.header.kind) {
+        Some(errno) => unusable(to, errno, interface),
+        None => Finding::Route { to, errno: None, interface },
+    })
+}
+
+/// What the kernel answers a sender whose route is of this type (`fib_props` in `net/ipv4/fib_semantics.c`).
+fn refusal(kind: RouteType) -> Option<Errno> {
+    match kind {
+        RouteType::BlackHole => Some(Errno::EINVAL),
+        RouteType::Unreachable => Some(Errno::EHOSTUNREACH),
+        RouteType::Prohibit => Some(Errno::EACCES),
+        RouteType::Throw => Some(Errno::ENETUNREACH),
+        _ => None,
+    }
+}
+
+fn unusable(to: IpAddr, errno: Errno, interface: Option<String>) -> Finding {
+    Finding::Route { to, errno: Some(format!("{errno:?}")), interface }
+}
+
+/// The name of an interface of this thread's network namespace.
+pub(super) fn name(index: u32) -> Option<String> {
+    told("interface of the route", if_indextoname(index))?.into_string().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(kind: RouteType) -> RouteNetlinkMessage {
+        let mut route = RouteMessage::default();
+        route.header.kind = kind;
+        route.attributes.push(RouteAttribute::Oif(1));
+        RouteNetlinkMessage::NewRoute(route)
+    }
+
+    #[test]
+    fn a_route_that_ends_packets_is_told_by_what_a_sender_gets() {
+        let to = IpAddr::from([10, 0, 0, 1]);
+        let rows = [
+            (RouteType::Unicast, None),
+            (RouteType::Local, None),
+            (RouteType::BlackHole, Some("EINVAL")),
+            (RouteType::Unreachable, Some("EHOSTUNREACH")),
+            (RouteType::Prohibit, Some("EACCES")),
+        ];
+        for (kind, expected) in rows {
+            let Some(Finding::Route { errno, interface, .. }) = finding(to, &route(kind)) else { panic!("{kind:?}") };
+            assert_eq!(errno.as_deref(), expected, "{kind:?}");
+            assert_eq!(interface.as_deref(), Some("lo"));
+        }
+    }
+
+    #[test]
+    fn the_next_hop_is_the_gateway_or_the_other_end_itself() {
+        let to = IpAddr::from([10, 0, 0, 1]);
+        let mut on_link = route(RouteType::Unicast);
+        assert_eq!(hop(to, &on_link), Some(NextHop { address: to, ifindex: 1 }));
+        let RouteNetlinkMessage::NewRoute(message) = &mut on_link else { panic!("a route") };
+        message.attributes.push(RouteAttribute::Gateway(RouteAddress::Inet([10, 9, 9, 9].into())));
+        assert_eq!(hop(to, &on_link), Some(NextHop { address: [10, 9, 9, 9].into(), ifindex: 1 }));
+        assert_eq!(hop(to, &route(RouteType::Local)), None);
+    }
+
+    #[test]
+    fn an_address_is_this_hosts_where_its_route_stays_here() {
+        let own = |address: [u8; 4]| match own_address(address.into()) {
+            Some(Finding::Address { own, .. }) => Some(own),
+            _ => None,
+        };
+        assert_eq!(own([127, 0, 0, 9]), Some(true));
+        assert_eq!(own([192, 0, 2, 1]), Some(false));
+        assert_eq!(own([0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn every_host_has_a_route_to_itself() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let expected = Finding::Route { to: here, errno: None, interface: Some("lo".to_owned()) };
+        assert_eq!(look_up(here, here), Some(expected));
+    }
+}

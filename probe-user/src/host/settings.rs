@@ -1,0 +1,78 @@
+//! Kernel settings that end echo packets, or let them through.
+
+use std::{fs, path::Path};
+
+use probe_ebpf::Family;
+
+use super::told;
+use crate::model::trace::Finding;
+
+/// Settings of IPv4 (`Documentation/networking/ip-sysctl.rst`).
+const V4: [&str; 6] = [
+    "net/ipv4/icmp_echo_ignore_all",
+    "net/ipv4/icmp_echo_ignore_broadcasts",
+    "net/ipv4/ip_forward",
+    "net/ipv4/icmp_ratelimit",
+    "net/ipv4/icmp_ratemask",
+    "net/ipv4/ping_group_range",
+];
+
+/// Those that every IPv4 interface has, and `all`.
+const V4_INTERFACE: [&str; 3] = ["rp_filter", "accept_local", "forwarding"];
+
+/// Settings of IPv6. Ping sockets have one group range for both.
+const V6: [&str; 6] = [
+    "net/ipv6/icmp/echo_ignore_all",
+    "net/ipv6/icmp/echo_ignore_multicast",
+    "net/ipv6/icmp/echo_ignore_anycast",
+    "net/ipv6/icmp/ratelimit",
+    "net/ipv6/icmp/ratemask",
+    "net/ipv4/ping_group_range",
+];
+
+/// Those that every IPv6 interface has, and `all`.
+const V6_INTERFACE: [&str; 2] = ["forwarding", "disable_ipv6"];
+
+/// The settings that matter to packets of `family` at `interface`, whatever their values are.
+pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
+    paths(family, interface).into_iter().filter_map(read).collect()
+}
+
+/// Their paths below `/proc/sys`.
+fn paths(family: Family, interface: Option<&str>) -> Vec<String> {
+    let (whole, each, folder): (&[&str], &[&str], _) = match family {
+        Family::V4 => (&V4, &V4_INTERFACE, "net/ipv4/conf"),
+        Family::V6 => (&V6, &V6_INTERFACE, "net/ipv6/conf"),
+    };
+    let places = std::iter::once("all").chain(interface);
+    let of_interfaces = places.flat_map(|place| each.iter().map(move |name| format!("{folder}/{place}/{name}")));
+    whole.iter().map(|path| (*path).to_owned()).chain(of_interfaces).collect()
+}
+
+fn read(path: String) -> Option<Finding> {
+    let value = told(&path, fs::read_to_string(Path::new("/proc/sys").join(&path)))?;
+    // Values of several words are written with tabs between them.
+    Some(Finding::Setting { path, value: value.split_whitespace().collect::<Vec<_>>().join(" ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_has_settings_of_its_own() {
+        let paths = paths(Family::V4, Some("eth0.5"));
+        assert!(paths.contains(&"net/ipv4/conf/all/rp_filter".to_owned()));
+        assert!(paths.contains(&"net/ipv4/conf/eth0.5/rp_filter".to_owned()));
+        assert!(!paths.iter().any(|path| path.contains("ipv6")));
+    }
+
+    #[test]
+    fn a_setting_that_this_kernel_lacks_is_left_out() {
+        assert_eq!(read("net/ipv4/no_such_setting".to_owned()), None);
+        let Some(Finding::Setting { value, .. }) = read("net/ipv4/ping_group_range".to_owned()) else {
+            panic!("every kernel with IPv4 has it");
+        };
+        assert_eq!(value.split(' ').count(), 2, "{value}");
+    }
+}

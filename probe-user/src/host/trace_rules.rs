@@ -1,0 +1,126 @@
+//! Names the very rule that ends a probe, by tracing the probes through nftables (`--trace-rules`).
+//!
+//! A table of probe's own marks them, and the kernel then tells each rule that they meet. The table belongs to the socket
+//! that made it (`NFT_TABLE_F_OWNER`, Linux 5.12): the kernel removes it when that socket is closed, in whatever way this
+//! process ends, so there is never one left to sweep. Rules of iptables-nft are traced too, of the older iptables not.
+
+mod event;
+mod message;
+mod table;
+mod text;
+
+use std::{collections::BTreeMap, io};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
+
+use super::told;
+use crate::model::request::EchoFlow;
+use crate::model::trace::{Finding, Leg};
+use event::{End, Event, Seen};
+
+/// `NFNLGRP_NFTRACE` of `include/uapi/linux/netfilter/nfnetlink.h`.
+const TRACE_GROUP: u32 = 9;
+
+/// Room for what the kernel tells between two looks: some hundred probes that meet some ten rules each.
+const BUFFER_BYTES: usize = 4 << 20;
+
+/// What the name of every such table starts with.
+pub(super) const TABLE: &str = "probe_trace_";
+
+/// Probes that are being traced; dropping it ends that.
+pub struct TraceRules {
+    /// Closing it removes the table.
+    _owner: Socket,
+    listener: Socket,
+    /// The packets that the kernel described so far: it does so with their first event only.
+    packets: BTreeMap<u32, Seen>,
+    ends: BTreeMap<End, u64>,
+}
+
+impl TraceRules {
+    /// Begins to trace the echo packets of `flow` in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// Why that does not work here, as a clause for people.
+    pub fn begin(flow: &EchoFlow) -> Result<Self, String> {
+        let listener = listen().map_err(|error| why(&error))?;
+        let owner = table::make(flow).map_err(|error| why(&error))?;
+        Ok(Self { _owner: owner, listener, packets: BTreeMap::new(), ends: BTreeMap::new() })
+    }
+
+    /// Ends it, and tells which rules ended probes. It asks nft for their text, in the calling thread's network namespace.
+    pub fn end(mut self) -> Vec<Finding> {
+        if let Err(error) = self.drain() {
+            tracing::warn!("not every rule that was traced is known: {error}");
+        }
+        let mut texts = BTreeMap::new();
+        let ends = std::mem::take(&mut self.ends);
+        ends.into_iter().map(|(end, packets)| finding(end, packets, &mut texts)).collect()
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        loop {
+            match self.listener.recv_from_full() {
+                Ok((datagram, _)) => event::parse(&datagram).into_iter().for_each(|event| self.take(event)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        if let Some(seen) = event.packet {
+            self.packets.insert(event.trace, seen);
+        }
+        let packet = self.packets.get(&event.trace);
+        if let (Some(end), Some(packet)) = (event.end, packet) {
+            *self.ends.entry(End { leg: packet.leg, ..end }).or_default() += 1;
+        }
+    }
+}
+
+fn listen() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind(&SocketAddr::new(0, 0))?;
+    // Above the limit of ordinary sockets; without the privilege the limit stays.
+    told("receive buffer", setsockopt(&socket, RcvBufForce, &BUFFER_BYTES));
+    socket.add_membership(TRACE_GROUP)?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
+}
+
+fn why(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(nix::libc::EPERM | nix::libc::EACCES) => "tracing rules needs CAP_NET_ADMIN".to_owned(),
+        Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP | nix::libc::EINVAL | nix::libc::ENOENT) => {
+            format!("this kernel cannot trace nftables' rules for probe: {error}")
+        }
+        _ => format!("tracing rules failed: {error}"),
+    }
+}
+
+/// The listings of tables that were asked for already.
+type Texts = BTreeMap<(String, String), String>;
+
+fn finding(end: End, packets: u64, texts: &mut Texts) -> Finding {
+    let rule = match end.handle {
+        None => "policy drop".to_owned(),
+        Some(handle) => {
+            let place = (end.family.clone(), end.table.clone());
+            let listing = texts.entry(place).or_insert_with(|| text::list(&end.family, &end.table));
+            text::rule(listing, &end.chain, handle).unwrap_or_default()
+        }
+    };
+    let End { family, table, chain, handle, verdict, leg } = end;
+    Finding::Rule { family, table, chain, handle, rule, verdict: verdict.to_owned(), leg: leg.into(), packets }
+}
+
+impl From<event::Way> for Leg {
+    fn from(way: event::Way) -> Self {
+        match way {
+            event::Way::Request => Self::Request,
+            event::Way::Reply => Self::Reply,
+        }
+    }
+}

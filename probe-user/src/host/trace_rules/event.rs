@@ -1,0 +1,214 @@
+//! What the kernel tells of a traced packet: `NFT_MSG_TRACE` (`nft_trace_notify` in `net/netfilter/nf_tables_trace.c`).
+
+use probe_ebpf::{Echo, Family, Kind};
+
+use super::message::{GENERIC, NFTABLES, attributes, messages};
+
+/// `NFT_MSG_TRACE`.
+const TRACE: u16 = 17;
+
+/// Request or reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    Request,
+    Reply,
+}
+
+/// The packet that an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) leg: Way,
+}
+
+/// Where a packet's way ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct End {
+    pub(super) family: String,
+    pub(super) table: String,
+    pub(super) chain: String,
+    /// None: the chain's policy ended it.
+    pub(super) handle: Option<u64>,
+    pub(super) verdict: &'static str,
+    pub(super) leg: Way,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    /// Which packet: the same in all of its events.
+    pub(super) trace: u32,
+    /// The packet, in its first event.
+    pub(super) packet: Option<Seen>,
+    /// Its end, if this event is that; of its leg nothing is known here.
+    pub(super) end: Option<End>,
+}
+
+/// The events of a datagram.
+pub(super) fn parse(datagram: &[u8]) -> Vec<Event> {
+    let events = messages(datagram).into_iter().filter(|message| message.kind == NFTABLES << 8 | TRACE);
+    events.filter_map(|message| event(message.payload)).collect()
+}
+
+/// The attributes that matter here: `NFTA_TRACE_*`.
+#[derive(Default)]
+struct Attributes<'a> {
+    table: Option<&'a [u8]>,
+    chain: Option<&'a [u8]>,
+    handle: Option<u64>,
+    kind: Option<u32>,
+    verdict: Option<u32>,
+    trace: Option<u32>,
+    transport: Option<&'a [u8]>,
+    protocol: Option<u32>,
+    policy: Option<u32>,
+}
+
+impl<'a> Attributes<'a> {
+    fn of(payload: &'a [u8]) -> Self {
+        let mut found = Self::default();
+        for (kind, value) in attributes(payload) {
+            match kind {
+                1 => found.table = Some(value),
+                2 => found.chain = Some(value),
+                3 => found.handle = value.try_into().ok().map(u64::from_be_bytes),
+                4 => found.kind = read(value),
+                // NFTA_VERDICT_CODE
+                5 => found.verdict = attributes(value).into_iter().find(|(kind, _)| *kind == 1).and_then(|v| read(v.1)),
+                6 => found.trace = read(value),
+                9 => found.transport = Some(value),
+                15 => found.protocol = read(value),
+                16 => found.policy = read(value),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// The echo packet whose first transport bytes these are.
+    fn packet(&self) -> Option<Seen> {
+        let family = match self.protocol? {
+            2 => Family::V4,
+            10 => Family::V6,
+            _ => return None,
+        };
+        let kind = Kind::from_icmp_type(family, *self.transport?.first()?)?;
+        let leg = match kind.echo {
+            Echo::Request => Way::Request,
+            Echo::Reply => Way::Reply,
+        };
+        Some(Seen { leg })
+    }
+
+    fn end(&self, family: u8) -> Option<End> {
+        /// `NFT_TRACETYPE_POLICY` and `NFT_TRACETYPE_RULE`.
+        const POLICY: u32 = 1;
+        const RULE: u32 = 3;
+        let (handle, verdict) = match self.kind? {
+            POLICY => (None, ending(self.policy?)?),
+            RULE => (Some(self.handle?), ending(self.verdict?)?),
+            _ => return None,
+        };
+        Some(End {
+            family: family_name(family).to_owned(),
+            table: text(self.table?),
+            chain: text(self.chain?),
+            handle,
+            verdict,
+            leg: Way::Request,
+        })
+    }
+}
+
+fn event(payload: &[u8]) -> Option<Event> {
+    let found = Attributes::of(payload.get(GENERIC..)?);
+    Some(Event { trace: found.trace?, packet: found.packet(), end: found.end(*payload.first()?) })
+}
+
+/// `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`: the verdicts after which nobody else in the hook is asked. nftables' own, as jump
+/// and continue, are negative.
+fn ending(verdict: u32) -> Option<&'static str> {
+    let own = verdict.cast_signed() < 0;
+    match verdict & 0xff {
+        0 if !own => Some("drop"),
+        2 if !own => Some("stolen"),
+        3 if !own => Some("queue"),
+        _ => None,
+    }
+}
+
+/// `NFPROTO_*`, as nft calls them.
+fn family_name(family: u8) -> &'static str {
+    match family {
+        1 => "inet",
+        2 => "ip",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => "",
+    }
+}
+
+fn read(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::trace_rules::message::*;
+
+    fn told(attributes: &[Vec<u8>]) -> Vec<Event> {
+        let mut batch = Batch::new();
+        batch.make(TRACE, attributes);
+        parse(&batch.finish().0)
+    }
+
+    fn place() -> Vec<Vec<u8>> {
+        vec![string(1, "t"), string(2, "c"), number(6, 77)]
+    }
+
+    #[test]
+    fn a_rule_that_drops_is_an_end() {
+        let mut event = place();
+        event.extend([attribute(3, &9_u64.to_be_bytes()), number(4, 3), nested(5, &[number(1, 0)])]);
+        event.extend([number(15, 2), attribute(9, &[8, 0, 0, 0])]);
+        let end = End {
+            family: "inet".to_owned(),
+            table: "t".to_owned(),
+            chain: "c".to_owned(),
+            handle: Some(9),
+            verdict: "drop",
+            leg: Way::Request,
+        };
+        assert_eq!(told(&event), [Event { trace: 77, packet: Some(Seen { leg: Way::Request }), end: Some(end) }]);
+    }
+
+    #[test]
+    fn a_policy_that_drops_is_an_end_without_a_rule() {
+        let mut event = place();
+        event.extend([number(4, 1), number(16, 0)]);
+        let end = told(&event).remove(0).end.expect("an end");
+        assert_eq!((end.handle, end.verdict), (None, "drop"));
+    }
+
+    #[test]
+    fn what_lets_go_on_is_no_end() {
+        // accept, jump, continue
+        for verdict in [1, (-3_i32).cast_unsigned(), (-1_i32).cast_unsigned()] {
+            let mut event = place();
+            event.extend([attribute(3, &9_u64.to_be_bytes()), number(4, 3), nested(5, &[number(1, verdict)])]);
+            assert_eq!(told(&event), [Event { trace: 77, packet: None, end: None }], "{verdict:#x}");
+        }
+        assert_eq!(ending(0x0001_0002), Some("stolen"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_left_out() {
+        assert_eq!(told(&[string(1, "t")]), []);
+        assert_eq!(parse(&[1, 2, 3]), []);
+    }
+}

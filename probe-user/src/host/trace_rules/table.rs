@@ -1,0 +1,179 @@
+//! The table that marks probes for tracing, before any usual chain sees them.
+
+use std::{io, net::IpAddr};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::libc;
+use probe_ebpf::{Echo, Kind};
+
+use super::{
+    TABLE,
+    message::{Batch, attribute, messages, nested, number, string, word},
+};
+use crate::model::request::EchoFlow;
+
+/// Orders: `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
+const NEW_TABLE: u16 = 0;
+const NEW_CHAIN: u16 = 3;
+const NEW_RULE: u16 = 6;
+
+/// `NFT_TABLE_F_OWNER`: only the socket that made it may change it, and it goes with that.
+const OWNED: u32 = 2;
+
+/// Before conntrack and everything that filters; behind the putting together of fragments.
+const PRIORITY: i32 = -350;
+
+/// `NF_INET_PRE_ROUTING` and `NF_INET_LOCAL_OUT`: every packet enters by one of them.
+const CHAINS: [(&str, u32); 2] = [("prerouting", 0), ("output", 3)];
+
+/// Makes the table in the calling thread's network namespace. It lasts as long as the socket.
+pub(super) fn make(flow: &EchoFlow) -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    let address = socket.bind_auto()?;
+    // No other socket of this network namespace has that number.
+    let name = format!("{TABLE}{}", address.port_number());
+    let (bytes, orders) = batch(&name, flow);
+    socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+    // The kernel has worked the batch off by now: what it had to say is there.
+    socket.set_non_blocking(true)?;
+    let mut answers = 0;
+    while answers < orders {
+        let (datagram, _) = socket.recv_from_full()?;
+        for message in messages(&datagram) {
+            acknowledged(message.kind, message.payload)?;
+            answers += 1;
+        }
+    }
+    Ok(socket)
+}
+
+/// What `NLMSG_ERROR` says: a negative errno, or 0.
+fn acknowledged(kind: u16, payload: &[u8]) -> io::Result<()> {
+    match word(payload, 0).map(u32::cast_signed) {
+        Some(errno) if i32::from(kind) == libc::NLMSG_ERROR && errno != 0 => Err(io::Error::from_raw_os_error(-errno)),
+        _ => Ok(()),
+    }
+}
+
+fn batch(table: &str, flow: &EchoFlow) -> (Vec<u8>, u32) {
+    let mut batch = Batch::new();
+    batch.make(NEW_TABLE, &[string(1, table), number(2, OWNED)]);
+    for (chain, hook) in CHAINS {
+        let place = nested(4, &[number(1, hook), number(2, PRIORITY.cast_unsigned())]);
+        batch.make(NEW_CHAIN, &[string(1, table), string(3, chain), place, string(7, "filter")]);
+        for wanted in wanted(flow) {
+            let expressions = nested(4, &wanted.expressions());
+            batch.make(NEW_RULE, &[string(1, table), string(2, chain), expressions]);
+        }
+    }
+    batch.finish()
+}
+
+/// The packets that one rule marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    from: IpAddr,
+    to: IpAddr,
+    kind: Kind,
+    id: Option<u16>,
+}
+
+/// Requests and replies both ways: a reply may be sent unasked.
+fn wanted(flow: &EchoFlow) -> Vec<Wanted> {
+    let ids: Vec<Option<u16>> =
+        if flow.ids.is_empty() { vec![None] } else { flow.ids.iter().copied().map(Some).collect() };
+    let mut wanted = Vec::new();
+    for (from, to) in [(flow.local, flow.remote), (flow.remote, flow.local)] {
+        for echo in [Echo::Request, Echo::Reply] {
+            let kind = Kind { family: flow.family(), echo };
+            wanted.extend(ids.iter().map(|id| Wanted { from, to, kind, id: *id }));
+        }
+    }
+    wanted
+}
+
+/// Headers that a rule reads from: `NFT_PAYLOAD_NETWORK_HEADER`, `NFT_PAYLOAD_TRANSPORT_HEADER`.
+const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
+
+/// `NFT_META_NFTRACE`, `NFT_META_NFPROTO`, `NFT_META_L4PROTO`.
+const META_TRACE: u32 = 12;
+const META_PROTOCOL: u32 = 15;
+const META_TRANSPORT: u32 = 16;
+
+/// `NFT_REG_1`: what one expression puts there the next one reads.
+const REGISTER: u32 = 1;
+
+impl Wanted {
+    /// The rule: compare, compare, …, mark.
+    fn expressions(self) -> Vec<Vec<u8>> {
+        let (protocol, icmp, [source, destination]) = match self.from {
+            IpAddr::V4(_) => (2, libc::IPPROTO_ICMP, [12, 16]),
+            IpAddr::V6(_) => (10, libc::IPPROTO_ICMPV6, [8, 24]),
+        };
+        let mut list = meta_is(META_PROTOCOL, protocol);
+        list.extend(meta_is(META_TRANSPORT, icmp.to_be_bytes()[3]));
+        list.extend(header_is(NETWORK, source, &octets(self.from)));
+        list.extend(header_is(NETWORK, destination, &octets(self.to)));
+        list.extend(header_is(TRANSPORT, 0, &[self.kind.icmp_type()]));
+        list.extend(self.id.map(|id| header_is(TRANSPORT, 4, &id.to_be_bytes())).into_iter().flatten());
+        list.push(expression("immediate", &[number(1, REGISTER), nested(2, &[attribute(1, &[1])])]));
+        list.push(expression("meta", &[number(2, META_TRACE), number(3, REGISTER)]));
+        list
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn meta_is(key: u32, value: u8) -> Vec<Vec<u8>> {
+    vec![expression("meta", &[number(1, REGISTER), number(2, key)]), is(&[value])]
+}
+
+fn header_is(base: u32, offset: u32, value: &[u8]) -> Vec<Vec<u8>> {
+    let length = u32::try_from(value.len()).unwrap_or(0);
+    let load = [number(1, REGISTER), number(2, base), number(3, offset), number(4, length)];
+    vec![expression("payload", &load), is(value)]
+}
+
+/// Goes on only where the register holds `value` (`NFT_CMP_EQ`).
+fn is(value: &[u8]) -> Vec<u8> {
+    expression("cmp", &[number(1, REGISTER), number(2, 0), nested(3, &[attribute(1, value)])])
+}
+
+/// `NFTA_LIST_ELEM` with `NFTA_EXPR_NAME` and `NFTA_EXPR_DATA`.
+fn expression(name: &str, data: &[Vec<u8>]) -> Vec<u8> {
+    nested(1, &[string(1, name), nested(2, data)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flow(ids: &[u16]) -> EchoFlow {
+        EchoFlow {
+            local: IpAddr::from([10, 0, 0, 1]),
+            remote: IpAddr::from([10, 0, 0, 2]),
+            interface: None,
+            ids: ids.to_vec(),
+        }
+    }
+
+    #[test]
+    fn both_kinds_are_wanted_both_ways_for_every_id() {
+        assert_eq!(wanted(&flow(&[1, 2])).len(), 8);
+        assert_eq!(wanted(&flow(&[])).iter().filter(|wanted| wanted.id.is_none()).count(), 4);
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_and_an_acknowledgement_is_none() {
+        let error = u16::try_from(libc::NLMSG_ERROR).expect("small");
+        assert!(acknowledged(error, &0_i32.to_ne_bytes()).is_ok());
+        let refused = acknowledged(error, &(-libc::EPERM).to_ne_bytes()).expect_err("refused");
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+    }
+}

@@ -1,0 +1,146 @@
+//! Facts that a few kinds of trials decide: three of each, interleaved, more where loss asks for it.
+
+use std::time::Duration;
+
+use super::{Gate, Step};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Confidence, Count, Finding},
+    known::Known,
+    script::{Asked, Control, Draft, Script},
+    votes::Belief,
+};
+
+/// One kind of trial.
+#[derive(Clone, Copy)]
+pub(super) struct Arm {
+    /// What it is, as it stands in the evidence.
+    pub(super) what: &'static str,
+    /// What is known of its outcome before.
+    pub(super) control: Control,
+    /// Writes it.
+    pub(super) write: fn(&mut Draft<'_, '_>) -> Asked,
+}
+
+impl Arm {
+    fn is_control(&self) -> bool {
+        matches!(self.control, Control::Positive | Control::Negative)
+    }
+}
+
+/// How often a trial is made in one round.
+const REPETITIONS: u32 = 3;
+
+/// Time between repetitions: loss comes in bursts, and one burst must not take all three.
+const APART: Duration = Duration::from_millis(100);
+
+/// The control that passes: a request and its reply.
+pub(super) const EXCHANGE: Arm =
+    Arm { what: "the reply that was asked for", control: Control::Positive, write: exchange };
+
+/// The control that is stopped: a reply with an id that nobody asked with.
+pub(super) const STRAY: Arm =
+    Arm { what: "a reply with an id that nobody asked with", control: Control::Negative, write: stray };
+
+fn exchange(draft: &mut Draft<'_, '_>) -> Asked {
+    let request = draft.asked();
+    let reply = draft.reply(request);
+    Asked::of(draft.shoot(reply)).since(request)
+}
+
+fn stray(draft: &mut Draft<'_, '_>) -> Asked {
+    let request = draft.asked();
+    let reply = draft.stray(request);
+    Asked::of(draft.shoot(reply))
+}
+
+/// A case: what the question is about.
+pub(super) const fn case(what: &'static str, write: fn(&mut Draft<'_, '_>) -> Asked) -> Arm {
+    Arm { what, control: Control::Case, write }
+}
+
+/// `arms` with those controls that mean something on this path: where the id is not looked at, a stray reply passes.
+pub(super) fn with_controls(known: &Known, arms: &[Arm]) -> Vec<Arm> {
+    let controls = if known.is(Fact::Id, &Answer::Yes) { vec![EXCHANGE, STRAY] } else { vec![EXCHANGE] };
+    controls.into_iter().chain(arms.iter().copied()).collect()
+}
+
+/// Writes three more of each kind that wants more, and of the controls beside them.
+pub(super) fn ask(known: &Known, script: &mut Script<'_>, fact: Fact, arms: &[Arm]) -> Step {
+    let wanting: Vec<&Arm> =
+        arms.iter().filter(|arm| known.wants_more(known.tally(fact, arm.what), known.belief(fact, arm.what))).collect();
+    if wanting.is_empty() || known.round(fact) >= known.most_rounds() {
+        return Step::Settled;
+    }
+    let chosen = |arm: &&Arm| arm.is_control() || wanting.iter().any(|other| other.what == arm.what);
+    for _ in 0..REPETITIONS {
+        for arm in arms.iter().filter(chosen) {
+            script.trial((fact, arm.what, 0), arm.control, arm.write);
+        }
+        script.pause(APART);
+    }
+    Step::Asked
+}
+
+/// Writes all trials of one kind before those of the next, and once only: where the id is not looked at, later kinds open
+/// what earlier ones try.
+pub(super) fn ask_in_order(known: &Known, script: &mut Script<'_>, fact: Fact, arms: &[Arm]) -> Step {
+    if known.round(fact) > 0 {
+        return Step::Settled;
+    }
+    for arm in arms {
+        for _ in 0..known.repetitions() {
+            script.trial((fact, arm.what, 0), arm.control, arm.write);
+        }
+    }
+    Step::Asked
+}
+
+/// Shut where the id is not looked at: then any packet of the run may stand in for the one that a trial means.
+pub(super) fn apart(known: &Known) -> Gate {
+    match known.ids_are_alike() {
+        true => Gate::Shut("the id is not looked at, so other packets of this run would stand in".to_owned()),
+        false => super::remembered(known),
+    }
+}
+
+/// Each kind's counts.
+pub(super) fn evidence(known: &Known, fact: Fact, arms: &[Arm]) -> Vec<Count> {
+    arms.iter()
+        .map(|arm| known.tally(fact, arm.what).count(arm.what))
+        .filter(|count| count.of + count.void > 0)
+        .collect()
+}
+
+/// The finding that `decide` makes of what each case's trials say, in the order of `arms` (`wanted` of them only); where
+/// the controls forbid an answer, or a case says nothing that `decide` needs, there is none.
+pub(super) fn judge(
+    known: &Known,
+    fact: Fact,
+    arms: &[Arm],
+    decide: impl FnOnce(&[Option<bool>]) -> Option<(Answer, Vec<usize>)>,
+) -> Finding {
+    let evidence = evidence(known, fact, arms);
+    let inconclusive =
+        |why: String| Finding::new(fact, Answer::Inconclusive, Confidence::Unknown, evidence.clone(), Some(why));
+    if evidence.is_empty() {
+        return Finding::not_tested(fact, "it was not reached");
+    }
+    if let Some(why) = known.broken_control(fact) {
+        return inconclusive(why);
+    }
+    let cases: Vec<&Arm> = arms.iter().filter(|arm| !arm.is_control()).collect();
+    let beliefs: Vec<Belief> = cases.iter().map(|arm| known.belief(fact, arm.what)).collect();
+    let passes: Vec<Option<bool>> = beliefs.iter().map(|belief| belief.passes()).collect();
+    let Some((answer, used)) = decide(&passes) else {
+        let unsure = cases.iter().zip(&passes).find(|(_, passes)| passes.is_none());
+        return inconclusive(unsure.map_or_else(
+            || "the trials contradict each other".to_owned(),
+            |(arm, _)| format!("{}: {}", arm.what, known.why_unsure(known.tally(fact, arm.what))),
+        ));
+    };
+    let controls = arms.iter().filter(|arm| arm.is_control()).map(|arm| known.belief(fact, arm.what));
+    let used = used.into_iter().filter_map(|index| beliefs.get(index).copied());
+    let confidence = controls.chain(used).map(Belief::confidence).min().unwrap_or(Confidence::Unknown);
+    Finding::new(fact, answer, confidence, evidence, None)
+}

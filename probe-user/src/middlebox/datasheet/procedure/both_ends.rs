@@ -1,0 +1,68 @@
+//! May both ends ask with one id at the same time?
+
+use super::{
+    Procedure,
+    arms::{self, Arm, EXCHANGE},
+};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Finding},
+    known::Known,
+    script::{Asked, Draft},
+};
+use crate::middlebox::timeline::{EchoId, Goal, Shot, Side};
+
+/// The procedure.
+pub(super) const PROCEDURE: Procedure = Procedure {
+    gate: arms::apart,
+    plan: |known, script| arms::ask(known, script, Fact::BothEnds, &ARMS),
+    judge,
+    takes: super::seconds,
+};
+
+const ARMS: [Arm; 5] = [
+    EXCHANGE,
+    arms::case("a request of the far end with an id of its own", own_id),
+    arms::case("a request of the far end with the id that the near end asked with", |draft| {
+        let (_, theirs) = both(draft);
+        Asked::of(theirs)
+    }),
+    arms::case("the far end's reply after both asked with one id", |draft| {
+        let (ours, theirs) = both(draft);
+        draft.settle();
+        let reply = draft.reply(ours);
+        Asked::of(draft.shoot(reply)).since(theirs).given(theirs)
+    }),
+    arms::case("the near end's reply after both asked with one id", |draft| {
+        let (_, theirs) = both(draft);
+        draft.settle();
+        let reply = draft.reply(theirs);
+        Asked::of(draft.shoot(reply)).since(theirs)
+    }),
+];
+
+fn own_id(draft: &mut Draft<'_, '_>) -> Asked {
+    let ours = draft.asked();
+    let theirs = draft.request(Side::Far);
+    Asked::of(draft.shoot(Shot { destination: Goal::SourceOfArrived(ours), ..theirs }))
+}
+
+/// Both ends ask, the far one with the id with which the near one's request arrived.
+fn both(draft: &mut Draft<'_, '_>) -> (usize, usize) {
+    let ours = draft.asked();
+    let theirs = draft.request(Side::Far);
+    let theirs = Shot { id: EchoId::OfArrived(ours), destination: Goal::SourceOfArrived(ours), ..theirs };
+    (ours, draft.shoot(theirs))
+}
+
+fn judge(known: &Known) -> Finding {
+    arms::judge(known, Fact::BothEnds, &ARMS, |passes| match passes {
+        [Some(false), Some(false), ..] => Some((Answer::FarMayNotAsk, vec![0, 1])),
+        [Some(false), Some(true), ..] => Some((Answer::OpensForRequests, vec![0, 1])),
+        [Some(true), Some(true), Some(true), Some(true)] => Some((Answer::Independent, vec![0, 1, 2, 3])),
+        [Some(true), Some(false), ..] => Some((Answer::Collides, vec![0, 1])),
+        [Some(true), Some(true), Some(false), _] => Some((Answer::Collides, vec![0, 1, 2])),
+        [Some(true), Some(true), _, Some(false)] => Some((Answer::Collides, vec![0, 1, 3])),
+        _ => None,
+    })
+}

@@ -1,0 +1,58 @@
+//! Is the ICMP code part of what is remembered, or must it be 0?
+
+use super::{
+    Procedure, Step,
+    arms::{self, Arm, EXCHANGE},
+};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Finding},
+    known::Known,
+    script::{Asked, Draft, Script},
+};
+use crate::middlebox::timeline::{Shot, Side};
+
+/// The procedure.
+pub(super) const PROCEDURE: Procedure = Procedure { gate: super::remembered, plan, judge, takes: super::seconds };
+
+const ONE_TO_ZERO: Arm = arms::case("a reply with code 1 to a request with code 0", |draft| answered(draft, 0, 1));
+const REQUEST: Arm = arms::case("a request with code 1", |draft| Asked::of(coded(draft, 1)));
+const ONE_TO_ONE: Arm = arms::case("a reply with code 1 to a request with code 1", |draft| answered(draft, 1, 1));
+const ZERO_TO_ONE: Arm = arms::case("a reply with code 0 to a request with code 1", |draft| answered(draft, 1, 0));
+
+/// Where the id is not looked at, requests with code 0 open the way for all replies with code 0.
+fn arms(known: &Known) -> Vec<Arm> {
+    match known.ids_are_alike() {
+        true => vec![ONE_TO_ZERO, REQUEST, ONE_TO_ONE, EXCHANGE],
+        false => arms::with_controls(known, &[ONE_TO_ZERO, REQUEST, ONE_TO_ONE, ZERO_TO_ONE]),
+    }
+}
+
+fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+    let ask = if known.ids_are_alike() { arms::ask_in_order } else { arms::ask };
+    ask(known, script, Fact::Code, &arms(known))
+}
+
+fn coded(draft: &mut Draft<'_, '_>, code: u8) -> usize {
+    let request = draft.request(Side::Near);
+    draft.shoot(Shot { code, ..request })
+}
+
+fn answered(draft: &mut Draft<'_, '_>, asked: u8, code: u8) -> Asked {
+    let request = coded(draft, asked);
+    draft.settle();
+    let reply = draft.reply(request);
+    Asked::of(draft.shoot(Shot { code, ..reply })).since(request)
+}
+
+fn judge(known: &Known) -> Finding {
+    arms::judge(known, Fact::Code, &arms(known), |passes| match passes {
+        [_, Some(false), ..] => Some((Answer::ZeroOnly, vec![1])),
+        [_, _, Some(false), ..] => Some((Answer::ZeroOnly, vec![2])),
+        [Some(other), Some(true), Some(true)] => Some((if *other { Answer::No } else { Answer::Yes }, vec![0, 2])),
+        [Some(false), _, Some(true), Some(false)] => Some((Answer::Yes, vec![0, 2, 3])),
+        [Some(true), _, Some(true), Some(true)] => Some((Answer::No, vec![0, 2, 3])),
+        [Some(_), _, Some(true), Some(_)] => Some((Answer::Partly, vec![0, 2, 3])),
+        _ => None,
+    })
+}

@@ -1,0 +1,61 @@
+//! Which ICMP errors pass, and is anything remembered afterwards (RFC 5508 §4, RFC 792, RFC 4443)?
+
+use super::{
+    Procedure,
+    arms::{self, Arm},
+};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::Answer,
+    script::{Asked, Control, Draft},
+};
+use crate::middlebox::timeline::{EchoId, Goal, Message, Quote, Shot, Side};
+
+/// The procedure.
+pub(super) const PROCEDURE: Procedure = Procedure {
+    gate: arms::apart,
+    plan: |known, script| arms::ask(known, script, Fact::Errors, &arms::with_controls(known, &ARMS)),
+    judge: |known| {
+        arms::judge(known, Fact::Errors, &arms::with_controls(known, &ARMS), |passes| match passes {
+            [Some(about_seen), Some(about_unseen), Some(state_lives)] => {
+                let (about_seen, about_unseen, state_lives) = (*about_seen, *about_unseen, *state_lives);
+                Some((Answer::Errors { about_seen, about_unseen, state_lives }, vec![0, 1, 2]))
+            }
+            _ => None,
+        })
+    },
+    takes: super::seconds,
+};
+
+const ARMS: [Arm; 3] = [
+    arms::case("an error about a request that was sent", |draft| {
+        let request = draft.asked();
+        let error = about(draft, request);
+        Asked::of(draft.shoot(error)).since(request)
+    }),
+    arms::case("an error about a request that never was", |draft| {
+        let request = draft.asked();
+        let id = EchoId::Fixed(draft.fresh());
+        let error = about(draft, request);
+        let error = Shot { message: Message::Error(Quote::Never), id, ..error };
+        Asked::of(draft.shoot(error))
+    }),
+    Arm { what: "the reply after an error about its request", control: Control::Unseen, write: after_error },
+];
+
+fn after_error(draft: &mut Draft<'_, '_>) -> Asked {
+    let request = draft.asked();
+    let error = about(draft, request);
+    let error = draft.shoot(error);
+    draft.settle();
+    let reply = draft.reply(request);
+    Asked::of(draft.shoot(reply)).since(error)
+}
+
+/// "Host unreachable" (IPv4 type 3 code 1) or "address unreachable" (IPv6 type 1 code 3) from the far end: whoever
+/// sends it knows the family, and reads code 1 as that.
+fn about(draft: &Draft<'_, '_>, request: usize) -> Shot {
+    let message = Message::Error(Quote::Shot(request));
+    let shot = Shot::new(draft.now(), Side::Far, message, EchoId::OfArrived(request));
+    Shot { code: 1, destination: Goal::SourceOfArrived(request), ..shot }
+}

@@ -1,0 +1,58 @@
+//! Is the id, is the sequence number part of what is remembered?
+
+use super::{
+    Procedure,
+    arms::{self, Arm, EXCHANGE},
+};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Finding},
+    known::Known,
+    script::{Asked, Draft},
+};
+use crate::middlebox::timeline::Shot;
+
+/// The id.
+pub(super) const ID: Procedure = Procedure {
+    gate: super::remembered,
+    plan: |known, script| arms::ask(known, script, Fact::Id, &ID_ARMS),
+    judge: |known| in_key(known, Fact::Id, &ID_ARMS),
+    takes: super::seconds,
+};
+
+/// The sequence number.
+pub(super) const SEQ: Procedure = Procedure {
+    gate: super::remembered,
+    // Where ids are not looked at, requests that come later in the run have other sequence numbers.
+    plan: |known, script| {
+        let ask = if known.ids_are_alike() { arms::ask_in_order } else { arms::ask };
+        ask(known, script, Fact::Seq, &arms::with_controls(known, &SEQ_ARMS))
+    },
+    judge: |known| in_key(known, Fact::Seq, &arms::with_controls(known, &SEQ_ARMS)),
+    takes: super::seconds,
+};
+
+const ID_ARMS: [Arm; 2] = [EXCHANGE, arms::case("a reply with another id", other_id)];
+
+const SEQ_ARMS: [Arm; 1] = [arms::case("a reply with another sequence number", other_seq)];
+
+fn other_id(draft: &mut Draft<'_, '_>) -> Asked {
+    let request = draft.asked();
+    let reply = draft.stray(request);
+    Asked::of(draft.shoot(reply)).since(request)
+}
+
+fn other_seq(draft: &mut Draft<'_, '_>) -> Asked {
+    let request = draft.asked();
+    let reply = draft.reply(request);
+    Asked::of(draft.shoot(Shot { seq: 7, ..reply })).since(request)
+}
+
+/// A field is part of the key where a reply that differs in it alone is stopped.
+pub(super) fn in_key(known: &Known, fact: Fact, arms: &[Arm]) -> Finding {
+    arms::judge(known, fact, arms, |passes| match passes {
+        [Some(true)] => Some((Answer::No, vec![0])),
+        [Some(false)] => Some((Answer::Yes, vec![0])),
+        _ => None,
+    })
+}

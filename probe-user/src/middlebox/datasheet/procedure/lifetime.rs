@@ -1,0 +1,221 @@
+//! One lifetime to measure, and the two ways: many ids at once where the id is part of the key, else one after another.
+
+use std::time::Duration;
+
+use super::Step;
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    known::Known,
+    script::{Asked, Control, Draft, Script},
+    votes::{Fate, LIKELY, Tally, Vote},
+};
+use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+
+/// Which lifetime.
+#[derive(Clone, Copy)]
+pub(super) struct Lifetime {
+    /// The question.
+    pub(super) fact: Fact,
+    /// The kind of trial.
+    pub(super) arm: &'static str,
+    /// The check that nothing is remembered, where ids are not looked at.
+    pub(super) check: &'static str,
+    /// How long after the request the first reply goes, from which the time counts; none: it counts from the request.
+    pub(super) first_reply: Option<Duration>,
+}
+
+/// What the trials say so far, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Bracket {
+    /// The longest time after which a reply passed.
+    pub(super) low: Option<f64>,
+    /// The shortest time above it after which none did.
+    pub(super) high: Option<f64>,
+    /// The trials at `high`.
+    pub(super) silence: Tally,
+}
+
+/// The shortest time that is tried.
+const SHORTEST: Duration = Duration::from_millis(500);
+
+/// Times of the first coverage grow by this.
+const GROWTH: f64 = 1.3;
+
+/// How narrow the bracket must be: its middle is then within a quarter of a second.
+const NARROW: f64 = 0.42;
+
+/// How far apart the times of a refinement are.
+const STEP: f64 = 0.3;
+
+/// How often the bracket may be narrowed.
+const MOST_ROUNDS: u32 = 6;
+
+/// How often in turn.
+const MOST_IN_TURN: u32 = 60;
+
+/// Packets that one trial takes at most.
+const SHOTS: usize = 3;
+
+impl Lifetime {
+    /// Writes the next trials.
+    pub(super) fn plan(self, known: &Known, script: &mut Script<'_>) -> Step {
+        if known.ids_are_alike() {
+            return self.plan_in_turn(known, script);
+        }
+        let times = match known.round(self.fact) {
+            0 => coverage(known.effort.longest),
+            MOST_ROUNDS.. => return Step::Settled,
+            _ => self.refinement(known, script.room()),
+        };
+        if times.is_empty() {
+            return Step::Settled;
+        }
+        for _ in 0..known.repetitions() {
+            for time in &times {
+                let key = (self.fact, self.arm, millis(*time));
+                script.trial(key, Control::Case, |draft| self.write(draft, *time));
+            }
+        }
+        Step::Asked
+    }
+
+    fn write(self, draft: &mut Draft<'_, '_>, time: Duration) -> Asked {
+        let request = draft.asked();
+        let Some(first) = self.first_reply else {
+            draft.at(time);
+            let reply = draft.reply(request);
+            return Asked::of(draft.shoot(reply)).since(request);
+        };
+        draft.at(first);
+        let reply = draft.reply(request);
+        let reply = draft.shoot(reply);
+        draft.wait(time);
+        let second = draft.reply(request);
+        Asked::of(draft.shoot(second)).since(reply).given(reply)
+    }
+
+    /// The times between the bracket's ends, where it is not narrow enough yet.
+    fn refinement(self, known: &Known, room: usize) -> Vec<Duration> {
+        let bracket = self.bracket(known);
+        let Some(high) = bracket.high else { return Vec::new() };
+        let low = bracket.low.unwrap_or(0.0);
+        // Two lifetimes may be measured in one run, each trial several times.
+        let most = room / (2 * SHOTS * known.repetitions() as usize);
+        if high - low <= NARROW || most == 0 {
+            return Vec::new();
+        }
+        let points = (((high - low) / STEP).ceil() as usize - 1).clamp(1, most);
+        let step = (high - low) / (points as f64 + 1.0);
+        let floor = known.effort.settle().as_secs_f64();
+        let times = (1..=points).map(|index| low + step * index as f64).filter(|time| *time > floor);
+        times.map(Duration::from_secs_f64).collect()
+    }
+
+    /// What the votes say: an arrival is proof, so the longest time that passed is the lower end, whatever was lost below.
+    pub(super) fn bracket(self, known: &Known) -> Bracket {
+        // In turn, the first reply of several may refresh what the others then find: they are no older than it.
+        let age = |vote: &Vote| if known.ids_are_alike() { Duration::from_millis(vote.mark.into()) } else { vote.age };
+        let passed = known.arm(self.fact, self.arm).filter(|vote| vote.fate == Fate::Passed).map(age);
+        let low = passed.max();
+        let above = |mark: &u32| low.is_none_or(|low| Duration::from_millis(u64::from(*mark)) > low);
+        let silent = |tally: &Tally| {
+            let stopped = tally.stopped.try_into().unwrap_or(i32::MAX);
+            tally.passed == 0 && tally.stopped > 0 && known.loss.rate().powi(stopped) <= LIKELY
+        };
+        let tallies = known.by_mark(self.fact, self.arm);
+        let high = tallies.iter().find(|(mark, tally)| above(mark) && silent(tally));
+        // Sent late, a packet found what is remembered older than planned: the oldest of them is the bound. In turn, they
+        // follow each other, and one of the first two is not lost.
+        let age_at = |mark: u32| {
+            let votes = known.arm(self.fact, self.arm).filter(|vote| vote.mark == mark && vote.fate == Fate::Stopped);
+            let mut ages: Vec<Duration> = votes.map(|vote| vote.age).collect();
+            ages.sort_unstable();
+            let bound = if known.ids_are_alike() { ages.get(1).or(ages.first()) } else { ages.last() };
+            bound.copied().unwrap_or_default().as_secs_f64()
+        };
+        Bracket {
+            low: low.map(|low| low.as_secs_f64()),
+            high: high.map(|(mark, _)| age_at(*mark)),
+            silence: high.map(|(_, tally)| *tally).unwrap_or_default(),
+        }
+    }
+
+    /// One time after another: upwards by doubling, then by halves. What an earlier trial left behind would spoil both a
+    /// silence and an arrival, so each trial starts where a stray reply was stopped: nothing is remembered then.
+    fn plan_in_turn(self, known: &Known, script: &mut Script<'_>) -> Step {
+        let longest = known.effort.longest;
+        let Bracket { low, high, .. } = self.bracket(known);
+        let low = Duration::from_secs_f64(low.unwrap_or(0.0));
+        let time = match high.map(Duration::from_secs_f64) {
+            _ if known.round(self.fact) >= MOST_IN_TURN => return Step::Settled,
+            Some(high) if (high - low).as_secs_f64() <= NARROW => return Step::Settled,
+            Some(high) => low + (high - low) / 2,
+            None if low >= longest => return Step::Settled,
+            None => (low * 2).max(Duration::from_secs(1)).min(longest + Duration::from_millis(1)),
+        };
+        let times = known.repetitions();
+        if !self.nothing_is_left(known) {
+            let pause = self.pause(known);
+            if pause > longest * 2 {
+                return Step::Settled;
+            }
+            script.pause(pause);
+            let mark = known.round(self.fact);
+            for _ in 0..times {
+                script.trial((self.fact, self.check, mark), Control::Case, stray);
+            }
+            return Step::Asked;
+        }
+        script.burst((self.fact, self.arm), Control::Case, |draft| {
+            let first = self.write(draft, time);
+            draft.repeated(&first, times).into_iter().map(|asked| (millis(time), asked)).collect()
+        });
+        Step::Asked
+    }
+
+    /// Whether the last thing that was asked, a check or a trial, was stopped.
+    fn nothing_is_left(self, known: &Known) -> bool {
+        let Some(last) = known.votes(self.fact).last() else { return false };
+        let tally = known.by_mark(self.fact, last.arm).get(&last.mark).copied().unwrap_or_default();
+        tally.passed == 0 && tally.belief(known.loss).passes() == Some(false)
+    }
+
+    /// How long to wait before a check: twice as long for each that came too early.
+    fn pause(self, known: &Known) -> Duration {
+        let early = known.by_mark(self.fact, self.check).values().filter(|tally| tally.passed > 0).count();
+        Duration::from_secs(1 << early.min(16))
+    }
+}
+
+/// A reply with an unused id: where ids are not looked at, it passes exactly if something is remembered.
+fn stray(draft: &mut Draft<'_, '_>) -> Asked {
+    let id = EchoId::Fixed(draft.fresh());
+    let reply = Shot::new(draft.now(), Side::Far, Message::Reply, id);
+    Asked::of(draft.shoot(reply))
+}
+
+/// Times from the shortest to the longest, each by a constant factor above the one before.
+fn coverage(longest: Duration) -> Vec<Duration> {
+    let mut times: Vec<Duration> = std::iter::successors(Some(SHORTEST), |time| Some(time.mul_f64(GROWTH)))
+        .take_while(|time| *time < longest)
+        .collect();
+    times.push(longest);
+    times
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coverage_reaches_from_half_a_second_to_the_longest() {
+        let times = coverage(Duration::from_secs(120));
+        assert_eq!((times.first(), times.last()), (Some(&SHORTEST), Some(&Duration::from_secs(120))));
+        assert!(times.windows(2).all(|pair| pair[1] > pair[0] && pair[1] <= pair[0].mul_f64(GROWTH + 0.001)));
+        assert!(times.len() < 25, "{}", times.len());
+    }
+}

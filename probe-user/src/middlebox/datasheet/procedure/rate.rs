@@ -1,0 +1,92 @@
+//! How many requests a second pass: a ramp of short bursts, bounded, with nothing else on the wire.
+
+use std::time::Duration;
+
+use super::{Gate, Procedure, Step};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Confidence, Count, Finding},
+    known::Known,
+    script::{Asked, Control, Draft, Script},
+    votes::{CERTAIN, Fate, Tally, at_least},
+};
+use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+
+/// The procedure.
+pub(super) const PROCEDURE: Procedure = Procedure {
+    gate: |known| if known.reaches() { Gate::Alone } else { super::reached(known) },
+    plan,
+    judge,
+    takes: |known| Duration::from_secs(u64::try_from(steps(known).len()).unwrap_or(0) * 4),
+};
+
+const ARM: &str = "requests";
+
+/// Between two bursts, so that a limit has forgotten the one before.
+const REST: Duration = Duration::from_secs(2);
+
+/// Requests a second, and how many of them: two seconds' worth.
+fn steps(known: &Known) -> Vec<(u32, u32)> {
+    let rates = [10, 20, 50, 100, 200].into_iter().filter(|rate| *rate <= known.effort.highest_rate);
+    rates.map(|rate| (rate, rate * 2)).collect()
+}
+
+fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+    let steps = steps(known);
+    let Some(fastest) = steps.last().filter(|_| known.round(Fact::Rate) == 0) else { return Step::Settled };
+    script.hurry(fastest.0);
+    for (rate, count) in &steps {
+        script.burst((Fact::Rate, ARM), Control::Case, |draft| burst(draft, *rate, *count));
+        script.pause(REST + Duration::from_secs(1) * *count / *rate);
+    }
+    Step::Asked
+}
+
+fn burst(draft: &mut Draft<'_, '_>, rate: u32, count: u32) -> Vec<(u32, Asked)> {
+    let id = EchoId::Fixed(draft.fresh());
+    let one = |index: u32| {
+        let request = Shot::new(draft.now(), Side::Near, Message::Request, id);
+        let shot = draft.shoot(Shot { seq: u16::try_from(index).unwrap_or(u16::MAX), ..request });
+        draft.wait(Duration::from_secs(1) / rate);
+        (rate, Asked::of(shot))
+    };
+    (0..count).map(one).collect()
+}
+
+fn judge(known: &Known) -> Finding {
+    let fact = Fact::Rate;
+    let tallies = known.by_mark(fact, ARM);
+    let name = |(rate, tally): (&u32, &Tally)| tally.count(format!("requests at {rate} a second"));
+    let evidence: Vec<Count> = tallies.iter().map(name).collect();
+    if evidence.is_empty() {
+        return Finding::not_tested(fact, "it was not reached");
+    }
+    if tallies.values().any(|tally| tally.of() == 0) {
+        let why = "some could not be sent at all".to_owned();
+        return Finding::new(fact, Answer::Inconclusive, Confidence::Unknown, evidence, Some(why));
+    }
+    let limited = |tally: &Tally| at_least(tally.stopped, tally.of(), known.loss.worst()) < CERTAIN;
+    let fastest = tallies.keys().next_back().copied().unwrap_or(0);
+    let Some(knee) = tallies.iter().find(|(_, tally)| limited(tally)).map(|(rate, _)| *rate) else {
+        return Finding::new(fact, Answer::Unlimited { tried: fastest }, Confidence::Certain, evidence, None);
+    };
+    let free = tallies.keys().copied().filter(|rate| *rate < knee).max().unwrap_or(0);
+    let passed: Vec<bool> =
+        known.arm(fact, ARM).filter(|vote| vote.mark == fastest).map(|vote| vote.fate == Fate::Passed).collect();
+    let half = &passed[passed.len() / 2..];
+    let share = half.iter().filter(|passed| **passed).count() as f64 / half.len().max(1) as f64;
+    let burst = passed.iter().take_while(|passed| **passed).count();
+    let answer = Answer::Rate {
+        free,
+        limited: knee,
+        sustained: (share * f64::from(fastest) * 10.0).round() / 10.0,
+        burst: u32::try_from(burst).unwrap_or(u32::MAX),
+    };
+    // Above the knee all must be limited, or something else lost packets just then.
+    let steady = tallies.iter().filter(|(rate, _)| **rate >= knee).all(|(_, tally)| limited(tally));
+    if !steady {
+        let why = format!("packets were lost at {knee} a second and passed faster").to_owned();
+        return Finding::new(fact, Answer::Inconclusive, Confidence::Unknown, evidence, Some(why));
+    }
+    Finding::new(fact, answer, Confidence::Certain, evidence, None)
+}

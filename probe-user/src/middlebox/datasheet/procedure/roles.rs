@@ -1,0 +1,80 @@
+//! The other way round: the far end asks, the near one answers.
+
+use super::{
+    Procedure, Step,
+    arms::{self, Arm, EXCHANGE},
+};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Finding},
+    known::Known,
+    script::{Asked, Draft, Script},
+};
+use crate::middlebox::timeline::{EchoId, Goal, Message, Shot, Side};
+
+/// The procedure.
+pub(super) const PROCEDURE: Procedure = Procedure { gate: arms::apart, plan, judge, takes: super::seconds };
+
+/// Strays come before the far end asks for the first time, and once only: after that, a box that looks at addresses only
+/// lets them pass.
+const STRAYS: u32 = 5;
+
+const STRAY: Arm = arms::case("a reply of the near end before any request of the far end", |draft| {
+    let id = EchoId::Fixed(draft.fresh());
+    let reply = Shot::new(draft.now(), Side::Near, Message::Reply, id);
+    Asked::of(draft.shoot(reply))
+});
+
+const ARMS: [Arm; 4] = [
+    EXCHANGE,
+    arms::case("a request of the far end", |draft| {
+        let request = theirs(draft);
+        Asked::of(request)
+    }),
+    arms::case("the near end's reply to it", |draft| {
+        let request = theirs(draft);
+        draft.settle();
+        let reply = draft.reply(request);
+        Asked::of(draft.shoot(reply)).since(request)
+    }),
+    arms::case("the near end's reply to it with another id", |draft| {
+        let request = theirs(draft);
+        draft.settle();
+        let reply = draft.stray(request);
+        Asked::of(draft.shoot(reply)).since(request)
+    }),
+];
+
+fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+    if known.round(Fact::Roles) == 0 {
+        for _ in 0..STRAYS {
+            script.trial((Fact::Roles, STRAY.what, 0), STRAY.control, STRAY.write);
+        }
+        script.pause(known.effort.settle());
+    }
+    arms::ask(known, script, Fact::Roles, &ARMS)
+}
+
+/// A request of the far end to the address that the near end is known by there.
+fn theirs(draft: &mut Draft<'_, '_>) -> usize {
+    let ours = draft.asked();
+    let request = draft.request(Side::Far);
+    draft.shoot(Shot { destination: Goal::SourceOfArrived(ours), ..request })
+}
+
+fn judge(known: &Known) -> Finding {
+    let id_in_key = known.is(Fact::Id, &Answer::Yes);
+    let finding = arms::judge(known, Fact::Roles, &[&ARMS[..], &[STRAY]].concat(), |passes| match passes {
+        [Some(false), ..] => Some((Answer::FarMayNotAsk, vec![0])),
+        [Some(true), Some(true), _, Some(true)] => Some((Answer::NothingRemembered, vec![0, 1, 3])),
+        [Some(true), Some(true), Some(other), Some(false)] => {
+            let same = *other != id_in_key;
+            Some((if same { Answer::Same } else { Answer::Different }, vec![0, 1, 2, 3]))
+        }
+        _ => None,
+    });
+    match finding.value {
+        Answer::Different => finding.with_note("two boxes in series, or one that treats the two directions apart"),
+        _ => finding,
+    }
+}

@@ -1,0 +1,61 @@
+//! Is anything remembered at all: do replies pass that nobody asked for, before any request?
+
+use std::time::Duration;
+
+use super::{
+    Gate, Procedure, Step,
+    arms::{self, Arm, EXCHANGE},
+};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Confidence, Finding},
+    known::Known,
+    script::{Asked, Control, Draft, Script},
+};
+use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+
+/// The procedure.
+pub(super) const PROCEDURE: Procedure = Procedure { gate: |_| Gate::Alone, plan, judge, takes: super::seconds };
+
+const BEFORE: Arm = arms::case("a reply before any request", unasked);
+
+/// Five, because they can't be asked for again: after a request, a box that looks at addresses only lets them pass.
+const TIMES: u32 = 5;
+
+const APART: Duration = Duration::from_millis(50);
+
+fn unasked(draft: &mut Draft<'_, '_>) -> Asked {
+    let id = EchoId::Fixed(draft.fresh());
+    let reply = Shot::new(draft.now(), Side::Far, Message::Reply, id);
+    Asked::of(draft.shoot(reply))
+}
+
+fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+    if known.round(Fact::State) > 0 {
+        return arms::ask(known, script, Fact::State, &[EXCHANGE]);
+    }
+    for _ in 0..TIMES {
+        script.trial((Fact::State, BEFORE.what, 0), BEFORE.control, BEFORE.write);
+        script.pause(APART);
+    }
+    script.pause(APART);
+    for _ in 0..3 {
+        script.trial((Fact::State, EXCHANGE.what, 0), Control::Positive, EXCHANGE.write);
+        script.pause(APART);
+    }
+    Step::Asked
+}
+
+fn judge(known: &Known) -> Finding {
+    let finding = arms::judge(known, Fact::State, &[EXCHANGE, BEFORE], |passes| match passes {
+        [Some(true)] => Some((Answer::No, vec![0])),
+        [Some(false)] => Some((Answer::Yes, vec![0])),
+        _ => None,
+    });
+    if finding.value != Answer::No {
+        return finding;
+    }
+    let confidence = finding.confidence.min(Confidence::Likely);
+    let note = "a box that looks at addresses only would look the same if the two ends pinged each other just before";
+    Finding { confidence, ..finding }.with_note(note)
+}

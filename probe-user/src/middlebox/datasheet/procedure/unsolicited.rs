@@ -1,0 +1,55 @@
+//! Does a reply that nobody asked for make the box remember it, so that a reply the other way passes?
+
+use super::{
+    Procedure,
+    arms::{self, Arm},
+};
+use crate::middlebox::datasheet::{
+    fact::Fact,
+    finding::{Answer, Finding},
+    known::Known,
+    script::{Asked, Draft},
+};
+use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+
+/// The procedure.
+pub(super) const PROCEDURE: Procedure = Procedure {
+    gate: arms::apart,
+    plan: |known, script| arms::ask(known, script, Fact::Unsolicited, &arms::with_controls(known, &ARMS)),
+    judge,
+    takes: super::seconds,
+};
+
+const ARMS: [Arm; 2] = [
+    arms::case("a reply of the near end that nobody asked for", |draft| {
+        let reply = unasked(draft);
+        Asked::of(reply)
+    }),
+    arms::case("a reply of the far end with the same id after it", |draft| {
+        let ours = unasked(draft);
+        draft.settle();
+        let theirs = draft.reply(ours);
+        Asked::of(draft.shoot(theirs)).since(ours)
+    }),
+];
+
+fn unasked(draft: &mut Draft<'_, '_>) -> usize {
+    let id = EchoId::Fixed(draft.fresh());
+    let reply = Shot::new(draft.now(), Side::Near, Message::Reply, id);
+    draft.shoot(reply)
+}
+
+fn judge(known: &Known) -> Finding {
+    let arms = arms::with_controls(known, &ARMS);
+    let finding = arms::judge(known, Fact::Unsolicited, &arms, |passes| match passes {
+        [Some(false), _] => Some((Answer::No, vec![0])),
+        [Some(true), Some(second)] => Some((if *second { Answer::Yes } else { Answer::No }, vec![0, 1])),
+        _ => None,
+    });
+    match known.belief(Fact::Unsolicited, ARMS[0].what).passes() {
+        Some(false) if finding.value == Answer::No => {
+            finding.with_note("the near end's own stray reply is stopped, too")
+        }
+        _ => finding,
+    }
+}

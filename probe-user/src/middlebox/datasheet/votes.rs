@@ -1,0 +1,224 @@
+//! What trials came to, and what so many of them are worth under the loss of the path.
+
+use std::time::Duration;
+
+use super::{
+    fact::Fact,
+    finding::{Confidence, Count},
+    script::{Control, Plan, Trial},
+};
+use crate::middlebox::timeline::{Arrival, EchoId, Landing, Run};
+
+/// The chance of error up to which an answer is given at all.
+pub(super) const LIKELY: f64 = 1e-2;
+
+/// The chance of error up to which it is called certain.
+pub(super) const CERTAIN: f64 = 1e-4;
+
+/// What one trial came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Vote {
+    /// The question that it serves.
+    pub(super) fact: Fact,
+    /// The kind of trial.
+    pub(super) arm: &'static str,
+    /// What tells trials of one kind apart.
+    pub(super) mark: u32,
+    /// What was known of its outcome before.
+    pub(super) control: Control,
+    /// How it ended.
+    pub(super) fate: Fate,
+    /// How old what is remembered was, by the times at which packets were really sent.
+    pub(super) age: Duration,
+    /// The id that its subject was sent with, where that was chosen.
+    pub(super) sent_id: Option<u16>,
+    /// Its subject as it arrived.
+    pub(super) arrival: Option<Arrival>,
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The packet in question arrived.
+    Passed,
+    /// It left its host and did not arrive.
+    Stopped,
+    /// It could not be tried: what it builds on was lost, or its own host stopped it.
+    Void,
+}
+
+/// How many trials of a kind ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// The packet in question arrived.
+    pub(super) passed: u32,
+    /// It did not.
+    pub(super) stopped: u32,
+    /// It could not be tried.
+    pub(super) void: u32,
+}
+
+/// How much of what nobody stops is lost on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Loss {
+    /// Packets of positive controls that were sent.
+    pub(super) trips: u32,
+    /// Those that did not arrive.
+    pub(super) lost: u32,
+}
+
+/// What a tally says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// Such packets pass.
+    Passes(Confidence),
+    /// They are stopped.
+    Stops(Confidence),
+    /// Too few trials, more loss than they can carry, or some pass and more are lost than loss explains.
+    Unsure,
+}
+
+impl Belief {
+    /// How sure it is.
+    pub(super) fn confidence(self) -> Confidence {
+        match self {
+            Self::Passes(confidence) | Self::Stops(confidence) => confidence,
+            Self::Unsure => Confidence::Unknown,
+        }
+    }
+
+    /// Whether such packets pass; nothing where that is not known.
+    pub(super) fn passes(self) -> Option<bool> {
+        match self {
+            Self::Passes(_) => Some(true),
+            Self::Stops(_) => Some(false),
+            Self::Unsure => None,
+        }
+    }
+}
+
+impl Loss {
+    /// The chance that one packet is lost, with one lost packet more than were seen (Laplace's rule): few trips without
+    /// loss are no proof of a path without loss.
+    pub(super) fn rate(self) -> f64 {
+        f64::from(self.lost + 1) / f64::from(self.trips + 2)
+    }
+
+    /// As much loss as three standard errors above what was measured: for judging many packets at once, where a small
+    /// error of the rate would pass for a finding.
+    pub(super) fn worst(self) -> f64 {
+        let rate = self.rate();
+        (rate + 3.0 * (rate * (1.0 - rate) / f64::from(self.trips + 2)).sqrt()).min(0.99)
+    }
+
+    /// The share that was lost.
+    pub(super) fn measured(self) -> f64 {
+        if self.trips == 0 { 0.0 } else { f64::from(self.lost) / f64::from(self.trips) }
+    }
+}
+
+impl Tally {
+    /// How many were tried to the end.
+    pub(super) fn of(self) -> u32 {
+        self.passed + self.stopped
+    }
+
+    /// Counts one more.
+    pub(super) fn add(&mut self, fate: Fate) {
+        match fate {
+            Fate::Passed => self.passed += 1,
+            Fate::Stopped => self.stopped += 1,
+            Fate::Void => self.void += 1,
+        }
+    }
+
+    /// What it says. An arrival is proof, since packets are known by their content; a packet that does not arrive may
+    /// have been lost, and only many of them say that it is stopped.
+    pub(super) fn belief(self, loss: Loss) -> Belief {
+        let rate = loss.rate();
+        if self.of() == 0 {
+            return Belief::Unsure;
+        }
+        if self.passed == 0 {
+            return match rate.powi(self.stopped.try_into().unwrap_or(i32::MAX)) {
+                error if error <= CERTAIN => Belief::Stops(Confidence::Certain),
+                error if error <= LIKELY => Belief::Stops(Confidence::Likely),
+                _ => Belief::Unsure,
+            };
+        }
+        if at_least(self.stopped, self.of(), rate) < CERTAIN {
+            return Belief::Unsure;
+        }
+        Belief::Passes(if self.passed > 1 { Confidence::Certain } else { Confidence::Likely })
+    }
+
+    /// What it says where an arrival is no proof: of packets that are stopped, as many pass as lose what stops them.
+    pub(super) fn belief_by_share(self, loss: Loss) -> Belief {
+        let rate = loss.rate();
+        let sure = |error: f64| match error {
+            error if error <= CERTAIN => Confidence::Certain,
+            error if error <= LIKELY => Confidence::Likely,
+            _ => Confidence::Unknown,
+        };
+        let passes = sure(at_least(self.passed, self.of(), rate));
+        let stops = sure(at_least(self.stopped, self.of(), rate));
+        match (passes, stops) {
+            (passes, Confidence::Unknown) if passes > Confidence::Unknown => Belief::Passes(passes),
+            (Confidence::Unknown, stops) if stops > Confidence::Unknown => Belief::Stops(stops),
+            _ => Belief::Unsure,
+        }
+    }
+
+    /// It as evidence.
+    pub(super) fn count(self, what: impl Into<String>) -> Count {
+        Count { what: what.into(), passed: self.passed, of: self.of(), void: self.void }
+    }
+}
+
+/// The chance that of `of` packets at least `lost` are lost, each with the chance `rate`.
+pub(super) fn at_least(lost: u32, of: u32, rate: f64) -> f64 {
+    let (mut term, mut below) = ((1.0 - rate).powi(of.try_into().unwrap_or(i32::MAX)), 0.0);
+    for count in 0..lost.min(of + 1) {
+        below += term;
+        term *= f64::from(of - count) / f64::from(count + 1) * rate / (1.0 - rate);
+    }
+    (1.0 - below).max(0.0)
+}
+
+/// The votes of a run, and what its positive controls say of loss. What the run does not tell of counts as void.
+pub(super) fn votes(plan: &Plan, run: &Run, loss: &mut Loss) -> Vec<Vote> {
+    plan.trials.iter().map(|trial| vote(trial, plan, run, loss)).collect()
+}
+
+fn vote(trial: &Trial, plan: &Plan, run: &Run, loss: &mut Loss) -> Vote {
+    let landing = |shot: usize| run.landings.get(shot);
+    let went = |shot: usize| landing(shot).is_some_and(Landing::went);
+    let came = |shot: usize| landing(shot).is_some_and(|landing| !landing.arrived.is_empty());
+    if trial.control == Control::Positive {
+        for shot in trial.needs.iter().copied().chain([trial.subject]).filter(|shot| went(*shot)) {
+            loss.trips += 1;
+            loss.lost += u32::from(!came(shot));
+        }
+    }
+    let ready = trial.needs.iter().all(|shot| came(*shot));
+    let fate = match (ready && went(trial.subject), came(trial.subject)) {
+        (false, _) => Fate::Void,
+        (true, true) => Fate::Passed,
+        (true, false) => Fate::Stopped,
+    };
+    let sent = |shot: usize| landing(shot).and_then(Landing::sent_at).unwrap_or_default();
+    let id = plan.timeline.shots.get(trial.subject).map(|shot| shot.id);
+    Vote {
+        fact: trial.fact,
+        arm: trial.arm,
+        mark: trial.mark,
+        control: trial.control,
+        fate,
+        age: sent(trial.subject).saturating_sub(sent(trial.since)),
+        sent_id: id.and_then(|id| if let EchoId::Fixed(id) = id { Some(id) } else { None }),
+        arrival: landing(trial.subject).and_then(|landing| landing.arrived.first().cloned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

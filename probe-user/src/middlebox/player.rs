@@ -1,0 +1,240 @@
+//! Plays a timeline at two ends: this host sends its shots, the agent at the far end its own, and both tell what came.
+//!
+//! Both ends are watched at every hop meanwhile, so that each packet that does not arrive can be accounted for.
+
+mod clock;
+mod landings;
+mod schedule;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use self::{clock::FarClock, landings::Landings, schedule::Schedule};
+use crate::{
+    clock::{monotonic_ns, nanoseconds},
+    error::Failure,
+    middlebox::timeline::{Ends, Run, Side, Timeline},
+    model::{
+        attach::Attach,
+        request::{Requests, Role, WatchRequest},
+        trace::{HostSight, Taken},
+    },
+    peer::{Peer, command::Finishing},
+    stop::Stop,
+    traffic::{
+        prober::random,
+        volley::{Fired, Pace, Shooter},
+    },
+    watch::{Factory, Watching},
+};
+
+/// How often arrivals are asked for while packets are under way.
+const BUSY_LOOK: Duration = Duration::from_millis(10);
+
+/// How often otherwise: often enough for a far end that wants to know that somebody is there.
+const IDLE_LOOK: Duration = Duration::from_millis(200);
+
+/// How long before and after a shot packets count as under way.
+const UNDER_WAY: Duration = Duration::from_secs(1);
+
+/// The least time between two packets of this end.
+const PACE: Pace = Pace(Duration::from_millis(1));
+
+/// Time between the common start's announcement and the first shot.
+const LEAD: Duration = Duration::from_millis(20);
+
+/// Two ends that can play timelines, one after the other.
+pub struct Player {
+    /// Watches this host.
+    pub factory: Factory,
+    /// The far end, after its hello.
+    pub peer: Peer,
+    /// The interface of this host that carries the route to the far end.
+    pub interface: String,
+    /// How to attach here.
+    pub attach: Attach,
+    /// The ends' addresses. Second ones of the far end are learned when it watches.
+    pub ends: Ends,
+    /// Ends a run before its time.
+    pub stop: Stop,
+}
+
+/// A timeline that was played.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// What became of each shot.
+    pub run: Run,
+    /// What this host saw.
+    pub near: HostSight,
+    /// What the far end saw.
+    pub far: HostSight,
+    /// Whether it was played to its end.
+    pub whole: Whole,
+}
+
+/// Whether a timeline was played to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// It was.
+    Yes,
+    /// A stop was asked for before.
+    Stopped,
+}
+
+impl Player {
+    /// Has the far end watch once, for its addresses and for what is wrong with it before anything is sent. Says how
+    /// long it takes to answer a question.
+    ///
+    /// # Errors
+    /// Why one of the ends can't watch.
+    pub fn meet(&mut self) -> Result<Duration, Failure> {
+        let nonce = random();
+        let ready = self.peer.watch(self.request(Side::Far, nonce, 0))?;
+        if !ready.addresses.is_empty() {
+            self.ends.far = ready.addresses;
+        }
+        let before = Instant::now();
+        self.peer.fired()?;
+        let rtt = before.elapsed();
+        let asked = self.peer.finish()?;
+        self.peer.finished(asked)?;
+        Ok(rtt)
+    }
+
+    /// Plays `timeline`; `told` is called often, with the time since its start.
+    ///
+    /// # Errors
+    /// Where one of the ends can't watch, or the far end goes.
+    pub fn play(&mut self, timeline: &Timeline, told: &mut dyn FnMut(Duration)) -> Result<Played, Failure> {
+        if let Some(fault) = timeline.fault() {
+            return Err(Failure::new(format!("this timeline can't be played: {fault}"), "report this as a bug"));
+        }
+        let nonce = random();
+        let shots = u16::try_from(timeline.shots.len()).unwrap_or(u16::MAX);
+        let near = (self.factory)(&self.request(Side::Near, nonce, shots))?;
+        self.peer.watch(self.request(Side::Far, nonce, shots))?;
+        let shooter = Shooter::open(Some(&self.interface), PACE)?;
+        let mut playing = Playing {
+            timeline,
+            near,
+            shooter,
+            start: Instant::now() + LEAD,
+            start_ns: monotonic_ns() + nanoseconds(LEAD),
+            schedule: Schedule::new(timeline, &self.ends, nonce),
+            landings: Landings::new(timeline),
+            clock: FarClock::default(),
+        };
+        let whole = playing.run(&mut self.peer, &self.stop, told)?;
+        let asked = self.peer.finish()?;
+        playing.end(&mut self.peer, asked, whole)
+    }
+
+    fn request(&self, side: Side, nonce: u64, shots: u16) -> WatchRequest {
+        let (own, other) = (self.ends.of(side), self.ends.of(side.other()));
+        WatchRequest {
+            nonce,
+            id: 0,
+            probes: shots,
+            local: own[0],
+            remote: other[0],
+            interface: (side == Side::Near).then(|| self.interface.clone()),
+            role: if side == Side::Near { Role::Sender } else { Role::Receiver },
+            attach: if side == Side::Near { self.attach } else { Attach::default() },
+            trace_rules: false,
+            requests: Requests::AllAbsorbed,
+            further: other.iter().skip(1).take(1).copied().collect(),
+        }
+    }
+}
+
+/// Whether there was anything to order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ordered {
+    Nothing,
+    Shots,
+}
+
+/// A timeline that is being played.
+struct Playing<'a> {
+    timeline: &'a Timeline,
+    near: Box<dyn Watching>,
+    shooter: Shooter,
+    start: Instant,
+    start_ns: u64,
+    schedule: Schedule<'a>,
+    landings: Landings,
+    clock: FarClock,
+}
+
+impl Playing<'_> {
+    fn run(&mut self, peer: &mut Peer, stop: &Stop, told: &mut dyn FnMut(Duration)) -> Result<Whole, Failure> {
+        let length = self.timeline.length();
+        let mut until = length;
+        loop {
+            // First what has come: after a stall of this host, what a shot builds on may long be there.
+            self.look(peer)?;
+            let now = Instant::now().saturating_duration_since(self.start);
+            told(now.min(length));
+            if self.order(peer, now)? == Ordered::Shots {
+                // Sent late, it needs its time to arrive.
+                until = until.max(now + self.timeline.linger);
+            }
+            if stop.asked() {
+                return Ok(Whole::Stopped);
+            }
+            if now >= until {
+                return Ok(Whole::Yes);
+            }
+            thread::sleep(self.rest(now));
+        }
+    }
+
+    /// Orders what is due soon at either end.
+    fn order(&mut self, peer: &mut Peer, now: Duration) -> Result<Ordered, Failure> {
+        let due = self.schedule.due(now, &self.landings);
+        let ordered = if due.near.is_empty() && due.far.is_empty() { Ordered::Nothing } else { Ordered::Shots };
+        if !due.near.is_empty() {
+            self.shooter.fire(due.near);
+        }
+        if !due.far.is_empty() {
+            peer.volley(due.far)?;
+        }
+        Ok(ordered)
+    }
+
+    /// Takes in what was sent and what came, at both ends.
+    fn look(&mut self, peer: &mut Peer) -> Result<(), Failure> {
+        let sent = self.shooter.fired();
+        let came = self.near.absorbed()?;
+        self.take(Side::Near, sent, came);
+        let before = monotonic_ns();
+        let sent = peer.fired()?;
+        self.clock.learn(before, sent.now_ns, monotonic_ns());
+        let came = peer.absorbed()?;
+        self.take(Side::Far, sent, came);
+        Ok(())
+    }
+
+    fn take(&mut self, side: Side, sent: Fired, came: Taken) {
+        self.landings.sent(side, sent.shots);
+        self.landings.came(side, came);
+    }
+
+    fn rest(&self, now: Duration) -> Duration {
+        let near = |shot: &crate::middlebox::timeline::Shot| shot.at.abs_diff(now) < UNDER_WAY;
+        if self.timeline.shots.iter().any(near) { BUSY_LOOK } else { IDLE_LOOK }
+    }
+
+    fn end(mut self, peer: &mut Peer, asked: Finishing, whole: Whole) -> Result<Played, Failure> {
+        let sent = self.shooter.fired();
+        let came = self.near.absorbed()?;
+        self.take(Side::Near, sent, came);
+        let near = self.near.finish()?;
+        let far = peer.finished(asked)?;
+        let times = landings::Times { start_ns: self.start_ns, clock: &self.clock };
+        let run = self.landings.told(self.timeline, &self.schedule, [&near, &far], &times);
+        Ok(Played { run, near, far, whole })
+    }
+}

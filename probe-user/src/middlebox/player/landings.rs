@@ -1,0 +1,214 @@
+//! What became of each shot, put together from what both ends tell: pure.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use probe_ebpf::Hop;
+
+use super::{
+    clock::FarClock,
+    schedule::{Schedule, State},
+};
+use crate::{
+    middlebox::timeline::{Arrival, Landing, Message, Run, Sending, Side, Timeline},
+    model::trace::{Absorbed, HopSight, HostSight, Tail, Taken},
+    traffic::{packet::HEADER_BYTES, volley::FiredShot},
+};
+
+/// What is known of each shot so far.
+#[derive(Debug)]
+pub(super) struct Landings {
+    from: Vec<Side>,
+    fired: Vec<Option<FiredShot>>,
+    /// By shot, with the times of the end where they arrived.
+    arrived: Vec<Vec<(u64, Arrival)>>,
+    /// Shots of which first fragments arrived, which are among `arrived`.
+    in_fragments: BTreeSet<usize>,
+    /// What else arrived of packets in fragments, by the end where it did.
+    tails: Vec<(Side, Tail)>,
+}
+
+/// What turns the two ends' clocks into times since the start.
+pub(super) struct Times<'a> {
+    /// `CLOCK_MONOTONIC` of this host in nanoseconds at the start.
+    pub(super) start_ns: u64,
+    /// The far end's.
+    pub(super) clock: &'a FarClock,
+}
+
+impl Landings {
+    /// Nothing known of any shot.
+    pub(super) fn new(timeline: &Timeline) -> Self {
+        let shots = timeline.shots.len();
+        Self {
+            from: timeline.shots.iter().map(|shot| shot.from).collect(),
+            fired: vec![None; shots],
+            arrived: vec![Vec::new(); shots],
+            in_fragments: BTreeSet::new(),
+            tails: Vec::new(),
+        }
+    }
+
+    /// The first packet of a shot that arrived. Its time is that of its end, since nothing.
+    pub(super) fn arrival(&self, shot: usize) -> Option<&Arrival> {
+        self.arrived.get(shot)?.first().map(|(_, arrival)| arrival)
+    }
+
+    /// Takes in what one end sent.
+    pub(super) fn sent(&mut self, side: Side, shots: Vec<FiredShot>) {
+        for shot in shots {
+            let number = usize::from(shot.number);
+            if self.from.get(number) == Some(&side) {
+                self.fired[number] = Some(shot);
+            }
+        }
+    }
+
+    /// Takes in what came to one end.
+    pub(super) fn came(&mut self, side: Side, taken: Taken) {
+        if taken.lost > 0 {
+            tracing::warn!("{} packets that arrived could not be noted", taken.lost);
+        }
+        for packet in taken.packets {
+            let number = usize::from(packet.probe);
+            if self.from.get(number) == Some(&side.other()) {
+                self.arrived[number].push((packet.time_ns, arrival(&packet)));
+                if packet.fragmented {
+                    self.in_fragments.insert(number);
+                }
+            }
+        }
+        self.tails.extend(taken.tails.into_iter().map(|tail| (side, tail)));
+    }
+
+    /// All of it. `sights` are this host's and the far end's.
+    pub(super) fn told(
+        mut self,
+        timeline: &Timeline,
+        schedule: &Schedule<'_>,
+        sights: [&HostSight; 2],
+        times: &Times<'_>,
+    ) -> Run {
+        self.keep_the_whole(timeline);
+        let landings = timeline.shots.iter().enumerate().map(|(number, shot)| Landing {
+            sent: self.sending(number, schedule, times),
+            left: left(sights[usize::from(shot.from == Side::Far)], &shot.message, number),
+            arrived: std::mem::take(&mut self.arrived[number])
+                .into_iter()
+                .map(|(time_ns, arrival)| Arrival { after: times.since(shot.from.other(), time_ns), ..arrival })
+                .collect(),
+        });
+        let landings = landings.collect();
+        Run { landings, clock_error: times.clock.error() }
+    }
+
+    /// Of what came in fragments only those packets arrived of which the rest came, too. Fragments do not tell their shot:
+    /// of shots with the same addresses and the same size, as many arrived as there are tails.
+    fn keep_the_whole(&mut self, timeline: &Timeline) {
+        for number in &self.in_fragments {
+            let (end, size) = (self.from[*number].other(), timeline.shots[*number].size);
+            let tails = &mut self.tails;
+            self.arrived[*number].retain_mut(|(_, arrival)| {
+                let first = arrival.size.saturating_add(HEADER_BYTES as u16);
+                let of = |(side, tail): &(Side, Tail)| {
+                    (*side, tail.source, tail.destination) == (end, arrival.source, arrival.destination)
+                        && (tail.start, tail.size) == (first, size)
+                };
+                tails.iter().position(of).map(|index| tails.swap_remove(index)).is_some()
+            });
+            self.arrived[*number].iter_mut().for_each(|(_, arrival)| arrival.size = size);
+        }
+    }
+
+    fn sending(&self, number: usize, schedule: &Schedule<'_>, times: &Times<'_>) -> Sending {
+        match (&self.fired[number], schedule.state(number)) {
+            (Some(FiredShot { errno: Some(errno), .. }), _) => Sending::Refused(errno.clone()),
+            (Some(fired), _) => Sending::At(times.since(self.from[number], fired.sent_ns)),
+            (None, State::Given(why)) => Sending::NotTried(why.clone()),
+            (None, State::Waiting | State::Ordered) => Sending::NotReached,
+        }
+    }
+}
+
+impl Times<'_> {
+    /// A time of one end's clock since the start.
+    fn since(&self, side: Side, time_ns: u64) -> Duration {
+        let here = if side == Side::Near { time_ns } else { self.clock.here(time_ns) };
+        Duration::from_nanos(here.saturating_sub(self.start_ns))
+    }
+}
+
+fn arrival(packet: &Absorbed) -> Arrival {
+    Arrival {
+        id: packet.id,
+        source: packet.source,
+        destination: packet.destination,
+        seq: packet.seq,
+        code: packet.code,
+        ttl: packet.ttl,
+        size: packet.size,
+        after: Duration::ZERO,
+    }
+}
+
+/// Whether the host that sent it counted it out of its NIC; none where that was not watched, or can't be seen.
+fn left(sender: &HostSight, message: &Message, number: usize) -> Option<bool> {
+    let probe = u16::try_from(number).ok()?;
+    [Hop::TcOut, Hop::Xmit].into_iter().find_map(|hop| match (sender.hop(hop), message) {
+        (HopSight::Watched { requests, .. }, Message::Request) => Some(requests.contains_key(&probe)),
+        (HopSight::Watched { replies, .. }, Message::Reply) => Some(replies.contains_key(&probe)),
+        (HopSight::Watched { .. }, Message::Error(_)) | (HopSight::Blind { .. }, _) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::middlebox::timeline::{EchoId, Shot};
+
+    const FROM: [u8; 4] = [10, 0, 0, 1];
+    const TO: [u8; 4] = [10, 0, 0, 2];
+
+    fn first_fragment(probe: u16) -> Absorbed {
+        Absorbed {
+            probe,
+            time_ns: 1,
+            source: FROM.into(),
+            destination: TO.into(),
+            id: 7,
+            seq: 1,
+            code: 0,
+            ttl: 63,
+            size: 1472,
+            fragmented: true,
+        }
+    }
+
+    /// How many of two requests with so many bytes arrived, of which first fragments and these ends came.
+    fn arrived(sizes: [u16; 2], ends: &[(u16, u16)]) -> [usize; 2] {
+        let shot = |size| Shot { size, ..Shot::new(Duration::ZERO, Side::Near, Message::Request, EchoId::Fixed(7)) };
+        let timeline = Timeline { shots: sizes.map(shot).into(), linger: Duration::ZERO };
+        let mut landings = Landings::new(&timeline);
+        let tail = |(start, size): &(u16, u16)| Tail {
+            source: FROM.into(),
+            destination: TO.into(),
+            start: *start,
+            size: *size,
+        };
+        let packets = vec![first_fragment(0), first_fragment(1)];
+        landings.came(Side::Far, Taken { packets, lost: 0, tails: ends.iter().map(tail).collect() });
+        landings.keep_the_whole(&timeline);
+        for (number, packets) in landings.arrived.iter().enumerate() {
+            assert!(packets.iter().all(|(_, arrival)| arrival.size == sizes[number]), "the size is the whole packet's");
+        }
+        [landings.arrived[0].len(), landings.arrived[1].len()]
+    }
+
+    #[test]
+    fn a_packet_in_fragments_has_arrived_only_with_its_end() {
+        assert_eq!(arrived([1473, 4000], &[]), [0, 0]);
+        assert_eq!(arrived([1473, 4000], &[(1480, 4000)]), [0, 1]);
+        assert_eq!(arrived([1473, 4000], &[(2960, 4000), (1480, 1473)]), [1, 0], "the middle is missing");
+        assert_eq!(arrived([4000, 4000], &[(1480, 4000)]), [1, 0]);
+        assert_eq!(arrived([4000, 4000], &[(1480, 4000), (1480, 4000)]), [1, 1]);
+    }
+}

@@ -1,0 +1,10 @@
+//! The words that all stages share, as plain data: what was asked for, what was counted, what a host saw, how a run ended.
+
+pub mod attach;
+pub mod ids;
+pub mod prefix;
+pub mod request;
+pub mod rtt;
+pub mod snapshot;
+pub mod trace;
+pub mod verdict;

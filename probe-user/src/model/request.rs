@@ -1,0 +1,98 @@
+//! What the watching of one host is asked for: which packets, on which interface, and what becomes of those that arrive.
+
+use std::net::IpAddr;
+
+use probe_ebpf::Family;
+use serde::{Deserialize, Serialize};
+
+use super::attach::Attach;
+
+/// What to watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchRequest {
+    /// What tells the run's probes from all other packets.
+    pub nonce: u64,
+    /// The echo id that the probes leave with; a NAT may rewrite it.
+    pub id: u16,
+    /// How many probes there will be.
+    pub probes: u16,
+    /// The address of this end that probes use; unspecified where no route, and so no source address, was found.
+    pub local: IpAddr,
+    /// The address of the other end.
+    pub remote: IpAddr,
+    /// The interface that carries them; none where there is no route to the other end: then no NIC's hops are watched.
+    pub interface: Option<String>,
+    /// Which end this is.
+    pub role: Role,
+    /// How to attach to that interface.
+    #[serde(default)]
+    pub attach: Attach,
+    /// Whether to have nftables tell which rule drops a probe, by a table of probe's own that goes with the watch.
+    #[serde(default)]
+    pub trace_rules: bool,
+    /// What becomes of the run's requests that arrive here.
+    #[serde(default)]
+    pub requests: Requests,
+    /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
+    /// [`MAX_FURTHER`].
+    #[serde(default)]
+    pub further: Vec<IpAddr>,
+}
+
+/// How many [`WatchRequest::further`] addresses there can be.
+pub const MAX_FURTHER: usize = 4;
+
+/// What becomes of the run's marked requests at the NIC by which they arrive. It holds for packets with the run's nonce
+/// and for no others, and ends with the watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requests {
+    /// They go on: this host's kernel answers them, or does not.
+    #[default]
+    Pass,
+    /// XDP makes replies of them at the NIC; no other part of this host sees them.
+    AnsweredByXdp,
+    /// They are kept from the kernel, and the agent answers them through a raw socket.
+    AnsweredByAgent,
+    /// They are kept from the kernel and told ([`crate::watch::Watching::absorbed`]); nobody answers.
+    Absorbed,
+    /// They, and the run's replies too, are kept from the kernel and told: this end does nothing by itself.
+    AllAbsorbed,
+}
+
+impl Requests {
+    /// Whether they are kept from the kernel and told.
+    pub const fn kept(self) -> bool {
+        matches!(self, Self::AnsweredByAgent | Self::Absorbed | Self::AllAbsorbed)
+    }
+}
+
+/// Which end of a run a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It sends the probes.
+    Sender,
+    /// They are for it.
+    Receiver,
+}
+
+/// The echo packets that are to be explained: those between two ends, of which this host is one.
+#[derive(Clone, Debug)]
+pub struct EchoFlow {
+    /// The address that this host uses.
+    pub local: IpAddr,
+    /// The other end.
+    pub remote: IpAddr,
+    /// The interface towards it; none: that of the route to it.
+    pub interface: Option<String>,
+    /// The echo ids of the run.
+    pub ids: Vec<u16>,
+}
+
+impl EchoFlow {
+    /// The IP version of the run.
+    pub fn family(&self) -> Family {
+        if self.remote.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}

@@ -1,0 +1,44 @@
+//! What watches one host during a run, here or at the far end, what it is asked for, and how every hop is watched.
+
+pub mod drops;
+pub mod lookups;
+pub mod meter;
+pub mod path_watch;
+pub mod under_way;
+
+use crate::{
+    error::Failure,
+    model::{
+        request::WatchRequest,
+        trace::{HostSight, Taken},
+    },
+};
+
+/// Watches the probes of one run on one host. Dropping it detaches everything.
+pub trait Watching {
+    /// What was seen so far: journeys and drops, without findings. Cheap enough to be asked every few milliseconds.
+    ///
+    /// # Errors
+    /// Where the kernel half can no longer be read.
+    fn look(&mut self) -> Result<HostSight, Failure>;
+
+    /// Everything that was seen, with what is looked up after the probes have passed: settings, routes, chains, and
+    /// everything else that explains where packets stop. Asked once, and only where there is something to explain.
+    ///
+    /// # Errors
+    /// Where the kernel half can no longer be read.
+    fn finish(&mut self) -> Result<HostSight, Failure>;
+
+    /// The run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing unless
+    /// the watch was asked for that ([`crate::model::request::Requests::kept`]). Cheap enough to be asked
+    /// every few milliseconds.
+    ///
+    /// # Errors
+    /// Where the kernel half can no longer be read.
+    fn absorbed(&mut self) -> Result<Taken, Failure> {
+        Ok(Taken::default())
+    }
+}
+
+/// Starts watching in the network namespace of the calling thread.
+pub type Factory = fn(&WatchRequest) -> Result<Box<dyn Watching>, Failure>;

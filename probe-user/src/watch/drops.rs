@@ -1,0 +1,112 @@
+//! Reads drop events, and names what they tell by number: reasons by the kernel's BTF, addresses by its symbols.
+
+use probe_ebpf::{DropEvent, Kind, contract::kind::Echo};
+
+use crate::{
+    ebpf::drops::event_address,
+    host::{reasons::Reasons, symbols::Symbols},
+    model::trace::{Drop, Leg},
+};
+
+/// What the numbers of events mean.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    /// Drop reasons.
+    pub reasons: &'a Reasons,
+    /// Functions, as they were after attaching.
+    pub symbols: &'a Symbols,
+}
+
+impl Names<'_> {
+    /// `event` in words; `interface` is the name of its interface, where it has one.
+    pub fn told(&self, event: &DropEvent, interface: Option<String>) -> Drop {
+        let echo = Kind::ALL.get(usize::from(event.kind)).map_or(Echo::Request, |kind| kind.echo);
+        Drop {
+            time_ns: event.time_ns,
+            probe: Some(event.probe),
+            leg: match echo {
+                Echo::Request => Leg::Request,
+                Echo::Reply => Leg::Reply,
+            },
+            id: event.id,
+            seq: event.seq,
+            reason: self.reasons.name(event.reason),
+            function: self.symbols.function(event.location),
+            stack: self.callers(event),
+            interface,
+            source: event_address(event.source),
+            destination: event_address(event.destination),
+        }
+    }
+
+    /// The functions that called the one which freed the packet. The stack starts in the program that recorded it.
+    fn callers(&self, event: &DropEvent) -> Vec<String> {
+        let frames = event.stack.get(..event.frames as usize).unwrap_or(&event.stack);
+        let freed = self.symbols.place(event.location).map(|place| place.function);
+        let is_it = |address: u64| {
+            address == event.location
+                || freed.is_some() && self.symbols.place(address).map(|place| place.function) == freed
+        };
+        let callers = frames.iter().skip_while(|address| !is_it(**address)).skip_while(|address| is_it(**address));
+        callers.map(|address| self.symbols.function(*address)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+    use probe_ebpf::packet::mapped;
+
+    use super::*;
+
+    const SYMBOLS: &str = "\
+1000 t bpf_prog_1\t[bpf]
+2000 T sk_skb_reason_drop
+3000 t nft_do_chain\t[nf_tables]
+4000 T nf_hook_slow
+5000 T ip_local_deliver
+6000 T end
+";
+
+    fn event() -> DropEvent {
+        DropEvent {
+            location: 0x3010,
+            reason: 9,
+            probe: 4,
+            kind: 1,
+            id: 7,
+            frames: 5,
+            stack: std::array::from_fn(|frame| {
+                [0x1001, 0x2002, 0x3010, 0x4020, 0x5030].get(frame).copied().unwrap_or(0)
+            }),
+            source: mapped([10, 0, 0, 1]),
+            destination: mapped([10, 0, 0, 2]),
+            ..DropEvent::zeroed()
+        }
+    }
+
+    fn told(event: &DropEvent) -> Drop {
+        let (reasons, symbols) = (Reasons::default(), Symbols::parse(SYMBOLS.to_owned()));
+        Names { reasons: &reasons, symbols: &symbols }.told(event, Some("eth0".to_owned()))
+    }
+
+    #[test]
+    fn the_stack_starts_with_the_caller_of_what_freed_it() {
+        let drop = told(&event());
+        assert_eq!(drop.function, "nft_do_chain");
+        assert_eq!(drop.stack, ["nf_hook_slow", "ip_local_deliver"]);
+    }
+
+    #[test]
+    fn numbers_become_words() {
+        let drop = told(&event());
+        assert_eq!((drop.leg, drop.probe, drop.id), (Leg::Reply, Some(4), 7));
+        assert_eq!((drop.source.to_string().as_str(), drop.destination.to_string().as_str()), ("10.0.0.1", "10.0.0.2"));
+    }
+
+    #[test]
+    fn a_stack_in_which_that_function_is_not_found_is_empty() {
+        assert_eq!(told(&DropEvent { location: 0x5f00, frames: 2, ..event() }).stack, [""; 0]);
+        assert_eq!(told(&DropEvent { frames: 0, ..event() }).stack, [""; 0]);
+    }
+}

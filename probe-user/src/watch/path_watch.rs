@@ -1,0 +1,211 @@
+//! Watches every hop of one host during a run, and tells why a hop is blind.
+
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::ebpf::Ebpf;
+use nix::{net::if_::if_indextoname, sys::utsname::uname};
+use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
+
+use super::{
+    drops::Names,
+    lookups::Lookups,
+    meter::{self, Meter},
+    under_way::UnderWay,
+};
+use crate::ebpf::attaching::{Attached, Links, attach};
+use crate::{ebpf::drops::DropRing, host::reasons::Reasons, model::trace::benign::benign};
+use crate::{
+    ebpf::{
+        Error,
+        absorbed::{self, Absorbing},
+        journeys::Journeys,
+        load,
+        log::KernelLog,
+        running::Running,
+        tallies::SkipMap,
+    },
+    host::{symbols::Awaited, trace_rules::TraceRules},
+};
+use crate::{
+    error::Failure,
+    host::device::Device,
+    model::{
+        request::{EchoFlow, WatchRequest},
+        trace::{Accounting, Drop, HopSight, HostFacts, HostSight, Taken},
+    },
+    watch::Watching,
+};
+
+/// One host, watched.
+pub struct PathWatch {
+    facts: HostFacts,
+    probes: u16,
+    blind: BTreeMap<Hop, String>,
+    journeys: Journeys,
+    absorbing: Option<Absorbing>,
+    ring: DropRing,
+    skips: SkipMap,
+    reasons: Reasons,
+    symbols: Awaited,
+    drops: Vec<Drop>,
+    lookups: Lookups,
+    _under_way: UnderWay,
+    rules: Option<TraceRules>,
+    log: KernelLog,
+    attach_time: Duration,
+    meter: Meter,
+    _links: Links,
+    _programs: Ebpf,
+}
+
+/// The skips that tell of a map without room. That of drop events is not among them: it makes no hop blind, and what it
+/// lost is counted apart. Journeys are an array, which has room for every probe, so that a diagnosis meets none of these
+/// unless its programs are made to do more.
+const FULL: [Skip; 3] = [Skip::PendingFull, Skip::FlowsFull, Skip::RingFull];
+
+/// Starts watching in the calling thread's network namespace; a [`crate::watch::Factory`].
+///
+/// # Errors
+/// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, and no error.
+pub fn start(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
+    Ok(Box::new(PathWatch::start(request)?))
+}
+
+/// Begins what [`start`] begins with, beside whatever the caller does before: reading what the kernel tells of itself.
+pub fn read_ahead() {
+    Running::read_ahead();
+    load::read_ahead();
+}
+
+impl PathWatch {
+    fn start(request: &WatchRequest) -> Result<Self, Error> {
+        let begun = Instant::now();
+        let device = request.interface.as_deref().map(Device::find).transpose()?;
+        let ifindex = device.as_ref().map_or(0, |device| device.ifindex);
+        let running = Running::taken();
+        let flow = EchoFlow {
+            local: request.local,
+            remote: request.remote,
+            interface: request.interface.clone(),
+            ids: vec![request.id],
+        };
+        let (attached, lookups) = thread::scope(|scope| {
+            let lookups = scope.spawn(|| Lookups::begin(&flow));
+            let attached = attach(request, device.as_ref(), &running);
+            (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
+        });
+        let Attached { mut programs, blind, links, xdp_mode } = attached?;
+        let absorber = absorbed::keeper(request, &blind)?;
+        // After attaching: the programs have addresses too. Nothing is named before something was dropped.
+        let symbols = Awaited::begin();
+        let rules = request.trace_rules.then(|| TraceRules::begin(&flow)).and_then(|begun| {
+            begun.inspect_err(|why| tracing::warn!("the rule that drops will not be named: {why}")).ok()
+        });
+        Ok(Self {
+            facts: facts(request, device.as_ref(), xdp_mode),
+            probes: request.probes,
+            blind,
+            journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
+            absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request, ifindex)).transpose()?,
+            ring: DropRing::take(&mut programs)?,
+            skips: SkipMap::take(&mut programs)?,
+            reasons: running.reasons(),
+            symbols,
+            drops: Vec::new(),
+            lookups,
+            _under_way: UnderWay::begin(flow.interface.as_deref(), &flow.ids),
+            rules,
+            log: KernelLog::of(&mut programs),
+            attach_time: begun.elapsed(),
+            meter: Meter::start(&programs, links.netfilter.programs()),
+            _links: links,
+            _programs: programs,
+        })
+    }
+
+    fn sight(&mut self) -> Result<HostSight, Error> {
+        self.log.flush();
+        self.take_drops();
+        let seen = self.journeys.read(self.probes);
+        let hop = |hop: Hop| match self.blind.get(&hop) {
+            Some(why) => HopSight::Blind { why: why.clone() },
+            None => {
+                let (requests, replies) = seen.get(&hop).cloned().unwrap_or_default();
+                HopSight::Watched { requests, replies }
+            }
+        };
+        let skips = self.skips.read()?;
+        let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
+        Ok(HostSight {
+            host: self.facts.clone(),
+            hops: HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect(),
+            drops: self.drops.clone(),
+            findings: Vec::new(),
+            accounting: Accounting {
+                events_lost: skipped(Skip::DropsFull),
+                maps_full: FULL.into_iter().filter(|skip| skipped(*skip) > 0).count() as u64,
+                attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
+                bpf_ns_per_packet: 0,
+            },
+        })
+    }
+
+    /// Names the drops that came since the last look, and leaves out those that are none.
+    fn take_drops(&mut self) {
+        let events = self.ring.drain();
+        if events.is_empty() {
+            return;
+        }
+        let names = Names { reasons: &self.reasons, symbols: self.symbols.get() };
+        for event in events {
+            let interface = if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok());
+            let drop = names.told(&event, interface);
+            if self.absorbing.as_ref().is_some_and(|absorbing| absorbing.ended(&drop, &self.journeys)) {
+                continue;
+            }
+            match benign(&drop, self.reasons.icmpv6_frees()) {
+                Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
+                None => self.drops.push(drop),
+            }
+        }
+    }
+}
+
+impl Watching for PathWatch {
+    fn look(&mut self) -> Result<HostSight, Failure> {
+        let mut sight = self.sight()?;
+        // A run in which every probe was answered ends with a look; this takes some microseconds.
+        sight.accounting.bpf_ns_per_packet = meter::per_packet(&self.meter.read(), &sight);
+        Ok(sight)
+    }
+
+    fn absorbed(&mut self) -> Result<Taken, Failure> {
+        let Some(absorbing) = &mut self.absorbing else { return Ok(Taken::default()) };
+        Ok(absorbing.take(&self.skips)?)
+    }
+
+    fn finish(&mut self) -> Result<HostSight, Failure> {
+        let mut sight = self.look()?;
+        sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
+        sight.findings.extend(self.lookups.end());
+        Ok(sight)
+    }
+}
+
+fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: &str) -> HostFacts {
+    let name = uname().ok();
+    let told =
+        |text: Option<&std::ffi::OsStr>| text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+    HostFacts {
+        hostname: told(name.as_ref().map(nix::sys::utsname::UtsName::nodename)),
+        interface: request.interface.clone().unwrap_or_default(),
+        address: (!request.local.is_unspecified()).then_some(request.local),
+        kernel: told(name.as_ref().map(nix::sys::utsname::UtsName::release)),
+        xdp_mode: xdp_mode.to_owned(),
+        tunnel: device.and_then(Device::tunnel).map(str::to_owned),
+    }
+}
