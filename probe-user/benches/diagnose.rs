@@ -16,7 +16,7 @@ use probe_ebpf::Family;
 use probe_user::{
     ebpf::object,
     lab::{
-        Host, Topology,
+        LabHost, Topology,
         fault::{self, break_lab},
     },
 };
@@ -143,11 +143,11 @@ fn run(row: &Row) -> Result<Run, Box<dyn Error>> {
 }
 
 fn diagnose(lab: &Topology, ends: Ends) -> Command {
-    let mut command = lab.netns(Host::A).command(PROBE);
-    command.args(["diagnose", "-q", "--format", "json"]).arg(Host::B.address(Family::V4).to_string());
+    let mut command = lab.netns(LabHost::A).command(PROBE);
+    command.args(["diagnose", "-q", "--format", "json"]).arg(LabHost::B.address(Family::V4).to_string());
     if ends == Ends::Two {
         // By the handle that this process holds: the lab's namespaces have no names.
-        let netns = lab.netns(Host::B).as_fd().as_raw_fd();
+        let netns = lab.netns(LabHost::B).as_fd().as_raw_fd();
         command.arg("--peer").arg(format!("nsenter --net=/proc/{}/fd/{netns} '{PROBE}' agent", std::process::id()));
     }
     command

@@ -40,7 +40,7 @@ const AFTER_HELP: &str =
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Say exactly where my echo packets stop
-    Diagnose(diagnose::Diagnose),
+    Diagnose(diagnose::DiagnoseArgs),
     /// Show which ICMP echo crosses a network interface right now, per id, with loss and RTT
     Observe(observe::Observe),
     /// Send echo requests, or replies that nobody asked for
@@ -50,13 +50,13 @@ pub enum Verb {
     /// Drop chosen echo packets where they enter or leave this host, by rules or as a stateful firewall does
     Filter(filter::Filter),
     /// Send what a script says from both ends, and say what that shows of the way between
-    Experiment(experiment::Experiment),
+    Experiment(experiment::ExperimentArgs),
     /// Find out what a stateful box on the way remembers of a ping, and for how long
     Characterize(characterize::Characterize),
     /// Try it on this machine alone: two hosts and a stateful firewall in network namespaces
     Lab(lab::Lab),
     /// Be the far end of diagnose, experiment and characterize, on stdin and stdout
-    Agent(agent::Agent),
+    Agent(agent::AgentArgs),
     /// Say what works on this machine, what does not, and what mends it
     Doctor(doctor::Doctor),
     /// Print the JSON Schema of a document that probe prints

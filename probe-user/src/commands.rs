@@ -32,7 +32,7 @@ use crate::{
 use clap::{Parser, error::ErrorKind};
 
 /// How every verb ends: with an exit status, or with one sentence and its fix.
-pub type Outcome = Result<Exit, Failure>;
+pub type CommandResult = Result<Exit, Failure>;
 
 /// Runs the command line `args` (the program's name first) and says how it ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
@@ -46,7 +46,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     run(cli).unwrap_or_else(|failure| fail(format, &failure))
 }
 
-fn run(cli: Cli) -> Outcome {
+fn run(cli: Cli) -> CommandResult {
     let screen = Screen::new(cli.output);
     match cli.verb {
         Verb::Observe(args) => observe::run(&args, &screen),

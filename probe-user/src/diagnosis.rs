@@ -20,7 +20,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Finding, HostSight, Leg, Sending, SentProbe};
+use crate::model::trace::{Finding, HostTrace, Leg, SenderTrace, SentProbe};
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;
@@ -32,17 +32,17 @@ pub struct Evidence {
     pub target: Target,
     /// What was sent.
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: ProbeMode,
     /// Who was to answer at the far end.
     #[serde(default)]
     pub responder: Responder,
     /// What the sending program knows.
-    pub sending: Sending,
+    pub sending: SenderTrace,
     /// What the sending host saw.
-    pub local: HostSight,
+    pub local: HostTrace,
     /// What the far end saw; none: nobody watched there.
     #[serde(default)]
-    pub peer: Option<HostSight>,
+    pub peer: Option<HostTrace>,
     /// Which routers answered to a rising TTL, where that was asked for.
     #[serde(default)]
     pub walk: Option<Walk>,
@@ -60,7 +60,7 @@ pub struct Target {
 /// What was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub enum ProbeMode {
     /// Requests, which want an answer.
     #[default]
     Request,
@@ -104,13 +104,13 @@ pub struct WalkStep {
 
 impl Evidence {
     /// Evidence of a run that sent requests to a far kernel, with nobody watching there.
-    pub fn new(target: Target, sending: Sending, local: HostSight) -> Self {
-        let (mode, responder) = (Mode::default(), Responder::default());
+    pub fn new(target: Target, sending: SenderTrace, local: HostTrace) -> Self {
+        let (mode, responder) = (ProbeMode::default(), Responder::default());
         Self { target, mode, responder, sending, local, peer: None, walk: None }
     }
 
     /// What the host on `side` saw; the sender where the target is on this very host.
-    pub fn host(&self, side: Side) -> &HostSight {
+    pub fn host(&self, side: Side) -> &HostTrace {
         match (side, &self.peer) {
             (Side::Peer, Some(peer)) => peer,
             _ => &self.local,
@@ -131,14 +131,14 @@ impl Evidence {
     /// The leg that the sent packets travel.
     pub fn first_leg(&self) -> Leg {
         match self.mode {
-            Mode::Request | Mode::RequestOnly => Leg::Request,
-            Mode::ReplyOnly => Leg::Reply,
+            ProbeMode::Request | ProbeMode::RequestOnly => Leg::Request,
+            ProbeMode::ReplyOnly => Leg::Reply,
         }
     }
 
     /// Whether nothing is to come back.
     pub fn one_way(&self) -> bool {
-        self.mode != Mode::Request
+        self.mode != ProbeMode::Request
     }
 
     /// How many probes were sent, or refused.

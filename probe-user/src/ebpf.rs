@@ -27,4 +27,4 @@ pub mod tallies;
 pub mod trial;
 
 pub use aya::Ebpf;
-pub use error::Error;
+pub use error::KernelError;

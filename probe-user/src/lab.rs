@@ -16,8 +16,8 @@ pub mod tc_program;
 pub mod topology;
 mod wire;
 
-pub use error::Error;
+pub use error::LabError;
 pub use netns::Netns;
-pub use plan::{Host, Nic};
+pub use plan::{LabHost, Nic};
 pub use tc_program::attach_tc_program;
 pub use topology::Topology;

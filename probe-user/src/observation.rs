@@ -11,11 +11,11 @@ use crate::model::{rtt::Histogram, snapshot::Snapshot};
 
 /// What is known of one id on one IP version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
+pub struct ObservationRow {
     /// What entered through this NIC, dropped or not.
-    pub entered: Side,
+    pub entered: DirectionCounts,
     /// What left through it.
-    pub left: Side,
+    pub left: DirectionCounts,
     /// How many of those that entered probe's own filter dropped here.
     pub dropped: u64,
     /// What only a watch that tracks flows knows.
@@ -24,7 +24,7 @@ pub struct Row {
 
 /// Packets of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Side {
+pub struct DirectionCounts {
     /// Echo requests.
     pub requests: u64,
     /// Echo replies.
@@ -61,8 +61,8 @@ pub fn rows(
     ingress: Option<Hop>,
     bypassed: &BTreeMap<u16, Tally>,
     flows: Option<(&[(FlowKey, Flow)], &Losses)>,
-) -> BTreeMap<RowKey, Row> {
-    let mut rows = BTreeMap::<RowKey, Row>::new();
+) -> BTreeMap<RowKey, ObservationRow> {
+    let mut rows = BTreeMap::<RowKey, ObservationRow>::new();
     let empty = BTreeMap::new();
     let entered = ingress.and_then(|hop| snapshot.hops.get(&hop)).unwrap_or(&empty);
     let left = snapshot.hops.get(&Hop::TcOut).unwrap_or(&empty);
@@ -81,18 +81,18 @@ pub fn rows(
     rows
 }
 
-fn each_family(id: u16, tally: &Tally, mut tell: impl FnMut(RowKey, Side)) {
+fn each_family(id: u16, tally: &Tally, mut tell: impl FnMut(RowKey, DirectionCounts)) {
     for family in [Family::V4, Family::V6] {
         let count = |echo| tally.kinds[Kind { family, echo }.index()];
         let (requests, replies) = (count(Echo::Request), count(Echo::Reply));
         if requests.packets + replies.packets > 0 {
             let bytes = requests.bytes + replies.bytes;
-            tell((id, family), Side { requests: requests.packets, replies: replies.packets, bytes });
+            tell((id, family), DirectionCounts { requests: requests.packets, replies: replies.packets, bytes });
         }
     }
 }
 
-impl Side {
+impl DirectionCounts {
     fn add(&mut self, more: Self) {
         self.requests += more.requests;
         self.replies += more.replies;
@@ -100,7 +100,7 @@ impl Side {
     }
 }
 
-fn add_flows(rows: &mut BTreeMap<RowKey, Row>, flows: &[(FlowKey, Flow)], losses: &Losses) {
+fn add_flows(rows: &mut BTreeMap<RowKey, ObservationRow>, flows: &[(FlowKey, Flow)], losses: &Losses) {
     for row in rows.values_mut() {
         row.flows = Some(Flows::default());
     }
@@ -117,7 +117,7 @@ fn add_flows(rows: &mut BTreeMap<RowKey, Row>, flows: &[(FlowKey, Flow)], losses
     }
 }
 
-fn flows_of(rows: &mut BTreeMap<RowKey, Row>, key: RowKey) -> &mut Flows {
+fn flows_of(rows: &mut BTreeMap<RowKey, ObservationRow>, key: RowKey) -> &mut Flows {
     rows.entry(key).or_default().flows.get_or_insert_default()
 }
 

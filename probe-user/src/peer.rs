@@ -5,5 +5,5 @@ pub mod command;
 pub mod protocol;
 pub mod route;
 
-pub use agent::Agent;
-pub use command::{Peer, Trouble, Wish};
+pub use agent::AgentSetup;
+pub use command::{Peer, PeerOptions, Trouble};

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-/// How long those who heed a [`Stop`] wait for anything else at most before they look at it again.
+/// How long those who heed a [`StopSignal`] wait for anything else at most before they look at it again.
 pub const LOOK: Duration = Duration::from_millis(20);
 
 /// A request to stop. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct StopSignal(Arc<AtomicBool>);
 
-impl Stop {
+impl StopSignal {
     /// Asks everybody who has it to stop.
     pub fn ask(&self) {
         self.0.store(true, Ordering::Release);

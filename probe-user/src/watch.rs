@@ -10,7 +10,7 @@ use crate::{
     error::Failure,
     model::{
         request::WatchRequest,
-        trace::{HostSight, Taken},
+        trace::{HostTrace, Taken},
     },
 };
 
@@ -20,17 +20,17 @@ pub trait Watching {
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.
-    fn look(&mut self) -> Result<HostSight, Failure>;
+    fn look(&mut self) -> Result<HostTrace, Failure>;
 
     /// Everything that was seen, with what is looked up after the probes have passed: settings, routes, chains, and
     /// everything else that explains where packets stop. Asked once, and only where there is something to explain.
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.
-    fn finish(&mut self) -> Result<HostSight, Failure>;
+    fn finish(&mut self) -> Result<HostTrace, Failure>;
 
     /// The run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing unless
-    /// the watch was asked for that ([`crate::model::request::Requests::kept`]). Cheap enough to be asked
+    /// the watch was asked for that ([`crate::model::request::RequestHandling::kept`]). Cheap enough to be asked
     /// every few milliseconds.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use probe_user::{
         foreign,
         trial::in_new_namespace,
     },
-    host::device::{self, Device, LinkLayer, XdpPlace, xdp_mode::VETH_NATIVE_MTU},
+    host::device::{self, Device, DeviceType, XdpPlace, xdp_mode::VETH_NATIVE_MTU},
 };
 use serde_json::Value;
 
@@ -385,7 +385,7 @@ fn an_interface_is_what_ip_says_it_is() {
         assert_eq!(device.v4, [std::net::Ipv4Addr::new(10, 9, 0, 1)], "the local address, not the peer's");
         assert!(device.v6.contains(&"fd00:9::1".parse().expect("an address")));
         assert_eq!((device.driver.as_deref(), device.kind.as_deref()), (Some("veth"), Some("veth")));
-        assert_eq!((device.link_layer, device.lro, device.loopback), (LinkLayer::Ethernet, false, false));
+        assert_eq!((device.link_layer, device.lro, device.loopback), (DeviceType::Ethernet, false, false));
         assert!(Device::find("lo").expect("lo").loopback);
     });
 }
@@ -402,8 +402,8 @@ fn a_tunnel_starts_with_the_ip_header() {
     with_veth(|| {
         run("ip tuntap add dev tun0 mode tun");
         run("ip tuntap add dev tap0 mode tap");
-        assert_eq!(Device::find("tun0").expect("tun0").link_layer, LinkLayer::RawIp);
-        assert_eq!(Device::find("tap0").expect("tap0").link_layer, LinkLayer::Ethernet);
+        assert_eq!(Device::find("tun0").expect("tun0").link_layer, DeviceType::RawIp);
+        assert_eq!(Device::find("tap0").expect("tap0").link_layer, DeviceType::Ethernet);
     });
 }
 

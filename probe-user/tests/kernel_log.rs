@@ -16,7 +16,7 @@ use probe_user::{
         load::{Job, load},
         log::turn_on,
     },
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 
 /// Bytes of the programs' instructions after the verifier took out what is off.
@@ -30,7 +30,8 @@ fn sizes(programs: &Ebpf) -> Vec<u32> {
 
 fn run(programs: &Ebpf, hop: Hop) {
     let kind = Kind { family: Family::V4, echo: Echo::Request };
-    let frame = Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &Message::new(kind, 7, 1, b"payload")).bytes();
+    let frame =
+        Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &EchoMessage::new(kind, 7, 1, b"payload")).bytes();
     let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::default() };
     match programs.program(hop.row().program).expect("the program is there") {
         Program::Xdp(xdp) => xdp.test_run(options),

@@ -14,7 +14,7 @@ use std::{
 };
 
 use probe_ebpf::{Echo, Family, Hop};
-use probe_user::lab::{Host, Netns, Topology};
+use probe_user::lab::{LabHost, Netns, Topology};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use watched::{Watched, marked, send};
@@ -63,13 +63,13 @@ fn wait_until(done: impl Fn() -> bool) -> bool {
 fn a_healthy_ping_is_seen_first_and_last_at_every_hook_of_every_host() {
     let Some(lab) = hooked_lab("a_healthy_ping_is_seen_first_and_last_at_every_hook_of_every_host") else { return };
     for (probe, family) in (1..).zip(lab.families()) {
-        let [a, fw, b] = Host::ALL.map(|host| Watched::attach(lab.netns(host), lab.families()));
+        let [a, fw, b] = LabHost::ALL.map(|host| Watched::attach(lab.netns(host), lab.families()));
         for watched in [&a, &fw, &b] {
             assert_eq!(watched.netfilter.blind().len(), 0, "{:?}", watched.netfilter.blind());
             assert_eq!(watched.netfilter.watched().count(), 10);
         }
         // The first may wait for the address of the next hop to be found.
-        assert!(send(&lab, Host::A, Host::B, *family, Echo::Request, probe));
+        assert!(send(&lab, LabHost::A, LabHost::B, *family, Echo::Request, probe));
         assert!(wait_until(|| a.step(Hop::NfInputLast, Echo::Reply, probe).times > 0));
         assert_eq!(a.seen_by_netfilter(Echo::Request, probe), OUT, "{family:?}");
         assert_eq!(fw.seen_by_netfilter(Echo::Request, probe), THROUGH, "{family:?}");
@@ -81,28 +81,28 @@ fn a_healthy_ping_is_seen_first_and_last_at_every_hook_of_every_host() {
 }
 
 /// Where a request can be dropped on its way from A to B, and the hop that it reaches last.
-const DROPS: [(Host, &str, Hop); 7] = [
-    (Host::A, "output", Hop::NfOutputFirst),
-    (Host::A, "postrouting", Hop::NfPostroutingFirst),
-    (Host::Fw, "prerouting", Hop::NfPreroutingFirst),
-    (Host::Fw, "forward", Hop::NfForwardFirst),
-    (Host::Fw, "postrouting", Hop::NfPostroutingFirst),
-    (Host::B, "prerouting", Hop::NfPreroutingFirst),
-    (Host::B, "input", Hop::NfInputFirst),
+const DROPS: [(LabHost, &str, Hop); 7] = [
+    (LabHost::A, "output", Hop::NfOutputFirst),
+    (LabHost::A, "postrouting", Hop::NfPostroutingFirst),
+    (LabHost::Fw, "prerouting", Hop::NfPreroutingFirst),
+    (LabHost::Fw, "forward", Hop::NfForwardFirst),
+    (LabHost::Fw, "postrouting", Hop::NfPostroutingFirst),
+    (LabHost::B, "prerouting", Hop::NfPreroutingFirst),
+    (LabHost::B, "input", Hop::NfInputFirst),
 ];
 
 #[test]
 fn a_drop_shows_as_a_first_without_its_last_at_exactly_that_hook() {
     let Some(lab) = hooked_lab("a_drop_shows_as_a_first_without_its_last_at_exactly_that_hook") else { return };
-    let watched = Host::ALL.map(|host| (host, Watched::attach(lab.netns(host), lab.families())));
+    let watched = LabHost::ALL.map(|host| (host, Watched::attach(lab.netns(host), lab.families())));
     let cases = lab.families().iter().flat_map(|family| DROPS.map(|drop| (*family, drop)));
     for (probe, (family, (host, hook, stop))) in (1..).zip(cases) {
         let netns = lab.netns(host);
         let rule = "icmp type echo-request drop; icmpv6 type echo-request drop";
         nft(netns, &format!("table inet t {{ chain c {{ type filter hook {hook} priority 0; {rule}; }}; }}"));
         // What dies before it leaves the host is refused to its sender.
-        let sent = send(&lab, Host::A, Host::B, family, Echo::Request, probe);
-        assert_eq!(sent, host != Host::A, "{family:?} {host:?} {hook}");
+        let sent = send(&lab, LabHost::A, LabHost::B, family, Echo::Request, probe);
+        assert_eq!(sent, host != LabHost::A, "{family:?} {host:?} {hook}");
         let at = &watched.iter().find(|(at, _)| *at == host).expect("every host is watched").1;
         let reached = wait_until(|| at.step(stop, Echo::Request, probe).times > 0);
         assert!(reached, "{family:?} {host:?} {hook}: {:?}", at.seen(Echo::Request, probe));
@@ -123,13 +123,13 @@ fn a_drop_shows_as_a_first_without_its_last_at_exactly_that_hook() {
 #[test]
 fn where_a_priority_is_taken_the_next_one_is_used() {
     let Some(lab) = hooked_lab("where_a_priority_is_taken_the_next_one_is_used") else { return };
-    let netns = lab.netns(Host::B);
+    let netns = lab.netns(LabHost::B);
     // Base chains at the outermost priorities of one hook; others of probe take the next of all.
     for (chain, priority) in [("first", i64::from(i32::MIN) + 1), ("last", i64::from(i32::MAX) - 1)] {
         nft(netns, &format!("table inet t {{ chain {chain} {{ type filter hook input priority {priority}; }}; }}"));
     }
     let several: Vec<Watched> = (0..3).map(|_| Watched::attach(netns, lab.families())).collect();
-    assert!(send(&lab, Host::A, Host::B, Family::V4, Echo::Request, 1));
+    assert!(send(&lab, LabHost::A, LabHost::B, Family::V4, Echo::Request, 1));
     for watched in &several {
         assert!(watched.netfilter.blind().is_empty(), "{:?}", watched.netfilter.blind());
         assert!(wait_until(|| watched.step(Hop::NfPostroutingLast, Echo::Reply, 1).times > 0));
@@ -141,7 +141,7 @@ fn where_a_priority_is_taken_the_next_one_is_used() {
 #[test]
 fn a_hook_with_every_priority_taken_is_blind_and_the_others_are_not() {
     let Some(lab) = hooked_lab("a_hook_with_every_priority_taken_is_blind_and_the_others_are_not") else { return };
-    let netns = lab.netns(Host::B);
+    let netns = lab.netns(LabHost::B);
     let chains: String = (1..=16)
         .map(|step| format!("chain c{step} {{ type filter hook forward priority {}; }}; ", i64::from(i32::MIN) + step))
         .collect();
@@ -155,7 +155,7 @@ fn a_hook_with_every_priority_taken_is_blind_and_the_others_are_not() {
 #[test]
 fn dropping_the_links_detaches_them() {
     let Some(lab) = hooked_lab("dropping_the_links_detaches_them") else { return };
-    let netns = lab.netns(Host::A);
+    let netns = lab.netns(LabHost::A);
     for _ in 0..20 {
         drop(Watched::attach(netns, lab.families()));
     }
@@ -172,17 +172,17 @@ fn ping(lab: &Topology, kind: Type, family: Family, probe: u16) -> Socket {
     let open = || {
         fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").expect("ping sockets are let");
         let socket = Socket::new(domain, kind, Some(protocol)).expect("a socket");
-        let to = SocketAddr::new(Host::B.address(family), 0);
+        let to = SocketAddr::new(LabHost::B.address(family), 0);
         socket.send_to(&marked(family, Echo::Request, probe), &to.into()).expect("sent");
         socket
     };
-    lab.netns(Host::A).run(open).expect("inside")
+    lab.netns(LabHost::A).run(open).expect("inside")
 }
 
 #[test]
 fn cgroup_hops_see_what_leaves_and_what_reaches_a_socket() {
     let Some(lab) = lab("cgroup_hops_see_what_leaves_and_what_reaches_a_socket") else { return };
-    let watched = Watched::attach(lab.netns(Host::A), lab.families());
+    let watched = Watched::attach(lab.netns(LabHost::A), lab.families());
     for (hop, link) in &watched.cgroup {
         assert!(link.is_ok(), "{hop:?}: {:?}", link.as_ref().err());
     }

@@ -10,12 +10,12 @@ use probe_user::{
     error::Failure,
     lab::{
         Topology,
-        plan::{Host, Nic},
+        plan::{LabHost, Nic},
     },
     model::{
         attach::Attach,
-        request::{Requests, Role, WatchRequest},
-        trace::{HopSight, HostSight},
+        request::{HostRole, RequestHandling, WatchRequest},
+        trace::{HopTrace, HostTrace},
     },
     traffic::{Sender, Settings},
     watch::path_watch,
@@ -25,35 +25,35 @@ const NONCE: u64 = 0x0102_0304_0506_0708;
 const PROBES: u16 = 3;
 
 /// What A and B saw of three probes from A to B.
-fn watch(lab: &Topology, family: Family) -> (HostSight, HostSight) {
-    let far = lab.netns(Host::B);
-    let near = lab.netns(Host::A);
+fn watch(lab: &Topology, family: Family) -> (HostTrace, HostTrace) {
+    let far = lab.netns(LabHost::B);
+    let near = lab.netns(LabHost::A);
     thread::scope(|scope| {
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (done, is_done) = std::sync::mpsc::channel::<()>();
         let peer = scope.spawn(move || {
-            far.run(move || -> Result<HostSight, Failure> {
-                let mut watch = path_watch::start(&request(Nic::B, Nic::A, family, Role::Receiver))?;
+            far.run(move || -> Result<HostTrace, Failure> {
+                let mut watch = path_watch::start(&request(Nic::B, Nic::A, family, HostRole::Receiver))?;
                 ready.send(()).expect("the test waits");
                 let _ = is_done.recv();
                 watch.finish()
             })
         });
         is_ready.recv().expect("the far end watches");
-        let local = near.run(|| -> Result<HostSight, Failure> {
-            let mut watch = path_watch::start(&request(Nic::A, Nic::B, family, Role::Sender))?;
+        let local = near.run(|| -> Result<HostTrace, Failure> {
+            let mut watch = path_watch::start(&request(Nic::A, Nic::B, family, HostRole::Sender))?;
             send(family)?;
             watch.finish()
         });
         drop(done);
-        let told = |sight: Result<Result<HostSight, Failure>, _>| {
-            sight.unwrap_or_else(|error: probe_user::lab::Error| panic!("{error}")).unwrap_or_else(|e| panic!("{e}"))
+        let told = |sight: Result<Result<HostTrace, Failure>, _>| {
+            sight.unwrap_or_else(|error: probe_user::lab::LabError| panic!("{error}")).unwrap_or_else(|e| panic!("{e}"))
         };
         (told(local), told(peer.join().expect("no panic")))
     })
 }
 
-fn request(nic: Nic, other: Nic, family: Family, role: Role) -> WatchRequest {
+fn request(nic: Nic, other: Nic, family: Family, role: HostRole) -> WatchRequest {
     WatchRequest {
         nonce: NONCE,
         id: 0x1234,
@@ -64,7 +64,7 @@ fn request(nic: Nic, other: Nic, family: Family, role: Role) -> WatchRequest {
         role,
         attach: Attach::default(),
         trace_rules: false,
-        requests: Requests::Pass,
+        requests: RequestHandling::Pass,
         further: Vec::new(),
     }
 }
@@ -82,14 +82,14 @@ fn send(family: Family) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(name: &str, sight: &HostSight) {
+fn show(name: &str, sight: &HostTrace) {
     eprintln!("--- {name}: {:?} {:?}", sight.host, sight.accounting);
     for row in probe_ebpf::contract::hop::HOPS {
         match sight.hop(row.hop) {
-            HopSight::Watched { requests, replies } => {
+            HopTrace::Watched { requests, replies } => {
                 eprintln!("  {:22} requests {} replies {}", row.name, requests.len(), replies.len());
             }
-            HopSight::Blind { why } => eprintln!("  {:22} blind: {why}", row.name),
+            HopTrace::Blind { why } => eprintln!("  {:22} blind: {why}", row.name),
         }
     }
     for drop in &sight.drops {
@@ -98,16 +98,16 @@ fn show(name: &str, sight: &HostSight) {
     eprintln!("  {:?}", sight.findings);
 }
 
-fn counts(sight: &HostSight, hop: Hop) -> (usize, usize) {
+fn counts(sight: &HostTrace, hop: Hop) -> (usize, usize) {
     match sight.hop(hop) {
-        HopSight::Watched { requests, replies } => (requests.len(), replies.len()),
-        HopSight::Blind { why } => panic!("{} is blind: {why}", hop.name()),
+        HopTrace::Watched { requests, replies } => (requests.len(), replies.len()),
+        HopTrace::Blind { why } => panic!("{} is blind: {why}", hop.name()),
     }
 }
 
 /// Whether the hop is blind because this kernel is older than netfilter programs, and says so.
-fn is_too_new(sight: &HostSight, hop: Hop) -> bool {
-    let says = matches!(sight.hop(hop), HopSight::Blind { why } if why.contains("came with Linux 6.4"));
+fn is_too_new(sight: &HostTrace, hop: Hop) -> bool {
+    let says = matches!(sight.hop(hop), HopTrace::Blind { why } if why.contains("came with Linux 6.4"));
     says && !is_linux((6, 4))
 }
 

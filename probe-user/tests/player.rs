@@ -10,20 +10,20 @@ use std::{
 
 use probe_ebpf::Family;
 use probe_user::{
-    lab::{Host, Topology},
+    lab::{LabHost, Topology},
     middlebox::{
         experiment::{builtin, outcome, plan},
-        player::{Played, Player, Whole},
-        timeline::{EchoId, Ends, Goal, Message, Quote, Shot, Side, Timeline},
+        player::{Completion, Played, Player},
+        timeline::{EchoId, EndAddresses, Endpoint, ErrorQuote, Goal, TimedPacket, Timeline, TimelinePacket},
     },
     model::attach::Attach,
-    peer::{Peer, Wish},
-    stop::Stop,
+    peer::{Peer, PeerOptions},
+    stop::StopSignal,
     watch::path_watch,
 };
 
 /// Meets the agent on B, from A, and plays the built-in experiment with this name.
-fn play(lab: &Topology, name: &str, family: Family) -> (outcome::Outcome, Played) {
+fn play(lab: &Topology, name: &str, family: Family) -> (outcome::ExperimentOutcome, Played) {
     let script = builtin::named(name).expect("built in");
     let mut id = 0x4000;
     let plan = plan::plan(&script, || {
@@ -31,20 +31,20 @@ fn play(lab: &Topology, name: &str, family: Family) -> (outcome::Outcome, Played
         id
     });
     let played = play_timeline(lab, &plan.timeline, family);
-    let names = outcome::Names { near: "a".into(), far: "b".into() };
+    let names = outcome::EndNames { near: "a".into(), far: "b".into() };
     (outcome::judge(&script, &plan, &played.run, &names), played)
 }
 
 fn play_timeline(lab: &Topology, timeline: &Timeline, family: Family) -> Played {
-    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let b = lab.netns(LabHost::B).as_fd().as_raw_fd();
     let agent = format!("nsenter --net=/proc/{}/fd/{b} {} agent", std::process::id(), env!("CARGO_BIN_EXE_probe"));
-    lab.netns(Host::A)
+    lab.netns(LabHost::A)
         .run(|| {
-            let stop = Stop::default();
-            let mut peer = Peer::start(Wish::new(agent), &stop, Arc::new(|line: &str| println!("peer: {line}")))
+            let stop = StopSignal::default();
+            let mut peer = Peer::start(PeerOptions::new(agent), &stop, Arc::new(|line: &str| println!("peer: {line}")))
                 .expect("an agent");
             peer.greet().expect("a hello");
-            let ends = Ends { near: vec![Host::A.address(family)], far: vec![Host::B.address(family)] };
+            let ends = EndAddresses { near: vec![LabHost::A.address(family)], far: vec![LabHost::B.address(family)] };
             let mut player = Player {
                 factory: path_watch::start,
                 peer,
@@ -68,7 +68,7 @@ fn the_seeds_experiments_come_out_as_designed_through_a_security_group() {
     for (name, family) in [("id-mismatch", Family::V4), ("many-replies", Family::V6), ("reply-only", Family::V4)] {
         let (outcome, played) = play(&lab, name, family);
         assert!(outcome.as_expected, "{name}: {}\n{:#?}", outcome.finding, played.run);
-        assert_eq!(played.whole, Whole::Yes);
+        assert_eq!(played.whole, Completion::Yes);
         assert!(played.run.landings.iter().all(|landing| landing.left == Some(true)), "{name}: {:#?}", played.run);
     }
 }
@@ -80,13 +80,16 @@ fn an_error_arrives_where_the_firewall_knows_what_it_quotes() {
     }
     let lab = Topology::build().expect("a lab");
     let at = Duration::from_millis;
-    let request = Shot::new(at(0), Side::Near, Message::Request, EchoId::Fixed(0x5001));
-    let related = Shot {
+    let request = TimedPacket::new(at(0), Endpoint::Near, TimelinePacket::Request, EchoId::Fixed(0x5001));
+    let related = TimedPacket {
         code: 1,
         destination: Goal::SourceOfArrived(0),
-        ..Shot::new(at(150), Side::Far, Message::Error(Quote::Shot(0)), EchoId::OfArrived(0))
+        ..TimedPacket::new(at(150), Endpoint::Far, TimelinePacket::Error(ErrorQuote::Shot(0)), EchoId::OfArrived(0))
     };
-    let alien = Shot { code: 1, ..Shot::new(at(160), Side::Far, Message::Error(Quote::Never), EchoId::Fixed(0x5002)) };
+    let alien = TimedPacket {
+        code: 1,
+        ..TimedPacket::new(at(160), Endpoint::Far, TimelinePacket::Error(ErrorQuote::Never), EchoId::Fixed(0x5002))
+    };
     let timeline = Timeline { shots: vec![request, related, alien], linger: at(300) };
     for family in [Family::V4, Family::V6] {
         let run = play_timeline(&lab, &timeline, family).run;
@@ -98,10 +101,10 @@ fn an_error_arrives_where_the_firewall_knows_what_it_quotes() {
 
 /// `probe experiment WORDS` on A, with the agent on B.
 fn experiment(lab: &Topology, words: &[&str]) -> (Option<i32>, String, String) {
-    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let b = lab.netns(LabHost::B).as_fd().as_raw_fd();
     let program = env!("CARGO_BIN_EXE_probe");
     let agent = format!("nsenter --net=/proc/{}/fd/{b} {program} agent", std::process::id());
-    let mut command = lab.netns(Host::A).command(program);
+    let mut command = lab.netns(LabHost::A).command(program);
     let output = command.arg("experiment").args(words).args(["--peer", &agent]).output().expect("probe starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -113,7 +116,7 @@ fn the_verb_answers_the_seeds_question_and_says_where_the_case_stopped() {
         return;
     }
     let lab = Topology::build().expect("a lab");
-    let b = Host::B.address(Family::V4).to_string();
+    let b = LabHost::B.address(Family::V4).to_string();
     let (code, text, stderr) = experiment(&lab, &["id-mismatch", &b]);
     println!("{text}{stderr}");
     assert_eq!(code, Some(0), "{text}{stderr}");

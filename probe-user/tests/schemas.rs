@@ -13,8 +13,8 @@ use probe_user::{
         self, Document, Format, Style,
         echo::{Checksum, EchoSeen},
         experiment::{Action, Experiment, Experiments, IdStop, Line, Step},
-        filters::{Choice, FilterRow, Filters, Match, Range},
-        lab::{LabHost, LabInterface, LabProcess, LabResult, LabState},
+        filters::{FilterRow, Filters, MatchReport, Range, SelectionReport},
+        lab::{HostReport, LabInterface, LabProcess, LabResult, LabState},
         observation::{IdRow, Observation, Rtt, SideCounts},
         schema::{KNOWN, named},
         sent::{Back, Failed, IdChoice, Sent, SentKind, SentTarget, SeqSpan, SocketKind},
@@ -143,7 +143,7 @@ fn filters_and_labs_fit() {
         position: 1,
         hook: "xdp",
         xdp_mode: "native",
-        matches: Match {
+        matches: MatchReport {
             types: "both",
             id_first: 1,
             id_last: 2,
@@ -154,7 +154,7 @@ fn filters_and_labs_fit() {
             destination: None,
         },
         action: "drop",
-        which: Choice::of(probe_user::filter::rules::Action::Every(3)),
+        which: SelectionReport::of(probe_user::filter::rules::RuleAction::Every(3)),
         hits: 15,
         would_drop: 5,
         dropped: 5,
@@ -169,7 +169,7 @@ fn filters_and_labs_fit() {
     let interface = LabInterface { interface: "eth0", addresses: vec!["10.0.0.1".parse().expect("an address")] };
     assert_fits(&printed(&LabState {
         result: LabResult::AlreadyUp,
-        hosts: vec![LabHost { host: "a", namespace: "probe-a", interfaces: vec![interface] }],
+        hosts: vec![HostReport { host: "a", namespace: "probe-a", interfaces: vec![interface] }],
         still_running: vec![LabProcess { host: "b", pid: 7, name: "sleep".into() }],
     }));
 }

@@ -13,12 +13,12 @@ use probe_ebpf::{Echo, Family, Hop, Kind};
 use probe_user::{
     ebpf::{
         load::Switch,
-        nic::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, WatchOptions},
     },
     host::device::Device,
     lab::{
         Topology,
-        plan::{Host, Nic},
+        plan::{LabHost, Nic},
     },
     model::attach::{Attach, XdpChoice},
     traffic::{Sender, Settings},
@@ -29,14 +29,14 @@ const PACKETS: u64 = 5;
 
 fn watch(lab: &Topology, xdp: XdpChoice) -> Watch {
     let attach = Attach { xdp, ..Attach::default() };
-    let wish = Wish { attach, ingress: Ingress::Twice, egress: Switch::On, ..Wish::default() };
-    let attached = lab.netns(Host::B).run(|| Watch::attach(&Device::find(Nic::B.interface())?, &wish));
+    let wish = WatchOptions { attach, ingress: Ingress::Twice, egress: Switch::On, ..WatchOptions::default() };
+    let attached = lab.netns(LabHost::B).run(|| Watch::attach(&Device::find(Nic::B.interface())?, &wish));
     attached.expect("B can be entered").unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn send(lab: &Topology, family: Family) {
     let settings = Settings::new(Echo::Request, SocketAddr::new(Nic::B.address(family), 0));
-    lab.netns(Host::A)
+    lab.netns(LabHost::A)
         .run(|| {
             let mut sender = Sender::open(&settings).unwrap_or_else(|error| panic!("{error}"));
             for seq in 1..=PACKETS as u16 {

@@ -15,7 +15,7 @@ use nix::{
 use probe_ebpf::{Echo, Family, Kind};
 use probe_user::{
     error::Failure,
-    traffic::{Message, options::IcmpFilter},
+    traffic::{EchoMessage, options::IcmpFilter},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -31,7 +31,7 @@ impl Flood {
         stay_on_this_processor().map_err(|error| failed(&error))?;
         let socket = Self::socket(from, to).map_err(|error| failed(&error))?;
         let kind = Kind { family: Family::V4, echo: Echo::Request };
-        Ok(Self { socket, request: Message::new(kind, 0x0bec, 1, &[0x5a; 56]).bytes_v4() })
+        Ok(Self { socket, request: EchoMessage::new(kind, 0x0bec, 1, &[0x5a; 56]).bytes_v4() })
     }
 
     fn socket(from: Ipv4Addr, to: Ipv4Addr) -> io::Result<Socket> {

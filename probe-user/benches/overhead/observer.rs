@@ -8,13 +8,13 @@ use std::{
 use probe_user::{
     ebpf::{
         load::Switch,
-        nic::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, WatchOptions},
     },
     error::Failure,
     host::device::Device,
     model::{
         attach::{Attach, XdpChoice},
-        request::{Role, WatchRequest},
+        request::{HostRole, WatchRequest},
     },
     watch::{Watching, path_watch},
 };
@@ -70,8 +70,13 @@ impl Attached {
             Observer::Observe(xdp) => {
                 let device = Device::find(INTERFACE)?;
                 let attach = Attach { xdp, ..Attach::default() };
-                let wish =
-                    Wish { attach, ingress: Ingress::Once, egress: Switch::On, track: Switch::On, ..Wish::default() };
+                let wish = WatchOptions {
+                    attach,
+                    ingress: Ingress::Once,
+                    egress: Switch::On,
+                    track: Switch::On,
+                    ..WatchOptions::default()
+                };
                 Ok(Self::Observe(Box::new(Watch::attach(&device, &wish)?)))
             }
             Observer::Diagnose => Ok(Self::Diagnose(path_watch::start(&request())?)),
@@ -98,10 +103,10 @@ fn request() -> WatchRequest {
         local: A4.into(),
         remote: B4.into(),
         interface: Some(INTERFACE.to_owned()),
-        role: Role::Sender,
+        role: HostRole::Sender,
         attach: Attach::default(),
         trace_rules: false,
-        requests: probe_user::model::request::Requests::Pass,
+        requests: probe_user::model::request::RequestHandling::Pass,
         further: Vec::new(),
     }
 }

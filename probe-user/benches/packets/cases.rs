@@ -26,11 +26,11 @@ use probe_user::{
     },
     filter::{
         guard::{GuardOptions, Protect},
-        rules::{Action, RuleSet, Spot, action::Rate},
+        rules::{RuleAction, RulePosition, RuleSet, action::Rate},
     },
     model::prefix::Prefix,
     traffic::{
-        Frame, Message,
+        EchoMessage, Frame,
         frame::{CUSTOMER_TAG, SERVICE_TAG, V4, V6},
     },
 };
@@ -119,7 +119,7 @@ impl Loaded {
     fn filtering(hook: Hook, rules: &[Rule]) -> io::Result<Self> {
         let mut set = RuleSet::default();
         for rule in rules {
-            set.insert(*rule, Spot::Last, 0).map_err(|refusal| io::Error::other(format!("{refusal:?}")))?;
+            set.insert(*rule, RulePosition::Last, 0).map_err(|refusal| io::Error::other(format!("{refusal:?}")))?;
         }
         let hop = if hook == Hook::Xdp { Hop::XdpIn } else { Hop::TcIn };
         let job = Job { filter: Switch::On, needs: set.needs(), count: Switch::Off, ..Job::count(&[hop]) };
@@ -221,7 +221,7 @@ fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     let drops = |name: &'static str, rules: &[Rule], frame: Vec<u8>, drops: bool| {
         io::Result::Ok(Case { drops, ..Loaded::filtering(hook, rules)?.case(name, frame)? })
     };
-    let doing = |action: Action| {
+    let doing = |action: RuleAction| {
         let mut rule = plain;
         action.write(&mut rule);
         rule
@@ -234,9 +234,9 @@ fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     cases.push(drops("echo, dropped by type and id", &[plain], ruled(), true)?);
     cases.push(drops("  by a rule with a deadline", &[mortal], ruled(), true)?);
     cases.push(drops("  by source prefix too, IPv4", &[addressed], ruled(), true)?);
-    cases.push(drops("  by --every 1", &[doing(Action::Every(1))], ruled(), true)?);
-    cases.push(drops("  by --after 1", &[doing(Action::After(1))], ruled(), true)?);
-    cases.push(drops("  by --rate 1", &[doing(Action::Rate(rate))], ruled(), true)?);
+    cases.push(drops("  by --every 1", &[doing(RuleAction::Every(1))], ruled(), true)?);
+    cases.push(drops("  by --after 1", &[doing(RuleAction::After(1))], ruled(), true)?);
+    cases.push(drops("  by --rate 1", &[doing(RuleAction::Rate(rate))], ruled(), true)?);
     cases.push(drops("  only counted, --dry-run", &[Rule { asks: DRY_RUN, ..plain }], ruled(), false)?);
     cases.push(drops("  by the 2nd rule asked", &[other, plain], ruled(), true)?);
     cases.push(drops("  by the 10th", &[vec![other; 9], vec![plain]].concat(), ruled(), true)?);
@@ -269,7 +269,7 @@ fn guarding(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
 }
 
 fn between(source: u8, destination: u8, echo: Echo) -> Frame<V4> {
-    let message = Message::new(Kind { family: Family::V4, echo }, ID, 1, &PAYLOAD);
+    let message = EchoMessage::new(Kind { family: Family::V4, echo }, ID, 1, &PAYLOAD);
     Frame::v4(Ipv4Addr::new(10, 0, 0, source), Ipv4Addr::new(10, 0, 0, destination), &message)
 }
 
@@ -289,13 +289,13 @@ const PAYLOAD: [u8; 56] = [7; 56];
 
 fn v4(id: u16) -> Frame<V4> {
     let kind = Kind { family: Family::V4, echo: Echo::Request };
-    Frame::v4(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), &Message::new(kind, id, 1, &PAYLOAD))
+    Frame::v4(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), &EchoMessage::new(kind, id, 1, &PAYLOAD))
 }
 
 fn v6(id: u16) -> Frame<V6> {
     let kind = Kind { family: Family::V6, echo: Echo::Request };
     let ends = [1, 2].map(|end| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, end));
-    Frame::v6(ends[0], ends[1], &Message::new(kind, id, 1, &PAYLOAD))
+    Frame::v6(ends[0], ends[1], &EchoMessage::new(kind, id, 1, &PAYLOAD))
 }
 
 fn unreachable() -> Vec<u8> {

@@ -10,7 +10,7 @@ use crate::model::attach::Attach;
 /// to the host that asks, and nothing else.
 /// A person does not type this; it is what --peer starts: probe diagnose b --peer 'ssh b sudo probe agent'
 #[derive(Args, Debug)]
-pub struct Agent {
+pub struct AgentArgs {
     /// Watch this interface [default: the one that the probes come in by]
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: Option<String>,

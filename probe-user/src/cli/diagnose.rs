@@ -20,7 +20,7 @@ use crate::{
 /// host, layer, function and reason. It ends as soon as it is known what became of every packet.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
-pub struct Diagnose {
+pub struct DiagnoseArgs {
     /// Whom to ping: a name or an address; link-local IPv6 with %IFACE behind it
     pub target: String,
     /// How many probes

@@ -10,7 +10,7 @@ use super::ends::TwoEnds;
 /// count them where they enter the NIC. Each repetition uses fresh ids; the repetitions are interleaved, and vote.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
-pub struct Experiment {
+pub struct ExperimentArgs {
     /// An experiment that probe brings along (--list names them), or a file
     #[arg(value_name = "NAME|FILE", required_unless_present_any = ["list", "print"])]
     pub experiment: Option<String>,

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     filter::rules::{
-        Action as RuleAction,
+        RuleAction,
         action::{Probability, Rate},
     },
     model::{attach::Attach, ids::IdRange, prefix::Prefix},
@@ -21,16 +21,16 @@ use super::{send::FamilyChoice, values::positive_seconds};
 pub struct Filter {
     /// What to do with the rules.
     #[command(subcommand)]
-    pub action: Action,
+    pub action: FilterCommand,
 }
 
 /// What to do with the rules.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub enum FilterCommand {
     /// Add a rule; it outlives this command
     Add(Add),
     /// Let echo replies pass only where a request went the other way; outlives this command
-    Guard(guard::Guard),
+    Guard(guard::GuardArgs),
     /// Show the rules and guards of this network namespace, with what each dropped
     List(List),
     /// Remove one rule by its number, or a guard
@@ -48,10 +48,10 @@ pub struct Add {
     pub interface: String,
     /// Which way they go, as the interface sees it
     #[arg(long, value_enum, default_value_t)]
-    pub direction: Way,
+    pub direction: DirectionChoice,
     /// Which packets.
     #[command(flatten)]
-    pub wanted: Wanted,
+    pub wanted: MatchArgs,
     /// What is done with them.
     #[command(flatten)]
     pub done: Done,
@@ -87,7 +87,7 @@ Exit status: 0 done · 2 it could not be · 130 a rule with --until-exit ended b
 /// Which packets a rule matches.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Which packets")]
-pub struct Wanted {
+pub struct MatchArgs {
     /// Requests, replies, or both [default: both]
     #[arg(long = "type", value_enum)]
     pub kind: Option<KindChoice>,
@@ -154,7 +154,7 @@ impl Done {
 
 /// Which way packets go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Way {
+pub enum DirectionChoice {
     /// They enter this host
     #[default]
     In,

@@ -14,15 +14,15 @@ use crate::middlebox::datasheet::Fact;
 pub struct Lab {
     /// What to do instead of running the experiments.
     #[command(subcommand)]
-    pub action: Option<Action>,
+    pub action: Option<LabCommand>,
     /// Only these experiments [default: all four]
     #[arg(value_enum)]
-    pub experiments: Vec<Experiment>,
+    pub experiments: Vec<LabExperiment>,
 }
 
 /// What to do with the lab.
 #[derive(Debug, Subcommand)]
-pub enum Action {
+pub enum LabCommand {
     /// Set the lab up and leave it, to play with
     Up,
     /// Take the lab away
@@ -30,15 +30,15 @@ pub enum Action {
     /// Run a command on one of its hosts
     Exec(Exec),
     /// Break one thing after the other, diagnose each, and count how many are located
-    Faults(Faults),
+    Faults(FaultsArgs),
     /// Characterise boxes of which everything is known, and count how many facts come out right
-    Characterize(Models),
+    Characterize(ModelsArgs),
 }
 
 /// Which models to characterise.
 #[derive(Args, Debug)]
 #[command(after_help = MODELS_HELP)]
-pub struct Models {
+pub struct ModelsArgs {
     /// Only these: names, their beginnings, or patterns with * and ? [default: all]
     pub models: Vec<String>,
     /// Print the models and what is true of each, and do nothing
@@ -75,7 +75,7 @@ Exit status: 0 every fact came out right · 1 not all · 2 no lab could be made 
 /// Which faults to try.
 #[derive(Args, Debug)]
 #[command(after_help = FAULTS_HELP)]
-pub struct Faults {
+pub struct FaultsArgs {
     /// Only these: names, their beginnings, or patterns with * and ? [default: all]
     pub names: Vec<String>,
     /// Print the faults and what a diagnosis must say of each, and do nothing
@@ -106,7 +106,7 @@ Exit status: 0 all located, and no false stop · 1 not all · 2 no lab could be 
 pub struct Exec {
     /// On which host
     #[arg(value_enum)]
-    pub host: Host,
+    pub host: HostChoice,
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
@@ -114,7 +114,7 @@ pub struct Exec {
 
 /// The hosts of the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Host {
+pub enum HostChoice {
     /// The host inside the firewall
     A,
     /// The firewall
@@ -125,7 +125,7 @@ pub enum Host {
 
 /// The experiments of the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Experiment {
+pub enum LabExperiment {
     /// A request, and the reply to it
     Normal,
     /// A reply that nobody asked for

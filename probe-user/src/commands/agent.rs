@@ -6,21 +6,21 @@ use std::{
     os::fd::AsFd,
 };
 
-use super::{Outcome, stop::on_signals};
+use super::{CommandResult, stop::on_signals};
 use crate::{
-    cli::agent::Agent as Args,
+    cli::agent::AgentArgs as Args,
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
+    host::privilege::{self, PrivilegedTask},
     peer::{
-        Agent,
+        AgentSetup,
         protocol::{Complaint, Hello},
     },
     watch::path_watch,
 };
 
 /// Runs `probe agent`.
-pub fn run(args: &Args) -> Outcome {
+pub fn run(args: &Args) -> CommandResult {
     if io::stdin().is_terminal() {
         return Err(Failure::new(
             "probe agent speaks with another probe on its stdin, and this is a terminal",
@@ -32,7 +32,8 @@ pub fn run(args: &Args) -> Outcome {
     if hello.trouble.is_none() {
         path_watch::read_ahead();
     }
-    let agent = Agent { hello, interface: args.interface.clone(), attach: args.attach, factory: path_watch::start };
+    let agent =
+        AgentSetup { hello, interface: args.interface.clone(), attach: args.attach, factory: path_watch::start };
     // A descriptor of its own: the standard library's stdin is locked and read ahead.
     let input = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(|error| {
         Failure::new(format!("stdin cannot be read: {error}"), "start the agent with a pipe for its stdin")
@@ -44,7 +45,7 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn hello() -> Hello {
-    let trouble = privilege::require(Task::Agent).err().map(|error| {
+    let trouble = privilege::require(PrivilegedTask::Agent).err().map(|error| {
         let failure = Failure::from(error);
         Complaint { error: failure.error, fix: failure.fix }
     });

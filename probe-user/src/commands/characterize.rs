@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Outcome, Screen,
+    CommandResult, Screen,
     ends::{Met, meet},
     progress::Bar,
     stop::on_signals,
@@ -16,17 +16,17 @@ use crate::{
     cli::characterize::Characterize,
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
+    host::privilege::{self, PrivilegedTask},
     middlebox::{
-        datasheet::{Confidence, Datasheet, Effort, Finding, Level, Progress, Session, compare::compare},
-        player::{Player, Whole},
+        datasheet::{Confidence, Datasheet, Effort, FactFinding, Level, Session, SessionProgress, compare::compare},
+        player::{Completion, Player},
     },
     report::explained::Explained,
     traffic::prober::random,
 };
 
 /// Runs `probe characterize`.
-pub fn run(args: &Characterize, screen: &Screen) -> Outcome {
+pub fn run(args: &Characterize, screen: &Screen) -> CommandResult {
     if let Some(files) = &args.compare {
         return compare_files(files, screen);
     }
@@ -34,7 +34,7 @@ pub fn run(args: &Characterize, screen: &Screen) -> Outcome {
         screen.print(&Explained::of(fact))?;
         return Ok(Exit::Done);
     }
-    privilege::require(Task::Diagnose)?;
+    privilege::require(PrivilegedTask::Diagnose)?;
     let stop = on_signals()?;
     let target = args.target.as_deref().unwrap_or_default();
     let Met { mut player, rtt, .. } = meet(target, &args.ends, &stop, screen)?;
@@ -44,9 +44,9 @@ pub fn run(args: &Characterize, screen: &Screen) -> Outcome {
     let Characterized { datasheet, whole } = found?;
     screen.print(&datasheet)?;
     Ok(match whole {
-        Whole::Stopped => Exit::Interrupted,
-        Whole::Yes if open_questions(&datasheet) => Exit::Stopped,
-        Whole::Yes => Exit::Done,
+        Completion::Stopped => Exit::Interrupted,
+        Completion::Yes if open_questions(&datasheet) => Exit::Stopped,
+        Completion::Yes => Exit::Done,
     })
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Characterized {
     /// All of it.
     pub(super) datasheet: Datasheet,
     /// Whether nothing broke it off.
-    pub(super) whole: Whole,
+    pub(super) whole: Completion,
 }
 
 /// Plays what a session asks for until it asks for nothing more. `told` hears where it stands, with the time since the
@@ -63,24 +63,24 @@ pub(super) struct Characterized {
 pub(super) fn characterize(
     player: &mut Player,
     effort: Effort,
-    told: &mut dyn FnMut(&Progress, Duration),
+    told: &mut dyn FnMut(&SessionProgress, Duration),
 ) -> Result<Characterized, Failure> {
     let mut session = Session::new(player.ends.clone(), effort, random());
-    let mut whole = Whole::Yes;
+    let mut whole = Completion::Yes;
     while let Some(timeline) = session.next_timeline() {
         let progress = session.progress();
         let played = player.play(&timeline, &mut |now| told(&progress, now));
         let played = match played {
             // What was learned before the far end went is still told.
             Err(_) if player.stop.asked() => {
-                whole = Whole::Stopped;
+                whole = Completion::Stopped;
                 break;
             }
             played => played?,
         };
         session.landed(&played.run);
         whole = played.whole;
-        if whole == Whole::Stopped {
+        if whole == Completion::Stopped {
             break;
         }
     }
@@ -105,19 +105,19 @@ fn effort(args: &Characterize, rtt: Duration) -> Effort {
 
 /// Whether something that was asked has no answer.
 fn open_questions(datasheet: &Datasheet) -> bool {
-    let asked = |finding: &&Finding| !finding.evidence.is_empty();
+    let asked = |finding: &&FactFinding| !finding.evidence.is_empty();
     datasheet.facts.iter().filter(asked).any(|finding| finding.confidence == Confidence::Unknown)
 }
 
 /// How far it is, for the bar: passed, whole, and what is asked.
-fn told(progress: &Progress, now: Duration) -> (Duration, Duration, String) {
+fn told(progress: &SessionProgress, now: Duration) -> (Duration, Duration, String) {
     let asking: Vec<&str> = progress.asking.iter().map(|fact| fact.name()).collect();
     let left = progress.left.saturating_sub(now);
     let doing = format!("{} of {} answered; asking: {}", progress.settled, progress.facts, asking.join(", "));
     (now, now + left, doing)
 }
 
-fn compare_files(files: &[PathBuf], screen: &Screen) -> Outcome {
+fn compare_files(files: &[PathBuf], screen: &Screen) -> CommandResult {
     let [one, other] = files else {
         return Err(Failure::new("two datasheets are compared", "--compare A.json B.json"));
     };

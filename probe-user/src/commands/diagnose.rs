@@ -13,44 +13,44 @@ use probe_ebpf::Echo;
 
 use self::{
     far::Far,
-    fate::{Fates, Run, all_answered},
-    place::Place,
-    progress::Progress,
+    fate::{Fates, RunEvidence, all_answered},
+    place::Egress,
+    progress::ProgressLine,
 };
 use super::{
-    Outcome, Screen,
+    CommandResult, Screen,
     stop::{Signalled, on_signals},
 };
 use crate::{
-    cli::diagnose::Diagnose,
-    diagnosis::{self, Evidence, Mode, Walk, WalkStep},
+    cli::diagnose::DiagnoseArgs,
+    diagnosis::{self, Evidence, ProbeMode, Walk, WalkStep},
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
+    host::privilege::{self, PrivilegedTask},
     model::{
-        request::{Requests, Role, WatchRequest},
-        trace::{HostSight, Leg, Sending},
+        request::{HostRole, RequestHandling, WatchRequest},
+        trace::{HostTrace, Leg, SenderTrace},
     },
-    stop::Stop,
+    stop::StopSignal,
     traffic::{
-        Fragmentation, Plan, Prober, Settings, Target,
-        prober::{Ended, id::Scout, random, walk::walk},
+        Fragmentation, ProbePlan, Prober, ResolvedTarget, Settings,
+        prober::{RunEnd, id::Scout, random, walk::walk},
         target::family_of,
     },
     watch::{Factory, Watching, path_watch},
 };
 
 /// Runs `probe diagnose`.
-pub fn run(args: &Diagnose, screen: &Screen) -> Outcome {
+pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
     path_watch::read_ahead();
     run_with(args, screen, path_watch::start)
 }
 
 /// The same with another way to watch this host.
-pub fn run_with(args: &Diagnose, screen: &Screen, watch: Factory) -> Outcome {
-    privilege::require(Task::Diagnose)?;
+pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> CommandResult {
+    privilege::require(PrivilegedTask::Diagnose)?;
     let stop = on_signals()?;
-    let progress = Progress::new(screen);
+    let progress = ProgressLine::new(screen);
     let known = diagnose(args, screen, watch, &stop, &progress);
     progress.clear();
     match known {
@@ -75,11 +75,11 @@ fn interrupted_early(screen: &Screen) -> Exit {
 
 /// Everything up to the verdict; nothing, where a signal came before the first probe.
 fn diagnose(
-    args: &Diagnose,
+    args: &DiagnoseArgs,
     screen: &Screen,
     watch: Factory,
     stop: &Signalled,
-    progress: &Progress,
+    progress: &ProgressLine,
 ) -> Result<Option<Known>, Failure> {
     progress.say(format!("resolving {}", args.target));
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
@@ -112,7 +112,7 @@ fn diagnose(
 /// Why one of them cannot, as nothing was sent yet: of two, the near one's.
 fn both(
     far: Option<Far>,
-    stop: &Stop,
+    stop: &StopSignal,
     watch_there: impl FnOnce(&mut Far) -> Result<(), Failure> + Send,
     watch_here: impl FnOnce() -> Result<Box<dyn Watching>, Failure>,
 ) -> Result<(Box<dyn Watching>, Option<Far>), Failure> {
@@ -134,7 +134,7 @@ fn no_raw_socket(error: &std::io::Error) -> Failure {
 }
 
 /// The id that was asked for, or one that nobody else uses.
-fn choose_id(args: &Diagnose, mut scout: Scout, screen: &Screen) -> u16 {
+fn choose_id(args: &DiagnoseArgs, mut scout: Scout, screen: &Screen) -> u16 {
     let Some(id) = args.id else { return scout.choose() };
     if scout.used().contains(&id) {
         screen.remark(&format!("id {id} is in use by another ping on this host; probes are told apart by their mark"));
@@ -143,7 +143,7 @@ fn choose_id(args: &Diagnose, mut scout: Scout, screen: &Screen) -> u16 {
 }
 
 /// What this host is to watch.
-fn request(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16) -> WatchRequest {
+fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> WatchRequest {
     WatchRequest {
         nonce,
         id,
@@ -151,15 +151,15 @@ fn request(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16)
         local: place.local(target),
         remote: target.address.ip(),
         interface: place.interface.clone(),
-        role: Role::Sender,
+        role: HostRole::Sender,
         attach: args.attach,
         trace_rules: args.trace_rules,
-        requests: Requests::Pass,
+        requests: RequestHandling::Pass,
         further: Vec::new(),
     }
 }
 
-fn plan(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16) -> Plan {
+fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> ProbePlan {
     let echo = if args.reply_only { Echo::Reply } else { Echo::Request };
     let settings = Settings {
         source: args.source,
@@ -168,13 +168,13 @@ fn plan(args: &Diagnose, target: &Target, place: &Place, nonce: u64, id: u16) ->
         fragmentation: if args.df { Fragmentation::Forbidden } else { Fragmentation::Allowed },
         ..Settings::new(echo, target.address)
     };
-    Plan {
+    ProbePlan {
         settings,
         count: args.count,
         interval: args.interval,
         size: args.size,
         wait: args.timeout,
-        ..Plan::new(target.address, id, nonce)
+        ..ProbePlan::new(target.address, id, nonce)
     }
 }
 
@@ -200,10 +200,10 @@ impl Known {
 
 /// A run from its first probe on.
 struct Probing<'a> {
-    args: &'a Diagnose,
+    args: &'a DiagnoseArgs,
     stop: &'a Signalled,
-    progress: &'a Progress,
-    target: &'a Target,
+    progress: &'a ProgressLine,
+    target: &'a ResolvedTarget,
 }
 
 impl Probing<'_> {
@@ -230,7 +230,7 @@ impl Probing<'_> {
         let walk = self.walk(&sending, ended, prober)?;
         let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
-            mode: if self.args.reply_only { Mode::ReplyOnly } else { Mode::Request },
+            mode: if self.args.reply_only { ProbeMode::ReplyOnly } else { ProbeMode::Request },
             responder: self.args.responder,
             sending,
             local,
@@ -241,21 +241,21 @@ impl Probing<'_> {
     }
 
     /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.
-    fn is_explained(&self, sending: &Sending) -> bool {
+    fn is_explained(&self, sending: &SenderTrace) -> bool {
         !self.args.reply_only && !self.args.trace_rules && all_answered(sending)
     }
 
-    fn all_known(&self, fates: &mut Fates, sending: &Sending, local: &HostSight, peer: Option<&HostSight>) -> bool {
+    fn all_known(&self, fates: &mut Fates, sending: &SenderTrace, local: &HostTrace, peer: Option<&HostTrace>) -> bool {
         let first = if self.args.reply_only { Leg::Reply } else { Leg::Request };
-        fates.all_known(&Run { sending, local, peer, first })
+        fates.all_known(&RunEvidence { sending, local, peer, first })
     }
 
     /// Which routers answer, where that was asked for and something is left to explain.
-    fn walk(&self, sending: &Sending, ended: Ended, prober: Prober) -> Result<Option<Walk>, Failure> {
+    fn walk(&self, sending: &SenderTrace, ended: RunEnd, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
         // What never left this host has no router to be asked about.
         let refused = sending.probes.iter().all(|sent| sent.errno.is_some());
-        if !self.args.walk || answered || refused || ended == Ended::Stopped {
+        if !self.args.walk || answered || refused || ended == RunEnd::Stopped {
             return Ok(None);
         }
         let (settings, id) = prober.into_settings();

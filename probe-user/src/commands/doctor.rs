@@ -10,12 +10,12 @@ mod ping;
 mod privileges;
 mod system;
 
-use super::{Outcome, Screen};
+use super::{CommandResult, Screen};
 use crate::{cli::doctor::Doctor, exit::Exit, report::doctor::Checkup};
 use facts::Facts;
 
 /// Runs `probe doctor`.
-pub fn run(args: &Doctor, screen: &Screen) -> Outcome {
+pub fn run(args: &Doctor, screen: &Screen) -> CommandResult {
     let checkup = examine(&Facts::gather(args.interface.as_deref())?);
     screen.print(&checkup)?;
     Ok(if checkup.works() { Exit::Done } else { Exit::Stopped })

@@ -9,9 +9,9 @@ use crate::{
     cli::ends::TwoEnds,
     error::Failure,
     host::device::Device,
-    middlebox::{experiment::outcome::Names, player::Player, timeline::Ends},
+    middlebox::{experiment::outcome::EndNames, player::Player, timeline::EndAddresses},
     peer::{
-        Peer, Wish,
+        Peer, PeerOptions,
         command::Deploy,
         route::{addresses, way_to},
     },
@@ -24,7 +24,7 @@ pub(super) struct Met {
     /// Plays timelines.
     pub(super) player: Player,
     /// What the ends are called.
-    pub(super) names: Names,
+    pub(super) names: EndNames,
     /// How long the far end takes to answer over the control channel: packets hardly take longer.
     pub(super) rtt: Duration,
 }
@@ -57,7 +57,7 @@ pub(super) fn meet(target: &str, args: &TwoEnds, stop: &Signalled, screen: &Scre
         peer,
         interface: way.interface,
         attach: args.attach,
-        ends: Ends { near, far: vec![target.address.ip()] },
+        ends: EndAddresses { near, far: vec![target.address.ip()] },
         stop: (**stop).clone(),
     };
     let rtt = player.meet()?;
@@ -68,14 +68,14 @@ fn start(command: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Re
     let deploy = if args.deploy { Deploy::Yes } else { Deploy::No };
     let screen = *screen;
     let relay = Arc::new(move |line: &str| screen.remark(&format!("peer: {line}")));
-    Ok(Peer::start(Wish { deploy, ..Wish::new(command) }, stop, relay)?)
+    Ok(Peer::start(PeerOptions { deploy, ..PeerOptions::new(command) }, stop, relay)?)
 }
 
 /// Two hosts of one name would be one host to the reader.
-fn names(far: String) -> Names {
+fn names(far: String) -> EndNames {
     let near = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     if near.is_empty() || far.is_empty() || near == far {
-        return Names { near: "near".into(), far: "far".into() };
+        return EndNames { near: "near".into(), far: "far".into() };
     }
-    Names { near, far }
+    EndNames { near, far }
 }

@@ -5,25 +5,25 @@ mod document;
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{
-    Outcome, Screen,
+    CommandResult, Screen,
     ends::{Met, meet},
     stop::on_signals,
 };
 use crate::{
-    cli::experiment::Experiment,
+    cli::experiment::ExperimentArgs,
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
+    host::privilege::{self, PrivilegedTask},
     middlebox::{
         experiment::{Script, builtin, outcome, plan},
-        player::Whole,
+        player::Completion,
     },
     report::experiments::ExperimentList,
     traffic::prober::random,
 };
 
 /// Runs `probe experiment`.
-pub fn run(args: &Experiment, screen: &Screen) -> Outcome {
+pub fn run(args: &ExperimentArgs, screen: &Screen) -> CommandResult {
     if args.list {
         screen.print(&ExperimentList::all())?;
         return Ok(Exit::Done);
@@ -36,7 +36,7 @@ pub fn run(args: &Experiment, screen: &Screen) -> Outcome {
     let mut script = script(args.experiment.as_deref().unwrap_or_default())?;
     script.repeat = args.repeat.unwrap_or(script.repeat);
     script.fits().map_err(|what| Failure::new(what, "fewer repetitions"))?;
-    privilege::require(Task::Diagnose)?;
+    privilege::require(PrivilegedTask::Diagnose)?;
     play(&script, args, screen)
 }
 
@@ -60,7 +60,7 @@ fn unknown(name: &str) -> Failure {
     Failure::new(format!("there is no experiment {name}"), format!("one of {}, or a file", names.join(", ")))
 }
 
-fn play(script: &Script, args: &Experiment, screen: &Screen) -> Outcome {
+fn play(script: &Script, args: &ExperimentArgs, screen: &Screen) -> CommandResult {
     let stop = on_signals()?;
     let target = args.target.as_deref().unwrap_or_default();
     let Met { mut player, names, .. } = meet(target, &args.ends, &stop, screen)?;
@@ -73,9 +73,9 @@ fn play(script: &Script, args: &Experiment, screen: &Screen) -> Outcome {
     let document = document::document(script, &plan, &outcome, &played, (&player.ends, &names));
     screen.print(&document)?;
     Ok(match (played.whole, outcome.as_expected) {
-        (Whole::Stopped, _) => Exit::Interrupted,
-        (Whole::Yes, true) => Exit::Done,
-        (Whole::Yes, false) => Exit::Stopped,
+        (Completion::Stopped, _) => Exit::Interrupted,
+        (Completion::Yes, true) => Exit::Done,
+        (Completion::Yes, false) => Exit::Stopped,
     })
 }
 

@@ -5,10 +5,10 @@ mod guard;
 mod row;
 mod typed;
 
-use super::{Outcome, Screen};
+use super::{CommandResult, Screen};
 use crate::ebpf;
 use crate::{
-    cli::filter::{Action, Clear, Filter, Remove, Which},
+    cli::filter::{Clear, Filter, FilterCommand, Remove, Which},
     ebpf::{
         bpffs,
         pins::{self, Changing, Pinned},
@@ -17,21 +17,21 @@ use crate::{
     exit::Exit,
     host::{
         device::Device,
-        privilege::{self, Task},
+        privilege::{self, PrivilegedTask},
     },
     report::filters::Filters,
     signals::Held,
 };
 
 /// Runs `probe filter`.
-pub fn run(args: &Filter, screen: &Screen) -> Outcome {
-    privilege::require(Task::Filter)?;
+pub fn run(args: &Filter, screen: &Screen) -> CommandResult {
+    privilege::require(PrivilegedTask::Filter)?;
     match &args.action {
-        Action::Add(args) => add::add(args, screen),
-        Action::Guard(args) => guard::run(args, screen),
-        Action::List(args) => list(args.interface.as_deref(), screen),
-        Action::Remove(args) => remove(args, screen),
-        Action::Clear(args) => clear(args, screen),
+        FilterCommand::Add(args) => add::add(args, screen),
+        FilterCommand::Guard(args) => guard::run(args, screen),
+        FilterCommand::List(args) => list(args.interface.as_deref(), screen),
+        FilterCommand::Remove(args) => remove(args, screen),
+        FilterCommand::Clear(args) => clear(args, screen),
     }
 }
 
@@ -60,13 +60,13 @@ fn begin(screen: &Screen) -> Result<Change, Failure> {
 }
 
 /// Removes the rules in `slots`, and those whose time is over; with its last one the filter.
-fn remove_rules(pinned: Pinned, device: &Device, slots: &[u32], change: &Change) -> Result<(), ebpf::Error> {
+fn remove_rules(pinned: Pinned, device: &Device, slots: &[u32], change: &Change) -> Result<(), ebpf::KernelError> {
     let mut set = pinned.set()?;
     set.remove(slots);
     if set.is_empty() { pinned.remove(&change.lock) } else { pinned.change(device, &set, &[], &change.lock).map(drop) }
 }
 
-fn list(interface: Option<&str>, screen: &Screen) -> Outcome {
+fn list(interface: Option<&str>, screen: &Screen) -> CommandResult {
     bpffs::require_visible()?;
     let mut filters = Filters { guards: guard::rows(interface)?, ..Filters::default() };
     for (device, pinned) in filters_on(interface)? {
@@ -90,7 +90,7 @@ fn filters_on(interface: Option<&str>) -> Result<Vec<(Device, Pinned)>, Failure>
     Ok(Pinned::all()?.into_iter().filter_map(|pinned| Some((device_of(&pinned)?, pinned))).collect())
 }
 
-fn remove(args: &Remove, screen: &Screen) -> Outcome {
+fn remove(args: &Remove, screen: &Screen) -> CommandResult {
     bpffs::require_visible()?;
     let number = match args.which {
         Which::Guard => return guard::remove(args.interface.as_deref(), screen),
@@ -117,7 +117,7 @@ fn remove(args: &Remove, screen: &Screen) -> Outcome {
     list(None, screen)
 }
 
-fn clear(args: &Clear, screen: &Screen) -> Outcome {
+fn clear(args: &Clear, screen: &Screen) -> CommandResult {
     bpffs::require_visible()?;
     let device = args.interface.as_deref().map(Device::find).transpose()?;
     let change = begin(screen)?;

@@ -8,11 +8,11 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::Outcome;
+use super::CommandResult;
 use crate::error::Failure;
 
 /// Runs `verb` to its end on this thread.
-pub(super) fn block_on(verb: impl Future<Output = Outcome>) -> Outcome {
+pub(super) fn block_on(verb: impl Future<Output = CommandResult>) -> CommandResult {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -10,37 +10,37 @@ mod standing;
 mod taps;
 mod trial;
 
-use super::{Outcome, Screen};
+use super::{CommandResult, Screen};
 use crate::{
-    cli::lab::{Action, Experiment, Host, Lab},
+    cli::lab::{HostChoice, Lab, LabCommand, LabExperiment},
     lab,
 };
 
 pub use self::experiments::{Interrupted, run_all};
 
 /// Runs `probe lab`.
-pub fn run(args: &Lab, screen: &Screen) -> Outcome {
+pub fn run(args: &Lab, screen: &Screen) -> CommandResult {
     match &args.action {
-        Some(Action::Up) => standing::up(screen),
-        Some(Action::Down) => standing::down(screen),
-        Some(Action::Exec(args)) => exec::run(args, screen),
-        Some(Action::Faults(args)) => faults::run(args, screen),
-        Some(Action::Characterize(args)) => models::run(args, screen),
+        Some(LabCommand::Up) => standing::up(screen),
+        Some(LabCommand::Down) => standing::down(screen),
+        Some(LabCommand::Exec(args)) => exec::run(args, screen),
+        Some(LabCommand::Faults(args)) => faults::run(args, screen),
+        Some(LabCommand::Characterize(args)) => models::run(args, screen),
         None => trial::run(&args.experiments, screen),
     }
 }
 
-impl From<Host> for lab::Host {
-    fn from(host: Host) -> Self {
+impl From<HostChoice> for lab::LabHost {
+    fn from(host: HostChoice) -> Self {
         match host {
-            Host::A => Self::A,
-            Host::Fw => Self::Fw,
-            Host::B => Self::B,
+            HostChoice::A => Self::A,
+            HostChoice::Fw => Self::Fw,
+            HostChoice::B => Self::B,
         }
     }
 }
 
-impl Experiment {
+impl LabExperiment {
     /// What is behind the name.
     fn design(self) -> &'static lab::experiment::Experiment {
         let name = match self {
@@ -54,7 +54,7 @@ impl Experiment {
 }
 
 /// The experiments that were asked for: all of them where none was named.
-pub fn chosen(names: &[Experiment]) -> Vec<lab::experiment::Experiment> {
+pub fn chosen(names: &[LabExperiment]) -> Vec<lab::experiment::Experiment> {
     if names.is_empty() {
         return lab::experiment::ALL.to_vec();
     }
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn the_command_line_knows_every_experiment_by_its_name() {
-        let typed: Vec<_> = Experiment::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+        let typed: Vec<_> = LabExperiment::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
         let typed: Vec<_> = typed.iter().map(clap::builder::PossibleValue::get_name).collect();
-        let designed: Vec<_> = chosen(Experiment::value_variants()).iter().map(|design| design.name).collect();
+        let designed: Vec<_> = chosen(LabExperiment::value_variants()).iter().map(|design| design.name).collect();
         assert_eq!(typed, designed);
         assert_eq!(chosen(&[]), lab::experiment::ALL);
     }

@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use self::watcher::Watcher;
 use super::{
-    Outcome, Screen,
+    CommandResult, Screen,
     interrupt::{Interrupt, block_on, until},
     terminal,
 };
@@ -16,7 +16,7 @@ use crate::{
     cli::observe::Observe,
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
+    host::privilege::{self, PrivilegedTask},
     report::{
         Format,
         observation::{Observation, Room},
@@ -24,12 +24,12 @@ use crate::{
 };
 
 /// Runs `probe observe`.
-pub fn run(args: &Observe, screen: &Screen) -> Outcome {
-    privilege::require(Task::Observe)?;
+pub fn run(args: &Observe, screen: &Screen) -> CommandResult {
+    privilege::require(PrivilegedTask::Observe)?;
     block_on(watch(args, screen))
 }
 
-async fn watch(args: &Observe, screen: &Screen) -> Outcome {
+async fn watch(args: &Observe, screen: &Screen) -> CommandResult {
     // Before anything is attached, so that no signal ends this process with something left behind.
     let mut interrupt = Interrupt::new()?;
     let mut watcher = Watcher::start(args, screen)?;

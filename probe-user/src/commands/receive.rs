@@ -11,7 +11,7 @@ use probe_ebpf::{Family, Rule, Skip, filter::MAX_RULES};
 
 use self::reading::Reading;
 use super::{
-    Outcome, Screen,
+    CommandResult, Screen,
     interrupt::{Interrupt, block_on, until},
 };
 use crate::{
@@ -19,21 +19,21 @@ use crate::{
     clock::monotonic_to_unix,
     ebpf::{
         load::{Capture, Switch},
-        nic::{Watch, Wish},
+        nic::{Watch, WatchOptions},
         ring::{REST, Ring},
     },
     error::Failure,
     exit::Exit,
     filter::rules::Kinds,
     host::{
-        device::{Device, Mode},
-        privilege::{self, Task},
+        device::{AttachMode, Device},
+        privilege::{self, PrivilegedTask},
     },
 };
 
 /// Runs `probe receive`.
-pub fn run(args: &Receive, screen: &Screen) -> Outcome {
-    privilege::require(Task::Receive)?;
+pub fn run(args: &Receive, screen: &Screen) -> CommandResult {
+    privilege::require(PrivilegedTask::Receive)?;
     if args.ids.len() > MAX_RULES {
         let error = format!("{} times --id: there is room for {MAX_RULES}", args.ids.len());
         return Err(Failure::new(error, "join neighbours to ranges, as in -e 100-199"));
@@ -85,17 +85,17 @@ fn devices(args: &Receive) -> Result<Vec<Device>, Failure> {
 
 fn place(watch: &Watch) -> String {
     match watch.mode {
-        Mode::TcInstead => format!("{} (tc ingress: {})", watch.device.name, watch.mode_why),
+        AttachMode::TcInstead => format!("{} (tc ingress: {})", watch.device.name, watch.mode_why),
         mode => format!("{} (XDP {})", watch.device.name, mode.name()),
     }
 }
 
-fn tap(device: &Device, args: &Receive) -> Result<Tap, crate::ebpf::Error> {
-    let wish = Wish {
+fn tap(device: &Device, args: &Receive) -> Result<Tap, crate::ebpf::KernelError> {
+    let wish = WatchOptions {
         attach: args.attach,
         capture: if args.ids.is_empty() { Capture::Everything } else { Capture::Matched },
         filter: if args.absorb { Switch::On } else { Switch::Off },
-        ..Wish::default()
+        ..WatchOptions::default()
     };
     let mut watch = Watch::attach(device, &wish)?;
     let ring = watch.ring()?;
@@ -116,7 +116,7 @@ fn wanted(args: &Receive, family: Family) -> bool {
     }
 }
 
-async fn receive(args: &Receive, screen: &Screen) -> Outcome {
+async fn receive(args: &Receive, screen: &Screen) -> CommandResult {
     // Before anything is attached, so that no signal ends this process with something left behind.
     let mut interrupt = Interrupt::new()?;
     let mut taps = open(args, screen)?;

@@ -1,7 +1,7 @@
 //! `probe schema`: prints the JSON Schema of a document. A schema is JSON in either format: on one line with
 //! `--format json`, indented without.
 
-use super::{Outcome, Screen};
+use super::{CommandResult, Screen};
 use crate::{
     cli::schema::Schema,
     error::Failure,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Runs `probe schema`.
-pub fn run(args: &Schema, screen: &Screen) -> Outcome {
+pub fn run(args: &Schema, screen: &Screen) -> CommandResult {
     let Some(name) = &args.name else {
         screen.print(&Schemas::all())?;
         return Ok(Exit::Done);

@@ -8,9 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 use nix::errno::Errno;
 use probe_ebpf::Echo;
 
-use self::{pace::Pace, progress::Progress};
+use self::{pace::Pace, progress::SendProgress};
 use super::{
-    Outcome, Screen,
+    CommandResult, Screen,
     interrupt::{Interrupt, block_on},
 };
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
     error::Failure,
     exit::Exit,
     traffic::{
-        Fragmentation, Refused, Sender, Settings, Target, TargetError, packet::counting_payload, target::resolve,
+        Fragmentation, Refused, ResolvedTarget, Sender, Settings, TargetError, packet::counting_payload,
+        target::resolve,
     },
 };
 
@@ -26,13 +27,13 @@ use crate::{
 const MAX_WAITS: u32 = 8;
 
 /// Runs `probe send`.
-pub fn run(args: &Send, screen: &Screen) -> Outcome {
+pub fn run(args: &Send, screen: &Screen) -> CommandResult {
     block_on(send(args, screen))
 }
 
-async fn send(args: &Send, screen: &Screen) -> Outcome {
+async fn send(args: &Send, screen: &Screen) -> CommandResult {
     let mut interrupt = Interrupt::new()?;
-    let mut progress = Progress::new(args, random_id);
+    let mut progress = SendProgress::new(args, random_id);
     let target = tokio::select! {
         biased;
         () = interrupt.caught() => return finish(progress.interrupted(), screen),
@@ -53,7 +54,7 @@ enum Ended {
 }
 
 /// Sends packet after packet in time, until all are sent or a signal comes.
-async fn send_all(args: &Send, sender: &mut Sender, progress: &mut Progress, interrupt: &mut Interrupt) -> Ended {
+async fn send_all(args: &Send, sender: &mut Sender, progress: &mut SendProgress, interrupt: &mut Interrupt) -> Ended {
     let payload = counting_payload(args.size.into());
     let mut pace = Pace::new(args.interval);
     let mut waits = 0;
@@ -85,7 +86,7 @@ fn tell(seq: u16, result: Result<(), Refused>) {
 }
 
 /// Prints the report; the exit status is the one of the contract.
-fn finish(progress: Progress, screen: &Screen) -> Outcome {
+fn finish(progress: SendProgress, screen: &Screen) -> CommandResult {
     let document = progress.document();
     screen.print(&document)?;
     Ok(match (document.interrupted, document.failed.is_empty()) {
@@ -96,7 +97,7 @@ fn finish(progress: Progress, screen: &Screen) -> Outcome {
 }
 
 /// Resolves the target beside the signals: a name server can take its time.
-async fn find(args: &Send) -> Result<Target, Failure> {
+async fn find(args: &Send) -> Result<ResolvedTarget, Failure> {
     let (name, interface) = (args.target.clone(), args.interface.clone());
     let family = args.family.or_of(args.source);
     tokio::task::spawn_blocking(move || resolve(&name, family, interface.as_deref()))
@@ -105,7 +106,7 @@ async fn find(args: &Send) -> Result<Target, Failure> {
         .map_err(|error: TargetError| error.into())
 }
 
-fn settings(args: &Send, target: &Target) -> Settings {
+fn settings(args: &Send, target: &ResolvedTarget) -> Settings {
     let echo = match args.kind {
         SendKind::Request => Echo::Request,
         SendKind::Reply => Echo::Reply,
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_sender() {
         let args = parsed("probe send reply b -e 0x2b -t 3 -S 10.0.0.1 -I eth0 --df --dscp 46 --code 9");
-        let target = Target { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") };
+        let target = ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") };
         let expected = Settings {
             echo: Echo::Reply,
             target: target.address,

@@ -10,12 +10,12 @@ use std::{
 };
 
 use super::interrupt::Interrupt;
-use crate::{error::Failure, stop::Stop};
+use crate::{error::Failure, stop::StopSignal};
 
-/// A [`Stop`] that signals ask for, and whether one did.
+/// A [`StopSignal`] that signals ask for, and whether one did.
 #[derive(Clone, Debug)]
 pub(super) struct Signalled {
-    stop: Stop,
+    stop: StopSignal,
     by_signal: Arc<AtomicBool>,
 }
 
@@ -27,16 +27,16 @@ impl Signalled {
 }
 
 impl std::ops::Deref for Signalled {
-    type Target = Stop;
+    type Target = StopSignal;
 
-    fn deref(&self) -> &Stop {
+    fn deref(&self) -> &StopSignal {
         &self.stop
     }
 }
 
 /// From here on, Ctrl-C and SIGTERM ask for a stop instead of ending the process. The second one ends it.
 pub(super) fn on_signals() -> Result<Signalled, Failure> {
-    let signalled = Signalled { stop: Stop::default(), by_signal: Arc::default() };
+    let signalled = Signalled { stop: StopSignal::default(), by_signal: Arc::default() };
     let (ready, listening) = mpsc::channel();
     let told = signalled.clone();
     thread::spawn(move || {

@@ -4,9 +4,9 @@ mod table;
 
 use super::{
     Evidence,
-    document::{Cause, Command, Confidence, Host, Stop},
+    document::{Cause, Command, Confidence, Stop, StopHost},
     path::Side,
-    places::{Spot, host_of},
+    places::{DropLocation, host_of},
 };
 use table::{Advice, TABLE};
 
@@ -21,19 +21,19 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
         return leave_open(stop, evidence);
     }
     let Some(row) = TABLE.iter().find(fits) else { return };
-    let side = Spot { leg: stop.leg, host: stop.host, place }.side();
+    let side = DropLocation { leg: stop.leg, host: stop.host, place }.side();
     let fill = |text: &str| filled(text, side, &stop.cause, evidence);
     stop.meaning = fill(row.meaning);
-    if stop.host == Host::Beyond && stop.cause.icmp.is_none() {
+    if stop.host == StopHost::Beyond && stop.cause.icmp.is_none() {
         "One end cannot tell a lost request from a lost reply; the far end can.".clone_into(&mut stop.meaning);
     }
-    let on = if matches!(stop.host, Host::Network | Host::Beyond) { Some(Side::Local) } else { side };
+    let on = if matches!(stop.host, StopHost::Network | StopHost::Beyond) { Some(Side::Local) } else { side };
     let command = |text: &str| Command { on, command: fill(text) };
     let known = |command: &Command| !command.command.contains('{');
     let mut commands: Vec<Command> = row.commands.iter().map(|text| command(text)).filter(known).collect();
     if let Some(command) = find_out(stop, side, &evidence.target.name) {
         // What one end can't know comes before what it can look at.
-        let place = if stop.host == Host::Beyond { 0 } else { commands.len() };
+        let place = if stop.host == StopHost::Beyond { 0 } else { commands.len() };
         commands.insert(place, command);
     }
     stop.commands = commands;
@@ -77,7 +77,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 fn find_out(stop: &Stop, side: Option<Side>, target: &str) -> Option<Command> {
     let rule = stop.cause.netfilter.is_some() && side.is_some();
     let command = match (stop.host, rule) {
-        (Host::Beyond, _) => format!("probe diagnose {target} --peer 'ssh {target} sudo probe agent'"),
+        (StopHost::Beyond, _) => format!("probe diagnose {target} --peer 'ssh {target} sudo probe agent'"),
         (_, true) => format!("probe diagnose {target} --trace-rules"),
         _ => return None,
     };
@@ -94,7 +94,7 @@ fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) ->
     };
     let host = side.map(|side| &evidence.host(side).host);
     let other = match side.map(host_of) {
-        Some(Host::Peer) => evidence.local.host.address,
+        Some(StopHost::Peer) => evidence.local.host.address,
         _ => Some(evidence.target.address),
     };
     let netfilter = cause.netfilter.as_ref();

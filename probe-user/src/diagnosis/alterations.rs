@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use probe_ebpf::Hop;
 
 use super::{
-    Evidence, Mode, Responder, Walk, WalkStep,
+    Evidence, ProbeMode, Responder, Walk, WalkStep,
     document::{Alteration, Value},
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
-use crate::model::trace::{Finding, HopSight, Leg, StepSight};
+use crate::model::trace::{Finding, HopTrace, Leg, ProbePassage};
 
 /// What changed, by leg and in path order.
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
@@ -57,10 +57,10 @@ fn id_at(evidence: &Evidence, leg: Leg, at: Checkpoint, probe: u16) -> Option<u1
 }
 
 /// What a hop saw of a probe.
-pub(super) fn step(evidence: &Evidence, leg: Leg, side: Side, hop: Hop, probe: u16) -> Option<StepSight> {
+pub(super) fn step(evidence: &Evidence, leg: Leg, side: Side, hop: Hop, probe: u16) -> Option<ProbePassage> {
     match evidence.host(side).hops.get(hop.name())? {
-        HopSight::Blind { .. } => None,
-        HopSight::Watched { requests, replies } => {
+        HopTrace::Blind { .. } => None,
+        HopTrace::Watched { requests, replies } => {
             let steps = if leg == Leg::Request { requests } else { replies };
             steps.get(&probe).copied()
         }
@@ -126,7 +126,9 @@ fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
 fn untried(evidence: &Evidence) -> Option<String> {
     let far = evidence.name(Side::Peer);
     let text = match (evidence.responder, evidence.mode, &evidence.peer) {
-        (_, Mode::ReplyOnly | Mode::RequestOnly, _) | (_, _, None) | (Responder::Kernel | Responder::Nobody, ..) => {
+        (_, ProbeMode::ReplyOnly | ProbeMode::RequestOnly, _)
+        | (_, _, None)
+        | (Responder::Kernel | Responder::Nobody, ..) => {
             return None;
         }
         (Responder::Agent, ..) => {

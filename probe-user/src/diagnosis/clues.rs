@@ -7,30 +7,30 @@ use super::{
     ledger::Gap,
     names::{self, Placed},
     path::Side,
-    places::{Place, Spot, host_of},
+    places::{DropLocation, DropPoint, host_of},
 };
 use crate::model::trace::{Drop, IcmpError};
 
 /// A drop event about a probe of a gap, with the place in the gap that it names.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
+pub struct PlacedDrop<'a> {
     /// The event.
     pub drop: &'a Drop,
     /// Its place; none where its names are unknown here.
-    pub spot: Option<Spot>,
+    pub spot: Option<DropLocation>,
 }
 
 /// What is the same for probes that died of the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Clue<'a> {
     errno: Option<&'a str>,
-    drop: Option<(&'a str, &'a str, Option<Spot>)>,
+    drop: Option<(&'a str, &'a str, Option<DropLocation>)>,
     icmp: Option<(std::net::IpAddr, u8, u8)>,
 }
 
 impl Gap {
     /// The drop events about its probes that lie inside of it; benign ones and those of elsewhere are no clue.
-    pub fn events<'a>(&self, evidence: &'a Evidence) -> Vec<Told<'a>> {
+    pub fn events<'a>(&self, evidence: &'a Evidence) -> Vec<PlacedDrop<'a>> {
         let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
         let of_side = |side: Side| {
             let drops = evidence.host(side).drops.iter();
@@ -41,33 +41,33 @@ impl Gap {
 
     /// Where an event lies that names a device below the watched one, or a bridge: what is a network to the hops of a
     /// virtual device begins and ends in the same kernel, at the devices that carry it.
-    fn below(&self, drop: &Drop, places: &[Place], evidence: &Evidence, side: Side) -> Option<Spot> {
-        let crosses = self.spots.iter().any(|spot| spot.place == Place::Network);
+    fn below(&self, drop: &Drop, places: &[DropPoint], evidence: &Evidence, side: Side) -> Option<DropLocation> {
+        let crosses = self.spots.iter().any(|spot| spot.place == DropPoint::Network);
         let ends = [(self.last_seen.host, self.leg), (self.first_missing.host, self.missing_leg)];
         let sends = side == self.last_seen.host && drop.leg == self.leg;
-        let fits = |place: &&Place| **place == Place::Bridge || (**place < Place::Network) == sends;
+        let fits = |place: &&DropPoint| **place == DropPoint::Bridge || (**place < DropPoint::Network) == sends;
         let place = *places.iter().find(fits)?;
         let other = drop.interface.as_ref().is_some_and(|at| *at != evidence.host(side).host.interface);
-        let below = other || place == Place::Bridge;
-        let spot = Spot { leg: drop.leg, host: host_of(side), place };
+        let below = other || place == DropPoint::Bridge;
+        let spot = DropLocation { leg: drop.leg, host: host_of(side), place };
         (crosses && below && ends.contains(&(side, drop.leg))).then_some(spot)
     }
 
-    fn told<'a>(&self, drop: &'a Drop, side: Side, evidence: &Evidence) -> Option<Told<'a>> {
+    fn told<'a>(&self, drop: &'a Drop, side: Side, evidence: &Evidence) -> Option<PlacedDrop<'a>> {
         let mine = drop.probe.is_some_and(|probe| self.probes.contains(&probe));
         if !mine || names::is_benign(drop) {
             return None;
         }
-        let here = |spot: &&Spot| spot.leg == drop.leg && spot.host == host_of(side);
+        let here = |spot: &&DropLocation| spot.leg == drop.leg && spot.host == host_of(side);
         let mut spots = self.spots.iter().filter(here);
         match names::placed(drop) {
             Placed::At(places) => {
-                let find = |place: &Place| self.spots.iter().filter(here).find(|spot| spot.place == *place);
+                let find = |place: &DropPoint| self.spots.iter().filter(here).find(|spot| spot.place == *place);
                 let spot = places.iter().find_map(find).copied();
                 let spot = spot.or_else(|| self.below(drop, places, evidence, side));
-                spot.map(|spot| Told { drop, spot: Some(spot) })
+                spot.map(|spot| PlacedDrop { drop, spot: Some(spot) })
             }
-            Placed::Unknown => spots.next().map(|_| Told { drop, spot: None }),
+            Placed::Unknown => spots.next().map(|_| PlacedDrop { drop, spot: None }),
         }
     }
 
@@ -82,12 +82,12 @@ impl Gap {
     }
 
     /// The spot of this place in it, on that host.
-    pub fn spot(&self, side: Side, place: Place) -> Option<Spot> {
+    pub fn spot(&self, side: Side, place: DropPoint) -> Option<DropLocation> {
         self.spots.iter().find(|spot| spot.host == host_of(side) && spot.place == place).copied()
     }
 
     /// Its spots at any of these places.
-    pub fn spots_at(&self, places: &[Place]) -> Vec<Spot> {
+    pub fn spots_at(&self, places: &[DropPoint]) -> Vec<DropLocation> {
         self.spots.iter().filter(|spot| places.contains(&spot.place)).copied().collect()
     }
 
@@ -107,8 +107,8 @@ impl Gap {
         parts.into_values().map(|probes| Self { probes, ..self.clone() }).collect()
     }
 
-    fn clue<'a>(&self, probe: u16, events: &[Told<'a>], evidence: &'a Evidence) -> Clue<'a> {
-        let mut mine: Vec<&Told<'a>> = events.iter().filter(|told| told.drop.probe == Some(probe)).collect();
+    fn clue<'a>(&self, probe: u16, events: &[PlacedDrop<'a>], evidence: &'a Evidence) -> Clue<'a> {
+        let mut mine: Vec<&PlacedDrop<'a>> = events.iter().filter(|told| told.drop.probe == Some(probe)).collect();
         mine.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
         let drop = mine.first().map(|told| (told.drop.reason.as_str(), told.drop.function.as_str(), told.spot));
         let icmp = evidence.sending.errors.iter().find(|error| error.ends_packet() && error.probe == probe);

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{
     Responder, Target,
     path::{Checkpoint, Side},
-    places::Place,
+    places::DropPoint,
 };
 use crate::model::trace::Leg;
-pub use crate::model::verdict::{Confidence, Host, Layer, Outcome};
+pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -39,7 +39,7 @@ pub struct Diagnosis {
     /// Round trips in nanoseconds; none where nothing was answered.
     pub rtt_ns: Option<RoundTrips>,
     /// Where the time goes, in path order; empty where hops have no times.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<Segment>,
     /// What watching cost, on both hosts.
     pub accounting: Costs,
 }
@@ -96,12 +96,12 @@ pub struct Stop {
     /// On which leg.
     pub leg: Leg,
     /// Where.
-    pub host: Host,
+    pub host: StopHost,
     /// In which part of the network stack.
     pub layer: Layer,
     /// The place in that layer.
     #[serde(skip)]
-    pub place: Place,
+    pub place: DropPoint,
     /// The leg of the last hop that saw them.
     #[serde(skip)]
     pub seen_leg: Leg,
@@ -138,7 +138,7 @@ pub struct Stop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Candidate {
     /// Where.
-    pub host: Host,
+    pub host: StopHost,
     /// In which part of the network stack.
     pub layer: Layer,
 }
@@ -277,7 +277,7 @@ pub struct HopState {
     #[serde(flatten)]
     pub checkpoint: Checkpoint,
     /// What is known of it.
-    pub state: State,
+    pub state: HopStatus,
     /// How many probes it saw; none where it is blind.
     pub packets: Option<usize>,
     /// Why it is blind.
@@ -290,7 +290,7 @@ pub struct HopState {
 /// What is known of a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum HopStatus {
     /// It saw probes.
     Seen,
     /// It was watched and saw none.
@@ -316,7 +316,7 @@ pub struct RoundTrips {
 
 /// A stretch of the round trip.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Stage {
+pub struct Segment {
     /// Which, for people: `a's kernel, out`.
     pub stage: String,
     /// Its median in nanoseconds.

@@ -9,22 +9,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use probe_ebpf::{Family, Hop};
 
 use super::{
-    Evidence, Mode,
-    document::{BlindSpot, Host},
+    Evidence, ProbeMode,
+    document::{BlindSpot, StopHost},
     names,
-    path::{Checkpoint, Duty, Side, Station, Step, journey},
-    places::{Spot, between},
+    path::{Checkpoint, PathStep, Requirement, Side, Station, journey},
+    places::{DropLocation, between},
 };
-use crate::model::trace::{HopSight, Leg};
+use crate::model::trace::{HopTrace, Leg};
 
 /// Why a hop is blind whose host ran out of room.
 const FULL: &str = "a map of this host had no room for all it saw";
 
 /// One step of the way, and which probes it saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct LedgerRow {
     /// The step.
-    pub step: Step,
+    pub step: PathStep,
     /// The probes that it counted.
     pub seen: BTreeSet<u16>,
     /// Probes that were there by another witness.
@@ -37,10 +37,10 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ledger {
     /// In path order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<LedgerRow>,
     /// For each probe the last row that saw it.
     pub furthest: BTreeMap<u16, usize>,
-    far: Host,
+    far: StopHost,
     family: Family,
 }
 
@@ -58,7 +58,7 @@ pub struct Gap {
     /// The blind hops in between; never one of the two.
     pub blind: Vec<BlindSpot>,
     /// Where they can have died, in path order.
-    pub spots: Vec<Spot>,
+    pub spots: Vec<DropLocation>,
     /// Which probes.
     pub probes: BTreeSet<u16>,
 }
@@ -66,13 +66,13 @@ pub struct Gap {
 impl Ledger {
     /// The ledger of a run.
     pub fn new(evidence: &Evidence) -> Self {
-        let rows: Vec<Row> = journey(evidence).into_iter().map(|step| row(evidence, step)).collect();
+        let rows: Vec<LedgerRow> = journey(evidence).into_iter().map(|step| row(evidence, step)).collect();
         let last = |probe: u16| {
-            let there = |row: &Row| row.seen.contains(&probe) || row.proven.contains(&probe);
+            let there = |row: &LedgerRow| row.seen.contains(&probe) || row.proven.contains(&probe);
             rows.iter().rposition(there).unwrap_or(0)
         };
         let furthest = evidence.sending.probes.iter().map(|sent| (sent.probe, last(sent.probe))).collect();
-        let far = if evidence.two_sided() || evidence.loops_back() { Host::Network } else { Host::Beyond };
+        let far = if evidence.two_sided() || evidence.loops_back() { StopHost::Network } else { StopHost::Beyond };
         let family = if evidence.is_v6() { Family::V6 } else { Family::V4 };
         Self { rows, furthest, far, family }
     }
@@ -93,17 +93,17 @@ impl Ledger {
     fn next_witness(&self, last: usize) -> Option<usize> {
         (last + 1..self.rows.len()).find(|index| {
             let row = &self.rows[*index];
-            row.blind.is_none() && row.step.duty == Duty::Must
+            row.blind.is_none() && row.step.duty == Requirement::Must
         })
     }
 
     fn gap(&self, last: usize, first: usize, probes: BTreeSet<u16>) -> Gap {
-        let blind = self.rows[last + 1..first].iter().filter(|row| row.step.duty == Duty::Must);
+        let blind = self.rows[last + 1..first].iter().filter(|row| row.step.duty == Requirement::Must);
         let blind =
             blind.filter_map(|row| row.blind.clone().map(|why| BlindSpot { checkpoint: row.step.checkpoint, why }));
         let pairs = self.rows[last..=first].windows(2);
-        let lies_between = |pair: &[Row]| between(&pair[0].step, &pair[1].step, self.far, self.family);
-        let mut spots: Vec<Spot> = pairs.flat_map(lies_between).collect();
+        let lies_between = |pair: &[LedgerRow]| between(&pair[0].step, &pair[1].step, self.far, self.family);
+        let mut spots: Vec<DropLocation> = pairs.flat_map(lies_between).collect();
         let mut known = BTreeSet::new();
         spots.retain(|spot| known.insert(*spot));
         Gap {
@@ -131,19 +131,19 @@ impl Ledger {
     /// Whether the end of the way was watched, so that arriving there is delivery.
     pub fn sees_the_end(&self, evidence: &Evidence) -> bool {
         let far = if evidence.two_sided() { Side::Peer } else { Side::Local };
-        let inside = |row: &Row| {
+        let inside = |row: &LedgerRow| {
             row.step.checkpoint.host == far
                 && row.blind.is_none()
                 && matches!(row.step.checkpoint.station,
                 Station::Hop(hop) if hop >= Hop::XdpIn)
         };
-        evidence.mode == Mode::Request || self.rows.iter().any(inside)
+        evidence.mode == ProbeMode::Request || self.rows.iter().any(inside)
     }
 }
 
-fn row(evidence: &Evidence, step: Step) -> Row {
+fn row(evidence: &Evidence, step: PathStep) -> LedgerRow {
     let sent = || evidence.sending.probes.iter().map(|sent| sent.probe);
-    let whole = |seen| Row { step, seen, proven: BTreeSet::new(), blind: None };
+    let whole = |seen| LedgerRow { step, seen, proven: BTreeSet::new(), blind: None };
     match step.checkpoint.station {
         Station::Send => whole(sent().collect()),
         Station::Recv => whole(sent().filter(|probe| evidence.sending.received.contains_key(probe)).collect()),
@@ -151,7 +151,7 @@ fn row(evidence: &Evidence, step: Step) -> Row {
     }
 }
 
-fn hop_row(evidence: &Evidence, step: Step, hop: Hop) -> Row {
+fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
     let host = evidence.host(step.checkpoint.host);
     let mut proven = BTreeSet::new();
     if hop == Hop::IcmpIn {
@@ -159,13 +159,13 @@ fn hop_row(evidence: &Evidence, step: Step, hop: Hop) -> Row {
         proven.extend(events.filter_map(|drop| drop.probe));
     }
     let (seen, blind) = match host.hop(hop) {
-        HopSight::Blind { why } => (BTreeSet::new(), Some(why)),
-        HopSight::Watched { requests, replies } => {
+        HopTrace::Blind { why } => (BTreeSet::new(), Some(why)),
+        HopTrace::Watched { requests, replies } => {
             let steps = if step.leg == Leg::Request { requests } else { replies };
             let full = host.accounting.maps_full > 0;
             (steps.into_keys().collect(), full.then(|| FULL.to_owned()))
         }
     };
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
-    Row { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
+    LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
 }

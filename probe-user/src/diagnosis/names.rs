@@ -3,7 +3,7 @@
 //! Measured on Linux 6.1, 6.12 and 6.18, and read in `include/net/dropreason-core.h`. A name that is not here places
 //! nothing: the counters then say where, and the name is printed as it is.
 
-use super::places::Place;
+use super::places::DropPoint;
 use crate::model::trace::{
     Drop, Leg,
     benign::{Icmpv6Frees, benign},
@@ -14,19 +14,19 @@ use crate::model::trace::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
     /// At one of these, the likeliest first.
-    At(&'static [Place]),
+    At(&'static [DropPoint]),
     /// Nothing that is known here.
     Unknown,
 }
 
-use Place::{
+use DropPoint::{
     Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress,
     NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly, RouteBack, RouteIn,
     SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
 };
 
 /// Drop reasons that leave no doubt, whatever function frees the packet. A name that ends in `*` is a prefix.
-const REASONS: &[(&str, &[Place])] = &[
+const REASONS: &[(&str, &[DropPoint])] = &[
     ("IP_RPFILTER", &[RouteIn]),
     ("IP_INNOROUTES", &[RouteIn]),
     ("IP_INADDRERRORS", &[RouteIn]),
@@ -65,7 +65,7 @@ const REASONS: &[(&str, &[Place])] = &[
 ];
 
 /// For `NETFILTER_DROP`: the caller of the hook, innermost frame first, in both IP versions.
-const HOOKS: &[(&str, Place)] = &[
+const HOOKS: &[(&str, DropPoint)] = &[
     ("nft_do_chain_netdev", NfIngress),
     ("ip_rcv", NfPrerouting),
     ("ipv6_rcv", NfPrerouting),
@@ -97,7 +97,7 @@ const HOOKS: &[(&str, Place)] = &[
 ];
 
 /// Functions that tell the place where the reason does not. A name that ends in `*` is a prefix.
-const FUNCTIONS: &[(&str, &[Place])] = &[
+const FUNCTIONS: &[(&str, &[DropPoint])] = &[
     ("veth_xdp_rcv*", &[Xdp]),
     ("do_xdp_generic", &[Xdp]),
     ("bpf_prog_run_generic_xdp", &[Xdp]),
@@ -162,7 +162,7 @@ pub fn placed(drop: &Drop) -> Placed {
     if drop.reason == "NETFILTER_DROP" || NETFILTER.iter().any(|name| fits(name, function)) {
         return hook(drop);
     }
-    let by = |table: &'static [(&str, &'static [Place])], name: &str| {
+    let by = |table: &'static [(&str, &'static [DropPoint])], name: &str| {
         table.iter().find(|(pattern, _)| fits(pattern, name)).map(|(_, places)| Placed::At(places))
     };
     let stacked = || drop.stack.iter().find_map(|frame| by(FUNCTIONS, plain_function(frame)));
@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    fn first(reason: &str, function: &str, stack: &[&str]) -> Option<Place> {
+    fn first(reason: &str, function: &str, stack: &[&str]) -> Option<DropPoint> {
         match placed(&drop(reason, function, stack)) {
             Placed::At(places) => places.first().copied(),
             Placed::Unknown => None,

@@ -10,8 +10,8 @@ use probe_ebpf::Hop;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-use super::{Evidence, Mode, Responder};
-use crate::model::trace::{HopSight, HostSight, Leg};
+use super::{Evidence, ProbeMode, Responder};
+use crate::model::trace::{HopTrace, HostTrace, Leg};
 
 /// One of the two watched hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -46,7 +46,7 @@ pub struct Checkpoint {
 
 /// What the silence of a hop means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duty {
+pub enum Requirement {
     /// Every probe passes it: one that does not has stopped.
     Must,
     /// Probes may pass by it: it proves presence, never absence.
@@ -55,19 +55,19 @@ pub enum Duty {
 
 /// One step of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct PathStep {
     /// The leg it belongs to.
     pub leg: Leg,
     /// Where.
     pub checkpoint: Checkpoint,
     /// What its silence means.
-    pub duty: Duty,
+    pub duty: Requirement,
 }
 
-use Duty::{May, Must};
+use Requirement::{May, Must};
 
 /// The way out of a host. The cgroup of a socket may be outside of the tree that is watched: May.
-const OUT: [(Hop, Duty); 8] = [
+const OUT: [(Hop, Requirement); 8] = [
     (Hop::NfOutputFirst, Must),
     (Hop::NfOutputLast, Must),
     (Hop::NfPostroutingFirst, Must),
@@ -79,7 +79,7 @@ const OUT: [(Hop, Duty); 8] = [
 ];
 
 /// The way into a host's IP layer, up to the end of the input hook; native XDP comes first.
-const IN: [(Hop, Duty); 7] = [
+const IN: [(Hop, Requirement); 7] = [
     (Hop::XdpIn, Must),
     (Hop::NetifIn, Must),
     (Hop::TcIn, Must),
@@ -128,7 +128,7 @@ impl JsonSchema for Station {
 }
 
 /// The whole way of a probe of this run and of its reply, in the order of time.
-pub fn journey(evidence: &Evidence) -> Vec<Step> {
+pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
     let first = evidence.first_leg();
     let mut steps = vec![step(first, Side::Local, Station::Send, Must)];
     steps.extend(out(first, Side::Local));
@@ -139,11 +139,11 @@ pub fn journey(evidence: &Evidence) -> Vec<Step> {
     };
     if let Some(far) = far {
         steps.extend(arrival(evidence, first, far));
-        if evidence.mode == Mode::Request && evidence.responder != Responder::Xdp {
+        if evidence.mode == ProbeMode::Request && evidence.responder != Responder::Xdp {
             steps.extend(out(Leg::Reply, far));
         }
     }
-    if evidence.mode == Mode::Request {
+    if evidence.mode == ProbeMode::Request {
         steps.extend(inwards(evidence, Leg::Reply, Side::Local));
         steps.push(step(Leg::Reply, Side::Local, Station::Hop(Hop::IcmpIn), May));
         steps.push(step(Leg::Reply, Side::Local, Station::Hop(Hop::SocketIn), May));
@@ -152,15 +152,15 @@ pub fn journey(evidence: &Evidence) -> Vec<Step> {
     steps
 }
 
-fn step(leg: Leg, host: Side, station: Station, duty: Duty) -> Step {
-    Step { leg, checkpoint: Checkpoint { host, station }, duty }
+fn step(leg: Leg, host: Side, station: Station, duty: Requirement) -> PathStep {
+    PathStep { leg, checkpoint: Checkpoint { host, station }, duty }
 }
 
-fn out(leg: Leg, side: Side) -> impl Iterator<Item = Step> {
+fn out(leg: Leg, side: Side) -> impl Iterator<Item = PathStep> {
     OUT.into_iter().map(move |(hop, duty)| step(leg, side, Station::Hop(hop), duty))
 }
 
-fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = Step> {
+fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = PathStep> {
     let mut hops = IN;
     let host = evidence.host(side);
     if host.host.xdp_mode == "generic" {
@@ -174,11 +174,11 @@ fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = St
 
 /// Whether packets pass prerouting before they enter by the watched device: those of a bridge do, at its port, where the
 /// kernel has `br_netfilter` (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`). Seen by the hops themselves.
-fn prerouting_comes_first(host: &HostSight, leg: Leg) -> bool {
+fn prerouting_comes_first(host: &HostTrace, leg: Leg) -> bool {
     let seen = |hop| match (host.hop(hop), leg) {
-        (HopSight::Watched { requests, .. }, Leg::Request) => Some(requests),
-        (HopSight::Watched { replies, .. }, Leg::Reply) => Some(replies),
-        (HopSight::Blind { .. }, _) => None,
+        (HopTrace::Watched { requests, .. }, Leg::Request) => Some(requests),
+        (HopTrace::Watched { replies, .. }, Leg::Reply) => Some(replies),
+        (HopTrace::Blind { .. }, _) => None,
     };
     let Some((first, entry)) = seen(Hop::NfPreroutingFirst).zip(seen(Hop::TcIn)) else { return false };
     first.iter().any(|(probe, step)| entry.get(probe).is_some_and(|entry| step.first_ns < entry.first_ns))
@@ -186,8 +186,8 @@ fn prerouting_comes_first(host: &HostSight, leg: Leg) -> bool {
 }
 
 /// Into the far end, as far as whoever answers there sits.
-fn arrival(evidence: &Evidence, leg: Leg, side: Side) -> Vec<Step> {
-    let mut steps: Vec<Step> = inwards(evidence, leg, side).collect();
+fn arrival(evidence: &Evidence, leg: Leg, side: Side) -> Vec<PathStep> {
+    let mut steps: Vec<PathStep> = inwards(evidence, leg, side).collect();
     if let Some(hop) = taken_at(evidence, side) {
         let last = steps.iter().position(|step| step.checkpoint.station == Station::Hop(hop));
         steps.truncate(last.map_or(steps.len(), |last| last + 1));
@@ -201,7 +201,7 @@ fn arrival(evidence: &Evidence, leg: Leg, side: Side) -> Vec<Step> {
 /// The hop at which requests are taken from the far kernel, where somebody else answers: no hop behind it is on their way.
 fn taken_at(evidence: &Evidence, side: Side) -> Option<Hop> {
     match (evidence.mode, evidence.responder) {
-        (_, Responder::Kernel) | (Mode::ReplyOnly, Responder::Agent | Responder::Xdp) => None,
+        (_, Responder::Kernel) | (ProbeMode::ReplyOnly, Responder::Agent | Responder::Xdp) => None,
         (_, Responder::Agent | Responder::Nobody) if evidence.host(side).host.xdp_mode == "off" => Some(Hop::TcIn),
         (_, Responder::Agent | Responder::Xdp | Responder::Nobody) => Some(Hop::XdpIn),
     }
@@ -212,16 +212,16 @@ mod tests {
     use super::*;
     use crate::{
         diagnosis::Target,
-        model::trace::{Sending, StepSight},
+        model::trace::{ProbePassage, SenderTrace},
     };
 
     fn evidence() -> Evidence {
         let address = "10.78.0.10".parse().expect("an address");
-        Evidence::new(Target { name: "b".into(), address }, Sending::default(), HostSight::default())
+        Evidence::new(Target { name: "b".into(), address }, SenderTrace::default(), HostTrace::default())
     }
 
     fn drawn(evidence: &Evidence) -> String {
-        let short = |step: &Step| {
+        let short = |step: &PathStep| {
             let side = if step.checkpoint.host == Side::Local { "a" } else { "b" };
             format!("{side}:{}", step.checkpoint.station.name())
         };
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn with_a_peer_its_hops_lie_in_between() {
-        let evidence = Evidence { peer: Some(HostSight::default()), ..evidence() };
+        let evidence = Evidence { peer: Some(HostTrace::default()), ..evidence() };
         let far = "b:nf_input_last b:socket_in b:icmp_in b:nf_output_first";
         assert!(drawn(&evidence).contains(far), "{}", drawn(&evidence));
         assert_eq!(journey(&evidence).len(), 9 + 9 + 8 + 10);
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn unasked_replies_end_at_the_far_kernels_icmp() {
-        let evidence = Evidence { mode: Mode::ReplyOnly, peer: Some(HostSight::default()), ..evidence() };
+        let evidence = Evidence { mode: ProbeMode::ReplyOnly, peer: Some(HostTrace::default()), ..evidence() };
         let steps = journey(&evidence);
         assert!(steps.iter().all(|step| step.leg == Leg::Reply));
         assert_eq!(steps.last().map(|step| step.checkpoint.station), Some(Station::Hop(Hop::IcmpIn)));
@@ -271,16 +271,16 @@ mod tests {
 
     #[test]
     fn prerouting_at_the_port_of_a_bridge_comes_before_the_bridge() {
-        let seen = |first_ns| HopSight::Watched {
-            requests: [(0, StepSight { first_ns, times: 1, ..StepSight::default() })].into(),
+        let seen = |first_ns| HopTrace::Watched {
+            requests: [(0, ProbePassage { first_ns, times: 1, ..ProbePassage::default() })].into(),
             replies: std::collections::BTreeMap::new(),
         };
-        let bridged = |hops: &[(Hop, HopSight)]| {
+        let bridged = |hops: &[(Hop, HopTrace)]| {
             let hops = hops.iter().map(|(hop, sight)| (hop.name().to_owned(), sight.clone())).collect();
-            let evidence = Evidence { peer: Some(HostSight { hops, ..HostSight::default() }), ..evidence() };
+            let evidence = Evidence { peer: Some(HostTrace { hops, ..HostTrace::default() }), ..evidence() };
             drawn(&evidence).contains("a:xmit b:nf_prerouting_first b:nf_prerouting_last b:xdp_in")
         };
-        let none = || HopSight::Watched { requests: [].into(), replies: [].into() };
+        let none = || HopTrace::Watched { requests: [].into(), replies: [].into() };
         let port = (Hop::NfPreroutingFirst, seen(5));
         assert!(bridged(&[port.clone(), (Hop::TcIn, seen(7))]));
         assert!(!bridged(&[port.clone(), (Hop::TcIn, seen(3))]));
@@ -291,14 +291,14 @@ mod tests {
 
     #[test]
     fn an_answer_at_the_nic_never_enters_the_far_stack() {
-        let evidence = Evidence { responder: Responder::Xdp, peer: Some(HostSight::default()), ..evidence() };
+        let evidence = Evidence { responder: Responder::Xdp, peer: Some(HostTrace::default()), ..evidence() };
         assert!(drawn(&evidence).contains("a:xmit b:xdp_in a:xdp_in"), "{}", drawn(&evidence));
     }
 
     #[test]
     fn an_agent_that_answers_takes_requests_where_they_enter_and_sends_from_the_top() {
         let far = |xdp_mode: &str| {
-            let mut peer = HostSight::default();
+            let mut peer = HostTrace::default();
             peer.host.xdp_mode = xdp_mode.into();
             drawn(&Evidence { responder: Responder::Agent, peer: Some(peer), ..evidence() })
         };

@@ -3,14 +3,14 @@
 use probe_ebpf::{Family, Hop};
 
 use super::{
-    document::{Candidate, Host, Layer},
-    path::{Side, Station, Step},
+    document::{Candidate, Layer, StopHost},
+    path::{PathStep, Side, Station},
 };
 use crate::model::trace::Leg;
 
 /// Where in a host or between hosts a packet can die; in path order for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum DropPoint {
     /// The route of the send call.
     Call,
     /// The socket of the send call: its source address, its buffer.
@@ -73,13 +73,13 @@ pub enum Place {
     SocketBuffer,
 }
 
-use Place::{
+use DropPoint::{
     Answer, Bridge, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
     NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
     RouteBack, RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
 };
 
-impl Place {
+impl DropPoint {
     /// Its layer.
     pub fn layer(self) -> Layer {
         match self {
@@ -117,16 +117,16 @@ impl Place {
 
 /// A place on a leg, on one of the hosts or between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
+pub struct DropLocation {
     /// The leg.
     pub leg: Leg,
     /// Whose.
-    pub host: Host,
+    pub host: StopHost,
     /// Which.
-    pub place: Place,
+    pub place: DropPoint,
 }
 
-impl Spot {
+impl DropLocation {
     /// What it is to the reader.
     pub fn candidate(self) -> Candidate {
         Candidate { host: self.host, layer: self.place.layer() }
@@ -135,26 +135,26 @@ impl Spot {
     /// The watched host that it is on.
     pub fn side(self) -> Option<Side> {
         match self.host {
-            Host::Local => Some(Side::Local),
-            Host::Peer => Some(Side::Peer),
-            Host::Network | Host::Beyond => None,
+            StopHost::Local => Some(Side::Local),
+            StopHost::Peer => Some(Side::Peer),
+            StopHost::Network | StopHost::Beyond => None,
         }
     }
 }
 
 /// The host's word in a document.
-pub fn host_of(side: Side) -> Host {
+pub fn host_of(side: Side) -> StopHost {
     match side {
-        Side::Local => Host::Local,
-        Side::Peer => Host::Peer,
+        Side::Local => StopHost::Local,
+        Side::Peer => StopHost::Peer,
     }
 }
 
 /// Where a packet of `family` can have died that came to `from` and not to `to`, two neighbours of the journey. `far` is
 /// what lies between two hosts: only a network, or all that nobody watched.
-pub fn between(from: &Step, to: &Step, far: Host, family: Family) -> Vec<Spot> {
+pub fn between(from: &PathStep, to: &PathStep, far: StopHost, family: Family) -> Vec<DropLocation> {
     let side = to.checkpoint.host;
-    let here = |place| Spot { leg: to.leg, host: host_of(side), place };
+    let here = |place| DropLocation { leg: to.leg, host: host_of(side), place };
     if is_inwards(to) && (!is_inwards(from) || from.leg != to.leg) {
         return crossing(from, to, far);
     }
@@ -163,32 +163,32 @@ pub fn between(from: &Step, to: &Step, far: Host, family: Family) -> Vec<Spot> {
     }
     if from.leg != to.leg && from.checkpoint.station != Station::Hop(Hop::IcmpIn) {
         // Not the kernel answered, but a program with a socket.
-        return vec![here(RouteBack), here(Place::Source)];
+        return vec![here(RouteBack), here(DropPoint::Source)];
     }
     if from.leg != to.leg {
-        let asked = |place| Spot { leg: from.leg, host: host_of(side), place };
+        let asked = |place| DropLocation { leg: from.leg, host: host_of(side), place };
         return vec![asked(Icmp), asked(Answer), here(RouteBack), here(RateLimit)];
     }
     before(to.checkpoint.station, family).iter().map(|place| here(*place)).collect()
 }
 
 /// From one device to another.
-fn crossing(from: &Step, to: &Step, far: Host) -> Vec<Spot> {
+fn crossing(from: &PathStep, to: &PathStep, far: StopHost) -> Vec<DropLocation> {
     let leg = if is_inwards(from) { to.leg } else { from.leg };
-    let sender = Spot { leg, host: host_of(from.checkpoint.host), place: DriverOut };
-    let receiver = Spot { leg: to.leg, host: host_of(to.checkpoint.host), place: DriverIn };
-    let through_lo = far == Host::Network && from.checkpoint.host == to.checkpoint.host;
-    let network = (!through_lo).then_some(Spot { leg, host: far, place: Network });
+    let sender = DropLocation { leg, host: host_of(from.checkpoint.host), place: DriverOut };
+    let receiver = DropLocation { leg: to.leg, host: host_of(to.checkpoint.host), place: DriverIn };
+    let through_lo = far == StopHost::Network && from.checkpoint.host == to.checkpoint.host;
+    let network = (!through_lo).then_some(DropLocation { leg, host: far, place: Network });
     [Some(sender), network, Some(receiver)].into_iter().flatten().collect()
 }
 
 /// Whether it is a hop of the way into a host, before its ICMP and its sockets.
-fn is_inwards(step: &Step) -> bool {
+fn is_inwards(step: &PathStep) -> bool {
     matches!(step.checkpoint.station, Station::Hop(hop) if hop >= Hop::XdpIn && hop <= Hop::NfInputLast)
 }
 
 /// Whether a bridge lies between: its packets pass prerouting at a port, and then enter by the bridge.
-fn is_bridged(from: &Step, to: &Step) -> bool {
+fn is_bridged(from: &PathStep, to: &PathStep) -> bool {
     let entry = matches!(to.checkpoint.station, Station::Hop(Hop::XdpIn | Hop::NetifIn));
     entry && from.checkpoint.station == Station::Hop(Hop::NfPreroutingLast)
 }
@@ -197,14 +197,14 @@ fn is_bridged(from: &Step, to: &Step) -> bool {
 ///
 /// IPv4 puts fragments together before the input hook (`ip_local_deliver`), IPv6 behind it, as the extension header that
 /// they are (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.
-fn before(station: Station, family: Family) -> &'static [Place] {
+fn before(station: Station, family: Family) -> &'static [DropPoint] {
     let Station::Hop(hop) = station else {
         return if station == Station::Recv { &[CgroupIn, SocketFilter, SocketBuffer] } else { &[] };
     };
     match hop {
         Hop::NfInputFirst if family == Family::V6 => &[RouteIn, NfForward],
         Hop::IcmpIn if family == Family::V6 => &[Reassembly, Icmp, Answer],
-        Hop::NfOutputFirst => &[Place::Call, Place::Source, FragmentOut, DriverOut],
+        Hop::NfOutputFirst => &[DropPoint::Call, DropPoint::Source, FragmentOut, DriverOut],
         Hop::NfOutputLast => &[NfOutput],
         Hop::NfPostroutingFirst => &[FragmentOut],
         Hop::NfPostroutingLast => &[NfPostrouting],

@@ -11,14 +11,14 @@ use super::{
     Evidence,
     document::{Cause, Witness},
     ledger::Gap,
-    places::{Place, Spot},
+    places::{DropLocation, DropPoint},
 };
 
 /// What a rule answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruling {
     /// Where it can have been, the likeliest first; never empty.
-    pub spots: Vec<Spot>,
+    pub spots: Vec<DropLocation>,
     /// Why.
     pub cause: Cause,
     /// What says so, besides the counters of the gap.
@@ -40,7 +40,7 @@ pub enum Weight {
 
 /// A rule.
 #[derive(Clone, Copy)]
-pub struct Rule {
+pub struct VerdictRule {
     /// Its name.
     pub name: &'static str,
     /// The rule: nothing where it has nothing to say.
@@ -48,24 +48,24 @@ pub struct Rule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [Rule; 17] = [
-    Rule { name: "probe's own filter", judge: lookups::own_filter },
-    Rule { name: "no carrier", judge: lookups::link },
-    Rule { name: "drop event", judge: said::drop_event },
-    Rule { name: "errno of the send call", judge: said::errno },
-    Rule { name: "ICMP error of this host", judge: said::own_icmp_error },
-    Rule { name: "ICMP error of another host", judge: said::icmp_error },
-    Rule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
-    Rule { name: "address of the far end", judge: lookups::address },
-    Rule { name: "setting", judge: lookups::setting },
-    Rule { name: "no route back", judge: lookups::route },
-    Rule { name: "counter", judge: lookups::counter },
-    Rule { name: "neighbour", judge: lookups::neighbour },
-    Rule { name: "another program", judge: lookups::program },
-    Rule { name: "chain", judge: lookups::chain },
-    Rule { name: "reverse path filter", judge: lookups::reverse_path },
-    Rule { name: "answer wanted but not made", judge: lookups::wanted_answer },
-    Rule { name: "counters alone", judge: counters_alone },
+pub const RULES: [VerdictRule; 17] = [
+    VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
+    VerdictRule { name: "no carrier", judge: lookups::link },
+    VerdictRule { name: "drop event", judge: said::drop_event },
+    VerdictRule { name: "errno of the send call", judge: said::errno },
+    VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },
+    VerdictRule { name: "ICMP error of another host", judge: said::icmp_error },
+    VerdictRule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
+    VerdictRule { name: "address of the far end", judge: lookups::address },
+    VerdictRule { name: "setting", judge: lookups::setting },
+    VerdictRule { name: "no route back", judge: lookups::route },
+    VerdictRule { name: "counter", judge: lookups::counter },
+    VerdictRule { name: "neighbour", judge: lookups::neighbour },
+    VerdictRule { name: "another program", judge: lookups::program },
+    VerdictRule { name: "chain", judge: lookups::chain },
+    VerdictRule { name: "reverse path filter", judge: lookups::reverse_path },
+    VerdictRule { name: "answer wanted but not made", judge: lookups::wanted_answer },
+    VerdictRule { name: "counters alone", judge: counters_alone },
 ];
 
 /// What the first rule that answers says.
@@ -74,31 +74,31 @@ pub fn judge(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 }
 
 impl Ruling {
-    fn at(spots: Vec<Spot>, cause: Cause, witness: Witness, weight: Weight) -> Option<Self> {
+    fn at(spots: Vec<DropLocation>, cause: Cause, witness: Witness, weight: Weight) -> Option<Self> {
         (!spots.is_empty()).then_some(Self { spots, cause, witness: Some(witness), weight })
     }
 }
 
 /// Which of several places is the likeliest where nothing but silence speaks: what would have left no trace elsewhere.
-const LIKELIEST: [Place; 11] = [
-    Place::Network,
-    Place::NfInput,
-    Place::NfPrerouting,
-    Place::NfOutput,
-    Place::NfPostrouting,
-    Place::Call,
-    Place::Neighbour,
-    Place::RouteIn,
-    Place::Answer,
-    Place::IpHeader,
-    Place::SocketBuffer,
+const LIKELIEST: [DropPoint; 11] = [
+    DropPoint::Network,
+    DropPoint::NfInput,
+    DropPoint::NfPrerouting,
+    DropPoint::NfOutput,
+    DropPoint::NfPostrouting,
+    DropPoint::Call,
+    DropPoint::Neighbour,
+    DropPoint::RouteIn,
+    DropPoint::Answer,
+    DropPoint::IpHeader,
+    DropPoint::SocketBuffer,
 ];
 
 fn counters_alone(gap: &Gap, _: &Evidence) -> Option<Ruling> {
     let mut spots = gap.spots.clone();
     // What the devices at both ends of a network lose shows in their counters only, and those are silent.
-    if spots.iter().any(|spot| spot.place == Place::Network) {
-        spots.retain(|spot| !matches!(spot.place, Place::DriverOut | Place::DriverIn));
+    if spots.iter().any(|spot| spot.place == DropPoint::Network) {
+        spots.retain(|spot| !matches!(spot.place, DropPoint::DriverOut | DropPoint::DriverIn));
     }
     spots.sort_by_key(|spot| LIKELIEST.iter().position(|place| *place == spot.place).unwrap_or(LIKELIEST.len()));
     let cause = Cause::default();

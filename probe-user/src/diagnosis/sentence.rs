@@ -1,10 +1,10 @@
 //! The answer in one sentence.
 
 use super::{
-    Evidence, Mode, Responder,
-    document::{Alteration, Confidence, Diagnosis, Host, Layer, Outcome, Stop, Value, Witness},
+    Evidence, ProbeMode, Responder,
+    document::{Alteration, Confidence, Diagnosis, Layer, Outcome, Stop, StopHost, Value, Witness},
     path::{Checkpoint, Side, Station},
-    places::Place,
+    places::DropPoint,
 };
 use crate::model::trace::Leg;
 
@@ -71,18 +71,18 @@ impl Teller<'_> {
         let all = self.packets(self.diagnosis.answered, self.sent_leg());
         let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
         match (self.evidence.mode, self.diagnosis.rtt_ns) {
-            (Mode::ReplyOnly, _) => format!(
+            (ProbeMode::ReplyOnly, _) => format!(
                 "{all} reached {}, though nobody had asked for {}.",
                 self.far(),
                 if self.diagnosis.answered == 1 { "it" } else { "them" }
             ),
-            (Mode::RequestOnly, _) => format!("{all} reached {}.", self.far()),
-            (Mode::Request, Some(rtt)) => {
+            (ProbeMode::RequestOnly, _) => format!("{all} reached {}.", self.far()),
+            (ProbeMode::Request, Some(rtt)) => {
                 let time = milliseconds(rtt.p50);
                 let median = if self.diagnosis.answered == 1 { "" } else { " (median)" };
                 format!("{all} {were} answered by {}, in {time}{median}.", self.who_answers())
             }
-            (Mode::Request, None) => format!("{all} {were} answered by {}.", self.who_answers()),
+            (ProbeMode::Request, None) => format!("{all} {were} answered by {}.", self.who_answers()),
         }
     }
 
@@ -142,7 +142,7 @@ impl Teller<'_> {
         if answered > 0 {
             let end = if self.evidence.one_way() { "arrived" } else { "answered" };
             let were = match (self.evidence.mode, answered) {
-                (Mode::ReplyOnly | Mode::RequestOnly, _) => "",
+                (ProbeMode::ReplyOnly | ProbeMode::RequestOnly, _) => "",
                 (_, 1) => "was ",
                 _ => "were ",
             };
@@ -157,20 +157,20 @@ impl Teller<'_> {
         let one = stop.packets == 1;
         let (were, they) = if one { ("was", "it") } else { ("were", "they") };
         let by = self.by(stop);
-        let unasked = self.evidence.mode == Mode::ReplyOnly;
+        let unasked = self.evidence.mode == ProbeMode::ReplyOnly;
         if stop.confidence == Confidence::Unknown {
             return self.unknown(stop);
         }
         match (stop.host, stop.leg) {
             _ if Self::unmade(stop) => self.made_none(stop, &by),
-            (Host::Local, leg) if leg == self.sent_leg() && !self.evidence.loops_back() => {
+            (StopHost::Local, leg) if leg == self.sent_leg() && !self.evidence.loops_back() => {
                 format!("{packets} {were} {}", placed(&by, &format!("on {near} itself")))
             }
-            (Host::Local, Leg::Request) => format!("{packets} {were} {}", placed(&by, &format!("on {near}"))),
-            (Host::Local, Leg::Reply) => {
+            (StopHost::Local, Leg::Request) => format!("{packets} {were} {}", placed(&by, &format!("on {near}"))),
+            (StopHost::Local, Leg::Reply) => {
                 format!("{packets} came back to {near} and {were} {}", placed(&by, "there"))
             }
-            (Host::Network, leg) => {
+            (StopHost::Network, leg) => {
                 let (from, to) = if leg == Leg::Request || unasked { (near, far) } else { (far, near) };
                 let who = match &stop.cause.icmp {
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
@@ -182,11 +182,11 @@ impl Teller<'_> {
                 };
                 format!("{packets} left {from} and never reached {to}: {who}")
             }
-            (Host::Beyond, _) => self.beyond(stop, &packets, one),
-            (Host::Peer, Leg::Reply) if !unasked => {
+            (StopHost::Beyond, _) => self.beyond(stop, &packets, one),
+            (StopHost::Peer, Leg::Reply) if !unasked => {
                 format!("{packets} that {far} made {were} {}", placed(&by, &format!("on {far} itself")))
             }
-            (Host::Peer, _) => format!("{packets} reached {far} and {were} {}", placed(&by, "there")),
+            (StopHost::Peer, _) => format!("{packets} reached {far} and {were} {}", placed(&by, "there")),
         }
     }
 
@@ -204,7 +204,7 @@ impl Teller<'_> {
 
     /// Whether the far kernel made no reply, rather than losing one.
     fn unmade(stop: &Stop) -> bool {
-        matches!(stop.place, Place::RouteBack | Place::RateLimit)
+        matches!(stop.place, DropPoint::RouteBack | DropPoint::RateLimit)
     }
 
     fn made_none(&self, stop: &Stop, by: &str) -> String {
@@ -268,7 +268,7 @@ impl Teller<'_> {
                     cause.setting.as_ref().map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
                 format!("left unanswered, as {} says", setting.unwrap_or_default())
             }
-            Layer::Route => named(if stop.host == Host::Local && stop.leg == self.sent_leg() {
+            Layer::Route => named(if stop.host == StopHost::Local && stop.leg == self.sent_leg() {
                 "refused by routing"
             } else {
                 "dropped by routing"

@@ -5,7 +5,7 @@ use probe_ebpf::Hop;
 use super::{
     Evidence,
     alterations::step,
-    document::{RoundTrips, Stage},
+    document::{RoundTrips, Segment},
     path::Side,
 };
 use crate::model::trace::{Leg, SentProbe};
@@ -37,7 +37,7 @@ const ENTRY: [Hop; 3] = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn];
 const EXIT: [Hop; 3] = [Hop::Xmit, Hop::DevQueue, Hop::TcOut];
 
 /// Where the time goes, by medians; empty where hops have no times, or nothing was answered.
-pub(super) fn stages(evidence: &Evidence) -> Vec<Stage> {
+pub(super) fn stages(evidence: &Evidence) -> Vec<Segment> {
     if evidence.one_way() || evidence.loops_back() {
         return Vec::new();
     }
@@ -53,7 +53,7 @@ pub(super) fn stages(evidence: &Evidence) -> Vec<Stage> {
         (format!("{near}, in"), of(&|trip| Some(trip.back))),
     ]
     .into_iter()
-    .filter_map(|(stage, p50_ns)| Some(Stage { stage, p50_ns: p50_ns? }))
+    .filter_map(|(stage, p50_ns)| Some(Segment { stage, p50_ns: p50_ns? }))
     .collect()
 }
 

@@ -3,20 +3,20 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
-    Diagnosis, Evidence, Mode, advice, alterations,
+    Diagnosis, Evidence, ProbeMode, advice, alterations,
     document::{
-        BlindHop, Candidate, Confidence, Costs, HopState, Layer, Netfilter, Outcome, SideCosts, SideFacts, Sides,
-        State, Stop, Verdict, Witness,
+        BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Layer, Netfilter, Outcome, SideCosts, SideFacts,
+        Sides, Stop, Verdict, Witness,
     },
-    ledger::{Gap, Ledger, Row},
+    ledger::{Gap, Ledger, LedgerRow},
     path::{Side, Station},
-    places::{Place, Spot},
+    places::{DropLocation, DropPoint},
     rules::{self, Ruling, Weight, said},
     sentence, timing,
 };
 use crate::{
     exit::Exit,
-    model::trace::{Accounting, Finding, HostSight},
+    model::trace::{Accounting, Finding, HostTrace},
 };
 
 /// What `evidence` shows.
@@ -55,12 +55,12 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
 
 fn answered(ledger: &Ledger, evidence: &Evidence) -> usize {
     match evidence.mode {
-        Mode::Request => {
+        ProbeMode::Request => {
             let received = &evidence.sending.received;
             evidence.sending.probes.iter().filter(|sent| received.contains_key(&sent.probe)).count()
         }
-        Mode::ReplyOnly | Mode::RequestOnly if ledger.sees_the_end(evidence) => ledger.arrived(),
-        Mode::ReplyOnly | Mode::RequestOnly => 0,
+        ProbeMode::ReplyOnly | ProbeMode::RequestOnly if ledger.sees_the_end(evidence) => ledger.arrived(),
+        ProbeMode::ReplyOnly | ProbeMode::RequestOnly => 0,
     }
 }
 
@@ -128,7 +128,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         name_the_chain(&mut stop, chosen, evidence);
     }
     name_the_program(&mut stop, chosen, evidence);
-    if let (Place::Network, None, Some(kind)) = (chosen.place, &stop.cause.detail, tunnel(evidence)) {
+    if let (DropPoint::Network, None, Some(kind)) = (chosen.place, &stop.cause.detail, tunnel(evidence)) {
         let text = format!("inside the {kind} tunnel, of which what carries it at either end is not watched");
         stop.cause.detail = Some(text);
     }
@@ -138,9 +138,9 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
 
 /// Which host and layer remain, in path order.
 fn candidates(ruling: &Ruling) -> Vec<Candidate> {
-    let mut spots: Vec<Spot> = ruling.spots.clone();
+    let mut spots: Vec<DropLocation> = ruling.spots.clone();
     spots.sort_unstable();
-    let mut candidates: Vec<Candidate> = spots.into_iter().map(Spot::candidate).collect();
+    let mut candidates: Vec<Candidate> = spots.into_iter().map(DropLocation::candidate).collect();
     candidates.dedup();
     let mut seen = BTreeSet::new();
     candidates.retain(|candidate| seen.insert(*candidate));
@@ -180,14 +180,14 @@ fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[W
 }
 
 /// As sure as one can be where drop events of that host were lost: those that are left may not speak for all probes.
-fn most_sure(gap: &Gap, chosen: Spot, evidence: &Evidence) -> Confidence {
+fn most_sure(gap: &Gap, chosen: DropLocation, evidence: &Evidence) -> Confidence {
     let lost = |side| evidence.host(side).accounting.events_lost > 0;
     let lossy = match chosen.side() {
         Some(side) => lost(side),
         None => lost(Side::Local) || evidence.two_sided() && lost(Side::Peer),
     };
     // Between the ends of a tunnel lie the devices that carry it too, on the very hosts.
-    if chosen.place == Place::Network && tunnel(evidence).is_some() {
+    if chosen.place == DropPoint::Network && tunnel(evidence).is_some() {
         return Confidence::Likely;
     }
     let told: BTreeSet<u16> = gap.events(evidence).iter().filter_map(|told| told.drop.probe).collect();
@@ -202,15 +202,15 @@ fn tunnel(evidence: &Evidence) -> Option<&str> {
 
 /// Whether the gap itself leaves one place, whatever anybody says.
 fn alone(gap: &Gap) -> bool {
-    let network = gap.spots.iter().any(|spot| spot.place == Place::Network);
-    let silent = |spot: &&Spot| !(network && matches!(spot.place, Place::DriverOut | Place::DriverIn));
+    let network = gap.spots.iter().any(|spot| spot.place == DropPoint::Network);
+    let silent = |spot: &&DropLocation| !(network && matches!(spot.place, DropPoint::DriverOut | DropPoint::DriverIn));
     let mut left: Vec<Candidate> = gap.spots.iter().filter(silent).map(|spot| spot.candidate()).collect();
     left.dedup();
     left.len() == 1
 }
 
 /// Hook, and table and chain where only one chain of that host can have been it.
-fn name_the_chain(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
+fn name_the_chain(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let (Layer::Netfilter, Some(hook), Some(side)) = (stop.layer, spot.place.hook(), spot.side()) else { return };
     let mut netfilter = Netfilter { hook: Some(hook.to_owned()), ..Netfilter::default() };
     let chains = evidence.findings(side).filter_map(|finding| match finding {
@@ -238,13 +238,13 @@ fn name_the_chain(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
     stop.cause.netfilter = Some(netfilter);
 }
 
-fn name_the_program(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
+fn name_the_program(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let at_spot = |at: &str| match spot.place {
-        Place::Xdp => at == "xdp",
-        Place::TcIn => at == "tc_in",
-        Place::TcOut => at == "tc_out",
-        Place::CgroupIn => at == "cgroup_in",
-        Place::CgroupOut => at == "cgroup_out",
+        DropPoint::Xdp => at == "xdp",
+        DropPoint::TcIn => at == "tc_in",
+        DropPoint::TcOut => at == "tc_out",
+        DropPoint::CgroupIn => at == "cgroup_in",
+        DropPoint::CgroupOut => at == "cgroup_out",
         _ => false,
     };
     let Some(side) = spot.side().filter(|_| stop.cause.program.is_none()) else { return };
@@ -254,24 +254,24 @@ fn name_the_program(stop: &mut Stop, spot: Spot, evidence: &Evidence) {
     });
 }
 
-fn state_of(row: &Row) -> State {
+fn state_of(row: &LedgerRow) -> HopStatus {
     match (row.seen.is_empty(), &row.blind) {
-        (false, _) => State::Seen,
-        (true, Some(_)) => State::Blind,
-        (true, None) => State::Missing,
+        (false, _) => HopStatus::Seen,
+        (true, Some(_)) => HopStatus::Blind,
+        (true, None) => HopStatus::Missing,
     }
 }
 
 fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
-    let watched = |row: &&Row| row.step.checkpoint.host == Side::Local || evidence.two_sided();
-    let state = |(index, row): (usize, &Row)| {
+    let watched = |row: &&LedgerRow| row.step.checkpoint.host == Side::Local || evidence.two_sided();
+    let state = |(index, row): (usize, &LedgerRow)| {
         let state = state_of(row);
         HopState {
             leg: row.step.leg,
             checkpoint: row.step.checkpoint,
             state,
-            packets: (state != State::Blind).then_some(row.seen.len()),
-            why: row.blind.clone().filter(|_| state == State::Blind),
+            packets: (state != HopStatus::Blind).then_some(row.seen.len()),
+            why: row.blind.clone().filter(|_| state == HopStatus::Blind),
             passed: ledger.passed(index),
         }
     };
@@ -279,9 +279,9 @@ fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
 }
 
 fn side_facts(ledger: &Ledger, evidence: &Evidence, side: Side) -> SideFacts {
-    let HostSight { host, .. } = evidence.host(side);
+    let HostTrace { host, .. } = evidence.host(side);
     let mut blind: Vec<BlindHop> = Vec::new();
-    for row in ledger.rows.iter().filter(|row| row.step.checkpoint.host == side && state_of(row) == State::Blind) {
+    for row in ledger.rows.iter().filter(|row| row.step.checkpoint.host == side && state_of(row) == HopStatus::Blind) {
         let Station::Hop(hop) = row.step.checkpoint.station else { continue };
         let hop = BlindHop { hop: hop.name(), why: row.blind.clone().unwrap_or_default() };
         if !blind.contains(&hop) {
@@ -299,7 +299,7 @@ fn side_facts(ledger: &Ledger, evidence: &Evidence, side: Side) -> SideFacts {
 }
 
 fn costs(evidence: &Evidence) -> Costs {
-    let of = |host: &HostSight| {
+    let of = |host: &HostTrace| {
         let Accounting { events_lost, maps_full, attach_ms, bpf_ns_per_packet } = host.accounting;
         SideCosts { events_lost, maps_full, attach_ms, bpf_ns_per_packet }
     };

@@ -11,12 +11,12 @@ use probe_ebpf::{
     contract::{kind::Echo, names},
 };
 
-use super::{Error, journeys::Journeys, tallies::SkipMap};
+use super::{KernelError, journeys::Journeys, tallies::SkipMap};
 use crate::ebpf::drops::event_address;
 use crate::{
-    host::device::{Device, Mode},
+    host::device::{AttachMode, Device},
     model::{
-        request::{Requests, WatchRequest},
+        request::{RequestHandling, WatchRequest},
         trace::{Absorbed, Drop, Leg, Taken},
     },
     traffic::{
@@ -38,10 +38,10 @@ impl AbsorbedRing {
     ///
     /// # Errors
     /// [`Error::NoMap`] or [`Error::Map`].
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::ABSORBED;
-        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
-        map.try_into().map(Self).map_err(|source| Error::of_map(name, source))
+        let map = programs.take_map(name).ok_or(KernelError::NoMap { name })?;
+        map.try_into().map(Self).map_err(|source| KernelError::of_map(name, source))
     }
 
     /// The requests that have come since the last call, oldest first, `most` of them at most.
@@ -71,12 +71,12 @@ impl Absorbing {
     ///
     /// # Errors
     /// [`Error::NoMap`], [`Error::Map`] or [`Error::File`].
-    pub fn begin(programs: &mut Ebpf, hop: Hop, request: &WatchRequest, ifindex: u32) -> Result<Self, Error> {
-        let replies = request.requests == Requests::AllAbsorbed;
+    pub fn begin(programs: &mut Ebpf, hop: Hop, request: &WatchRequest, ifindex: u32) -> Result<Self, KernelError> {
+        let replies = request.requests == RequestHandling::AllAbsorbed;
         let errors = replies.then(|| ErrorTap::open(ifindex, family_of(request.remote), request.nonce)).transpose();
         let refused = |doing: &'static str| {
             let path = request.interface.clone().unwrap_or_default().into();
-            move |source| Error::File { doing, path, source }
+            move |source| KernelError::File { doing, path, source }
         };
         let errors = errors.map_err(refused("listen for ICMP errors at"))?;
         let fragments = replies.then(|| FragmentTap::open(ifindex, family_of(request.remote))).transpose();
@@ -88,7 +88,7 @@ impl Absorbing {
     ///
     /// # Errors
     /// [`Error::Map`] where the counter of what there was no room for can't be read.
-    pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, Error> {
+    pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, KernelError> {
         let mut packets = self.ring.drain(Taken::MOST);
         if !packets.is_empty() {
             // The ring was full only if there is something in it.
@@ -132,17 +132,17 @@ fn quoted(error: ErrorSeen) -> Absorbed {
 ///
 /// # Errors
 /// [`Error::NotAtNic`] where requests are not to go on, and nothing is attached that could stop them.
-pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<Option<Hop>, Error> {
+pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<Option<Hop>, KernelError> {
     let (what, hops) = match request.requests {
-        Requests::Pass => return Ok(None),
-        Requests::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
-        Requests::AnsweredByAgent | Requests::Absorbed | Requests::AllAbsorbed => {
+        RequestHandling::Pass => return Ok(None),
+        RequestHandling::AnsweredByXdp => ("answered", &[Hop::XdpIn][..]),
+        RequestHandling::AnsweredByAgent | RequestHandling::Absorbed | RequestHandling::AllAbsorbed => {
             ("absorbed", &[Hop::XdpIn, Hop::TcIn][..])
         }
     };
     let Some(hop) = hops.iter().find(|hop| !blind.contains_key(hop)) else {
         let why = hops.iter().find_map(|hop| blind.get(hop)).cloned().unwrap_or_default();
-        return Err(Error::NotAtNic { what, interface: request.interface.clone(), why });
+        return Err(KernelError::NotAtNic { what, interface: request.interface.clone(), why });
     };
     Ok(Some(*hop).filter(|_| request.requests.kept()))
 }
@@ -150,9 +150,9 @@ pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<O
 /// Why XDP in this mode would send no replies from `device`, if it would not. The driver of a veth takes what native XDP
 /// sends back only where the other end of the pair has NAPI (`veth_xdp_xmit` in `drivers/net/veth.c`), and drops it
 /// without a trace otherwise; the other end may be in another network namespace.
-pub fn cannot_answer(device: &Device, mode: Mode, requests: Requests) -> Option<&'static str> {
+pub fn cannot_answer(device: &Device, mode: AttachMode, requests: RequestHandling) -> Option<&'static str> {
     let veth = device.kind.as_deref() == Some("veth");
-    (veth && mode == Mode::Native && requests == Requests::AnsweredByXdp)
+    (veth && mode == AttachMode::Native && requests == RequestHandling::AnsweredByXdp)
         .then_some("native XDP of a veth may send no reply without saying so; start the far end without --xdp native")
 }
 
@@ -175,9 +175,9 @@ fn told(event: &AbsorbEvent) -> Absorbed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{attach::Attach, request::Role};
+    use crate::model::{attach::Attach, request::HostRole};
 
-    fn kept(requests: Requests, blind: &[Hop]) -> Result<Option<Hop>, String> {
+    fn kept(requests: RequestHandling, blind: &[Hop]) -> Result<Option<Hop>, String> {
         let address = [10, 0, 0, 1].into();
         let request = WatchRequest {
             nonce: 1,
@@ -186,7 +186,7 @@ mod tests {
             local: address,
             remote: address,
             interface: Some("eth0".into()),
-            role: Role::Receiver,
+            role: HostRole::Receiver,
             attach: Attach::default(),
             trace_rules: false,
             requests,
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn requests_are_kept_at_xdp_or_else_at_tc_and_answered_at_xdp_only() {
-        use Requests::{Absorbed, AnsweredByAgent, AnsweredByXdp, Pass};
+        use RequestHandling::{Absorbed, AnsweredByAgent, AnsweredByXdp, Pass};
         assert_eq!(kept(Pass, &[Hop::XdpIn, Hop::TcIn]), Ok(None));
         assert_eq!(kept(Absorbed, &[]), Ok(Some(Hop::XdpIn)));
         assert_eq!(kept(AnsweredByAgent, &[Hop::XdpIn]), Ok(Some(Hop::TcIn)));
@@ -211,9 +211,9 @@ mod tests {
     #[test]
     fn only_native_xdp_of_a_veth_may_send_no_reply() {
         let veth = Device { kind: Some("veth".into()), ..Device::default() };
-        assert!(cannot_answer(&veth, Mode::Native, Requests::AnsweredByXdp).is_some());
-        assert!(cannot_answer(&veth, Mode::Generic, Requests::AnsweredByXdp).is_none());
-        assert!(cannot_answer(&veth, Mode::Native, Requests::Absorbed).is_none());
-        assert!(cannot_answer(&Device::default(), Mode::Native, Requests::AnsweredByXdp).is_none());
+        assert!(cannot_answer(&veth, AttachMode::Native, RequestHandling::AnsweredByXdp).is_some());
+        assert!(cannot_answer(&veth, AttachMode::Generic, RequestHandling::AnsweredByXdp).is_none());
+        assert!(cannot_answer(&veth, AttachMode::Native, RequestHandling::Absorbed).is_none());
+        assert!(cannot_answer(&Device::default(), AttachMode::Native, RequestHandling::AnsweredByXdp).is_none());
     }
 }

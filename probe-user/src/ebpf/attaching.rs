@@ -13,23 +13,23 @@ use probe_ebpf::{Family, Hop, names};
 use self::parallel::Task;
 use crate::{
     ebpf::{
-        Error, absorbed,
-        hops::{self, Share, TraceLink, drops::End, netfilter::NetfilterLinks, tc::TcLink},
+        KernelError, absorbed,
+        hops::{self, Share, TraceLink, drops::FreeTracepoint, netfilter::NetfilterLinks, tc::TcLink},
         load::{self, Job, Journey, Switch},
         netfilter::Maps,
         nic::link_layer,
-        running::Running,
+        running::RunningKernel,
     },
-    host::device::{self, Choice, Device, Mode, Purpose, xdp_mode},
+    host::device::{self, AttachMode, Device, ModeChoice, XdpPurpose, xdp_mode},
     model::{
         attach::TcChoice,
-        request::{Requests, WatchRequest},
+        request::{RequestHandling, WatchRequest},
     },
 };
 
 /// What is attached; dropping it detaches.
 #[derive(Default)]
-pub(crate) struct Links {
+pub(crate) struct HopLinks {
     traces: Vec<TraceLink>,
     pub(crate) netfilter: NetfilterLinks,
     cgroups: Vec<CgroupSkbLink>,
@@ -38,13 +38,13 @@ pub(crate) struct Links {
 }
 
 /// A host that is watched.
-pub(crate) struct Attached {
+pub(crate) struct AttachedHops {
     /// The programs, with the maps that were not taken yet.
     pub(crate) programs: Ebpf,
     /// The hops that are not watched, and why.
     pub(crate) blind: BTreeMap<Hop, String>,
     /// What is attached.
-    pub(crate) links: Links,
+    pub(crate) links: HopLinks,
     /// How XDP is attached, for people.
     pub(crate) xdp_mode: &'static str,
 }
@@ -53,7 +53,11 @@ pub(crate) struct Attached {
 ///
 /// # Errors
 /// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched is blind, and no error.
-pub(crate) fn attach(request: &WatchRequest, device: Option<&Device>, running: &Running) -> Result<Attached, Error> {
+pub(crate) fn attach(
+    request: &WatchRequest,
+    device: Option<&Device>,
+    running: &RunningKernel,
+) -> Result<AttachedHops, KernelError> {
     let nic = device.map(|device| Nic::of(device, request)).transpose()?;
     let mut programs = read(request, device, running)?;
     let maps = Maps::of(&programs);
@@ -73,13 +77,13 @@ pub(crate) fn attach(request: &WatchRequest, device: Option<&Device>, running: &
         all.add(Part::blind(Hop::NetifIn, why));
     }
     let Part { links, blind } = all;
-    let mode = nic.filter(|_| links.xdp.is_some()).map_or(Mode::TcInstead, |nic| nic.xdp.mode);
-    Ok(Attached { programs, blind, links, xdp_mode: mode.name() })
+    let mode = nic.filter(|_| links.xdp.is_some()).map_or(AttachMode::TcInstead, |nic| nic.xdp.mode);
+    Ok(AttachedHops { programs, blind, links, xdp_mode: mode.name() })
 }
 
 /// Makes the maps, and reads the programs. None is in the kernel yet.
-fn read(request: &WatchRequest, device: Option<&Device>, running: &Running) -> Result<Ebpf, Error> {
-    let netns = device::netns_inode().map_err(|source| Error::File {
+fn read(request: &WatchRequest, device: Option<&Device>, running: &RunningKernel) -> Result<Ebpf, KernelError> {
+    let netns = device::netns_inode().map_err(|source| KernelError::File {
         doing: "read",
         path: "/proc/thread-self/ns/net".into(),
         source,
@@ -108,7 +112,7 @@ fn family(request: &WatchRequest) -> Family {
 /// What became of some of the hops.
 #[derive(Default)]
 struct Part {
-    links: Links,
+    links: HopLinks,
     blind: BTreeMap<Hop, String>,
 }
 
@@ -118,7 +122,7 @@ impl Part {
     }
 
     fn add(&mut self, other: Self) {
-        let Links { traces, netfilter, cgroups, tc, xdp } = other.links;
+        let HopLinks { traces, netfilter, cgroups, tc, xdp } = other.links;
         self.links.traces.extend(traces);
         self.links.netfilter.extend(netfilter);
         self.links.cgroups.extend(cgroups);
@@ -132,20 +136,20 @@ impl Part {
 struct Nic<'a> {
     device: &'a Device,
     tc: TcChoice,
-    xdp: Choice,
-    requests: Requests,
+    xdp: ModeChoice,
+    requests: RequestHandling,
 }
 
 impl<'a> Nic<'a> {
-    fn of(device: &'a Device, request: &WatchRequest) -> Result<Self, Error> {
-        let xdp = xdp_mode(device, request.attach.xdp, Purpose::Observe)?;
+    fn of(device: &'a Device, request: &WatchRequest) -> Result<Self, KernelError> {
+        let xdp = xdp_mode(device, request.attach.xdp, XdpPurpose::Observe)?;
         Ok(Self { device, tc: request.attach.tc, xdp, requests: request.requests })
     }
 
     fn tasks<'t>(&'t self, left: &mut Share<'t>) -> Vec<Task<'t, Part>> {
         let mut tasks: Vec<Task<'t, Part>> = Vec::new();
         for hop in [Hop::TcOut, Hop::TcIn] {
-            let share = left.split_off(&[hops::program(hop, Mode::TcInstead)]);
+            let share = left.split_off(&[hops::program(hop, AttachMode::TcInstead)]);
             tasks.push(Box::new(move || self.attach_tc(share, hop)));
         }
         let share = left.split_off(&[hops::program(Hop::XdpIn, self.xdp.mode)]);
@@ -154,16 +158,16 @@ impl<'a> Nic<'a> {
     }
 
     fn attach_tc(&self, mut share: Share<'_>, hop: Hop) -> Part {
-        let loaded = hops::load(&mut share, hops::program(hop, Mode::TcInstead));
+        let loaded = hops::load(&mut share, hops::program(hop, AttachMode::TcInstead));
         match loaded.and_then(|()| hops::tc::attach(&mut share, self.device, hop, self.tc)) {
-            Ok(link) => Part { links: Links { tc: vec![link], ..Links::default() }, ..Part::default() },
+            Ok(link) => Part { links: HopLinks { tc: vec![link], ..HopLinks::default() }, ..Part::default() },
             Err(error) => Part::blind(hop, error.to_string()),
         }
     }
 
     fn attach_xdp(&self, mut share: Share<'_>) -> Part {
         let mode = self.xdp.mode;
-        if mode == Mode::TcInstead {
+        if mode == AttachMode::TcInstead {
             return Part::blind(Hop::XdpIn, self.xdp.why.clone());
         }
         if let Some(why) = absorbed::cannot_answer(self.device, mode, self.requests) {
@@ -171,7 +175,7 @@ impl<'a> Nic<'a> {
         }
         let loaded = hops::load(&mut share, hops::program(Hop::XdpIn, mode));
         match loaded.and_then(|()| hops::xdp::attach(&mut share, self.device, mode)) {
-            Ok(link) => Part { links: Links { xdp: Some(link), ..Links::default() }, ..Part::default() },
+            Ok(link) => Part { links: HopLinks { xdp: Some(link), ..HopLinks::default() }, ..Part::default() },
             Err(error) => Part::blind(Hop::XdpIn, error.to_string()),
         }
     }
@@ -183,9 +187,9 @@ fn without_nic() -> Part {
 }
 
 /// The tasks of the tracepoints.
-fn traces<'t>(left: &mut Share<'t>, running: &'t Running) -> Vec<Task<'t, Part>> {
+fn traces<'t>(left: &mut Share<'t>, running: &'t RunningKernel) -> Vec<Task<'t, Part>> {
     let mut tasks: Vec<Task<'t, Part>> = Vec::new();
-    for (end, program) in [(End::Dropped, names::KFREE), (End::Consumed, names::CONSUME)] {
+    for (end, program) in [(FreeTracepoint::Dropped, names::KFREE), (FreeTracepoint::Consumed, names::CONSUME)] {
         let share = left.split_off(&[program]);
         tasks.push(Box::new(move || attach_end(share, running, end)));
     }
@@ -196,43 +200,43 @@ fn traces<'t>(left: &mut Share<'t>, running: &'t Running) -> Vec<Task<'t, Part>>
     tasks
 }
 
-fn attach_device(mut share: Share<'_>, running: &Running, hop: Hop) -> Part {
+fn attach_device(mut share: Share<'_>, running: &RunningKernel, hop: Hop) -> Part {
     let attached = hops::device::available(running, hop).and_then(|()| {
         let types = running.loaders_types()?;
         hops::device::attach(&mut share, types, running, hop).map_err(|error| error.to_string())
     });
     match attached {
-        Ok(traces) => Part { links: Links { traces, ..Links::default() }, ..Part::default() },
+        Ok(traces) => Part { links: HopLinks { traces, ..HopLinks::default() }, ..Part::default() },
         Err(why) => Part::blind(hop, why),
     }
 }
 
-fn attach_end(mut share: Share<'_>, running: &Running, end: End) -> Part {
+fn attach_end(mut share: Share<'_>, running: &RunningKernel, end: FreeTracepoint) -> Part {
     let attached = hops::drops::available(running, end).and_then(|()| {
         let types = running.loaders_types()?;
         hops::drops::attach(&mut share, types, end).map_err(|error| error.to_string())
     });
     match (attached, end) {
-        (Ok(link), _) => Part { links: Links { traces: vec![link], ..Links::default() }, ..Part::default() },
-        (Err(why), End::Consumed) => Part::blind(Hop::IcmpIn, why),
-        (Err(why), End::Dropped) => {
+        (Ok(link), _) => Part { links: HopLinks { traces: vec![link], ..HopLinks::default() }, ..Part::default() },
+        (Err(why), FreeTracepoint::Consumed) => Part::blind(Hop::IcmpIn, why),
+        (Err(why), FreeTracepoint::Dropped) => {
             tracing::warn!("no drop events: {why}");
             Part::default()
         }
     }
 }
 
-fn attach_netfilter(maps: &Maps<'_>, running: &Running, family: Family) -> Part {
+fn attach_netfilter(maps: &Maps<'_>, running: &RunningKernel, family: Family) -> Part {
     let netfilter = hops::netfilter::attach_beside(maps, running, &[family]);
     let watched: BTreeSet<Hop> = netfilter.watched().collect();
     let blind = netfilter.blind().iter().filter(|(hop, _)| !watched.contains(hop));
     let blind = blind.map(|(hop, why)| (*hop, why.clone())).collect();
-    Part { links: Links { netfilter, ..Links::default() }, blind }
+    Part { links: HopLinks { netfilter, ..HopLinks::default() }, blind }
 }
 
 fn attach_cgroup(mut share: Share<'_>, hop: Hop) -> Part {
     match hops::cgroup::attach(&mut share, hop) {
-        Ok(link) => Part { links: Links { cgroups: vec![link], ..Links::default() }, ..Part::default() },
+        Ok(link) => Part { links: HopLinks { cgroups: vec![link], ..HopLinks::default() }, ..Part::default() },
         Err(why) => Part::blind(hop, why),
     }
 }

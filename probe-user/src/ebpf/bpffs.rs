@@ -7,7 +7,7 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::Error;
+use super::KernelError;
 
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -15,8 +15,8 @@ const BPFFS: &str = "/sys/fs/bpf";
 ///
 /// # Errors
 /// [`Error::HiddenPins`] where they cannot: to say that there are none would be a guess.
-pub fn require_visible() -> Result<(), Error> {
-    if is_mounted() || !mounts_are_private() { Ok(()) } else { Err(Error::HiddenPins) }
+pub fn require_visible() -> Result<(), KernelError> {
+    if is_mounted() || !mounts_are_private() { Ok(()) } else { Err(KernelError::HiddenPins) }
 }
 
 fn is_mounted() -> bool {
@@ -25,15 +25,15 @@ fn is_mounted() -> bool {
 
 /// Pins need bpffs. Where it is not mounted it is mounted as other BPF tools do, unless that mount would be private
 /// to this command: then the pins would vanish with it.
-pub fn mount() -> Result<(), Error> {
+pub fn mount() -> Result<(), KernelError> {
     if is_mounted() {
         return Ok(());
     }
     if mounts_are_private() {
-        return Err(Error::PrivateMounts);
+        return Err(KernelError::PrivateMounts);
     }
     let mounted = mount::mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"));
-    mounted.map_err(|errno| Error::File { doing: "mount bpffs on", path: BPFFS.into(), source: errno.into() })?;
+    mounted.map_err(|errno| KernelError::File { doing: "mount bpffs on", path: BPFFS.into(), source: errno.into() })?;
     tracing::warn!("mounted bpffs on {BPFFS}, where rules that outlive this command live");
     Ok(())
 }

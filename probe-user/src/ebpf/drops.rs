@@ -9,7 +9,7 @@ use aya::{
 use nix::unistd::{SysconfVar, sysconf};
 use probe_ebpf::{DropEvent, contract::names};
 
-use super::Error;
+use super::KernelError;
 
 /// The size of the ring for a run: 5,000 drops between two looks.
 pub const RING_BYTES: u32 = 1 << 20;
@@ -35,10 +35,10 @@ impl DropRing {
     ///
     /// # Errors
     /// [`Error::NoMap`] or [`Error::Map`].
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::DROPS;
-        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
-        map.try_into().map(Self).map_err(|source| Error::of_map(name, source))
+        let map = programs.take_map(name).ok_or(KernelError::NoMap { name })?;
+        map.try_into().map(Self).map_err(|source| KernelError::of_map(name, source))
     }
 
     /// The events that have come since the last call, oldest first.

@@ -12,7 +12,7 @@ use crate::{error::Mend, filter::guard, host::device};
 
 /// Trouble with the kernel half.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum KernelError {
     /// The maps could not be made, or the object not be read.
     #[error("the kernel does not take probe's maps: {source}")]
     Load {
@@ -158,7 +158,7 @@ pub enum Error {
     },
     /// A guard was told what contradicts itself.
     #[error(transparent)]
-    Guard(#[from] guard::options::Error),
+    Guard(#[from] guard::options::GuardError),
     /// The interface has a guard.
     #[error("{interface} has a guard already")]
     GuardThere {
@@ -181,10 +181,10 @@ pub enum Error {
     HiddenPins,
     /// Something about the interface.
     #[error(transparent)]
-    Device(#[from] device::Error),
+    Device(#[from] device::DeviceError),
     /// A capability is missing.
     #[error(transparent)]
-    Privilege(#[from] privilege::Error),
+    Privilege(#[from] privilege::PrivilegeError),
     /// No kernel half.
     #[error(transparent)]
     Missing(#[from] object::Missing),
@@ -198,14 +198,14 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl KernelError {
     /// What aya says of the map `name`.
     pub(super) fn of_map(name: &'static str, source: MapError) -> Self {
         Self::Map { name, source: Box::new(source) }
     }
 }
 
-impl Mend for Error {
+impl Mend for KernelError {
     fn fix(&self) -> String {
         match self {
             Self::Load { .. } | Self::LoadProgram { .. } | Self::Map { .. } | Self::ReadMap { .. } | Self::Pin { .. } => {

@@ -8,7 +8,7 @@ use aya::{
 };
 use probe_ebpf::{Cell, Count, Deed, Gauge, Rule, filter::MAX_RULES, names, tally::IDS};
 
-use super::{Error, border::Plain, load::processors, memory::Mapped};
+use super::{KernelError, border::Plain, load::processors, memory::Mapped};
 use crate::{
     clock::monotonic_ns,
     filter::rules::{self, RuleSet},
@@ -24,34 +24,34 @@ pub struct Rules {
 
 impl Rules {
     /// Takes the maps of the filter out of `programs`.
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
-        Self::of(|name| programs.take_map(name).ok_or(Error::NoMap { name }))
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
+        Self::of(|name| programs.take_map(name).ok_or(KernelError::NoMap { name }))
     }
 
     /// The rules in the maps that `map` gives by name.
-    pub(super) fn of(mut map: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
-        let Map::Array(cells) = map(names::CELLS)? else { return Err(Error::NoMap { name: names::CELLS }) };
+    pub(super) fn of(mut map: impl FnMut(&'static str) -> Result<Map, KernelError>) -> Result<Self, KernelError> {
+        let Map::Array(cells) = map(names::CELLS)? else { return Err(KernelError::NoMap { name: names::CELLS }) };
         let bytes = const {
             std::num::NonZeroUsize::new(IDS as usize * size_of::<Cell>()).expect("there are ids, and cells have a size")
         };
-        let memory = |source| Error::Memory { name: names::CELLS, source };
+        let memory = |source| KernelError::Memory { name: names::CELLS, source };
         Ok(Self {
             cells: Mapped::new(cells.fd(), bytes).map_err(memory)?,
-            rules: map(names::RULES)?.try_into().map_err(|source| Error::of_map(names::RULES, source))?,
-            deeds: map(names::DEEDS)?.try_into().map_err(|source| Error::of_map(names::DEEDS, source))?,
-            gauges: map(names::GAUGES)?.try_into().map_err(|source| Error::of_map(names::GAUGES, source))?,
+            rules: map(names::RULES)?.try_into().map_err(|source| KernelError::of_map(names::RULES, source))?,
+            deeds: map(names::DEEDS)?.try_into().map_err(|source| KernelError::of_map(names::DEEDS, source))?,
+            gauges: map(names::GAUGES)?.try_into().map_err(|source| KernelError::of_map(names::GAUGES, source))?,
         })
     }
 
     /// Every rule by slot; a slot that is not in use has the number 0.
-    pub fn read(&self) -> Result<Vec<Rule>, Error> {
+    pub fn read(&self) -> Result<Vec<Rule>, KernelError> {
         let slots = 0..MAX_RULES as u32;
         slots.map(|slot| self.rules.get(&slot, 0).map(|rule| rule.0)).collect::<Result<_, _>>().map_err(of_rules)
     }
 
     /// What the rule in `slot` did.
-    pub fn deed(&self, slot: u32) -> Result<Deed, Error> {
-        let deeds = self.deeds.get(&slot, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+    pub fn deed(&self, slot: u32) -> Result<Deed, KernelError> {
+        let deeds = self.deeds.get(&slot, 0).map_err(|source| KernelError::of_map(names::DEEDS, source))?;
         Ok(deeds.iter().fold(Deed::default(), |sum, deed| Deed {
             chosen: Count {
                 packets: sum.chosen.packets + deed.0.chosen.packets,
@@ -64,7 +64,7 @@ impl Rules {
     }
 
     /// Writes all of `set` where no program reads yet.
-    pub fn fill(&mut self, set: &RuleSet) -> Result<(), Error> {
+    pub fn fill(&mut self, set: &RuleSet) -> Result<(), KernelError> {
         for (slot, rule) in set.in_order() {
             self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
         }
@@ -73,17 +73,18 @@ impl Rules {
     }
 
     /// Moves the deadline of the rule in `slot`, which reads `rule` now.
-    pub(super) fn move_deadline(&mut self, slot: u32, rule: &Rule, deadline_ns: u64) -> Result<(), Error> {
+    pub(super) fn move_deadline(&mut self, slot: u32, rule: &Rule, deadline_ns: u64) -> Result<(), KernelError> {
         self.rules.set(slot, Plain(Rule { deadline_ns, ..*rule }), 0).map_err(of_rules)
     }
 
     /// Forgets what was done in `slot`: another rule counts there from now on.
-    pub(super) fn forget(&mut self, slot: u32) -> Result<(), Error> {
+    pub(super) fn forget(&mut self, slot: u32) -> Result<(), KernelError> {
         let blank = vec![Plain(Deed::default()); processors()? as usize];
-        let blank = PerCpuValues::try_from(blank).map_err(|source| Error::ReadMap { name: names::DEEDS, source })?;
-        self.deeds.set(slot, blank, 0).map_err(|source| Error::of_map(names::DEEDS, source))?;
+        let blank =
+            PerCpuValues::try_from(blank).map_err(|source| KernelError::ReadMap { name: names::DEEDS, source })?;
+        self.deeds.set(slot, blank, 0).map_err(|source| KernelError::of_map(names::DEEDS, source))?;
         let gauge = self.gauges.set(slot, Plain(Gauge::default()), 0);
-        gauge.map_err(|source| Error::of_map(names::GAUGES, source))
+        gauge.map_err(|source| KernelError::of_map(names::GAUGES, source))
     }
 
     /// Puts `rule`, which must need nothing that the running programs were not loaded for, into a free slot and lets it
@@ -91,12 +92,12 @@ impl Rules {
     ///
     /// # Errors
     /// [`Error::RulesFull`] where all rules still hold.
-    pub fn add(&mut self, rule: &Rule) -> Result<u32, Error> {
+    pub fn add(&mut self, rule: &Rule) -> Result<u32, KernelError> {
         let mut all = self.read()?;
         let now = monotonic_ns();
         let free =
             all.iter().position(|rule| rule.number == 0).or_else(|| all.iter().position(|r| rules::has_ended(r, now)));
-        let free = free.ok_or(Error::RulesFull)?;
+        let free = free.ok_or(KernelError::RulesFull)?;
         let slot = free as u32;
         if all[free].number > 0 {
             // No id may find the slot while what it holds changes.
@@ -111,7 +112,7 @@ impl Rules {
     }
 
     /// Ends the rules in `slots`: first no packet finds them any more, then the slots are free.
-    pub fn remove(&mut self, slots: &[u32]) -> Result<(), Error> {
+    pub fn remove(&mut self, slots: &[u32]) -> Result<(), KernelError> {
         let mut all = self.read()?;
         for slot in slots {
             if let Some(rule) = all.get_mut(*slot as usize) {
@@ -136,6 +137,6 @@ impl Rules {
     }
 }
 
-fn of_rules(source: aya::maps::MapError) -> Error {
-    Error::of_map(names::RULES, source)
+fn of_rules(source: aya::maps::MapError) -> KernelError {
+    KernelError::of_map(names::RULES, source)
 }

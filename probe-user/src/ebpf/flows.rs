@@ -9,7 +9,7 @@ use aya::{
 };
 use probe_ebpf::{Flow, FlowKey, Pending, PendingKey, names};
 
-use super::{Error, batch};
+use super::{KernelError, batch};
 
 /// The maps in which the kernel half keeps flows.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct FlowMaps {
 
 /// Requests of one flow that got no answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
+pub struct LostRequests {
     /// The flow.
     pub flow: FlowKey,
     /// How many.
@@ -29,23 +29,23 @@ pub struct Loss {
 
 impl FlowMaps {
     /// Takes the maps out of `programs`.
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let Some(Map::LruHashMap(flows)) = programs.take_map(names::FLOWS) else {
-            return Err(Error::NoMap { name: names::FLOWS });
+            return Err(KernelError::NoMap { name: names::FLOWS });
         };
         let Some(Map::HashMap(pending)) = programs.take_map(names::PENDING) else {
-            return Err(Error::NoMap { name: names::PENDING });
+            return Err(KernelError::NoMap { name: names::PENDING });
         };
         Ok(Self { flows, pending })
     }
 
     /// Every flow that is kept.
-    pub fn read(&self) -> Result<Vec<(FlowKey, Flow)>, Error> {
+    pub fn read(&self) -> Result<Vec<(FlowKey, Flow)>, KernelError> {
         batch::entries(self.flows.fd()).map_err(|source| unreadable(names::FLOWS, source))
     }
 
     /// Takes out the requests that have waited for longer than `timeout`: they are lost, and told once.
-    pub fn take_lost(&self, timeout: Duration) -> Result<Vec<Loss>, Error> {
+    pub fn take_lost(&self, timeout: Duration) -> Result<Vec<LostRequests>, KernelError> {
         let now = monotonic_ns();
         let waiting: Vec<(PendingKey, Pending)> =
             batch::entries(self.pending.fd()).map_err(|source| unreadable(names::PENDING, source))?;
@@ -58,12 +58,12 @@ impl FlowMaps {
                 batch::take(self.pending.fd(), &key).map_err(|source| unreadable(names::PENDING, source))?;
             // Answered between the two calls: not lost.
             let Some(taken) = taken else { continue };
-            lost.push(Loss { flow: key.flow, requests: taken.waiting });
+            lost.push(LostRequests { flow: key.flow, requests: taken.waiting });
         }
         Ok(lost)
     }
 }
 
-fn unreadable(name: &'static str, source: io::Error) -> Error {
-    Error::ReadMap { name, source }
+fn unreadable(name: &'static str, source: io::Error) -> KernelError {
+    KernelError::ReadMap { name, source }
 }

@@ -16,7 +16,7 @@ const OWN_PREFIX: &str = "probe_";
 
 /// Where a program sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Hook {
+pub enum ProgramHook {
     /// XDP.
     Xdp(XdpPlace),
     /// A TCX link.
@@ -29,7 +29,7 @@ pub enum Hook {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Program {
     /// Where it sits.
-    pub hook: Hook,
+    pub hook: ProgramHook,
     /// Its id, as in `bpftool prog`; a tc filter that is no BPF program has none.
     pub id: Option<u32>,
     /// Its name; unknown without `CAP_SYS_ADMIN`, and a program need not have one.
@@ -59,14 +59,14 @@ impl Program {
         }
     }
 
-    fn new(hook: Hook, id: u32) -> Self {
+    fn new(hook: ProgramHook, id: u32) -> Self {
         Self { hook, id: Some(id), name: name(id), kind: "bpf".to_owned() }
     }
 
     fn from_filter(filter: TcFilter) -> Self {
         // The filter's own name is whatever its owner gave it; the program's name is the kernel's.
         let name = filter.program_id.and_then(name).or(filter.name);
-        Self { hook: Hook::Clsact(filter.direction), id: filter.program_id, name, kind: filter.classifier }
+        Self { hook: ProgramHook::Clsact(filter.direction), id: filter.program_id, name, kind: filter.classifier }
     }
 }
 
@@ -75,10 +75,10 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = |direction| if direction == Direction::In { "ingress" } else { "egress" };
         let (what, place) = match self.hook {
-            Hook::Xdp(place) => ("XDP program", place.name().to_owned()),
-            Hook::Tcx(direction) => ("TCX program", way(direction).to_owned()),
-            Hook::Clsact(direction) if self.kind == "bpf" => ("tc program", way(direction).to_owned()),
-            Hook::Clsact(direction) => ("tc filter", format!("{}, {}", self.kind, way(direction))),
+            ProgramHook::Xdp(place) => ("XDP program", place.name().to_owned()),
+            ProgramHook::Tcx(direction) => ("TCX program", way(direction).to_owned()),
+            ProgramHook::Clsact(direction) if self.kind == "bpf" => ("tc program", way(direction).to_owned()),
+            ProgramHook::Clsact(direction) => ("tc filter", format!("{}, {}", self.kind, way(direction))),
         };
         write!(f, "{what} (")?;
         if let Some(id) = self.id {
@@ -95,7 +95,7 @@ impl fmt::Display for Program {
 
 /// The programs on an interface, and what could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attached {
+pub struct DevicePrograms {
     /// XDP first, then TCX, then the filters of tc; filters of one classifier that are no BPF programs count as one.
     pub programs: Vec<Program>,
     /// What could not be read, as clauses for people.
@@ -104,7 +104,7 @@ pub struct Attached {
 
 /// The XDP program on `device`, if there is one. An interface takes one at a time, so it stands in the way of another.
 pub fn xdp_program(device: &Device) -> Option<Program> {
-    device.xdp.first().map(|program| Program::new(Hook::Xdp(program.place), program.id))
+    device.xdp.first().map(|program| Program::new(ProgramHook::Xdp(program.place), program.id))
 }
 
 /// How XDP is attached to `device`, if it is.
@@ -113,12 +113,14 @@ pub fn xdp_mode_of(device: &Device) -> Option<&'static str> {
 }
 
 /// The programs on each of `devices`, in their order; they must be of this thread's network namespace.
-pub fn attached(devices: &[Device]) -> Vec<Attached> {
+pub fn attached(devices: &[Device]) -> Vec<DevicePrograms> {
     let only = if let [device] = devices { Some(device.ifindex) } else { None };
     let mut filters = tc_filters::read(only);
     let programs_of = |device: &Device| {
-        let mut found = Attached::default();
-        found.programs.extend(device.xdp.iter().map(|program| Program::new(Hook::Xdp(program.place), program.id)));
+        let mut found = DevicePrograms::default();
+        found
+            .programs
+            .extend(device.xdp.iter().map(|program| Program::new(ProgramHook::Xdp(program.place), program.id)));
         for direction in [Direction::In, Direction::Out] {
             found.add_tcx(device.ifindex, direction);
         }
@@ -134,10 +136,10 @@ pub fn attached(devices: &[Device]) -> Vec<Attached> {
     devices.iter().map(programs_of).collect()
 }
 
-impl Attached {
+impl DevicePrograms {
     fn add_tcx(&mut self, ifindex: u32, direction: Direction) {
         match bpf_sys::query_tcx(ifindex, direction) {
-            Ok(ids) => self.programs.extend(ids.into_iter().map(|id| Program::new(Hook::Tcx(direction), id))),
+            Ok(ids) => self.programs.extend(ids.into_iter().map(|id| Program::new(ProgramHook::Tcx(direction), id))),
             // Kernels before 6.6 know no TCX: nothing is attached.
             Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => {}
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -163,20 +165,23 @@ fn name(id: u32) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn program(hook: Hook, id: Option<u32>, name: Option<&str>, kind: &str) -> Program {
+    fn program(hook: ProgramHook, id: Option<u32>, name: Option<&str>, kind: &str) -> Program {
         Program { hook, id, name: name.map(str::to_owned), kind: kind.to_owned() }
     }
 
     #[test]
     fn a_program_is_told_by_id_name_and_place() {
-        let xdp = Hook::Xdp(XdpPlace::Native);
+        let xdp = ProgramHook::Xdp(XdpPlace::Native);
         let rows = [
             (program(xdp, Some(42), Some("xdp_pass"), "bpf"), "XDP program (id 42, 'xdp_pass', native)"),
             (program(xdp, Some(42), None, "bpf"), "XDP program (id 42, native)"),
             (program(xdp, Some(42), Some(""), "bpf"), "XDP program (id 42, without a name, native)"),
-            (program(Hook::Tcx(Direction::In), Some(7), Some("cil"), "bpf"), "TCX program (id 7, 'cil', ingress)"),
-            (program(Hook::Clsact(Direction::Out), Some(7), None, "bpf"), "tc program (id 7, egress)"),
-            (program(Hook::Clsact(Direction::In), None, None, "flower"), "tc filter (flower, ingress)"),
+            (
+                program(ProgramHook::Tcx(Direction::In), Some(7), Some("cil"), "bpf"),
+                "TCX program (id 7, 'cil', ingress)",
+            ),
+            (program(ProgramHook::Clsact(Direction::Out), Some(7), None, "bpf"), "tc program (id 7, egress)"),
+            (program(ProgramHook::Clsact(Direction::In), None, None, "flower"), "tc filter (flower, ingress)"),
         ];
         for (program, text) in rows {
             assert_eq!(program.to_string(), text);
@@ -185,11 +190,11 @@ mod tests {
 
     #[test]
     fn a_program_is_probes_by_its_name() {
-        let named = |name| program(Hook::Xdp(XdpPlace::Generic), Some(1), name, "bpf").owner();
+        let named = |name| program(ProgramHook::Xdp(XdpPlace::Generic), Some(1), name, "bpf").owner();
         assert_eq!(named(Some("probe_xdp")), Owner::Probe);
         assert_eq!(named(Some("xdp_pass")), Owner::Other);
         assert_eq!(named(Some("")), Owner::Other);
         assert_eq!(named(None), Owner::Unknown);
-        assert_eq!(program(Hook::Clsact(Direction::In), None, None, "flower").owner(), Owner::Other);
+        assert_eq!(program(ProgramHook::Clsact(Direction::In), None, None, "flower").owner(), Owner::Other);
     }
 }

@@ -14,13 +14,13 @@ pub use load::{Clock, load, secret};
 pub use maps::{Counts, GuardMaps};
 
 use super::{
-    Error,
+    KernelError,
     hops::{self, tc::TcLink},
 };
 use crate::{
     clock::{monotonic_ns, monotonic_to_unix, nanoseconds},
     filter::guard::GuardOptions,
-    host::device::{Device, Mode, Purpose, xdp_mode},
+    host::device::{AttachMode, Device, XdpPurpose, xdp_mode},
     model::attach::{TcChoice, XdpChoice},
 };
 
@@ -50,12 +50,12 @@ pub struct Guard {
     pub maps: GuardMaps,
     /// What it was told.
     pub record: GuardRecord,
-    _links: Links,
+    _links: GuardLinks,
     _programs: Ebpf,
 }
 
 /// What is attached; dropping it detaches.
-pub(super) struct Links {
+pub(super) struct GuardLinks {
     ingress: Ingress,
     egress: TcLink,
 }
@@ -71,35 +71,40 @@ impl Guard {
     ///
     /// # Errors
     /// [`Error::Guard`] where the options contradict each other; what the kernel refuses. Then nothing is attached.
-    pub fn attach(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, Error> {
-        let Made { mut programs, record, links } = Made::new(device, options, how)?;
+    pub fn attach(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, KernelError> {
+        let LoadedGuard { mut programs, record, links } = LoadedGuard::new(device, options, how)?;
         let maps = GuardMaps::take(&mut programs)?;
         Ok(Self { device: device.clone(), maps, record, _links: links, _programs: programs })
     }
 }
 
 /// A guard that is attached, and neither held nor pinned yet.
-pub(super) struct Made {
+pub(super) struct LoadedGuard {
     pub(super) programs: Ebpf,
     pub(super) record: GuardRecord,
-    pub(super) links: Links,
+    pub(super) links: GuardLinks,
 }
 
-impl Made {
-    fn new(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, Error> {
+impl LoadedGuard {
+    fn new(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, KernelError> {
         if let Err(error) = hops::clsact::sweep(device) {
             tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
         }
-        let choice = xdp_mode(device, how.xdp, Purpose::Drop)?;
+        let choice = xdp_mode(device, how.xdp, XdpPurpose::Drop)?;
         match Self::in_mode(device, options, how, choice.mode) {
-            Err(Error::XdpTaken { .. }) if how.xdp == XdpChoice::Auto => {
-                Self::in_mode(device, options, how, Mode::TcInstead)
+            Err(KernelError::XdpTaken { .. }) if how.xdp == XdpChoice::Auto => {
+                Self::in_mode(device, options, how, AttachMode::TcInstead)
             }
             made => made,
         }
     }
 
-    fn in_mode(device: &Device, options: &GuardOptions, how: &Attachment, mode: Mode) -> Result<Self, Error> {
+    fn in_mode(
+        device: &Device,
+        options: &GuardOptions,
+        how: &Attachment,
+        mode: AttachMode,
+    ) -> Result<Self, KernelError> {
         let mut config = options.config(secret()?)?;
         config.deadline_ns = how.lifetime.map_or(0, |lifetime| monotonic_ns() + nanoseconds(lifetime));
         let record = GuardRecord {
@@ -107,31 +112,31 @@ impl Made {
             added_unix_s: (monotonic_ns() + monotonic_to_unix()) / 1_000_000_000,
             added_by_uid: getuid().as_raw(),
             ingress: match mode {
-                Mode::TcInstead => 0,
-                Mode::Native => 1,
-                Mode::Generic => 2,
+                AttachMode::TcInstead => 0,
+                AttachMode::Native => 1,
+                AttachMode::Generic => 2,
             },
             config,
         };
         let ingress = ingress_program(mode);
         let mut programs = load(&config, super::nic::link_layer(device), &[ingress, names::GUARD_OUT])?;
         maps::write_record(&mut programs, &record)?;
-        let links = Links::attach(&mut programs, device, mode, &record, how.tc)?;
+        let links = GuardLinks::attach(&mut programs, device, mode, &record, how.tc)?;
         Ok(Self { programs, record, links })
     }
 }
 
-impl Links {
+impl GuardLinks {
     /// First what notes requests, then what judges replies: otherwise those would be dropped that were asked for meanwhile.
     fn attach(
         programs: &mut Ebpf,
         device: &Device,
-        mode: Mode,
+        mode: AttachMode,
         record: &GuardRecord,
         tc: TcChoice,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, KernelError> {
         let enter = |programs: &mut Ebpf| match mode {
-            Mode::TcInstead => {
+            AttachMode::TcInstead => {
                 hops::tc::attach_program(programs, device, names::GUARD_IN, Direction::In, tc).map(Ingress::Tc)
             }
             mode => hops::xdp::attach_program(programs, device, ingress_program(mode), mode).map(Ingress::Xdp),
@@ -148,11 +153,11 @@ impl Links {
     }
 }
 
-fn ingress_program(mode: Mode) -> &'static str {
+fn ingress_program(mode: AttachMode) -> &'static str {
     match mode {
-        Mode::TcInstead => names::GUARD_IN,
-        Mode::Native => names::GUARD_XDP,
-        Mode::Generic => names::GUARD_XDP_GENERIC,
+        AttachMode::TcInstead => names::GUARD_IN,
+        AttachMode::Native => names::GUARD_XDP,
+        AttachMode::Generic => names::GUARD_XDP_GENERIC,
     }
 }
 

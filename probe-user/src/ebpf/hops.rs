@@ -11,35 +11,35 @@ pub mod tc;
 mod tracepoint;
 pub mod xdp;
 
-pub use share::{Programs, Share};
+pub use share::{ProgramLookup, Share};
 pub use tracepoint::TraceLink;
 
 use aya::programs::Program;
 use probe_ebpf::{Hop, names};
 
-use super::Error;
-use crate::host::device::Mode;
+use super::KernelError;
+use crate::host::device::AttachMode;
 
 /// The program of `hop` where XDP is attached in `mode`.
-pub fn program(hop: Hop, mode: Mode) -> &'static str {
+pub fn program(hop: Hop, mode: AttachMode) -> &'static str {
     match (hop, mode) {
-        (Hop::XdpIn, Mode::Generic) => names::XDP_GENERIC,
+        (Hop::XdpIn, AttachMode::Generic) => names::XDP_GENERIC,
         _ => hop.row().program,
     }
 }
 
 /// Passes the program called `name` through the verifier.
-pub fn load(programs: &mut impl Programs, name: &'static str) -> Result<(), Error> {
+pub fn load(programs: &mut impl ProgramLookup, name: &'static str) -> Result<(), KernelError> {
     if super::netfilter::PROGRAMS.contains(&name) {
         // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
         return Ok(());
     }
-    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
+    let program = programs.named(name).ok_or(KernelError::NoProgram { name })?;
     let loaded = match program {
         Program::Xdp(xdp) => xdp.load(),
         Program::SchedClassifier(classifier) => classifier.load(),
         Program::CgroupSkb(cgroup) => cgroup.load(),
-        _ => return Err(Error::NoProgram { name }),
+        _ => return Err(KernelError::NoProgram { name }),
     };
-    loaded.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })
+    loaded.map_err(|source| KernelError::LoadProgram { name, source: Box::new(source) })
 }

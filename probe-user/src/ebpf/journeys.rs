@@ -18,9 +18,9 @@ use probe_ebpf::{
     },
 };
 
-use super::{Error, memory::Mapped};
+use super::{KernelError, memory::Mapped};
 use crate::ebpf::drops::event_address;
-use crate::model::trace::StepSight;
+use crate::model::trace::ProbePassage;
 
 const WORDS_OF_STEP: usize = size_of::<Step>() / 8;
 
@@ -28,7 +28,7 @@ const WORDS_OF_STEP: usize = size_of::<Step>() / 8;
 pub const STEPS: u32 = HOPS.len() as u32 * 2 * MAX_PROBES;
 
 /// What one hop saw, by probe.
-pub type Seen = BTreeMap<u16, StepSight>;
+pub type PassagesByProbe = BTreeMap<u16, ProbePassage>;
 
 /// The map of journeys, in this process's memory.
 #[derive(Debug)]
@@ -64,15 +64,15 @@ impl Journeys {
     ///
     /// # Errors
     /// [`Error::NoMap`] where they are not, [`Error::Memory`] where memory is short.
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::JOURNEYS;
-        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(Error::NoMap { name }) };
-        let entries = array.info().map_err(|source| Error::of_map(name, source))?.max_entries();
+        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
+        let entries = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
         if entries != STEPS {
-            return Err(Error::NoMap { name });
+            return Err(KernelError::NoMap { name });
         }
-        let bytes = NonZeroUsize::new(STEPS as usize * size_of::<Step>()).ok_or(Error::NoMap { name })?;
-        let memory = Mapped::new(array.fd(), bytes).map_err(|source| Error::Memory { name, source })?;
+        let bytes = NonZeroUsize::new(STEPS as usize * size_of::<Step>()).ok_or(KernelError::NoMap { name })?;
+        let memory = Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })?;
         Ok(Self { memory, pair: Pair::UNKNOWN })
     }
 
@@ -84,15 +84,15 @@ impl Journeys {
 
     /// What each hop saw of requests and of replies so far, of the first `probes` probes of the run. A hop that was not
     /// watched saw nothing: who attached it knows.
-    pub fn read(&self, probes: u16) -> BTreeMap<Hop, (Seen, Seen)> {
-        let leg = |hop: Hop, echo: Echo| -> Seen {
+    pub fn read(&self, probes: u16) -> BTreeMap<Hop, (PassagesByProbe, PassagesByProbe)> {
+        let leg = |hop: Hop, echo: Echo| -> PassagesByProbe {
             (0..probes).filter_map(|probe| Some((probe, self.step(hop, echo, probe)?))).collect()
         };
         HOPS.iter().map(|row| (row.hop, (leg(row.hop, Echo::Request), leg(row.hop, Echo::Reply)))).collect()
     }
 
     /// What `hop` saw of one packet so far; none: it did not pass.
-    pub fn step(&self, hop: Hop, echo: Echo, probe: u16) -> Option<StepSight> {
+    pub fn step(&self, hop: Hop, echo: Echo, probe: u16) -> Option<ProbePassage> {
         let first = step_index(hop as u32, echo, u32::from(probe)) as usize * WORDS_OF_STEP;
         let words = self.memory.words().get(first..first + WORDS_OF_STEP)?;
         let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
@@ -101,10 +101,10 @@ impl Journeys {
 }
 
 /// A step as the kernel wrote it, for people; none where nothing passed, or what passed came back.
-fn sight(step: Step, (source, destination): (IpAddr, IpAddr)) -> Option<StepSight> {
+fn sight(step: Step, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
     let Step { first_ns, times, ifindex, id, ttl, detail, .. } = step;
     let unless = |bytes: [u8; 16], expected: IpAddr| Some(event_address(bytes)).filter(|address| *address != expected);
-    (times > 0).then(|| StepSight {
+    (times > 0).then(|| ProbePassage {
         first_ns,
         times,
         ifindex,

@@ -17,8 +17,8 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{Error, absorbed, border::Plain, hops, journeys, object};
-use crate::{filter::rules::Needs, host::device::Mode, model::request::Requests};
+use super::{KernelError, absorbed, border::Plain, hops, journeys, object};
+use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
 /// What the programs are loaded for. What is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Job {
     /// Which hops' programs are loaded.
     pub hops: Vec<Hop>,
     /// How XDP will be attached.
-    pub mode: Mode,
+    pub mode: AttachMode,
     /// Whether they count by id.
     pub count: Switch,
     /// What the device's packets start with.
@@ -48,7 +48,7 @@ pub struct Job {
     /// Whose journeys to note, and which drops to tell; none: neither.
     pub journey: Option<Journey>,
     /// What becomes of the requests of that run where they enter.
-    pub requests: Requests,
+    pub requests: RequestHandling,
 }
 
 /// A run whose probes are followed, and what its programs must know.
@@ -93,7 +93,7 @@ impl Job {
     pub fn count(hops: &[Hop]) -> Self {
         Self {
             hops: hops.to_vec(),
-            mode: Mode::Native,
+            mode: AttachMode::Native,
             count: Switch::On,
             link_layer: LinkLayer::Ethernet,
             ifindex: 0,
@@ -104,7 +104,7 @@ impl Job {
             capture: Capture::Nothing,
             only: None,
             journey: None,
-            requests: Requests::Pass,
+            requests: RequestHandling::Pass,
         }
     }
 
@@ -125,10 +125,10 @@ impl Job {
             ifindex: self.ifindex,
             journey: u32::from(self.journey.is_some()),
             requests: match self.requests {
-                Requests::Pass => 0,
-                Requests::AnsweredByXdp => absorb::ANSWER,
-                Requests::AnsweredByAgent | Requests::Absorbed => absorb::ABSORB,
-                Requests::AllAbsorbed => absorb::ABSORB_REPLIES,
+                RequestHandling::Pass => 0,
+                RequestHandling::AnsweredByXdp => absorb::ANSWER,
+                RequestHandling::AnsweredByAgent | RequestHandling::Absorbed => absorb::ABSORB,
+                RequestHandling::AllAbsorbed => absorb::ABSORB_REPLIES,
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
             reserved: 0,
@@ -196,20 +196,20 @@ impl Rows {
 const RING_BYTES: u32 = 1 << 20;
 
 /// Processors that this kernel could ever have: rows are chosen by processor number.
-pub fn processors() -> Result<u32, Error> {
+pub fn processors() -> Result<u32, KernelError> {
     aya::util::nr_cpus()
         .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
-        .map_err(|(path, source)| Error::Processors { path: path.to_owned(), source })
+        .map_err(|(path, source)| KernelError::Processors { path: path.to_owned(), source })
 }
 
 /// Loads the maps of `job` and the programs of its NIC's hops into the kernel. Nothing is attached yet; the programs of
 /// other hops are loaded when they are attached.
-pub fn load(job: &Job) -> Result<Ebpf, Error> {
+pub fn load(job: &Job) -> Result<Ebpf, KernelError> {
     load_sharing(job, Rows::of(processors()?), &[])
 }
 
 /// As [`load`], with these rows whatever the machine has.
-pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
+pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, KernelError> {
     load_sharing(job, rows, &[])
 }
 
@@ -217,7 +217,7 @@ pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, Error> {
 pub type Shared = (&'static str, PathBuf);
 
 /// As [`load_with`], with maps that other programs use as well.
-pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, Error> {
+pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, KernelError> {
     let object = object::bytes()?;
     let config = Plain(job.config(rows));
     let log_level = super::log::level();
@@ -233,7 +233,7 @@ pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, Er
     for (name, path) in shared {
         loader.map_pin_path(name, path.as_path());
     }
-    let mut programs = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
+    let mut programs = loader.load(object).map_err(|source| KernelError::Load { source: Box::new(source) })?;
     for hop in NIC_HOPS.iter().filter(|hop| job.hops.contains(hop)) {
         hops::load(&mut programs, hops::program(*hop, job.mode))?;
     }

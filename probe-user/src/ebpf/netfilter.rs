@@ -14,7 +14,7 @@ use aya_obj::{Map, Object};
 use probe_ebpf::names;
 
 use super::{
-    Error,
+    KernelError,
     bpf_sys::{self, Instruction, ProgramType, always},
     object,
 };
@@ -23,7 +23,7 @@ use super::{
 pub const PROGRAMS: [&str; 2] = [names::NF_FIRST, names::NF_LAST];
 
 /// Both programs, loaded into the kernel and attached nowhere yet.
-pub struct Programs {
+pub struct NetfilterPrograms {
     /// [`names::NF_FIRST`].
     pub(super) first: OwnedFd,
     /// [`names::NF_LAST`].
@@ -32,7 +32,7 @@ pub struct Programs {
 
 /// Why there are no netfilter programs here.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum NetfilterError {
     /// The kernel does not take programs of this type.
     #[error("{}", of_kernel(source))]
     Kernel {
@@ -61,9 +61,9 @@ fn of_kernel(error: &io::Error) -> String {
 ///
 /// # Errors
 /// [`Refusal::Kernel`]: why not.
-pub fn available() -> Result<(), Refusal> {
+pub fn available() -> Result<(), NetfilterError> {
     let program = bpf_sys::load_program(ProgramType::Netfilter, names::NF_FIRST, &always(ACCEPT));
-    program.map(drop).map_err(|source| Refusal::Kernel { source })
+    program.map(drop).map_err(|source| NetfilterError::Kernel { source })
 }
 
 /// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`.
@@ -88,22 +88,22 @@ impl Maps<'_> {
 /// Loads both programs, on a kernel where they are [`available`], so that they use `maps`.
 ///
 /// # Errors
-/// [`Refusal`]: the hops of netfilter are then blind, for this reason.
-pub fn load(maps: &Maps<'_>) -> Result<Programs, Refusal> {
-    let mut object = parse().map_err(|error| Refusal::Object { why: error.to_string() })?;
+/// [`NetfilterError`]: the hops of netfilter are then blind, for this reason.
+pub fn load(maps: &Maps<'_>) -> Result<NetfilterPrograms, NetfilterError> {
+    let mut object = parse().map_err(|error| NetfilterError::Object { why: error.to_string() })?;
     link(&mut object, maps)?;
     let [first, last] = PROGRAMS.map(|name| load_own(name, &instructions(&object, name)?));
-    Ok(Programs { first: first?, last: last? })
+    Ok(NetfilterPrograms { first: first?, last: last? })
 }
 
-fn parse() -> Result<Object, Error> {
-    Object::parse(object::bytes()?).map_err(|source| Error::Load { source: Box::new(source.into()) })
+fn parse() -> Result<Object, KernelError> {
+    Object::parse(object::bytes()?).map_err(|source| KernelError::Load { source: Box::new(source.into()) })
 }
 
 /// Puts descriptors of the maps and the code of subprograms into the two programs, and leaves the others out: those may
 /// use maps that are gone.
-fn link(object: &mut Object, linked: &Maps<'_>) -> Result<(), Refusal> {
-    let broken = |error: aya_obj::relocation::EbpfRelocationError| Refusal::Object { why: error.to_string() };
+fn link(object: &mut Object, linked: &Maps<'_>) -> Result<(), NetfilterError> {
+    let broken = |error: aya_obj::relocation::EbpfRelocationError| NetfilterError::Object { why: error.to_string() };
     let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
     let others: HashSet<_> = object
         .programs
@@ -137,8 +137,8 @@ fn descriptor(map: &aya::maps::Map) -> Option<i32> {
     Some(data.fd().as_fd().as_raw_fd())
 }
 
-fn instructions(object: &Object, name: &'static str) -> Result<Vec<Instruction>, Refusal> {
-    let missing = || Refusal::Object { why: format!("it has no program {name}") };
+fn instructions(object: &Object, name: &'static str) -> Result<Vec<Instruction>, NetfilterError> {
+    let missing = || NetfilterError::Object { why: format!("it has no program {name}") };
     let program = object.programs.get(name).ok_or_else(missing)?;
     let function = object.functions.get(&program.function_key()).ok_or_else(missing)?;
     let convert = |insn: &aya_obj::generated::bpf_insn| {
@@ -148,11 +148,11 @@ fn instructions(object: &Object, name: &'static str) -> Result<Vec<Instruction>,
 }
 
 /// The kernel takes programs of this type: what it refuses now is this one.
-fn load_own(name: &str, program: &[Instruction]) -> Result<OwnedFd, Refusal> {
+fn load_own(name: &str, program: &[Instruction]) -> Result<OwnedFd, NetfilterError> {
     bpf_sys::load_program(ProgramType::Netfilter, name, program).map_err(|error| {
         let log = bpf_sys::verifier_log(ProgramType::Netfilter, program);
         tracing::debug!("{name}: {log}");
         let said = log.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("processed "));
-        Refusal::Object { why: format!("{name}: {error}: {}", said.unwrap_or("without a word")) }
+        NetfilterError::Object { why: format!("{name}: {error}: {}", said.unwrap_or("without a word")) }
     })
 }

@@ -7,7 +7,7 @@ use nix::libc;
 use probe_ebpf::{Count, Direction, Hop, Kind, Skip, names, packet};
 
 use super::{
-    Error,
+    KernelError,
     filter::Rules,
     flows::FlowMaps,
     foreign, hops,
@@ -19,17 +19,17 @@ use super::{
 };
 use crate::{
     filter::rules::Needs,
-    host::device::{self, Device, LinkLayer, Mode, Purpose, xdp_mode},
+    host::device::{self, AttachMode, Device, DeviceType, XdpPurpose, xdp_mode},
     model::{
         attach::{Attach, TcChoice, XdpChoice},
-        request::Requests,
+        request::RequestHandling,
         snapshot::Snapshot,
     },
 };
 
 /// What to watch for on a NIC.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wish {
+pub struct WatchOptions {
     /// How to attach.
     pub attach: Attach,
     /// Where to count what enters.
@@ -59,7 +59,7 @@ pub struct Watch {
     /// The NIC.
     pub device: Device,
     /// How XDP is attached to it.
-    pub mode: Mode,
+    pub mode: AttachMode,
     /// Why so, as a clause for people.
     pub mode_why: String,
     programs: Ebpf,
@@ -73,19 +73,19 @@ pub struct Watch {
 
 impl Watch {
     /// Loads and attaches what `wish` asks for. On an error nothing stays attached.
-    pub fn attach(device: &Device, wish: &Wish) -> Result<Self, Error> {
+    pub fn attach(device: &Device, wish: &WatchOptions) -> Result<Self, KernelError> {
         if let Err(error) = hops::clsact::sweep(device) {
             // Whoever may attach need not be root, whose the notes are.
             tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
         }
         let purpose = match (wish.filter, wish.ingress, wish.capture) {
-            (Switch::On, ..) => Purpose::Drop,
-            (Switch::Off, Ingress::Once, Capture::Nothing) => Purpose::Count,
-            _ => Purpose::Observe,
+            (Switch::On, ..) => XdpPurpose::Drop,
+            (Switch::Off, Ingress::Once, Capture::Nothing) => XdpPurpose::Count,
+            _ => XdpPurpose::Observe,
         };
         let mut choice = xdp_mode(device, wish.attach.xdp, purpose)?;
         if wish.attach.xdp == XdpChoice::Auto
-            && choice.mode == Mode::TcInstead
+            && choice.mode == AttachMode::TcInstead
             && let Some(program) = foreign::xdp_program(device)
         {
             // What it drops never comes to tc: that is worth more to know than what tc costs.
@@ -93,14 +93,19 @@ impl Watch {
         }
         let first = Self::attach_as(device, wish, choice.mode, choice.why);
         match first {
-            Err(Error::XdpTaken { by, .. }) if wish.attach.xdp == XdpChoice::Auto => {
-                Self::attach_as(device, wish, Mode::TcInstead, format!("XDP is taken by {by}"))
+            Err(KernelError::XdpTaken { by, .. }) if wish.attach.xdp == XdpChoice::Auto => {
+                Self::attach_as(device, wish, AttachMode::TcInstead, format!("XDP is taken by {by}"))
             }
             other => other,
         }
     }
 
-    fn attach_as(device: &Device, wish: &Wish, mode: Mode, mode_why: String) -> Result<Self, Error> {
+    fn attach_as(
+        device: &Device,
+        wish: &WatchOptions,
+        mode: AttachMode,
+        mode_why: String,
+    ) -> Result<Self, KernelError> {
         let hops = chosen_hops(wish, mode);
         let mut programs = load::load(&job(device, wish, &hops, mode))?;
         let mut tallies = BTreeMap::new();
@@ -123,7 +128,7 @@ impl Watch {
     }
 
     /// What was counted so far.
-    pub fn snapshot(&mut self) -> Result<Snapshot, Error> {
+    pub fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
         self.flush_log();
         Ok(Snapshot {
             hops: self.tallies.iter().map(|(hop, tally)| (*hop, tally.read())).collect(),
@@ -146,27 +151,27 @@ impl Watch {
     ///
     /// # Errors
     /// [`Error::Gone`] once it is not: its links are then dead, and would count nothing for ever.
-    pub fn check_interface(&self) -> Result<(), Error> {
+    pub fn check_interface(&self) -> Result<(), KernelError> {
         match device::name_of(self.device.ifindex) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)) => {
-                Err(Error::Gone { interface: self.device.name.clone() })
+                Err(KernelError::Gone { interface: self.device.name.clone() })
             }
             _ => Ok(()),
         }
     }
 
     /// The rules of the filter, for a watch that drops.
-    pub fn rules(&mut self) -> Result<Rules, Error> {
+    pub fn rules(&mut self) -> Result<Rules, KernelError> {
         Rules::take(&mut self.programs)
     }
 
     /// The flows, for a watch that tracks.
-    pub fn flows(&mut self) -> Result<FlowMaps, Error> {
+    pub fn flows(&mut self) -> Result<FlowMaps, KernelError> {
         FlowMaps::take(&mut self.programs)
     }
 
     /// The ring of copied packets, for a watch that captures.
-    pub fn ring(&mut self) -> Result<Ring, Error> {
+    pub fn ring(&mut self) -> Result<Ring, KernelError> {
         Ring::take(&mut self.programs)
     }
 
@@ -176,26 +181,26 @@ impl Watch {
     }
 
     /// What could not be counted so far, by cause.
-    pub fn skips(&self) -> Result<BTreeMap<Skip, u64>, Error> {
+    pub fn skips(&self) -> Result<BTreeMap<Skip, u64>, KernelError> {
         self.skips.read()
     }
 }
 
-fn chosen_hops(wish: &Wish, mode: Mode) -> Vec<Hop> {
+fn chosen_hops(wish: &WatchOptions, mode: AttachMode) -> Vec<Hop> {
     let mut hops = Vec::new();
     if wish.egress == Switch::On {
         hops.push(Hop::TcOut);
     }
-    if mode != Mode::TcInstead {
+    if mode != AttachMode::TcInstead {
         hops.push(Hop::XdpIn);
     }
-    if mode == Mode::TcInstead || wish.ingress == Ingress::Twice {
+    if mode == AttachMode::TcInstead || wish.ingress == Ingress::Twice {
         hops.push(Hop::TcIn);
     }
     hops
 }
 
-fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
+fn job(device: &Device, wish: &WatchOptions, hops: &[Hop], mode: AttachMode) -> Job {
     Job {
         hops: hops.to_vec(),
         mode,
@@ -209,15 +214,15 @@ fn job(device: &Device, wish: &Wish, hops: &[Hop], mode: Mode) -> Job {
         capture: wish.capture,
         only: None,
         journey: None,
-        requests: Requests::Pass,
+        requests: RequestHandling::Pass,
     }
 }
 
 /// What `device`'s packets start with, as the kernel half asks for it.
 pub fn link_layer(device: &Device) -> packet::LinkLayer {
     match device.link_layer {
-        LinkLayer::RawIp => packet::LinkLayer::RawIp,
-        LinkLayer::Ethernet | LinkLayer::Other(_) => packet::LinkLayer::Ethernet,
+        DeviceType::RawIp => packet::LinkLayer::RawIp,
+        DeviceType::Ethernet | DeviceType::Other(_) => packet::LinkLayer::Ethernet,
     }
 }
 

@@ -12,20 +12,20 @@ use nix::fcntl::{Flock, FlockArg};
 use probe_ebpf::{ABI_VERSION, Direction, names};
 
 use super::{
-    Error, bpffs,
+    KernelError, bpffs,
     filter::Rules,
     load::{self, Rows, Shared, processors},
     tallies::TallyMap,
 };
 use crate::{
     filter::rules::RuleSet,
-    host::device::{self, Device, Mode},
+    host::device::{self, AttachMode, Device},
     model::attach::Attach,
 };
 
 use generation::{Generation, OWN, SHARED, pin_maps, pinned_map};
-pub use hold::Hook;
-use place::Place;
+pub use hold::FilterHook;
+use place::PinDir;
 pub(super) use place::{HOME, link_ifindex, netns};
 
 const LOCK: &str = "/run/probe/filter.lock";
@@ -35,9 +35,9 @@ pub struct Changing(#[expect(dead_code, reason = "held until it is dropped")] Fl
 
 impl Changing {
     /// Waits until no other process changes filters.
-    pub fn begin() -> Result<Self, Error> {
+    pub fn begin() -> Result<Self, KernelError> {
         let path = Path::new(LOCK);
-        let at = |source| Error::File { doing: "lock", path: path.to_owned(), source };
+        let at = |source| KernelError::File { doing: "lock", path: path.to_owned(), source };
         fs::create_dir_all(path.parent().unwrap_or(path)).map_err(at)?;
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(at)?;
         let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| at(errno.into()))?;
@@ -53,7 +53,7 @@ pub struct Pinned {
     pub direction: Direction,
     /// The rules, and what they did.
     pub rules: Rules,
-    place: Place,
+    place: PinDir,
     generation: Generation,
 }
 
@@ -62,34 +62,34 @@ impl Pinned {
     ///
     /// # Errors
     /// [`Error::OtherAbi`] where a probe of another build put it there.
-    pub fn open(device: &Device, direction: Direction) -> Result<Option<Self>, Error> {
-        let wanted = Place::of(device.ifindex, direction)?;
-        let here = |place: &Place| {
+    pub fn open(device: &Device, direction: Direction) -> Result<Option<Self>, KernelError> {
+        let wanted = PinDir::of(device.ifindex, direction)?;
+        let here = |place: &PinDir| {
             (place.netns, place.ifindex, place.direction) == (wanted.netns, wanted.ifindex, wanted.direction)
         };
-        let place = Place::all().into_iter().filter(here).find(Place::is_live);
+        let place = PinDir::all().into_iter().filter(here).find(PinDir::is_live);
         place.map_or(Ok(None), |place| Self::open_live(&place))
     }
 
     /// The filters on `device`, of both directions.
-    pub fn on(device: &Device) -> Result<Vec<Self>, Error> {
+    pub fn on(device: &Device) -> Result<Vec<Self>, KernelError> {
         let both = [Direction::In, Direction::Out];
         both.into_iter().filter_map(|direction| Self::open(device, direction).transpose()).collect()
     }
 
     /// Every filter of this network namespace.
-    pub fn all() -> Result<Vec<Self>, Error> {
+    pub fn all() -> Result<Vec<Self>, KernelError> {
         let netns = netns()?;
-        let places = Place::all().into_iter().filter(|place| place.netns == netns && place.is_live());
+        let places = PinDir::all().into_iter().filter(|place| place.netns == netns && place.is_live());
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
     /// The filter at `place`, unless another process has removed it since that was found. Where another replaces its
     /// rules meanwhile, it is opened with the new ones.
-    fn open_live(place: &Place) -> Result<Option<Self>, Error> {
+    fn open_live(place: &PinDir) -> Result<Option<Self>, KernelError> {
         if place.abi != ABI_VERSION {
             let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
-            return Err(Error::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
+            return Err(KernelError::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
         }
         let mut generation = place.current();
         loop {
@@ -113,35 +113,41 @@ impl Pinned {
         }
     }
 
-    fn open_at(place: Place, generation: Generation) -> Result<Self, Error> {
+    fn open_at(place: PinDir, generation: Generation) -> Result<Self, KernelError> {
         let (shared, own) = (place.folder(), generation.folder.clone());
         let rules = Rules::of(|name| {
             let folder = if OWN.contains(&name) { &own } else { &shared };
-            Map::from_map_data(pinned_map(folder, name)?).map_err(|source| Error::of_map(name, source))
+            Map::from_map_data(pinned_map(folder, name)?).map_err(|source| KernelError::of_map(name, source))
         })?;
         Ok(Self { ifindex: place.ifindex, direction: place.direction, rules, place, generation })
     }
 
     /// The rules together, as they are now.
-    pub fn set(&self) -> Result<RuleSet, Error> {
+    pub fn set(&self) -> Result<RuleSet, KernelError> {
         Ok(RuleSet::new(self.rules.read()?, self.generation.last_rule))
     }
 
     /// At which hook it sits, in the words of `probe filter list`: `xdp`, `tcx` or `clsact`.
     pub fn hook(&self) -> &'static str {
         match self.generation.runner() {
-            Some(runner) if runner.mode != Mode::TcInstead => "xdp",
+            Some(runner) if runner.mode != AttachMode::TcInstead => "xdp",
             _ if self.place.is_on_clsact() => "clsact",
             _ => "tcx",
         }
     }
 
     /// Puts a filter with these rules on `device`; the lock says that nobody else does so now.
-    pub fn create(device: &Device, hook: Hook, attach: Attach, set: &RuleSet, _: &Changing) -> Result<Self, Error> {
+    pub fn create(
+        device: &Device,
+        hook: FilterHook,
+        attach: Attach,
+        set: &RuleSet,
+        _: &Changing,
+    ) -> Result<Self, KernelError> {
         let runner = hold::runner(device, hook, attach)?;
         let mut programs = load::load(&runner.job(device, set.needs()))?;
         bpffs::mount()?;
-        let place = Place::of(device.ifindex, hook.direction())?;
+        let place = PinDir::of(device.ifindex, hook.direction())?;
         let generation = Generation::new(&place.folder(), 1, set.last_number);
         let mut make = || {
             generation.pin(&mut programs, runner)?;
@@ -164,8 +170,8 @@ impl Pinned {
     ///
     /// # Errors
     /// Then the rules so far still hold.
-    pub fn change(self, device: &Device, set: &RuleSet, new: &[u32], _: &Changing) -> Result<Self, Error> {
-        let runner = self.generation.runner().ok_or(Error::NoProgram { name: names::XDP })?;
+    pub fn change(self, device: &Device, set: &RuleSet, new: &[u32], _: &Changing) -> Result<Self, KernelError> {
+        let runner = self.generation.runner().ok_or(KernelError::NoProgram { name: names::XDP })?;
         let folder = self.place.folder();
         let shared: Vec<Shared> = SHARED.iter().map(|name| (*name, folder.join(name))).collect();
         let mut programs = load::load_sharing(&runner.job(device, set.needs()), Rows::of(processors()?), &shared)?;
@@ -193,7 +199,7 @@ impl Pinned {
     }
 
     /// Lets the rule with this number end at `deadline_ns` of `CLOCK_MONOTONIC`; says whether there is such a rule.
-    pub fn extend(&mut self, number: u32, deadline_ns: u64, _: &Changing) -> Result<bool, Error> {
+    pub fn extend(&mut self, number: u32, deadline_ns: u64, _: &Changing) -> Result<bool, KernelError> {
         let set = self.set()?;
         let Some((slot, rule)) = set.find(number) else { return Ok(false) };
         self.rules.move_deadline(slot, rule, deadline_ns)?;
@@ -201,25 +207,25 @@ impl Pinned {
     }
 
     /// What this filter dropped, by id.
-    pub fn dropped(&self) -> Result<TallyMap, Error> {
+    pub fn dropped(&self) -> Result<TallyMap, KernelError> {
         TallyMap::of(&pinned_map(&self.place.folder(), names::TALLY_DROP)?, names::TALLY_DROP)
     }
 
     /// Detaches the filter and forgets its rules.
-    pub fn remove(self, _: &Changing) -> Result<(), Error> {
+    pub fn remove(self, _: &Changing) -> Result<(), KernelError> {
         self.hand_on_numbers()?;
         self.place.remove()
     }
 
     /// Numbers of rules are the interface's: the filter of the other direction must not give them again.
-    fn hand_on_numbers(&self) -> Result<(), Error> {
+    fn hand_on_numbers(&self) -> Result<(), KernelError> {
         let other = if self.direction == Direction::In { Direction::Out } else { Direction::In };
-        let place = Place { direction: other, ..self.place.clone() };
+        let place = PinDir { direction: other, ..self.place.clone() };
         let Some(theirs) = place.current().filter(|theirs| theirs.last_rule < self.generation.last_rule) else {
             return Ok(());
         };
         let renamed = Generation::new(&place.folder(), theirs.number, self.generation.last_rule);
-        fs::rename(&theirs.folder, &renamed.folder).map_err(|source| Error::File {
+        fs::rename(&theirs.folder, &renamed.folder).map_err(|source| KernelError::File {
             doing: "rename",
             path: theirs.folder,
             source,
@@ -228,10 +234,10 @@ impl Pinned {
 }
 
 /// The highest number that was ever given to a rule of `device` while it has a filter.
-pub fn last_number(device: &Device) -> Result<u32, Error> {
+pub fn last_number(device: &Device) -> Result<u32, KernelError> {
     let netns = netns()?;
-    let here = |place: &Place| (place.abi, place.netns, place.ifindex) == (ABI_VERSION, netns, device.ifindex);
-    let current = Place::all().into_iter().filter(here).filter_map(|place| place.current());
+    let here = |place: &PinDir| (place.abi, place.netns, place.ifindex) == (ABI_VERSION, netns, device.ifindex);
+    let current = PinDir::all().into_iter().filter(here).filter_map(|place| place.current());
     Ok(current.map(|generation| generation.last_rule).max().unwrap_or(0))
 }
 
@@ -245,9 +251,9 @@ pub struct Swept {
 }
 
 /// Removes what killed processes left half made, and filters whose interface is gone. Says how many there were.
-pub fn sweep(_: &Changing) -> Result<Swept, Error> {
+pub fn sweep(_: &Changing) -> Result<Swept, KernelError> {
     let mut swept = Swept::default();
-    for place in Place::all() {
+    for place in PinDir::all() {
         if !place.is_live() {
             place.remove()?;
             swept.filters += 1;
@@ -264,11 +270,11 @@ pub fn sweep(_: &Changing) -> Result<Swept, Error> {
 
 /// Removes the filters of this network namespace, whichever build put them there, or only those on `device`.
 /// Says on which interface indices they were.
-pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
+pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, KernelError> {
     let netns = netns()?;
-    let meant = |place: &Place| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
-    let places: Vec<Place> = Place::all().into_iter().filter(meant).collect();
-    places.iter().try_for_each(Place::remove)?;
+    let meant = |place: &PinDir| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
+    let places: Vec<PinDir> = PinDir::all().into_iter().filter(meant).collect();
+    places.iter().try_for_each(PinDir::remove)?;
     let _ = fs::remove_dir(HOME);
     let mut ifindices: Vec<u32> = places.into_iter().map(|place| place.ifindex).collect();
     ifindices.dedup();

@@ -8,7 +8,7 @@ use aya::{
 };
 use probe_ebpf::{EventHead, names};
 
-use super::Error;
+use super::KernelError;
 
 /// How long a reader may rest between two looks: programs do not wake it, because that costs the packet path 10 µs.
 pub const REST: Duration = Duration::from_millis(10);
@@ -27,10 +27,10 @@ pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
     /// Takes the ring out of `programs`.
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::EVENTS;
-        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
-        map.try_into().map(Self).map_err(|source| Error::of_map(name, source))
+        let map = programs.take_map(name).ok_or(KernelError::NoMap { name })?;
+        map.try_into().map(Self).map_err(|source| KernelError::of_map(name, source))
     }
 
     /// Hands the next packet to `read`, and its answer back; `None` where the ring is empty.

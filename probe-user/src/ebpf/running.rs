@@ -13,7 +13,7 @@ use probe_ebpf::contract::{
 use crate::host::reasons::Reasons;
 use crate::host::{
     btf::{self, Btf},
-    offsets::{Group, Layout},
+    offsets::{Layout, OffsetGroup},
     symbols::Symbols,
 };
 
@@ -31,12 +31,12 @@ struct Types {
 
 /// The running kernel.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningKernel {
     types: Result<Types, String>,
     symbols: Result<Symbols, String>,
 }
 
-impl Running {
+impl RunningKernel {
     /// Reads what the kernel tells, types beside symbols: either takes longer than all that a watch does with them. What
     /// it does not tell makes hops blind; it is no error.
     pub fn read() -> Self {
@@ -48,7 +48,7 @@ impl Running {
         })
     }
 
-    /// Starts reading, for whoever calls [`Running::taken`] next: there is something else to do before.
+    /// Starts reading, for whoever calls [`RunningKernel::taken`] next: there is something else to do before.
     pub fn read_ahead() {
         let reading = thread::Builder::new().spawn(Self::read).ok();
         *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = reading;
@@ -81,7 +81,7 @@ impl Running {
     ///
     /// # Errors
     /// Which of them is missing, as a clause for people.
-    pub fn layout(&self, group: Group) -> Result<&Layout, String> {
+    pub fn layout(&self, group: OffsetGroup) -> Result<&Layout, String> {
         let layout = self.types.as_ref().map(|types| &types.layout).map_err(Clone::clone)?;
         layout.lack(group).map_or(Ok(layout), |lack| Err(lack.to_string()))
     }
@@ -135,8 +135,8 @@ impl Running {
     }
 }
 
-/// What is being read for the next [`Running::taken`].
-static AHEAD: Mutex<Option<JoinHandle<Running>>> = Mutex::new(None);
+/// What is being read for the next [`RunningKernel::taken`].
+static AHEAD: Mutex<Option<JoinHandle<RunningKernel>>> = Mutex::new(None);
 
 fn read_types() -> Result<Types, String> {
     let bytes = btf::read().map_err(|error| error.to_string())?;
@@ -160,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_kernel_that_tells_nothing_makes_every_look_up_say_so() {
-        let silent = Running { types: Err("no BTF".into()), symbols: Err("hidden".into()) };
-        assert_eq!(silent.layout(Group::Packet).expect_err("nothing"), "no BTF");
+        let silent = RunningKernel { types: Err("no BTF".into()), symbols: Err("hidden".into()) };
+        assert_eq!(silent.layout(OffsetGroup::Packet).expect_err("nothing"), "no BTF");
         assert_eq!(silent.icmp_code().expect_err("nothing"), "hidden");
         let config = silent.drop_config();
         assert_eq!((config.reason_told, config.location_told, config.no_socket), (0, 0, NO_REASON));

@@ -12,7 +12,7 @@ use aya::{
 };
 use probe_ebpf::{Count, Kind, Skip, Tally, names, tally::IDS};
 
-use super::{Error, memory::Mapped};
+use super::{KernelError, memory::Mapped};
 use crate::model::snapshot::Tallies;
 
 const WORDS_OF_TALLY: usize = size_of::<Tally>() / 8;
@@ -26,17 +26,17 @@ pub struct TallyMap {
 
 impl TallyMap {
     /// Takes the tally called `name` out of `programs`.
-    pub fn take(programs: &mut Ebpf, name: &'static str) -> Result<Self, Error> {
-        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(Error::NoMap { name }) };
+    pub fn take(programs: &mut Ebpf, name: &'static str) -> Result<Self, KernelError> {
+        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
         Self::of(&array, name)
     }
 
     /// The tally in `array`, which is called `name`.
-    pub fn of(array: &MapData, name: &'static str) -> Result<Self, Error> {
-        let entries = array.info().map_err(|source| Error::Map { name, source: Box::new(source) })?.max_entries();
+    pub fn of(array: &MapData, name: &'static str) -> Result<Self, KernelError> {
+        let entries = array.info().map_err(|source| KernelError::Map { name, source: Box::new(source) })?.max_entries();
         let rows = (entries / IDS) as usize;
-        let bytes = NonZeroUsize::new(rows * IDS as usize * size_of::<Tally>()).ok_or(Error::NoMap { name })?;
-        let memory = Mapped::new(array.fd(), bytes).map_err(|source| Error::Memory { name, source })?;
+        let bytes = NonZeroUsize::new(rows * IDS as usize * size_of::<Tally>()).ok_or(KernelError::NoMap { name })?;
+        let memory = Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })?;
         Ok(Self { memory, rows })
     }
 
@@ -83,20 +83,20 @@ pub struct SkipMap(PerCpuArray<MapData, u64>);
 
 impl SkipMap {
     /// Takes the skips out of `programs`.
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::SKIPS;
-        let map = programs.take_map(name).ok_or(Error::NoMap { name })?;
-        Ok(Self(map.try_into().map_err(|source| Error::Map { name, source: Box::new(source) })?))
+        let map = programs.take_map(name).ok_or(KernelError::NoMap { name })?;
+        Ok(Self(map.try_into().map_err(|source| KernelError::Map { name, source: Box::new(source) })?))
     }
 
     /// How often each cause was met so far; causes that were not met are left out.
-    pub fn read(&self) -> Result<BTreeMap<Skip, u64>, Error> {
+    pub fn read(&self) -> Result<BTreeMap<Skip, u64>, KernelError> {
         let mut skips = BTreeMap::new();
         for skip in Skip::ALL {
             let counters = self
                 .0
                 .get(&skip.index(), 0)
-                .map_err(|source| Error::Map { name: names::SKIPS, source: Box::new(source) })?;
+                .map_err(|source| KernelError::Map { name: names::SKIPS, source: Box::new(source) })?;
             let sum: u64 = counters.iter().sum();
             if sum > 0 {
                 skips.insert(skip, sum);

@@ -14,7 +14,7 @@ use super::bpf_sys::{self, Instruction, ProgramType, XdpMode};
 
 /// How one step of a trial ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum TrialStep {
     /// It worked.
     Works,
     /// The kernel refused, with this error.
@@ -23,7 +23,7 @@ pub enum Step {
     Untried(String),
 }
 
-impl Step {
+impl TrialStep {
     fn of<T>(result: &io::Result<T>) -> Self {
         match result {
             Ok(_) => Self::Works,
@@ -43,7 +43,7 @@ fn errno(error: &io::Error) -> Errno {
 
 /// By which means a hop is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Means {
+pub enum AttachMeans {
     /// An XDP link.
     Xdp,
     /// A TCX link.
@@ -52,7 +52,7 @@ pub enum Means {
     Clsact,
 }
 
-impl fmt::Display for Means {
+impl fmt::Display for AttachMeans {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Xdp => "XDP link, generic",
@@ -68,53 +68,53 @@ pub struct HopTrial {
     /// The hop.
     pub hop: Hop,
     /// Loading a program that reads packets as probe's do.
-    pub load: Step,
+    pub load: TrialStep,
     /// By which means it was then attached.
-    pub means: Means,
+    pub means: AttachMeans,
     /// Attaching it.
-    pub attach: Step,
+    pub attach: TrialStep,
 }
 
 /// What was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trials {
     /// Making a map.
-    pub map: Step,
+    pub map: TrialStep,
     /// Whether programs become machine code; `None` where no program could be loaded.
     pub jit: Option<bool>,
     /// Making a network namespace, which the lab needs too.
-    pub namespace: Step,
+    pub namespace: TrialStep,
     /// Each hop, in path order.
     pub hops: Vec<HopTrial>,
 }
 
 /// Tries everything. What it makes is gone when it returns.
 pub fn run() -> Trials {
-    let map = Step::of(&bpf_sys::create_map("probe_trial"));
+    let map = TrialStep::of(&bpf_sys::create_map("probe_trial"));
     let loaded: Vec<(Hop, io::Result<OwnedFd>)> = NIC_HOPS.iter().map(|hop| (*hop, load(*hop))).collect();
     let jit = loaded
         .iter()
         .find_map(|(_, program)| bpf_sys::program_info(program.as_ref().ok()?).ok())
         .map(|info| info.machine_code_bytes > 0);
     let attached = in_new_namespace(|| loaded.iter().map(attach).collect::<Vec<_>>());
-    let namespace = Step::of(&attached);
+    let namespace = TrialStep::of(&attached);
     let attached = attached.unwrap_or_else(|error| {
         let why = format!("no network namespace could be made for it ({})", errno(&error).desc());
-        NIC_HOPS.iter().map(|hop| (means(*hop), Step::Untried(why.clone()))).collect()
+        NIC_HOPS.iter().map(|hop| (means(*hop), TrialStep::Untried(why.clone()))).collect()
     });
     let hops = loaded
         .iter()
         .zip(attached)
-        .map(|((hop, program), (means, attach))| HopTrial { hop: *hop, load: Step::of(program), means, attach })
+        .map(|((hop, program), (means, attach))| HopTrial { hop: *hop, load: TrialStep::of(program), means, attach })
         .collect();
     Trials { map, jit, namespace, hops }
 }
 
 /// By which means a hop is attached on the newest kernels.
-const fn means(hop: Hop) -> Means {
+const fn means(hop: Hop) -> AttachMeans {
     match hop {
-        Hop::XdpIn => Means::Xdp,
-        _ => Means::Tcx,
+        Hop::XdpIn => AttachMeans::Xdp,
+        _ => AttachMeans::Tcx,
     }
 }
 
@@ -144,17 +144,17 @@ fn load(hop: Hop) -> io::Result<OwnedFd> {
 }
 
 /// Attaches a loaded program to `lo` of this thread's network namespace, and takes it off again.
-fn attach((hop, program): &(Hop, io::Result<OwnedFd>)) -> (Means, Step) {
+fn attach((hop, program): &(Hop, io::Result<OwnedFd>)) -> (AttachMeans, TrialStep) {
     /// The index of `lo` in every network namespace (`LOOPBACK_IFINDEX`).
     const LO: u32 = 1;
     let means = means(*hop);
-    let Ok(program) = program else { return (means, Step::Untried("no program could be loaded for it".into())) };
+    let Ok(program) = program else { return (means, TrialStep::Untried("no program could be loaded for it".into())) };
     match hop {
-        Hop::XdpIn => (means, Step::of(&bpf_sys::link_xdp(program, LO, XdpMode::Generic))),
+        Hop::XdpIn => (means, TrialStep::of(&bpf_sys::link_xdp(program, LO, XdpMode::Generic))),
         _ => {
-            match Step::of(&bpf_sys::link_tcx(program, LO, hop.direction())) {
+            match TrialStep::of(&bpf_sys::link_tcx(program, LO, hop.direction())) {
                 // What kernels before 6.6 answer.
-                Step::Refused(Errno::EINVAL) => (Means::Clsact, clsact()),
+                TrialStep::Refused(Errno::EINVAL) => (AttachMeans::Clsact, clsact()),
                 step => (means, step),
             }
         }
@@ -162,17 +162,17 @@ fn attach((hop, program): &(Hop, io::Result<OwnedFd>)) -> (Means, Step) {
 }
 
 /// Adds a clsact qdisc to `lo` of this thread's network namespace.
-fn clsact() -> Step {
+fn clsact() -> TrialStep {
     let code = match aya::programs::tc::qdisc_add_clsact("lo") {
         // The trial of the other direction has added it.
-        Ok(()) | Err(TcError::AlreadyAttached) => return Step::Works,
+        Ok(()) | Err(TcError::AlreadyAttached) => return TrialStep::Works,
         Err(TcError::NetlinkError(error)) => error.raw_os_error(),
         Err(TcError::IoError(error)) => error.raw_os_error(),
         Err(_) => None,
     };
     match code.map_or(Errno::UnknownErrno, Errno::from_raw) {
-        Errno::EEXIST => Step::Works,
-        errno => Step::Refused(errno),
+        Errno::EEXIST => TrialStep::Works,
+        errno => TrialStep::Refused(errno),
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
             return skip("clsact_is_the_means_where_tcx_is_not");
         }
         let twice = in_new_namespace(|| [clsact(), clsact()]).expect("a namespace");
-        assert_eq!(twice, [Step::Works, Step::Works]);
+        assert_eq!(twice, [TrialStep::Works, TrialStep::Works]);
     }
 
     #[test]
@@ -232,8 +232,8 @@ mod tests {
 
     #[test]
     fn an_unprivileged_trial_says_which_step_was_refused() {
-        let step = Step::of::<()>(&Err(Errno::EPERM.into()));
-        assert_eq!(step, Step::Refused(Errno::EPERM));
-        assert!(!step.works() && Step::of(&Ok(())).works());
+        let step = TrialStep::of::<()>(&Err(Errno::EPERM.into()));
+        assert_eq!(step, TrialStep::Refused(Errno::EPERM));
+        assert!(!step.works() && TrialStep::of(&Ok(())).works());
     }
 }

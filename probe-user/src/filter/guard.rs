@@ -3,4 +3,4 @@
 pub mod model;
 pub mod options;
 
-pub use options::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests};
+pub use options::{CodeRule, Enforce, GuardOptions, Protect, Refresh, RequestPolicy, StateKey};

@@ -6,9 +6,9 @@ mod set;
 
 use probe_ebpf::{Cell, Echo, Family, Kind, Rule, filter::MAX_RULES, tally::IDS};
 
-pub use action::Action;
+pub use action::RuleAction;
 pub use needs::Needs;
-pub use set::{Refusal, RuleSet, Spot};
+pub use set::{RulePosition, RuleSet, RuleSetError};
 
 use crate::model::ids::IdRange;
 

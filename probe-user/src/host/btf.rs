@@ -7,7 +7,7 @@ mod tests;
 
 use std::{collections::BTreeMap, fs, io};
 
-use raw::{Kind, Raw, Type};
+use raw::{Raw, Type, TypeKind};
 
 use crate::error::Mend;
 
@@ -23,7 +23,7 @@ pub struct Btf(Raw);
 
 /// The BTF can't be had.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum BtfError {
     /// The file can't be read.
     #[error("cannot read {PATH}: {0}")]
     Unreadable(#[source] io::Error),
@@ -32,7 +32,7 @@ pub enum Error {
     Malformed(&'static str),
 }
 
-impl Mend for Error {
+impl Mend for BtfError {
     fn fix(&self) -> String {
         "drop events need a kernel with CONFIG_DEBUG_INFO_BTF, and /sys mounted".to_owned()
     }
@@ -76,7 +76,7 @@ pub enum Lack {
 
 /// Where a field is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FieldOffset {
     /// Bits from the start of the structure.
     pub bit: u32,
     /// Its size in bits.
@@ -87,8 +87,8 @@ pub struct Place {
 ///
 /// # Errors
 /// [`Error::Unreadable`] where the kernel has none or `/sys` is not mounted.
-pub fn read() -> Result<Vec<u8>, Error> {
-    fs::read(PATH).map_err(Error::Unreadable)
+pub fn read() -> Result<Vec<u8>, BtfError> {
+    fs::read(PATH).map_err(BtfError::Unreadable)
 }
 
 impl Btf {
@@ -96,7 +96,7 @@ impl Btf {
     ///
     /// # Errors
     /// As [`read`], and [`Error::Malformed`].
-    pub fn running() -> Result<Self, Error> {
+    pub fn running() -> Result<Self, BtfError> {
         Self::parse(read()?)
     }
 
@@ -104,22 +104,23 @@ impl Btf {
     ///
     /// # Errors
     /// [`Error::Malformed`].
-    pub fn parse(bytes: Vec<u8>) -> Result<Self, Error> {
-        Raw::parse(bytes).map(Self).map_err(Error::Malformed)
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+        Raw::parse(bytes).map(Self).map_err(BtfError::Malformed)
     }
 
     /// Where the field `path` of the structure `structure` is: `nd_net.net` of `net_device`. Unnamed structures and
     /// unions within are looked through.
-    pub fn place(&self, structure: &str, path: &str) -> Result<Place, Lack> {
+    pub fn place(&self, structure: &str, path: &str) -> Result<FieldOffset, Lack> {
         let no_field = || Lack::Field { structure: structure.to_owned(), path: path.to_owned() };
-        let mut of = self.0.find(Kind::Struct, structure).ok_or_else(|| Lack::Type(format!("struct {structure}")))?;
+        let mut of =
+            self.0.find(TypeKind::Struct, structure).ok_or_else(|| Lack::Type(format!("struct {structure}")))?;
         let mut bit = 0;
         let mut names = path.split('.').peekable();
         while let Some(name) = names.next() {
             let member = self.member(of, name, DEPTH).ok_or_else(no_field)?;
             bit += member.bit;
             if names.peek().is_none() {
-                return Ok(Place { bit, bits: member.bits });
+                return Ok(FieldOffset { bit, bits: member.bits });
             }
             of = self.0.peeled(member.of).ok_or_else(no_field)?;
         }
@@ -138,17 +139,17 @@ impl Btf {
 
     /// The names of the enum `name`, by number.
     pub fn enumerators(&self, name: &str) -> Result<BTreeMap<u32, String>, Lack> {
-        let found = self.0.find(Kind::Enum, name).ok_or_else(|| Lack::Type(format!("enum {name}")))?;
+        let found = self.0.find(TypeKind::Enum, name).ok_or_else(|| Lack::Type(format!("enum {name}")))?;
         Ok(self.0.enumerators(found).map(|(name, value)| (value, name.to_owned())).collect())
     }
 
     /// The types of the arguments of the tracepoint `name`, as C writes them: `struct sk_buff *`.
     pub fn tracepoint(&self, name: &str) -> Result<Vec<String>, Lack> {
         let absent = || Lack::Type(format!("tracepoint {name}"));
-        let typedef = self.0.find(Kind::Typedef, &format!("btf_trace_{name}")).ok_or_else(absent)?;
-        let pointer = self.0.peeled(typedef.points_to).filter(|found| found.kind == Kind::Pointer);
+        let typedef = self.0.find(TypeKind::Typedef, &format!("btf_trace_{name}")).ok_or_else(absent)?;
+        let pointer = self.0.peeled(typedef.points_to).filter(|found| found.kind == TypeKind::Pointer);
         let proto = pointer.and_then(|pointer| self.0.peeled(pointer.points_to));
-        let proto = proto.filter(|found| found.kind == Kind::FuncProto).ok_or_else(absent)?;
+        let proto = proto.filter(|found| found.kind == TypeKind::FuncProto).ok_or_else(absent)?;
         // The first is the data that the kernel registers a listener with.
         Ok(self.0.parameters(proto).skip(1).map(|id| self.written(id, DEPTH)).collect())
     }
@@ -167,7 +168,7 @@ impl Btf {
     }
 
     fn member(&self, of: Type, name: &str, depth: usize) -> Option<Member> {
-        if depth == 0 || !matches!(of.kind, Kind::Struct | Kind::Union) {
+        if depth == 0 || !matches!(of.kind, TypeKind::Struct | TypeKind::Union) {
             return None;
         }
         for member in self.0.members(of) {
@@ -193,16 +194,16 @@ impl Btf {
         let Some(found) = self.0.get(id).filter(|_| depth > 0) else { return "?".to_owned() };
         let name = self.0.name(found);
         match found.kind {
-            Kind::Pointer => {
+            TypeKind::Pointer => {
                 let target = self.written(found.points_to, depth - 1);
                 if target.ends_with('*') { format!("{target}*") } else { format!("{target} *") }
             }
-            Kind::Qualifier => self.written(found.points_to, depth - 1),
-            Kind::Struct => format!("struct {name}"),
-            Kind::Union => format!("union {name}"),
-            Kind::Enum => format!("enum {name}"),
-            Kind::Forward => format!("struct {name}"),
-            Kind::FuncProto => "function".to_owned(),
+            TypeKind::Qualifier => self.written(found.points_to, depth - 1),
+            TypeKind::Struct => format!("struct {name}"),
+            TypeKind::Union => format!("union {name}"),
+            TypeKind::Enum => format!("enum {name}"),
+            TypeKind::Forward => format!("struct {name}"),
+            TypeKind::FuncProto => "function".to_owned(),
             _ => name.to_owned(),
         }
     }

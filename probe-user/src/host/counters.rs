@@ -10,14 +10,14 @@ use crate::model::trace::Finding;
 
 /// A counter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct CounterKey {
     /// Its name in [`Finding::Counter`].
     pub name: String,
     /// Whose it is, where several of one name come and go: the inode of a socket; else 0.
     pub owner: u64,
 }
 
-impl Key {
+impl CounterKey {
     /// A counter that stays for as long as the namespace does.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), owner: 0 }
@@ -25,7 +25,7 @@ impl Key {
 }
 
 /// Counters by key.
-pub type Counters = BTreeMap<Key, u64>;
+pub type Counters = BTreeMap<CounterKey, u64>;
 
 /// Every counter of losses of this network namespace, and of `interface`.
 pub fn read(interface: Option<&str>) -> Counters {
@@ -52,7 +52,9 @@ mod tests {
     use super::*;
 
     fn counters(rows: &[(&str, u64, u64)]) -> Counters {
-        rows.iter().map(|(name, owner, value)| (Key { name: (*name).to_owned(), owner: *owner }, *value)).collect()
+        rows.iter()
+            .map(|(name, owner, value)| (CounterKey { name: (*name).to_owned(), owner: *owner }, *value))
+            .collect()
     }
 
     #[test]

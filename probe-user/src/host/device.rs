@@ -21,7 +21,7 @@ use std::{
 
 use nix::libc;
 
-pub use xdp_mode::{Choice, Mode, Purpose, xdp_mode};
+pub use xdp_mode::{AttachMode, ModeChoice, XdpPurpose, xdp_mode};
 
 use crate::error::Mend;
 
@@ -43,7 +43,7 @@ pub struct Device {
     /// The largest packet that it takes, in bytes, without the link-layer header.
     pub mtu: u32,
     /// What packets start with.
-    pub link_layer: LinkLayer,
+    pub link_layer: DeviceType,
     /// The kernel's name of a virtual interface's kind, such as `veth` or `vlan`; hardware has none.
     pub kind: Option<String>,
     /// Its driver, as `ethtool -i` tells; the loopback interface has none.
@@ -65,7 +65,7 @@ pub struct Device {
 
 /// What the packets of an interface start with, as tc and XDP programs see them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LinkLayer {
+pub enum DeviceType {
     /// An Ethernet header.
     #[default]
     Ethernet,
@@ -137,7 +137,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::NoSuchInterface`] where this network namespace has none, [`Error::Netlink`] where the kernel does not say.
-    pub fn find(name: &str) -> Result<Self, Error> {
+    pub fn find(name: &str) -> Result<Self, DeviceError> {
         pick(Self::all()?, name)
     }
 
@@ -145,8 +145,8 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Netlink`] where the kernel does not say.
-    pub fn all() -> Result<Vec<Self>, Error> {
-        links::read().map_err(Error::Netlink)
+    pub fn all() -> Result<Vec<Self>, DeviceError> {
+        links::read().map_err(DeviceError::Netlink)
     }
 
     /// Whether one of its addresses is of the same IP version as `address`.
@@ -218,7 +218,7 @@ pub fn netns_cookie() -> io::Result<u64> {
 
 /// Why an interface cannot be used, or not so.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum DeviceError {
     /// No interface has that name.
     #[error("no interface '{name}' in this network namespace; there is {}", listed(known))]
     NoSuchInterface {
@@ -250,7 +250,7 @@ pub enum Error {
     },
 }
 
-impl Mend for Error {
+impl Mend for DeviceError {
     fn fix(&self) -> String {
         match self {
             Self::NoSuchInterface { name, known } => match known.first() {
@@ -267,7 +267,7 @@ impl Mend for Error {
 }
 
 /// The device called `name`. `ip link` prints `eth0@if3` for an interface called `eth0`, so that is taken as well.
-fn pick(devices: Vec<Device>, name: &str) -> Result<Device, Error> {
+fn pick(devices: Vec<Device>, name: &str) -> Result<Device, DeviceError> {
     let short = name.split_once('@').map_or(name, |(short, _)| short);
     let wanted = if devices.iter().any(|device| device.is_called(name)) { name } else { short };
     let mut known: Vec<String> = devices.iter().map(|device| device.name.clone()).collect();
@@ -275,7 +275,7 @@ fn pick(devices: Vec<Device>, name: &str) -> Result<Device, Error> {
         return Ok(found);
     }
     known.sort_by_cached_key(|candidate| (strsim::osa_distance(short, candidate), candidate.clone()));
-    Err(Error::NoSuchInterface { name: name.to_owned(), known })
+    Err(DeviceError::NoSuchInterface { name: name.to_owned(), known })
 }
 
 /// Whether `guess` may be what was meant by `name`: at most one change in three letters.

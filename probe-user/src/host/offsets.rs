@@ -6,7 +6,7 @@ use super::btf::{Btf, Lack};
 
 /// Fields that are read together: where one is missing, the hops that read them are blind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
+pub enum OffsetGroup {
     /// A packet, its device, its socket and its network namespace: what every hop reads that is handed an skb.
     Packet,
     /// The state of a netfilter hook.
@@ -20,12 +20,12 @@ pub enum Group {
 pub struct Layout {
     /// As the programs are told them.
     pub offsets: Offsets,
-    lacks: Vec<(Group, Lack)>,
+    lacks: Vec<(OffsetGroup, Lack)>,
 }
 
 /// One field: who reads it, where it is, how large it must be, and where its offset goes.
 struct Row {
-    group: Group,
+    group: OffsetGroup,
     structure: &'static str,
     path: &'static str,
     bytes: u32,
@@ -33,7 +33,7 @@ struct Row {
 }
 
 const fn row(
-    group: Group,
+    group: OffsetGroup,
     structure: &'static str,
     path: &'static str,
     bytes: u32,
@@ -43,26 +43,26 @@ const fn row(
 }
 
 const ROWS: [Row; 20] = [
-    row(Group::Packet, "sk_buff", "head", 8, |offsets| &mut offsets.skb_head),
-    row(Group::Packet, "sk_buff", "data", 8, |offsets| &mut offsets.skb_data),
-    row(Group::Packet, "sk_buff", "tail", 4, |offsets| &mut offsets.skb_tail),
-    row(Group::Detail, "sk_buff", "len", 4, |offsets| &mut offsets.skb_len),
-    row(Group::Packet, "sk_buff", "network_header", 2, |offsets| &mut offsets.skb_network_header),
-    row(Group::Detail, "sk_buff", "transport_header", 2, |offsets| &mut offsets.skb_transport_header),
-    row(Group::Packet, "sk_buff", "protocol", 2, |offsets| &mut offsets.skb_protocol),
-    row(Group::Packet, "sk_buff", "dev", 8, |offsets| &mut offsets.skb_dev),
-    row(Group::Packet, "sk_buff", "sk", 8, |offsets| &mut offsets.skb_sk),
-    row(Group::Packet, "net_device", "ifindex", 4, |offsets| &mut offsets.device_ifindex),
-    row(Group::Packet, "net_device", "nd_net.net", 8, |offsets| &mut offsets.device_net),
-    row(Group::Packet, "sock", "__sk_common.skc_net.net", 8, |offsets| &mut offsets.sock_net),
-    row(Group::Packet, "sock", "__sk_common.skc_family", 2, |offsets| &mut offsets.sock_family),
-    row(Group::Packet, "sock", "sk_type", 2, |offsets| &mut offsets.sock_type),
-    row(Group::Packet, "net", "ns.inum", 4, |offsets| &mut offsets.net_inum),
-    row(Group::Netfilter, "nf_hook_state", "hook", 1, |offsets| &mut offsets.nf_hook),
-    row(Group::Netfilter, "nf_hook_state", "pf", 1, |offsets| &mut offsets.nf_pf),
-    row(Group::Netfilter, "nf_hook_state", "in", 8, |offsets| &mut offsets.nf_in),
-    row(Group::Netfilter, "nf_hook_state", "out", 8, |offsets| &mut offsets.nf_out),
-    row(Group::Netfilter, "nf_hook_state", "net", 8, |offsets| &mut offsets.nf_net),
+    row(OffsetGroup::Packet, "sk_buff", "head", 8, |offsets| &mut offsets.skb_head),
+    row(OffsetGroup::Packet, "sk_buff", "data", 8, |offsets| &mut offsets.skb_data),
+    row(OffsetGroup::Packet, "sk_buff", "tail", 4, |offsets| &mut offsets.skb_tail),
+    row(OffsetGroup::Detail, "sk_buff", "len", 4, |offsets| &mut offsets.skb_len),
+    row(OffsetGroup::Packet, "sk_buff", "network_header", 2, |offsets| &mut offsets.skb_network_header),
+    row(OffsetGroup::Detail, "sk_buff", "transport_header", 2, |offsets| &mut offsets.skb_transport_header),
+    row(OffsetGroup::Packet, "sk_buff", "protocol", 2, |offsets| &mut offsets.skb_protocol),
+    row(OffsetGroup::Packet, "sk_buff", "dev", 8, |offsets| &mut offsets.skb_dev),
+    row(OffsetGroup::Packet, "sk_buff", "sk", 8, |offsets| &mut offsets.skb_sk),
+    row(OffsetGroup::Packet, "net_device", "ifindex", 4, |offsets| &mut offsets.device_ifindex),
+    row(OffsetGroup::Packet, "net_device", "nd_net.net", 8, |offsets| &mut offsets.device_net),
+    row(OffsetGroup::Packet, "sock", "__sk_common.skc_net.net", 8, |offsets| &mut offsets.sock_net),
+    row(OffsetGroup::Packet, "sock", "__sk_common.skc_family", 2, |offsets| &mut offsets.sock_family),
+    row(OffsetGroup::Packet, "sock", "sk_type", 2, |offsets| &mut offsets.sock_type),
+    row(OffsetGroup::Packet, "net", "ns.inum", 4, |offsets| &mut offsets.net_inum),
+    row(OffsetGroup::Netfilter, "nf_hook_state", "hook", 1, |offsets| &mut offsets.nf_hook),
+    row(OffsetGroup::Netfilter, "nf_hook_state", "pf", 1, |offsets| &mut offsets.nf_pf),
+    row(OffsetGroup::Netfilter, "nf_hook_state", "in", 8, |offsets| &mut offsets.nf_in),
+    row(OffsetGroup::Netfilter, "nf_hook_state", "out", 8, |offsets| &mut offsets.nf_out),
+    row(OffsetGroup::Netfilter, "nf_hook_state", "net", 8, |offsets| &mut offsets.nf_net),
 ];
 
 impl Layout {
@@ -79,7 +79,7 @@ impl Layout {
     }
 
     /// What is missing of `group`, if anything is.
-    pub fn lack(&self, group: Group) -> Option<&Lack> {
+    pub fn lack(&self, group: OffsetGroup) -> Option<&Lack> {
         self.lacks.iter().find(|(lacking, _)| *lacking == group).map(|(_, lack)| lack)
     }
 }
@@ -100,8 +100,8 @@ mod tests {
         empty.push(0);
         let layout = Layout::of(&Btf::parse(empty).expect("BTF without types"));
         assert_eq!(layout.offsets, Offsets::NONE);
-        assert_eq!(layout.lack(Group::Packet), Some(&Lack::Type("struct sk_buff".into())));
-        assert_eq!(layout.lack(Group::Netfilter), Some(&Lack::Type("struct nf_hook_state".into())));
+        assert_eq!(layout.lack(OffsetGroup::Packet), Some(&Lack::Type("struct sk_buff".into())));
+        assert_eq!(layout.lack(OffsetGroup::Netfilter), Some(&Lack::Type("struct nf_hook_state".into())));
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
     fn the_running_kernel_lacks_nothing() {
         let Ok(btf) = Btf::running() else { return };
         let layout = Layout::of(&btf);
-        for group in [Group::Packet, Group::Netfilter, Group::Detail] {
+        for group in [OffsetGroup::Packet, OffsetGroup::Netfilter, OffsetGroup::Detail] {
             assert_eq!(layout.lack(group), None);
         }
     }

@@ -9,7 +9,7 @@ use crate::error::Mend;
 
 /// Something that needs privilege.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum PrivilegedTask {
     /// `probe observe`.
     Observe,
     /// `probe receive`.
@@ -33,7 +33,7 @@ const ATTACH: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, 
 const SEND_AND_ATTACH: &[Capability] =
     &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON, Capability::CAP_NET_RAW];
 
-impl Task {
+impl PrivilegedTask {
     /// Every task.
     pub const ALL: [Self; 7] =
         [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab, Self::Diagnose, Self::Agent];
@@ -92,8 +92,9 @@ impl Privileges {
     ///
     /// # Errors
     /// [`Error::Unknown`] where the kernel does not say, as under some seccomp profiles.
-    pub fn of_this_thread() -> Result<Self, Error> {
-        let effective = caps::read(None, CapSet::Effective).map_err(|error| Error::Unknown(io::Error::other(error)))?;
+    pub fn of_this_thread() -> Result<Self, PrivilegeError> {
+        let effective =
+            caps::read(None, CapSet::Effective).map_err(|error| PrivilegeError::Unknown(io::Error::other(error)))?;
         // Where /proc is not mounted, nothing speaks against the machine's own.
         let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
         Ok(Self {
@@ -114,10 +115,16 @@ impl Privileges {
     }
 
     /// Which capabilities it lacks for `task`.
-    pub fn missing(&self, task: Task) -> Vec<Capability> {
+    pub fn missing(&self, task: PrivilegedTask) -> Vec<Capability> {
         let by_admin = |capability: Capability| {
-            matches!(task, Task::Observe | Task::Receive | Task::Filter | Task::Diagnose | Task::Agent)
-                && ATTACH.contains(&capability)
+            matches!(
+                task,
+                PrivilegedTask::Observe
+                    | PrivilegedTask::Receive
+                    | PrivilegedTask::Filter
+                    | PrivilegedTask::Diagnose
+                    | PrivilegedTask::Agent
+            ) && ATTACH.contains(&capability)
                 && self.holds(Capability::CAP_SYS_ADMIN)
         };
         let lacks = |capability: &Capability| !self.holds(*capability) && !by_admin(*capability);
@@ -128,13 +135,13 @@ impl Privileges {
     ///
     /// # Errors
     /// [`Error::Missing`] or [`Error::Contained`]: what stands in the way, and what mends it.
-    pub fn allow(&self, task: Task) -> Result<(), Error> {
+    pub fn allow(&self, task: PrivilegedTask) -> Result<(), PrivilegeError> {
         let missing = self.missing(task);
         if !missing.is_empty() {
-            return Err(Error::Missing { task, missing });
+            return Err(PrivilegeError::Missing { task, missing });
         }
         if task.loads_programs() && self.namespace == UserNamespace::Own {
-            return Err(Error::Contained { task });
+            return Err(PrivilegeError::Contained { task });
         }
         Ok(())
     }
@@ -144,7 +151,7 @@ impl Privileges {
 ///
 /// # Errors
 /// [`Error::Missing`] or [`Error::Contained`]: what stands in the way, and what mends it.
-pub fn require(task: Task) -> Result<(), Error> {
+pub fn require(task: PrivilegedTask) -> Result<(), PrivilegeError> {
     match Privileges::of_this_thread() {
         Ok(privileges) => privileges.allow(task),
         Err(_) => Ok(()),
@@ -160,12 +167,12 @@ fn namespace(uid_map: &str) -> UserNamespace {
 
 /// Why this thread may not.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum PrivilegeError {
     /// Capabilities are missing.
     #[error("probe {} needs {}, which this process does not have", .task.verb(), listed(.missing))]
     Missing {
         /// For what.
-        task: Task,
+        task: PrivilegedTask,
         /// Which.
         missing: Vec<Capability>,
     },
@@ -173,17 +180,17 @@ pub enum Error {
     #[error("root of a container's own user namespace may not load kernel programs, as probe {} does", .task.verb())]
     Contained {
         /// For what.
-        task: Task,
+        task: PrivilegedTask,
     },
     /// The kernel does not tell.
     #[error("cannot read this process's capabilities")]
     Unknown(#[source] io::Error),
 }
 
-impl Mend for Error {
+impl Mend for PrivilegeError {
     fn fix(&self) -> String {
         match self {
-            Self::Missing { task: Task::Lab, .. } => "sudo probe lab".to_owned(),
+            Self::Missing { task: PrivilegedTask::Lab, .. } => "sudo probe lab".to_owned(),
             Self::Missing { task, .. } => {
                 format!("sudo probe {} …, or once: {}", task.verb(), set_capabilities("\"$(command -v probe)\""))
             }
@@ -200,7 +207,7 @@ impl Mend for Error {
 /// The command that lets every user of this machine observe, receive, filter and send with the program file `program`.
 /// All of it in one, as each `setcap` takes away what the one before gave.
 pub fn set_capabilities(program: &str) -> String {
-    let needed = [ATTACH, Task::SendRaw.needs()].concat();
+    let needed = [ATTACH, PrivilegedTask::SendRaw.needs()].concat();
     let names: Vec<String> = needed.iter().map(|capability| capability.to_string().to_lowercase()).collect();
     format!("sudo setcap {}+ep {program}", names.join(","))
 }
@@ -225,38 +232,41 @@ mod tests {
 
     #[test]
     fn nobody_is_told_what_is_missing_and_how_to_get_it() {
-        let failure = Failure::from(with(&[]).allow(Task::Observe).expect_err("no privilege"));
+        let failure = Failure::from(with(&[]).allow(PrivilegedTask::Observe).expect_err("no privilege"));
         assert_eq!(
             failure.error,
             "probe observe needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, which this process does not have"
         );
         let setcap = "sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep \"$(command -v probe)\"";
         assert_eq!(failure.fix, format!("sudo probe observe …, or once: {setcap}"));
-        let failure = Failure::from(with(&[]).allow(Task::SendRaw).expect_err("no privilege"));
+        let failure = Failure::from(with(&[]).allow(PrivilegedTask::SendRaw).expect_err("no privilege"));
         assert!(failure.error.contains("needs CAP_NET_RAW,"), "{failure}");
     }
 
     #[test]
     fn only_what_is_missing_is_named() {
         let some = with(&[Capability::CAP_BPF, Capability::CAP_NET_ADMIN]);
-        assert_eq!(some.missing(Task::Filter), [Capability::CAP_PERFMON]);
-        assert_eq!(some.missing(Task::Lab), [Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN]);
+        assert_eq!(some.missing(PrivilegedTask::Filter), [Capability::CAP_PERFMON]);
+        assert_eq!(some.missing(PrivilegedTask::Lab), [Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN]);
     }
 
     #[test]
     fn sys_admin_stands_for_bpf_but_not_for_raw_sockets() {
         let admin = with(&[Capability::CAP_SYS_ADMIN]);
-        assert!(admin.allow(Task::Observe).is_ok());
-        assert_eq!(admin.missing(Task::SendRaw), [Capability::CAP_NET_RAW]);
-        assert_eq!(admin.missing(Task::Lab), [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]);
+        assert!(admin.allow(PrivilegedTask::Observe).is_ok());
+        assert_eq!(admin.missing(PrivilegedTask::SendRaw), [Capability::CAP_NET_RAW]);
+        assert_eq!(admin.missing(PrivilegedTask::Lab), [Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW]);
     }
 
     #[test]
     fn root_of_a_container_may_send_but_load_nothing() {
         let all = [ATTACH, &[Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN]].concat();
         let contained = Privileges { namespace: UserNamespace::Own, ..with(&all) };
-        assert!(contained.allow(Task::SendRaw).is_ok());
-        assert!(matches!(contained.allow(Task::Filter), Err(Error::Contained { task: Task::Filter })));
+        assert!(contained.allow(PrivilegedTask::SendRaw).is_ok());
+        assert!(matches!(
+            contained.allow(PrivilegedTask::Filter),
+            Err(PrivilegeError::Contained { task: PrivilegedTask::Filter })
+        ));
     }
 
     #[test]

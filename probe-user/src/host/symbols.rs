@@ -22,7 +22,7 @@ pub struct Symbols {
 
 /// An address as a place in a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct SymbolOffset<'a> {
     /// The function.
     pub function: &'a str,
     /// Bytes from its start.
@@ -59,11 +59,11 @@ impl Symbols {
     }
 
     /// The function that `address` belongs to; none where that is not known.
-    pub fn place(&self, address: u64) -> Option<Place<'_>> {
+    pub fn place(&self, address: u64) -> Option<SymbolOffset<'_>> {
         let after = self.functions.partition_point(|(start, _)| *start <= address);
         let (start, name) = self.functions.get(after.checked_sub(1)?)?;
         let offset = address - start;
-        (offset < LONGEST).then(|| Place { function: self.name(name), offset })
+        (offset < LONGEST).then(|| SymbolOffset { function: self.name(name), offset })
     }
 
     /// The name of the function that `address` belongs to, or the address where that is not known.
@@ -145,7 +145,7 @@ ffffffffc0000000 t nft_do_chain\t[nf_tables]
     #[test]
     fn an_address_is_a_place_in_the_function_before_it() {
         let symbols = Symbols::parse(LISTED.to_owned());
-        assert_eq!(symbols.place(0xffff_ffff_8100_0112), Some(Place { function: "icmp_rcv", offset: 0x12 }));
+        assert_eq!(symbols.place(0xffff_ffff_8100_0112), Some(SymbolOffset { function: "icmp_rcv", offset: 0x12 }));
         assert_eq!(symbols.function(0xffff_ffff_8100_0290), "icmp_rcv.part.0");
         assert_eq!(symbols.function(0xffff_ffff_c000_0010), "nft_do_chain");
     }

@@ -17,7 +17,7 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use super::told;
 use crate::model::request::EchoFlow;
 use crate::model::trace::{Finding, Leg};
-use event::{End, Event, Seen};
+use event::{TraceEnd, TraceEvent, TracedPacket};
 
 /// `NFNLGRP_NFTRACE` of `include/uapi/linux/netfilter/nfnetlink.h`.
 const TRACE_GROUP: u32 = 9;
@@ -34,8 +34,8 @@ pub struct TraceRules {
     _owner: Socket,
     listener: Socket,
     /// The packets that the kernel described so far: it does so with their first event only.
-    packets: BTreeMap<u32, Seen>,
-    ends: BTreeMap<End, u64>,
+    packets: BTreeMap<u32, TracedPacket>,
+    ends: BTreeMap<TraceEnd, u64>,
 }
 
 impl TraceRules {
@@ -69,13 +69,13 @@ impl TraceRules {
         }
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: TraceEvent) {
         if let Some(seen) = event.packet {
             self.packets.insert(event.trace, seen);
         }
         let packet = self.packets.get(&event.trace);
         if let (Some(end), Some(packet)) = (event.end, packet) {
-            *self.ends.entry(End { leg: packet.leg, ..end }).or_default() += 1;
+            *self.ends.entry(TraceEnd { leg: packet.leg, ..end }).or_default() += 1;
         }
     }
 }
@@ -103,7 +103,7 @@ fn why(error: &io::Error) -> String {
 /// The listings of tables that were asked for already.
 type Texts = BTreeMap<(String, String), String>;
 
-fn finding(end: End, packets: u64, texts: &mut Texts) -> Finding {
+fn finding(end: TraceEnd, packets: u64, texts: &mut Texts) -> Finding {
     let rule = match end.handle {
         None => "policy drop".to_owned(),
         Some(handle) => {
@@ -112,7 +112,7 @@ fn finding(end: End, packets: u64, texts: &mut Texts) -> Finding {
             text::rule(listing, &end.chain, handle).unwrap_or_default()
         }
     };
-    let End { family, table, chain, handle, verdict, leg } = end;
+    let TraceEnd { family, table, chain, handle, verdict, leg } = end;
     Finding::Rule { family, table, chain, handle, rule, verdict: verdict.to_owned(), leg: leg.into(), packets }
 }
 

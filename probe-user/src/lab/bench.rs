@@ -13,7 +13,7 @@ use super::{
         Answers, Experiment, Ids, Name, Outcome, evaluate,
         outcome::{in_order, kinds},
     },
-    plan::{Host, Nic},
+    plan::{LabHost, Nic},
 };
 use crate::ledger::Sight;
 
@@ -37,7 +37,7 @@ pub trait Instruments {
 
     /// Sends `count` echo packets from a host to the other one: A to B, B to A. A send that the kernel refuses is an
     /// error.
-    fn send(&mut self, from: Host, kind: Kind, id: u16, count: u32) -> Result<(), Self::Error>;
+    fn send(&mut self, from: LabHost, kind: Kind, id: u16, count: u32) -> Result<(), Self::Error>;
 
     /// What `hop` at `nic` has counted of this kind and id.
     fn sight(&mut self, nic: Nic, hop: Hop, kind: Kind, id: u16) -> Result<Sight, Self::Error>;

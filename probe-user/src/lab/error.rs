@@ -27,7 +27,7 @@ impl Capability {
 
 /// Why the lab cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum LabError {
     /// The kernel refused for want of a capability.
     #[error("not allowed to {attempt}: this needs {}", capability.name())]
     NotPrivileged {
@@ -83,7 +83,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl LabError {
     /// What an attempt that failed with `source` means: a refusal for want of `capability`, or something else.
     pub fn system(attempt: impl Into<String>, capability: Capability, source: io::Error) -> Self {
         let attempt = attempt.into();
@@ -95,7 +95,7 @@ impl Error {
     }
 }
 
-impl Mend for Error {
+impl Mend for LabError {
     fn fix(&self) -> String {
         match self {
             Self::NotPrivileged { .. } => "run it with sudo".into(),

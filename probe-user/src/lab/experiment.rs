@@ -7,7 +7,7 @@ use std::fmt;
 use probe_ebpf::Echo;
 
 pub use self::outcome::{Outcome, Track, evaluate};
-use super::plan::{Host, Nic};
+use super::plan::{LabHost, Nic};
 
 /// A scripted exchange between A and B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Answers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Who sends: A requests, B replies.
-    pub from: Host,
+    pub from: LabHost,
     /// What.
     pub echo: Echo,
     /// With which id.
@@ -101,11 +101,11 @@ impl Ids {
 
 /// A reply as B sends it by hand.
 const fn reply(id: Name, count: u32, reach: Reach) -> Step {
-    Step { from: Host::B, echo: Echo::Reply, id, count, reach }
+    Step { from: LabHost::B, echo: Echo::Reply, id, count, reach }
 }
 
 /// A's one request, which the firewall's rule lets pass.
-const REQUEST: Step = Step { from: Host::A, echo: Echo::Request, id: Name::X, count: 1, reach: Reach::OtherHost };
+const REQUEST: Step = Step { from: LabHost::A, echo: Echo::Request, id: Name::X, count: 1, reach: Reach::OtherHost };
 
 /// The four experiments, in the order in which they teach.
 pub const ALL: [Experiment; 4] = [

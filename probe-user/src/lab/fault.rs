@@ -18,21 +18,21 @@ mod tool;
 use probe_ebpf::Family;
 
 pub use self::{
-    action::Action,
+    action::FaultAction,
     breaking::{Broken, break_lab},
     cgroup::sweep as sweep_cgroups,
-    choice::{Choice, choose},
-    error::Error,
-    expect::{Confidence, Expected, Got, Layer, Outcome, Side},
-    runner::{Diagnose, Judged, Run, Step},
-    site::Site,
+    choice::{CaseSelection, choose},
+    error::FaultError,
+    expect::{Confidence, ExpectedDiagnosis, Got, Layer, Outcome, Side},
+    runner::{CaseProgress, CatalogueRun, Diagnoser, JudgedCase},
+    site::FaultSite,
     socket::SocketTrouble,
 };
 pub use crate::path::Leg;
 
 /// Where on a leg of the path a fault lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum FaultLocation {
     /// Nowhere: the path is healthy, whatever else goes on.
     Nothing,
     /// On the host that sends on this leg.
@@ -43,7 +43,7 @@ pub enum Place {
     Receiver,
 }
 
-impl Place {
+impl FaultLocation {
     /// Its name in lists.
     pub const fn name(self) -> &'static str {
         match self {
@@ -141,7 +141,7 @@ pub const REQUEST: &[Leg] = &[Leg::Request];
 /// The reply's leg.
 pub const REPLY: &[Leg] = &[Leg::Reply];
 
-/// One row of the catalogue. Its texts name hosts and addresses by their part on the leg ([`Site`]), so that one row
+/// One row of the catalogue. Its texts name hosts and addresses by their part on the leg ([`FaultSite`]), so that one row
 /// serves both legs and both families.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
@@ -152,15 +152,15 @@ pub struct Fault {
     /// For which families it exists.
     pub families: &'static [Family],
     /// Where it lies.
-    pub place: Place,
+    pub place: FaultLocation,
     /// On which legs it can lie.
     pub legs: &'static [Leg],
     /// How to break the lab, in this order.
-    pub actions: &'static [Action],
+    pub actions: &'static [FaultAction],
     /// What probes it needs.
     pub probe: Probe,
     /// What a diagnosis must say.
-    pub expected: Expected,
+    pub expected: ExpectedDiagnosis,
     /// The program that must be installed for it, if that is more than the lab itself needs: IPv4's, IPv6's.
     pub needs: Option<(&'static str, &'static str)>,
 }
@@ -192,8 +192,8 @@ impl Case {
     }
 
     /// Who is who on its leg.
-    pub fn site(&self) -> Site {
-        Site { family: self.family, leg: self.leg }
+    pub fn site(&self) -> FaultSite {
+        FaultSite { family: self.family, leg: self.leg }
     }
 
     /// On which side of the diagnosis packets stop; none where they don't.

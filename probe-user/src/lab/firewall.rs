@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    error::{Capability, Error},
+    error::{Capability, LabError},
     netns::Netns,
 };
 
 /// A set of rules: one nftables table.
 #[derive(Clone, Copy, Debug)]
-pub struct RuleSet {
+pub struct FirewallRules {
     /// The table's name, family `inet`.
     pub table: &'static str,
     /// The whole table, as `nft -f` reads it.
@@ -20,7 +20,7 @@ pub struct RuleSet {
 }
 
 /// A security group around A: A may ping anyone, nobody may ping A, and what answers A is known by connection tracking.
-pub const SECURITY_GROUP: RuleSet = RuleSet {
+pub const SECURITY_GROUP: FirewallRules = FirewallRules {
     table: "probe_lab",
     rules: r#"
 table inet probe_lab {
@@ -35,26 +35,26 @@ table inet probe_lab {
 };
 
 /// Puts `set` into the namespace, in one transaction: all of it or nothing.
-pub fn load(netns: &Netns, set: &RuleSet) -> Result<(), Error> {
+pub fn load(netns: &Netns, set: &FirewallRules) -> Result<(), LabError> {
     nft(netns, "load the firewall's rules", &["-f", "-"], set.rules).map(drop)
 }
 
 /// Takes `set` out of the namespace, where it must be.
-pub fn unload(netns: &Netns, set: &RuleSet) -> Result<(), Error> {
+pub fn unload(netns: &Netns, set: &FirewallRules) -> Result<(), LabError> {
     nft(netns, "remove the firewall's rules", &["delete", "table", "inet", set.table], "").map(drop)
 }
 
 /// The table of `set` as it is now, in nft's own words and without its counters; nothing if it is not there.
-pub fn list(netns: &Netns, set: &RuleSet) -> Result<Option<String>, Error> {
+pub fn list(netns: &Netns, set: &FirewallRules) -> Result<Option<String>, LabError> {
     match nft(netns, "list the firewall's rules", &["--stateless", "list", "table", "inet", set.table], "") {
-        Err(Error::Nft { message, .. }) if message.contains("No such file or directory") => Ok(None),
+        Err(LabError::Nft { message, .. }) if message.contains("No such file or directory") => Ok(None),
         result => result.map(Some),
     }
 }
 
 /// Runs nft inside with `input`, and gives what it printed.
-fn nft(netns: &Netns, attempt: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
-    let refused = |source| Error::system("run nft", Capability::SysAdmin, source);
+fn nft(netns: &Netns, attempt: &'static str, arguments: &[&str], input: &str) -> Result<String, LabError> {
+    let refused = |source| LabError::system("run nft", Capability::SysAdmin, source);
     let mut child = start(netns, arguments)?;
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
     // nft that ends early leaves a broken pipe; its own message says why.
@@ -69,25 +69,25 @@ fn nft(netns: &Netns, attempt: &'static str, arguments: &[&str], input: &str) ->
 }
 
 /// Starts the first nft that there is: root's search path does not always have the folders it lives in.
-fn start(netns: &Netns, arguments: &[&str]) -> Result<Child, Error> {
+fn start(netns: &Netns, arguments: &[&str]) -> Result<Child, LabError> {
     for program in ["nft", "/usr/sbin/nft", "/sbin/nft"] {
         let mut command = netns.command(program);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
         match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => return result.map_err(|source| Error::system("run nft", Capability::SysAdmin, source)),
+            result => return result.map_err(|source| LabError::system("run nft", Capability::SysAdmin, source)),
         }
     }
-    Err(Error::NoNft)
+    Err(LabError::NoNft)
 }
 
 /// What nft meant by ending badly.
-fn complaint(attempt: &'static str, output: &Output) -> Error {
+fn complaint(attempt: &'static str, output: &Output) -> LabError {
     let text = String::from_utf8_lossy(&output.stderr);
     if text.contains("Operation not permitted") {
-        return Error::NotPrivileged { attempt: attempt.into(), capability: Capability::NetAdmin };
+        return LabError::NotPrivileged { attempt: attempt.into(), capability: Capability::NetAdmin };
     }
-    Error::Nft { attempt, message: first_complaint(&text).unwrap_or_else(|| output.status.to_string()) }
+    LabError::Nft { attempt, message: first_complaint(&text).unwrap_or_else(|| output.status.to_string()) }
 }
 
 /// nft prints its message, the line that it means, and a row of carets: the message is enough.

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{
-    error::{Capability, Error},
+    error::{Capability, LabError},
     firewall::{self, SECURITY_GROUP},
-    plan::Host,
+    plan::LabHost,
     topology::Topology,
     wire,
 };
@@ -14,15 +14,15 @@ use super::{
 type Lines = BTreeSet<String>;
 
 /// What differs between the lab that stands and the lab as it is made, one clause each; nothing if it is as new.
-pub fn changes(standing: &Topology, new: &Topology) -> Result<Vec<String>, Error> {
+pub fn changes(standing: &Topology, new: &Topology) -> Result<Vec<String>, LabError> {
     let mut changes = Vec::new();
-    for host in Host::ALL {
+    for host in LabHost::ALL {
         changes.extend(compare(host, &lines(standing, host)?, &lines(new, host)?));
     }
     Ok(changes)
 }
 
-fn compare(host: Host, is: &Lines, should_be: &Lines) -> Vec<String> {
+fn compare(host: LabHost, is: &Lines, should_be: &Lines) -> Vec<String> {
     let name = host.name();
     let missing = should_be.difference(is).map(|line| format!("{name} lacks {line}"));
     let added = is.difference(should_be).map(|line| format!("{name} has {line}"));
@@ -30,14 +30,14 @@ fn compare(host: Host, is: &Lines, should_be: &Lines) -> Vec<String> {
 }
 
 /// Links, addresses, default routes, settings and rules of `host`.
-fn lines(topology: &Topology, host: Host) -> Result<Lines, Error> {
+fn lines(topology: &Topology, host: LabHost) -> Result<Lines, LabError> {
     let netns = topology.netns(host);
     let attempt = || format!("look at the network of {}", host.name());
     let mut lines = netns
         .run(|| wire::with_netlink(|handle| async move { network_lines(&handle).await }))?
-        .map_err(|source| Error::system(attempt(), Capability::NetAdmin, source))?;
+        .map_err(|source| LabError::system(attempt(), Capability::NetAdmin, source))?;
     lines.extend(netns.run(|| setting_lines(host))?);
-    if host == Host::Fw {
+    if host == LabHost::Fw {
         lines.extend(rule_lines(firewall::list(netns, &SECURITY_GROUP)?.as_deref()));
     }
     Ok(lines)
@@ -58,7 +58,7 @@ async fn network_lines(handle: &rtnetlink::Handle) -> std::io::Result<Lines> {
 }
 
 /// A setting that this kernel does not have is no line.
-fn setting_lines(host: Host) -> Lines {
+fn setting_lines(host: LabHost) -> Lines {
     let line = |(path, _): (&str, &str)| {
         let value = fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
         Some(format!("{}={}", path.replace('/', "."), value.trim()))
@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn what_is_missing_and_what_was_added_are_both_told() {
         let changes =
-            compare(Host::Fw, &lines_of(&["link a down", "link b up"]), &lines_of(&["link a up", "link b up"]));
+            compare(LabHost::Fw, &lines_of(&["link a down", "link b up"]), &lines_of(&["link a up", "link b up"]));
         assert_eq!(changes, ["fw lacks link a up", "fw has link a down"]);
-        assert_eq!(compare(Host::A, &lines_of(&["x"]), &lines_of(&["x"])), [""; 0]);
+        assert_eq!(compare(LabHost::A, &lines_of(&["x"]), &lines_of(&["x"])), [""; 0]);
     }
 
     #[test]

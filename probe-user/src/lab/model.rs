@@ -11,12 +11,12 @@ use probe_ebpf::Family;
 pub use self::{built::Built, catalogue::all, truth::Truth};
 use crate::{
     filter::guard::GuardOptions,
-    middlebox::datasheet::{Answer, Datasheet, Fact, Finding},
+    middlebox::datasheet::{Datasheet, Fact, FactFinding, FactValue},
 };
 
 /// A box between A and B, and what is true of it.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct BoxModel {
     /// Its name on the command line and in reports.
     pub name: &'static str,
     /// What it is, in a few words.
@@ -41,16 +41,16 @@ pub struct Build {
 
 /// One fact of a datasheet, held against what is true.
 #[derive(Clone, Debug)]
-pub struct Judged<'a> {
+pub struct JudgedFact<'a> {
     /// The truth.
     pub truth: Truth,
     /// What was found.
-    pub finding: &'a Finding,
+    pub finding: &'a FactFinding,
     /// Whether that is right.
     pub right: bool,
 }
 
-impl Model {
+impl BoxModel {
     /// What is true of it over `family`, by fact; of facts that are left out nothing is said.
     pub fn truths(&self, family: Family) -> BTreeMap<Fact, Truth> {
         let of = |(fact, truth): (&Fact, &Truth)| (*fact, one_frame(truth, family));
@@ -58,12 +58,12 @@ impl Model {
     }
 
     /// The facts that `datasheet` was asked for and the truth is known of, each with its judgement.
-    pub fn judge<'a>(&self, datasheet: &'a Datasheet, family: Family) -> Vec<Judged<'a>> {
+    pub fn judge<'a>(&self, datasheet: &'a Datasheet, family: Family) -> Vec<JudgedFact<'a>> {
         let truths = self.truths(family);
-        let judged = |finding: &'a Finding| {
+        let judged = |finding: &'a FactFinding| {
             let truth = truths.get(&finding.fact)?.clone();
             let right = truth.is_told_by(&finding.value);
-            Some(Judged { truth, finding, right })
+            Some(JudgedFact { truth, finding, right })
         };
         datasheet.facts.iter().filter_map(judged).collect()
     }
@@ -75,8 +75,8 @@ const ONE_FRAME: u16 = 1472;
 /// The sizes that pass where fragments do not, which differ between the IP versions.
 fn one_frame(truth: &Truth, family: Family) -> Truth {
     match (truth, family) {
-        (Truth::Is(Answer::Sizes { request: ONE_FRAME, reply: ONE_FRAME, tried }), Family::V6) => {
-            Truth::Is(Answer::Sizes { request: ONE_FRAME - 20, reply: ONE_FRAME - 20, tried: *tried })
+        (Truth::Is(FactValue::Sizes { request: ONE_FRAME, reply: ONE_FRAME, tried }), Family::V6) => {
+            Truth::Is(FactValue::Sizes { request: ONE_FRAME - 20, reply: ONE_FRAME - 20, tried: *tried })
         }
         _ => truth.clone(),
     }

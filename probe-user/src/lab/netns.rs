@@ -20,7 +20,7 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
-use super::error::{Capability, Error};
+use super::error::{Capability, LabError};
 use crate::host::device::netns_cookie;
 
 /// A handle of a network namespace. The kernel removes the namespace, with every link and rule in it, as soon as no
@@ -33,8 +33,8 @@ pub struct Netns {
 
 impl Netns {
     /// Makes a namespace that has no name.
-    pub fn new() -> Result<Self, Error> {
-        let refused = |source| Error::system("make a network namespace", Capability::SysAdmin, source);
+    pub fn new() -> Result<Self, LabError> {
+        let refused = |source| LabError::system("make a network namespace", Capability::SysAdmin, source);
         let make = || -> io::Result<File> {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")
@@ -45,8 +45,8 @@ impl Netns {
     }
 
     /// Opens the namespace that `path` names, as `ip netns` names them; nothing if no namespace is there.
-    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
-        let refused = |source| Error::system(format!("open {}", path.display()), Capability::SysAdmin, source);
+    pub fn open(path: &Path) -> Result<Option<Self>, LabError> {
+        let refused = |source| LabError::system(format!("open {}", path.display()), Capability::SysAdmin, source);
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(refused)?,
@@ -66,21 +66,21 @@ impl Netns {
     }
 
     /// The kernel's cookie of this namespace, which is never given twice until the machine starts again.
-    pub fn cookie(&self) -> Result<u64, Error> {
-        let refused = |source| Error::system("read the cookie of a network namespace", Capability::SysAdmin, source);
+    pub fn cookie(&self) -> Result<u64, LabError> {
+        let refused = |source| LabError::system("read the cookie of a network namespace", Capability::SysAdmin, source);
         self.run(netns_cookie)?.map_err(refused)
     }
 
     /// Runs `work` inside, on a thread of its own, and gives its value; a panic in it goes on here.
     /// Files and sockets that it opens stay in this namespace wherever they are used.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LabError> {
         let inside = || -> io::Result<T> {
             setns(&self.handle, CloneFlags::CLONE_NEWNET)?;
             Ok(work())
         };
         on_own_thread(inside)
             .and_then(|done| done)
-            .map_err(|source| Error::system("enter a network namespace", Capability::SysAdmin, source))
+            .map_err(|source| LabError::system("enter a network namespace", Capability::SysAdmin, source))
     }
 
     /// A command whose process runs inside.

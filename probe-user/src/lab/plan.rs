@@ -6,7 +6,7 @@ use probe_ebpf::Family;
 
 /// A host of the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Host {
+pub enum LabHost {
     /// The host inside the firewall.
     A,
     /// The firewall, a router.
@@ -15,7 +15,7 @@ pub enum Host {
     B,
 }
 
-impl Host {
+impl LabHost {
     /// Every host, in path order.
     pub const ALL: [Self; 3] = [Self::A, Self::Fw, Self::B];
 
@@ -80,11 +80,11 @@ impl Nic {
     pub const ALL: [Self; 4] = [Self::A, Self::FwA, Self::FwB, Self::B];
 
     /// The host that has it.
-    pub const fn host(self) -> Host {
+    pub const fn host(self) -> LabHost {
         match self {
-            Self::A => Host::A,
-            Self::FwA | Self::FwB => Host::Fw,
-            Self::B => Host::B,
+            Self::A => LabHost::A,
+            Self::FwA | Self::FwB => LabHost::Fw,
+            Self::B => LabHost::B,
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn each_gateway_is_the_far_end_of_the_hosts_own_cable() {
-        for host in Host::ALL {
+        for host in LabHost::ALL {
             let far_ends: Vec<_> = host.nics().map(Nic::peer).collect();
             assert!(host.gateway().is_none_or(|gateway| far_ends == [gateway]), "{host:?}");
         }
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn only_the_firewall_forwards() {
-        let forwards = |host: Host| host.settings().contains(&("net/ipv4/ip_forward", "1"));
-        assert_eq!(Host::ALL.map(forwards), [false, true, false]);
+        let forwards = |host: LabHost| host.settings().contains(&("net/ipv4/ip_forward", "1"));
+        assert_eq!(LabHost::ALL.map(forwards), [false, true, false]);
     }
 }

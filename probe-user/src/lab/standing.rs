@@ -10,14 +10,14 @@ use std::{fs, path::Path};
 
 pub use self::names::NAMES;
 use self::{
-    names::{Found, MountMark},
-    record::{Lock, Record},
+    names::{FoundName, MountMark},
+    record::{LabRecord, Lock},
 };
 use super::{
-    error::{Capability, Error},
+    error::{Capability, LabError},
     inventory,
     netns::Netns,
-    plan::Host,
+    plan::LabHost,
     topology::Topology,
 };
 use crate::signals::Held;
@@ -48,7 +48,7 @@ pub struct Lowered {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
     /// On which host.
-    pub host: Host,
+    pub host: LabHost,
     /// Its process id.
     pub pid: u32,
     /// Its command's name.
@@ -56,14 +56,14 @@ pub struct Process {
 }
 
 /// Sets the lab up under its names, mends what an interrupted `up` or `down` left, or checks the lab that is there.
-pub fn up() -> Result<Raised, Error> {
+pub fn up() -> Result<Raised, LabError> {
     let _lock = Lock::take()?;
     let _held = Held::new();
     let survey = Survey::take()?;
     survey.refuse_foreign()?;
     if survey.is_whole() {
         let changes = inventory::changes(&survey.into_topology()?, &Topology::build()?)?;
-        return if changes.is_empty() { Ok(Raised::AlreadyUp) } else { Err(Error::Changed { changes }) };
+        return if changes.is_empty() { Ok(Raised::AlreadyUp) } else { Err(LabError::Changed { changes }) };
     }
     let raised = if survey.is_bare() { Raised::Made } else { Raised::Repaired };
     survey.remove()?;
@@ -75,7 +75,7 @@ pub fn up() -> Result<Raised, Error> {
 }
 
 /// Removes the lab and whatever an interrupted `up` or `down` left of it. What others made is left alone.
-pub fn down() -> Result<Lowered, Error> {
+pub fn down() -> Result<Lowered, LabError> {
     let lock = Lock::take_if_any()?;
     let _held = Held::new();
     let survey = Survey::take()?;
@@ -89,27 +89,30 @@ pub fn down() -> Result<Lowered, Error> {
 }
 
 /// The namespace of a host of the lab that is up.
-pub fn host(host: Host) -> Result<Netns, Error> {
+pub fn host(host: LabHost) -> Result<Netns, LabError> {
     let survey = Survey::take()?;
     if survey.is_bare() {
-        return Err(Error::NotUp);
+        return Err(LabError::NotUp);
     }
     let [a, fw, b] = survey.found;
     let found = match host {
-        Host::A => a,
-        Host::Fw => fw,
-        Host::B => b,
+        LabHost::A => a,
+        LabHost::Fw => fw,
+        LabHost::B => b,
     };
-    if let Found::Ours(netns) = found { Ok(netns) } else { Err(Error::Broken) }
+    if let FoundName::Ours(netns) = found { Ok(netns) } else { Err(LabError::Broken) }
 }
 
 /// Writes down whose the names will be, then gives them.
-fn give_names(topology: &Topology) -> Result<(), Error> {
-    let cookies =
-        [topology.netns(Host::A).cookie()?, topology.netns(Host::Fw).cookie()?, topology.netns(Host::B).cookie()?];
-    Record { boot: record::boot_id()?, cookies, mount: MountMark::before_naming()? }.write()?;
+fn give_names(topology: &Topology) -> Result<(), LabError> {
+    let cookies = [
+        topology.netns(LabHost::A).cookie()?,
+        topology.netns(LabHost::Fw).cookie()?,
+        topology.netns(LabHost::B).cookie()?,
+    ];
+    LabRecord { boot: record::boot_id()?, cookies, mount: MountMark::before_naming()? }.write()?;
     names::prepare_folder()?;
-    for (host, name) in Host::ALL.into_iter().zip(NAMES) {
+    for (host, name) in LabHost::ALL.into_iter().zip(NAMES) {
         names::give(name, topology.netns(host))?;
     }
     Ok(())
@@ -117,18 +120,18 @@ fn give_names(topology: &Topology) -> Result<(), Error> {
 
 /// What stands under the lab's names, and what the record says about it.
 struct Survey {
-    record: Option<Record>,
-    found: [Found; 3],
+    record: Option<LabRecord>,
+    found: [FoundName; 3],
 }
 
 impl Survey {
-    fn take() -> Result<Self, Error> {
-        let record = Record::read()?;
+    fn take() -> Result<Self, LabError> {
+        let record = LabRecord::read()?;
         let boot = record::boot_id()?;
         let expected = |slot: usize| match &record {
-            Some(record) if record.boot == boot => names::Expected::Cookie(record.cookies[slot]),
-            Some(_) => names::Expected::Leftover,
-            None => names::Expected::Nothing,
+            Some(record) if record.boot == boot => names::RecordedName::Cookie(record.cookies[slot]),
+            Some(_) => names::RecordedName::Leftover,
+            None => names::RecordedName::Nothing,
         };
         let found = [0, 1, 2].map(|slot| names::look(NAMES[slot], &expected(slot)));
         let [a, fw, b] = found;
@@ -137,51 +140,51 @@ impl Survey {
 
     /// All three names are there, and they are the lab's.
     fn is_whole(&self) -> bool {
-        self.found.iter().all(|found| matches!(found, Found::Ours(_)))
+        self.found.iter().all(|found| matches!(found, FoundName::Ours(_)))
     }
 
     /// Nothing of the lab is there.
     fn is_bare(&self) -> bool {
-        self.record.is_none() && self.found.iter().all(|found| matches!(found, Found::Absent | Found::Foreign))
+        self.record.is_none() && self.found.iter().all(|found| matches!(found, FoundName::Absent | FoundName::Foreign))
     }
 
     /// The names that others use.
     fn foreign(&self) -> impl Iterator<Item = &'static str> {
         let pairs = self.found.iter().zip(NAMES);
-        pairs.filter(|(found, _)| matches!(found, Found::Foreign)).map(|(_, name)| name)
+        pairs.filter(|(found, _)| matches!(found, FoundName::Foreign)).map(|(_, name)| name)
     }
 
-    fn refuse_foreign(&self) -> Result<(), Error> {
+    fn refuse_foreign(&self) -> Result<(), LabError> {
         match self.foreign().next() {
-            Some(name) => Err(Error::Foreign { name: name.into() }),
+            Some(name) => Err(LabError::Foreign { name: name.into() }),
             None => Ok(()),
         }
     }
 
-    fn into_topology(self) -> Result<Topology, Error> {
+    fn into_topology(self) -> Result<Topology, LabError> {
         match self.found {
-            [Found::Ours(a), Found::Ours(fw), Found::Ours(b)] => Topology::of(a, fw, b),
-            _ => Err(Error::Broken),
+            [FoundName::Ours(a), FoundName::Ours(fw), FoundName::Ours(b)] => Topology::of(a, fw, b),
+            _ => Err(LabError::Broken),
         }
     }
 
     /// Removes the names, then the record that they are the lab's: in this order a kill leaves nothing unknown.
-    fn remove(self) -> Result<(), Error> {
+    fn remove(self) -> Result<(), LabError> {
         for (found, name) in self.found.iter().zip(NAMES) {
             match found {
-                Found::Ours(_) | Found::HalfMade => names::take_away(name)?,
-                Found::Absent | Found::Foreign => {}
+                FoundName::Ours(_) | FoundName::HalfMade => names::take_away(name)?,
+                FoundName::Absent | FoundName::Foreign => {}
             }
         }
         let Some(record) = self.record else { return Ok(()) };
         names::undo_folder(record.mount);
-        Record::remove()
+        LabRecord::remove()
     }
 
     /// The processes inside, as far as `/proc` shows them.
     fn processes(&self) -> Vec<Process> {
-        let ours = |found: &Found| match found {
-            Found::Ours(netns) => Some(netns.inode()),
+        let ours = |found: &FoundName| match found {
+            FoundName::Ours(netns) => Some(netns.inode()),
             _ => None,
         };
         let inodes = [ours(&self.found[0]), ours(&self.found[1]), ours(&self.found[2])];
@@ -200,11 +203,11 @@ fn process_inside(pid: u32, inodes: [Option<u64>; 3]) -> Option<Process> {
     let inode = link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()?;
     let slot = inodes.iter().position(|ours| *ours == Some(inode))?;
     let name = fs::read_to_string(folder.join("comm")).ok()?.trim().to_owned();
-    Some(Process { host: Host::ALL[slot], pid, name })
+    Some(Process { host: LabHost::ALL[slot], pid, name })
 }
 
 /// A refusal while naming or recording: all of it is about mounts and files below `/run`, which root may change.
-fn refused(attempt: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+fn refused(attempt: impl Into<String>) -> impl FnOnce(std::io::Error) -> LabError {
     let attempt = attempt.into();
-    move |source| Error::system(attempt, Capability::SysAdmin, source)
+    move |source| LabError::system(attempt, Capability::SysAdmin, source)
 }

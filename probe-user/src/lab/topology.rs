@@ -10,10 +10,10 @@ use std::{
 use probe_ebpf::Family;
 
 use super::{
-    error::{Capability, Error},
+    error::{Capability, LabError},
     firewall::{self, SECURITY_GROUP},
     netns::Netns,
-    plan::{Host, Nic},
+    plan::{LabHost, Nic},
     wire,
 };
 
@@ -35,15 +35,15 @@ pub struct Topology {
 
 impl Topology {
     /// Makes the lab, without names, and waits until every link carries packets.
-    pub fn build() -> Result<Self, Error> {
+    pub fn build() -> Result<Self, LabError> {
         let (a, fw, b) = (Netns::new()?, Netns::new()?, Netns::new()?);
         let families = families(&fw)?;
-        for (host, netns) in [(Host::A, &a), (Host::Fw, &fw), (Host::B, &b)] {
+        for (host, netns) in [(LabHost::A, &a), (LabHost::Fw, &fw), (LabHost::B, &b)] {
             write_settings(netns, host, &families)?;
         }
         lay_cable(&a, Nic::A, &fw)?;
         lay_cable(&b, Nic::B, &fw)?;
-        for (host, netns) in [(Host::Fw, &fw), (Host::A, &a), (Host::B, &b)] {
+        for (host, netns) in [(LabHost::Fw, &fw), (LabHost::A, &a), (LabHost::B, &b)] {
             set_up(netns, host, &families)?;
         }
         firewall::load(&fw, &SECURITY_GROUP)?;
@@ -53,11 +53,11 @@ impl Topology {
     }
 
     /// Takes the namespaces of a lab that stands already. An interface that somebody removed is [`Error::Changed`].
-    pub fn of(a: Netns, fw: Netns, b: Netns) -> Result<Self, Error> {
+    pub fn of(a: Netns, fw: Netns, b: Netns) -> Result<Self, LabError> {
         let families = families(&fw)?;
         let mut topology = Self { a, fw, b, indexes: [0; Nic::ALL.len()], families };
         for (slot, nic) in Nic::ALL.into_iter().enumerate() {
-            let (index, _) = topology.look_up(nic)?.ok_or_else(|| Error::Changed {
+            let (index, _) = topology.look_up(nic)?.ok_or_else(|| LabError::Changed {
                 changes: vec![format!("{} has no interface {}", nic.host().name(), nic.interface())],
             })?;
             topology.indexes[slot] = index;
@@ -66,7 +66,7 @@ impl Topology {
     }
 
     /// Gives A and B the second address of each IP version.
-    pub fn give_second_addresses(&self) -> Result<(), Error> {
+    pub fn give_second_addresses(&self) -> Result<(), LabError> {
         for nic in [Nic::A, Nic::B] {
             inside(self.netns(nic.host()), "give a second address", || {
                 wire::with_netlink(|handle| async move {
@@ -81,11 +81,11 @@ impl Topology {
     }
 
     /// The namespace of a host.
-    pub fn netns(&self, host: Host) -> &Netns {
+    pub fn netns(&self, host: LabHost) -> &Netns {
         match host {
-            Host::A => &self.a,
-            Host::Fw => &self.fw,
-            Host::B => &self.b,
+            LabHost::A => &self.a,
+            LabHost::Fw => &self.fw,
+            LabHost::B => &self.b,
         }
     }
 
@@ -99,7 +99,7 @@ impl Topology {
         &self.families
     }
 
-    fn wait_for_links(&mut self) -> Result<(), Error> {
+    fn wait_for_links(&mut self) -> Result<(), LabError> {
         let deadline = Instant::now() + LINK_LIMIT;
         for (slot, nic) in Nic::ALL.into_iter().enumerate() {
             self.indexes[slot] = loop {
@@ -114,7 +114,7 @@ impl Topology {
     }
 
     /// The index of an interface, and whether it carries packets.
-    fn look_up(&self, nic: Nic) -> Result<Option<(u32, bool)>, Error> {
+    fn look_up(&self, nic: Nic) -> Result<Option<(u32, bool)>, LabError> {
         let link = inside(self.netns(nic.host()), "look at the lab's links", || {
             wire::with_netlink(|handle| async move { wire::link(&handle, nic.interface()).await })
         })?;
@@ -122,24 +122,24 @@ impl Topology {
     }
 }
 
-fn never_up(nic: Nic) -> Error {
+fn never_up(nic: Nic) -> LabError {
     let attempt = format!("bring up {} of {}", nic.interface(), nic.host().name());
-    Error::System { attempt, source: io::ErrorKind::TimedOut.into() }
+    LabError::System { attempt, source: io::ErrorKind::TimedOut.into() }
 }
 
 /// Runs `work` in `netns`, and tells its failure as a failed `attempt` to configure a network.
-fn inside<T: Send>(netns: &Netns, attempt: &str, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T, Error> {
-    netns.run(work)?.map_err(|source| Error::system(attempt, Capability::NetAdmin, source))
+fn inside<T: Send>(netns: &Netns, attempt: &str, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T, LabError> {
+    netns.run(work)?.map_err(|source| LabError::system(attempt, Capability::NetAdmin, source))
 }
 
 /// A kernel that was started without IPv6 has no settings for it.
-fn families(netns: &Netns) -> Result<Vec<Family>, Error> {
+fn families(netns: &Netns) -> Result<Vec<Family>, LabError> {
     let v6 = netns.run(|| Path::new("/proc/sys/net/ipv6/conf").exists())?;
     Ok(if v6 { vec![Family::V4, Family::V6] } else { vec![Family::V4] })
 }
 
 /// `/proc/sys/net` shows the namespace of the thread that looks.
-fn write_settings(netns: &Netns, host: Host, families: &[Family]) -> Result<(), Error> {
+fn write_settings(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(), LabError> {
     let v6 = families.contains(&Family::V6);
     let settings = host.settings().into_iter().filter(|(path, _)| v6 || !path.starts_with("net/ipv6/"));
     for (path, value) in settings {
@@ -148,14 +148,14 @@ fn write_settings(netns: &Netns, host: Host, families: &[Family]) -> Result<(), 
     Ok(())
 }
 
-fn lay_cable(netns: &Netns, near: Nic, far_side: &Netns) -> Result<(), Error> {
+fn lay_cable(netns: &Netns, near: Nic, far_side: &Netns) -> Result<(), LabError> {
     inside(netns, "make a veth pair", || {
         wire::with_netlink(|handle| async move { wire::lay_cable(&handle, near, far_side).await })
     })
 }
 
 /// Addresses, switched on, then the route that needs both.
-fn set_up(netns: &Netns, host: Host, families: &[Family]) -> Result<(), Error> {
+fn set_up(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(), LabError> {
     inside(netns, "set up the lab's links", || {
         wire::with_netlink(|handle| async move {
             wire::switch_on(&handle, "lo").await?;

@@ -1,7 +1,7 @@
 //! What a stateful box remembers about a ping: how to find out, and what the counts say. Pure: packets and clocks are
 //! other people's.
 //!
-//! A [`Session`] hands out timelines and takes what became of their packets, until each [`Fact`] has its [`Finding`]. The
+//! A [`Session`] hands out timelines and takes what became of their packets, until each [`Fact`] has its [`FactFinding`]. The
 //! procedures know what to ask next and what the votes say; the controls and the loss that they show say how sure that is.
 
 pub mod compare;
@@ -24,13 +24,13 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::known::Known;
+use self::known::KnownFacts;
 pub use self::{
     effort::{Effort, Level},
     fact::Fact,
-    finding::{Answer, Confidence, Finding},
+    finding::{Confidence, FactFinding, FactValue},
     fingerprint::Likeness,
-    session::{Progress, Session},
+    session::{Session, SessionProgress},
 };
 
 /// What is known of the box between two ends, over one IP version.
@@ -43,7 +43,7 @@ pub struct Datasheet {
     /// The far end's address.
     pub far: Option<IpAddr>,
     /// The answers.
-    pub facts: Vec<Finding>,
+    pub facts: Vec<FactFinding>,
     /// The known stacks, the most similar first; none where too little is known to compare.
     pub fingerprint: Vec<Likeness>,
     /// Packets of the controls that were sent.
@@ -58,7 +58,7 @@ pub struct Datasheet {
 }
 
 impl Datasheet {
-    fn new(known: &Known, facts: Vec<Finding>) -> Self {
+    fn new(known: &KnownFacts, facts: Vec<FactFinding>) -> Self {
         let fingerprint = fingerprint::likenesses(&facts);
         let notes = notes(&facts);
         Self {
@@ -75,25 +75,27 @@ impl Datasheet {
     }
 
     /// What was found out about a fact.
-    pub fn finding(&self, fact: Fact) -> Option<&Finding> {
+    pub fn finding(&self, fact: Fact) -> Option<&FactFinding> {
         self.facts.iter().find(|finding| finding.fact == fact)
     }
 
     /// The answer to a fact, where it was asked for.
-    pub fn answer(&self, fact: Fact) -> Option<&Answer> {
+    pub fn answer(&self, fact: Fact) -> Option<&FactValue> {
         self.finding(fact).map(|finding| &finding.value)
     }
 }
 
 /// Signs of two boxes in series, which no single answer shows.
-fn notes(facts: &[Finding]) -> Vec<String> {
+fn notes(facts: &[FactFinding]) -> Vec<String> {
     let of = |fact| facts.iter().find(|finding| finding.fact == fact).map(|finding| &finding.value);
     let mut signs = Vec::new();
-    if [Fact::RefreshByRequest, Fact::RefreshByReply].iter().any(|fact| matches!(of(*fact), Some(Answer::Until { .. })))
+    if [Fact::RefreshByRequest, Fact::RefreshByReply]
+        .iter()
+        .any(|fact| matches!(of(*fact), Some(FactValue::Until { .. })))
     {
         signs.push("what is remembered is prolonged, but only up to a second limit");
     }
-    if of(Fact::Roles) == Some(&Answer::Different) {
+    if of(Fact::Roles) == Some(&FactValue::Different) {
         signs.push("the two directions are remembered by different fields");
     }
     if signs.is_empty() {

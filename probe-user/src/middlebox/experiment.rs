@@ -10,5 +10,5 @@ mod script;
 
 pub use self::{
     file::ScriptError,
-    script::{Address, Expect, Means, Packet, Role, Script, Sends, Step},
+    script::{Address, Expect, OutcomeMeaning, Script, ScriptPacket, ScriptStep, Sends, StepRole},
 };

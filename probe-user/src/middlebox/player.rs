@@ -15,17 +15,17 @@ use self::{clock::FarClock, landings::Landings, schedule::Schedule};
 use crate::{
     clock::{monotonic_ns, nanoseconds},
     error::Failure,
-    middlebox::timeline::{Ends, Run, Side, Timeline},
+    middlebox::timeline::{EndAddresses, Endpoint, PlayedTimeline, Timeline},
     model::{
         attach::Attach,
-        request::{Requests, Role, WatchRequest},
-        trace::{HostSight, Taken},
+        request::{HostRole, RequestHandling, WatchRequest},
+        trace::{HostTrace, Taken},
     },
     peer::{Peer, command::Finishing},
-    stop::Stop,
+    stop::StopSignal,
     traffic::{
         prober::random,
-        volley::{Fired, Pace, Shooter},
+        volley::{Fired, MinimumGap, PacketSender},
     },
     watch::{Factory, Watching},
 };
@@ -40,7 +40,7 @@ const IDLE_LOOK: Duration = Duration::from_millis(200);
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// The least time between two packets of this end.
-const PACE: Pace = Pace(Duration::from_millis(1));
+const PACE: MinimumGap = MinimumGap(Duration::from_millis(1));
 
 /// Time between the common start's announcement and the first shot.
 const LEAD: Duration = Duration::from_millis(20);
@@ -56,27 +56,27 @@ pub struct Player {
     /// How to attach here.
     pub attach: Attach,
     /// The ends' addresses. Second ones of the far end are learned when it watches.
-    pub ends: Ends,
+    pub ends: EndAddresses,
     /// Ends a run before its time.
-    pub stop: Stop,
+    pub stop: StopSignal,
 }
 
 /// A timeline that was played.
 #[derive(Clone, Debug)]
 pub struct Played {
     /// What became of each shot.
-    pub run: Run,
+    pub run: PlayedTimeline,
     /// What this host saw.
-    pub near: HostSight,
+    pub near: HostTrace,
     /// What the far end saw.
-    pub far: HostSight,
+    pub far: HostTrace,
     /// Whether it was played to its end.
-    pub whole: Whole,
+    pub whole: Completion,
 }
 
 /// Whether a timeline was played to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whole {
+pub enum Completion {
     /// It was.
     Yes,
     /// A stop was asked for before.
@@ -91,7 +91,7 @@ impl Player {
     /// Why one of the ends can't watch.
     pub fn meet(&mut self) -> Result<Duration, Failure> {
         let nonce = random();
-        let ready = self.peer.watch(self.request(Side::Far, nonce, 0))?;
+        let ready = self.peer.watch(self.request(Endpoint::Far, nonce, 0))?;
         if !ready.addresses.is_empty() {
             self.ends.far = ready.addresses;
         }
@@ -113,9 +113,9 @@ impl Player {
         }
         let nonce = random();
         let shots = u16::try_from(timeline.shots.len()).unwrap_or(u16::MAX);
-        let near = (self.factory)(&self.request(Side::Near, nonce, shots))?;
-        self.peer.watch(self.request(Side::Far, nonce, shots))?;
-        let shooter = Shooter::open(Some(&self.interface), PACE)?;
+        let near = (self.factory)(&self.request(Endpoint::Near, nonce, shots))?;
+        self.peer.watch(self.request(Endpoint::Far, nonce, shots))?;
+        let shooter = PacketSender::open(Some(&self.interface), PACE)?;
         let mut playing = Playing {
             timeline,
             near,
@@ -131,7 +131,7 @@ impl Player {
         playing.end(&mut self.peer, asked, whole)
     }
 
-    fn request(&self, side: Side, nonce: u64, shots: u16) -> WatchRequest {
+    fn request(&self, side: Endpoint, nonce: u64, shots: u16) -> WatchRequest {
         let (own, other) = (self.ends.of(side), self.ends.of(side.other()));
         WatchRequest {
             nonce,
@@ -139,11 +139,11 @@ impl Player {
             probes: shots,
             local: own[0],
             remote: other[0],
-            interface: (side == Side::Near).then(|| self.interface.clone()),
-            role: if side == Side::Near { Role::Sender } else { Role::Receiver },
-            attach: if side == Side::Near { self.attach } else { Attach::default() },
+            interface: (side == Endpoint::Near).then(|| self.interface.clone()),
+            role: if side == Endpoint::Near { HostRole::Sender } else { HostRole::Receiver },
+            attach: if side == Endpoint::Near { self.attach } else { Attach::default() },
             trace_rules: false,
-            requests: Requests::AllAbsorbed,
+            requests: RequestHandling::AllAbsorbed,
             further: other.iter().skip(1).take(1).copied().collect(),
         }
     }
@@ -160,7 +160,7 @@ enum Ordered {
 struct Playing<'a> {
     timeline: &'a Timeline,
     near: Box<dyn Watching>,
-    shooter: Shooter,
+    shooter: PacketSender,
     start: Instant,
     start_ns: u64,
     schedule: Schedule<'a>,
@@ -169,7 +169,12 @@ struct Playing<'a> {
 }
 
 impl Playing<'_> {
-    fn run(&mut self, peer: &mut Peer, stop: &Stop, told: &mut dyn FnMut(Duration)) -> Result<Whole, Failure> {
+    fn run(
+        &mut self,
+        peer: &mut Peer,
+        stop: &StopSignal,
+        told: &mut dyn FnMut(Duration),
+    ) -> Result<Completion, Failure> {
         let length = self.timeline.length();
         let mut until = length;
         loop {
@@ -182,10 +187,10 @@ impl Playing<'_> {
                 until = until.max(now + self.timeline.linger);
             }
             if stop.asked() {
-                return Ok(Whole::Stopped);
+                return Ok(Completion::Stopped);
             }
             if now >= until {
-                return Ok(Whole::Yes);
+                return Ok(Completion::Yes);
             }
             thread::sleep(self.rest(now));
         }
@@ -208,32 +213,32 @@ impl Playing<'_> {
     fn look(&mut self, peer: &mut Peer) -> Result<(), Failure> {
         let sent = self.shooter.fired();
         let came = self.near.absorbed()?;
-        self.take(Side::Near, sent, came);
+        self.take(Endpoint::Near, sent, came);
         let before = monotonic_ns();
         let sent = peer.fired()?;
         self.clock.learn(before, sent.now_ns, monotonic_ns());
         let came = peer.absorbed()?;
-        self.take(Side::Far, sent, came);
+        self.take(Endpoint::Far, sent, came);
         Ok(())
     }
 
-    fn take(&mut self, side: Side, sent: Fired, came: Taken) {
+    fn take(&mut self, side: Endpoint, sent: Fired, came: Taken) {
         self.landings.sent(side, sent.shots);
         self.landings.came(side, came);
     }
 
     fn rest(&self, now: Duration) -> Duration {
-        let near = |shot: &crate::middlebox::timeline::Shot| shot.at.abs_diff(now) < UNDER_WAY;
+        let near = |shot: &crate::middlebox::timeline::TimedPacket| shot.at.abs_diff(now) < UNDER_WAY;
         if self.timeline.shots.iter().any(near) { BUSY_LOOK } else { IDLE_LOOK }
     }
 
-    fn end(mut self, peer: &mut Peer, asked: Finishing, whole: Whole) -> Result<Played, Failure> {
+    fn end(mut self, peer: &mut Peer, asked: Finishing, whole: Completion) -> Result<Played, Failure> {
         let sent = self.shooter.fired();
         let came = self.near.absorbed()?;
-        self.take(Side::Near, sent, came);
+        self.take(Endpoint::Near, sent, came);
         let near = self.near.finish()?;
         let far = peer.finished(asked)?;
-        let times = landings::Times { start_ns: self.start_ns, clock: &self.clock };
+        let times = landings::SharedClock { start_ns: self.start_ns, clock: &self.clock };
         let run = self.landings.told(self.timeline, &self.schedule, [&near, &far], &times);
         Ok(Played { run, near, far, whole })
     }

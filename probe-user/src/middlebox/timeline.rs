@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::landing::{Arrival, Ends, Landing, Run, Sending};
+pub use self::landing::{Arrival, EndAddresses, Landing, PlayedTimeline, SendTime};
 
 /// The most shots that a timeline may hold: as many as there are marks in a run ([`probe_ebpf::journey::MAX_PROBES`]).
 pub const MAX_SHOTS: usize = 1024;
@@ -20,14 +20,14 @@ pub const MAX_SHOTS: usize = 1024;
 /// Which of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub enum Endpoint {
     /// The end whose user asked.
     Near,
     /// The peer.
     Far,
 }
 
-impl Side {
+impl Endpoint {
     /// The end that it faces.
     #[must_use]
     pub fn other(self) -> Self {
@@ -42,7 +42,7 @@ impl Side {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     /// The packets, earliest first; a shot's number is its place here. At most [`MAX_SHOTS`].
-    pub shots: Vec<Shot>,
+    pub shots: Vec<TimedPacket>,
     /// How long after the last shot arrivals still count.
     #[serde(rename = "linger_us", with = "micros")]
     pub linger: Duration,
@@ -50,14 +50,14 @@ pub struct Timeline {
 
 /// One packet to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shot {
+pub struct TimedPacket {
     /// When, since the timeline's start.
     #[serde(rename = "at_us", with = "micros")]
     pub at: Duration,
     /// Which end sends it.
-    pub from: Side,
+    pub from: Endpoint,
     /// What it is.
-    pub message: Message,
+    pub message: TimelinePacket,
     /// Its echo id; of an ICMP error that quotes a packet which never was, the id that it quotes.
     pub id: EchoId,
     /// Its sequence number.
@@ -83,22 +83,22 @@ pub struct Shot {
 /// The kinds of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Message {
+pub enum TimelinePacket {
     /// An echo request.
     Request,
     /// An echo reply.
     Reply,
     /// An ICMP error (RFC 792, RFC 4443) to the sender of an echo packet, which it quotes.
-    Error(Quote),
+    Error(ErrorQuote),
 }
 
 /// What an ICMP error quotes. Behind the quoted header stands the payload with the number of the *error's* shot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Quote {
+pub enum ErrorQuote {
     /// The packet of this shot as it arrived at the end that sends the error: addresses and id as they were there.
     Shot(usize),
-    /// A request from the error's destination to its source that nobody sent, with the error's [`Shot::id`].
+    /// A request from the error's destination to its source that nobody sent, with the error's [`TimedPacket::id`].
     Never,
 }
 
@@ -147,9 +147,9 @@ pub enum Fragments {
     Forbidden,
 }
 
-impl Shot {
+impl TimedPacket {
     /// A shot between the first addresses, with sequence number 1, code 0, 56 bytes of payload and TTL 64.
-    pub fn new(at: Duration, from: Side, message: Message, id: EchoId) -> Self {
+    pub fn new(at: Duration, from: Endpoint, message: TimelinePacket, id: EchoId) -> Self {
         Self {
             at,
             from,
@@ -168,7 +168,7 @@ impl Shot {
     /// The earlier shots that must have arrived before this one can be made.
     pub fn needs(&self) -> impl Iterator<Item = usize> {
         let quoted = match self.message {
-            Message::Error(Quote::Shot(shot)) => Some(shot),
+            TimelinePacket::Error(ErrorQuote::Shot(shot)) => Some(shot),
             _ => None,
         };
         let id = match self.id {
@@ -200,7 +200,7 @@ impl Timeline {
         self.shots.iter().enumerate().find_map(|(number, shot)| self.fault_of(number, shot))
     }
 
-    fn fault_of(&self, number: usize, shot: &Shot) -> Option<String> {
+    fn fault_of(&self, number: usize, shot: &TimedPacket) -> Option<String> {
         let bad = |need: &usize| *need >= number || self.shots[*need].from == shot.from;
         let need = shot.needs().find(bad)?;
         Some(format!("shot {number} builds on shot {need}, which is not an earlier one of the other end"))
@@ -240,8 +240,10 @@ mod tests {
     use super::*;
 
     fn exchange() -> Timeline {
-        let request = Shot::new(Duration::from_millis(10), Side::Near, Message::Request, EchoId::Fixed(7));
-        let mut reply = Shot::new(Duration::from_micros(30_500), Side::Far, Message::Reply, EchoId::OfArrived(0));
+        let request =
+            TimedPacket::new(Duration::from_millis(10), Endpoint::Near, TimelinePacket::Request, EchoId::Fixed(7));
+        let mut reply =
+            TimedPacket::new(Duration::from_micros(30_500), Endpoint::Far, TimelinePacket::Reply, EchoId::OfArrived(0));
         reply.destination = Goal::SourceOfArrived(0);
         Timeline { shots: vec![request, reply], linger: Duration::from_secs(1) }
     }
@@ -259,7 +261,7 @@ mod tests {
     fn a_shot_builds_on_earlier_arrivals_at_its_own_end_only() {
         assert_eq!(exchange().fault(), None);
         let mut own = exchange();
-        own.shots[1].from = Side::Near;
+        own.shots[1].from = Endpoint::Near;
         assert!(own.fault().is_some_and(|fault| fault.contains("shot 1 builds on shot 0")));
         let mut future = exchange();
         future.shots[0].id = EchoId::OfArrived(1);
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn swapping_twice_changes_nothing() {
-        assert_eq!(exchange().swapped().shots[0].from, Side::Far);
+        assert_eq!(exchange().swapped().shots[0].from, Endpoint::Far);
         assert_eq!(exchange().swapped().swapped(), exchange());
     }
 }

@@ -23,7 +23,7 @@ pub struct WatchRequest {
     /// The interface that carries them; none where there is no route to the other end: then no NIC's hops are watched.
     pub interface: Option<String>,
     /// Which end this is.
-    pub role: Role,
+    pub role: HostRole,
     /// How to attach to that interface.
     #[serde(default)]
     pub attach: Attach,
@@ -32,7 +32,7 @@ pub struct WatchRequest {
     pub trace_rules: bool,
     /// What becomes of the run's requests that arrive here.
     #[serde(default)]
-    pub requests: Requests,
+    pub requests: RequestHandling,
     /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
     /// [`MAX_FURTHER`].
     #[serde(default)]
@@ -46,7 +46,7 @@ pub const MAX_FURTHER: usize = 4;
 /// and for no others, and ends with the watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Requests {
+pub enum RequestHandling {
     /// They go on: this host's kernel answers them, or does not.
     #[default]
     Pass,
@@ -60,7 +60,7 @@ pub enum Requests {
     AllAbsorbed,
 }
 
-impl Requests {
+impl RequestHandling {
     /// Whether they are kept from the kernel and told.
     pub const fn kept(self) -> bool {
         matches!(self, Self::AnsweredByAgent | Self::Absorbed | Self::AllAbsorbed)
@@ -70,7 +70,7 @@ impl Requests {
 /// Which end of a run a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum HostRole {
     /// It sends the probes.
     Sender,
     /// They are for it.

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct HostSight {
+pub struct HostTrace {
     /// The host.
     pub host: HostFacts,
     /// Its hops by name ([`Hop::name`]). A hop that is not in it is blind, for no known reason.
-    pub hops: BTreeMap<String, HopSight>,
+    pub hops: BTreeMap<String, HopTrace>,
     /// Packets that its kernel freed, in the order of time: probes, and other echo packets between the two ends.
     pub drops: Vec<Drop>,
     /// What it looked up after the probes had passed.
@@ -43,13 +43,13 @@ pub struct HostFacts {
 /// One hop: it was watched, or it was not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HopSight {
+pub enum HopTrace {
     /// It was watched, and this is all that passed.
     Watched {
         /// Requests by probe.
-        requests: BTreeMap<u16, StepSight>,
+        requests: BTreeMap<u16, ProbePassage>,
         /// Replies by probe.
-        replies: BTreeMap<u16, StepSight>,
+        replies: BTreeMap<u16, ProbePassage>,
     },
     /// It could not be watched, for this reason.
     Blind {
@@ -60,7 +60,7 @@ pub enum HopSight {
 
 /// What a hop saw of one packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepSight {
+pub struct ProbePassage {
     /// `CLOCK_MONOTONIC` of that host in nanoseconds when it first passed.
     pub first_ns: u64,
     /// How often it passed.
@@ -292,7 +292,7 @@ pub struct Accounting {
 
 /// What the sending end knows besides what its hops saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sending {
+pub struct SenderTrace {
     /// Every probe, in order.
     pub probes: Vec<SentProbe>,
     /// The replies that the program itself read.
@@ -344,10 +344,10 @@ pub struct IcmpError {
     pub code: u8,
 }
 
-impl HostSight {
+impl HostTrace {
     /// What `hop` saw; blind where nothing is known of it.
-    pub fn hop(&self, hop: Hop) -> HopSight {
-        let unknown = || HopSight::Blind { why: "not watched".to_owned() };
+    pub fn hop(&self, hop: Hop) -> HopTrace {
+        let unknown = || HopTrace::Blind { why: "not watched".to_owned() };
         self.hops.get(hop.name()).cloned().unwrap_or_else(unknown)
     }
 }

@@ -35,7 +35,7 @@ pub enum Confidence {
 /// A host that can stop packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Host {
+pub enum StopHost {
     /// The sender.
     Local,
     /// Between the two.
@@ -94,4 +94,4 @@ macro_rules! named {
         }
     )*};
 }
-named!(Outcome, Host, Layer, Confidence);
+named!(Outcome, StopHost, Layer, Confidence);

@@ -18,19 +18,19 @@ use std::{
 use thiserror::Error;
 
 use super::protocol::{
-    Answer, Complaint, Hello, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Numbered, Ready, Request,
+    AgentReply, Complaint, Hello, MAX_ANSWER_BYTES, MAX_REQUEST_BYTES, Numbered, Ready, Request,
     frame::{FrameError, Lines, decode, encode},
 };
 use crate::{
     error::{Failure, Mend},
     model::{
         attach::Attach,
-        request::{Requests, WatchRequest},
-        trace::{HopSight, HostSight, Taken},
+        request::{RequestHandling, WatchRequest},
+        trace::{HopTrace, HostTrace, Taken},
     },
     peer::route::addresses,
-    stop::{LOOK, Stop},
-    traffic::volley::{Fired, Shooter, Shot},
+    stop::{LOOK, StopSignal},
+    traffic::volley::{Fired, PacketSender, PacketSpec},
     watch::{Factory, Watching},
 };
 
@@ -42,7 +42,7 @@ const PACE: Duration = Duration::from_millis(2);
 
 /// What is fixed about an agent before its controller speaks.
 #[derive(Clone, Debug)]
-pub struct Agent {
+pub struct AgentSetup {
     /// What it says first.
     pub hello: Hello,
     /// Watch this interface, whatever the route says.
@@ -80,7 +80,7 @@ enum Input {
     End,
 }
 
-impl Agent {
+impl AgentSetup {
     /// Serves the controller until the input ends, which is how it goes well, or `stop` is asked for. Whatever it
     /// attached is detached when this returns.
     ///
@@ -90,7 +90,7 @@ impl Agent {
         &self,
         input: impl Read + Send + 'static,
         mut output: impl Write,
-        stop: &Stop,
+        stop: &StopSignal,
     ) -> Result<(), AgentError> {
         write(&mut output, &self.hello.line())?;
         let inputs = listen(input, stop.clone());
@@ -124,7 +124,7 @@ fn write(output: &mut impl Write, line: &[u8]) -> Result<(), AgentError> {
 }
 
 /// Reads lines on a thread of its own, so that the end of the input is noticed while packets are being sent.
-fn listen(input: impl Read + Send + 'static, stop: Stop) -> Receiver<Input> {
+fn listen(input: impl Read + Send + 'static, stop: StopSignal) -> Receiver<Input> {
     // A controller that asks without waiting for answers is made to wait.
     let (sender, receiver) = mpsc::sync_channel(2);
     thread::spawn(move || {
@@ -162,13 +162,13 @@ fn read_lines(mut input: impl Read, to: &SyncSender<Input>) -> Input {
 
 /// One controller's session.
 struct Session<'a> {
-    agent: &'a Agent,
-    stop: &'a Stop,
+    agent: &'a AgentSetup,
+    stop: &'a StopSignal,
     request: Option<WatchRequest>,
     watching: Option<Box<dyn Watching>>,
     /// What has told everything; detaching takes longer than the controller needs to wait.
     finished: Option<Box<dyn Watching>>,
-    shooter: Option<Shooter>,
+    shooter: Option<PacketSender>,
     sent: u32,
 }
 
@@ -183,7 +183,7 @@ impl Session<'_> {
 
     /// Whether this agent answers the run's requests itself.
     fn answers(&self) -> bool {
-        let asked = self.request.as_ref().is_some_and(|request| request.requests == Requests::AnsweredByAgent);
+        let asked = self.request.as_ref().is_some_and(|request| request.requests == RequestHandling::AnsweredByAgent);
         asked && self.watching.is_some()
     }
 
@@ -202,7 +202,7 @@ impl Session<'_> {
         }
     }
 
-    fn answer(&mut self, request: Request) -> Answer {
+    fn answer(&mut self, request: Request) -> AgentReply {
         let offer = request.needs();
         if !self.agent.hello.has(offer) {
             let what = offer.name();
@@ -224,7 +224,7 @@ impl Session<'_> {
         self.agent.hello.trouble.as_ref().map(|trouble| trouble.fix.clone()).unwrap_or_default()
     }
 
-    fn watch(&mut self, request: &WatchRequest) -> Result<Answer, Failure> {
+    fn watch(&mut self, request: &WatchRequest) -> Result<AgentReply, Failure> {
         if self.watching.is_some() {
             return Err(Failure::new("this agent watches one run at a time", "finish that one first"));
         }
@@ -232,7 +232,7 @@ impl Session<'_> {
         (self.finished, self.shooter, self.sent) = (None, None, 0);
         let interface = place::interface(request, self.agent.interface.as_deref())?;
         let request = WatchRequest { interface, attach: self.agent.attach, ..request.clone() };
-        if request.requests == Requests::AnsweredByAgent {
+        if request.requests == RequestHandling::AnsweredByAgent {
             // Before requests are kept from the kernel: else nobody would answer.
             self.shooter = Some(open_shooter(&request)?);
         }
@@ -241,35 +241,35 @@ impl Session<'_> {
         self.watching = Some(watching);
         let addresses = request.interface.as_deref().map(|name| addresses(name, request.local)).unwrap_or_default();
         self.request = Some(request);
-        Ok(Answer::Ready(ready(first, addresses)))
+        Ok(AgentReply::Ready(ready(first, addresses)))
     }
 
-    fn look(&mut self) -> Result<Answer, Failure> {
+    fn look(&mut self) -> Result<AgentReply, Failure> {
         let watching = self.watching.as_mut().ok_or_else(not_watching)?;
-        Ok(Answer::Sight(Box::new(watching.look()?)))
+        Ok(AgentReply::Sight(Box::new(watching.look()?)))
     }
 
-    fn finish(&mut self) -> Result<Answer, Failure> {
+    fn finish(&mut self) -> Result<AgentReply, Failure> {
         let watching = self.finished.insert(self.watching.take().ok_or_else(not_watching)?);
-        Ok(Answer::Sight(Box::new(watching.finish()?)))
+        Ok(AgentReply::Sight(Box::new(watching.finish()?)))
     }
 
-    fn send(&mut self, order: &super::protocol::SendOrder) -> Result<Answer, Failure> {
+    fn send(&mut self, order: &super::protocol::SendOrder) -> Result<AgentReply, Failure> {
         let pair = self.request.as_ref().ok_or_else(not_watching)?;
         let sent = sending::send(pair, order, self.sent, self.stop)?;
         self.sent += u32::from(order.count);
-        Ok(Answer::Sent(sent))
+        Ok(AgentReply::Sent(sent))
     }
 
-    fn absorbed(&mut self) -> Result<Answer, Failure> {
+    fn absorbed(&mut self) -> Result<AgentReply, Failure> {
         let watching = self.watching.as_mut().ok_or_else(not_watching)?;
-        if self.request.as_ref().is_some_and(|request| request.requests == Requests::AnsweredByAgent) {
-            return Ok(Answer::Absorbed(Taken::default()));
+        if self.request.as_ref().is_some_and(|request| request.requests == RequestHandling::AnsweredByAgent) {
+            return Ok(AgentReply::Absorbed(Taken::default()));
         }
-        Ok(Answer::Absorbed(watching.absorbed()?))
+        Ok(AgentReply::Absorbed(watching.absorbed()?))
     }
 
-    fn volley(&mut self, shots: Vec<Shot>) -> Result<Answer, Failure> {
+    fn volley(&mut self, shots: Vec<PacketSpec>) -> Result<AgentReply, Failure> {
         let pair = self.request.as_ref().ok_or_else(not_watching)?;
         let watching = self.watching.as_mut().ok_or_else(not_watching)?;
         let limits = volley::Limits { pair, heard: volley::heard(&watching.look()?) };
@@ -281,46 +281,46 @@ impl Session<'_> {
         let count = u32::try_from(shots.len()).unwrap_or(u32::MAX);
         self.shooter.insert(shooter).fire(shots);
         self.sent += count;
-        Ok(Answer::Loaded(count))
+        Ok(AgentReply::Loaded(count))
     }
 
-    fn fired(&self) -> Result<Answer, Failure> {
+    fn fired(&self) -> Result<AgentReply, Failure> {
         self.request.as_ref().ok_or_else(not_watching)?;
-        let fired = self.shooter.as_ref().map_or_else(Fired::default, Shooter::fired);
-        Ok(Answer::Fired(fired))
+        let fired = self.shooter.as_ref().map_or_else(Fired::default, PacketSender::fired);
+        Ok(AgentReply::Fired(fired))
     }
 }
 
-fn open_shooter(pair: &WatchRequest) -> Result<Shooter, Failure> {
-    Ok(Shooter::open(pair.interface.as_deref(), volley::PACE)?)
+fn open_shooter(pair: &WatchRequest) -> Result<PacketSender, Failure> {
+    Ok(PacketSender::open(pair.interface.as_deref(), volley::PACE)?)
 }
 
 fn not_watching() -> Failure {
     Failure::new("this agent is not watching", "ask it to watch first, and once")
 }
 
-fn refusal(failure: &Failure) -> Answer {
-    Answer::Refused(Complaint { error: failure.error.clone(), fix: failure.fix.clone() })
+fn refusal(failure: &Failure) -> AgentReply {
+    AgentReply::Refused(Complaint { error: failure.error.clone(), fix: failure.fix.clone() })
 }
 
-fn ready(sight: HostSight, addresses: Vec<IpAddr>) -> Ready {
+fn ready(sight: HostTrace, addresses: Vec<IpAddr>) -> Ready {
     let blind = sight.hops.into_iter().filter_map(|(name, hop)| match hop {
-        HopSight::Blind { why } => Some((name, why)),
-        HopSight::Watched { .. } => None,
+        HopTrace::Blind { why } => Some((name, why)),
+        HopTrace::Watched { .. } => None,
     });
     Ready { host: sight.host, blind: blind.collect(), addresses }
 }
 
 /// The line of an answer. Where a sight is too long, the drops of packets that are no probes go first, then others; what
 /// was left out is told as lost events.
-fn fit(mut answer: Numbered<Answer>) -> Vec<u8> {
+fn fit(mut answer: Numbered<AgentReply>) -> Vec<u8> {
     let number = answer.number;
     loop {
         if let Ok(line) = encode(&answer, MAX_ANSWER_BYTES) {
             return line;
         }
         let shorter = match &mut answer.message {
-            Answer::Sight(sight) if !sight.drops.is_empty() => shorten(sight),
+            AgentReply::Sight(sight) if !sight.drops.is_empty() => shorten(sight),
             _ => false,
         };
         if !shorter {
@@ -331,7 +331,7 @@ fn fit(mut answer: Numbered<Answer>) -> Vec<u8> {
     }
 }
 
-fn shorten(sight: &mut HostSight) -> bool {
+fn shorten(sight: &mut HostTrace) -> bool {
     let before = sight.drops.len();
     sight.drops.retain(|drop| drop.probe.is_some());
     if sight.drops.len() == before {

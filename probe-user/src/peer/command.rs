@@ -14,25 +14,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{child::Shell, ears::Heard};
+use self::{child::Shell, ears::PeerMessage};
 use super::protocol::{
-    Answer, Hello, MAX_REQUEST_BYTES, Numbered, Offer, Ready, Request, SendOrder,
+    AgentReply, Hello, MAX_REQUEST_BYTES, Numbered, Offer, Ready, Request, SendOrder,
     frame::{FrameError, encode},
 };
 use crate::{
     model::{
         request::WatchRequest,
-        trace::{HostSight, Sending, Taken},
+        trace::{HostTrace, SenderTrace, Taken},
     },
-    stop::{LOOK, Stop},
-    traffic::volley::{Fired, Shot},
+    stop::{LOOK, StopSignal},
+    traffic::volley::{Fired, PacketSpec},
 };
 
 pub use trouble::{NoHello, Trouble};
 
 /// How the far end is reached.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct PeerOptions {
     /// What `sh -c` runs.
     pub command: String,
     /// Whether the command is the start of one, for this very program to be taken over by.
@@ -55,7 +55,7 @@ pub enum Deploy {
     Yes,
 }
 
-impl Wish {
+impl PeerOptions {
     /// A command that starts an agent, and the usual patience.
     pub fn new(command: impl Into<String>) -> Self {
         Self {
@@ -75,9 +75,9 @@ pub type Relay = Arc<dyn Fn(&str) + Send + Sync>;
 /// A far end. Dropping it ends its command.
 pub struct Peer {
     shell: Shell,
-    ears: Receiver<Heard>,
-    wish: Wish,
-    stop: Stop,
+    ears: Receiver<PeerMessage>,
+    wish: PeerOptions,
+    stop: StopSignal,
     relay: Relay,
     hello: Option<Hello>,
     number: u32,
@@ -89,7 +89,7 @@ impl Peer {
     ///
     /// # Errors
     /// Where not even a shell can be started.
-    pub fn start(wish: Wish, stop: &Stop, relay: Relay) -> Result<Self, Trouble> {
+    pub fn start(wish: PeerOptions, stop: &StopSignal, relay: Relay) -> Result<Self, Trouble> {
         let line = match wish.deploy {
             Deploy::No => wish.command.clone(),
             Deploy::Yes => format!("{} sh", wish.command),
@@ -110,11 +110,11 @@ impl Peer {
         }
         let hello = loop {
             match self.hear(until) {
-                Ok(Heard::Hello(hello)) => break hello,
-                Ok(Heard::Banner(line)) => self.banner(&line),
-                Ok(Heard::End) => return Err(self.ended_early()),
-                Ok(Heard::Broken(error)) => return Err(self.no_hello(Some(error))),
-                Ok(Heard::Answer(_)) => return Err(self.no_hello(None)),
+                Ok(PeerMessage::Hello(hello)) => break hello,
+                Ok(PeerMessage::Banner(line)) => self.banner(&line),
+                Ok(PeerMessage::End) => return Err(self.ended_early()),
+                Ok(PeerMessage::Broken(error)) => return Err(self.no_hello(Some(error))),
+                Ok(PeerMessage::Answer(_)) => return Err(self.no_hello(None)),
                 Err(Silence::TooLong) => return Err(self.no_hello(None)),
                 Err(Silence::Stopped) => return Err(Trouble::Stopped),
             }
@@ -130,7 +130,7 @@ impl Peer {
     /// What the far end complains of, or why it cannot be talked to.
     pub fn watch(&mut self, request: WatchRequest) -> Result<Ready, Trouble> {
         match self.ask(Request::Watch(request))? {
-            Answer::Ready(ready) => Ok(ready),
+            AgentReply::Ready(ready) => Ok(ready),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -139,12 +139,12 @@ impl Peer {
     ///
     /// # Errors
     /// What the far end complains of, or why it cannot be talked to.
-    pub fn look(&mut self) -> Result<Option<HostSight>, Trouble> {
+    pub fn look(&mut self) -> Result<Option<HostTrace>, Trouble> {
         let mut sight = None;
         if let Some((number, since)) = self.looking {
             match self.ears.try_recv() {
                 Ok(heard) => match self.answer_of(heard, number)? {
-                    Some(Answer::Sight(seen)) => {
+                    Some(AgentReply::Sight(seen)) => {
                         self.looking = None;
                         sight = Some(*seen);
                     }
@@ -166,9 +166,9 @@ impl Peer {
     ///
     /// # Errors
     /// What the far end complains of, or why it cannot be talked to.
-    pub fn see(&mut self) -> Result<HostSight, Trouble> {
+    pub fn see(&mut self) -> Result<HostTrace, Trouble> {
         match self.ask(Request::Look)? {
-            Answer::Sight(sight) => Ok(*sight),
+            AgentReply::Sight(sight) => Ok(*sight),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -185,9 +185,9 @@ impl Peer {
     ///
     /// # Errors
     /// What the far end complains of, or why it cannot be talked to.
-    pub fn finished(&mut self, asked: Finishing) -> Result<HostSight, Trouble> {
+    pub fn finished(&mut self, asked: Finishing) -> Result<HostTrace, Trouble> {
         match self.answer_to(asked.0)? {
-            Answer::Sight(sight) => Ok(*sight),
+            AgentReply::Sight(sight) => Ok(*sight),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -196,9 +196,9 @@ impl Peer {
     ///
     /// # Errors
     /// What the far end complains of, or why it cannot be talked to.
-    pub fn send(&mut self, order: SendOrder) -> Result<Sending, Trouble> {
+    pub fn send(&mut self, order: SendOrder) -> Result<SenderTrace, Trouble> {
         match self.ask(Request::Send(order))? {
-            Answer::Sent(sent) => Ok(sent),
+            AgentReply::Sent(sent) => Ok(sent),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -209,7 +209,7 @@ impl Peer {
     /// What the far end complains of, or why it cannot be talked to.
     pub fn absorbed(&mut self) -> Result<Taken, Trouble> {
         match self.ask(Request::Absorbed)? {
-            Answer::Absorbed(taken) => Ok(taken),
+            AgentReply::Absorbed(taken) => Ok(taken),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -218,9 +218,9 @@ impl Peer {
     ///
     /// # Errors
     /// What the far end complains of, or why it cannot be talked to.
-    pub fn volley(&mut self, shots: Vec<Shot>) -> Result<u32, Trouble> {
+    pub fn volley(&mut self, shots: Vec<PacketSpec>) -> Result<u32, Trouble> {
         match self.ask(Request::Volley(shots))? {
-            Answer::Loaded(count) => Ok(count),
+            AgentReply::Loaded(count) => Ok(count),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -231,12 +231,12 @@ impl Peer {
     /// What the far end complains of, or why it cannot be talked to.
     pub fn fired(&mut self) -> Result<Fired, Trouble> {
         match self.ask(Request::Fired)? {
-            Answer::Fired(fired) => Ok(fired),
+            AgentReply::Fired(fired) => Ok(fired),
             other => Err(self.unexpected(&other)),
         }
     }
 
-    fn ask(&mut self, request: Request) -> Result<Answer, Trouble> {
+    fn ask(&mut self, request: Request) -> Result<AgentReply, Trouble> {
         // The answer to a look that is on its way is passed over below.
         self.looking = None;
         let number = self.say(request)?;
@@ -267,7 +267,7 @@ impl Peer {
     }
 
     /// The answer with this number; those to earlier questions are passed over.
-    fn answer_to(&mut self, number: u32) -> Result<Answer, Trouble> {
+    fn answer_to(&mut self, number: u32) -> Result<AgentReply, Trouble> {
         let until = Instant::now() + self.wish.answer;
         loop {
             match self.hear_in_any_case(until) {
@@ -283,23 +283,23 @@ impl Peer {
     }
 
     /// The answer in what was heard, if it has this number.
-    fn answer_of(&mut self, heard: Heard, number: u32) -> Result<Option<Answer>, Trouble> {
+    fn answer_of(&mut self, heard: PeerMessage, number: u32) -> Result<Option<AgentReply>, Trouble> {
         match heard {
-            Heard::Answer(answer) if answer.number < number => Ok(None),
-            Heard::Answer(answer) if answer.number == number => match answer.message {
-                Answer::Refused(complaint) => Err(Trouble::Refused { complaint }),
+            PeerMessage::Answer(answer) if answer.number < number => Ok(None),
+            PeerMessage::Answer(answer) if answer.number == number => match answer.message {
+                AgentReply::Refused(complaint) => Err(Trouble::Refused { complaint }),
                 answer => Ok(Some(answer)),
             },
-            Heard::Broken(error) => Err(error.into()),
-            Heard::End => Err(self.ended_in_the_middle()),
-            Heard::Answer(_) | Heard::Hello(_) | Heard::Banner(_) => {
+            PeerMessage::Broken(error) => Err(error.into()),
+            PeerMessage::End => Err(self.ended_in_the_middle()),
+            PeerMessage::Answer(_) | PeerMessage::Hello(_) | PeerMessage::Banner(_) => {
                 Err(Trouble::OutOfTurn { why: "it answers what was not asked".to_owned() })
             }
         }
     }
 
     /// What comes next, until `until` or until a stop is asked for.
-    fn hear(&mut self, until: Instant) -> Result<Heard, Silence> {
+    fn hear(&mut self, until: Instant) -> Result<PeerMessage, Silence> {
         loop {
             if self.stop.asked() {
                 return Err(Silence::Stopped);
@@ -307,7 +307,7 @@ impl Peer {
             let left = until.saturating_duration_since(Instant::now());
             match self.ears.recv_timeout(left.min(LOOK)) {
                 Ok(heard) => return Ok(heard),
-                Err(RecvTimeoutError::Disconnected) => return Ok(Heard::End),
+                Err(RecvTimeoutError::Disconnected) => return Ok(PeerMessage::End),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(Silence::TooLong),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -315,7 +315,7 @@ impl Peer {
     }
 
     /// The same, but a stop only makes the wait short: what was learned is still wanted.
-    fn hear_in_any_case(&mut self, until: Instant) -> Result<Heard, Silence> {
+    fn hear_in_any_case(&mut self, until: Instant) -> Result<PeerMessage, Silence> {
         const AFTER_STOP: Duration = Duration::from_secs(2);
         let mut until = until;
         loop {
@@ -325,7 +325,7 @@ impl Peer {
             let left = until.saturating_duration_since(Instant::now());
             match self.ears.recv_timeout(left.min(LOOK)) {
                 Ok(heard) => return Ok(heard),
-                Err(RecvTimeoutError::Disconnected) => return Ok(Heard::End),
+                Err(RecvTimeoutError::Disconnected) => return Ok(PeerMessage::End),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(Silence::TooLong),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -339,15 +339,15 @@ impl Peer {
         }
     }
 
-    fn unexpected(&self, answer: &Answer) -> Trouble {
+    fn unexpected(&self, answer: &AgentReply) -> Trouble {
         let kind = match answer {
-            Answer::Ready(_) => "ready",
-            Answer::Sight(_) => "a sight",
-            Answer::Sent(_) => "what it sent",
-            Answer::Absorbed(_) => "what it absorbed",
-            Answer::Loaded(_) => "that it took shots on",
-            Answer::Fired(_) => "what it fired",
-            Answer::Refused(_) => "a refusal",
+            AgentReply::Ready(_) => "ready",
+            AgentReply::Sight(_) => "a sight",
+            AgentReply::Sent(_) => "what it sent",
+            AgentReply::Absorbed(_) => "what it absorbed",
+            AgentReply::Loaded(_) => "that it took shots on",
+            AgentReply::Fired(_) => "what it fired",
+            AgentReply::Refused(_) => "a refusal",
         };
         Trouble::OutOfTurn { why: format!("it answers {kind} to another question") }
     }

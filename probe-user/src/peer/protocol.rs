@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{
         request::WatchRequest,
-        trace::{HostFacts, HostSight, Sending, Taken},
+        trace::{HostFacts, HostTrace, SenderTrace, Taken},
     },
-    traffic::volley::{Fired, Shot},
+    traffic::volley::{Fired, PacketSpec},
 };
 
 /// The version of this language. It changes when an old end would misunderstand a new one.
@@ -108,7 +108,7 @@ pub enum Request {
     /// Say which requests were absorbed and not told yet: [`Answer::Absorbed`].
     Absorbed,
     /// Send these to the near end, at their times from now on: [`Answer::Loaded`], at once.
-    Volley(Vec<Shot>),
+    Volley(Vec<PacketSpec>),
     /// Say what became of shots that were due and not told yet: [`Answer::Fired`].
     Fired,
 }
@@ -166,13 +166,13 @@ impl From<EchoName> for Echo {
 /// What the far end answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum AgentReply {
     /// It is watching.
     Ready(Ready),
     /// What it saw.
-    Sight(Box<HostSight>),
+    Sight(Box<HostTrace>),
     /// What it sent, and what came back to it.
-    Sent(Sending),
+    Sent(SenderTrace),
     /// Requests that it absorbed.
     Absorbed(Taken),
     /// So many shots were taken on.

@@ -15,7 +15,7 @@ use crate::host::device::Device;
 
 /// The way to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct Route {
     /// The interface that packets leave by; `lo` where the address is one of this host's.
     pub interface: String,
     /// The source address that they have where the sender does not choose one.
@@ -27,13 +27,13 @@ pub struct Way {
 ///
 /// # Errors
 /// The errno that sending would get too, such as `ENETUNREACH`.
-pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> Result<Way, Errno> {
+pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> Result<Route, Errno> {
     let message = look_up(&question(target, source, out))?;
     if let Some(errno) = refusal(message.header.kind) {
         return Err(errno);
     }
     let local = message.header.kind == RouteType::Local;
-    let mut way = Way { interface: String::new(), source: None };
+    let mut way = Route { interface: String::new(), source: None };
     let mut index = 0;
     for attribute in &message.attributes {
         match attribute {

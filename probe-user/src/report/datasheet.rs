@@ -8,9 +8,9 @@ use super::{
     style::{Style, Tone},
 };
 use crate::middlebox::datasheet::{
-    Confidence, Datasheet, Finding, Likeness,
-    compare::{Compared, Comparison, Match},
-    finding::Count,
+    Confidence, Datasheet, FactFinding, Likeness,
+    compare::{Agreement, Compared, Comparison},
+    finding::TrialCount,
 };
 
 /// The longest name of a fact, and a gap.
@@ -72,7 +72,7 @@ impl Text<'_> {
     }
 
     /// The answer and how sure it is; below it the counts, then what else to know.
-    fn finding(&mut self, finding: &Finding) -> io::Result<()> {
+    fn finding(&mut self, finding: &FactFinding) -> io::Result<()> {
         let (mark, tone) = match (finding.value.is_known(), finding.confidence) {
             (true, Confidence::Certain) => (self.style.either("✓", "+"), Tone::Good),
             (true, _) => (self.style.either("≈", "~"), Tone::Warn),
@@ -149,12 +149,12 @@ impl Text<'_> {
 
     fn compared(&mut self, fact: &Compared) -> io::Result<()> {
         let (mark, tone) = match fact.result {
-            Match::Same => (self.style.either("=", "="), Tone::Good),
-            Match::Different => (self.style.either("≠", "#"), Tone::Bad),
-            Match::Unknown => (self.style.either("·", "-"), Tone::Dim),
+            Agreement::Same => (self.style.either("=", "="), Tone::Good),
+            Agreement::Different => (self.style.either("≠", "#"), Tone::Bad),
+            Agreement::Unknown => (self.style.either("·", "-"), Tone::Dim),
         };
         let mark = self.style.paint(tone, mark);
-        if fact.result == Match::Same && fact.left == fact.right {
+        if fact.result == Agreement::Same && fact.left == fact.right {
             return writeln!(self.out, "{mark} {:<NAME$}{}", fact.fact.name(), fact.left);
         }
         writeln!(self.out, "{mark} {:<NAME$}first   {}", fact.fact.name(), fact.left)?;
@@ -163,7 +163,7 @@ impl Text<'_> {
 }
 
 /// How often something passed: `3 of 3: the reply that was asked for`.
-fn count(count: &Count) -> String {
+fn count(count: &TrialCount) -> String {
     let void = if count.void > 0 { format!(" ({} void)", count.void) } else { String::new() };
     format!("{} of {}{void}: {}", count.passed, count.of, count.what)
 }

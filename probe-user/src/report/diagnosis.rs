@@ -12,7 +12,7 @@ use super::{
 };
 use crate::diagnosis::{
     Diagnosis,
-    document::{Alteration, Confidence, Host, Outcome, RoundTrips, SideCosts, Stop, Value},
+    document::{Alteration, Confidence, Outcome, RoundTrips, SideCosts, Stop, StopHost, Value},
     path::{Side, Station},
 };
 
@@ -154,7 +154,8 @@ impl Text<'_> {
             let name = self.diagnosis.name(side);
             texts.extend(whys.iter().map(|(why, hops)| format!("{name}: {} ({why})", hops.join(", "))));
         }
-        if self.diagnosis.sides.peer.is_none() && self.diagnosis.stops.iter().any(|stop| stop.host == Host::Beyond) {
+        if self.diagnosis.sides.peer.is_none() && self.diagnosis.stops.iter().any(|stop| stop.host == StopHost::Beyond)
+        {
             texts.push("everything beyond this host: nobody watched there".to_owned());
         }
         if texts.is_empty() {

@@ -20,7 +20,7 @@ pub struct Checkup {
     pub blind: usize,
     /// How many found something to know about.
     pub warnings: usize,
-    /// What was checked, in the order of [`Group`].
+    /// What was checked, in the order of [`CheckGroup`].
     pub checks: Vec<Check>,
     /// Which hops can count, in path order.
     pub hops: Vec<HopCheck>,
@@ -38,15 +38,15 @@ pub struct Check {
     /// What mends it: a command, or a clause; empty where nothing needs it.
     pub fix: String,
     /// How it stands, in more words than `ok` has.
-    pub state: State,
+    pub state: CheckStatus,
     /// What it belongs to.
-    pub group: Group,
+    pub group: CheckGroup,
 }
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum CheckStatus {
     /// As probe needs it.
     Good,
     /// Probe works, but this may surprise.
@@ -60,7 +60,7 @@ pub enum State {
 /// What a check belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Group {
+pub enum CheckGroup {
     /// What the kernel can do.
     Kernel,
     /// What this user may do.
@@ -86,24 +86,24 @@ pub struct HopCheck {
 
 impl Check {
     /// Something as probe needs it.
-    pub fn good(group: Group, name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::new(group, name, State::Good, detail, "")
+    pub fn good(group: CheckGroup, name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(group, name, CheckStatus::Good, detail, "")
     }
 
     /// Something that could not be found out.
-    pub fn unknown(group: Group, name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::new(group, name, State::Unknown, detail, "")
+    pub fn unknown(group: CheckGroup, name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(group, name, CheckStatus::Unknown, detail, "")
     }
 
     /// A check with its state, and its fix where it has one.
     pub fn new(
-        group: Group,
+        group: CheckGroup,
         name: impl Into<String>,
-        state: State,
+        state: CheckStatus,
         detail: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        let ok = matches!(state, State::Good | State::Unknown);
+        let ok = matches!(state, CheckStatus::Good | CheckStatus::Unknown);
         Self { name: name.into(), ok, detail: detail.into(), fix: fix.into(), state, group }
     }
 }
@@ -114,7 +114,15 @@ impl Checkup {
         checks.sort_by_key(|check| check.group);
         let count = |state| checks.iter().filter(|check| check.state == state).count();
         let blind = hops.iter().filter(|hop| !hop.available).count();
-        Self { kernel, user, broken: count(State::Broken), blind, warnings: count(State::Warning), checks, hops }
+        Self {
+            kernel,
+            user,
+            broken: count(CheckStatus::Broken),
+            blind,
+            warnings: count(CheckStatus::Warning),
+            checks,
+            hops,
+        }
     }
 
     /// Whether everything that probe needs works.
@@ -130,16 +138,16 @@ impl Checkup {
         let verb = if self.blind == 1 { "is" } else { "are" };
         let blind = format!("{} of {} hops {verb} blind", self.blind, self.hops.len());
         let (state, sentence) = match (self.broken, self.blind) {
-            (0, 0) => (State::Good, "Everything that probe needs works here".to_owned()),
-            (_, 0) => (State::Broken, failed),
-            (0, _) => (State::Broken, blind),
-            _ => (State::Broken, format!("{failed}, and {blind}")),
+            (0, 0) => (CheckStatus::Good, "Everything that probe needs works here".to_owned()),
+            (_, 0) => (CheckStatus::Broken, failed),
+            (0, _) => (CheckStatus::Broken, blind),
+            _ => (CheckStatus::Broken, format!("{failed}, and {blind}")),
         };
         format!("{} {}", state.mark(style), style.paint(Tone::Strong, &format!("{sentence}{warnings}.")))
     }
 }
 
-impl State {
+impl CheckStatus {
     fn mark(self, style: &Style) -> String {
         let (tone, mark) = match self {
             Self::Good => (Tone::Good, style.either("✓", "+")),
@@ -151,7 +159,7 @@ impl State {
     }
 }
 
-impl Group {
+impl CheckGroup {
     fn title(self) -> &'static str {
         match self {
             Self::Kernel => "Kernel",
@@ -177,7 +185,7 @@ impl Document for Checkup {
         writeln!(out, "\n{}", style.paint(Tone::Strong, "Hops, in path order"))?;
         let width = self.hops.iter().map(|hop| hop.hop.len()).max().unwrap_or(0);
         for hop in &self.hops {
-            let state = if hop.available { State::Good } else { State::Broken };
+            let state = if hop.available { CheckStatus::Good } else { CheckStatus::Broken };
             write_line(out, state, hop.hop, width, &hop.why, style)?;
         }
         Ok(())
@@ -188,11 +196,11 @@ impl Document for Checkup {
 const QUIET_INTERFACES: usize = 12;
 
 fn write_group(out: &mut dyn Write, checks: &[Check], style: &Style) -> io::Result<()> {
-    let interface = checks.first().is_some_and(|check| check.group == Group::Interfaces);
-    let quiet = checks.iter().filter(|check| check.state == State::Good).count();
+    let interface = checks.first().is_some_and(|check| check.group == CheckGroup::Interfaces);
+    let quiet = checks.iter().filter(|check| check.state == CheckStatus::Good).count();
     let folded = interface && quiet > QUIET_INTERFACES;
     let width = checks.iter().map(|check| check.name.chars().count()).max().unwrap_or(0).min(24);
-    for check in checks.iter().filter(|check| !folded || check.state != State::Good) {
+    for check in checks.iter().filter(|check| !folded || check.state != CheckStatus::Good) {
         write_line(out, check.state, &check.name, width, &check.detail, style)?;
         if !check.fix.is_empty() {
             // Never wrapped: it is there to be pasted.
@@ -201,7 +209,7 @@ fn write_group(out: &mut dyn Write, checks: &[Check], style: &Style) -> io::Resu
     }
     if folded {
         let text = "nothing stands in the way (probe doctor -I NAME tells about one)";
-        write_line(out, State::Good, &format!("{quiet} interfaces"), width, text, style)?;
+        write_line(out, CheckStatus::Good, &format!("{quiet} interfaces"), width, text, style)?;
     }
     Ok(())
 }
@@ -209,7 +217,7 @@ fn write_group(out: &mut dyn Write, checks: &[Check], style: &Style) -> io::Resu
 /// A mark, a name, and a text that is wrapped beside the name.
 fn write_line(
     out: &mut dyn Write,
-    state: State,
+    state: CheckStatus,
     name: &str,
     width: usize,
     text: &str,
@@ -250,10 +258,16 @@ mod tests {
 
     fn checkup() -> Checkup {
         let checks = vec![
-            Check::good(Group::Interfaces, "eth0", "up"),
-            Check::new(Group::Kernel, "jit", State::Warning, "off", "sysctl -w net.core.bpf_jit_enable=1"),
-            Check::unknown(Group::Kernel, "lockdown", "not told"),
-            Check::new(Group::Privileges, "send", State::Broken, "CAP_NET_RAW is missing", "sudo probe send …"),
+            Check::good(CheckGroup::Interfaces, "eth0", "up"),
+            Check::new(CheckGroup::Kernel, "jit", CheckStatus::Warning, "off", "sysctl -w net.core.bpf_jit_enable=1"),
+            Check::unknown(CheckGroup::Kernel, "lockdown", "not told"),
+            Check::new(
+                CheckGroup::Privileges,
+                "send",
+                CheckStatus::Broken,
+                "CAP_NET_RAW is missing",
+                "sudo probe send …",
+            ),
         ];
         let hops = vec![HopCheck { hop: "tc_out", available: false, why: "not privileged".to_owned() }];
         Checkup::new("6.12.1".to_owned(), "nobody".to_owned(), checks, hops)
@@ -308,8 +322,8 @@ Hops, in path order
     #[test]
     fn hundreds_of_interfaces_with_nothing_to_say_are_one_line() {
         let mut checks: Vec<Check> =
-            (0..300).map(|number| Check::good(Group::Interfaces, format!("veth{number}"), "up")).collect();
-        checks.push(Check::new(Group::Interfaces, "eth0", State::Broken, "taken", "free it"));
+            (0..300).map(|number| Check::good(CheckGroup::Interfaces, format!("veth{number}"), "up")).collect();
+        checks.push(Check::new(CheckGroup::Interfaces, "eth0", CheckStatus::Broken, "taken", "free it"));
         let text = text(&Checkup::new(String::new(), String::new(), checks, Vec::new()), &Style::plain());
         assert!(text.contains("300 interfaces") && text.contains("x eth0"), "{text}");
         assert!(text.lines().count() < 12, "{text}");
@@ -318,7 +332,7 @@ Hops, in path order
     #[test]
     fn long_details_are_wrapped_beside_their_name() {
         let detail = "word ".repeat(40);
-        let checks = vec![Check::good(Group::Kernel, "release", detail)];
+        let checks = vec![Check::good(CheckGroup::Kernel, "release", detail)];
         let style = Style { width: 60, ..Style::plain() };
         let text = text(&Checkup::new(String::new(), String::new(), checks, Vec::new()), &style);
         assert!(text.lines().all(|line| line.len() <= 60), "{text}");

@@ -18,7 +18,7 @@ use super::{
 
 /// What came of a run over the catalogue.
 #[derive(Debug, Default, Serialize, schemars::JsonSchema)]
-pub struct Faults {
+pub struct FaultsReport {
     /// The cases that were run, in their order.
     pub cases: Vec<FaultCase>,
     /// The same by where the faults lie.
@@ -38,12 +38,12 @@ pub struct Faults {
     pub seconds: f64,
     /// What people read of it.
     #[serde(skip)]
-    pub detail: Detail,
+    pub detail: FaultsDetail,
 }
 
 /// How much of a run people read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Detail {
+pub enum FaultsDetail {
     /// A line a case, then the summary.
     #[default]
     Cases,
@@ -65,9 +65,9 @@ pub struct FaultCase {
     /// What is wrong, in a few words.
     pub title: &'static str,
     /// What the diagnosis had to say.
-    pub expected: Wanted,
+    pub expected: ExpectedVerdict,
     /// What it said; none where there was no diagnosis.
-    pub got: Option<Told>,
+    pub got: Option<DiagnosisSummary>,
     /// Whether that is right.
     pub located: bool,
     /// Whether a healthy path was accused.
@@ -87,7 +87,7 @@ pub struct FaultCase {
 
 /// What a diagnosis must say: of each list any, of an empty one anything.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct Wanted {
+pub struct ExpectedVerdict {
     /// Outcomes.
     pub outcome: Vec<String>,
     /// Legs.
@@ -108,7 +108,7 @@ pub struct Wanted {
 
 /// What a diagnosis said, in the contract's words.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct Told {
+pub struct DiagnosisSummary {
     /// Outcome.
     pub outcome: String,
     /// Leg of the first stop.
@@ -140,7 +140,7 @@ pub struct LeftOut {
     pub why: String,
 }
 
-impl Wanted {
+impl ExpectedVerdict {
     /// In one line: `stopped: request peer netfilter (NETFILTER_DROP, input)`.
     fn line(&self) -> String {
         let words = [&self.leg, &self.host, &self.layer].map(|list| list.join("|"));
@@ -149,7 +149,7 @@ impl Wanted {
     }
 }
 
-impl Told {
+impl DiagnosisSummary {
     fn line(&self) -> String {
         let word = |word: &Option<String>| word.clone().unwrap_or_default();
         let words = [word(&self.leg), word(&self.host), word(&self.layer)];
@@ -167,12 +167,13 @@ fn line(outcome: &str, place: &[String], more: &[String]) -> String {
     format!("{outcome}{place}{more}")
 }
 
-impl Document for Faults {
+impl Document for FaultsReport {
     const SCHEMA: &'static str = "probe.faults/1";
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let widest = self.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
-        let shown = |case: &&FaultCase| self.detail == Detail::Cases || !case.located || !case.first_try.is_empty();
+        let shown =
+            |case: &&FaultCase| self.detail == FaultsDetail::Cases || !case.located || !case.first_try.is_empty();
         for case in self.cases.iter().filter(shown) {
             case.write(out, style, widest)?;
         }
@@ -201,7 +202,7 @@ impl FaultCase {
             true => style.paint(Tone::Good, style.either("✓", "+")),
             false => style.paint(Tone::Bad, style.either("✗", "x")),
         };
-        let got = self.got.as_ref().map_or_else(|| "no diagnosis".into(), Told::line);
+        let got = self.got.as_ref().map_or_else(|| "no diagnosis".into(), DiagnosisSummary::line);
         writeln!(out, "{mark} {:widest$}  IPv{}  {:5.2} s  {got}", self.name, self.family, self.seconds)?;
         for clause in &self.first_try {
             writeln!(out, "    {}", style.paint(Tone::Warn, &format!("first try {clause}")))?;
@@ -221,7 +222,7 @@ impl FaultCase {
     }
 }
 
-impl Faults {
+impl FaultsReport {
     /// Whether everything that was run came out right, and no healthy path was accused.
     pub fn is_clean(&self) -> bool {
         self.located == self.total && self.false_stops == 0

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::filter::rules::Action;
+use crate::filter::rules::RuleAction;
 
 use super::{
     Document,
@@ -40,11 +40,11 @@ pub struct FilterRow {
     pub xdp_mode: &'static str,
     /// What it matches.
     #[serde(rename = "match")]
-    pub matches: Match,
+    pub matches: MatchReport,
     /// What it does: `drop`, `pass`, or `count` what it would drop.
     pub action: &'static str,
     /// Which of the packets that it matches it drops or counts; none: all of them, or none where it lets pass.
-    pub which: Option<Choice>,
+    pub which: Option<SelectionReport>,
     /// Packets that it matched.
     pub hits: u64,
     /// Packets that it dropped, or would have dropped where it only counts.
@@ -67,7 +67,7 @@ pub struct FilterRow {
 
 /// What a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Match {
+pub struct MatchReport {
     /// `request`, `reply` or `both`.
     #[serde(rename = "type")]
     pub types: &'static str,
@@ -98,7 +98,7 @@ pub struct Range {
 
 /// Which of the packets that a rule matches it drops.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Choice {
+pub struct SelectionReport {
     /// `every` nth, each with a `probability`, the `first` n, those `after` the first n, or those over a `rate` a second.
     pub by: &'static str,
     /// The n, the probability, or the rate.
@@ -109,16 +109,16 @@ pub struct Choice {
     text: String,
 }
 
-impl Choice {
+impl SelectionReport {
     /// The choice of `action`; none where it drops all or none.
-    pub fn of(action: Action) -> Option<Self> {
+    pub fn of(action: RuleAction) -> Option<Self> {
         let (by, value, burst) = match action {
-            Action::Drop | Action::Pass => return None,
-            Action::Every(count) => ("every", count as f64, None),
-            Action::Chance(probability) => ("probability", probability.get(), None),
-            Action::First(count) => ("first", count as f64, None),
-            Action::After(count) => ("after", count as f64, None),
-            Action::Rate(rate) => ("rate", rate.per_second as f64, Some(rate.burst)),
+            RuleAction::Drop | RuleAction::Pass => return None,
+            RuleAction::Every(count) => ("every", count as f64, None),
+            RuleAction::Chance(probability) => ("probability", probability.get(), None),
+            RuleAction::First(count) => ("first", count as f64, None),
+            RuleAction::After(count) => ("after", count as f64, None),
+            RuleAction::Rate(rate) => ("rate", rate.per_second as f64, Some(rate.burst)),
         };
         Some(Self { by, value, burst, text: action.to_string() })
     }
@@ -201,7 +201,7 @@ impl FilterRow {
     }
 }
 
-impl Match {
+impl MatchReport {
     /// `replies, id 43 (0x2b), IPv4, from 10.0.0.0/8`.
     fn sentence(&self) -> String {
         let types = match self.types {
@@ -245,7 +245,7 @@ mod tests {
             position: 1,
             hook: "xdp",
             xdp_mode: "native",
-            matches: Match {
+            matches: MatchReport {
                 types: "reply",
                 id_first: 43,
                 id_last: 43,
@@ -256,7 +256,7 @@ mod tests {
                 destination: None,
             },
             action: "drop",
-            which: Choice::of(Action::Every(3)),
+            which: SelectionReport::of(RuleAction::Every(3)),
             hits: 15,
             would_drop: 5,
             dropped: 5,

@@ -16,7 +16,7 @@ pub struct LabState {
     /// What the command did.
     pub result: LabResult,
     /// The lab's hosts; none where it is down.
-    pub hosts: Vec<LabHost>,
+    pub hosts: Vec<HostReport>,
     /// Processes that still run in namespaces whose names are gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub still_running: Vec<LabProcess>,
@@ -40,7 +40,7 @@ pub enum LabResult {
 
 /// A host of the lab.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct LabHost {
+pub struct HostReport {
     /// Its name.
     pub host: &'static str,
     /// Its network namespace, as `ip netns` shows it.
@@ -139,7 +139,7 @@ mod tests {
             interface,
             addresses: addresses.map(|address| address.parse().expect("an address")).into(),
         };
-        let host = |host, namespace, interfaces| LabHost { host, namespace, interfaces };
+        let host = |host, namespace, interfaces| HostReport { host, namespace, interfaces };
         let document = LabState {
             result: LabResult::Made,
             hosts: vec![

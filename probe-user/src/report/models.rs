@@ -16,7 +16,7 @@ use crate::middlebox::datasheet::{Confidence, Datasheet, Fact};
 
 /// What came of characterising the models.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct Models {
+pub struct ModelsReport {
     /// One for each model and IP version, in the catalogue's order.
     pub runs: Vec<ModelRun>,
     /// How many facts came out right, over all runs.
@@ -121,7 +121,7 @@ fn sure(confidence: Confidence) -> &'static str {
     }
 }
 
-impl Models {
+impl ModelsReport {
     /// The score of these runs.
     pub fn new(runs: Vec<ModelRun>, unreached: usize, seconds: f64) -> Self {
         let certain = |run: &ModelRun| run.wrong.iter().filter(|w| w.confidence == Confidence::Certain).count();
@@ -159,7 +159,7 @@ impl Models {
     }
 }
 
-impl Document for Models {
+impl Document for ModelsReport {
     const SCHEMA: &'static str = "probe.models/1";
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {

@@ -15,7 +15,7 @@ use super::{
     style::{Style, Tone},
     table::{self, Column, numbers, words},
 };
-use crate::observation::{Row, RowKey, Side};
+use crate::observation::{DirectionCounts, ObservationRow, RowKey};
 
 /// What crossed one NIC since the watch began.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -93,7 +93,7 @@ pub struct Rtt {
 
 impl IdRow {
     /// The row of the table, as a document has it.
-    pub fn new((id, family): RowKey, row: &Row) -> Self {
+    pub fn new((id, family): RowKey, row: &ObservationRow) -> Self {
         let rtt = row.flows.as_ref().map(|flows| &flows.rtt);
         let quantile = |part| rtt.and_then(|rtt| rtt.quantile(part));
         Self {
@@ -117,8 +117,8 @@ impl IdRow {
     }
 }
 
-impl From<Side> for SideCounts {
-    fn from(side: Side) -> Self {
+impl From<DirectionCounts> for SideCounts {
+    fn from(side: DirectionCounts) -> Self {
         Self { requests: side.requests, replies: side.replies, bytes: side.bytes }
     }
 }

@@ -14,10 +14,10 @@ use super::{
     experiments::ExperimentList,
     explained::Explained,
     failure::FailureDocument,
-    faults::{FaultList, Faults},
+    faults::{FaultList, FaultsReport},
     filters::Filters,
     lab::LabState,
-    models::{ModelList, Models},
+    models::{ModelList, ModelsReport},
     observation::Observation,
     scripted::Scripted,
     sent::Sent,
@@ -30,7 +30,7 @@ use crate::{
 
 /// A document that probe prints.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct SchemaEntry {
     /// Its name and version: the value of its field `schema`.
     pub name: &'static str,
     /// Which commands print it.
@@ -39,12 +39,12 @@ pub struct Known {
     pub schema: fn() -> Value,
 }
 
-const fn known<D: Document + JsonSchema>(from: &'static str) -> Known {
-    Known { name: D::SCHEMA, from, schema: schema_of::<D> }
+const fn known<D: Document + JsonSchema>(from: &'static str) -> SchemaEntry {
+    SchemaEntry { name: D::SCHEMA, from, schema: schema_of::<D> }
 }
 
 /// Every document, by name.
-pub const KNOWN: [Known; 18] = [
+pub const KNOWN: [SchemaEntry; 18] = [
     known::<Comparison>("characterize --compare"),
     known::<Datasheet>("characterize"),
     known::<Diagnosis>("diagnose"),
@@ -55,11 +55,11 @@ pub const KNOWN: [Known; 18] = [
     known::<ExperimentList>("experiment --list"),
     known::<Explained>("characterize --explain"),
     known::<FaultList>("lab faults --list"),
-    known::<Faults>("lab faults"),
+    known::<FaultsReport>("lab faults"),
     known::<Filters>("filter list, add, remove, clear"),
     known::<LabState>("lab up, lab down"),
     known::<ModelList>("lab characterize --list"),
-    known::<Models>("lab characterize"),
+    known::<ModelsReport>("lab characterize"),
     known::<Observation>("observe, one line a refresh"),
     known::<Schemas>("schema --list"),
     known::<Sent>("send"),
@@ -88,8 +88,8 @@ impl Document for AnyExperiment {
 }
 
 /// The schema with this name, with or without `probe.` and version.
-pub fn named(name: &str) -> Option<&'static Known> {
-    let short = |known: &Known| known.name.trim_start_matches("probe.").split('/').next() == Some(name);
+pub fn named(name: &str) -> Option<&'static SchemaEntry> {
+    let short = |known: &SchemaEntry| known.name.trim_start_matches("probe.").split('/').next() == Some(name);
     KNOWN.iter().find(|known| known.name == name || short(known))
 }
 

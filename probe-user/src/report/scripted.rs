@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     diagnosis::document::Stop,
-    middlebox::experiment::{Expect, Role, outcome::Fate},
+    middlebox::experiment::{Expect, StepRole, outcome::Disposition},
 };
 
 /// A scripted experiment that was run over two ends.
@@ -31,9 +31,9 @@ pub struct Scripted {
     /// How often it was made, each time with fresh ids.
     pub repetitions: u16,
     /// This end.
-    pub near: End,
+    pub near: EndpointReport,
     /// The far end.
-    pub far: End,
+    pub far: EndpointReport,
     /// The steps that send, in order.
     pub steps: Vec<ScriptedStep>,
     /// What every watched hop counted, in path order.
@@ -50,7 +50,7 @@ pub struct Scripted {
 
 /// One end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct End {
+pub struct EndpointReport {
     /// What it is called in the text.
     pub name: String,
     /// Its interface.
@@ -79,7 +79,7 @@ pub struct ScriptedStep {
     /// What it is for.
     #[serde(serialize_with = "role_name")]
     #[schemars(with = "String")]
-    pub role: Role,
+    pub role: StepRole,
     /// What the script expects.
     #[serde(serialize_with = "expect_name")]
     #[schemars(with = "String")]
@@ -89,9 +89,9 @@ pub struct ScriptedStep {
     /// Packets that reached the other end's NIC.
     pub arrived: u32,
     /// What each repetition showed.
-    pub votes: Vec<Fate>,
+    pub votes: Vec<Disposition>,
     /// What most of them showed.
-    pub fate: Fate,
+    pub fate: Disposition,
     /// Whether that is what the script expects.
     pub as_expected: bool,
 }
@@ -130,7 +130,7 @@ pub struct StepStop {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn role_name<S: serde::Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
+fn role_name<S: serde::Serializer>(role: &StepRole, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(role.name())
 }
 
@@ -206,11 +206,11 @@ impl Scripted {
 impl ScriptedStep {
     fn row(&self) -> Vec<String> {
         let fate = match self.fate {
-            Fate::Arrived => "arrives",
-            Fate::Stopped => "stops",
-            Fate::Partly => "arrives in part",
-            Fate::Unsent => "never left",
-            Fate::Divided => "undecided",
+            Disposition::Arrived => "arrives",
+            Disposition::Stopped => "stops",
+            Disposition::Partly => "arrives in part",
+            Disposition::Unsent => "never left",
+            Disposition::Divided => "undecided",
         };
         let outcome = match (self.expect, self.as_expected) {
             (Expect::Any, _) => fate.to_owned(),

@@ -11,7 +11,7 @@ use nix::libc;
 use probe_ebpf::Family;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::prober::incoming::{ERRORS_V4, ERRORS_V6, Heard, read_v4, read_v6};
+use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, read_v4, read_v6};
 
 /// What is kept of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;
@@ -99,7 +99,7 @@ fn read(packet: &[u8], family: Family, nonce: u64) -> Option<ErrorSeen> {
             ((address(8)?.into(), address(24)?.into()), *packet.get(7)?, heard)
         }
     };
-    let Heard::Error { code, quote, .. } = heard else { return None };
+    let IncomingMessage::Error { code, quote, .. } = heard else { return None };
     let (probe, _) = quote.mark.filter(|(_, found)| *found == nonce)?;
     let (source, destination) = ends;
     Some(ErrorSeen { probe, time_ns: monotonic_ns(), source, destination, id: quote.id, seq: quote.seq, code, ttl })
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::traffic::{
         Fragmentation,
-        volley::{EchoFields, Quoted, QuotedEcho, Shot, What, bytes},
+        volley::{EchoFields, PacketSpec, Quoted, QuotedEcho, What, bytes},
     };
 
     const NONCE: u64 = 0x0102_0304_0506_0708;
@@ -177,7 +177,7 @@ mod tests {
         };
         let fields = EchoFields { id: 43, seq: 6, code: 0, size: 56, nonce: NONCE };
         let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Reply, fields };
-        let shot = Shot {
+        let shot = PacketSpec {
             number: 9,
             after_ms: 0,
             what: What::Unreachable { code: 1, quoted },

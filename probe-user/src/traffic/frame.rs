@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub use v4::V4;
 pub use v6::V6;
 
-use super::packet::Message;
+use super::packet::EchoMessage;
 
 /// Tag protocol of a customer VLAN (IEEE 802.1Q).
 pub const CUSTOMER_TAG: u16 = 0x8100;
@@ -70,7 +70,7 @@ trait Layout: Network {
 
 impl Frame<V4> {
     /// An IPv4 packet that holds `message` with the checksum of ICMP, TTL 64, no options, in an untagged Ethernet frame.
-    pub fn v4(source: Ipv4Addr, destination: Ipv4Addr, message: &Message<'_>) -> Self {
+    pub fn v4(source: Ipv4Addr, destination: Ipv4Addr, message: &EchoMessage<'_>) -> Self {
         Self::around(V4::new(source, destination), message.bytes_v4())
     }
 }
@@ -78,7 +78,7 @@ impl Frame<V4> {
 impl Frame<V6> {
     /// An IPv6 packet that holds `message` with the checksum of `ICMPv6`, hop limit 64, no extension headers, in an
     /// untagged Ethernet frame.
-    pub fn v6(source: Ipv6Addr, destination: Ipv6Addr, message: &Message<'_>) -> Self {
+    pub fn v6(source: Ipv6Addr, destination: Ipv6Addr, message: &EchoMessage<'_>) -> Self {
         Self::around(V6::new(source, destination), message.bytes_v6(source, destination))
     }
 }
@@ -181,7 +181,7 @@ mod tests {
 
     fn ping() -> Frame<V4> {
         let kind = Kind { family: Family::V4, echo: Echo::Request };
-        Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &Message::new(kind, 43, 1, b"payload"))
+        Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &EchoMessage::new(kind, 43, 1, b"payload"))
     }
 
     #[test]

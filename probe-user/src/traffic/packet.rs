@@ -20,7 +20,7 @@ const CHECKSUM_AT: std::ops::Range<usize> = 2..4;
 
 /// An echo message, every field of it chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct EchoMessage<'a> {
     /// IP version, and request or reply: the type on the wire.
     pub kind: Kind,
     /// The ICMP code; the standards know only 0.
@@ -33,7 +33,7 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Message<'a> {
+impl<'a> EchoMessage<'a> {
     /// A message with code 0.
     pub fn new(kind: Kind, id: u16, seq: u16, payload: &'a [u8]) -> Self {
         Self { kind, code: 0, id, seq, payload }
@@ -96,22 +96,22 @@ mod tests {
 
     #[test]
     fn the_fields_are_where_rfc_792_puts_them() {
-        let bytes = Message::new(PING, 0x1234, 0x0001, b"ab").code(7).bytes_v4();
+        let bytes = EchoMessage::new(PING, 0x1234, 0x0001, b"ab").code(7).bytes_v4();
         assert_eq!(bytes[..2], [8, 7]);
         assert_eq!(bytes[4..], [0x12, 0x34, 0x00, 0x01, b'a', b'b']);
     }
 
     #[test]
     fn an_ipv6_reply_has_type_129() {
-        let bytes = Message::new(PONG6, 1, 2, &[]).bytes_v6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
+        let bytes = EchoMessage::new(PONG6, 1, 2, &[]).bytes_v6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
         assert_eq!((bytes[0], bytes.len()), (129, HEADER_BYTES));
     }
 
     #[test]
     fn a_written_buffer_holds_nothing_of_before() {
         let mut out = vec![0xaa; 100];
-        Message::new(PING, 1, 2, b"x").write_v4(&mut out);
-        assert_eq!(out, Message::new(PING, 1, 2, b"x").bytes_v4());
+        EchoMessage::new(PING, 1, 2, b"x").write_v4(&mut out);
+        assert_eq!(out, EchoMessage::new(PING, 1, 2, b"x").bytes_v4());
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
             kind in prop::sample::select(&Kind::ALL[..]), code: u8, id: u16, seq: u16,
             payload in prop::collection::vec(any::<u8>(), 0..300), bit: prop::sample::Index,
         ) {
-            let bytes = Message::new(kind, id, seq, &payload).code(code).bytes_v4();
+            let bytes = EchoMessage::new(kind, id, seq, &payload).code(code).bytes_v4();
             prop_assert_eq!(checksum(&bytes), 0);
             prop_assert_ne!(checksum(&flipped(&bytes, bit)), 0);
         }
@@ -145,7 +145,7 @@ mod tests {
             payload in prop::collection::vec(any::<u8>(), 0..300), bit: prop::sample::Index, address_bit in 0..128,
         ) {
             let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
-            let bytes = Message::new(PONG6, id, seq, &payload).bytes_v6(source, destination);
+            let bytes = EchoMessage::new(PONG6, id, seq, &payload).bytes_v6(source, destination);
             prop_assert_eq!(checksum_v6(source, destination, &bytes), 0);
             prop_assert_ne!(checksum_v6(source, destination, &flipped(&bytes, bit)), 0);
             let elsewhere = Ipv6Addr::from(u128::from(destination) ^ (1_u128 << address_bit));

@@ -20,22 +20,22 @@ pub use error::ProberError;
 pub use mark::{payload, random};
 
 use self::{
-    incoming::{Heard, Quote},
+    incoming::{IncomingMessage, QuotedMessage},
     reader::Reader,
 };
 use super::{
     cause::Refused,
-    sender::{Sender, SenderError, Settings, Way},
+    sender::{Sender, SenderError, Settings, SocketType},
 };
 use crate::{
     clock::monotonic_ns,
-    model::trace::{IcmpError, Received, Sending, SentProbe},
-    stop::{LOOK, Stop},
+    model::trace::{IcmpError, Received, SenderTrace, SentProbe},
+    stop::{LOOK, StopSignal},
 };
 
 /// What a run of probes is like.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct ProbePlan {
     /// Where to, and every field of the packets; [`Settings::id`] is not used.
     pub settings: Settings,
     /// Echo id of all probes.
@@ -54,7 +54,7 @@ pub struct Plan {
     pub wait: Duration,
 }
 
-impl Plan {
+impl ProbePlan {
     /// Ten requests, 50 ms apart, with 56 bytes of payload and one second for the last answer.
     pub fn new(target: SocketAddr, id: u16, nonce: u64) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Plan {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunEnd {
     /// What became of every probe is known.
     Known,
     /// The time for answers was over.
@@ -95,11 +95,11 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 /// Sends the probes of one plan. It lives in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Prober {
-    plan: Plan,
+    plan: ProbePlan,
     /// What sends; the errno, where the kernel refuses the source address, and so every probe.
     sender: Result<Sender, Errno>,
     reader: Reader,
-    sending: Sending,
+    sending: SenderTrace,
 }
 
 impl Prober {
@@ -108,21 +108,21 @@ impl Prober {
     /// # Errors
     /// Where this thread may not have raw sockets, or the settings do not fit this host. A source address that is not
     /// this host's is no error: it is why every probe stops.
-    pub fn open(plan: Plan) -> Result<Self, ProberError> {
+    pub fn open(plan: ProbePlan) -> Result<Self, ProberError> {
         mark::check(&plan)?;
         let reader = Reader::open(&plan.settings, plan.nonce)?;
         let sender = match Sender::open(&plan.settings) {
-            Ok(sender) if sender.way() == Way::Raw => Ok(sender),
+            Ok(sender) if sender.way() == SocketType::Raw => Ok(sender),
             Ok(_) => return Err(ProberError::NotPrivileged),
             // What bind(2) answered; a send call with that source would be answered the same.
             Err(SenderError::ForeignSource { .. }) => Err(Errno::EADDRNOTAVAIL),
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { plan, sender, reader, sending: Sending::default() })
+        Ok(Self { plan, sender, reader, sending: SenderTrace::default() })
     }
 
     /// What was sent and what came back so far.
-    pub fn sending(&self) -> &Sending {
+    pub fn sending(&self) -> &SenderTrace {
         &self.sending
     }
 
@@ -133,13 +133,13 @@ impl Prober {
 
     /// Sends all probes and reads what comes back, until it is known of every probe what became of it, the time is over,
     /// or `stop` is asked for. Once all are sent, `witnessed` is asked every few milliseconds whether others know it.
-    pub fn run(&mut self, stop: &Stop, mut witnessed: impl FnMut(&Sending) -> bool) -> Ended {
+    pub fn run(&mut self, stop: &StopSignal, mut witnessed: impl FnMut(&SenderTrace) -> bool) -> RunEnd {
         let mut due = Instant::now();
         let mut ask_at = due;
         let mut end = None;
         loop {
             if stop.asked() {
-                return self.ended(Ended::Stopped);
+                return self.ended(RunEnd::Stopped);
             }
             let now = Instant::now();
             if self.next().is_some() && now >= due {
@@ -150,17 +150,17 @@ impl Prober {
             if self.next().is_none() {
                 let end = *end.get_or_insert_with(|| Instant::now() + self.plan.wait);
                 if self.all_known() {
-                    return self.ended(Ended::Known);
+                    return self.ended(RunEnd::Known);
                 }
                 if now >= ask_at {
                     if witnessed(&self.sending) {
-                        return self.ended(Ended::Known);
+                        return self.ended(RunEnd::Known);
                     }
                     // A question that takes long is asked less often: reading replies goes first.
                     ask_at = Instant::now() + ASK_EVERY.max(now.elapsed() * 2);
                 }
                 if now >= end {
-                    return self.ended(Ended::TimedOut);
+                    return self.ended(RunEnd::TimedOut);
                 }
             }
             let next = if self.next().is_some() { due } else { ask_at.min(end.unwrap_or(ask_at)) };
@@ -169,7 +169,7 @@ impl Prober {
     }
 
     /// Takes what has arrived in the very end.
-    fn ended(&mut self, how: Ended) -> Ended {
+    fn ended(&mut self, how: RunEnd) -> RunEnd {
         self.read();
         how
     }
@@ -202,20 +202,20 @@ impl Prober {
 
     fn take(&mut self, heard: &reader::Arrived) {
         match heard.what {
-            Heard::Reply { probe, id } if probe < self.plan.count => {
+            IncomingMessage::Reply { probe, id } if probe < self.plan.count => {
                 let new = Received { time_ns: heard.time_ns, from: heard.from, id, ttl: heard.ttl, times: 0 };
                 self.sending.received.entry(probe).or_insert(new).times += 1;
             }
-            Heard::Error { icmp_type, code, quote } => {
+            IncomingMessage::Error { icmp_type, code, quote } => {
                 let Some(probe) = self.quoted_probe(&quote) else { return };
                 self.sending.errors.push(IcmpError { probe, from: heard.from, icmp_type, code });
             }
-            Heard::Reply { .. } => {}
+            IncomingMessage::Reply { .. } => {}
         }
     }
 
     /// Which probe an error quotes: by its mark, or where the quote is too short for one by id and sequence number.
-    fn quoted_probe(&self, quote: &Quote) -> Option<u16> {
+    fn quoted_probe(&self, quote: &QuotedMessage) -> Option<u16> {
         if quote.icmp_type != self.plan.settings.kind().icmp_type() {
             return None;
         }
@@ -248,7 +248,7 @@ fn patiently(mut send: impl FnMut() -> Result<(), Refused>) -> Result<(), Errno>
 
 /// Whether the sending end itself knows what became of a probe: it was refused, it was answered, or an ICMP error says
 /// that it goes no further.
-pub fn fate_known(sending: &Sending, sent: &SentProbe) -> bool {
+pub fn fate_known(sending: &SenderTrace, sent: &SentProbe) -> bool {
     sent.errno.is_some()
         || sending.received.contains_key(&sent.probe)
         || sending.errors.iter().any(|error| error.probe == sent.probe && error.ends_packet())

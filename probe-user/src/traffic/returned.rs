@@ -30,14 +30,14 @@ pub struct Returned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
     /// What it is, and from where.
-    pub origin: Origin,
+    pub origin: ErrorOrigin,
     /// Type and id of the echo message that it quotes, where it quotes as much.
     pub quoted: Option<(u8, u16)>,
 }
 
 /// Where an error in the queue comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ErrorOrigin {
     /// From this host's send path, about the send call that has just failed.
     Local {
         /// Its errno.
@@ -76,7 +76,7 @@ fn take_one(socket: &impl AsFd) -> Result<Option<Queued>, Errno> {
     Ok(origin.map(|origin| Queued { origin, quoted }))
 }
 
-fn origin(control: &ControlMessageOwned) -> Option<Origin> {
+fn origin(control: &ControlMessageOwned) -> Option<ErrorOrigin> {
     let (error, from) = match control {
         ControlMessageOwned::Ipv4RecvErr(error, from) => (error, from.as_ref().map(v4)),
         ControlMessageOwned::Ipv6RecvErr(error, from) => (error, from.as_ref().map(v6)),
@@ -84,10 +84,10 @@ fn origin(control: &ControlMessageOwned) -> Option<Origin> {
     };
     match error.ee_origin {
         libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6 => {
-            Some(Origin::Icmp(Returned { from: from?, icmp_type: error.ee_type, code: error.ee_code }))
+            Some(ErrorOrigin::Icmp(Returned { from: from?, icmp_type: error.ee_type, code: error.ee_code }))
         }
         libc::SO_EE_ORIGIN_LOCAL => {
-            Some(Origin::Local { errno: Errno::from_raw(error.ee_errno.cast_signed()), info: error.ee_info })
+            Some(ErrorOrigin::Local { errno: Errno::from_raw(error.ee_errno.cast_signed()), info: error.ee_info })
         }
         _ => None,
     }

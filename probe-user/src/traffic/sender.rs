@@ -22,8 +22,8 @@ pub(super) use open::receive_nothing;
 use super::{
     cause::Refused,
     options::{MemoryInfo, SEND_BUFFER, WRITE_ALLOCATED},
-    packet::Message,
-    returned::{self, Origin, Queued, Returned},
+    packet::EchoMessage,
+    returned::{self, ErrorOrigin, Queued, Returned},
     target::family_of,
 };
 
@@ -86,7 +86,7 @@ pub enum Fragmentation {
 
 /// Which kind of socket carries the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum SocketType {
     /// A raw socket (`raw(7)`, needs `CAP_NET_RAW`): every field of the message is the caller's.
     Raw,
     /// A ping socket (`icmp(7)`, `net.ipv4.ping_group_range`): requests with code 0 only, and the kernel writes the id.
@@ -111,7 +111,7 @@ pub struct Sender {
     address: SockAddr,
     kind: Kind,
     code: u8,
-    way: Way,
+    way: SocketType,
     buffer: Vec<u8>,
     ids: BTreeSet<u16>,
     returned: BTreeMap<Returned, u64>,
@@ -137,7 +137,7 @@ impl Sender {
     }
 
     /// Which kind of socket it has, and which id that socket writes.
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> SocketType {
         self.way
     }
 
@@ -147,10 +147,10 @@ impl Sender {
     /// send is tried again.
     pub fn send(&mut self, id: u16, seq: u16, payload: &[u8]) -> Result<(), Refused> {
         let id = match self.way {
-            Way::Raw => id,
-            Way::Ping { id } => id,
+            SocketType::Raw => id,
+            SocketType::Ping { id } => id,
         };
-        let message = Message { kind: self.kind, code: self.code, id, seq, payload };
+        let message = EchoMessage { kind: self.kind, code: self.code, id, seq, payload };
         match self.kind.family {
             Family::V4 => message.write_v4(&mut self.buffer),
             // The kernel knows the source address that the checksum covers, and fills it in.
@@ -208,7 +208,7 @@ impl Sender {
             let ours = error
                 .quoted
                 .is_some_and(|(icmp_type, id)| icmp_type == self.kind.icmp_type() && self.ids.contains(&id));
-            if let (true, Origin::Icmp(returned)) = (ours, error.origin) {
+            if let (true, ErrorOrigin::Icmp(returned)) = (ours, error.origin) {
                 *self.returned.entry(returned).or_default() += 1;
             }
         }
@@ -222,7 +222,7 @@ fn errno(error: &io::Error) -> Errno {
 /// The MTU that the kernel told along with `EMSGSIZE`.
 fn mtu(queued: &[Queued]) -> Option<u32> {
     queued.iter().find_map(|error| match error.origin {
-        Origin::Local { errno: Errno::EMSGSIZE, info } => Some(info),
+        ErrorOrigin::Local { errno: Errno::EMSGSIZE, info } => Some(info),
         _ => None,
     })
 }
@@ -231,7 +231,7 @@ fn mtu(queued: &[Queued]) -> Option<u32> {
 /// only the send path itself answers (`icmp_err_convert` in `net/ipv4/icmp.c`, `icmpv6_err_convert`).
 pub(super) fn may_be_an_earlier_packets(errno: Errno, queued: &[Queued]) -> bool {
     let only_local = [Errno::EPERM, Errno::ENOBUFS, Errno::EINVAL, Errno::EAGAIN, Errno::ENODEV, Errno::EADDRNOTAVAIL];
-    !only_local.contains(&errno) && queued.iter().any(|error| matches!(error.origin, Origin::Icmp(_)))
+    !only_local.contains(&errno) && queued.iter().any(|error| matches!(error.origin, ErrorOrigin::Icmp(_)))
 }
 
 #[cfg(test)]
@@ -239,10 +239,10 @@ mod tests {
     use super::*;
 
     const UNREACHABLE: Queued = Queued {
-        origin: Origin::Icmp(Returned { from: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), icmp_type: 3, code: 1 }),
+        origin: ErrorOrigin::Icmp(Returned { from: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), icmp_type: 3, code: 1 }),
         quoted: Some((8, 43)),
     };
-    const TOO_LONG: Queued = Queued { origin: Origin::Local { errno: Errno::EMSGSIZE, info: 1400 }, quoted: None };
+    const TOO_LONG: Queued = Queued { origin: ErrorOrigin::Local { errno: Errno::EMSGSIZE, info: 1400 }, quoted: None };
 
     #[test]
     fn an_error_that_arrived_before_is_not_this_packets() {

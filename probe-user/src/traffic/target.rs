@@ -10,7 +10,7 @@ use crate::error::Mend;
 
 /// Where packets go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct ResolvedTarget {
     /// What was typed.
     pub name: String,
     /// Its address; the port is 0, and IPv6 link-local addresses have their zone as scope id.
@@ -81,13 +81,13 @@ impl Mend for TargetError {
 /// Resolves `name`, a name or an address (IPv6 with `%zone` too), with the system's resolver: the first address of
 /// `family`, or the first at all. Waits for the name service, in the calling thread and in its network namespace.
 /// `interface` is the zone of a link-local address that has none.
-pub fn resolve(name: &str, family: Option<Family>, interface: Option<&str>) -> Result<Target, TargetError> {
+pub fn resolve(name: &str, family: Option<Family>, interface: Option<&str>) -> Result<ResolvedTarget, TargetError> {
     let candidates = match literal(name)? {
         Some(address) => vec![address],
         None => look_up(name)?,
     };
     let address = choose(name, &candidates, family)?;
-    Ok(Target { name: name.to_owned(), address: zoned(name, address, interface)? })
+    Ok(ResolvedTarget { name: name.to_owned(), address: zoned(name, address, interface)? })
 }
 
 /// The IP version of an address.

@@ -1,8 +1,8 @@
 //! Packets on command: a volley of fully specified shots, each at its time, sent by one raw socket for each IP version.
 //!
-//! Either end sends with a [`Shooter`]: the near end its own, the far end the agent's, ordered through
+//! Either end sends with a [`PacketSender`]: the near end its own, the far end the agent's, ordered through
 //! [`crate::peer::protocol::Request::Volley`]. Every echo packet carries a mark, so that the hops of both ends note it by
-//! its number whatever a NAT makes of its id; a [`Shot::number`] is best used once in a run.
+//! its number whatever a NAT makes of its id; a [`PacketSpec::number`] is best used once in a run.
 
 mod message;
 mod shooter;
@@ -14,7 +14,7 @@ use probe_ebpf::{Echo, journey::MAX_PROBES};
 use serde::{Deserialize, Serialize};
 
 pub use message::bytes;
-pub use shooter::{Pace, Shooter};
+pub use shooter::{MinimumGap, PacketSender};
 
 use super::sender::Fragmentation;
 
@@ -23,7 +23,7 @@ pub const MOST_SHOTS: usize = MAX_PROBES as usize;
 
 /// One packet, every field of it chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shot {
+pub struct PacketSpec {
     /// By which its fate is told, here and, as the number of its mark, at every hop; below
     /// [`probe_ebpf::journey::MAX_PROBES`].
     pub number: u16,
@@ -124,11 +124,11 @@ pub struct Fired {
 /// A shot that was handed to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FiredShot {
-    /// [`Shot::number`].
+    /// [`PacketSpec::number`].
     pub number: u16,
     /// `CLOCK_MONOTONIC` of its host in nanoseconds just before the system call.
     pub sent_ns: u64,
-    /// How much later than [`Shot::after_ms`] that was, in microseconds.
+    /// How much later than [`PacketSpec::after_ms`] that was, in microseconds.
     pub late_us: u64,
     /// The errno's name, where the kernel refused it, e.g. `EPERM`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

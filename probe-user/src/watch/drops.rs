@@ -10,14 +10,14 @@ use crate::{
 
 /// What the numbers of events mean.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'a> {
+pub struct DropNames<'a> {
     /// Drop reasons.
     pub reasons: &'a Reasons,
     /// Functions, as they were after attaching.
     pub symbols: &'a Symbols,
 }
 
-impl Names<'_> {
+impl DropNames<'_> {
     /// `event` in words; `interface` is the name of its interface, where it has one.
     pub fn told(&self, event: &DropEvent, interface: Option<String>) -> Drop {
         let echo = Kind::ALL.get(usize::from(event.kind)).map_or(Echo::Request, |kind| kind.echo);
@@ -87,7 +87,7 @@ mod tests {
 
     fn told(event: &DropEvent) -> Drop {
         let (reasons, symbols) = (Reasons::default(), Symbols::parse(SYMBOLS.to_owned()));
-        Names { reasons: &reasons, symbols: &symbols }.told(event, Some("eth0".to_owned()))
+        DropNames { reasons: &reasons, symbols: &symbols }.told(event, Some("eth0".to_owned()))
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::ebpf::Ebpf;
 use probe_ebpf::{Hop, contract::hop::HOPS, names};
 
 use crate::ebpf::bpf_sys::{self, RunTime};
-use crate::model::trace::{HopSight, HostSight, Leg};
+use crate::model::trace::{HopTrace, HostTrace, Leg};
 
 /// Runs of a program that tell enough: measuring costs each run two looks at the clock, which a busy host is spared from
 /// then on.
@@ -66,7 +66,7 @@ impl Meter {
     }
 
     /// How long each program ran while it was measured.
-    pub fn read(&self) -> Times {
+    pub fn read(&self) -> RunTimes {
         let read = |(name, program): &(String, OwnedFd)| Some((name.clone(), bpf_sys::run_time(program).ok()?));
         self.programs.iter().filter_map(read).collect()
     }
@@ -93,11 +93,11 @@ impl Drop for Meter {
 }
 
 /// How long programs ran, by name.
-pub type Times = BTreeMap<String, RunTime>;
+pub type RunTimes = BTreeMap<String, RunTime>;
 
 /// Nanoseconds that the programs took of one packet of the run on one host: of each program the mean of its runs, times
 /// how often the run's packets passed it, over the number of packets; 0 where nothing was measured.
-pub fn per_packet(times: &Times, sight: &HostSight) -> u64 {
+pub fn per_packet(times: &RunTimes, sight: &HostTrace) -> u64 {
     let packets = packets(sight);
     if packets == 0 {
         return 0;
@@ -120,7 +120,7 @@ fn programs(hop: Hop) -> [&'static str; 2] {
 }
 
 /// The mean of a run of any of these; the second tracepoint of a hop comes on top.
-fn mean(times: &Times, names: &[&str]) -> u64 {
+fn mean(times: &RunTimes, names: &[&str]) -> u64 {
     let distinct: BTreeSet<&&str> = names.iter().collect();
     let found = distinct.into_iter().filter_map(|name| times.get(*name));
     let sum = found.fold(RunTime::default(), |sum, time| RunTime { ns: sum.ns + time.ns, runs: sum.runs + time.runs });
@@ -129,20 +129,20 @@ fn mean(times: &Times, names: &[&str]) -> u64 {
 }
 
 /// How often the run's packets passed `hop`.
-fn passes(sight: &HostSight, hop: Hop) -> u64 {
+fn passes(sight: &HostTrace, hop: Hop) -> u64 {
     match sight.hop(hop) {
-        HopSight::Watched { requests, replies } => {
+        HopTrace::Watched { requests, replies } => {
             requests.values().chain(replies.values()).map(|step| u64::from(step.times)).sum()
         }
-        HopSight::Blind { .. } => 0,
+        HopTrace::Blind { .. } => 0,
     }
 }
 
 /// How many of the run's packets any hop of the host saw.
-fn packets(sight: &HostSight) -> u64 {
+fn packets(sight: &HostTrace) -> u64 {
     let mut seen: BTreeSet<(Leg, u16)> = BTreeSet::new();
     for hop in sight.hops.values() {
-        let HopSight::Watched { requests, replies } = hop else { continue };
+        let HopTrace::Watched { requests, replies } = hop else { continue };
         seen.extend(requests.keys().map(|probe| (Leg::Request, *probe)));
         seen.extend(replies.keys().map(|probe| (Leg::Reply, *probe)));
     }
@@ -152,21 +152,21 @@ fn packets(sight: &HostSight) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::trace::StepSight;
+    use crate::model::trace::ProbePassage;
 
-    fn sight(hops: &[(Hop, u16)]) -> HostSight {
-        let step = StepSight { times: 1, ..StepSight::default() };
-        let seen = |count: u16| HopSight::Watched {
+    fn sight(hops: &[(Hop, u16)]) -> HostTrace {
+        let step = ProbePassage { times: 1, ..ProbePassage::default() };
+        let seen = |count: u16| HopTrace::Watched {
             requests: (0..count).map(|probe| (probe, step)).collect(),
             replies: BTreeMap::new(),
         };
-        HostSight {
+        HostTrace {
             hops: hops.iter().map(|(hop, count)| (hop.name().to_owned(), seen(*count))).collect(),
-            ..HostSight::default()
+            ..HostTrace::default()
         }
     }
 
-    fn times(list: &[(&str, u64, u64)]) -> Times {
+    fn times(list: &[(&str, u64, u64)]) -> RunTimes {
         list.iter().map(|(name, ns, runs)| ((*name).to_owned(), RunTime { ns: *ns, runs: *runs })).collect()
     }
 
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_or_saw_no_packet_is_zero() {
-        assert_eq!(per_packet(&Times::new(), &sight(&[(Hop::TcOut, 5)])), 0);
+        assert_eq!(per_packet(&RunTimes::new(), &sight(&[(Hop::TcOut, 5)])), 0);
         assert_eq!(per_packet(&times(&[(names::TC_OUT, 400, 10)]), &sight(&[])), 0);
         assert_eq!(per_packet(&times(&[(names::TC_OUT, 1, 10)]), &sight(&[(Hop::TcOut, 5)])), 0);
     }

@@ -11,21 +11,21 @@ use nix::{net::if_::if_indextoname, sys::utsname::uname};
 use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 
 use super::{
-    drops::Names,
+    drops::DropNames,
     lookups::Lookups,
     meter::{self, Meter},
     under_way::UnderWay,
 };
-use crate::ebpf::attaching::{Attached, Links, attach};
+use crate::ebpf::attaching::{AttachedHops, HopLinks, attach};
 use crate::{ebpf::drops::DropRing, host::reasons::Reasons, model::trace::benign::benign};
 use crate::{
     ebpf::{
-        Error,
+        KernelError,
         absorbed::{self, Absorbing},
         journeys::Journeys,
         load,
         log::KernelLog,
-        running::Running,
+        running::RunningKernel,
         tallies::SkipMap,
     },
     host::{symbols::Awaited, trace_rules::TraceRules},
@@ -35,7 +35,7 @@ use crate::{
     host::device::Device,
     model::{
         request::{EchoFlow, WatchRequest},
-        trace::{Accounting, Drop, HopSight, HostFacts, HostSight, Taken},
+        trace::{Accounting, Drop, HopTrace, HostFacts, HostTrace, Taken},
     },
     watch::Watching,
 };
@@ -58,7 +58,7 @@ pub struct PathWatch {
     log: KernelLog,
     attach_time: Duration,
     meter: Meter,
-    _links: Links,
+    _links: HopLinks,
     _programs: Ebpf,
 }
 
@@ -77,16 +77,16 @@ pub fn start(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
 
 /// Begins what [`start`] begins with, beside whatever the caller does before: reading what the kernel tells of itself.
 pub fn read_ahead() {
-    Running::read_ahead();
+    RunningKernel::read_ahead();
     load::read_ahead();
 }
 
 impl PathWatch {
-    fn start(request: &WatchRequest) -> Result<Self, Error> {
+    fn start(request: &WatchRequest) -> Result<Self, KernelError> {
         let begun = Instant::now();
         let device = request.interface.as_deref().map(Device::find).transpose()?;
         let ifindex = device.as_ref().map_or(0, |device| device.ifindex);
-        let running = Running::taken();
+        let running = RunningKernel::taken();
         let flow = EchoFlow {
             local: request.local,
             remote: request.remote,
@@ -98,7 +98,7 @@ impl PathWatch {
             let attached = attach(request, device.as_ref(), &running);
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
         });
-        let Attached { mut programs, blind, links, xdp_mode } = attached?;
+        let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
         let symbols = Awaited::begin();
@@ -127,20 +127,20 @@ impl PathWatch {
         })
     }
 
-    fn sight(&mut self) -> Result<HostSight, Error> {
+    fn sight(&mut self) -> Result<HostTrace, KernelError> {
         self.log.flush();
         self.take_drops();
         let seen = self.journeys.read(self.probes);
         let hop = |hop: Hop| match self.blind.get(&hop) {
-            Some(why) => HopSight::Blind { why: why.clone() },
+            Some(why) => HopTrace::Blind { why: why.clone() },
             None => {
                 let (requests, replies) = seen.get(&hop).cloned().unwrap_or_default();
-                HopSight::Watched { requests, replies }
+                HopTrace::Watched { requests, replies }
             }
         };
         let skips = self.skips.read()?;
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
-        Ok(HostSight {
+        Ok(HostTrace {
             host: self.facts.clone(),
             hops: HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect(),
             drops: self.drops.clone(),
@@ -160,7 +160,7 @@ impl PathWatch {
         if events.is_empty() {
             return;
         }
-        let names = Names { reasons: &self.reasons, symbols: self.symbols.get() };
+        let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
         for event in events {
             let interface = if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok());
             let drop = names.told(&event, interface);
@@ -176,7 +176,7 @@ impl PathWatch {
 }
 
 impl Watching for PathWatch {
-    fn look(&mut self) -> Result<HostSight, Failure> {
+    fn look(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.sight()?;
         // A run in which every probe was answered ends with a look; this takes some microseconds.
         sight.accounting.bpf_ns_per_packet = meter::per_packet(&self.meter.read(), &sight);
@@ -188,7 +188,7 @@ impl Watching for PathWatch {
         Ok(absorbing.take(&self.skips)?)
     }
 
-    fn finish(&mut self) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.look()?;
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end());

@@ -30,7 +30,7 @@ pub struct UnderWay {
 
 /// One end of a diagnosis, as others learn of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
+pub struct DiagnosisNote {
     /// Its process.
     pub pid: u32,
     /// When that started: see [`started`].
@@ -64,7 +64,7 @@ impl Drop for UnderWay {
 fn write(interface: Option<&str>, ids: &[u16]) -> io::Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let pid = process::id();
-    let note = Note {
+    let note = DiagnosisNote {
         pid,
         started: started(pid).ok_or(io::ErrorKind::NotFound)?,
         netns: device::netns_cookie()?,
@@ -80,17 +80,18 @@ fn write(interface: Option<&str>, ids: &[u16]) -> io::Result<PathBuf> {
 }
 
 /// The diagnoses of this network namespace whose packets `rule` may drop at `device`. Notes of dead processes go.
-pub fn hit_by(rule: &Rule, device: &Device) -> Vec<Note> {
+pub fn hit_by(rule: &Rule, device: &Device) -> Vec<DiagnosisNote> {
     let Ok(netns) = device::netns_cookie() else { return Vec::new() };
     let files = fs::read_dir(NOTES).into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
-    let mut notes: Vec<Note> = files.filter_map(|path| read(&path)).filter(|note| note.netns == netns).collect();
+    let mut notes: Vec<DiagnosisNote> =
+        files.filter_map(|path| read(&path)).filter(|note| note.netns == netns).collect();
     notes.retain(|note| note.is_hit_by(rule, &device.name));
     notes.sort_by_key(|note| note.pid);
     notes
 }
 
-fn read(path: &Path) -> Option<Note> {
-    let note: Note = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+fn read(path: &Path) -> Option<DiagnosisNote> {
+    let note: DiagnosisNote = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
     if started(note.pid) == Some(note.started) {
         return Some(note);
     }
@@ -98,7 +99,7 @@ fn read(path: &Path) -> Option<Note> {
     None
 }
 
-impl Note {
+impl DiagnosisNote {
     fn is_hit_by(&self, rule: &Rule, interface: &str) -> bool {
         let drops = rule.action != PASS && rule.asks & DRY_RUN == 0;
         let here = self.interface.as_deref().is_none_or(|watched| watched == interface);
@@ -112,13 +113,13 @@ mod tests {
 
     #[test]
     fn a_rule_hits_a_diagnosis_of_its_ids_at_its_interface() {
-        let note = Note { pid: 1, started: 1, netns: 1, interface: Some("eth0".into()), ids: vec![7, 9] };
+        let note = DiagnosisNote { pid: 1, started: 1, netns: 1, interface: Some("eth0".into()), ids: vec![7, 9] };
         let rule = |first, last| Rule { id_first: first, id_last: last, ..Rule::default() };
         assert!(note.is_hit_by(&rule(9, 20), "eth0"));
         assert!(!note.is_hit_by(&rule(8, 8), "eth0"));
         assert!(!note.is_hit_by(&rule(7, 7), "eth1"));
         assert!(!note.is_hit_by(&Rule { action: PASS, ..rule(7, 7) }, "eth0"));
         assert!(!note.is_hit_by(&Rule { asks: DRY_RUN, ..rule(7, 7) }, "eth0"));
-        assert!(Note { interface: None, ..note }.is_hit_by(&rule(7, 7), "eth1"));
+        assert!(DiagnosisNote { interface: None, ..note }.is_hit_by(&rule(7, 7), "eth1"));
     }
 }

@@ -20,7 +20,7 @@ use probe_user::{
     ebpf::foreign::{self, Program},
     host::device::Device,
     lab::Netns,
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -170,8 +170,8 @@ pub(crate) fn from_b(echo: Echo, id: u16, seq: u16) -> Vec<u8> {
 }
 
 /// A message with a payload of 16 bytes.
-pub(crate) fn message(family: Family, echo: Echo, id: u16, seq: u16) -> Message<'static> {
-    Message::new(Kind { family, echo }, id, seq, b"0123456789abcdef")
+pub(crate) fn message(family: Family, echo: Echo, id: u16, seq: u16) -> EchoMessage<'static> {
+    EchoMessage::new(Kind { family, echo }, id, seq, b"0123456789abcdef")
 }
 
 /// Bytes of such a message in its IPv4 packet.

@@ -13,7 +13,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 use probe_user::lab::Netns;
-use probe_user::stop::Stop;
+use probe_user::stop::StopSignal;
 
 /// The far end of a `tun` interface: what is written to it enters there.
 pub(crate) fn tun(netns: &Netns, name: &str) -> io::Result<File> {
@@ -35,13 +35,13 @@ pub(crate) fn tun(netns: &Netns, name: &str) -> io::Result<File> {
 
 /// Carries packets between two `tun` interfaces until it is dropped.
 pub(crate) struct Cable {
-    stop: Stop,
+    stop: StopSignal,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Cable {
     pub(crate) fn between(one: &File, other: &File) -> Self {
-        let stop = Stop::default();
+        let stop = StopSignal::default();
         let carry = |from: &File, to: &File| {
             let (from, to) = (from.try_clone().expect("a file"), to.try_clone().expect("a file"));
             let stop = stop.clone();
@@ -52,7 +52,7 @@ impl Cable {
     }
 }
 
-fn carry(mut from: File, mut to: File, stop: &Stop) {
+fn carry(mut from: File, mut to: File, stop: &StopSignal) {
     let mut packet = [0; 4096];
     while !stop.asked() {
         let mut fds = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];

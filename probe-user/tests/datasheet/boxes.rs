@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use probe_user::middlebox::timeline::Side;
+use probe_user::middlebox::timeline::Endpoint;
 
 /// A packet on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet {
     pub(crate) kind: Kind,
-    pub(crate) from: Side,
+    pub(crate) from: Endpoint,
     /// The echo id; of an error, that of what it quotes.
     pub(crate) id: u16,
     pub(crate) seq: u16,
@@ -136,20 +136,20 @@ impl Firewall {
         }
     }
 
-    fn key(&self, packet: &Packet, asked_by: Side) -> Key {
+    fn key(&self, packet: &Packet, asked_by: Endpoint) -> Key {
         let ends = if packet.from == asked_by {
             (packet.source, packet.destination)
         } else {
             (packet.destination, packet.source)
         };
-        let (near, far) = if asked_by == Side::Near { ends } else { (ends.1, ends.0) };
+        let (near, far) = if asked_by == Endpoint::Near { ends } else { (ends.1, ends.0) };
         let [near, far] =
             [(near, self.destination), (far, self.source)].map(|(end, looked_at)| looked_at.then_some(end));
         let code = if packet.kind == Kind::Error { 0 } else { packet.code };
         Key {
             asker: near,
             answerer: far,
-            from_near: asked_by == Side::Near,
+            from_near: asked_by == Endpoint::Near,
             id: if self.id { packet.id } else { 0 },
             seq: if self.seq { packet.seq } else { 0 },
             code: if self.codes == Codes::InKey { code } else { 0 },
@@ -207,9 +207,9 @@ impl Firewall {
 
     fn request(&mut self, now: Duration, packet: &Packet) -> bool {
         let allowed = match packet.from {
-            Side::Near => true,
-            Side::Far => {
-                let near = self.key(packet, Side::Near);
+            Endpoint::Near => true,
+            Endpoint::Far => {
+                let near = self.key(packet, Endpoint::Near);
                 self.far_may_ask || (self.types_mixed && self.has(now, &near))
             }
         };
@@ -225,9 +225,9 @@ impl Firewall {
             return true;
         }
         match (packet.from, self.strays) {
-            (Side::Near, Strays::Pass) => true,
-            (Side::Near, Strays::Remembered) => {
-                self.ask(now, self.key(packet, Side::Near));
+            (Endpoint::Near, Strays::Pass) => true,
+            (Endpoint::Near, Strays::Remembered) => {
+                self.ask(now, self.key(packet, Endpoint::Near));
                 true
             }
             _ => false,

@@ -4,7 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use probe_user::middlebox::{
     datasheet::{Datasheet, Effort, Session},
-    timeline::{Arrival, EchoId, Ends, Goal, Landing, Message, Own, Quote, Run, Sending, Shot, Side, Timeline},
+    timeline::{
+        Arrival, EchoId, EndAddresses, Endpoint, ErrorQuote, Goal, Landing, Own, PlayedTimeline, SendTime, TimedPacket,
+        Timeline, TimelinePacket,
+    },
 };
 
 use crate::boxes::{Kind, Packet, Through};
@@ -16,9 +19,9 @@ pub(crate) const FAR: [u8; 4] = [10, 2, 0, 20];
 const UNDER_WAY: Duration = Duration::from_millis(2);
 
 /// Two ends with two addresses each.
-pub(crate) fn ends() -> Ends {
+pub(crate) fn ends() -> EndAddresses {
     let both = |[a, b, c, d]: [u8; 4]| vec![IpAddr::from([a, b, c, d]), IpAddr::from([a, b, c, d + 1])];
-    Ends { near: both(NEAR), far: both(FAR) }
+    EndAddresses { near: both(NEAR), far: both(FAR) }
 }
 
 /// Dice that fall the same way each time.
@@ -39,7 +42,7 @@ impl Dice {
 
 /// The way between two ends.
 pub(crate) struct Link {
-    pub(crate) ends: Ends,
+    pub(crate) ends: EndAddresses,
     /// From the near end to the far one.
     pub(crate) boxes: Vec<Box<dyn Through>>,
     /// The chance that a packet is lost on either side of the boxes.
@@ -58,7 +61,7 @@ impl Link {
     }
 
     /// Runs a timeline: what it does to the boxes, and what its ends see.
-    pub(crate) fn run(&mut self, timeline: &Timeline) -> Run {
+    pub(crate) fn run(&mut self, timeline: &Timeline) -> PlayedTimeline {
         assert_eq!(timeline.fault(), None);
         let mut landings: Vec<Landing> = Vec::new();
         for shot in &timeline.shots {
@@ -68,15 +71,15 @@ impl Link {
         self.now += timeline.length() + Duration::from_millis(300);
         self.packets += timeline.shots.len();
         self.runs += 1;
-        Run { landings, clock_error: Duration::from_millis(1) }
+        PlayedTimeline { landings, clock_error: Duration::from_millis(1) }
     }
 
-    fn shoot(&mut self, shot: &Shot, shots: &[Shot], before: &[Landing]) -> Landing {
+    fn shoot(&mut self, shot: &TimedPacket, shots: &[TimedPacket], before: &[Landing]) -> Landing {
         // Senders are late now and then.
         let at = shot.at + Duration::from_micros((self.dice.roll() * 3000.0) as u64);
         let packet = match self.packet(shot, shots, before, at) {
             Ok(packet) => packet,
-            Err(why) => return Landing { sent: Sending::NotTried(why.to_owned()), ..Landing::default() },
+            Err(why) => return Landing { sent: SendTime::NotTried(why.to_owned()), ..Landing::default() },
         };
         let arrived = self.carry(self.now + at, packet).map(|packet| Arrival {
             id: packet.id,
@@ -88,10 +91,16 @@ impl Link {
             size: packet.size,
             after: at + UNDER_WAY,
         });
-        Landing { sent: Sending::At(at), left: Some(true), arrived: arrived.into_iter().collect() }
+        Landing { sent: SendTime::At(at), left: Some(true), arrived: arrived.into_iter().collect() }
     }
 
-    fn packet(&self, shot: &Shot, shots: &[Shot], before: &[Landing], at: Duration) -> Result<Packet, &'static str> {
+    fn packet(
+        &self,
+        shot: &TimedPacket,
+        shots: &[TimedPacket],
+        before: &[Landing],
+        at: Duration,
+    ) -> Result<Packet, &'static str> {
         let came = |of: usize| {
             let arrival = before[of].arrived.first();
             arrival.filter(|arrival| arrival.after <= at).ok_or("what it builds on had not arrived")
@@ -109,10 +118,10 @@ impl Link {
             Goal::SourceOfArrived(of) => came(of)?.source,
         };
         let (kind, seq) = match shot.message {
-            Message::Request => (Kind::Request, shot.seq),
-            Message::Reply => (Kind::Reply, shot.seq),
-            Message::Error(Quote::Shot(of)) => (Kind::Error, shots[of].seq),
-            Message::Error(Quote::Never) => (Kind::Error, shot.seq),
+            TimelinePacket::Request => (Kind::Request, shot.seq),
+            TimelinePacket::Reply => (Kind::Reply, shot.seq),
+            TimelinePacket::Error(ErrorQuote::Shot(of)) => (Kind::Error, shots[of].seq),
+            TimelinePacket::Error(ErrorQuote::Never) => (Kind::Error, shot.seq),
         };
         let (from, code, size) = (shot.from, shot.code, shot.size);
         Ok(Packet { kind, from, id, seq, code, size, source, destination })
@@ -124,7 +133,7 @@ impl Link {
             return None;
         }
         let mut order: Vec<&mut Box<dyn Through>> = self.boxes.iter_mut().collect();
-        if packet.from == Side::Far {
+        if packet.from == Endpoint::Far {
             order.reverse();
         }
         let passes = order.into_iter().all(|one| one.pass(now, &mut packet));

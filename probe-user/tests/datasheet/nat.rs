@@ -4,10 +4,10 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use probe_user::middlebox::{
     datasheet::{
-        Answer, Effort, Fact, Level,
+        Effort, Fact, FactValue, Level,
         finding::{IdPolicy, Rewriting},
     },
-    timeline::Side,
+    timeline::Endpoint,
 };
 
 use crate::{
@@ -61,7 +61,7 @@ impl Masquerade {
 
 impl Through for Masquerade {
     fn pass(&mut self, _now: Duration, packet: &mut Packet) -> bool {
-        if packet.from == Side::Near {
+        if packet.from == Endpoint::Near {
             packet.id = self.outer_id((packet.source, packet.id));
             packet.source = self.outer;
             return true;
@@ -83,9 +83,9 @@ fn found(choice: Choice) -> IdPolicy {
     // Behind a NAT the far end can't send to the near end's second address.
     let truth: Vec<_> = firewall.truth().into_iter().filter(|(fact, _)| *fact != Fact::Destination).collect();
     assert_right(&sheet, &truth);
-    assert_eq!(sheet.answer(Fact::Destination), Some(&Answer::NotTested));
+    assert_eq!(sheet.answer(Fact::Destination), Some(&FactValue::NotTested));
     match sheet.answer(Fact::Nat) {
-        Some(Answer::Nat { address: Rewriting::Rewritten, id }) => *id,
+        Some(FactValue::Nat { address: Rewriting::Rewritten, id }) => *id,
         other => panic!("{other:?}"),
     }
 }
@@ -102,7 +102,7 @@ fn each_policy_is_told_from_the_others() {
 #[test]
 fn without_a_nat_all_is_kept() {
     let sheet = Link::through(vec![Box::new(Firewall::conntrack(9.0))]).characterise(Effort::of(Level::Ordinary));
-    let kept = Answer::Nat { address: Rewriting::Kept, id: IdPolicy::Kept };
+    let kept = FactValue::Nat { address: Rewriting::Kept, id: IdPolicy::Kept };
     assert_eq!(sheet.answer(Fact::Nat), Some(&kept));
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use probe_user::middlebox::{
-    datasheet::{Answer, Confidence, Datasheet, Effort, Fact, Level, Session},
-    timeline::Side,
+    datasheet::{Confidence, Datasheet, Effort, Fact, FactValue, Level, Session},
+    timeline::Endpoint,
 };
 
 use crate::{
@@ -27,10 +27,10 @@ fn a_second_limit_shows_behind_the_first() {
     let lazy = Firewall { refreshed_by_reply: false, refreshed_by_request: false, ..Firewall::conntrack(30.0) };
     for boxes in [[Firewall::conntrack(20.0), lazy.clone()], [lazy, Firewall::conntrack(20.0)]] {
         let sheet = through(boxes.map(|one| Box::new(one) as Box<dyn Through>).into());
-        let (low, high) = sheet.answer(Fact::Timeout).and_then(Answer::between).expect("it ends");
+        let (low, high) = sheet.answer(Fact::Timeout).and_then(FactValue::between).expect("it ends");
         assert!(low <= 20.0 && 20.0 <= high, "the shorter one counts: {low} {high}");
         for fact in [Fact::RefreshByRequest, Fact::RefreshByReply] {
-            let Some(Answer::Until { low, high }) = sheet.answer(fact) else { panic!("{:#?}", sheet.finding(fact)) };
+            let Some(FactValue::Until { low, high }) = sheet.answer(fact) else { panic!("{:#?}", sheet.finding(fact)) };
             assert!(*low <= 30.0 && 30.0 <= *high, "{fact}: {low} {high}");
         }
         assert_two(&sheet);
@@ -45,7 +45,7 @@ struct ByDirection {
 
 impl Through for ByDirection {
     fn pass(&mut self, now: Duration, packet: &mut Packet) -> bool {
-        let asked_by_near = (packet.from == Side::Near) == (packet.kind == Kind::Request);
+        let asked_by_near = (packet.from == Endpoint::Near) == (packet.kind == Kind::Request);
         let one = if asked_by_near { &mut self.near_asks } else { &mut self.far_asks };
         one.pass(now, packet)
     }
@@ -56,11 +56,11 @@ fn keys_that_differ_by_direction_show() {
     let both = Firewall { far_may_ask: true, ..Firewall::conntrack(20.0) };
     let addresses = Firewall { id: false, ..both.clone() };
     let sheet = through(vec![Box::new(ByDirection { near_asks: both.clone(), far_asks: both.clone() })]);
-    assert_eq!(sheet.answer(Fact::Roles), Some(&Answer::Same));
+    assert_eq!(sheet.answer(Fact::Roles), Some(&FactValue::Same));
     let sheet = through(vec![Box::new(ByDirection { near_asks: both, far_asks: addresses })]);
-    assert_eq!(sheet.answer(Fact::Id), Some(&Answer::Yes));
+    assert_eq!(sheet.answer(Fact::Id), Some(&FactValue::Yes));
     let roles = sheet.answer(Fact::Roles);
-    assert_eq!(roles, Some(&Answer::Different), "{:#?}", sheet.finding(Fact::Roles));
+    assert_eq!(roles, Some(&FactValue::Different), "{:#?}", sheet.finding(Fact::Roles));
     assert_two(&sheet);
 }
 
@@ -110,8 +110,8 @@ fn an_interrupted_session_says_what_it_learnt() {
     assert!(left.windows(2).all(|pair| pair[1] <= pair[0] + late), "{left:?}");
     let sheet = session.datasheet();
     assert_eq!(sheet.facts.len(), Fact::ALL.len());
-    assert_eq!(sheet.answer(Fact::State), Some(&Answer::Yes));
-    assert_eq!(sheet.answer(Fact::Timeout), Some(&Answer::NotTested));
+    assert_eq!(sheet.answer(Fact::State), Some(&FactValue::Yes));
+    assert_eq!(sheet.answer(Fact::Timeout), Some(&FactValue::NotTested));
     let note = sheet.finding(Fact::Timeout).and_then(|finding| finding.note.clone());
     assert!(note.is_some_and(|note| note.contains("interrupted")));
 }
@@ -125,7 +125,7 @@ fn a_run_that_was_cut_short_is_no_silence() {
     run.landings.truncate(2);
     session.landed(&run);
     let state = session.datasheet().finding(Fact::State).cloned().expect("it is a fact");
-    assert_ne!((state.value, state.confidence), (Answer::Yes, Confidence::Certain));
+    assert_ne!((state.value, state.confidence), (FactValue::Yes, Confidence::Certain));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn without_second_addresses_what_needs_them_is_not_tested() {
     let sheet = link.characterise(Effort::of(Level::Quick));
     for fact in [Fact::Source, Fact::Destination] {
         let finding = sheet.finding(fact).expect("it is a fact");
-        assert_eq!(finding.value, Answer::NotTested);
+        assert_eq!(finding.value, FactValue::NotTested);
         assert!(finding.note.as_ref().is_some_and(|note| note.contains("no second address")), "{finding:#?}");
     }
 }

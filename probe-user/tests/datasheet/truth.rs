@@ -2,7 +2,7 @@
 
 use probe_user::{
     lab::model::Truth,
-    middlebox::datasheet::{Answer, Confidence, Datasheet, Fact},
+    middlebox::datasheet::{Confidence, Datasheet, Fact, FactValue},
 };
 
 use crate::boxes::{Codes, Firewall, Strays};
@@ -18,11 +18,11 @@ impl Firewall {
             return truth;
         }
         let code = match self.codes {
-            Codes::InKey => Answer::Yes,
-            Codes::Ignored => Answer::No,
-            Codes::ZeroOnly => Answer::ZeroOnly,
+            Codes::InKey => FactValue::Yes,
+            Codes::Ignored => FactValue::No,
+            Codes::ZeroOnly => FactValue::ZeroOnly,
         };
-        let errors = Answer::Errors {
+        let errors = FactValue::Errors {
             about_seen: self.errors_about_seen,
             about_unseen: self.errors_about_unseen,
             state_lives: !self.error_ends_state,
@@ -34,7 +34,7 @@ impl Firewall {
             (Fact::Code, Truth::Is(code)),
             (Fact::Source, yes(self.source)),
             (Fact::Destination, yes(self.destination)),
-            (Fact::Replies, self.replies.map_or(Truth::Unlimited, |replies| Truth::Is(Answer::Limit { replies }))),
+            (Fact::Replies, self.replies.map_or(Truth::Unlimited, |replies| Truth::Is(FactValue::Limit { replies }))),
             (Fact::Errors, apart(Truth::Is(errors))),
             (Fact::Roles, apart(Truth::Is(self.roles()))),
             (Fact::BothEnds, apart(Truth::Is(self.both_ends()))),
@@ -64,29 +64,29 @@ impl Firewall {
         }
     }
 
-    fn both_ends(&self) -> Answer {
+    fn both_ends(&self) -> FactValue {
         match (self.far_may_ask, self.types_mixed) {
-            (true, _) => Answer::Independent,
-            (false, true) => Answer::OpensForRequests,
-            (false, false) => Answer::FarMayNotAsk,
+            (true, _) => FactValue::Independent,
+            (false, true) => FactValue::OpensForRequests,
+            (false, false) => FactValue::FarMayNotAsk,
         }
     }
 
-    fn roles(&self) -> Answer {
+    fn roles(&self) -> FactValue {
         match (self.far_may_ask, self.strays) {
-            (false, _) => Answer::FarMayNotAsk,
-            (true, Strays::Stopped) => Answer::Same,
-            (true, Strays::Pass | Strays::Remembered) => Answer::NothingRemembered,
+            (false, _) => FactValue::FarMayNotAsk,
+            (true, Strays::Stopped) => FactValue::Same,
+            (true, Strays::Pass | Strays::Remembered) => FactValue::NothingRemembered,
         }
     }
 
     fn sizes(&self) -> Truth {
         let largest = [56, 1472, 1473, 4000].into_iter().filter(|size| *size <= self.largest).max().unwrap_or(0);
-        Truth::Is(Answer::Sizes { request: largest, reply: largest, tried: 4000 })
+        Truth::Is(FactValue::Sizes { request: largest, reply: largest, tried: 4000 })
     }
 
     fn rates(&self) -> Truth {
-        self.rate.map_or(Truth::Is(Answer::Unlimited { tried: 100 }), |(rate, _)| Truth::Limited(rate))
+        self.rate.map_or(Truth::Is(FactValue::Unlimited { tried: 100 }), |(rate, _)| Truth::Limited(rate))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Each model is characterised right on every fact.
 
-use probe_user::middlebox::datasheet::{Answer, Confidence, Datasheet, Effort, Fact, Level};
+use probe_user::middlebox::datasheet::{Confidence, Datasheet, Effort, Fact, FactValue, Level};
 
 use crate::{
     boxes::{Codes, Firewall, Strays},
@@ -40,8 +40,8 @@ fn linux_conntrack_with_its_timeouts() {
 fn a_security_group_that_lets_the_far_end_ask_too() {
     let firewall = Firewall { far_may_ask: true, strays: Strays::Pass, ..Firewall::conntrack(350.0) };
     let sheet = right(&firewall);
-    assert_eq!(sheet.answer(Fact::Timeout), Some(&Answer::Beyond { low: 120.0 }));
-    assert_eq!(sheet.answer(Fact::Roles), Some(&Answer::NothingRemembered));
+    assert_eq!(sheet.answer(Fact::Timeout), Some(&FactValue::Beyond { low: 120.0 }));
+    assert_eq!(sheet.answer(Fact::Roles), Some(&FactValue::NothingRemembered));
     let note = sheet.finding(Fact::RefreshByRequest).and_then(|finding| finding.note.clone());
     assert!(note.is_some_and(|note| note.contains("longer than was tried")));
 }
@@ -50,7 +50,7 @@ fn a_security_group_that_lets_the_far_end_ask_too() {
 fn the_full_effort_finds_long_timeouts() {
     let mut link = Link::through(vec![Box::new(Firewall::conntrack(600.0))]);
     let sheet = link.characterise(Effort::of(Level::Full));
-    let (low, high) = sheet.answer(Fact::Timeout).and_then(Answer::between).expect("it ends");
+    let (low, high) = sheet.answer(Fact::Timeout).and_then(FactValue::between).expect("it ends");
     assert!(low <= 600.0 && 600.0 <= high && high - low <= 0.5, "{low} {high}");
 }
 

@@ -7,7 +7,7 @@ use probe_ebpf::{Echo, Family, Hop, Kind};
 use probe_user::{
     ebpf::{
         load::Switch,
-        nic::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, WatchOptions},
     },
     host::device::Device,
     lab::{Nic, Topology},
@@ -43,7 +43,7 @@ impl Counters {
     }
 }
 
-fn watch(nic: Nic) -> Result<Watch, ebpf::Error> {
+fn watch(nic: Nic) -> Result<Watch, ebpf::KernelError> {
     let device = Device::find(nic.interface())?;
-    Watch::attach(&device, &Wish { ingress: Ingress::Twice, egress: Switch::On, ..Wish::default() })
+    Watch::attach(&device, &WatchOptions { ingress: Ingress::Twice, egress: Switch::On, ..WatchOptions::default() })
 }

@@ -5,7 +5,9 @@ use probe_user::{
     error::Failure,
     lab::{
         Topology,
-        fault::{self, Case, Choice, Confidence, Diagnose, Got, Layer, Leg, Run, Side, choose, runner},
+        fault::{
+            self, Case, CaseSelection, CatalogueRun, Confidence, Diagnoser, Got, Layer, Leg, Side, choose, runner,
+        },
     },
 };
 
@@ -14,7 +16,7 @@ use crate::turn;
 /// Says of each case what this says.
 struct Says(fn(&Case) -> Result<Got, Failure>);
 
-impl Diagnose for Says {
+impl Diagnoser for Says {
     fn diagnose(&mut self, _: &Topology, case: &Case) -> Result<Got, Failure> {
         (self.0)(case)
     }
@@ -43,8 +45,8 @@ fn accuse(case: &Case) -> Got {
     Got { leg: Some(Leg::Reply), host: Some(Side::Local), layer: Some(Layer::Socket), ..truth(case) }
 }
 
-fn run(names: &[&str], says: fn(&Case) -> Result<Got, Failure>) -> Run {
-    let choice = Choice { names: names.iter().map(ToString::to_string).collect(), family: None };
+fn run(names: &[&str], says: fn(&Case) -> Result<Got, Failure>) -> CatalogueRun {
+    let choice = CaseSelection { names: names.iter().map(ToString::to_string).collect(), family: None };
     let cases = choose(fault::all(), &choice).expect("known names");
     runner::run(cases, &mut Says(says), &mut |_| (), &|| false).expect("labs")
 }
@@ -74,7 +76,7 @@ struct Wavers {
     asked: usize,
 }
 
-impl Diagnose for Wavers {
+impl Diagnoser for Wavers {
     fn diagnose(&mut self, _: &Topology, case: &Case) -> Result<Got, Failure> {
         self.asked += 1;
         Ok(if self.asked % 2 == 1 { accuse(case) } else { truth(case) })
@@ -85,7 +87,7 @@ impl Diagnose for Wavers {
 fn a_missed_fault_has_a_second_try_that_is_told_and_a_false_stop_has_none() {
     let Some(_turn) = turn("a_missed_fault_has_a_second_try_that_is_told_and_a_false_stop_has_none") else { return };
     let judge = |name: &str| {
-        let choice = Choice { names: vec![name.to_owned()], family: Some(Family::V4) };
+        let choice = CaseSelection { names: vec![name.to_owned()], family: Some(Family::V4) };
         let cases = choose(fault::all(), &choice).expect("known names");
         let run = runner::run(cases, &mut Wavers::default(), &mut |_| (), &|| false).expect("labs");
         run.judged.into_iter().next().expect("one case")

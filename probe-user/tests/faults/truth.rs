@@ -9,7 +9,7 @@ use std::{
 use probe_ebpf::{Echo, Family};
 use probe_user::lab::{
     Nic, Topology,
-    fault::{self, Case, Leg, Outcome, Place, exchange, exchange::Exchange, runner},
+    fault::{self, Case, FaultLocation, Leg, Outcome, exchange, exchange::Exchange, runner},
 };
 
 use crate::{counts::Counters, events::Events, turn};
@@ -77,11 +77,11 @@ fn hold(case: &Case, events: Option<&Events>) -> Vec<String> {
 /// Around what is broken.
 fn nics(case: &Case) -> &'static [Nic] {
     match (case.fault.place, case.leg) {
-        (Place::Nothing, _) => &[Nic::B],
-        (Place::Sender, Leg::Request) | (Place::Receiver, Leg::Reply) => &[Nic::FwA],
-        (Place::Network, Leg::Request) => &[Nic::FwA, Nic::B],
-        (Place::Receiver, Leg::Request) | (Place::Sender, Leg::Reply) => &[Nic::FwB, Nic::B],
-        (Place::Network, Leg::Reply) => &[Nic::FwB, Nic::A],
+        (FaultLocation::Nothing, _) => &[Nic::B],
+        (FaultLocation::Sender, Leg::Request) | (FaultLocation::Receiver, Leg::Reply) => &[Nic::FwA],
+        (FaultLocation::Network, Leg::Request) => &[Nic::FwA, Nic::B],
+        (FaultLocation::Receiver, Leg::Request) | (FaultLocation::Sender, Leg::Reply) => &[Nic::FwB, Nic::B],
+        (FaultLocation::Network, Leg::Reply) => &[Nic::FwB, Nic::A],
     }
 }
 
@@ -99,13 +99,13 @@ fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
         }
     };
     match (case.fault.place, case.leg) {
-        (Place::Nothing, _) => some("answered", seen.answered.len() as u64),
-        (Place::Network, Leg::Request) => some("into the router", at.entered(Nic::FwA, first)),
-        (Place::Receiver, Leg::Request) => some("towards b", at.left(Nic::FwB, first)),
-        (Place::Sender, Leg::Request) => {}
-        (Place::Sender, Leg::Reply) => some("requests into b", at.entered(Nic::B, first)),
-        (Place::Network, Leg::Reply) => some("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
-        (Place::Receiver, Leg::Reply) => some("replies towards a", at.left(Nic::FwA, Echo::Reply)),
+        (FaultLocation::Nothing, _) => some("answered", seen.answered.len() as u64),
+        (FaultLocation::Network, Leg::Request) => some("into the router", at.entered(Nic::FwA, first)),
+        (FaultLocation::Receiver, Leg::Request) => some("towards b", at.left(Nic::FwB, first)),
+        (FaultLocation::Sender, Leg::Request) => {}
+        (FaultLocation::Sender, Leg::Reply) => some("requests into b", at.entered(Nic::B, first)),
+        (FaultLocation::Network, Leg::Reply) => some("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
+        (FaultLocation::Receiver, Leg::Reply) => some("replies towards a", at.left(Nic::FwA, Echo::Reply)),
     }
     let mut none = |what: &str, count: u64| {
         if (count > 0 && !lossy) || (count == 0 && only_lossy) || count >= COUNT {
@@ -113,15 +113,15 @@ fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
         }
     };
     match (case.fault.place, case.leg) {
-        (Place::Nothing, _) => {}
-        (Place::Sender, Leg::Request) => none("into the router", at.entered(Nic::FwA, first)),
-        (Place::Network, Leg::Request) => none("into b", at.entered(Nic::B, first)),
-        (Place::Receiver, Leg::Request) => none("replies of b", at.left(Nic::B, Echo::Reply)),
-        (Place::Sender, Leg::Reply) => none("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
-        (Place::Network, Leg::Reply) => none("replies into a", at.entered(Nic::A, Echo::Reply)),
-        (Place::Receiver, Leg::Reply) => none("answered", seen.answered.len() as u64),
+        (FaultLocation::Nothing, _) => {}
+        (FaultLocation::Sender, Leg::Request) => none("into the router", at.entered(Nic::FwA, first)),
+        (FaultLocation::Network, Leg::Request) => none("into b", at.entered(Nic::B, first)),
+        (FaultLocation::Receiver, Leg::Request) => none("replies of b", at.left(Nic::B, Echo::Reply)),
+        (FaultLocation::Sender, Leg::Reply) => none("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
+        (FaultLocation::Network, Leg::Reply) => none("replies into a", at.entered(Nic::A, Echo::Reply)),
+        (FaultLocation::Receiver, Leg::Reply) => none("answered", seen.answered.len() as u64),
     }
-    if case.fault.place == Place::Nothing {
+    if case.fault.place == FaultLocation::Nothing {
         wrong.extend(shape(case, &at, seen));
     }
     wrong

@@ -6,7 +6,7 @@ use nix::libc;
 use probe_ebpf::{Echo, Family, Kind};
 use probe_user::{
     lab::Netns,
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 
 use crate::{
@@ -38,7 +38,7 @@ fn packet(sender: End, number: u16) -> Vec<u8> {
     let echo = if number.is_multiple_of(2) { Echo::Reply } else { Echo::Request };
     let payload = [7; 90];
     let size = usize::from(number / 10 % 10 * 10);
-    let message = Message::new(Kind { family, echo }, 7, number % 10, &payload[..size]);
+    let message = EchoMessage::new(Kind { family, echo }, 7, number % 10, &payload[..size]);
     let macs = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
     let (to, from) = if sender == End::A { (macs[1], macs[0]) } else { (macs[0], macs[1]) };
     let swap = |a: IpAddr, b: IpAddr| if sender == End::A { (a, b) } else { (b, a) };

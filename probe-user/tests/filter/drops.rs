@@ -8,7 +8,7 @@ use std::{
 use probe_ebpf::{Direction, Echo, Family, Rule, filter::ASKS_SEQ};
 use probe_user::{
     ebpf::pins::{Changing, Pinned},
-    filter::rules::Spot,
+    filter::rules::RulePosition,
     host::device::Device,
 };
 
@@ -153,7 +153,7 @@ fn change(times: usize) {
             // Each second one needs more of the program than the first rule does.
             let asks = if round % 4 == 0 { ASKS_SEQ } else { 0 };
             let rule = Rule { id_last: u16::MAX, kinds: 0b1111, asks, ..Rule::default() };
-            let slot = set.insert(rule, Spot::Last, 0).expect("room");
+            let slot = set.insert(rule, RulePosition::Last, 0).expect("room");
             pinned.change(&device, &set, &[slot], &changing).expect("it is taken");
         } else {
             let (slot, _) = set.find(set.last_number).expect("it was added");

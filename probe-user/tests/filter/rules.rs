@@ -6,7 +6,7 @@ use probe_user::{
     clock::monotonic_ns,
     ebpf::{
         bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program},
-        pins::{Changing, Hook, Pinned},
+        pins::{Changing, FilterHook, Pinned},
     },
     filter::rules::RuleSet,
     host::device::Device,
@@ -113,7 +113,7 @@ fn the_257th_rule_is_refused_until_one_has_ended() {
         (1..).zip(&mut rules).for_each(|(number, rule)| rule.number = number);
         rules[0].deadline_ns = deadline_ns;
         let set = RuleSet::new(rules, 256);
-        Pinned::create(&device, Hook::Xdp, Attach::default(), &set, &changing).expect("a filter");
+        Pinned::create(&device, FilterHook::Xdp, Attach::default(), &set, &changing).expect("a filter");
     };
     pair.b.run(|| fill(false)).expect("the namespace is there");
     let ran = probe(&pair.b, "filter add -I vb -e 7");

@@ -9,7 +9,7 @@ use probe_user::{
     host::device::Device,
     lab::{
         Topology,
-        plan::{Host, Nic},
+        plan::{LabHost, Nic},
     },
     traffic::{Sender, Settings},
 };
@@ -23,7 +23,7 @@ use crate::{
 fn reply_to_a(lab: &Topology, family: Family, id: u16) {
     let settings = Settings::new(Echo::Reply, SocketAddr::new(Nic::A.address(family), 0));
     let send = || Sender::open(&settings).expect("B may send").send(id, 1, &[0; 56]).expect("it leaves");
-    lab.netns(Host::B).run(send).expect("B can be entered");
+    lab.netns(LabHost::B).run(send).expect("B can be entered");
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn on_a_router_it_guards_what_is_forwarded() {
         return;
     }
     let lab = Topology::build().unwrap_or_else(|error| panic!("{error}"));
-    let (a, fw) = (lab.netns(Host::A), lab.netns(Host::Fw));
+    let (a, fw) = (lab.netns(LabHost::A), lab.netns(LabHost::Fw));
     // A router without rules of its own.
     sh(fw, "nft delete table inet probe_lab");
     let attach = || Guard::attach(&Device::find("b")?, &GuardOptions::default(), &Attachment::default());

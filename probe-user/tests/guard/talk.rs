@@ -1,7 +1,7 @@
 //! What B, which has the guard, and A, which has not, say to each other, and what came through.
 
 use probe_ebpf::{Echo, Family, Kind};
-use probe_user::traffic::{Frame, Message};
+use probe_user::traffic::{EchoMessage, Frame};
 use serde_json::Value;
 
 use crate::{
@@ -124,7 +124,7 @@ enum End {
 
 fn frame(packet: Said, echo: Echo, from: End) -> Vec<u8> {
     let kind = Kind { family: packet.family, echo };
-    let message = Message::new(kind, packet.id, packet.seq, b"0123456789abcdef").code(packet.code);
+    let message = EchoMessage::new(kind, packet.id, packet.seq, b"0123456789abcdef").code(packet.code);
     let ([to, by], v4, v6) = match from {
         End::A => ([MACS[1], MACS[0]], (A4, B4), (A6, B6)),
         End::B => (MACS, (B4, A4), (B6, A6)),

@@ -12,10 +12,10 @@ use probe_user::{
     diagnosis::{self, Evidence, Target, document::Outcome},
     model::{
         attach::Attach,
-        request::{Role, WatchRequest},
-        trace::{Received, Sending, SentProbe},
+        request::{HostRole, WatchRequest},
+        trace::{Received, SenderTrace, SentProbe},
     },
-    traffic::{Message, prober::payload},
+    traffic::{EchoMessage, prober::payload},
     watch::path_watch,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -54,10 +54,10 @@ fn run() -> Evidence {
         local: A4.into(),
         remote: B4.into(),
         interface: Some("va".to_owned()),
-        role: Role::Sender,
+        role: HostRole::Sender,
         attach: Attach::default(),
         trace_rules: false,
-        requests: probe_user::model::request::Requests::Pass,
+        requests: probe_user::model::request::RequestHandling::Pass,
         further: Vec::new(),
     };
     let mut watch = path_watch::start(&request).expect("root may");
@@ -66,7 +66,7 @@ fn run() -> Evidence {
     socket.connect(&SocketAddr::from((B4, 0)).into()).expect("a route");
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
     let id = socket.local_addr().expect("bound").as_socket().expect("an IPv4 address").port();
-    let mut sending = Sending::default();
+    let mut sending = SenderTrace::default();
     for probe in 0..PROBES {
         let (sent, received) = echo(&socket, probe, id);
         sending.probes.push(sent);
@@ -78,7 +78,7 @@ fn run() -> Evidence {
 
 fn echo(socket: &Socket, probe: u16, id: u16) -> (SentProbe, Received) {
     let kind = Kind { family: Family::V4, echo: Echo::Request };
-    let request = Message::new(kind, 0, probe, &payload(probe, NONCE, 56)).bytes_v4();
+    let request = EchoMessage::new(kind, 0, probe, &payload(probe, NONCE, 56)).bytes_v4();
     let sent_ns = monotonic_ns();
     socket.send(&request).expect("sent");
     let mut reply = [MaybeUninit::uninit(); 128];

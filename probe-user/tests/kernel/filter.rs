@@ -16,7 +16,7 @@ use probe_user::{
     clock::monotonic_ns,
     ebpf::{
         border::Plain,
-        error::Error,
+        error::KernelError,
         load::{Job, Switch},
     },
     filter::rules::Needs,
@@ -196,7 +196,7 @@ fn every_slot_holds_and_there_is_none_after_the_last() {
     // The last one makes the cells follow all of them.
     rules.add(&rule(u32::from(most), (most - 1, most - 1), &[REQUEST])).expect("there is room for one");
     let full = rules.add(&rule(1000, (most, most), &[REQUEST]));
-    assert!(matches!(full, Err(Error::RulesFull)), "{full:?}");
+    assert!(matches!(full, Err(KernelError::RulesFull)), "{full:?}");
     for id in 0..most {
         assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, id)), Action::Drop);
         assert_eq!(rules.deed(u32::from(id)).expect("it can be read").chosen.packets, 1);

@@ -13,10 +13,10 @@ use probe_ebpf::{
 };
 use probe_user::{
     ebpf::{
-        flows::{FlowMaps, Loss},
+        flows::{FlowMaps, LostRequests},
         load::{Job, Switch},
     },
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 
 use crate::{
@@ -41,7 +41,7 @@ impl Tracked {
 
     /// A packet between IPv4 addresses.
     fn v4(&self, hop: Hop, kind: Kind, ends: (Ipv4Addr, Ipv4Addr), id: u16, seq: u16) {
-        self.loaded.run(hop, &Frame::v4(ends.0, ends.1, &Message::new(kind, id, seq, b"payload")).bytes());
+        self.loaded.run(hop, &Frame::v4(ends.0, ends.1, &EchoMessage::new(kind, id, seq, b"payload")).bytes());
     }
 
     /// A request from A to B that leaves here.
@@ -67,7 +67,7 @@ impl Tracked {
     }
 
     /// What has waited for `timeout`.
-    fn lost(&self, timeout: Duration) -> Vec<Loss> {
+    fn lost(&self, timeout: Duration) -> Vec<LostRequests> {
         self.flows.take_lost(timeout).expect("what waits")
     }
 }
@@ -115,11 +115,11 @@ fn ipv6_flows_have_their_own_addresses() {
         return;
     }
     let tracked = Tracked::new();
-    let request = Frame::v6(A6, B6, &Message::new(REQUEST6, 7, 1, b"payload")).hop_by_hop(&[]);
+    let request = Frame::v6(A6, B6, &EchoMessage::new(REQUEST6, 7, 1, b"payload")).hop_by_hop(&[]);
     tracked.loaded.run(Hop::TcOut, &request.bytes());
     tracked.reply(7, 1);
     assert_eq!(tracked.answered(), 0, "an IPv4 reply is no answer");
-    tracked.loaded.run(Hop::XdpIn, &Frame::v6(B6, A6, &Message::new(REPLY6, 7, 1, b"payload")).bytes());
+    tracked.loaded.run(Hop::XdpIn, &Frame::v6(B6, A6, &EchoMessage::new(REPLY6, 7, 1, b"payload")).bytes());
     let flows = tracked.flows.read().expect("flows");
     let (key, flow) = flows.iter().find(|(key, _)| key.asker == A6.octets()).expect("a flow");
     assert_eq!((key.answerer, key.id, key.outbound, flow.answered), (B6.octets(), 7, 1, 1));
@@ -156,7 +156,7 @@ fn what_waits_for_longer_than_the_timeout_is_lost_and_told_once() {
     tracked.reply(7, 1);
     assert!(tracked.lost(Duration::from_secs(3600)).is_empty(), "the timeout is not over");
     let (flow, _) = tracked.only();
-    assert_eq!(tracked.lost(NOW), [Loss { flow, requests: 1 }]);
+    assert_eq!(tracked.lost(NOW), [LostRequests { flow, requests: 1 }]);
     assert!(tracked.lost(NOW).is_empty());
     tracked.reply(7, 2);
     assert_eq!(tracked.answered(), 1, "too late: it was told as lost");

@@ -6,7 +6,7 @@ mod both;
 mod random;
 
 use probe_ebpf::{GuardCount, guard::WAYS};
-use probe_user::filter::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests};
+use probe_user::filter::guard::{CodeRule, Enforce, GuardOptions, Protect, Refresh, RequestPolicy, StateKey};
 
 use crate::{random::Random, ready::ready};
 use both::{Both, Place};
@@ -71,7 +71,7 @@ fn every_key_is_the_model_s_key() {
     let seed = Random::seed();
     let mut random = Random::new(seed);
     for key in ["source", "destination", "id", "seq", "code", "addresses,id", "addresses,id,seq,code"] {
-        let key: Key = key.parse().expect("a key");
+        let key: StateKey = key.parse().expect("a key");
         let timeout = std::time::Duration::from_secs(36_000);
         let options = GuardOptions { key, timeout, protect: Protect::Both, ..GuardOptions::default() };
         let met = agree(&mut random, &options, &format!("PROBE_SEED={seed}, {key}"));
@@ -85,7 +85,7 @@ fn a_dry_run_counts_the_same_and_drops_nothing() {
         return;
     }
     let seed = Random::seed();
-    let real = GuardOptions { requests: Requests::Deny, code: CodeRule::Zero, ..options(&mut Random::new(seed)) };
+    let real = GuardOptions { requests: RequestPolicy::Deny, code: CodeRule::Zero, ..options(&mut Random::new(seed)) };
     let real = GuardOptions { protect: Protect::In, enforce: Enforce::Drop, ..real };
     let dry = GuardOptions { enforce: Enforce::DryRun, ..real.clone() };
     let about = format!("PROBE_SEED={seed}");
@@ -98,7 +98,7 @@ fn a_guard_whose_time_is_over_lets_everything_pass() {
     if !ready("a_guard_whose_time_is_over_lets_everything_pass") {
         return;
     }
-    let options = GuardOptions { requests: Requests::Deny, ..GuardOptions::default() };
+    let options = GuardOptions { requests: RequestPolicy::Deny, ..GuardOptions::default() };
     let mut both = Both::with(&options, 1, |config| config.deadline_ns = 5_000_000_000);
     let mut random = Random::new(1);
     for second in 0..10 {
@@ -117,7 +117,7 @@ fn what_cannot_be_read_or_is_no_echo_passes_a_guard_that_knows_nobody() {
     if !ready("what_cannot_be_read_or_is_no_echo_passes_a_guard_that_knows_nobody") {
         return;
     }
-    let deny = GuardOptions { requests: Requests::Deny, ..GuardOptions::default() };
+    let deny = GuardOptions { requests: RequestPolicy::Deny, ..GuardOptions::default() };
     let both = Both::new(&deny, 1);
     let skipped = crate::samples::skipped().into_iter().map(|(name, frame, _)| (name, frame));
     for (name, frame) in skipped.chain(crate::samples::others()) {
@@ -146,12 +146,12 @@ fn the_kernel_takes_the_programs_with_everything_on_and_with_everything_off() {
             code: CodeRule::Zero,
             timeout_after_reply: Some(std::time::Duration::from_secs(1)),
             replies: std::num::NonZeroU32::new(1),
-            requests: if protect == Protect::Both { Requests::Allow } else { Requests::Deny },
+            requests: if protect == Protect::Both { RequestPolicy::Allow } else { RequestPolicy::Deny },
             ..GuardOptions::default()
         };
         let off = GuardOptions {
             protect,
-            key: Key::ID,
+            key: StateKey::ID,
             refresh: Refresh::NOTHING,
             states: WAYS as u32,
             enforce: Enforce::DryRun,

@@ -17,7 +17,7 @@ use probe_ebpf::{Count, Hop, Skip};
 use probe_user::{
     ebpf::{
         load::{Job, Switch},
-        nic::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, WatchOptions},
         trial::in_new_namespace,
     },
     host::device::Device,
@@ -82,12 +82,12 @@ impl Wire {
     /// In the network namespace of this thread.
     fn new() -> Self {
         sh("ip link add pa mtu 65535 type veth peer name pb mtu 65535 && ip link set pa up && ip link set pb up");
-        let wish = Wish {
+        let wish = WatchOptions {
             attach: Attach { xdp: XdpChoice::Off, tc: TcChoice::Auto },
             ingress: Ingress::Twice,
             egress: Switch::On,
             track: Switch::On,
-            ..Wish::default()
+            ..WatchOptions::default()
         };
         let watch = |name| Watch::attach(&Device::find(name).expect("it was made"), &wish).expect("it can be watched");
         Self { near: watch("pa"), far: watch("pb") }

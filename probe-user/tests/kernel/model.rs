@@ -8,9 +8,9 @@ use probe_ebpf::{
 };
 use probe_user::{
     clock::monotonic_ns,
-    filter::rules::{Action as RuleAction, RuleSet, Spot},
+    filter::rules::{RuleAction, RulePosition, RuleSet},
     model::prefix::Prefix,
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 
 use crate::{
@@ -59,7 +59,7 @@ impl Packet {
 
     fn bytes(&self) -> Vec<u8> {
         let payload = [0; 8 * FEW];
-        let message = Message::new(self.kind, self.id, self.seq, &payload[..usize::from(self.payload)]);
+        let message = EchoMessage::new(self.kind, self.id, self.seq, &payload[..usize::from(self.payload)]);
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => Frame::v4(source, destination, &message).bytes(),
             (IpAddr::V6(source), IpAddr::V6(destination)) => Frame::v6(source, destination, &message).bytes(),
@@ -237,7 +237,7 @@ fn the_kernel_decides_on_random_packets_as_the_model_does() {
             let rule = modelled.rule(&mut random);
             let at = random.below(rules.len() + 1);
             let order: Vec<u32> = set.in_order().iter().map(|(_, rule)| rule.number).collect();
-            let spot = order.get(at).map_or(Spot::Last, |number| Spot::Before(*number));
+            let spot = order.get(at).map_or(RulePosition::Last, |number| RulePosition::Before(*number));
             set.insert(rule, spot, 0).expect("there is room");
             rules.insert(at, modelled);
         }

@@ -8,7 +8,7 @@ use probe_ebpf::Hop;
 use probe_user::{
     ebpf::{
         load::{Job, Switch, load},
-        nic::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, WatchOptions},
         trial::in_new_namespace,
     },
     host::device::Device,
@@ -79,12 +79,12 @@ fn a_nic_is_watched_with_three_capabilities() {
     in_new_namespace(|| {
         become_user_with(&NEEDED);
         let lo = Device::find("lo").expect("every namespace has it");
-        let wish = Wish {
+        let wish = WatchOptions {
             attach: Attach { xdp: XdpChoice::Generic, tc: TcChoice::Auto },
             ingress: Ingress::Twice,
             egress: Switch::On,
             track: Switch::On,
-            ..Wish::default()
+            ..WatchOptions::default()
         };
         let mut watch = Watch::attach(&lo, &wish).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(watch.snapshot().expect("it can be read").hops.len(), 3);

@@ -18,10 +18,10 @@ use probe_user::{
         load::{self, Job, Journey, Switch},
         tallies::SkipMap,
     },
-    host::device::Mode,
-    model::{request::Requests, trace::Absorbed},
+    host::device::AttachMode,
+    model::{request::RequestHandling, trace::Absorbed},
     traffic::{
-        Frame, Message,
+        EchoMessage, Frame,
         frame::{CUSTOMER_TAG, Rest, SERVICE_TAG},
         prober::payload,
     },
@@ -45,10 +45,11 @@ struct Actions {
     tx: u32,
 }
 
-const ENTRIES: [(Hop, Mode); 3] = [(Hop::XdpIn, Mode::Native), (Hop::XdpIn, Mode::Generic), (Hop::TcIn, Mode::Native)];
-const AT_XDP: [(Hop, Mode); 2] = [ENTRIES[0], ENTRIES[1]];
+const ENTRIES: [(Hop, AttachMode); 3] =
+    [(Hop::XdpIn, AttachMode::Native), (Hop::XdpIn, AttachMode::Generic), (Hop::TcIn, AttachMode::Native)];
+const AT_XDP: [(Hop, AttachMode); 2] = [ENTRIES[0], ENTRIES[1]];
 
-fn job(requests: Requests, mode: Mode) -> Job {
+fn job(requests: RequestHandling, mode: AttachMode) -> Job {
     let journey = Journey {
         nonce: NONCE,
         netns: 0,
@@ -60,7 +61,7 @@ fn job(requests: Requests, mode: Mode) -> Job {
 }
 
 /// Runs the program of a hop on a frame: its answer, and the frame as it is afterwards.
-fn run(programs: &Ebpf, (hop, mode): (Hop, Mode), frame: &[u8]) -> (u32, Vec<u8>) {
+fn run(programs: &Ebpf, (hop, mode): (Hop, AttachMode), frame: &[u8]) -> (u32, Vec<u8>) {
     let mut out = vec![0; frame.len() + 64];
     let options = TestRunOptions { data_in: Some(frame), data_out: Some(&mut out), ..TestRunOptions::default() };
     let result = match programs.program(hops::program(hop, mode)).expect("a program") {
@@ -78,22 +79,22 @@ fn actions(hop: Hop) -> Actions {
 }
 
 fn v4(kind: Kind, payload: &[u8]) -> Frame<probe_user::traffic::frame::V4> {
-    Frame::v4(A, B, &Message::new(kind, 0xbeef, 3, payload)).ttl(9)
+    Frame::v4(A, B, &EchoMessage::new(kind, 0xbeef, 3, payload)).ttl(9)
 }
 
 fn v6(kind: Kind, payload: &[u8]) -> Frame<probe_user::traffic::frame::V6> {
-    Frame::v6(A6, B6, &Message::new(kind, 0xbeef, 3, payload)).ttl(9)
+    Frame::v6(A6, B6, &EchoMessage::new(kind, 0xbeef, 3, payload)).ttl(9)
 }
 
 const BACK: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
 
 /// The reply that B would send to that request, whole.
 fn reply_v4(payload: &[u8]) -> Frame<probe_user::traffic::frame::V4> {
-    Frame::v4(B, A, &Message::new(REPLY, 0xbeef, 3, payload)).macs(BACK[0], BACK[1])
+    Frame::v4(B, A, &EchoMessage::new(REPLY, 0xbeef, 3, payload)).macs(BACK[0], BACK[1])
 }
 
 fn reply_v6(payload: &[u8]) -> Frame<probe_user::traffic::frame::V6> {
-    Frame::v6(B6, A6, &Message::new(REPLY6, 0xbeef, 3, payload)).macs(BACK[0], BACK[1])
+    Frame::v6(B6, A6, &EchoMessage::new(REPLY6, 0xbeef, 3, payload)).macs(BACK[0], BACK[1])
 }
 
 /// Frames that no run may touch that has this nonce: no requests of it, or none that can be answered at a NIC.
@@ -118,7 +119,7 @@ fn xdp_makes_of_a_request_of_the_run_the_reply_that_a_kernel_would_send() {
         return;
     }
     for entry in AT_XDP {
-        let programs = load::load(&job(Requests::AnsweredByXdp, entry.1)).expect("the verifier takes it");
+        let programs = load::load(&job(RequestHandling::AnsweredByXdp, entry.1)).expect("the verifier takes it");
         // Many payloads, so that every carry of a checksum comes up.
         for probe in 0..MAX_PROBES as u16 {
             let payload = payload(probe, NONCE, 16 + usize::from(probe % 41));
@@ -144,11 +145,11 @@ fn the_code_of_a_request_stays_and_the_checksum_is_good() {
     if !ready("the_code_of_a_request_stays_and_the_checksum_is_good") {
         return;
     }
-    let programs = load::load(&job(Requests::AnsweredByXdp, Mode::Native)).expect("the verifier takes it");
+    let programs = load::load(&job(RequestHandling::AnsweredByXdp, AttachMode::Native)).expect("the verifier takes it");
     let payload = payload(0, NONCE, 56);
     for code in [0, 1, 255] {
-        let request = Frame::v4(A, B, &Message::new(REQUEST, 1, 2, &payload).code(code)).bytes();
-        let reply = Frame::v4(B, A, &Message::new(REPLY, 1, 2, &payload).code(code)).macs(BACK[0], BACK[1]).bytes();
+        let request = Frame::v4(A, B, &EchoMessage::new(REQUEST, 1, 2, &payload).code(code)).bytes();
+        let reply = Frame::v4(B, A, &EchoMessage::new(REPLY, 1, 2, &payload).code(code)).macs(BACK[0], BACK[1]).bytes();
         assert_eq!(run(&programs, AT_XDP[0], &request), (XDP.tx, reply), "{code}");
     }
 }
@@ -169,7 +170,7 @@ fn what_is_not_the_runs_and_what_cannot_be_answered_whole_goes_on_untouched() {
         ("with an extension header".to_owned(), v6(REQUEST6, &mark).destination(&[]).bytes()),
     ]);
     for entry in ENTRIES {
-        let programs = load::load(&job(Requests::AnsweredByXdp, entry.1)).expect("the verifier takes it");
+        let programs = load::load(&job(RequestHandling::AnsweredByXdp, entry.1)).expect("the verifier takes it");
         for (name, frame) in &frames {
             // At tc the kernel wants all of an IP header there.
             let expected = (actions(entry.0).pass, frame.clone());
@@ -184,11 +185,11 @@ fn requests_of_the_run_are_absorbed_at_xdp_and_at_tc_and_told_as_they_were() {
         return;
     }
     for entry in ENTRIES {
-        let mut programs = load::load(&job(Requests::Absorbed, entry.1)).expect("the verifier takes it");
+        let mut programs = load::load(&job(RequestHandling::Absorbed, entry.1)).expect("the verifier takes it");
         let mut ring = AbsorbedRing::take(&mut programs).expect("a ring");
         let drop = actions(entry.0).drop;
         let [first, second] = [payload(5, NONCE, 56), payload(1023, NONCE, 16)];
-        let message = Message::new(REQUEST, 0x1234, 7, &first).code(1);
+        let message = EchoMessage::new(REQUEST, 0x1234, 7, &first).code(1);
         assert_eq!(run(&programs, entry, &Frame::v4(A, B, &message).ttl(9).bytes()).0, drop);
         assert_eq!(run(&programs, entry, &v6(REQUEST6, &second).hop_by_hop(&[]).bytes()).0, drop);
         let cut = v4(REQUEST, &first).options(&[1; 40]).fragment(0, Rest::Follows).bytes();
@@ -233,7 +234,7 @@ fn what_is_absorbed_without_room_to_tell_of_it_is_counted_and_not_passed() {
     if !ready("what_is_absorbed_without_room_to_tell_of_it_is_counted_and_not_passed") {
         return;
     }
-    let mut programs = load::load(&job(Requests::Absorbed, Mode::Native)).expect("the verifier takes it");
+    let mut programs = load::load(&job(RequestHandling::Absorbed, AttachMode::Native)).expect("the verifier takes it");
     let skips = SkipMap::take(&mut programs).expect("the skips");
     let mut ring = AbsorbedRing::take(&mut programs).expect("a ring");
     let frame = v4(REQUEST, &payload(0, NONCE, 56)).bytes();
@@ -255,9 +256,14 @@ fn the_verifier_takes_every_treatment_of_every_link_layer() {
         return;
     }
     let mark = payload(0, NONCE, 56);
-    let treatments = [Requests::Pass, Requests::AnsweredByXdp, Requests::AnsweredByAgent, Requests::Absorbed];
+    let treatments = [
+        RequestHandling::Pass,
+        RequestHandling::AnsweredByXdp,
+        RequestHandling::AnsweredByAgent,
+        RequestHandling::Absorbed,
+    ];
     for requests in treatments {
-        for mode in [Mode::Native, Mode::Generic] {
+        for mode in [AttachMode::Native, AttachMode::Generic] {
             for link_layer in [LinkLayer::Ethernet, LinkLayer::RawIp] {
                 let programs = load::load(&Job { link_layer, ..job(requests, mode) });
                 programs.unwrap_or_else(|error| panic!("{requests:?} {mode:?} {link_layer:?}: {error}"));
@@ -265,7 +271,7 @@ fn the_verifier_takes_every_treatment_of_every_link_layer() {
         }
     }
     // Without a link header the addresses of the IP header are all that changes places.
-    let raw = Job { link_layer: LinkLayer::RawIp, ..job(Requests::AnsweredByXdp, Mode::Native) };
+    let raw = Job { link_layer: LinkLayer::RawIp, ..job(RequestHandling::AnsweredByXdp, AttachMode::Native) };
     let programs = load::load(&raw).expect("the verifier takes it");
     assert_eq!(run(&programs, AT_XDP[0], &v4(REQUEST, &mark).ip_bytes()), (XDP.tx, reply_v4(&mark).ip_bytes()));
 }

@@ -13,11 +13,11 @@ use probe_ebpf::{
 use probe_user::{
     clock::monotonic_ns,
     filter::rules::{
-        Action as RuleAction, RuleSet, Spot,
+        RuleAction, RulePosition, RuleSet,
         action::{Probability, Rate},
     },
     model::prefix::Prefix,
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 
 use crate::{
@@ -54,7 +54,7 @@ const NOWHERE: probe_ebpf::filter::AddressMask = probe_ebpf::filter::AddressMask
 fn set(rules: &[Rule]) -> RuleSet {
     let mut set = RuleSet::default();
     for rule in rules {
-        set.insert(*rule, Spot::Last, monotonic_ns()).expect("there is room");
+        set.insert(*rule, RulePosition::Last, monotonic_ns()).expect("there is room");
     }
     set
 }
@@ -108,15 +108,16 @@ fn a_prefix_holds_for_the_addresses_in_it_in_every_wrapping() {
         let (loaded, _) = Loaded::filtering(hop, &set(&[from("192.0.2.128/25"), to6("fd00:1::/32")]));
         for (last, holds) in [(127, false), (128, true), (255, true)] {
             let ends = (Ipv4Addr::new(192, 0, 2, last), Ipv4Addr::new(192, 0, 2, 200));
-            let frame = Frame::v4(ends.0, ends.1, &Message::new(REPLY, 7, 1, b""));
-            let tagged = Frame::v4(ends.0, ends.1, &Message::new(REPLY, 7, 1, b"")).options(&[1; 8]).vlan(0x8100, 3);
+            let frame = Frame::v4(ends.0, ends.1, &EchoMessage::new(REPLY, 7, 1, b""));
+            let tagged =
+                Frame::v4(ends.0, ends.1, &EchoMessage::new(REPLY, 7, 1, b"")).options(&[1; 8]).vlan(0x8100, 3);
             for bytes in [frame.bytes(), tagged.bytes()] {
                 assert_eq!(loaded.run(hop, &bytes) == Action::Drop, holds, "{} at {}", ends.0, hop.name());
             }
         }
         for (third, holds) in [(0, false), (1, true), (2, false)] {
             let ends = [0, third].map(|third| Ipv6Addr::new(0xfd00, third, 0, 0, 0, 0, 0, 1));
-            let frame = Frame::v6(ends[0], ends[1], &Message::new(REPLY6, 7, 1, b"")).hop_by_hop(&[]);
+            let frame = Frame::v6(ends[0], ends[1], &EchoMessage::new(REPLY6, 7, 1, b"")).hop_by_hop(&[]);
             assert_eq!(loaded.run(hop, &frame.bytes()) == Action::Drop, holds, "{} at {}", ends[1], hop.name());
         }
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use probe_ebpf::{Echo, Family, Kind, Skip};
 use probe_user::traffic::{
-    Frame, Message,
+    EchoMessage, Frame,
     frame::{CUSTOMER_TAG, Rest, SERVICE_TAG, V4, V6},
 };
 
@@ -22,11 +22,11 @@ pub(crate) const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
 /// An IPv4 or IPv6 frame from A to B with that message.
 pub(crate) fn v4(kind: Kind, id: u16, seq: u16, payload: &[u8]) -> Frame<V4> {
-    Frame::v4(A, B, &Message::new(kind, id, seq, payload))
+    Frame::v4(A, B, &EchoMessage::new(kind, id, seq, payload))
 }
 
 pub(crate) fn v6(kind: Kind, id: u16, seq: u16, payload: &[u8]) -> Frame<V6> {
-    Frame::v6(A6, B6, &Message::new(kind, id, seq, payload))
+    Frame::v6(A6, B6, &EchoMessage::new(kind, id, seq, payload))
 }
 
 /// The frame with nothing special, of any kind.

@@ -13,7 +13,7 @@ use std::{
 use probe_ebpf::{Direction, Echo, Family, Kind};
 use probe_user::{
     commands::lab::{chosen, run_all},
-    lab::{Host, Netns, Nic, Topology},
+    lab::{LabHost, Netns, Nic, Topology},
     report::{self, Format, Style},
 };
 
@@ -58,7 +58,7 @@ fn an_experiment_is_not_as_designed_where_the_firewall_is_open() {
         return;
     }
     let lab = Topology::build().expect("a lab");
-    let opened = lab.netns(Host::Fw).command("nft").args(["flush", "ruleset"]).status().expect("nft");
+    let opened = lab.netns(LabHost::Fw).command("nft").args(["flush", "ruleset"]).status().expect("nft");
     assert!(opened.success());
     let (document, _) = run_all(&chosen(&[]), lab.families(), &mut Sockets::new(&lab), || false).expect("experiments");
     let passed: Vec<_> = document.experiments.iter().map(|run| (run.name.as_str(), run.as_expected)).collect();
@@ -76,11 +76,11 @@ fn a_may_ping_b_and_b_may_not_ping_a() {
     let mut taps = Nic::ALL.map(|nic| Tap::new(&lab, nic));
     for family in [Family::V4, Family::V6] {
         let (request, reply) = (Kind { family, echo: Echo::Request }, Kind { family, echo: Echo::Reply });
-        send(&lab, Host::A, Host::B.address(family), Echo::Request, 500, 1).expect("sent");
+        send(&lab, LabHost::A, LabHost::B.address(family), Echo::Request, 500, 1).expect("sent");
         let [a, ..] = &mut taps;
         assert!(eventually(PATIENCE, || a.count(Direction::In, reply, 500) == 1), "{family:?}: no reply at A");
 
-        send(&lab, Host::B, Host::A.address(family), Echo::Request, 501, 1).expect("sent");
+        send(&lab, LabHost::B, LabHost::A.address(family), Echo::Request, 501, 1).expect("sent");
         let [.., fw, _] = &mut taps;
         assert!(eventually(PATIENCE, || fw.count(Direction::In, request, 501) == 1), "{family:?}: nothing at FW");
         thread::sleep(Duration::from_millis(100));
@@ -104,7 +104,7 @@ fn every_host_reaches_the_firewall_at_once() {
         for family in [Family::V4, Family::V6] {
             // The very first packet after build() must not be lost to a link or an address that is not ready.
             let gateway: IpAddr = Nic::FwA.address(family);
-            send(&lab, Host::A, gateway, Echo::Request, 9, 1).expect("sent");
+            send(&lab, LabHost::A, gateway, Echo::Request, 9, 1).expect("sent");
             let reply = Kind { family, echo: Echo::Reply };
             assert!(eventually(PATIENCE, || tap.count(Direction::In, reply, 9) == 1), "{family:?}");
         }
@@ -173,7 +173,7 @@ impl Witness {
 
 /// A lab whose namespace B is watched through a cable: the end here vanishes when the kernel has removed B.
 fn watched(lab: &Topology) -> Witness {
-    Witness::of(std::process::id(), lab.netns(Host::B).inode())
+    Witness::of(std::process::id(), lab.netns(LabHost::B).inode())
 }
 
 #[test]
@@ -211,7 +211,7 @@ const HOLD: &str = "PROBE_TEST_HOLD_A_LAB";
 fn nothing_is_left_after_kill_9() {
     if std::env::var_os(HOLD).is_some() {
         let lab = Topology::build().expect("a lab");
-        println!("holding {}", lab.netns(Host::B).inode());
+        println!("holding {}", lab.netns(LabHost::B).inode());
         thread::sleep(Duration::from_secs(60));
         return;
     }

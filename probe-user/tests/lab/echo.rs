@@ -13,11 +13,11 @@ use nix::{
     sys::socket::{LinkAddr, recvfrom},
 };
 use probe_ebpf::{Direction, Echo, Family, Kind};
-use probe_user::lab::{Host, Nic, Topology};
+use probe_user::lab::{LabHost, Nic, Topology};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Sends one echo packet from `from` to `to`.
-pub(crate) fn send(lab: &Topology, from: Host, to: IpAddr, echo: Echo, id: u16, seq: u16) -> io::Result<()> {
+pub(crate) fn send(lab: &Topology, from: LabHost, to: IpAddr, echo: Echo, id: u16, seq: u16) -> io::Result<()> {
     let (family, domain, protocol) = match to {
         IpAddr::V4(_) => (Family::V4, Domain::IPV4, Protocol::ICMPV4),
         IpAddr::V6(_) => (Family::V6, Domain::IPV6, Protocol::ICMPV6),

@@ -4,7 +4,7 @@ use std::fs;
 
 use probe_ebpf::{Direction, Family, Hop, Kind};
 use probe_user::{
-    lab::{Host, Nic, Topology, bench::Instruments},
+    lab::{LabHost, Nic, Topology, bench::Instruments},
     ledger::Sight,
 };
 
@@ -31,11 +31,11 @@ impl Instruments for Sockets<'_> {
             Family::V6 => "/proc/sys/net/ipv6/icmp/echo_ignore_all",
         };
         let value = if ids.is_empty() { "0" } else { "1" };
-        self.lab.netns(Host::B).run(|| fs::write(path, value)).expect("inside")
+        self.lab.netns(LabHost::B).run(|| fs::write(path, value)).expect("inside")
     }
 
-    fn send(&mut self, from: Host, kind: Kind, id: u16, count: u32) -> std::io::Result<()> {
-        let to = if from == Host::A { Host::B } else { Host::A };
+    fn send(&mut self, from: LabHost, kind: Kind, id: u16, count: u32) -> std::io::Result<()> {
+        let to = if from == LabHost::A { LabHost::B } else { LabHost::A };
         (0..count).try_for_each(|_| send(self.lab, from, to.address(kind.family), kind.echo, id, 1))
     }
 

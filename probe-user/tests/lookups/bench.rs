@@ -4,7 +4,7 @@ use std::{io::Write, net::SocketAddr, process::Stdio, thread, time::Duration};
 
 use probe_ebpf::{Echo, Family};
 use probe_user::{
-    lab::{Host, Netns, Topology},
+    lab::{LabHost, Netns, Topology},
     model::{request::EchoFlow, trace::Finding},
     traffic::{Sender, Settings},
     watch::lookups::Lookups,
@@ -21,8 +21,8 @@ pub(crate) fn lab(test: &str) -> Option<Topology> {
 }
 
 /// What is asked on `host` about pings between A and B.
-pub(crate) fn request(host: Host, family: Family) -> EchoFlow {
-    let remote = if host == Host::A { Host::B } else { Host::A };
+pub(crate) fn request(host: LabHost, family: Family) -> EchoFlow {
+    let remote = if host == LabHost::A { LabHost::B } else { LabHost::A };
     EchoFlow {
         local: host.address(family),
         remote: remote.address(family),
@@ -32,14 +32,14 @@ pub(crate) fn request(host: Host, family: Family) -> EchoFlow {
 }
 
 /// What look-ups on `host` find of `traffic`.
-pub(crate) fn found(lab: &Topology, host: Host, family: Family, traffic: impl FnOnce()) -> Vec<Finding> {
+pub(crate) fn found(lab: &Topology, host: LabHost, family: Family, traffic: impl FnOnce()) -> Vec<Finding> {
     let lookups = lab.netns(host).run(|| Lookups::begin(&request(host, family))).expect("inside");
     traffic();
     lab.netns(host).run(|| lookups.end()).expect("inside")
 }
 
 /// Sends `count` echo packets; whether the kernel took them all.
-pub(crate) fn send(lab: &Topology, from: Host, to: Host, family: Family, echo: Echo, count: u16) -> bool {
+pub(crate) fn send(lab: &Topology, from: LabHost, to: LabHost, family: Family, echo: Echo, count: u16) -> bool {
     let settings = Settings::new(echo, SocketAddr::new(to.address(family), 0));
     let send = || {
         let mut sender = Sender::open(&settings).expect("a socket");
@@ -51,8 +51,8 @@ pub(crate) fn send(lab: &Topology, from: Host, to: Host, family: Family, echo: E
 /// Sends one ping that is known to come back, so that neighbours are known.
 pub(crate) fn warm_up(lab: &Topology) {
     for family in lab.families() {
-        let to = Host::B.address(*family).to_string();
-        let ping = lab.netns(Host::A).command("ping").args(["-c1", "-W2", &to]).stdout(Stdio::null()).status();
+        let to = LabHost::B.address(*family).to_string();
+        let ping = lab.netns(LabHost::A).command("ping").args(["-c1", "-W2", &to]).stdout(Stdio::null()).status();
         assert!(ping.expect("ping").success(), "{family:?}");
     }
 }

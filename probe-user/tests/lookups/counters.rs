@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use probe_ebpf::{Echo, Family, Kind};
 use probe_user::{
-    lab::{Host, Nic, Topology},
-    traffic::Message,
+    lab::{LabHost, Nic, Topology},
+    traffic::EchoMessage,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -16,9 +16,9 @@ fn nothing_rises_with_a_healthy_ping() {
     let Some(lab) = lab("nothing_rises_with_a_healthy_ping") else { return };
     warm_up(&lab);
     for family in lab.families() {
-        for host in Host::ALL {
+        for host in LabHost::ALL {
             let findings = found(&lab, host, *family, || {
-                assert!(send(&lab, Host::A, Host::B, *family, Echo::Request, 5));
+                assert!(send(&lab, LabHost::A, LabHost::B, *family, Echo::Request, 5));
                 settle();
             });
             let counters: Vec<_> =
@@ -32,10 +32,10 @@ fn nothing_rises_with_a_healthy_ping() {
 fn replies_that_the_rate_limit_ends_are_counted() {
     let Some(lab) = lab("replies_that_the_rate_limit_ends_are_counted") else { return };
     warm_up(&lab);
-    set(lab.netns(Host::B), "net/ipv4/icmp_ratemask", "1");
-    set(lab.netns(Host::B), "net/ipv4/icmp_ratelimit", "60000");
-    let findings = found(&lab, Host::B, Family::V4, || {
-        assert!(send(&lab, Host::A, Host::B, Family::V4, Echo::Request, 20));
+    set(lab.netns(LabHost::B), "net/ipv4/icmp_ratemask", "1");
+    set(lab.netns(LabHost::B), "net/ipv4/icmp_ratelimit", "60000");
+    let findings = found(&lab, LabHost::B, Family::V4, || {
+        assert!(send(&lab, LabHost::A, LabHost::B, Family::V4, Echo::Request, 20));
         settle();
     });
     let limited = rise(&findings, "Icmp.OutRateLimitHost") + rise(&findings, "Icmp.OutRateLimitGlobal");
@@ -46,10 +46,10 @@ fn replies_that_the_rate_limit_ends_are_counted() {
 fn requests_that_the_reverse_path_filter_ends_are_counted() {
     let Some(lab) = lab("requests_that_the_reverse_path_filter_ends_are_counted") else { return };
     warm_up(&lab);
-    set(lab.netns(Host::B), "net/ipv4/conf/all/rp_filter", "1");
-    run(lab.netns(Host::B), "ip -4 route del default");
-    let findings = found(&lab, Host::B, Family::V4, || {
-        assert!(send(&lab, Host::A, Host::B, Family::V4, Echo::Request, 3));
+    set(lab.netns(LabHost::B), "net/ipv4/conf/all/rp_filter", "1");
+    run(lab.netns(LabHost::B), "ip -4 route del default");
+    let findings = found(&lab, LabHost::B, Family::V4, || {
+        assert!(send(&lab, LabHost::A, LabHost::B, Family::V4, Echo::Request, 3));
         settle();
     });
     assert_eq!(rise(&findings, "TcpExt.IPReversePathFilter"), 3, "{findings:?}");
@@ -64,9 +64,9 @@ fn requests_without_a_route_at_the_router_are_counted() {
             Family::V4 => ("-4", "10.78.0.0/24", "Ip.OutNoRoutes"),
             Family::V6 => ("-6", "fd77:0:0:b::/64", "Ip6.InNoRoutes"),
         };
-        run(lab.netns(Host::Fw), &format!("ip {flag} route del {net} dev b"));
-        let findings = found(&lab, Host::Fw, *family, || {
-            assert!(send(&lab, Host::A, Host::B, *family, Echo::Request, 3));
+        run(lab.netns(LabHost::Fw), &format!("ip {flag} route del {net} dev b"));
+        let findings = found(&lab, LabHost::Fw, *family, || {
+            assert!(send(&lab, LabHost::A, LabHost::B, *family, Echo::Request, 3));
             settle();
         });
         let rose = rise(&findings, name) + rise(&findings, "IpExt.InNoRoutes");
@@ -78,7 +78,7 @@ fn requests_without_a_route_at_the_router_are_counted() {
 fn what_a_full_socket_loses_is_counted() {
     let Some(lab) = lab("what_a_full_socket_loses_is_counted") else { return };
     warm_up(&lab);
-    set(lab.netns(Host::A), "net/ipv4/ping_group_range", "0 2147483647");
+    set(lab.netns(LabHost::A), "net/ipv4/ping_group_range", "0 2147483647");
     let rows = [
         (Family::V4, Type::RAW, "raw.drops"),
         (Family::V4, Type::DGRAM, "icmp.drops"),
@@ -87,7 +87,7 @@ fn what_a_full_socket_loses_is_counted() {
     ];
     for (family, kind, name) in rows.into_iter().filter(|(family, ..)| lab.families().contains(family)) {
         let mut socket = None;
-        let findings = found(&lab, Host::A, family, || {
+        let findings = found(&lab, LabHost::A, family, || {
             socket = Some(flood(&lab, family, kind));
             settle();
         });
@@ -104,24 +104,24 @@ fn flood(lab: &Topology, family: Family, kind: Type) -> Socket {
     let open = || {
         let socket = Socket::new(domain, kind, Some(protocol)).expect("a socket");
         socket.set_recv_buffer_size(1).expect("as small as may be");
-        let to = SocketAddr::new(Host::B.address(family), 0).into();
+        let to = SocketAddr::new(LabHost::B.address(family), 0).into();
         for seq in 1..=40 {
-            let message = Message::new(Kind { family, echo: Echo::Request }, ID, seq, &[0; 56]);
+            let message = EchoMessage::new(Kind { family, echo: Echo::Request }, ID, seq, &[0; 56]);
             socket.send_to(&message.bytes_v4(), &to).expect("sent");
         }
         socket
     };
-    lab.netns(Host::A).run(open).expect("inside")
+    lab.netns(LabHost::A).run(open).expect("inside")
 }
 
 #[test]
 fn what_a_queue_drops_is_counted() {
     let Some(lab) = lab("what_a_queue_drops_is_counted") else { return };
     warm_up(&lab);
-    run(lab.netns(Host::A), "tc qdisc add dev eth0 root tbf rate 8kbit burst 200 limit 300");
-    let findings = found(&lab, Host::A, Family::V4, || {
+    run(lab.netns(LabHost::A), "tc qdisc add dev eth0 root tbf rate 8kbit burst 200 limit 300");
+    let findings = found(&lab, LabHost::A, Family::V4, || {
         // A queue that is full is told to raw sockets as ENOBUFS.
-        let _ = send(&lab, Host::A, Host::B, Family::V4, Echo::Request, 20);
+        let _ = send(&lab, LabHost::A, LabHost::B, Family::V4, Echo::Request, 20);
         settle();
     });
     assert!(rise(&findings, "eth0.qdisc.tbf.drops") > 0, "{findings:?}");
@@ -131,7 +131,7 @@ fn what_a_queue_drops_is_counted() {
 fn what_a_device_drops_is_counted() {
     let Some(lab) = lab("what_a_device_drops_is_counted") else { return };
     warm_up(&lab);
-    let findings = found(&lab, Host::B, Family::V4, || {
+    let findings = found(&lab, LabHost::B, Family::V4, || {
         send_unknown_frame(&lab, Nic::FwB);
         settle();
     });

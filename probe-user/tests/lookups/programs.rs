@@ -9,7 +9,7 @@ use probe_user::{
         hops::cgroup,
     },
     host::device::{Device, tc_filters},
-    lab::{Host, Topology, attach_tc_program, tc_program::attach_filter},
+    lab::{LabHost, Topology, attach_tc_program, tc_program::attach_filter},
     model::trace::Finding,
 };
 
@@ -29,7 +29,7 @@ fn programs(findings: Vec<Finding>) -> Vec<(String, String, bool, u64)> {
 #[test]
 fn other_peoples_programs_are_told_with_their_place() {
     let Some(lab) = lab("other_peoples_programs_are_told_with_their_place") else { return };
-    let told = || programs(found(&lab, Host::B, Family::V4, || ()));
+    let told = || programs(found(&lab, LabHost::B, Family::V4, || ()));
     assert_eq!(told(), []);
     let attach = || {
         let device = Device::find("eth0").expect("B has it").ifindex;
@@ -39,7 +39,7 @@ fn other_peoples_programs_are_told_with_their_place() {
         let xdp = link_xdp(xdp, device, XdpMode::Generic).expect("a link");
         (xdp, [Direction::In, Direction::Out].map(|way| attach_tc_program(&tc, device, way).expect("attached")))
     };
-    let links = lab.netns(Host::B).run(attach).expect("inside");
+    let links = lab.netns(LabHost::B).run(attach).expect("inside");
     let found = told();
     let places: Vec<_> = found.iter().map(|(at, ..)| at.as_str()).collect();
     assert_eq!(places, ["xdp", "tc_in", "tc_out"], "{found:?}");
@@ -59,8 +59,8 @@ fn filters_of_kernels_without_tcx_are_told_like_its_programs() {
             attach_filter(&tc, device, way).expect("attached");
         }
     };
-    lab.netns(Host::B).run(attach).expect("inside");
-    let found = programs(found(&lab, Host::B, Family::V4, || ()));
+    lab.netns(LabHost::B).run(attach).expect("inside");
+    let found = programs(found(&lab, LabHost::B, Family::V4, || ()));
     let places: Vec<_> = found.iter().map(|(at, _, own, _)| (at.as_str(), *own)).collect();
     assert_eq!(places, [("tc_in", false), ("tc_out", false)], "{found:?}");
     assert!(found[0].1.starts_with("tc program (id "), "{found:?}");
@@ -74,7 +74,7 @@ fn remove_filters(lab: &Topology) {
             tc_filters::remove_clsact(device).expect("it is there");
         }
     };
-    lab.netns(Host::B).run(remove).expect("inside");
+    lab.netns(LabHost::B).run(remove).expect("inside");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_cgroup_program_is_told_and_probes_own_are_not() {
     let Some(lab) = lab("a_cgroup_program_is_told_and_probes_own_are_not") else { return };
     let Some(root) = cgroup::root() else { return };
     let told = |name: &str| {
-        let findings = found(&lab, Host::B, Family::V4, || ());
+        let findings = found(&lab, LabHost::B, Family::V4, || ());
         let named = |finding: &&Finding| matches!(finding, Finding::Program { at, who, .. } if at == "cgroup_in" && who.contains(name));
         findings.iter().filter(named).count()
     };
@@ -109,19 +109,19 @@ fn probes_own_filter_tells_what_it_dropped_of_the_run() {
         ("tc_out", "--type reply --direction out"),
     ];
     for (at, flags) in places {
-        run(lab.netns(Host::B), &format!("{probe} filter add -I eth0 {flags} --id 0x4242 --seq 9999"));
-        run(lab.netns(Host::B), &format!("{probe} filter add -I eth0 {flags} --id 0x4242"));
+        run(lab.netns(LabHost::B), &format!("{probe} filter add -I eth0 {flags} --id 0x4242 --seq 9999"));
+        run(lab.netns(LabHost::B), &format!("{probe} filter add -I eth0 {flags} --id 0x4242"));
         let result = std::panic::catch_unwind(|| count_what_the_filter_drops(&lab, at));
-        run(lab.netns(Host::B), &format!("{probe} filter clear -I eth0"));
+        run(lab.netns(LabHost::B), &format!("{probe} filter clear -I eth0"));
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
 }
 
 fn count_what_the_filter_drops(lab: &Topology, at: &str) {
-    assert!(send(lab, Host::A, Host::B, Family::V4, Echo::Request, 2));
+    assert!(send(lab, LabHost::A, LabHost::B, Family::V4, Echo::Request, 2));
     settle();
-    let findings = found(lab, Host::B, Family::V4, || {
-        assert!(send(lab, Host::A, Host::B, Family::V4, Echo::Request, 3));
+    let findings = found(lab, LabHost::B, Family::V4, || {
+        assert!(send(lab, LabHost::A, LabHost::B, Family::V4, Echo::Request, 3));
         settle();
     });
     let expected = (at.to_owned(), "probe's own filter on eth0 (rule 2)".to_owned(), true, 3);

@@ -1,7 +1,7 @@
 //! Settings and routes.
 
 use probe_ebpf::Family;
-use probe_user::{lab::Host, model::trace::Finding};
+use probe_user::{lab::LabHost, model::trace::Finding};
 
 use crate::bench::{found, lab, run, set};
 
@@ -23,33 +23,33 @@ fn a_setting_is_told_as_it_is_in_that_namespace() {
         (Family::V6, "net/ipv6/conf/eth0/forwarding"),
     ];
     for (family, path) in rows.into_iter().filter(|(family, _)| lab.families().contains(family)) {
-        assert_eq!(value(&found(&lab, Host::B, family, || ()), path).as_deref(), Some("0"), "{path}");
-        set(lab.netns(Host::B), path, "1");
-        assert_eq!(value(&found(&lab, Host::B, family, || ()), path).as_deref(), Some("1"), "{path}");
-        assert_eq!(value(&found(&lab, Host::A, family, || ()), path).as_deref(), Some("0"), "{path} of A");
+        assert_eq!(value(&found(&lab, LabHost::B, family, || ()), path).as_deref(), Some("0"), "{path}");
+        set(lab.netns(LabHost::B), path, "1");
+        assert_eq!(value(&found(&lab, LabHost::B, family, || ()), path).as_deref(), Some("1"), "{path}");
+        assert_eq!(value(&found(&lab, LabHost::A, family, || ()), path).as_deref(), Some("0"), "{path} of A");
     }
     let forward = |host| value(&found(&lab, host, Family::V4, || ()), "net/ipv4/ip_forward");
-    assert_eq!([Host::A, Host::Fw].map(forward), [Some("0".to_owned()), Some("1".to_owned())]);
+    assert_eq!([LabHost::A, LabHost::Fw].map(forward), [Some("0".to_owned()), Some("1".to_owned())]);
 }
 
 #[test]
 fn the_route_back_is_told_with_its_device_or_with_what_ends_it() {
     let Some(lab) = lab("the_route_back_is_told_with_its_device_or_with_what_ends_it") else { return };
     let route = |family| {
-        let findings = found(&lab, Host::B, family, || ());
+        let findings = found(&lab, LabHost::B, family, || ());
         findings.into_iter().find_map(|finding| match finding {
             Finding::Route { errno, interface, to } => {
-                assert_eq!(to, Host::A.address(family));
+                assert_eq!(to, LabHost::A.address(family));
                 Some((errno, interface.filter(|name| name != "lo")))
             }
             _ => None,
         })
     };
     for family in lab.families() {
-        let netns = lab.netns(Host::B);
+        let netns = lab.netns(LabHost::B);
         let (flag, bits) = if *family == Family::V4 { ("-4", 32) } else { ("-6", 128) };
         assert_eq!(route(*family), Some((None, Some("eth0".to_owned()))), "{family:?}");
-        let to = format!("{}/{bits}", Host::A.address(*family));
+        let to = format!("{}/{bits}", LabHost::A.address(*family));
         for (kind, errno) in [("blackhole", "EINVAL"), ("unreachable", "EHOSTUNREACH"), ("prohibit", "EACCES")] {
             run(netns, &format!("ip {flag} route add {kind} {to}"));
             assert_eq!(route(*family), Some((Some(errno.to_owned()), None)), "{family:?} {kind}");
@@ -63,11 +63,11 @@ fn the_route_back_is_told_with_its_device_or_with_what_ends_it() {
 #[test]
 fn an_address_that_is_not_this_hosts_does_not_hide_the_route() {
     let Some(lab) = lab("an_address_that_is_not_this_hosts_does_not_hide_the_route") else { return };
-    run(lab.netns(Host::B), "ip address del 10.78.0.20/24 dev eth0");
-    run(lab.netns(Host::B), "ip address add 10.78.0.99/24 dev eth0");
-    run(lab.netns(Host::B), "ip route add default via 10.78.0.1");
-    let findings = found(&lab, Host::B, Family::V4, || ());
-    let good = Finding::Route { to: Host::A.address(Family::V4), errno: None, interface: Some("eth0".to_owned()) };
+    run(lab.netns(LabHost::B), "ip address del 10.78.0.20/24 dev eth0");
+    run(lab.netns(LabHost::B), "ip address add 10.78.0.99/24 dev eth0");
+    run(lab.netns(LabHost::B), "ip route add default via 10.78.0.1");
+    let findings = found(&lab, LabHost::B, Family::V4, || ());
+    let good = Finding::Route { to: LabHost::A.address(Family::V4), errno: None, interface: Some("eth0".to_owned()) };
     assert!(findings.contains(&good), "{findings:?}");
 }
 
@@ -75,9 +75,9 @@ fn an_address_that_is_not_this_hosts_does_not_hide_the_route() {
 fn a_rule_by_source_is_heeded() {
     let Some(lab) = lab("a_rule_by_source_is_heeded") else { return };
     for family in lab.families() {
-        let (flag, own) = (if *family == Family::V4 { "-4" } else { "-6" }, Host::B.address(*family));
-        run(lab.netns(Host::B), &format!("ip {flag} rule add from {own} prohibit"));
-        let findings = found(&lab, Host::B, *family, || ());
+        let (flag, own) = (if *family == Family::V4 { "-4" } else { "-6" }, LabHost::B.address(*family));
+        run(lab.netns(LabHost::B), &format!("ip {flag} rule add from {own} prohibit"));
+        let findings = found(&lab, LabHost::B, *family, || ());
         let refused =
             |finding: &Finding| matches!(finding, Finding::Route { errno: Some(errno), .. } if errno == "EACCES");
         assert!(findings.iter().any(refused), "{family:?}: {findings:?}");

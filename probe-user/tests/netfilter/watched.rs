@@ -18,12 +18,12 @@ use probe_user::{
         },
         journeys::Journeys,
         load::{self, Job, Journey, Switch},
-        running::Running,
+        running::RunningKernel,
     },
-    host::offsets::Group,
-    lab::{Host, Netns, Topology},
-    model::trace::StepSight,
-    traffic::{Message, Sender, Settings},
+    host::offsets::OffsetGroup,
+    lab::{LabHost, Netns, Topology},
+    model::trace::ProbePassage,
+    traffic::{EchoMessage, Sender, Settings},
 };
 
 pub(crate) const NONCE: u64 = 0x1122_3344_5566_7788;
@@ -44,12 +44,12 @@ impl Watched {
 
     fn attach_here(families: &[Family]) -> Self {
         // Reading all of it takes a while, and it does not change.
-        static KERNEL: LazyLock<Running> = LazyLock::new(Running::read);
+        static KERNEL: LazyLock<RunningKernel> = LazyLock::new(RunningKernel::read);
         let kernel = &*KERNEL;
         let journey = Journey {
             nonce: NONCE,
             netns: 0,
-            offsets: kernel.layout(Group::Netfilter).expect("this kernel has netfilter").offsets,
+            offsets: kernel.layout(OffsetGroup::Netfilter).expect("this kernel has netfilter").offsets,
             drops: DropConfig::zeroed(),
             drop_ring_bytes: probe_user::ebpf::drops::RING_BYTES,
         };
@@ -62,7 +62,7 @@ impl Watched {
     }
 
     /// What `hop` saw of a probe; nothing: no times.
-    pub(crate) fn step(&self, hop: Hop, echo: Echo, probe: u16) -> StepSight {
+    pub(crate) fn step(&self, hop: Hop, echo: Echo, probe: u16) -> ProbePassage {
         self.journeys.step(hop, echo, probe).unwrap_or_default()
     }
 
@@ -80,7 +80,7 @@ impl Watched {
 /// A marked echo message. The kernel fills the checksum in for IPv6 and for ping sockets.
 pub(crate) fn marked(family: Family, echo: Echo, probe: u16) -> Vec<u8> {
     let mark = mark(probe);
-    let message = Message::new(Kind { family, echo }, 0x4242, probe, bytemuck::bytes_of(&mark));
+    let message = EchoMessage::new(Kind { family, echo }, 0x4242, probe, bytemuck::bytes_of(&mark));
     message.bytes_v4()
 }
 
@@ -89,7 +89,7 @@ fn mark(probe: u16) -> Mark {
 }
 
 /// Sends a marked probe; whether the kernel took it.
-pub(crate) fn send(lab: &Topology, from: Host, to: Host, family: Family, echo: Echo, probe: u16) -> bool {
+pub(crate) fn send(lab: &Topology, from: LabHost, to: LabHost, family: Family, echo: Echo, probe: u16) -> bool {
     let mark = mark(probe);
     let settings = Settings::new(echo, SocketAddr::new(to.address(family), 0));
     let send = || Sender::open(&settings).expect("a socket").send(0x4242, probe, bytemuck::bytes_of(&mark)).is_ok();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nix::sys::signal::Signal;
 use probe_ebpf::Direction;
 use probe_user::{
-    ebpf::foreign::{Hook, Owner},
+    ebpf::foreign::{Owner, ProgramHook},
     host::device::XdpPlace,
 };
 
@@ -21,9 +21,9 @@ fn only_what_was_asked_for_is_attached_and_it_is_probes() {
         return;
     }
     let pair = Pair::new();
-    let clsact = Hook::Clsact;
-    let tcx = |direction| if is_linux((6, 6)) { Hook::Tcx(direction) } else { clsact(direction) };
-    let (generic, native) = (Hook::Xdp(XdpPlace::Generic), Hook::Xdp(XdpPlace::Native));
+    let clsact = ProgramHook::Clsact;
+    let tcx = |direction| if is_linux((6, 6)) { ProgramHook::Tcx(direction) } else { clsact(direction) };
+    let (generic, native) = (ProgramHook::Xdp(XdpPlace::Generic), ProgramHook::Xdp(XdpPlace::Native));
     for (flags, wanted) in [
         ("", [tcx(Direction::In), tcx(Direction::Out)]),
         ("--xdp generic", [generic, tcx(Direction::Out)]),
@@ -34,7 +34,7 @@ fn only_what_was_asked_for_is_attached_and_it_is_probes() {
     ] {
         let observer = Running::start(&pair.a, &format!("observe -I va {flags}"));
         let attached = programs(&pair.a, "va");
-        let hooks: BTreeSet<Hook> = attached.iter().map(|program| program.hook).collect();
+        let hooks: BTreeSet<ProgramHook> = attached.iter().map(|program| program.hook).collect();
         assert_eq!(hooks, wanted.into_iter().collect(), "{flags}");
         assert!(attached.iter().all(|program| program.owner() == Owner::Probe), "{flags}: {attached:?}");
         observer.end_with(Signal::SIGINT);

@@ -11,10 +11,10 @@ use probe_user::{
     model::{
         attach::Attach,
         request::WatchRequest,
-        trace::{HopSight, HostFacts, HostSight},
+        trace::{HopTrace, HostFacts, HostTrace},
     },
-    peer::{Agent, protocol::Hello},
-    stop::Stop,
+    peer::{AgentSetup, protocol::Hello},
+    stop::StopSignal,
     watch::Watching,
 };
 
@@ -27,18 +27,18 @@ pub(crate) const AGENT: &str = "PROBE_TEST_AGENT";
 struct Fake(WatchRequest);
 
 impl Watching for Fake {
-    fn look(&mut self) -> Result<HostSight, Failure> {
+    fn look(&mut self) -> Result<HostTrace, Failure> {
         let host = HostFacts {
             hostname: "fake".into(),
             interface: self.0.interface.clone().unwrap_or_default(),
             address: Some(self.0.local),
             ..HostFacts::default()
         };
-        let blind = HopSight::Blind { why: "a fake has no eyes".into() };
-        Ok(HostSight { host, hops: [("tc_in".to_owned(), blind)].into(), ..HostSight::default() })
+        let blind = HopTrace::Blind { why: "a fake has no eyes".into() };
+        Ok(HostTrace { host, hops: [("tc_in".to_owned(), blind)].into(), ..HostTrace::default() })
     }
 
-    fn finish(&mut self) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostTrace, Failure> {
         self.look()
     }
 }
@@ -47,7 +47,7 @@ impl Watching for Fake {
 struct Dying(Fake, u32);
 
 impl Watching for Dying {
-    fn look(&mut self) -> Result<HostSight, Failure> {
+    fn look(&mut self) -> Result<HostTrace, Failure> {
         self.1 += 1;
         if self.1 > 1 {
             eprintln!("something broke");
@@ -56,7 +56,7 @@ impl Watching for Dying {
         self.0.look()
     }
 
-    fn finish(&mut self) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostTrace, Failure> {
         self.look()
     }
 }
@@ -85,9 +85,9 @@ fn fake_agent() {
     let Ok(how) = std::env::var(AGENT) else { return };
     let factory = if how == "serve" { watch } else { die };
     let hello = Hello::new("fake".into(), "6.18".into(), None);
-    let agent = Agent { hello, interface: None, attach: Attach::default(), factory };
+    let agent = AgentSetup { hello, interface: None, attach: Attach::default(), factory };
     let input = File::from(io::stdin().as_fd().try_clone_to_owned().expect("stdin is open"));
-    let served = agent.serve(input, io::stdout().lock(), &Stop::default());
+    let served = agent.serve(input, io::stdout().lock(), &StopSignal::default());
     eprintln!("the agent ends: {}", served.is_ok());
     exit(0);
 }

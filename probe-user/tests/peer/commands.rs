@@ -11,14 +11,14 @@ use probe_user::{
     error::Failure,
     model::{
         attach::Attach,
-        request::{Requests, Role, WatchRequest},
+        request::{HostRole, RequestHandling, WatchRequest},
     },
     peer::{
-        Peer, Trouble, Wish,
+        Peer, PeerOptions, Trouble,
         command::Relay,
         protocol::{EchoName, PROTOCOL, SendOrder},
     },
-    stop::Stop,
+    stop::StopSignal,
 };
 
 use crate::{children, common::is_root};
@@ -47,20 +47,20 @@ pub(crate) fn request() -> WatchRequest {
         local: address,
         remote: address,
         interface: None,
-        role: Role::Receiver,
+        role: HostRole::Receiver,
         attach: Attach::default(),
         trace_rules: false,
-        requests: Requests::Pass,
+        requests: RequestHandling::Pass,
         further: Vec::new(),
     }
 }
 
-fn impatient(command: &str) -> Wish {
-    Wish { hello: Duration::from_secs(2), answer: Duration::from_millis(300), ..Wish::new(command) }
+fn impatient(command: &str) -> PeerOptions {
+    PeerOptions { hello: Duration::from_secs(2), answer: Duration::from_millis(300), ..PeerOptions::new(command) }
 }
 
 fn start(command: &str, relayed: &Relayed) -> Peer {
-    Peer::start(impatient(command), &Stop::default(), relayed.relay()).expect("sh is there")
+    Peer::start(impatient(command), &StopSignal::default(), relayed.relay()).expect("sh is there")
 }
 
 /// What goes wrong before an agent speaks.
@@ -223,8 +223,8 @@ fn what_the_hello_did_not_offer_is_not_asked_for() {
 
 #[test]
 fn a_stop_ends_every_wait() {
-    let stop = Stop::default();
-    let mut peer = Peer::start(Wish::new("sleep 100"), &stop, Relayed::default().relay()).expect("sh is there");
+    let stop = StopSignal::default();
+    let mut peer = Peer::start(PeerOptions::new("sleep 100"), &stop, Relayed::default().relay()).expect("sh is there");
     stop.ask();
     assert!(matches!(peer.greet(), Err(Trouble::Stopped)));
 }

@@ -10,8 +10,8 @@ use std::{
 
 use probe_user::{
     error::Failure,
-    peer::{Peer, Wish, command::Deploy},
-    stop::Stop,
+    peer::{Peer, PeerOptions, command::Deploy},
+    stop::StopSignal,
 };
 
 use crate::{
@@ -56,9 +56,13 @@ impl Drop for Folder {
 }
 
 fn deployed(command: String, program: &Path) -> Peer {
-    let wish =
-        Wish { deploy: Deploy::Yes, program: program.to_owned(), hello: Duration::from_secs(60), ..Wish::new(command) };
-    Peer::start(wish, &Stop::default(), Relayed::default().relay()).expect("sh is there")
+    let wish = PeerOptions {
+        deploy: Deploy::Yes,
+        program: program.to_owned(),
+        hello: Duration::from_secs(60),
+        ..PeerOptions::new(command)
+    };
+    Peer::start(wish, &StopSignal::default(), Relayed::default().relay()).expect("sh is there")
 }
 
 fn binary() -> &'static Path {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use probe_ebpf::Family;
-use probe_user::lab::{Host, Topology};
+use probe_user::lab::{LabHost, Topology};
 use serde_json::Value;
 
 use crate::{
@@ -19,19 +19,19 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 /// The command that starts an agent on B.
 fn agent(lab: &Topology, words: &str) -> String {
-    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let b = lab.netns(LabHost::B).as_fd().as_raw_fd();
     format!("nsenter --net=/proc/{}/fd/{b} {PROBE} agent {words}", std::process::id())
 }
 
 fn run(lab: &Topology, agent: &str, words: &str) -> Output {
-    let mut command = lab.netns(Host::A).command(PROBE);
+    let mut command = lab.netns(LabHost::A).command(PROBE);
     command.arg("diagnose").args(words.split_whitespace()).args(["--peer", agent]).stdin(Stdio::null());
     command.env_remove("LANG").env_remove("LC_ALL").output().expect("probe starts")
 }
 
 /// Exit status and document of `probe diagnose B WORDS`.
 fn diagnose(lab: &Topology, family: Family, words: &str) -> (Option<i32>, Value) {
-    let words = format!("{} -c 5 -i 0.005 -W 3 --format json {words}", address(Host::B, family));
+    let words = format!("{} -c 5 -i 0.005 -W 3 --format json {words}", address(LabHost::B, family));
     let output = run(lab, &agent(lab, ""), &words);
     let text = String::from_utf8_lossy(&output.stdout);
     let json = serde_json::from_str(&text)
@@ -56,7 +56,7 @@ fn where_the_far_kernel_ignores_echo_the_others_deliver_and_its_hops_are_not_on_
     let Some(lab) = lab("where_the_far_kernel_ignores_echo_the_others_deliver_and_its_hops_are_not_on_the_way") else {
         return;
     };
-    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1 net.ipv6.icmp.echo_ignore_all=1");
+    sh(&lab, LabHost::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1 net.ipv6.icmp.echo_ignore_all=1");
     for family in FAMILIES {
         let (code, json) = diagnose(&lab, family, "");
         assert_eq!((code, &json["stops"][0]["layer"]), (Some(1), &"icmp".into()), "{json}");
@@ -82,7 +82,7 @@ fn a_far_firewall_is_told_from_the_way_there() {
     let Some(lab) = lab("a_far_firewall_is_told_from_the_way_there") else { return };
     let drop = |hook: &str| {
         let table = format!("add table inet t; add chain inet t c {{ type filter hook {hook} priority 0; }}");
-        sh(&lab, Host::B, &format!("nft '{table}; add rule inet t c meta l4proto {{ icmp, ipv6-icmp }} drop'"));
+        sh(&lab, LabHost::B, &format!("nft '{table}; add rule inet t c meta l4proto {{ icmp, ipv6-icmp }} drop'"));
     };
     drop("input");
     // Neighbour discovery is ICMPv6 as well, so what B knows of its neighbours must not have to be asked for.
@@ -94,7 +94,7 @@ fn a_far_firewall_is_told_from_the_way_there() {
             assert_eq!((code, &json["answered"]), (Some(0), &5.into()), "{responder}: {json}");
         }
     }
-    sh(&lab, Host::B, "nft delete table inet t");
+    sh(&lab, LabHost::B, "nft delete table inet t");
     drop("output");
     let (code, json) = diagnose(&lab, Family::V4, "--responder agent");
     let stop = &json["stops"][0];
@@ -106,8 +106,8 @@ fn a_far_firewall_is_told_from_the_way_there() {
 #[test]
 fn a_reply_that_the_network_drops_is_the_networks_whoever_answers() {
     let Some(lab) = lab("a_reply_that_the_network_drops_is_the_networks_whoever_answers") else { return };
-    sh(&lab, Host::Fw, "nft 'add table inet t; add chain inet t c { type filter hook forward priority 10; }'");
-    sh(&lab, Host::Fw, "nft 'add rule inet t c icmp type echo-reply drop'");
+    sh(&lab, LabHost::Fw, "nft 'add table inet t; add chain inet t c { type filter hook forward priority 10; }'");
+    sh(&lab, LabHost::Fw, "nft 'add rule inet t c icmp type echo-reply drop'");
     for responder in ["kernel", "agent", "xdp"] {
         let (code, json) = diagnose(&lab, Family::V4, &format!("--responder {responder}"));
         let stop = &json["stops"][0];
@@ -118,9 +118,9 @@ fn a_reply_that_the_network_drops_is_the_networks_whoever_answers() {
 #[test]
 fn an_agent_without_a_route_back_says_so() {
     let Some(lab) = lab("an_agent_without_a_route_back_says_so") else { return };
-    sh(&lab, Host::B, "ip route del default");
+    sh(&lab, LabHost::B, "ip route del default");
     // The way back is what names the interface; so it is named.
-    let words = format!("{} -c 3 -i 0.005 --format json --responder agent", address(Host::B, Family::V4));
+    let words = format!("{} -c 3 -i 0.005 --format json --responder agent", address(LabHost::B, Family::V4));
     let output = run(&lab, &agent(&lab, "-I eth0"), &words);
     let json: Value = serde_json::from_slice(&output.stdout).expect("a document");
     let stop = &json["stops"][0];
@@ -134,14 +134,14 @@ fn where_xdp_is_taken_only_the_xdp_responder_is_refused_and_the_agents_takes_req
     else {
         return;
     };
-    let holder = lab.netns(Host::B).run(|| {
+    let holder = lab.netns(LabHost::B).run(|| {
         use probe_user::ebpf::bpf_sys::{ProgramType, XdpMode, always, link_xdp, load_program};
         let ifindex = nix::net::if_::if_nametoindex("eth0").expect("it is there");
         let pass = load_program(ProgramType::Xdp, "other_pass", &always(2)).expect("root may");
         link_xdp(&pass, ifindex, XdpMode::Generic).expect("nobody is there")
     });
     let _holder = holder.expect("inside");
-    let b = address(Host::B, Family::V4);
+    let b = address(LabHost::B, Family::V4);
     let output = run(&lab, &agent(&lab, ""), &format!("{b} -c 3 --responder xdp"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
@@ -157,16 +157,16 @@ fn where_xdp_is_taken_only_the_xdp_responder_is_refused_and_the_agents_takes_req
 #[test]
 fn a_device_without_a_link_header_answers_too() {
     let Some(lab) = lab("a_device_without_a_link_header_answers_too") else { return };
-    let end = |host: Host, own: &str| {
+    let end = |host: LabHost, own: &str| {
         let file = tun(lab.netns(host), "tun9").expect("a tun interface: CONFIG_TUN is on everywhere");
         // Without IPv6 it has nothing to say of its own before the other end is there to hear it.
         sh(&lab, host, "sysctl -qw net.ipv6.conf.tun9.disable_ipv6=1");
         sh(&lab, host, &format!("ip addr add {own}/30 dev tun9 && ip link set tun9 up"));
         file
     };
-    let (a, b) = (end(Host::A, "10.99.0.1"), end(Host::B, "10.99.0.2"));
+    let (a, b) = (end(LabHost::A, "10.99.0.1"), end(LabHost::B, "10.99.0.2"));
     let _cable = Cable::between(&a, &b);
-    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    sh(&lab, LabHost::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
     for responder in ["agent", "xdp"] {
         let words = format!("10.99.0.2 -c 3 -i 0.005 -W 5 --format json --responder {responder}");
         let output = run(&lab, &agent(&lab, ""), &words);
@@ -179,7 +179,7 @@ fn a_device_without_a_link_header_answers_too() {
 #[test]
 fn a_healthy_run_with_two_ends_says_nothing_on_stderr() {
     let Some(lab) = lab("a_healthy_run_with_two_ends_says_nothing_on_stderr") else { return };
-    let b = address(Host::B, Family::V4);
+    let b = address(LabHost::B, Family::V4);
     for words in ["", " --responder xdp", " --responder agent"] {
         let output = run(&lab, &agent(&lab, ""), &format!("{b} -c 3 -i 0.005 -W 5{words}"));
         let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
@@ -191,7 +191,7 @@ fn a_healthy_run_with_two_ends_says_nothing_on_stderr() {
 #[test]
 fn what_cannot_be_asked_of_a_responder_is_one_sentence() {
     let Some(lab) = lab("what_cannot_be_asked_of_a_responder_is_one_sentence") else { return };
-    let b = address(Host::B, Family::V4);
+    let b = address(LabHost::B, Family::V4);
     let says = |agent: &str, words: &str, says: &str| {
         let output = run(&lab, agent, &format!("{b} {words}"));
         let stderr = String::from_utf8_lossy(&output.stderr);

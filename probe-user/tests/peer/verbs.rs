@@ -15,7 +15,7 @@ use nix::{
 };
 use probe_ebpf::Family;
 use probe_user::{
-    lab::{Host, Netns, Topology},
+    lab::{LabHost, Netns, Topology},
     peer::protocol::Hello,
 };
 use serde_json::Value;
@@ -54,7 +54,7 @@ fn command(netns: &Netns, words: &str) -> Command {
 }
 
 fn diagnose(lab: &Topology, words: &str) -> Ran {
-    Ran::new(command(lab.netns(Host::A), words).output().expect("it starts"))
+    Ran::new(command(lab.netns(LabHost::A), words).output().expect("it starts"))
 }
 
 #[test]
@@ -94,13 +94,13 @@ fn the_real_agent_says_what_it_does_not_understand() {
 fn two_ends_diagnose_a_healthy_path() {
     let Some(lab) = lab("two_ends_diagnose_a_healthy_path") else { return };
     for family in [Family::V4, Family::V6] {
-        let b = address(Host::B, family);
+        let b = address(LabHost::B, family);
         let ran = diagnose(&lab, &format!("{b} -c 4 -i 0.002 --peer %serving%"));
         assert_eq!(ran.code, Some(0), "{}", ran.stderr);
         let json = ran.json();
         assert_eq!((&json["answered"], &json["verdict"]["outcome"]), (&4.into(), &"delivered".into()), "{json}");
         assert_eq!(json["sides"]["local"]["interface"], "eth0");
-        assert_eq!(json["sides"]["local"]["address"], address(Host::A, family).to_string());
+        assert_eq!(json["sides"]["local"]["address"], address(LabHost::A, family).to_string());
         // The agent runs in A's namespace here: the way back to A's address is lo.
         assert_eq!(json["sides"]["peer"]["address"], b.to_string());
         assert!(ran.stderr.contains("peer: the agent ends: true"), "{}", ran.stderr);
@@ -110,8 +110,8 @@ fn two_ends_diagnose_a_healthy_path() {
 #[test]
 fn a_far_end_that_dies_in_the_middle_leaves_a_verdict_of_one_end() {
     let Some(lab) = lab("a_far_end_that_dies_in_the_middle_leaves_a_verdict_of_one_end") else { return };
-    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
-    let b = address(Host::B, Family::V4);
+    sh(&lab, LabHost::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let b = address(LabHost::B, Family::V4);
     let ran = diagnose(&lab, &format!("{b} -c 2 -i 0.002 -W 0.5 --peer %dying%"));
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     assert!(ran.json()["sides"]["peer"].is_null());
@@ -122,7 +122,7 @@ fn a_far_end_that_dies_in_the_middle_leaves_a_verdict_of_one_end() {
 fn what_stops_is_exit_1_with_every_errno_and_router() {
     let Some(lab) = lab("what_stops_is_exit_1_with_every_errno_and_router") else { return };
     unlimited_errors(&lab);
-    let (b, fw) = (address(Host::B, Family::V4), address(Host::Fw, Family::V4).to_string());
+    let (b, fw) = (address(LabHost::B, Family::V4), address(LabHost::Fw, Family::V4).to_string());
     let ran = diagnose(&lab, &format!("{b} -c 3 -i 0.002 -t 1 --walk -e 0x2b"));
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     let json = ran.json();
@@ -132,7 +132,7 @@ fn what_stops_is_exit_1_with_every_errno_and_router() {
     let walked = json["notes"].to_string();
     assert!(walked.contains(&fw) && walked.contains(&b.to_string()), "the walk is told: {json}");
 
-    sh(&lab, Host::A, "ip route del default");
+    sh(&lab, LabHost::A, "ip route del default");
     let ran = diagnose(&lab, &format!("{b} -c 3 -i 0.002"));
     let json = ran.json();
     let cause = &json["stops"][0]["cause"];
@@ -144,7 +144,7 @@ fn what_stops_is_exit_1_with_every_errno_and_router() {
 fn a_target_on_this_host_goes_by_the_loopback() {
     let Some(lab) = lab("a_target_on_this_host_goes_by_the_loopback") else { return };
     for family in [Family::V4, Family::V6] {
-        let ran = diagnose(&lab, &format!("{} -c 2 -i 0", address(Host::A, family)));
+        let ran = diagnose(&lab, &format!("{} -c 2 -i 0", address(LabHost::A, family)));
         assert_eq!((ran.code, &ran.json()["sides"]["local"]["interface"]), (Some(0), &"lo".into()), "{}", ran.stderr);
     }
 }
@@ -154,12 +154,12 @@ fn an_interface_that_does_not_carry_the_route_is_refused_with_the_one_that_does(
     let Some(lab) = lab("an_interface_that_does_not_carry_the_route_is_refused_with_the_one_that_does") else { return };
     sh(
         &lab,
-        Host::A,
+        LabHost::A,
         "ip link add side type veth peer name edis && ip addr add 10.99.0.1/24 dev side && ip link set side up",
     );
-    sh(&lab, Host::A, "ip -6 addr add fd99::1/64 dev side nodad");
+    sh(&lab, LabHost::A, "ip -6 addr add fd99::1/64 dev side nodad");
     for family in [Family::V4, Family::V6] {
-        let b = address(Host::B, family);
+        let b = address(LabHost::B, family);
         let ran = diagnose(&lab, &format!("{b} -I side"));
         let sentence = format!("interface side does not carry the route to {b}: eth0 does — -I eth0, or leave -I out");
         assert_eq!(ran.code, Some(2), "{}", ran.stderr);
@@ -172,8 +172,8 @@ fn an_interface_that_does_not_carry_the_route_is_refused_with_the_one_that_does(
 #[test]
 fn ctrl_c_while_answers_are_awaited_prints_what_was_learned() {
     let Some(lab) = lab("ctrl_c_while_answers_are_awaited_prints_what_was_learned") else { return };
-    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
-    let b = address(Host::B, Family::V4);
+    sh(&lab, LabHost::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let b = address(LabHost::B, Family::V4);
     let ran = interrupted(&lab, &format!("{b} -c 3 -i 0.002 -W 100 --peer %serving%"), Duration::from_millis(1500));
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     let json = ran.json();
@@ -184,7 +184,7 @@ fn ctrl_c_while_answers_are_awaited_prints_what_was_learned() {
 #[test]
 fn ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent() {
     let Some(lab) = lab("ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent") else { return };
-    let b = address(Host::B, Family::V4);
+    let b = address(LabHost::B, Family::V4);
     let ran = interrupted(&lab, &format!("{b} --peer cat"), Duration::from_millis(1000));
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     assert_eq!(ran.json()["schema"], "probe.error/1");
@@ -193,9 +193,9 @@ fn ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent() {
 #[test]
 fn an_agent_does_not_outlive_a_controller_that_is_killed() {
     let Some(lab) = lab("an_agent_does_not_outlive_a_controller_that_is_killed") else { return };
-    sh(&lab, Host::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
-    let b = address(Host::B, Family::V4);
-    let netns = lab.netns(Host::A);
+    sh(&lab, LabHost::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let b = address(LabHost::B, Family::V4);
+    let netns = lab.netns(LabHost::A);
     let mut child = command(netns, &format!("{b} -W 100 --peer %serving%")).spawn().expect("it starts");
     wait_until("both run", || processes(netns.inode()) == 2);
     child.kill().expect("it is our child");
@@ -220,7 +220,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 /// Runs it and presses Ctrl-C after a while.
 fn interrupted(lab: &Topology, words: &str, after: Duration) -> Ran {
     let started = Instant::now();
-    let child = command(lab.netns(Host::A), words).spawn().expect("it starts");
+    let child = command(lab.netns(LabHost::A), words).spawn().expect("it starts");
     thread::sleep(after);
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it is our child");
     let ran = Ran::new(child.wait_with_output().expect("it ends"));
@@ -232,7 +232,7 @@ fn interrupted(lab: &Topology, words: &str, after: Duration) -> Ran {
 fn nobody_is_told_which_capabilities_are_missing() {
     let Some(lab) = lab("nobody_is_told_which_capabilities_are_missing") else { return };
     let line = children::command(DIAGNOSE, "127.0.0.1", "fake_diagnose");
-    let mut command = lab.netns(Host::A).command("setpriv");
+    let mut command = lab.netns(LabHost::A).command("setpriv");
     // The user stays root, who can read the test program wherever it is, and has no capability.
     command.args(["--bounding-set=-all", "--inh-caps=-all", "sh", "-c", &line]);
     let ran = Ran::new(command.output().expect("setpriv is there"));

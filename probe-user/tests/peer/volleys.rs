@@ -13,17 +13,17 @@ use probe_ebpf::{Echo, Family, Hop};
 use probe_user::{
     clock::monotonic_ns,
     error::Failure,
-    lab::{Host, Topology},
+    lab::{LabHost, Topology},
     model::{
         attach::Attach,
-        request::{Requests, Role, WatchRequest},
-        trace::{Absorbed, HopSight, HostSight, StepSight},
+        request::{HostRole, RequestHandling, WatchRequest},
+        trace::{Absorbed, HopTrace, HostTrace, ProbePassage},
     },
-    peer::{Peer, Wish},
-    stop::Stop,
+    peer::{Peer, PeerOptions},
+    stop::StopSignal,
     traffic::{
         sender::Fragmentation,
-        volley::{EchoFields, FiredShot, Pace, Quoted, QuotedEcho, Shooter, Shot, What},
+        volley::{EchoFields, FiredShot, MinimumGap, PacketSender, PacketSpec, Quoted, QuotedEcho, What},
     },
     watch::{Watching, path_watch},
 };
@@ -39,13 +39,19 @@ const PROBES: u16 = 1024;
 /// Both ends, watched: A by this process, B by an agent that absorbs.
 struct Ends<'a> {
     near: Box<dyn Watching>,
-    shooter: Shooter,
+    shooter: PacketSender,
     far: Peer,
     lab: &'a Topology,
     family: Family,
 }
 
-fn request(local: IpAddr, remote: IpAddr, role: Role, requests: Requests, further: Vec<IpAddr>) -> WatchRequest {
+fn request(
+    local: IpAddr,
+    remote: IpAddr,
+    role: HostRole,
+    requests: RequestHandling,
+    further: Vec<IpAddr>,
+) -> WatchRequest {
     WatchRequest {
         nonce: NONCE,
         id: 100,
@@ -63,33 +69,34 @@ fn request(local: IpAddr, remote: IpAddr, role: Role, requests: Requests, furthe
 
 /// Starts both and hands them to `work`, in the namespace of A.
 fn with_ends(lab: &Topology, family: Family, further: &[IpAddr], work: impl FnOnce(Ends<'_>) + Send) {
-    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let b = lab.netns(LabHost::B).as_fd().as_raw_fd();
     let probe = env!("CARGO_BIN_EXE_probe");
     let command = format!("nsenter --net=/proc/{}/fd/{b} {probe} agent", std::process::id());
-    let (local, remote) = (address(Host::A, family), address(Host::B, family));
+    let (local, remote) = (address(LabHost::A, family), address(LabHost::B, family));
     let inside = || {
-        let mut far = Peer::start(Wish::new(command), &Stop::default(), Relayed::default().relay()).expect("a shell");
+        let mut far = Peer::start(PeerOptions::new(command), &StopSignal::default(), Relayed::default().relay())
+            .expect("a shell");
         far.greet().expect("a hello");
-        let wanted = request(remote, local, Role::Receiver, Requests::Absorbed, further.to_vec());
+        let wanted = request(remote, local, HostRole::Receiver, RequestHandling::Absorbed, further.to_vec());
         far.watch(wanted).expect("it watches");
         let own = WatchRequest {
             interface: Some("eth0".into()),
-            ..request(local, remote, Role::Sender, Requests::Pass, Vec::new())
+            ..request(local, remote, HostRole::Sender, RequestHandling::Pass, Vec::new())
         };
         let near = path_watch::start(&own).unwrap_or_else(|failure| panic!("{failure}"));
-        let shooter = Shooter::open(Some("eth0"), Pace::default()).expect("root may");
+        let shooter = PacketSender::open(Some("eth0"), MinimumGap::default()).expect("root may");
         work(Ends { near, shooter, far, lab, family });
     };
-    lab.netns(Host::A).run(inside).expect("inside");
+    lab.netns(LabHost::A).run(inside).expect("inside");
 }
 
 fn fields(id: u16) -> EchoFields {
     EchoFields { id, seq: 7, code: 0, size: 56, nonce: NONCE }
 }
 
-fn shot(number: u16, what: What, destination: IpAddr) -> Shot {
+fn shot(number: u16, what: What, destination: IpAddr) -> PacketSpec {
     let fragmentation = Fragmentation::Allowed;
-    Shot { number, after_ms: 0, what, source: None, destination, ttl: None, fragmentation }
+    PacketSpec { number, after_ms: 0, what, source: None, destination, ttl: None, fragmentation }
 }
 
 /// Asks until the answer is as wanted.
@@ -106,11 +113,11 @@ fn until<T: std::fmt::Debug>(what: &str, mut ask: impl FnMut() -> Option<T>) -> 
 
 impl Ends<'_> {
     fn a(&self) -> IpAddr {
-        address(Host::A, self.family)
+        address(LabHost::A, self.family)
     }
 
     fn b(&self) -> IpAddr {
-        address(Host::B, self.family)
+        address(LabHost::B, self.family)
     }
 
     /// So many absorbed requests, once they have come.
@@ -125,7 +132,7 @@ impl Ends<'_> {
     }
 
     /// What became of these shots of the far end, once all were due.
-    fn fire_from_far(&mut self, shots: Vec<Shot>) -> Vec<FiredShot> {
+    fn fire_from_far(&mut self, shots: Vec<PacketSpec>) -> Vec<FiredShot> {
         let count = shots.len();
         assert_eq!(self.far.volley(shots).expect("it takes them on") as usize, count);
         let mut all = Vec::new();
@@ -138,7 +145,7 @@ impl Ends<'_> {
         all
     }
 
-    fn fire_from_near(&mut self, shots: Vec<Shot>) -> Vec<FiredShot> {
+    fn fire_from_near(&mut self, shots: Vec<PacketSpec>) -> Vec<FiredShot> {
         let count = shots.len();
         self.shooter.fire(shots);
         let mut all = Vec::new();
@@ -152,7 +159,7 @@ impl Ends<'_> {
     }
 
     /// What A's NIC saw of one packet, once it did.
-    fn arrival(&mut self, echo: Echo, number: u16) -> StepSight {
+    fn arrival(&mut self, echo: Echo, number: u16) -> ProbePassage {
         let near = &mut self.near;
         until("an arrival", || {
             let sight = near.look().unwrap_or_else(|failure: Failure| panic!("{failure}"));
@@ -160,17 +167,17 @@ impl Ends<'_> {
         })
     }
 
-    fn far_sight(&mut self) -> HostSight {
+    fn far_sight(&mut self) -> HostTrace {
         let asked = self.far.finish().expect("it listens");
         self.far.finished(asked).expect("it answers")
     }
 }
 
-fn step(sight: &HostSight, hop: Hop, echo: Echo, number: u16) -> Option<StepSight> {
+fn step(sight: &HostTrace, hop: Hop, echo: Echo, number: u16) -> Option<ProbePassage> {
     match (sight.hop(hop), echo) {
-        (HopSight::Watched { requests, .. }, Echo::Request) => requests.get(&number).copied(),
-        (HopSight::Watched { replies, .. }, Echo::Reply) => replies.get(&number).copied(),
-        (HopSight::Blind { why }, _) => panic!("{} is blind: {why}", hop.name()),
+        (HopTrace::Watched { requests, .. }, Echo::Request) => requests.get(&number).copied(),
+        (HopTrace::Watched { replies, .. }, Echo::Reply) => replies.get(&number).copied(),
+        (HopTrace::Blind { why }, _) => panic!("{} is blind: {why}", hop.name()),
     }
 }
 
@@ -188,7 +195,7 @@ fn requests_are_absorbed_and_told_and_a_firewall_is_asked_what_it_remembers() {
             let foreign = EchoFields { nonce: NONCE ^ 1, ..fields(300) };
             let requests = vec![
                 shot(0, What::Request(fields(100)), b),
-                Shot { ttl: Some(9), after_ms: 20, ..shot(1, What::Request(odd), b) },
+                PacketSpec { ttl: Some(9), after_ms: 20, ..shot(1, What::Request(odd), b) },
                 shot(2, What::Request(foreign), b),
             ];
             let start = monotonic_ns();
@@ -240,20 +247,20 @@ fn shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_t
     let Some(lab) = lab("shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_told_to") else {
         return;
     };
-    sh(&lab, Host::Fw, "nft flush ruleset");
-    sh(&lab, Host::A, "ip addr add 10.77.0.11/24 dev eth0");
-    sh(&lab, Host::B, "ip addr add 10.78.0.21/24 dev eth0");
+    sh(&lab, LabHost::Fw, "nft flush ruleset");
+    sh(&lab, LabHost::A, "ip addr add 10.77.0.11/24 dev eth0");
+    sh(&lab, LabHost::B, "ip addr add 10.78.0.21/24 dev eth0");
     // What arrives of ICMP errors is counted by what they quote: the echo id is 24 bytes into the quoted packet.
-    sh(&lab, Host::A, "nft 'add table ip t; add chain ip t c { type filter hook prerouting priority -500; }'");
-    sh(&lab, Host::A, "nft 'add rule ip t c icmp type destination-unreachable icmp code 1 @th,256,16 4242 counter'");
+    sh(&lab, LabHost::A, "nft 'add table ip t; add chain ip t c { type filter hook prerouting priority -500; }'");
+    sh(&lab, LabHost::A, "nft 'add rule ip t c icmp type destination-unreachable icmp code 1 @th,256,16 4242 counter'");
     let [second_a, second_b]: [IpAddr; 2] = [[10, 77, 0, 11].into(), [10, 78, 0, 21].into()];
     with_ends(&lab, Family::V4, &[second_a], |mut ends| {
         let (a, b) = (ends.a(), ends.b());
         let quoted = Quoted { source: a, destination: b, echo: QuotedEcho::Request, fields: fields(4242) };
         let shots = vec![
-            Shot { source: Some(second_b), ..shot(10, What::Reply(fields(1)), a) },
+            PacketSpec { source: Some(second_b), ..shot(10, What::Reply(fields(1)), a) },
             shot(11, What::Reply(fields(2)), second_a),
-            Shot { ttl: Some(5), ..shot(12, What::Request(fields(3)), a) },
+            PacketSpec { ttl: Some(5), ..shot(12, What::Request(fields(3)), a) },
             shot(13, What::Unreachable { code: 1, quoted }, a),
         ];
         assert_eq!(refusals(&ends.fire_from_far(shots)), [None; 4]);
@@ -265,15 +272,15 @@ fn shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_t
         assert_eq!((arrived.id, arrived.ttl), (3, 4));
         let lab = ends.lab;
         until("the error", || {
-            let list = lab.netns(Host::A).command("nft").args(["list", "table", "ip", "t"]).output().expect("nft");
+            let list = lab.netns(LabHost::A).command("nft").args(["list", "table", "ip", "t"]).output().expect("nft");
             String::from_utf8_lossy(&list.stdout).contains("counter packets 1 ").then_some(())
         });
 
         let complaint = |shots| ends.far.volley(shots).expect_err("refused").to_string();
-        let mut complaint: Box<dyn FnMut(Vec<Shot>) -> String> = Box::new(complaint);
+        let mut complaint: Box<dyn FnMut(Vec<PacketSpec>) -> String> = Box::new(complaint);
         let stranger = shot(14, What::Reply(fields(1)), [10, 77, 0, 1].into());
         assert!(complaint(vec![stranger]).contains("10.77.0.1 is none of its addresses"));
-        let borrowed = Shot { source: Some([10, 78, 0, 99].into()), ..shot(14, What::Reply(fields(1)), a) };
+        let borrowed = PacketSpec { source: Some([10, 78, 0, 99].into()), ..shot(14, What::Reply(fields(1)), a) };
         assert!(complaint(vec![borrowed]).contains("10.78.0.99 is not an address of the far end"));
     });
 }
@@ -281,9 +288,9 @@ fn shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_t
 #[test]
 fn behind_a_nat_the_outside_is_told_and_may_be_answered() {
     let Some(lab) = lab("behind_a_nat_the_outside_is_told_and_may_be_answered") else { return };
-    sh(&lab, Host::Fw, "nft flush ruleset");
-    sh(&lab, Host::Fw, "nft 'add table ip n; add chain ip n c { type nat hook postrouting priority srcnat; }'");
-    sh(&lab, Host::Fw, "nft 'add rule ip n c oifname b masquerade'");
+    sh(&lab, LabHost::Fw, "nft flush ruleset");
+    sh(&lab, LabHost::Fw, "nft 'add table ip n; add chain ip n c { type nat hook postrouting priority srcnat; }'");
+    sh(&lab, LabHost::Fw, "nft 'add rule ip n c oifname b masquerade'");
     with_ends(&lab, Family::V4, &[], |mut ends| {
         let b = ends.b();
         let outside: IpAddr = [10, 78, 0, 1].into();
@@ -303,21 +310,21 @@ fn behind_a_nat_the_outside_is_told_and_may_be_answered() {
 #[test]
 fn each_shot_that_the_kernel_refuses_is_told_with_its_errno() {
     let Some(lab) = lab("each_shot_that_the_kernel_refuses_is_told_with_its_errno") else { return };
-    sh(&lab, Host::A, "nft 'add table inet t; add chain inet t c { type filter hook output priority 0; }'");
-    sh(&lab, Host::A, "nft 'add rule inet t c icmp type echo-reply drop'");
-    sh(&lab, Host::A, "ip route del default");
-    let b = address(Host::B, Family::V4);
+    sh(&lab, LabHost::A, "nft 'add table inet t; add chain inet t c { type filter hook output priority 0; }'");
+    sh(&lab, LabHost::A, "nft 'add rule inet t c icmp type echo-reply drop'");
+    sh(&lab, LabHost::A, "ip route del default");
+    let b = address(LabHost::B, Family::V4);
     let inside = || {
-        let shooter = Shooter::open(None, Pace::default()).expect("root may");
+        let shooter = PacketSender::open(None, MinimumGap::default()).expect("root may");
         let large = EchoFields { size: 2000, ..fields(1) };
-        let neighbour: IpAddr = address(Host::Fw, Family::V4);
+        let neighbour: IpAddr = address(LabHost::Fw, Family::V4);
         let forbidden = Fragmentation::Forbidden;
         shooter.fire(vec![
             shot(0, What::Request(fields(1)), b),
             shot(1, What::Reply(fields(1)), neighbour),
-            Shot { fragmentation: forbidden, ..shot(2, What::Request(large), neighbour) },
-            Shot { source: Some([192, 0, 2, 1].into()), ..shot(3, What::Request(fields(1)), neighbour) },
-            Shot { source: Some([0; 16].into()), ..shot(4, What::Request(fields(1)), neighbour) },
+            PacketSpec { fragmentation: forbidden, ..shot(2, What::Request(large), neighbour) },
+            PacketSpec { source: Some([192, 0, 2, 1].into()), ..shot(3, What::Request(fields(1)), neighbour) },
+            PacketSpec { source: Some([0; 16].into()), ..shot(4, What::Request(fields(1)), neighbour) },
             shot(5, What::Request(fields(1)), neighbour),
         ]);
         let mut all = Vec::new();
@@ -333,7 +340,7 @@ fn each_shot_that_the_kernel_refuses_is_told_with_its_errno() {
         let expected = [Some("ENETUNREACH"), Some("EPERM"), Some("EMSGSIZE"), Some("EAFNOSUPPORT"), None];
         assert_eq!(refusals(&all), expected);
     };
-    lab.netns(Host::A).run(inside).expect("inside");
+    lab.netns(LabHost::A).run(inside).expect("inside");
 }
 
 #[test]
@@ -341,10 +348,10 @@ fn a_volley_that_is_dropped_in_the_middle_sends_no_more() {
     let Some(lab) = lab("a_volley_that_is_dropped_in_the_middle_sends_no_more") else { return };
     with_ends(&lab, Family::V4, &[], |mut ends| {
         let b = ends.b();
-        let later = |number: u16, after_ms| Shot { after_ms, ..shot(number, What::Request(fields(1)), b) };
+        let later = |number: u16, after_ms| PacketSpec { after_ms, ..shot(number, What::Request(fields(1)), b) };
         ends.shooter.fire(vec![later(0, 0), later(1, 200)]);
         until("the first", || (ends.shooter.fired().shots.len() == 1).then_some(()));
-        ends.shooter = Shooter::open(Some("eth0"), Pace::default()).expect("root may");
+        ends.shooter = PacketSender::open(Some("eth0"), MinimumGap::default()).expect("root may");
         ends.shooter.fire(vec![later(2, 400)]);
         let numbers: BTreeSet<u16> = ends.absorbed(2).iter().map(|absorbed| absorbed.probe).collect();
         assert_eq!(numbers, BTreeSet::from([0, 2]));

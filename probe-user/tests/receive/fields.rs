@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::Signal;
 use probe_ebpf::{Echo, Family, Kind};
 use probe_user::traffic::{
-    Frame, Message,
+    EchoMessage, Frame,
     frame::{CUSTOMER_TAG, Rest, SERVICE_TAG},
     packet::counting_payload,
 };
@@ -37,7 +37,7 @@ fn every_field_is_the_packets() {
         return;
     }
     let pair = Pair::new();
-    let of = |family, echo, id, seq, payload| Message::new(Kind { family, echo }, id, seq, payload);
+    let of = |family, echo, id, seq, payload| EchoMessage::new(Kind { family, echo }, id, seq, payload);
     let frames = [
         Frame::v4(A4, B4, &of(Family::V4, Echo::Request, 7, 1, b"")).ttl(1).bytes(),
         Frame::v4(A4, B4, &of(Family::V4, Echo::Reply, 0xffff, 0xffff, b"0123456").code(3)).options(&[1, 1, 1]).bytes(),
@@ -124,7 +124,7 @@ fn large_packets_are_whole_and_fragments_say_that_they_are_not() {
     sh(&pair.a, "ip link set va mtu 9000");
     sh(&pair.b, "ip link set vb mtu 9000");
     let payload = counting_payload(8_900);
-    let large = Message::new(Kind { family: Family::V4, echo: Echo::Request }, 7, 1, &payload);
+    let large = EchoMessage::new(Kind { family: Family::V4, echo: Echo::Request }, 7, 1, &payload);
     let first = Frame::v4(A4, B4, &message(Family::V4, Echo::Request, 8, 1)).fragment(0, Rest::Follows);
     for flags in ["", "--xdp off"] {
         let seen = read(&pair, flags, &[Frame::v4(A4, B4, &large).bytes(), first.bytes()]);

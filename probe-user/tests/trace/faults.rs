@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, os::fd::OwnedFd};
 use probe_ebpf::{Direction, Echo, Family, Hop};
 use probe_user::{
     ebpf::bpf_sys::{self, Instruction, ProgramType},
-    lab::{Host, Nic, Topology, attach_tc_program},
+    lab::{LabHost, Nic, Topology, attach_tc_program},
     model::trace::{Drop, Leg},
     traffic::{Fragmentation, Settings},
 };
@@ -47,7 +47,7 @@ const fn plain(nic: Nic, how: &'static str, reason: &'static str, functions: &'s
     Fault { nic, how, leg: Leg::Request, reason, functions, frames: ["", ""], dropper: None }
 }
 
-fn shell(lab: &Topology, host: Host, family: Family, how: &str) {
+fn shell(lab: &Topology, host: LabHost, family: Family, how: &str) {
     let (v, ip, icmp, one) = match family {
         Family::V4 => ("-4", "ip", "icmp", "32"),
         Family::V6 => ("-6", "ip6", "icmpv6", "128"),
@@ -55,7 +55,7 @@ fn shell(lab: &Topology, host: Host, family: Family, how: &str) {
     let mut command = lab.netns(host).command("sh");
     command.args(["-ec", how]).env("V", v).env("IP", ip).env("ICMP", icmp).env("ONE", one);
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    command.env("A", Host::A.address(family).to_string()).env("B", Host::B.address(family).to_string());
+    command.env("A", LabHost::A.address(family).to_string()).env("B", LabHost::B.address(family).to_string());
     command.env("FW", Nic::FwA.address(family).to_string());
     let output = command.output().expect("sh");
     assert!(output.status.success(), "{how}: {}", String::from_utf8_lossy(&output.stderr));
@@ -88,13 +88,13 @@ fn try_with(fault: &Fault, family: Family, settings: &Settings, length: usize) {
     shell(&lab, fault.nic.host(), family, fault.how);
     if fault.dropper.is_some() {
         // It drops what neighbours ask each other, too: they must have met before.
-        send(&lab, Host::A, settings, 1, &[vec![0; 8]])[0].expect("sent");
+        send(&lab, LabHost::A, settings, 1, &[vec![0; 8]])[0].expect("sent");
         settle();
     }
     let _dropper = fault.dropper.map(|direction| dropper(&lab, fault.nic, direction));
     let mut watched = Watched::new(&lab, fault.nic, Wish::new(NONCE));
     let payloads: Vec<_> = (0..PROBES).map(|probe| payload(NONCE, probe, length)).collect();
-    let _errors = send(&lab, Host::A, settings, 0x0bad, &payloads);
+    let _errors = send(&lab, LabHost::A, settings, 0x0bad, &payloads);
     let host = fault.nic.host();
     let told = wait(|| {
         let drops = watched.drops(&lab, host);
@@ -109,13 +109,13 @@ fn try_with(fault: &Fault, family: Family, settings: &Settings, length: usize) {
 }
 
 fn lab_end(family: Family) -> std::net::IpAddr {
-    Host::A.address(family)
+    LabHost::A.address(family)
 }
 
 fn try_all(families: &[Family], faults: &[Fault]) {
     for family in families {
         for fault in faults {
-            try_with(fault, *family, &request(Host::B.address(*family)), 56);
+            try_with(fault, *family, &request(LabHost::B.address(*family)), 56);
         }
     }
 }
@@ -207,7 +207,7 @@ fn hop_limit_mtu_and_neighbour_are_told() {
         return;
     }
     for family in BOTH {
-        let to = Host::B.address(family);
+        let to = LabHost::B.address(family);
         let expired = plain(Nic::FwA, "true", "IP_INHDR", &["ip_forward", "ip6_forward"]);
         try_with(&expired, family, &Settings { ttl: Some(1), ..request(to) }, 56);
         let narrow = plain(Nic::FwA, "ip link set dev b mtu 1300", "PKT_TOO_BIG", &["ip_forward", "ip6_forward"]);
@@ -228,14 +228,14 @@ fn hop_limit_mtu_and_neighbour_are_told() {
 /// Before Linux 6.3 that drop comes with an answer too, and so is none.
 fn ends_in_silence(family: Family, how: &str) {
     let lab = Topology::build().expect("a lab");
-    shell(&lab, Host::B, family, how);
+    shell(&lab, LabHost::B, family, how);
     let mut b = Watched::new(&lab, Nic::B, Wish::new(NONCE));
     let payloads = [payload(NONCE, 0, 56)];
-    send(&lab, Host::A, &request(Host::B.address(family)), 0x0bad, &payloads)[0].expect("sent");
+    send(&lab, LabHost::A, &request(LabHost::B.address(family)), 0x0bad, &payloads)[0].expect("sent");
     assert!(wait(|| b.times(Echo::Request, 0).contains_key(&Hop::IcmpIn)), "{how}: {:?}", b.times(Echo::Request, 0));
     settle();
     assert_eq!(b.times(Echo::Reply, 0).len(), 0, "{how}");
-    let drops = b.drops(&lab, Host::B);
+    let drops = b.drops(&lab, LabHost::B);
     let told: Vec<_> = drops.iter().map(|drop| (drop.reason.as_str(), drop.function.as_str())).collect();
     match family {
         Family::V6 if common::is_linux((6, 3)) => assert_eq!(told, [("NOT_SPECIFIED", "icmpv6_rcv")], "{how}"),

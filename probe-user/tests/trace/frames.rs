@@ -17,7 +17,7 @@ use probe_user::{
         journeys::Journeys,
         load::{self, Capture, Job, Journey, Switch},
     },
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 
 use crate::{common, ping::payload};
@@ -86,7 +86,7 @@ fn a_marked_frame_is_noted_by_each_hop_of_a_nic_in_every_shape() {
     let mut bench = Bench::new();
     for echo in [Echo::Request, Echo::Reply] {
         let v4 = |probe| payload(NONCE, probe, 56);
-        let message = |family, payload| Message::new(kind(family, echo), 0xbeef, 3, payload);
+        let message = |family, payload| EchoMessage::new(kind(family, echo), 0xbeef, 3, payload);
         let payloads: Vec<_> = (0..6).map(v4).collect();
         let frames = [
             Frame::v4(A, B, &message(Family::V4, &payloads[0])).ttl(9).bytes(),
@@ -133,13 +133,13 @@ fn a_frame_without_this_runs_whole_mark_is_not_noted() {
         Vec::new(),
     ];
     for payload in &payloads {
-        let request = Message::new(kind(Family::V4, Echo::Request), 1, 1, payload);
+        let request = EchoMessage::new(kind(Family::V4, Echo::Request), 1, 1, payload);
         let frame = Frame::v4(A, B, &request).bytes();
         for hop in NIC_HOPS {
             bench.run(hop, &frame);
         }
     }
-    let cut = Frame::v4(A, B, &Message::new(kind(Family::V4, Echo::Request), 1, 1, &payload(NONCE, 0, 16))).bytes();
+    let cut = Frame::v4(A, B, &EchoMessage::new(kind(Family::V4, Echo::Request), 1, 1, &payload(NONCE, 0, 16))).bytes();
     for hop in NIC_HOPS {
         bench.run(hop, &cut[..cut.len() - 1]);
     }

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, mem::MaybeUninit, net::SocketAddr, time::Durati
 
 use probe_ebpf::{Echo, Family, Hop, Kind, Skip};
 use probe_user::{
-    lab::{Host, Nic, Topology},
+    lab::{LabHost, Nic, Topology},
     model::trace::benign::Benign,
-    traffic::Message,
+    traffic::EchoMessage,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -26,9 +26,9 @@ fn all_hops_see_each_probe(family: Family, consumer: Consumer) {
     let wish = Wish { consumer, ..Wish::new(NONCE) };
     let mut a = Watched::new(&lab, Nic::A, wish);
     let mut b = Watched::new(&lab, Nic::B, wish);
-    let ears = listener(&lab, Host::A, family);
+    let ears = listener(&lab, LabHost::A, family);
     let payloads: Vec<_> = (0..PROBES).map(|probe| payload(NONCE, probe, 56)).collect();
-    let sent = send(&lab, Host::A, &request(Host::B.address(family)), 0x1234, &payloads);
+    let sent = send(&lab, LabHost::A, &request(LabHost::B.address(family)), 0x1234, &payloads);
     assert!(sent.iter().all(Result::is_ok), "{sent:?}");
     let last = PROBES - 1;
     let back = wait(|| a.times(Echo::Reply, last).contains_key(&Hop::IcmpIn));
@@ -41,8 +41,8 @@ fn all_hops_see_each_probe(family: Family, consumer: Consumer) {
         assert_eq!(a.once(Echo::Reply, probe), BTreeSet::from(IN), "reply {probe} at a");
     }
     in_order(&a, &b, &lab);
-    assert_eq!(a.drops(&lab, Host::A), []);
-    assert_eq!(b.drops(&lab, Host::B), []);
+    assert_eq!(a.drops(&lab, LabHost::A), []);
+    assert_eq!(b.drops(&lab, LabHost::B), []);
     // The raw socket has its copies by now; the kernel found no ping socket for the packets themselves.
     assert_eq!(a.benign().get(&Benign::NoPingSocket), Some(&u64::from(PROBES)));
     // Before Linux 6.3 ICMPv6 frees the requests that it answers like all others.
@@ -51,7 +51,7 @@ fn all_hops_see_each_probe(family: Family, consumer: Consumer) {
     drop(ears);
     // The kernel frees the socket when no processor looks at it any more.
     let closed = wait(|| {
-        assert_eq!(a.drops(&lab, Host::A), []);
+        assert_eq!(a.drops(&lab, LabHost::A), []);
         a.benign().get(&Benign::SocketClosed) == Some(&u64::from(PROBES))
     });
     assert!(closed, "{:?}", a.benign());
@@ -101,7 +101,7 @@ fn where_the_tracepoint_does_not_tell_who_consumed_a_packet_the_stack_does() {
 
 /// Lets root of A open ping sockets.
 fn allow_ping_sockets(lab: &Topology) {
-    let mut command = lab.netns(Host::A).command("sh");
+    let mut command = lab.netns(LabHost::A).command("sh");
     assert!(command.args(["-ec", "echo 0 0 >/proc/sys/net/ipv4/ping_group_range"]).status().expect("sh").success());
 }
 
@@ -114,11 +114,11 @@ fn a_reply_at_a_ping_socket_is_seen_once_when_it_is_read() {
     allow_ping_sockets(&lab);
     let mut a = Watched::new(&lab, Nic::A, Wish::new(NONCE));
     let open = || Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4));
-    let socket = lab.netns(Host::A).run(open).expect("inside").expect("a ping socket");
+    let socket = lab.netns(LabHost::A).run(open).expect("inside").expect("a ping socket");
     socket.set_read_timeout(Some(Duration::from_secs(3))).expect("a limit");
     let request =
-        Message::new(Kind { family: Family::V4, echo: Echo::Request }, 0, 1, &payload(NONCE, 0, 56)).bytes_v4();
-    socket.send_to(&request, &SocketAddr::new(Host::B.address(Family::V4), 0).into()).expect("sent");
+        EchoMessage::new(Kind { family: Family::V4, echo: Echo::Request }, 0, 1, &payload(NONCE, 0, 56)).bytes_v4();
+    socket.send_to(&request, &SocketAddr::new(LabHost::B.address(Family::V4), 0).into()).expect("sent");
     assert!(wait(|| a.times(Echo::Reply, 0).contains_key(&Hop::TcIn)));
     settle();
     assert!(!a.times(Echo::Reply, 0).contains_key(&Hop::IcmpIn), "nobody has read it");
@@ -127,7 +127,7 @@ fn a_reply_at_a_ping_socket_is_seen_once_when_it_is_read() {
     assert!(wait(|| a.times(Echo::Reply, 0).contains_key(&Hop::IcmpIn)));
     assert_eq!(a.once(Echo::Request, 0), BTreeSet::from(OUT));
     assert_eq!(a.once(Echo::Reply, 0), BTreeSet::from(IN));
-    assert_eq!(a.drops(&lab, Host::A), []);
+    assert_eq!(a.drops(&lab, LabHost::A), []);
     assert!(a.benign().is_empty(), "{:?}", a.benign());
 }
 
@@ -138,9 +138,9 @@ fn a_target_on_this_host_is_seen_on_loopback_at_every_hop() {
     }
     let lab = Topology::build().expect("a lab");
     for family in [Family::V4, Family::V6] {
-        let mut a = Watched::on_loopback(&lab, Host::A, Wish::new(NONCE));
-        let _ears = listener(&lab, Host::A, family);
-        send(&lab, Host::A, &request(Host::A.address(family)), 7, &[payload(NONCE, 0, 56)])[0].expect("sent");
+        let mut a = Watched::on_loopback(&lab, LabHost::A, Wish::new(NONCE));
+        let _ears = listener(&lab, LabHost::A, family);
+        send(&lab, LabHost::A, &request(LabHost::A.address(family)), 7, &[payload(NONCE, 0, 56)])[0].expect("sent");
         assert!(wait(|| a.times(Echo::Reply, 0).contains_key(&Hop::IcmpIn)), "{:?}", a.times(Echo::Reply, 0));
         settle();
         for echo in [Echo::Request, Echo::Reply] {
@@ -148,6 +148,6 @@ fn a_target_on_this_host_is_seen_on_loopback_at_every_hop() {
         }
         let step = |hop| a.journeys().step(hop, Echo::Request, 0).expect("seen").first_ns;
         assert!(step(Hop::NetifIn) < step(Hop::XdpIn), "generic XDP comes after the entry into the stack");
-        assert_eq!(a.drops(&lab, Host::A), []);
+        assert_eq!(a.drops(&lab, LabHost::A), []);
     }
 }

@@ -12,7 +12,7 @@ use probe_ebpf::{
     contract::journey::{MAGIC, MARK_BYTES},
 };
 use probe_user::{
-    lab::{Host, Topology},
+    lab::{LabHost, Topology},
     traffic::{Sender, Settings},
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,7 +31,7 @@ pub(crate) fn payload(nonce: u64, probe: u16, length: usize) -> Vec<u8> {
 /// Sends echo packets as `settings` has them from `host`, each with what the kernel answered.
 pub(crate) fn send(
     lab: &Topology,
-    host: Host,
+    host: LabHost,
     settings: &Settings,
     id: u16,
     payloads: &[Vec<u8>],
@@ -50,7 +50,7 @@ pub(crate) fn request(to: IpAddr) -> Settings {
 }
 
 /// A raw socket that is given a copy of every echo reply that reaches `host`.
-pub(crate) fn listener(lab: &Topology, host: Host, family: Family) -> Socket {
+pub(crate) fn listener(lab: &Topology, host: LabHost, family: Family) -> Socket {
     let open = || match family {
         Family::V4 => Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)),
         Family::V6 => Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)),

@@ -7,11 +7,11 @@ use caps::{CapSet, Capability};
 use probe_user::{
     ebpf::{
         drops::RING_BYTES,
-        hops::{self, drops::End},
+        hops::{self, drops::FreeTracepoint},
         load::{self, Job, Journey, Switch},
-        running::Running,
+        running::RunningKernel,
     },
-    host::offsets::Group,
+    host::offsets::OffsetGroup,
 };
 
 use crate::common;
@@ -28,11 +28,11 @@ fn three_capabilities_are_enough_and_hidden_symbols_blind_only_icmp() {
 fn under_three_capabilities() {
     let kept = [Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
     caps::set(None, CapSet::Effective, &kept.into_iter().collect()).expect("fewer capabilities");
-    let kernel = Running::read();
+    let kernel = RunningKernel::read();
     let journey = Journey {
         nonce: 1,
         netns: 1,
-        offsets: kernel.layout(Group::Packet).expect("a layout").offsets,
+        offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
         drops: kernel.drop_config(),
         drop_ring_bytes: RING_BYTES,
     };
@@ -43,12 +43,12 @@ fn under_three_capabilities() {
         let links = hops::device::attach(&mut programs, &types, &kernel, hop).expect("attaches");
         assert!(!links.is_empty());
     }
-    for end in [End::Dropped, End::Consumed] {
+    for end in [FreeTracepoint::Dropped, FreeTracepoint::Consumed] {
         let _link = hops::drops::attach(&mut programs, &types, end).expect("attaches");
     }
     if kernel.symbols().is_err() {
-        let why = hops::drops::available(&kernel, End::Consumed).expect_err("no addresses");
+        let why = hops::drops::available(&kernel, FreeTracepoint::Consumed).expect_err("no addresses");
         assert!(why.contains("CAP_SYSLOG"), "{why}");
     }
-    assert_eq!(hops::drops::available(&kernel, End::Dropped), Ok(()));
+    assert_eq!(hops::drops::available(&kernel, FreeTracepoint::Dropped), Ok(()));
 }

@@ -6,7 +6,7 @@ use nix::libc;
 use probe_ebpf::{Echo, Family, Hop, Kind};
 use probe_user::{
     lab::{Nic, Topology},
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -48,7 +48,8 @@ fn tagged_frames_are_read_where_they_enter() {
     let request = Kind { family: Family::V4, echo: Echo::Request };
     for (probe, tags) in [(0, 0), (1, 1), (2, 2)] {
         let payload = payload(NONCE, probe, 56);
-        let mut frame = Frame::v4(from, to, &Message::new(request, 1, 1, &payload)).macs([0xff; 6], [2, 0, 0, 0, 0, 1]);
+        let mut frame =
+            Frame::v4(from, to, &EchoMessage::new(request, 1, 1, &payload)).macs([0xff; 6], [2, 0, 0, 0, 0, 1]);
         for tag in 0..tags {
             frame = frame.vlan(if tag + 1 < tags { 0x88a8 } else { 0x8100 }, 7);
         }

@@ -11,24 +11,24 @@ use probe_ebpf::{Echo, Hop, Skip};
 use probe_user::{
     ebpf::{
         drops::{DropRing, RING_BYTES},
-        hops::{self, TraceLink, drops::End, tc::TcLink},
+        hops::{self, TraceLink, drops::FreeTracepoint, tc::TcLink},
         journeys::Journeys,
         load::{self, Job, Journey, Switch},
         nic,
-        running::Running,
+        running::RunningKernel,
         tallies::SkipMap,
     },
     host::{
-        device::{Device, Mode},
-        offsets::Group,
+        device::{AttachMode, Device},
+        offsets::OffsetGroup,
         symbols::Symbols,
     },
-    lab::{Host, Netns, Nic, Topology},
+    lab::{LabHost, Netns, Nic, Topology},
     model::trace::{
         Drop,
         benign::{Benign, benign},
     },
-    watch::drops::Names,
+    watch::drops::DropNames,
 };
 
 /// The hops that are watched here.
@@ -40,7 +40,7 @@ pub(crate) struct Watched {
     journeys: Journeys,
     ring: DropRing,
     skips: SkipMap,
-    kernel: Running,
+    kernel: RunningKernel,
     drops: Vec<Drop>,
     benign: BTreeMap<Benign, u64>,
     _links: (Vec<TraceLink>, Vec<TcLink>, FdLink),
@@ -74,18 +74,18 @@ impl Watched {
     /// Watches the interface of `nic` on its host.
     pub(crate) fn new(lab: &Topology, nic: Nic, wish: Wish) -> Self {
         let netns = lab.netns(nic.host());
-        netns.run(|| Self::here(netns, nic.interface(), wish, Mode::Native)).expect("inside")
+        netns.run(|| Self::here(netns, nic.interface(), wish, AttachMode::Native)).expect("inside")
     }
 
     /// Watches `lo` of `host`, which has no driver that could run XDP.
-    pub(crate) fn on_loopback(lab: &Topology, host: Host, wish: Wish) -> Self {
+    pub(crate) fn on_loopback(lab: &Topology, host: LabHost, wish: Wish) -> Self {
         let netns = lab.netns(host);
-        netns.run(|| Self::here(netns, "lo", wish, Mode::Generic)).expect("inside")
+        netns.run(|| Self::here(netns, "lo", wish, AttachMode::Generic)).expect("inside")
     }
 
-    fn here(netns: &Netns, interface: &str, wish: Wish, mode: Mode) -> Self {
+    fn here(netns: &Netns, interface: &str, wish: Wish, mode: AttachMode) -> Self {
         let device = Device::find(interface).expect("the lab's interface");
-        let kernel = Running::read();
+        let kernel = RunningKernel::read();
         let mut drops = kernel.drop_config();
         if wish.consumer == Consumer::ByStack {
             drops.location_told = 0;
@@ -93,7 +93,7 @@ impl Watched {
         let journey = Journey {
             nonce: wish.nonce,
             netns: u32::try_from(netns.inode()).expect("32 bits"),
-            offsets: kernel.layout(Group::Packet).expect("a layout").offsets,
+            offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
             drops,
             drop_ring_bytes: wish.ring_bytes,
         };
@@ -112,7 +112,7 @@ impl Watched {
             assert_eq!(hops::device::available(&kernel, hop), Ok(()));
             traces.extend(hops::device::attach(&mut programs, &types, &kernel, hop).expect("attaches"));
         }
-        for end in [End::Dropped, End::Consumed] {
+        for end in [FreeTracepoint::Dropped, FreeTracepoint::Consumed] {
             assert_eq!(hops::drops::available(&kernel, end), Ok(()));
             traces.push(hops::drops::attach(&mut programs, &types, end).expect("attaches"));
         }
@@ -149,11 +149,11 @@ impl Watched {
     }
 
     /// The drops so far that may be losses.
-    pub(crate) fn drops(&mut self, lab: &Topology, host: Host) -> &[Drop] {
+    pub(crate) fn drops(&mut self, lab: &Topology, host: LabHost) -> &[Drop] {
         let events = self.ring.drain();
         let symbols = if events.is_empty() { Symbols::default() } else { Symbols::read().expect("symbols") };
         let reasons = self.kernel.reasons();
-        let names = Names { reasons: &reasons, symbols: &symbols };
+        let names = DropNames { reasons: &reasons, symbols: &symbols };
         for event in events {
             let interface = lab.netns(host).run(|| interface(event.ifindex)).expect("inside");
             let drop = names.told(&event, interface);

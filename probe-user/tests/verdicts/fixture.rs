@@ -7,12 +7,12 @@ use std::{
 
 use probe_user::{
     diagnosis::{
-        Evidence, Mode, Responder, Target, Walk,
-        path::{Checkpoint, Duty, Side, Station, Step, journey},
+        Evidence, ProbeMode, Responder, Target, Walk,
+        path::{Checkpoint, PathStep, Requirement, Side, Station, journey},
     },
     model::trace::{
-        Accounting, Drop, Finding, HopSight, HostFacts, HostSight, IcmpError, Leg, Received, Sending, SentProbe,
-        StepSight,
+        Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, Leg, ProbePassage, Received, SenderTrace,
+        SentProbe,
     },
 };
 use serde::Deserialize;
@@ -36,7 +36,7 @@ pub(crate) struct Fixture {
     #[serde(default)]
     pub(crate) loopback: bool,
     #[serde(default)]
-    pub(crate) mode: Mode,
+    pub(crate) mode: ProbeMode,
     #[serde(default)]
     pub(crate) responder: Responder,
     /// `native`, `generic` or `off`, for both hosts.
@@ -198,7 +198,7 @@ impl Fixture {
             target: Target { name: name.into(), address },
             mode: self.mode,
             responder: self.responder,
-            sending: Sending::default(),
+            sending: SenderTrace::default(),
             local: self.host(Side::Local),
             peer: (!self.loopback).then(|| self.host(Side::Peer)),
             walk: self.walk.clone(),
@@ -215,14 +215,14 @@ impl Fixture {
         evidence
     }
 
-    fn host(&self, side: Side) -> HostSight {
+    fn host(&self, side: Side) -> HostTrace {
         let hostname = if self.same_name || side == Side::Local { "a" } else { "b" };
         let interface = if self.loopback { "lo" } else { "eth0" };
         let watched = |row: &probe_ebpf::hop::HopRow| {
-            let sight = HopSight::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };
+            let sight = HopTrace::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };
             (row.name.to_owned(), sight)
         };
-        HostSight {
+        HostTrace {
             host: HostFacts {
                 hostname: hostname.into(),
                 interface: interface.into(),
@@ -239,7 +239,7 @@ impl Fixture {
     }
 
     /// Sends one probe: it passes every step up to the one before which it is lost.
-    fn send(&self, evidence: &mut Evidence, steps: &[Step], probe: u16) {
+    fn send(&self, evidence: &mut Evidence, steps: &[PathStep], probe: u16) {
         let lost = self.lose.iter().filter(|lose| lose.concerns(probe));
         let end = |lose: &&Lose| (lose.step(steps), (*lose).clone());
         let lost = lost.map(|lose| end(&lose)).min_by_key(|(index, _)| *index);
@@ -281,23 +281,23 @@ impl Fixture {
         if self.doubled.contains(&probe) { 2 } else { 1 }
     }
 
-    fn mark(&self, evidence: &mut Evidence, step: Step, probe: u16, time: u64) {
+    fn mark(&self, evidence: &mut Evidence, step: PathStep, probe: u16, time: u64) {
         let Station::Hop(hop) = step.checkpoint.station else { return };
         let unheard = hop == probe_ebpf::Hop::SocketIn && step.leg == Leg::Request;
         if unheard && self.responder == Responder::Kernel {
             return;
         }
         let rewritten = self.rewritten_id.filter(|_| step.checkpoint.host == Side::Peer);
-        let sight = StepSight {
+        let sight = ProbePassage {
             first_ns: time,
             times: 1,
             ifindex: 2,
             id: rewritten.unwrap_or(ID),
             ttl: 64,
-            ..StepSight::default()
+            ..ProbePassage::default()
         };
         let host = if step.checkpoint.host == Side::Peer { evidence.peer.as_mut() } else { Some(&mut evidence.local) };
-        let Some(HopSight::Watched { requests, replies }) = host.and_then(|host| host.hops.get_mut(hop.name())) else {
+        let Some(HopTrace::Watched { requests, replies }) = host.and_then(|host| host.hops.get_mut(hop.name())) else {
             return;
         };
         if step.leg == Leg::Request { requests } else { replies }.insert(probe, sight);
@@ -327,7 +327,7 @@ impl Fixture {
                         || pattern.strip_suffix('*').is_some_and(|prefix| hop.starts_with(prefix))
                 };
                 if hops.iter().any(fits) {
-                    *sight = HopSight::Blind { why: "not available in this test".into() };
+                    *sight = HopTrace::Blind { why: "not available in this test".into() };
                 }
             }
         }
@@ -378,18 +378,18 @@ impl Lose {
         self.probes.as_ref().is_none_or(|probes| probes.contains(&probe))
     }
 
-    fn step(&self, steps: &[Step]) -> usize {
+    fn step(&self, steps: &[PathStep]) -> usize {
         let words: Vec<&str> = self.before.split(' ').collect();
         let [leg, host, hop] = words.as_slice() else { panic!("{:?} is not: leg side hop", self.before) };
         let leg = if *leg == "request" { Leg::Request } else { Leg::Reply };
         let station = Station::named(hop).unwrap_or_else(|| panic!("no hop {hop}"));
         let at = Checkpoint { host: side(host), station };
-        let here = |step: &Step| step.leg == leg && step.checkpoint == at;
+        let here = |step: &PathStep| step.leg == leg && step.checkpoint == at;
         steps.iter().position(here).unwrap_or_else(|| panic!("{:?} is not on the way", self.before))
     }
 
     /// Whose kernel tells of the drop, and of which leg: where the packet was last.
-    fn event_at(&self, steps: &[Step], index: usize) -> (Leg, Side) {
+    fn event_at(&self, steps: &[PathStep], index: usize) -> (Leg, Side) {
         let step = steps[index.saturating_sub(1)];
         let entering = matches!(
             steps[index].checkpoint.station,
@@ -401,14 +401,14 @@ impl Lose {
 }
 
 /// Every probe of a leg that must pass, for property tests.
-pub(crate) fn watched_hops(evidence: &Evidence) -> Vec<Step> {
-    let musts = |step: &Step| step.duty == Duty::Must && matches!(step.checkpoint.station, Station::Hop(_));
+pub(crate) fn watched_hops(evidence: &Evidence) -> Vec<PathStep> {
+    let musts = |step: &PathStep| step.duty == Requirement::Must && matches!(step.checkpoint.station, Station::Hop(_));
     journey(evidence).into_iter().filter(musts).collect()
 }
 
 /// The names of the blind hops of a side.
 pub(crate) fn blind_hops(evidence: &Evidence, side: Side) -> BTreeSet<String> {
     let host = evidence.host(side);
-    let blind = host.hops.iter().filter(|(_, sight)| matches!(sight, HopSight::Blind { .. }));
+    let blind = host.hops.iter().filter(|(_, sight)| matches!(sight, HopTrace::Blind { .. }));
     blind.map(|(name, _)| name.clone()).collect()
 }

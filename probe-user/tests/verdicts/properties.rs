@@ -6,8 +6,8 @@ use probe_ebpf::hop::HOPS;
 use probe_user::{
     diagnosis::{
         Evidence, diagnose,
-        document::{Host, Layer, Outcome, State, Stop},
-        path::{Side, Station, Step, journey},
+        document::{HopStatus, Layer, Outcome, Stop, StopHost},
+        path::{PathStep, Side, Station, journey},
     },
     model::trace::{Drop, Leg},
 };
@@ -39,13 +39,13 @@ fn any_run() -> impl Strategy<Value = Fixture> {
     )
 }
 
-fn word(step: &Step) -> String {
+fn word(step: &PathStep) -> String {
     let leg = if step.leg == Leg::Request { "request" } else { "reply" };
     let side = if step.checkpoint.host == Side::Local { "local" } else { "peer" };
     format!("{leg} {side} {}", step.checkpoint.station.name())
 }
 
-fn index_of(steps: &[Step], leg: Leg, station: Station, side: Side) -> Option<usize> {
+fn index_of(steps: &[PathStep], leg: Leg, station: Station, side: Side) -> Option<usize> {
     steps.iter().position(|step| step.leg == leg && step.checkpoint.station == station && step.checkpoint.host == side)
 }
 
@@ -125,7 +125,7 @@ proptest! {
         let hook = |stop: &Stop| stop.cause.netfilter.as_ref().and_then(|place| place.hook.clone());
         prop_assert_eq!(diagnosis.stops.len(), 1);
         let stop = &diagnosis.stops[0];
-        prop_assert_eq!((stop.leg, stop.host, stop.layer), (Leg::Request, Host::Peer, Layer::Netfilter));
+        prop_assert_eq!((stop.leg, stop.host, stop.layer), (Leg::Request, StopHost::Peer, Layer::Netfilter));
         prop_assert_eq!(hook(stop), Some("input".to_owned()));
     }
 
@@ -134,7 +134,7 @@ proptest! {
         let evidence = Fixture { blind, ..run }.evidence();
         for hop in diagnose(&evidence).hops {
             let blind = blind_hops(&evidence, hop.checkpoint.host).contains(hop.checkpoint.station.name());
-            prop_assert_eq!(hop.state == State::Blind, blind, "{:?}", hop);
+            prop_assert_eq!(hop.state == HopStatus::Blind, blind, "{:?}", hop);
         }
     }
 

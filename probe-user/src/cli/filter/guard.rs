@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     cli::values::positive_seconds,
-    filter::guard::{Key, Protect, Refresh},
+    filter::guard::{Protect, Refresh, StateKey},
     model::attach::XdpChoice,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 /// With its defaults it is a cloud's security group on one interface: replies that come in pass if a request with the
 /// same addresses and id went out. On a router it guards what is forwarded through that interface.
 #[derive(Args, Debug)]
-pub struct Guard {
+pub struct GuardArgs {
     /// The network interface to guard
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: String,
@@ -25,7 +25,7 @@ pub struct Guard {
     /// By which fields a reply is matched with its request: addresses (or source, destination: the request's), id, seq,
     /// code
     #[arg(long, value_name = "FIELDS", default_value = "addresses,id", help_heading = "What is remembered")]
-    pub key: Key,
+    pub key: StateKey,
     /// Know code 0 only: other requests allow no reply, and other replies are dropped
     #[arg(long, help_heading = "What is remembered")]
     pub code_zero: bool,
@@ -61,7 +61,7 @@ pub struct Guard {
     pub xdp: XdpChoice,
 }
 
-impl Guard {
+impl GuardArgs {
     /// How many replies pass for each request.
     pub fn reply_limit(&self) -> Option<NonZeroU32> {
         NonZeroU32::new(self.replies)

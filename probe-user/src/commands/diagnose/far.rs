@@ -2,36 +2,36 @@
 
 use std::sync::Arc;
 
-use super::{Place, Progress, responder};
+use super::{Egress, ProgressLine, responder};
 use crate::{
-    cli::diagnose::Diagnose,
+    cli::diagnose::DiagnoseArgs,
     error::Failure,
     model::{
-        request::{Role, WatchRequest},
-        trace::HostSight,
+        request::{HostRole, WatchRequest},
+        trace::HostTrace,
     },
     peer::{
-        Peer, Trouble, Wish,
+        Peer, PeerOptions, Trouble,
         command::{Deploy, Finishing},
     },
-    stop::Stop,
-    traffic::Target,
+    stop::StopSignal,
+    traffic::ResolvedTarget,
 };
 
 /// The far end.
 pub(super) struct Far {
     peer: Option<Peer>,
-    progress: Progress,
+    progress: ProgressLine,
 }
 
 impl Far {
     /// Starts its command.
-    pub(super) fn start(args: &Diagnose, stop: &Stop, progress: &Progress) -> Result<Self, Failure> {
+    pub(super) fn start(args: &DiagnoseArgs, stop: &StopSignal, progress: &ProgressLine) -> Result<Self, Failure> {
         let command = args.peer.clone().unwrap_or_default();
         let deploy = if args.deploy { Deploy::Yes } else { Deploy::No };
         let told = progress.clone();
         let relay = Arc::new(move |line: &str| told.relay(line));
-        let peer = Peer::start(Wish { deploy, ..Wish::new(command) }, stop, relay)?;
+        let peer = Peer::start(PeerOptions { deploy, ..PeerOptions::new(command) }, stop, relay)?;
         Ok(Self { peer: Some(peer), progress: progress.clone() })
     }
 
@@ -41,9 +41,9 @@ impl Far {
     /// Every trouble, as nothing was sent yet.
     pub(super) fn watch(
         &mut self,
-        args: &Diagnose,
-        target: &Target,
-        place: &Place,
+        args: &DiagnoseArgs,
+        target: &ResolvedTarget,
+        place: &Egress,
         nonce: u64,
         id: u16,
     ) -> Result<(), Failure> {
@@ -57,7 +57,7 @@ impl Far {
             local: target.address.ip(),
             remote: place.local(target),
             interface: None,
-            role: Role::Receiver,
+            role: HostRole::Receiver,
             attach: crate::model::attach::Attach::default(),
             trace_rules: args.trace_rules,
             requests: responder::requests(args.responder),
@@ -70,13 +70,13 @@ impl Far {
     }
 
     /// What it has seen so far, if it has just said so.
-    pub(super) fn look(&mut self) -> Option<HostSight> {
+    pub(super) fn look(&mut self) -> Option<HostTrace> {
         let looked = self.peer.as_mut()?.look();
         self.unless_gone(looked).flatten()
     }
 
     /// What it has seen until now, without what it would look up.
-    pub(super) fn see(&mut self) -> Option<HostSight> {
+    pub(super) fn see(&mut self) -> Option<HostTrace> {
         let seen = self.peer.as_mut()?.see();
         self.unless_gone(seen)
     }
@@ -88,7 +88,7 @@ impl Far {
     }
 
     /// All that it saw.
-    pub(super) fn finished(&mut self, asked: Finishing) -> Option<HostSight> {
+    pub(super) fn finished(&mut self, asked: Finishing) -> Option<HostTrace> {
         let sight = self.peer.as_mut()?.finished(asked);
         self.unless_gone(sight)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use probe_ebpf::Hop;
 
 use crate::{
-    model::trace::{HopSight, HostSight, Leg, Sending},
+    model::trace::{HopTrace, HostTrace, Leg, SenderTrace},
     traffic::prober::fate_known,
 };
 
@@ -17,13 +17,13 @@ pub(super) struct Fates {
 
 /// What is asked about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run<'a> {
+pub(super) struct RunEvidence<'a> {
     /// What the sending program knows.
-    pub(super) sending: &'a Sending,
+    pub(super) sending: &'a SenderTrace,
     /// What this host saw so far.
-    pub(super) local: &'a HostSight,
+    pub(super) local: &'a HostTrace,
     /// What the far end saw so far.
-    pub(super) peer: Option<&'a HostSight>,
+    pub(super) peer: Option<&'a HostTrace>,
     /// The leg that the sent packets travel.
     pub(super) first: Leg,
 }
@@ -38,7 +38,7 @@ const NO_SOCKET: &str = "NO_SOCKET";
 impl Fates {
     /// Whether each probe of `run` was refused, answered, turned back by a router, or seen to be dropped; or was taken in
     /// by the far kernel, which sent nothing, in this look and in the one before.
-    pub(super) fn all_known(&mut self, run: &Run<'_>) -> bool {
+    pub(super) fn all_known(&mut self, run: &RunEvidence<'_>) -> bool {
         let silent = silent(run);
         let nobody_asked = run.first == Leg::Reply;
         let mut all = true;
@@ -57,22 +57,22 @@ impl Fates {
 
 /// Whether every probe was answered. Then the verdict needs nothing that a host would have to look up: it asks for that
 /// only where packets stop.
-pub(super) fn all_answered(sending: &Sending) -> bool {
+pub(super) fn all_answered(sending: &SenderTrace) -> bool {
     !sending.probes.is_empty() && sending.probes.iter().all(|sent| sending.received.contains_key(&sent.probe))
 }
 
-fn dropped(host: &HostSight, probe: u16) -> bool {
+fn dropped(host: &HostTrace, probe: u16) -> bool {
     host.drops.iter().any(|drop| drop.probe == Some(probe) && !NO_END.contains(&drop.reason.as_str()))
 }
 
 /// A reply that no socket waits for has arrived all the same.
-fn unwanted(host: &HostSight, probe: u16) -> bool {
+fn unwanted(host: &HostTrace, probe: u16) -> bool {
     host.drops.iter().any(|drop| drop.probe == Some(probe) && drop.reason == NO_SOCKET)
 }
 
 /// Probes that the host they were for has taken in without an answer. A kernel answers before it lets the request go, so
 /// one that has let it go and has sent nothing never will. Two hops are not read at the same instant: hence two looks.
-fn silent(run: &Run<'_>) -> BTreeSet<u16> {
+fn silent(run: &RunEvidence<'_>) -> BTreeSet<u16> {
     let Some(peer) = run.peer else { return BTreeSet::new() };
     let taken = seen(peer, Hop::IcmpIn, run.first).unwrap_or_default();
     if run.first == Leg::Reply {
@@ -91,20 +91,20 @@ fn silent(run: &Run<'_>) -> BTreeSet<u16> {
 }
 
 /// The probes that a hop saw; nothing where it is blind.
-fn seen(host: &HostSight, hop: Hop, leg: Leg) -> Option<BTreeSet<u16>> {
+fn seen(host: &HostTrace, hop: Hop, leg: Leg) -> Option<BTreeSet<u16>> {
     match (host.hop(hop), leg) {
-        (HopSight::Watched { requests, .. }, Leg::Request) => Some(requests.into_keys().collect()),
-        (HopSight::Watched { replies, .. }, Leg::Reply) => Some(replies.into_keys().collect()),
-        (HopSight::Blind { .. }, _) => None,
+        (HopTrace::Watched { requests, .. }, Leg::Request) => Some(requests.into_keys().collect()),
+        (HopTrace::Watched { replies, .. }, Leg::Reply) => Some(replies.into_keys().collect()),
+        (HopTrace::Blind { .. }, _) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::trace::{Drop, Received, SentProbe, StepSight};
+    use crate::model::trace::{Drop, ProbePassage, Received, SentProbe};
 
-    fn sending(errnos: &[Option<&str>]) -> Sending {
+    fn sending(errnos: &[Option<&str>]) -> SenderTrace {
         let probes = (0..).zip(errnos).map(|(probe, errno)| SentProbe {
             probe,
             id: 1,
@@ -112,7 +112,7 @@ mod tests {
             sent_ns: 1,
             errno: errno.map(str::to_owned),
         });
-        Sending { probes: probes.collect(), ..Sending::default() }
+        SenderTrace { probes: probes.collect(), ..SenderTrace::default() }
     }
 
     fn drop(probe: u16, reason: &str) -> Drop {
@@ -131,26 +131,26 @@ mod tests {
         }
     }
 
-    fn hop(requests: &[u16], replies: &[u16]) -> HopSight {
-        let steps = |probes: &[u16]| probes.iter().map(|probe| (*probe, StepSight::default())).collect();
-        HopSight::Watched { requests: steps(requests), replies: steps(replies) }
+    fn hop(requests: &[u16], replies: &[u16]) -> HopTrace {
+        let steps = |probes: &[u16]| probes.iter().map(|probe| (*probe, ProbePassage::default())).collect();
+        HopTrace::Watched { requests: steps(requests), replies: steps(replies) }
     }
 
-    fn host(hops: &[(Hop, HopSight)]) -> HostSight {
+    fn host(hops: &[(Hop, HopTrace)]) -> HostTrace {
         let hops = hops.iter().map(|(hop, sight)| (hop.name().to_owned(), sight.clone())).collect();
-        HostSight { hops, ..HostSight::default() }
+        HostTrace { hops, ..HostTrace::default() }
     }
 
-    fn known(sending: &Sending, local: &HostSight, peer: Option<&HostSight>, first: Leg) -> [bool; 2] {
+    fn known(sending: &SenderTrace, local: &HostTrace, peer: Option<&HostTrace>, first: Leg) -> [bool; 2] {
         let mut fates = Fates::default();
-        let run = Run { sending, local, peer, first };
+        let run = RunEvidence { sending, local, peer, first };
         [fates.all_known(&run), fates.all_known(&run)]
     }
 
     #[test]
     fn nothing_is_looked_up_where_every_probe_was_answered_and_only_there() {
         let mut sending = sending(&[None, None]);
-        assert!(!all_answered(&sending) && !all_answered(&Sending::default()));
+        assert!(!all_answered(&sending) && !all_answered(&SenderTrace::default()));
         for (probe, all) in [(1, false), (0, true)] {
             let reply = Received { time_ns: 2, from: [10, 0, 0, 2].into(), id: 1, ttl: 64, times: 1 };
             sending.received.insert(probe, reply);
@@ -161,23 +161,23 @@ mod tests {
     #[test]
     fn refused_and_dropped_probes_are_known_at_once() {
         let sending = sending(&[Some("EPERM"), None]);
-        let local = HostSight { drops: vec![drop(1, "TC_EGRESS")], ..HostSight::default() };
+        let local = HostTrace { drops: vec![drop(1, "TC_EGRESS")], ..HostTrace::default() };
         assert_eq!(known(&sending, &local, None, Leg::Request), [true, true]);
-        assert_eq!(known(&sending, &HostSight::default(), Some(&local), Leg::Request), [true, true]);
-        assert_eq!(known(&sending, &HostSight::default(), None, Leg::Request), [false, false]);
+        assert_eq!(known(&sending, &HostTrace::default(), Some(&local), Leg::Request), [true, true]);
+        assert_eq!(known(&sending, &HostTrace::default(), None, Leg::Request), [false, false]);
     }
 
     #[test]
     fn a_drop_event_of_a_delivered_packet_is_no_end() {
         for reason in NO_END {
-            let local = HostSight { drops: vec![drop(0, reason)], ..HostSight::default() };
+            let local = HostTrace { drops: vec![drop(0, reason)], ..HostTrace::default() };
             assert_eq!(known(&sending(&[None]), &local, None, Leg::Request), [false, false], "{reason}");
         }
     }
 
     #[test]
     fn a_kernel_that_took_it_in_and_sent_nothing_is_believed_the_second_time() {
-        let (sending, here) = (sending(&[None]), HostSight::default());
+        let (sending, here) = (sending(&[None]), HostTrace::default());
         let ignores = host(&[(Hop::IcmpIn, hop(&[0], &[])), (Hop::NfOutputFirst, hop(&[], &[]))]);
         assert_eq!(known(&sending, &here, Some(&ignores), Leg::Request), [false, true]);
         let answers = host(&[(Hop::IcmpIn, hop(&[0], &[])), (Hop::NfOutputFirst, hop(&[], &[0]))]);
@@ -189,8 +189,8 @@ mod tests {
     #[test]
     fn a_reply_that_nobody_asked_for_has_arrived_when_the_far_kernel_took_it_in() {
         let took = host(&[(Hop::IcmpIn, hop(&[], &[0]))]);
-        assert_eq!(known(&sending(&[None]), &HostSight::default(), Some(&took), Leg::Reply), [false, true]);
-        let unwanted = HostSight { drops: vec![drop(0, NO_SOCKET)], ..HostSight::default() };
-        assert_eq!(known(&sending(&[None]), &HostSight::default(), Some(&unwanted), Leg::Reply), [true, true]);
+        assert_eq!(known(&sending(&[None]), &HostTrace::default(), Some(&took), Leg::Reply), [false, true]);
+        let unwanted = HostTrace { drops: vec![drop(0, NO_SOCKET)], ..HostTrace::default() };
+        assert_eq!(known(&sending(&[None]), &HostTrace::default(), Some(&unwanted), Leg::Reply), [true, true]);
     }
 }

@@ -1,13 +1,13 @@
 //! What follows from the evidence of a run, printed, and the exit status.
 
 use crate::{
-    commands::{Outcome, Screen, stop::Signalled},
+    commands::{CommandResult, Screen, stop::Signalled},
     diagnosis::{self, Evidence},
     exit::Exit,
 };
 
 /// Judges a run, and prints the verdict.
-pub(super) fn judge(evidence: &Evidence, stop: &Signalled, screen: &Screen) -> Outcome {
+pub(super) fn judge(evidence: &Evidence, stop: &Signalled, screen: &Screen) -> CommandResult {
     let diagnosis = diagnosis::diagnose(evidence);
     screen.print(&diagnosis)?;
     Ok(if stop.by_signal() { Exit::Interrupted } else { diagnosis.exit() })

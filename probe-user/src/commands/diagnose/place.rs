@@ -9,20 +9,20 @@ use std::{
 use probe_ebpf::Family;
 
 use crate::{
-    cli::diagnose::Diagnose,
+    cli::diagnose::DiagnoseArgs,
     error::Failure,
     host::device::Device,
     peer::route::{carries, owner, way_to},
-    stop::{LOOK, Stop},
+    stop::{LOOK, StopSignal},
     traffic::{
-        Target, TargetError,
+        ResolvedTarget, TargetError,
         target::{family_of, resolve},
     },
 };
 
 /// The way that probes leave this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Egress {
     /// The interface to watch; none where there is no route.
     pub(super) interface: Option<String>,
     /// The interface that was asked for, which the socket is bound to.
@@ -31,9 +31,9 @@ pub(super) struct Place {
     source: Option<IpAddr>,
 }
 
-impl Place {
+impl Egress {
     /// The source address of the probes; unspecified where there is no route.
-    pub(super) fn local(&self, target: &Target) -> IpAddr {
+    pub(super) fn local(&self, target: &ResolvedTarget) -> IpAddr {
         let unspecified = match family_of(target.address.ip()) {
             Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
             Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
@@ -43,7 +43,7 @@ impl Place {
 }
 
 /// Resolves the target on a thread of its own, as a name server can take its time; nothing where a stop came first.
-pub(super) fn resolve_beside(args: &Diagnose, stop: &Stop) -> Result<Option<Target>, Failure> {
+pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<Option<ResolvedTarget>, Failure> {
     let (name, interface, family) = (args.target.clone(), args.interface.clone(), args.family.or_of(args.source));
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -65,7 +65,7 @@ pub(super) fn resolve_beside(args: &Diagnose, stop: &Stop) -> Result<Option<Targ
 ///
 /// # Errors
 /// Where the interface that was asked for does not exist, or no route leads out of it.
-pub(super) fn find(args: &Diagnose, target: &Target) -> Result<Place, Failure> {
+pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egress, Failure> {
     let device = args.interface.as_deref().map(Device::find).transpose()?;
     // From an address of somebody else's there is no way at all; which way probes would take is worth knowing still.
     let own = args.source.filter(|source| owner(*source).is_some());
@@ -86,5 +86,5 @@ pub(super) fn find(args: &Diagnose, target: &Target) -> Result<Place, Failure> {
         None => route,
     };
     let source = args.source.or(way.as_ref().and_then(|way| way.source));
-    Ok(Place { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
+    Ok(Egress { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
 }

@@ -5,19 +5,19 @@ use std::{io::Write, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Screen;
-use crate::model::trace::Sending;
+use crate::model::trace::SenderTrace;
 
 /// How often the line moves, so that one sees that it lives.
 const TICK: Duration = Duration::from_millis(120);
 
 /// A line that is drawn over itself. Clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Progress {
+pub(super) struct ProgressLine {
     bar: ProgressBar,
     quiet: bool,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Nothing is drawn under `-q`, and where stderr is no terminal.
     pub(super) fn new(screen: &Screen) -> Self {
         let target =
@@ -39,7 +39,7 @@ impl Progress {
     }
 
     /// Says how far the probes are.
-    pub(super) fn count(&self, sending: &Sending, count: u16) {
+    pub(super) fn count(&self, sending: &SenderTrace, count: u16) {
         if !self.bar.is_hidden() {
             let (sent, answered) = (sending.probes.len(), sending.received.len());
             self.say(format!("{sent} of {count} sent, {answered} answered; waiting for the rest"));

@@ -4,23 +4,23 @@ use std::net::Ipv4Addr;
 
 use probe_ebpf::Family;
 
-use super::Place;
+use super::Egress;
 use crate::{
-    cli::diagnose::Diagnose,
+    cli::diagnose::DiagnoseArgs,
     diagnosis::Responder,
     error::Failure,
     host::device::Device,
-    model::request::Requests,
-    traffic::{Target, packet::HEADER_BYTES, target::family_of},
+    model::request::RequestHandling,
+    traffic::{ResolvedTarget, packet::HEADER_BYTES, target::family_of},
 };
 
 /// What the far end does with the run's requests.
-pub(super) fn requests(responder: Responder) -> Requests {
+pub(super) fn requests(responder: Responder) -> RequestHandling {
     match responder {
-        Responder::Kernel => Requests::Pass,
-        Responder::Agent => Requests::AnsweredByAgent,
-        Responder::Xdp => Requests::AnsweredByXdp,
-        Responder::Nobody => Requests::AllAbsorbed,
+        Responder::Kernel => RequestHandling::Pass,
+        Responder::Agent => RequestHandling::AnsweredByAgent,
+        Responder::Xdp => RequestHandling::AnsweredByXdp,
+        Responder::Nobody => RequestHandling::AllAbsorbed,
     }
 }
 
@@ -29,7 +29,7 @@ pub(super) fn requests(responder: Responder) -> Requests {
 ///
 /// # Errors
 /// Where they leave this host in fragments, or are for a group.
-pub(super) fn check(args: &Diagnose, target: &Target, place: &Place) -> Result<(), Failure> {
+pub(super) fn check(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress) -> Result<(), Failure> {
     if args.responder == Responder::Kernel {
         return Ok(());
     }

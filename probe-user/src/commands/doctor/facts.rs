@@ -16,15 +16,15 @@ use super::{
 };
 use crate::{
     ebpf::{
-        foreign::{self, Attached},
+        foreign::{self, DevicePrograms},
         hops::availability::available,
         object,
-        running::Running,
+        running::RunningKernel,
         trial::{self, Trials},
     },
     host::{
         device::{self, Device},
-        privilege::{Privileges, Task},
+        privilege::{PrivilegedTask, Privileges},
     },
 };
 
@@ -75,7 +75,7 @@ pub(super) enum Scope {
 #[derive(Clone, Debug)]
 pub(super) struct Interface {
     pub(super) device: Device,
-    pub(super) attached: Attached,
+    pub(super) attached: DevicePrograms,
 }
 
 /// What earlier commands of probe left.
@@ -118,7 +118,7 @@ impl Facts {
     ///
     /// # Errors
     /// Where there is no such interface, or none can be listed.
-    pub(super) fn gather(only: Option<&str>) -> Result<Self, device::Error> {
+    pub(super) fn gather(only: Option<&str>) -> Result<Self, device::DeviceError> {
         let (devices, scope) = match only {
             Some(name) => (vec![Device::find(name)?], Scope::One),
             None => (Device::all()?, Scope::All),
@@ -154,7 +154,7 @@ impl Facts {
 
     /// Whether this process lacks what observing needs, so that a refusal is no wonder.
     pub(super) fn lacks_privilege(&self) -> bool {
-        self.privileges.as_ref().is_some_and(|privileges| privileges.allow(Task::Observe).is_err())
+        self.privileges.as_ref().is_some_and(|privileges| privileges.allow(PrivilegedTask::Observe).is_err())
     }
 
     /// `command` as this user has to type it.
@@ -169,7 +169,7 @@ impl Facts {
 
 /// The hops that are not tried on an interface, each by its family's word.
 fn other_hops() -> BTreeMap<Hop, Result<String, String>> {
-    let kernel = Running::read();
+    let kernel = RunningKernel::read();
     HOPS.iter().filter_map(|row| Some((row.hop, available(&kernel, row.hop)?))).collect()
 }
 
@@ -245,17 +245,17 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        ebpf::trial::{HopTrial, Means, Step},
+        ebpf::trial::{AttachMeans, HopTrial, TrialStep},
         host::privilege::UserNamespace,
     };
 
     /// A user on a machine on which everything works.
     pub(in super::super) fn healthy(capabilities: &[Capability]) -> Facts {
-        let works = |hop| HopTrial { hop, load: Step::Works, means: Means::Tcx, attach: Step::Works };
+        let works = |hop| HopTrial { hop, load: TrialStep::Works, means: AttachMeans::Tcx, attach: TrialStep::Works };
         let trials = Trials {
-            map: Step::Works,
+            map: TrialStep::Works,
             jit: Some(true),
-            namespace: Step::Works,
+            namespace: TrialStep::Works,
             hops: NIC_HOPS.into_iter().map(works).collect(),
         };
         let values = ["2", "1", "0", "1", "6168", "0 2147483647", "0"].map(str::to_owned);

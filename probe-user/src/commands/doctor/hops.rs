@@ -6,12 +6,12 @@ use probe_ebpf::contract::hop::{HOPS, Hop};
 use super::facts::{Facts, Interface, Scope};
 use crate::{
     ebpf::{
-        foreign::{Hook, Owner},
-        trial::{HopTrial, Step},
+        foreign::{Owner, ProgramHook},
+        trial::{HopTrial, TrialStep},
     },
     host::{
-        device::{Choice, Mode, Purpose, xdp_mode},
-        privilege::{Error, Privileges, Task, listed},
+        device::{AttachMode, ModeChoice, XdpPurpose, xdp_mode},
+        privilege::{PrivilegeError, PrivilegedTask, Privileges, listed},
     },
     model::attach::XdpChoice,
     report::doctor::HopCheck,
@@ -33,7 +33,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<HopCheck> {
 
 /// A hop that no NIC has.
 fn other(hop: Hop, said: &Result<String, String>, privileges: Option<&Privileges>) -> HopCheck {
-    let allowed = match privileges.map(|privileges| privileges.allow(Task::Observe)) {
+    let allowed = match privileges.map(|privileges| privileges.allow(PrivilegedTask::Observe)) {
         Some(Err(error)) => Err(not_privileged(&error)),
         _ => Ok(()),
     };
@@ -41,9 +41,9 @@ fn other(hop: Hop, said: &Result<String, String>, privileges: Option<&Privileges
     HopCheck { hop: hop.name(), available: said.is_ok(), why: said.unwrap_or_else(|why| why) }
 }
 
-fn not_privileged(error: &Error) -> String {
+fn not_privileged(error: &PrivilegeError) -> String {
     match error {
-        Error::Missing { missing, .. } => {
+        PrivilegeError::Missing { missing, .. } => {
             let verb = if missing.len() == 1 { "is" } else { "are" };
             format!("not privileged: {} {verb} missing", listed(missing))
         }
@@ -65,33 +65,37 @@ fn check(trial: &HopTrial, privileges: Option<&Privileges>, interface: Option<&I
 /// How a hop is attached on this machine, or why it is not.
 fn tried(trial: &HopTrial, privileges: Option<&Privileges>) -> Result<String, String> {
     let means = trial.means;
-    let refusal = privileges.and_then(|privileges| privileges.allow(Task::Observe).err());
+    let refusal = privileges.and_then(|privileges| privileges.allow(PrivilegedTask::Observe).err());
     match (&trial.load, &trial.attach) {
-        (Step::Works, Step::Works) => Ok(format!("{means}: loaded and attached in a trial")),
-        (Step::Works, Step::Untried(why)) => Ok(format!("{means}: loaded in a trial; not attached, as {why}")),
-        (Step::Works, Step::Refused(errno)) => {
+        (TrialStep::Works, TrialStep::Works) => Ok(format!("{means}: loaded and attached in a trial")),
+        (TrialStep::Works, TrialStep::Untried(why)) => {
+            Ok(format!("{means}: loaded in a trial; not attached, as {why}"))
+        }
+        (TrialStep::Works, TrialStep::Refused(errno)) => {
             Err(format!("the kernel refuses to attach its program ({means}): {} ({errno:?})", errno.desc()))
         }
-        (Step::Refused(errno), _) => Err(match refusal {
+        (TrialStep::Refused(errno), _) => Err(match refusal {
             Some(error) => not_privileged(&error),
             None => format!("the kernel refuses to load its program: {} ({errno:?})", errno.desc()),
         }),
-        (Step::Untried(why), _) => Err(format!("not tried: {why}")),
+        (TrialStep::Untried(why), _) => Err(format!("not tried: {why}")),
     }
 }
 
 /// What an interface adds to that: something to know, or why the hop is blind there. TCX and clsact take any number of
 /// programs, XDP takes one.
 fn on(Interface { device, attached }: &Interface, hop: Hop) -> Result<Option<String>, String> {
-    let Choice { mode, why } =
-        xdp_mode(device, XdpChoice::Auto, Purpose::Observe).map_err(|error| error.to_string())?;
+    let ModeChoice { mode, why } =
+        xdp_mode(device, XdpChoice::Auto, XdpPurpose::Observe).map_err(|error| error.to_string())?;
     if hop != Hop::XdpIn {
         return Ok(None);
     }
-    let holder = attached.programs.iter().find(|program| matches!(program.hook, Hook::Xdp(_)));
+    let holder = attached.programs.iter().find(|program| matches!(program.hook, ProgramHook::Xdp(_)));
     match holder {
         Some(program) if program.owner() == Owner::Other => Err(format!("another {program} is on {}", device.name)),
-        _ if mode == Mode::TcInstead => Ok(Some(format!("--xdp auto leaves it out on {}, as {why}", device.name))),
+        _ if mode == AttachMode::TcInstead => {
+            Ok(Some(format!("--xdp auto leaves it out on {}, as {why}", device.name)))
+        }
         _ => Ok(None),
     }
 }
@@ -104,31 +108,31 @@ mod tests {
     use crate::commands::doctor::facts::tests::healthy;
     use crate::{
         ebpf::{
-            foreign::{Attached, Program},
-            trial::Means,
+            foreign::{DevicePrograms, Program},
+            trial::AttachMeans,
         },
-        host::device::{Device, LinkLayer, XdpPlace},
+        host::device::{Device, DeviceType, XdpPlace},
     };
 
-    fn trial(load: Step, attach: Step) -> HopTrial {
-        HopTrial { hop: Hop::XdpIn, load, means: Means::Xdp, attach }
+    fn trial(load: TrialStep, attach: TrialStep) -> HopTrial {
+        HopTrial { hop: Hop::XdpIn, load, means: AttachMeans::Xdp, attach }
     }
 
     fn interface(device: Device, name: &str) -> Interface {
-        let hook = Hook::Xdp(XdpPlace::Native);
+        let hook = ProgramHook::Xdp(XdpPlace::Native);
         let program = Program { hook, id: Some(42), name: Some(name.to_owned()), kind: "bpf".to_owned() };
-        Interface { device, attached: Attached { programs: vec![program], unread: Vec::new() } }
+        Interface { device, attached: DevicePrograms { programs: vec![program], unread: Vec::new() } }
     }
 
     #[test]
     fn a_hop_is_available_where_its_program_loads_and_attaches() {
-        let untried = Step::Untried("no namespace".to_owned());
+        let untried = TrialStep::Untried("no namespace".to_owned());
         let rows = [
-            (trial(Step::Works, Step::Works), true, "XDP link, generic: loaded and attached in a trial"),
-            (trial(Step::Works, untried.clone()), true, "not attached, as no namespace"),
-            (trial(Step::Works, Step::Refused(Errno::EINVAL)), false, "refuses to attach"),
+            (trial(TrialStep::Works, TrialStep::Works), true, "XDP link, generic: loaded and attached in a trial"),
+            (trial(TrialStep::Works, untried.clone()), true, "not attached, as no namespace"),
+            (trial(TrialStep::Works, TrialStep::Refused(Errno::EINVAL)), false, "refuses to attach"),
             (
-                trial(Step::Refused(Errno::EPERM), untried),
+                trial(TrialStep::Refused(Errno::EPERM), untried),
                 false,
                 "refuses to load its program: Operation not permitted (EPERM)",
             ),
@@ -186,15 +190,15 @@ mod tests {
     #[test]
     fn what_auto_leaves_out_is_said_and_still_available() {
         let device = Device { name: "eth0".to_owned(), lro: true, ..Device::default() };
-        let free = Interface { device, attached: Attached::default() };
-        let hop = check(&trial(Step::Works, Step::Works), None, Some(&free));
+        let free = Interface { device, attached: DevicePrograms::default() };
+        let hop = check(&trial(TrialStep::Works, TrialStep::Works), None, Some(&free));
         assert!(hop.available && hop.why.contains("leaves it out on eth0"), "{hop:?}");
     }
 
     #[test]
     fn packets_that_probe_cannot_read_blind_every_hop() {
-        let device = Device { name: "ib0".to_owned(), link_layer: LinkLayer::Other(32), ..Device::default() };
-        let infiniband = Interface { device, attached: Attached::default() };
+        let device = Device { name: "ib0".to_owned(), link_layer: DeviceType::Other(32), ..Device::default() };
+        let infiniband = Interface { device, attached: DevicePrograms::default() };
         assert!(on(&infiniband, Hop::TcOut).is_err_and(|why| why.contains("ARPHRD type 32")));
     }
 }

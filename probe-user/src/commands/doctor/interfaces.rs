@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::facts::{Facts, Interface, Scope};
 use crate::{
-    ebpf::foreign::{Hook, Owner, Program},
+    ebpf::foreign::{Owner, Program, ProgramHook},
     error::Mend,
-    host::device::{Device, Mode, Purpose, xdp_mode},
+    host::device::{AttachMode, Device, XdpPurpose, xdp_mode},
     model::attach::XdpChoice,
-    report::doctor::{Check, Group, State},
+    report::doctor::{Check, CheckGroup, CheckStatus},
 };
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
@@ -17,7 +17,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
         facts.interfaces.iter().flat_map(|interface| &interface.attached.unread).map(String::as_str).collect();
     if !unread.is_empty() {
         let detail = format!("could not read {}", unread.into_iter().collect::<Vec<_>>().join(" and "));
-        checks.push(Check::unknown(Group::Interfaces, "programs on them", detail));
+        checks.push(Check::unknown(CheckGroup::Interfaces, "programs on them", detail));
     }
     checks
 }
@@ -31,21 +31,23 @@ fn of_one(facts: &Facts, Interface { device, attached }: &Interface) -> Vec<Chec
 
 /// What the interface is. That it is down matters only where it was asked for by name.
 fn summary(facts: &Facts, device: &Device) -> Check {
-    let new = |state, detail, fix| Check::new(Group::Interfaces, device.name.clone(), state, detail, fix);
+    let new = |state, detail, fix| Check::new(CheckGroup::Interfaces, device.name.clone(), state, detail, fix);
     let is = format!("{}, {}, MTU {}{}", condition(device), device.driver_name(), device.mtu, addresses(device));
     let modes = match modes(device) {
         Ok(modes) => modes,
-        Err(error) => return new(State::Warning, format!("{is}; {error}"), error.fix()),
+        Err(error) => return new(CheckStatus::Warning, format!("{is}; {error}"), error.fix()),
     };
     let detail = format!("{is}; {modes}");
     match (facts.scope, device.up, device.carrier) {
         (Scope::One, false, _) => {
-            new(State::Warning, detail, facts.as_root(&format!("ip link set dev {} up", device.name)))
+            new(CheckStatus::Warning, detail, facts.as_root(&format!("ip link set dev {} up", device.name)))
         }
-        (Scope::One, true, false) => {
-            new(State::Warning, detail, "plug in its cable, or bring the far end of this veth or tunnel up".to_owned())
-        }
-        _ => new(State::Good, detail, String::new()),
+        (Scope::One, true, false) => new(
+            CheckStatus::Warning,
+            detail,
+            "plug in its cable, or bring the far end of this veth or tunnel up".to_owned(),
+        ),
+        _ => new(CheckStatus::Good, detail, String::new()),
     }
 }
 
@@ -69,9 +71,9 @@ fn addresses(device: &Device) -> String {
 }
 
 /// What `--xdp auto` would do, to observe and to drop.
-fn modes(device: &Device) -> Result<String, crate::host::device::Error> {
-    let observe = xdp_mode(device, XdpChoice::Auto, Purpose::Count)?;
-    let drop = xdp_mode(device, XdpChoice::Auto, Purpose::Drop)?;
+fn modes(device: &Device) -> Result<String, crate::host::device::DeviceError> {
+    let observe = xdp_mode(device, XdpChoice::Auto, XdpPurpose::Count)?;
+    let drop = xdp_mode(device, XdpChoice::Auto, XdpPurpose::Drop)?;
     if observe.mode != drop.mode {
         return Ok(format!(
             "XDP {} to observe ({}), {} to drop ({})",
@@ -81,40 +83,45 @@ fn modes(device: &Device) -> Result<String, crate::host::device::Error> {
             drop.why
         ));
     }
-    let instead = if observe.mode == Mode::TcInstead { ", tc at ingress counts instead" } else { "" };
+    let instead = if observe.mode == AttachMode::TcInstead { ", tc at ingress counts instead" } else { "" };
     Ok(format!("XDP {}{instead}: {}", observe.mode.name(), drop.why))
 }
 
 /// An XDP program that stands in the way of probe's.
 fn taken(facts: &Facts, device: &Device, program: &Program) -> Option<Check> {
-    let Hook::Xdp(_) = program.hook else { return None };
+    let ProgramHook::Xdp(_) = program.hook else { return None };
     let name = &device.name;
     let new = |state, detail: String, fix: String| {
-        Some(Check::new(Group::Interfaces, format!("{name} xdp"), state, detail, fix))
+        Some(Check::new(CheckGroup::Interfaces, format!("{name} xdp"), state, detail, fix))
     };
     let tell = facts.as_root(&format!("bpftool net show dev {name}"));
     let instead = format!("{}   # who it is: {tell}", facts.probe(&format!("observe -I {name} --xdp off")));
     match program.owner() {
-        Owner::Probe => new(State::Good, format!("probe's own {program}"), String::new()),
+        Owner::Probe => new(CheckStatus::Good, format!("probe's own {program}"), String::new()),
         Owner::Other => new(
-            State::Broken,
+            CheckStatus::Broken,
             format!(
                 "another {program} is on {name}: hop xdp_in is blind there, and what that program drops is not seen"
             ),
             instead,
         ),
-        Owner::Unknown => {
-            new(State::Warning, format!("an {program} is on {name}; whose it is, only CAP_SYS_ADMIN may read"), instead)
-        }
+        Owner::Unknown => new(
+            CheckStatus::Warning,
+            format!("an {program} is on {name}; whose it is, only CAP_SYS_ADMIN may read"),
+            instead,
+        ),
     }
 }
 
 /// Programs and filters of tc, which share the hook with probe's.
 fn others(device: &Device, programs: &[Program]) -> Option<Check> {
-    let tc: Vec<String> =
-        programs.iter().filter(|program| !matches!(program.hook, Hook::Xdp(_))).map(ToString::to_string).collect();
+    let tc: Vec<String> = programs
+        .iter()
+        .filter(|program| !matches!(program.hook, ProgramHook::Xdp(_)))
+        .map(ToString::to_string)
+        .collect();
     let detail = format!("shared with {}", tc.join(", "));
-    (!tc.is_empty()).then(|| Check::good(Group::Interfaces, format!("{} tc", device.name), detail))
+    (!tc.is_empty()).then(|| Check::good(CheckGroup::Interfaces, format!("{} tc", device.name), detail))
 }
 
 #[cfg(test)]
@@ -122,11 +129,11 @@ mod tests {
     use super::*;
     use crate::commands::doctor::facts::tests::healthy;
     use crate::{
-        ebpf::foreign::Attached,
-        host::device::{LinkLayer, XdpPlace},
+        ebpf::foreign::DevicePrograms,
+        host::device::{DeviceType, XdpPlace},
     };
 
-    fn facts(device: Device, attached: Attached) -> Facts {
+    fn facts(device: Device, attached: DevicePrograms) -> Facts {
         Facts { interfaces: vec![Interface { device, attached }], ..healthy(&[]) }
     }
 
@@ -144,7 +151,7 @@ mod tests {
     #[test]
     fn a_card_is_told_in_one_line() {
         let v4 = vec!["10.0.0.1".parse().expect("an address"), "10.0.0.2".parse().expect("an address")];
-        let checks = checks(&facts(Device { v4, ..card() }, Attached::default()));
+        let checks = checks(&facts(Device { v4, ..card() }, DevicePrograms::default()));
         assert_eq!(checks.len(), 1);
         assert_eq!(
             checks[0].detail,
@@ -156,32 +163,35 @@ mod tests {
 
     #[test]
     fn where_xdp_would_cost_an_offload_tc_counts_instead() {
-        let checks = checks(&facts(Device { lro: true, ..card() }, Attached::default()));
+        let checks = checks(&facts(Device { lro: true, ..card() }, DevicePrograms::default()));
         assert!(checks[0].detail.contains("XDP off, tc at ingress counts instead: attaching XDP would switch"));
-        assert_eq!(checks[0].state, State::Good);
+        assert_eq!(checks[0].state, CheckStatus::Good);
     }
 
     #[test]
     fn packets_that_cannot_be_read_are_a_warning() {
-        let checks = checks(&facts(Device { link_layer: LinkLayer::Other(32), ..card() }, Attached::default()));
-        assert_eq!(checks[0].state, State::Warning);
+        let checks = checks(&facts(Device { link_layer: DeviceType::Other(32), ..card() }, DevicePrograms::default()));
+        assert_eq!(checks[0].state, CheckStatus::Warning);
         assert!(checks[0].detail.contains("ARPHRD type 32") && !checks[0].fix.is_empty());
     }
 
     #[test]
     fn what_cannot_be_read_is_said_once_for_all_interfaces() {
-        let blind = || Attached { programs: Vec::new(), unread: vec!["TCX programs (needs CAP_NET_ADMIN)".into()] };
+        let blind =
+            || DevicePrograms { programs: Vec::new(), unread: vec!["TCX programs (needs CAP_NET_ADMIN)".into()] };
         let mut facts = facts(card(), blind());
         facts.interfaces.push(Interface { device: Device { name: "eth1".into(), ..card() }, attached: blind() });
-        let unknown: Vec<Check> = checks(&facts).into_iter().filter(|check| check.state == State::Unknown).collect();
+        let unknown: Vec<Check> =
+            checks(&facts).into_iter().filter(|check| check.state == CheckStatus::Unknown).collect();
         assert_eq!(unknown.len(), 1);
     }
 
     #[test]
     fn a_program_whose_name_cannot_be_read_may_be_anybodys() {
-        let program = Program { hook: Hook::Xdp(XdpPlace::Native), id: Some(42), name: None, kind: "bpf".into() };
-        let checks = checks(&facts(card(), Attached { programs: vec![program], unread: Vec::new() }));
-        assert_eq!(checks[1].state, State::Warning);
+        let program =
+            Program { hook: ProgramHook::Xdp(XdpPlace::Native), id: Some(42), name: None, kind: "bpf".into() };
+        let checks = checks(&facts(card(), DevicePrograms { programs: vec![program], unread: Vec::new() }));
+        assert_eq!(checks[1].state, CheckStatus::Warning);
         assert!(checks[1].detail.starts_with("an XDP program (id 42, native) is on eth0;"), "{}", checks[1].detail);
     }
 }

@@ -4,9 +4,9 @@ use nix::errno::Errno;
 
 use super::{facts::Facts, lockdown};
 use crate::{
-    ebpf::{object, trial::Step},
+    ebpf::{object, trial::TrialStep},
     error::Mend,
-    report::doctor::{Check, Group, State},
+    report::doctor::{Check, CheckGroup, CheckStatus},
 };
 
 /// The oldest kernel that probe is tested on.
@@ -31,11 +31,11 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
 fn kernel_half(carried: Result<(), object::Missing>) -> Check {
     let name = "kernel_half";
     match carried {
-        Ok(()) => Check::good(Group::Kernel, name, "this probe carries its kernel programs"),
+        Ok(()) => Check::good(CheckGroup::Kernel, name, "this probe carries its kernel programs"),
         Err(missing) => Check::new(
-            Group::Kernel,
+            CheckGroup::Kernel,
             name,
-            State::Broken,
+            CheckStatus::Broken,
             format!("{missing}: it can send and look, and watches nothing"),
             missing.fix(),
         ),
@@ -45,20 +45,20 @@ fn kernel_half(carried: Result<(), object::Missing>) -> Check {
 fn release(release: &str) -> Check {
     let name = "release";
     match version(release) {
-        None => Check::unknown(Group::Kernel, name, format!("'{release}' has no version that probe can read")),
+        None => Check::unknown(CheckGroup::Kernel, name, format!("'{release}' has no version that probe can read")),
         Some(version) if version < OLDEST => Check::new(
-            Group::Kernel,
+            CheckGroup::Kernel,
             name,
-            State::Warning,
+            CheckStatus::Warning,
             format!(
                 "{release} is older than 6.1, the oldest that probe is tested on; what was tried below still counts"
             ),
             "use Linux 6.1 or later",
         ),
         Some(version) if version < TCX => {
-            Check::good(Group::Kernel, name, format!("{release}; clsact is used for tc, as TCX needs 6.6"))
+            Check::good(CheckGroup::Kernel, name, format!("{release}; clsact is used for tc, as TCX needs 6.6"))
         }
-        Some(_) => Check::good(Group::Kernel, name, format!("{release}, new enough for TCX links")),
+        Some(_) => Check::good(CheckGroup::Kernel, name, format!("{release}, new enough for TCX links")),
     }
 }
 
@@ -71,34 +71,34 @@ fn version(release: &str) -> Option<(u32, u32)> {
 fn btf(bytes: Option<u64>) -> Check {
     match bytes {
         Some(bytes) => Check::good(
-            Group::Kernel,
+            CheckGroup::Kernel,
             "btf",
             format!("the kernel describes its types: /sys/kernel/btf/vmlinux, {} KiB", bytes / 1024),
         ),
         None => Check::new(
-            Group::Kernel,
+            CheckGroup::Kernel,
             "btf",
-            State::Warning,
+            CheckStatus::Warning,
             "no /sys/kernel/btf/vmlinux: counting works, but nothing can be learned from inside the kernel",
             "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution kernel is)",
         ),
     }
 }
 
-fn maps(step: &Step, unprivileged: bool) -> Check {
+fn maps(step: &TrialStep, unprivileged: bool) -> Check {
     match step {
-        Step::Works => Check::good(Group::Kernel, "maps", "one was made and closed again"),
-        Step::Refused(Errno::EPERM) if unprivileged => {
-            Check::unknown(Group::Kernel, "maps", "this user may not make any; see privileges")
+        TrialStep::Works => Check::good(CheckGroup::Kernel, "maps", "one was made and closed again"),
+        TrialStep::Refused(Errno::EPERM) if unprivileged => {
+            Check::unknown(CheckGroup::Kernel, "maps", "this user may not make any; see privileges")
         }
-        Step::Refused(errno) => Check::new(
-            Group::Kernel,
+        TrialStep::Refused(errno) => Check::new(
+            CheckGroup::Kernel,
             "maps",
-            State::Broken,
+            CheckStatus::Broken,
             format!("the kernel refuses to make a map: {} ({errno:?})", errno.desc()),
             "if this is a container: allow bpf(2) in its seccomp profile",
         ),
-        Step::Untried(why) => Check::unknown(Group::Kernel, "maps", format!("not tried: {why}")),
+        TrialStep::Untried(why) => Check::unknown(CheckGroup::Kernel, "maps", format!("not tried: {why}")),
     }
 }
 
@@ -106,31 +106,35 @@ fn maps(step: &Step, unprivileged: bool) -> Check {
 fn jit(tried: Option<bool>, setting: Option<&str>, fix: &str) -> Check {
     let on = tried.or(setting.map(|value| value != "0"));
     match on {
-        Some(true) => Check::good(Group::Kernel, "jit", "programs become machine code"),
+        Some(true) => Check::good(CheckGroup::Kernel, "jit", "programs become machine code"),
         Some(false) => Check::new(
-            Group::Kernel,
+            CheckGroup::Kernel,
             "jit",
-            State::Warning,
+            CheckStatus::Warning,
             "programs are interpreted, which makes each packet several times dearer",
             fix,
         ),
-        None => {
-            Check::unknown(Group::Kernel, "jit", "no program could be loaded, and bpf_jit_enable is not shown here")
-        }
+        None => Check::unknown(
+            CheckGroup::Kernel,
+            "jit",
+            "no program could be loaded, and bpf_jit_enable is not shown here",
+        ),
     }
 }
 
 fn lockdown(text: Option<&str>) -> Check {
     match text.map(|text| lockdown::mode(text).unwrap_or(text)) {
-        None => Check::unknown(Group::Kernel, "lockdown", "not told: securityfs cannot be read, or has no lockdown"),
+        None => {
+            Check::unknown(CheckGroup::Kernel, "lockdown", "not told: securityfs cannot be read, or has no lockdown")
+        }
         Some("confidentiality") => Check::new(
-            Group::Kernel,
+            CheckGroup::Kernel,
             "lockdown",
-            State::Warning,
+            CheckStatus::Warning,
             "confidentiality: counting works, but programs may not read kernel memory",
             "boot with lockdown=integrity if causes of drops are to be found inside the kernel",
         ),
-        Some(mode) => Check::good(Group::Kernel, "lockdown", format!("{mode}: XDP and tc programs are allowed")),
+        Some(mode) => Check::good(CheckGroup::Kernel, "lockdown", format!("{mode}: XDP and tc programs are allowed")),
     }
 }
 
@@ -139,10 +143,12 @@ fn unprivileged(value: Option<&str>) -> Check {
         Some("0") => "0: every user may load socket filters; XDP and tc still need privilege",
         Some("1") => "1: only privileged users load programs, until the next boot",
         Some("2") => "2: only privileged users load programs",
-        Some(other) => return Check::unknown(Group::Kernel, "unprivileged_bpf", format!("'{other}' is new to probe")),
-        None => return Check::unknown(Group::Kernel, "unprivileged_bpf", "/proc/sys/kernel does not tell"),
+        Some(other) => {
+            return Check::unknown(CheckGroup::Kernel, "unprivileged_bpf", format!("'{other}' is new to probe"));
+        }
+        None => return Check::unknown(CheckGroup::Kernel, "unprivileged_bpf", "/proc/sys/kernel does not tell"),
     };
-    Check::good(Group::Kernel, "unprivileged_bpf", detail)
+    Check::good(CheckGroup::Kernel, "unprivileged_bpf", detail)
 }
 
 #[cfg(test)]
@@ -160,17 +166,17 @@ mod tests {
     #[test]
     fn a_stub_build_is_broken_and_says_what_to_build() {
         let check = kernel_half(Err(object::Missing));
-        assert_eq!((check.state, check.fix.as_str()), (State::Broken, "run: cargo xtask build"));
-        assert_eq!(kernel_half(Ok(())).state, State::Good);
+        assert_eq!((check.state, check.fix.as_str()), (CheckStatus::Broken, "run: cargo xtask build"));
+        assert_eq!(kernel_half(Ok(())).state, CheckStatus::Good);
     }
 
     #[test]
     fn each_kernel_is_told_what_it_means() {
         let rows = [
-            ("5.15.0-91-generic", State::Warning, "older than 6.1"),
-            ("6.1.0-56-cloud-amd64", State::Good, "clsact"),
-            ("6.6.0", State::Good, "TCX links"),
-            ("mainline", State::Unknown, "'mainline'"),
+            ("5.15.0-91-generic", CheckStatus::Warning, "older than 6.1"),
+            ("6.1.0-56-cloud-amd64", CheckStatus::Good, "clsact"),
+            ("6.6.0", CheckStatus::Good, "TCX links"),
+            ("mainline", CheckStatus::Unknown, "'mainline'"),
         ];
         for (text, state, detail) in rows {
             let check = release(text);
@@ -181,27 +187,27 @@ mod tests {
 
     #[test]
     fn a_loaded_program_knows_better_than_the_setting() {
-        assert_eq!(jit(Some(true), Some("0"), "").state, State::Good);
-        assert_eq!(jit(Some(false), Some("1"), "").state, State::Warning);
+        assert_eq!(jit(Some(true), Some("0"), "").state, CheckStatus::Good);
+        assert_eq!(jit(Some(false), Some("1"), "").state, CheckStatus::Warning);
         assert_eq!(jit(None, Some("0"), "mend").fix, "mend");
-        assert_eq!(jit(None, None, "").state, State::Unknown);
+        assert_eq!(jit(None, None, "").state, CheckStatus::Unknown);
     }
 
     #[test]
     fn a_refused_map_names_its_errno() {
-        let check = maps(&Step::Refused(Errno::EPERM), false);
+        let check = maps(&TrialStep::Refused(Errno::EPERM), false);
         assert!(check.detail.ends_with("Operation not permitted (EPERM)"), "{}", check.detail);
         assert!(!check.ok);
-        assert_eq!(maps(&Step::Refused(Errno::EPERM), true).state, State::Unknown);
+        assert_eq!(maps(&TrialStep::Refused(Errno::EPERM), true).state, CheckStatus::Unknown);
     }
 
     #[test]
     fn only_confidentiality_is_worth_a_warning() {
-        assert_eq!(lockdown(Some("none integrity [confidentiality]")).state, State::Warning);
+        assert_eq!(lockdown(Some("none integrity [confidentiality]")).state, CheckStatus::Warning);
         assert_eq!(
             lockdown(Some("none [integrity] confidentiality")).detail,
             "integrity: XDP and tc programs are allowed"
         );
-        assert_eq!(lockdown(None).state, State::Unknown);
+        assert_eq!(lockdown(None).state, CheckStatus::Unknown);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     facts::Facts,
     privileges::{PingSockets, ping_sockets},
 };
-use crate::report::doctor::{Check, Group, State};
+use crate::report::doctor::{Check, CheckGroup, CheckStatus};
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     vec![
@@ -19,15 +19,15 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
 fn answers(facts: &Facts, name: &str, setting: &str) -> Check {
     let dotted = setting.replace('/', ".");
     match facts.sysctls.get(setting).map(String::as_str) {
-        Some("0") => Check::good(Group::Ping, name, "echo requests are answered"),
+        Some("0") => Check::good(CheckGroup::Ping, name, "echo requests are answered"),
         Some(_) => Check::new(
-            Group::Ping,
+            CheckGroup::Ping,
             name,
-            State::Warning,
+            CheckStatus::Warning,
             format!("this host answers no echo request, and drops them without a trace ({dotted})"),
             facts.as_root(&format!("sysctl -w {dotted}=0")),
         ),
-        None => Check::unknown(Group::Ping, name, format!("{dotted} is not shown here")),
+        None => Check::unknown(CheckGroup::Ping, name, format!("{dotted} is not shown here")),
     }
 }
 
@@ -36,10 +36,14 @@ fn broadcasts(facts: &Facts) -> Check {
         Some("0") => "requests to broadcast addresses are answered",
         Some(_) => "requests to broadcast and multicast addresses are not answered, as is the default",
         None => {
-            return Check::unknown(Group::Ping, "broadcasts", "net.ipv4.icmp_echo_ignore_broadcasts is not shown here");
+            return Check::unknown(
+                CheckGroup::Ping,
+                "broadcasts",
+                "net.ipv4.icmp_echo_ignore_broadcasts is not shown here",
+            );
         }
     };
-    Check::good(Group::Ping, "broadcasts", detail)
+    Check::good(CheckGroup::Ping, "broadcasts", detail)
 }
 
 /// Bit 0 of `icmp_ratemask` is ICMP type 0, echo reply. The default, 6168, limits errors only.
@@ -47,21 +51,21 @@ fn rate(facts: &Facts) -> Check {
     let mask = facts.sysctls.get("net/ipv4/icmp_ratemask").and_then(|text| text.parse::<u64>().ok());
     match mask {
         Some(mask) if mask & 1 == 1 => Check::new(
-            Group::Ping,
+            CheckGroup::Ping,
             "rate_limit",
-            State::Warning,
+            CheckStatus::Warning,
             format!("echo replies are rate limited, and lost without a trace (net.ipv4.icmp_ratemask is {mask})"),
             facts.as_root(&format!("sysctl -w net.ipv4.icmp_ratemask={}", mask & !1)),
         ),
-        Some(_) => Check::good(Group::Ping, "rate_limit", "echo replies are not rate limited"),
-        None => Check::unknown(Group::Ping, "rate_limit", "net.ipv4.icmp_ratemask is not shown here"),
+        Some(_) => Check::good(CheckGroup::Ping, "rate_limit", "echo replies are not rate limited"),
+        None => Check::unknown(CheckGroup::Ping, "rate_limit", "net.ipv4.icmp_ratemask is not shown here"),
     }
 }
 
 fn sockets(facts: &Facts) -> Check {
     let range = facts.sysctls.get("net/ipv4/ping_group_range");
     let Some(range) = range else {
-        return Check::unknown(Group::Ping, "ping_sockets", "net.ipv4.ping_group_range is not shown here");
+        return Check::unknown(CheckGroup::Ping, "ping_sockets", "net.ipv4.ping_group_range is not shown here");
     };
     let detail = match ping_sockets(facts) {
         PingSockets::Open => format!("open to this user (net.ipv4.ping_group_range is {range})"),
@@ -69,7 +73,7 @@ fn sockets(facts: &Facts) -> Check {
             "closed to this user's groups (net.ipv4.ping_group_range is {range}): sending needs CAP_NET_RAW instead"
         ),
     };
-    Check::good(Group::Ping, "ping_sockets", detail)
+    Check::good(CheckGroup::Ping, "ping_sockets", detail)
 }
 
 #[cfg(test)]
@@ -79,7 +83,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_good() {
-        assert!(checks(&healthy(&[])).iter().all(|check| check.state == State::Good));
+        assert!(checks(&healthy(&[])).iter().all(|check| check.state == CheckStatus::Good));
     }
 
     #[test]
@@ -92,7 +96,8 @@ mod tests {
         for (setting, value, fix) in rows {
             let mut facts = healthy(&[]);
             facts.sysctls.insert(setting, value.to_owned());
-            let bad: Vec<Check> = checks(&facts).into_iter().filter(|check| check.state == State::Warning).collect();
+            let bad: Vec<Check> =
+                checks(&facts).into_iter().filter(|check| check.state == CheckStatus::Warning).collect();
             assert_eq!(bad.iter().map(|check| check.fix.as_str()).collect::<Vec<_>>(), [fix]);
         }
     }
@@ -101,6 +106,6 @@ mod tests {
     fn a_setting_that_is_not_shown_is_unknown() {
         let mut facts = healthy(&[]);
         facts.sysctls.clear();
-        assert!(checks(&facts).iter().all(|check| check.state == State::Unknown));
+        assert!(checks(&facts).iter().all(|check| check.state == CheckStatus::Unknown));
     }
 }

@@ -2,23 +2,23 @@
 
 use super::facts::Facts;
 use crate::{
-    ebpf::trial::Step,
+    ebpf::trial::TrialStep,
     error::Mend,
-    host::privilege::{Error, Privileges, Task, set_capabilities},
-    report::doctor::{Check, Group, State},
+    host::privilege::{PrivilegeError, PrivilegedTask, Privileges, set_capabilities},
+    report::doctor::{Check, CheckGroup, CheckStatus},
 };
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let Some(privileges) = &facts.privileges else {
-        return vec![Check::unknown(Group::Privileges, "capabilities", "the kernel does not tell them")];
+        return vec![Check::unknown(CheckGroup::Privileges, "capabilities", "the kernel does not tell them")];
     };
     vec![programs(facts, privileges), send(facts, privileges), lab(facts, privileges)]
 }
 
-/// What gives this user the privileges that are missing; [`Error`]'s own fix does not know where the program is.
-fn fix(facts: &Facts, error: &Error) -> String {
+/// What gives this user the privileges that are missing; [`PrivilegeError`]'s own fix does not know where the program is.
+fn fix(facts: &Facts, error: &PrivilegeError) -> String {
     match error {
-        Error::Missing { .. } => {
+        PrivilegeError::Missing { .. } => {
             format!("{}   # for every user; or run probe with sudo", set_capabilities(&facts.program))
         }
         other => other.fix(),
@@ -27,11 +27,13 @@ fn fix(facts: &Facts, error: &Error) -> String {
 
 /// What `probe observe`, `receive` and `filter` need is the same.
 fn programs(facts: &Facts, privileges: &Privileges) -> Check {
-    match privileges.allow(Task::Observe) {
-        Ok(()) => Check::good(Group::Privileges, "programs", "observe, receive and filter may load and attach them"),
+    match privileges.allow(PrivilegedTask::Observe) {
+        Ok(()) => {
+            Check::good(CheckGroup::Privileges, "programs", "observe, receive and filter may load and attach them")
+        }
         Err(error) => {
             let detail = error.to_string().replacen("probe observe needs", "observe, receive and filter need", 1);
-            Check::new(Group::Privileges, "programs", State::Broken, detail, fix(facts, &error))
+            Check::new(CheckGroup::Privileges, "programs", CheckStatus::Broken, detail, fix(facts, &error))
         }
     }
 }
@@ -55,19 +57,19 @@ pub(super) fn ping_sockets(facts: &Facts) -> PingSockets {
 }
 
 fn send(facts: &Facts, privileges: &Privileges) -> Check {
-    match (privileges.allow(Task::SendRaw), ping_sockets(facts)) {
-        (Ok(()), _) => Check::good(Group::Privileges, "send", "any echo packet with any id, through a raw socket"),
+    match (privileges.allow(PrivilegedTask::SendRaw), ping_sockets(facts)) {
+        (Ok(()), _) => Check::good(CheckGroup::Privileges, "send", "any echo packet with any id, through a raw socket"),
         (Err(error), PingSockets::Open) => Check::new(
-            Group::Privileges,
+            CheckGroup::Privileges,
             "send",
-            State::Warning,
+            CheckStatus::Warning,
             "requests only, and the kernel chooses their id: CAP_NET_RAW is missing for the rest",
             fix(facts, &error),
         ),
         (Err(error), PingSockets::Closed) => Check::new(
-            Group::Privileges,
+            CheckGroup::Privileges,
             "send",
-            State::Broken,
+            CheckStatus::Broken,
             "CAP_NET_RAW is missing for raw sockets, and ping sockets are closed to this user",
             fix(facts, &error),
         ),
@@ -75,16 +77,19 @@ fn send(facts: &Facts, privileges: &Privileges) -> Check {
 }
 
 fn lab(facts: &Facts, privileges: &Privileges) -> Check {
-    let broken = |detail: String, fix: String| Check::new(Group::Privileges, "lab", State::Broken, detail, fix);
-    match (privileges.allow(Task::Lab), &facts.trials.namespace) {
-        (Err(error @ Error::Missing { .. }), _) => broken(error.to_string(), facts.probe("lab")),
+    let broken =
+        |detail: String, fix: String| Check::new(CheckGroup::Privileges, "lab", CheckStatus::Broken, detail, fix);
+    match (privileges.allow(PrivilegedTask::Lab), &facts.trials.namespace) {
+        (Err(error @ PrivilegeError::Missing { .. }), _) => broken(error.to_string(), facts.probe("lab")),
         (Err(error), _) => broken(error.to_string(), error.fix()),
-        (Ok(()), Step::Works) => Check::good(Group::Privileges, "lab", "may make network namespaces; one was tried"),
-        (Ok(()), Step::Refused(errno)) => broken(
+        (Ok(()), TrialStep::Works) => {
+            Check::good(CheckGroup::Privileges, "lab", "may make network namespaces; one was tried")
+        }
+        (Ok(()), TrialStep::Refused(errno)) => broken(
             format!("the kernel refuses a network namespace: {} ({errno:?})", errno.desc()),
             "see sysctl user.max_net_namespaces, and the seccomp profile if this is a container".to_owned(),
         ),
-        (Ok(()), Step::Untried(why)) => Check::unknown(Group::Privileges, "lab", format!("not tried: {why}")),
+        (Ok(()), TrialStep::Untried(why)) => Check::unknown(CheckGroup::Privileges, "lab", format!("not tried: {why}")),
     }
 }
 
@@ -96,7 +101,7 @@ mod tests {
     use super::*;
     use crate::commands::doctor::facts::tests::healthy;
 
-    fn states(facts: &Facts) -> Vec<(String, State)> {
+    fn states(facts: &Facts) -> Vec<(String, CheckStatus)> {
         checks(facts).into_iter().map(|check| (check.name, check.state)).collect()
     }
 
@@ -104,10 +109,10 @@ mod tests {
     fn each_task_is_judged_by_what_it_needs() {
         let observer = [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON];
         let all = [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_NET_RAW, CAP_SYS_ADMIN];
-        let rows: [(&[caps::Capability], [State; 3]); 3] = [
-            (&[], [State::Broken, State::Warning, State::Broken]),
-            (&observer, [State::Good, State::Warning, State::Broken]),
-            (&all, [State::Good, State::Good, State::Good]),
+        let rows: [(&[caps::Capability], [CheckStatus; 3]); 3] = [
+            (&[], [CheckStatus::Broken, CheckStatus::Warning, CheckStatus::Broken]),
+            (&observer, [CheckStatus::Good, CheckStatus::Warning, CheckStatus::Broken]),
+            (&all, [CheckStatus::Good, CheckStatus::Good, CheckStatus::Good]),
         ];
         for (capabilities, [programs, send, lab]) in rows {
             let expected = [("programs", programs), ("send", send), ("lab", lab)];
@@ -120,7 +125,7 @@ mod tests {
         let mut facts = healthy(&[]);
         facts.sysctls.insert("net/ipv4/ping_group_range", "1 0".to_owned());
         let send = checks(&facts).remove(1);
-        assert_eq!(send.state, State::Broken);
+        assert_eq!(send.state, CheckStatus::Broken);
         assert!(
             send.fix.starts_with("sudo setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep probe"),
             "{}",
@@ -134,9 +139,9 @@ mod tests {
     #[test]
     fn a_refused_namespace_ends_the_lab() {
         let mut facts = healthy(&[CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN]);
-        facts.trials.namespace = Step::Refused(Errno::ENOSPC);
+        facts.trials.namespace = TrialStep::Refused(Errno::ENOSPC);
         let lab = checks(&facts).remove(2);
-        assert_eq!(lab.state, State::Broken);
+        assert_eq!(lab.state, CheckStatus::Broken);
         assert!(lab.detail.contains("ENOSPC") && lab.fix.contains("max_net_namespaces"), "{lab:?}");
     }
 }

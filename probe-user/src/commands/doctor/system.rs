@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use caps::Capability;
 
 use super::facts::{Facts, Left};
-use crate::report::doctor::{Check, Group, State};
+use crate::report::doctor::{Check, CheckGroup, CheckStatus};
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![bpffs(facts), cgroup2(&facts.mounts.cgroup2), nft(facts), ip(facts)];
@@ -17,16 +17,16 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
 fn bpffs(facts: &Facts) -> Check {
     let may_mount = facts.privileges.as_ref().is_some_and(|privileges| privileges.holds(Capability::CAP_SYS_ADMIN));
     match facts.mounts.bpf.first() {
-        Some(place) => Check::good(Group::System, "bpffs", format!("mounted at {}", place.display())),
+        Some(place) => Check::good(CheckGroup::System, "bpffs", format!("mounted at {}", place.display())),
         None if may_mount => Check::good(
-            Group::System,
+            CheckGroup::System,
             "bpffs",
             "not mounted here; probe filter mounts it when it needs it ('ip netns exec' hides it: use nsenter --net)",
         ),
         None => Check::new(
-            Group::System,
+            CheckGroup::System,
             "bpffs",
-            State::Warning,
+            CheckStatus::Warning,
             "not mounted here, or hidden by 'ip netns exec': probe filter cannot pin its rules",
             facts.as_root("mount -t bpf bpf /sys/fs/bpf"),
         ),
@@ -35,9 +35,9 @@ fn bpffs(facts: &Facts) -> Check {
 
 fn cgroup2(places: &[PathBuf]) -> Check {
     match places.first() {
-        Some(place) => Check::good(Group::System, "cgroup2", format!("mounted at {}", place.display())),
+        Some(place) => Check::good(CheckGroup::System, "cgroup2", format!("mounted at {}", place.display())),
         None => Check::unknown(
-            Group::System,
+            CheckGroup::System,
             "cgroup2",
             "not mounted here: no hop needs it, but programs on cgroups may drop ping and are not seen",
         ),
@@ -46,11 +46,11 @@ fn cgroup2(places: &[PathBuf]) -> Check {
 
 fn nft(facts: &Facts) -> Check {
     match facts.tools.get("nft") {
-        Some(path) => Check::good(Group::System, "nft", path.display().to_string()),
+        Some(path) => Check::good(CheckGroup::System, "nft", path.display().to_string()),
         None => Check::new(
-            Group::System,
+            CheckGroup::System,
             "nft",
-            State::Broken,
+            CheckStatus::Broken,
             "not installed: probe lab has no firewall without it",
             install(facts, "nftables"),
         ),
@@ -63,11 +63,11 @@ fn ip(facts: &Facts) -> Check {
         _ => "iproute2",
     };
     match facts.tools.get("ip") {
-        Some(path) => Check::good(Group::System, "ip", path.display().to_string()),
+        Some(path) => Check::good(CheckGroup::System, "ip", path.display().to_string()),
         None => Check::new(
-            Group::System,
+            CheckGroup::System,
             "ip",
-            State::Warning,
+            CheckStatus::Warning,
             "not installed: probe works, but the fixes that it prints use it",
             install(facts, package),
         ),
@@ -84,15 +84,15 @@ fn install(facts: &Facts, package: &str) -> String {
 /// Rules outlive the command that made them by design; a lost ping may be one of them at work.
 fn filters(left: &Left, list: &str, clear: &str) -> Option<Check> {
     if let Some(unread) = &left.unread {
-        return Some(Check::unknown(Group::System, "filters", format!("cannot read {unread}")));
+        return Some(Check::unknown(CheckGroup::System, "filters", format!("cannot read {unread}")));
     }
     if left.filters.is_empty() {
         return None;
     }
     Some(Check::new(
-        Group::System,
+        CheckGroup::System,
         "filters",
-        State::Warning,
+        CheckStatus::Warning,
         format!("probe's own filters are pinned and may drop ping: {}", left.filters.join(", ")),
         format!("{list}   # to remove them: {clear}"),
     ))
@@ -101,7 +101,7 @@ fn filters(left: &Left, list: &str, clear: &str) -> Option<Check> {
 fn namespaces(names: &[String], down: String) -> Option<Check> {
     (!names.is_empty()).then(|| {
         let detail = format!("the lab is up, or was left: {}", names.join(", "));
-        Check::new(Group::System, "lab_namespaces", State::Warning, detail, down)
+        Check::new(CheckGroup::System, "lab_namespaces", CheckStatus::Warning, detail, down)
     })
 }
 
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_tidy_system_has_nothing_to_say() {
-        assert!(checks(&healthy(&[])).iter().all(|check| check.state == State::Good));
+        assert!(checks(&healthy(&[])).iter().all(|check| check.state == CheckStatus::Good));
     }
 
     #[test]
@@ -129,14 +129,17 @@ mod tests {
         assert_eq!(check(&facts, "ip").fix, "sudo dnf install iproute");
         facts.installer = None;
         assert_eq!(check(&facts, "nft").fix, "install the package nftables");
-        assert_eq!((check(&facts, "nft").state, check(&facts, "ip").state), (State::Broken, State::Warning));
+        assert_eq!(
+            (check(&facts, "nft").state, check(&facts, "ip").state),
+            (CheckStatus::Broken, CheckStatus::Warning)
+        );
     }
 
     #[test]
     fn a_missing_bpffs_matters_only_to_those_who_cannot_mount_it() {
         let mut facts = healthy(&[Capability::CAP_SYS_ADMIN]);
         facts.mounts.bpf.clear();
-        assert_eq!(check(&facts, "bpffs").state, State::Good);
+        assert_eq!(check(&facts, "bpffs").state, CheckStatus::Good);
         let mut facts = healthy(&[]);
         facts.mounts.bpf.clear();
         assert_eq!(check(&facts, "bpffs").fix, "sudo mount -t bpf bpf /sys/fs/bpf");
@@ -150,6 +153,6 @@ mod tests {
         assert!(check(&facts, "filters").fix.ends_with("# to remove them: sudo probe filter clear"));
         assert_eq!(check(&facts, "lab_namespaces").fix, "sudo probe lab down");
         facts.left.unread = Some("/sys/fs/bpf/probe (Permission denied)".to_owned());
-        assert_eq!(check(&facts, "filters").state, State::Unknown);
+        assert_eq!(check(&facts, "filters").state, CheckStatus::Unknown);
     }
 }

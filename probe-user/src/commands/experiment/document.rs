@@ -1,28 +1,28 @@
 //! From what an experiment showed to its document: steps, what every hop counted, where packets stop.
 
 use crate::{
-    diagnosis::{self, Evidence, document::State, path::Side as Place},
+    diagnosis::{self, Evidence, document::HopStatus, path::Side as Place},
     middlebox::{
         experiment::{
             Script, Sends,
             account::{Sights, evidence},
-            outcome::{Names, Outcome, StepOutcome, Vote},
-            plan::Plan,
+            outcome::{EndNames, ExperimentOutcome, RepetitionCounts, StepOutcome},
+            plan::ExperimentPlan,
         },
-        player::{Played, Whole},
-        timeline::{Ends, Side},
+        player::{Completion, Played},
+        timeline::{EndAddresses, Endpoint},
     },
-    model::trace::HostSight,
-    report::scripted::{End, HopCount, Scripted, ScriptedStep, StepStop},
+    model::trace::HostTrace,
+    report::scripted::{EndpointReport, HopCount, Scripted, ScriptedStep, StepStop},
 };
 
 /// The document of a script that was played.
 pub(super) fn document(
     script: &Script,
-    plan: &Plan,
-    outcome: &Outcome,
+    plan: &ExperimentPlan,
+    outcome: &ExperimentOutcome,
     played: &Played,
-    (ends, names): (&Ends, &Names),
+    (ends, names): (&EndAddresses, &EndNames),
 ) -> Scripted {
     let sights = Sights { run: &played.run, near: &played.near, far: &played.far };
     let told: Vec<Told<'_>> = script
@@ -39,20 +39,20 @@ pub(super) fn document(
         question: script.question.clone(),
         family: ends.family(),
         repetitions: script.repeat,
-        near: end(&names.near, &played.near, ends.of(Side::Near)[0].to_string()),
-        far: end(&names.far, &played.far, ends.of(Side::Far)[0].to_string()),
+        near: end(&names.near, &played.near, ends.of(Endpoint::Near)[0].to_string()),
+        far: end(&names.far, &played.far, ends.of(Endpoint::Far)[0].to_string()),
         steps: told.iter().map(|told| told.step(plan)).collect(),
         checkpoints: told.iter().flat_map(|told| told.counts(plan)).collect(),
         stops: told.iter().flat_map(Told::stops).collect(),
         finding: outcome.finding.clone(),
         as_expected: outcome.as_expected,
-        interrupted: played.whole == Whole::Stopped,
+        interrupted: played.whole == Completion::Stopped,
     }
 }
 
-fn end(name: &str, sight: &HostSight, address: String) -> End {
+fn end(name: &str, sight: &HostTrace, address: String) -> EndpointReport {
     let (interface, xdp_mode) = (sight.host.interface.clone(), sight.host.xdp_mode.clone());
-    End { name: name.to_owned(), interface, address, xdp_mode }
+    EndpointReport { name: name.to_owned(), interface, address, xdp_mode }
 }
 
 /// A step, and all that is known of it.
@@ -62,7 +62,7 @@ struct Told<'a> {
     outcome: &'a StepOutcome,
     /// What was seen of its packets; none for what no hop follows.
     evidence: Option<Evidence>,
-    names: &'a Names,
+    names: &'a EndNames,
 }
 
 impl Told<'_> {
@@ -70,7 +70,7 @@ impl Told<'_> {
         self.place + 1
     }
 
-    fn step(&self, plan: &Plan) -> ScriptedStep {
+    fn step(&self, plan: &ExperimentPlan) -> ScriptedStep {
         let (sent, arrived) = self.outcome.packets();
         let id = |ids: &std::collections::BTreeMap<String, u16>| ids.get(&self.sends.id).copied();
         ScriptedStep {
@@ -84,14 +84,14 @@ impl Told<'_> {
             expect: self.sends.expect,
             sent,
             arrived,
-            votes: self.outcome.votes.iter().map(Vote::fate).collect(),
+            votes: self.outcome.votes.iter().map(RepetitionCounts::fate).collect(),
             fate: self.outcome.fate,
             as_expected: self.outcome.as_expected,
         }
     }
 
     /// What every hop counted, by id: one row for each repetition.
-    fn counts(&self, plan: &Plan) -> Vec<HopCount> {
+    fn counts(&self, plan: &ExperimentPlan) -> Vec<HopCount> {
         let Some(whole) = &self.evidence else { return Vec::new() };
         let mut rows = Vec::new();
         for (repetition, ids) in (0..).zip(&plan.ids) {
@@ -106,9 +106,9 @@ impl Told<'_> {
                     kind: self.sends.packet.name(),
                     id: ids.get(&self.sends.id).copied().unwrap_or_default(),
                     state: match hop.state {
-                        State::Seen => "seen",
-                        State::Missing => "missing",
-                        State::Blind => "blind",
+                        HopStatus::Seen => "seen",
+                        HopStatus::Missing => "missing",
+                        HopStatus::Blind => "blind",
                     },
                     packets: hop.packets,
                 });

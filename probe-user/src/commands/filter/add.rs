@@ -10,7 +10,7 @@ use super::{
     typed::{self, LEASE},
 };
 use crate::commands::{
-    Outcome, Screen,
+    CommandResult, Screen,
     interrupt::{Interrupt, block_on, until},
 };
 use crate::{
@@ -18,23 +18,23 @@ use crate::{
     clock::{monotonic_ns, nanoseconds},
     ebpf::{
         foreign::{self, Owner},
-        pins::{self, Hook, Pinned},
+        pins::{self, FilterHook, Pinned},
     },
     error::{Failure, Mend},
     exit::Exit,
-    filter::rules::{Refusal, RuleSet, Spot},
-    host::device::{Device, Mode},
+    filter::rules::{RulePosition, RuleSet, RuleSetError},
+    host::device::{AttachMode, Device},
     model::attach::{TcChoice, XdpChoice},
     report::filters::{FilterRow, Filters},
     watch::under_way,
 };
 
 /// Adds the rule, and stays with it where that is asked for.
-pub(super) fn add(args: &Add, screen: &Screen) -> Outcome {
+pub(super) fn add(args: &Add, screen: &Screen) -> CommandResult {
     if args.until_exit { block_on(hold(args, screen)) } else { add_one(args, screen) }
 }
 
-fn add_one(args: &Add, screen: &Screen) -> Outcome {
+fn add_one(args: &Add, screen: &Screen) -> CommandResult {
     let added = add_rule(args, screen)?;
     screen.print(&Filters { filters: vec![added.row()?], ..Filters::default() })?;
     Ok(Exit::Done)
@@ -64,7 +64,7 @@ fn add_rule(args: &Add, screen: &Screen) -> Result<Added, Failure> {
     let change = begin(screen)?;
     // Its time runs from here on, not from the start of a wait for whoever changes rules too.
     let rule = typed::rule(args)?;
-    let spot = args.before.map_or(Spot::Last, Spot::Before);
+    let spot = args.before.map_or(RulePosition::Last, RulePosition::Before);
     let (pinned, slot) = match Pinned::open(&device, direction)? {
         Some(pinned) => {
             if typed::asks_for_hook(args) {
@@ -92,7 +92,13 @@ fn warn_of_diagnoses(rule: &Rule, device: &Device, screen: &Screen) {
     }
 }
 
-fn extend(pinned: Pinned, device: &Device, rule: Rule, spot: Spot, change: &Change) -> Result<(Pinned, u32), Failure> {
+fn extend(
+    pinned: Pinned,
+    device: &Device,
+    rule: Rule,
+    spot: RulePosition,
+    change: &Change,
+) -> Result<(Pinned, u32), Failure> {
     let mut set = pinned.set()?;
     set.last_number = set.last_number.max(pins::last_number(device)?);
     let now = monotonic_ns();
@@ -105,8 +111,8 @@ fn create(
     args: &Add,
     device: &Device,
     rule: Rule,
-    spot: Spot,
-    hook: Hook,
+    spot: RulePosition,
+    hook: FilterHook,
     change: &Change,
 ) -> Result<(Pinned, u32), Failure> {
     let mut set = RuleSet::new(Vec::new(), pins::last_number(device)?);
@@ -115,10 +121,10 @@ fn create(
     Ok((pinned, slot))
 }
 
-fn insert(set: &mut RuleSet, rule: Rule, spot: Spot, now: u64) -> Result<u32, Failure> {
+fn insert(set: &mut RuleSet, rule: Rule, spot: RulePosition, now: u64) -> Result<u32, Failure> {
     set.insert(rule, spot, now).map_err(|refusal| match refusal {
-        Refusal::Full => ebpf::Error::RulesFull.into(),
-        Refusal::NoSuchRule(number) => Failure::new(
+        RuleSetError::Full => ebpf::KernelError::RulesFull.into(),
+        RuleSetError::NoSuchRule(number) => Failure::new(
             format!("there is no rule {number} for these packets, to put one before it"),
             "probe filter list shows the rules of each interface and direction",
         ),
@@ -126,23 +132,23 @@ fn insert(set: &mut RuleSet, rule: Rule, spot: Spot, now: u64) -> Result<u32, Fa
 }
 
 /// Where XDP is taken or would disturb the link, tc may do.
-fn offer_tc(error: ebpf::Error) -> Failure {
+fn offer_tc(error: ebpf::KernelError) -> Failure {
     let fix = match &error {
-        ebpf::Error::XdpTaken { owner: Owner::Probe, .. } => {
+        ebpf::KernelError::XdpTaken { owner: Owner::Probe, .. } => {
             "filter behind it, at tc: --hook tc; a probe that watches there holds XDP until it ends".to_owned()
         }
-        ebpf::Error::XdpTaken { interface, .. } => format!(
+        ebpf::KernelError::XdpTaken { interface, .. } => format!(
             "filter behind it, at tc: --hook tc; or detach it: ip link set dev {interface} xdp off, or end whoever holds \
              it (bpftool link)"
         ),
-        ebpf::Error::NoXdp { .. } => format!("filter at tc instead: --hook tc; or {}", error.fix()),
+        ebpf::KernelError::NoXdp { .. } => format!("filter at tc instead: --hook tc; or {}", error.fix()),
         _ => return error.into(),
     };
     Failure::new(error.to_string(), fix)
 }
 
 /// The rules of an interface and direction share one program, attached in one way.
-fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: Hook) -> Result<(), Failure> {
+fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: FilterHook) -> Result<(), Failure> {
     let refuse = |is: &str, wanted: &str| {
         Err(Failure::new(
             format!("{} has a filter already, and its {is}, not {wanted}", device.name),
@@ -151,8 +157,8 @@ fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: Hook) -
     };
     let is = pinned.hook();
     if pinned.direction == Direction::In && (args.hook.is_some() || args.attach.xdp != XdpChoice::Auto) {
-        let wanted = if hook == Hook::Xdp { "xdp" } else { "tc" };
-        if (is == "xdp") != (hook == Hook::Xdp) {
+        let wanted = if hook == FilterHook::Xdp { "xdp" } else { "tc" };
+        if (is == "xdp") != (hook == FilterHook::Xdp) {
             return refuse(&format!("hook is {is}"), wanted);
         }
     }
@@ -167,9 +173,9 @@ fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: Hook) -
     }
     let wanted = match args.attach.xdp {
         XdpChoice::Auto => return Ok(()),
-        XdpChoice::Native => Mode::Native,
-        XdpChoice::Generic => Mode::Generic,
-        XdpChoice::Off => Mode::TcInstead,
+        XdpChoice::Native => AttachMode::Native,
+        XdpChoice::Generic => AttachMode::Generic,
+        XdpChoice::Off => AttachMode::TcInstead,
     };
     match foreign::xdp_mode_of(device) {
         Some(mode) if is == "xdp" && mode != wanted.name() => refuse(&format!("XDP is {mode}"), wanted.name()),
@@ -180,7 +186,7 @@ fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: Hook) -
 /// How often a rule that a command holds is given another [`LEASE`].
 const RENEW: Duration = Duration::from_secs(1);
 
-async fn hold(args: &Add, screen: &Screen) -> Outcome {
+async fn hold(args: &Add, screen: &Screen) -> CommandResult {
     // Before anything is attached, so that no signal ends this process with something left behind.
     let mut interrupt = Interrupt::new()?;
     let end = args.lifetime.map(|lifetime| Instant::now() + lifetime);
@@ -210,7 +216,11 @@ fn renew(added: &mut Added, end: Option<Instant>) -> Result<bool, Failure> {
     // Another may have changed the rules since: theirs are those that hold.
     let Some(mut pinned) = Pinned::open(&added.device, added.pinned.direction)? else {
         let gone = crate::host::device::name_of(added.device.ifindex).is_err();
-        return if gone { Err(ebpf::Error::Gone { interface: added.device.name.clone() }.into()) } else { Ok(false) };
+        return if gone {
+            Err(ebpf::KernelError::Gone { interface: added.device.name.clone() }.into())
+        } else {
+            Ok(false)
+        };
     };
     let now = Instant::now();
     let left = end.map_or(LEASE, |end| LEASE.min(end.saturating_duration_since(now)));

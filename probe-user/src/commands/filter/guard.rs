@@ -8,10 +8,10 @@ use probe_ebpf::{GuardCount, GuardRecord, names};
 
 use super::{Change, begin, list};
 use crate::{
-    cli::filter::guard::Guard as Args,
+    cli::filter::guard::GuardArgs as Args,
     clock::monotonic_ns,
     commands::{
-        Outcome, Screen,
+        CommandResult, Screen,
         interrupt::{Interrupt, block_on, until},
     },
     ebpf::{
@@ -23,7 +23,7 @@ use crate::{
     },
     error::Failure,
     exit::Exit,
-    filter::guard::{CodeRule, Enforce, GuardOptions, Requests},
+    filter::guard::{CodeRule, Enforce, GuardOptions, RequestPolicy},
     host::device::{self, Device},
     report::{
         filters::Filters,
@@ -35,7 +35,7 @@ use crate::{
 const CHECK: Duration = Duration::from_millis(200);
 
 /// Puts a guard on an interface.
-pub(super) fn run(args: &Args, screen: &Screen) -> Outcome {
+pub(super) fn run(args: &Args, screen: &Screen) -> CommandResult {
     let device = Device::find(&args.interface)?;
     let options = GuardOptions {
         protect: args.protect,
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, screen: &Screen) -> Outcome {
         timeout_after_reply: args.timeout_after_reply,
         refresh: args.refresh,
         replies: args.reply_limit(),
-        requests: if args.deny_requests { Requests::Deny } else { Requests::Allow },
+        requests: if args.deny_requests { RequestPolicy::Deny } else { RequestPolicy::Allow },
         states: args.states,
         enforce: if args.dry_run { Enforce::DryRun } else { Enforce::Drop },
     };
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, screen: &Screen) -> Outcome {
 }
 
 /// Guards for as long as this command runs.
-async fn hold(device: &Device, options: &GuardOptions, how: &Attachment, screen: &Screen) -> Outcome {
+async fn hold(device: &Device, options: &GuardOptions, how: &Attachment, screen: &Screen) -> CommandResult {
     // Before anything is attached, so that no signal ends this process with something left behind.
     let mut interrupt = Interrupt::new()?;
     let guard = {
@@ -86,10 +86,10 @@ async fn hold(device: &Device, options: &GuardOptions, how: &Attachment, screen:
     Ok(exit)
 }
 
-fn check_interface(device: &Device) -> Result<(), ebpf::Error> {
+fn check_interface(device: &Device) -> Result<(), ebpf::KernelError> {
     match device::name_of(device.ifindex) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)) => {
-            Err(ebpf::Error::Gone { interface: device.name.clone() })
+            Err(ebpf::KernelError::Gone { interface: device.name.clone() })
         }
         _ => Ok(()),
     }
@@ -98,7 +98,7 @@ fn check_interface(device: &Device) -> Result<(), ebpf::Error> {
 /// Two guards on an interface would each count half of what the other says. One that has ended makes room.
 fn refuse_a_second(device: &Device) -> Result<(), Failure> {
     if let Some(pinned) = PinnedGuard::open(device)? {
-        let there = ebpf::Error::GuardThere { interface: device.name.clone() };
+        let there = ebpf::KernelError::GuardThere { interface: device.name.clone() };
         return if pinned.has_ended() { Ok(()) } else { Err(there.into()) };
     }
     let is_guard = |program: &foreign::Program| program.name.as_deref() == Some(names::GUARD_OUT);
@@ -137,7 +137,7 @@ fn guards_on(interface: Option<&str>) -> Result<Vec<(Device, PinnedGuard)>, Fail
 }
 
 /// Takes the one guard away that there is, or that on `interface`.
-pub(super) fn remove(interface: Option<&str>, screen: &Screen) -> Outcome {
+pub(super) fn remove(interface: Option<&str>, screen: &Screen) -> CommandResult {
     let change = begin(screen)?;
     let mut found = guards_on(interface)?;
     if found.len() > 1 {
@@ -155,7 +155,7 @@ pub(super) fn remove(interface: Option<&str>, screen: &Screen) -> Outcome {
 }
 
 /// Takes every guard away, or that on `device`, and says how many there were.
-pub(super) fn clear(device: Option<&Device>, change: &Change) -> Result<usize, ebpf::Error> {
+pub(super) fn clear(device: Option<&Device>, change: &Change) -> Result<usize, ebpf::KernelError> {
     pins::clear(device, &change.lock).map(|cleared| cleared.len())
 }
 
@@ -173,7 +173,7 @@ fn row(device: &Device, record: &GuardRecord, counts: &Counts) -> GuardRow {
         timeout_after_reply_s: options.timeout_after_reply.map(|timeout| timeout.as_secs_f64()),
         refresh: options.refresh.names(),
         replies_per_request: options.replies.map(std::num::NonZeroU32::get),
-        requests: if options.requests == Requests::Deny { "deny" } else { "allow" },
+        requests: if options.requests == RequestPolicy::Deny { "deny" } else { "allow" },
         action: if options.enforce == Enforce::DryRun { "count" } else { "drop" },
         states: States {
             room: options.states,

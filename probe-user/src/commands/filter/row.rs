@@ -9,23 +9,29 @@ use probe_ebpf::{
 use crate::{
     clock::monotonic_ns,
     ebpf::{foreign, pins::Pinned},
-    filter::rules::{self, Action, Kinds},
+    filter::rules::{self, Kinds, RuleAction},
     host::device::Device,
     model::prefix::Prefix,
-    report::filters::{Choice, FilterRow, Match, Range},
+    report::filters::{FilterRow, MatchReport, Range, SelectionReport},
 };
 
 /// The rules of `pinned`, which is on `device`, in the order in which they are asked.
-pub(super) fn rows(device: &Device, pinned: &Pinned) -> Result<Vec<FilterRow>, ebpf::Error> {
+pub(super) fn rows(device: &Device, pinned: &Pinned) -> Result<Vec<FilterRow>, ebpf::KernelError> {
     let set = pinned.set()?;
     let positions = 1..;
     positions.zip(set.in_order()).map(|(position, (slot, rule))| row(device, pinned, position, slot, rule)).collect()
 }
 
-fn row(device: &Device, pinned: &Pinned, position: u32, slot: u32, rule: &Rule) -> Result<FilterRow, ebpf::Error> {
+fn row(
+    device: &Device,
+    pinned: &Pinned,
+    position: u32,
+    slot: u32,
+    rule: &Rule,
+) -> Result<FilterRow, ebpf::KernelError> {
     let now = monotonic_ns();
     let deed = pinned.rules.deed(slot)?;
-    let action = Action::of(rule);
+    let action = RuleAction::of(rule);
     let dry_run = rule.asks & DRY_RUN != 0;
     Ok(FilterRow {
         number: rule.number,
@@ -39,11 +45,11 @@ fn row(device: &Device, pinned: &Pinned, position: u32, slot: u32, rule: &Rule) 
         },
         matches: matches(rule),
         action: match action {
-            Action::Pass => "pass",
+            RuleAction::Pass => "pass",
             _ if dry_run => "count",
             _ => "drop",
         },
-        which: Choice::of(action),
+        which: SelectionReport::of(action),
         hits: deed.chosen.packets + deed.spared,
         would_drop: deed.chosen.packets,
         dropped: if dry_run { 0 } else { deed.chosen.packets },
@@ -56,11 +62,11 @@ fn row(device: &Device, pinned: &Pinned, position: u32, slot: u32, rule: &Rule) 
     })
 }
 
-fn matches(rule: &Rule) -> Match {
+fn matches(rule: &Rule) -> MatchReport {
     let ids = rules::ids(rule);
     let kinds = Kinds::of(rule);
     let asks = |bit: u32| rule.asks & bit != 0;
-    Match {
+    MatchReport {
         types: kinds.types(),
         id_first: ids.first,
         id_last: ids.last,

@@ -9,9 +9,9 @@ use probe_ebpf::{
 };
 
 use crate::{
-    cli::filter::{Add, HookChoice, KindChoice, Wanted, Way},
+    cli::filter::{Add, DirectionChoice, HookChoice, KindChoice, MatchArgs},
     clock::{monotonic_ns, nanoseconds},
-    ebpf::pins::Hook,
+    ebpf::pins::FilterHook,
     error::Failure,
     filter::rules::Kinds,
     model::{
@@ -68,7 +68,7 @@ fn deadline(args: &Add, now: u64) -> u64 {
     own.into_iter().chain(lease).min().unwrap_or(0)
 }
 
-fn refuse_everything(wanted: &Wanted) -> Result<(), Failure> {
+fn refuse_everything(wanted: &MatchArgs) -> Result<(), Failure> {
     let in_particular = matches!(wanted.kind, Some(KindChoice::Request | KindChoice::Reply))
         || [wanted.id, wanted.seq, wanted.size].iter().any(Option::is_some)
         || [wanted.source, wanted.destination].iter().any(Option::is_some);
@@ -85,7 +85,7 @@ fn mask(prefix: Option<Prefix>) -> AddressMask {
     prefix.map(|prefix| prefix.mask()).unwrap_or_default()
 }
 
-fn kinds(wanted: &Wanted) -> Result<Kinds, Failure> {
+fn kinds(wanted: &MatchArgs) -> Result<Kinds, Failure> {
     let addressed = [wanted.source, wanted.destination];
     let families: Vec<Family> = addressed.iter().flatten().map(Prefix::family).collect();
     let typed = [(wanted.family.v4, Family::V4), (wanted.family.v6, Family::V6)];
@@ -111,21 +111,21 @@ fn kinds(wanted: &Wanted) -> Result<Kinds, Failure> {
 /// Which packets are filtered.
 pub(super) fn direction(args: &Add) -> Direction {
     match args.direction {
-        Way::In => Direction::In,
-        Way::Out => Direction::Out,
+        DirectionChoice::In => Direction::In,
+        DirectionChoice::Out => Direction::Out,
     }
 }
 
 /// Where they are filtered, if they are not filtered elsewhere already.
-pub(super) fn hook(args: &Add) -> Result<Hook, Failure> {
+pub(super) fn hook(args: &Add) -> Result<FilterHook, Failure> {
     match (args.direction, args.hook) {
-        (Way::Out, Some(HookChoice::Xdp)) => Err(Failure::new(
+        (DirectionChoice::Out, Some(HookChoice::Xdp)) => Err(Failure::new(
             "XDP sees only packets that enter",
             "leave --hook xdp out: packets that leave are filtered at tc",
         )),
-        (Way::Out, _) => Ok(Hook::Tc(Direction::Out)),
-        (Way::In, Some(HookChoice::Tc)) => Ok(Hook::Tc(Direction::In)),
-        (Way::In, None | Some(HookChoice::Xdp)) => Ok(Hook::Xdp),
+        (DirectionChoice::Out, _) => Ok(FilterHook::Tc(Direction::Out)),
+        (DirectionChoice::In, Some(HookChoice::Tc)) => Ok(FilterHook::Tc(Direction::In)),
+        (DirectionChoice::In, None | Some(HookChoice::Xdp)) => Ok(FilterHook::Xdp),
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::filter::rules::Action;
+    use crate::filter::rules::RuleAction;
 
     #[derive(Parser)]
     struct Typed {
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!((rule.id_first, rule.id_last, rule.seq_first, rule.seq_last), (16, 32, 5, 5));
         assert_eq!((rule.payload_first, rule.payload_last), (56, 1472));
         assert_eq!((rule.asks, rule.deadline_ns), (ASKS_SEQ | ASKS_PAYLOAD | DRY_RUN, 0));
-        assert_eq!(Action::of(&rule), Action::Every(3));
+        assert_eq!(RuleAction::of(&rule), RuleAction::Every(3));
     }
 
     #[test]

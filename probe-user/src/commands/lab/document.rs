@@ -2,7 +2,7 @@
 
 use crate::{
     lab::{
-        Host,
+        LabHost,
         experiment::{Answers, Name, Outcome, Step as Sent},
     },
     path::Leg,
@@ -34,7 +34,7 @@ pub(super) fn report(outcome: Outcome) -> Experiment {
 
 /// Who keeps B's kernel quiet or lets it answer, then what is sent.
 fn steps(outcome: &Outcome) -> Vec<Step> {
-    let step = |host: Host, action, kind, id: Name, count| Step {
+    let step = |host: LabHost, action, kind, id: Name, count| Step {
         host: host.name().into(),
         action,
         kind,
@@ -45,9 +45,9 @@ fn steps(outcome: &Outcome) -> Vec<Step> {
     let send = |sent: &Sent| step(sent.from, Action::Send, Leg::of(sent.echo), sent.id, Some(sent.count));
     let sent = outcome.experiment.steps.iter().map(send);
     match outcome.experiment.answers {
-        Answers::Kernel => sent.chain([step(Host::B, Action::Answer, Leg::Request, Name::X, None)]).collect(),
+        Answers::Kernel => sent.chain([step(LabHost::B, Action::Answer, Leg::Request, Name::X, None)]).collect(),
         Answers::Nobody => {
-            let absorb = Name::ALL.map(|id| step(Host::B, Action::Absorb, Leg::Request, id, None));
+            let absorb = Name::ALL.map(|id| step(LabHost::B, Action::Absorb, Leg::Request, id, None));
             absorb.into_iter().chain(sent).collect()
         }
     }

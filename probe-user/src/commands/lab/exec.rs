@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, io, os::unix::process::CommandExt};
 
-use crate::commands::{Outcome, Screen, fail};
+use crate::commands::{CommandResult, Screen, fail};
 use crate::{cli::lab::Exec, error::Failure, lab::standing};
 
 /// What a shell answers for a command that is there and cannot be run.
@@ -12,7 +12,7 @@ const CANNOT_RUN: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
 /// Runs the command in place of this process: its signals, its terminal and its exit status are its own.
-pub(super) fn run(args: &Exec, screen: &Screen) -> Outcome {
+pub(super) fn run(args: &Exec, screen: &Screen) -> CommandResult {
     let netns = standing::host(args.host.into())?;
     // Whether this process may enter at all is told apart here from whether the command can be run.
     netns.run(|| ())?;

@@ -14,33 +14,33 @@ use probe_ebpf::Family;
 use self::by_command::ByCommand;
 use super::beside::beside;
 use crate::{
-    cli::lab::Faults,
-    commands::{Outcome, Screen, interrupt::block_on},
+    cli::lab::FaultsArgs,
+    commands::{CommandResult, Screen, interrupt::block_on},
     ebpf::object,
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
-    lab::fault::{self, Case, Choice, Diagnose, Step, choice::Unknown, runner},
+    host::privilege::{self, PrivilegedTask},
+    lab::fault::{self, Case, CaseProgress, CaseSelection, Diagnoser, choice::Unknown, runner},
     report::faults as report,
 };
 
 /// Runs `probe lab faults`.
-pub(super) fn run(args: &Faults, screen: &Screen) -> Outcome {
+pub(super) fn run(args: &FaultsArgs, screen: &Screen) -> CommandResult {
     let cases = chosen(args)?;
     if args.list {
         screen.print(&document::list(&cases))?;
         return Ok(Exit::Done);
     }
-    privilege::require(Task::Lab)?;
+    privilege::require(PrivilegedTask::Lab)?;
     object::bytes()?;
     fault::sweep_cgroups();
     let diagnose = ByCommand::new()?;
-    let detail = if args.summary { report::Detail::Summary } else { report::Detail::Cases };
+    let detail = if args.summary { report::FaultsDetail::Summary } else { report::FaultsDetail::Cases };
     block_on(wait(cases, diagnose, detail, *screen))
 }
 
-fn chosen(args: &Faults) -> Result<Vec<Case>, Failure> {
-    let choice = Choice { names: args.names.clone(), family: args.family.only() };
+fn chosen(args: &FaultsArgs) -> Result<Vec<Case>, Failure> {
+    let choice = CaseSelection { names: args.names.clone(), family: args.family.only() };
     let cases = fault::choose(fault::all(), &choice).map_err(unknown)?;
     if cases.is_empty() {
         return Err(Failure::new(
@@ -59,10 +59,10 @@ fn unknown(Unknown { name, nearest }: Unknown) -> Failure {
 
 async fn wait(
     cases: Vec<Case>,
-    mut diagnose: impl Diagnose + Send + 'static,
-    detail: report::Detail,
+    mut diagnose: impl Diagnoser + Send + 'static,
+    detail: report::FaultsDetail,
     screen: Screen,
-) -> Outcome {
+) -> CommandResult {
     let start = Instant::now();
     let work = move |stop: &AtomicBool| {
         let mut progress = Progress::new(&screen);
@@ -73,7 +73,7 @@ async fn wait(
     finish(&document::of(run, start.elapsed().as_secs_f64(), detail), &screen)
 }
 
-fn finish(document: &report::Faults, screen: &Screen) -> Outcome {
+fn finish(document: &report::FaultsReport, screen: &Screen) -> CommandResult {
     screen.print(document)?;
     Ok(match (document.unreached, document.is_clean()) {
         (1.., _) => Exit::Interrupted,
@@ -92,17 +92,17 @@ impl Progress {
         Self { shown: !screen.output.quiet && io::stderr().is_terminal() }
     }
 
-    fn tell(&mut self, step: Step<'_>) {
+    fn tell(&mut self, step: CaseProgress<'_>) {
         if !self.shown {
             return;
         }
         // Back to the start of the line, and clear it. A stderr that nobody reads is no reason to stop.
         let _ = match step {
-            Step::Begins(number, total, case) => {
+            CaseProgress::Begins(number, total, case) => {
                 let family = if case.family == Family::V4 { 4 } else { 6 };
                 write!(io::stderr(), "\r\x1b[2K{number}/{total}  {} IPv{family}", case.name)
             }
-            Step::Ended(_) | Step::Unmade => write!(io::stderr(), "\r\x1b[2K"),
+            CaseProgress::Ended(_) | CaseProgress::Unmade => write!(io::stderr(), "\r\x1b[2K"),
         };
     }
 }
@@ -112,9 +112,9 @@ mod tests {
     use super::*;
     use crate::cli::send::FamilyChoice;
 
-    fn args(names: &[&str], v4: bool, v6: bool) -> Faults {
+    fn args(names: &[&str], v4: bool, v6: bool) -> FaultsArgs {
         let names = names.iter().map(ToString::to_string).collect();
-        Faults { names, list: false, summary: false, family: FamilyChoice { v4, v6 } }
+        FaultsArgs { names, list: false, summary: false, family: FamilyChoice { v4, v6 } }
     }
 
     #[test]

@@ -12,40 +12,41 @@ use std::{
 
 use probe_ebpf::Family;
 
-use self::running::{Case, Ended, Runner};
+use self::running::{ModelCase, ModelRunEnd, ModelRunner};
 use super::beside::beside;
 use crate::{
-    cli::lab::Models,
-    commands::{Outcome, Screen, interrupt::block_on},
+    cli::lab::ModelsArgs,
+    commands::{CommandResult, Screen, interrupt::block_on},
     ebpf::object,
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
+    host::privilege::{self, PrivilegedTask},
     lab::{
         fault::choice::{fits, nearest},
-        model::{self, Model},
+        model::{self, BoxModel},
     },
     report::models as report,
 };
 
 /// Runs `probe lab characterize`.
-pub(super) fn run(args: &Models, screen: &Screen) -> Outcome {
+pub(super) fn run(args: &ModelsArgs, screen: &Screen) -> CommandResult {
     let models = chosen(&args.models)?;
     if args.list {
         screen.print(&document::list(&models))?;
         return Ok(Exit::Done);
     }
-    privilege::require(Task::Lab)?;
-    privilege::require(Task::Diagnose)?;
+    privilege::require(PrivilegedTask::Lab)?;
+    privilege::require(PrivilegedTask::Diagnose)?;
     object::bytes()?;
-    let runner = Runner::new(words(args))?;
-    let detail = if args.datasheets { document::Detail::Everything } else { document::Detail::WhatIsWrong };
+    let runner = ModelRunner::new(words(args))?;
+    let detail =
+        if args.datasheets { document::DatasheetDetail::Everything } else { document::DatasheetDetail::WhatIsWrong };
     let at_once = args.at_once.map_or_else(usual_at_once, usize::from);
     block_on(wait(cases(&models, args), runner, at_once, detail, *screen))
 }
 
 /// The models with these names, in their own order.
-fn chosen(names: &[String]) -> Result<Vec<Model>, Failure> {
+fn chosen(names: &[String]) -> Result<Vec<BoxModel>, Failure> {
     let all = model::all();
     for name in names {
         if !all.iter().any(|model| fits(name, model.name)) {
@@ -55,19 +56,19 @@ fn chosen(names: &[String]) -> Result<Vec<Model>, Failure> {
             return Err(Failure::new(format!("there is no model '{name}'"), fix));
         }
     }
-    let wanted = |model: &Model| names.is_empty() || names.iter().any(|name| fits(name, model.name));
+    let wanted = |model: &BoxModel| names.is_empty() || names.iter().any(|name| fits(name, model.name));
     Ok(all.into_iter().filter(wanted).collect())
 }
 
-fn cases(models: &[Model], args: &Models) -> Vec<Case> {
+fn cases(models: &[BoxModel], args: &ModelsArgs) -> Vec<ModelCase> {
     let families = args.family.only().map_or_else(|| vec![Family::V4, Family::V6], |family| vec![family]);
     let over_each =
-        |model: &Model| families.iter().map(|family| Case { model: model.clone(), family: *family }).collect();
-    models.iter().flat_map::<Vec<Case>, _>(over_each).collect()
+        |model: &BoxModel| families.iter().map(|family| ModelCase { model: model.clone(), family: *family }).collect();
+    models.iter().flat_map::<Vec<ModelCase>, _>(over_each).collect()
 }
 
 /// The flags of `probe characterize` that say how much to ask.
-fn words(args: &Models) -> Vec<String> {
+fn words(args: &ModelsArgs) -> Vec<String> {
     let only = args.only.iter().flat_map(|fact| ["--only".to_owned(), fact.name().to_owned()]);
     args.quick.then(|| "--quick".to_owned()).into_iter().chain(only).collect()
 }
@@ -77,7 +78,13 @@ fn usual_at_once() -> usize {
     thread::available_parallelism().map_or(2, |count| count.get() * 2)
 }
 
-async fn wait(cases: Vec<Case>, runner: Runner, at_once: usize, detail: document::Detail, screen: Screen) -> Outcome {
+async fn wait(
+    cases: Vec<ModelCase>,
+    runner: ModelRunner,
+    at_once: usize,
+    detail: document::DatasheetDetail,
+    screen: Screen,
+) -> CommandResult {
     let start = Instant::now();
     let work = move |stop: &AtomicBool| {
         let progress = Progress::new(&screen, cases.len());
@@ -86,7 +93,7 @@ async fn wait(cases: Vec<Case>, runner: Runner, at_once: usize, detail: document
         progress.clear();
         Ok(document::of(&cases, ended, start.elapsed().as_secs_f64(), detail))
     };
-    let document: report::Models = beside(work).await?;
+    let document: report::ModelsReport = beside(work).await?;
     screen.print(&document)?;
     Ok(match (document.unreached, document.is_clean()) {
         (1.., _) => Exit::Interrupted,
@@ -110,12 +117,12 @@ impl Progress {
         progress
     }
 
-    fn tell(&self, case: &Case, ended: &Ended) {
+    fn tell(&self, case: &ModelCase, ended: &ModelRunEnd) {
         let number = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
         let how = match ended {
-            Ended::Told(_) => "done",
-            Ended::Failed(_) => "failed",
-            Ended::Interrupted => "interrupted",
+            ModelRunEnd::Told(_) => "done",
+            ModelRunEnd::Failed(_) => "failed",
+            ModelRunEnd::Interrupted => "interrupted",
         };
         self.draw(number, &format!("{} IPv{} {how}", case.model.name, case.version()));
     }

@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use crate::commands::{Outcome, Screen};
+use crate::commands::{CommandResult, Screen};
 use crate::{
     exit::Exit,
     lab::{
-        Host, Nic,
+        LabHost, Nic,
         standing::{self, NAMES, Process, Raised},
     },
-    report::lab::{LabHost, LabInterface, LabProcess, LabResult, LabState},
+    report::lab::{HostReport, LabInterface, LabProcess, LabResult, LabState},
 };
 
 /// Sets the lab up and leaves it.
-pub(super) fn up(screen: &Screen) -> Outcome {
+pub(super) fn up(screen: &Screen) -> CommandResult {
     let result = match standing::up()? {
         Raised::Made => LabResult::Made,
         Raised::Repaired => LabResult::Repaired,
@@ -24,7 +24,7 @@ pub(super) fn up(screen: &Screen) -> Outcome {
 }
 
 /// Takes the lab away.
-pub(super) fn down(screen: &Screen) -> Outcome {
+pub(super) fn down(screen: &Screen) -> CommandResult {
     let lowered = standing::down()?;
     for name in &lowered.foreign {
         screen.remark(&format!("the network namespace {name} is not the lab's: it was left alone"));
@@ -39,17 +39,17 @@ fn process(process: Process) -> LabProcess {
     LabProcess { host: process.host.name(), pid: process.pid, name: process.name }
 }
 
-fn hosts() -> Vec<LabHost> {
+fn hosts() -> Vec<HostReport> {
     // Where this kernel has no IPv6, the lab has none either.
     let v6 = Path::new("/proc/sys/net/ipv6/conf").exists();
     let interface = |nic: Nic| {
         let addresses = std::iter::once(nic.v4().into()).chain(v6.then(|| nic.v6().into())).collect();
         LabInterface { interface: nic.interface(), addresses }
     };
-    let host = |(host, namespace): (Host, &'static str)| LabHost {
+    let host = |(host, namespace): (LabHost, &'static str)| HostReport {
         host: host.name(),
         namespace,
         interfaces: host.nics().map(interface).collect(),
     };
-    Host::ALL.into_iter().zip(NAMES).map(host).collect()
+    LabHost::ALL.into_iter().zip(NAMES).map(host).collect()
 }

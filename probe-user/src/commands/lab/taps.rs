@@ -9,7 +9,7 @@ use crate::{
     ebpf::{
         filter::Rules,
         load::Switch,
-        nic::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, WatchOptions},
     },
     error::Failure,
     filter::rules::Kinds,
@@ -17,7 +17,7 @@ use crate::{
     lab::{
         Topology,
         bench::Instruments,
-        plan::{Host, Nic},
+        plan::{LabHost, Nic},
     },
     ledger::Sight,
     traffic::{Sender, Settings, packet::counting_payload},
@@ -50,10 +50,13 @@ impl<'a> Taps<'a> {
     }
 }
 
-fn watch(nic: Nic) -> Result<Watch, ebpf::Error> {
+fn watch(nic: Nic) -> Result<Watch, ebpf::KernelError> {
     let device = Device::find(nic.interface())?;
     let filter = if nic == Nic::B { Switch::On } else { Switch::Off };
-    Watch::attach(&device, &Wish { ingress: Ingress::Twice, egress: Switch::On, filter, ..Wish::default() })
+    Watch::attach(
+        &device,
+        &WatchOptions { ingress: Ingress::Twice, egress: Switch::On, filter, ..WatchOptions::default() },
+    )
 }
 
 impl Instruments for Taps<'_> {
@@ -70,8 +73,8 @@ impl Instruments for Taps<'_> {
         Ok(())
     }
 
-    fn send(&mut self, from: Host, kind: Kind, id: u16, count: u32) -> Result<(), Failure> {
-        let to = if from == Host::B { Host::A } else { Host::B };
+    fn send(&mut self, from: LabHost, kind: Kind, id: u16, count: u32) -> Result<(), Failure> {
+        let to = if from == LabHost::B { LabHost::A } else { LabHost::B };
         let settings = Settings::new(kind.echo, SocketAddr::new(to.address(kind.family), 0));
         self.lab.netns(from).run(|| send(&settings, id, count))?
     }

@@ -4,25 +4,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Interrupted, beside::beside, chosen, run_all, taps::Taps};
 use crate::{
-    cli::lab::Experiment,
-    commands::{Outcome, Screen, interrupt::block_on},
+    cli::lab::LabExperiment,
+    commands::{CommandResult, Screen, interrupt::block_on},
     ebpf::object,
     error::Failure,
     exit::Exit,
-    host::privilege::{self, Task},
+    host::privilege::{self, PrivilegedTask},
     lab::{Topology, experiment},
     report::experiment::Experiments,
 };
 
 /// Runs the experiments with these names: all of them where none is named.
-pub(super) fn run(names: &[Experiment], screen: &Screen) -> Outcome {
-    privilege::require(Task::Lab)?;
+pub(super) fn run(names: &[LabExperiment], screen: &Screen) -> CommandResult {
+    privilege::require(PrivilegedTask::Lab)?;
     object::bytes()?;
     let experiments = chosen(names);
     block_on(wait(experiments, *screen))
 }
 
-async fn wait(experiments: Vec<experiment::Experiment>, screen: Screen) -> Outcome {
+async fn wait(experiments: Vec<experiment::Experiment>, screen: Screen) -> CommandResult {
     let (document, interrupted) = beside(move |stop| work(&experiments, stop, &screen)).await?;
     screen.print(&document)?;
     Ok(match (interrupted, document.as_expected) {

@@ -12,10 +12,10 @@ use crate::commands::Screen;
 use crate::{
     cli::observe::Observe,
     ebpf::{
-        Error,
+        KernelError,
         flows::FlowMaps,
         load::Switch,
-        nic::{Ingress, Watch, Wish},
+        nic::{Ingress, Watch, WatchOptions},
         pins::Pinned,
         tallies::TallyMap,
     },
@@ -52,7 +52,7 @@ impl FilterDrops {
         let dropped = match Pinned::open(device, Direction::In) {
             Ok(None) => return Ok(None),
             Ok(Some(pinned)) => pinned.dropped()?,
-            Err(error @ Error::OtherAbi { .. }) => {
+            Err(error @ KernelError::OtherAbi { .. }) => {
                 screen.remark(&format!("what probe's filter drops is not counted: {error}"));
                 return Ok(None);
             }
@@ -67,7 +67,13 @@ impl Watcher {
     pub(super) fn start(args: &Observe, screen: &Screen) -> Result<Self, Failure> {
         let device = Device::find(&args.interface)?;
         let track = if args.counts_only { Switch::Off } else { Switch::On };
-        let wish = Wish { attach: args.attach, ingress: Ingress::Once, egress: Switch::On, track, ..Wish::default() };
+        let wish = WatchOptions {
+            attach: args.attach,
+            ingress: Ingress::Once,
+            egress: Switch::On,
+            track,
+            ..WatchOptions::default()
+        };
         let mut watch = Watch::attach(&device, &wish)?;
         let flows = (track == Switch::On).then(|| watch.flows()).transpose()?;
         let behind = watch.ingress() == Some(Hop::TcIn);

@@ -71,7 +71,7 @@ mod tests {
     use probe_ebpf::{Echo, EventHead, Kind};
 
     use super::*;
-    use crate::traffic::{Frame, Message};
+    use crate::traffic::{EchoMessage, Frame};
 
     const SOURCE: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
     const DESTINATION: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
@@ -93,7 +93,7 @@ mod tests {
 
     fn v4() -> Vec<u8> {
         let kind = Kind { family: Family::V4, echo: Echo::Reply };
-        let message = Message::new(kind, 43, 7, b"0123456").code(2);
+        let message = EchoMessage::new(kind, 43, 7, b"0123456").code(2);
         Frame::v4(Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2), &message).bytes()
     }
 
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn ipv6_sums_its_addresses_too() {
         let kind = Kind { family: Family::V6, echo: Echo::Request };
-        let bytes = Frame::v6(SOURCE, DESTINATION, &Message::new(kind, 1, 1, b"odd")).bytes();
+        let bytes = Frame::v6(SOURCE, DESTINATION, &EchoMessage::new(kind, 1, 1, b"odd")).bytes();
         assert_eq!(read(&bytes).map(|seen| seen.checksum), Some(Checksum::Good));
     }
 

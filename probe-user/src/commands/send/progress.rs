@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use crate::{
     cli::send::{Send, SendKind},
     report::sent::{Back, Failed, IdChoice, Sent, SentKind, SentTarget, SeqSpan, SocketKind},
-    traffic::{Refused, Returned, Route, Target, Way},
+    traffic::{Refused, ResolvedTarget, Returned, Route, SocketType},
 };
 
 /// A report that grows with each packet.
-pub(super) struct Progress {
+pub(super) struct SendProgress {
     document: Sent,
     seq: u16,
     step: u16,
     tried: u32,
-    target: Option<Target>,
+    target: Option<ResolvedTarget>,
     interface: Option<String>,
     refused: BTreeMap<(i32, Option<u32>), (Refused, u32)>,
 }
 
-impl Progress {
+impl SendProgress {
     pub(super) fn new(args: &Send, random_id: impl FnOnce() -> u16) -> Self {
         let id_chosen_by = if args.id.is_some() { IdChoice::User } else { IdChoice::Probe };
         let document = Sent {
@@ -51,10 +51,10 @@ impl Progress {
     }
 
     /// The target has an address, and a socket is open.
-    pub(super) fn start(&mut self, target: &Target, way: Way) {
+    pub(super) fn start(&mut self, target: &ResolvedTarget, way: SocketType) {
         self.document.target.address = Some(target.address.ip().to_string());
         self.target = Some(target.clone());
-        if let Way::Ping { id } = way {
+        if let SocketType::Ping { id } = way {
             self.document.socket = SocketKind::Ping;
             self.document.id = id;
             if self.document.id_chosen_by == IdChoice::Probe {
@@ -73,7 +73,7 @@ impl Progress {
         (self.tried < self.document.asked).then_some(self.seq)
     }
 
-    /// Counts the packet of [`Progress::next_seq`], and goes on to the next one.
+    /// Counts the packet of [`SendProgress::next_seq`], and goes on to the next one.
     pub(super) fn count(&mut self, result: Result<(), Refused>) {
         match result {
             Ok(()) => self.document.sent += 1,
@@ -132,16 +132,16 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Verb};
 
-    fn progress(words: &str) -> Progress {
+    fn progress(words: &str) -> SendProgress {
         let cli = Cli::try_parse_from(format!("probe send request b {words}").split(' ')).expect("a good command line");
         let Verb::Send(args) = cli.verb else { panic!("not send") };
-        let mut progress = Progress::new(&args, || 777);
-        let target = Target { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") };
-        progress.start(&target, Way::Raw);
+        let mut progress = SendProgress::new(&args, || 777);
+        let target = ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") };
+        progress.start(&target, SocketType::Raw);
         progress
     }
 
-    fn drain(progress: &mut Progress, results: &[Result<(), Refused>]) -> Vec<u16> {
+    fn drain(progress: &mut SendProgress, results: &[Result<(), Refused>]) -> Vec<u16> {
         let mut results = results.iter().cycle();
         std::iter::from_fn(|| {
             let seq = progress.next_seq()?;
@@ -179,12 +179,13 @@ mod tests {
     fn the_one_who_chose_the_id_is_named() {
         let chosen = |words: &str, way| {
             let mut progress = progress(words);
-            progress.start(&Target { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") }, way);
+            progress
+                .start(&ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") }, way);
             (progress.document.id, progress.document.id_chosen_by)
         };
-        assert_eq!(chosen("-c 1", Way::Raw), (777, IdChoice::Probe));
-        assert_eq!(chosen("-e 43", Way::Raw), (43, IdChoice::User));
-        assert_eq!(chosen("-c 1", Way::Ping { id: 99 }), (99, IdChoice::Kernel));
-        assert_eq!(chosen("-e 43", Way::Ping { id: 43 }), (43, IdChoice::User));
+        assert_eq!(chosen("-c 1", SocketType::Raw), (777, IdChoice::Probe));
+        assert_eq!(chosen("-e 43", SocketType::Raw), (43, IdChoice::User));
+        assert_eq!(chosen("-c 1", SocketType::Ping { id: 99 }), (99, IdChoice::Kernel));
+        assert_eq!(chosen("-e 43", SocketType::Ping { id: 43 }), (43, IdChoice::User));
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Words in braces are filled in; a command with one that isn't known is left out.
 
-use crate::diagnosis::places::Place;
+use crate::diagnosis::places::DropPoint;
 
 /// A row.
 pub(super) struct Advice {
     /// Where; empty: anywhere.
-    pub(super) place: &'static [Place],
+    pub(super) place: &'static [DropPoint],
     /// For which reason; empty: any; a prefix where it ends in `*`.
     pub(super) reason: &'static str,
     /// What it means, as a sentence.
@@ -17,7 +17,7 @@ pub(super) struct Advice {
 }
 
 const fn of(
-    place: &'static [Place],
+    place: &'static [DropPoint],
     reason: &'static str,
     meaning: &'static str,
     commands: &'static [&'static str],
@@ -25,7 +25,7 @@ const fn of(
     Advice { place, reason, meaning, commands }
 }
 
-use Place::{
+use DropPoint::{
     Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
     NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
     RouteBack, RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,

@@ -9,7 +9,7 @@ use crate::{
         document::{Cause, SettingSaid, Witness},
         ledger::Gap,
         path::Side,
-        places::{Place, Spot},
+        places::{DropLocation, DropPoint},
     },
     model::trace::Finding,
 };
@@ -23,13 +23,13 @@ fn findings(evidence: &Evidence) -> impl Iterator<Item = (Side, &Finding)> {
 }
 
 /// Where a program of this kind sits.
-fn place_of(at: &str) -> Option<Place> {
+fn place_of(at: &str) -> Option<DropPoint> {
     Some(match at {
-        "xdp" => Place::Xdp,
-        "tc_in" => Place::TcIn,
-        "tc_out" => Place::TcOut,
-        "cgroup_in" => Place::CgroupIn,
-        "cgroup_out" => Place::CgroupOut,
+        "xdp" => DropPoint::Xdp,
+        "tc_in" => DropPoint::TcIn,
+        "tc_out" => DropPoint::TcOut,
+        "cgroup_in" => DropPoint::CgroupIn,
+        "cgroup_out" => DropPoint::CgroupOut,
         _ => return None,
     })
 }
@@ -60,11 +60,11 @@ pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Link { interface, up, carrier: false } = finding else { return None };
         let (state, word) = if *up { ("NO-CARRIER", "has no carrier") } else { ("DOWN", "is down") };
-        let outwards = [Place::DriverOut, Place::Qdisc, Place::Neighbour, Place::Call];
+        let outwards = [DropPoint::DriverOut, DropPoint::Qdisc, DropPoint::Neighbour, DropPoint::Call];
         let leaves = outwards.into_iter().find_map(|place| gap.spot(side, place));
-        let spot = leaves.map(|found| Spot { place: Place::DriverOut, ..found });
+        let spot = leaves.map(|found| DropLocation { place: DropPoint::DriverOut, ..found });
         // Without a carrier it is the other end of the cable, or the cable.
-        let spot = spot.or_else(|| gap.spot(side, Place::DriverIn).filter(|_| !*up))?;
+        let spot = spot.or_else(|| gap.spot(side, DropPoint::DriverIn).filter(|_| !*up))?;
         let cause = Cause {
             reason: Some(gap.errno(evidence).unwrap_or(state).to_owned()),
             detail: Some(format!("{interface} {word}")),
@@ -80,16 +80,16 @@ pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 pub(super) fn no_carrier_there(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Link { interface, up: true, carrier: false } = finding else { return None };
-        gap.spot(side, Place::DriverIn)?;
+        gap.spot(side, DropPoint::DriverIn)?;
         let detail = Some(format!("{interface} of {} has no carrier", evidence.name(side)));
         let cause = Cause { reason: Some("NO-CARRIER".into()), detail, ..Cause::default() };
-        Ruling::at(gap.spots_at(&[Place::Network]), cause, Witness::DeviceCounter, Weight::Explains)
+        Ruling::at(gap.spots_at(&[DropPoint::Network]), cause, Witness::DeviceCounter, Weight::Explains)
     })
 }
 
 /// They never came to a far end that does not have the address they are for: another host's, or taken away.
 pub(super) fn address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
-    let network = gap.spots_at(&[Place::Network]);
+    let network = gap.spots_at(&[DropPoint::Network]);
     let target = evidence.target.address;
     let foreign = |finding: &Finding| matches!(finding, Finding::Address { address, own: false } if *address == target);
     let arrives = gap.first_missing.host == Side::Peer && evidence.two_sided();
@@ -105,7 +105,7 @@ pub(super) fn address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 pub(super) fn setting(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Setting { path, value } = finding else { return None };
-        let spot = gap.spot(side, Place::Answer)?;
+        let spot = gap.spot(side, DropPoint::Answer)?;
         ends_requests(path, value, evidence.target.address).then_some(())?;
         let name = path.rsplit('/').next().unwrap_or(path).to_owned();
         let cause = Cause { reason: Some(name), setting: Some(said(path, value)), ..Cause::default() };
@@ -135,7 +135,7 @@ fn ends_requests(path: &str, value: &str, target: IpAddr) -> bool {
 pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Route { to, errno: Some(errno), .. } = finding else { return None };
-        let spot = gap.spot(side, Place::RouteBack).or_else(|| gap.spot(side, Place::Call))?;
+        let spot = gap.spot(side, DropPoint::RouteBack).or_else(|| gap.spot(side, DropPoint::Call))?;
         let detail = Some(format!("no route to {to}"));
         let cause = Cause { reason: Some(errno.clone()), detail, ..Cause::default() };
         Ruling::at(vec![spot], cause, Witness::Errno, Weight::Explains)
@@ -143,33 +143,33 @@ pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 }
 
 /// What a counter of the kernel counts (`/proc/net/{snmp,snmp6,netstat}`), by how its name begins and ends.
-const COUNTERS: &[(&str, &str, Place)] = &[
-    ("Icmp", "OutRateLimitHost", Place::RateLimit),
-    ("Icmp", "OutRateLimitGlobal", Place::RateLimit),
+const COUNTERS: &[(&str, &str, DropPoint)] = &[
+    ("Icmp", "OutRateLimitHost", DropPoint::RateLimit),
+    ("Icmp", "OutRateLimitGlobal", DropPoint::RateLimit),
     // The kernel's ICMP socket had no room: answers, also of other namespaces, wait in a queue (`icmp_push_reply`).
-    ("Icmp", "OutErrors", Place::RateLimit),
-    ("Icmp", "InCsumErrors", Place::Icmp),
-    ("Ip", "ReasmFails", Place::Reassembly),
-    ("Ip", "ReasmTimeout", Place::Reassembly),
-    ("Ip", "ReasmReqds", Place::Reassembly),
-    ("", "IPReversePathFilter", Place::RouteIn),
-    ("Ip", "InCsumErrors", Place::IpHeader),
-    ("Ip", "InHdrErrors", Place::IpHeader),
-    ("Ip", "InTruncatedPkts", Place::IpHeader),
-    ("Ip", "InAddrErrors", Place::RouteIn),
-    ("Ip", "InNoRoutes", Place::RouteIn),
-    ("Ip", "OutNoRoutes", Place::RouteBack),
-    ("Ip", "FragFails", Place::FragmentOut),
-    ("Xfrm.Out", "", Place::RouteBack),
-    ("Xfrm.In", "", Place::Icmp),
-    ("raw", ".drops", Place::SocketBuffer),
-    ("icmp", ".drops", Place::SocketBuffer),
-    ("ping", ".drops", Place::SocketBuffer),
-    ("", ".rx_dropped", Place::DriverIn),
-    ("", ".rx_missed_errors", Place::DriverIn),
-    ("", ".rx_errors", Place::DriverIn),
-    ("", ".tx_dropped", Place::DriverOut),
-    ("", ".tx_errors", Place::DriverOut),
+    ("Icmp", "OutErrors", DropPoint::RateLimit),
+    ("Icmp", "InCsumErrors", DropPoint::Icmp),
+    ("Ip", "ReasmFails", DropPoint::Reassembly),
+    ("Ip", "ReasmTimeout", DropPoint::Reassembly),
+    ("Ip", "ReasmReqds", DropPoint::Reassembly),
+    ("", "IPReversePathFilter", DropPoint::RouteIn),
+    ("Ip", "InCsumErrors", DropPoint::IpHeader),
+    ("Ip", "InHdrErrors", DropPoint::IpHeader),
+    ("Ip", "InTruncatedPkts", DropPoint::IpHeader),
+    ("Ip", "InAddrErrors", DropPoint::RouteIn),
+    ("Ip", "InNoRoutes", DropPoint::RouteIn),
+    ("Ip", "OutNoRoutes", DropPoint::RouteBack),
+    ("Ip", "FragFails", DropPoint::FragmentOut),
+    ("Xfrm.Out", "", DropPoint::RouteBack),
+    ("Xfrm.In", "", DropPoint::Icmp),
+    ("raw", ".drops", DropPoint::SocketBuffer),
+    ("icmp", ".drops", DropPoint::SocketBuffer),
+    ("ping", ".drops", DropPoint::SocketBuffer),
+    ("", ".rx_dropped", DropPoint::DriverIn),
+    ("", ".rx_missed_errors", DropPoint::DriverIn),
+    ("", ".rx_errors", DropPoint::DriverIn),
+    ("", ".tx_dropped", DropPoint::DriverOut),
+    ("", ".tx_errors", DropPoint::DriverOut),
 ];
 
 /// A counter that rose at least as often as packets are missing.
@@ -177,10 +177,10 @@ pub(super) fn counter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let missing = gap.probes.len() as u64;
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Counter { name, by } = finding else { return None };
-        let fits = |(begin, end, _): &&(&str, &str, Place)| name.starts_with(begin) && name.ends_with(end);
+        let fits = |(begin, end, _): &&(&str, &str, DropPoint)| name.starts_with(begin) && name.ends_with(end);
         let place = COUNTERS.iter().find(fits)?.2;
         let spot = gap.spot(side, place)?;
-        if *by < missing || (place == Place::Reassembly && reassembled(evidence, side) >= missing) {
+        if *by < missing || (place == DropPoint::Reassembly && reassembled(evidence, side) >= missing) {
             return None;
         }
         let detail = Some(format!("{name} rose by {by}"));
@@ -190,9 +190,9 @@ pub(super) fn counter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 }
 
 /// Counters of devices and of IP headers count whatever packets there are; the others are about ICMP or rare.
-fn weight_of(place: Place) -> Weight {
+fn weight_of(place: DropPoint) -> Weight {
     match place {
-        Place::DriverIn | Place::DriverOut | Place::IpHeader => Weight::Suggests,
+        DropPoint::DriverIn | DropPoint::DriverOut | DropPoint::IpHeader => Weight::Suggests,
         _ => Weight::Explains,
     }
 }
@@ -209,7 +209,7 @@ fn reassembled(evidence: &Evidence, side: Side) -> u64 {
 pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Neighbour { address, interface, state } = finding else { return None };
-        let spot = gap.spot(side, Place::Neighbour)?;
+        let spot = gap.spot(side, DropPoint::Neighbour)?;
         matches!(state.as_str(), "INCOMPLETE" | "FAILED" | "NONE").then_some(())?;
         let detail = Some(format!("{address} on {interface} is {state}"));
         let cause = Cause { reason: Some(format!("NEIGH_{state}")), detail, ..Cause::default() };
@@ -219,7 +219,7 @@ pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 
 /// A chain that can drop sits in the gap.
 pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
-    let spots: Vec<Spot> = gap
+    let spots: Vec<DropLocation> = gap
         .spots
         .iter()
         .filter(|spot| {
@@ -240,7 +240,7 @@ pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 pub(super) fn reverse_path(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Setting { path, value } = finding else { return None };
-        let spot = gap.spot(side, Place::RouteIn)?;
+        let spot = gap.spot(side, DropPoint::RouteIn)?;
         (path.ends_with("/rp_filter") && value.trim() == "1").then_some(())?;
         let cause = Cause { reason: Some("rp_filter".into()), setting: Some(said(path, value)), ..Cause::default() };
         Ruling::at(vec![spot], cause, Witness::Sysctl, Weight::Suggests)
@@ -249,7 +249,7 @@ pub(super) fn reverse_path(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 
 /// The far kernel's ICMP took the requests, no setting keeps it from answering, and no answer was made.
 pub(super) fn wanted_answer(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
-    let answers = gap.spots_at(&[Place::Answer]);
+    let answers = gap.spots_at(&[DropPoint::Answer]);
     let side = answers.first()?.side()?;
     let told = evidence.findings(side).any(|finding| match finding {
         Finding::Setting { path, value } => path.ends_with("echo_ignore_all") && value.trim() == "0",
@@ -260,9 +260,9 @@ pub(super) fn wanted_answer(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     if !told || !icmp_had_it {
         return None;
     }
-    let mut spots = gap.spots_at(&[Place::RateLimit]);
+    let mut spots = gap.spots_at(&[DropPoint::RateLimit]);
     if !routed {
-        spots.extend(gap.spots_at(&[Place::RouteBack]));
+        spots.extend(gap.spots_at(&[DropPoint::RouteBack]));
     }
     (!spots.is_empty()).then_some(Ruling { spots, cause: Cause::default(), witness: None, weight: Weight::Suggests })
 }

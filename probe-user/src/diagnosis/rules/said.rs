@@ -7,7 +7,7 @@ use crate::{
         document::{Cause, IcmpSaid, Witness},
         ledger::Gap,
         path::Side,
-        places::Place,
+        places::DropPoint,
     },
     model::trace::{Drop, Finding, IcmpError},
 };
@@ -20,7 +20,7 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     // ICMP frees what it may not or cannot answer under names that do not say which
     // (`NOT_SPECIFIED` in `icmpv6_rcv`, `INVALID_PROTO` in `icmp_rcv`, 6.18): a look-up tells.
     let vague = matches!(first.drop.reason.as_str(), "NOT_SPECIFIED" | "INVALID_PROTO");
-    let by_icmp = vague && first.spot.is_some_and(|spot| spot.place == Place::Icmp);
+    let by_icmp = vague && first.spot.is_some_and(|spot| spot.place == DropPoint::Icmp);
     let look_ups = [lookups::setting, lookups::route, lookups::counter];
     if by_icmp && let Some(ruling) = look_ups.iter().find_map(|look_up| look_up(gap, evidence)) {
         return Some(Ruling { weight: Weight::Direct, ..ruling });
@@ -38,14 +38,14 @@ fn told_cause(drop: &Drop) -> Cause {
 }
 
 /// Where the send call can have failed with an errno, the likeliest first (`net/ipv4/{raw,ip_output}.c` and kin).
-fn places_of(errno: &str) -> &'static [Place] {
+fn places_of(errno: &str) -> &'static [DropPoint] {
     match errno {
-        "ENETUNREACH" | "EHOSTUNREACH" | "EACCES" | "EINVAL" => &[Place::Call],
-        "EADDRNOTAVAIL" | "EAGAIN" | "ENOMEM" => &[Place::Source],
-        "EMSGSIZE" => &[Place::FragmentOut],
-        "ENETDOWN" | "ENODEV" | "ENXIO" => &[Place::DriverOut],
-        "EPERM" => &[Place::NfOutput, Place::NfPostrouting, Place::CgroupOut],
-        "ENOBUFS" => &[Place::Qdisc, Place::NfEgress, Place::TcOut],
+        "ENETUNREACH" | "EHOSTUNREACH" | "EACCES" | "EINVAL" => &[DropPoint::Call],
+        "EADDRNOTAVAIL" | "EAGAIN" | "ENOMEM" => &[DropPoint::Source],
+        "EMSGSIZE" => &[DropPoint::FragmentOut],
+        "ENETDOWN" | "ENODEV" | "ENXIO" => &[DropPoint::DriverOut],
+        "EPERM" => &[DropPoint::NfOutput, DropPoint::NfPostrouting, DropPoint::CgroupOut],
+        "ENOBUFS" => &[DropPoint::Qdisc, DropPoint::NfEgress, DropPoint::TcOut],
         _ => &[],
     }
 }
@@ -54,11 +54,11 @@ fn places_of(errno: &str) -> &'static [Place] {
 pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let errno = gap.errno(evidence)?;
     let detail = detail(errno, evidence);
-    let here = |place: &Place| gap.spot(Side::Local, *place);
+    let here = |place: &DropPoint| gap.spot(Side::Local, *place);
     let mut spots: Vec<_> = places_of(errno).iter().filter_map(here).collect();
     // IPsec's policies are asked with the route, before any hook.
     if errno == "EPERM" && (spots.is_empty() || detail.is_some()) {
-        spots = here(&Place::Call).map_or(spots, |call| vec![call]);
+        spots = here(&DropPoint::Call).map_or(spots, |call| vec![call]);
     }
     if spots.is_empty() {
         spots.clone_from(&gap.spots);
@@ -86,12 +86,12 @@ fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
 }
 
 /// Whether a look-up on the sender found something at `place` that can drop.
-fn looked_up(evidence: &Evidence, place: Place) -> bool {
+fn looked_up(evidence: &Evidence, place: DropPoint) -> bool {
     evidence.findings(Side::Local).any(|finding| match finding {
         Finding::Chain { hook, can_drop: true, .. } => place.hook() == Some(hook.as_str()),
         Finding::Program { at, .. } => match at.as_str() {
-            "cgroup_out" => place == Place::CgroupOut,
-            "tc_out" => place == Place::TcOut,
+            "cgroup_out" => place == DropPoint::CgroupOut,
+            "tc_out" => place == DropPoint::TcOut,
             _ => false,
         },
         _ => false,
@@ -105,7 +105,7 @@ pub(super) fn own_icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         return None;
     }
     let unreachable = matches!((evidence.is_v6(), error.icmp_type, error.code), (false, 3, 1) | (true, 1, 3));
-    let spots = if unreachable { gap.spots_at(&[Place::Neighbour]) } else { gap.spots_at(&[Place::Call]) };
+    let spots = if unreachable { gap.spots_at(&[DropPoint::Neighbour]) } else { gap.spots_at(&[DropPoint::Call]) };
     let spots = spots.into_iter().filter(|spot| spot.side() == Some(Side::Local)).collect();
     Ruling::at(spots, icmp_cause(error), Witness::IcmpError, Weight::Direct)
 }
@@ -113,7 +113,7 @@ pub(super) fn own_icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 /// Somebody on the way, or the target, says why.
 pub(super) fn icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let error = gap.icmp(evidence)?;
-    let spots = gap.spots_at(&[Place::Network]);
+    let spots = gap.spots_at(&[DropPoint::Network]);
     Ruling::at(spots, icmp_cause(error), Witness::IcmpError, Weight::Direct)
 }
 

@@ -6,7 +6,7 @@ use aya::{Ebpf, EbpfLoader};
 use bytemuck::Zeroable as _;
 use probe_ebpf::{ABI_VERSION, Config, GuardConfig, guard::WAYS, names, packet::LinkLayer, tally::IDS};
 
-use crate::ebpf::{Error, border::Plain, hops, log, object};
+use crate::ebpf::{KernelError, border::Plain, hops, log, object};
 
 /// Which clock a guard has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +21,16 @@ pub enum Clock {
 ///
 /// # Errors
 /// [`Error::File`] where it gives none.
-pub fn secret() -> Result<[u64; 5], Error> {
+pub fn secret() -> Result<[u64; 5], KernelError> {
     let path = Path::new("/dev/urandom");
     let mut secret = [0_u64; 5];
     let read = File::open(path).and_then(|mut file| file.read_exact(bytemuck::bytes_of_mut(&mut secret)));
-    read.map_err(|source| Error::File { doing: "read", path: path.to_owned(), source })?;
+    read.map_err(|source| KernelError::File { doing: "read", path: path.to_owned(), source })?;
     Ok(secret)
 }
 
 /// Loads these programs of a guard that is told `config`, and the maps. Nothing is attached yet.
-pub fn load(config: &GuardConfig, link_layer: LinkLayer, programs: &[&'static str]) -> Result<Ebpf, Error> {
+pub fn load(config: &GuardConfig, link_layer: LinkLayer, programs: &[&'static str]) -> Result<Ebpf, KernelError> {
     let object = object::bytes()?;
     let device =
         Plain(Config { abi: ABI_VERSION, raw_ip: u32::from(link_layer == LinkLayer::RawIp), ..Config::zeroed() });
@@ -45,7 +45,7 @@ pub fn load(config: &GuardConfig, link_layer: LinkLayer, programs: &[&'static st
         .map_max_entries(names::GUARD_SETS, sets)
         .map_max_entries(names::GUARD_STATES, sets * WAYS as u32)
         .map_max_entries(names::GUARD_DROPS, IDS);
-    let mut loaded = loader.load(object).map_err(|source| Error::Load { source: Box::new(source) })?;
+    let mut loaded = loader.load(object).map_err(|source| KernelError::Load { source: Box::new(source) })?;
     for name in programs {
         hops::load(&mut loaded, name)?;
     }

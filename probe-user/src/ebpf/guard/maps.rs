@@ -18,7 +18,7 @@ use probe_ebpf::{
 
 use crate::{
     clock::monotonic_ns,
-    ebpf::{Error, border::Plain, memory::Mapped},
+    ebpf::{KernelError, border::Plain, memory::Mapped},
 };
 
 /// The maps of one guard.
@@ -60,17 +60,17 @@ impl GuardMaps {
     ///
     /// # Errors
     /// Where this build's kernel half has no such maps, or they can't be mapped into memory.
-    pub fn take(programs: &mut Ebpf) -> Result<Self, Error> {
-        let mut map = |name: &'static str| programs.take_map(name).ok_or(Error::NoMap { name });
+    pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
+        let mut map = |name: &'static str| programs.take_map(name).ok_or(KernelError::NoMap { name });
         Self::of(&map(names::GUARD_SETS)?, &map(names::GUARD_DROPS)?, map(names::GUARD_COUNTS)?)
     }
 
     /// The guard in these maps.
-    pub(super) fn of(sets: &Map, drops: &Map, counts: Map) -> Result<Self, Error> {
+    pub(super) fn of(sets: &Map, drops: &Map, counts: Map) -> Result<Self, KernelError> {
         Ok(Self {
             sets: mapped(sets, names::GUARD_SETS, size_of::<GuardSet>())?,
             drops: mapped(drops, names::GUARD_DROPS, size_of::<u64>())?,
-            counts: counts.try_into().map_err(|source| Error::of_map(names::GUARD_COUNTS, source))?,
+            counts: counts.try_into().map_err(|source| KernelError::of_map(names::GUARD_COUNTS, source))?,
         })
     }
 
@@ -78,7 +78,7 @@ impl GuardMaps {
     ///
     /// # Errors
     /// What the kernel answered.
-    pub fn read(&self) -> Result<Counts, Error> {
+    pub fn read(&self) -> Result<Counts, KernelError> {
         self.read_at(monotonic_ns())
     }
 
@@ -86,11 +86,11 @@ impl GuardMaps {
     ///
     /// # Errors
     /// What the kernel answered.
-    pub fn read_at(&self, now_ns: u64) -> Result<Counts, Error> {
+    pub fn read_at(&self, now_ns: u64) -> Result<Counts, KernelError> {
         let mut all = [0; GuardCount::COUNT];
         for what in GuardCount::ALL {
             let counts = self.counts.get(&what.index(), 0);
-            let counts = counts.map_err(|source| Error::of_map(names::GUARD_COUNTS, source))?;
+            let counts = counts.map_err(|source| KernelError::of_map(names::GUARD_COUNTS, source))?;
             all[what.index() as usize] = counts.iter().sum();
         }
         let now = tick(now_ns);
@@ -107,24 +107,24 @@ impl GuardMaps {
     }
 }
 
-fn mapped(map: &Map, name: &'static str, entry: usize) -> Result<Mapped, Error> {
-    let Map::Array(array) = map else { return Err(Error::NoMap { name }) };
-    let entries = array.info().map_err(|source| Error::of_map(name, source))?.max_entries();
-    let bytes = NonZeroUsize::new(entries as usize * entry).ok_or(Error::NoMap { name })?;
-    Mapped::new(array.fd(), bytes).map_err(|source| Error::Memory { name, source })
+fn mapped(map: &Map, name: &'static str, entry: usize) -> Result<Mapped, KernelError> {
+    let Map::Array(array) = map else { return Err(KernelError::NoMap { name }) };
+    let entries = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
+    let bytes = NonZeroUsize::new(entries as usize * entry).ok_or(KernelError::NoMap { name })?;
+    Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })
 }
 
 /// Notes what a guard is told, for whoever lists it.
-pub(super) fn write_record(programs: &mut Ebpf, record: &GuardRecord) -> Result<(), Error> {
-    let map = programs.map_mut(names::GUARD).ok_or(Error::NoMap { name: names::GUARD })?;
-    let of_map = |source| Error::of_map(names::GUARD, source);
+pub(super) fn write_record(programs: &mut Ebpf, record: &GuardRecord) -> Result<(), KernelError> {
+    let map = programs.map_mut(names::GUARD).ok_or(KernelError::NoMap { name: names::GUARD })?;
+    let of_map = |source| KernelError::of_map(names::GUARD, source);
     let mut array: Array<_, Plain<GuardRecord>> = map.try_into().map_err(of_map)?;
     array.set(0, Plain(*record), 0).map_err(of_map)
 }
 
 /// What the guard with this record was told.
-pub(super) fn read_record(map: Map) -> Result<GuardRecord, Error> {
-    let of_map = |source| Error::of_map(names::GUARD, source);
+pub(super) fn read_record(map: Map) -> Result<GuardRecord, KernelError> {
+    let of_map = |source| KernelError::of_map(names::GUARD, source);
     let array: Array<MapData, Plain<GuardRecord>> = map.try_into().map_err(of_map)?;
     array.get(&0, 0).map(|record| record.0).map_err(of_map)
 }

@@ -12,13 +12,13 @@ use aya::{
 use probe_ebpf::{ABI_VERSION, GuardRecord, guard::PROTECT_OUT, names};
 
 use super::{
-    Attachment, Ingress, Made,
+    Attachment, Ingress, LoadedGuard,
     maps::{GuardMaps, read_record},
 };
 use crate::{
     clock::monotonic_ns,
     ebpf::{
-        Error, bpf_sys, bpffs,
+        KernelError, bpf_sys, bpffs,
         hops::tc::TcLink,
         pins::{self, Changing, HOME},
     },
@@ -73,7 +73,7 @@ impl Place {
     }
 
     /// Detaches first, then forgets the maps.
-    fn remove(&self) -> Result<(), Error> {
+    fn remove(&self) -> Result<(), KernelError> {
         let folder = self.folder();
         let gone = |result: io::Result<()>| match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -91,7 +91,7 @@ impl Place {
             }
             gone(fs::remove_dir(&folder))
         };
-        gone(remove_all()).map_err(|source| Error::File { doing: "remove", path: folder.clone(), source })?;
+        gone(remove_all()).map_err(|source| KernelError::File { doing: "remove", path: folder.clone(), source })?;
         // Goes with the last of what probe pinned; stays while there is more.
         let _ = fs::remove_dir(HOME);
         Ok(())
@@ -113,7 +113,7 @@ impl PinnedGuard {
     ///
     /// # Errors
     /// [`Error::OtherAbi`] where a probe of another build put it there.
-    pub fn open(device: &Device) -> Result<Option<Self>, Error> {
+    pub fn open(device: &Device) -> Result<Option<Self>, KernelError> {
         let netns = pins::netns()?;
         let here = |place: &Place| (place.netns, place.ifindex) == (netns, device.ifindex);
         let place = Place::all().into_iter().filter(here).find(Place::is_live);
@@ -124,7 +124,7 @@ impl PinnedGuard {
     ///
     /// # Errors
     /// As for [`Self::open`].
-    pub fn all() -> Result<Vec<Self>, Error> {
+    pub fn all() -> Result<Vec<Self>, KernelError> {
         let netns = pins::netns()?;
         let places = Place::all().into_iter().filter(|place| place.netns == netns && place.is_live());
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
@@ -136,23 +136,23 @@ impl PinnedGuard {
     }
 
     /// The guard at `place`, unless another process has removed it since that was found.
-    fn open_live(place: &Place) -> Result<Option<Self>, Error> {
+    fn open_live(place: &Place) -> Result<Option<Self>, KernelError> {
         match Self::open_at(place) {
             Err(_) if !place.is_live() => Ok(None),
             opened => opened.map(Some),
         }
     }
 
-    fn open_at(place: &Place) -> Result<Self, Error> {
+    fn open_at(place: &Place) -> Result<Self, KernelError> {
         if place.abi != ABI_VERSION {
             let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
-            return Err(Error::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
+            return Err(KernelError::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
         }
         let folder = place.folder();
         let map = |name: &'static str| {
             MapData::from_pin(folder.join(name))
                 .and_then(Map::from_map_data)
-                .map_err(|source| Error::of_map(name, source))
+                .map_err(|source| KernelError::of_map(name, source))
         };
         let maps = GuardMaps::of(&map(names::GUARD_SETS)?, &map(names::GUARD_DROPS)?, map(names::GUARD_COUNTS)?)?;
         Ok(Self { ifindex: place.ifindex, maps, record: read_record(map(names::GUARD)?)? })
@@ -167,16 +167,16 @@ impl PinnedGuard {
         options: &GuardOptions,
         how: &Attachment,
         changing: &Changing,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, KernelError> {
         match Self::open(device)? {
-            Some(old) if !old.has_ended() => return Err(Error::GuardThere { interface: device.name.clone() }),
+            Some(old) if !old.has_ended() => return Err(KernelError::GuardThere { interface: device.name.clone() }),
             Some(_) => clear(Some(device), changing).map(drop)?,
             None => {}
         }
         bpffs::mount()?;
         // What a filter of clsact would leave nobody would take away.
         let how = Attachment { tc: TcChoice::Tcx, ..*how };
-        let made = Made::new(device, options, &how).map_err(|error| outlives(error, device))?;
+        let made = LoadedGuard::new(device, options, &how).map_err(|error| outlives(error, device))?;
         let place = Place { abi: ABI_VERSION, netns: pins::netns()?, ifindex: device.ifindex };
         let pinned = pin(&place, made).and_then(|()| Self::open_at(&place));
         if pinned.is_err() {
@@ -187,20 +187,20 @@ impl PinnedGuard {
 }
 
 /// What a guard that is to outlive its command meets on a kernel without TCX.
-fn outlives(error: Error, device: &Device) -> Error {
+fn outlives(error: KernelError, device: &Device) -> KernelError {
     match error {
-        Error::AttachTc { source, .. } => Error::GuardNeedsTcx { interface: device.name.clone(), source },
+        KernelError::AttachTc { source, .. } => KernelError::GuardNeedsTcx { interface: device.name.clone(), source },
         other => other,
     }
 }
 
 /// Pins the maps, then the links, that which judges last: a guard that is half there lets too much pass, not too little.
-fn pin(place: &Place, made: Made) -> Result<(), Error> {
+fn pin(place: &Place, made: LoadedGuard) -> Result<(), KernelError> {
     let folder = place.folder();
-    fs::create_dir_all(&folder).map_err(|source| Error::File { doing: "make", path: folder.clone(), source })?;
+    fs::create_dir_all(&folder).map_err(|source| KernelError::File { doing: "make", path: folder.clone(), source })?;
     for name in MAPS {
-        let map = made.programs.map(name).ok_or(Error::NoMap { name })?;
-        map.pin(folder.join(name)).map_err(|source| Error::Pin { path: folder.join(name), source })?;
+        let map = made.programs.map(name).ok_or(KernelError::NoMap { name })?;
+        map.pin(folder.join(name)).map_err(|source| KernelError::Pin { path: folder.join(name), source })?;
     }
     let ingress = match made.links.ingress {
         Ingress::Xdp(link) => link,
@@ -212,13 +212,13 @@ fn pin(place: &Place, made: Made) -> Result<(), Error> {
     }
     for (name, link) in links {
         let path = folder.join(name);
-        link.pin(&path).map_err(|source| Error::Pin { path, source })?;
+        link.pin(&path).map_err(|source| KernelError::Pin { path, source })?;
     }
     Ok(())
 }
 
-fn descriptor(link: TcLink) -> Result<FdLink, Error> {
-    let unfit = |source: io::Error| Error::File { doing: "pin", path: HOME.into(), source };
+fn descriptor(link: TcLink) -> Result<FdLink, KernelError> {
+    let unfit = |source: io::Error| KernelError::File { doing: "pin", path: HOME.into(), source };
     match link {
         TcLink::Tcx(link) => FdLink::try_from(link).map_err(|error| unfit(super::io_error(error))),
         TcLink::Clsact(_) => Err(unfit(io::ErrorKind::Unsupported.into())),
@@ -229,7 +229,7 @@ fn descriptor(link: TcLink) -> Result<FdLink, Error> {
 ///
 /// # Errors
 /// Where a pin can't be removed.
-pub fn sweep(_: &Changing) -> Result<usize, Error> {
+pub fn sweep(_: &Changing) -> Result<usize, KernelError> {
     let dead: Vec<Place> = Place::all().into_iter().filter(|place| !place.is_live()).collect();
     dead.iter().try_for_each(Place::remove)?;
     Ok(dead.len())
@@ -240,7 +240,7 @@ pub fn sweep(_: &Changing) -> Result<usize, Error> {
 ///
 /// # Errors
 /// Where a pin can't be removed.
-pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, Error> {
+pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, KernelError> {
     let netns = pins::netns()?;
     let meant = |place: &Place| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
     let places: Vec<Place> = Place::all().into_iter().filter(meant).collect();

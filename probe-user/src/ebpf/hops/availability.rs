@@ -3,18 +3,18 @@
 use probe_ebpf::Hop;
 
 use super::{cgroup, device, drops, netfilter};
-use crate::ebpf::running::Running;
+use crate::ebpf::running::RunningKernel;
 
 /// By which means `hop` is watched on this kernel; none: it belongs to a NIC, and is tried on an interface
 /// ([`crate::ebpf::trial`]).
 ///
 /// # Errors
 /// Why it can't be watched, as a clause for people.
-pub fn available(kernel: &Running, hop: Hop) -> Option<Result<String, String>> {
+pub fn available(kernel: &RunningKernel, hop: Hop) -> Option<Result<String, String>> {
     Some(match hop {
         Hop::TcOut | Hop::XdpIn | Hop::TcIn => return None,
         Hop::DevQueue | Hop::Xmit | Hop::NetifIn => device::available(kernel, hop).map(|()| tracepoint(hop)),
-        Hop::IcmpIn => drops::available(kernel, drops::End::Consumed).map(|()| tracepoint(hop)),
+        Hop::IcmpIn => drops::available(kernel, drops::FreeTracepoint::Consumed).map(|()| tracepoint(hop)),
         Hop::CgroupOut | Hop::SocketIn => {
             cgroup::available().map(|root| format!("cgroup program at {}", root.display()))
         }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn every_hop_but_those_of_a_nic_says_whether_it_is_there() {
-        let kernel = Running::read();
+        let kernel = RunningKernel::read();
         for row in &HOPS {
             let said = available(&kernel, row.hop);
             assert_eq!(said.is_none(), NIC_HOPS.contains(&row.hop), "{}", row.name);

@@ -13,7 +13,7 @@ use nix::{
 };
 use probe_ebpf::{Direction, Hop};
 
-use super::Programs;
+use super::ProgramLookup;
 
 /// The hops of this family.
 pub const HOPS: [Hop; 2] = [Hop::CgroupOut, Hop::SocketIn];
@@ -25,7 +25,7 @@ const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 ///
 /// # Errors
 /// Why the hop is blind, as a clause for people.
-pub fn attach(programs: &mut impl Programs, hop: Hop) -> Result<CgroupSkbLink, String> {
+pub fn attach(programs: &mut impl ProgramLookup, hop: Hop) -> Result<CgroupSkbLink, String> {
     let root = available()?;
     let folder = File::open(&root).map_err(|error| format!("cannot open {}: {error}", root.display()))?;
     let side = match hop.direction() {

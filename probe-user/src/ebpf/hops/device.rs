@@ -4,11 +4,11 @@ use aya::Btf;
 use probe_ebpf::{Hop, names};
 
 use super::{
-    Programs,
+    ProgramLookup,
     tracepoint::{TraceLink, Tracepoint},
 };
 use crate::{
-    ebpf::{Error, running::Running},
+    ebpf::{KernelError, running::RunningKernel},
     host::device::Device,
 };
 
@@ -32,7 +32,7 @@ pub const HOPS: [Hop; 3] = [Hop::DevQueue, Hop::Xmit, Hop::NetifIn];
 ///
 /// # Errors
 /// Why not, as a clause for people.
-pub fn available(kernel: &Running, hop: Hop) -> Result<(), String> {
+pub fn available(kernel: &RunningKernel, hop: Hop) -> Result<(), String> {
     tracepoint(hop).ok_or_else(|| format!("{} is on no tracepoint", hop.name()))?.available(kernel)
 }
 
@@ -50,8 +50,13 @@ pub fn passes_by(device: &Device) -> Option<String> {
 ///
 /// # Errors
 /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses, [`Error::NoProgram`] for another family's.
-pub fn attach(programs: &mut impl Programs, types: &Btf, kernel: &Running, hop: Hop) -> Result<Vec<TraceLink>, Error> {
-    let tracepoint = tracepoint(hop).ok_or(Error::NoProgram { name: hop.row().program })?;
+pub fn attach(
+    programs: &mut impl ProgramLookup,
+    types: &Btf,
+    kernel: &RunningKernel,
+    hop: Hop,
+) -> Result<Vec<TraceLink>, KernelError> {
+    let tracepoint = tracepoint(hop).ok_or(KernelError::NoProgram { name: hop.row().program })?;
     let mut links = vec![tracepoint.attach(programs, types)?];
     if hop == Hop::Xmit && XMITTED.available(kernel).is_ok() {
         links.push(XMITTED.attach(programs, types)?);

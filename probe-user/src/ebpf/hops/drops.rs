@@ -4,10 +4,10 @@ use aya::Btf;
 use probe_ebpf::names;
 
 use super::{
-    Programs,
+    ProgramLookup,
     tracepoint::{TraceLink, Tracepoint},
 };
-use crate::{ebpf::Error, ebpf::running::Running};
+use crate::{ebpf::KernelError, ebpf::running::RunningKernel};
 
 /// The reason, which Linux 5.17 added, is asked for apart: without it, drops are told without a reason.
 const DROPPED: Tracepoint =
@@ -18,7 +18,7 @@ const CONSUMED: Tracepoint =
 
 /// What is watched where the kernel frees packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum FreeTracepoint {
     /// Drops: the events, and replies that end at no ping socket.
     Dropped,
     /// Ends inside the kernel's ICMP: [`probe_ebpf::Hop::IcmpIn`].
@@ -29,11 +29,11 @@ pub enum End {
 ///
 /// # Errors
 /// Why not, as a clause for people.
-pub fn available(kernel: &Running, end: End) -> Result<(), String> {
+pub fn available(kernel: &RunningKernel, end: FreeTracepoint) -> Result<(), String> {
     tracepoint(end).available(kernel)?;
     match end {
-        End::Dropped => Ok(()),
-        End::Consumed => kernel.icmp_code().map(drop),
+        FreeTracepoint::Dropped => Ok(()),
+        FreeTracepoint::Consumed => kernel.icmp_code().map(drop),
     }
 }
 
@@ -41,13 +41,13 @@ pub fn available(kernel: &Running, end: End) -> Result<(), String> {
 ///
 /// # Errors
 /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
-pub fn attach(programs: &mut impl Programs, types: &Btf, end: End) -> Result<TraceLink, Error> {
+pub fn attach(programs: &mut impl ProgramLookup, types: &Btf, end: FreeTracepoint) -> Result<TraceLink, KernelError> {
     tracepoint(end).attach(programs, types)
 }
 
-const fn tracepoint(end: End) -> Tracepoint {
+const fn tracepoint(end: FreeTracepoint) -> Tracepoint {
     match end {
-        End::Dropped => DROPPED,
-        End::Consumed => CONSUMED,
+        FreeTracepoint::Dropped => DROPPED,
+        FreeTracepoint::Consumed => CONSUMED,
     }
 }

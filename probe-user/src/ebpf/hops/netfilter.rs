@@ -10,10 +10,10 @@ use probe_ebpf::{Family, Hop};
 use crate::{
     ebpf::{
         bpf_sys::{self, NetfilterPlace},
-        netfilter::{self, Maps, Programs},
-        running::Running,
+        netfilter::{self, Maps, NetfilterPrograms},
+        running::RunningKernel,
     },
-    host::offsets::Group,
+    host::offsets::OffsetGroup,
 };
 
 /// How many priorities are tried before a hook is given up: each may be taken by another probe, or by a base chain.
@@ -45,7 +45,7 @@ const PLACES: [(Hop, u32, End); 10] = [
 pub struct NetfilterLinks {
     links: BTreeMap<Hop, Vec<OwnedFd>>,
     blind: BTreeMap<Hop, String>,
-    programs: Option<Programs>,
+    programs: Option<NetfilterPrograms>,
 }
 
 impl NetfilterLinks {
@@ -83,8 +83,8 @@ impl NetfilterLinks {
 ///
 /// # Errors
 /// Why not, as a clause for people.
-pub fn available(kernel: &Running) -> Result<(), String> {
-    [Group::Packet, Group::Netfilter].into_iter().try_for_each(|group| kernel.layout(group).map(drop))?;
+pub fn available(kernel: &RunningKernel) -> Result<(), String> {
+    [OffsetGroup::Packet, OffsetGroup::Netfilter].into_iter().try_for_each(|group| kernel.layout(group).map(drop))?;
     netfilter::available().map_err(|refusal| refusal.to_string())
 }
 
@@ -93,12 +93,12 @@ pub fn available(kernel: &Running) -> Result<(), String> {
 ///
 /// Netfilter keeps the very highest priority for connection tracking, which there confirms a new connection: what dies
 /// there, which takes two packets racing for one entry, has passed the last hop.
-pub fn attach(loaded: &Ebpf, kernel: &Running, families: &[Family]) -> NetfilterLinks {
+pub fn attach(loaded: &Ebpf, kernel: &RunningKernel, families: &[Family]) -> NetfilterLinks {
     attach_beside(&Maps::of(loaded), kernel, families)
 }
 
 /// The same beside programs that other threads load meanwhile.
-pub fn attach_beside(maps: &Maps<'_>, kernel: &Running, families: &[Family]) -> NetfilterLinks {
+pub fn attach_beside(maps: &Maps<'_>, kernel: &RunningKernel, families: &[Family]) -> NetfilterLinks {
     let programs = available(kernel).and_then(|()| netfilter::load(maps).map_err(|refusal| refusal.to_string()));
     match programs {
         Ok(programs) => {
@@ -110,7 +110,7 @@ pub fn attach_beside(maps: &Maps<'_>, kernel: &Running, families: &[Family]) -> 
 }
 
 /// Last before first: a packet that passes meanwhile is then not missed at the last.
-fn attach_loaded(programs: &Programs, families: &[Family]) -> NetfilterLinks {
+fn attach_loaded(programs: &NetfilterPrograms, families: &[Family]) -> NetfilterLinks {
     let mut attached = NetfilterLinks::default();
     for (hop, hook, end) in PLACES {
         let links: io::Result<Vec<OwnedFd>> =
@@ -123,7 +123,7 @@ fn attach_loaded(programs: &Programs, families: &[Family]) -> NetfilterLinks {
     attached
 }
 
-fn attach_one(programs: &Programs, family: Family, hook: u32, end: End) -> io::Result<OwnedFd> {
+fn attach_one(programs: &NetfilterPrograms, family: Family, hook: u32, end: End) -> io::Result<OwnedFd> {
     let program = match end {
         End::First => &programs.first,
         End::Last => &programs.last,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use aya::{Ebpf, programs::Program};
 
 /// Where a program is found by its name.
-pub trait Programs {
+pub trait ProgramLookup {
     /// The program `name`; none where it is not here.
     fn named(&mut self, name: &str) -> Option<&mut Program>;
 }
 
-impl Programs for Ebpf {
+impl ProgramLookup for Ebpf {
     fn named(&mut self, name: &str) -> Option<&mut Program> {
         self.program_mut(name)
     }
@@ -32,7 +32,7 @@ impl<'a> Share<'a> {
     }
 }
 
-impl Programs for Share<'_> {
+impl ProgramLookup for Share<'_> {
     fn named(&mut self, name: &str) -> Option<&mut Program> {
         self.0.get_mut(name).map(|program| &mut **program)
     }

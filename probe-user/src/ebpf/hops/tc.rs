@@ -9,10 +9,10 @@ use nix::libc;
 use probe_ebpf::{Direction, Hop};
 
 use super::{
-    Programs,
+    ProgramLookup,
     clsact::{self, Clsact},
 };
-use crate::{ebpf::Error, host::device::Device, model::attach::TcChoice};
+use crate::{ebpf::KernelError, host::device::Device, model::attach::TcChoice};
 
 /// Where a tc program is attached; dropping it detaches.
 pub enum TcLink {
@@ -24,18 +24,23 @@ pub enum TcLink {
 
 /// Attaches the loaded program of `hop` to `device`: first of all at ingress, last of all at egress, so that it counts
 /// what reaches the host before anybody else decides, and what leaves it after everybody has.
-pub fn attach(programs: &mut impl Programs, device: &Device, hop: Hop, choice: TcChoice) -> Result<TcLink, Error> {
+pub fn attach(
+    programs: &mut impl ProgramLookup,
+    device: &Device,
+    hop: Hop,
+    choice: TcChoice,
+) -> Result<TcLink, KernelError> {
     attach_program(programs, device, hop.row().program, hop.direction(), choice)
 }
 
 /// The same for the program called `name`, on that side of `device`.
 pub fn attach_program(
-    programs: &mut impl Programs,
+    programs: &mut impl ProgramLookup,
     device: &Device,
     name: &'static str,
     direction: Direction,
     choice: TcChoice,
-) -> Result<TcLink, Error> {
+) -> Result<TcLink, KernelError> {
     let program = classifier(programs, name)?;
     let (link, how) = match choice {
         TcChoice::Tcx => (attach_tcx(program, device, direction), "TCX"),
@@ -52,7 +57,7 @@ pub fn attach_program(
 }
 
 /// Attaches the loaded program of `hop` as a TCX link, which can be pinned.
-pub fn attach_tcx_link(programs: &mut impl Programs, device: &Device, hop: Hop) -> Result<FdLink, Error> {
+pub fn attach_tcx_link(programs: &mut impl ProgramLookup, device: &Device, hop: Hop) -> Result<FdLink, KernelError> {
     let program = classifier(programs, hop.row().program)?;
     let link = tcx_link(program, device, hop.direction())
         .and_then(|link| FdLink::try_from(link).map_err(|error| ProgramError::IOError(std::io::Error::other(error))));
@@ -60,28 +65,31 @@ pub fn attach_tcx_link(programs: &mut impl Programs, device: &Device, hop: Hop) 
 }
 
 /// Whether the kernel refused because it has no TCX.
-pub fn is_unknown_to_kernel(error: &Error) -> bool {
-    matches!(error, Error::AttachTc { source, .. } if is_unknown(source))
+pub fn is_unknown_to_kernel(error: &KernelError) -> bool {
+    matches!(error, KernelError::AttachTc { source, .. } if is_unknown(source))
 }
 
 /// Does `work`, one of [`clsact`]'s, with the loaded program of `hop`.
 pub fn on_clsact(
-    programs: &mut impl Programs,
+    programs: &mut impl ProgramLookup,
     device: &Device,
     hop: Hop,
     work: impl FnOnce(&mut SchedClassifier, &Device, Direction) -> Result<(), ProgramError>,
-) -> Result<(), Error> {
+) -> Result<(), KernelError> {
     let program = classifier(programs, hop.row().program)?;
     work(program, device, hop.direction()).map_err(|source| refusal(device, "clsact", source))
 }
 
-fn classifier<'p>(programs: &'p mut impl Programs, name: &'static str) -> Result<&'p mut SchedClassifier, Error> {
-    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
-    program.try_into().map_err(|_| Error::NoProgram { name })
+fn classifier<'p>(
+    programs: &'p mut impl ProgramLookup,
+    name: &'static str,
+) -> Result<&'p mut SchedClassifier, KernelError> {
+    let program = programs.named(name).ok_or(KernelError::NoProgram { name })?;
+    program.try_into().map_err(|_| KernelError::NoProgram { name })
 }
 
-fn refusal(device: &Device, how: &'static str, source: ProgramError) -> Error {
-    Error::AttachTc { interface: device.name.clone(), how, source: Box::new(source) }
+fn refusal(device: &Device, how: &'static str, source: ProgramError) -> KernelError {
+    KernelError::AttachTc { interface: device.name.clone(), how, source: Box::new(source) }
 }
 
 fn is_unknown(error: &ProgramError) -> bool {

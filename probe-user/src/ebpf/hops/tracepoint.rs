@@ -5,10 +5,10 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, tp_btf::BtfTracePointLink},
 };
 
-use super::Programs;
+use super::ProgramLookup;
 use crate::{
-    ebpf::{Error, running::Running},
-    host::offsets::Group,
+    ebpf::{KernelError, running::RunningKernel},
+    host::offsets::OffsetGroup,
 };
 
 /// A program and its tracepoint.
@@ -33,8 +33,8 @@ impl Tracepoint {
     ///
     /// # Errors
     /// Why not, as a clause for people.
-    pub(super) fn available(&self, kernel: &Running) -> Result<(), String> {
-        kernel.layout(Group::Packet)?;
+    pub(super) fn available(&self, kernel: &RunningKernel) -> Result<(), String> {
+        kernel.layout(OffsetGroup::Packet)?;
         kernel.btf()?.match_proto(self.name, self.arguments).map_err(|lack| lack.to_string())
     }
 
@@ -42,12 +42,12 @@ impl Tracepoint {
     ///
     /// # Errors
     /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
-    pub(super) fn attach(&self, programs: &mut impl Programs, types: &Btf) -> Result<TraceLink, Error> {
+    pub(super) fn attach(&self, programs: &mut impl ProgramLookup, types: &Btf) -> Result<TraceLink, KernelError> {
         let name = self.program;
-        let program = programs.named(name).ok_or(Error::NoProgram { name })?;
-        let program: &mut BtfTracePoint = program.try_into().map_err(|_| Error::NoProgram { name })?;
+        let program = programs.named(name).ok_or(KernelError::NoProgram { name })?;
+        let program: &mut BtfTracePoint = program.try_into().map_err(|_| KernelError::NoProgram { name })?;
         let link = self.link(program, types);
-        let link = link.map_err(|source| Error::LoadProgram { name, source: Box::new(source) })?;
+        let link = link.map_err(|source| KernelError::LoadProgram { name, source: Box::new(source) })?;
         tracing::info!("{name} attached to the tracepoint {}", self.name);
         Ok(TraceLink { _link: link })
     }

@@ -10,20 +10,20 @@ use aya::programs::{
 use nix::libc;
 use probe_ebpf::Hop;
 
-use super::Programs;
+use super::ProgramLookup;
 use crate::{
     ebpf::{
-        Error,
+        KernelError,
         foreign::{self, Owner},
     },
-    host::device::{Device, Mode},
+    host::device::{AttachMode, Device},
 };
 
 /// Attaches the loaded program of `programs` to `device`, and hands over the link: dropping it detaches.
 ///
 /// # Errors
 /// [`Error::XdpTaken`] where another program holds the place, [`Error::AttachXdp`] otherwise.
-pub fn attach(programs: &mut impl Programs, device: &Device, mode: Mode) -> Result<FdLink, Error> {
+pub fn attach(programs: &mut impl ProgramLookup, device: &Device, mode: AttachMode) -> Result<FdLink, KernelError> {
     attach_program(programs, device, super::program(Hop::XdpIn, mode), mode)
 }
 
@@ -32,22 +32,22 @@ pub fn attach(programs: &mut impl Programs, device: &Device, mode: Mode) -> Resu
 /// # Errors
 /// As for [`attach`].
 pub fn attach_program(
-    programs: &mut impl Programs,
+    programs: &mut impl ProgramLookup,
     device: &Device,
     name: &'static str,
-    mode: Mode,
-) -> Result<FdLink, Error> {
-    let program = programs.named(name).ok_or(Error::NoProgram { name })?;
-    let program: &mut Xdp = program.try_into().map_err(|_| Error::NoProgram { name })?;
+    mode: AttachMode,
+) -> Result<FdLink, KernelError> {
+    let program = programs.named(name).ok_or(KernelError::NoProgram { name })?;
+    let program: &mut Xdp = program.try_into().map_err(|_| KernelError::NoProgram { name })?;
     let link = link(program, device, mode).map_err(|error| refusal(error, device, mode))?;
     tracing::info!("{name} attached to {} ({})", device.name, mode.name());
     Ok(link)
 }
 
-fn link(program: &mut Xdp, device: &Device, mode: Mode) -> Result<FdLink, ProgramError> {
+fn link(program: &mut Xdp, device: &Device, mode: AttachMode) -> Result<FdLink, ProgramError> {
     let mode = match mode {
-        Mode::Native => XdpMode::Driver,
-        Mode::Generic | Mode::TcInstead => XdpMode::Skb,
+        AttachMode::Native => XdpMode::Driver,
+        AttachMode::Generic | AttachMode::TcInstead => XdpMode::Skb,
     };
     let id: XdpLinkId = program.attach_to_if_index(device.ifindex, mode)?;
     let link: XdpLink = program.take_link(id)?;
@@ -56,27 +56,31 @@ fn link(program: &mut Xdp, device: &Device, mode: Mode) -> Result<FdLink, Progra
 }
 
 /// EBUSY: a program holds this mode; EEXIST: one holds another mode (`dev_xdp_attach` in `net/core/dev.c`).
-fn refusal(error: ProgramError, device: &Device, mode: Mode) -> Error {
+fn refusal(error: ProgramError, device: &Device, mode: AttachMode) -> KernelError {
     let errno = match &error {
         ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
         _ => None,
     };
     match errno {
         Some(libc::EBUSY | libc::EEXIST) => taken(device),
-        Some(errno) => Error::AttachXdp {
+        Some(errno) => KernelError::AttachXdp {
             interface: device.name.clone(),
             mode: mode.name(),
             source: io::Error::from_raw_os_error(errno),
         },
-        None => Error::AttachXdp { interface: device.name.clone(), mode: mode.name(), source: io::Error::other(error) },
+        None => KernelError::AttachXdp {
+            interface: device.name.clone(),
+            mode: mode.name(),
+            source: io::Error::other(error),
+        },
     }
 }
 
 /// Says who holds XDP on `device` now.
-fn taken(device: &Device) -> Error {
+fn taken(device: &Device) -> KernelError {
     let now = Device::find(&device.name).ok();
     let holder = now.as_ref().and_then(foreign::xdp_program);
     let owner = holder.as_ref().map_or(Owner::Unknown, foreign::Program::owner);
     let by = holder.map_or_else(|| "one that could not be read".to_owned(), |program| program.to_string());
-    Error::XdpTaken { interface: device.name.clone(), by, owner }
+    KernelError::XdpTaken { interface: device.name.clone(), by, owner }
 }

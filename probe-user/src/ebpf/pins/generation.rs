@@ -8,7 +8,7 @@ use std::{
 use aya::{Ebpf, maps::MapData, programs::Program};
 use probe_ebpf::{Direction, Hop, names};
 
-use super::Error;
+use super::KernelError;
 use crate::{
     ebpf::{
         bpf_sys, hops,
@@ -16,7 +16,7 @@ use crate::{
         nic::link_layer,
     },
     filter::rules::Needs,
-    host::device::{Device, Mode},
+    host::device::{AttachMode, Device},
 };
 
 /// The maps that each generation has of its own.
@@ -27,17 +27,17 @@ pub(super) const SHARED: [&str; 3] = [names::DEEDS, names::GAUGES, names::TALLY_
 
 /// Which program a filter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Runner {
+pub(super) struct FilterProgram {
     pub(super) hop: Hop,
-    pub(super) mode: Mode,
+    pub(super) mode: AttachMode,
 }
 
-impl Runner {
+impl FilterProgram {
     pub(super) const ALL: [Self; 4] = [
-        Self { hop: Hop::XdpIn, mode: Mode::Native },
-        Self { hop: Hop::XdpIn, mode: Mode::Generic },
-        Self { hop: Hop::TcIn, mode: Mode::TcInstead },
-        Self { hop: Hop::TcOut, mode: Mode::TcInstead },
+        Self { hop: Hop::XdpIn, mode: AttachMode::Native },
+        Self { hop: Hop::XdpIn, mode: AttachMode::Generic },
+        Self { hop: Hop::TcIn, mode: AttachMode::TcInstead },
+        Self { hop: Hop::TcOut, mode: AttachMode::TcInstead },
     ];
 
     pub(super) fn program(self) -> &'static str {
@@ -61,7 +61,7 @@ impl Runner {
     /// At which hook packets in `direction` are filtered at tc.
     pub(super) fn at_tc(direction: Direction) -> Self {
         let hop = if direction == Direction::In { Hop::TcIn } else { Hop::TcOut };
-        Self { hop, mode: Mode::TcInstead }
+        Self { hop, mode: AttachMode::TcInstead }
     }
 }
 
@@ -88,8 +88,8 @@ impl Generation {
     }
 
     /// Which program it has.
-    pub(super) fn runner(&self) -> Option<Runner> {
-        Runner::ALL.into_iter().find(|runner| self.folder.join(runner.program()).exists())
+    pub(super) fn runner(&self) -> Option<FilterProgram> {
+        FilterProgram::ALL.into_iter().find(|runner| self.folder.join(runner.program()).exists())
     }
 
     /// The kernel's id of its program.
@@ -99,38 +99,42 @@ impl Generation {
     }
 
     /// Pins the program of `runner` and its own maps.
-    pub(super) fn pin(&self, programs: &mut Ebpf, runner: Runner) -> Result<(), Error> {
+    pub(super) fn pin(&self, programs: &mut Ebpf, runner: FilterProgram) -> Result<(), KernelError> {
         let folder = &self.folder;
-        fs::create_dir_all(folder).map_err(|source| Error::File { doing: "make", path: folder.clone(), source })?;
+        fs::create_dir_all(folder).map_err(|source| KernelError::File {
+            doing: "make",
+            path: folder.clone(),
+            source,
+        })?;
         pin_maps(programs, folder, &OWN)?;
         let name = runner.program();
         let path = folder.join(name);
-        let program = programs.program_mut(name).ok_or(Error::NoProgram { name })?;
+        let program = programs.program_mut(name).ok_or(KernelError::NoProgram { name })?;
         let pinned = match program {
             Program::Xdp(program) => program.pin(&path),
             Program::SchedClassifier(program) => program.pin(&path),
-            _ => return Err(Error::NoProgram { name }),
+            _ => return Err(KernelError::NoProgram { name }),
         };
-        pinned.map_err(|source| Error::Pin { path, source })
+        pinned.map_err(|source| KernelError::Pin { path, source })
     }
 
     /// Forgets it: the kernel keeps what still runs.
-    pub(super) fn remove(&self) -> Result<(), Error> {
+    pub(super) fn remove(&self) -> Result<(), KernelError> {
         let removed = super::place::gone(fs::remove_dir_all(&self.folder));
-        removed.map_err(|source| Error::File { doing: "remove", path: self.folder.clone(), source })
+        removed.map_err(|source| KernelError::File { doing: "remove", path: self.folder.clone(), source })
     }
 }
 
 /// Pins maps under their names.
-pub(super) fn pin_maps(programs: &Ebpf, folder: &Path, maps: &[&'static str]) -> Result<(), Error> {
+pub(super) fn pin_maps(programs: &Ebpf, folder: &Path, maps: &[&'static str]) -> Result<(), KernelError> {
     for name in maps {
-        let map = programs.map(name).ok_or(Error::NoMap { name })?;
-        map.pin(folder.join(name)).map_err(|source| Error::Pin { path: folder.join(name), source })?;
+        let map = programs.map(name).ok_or(KernelError::NoMap { name })?;
+        map.pin(folder.join(name)).map_err(|source| KernelError::Pin { path: folder.join(name), source })?;
     }
     Ok(())
 }
 
 /// The map called `name` that is pinned in `folder`.
-pub(super) fn pinned_map(folder: &Path, name: &'static str) -> Result<MapData, Error> {
-    MapData::from_pin(folder.join(name)).map_err(|source| Error::of_map(name, source))
+pub(super) fn pinned_map(folder: &Path, name: &'static str) -> Result<MapData, KernelError> {
+    MapData::from_pin(folder.join(name)).map_err(|source| KernelError::of_map(name, source))
 }

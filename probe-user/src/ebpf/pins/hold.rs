@@ -3,26 +3,26 @@
 use aya::Ebpf;
 use probe_ebpf::Direction;
 
-use super::{Error, generation::Runner, place::Place};
+use super::{KernelError, generation::FilterProgram, place::PinDir};
 use crate::{
     ebpf::{
         bpf_sys,
         hops::{self, clsact, tc},
     },
-    host::device::{Device, Mode, Purpose, xdp_mode},
+    host::device::{AttachMode, Device, XdpPurpose, xdp_mode},
     model::attach::{Attach, TcChoice},
 };
 
 /// Where a filter is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
+pub enum FilterHook {
     /// At XDP, which sees packets that enter.
     Xdp,
     /// At tc.
     Tc(Direction),
 }
 
-impl Hook {
+impl FilterHook {
     /// Which way the packets go that are filtered there.
     pub const fn direction(self) -> Direction {
         match self {
@@ -33,14 +33,14 @@ impl Hook {
 }
 
 /// Which program filters at `hook` of `device`.
-pub(super) fn runner(device: &Device, hook: Hook, attach: Attach) -> Result<Runner, Error> {
-    let choice = xdp_mode(device, attach.xdp, Purpose::Drop)?;
+pub(super) fn runner(device: &Device, hook: FilterHook, attach: Attach) -> Result<FilterProgram, KernelError> {
+    let choice = xdp_mode(device, attach.xdp, XdpPurpose::Drop)?;
     match hook {
-        Hook::Tc(direction) => Ok(Runner::at_tc(direction)),
-        Hook::Xdp if choice.mode == Mode::TcInstead => {
-            Err(Error::NoXdp { interface: device.name.clone(), why: choice.why })
+        FilterHook::Tc(direction) => Ok(FilterProgram::at_tc(direction)),
+        FilterHook::Xdp if choice.mode == AttachMode::TcInstead => {
+            Err(KernelError::NoXdp { interface: device.name.clone(), why: choice.why })
         }
-        Hook::Xdp => Ok(Runner { hop: probe_ebpf::Hop::XdpIn, mode: choice.mode }),
+        FilterHook::Xdp => Ok(FilterProgram { hop: probe_ebpf::Hop::XdpIn, mode: choice.mode }),
     }
 }
 
@@ -48,11 +48,11 @@ pub(super) fn runner(device: &Device, hook: Hook, attach: Attach) -> Result<Runn
 pub(super) fn attach(
     programs: &mut Ebpf,
     device: &Device,
-    runner: Runner,
+    runner: FilterProgram,
     choice: TcChoice,
-    place: &Place,
-) -> Result<(), Error> {
-    let link = if runner.mode != Mode::TcInstead {
+    place: &PinDir,
+) -> Result<(), KernelError> {
+    let link = if runner.mode != AttachMode::TcInstead {
         hops::xdp::attach(programs, device, runner.mode)?
     } else if choice == TcChoice::Clsact {
         return on_clsact(programs, device, runner, place);
@@ -66,23 +66,28 @@ pub(super) fn attach(
     };
     // The link comes last: pins without one are what a killed process left, and are swept.
     let path = place.link();
-    link.pin(&path).map(drop).map_err(|source| Error::Pin { path, source })
+    link.pin(&path).map(drop).map_err(|source| KernelError::Pin { path, source })
 }
 
-fn on_clsact(programs: &mut Ebpf, device: &Device, runner: Runner, place: &Place) -> Result<(), Error> {
+fn on_clsact(programs: &mut Ebpf, device: &Device, runner: FilterProgram, place: &PinDir) -> Result<(), KernelError> {
     let made = !clsact::is_there_for_others(device.ifindex);
-    place.note_clsact(made).map_err(|source| Error::File { doing: "make", path: place.folder(), source })?;
+    place.note_clsact(made).map_err(|source| KernelError::File { doing: "make", path: place.folder(), source })?;
     tc::on_clsact(programs, device, runner.hop, clsact::attach_lasting)
 }
 
 /// Lets `place` run the program of `runner` instead of the one it runs, from one packet to the next.
-pub(super) fn replace(programs: &mut Ebpf, device: &Device, runner: Runner, place: &Place) -> Result<(), Error> {
+pub(super) fn replace(
+    programs: &mut Ebpf,
+    device: &Device,
+    runner: FilterProgram,
+    place: &PinDir,
+) -> Result<(), KernelError> {
     if place.is_on_clsact() {
         return tc::on_clsact(programs, device, runner.hop, clsact::replace_lasting);
     }
     let name = runner.program();
-    let program = programs.program(name).ok_or(Error::NoProgram { name })?;
-    let program = program.fd().map_err(|_| Error::NoProgram { name })?;
+    let program = programs.program(name).ok_or(KernelError::NoProgram { name })?;
+    let program = program.fd().map_err(|_| KernelError::NoProgram { name })?;
     let updated = bpf_sys::open_pin(&place.link()).and_then(|link| bpf_sys::update_link(&link, program));
-    updated.map_err(|source| Error::Replace { interface: device.name.clone(), source })
+    updated.map_err(|source| KernelError::Replace { interface: device.name.clone(), source })
 }

@@ -13,7 +13,7 @@ use std::{
 use bytemuck::{Pod, Zeroable};
 use probe_ebpf::{ABI_VERSION, Direction};
 
-use super::{Error, generation::Generation};
+use super::{KernelError, generation::Generation};
 use crate::{
     ebpf::{bpf_sys, hops::clsact},
     host::device::{self, tc_filters},
@@ -28,15 +28,15 @@ const CLSACT_MADE: &str = "clsact_made";
 
 /// Where the pins of a filter are: its name says to whom they belong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct PinDir {
     pub(super) abi: u32,
     pub(super) netns: u64,
     pub(super) ifindex: u32,
     pub(super) direction: Direction,
 }
 
-impl Place {
-    pub(super) fn of(ifindex: u32, direction: Direction) -> Result<Self, Error> {
+impl PinDir {
+    pub(super) fn of(ifindex: u32, direction: Direction) -> Result<Self, KernelError> {
         Ok(Self { abi: ABI_VERSION, netns: netns()?, ifindex, direction })
     }
 
@@ -79,31 +79,31 @@ impl Place {
     }
 
     /// What runs for this place.
-    pub(super) fn running(&self) -> Running {
+    pub(super) fn running(&self) -> PinState {
         match link_info(&self.link()) {
-            Ok(link) if link.ifindex == self.ifindex => Running::Link(link.program_id),
-            Ok(_) => Running::Nothing,
+            Ok(link) if link.ifindex == self.ifindex => PinState::Link(link.program_id),
+            Ok(_) => PinState::Nothing,
             Err(_) if self.is_on_clsact() => self.running_on_clsact(),
-            Err(_) => Running::Nothing,
+            Err(_) => PinState::Nothing,
         }
     }
 
-    fn running_on_clsact(&self) -> Running {
+    fn running_on_clsact(&self) -> PinState {
         if netns().ok() != Some(self.netns) {
-            return Running::Unseen;
+            return PinState::Unseen;
         }
         let filters = tc_filters::read(Some(self.ifindex)).unwrap_or_default();
         let here = filters.into_values().flatten().filter(|filter| filter.direction == self.direction);
         let ids: BTreeSet<u32> = here.filter_map(|filter| filter.program_id).collect();
         match self.generations().iter().filter_map(Generation::program_id).find(|id| ids.contains(id)) {
-            Some(id) => Running::Clsact(id),
-            None => Running::Nothing,
+            Some(id) => PinState::Clsact(id),
+            None => PinState::Nothing,
         }
     }
 
     /// Whether something runs: not where the device is gone, or where a killed process never came so far.
     pub(super) fn is_live(&self) -> bool {
-        self.running() != Running::Nothing
+        self.running() != PinState::Nothing
     }
 
     /// Its generations, whether or not they hold.
@@ -116,7 +116,7 @@ impl Place {
 
     /// The generation that holds.
     pub(super) fn current(&self) -> Option<Generation> {
-        let (Running::Link(id) | Running::Clsact(id)) = self.running() else { return None };
+        let (PinState::Link(id) | PinState::Clsact(id)) = self.running() else { return None };
         self.generations().into_iter().find(|generation| generation.program_id() == Some(id))
     }
 
@@ -134,14 +134,14 @@ impl Place {
     }
 
     /// Detaches first, then forgets the maps.
-    pub(super) fn remove(&self) -> Result<(), Error> {
+    pub(super) fn remove(&self) -> Result<(), KernelError> {
         let folder = self.folder();
         self.detach();
         let remove_all = || {
             gone(fs::remove_file(self.link()))?;
             gone(fs::remove_dir_all(&folder))
         };
-        remove_all().map_err(|source| Error::File { doing: "remove", path: folder.clone(), source })?;
+        remove_all().map_err(|source| KernelError::File { doing: "remove", path: folder.clone(), source })?;
         // Goes with the last filter; stays while there is another.
         let _ = fs::remove_dir(HOME);
         Ok(())
@@ -156,7 +156,7 @@ impl Place {
             tracing::debug!("{} is not detached: {error}", link.display());
         }
         if self.is_on_clsact() && netns().ok() == Some(self.netns) {
-            if matches!(self.running(), Running::Clsact(_)) {
+            if matches!(self.running(), PinState::Clsact(_)) {
                 clsact::detach_lasting(self.ifindex, self.direction);
             }
             if self.folder().join(CLSACT_MADE).exists() {
@@ -168,7 +168,7 @@ impl Place {
 
 /// What runs for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Running {
+pub(super) enum PinState {
     /// Its link runs the program with this id.
     Link(u32),
     /// A clsact filter runs it.
@@ -187,8 +187,8 @@ pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-pub(crate) fn netns() -> Result<u64, Error> {
-    device::netns_inode().map_err(|source| Error::File {
+pub(crate) fn netns() -> Result<u64, KernelError> {
+    device::netns_inode().map_err(|source| KernelError::File {
         doing: "read",
         path: "/proc/thread-self/ns/net".into(),
         source,
@@ -224,12 +224,12 @@ mod tests {
     #[test]
     fn a_folder_says_whose_it_is() {
         for (abi, direction) in [(1, Direction::In), (3, Direction::In), (3, Direction::Out)] {
-            let place = Place { abi, netns: 4_026_531_840, ifindex: 2, direction };
+            let place = PinDir { abi, netns: 4_026_531_840, ifindex: 2, direction };
             let name = place.folder().file_name().and_then(|name| name.to_str()).map(str::to_owned);
-            assert_eq!(name.as_deref().and_then(Place::parse), Some(place));
+            assert_eq!(name.as_deref().and_then(PinDir::parse), Some(place));
         }
         for other in ["filter-1-2", "filter-1-2-3-4", "filter-2-2-3-in-4", "other-1-2-3", "filter-a-b-c"] {
-            assert_eq!(Place::parse(other), None, "{other}");
+            assert_eq!(PinDir::parse(other), None, "{other}");
         }
     }
 }

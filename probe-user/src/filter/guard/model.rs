@@ -11,7 +11,7 @@ use probe_ebpf::{
 
 /// An echo packet at the guarded NIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
+pub struct ModelPacket {
     /// Which way.
     pub direction: Direction,
     /// IP version, and request or reply.
@@ -30,7 +30,7 @@ pub struct Packet {
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GuardVerdict {
     /// It goes on.
     Pass,
     /// It ends here.
@@ -51,13 +51,13 @@ struct State {
 
 /// A guard.
 #[derive(Clone, Debug)]
-pub struct Model {
+pub struct GuardModel {
     config: GuardConfig,
     sets: Vec<[Option<State>; WAYS]>,
     counts: [u64; GuardCount::COUNT],
 }
 
-impl Model {
+impl GuardModel {
     /// A guard that was told `config` and has seen nothing.
     pub fn new(config: GuardConfig) -> Self {
         let sets = vec![[None; WAYS]; config.set_mask as usize + 1];
@@ -75,20 +75,20 @@ impl Model {
     }
 
     /// Shows it a packet at `now_ns`.
-    pub fn see(&mut self, now_ns: u64, packet: &Packet) -> Verdict {
+    pub fn see(&mut self, now_ns: u64, packet: &ModelPacket) -> GuardVerdict {
         if self.config.deadline_ns != 0 && now_ns >= self.config.deadline_ns {
-            return Verdict::Pass;
+            return GuardVerdict::Pass;
         }
-        let Some(what) = self.judge(now_ns, packet) else { return Verdict::Pass };
+        let Some(what) = self.judge(now_ns, packet) else { return GuardVerdict::Pass };
         self.note(what);
-        if what.is_drop() && self.config.dry_run == 0 { Verdict::Drop } else { Verdict::Pass }
+        if what.is_drop() && self.config.dry_run == 0 { GuardVerdict::Drop } else { GuardVerdict::Pass }
     }
 
     fn note(&mut self, what: GuardCount) {
         self.counts[what.index() as usize] += 1;
     }
 
-    fn judge(&mut self, now_ns: u64, packet: &Packet) -> Option<GuardCount> {
+    fn judge(&mut self, now_ns: u64, packet: &ModelPacket) -> Option<GuardCount> {
         let (with, against) = match packet.direction {
             Direction::In => (PROTECT_IN, PROTECT_OUT),
             Direction::Out => (PROTECT_OUT, PROTECT_IN),
@@ -106,7 +106,7 @@ impl Model {
         }
     }
 
-    fn ask(&mut self, now_ns: u64, packet: &Packet) -> GuardCount {
+    fn ask(&mut self, now_ns: u64, packet: &ModelPacket) -> GuardCount {
         let key = self.key(packet);
         let config = self.config;
         if let Some(state) = self.live(&key, tick(now_ns)) {
@@ -155,7 +155,7 @@ impl Model {
         }
     }
 
-    fn answer(&mut self, now_ns: u64, packet: &Packet) -> GuardCount {
+    fn answer(&mut self, now_ns: u64, packet: &ModelPacket) -> GuardCount {
         let key = self.key(packet);
         let config = self.config;
         let Some(state) = self.live(&key, tick(now_ns)) else {
@@ -183,7 +183,7 @@ impl Model {
         self.set(key).iter_mut().flatten().find(|state| state.key == *key && state.deadline > now)
     }
 
-    fn key(&self, packet: &Packet) -> GuardKey {
+    fn key(&self, packet: &ModelPacket) -> GuardKey {
         let fields = self.config.key;
         let asks = packet.kind.echo == Echo::Request;
         let (asker, answerer) =

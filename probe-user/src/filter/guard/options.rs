@@ -22,7 +22,7 @@ pub struct GuardOptions {
     /// Whose replies it judges.
     pub protect: Protect,
     /// What tells one state from another.
-    pub key: Key,
+    pub key: StateKey,
     /// Which ICMP codes it knows.
     pub code: CodeRule,
     /// How long a state lives.
@@ -34,7 +34,7 @@ pub struct GuardOptions {
     /// How many replies pass for each request; none: any number.
     pub replies: Option<NonZeroU32>,
     /// What becomes of requests that travel the way of the judged replies.
-    pub requests: Requests,
+    pub requests: RequestPolicy,
     /// For how many states there is room; the next power of two that is no smaller holds.
     pub states: u32,
     /// Whether it drops.
@@ -45,13 +45,13 @@ impl Default for GuardOptions {
     fn default() -> Self {
         Self {
             protect: Protect::In,
-            key: Key::ADDRESSES_AND_ID,
+            key: StateKey::ADDRESSES_AND_ID,
             code: CodeRule::Any,
             timeout: Duration::from_secs(60),
             timeout_after_reply: None,
             refresh: Refresh::EVERY,
             replies: None,
-            requests: Requests::Allow,
+            requests: RequestPolicy::Allow,
             states: 1 << 16,
             enforce: Enforce::Drop,
         }
@@ -99,7 +99,7 @@ pub enum CodeRule {
 
 /// What becomes of requests that travel the way of the judged replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requests {
+pub enum RequestPolicy {
     /// They are left alone.
     Allow,
     /// They are dropped, as by a security group without an inbound rule.
@@ -117,9 +117,9 @@ pub enum Enforce {
 
 /// The fields of a packet that tell one state from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(u32);
+pub struct StateKey(u32);
 
-impl Key {
+impl StateKey {
     /// Both addresses and the id.
     pub const ADDRESSES_AND_ID: Self = Self(KEY_ASKER | KEY_ANSWERER | KEY_ID);
 
@@ -163,22 +163,22 @@ impl Key {
 }
 
 /// What people call the fields; what a name means is of a request.
-const FIELDS: [(&str, Key); 6] = [
-    ("addresses", Key::ADDRESSES),
-    ("source", Key::SOURCE),
-    ("destination", Key::DESTINATION),
-    ("id", Key::ID),
-    ("seq", Key::SEQ),
-    ("code", Key::CODE),
+const FIELDS: [(&str, StateKey); 6] = [
+    ("addresses", StateKey::ADDRESSES),
+    ("source", StateKey::SOURCE),
+    ("destination", StateKey::DESTINATION),
+    ("id", StateKey::ID),
+    ("seq", StateKey::SEQ),
+    ("code", StateKey::CODE),
 ];
 
-impl fmt::Display for Key {
+impl fmt::Display for StateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.names().join(","))
     }
 }
 
-impl FromStr for Key {
+impl FromStr for StateKey {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -239,7 +239,7 @@ impl FromStr for Refresh {
 
 /// What no guard can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum GuardError {
     /// Requests are to be dropped in both directions.
     #[error("a guard that drops requests both ways leaves no ping at all, so no reply could ever pass")]
     NothingPasses,
@@ -251,7 +251,7 @@ pub enum Error {
     EmptyKey,
 }
 
-impl Mend for Error {
+impl Mend for GuardError {
     fn fix(&self) -> String {
         match self {
             Self::NothingPasses => {
@@ -267,16 +267,16 @@ impl GuardOptions {
     /// What the kernel half is told, with the `secret` of the table's hash.
     ///
     /// # Errors
-    /// [`Error`] where the options contradict each other.
-    pub fn config(&self, secret: [u64; 5]) -> Result<GuardConfig, Error> {
-        if self.requests == Requests::Deny && self.protect == Protect::Both {
-            return Err(Error::NothingPasses);
+    /// [`GuardError`] where the options contradict each other.
+    pub fn config(&self, secret: [u64; 5]) -> Result<GuardConfig, GuardError> {
+        if self.requests == RequestPolicy::Deny && self.protect == Protect::Both {
+            return Err(GuardError::NothingPasses);
         }
         if self.key.0 == 0 {
-            return Err(Error::EmptyKey);
+            return Err(GuardError::EmptyKey);
         }
         if !(WAYS as u32..=MAX_STATES).contains(&self.states) {
-            return Err(Error::States(self.states));
+            return Err(GuardError::States(self.states));
         }
         Ok(GuardConfig {
             timeout_ns: nanoseconds(self.timeout),
@@ -290,7 +290,7 @@ impl GuardOptions {
             first_reply_counts: u32::from(self.timeout_after_reply.is_some()),
             replies: self.replies.map_or(0, NonZeroU32::get),
             code_zero: u32::from(self.code == CodeRule::Zero),
-            deny_requests: u32::from(self.requests == Requests::Deny),
+            deny_requests: u32::from(self.requests == RequestPolicy::Deny),
             dry_run: u32::from(self.enforce == Enforce::DryRun),
             test_clock: 0,
         })
@@ -304,14 +304,14 @@ impl GuardOptions {
                 PROTECT_OUT => Protect::Out,
                 _ => Protect::Both,
             },
-            key: Key(config.key),
+            key: StateKey(config.key),
             code: if config.code_zero == 0 { CodeRule::Any } else { CodeRule::Zero },
             timeout: Duration::from_nanos(config.timeout_ns),
             timeout_after_reply: (config.first_reply_counts != 0)
                 .then(|| Duration::from_nanos(config.answered_timeout_ns)),
             refresh: Refresh(config.refresh),
             replies: NonZeroU32::new(config.replies),
-            requests: if config.deny_requests == 0 { Requests::Allow } else { Requests::Deny },
+            requests: if config.deny_requests == 0 { RequestPolicy::Allow } else { RequestPolicy::Deny },
             states: (config.set_mask + 1) * WAYS as u32,
             enforce: if config.dry_run == 0 { Enforce::Drop } else { Enforce::DryRun },
         }
@@ -325,11 +325,11 @@ mod tests {
     #[test]
     fn a_key_is_read_as_it_is_written() {
         for text in ["addresses,id", "id", "source,seq", "addresses,id,seq,code", "destination,code"] {
-            assert_eq!(text.parse::<Key>().map(|key| key.to_string()).as_deref(), Ok(text));
+            assert_eq!(text.parse::<StateKey>().map(|key| key.to_string()).as_deref(), Ok(text));
         }
-        assert_eq!("source,destination".parse(), Ok(Key::ADDRESSES));
+        assert_eq!("source,destination".parse(), Ok(StateKey::ADDRESSES));
         for bad in ["", "addresses,", "port", "none"] {
-            let told = bad.parse::<Key>().expect_err(bad);
+            let told = bad.parse::<StateKey>().expect_err(bad);
             assert!(told.contains("the fields are addresses, source,"), "{told}");
         }
     }
@@ -348,13 +348,13 @@ mod tests {
     fn the_kernel_half_is_told_what_was_asked_for() {
         let options = GuardOptions {
             protect: Protect::Out,
-            key: Key::ID.and(Key::SEQ),
+            key: StateKey::ID.and(StateKey::SEQ),
             code: CodeRule::Zero,
             timeout: Duration::from_millis(1_500),
             timeout_after_reply: Some(Duration::from_millis(700)),
             refresh: Refresh::REPLIES,
             replies: NonZeroU32::new(3),
-            requests: Requests::Deny,
+            requests: RequestPolicy::Deny,
             states: 4096,
             enforce: Enforce::DryRun,
         };
@@ -373,12 +373,12 @@ mod tests {
             options.config([0; 5]).map(|config| config.set_mask)
         };
         let deny_both = |options: &mut GuardOptions| {
-            (options.requests, options.protect) = (Requests::Deny, Protect::Both);
+            (options.requests, options.protect) = (RequestPolicy::Deny, Protect::Both);
         };
-        assert_eq!(with(deny_both), Err(Error::NothingPasses));
-        assert_eq!(with(|options| options.key = Key(0)), Err(Error::EmptyKey));
-        assert_eq!(with(|options| options.states = 15), Err(Error::States(15)));
-        assert_eq!(with(|options| options.states = MAX_STATES + 1), Err(Error::States(MAX_STATES + 1)));
+        assert_eq!(with(deny_both), Err(GuardError::NothingPasses));
+        assert_eq!(with(|options| options.key = StateKey(0)), Err(GuardError::EmptyKey));
+        assert_eq!(with(|options| options.states = 15), Err(GuardError::States(15)));
+        assert_eq!(with(|options| options.states = MAX_STATES + 1), Err(GuardError::States(MAX_STATES + 1)));
         assert_eq!(with(|options| options.states = 17), Ok(1));
     }
 }

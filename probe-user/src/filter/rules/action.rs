@@ -9,7 +9,7 @@ use probe_ebpf::{
 
 /// What a rule does with the packets that it matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Action {
+pub enum RuleAction {
     /// Drops them.
     #[default]
     Drop,
@@ -27,7 +27,7 @@ pub enum Action {
     Rate(Rate),
 }
 
-impl Action {
+impl RuleAction {
     /// Writes itself into `rule`.
     pub fn write(self, rule: &mut Rule) {
         let (action, amount) = match self {
@@ -65,7 +65,7 @@ impl Action {
 }
 
 /// As it follows `drops` or `counts`.
-impl fmt::Display for Action {
+impl fmt::Display for RuleAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Drop => f.write_str("all"),
@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn an_action_reads_as_a_sentence_goes_on() {
-        let told = |action: Action| action.to_string();
-        assert_eq!(told(Action::Every(3)), "1 of 3");
-        assert_eq!(told(Action::Chance("12.5%".parse().expect("good"))), "12.5 %");
-        assert_eq!(told(Action::Rate(Rate { per_second: 10, burst: 2 })), "over 10/s, burst 2");
+        let told = |action: RuleAction| action.to_string();
+        assert_eq!(told(RuleAction::Every(3)), "1 of 3");
+        assert_eq!(told(RuleAction::Chance("12.5%".parse().expect("good"))), "12.5 %");
+        assert_eq!(told(RuleAction::Rate(Rate { per_second: 10, burst: 2 })), "over 10/s, burst 2");
     }
 
     proptest! {
@@ -176,13 +176,13 @@ mod tests {
             count in 1..u64::MAX, chance in 1..=(1_u64 << 32), per_second in 1..=MAX_RATE, burst in 1..=MAX_RATE,
         ) {
             let actions = [
-                Action::Drop, Action::Pass, Action::Every(count), Action::First(count), Action::After(count),
-                Action::Chance(Probability(chance)), Action::Rate(Rate { per_second, burst }),
+                RuleAction::Drop, RuleAction::Pass, RuleAction::Every(count), RuleAction::First(count), RuleAction::After(count),
+                RuleAction::Chance(Probability(chance)), RuleAction::Rate(Rate { per_second, burst }),
             ];
             for action in actions {
                 let mut rule = Rule::default();
                 action.write(&mut rule);
-                prop_assert_eq!(Action::of(&rule), action);
+                prop_assert_eq!(RuleAction::of(&rule), action);
             }
         }
     }

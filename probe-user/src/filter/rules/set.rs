@@ -20,7 +20,7 @@ impl Default for RuleSet {
 
 /// Where a new rule is put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spot {
+pub enum RulePosition {
     /// Behind all others.
     Last,
     /// Before the rule with this number.
@@ -29,7 +29,7 @@ pub enum Spot {
 
 /// Why a rule cannot be put into a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RuleSetError {
     /// Every slot is in use.
     Full,
     /// There is no rule with that number.
@@ -68,18 +68,19 @@ impl RuleSet {
     /// go where all slots are in use.
     ///
     /// # Errors
-    /// [`Refusal`]; then nothing has changed.
-    pub fn insert(&mut self, rule: Rule, spot: Spot, now: u64) -> Result<u32, Refusal> {
+    /// [`RuleSetError`]; then nothing has changed.
+    pub fn insert(&mut self, rule: Rule, spot: RulePosition, now: u64) -> Result<u32, RuleSetError> {
         let mut order: Vec<u32> = self.in_order().into_iter().map(|(slot, _)| slot).collect();
         let at = match spot {
-            Spot::Last => order.len(),
-            Spot::Before(number) => {
-                let (wanted, _) = self.find(number).ok_or(Refusal::NoSuchRule(number))?;
-                order.iter().position(|slot| *slot == wanted).ok_or(Refusal::NoSuchRule(number))?
+            RulePosition::Last => order.len(),
+            RulePosition::Before(number) => {
+                let (wanted, _) = self.find(number).ok_or(RuleSetError::NoSuchRule(number))?;
+                order.iter().position(|slot| *slot == wanted).ok_or(RuleSetError::NoSuchRule(number))?
             }
         };
         let free = self.slots.iter().position(|rule| rule.number == 0);
-        let free = free.or_else(|| self.slots.iter().position(|rule| has_ended(rule, now))).ok_or(Refusal::Full)?;
+        let free =
+            free.or_else(|| self.slots.iter().position(|rule| has_ended(rule, now))).ok_or(RuleSetError::Full)?;
         let slot = u32::try_from(free).expect("slots are few");
         order.insert(at, slot);
         // A rule whose time is over leaves its old place to the new one's.
@@ -151,11 +152,11 @@ mod tests {
     #[test]
     fn a_rule_goes_last_or_before_another() {
         let mut set = RuleSet::default();
-        set.insert(rule(1), Spot::Last, 0).expect("room");
-        set.insert(rule(2), Spot::Last, 0).expect("room");
-        set.insert(rule(3), Spot::Before(1), 0).expect("room");
+        set.insert(rule(1), RulePosition::Last, 0).expect("room");
+        set.insert(rule(2), RulePosition::Last, 0).expect("room");
+        set.insert(rule(3), RulePosition::Before(1), 0).expect("room");
         assert_eq!(numbers(&set), [3, 1, 2]);
-        assert_eq!(set.insert(rule(4), Spot::Before(9), 0), Err(Refusal::NoSuchRule(9)));
+        assert_eq!(set.insert(rule(4), RulePosition::Before(9), 0), Err(RuleSetError::NoSuchRule(9)));
         let slot = set.find(1).expect("it is there").0;
         set.remove(&[slot]);
         assert_eq!(numbers(&set), [3, 2]);
@@ -164,9 +165,9 @@ mod tests {
     #[test]
     fn a_number_is_never_given_twice() {
         let mut set = RuleSet::default();
-        let slot = set.insert(rule(1), Spot::Last, 0).expect("room");
+        let slot = set.insert(rule(1), RulePosition::Last, 0).expect("room");
         set.remove(&[slot]);
-        set.insert(rule(1), Spot::Last, 0).expect("room");
+        set.insert(rule(1), RulePosition::Last, 0).expect("room");
         assert_eq!(numbers(&set), [2]);
         assert_eq!(RuleSet::new(set.slots().to_vec(), 7).last_number, 7);
     }
@@ -176,15 +177,19 @@ mod tests {
         let mut set = RuleSet::default();
         for id in 0..256 {
             let deadline_ns = if id == 100 { 50 } else { 0 };
-            set.insert(Rule { deadline_ns, ..rule(id) }, Spot::Last, 0).expect("room");
+            set.insert(Rule { deadline_ns, ..rule(id) }, RulePosition::Last, 0).expect("room");
         }
         let full = set.clone();
-        assert_eq!(set.insert(rule(1), Spot::Last, 49), Err(Refusal::Full));
+        assert_eq!(set.insert(rule(1), RulePosition::Last, 49), Err(RuleSetError::Full));
         assert_eq!(set, full);
         let mut before = full.clone();
-        assert_eq!(set.insert(rule(1), Spot::Last, 50), Ok(100));
+        assert_eq!(set.insert(rule(1), RulePosition::Last, 50), Ok(100));
         assert_eq!((numbers(&set).len(), numbers(&set).last()), (256, Some(&257)));
-        assert_eq!(before.insert(rule(1), Spot::Before(101), 50), Ok(100), "in the place of the very one that ended");
+        assert_eq!(
+            before.insert(rule(1), RulePosition::Before(101), 50),
+            Ok(100),
+            "in the place of the very one that ended"
+        );
         assert_eq!(numbers(&before)[100], 257);
     }
 
@@ -198,7 +203,7 @@ mod tests {
             for (adds, pick) in steps {
                 let at = pick as usize % (expected.len() + 1);
                 if adds {
-                    let spot = expected.get(at).map_or(Spot::Last, |number| Spot::Before(*number));
+                    let spot = expected.get(at).map_or(RulePosition::Last, |number| RulePosition::Before(*number));
                     set.insert(rule(7), spot, 0).expect("room");
                     expected.insert(at, set.last_number);
                 } else if at < expected.len() {

@@ -8,7 +8,7 @@ const TYPE_BYTES: usize = 12;
 
 /// Which kind a type is, as far as probe tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TypeKind {
     /// `BTF_KIND_INT` and `BTF_KIND_FLOAT`.
     Number,
     /// `BTF_KIND_PTR`.
@@ -37,7 +37,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Type {
     /// What it is.
-    pub(super) kind: Kind,
+    pub(super) kind: TypeKind,
     /// The type that it names, points to or qualifies; for others its size in bytes.
     pub(super) points_to: u32,
     name: u32,
@@ -107,7 +107,7 @@ impl Raw {
     pub(super) fn peeled(&self, id: u32) -> Option<Type> {
         let mut found = self.get(id)?;
         for _ in 0..super::DEPTH {
-            if !matches!(found.kind, Kind::Qualifier | Kind::Typedef) {
+            if !matches!(found.kind, TypeKind::Qualifier | TypeKind::Typedef) {
                 return Some(found);
             }
             found = self.get(found.points_to)?;
@@ -116,7 +116,7 @@ impl Raw {
     }
 
     /// The first type of that kind and name.
-    pub(super) fn find(&self, kind: Kind, name: &str) -> Option<Type> {
+    pub(super) fn find(&self, kind: TypeKind, name: &str) -> Option<Type> {
         let types = self.starts.iter().filter_map(|start| self.read(*start));
         types.map(|(found, _)| found).find(|found| found.kind == kind && self.is_at(found.name, name))
     }
@@ -135,9 +135,9 @@ impl Raw {
     /// The size of a type in bits; 0 where it has none.
     pub(super) fn bits(&self, of: Type) -> u32 {
         match of.kind {
-            Kind::Number | Kind::Struct | Kind::Union | Kind::Enum => of.points_to.saturating_mul(8),
-            Kind::Pointer => usize::BITS,
-            Kind::Array => {
+            TypeKind::Number | TypeKind::Struct | TypeKind::Union | TypeKind::Enum => of.points_to.saturating_mul(8),
+            TypeKind::Pointer => usize::BITS,
+            TypeKind::Array => {
                 let element = self.word(of.rest).and_then(|id| self.peeled(id)).map_or(0, |element| self.bits(element));
                 element.saturating_mul(self.word(of.rest + 8).unwrap_or(0))
             }
@@ -173,21 +173,21 @@ impl Raw {
         let count = info & 0xffff;
         let number = (info >> 24) & 0x1f;
         let (kind, fixed, each) = match number {
-            1 => (Kind::Number, 4, 0),
-            2 => (Kind::Pointer, 0, 0),
-            3 => (Kind::Array, 12, 0),
-            4 => (Kind::Struct, 0, 12),
-            5 => (Kind::Union, 0, 12),
-            6 => (Kind::Enum, 0, 8),
-            7 => (Kind::Forward, 0, 0),
-            8 => (Kind::Typedef, 0, 0),
-            9 | 10 | 11 | 18 => (Kind::Qualifier, 0, 0),
-            13 => (Kind::FuncProto, 0, 8),
-            16 => (Kind::Number, 0, 0),
-            19 => (Kind::Enum, 0, 12),
-            12 => (Kind::Other, 0, 0),
-            14 | 17 => (Kind::Other, 4, 0),
-            15 => (Kind::Other, 0, 12),
+            1 => (TypeKind::Number, 4, 0),
+            2 => (TypeKind::Pointer, 0, 0),
+            3 => (TypeKind::Array, 12, 0),
+            4 => (TypeKind::Struct, 0, 12),
+            5 => (TypeKind::Union, 0, 12),
+            6 => (TypeKind::Enum, 0, 8),
+            7 => (TypeKind::Forward, 0, 0),
+            8 => (TypeKind::Typedef, 0, 0),
+            9 | 10 | 11 | 18 => (TypeKind::Qualifier, 0, 0),
+            13 => (TypeKind::FuncProto, 0, 8),
+            16 => (TypeKind::Number, 0, 0),
+            19 => (TypeKind::Enum, 0, 12),
+            12 => (TypeKind::Other, 0, 0),
+            14 | 17 => (TypeKind::Other, 4, 0),
+            15 => (TypeKind::Other, 0, 12),
             _ => return None,
         };
         let rest = at + TYPE_BYTES;

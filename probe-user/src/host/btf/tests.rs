@@ -91,7 +91,7 @@ fn fields_are_found_through_unnamed_types_typedefs_and_const() {
 #[test]
 fn a_bitfield_has_its_place_but_no_offset() {
     let btf = Btf::parse(boxed().bytes()).expect("BTF");
-    assert_eq!(btf.place("box", "flag"), Ok(Place { bit: 96, bits: 3 }));
+    assert_eq!(btf.place("box", "flag"), Ok(FieldOffset { bit: 96, bits: 3 }));
     let lack = btf.offset("box", "flag", 1).expect_err("three bits");
     assert_eq!(lack.to_string(), "this kernel's box.flag has 3 bits, probe reads 8");
 }
@@ -151,7 +151,7 @@ fn btf_that_is_cut_off_anywhere_is_refused_or_read_without_panic() {
     }
     let mut other = whole;
     other[0] = 0x7f;
-    assert!(matches!(Btf::parse(other), Err(Error::Malformed(_))));
+    assert!(matches!(Btf::parse(other), Err(BtfError::Malformed(_))));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcMessage, TcStats2},
 };
 
-use super::{Counters, Key};
+use super::{CounterKey, Counters};
 use crate::host::device::netlink;
 use crate::host::told;
 
@@ -22,12 +22,13 @@ pub fn read(interface: &str) -> Counters {
     let mut counters = Counters::new();
     for link in links.values().filter(|link| stack.contains(&link.index)) {
         for (name, value) in link.stats.iter().flat_map(losses) {
-            counters.insert(Key::new(format!("{}.{name}", link.name)), value);
+            counters.insert(CounterKey::new(format!("{}.{name}", link.name)), value);
         }
     }
     for (index, kind, drops) in told("queue statistics", queues()).unwrap_or_default() {
         if let (true, Some(link)) = (stack.contains(&index), links.get(&index)) {
-            *counters.entry(Key::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() += u64::from(drops);
+            *counters.entry(CounterKey::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() +=
+                u64::from(drops);
         }
     }
     counters
@@ -157,6 +158,6 @@ mod tests {
 
     #[test]
     fn the_loopback_interface_has_counters() {
-        assert!(read("lo").contains_key(&Key::new("lo.rx_dropped")));
+        assert!(read("lo").contains_key(&CounterKey::new("lo.rx_dropped")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Counters, Key};
+use super::{CounterKey, Counters};
 use crate::host::told;
 
 /// The counters of losses in `/proc/thread-self/net/{snmp,netstat,snmp6,xfrm_stat}`. A kernel without IPv6 has no `snmp6`,
@@ -35,7 +35,7 @@ fn paired(text: &str) -> Counters {
         for (name, number) in names.split_whitespace().zip(numbers.split_whitespace()) {
             // A few that are no counters are negative.
             if let Ok(number) = number.parse() {
-                counters.insert(Key::new(format!("{group}.{name}")), number);
+                counters.insert(CounterKey::new(format!("{group}.{name}")), number);
             }
         }
     }
@@ -47,7 +47,7 @@ fn listed(text: &str) -> Counters {
     let counter = |line: &str| {
         let (name, number) = line.split_once(char::is_whitespace)?;
         let group = ["Icmp6", "Ip6", "Xfrm"].into_iter().find(|group| name.starts_with(group))?;
-        Some((Key::new(format!("{group}.{}", &name[group.len()..])), number.trim().parse().ok()?))
+        Some((CounterKey::new(format!("{group}.{}", &name[group.len()..])), number.trim().parse().ok()?))
     };
     text.lines().filter_map(counter).collect()
 }
@@ -139,12 +139,12 @@ Udp6InErrors                    \t4
     #[test]
     fn what_is_cut_short_or_foreign_is_left_out() {
         assert_eq!(paired("Ip: A B\nIcmp: 1 2\nIp: A"), Counters::new());
-        assert_eq!(paired("Ip: InErrors B\nIp: 1 x\n"), Counters::from([(Key::new("Ip.InErrors"), 1)]));
+        assert_eq!(paired("Ip: InErrors B\nIp: 1 x\n"), Counters::from([(CounterKey::new("Ip.InErrors"), 1)]));
         assert_eq!(listed("Ip6InErrors\nIp6InErrors x\n"), Counters::new());
     }
 
     #[test]
     fn this_kernel_tells_its_own() {
-        assert!(read().contains_key(&Key::new("Ip.InHdrErrors")));
+        assert!(read().contains_key(&CounterKey::new("Ip.InHdrErrors")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Counters, Key};
+use super::{CounterKey, Counters};
 use crate::host::told;
 
 /// The files that list such sockets, below `/proc/thread-self/net`.
@@ -23,7 +23,7 @@ fn parse(file: &str, text: &str) -> Counters {
     let socket = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (inode, lost) = (words.get(9)?.parse().ok()?, words.get(12)?.parse().ok()?);
-        Some((Key { name: format!("{file}.drops"), owner: inode }, lost))
+        Some((CounterKey { name: format!("{file}.drops"), owner: inode }, lost))
     };
     text.lines().skip(1).filter_map(socket).collect()
 }
@@ -37,7 +37,7 @@ mod tests {
         let text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n   \
             1: 00000000:0001 00000000:0000 07 00000000:00000300 00:00000000 00000000     0        0 81234 2 00000000c0ffee00 11\n   \
             2: 0A4D000A:0001 144E000A:0000 07 00000000:00000000 00:00000000 00000000  1000        0 81235 2 0000000000000000 0\n";
-        let key = |owner| Key { name: "raw.drops".to_owned(), owner };
+        let key = |owner| CounterKey { name: "raw.drops".to_owned(), owner };
         assert_eq!(parse("raw", text), Counters::from([(key(81_234), 11), (key(81_235), 0)]));
     }
 

@@ -9,7 +9,7 @@ use netlink_packet_route::{
 };
 use nix::libc;
 
-use super::{Device, LinkLayer, XdpPlace, XdpProgram, ethtool::Ethtool, netlink};
+use super::{Device, DeviceType, XdpPlace, XdpProgram, ethtool::Ethtool, netlink};
 
 /// Every interface of the calling thread's network namespace, by index.
 pub(super) fn read() -> io::Result<Vec<Device>> {
@@ -152,17 +152,17 @@ const ARPHRD_IP6GRE: u16 = 823;
 /// What packets start with. Devices without `header_ops` hand the IP header to tc and XDP (`dev->hard_header_len` is 0,
 /// or is pushed later, as by PPP). GRE is such a device only with a fixed far end: else it puts its outer header first
 /// (`ipgre_tunnel_init` in `net/ipv4/ip_gre.c`).
-fn link_layer(arphrd: u16, point_to_point: bool) -> LinkLayer {
+fn link_layer(arphrd: u16, point_to_point: bool) -> DeviceType {
     match arphrd {
-        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => LinkLayer::Ethernet,
+        libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => DeviceType::Ethernet,
         libc::ARPHRD_NONE
         | ARPHRD_RAWIP
         | libc::ARPHRD_PPP
         | libc::ARPHRD_TUNNEL
         | libc::ARPHRD_TUNNEL6
-        | libc::ARPHRD_SIT => LinkLayer::RawIp,
-        libc::ARPHRD_IPGRE | ARPHRD_IP6GRE if point_to_point => LinkLayer::RawIp,
-        other => LinkLayer::Other(other),
+        | libc::ARPHRD_SIT => DeviceType::RawIp,
+        libc::ARPHRD_IPGRE | ARPHRD_IP6GRE if point_to_point => DeviceType::RawIp,
+        other => DeviceType::Other(other),
     }
 }
 
@@ -192,12 +192,12 @@ mod tests {
     #[test]
     fn packets_of_tunnels_start_with_the_ip_header() {
         for arphrd in [libc::ARPHRD_NONE, ARPHRD_RAWIP, libc::ARPHRD_PPP, libc::ARPHRD_TUNNEL, libc::ARPHRD_SIT] {
-            assert_eq!(link_layer(arphrd, false), LinkLayer::RawIp, "{arphrd}");
+            assert_eq!(link_layer(arphrd, false), DeviceType::RawIp, "{arphrd}");
         }
-        assert_eq!(link_layer(libc::ARPHRD_LOOPBACK, false), LinkLayer::Ethernet);
-        assert_eq!(link_layer(libc::ARPHRD_IPGRE, true), LinkLayer::RawIp);
-        assert_eq!(link_layer(libc::ARPHRD_IPGRE, false), LinkLayer::Other(libc::ARPHRD_IPGRE));
-        assert_eq!(link_layer(libc::ARPHRD_INFINIBAND, false), LinkLayer::Other(32));
+        assert_eq!(link_layer(libc::ARPHRD_LOOPBACK, false), DeviceType::Ethernet);
+        assert_eq!(link_layer(libc::ARPHRD_IPGRE, true), DeviceType::RawIp);
+        assert_eq!(link_layer(libc::ARPHRD_IPGRE, false), DeviceType::Other(libc::ARPHRD_IPGRE));
+        assert_eq!(link_layer(libc::ARPHRD_INFINIBAND, false), DeviceType::Other(32));
     }
 
     #[test]

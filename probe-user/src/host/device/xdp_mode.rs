@@ -1,11 +1,11 @@
 //! How XDP is attached to an interface: what `--xdp auto` means, and why. It never resets a link.
 
-use super::{Device, Error, LinkLayer};
+use super::{Device, DeviceError, DeviceType};
 use crate::model::attach::XdpChoice;
 
 /// What an XDP program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum XdpPurpose {
     /// To count packets that go on, at whatever one place is cheapest.
     Count,
     /// To see at XDP packets that go on.
@@ -16,7 +16,7 @@ pub enum Purpose {
 
 /// How XDP is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum AttachMode {
     /// In the driver.
     Native,
     /// In the kernel's receive path.
@@ -25,7 +25,7 @@ pub enum Mode {
     TcInstead,
 }
 
-impl Mode {
+impl AttachMode {
     /// Its name in reports and documents.
     pub const fn name(self) -> &'static str {
         match self {
@@ -38,9 +38,9 @@ impl Mode {
 
 /// A mode, and what chose it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct ModeChoice {
     /// The mode.
-    pub mode: Mode,
+    pub mode: AttachMode,
     /// Why, as a clause for people.
     pub why: String,
 }
@@ -50,21 +50,21 @@ pub struct Choice {
 /// # Errors
 /// [`Error::LinkLayer`] where probe cannot read the packets, [`Error::NoNativeXdp`] where native is asked of a driver that
 /// is known to have none. A driver may still refuse: the table knows drivers, not their versions.
-pub fn xdp_mode(device: &Device, choice: XdpChoice, purpose: Purpose) -> Result<Choice, Error> {
-    if let LinkLayer::Other(arphrd) = device.link_layer {
-        return Err(Error::LinkLayer { name: device.name.clone(), arphrd });
+pub fn xdp_mode(device: &Device, choice: XdpChoice, purpose: XdpPurpose) -> Result<ModeChoice, DeviceError> {
+    if let DeviceType::Other(arphrd) = device.link_layer {
+        return Err(DeviceError::LinkLayer { name: device.name.clone(), arphrd });
     }
-    let chosen = |mode, why: String| Ok(Choice { mode, why });
+    let chosen = |mode, why: String| Ok(ModeChoice { mode, why });
     match choice {
-        XdpChoice::Off => chosen(Mode::TcInstead, "--xdp off asks for it".to_owned()),
-        XdpChoice::Generic => chosen(Mode::Generic, asked("generic", offload(device))),
+        XdpChoice::Off => chosen(AttachMode::TcInstead, "--xdp off asks for it".to_owned()),
+        XdpChoice::Generic => chosen(AttachMode::Generic, asked("generic", offload(device))),
         XdpChoice::Native if native(device) == Native::None => {
-            Err(Error::NoNativeXdp { name: device.name.clone(), driver: device.driver_name().to_owned() })
+            Err(DeviceError::NoNativeXdp { name: device.name.clone(), driver: device.driver_name().to_owned() })
         }
-        XdpChoice::Native => chosen(Mode::Native, asked("native", None)),
+        XdpChoice::Native => chosen(AttachMode::Native, asked("native", None)),
         XdpChoice::Auto => Ok(match (auto(device, purpose), purpose) {
-            (Choice { mode: Mode::Generic, .. }, Purpose::Count) => {
-                Choice { mode: Mode::TcInstead, why: CHEAPER.into() }
+            (ModeChoice { mode: AttachMode::Generic, .. }, XdpPurpose::Count) => {
+                ModeChoice { mode: AttachMode::TcInstead, why: CHEAPER.into() }
             }
             (choice, _) => choice,
         }),
@@ -80,31 +80,34 @@ fn asked(mode: &str, cost: Option<&str>) -> String {
     format!("--xdp {mode} asks for it{cost}")
 }
 
-fn auto(device: &Device, purpose: Purpose) -> Choice {
+fn auto(device: &Device, purpose: XdpPurpose) -> ModeChoice {
     let driver = device.driver_name();
-    let chosen = |mode, why: String| Choice { mode, why };
+    let chosen = |mode, why: String| ModeChoice { mode, why };
     if let Some(offload) = offload(device) {
         let why = format!("attaching XDP would switch {offload} off, which can reset the link");
-        return chosen(Mode::TcInstead, why);
+        return chosen(AttachMode::TcInstead, why);
     }
     match (native(device), purpose) {
-        (Native::Veth, Purpose::Drop) if device.mtu > VETH_NATIVE_MTU => chosen(
-            Mode::Generic,
+        (Native::Veth, XdpPurpose::Drop) if device.mtu > VETH_NATIVE_MTU => chosen(
+            AttachMode::Generic,
             format!(
                 "native XDP on a veth takes packets of up to {VETH_NATIVE_MTU} bytes, and its MTU is {}",
                 device.mtu
             ),
         ),
-        (Native::Veth, Purpose::Drop) => chosen(Mode::Native, "a veth drops cheapest in its driver".to_owned()),
-        (Native::Veth, Purpose::Observe | Purpose::Count) => {
-            chosen(Mode::Generic, "native XDP on a veth slows passing packets by 15 %".to_owned())
+        (Native::Veth, XdpPurpose::Drop) => {
+            chosen(AttachMode::Native, "a veth drops cheapest in its driver".to_owned())
         }
-        (Native::Remakes, _) => {
-            chosen(Mode::Generic, format!("attaching inside {driver} re-makes its queues, which can reset the link"))
+        (Native::Veth, XdpPurpose::Observe | XdpPurpose::Count) => {
+            chosen(AttachMode::Generic, "native XDP on a veth slows passing packets by 15 %".to_owned())
         }
-        (Native::None, _) => chosen(Mode::Generic, format!("{driver} has no native XDP")),
+        (Native::Remakes, _) => chosen(
+            AttachMode::Generic,
+            format!("attaching inside {driver} re-makes its queues, which can reset the link"),
+        ),
+        (Native::None, _) => chosen(AttachMode::Generic, format!("{driver} has no native XDP")),
         (Native::Unknown, _) => {
-            chosen(Mode::Generic, format!("whether {driver} takes native XDP without a link reset is not known"))
+            chosen(AttachMode::Generic, format!("whether {driver} takes native XDP without a link reset is not known"))
         }
     }
 }
@@ -238,14 +241,14 @@ mod tests {
         Device { name: "eth0".into(), driver: Some(driver.to_owned()), mtu: 1500, ..Device::default() }
     }
 
-    fn chosen(device: &Device, choice: XdpChoice, purpose: Purpose) -> (Mode, String) {
+    fn chosen(device: &Device, choice: XdpChoice, purpose: XdpPurpose) -> (AttachMode, String) {
         let choice = xdp_mode(device, choice, purpose).expect("a choice");
         (choice.mode, choice.why)
     }
 
     #[test]
     fn auto_is_this_table() {
-        use Purpose::{Count, Drop, Observe};
+        use XdpPurpose::{Count, Drop, Observe};
         let lo = Device { loopback: true, driver: None, ..device("") };
         let vlan = Device { kind: Some("vlan".into()), ..device("802.1Q VLAN Support") };
         let with_lro = Device { lro: true, ..device("ixgbe") };
@@ -253,25 +256,25 @@ mod tests {
         let wide_veth = Device { mtu: 9000, ..device("veth") };
         let veth_in_lro = Device { lro: true, ..device("veth") };
         let rows = [
-            (&device("veth"), Observe, Mode::Generic, "slows passing packets"),
-            (&device("veth"), Drop, Mode::Native, "drops cheapest"),
-            (&wide_veth, Drop, Mode::Generic, "its MTU is 9000"),
-            (&wide_veth, Observe, Mode::Generic, "slows passing packets"),
-            (&veth_in_lro, Drop, Mode::TcInstead, "large receive offload"),
-            (&lo, Observe, Mode::Generic, "loopback has no native XDP"),
-            (&vlan, Drop, Mode::Generic, "802.1Q VLAN Support has no native XDP"),
-            (&device("ena"), Observe, Mode::Generic, "re-makes its queues"),
-            (&device("mlx5_core"), Drop, Mode::Generic, "can reset the link"),
-            (&device("virtio_net"), Drop, Mode::Generic, "inside virtio_net"),
-            (&with_lro, Observe, Mode::TcInstead, "large receive offload"),
-            (&with_lro, Drop, Mode::TcInstead, "can reset the link"),
-            (&with_hardware_gro, Observe, Mode::TcInstead, "GRO in hardware"),
-            (&device("dummy"), Observe, Mode::Generic, "dummy has no native XDP"),
-            (&device("veth"), Count, Mode::TcInstead, "costs passing packets less"),
-            (&lo, Count, Mode::TcInstead, "costs passing packets less"),
-            (&device("ena"), Count, Mode::TcInstead, "costs passing packets less"),
-            (&with_lro, Count, Mode::TcInstead, "large receive offload"),
-            (&device("brandnew"), Drop, Mode::Generic, "is not known"),
+            (&device("veth"), Observe, AttachMode::Generic, "slows passing packets"),
+            (&device("veth"), Drop, AttachMode::Native, "drops cheapest"),
+            (&wide_veth, Drop, AttachMode::Generic, "its MTU is 9000"),
+            (&wide_veth, Observe, AttachMode::Generic, "slows passing packets"),
+            (&veth_in_lro, Drop, AttachMode::TcInstead, "large receive offload"),
+            (&lo, Observe, AttachMode::Generic, "loopback has no native XDP"),
+            (&vlan, Drop, AttachMode::Generic, "802.1Q VLAN Support has no native XDP"),
+            (&device("ena"), Observe, AttachMode::Generic, "re-makes its queues"),
+            (&device("mlx5_core"), Drop, AttachMode::Generic, "can reset the link"),
+            (&device("virtio_net"), Drop, AttachMode::Generic, "inside virtio_net"),
+            (&with_lro, Observe, AttachMode::TcInstead, "large receive offload"),
+            (&with_lro, Drop, AttachMode::TcInstead, "can reset the link"),
+            (&with_hardware_gro, Observe, AttachMode::TcInstead, "GRO in hardware"),
+            (&device("dummy"), Observe, AttachMode::Generic, "dummy has no native XDP"),
+            (&device("veth"), Count, AttachMode::TcInstead, "costs passing packets less"),
+            (&lo, Count, AttachMode::TcInstead, "costs passing packets less"),
+            (&device("ena"), Count, AttachMode::TcInstead, "costs passing packets less"),
+            (&with_lro, Count, AttachMode::TcInstead, "large receive offload"),
+            (&device("brandnew"), Drop, AttachMode::Generic, "is not known"),
         ];
         for (device, purpose, mode, why) in rows {
             let (got, because) = chosen(device, XdpChoice::Auto, purpose);
@@ -283,23 +286,23 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_done_and_its_cost_is_told() {
         let card = Device { lro: true, ..device("ena") };
-        assert_eq!(chosen(&card, XdpChoice::Native, Purpose::Observe).0, Mode::Native);
-        assert_eq!(chosen(&card, XdpChoice::Off, Purpose::Drop).0, Mode::TcInstead);
-        let (mode, why) = chosen(&card, XdpChoice::Generic, Purpose::Observe);
-        assert_eq!(mode, Mode::Generic);
+        assert_eq!(chosen(&card, XdpChoice::Native, XdpPurpose::Observe).0, AttachMode::Native);
+        assert_eq!(chosen(&card, XdpChoice::Off, XdpPurpose::Drop).0, AttachMode::TcInstead);
+        let (mode, why) = chosen(&card, XdpChoice::Generic, XdpPurpose::Observe);
+        assert_eq!(mode, AttachMode::Generic);
         assert!(why.ends_with("switches large receive offload off"), "{why}");
     }
 
     #[test]
     fn what_cannot_be_is_an_error() {
         let lo = Device { name: "lo".into(), loopback: true, ..Device::default() };
-        let error = xdp_mode(&lo, XdpChoice::Native, Purpose::Drop).expect_err("lo has no native XDP");
+        let error = xdp_mode(&lo, XdpChoice::Native, XdpPurpose::Drop).expect_err("lo has no native XDP");
         assert_eq!(error.to_string(), "'lo' has no native XDP (loopback)");
-        let infiniband = Device { name: "ib0".into(), link_layer: LinkLayer::Other(32), ..Device::default() };
+        let infiniband = Device { name: "ib0".into(), link_layer: DeviceType::Other(32), ..Device::default() };
         for choice in [XdpChoice::Auto, XdpChoice::Generic, XdpChoice::Off] {
             assert!(matches!(
-                xdp_mode(&infiniband, choice, Purpose::Observe),
-                Err(Error::LinkLayer { arphrd: 32, .. })
+                xdp_mode(&infiniband, choice, XdpPurpose::Observe),
+                Err(DeviceError::LinkLayer { arphrd: 32, .. })
             ));
         }
     }

@@ -16,13 +16,13 @@ pub(super) enum Way {
 
 /// The packet that an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct TracedPacket {
     pub(super) leg: Way,
 }
 
 /// Where a packet's way ended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct End {
+pub(super) struct TraceEnd {
     pub(super) family: String,
     pub(super) table: String,
     pub(super) chain: String,
@@ -34,17 +34,17 @@ pub(super) struct End {
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(super) struct TraceEvent {
     /// Which packet: the same in all of its events.
     pub(super) trace: u32,
     /// The packet, in its first event.
-    pub(super) packet: Option<Seen>,
+    pub(super) packet: Option<TracedPacket>,
     /// Its end, if this event is that; of its leg nothing is known here.
-    pub(super) end: Option<End>,
+    pub(super) end: Option<TraceEnd>,
 }
 
 /// The events of a datagram.
-pub(super) fn parse(datagram: &[u8]) -> Vec<Event> {
+pub(super) fn parse(datagram: &[u8]) -> Vec<TraceEvent> {
     let events = messages(datagram).into_iter().filter(|message| message.kind == NFTABLES << 8 | TRACE);
     events.filter_map(|message| event(message.payload)).collect()
 }
@@ -85,7 +85,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// The echo packet whose first transport bytes these are.
-    fn packet(&self) -> Option<Seen> {
+    fn packet(&self) -> Option<TracedPacket> {
         let family = match self.protocol? {
             2 => Family::V4,
             10 => Family::V6,
@@ -96,10 +96,10 @@ impl<'a> Attributes<'a> {
             Echo::Request => Way::Request,
             Echo::Reply => Way::Reply,
         };
-        Some(Seen { leg })
+        Some(TracedPacket { leg })
     }
 
-    fn end(&self, family: u8) -> Option<End> {
+    fn end(&self, family: u8) -> Option<TraceEnd> {
         /// `NFT_TRACETYPE_POLICY` and `NFT_TRACETYPE_RULE`.
         const POLICY: u32 = 1;
         const RULE: u32 = 3;
@@ -108,7 +108,7 @@ impl<'a> Attributes<'a> {
             RULE => (Some(self.handle?), ending(self.verdict?)?),
             _ => return None,
         };
-        Some(End {
+        Some(TraceEnd {
             family: family_name(family).to_owned(),
             table: text(self.table?),
             chain: text(self.chain?),
@@ -119,9 +119,9 @@ impl<'a> Attributes<'a> {
     }
 }
 
-fn event(payload: &[u8]) -> Option<Event> {
+fn event(payload: &[u8]) -> Option<TraceEvent> {
     let found = Attributes::of(payload.get(GENERIC..)?);
-    Some(Event { trace: found.trace?, packet: found.packet(), end: found.end(*payload.first()?) })
+    Some(TraceEvent { trace: found.trace?, packet: found.packet(), end: found.end(*payload.first()?) })
 }
 
 /// `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`: the verdicts after which nobody else in the hook is asked. nftables' own, as jump
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::host::trace_rules::message::*;
 
-    fn told(attributes: &[Vec<u8>]) -> Vec<Event> {
+    fn told(attributes: &[Vec<u8>]) -> Vec<TraceEvent> {
         let mut batch = Batch::new();
         batch.make(TRACE, attributes);
         parse(&batch.finish().0)
@@ -176,7 +176,7 @@ mod tests {
         let mut event = place();
         event.extend([attribute(3, &9_u64.to_be_bytes()), number(4, 3), nested(5, &[number(1, 0)])]);
         event.extend([number(15, 2), attribute(9, &[8, 0, 0, 0])]);
-        let end = End {
+        let end = TraceEnd {
             family: "inet".to_owned(),
             table: "t".to_owned(),
             chain: "c".to_owned(),
@@ -184,7 +184,10 @@ mod tests {
             verdict: "drop",
             leg: Way::Request,
         };
-        assert_eq!(told(&event), [Event { trace: 77, packet: Some(Seen { leg: Way::Request }), end: Some(end) }]);
+        assert_eq!(
+            told(&event),
+            [TraceEvent { trace: 77, packet: Some(TracedPacket { leg: Way::Request }), end: Some(end) }]
+        );
     }
 
     #[test]
@@ -201,7 +204,7 @@ mod tests {
         for verdict in [1, (-3_i32).cast_unsigned(), (-1_i32).cast_unsigned()] {
             let mut event = place();
             event.extend([attribute(3, &9_u64.to_be_bytes()), number(4, 3), nested(5, &[number(1, verdict)])]);
-            assert_eq!(told(&event), [Event { trace: 77, packet: None, end: None }], "{verdict:#x}");
+            assert_eq!(told(&event), [TraceEvent { trace: 77, packet: None, end: None }], "{verdict:#x}");
         }
         assert_eq!(ending(0x0001_0002), Some("stolen"));
     }

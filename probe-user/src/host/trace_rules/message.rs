@@ -85,7 +85,7 @@ impl Batch {
 
 /// A message that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Message<'a> {
+pub(super) struct NetlinkMessage<'a> {
     /// Its type.
     pub(super) kind: u16,
     /// What follows `struct nlmsghdr`.
@@ -93,12 +93,12 @@ pub(super) struct Message<'a> {
 }
 
 /// The messages of a datagram; what is cut short is left out.
-pub(super) fn messages(mut rest: &[u8]) -> Vec<Message<'_>> {
+pub(super) fn messages(mut rest: &[u8]) -> Vec<NetlinkMessage<'_>> {
     let mut found = Vec::new();
     while let (Some(length), Some(kind)) = (word(rest, 0), half(rest, 4)) {
         let length = length as usize;
         let Some(payload) = rest.get(HEADER..length) else { break };
-        found.push(Message { kind, payload });
+        found.push(NetlinkMessage { kind, payload });
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     found

@@ -54,7 +54,7 @@ impl Instruments for Fake {
         Ok(())
     }
 
-    fn send(&mut self, from: Host, kind: Kind, id: u16, count: u32) -> Result<(), String> {
+    fn send(&mut self, from: LabHost, kind: Kind, id: u16, count: u32) -> Result<(), String> {
         self.log.push(format!("{} {:?} {id} x{count} at {:?}", from.name(), kind.echo, self.elapsed));
         for _ in 0..count {
             if kind.echo == Echo::Request {

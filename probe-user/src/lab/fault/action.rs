@@ -5,9 +5,9 @@ use probe_ebpf::Direction;
 use super::site::On;
 use crate::ebpf::bpf_sys::XdpMode;
 
-/// One step. Texts may hold the words of [`super::Site::fill`].
+/// One step. Texts may hold the words of [`super::FaultSite::fill`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum FaultAction {
     /// Rules, as `nft -f` reads them.
     Nft(On, &'static str),
     /// The router's own firewall goes: it forwards everything that no rule of the fault stops.
@@ -21,11 +21,11 @@ pub enum Action {
     /// A kernel setting below `/proc/sys`, and its value.
     Setting(On, &'static str, &'static str),
     /// Somebody else's XDP program on the host's interface that gives every packet this answer.
-    Xdp(On, XdpMode, Answer),
+    Xdp(On, XdpMode, ProgramVerdict),
     /// Somebody else's tc program on the host's interface, as a TCX link where the kernel has them, that gives every packet this answer.
-    Tcx(On, Direction, Answer),
+    Tcx(On, Direction, ProgramVerdict),
     /// A program on a cgroup that this process, and what it starts, joins; A's sockets are made there.
-    Cgroup(Direction, Answer),
+    Cgroup(Direction, ProgramVerdict),
     /// probe's own filter (`probe filter add`) on the host's interface, for echo packets of this leg.
     ProbeFilter(On),
     /// So many echo exchanges, to use up what is limited.
@@ -36,7 +36,7 @@ pub enum Action {
 
 /// What a program answers to every packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ProgramVerdict {
     /// It must not pass.
     Drop,
     /// It may pass.

@@ -6,13 +6,13 @@ use probe_ebpf::Direction;
 
 use super::{
     Case, Probe,
-    action::{Action, Answer},
+    action::{FaultAction, ProgramVerdict},
     cgroup::Cgroup,
-    error::Error,
+    error::FaultError,
     exchange,
     noise::Noisy,
     probe_filter::ProbeFilter,
-    site::{On, Site},
+    site::{FaultSite, On},
     tool,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     lab::{
         Topology, attach_tc_program,
         firewall::SECURITY_GROUP,
-        plan::{Host, Nic},
+        plan::{LabHost, Nic},
     },
 };
 
@@ -45,7 +45,7 @@ pub struct Broken {
 ///
 /// # Errors
 /// The first action that could not be done; what was done before it is undone, but for what goes with the lab.
-pub fn break_lab(lab: &Topology, case: &Case) -> Result<Broken, Error> {
+pub fn break_lab(lab: &Topology, case: &Case) -> Result<Broken, FaultError> {
     let mut broken = Broken::default();
     let site = case.site();
     for action in case.fault.actions {
@@ -55,58 +55,70 @@ pub fn break_lab(lab: &Topology, case: &Case) -> Result<Broken, Error> {
 }
 
 impl Broken {
-    fn perform(&mut self, lab: &Topology, site: Site, action: Action) -> Result<(), Error> {
+    fn perform(&mut self, lab: &Topology, site: FaultSite, action: FaultAction) -> Result<(), FaultError> {
         let netns = |on: On| lab.netns(site.host(on));
         match action {
-            Action::Nft(on, rules) => tool::run(netns(on), "nft", "-f -", &site.fill(rules)),
-            Action::OpenRouter => {
+            FaultAction::Nft(on, rules) => tool::run(netns(on), "nft", "-f -", &site.fill(rules)),
+            FaultAction::OpenRouter => {
                 let rules = format!("delete table inet {}", SECURITY_GROUP.table);
                 tool::run(netns(On::Router), "nft", "-f -", &rules)
             }
-            Action::Ip(on, words) => tool::run(netns(on), "ip", &site.fill(words), ""),
-            Action::Tc(on, words) => tool::run(netns(on), "tc", &site.fill(words), ""),
-            Action::Iptables(on, words) => {
+            FaultAction::Ip(on, words) => tool::run(netns(on), "ip", &site.fill(words), ""),
+            FaultAction::Tc(on, words) => tool::run(netns(on), "tc", &site.fill(words), ""),
+            FaultAction::Iptables(on, words) => {
                 let v4 = site.fill("{ip}") == "ip";
                 let program = if v4 { "iptables-legacy" } else { "ip6tables-legacy" };
                 tool::run(netns(on), program, &site.fill(words), "")
             }
-            Action::Setting(on, path, value) => set(lab, site.host(on), &site.fill(path), value),
-            Action::Xdp(on, mode, answer) => self.attach_xdp(lab, site.host(on), mode, answer),
-            Action::Tcx(on, direction, answer) => self.attach_tc(lab, site.host(on), direction, answer),
-            Action::Cgroup(direction, answer) => self.join_cgroup(direction, answer),
-            Action::ProbeFilter(on) => {
+            FaultAction::Setting(on, path, value) => set(lab, site.host(on), &site.fill(path), value),
+            FaultAction::Xdp(on, mode, answer) => self.attach_xdp(lab, site.host(on), mode, answer),
+            FaultAction::Tcx(on, direction, answer) => self.attach_tc(lab, site.host(on), direction, answer),
+            FaultAction::Cgroup(direction, answer) => self.join_cgroup(direction, answer),
+            FaultAction::ProbeFilter(on) => {
                 self.filters.push(ProbeFilter::put(netns(on), site)?);
                 Ok(())
             }
-            Action::Spend(count) => exchange::ping(lab, site.family, &Probe::PLAIN, count).map(drop),
-            Action::Noise(noise) => {
+            FaultAction::Spend(count) => exchange::ping(lab, site.family, &Probe::PLAIN, count).map(drop),
+            FaultAction::Noise(noise) => {
                 self.noise.push(Noisy::start(lab, site.family, noise)?);
                 Ok(())
             }
         }
     }
 
-    fn attach_xdp(&mut self, lab: &Topology, host: Host, mode: XdpMode, answer: Answer) -> Result<(), Error> {
+    fn attach_xdp(
+        &mut self,
+        lab: &Topology,
+        host: LabHost,
+        mode: XdpMode,
+        answer: ProgramVerdict,
+    ) -> Result<(), FaultError> {
         let attach = || {
             let program = bpf_sys::load_program(ProgramType::Xdp, "someone_elses", &always(XDP[answer as usize]))?;
             bpf_sys::link_xdp(&program, lab.ifindex(nic(host)), mode)
         };
-        let link = lab.netns(host).run(attach)?.map_err(Error::system("attach an XDP program in the lab"))?;
+        let link = lab.netns(host).run(attach)?.map_err(FaultError::system("attach an XDP program in the lab"))?;
         self.links.push(link);
         Ok(())
     }
 
-    fn attach_tc(&mut self, lab: &Topology, host: Host, way: Direction, answer: Answer) -> Result<(), Error> {
+    fn attach_tc(
+        &mut self,
+        lab: &Topology,
+        host: LabHost,
+        way: Direction,
+        answer: ProgramVerdict,
+    ) -> Result<(), FaultError> {
         let attach = || {
             let program = bpf_sys::load_program(ProgramType::Tc, "someone_elses", &always(TCX[answer as usize]))?;
             attach_tc_program(&program, lab.ifindex(nic(host)), way)
         };
-        let link = lab.netns(host).run(attach)?.map_err(Error::system("attach a tc program in the lab"))?;
+        let link = lab.netns(host).run(attach)?.map_err(FaultError::system("attach a tc program in the lab"))?;
         self.links.extend(link);
         Ok(())
     }
 
-    fn join_cgroup(&mut self, direction: Direction, answer: Answer) -> Result<(), Error> {
+    fn join_cgroup(&mut self, direction: Direction, answer: ProgramVerdict) -> Result<(), FaultError> {
         if self.cgroup.is_none() {
             self.cgroup = Some(Cgroup::join()?);
         }
@@ -116,18 +128,20 @@ impl Broken {
             let program = bpf_sys::load_program(ProgramType::CgroupSkb, "someone_elses", &code)?;
             bpf_sys::link_cgroup(&program, cgroup, direction)
         };
-        self.links.push(attach().map_err(Error::system("attach a cgroup program"))?);
+        self.links.push(attach().map_err(FaultError::system("attach a cgroup program"))?);
         Ok(())
     }
 }
 
 /// The interface of one of the two end hosts.
-fn nic(host: Host) -> Nic {
+fn nic(host: LabHost) -> Nic {
     host.nics().next().expect("every host has an interface")
 }
 
 /// `/proc/sys/net` shows the namespace of the thread that looks.
-fn set(lab: &Topology, host: Host, path: &str, value: &str) -> Result<(), Error> {
+fn set(lab: &Topology, host: LabHost, path: &str, value: &str) -> Result<(), FaultError> {
     let file = Path::new("/proc/sys").join(path);
-    lab.netns(host).run(|| fs::write(file, value))?.map_err(Error::system(format!("write {value} to /proc/sys/{path}")))
+    lab.netns(host)
+        .run(|| fs::write(file, value))?
+        .map_err(FaultError::system(format!("write {value} to /proc/sys/{path}")))
 }

@@ -8,18 +8,18 @@ mod receiver_route;
 mod sender;
 mod sender_device;
 
-use super::{Expected, Fault, Place, Probe, REQUEST};
+use super::{ExpectedDiagnosis, Fault, FaultLocation, Probe, REQUEST};
 
 /// What rows have that say nothing else.
 const ROW: Fault = Fault {
     name: "",
     title: "",
     families: super::BOTH,
-    place: Place::Nothing,
+    place: FaultLocation::Nothing,
     legs: REQUEST,
     actions: &[],
     probe: Probe::PLAIN,
-    expected: Expected::DELIVERED,
+    expected: ExpectedDiagnosis::DELIVERED,
     needs: None,
 };
 

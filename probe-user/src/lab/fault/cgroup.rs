@@ -8,7 +8,7 @@ use std::{
     process,
 };
 
-use super::error::Error;
+use super::error::FaultError;
 
 /// What the names of these cgroups start with; the process id follows.
 const NAME: &str = "probe-lab-faults-";
@@ -23,11 +23,11 @@ pub(super) struct Cgroup {
 
 impl Cgroup {
     /// Makes a cgroup and moves this process into it; sockets made from now on belong to it.
-    pub(super) fn join() -> Result<Self, Error> {
-        let root = mount_point().ok_or(Error::NoCgroup2)?;
-        let before = own_path(&root).ok_or(Error::NoCgroup2)?;
+    pub(super) fn join() -> Result<Self, FaultError> {
+        let root = mount_point().ok_or(FaultError::NoCgroup2)?;
+        let before = own_path(&root).ok_or(FaultError::NoCgroup2)?;
         let path = root.join(format!("{NAME}{}", process::id()));
-        let refused = |source| Error::System { attempt: format!("make the cgroup {}", path.display()), source };
+        let refused = |source| FaultError::System { attempt: format!("make the cgroup {}", path.display()), source };
         fs::create_dir(&path).map_err(refused)?;
         let folder = File::open(&path).map_err(refused)?;
         let cgroup = Self { folder, path: path.clone(), before };

@@ -7,7 +7,7 @@ use super::Case;
 
 /// What was asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Choice {
+pub struct CaseSelection {
     /// Names, their beginnings, or patterns with `*` and `?`; nothing: every case.
     pub names: Vec<String>,
     /// One IP version only.
@@ -27,7 +27,7 @@ pub struct Unknown {
 ///
 /// # Errors
 /// The first name that fits no case at all, of whichever IP version.
-pub fn choose(cases: Vec<Case>, choice: &Choice) -> Result<Vec<Case>, Unknown> {
+pub fn choose(cases: Vec<Case>, choice: &CaseSelection) -> Result<Vec<Case>, Unknown> {
     if let Some(name) = choice.names.iter().find(|name| !cases.iter().any(|case| fits(name, &case.name))) {
         return Err(Unknown {
             name: name.clone(),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_order_is_the_catalogues_and_the_family_is_a_filter() {
-        let choice = Choice { names: vec!["peer-nft-input".into(), "healthy".into()], family: Some(Family::V6) };
+        let choice = CaseSelection { names: vec!["peer-nft-input".into(), "healthy".into()], family: Some(Family::V6) };
         let chosen = choose(super::super::all(), &choice).expect("known names");
         assert!(chosen.iter().all(|case| case.family == Family::V6));
         assert!(chosen.first().is_some_and(|case| case.name == "healthy"));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_with_the_nearest() {
-        let choice = Choice { names: vec!["per-nft-input".into()], family: None };
+        let choice = CaseSelection { names: vec!["per-nft-input".into()], family: None };
         let unknown = choose(super::super::all(), &choice).expect_err("a typing error");
         assert_eq!(unknown.nearest.as_deref(), Some("peer-nft-input"));
     }

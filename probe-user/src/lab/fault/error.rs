@@ -7,13 +7,13 @@ use crate::{error::Mend, lab};
 
 /// Why the lab could not be broken as a case wants it.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum FaultError {
     /// The lab itself.
     #[error(transparent)]
-    Lab(#[from] lab::Error),
+    Lab(#[from] lab::LabError),
     /// One of probe's own programs.
     #[error(transparent)]
-    Kernel(#[from] ebpf::Error),
+    Kernel(#[from] ebpf::KernelError),
     /// A program that the fault needs is not there.
     #[error("{program} is not installed, and this fault is made with it")]
     NoTool {
@@ -53,7 +53,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl FaultError {
     /// A failed system call.
     pub(super) fn system(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let attempt = attempt.into();
@@ -61,7 +61,7 @@ impl Error {
     }
 }
 
-impl Mend for Error {
+impl Mend for FaultError {
     fn fix(&self) -> String {
         match self {
             Self::Lab(error) => error.fix(),

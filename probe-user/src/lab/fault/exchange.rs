@@ -10,9 +10,9 @@ use std::{
 use probe_ebpf::{Echo, Family, Kind};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Case, Outcome, Probe, error::Error};
+use super::{Case, Outcome, Probe, error::FaultError};
 use crate::{
-    lab::{Topology, plan::Host},
+    lab::{Topology, plan::LabHost},
     traffic::{Fragmentation, Sender, Settings, packet::counting_payload},
 };
 
@@ -62,46 +62,46 @@ impl Exchange {
 ///
 /// # Errors
 /// [`Error::System`] where not even the socket that waits can be made.
-pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, Error> {
+pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, FaultError> {
     exchange(lab, family, probe, count, SILENCE)
 }
 
 /// Holds that the lab answers before anything is broken. Every neighbour is known then.
-pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), Error> {
+pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), FaultError> {
     let seen = exchange(lab, family, &Probe::PLAIN, 2, PATIENCE)?;
-    if seen.outcome() == Outcome::Delivered { Ok(()) } else { Err(Error::NotHealthy { what: seen.sentence() }) }
+    if seen.outcome() == Outcome::Delivered { Ok(()) } else { Err(FaultError::NotHealthy { what: seen.sentence() }) }
 }
 
 /// Holds that a lab that was broken as `case` wants it now delivers as much as the case says.
 ///
 /// # Errors
 /// [`Error::NotInForce`] where it delivers more or less.
-pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, Error> {
+pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, FaultError> {
     let outcomes = case.fault.expected.outcomes;
     let fits = |outcome| {
         outcomes.contains(&outcome) || (outcome == Outcome::Delivered && outcomes.contains(&Outcome::Altered))
     };
     let patience = if fits(Outcome::Delivered) { PATIENCE } else { SILENCE };
     let seen = exchange(lab, case.family, &case.fault.probe, COUNT, patience)?;
-    if fits(seen.outcome()) { Ok(seen) } else { Err(Error::NotInForce { what: seen.sentence() }) }
+    if fits(seen.outcome()) { Ok(seen) } else { Err(FaultError::NotInForce { what: seen.sentence() }) }
 }
 
-fn exchange(lab: &Topology, family: Family, probe: &Probe, count: u32, wait: Duration) -> Result<Exchange, Error> {
-    let (at, sent) = if probe.reply_only { (Host::B, Echo::Reply) } else { (Host::A, Echo::Request) };
+fn exchange(lab: &Topology, family: Family, probe: &Probe, count: u32, wait: Duration) -> Result<Exchange, FaultError> {
+    let (at, sent) = if probe.reply_only { (LabHost::B, Echo::Reply) } else { (LabHost::A, Echo::Request) };
     let listening = || listen(family, probe);
-    let listener = lab.netns(at).run(listening)?.map_err(Error::system("listen for replies in the lab"))?;
+    let listener = lab.netns(at).run(listening)?.map_err(FaultError::system("listen for replies in the lab"))?;
     let id = probe.id.unwrap_or_else(fresh_id);
     let settings = settings(family, probe, sent);
     let size = probe.size.unwrap_or(PAYLOAD);
-    let refused = lab.netns(Host::A).run(|| send(&settings, id, size, count))?;
+    let refused = lab.netns(LabHost::A).run(|| send(&settings, id, size, count))?;
     let wanted = Wanted { kind: Kind { family, echo: Echo::Reply }, id, size, count };
-    let answered = wanted.collect(&listener, wait).map_err(Error::system("read replies in the lab"))?;
+    let answered = wanted.collect(&listener, wait).map_err(FaultError::system("read replies in the lab"))?;
     Ok(Exchange { id, wanted: count, refused, answered })
 }
 
 fn settings(family: Family, probe: &Probe, echo: Echo) -> Settings {
     let fragmentation = if probe.dont_fragment { Fragmentation::Forbidden } else { Fragmentation::Allowed };
-    let target = SocketAddr::new(Host::B.address(family), 0);
+    let target = SocketAddr::new(LabHost::B.address(family), 0);
     Settings { ttl: probe.ttl, source: probe.source(family), fragmentation, ..Settings::new(echo, target) }
 }
 

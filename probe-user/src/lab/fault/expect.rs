@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Leg;
-pub use crate::model::verdict::{Confidence, Host as Side, Layer, Outcome};
+pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost as Side};
 
 /// What a diagnosis must say. Where several answers are as good, all are listed; where nothing is listed, anything is.
 #[derive(Clone, Copy, Debug)]
-pub struct Expected {
+pub struct ExpectedDiagnosis {
     /// How the run ends.
     pub outcomes: &'static [Outcome],
     /// The layer where packets stop; empty where no stop must be told.
@@ -46,7 +46,7 @@ impl Measured {
     pub const SILENT: Self = Self { v4: None, v6: None };
 }
 
-impl Expected {
+impl ExpectedDiagnosis {
     /// No stop, and every probe answered.
     pub const DELIVERED: Self = Self {
         outcomes: &[Outcome::Delivered],
@@ -181,7 +181,7 @@ fn leg_of(stop: &Value) -> Result<Option<Leg>, String> {
     }
 }
 
-impl Expected {
+impl ExpectedDiagnosis {
     /// The sides that are right for a fault on `side`.
     pub fn sides_for(&self, side: Option<Side>) -> Vec<Side> {
         if self.sides.is_empty() { side.into_iter().collect() } else { self.sides.to_vec() }

@@ -15,13 +15,13 @@ use probe_ebpf::Family;
 
 use super::{
     action::Noise,
-    error::Error,
+    error::FaultError,
     exchange,
-    site::{On, Site},
+    site::{FaultSite, On},
     tool,
 };
 use crate::{
-    lab::{Netns, Topology, plan::Host},
+    lab::{Netns, Topology, plan::LabHost},
     path::Leg,
 };
 
@@ -51,21 +51,21 @@ pub(super) struct Noisy {
 
 impl Noisy {
     /// Starts it.
-    pub(super) fn start(lab: &Topology, family: Family, noise: Noise) -> Result<Self, Error> {
-        let b = Host::B.address(family);
+    pub(super) fn start(lab: &Topology, family: Family, noise: Noise) -> Result<Self, FaultError> {
+        let b = LabHost::B.address(family);
         match noise {
             Noise::UdpFlood => {
-                Self::spawn(lab.netns(Host::B), None, move |stop| flood(SocketAddr::new(b, CLOSED_PORT), stop))
+                Self::spawn(lab.netns(LabHost::B), None, move |stop| flood(SocketAddr::new(b, CLOSED_PORT), stop))
             }
-            Noise::Ping { id, size } => Self::spawn(lab.netns(Host::A), None, move |stop| {
+            Noise::Ping { id, size } => Self::spawn(lab.netns(LabHost::A), None, move |stop| {
                 exchange::keep_pinging(b, id, size, REQUESTS, || pause(stop));
             }),
             Noise::OtherLab { id } => {
                 let other = Topology::build()?;
-                let site = Site { family, leg: Leg::Request };
+                let site = FaultSite { family, leg: Leg::Request };
                 let rules = "table inet probe_fault { chain input { type filter hook input priority filter; {echo} drop; }\n}\n";
                 tool::run(other.netns(site.host(On::Receiver)), "nft", "-f -", &site.fill(rules))?;
-                let netns = again(other.netns(Host::A))?;
+                let netns = again(other.netns(LabHost::A))?;
                 Self::spawn(&netns, Some(other), move |stop| {
                     exchange::keep_pinging(b, id, 56, REQUESTS, || pause(stop));
                 })
@@ -77,7 +77,7 @@ impl Noisy {
         netns: &Netns,
         other: Option<Topology>,
         work: impl FnOnce(&AtomicBool) + Send + 'static,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, FaultError> {
         let netns = again(netns)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -86,7 +86,7 @@ impl Noisy {
             let _ = netns.run(|| work(&stopped));
         };
         let thread = thread::Builder::new().name("probe-noise".into()).spawn(inside);
-        let thread = Some(thread.map_err(Error::system("start a thread"))?);
+        let thread = Some(thread.map_err(FaultError::system("start a thread"))?);
         Ok(Self { stop, thread, other })
     }
 }
@@ -102,7 +102,7 @@ impl Drop for Noisy {
 }
 
 /// Another handle of the same namespace.
-fn again(netns: &Netns) -> Result<Netns, Error> {
+fn again(netns: &Netns) -> Result<Netns, FaultError> {
     let handle = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
     Ok(Netns::open(handle.as_ref())?.expect("an open handle names its namespace"))
 }

@@ -10,9 +10,9 @@ use nix::{
 };
 use probe_ebpf::{Kind, Rule};
 
-use super::{error::Error, site::Site};
+use super::{error::FaultError, site::FaultSite};
 use crate::{
-    ebpf::pins::{self, Changing, Hook, Pinned},
+    ebpf::pins::{self, Changing, FilterHook, Pinned},
     filter::rules::{Kinds, RuleSet},
     host::device::Device,
     lab::Netns,
@@ -38,21 +38,21 @@ const BPFFS: &str = "/sys/fs/bpf";
 
 /// Gives this thread, and what it starts, mounts of its own, so that what is mounted for a case goes with this process
 /// even if it is killed.
-pub(super) fn keep_mounts_private() -> Result<(), Error> {
+pub(super) fn keep_mounts_private() -> Result<(), FaultError> {
     let make = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
     };
-    make().map_err(|errno| Error::system("make a mount namespace")(errno.into()))
+    make().map_err(|errno| FaultError::system("make a mount namespace")(errno.into()))
 }
 
 impl PinHome {
-    fn ready() -> Result<Self, Error> {
+    fn ready() -> Result<Self, FaultError> {
         if statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
             return Ok(Self::Found);
         }
         let made = mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"));
-        made.map_err(|errno| Error::system(format!("mount bpffs on {BPFFS}"))(errno.into()))?;
+        made.map_err(|errno| FaultError::system(format!("mount bpffs on {BPFFS}"))(errno.into()))?;
         Ok(Self::Made)
     }
 }
@@ -70,7 +70,7 @@ impl Drop for PinHome {
 
 impl ProbeFilter {
     /// Puts a rule for every id on `eth0` of `netns`.
-    pub(super) fn put(netns: &Netns, site: Site) -> Result<Self, Error> {
+    pub(super) fn put(netns: &Netns, site: FaultSite) -> Result<Self, FaultError> {
         let handle = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
         let again = Netns::open(handle.as_ref())?.expect("an open handle names its namespace");
         let filter = Self { netns: again, _pins: PinHome::ready()? };
@@ -79,15 +79,15 @@ impl ProbeFilter {
     }
 }
 
-fn add(site: Site) -> Result<(), Error> {
-    let device = Device::find("eth0").map_err(ebpf::Error::from)?;
+fn add(site: FaultSite) -> Result<(), FaultError> {
+    let device = Device::find("eth0").map_err(ebpf::KernelError::from)?;
     let changing = Changing::begin()?;
     pins::sweep(&changing)?;
     let wanted = Kind { family: site.family, echo: site.echo() };
     let kinds = Kinds::matching(|kind| kind == wanted).bits();
     let rule = Rule { number: 1, id_first: 0, id_last: u16::MAX, kinds, ..Rule::default() };
     let set = RuleSet::new(vec![rule], 1);
-    Pinned::create(&device, Hook::Xdp, Attach::default(), &set, &changing)?;
+    Pinned::create(&device, FilterHook::Xdp, Attach::default(), &set, &changing)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Broken, Case, Got,
-    error::Error,
+    error::FaultError,
     exchange::{expect_healthy, expect_in_force},
     probe_filter::keep_mounts_private,
     tool,
@@ -12,7 +12,7 @@ use super::{
 use crate::{error::Failure, lab::Topology};
 
 /// What finds out where packets from A to B stop.
-pub trait Diagnose {
+pub trait Diagnoser {
     /// Diagnoses the way from A to B in a lab that was broken as `case` wants it, with probes like
     /// [`super::Fault::probe`]. It learns nothing else from the case.
     ///
@@ -23,7 +23,7 @@ pub trait Diagnose {
 
 /// One case that was run.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct JudgedCase {
     /// The case.
     pub case: Case,
     /// What the diagnosis said; none where there was no diagnosis.
@@ -36,7 +36,7 @@ pub struct Judged {
     pub first_try: Vec<String>,
 }
 
-impl Judged {
+impl JudgedCase {
     /// Whether the diagnosis said what it must.
     pub fn located(&self) -> bool {
         self.wrong.is_empty()
@@ -56,9 +56,9 @@ impl Judged {
 
 /// What came of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Run {
+pub struct CatalogueRun {
     /// The cases that were run, in their order.
-    pub judged: Vec<Judged>,
+    pub judged: Vec<JudgedCase>,
     /// The cases whose fault cannot be made here, and why.
     pub left_out: Vec<(Case, String)>,
     /// How many were not reached, because somebody stopped the run.
@@ -67,11 +67,11 @@ pub struct Run {
 
 /// What the run is about to do or has done, for progress.
 #[derive(Clone, Copy, Debug)]
-pub enum Step<'a> {
+pub enum CaseProgress<'a> {
     /// This case is next: its number from 1, of so many.
     Begins(usize, usize, &'a Case),
     /// It is done.
-    Ended(&'a Judged),
+    Ended(&'a JudgedCase),
     /// Its fault cannot be made here.
     Unmade,
 }
@@ -82,12 +82,12 @@ pub enum Step<'a> {
 /// Only where no lab can be made at all; what goes wrong with one case is that case's.
 pub fn run(
     cases: Vec<Case>,
-    diagnose: &mut dyn Diagnose,
-    tell: &mut dyn FnMut(Step<'_>),
+    diagnose: &mut dyn Diagnoser,
+    tell: &mut dyn FnMut(CaseProgress<'_>),
     stop: &dyn Fn() -> bool,
-) -> Result<Run, Error> {
+) -> Result<CatalogueRun, FaultError> {
     keep_mounts_private()?;
-    let mut run = Run::default();
+    let mut run = CatalogueRun::default();
     let families = Topology::build()?.families().to_vec();
     let total = cases.len();
     for (index, case) in cases.into_iter().enumerate() {
@@ -100,12 +100,12 @@ pub fn run(
             run.left_out.push((case, why));
             continue;
         }
-        tell(Step::Begins(index + 1, total, &case));
+        tell(CaseProgress::Begins(index + 1, total, &case));
         let start = Instant::now();
         let patient = match make(&case)? {
             Ok(patient) => patient,
             Err(why) => {
-                tell(Step::Unmade);
+                tell(CaseProgress::Unmade);
                 run.left_out.push((case, why.to_string()));
                 continue;
             }
@@ -117,14 +117,14 @@ pub fn run(
             && let Ok(patient) = make(&judged.case)?
         {
             let again = judge(judged.case.clone(), &patient, diagnose, start);
-            judged = Judged { first_try: judged.wrong, ..again };
+            judged = JudgedCase { first_try: judged.wrong, ..again };
         }
         if stop() {
             // The diagnosis was interrupted too, most likely: what it said is not held against it.
             run.unreached = total - index;
             break;
         }
-        tell(Step::Ended(&judged));
+        tell(CaseProgress::Ended(&judged));
         run.judged.push(judged);
     }
     Ok(run)
@@ -147,13 +147,13 @@ struct Patient {
 }
 
 /// Makes the case's fault in a lab of its own; or says why it cannot be made here.
-fn make(case: &Case) -> Result<Result<Patient, Error>, Error> {
+fn make(case: &Case) -> Result<Result<Patient, FaultError>, FaultError> {
     let mut last = None;
     for _ in 0..TRIES {
         let lab = Topology::build()?;
         match broken(&lab, case) {
             Ok(broken) => return Ok(Ok(Patient { _broken: broken, lab })),
-            Err(error @ (Error::NotHealthy { .. } | Error::NotInForce { .. })) => {
+            Err(error @ (FaultError::NotHealthy { .. } | FaultError::NotInForce { .. })) => {
                 tracing::info!("{} is made again: {error}", case.name);
                 last = Some(error);
             }
@@ -163,7 +163,7 @@ fn make(case: &Case) -> Result<Result<Patient, Error>, Error> {
     Ok(Err(last.expect("there is more than one try, and each ends in a return or an error")))
 }
 
-fn judge(case: Case, patient: &Patient, diagnose: &mut dyn Diagnose, start: Instant) -> Judged {
+fn judge(case: Case, patient: &Patient, diagnose: &mut dyn Diagnoser, start: Instant) -> JudgedCase {
     let (got, wrong) = match diagnose.diagnose(&patient.lab, &case) {
         Ok(got) => {
             let wrong = case.differences(&got);
@@ -171,14 +171,14 @@ fn judge(case: Case, patient: &Patient, diagnose: &mut dyn Diagnose, start: Inst
         }
         Err(failure) => (None, vec![failure.error]),
     };
-    Judged { case, got, wrong, seconds: start.elapsed().as_secs_f64(), first_try: Vec::new() }
+    JudgedCase { case, got, wrong, seconds: start.elapsed().as_secs_f64(), first_try: Vec::new() }
 }
 
 /// Breaks a healthy lab, and holds that it is broken.
 ///
 /// # Errors
 /// The lab did not answer before, could not be broken, or the fault does not show.
-pub fn broken(lab: &Topology, case: &Case) -> Result<Broken, Error> {
+pub fn broken(lab: &Topology, case: &Case) -> Result<Broken, FaultError> {
     expect_healthy(lab, case.family)?;
     let broken = super::break_lab(lab, case)?;
     expect_in_force(lab, case)?;

@@ -3,11 +3,11 @@
 use probe_ebpf::{Echo, Family};
 
 use super::Leg;
-use crate::lab::plan::{Host, Nic};
+use crate::lab::plan::{LabHost, Nic};
 
 /// A leg of the lab's path over one IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Site {
+pub struct FaultSite {
     /// The IP version.
     pub family: Family,
     /// The leg.
@@ -25,19 +25,19 @@ pub enum On {
     Receiver,
 }
 
-impl Site {
+impl FaultSite {
     /// The host that has this part.
-    pub fn host(self, on: On) -> Host {
+    pub fn host(self, on: On) -> LabHost {
         match (on, self.leg) {
-            (On::Router, _) => Host::Fw,
-            (On::Sender, Leg::Request) | (On::Receiver, Leg::Reply) => Host::A,
-            (On::Sender, Leg::Reply) | (On::Receiver, Leg::Request) => Host::B,
+            (On::Router, _) => LabHost::Fw,
+            (On::Sender, Leg::Request) | (On::Receiver, Leg::Reply) => LabHost::A,
+            (On::Sender, Leg::Reply) | (On::Receiver, Leg::Request) => LabHost::B,
         }
     }
 
     /// The interface of the sending or the receiving host.
     fn nic(self, on: On) -> Nic {
-        if self.host(on) == Host::A { Nic::A } else { Nic::B }
+        if self.host(on) == LabHost::A { Nic::A } else { Nic::B }
     }
 
     /// The type of the packets on this leg.
@@ -89,13 +89,13 @@ mod tests {
     #[test]
     fn words_follow_the_leg_and_the_family() {
         let text = "{-4} {sender}/{32} > {receiver} {in}>{out} via {gateway} and {last}: {echo}, {back}, {ip} {icmp}";
-        let request = Site { family: Family::V4, leg: Leg::Request };
+        let request = FaultSite { family: Family::V4, leg: Leg::Request };
         assert_eq!(
             request.fill(text),
             "-4 10.77.0.10/32 > 10.78.0.20 a>b via 10.77.0.1 and 10.78.0.1: \
              icmp type echo-request, icmp type echo-reply, ip icmp"
         );
-        let reply = Site { family: Family::V6, leg: Leg::Reply };
+        let reply = FaultSite { family: Family::V6, leg: Leg::Reply };
         assert_eq!(
             reply.fill(text),
             "-6 fd77:0:0:b::20/128 > fd77:0:0:a::10 b>a via fd77:0:0:b::1 and fd77:0:0:a::1: \
@@ -105,7 +105,10 @@ mod tests {
 
     #[test]
     fn the_sender_of_replies_is_b() {
-        let reply = Site { family: Family::V4, leg: Leg::Reply };
-        assert_eq!([On::Sender, On::Router, On::Receiver].map(|on| reply.host(on)), [Host::B, Host::Fw, Host::A]);
+        let reply = FaultSite { family: Family::V4, leg: Leg::Reply };
+        assert_eq!(
+            [On::Sender, On::Router, On::Receiver].map(|on| reply.host(on)),
+            [LabHost::B, LabHost::Fw, LabHost::A]
+        );
     }
 }

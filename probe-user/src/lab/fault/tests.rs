@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{action::Action, *};
+use super::{action::FaultAction, *};
 
 #[test]
 fn there_are_at_least_sixty_cases_and_no_two_are_the_same() {
@@ -32,7 +32,7 @@ fn names_are_in_kebab_case_and_say_the_side() {
 #[test]
 fn healthy_cases_expect_no_stop_and_all_others_do() {
     for case in all() {
-        let healthy = case.fault.place == Place::Nothing;
+        let healthy = case.fault.place == FaultLocation::Nothing;
         assert_eq!(case.fault.expected.has_stop(), !healthy, "{}", case.name);
     }
 }
@@ -42,8 +42,11 @@ fn no_text_has_a_word_that_means_nothing() {
     for case in all() {
         for action in case.fault.actions {
             let text = match action {
-                Action::Nft(_, text) | Action::Ip(_, text) | Action::Tc(_, text) | Action::Iptables(_, text) => text,
-                Action::Setting(_, path, _) => path,
+                FaultAction::Nft(_, text)
+                | FaultAction::Ip(_, text)
+                | FaultAction::Tc(_, text)
+                | FaultAction::Iptables(_, text) => text,
+                FaultAction::Setting(_, path, _) => path,
                 _ => continue,
             };
             let filled = case.site().fill(text);
@@ -63,11 +66,11 @@ fn addresses_of_probes_are_addresses() {
 
 #[test]
 fn a_fault_of_the_sender_is_local_for_requests_and_the_peers_for_replies() {
-    assert_eq!(Place::Sender.side(Leg::Request), Some(Side::Local));
-    assert_eq!(Place::Sender.side(Leg::Reply), Some(Side::Peer));
-    assert_eq!(Place::Receiver.side(Leg::Request), Some(Side::Peer));
-    assert_eq!(Place::Receiver.side(Leg::Reply), Some(Side::Local));
-    assert_eq!(Place::Nothing.side(Leg::Request), None);
+    assert_eq!(FaultLocation::Sender.side(Leg::Request), Some(Side::Local));
+    assert_eq!(FaultLocation::Sender.side(Leg::Reply), Some(Side::Peer));
+    assert_eq!(FaultLocation::Receiver.side(Leg::Request), Some(Side::Peer));
+    assert_eq!(FaultLocation::Receiver.side(Leg::Reply), Some(Side::Local));
+    assert_eq!(FaultLocation::Nothing.side(Leg::Request), None);
 }
 
 #[test]

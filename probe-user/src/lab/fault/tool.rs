@@ -5,40 +5,40 @@ use std::{
     process::{Child, Stdio},
 };
 
-use super::error::Error;
+use super::error::FaultError;
 use crate::lab::Netns;
 
 /// Root's search path does not always have the folders these live in.
 const FOLDERS: [&str; 3] = ["", "/usr/sbin/", "/sbin/"];
 
 /// Runs `program` with `words` and `input` inside `netns`; its failure is an error with the first line it printed.
-pub(super) fn run(netns: &Netns, program: &str, words: &str, input: &str) -> Result<(), Error> {
+pub(super) fn run(netns: &Netns, program: &str, words: &str, input: &str) -> Result<(), FaultError> {
     let mut child = start(netns, program, words)?;
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
     // A program that ends early leaves a broken pipe; its own message says why.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
-    let output = child.wait_with_output().map_err(Error::system(format!("wait for {program}")))?;
+    let output = child.wait_with_output().map_err(FaultError::system(format!("wait for {program}")))?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
     let message = text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
     let message = message.unwrap_or_else(|| output.status.to_string());
-    Err(Error::Tool { command: format!("{program} {words}"), message })
+    Err(FaultError::Tool { command: format!("{program} {words}"), message })
 }
 
-fn start(netns: &Netns, program: &str, words: &str) -> Result<Child, Error> {
+fn start(netns: &Netns, program: &str, words: &str) -> Result<Child, FaultError> {
     for folder in FOLDERS {
         let mut command = netns.command(format!("{folder}{program}"));
         command.args(words.split_whitespace()).env("LC_ALL", "C");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         match command.spawn() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => return result.map_err(Error::system(format!("run {program}"))),
+            result => return result.map_err(FaultError::system(format!("run {program}"))),
         }
     }
-    Err(Error::NoTool { program: program.to_owned() })
+    Err(FaultError::NoTool { program: program.to_owned() })
 }
 
 /// Whether `program` is installed where [`run`] looks for it.

@@ -5,30 +5,30 @@ use std::fs;
 
 use probe_ebpf::Family;
 
-use super::{Build, Model};
+use super::{BoxModel, Build};
 use crate::{
     ebpf::guard::{Attachment, Guard},
     error::Mend,
     host::device::Device,
     lab::{
-        self, Host, Netns, Nic, Topology,
+        self, LabHost, Netns, Nic, Topology,
         error::Capability,
-        firewall::{self, RuleSet, SECURITY_GROUP},
+        firewall::{self, FirewallRules, SECURITY_GROUP},
     },
 };
 
 /// Why a model could not be built.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ModelError {
     /// The lab, or the rules of its firewall.
     #[error(transparent)]
-    Lab(#[from] lab::Error),
+    Lab(#[from] lab::LabError),
     /// The guard.
     #[error(transparent)]
-    Kernel(#[from] ebpf::Error),
+    Kernel(#[from] ebpf::KernelError),
 }
 
-impl Mend for Error {
+impl Mend for ModelError {
     fn fix(&self) -> String {
         match self {
             Self::Lab(error) => error.fix(),
@@ -44,18 +44,18 @@ pub struct Built {
     _guard: Option<Guard>,
 }
 
-impl Model {
+impl BoxModel {
     /// Builds it in a lab of its own.
     ///
     /// # Errors
     /// What the kernel or nft refused; then nothing is left.
-    pub fn build(&self) -> Result<Built, Error> {
+    pub fn build(&self) -> Result<Built, ModelError> {
         let topology = Topology::build()?;
         topology.give_second_addresses()?;
-        let firewall = topology.netns(Host::Fw);
+        let firewall = topology.netns(LabHost::Fw);
         firewall::unload(firewall, &SECURITY_GROUP)?;
         if let Some(rules) = self.build.rules {
-            firewall::load(firewall, &RuleSet { table: TABLE, rules })?;
+            firewall::load(firewall, &FirewallRules { table: TABLE, rules })?;
         }
         if let Some(seconds) = self.build.timeout {
             remember_for(firewall, seconds, topology.families())?;
@@ -77,17 +77,17 @@ const fn setting(family: Family) -> &'static str {
 }
 
 /// The rules are loaded by now, and the settings there with the module that they need.
-fn remember_for(firewall: &Netns, seconds: u32, families: &[Family]) -> Result<(), Error> {
+fn remember_for(firewall: &Netns, seconds: u32, families: &[Family]) -> Result<(), ModelError> {
     for family in families {
         let path = setting(*family);
         let write = || fs::write(format!("/proc/sys/{path}"), seconds.to_string());
-        let refused = |source| lab::Error::system(format!("write /proc/sys/{path}"), Capability::NetAdmin, source);
+        let refused = |source| lab::LabError::system(format!("write /proc/sys/{path}"), Capability::NetAdmin, source);
         firewall.run(write)?.map_err(refused)?;
     }
     Ok(())
 }
 
-fn guard(firewall: &Netns, build: &Build) -> Result<Option<Guard>, Error> {
+fn guard(firewall: &Netns, build: &Build) -> Result<Option<Guard>, ModelError> {
     let Some(options) = &build.guard else { return Ok(None) };
     let attach = || Guard::attach(&Device::find(Nic::FwB.interface())?, options, &Attachment::default());
     Ok(Some(firewall.run(attach)??))

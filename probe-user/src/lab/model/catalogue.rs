@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use super::{Build, Model, ONE_FRAME, Truth};
+use super::{BoxModel, Build, ONE_FRAME, Truth};
 use crate::{
-    filter::guard::{CodeRule, GuardOptions, Key, Refresh, Requests},
+    filter::guard::{CodeRule, GuardOptions, Refresh, RequestPolicy, StateKey},
     lab::firewall::SECURITY_GROUP,
     middlebox::datasheet::{
-        Answer, Fact,
+        Fact, FactValue,
         finding::{IdPolicy, Rewriting},
     },
 };
@@ -67,11 +67,11 @@ table inet probe_model {
 "#;
 
 /// Every model: those of Linux first.
-pub fn all() -> Vec<Model> {
+pub fn all() -> Vec<BoxModel> {
     linux().into_iter().chain(guards()).collect()
 }
 
-fn linux() -> Vec<Model> {
+fn linux() -> Vec<BoxModel> {
     let group = SECURITY_GROUP.rules;
     vec![
         tracked("conntrack-5s", "Linux connection tracking, 5 s", group, 5),
@@ -79,8 +79,8 @@ fn linux() -> Vec<Model> {
         tracked("conntrack-30s", "Linux connection tracking as it comes, 30 s", group, 30),
         tracked("group-one-side", "a security group: only A may ask", group, 4),
         tracked("group-both-sides", "security groups at both ends: either may ask", BOTH_MAY_ASK, 4)
-            .with(Fact::BothEnds, Truth::Is(Answer::Independent))
-            .with(Fact::Roles, Truth::Is(Answer::Same)),
+            .with(Fact::BothEnds, Truth::Is(FactValue::Independent))
+            .with(Fact::Roles, Truth::Is(FactValue::Same)),
         tracked("masquerade", "a masquerading router: A is known by its address", MASQUERADE, 6)
             .with(Fact::Destination, Truth::Unknowable)
             .with(Fact::Nat, nat(Rewriting::Rewritten, IdPolicy::KeptWhereFree)),
@@ -91,17 +91,18 @@ fn linux() -> Vec<Model> {
     ]
 }
 
-fn guards() -> Vec<Model> {
+fn guards() -> Vec<BoxModel> {
     let four = Duration::from_secs(4);
-    let usual = GuardOptions { timeout: four, requests: Requests::Deny, ..GuardOptions::default() };
-    let addresses = GuardOptions { key: Key::ADDRESSES, ..usual.clone() };
+    let usual = GuardOptions { timeout: four, requests: RequestPolicy::Deny, ..GuardOptions::default() };
+    let addresses = GuardOptions { key: StateKey::ADDRESSES, ..usual.clone() };
     let apart = [Fact::Errors, Fact::Roles, Fact::BothEnds, Fact::Unsolicited].map(|fact| (fact, Truth::Unknowable));
     vec![
-        guarded("seq-in-key", "the sequence number is looked at", with_key(&usual, Key::SEQ))
+        guarded("seq-in-key", "the sequence number is looked at", with_key(&usual, StateKey::SEQ))
             .with(Fact::Seq, Truth::yes(true)),
-        guarded("code-in-key", "the code is looked at", with_key(&usual, Key::CODE)).with(Fact::Code, Truth::yes(true)),
+        guarded("code-in-key", "the code is looked at", with_key(&usual, StateKey::CODE))
+            .with(Fact::Code, Truth::yes(true)),
         guarded("code-zero", "the code must be 0", GuardOptions { code: CodeRule::Zero, ..usual.clone() })
-            .with(Fact::Code, Truth::Is(Answer::ZeroOnly)),
+            .with(Fact::Code, Truth::Is(FactValue::ZeroOnly)),
         guarded("addresses-only", "only the addresses are looked at", addresses)
             .with(Fact::Id, Truth::yes(false))
             .but(apart),
@@ -110,7 +111,7 @@ fn guards() -> Vec<Model> {
             "one reply for each request",
             GuardOptions { replies: NonZeroU32::new(1), ..usual.clone() },
         )
-        .with(Fact::Replies, Truth::Is(Answer::Limit { replies: 1 }))
+        .with(Fact::Replies, Truth::Is(FactValue::Limit { replies: 1 }))
         .with(Fact::TimeoutAfterReply, Truth::Short)
         .with(Fact::RefreshByReply, Truth::yes(false)),
         guarded("no-refresh", "nothing prolongs", GuardOptions { refresh: Refresh::NOTHING, ..usual.clone() })
@@ -122,7 +123,7 @@ fn guards() -> Vec<Model> {
     ]
 }
 
-fn with_key(usual: &GuardOptions, more: Key) -> GuardOptions {
+fn with_key(usual: &GuardOptions, more: StateKey) -> GuardOptions {
     GuardOptions { key: usual.key.and(more), ..usual.clone() }
 }
 
@@ -132,28 +133,28 @@ fn shorter_after_reply(
     usual: &GuardOptions,
     seconds: u32,
     after: u32,
-) -> Model {
+) -> BoxModel {
     let [timeout, after_reply] = [seconds, after].map(|seconds| Duration::from_secs(seconds.into()));
     guarded(name, title, GuardOptions { timeout, timeout_after_reply: Some(after_reply), ..usual.clone() })
         .with(Fact::TimeoutAfterReply, Truth::Seconds(after.into()))
 }
 
 /// Connection tracking that remembers for so many seconds.
-fn tracked(name: &'static str, title: &'static str, rules: &'static str, seconds: u32) -> Model {
+fn tracked(name: &'static str, title: &'static str, rules: &'static str, seconds: u32) -> BoxModel {
     let build = Build { rules: Some(rules), timeout: Some(seconds), guard: None };
     model(name, title, build, f64::from(seconds))
 }
 
 /// A guard, before which everything is forwarded.
-fn guarded(name: &'static str, title: &'static str, guard: GuardOptions) -> Model {
+fn guarded(name: &'static str, title: &'static str, guard: GuardOptions) -> BoxModel {
     let seconds = guard.timeout.as_secs_f64();
     let build = Build { guard: Some(guard), ..Build::default() };
-    let errors = Answer::Errors { about_seen: true, about_unseen: true, state_lives: true };
+    let errors = FactValue::Errors { about_seen: true, about_unseen: true, state_lives: true };
     model(name, title, build, seconds).with(Fact::Code, Truth::yes(false)).with(Fact::Errors, Truth::Is(errors))
 }
 
 /// A box that remembers nothing of a request.
-fn forgetful(name: &'static str, title: &'static str, rules: Option<&'static str>) -> Model {
+fn forgetful(name: &'static str, title: &'static str, rules: Option<&'static str>) -> BoxModel {
     let plain = model(name, title, Build { rules, ..Build::default() }, 4.0);
     let told = [Fact::State, Fact::Nat, Fact::Size, Fact::Rate];
     let silent = Fact::ALL.into_iter().filter(|fact| !told.contains(fact)).map(|fact| (fact, Truth::Unknowable));
@@ -161,17 +162,17 @@ fn forgetful(name: &'static str, title: &'static str, rules: Option<&'static str
 }
 
 fn nat(address: Rewriting, id: IdPolicy) -> Truth {
-    Truth::Is(Answer::Nat { address, id })
+    Truth::Is(FactValue::Nat { address, id })
 }
 
 /// The largest payload that passes; more than 4000 bytes are not tried.
 fn sizes(largest: u16) -> Truth {
-    Truth::Is(Answer::Sizes { request: largest, reply: largest, tried: 4000 })
+    Truth::Is(FactValue::Sizes { request: largest, reply: largest, tried: 4000 })
 }
 
 /// What is true of connection tracking; the others say where they differ.
-fn model(name: &'static str, title: &'static str, build: Build, seconds: f64) -> Model {
-    let errors = Answer::Errors { about_seen: true, about_unseen: false, state_lives: true };
+fn model(name: &'static str, title: &'static str, build: Build, seconds: f64) -> BoxModel {
+    let errors = FactValue::Errors { about_seen: true, about_unseen: false, state_lives: true };
     let truths = BTreeMap::from([
         (Fact::State, Truth::yes(true)),
         (Fact::Id, Truth::yes(true)),
@@ -180,22 +181,22 @@ fn model(name: &'static str, title: &'static str, build: Build, seconds: f64) ->
         (Fact::Source, Truth::yes(true)),
         (Fact::Destination, Truth::yes(true)),
         (Fact::Replies, Truth::Unlimited),
-        (Fact::BothEnds, Truth::Is(Answer::FarMayNotAsk)),
+        (Fact::BothEnds, Truth::Is(FactValue::FarMayNotAsk)),
         (Fact::Unsolicited, Truth::yes(false)),
         (Fact::Errors, Truth::Is(errors)),
         (Fact::Nat, nat(Rewriting::Kept, IdPolicy::Kept)),
         (Fact::Size, sizes(4000)),
-        (Fact::Roles, Truth::Is(Answer::FarMayNotAsk)),
+        (Fact::Roles, Truth::Is(FactValue::FarMayNotAsk)),
         (Fact::Timeout, Truth::Seconds(seconds)),
         (Fact::TimeoutAfterReply, Truth::Seconds(seconds)),
         (Fact::RefreshByRequest, Truth::yes(true)),
         (Fact::RefreshByReply, Truth::yes(true)),
         (Fact::Rate, Truth::Unlimited),
     ]);
-    Model { name, title, build, longest: Duration::from_secs_f64(seconds * 1.5 + 4.0), truths }
+    BoxModel { name, title, build, longest: Duration::from_secs_f64(seconds * 1.5 + 4.0), truths }
 }
 
-impl Model {
+impl BoxModel {
     fn with(self, fact: Fact, truth: Truth) -> Self {
         self.but([(fact, truth)])
     }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use crate::middlebox::datasheet::{Answer, Confidence, Fact, Finding};
+use crate::middlebox::datasheet::{Confidence, Fact, FactFinding, FactValue};
 
 /// What is true of one fact.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Truth {
     /// This answer.
-    Is(Answer),
+    Is(FactValue),
     /// A time in seconds, which the answer's bounds must hold.
     Seconds(f64),
     /// A shorter time than is tried.
@@ -30,35 +30,35 @@ const NARROWED: f64 = 0.5;
 impl Truth {
     /// Yes, or no.
     pub const fn yes(yes: bool) -> Self {
-        Self::Is(if yes { Answer::Yes } else { Answer::No })
+        Self::Is(if yes { FactValue::Yes } else { FactValue::No })
     }
 
     /// Whether an answer is true.
-    pub fn fits(&self, answer: &Answer) -> bool {
+    pub fn fits(&self, answer: &FactValue) -> bool {
         match (self, answer) {
-            (Self::Is(Answer::Limit { replies }), Answer::Unlimited { tried }) => tried < replies,
+            (Self::Is(FactValue::Limit { replies }), FactValue::Unlimited { tried }) => tried < replies,
             (Self::Is(truth), answer) => truth == answer,
-            (Self::Seconds(time), Answer::Between { low, high }) => *low <= time + SLACK && time - SLACK <= *high,
-            (Self::Seconds(time), Answer::Beyond { low }) => low <= time,
-            (Self::Short, Answer::Under { high }) => *high <= 1.0,
-            (Self::Limited(rate), Answer::Rate { free, limited, sustained, .. }) => {
+            (Self::Seconds(time), FactValue::Between { low, high }) => *low <= time + SLACK && time - SLACK <= *high,
+            (Self::Seconds(time), FactValue::Beyond { low }) => low <= time,
+            (Self::Short, FactValue::Under { high }) => *high <= 1.0,
+            (Self::Limited(rate), FactValue::Rate { free, limited, sustained, .. }) => {
                 f64::from(*free) <= *rate && *rate <= f64::from(*limited) && (sustained - rate).abs() <= rate * 0.2
             }
-            (Self::Unlimited, Answer::Unlimited { .. }) => true,
+            (Self::Unlimited, FactValue::Unlimited { .. }) => true,
             (Self::Unknowable, answer) => !answer.is_known(),
             _ => false,
         }
     }
 
     /// How far the middle of an answer's bounds is from the true time, in seconds; none where it is about no time.
-    pub fn off_by(&self, answer: &Answer) -> Option<f64> {
+    pub fn off_by(&self, answer: &FactValue) -> Option<f64> {
         let (Self::Seconds(time), Some((low, high))) = (self, answer.between()) else { return None };
         Some(((low + high) / 2.0 - time).abs())
     }
 
     /// Whether an answer is true, and of times as exact as the score wants them: within a quarter of a second where the
     /// bounds were narrowed down, else within half of one.
-    pub fn is_told_by(&self, answer: &Answer) -> bool {
+    pub fn is_told_by(&self, answer: &FactValue) -> bool {
         let narrowed = answer.between().is_some_and(|(low, high)| high - low <= NARROWED);
         let most = if narrowed { NARROWED / 2.0 } else { NARROWED };
         self.fits(answer) && self.off_by(answer).is_none_or(|error| error <= most)
@@ -67,7 +67,7 @@ impl Truth {
     /// In words, as the answer to `fact` would be told.
     pub fn words(&self, fact: Fact) -> String {
         match self {
-            Self::Is(answer) => Finding::new(fact, answer.clone(), Confidence::Certain, Vec::new(), None).answer,
+            Self::Is(answer) => FactFinding::new(fact, answer.clone(), Confidence::Certain, Vec::new(), None).answer,
             other => other.to_string(),
         }
     }
@@ -93,22 +93,25 @@ mod tests {
     #[test]
     fn a_time_is_told_by_bounds_that_hold_it_and_are_near() {
         let truth = Truth::Seconds(5.0);
-        let between = |low, high| Answer::Between { low, high };
+        let between = |low, high| FactValue::Between { low, high };
         assert!(truth.is_told_by(&between(4.8, 5.2)));
         assert!(truth.fits(&between(4.0, 5.1)) && truth.is_told_by(&between(4.0, 5.1)));
         assert!(truth.fits(&between(3.0, 5.1)) && !truth.is_told_by(&between(3.0, 5.1)), "too wide");
-        assert!(!truth.is_told_by(&between(5.05, 5.3)) && !truth.is_told_by(&Answer::Yes));
-        assert!(truth.is_told_by(&Answer::Beyond { low: 4.0 }) && !truth.is_told_by(&Answer::Beyond { low: 6.0 }));
-        assert_eq!(truth.off_by(&Answer::Yes), None);
+        assert!(!truth.is_told_by(&between(5.05, 5.3)) && !truth.is_told_by(&FactValue::Yes));
+        assert!(
+            truth.is_told_by(&FactValue::Beyond { low: 4.0 }) && !truth.is_told_by(&FactValue::Beyond { low: 6.0 })
+        );
+        assert_eq!(truth.off_by(&FactValue::Yes), None);
     }
 
     #[test]
     fn where_nothing_can_be_known_any_answer_is_wrong() {
         assert!(
-            Truth::Unknowable.is_told_by(&Answer::NotTested) && Truth::Unknowable.is_told_by(&Answer::Inconclusive)
+            Truth::Unknowable.is_told_by(&FactValue::NotTested)
+                && Truth::Unknowable.is_told_by(&FactValue::Inconclusive)
         );
-        assert!(!Truth::Unknowable.is_told_by(&Answer::No));
-        assert!(!Truth::yes(true).is_told_by(&Answer::Inconclusive));
+        assert!(!Truth::Unknowable.is_told_by(&FactValue::No));
+        assert!(!Truth::yes(true).is_told_by(&FactValue::Inconclusive));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use super::refused;
-use crate::lab::{error::Error, netns::Netns};
+use crate::lab::{error::LabError, netns::Netns};
 
 /// The lab's names, in path order.
 pub const NAMES: [&str; 3] = ["probe-a", "probe-fw", "probe-b"];
@@ -30,7 +30,7 @@ const UNMOUNT_PAUSE: Duration = Duration::from_millis(1);
 
 /// What stands under a name.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum FoundName {
     /// Nothing.
     Absent,
     /// The file of a name that the lab was about to give or had just taken away.
@@ -42,7 +42,7 @@ pub(super) enum Found {
 }
 
 /// What the record says about a name.
-pub(super) enum Expected {
+pub(super) enum RecordedName {
     /// Nothing: what is there is not the lab's.
     Nothing,
     /// The namespace with this cookie.
@@ -65,7 +65,7 @@ pub(super) enum MountMark {
 
 impl MountMark {
     /// Looks before anything is made.
-    pub(super) fn before_naming() -> Result<Self, Error> {
+    pub(super) fn before_naming() -> Result<Self, LabError> {
         let folder = Path::new(FOLDER);
         let Some(mount) = mount_id(folder)? else { return Ok(Self::Nothing) };
         let above = folder.parent().map(mount_id).transpose()?.flatten();
@@ -74,7 +74,7 @@ impl MountMark {
 }
 
 /// The kernel's number of the mount that `path` lies on; nothing where there is no such path.
-fn mount_id(path: &Path) -> Result<Option<u64>, Error> {
+fn mount_id(path: &Path) -> Result<Option<u64>, LabError> {
     let attempt = || refused(format!("look at {}", path.display()));
     let file = match fs::File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -90,21 +90,21 @@ fn path_of(name: &str) -> PathBuf {
 }
 
 /// What stands under `name`.
-pub(super) fn look(name: &str, expected: &Expected) -> Result<Found, Error> {
+pub(super) fn look(name: &str, expected: &RecordedName) -> Result<FoundName, LabError> {
     let path = path_of(name);
     let exists = fs::symlink_metadata(&path).is_ok();
     let netns = Netns::open(&path)?;
     Ok(match (netns, expected) {
-        (None, _) if !exists => Found::Absent,
-        (None, Expected::Cookie(_) | Expected::Leftover) => Found::HalfMade,
-        (Some(netns), Expected::Cookie(cookie)) if netns.cookie()? == *cookie => Found::Ours(netns),
-        _ => Found::Foreign,
+        (None, _) if !exists => FoundName::Absent,
+        (None, RecordedName::Cookie(_) | RecordedName::Leftover) => FoundName::HalfMade,
+        (Some(netns), RecordedName::Cookie(cookie)) if netns.cookie()? == *cookie => FoundName::Ours(netns),
+        _ => FoundName::Foreign,
     })
 }
 
 /// Makes the folder a shared mount, as iproute2 does and under its lock, so that names are seen in every mount
 /// namespace.
-pub(super) fn prepare_folder() -> Result<(), Error> {
+pub(super) fn prepare_folder() -> Result<(), LabError> {
     let attempt = || refused(format!("prepare {FOLDER}"));
     fs::create_dir_all(FOLDER).map_err(attempt())?;
     let folder = fs::File::open(FOLDER).map_err(attempt())?;
@@ -122,11 +122,13 @@ pub(super) fn prepare_folder() -> Result<(), Error> {
 }
 
 /// Gives `netns` its name. A name that somebody took meanwhile is refused.
-pub(super) fn give(name: &str, netns: &Netns) -> Result<(), Error> {
+pub(super) fn give(name: &str, netns: &Netns) -> Result<(), LabError> {
     let attempt = || refused(format!("name the network namespace {name}"));
     let path = path_of(name);
     match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Foreign { name: name.into() }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(LabError::Foreign { name: name.into() });
+        }
         result => drop(result.map_err(attempt())?),
     }
     let handle = format!("/proc/thread-self/fd/{}", netns.as_fd().as_raw_fd());
@@ -135,7 +137,7 @@ pub(super) fn give(name: &str, netns: &Netns) -> Result<(), Error> {
 }
 
 /// Takes a name away, however often something was mounted on it.
-pub(super) fn take_away(name: &str) -> Result<(), Error> {
+pub(super) fn take_away(name: &str) -> Result<(), LabError> {
     let attempt = || refused(format!("remove the network namespace {name}"));
     let path = path_of(name);
     loop {

@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::{names::MountMark, refused};
-use crate::lab::error::Error;
+use crate::lab::error::LabError;
 
 /// Where the record is. The folder is the lock, too.
 const FOLDER: &str = "/run/probe/lab";
@@ -24,7 +24,7 @@ const DRAFT: &str = "/run/probe/lab/record.json.new";
 
 /// Whose the names are.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct LabRecord {
     /// When: cookies are unique only until the machine starts again.
     pub(super) boot: String,
     /// The cookies of the namespaces, in path order.
@@ -33,26 +33,26 @@ pub(super) struct Record {
     pub(super) mount: MountMark,
 }
 
-impl Record {
+impl LabRecord {
     /// The record, if there is one.
-    pub(super) fn read() -> Result<Option<Self>, Error> {
+    pub(super) fn read() -> Result<Option<Self>, LabError> {
         let text = match fs::read_to_string(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(refused(format!("read {FILE}")))?,
         };
-        let damaged = |error: serde_json::Error| Error::Record { path: FILE.into(), why: error.to_string() };
+        let damaged = |error: serde_json::Error| LabError::Record { path: FILE.into(), why: error.to_string() };
         serde_json::from_str(&text).map(Some).map_err(damaged)
     }
 
     /// Writes the record whole or not at all.
-    pub(super) fn write(&self) -> Result<(), Error> {
+    pub(super) fn write(&self) -> Result<(), LabError> {
         let text = serde_json::to_string(self).expect("a record is plain data");
         let written = fs::write(DRAFT, text).and_then(|()| fs::rename(DRAFT, FILE));
         written.map_err(refused(format!("write {FILE}")))
     }
 
     /// Removes it.
-    pub(super) fn remove() -> Result<(), Error> {
+    pub(super) fn remove() -> Result<(), LabError> {
         match fs::remove_file(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result.map_err(refused(format!("remove {FILE}"))),
@@ -71,7 +71,7 @@ pub(super) fn remove_folder() {
 }
 
 /// The kernel's name for the time since the machine started.
-pub(super) fn boot_id() -> Result<String, Error> {
+pub(super) fn boot_id() -> Result<String, LabError> {
     let path = "/proc/sys/kernel/random/boot_id";
     fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(refused(format!("read {path}")))
 }
@@ -83,7 +83,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// Makes the folder if need be, and waits for whoever has the lock.
-    pub(super) fn take() -> Result<Self, Error> {
+    pub(super) fn take() -> Result<Self, LabError> {
         loop {
             fs::create_dir_all(FOLDER).map_err(refused(format!("make {FOLDER}")))?;
             if let Some(lock) = Self::take_if_any()? {
@@ -93,7 +93,7 @@ impl Lock {
     }
 
     /// The same, but nothing where there is no folder: then there is no lab either.
-    pub(super) fn take_if_any() -> Result<Option<Self>, Error> {
+    pub(super) fn take_if_any() -> Result<Option<Self>, LabError> {
         loop {
             let folder = match File::open(FOLDER) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

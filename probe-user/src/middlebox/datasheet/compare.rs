@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Datasheet,
     fact::Fact,
-    finding::{Answer, Finding, IdPolicy},
+    finding::{FactFinding, FactValue, IdPolicy},
 };
 
 /// Two datasheets, fact by fact.
@@ -30,7 +30,7 @@ pub struct Compared {
     /// The fact.
     pub fact: Fact,
     /// How the answers stand to each other.
-    pub result: Match,
+    pub result: Agreement,
     /// The first one's answer in words.
     pub left: String,
     /// The second one's.
@@ -40,7 +40,7 @@ pub struct Compared {
 /// How two answers stand to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Match {
+pub enum Agreement {
     /// They say the same, as far as they were measured.
     Same,
     /// They exclude each other.
@@ -58,37 +58,37 @@ pub fn compare((left, one): (&str, &Datasheet), (right, other): (&str, &Datashee
         .map(|fact| compared(fact, one.finding(fact), other.finding(fact)))
         .collect();
     let count = |result| facts.iter().filter(|compared| compared.result == result).count();
-    let (same, different) = (count(Match::Same), count(Match::Different));
+    let (same, different) = (count(Agreement::Same), count(Agreement::Different));
     Comparison { left: left.to_owned(), right: right.to_owned(), facts, same, different }
 }
 
-fn compared(fact: Fact, one: Option<&Finding>, other: Option<&Finding>) -> Compared {
+fn compared(fact: Fact, one: Option<&FactFinding>, other: Option<&FactFinding>) -> Compared {
     let words =
-        |finding: Option<&Finding>| finding.map_or_else(|| "not tested".to_owned(), |found| found.answer.clone());
-    let known = |finding: Option<&Finding>| finding.map(|found| found.value.clone()).filter(Answer::is_known);
+        |finding: Option<&FactFinding>| finding.map_or_else(|| "not tested".to_owned(), |found| found.answer.clone());
+    let known = |finding: Option<&FactFinding>| finding.map(|found| found.value.clone()).filter(FactValue::is_known);
     let result = match (known(one), known(other)) {
-        (Some(one), Some(other)) if agree(&one, &other) => Match::Same,
-        (Some(_), Some(_)) => Match::Different,
-        _ => Match::Unknown,
+        (Some(one), Some(other)) if agree(&one, &other) => Agreement::Same,
+        (Some(_), Some(_)) => Agreement::Different,
+        _ => Agreement::Unknown,
     };
     Compared { fact, result, left: words(one), right: words(other) }
 }
 
 /// Times are the same where their bounds overlap, policies where they are of one kind, all else where it is equal.
-fn agree(one: &Answer, other: &Answer) -> bool {
+fn agree(one: &FactValue, other: &FactValue) -> bool {
     if let (Some(one), Some(other)) = (bounds(one), bounds(other)) {
         return one.0 <= other.1 && other.0 <= one.1;
     }
     match (one, other) {
-        (Answer::Unlimited { .. }, Answer::Unlimited { .. }) => true,
-        (Answer::Until { low, high }, Answer::Until { low: other_low, high: other_high }) => {
+        (FactValue::Unlimited { .. }, FactValue::Unlimited { .. }) => true,
+        (FactValue::Until { low, high }, FactValue::Until { low: other_low, high: other_high }) => {
             low <= other_high && other_low <= high
         }
-        (Answer::Nat { address, id }, Answer::Nat { address: other_address, id: other_id }) => {
+        (FactValue::Nat { address, id }, FactValue::Nat { address: other_address, id: other_id }) => {
             let ranges = matches!((id, other_id), (IdPolicy::Range { .. }, IdPolicy::Range { .. }));
             address == other_address && (id == other_id || ranges)
         }
-        (Answer::Rate { free, limited, .. }, Answer::Rate { free: other_free, limited: other_limited, .. }) => {
+        (FactValue::Rate { free, limited, .. }, FactValue::Rate { free: other_free, limited: other_limited, .. }) => {
             free < other_limited && other_free < limited
         }
         _ => one == other,
@@ -96,11 +96,11 @@ fn agree(one: &Answer, other: &Answer) -> bool {
 }
 
 /// Between which times something ends, in seconds.
-fn bounds(answer: &Answer) -> Option<(f64, f64)> {
+fn bounds(answer: &FactValue) -> Option<(f64, f64)> {
     match answer {
-        Answer::Between { low, high } => Some((*low, *high)),
-        Answer::Beyond { low } => Some((*low, f64::INFINITY)),
-        Answer::Under { high } => Some((0.0, *high)),
+        FactValue::Between { low, high } => Some((*low, *high)),
+        FactValue::Beyond { low } => Some((*low, f64::INFINITY)),
+        FactValue::Under { high } => Some((0.0, *high)),
         _ => None,
     }
 }
@@ -110,8 +110,8 @@ mod tests {
     use super::*;
     use crate::middlebox::datasheet::finding::Confidence;
 
-    fn sheet(timeout: Answer, state: Answer) -> Datasheet {
-        let found = |fact, value| Finding::new(fact, value, Confidence::Certain, Vec::new(), None);
+    fn sheet(timeout: FactValue, state: FactValue) -> Datasheet {
+        let found = |fact, value| FactFinding::new(fact, value, Confidence::Certain, Vec::new(), None);
         Datasheet {
             family: 4,
             near: None,
@@ -125,28 +125,28 @@ mod tests {
         }
     }
 
-    fn between(low: f64, high: f64) -> Answer {
-        Answer::Between { low, high }
+    fn between(low: f64, high: f64) -> FactValue {
+        FactValue::Between { low, high }
     }
 
-    fn result(one: Answer, other: Answer) -> Match {
-        let (one, other) = (sheet(one, Answer::Yes), sheet(other, Answer::Yes));
+    fn result(one: FactValue, other: FactValue) -> Agreement {
+        let (one, other) = (sheet(one, FactValue::Yes), sheet(other, FactValue::Yes));
         compare(("a", &one), ("b", &other)).facts[1].result
     }
 
     #[test]
     fn times_are_the_same_where_their_bounds_overlap() {
-        assert_eq!(result(between(29.9, 30.1), between(30.0, 30.3)), Match::Same);
-        assert_eq!(result(between(29.9, 30.1), between(19.9, 20.1)), Match::Different);
-        assert_eq!(result(Answer::Beyond { low: 120.0 }, between(599.0, 601.0)), Match::Same);
-        assert_eq!(result(Answer::Beyond { low: 120.0 }, between(29.0, 31.0)), Match::Different);
-        assert_eq!(result(Answer::Under { high: 0.5 }, between(29.0, 31.0)), Match::Different);
-        assert_eq!(result(Answer::Inconclusive, between(29.0, 31.0)), Match::Unknown);
+        assert_eq!(result(between(29.9, 30.1), between(30.0, 30.3)), Agreement::Same);
+        assert_eq!(result(between(29.9, 30.1), between(19.9, 20.1)), Agreement::Different);
+        assert_eq!(result(FactValue::Beyond { low: 120.0 }, between(599.0, 601.0)), Agreement::Same);
+        assert_eq!(result(FactValue::Beyond { low: 120.0 }, between(29.0, 31.0)), Agreement::Different);
+        assert_eq!(result(FactValue::Under { high: 0.5 }, between(29.0, 31.0)), Agreement::Different);
+        assert_eq!(result(FactValue::Inconclusive, between(29.0, 31.0)), Agreement::Unknown);
     }
 
     #[test]
     fn the_counts_are_those_of_the_facts() {
-        let (one, other) = (sheet(between(1.0, 2.0), Answer::Yes), sheet(between(1.0, 2.0), Answer::No));
+        let (one, other) = (sheet(between(1.0, 2.0), FactValue::Yes), sheet(between(1.0, 2.0), FactValue::No));
         let comparison = compare(("a", &one), ("b", &other));
         assert_eq!((comparison.same, comparison.different, comparison.facts.len()), (1, 1, 2));
     }

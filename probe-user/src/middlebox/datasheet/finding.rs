@@ -7,17 +7,17 @@ use super::fact::Fact;
 
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Finding {
+pub struct FactFinding {
     /// The question.
     pub fact: Fact,
     /// The answer in words.
     pub answer: String,
     /// The answer as data.
-    pub value: Answer,
+    pub value: FactValue,
     /// How sure it is.
     pub confidence: Confidence,
     /// What was counted, one entry for each kind of trial.
-    pub evidence: Vec<Count>,
+    pub evidence: Vec<TrialCount>,
     /// What a reader of the answer should know besides: why there is none, or what else it could mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -37,7 +37,7 @@ pub enum Confidence {
 
 /// How often one kind of trial was made, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Count {
+pub struct TrialCount {
     /// What was tried.
     pub what: String,
     /// How often the packet that it is about passed.
@@ -57,7 +57,7 @@ fn is_none(void: &u32) -> bool {
 /// An answer as data. Times are seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "is", rename_all = "snake_case")]
-pub enum Answer {
+pub enum FactValue {
     /// Yes.
     Yes,
     /// No.
@@ -187,7 +187,7 @@ pub enum IdPolicy {
     },
 }
 
-impl Answer {
+impl FactValue {
     /// Whether it answers the question.
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::Inconclusive | Self::NotTested)
@@ -202,14 +202,20 @@ impl Answer {
     }
 }
 
-impl Finding {
+impl FactFinding {
     /// A question that was not asked, and why.
     pub fn not_tested(fact: Fact, why: impl Into<String>) -> Self {
-        Self::new(fact, Answer::NotTested, Confidence::Unknown, Vec::new(), Some(why.into()))
+        Self::new(fact, FactValue::NotTested, Confidence::Unknown, Vec::new(), Some(why.into()))
     }
 
     /// An answer with its words.
-    pub fn new(fact: Fact, value: Answer, confidence: Confidence, evidence: Vec<Count>, note: Option<String>) -> Self {
+    pub fn new(
+        fact: Fact,
+        value: FactValue,
+        confidence: Confidence,
+        evidence: Vec<TrialCount>,
+        note: Option<String>,
+    ) -> Self {
         Self { fact, answer: super::words::answer(fact, &value), value, confidence, evidence, note }
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    finding::{Answer, Finding},
+    finding::{FactFinding, FactValue},
     stacks::{STACKS, Stack, Trait},
 };
 
@@ -35,13 +35,13 @@ enum Fit {
 }
 
 /// Every stack that can be compared, nearest first; among equals the one that more facts speak for.
-pub fn likenesses(facts: &[Finding]) -> Vec<Likeness> {
+pub fn likenesses(facts: &[FactFinding]) -> Vec<Likeness> {
     let mut all: Vec<Likeness> = STACKS.iter().filter_map(|stack| likeness(stack, facts)).collect();
     all.sort_by(|one, other| one.distance.total_cmp(&other.distance).then(other.of.cmp(&one.of)));
     all
 }
 
-fn likeness(stack: &Stack, facts: &[Finding]) -> Option<Likeness> {
+fn likeness(stack: &Stack, facts: &[FactFinding]) -> Option<Likeness> {
     let (mut agree, mut of, mut away, mut differs) = (0, 0, 0.0, Vec::new());
     for (fact, expected) in stack.traits {
         let found = facts.iter().find(|finding| finding.fact == *fact && finding.value.is_known());
@@ -63,13 +63,13 @@ fn likeness(stack: &Stack, facts: &[Finding]) -> Option<Likeness> {
     (of > 0).then(|| Likeness { stack: stack.name.to_owned(), agree, of, distance, differs })
 }
 
-fn fit(stack: &str, expected: Trait, found: &Finding) -> Fit {
+fn fit(stack: &str, expected: Trait, found: &FactFinding) -> Fit {
     let agrees = match (expected, &found.value) {
-        (Trait::Yes, Answer::Yes)
-        | (Trait::No, Answer::No)
-        | (Trait::ZeroOnly, Answer::ZeroOnly)
-        | (Trait::Several | Trait::Endless, Answer::Unlimited { .. }) => true,
-        (Trait::Several, Answer::Limit { replies }) => *replies > 1,
+        (Trait::Yes, FactValue::Yes)
+        | (Trait::No, FactValue::No)
+        | (Trait::ZeroOnly, FactValue::ZeroOnly)
+        | (Trait::Several | Trait::Endless, FactValue::Unlimited { .. }) => true,
+        (Trait::Several, FactValue::Limit { replies }) => *replies > 1,
         (Trait::Usually(time) | Trait::Seconds(time), answer) => fits_time(answer, time),
         _ => false,
     };
@@ -78,7 +78,7 @@ fn fit(stack: &str, expected: Trait, found: &Finding) -> Fit {
     }
     let why = |usual: &str| format!("{}: {}; {stack} {usual}", found.fact, found.answer);
     match expected {
-        Trait::Usually(time) if !matches!(found.value, Answer::Under { .. }) => {
+        Trait::Usually(time) if !matches!(found.value, FactValue::Under { .. }) => {
             Fit::Set(why(&format!("has {time} s unless it is set otherwise")))
         }
         Trait::Usually(time) | Trait::Seconds(time) => Fit::Differs(why(&format!("has {time} s"))),
@@ -90,11 +90,11 @@ fn fit(stack: &str, expected: Trait, found: &Finding) -> Fit {
     }
 }
 
-fn fits_time(answer: &Answer, time: f64) -> bool {
+fn fits_time(answer: &FactValue, time: f64) -> bool {
     match answer {
-        Answer::Between { low, high } => (low - TOLERANCE..=high + TOLERANCE).contains(&time),
-        Answer::Beyond { low } => time >= *low,
-        Answer::Under { high } => time <= *high,
+        FactValue::Between { low, high } => (low - TOLERANCE..=high + TOLERANCE).contains(&time),
+        FactValue::Beyond { low } => time >= *low,
+        FactValue::Under { high } => time <= *high,
         _ => false,
     }
 }
@@ -104,15 +104,15 @@ mod tests {
     use super::*;
     use crate::middlebox::datasheet::{Fact, finding::Confidence};
 
-    fn facts(timeout: f64) -> Vec<Finding> {
-        let found = |fact, value| Finding::new(fact, value, Confidence::Certain, Vec::new(), None);
+    fn facts(timeout: f64) -> Vec<FactFinding> {
+        let found = |fact, value| FactFinding::new(fact, value, Confidence::Certain, Vec::new(), None);
         vec![
-            found(Fact::State, Answer::Yes),
-            found(Fact::Id, Answer::Yes),
-            found(Fact::Seq, Answer::No),
-            found(Fact::Code, Answer::Yes),
-            found(Fact::Replies, Answer::Unlimited { tried: 100 }),
-            found(Fact::Timeout, Answer::Between { low: timeout - 0.1, high: timeout + 0.1 }),
+            found(Fact::State, FactValue::Yes),
+            found(Fact::Id, FactValue::Yes),
+            found(Fact::Seq, FactValue::No),
+            found(Fact::Code, FactValue::Yes),
+            found(Fact::Replies, FactValue::Unlimited { tried: 100 }),
+            found(Fact::Timeout, FactValue::Between { low: timeout - 0.1, high: timeout + 0.1 }),
         ]
     }
 
@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn what_has_no_answer_is_not_compared() {
-        let unknown = [Finding::not_tested(Fact::Id, "no time")];
+        let unknown = [FactFinding::not_tested(Fact::Id, "no time")];
         assert!(likenesses(&unknown).is_empty());
-        let stateless = [Finding::new(Fact::State, Answer::No, Confidence::Likely, Vec::new(), None)];
+        let stateless = [FactFinding::new(Fact::State, FactValue::No, Confidence::Likely, Vec::new(), None)];
         assert_eq!(likenesses(&stateless)[0].stack, "a stateless list of rules");
     }
 }

@@ -5,13 +5,13 @@ pub const SPECIAL: [u16; 5] = [0, 1, 1023, 1024, 65535];
 
 /// A source of fresh ids. The seed comes from outside, so that a run can be repeated.
 #[derive(Clone, Debug)]
-pub struct Ids {
+pub struct FreshIds {
     state: u64,
     used: Vec<bool>,
     left: usize,
 }
 
-impl Ids {
+impl FreshIds {
     /// Ids in an order that `seed` decides.
     pub fn new(seed: u64) -> Self {
         let mut ids = Self { state: seed, used: Vec::new(), left: 0 };
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn no_id_comes_twice_or_is_special_until_all_were_given() {
-        let mut ids = Ids::new(7);
+        let mut ids = FreshIds::new(7);
         let mut seen: Vec<u16> = (0..65_531).map(|_| ids.fresh()).collect();
         seen.sort_unstable();
         seen.dedup();
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn another_seed_gives_other_ids() {
-        let first = |seed| (0..4).map(|_| Ids::new(seed).fresh()).next();
+        let first = |seed| (0..4).map(|_| FreshIds::new(seed).fresh()).next();
         assert_eq!(first(1), first(1));
         assert_ne!(first(1), first(2));
     }

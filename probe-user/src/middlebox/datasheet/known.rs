@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     effort::Effort,
     fact::Fact,
-    finding::{Answer, Confidence, Finding},
-    script::{Control, Plan},
-    votes::{Belief, CERTAIN, Fate, LIKELY, Loss, Tally, Vote, votes},
+    finding::{Confidence, FactFinding, FactValue},
+    script::{Control, TrialPlan},
+    votes::{Belief, CERTAIN, LIKELY, PathLoss, TrialEnd, TrialTally, TrialVote, votes},
 };
-use crate::middlebox::timeline::{Ends, Run, Side};
+use crate::middlebox::timeline::{EndAddresses, Endpoint, PlayedTimeline};
 
 /// How sure an answer must be before nothing more is asked about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,32 +23,32 @@ pub(super) enum Ambition {
 
 /// What is known so far.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct KnownFacts {
     /// The addresses of both ends.
-    pub(super) ends: Ends,
+    pub(super) ends: EndAddresses,
     /// What may be asked.
     pub(super) effort: Effort,
     /// How much is lost on the way.
-    pub(super) loss: Loss,
+    pub(super) loss: PathLoss,
     /// How far the two ends' clocks were apart at most, in the worst run.
     pub(super) clock_error: Duration,
     /// The answers so far.
-    pub(super) findings: BTreeMap<Fact, Finding>,
+    pub(super) findings: BTreeMap<Fact, FactFinding>,
     /// How sure is sure enough.
     pub(super) ambition: Ambition,
     /// Whether a packet of the near end was seen to arrive with another source address.
     pub(super) rewrites_address: bool,
-    votes: Vec<Vote>,
+    votes: Vec<TrialVote>,
     rounds: BTreeMap<Fact, u32>,
 }
 
-impl Known {
+impl KnownFacts {
     /// Nothing yet.
-    pub(super) fn new(ends: Ends, effort: Effort) -> Self {
+    pub(super) fn new(ends: EndAddresses, effort: Effort) -> Self {
         Self {
             ends,
             effort,
-            loss: Loss::default(),
+            loss: PathLoss::default(),
             clock_error: Duration::ZERO,
             findings: BTreeMap::new(),
             ambition: Ambition::Likely,
@@ -59,34 +59,34 @@ impl Known {
     }
 
     /// Takes in what became of a plan.
-    pub(super) fn learn(&mut self, plan: &Plan, run: &Run) {
+    pub(super) fn learn(&mut self, plan: &TrialPlan, run: &PlayedTimeline) {
         self.votes.extend(votes(plan, run, &mut self.loss));
         self.clock_error = self.clock_error.max(run.clock_error);
-        let ours = plan.timeline.shots.iter().zip(&run.landings).filter(|(shot, _)| shot.from == Side::Near);
+        let ours = plan.timeline.shots.iter().zip(&run.landings).filter(|(shot, _)| shot.from == Endpoint::Near);
         let mut sources = ours.flat_map(|(_, landing)| &landing.arrived).map(|arrival| arrival.source);
         self.rewrites_address |= sources.any(|source| !self.ends.near.contains(&source));
     }
 
     /// The votes of a fact.
-    pub(super) fn votes(&self, fact: Fact) -> impl Iterator<Item = &Vote> {
+    pub(super) fn votes(&self, fact: Fact) -> impl Iterator<Item = &TrialVote> {
         self.votes.iter().filter(move |vote| vote.fact == fact)
     }
 
     /// The votes of one kind of trial.
-    pub(super) fn arm(&self, fact: Fact, arm: &'static str) -> impl Iterator<Item = &Vote> {
+    pub(super) fn arm(&self, fact: Fact, arm: &'static str) -> impl Iterator<Item = &TrialVote> {
         self.votes(fact).filter(move |vote| vote.arm == arm)
     }
 
     /// How the trials of one kind ended.
-    pub(super) fn tally(&self, fact: Fact, arm: &'static str) -> Tally {
-        let mut tally = Tally::default();
+    pub(super) fn tally(&self, fact: Fact, arm: &'static str) -> TrialTally {
+        let mut tally = TrialTally::default();
         self.arm(fact, arm).for_each(|vote| tally.add(vote.fate));
         tally
     }
 
     /// How the trials of one kind ended, by their marks.
-    pub(super) fn by_mark(&self, fact: Fact, arm: &'static str) -> BTreeMap<u32, Tally> {
-        let mut tallies = BTreeMap::<u32, Tally>::new();
+    pub(super) fn by_mark(&self, fact: Fact, arm: &'static str) -> BTreeMap<u32, TrialTally> {
+        let mut tallies = BTreeMap::<u32, TrialTally>::new();
         self.arm(fact, arm).for_each(|vote| tallies.entry(vote.mark).or_default().add(vote.fate));
         tallies
     }
@@ -99,7 +99,7 @@ impl Known {
     }
 
     /// Whether more trials are worth it that ended like these and say so much.
-    pub(super) fn wants_more(&self, tally: Tally, belief: Belief) -> bool {
+    pub(super) fn wants_more(&self, tally: TrialTally, belief: Belief) -> bool {
         let silent = tally.of() == 0 && tally.void > 0;
         if silent && self.loss.rate().powi(tally.void.try_into().unwrap_or(i32::MAX)) <= LIKELY {
             return false;
@@ -136,27 +136,27 @@ impl Known {
     }
 
     /// The answer to a fact.
-    pub(super) fn answer(&self, fact: Fact) -> Option<&Answer> {
+    pub(super) fn answer(&self, fact: Fact) -> Option<&FactValue> {
         self.findings.get(&fact).map(|finding| &finding.value)
     }
 
     /// Whether a fact's answer is `answer`.
-    pub(super) fn is(&self, fact: Fact, answer: &Answer) -> bool {
+    pub(super) fn is(&self, fact: Fact, answer: &FactValue) -> bool {
         self.answer(fact) == Some(answer)
     }
 
     /// Whether anything ever passed.
     pub(super) fn reaches(&self) -> bool {
-        self.votes.iter().any(|vote| vote.fate == Fate::Passed)
+        self.votes.iter().any(|vote| vote.fate == TrialEnd::Passed)
     }
 
     /// Whether other packets of this run may stand in for the one that was asked with, because the id is not looked at.
     pub(super) fn ids_are_alike(&self) -> bool {
-        self.is(Fact::Id, &Answer::No)
+        self.is(Fact::Id, &FactValue::No)
     }
 
     /// Why trials of one kind don't say anything, as a clause.
-    pub(super) fn why_unsure(&self, tally: Tally) -> String {
+    pub(super) fn why_unsure(&self, tally: TrialTally) -> String {
         let percent = self.loss.measured() * 100.0;
         match (tally.of(), tally.passed) {
             (0, _) if tally.void == 0 => "it was not reached".to_owned(),

@@ -21,22 +21,22 @@ use std::time::Duration;
 
 use super::{
     fact::Fact,
-    finding::{Answer, Finding},
-    known::Known,
-    script::Script,
+    finding::{FactFinding, FactValue},
+    known::KnownFacts,
+    script::PlanBuilder,
 };
 
 /// How one fact is found out. All of it is pure.
 #[derive(Clone, Copy)]
 pub(super) struct Procedure {
     /// Whether it may be asked, given what it builds on.
-    pub(super) gate: fn(&Known) -> Gate,
+    pub(super) gate: fn(&KnownFacts) -> Gate,
     /// Writes the next trials into a script.
-    pub(super) plan: fn(&Known, &mut Script<'_>) -> Step,
+    pub(super) plan: fn(&KnownFacts, &mut PlanBuilder<'_>) -> ProcedureStep,
     /// What the votes so far say.
-    pub(super) judge: fn(&Known) -> Finding,
+    pub(super) judge: fn(&KnownFacts) -> FactFinding,
     /// About how long what is left of it takes.
-    pub(super) takes: fn(&Known) -> Duration,
+    pub(super) takes: fn(&KnownFacts) -> Duration,
 }
 
 /// Whether a fact may be asked.
@@ -52,7 +52,7 @@ pub(super) enum Gate {
 
 /// What a procedure did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ProcedureStep {
     /// It wrote trials.
     Asked,
     /// It has what it wants.
@@ -84,20 +84,20 @@ pub(super) fn of(fact: Fact) -> Procedure {
 }
 
 /// Open where requests reach the far end at all.
-fn reached(known: &Known) -> Gate {
+fn reached(known: &KnownFacts) -> Gate {
     if known.reaches() { Gate::Open } else { Gate::Shut("no request of the near end reached the far end".to_owned()) }
 }
 
 /// Open where something is remembered of requests.
-fn remembered(known: &Known) -> Gate {
+fn remembered(known: &KnownFacts) -> Gate {
     match known.answer(Fact::State) {
-        Some(Answer::Yes) => Gate::Open,
-        Some(Answer::No) => Gate::Shut("nothing is remembered of requests".to_owned()),
+        Some(FactValue::Yes) => Gate::Open,
+        Some(FactValue::No) => Gate::Shut("nothing is remembered of requests".to_owned()),
         _ => Gate::Shut("it is not known whether anything is remembered of requests".to_owned()),
     }
 }
 
 /// A few seconds, for what is asked in one short run.
-fn seconds(_known: &Known) -> Duration {
+fn seconds(_known: &KnownFacts) -> Duration {
     Duration::from_secs(2)
 }

@@ -5,12 +5,12 @@ mod draft;
 use std::time::Duration;
 
 pub(super) use self::draft::Draft;
-use super::{fact::Fact, ids::Ids};
-use crate::middlebox::timeline::{EchoId, Goal, MAX_SHOTS, Message, Shot, Timeline};
+use super::{fact::Fact, ids::FreshIds};
+use crate::middlebox::timeline::{EchoId, Goal, MAX_SHOTS, TimedPacket, Timeline, TimelinePacket};
 
 /// A timeline, and what its shots are for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct TrialPlan {
     /// The packets.
     pub(super) timeline: Timeline,
     /// The trials that they make up.
@@ -80,11 +80,11 @@ impl Asked {
 
 /// A plan in the making.
 #[derive(Debug)]
-pub(super) struct Script<'i> {
-    ids: &'i mut Ids,
+pub(super) struct PlanBuilder<'i> {
+    ids: &'i mut FreshIds,
     gap: Duration,
     settle: Duration,
-    shots: Vec<Shot>,
+    shots: Vec<TimedPacket>,
     trials: Vec<Trial>,
     cursor: Duration,
     turns: Turns,
@@ -104,9 +104,9 @@ pub(super) enum Turns {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bookmark(usize, usize, Duration);
 
-impl<'i> Script<'i> {
+impl<'i> PlanBuilder<'i> {
     /// An empty one: at most `rate` packets a second, and `settle` between a packet and what builds on its arrival.
-    pub(super) fn new(ids: &'i mut Ids, rate: u32, settle: Duration) -> Self {
+    pub(super) fn new(ids: &'i mut FreshIds, rate: u32, settle: Duration) -> Self {
         let gap = Duration::from_secs(1) / rate.max(1);
         Self { ids, gap, settle, shots: Vec::new(), trials: Vec::new(), cursor: Duration::ZERO, turns: Turns::Overlap }
     }
@@ -188,14 +188,14 @@ impl<'i> Script<'i> {
     }
 
     /// Sorts the packets by time, spreads those that come too close, and ends `linger` after the last.
-    pub(super) fn finish(self, linger: Duration) -> Plan {
+    pub(super) fn finish(self, linger: Duration) -> TrialPlan {
         let mut order: Vec<usize> = (0..self.shots.len()).collect();
         order.sort_by_key(|shot| self.shots[*shot].at);
         let mut place = vec![0; order.len()];
         for (new, old) in order.iter().enumerate() {
             place[*old] = new;
         }
-        let mut shots: Vec<Shot> = order.iter().map(|old| moved(self.shots[*old].clone(), &place)).collect();
+        let mut shots: Vec<TimedPacket> = order.iter().map(|old| moved(self.shots[*old].clone(), &place)).collect();
         let mut earliest = Duration::ZERO;
         for shot in &mut shots {
             shot.at = shot.at.max(earliest);
@@ -208,20 +208,20 @@ impl<'i> Script<'i> {
             ..trial
         };
         let trials = self.trials.into_iter().map(moved_trial).collect();
-        Plan { timeline: Timeline { shots, linger }, trials }
+        TrialPlan { timeline: Timeline { shots, linger }, trials }
     }
 }
 
 /// `shot` after the shots were put in another order.
-fn moved(mut shot: Shot, place: &[usize]) -> Shot {
-    use crate::middlebox::timeline::Quote;
+fn moved(mut shot: TimedPacket, place: &[usize]) -> TimedPacket {
+    use crate::middlebox::timeline::ErrorQuote;
     if let EchoId::OfArrived(of) = &mut shot.id {
         *of = place[*of];
     }
     if let Goal::SourceOfArrived(of) = &mut shot.destination {
         *of = place[*of];
     }
-    if let Message::Error(Quote::Shot(of)) = &mut shot.message {
+    if let TimelinePacket::Error(ErrorQuote::Shot(of)) = &mut shot.message {
         *of = place[*of];
     }
     shot
@@ -240,8 +240,8 @@ mod tests {
 
     #[test]
     fn shots_are_sorted_and_trials_follow_them() {
-        let mut ids = Ids::new(1);
-        let mut script = Script::new(&mut ids, 50, Duration::from_millis(100));
+        let mut ids = FreshIds::new(1);
+        let mut script = PlanBuilder::new(&mut ids, 50, Duration::from_millis(100));
         for seconds in [9, 5, 1] {
             let after = Duration::from_secs(seconds);
             script.trial((Fact::Timeout, "late", 0), Control::Case, |draft| exchange(draft, after));
@@ -257,8 +257,8 @@ mod tests {
 
     #[test]
     fn no_two_packets_come_closer_than_the_rate_allows() {
-        let mut ids = Ids::new(1);
-        let mut script = Script::new(&mut ids, 50, Duration::from_millis(100));
+        let mut ids = FreshIds::new(1);
+        let mut script = PlanBuilder::new(&mut ids, 50, Duration::from_millis(100));
         for _ in 0..40 {
             script.trial((Fact::Id, "a", 0), Control::Case, |draft| exchange(draft, Duration::ZERO));
         }
@@ -269,8 +269,8 @@ mod tests {
 
     #[test]
     fn what_was_taken_back_is_gone() {
-        let mut ids = Ids::new(1);
-        let mut script = Script::new(&mut ids, 50, Duration::from_millis(100));
+        let mut ids = FreshIds::new(1);
+        let mut script = PlanBuilder::new(&mut ids, 50, Duration::from_millis(100));
         let start = script.bookmark();
         script.trial((Fact::Id, "a", 0), Control::Case, |draft| exchange(draft, Duration::ZERO));
         assert_eq!((script.is_empty(), script.room()), (false, MAX_SHOTS - 2));

@@ -6,29 +6,29 @@ use super::{
     Datasheet,
     effort::Effort,
     fact::Fact,
-    finding::{Answer, Confidence, Finding},
-    ids::Ids,
-    known::{Ambition, Known},
-    procedure::{self, Gate, Step},
-    script::{Plan, Script, Turns},
+    finding::{Confidence, FactFinding, FactValue},
+    ids::FreshIds,
+    known::{Ambition, KnownFacts},
+    procedure::{self, Gate, ProcedureStep},
+    script::{PlanBuilder, TrialPlan, Turns},
 };
-use crate::middlebox::timeline::{Ends, Run, Timeline};
+use crate::middlebox::timeline::{EndAddresses, PlayedTimeline, Timeline};
 
 /// A characterisation under way. [`Session::next_timeline`] says what to run, [`Session::landed`] takes what became of it, and
 /// [`Session::datasheet`] can be asked for at any time: also where a run was interrupted.
 #[derive(Clone, Debug)]
 pub struct Session {
-    known: Known,
-    ids: Ids,
+    known: KnownFacts,
+    ids: FreshIds,
     facts: Vec<Fact>,
     settled: BTreeSet<Fact>,
-    asked: Option<Plan>,
+    asked: Option<TrialPlan>,
     runs: u32,
 }
 
 /// Where a characterisation stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct SessionProgress {
     /// The facts that the next timeline asks for.
     pub asking: Vec<Fact>,
     /// How many facts are answered, or will not be asked.
@@ -47,10 +47,10 @@ const MOST_RUNS: u32 = 200;
 
 impl Session {
     /// A session between `ends` within `effort`; `seed` decides the ids.
-    pub fn new(ends: Ends, effort: Effort, seed: u64) -> Self {
+    pub fn new(ends: EndAddresses, effort: Effort, seed: u64) -> Self {
         let facts = effort.facts();
-        let known = Known::new(ends, effort);
-        Self { known, ids: Ids::new(seed), facts, settled: BTreeSet::new(), asked: None, runs: 0 }
+        let known = KnownFacts::new(ends, effort);
+        Self { known, ids: FreshIds::new(seed), facts, settled: BTreeSet::new(), asked: None, runs: 0 }
     }
 
     /// The next timeline; none: all is answered. Asked again before the last one landed, it plans anew.
@@ -73,7 +73,7 @@ impl Session {
     }
 
     /// Takes what became of the timeline that was handed out last.
-    pub fn landed(&mut self, run: &Run) {
+    pub fn landed(&mut self, run: &PlayedTimeline) {
         let Some(plan) = self.asked.take() else { return };
         self.known.learn(&plan, run);
         let facts: BTreeSet<Fact> = plan.trials.iter().map(|trial| trial.fact).collect();
@@ -95,7 +95,7 @@ impl Session {
     }
 
     /// Where it stands.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> SessionProgress {
         let asking: BTreeSet<Fact> = self.asked.iter().flat_map(|plan| &plan.trials).map(|trial| trial.fact).collect();
         let open = self.facts.iter().filter(|fact| !self.settled.contains(fact));
         let now = self.asked.as_ref().map_or(Duration::ZERO, |plan| plan.timeline.length());
@@ -112,23 +112,28 @@ impl Session {
             later[slot] = if slot == 0 { later[slot] + takes } else { later[slot].max(takes) };
         }
         let left = now + later.iter().sum::<Duration>();
-        Progress { asking: asking.into_iter().collect(), settled: self.settled.len(), facts: self.facts.len(), left }
+        SessionProgress {
+            asking: asking.into_iter().collect(),
+            settled: self.settled.len(),
+            facts: self.facts.len(),
+            left,
+        }
     }
 
-    fn plan(&mut self) -> Plan {
+    fn plan(&mut self) -> TrialPlan {
         let settle = self.known.effort.settle();
         let mut ids = self.ids.clone();
-        let mut script = Script::new(&mut ids, self.rate(), settle);
+        let mut script = PlanBuilder::new(&mut ids, self.rate(), settle);
         let facts = self.facts.clone();
         for fact in facts {
             if self.settled.contains(&fact) || !self.can_start(fact) {
                 continue;
             }
             let procedure = procedure::of(fact);
-            script.take(if self.known.is(Fact::Id, &Answer::Yes) { Turns::Overlap } else { Turns::OneByOne });
+            script.take(if self.known.is(Fact::Id, &FactValue::Yes) { Turns::Overlap } else { Turns::OneByOne });
             let alone = match (procedure.gate)(&self.known) {
                 Gate::Shut(why) => {
-                    self.settle(fact, Finding::not_tested(fact, why));
+                    self.settle(fact, FactFinding::not_tested(fact, why));
                     continue;
                 }
                 Gate::Alone if !script.is_empty() => continue,
@@ -136,14 +141,14 @@ impl Session {
             };
             let before = script.bookmark();
             match (procedure.plan)(&self.known, &mut script) {
-                Step::Settled => {
+                ProcedureStep::Settled => {
                     let finding = self.judge(fact);
                     self.settle(fact, finding);
                 }
                 // It waits for the next timeline, where this one has no room for it.
-                Step::Asked if script.is_full() && !alone => script.back_to(before),
-                Step::Asked if alone => break,
-                Step::Asked => {}
+                ProcedureStep::Asked if script.is_full() && !alone => script.back_to(before),
+                ProcedureStep::Asked if alone => break,
+                ProcedureStep::Asked => {}
             }
         }
         let plan = script.finish(settle + Duration::from_millis(350));
@@ -153,7 +158,7 @@ impl Session {
 
     /// Packets a second: fewer where so much is lost that the path may limit them.
     fn rate(&self) -> u32 {
-        let Known { effort, loss, .. } = &self.known;
+        let KnownFacts { effort, loss, .. } = &self.known;
         let limited = loss.trips > 10 && loss.measured() > MUCH_LOSS;
         if limited { (effort.rate / 4).max(5) } else { effort.rate }
     }
@@ -176,19 +181,19 @@ impl Session {
             }
     }
 
-    fn settle(&mut self, fact: Fact, finding: Finding) {
+    fn settle(&mut self, fact: Fact, finding: FactFinding) {
         self.known.findings.insert(fact, finding);
         self.settled.insert(fact);
     }
 
     /// What the votes say of a fact, no surer than the answers are that it builds on, as the loss is known by now.
-    fn judge(&self, fact: Fact) -> Finding {
+    fn judge(&self, fact: Fact) -> FactFinding {
         let finding = (procedure::of(fact).judge)(&self.known);
         let settled = fact.builds_on().iter().filter(|need| self.known.findings.contains_key(need));
         let premises = settled.map(|need| self.judge(*need));
         let known = premises.filter(|premise| premise.value.is_known()).map(|premise| premise.confidence);
         let confidence = known.fold(finding.confidence, Confidence::min);
-        Finding { confidence, ..finding }
+        FactFinding { confidence, ..finding }
     }
 
     /// Opens again what more trials could make certain.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{
     fact::Fact,
-    finding::{Confidence, Count},
-    script::{Control, Plan, Trial},
+    finding::{Confidence, TrialCount},
+    script::{Control, Trial, TrialPlan},
 };
-use crate::middlebox::timeline::{Arrival, EchoId, Landing, Run};
+use crate::middlebox::timeline::{Arrival, EchoId, Landing, PlayedTimeline};
 
 /// The chance of error up to which an answer is given at all.
 pub(super) const LIKELY: f64 = 1e-2;
@@ -17,7 +17,7 @@ pub(super) const CERTAIN: f64 = 1e-4;
 
 /// What one trial came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Vote {
+pub(super) struct TrialVote {
     /// The question that it serves.
     pub(super) fact: Fact,
     /// The kind of trial.
@@ -27,7 +27,7 @@ pub(super) struct Vote {
     /// What was known of its outcome before.
     pub(super) control: Control,
     /// How it ended.
-    pub(super) fate: Fate,
+    pub(super) fate: TrialEnd,
     /// How old what is remembered was, by the times at which packets were really sent.
     pub(super) age: Duration,
     /// The id that its subject was sent with, where that was chosen.
@@ -38,7 +38,7 @@ pub(super) struct Vote {
 
 /// How a trial ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum TrialEnd {
     /// The packet in question arrived.
     Passed,
     /// It left its host and did not arrive.
@@ -49,7 +49,7 @@ pub(super) enum Fate {
 
 /// How many trials of a kind ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct TrialTally {
     /// The packet in question arrived.
     pub(super) passed: u32,
     /// It did not.
@@ -60,7 +60,7 @@ pub(super) struct Tally {
 
 /// How much of what nobody stops is lost on the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Loss {
+pub(super) struct PathLoss {
     /// Packets of positive controls that were sent.
     pub(super) trips: u32,
     /// Those that did not arrive.
@@ -97,7 +97,7 @@ impl Belief {
     }
 }
 
-impl Loss {
+impl PathLoss {
     /// The chance that one packet is lost, with one lost packet more than were seen (Laplace's rule): few trips without
     /// loss are no proof of a path without loss.
     pub(super) fn rate(self) -> f64 {
@@ -117,24 +117,24 @@ impl Loss {
     }
 }
 
-impl Tally {
+impl TrialTally {
     /// How many were tried to the end.
     pub(super) fn of(self) -> u32 {
         self.passed + self.stopped
     }
 
     /// Counts one more.
-    pub(super) fn add(&mut self, fate: Fate) {
+    pub(super) fn add(&mut self, fate: TrialEnd) {
         match fate {
-            Fate::Passed => self.passed += 1,
-            Fate::Stopped => self.stopped += 1,
-            Fate::Void => self.void += 1,
+            TrialEnd::Passed => self.passed += 1,
+            TrialEnd::Stopped => self.stopped += 1,
+            TrialEnd::Void => self.void += 1,
         }
     }
 
     /// What it says. An arrival is proof, since packets are known by their content; a packet that does not arrive may
     /// have been lost, and only many of them say that it is stopped.
-    pub(super) fn belief(self, loss: Loss) -> Belief {
+    pub(super) fn belief(self, loss: PathLoss) -> Belief {
         let rate = loss.rate();
         if self.of() == 0 {
             return Belief::Unsure;
@@ -153,7 +153,7 @@ impl Tally {
     }
 
     /// What it says where an arrival is no proof: of packets that are stopped, as many pass as lose what stops them.
-    pub(super) fn belief_by_share(self, loss: Loss) -> Belief {
+    pub(super) fn belief_by_share(self, loss: PathLoss) -> Belief {
         let rate = loss.rate();
         let sure = |error: f64| match error {
             error if error <= CERTAIN => Confidence::Certain,
@@ -170,8 +170,8 @@ impl Tally {
     }
 
     /// It as evidence.
-    pub(super) fn count(self, what: impl Into<String>) -> Count {
-        Count { what: what.into(), passed: self.passed, of: self.of(), void: self.void }
+    pub(super) fn count(self, what: impl Into<String>) -> TrialCount {
+        TrialCount { what: what.into(), passed: self.passed, of: self.of(), void: self.void }
     }
 }
 
@@ -186,11 +186,11 @@ pub(super) fn at_least(lost: u32, of: u32, rate: f64) -> f64 {
 }
 
 /// The votes of a run, and what its positive controls say of loss. What the run does not tell of counts as void.
-pub(super) fn votes(plan: &Plan, run: &Run, loss: &mut Loss) -> Vec<Vote> {
+pub(super) fn votes(plan: &TrialPlan, run: &PlayedTimeline, loss: &mut PathLoss) -> Vec<TrialVote> {
     plan.trials.iter().map(|trial| vote(trial, plan, run, loss)).collect()
 }
 
-fn vote(trial: &Trial, plan: &Plan, run: &Run, loss: &mut Loss) -> Vote {
+fn vote(trial: &Trial, plan: &TrialPlan, run: &PlayedTimeline, loss: &mut PathLoss) -> TrialVote {
     let landing = |shot: usize| run.landings.get(shot);
     let went = |shot: usize| landing(shot).is_some_and(Landing::went);
     let came = |shot: usize| landing(shot).is_some_and(|landing| !landing.arrived.is_empty());
@@ -202,13 +202,13 @@ fn vote(trial: &Trial, plan: &Plan, run: &Run, loss: &mut Loss) -> Vote {
     }
     let ready = trial.needs.iter().all(|shot| came(*shot));
     let fate = match (ready && went(trial.subject), came(trial.subject)) {
-        (false, _) => Fate::Void,
-        (true, true) => Fate::Passed,
-        (true, false) => Fate::Stopped,
+        (false, _) => TrialEnd::Void,
+        (true, true) => TrialEnd::Passed,
+        (true, false) => TrialEnd::Stopped,
     };
     let sent = |shot: usize| landing(shot).and_then(Landing::sent_at).unwrap_or_default();
     let id = plan.timeline.shots.get(trial.subject).map(|shot| shot.id);
-    Vote {
+    TrialVote {
         fact: trial.fact,
         arm: trial.arm,
         mark: trial.mark,

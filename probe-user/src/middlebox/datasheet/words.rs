@@ -2,48 +2,52 @@
 
 use super::{
     fact::Fact,
-    finding::{Answer, IdPolicy, Rewriting},
+    finding::{FactValue, IdPolicy, Rewriting},
 };
 
 /// The words of an answer.
-pub(super) fn answer(fact: Fact, answer: &Answer) -> String {
+pub(super) fn answer(fact: Fact, answer: &FactValue) -> String {
     match answer {
-        Answer::Yes => yes(fact).to_owned(),
-        Answer::No => no(fact).to_owned(),
-        Answer::ZeroOnly => "must be 0: no exchange with another code passes".to_owned(),
-        Answer::Partly => "looked at in part: one change of code passes, the other does not".to_owned(),
-        Answer::Between { low, high } => {
+        FactValue::Yes => yes(fact).to_owned(),
+        FactValue::No => no(fact).to_owned(),
+        FactValue::ZeroOnly => "must be 0: no exchange with another code passes".to_owned(),
+        FactValue::Partly => "looked at in part: one change of code passes, the other does not".to_owned(),
+        FactValue::Between { low, high } => {
             let (middle, half) = ((low + high) / 2.0, (high - low) / 2.0);
             format!("{middle:.1} s (± {half:.2} s)")
         }
-        Answer::Beyond { low } => format!("longer than {low:.0} s"),
-        Answer::Under { high } => format!("shorter than {high:.1} s"),
-        Answer::Until { low, high } => format!("prolongs it, but not beyond {low:.1} to {high:.1} s after the request"),
-        Answer::Limit { replies: 1 } => "one: the first reply ends it".to_owned(),
-        Answer::Limit { replies } => format!("{replies}"),
-        Answer::Unlimited { tried } if fact == Fact::Rate => format!("no limit up to {tried} requests a second"),
-        Answer::Unlimited { tried } => format!("no limit: {tried} of {tried} tried were let in"),
-        Answer::Independent => "yes, the two exchanges do not touch each other".to_owned(),
-        Answer::FarMayNotAsk => "requests of the far end are stopped".to_owned(),
-        Answer::OpensForRequests => "requests of the far end pass with an id that the near end asked with".to_owned(),
-        Answer::Collides => "no, one exchange breaks the other".to_owned(),
-        Answer::Errors { about_seen, about_unseen, state_lives } => errors(*about_seen, *about_unseen, *state_lives),
-        Answer::Nat { address, id } => nat(*address, *id),
-        Answer::Rate { free, limited, sustained, burst } => {
+        FactValue::Beyond { low } => format!("longer than {low:.0} s"),
+        FactValue::Under { high } => format!("shorter than {high:.1} s"),
+        FactValue::Until { low, high } => {
+            format!("prolongs it, but not beyond {low:.1} to {high:.1} s after the request")
+        }
+        FactValue::Limit { replies: 1 } => "one: the first reply ends it".to_owned(),
+        FactValue::Limit { replies } => format!("{replies}"),
+        FactValue::Unlimited { tried } if fact == Fact::Rate => format!("no limit up to {tried} requests a second"),
+        FactValue::Unlimited { tried } => format!("no limit: {tried} of {tried} tried were let in"),
+        FactValue::Independent => "yes, the two exchanges do not touch each other".to_owned(),
+        FactValue::FarMayNotAsk => "requests of the far end are stopped".to_owned(),
+        FactValue::OpensForRequests => {
+            "requests of the far end pass with an id that the near end asked with".to_owned()
+        }
+        FactValue::Collides => "no, one exchange breaks the other".to_owned(),
+        FactValue::Errors { about_seen, about_unseen, state_lives } => errors(*about_seen, *about_unseen, *state_lives),
+        FactValue::Nat { address, id } => nat(*address, *id),
+        FactValue::Rate { free, limited, sustained, burst } => {
             format!(
                 "limited: {free} a second pass, {limited} do not; {sustained} a second in the long run, {burst} at once"
             )
         }
-        Answer::Sizes { request, reply, tried } if request == reply && request == tried => {
+        FactValue::Sizes { request, reply, tried } if request == reply && request == tried => {
             format!("all pass, fragments included (up to {tried} bytes)")
         }
-        Answer::Sizes { request, reply, .. } if request == reply => format!("up to {request} bytes"),
-        Answer::Sizes { request, reply, .. } => format!("requests up to {request} bytes, replies up to {reply}"),
-        Answer::NothingRemembered => "nothing is remembered: the near end's stray replies pass".to_owned(),
-        Answer::Same => "the same".to_owned(),
-        Answer::Different => "other fields are remembered than this way".to_owned(),
-        Answer::Inconclusive => "inconclusive".to_owned(),
-        Answer::NotTested => "not tested".to_owned(),
+        FactValue::Sizes { request, reply, .. } if request == reply => format!("up to {request} bytes"),
+        FactValue::Sizes { request, reply, .. } => format!("requests up to {request} bytes, replies up to {reply}"),
+        FactValue::NothingRemembered => "nothing is remembered: the near end's stray replies pass".to_owned(),
+        FactValue::Same => "the same".to_owned(),
+        FactValue::Different => "other fields are remembered than this way".to_owned(),
+        FactValue::Inconclusive => "inconclusive".to_owned(),
+        FactValue::NotTested => "not tested".to_owned(),
     }
 }
 
@@ -102,12 +106,12 @@ mod tests {
 
     #[test]
     fn answers_are_clauses() {
-        let is = |fact, value: Answer, text: &str| assert_eq!(answer(fact, &value), text);
-        is(Fact::Timeout, Answer::Between { low: 29.9, high: 30.2 }, "30.0 s (± 0.15 s)");
-        is(Fact::Replies, Answer::Limit { replies: 1 }, "one: the first reply ends it");
-        is(Fact::Rate, Answer::Unlimited { tried: 100 }, "no limit up to 100 requests a second");
-        let sizes = Answer::Sizes { request: 4000, reply: 4000, tried: 4000 };
+        let is = |fact, value: FactValue, text: &str| assert_eq!(answer(fact, &value), text);
+        is(Fact::Timeout, FactValue::Between { low: 29.9, high: 30.2 }, "30.0 s (± 0.15 s)");
+        is(Fact::Replies, FactValue::Limit { replies: 1 }, "one: the first reply ends it");
+        is(Fact::Rate, FactValue::Unlimited { tried: 100 }, "no limit up to 100 requests a second");
+        let sizes = FactValue::Sizes { request: 4000, reply: 4000, tried: 4000 };
         is(Fact::Size, sizes, "all pass, fragments included (up to 4000 bytes)");
-        is(Fact::State, Answer::No, "no, replies that nobody asked for pass");
+        is(Fact::State, FactValue::No, "no, replies that nobody asked for pass");
     }
 }

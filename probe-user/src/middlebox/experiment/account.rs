@@ -1,50 +1,57 @@
 //! Each step's packets as evidence of a diagnosis, so that the same ledger and the same rules say where they stop.
 
-use super::{outcome::Names, plan::Plan};
+use super::{outcome::EndNames, plan::ExperimentPlan};
 use crate::{
-    diagnosis::{Evidence, Mode, Responder, Target},
-    middlebox::timeline::{EchoId, Ends, Landing, Message, Run, Sending as Fate, Side, Timeline},
-    model::trace::{HostSight, Sending, SentProbe},
+    diagnosis::{Evidence, ProbeMode, Responder, Target},
+    middlebox::timeline::{
+        EchoId, EndAddresses, Endpoint, Landing, PlayedTimeline, SendTime as Fate, Timeline, TimelinePacket,
+    },
+    model::trace::{HostTrace, SenderTrace, SentProbe},
 };
 
 /// What both hosts saw of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Sights<'a> {
     /// What became of each shot.
-    pub run: &'a Run,
+    pub run: &'a PlayedTimeline,
     /// What the near end saw.
-    pub near: &'a HostSight,
+    pub near: &'a HostTrace,
     /// What the far end saw.
-    pub far: &'a HostSight,
+    pub far: &'a HostTrace,
 }
 
 impl Sights<'_> {
     /// What one end saw.
-    pub fn of(&self, side: Side) -> &HostSight {
+    pub fn of(&self, side: Endpoint) -> &HostTrace {
         match side {
-            Side::Near => self.near,
-            Side::Far => self.far,
+            Endpoint::Near => self.near,
+            Endpoint::Far => self.far,
         }
     }
 }
 
 /// The packets of one step in all repetitions, as a run of their own: the end that sent them is the local one. Nothing
 /// for ICMP errors, which no hop follows.
-pub fn evidence(plan: &Plan, sights: Sights<'_>, (ends, names): (&Ends, &Names), step: usize) -> Option<Evidence> {
+pub fn evidence(
+    plan: &ExperimentPlan,
+    sights: Sights<'_>,
+    (ends, names): (&EndAddresses, &EndNames),
+    step: usize,
+) -> Option<Evidence> {
     let shots: Vec<usize> = (0..plan.origins.len()).filter(|shot| plan.origins[*shot].step == step).collect();
     let first = &plan.timeline.shots[*shots.first()?];
     let mode = match first.message {
-        Message::Request => Mode::RequestOnly,
-        Message::Reply => Mode::ReplyOnly,
-        Message::Error(_) => return None,
+        TimelinePacket::Request => ProbeMode::RequestOnly,
+        TimelinePacket::Reply => ProbeMode::ReplyOnly,
+        TimelinePacket::Error(_) => return None,
     };
     let sent = shots.iter().filter_map(|shot| sent(&plan.timeline, *shot, &sights.run.landings));
-    let sending = Sending { probes: sent.collect(), ..Sending::default() };
+    let sending = SenderTrace { probes: sent.collect(), ..SenderTrace::default() };
     let other = first.from.other();
     let address = ends.of(other)[0];
     let target = Target { name: address.to_string(), address };
     // Who is local changes from step to step: only their names tell them apart.
-    let named = |side: Side| {
+    let named = |side: Endpoint| {
         let mut sight = sights.of(side).clone();
         names.of(side).clone_into(&mut sight.host.hostname);
         sight

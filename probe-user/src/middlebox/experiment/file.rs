@@ -12,7 +12,7 @@ use self::{
     error::Faulty,
     raw::{RawId, RawScript, RawStep},
 };
-use super::script::{Means, Packet, Script, Sends, Step};
+use super::script::{OutcomeMeaning, Script, ScriptPacket, ScriptStep, Sends};
 use crate::middlebox::timeline::MAX_SHOTS;
 use probe_ebpf::journey::MARK_BYTES;
 
@@ -41,7 +41,7 @@ impl Script {
 
 fn check(raw: &RawScript) -> Result<Script, Faulty> {
     let fixed = raw.id.iter().map(|(name, id)| Ok((name.clone(), number(id)?))).collect::<Result<_, Faulty>>()?;
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<ScriptStep> = Vec::new();
     for step in &raw.step {
         let made = make(step, &steps)?;
         steps.push(made);
@@ -75,27 +75,28 @@ fn whole(script: &Script, raw: &RawScript) -> Result<(), Faulty> {
     }
 }
 
-fn make(raw: &Spanned<RawStep>, before: &[Step]) -> Result<Step, Faulty> {
+fn make(raw: &Spanned<RawStep>, before: &[ScriptStep]) -> Result<ScriptStep, Faulty> {
     let step = raw.get_ref();
     match (&step.wait, &step.send) {
         (Some(wait), None) => {
             if step.sends_something() {
                 return Err(Faulty::at(Some(raw), "a step that waits does nothing else"));
             }
-            seconds(wait, 0.0, LONGEST_WAIT).map(Step::Wait)
+            seconds(wait, 0.0, LONGEST_WAIT).map(ScriptStep::Wait)
         }
-        (None, Some(packet)) => sends(raw, *packet, before).map(Step::Send),
+        (None, Some(packet)) => sends(raw, *packet, before).map(ScriptStep::Send),
         (Some(_), Some(_)) => Err(Faulty::at(Some(raw), "a step either waits or sends: make two steps of it")),
         (None, None) => Err(Faulty::at(Some(raw), "a step needs wait = SECONDS, or send = \"request\" or \"reply\"")),
     }
 }
 
-fn sends(raw: &Spanned<RawStep>, packet: Packet, before: &[Step]) -> Result<Sends, Faulty> {
+fn sends(raw: &Spanned<RawStep>, packet: ScriptPacket, before: &[ScriptStep]) -> Result<Sends, Faulty> {
     let step = raw.get_ref();
     let from = step.from.ok_or_else(|| Faulty::at(Some(raw), "a step that sends needs from = \"near\" or \"far\""))?;
     let id = step.id.as_ref().ok_or_else(|| Faulty::at(Some(raw), "a step that sends needs id = \"NAME\""))?;
-    let quoted = |step: &Step| matches!(step, Step::Send(sent) if sent.id == *id.get_ref() && sent.from != from);
-    if packet == Packet::Error && !before.iter().any(quoted) {
+    let quoted =
+        |step: &ScriptStep| matches!(step, ScriptStep::Send(sent) if sent.id == *id.get_ref() && sent.from != from);
+    if packet == ScriptPacket::Error && !before.iter().any(quoted) {
         let what =
             format!("an error quotes a packet that the other end sent before with id {}: there is none", id.get_ref());
         return Err(Faulty::at(Some(id), what));
@@ -122,10 +123,10 @@ fn sends(raw: &Spanned<RawStep>, packet: Packet, before: &[Step]) -> Result<Send
         destination: step.destination.unwrap_or_default(),
         expect: step.expect.unwrap_or_default(),
         role: step.role.unwrap_or_default(),
-        means: step
-            .means
-            .as_ref()
-            .map_or_else(Means::default, |means| Means { arrives: means.arrives.clone(), stops: means.stops.clone() }),
+        means: step.means.as_ref().map_or_else(OutcomeMeaning::default, |means| OutcomeMeaning {
+            arrives: means.arrives.clone(),
+            stops: means.stops.clone(),
+        }),
     })
 }
 

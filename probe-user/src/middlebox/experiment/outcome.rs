@@ -5,16 +5,16 @@ mod finding;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    plan::Plan,
+    plan::ExperimentPlan,
     script::{Expect, Script},
 };
-use crate::middlebox::timeline::{Landing, Run};
+use crate::middlebox::timeline::{Landing, PlayedTimeline};
 
-pub use finding::Names;
+pub use finding::EndNames;
 
 /// What an experiment showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct ExperimentOutcome {
     /// By step that sends, in order.
     pub steps: Vec<StepOutcome>,
     /// In words.
@@ -29,16 +29,16 @@ pub struct StepOutcome {
     /// Its place in [`Script::steps`].
     pub step: usize,
     /// What each repetition showed.
-    pub votes: Vec<Vote>,
+    pub votes: Vec<RepetitionCounts>,
     /// What most of them showed.
-    pub fate: Fate,
+    pub fate: Disposition,
     /// Whether that is what the script expects.
     pub as_expected: bool,
 }
 
 /// One step in one repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vote {
+pub struct RepetitionCounts {
     /// How many packets it should have sent.
     pub planned: u16,
     /// How many were sent and not seen to stay behind in their own host.
@@ -52,7 +52,7 @@ pub struct Vote {
 /// What became of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Fate {
+pub enum Disposition {
     /// All arrived.
     Arrived,
     /// All left their own NIC, and none arrived.
@@ -65,54 +65,55 @@ pub enum Fate {
     Divided,
 }
 
-impl Vote {
+impl RepetitionCounts {
     /// What this repetition says.
-    pub fn fate(&self) -> Fate {
+    pub fn fate(&self) -> Disposition {
         match (self.went, self.arrived) {
-            (went, _) if went < self.planned => Fate::Unsent,
-            (went, arrived) if arrived >= went => Fate::Arrived,
-            (_, 0) => Fate::Stopped,
-            _ => Fate::Partly,
+            (went, _) if went < self.planned => Disposition::Unsent,
+            (went, arrived) if arrived >= went => Disposition::Arrived,
+            (_, 0) => Disposition::Stopped,
+            _ => Disposition::Partly,
         }
     }
 }
 
 impl StepOutcome {
     /// How many repetitions showed `fate`.
-    pub fn votes_for(&self, fate: Fate) -> usize {
+    pub fn votes_for(&self, fate: Disposition) -> usize {
         self.votes.iter().filter(|vote| vote.fate() == fate).count()
     }
 
     /// Packets in all repetitions: sent, and arrived.
     pub fn packets(&self) -> (u32, u32) {
-        let sum = |of: fn(&Vote) -> u16| self.votes.iter().map(|vote| u32::from(of(vote))).sum();
+        let sum = |of: fn(&RepetitionCounts) -> u16| self.votes.iter().map(|vote| u32::from(of(vote))).sum();
         (sum(|vote| vote.went), sum(|vote| vote.arrived))
     }
 }
 
 /// What `run` of `plan` shows of `script`.
-pub fn judge(script: &Script, plan: &Plan, run: &Run, names: &Names) -> Outcome {
+pub fn judge(script: &Script, plan: &ExperimentPlan, run: &PlayedTimeline, names: &EndNames) -> ExperimentOutcome {
     let steps: Vec<StepOutcome> = script
         .sends()
         .map(|(step, sends)| {
-            let votes: Vec<Vote> = (0..script.repeat).map(|repetition| vote(plan, run, repetition, step)).collect();
+            let votes: Vec<RepetitionCounts> =
+                (0..script.repeat).map(|repetition| vote(plan, run, repetition, step)).collect();
             let fate = majority(&votes);
             StepOutcome { step, votes, fate, as_expected: fits(sends.expect, fate) }
         })
         .collect();
     let finding = finding::find(script, &steps, names);
     let as_expected = steps.iter().all(|step| step.as_expected);
-    Outcome { steps, finding, as_expected }
+    ExperimentOutcome { steps, finding, as_expected }
 }
 
-fn vote(plan: &Plan, run: &Run, repetition: u16, step: usize) -> Vote {
+fn vote(plan: &ExperimentPlan, run: &PlayedTimeline, repetition: u16, step: usize) -> RepetitionCounts {
     let ours = plan.origins.iter().zip(&run.landings);
     let ours: Vec<&Landing> = ours
         .filter(|(origin, _)| origin.repetition == repetition && origin.step == step)
         .map(|(_, landing)| landing)
         .collect();
     let count = |wanted: fn(&&&Landing) -> bool| u16::try_from(ours.iter().filter(wanted).count()).unwrap_or(u16::MAX);
-    Vote {
+    RepetitionCounts {
         planned: count(|_| true),
         went: count(|landing| landing.went()),
         arrived: count(|landing| landing.went() && !landing.arrived.is_empty()),
@@ -121,24 +122,25 @@ fn vote(plan: &Plan, run: &Run, repetition: u16, step: usize) -> Vote {
 }
 
 /// What more than half of the repetitions say.
-fn majority(votes: &[Vote]) -> Fate {
-    let most = [Fate::Arrived, Fate::Stopped, Fate::Partly, Fate::Unsent];
-    let more_than_half = |fate: &Fate| 2 * votes.iter().filter(|vote| vote.fate() == *fate).count() > votes.len();
-    most.into_iter().find(more_than_half).unwrap_or(Fate::Divided)
+fn majority(votes: &[RepetitionCounts]) -> Disposition {
+    let most = [Disposition::Arrived, Disposition::Stopped, Disposition::Partly, Disposition::Unsent];
+    let more_than_half =
+        |fate: &Disposition| 2 * votes.iter().filter(|vote| vote.fate() == *fate).count() > votes.len();
+    most.into_iter().find(more_than_half).unwrap_or(Disposition::Divided)
 }
 
-fn fits(expect: Expect, fate: Fate) -> bool {
+fn fits(expect: Expect, fate: Disposition) -> bool {
     match expect {
-        Expect::Arrives => fate == Fate::Arrived,
-        Expect::Stops => fate == Fate::Stopped,
-        Expect::Any => matches!(fate, Fate::Arrived | Fate::Stopped | Fate::Partly),
+        Expect::Arrives => fate == Disposition::Arrived,
+        Expect::Stops => fate == Disposition::Stopped,
+        Expect::Any => matches!(fate, Disposition::Arrived | Disposition::Stopped | Disposition::Partly),
     }
 }
 
 impl Landing {
     /// Why it did not leave its own host, where it did not.
     fn trouble(&self) -> Option<String> {
-        use crate::middlebox::timeline::Sending::{At, NotReached, NotTried, Refused};
+        use crate::middlebox::timeline::SendTime::{At, NotReached, NotTried, Refused};
         match &self.sent {
             At(_) if self.left == Some(false) => Some("its own host stopped it".to_owned()),
             At(_) => None,

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::script::{Address, Packet, Script, Sends, Step};
-use crate::middlebox::timeline::{EchoId, Goal, Message, Quote, Shot, Side, Timeline};
+use super::script::{Address, Script, ScriptPacket, ScriptStep, Sends};
+use crate::middlebox::timeline::{EchoId, Endpoint, ErrorQuote, Goal, TimedPacket, Timeline, TimelinePacket};
 
 /// Time between two steps, so that what builds on an arrival finds it.
 pub const GAP: Duration = Duration::from_millis(100);
@@ -16,18 +16,18 @@ pub const LINGER: Duration = Duration::from_secs(1);
 
 /// A timeline, and what each of its shots is in the script.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct ExperimentPlan {
     /// What is run.
     pub timeline: Timeline,
     /// By shot.
-    pub origins: Vec<Origin>,
+    pub origins: Vec<PacketOrigin>,
     /// The numbers of the ids, by repetition and name.
     pub ids: Vec<BTreeMap<String, u16>>,
 }
 
 /// Where a shot comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
+pub struct PacketOrigin {
     /// The repetition, from 0 on.
     pub repetition: u16,
     /// The step's place in [`Script::steps`].
@@ -37,7 +37,7 @@ pub struct Origin {
 /// A packet of one repetition before the repetitions are interleaved.
 struct Draft {
     at: Duration,
-    origin: Origin,
+    origin: PacketOrigin,
     /// Its place among the packets of its repetition.
     place: usize,
     /// The packet of the same repetition that its id or quotation comes from.
@@ -48,7 +48,7 @@ struct Draft {
 }
 
 /// The timeline of all repetitions of `script`. `fresh` gives ids that nobody uses, never one twice.
-pub fn plan(script: &Script, mut fresh: impl FnMut() -> u16) -> Plan {
+pub fn plan(script: &Script, mut fresh: impl FnMut() -> u16) -> ExperimentPlan {
     let ids: Vec<BTreeMap<String, u16>> = (0..script.repeat).map(|_| numbers(script, &mut fresh)).collect();
     let stagger = stagger(script);
     let mut drafts: Vec<Draft> = (0..script.repeat)
@@ -63,7 +63,7 @@ pub fn plan(script: &Script, mut fresh: impl FnMut() -> u16) -> Plan {
         shot(sends(script, draft.origin.step), draft, needs)
     });
     let timeline = Timeline { shots: shots.collect(), linger: LINGER };
-    Plan { timeline, origins: drafts.iter().map(|draft| draft.origin).collect(), ids }
+    ExperimentPlan { timeline, origins: drafts.iter().map(|draft| draft.origin).collect(), ids }
 }
 
 /// Repetitions with the same ids would disturb each other: they come one after the other.
@@ -76,10 +76,10 @@ pub fn length(script: &Script) -> Duration {
     script.steps.iter().map(|step| lasts(step) + GAP).sum()
 }
 
-fn lasts(step: &Step) -> Duration {
+fn lasts(step: &ScriptStep) -> Duration {
     match step {
-        Step::Wait(time) => *time,
-        Step::Send(sends) => sends.interval * u32::from(sends.count - 1),
+        ScriptStep::Wait(time) => *time,
+        ScriptStep::Send(sends) => sends.interval * u32::from(sends.count - 1),
     }
 }
 
@@ -94,15 +94,15 @@ fn numbers(script: &Script, fresh: &mut impl FnMut() -> u16) -> BTreeMap<String,
 fn drafts(script: &Script, repetition: u16, start: Duration, ids: &BTreeMap<String, u16>) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::new();
     // The first packet that an end sent with an id: what the other end does with that id follows it.
-    let mut first: BTreeMap<(&str, Side), usize> = BTreeMap::new();
+    let mut first: BTreeMap<(&str, Endpoint), usize> = BTreeMap::new();
     let mut at = start;
     for (step, doing) in script.steps.iter().enumerate() {
-        if let Step::Send(sends) = doing {
+        if let ScriptStep::Send(sends) = doing {
             let needs = first.get(&(sends.id.as_str(), sends.from.other())).copied();
             first.entry((&sends.id, sends.from)).or_insert(drafts.len());
             for packet in 0..sends.count {
                 let place = drafts.len();
-                let (at, origin) = (at + sends.interval * u32::from(packet), Origin { repetition, step });
+                let (at, origin) = (at + sends.interval * u32::from(packet), PacketOrigin { repetition, step });
                 drafts.push(Draft { at, origin, place, needs, number: ids[&sends.id], packet });
             }
         }
@@ -113,30 +113,30 @@ fn drafts(script: &Script, repetition: u16, start: Duration, ids: &BTreeMap<Stri
 
 fn sends(script: &Script, step: usize) -> &Sends {
     match &script.steps[step] {
-        Step::Send(sends) => sends,
-        Step::Wait(_) => unreachable!("only steps that send have drafts"),
+        ScriptStep::Send(sends) => sends,
+        ScriptStep::Wait(_) => unreachable!("only steps that send have drafts"),
     }
 }
 
-fn shot(sends: &Sends, draft: &Draft, needs: Option<usize>) -> Shot {
+fn shot(sends: &Sends, draft: &Draft, needs: Option<usize>) -> TimedPacket {
     let message = match sends.packet {
-        Packet::Request => Message::Request,
-        Packet::Reply => Message::Reply,
-        Packet::Error => Message::Error(needs.map_or(Quote::Never, Quote::Shot)),
+        ScriptPacket::Request => TimelinePacket::Request,
+        ScriptPacket::Reply => TimelinePacket::Reply,
+        ScriptPacket::Error => TimelinePacket::Error(needs.map_or(ErrorQuote::Never, ErrorQuote::Shot)),
     };
     let id = needs.map_or(EchoId::Fixed(draft.number), EchoId::OfArrived);
     let destination = match sends.destination {
         Address::First => needs.map_or(Goal::First, Goal::SourceOfArrived),
         Address::Second => Goal::Second,
     };
-    Shot {
+    TimedPacket {
         seq: sends.seq.wrapping_add(draft.packet),
         code: sends.code,
         size: sends.size,
         ttl: sends.ttl,
         source: sends.source,
         destination,
-        ..Shot::new(draft.at, sends.from, message, id)
+        ..TimedPacket::new(draft.at, sends.from, message, id)
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::middlebox::experiment::builtin;
 
-    fn planned(name: &str) -> (Script, Plan) {
+    fn planned(name: &str) -> (Script, ExperimentPlan) {
         let script = builtin::named(name).expect(name);
         let plan = plan(&script, (1000..).into_fresh());
         (script, plan)
@@ -197,7 +197,7 @@ mod tests {
     fn packets_of_a_step_count_up_and_wait_for_each_other() {
         let (_, plan) = planned("many-replies");
         let more: Vec<_> = (0..plan.origins.len())
-            .filter(|shot| plan.origins[*shot] == Origin { repetition: 0, step: 2 })
+            .filter(|shot| plan.origins[*shot] == PacketOrigin { repetition: 0, step: 2 })
             .map(|shot| (plan.timeline.shots[shot].seq, plan.timeline.shots[shot].at))
             .collect();
         assert_eq!(more.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3, 4]);

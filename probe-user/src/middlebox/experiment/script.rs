@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use crate::middlebox::timeline::{MAX_SHOTS, Own, Side};
+use crate::middlebox::timeline::{Endpoint, MAX_SHOTS, Own};
 
 /// An experiment: what it tries, and its steps in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +20,12 @@ pub struct Script {
     /// Ids that must have a certain number; all others are random.
     pub fixed: BTreeMap<String, u16>,
     /// The steps, in order. At least one sends.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScriptStep>,
 }
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum ScriptStep {
     /// Do nothing for so long.
     Wait(Duration),
     /// One end sends.
@@ -36,9 +36,9 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sends {
     /// Which end.
-    pub from: Side,
+    pub from: Endpoint,
     /// What kind of packet.
-    pub packet: Packet,
+    pub packet: ScriptPacket,
     /// The name of its echo id. The same name is the same id throughout a repetition.
     pub id: String,
     /// Sequence number of the first packet.
@@ -60,15 +60,15 @@ pub struct Sends {
     /// What becomes of it by design.
     pub expect: Expect,
     /// What it is for.
-    pub role: Role,
+    pub role: StepRole,
     /// What it means when it arrives, and when it does not.
-    pub means: Means,
+    pub means: OutcomeMeaning,
 }
 
 /// The kinds of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Packet {
+pub enum ScriptPacket {
     /// An echo request.
     Request,
     /// An echo reply.
@@ -77,7 +77,7 @@ pub enum Packet {
     Error,
 }
 
-impl Packet {
+impl ScriptPacket {
     /// Its name in files and reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -111,7 +111,7 @@ impl Expect {
     }
 }
 
-impl Role {
+impl StepRole {
     /// Its name in files and reports.
     pub const fn name(self) -> &'static str {
         match self {
@@ -138,7 +138,7 @@ pub enum Expect {
 /// What a step is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum StepRole {
     /// It prepares the others: a request that is to be answered.
     #[default]
     Setup,
@@ -150,7 +150,7 @@ pub enum Role {
 
 /// What a step's outcome means, in a sentence each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Means {
+pub struct OutcomeMeaning {
     /// When its packets arrive.
     pub arrives: Option<String>,
     /// When they do not.
@@ -161,8 +161,8 @@ impl Script {
     /// The steps that send, with their places among all steps.
     pub fn sends(&self) -> impl Iterator<Item = (usize, &Sends)> {
         self.steps.iter().enumerate().filter_map(|(place, step)| match step {
-            Step::Send(sends) => Some((place, sends)),
-            Step::Wait(_) => None,
+            ScriptStep::Send(sends) => Some((place, sends)),
+            ScriptStep::Wait(_) => None,
         })
     }
 

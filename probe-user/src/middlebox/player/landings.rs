@@ -6,29 +6,29 @@ use probe_ebpf::Hop;
 
 use super::{
     clock::FarClock,
-    schedule::{Schedule, State},
+    schedule::{OrderState, Schedule},
 };
 use crate::{
-    middlebox::timeline::{Arrival, Landing, Message, Run, Sending, Side, Timeline},
-    model::trace::{Absorbed, HopSight, HostSight, Tail, Taken},
+    middlebox::timeline::{Arrival, Endpoint, Landing, PlayedTimeline, SendTime, Timeline, TimelinePacket},
+    model::trace::{Absorbed, HopTrace, HostTrace, Tail, Taken},
     traffic::{packet::HEADER_BYTES, volley::FiredShot},
 };
 
 /// What is known of each shot so far.
 #[derive(Debug)]
 pub(super) struct Landings {
-    from: Vec<Side>,
+    from: Vec<Endpoint>,
     fired: Vec<Option<FiredShot>>,
     /// By shot, with the times of the end where they arrived.
     arrived: Vec<Vec<(u64, Arrival)>>,
     /// Shots of which first fragments arrived, which are among `arrived`.
     in_fragments: BTreeSet<usize>,
     /// What else arrived of packets in fragments, by the end where it did.
-    tails: Vec<(Side, Tail)>,
+    tails: Vec<(Endpoint, Tail)>,
 }
 
 /// What turns the two ends' clocks into times since the start.
-pub(super) struct Times<'a> {
+pub(super) struct SharedClock<'a> {
     /// `CLOCK_MONOTONIC` of this host in nanoseconds at the start.
     pub(super) start_ns: u64,
     /// The far end's.
@@ -54,7 +54,7 @@ impl Landings {
     }
 
     /// Takes in what one end sent.
-    pub(super) fn sent(&mut self, side: Side, shots: Vec<FiredShot>) {
+    pub(super) fn sent(&mut self, side: Endpoint, shots: Vec<FiredShot>) {
         for shot in shots {
             let number = usize::from(shot.number);
             if self.from.get(number) == Some(&side) {
@@ -64,7 +64,7 @@ impl Landings {
     }
 
     /// Takes in what came to one end.
-    pub(super) fn came(&mut self, side: Side, taken: Taken) {
+    pub(super) fn came(&mut self, side: Endpoint, taken: Taken) {
         if taken.lost > 0 {
             tracing::warn!("{} packets that arrived could not be noted", taken.lost);
         }
@@ -85,20 +85,20 @@ impl Landings {
         mut self,
         timeline: &Timeline,
         schedule: &Schedule<'_>,
-        sights: [&HostSight; 2],
-        times: &Times<'_>,
-    ) -> Run {
+        sights: [&HostTrace; 2],
+        times: &SharedClock<'_>,
+    ) -> PlayedTimeline {
         self.keep_the_whole(timeline);
         let landings = timeline.shots.iter().enumerate().map(|(number, shot)| Landing {
             sent: self.sending(number, schedule, times),
-            left: left(sights[usize::from(shot.from == Side::Far)], &shot.message, number),
+            left: left(sights[usize::from(shot.from == Endpoint::Far)], &shot.message, number),
             arrived: std::mem::take(&mut self.arrived[number])
                 .into_iter()
                 .map(|(time_ns, arrival)| Arrival { after: times.since(shot.from.other(), time_ns), ..arrival })
                 .collect(),
         });
         let landings = landings.collect();
-        Run { landings, clock_error: times.clock.error() }
+        PlayedTimeline { landings, clock_error: times.clock.error() }
     }
 
     /// Of what came in fragments only those packets arrived of which the rest came, too. Fragments do not tell their shot:
@@ -109,7 +109,7 @@ impl Landings {
             let tails = &mut self.tails;
             self.arrived[*number].retain_mut(|(_, arrival)| {
                 let first = arrival.size.saturating_add(HEADER_BYTES as u16);
-                let of = |(side, tail): &(Side, Tail)| {
+                let of = |(side, tail): &(Endpoint, Tail)| {
                     (*side, tail.source, tail.destination) == (end, arrival.source, arrival.destination)
                         && (tail.start, tail.size) == (first, size)
                 };
@@ -119,20 +119,20 @@ impl Landings {
         }
     }
 
-    fn sending(&self, number: usize, schedule: &Schedule<'_>, times: &Times<'_>) -> Sending {
+    fn sending(&self, number: usize, schedule: &Schedule<'_>, times: &SharedClock<'_>) -> SendTime {
         match (&self.fired[number], schedule.state(number)) {
-            (Some(FiredShot { errno: Some(errno), .. }), _) => Sending::Refused(errno.clone()),
-            (Some(fired), _) => Sending::At(times.since(self.from[number], fired.sent_ns)),
-            (None, State::Given(why)) => Sending::NotTried(why.clone()),
-            (None, State::Waiting | State::Ordered) => Sending::NotReached,
+            (Some(FiredShot { errno: Some(errno), .. }), _) => SendTime::Refused(errno.clone()),
+            (Some(fired), _) => SendTime::At(times.since(self.from[number], fired.sent_ns)),
+            (None, OrderState::Given(why)) => SendTime::NotTried(why.clone()),
+            (None, OrderState::Waiting | OrderState::Ordered) => SendTime::NotReached,
         }
     }
 }
 
-impl Times<'_> {
+impl SharedClock<'_> {
     /// A time of one end's clock since the start.
-    fn since(&self, side: Side, time_ns: u64) -> Duration {
-        let here = if side == Side::Near { time_ns } else { self.clock.here(time_ns) };
+    fn since(&self, side: Endpoint, time_ns: u64) -> Duration {
+        let here = if side == Endpoint::Near { time_ns } else { self.clock.here(time_ns) };
         Duration::from_nanos(here.saturating_sub(self.start_ns))
     }
 }
@@ -151,19 +151,19 @@ fn arrival(packet: &Absorbed) -> Arrival {
 }
 
 /// Whether the host that sent it counted it out of its NIC; none where that was not watched, or can't be seen.
-fn left(sender: &HostSight, message: &Message, number: usize) -> Option<bool> {
+fn left(sender: &HostTrace, message: &TimelinePacket, number: usize) -> Option<bool> {
     let probe = u16::try_from(number).ok()?;
     [Hop::TcOut, Hop::Xmit].into_iter().find_map(|hop| match (sender.hop(hop), message) {
-        (HopSight::Watched { requests, .. }, Message::Request) => Some(requests.contains_key(&probe)),
-        (HopSight::Watched { replies, .. }, Message::Reply) => Some(replies.contains_key(&probe)),
-        (HopSight::Watched { .. }, Message::Error(_)) | (HopSight::Blind { .. }, _) => None,
+        (HopTrace::Watched { requests, .. }, TimelinePacket::Request) => Some(requests.contains_key(&probe)),
+        (HopTrace::Watched { replies, .. }, TimelinePacket::Reply) => Some(replies.contains_key(&probe)),
+        (HopTrace::Watched { .. }, TimelinePacket::Error(_)) | (HopTrace::Blind { .. }, _) => None,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::middlebox::timeline::{EchoId, Shot};
+    use crate::middlebox::timeline::{EchoId, TimedPacket};
 
     const FROM: [u8; 4] = [10, 0, 0, 1];
     const TO: [u8; 4] = [10, 0, 0, 2];
@@ -185,7 +185,10 @@ mod tests {
 
     /// How many of two requests with so many bytes arrived, of which first fragments and these ends came.
     fn arrived(sizes: [u16; 2], ends: &[(u16, u16)]) -> [usize; 2] {
-        let shot = |size| Shot { size, ..Shot::new(Duration::ZERO, Side::Near, Message::Request, EchoId::Fixed(7)) };
+        let shot = |size| TimedPacket {
+            size,
+            ..TimedPacket::new(Duration::ZERO, Endpoint::Near, TimelinePacket::Request, EchoId::Fixed(7))
+        };
         let timeline = Timeline { shots: sizes.map(shot).into(), linger: Duration::ZERO };
         let mut landings = Landings::new(&timeline);
         let tail = |(start, size): &(u16, u16)| Tail {
@@ -195,7 +198,7 @@ mod tests {
             size: *size,
         };
         let packets = vec![first_fragment(0), first_fragment(1)];
-        landings.came(Side::Far, Taken { packets, lost: 0, tails: ends.iter().map(tail).collect() });
+        landings.came(Endpoint::Far, Taken { packets, lost: 0, tails: ends.iter().map(tail).collect() });
         landings.keep_the_whole(&timeline);
         for (number, packets) in landings.arrived.iter().enumerate() {
             assert!(packets.iter().all(|(_, arrival)| arrival.size == sizes[number]), "the size is the whole packet's");

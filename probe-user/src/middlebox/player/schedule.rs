@@ -4,7 +4,10 @@ use std::{net::IpAddr, time::Duration};
 
 use super::landings::Landings;
 use crate::{
-    middlebox::timeline::{Arrival, EchoId, Ends, Fragments, Goal, Message, Own, Quote, Shot, Side, Timeline},
+    middlebox::timeline::{
+        Arrival, EchoId, EndAddresses, Endpoint, ErrorQuote, Fragments, Goal, Own, TimedPacket, Timeline,
+        TimelinePacket,
+    },
     traffic::{
         Fragmentation,
         volley::{self, EchoFields, Quoted, QuotedEcho, What},
@@ -20,14 +23,14 @@ const GRACE: Duration = Duration::from_millis(500);
 /// The shots of a timeline that are not ordered yet.
 pub(super) struct Schedule<'a> {
     timeline: &'a Timeline,
-    ends: &'a Ends,
+    ends: &'a EndAddresses,
     nonce: u64,
-    states: Vec<State>,
+    states: Vec<OrderState>,
 }
 
 /// What became of a shot before it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum OrderState {
     /// Its time has not come.
     Waiting,
     /// Its end was told to send it.
@@ -40,19 +43,19 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// Of this end.
-    pub(super) near: Vec<volley::Shot>,
+    pub(super) near: Vec<volley::PacketSpec>,
     /// Of the far end.
-    pub(super) far: Vec<volley::Shot>,
+    pub(super) far: Vec<volley::PacketSpec>,
 }
 
 impl<'a> Schedule<'a> {
     /// Nothing ordered yet.
-    pub(super) fn new(timeline: &'a Timeline, ends: &'a Ends, nonce: u64) -> Self {
-        Self { timeline, ends, nonce, states: vec![State::Waiting; timeline.shots.len()] }
+    pub(super) fn new(timeline: &'a Timeline, ends: &'a EndAddresses, nonce: u64) -> Self {
+        Self { timeline, ends, nonce, states: vec![OrderState::Waiting; timeline.shots.len()] }
     }
 
     /// What became of a shot before it was sent.
-    pub(super) fn state(&self, shot: usize) -> &State {
+    pub(super) fn state(&self, shot: usize) -> &OrderState {
         &self.states[shot]
     }
 
@@ -63,29 +66,36 @@ impl<'a> Schedule<'a> {
             if shot.at > now + AHEAD {
                 break;
             }
-            if self.states[number] != State::Waiting {
+            if self.states[number] != OrderState::Waiting {
                 continue;
             }
             if let Some(missing) = shot.needs().find(|need| known.arrival(*need).is_none()) {
                 if now > shot.at + GRACE {
-                    self.states[number] = State::Given(format!("what it answers, shot {missing}, had not arrived"));
+                    self.states[number] =
+                        OrderState::Given(format!("what it answers, shot {missing}, had not arrived"));
                 }
                 continue;
             }
             match self.made(number, shot, now, known) {
-                Ok(made) if shot.from == Side::Near => due.near.push(made),
+                Ok(made) if shot.from == Endpoint::Near => due.near.push(made),
                 Ok(made) => due.far.push(made),
                 Err(why) => {
-                    self.states[number] = State::Given(why);
+                    self.states[number] = OrderState::Given(why);
                     continue;
                 }
             }
-            self.states[number] = State::Ordered;
+            self.states[number] = OrderState::Ordered;
         }
         due
     }
 
-    fn made(&self, number: usize, shot: &Shot, now: Duration, known: &Landings) -> Result<volley::Shot, String> {
+    fn made(
+        &self,
+        number: usize,
+        shot: &TimedPacket,
+        now: Duration,
+        known: &Landings,
+    ) -> Result<volley::PacketSpec, String> {
         let source = self.source(shot, known)?;
         let destination = match shot.destination {
             Goal::First => self.ends.of(shot.from.other())[0],
@@ -93,7 +103,7 @@ impl<'a> Schedule<'a> {
             Goal::SourceOfArrived(need) => arrived(known, need)?.source,
         };
         let wait = shot.at.saturating_sub(now);
-        Ok(volley::Shot {
+        Ok(volley::PacketSpec {
             number: u16::try_from(number).map_err(|_| "its number is too large".to_owned())?,
             after_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             what: self.what(shot, (source, destination), known)?,
@@ -108,7 +118,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// The sender's address: what answers a packet comes from the address that the packet was for.
-    fn source(&self, shot: &Shot, known: &Landings) -> Result<IpAddr, String> {
+    fn source(&self, shot: &TimedPacket, known: &Landings) -> Result<IpAddr, String> {
         let own = self.ends.of(shot.from);
         match (shot.source, shot.destination) {
             (Own::Second, _) => second(self.ends, shot.from, "its end"),
@@ -120,26 +130,31 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn what(&self, shot: &Shot, (source, destination): (IpAddr, IpAddr), known: &Landings) -> Result<What, String> {
+    fn what(
+        &self,
+        shot: &TimedPacket,
+        (source, destination): (IpAddr, IpAddr),
+        known: &Landings,
+    ) -> Result<What, String> {
         let id = match shot.id {
             EchoId::Fixed(id) => id,
             EchoId::OfArrived(need) => arrived(known, need)?.id,
         };
         let fields = EchoFields { id, seq: shot.seq, code: shot.code, size: shot.size, nonce: self.nonce };
         Ok(match shot.message {
-            Message::Request => What::Request(fields),
-            Message::Reply => What::Reply(fields),
-            Message::Error(Quote::Shot(need)) => {
+            TimelinePacket::Request => What::Request(fields),
+            TimelinePacket::Reply => What::Reply(fields),
+            TimelinePacket::Error(ErrorQuote::Shot(need)) => {
                 let quoted = arrived(known, need)?;
                 let echo = match self.timeline.shots[need].message {
-                    Message::Reply => QuotedEcho::Reply,
-                    Message::Request | Message::Error(_) => QuotedEcho::Request,
+                    TimelinePacket::Reply => QuotedEcho::Reply,
+                    TimelinePacket::Request | TimelinePacket::Error(_) => QuotedEcho::Request,
                 };
                 let fields = EchoFields { id: quoted.id, seq: quoted.seq, code: quoted.code, ..fields };
                 let quoted = Quoted { source: quoted.source, destination: quoted.destination, echo, fields };
                 What::Unreachable { code: shot.code, quoted }
             }
-            Message::Error(Quote::Never) => {
+            TimelinePacket::Error(ErrorQuote::Never) => {
                 let fields = EchoFields { code: 0, ..fields };
                 let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Request, fields };
                 What::Unreachable { code: shot.code, quoted }
@@ -152,6 +167,6 @@ fn arrived(known: &Landings, shot: usize) -> Result<&Arrival, String> {
     known.arrival(shot).ok_or_else(|| format!("shot {shot} had not arrived"))
 }
 
-fn second(ends: &Ends, side: Side, whose: &str) -> Result<IpAddr, String> {
+fn second(ends: &EndAddresses, side: Endpoint, whose: &str) -> Result<IpAddr, String> {
     ends.of(side).get(1).copied().ok_or_else(|| format!("{whose} has no second address"))
 }

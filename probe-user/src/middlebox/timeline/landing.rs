@@ -4,11 +4,11 @@ use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Side, micros};
+use super::{Endpoint, micros};
 
 /// A timeline that was run: all that a judge may know of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
+pub struct PlayedTimeline {
     /// What became of each shot, in the order of the timeline's shots.
     pub landings: Vec<Landing>,
     /// How far the two ends' clocks may have been apart, at most: times of one end against those of the other are known
@@ -21,7 +21,7 @@ pub struct Run {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landing {
     /// Whether and when it was sent.
-    pub sent: Sending,
+    pub sent: SendTime,
     /// Whether the sender's own NIC counted it out, at tc egress or later; none where that was not watched. What was
     /// sent and did not leave was stopped by the sender's own host, and says nothing of the network.
     pub left: Option<bool>,
@@ -32,7 +32,7 @@ pub struct Landing {
 /// Whether and when a shot was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sending {
+pub enum SendTime {
     /// The system call took it at this time since the timeline's start, by the sender's clock: the truth where a shot
     /// came later than planned.
     At(#[serde(with = "micros")] Duration),
@@ -71,7 +71,7 @@ impl Landing {
     /// When it was really sent, since the timeline's start.
     pub fn sent_at(&self) -> Option<Duration> {
         match self.sent {
-            Sending::At(time) => Some(time),
+            SendTime::At(time) => Some(time),
             _ => None,
         }
     }
@@ -84,24 +84,24 @@ impl Landing {
 
 /// The addresses of the two ends, all of one IP version: the first is the one that the route to the other end uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ends {
+pub struct EndAddresses {
     /// The near end's: one or two.
     pub near: Vec<IpAddr>,
     /// The far end's: one or two.
     pub far: Vec<IpAddr>,
 }
 
-impl Ends {
+impl EndAddresses {
     /// The addresses of one end.
-    pub fn of(&self, side: Side) -> &[IpAddr] {
+    pub fn of(&self, side: Endpoint) -> &[IpAddr] {
         match side {
-            Side::Near => &self.near,
-            Side::Far => &self.far,
+            Endpoint::Near => &self.near,
+            Endpoint::Far => &self.far,
         }
     }
 
     /// Whether that end has a second address.
-    pub fn has_second(&self, side: Side) -> bool {
+    pub fn has_second(&self, side: Endpoint) -> bool {
         self.of(side).len() > 1
     }
 

@@ -10,10 +10,10 @@ use probe_ebpf::journey::MAX_PROBES;
 
 use crate::{
     error::Failure,
-    model::{request::WatchRequest, trace::Sending},
+    model::{request::WatchRequest, trace::SenderTrace},
     peer::protocol::SendOrder,
-    stop::Stop,
-    traffic::{Plan, Prober, Settings},
+    stop::StopSignal,
+    traffic::{ProbePlan, Prober, Settings},
 };
 
 /// Packets that one run may order in all.
@@ -26,13 +26,18 @@ const LEAST_INTERVAL_MS: u32 = 1;
 const LONGEST_MS: u64 = 30_000;
 
 /// Sends what was ordered from the near to the far address of `pair`, and tells what came back.
-pub(super) fn send(pair: &WatchRequest, order: &SendOrder, before: u32, stop: &Stop) -> Result<Sending, Failure> {
+pub(super) fn send(
+    pair: &WatchRequest,
+    order: &SendOrder,
+    before: u32,
+    stop: &StopSignal,
+) -> Result<SenderTrace, Failure> {
     check(order, before)?;
     let settings = Settings {
         source: (!pair.local.is_unspecified()).then_some(pair.local),
         ..Settings::new(order.echo.into(), near_end(pair))
     };
-    let mut prober = Prober::open(Plan {
+    let mut prober = Prober::open(ProbePlan {
         settings,
         id: order.id,
         first_seq: order.first_seq,

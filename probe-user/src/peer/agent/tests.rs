@@ -8,7 +8,7 @@ use std::{
 
 use super::*;
 use crate::{
-    model::request::{Requests, Role},
+    model::request::{HostRole, RequestHandling},
     traffic::{
         sender::Fragmentation,
         volley::{EchoFields, What},
@@ -21,12 +21,12 @@ static ATTACHED: AtomicUsize = AtomicUsize::new(0);
 struct Fake;
 
 impl Watching for Fake {
-    fn look(&mut self) -> Result<HostSight, Failure> {
-        let blind = HopSight::Blind { why: "a fake has no eyes".into() };
-        Ok(HostSight { hops: [("tc_in".to_owned(), blind)].into(), ..HostSight::default() })
+    fn look(&mut self) -> Result<HostTrace, Failure> {
+        let blind = HopTrace::Blind { why: "a fake has no eyes".into() };
+        Ok(HostTrace { hops: [("tc_in".to_owned(), blind)].into(), ..HostTrace::default() })
     }
 
-    fn finish(&mut self) -> Result<HostSight, Failure> {
+    fn finish(&mut self) -> Result<HostTrace, Failure> {
         self.look()
     }
 }
@@ -56,8 +56,8 @@ fn serve(factory: Factory, trouble: Option<Complaint>) -> Served {
     let (their_input, to) = pipe().expect("a pipe");
     let (from, their_output) = pipe().expect("a pipe");
     let hello = Hello::new("b".into(), "6".into(), trouble);
-    let agent = Agent { hello, interface: None, attach: Attach::default(), factory };
-    let end = thread::spawn(move || agent.serve(their_input, their_output, &Stop::default()));
+    let agent = AgentSetup { hello, interface: None, attach: Attach::default(), factory };
+    let end = thread::spawn(move || agent.serve(their_input, their_output, &StopSignal::default()));
     let mut served = Served { to, from: BufReader::new(from), end };
     assert!(Hello::in_line(&served.line()).is_some_and(|hello| hello.is_ok()));
     served
@@ -70,10 +70,10 @@ impl Served {
         line
     }
 
-    fn ask(&mut self, message: Request) -> Answer {
+    fn ask(&mut self, message: Request) -> AgentReply {
         let line = encode(&Numbered { number: 5, message }, MAX_REQUEST_BYTES).expect("short");
         self.to.write_all(&line).expect("a pipe");
-        let answer = decode::<Answer>(self.line().as_bytes()).expect("an answer");
+        let answer = decode::<AgentReply>(self.line().as_bytes()).expect("an answer");
         assert_eq!(answer.number, 5);
         answer.message
     }
@@ -94,17 +94,17 @@ fn watch() -> Request {
         local: address,
         remote: address,
         interface: None,
-        role: Role::Receiver,
+        role: HostRole::Receiver,
         attach: Attach::default(),
         trace_rules: false,
-        requests: Requests::Pass,
+        requests: RequestHandling::Pass,
         further: Vec::new(),
     })
 }
 
-fn refused(answer: &Answer) -> &str {
+fn refused(answer: &AgentReply) -> &str {
     match answer {
-        Answer::Refused(complaint) => &complaint.error,
+        AgentReply::Refused(complaint) => &complaint.error,
         other => panic!("{other:?}"),
     }
 }
@@ -112,18 +112,18 @@ fn refused(answer: &Answer) -> &str {
 #[test]
 fn a_session_watches_looks_finishes_and_ends_with_its_input() {
     let mut served = serve(fake, None);
-    let Answer::Ready(ready) = served.ask(watch()) else { panic!("not ready") };
+    let AgentReply::Ready(ready) = served.ask(watch()) else { panic!("not ready") };
     assert_eq!(ready.blind["tc_in"], "a fake has no eyes");
-    assert!(matches!(served.ask(Request::Look), Answer::Sight(_)));
+    assert!(matches!(served.ask(Request::Look), AgentReply::Sight(_)));
     assert!(refused(&served.ask(watch())).contains("one run"));
-    assert!(matches!(served.ask(Request::Finish), Answer::Sight(_)));
+    assert!(matches!(served.ask(Request::Finish), AgentReply::Sight(_)));
     assert!(refused(&served.ask(Request::Finish)).contains("not watching"));
     assert!(served.end().is_ok());
 
     // The end of the input, garbage and a cut-off message detach what is attached.
     for garbage in ["", "hello there\n", "{\"number\":1,\"message\":\"lo"] {
         let mut served = serve(fake, None);
-        assert!(matches!(served.ask(watch()), Answer::Ready(_)));
+        assert!(matches!(served.ask(watch()), AgentReply::Ready(_)));
         assert_eq!(ATTACHED.load(Ordering::SeqCst), 1);
         served.to.write_all(garbage.as_bytes()).expect("a pipe");
         assert_eq!(served.end().is_ok(), garbage.is_empty(), "{garbage}");
@@ -133,7 +133,7 @@ fn a_session_watches_looks_finishes_and_ends_with_its_input() {
 
 #[test]
 fn a_volley_is_for_the_watched_controller_and_for_nobody_else() {
-    let shot = |destination: [u8; 4]| Shot {
+    let shot = |destination: [u8; 4]| PacketSpec {
         number: 0,
         after_ms: 0,
         what: What::Reply(EchoFields { id: 1, seq: 1, code: 0, size: 56, nonce: 1 }),
@@ -146,11 +146,11 @@ fn a_volley_is_for_the_watched_controller_and_for_nobody_else() {
     assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 1])]))).contains("not watching"));
     assert!(refused(&served.ask(Request::Fired)).contains("not watching"));
     assert!(refused(&served.ask(Request::Absorbed)).contains("not watching"));
-    assert!(matches!(served.ask(watch()), Answer::Ready(_)));
+    assert!(matches!(served.ask(watch()), AgentReply::Ready(_)));
     assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 2])]))).contains("none of its addresses"));
     assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 1]); 1025]))).contains("1024 in a volley"));
-    assert_eq!(served.ask(Request::Fired), Answer::Fired(Fired::default()));
-    assert_eq!(served.ask(Request::Absorbed), Answer::Absorbed(Taken::default()));
+    assert_eq!(served.ask(Request::Fired), AgentReply::Fired(Fired::default()));
+    assert_eq!(served.ask(Request::Absorbed), AgentReply::Absorbed(Taken::default()));
     assert!(served.end().is_ok());
 }
 
@@ -195,8 +195,8 @@ fn a_sight_that_is_too_long_loses_drops_and_says_so() {
     let ours = crate::model::trace::Drop { probe: Some(1), ..drop.clone() };
     let mut drops = vec![drop; 9000];
     drops.push(ours.clone());
-    let sight = HostSight { drops, ..HostSight::default() };
-    let line = fit(Numbered { number: 1, message: Answer::Sight(Box::new(sight)) });
-    let Answer::Sight(sight) = decode::<Answer>(&line).expect("an answer").message else { panic!("no sight") };
+    let sight = HostTrace { drops, ..HostTrace::default() };
+    let line = fit(Numbered { number: 1, message: AgentReply::Sight(Box::new(sight)) });
+    let AgentReply::Sight(sight) = decode::<AgentReply>(&line).expect("an answer").message else { panic!("no sight") };
     assert_eq!((sight.drops, sight.accounting.events_lost), (vec![ours], 9000));
 }

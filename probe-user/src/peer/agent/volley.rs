@@ -8,17 +8,17 @@ use crate::{
     error::Failure,
     model::{
         request::{MAX_FURTHER, WatchRequest},
-        trace::{Absorbed, HopSight, HostSight},
+        trace::{Absorbed, HopTrace, HostTrace},
     },
     peer::route::owner,
     traffic::{
         sender::Fragmentation,
-        volley::{EchoFields, MOST_SHOTS, Pace, Shot, What},
+        volley::{EchoFields, MOST_SHOTS, MinimumGap, PacketSpec, What},
     },
 };
 
 /// The least time between two packets of an agent.
-pub(super) const PACE: Pace = Pace(Duration::from_millis(1));
+pub(super) const PACE: MinimumGap = MinimumGap(Duration::from_millis(1));
 
 /// The longest that one volley may take, in milliseconds: twice the longest timeout that is asked after by default.
 const LONGEST_MS: u32 = 20 * 60 * 1000;
@@ -33,11 +33,11 @@ pub(super) struct Limits<'a> {
 }
 
 /// Addresses from which the run's packets have entered the host that saw this.
-pub(super) fn heard(sight: &HostSight) -> BTreeSet<IpAddr> {
+pub(super) fn heard(sight: &HostTrace) -> BTreeSet<IpAddr> {
     let entries = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn].map(|hop| sight.hop(hop));
     let steps = entries.iter().flat_map(|hop| match hop {
-        HopSight::Watched { requests, replies } => requests.values().chain(replies.values()).collect(),
-        HopSight::Blind { .. } => Vec::new(),
+        HopTrace::Watched { requests, replies } => requests.values().chain(replies.values()).collect(),
+        HopTrace::Blind { .. } => Vec::new(),
     });
     steps.filter_map(|step| step.source).collect()
 }
@@ -47,7 +47,12 @@ impl Limits<'_> {
     ///
     /// # Errors
     /// Which of them an agent does not send, and why.
-    pub(super) fn checked(&self, mut shots: Vec<Shot>, before: u32, most: u32) -> Result<Vec<Shot>, Failure> {
+    pub(super) fn checked(
+        &self,
+        mut shots: Vec<PacketSpec>,
+        before: u32,
+        most: u32,
+    ) -> Result<Vec<PacketSpec>, Failure> {
         if shots.len() > MOST_SHOTS || before as usize + shots.len() > most as usize {
             let what = format!("an agent sends {most} packets at most, and {MOST_SHOTS} in a volley");
             return Err(Failure::new(what, "order less"));
@@ -62,7 +67,7 @@ impl Limits<'_> {
         Ok(shots)
     }
 
-    fn check(&self, shot: &Shot) -> Result<(), Failure> {
+    fn check(&self, shot: &PacketSpec) -> Result<(), Failure> {
         let refuse = |what: String, fix: &str| Err(Failure::new(what, fix));
         if !self.is_the_controllers(shot.destination) {
             let what =
@@ -92,8 +97,8 @@ impl Limits<'_> {
 }
 
 /// The replies to absorbed requests, each to where its request came from, with its id, number and size.
-pub(super) fn replies(absorbed: &[Absorbed], nonce: u64) -> Vec<Shot> {
-    let reply = |request: &Absorbed| Shot {
+pub(super) fn replies(absorbed: &[Absorbed], nonce: u64) -> Vec<PacketSpec> {
+    let reply = |request: &Absorbed| PacketSpec {
         number: request.probe,
         after_ms: 0,
         what: What::Reply(EchoFields {
@@ -115,8 +120,8 @@ pub(super) fn replies(absorbed: &[Absorbed], nonce: u64) -> Vec<Shot> {
 mod tests {
     use super::*;
     use crate::model::{
-        request::{Requests, Role},
-        trace::StepSight,
+        request::{HostRole, RequestHandling},
+        trace::ProbePassage,
     };
 
     const OWN: [u8; 4] = [127, 0, 0, 1];
@@ -130,17 +135,17 @@ mod tests {
             local: OWN.into(),
             remote: THEIRS.into(),
             interface: None,
-            role: Role::Receiver,
+            role: HostRole::Receiver,
             attach: crate::model::attach::Attach::default(),
             trace_rules: false,
-            requests: Requests::Absorbed,
+            requests: RequestHandling::Absorbed,
             further: vec![[10, 0, 0, 5].into()],
         }
     }
 
-    fn shot(destination: [u8; 4]) -> Shot {
+    fn shot(destination: [u8; 4]) -> PacketSpec {
         let fields = EchoFields { id: 7, seq: 1, code: 0, size: 56, nonce: 9 };
-        Shot {
+        PacketSpec {
             number: 1,
             after_ms: 0,
             what: What::Reply(fields),
@@ -151,7 +156,7 @@ mod tests {
         }
     }
 
-    fn refused(shot: Shot) -> String {
+    fn refused(shot: PacketSpec) -> String {
         let pair = pair();
         let limits = Limits { pair: &pair, heard: BTreeSet::new() };
         limits.checked(vec![shot], 0, 10).expect_err("refused").error
@@ -167,19 +172,22 @@ mod tests {
             assert_eq!(sent[0].source, Some(OWN.into()));
         }
         assert!(refused(shot([192, 0, 2, 1])).contains("192.0.2.1 is none of its addresses"));
-        assert!(refused(Shot { source: Some([192, 0, 2, 9].into()), ..shot(THEIRS) }).contains("192.0.2.9 is not"));
-        assert!(refused(Shot { number: 1024, ..shot(THEIRS) }).contains("1024"));
-        assert!(refused(Shot { after_ms: u32::MAX, ..shot(THEIRS) }).contains("minutes"));
+        assert!(
+            refused(PacketSpec { source: Some([192, 0, 2, 9].into()), ..shot(THEIRS) }).contains("192.0.2.9 is not")
+        );
+        assert!(refused(PacketSpec { number: 1024, ..shot(THEIRS) }).contains("1024"));
+        assert!(refused(PacketSpec { after_ms: u32::MAX, ..shot(THEIRS) }).contains("minutes"));
         assert!(limits.checked(vec![shot(THEIRS); 3], 8, 10).is_err());
     }
 
     #[test]
     fn an_address_is_heard_where_a_marked_packet_enters_with_it() {
-        let step = StepSight { source: Some([192, 0, 2, 1].into()), ..StepSight::default() };
-        let watched = HopSight::Watched { requests: [(0, StepSight::default()), (1, step)].into(), replies: [].into() };
-        let entered = HostSight { hops: [("xdp_in".to_owned(), watched.clone())].into(), ..HostSight::default() };
+        let step = ProbePassage { source: Some([192, 0, 2, 1].into()), ..ProbePassage::default() };
+        let watched =
+            HopTrace::Watched { requests: [(0, ProbePassage::default()), (1, step)].into(), replies: [].into() };
+        let entered = HostTrace { hops: [("xdp_in".to_owned(), watched.clone())].into(), ..HostTrace::default() };
         assert_eq!(heard(&entered), BTreeSet::from([[192, 0, 2, 1].into()]));
-        let left = HostSight { hops: [("tc_out".to_owned(), watched)].into(), ..HostSight::default() };
+        let left = HostTrace { hops: [("tc_out".to_owned(), watched)].into(), ..HostTrace::default() };
         assert_eq!(heard(&left), BTreeSet::new());
     }
 

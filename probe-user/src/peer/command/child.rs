@@ -25,10 +25,10 @@ use nix::{
 
 use super::{
     Relay, Trouble,
-    ears::{self, Heard, LastLines},
-    trouble::Ended,
+    ears::{self, LastLines, PeerMessage},
+    trouble::CommandExit,
 };
-use crate::stop::Stop;
+use crate::stop::StopSignal;
 
 /// How long a command may take to end by itself once its input is closed: an agent detaches in that time.
 const GRACE: Duration = Duration::from_secs(3);
@@ -54,7 +54,7 @@ pub(super) struct Shell {
 
 impl Shell {
     /// Starts `sh -c line`.
-    pub(super) fn start(line: &str, relay: Relay) -> Result<(Self, Receiver<Heard>), Trouble> {
+    pub(super) fn start(line: &str, relay: Relay) -> Result<(Self, Receiver<PeerMessage>), Trouble> {
         let mut command = Command::new("sh");
         command.args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec the closure makes one system call and touches no memory; turning an errno into
@@ -77,7 +77,7 @@ impl Shell {
     }
 
     /// Writes all of `bytes` to the command's input before `until`.
-    pub(super) fn write(&mut self, mut bytes: &[u8], until: Instant, stop: &Stop) -> io::Result<()> {
+    pub(super) fn write(&mut self, mut bytes: &[u8], until: Instant, stop: &StopSignal) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         while !bytes.is_empty() {
             match stdin.write(bytes) {
@@ -110,10 +110,10 @@ impl Shell {
     }
 
     /// How it ended, for people.
-    pub(super) fn last_words(&self, status: Option<ExitStatus>) -> Ended {
+    pub(super) fn last_words(&self, status: Option<ExitStatus>) -> CommandExit {
         const PASSWORD: [&str; 5] =
             ["permission denied (", "password", "passphrase", "host key verification failed", "a terminal is required"];
-        Ended {
+        CommandExit {
             code: status.and_then(|status| status.code()),
             signal: status.and_then(|status| status.signal()),
             said: self.stderr.last().or_else(|| self.banner.last()),

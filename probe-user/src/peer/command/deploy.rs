@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Peer, Silence, Trouble, ears::Heard};
+use super::{Peer, Silence, Trouble, ears::PeerMessage};
 
 /// What every line of the script starts with.
 const WORD: &str = "PROBE_DEPLOY ";
@@ -148,12 +148,12 @@ fn write(peer: &mut Peer, bytes: &[u8], until: Instant) -> Result<(), Trouble> {
 fn hear(peer: &mut Peer, until: Instant) -> Result<String, Trouble> {
     loop {
         match peer.hear(until) {
-            Ok(Heard::Banner(line)) => match line.find(WORD) {
+            Ok(PeerMessage::Banner(line)) => match line.find(WORD) {
                 Some(at) => return Ok(line[at + WORD.len()..].to_owned()),
                 None => peer.banner(&line),
             },
-            Ok(Heard::End) => return Err(peer.ended_early()),
-            Ok(Heard::Broken(error)) => return Err(peer.no_hello(Some(error))),
+            Ok(PeerMessage::End) => return Err(peer.ended_early()),
+            Ok(PeerMessage::Broken(error)) => return Err(peer.no_hello(Some(error))),
             Ok(_) => return Err(peer.no_hello(None)),
             Err(Silence::TooLong) => return Err(peer.no_hello(None)),
             Err(Silence::Stopped) => return Err(Trouble::Stopped),

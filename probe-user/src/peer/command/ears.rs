@@ -12,7 +12,7 @@ use std::{
 
 use super::Relay;
 use crate::peer::protocol::{
-    Answer, Hello, MAX_ANSWER_BYTES, Numbered,
+    AgentReply, Hello, MAX_ANSWER_BYTES, Numbered,
     frame::{FrameError, Lines, decode, printable},
 };
 
@@ -30,13 +30,13 @@ const MAX_STDERR_LINE: u64 = 4096;
 
 /// What came on stdout.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum PeerMessage {
     /// A line before the hello.
     Banner(String),
     /// The hello, or why it cannot be read.
     Hello(Result<Hello, String>),
     /// An answer.
-    Answer(Box<Numbered<Answer>>),
+    Answer(Box<Numbered<AgentReply>>),
     /// Something else; nothing comes after it.
     Broken(FrameError),
     /// stdout is closed.
@@ -69,58 +69,58 @@ impl LastLines {
 }
 
 /// Reads stdout on a thread of its own.
-pub(super) fn listen(stdout: impl Read + Send + 'static, banner: LastLines) -> Receiver<Heard> {
+pub(super) fn listen(stdout: impl Read + Send + 'static, banner: LastLines) -> Receiver<PeerMessage> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let last = read(stdout, &sender, &banner).unwrap_or_else(Heard::Broken);
+        let last = read(stdout, &sender, &banner).unwrap_or_else(PeerMessage::Broken);
         let _ = sender.send(last);
     });
     receiver
 }
 
-fn read(mut stdout: impl Read, to: &Sender<Heard>, banner: &LastLines) -> Result<Heard, FrameError> {
+fn read(mut stdout: impl Read, to: &Sender<PeerMessage>, banner: &LastLines) -> Result<PeerMessage, FrameError> {
     let mut lines = Lines::new(MAX_BANNER_LINE);
     let mut bytes = vec![0; 64 << 10];
     let (mut greeted, mut before) = (false, 0);
     loop {
         while let Some(line) = lines.next_line()? {
             let heard = if greeted {
-                Heard::Answer(Box::new(decode(&line)?))
+                PeerMessage::Answer(Box::new(decode(&line)?))
             } else {
                 before += line.len();
                 before_hello(&line, banner)
             };
-            if let Heard::Hello(_) = heard {
+            if let PeerMessage::Hello(_) = heard {
                 greeted = true;
                 lines.set_limit(MAX_ANSWER_BYTES);
             } else if !greeted && before > MAX_BANNER_BYTES {
                 return Err(FrameError::TooLong { limit: MAX_BANNER_BYTES });
             }
             if to.send(heard).is_err() {
-                return Ok(Heard::End);
+                return Ok(PeerMessage::End);
             }
         }
         match stdout.read(&mut bytes) {
-            Ok(0) if greeted => return lines.finish().map(|()| Heard::End),
+            Ok(0) if greeted => return lines.finish().map(|()| PeerMessage::End),
             Ok(0) => {
                 banner.add(&printable(lines.rest()));
-                return Ok(Heard::End);
+                return Ok(PeerMessage::End);
             }
             Ok(length) => lines.push(&bytes[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return Ok(Heard::End),
+            Err(_) => return Ok(PeerMessage::End),
         }
     }
 }
 
-fn before_hello(line: &[u8], banner: &LastLines) -> Heard {
+fn before_hello(line: &[u8], banner: &LastLines) -> PeerMessage {
     let text = String::from_utf8_lossy(line);
     match Hello::in_line(&text) {
-        Some(hello) => Heard::Hello(hello),
+        Some(hello) => PeerMessage::Hello(hello),
         None => {
             let line = printable(line);
             banner.add(&line);
-            Heard::Banner(line)
+            PeerMessage::Banner(line)
         }
     }
 }
@@ -154,7 +154,7 @@ fn clean(line: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn heard(bytes: &[u8]) -> Vec<Heard> {
+    fn heard(bytes: &[u8]) -> Vec<PeerMessage> {
         listen(std::io::Cursor::new(bytes.to_vec()), LastLines::default()).into_iter().collect()
     }
 
@@ -165,23 +165,31 @@ mod tests {
     #[test]
     fn a_banner_is_told_and_the_hello_found_behind_it() {
         let all = heard(&[b"Welcome\nto b: ".as_slice(), &hello()].concat());
-        assert!(matches!(&all[..], [Heard::Banner(line), Heard::Hello(Ok(_)), Heard::End] if line == "Welcome"));
+        assert!(
+            matches!(&all[..], [PeerMessage::Banner(line), PeerMessage::Hello(Ok(_)), PeerMessage::End] if line == "Welcome")
+        );
     }
 
     #[test]
     fn after_the_hello_only_answers_are_heard() {
         let all = heard(&[&hello()[..], b"logout\n"].concat());
-        assert!(matches!(&all[..], [Heard::Hello(Ok(_)), Heard::Broken(FrameError::Garbage { .. })]), "{all:?}");
+        assert!(
+            matches!(&all[..], [PeerMessage::Hello(Ok(_)), PeerMessage::Broken(FrameError::Garbage { .. })]),
+            "{all:?}"
+        );
         let all = heard(&[&hello()[..], b"{\"number\":1,"].concat());
-        assert!(matches!(&all[..], [Heard::Hello(Ok(_)), Heard::Broken(FrameError::Truncated { .. })]), "{all:?}");
+        assert!(
+            matches!(&all[..], [PeerMessage::Hello(Ok(_)), PeerMessage::Broken(FrameError::Truncated { .. })]),
+            "{all:?}"
+        );
     }
 
     #[test]
     fn an_endless_banner_is_refused() {
         let all = heard(&vec![b'x'; 2 * MAX_BANNER_LINE]);
-        assert!(matches!(&all[..], [Heard::Broken(FrameError::TooLong { .. })]), "{all:?}");
+        assert!(matches!(&all[..], [PeerMessage::Broken(FrameError::TooLong { .. })]), "{all:?}");
         let all = heard(&b"yes\n".repeat(MAX_BANNER_BYTES));
-        assert!(matches!(all.last(), Some(Heard::Broken(FrameError::TooLong { .. }))));
+        assert!(matches!(all.last(), Some(PeerMessage::Broken(FrameError::TooLong { .. }))));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
 
 /// How a command ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
+pub struct CommandExit {
     /// Its exit status.
     pub code: Option<i32>,
     /// The signal that ended it.
@@ -57,7 +57,7 @@ pub enum Trouble {
     #[error("the peer command ended before an agent spoke ({})", ended.told())]
     EndedEarly {
         /// How.
-        ended: Ended,
+        ended: CommandExit,
         /// The command.
         command: String,
     },
@@ -96,7 +96,7 @@ pub enum Trouble {
     #[error("the far end is gone ({})", ended.told())]
     EndedInTheMiddle {
         /// How.
-        ended: Ended,
+        ended: CommandExit,
     },
     /// No answer.
     #[error("the far end did not answer within {seconds} s{}", printed_and_said(None, said.as_deref()))]
@@ -131,7 +131,7 @@ pub enum Trouble {
     Stopped,
 }
 
-impl Ended {
+impl CommandExit {
     fn told(&self) -> String {
         let how = match (self.code, self.signal) {
             (Some(code), _) => format!("exit status {code}"),
@@ -180,7 +180,7 @@ impl Mend for Trouble {
 const PASSWORD: &str = "probe gives the command no terminal to ask for a password on: use a key or an agent (ssh-add), \
                         and let sudo ask for none there (NOPASSWD)";
 
-fn ended_early(ended: &Ended, command: &str) -> String {
+fn ended_early(ended: &CommandExit, command: &str) -> String {
     if let Some(line) = &ended.password {
         return if line.to_lowercase().contains("host key") {
             "accept the far host's key once by hand: ssh HOST true".to_owned()
@@ -212,14 +212,14 @@ mod tests {
     use super::*;
     use crate::error::Failure;
 
-    fn early(ended: Ended) -> Failure {
+    fn early(ended: CommandExit) -> Failure {
         Trouble::EndedEarly { ended, command: "ssh b probe agent".into() }.into()
     }
 
     #[test]
     fn a_program_that_is_not_there_is_told_with_both_ways_out() {
         let said = Some("bash: line 1: probe: command not found".into());
-        let failure = early(Ended { code: Some(127), said, ..Ended::default() });
+        let failure = early(CommandExit { code: Some(127), said, ..CommandExit::default() });
         assert!(failure.error.contains("(exit status 127: bash: line 1: probe: command not found)"), "{failure}");
         assert!(failure.fix.contains("spelling") && failure.fix.contains("--deploy"), "{failure}");
     }
@@ -227,10 +227,12 @@ mod tests {
     #[test]
     fn a_password_that_cannot_be_typed_is_told_so() {
         let line = "b: Permission denied (publickey,password).".to_owned();
-        let failure = early(Ended { code: Some(255), password: Some(line.clone()), said: Some(line), signal: None });
+        let failure =
+            early(CommandExit { code: Some(255), password: Some(line.clone()), said: Some(line), signal: None });
         assert!(failure.fix.contains("ssh-add"), "{failure}");
         let line = "Host key verification failed.".to_owned();
-        let failure = early(Ended { code: Some(255), password: Some(line.clone()), said: Some(line), signal: None });
+        let failure =
+            early(CommandExit { code: Some(255), password: Some(line.clone()), said: Some(line), signal: None });
         assert!(failure.fix.contains("ssh HOST true"), "{failure}");
     }
 

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     model::{
         attach::Attach,
-        request::{Requests, Role},
-        trace::{HopSight, StepSight},
+        request::{HostRole, RequestHandling},
+        trace::{HopTrace, ProbePassage},
     },
     traffic::{
         sender::Fragmentation,
@@ -28,21 +28,21 @@ fn watch() -> WatchRequest {
         local: [10, 0, 0, 2].into(),
         remote: "fd00::1".parse().expect("an address"),
         interface: Some("eth0".into()),
-        role: Role::Receiver,
+        role: HostRole::Receiver,
         attach: Attach::default(),
         trace_rules: false,
-        requests: Requests::Pass,
+        requests: RequestHandling::Pass,
         further: Vec::new(),
     }
 }
 
 /// A volley that is as long as one gets.
-fn shots(count: u16) -> Vec<Shot> {
+fn shots(count: u16) -> Vec<PacketSpec> {
     let address = || Some(IpAddr::from([u8::MAX; 16]));
     let fields = EchoFields { id: u16::MAX, seq: u16::MAX, code: u8::MAX, size: u16::MAX, nonce: u64::MAX };
     let [source, destination] = [address(), address()].map(|address| address.expect("one"));
     let quoted = Quoted { source, destination, echo: QuotedEcho::Request, fields };
-    let shot = |number| Shot {
+    let shot = |number| PacketSpec {
         number,
         after_ms: u32::MAX,
         what: What::Unreachable { code: u8::MAX, quoted },
@@ -79,10 +79,10 @@ fn requests_and_answers_come_out_as_they_went_in() {
         let line = encode(&numbered, MAX_REQUEST_BYTES).expect("short");
         assert_eq!(decode(&line), Ok(numbered));
     }
-    let step = StepSight { first_ns: u64::MAX, detail: -1, ..StepSight::default() };
-    let watched = HopSight::Watched { requests: [(9, step)].into(), replies: [].into() };
-    let sight = HostSight { hops: [("tc_in".to_owned(), watched)].into(), ..HostSight::default() };
-    let numbered = Numbered { number: 4, message: Answer::Sight(Box::new(sight)) };
+    let step = ProbePassage { first_ns: u64::MAX, detail: -1, ..ProbePassage::default() };
+    let watched = HopTrace::Watched { requests: [(9, step)].into(), replies: [].into() };
+    let sight = HostTrace { hops: [("tc_in".to_owned(), watched)].into(), ..HostTrace::default() };
+    let numbered = Numbered { number: 4, message: AgentReply::Sight(Box::new(sight)) };
     assert_eq!(decode(&encode(&numbered, MAX_ANSWER_BYTES).expect("short")), Ok(numbered));
 }
 
@@ -153,7 +153,7 @@ proptest! {
             lines.push(piece);
             while let Ok(Some(line)) = lines.next_line() {
                 prop_assert!(line.len() < limit);
-                let _ = (decode::<Request>(&line), decode::<Answer>(&line));
+                let _ = (decode::<Request>(&line), decode::<AgentReply>(&line));
                 let _ = Hello::in_line(&String::from_utf8_lossy(&line));
             }
         }

@@ -2,22 +2,22 @@
 
 use super::*;
 use crate::{
-    middlebox::datasheet::{Answer, Fact, compare::compare, fingerprint},
+    middlebox::datasheet::{Fact, FactValue, compare::compare, fingerprint},
     report::{self, Format},
 };
 
-fn count(what: &str, passed: u32, of: u32, void: u32) -> Count {
-    Count { what: what.to_owned(), passed, of, void }
+fn count(what: &str, passed: u32, of: u32, void: u32) -> TrialCount {
+    TrialCount { what: what.to_owned(), passed, of, void }
 }
 
 fn sheet(timeout: f64) -> Datasheet {
     let certain = Confidence::Certain;
     let counts = vec![count("the reply that was asked for", 3, 3, 0), count("a reply before any request", 0, 5, 1)];
-    let between = Answer::Between { low: timeout - 0.1, high: timeout + 0.1 };
+    let between = FactValue::Between { low: timeout - 0.1, high: timeout + 0.1 };
     let facts = vec![
-        Finding::new(Fact::State, Answer::Yes, certain, counts, None),
-        Finding::new(Fact::Timeout, between, Confidence::Likely, Vec::new(), None),
-        Finding::not_tested(Fact::Source, "the far end's interface has no second address"),
+        FactFinding::new(Fact::State, FactValue::Yes, certain, counts, None),
+        FactFinding::new(Fact::Timeout, between, Confidence::Likely, Vec::new(), None),
+        FactFinding::not_tested(Fact::Source, "the far end's interface has no second address"),
     ];
     Datasheet {
         family: 4,

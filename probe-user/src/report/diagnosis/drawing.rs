@@ -8,7 +8,7 @@ use super::LABEL;
 use crate::{
     diagnosis::{
         Diagnosis,
-        document::{HopState, Host, State, Stop},
+        document::{HopState, HopStatus, Stop, StopHost},
         path::{Checkpoint, Side, Station},
         places::host_of,
     },
@@ -122,7 +122,7 @@ fn ends_on(stop: &Stop, track: &Track) -> bool {
 fn add(cells: &mut Vec<Cell>, hop: &HopState) {
     let at = hop.checkpoint;
     let name = short(at.station);
-    let blind = hop.state == State::Blind;
+    let blind = hop.state == HopStatus::Blind;
     if let Some(cell) = cells.last_mut().filter(|cell| cell.name == name) {
         cell.last = at;
         cell.passed = hop.passed;
@@ -254,7 +254,7 @@ impl Painter<'_> {
     /// Packets that were seen on or before the line before this one, missed on or behind this one, and died on no host.
     fn lost_between(&self, before: &Track) -> usize {
         let lost = |stop: &&Stop| {
-            let between = matches!(stop.host, Host::Network | Host::Beyond) && stop.seen_leg == before.leg;
+            let between = matches!(stop.host, StopHost::Network | StopHost::Beyond) && stop.seen_leg == before.leg;
             between && before.host == stop.last_seen.host
         };
         self.stops().filter(lost).map(|stop| stop.packets).sum()
@@ -314,7 +314,7 @@ fn tail(out: &mut dyn Write, diagnosis: &Diagnosis, last: Option<&Track>, style:
     if last.is_none_or(|track| track.leg == Leg::Reply) || !both {
         return Ok(());
     }
-    let beyond = diagnosis.stops.iter().any(|stop| stop.host == Host::Beyond);
+    let beyond = diagnosis.stops.iter().any(|stop| stop.host == StopHost::Beyond);
     let label = style.paint(Tone::Dim, &format!("  {:<width$}", "reply", width = LABEL - 2));
     writeln!(out, "{label}{}", if beyond { "none came back" } else { "none was made" })
 }

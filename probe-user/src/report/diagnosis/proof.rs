@@ -3,7 +3,7 @@
 use super::drawing::short;
 use crate::diagnosis::{
     Diagnosis,
-    document::{BlindSpot, Cause, Confidence, Host, IcmpSaid, Layer, Netfilter, Stop, Witness},
+    document::{BlindSpot, Cause, Confidence, IcmpSaid, Layer, Netfilter, Stop, StopHost, Witness},
     path::{Checkpoint, Side, Station},
 };
 
@@ -57,7 +57,7 @@ pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
             1 => "1 drop event names the same place".to_owned(),
             events => format!("{events} drop events name the same place"),
         },
-        Witness::Errno if stop.host == Host::Local => "the send call failed".to_owned(),
+        Witness::Errno if stop.host == StopHost::Local => "the send call failed".to_owned(),
         Witness::Errno => "the kernel itself finds no route back".to_owned(),
         Witness::IcmpError => "an ICMP error quotes them".to_owned(),
         Witness::Sysctl => "the setting was read there after the run".to_owned(),
@@ -141,7 +141,7 @@ pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
 
 /// The places that remain, by host, in path order: `b: tc, netfilter`.
 fn may_be(stop: &Stop, diagnosis: &Diagnosis) -> String {
-    let mut hosts: Vec<(Host, Vec<&str>)> = Vec::new();
+    let mut hosts: Vec<(StopHost, Vec<&str>)> = Vec::new();
     for candidate in &stop.candidates {
         let word = layer_name(candidate.layer);
         match hosts.iter_mut().find(|(host, _)| *host == candidate.host) {
@@ -150,11 +150,11 @@ fn may_be(stop: &Stop, diagnosis: &Diagnosis) -> String {
             None => hosts.push((candidate.host, vec![word])),
         }
     }
-    let told = |(host, words): &(Host, Vec<&str>)| match host {
-        Host::Local => format!("{}: {}", diagnosis.name(Side::Local), words.join(", ")),
-        Host::Peer => format!("{}: {}", diagnosis.name(Side::Peer), words.join(", ")),
-        Host::Network => "the network".to_owned(),
-        Host::Beyond => "whatever lies beyond".to_owned(),
+    let told = |(host, words): &(StopHost, Vec<&str>)| match host {
+        StopHost::Local => format!("{}: {}", diagnosis.name(Side::Local), words.join(", ")),
+        StopHost::Peer => format!("{}: {}", diagnosis.name(Side::Peer), words.join(", ")),
+        StopHost::Network => "the network".to_owned(),
+        StopHost::Beyond => "whatever lies beyond".to_owned(),
     };
     hosts.iter().map(told).collect::<Vec<_>>().join("; ")
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Wanted;
+use super::ExpectedVerdict;
 use crate::report::{
     Document,
     style::{Style, Tone},
@@ -41,7 +41,7 @@ pub struct FaultRow {
     /// What is wrong, in a few words.
     pub title: &'static str,
     /// What a diagnosis must say.
-    pub expected: Wanted,
+    pub expected: ExpectedVerdict,
 }
 
 impl Document for FaultList {

@@ -7,9 +7,9 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-fn wanted(layer: &[&str]) -> Wanted {
+fn wanted(layer: &[&str]) -> ExpectedVerdict {
     let stopped = !layer.is_empty();
-    Wanted {
+    ExpectedVerdict {
         outcome: words(&[if stopped { "stopped" } else { "delivered" }]),
         leg: words(if stopped { &["request"] } else { &[] }),
         host: words(if stopped { &["peer"] } else { &[] }),
@@ -21,8 +21,8 @@ fn wanted(layer: &[&str]) -> Wanted {
     }
 }
 
-fn told(outcome: &str, layer: Option<&str>) -> Told {
-    Told {
+fn told(outcome: &str, layer: Option<&str>) -> DiagnosisSummary {
+    DiagnosisSummary {
         outcome: outcome.into(),
         leg: layer.map(|_| "request".into()),
         host: layer.map(|_| "peer".into()),
@@ -35,7 +35,7 @@ fn told(outcome: &str, layer: Option<&str>) -> Told {
     }
 }
 
-fn case(name: &str, expected: Wanted, got: Told, wrong: &[&str]) -> FaultCase {
+fn case(name: &str, expected: ExpectedVerdict, got: DiagnosisSummary, wrong: &[&str]) -> FaultCase {
     FaultCase {
         name: name.into(),
         family: 4,
@@ -53,7 +53,7 @@ fn case(name: &str, expected: Wanted, got: Told, wrong: &[&str]) -> FaultCase {
     }
 }
 
-fn run() -> Faults {
+fn run() -> FaultsReport {
     let cases = vec![
         case("healthy", wanted(&[]), told("delivered", None), &[]),
         case("peer-nft-input", wanted(&["netfilter"]), told("stopped", Some("netfilter")), &[]),
@@ -61,7 +61,7 @@ fn run() -> Faults {
     ];
     let left_out = vec![LeftOut { name: "iptables".into(), family: 6, why: "it is not installed".into() }];
     let summary = summary(&cases);
-    Faults {
+    FaultsReport {
         cases,
         summary,
         located: 2,
@@ -70,7 +70,7 @@ fn run() -> Faults {
         left_out,
         unreached: 4,
         seconds: 1.6,
-        ..Faults::default()
+        ..FaultsReport::default()
     }
 }
 
@@ -106,7 +106,7 @@ Interrupted: 4 cases were not tried.
 fn the_summary_has_what_is_wrong_and_the_table() {
     let text = {
         let mut out = Vec::new();
-        let run = Faults { detail: Detail::Summary, ..run() };
+        let run = FaultsReport { detail: FaultsDetail::Summary, ..run() };
         report::write(&mut out, &run, Format::Text, &Style::plain()).expect("memory");
         String::from_utf8(out).expect("UTF-8")
     };

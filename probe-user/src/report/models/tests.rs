@@ -14,7 +14,7 @@ fn wrong(confidence: Confidence) -> WrongFact {
     WrongFact { fact: Fact::Seq, expected: "a".into(), got: "b".into(), confidence, note: None }
 }
 
-fn text(models: &Models) -> String {
+fn text(models: &ModelsReport) -> String {
     let mut out = Vec::new();
     report::write(&mut out, models, Format::Text, &Style::plain()).expect("memory takes all");
     String::from_utf8(out).expect("UTF-8")
@@ -27,7 +27,7 @@ fn the_score_counts_facts_runs_and_what_was_wrongly_called_certain() {
         run("two", vec![wrong(Confidence::Certain)], Some(0.2)),
         run("three", vec![wrong(Confidence::Likely)], None),
     ];
-    let models = Models::new(runs, 0, 60.0);
+    let models = ModelsReport::new(runs, 0, 60.0);
     assert!(!models.is_clean());
     let text = text(&models);
     assert!(
@@ -42,7 +42,7 @@ fn the_score_counts_facts_runs_and_what_was_wrongly_called_certain() {
 #[test]
 fn a_run_without_a_datasheet_is_not_right() {
     let failed = ModelRun { right: 0, asked: 0, failure: Some("no agent".into()), ..run("one", Vec::new(), None) };
-    let models = Models::new(vec![failed], 2, 1.0);
+    let models = ModelsReport::new(vec![failed], 2, 1.0);
     assert!(!models.is_clean());
     let text = text(&models);
     assert!(text.contains("no datasheet") && text.contains("no agent") && text.contains("2 runs were not made"));

@@ -114,11 +114,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::traffic::packet::Message;
+    use crate::traffic::packet::EchoMessage;
 
     fn around(payload: &[u8]) -> Frame<V4> {
         let kind = Kind { family: Family::V4, echo: Echo::Reply };
-        Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &Message::new(kind, 0x1234, 9, payload))
+        Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &EchoMessage::new(kind, 0x1234, 9, payload))
     }
 
     #[test]

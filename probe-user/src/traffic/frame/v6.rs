@@ -137,14 +137,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::traffic::{checksum::checksum_v6, packet::Message};
+    use crate::traffic::{checksum::checksum_v6, packet::EchoMessage};
 
     const FROM: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
     const TO: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
     fn around(payload: &[u8]) -> Frame<V6> {
         let kind = Kind { family: Family::V6, echo: Echo::Request };
-        Frame::v6(FROM, TO, &Message::new(kind, 0x1234, 9, payload))
+        Frame::v6(FROM, TO, &EchoMessage::new(kind, 0x1234, 9, payload))
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(in crate::traffic) const ERRORS_V6: [u8; 4] = [1, 2, 3, 4];
 
 /// An ICMP message about a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::traffic) enum Heard {
+pub(in crate::traffic) enum IncomingMessage {
     /// An echo reply with a mark of the run.
     Reply {
         /// Which probe.
@@ -40,13 +40,13 @@ pub(in crate::traffic) enum Heard {
         /// Its code.
         code: u8,
         /// What it is about.
-        quote: Quote,
+        quote: QuotedMessage,
     },
 }
 
 /// The echo message that an ICMP error quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::traffic) struct Quote {
+pub(in crate::traffic) struct QuotedMessage {
     /// Its type on the wire.
     pub(in crate::traffic) icmp_type: u8,
     /// Its id.
@@ -60,7 +60,7 @@ pub(in crate::traffic) struct Quote {
 }
 
 /// An IPv4 packet as a raw socket gives it, from its IP header on: its sender, its TTL, and what it says.
-pub(in crate::traffic) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, u8, Heard)> {
+pub(in crate::traffic) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, u8, IncomingMessage)> {
     let header = ipv4_header_bytes(packet)?;
     let from = Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(12..16)?).ok()?);
     let heard = read(packet.get(header..)?, Family::V4, nonce)?;
@@ -68,15 +68,15 @@ pub(in crate::traffic) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, 
 }
 
 /// An `ICMPv6` message as a raw socket gives it, without its IP header.
-pub(in crate::traffic) fn read_v6(message: &[u8], nonce: u64) -> Option<Heard> {
+pub(in crate::traffic) fn read_v6(message: &[u8], nonce: u64) -> Option<IncomingMessage> {
     read(message, Family::V6, nonce)
 }
 
-fn read(message: &[u8], family: Family, nonce: u64) -> Option<Heard> {
+fn read(message: &[u8], family: Family, nonce: u64) -> Option<IncomingMessage> {
     let (icmp_type, code) = (*message.first()?, *message.get(1)?);
     if icmp_type == (Kind { family, echo: Echo::Reply }).icmp_type() {
         let (probe, _) = marked(message.get(ICMP_BYTES..)?).filter(|(_, found)| *found == nonce)?;
-        return Some(Heard::Reply { probe, id: word(message, 4)? });
+        return Some(IncomingMessage::Reply { probe, id: word(message, 4)? });
     }
     let quoted = message.get(ICMP_BYTES..)?;
     let (is_error, echo) = match family {
@@ -84,12 +84,12 @@ fn read(message: &[u8], family: Family, nonce: u64) -> Option<Heard> {
         Family::V6 => (ERRORS_V6.contains(&icmp_type), quoted_v6(quoted)),
     };
     let echo = echo.filter(|_| is_error)?;
-    Some(Heard::Error { icmp_type, code, quote: quote(echo)? })
+    Some(IncomingMessage::Error { icmp_type, code, quote: quote(echo)? })
 }
 
-fn quote(echo: &[u8]) -> Option<Quote> {
+fn quote(echo: &[u8]) -> Option<QuotedMessage> {
     let rest = echo.get(ICMP_BYTES..)?;
-    Some(Quote {
+    Some(QuotedMessage {
         icmp_type: *echo.first()?,
         id: word(echo, 4)?,
         seq: word(echo, 6)?,
@@ -135,13 +135,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::traffic::{Frame, Message, prober::payload};
+    use crate::traffic::{EchoMessage, Frame, prober::payload};
 
     const NONCE: u64 = 0x0102_0304_0506_0708;
 
     fn request(family: Family) -> Vec<u8> {
         let bytes = payload(5, NONCE, 56);
-        let message = Message::new(Kind { family, echo: Echo::Request }, 43, 6, &bytes);
+        let message = EchoMessage::new(Kind { family, echo: Echo::Request }, 43, 6, &bytes);
         match family {
             Family::V4 => Frame::v4([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), &message).ip_bytes(),
             Family::V6 => Frame::v6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, &message).ip_bytes(),
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    fn heard(family: Family, bytes: &[u8]) -> Option<Heard> {
+    fn heard(family: Family, bytes: &[u8]) -> Option<IncomingMessage> {
         match family {
             Family::V4 => read_v4(bytes, NONCE).map(|(_, _, heard)| heard),
             Family::V6 => read_v6(bytes, NONCE),
@@ -167,18 +167,19 @@ mod tests {
     #[test]
     fn a_reply_is_known_by_its_mark_and_tells_its_id() {
         let bytes = payload(5, NONCE, 56);
-        let reply = Message::new(Kind { family: Family::V4, echo: Echo::Reply }, 99, 6, &bytes);
+        let reply = EchoMessage::new(Kind { family: Family::V4, echo: Echo::Reply }, 99, 6, &bytes);
         let packet = Frame::v4([10, 0, 0, 2].into(), [10, 0, 0, 1].into(), &reply).ttl(61).ip_bytes();
         let (from, ttl, heard) = read_v4(&packet, NONCE).expect("ours");
         assert_eq!((from, ttl), (IpAddr::from([10, 0, 0, 2]), 61));
-        assert_eq!(heard, Heard::Reply { probe: 5, id: 99 });
+        assert_eq!(heard, IncomingMessage::Reply { probe: 5, id: 99 });
         assert_eq!(read_v4(&packet, NONCE + 1), None);
     }
 
     #[test]
     fn an_error_with_a_whole_quote_is_known_by_its_mark() {
         for (family, icmp_type) in [(Family::V4, 11), (Family::V6, 3)] {
-            let Some(Heard::Error { quote, .. }) = heard(family, &error(family, icmp_type, &request(family))) else {
+            let Some(IncomingMessage::Error { quote, .. }) = heard(family, &error(family, icmp_type, &request(family)))
+            else {
                 panic!("{family:?}");
             };
             assert_eq!((quote.id, quote.seq, quote.mark), (43, 6, Some((5, NONCE))));
@@ -188,7 +189,9 @@ mod tests {
     #[test]
     fn an_error_with_a_short_quote_has_id_and_sequence_number_only() {
         let short = &request(Family::V4)[..28];
-        let Some(Heard::Error { quote, .. }) = heard(Family::V4, &error(Family::V4, 3, short)) else { panic!("short") };
+        let Some(IncomingMessage::Error { quote, .. }) = heard(Family::V4, &error(Family::V4, 3, short)) else {
+            panic!("short")
+        };
         assert_eq!((quote.id, quote.seq, quote.mark, quote.whole), (43, 6, None, false));
     }
 

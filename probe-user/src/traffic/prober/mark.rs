@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use bytemuck::bytes_of;
 use probe_ebpf::journey::{MAGIC, MARK_BYTES, MAX_PROBES, Mark};
 
-use super::{Plan, ProberError};
+use super::{ProbePlan, ProberError};
 use crate::{clock::monotonic_ns, traffic::packet::counting_payload};
 
 /// The payload of probe `probe`: its [`Mark`], then bytes that count on from where they would be without it.
@@ -24,7 +24,7 @@ pub(super) fn marked(payload: &[u8]) -> Option<(u16, u64)> {
 }
 
 /// Whether a run can be as `plan` says.
-pub(super) fn check(plan: &Plan) -> Result<(), ProberError> {
+pub(super) fn check(plan: &ProbePlan) -> Result<(), ProberError> {
     if usize::from(plan.size) < MARK_BYTES {
         return Err(ProberError::TooSmall { size: plan.size });
     }

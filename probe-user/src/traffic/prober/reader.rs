@@ -21,7 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{
     error::ProberError,
     filter,
-    incoming::{Heard, read_v4, read_v6},
+    incoming::{IncomingMessage, read_v4, read_v6},
 };
 use crate::traffic::{
     options::{IcmpFilter, Icmpv6Filter},
@@ -46,7 +46,7 @@ pub(super) struct Arrived {
     pub(super) time_ns: u64,
     pub(super) from: IpAddr,
     pub(super) ttl: u8,
-    pub(super) what: Heard,
+    pub(super) what: IncomingMessage,
 }
 
 impl Reader {
@@ -105,7 +105,7 @@ impl Reader {
             Family::V4 => read_v4(bytes, self.nonce),
             Family::V6 => from.zip(read_v6(bytes, self.nonce)).map(|(from, what)| (from, hops.unwrap_or(0), what)),
         };
-        let wanted = |what: &Heard| self.replies || matches!(what, Heard::Error { .. });
+        let wanted = |what: &IncomingMessage| self.replies || matches!(what, IncomingMessage::Error { .. });
         Ok(read.filter(|(_, _, what)| wanted(what)).map(|(from, ttl, what)| Arrived {
             time_ns: monotonic_ns(),
             from,

@@ -12,7 +12,7 @@ fn error(probe: u16, icmp_type: u8) -> IcmpError {
 
 #[test]
 fn a_probe_is_known_once_refused_answered_or_turned_back() {
-    let mut sending = Sending::default();
+    let mut sending = SenderTrace::default();
     assert!(fate_known(&sending, &sent(0, Some("EPERM"))));
     assert!(!fate_known(&sending, &sent(1, None)));
     sending.errors = vec![error(1, 11), error(2, 5)];
@@ -26,7 +26,7 @@ fn a_probe_is_known_once_refused_answered_or_turned_back() {
 #[test]
 fn type_4_is_an_end_in_ipv6_only() {
     let from_v6 = IcmpError { from: [0xfd77, 0, 0, 0, 0, 0, 0, 1_u16].into(), ..error(0, 4) };
-    let known = |error| fate_known(&Sending { errors: vec![error], ..Sending::default() }, &sent(0, None));
+    let known = |error| fate_known(&SenderTrace { errors: vec![error], ..SenderTrace::default() }, &sent(0, None));
     assert!(known(from_v6));
     assert!(!known(error(0, 4)));
 }
@@ -41,9 +41,9 @@ fn the_payload_starts_with_the_mark_and_counts_on() {
 
 #[test]
 fn a_run_without_room_for_marks_or_without_probes_is_refused() {
-    let plan = || Plan::new("10.0.0.2:0".parse().expect("an address"), 1, 2);
+    let plan = || ProbePlan::new("10.0.0.2:0".parse().expect("an address"), 1, 2);
     assert!(mark::check(&plan()).is_ok());
-    assert!(mark::check(&Plan { size: 15, ..plan() }).is_err());
-    assert!(mark::check(&Plan { count: 0, ..plan() }).is_err());
-    assert!(mark::check(&Plan { count: 1025, ..plan() }).is_err());
+    assert!(mark::check(&ProbePlan { size: 15, ..plan() }).is_err());
+    assert!(mark::check(&ProbePlan { count: 0, ..plan() }).is_err());
+    assert!(mark::check(&ProbePlan { count: 1025, ..plan() }).is_err());
 }

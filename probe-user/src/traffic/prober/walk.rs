@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Heard, ProberError, Reader, payload};
+use super::{IncomingMessage, ProberError, Reader, payload};
 use crate::{
-    stop::{LOOK, Stop},
-    traffic::{Sender, Settings, Way},
+    stop::{LOOK, StopSignal},
+    traffic::{Sender, Settings, SocketType},
 };
 
 /// The highest TTL that is tried, as `traceroute` does by default.
@@ -40,7 +40,7 @@ pub fn walk(
     settings: &Settings,
     id: u16,
     nonce: u64,
-    stop: &Stop,
+    stop: &StopSignal,
 ) -> Result<BTreeMap<u8, Option<IpAddr>>, ProberError> {
     let mut walk = Walk { settings, id, nonce, reader: Reader::open(settings, nonce)?, answers: BTreeMap::new() };
     let mut tried = 0;
@@ -75,7 +75,7 @@ struct Answer {
 
 impl Walk<'_> {
     /// Tries those TTLs of a group that nobody answered to yet, unless the end is known by then.
-    fn group(&mut self, ttls: std::ops::RangeInclusive<u8>, stop: &Stop) -> Result<(), ProberError> {
+    fn group(&mut self, ttls: std::ops::RangeInclusive<u8>, stop: &StopSignal) -> Result<(), ProberError> {
         let open = |walk: &Self, ttl: &u8| !walk.answers.contains_key(ttl) && walk.end().is_none_or(|end| *ttl < end);
         for ttl in ttls.clone() {
             if open(self, &ttl) && !stop.asked() {
@@ -90,7 +90,7 @@ impl Walk<'_> {
     /// A packet that this host refuses is one that nobody answers to.
     fn send(&self, ttl: u8) -> Result<(), ProberError> {
         let mut sender = Sender::open(&Settings { ttl: Some(ttl), ..self.settings.clone() })?;
-        if sender.way() != Way::Raw {
+        if sender.way() != SocketType::Raw {
             return Err(ProberError::NotPrivileged);
         }
         let _ = sender.send(self.id, u16::from(ttl), &payload(u16::from(ttl), self.nonce, SIZE));
@@ -98,7 +98,7 @@ impl Walk<'_> {
     }
 
     /// Reads answers for `time`, or until `enough`.
-    fn listen(&mut self, time: Duration, stop: &Stop, enough: impl Fn(&Self) -> bool) {
+    fn listen(&mut self, time: Duration, stop: &StopSignal, enough: impl Fn(&Self) -> bool) {
         let end = Instant::now() + time;
         loop {
             while let Some(arrived) = self.reader.next() {
@@ -112,10 +112,10 @@ impl Walk<'_> {
         }
     }
 
-    fn take(&mut self, from: IpAddr, heard: &Heard) {
+    fn take(&mut self, from: IpAddr, heard: &IncomingMessage) {
         let (probe, end) = match heard {
-            Heard::Reply { probe, .. } => (Some(*probe), true),
-            Heard::Error { icmp_type, quote, .. } => {
+            IncomingMessage::Reply { probe, .. } => (Some(*probe), true),
+            IncomingMessage::Error { icmp_type, quote, .. } => {
                 let exceeded = *icmp_type == if from.is_ipv6() { 3 } else { 11 };
                 let redirect = !from.is_ipv6() && *icmp_type == super::incoming::REDIRECT;
                 let by_mark = quote.mark.filter(|(_, nonce)| *nonce == self.nonce).map(|(probe, _)| probe);

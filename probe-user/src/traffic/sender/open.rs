@@ -15,7 +15,7 @@ use nix::{
 use probe_ebpf::{Echo, Family};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::{Fragmentation, Sender, SenderError, Settings, Way};
+use super::{Fragmentation, Sender, SenderError, Settings, SocketType};
 use crate::traffic::options::{IcmpFilter, Icmpv6Filter, Ipv4MtuDiscover, Ipv6MtuDiscover};
 
 /// Room for errors that arrive: some dozens. Packets never wait here.
@@ -31,7 +31,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
 }
 
 /// Opens and sets up the socket that `settings` ask for.
-pub(super) fn socket(settings: &Settings) -> Result<(Socket, Way), SenderError> {
+pub(super) fn socket(settings: &Settings) -> Result<(Socket, SocketType), SenderError> {
     check(settings)?;
     let raw = raw_socket(settings)?;
     let is_raw = raw.is_some();
@@ -172,9 +172,9 @@ fn set_v6(socket: &Socket, settings: &Settings) -> io::Result<()> {
 }
 
 /// Binds to the source address, and a ping socket to its id; says which id that is.
-fn bind(socket: &Socket, settings: &Settings, is_raw: bool) -> Result<Way, SenderError> {
+fn bind(socket: &Socket, settings: &Settings, is_raw: bool) -> Result<SocketType, SenderError> {
     if is_raw && settings.source.is_none() {
-        return Ok(Way::Raw);
+        return Ok(SocketType::Raw);
     }
     if !is_raw {
         // Two ping sockets with one id would be allowed, and this one would then take the other one's replies.
@@ -189,10 +189,10 @@ fn bind(socket: &Socket, settings: &Settings, is_raw: bool) -> Result<Way, Sende
         _ => setup("bind to the source address")(error),
     })?;
     if is_raw {
-        return Ok(Way::Raw);
+        return Ok(SocketType::Raw);
     }
     let own = socket.local_addr().map_err(setup("read the id of the ping socket"))?;
-    Ok(Way::Ping { id: own.as_socket().map_or(0, |address| address.port()) })
+    Ok(SocketType::Ping { id: own.as_socket().map_or(0, |address| address.port()) })
 }
 
 /// The address to bind to; a link-local one has the interface or the target's zone as its own.

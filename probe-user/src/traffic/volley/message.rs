@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use probe_ebpf::{Echo, Family, Kind};
 
-use super::{EchoFields, Quoted, Shot, What};
-use crate::traffic::{Frame, Message, checksum, prober::payload, target::family_of};
+use super::{EchoFields, PacketSpec, Quoted, What};
+use crate::traffic::{EchoMessage, Frame, checksum, prober::payload, target::family_of};
 
 /// Bytes of a packet that an ICMP error quotes at most, so that the error fits in 576 bytes (RFC 1812 §4.3.2.3).
 const MOST_QUOTED_V4: usize = 576 - 20 - 8;
@@ -22,7 +22,7 @@ const QUOTED_TTL: u8 = 63;
 
 /// The ICMP message of `shot`, with its checksum for IPv4; for IPv6 without, which the kernel fills in as it knows the
 /// source address. Nothing where a quoted packet is not of one IP version with the shot.
-pub fn bytes(shot: &Shot) -> Option<Vec<u8>> {
+pub fn bytes(shot: &PacketSpec) -> Option<Vec<u8>> {
     let family = family_of(shot.destination);
     match &shot.what {
         What::Request(fields) => Some(echo(Kind { family, echo: Echo::Request }, shot.number, fields)),
@@ -33,7 +33,7 @@ pub fn bytes(shot: &Shot) -> Option<Vec<u8>> {
 
 fn echo(kind: Kind, number: u16, fields: &EchoFields) -> Vec<u8> {
     let payload = payload(number, fields.nonce, fields.size.into());
-    let message = Message::new(kind, fields.id, fields.seq, &payload).code(fields.code);
+    let message = EchoMessage::new(kind, fields.id, fields.seq, &payload).code(fields.code);
     let mut out = Vec::new();
     match kind.family {
         Family::V4 => message.write_v4(&mut out),
@@ -58,7 +58,7 @@ fn quote(quoted: &Quoted, family: Family, number: u16) -> Option<Vec<u8>> {
     let payload = payload(number, quoted.fields.nonce, quoted.fields.size.into());
     let kind = Kind { family, echo: quoted.echo.into() };
     let EchoFields { id, seq, code, .. } = quoted.fields;
-    let message = Message::new(kind, id, seq, &payload).code(code);
+    let message = EchoMessage::new(kind, id, seq, &payload).code(code);
     let (mut packet, most) = match (family, quoted.source, quoted.destination) {
         (Family::V4, IpAddr::V4(source), IpAddr::V4(destination)) => {
             (Frame::v4(source, destination, &message).ttl(QUOTED_TTL).ip_bytes(), MOST_QUOTED_V4)
@@ -79,9 +79,9 @@ mod tests {
 
     const FIELDS: EchoFields = EchoFields { id: 0x1234, seq: 7, code: 0, size: 56, nonce: 9 };
 
-    fn shot(what: What, destination: &str) -> Shot {
+    fn shot(what: What, destination: &str) -> PacketSpec {
         let destination = destination.parse().expect("an address");
-        Shot {
+        PacketSpec {
             number: 3,
             after_ms: 0,
             what,

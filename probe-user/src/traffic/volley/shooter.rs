@@ -14,7 +14,7 @@ use std::{
 use nix::errno::Errno;
 use probe_ebpf::Family;
 
-use super::{Fired, FiredShot, Shot, message, socket::RawSocket};
+use super::{Fired, FiredShot, PacketSpec, message, socket::RawSocket};
 use crate::{
     clock::monotonic_ns,
     traffic::{SenderError, target::family_of},
@@ -22,14 +22,14 @@ use crate::{
 
 /// The least time between two packets of a shooter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pace(pub Duration);
+pub struct MinimumGap(pub Duration);
 
 /// How long a shooter sleeps where nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Sends shots at their times. Dropping it forgets those that are not due yet.
 #[derive(Debug)]
-pub struct Shooter {
+pub struct PacketSender {
     orders: Sender<Order>,
     told: Arc<Mutex<Fired>>,
 }
@@ -38,15 +38,15 @@ pub struct Shooter {
 #[derive(Debug)]
 struct Order {
     start: Instant,
-    shots: Vec<Shot>,
+    shots: Vec<PacketSpec>,
 }
 
-impl Shooter {
+impl PacketSender {
     /// A shooter in the network namespace of the calling thread; link-local destinations are on the link of `interface`.
     ///
     /// # Errors
     /// Where this thread may not have raw sockets.
-    pub fn open(interface: Option<&str>, pace: Pace) -> Result<Self, SenderError> {
+    pub fn open(interface: Option<&str>, pace: MinimumGap) -> Result<Self, SenderError> {
         let mut sockets = BTreeMap::from([(Family::V4, RawSocket::open(Family::V4, interface)?)]);
         match RawSocket::open(Family::V6, interface) {
             Ok(socket) => drop(sockets.insert(Family::V6, socket)),
@@ -64,7 +64,7 @@ impl Shooter {
 
     /// Sends these at their times from now on, beside what was ordered before. Shots that are due at the same time leave
     /// in their order here. More than one volley may be under way.
-    pub fn fire(&self, shots: Vec<Shot>) {
+    pub fn fire(&self, shots: Vec<PacketSpec>) {
         let count = u32::try_from(shots.len()).unwrap_or(u32::MAX);
         lock(&self.told).waiting += count;
         // The thread lives as long as this sender.
@@ -86,12 +86,12 @@ fn lock(told: &Mutex<Fired>) -> std::sync::MutexGuard<'_, Fired> {
 /// What the thread has.
 struct Work {
     sockets: BTreeMap<Family, RawSocket>,
-    pace: Pace,
+    pace: MinimumGap,
     told: Arc<Mutex<Fired>>,
     /// When each waiting shot is due, soonest first; its place breaks ties.
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     /// The waiting shots by place.
-    shots: BTreeMap<u64, Shot>,
+    shots: BTreeMap<u64, PacketSpec>,
     next: u64,
 }
 
@@ -143,7 +143,7 @@ impl Work {
         told.shots.push(FiredShot { number: shot.number, sent_ns, late_us, errno });
     }
 
-    fn send(&self, shot: &Shot) -> Result<(), Errno> {
+    fn send(&self, shot: &PacketSpec) -> Result<(), Errno> {
         let socket = self.sockets.get(&family_of(shot.destination)).ok_or(Errno::EAFNOSUPPORT)?;
         let message = message::bytes(shot).ok_or(Errno::EAFNOSUPPORT)?;
         socket.fire(shot, &message)

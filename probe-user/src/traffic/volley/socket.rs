@@ -15,7 +15,7 @@ use nix::{
 use probe_ebpf::Family;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Shot;
+use super::PacketSpec;
 use crate::traffic::{
     SenderError,
     options::{Ipv4MtuDiscover, Ipv6MtuDiscover},
@@ -55,7 +55,7 @@ impl RawSocket {
     }
 
     /// Hands one shot to the kernel. The error is this shot's own: those that arrived for earlier ones are taken away.
-    pub(super) fn fire(&self, shot: &Shot, message: &[u8]) -> Result<(), Errno> {
+    pub(super) fn fire(&self, shot: &PacketSpec, message: &[u8]) -> Result<(), Errno> {
         self.set_fields(shot)?;
         let mut refused = Errno::EAGAIN;
         for _ in 0..ATTEMPTS {
@@ -70,7 +70,7 @@ impl RawSocket {
     }
 
     /// What the next packet has in its IP header, but for its addresses.
-    fn set_fields(&self, shot: &Shot) -> Result<(), Errno> {
+    fn set_fields(&self, shot: &PacketSpec) -> Result<(), Errno> {
         let ttl = shot.ttl.map_or(DEFAULT_TTL, libc::c_int::from);
         let forbidden = shot.fragmentation == Fragmentation::Forbidden;
         match self.family {
@@ -88,7 +88,7 @@ impl RawSocket {
         }
     }
 
-    fn hand_over(&self, shot: &Shot, message: &[u8]) -> Result<(), Errno> {
+    fn hand_over(&self, shot: &PacketSpec, message: &[u8]) -> Result<(), Errno> {
         match (shot.destination, shot.source) {
             (IpAddr::V4(to), None) => self.send(&SockaddrIn::from(SocketAddrV4::new(to, 0)), message, &[]),
             (IpAddr::V4(to), Some(IpAddr::V4(from))) => {

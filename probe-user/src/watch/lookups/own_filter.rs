@@ -110,7 +110,7 @@ fn hop(pinned: &Pinned) -> &'static str {
     }
 }
 
-fn of(pinned: &Pinned, ids: &[u16]) -> Result<Dropped, ebpf::Error> {
+fn of(pinned: &Pinned, ids: &[u16]) -> Result<Dropped, ebpf::KernelError> {
     let tally = pinned.dropped()?;
     let packets = ids.iter().flat_map(|id| Kind::ALL.map(|kind| tally.count(kind, *id).packets)).sum();
     let set = pinned.set()?;

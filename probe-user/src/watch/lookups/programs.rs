@@ -11,7 +11,7 @@ use crate::host::told;
 use crate::{
     ebpf::{
         bpf_sys,
-        foreign::{self, Hook, Owner, Program},
+        foreign::{self, Owner, Program, ProgramHook},
         hops::cgroup,
     },
     host::device::Device,
@@ -40,9 +40,9 @@ fn at_device(device: &Device) -> Vec<Finding> {
 
 fn place(program: &Program) -> &'static str {
     match program.hook {
-        Hook::Xdp(_) => "xdp",
-        Hook::Tcx(Direction::In) | Hook::Clsact(Direction::In) => "tc_in",
-        Hook::Tcx(Direction::Out) | Hook::Clsact(Direction::Out) => "tc_out",
+        ProgramHook::Xdp(_) => "xdp",
+        ProgramHook::Tcx(Direction::In) | ProgramHook::Clsact(Direction::In) => "tc_in",
+        ProgramHook::Tcx(Direction::Out) | ProgramHook::Clsact(Direction::Out) => "tc_out",
     }
 }
 

@@ -14,9 +14,9 @@ use probe_user::{
     },
     filter::guard::{
         GuardOptions,
-        model::{Model, Packet, Verdict},
+        model::{GuardModel, GuardVerdict, ModelPacket},
     },
-    traffic::{Frame, Message},
+    traffic::{EchoMessage, Frame},
 };
 
 use crate::loaded::Action;
@@ -51,7 +51,7 @@ pub(super) struct Both {
     programs: Ebpf,
     maps: GuardMaps,
     clock: Array<aya::maps::MapData, Plain<GuardRecord>>,
-    pub(super) model: Model,
+    pub(super) model: GuardModel,
     now_ns: u64,
     dropped: std::collections::BTreeMap<u16, u64>,
 }
@@ -76,7 +76,7 @@ impl Both {
             programs,
             maps,
             clock,
-            model: Model::new(config),
+            model: GuardModel::new(config),
             now_ns: 0,
             dropped: std::collections::BTreeMap::new(),
         };
@@ -91,11 +91,11 @@ impl Both {
     }
 
     /// Shows both a packet; they must agree.
-    pub(super) fn see(&mut self, place: Place, seen: &Packet, about: &str) {
+    pub(super) fn see(&mut self, place: Place, seen: &ModelPacket, about: &str) {
         let before = self.drops();
         let expected = match self.model.see(self.now_ns, seen) {
-            Verdict::Pass => Action::Pass,
-            Verdict::Drop => Action::Drop,
+            GuardVerdict::Pass => Action::Pass,
+            GuardVerdict::Drop => Action::Drop,
         };
         *self.dropped.entry(seen.id).or_default() += self.drops() - before;
         assert_eq!(self.run(place, &frame(seen)), expected, "{about}");
@@ -136,8 +136,8 @@ impl Both {
 }
 
 /// The packet as a frame.
-fn frame(seen: &Packet) -> Vec<u8> {
-    let message = Message::new(seen.kind, seen.id, seen.seq, b"payload").code(seen.code);
+fn frame(seen: &ModelPacket) -> Vec<u8> {
+    let message = EchoMessage::new(seen.kind, seen.id, seen.seq, b"payload").code(seen.code);
     match seen.kind.family {
         Family::V4 => {
             let address = |bytes: [u8; 16]| [bytes[12], bytes[13], bytes[14], bytes[15]].into();

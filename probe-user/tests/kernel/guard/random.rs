@@ -3,7 +3,9 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use probe_ebpf::{Kind, packet::mapped};
-use probe_user::filter::guard::{CodeRule, Enforce, GuardOptions, Key, Protect, Refresh, Requests, model::Packet};
+use probe_user::filter::guard::{
+    CodeRule, Enforce, GuardOptions, Protect, Refresh, RequestPolicy, StateKey, model::ModelPacket,
+};
 
 use super::both::Place;
 use crate::random::Random;
@@ -11,8 +13,8 @@ use crate::random::Random;
 /// A guard that is told anything.
 pub(super) fn options(random: &mut Random) -> GuardOptions {
     let mut one_in = |number: usize| random.below(number) == 0;
-    let mut key = if one_in(3) { Key::ADDRESSES } else { Key::ADDRESSES_AND_ID };
-    for field in [Key::SOURCE, Key::DESTINATION, Key::ID, Key::SEQ, Key::CODE] {
+    let mut key = if one_in(3) { StateKey::ADDRESSES } else { StateKey::ADDRESSES_AND_ID };
+    for field in [StateKey::SOURCE, StateKey::DESTINATION, StateKey::ID, StateKey::SEQ, StateKey::CODE] {
         if one_in(4) {
             key = if one_in(3) { field } else { key.and(field) };
         }
@@ -31,7 +33,7 @@ pub(super) fn options(random: &mut Random) -> GuardOptions {
         timeout_after_reply: after_reply.then(|| seconds(random)),
         refresh: [Refresh::EVERY, Refresh::REQUESTS, Refresh::REPLIES, Refresh::NOTHING][random.below(4)],
         replies: limited.then(|| NonZeroU32::new(1 + random.below(3) as u32)).flatten(),
-        requests: if deny && protect != Protect::Both { Requests::Deny } else { Requests::Allow },
+        requests: if deny && protect != Protect::Both { RequestPolicy::Deny } else { RequestPolicy::Allow },
         // Small tables overflow.
         states: [16, 32, 64, 1024][random.below(4)],
         enforce,
@@ -41,14 +43,14 @@ pub(super) fn options(random: &mut Random) -> GuardOptions {
 /// A guard whose table is soon full of states that were answered, and stays so.
 pub(super) fn crowded() -> GuardOptions {
     let timeout = Duration::from_secs(36_000);
-    GuardOptions { protect: Protect::Both, key: Key::ID, timeout, states: 16, ..GuardOptions::default() }
+    GuardOptions { protect: Protect::Both, key: StateKey::ID, timeout, states: 16, ..GuardOptions::default() }
 }
 
 /// A guard that forgets, but not before more has been replied than was asked for.
 pub(super) fn strict() -> GuardOptions {
     GuardOptions {
         protect: Protect::Both,
-        key: Key::ID,
+        key: StateKey::ID,
         code: CodeRule::Zero,
         timeout: Duration::from_secs(200),
         refresh: Refresh::NOTHING,
@@ -59,7 +61,7 @@ pub(super) fn strict() -> GuardOptions {
 
 /// A guard that lets no request in.
 pub(super) fn deaf() -> GuardOptions {
-    GuardOptions { requests: Requests::Deny, ..GuardOptions::default() }
+    GuardOptions { requests: RequestPolicy::Deny, ..GuardOptions::default() }
 }
 
 /// From a tenth of a second to eight.
@@ -68,7 +70,7 @@ fn seconds(random: &mut Random) -> Duration {
 }
 
 /// An echo packet between few hosts with few ids.
-pub(super) fn packet(random: &mut Random) -> (Place, Packet) {
+pub(super) fn packet(random: &mut Random) -> (Place, ModelPacket) {
     let place = Place::ALL[random.below(4)];
     let kind = Kind::ALL[random.below(4)];
     let v4 = |host: usize| mapped([10, 0, 0, host as u8]);
@@ -88,5 +90,5 @@ pub(super) fn packet(random: &mut Random) -> (Place, Packet) {
     };
     let code = if random.below(6) == 0 { random.below(3) as u8 } else { 0 };
     let (id, seq) = (random.below(24) as u16, random.below(3) as u16);
-    (place, Packet { direction: place.direction(), kind, code, id, seq, source: address, destination: other })
+    (place, ModelPacket { direction: place.direction(), kind, code, id, seq, source: address, destination: other })
 }

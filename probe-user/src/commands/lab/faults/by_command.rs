@@ -13,8 +13,8 @@ use crate::{
     error::Failure,
     lab::{
         Topology,
-        fault::{Case, Diagnose, Got, Probe},
-        plan::Host,
+        fault::{Case, Diagnoser, Got, Probe},
+        plan::LabHost,
     },
 };
 
@@ -39,7 +39,7 @@ impl ByCommand {
 
     fn words(&self, lab: &Topology, case: &Case) -> Vec<String> {
         let peer = agent_on_b(&self.program, lab);
-        let mut words = vec!["diagnose".to_owned(), Host::B.address(case.family).to_string()];
+        let mut words = vec!["diagnose".to_owned(), LabHost::B.address(case.family).to_string()];
         words.extend(["--peer".to_owned(), peer, "--format".to_owned(), "json".to_owned()]);
         words.extend(["-i".to_owned(), INTERVAL.to_owned()]);
         words.extend(flags(&case.fault.probe, case));
@@ -49,7 +49,7 @@ impl ByCommand {
 
 /// The command that starts an agent on B.
 pub(in crate::commands::lab) fn agent_on_b(program: &Path, lab: &Topology) -> String {
-    let b = lab.netns(Host::B).as_fd().as_raw_fd();
+    let b = lab.netns(LabHost::B).as_fd().as_raw_fd();
     let program = quoted(&program.to_string_lossy());
     // By the handle that this process holds: the lab's namespaces have no names.
     format!("nsenter --net=/proc/{}/fd/{b} {program} agent", std::process::id())
@@ -90,10 +90,10 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-impl Diagnose for ByCommand {
+impl Diagnoser for ByCommand {
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure> {
         let start = Instant::now();
-        let mut command = lab.netns(Host::A).command(&self.program);
+        let mut command = lab.netns(LabHost::A).command(&self.program);
         command.args(self.words(lab, case)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().map_err(|error| no_diagnosis(&format!("cannot run probe: {error}")))?;
         let (stdout, stderr) = outcome(child)?;

@@ -3,15 +3,18 @@
 use probe_ebpf::Family;
 
 use crate::{
-    lab::fault::{self, Case, Got, Judged, Layer, Outcome, Run, Side},
-    report::faults::{Beside, Detail, FaultCase, FaultList, FaultRow, Faults, LeftOut, Told, Wanted, summary},
+    lab::fault::{self, Case, CatalogueRun, Got, JudgedCase, Layer, Outcome, Side},
+    report::faults::{
+        Beside, DiagnosisSummary, ExpectedVerdict, FaultCase, FaultList, FaultRow, FaultsDetail, FaultsReport, LeftOut,
+        summary,
+    },
 };
 
 /// The report of a run.
-pub(super) fn of(run: Run, seconds: f64, detail: Detail) -> Faults {
+pub(super) fn of(run: CatalogueRun, seconds: f64, detail: FaultsDetail) -> FaultsReport {
     let cases: Vec<FaultCase> = run.judged.iter().map(case).collect();
     let left_out = |(case, why): (Case, String)| LeftOut { name: case.name, family: number(case.family), why };
-    Faults {
+    FaultsReport {
         located: cases.iter().filter(|case| case.located).count(),
         total: cases.len(),
         false_stops: cases.iter().filter(|case| case.false_stop).count(),
@@ -50,7 +53,7 @@ fn beside() -> Vec<Beside> {
     names.into_iter().map(|name| Beside { name, why: WHY }).collect()
 }
 
-fn case(judged: &Judged) -> FaultCase {
+fn case(judged: &JudgedCase) -> FaultCase {
     FaultCase {
         name: judged.case.name.clone(),
         family: number(judged.case.family),
@@ -68,12 +71,12 @@ fn case(judged: &Judged) -> FaultCase {
     }
 }
 
-fn wanted(case: &Case) -> Wanted {
+fn wanted(case: &Case) -> ExpectedVerdict {
     let expected = &case.fault.expected;
     let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
     let has_stop = expected.has_stop();
     let leg = (has_stop && !expected.any_leg).then(|| case.leg.name().to_owned());
-    Wanted {
+    ExpectedVerdict {
         outcome: expected.outcomes.iter().copied().map(Outcome::name).collect(),
         leg: leg.into_iter().collect(),
         host: expected.sides_for(case.side()).into_iter().map(Side::name).collect(),
@@ -85,8 +88,8 @@ fn wanted(case: &Case) -> Wanted {
     }
 }
 
-fn told(got: &Got) -> Told {
-    Told {
+fn told(got: &Got) -> DiagnosisSummary {
+    DiagnosisSummary {
         outcome: got.outcome.name(),
         leg: got.leg.map(|leg| leg.name().to_owned()),
         host: got.host.map(Side::name),

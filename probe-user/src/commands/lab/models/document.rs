@@ -2,15 +2,15 @@
 
 use probe_ebpf::Family;
 
-use super::running::{Case, Ended, Told};
+use super::running::{ModelCase, ModelRunEnd, ModelRunResult};
 use crate::{
-    lab::model::{Judged, Model},
-    report::models::{ModelList, ModelRow, ModelRun, Models, TrueFact, WrongFact},
+    lab::model::{BoxModel, JudgedFact},
+    report::models::{ModelList, ModelRow, ModelRun, ModelsReport, TrueFact, WrongFact},
 };
 
 /// Which datasheets the report carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Detail {
+pub(super) enum DatasheetDetail {
     /// Those with something wrong in them.
     WhatIsWrong,
     /// All.
@@ -18,17 +18,17 @@ pub(super) enum Detail {
 }
 
 /// The report of a run.
-pub(super) fn of(cases: &[Case], ended: Vec<Ended>, seconds: f64, detail: Detail) -> Models {
-    let unreached = ended.iter().filter(|ended| matches!(ended, Ended::Interrupted)).count();
+pub(super) fn of(cases: &[ModelCase], ended: Vec<ModelRunEnd>, seconds: f64, detail: DatasheetDetail) -> ModelsReport {
+    let unreached = ended.iter().filter(|ended| matches!(ended, ModelRunEnd::Interrupted)).count();
     let runs = cases.iter().zip(ended).filter_map(|(case, ended)| match ended {
-        Ended::Told(told) => Some(told_run(case, *told, detail)),
-        Ended::Failed(why) => Some(ModelRun { failure: Some(why), ..empty(case) }),
-        Ended::Interrupted => None,
+        ModelRunEnd::Told(told) => Some(told_run(case, *told, detail)),
+        ModelRunEnd::Failed(why) => Some(ModelRun { failure: Some(why), ..empty(case) }),
+        ModelRunEnd::Interrupted => None,
     });
-    Models::new(runs.collect(), unreached, seconds)
+    ModelsReport::new(runs.collect(), unreached, seconds)
 }
 
-fn empty(case: &Case) -> ModelRun {
+fn empty(case: &ModelCase) -> ModelRun {
     ModelRun {
         model: case.model.name,
         title: case.model.title,
@@ -43,10 +43,10 @@ fn empty(case: &Case) -> ModelRun {
     }
 }
 
-fn told_run(case: &Case, told: Told, detail: Detail) -> ModelRun {
-    let Told { datasheet, seconds } = told;
+fn told_run(case: &ModelCase, told: ModelRunResult, detail: DatasheetDetail) -> ModelRun {
+    let ModelRunResult { datasheet, seconds } = told;
     let judged = case.model.judge(&datasheet, case.family);
-    let off_by = |judged: &Judged<'_>| judged.truth.off_by(&judged.finding.value);
+    let off_by = |judged: &JudgedFact<'_>| judged.truth.off_by(&judged.finding.value);
     let wrong: Vec<WrongFact> = judged.iter().filter(|judged| !judged.right).map(wrong).collect();
     let run = ModelRun {
         right: judged.len() - wrong.len(),
@@ -55,11 +55,11 @@ fn told_run(case: &Case, told: Told, detail: Detail) -> ModelRun {
         seconds,
         ..empty(case)
     };
-    let shown = detail == Detail::Everything || !wrong.is_empty();
+    let shown = detail == DatasheetDetail::Everything || !wrong.is_empty();
     ModelRun { wrong, datasheet: shown.then_some(datasheet), ..run }
 }
 
-fn wrong(judged: &Judged<'_>) -> WrongFact {
+fn wrong(judged: &JudgedFact<'_>) -> WrongFact {
     let finding = judged.finding;
     WrongFact {
         fact: finding.fact,
@@ -71,8 +71,8 @@ fn wrong(judged: &Judged<'_>) -> WrongFact {
 }
 
 /// The catalogue.
-pub(super) fn list(models: &[Model]) -> ModelList {
-    let row = |model: &Model| ModelRow {
+pub(super) fn list(models: &[BoxModel]) -> ModelList {
+    let row = |model: &BoxModel| ModelRow {
         name: model.name,
         title: model.title,
         made_of: if model.build.guard.is_some() { "guard" } else { "linux" },

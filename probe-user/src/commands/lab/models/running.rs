@@ -20,7 +20,7 @@ use probe_ebpf::Family;
 use crate::{
     commands::lab::faults::by_command::{agent_on_b, last_line, own_program, reader},
     error::Failure,
-    lab::{Topology, model::Model, plan::Host},
+    lab::{Topology, model::BoxModel, plan::LabHost},
     middlebox::datasheet::Datasheet,
 };
 
@@ -35,12 +35,12 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// A model over one IP version.
 #[derive(Clone, Debug)]
-pub(super) struct Case {
-    pub(super) model: Model,
+pub(super) struct ModelCase {
+    pub(super) model: BoxModel,
     pub(super) family: Family,
 }
 
-impl Case {
+impl ModelCase {
     /// 4 or 6.
     pub(super) const fn version(&self) -> u8 {
         match self.family {
@@ -52,9 +52,9 @@ impl Case {
 
 /// How a characterisation ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum ModelRunEnd {
     /// With a datasheet.
-    Told(Box<Told>),
+    Told(Box<ModelRunResult>),
     /// Without, for this reason.
     Failed(String),
     /// It was not made, or not to its end.
@@ -63,18 +63,18 @@ pub(super) enum Ended {
 
 /// What was found out.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct ModelRunResult {
     pub(super) datasheet: Datasheet,
     pub(super) seconds: f64,
 }
 
 /// This very binary, run anew for each case.
-pub(super) struct Runner {
+pub(super) struct ModelRunner {
     program: PathBuf,
     words: Vec<String>,
 }
 
-impl Runner {
+impl ModelRunner {
     /// `words`: the flags that say how much to ask.
     pub(super) fn new(words: Vec<String>) -> Result<Self, Failure> {
         Ok(Self { program: own_program()?, words })
@@ -84,35 +84,36 @@ impl Runner {
     /// cases.
     pub(super) fn run_all(
         &self,
-        cases: &[Case],
+        cases: &[ModelCase],
         at_once: usize,
-        told: &(dyn Fn(&Case, &Ended) + Sync),
+        told: &(dyn Fn(&ModelCase, &ModelRunEnd) + Sync),
         stop: &(dyn Fn() -> bool + Sync),
-    ) -> Vec<Ended> {
+    ) -> Vec<ModelRunEnd> {
         let mut order: Vec<usize> = (0..cases.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(cases[*index].model.longest));
         let next = AtomicUsize::new(0);
-        let ended: Vec<Mutex<Ended>> = cases.iter().map(|_| Mutex::new(Ended::Interrupted)).collect();
+        let ended: Vec<Mutex<ModelRunEnd>> = cases.iter().map(|_| Mutex::new(ModelRunEnd::Interrupted)).collect();
         thread::scope(|scope| {
             for _ in 0..at_once.min(cases.len()) {
                 scope.spawn(|| {
                     while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !stop()) {
-                        let one =
-                            self.run(&cases[*index], stop).unwrap_or_else(|failure| Ended::Failed(failure.to_string()));
+                        let one = self
+                            .run(&cases[*index], stop)
+                            .unwrap_or_else(|failure| ModelRunEnd::Failed(failure.to_string()));
                         told(&cases[*index], &one);
                         *ended[*index].lock().expect("nothing panics while it is held") = one;
                     }
                 });
             }
         });
-        let whole = |one: Mutex<Ended>| one.into_inner().expect("nothing panics while it is held");
+        let whole = |one: Mutex<ModelRunEnd>| one.into_inner().expect("nothing panics while it is held");
         ended.into_iter().map(whole).collect()
     }
 
-    fn run(&self, case: &Case, stop: &dyn Fn() -> bool) -> Result<Ended, Failure> {
+    fn run(&self, case: &ModelCase, stop: &dyn Fn() -> bool) -> Result<ModelRunEnd, Failure> {
         let built = case.model.build()?;
         if !built.topology.families().contains(&case.family) {
-            return Ok(Ended::Failed("this kernel was started without IPv6".to_owned()));
+            return Ok(ModelRunEnd::Failed("this kernel was started without IPv6".to_owned()));
         }
         let start = Instant::now();
         let mut child = self.start(&built.topology, case)?;
@@ -121,19 +122,21 @@ impl Runner {
         let stopped = wait(&mut child, start, stop)?;
         let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
         if stopped == Stopped::OnRequest {
-            return Ok(Ended::Interrupted);
+            return Ok(ModelRunEnd::Interrupted);
         }
         Ok(match serde_json::from_str(&stdout) {
-            Ok(datasheet) => Ended::Told(Box::new(Told { datasheet, seconds: start.elapsed().as_secs_f64() })),
-            Err(_) if stdout.is_empty() => Ended::Failed(last_line(&stderr).to_owned()),
+            Ok(datasheet) => {
+                ModelRunEnd::Told(Box::new(ModelRunResult { datasheet, seconds: start.elapsed().as_secs_f64() }))
+            }
+            Err(_) if stdout.is_empty() => ModelRunEnd::Failed(last_line(&stderr).to_owned()),
             // A failure is a document, too.
-            Err(_) => Ended::Failed(last_line(&stdout).to_owned()),
+            Err(_) => ModelRunEnd::Failed(last_line(&stdout).to_owned()),
         })
     }
 
-    fn start(&self, lab: &Topology, case: &Case) -> Result<Child, Failure> {
-        let mut command = lab.netns(Host::A).command(&self.program);
-        command.args(["characterize", &Host::B.address(case.family).to_string()]);
+    fn start(&self, lab: &Topology, case: &ModelCase) -> Result<Child, Failure> {
+        let mut command = lab.netns(LabHost::A).command(&self.program);
+        command.args(["characterize", &LabHost::B.address(case.family).to_string()]);
         command.args(["--peer", &agent_on_b(&self.program, lab), "--format", "json"]);
         command.args(["--longest", &case.model.longest.as_secs_f64().to_string()]).args(&self.words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -4,15 +4,15 @@ use probe_ebpf::packet::mapped;
 use proptest::prelude::*;
 
 use super::*;
-use crate::filter::guard::{GuardOptions, Key, Protect, Refresh};
+use crate::filter::guard::{GuardOptions, Protect, Refresh, StateKey};
 
 const SECOND: u64 = 1_000_000_000;
 const SECRET: [u64; 5] = [0x1234_5678_9abc_def1, 3, 0x0fed_cba9_8765_4321, 7, 11];
 
-fn model(change: impl FnOnce(&mut GuardOptions)) -> Model {
+fn model(change: impl FnOnce(&mut GuardOptions)) -> GuardModel {
     let mut options = GuardOptions::default();
     change(&mut options);
-    Model::new(options.config(SECRET).expect("they agree"))
+    GuardModel::new(options.config(SECRET).expect("they agree"))
 }
 
 fn host(number: u8) -> [u8; 16] {
@@ -20,21 +20,21 @@ fn host(number: u8) -> [u8; 16] {
 }
 
 /// A request of host 1 to host 2 that leaves, or the reply to it that enters.
-fn packet(echo: Echo, id: u16) -> Packet {
+fn packet(echo: Echo, id: u16) -> ModelPacket {
     let (direction, source, destination) = match echo {
         Echo::Request => (Direction::Out, host(1), host(2)),
         Echo::Reply => (Direction::In, host(2), host(1)),
     };
-    Packet { direction, kind: Kind { family: Family::V4, echo }, code: 0, id, seq: 1, source, destination }
+    ModelPacket { direction, kind: Kind { family: Family::V4, echo }, code: 0, id, seq: 1, source, destination }
 }
 
-impl Model {
+impl GuardModel {
     fn request(&mut self, seconds: u64, id: u16) {
-        assert_eq!(self.see(seconds * SECOND, &packet(Echo::Request, id)), Verdict::Pass);
+        assert_eq!(self.see(seconds * SECOND, &packet(Echo::Request, id)), GuardVerdict::Pass);
     }
 
     fn passes(&mut self, seconds: u64, id: u16) -> bool {
-        self.see(seconds * SECOND, &packet(Echo::Reply, id)) == Verdict::Pass
+        self.see(seconds * SECOND, &packet(Echo::Reply, id)) == GuardVerdict::Pass
     }
 }
 
@@ -69,22 +69,22 @@ fn linux_pf_and_ovs_can_be_imitated() {
 #[test]
 fn what_enters_and_what_leaves_are_kept_apart() {
     let mut both = model(|options| options.protect = Protect::Both);
-    let turned = |echo| Packet {
+    let turned = |echo| ModelPacket {
         direction: if echo == Echo::Request { Direction::In } else { Direction::Out },
         ..packet(echo, 7)
     };
     both.request(1, 7);
-    assert_eq!(both.see(2 * SECOND, &turned(Echo::Reply)), Verdict::Drop, "that request left");
+    assert_eq!(both.see(2 * SECOND, &turned(Echo::Reply)), GuardVerdict::Drop, "that request left");
     both.see(3 * SECOND, &turned(Echo::Request));
-    assert_eq!(both.see(4 * SECOND, &turned(Echo::Reply)), Verdict::Pass);
+    assert_eq!(both.see(4 * SECOND, &turned(Echo::Reply)), GuardVerdict::Pass);
     assert_eq!(both.count(GuardCount::Made), 2);
 }
 
 /// Requests of somebody else, as many as one likes.
-fn flood(model: &mut Model, now_ns: u64, hosts: u8, ids: u16) {
+fn flood(model: &mut GuardModel, now_ns: u64, hosts: u8, ids: u16) {
     for number in 0..hosts {
         for id in 0..ids {
-            let request = Packet { source: host(100 + number), ..packet(Echo::Request, id) };
+            let request = ModelPacket { source: host(100 + number), ..packet(Echo::Request, id) };
             model.see(now_ns, &request);
         }
     }
@@ -124,7 +124,7 @@ proptest! {
             options.states = 32;
             options.timeout = std::time::Duration::from_secs(10);
             options.replies = std::num::NonZeroU32::new(limit);
-            options.key = Key::ADDRESSES_AND_ID;
+            options.key = StateKey::ADDRESSES_AND_ID;
         });
         let (mut now, mut asked, mut passed) = (SECOND, 0_u64, 0_u64);
         for (seconds, id, asks, asker) in steps {
@@ -133,7 +133,7 @@ proptest! {
             let mut packet = packet(echo, id);
             if asks { packet.source = host(asker) } else { packet.destination = host(asker) }
             asked += u64::from(asks);
-            passed += u64::from(model.see(now, &packet) == Verdict::Pass && !asks);
+            passed += u64::from(model.see(now, &packet) == GuardVerdict::Pass && !asks);
             let gone = model.count(GuardCount::Evicted);
             prop_assert!(model.states(now) as u64 + gone <= model.count(GuardCount::Made));
             prop_assert!(model.states(now) <= 32);
@@ -158,9 +158,9 @@ proptest! {
         for (asker, id, asks) in others {
             let other = host(100 + asker);
             let packet = if asks {
-                Packet { source: other, ..packet(Echo::Request, id) }
+                ModelPacket { source: other, ..packet(Echo::Request, id) }
             } else {
-                Packet { destination: other, ..packet(Echo::Reply, id) }
+                ModelPacket { destination: other, ..packet(Echo::Reply, id) }
             };
             model.see(2 * SECOND, &packet);
         }

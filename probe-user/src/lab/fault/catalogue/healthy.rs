@@ -6,11 +6,11 @@ use super::{ROW, chain};
 use crate::{
     ebpf::bpf_sys::XdpMode,
     lab::fault::{
-        Expected, Fault, Outcome, Probe, V4, V6,
+        ExpectedDiagnosis, Fault, Outcome, Probe, V4, V6,
         action::{
-            Action::{Cgroup, Nft, Noise, OpenRouter, Setting, Tc, Tcx, Xdp},
-            Answer::Pass,
+            FaultAction::{Cgroup, Nft, Noise, OpenRouter, Setting, Tc, Tcx, Xdp},
             Noise::{OtherLab, Ping, UdpFlood},
+            ProgramVerdict::Pass,
         },
         site::On::{Receiver, Router, Sender},
     },
@@ -73,8 +73,9 @@ macro_rules! reordering {
 
 /// Answered, but not as it was sent. A change of addresses alone is what every NAT makes: telling it is right, and
 /// calling the path delivered is right too.
-const CHANGED: Expected = Expected { outcomes: &[Outcome::Altered], ..Expected::DELIVERED };
-const READDRESSED: Expected = Expected { outcomes: &[Outcome::Altered, Outcome::Delivered], ..Expected::DELIVERED };
+const CHANGED: ExpectedDiagnosis = ExpectedDiagnosis { outcomes: &[Outcome::Altered], ..ExpectedDiagnosis::DELIVERED };
+const READDRESSED: ExpectedDiagnosis =
+    ExpectedDiagnosis { outcomes: &[Outcome::Altered, Outcome::Delivered], ..ExpectedDiagnosis::DELIVERED };
 
 pub(super) const ROWS: &[Fault] = &[
     Fault { name: "healthy", title: "nothing is wrong", ..ROW },

@@ -2,18 +2,18 @@
 
 use super::{ROW, chain, device_chain};
 use crate::lab::fault::{
-    EACH, Expected, Fault,
+    EACH, ExpectedDiagnosis, Fault, FaultLocation,
     Layer::{Driver, Path},
-    Outcome, Place, Probe, REPLY,
+    Outcome, Probe, REPLY,
     Side::{Network, Peer},
     V4, V6,
-    action::Action::{Ip, Nft, Setting, Tc},
+    action::FaultAction::{Ip, Nft, Setting, Tc},
     site::On::{Receiver, Router, Sender},
 };
 
-const AT: Fault = Fault { place: Place::Network, expected: LOST, ..ROW };
+const AT: Fault = Fault { place: FaultLocation::Network, expected: LOST, ..ROW };
 
-const LOST: Expected = Expected::stopped(&[Path]).certain();
+const LOST: ExpectedDiagnosis = ExpectedDiagnosis::stopped(&[Path]).certain();
 
 pub(super) const ROWS: &[Fault] = &[
     Fault {
@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the router drops every other packet",
         legs: EACH,
         actions: &[Nft(Router, chain!("forward", "filter", "{echo} numgen inc mod 2 0 drop"))],
-        expected: Expected::lossy(&[Path]).certain().event("NETFILTER_DROP", "nft_do_chain"),
+        expected: ExpectedDiagnosis::lossy(&[Path]).certain().event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Fault] = &[
         name: "unsolicited-reply",
         title: "the stateful firewall drops a reply that nobody asked for",
         probe: Probe { reply_only: true, ..Probe::PLAIN },
-        expected: Expected { any_leg: true, ..LOST }.event("NETFILTER_DROP", "nft_do_chain"),
+        expected: ExpectedDiagnosis { any_leg: true, ..LOST }.event("NETFILTER_DROP", "nft_do_chain"),
         ..AT
     },
     Fault {
@@ -176,7 +176,7 @@ pub(super) const ROWS: &[Fault] = &[
         name: "far-host-down",
         title: "b's interface is switched off",
         actions: &[Ip(Receiver, "link set dev eth0 down")],
-        expected: Expected { sides: &[Network, Peer], ..Expected::stopped(&[Path, Driver]) },
+        expected: ExpectedDiagnosis { sides: &[Network, Peer], ..ExpectedDiagnosis::stopped(&[Path, Driver]) },
         ..AT
     },
     Fault {
@@ -249,7 +249,7 @@ pub(super) const ROWS: &[Fault] = &[
             Tc(Router, "qdisc add dev {out} root handle 1: htb default 10 r2q 1"),
             Tc(Router, "class add dev {out} parent 1: classid 1:10 htb rate 80bit burst 10 cburst 10"),
         ],
-        expected: Expected { outcomes: &[Outcome::Stopped, Outcome::Lossy], ..LOST },
+        expected: ExpectedDiagnosis { outcomes: &[Outcome::Stopped, Outcome::Lossy], ..LOST },
         ..AT
     },
     Fault {
@@ -257,7 +257,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "b's end of the link has a smaller MTU than the router's",
         actions: &[Ip(Receiver, "link set dev eth0 mtu 1280")],
         probe: Probe::sized(1400),
-        expected: Expected { sides: &[Network, Peer], ..Expected::stopped(&[Path, Driver]) }
+        expected: ExpectedDiagnosis { sides: &[Network, Peer], ..ExpectedDiagnosis::stopped(&[Path, Driver]) }
             .event("NOT_SPECIFIED", "__dev_forward_skb2"),
         ..AT
     },

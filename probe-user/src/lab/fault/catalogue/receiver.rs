@@ -6,24 +6,24 @@ use super::{ROW, chain, device_chain};
 use crate::{
     ebpf::bpf_sys::XdpMode,
     lab::fault::{
-        EACH, Expected, Fault,
+        EACH, ExpectedDiagnosis, Fault, FaultLocation,
         Layer::{Tc as TcLayer, Xdp as XdpLayer},
-        Outcome, Place, REPLY, REQUEST,
+        Outcome, REPLY, REQUEST,
         action::{
-            Action::{Ip, Iptables, Nft, ProbeFilter, Tc, Tcx, Xdp},
-            Answer::Drop,
+            FaultAction::{Ip, Iptables, Nft, ProbeFilter, Tc, Tcx, Xdp},
+            ProgramVerdict::Drop,
         },
         site::On::{Receiver, Router},
     },
 };
 
-const AT: Fault = Fault { place: Place::Receiver, ..ROW };
+const AT: Fault = Fault { place: FaultLocation::Receiver, ..ROW };
 
 /// Packets that an nftables chain drops.
 const NF: (&str, &str) = ("NETFILTER_DROP", "nft_do_chain");
 
-const fn in_chain(hook: &'static str, chain: &'static str) -> Expected {
-    Expected::in_chain(hook, chain).reason(&["NETFILTER_DROP"]).events(NF, NF)
+const fn in_chain(hook: &'static str, chain: &'static str) -> ExpectedDiagnosis {
+    ExpectedDiagnosis::in_chain(hook, chain).reason(&["NETFILTER_DROP"]).events(NF, NF)
 }
 
 pub(super) const ROWS: &[Fault] = &[
@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "somebody else's XDP program drops, in the driver",
         legs: EACH,
         actions: &[Xdp(Receiver, XdpMode::Native, Drop)],
-        expected: Expected::stopped(&[XdpLayer]).event("NOT_SPECIFIED", "veth_xdp_rcv_skb"),
+        expected: ExpectedDiagnosis::stopped(&[XdpLayer]).event("NOT_SPECIFIED", "veth_xdp_rcv_skb"),
         ..AT
     },
     Fault {
@@ -40,7 +40,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "somebody else's XDP program drops, in the kernel's receive path",
         legs: EACH,
         actions: &[Xdp(Receiver, XdpMode::Generic, Drop)],
-        expected: Expected::stopped(&[XdpLayer]).event("NOT_SPECIFIED", "do_xdp_generic"),
+        expected: ExpectedDiagnosis::stopped(&[XdpLayer]).event("NOT_SPECIFIED", "do_xdp_generic"),
         ..AT
     },
     Fault {
@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "probe's own filter drops",
         legs: EACH,
         actions: &[ProbeFilter(Receiver)],
-        expected: Expected::stopped(&[XdpLayer, TcLayer])
+        expected: ExpectedDiagnosis::stopped(&[XdpLayer, TcLayer])
             .reason(&["PROBE_FILTER"])
             .event("NOT_SPECIFIED", "veth_xdp_rcv_skb"),
         ..AT
@@ -58,7 +58,9 @@ pub(super) const ROWS: &[Fault] = &[
         title: "somebody else's tc program drops at ingress",
         legs: EACH,
         actions: &[Tcx(Receiver, Direction::In, Drop)],
-        expected: Expected::stopped(&[TcLayer]).reason(&["TC_INGRESS"]).event("TC_INGRESS", "__netif_receive_skb_core"),
+        expected: ExpectedDiagnosis::stopped(&[TcLayer])
+            .reason(&["TC_INGRESS"])
+            .event("TC_INGRESS", "__netif_receive_skb_core"),
         ..AT
     },
     Fault {
@@ -74,7 +76,7 @@ pub(super) const ROWS: &[Fault] = &[
                 "filter add dev eth0 ingress protocol all prio 1 u32 match u8 0 0 at 0 action mirred egress redirect dev d0",
             ),
         ],
-        expected: Expected::stopped(&[TcLayer]).event("NO_TX_TARGET", "br_dev_xmit"),
+        expected: ExpectedDiagnosis::stopped(&[TcLayer]).event("NO_TX_TARGET", "br_dev_xmit"),
         ..AT
     },
     Fault {
@@ -134,7 +136,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "an nftables input chain drops every other packet",
         legs: EACH,
         actions: &[Nft(Receiver, chain!("input", "filter", "{echo} numgen inc mod 2 0 drop"))],
-        expected: Expected { outcomes: &[Outcome::Lossy], ..in_chain("input", "input") },
+        expected: ExpectedDiagnosis { outcomes: &[Outcome::Lossy], ..in_chain("input", "input") },
         ..AT
     },
     Fault {
@@ -156,7 +158,8 @@ pub(super) const ROWS: &[Fault] = &[
         title: "a legacy rule hands them to an inspecting program that has died",
         legs: EACH,
         actions: &[Iptables(Receiver, "-A INPUT -p {icmp} --{icmp}-type {type} -j NFQUEUE --queue-num 7")],
-        expected: Expected { chain: None, reasons: &[], ..in_chain("input", "") }.event("NOT_SPECIFIED", "nf_queue"),
+        expected: ExpectedDiagnosis { chain: None, reasons: &[], ..in_chain("input", "") }
+            .event("NOT_SPECIFIED", "nf_queue"),
         needs: Some(("iptables-legacy", "ip6tables-legacy")),
         ..AT
     },
@@ -165,7 +168,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the legacy INPUT chain drops",
         legs: EACH,
         actions: &[Iptables(Receiver, "-A INPUT -p {icmp} --{icmp}-type {type} -j DROP")],
-        expected: Expected { chain: None, ..in_chain("input", "") }.event("NETFILTER_DROP", "nf_hook_slow"),
+        expected: ExpectedDiagnosis { chain: None, ..in_chain("input", "") }.event("NETFILTER_DROP", "nf_hook_slow"),
         needs: Some(("iptables-legacy", "ip6tables-legacy")),
         ..AT
     },

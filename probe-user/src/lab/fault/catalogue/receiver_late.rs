@@ -4,19 +4,19 @@ use probe_ebpf::Direction;
 
 use super::{ROW, chain, device_chain};
 use crate::lab::fault::{
-    EACH, Expected, Fault,
+    EACH, ExpectedDiagnosis, Fault, FaultLocation,
     Layer::{Cgroup as CgroupLayer, Icmp, Ip as IpLayer, Path, Socket},
-    Place, Probe, REPLY, REQUEST,
+    Probe, REPLY, REQUEST,
     Side::{Local, Network, Peer},
     SocketTrouble, V4, V6,
     action::{
-        Action::{Cgroup, Nft, Setting},
-        Answer::Drop,
+        FaultAction::{Cgroup, Nft, Setting},
+        ProgramVerdict::Drop,
     },
     site::On::{Receiver, Router},
 };
 
-const AT: Fault = Fault { place: Place::Receiver, ..ROW };
+const AT: Fault = Fault { place: FaultLocation::Receiver, ..ROW };
 
 pub(super) const ROWS: &[Fault] = &[
     Fault {
@@ -25,7 +25,7 @@ pub(super) const ROWS: &[Fault] = &[
         families: V4,
         legs: EACH,
         actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip checksum set 0xdead"))],
-        expected: Expected::stopped(&[IpLayer]).reason(&["IP_CSUM"]).certain().event("IP_CSUM", "ip_rcv_core"),
+        expected: ExpectedDiagnosis::stopped(&[IpLayer]).reason(&["IP_CSUM"]).certain().event("IP_CSUM", "ip_rcv_core"),
         ..AT
     },
     Fault {
@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the checksum of the ICMP message is wrong",
         legs: REQUEST,
         actions: &[Nft(Router, chain!("postrouting", "300", "{echo} {icmp} checksum set 0xdead"))],
-        expected: Expected::stopped(&[Icmp])
+        expected: ExpectedDiagnosis::stopped(&[Icmp])
             .reason(&["ICMP_CSUM"])
             .certain()
             .events(("ICMP_CSUM", "icmp_rcv"), ("ICMP_CSUM", "icmpv6_rcv")),
@@ -49,7 +49,7 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Receiver, "net/ipv4/ipfrag_high_thresh", "0"),
         ],
         probe: Probe::sized(3000),
-        expected: Expected::stopped(&[IpLayer])
+        expected: ExpectedDiagnosis::stopped(&[IpLayer])
             .events(("NOT_SPECIFIED", "ip_defrag"), ("NOT_SPECIFIED", "ipv6_frag_rcv")),
         ..AT
     },
@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Receiver, "net/ipv6/ip6frag_high_thresh", "0"),
         ],
         probe: Probe::sized(3000),
-        expected: Expected::stopped(&[IpLayer])
+        expected: ExpectedDiagnosis::stopped(&[IpLayer])
             .events(("NOT_SPECIFIED", "ip_defrag"), ("NOT_SPECIFIED", "ipv6_frag_rcv")),
         ..AT
     },
@@ -76,7 +76,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the kernel ignores echo requests",
         families: V4,
         actions: &[Setting(Receiver, "net/ipv4/icmp_echo_ignore_all", "1")],
-        expected: Expected::stopped(&[Icmp]),
+        expected: ExpectedDiagnosis::stopped(&[Icmp]),
         ..AT
     },
     Fault {
@@ -85,7 +85,7 @@ pub(super) const ROWS: &[Fault] = &[
         families: V6,
         actions: &[Setting(Receiver, "net/ipv6/icmp/echo_ignore_all", "1")],
         // Over IPv4 it is consumed without an event.
-        expected: Expected::stopped(&[Icmp]).event("NOT_SPECIFIED", "icmpv6_rcv"),
+        expected: ExpectedDiagnosis::stopped(&[Icmp]).event("NOT_SPECIFIED", "icmpv6_rcv"),
         ..AT
     },
     Fault {
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the request reaches b as a broadcast, and its kernel ignores those",
         families: V4,
         actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip daddr set 10.78.0.255"))],
-        expected: Expected::stopped(&[Icmp]).event("INVALID_PROTO", "icmp_rcv"),
+        expected: ExpectedDiagnosis::stopped(&[Icmp]).event("INVALID_PROTO", "icmp_rcv"),
         ..AT
     },
     Fault {
@@ -102,7 +102,7 @@ pub(super) const ROWS: &[Fault] = &[
         legs: REPLY,
         actions: &[Cgroup(Direction::In, Drop)],
         // The kernel gives the reason of a socket filter, and runs every cgroup program whatever one of them answers.
-        expected: Expected::stopped(&[CgroupLayer, Socket])
+        expected: ExpectedDiagnosis::stopped(&[CgroupLayer, Socket])
             .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
         ..AT
     },
@@ -116,7 +116,7 @@ pub(super) const OWN_SOCKET: &[Fault] = &[
         title: "a filter on the socket that waits for the replies drops them",
         legs: REPLY,
         probe: Probe { socket: Some(SocketTrouble::Filter), ..Probe::PLAIN },
-        expected: Expected::stopped(&[Socket])
+        expected: ExpectedDiagnosis::stopped(&[Socket])
             .reason(&["SOCKET_FILTER"])
             .events(("SOCKET_FILTER", "raw_rcv"), ("SOCKET_FILTER", "rawv6_rcv")),
         ..AT
@@ -127,17 +127,17 @@ pub(super) const OWN_SOCKET: &[Fault] = &[
         legs: REPLY,
         probe: Probe { size: Some(1400), socket: Some(SocketTrouble::Buffer), ..Probe::PLAIN },
         // Of a raw socket that is full the kernel tells nothing but a counter.
-        expected: Expected::lossy(&[Socket]),
+        expected: ExpectedDiagnosis::lossy(&[Socket]),
         ..AT
     },
 ];
 
 /// Only the first fragment of each packet gets past the router; the host waits a second for the others.
-const V4_INCOMPLETE: &[super::super::Action] = &[
+const V4_INCOMPLETE: &[super::super::FaultAction] = &[
     Nft(Router, device_chain!("egress", "{out}", "ip frag-off & 0x1fff != 0 drop")),
     Setting(Receiver, "net/ipv4/ipfrag_time", "1"),
 ];
-const V6_INCOMPLETE: &[super::super::Action] = &[
+const V6_INCOMPLETE: &[super::super::FaultAction] = &[
     Nft(Router, device_chain!("egress", "{out}", "frag frag-off != 0 drop")),
     Setting(Receiver, "net/ipv6/ip6frag_time", "1"),
 ];
@@ -146,7 +146,7 @@ const V6_INCOMPLETE: &[super::super::Action] = &[
 const fn incomplete(
     families: &'static [probe_ebpf::Family],
     legs: &'static [super::super::Leg],
-    actions: &'static [super::super::Action],
+    actions: &'static [super::super::FaultAction],
     sides: &'static [super::super::Side],
 ) -> Fault {
     Fault {
@@ -156,7 +156,7 @@ const fn incomplete(
         legs,
         actions,
         probe: Probe::sized(3000),
-        expected: Expected { sides, ..Expected::stopped(&[IpLayer, Path]) }
+        expected: ExpectedDiagnosis { sides, ..ExpectedDiagnosis::stopped(&[IpLayer, Path]) }
             .events(("FRAG_REASM_TIMEOUT", "ip_expire"), ("FRAG_REASM_TIMEOUT", "ip6_frag_expire")),
         ..AT
     }

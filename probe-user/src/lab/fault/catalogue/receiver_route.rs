@@ -2,16 +2,16 @@
 
 use super::{ROW, chain};
 use crate::lab::fault::{
-    EACH, Expected, Fault,
+    EACH, ExpectedDiagnosis, Fault, FaultLocation,
     Layer::{Icmp, Ip as IpLayer, Netfilter, Path, Route, Socket},
-    Place, REPLY, REQUEST,
+    REPLY, REQUEST,
     Side::{Network, Peer},
     V4, V6,
-    action::Action::{Ip, Nft, Setting},
+    action::FaultAction::{Ip, Nft, Setting},
     site::On::{Receiver, Router},
 };
 
-const AT: Fault = Fault { place: Place::Receiver, ..ROW };
+const AT: Fault = Fault { place: FaultLocation::Receiver, ..ROW };
 
 pub(super) const ROWS: &[Fault] = &[
     Fault {
@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Fault] = &[
             Ip(Receiver, "route add {sender}/32 dev d0"),
             Setting(Receiver, "net/ipv4/conf/eth0/rp_filter", "1"),
         ],
-        expected: Expected::stopped(&[Route])
+        expected: ExpectedDiagnosis::stopped(&[Route])
             .reason(&["IP_RPFILTER"])
             .certain()
             .event("IP_RPFILTER", "ip_rcv_finish_core"),
@@ -45,7 +45,7 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Receiver, "net/ipv4/conf/eth0/rp_filter", "1"),
             Nft(Router, chain!("postrouting", "300", "{echo} ip saddr set 10.99.0.9")),
         ],
-        expected: Expected::stopped(&[Route])
+        expected: ExpectedDiagnosis::stopped(&[Route])
             .reason(&["IP_RPFILTER"])
             .certain()
             .event("IP_RPFILTER", "ip_rcv_finish_core"),
@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the destination is no address of the host any more",
         legs: EACH,
         actions: &[Ip(Receiver, "{-4} route del local {receiver} dev eth0 table local")],
-        expected: Expected::stopped(&[Route])
+        expected: ExpectedDiagnosis::stopped(&[Route])
             .events(("IP_INADDRERRORS", "ip_error"), ("IP_INADDRERRORS", "ip6_forward")),
         ..AT
     },
@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Fault] = &[
         name: "address-gone",
         title: "the address was taken from the host, while its neighbours remember it",
         actions: &[Ip(Receiver, "{-4} addr del {receiver}/{24} dev eth0")],
-        expected: Expected { sides: &[Network, Peer], ..Expected::stopped(&[Route, IpLayer, Path]) },
+        expected: ExpectedDiagnosis { sides: &[Network, Peer], ..ExpectedDiagnosis::stopped(&[Route, IpLayer, Path]) },
         ..AT
     },
     Fault {
@@ -72,7 +72,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "IPv6 is switched off on the interface",
         families: V6,
         actions: &[Setting(Receiver, "net/ipv6/conf/eth0/disable_ipv6", "1")],
-        expected: Expected { sides: &[Network, Peer], ..Expected::stopped(&[Route, IpLayer, Path]) },
+        expected: ExpectedDiagnosis { sides: &[Network, Peer], ..ExpectedDiagnosis::stopped(&[Route, IpLayer, Path]) },
         ..AT
     },
     Fault {
@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Fault] = &[
             "table ip probe_fault { chain prerouting { type nat hook prerouting priority dstnat; \
              {echo} dnat to 192.0.2.9; }\n}\n",
         )],
-        expected: Expected::stopped(&[Route, Netfilter])
+        expected: ExpectedDiagnosis::stopped(&[Route, Netfilter])
             .events(("IP_INADDRERRORS", "ip_error"), ("IP_INADDRERRORS", "ip6_forward")),
         ..AT
     },
@@ -97,7 +97,7 @@ pub(super) const ROWS: &[Fault] = &[
             "table ip6 probe_fault { chain prerouting { type nat hook prerouting priority dstnat; \
              {echo} dnat to 2001:db8::9; }\n}\n",
         )],
-        expected: Expected::stopped(&[Route, Netfilter])
+        expected: ExpectedDiagnosis::stopped(&[Route, Netfilter])
             .events(("IP_INADDRERRORS", "ip_error"), ("IP_INADDRERRORS", "ip6_forward")),
         ..AT
     },
@@ -106,7 +106,8 @@ pub(super) const ROWS: &[Fault] = &[
         title: "an IPsec policy forbids what comes from the other end",
         legs: EACH,
         actions: &[Ip(Receiver, "xfrm policy add src {sender}/{32} dir in action block")],
-        expected: Expected::stopped(&[Icmp, Socket]).events(("XFRM_POLICY", "icmp_rcv"), ("XFRM_POLICY", "icmpv6_rcv")),
+        expected: ExpectedDiagnosis::stopped(&[Icmp, Socket])
+            .events(("XFRM_POLICY", "icmp_rcv"), ("XFRM_POLICY", "icmpv6_rcv")),
         ..AT
     },
     Fault {
@@ -114,7 +115,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "frames for another MAC address",
         legs: EACH,
         actions: &[Ip(Router, "{-4} neigh replace {receiver} lladdr 02:00:00:00:00:99 dev {out} nud permanent")],
-        expected: Expected::stopped(&[IpLayer])
+        expected: ExpectedDiagnosis::stopped(&[IpLayer])
             .reason(&["OTHERHOST"])
             .certain()
             .events(("OTHERHOST", "ip_rcv_core"), ("OTHERHOST", "ip6_rcv_core")),
@@ -126,7 +127,7 @@ pub(super) const ROWS: &[Fault] = &[
         families: V4,
         legs: EACH,
         actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip saddr set 127.0.0.1"))],
-        expected: Expected::stopped(&[Route]).event("IP_LOCALNET", "ip_rcv_finish_core"),
+        expected: ExpectedDiagnosis::stopped(&[Route]).event("IP_LOCALNET", "ip_rcv_finish_core"),
         ..AT
     },
     Fault {
@@ -135,7 +136,7 @@ pub(super) const ROWS: &[Fault] = &[
         families: V6,
         legs: EACH,
         actions: &[Nft(Router, chain!("postrouting", "300", "{echo} ip6 saddr set ::1"))],
-        expected: Expected::stopped(&[IpLayer, Route]).event("IP_INHDR", "ip6_rcv_core"),
+        expected: ExpectedDiagnosis::stopped(&[IpLayer, Route]).event("IP_INHDR", "ip6_rcv_core"),
         ..AT
     },
 ];

@@ -2,24 +2,24 @@
 
 use super::{ROW, chain, device_chain};
 use crate::lab::fault::{
-    EACH, Expected, Fault,
+    EACH, ExpectedDiagnosis, Fault, FaultLocation,
     Layer::{Driver, Ip as IpLayer, Neighbour, Qdisc, Route, Socket},
-    Place, Probe, REPLY, V6,
-    action::Action::{Ip, Iptables, Nft, Setting},
+    Probe, REPLY, V6,
+    action::FaultAction::{Ip, Iptables, Nft, Setting},
     site::On::{Router, Sender},
 };
 
-const AT: Fault = Fault { place: Place::Sender, ..ROW };
+const AT: Fault = Fault { place: FaultLocation::Sender, ..ROW };
 
 /// Packets that an nftables chain drops.
 const NF: (&str, &str) = ("NETFILTER_DROP", "nft_do_chain");
 
-const fn in_chain(hook: &'static str, chain: &'static str) -> Expected {
-    Expected::in_chain(hook, chain).reason(&["NETFILTER_DROP"]).events(NF, NF)
+const fn in_chain(hook: &'static str, chain: &'static str) -> ExpectedDiagnosis {
+    ExpectedDiagnosis::in_chain(hook, chain).reason(&["NETFILTER_DROP"]).events(NF, NF)
 }
 
 /// The kernel's own error says it all: no packet was made.
-const NO_ROUTE: Expected = Expected::stopped(&[Route]);
+const NO_ROUTE: ExpectedDiagnosis = ExpectedDiagnosis::stopped(&[Route]);
 
 pub(super) const ROWS: &[Fault] = &[
     Fault {
@@ -88,7 +88,7 @@ pub(super) const ROWS: &[Fault] = &[
             Ip(Sender, "link set dev d1 up"),
             Ip(Sender, "{-4} route add {receiver}/{32} dev d0"),
         ],
-        expected: Expected::stopped(&[Neighbour, Route]),
+        expected: ExpectedDiagnosis::stopped(&[Neighbour, Route]),
         ..AT
     },
     Fault {
@@ -96,28 +96,28 @@ pub(super) const ROWS: &[Fault] = &[
         title: "an IPsec policy forbids to send to the other end",
         legs: EACH,
         actions: &[Ip(Sender, "xfrm policy add dst {receiver}/{32} dir out action block")],
-        expected: Expected::stopped(&[Route, IpLayer]),
+        expected: ExpectedDiagnosis::stopped(&[Route, IpLayer]),
         ..AT
     },
     Fault {
         name: "source-not-owned",
         title: "a source address that is not this host's",
         probe: Probe { source: Some(("192.0.2.1", "2001:db8::1")), ..Probe::PLAIN },
-        expected: Expected::stopped(&[Socket, Route]),
+        expected: ExpectedDiagnosis::stopped(&[Socket, Route]),
         ..AT
     },
     Fault {
         name: "interface-down",
         title: "the interface is switched off",
         actions: &[Ip(Sender, "link set dev eth0 down")],
-        expected: Expected::stopped(&[Route, Driver]),
+        expected: ExpectedDiagnosis::stopped(&[Route, Driver]),
         ..AT
     },
     Fault {
         name: "no-carrier",
         title: "the cable's other end is switched off",
         actions: &[Ip(Router, "link set dev {in} down")],
-        expected: Expected::stopped(&[Driver, Qdisc, Neighbour, Route]),
+        expected: ExpectedDiagnosis::stopped(&[Driver, Qdisc, Neighbour, Route]),
         ..AT
     },
     Fault {
@@ -125,7 +125,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "IPv6 is switched off on the interface",
         families: V6,
         actions: &[Setting(Sender, "net/ipv6/conf/eth0/disable_ipv6", "1")],
-        expected: Expected::stopped(&[Route, Socket]),
+        expected: ExpectedDiagnosis::stopped(&[Route, Socket]),
         ..AT
     },
     Fault {
@@ -177,7 +177,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "the legacy OUTPUT chain drops",
         legs: EACH,
         actions: &[Iptables(Sender, "-A OUTPUT -p {icmp} --{icmp}-type {type} -j DROP")],
-        expected: Expected { chain: None, ..in_chain("output", "") }.event("NETFILTER_DROP", "nf_hook_slow"),
+        expected: ExpectedDiagnosis { chain: None, ..in_chain("output", "") }.event("NETFILTER_DROP", "nf_hook_slow"),
         needs: Some(("iptables-legacy", "ip6tables-legacy")),
         ..AT
     },

@@ -4,24 +4,24 @@ use probe_ebpf::Direction;
 
 use super::{ROW, device_chain};
 use crate::lab::fault::{
-    EACH, Expected, Fault,
+    EACH, ExpectedDiagnosis, Fault, FaultLocation,
     Layer::{Cgroup as CgroupLayer, Icmp, Ip as IpLayer, Neighbour, Qdisc, Socket, Tc as TcLayer},
-    Place, Probe, REPLY, V4, V6,
+    Probe, REPLY, V4, V6,
     action::{
-        Action::{Cgroup, Ip, Nft, Setting, Spend, Tc, Tcx},
-        Answer::Drop,
+        FaultAction::{Cgroup, Ip, Nft, Setting, Spend, Tc, Tcx},
+        ProgramVerdict::Drop,
     },
     site::On::{Router, Sender},
 };
 
-const AT: Fault = Fault { place: Place::Sender, ..ROW };
+const AT: Fault = Fault { place: FaultLocation::Sender, ..ROW };
 
 pub(super) const ROWS: &[Fault] = &[
     Fault {
         name: "cgroup-egress",
         title: "a cgroup program denies what the process sends",
         actions: &[Cgroup(Direction::Out, Drop)],
-        expected: Expected::stopped(&[CgroupLayer])
+        expected: ExpectedDiagnosis::stopped(&[CgroupLayer])
             .events(("BPF_CGROUP_EGRESS", "ip_finish_output"), ("BPF_CGROUP_EGRESS", "ip6_finish_output")),
         ..AT
     },
@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Fault] = &[
         title: "somebody else's tc program drops at egress",
         legs: EACH,
         actions: &[Tcx(Sender, Direction::Out, Drop)],
-        expected: Expected::stopped(&[TcLayer]).reason(&["TC_EGRESS"]).event("TC_EGRESS", "__dev_queue_xmit"),
+        expected: ExpectedDiagnosis::stopped(&[TcLayer]).reason(&["TC_EGRESS"]).event("TC_EGRESS", "__dev_queue_xmit"),
         ..AT
     },
     Fault {
@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Fault] = &[
         legs: EACH,
         // Neighbour discovery is shorter than its bucket, echo packets are longer.
         actions: &[Tc(Sender, "qdisc replace dev eth0 root tbf rate 1mbit burst 90 limit 1000")],
-        expected: Expected::stopped(&[Qdisc]).reason(&["QDISC_DROP"]).event("QDISC_DROP", "__dev_queue_xmit"),
+        expected: ExpectedDiagnosis::stopped(&[Qdisc]).reason(&["QDISC_DROP"]).event("QDISC_DROP", "__dev_queue_xmit"),
         ..AT
     },
     Fault {
@@ -55,7 +55,7 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Sender, "net/{ipv}/neigh/eth0/mcast_solicit", "1"),
             Ip(Sender, "{-4} neigh del {gateway} dev eth0"),
         ],
-        expected: Expected::stopped(&[Neighbour])
+        expected: ExpectedDiagnosis::stopped(&[Neighbour])
             .reason(&["NEIGH_FAILED", "NOT_SPECIFIED"])
             .events(("NEIGH_FAILED", "neigh_invalidate"), ("NOT_SPECIFIED", "neigh_invalidate")),
         ..AT
@@ -71,7 +71,7 @@ pub(super) const ROWS: &[Fault] = &[
             ),
             Ip(Sender, "{-4} neigh del {gateway} dev eth0"),
         ],
-        expected: Expected::stopped(&[Neighbour]),
+        expected: ExpectedDiagnosis::stopped(&[Neighbour]),
         ..AT
     },
     Fault {
@@ -87,14 +87,14 @@ pub(super) const ROWS: &[Fault] = &[
                 "filter add dev eth0 egress protocol all prio 1 u32 match u8 0 0 at 0 action mirred egress redirect dev d0",
             ),
         ],
-        expected: Expected::stopped(&[TcLayer]).event("NO_TX_TARGET", "br_dev_xmit"),
+        expected: ExpectedDiagnosis::stopped(&[TcLayer]).event("NO_TX_TARGET", "br_dev_xmit"),
         ..AT
     },
     Fault {
         name: "above-mtu",
         title: "packets above the MTU that must not be fragmented",
         probe: Probe::whole(1600),
-        expected: Expected::stopped(&[IpLayer, Socket]),
+        expected: ExpectedDiagnosis::stopped(&[IpLayer, Socket]),
         ..AT
     },
     Fault {
@@ -107,7 +107,7 @@ pub(super) const ROWS: &[Fault] = &[
             Setting(Sender, "net/ipv4/icmp_ratelimit", "60000"),
             Spend(10),
         ],
-        expected: Expected::stopped(&[Icmp]),
+        expected: ExpectedDiagnosis::stopped(&[Icmp]),
         ..AT
     },
     Fault {
@@ -121,7 +121,7 @@ pub(super) const ROWS: &[Fault] = &[
             Spend(10),
         ],
         // The request has been used up; over IPv4 it is consumed without an event.
-        expected: Expected::stopped(&[Icmp]).event("NOT_SPECIFIED", "icmpv6_rcv"),
+        expected: ExpectedDiagnosis::stopped(&[Icmp]).event("NOT_SPECIFIED", "icmpv6_rcv"),
         ..AT
     },
 ];

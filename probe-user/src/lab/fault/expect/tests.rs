@@ -20,7 +20,7 @@ fn got(outcome: Outcome, place: Option<(Leg, Side, Layer)>) -> Got {
     }
 }
 
-const INPUT: Expected = Expected::in_chain("input", "input").reason(&["NETFILTER_DROP"]);
+const INPUT: ExpectedDiagnosis = ExpectedDiagnosis::in_chain("input", "input").reason(&["NETFILTER_DROP"]);
 
 fn input(change: impl FnOnce(&mut Got)) -> Vec<String> {
     let mut got = got(Outcome::Stopped, Some((Leg::Request, Side::Peer, Layer::Netfilter)));
@@ -55,7 +55,10 @@ fn what_kernels_name_differently_is_not_held() {
 
 #[test]
 fn any_of_several_right_answers_is_right() {
-    let expected = Expected { sides: &[Side::Network, Side::Peer], ..Expected::stopped(&[Layer::Path, Layer::Driver]) };
+    let expected = ExpectedDiagnosis {
+        sides: &[Side::Network, Side::Peer],
+        ..ExpectedDiagnosis::stopped(&[Layer::Path, Layer::Driver])
+    };
     let differences = |side, layer| {
         let got = got(Outcome::Stopped, Some((Leg::Request, side, layer)));
         expected.differences(Leg::Request, Some(Side::Network), &got)
@@ -66,7 +69,7 @@ fn any_of_several_right_answers_is_right() {
 
 #[test]
 fn a_stop_on_a_healthy_path_is_wrong_whatever_the_outcome() {
-    let healthy = |got: &Got| Expected::DELIVERED.differences(Leg::Request, None, got);
+    let healthy = |got: &Got| ExpectedDiagnosis::DELIVERED.differences(Leg::Request, None, got);
     assert_eq!(healthy(&got(Outcome::Delivered, None)), [""; 0]);
     let accused = got(Outcome::Delivered, Some((Leg::Reply, Side::Peer, Layer::Socket)));
     assert_eq!(healthy(&accused), ["a stop is told where there is none (reply peer socket)"]);

@@ -1,20 +1,20 @@
 //! Are the two addresses part of what is remembered: may the reply come from, or go to, another one?
 
 use super::{
-    Gate, Procedure, Step,
+    Gate, Procedure, ProcedureStep,
     arms::{self, Arm},
     key::in_key,
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    known::Known,
-    script::{Asked, Control, Draft, Script},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
 };
-use crate::middlebox::timeline::{Goal, Own, Shot, Side};
+use crate::middlebox::timeline::{Endpoint, Goal, Own, TimedPacket};
 
 /// The address that the request went to.
 pub(super) const SOURCE: Procedure = Procedure {
-    gate: |known| second(known, Side::Far),
+    gate: |known| second(known, Endpoint::Far),
     plan: |known, script| plan(known, script, Fact::Source, &SOURCE_ARMS),
     judge: |known| in_key(known, Fact::Source, &SOURCE_ARMS),
     takes: super::seconds,
@@ -24,7 +24,7 @@ pub(super) const SOURCE: Procedure = Procedure {
 pub(super) const DESTINATION: Procedure = Procedure {
     gate: |known| match known.rewrites_address {
         true => Gate::Shut("the near end's address is rewritten: the far end cannot send to another of its".to_owned()),
-        false => second(known, Side::Near),
+        false => second(known, Endpoint::Near),
     },
     plan: |known, script| plan(known, script, Fact::Destination, &DESTINATION_ARMS),
     judge: |known| in_key(known, Fact::Destination, &DESTINATION_ARMS),
@@ -41,8 +41,8 @@ const DESTINATION_ARMS: [Arm; 2] = [
     Arm { what: "the reply to the second address, asked from there", control: Control::Positive, write: second_asked },
 ];
 
-fn second(known: &Known, side: Side) -> Gate {
-    let end = if side == Side::Near { "near" } else { "far" };
+fn second(known: &KnownFacts, side: Endpoint) -> Gate {
+    let end = if side == Endpoint::Near { "near" } else { "far" };
     match super::remembered(known) {
         Gate::Open if !known.ends.has_second(side) => {
             Gate::Shut(format!("the {end} end's interface has no second address"))
@@ -51,7 +51,7 @@ fn second(known: &Known, side: Side) -> Gate {
     }
 }
 
-fn plan(known: &Known, script: &mut Script<'_>, fact: Fact, arms: &[Arm]) -> Step {
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact, arms: &[Arm]) -> ProcedureStep {
     let ask = if known.ids_are_alike() { arms::ask_in_order } else { arms::ask };
     ask(known, script, fact, arms)
 }
@@ -59,26 +59,26 @@ fn plan(known: &Known, script: &mut Script<'_>, fact: Fact, arms: &[Arm]) -> Ste
 fn from_second(draft: &mut Draft<'_, '_>) -> Asked {
     let request = draft.asked();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(Shot { source: Own::Second, ..reply })).since(request)
+    Asked::of(draft.shoot(TimedPacket { source: Own::Second, ..reply })).since(request)
 }
 
 fn asked_at_second(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.request(Side::Near);
-    let request = draft.shoot(Shot { destination: Goal::Second, ..request });
+    let request = draft.request(Endpoint::Near);
+    let request = draft.shoot(TimedPacket { destination: Goal::Second, ..request });
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(Shot { source: Own::Second, ..reply })).since(request)
+    Asked::of(draft.shoot(TimedPacket { source: Own::Second, ..reply })).since(request)
 }
 
 fn to_second(draft: &mut Draft<'_, '_>) -> Asked {
     let request = draft.asked();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(Shot { destination: Goal::Second, ..reply })).since(request)
+    Asked::of(draft.shoot(TimedPacket { destination: Goal::Second, ..reply })).since(request)
 }
 
 fn second_asked(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.request(Side::Near);
-    let request = draft.shoot(Shot { source: Own::Second, ..request });
+    let request = draft.request(Endpoint::Near);
+    let request = draft.shoot(TimedPacket { source: Own::Second, ..request });
     draft.settle();
     let reply = draft.reply(request);
     Asked::of(draft.shoot(reply)).since(request)

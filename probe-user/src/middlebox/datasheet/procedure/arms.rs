@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Gate, Step};
+use super::{Gate, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Confidence, Count, Finding},
-    known::Known,
-    script::{Asked, Control, Draft, Script},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
     votes::Belief,
 };
 
@@ -60,17 +60,17 @@ pub(super) const fn case(what: &'static str, write: fn(&mut Draft<'_, '_>) -> As
 }
 
 /// `arms` with those controls that mean something on this path: where the id is not looked at, a stray reply passes.
-pub(super) fn with_controls(known: &Known, arms: &[Arm]) -> Vec<Arm> {
-    let controls = if known.is(Fact::Id, &Answer::Yes) { vec![EXCHANGE, STRAY] } else { vec![EXCHANGE] };
+pub(super) fn with_controls(known: &KnownFacts, arms: &[Arm]) -> Vec<Arm> {
+    let controls = if known.is(Fact::Id, &FactValue::Yes) { vec![EXCHANGE, STRAY] } else { vec![EXCHANGE] };
     controls.into_iter().chain(arms.iter().copied()).collect()
 }
 
 /// Writes three more of each kind that wants more, and of the controls beside them.
-pub(super) fn ask(known: &Known, script: &mut Script<'_>, fact: Fact, arms: &[Arm]) -> Step {
+pub(super) fn ask(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact, arms: &[Arm]) -> ProcedureStep {
     let wanting: Vec<&Arm> =
         arms.iter().filter(|arm| known.wants_more(known.tally(fact, arm.what), known.belief(fact, arm.what))).collect();
     if wanting.is_empty() || known.round(fact) >= known.most_rounds() {
-        return Step::Settled;
+        return ProcedureStep::Settled;
     }
     let chosen = |arm: &&Arm| arm.is_control() || wanting.iter().any(|other| other.what == arm.what);
     for _ in 0..REPETITIONS {
@@ -79,25 +79,30 @@ pub(super) fn ask(known: &Known, script: &mut Script<'_>, fact: Fact, arms: &[Ar
         }
         script.pause(APART);
     }
-    Step::Asked
+    ProcedureStep::Asked
 }
 
 /// Writes all trials of one kind before those of the next, and once only: where the id is not looked at, later kinds open
 /// what earlier ones try.
-pub(super) fn ask_in_order(known: &Known, script: &mut Script<'_>, fact: Fact, arms: &[Arm]) -> Step {
+pub(super) fn ask_in_order(
+    known: &KnownFacts,
+    script: &mut PlanBuilder<'_>,
+    fact: Fact,
+    arms: &[Arm],
+) -> ProcedureStep {
     if known.round(fact) > 0 {
-        return Step::Settled;
+        return ProcedureStep::Settled;
     }
     for arm in arms {
         for _ in 0..known.repetitions() {
             script.trial((fact, arm.what, 0), arm.control, arm.write);
         }
     }
-    Step::Asked
+    ProcedureStep::Asked
 }
 
 /// Shut where the id is not looked at: then any packet of the run may stand in for the one that a trial means.
-pub(super) fn apart(known: &Known) -> Gate {
+pub(super) fn apart(known: &KnownFacts) -> Gate {
     match known.ids_are_alike() {
         true => Gate::Shut("the id is not looked at, so other packets of this run would stand in".to_owned()),
         false => super::remembered(known),
@@ -105,7 +110,7 @@ pub(super) fn apart(known: &Known) -> Gate {
 }
 
 /// Each kind's counts.
-pub(super) fn evidence(known: &Known, fact: Fact, arms: &[Arm]) -> Vec<Count> {
+pub(super) fn evidence(known: &KnownFacts, fact: Fact, arms: &[Arm]) -> Vec<TrialCount> {
     arms.iter()
         .map(|arm| known.tally(fact, arm.what).count(arm.what))
         .filter(|count| count.of + count.void > 0)
@@ -115,16 +120,16 @@ pub(super) fn evidence(known: &Known, fact: Fact, arms: &[Arm]) -> Vec<Count> {
 /// The finding that `decide` makes of what each case's trials say, in the order of `arms` (`wanted` of them only); where
 /// the controls forbid an answer, or a case says nothing that `decide` needs, there is none.
 pub(super) fn judge(
-    known: &Known,
+    known: &KnownFacts,
     fact: Fact,
     arms: &[Arm],
-    decide: impl FnOnce(&[Option<bool>]) -> Option<(Answer, Vec<usize>)>,
-) -> Finding {
+    decide: impl FnOnce(&[Option<bool>]) -> Option<(FactValue, Vec<usize>)>,
+) -> FactFinding {
     let evidence = evidence(known, fact, arms);
     let inconclusive =
-        |why: String| Finding::new(fact, Answer::Inconclusive, Confidence::Unknown, evidence.clone(), Some(why));
+        |why: String| FactFinding::new(fact, FactValue::Inconclusive, Confidence::Unknown, evidence.clone(), Some(why));
     if evidence.is_empty() {
-        return Finding::not_tested(fact, "it was not reached");
+        return FactFinding::not_tested(fact, "it was not reached");
     }
     if let Some(why) = known.broken_control(fact) {
         return inconclusive(why);
@@ -142,5 +147,5 @@ pub(super) fn judge(
     let controls = arms.iter().filter(|arm| arm.is_control()).map(|arm| known.belief(fact, arm.what));
     let used = used.into_iter().filter_map(|index| beliefs.get(index).copied());
     let confidence = controls.chain(used).map(Belief::confidence).min().unwrap_or(Confidence::Unknown);
-    Finding::new(fact, answer, confidence, evidence, None)
+    FactFinding::new(fact, answer, confidence, evidence, None)
 }

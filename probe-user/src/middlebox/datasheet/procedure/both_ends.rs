@@ -6,11 +6,11 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Finding},
-    known::Known,
+    finding::{FactFinding, FactValue},
+    known::KnownFacts,
     script::{Asked, Draft},
 };
-use crate::middlebox::timeline::{EchoId, Goal, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure {
@@ -43,26 +43,26 @@ const ARMS: [Arm; 5] = [
 
 fn own_id(draft: &mut Draft<'_, '_>) -> Asked {
     let ours = draft.asked();
-    let theirs = draft.request(Side::Far);
-    Asked::of(draft.shoot(Shot { destination: Goal::SourceOfArrived(ours), ..theirs }))
+    let theirs = draft.request(Endpoint::Far);
+    Asked::of(draft.shoot(TimedPacket { destination: Goal::SourceOfArrived(ours), ..theirs }))
 }
 
 /// Both ends ask, the far one with the id with which the near one's request arrived.
 fn both(draft: &mut Draft<'_, '_>) -> (usize, usize) {
     let ours = draft.asked();
-    let theirs = draft.request(Side::Far);
-    let theirs = Shot { id: EchoId::OfArrived(ours), destination: Goal::SourceOfArrived(ours), ..theirs };
+    let theirs = draft.request(Endpoint::Far);
+    let theirs = TimedPacket { id: EchoId::OfArrived(ours), destination: Goal::SourceOfArrived(ours), ..theirs };
     (ours, draft.shoot(theirs))
 }
 
-fn judge(known: &Known) -> Finding {
+fn judge(known: &KnownFacts) -> FactFinding {
     arms::judge(known, Fact::BothEnds, &ARMS, |passes| match passes {
-        [Some(false), Some(false), ..] => Some((Answer::FarMayNotAsk, vec![0, 1])),
-        [Some(false), Some(true), ..] => Some((Answer::OpensForRequests, vec![0, 1])),
-        [Some(true), Some(true), Some(true), Some(true)] => Some((Answer::Independent, vec![0, 1, 2, 3])),
-        [Some(true), Some(false), ..] => Some((Answer::Collides, vec![0, 1])),
-        [Some(true), Some(true), Some(false), _] => Some((Answer::Collides, vec![0, 1, 2])),
-        [Some(true), Some(true), _, Some(false)] => Some((Answer::Collides, vec![0, 1, 3])),
+        [Some(false), Some(false), ..] => Some((FactValue::FarMayNotAsk, vec![0, 1])),
+        [Some(false), Some(true), ..] => Some((FactValue::OpensForRequests, vec![0, 1])),
+        [Some(true), Some(true), Some(true), Some(true)] => Some((FactValue::Independent, vec![0, 1, 2, 3])),
+        [Some(true), Some(false), ..] => Some((FactValue::Collides, vec![0, 1])),
+        [Some(true), Some(true), Some(false), _] => Some((FactValue::Collides, vec![0, 1, 2])),
+        [Some(true), Some(true), _, Some(false)] => Some((FactValue::Collides, vec![0, 1, 3])),
         _ => None,
     })
 }

@@ -6,10 +6,10 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::Answer,
+    finding::FactValue,
     script::{Asked, Control, Draft},
 };
-use crate::middlebox::timeline::{EchoId, Goal, Message, Quote, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, ErrorQuote, Goal, TimedPacket, TimelinePacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure {
@@ -19,7 +19,7 @@ pub(super) const PROCEDURE: Procedure = Procedure {
         arms::judge(known, Fact::Errors, &arms::with_controls(known, &ARMS), |passes| match passes {
             [Some(about_seen), Some(about_unseen), Some(state_lives)] => {
                 let (about_seen, about_unseen, state_lives) = (*about_seen, *about_unseen, *state_lives);
-                Some((Answer::Errors { about_seen, about_unseen, state_lives }, vec![0, 1, 2]))
+                Some((FactValue::Errors { about_seen, about_unseen, state_lives }, vec![0, 1, 2]))
             }
             _ => None,
         })
@@ -37,7 +37,7 @@ const ARMS: [Arm; 3] = [
         let request = draft.asked();
         let id = EchoId::Fixed(draft.fresh());
         let error = about(draft, request);
-        let error = Shot { message: Message::Error(Quote::Never), id, ..error };
+        let error = TimedPacket { message: TimelinePacket::Error(ErrorQuote::Never), id, ..error };
         Asked::of(draft.shoot(error))
     }),
     Arm { what: "the reply after an error about its request", control: Control::Unseen, write: after_error },
@@ -54,8 +54,8 @@ fn after_error(draft: &mut Draft<'_, '_>) -> Asked {
 
 /// "Host unreachable" (IPv4 type 3 code 1) or "address unreachable" (IPv6 type 1 code 3) from the far end: whoever
 /// sends it knows the family, and reads code 1 as that.
-fn about(draft: &Draft<'_, '_>, request: usize) -> Shot {
-    let message = Message::Error(Quote::Shot(request));
-    let shot = Shot::new(draft.now(), Side::Far, message, EchoId::OfArrived(request));
-    Shot { code: 1, destination: Goal::SourceOfArrived(request), ..shot }
+fn about(draft: &Draft<'_, '_>, request: usize) -> TimedPacket {
+    let message = TimelinePacket::Error(ErrorQuote::Shot(request));
+    let shot = TimedPacket::new(draft.now(), Endpoint::Far, message, EchoId::OfArrived(request));
+    TimedPacket { code: 1, destination: Goal::SourceOfArrived(request), ..shot }
 }

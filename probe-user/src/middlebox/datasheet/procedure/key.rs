@@ -6,11 +6,11 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Finding},
-    known::Known,
+    finding::{FactFinding, FactValue},
+    known::KnownFacts,
     script::{Asked, Draft},
 };
-use crate::middlebox::timeline::Shot;
+use crate::middlebox::timeline::TimedPacket;
 
 /// The id.
 pub(super) const ID: Procedure = Procedure {
@@ -45,14 +45,14 @@ fn other_id(draft: &mut Draft<'_, '_>) -> Asked {
 fn other_seq(draft: &mut Draft<'_, '_>) -> Asked {
     let request = draft.asked();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(Shot { seq: 7, ..reply })).since(request)
+    Asked::of(draft.shoot(TimedPacket { seq: 7, ..reply })).since(request)
 }
 
 /// A field is part of the key where a reply that differs in it alone is stopped.
-pub(super) fn in_key(known: &Known, fact: Fact, arms: &[Arm]) -> Finding {
+pub(super) fn in_key(known: &KnownFacts, fact: Fact, arms: &[Arm]) -> FactFinding {
     arms::judge(known, fact, arms, |passes| match passes {
-        [Some(true)] => Some((Answer::No, vec![0])),
-        [Some(false)] => Some((Answer::Yes, vec![0])),
+        [Some(true)] => Some((FactValue::No, vec![0])),
+        [Some(false)] => Some((FactValue::Yes, vec![0])),
         _ => None,
     })
 }

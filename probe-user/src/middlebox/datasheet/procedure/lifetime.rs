@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::Step;
+use super::ProcedureStep;
 use crate::middlebox::datasheet::{
     fact::Fact,
-    known::Known,
-    script::{Asked, Control, Draft, Script},
-    votes::{Fate, LIKELY, Tally, Vote},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
+    votes::{LIKELY, TrialEnd, TrialTally, TrialVote},
 };
-use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
 
 /// Which lifetime.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ pub(super) struct Bracket {
     /// The shortest time above it after which none did.
     pub(super) high: Option<f64>,
     /// The trials at `high`.
-    pub(super) silence: Tally,
+    pub(super) silence: TrialTally,
 }
 
 /// The shortest time that is tried.
@@ -58,17 +58,17 @@ const SHOTS: usize = 3;
 
 impl Lifetime {
     /// Writes the next trials.
-    pub(super) fn plan(self, known: &Known, script: &mut Script<'_>) -> Step {
+    pub(super) fn plan(self, known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
         if known.ids_are_alike() {
             return self.plan_in_turn(known, script);
         }
         let times = match known.round(self.fact) {
             0 => coverage(known.effort.longest),
-            MOST_ROUNDS.. => return Step::Settled,
+            MOST_ROUNDS.. => return ProcedureStep::Settled,
             _ => self.refinement(known, script.room()),
         };
         if times.is_empty() {
-            return Step::Settled;
+            return ProcedureStep::Settled;
         }
         for _ in 0..known.repetitions() {
             for time in &times {
@@ -76,7 +76,7 @@ impl Lifetime {
                 script.trial(key, Control::Case, |draft| self.write(draft, *time));
             }
         }
-        Step::Asked
+        ProcedureStep::Asked
     }
 
     fn write(self, draft: &mut Draft<'_, '_>, time: Duration) -> Asked {
@@ -95,7 +95,7 @@ impl Lifetime {
     }
 
     /// The times between the bracket's ends, where it is not narrow enough yet.
-    fn refinement(self, known: &Known, room: usize) -> Vec<Duration> {
+    fn refinement(self, known: &KnownFacts, room: usize) -> Vec<Duration> {
         let bracket = self.bracket(known);
         let Some(high) = bracket.high else { return Vec::new() };
         let low = bracket.low.unwrap_or(0.0);
@@ -112,13 +112,14 @@ impl Lifetime {
     }
 
     /// What the votes say: an arrival is proof, so the longest time that passed is the lower end, whatever was lost below.
-    pub(super) fn bracket(self, known: &Known) -> Bracket {
+    pub(super) fn bracket(self, known: &KnownFacts) -> Bracket {
         // In turn, the first reply of several may refresh what the others then find: they are no older than it.
-        let age = |vote: &Vote| if known.ids_are_alike() { Duration::from_millis(vote.mark.into()) } else { vote.age };
-        let passed = known.arm(self.fact, self.arm).filter(|vote| vote.fate == Fate::Passed).map(age);
+        let age =
+            |vote: &TrialVote| if known.ids_are_alike() { Duration::from_millis(vote.mark.into()) } else { vote.age };
+        let passed = known.arm(self.fact, self.arm).filter(|vote| vote.fate == TrialEnd::Passed).map(age);
         let low = passed.max();
         let above = |mark: &u32| low.is_none_or(|low| Duration::from_millis(u64::from(*mark)) > low);
-        let silent = |tally: &Tally| {
+        let silent = |tally: &TrialTally| {
             let stopped = tally.stopped.try_into().unwrap_or(i32::MAX);
             tally.passed == 0 && tally.stopped > 0 && known.loss.rate().powi(stopped) <= LIKELY
         };
@@ -127,7 +128,8 @@ impl Lifetime {
         // Sent late, a packet found what is remembered older than planned: the oldest of them is the bound. In turn, they
         // follow each other, and one of the first two is not lost.
         let age_at = |mark: u32| {
-            let votes = known.arm(self.fact, self.arm).filter(|vote| vote.mark == mark && vote.fate == Fate::Stopped);
+            let votes =
+                known.arm(self.fact, self.arm).filter(|vote| vote.mark == mark && vote.fate == TrialEnd::Stopped);
             let mut ages: Vec<Duration> = votes.map(|vote| vote.age).collect();
             ages.sort_unstable();
             let bound = if known.ids_are_alike() { ages.get(1).or(ages.first()) } else { ages.last() };
@@ -142,46 +144,46 @@ impl Lifetime {
 
     /// One time after another: upwards by doubling, then by halves. What an earlier trial left behind would spoil both a
     /// silence and an arrival, so each trial starts where a stray reply was stopped: nothing is remembered then.
-    fn plan_in_turn(self, known: &Known, script: &mut Script<'_>) -> Step {
+    fn plan_in_turn(self, known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
         let longest = known.effort.longest;
         let Bracket { low, high, .. } = self.bracket(known);
         let low = Duration::from_secs_f64(low.unwrap_or(0.0));
         let time = match high.map(Duration::from_secs_f64) {
-            _ if known.round(self.fact) >= MOST_IN_TURN => return Step::Settled,
-            Some(high) if (high - low).as_secs_f64() <= NARROW => return Step::Settled,
+            _ if known.round(self.fact) >= MOST_IN_TURN => return ProcedureStep::Settled,
+            Some(high) if (high - low).as_secs_f64() <= NARROW => return ProcedureStep::Settled,
             Some(high) => low + (high - low) / 2,
-            None if low >= longest => return Step::Settled,
+            None if low >= longest => return ProcedureStep::Settled,
             None => (low * 2).max(Duration::from_secs(1)).min(longest + Duration::from_millis(1)),
         };
         let times = known.repetitions();
         if !self.nothing_is_left(known) {
             let pause = self.pause(known);
             if pause > longest * 2 {
-                return Step::Settled;
+                return ProcedureStep::Settled;
             }
             script.pause(pause);
             let mark = known.round(self.fact);
             for _ in 0..times {
                 script.trial((self.fact, self.check, mark), Control::Case, stray);
             }
-            return Step::Asked;
+            return ProcedureStep::Asked;
         }
         script.burst((self.fact, self.arm), Control::Case, |draft| {
             let first = self.write(draft, time);
             draft.repeated(&first, times).into_iter().map(|asked| (millis(time), asked)).collect()
         });
-        Step::Asked
+        ProcedureStep::Asked
     }
 
     /// Whether the last thing that was asked, a check or a trial, was stopped.
-    fn nothing_is_left(self, known: &Known) -> bool {
+    fn nothing_is_left(self, known: &KnownFacts) -> bool {
         let Some(last) = known.votes(self.fact).last() else { return false };
         let tally = known.by_mark(self.fact, last.arm).get(&last.mark).copied().unwrap_or_default();
         tally.passed == 0 && tally.belief(known.loss).passes() == Some(false)
     }
 
     /// How long to wait before a check: twice as long for each that came too early.
-    fn pause(self, known: &Known) -> Duration {
+    fn pause(self, known: &KnownFacts) -> Duration {
         let early = known.by_mark(self.fact, self.check).values().filter(|tally| tally.passed > 0).count();
         Duration::from_secs(1 << early.min(16))
     }
@@ -190,7 +192,7 @@ impl Lifetime {
 /// A reply with an unused id: where ids are not looked at, it passes exactly if something is remembered.
 fn stray(draft: &mut Draft<'_, '_>) -> Asked {
     let id = EchoId::Fixed(draft.fresh());
-    let reply = Shot::new(draft.now(), Side::Far, Message::Reply, id);
+    let reply = TimedPacket::new(draft.now(), Endpoint::Far, TimelinePacket::Reply, id);
     Asked::of(draft.shoot(reply))
 }
 

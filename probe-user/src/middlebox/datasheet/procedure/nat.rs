@@ -1,15 +1,15 @@
 //! What is rewritten: the near end's address, the id, and by which policy.
 
-use super::{Procedure, Step};
+use super::{Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Confidence, Finding, IdPolicy, Rewriting},
+    finding::{Confidence, FactFinding, FactValue, IdPolicy, Rewriting},
     ids::SPECIAL,
-    known::Known,
-    script::{Asked, Control, Draft, Script},
-    votes::{Fate, Tally, Vote},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
+    votes::{TrialEnd, TrialTally, TrialVote},
 };
-use crate::middlebox::timeline::{EchoId, Own, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, Own, TimedPacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::reached, plan, judge, takes: super::seconds };
@@ -25,11 +25,11 @@ const IDS: usize = 12;
 /// The chosen ids of a policy that uses the whole range are narrower than this once in ten million times.
 const NARROW: u16 = 16_384;
 
-fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     let fact = Fact::Nat;
     let lacking = |arm, least: u32| known.tally(fact, arm).passed < least;
     if known.round(fact) >= 3 || (known.round(fact) > 0 && !lacking(FRESH, 10) && !lacking(KEPT_APART, 5)) {
-        return Step::Settled;
+        return ProcedureStep::Settled;
     }
     for id in SPECIAL {
         script.trial((fact, KEPT_APART, u32::from(id)), Control::Case, |draft| ask_with(draft, id, Own::First));
@@ -40,21 +40,21 @@ fn plan(known: &Known, script: &mut Script<'_>) -> Step {
             ask_with(draft, id, Own::First)
         });
     }
-    if known.ends.has_second(Side::Near) {
+    if known.ends.has_second(Endpoint::Near) {
         for _ in 0..3 {
             pair(script);
         }
     }
-    Step::Asked
+    ProcedureStep::Asked
 }
 
 fn ask_with(draft: &mut Draft<'_, '_>, id: u16, source: Own) -> Asked {
-    let request = draft.request(Side::Near);
-    Asked::of(draft.shoot(Shot { id: EchoId::Fixed(id), source, ..request }))
+    let request = draft.request(Endpoint::Near);
+    Asked::of(draft.shoot(TimedPacket { id: EchoId::Fixed(id), source, ..request }))
 }
 
 /// Two inner hosts ask with one id, one after the other.
-fn pair(script: &mut Script<'_>) {
+fn pair(script: &mut PlanBuilder<'_>) {
     let mut id = 0;
     script.trial((Fact::Nat, FIRST, 0), Control::Case, |draft| {
         id = draft.fresh();
@@ -67,30 +67,30 @@ fn pair(script: &mut Script<'_>) {
 }
 
 /// The id that it was sent with and the one that it arrived with.
-fn ids(vote: &Vote) -> Option<(u16, u16)> {
+fn ids(vote: &TrialVote) -> Option<(u16, u16)> {
     Some((vote.sent_id?, vote.arrival.as_ref()?.id))
 }
 
-fn judge(known: &Known) -> Finding {
+fn judge(known: &KnownFacts) -> FactFinding {
     let arms = [FRESH, KEPT_APART, FIRST, SECOND];
     let evidence: Vec<_> = arms.iter().map(|arm| known.tally(Fact::Nat, arm).count(*arm)).collect();
     let evidence: Vec<_> = evidence.into_iter().filter(|count| count.of + count.void > 0).collect();
     let seen: Vec<(u16, u16)> = known.arm(Fact::Nat, FRESH).filter_map(ids).collect();
     if evidence.is_empty() {
-        return Finding::not_tested(Fact::Nat, "it was not reached");
+        return FactFinding::not_tested(Fact::Nat, "it was not reached");
     }
     if seen.len() < 5 {
         let why = known.why_unsure(known.tally(Fact::Nat, FRESH));
-        return Finding::new(Fact::Nat, Answer::Inconclusive, Confidence::Unknown, evidence, Some(why));
+        return FactFinding::new(Fact::Nat, FactValue::Inconclusive, Confidence::Unknown, evidence, Some(why));
     }
     let address = if known.rewrites_address { Rewriting::Rewritten } else { Rewriting::Kept };
     let id = policy(known, &seen, address);
     let confidence = if seen.len() >= 10 { Confidence::Certain } else { Confidence::Likely };
-    let finding = Finding::new(Fact::Nat, Answer::Nat { address, id }, confidence, evidence, None);
-    notes(known).into_iter().fold(finding, Finding::with_note)
+    let finding = FactFinding::new(Fact::Nat, FactValue::Nat { address, id }, confidence, evidence, None);
+    notes(known).into_iter().fold(finding, FactFinding::with_note)
 }
 
-fn policy(known: &Known, seen: &[(u16, u16)], address: Rewriting) -> IdPolicy {
+fn policy(known: &KnownFacts, seen: &[(u16, u16)], address: Rewriting) -> IdPolicy {
     if seen.iter().any(|(sent, arrived)| sent != arrived) {
         let (low, high) = seen.iter().fold((u16::MAX, 0), |(low, high), (_, id)| (low.min(*id), high.max(*id)));
         return if high - low < NARROW { IdPolicy::Range { low, high } } else { IdPolicy::Random };
@@ -104,11 +104,11 @@ fn policy(known: &Known, seen: &[(u16, u16)], address: Rewriting) -> IdPolicy {
 }
 
 /// What is odd about special ids, and what could not be tried.
-fn notes(known: &Known) -> Vec<String> {
+fn notes(known: &KnownFacts) -> Vec<String> {
     let mut notes = Vec::new();
     for id in SPECIAL {
         let votes = || known.arm(Fact::Nat, KEPT_APART).filter(|vote| vote.sent_id == Some(id));
-        let mut tally = Tally::default();
+        let mut tally = TrialTally::default();
         votes().for_each(|vote| tally.add(vote.fate));
         if tally.belief(known.loss).passes() == Some(false) {
             notes.push(format!("requests with id {id} do not pass"));
@@ -118,7 +118,7 @@ fn notes(known: &Known) -> Vec<String> {
             notes.push(format!("id {id} arrives as {other}"));
         }
     }
-    let tried = known.arm(Fact::Nat, SECOND).any(|vote| vote.fate == Fate::Passed);
+    let tried = known.arm(Fact::Nat, SECOND).any(|vote| vote.fate == TrialEnd::Passed);
     if known.rewrites_address && !tried {
         notes.push("two inner hosts with one id were not tried: the near end has no second address".to_owned());
     }

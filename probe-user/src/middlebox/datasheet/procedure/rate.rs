@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Gate, Procedure, Step};
+use super::{Gate, Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Confidence, Count, Finding},
-    known::Known,
-    script::{Asked, Control, Draft, Script},
-    votes::{CERTAIN, Fate, Tally, at_least},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
+    votes::{CERTAIN, TrialEnd, TrialTally, at_least},
 };
-use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure {
@@ -26,57 +26,57 @@ const ARM: &str = "requests";
 const REST: Duration = Duration::from_secs(2);
 
 /// Requests a second, and how many of them: two seconds' worth.
-fn steps(known: &Known) -> Vec<(u32, u32)> {
+fn steps(known: &KnownFacts) -> Vec<(u32, u32)> {
     let rates = [10, 20, 50, 100, 200].into_iter().filter(|rate| *rate <= known.effort.highest_rate);
     rates.map(|rate| (rate, rate * 2)).collect()
 }
 
-fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     let steps = steps(known);
-    let Some(fastest) = steps.last().filter(|_| known.round(Fact::Rate) == 0) else { return Step::Settled };
+    let Some(fastest) = steps.last().filter(|_| known.round(Fact::Rate) == 0) else { return ProcedureStep::Settled };
     script.hurry(fastest.0);
     for (rate, count) in &steps {
         script.burst((Fact::Rate, ARM), Control::Case, |draft| burst(draft, *rate, *count));
         script.pause(REST + Duration::from_secs(1) * *count / *rate);
     }
-    Step::Asked
+    ProcedureStep::Asked
 }
 
 fn burst(draft: &mut Draft<'_, '_>, rate: u32, count: u32) -> Vec<(u32, Asked)> {
     let id = EchoId::Fixed(draft.fresh());
     let one = |index: u32| {
-        let request = Shot::new(draft.now(), Side::Near, Message::Request, id);
-        let shot = draft.shoot(Shot { seq: u16::try_from(index).unwrap_or(u16::MAX), ..request });
+        let request = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Request, id);
+        let shot = draft.shoot(TimedPacket { seq: u16::try_from(index).unwrap_or(u16::MAX), ..request });
         draft.wait(Duration::from_secs(1) / rate);
         (rate, Asked::of(shot))
     };
     (0..count).map(one).collect()
 }
 
-fn judge(known: &Known) -> Finding {
+fn judge(known: &KnownFacts) -> FactFinding {
     let fact = Fact::Rate;
     let tallies = known.by_mark(fact, ARM);
-    let name = |(rate, tally): (&u32, &Tally)| tally.count(format!("requests at {rate} a second"));
-    let evidence: Vec<Count> = tallies.iter().map(name).collect();
+    let name = |(rate, tally): (&u32, &TrialTally)| tally.count(format!("requests at {rate} a second"));
+    let evidence: Vec<TrialCount> = tallies.iter().map(name).collect();
     if evidence.is_empty() {
-        return Finding::not_tested(fact, "it was not reached");
+        return FactFinding::not_tested(fact, "it was not reached");
     }
     if tallies.values().any(|tally| tally.of() == 0) {
         let why = "some could not be sent at all".to_owned();
-        return Finding::new(fact, Answer::Inconclusive, Confidence::Unknown, evidence, Some(why));
+        return FactFinding::new(fact, FactValue::Inconclusive, Confidence::Unknown, evidence, Some(why));
     }
-    let limited = |tally: &Tally| at_least(tally.stopped, tally.of(), known.loss.worst()) < CERTAIN;
+    let limited = |tally: &TrialTally| at_least(tally.stopped, tally.of(), known.loss.worst()) < CERTAIN;
     let fastest = tallies.keys().next_back().copied().unwrap_or(0);
     let Some(knee) = tallies.iter().find(|(_, tally)| limited(tally)).map(|(rate, _)| *rate) else {
-        return Finding::new(fact, Answer::Unlimited { tried: fastest }, Confidence::Certain, evidence, None);
+        return FactFinding::new(fact, FactValue::Unlimited { tried: fastest }, Confidence::Certain, evidence, None);
     };
     let free = tallies.keys().copied().filter(|rate| *rate < knee).max().unwrap_or(0);
     let passed: Vec<bool> =
-        known.arm(fact, ARM).filter(|vote| vote.mark == fastest).map(|vote| vote.fate == Fate::Passed).collect();
+        known.arm(fact, ARM).filter(|vote| vote.mark == fastest).map(|vote| vote.fate == TrialEnd::Passed).collect();
     let half = &passed[passed.len() / 2..];
     let share = half.iter().filter(|passed| **passed).count() as f64 / half.len().max(1) as f64;
     let burst = passed.iter().take_while(|passed| **passed).count();
-    let answer = Answer::Rate {
+    let answer = FactValue::Rate {
         free,
         limited: knee,
         sustained: (share * f64::from(fastest) * 10.0).round() / 10.0,
@@ -86,7 +86,7 @@ fn judge(known: &Known) -> Finding {
     let steady = tallies.iter().filter(|(rate, _)| **rate >= knee).all(|(_, tally)| limited(tally));
     if !steady {
         let why = format!("packets were lost at {knee} a second and passed faster").to_owned();
-        return Finding::new(fact, Answer::Inconclusive, Confidence::Unknown, evidence, Some(why));
+        return FactFinding::new(fact, FactValue::Inconclusive, Confidence::Unknown, evidence, Some(why));
     }
-    Finding::new(fact, answer, Confidence::Certain, evidence, None)
+    FactFinding::new(fact, answer, Confidence::Certain, evidence, None)
 }

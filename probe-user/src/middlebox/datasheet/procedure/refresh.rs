@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Gate, Procedure, Step};
+use super::{Gate, Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Confidence, Count, Finding},
-    known::Known,
-    script::{Asked, Control, Draft, Script},
-    votes::{Belief, Fate, Tally, Vote},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
+    votes::{Belief, TrialEnd, TrialTally, TrialVote},
 };
 
 /// By a request.
@@ -49,9 +49,9 @@ struct Times {
 }
 
 impl Times {
-    fn new(known: &Known, fact: Fact) -> Option<Self> {
+    fn new(known: &KnownFacts, fact: Fact) -> Option<Self> {
         let (low, high) = known.answer(Fact::Timeout)?.between()?;
-        let after_reply = known.answer(Fact::TimeoutAfterReply).and_then(Answer::between).map(|(low, _)| low);
+        let after_reply = known.answer(Fact::TimeoutAfterReply).and_then(FactValue::between).map(|(low, _)| low);
         let span = match fact {
             Fact::RefreshByReply => after_reply.map_or(low, |after| after.min(low)),
             _ => low,
@@ -78,10 +78,10 @@ impl Times {
     /// How many refreshers a chain may have: as many replies as are let in, and so that it takes no longer than half as
     /// much again as the longest timeout. There is none of requests: they would make the box remember anew where a second
     /// limit had ended it.
-    fn chain(self, known: &Known, fact: Fact) -> u32 {
+    fn chain(self, known: &KnownFacts, fact: Fact) -> u32 {
         let replies = match known.answer(Fact::Replies) {
-            Some(Answer::Unlimited { tried }) => *tried,
-            Some(Answer::Limit { replies }) => replies.saturating_sub(1),
+            Some(FactValue::Unlimited { tried }) => *tried,
+            Some(FactValue::Limit { replies }) => replies.saturating_sub(1),
             _ => 0,
         };
         let room = known.effort.longest.mul_f64(1.5).saturating_sub(self.refresher).as_secs_f64();
@@ -91,53 +91,56 @@ impl Times {
     }
 }
 
-fn gate(known: &Known, fact: Fact) -> Gate {
+fn gate(known: &KnownFacts, fact: Fact) -> Gate {
     match (super::remembered(known), known.answer(Fact::Timeout)) {
-        (Gate::Open, Some(Answer::Between { .. }))
+        (Gate::Open, Some(FactValue::Between { .. }))
             if Times::new(known, fact).is_some_and(|times| times.refresher.is_zero()) =>
         {
             Gate::Shut("it lasts too short a time for a refresher".to_owned())
         }
-        (Gate::Open, Some(Answer::Between { .. })) if known.ids_are_alike() => {
+        (Gate::Open, Some(FactValue::Between { .. })) if known.ids_are_alike() => {
             match known.answer(Fact::TimeoutAfterReply) {
-                Some(Answer::Between { .. } | Answer::Under { .. }) => Gate::Alone,
+                Some(FactValue::Between { .. } | FactValue::Under { .. }) => Gate::Alone,
                 _ => Gate::Shut("it is not known when what earlier replies left behind ends".to_owned()),
             }
         }
-        (Gate::Open, Some(Answer::Between { .. })) => Gate::Open,
-        (Gate::Open, Some(Answer::Beyond { .. })) => Gate::Shut("it lasts longer than was tried".to_owned()),
-        (Gate::Open, Some(Answer::Under { .. })) => Gate::Shut("it lasts too short a time for a refresher".to_owned()),
+        (Gate::Open, Some(FactValue::Between { .. })) => Gate::Open,
+        (Gate::Open, Some(FactValue::Beyond { .. })) => Gate::Shut("it lasts longer than was tried".to_owned()),
+        (Gate::Open, Some(FactValue::Under { .. })) => {
+            Gate::Shut("it lasts too short a time for a refresher".to_owned())
+        }
         (Gate::Open, _) => Gate::Shut("it is not known how long it lasts".to_owned()),
         (gate, _) => gate,
     }
 }
 
-fn takes(known: &Known, fact: Fact) -> Duration {
+fn takes(known: &KnownFacts, fact: Fact) -> Duration {
     let Some(times) = Times::new(known, fact) else { return known.effort.longest };
     let chain = times.chain(known, fact);
     let once = times.link(chain).max(times.reply(LATE));
     if known.ids_are_alike() { (times.over + times.reply(MIDDLE)) * 2 } else { once + Duration::from_secs(3) }
 }
 
-fn plan(known: &Known, script: &mut Script<'_>, fact: Fact) -> Step {
-    let Some(times) = Times::new(known, fact).filter(|_| known.round(fact) < 3) else { return Step::Settled };
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact) -> ProcedureStep {
+    let Some(times) = Times::new(known, fact).filter(|_| known.round(fact) < 3) else { return ProcedureStep::Settled };
     let chain = times.chain(known, fact);
     let open = |arm: &&'static str| known.round(fact) == 0 || known.belief(fact, arm) == Belief::Unsure;
     let arms = if known.ids_are_alike() { &[MIDDLE][..] } else { &[WITHIN, WITHOUT, EARLY, MIDDLE, LATE] };
     let open: Vec<&'static str> = arms.iter().copied().filter(open).collect();
     if open.is_empty() {
-        return Step::Settled;
+        return ProcedureStep::Settled;
     }
     let times_each = known.repetitions();
     if known.ids_are_alike() {
         // What the packets before left behind must have ended, whichever of them it counts from.
-        let after_reply = known.answer(Fact::TimeoutAfterReply).and_then(Answer::between).map_or(0.0, |(_, high)| high);
+        let after_reply =
+            known.answer(Fact::TimeoutAfterReply).and_then(FactValue::between).map_or(0.0, |(_, high)| high);
         script.pause(times.over.max(Duration::from_secs_f64(after_reply)) + Duration::from_secs(1));
         script.burst((fact, MIDDLE), Control::Case, |draft| {
             let first = write(draft, fact, MIDDLE, times);
             draft.repeated(&first, times_each).into_iter().map(|asked| (0, asked)).collect()
         });
-        return Step::Asked;
+        return ProcedureStep::Asked;
     }
     for _ in 0..times_each {
         for arm in &open {
@@ -148,7 +151,7 @@ fn plan(known: &Known, script: &mut Script<'_>, fact: Fact) -> Step {
             script.burst((fact, CHAIN), Control::Case, |draft| write_chain(draft, times, chain));
         }
     }
-    Step::Asked
+    ProcedureStep::Asked
 }
 
 fn write(draft: &mut Draft<'_, '_>, fact: Fact, arm: &str, times: Times) -> Asked {
@@ -188,14 +191,14 @@ struct Stage {
     stopped: f64,
 }
 
-fn stage<'k>(known: &Known, votes: impl Iterator<Item = &'k Vote>) -> Stage {
-    let (mut tally, mut passed, mut stopped) = (Tally::default(), Duration::ZERO, Duration::ZERO);
+fn stage<'k>(known: &KnownFacts, votes: impl Iterator<Item = &'k TrialVote>) -> Stage {
+    let (mut tally, mut passed, mut stopped) = (TrialTally::default(), Duration::ZERO, Duration::ZERO);
     for vote in votes {
         tally.add(vote.fate);
         match vote.fate {
-            Fate::Passed => passed = passed.max(vote.age),
-            Fate::Stopped => stopped = stopped.max(vote.age),
-            Fate::Void => {}
+            TrialEnd::Passed => passed = passed.max(vote.age),
+            TrialEnd::Stopped => stopped = stopped.max(vote.age),
+            TrialEnd::Void => {}
         }
     }
     let tenths = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
@@ -203,7 +206,7 @@ fn stage<'k>(known: &Known, votes: impl Iterator<Item = &'k Vote>) -> Stage {
 }
 
 /// The stages, soonest first; of a chain, only as far as it says anything.
-fn stages(known: &Known, fact: Fact) -> Vec<Stage> {
+fn stages(known: &KnownFacts, fact: Fact) -> Vec<Stage> {
     let arms = [EARLY, MIDDLE, LATE].into_iter().filter(|arm| known.arm(fact, arm).next().is_some());
     let mut stages: Vec<Stage> = arms.map(|arm| stage(known, known.arm(fact, arm))).collect();
     let marks = known.by_mark(fact, CHAIN).into_keys();
@@ -213,15 +216,15 @@ fn stages(known: &Known, fact: Fact) -> Vec<Stage> {
     stages
 }
 
-fn judge(known: &Known, fact: Fact) -> Finding {
+fn judge(known: &KnownFacts, fact: Fact) -> FactFinding {
     let tried = |arm: &&'static str| known.arm(fact, arm).next().is_some();
     let arms: Vec<&'static str> = [WITHIN, WITHOUT, EARLY, MIDDLE, LATE, CHAIN].into_iter().filter(tried).collect();
-    let evidence: Vec<Count> = arms.iter().map(|arm| known.tally(fact, arm).count(*arm)).collect();
+    let evidence: Vec<TrialCount> = arms.iter().map(|arm| known.tally(fact, arm).count(*arm)).collect();
     if evidence.is_empty() {
-        return Finding::not_tested(fact, "it was not reached");
+        return FactFinding::not_tested(fact, "it was not reached");
     }
     let inconclusive =
-        |why: String| Finding::new(fact, Answer::Inconclusive, Confidence::Unknown, evidence.clone(), Some(why));
+        |why: String| FactFinding::new(fact, FactValue::Inconclusive, Confidence::Unknown, evidence.clone(), Some(why));
     if let Some(why) = known.broken_control(fact) {
         return inconclusive(why);
     }
@@ -241,10 +244,10 @@ fn judge(known: &Known, fact: Fact) -> Finding {
         return inconclusive("later replies passed and earlier ones did not".to_owned());
     }
     if passing == 0 || passing == stages.len() {
-        let answer = if passing == 0 { Answer::No } else { Answer::Yes };
-        return Finding::new(fact, answer, confidence, evidence, None);
+        let answer = if passing == 0 { FactValue::No } else { FactValue::Yes };
+        return FactFinding::new(fact, answer, confidence, evidence, None);
     }
     let (low, high) = (stages[passing - 1].passed, stages[passing].stopped);
     let note = "there is a second limit: two boxes in series, or one with two clocks";
-    Finding::new(fact, Answer::Until { low, high }, confidence, evidence, Some(note.to_owned()))
+    FactFinding::new(fact, FactValue::Until { low, high }, confidence, evidence, Some(note.to_owned()))
 }

@@ -1,15 +1,15 @@
 //! How many replies does one request let in: bursts of replies to one request, with one sequence number and with new ones.
 
-use super::{Procedure, Step};
+use super::{Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     effort::Level,
     fact::Fact,
-    finding::{Answer, Confidence, Count, Finding},
-    known::Known,
-    script::{Asked, Control, Draft, Script},
-    votes::{Fate, LIKELY, Tally},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
+    votes::{LIKELY, TrialEnd, TrialTally},
 };
-use crate::middlebox::timeline::Shot;
+use crate::middlebox::timeline::TimedPacket;
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::remembered, plan, judge, takes: super::seconds };
@@ -21,14 +21,14 @@ const NEW: &str = "with new sequence numbers";
 const QUICK: [(u32, u32); 2] = [(2, 2), (10, 3)];
 const LONG: [(u32, u32); 1] = [(100, 2)];
 
-fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     let round = known.round(Fact::Replies);
     let long = known.effort.level > Level::Quick && (1..4).contains(&round);
     let bursts: &[(u32, u32)] = match round {
         0 => &QUICK,
         // Again where the one request of each long burst was lost.
         _ if long && bursts(known, SAME).iter().all(|burst| burst.replies < 100) => &LONG,
-        _ => return Step::Settled,
+        _ => return ProcedureStep::Settled,
     };
     for (replies, times) in bursts {
         let more = u32::from(known.ids_are_alike());
@@ -39,7 +39,7 @@ fn plan(known: &Known, script: &mut Script<'_>) -> Step {
             }
         }
     }
-    Step::Asked
+    ProcedureStep::Asked
 }
 
 /// One request and `replies` replies to it, at half the pace so that other trials fit in between.
@@ -48,7 +48,7 @@ fn burst(draft: &mut Draft<'_, '_>, arm: &str, first_mark: u32, replies: u32) ->
     let one = |index: u32| {
         let reply = draft.reply(request);
         let seq = if arm == NEW { reply.seq.wrapping_add(index as u16 + 1) } else { reply.seq };
-        let shot = draft.shoot(Shot { seq, ..reply });
+        let shot = draft.shoot(TimedPacket { seq, ..reply });
         draft.pace();
         (first_mark + index, Asked::of(shot).since(request))
     };
@@ -61,22 +61,22 @@ struct Burst {
     passed: Vec<bool>,
 }
 
-fn bursts(known: &Known, arm: &'static str) -> Vec<Burst> {
+fn bursts(known: &KnownFacts, arm: &'static str) -> Vec<Burst> {
     let mut bursts: Vec<(u32, Burst)> = Vec::new();
-    for vote in known.arm(Fact::Replies, arm).filter(|vote| vote.fate != Fate::Void) {
+    for vote in known.arm(Fact::Replies, arm).filter(|vote| vote.fate != TrialEnd::Void) {
         let key = vote.mark / 1000;
         if bursts.last().is_none_or(|(last, _)| *last != key) {
             bursts.push((key, Burst { replies: key % 1000, passed: Vec::new() }));
         }
         if let Some((_, burst)) = bursts.last_mut() {
-            burst.passed.push(vote.fate == Fate::Passed);
+            burst.passed.push(vote.fate == TrialEnd::Passed);
         }
     }
     bursts.into_iter().map(|(_, burst)| burst).collect()
 }
 
 /// What the bursts of one kind say.
-fn limit(known: &Known, bursts: &[Burst]) -> Option<(Answer, Confidence)> {
+fn limit(known: &KnownFacts, bursts: &[Burst]) -> Option<(FactValue, Confidence)> {
     let largest = bursts.iter().map(|burst| burst.replies).max()?;
     let passed = |burst: &&Burst| burst.passed.iter().filter(|passed| **passed).count();
     let big: Vec<&Burst> = bursts.iter().filter(|burst| burst.replies == largest).collect();
@@ -84,7 +84,7 @@ fn limit(known: &Known, bursts: &[Burst]) -> Option<(Answer, Confidence)> {
     let late = big.iter().filter(near_end).count();
     if late > 0 {
         let confidence = if late > 1 { Confidence::Certain } else { Confidence::Likely };
-        return Some((Answer::Unlimited { tried: largest }, confidence));
+        return Some((FactValue::Unlimited { tried: largest }, confidence));
     }
     // All end early: the silence behind the last that passed must be more than loss.
     let tail = |burst: &&Burst| burst.passed.iter().rev().take_while(|passed| !**passed).count();
@@ -100,36 +100,38 @@ fn limit(known: &Known, bursts: &[Burst]) -> Option<(Answer, Confidence)> {
         return None;
     }
     let confidence = if agreeing >= 3 { Confidence::Certain } else { Confidence::Likely };
-    Some((Answer::Limit { replies: u32::try_from(most).unwrap_or(u32::MAX) }, confidence))
+    Some((FactValue::Limit { replies: u32::try_from(most).unwrap_or(u32::MAX) }, confidence))
 }
 
-fn evidence(known: &Known) -> Vec<Count> {
+fn evidence(known: &KnownFacts) -> Vec<TrialCount> {
     let mut counts = Vec::new();
     for arm in [SAME, NEW] {
-        let mut tallies = std::collections::BTreeMap::<u32, Tally>::new();
+        let mut tallies = std::collections::BTreeMap::<u32, TrialTally>::new();
         let votes = known.arm(Fact::Replies, arm);
         votes.for_each(|vote| tallies.entry(vote.mark / 1000 % 1000).or_default().add(vote.fate));
-        let count = |(replies, tally): (u32, Tally)| tally.count(format!("{replies} replies to one request, {arm}"));
+        let count =
+            |(replies, tally): (u32, TrialTally)| tally.count(format!("{replies} replies to one request, {arm}"));
         counts.extend(tallies.into_iter().map(count));
     }
     counts
 }
 
-fn judge(known: &Known) -> Finding {
+fn judge(known: &KnownFacts) -> FactFinding {
     let evidence = evidence(known);
     if evidence.is_empty() {
-        return Finding::not_tested(Fact::Replies, "it was not reached");
+        return FactFinding::not_tested(Fact::Replies, "it was not reached");
     }
     let [same, new] = [SAME, NEW].map(|arm| limit(known, &bursts(known, arm)));
-    let Some((answer, confidence)) = same.clone().filter(|(answer, _)| *answer != Answer::Limit { replies: 0 }) else {
-        let mut all = Tally::default();
+    let Some((answer, confidence)) = same.clone().filter(|(answer, _)| *answer != FactValue::Limit { replies: 0 })
+    else {
+        let mut all = TrialTally::default();
         known.arm(Fact::Replies, SAME).for_each(|vote| all.add(vote.fate));
         let why = known.why_unsure(all);
-        return Finding::new(Fact::Replies, Answer::Inconclusive, Confidence::Unknown, evidence, Some(why));
+        return FactFinding::new(Fact::Replies, FactValue::Inconclusive, Confidence::Unknown, evidence, Some(why));
     };
-    let finding = Finding::new(Fact::Replies, answer.clone(), confidence, evidence, None);
+    let finding = FactFinding::new(Fact::Replies, answer.clone(), confidence, evidence, None);
     match new {
-        Some((Answer::Limit { replies: 0 }, _)) => finding.with_note("none with another sequence number than asked"),
+        Some((FactValue::Limit { replies: 0 }, _)) => finding.with_note("none with another sequence number than asked"),
         Some((other, _)) if other != answer => {
             finding.with_note("it differs with new sequence numbers: see the counts")
         }

@@ -1,16 +1,16 @@
 //! The other way round: the far end asks, the near one answers.
 
 use super::{
-    Procedure, Step,
+    Procedure, ProcedureStep,
     arms::{self, Arm, EXCHANGE},
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Finding},
-    known::Known,
-    script::{Asked, Draft, Script},
+    finding::{FactFinding, FactValue},
+    known::KnownFacts,
+    script::{Asked, Draft, PlanBuilder},
 };
-use crate::middlebox::timeline::{EchoId, Goal, Message, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket, TimelinePacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: arms::apart, plan, judge, takes: super::seconds };
@@ -21,7 +21,7 @@ const STRAYS: u32 = 5;
 
 const STRAY: Arm = arms::case("a reply of the near end before any request of the far end", |draft| {
     let id = EchoId::Fixed(draft.fresh());
-    let reply = Shot::new(draft.now(), Side::Near, Message::Reply, id);
+    let reply = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Reply, id);
     Asked::of(draft.shoot(reply))
 });
 
@@ -45,7 +45,7 @@ const ARMS: [Arm; 4] = [
     }),
 ];
 
-fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     if known.round(Fact::Roles) == 0 {
         for _ in 0..STRAYS {
             script.trial((Fact::Roles, STRAY.what, 0), STRAY.control, STRAY.write);
@@ -58,23 +58,23 @@ fn plan(known: &Known, script: &mut Script<'_>) -> Step {
 /// A request of the far end to the address that the near end is known by there.
 fn theirs(draft: &mut Draft<'_, '_>) -> usize {
     let ours = draft.asked();
-    let request = draft.request(Side::Far);
-    draft.shoot(Shot { destination: Goal::SourceOfArrived(ours), ..request })
+    let request = draft.request(Endpoint::Far);
+    draft.shoot(TimedPacket { destination: Goal::SourceOfArrived(ours), ..request })
 }
 
-fn judge(known: &Known) -> Finding {
-    let id_in_key = known.is(Fact::Id, &Answer::Yes);
+fn judge(known: &KnownFacts) -> FactFinding {
+    let id_in_key = known.is(Fact::Id, &FactValue::Yes);
     let finding = arms::judge(known, Fact::Roles, &[&ARMS[..], &[STRAY]].concat(), |passes| match passes {
-        [Some(false), ..] => Some((Answer::FarMayNotAsk, vec![0])),
-        [Some(true), Some(true), _, Some(true)] => Some((Answer::NothingRemembered, vec![0, 1, 3])),
+        [Some(false), ..] => Some((FactValue::FarMayNotAsk, vec![0])),
+        [Some(true), Some(true), _, Some(true)] => Some((FactValue::NothingRemembered, vec![0, 1, 3])),
         [Some(true), Some(true), Some(other), Some(false)] => {
             let same = *other != id_in_key;
-            Some((if same { Answer::Same } else { Answer::Different }, vec![0, 1, 2, 3]))
+            Some((if same { FactValue::Same } else { FactValue::Different }, vec![0, 1, 2, 3]))
         }
         _ => None,
     });
     match finding.value {
-        Answer::Different => finding.with_note("two boxes in series, or one that treats the two directions apart"),
+        FactValue::Different => finding.with_note("two boxes in series, or one that treats the two directions apart"),
         _ => finding,
     }
 }

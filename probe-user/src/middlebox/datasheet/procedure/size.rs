@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Procedure, Step};
+use super::{Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Confidence, Count, Finding},
-    known::Known,
-    script::{Asked, Control, Draft, Script},
-    votes::{Belief, Tally},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
+    votes::{Belief, TrialTally},
 };
-use crate::middlebox::timeline::{Shot, Side};
+use crate::middlebox::timeline::{Endpoint, TimedPacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::reached, plan, judge, takes: super::seconds };
@@ -20,15 +20,15 @@ const REPLIES: &str = "replies";
 
 /// Payload bytes that are tried. An IP header without options and the ICMP header leave 1472 bytes of 1500 over IPv4, and
 /// 1452 over IPv6.
-fn sizes(known: &Known) -> [u16; 4] {
+fn sizes(known: &KnownFacts) -> [u16; 4] {
     let whole = if known.ends.family() == 6 { 1452 } else { 1472 };
     [56, whole, whole + 1, 4000]
 }
 
-fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     let fact = Fact::Size;
     if known.round(fact) >= known.most_rounds() {
-        return Step::Settled;
+        return ProcedureStep::Settled;
     }
     let open = |arm, size: u16| {
         let tally = known.by_mark(fact, arm).get(&u32::from(size)).copied().unwrap_or_default();
@@ -48,22 +48,22 @@ fn plan(known: &Known, script: &mut Script<'_>) -> Step {
             });
         }
     }
-    if wanted.is_empty() { Step::Settled } else { Step::Asked }
+    if wanted.is_empty() { ProcedureStep::Settled } else { ProcedureStep::Asked }
 }
 
 fn sized_request(draft: &mut Draft<'_, '_>, size: u16) -> Asked {
-    let request = draft.request(Side::Near);
-    Asked::of(draft.shoot(Shot { size, ..request }))
+    let request = draft.request(Endpoint::Near);
+    Asked::of(draft.shoot(TimedPacket { size, ..request }))
 }
 
 fn sized_reply(draft: &mut Draft<'_, '_>, size: u16) -> Asked {
     let request = draft.asked();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(Shot { size, ..reply })).since(request)
+    Asked::of(draft.shoot(TimedPacket { size, ..reply })).since(request)
 }
 
 /// The largest size of one kind that passes, if every smaller one does; how sure that is.
-fn largest(known: &Known, tallies: &BTreeMap<u32, Tally>) -> Option<(u16, Confidence)> {
+fn largest(known: &KnownFacts, tallies: &BTreeMap<u32, TrialTally>) -> Option<(u16, Confidence)> {
     let mut largest = (0, Confidence::Certain);
     let mut ended = false;
     for (size, tally) in tallies {
@@ -78,20 +78,20 @@ fn largest(known: &Known, tallies: &BTreeMap<u32, Tally>) -> Option<(u16, Confid
     (!tallies.is_empty()).then_some(largest)
 }
 
-fn judge(known: &Known) -> Finding {
+fn judge(known: &KnownFacts) -> FactFinding {
     let by_size = [REQUESTS, REPLIES].map(|arm| (arm, known.by_mark(Fact::Size, arm)));
-    let counts = |(arm, tallies): &(&str, BTreeMap<u32, Tally>)| -> Vec<Count> {
+    let counts = |(arm, tallies): &(&str, BTreeMap<u32, TrialTally>)| -> Vec<TrialCount> {
         tallies.iter().map(|(size, tally)| tally.count(format!("{arm} with {size} bytes"))).collect()
     };
-    let evidence: Vec<Count> = by_size.iter().flat_map(counts).collect();
+    let evidence: Vec<TrialCount> = by_size.iter().flat_map(counts).collect();
     if evidence.is_empty() {
-        return Finding::not_tested(Fact::Size, "it was not reached");
+        return FactFinding::not_tested(Fact::Size, "it was not reached");
     }
     let [request, reply] = [0, 1].map(|index| largest(known, &by_size[index].1));
     let (Some(request), Some(reply)) = (request, reply) else {
         let why = "for some sizes it is open whether they pass".to_owned();
-        return Finding::new(Fact::Size, Answer::Inconclusive, Confidence::Unknown, evidence, Some(why));
+        return FactFinding::new(Fact::Size, FactValue::Inconclusive, Confidence::Unknown, evidence, Some(why));
     };
-    let answer = Answer::Sizes { request: request.0, reply: reply.0, tried: sizes(known)[3] };
-    Finding::new(Fact::Size, answer, request.1.min(reply.1), evidence, None)
+    let answer = FactValue::Sizes { request: request.0, reply: reply.0, tried: sizes(known)[3] };
+    FactFinding::new(Fact::Size, answer, request.1.min(reply.1), evidence, None)
 }

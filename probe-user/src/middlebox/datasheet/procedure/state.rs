@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    Gate, Procedure, Step,
+    Gate, Procedure, ProcedureStep,
     arms::{self, Arm, EXCHANGE},
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Confidence, Finding},
-    known::Known,
-    script::{Asked, Control, Draft, Script},
+    finding::{Confidence, FactFinding, FactValue},
+    known::KnownFacts,
+    script::{Asked, Control, Draft, PlanBuilder},
 };
-use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: |_| Gate::Alone, plan, judge, takes: super::seconds };
@@ -26,11 +26,11 @@ const APART: Duration = Duration::from_millis(50);
 
 fn unasked(draft: &mut Draft<'_, '_>) -> Asked {
     let id = EchoId::Fixed(draft.fresh());
-    let reply = Shot::new(draft.now(), Side::Far, Message::Reply, id);
+    let reply = TimedPacket::new(draft.now(), Endpoint::Far, TimelinePacket::Reply, id);
     Asked::of(draft.shoot(reply))
 }
 
-fn plan(known: &Known, script: &mut Script<'_>) -> Step {
+fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     if known.round(Fact::State) > 0 {
         return arms::ask(known, script, Fact::State, &[EXCHANGE]);
     }
@@ -43,19 +43,19 @@ fn plan(known: &Known, script: &mut Script<'_>) -> Step {
         script.trial((Fact::State, EXCHANGE.what, 0), Control::Positive, EXCHANGE.write);
         script.pause(APART);
     }
-    Step::Asked
+    ProcedureStep::Asked
 }
 
-fn judge(known: &Known) -> Finding {
+fn judge(known: &KnownFacts) -> FactFinding {
     let finding = arms::judge(known, Fact::State, &[EXCHANGE, BEFORE], |passes| match passes {
-        [Some(true)] => Some((Answer::No, vec![0])),
-        [Some(false)] => Some((Answer::Yes, vec![0])),
+        [Some(true)] => Some((FactValue::No, vec![0])),
+        [Some(false)] => Some((FactValue::Yes, vec![0])),
         _ => None,
     });
-    if finding.value != Answer::No {
+    if finding.value != FactValue::No {
         return finding;
     }
     let confidence = finding.confidence.min(Confidence::Likely);
     let note = "a box that looks at addresses only would look the same if the two ends pinged each other just before";
-    Finding { confidence, ..finding }.with_note(note)
+    FactFinding { confidence, ..finding }.with_note(note)
 }

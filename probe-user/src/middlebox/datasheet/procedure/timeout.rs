@@ -8,9 +8,9 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Confidence, Count, Finding},
-    known::Known,
-    votes::{CERTAIN, Tally},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
+    known::KnownFacts,
+    votes::{CERTAIN, TrialTally},
 };
 
 /// After a request.
@@ -27,7 +27,7 @@ pub(super) const AFTER_REPLY: Procedure = Procedure {
     plan: |known, script| REPLY.plan(known, script),
     judge: |known| {
         let finding = judge(known, REPLY);
-        match (known.answer(Fact::Timeout).and_then(Answer::between), finding.value.between()) {
+        match (known.answer(Fact::Timeout).and_then(FactValue::between), finding.value.between()) {
             (Some((low, high)), Some((after_low, after_high)))
                 if low <= after_high + FIRST_REPLY && after_low + FIRST_REPLY <= high =>
             {
@@ -53,16 +53,16 @@ const REPLY: Lifetime = Lifetime {
 };
 
 /// In turn, one lifetime at a time: other packets would refresh what is measured.
-fn gate(known: &Known) -> Gate {
+fn gate(known: &KnownFacts) -> Gate {
     match (super::remembered(known), known.answer(Fact::Id)) {
-        (Gate::Open, Some(Answer::Yes)) => Gate::Open,
-        (Gate::Open, Some(Answer::No)) => Gate::Alone,
+        (Gate::Open, Some(FactValue::Yes)) => Gate::Open,
+        (Gate::Open, Some(FactValue::No)) => Gate::Alone,
         (Gate::Open, _) => Gate::Shut("it is not known whether the id is part of what is remembered".to_owned()),
         (gate, _) => gate,
     }
 }
 
-fn takes(known: &Known, lifetime: Lifetime) -> Duration {
+fn takes(known: &KnownFacts, lifetime: Lifetime) -> Duration {
     let bracket = lifetime.bracket(known);
     let longest = known.effort.longest;
     let high = bracket.high.map_or(longest, Duration::from_secs_f64);
@@ -74,11 +74,11 @@ fn takes(known: &Known, lifetime: Lifetime) -> Duration {
 }
 
 /// The counts around the end of the lifetime: what passed last, and what did not pass first; before and behind, sums.
-fn evidence(known: &Known, lifetime: Lifetime) -> Vec<Count> {
-    let tallies: Vec<(u32, Tally)> = known.by_mark(lifetime.fact, lifetime.arm).into_iter().collect();
+fn evidence(known: &KnownFacts, lifetime: Lifetime) -> Vec<TrialCount> {
+    let tallies: Vec<(u32, TrialTally)> = known.by_mark(lifetime.fact, lifetime.arm).into_iter().collect();
     let last = tallies.iter().rposition(|(_, tally)| tally.passed > 0).unwrap_or(0);
-    let sum = |part: &[(u32, Tally)]| {
-        part.iter().fold(Tally::default(), |sum, (_, tally)| Tally {
+    let sum = |part: &[(u32, TrialTally)]| {
+        part.iter().fold(TrialTally::default(), |sum, (_, tally)| TrialTally {
             passed: sum.passed + tally.passed,
             stopped: sum.stopped + tally.stopped,
             void: sum.void + tally.void,
@@ -86,7 +86,7 @@ fn evidence(known: &Known, lifetime: Lifetime) -> Vec<Count> {
     };
     let behind = (last + 2).min(tallies.len());
     let around = tallies[last.min(behind)..behind].iter();
-    let at = |(mark, tally): &(u32, Tally)| {
+    let at = |(mark, tally): &(u32, TrialTally)| {
         tally.count(format!("{} after {:.1} s", lifetime.arm, f64::from(*mark) / 1000.0))
     };
     let sums = [(&tallies[..last.min(behind)], "sooner"), (&tallies[behind..], "later")];
@@ -95,35 +95,35 @@ fn evidence(known: &Known, lifetime: Lifetime) -> Vec<Count> {
     counts.filter(|count| count.of + count.void > 0).collect()
 }
 
-fn judge(known: &Known, lifetime: Lifetime) -> Finding {
+fn judge(known: &KnownFacts, lifetime: Lifetime) -> FactFinding {
     let fact = lifetime.fact;
     let evidence = evidence(known, lifetime);
     if evidence.is_empty() {
-        return Finding::not_tested(fact, "it was not reached");
+        return FactFinding::not_tested(fact, "it was not reached");
     }
     let Bracket { low, high, silence } = lifetime.bracket(known);
     let round = |time: f64| (time * 100.0).round() / 100.0;
     let error = known.clock_error.as_secs_f64();
     let answer = match (low, high) {
-        (Some(low), Some(high)) => Answer::Between { low: round((low - error).max(0.0)), high: round(high + error) },
-        (Some(low), None) if low + 1.0 >= known.effort.longest.as_secs_f64() => Answer::Beyond { low: round(low) },
-        (None, Some(high)) => Answer::Under { high: round(high + error) },
-        _ => Answer::Inconclusive,
+        (Some(low), Some(high)) => FactValue::Between { low: round((low - error).max(0.0)), high: round(high + error) },
+        (Some(low), None) if low + 1.0 >= known.effort.longest.as_secs_f64() => FactValue::Beyond { low: round(low) },
+        (None, Some(high)) => FactValue::Under { high: round(high + error) },
+        _ => FactValue::Inconclusive,
     };
     let by_loss = known.loss.rate().powi(silence.stopped.try_into().unwrap_or(i32::MAX));
     let confidence = match answer {
-        Answer::Inconclusive => Confidence::Unknown,
-        Answer::Beyond { .. } => Confidence::Certain,
+        FactValue::Inconclusive => Confidence::Unknown,
+        FactValue::Beyond { .. } => Confidence::Certain,
         // The replies of one trial share what is remembered: where one of them ends it, the loss of one silences all.
-        _ if known.ids_are_alike() && !matches!(known.answer(Fact::Replies), Some(Answer::Unlimited { .. })) => {
+        _ if known.ids_are_alike() && !matches!(known.answer(Fact::Replies), Some(FactValue::Unlimited { .. })) => {
             Confidence::Likely
         }
         _ if by_loss <= CERTAIN => Confidence::Certain,
         _ => Confidence::Likely,
     };
-    let finding = Finding::new(fact, answer, confidence, evidence, None);
+    let finding = FactFinding::new(fact, answer, confidence, evidence, None);
     match (&finding.value, low, high) {
-        (Answer::Inconclusive, ..) => finding.with_note("too much was lost to see where it ends"),
+        (FactValue::Inconclusive, ..) => finding.with_note("too much was lost to see where it ends"),
         (_, Some(low), Some(high)) if high - low > 0.6 => finding.with_note("not narrowed down further"),
         _ => finding,
     }

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Answer, Finding},
-    known::Known,
+    finding::{FactFinding, FactValue},
+    known::KnownFacts,
     script::{Asked, Draft},
 };
-use crate::middlebox::timeline::{EchoId, Message, Shot, Side};
+use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure {
@@ -35,19 +35,19 @@ const ARMS: [Arm; 2] = [
 
 fn unasked(draft: &mut Draft<'_, '_>) -> usize {
     let id = EchoId::Fixed(draft.fresh());
-    let reply = Shot::new(draft.now(), Side::Near, Message::Reply, id);
+    let reply = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Reply, id);
     draft.shoot(reply)
 }
 
-fn judge(known: &Known) -> Finding {
+fn judge(known: &KnownFacts) -> FactFinding {
     let arms = arms::with_controls(known, &ARMS);
     let finding = arms::judge(known, Fact::Unsolicited, &arms, |passes| match passes {
-        [Some(false), _] => Some((Answer::No, vec![0])),
-        [Some(true), Some(second)] => Some((if *second { Answer::Yes } else { Answer::No }, vec![0, 1])),
+        [Some(false), _] => Some((FactValue::No, vec![0])),
+        [Some(true), Some(second)] => Some((if *second { FactValue::Yes } else { FactValue::No }, vec![0, 1])),
         _ => None,
     });
     match known.belief(Fact::Unsolicited, ARMS[0].what).passes() {
-        Some(false) if finding.value == Answer::No => {
+        Some(false) if finding.value == FactValue::No => {
             finding.with_note("the near end's own stray reply is stopped, too")
         }
         _ => finding,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Asked, Script};
-use crate::middlebox::timeline::{EchoId, Goal, Message, Shot, Side};
+use super::{Asked, PlanBuilder};
+use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket, TimelinePacket};
 
 /// One trial in the making, with a time of its own.
 #[derive(Debug)]
 pub(in crate::middlebox::datasheet) struct Draft<'s, 'i> {
-    pub(super) script: &'s mut Script<'i>,
+    pub(super) script: &'s mut PlanBuilder<'i>,
     pub(super) start: Duration,
     pub(super) now: Duration,
 }
@@ -20,29 +20,29 @@ impl Draft<'_, '_> {
     }
 
     /// A request with a fresh id, now.
-    pub(in crate::middlebox::datasheet) fn request(&mut self, from: Side) -> Shot {
+    pub(in crate::middlebox::datasheet) fn request(&mut self, from: Endpoint) -> TimedPacket {
         let id = EchoId::Fixed(self.fresh());
-        Shot::new(self.now, from, Message::Request, id)
+        TimedPacket::new(self.now, from, TimelinePacket::Request, id)
     }
 
     /// A reply with a fresh id, now, to the address that `anchor` came from.
-    pub(in crate::middlebox::datasheet) fn stray(&mut self, anchor: usize) -> Shot {
+    pub(in crate::middlebox::datasheet) fn stray(&mut self, anchor: usize) -> TimedPacket {
         let id = EchoId::Fixed(self.fresh());
         let from = self.script.shots[anchor].from.other();
-        let shot = Shot::new(self.now, from, Message::Reply, id);
-        Shot { destination: Goal::SourceOfArrived(anchor), ..shot }
+        let shot = TimedPacket::new(self.now, from, TimelinePacket::Reply, id);
+        TimedPacket { destination: Goal::SourceOfArrived(anchor), ..shot }
     }
 
     /// The reply to a request, now, with the id and to the address that it arrived with.
-    pub(in crate::middlebox::datasheet) fn reply(&mut self, to: usize) -> Shot {
+    pub(in crate::middlebox::datasheet) fn reply(&mut self, to: usize) -> TimedPacket {
         let request = &self.script.shots[to];
-        let shot = Shot::new(self.now, request.from.other(), Message::Reply, EchoId::OfArrived(to));
-        Shot { seq: request.seq, code: request.code, destination: Goal::SourceOfArrived(to), ..shot }
+        let shot = TimedPacket::new(self.now, request.from.other(), TimelinePacket::Reply, EchoId::OfArrived(to));
+        TimedPacket { seq: request.seq, code: request.code, destination: Goal::SourceOfArrived(to), ..shot }
     }
 
     /// The same packet once more, now.
-    pub(in crate::middlebox::datasheet) fn again(&self, shot: usize) -> Shot {
-        Shot { at: self.now, ..self.script.shots[shot].clone() }
+    pub(in crate::middlebox::datasheet) fn again(&self, shot: usize) -> TimedPacket {
+        TimedPacket { at: self.now, ..self.script.shots[shot].clone() }
     }
 
     /// What `first` asks, and its subject `times` times in all: loss must not look like silence, and where ids are not
@@ -58,7 +58,7 @@ impl Draft<'_, '_> {
     }
 
     /// Puts a packet into the timeline; its number.
-    pub(in crate::middlebox::datasheet) fn shoot(&mut self, shot: Shot) -> usize {
+    pub(in crate::middlebox::datasheet) fn shoot(&mut self, shot: TimedPacket) -> usize {
         self.script.shots.push(shot);
         self.script.shots.len() - 1
     }
@@ -90,7 +90,7 @@ impl Draft<'_, '_> {
 
     /// Sends a request of the near end and lets it arrive.
     pub(in crate::middlebox::datasheet) fn asked(&mut self) -> usize {
-        let request = self.request(Side::Near);
+        let request = self.request(Endpoint::Near);
         let request = self.shoot(request);
         self.settle();
         request

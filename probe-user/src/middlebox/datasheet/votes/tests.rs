@@ -1,20 +1,20 @@
 //! What counts are worth.
 
 use super::*;
-use crate::middlebox::timeline::{Message, Sending, Shot, Side, Timeline};
+use crate::middlebox::timeline::{Endpoint, SendTime, TimedPacket, Timeline, TimelinePacket};
 
-fn tally(passed: u32, stopped: u32) -> Tally {
-    Tally { passed, stopped, void: 0 }
+fn tally(passed: u32, stopped: u32) -> TrialTally {
+    TrialTally { passed, stopped, void: 0 }
 }
 
-const QUIET: Loss = Loss { trips: 60, lost: 0 };
+const QUIET: PathLoss = PathLoss { trips: 60, lost: 0 };
 
 #[test]
 fn three_silences_are_certain_on_a_quiet_path_and_nothing_on_a_bad_one() {
     assert_eq!(tally(0, 3).belief(QUIET), Belief::Stops(Confidence::Certain));
-    assert_eq!(tally(0, 3).belief(Loss { trips: 60, lost: 6 }), Belief::Stops(Confidence::Likely));
-    assert_eq!(tally(0, 3).belief(Loss { trips: 60, lost: 30 }), Belief::Unsure);
-    assert_eq!(tally(0, 3).belief(Loss::default()), Belief::Unsure, "nothing is known of the path");
+    assert_eq!(tally(0, 3).belief(PathLoss { trips: 60, lost: 6 }), Belief::Stops(Confidence::Likely));
+    assert_eq!(tally(0, 3).belief(PathLoss { trips: 60, lost: 30 }), Belief::Unsure);
+    assert_eq!(tally(0, 3).belief(PathLoss::default()), Belief::Unsure, "nothing is known of the path");
     assert_eq!(tally(0, 0).belief(QUIET), Belief::Unsure);
 }
 
@@ -23,7 +23,7 @@ fn an_arrival_is_proof_but_a_lonely_one_among_silences_is_not_ordinary() {
     assert_eq!(tally(3, 0).belief(QUIET), Belief::Passes(Confidence::Certain));
     assert_eq!(tally(1, 1).belief(QUIET), Belief::Passes(Confidence::Likely));
     assert_eq!(tally(1, 5).belief(QUIET), Belief::Unsure);
-    assert_eq!(tally(4, 2).belief(Loss { trips: 60, lost: 6 }), Belief::Passes(Confidence::Certain));
+    assert_eq!(tally(4, 2).belief(PathLoss { trips: 60, lost: 6 }), Belief::Passes(Confidence::Certain));
 }
 
 #[test]
@@ -47,42 +47,45 @@ fn landing(sent_ms: u64, left: Option<bool>, arrives: bool) -> Landing {
         size: 56,
         after: sent + Duration::from_millis(1),
     };
-    Landing { sent: Sending::At(sent), left, arrived: arrives.then_some(arrival).into_iter().collect() }
+    Landing { sent: SendTime::At(sent), left, arrived: arrives.then_some(arrival).into_iter().collect() }
 }
 
-fn plan() -> Plan {
-    let request = Shot::new(Duration::ZERO, Side::Near, Message::Request, EchoId::Fixed(7));
-    let reply = Shot::new(Duration::from_secs(1), Side::Far, Message::Reply, EchoId::OfArrived(0));
+fn plan() -> TrialPlan {
+    let request = TimedPacket::new(Duration::ZERO, Endpoint::Near, TimelinePacket::Request, EchoId::Fixed(7));
+    let reply = TimedPacket::new(Duration::from_secs(1), Endpoint::Far, TimelinePacket::Reply, EchoId::OfArrived(0));
     let timeline = Timeline { shots: vec![request, reply], linger: Duration::ZERO };
     let (fact, control) = (Fact::State, Control::Positive);
     let trial = Trial { fact, arm: "a", mark: 0, control, needs: vec![0], since: 0, subject: 1 };
-    Plan { timeline, trials: vec![trial] }
+    TrialPlan { timeline, trials: vec![trial] }
 }
 
-fn fate(first: Landing, second: Landing) -> (Fate, Loss) {
-    let mut loss = Loss::default();
-    let run = Run { landings: vec![first, second], clock_error: Duration::ZERO };
+fn fate(first: Landing, second: Landing) -> (TrialEnd, PathLoss) {
+    let mut loss = PathLoss::default();
+    let run = PlayedTimeline { landings: vec![first, second], clock_error: Duration::ZERO };
     (votes(&plan(), &run, &mut loss)[0].fate, loss)
 }
 
 #[test]
 fn what_did_not_leave_its_own_host_says_nothing_of_the_network() {
     let there = landing(0, Some(true), true);
-    let trips = |trips, lost| Loss { trips, lost };
-    assert_eq!(fate(there.clone(), landing(9, Some(true), true)), (Fate::Passed, trips(2, 0)));
-    assert_eq!(fate(there.clone(), landing(9, None, false)), (Fate::Stopped, trips(2, 1)));
-    assert_eq!(fate(there.clone(), landing(9, Some(false), false)), (Fate::Void, trips(1, 0)));
-    assert_eq!(fate(landing(0, None, false), landing(9, None, false)), (Fate::Void, trips(2, 2)));
-    assert_eq!(fate(there, Landing::default()), (Fate::Void, trips(1, 0)));
+    let trips = |trips, lost| PathLoss { trips, lost };
+    assert_eq!(fate(there.clone(), landing(9, Some(true), true)), (TrialEnd::Passed, trips(2, 0)));
+    assert_eq!(fate(there.clone(), landing(9, None, false)), (TrialEnd::Stopped, trips(2, 1)));
+    assert_eq!(fate(there.clone(), landing(9, Some(false), false)), (TrialEnd::Void, trips(1, 0)));
+    assert_eq!(fate(landing(0, None, false), landing(9, None, false)), (TrialEnd::Void, trips(2, 2)));
+    assert_eq!(fate(there, Landing::default()), (TrialEnd::Void, trips(1, 0)));
 }
 
 #[test]
 fn the_age_is_that_of_the_packets_as_they_were_sent() {
-    let run = Run { landings: vec![landing(500, None, true), landing(2250, None, true)], clock_error: Duration::ZERO };
-    assert_eq!(votes(&plan(), &run, &mut Loss::default())[0].age, Duration::from_millis(1750));
+    let run = PlayedTimeline {
+        landings: vec![landing(500, None, true), landing(2250, None, true)],
+        clock_error: Duration::ZERO,
+    };
+    assert_eq!(votes(&plan(), &run, &mut PathLoss::default())[0].age, Duration::from_millis(1750));
 }
 
 #[test]
 fn a_run_that_was_cut_short_leaves_votes_void() {
-    assert_eq!(votes(&plan(), &Run::default(), &mut Loss::default())[0].fate, Fate::Void);
+    assert_eq!(votes(&plan(), &PlayedTimeline::default(), &mut PathLoss::default())[0].fate, TrialEnd::Void);
 }

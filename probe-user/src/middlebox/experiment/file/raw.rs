@@ -6,8 +6,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::middlebox::{
-    experiment::script::{Address, Expect, Packet, Role},
-    timeline::{Own, Side},
+    experiment::script::{Address, Expect, ScriptPacket, StepRole},
+    timeline::{Endpoint, Own},
 };
 
 #[derive(Debug, Deserialize)]
@@ -35,8 +35,8 @@ pub(super) enum RawId {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStep {
     pub(super) wait: Option<Spanned<f64>>,
-    pub(super) from: Option<Side>,
-    pub(super) send: Option<Packet>,
+    pub(super) from: Option<Endpoint>,
+    pub(super) send: Option<ScriptPacket>,
     pub(super) id: Option<Spanned<String>>,
     pub(super) seq: Option<u16>,
     pub(super) count: Option<Spanned<u16>>,
@@ -47,7 +47,7 @@ pub(super) struct RawStep {
     pub(super) source: Option<RawOwn>,
     pub(super) destination: Option<Address>,
     pub(super) expect: Option<Expect>,
-    pub(super) role: Option<Role>,
+    pub(super) role: Option<StepRole>,
     pub(super) means: Option<RawMeans>,
 }
 

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::middlebox::{
-    experiment::{Expect, Role, builtin},
-    timeline::Side,
+    experiment::{Expect, StepRole, builtin},
+    timeline::Endpoint,
 };
 
 const GOOD: &str = r#"
@@ -31,9 +31,9 @@ means.stops = "Something remembers requests."
 fn a_file_says_who_sends_what() {
     let script = Script::parse("mine.toml", GOOD).expect("a script");
     assert_eq!((script.repeat, script.fixed["X"], script.packets()), (2, 43, 3));
-    assert_eq!(script.steps[0], Step::Wait(Duration::from_secs(1)));
+    assert_eq!(script.steps[0], ScriptStep::Wait(Duration::from_secs(1)));
     let (place, sends) = script.sends().next().expect("a step that sends");
-    assert_eq!((place, sends.from, sends.expect, sends.role), (1, Side::Far, Expect::Stops, Role::Case));
+    assert_eq!((place, sends.from, sends.expect, sends.role), (1, Endpoint::Far, Expect::Stops, StepRole::Case));
     assert_eq!(sends.means.stops.as_deref(), Some("Something remembers requests."));
 }
 
@@ -80,8 +80,8 @@ fn every_built_in_experiment_is_such_a_file() {
         assert_eq!(script.name, name);
         assert!(script.question.is_some() && !script.title.is_empty(), "{name}");
         let role = |wanted| script.sends().filter(|(_, sends)| sends.role == wanted).collect::<Vec<_>>();
-        assert!(!role(Role::Case).is_empty(), "{name} has no case");
-        let controls = role(Role::Control);
+        assert!(!role(StepRole::Case).is_empty(), "{name} has no case");
+        let controls = role(StepRole::Control);
         for expect in [Expect::Arrives, Expect::Stops] {
             assert!(controls.iter().any(|(_, sends)| sends.expect == expect), "{name} has no control that {expect:?}");
         }

@@ -1,26 +1,26 @@
 //! The finding in words: what left one NIC and what reached the other, and what follows from the difference.
 
-use super::{Fate, StepOutcome};
+use super::{Disposition, StepOutcome};
 use crate::middlebox::{
-    experiment::script::{Expect, Packet, Role, Script, Sends},
-    timeline::Side,
+    experiment::script::{Expect, Script, ScriptPacket, Sends, StepRole},
+    timeline::Endpoint,
 };
 
 /// What the two ends are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct EndNames {
     /// The end where the user types.
     pub near: String,
     /// The peer.
     pub far: String,
 }
 
-impl Names {
+impl EndNames {
     /// The name of one end.
-    pub fn of(&self, side: Side) -> &str {
+    pub fn of(&self, side: Endpoint) -> &str {
         match side {
-            Side::Near => &self.near,
-            Side::Far => &self.far,
+            Endpoint::Near => &self.near,
+            Endpoint::Far => &self.far,
         }
     }
 }
@@ -29,9 +29,9 @@ impl Names {
 type Told<'a> = (&'a Sends, &'a StepOutcome);
 
 /// What follows from all steps.
-pub(super) fn find(script: &Script, outcomes: &[StepOutcome], names: &Names) -> String {
+pub(super) fn find(script: &Script, outcomes: &[StepOutcome], names: &EndNames) -> String {
     let told: Vec<Told<'_>> = script.sends().map(|(_, sends)| sends).zip(outcomes).collect();
-    if let Some(unsent) = told.iter().find(|(_, outcome)| outcome.fate == Fate::Unsent) {
+    if let Some(unsent) = told.iter().find(|(_, outcome)| outcome.fate == Disposition::Unsent) {
         return unsent_packet(unsent, names);
     }
     if let Some(lost) = told.iter().find(|told| is_broken_way(told)) {
@@ -42,7 +42,7 @@ pub(super) fn find(script: &Script, outcomes: &[StepOutcome], names: &Names) -> 
         );
     }
     let mut sentences = Vec::new();
-    for case in told.iter().filter(|(sends, _)| sends.role == Role::Case) {
+    for case in told.iter().filter(|(sends, _)| sends.role == StepRole::Case) {
         sentences.push(capital(&format!("{}{}.", sentence(case, names), contrast(case, &told, names))));
         sentences.push(meaning(case));
     }
@@ -53,17 +53,17 @@ pub(super) fn find(script: &Script, outcomes: &[StepOutcome], names: &Names) -> 
 
 /// What must arrive for anything to be concluded, and did not.
 fn is_broken_way((sends, outcome): &Told<'_>) -> bool {
-    sends.role != Role::Case && sends.expect == Expect::Arrives && outcome.fate != Fate::Arrived
+    sends.role != StepRole::Case && sends.expect == Expect::Arrives && outcome.fate != Disposition::Arrived
 }
 
 /// What must not arrive, by a control, and did.
 fn is_open_door((sends, outcome): &Told<'_>) -> bool {
-    sends.role == Role::Control && sends.expect == Expect::Stops && outcome.fate != Fate::Stopped
+    sends.role == StepRole::Control && sends.expect == Expect::Stops && outcome.fate != Disposition::Stopped
 }
 
-fn open_door(told: &Told<'_>, names: &Names) -> String {
+fn open_door(told: &Told<'_>, names: &EndNames) -> String {
     let (sends, outcome) = told;
-    if outcome.fate == Fate::Arrived {
+    if outcome.fate == Disposition::Arrived {
         let said = sends.means.arrives.clone();
         return said.unwrap_or_else(|| {
             format!(
@@ -76,38 +76,40 @@ fn open_door(told: &Told<'_>, names: &Names) -> String {
     format!("Be careful: {}, which a box that remembers would always stop.", sentence(told, names))
 }
 
-fn unsent_packet((sends, outcome): &Told<'_>, names: &Names) -> String {
+fn unsent_packet((sends, outcome): &Told<'_>, names: &EndNames) -> String {
     let why = outcome.votes.iter().find_map(|vote| vote.trouble.clone()).unwrap_or_else(|| "unknown".to_owned());
     format!("Nothing can be concluded: {} of {} did not leave it: {why}.", what(sends), names.of(sends.from))
 }
 
 /// `reply Y left b's NIC and never reached a's (0 of 3)`.
-fn sentence((sends, outcome): &Told<'_>, names: &Names) -> String {
+fn sentence((sends, outcome): &Told<'_>, names: &EndNames) -> String {
     let (from, to) = (names.of(sends.from), names.of(sends.from.other()));
     let (went, arrived) = outcome.packets();
     match outcome.fate {
-        Fate::Arrived if arrived == went => format!("{} reached {to}'s NIC ({arrived} of {went})", what(sends)),
-        Fate::Arrived => format!("{} reached {to}'s NIC, but for some ({arrived} of {went})", what(sends)),
-        Fate::Stopped if arrived == 0 => {
+        Disposition::Arrived if arrived == went => format!("{} reached {to}'s NIC ({arrived} of {went})", what(sends)),
+        Disposition::Arrived => format!("{} reached {to}'s NIC, but for some ({arrived} of {went})", what(sends)),
+        Disposition::Stopped if arrived == 0 => {
             format!("{} left {from}'s NIC and never reached {to}'s ({arrived} of {went})", what(sends))
         }
-        Fate::Stopped => {
+        Disposition::Stopped => {
             format!("{} left {from}'s NIC and mostly did not reach {to}'s ({arrived} of {went})", what(sends))
         }
-        Fate::Partly | Fate::Divided => format!("of {}, {arrived} of {went} reached {to}'s NIC", what(sends)),
-        Fate::Unsent => format!("{} did not leave {from}", what(sends)),
+        Disposition::Partly | Disposition::Divided => {
+            format!("of {}, {arrived} of {went} reached {to}'s NIC", what(sends))
+        }
+        Disposition::Unsent => format!("{} did not leave {from}", what(sends)),
     }
 }
 
 /// The controls of the same direction and kind that fared otherwise: only what differs can be the reason.
-fn contrast(case: &Told<'_>, told: &[Told<'_>], names: &Names) -> String {
+fn contrast(case: &Told<'_>, told: &[Told<'_>], names: &EndNames) -> String {
     let (sends, outcome) = case;
     let other = |(control, fared): &&Told<'_>| {
-        control.role == Role::Control
+        control.role == StepRole::Control
             && control.from == sends.from
             && control.packet == sends.packet
             && fared.fate != outcome.fate
-            && matches!(fared.fate, Fate::Arrived | Fate::Stopped)
+            && matches!(fared.fate, Disposition::Arrived | Disposition::Stopped)
     };
     match told.iter().find(other) {
         Some(control) => format!("; the control, {}, in the same second", sentence(control, names)),
@@ -117,11 +119,11 @@ fn contrast(case: &Told<'_>, told: &[Told<'_>], names: &Names) -> String {
 
 fn meaning((sends, outcome): &Told<'_>) -> String {
     let said = match outcome.fate {
-        Fate::Arrived => sends.means.arrives.clone(),
-        Fate::Stopped => sends.means.stops.clone(),
-        Fate::Partly => Some("Some passed and some did not: a limit in number or rate, or loss.".to_owned()),
-        Fate::Divided => Some("The repetitions do not agree: repeat it more often.".to_owned()),
-        Fate::Unsent => None,
+        Disposition::Arrived => sends.means.arrives.clone(),
+        Disposition::Stopped => sends.means.stops.clone(),
+        Disposition::Partly => Some("Some passed and some did not: a limit in number or rate, or loss.".to_owned()),
+        Disposition::Divided => Some("The repetitions do not agree: repeat it more often.".to_owned()),
+        Disposition::Unsent => None,
     };
     said.unwrap_or_default()
 }
@@ -129,7 +131,7 @@ fn meaning((sends, outcome): &Told<'_>) -> String {
 fn what(sends: &Sends) -> String {
     match (sends.count, sends.packet) {
         (1, packet) => format!("{} {}", packet.name(), sends.id),
-        (count, Packet::Reply) => format!("{count} replies {}", sends.id),
+        (count, ScriptPacket::Reply) => format!("{count} replies {}", sends.id),
         (count, packet) => format!("{count} {}s {}", packet.name(), sends.id),
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::*;
 use crate::middlebox::{
     experiment::{builtin, plan},
-    timeline::{Arrival, EchoId, Message, Sending, Shot, Side, Timeline},
+    timeline::{Arrival, EchoId, Endpoint, SendTime, TimedPacket, Timeline, TimelinePacket},
 };
 
-fn names() -> Names {
-    Names { near: "a".into(), far: "b".into() }
+fn names() -> EndNames {
+    EndNames { near: "a".into(), far: "b".into() }
 }
 
 /// Runs `script` through a box: `lets` says of a shot, knowing those before it, whether it passes.
-fn outcome(script: &Script, lets: impl Fn(&Timeline, usize) -> bool) -> Outcome {
+fn outcome(script: &Script, lets: impl Fn(&Timeline, usize) -> bool) -> ExperimentOutcome {
     let mut next = 1000;
     let plan = plan::plan(script, || {
         next += 1;
@@ -21,11 +21,11 @@ fn outcome(script: &Script, lets: impl Fn(&Timeline, usize) -> bool) -> Outcome 
     });
     let landings =
         (0..plan.timeline.shots.len()).map(|shot| landing(&plan.timeline.shots[shot], lets(&plan.timeline, shot)));
-    let run = Run { landings: landings.collect(), clock_error: Duration::ZERO };
+    let run = PlayedTimeline { landings: landings.collect(), clock_error: Duration::ZERO };
     judge(script, &plan, &run, &names())
 }
 
-fn landing(shot: &Shot, arrives: bool) -> Landing {
+fn landing(shot: &TimedPacket, arrives: bool) -> Landing {
     let arrival = Arrival {
         id: 1,
         source: [10, 0, 0, 1].into(),
@@ -37,7 +37,7 @@ fn landing(shot: &Shot, arrives: bool) -> Landing {
         after: shot.at,
     };
     let arrived = if arrives { vec![arrival] } else { Vec::new() };
-    Landing { sent: Sending::At(shot.at), left: Some(true), arrived }
+    Landing { sent: SendTime::At(shot.at), left: Some(true), arrived }
 }
 
 fn built_in(name: &str) -> Script {
@@ -48,8 +48,8 @@ fn built_in(name: &str) -> Script {
 fn security_group(timeline: &Timeline, shot: usize) -> bool {
     let shot = &timeline.shots[shot];
     match (shot.from, shot.message) {
-        (Side::Near, Message::Request) => true,
-        (Side::Far, Message::Reply) => matches!(shot.id, EchoId::OfArrived(_)),
+        (Endpoint::Near, TimelinePacket::Request) => true,
+        (Endpoint::Far, TimelinePacket::Reply) => matches!(shot.id, EchoId::OfArrived(_)),
         _ => false,
     }
 }
@@ -82,7 +82,7 @@ fn a_router_without_state_is_not_taken_for_one_that_remembers() {
 
 #[test]
 fn where_the_control_is_lost_nothing_is_concluded() {
-    let outcome = outcome(&built_in("id-mismatch"), |timeline, shot| timeline.shots[shot].from == Side::Near);
+    let outcome = outcome(&built_in("id-mismatch"), |timeline, shot| timeline.shots[shot].from == Endpoint::Near);
     assert!(outcome.finding.starts_with("Nothing can be concluded: reply X left b's NIC"), "{}", outcome.finding);
     assert!(!outcome.as_expected);
 }
@@ -100,8 +100,8 @@ fn one_lost_packet_in_three_repetitions_changes_nothing() {
 fn what_never_left_its_host_says_nothing_of_the_way() {
     let script = built_in("reply-only");
     let plan = plan::plan(&script, || 7);
-    let refused = Landing { sent: Sending::Refused("EPERM".into()), ..Landing::default() };
-    let run = Run { landings: vec![refused; plan.timeline.shots.len()], clock_error: Duration::ZERO };
+    let refused = Landing { sent: SendTime::Refused("EPERM".into()), ..Landing::default() };
+    let run = PlayedTimeline { landings: vec![refused; plan.timeline.shots.len()], clock_error: Duration::ZERO };
     let outcome = judge(&script, &plan, &run, &names());
     assert_eq!(
         outcome.finding,
