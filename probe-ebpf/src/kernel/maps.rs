@@ -9,7 +9,7 @@ use probe_ebpf::{
     Step, Tally, filter::MAX_RULES, tally::IDS,
 };
 
-use super::guard::Note;
+use super::guard::note::Note;
 
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
 const MMAPABLE: u32 = 1 << 10;

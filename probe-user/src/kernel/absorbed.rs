@@ -9,6 +9,7 @@ use aya::{
 use probe_ebpf::{
     AbsorbEvent, Hop, Skip,
     contract::{kind::Echo, names},
+    packet::ICMP_HEADER,
 };
 
 use super::{Error, drops::address, journeys::Journeys, tallies::SkipMap};
@@ -18,7 +19,6 @@ use crate::{
     traffic::{
         error_tap::{ErrorSeen, ErrorTap},
         fragment_tap::FragmentTap,
-        packet::HEADER_BYTES,
         target::family_of,
     },
     watching::{Requests, WatchRequest},
@@ -154,7 +154,7 @@ pub fn cannot_answer(device: &Device, mode: Mode, requests: Requests) -> Option<
 }
 
 fn told(event: &AbsorbEvent) -> Absorbed {
-    let payload = (event.icmp_bytes as usize).saturating_sub(HEADER_BYTES);
+    let payload = (event.icmp_bytes as usize).saturating_sub(ICMP_HEADER);
     Absorbed {
         probe: event.probe,
         time_ns: event.time_ns,

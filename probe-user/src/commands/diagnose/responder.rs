@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use probe_ebpf::Family;
+use probe_ebpf::{
+    Family,
+    packet::{ICMP_HEADER, IPV4_HEADER, IPV6_HEADER},
+};
 
 use super::Place;
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
     device::Device,
     diagnosis::Responder,
     error::Failure,
-    traffic::{Target, packet::HEADER_BYTES, target::family_of},
+    traffic::{Target, target::family_of},
     watching::Requests,
 };
 
@@ -55,10 +58,10 @@ pub(super) fn check(args: &Diagnose, target: &Target, place: &Place) -> Result<(
 /// The most payload bytes of an echo packet that is not fragmented; nothing where every payload fits.
 fn most(mtu: u32, family: Family) -> Option<u16> {
     let ip_header = match family {
-        Family::V4 => 20,
-        Family::V6 => 40,
+        Family::V4 => IPV4_HEADER,
+        Family::V6 => IPV6_HEADER,
     };
-    u16::try_from((mtu as usize).saturating_sub(ip_header + HEADER_BYTES)).ok()
+    u16::try_from((mtu as usize).saturating_sub(ip_header + ICMP_HEADER)).ok()
 }
 
 #[cfg(test)]
