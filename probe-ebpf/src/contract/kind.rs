@@ -48,7 +48,7 @@ impl Kind {
         Self { family: Family::V6, echo: Echo::Reply },
     ];
 
-    /// Its place in [`crate::Tally`] and [`crate::Cell`]: below [`Kind::COUNT`].
+    /// Its place in [`crate::Tally`] and [`crate::RuleIndex`]: below [`Kind::COUNT`].
     #[inline(always)]
     pub const fn index(self) -> usize {
         let family = match self.family {
