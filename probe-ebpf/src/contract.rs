@@ -9,6 +9,8 @@ pub mod flow;
 pub mod guard;
 pub mod hop;
 pub mod journey;
+#[cfg(feature = "serde")]
+mod json;
 pub mod kind;
 pub mod names;
 pub mod offsets;
@@ -19,7 +21,7 @@ pub use absorb::AbsorbEvent;
 pub use config::Config;
 pub use drops::DropEvent;
 pub use event::{Event, EventHead};
-pub use filter::{Cell, Deed, Gauge, Rule};
+pub use filter::{Rule, RuleIndex, RuleState, RuleStats};
 pub use flow::{Flow, FlowKey, Pending, PendingKey};
 pub use guard::{GuardConfig, GuardCount, GuardKey, GuardRecord, GuardSet, GuardState};
 pub use hop::Hop;

@@ -16,24 +16,12 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, SkBuffContext, TcContext, XdpContext},
 };
 use kernel::{
+    disposition::Disposition,
     guard,
     hops::{cgroup, device, drops, netfilter, tc, xdp},
     skip,
 };
 use probe_ebpf::Skip;
-
-/// What a hop does with a packet that it could read.
-#[derive(Clone, Copy)]
-enum Fate {
-    /// Counted; goes on.
-    Pass,
-    /// Counted; one of the filter's rules ends it here.
-    Drop,
-    /// Counted and told; kept from the kernel because the run wants it so.
-    Absorb,
-    /// Counted; made into its own reply, which goes back by the way it came.
-    Answer,
-}
 
 /// tc goes on with the next program (`TCX_NEXT`), never decides for those behind it.
 const TC_NEXT: i32 = -1;
@@ -169,31 +157,31 @@ fn trace(noted: Result<(), Skip>) {
 
 /// What can't be read is counted by its cause and goes on: the host's own traffic is not ours to break.
 #[inline(always)]
-fn enforce(seen: Result<Fate, Skip>) -> Fate {
+fn enforce(seen: Result<Disposition, Skip>) -> Disposition {
     match seen {
-        Ok(fate) => fate,
+        Ok(disposition) => disposition,
         Err(skip) => {
             skip::count(skip);
-            Fate::Pass
+            Disposition::Pass
         }
     }
 }
 
 #[inline(always)]
-fn xdp_action(fate: Fate) -> u32 {
-    match fate {
-        Fate::Pass => XDP_PASS,
-        Fate::Drop | Fate::Absorb => XDP_DROP,
-        Fate::Answer => XDP_TX,
+fn xdp_action(disposition: Disposition) -> u32 {
+    match disposition {
+        Disposition::Pass => XDP_PASS,
+        Disposition::Drop | Disposition::Absorb => XDP_DROP,
+        Disposition::Answer => XDP_TX,
     }
 }
 
 #[inline(always)]
-fn tc_action(fate: Fate) -> i32 {
-    match fate {
+fn tc_action(disposition: Disposition) -> i32 {
+    match disposition {
         // tc makes no replies: where XDP is to make them and is not there, nothing is attached at all.
-        Fate::Pass | Fate::Answer => TC_NEXT,
-        Fate::Drop | Fate::Absorb => TC_ACT_SHOT,
+        Disposition::Pass | Disposition::Answer => TC_NEXT,
+        Disposition::Drop | Disposition::Absorb => TC_ACT_SHOT,
     }
 }
 

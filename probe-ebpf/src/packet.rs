@@ -4,6 +4,11 @@
 //! programs run it on packet memory, the tests and `probe receive` on slices.
 
 pub mod checksum;
+mod header;
+
+pub use header::{
+    ETHERNET_HEADER, ICMP, ICMP_HEADER, ICMPV6, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, QINQ, VLAN, VLAN_TAG,
+};
 
 use crate::contract::{Family, Kind, Skip};
 
@@ -88,23 +93,9 @@ impl EchoPacket {
     }
 }
 
-const ETHERNET_HEADER: usize = 14;
-const VLAN_TAG: usize = 4;
-/// 802.1Q.
-const VLAN: u16 = 0x8100;
-/// 802.1ad, and the number that was used for `QinQ` before it.
-const QINQ: u16 = 0x88a8;
+/// What was used for `QinQ` before 802.1ad.
 const OLD_QINQ: u16 = 0x9100;
 const MAX_VLAN_TAGS: usize = 2;
-/// The `EtherType` of IPv4.
-pub const IPV4: u16 = 0x0800;
-/// The `EtherType` of IPv6.
-pub const IPV6: u16 = 0x86dd;
-const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
-const ICMP_HEADER: usize = 8;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 /// IPv6 extension headers (RFC 8200 §4).
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;

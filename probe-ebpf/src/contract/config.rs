@@ -46,5 +46,5 @@ pub const ONLY_V4: u32 = 4;
 pub const ONLY_V6: u32 = 6;
 /// [`Config::capture`]: every echo packet.
 pub const CAPTURE_ALL: u32 = 1;
-/// [`Config::capture`]: only those for which a cell names a rule.
+/// [`Config::capture`]: only those for which the index names a rule.
 pub const CAPTURE_MATCHED: u32 = 2;

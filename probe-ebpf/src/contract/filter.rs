@@ -9,7 +9,7 @@ use super::{kind::Kind, tally::Count};
 /// 8 bytes: the kernel keeps elements of an array that far apart, and the user half writes each in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(8))]
-pub struct Cell {
+pub struct RuleIndex {
     /// By [`Kind::index`].
     pub slots: [u16; Kind::COUNT],
 }
@@ -17,7 +17,7 @@ pub struct Cell {
 /// How many rules an interface can have in one direction.
 pub const MAX_RULES: usize = 256;
 
-/// [`super::Config::filter`]: packets are looked up in the cells, and dropped where a rule says so.
+/// [`super::Config::filter`]: packets are looked up in the index of rules, and dropped where a rule says so.
 pub const ON: u32 = 1;
 /// [`super::Config::filter`]: some rule has a deadline.
 pub const DEADLINES: u32 = 1 << 1;
@@ -133,14 +133,14 @@ pub struct Rule {
     pub payload_last: u16,
 }
 
-/// What a rule did, on one processor.
+/// What a rule matched and did, on one processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct Deed {
+pub struct RuleStats {
     /// What its action chose to drop: dropped, or only counted under [`DRY_RUN`].
     pub chosen: Count,
     /// Packets that it matched and its action let pass.
-    pub spared: u64,
+    pub passed: u64,
     /// `CLOCK_MONOTONIC` in nanoseconds of the last packet that it matched, exact to two ticks; 0: never.
     pub last_ns: u64,
     /// The number of the kernel's tick then: within the same tick the clock need not be asked again.
@@ -150,12 +150,12 @@ pub struct Deed {
 /// What a rule's action has to remember, for all processors together: one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
-pub struct Gauge {
+pub struct RuleState {
     /// Packets that came to [`EVERY`], [`FIRST`] or [`AFTER`]; the latter two stop counting where nothing depends on it.
     pub seen: u64,
     /// Of [`RATE`]: `CLOCK_MONOTONIC` in nanoseconds at which the bucket will be full again.
     pub full_at_ns: u64,
-    /// Keeps the gauges of two rules apart.
+    /// Keeps the states of two rules on cache lines of their own.
     pub reserved: [u64; 6],
 }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gauges_of_two_rules_share_no_cache_line() {
-        assert_eq!((size_of::<Gauge>(), align_of::<Gauge>()), (64, 64));
+    fn the_states_of_two_rules_share_no_cache_line() {
+        assert_eq!((size_of::<RuleState>(), align_of::<RuleState>()), (64, 64));
     }
 }

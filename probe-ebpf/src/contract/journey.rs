@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::kind::Echo;
-use crate::packet::{Bytes, EchoPacket, View};
+use crate::packet::{Bytes, EchoPacket, ICMP, ICMP_HEADER, ICMPV6, IPV4_HEADER, IPV6_HEADER, View};
 
 /// The first bytes of a probe's payload, all in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -65,9 +65,6 @@ pub const fn step_index(hop: u32, echo: Echo, probe: u32) -> u32 {
     (hop * 2 + leg) * MAX_PROBES + (probe & (MAX_PROBES - 1))
 }
 
-/// Bytes of the ICMP header of an echo packet, behind which the payload starts.
-const ICMP_HEADER: usize = 8;
-
 /// Where the mark of the packet `echo` ends, if it has one: bytes from where its own offsets count.
 #[inline(always)]
 pub const fn mark_end(echo: &EchoPacket) -> usize {
@@ -91,14 +88,9 @@ pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> 
     ours.then_some(index)
 }
 
-/// Bytes of an IPv4 header without options, and of an IPv6 header.
-const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
-/// IP protocol numbers.
-const ICMP: u8 = 1;
+/// IP protocol numbers of what most packets are.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 
 /// Whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`: false for nearly
 /// all packets of a host, after one look or two, which spares them [`crate::packet::parse`]. Fragments, options and

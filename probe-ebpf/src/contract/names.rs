@@ -60,14 +60,14 @@ pub const TALLY_OUT: &str = "probe_tal_out";
 pub const TALLY_DROP: &str = "probe_tal_drop";
 /// How often each cause of [`crate::Skip`] was met.
 pub const SKIPS: &str = "probe_skips";
-/// Which rule holds, by id.
-pub const CELLS: &str = "probe_cells";
+/// Which rule comes first, by id.
+pub const RULE_INDEX: &str = "probe_r_index";
 /// The rules of the filter.
 pub const RULES: &str = "probe_rules";
-/// What each rule dropped.
-pub const DEEDS: &str = "probe_deeds";
+/// What each rule matched and dropped.
+pub const RULE_STATS: &str = "probe_r_stats";
 /// What the actions of rules remember.
-pub const GAUGES: &str = "probe_gauges";
+pub const RULE_STATES: &str = "probe_r_states";
 /// Who pings whom, with the round-trip times.
 pub const FLOWS: &str = "probe_flows";
 /// The flow that new flows are copies of.
@@ -127,10 +127,10 @@ pub const ALL: [&str; 41] = [
     TALLY_OUT,
     TALLY_DROP,
     SKIPS,
-    CELLS,
+    RULE_INDEX,
     RULES,
-    DEEDS,
-    GAUGES,
+    RULE_STATS,
+    RULE_STATES,
     FLOWS,
     NEW_FLOW,
     PENDING,

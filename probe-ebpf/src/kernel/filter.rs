@@ -16,7 +16,7 @@ use probe_ebpf::{
 
 use super::{
     config::config,
-    maps::{CELLS, DEEDS, RULES, TALLY_DROP},
+    maps::{RULE_INDEX, RULE_STATS, RULES, TALLY_DROP},
     reader::{Packet, Whole},
     tally,
 };
@@ -36,9 +36,9 @@ pub(crate) fn is_for_egress() -> bool {
 /// The slot of the first rule for the kind and id of `packet`: one look-up in an array, whatever rules there are.
 #[inline(always)]
 pub(crate) fn first_for(packet: &EchoPacket) -> Option<u32> {
-    let cell = CELLS.get_ptr(u32::from(packet.id))?;
-    // SAFETY: the map gave a valid pointer; an index of a kind is within the cell.
-    let slot = unsafe { *cell.cast::<u16>().add(packet.kind.index() & 3) };
+    let index = RULE_INDEX.get_ptr(u32::from(packet.id))?;
+    // SAFETY: the map gave a valid pointer; the number of a kind is within the index.
+    let slot = unsafe { *index.cast::<u16>().add(packet.kind.index() & 3) };
     u32::from(slot).checked_sub(1)
 }
 
@@ -142,7 +142,7 @@ fn words(address: [u8; 16]) -> [u64; 2] {
 #[inline(always)]
 fn holds(slot: u32, rule: &Rule, echo: &EchoPacket, ends: &Ends) -> bool {
     let features = config!(filter);
-    // The first rule's cell has said so already, those of the next rules have not.
+    // Of the first rule the index has said so already, of the next it has not.
     if rule.kinds & (1 << (echo.kind.index() & 3)) == 0
         || !(rule.id_first..=rule.id_last).contains(&echo.id)
         || rule.number == 0
@@ -181,19 +181,19 @@ fn note(slot: u32, packet: &EchoPacket, chosen: Chosen) {
     if matches!(chosen, Chosen::Drop) {
         tally::count(&TALLY_DROP, packet);
     }
-    let Some(deed) = DEEDS.get_ptr_mut(slot) else { return };
+    let Some(stats) = RULE_STATS.get_ptr_mut(slot) else { return };
     let tick = tick();
-    // SAFETY: the map gave a valid pointer to this processor's own deed.
+    // SAFETY: the map gave a valid pointer to this processor's own statistics.
     unsafe {
         if matches!(chosen, Chosen::Pass) {
-            (*deed).spared += 1;
+            (*stats).passed += 1;
         } else {
-            (*deed).chosen.packets += 1;
-            (*deed).chosen.bytes += u64::from(packet.ip_bytes);
+            (*stats).chosen.packets += 1;
+            (*stats).chosen.bytes += u64::from(packet.ip_bytes);
         }
-        if (*deed).last_tick != tick {
-            (*deed).last_tick = tick;
-            (*deed).last_ns = clock();
+        if (*stats).last_tick != tick {
+            (*stats).last_tick = tick;
+            (*stats).last_ns = clock();
         }
     }
 }
@@ -201,8 +201,8 @@ fn note(slot: u32, packet: &EchoPacket, chosen: Chosen) {
 /// `CLOCK_MONOTONIC`: as the rule in `slot` noted it in this tick, or else from the clock.
 #[inline(always)]
 fn now(slot: u32) -> u64 {
-    match DEEDS.get(slot) {
-        Some(deed) if deed.last_tick == tick() => deed.last_ns,
+    match RULE_STATS.get(slot) {
+        Some(stats) if stats.last_tick == tick() => stats.last_ns,
         _ => clock(),
     }
 }

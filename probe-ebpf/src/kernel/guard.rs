@@ -1,12 +1,14 @@
 //! The guard: which requests are remembered, and which replies pass for them.
 
 mod clock;
+mod config;
 mod counters;
+pub(crate) mod note;
 mod table;
 
 use aya_ebpf::programs::{TcContext, XdpContext};
 use probe_ebpf::{
-    Direction, Echo, Family, GuardConfig, GuardCount, GuardKey, Skip,
+    Direction, Echo, GuardCount, GuardKey, Skip,
     guard::{
         Home, KEY_ANSWERER, KEY_ASKER, KEY_CODE, KEY_ID, KEY_SEQ, PROTECT_IN, PROTECT_OUT, REFRESH_REPLY,
         REFRESH_REQUEST, Word, share_tag, tick, tick_after,
@@ -15,58 +17,30 @@ use probe_ebpf::{
 };
 
 use super::{
-    hops::read,
+    disposition::Disposition,
     maps::NOTES,
-    reader::{Packet, TcPacket, Whole, XdpPacket},
+    reader::{Packet, TcPacket, Whole, XdpPacket, read},
 };
-use crate::Fate;
+use config::guard;
 use counters::count;
+use note::Note;
 use table::{Found, New, Put, State};
-
-/// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
-#[unsafe(no_mangle)]
-pub(crate) static PROBE_GUARD: GuardConfig = GuardConfig {
-    timeout_ns: 0,
-    answered_timeout_ns: 0,
-    deadline_ns: 0,
-    secret: [0; 5],
-    set_mask: 0,
-    key: 0,
-    protect: 0,
-    refresh: 0,
-    first_reply_counts: 0,
-    replies: 0,
-    code_zero: 0,
-    deny_requests: 0,
-    dry_run: 0,
-    test_clock: 0,
-};
-
-/// One place in that global.
-macro_rules! guard {
-    ($($place:tt)+) => {{
-        let place = &raw const $crate::kernel::guard::PROBE_GUARD.$($place)+;
-        // SAFETY: points into a static; volatile, so that the compiler does not take the value at build time.
-        unsafe { core::ptr::read_volatile(place) }
-    }};
-}
-pub(crate) use guard;
 
 /// What the guard does at XDP.
 #[inline(always)]
-pub(crate) fn enter_xdp(context: &XdpContext) -> Result<Fate, Skip> {
+pub(crate) fn enter_xdp(context: &XdpContext) -> Result<Disposition, Skip> {
     see(&XdpPacket(context.ctx), Direction::In)
 }
 
 /// What it does at tc ingress.
 #[inline(always)]
-pub(crate) fn enter_tc(context: &TcContext) -> Result<Fate, Skip> {
+pub(crate) fn enter_tc(context: &TcContext) -> Result<Disposition, Skip> {
     see(&TcPacket(context.skb.skb), Direction::In)
 }
 
 /// What it does at tc egress.
 #[inline(always)]
-pub(crate) fn leave_tc(context: &TcContext) -> Result<Fate, Skip> {
+pub(crate) fn leave_tc(context: &TcContext) -> Result<Disposition, Skip> {
     see(&TcPacket(context.skb.skb), Direction::Out)
 }
 
@@ -82,55 +56,44 @@ enum Role {
 }
 
 #[inline(always)]
-fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Fate, Skip> {
+fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Disposition, Skip> {
     let echo = read(packet)?;
     let now = clock::now();
     if guard!(deadline_ns) != 0 && now >= guard!(deadline_ns) {
-        return Ok(Fate::Pass);
+        return Ok(Disposition::Pass);
     }
     let bad_code = guard!(code_zero) != 0 && echo.code != 0;
     let what = match role(&echo, direction) {
         // It is left alone, as every request is, but nothing follows from it.
-        Some(Role::Asks) if bad_code => return Ok(Fate::Pass),
+        Some(Role::Asks) if bad_code => return Ok(Disposition::Pass),
         Some(Role::Answers) if bad_code => GuardCount::BadCode,
         Some(Role::Denied) => GuardCount::Denied,
         Some(role) => {
-            let Some(note) = NOTES.get_ptr_mut(direction as u32) else { return Ok(Fate::Pass) };
+            let Some(note) = NOTES.get_ptr_mut(direction as u32) else { return Ok(Disposition::Pass) };
             // SAFETY: the map gave a valid pointer to this processor's own note of this direction, and one program at a
             // time runs in a direction.
-            unsafe { note.write_volatile(Note::of(packet, &echo, role, direction)?) };
+            unsafe { note.write_volatile(note_of(packet, &echo, role, direction)?) };
             // SAFETY: as above.
             settle(unsafe { note.read_volatile() }, now)
         }
-        None => return Ok(Fate::Pass),
+        None => return Ok(Disposition::Pass),
     };
     count(what);
     if !what.is_drop() {
-        return Ok(Fate::Pass);
+        return Ok(Disposition::Pass);
     }
     counters::note_drop(echo.id);
-    Ok(if guard!(dry_run) == 0 { Fate::Drop } else { Fate::Pass })
+    Ok(if guard!(dry_run) == 0 { Disposition::Drop } else { Disposition::Pass })
 }
 
-/// What the table must know of a packet. It goes through memory of which the verifier knows nothing: the ways through
-/// the parser, of which there are thousands, then meet before the table, and each is not followed through it as well.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Note {
-    key: GuardKey,
-    asker: [u64; 2],
-    asks: u64,
-}
-
-impl Note {
-    #[inline(always)]
-    fn of<P: Packet>(packet: &P, echo: &EchoPacket, role: Role, direction: Direction) -> Result<Self, Skip> {
-        let [source, destination] = ends(packet, echo)?;
-        let asks = matches!(role, Role::Asks);
-        let (asker, answerer) = if asks { (source, destination) } else { (destination, source) };
-        let key = key(echo, asker, answerer, matches!(direction, Direction::Out) == asks);
-        Ok(Self { key, asker, asks: u64::from(asks) })
-    }
+/// Writes down what the table must know of a packet.
+#[inline(always)]
+fn note_of<P: Packet>(packet: &P, echo: &EchoPacket, role: Role, direction: Direction) -> Result<Note, Skip> {
+    let [source, destination] = ends(packet, echo)?;
+    let asks = matches!(role, Role::Asks);
+    let (asker, answerer) = if asks { (source, destination) } else { (destination, source) };
+    let key = key(echo, asker, answerer, matches!(direction, Direction::Out) == asks);
+    Ok(Note { key, asker, asks: u64::from(asks) })
 }
 
 #[inline(always)]
@@ -227,16 +190,8 @@ fn key(echo: &EchoPacket, asker: [u64; 2], answerer: [u64; 2], outbound: bool) -
         id: if chosen(KEY_ID) { echo.id } else { 0 },
         seq: if chosen(KEY_SEQ) { echo.seq } else { 0 },
         code: if chosen(KEY_CODE) { echo.code } else { 0 },
-        family: family(echo),
+        family: echo.kind.family.version(),
         outbound: u8::from(outbound),
         reserved: 0,
-    }
-}
-
-#[inline(always)]
-fn family(echo: &EchoPacket) -> u8 {
-    match echo.kind.family {
-        Family::V4 => 4,
-        Family::V6 => 6,
     }
 }

@@ -13,43 +13,33 @@ use probe_ebpf::{
     Direction, Echo, Hop, Skip, Tally,
     absorb::{ABSORB_REPLIES, ANSWER},
     config::CAPTURE_ALL,
-    packet::{EchoPacket, addresses, parse_where},
+    packet::{EchoPacket, addresses},
 };
 
 use super::{
     absorb, capture,
-    config::{config, reads},
+    config::config,
+    disposition::Disposition,
     filter, flows, journey,
-    reader::{Packet, Whole},
+    reader::{Packet, Whole, read},
     tally,
 };
-use crate::Fate;
 
 /// Counts the echo packet in `packet`, if it is one, and decides what becomes of it: first count, then enforce.
 #[inline(always)]
-fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(EchoPacket, Fate), Skip> {
+fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(EchoPacket, Disposition), Skip> {
     let echo = read(packet)?;
     tally::count(counters, &echo);
     if config!(track) != 0 {
         flows::track(&echo, ends(packet, &echo)?, hop.direction());
     }
     let probe = if config!(journey) == 0 { None } else { journey::note_packet(hop, packet, &echo) };
-    let fate = match (hop.direction(), probe) {
+    let disposition = match (hop.direction(), probe) {
         (Direction::In, Some(probe)) if is_kept(&echo) => keep(packet, &echo, probe)?,
         (Direction::In, _) => enter(packet, &echo),
         (Direction::Out, _) => leave(packet, &echo),
     };
-    Ok((echo, fate))
-}
-
-#[inline(always)]
-pub(super) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
-    let link_layer = packet.link_layer();
-    let linear = packet.linear();
-    match parse_where(&linear, link_layer, reads) {
-        Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse_where(&Whole(packet), link_layer, reads),
-        read => read,
-    }
+    Ok((echo, disposition))
 }
 
 #[inline(always)]
@@ -66,26 +56,26 @@ fn is_kept(echo: &EchoPacket) -> bool {
 
 /// What becomes of a packet of the run that is kept from the kernel.
 #[inline(always)]
-fn keep<P: Packet>(packet: &P, echo: &EchoPacket, probe: u32) -> Result<Fate, Skip> {
+fn keep<P: Packet>(packet: &P, echo: &EchoPacket, probe: u32) -> Result<Disposition, Skip> {
     if config!(requests) == ANSWER {
-        return Ok(Fate::Answer);
+        return Ok(Disposition::Answer);
     }
     absorb::tell(echo, probe, ends(packet, echo)?);
-    Ok(Fate::Absorb)
+    Ok(Disposition::Absorb)
 }
 
 /// What only ingress hops do: match the rules, copy for `probe receive`, drop.
 #[inline(always)]
-fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Fate {
+fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
     let drops = filter::is_for_ingress() && filter::drops(packet, echo);
     if config!(capture) == CAPTURE_ALL || (config!(capture) != 0 && filter::first_for(echo).is_some()) {
         capture::capture(packet, drops);
     }
-    if drops { Fate::Drop } else { Fate::Pass }
+    if drops { Disposition::Drop } else { Disposition::Pass }
 }
 
 /// What only egress hops do: match the rules for packets that leave.
 #[inline(always)]
-fn leave<P: Packet>(packet: &P, echo: &EchoPacket) -> Fate {
-    if filter::is_for_egress() && filter::drops(packet, echo) { Fate::Drop } else { Fate::Pass }
+fn leave<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
+    if filter::is_for_egress() && filter::drops(packet, echo) { Disposition::Drop } else { Disposition::Pass }
 }

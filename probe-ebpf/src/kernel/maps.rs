@@ -5,11 +5,11 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Cell, Deed, Flow, FlowKey, Gauge, GuardCount, GuardRecord, GuardSet, GuardState, Pending, PendingKey, Rule, Skip,
-    Step, Tally, filter::MAX_RULES, tally::IDS,
+    Flow, FlowKey, GuardCount, GuardRecord, GuardSet, GuardState, Pending, PendingKey, Rule, RuleIndex, RuleState,
+    RuleStats, Skip, Step, Tally, filter::MAX_RULES, tally::IDS,
 };
 
-use super::guard::Note;
+use super::guard::note::Note;
 
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
 const MMAPABLE: u32 = 1 << 10;
@@ -35,17 +35,17 @@ pub(crate) static TALLY_DROP: Array<Tally> = Array::with_max_entries(UNUSED, MMA
 #[map(name = "probe_skips")]
 pub(crate) static SKIPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Skip::COUNT as u32, 0);
 
-#[map(name = "probe_cells")]
-pub(crate) static CELLS: Array<Cell> = Array::with_max_entries(IDS, MMAPABLE);
+#[map(name = "probe_r_index")]
+pub(crate) static RULE_INDEX: Array<RuleIndex> = Array::with_max_entries(IDS, MMAPABLE);
 
 #[map(name = "probe_rules")]
 pub(crate) static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES as u32, 0);
 
-#[map(name = "probe_deeds")]
-pub(crate) static DEEDS: PerCpuArray<Deed> = PerCpuArray::with_max_entries(MAX_RULES as u32, 0);
+#[map(name = "probe_r_stats")]
+pub(crate) static RULE_STATS: PerCpuArray<RuleStats> = PerCpuArray::with_max_entries(MAX_RULES as u32, 0);
 
-#[map(name = "probe_gauges")]
-pub(crate) static GAUGES: Array<Gauge> = Array::with_max_entries(MAX_RULES as u32, 0);
+#[map(name = "probe_r_states")]
+pub(crate) static RULE_STATES: Array<RuleState> = Array::with_max_entries(MAX_RULES as u32, 0);
 
 #[map(name = "probe_flows")]
 pub(crate) static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(UNUSED, 0);

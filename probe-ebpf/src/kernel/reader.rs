@@ -6,11 +6,13 @@ use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
 };
-use probe_ebpf::packet::{Bytes, IPV4, IPV6, LinkLayer, View};
+use probe_ebpf::{
+    Skip,
+    packet::{Bytes, ETHERNET_HEADER, EchoPacket, IPV4, IPV6, LinkLayer, View, parse_where},
+};
 
-use super::config::config;
+use super::config::{config, reads};
 
-const ETHERNET_HEADER: usize = 14;
 const ETHER_TYPE_AT: usize = 12;
 
 /// What packets of the device start with.
@@ -143,6 +145,17 @@ impl<P: Packet> Bytes for Whole<'_, P> {
         // SAFETY: `bytes` has room for N bytes.
         let copied = unsafe { self.0.copy(offset as u32, bytes.as_mut_ptr().cast(), N as u32) };
         copied.then_some(bytes)
+    }
+}
+
+/// Reads the echo packet in `packet`: from what can be read directly, or where that ends too early by copying.
+#[inline(always)]
+pub(crate) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
+    let link_layer = packet.link_layer();
+    let linear = packet.linear();
+    match parse_where(&linear, link_layer, reads) {
+        Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse_where(&Whole(packet), link_layer, reads),
+        read => read,
     }
 }
 

@@ -5,15 +5,10 @@
 
 use probe_ebpf::{
     Family,
-    packet::{EchoPacket, LinkLayer, View, checksum::updated},
+    packet::{ETHERNET_HEADER, EchoPacket, ICMP_HEADER, IPV4_HEADER, IPV6_HEADER, LinkLayer, View, checksum::updated},
 };
 
 use super::reader::{Packet, Writable, XdpPacket};
-
-const ETHERNET_HEADER: usize = 14;
-const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
-const ICMP_HEADER: usize = 8;
 
 /// In the first byte of a hardware address: it is one of many (IEEE 802).
 const GROUP: u8 = 1;

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
     Skip,
     contract::journey::{may_be_probe, probe_of},
-    packet::{Bytes, EchoPacket, LinkLayer, View, parse_where},
+    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, parse_where},
 };
 
 use super::{
@@ -15,10 +15,10 @@ use super::{
 };
 
 /// `EtherType`s as `sk_buff.protocol` has them, in network byte order.
-const IPV4: u16 = 0x0800_u16.to_be();
-const IPV6: u16 = 0x86dd_u16.to_be();
-const VLAN: u16 = 0x8100_u16.to_be();
-const QINQ: u16 = 0x88a8_u16.to_be();
+const IPV4: u16 = packet::IPV4.to_be();
+const IPV6: u16 = packet::IPV6.to_be();
+const VLAN: u16 = packet::VLAN.to_be();
+const QINQ: u16 = packet::QINQ.to_be();
 
 /// Address families of `include/linux/socket.h`.
 const AF_INET: u16 = 2;
@@ -28,7 +28,6 @@ const AF_INET6: u16 = 10;
 const SOCK_DGRAM: u16 = 2;
 
 /// IP protocol numbers.
-const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -157,10 +156,10 @@ impl Skb {
             if !matches!(protocol, VLAN | QINQ) {
                 break;
             }
-            let tag = bytes.view::<4>(0).ok_or(Skip::Truncated)?;
+            let tag = bytes.view::<VLAN_TAG>(0).ok_or(Skip::Truncated)?;
             protocol = tag.be16(2).to_be();
-            bytes.first = bytes.first.wrapping_add(4);
-            bytes.length -= 4;
+            bytes.first = bytes.first.wrapping_add(VLAN_TAG as u64);
+            bytes.length -= VLAN_TAG as u32;
         }
         if matches!(protocol, IPV4 | IPV6) { Ok(bytes) } else { Err(Skip::NotEcho) }
     }

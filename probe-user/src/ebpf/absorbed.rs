@@ -9,6 +9,7 @@ use aya::{
 use probe_ebpf::{
     AbsorbEvent, Hop, Skip,
     contract::{kind::Echo, names},
+    packet::ICMP_HEADER,
 };
 
 use super::{KernelError, journeys::Journeys, tallies::SkipMap};
@@ -22,7 +23,6 @@ use crate::{
     traffic::{
         error_tap::{ErrorSeen, ErrorTap},
         fragment_tap::FragmentTap,
-        packet::HEADER_BYTES,
         target::family_of,
     },
 };
@@ -157,7 +157,7 @@ pub fn cannot_answer(device: &Device, mode: AttachMode, requests: RequestHandlin
 }
 
 fn told(event: &AbsorbEvent) -> Absorbed {
-    let payload = (event.icmp_bytes as usize).saturating_sub(HEADER_BYTES);
+    let payload = (event.icmp_bytes as usize).saturating_sub(ICMP_HEADER);
     Absorbed {
         probe: event.probe,
         time_ns: event.time_ns,

@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     maps::{Array, Map, MapData, PerCpuArray, PerCpuValues},
 };
-use probe_ebpf::{Cell, Count, Deed, Gauge, Rule, filter::MAX_RULES, names, tally::IDS};
+use probe_ebpf::{Count, Rule, RuleIndex, RuleState, RuleStats, filter::MAX_RULES, names, tally::IDS};
 
 use super::{KernelError, border::Plain, load::processors, memory::Mapped};
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
 
 /// The rules of one filter, and what each did.
 pub struct Rules {
-    cells: Mapped,
+    index: Mapped,
     rules: Array<MapData, Plain<Rule>>,
-    deeds: PerCpuArray<MapData, Plain<Deed>>,
-    gauges: Array<MapData, Plain<Gauge>>,
+    stats: PerCpuArray<MapData, Plain<RuleStats>>,
+    states: Array<MapData, Plain<RuleState>>,
 }
 
 impl Rules {
@@ -30,16 +30,23 @@ impl Rules {
 
     /// The rules in the maps that `map` gives by name.
     pub(super) fn of(mut map: impl FnMut(&'static str) -> Result<Map, KernelError>) -> Result<Self, KernelError> {
-        let Map::Array(cells) = map(names::CELLS)? else { return Err(KernelError::NoMap { name: names::CELLS }) };
-        let bytes = const {
-            std::num::NonZeroUsize::new(IDS as usize * size_of::<Cell>()).expect("there are ids, and cells have a size")
+        let Map::Array(index) = map(names::RULE_INDEX)? else {
+            return Err(KernelError::NoMap { name: names::RULE_INDEX });
         };
-        let memory = |source| KernelError::Memory { name: names::CELLS, source };
+        let bytes = const {
+            std::num::NonZeroUsize::new(IDS as usize * size_of::<RuleIndex>())
+                .expect("there are ids, and their entries have a size")
+        };
+        let memory = |source| KernelError::Memory { name: names::RULE_INDEX, source };
         Ok(Self {
-            cells: Mapped::new(cells.fd(), bytes).map_err(memory)?,
+            index: Mapped::new(index.fd(), bytes).map_err(memory)?,
             rules: map(names::RULES)?.try_into().map_err(|source| KernelError::of_map(names::RULES, source))?,
-            deeds: map(names::DEEDS)?.try_into().map_err(|source| KernelError::of_map(names::DEEDS, source))?,
-            gauges: map(names::GAUGES)?.try_into().map_err(|source| KernelError::of_map(names::GAUGES, source))?,
+            stats: map(names::RULE_STATS)?
+                .try_into()
+                .map_err(|source| KernelError::of_map(names::RULE_STATS, source))?,
+            states: map(names::RULE_STATES)?
+                .try_into()
+                .map_err(|source| KernelError::of_map(names::RULE_STATES, source))?,
         })
     }
 
@@ -49,17 +56,17 @@ impl Rules {
         slots.map(|slot| self.rules.get(&slot, 0).map(|rule| rule.0)).collect::<Result<_, _>>().map_err(of_rules)
     }
 
-    /// What the rule in `slot` did.
-    pub fn deed(&self, slot: u32) -> Result<Deed, KernelError> {
-        let deeds = self.deeds.get(&slot, 0).map_err(|source| KernelError::of_map(names::DEEDS, source))?;
-        Ok(deeds.iter().fold(Deed::default(), |sum, deed| Deed {
+    /// What the rule in `slot` matched and did, on all processors together.
+    pub fn stats(&self, slot: u32) -> Result<RuleStats, KernelError> {
+        let stats = self.stats.get(&slot, 0).map_err(|source| KernelError::of_map(names::RULE_STATS, source))?;
+        Ok(stats.iter().fold(RuleStats::default(), |sum, one| RuleStats {
             chosen: Count {
-                packets: sum.chosen.packets + deed.0.chosen.packets,
-                bytes: sum.chosen.bytes + deed.0.chosen.bytes,
+                packets: sum.chosen.packets + one.0.chosen.packets,
+                bytes: sum.chosen.bytes + one.0.chosen.bytes,
             },
-            spared: sum.spared + deed.0.spared,
-            last_ns: sum.last_ns.max(deed.0.last_ns),
-            last_tick: sum.last_tick.max(deed.0.last_tick),
+            passed: sum.passed + one.0.passed,
+            last_ns: sum.last_ns.max(one.0.last_ns),
+            last_tick: sum.last_tick.max(one.0.last_tick),
         }))
     }
 
@@ -79,12 +86,12 @@ impl Rules {
 
     /// Forgets what was done in `slot`: another rule counts there from now on.
     pub(super) fn forget(&mut self, slot: u32) -> Result<(), KernelError> {
-        let blank = vec![Plain(Deed::default()); processors()? as usize];
+        let blank = vec![Plain(RuleStats::default()); processors()? as usize];
         let blank =
-            PerCpuValues::try_from(blank).map_err(|source| KernelError::ReadMap { name: names::DEEDS, source })?;
-        self.deeds.set(slot, blank, 0).map_err(|source| KernelError::of_map(names::DEEDS, source))?;
-        let gauge = self.gauges.set(slot, Plain(Gauge::default()), 0);
-        gauge.map_err(|source| KernelError::of_map(names::GAUGES, source))
+            PerCpuValues::try_from(blank).map_err(|source| KernelError::ReadMap { name: names::RULE_STATS, source })?;
+        self.stats.set(slot, blank, 0).map_err(|source| KernelError::of_map(names::RULE_STATS, source))?;
+        let state = self.states.set(slot, Plain(RuleState::default()), 0);
+        state.map_err(|source| KernelError::of_map(names::RULE_STATES, source))
     }
 
     /// Puts `rule`, which must need nothing that the running programs were not loaded for, into a free slot and lets it
@@ -126,10 +133,10 @@ impl Rules {
         Ok(())
     }
 
-    /// Makes the cells say what `rules` say. Each cell changes in one step, so no packet passes unfiltered meanwhile.
+    /// Makes the index say what `rules` say. Each entry changes in one step, so no packet passes unfiltered meanwhile.
     fn publish(&self, rules: &[Rule]) {
-        for (cell, word) in rules::cells(rules).iter().zip(self.cells.words()) {
-            let wanted: u64 = bytemuck::cast(cell.slots);
+        for (first, word) in rules::first_by_id(rules).iter().zip(self.index.words()) {
+            let wanted: u64 = bytemuck::cast(first.slots);
             if word.load(Ordering::Relaxed) != wanted {
                 word.store(wanted, Ordering::Release);
             }

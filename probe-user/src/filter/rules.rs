@@ -4,7 +4,7 @@ pub mod action;
 mod needs;
 mod set;
 
-use probe_ebpf::{Cell, Echo, Family, Kind, Rule, filter::MAX_RULES, tally::IDS};
+use probe_ebpf::{Echo, Family, Kind, Rule, RuleIndex, filter::MAX_RULES, tally::IDS};
 
 pub use action::RuleAction;
 pub use needs::Needs;
@@ -84,22 +84,22 @@ pub fn in_order(slots: &[Rule]) -> Vec<(u32, &Rule)> {
 }
 
 /// Which rule comes first for each id, from the rules by slot.
-pub fn cells(slots: &[Rule]) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); IDS as usize];
+pub fn first_by_id(slots: &[Rule]) -> Vec<RuleIndex> {
+    let mut index = vec![RuleIndex::default(); IDS as usize];
     for (slot, rule) in in_order(slots) {
         let kinds = Kinds::of(rule);
         let slot_plus_one = u16::try_from(slot + 1).expect("slots are fewer than ids");
         for id in rule.id_first..=rule.id_last {
-            let cell = &mut cells[usize::from(id)];
+            let entry = &mut index[usize::from(id)];
             for kind in Kind::ALL {
-                let first = &mut cell.slots[kind.index()];
+                let first = &mut entry.slots[kind.index()];
                 if kinds.contains(kind) && *first == 0 {
                     *first = slot_plus_one;
                 }
             }
         }
     }
-    cells
+    index
 }
 
 #[cfg(test)]
@@ -114,20 +114,25 @@ mod tests {
 
     #[test]
     fn the_lowest_number_holds_where_rules_overlap() {
-        let cells = cells(&[rule(2, 0, 65535, 0b1111), rule(1, 7, 7, 0b0001)]);
-        assert_eq!(cells[7].slots, [2, 1, 1, 1]);
-        assert_eq!(cells[8].slots, [1, 1, 1, 1]);
+        let index = first_by_id(&[rule(2, 0, 65535, 0b1111), rule(1, 7, 7, 0b0001)]);
+        assert_eq!(index[7].slots, [2, 1, 1, 1]);
+        assert_eq!(index[8].slots, [1, 1, 1, 1]);
     }
 
     #[test]
     fn an_earlier_place_counts_before_a_lower_number() {
-        let cells = cells(&[Rule { place: 2, ..rule(1, 7, 7, 0b1111) }, Rule { place: 1, ..rule(2, 7, 7, 0b0001) }]);
-        assert_eq!(cells[7].slots, [2, 1, 1, 1]);
+        let index =
+            first_by_id(&[Rule { place: 2, ..rule(1, 7, 7, 0b1111) }, Rule { place: 1, ..rule(2, 7, 7, 0b0001) }]);
+        assert_eq!(index[7].slots, [2, 1, 1, 1]);
     }
 
     #[test]
     fn a_slot_that_is_not_in_use_matches_nothing() {
-        assert!(cells(&[Rule { kinds: 0b1111, ..Rule::default() }]).iter().all(|cell| *cell == Cell::default()));
+        assert!(
+            first_by_id(&[Rule { kinds: 0b1111, ..Rule::default() }])
+                .iter()
+                .all(|entry| *entry == RuleIndex::default())
+        );
     }
 
     #[test]
@@ -140,17 +145,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cells_say_what_asking_each_rule_in_turn_says(
+        fn the_index_says_what_asking_each_rule_in_turn_says(
             specs in prop::collection::vec((any::<u16>(), any::<u16>(), 0..16_u32), 0..20),
             id in any::<u16>(),
         ) {
             let rules: Vec<Rule> =
                 (1..).zip(&specs).map(|(n, (a, b, kinds))| rule(n, *a.min(b), *a.max(b), *kinds)).collect();
-            let cells = cells(&rules);
+            let index = first_by_id(&rules);
             for kind in Kind::ALL {
                 let first = rules.iter().position(|rule| ids(rule).contains(id) && Kinds::of(rule).contains(kind));
                 let expected = first.map_or(0, |slot| slot + 1);
-                prop_assert_eq!(usize::from(cells[usize::from(id)].slots[kind.index()]), expected);
+                prop_assert_eq!(usize::from(index[usize::from(id)].slots[kind.index()]), expected);
             }
         }
     }

@@ -2,8 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-/// The next-header number of `ICMPv6` (RFC 4443 §1), which is part of its checksum.
-const ICMPV6: u32 = 58;
+use probe_ebpf::packet::ICMPV6;
 
 /// The checksum of `bytes` (RFC 1071), in host byte order: what an ICMP message holds whose checksum field was zero.
 /// Over a message whose field is filled in it gives 0 where the checksum is good.
@@ -15,7 +14,7 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 /// `destination` is the final one, also where a routing header names another first. 0 over a filled-in message: good.
 pub fn checksum_v6(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let numbers = sum(&length.to_be_bytes()) + sum(&ICMPV6.to_be_bytes());
+    let numbers = sum(&length.to_be_bytes()) + sum(&u32::from(ICMPV6).to_be_bytes());
     finish(sum(&source.octets()) + sum(&destination.octets()) + numbers + sum(message))
 }
 

@@ -8,16 +8,13 @@ use std::{
 };
 
 use nix::libc;
-use probe_ebpf::Family;
+use probe_ebpf::{Family, packet::IPV6_HEADER};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, read_v4, read_v6};
 
 /// What is kept of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;
-
-/// The IPv6 header.
-pub(super) const IPV6_BYTES: usize = 40;
 
 /// Opcodes of `linux/bpf_common.h`: load a byte at k or at X + k, load the IPv4 header's length into X.
 pub(super) const LOAD_BYTE: u16 = 0x30;
@@ -95,7 +92,7 @@ fn read(packet: &[u8], family: Family, nonce: u64) -> Option<ErrorSeen> {
         }
         Family::V6 => {
             let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
-            let heard = read_v6(packet.get(IPV6_BYTES..)?, nonce)?;
+            let heard = read_v6(packet.get(IPV6_HEADER..)?, nonce)?;
             ((address(8)?.into(), address(24)?.into()), *packet.get(7)?, heard)
         }
     };
@@ -113,7 +110,7 @@ fn filter(family: Family) -> Vec<SockFilter> {
     };
     let place = match family {
         Family::V4 => SockFilter::new(LOAD_X_HEADER, 0, 0, 0),
-        Family::V6 => SockFilter::new(SET_X, 0, 0, IPV6_BYTES as u32),
+        Family::V6 => SockFilter::new(SET_X, 0, 0, IPV6_HEADER as u32),
     };
     let count = u8::try_from(errors.len()).expect("a handful");
     let mut program = vec![

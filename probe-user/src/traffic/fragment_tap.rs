@@ -6,13 +6,13 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use probe_ebpf::Family;
+use probe_ebpf::{
+    Family,
+    packet::{ICMP, ICMP_HEADER, ICMPV6, IPV6_HEADER},
+};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::{
-    error_tap::{IPV6_BYTES, JUMP_EQUAL, LOAD_BYTE, RETURN, incoming_only, link_address},
-    packet::HEADER_BYTES,
-};
+use super::error_tap::{JUMP_EQUAL, LOAD_BYTE, RETURN, incoming_only, link_address};
 use crate::model::trace::Tail;
 
 /// What is kept of a fragment: IP headers with options.
@@ -25,10 +25,8 @@ const MOST: usize = 256;
 const LOAD_HALF: u16 = 0x28;
 const JUMP_SET: u16 = 0x45;
 
-/// `nexthdr` of an IPv6 fragment header (RFC 8200 section 4.5), of ICMP and of `ICMPv6`.
+/// `nexthdr` of an IPv6 fragment header (RFC 8200 section 4.5).
 const FRAGMENT: u8 = 44;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 
 /// Reads such fragments, and tells which packets they complete. Dropping it ends that.
 #[derive(Debug)]
@@ -107,7 +105,7 @@ impl Tails {
         pieces.push(piece);
         pieces.sort_unstable_by_key(|piece| piece.start);
         let (start, end) = whole(pieces)?;
-        let size = u16::try_from(end.checked_sub(HEADER_BYTES)?).ok()?;
+        let size = u16::try_from(end.checked_sub(ICMP_HEADER)?).ok()?;
         Some(Tail { source: piece.whose.source, destination: piece.whose.destination, start, size })
     }
 }
@@ -132,9 +130,9 @@ fn read(packet: &[u8], family: Family) -> Option<Piece> {
         }
         Family::V6 => {
             let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
-            let identification = half(IPV6_BYTES + 4)? << 16 | half(IPV6_BYTES + 6)?;
+            let identification = half(IPV6_HEADER + 4)? << 16 | half(IPV6_HEADER + 6)?;
             let whose = Whose { source: address(8)?.into(), destination: address(24)?.into(), identification };
-            let place = half(IPV6_BYTES + 2)?;
+            let place = half(IPV6_HEADER + 2)?;
             (whose, place & 0xfff8, place & 1 != 0, half(4)?.checked_sub(8)?)
         }
     };
@@ -143,7 +141,7 @@ fn read(packet: &[u8], family: Family) -> Option<Piece> {
 
 /// Keeps incoming later fragments of ICMP; all else is dropped, so that a busy interface does not fill the socket.
 fn filter(family: Family) -> Vec<SockFilter> {
-    let at = IPV6_BYTES as u32;
+    let at = IPV6_HEADER as u32;
     let checks = match family {
         Family::V4 => vec![
             SockFilter::new(LOAD_BYTE, 0, 0, 9),

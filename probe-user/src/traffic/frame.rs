@@ -9,19 +9,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub use v4::V4;
 pub use v6::V6;
 
+use probe_ebpf::packet::{ETHERNET_HEADER, QINQ, VLAN, VLAN_TAG};
+
 use super::packet::EchoMessage;
 
 /// Tag protocol of a customer VLAN (IEEE 802.1Q).
-pub const CUSTOMER_TAG: u16 = 0x8100;
+pub const CUSTOMER_TAG: u16 = VLAN;
 
 /// Tag protocol of a service VLAN, the outer one of two (IEEE 802.1ad).
-pub const SERVICE_TAG: u16 = 0x88a8;
-
-/// Bytes of an Ethernet header without tags.
-pub const ETHERNET_BYTES: usize = 14;
-
-/// Bytes of a VLAN tag.
-pub const TAG_BYTES: usize = 4;
+pub const SERVICE_TAG: u16 = QINQ;
 
 /// Locally administered addresses, so that no frame that escapes a test is anyone's.
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]];
@@ -135,7 +131,7 @@ impl<N: Layout> Frame<N> {
 
     /// Where the IP header starts in [`Frame::bytes`].
     pub fn network_at(&self) -> usize {
-        ETHERNET_BYTES + TAG_BYTES * self.tags.len()
+        ETHERNET_HEADER + VLAN_TAG * self.tags.len()
     }
 
     /// Where the echo message starts in [`Frame::bytes`].
@@ -188,7 +184,7 @@ mod tests {
     fn an_untagged_frame_has_the_type_after_the_addresses() {
         let bytes = ping().bytes();
         assert_eq!(bytes[12..14], [0x08, 0x00]);
-        assert_eq!(bytes[ETHERNET_BYTES..], ping().ip_bytes());
+        assert_eq!(bytes[ETHERNET_HEADER..], ping().ip_bytes());
     }
 
     #[test]
@@ -210,6 +206,6 @@ mod tests {
     fn types_can_be_false() {
         let bytes = ping().ethertype(0x0806).protocol(17).macs([9; 6], [8; 6]).bytes();
         assert_eq!(bytes[..14], [9, 9, 9, 9, 9, 9, 8, 8, 8, 8, 8, 8, 0x08, 0x06]);
-        assert_eq!(bytes[ETHERNET_BYTES + 9], 17);
+        assert_eq!(bytes[ETHERNET_HEADER + 9], 17);
     }
 }

@@ -2,12 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use probe_ebpf::Kind;
+use probe_ebpf::{Kind, packet::ICMP_HEADER};
 
 use super::checksum::{checksum, checksum_v6};
-
-/// Bytes before the payload of an echo message: type, code, checksum, id, sequence number.
-pub const HEADER_BYTES: usize = 8;
 
 /// The most payload that one IPv4 packet without options can carry: 65535 - 20 - 8.
 pub const MAX_PAYLOAD_V4: usize = 65_507;
@@ -64,14 +61,14 @@ impl<'a> EchoMessage<'a> {
 
     /// The message with the checksum of ICMP, which covers no addresses.
     pub fn bytes_v4(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_BYTES + self.payload.len());
+        let mut out = Vec::with_capacity(ICMP_HEADER + self.payload.len());
         self.write_v4(&mut out);
         out
     }
 
     /// The message with the checksum of `ICMPv6`, which covers both addresses.
     pub fn bytes_v6(&self, source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_BYTES + self.payload.len());
+        let mut out = Vec::with_capacity(ICMP_HEADER + self.payload.len());
         self.write_unsealed(&mut out);
         let sum = checksum_v6(source, destination, &out);
         out[CHECKSUM_AT].copy_from_slice(&sum.to_be_bytes());
@@ -104,7 +101,7 @@ mod tests {
     #[test]
     fn an_ipv6_reply_has_type_129() {
         let bytes = EchoMessage::new(PONG6, 1, 2, &[]).bytes_v6(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
-        assert_eq!((bytes[0], bytes.len()), (129, HEADER_BYTES));
+        assert_eq!((bytes[0], bytes.len()), (129, ICMP_HEADER));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use aya::maps::Array;
 use probe_ebpf::{
-    Count, Deed, Hop, Kind, Rule, Tally,
+    Count, Hop, Kind, Rule, RuleStats, Tally,
     filter::{DEADLINES, MAX_RULES},
     names,
 };
@@ -88,16 +88,16 @@ fn what_is_dropped_is_counted_first_and_noted_for_its_rule() {
         let mut tally = Tally::default();
         tally.kinds[REQUEST.index()] = dropped;
         assert_eq!(loaded.dropped(), BTreeMap::from([(7, tally)]));
-        let deed = rules.deed(slot).expect("it can be read");
-        assert_eq!(deed.chosen, dropped);
+        let stats = rules.stats(slot).expect("it can be read");
+        assert_eq!(stats.chosen, dropped);
         let ticks = TICKS.as_nanos() as u64;
-        assert!((before - ticks..=monotonic_ns()).contains(&deed.last_ns), "{deed:?}, from {before} on");
-        assert_eq!(rules.deed(0).expect("it can be read"), Deed::default());
+        assert!((before - ticks..=monotonic_ns()).contains(&stats.last_ns), "{stats:?}, from {before} on");
+        assert_eq!(rules.stats(0).expect("it can be read"), RuleStats::default());
         sleep(3 * TICKS);
         let later = monotonic_ns();
         assert_eq!(loaded.run(hop, &plain(REQUEST, 7)), Action::Drop);
-        let deed = rules.deed(slot).expect("it can be read");
-        assert!((later - ticks..=monotonic_ns()).contains(&deed.last_ns), "{deed:?}, from {later} on");
+        let stats = rules.stats(slot).expect("it can be read");
+        assert!((later - ticks..=monotonic_ns()).contains(&stats.last_ns), "{stats:?}, from {later} on");
     }
 }
 
@@ -141,7 +141,7 @@ fn a_rule_with_a_deadline_ends_in_the_kernel_with_nobody_touching_it() {
     assert!(drops > 0, "it never held");
     assert!(monotonic_ns() >= deadline_ns, "it ended too early");
     assert_eq!(loaded.run(Hop::TcIn, &plain(REQUEST, 7)), Action::Pass);
-    assert_eq!(rules.deed(slot).expect("it can be read").chosen.packets, drops);
+    assert_eq!(rules.stats(slot).expect("it can be read").chosen.packets, drops);
     assert_eq!(rules.read().expect("rules")[slot as usize].number, 1, "its slot is still in use");
 }
 
@@ -167,7 +167,7 @@ fn removing_the_rule_that_holds_lets_the_next_one_hold() {
     let first = rules.add(&rule(1, (7, 7), &[REQUEST])).expect("there is room");
     let second = rules.add(&rule(2, (0, 9), &[REQUEST])).expect("there is room");
     let drops = |rules: &probe_user::ebpf::filter::Rules| {
-        [first, second].map(|slot| rules.deed(slot).expect("it can be read").chosen.packets)
+        [first, second].map(|slot| rules.stats(slot).expect("it can be read").chosen.packets)
     };
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, 7)), Action::Drop);
     assert_eq!(drops(&rules), [1, 0]);
@@ -177,7 +177,7 @@ fn removing_the_rule_that_holds_lets_the_next_one_hold() {
     rules.remove(&[second]).expect("it can be removed");
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, 7)), Action::Pass);
     let again = rules.add(&rule(3, (7, 7), &[REQUEST])).expect("there is room");
-    assert_eq!(rules.deed(again).expect("it can be read"), Deed::default(), "a slot starts anew");
+    assert_eq!(rules.stats(again).expect("it can be read"), RuleStats::default(), "a slot starts anew");
 }
 
 #[test]
@@ -193,20 +193,20 @@ fn every_slot_holds_and_there_is_none_after_the_last() {
         slots.set(u32::from(id), Plain(rule(u32::from(id) + 1, (id, id), &[REQUEST])), 0).expect("a slot");
     }
     let mut rules = loaded.rules();
-    // The last one makes the cells follow all of them.
+    // The last one makes the index follow all of them.
     rules.add(&rule(u32::from(most), (most - 1, most - 1), &[REQUEST])).expect("there is room for one");
     let full = rules.add(&rule(1000, (most, most), &[REQUEST]));
     assert!(matches!(full, Err(KernelError::RulesFull)), "{full:?}");
     for id in 0..most {
         assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, id)), Action::Drop);
-        assert_eq!(rules.deed(u32::from(id)).expect("it can be read").chosen.packets, 1);
+        assert_eq!(rules.stats(u32::from(id)).expect("it can be read").chosen.packets, 1);
     }
     assert_eq!(loaded.run(Hop::XdpIn, &plain(REQUEST, most)), Action::Pass);
 }
 
 #[test]
-fn a_job_without_a_filter_drops_nothing_whatever_the_cells_say() {
-    if !ready("a_job_without_a_filter_drops_nothing_whatever_the_cells_say") {
+fn a_job_without_a_filter_drops_nothing_whatever_the_index_says() {
+    if !ready("a_job_without_a_filter_drops_nothing_whatever_the_index_says") {
         return;
     }
     let mut loaded = Loaded::new(&Job::count(&ALL_HOPS));

@@ -72,7 +72,7 @@ impl Packet {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Done {
     chosen: u64,
-    spared: u64,
+    passed: u64,
 }
 
 /// A rule in words of its own, not the kernel's.
@@ -161,7 +161,7 @@ impl Modelled {
 
     /// Decides on a packet that matches: whether it would be dropped.
     fn chooses(&mut self) -> bool {
-        let before = self.done.chosen + self.done.spared;
+        let before = self.done.chosen + self.done.passed;
         let chosen = match self.action {
             RuleAction::Drop => true,
             RuleAction::Pass => false,
@@ -170,7 +170,7 @@ impl Modelled {
             RuleAction::After(count) => before >= count,
             RuleAction::Chance(_) | RuleAction::Rate(_) => panic!("chance and time are tested elsewhere"),
         };
-        *if chosen { &mut self.done.chosen } else { &mut self.done.spared } += 1;
+        *if chosen { &mut self.done.chosen } else { &mut self.done.passed } += 1;
         chosen
     }
 }
@@ -250,8 +250,8 @@ fn the_kernel_decides_on_random_packets_as_the_model_does() {
             let about = || format!("PROBE_SEED={seed}, set {round}, packet {number}: {packet:?}\n{rules:#?}");
             assert_eq!(action == Action::Drop, expected, "{}", about());
         }
-        let noted = set.in_order().into_iter().map(|(slot, _)| kernel.deed(slot).expect("it can be read"));
-        let noted: Vec<Done> = noted.map(|deed| Done { chosen: deed.chosen.packets, spared: deed.spared }).collect();
+        let noted = set.in_order().into_iter().map(|(slot, _)| kernel.stats(slot).expect("it can be read"));
+        let noted: Vec<Done> = noted.map(|stats| Done { chosen: stats.chosen.packets, passed: stats.passed }).collect();
         let expected: Vec<Done> = rules.iter().map(|rule| rule.done).collect();
         assert_eq!(noted, expected, "PROBE_SEED={seed}, set {round}: {rules:#?}");
     }

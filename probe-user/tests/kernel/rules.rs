@@ -144,8 +144,8 @@ fn every_action_drops_exactly_those_that_it_says() {
                 let (loaded, rules) = Loaded::filtering(hop, &set(&[Rule { asks, ..with(action) }]));
                 let dropped = drops(&loaded, hop, 1000);
                 assert_eq!(dropped, if asks == 0 { expected } else { 0 }, "{action:?} at {}", hop.name());
-                let deed = rules.deed(0).expect("it can be read");
-                let noted = (deed.chosen.packets as usize, deed.spared as usize);
+                let stats = rules.stats(0).expect("it can be read");
+                let noted = (stats.chosen.packets as usize, stats.passed as usize);
                 assert_eq!(noted, (expected, 1000 - expected), "{action:?} at {}", hop.name());
                 let really: u64 = loaded.dropped().values().map(|tally| tally.kinds[0].packets).sum();
                 assert_eq!(really as usize, dropped);
@@ -193,7 +193,7 @@ fn a_rate_lets_its_burst_pass_and_then_one_for_each_interval() {
         let allowed = 7.0 + since.elapsed().as_secs_f64() * 50.0 + 1.0;
         assert!(passed as f64 <= allowed, "{passed} passed, {allowed} were allowed");
         assert!(passed >= 7);
-        assert_eq!(rules.deed(0).expect("it can be read").spared as usize, passed);
+        assert_eq!(rules.stats(0).expect("it can be read").passed as usize, passed);
     }
 }
 
@@ -212,7 +212,7 @@ fn counts_are_shared_by_all_processors() {
             threads.into_iter().map(|thread| thread.join().expect("it ends well")).sum()
         });
         assert_eq!(dropped, expected, "{action:?}");
-        assert_eq!(rules.deed(0).expect("it can be read").chosen.packets as usize, expected);
+        assert_eq!(rules.stats(0).expect("it can be read").chosen.packets as usize, expected);
     }
 }
 
@@ -225,7 +225,8 @@ fn a_rule_that_only_counts_changes_nothing_for_those_behind_it() {
     let (loaded, rules) =
         Loaded::filtering(Hop::XdpIn, &set(&[dry, Rule { kinds: 0b0001, ..dry }, with(RuleAction::Every(4))]));
     assert_eq!(drops(&loaded, Hop::XdpIn, 100), 25);
-    let counts = [0, 1, 2].map(|slot| rules.deed(slot).map(|deed| (deed.chosen.packets, deed.spared)).expect("a deed"));
+    let counts = [0, 1, 2]
+        .map(|slot| rules.stats(slot).map(|stats| (stats.chosen.packets, stats.passed)).expect("they can be read"));
     // Were both real, the second would see nothing; so it counts nothing.
     assert_eq!(counts, [(100, 0), (0, 0), (25, 75)]);
 }
@@ -242,8 +243,8 @@ fn what_a_rule_does_not_match_or_no_longer_matches_meets_the_next() {
         let (loaded, noted) = Loaded::filtering(hop, &set(&rules));
         assert_eq!(drops(&loaded, hop, 10), 0);
         assert_eq!(loaded.run(hop, &v6(REQUEST6, 7, 2, b"").bytes()), Action::Drop);
-        let hits =
-            [0, 1, 2, 3].map(|slot| noted.deed(slot).map(|deed| deed.chosen.packets + deed.spared).expect("a deed"));
+        let hits = [0, 1, 2, 3]
+            .map(|slot| noted.stats(slot).map(|stats| stats.chosen.packets + stats.passed).expect("they can be read"));
         assert_eq!(hits, [0, 1, 10, 0], "at {}", hop.name());
     }
 }
@@ -259,6 +260,6 @@ fn the_last_of_all_rules_is_reached() {
     for hop in ALL_HOPS {
         let (loaded, noted) = Loaded::filtering(hop, &set(&rules));
         assert_eq!(drops(&loaded, hop, 10), 5, "at {}", hop.name());
-        assert_eq!(noted.deed(MAX_RULES as u32 - 1).expect("a deed").spared, 5);
+        assert_eq!(noted.stats(MAX_RULES as u32 - 1).expect("they can be read").passed, 5);
     }
 }

@@ -5,11 +5,11 @@
 
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns};
 use probe_ebpf::{
-    Gauge, Rule,
+    Rule, RuleState,
     filter::{AFTER, CHANCE, EVERY, FIRST, PASS, RATE, token_ns},
 };
 
-use crate::kernel::{atomic, maps::GAUGES};
+use crate::kernel::{atomic, maps::RULE_STATES};
 
 /// Whether the action of `rule`, which is in `slot`, chooses to drop the packet at hand.
 #[inline(always)]
@@ -18,22 +18,23 @@ pub(super) fn chooses(slot: u32, rule: &Rule) -> bool {
         PASS => false,
         // SAFETY: asks for a number.
         CHANCE => u64::from(unsafe { bpf_get_prandom_u32() }) < rule.amount,
-        EVERY | FIRST | AFTER | RATE => GAUGES.get_ptr_mut(slot).is_some_and(|gauge| measures(gauge, rule)),
+        EVERY | FIRST | AFTER | RATE => RULE_STATES.get_ptr_mut(slot).is_some_and(|state| counts_on(state, rule)),
         _ => true,
     }
 }
 
+/// Counts the packet at hand in the state of its rule, and says whether it is to be dropped.
 #[inline(always)]
-fn measures(gauge: *mut Gauge, rule: &Rule) -> bool {
+fn counts_on(state: *mut RuleState, rule: &Rule) -> bool {
     let amount = rule.amount;
     // SAFETY: the map gave a valid pointer; all that write there do so by atomic instructions.
     unsafe {
-        let seen = &raw mut (*gauge).seen;
+        let seen = &raw mut (*state).seen;
         match rule.action {
             EVERY => (atomic::fetch_add_u64(seen, 1) + 1).checked_rem(amount) == Some(0),
             FIRST => seen.read_volatile() < amount && atomic::fetch_add_u64(seen, 1) < amount,
             AFTER => seen.read_volatile() >= amount || atomic::fetch_add_u64(seen, 1) >= amount,
-            _ => !takes_token(&raw mut (*gauge).full_at_ns, rule),
+            _ => !takes_token(&raw mut (*state).full_at_ns, rule),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 
-use super::guard;
+use super::config::guard;
 use crate::kernel::maps::GUARD;
 
 /// `CLOCK_MONOTONIC` in nanoseconds, exact to one tick of the kernel; in tests, whatever they say.

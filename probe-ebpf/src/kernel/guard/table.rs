@@ -6,7 +6,7 @@ use probe_ebpf::{
     guard::{self, BUSY, Home, SHARE, WAYS, Word},
 };
 
-use super::guard;
+use super::config::guard;
 use crate::kernel::{
     atomic,
     maps::{GUARD_SETS, GUARD_STATES},

@@ -4,26 +4,24 @@ use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
 use probe_ebpf::{Hop, Skip};
 
-use crate::{
-    Fate,
-    kernel::{
-        maps::{TALLY_IN, TALLY_OUT},
-        reader::TcPacket,
-    },
+use crate::kernel::{
+    disposition::Disposition,
+    maps::{TALLY_IN, TALLY_OUT},
+    reader::TcPacket,
 };
 
 /// What tc sees and does at ingress.
 #[inline(always)]
-pub(crate) fn see_in(context: &TcContext) -> Result<Fate, Skip> {
-    let (echo, fate) = super::see(&TcPacket(context.skb.skb), Hop::TcIn, &TALLY_IN)?;
+pub(crate) fn see_in(context: &TcContext) -> Result<Disposition, Skip> {
+    let (echo, disposition) = super::see(&TcPacket(context.skb.skb), Hop::TcIn, &TALLY_IN)?;
     debug!(context, "tc_in: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
-    Ok(fate)
+    Ok(disposition)
 }
 
 /// What tc sees at egress.
 #[inline(always)]
-pub(crate) fn see_out(context: &TcContext) -> Result<Fate, Skip> {
-    let (echo, fate) = super::see(&TcPacket(context.skb.skb), Hop::TcOut, &TALLY_OUT)?;
+pub(crate) fn see_out(context: &TcContext) -> Result<Disposition, Skip> {
+    let (echo, disposition) = super::see(&TcPacket(context.skb.skb), Hop::TcOut, &TALLY_OUT)?;
     debug!(context, "tc_out: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
-    Ok(fate)
+    Ok(disposition)
 }

@@ -4,17 +4,14 @@ use aya_ebpf::programs::XdpContext;
 use aya_log_ebpf::debug;
 use probe_ebpf::{Hop, Skip};
 
-use crate::{
-    Fate,
-    kernel::{maps::TALLY_XDP, reader::XdpPacket, respond},
-};
+use crate::kernel::{disposition::Disposition, maps::TALLY_XDP, reader::XdpPacket, respond};
 
 /// What XDP sees and does.
 #[inline(always)]
-pub(crate) fn see(context: &XdpContext) -> Result<Fate, Skip> {
-    let (echo, fate) = super::see(&XdpPacket(context.ctx), Hop::XdpIn, &TALLY_XDP)?;
+pub(crate) fn see(context: &XdpContext) -> Result<Disposition, Skip> {
+    let (echo, disposition) = super::see(&XdpPacket(context.ctx), Hop::XdpIn, &TALLY_XDP)?;
     debug!(context, "xdp_in: type {} id {} seq {}", echo.kind.icmp_type(), echo.id, echo.seq);
-    let answered = matches!(fate, Fate::Answer) && respond::reply(&XdpPacket(context.ctx), &echo);
+    let answered = matches!(disposition, Disposition::Answer) && respond::reply(&XdpPacket(context.ctx), &echo);
     // What can't be answered here is the kernel's to answer.
-    Ok(if matches!(fate, Fate::Answer) && !answered { Fate::Pass } else { fate })
+    Ok(if matches!(disposition, Disposition::Answer) && !answered { Disposition::Pass } else { disposition })
 }

@@ -2,7 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use probe_ebpf::Family;
+use probe_ebpf::{
+    Family,
+    packet::{ICMP_HEADER, IPV4_HEADER, IPV6_HEADER},
+};
 
 use super::Egress;
 use crate::{
@@ -11,7 +14,7 @@ use crate::{
     error::Failure,
     host::device::Device,
     model::request::RequestHandling,
-    traffic::{ResolvedTarget, packet::HEADER_BYTES, target::family_of},
+    traffic::{ResolvedTarget, target::family_of},
 };
 
 /// What the far end does with the run's requests.
@@ -55,10 +58,10 @@ pub(super) fn check(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress
 /// The most payload bytes of an echo packet that is not fragmented; nothing where every payload fits.
 fn most(mtu: u32, family: Family) -> Option<u16> {
     let ip_header = match family {
-        Family::V4 => 20,
-        Family::V6 => 40,
+        Family::V4 => IPV4_HEADER,
+        Family::V6 => IPV6_HEADER,
     };
-    u16::try_from((mtu as usize).saturating_sub(ip_header + HEADER_BYTES)).ok()
+    u16::try_from((mtu as usize).saturating_sub(ip_header + ICMP_HEADER)).ok()
 }
 
 #[cfg(test)]

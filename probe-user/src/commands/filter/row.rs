@@ -30,7 +30,7 @@ fn row(
     rule: &Rule,
 ) -> Result<FilterRow, ebpf::KernelError> {
     let now = monotonic_ns();
-    let deed = pinned.rules.deed(slot)?;
+    let stats = pinned.rules.stats(slot)?;
     let action = RuleAction::of(rule);
     let dry_run = rule.asks & DRY_RUN != 0;
     Ok(FilterRow {
@@ -50,11 +50,11 @@ fn row(
             _ => "drop",
         },
         which: SelectionReport::of(action),
-        hits: deed.chosen.packets + deed.spared,
-        would_drop: deed.chosen.packets,
-        dropped: if dry_run { 0 } else { deed.chosen.packets },
-        dropped_bytes: if dry_run { 0 } else { deed.chosen.bytes },
-        last_hit_s_ago: (deed.last_ns != 0).then(|| now.saturating_sub(deed.last_ns) / 1_000_000_000),
+        hits: stats.chosen.packets + stats.passed,
+        would_drop: stats.chosen.packets,
+        dropped: if dry_run { 0 } else { stats.chosen.packets },
+        dropped_bytes: if dry_run { 0 } else { stats.chosen.bytes },
+        last_hit_s_ago: (stats.last_ns != 0).then(|| now.saturating_sub(stats.last_ns) / 1_000_000_000),
         expires_in_s: (rule.deadline_ns != 0).then(|| rule.deadline_ns.saturating_sub(now).div_ceil(1_000_000_000)),
         until_exit: rule.asks & HELD != 0,
         added_by_uid: rule.added_by_uid,

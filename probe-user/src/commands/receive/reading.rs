@@ -13,8 +13,6 @@ use crate::{
     traffic::{checksum, checksum_v6},
 };
 
-const ICMP_HEADER: u32 = 8;
-
 /// How packets of one interface are read.
 pub(super) struct Reading<'a> {
     /// Its name.
@@ -40,7 +38,7 @@ impl Reading<'_> {
             source: address(source),
             destination: address(destination),
             ttl: packet.ttl,
-            payload_bytes: packet.icmp_bytes.saturating_sub(ICMP_HEADER),
+            payload_bytes: packet.payload_bytes(),
             checksum: checksum_of(copied.bytes, &packet, source, destination),
             absorbed: copied.head.dropped == 1,
         })

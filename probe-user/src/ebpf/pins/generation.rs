@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// The maps that each generation has of its own.
-pub(super) const OWN: [&str; 2] = [names::CELLS, names::RULES];
+pub(super) const OWN: [&str; 2] = [names::RULE_INDEX, names::RULES];
 
 /// The maps that all generations of a filter share: what rules did is not forgotten when they change.
-pub(super) const SHARED: [&str; 3] = [names::DEEDS, names::GAUGES, names::TALLY_DROP];
+pub(super) const SHARED: [&str; 3] = [names::RULE_STATS, names::RULE_STATES, names::TALLY_DROP];
 
 /// Which program a filter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The rules of one filter together: slots, order, and numbers that are never given twice.
 
-use probe_ebpf::{Cell, Rule, filter::MAX_RULES};
+use probe_ebpf::{Rule, filter::MAX_RULES};
 
-use super::{Needs, cells, has_ended, in_order};
+use super::{Needs, has_ended, in_order};
 
 /// The rules of one filter. A rule keeps its slot as long as it lives, because what it did is counted there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,11 +118,6 @@ impl RuleSet {
     /// What the kernel programs must be able to do for these rules.
     pub fn needs(&self) -> Needs {
         Needs::of(&self.in_order())
-    }
-
-    /// Which rule comes first for each id.
-    pub fn cells(&self) -> Vec<Cell> {
-        cells(&self.slots)
     }
 
     /// Gives each rule its place and its successor.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, packet::ICMP_HEADER};
 
 use super::{
     clock::FarClock,
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     middlebox::timeline::{Arrival, Endpoint, Landing, PlayedTimeline, SendTime, Timeline, TimelinePacket},
     model::trace::{Absorbed, HopTrace, HostTrace, Tail, Taken},
-    traffic::{packet::HEADER_BYTES, volley::FiredShot},
+    traffic::volley::FiredShot,
 };
 
 /// What is known of each shot so far.
@@ -108,7 +108,7 @@ impl Landings {
             let (end, size) = (self.from[*number].other(), timeline.shots[*number].size);
             let tails = &mut self.tails;
             self.arrived[*number].retain_mut(|(_, arrival)| {
-                let first = arrival.size.saturating_add(HEADER_BYTES as u16);
+                let first = arrival.size.saturating_add(ICMP_HEADER as u16);
                 let of = |(side, tail): &(Endpoint, Tail)| {
                     (*side, tail.source, tail.destination) == (end, arrival.source, arrival.destination)
                         && (tail.start, tail.size) == (first, size)

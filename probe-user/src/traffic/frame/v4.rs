@@ -2,14 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use probe_ebpf::packet::{ICMP, IPV4, IPV4_HEADER};
+
 use super::{Common, Frame, Layout, Network, Rest, from_offset, length_field};
 use crate::traffic::checksum::checksum;
-
-/// IP protocol number of ICMP.
-const ICMP: u8 = 1;
-
-/// Bytes of the header without options.
-const HEADER_BYTES: usize = 20;
 
 /// The most option bytes that the header length can tell.
 const MAX_OPTION_BYTES: usize = 40;
@@ -38,10 +34,10 @@ impl V4 {
 }
 
 impl Network for V4 {
-    const ETHERTYPE: u16 = 0x0800;
+    const ETHERTYPE: u16 = IPV4;
 
     fn header_bytes(&self) -> usize {
-        HEADER_BYTES + self.options.len()
+        IPV4_HEADER + self.options.len()
     }
 }
 

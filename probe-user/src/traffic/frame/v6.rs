@@ -2,13 +2,9 @@
 
 use std::net::Ipv6Addr;
 
+use probe_ebpf::packet::{ICMPV6, IPV6, IPV6_HEADER};
+
 use super::{Common, Frame, Layout, Network, Rest, from_offset, length_field};
-
-/// Next-header number of `ICMPv6`.
-const ICMPV6: u8 = 58;
-
-/// Bytes of the IPv6 header.
-const HEADER_BYTES: usize = 40;
 
 /// Next-header numbers (RFC 8200 §4.1).
 const HOP_BY_HOP: u8 = 0;
@@ -43,10 +39,10 @@ impl V6 {
 }
 
 impl Network for V6 {
-    const ETHERTYPE: u16 = 0x86dd;
+    const ETHERTYPE: u16 = IPV6;
 
     fn header_bytes(&self) -> usize {
-        HEADER_BYTES + self.extensions.iter().map(|extension| 1 + extension.after_next_header.len()).sum::<usize>()
+        IPV6_HEADER + self.extensions.iter().map(|extension| 1 + extension.after_next_header.len()).sum::<usize>()
     }
 }
 
@@ -56,7 +52,7 @@ impl Layout for V6 {
         let last = common.protocol.unwrap_or(ICMPV6);
         let next = |index: usize| self.extensions.get(index).map_or(last, |extension| extension.number);
         out.extend([0x60 | common.dscp >> 2, common.dscp << 6, 0, 0]);
-        out.extend(length_field(self.header_bytes() - HEADER_BYTES + payload.len()));
+        out.extend(length_field(self.header_bytes() - IPV6_HEADER + payload.len()));
         out.extend([next(0), common.ttl]);
         out.extend(self.source.octets());
         out.extend(self.destination.octets());

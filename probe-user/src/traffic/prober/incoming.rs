@@ -2,15 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use probe_ebpf::{Echo, Family, Kind};
+use probe_ebpf::{
+    Echo, Family, Kind,
+    packet::{ICMP, ICMP_HEADER, ICMPV6, IPV6_HEADER},
+};
 
 use super::mark::marked;
 
-/// Bytes of an ICMP header, of an echo message's and of an error's before its quote (RFC 792, RFC 4443).
-const ICMP_BYTES: usize = 8;
-const IPV6_BYTES: usize = 40;
-const IPV4_PROTOCOL_ICMP: u8 = 1;
-const NEXT_HEADER_ICMPV6: u8 = 58;
 const NEXT_HEADER_FRAGMENT: u8 = 44;
 
 /// ICMP source quench (RFC 792): deprecated, and no end of a packet.
@@ -75,10 +73,10 @@ pub(in crate::traffic) fn read_v6(message: &[u8], nonce: u64) -> Option<Incoming
 fn read(message: &[u8], family: Family, nonce: u64) -> Option<IncomingMessage> {
     let (icmp_type, code) = (*message.first()?, *message.get(1)?);
     if icmp_type == (Kind { family, echo: Echo::Reply }).icmp_type() {
-        let (probe, _) = marked(message.get(ICMP_BYTES..)?).filter(|(_, found)| *found == nonce)?;
+        let (probe, _) = marked(message.get(ICMP_HEADER..)?).filter(|(_, found)| *found == nonce)?;
         return Some(IncomingMessage::Reply { probe, id: word(message, 4)? });
     }
-    let quoted = message.get(ICMP_BYTES..)?;
+    let quoted = message.get(ICMP_HEADER..)?;
     let (is_error, echo) = match family {
         Family::V4 => (ERRORS_V4.contains(&icmp_type), quoted_v4(quoted)),
         Family::V6 => (ERRORS_V6.contains(&icmp_type), quoted_v6(quoted)),
@@ -88,7 +86,7 @@ fn read(message: &[u8], family: Family, nonce: u64) -> Option<IncomingMessage> {
 }
 
 fn quote(echo: &[u8]) -> Option<QuotedMessage> {
-    let rest = echo.get(ICMP_BYTES..)?;
+    let rest = echo.get(ICMP_HEADER..)?;
     Some(QuotedMessage {
         icmp_type: *echo.first()?,
         id: word(echo, 4)?,
@@ -101,18 +99,18 @@ fn quote(echo: &[u8]) -> Option<QuotedMessage> {
 /// The echo message in a quoted IPv4 packet; later fragments have none.
 fn quoted_v4(packet: &[u8]) -> Option<&[u8]> {
     let first = word(packet, 6)? & 0x1fff == 0;
-    let is_icmp = *packet.get(9)? == IPV4_PROTOCOL_ICMP;
+    let is_icmp = *packet.get(9)? == ICMP;
     if first && is_icmp { packet.get(ipv4_header_bytes(packet)?..) } else { None }
 }
 
 /// The echo message in a quoted IPv6 packet that has no extension header but that of a first fragment.
 fn quoted_v6(packet: &[u8]) -> Option<&[u8]> {
     match *packet.get(6)? {
-        NEXT_HEADER_ICMPV6 => packet.get(IPV6_BYTES..),
+        ICMPV6 => packet.get(IPV6_HEADER..),
         NEXT_HEADER_FRAGMENT => {
-            let fragment = packet.get(IPV6_BYTES..IPV6_BYTES + 8)?;
+            let fragment = packet.get(IPV6_HEADER..IPV6_HEADER + 8)?;
             let first = word(fragment, 2)? & 0xfff8 == 0;
-            if first && fragment[0] == NEXT_HEADER_ICMPV6 { packet.get(IPV6_BYTES + 8..) } else { None }
+            if first && fragment[0] == ICMPV6 { packet.get(IPV6_HEADER + 8..) } else { None }
         }
         _ => None,
     }
@@ -208,12 +206,12 @@ mod tests {
     #[test]
     fn a_quoted_ipv6_fragment_is_read_when_it_is_the_first() {
         let whole = request(Family::V6);
-        let mut fragment = whole[..IPV6_BYTES].to_vec();
+        let mut fragment = whole[..IPV6_HEADER].to_vec();
         fragment[6] = NEXT_HEADER_FRAGMENT;
-        fragment.extend([NEXT_HEADER_ICMPV6, 0, 0, 1, 0, 0, 0, 9]);
-        fragment.extend(&whole[IPV6_BYTES..]);
+        fragment.extend([ICMPV6, 0, 0, 1, 0, 0, 0, 9]);
+        fragment.extend(&whole[IPV6_HEADER..]);
         assert!(heard(Family::V6, &error(Family::V6, 2, &fragment)).is_some());
-        fragment[IPV6_BYTES + 3] = 9;
+        fragment[IPV6_HEADER + 3] = 9;
         assert_eq!(heard(Family::V6, &error(Family::V6, 2, &fragment)), None);
     }
 

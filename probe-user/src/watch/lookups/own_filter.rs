@@ -117,7 +117,7 @@ fn of(pinned: &Pinned, ids: &[u16]) -> Result<Dropped, ebpf::KernelError> {
     let meant = |rule: &Rule| rule.asks & DRY_RUN == 0 && ids.iter().any(|id| rules::ids(rule).contains(*id));
     let mut by_rule = BTreeMap::new();
     for (slot, rule) in set.in_order().into_iter().filter(|(_, rule)| meant(rule)) {
-        by_rule.insert(rule.number, pinned.rules.deed(slot)?.chosen.packets);
+        by_rule.insert(rule.number, pinned.rules.stats(slot)?.chosen.packets);
     }
     Ok(Dropped { packets, by_rule })
 }
