@@ -1,0 +1,183 @@
+//! Every case of the catalogue, held against counters at all four interfaces of the lab and the kernel's drop events.
+
+use std::{
+    io::{self, Write},
+    thread,
+    time::Duration,
+};
+
+use probe_ebpf::{Echo, Family};
+use probe_user::lab::{
+    Nic, Topology,
+    fault::{self, Case, Leg, Outcome, Place, exchange, exchange::Exchange, runner},
+};
+
+use super::{counts::Counters, events::Events, turn};
+
+/// Packets of the ping whose way is counted.
+const COUNT: u64 = 4;
+
+#[test]
+fn each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver() {
+    let Some(_turn) = turn("each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver") else { return };
+    fault::sweep_cgroups();
+    let events = Events::record();
+    let only = std::env::var("PROBE_FAULTS").unwrap_or_default();
+    let mut wrong = Vec::new();
+    for case in fault::all().into_iter().chain(fault::own_socket()).filter(|case| case.name.contains(&only)) {
+        if let Some(why) = runner::lacks(&case) {
+            // Unlike eprintln, which the test harness swallows.
+            let _ = writeln!(io::stderr(), "not tried ({why}): {} {:?}", case.name, case.family);
+            continue;
+        }
+        let told = hold_again(&case, events.as_ref());
+        wrong.extend(told.into_iter().map(|what| format!("{} {:?}: {what}", case.name, case.family)));
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// How often a case is tried before it counts as wrong: on a busy machine a ping may come late once, or an event.
+const TRIES: usize = 3;
+
+/// Where a case is not as the catalogue says, in each of several labs.
+fn hold_again(case: &Case, events: Option<&Events>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for _ in 0..TRIES {
+        wrong = hold(case, events);
+        if wrong.is_empty() {
+            break;
+        }
+    }
+    wrong
+}
+
+/// Where a case is not as the catalogue says.
+fn hold(case: &Case, events: Option<&Events>) -> Vec<String> {
+    let lab = Topology::build().expect("a lab");
+    if let Some(events) = events {
+        events.take();
+    }
+    let broken = match runner::broken(&lab, case) {
+        Ok(broken) => broken,
+        Err(error) => return vec![error.to_string()],
+    };
+    let counters = Counters::attach(&lab, nics(case));
+    let seen = exchange::expect_in_force(&lab, case);
+    let mut wrong = match seen {
+        Ok(seen) => places(case, &counters, &seen),
+        Err(error) => vec![format!("with counters: {error}")],
+    };
+    if let Some(events) = events {
+        wrong.extend(reasons(case, events));
+    }
+    drop(broken);
+    wrong
+}
+
+/// Around what is broken.
+fn nics(case: &Case) -> &'static [Nic] {
+    match (case.fault.place, case.leg) {
+        (Place::Nothing, _) => &[Nic::B],
+        (Place::Sender, Leg::Request) | (Place::Receiver, Leg::Reply) => &[Nic::FwA],
+        (Place::Network, Leg::Request) => &[Nic::FwA, Nic::B],
+        (Place::Receiver, Leg::Request) | (Place::Sender, Leg::Reply) => &[Nic::FwB, Nic::B],
+        (Place::Network, Leg::Reply) => &[Nic::FwB, Nic::A],
+    }
+}
+
+/// Where the packets came and did not come.
+fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
+    let at = Counts { counters, family: case.family, id: seen.id };
+    // Replies that nobody asked for go the way of requests.
+    let first = if case.fault.probe.reply_only { Echo::Reply } else { Echo::Request };
+    let lossy = case.fault.expected.outcomes.contains(&Outcome::Lossy);
+    let only_lossy = case.fault.expected.outcomes == [Outcome::Lossy];
+    let mut wrong = Vec::new();
+    let mut some = |what: &str, count: u64| {
+        if count < COUNT {
+            wrong.push(format!("{what}: only {count}"));
+        }
+    };
+    match (case.fault.place, case.leg) {
+        (Place::Nothing, _) => some("answered", seen.answered.len() as u64),
+        (Place::Network, Leg::Request) => some("into the router", at.entered(Nic::FwA, first)),
+        (Place::Receiver, Leg::Request) => some("towards b", at.left(Nic::FwB, first)),
+        (Place::Sender, Leg::Request) => {}
+        (Place::Sender, Leg::Reply) => some("requests into b", at.entered(Nic::B, first)),
+        (Place::Network, Leg::Reply) => some("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
+        (Place::Receiver, Leg::Reply) => some("replies towards a", at.left(Nic::FwA, Echo::Reply)),
+    }
+    let mut none = |what: &str, count: u64| {
+        if (count > 0 && !lossy) || (count == 0 && only_lossy) || count >= COUNT {
+            wrong.push(format!("{what}: {count}"));
+        }
+    };
+    match (case.fault.place, case.leg) {
+        (Place::Nothing, _) => {}
+        (Place::Sender, Leg::Request) => none("into the router", at.entered(Nic::FwA, first)),
+        (Place::Network, Leg::Request) => none("into b", at.entered(Nic::B, first)),
+        (Place::Receiver, Leg::Request) => none("replies of b", at.left(Nic::B, Echo::Reply)),
+        (Place::Sender, Leg::Reply) => none("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
+        (Place::Network, Leg::Reply) => none("replies into a", at.entered(Nic::A, Echo::Reply)),
+        (Place::Receiver, Leg::Reply) => none("answered", seen.answered.len() as u64),
+    }
+    if case.fault.place == Place::Nothing {
+        wrong.extend(shape(case, &at, seen));
+    }
+    wrong
+}
+
+/// Whether a healthy path does what its name says beside delivering.
+fn shape(case: &Case, at: &Counts<'_>, seen: &Exchange) -> Option<String> {
+    let requests = at.entered(Nic::B, Echo::Request);
+    let right = match case.name.as_str() {
+        "altered-id" => requests == 0,
+        "healthy-duplicates" => requests == 2 * COUNT,
+        "healthy-reordered" => !seen.answered.is_sorted(),
+        "healthy-same-id" | "healthy-many-same-id" => requests > COUNT,
+        _ => requests == COUNT,
+    };
+    (!right).then(|| format!("{requests} requests with that id into b, answered {:?}", seen.answered))
+}
+
+/// One ping's counts.
+struct Counts<'a> {
+    counters: &'a Counters,
+    family: Family,
+    id: u16,
+}
+
+impl Counts<'_> {
+    fn left(&self, nic: Nic, echo: Echo) -> u64 {
+        self.counters.left(nic, self.family, echo, self.id)
+    }
+
+    fn entered(&self, nic: Nic, echo: Echo) -> u64 {
+        self.counters.entered(nic, self.family, echo, self.id)
+    }
+}
+
+/// Whether the kernel made the drop event that the catalogue has; some come only after a timeout.
+fn reasons(case: &Case, events: &Events) -> Option<String> {
+    let measured = case.fault.expected.measured;
+    let wanted = if case.family == Family::V4 { measured.v4 } else { measured.v6 };
+    let show = std::env::var_os("PROBE_FAULTS_SHOW").is_some();
+    let mut seen = events.take();
+    if let Some((reason, function)) = wanted {
+        let pair = (reason.to_owned(), function.to_owned());
+        for _ in 0..20 {
+            if seen.contains(&pair) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+            seen.extend(events.take());
+        }
+        if !seen.contains(&pair) {
+            return Some(format!("no drop event {pair:?}, but {seen:?}"));
+        }
+    }
+    if show {
+        eprintln!("{} {:?}: {seen:?}", case.name, case.family);
+    }
+    None
+}
