@@ -4,6 +4,7 @@
 pub(crate) mod copy;
 pub(crate) mod fixture;
 pub(crate) mod net;
+pub(crate) mod played;
 pub(crate) mod run;
 pub(crate) mod tun;
 pub(crate) mod validator;

@@ -1,12 +1,9 @@
-//! The fault catalogue on the real kernel: each fault breaks exactly what it says, and healthy cases deliver.
+//! The fault catalogue as `probe lab faults` and its runner use it; the faults themselves are cases.
 
 mod command;
-mod counts;
-mod events;
 mod scoring;
-mod truth;
 
-/// One test at a time: a case with a cgroup moves this whole process into it.
+/// One test at a time: one of them sweeps away what runs leave, and may not meet another that has just begun.
 static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 /// Waits for its turn, if the test can run at all: as root.

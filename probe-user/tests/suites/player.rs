@@ -2,72 +2,16 @@
 
 use std::{
     os::fd::{AsFd, AsRawFd},
-    sync::Arc,
     time::Duration,
 };
 
 use probe_ebpf::Family;
 use probe_user::{
-    attach::Attach,
-    experiment::{builtin, outcome, plan},
-    kernel::path_watch,
     lab::{Host, Topology},
-    peer::{Peer, Wish},
-    player::{Played, Player, Whole},
-    stop::Stop,
-    timeline::{EchoId, Ends, Goal, Message, Quote, Shot, Side, Timeline},
+    timeline::{EchoId, Goal, Message, Quote, Shot, Side, Timeline},
 };
 
-/// Meets the agent on B, from A, and plays the built-in experiment with this name.
-fn play(lab: &Topology, name: &str, family: Family) -> (outcome::Outcome, Played) {
-    let script = builtin::named(name).expect("built in");
-    let mut id = 0x4000;
-    let plan = plan::plan(&script, || {
-        id += 1;
-        id
-    });
-    let played = play_timeline(lab, &plan.timeline, family);
-    let names = outcome::Names { near: "a".into(), far: "b".into() };
-    (outcome::judge(&script, &plan, &played.run, &names), played)
-}
-
-fn play_timeline(lab: &Topology, timeline: &Timeline, family: Family) -> Played {
-    let b = lab.netns(Host::B).as_fd().as_raw_fd();
-    let agent = format!("nsenter --net=/proc/{}/fd/{b} {} agent", std::process::id(), env!("CARGO_BIN_EXE_probe"));
-    lab.netns(Host::A)
-        .run(|| {
-            let stop = Stop::default();
-            let mut peer = Peer::start(Wish::new(agent), &stop, Arc::new(|line: &str| println!("peer: {line}")))
-                .expect("an agent");
-            peer.greet().expect("a hello");
-            let ends = Ends { near: vec![Host::A.address(family)], far: vec![Host::B.address(family)] };
-            let mut player = Player {
-                factory: path_watch::start,
-                peer,
-                interface: "eth0".into(),
-                attach: Attach::default(),
-                ends,
-                stop,
-            };
-            player.meet().expect("a far end that watches");
-            player.play(timeline, &mut |_| ()).expect("played")
-        })
-        .expect("A's namespace")
-}
-
-#[test]
-fn the_seeds_experiments_come_out_as_designed_through_a_security_group() {
-    if !crate::common::is_root("the_seeds_experiments_come_out_as_designed_through_a_security_group") {
-        return;
-    }
-    let lab = Topology::build().expect("a lab");
-    for (name, family) in [("id-mismatch", Family::V4), ("many-replies", Family::V6), ("reply-only", Family::V4)] {
-        let (outcome, played) = play(&lab, name, family);
-        assert!(outcome.as_expected, "{name}: {}\n{:#?}", outcome.finding, played.run);
-        assert_eq!(played.whole, Whole::Yes);
-        assert!(played.run.landings.iter().all(|landing| landing.left == Some(true)), "{name}: {:#?}", played.run);
-    }
-}
+use crate::common::played::play;
 
 #[test]
 fn an_error_arrives_where_the_firewall_knows_what_it_quotes() {
@@ -85,7 +29,7 @@ fn an_error_arrives_where_the_firewall_knows_what_it_quotes() {
     let alien = Shot { code: 1, ..Shot::new(at(160), Side::Far, Message::Error(Quote::Never), EchoId::Fixed(0x5002)) };
     let timeline = Timeline { shots: vec![request, related, alien], linger: at(300) };
     for family in [Family::V4, Family::V6] {
-        let run = play_timeline(&lab, &timeline, family).run;
+        let run = play(&lab, &timeline, family).run;
         let arrived: Vec<usize> = run.landings.iter().map(|landing| landing.arrived.len()).collect();
         assert_eq!(arrived, [1, 1, 0], "{family:?}: {run:#?}");
         assert_eq!(run.landings[1].arrived[0].id, 0x5001);

@@ -1,39 +1,58 @@
 //! Every case of the catalogue, held against counters at all four interfaces of the lab and the kernel's drop events.
 
+mod counts;
+mod events;
+
 use std::{
-    io::{self, Write},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
+use libtest_mimic::Trial;
 use probe_ebpf::{Echo, Family};
 use probe_user::lab::{
     Nic, Topology,
-    fault::{self, Case, Leg, Outcome, Place, exchange, exchange::Exchange, runner},
+    fault::{self, Action, Case, Leg, Outcome, Place, exchange, exchange::Exchange, runner},
 };
 
-use super::{counts::Counters, events::Events, turn};
+use self::{counts::Counters, events::Events};
+use crate::trial::{Beside, Held, trial, version};
 
 /// Packets of the ping whose way is counted.
 const COUNT: u64 = 4;
 
-#[test]
-fn each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver() {
-    let Some(_turn) = turn("each_fault_breaks_exactly_what_it_says_and_healthy_cases_deliver") else { return };
+/// One fault at a time: the drop events of one would pass for those of another.
+static TURN: Mutex<()> = Mutex::new(());
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let trials = fault::all().into_iter().chain(fault::own_socket()).map(|case| {
+        let name = format!("faults::{}::{}", case.name, version(case.family));
+        trial(name, beside(&case), move || breaks_exactly_what_it_says(&case))
+    });
+    trials.collect()
+}
+
+/// A cgroup is joined by this whole process, and what the kernel lets out of ICMP is spent for all.
+fn beside(case: &Case) -> Beside {
+    let is_shared = |action: &Action| matches!(action, Action::Cgroup(..) | Action::Spend(_));
+    if case.fault.actions.iter().any(is_shared) { Beside::Nobody } else { Beside::Labs }
+}
+
+/// Whether the fault breaks exactly what it says; a healthy case delivers.
+fn breaks_exactly_what_it_says(case: &Case) -> Result<Held, String> {
+    if let Some(why) = runner::lacks(case) {
+        return Ok(Held::NotTried(why));
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     fault::sweep_cgroups();
     let events = Events::record();
-    let only = std::env::var("PROBE_FAULTS").unwrap_or_default();
-    let mut wrong = Vec::new();
-    for case in fault::all().into_iter().chain(fault::own_socket()).filter(|case| case.name.contains(&only)) {
-        if let Some(why) = runner::lacks(&case) {
-            // Unlike eprintln, which the test harness swallows.
-            let _ = writeln!(io::stderr(), "not tried ({why}): {} {:?}", case.name, case.family);
-            continue;
-        }
-        let told = hold_again(&case, events.as_ref());
-        wrong.extend(told.into_iter().map(|what| format!("{} {:?}: {what}", case.name, case.family)));
+    let wrong = hold_again(case, events.as_ref());
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n"));
     }
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+    let unread = events.is_none() && wanted(case).is_some();
+    Ok(if unread { Held::NotTried("without tracefs, no drop event is read".to_owned()) } else { Held::Yes })
 }
 
 /// How often a case is tried before it counts as wrong: on a busy machine a ping may come late once, or an event.
@@ -157,13 +176,17 @@ impl Counts<'_> {
     }
 }
 
+/// The drop event that the catalogue has: reason and function.
+fn wanted(case: &Case) -> Option<(&'static str, &'static str)> {
+    let measured = case.fault.expected.measured;
+    if case.family == Family::V4 { measured.v4 } else { measured.v6 }
+}
+
 /// Whether the kernel made the drop event that the catalogue has; some come only after a timeout.
 fn reasons(case: &Case, events: &Events) -> Option<String> {
-    let measured = case.fault.expected.measured;
-    let wanted = if case.family == Family::V4 { measured.v4 } else { measured.v6 };
     let show = std::env::var_os("PROBE_FAULTS_SHOW").is_some();
     let mut seen = events.take();
-    if let Some((reason, function)) = wanted {
+    if let Some((reason, function)) = wanted(case) {
         let pair = (reason.to_owned(), function.to_owned());
         for _ in 0..20 {
             if seen.contains(&pair) {
