@@ -20,6 +20,8 @@ pub mod path;
 pub mod peer;
 pub mod report;
 mod signals;
+#[cfg(test)]
+mod skip;
 pub mod stop;
 pub mod traffic;
 pub mod watch;

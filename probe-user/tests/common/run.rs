@@ -17,7 +17,7 @@ use nix::{
 use probe_user::lab::Netns;
 use serde_json::Value;
 
-use crate::net::PATIENCE;
+use super::net::PATIENCE;
 
 /// How a `probe` ended.
 #[derive(Debug)]

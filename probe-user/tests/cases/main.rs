@@ -1,0 +1,28 @@
+//! Tests that are made of data, one a case: `cargo xtask test NAME` runs a single fault, verdict, model or experiment.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod experiments;
+mod faults;
+mod models;
+mod trial;
+mod verdicts;
+
+use std::{collections::BTreeSet, process::ExitCode};
+
+use libtest_mimic::{Arguments, run};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let mut trials = models::trials();
+    trials.extend(experiments::trials());
+    trials.extend(verdicts::trials());
+    // They wait for one another: what can run beside them stands before them.
+    trials.extend(faults::trials());
+    let mut names = BTreeSet::new();
+    for trial in &trials {
+        assert!(names.insert(trial.name()), "two cases are called {}", trial.name());
+    }
+    run(&arguments, trials).exit_code()
+}

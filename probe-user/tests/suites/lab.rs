@@ -1,0 +1,8 @@
+//! The lab on the real kernel: what its firewall lets through, that it leaves nothing behind, and that it can stand.
+
+mod alone;
+mod echo;
+mod instruments;
+mod mending;
+mod run;
+mod standing;

@@ -1,0 +1,29 @@
+//! All ordinary tests of the `probe` binary and of what needs a real kernel, in one program that is linked once.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod datasheet;
+mod doctor;
+mod faults;
+mod filter;
+mod guard;
+mod honesty;
+mod kernel;
+mod kernel_log;
+mod lab;
+mod lookups;
+mod models;
+mod netfilter;
+mod observe;
+mod path_watch;
+mod peer;
+mod player;
+mod receive;
+mod schemas;
+mod send;
+mod targets;
+mod trace;
+mod trouble;
+mod verdicts;
+mod watch;

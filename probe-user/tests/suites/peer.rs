@@ -1,0 +1,9 @@
+//! Marked probes in the lab, and far ends over pipes: those that serve, and every way in which a command does not.
+
+mod children;
+mod commands;
+mod deploy;
+mod probes;
+mod responders;
+mod verbs;
+mod volleys;

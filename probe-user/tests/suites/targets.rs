@@ -1,0 +1,5 @@
+//! Diagnoses through devices on top of devices, and to this very host: healthy is healthy, counted once, and what dies
+//! below or behind them is located. Kinds that the kernel has not got are passed over, loudly.
+
+mod here;
+mod stacked;

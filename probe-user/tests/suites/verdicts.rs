@@ -1,0 +1,3 @@
+//! What holds for the verdict of every run; single runs and their verdicts are cases.
+
+mod properties;
