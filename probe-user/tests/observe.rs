@@ -24,3 +24,5 @@ mod output;
 mod row;
 #[path = "observe/shared.rs"]
 mod shared;
+#[path = "observe/starts.rs"]
+mod starts;
