@@ -2,6 +2,8 @@
 
 #[path = "lab/alone.rs"]
 mod alone;
+#[path = "lab/baseline.rs"]
+mod baseline;
 mod common;
 #[path = "common/copy.rs"]
 mod copy;
