@@ -13,6 +13,7 @@ pub mod error;
 pub mod exit;
 pub mod experiment;
 pub mod guard;
+pub mod harmless;
 pub mod ids;
 pub mod kernel;
 pub mod lab;

@@ -7,6 +7,8 @@ mod commands;
 mod common;
 #[path = "peer/deploy.rs"]
 mod deploy;
+#[path = "peer/hostile.rs"]
+mod hostile;
 #[path = "peer/probes.rs"]
 mod probes;
 #[path = "peer/responders.rs"]

@@ -101,13 +101,13 @@ fn healthy_pings_under_way_are_never_told_as_lost() {
 }
 
 #[test]
-fn a_request_whose_way_back_was_not_watched_when_it_left_does_not_wait() {
-    if !is_root("a_request_whose_way_back_was_not_watched_when_it_left_does_not_wait") {
+fn what_is_told_as_lost_was_counted_as_sent() {
+    if !is_root("what_is_told_as_lost_was_counted_as_sent") {
         return;
     }
     let pair = Pair::new();
     pair.nobody_at("10.9.0.77");
-    // Requests without an answer, before, while and after it begins: only those that left later than that are lost.
+    // Requests without an answer before, while and after it begins: those that left later are lost, and no others.
     let mut asker = pair.a.command("ping");
     asker.args(["-n", "-q", "-i", "0.002", "10.9.0.77"]).stdout(Stdio::null());
     let mut asker = asker.spawn().expect("ping is there");
