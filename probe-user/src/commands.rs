@@ -27,6 +27,7 @@ use crate::{
     cli::{Cli, Output, Verb},
     error::Failure,
     exit::Exit,
+    harmless,
     report::{self, Document, Format, Style, failure::FailureDocument},
 };
 use clap::{Parser, error::ErrorKind};
@@ -116,7 +117,7 @@ impl Screen {
     pub fn remark(&self, text: &str) {
         if !self.output.quiet {
             // A stderr that nobody reads is no reason to stop.
-            let _ = writeln!(io::stderr(), "probe: {text}");
+            let _ = writeln!(io::stderr(), "probe: {}", harmless::text(text));
         }
     }
 }
@@ -127,7 +128,7 @@ fn unprintable(error: &io::Error) -> Failure {
 
 /// Tells a failure: one line on stderr, and for machines one document on stdout.
 fn fail(format: Format, failure: &Failure) -> Exit {
-    let _ = writeln!(io::stderr(), "probe: {failure}");
+    let _ = writeln!(io::stderr(), "probe: {}", harmless::line(&failure.to_string()));
     if format == Format::Json {
         let document = FailureDocument { error: &failure.error, fix: &failure.fix };
         let _ = report::write(&mut io::stdout(), &document, format, &Style::plain());

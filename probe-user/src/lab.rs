@@ -2,6 +2,7 @@
 //!
 //! Everything here either owns what it makes and removes it when dropped, or is plain data.
 
+pub mod baseline;
 pub mod bench;
 pub mod error;
 pub mod experiment;

@@ -10,6 +10,7 @@ pub mod ebpf;
 pub mod error;
 pub mod exit;
 pub mod filter;
+pub mod harmless;
 pub mod host;
 pub mod lab;
 pub mod ledger;

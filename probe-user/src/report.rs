@@ -20,9 +20,14 @@ pub mod sent;
 pub mod style;
 mod table;
 
-use std::io::{self, Write};
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::{self, Write},
+};
 
 use serde::Serialize;
+
+use crate::harmless;
 
 pub use style::Style;
 
@@ -53,13 +58,71 @@ struct Tagged<'a, D> {
     document: &'a D,
 }
 
-/// Writes `document` in `format`; JSON takes exactly one line.
+/// Writes `document` in `format`; JSON takes exactly one line. Whatever the document's strings hold, nothing in the output
+/// but the colours of `style` does anything to a terminal: see [`harmless`].
 pub fn write<D: Document>(out: &mut dyn Write, document: &D, format: Format, style: &Style) -> io::Result<()> {
     match format {
-        Format::Text => document.write_text(out, style),
-        Format::Json => {
-            serde_json::to_writer(&mut *out, &Tagged { schema: D::SCHEMA, document })?;
-            writeln!(out)
+        Format::Text => {
+            // The report's own colours are told from those that somebody put into a string by a sign that nobody knows.
+            let escape = unknown_sign();
+            let mut text = Vec::new();
+            document.write_text(&mut text, &Style { escape, ..*style })?;
+            let text = String::from_utf8_lossy(&text);
+            out.write_all(harmless::text(&text).replace(escape, "\x1b").as_bytes())
         }
+        Format::Json => {
+            let json = serde_json::to_string(&Tagged { schema: D::SCHEMA, document })?;
+            writeln!(out, "{}", harmless::json(&json))
+        }
+    }
+}
+
+/// Returns a character for private use that nobody outside can foresee.
+fn unknown_sign() -> char {
+    const FIRST: u32 = 0xf_0000;
+    const COUNT: u64 = 0xfffe;
+    let offset = RandomState::new().hash_one(()) % COUNT;
+    u32::try_from(offset).ok().and_then(|offset| char::from_u32(FIRST + offset)).unwrap_or('\u{f0000}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Named(String);
+
+    #[derive(Serialize)]
+    struct Host {
+        name: Named,
+    }
+
+    impl Document for Host {
+        const SCHEMA: &'static str = "probe.test/1";
+
+        fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
+            writeln!(out, "{} {}", style.paint(style::Tone::Bad, "stopped at"), self.name.0)
+        }
+    }
+
+    fn printed(name: &str, format: Format) -> String {
+        let mut out = Vec::new();
+        let style = Style { colour: true, ..Style::plain() };
+        write(&mut out, &Host { name: Named(name.into()) }, format, &style).expect("memory takes all");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn only_the_reports_own_colours_reach_a_terminal() {
+        let text = printed("b\x1b[32m\x1b]0;x\x07\u{202e}\u{9b}2J", Format::Text);
+        assert_eq!(text, "\x1b[31mstopped at\x1b[0m b [32m ]0;x   2J\n");
+    }
+
+    #[test]
+    fn json_keeps_every_character_and_shows_none_raw() {
+        let name = "b\x1b[32m\u{202e}\u{9b}\x7f";
+        let json = printed(name, Format::Json);
+        assert!(json.is_ascii() && json.trim_end().bytes().all(|byte| byte >= b' ' && byte != 0x7f), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON")["name"], name);
     }
 }

@@ -30,6 +30,8 @@ enum Verb {
     Check(check::Options),
     Kernels(kernels::Options),
     #[command(hide = true)]
+    UnderDocker(test::docker::Options),
+    #[command(hide = true)]
     Inside(kernels::guest::Options),
 }
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Verb::Bench(options) => bench::run(&options),
         Verb::Check(options) => check::run(&options),
         Verb::Kernels(options) => kernels::run(&options),
+        Verb::UnderDocker(options) => test::docker::run(&options),
         Verb::Inside(options) => kernels::guest::run(&options),
     };
     result.unwrap_or_else(|error| {

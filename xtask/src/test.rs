@@ -1,5 +1,6 @@
 //! `cargo xtask test`: from a fresh clone to the result of all tests, in one command.
 
+pub(crate) mod docker;
 pub(crate) mod tally;
 
 use std::{
@@ -65,11 +66,31 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if no_skip {
         command.env("PROBE_NO_SKIP", "1");
     }
-    let (tally, success) = watch(command)?;
+    let mut tally = Tally::default();
+    let mut success = watch(command, &mut tally)?;
     if success && tally.is_empty() && !asks_for_a_list(&options.arguments) {
         bail!("no test has such a name — `cargo xtask test -- --list` lists them all");
     }
+    if options.arguments.is_empty() && root != Root::No {
+        success &= once_more_under_docker(root, no_skip, &mut tally)?;
+    }
     Ok(conclude(tally, success))
+}
+
+/// Runs the suites of namespaces again with the settings of a host with Docker.
+fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut Tally) -> Result<bool> {
+    if let Some(why) = docker::obstacle() {
+        say(&format!("NOT RUN with the settings of Ubuntu with Docker: {why}"));
+        return Ok(!no_skip);
+    }
+    say("once more with the settings of Ubuntu with Docker");
+    let mut command = whole();
+    command.args(["--config", &docker::runner(&host()?, root == Root::Sudo)?, "test", "--no-fail-fast"]);
+    command.args(["--package", "probe-user", "--test", "suites", "--", "--show-output"]).args(docker::TOPICS);
+    if no_skip {
+        command.env("PROBE_NO_SKIP", "1");
+    }
+    watch(command, tally)
 }
 
 /// Prints the sum, and makes it the exit status.
@@ -102,13 +123,12 @@ fn split(arguments: &[String]) -> (Vec<&str>, Vec<&str>) {
 }
 
 /// Runs the tests with both their streams on the screen, in order, and counts.
-fn watch(mut command: Command) -> Result<(Tally, bool)> {
+fn watch(mut command: Command, tally: &mut Tally) -> Result<bool> {
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     command.stdout(writer.try_clone().context("cannot copy a pipe")?).stderr(writer);
     let mut child = command.spawn().context("cannot start cargo test")?;
     // Its copies of the writing end would keep the reader waiting for ever.
     drop(command);
-    let mut tally = Tally::default();
     let mut screen = io::stdout();
     for line in BufReader::new(reader).split(b'\n') {
         let line = line.context("cannot read what cargo test says")?;
@@ -117,14 +137,19 @@ fn watch(mut command: Command) -> Result<(Tally, bool)> {
             let _ = screen.write_all(&line).and_then(|()| screen.write_all(b"\n"));
         }
     }
-    Ok((tally, child.wait()?.success()))
+    Ok(child.wait()?.success())
 }
 
 /// The variable that makes cargo run test programs through another one, on this machine's target.
 fn runner_variable() -> Result<String> {
+    Ok(format!("CARGO_TARGET_{}_RUNNER", host()?.to_uppercase().replace('-', "_")))
+}
+
+/// This machine's target.
+fn host() -> Result<String> {
     let about = capture(cargo().arg("-vV"))?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo -vV names no host")?;
-    Ok(format!("CARGO_TARGET_{}_RUNNER", host.trim().to_uppercase().replace('-', "_")))
+    Ok(host.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -51,6 +51,10 @@ pub struct Pending {
     pub waiting: u64,
 }
 
+/// What the user half writes into the map [`crate::names::TRACKING`] once every hop is attached. Before that, packets are
+/// counted but not followed: a request waits only if its way back was watched when it left.
+pub const TRACKING: u32 = 1;
+
 /// How many flows are kept; the least recently used makes room.
 pub const MAX_FLOWS: u32 = 8192;
 

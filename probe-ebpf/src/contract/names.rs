@@ -74,6 +74,8 @@ pub const FLOWS: &str = "probe_flows";
 pub const NEW_FLOW: &str = "probe_new_flow";
 /// Requests that wait for their reply.
 pub const PENDING: &str = "probe_pending";
+/// Whether flows are followed by now: see [`crate::flow::TRACKING`].
+pub const TRACKING: &str = "probe_tracking";
 /// Copies of packets for `probe receive`.
 pub const EVENTS: &str = "probe_events";
 
@@ -103,7 +105,7 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 41] = [
+pub const ALL: [&str; 42] = [
     ABSORBED,
     XMITTED,
     HANDED,
@@ -134,6 +136,7 @@ pub const ALL: [&str; 41] = [
     FLOWS,
     NEW_FLOW,
     PENDING,
+    TRACKING,
     EVENTS,
     GUARD_XDP,
     GUARD_XDP_GENERIC,

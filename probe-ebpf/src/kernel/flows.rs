@@ -9,7 +9,7 @@ use probe_ebpf::{
 
 use super::{
     atomic,
-    maps::{FLOWS, NEW_FLOW, PENDING},
+    maps::{FLOWS, NEW_FLOW, PENDING, TRACKING},
     skip,
 };
 
@@ -19,9 +19,13 @@ const NO_EXIST: u64 = 1;
 /// Source and destination address.
 pub(crate) type Ends = ([u8; 16], [u8; 16]);
 
-/// Follows `packet` between its `ends`, as it crosses this NIC in `direction`.
+/// Follows `packet` between its `ends`, as it crosses this NIC in `direction`, once the user half has said that both
+/// directions are watched: a request whose way back was not watched when it left would wait for ever.
 #[inline(always)]
 pub(crate) fn track(packet: &EchoPacket, ends: Ends, direction: Direction) {
+    if TRACKING.get(0).is_none_or(|tracking| *tracking == 0) {
+        return;
+    }
     // SAFETY: reads a clock.
     let now = unsafe { bpf_ktime_get_ns() };
     let key = flow_key(packet, ends, direction);

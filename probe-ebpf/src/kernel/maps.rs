@@ -57,6 +57,10 @@ pub(crate) static NEW_FLOW: Array<Flow> = Array::with_max_entries(1, 0);
 #[map(name = "probe_pending")]
 pub(crate) static PENDING: HashMap<PendingKey, Pending> = HashMap::with_max_entries(UNUSED, 0);
 
+/// 1 once every hop is attached: what crosses before is not followed, since nobody may be watching its way back yet.
+#[map(name = "probe_tracking")]
+pub(crate) static TRACKING: Array<u32> = Array::with_max_entries(1, 0);
+
 #[map(name = "probe_events")]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Screen;
+use crate::harmless;
 
 /// A bar that is drawn over itself.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ impl Bar {
         }
         let left = Duration::from_millis(self.0.length().unwrap_or(0)).saturating_sub(passed);
         self.0.set_prefix(format!("{} s", left.as_secs()));
-        self.0.set_message(doing.to_owned());
+        self.0.set_message(harmless::line(doing).into_owned());
         self.0.set_position(milliseconds(passed));
     }
 

@@ -3,14 +3,14 @@
 use crate::ebpf;
 use std::{
     env,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
 };
 
 use terminal_size::{Height, Width, terminal_size_of};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{cli::Output, report::Style};
+use crate::{cli::Output, harmless, report::Style};
 
 /// What stdout can show: colour only on a terminal and without `NO_COLOR`, Unicode only in a UTF-8 locale.
 pub(super) fn style() -> Style {
@@ -60,10 +60,25 @@ pub(super) fn start_log(output: Output) {
     // Both halves of probe: what the libraries say of their inner life would drown it.
     let wanted = Targets::new().with_target("probe", level).with_default(level.min(LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| HarmlessStderr)
+        .with_ansi(false)
         .without_time()
         .with_target(false);
     // A second call in one process (tests) keeps the first log: nothing is lost.
     let _ = tracing_subscriber::registry().with(lines.with_filter(wanted)).try_init();
+}
+
+/// stderr for whole lines of the log, in which names and errors of others stand.
+struct HarmlessStderr;
+
+impl Write for HarmlessStderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        io::stderr().write_all(harmless::text(&text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

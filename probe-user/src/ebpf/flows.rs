@@ -5,9 +5,9 @@ use std::{io, time::Duration};
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData},
+    maps::{Array, Map, MapData},
 };
-use probe_ebpf::{Flow, FlowKey, Pending, PendingKey, names};
+use probe_ebpf::{Flow, FlowKey, Pending, PendingKey, flow::TRACKING, names};
 
 use super::{KernelError, batch};
 
@@ -25,6 +25,18 @@ pub struct LostRequests {
     pub flow: FlowKey,
     /// How many.
     pub requests: u64,
+}
+
+/// Lets `programs` follow flows from now on. Call it once every hop is attached: only then does each request that leaves
+/// have its way back watched.
+///
+/// # Errors
+/// [`Error::NoMap`] or [`Error::Map`] where the map is missing or refuses the value.
+pub fn begin(programs: &mut Ebpf) -> Result<(), KernelError> {
+    let name = names::TRACKING;
+    let map = programs.map_mut(name).ok_or(KernelError::NoMap { name })?;
+    let written = Array::<_, u32>::try_from(map).and_then(|mut array| array.set(0, TRACKING, 0));
+    written.map_err(|source| KernelError::Map { name, source: Box::new(source) })
 }
 
 impl FlowMaps {

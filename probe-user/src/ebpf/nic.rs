@@ -9,13 +9,13 @@ use probe_ebpf::{Count, Direction, Hop, Kind, Skip, names, packet};
 use super::{
     KernelError,
     filter::Rules,
-    flows::FlowMaps,
+    flows::{self, FlowMaps},
     foreign, hops,
     hops::tc::TcLink,
     load::{self, Capture, Job, Switch},
     log::KernelLog,
     ring::Ring,
-    tallies::{SkipMap, TallyMap},
+    tallies::{self, SkipMap, TallyMap},
 };
 use crate::{
     filter::rules::Needs,
@@ -23,7 +23,7 @@ use crate::{
     model::{
         attach::{Attach, TcChoice, XdpChoice},
         request::RequestHandling,
-        snapshot::Snapshot,
+        snapshot::{self, Snapshot},
     },
 };
 
@@ -66,6 +66,8 @@ pub struct Watch {
     tallies: BTreeMap<Hop, TallyMap>,
     dropped: Option<TallyMap>,
     skips: SkipMap,
+    /// What was counted before all hops were attached, and is no part of any count.
+    before: Snapshot,
     log: KernelLog,
     _xdp: Option<FdLink>,
     _tc: Vec<TcLink>,
@@ -117,21 +119,36 @@ impl Watch {
             (wish.filter == Switch::On).then(|| TallyMap::take(&mut programs, names::TALLY_DROP)).transpose()?;
         let skips = SkipMap::take(&mut programs)?;
         let log = KernelLog::of(&mut programs);
-        // Egress first, ingress last: a request that leaves meanwhile is then not missed where its reply is counted.
         let mut tc = Vec::new();
         for hop in hops.iter().filter(|hop| **hop != Hop::XdpIn) {
             tc.push(hops::tc::attach(&mut programs, device, *hop, wish.attach.tc)?);
         }
         let xdp = hops.contains(&Hop::XdpIn).then(|| hops::xdp::attach(&mut programs, device, mode)).transpose()?;
         let device = device.clone();
-        Ok(Self { device, mode, mode_why, programs, tallies, dropped, skips, log, _xdp: xdp, _tc: tc })
+        let before = Snapshot::default();
+        let mut watch =
+            Self { device, mode, mode_why, programs, tallies, dropped, skips, before, log, _xdp: xdp, _tc: tc };
+        watch.begin(wish.track)?;
+        Ok(watch)
     }
 
-    /// What was counted so far.
+    /// Begins to count: hops are attached one after the other, and what the first saw alone would look like loss.
+    fn begin(&mut self, track: Switch) -> Result<(), KernelError> {
+        self.before = self.counted()?;
+        // Last, so that every request that waits is counted.
+        if track == Switch::On { flows::begin(&mut self.programs) } else { Ok(()) }
+    }
+
+    /// What was counted so far, since all hops were attached.
     pub fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
         self.flush_log();
+        Ok(self.counted()?.since(&self.before))
+    }
+
+    /// What the maps hold.
+    fn counted(&self) -> Result<Snapshot, KernelError> {
         Ok(Snapshot {
-            hops: self.tallies.iter().map(|(hop, tally)| (*hop, tally.read())).collect(),
+            hops: tallies::read_together(&self.tallies),
             dropped: self.dropped.as_ref().map(TallyMap::read).unwrap_or_default(),
             skips: self.skips.read()?,
         })
@@ -175,14 +192,15 @@ impl Watch {
         Ring::take(&mut self.programs)
     }
 
-    /// What `hop` counted so far of one kind and id; `None` where the hop is blind.
+    /// What `hop` counted so far of one kind and id, since all hops were attached; `None` where the hop is blind.
     pub fn count(&self, hop: Hop, kind: Kind, id: u16) -> Option<Count> {
-        self.tallies.get(&hop).map(|tally| tally.count(kind, id))
+        let before = self.before.count(hop, kind, id).unwrap_or_default();
+        self.tallies.get(&hop).map(|tally| snapshot::between(before, tally.count(kind, id)))
     }
 
-    /// What could not be counted so far, by cause.
+    /// What could not be counted so far, by cause, since all hops were attached.
     pub fn skips(&self) -> Result<BTreeMap<Skip, u64>, KernelError> {
-        self.skips.read()
+        Ok(Snapshot { skips: self.skips.read()?, ..Snapshot::default() }.since(&self.before).skips)
     }
 }
 

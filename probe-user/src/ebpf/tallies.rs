@@ -10,7 +10,7 @@ use aya::{
     Ebpf,
     maps::{Map, MapData, PerCpuArray},
 };
-use probe_ebpf::{Count, Kind, Skip, Tally, names, tally::IDS};
+use probe_ebpf::{Count, Hop, Kind, Skip, Tally, names, tally::IDS};
 
 use super::{KernelError, memory::Mapped};
 use crate::model::snapshot::Tallies;
@@ -42,28 +42,49 @@ impl TallyMap {
 
     /// What was counted so far, of every id that was seen.
     pub fn read(&self) -> Tallies {
-        let mut tallies = BTreeMap::new();
-        let words = self.memory.words();
-        for row in words.chunks_exact(IDS as usize * WORDS_OF_TALLY).take(self.rows) {
-            for (id, words) in (0..=u16::MAX).zip(row.chunks_exact(WORDS_OF_TALLY)) {
-                let tally = Tally { kinds: std::array::from_fn(|kind| count(words, kind)) };
-                if tally.kinds.iter().any(|count| count.packets > 0) {
-                    add(tallies.entry(id).or_default(), &tally);
-                }
+        let all = (0..=u16::MAX).filter_map(|id| self.of_id(id).map(|tally| (id, tally)));
+        all.collect()
+    }
+
+    /// What was counted so far of `id`; nothing where it was never seen.
+    fn of_id(&self, id: u16) -> Option<Tally> {
+        let mut sum = None;
+        for row in self.rows() {
+            let words = &row[usize::from(id) * WORDS_OF_TALLY..][..WORDS_OF_TALLY];
+            let tally = Tally { kinds: std::array::from_fn(|kind| count(words, kind)) };
+            if tally.kinds.iter().any(|count| count.packets > 0) {
+                add(sum.get_or_insert_default(), &tally);
             }
         }
-        tallies
+        sum
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &[AtomicU64]> {
+        self.memory.words().chunks_exact(IDS as usize * WORDS_OF_TALLY).take(self.rows)
     }
 
     /// What was counted so far of one kind and id.
     pub fn count(&self, kind: Kind, id: u16) -> Count {
-        let rows = self.memory.words().chunks_exact(IDS as usize * WORDS_OF_TALLY).take(self.rows);
-        let counts = rows.map(|row| count(&row[usize::from(id) * WORDS_OF_TALLY..], kind.index()));
+        let counts = self.rows().map(|row| count(&row[usize::from(id) * WORDS_OF_TALLY..], kind.index()));
         counts.fold(Count::default(), |sum, count| Count {
             packets: sum.packets + count.packets,
             bytes: sum.bytes + count.bytes,
         })
     }
+}
+
+/// Reads the tallies of several hops: each id at all of them before the next id, so that what one of them has counted of
+/// an id and another has not is what was under way between them, and nothing that came while the first was read.
+pub fn read_together(maps: &BTreeMap<Hop, TallyMap>) -> BTreeMap<Hop, Tallies> {
+    let mut read: BTreeMap<Hop, Tallies> = maps.keys().map(|hop| (*hop, Tallies::new())).collect();
+    for id in 0..=u16::MAX {
+        for (hop, map) in maps {
+            if let (Some(tally), Some(tallies)) = (map.of_id(id), read.get_mut(hop)) {
+                tallies.insert(id, tally);
+            }
+        }
+    }
+    read
 }
 
 /// The count of the kind with index `kind` in the words of a tally.

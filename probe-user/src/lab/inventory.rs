@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{
+    baseline,
     error::{Capability, LabError},
     firewall::{self, SECURITY_GROUP},
     plan::LabHost,
@@ -59,11 +60,12 @@ async fn network_lines(handle: &rtnetlink::Handle) -> std::io::Result<Lines> {
 
 /// A setting that this kernel does not have is no line.
 fn setting_lines(host: LabHost) -> Lines {
-    let line = |(path, _): (&str, &str)| {
-        let value = fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
+    let line = |path: String| {
+        let value = fs::read_to_string(Path::new("/proc/sys").join(&path)).ok()?;
         Some(format!("{}={}", path.replace('/', "."), value.trim()))
     };
-    host.settings().into_iter().filter_map(line).collect()
+    let baseline = baseline::settings().into_iter().map(|(path, _)| path);
+    baseline.chain(host.settings().into_iter().map(|(path, _)| path.to_owned())).filter_map(line).collect()
 }
 
 /// nft's listing, line by line; what only gives it shape is left out.

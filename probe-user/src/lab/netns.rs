@@ -20,7 +20,10 @@ use nix::{
     sys::statfs::{NSFS_MAGIC, fstatfs},
 };
 
-use super::error::{Capability, LabError};
+use super::{
+    baseline,
+    error::{Capability, LabError},
+};
 use crate::host::device::netns_cookie;
 
 /// A handle of a network namespace. The kernel removes the namespace, with every link and rule in it, as soon as no
@@ -32,15 +35,16 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes a namespace that has no name.
+    /// Makes a namespace that has no name, with the settings of [`baseline`].
     pub fn new() -> Result<Self, LabError> {
         let refused = |source| LabError::system("make a network namespace", Capability::SysAdmin, source);
-        let make = || -> io::Result<File> {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            File::open("/proc/thread-self/ns/net")
+        let make = || -> Result<File, LabError> {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| refused(errno.into()))?;
+            baseline::apply()?;
+            File::open("/proc/thread-self/ns/net").map_err(refused)
         };
         // A thread of its own: the caller's namespace stays what it is.
-        let file = on_own_thread(make).and_then(|made| made).map_err(refused)?;
+        let file = on_own_thread(make).map_err(refused)??;
         Self::from_file(file).map_err(refused)
     }
 

@@ -155,13 +155,9 @@ pub const fn prefix_length(family: Family) -> u8 {
 /// A kernel setting: its path below `/proc/sys`, and its value.
 pub type Setting = (&'static str, &'static str);
 
-/// What every host has, whatever the machine's own settings are. No duplicate address detection: an address that is
+/// What every host has beyond [`super::baseline`]. No duplicate address detection: an address that is
 /// alone on its cable can be used at once. No router is asked for: the routes are given.
-const COMMON_SETTINGS: [Setting; 9] = [
-    ("net/ipv4/conf/all/rp_filter", "0"),
-    ("net/ipv4/conf/default/rp_filter", "0"),
-    ("net/ipv6/conf/all/disable_ipv6", "0"),
-    ("net/ipv6/conf/default/disable_ipv6", "0"),
+const COMMON_SETTINGS: [Setting; 5] = [
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "0"),
     ("net/ipv6/conf/default/dad_transmits", "0"),

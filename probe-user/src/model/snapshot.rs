@@ -7,7 +7,7 @@ use probe_ebpf::{Count, Hop, Kind, Skip, Tally};
 /// Counters by id; an id that was never seen is not in it.
 pub type Tallies = BTreeMap<u16, Tally>;
 
-/// What one NIC's hops counted since they were attached.
+/// What one NIC's hops counted since all of them were attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// By hop; a hop that is not in it was not attached: it is blind, and nothing follows from its silence.
@@ -40,15 +40,15 @@ impl Snapshot {
     }
 }
 
+/// Returns what was counted between two readings of one counter.
+pub fn between(earlier: Count, later: Count) -> Count {
+    Count { packets: later.packets.saturating_sub(earlier.packets), bytes: later.bytes.saturating_sub(earlier.bytes) }
+}
+
 fn difference(now: &Tallies, then: &Tallies) -> Tallies {
     let less = |id: &u16, tally: &Tally| {
         let Some(then) = then.get(id) else { return *tally };
-        Tally {
-            kinds: std::array::from_fn(|kind| Count {
-                packets: tally.kinds[kind].packets.saturating_sub(then.kinds[kind].packets),
-                bytes: tally.kinds[kind].bytes.saturating_sub(then.kinds[kind].bytes),
-            }),
-        }
+        Tally { kinds: std::array::from_fn(|kind| between(then.kinds[kind], tally.kinds[kind])) }
     };
     let changed = now.iter().map(|(id, tally)| (*id, less(id, tally)));
     changed.filter(|(_, tally)| tally.kinds.iter().any(|count| count.packets > 0)).collect()

@@ -251,7 +251,7 @@ impl Hello {
     /// Where there is one that cannot be read.
     pub fn in_line(line: &str) -> Option<Result<Self, String>> {
         let start = line.find(HELLO_MARK)?;
-        let hello = serde_json::from_str::<Greeting>(line[start..].trim_end());
+        let hello = frame::read::<Greeting>(line[start..].trim_end().as_bytes());
         Some(hello.map(|greeting| greeting.probe_hello).map_err(|error| error.to_string()))
     }
 

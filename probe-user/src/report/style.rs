@@ -11,6 +11,8 @@ pub struct Style {
     pub width: usize,
     /// Whether the reader asked for more (`-v`).
     pub verbose: bool,
+    /// What begins a colour: ESC, or what stands for it until the text around it has been made harmless.
+    pub escape: char,
 }
 
 /// What a coloured word means; the reader never needs the colour to understand it.
@@ -31,7 +33,7 @@ pub enum Tone {
 impl Style {
     /// No colour, ASCII only, 100 columns, nothing beyond the usual.
     pub fn plain() -> Self {
-        Self { colour: false, unicode: false, width: 100, verbose: false }
+        Self { colour: false, unicode: false, width: 100, verbose: false, escape: '\x1b' }
     }
 
     /// `text` in the colour of `tone`, or as it is where colour is off.
@@ -46,7 +48,8 @@ impl Style {
             Tone::Dim => "2",
             Tone::Strong => "1",
         };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        let escape = self.escape;
+        format!("{escape}[{code}m{text}{escape}[0m")
     }
 
     /// `unicode` where the locale has it, else `ascii`.

@@ -8,3 +8,4 @@ mod loss;
 mod output;
 mod row;
 mod shared;
+mod starts;

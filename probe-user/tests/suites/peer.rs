@@ -3,6 +3,7 @@
 mod children;
 mod commands;
 mod deploy;
+mod hostile;
 mod probes;
 mod responders;
 mod verbs;

@@ -31,6 +31,7 @@ const AYA: [&str; 3] = ["aya", "aya_obj", "aya_log"];
 const RULES: &[Rule] = &[
     Rule {
         of: &[
+            "probe-user/src/harmless",
             "probe-user/src/model",
             "probe-user/src/path",
             "probe-user/src/ledger",

@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Screen;
-use crate::model::trace::SenderTrace;
+use crate::{harmless, model::trace::SenderTrace};
 
 /// How often the line moves, so that one sees that it lives.
 const TICK: Duration = Duration::from_millis(120);
@@ -35,7 +35,7 @@ impl ProgressLine {
 
     /// Says what is being done.
     pub(super) fn say(&self, what: String) {
-        self.bar.set_message(what);
+        self.bar.set_message(harmless::line(&what).into_owned());
     }
 
     /// Says how far the probes are.
@@ -65,6 +65,6 @@ impl ProgressLine {
 
     fn write(&self, line: &str) {
         // A stderr that nobody reads is no reason to stop.
-        self.bar.suspend(|| drop(writeln!(std::io::stderr(), "{line}")));
+        self.bar.suspend(|| drop(writeln!(std::io::stderr(), "{}", harmless::line(line))));
     }
 }

@@ -11,9 +11,12 @@ use std::{
 };
 
 use super::Relay;
-use crate::peer::protocol::{
-    AgentReply, Hello, MAX_ANSWER_BYTES, Numbered,
-    frame::{FrameError, Lines, decode, printable},
+use crate::{
+    harmless,
+    peer::protocol::{
+        AgentReply, Hello, MAX_ANSWER_BYTES, Numbered,
+        frame::{FrameError, Lines, decode, printable},
+    },
 };
 
 /// The longest line of a banner.
@@ -146,8 +149,7 @@ pub(super) fn relay(stderr: impl Read + Send + 'static, kept: LastLines, relay: 
 
 /// A line without its end and without what would move a terminal's cursor.
 fn clean(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    text.trim_end().chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
+    harmless::line(String::from_utf8_lossy(line).trim_end()).into_owned()
 }
 
 #[cfg(test)]

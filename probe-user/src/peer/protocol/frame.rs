@@ -1,9 +1,11 @@
 //! Messages as lines, and lines out of bytes as they come: pure.
 
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::Numbered;
+use crate::harmless;
 
 /// Bytes that are no message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -52,14 +54,40 @@ pub fn encode<T: Serialize>(message: &Numbered<T>, limit: usize) -> Result<Vec<u
 /// # Errors
 /// [`FrameError::Garbage`] where it is none.
 pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<Numbered<T>, FrameError> {
-    serde_json::from_slice(line).map_err(|error| FrameError::Garbage { shown: printable(line), why: error.to_string() })
+    read(line).map_err(|error| FrameError::Garbage { shown: printable(line), why: error.to_string() })
+}
+
+/// Reads JSON of the far end. None of its strings has more than one line: an end of line in one would forge lines of a
+/// report, so it goes, with everything else that is harmful.
+pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    // What is harmful is either escaped or beyond printable ASCII; nearly no message has either.
+    if json.iter().all(|byte| *byte != b'\\' && *byte < 0x7f) {
+        return serde_json::from_slice(json);
+    }
+    let mut value: Value = serde_json::from_slice(json)?;
+    tame(&mut value);
+    serde_json::from_value(value)
+}
+
+fn tame(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = harmless::line(text).into_owned(),
+        Value::Array(values) => values.iter_mut().for_each(tame),
+        Value::Object(fields) => {
+            let tamed = std::mem::take(fields).into_iter().map(|(name, mut value)| {
+                tame(&mut value);
+                (harmless::line(&name).into_owned(), value)
+            });
+            *fields = tamed.collect();
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// How a line begins, without what would move a terminal's cursor.
 pub fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
-    let clean = |character: char| if character.is_control() { ' ' } else { character };
-    text.trim().chars().take(SHOWN_CHARS).map(clean).collect()
+    harmless::line(text.trim()).chars().take(SHOWN_CHARS).collect()
 }
 
 /// Lines out of bytes as they come.

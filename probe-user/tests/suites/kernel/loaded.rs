@@ -10,7 +10,7 @@ use probe_ebpf::{Hop, Kind, Skip, hop::NIC_HOPS, names};
 use probe_user::{
     ebpf::{
         filter::Rules,
-        flows::FlowMaps,
+        flows::{self, FlowMaps},
         load::{Job, Rows, Switch, load, load_with},
         ring::Ring,
         tallies::{SkipMap, TallyMap},
@@ -75,6 +75,9 @@ impl Loaded {
             job.hops.iter().map(|hop| (*hop, take(hop.row().tally.expect("hops of a NIC have one")))).collect();
         let dropped = (job.filter == Switch::On).then(|| take(names::TALLY_DROP));
         let skips = SkipMap::take(&mut programs).expect("the skips");
+        if job.track == Switch::On {
+            flows::begin(&mut programs).expect("the switch");
+        }
         let expected = job.hops.iter().map(|hop| (*hop, Tallies::new())).collect();
         Self { programs, tallies, dropped, skips, expected, expected_skips: BTreeMap::new() }
     }

@@ -18,9 +18,13 @@ use probe_user::{
     watch::Watching,
 };
 
+use crate::hostile::{self, Evil};
+
+type Factory = fn(&WatchRequest) -> Result<Box<dyn Watching>, Failure>;
+
 /// Which words `fake_diagnose` is run with.
 pub(crate) const DIAGNOSE: &str = "PROBE_TEST_DIAGNOSE";
-/// That `fake_agent` is wanted, and whether it is to fail: `serve`, `die-at-look`.
+/// That `fake_agent` is wanted, and how it is to be: `serve`, `die-at-look`, `evil`, `evil-complaint`.
 pub(crate) const AGENT: &str = "PROBE_TEST_AGENT";
 
 /// Sees nothing, and tells what it was asked for.
@@ -65,6 +69,10 @@ fn watch(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
     Ok(Box::new(Fake(request.clone())))
 }
 
+fn deceive(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
+    Ok(Box::new(Evil(request.clone())))
+}
+
 fn die(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
     Ok(Box::new(Dying(Fake(request.clone()), 0)))
 }
@@ -83,8 +91,12 @@ pub(crate) fn agent(how: &str) -> String {
 #[test]
 fn fake_agent() {
     let Ok(how) = std::env::var(AGENT) else { return };
-    let factory = if how == "serve" { watch } else { die };
     let hello = Hello::new("fake".into(), "6.18".into(), None);
+    let (factory, hello): (Factory, Hello) = match how.as_str() {
+        "serve" => (watch, hello),
+        "evil" | "evil-complaint" => (deceive, hostile::hello(how == "evil-complaint")),
+        _ => (die, hello),
+    };
     let agent = AgentSetup { hello, interface: None, attach: Attach::default(), factory };
     let input = File::from(io::stdin().as_fd().try_clone_to_owned().expect("stdin is open"));
     let served = agent.serve(input, io::stdout().lock(), &StopSignal::default());

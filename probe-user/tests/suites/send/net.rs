@@ -13,6 +13,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use probe_user::lab::baseline;
 use serde_json::Value;
 
 use crate::common::{copy::Copy, is_root};
@@ -32,6 +33,7 @@ pub(crate) fn with_loopback(name: &str, test: impl FnOnce() + Send + 'static) {
     }
     let thread = thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("root can");
+        baseline::apply().expect("the settings can be written");
         sh("ip link set lo up");
         test();
     });

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// How often to look whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Seconds between two probes: shorter than a user's, as nobody else uses the lab's network.
+/// Seconds between two probes where the fault does not say: shorter than a user's, as nobody else uses the lab's network.
 const INTERVAL: &str = "0.01";
 
 /// This very binary, run anew for each case.
@@ -36,15 +36,14 @@ impl ByCommand {
     pub(super) fn new() -> Result<Self, Failure> {
         Ok(Self { program: own_program()? })
     }
+}
 
-    fn words(&self, lab: &Topology, case: &Case) -> Vec<String> {
-        let peer = agent_on_b(&self.program, lab);
-        let mut words = vec!["diagnose".to_owned(), LabHost::B.address(case.family).to_string()];
-        words.extend(["--peer".to_owned(), peer, "--format".to_owned(), "json".to_owned()]);
-        words.extend(["-i".to_owned(), INTERVAL.to_owned()]);
-        words.extend(flags(&case.fault.probe, case));
-        words
-    }
+/// What is typed behind `probe` for `case`, where `peer` is the command that starts the far end.
+fn words(peer: String, case: &Case) -> Vec<String> {
+    let mut words = vec!["diagnose".to_owned(), LabHost::B.address(case.family).to_string()];
+    words.extend(["--peer".to_owned(), peer, "--format".to_owned(), "json".to_owned()]);
+    words.extend(flags(&case.fault.probe, case));
+    words
 }
 
 /// The command that starts an agent on B.
@@ -69,7 +68,7 @@ fn flags(probe: &Probe, case: &Case) -> Vec<String> {
     let pair = |flag: &str, value: Option<String>| value.map(|value| [flag.to_owned(), value]);
     let pairs = [
         pair("-c", probe.count.map(|count| count.to_string())),
-        pair("-i", probe.interval.map(str::to_owned)),
+        pair("-i", Some(probe.interval.unwrap_or(INTERVAL).to_owned())),
         pair("-s", probe.size.map(|size| size.to_string())),
         pair("-t", probe.ttl.map(|ttl| ttl.to_string())),
         pair("-e", probe.id.map(|id| id.to_string())),
@@ -94,7 +93,11 @@ impl Diagnoser for ByCommand {
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure> {
         let start = Instant::now();
         let mut command = lab.netns(LabHost::A).command(&self.program);
-        command.args(self.words(lab, case)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(words(agent_on_b(&self.program, lab), case))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let child = command.spawn().map_err(|error| no_diagnosis(&format!("cannot run probe: {error}")))?;
         let (stdout, stderr) = outcome(child)?;
         let document = serde_json::from_str(&stdout).map_err(|_| no_diagnosis(last_line(&stderr)))?;
@@ -143,8 +146,12 @@ pub(in crate::commands::lab) fn reader(mut pipe: impl Read + Send + 'static) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::Parser;
+
     use super::*;
-    use crate::lab::fault;
+    use crate::{cli::Cli, lab::fault};
 
     fn flags_of(name: &str) -> String {
         let case = fault::all().into_iter().find(|case| case.name == name).expect("it is in the catalogue");
@@ -153,12 +160,24 @@ mod tests {
 
     #[test]
     fn probes_are_asked_for_by_flags() {
-        assert_eq!(flags_of("peer-nft-input"), "");
-        assert_eq!(flags_of("local-above-mtu"), "-s 1600 --df");
-        assert_eq!(flags_of("local-source-not-owned"), "-S 192.0.2.1");
-        assert_eq!(flags_of("network-unsolicited-reply"), "--reply-only");
-        assert_eq!(flags_of("network-ttl"), "-t 1");
+        assert_eq!(flags_of("peer-nft-input"), "-i 0.01");
+        assert_eq!(flags_of("local-above-mtu"), "-i 0.01 -s 1600 --df");
+        assert_eq!(flags_of("local-source-not-owned"), "-i 0.01 -S 192.0.2.1");
+        assert_eq!(flags_of("network-unsolicited-reply"), "-i 0.01 --reply-only");
+        assert_eq!(flags_of("network-ttl"), "-i 0.01 -t 1");
         assert_eq!(flags_of("healthy-many"), "-c 1024 -i 0.0005");
+    }
+
+    #[test]
+    fn every_case_of_the_catalogue_is_a_command_that_is_accepted() {
+        for case in fault::all() {
+            let words = words("nsenter --net=/proc/1/fd/3 probe agent".to_owned(), &case);
+            let line = words.join(" ");
+            Cli::try_parse_from(["probe".to_owned()].into_iter().chain(words.clone()))
+                .unwrap_or_else(|error| panic!("{}: probe {line}: {error}", case.name));
+            let flags: Vec<_> = words.iter().filter(|word| word.starts_with('-')).collect();
+            assert_eq!(flags.len(), flags.iter().collect::<BTreeSet<_>>().len(), "{line}");
+        }
     }
 
     #[test]
