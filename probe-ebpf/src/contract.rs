@@ -9,6 +9,8 @@ pub mod flow;
 pub mod guard;
 pub mod hop;
 pub mod journey;
+#[cfg(feature = "serde")]
+mod json;
 pub mod kind;
 pub mod names;
 pub mod offsets;

@@ -9,8 +9,30 @@ pub enum Family {
     V6,
 }
 
+impl Family {
+    /// Its number: 4 or 6.
+    #[inline(always)]
+    pub const fn version(self) -> u8 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
+    }
+
+    /// The IP version with this number.
+    pub const fn of_version(version: u8) -> Option<Self> {
+        match version {
+            4 => Some(Self::V4),
+            6 => Some(Self::V6),
+            _ => None,
+        }
+    }
+}
+
 /// Request or reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Echo {
     /// Echo request: ICMP type 8, `ICMPv6` type 128.
     Request,
@@ -20,6 +42,8 @@ pub enum Echo {
 
 /// Into this host or out of it, as its NIC sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Direction {
     /// Ingress.
     In,
@@ -29,6 +53,7 @@ pub enum Direction {
 
 /// One of the four kinds of echo packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Kind {
     /// IP version.
     pub family: Family,

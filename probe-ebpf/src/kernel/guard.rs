@@ -8,7 +8,7 @@ mod table;
 
 use aya_ebpf::programs::{TcContext, XdpContext};
 use probe_ebpf::{
-    Direction, Echo, Family, GuardCount, GuardKey, Skip,
+    Direction, Echo, GuardCount, GuardKey, Skip,
     guard::{
         Home, KEY_ANSWERER, KEY_ASKER, KEY_CODE, KEY_ID, KEY_SEQ, PROTECT_IN, PROTECT_OUT, REFRESH_REPLY,
         REFRESH_REQUEST, Word, share_tag, tick, tick_after,
@@ -190,16 +190,8 @@ fn key(echo: &EchoPacket, asker: [u64; 2], answerer: [u64; 2], outbound: bool) -
         id: if chosen(KEY_ID) { echo.id } else { 0 },
         seq: if chosen(KEY_SEQ) { echo.seq } else { 0 },
         code: if chosen(KEY_CODE) { echo.code } else { 0 },
-        family: family(echo),
+        family: echo.kind.family.version(),
         outbound: u8::from(outbound),
         reserved: 0,
-    }
-}
-
-#[inline(always)]
-fn family(echo: &EchoPacket) -> u8 {
-    match echo.kind.family {
-        Family::V4 => 4,
-        Family::V6 => 6,
     }
 }
