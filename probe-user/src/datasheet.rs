@@ -4,6 +4,7 @@
 //! A [`Session`] hands out timelines and takes what became of their packets, until each [`Fact`] has its [`Finding`]. The
 //! procedures know what to ask next and what the votes say; the controls and the loss that they show say how sure that is.
 
+pub mod answer;
 pub mod compare;
 pub mod effort;
 pub mod explain;

@@ -1,8 +1,8 @@
 //! An answer as a person reads it: one clause, which stands behind the fact's name.
 
 use super::{
+    answer::{Answer, IdPolicy, Rewriting},
     fact::Fact,
-    finding::{Answer, IdPolicy, Rewriting},
 };
 
 /// The words of an answer.

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use super::places::Candidate;
+use super::places::Place;
 use super::{
     Responder, Target,
     path::{Checkpoint, Side},
-    places::Place,
 };
 use crate::sighting::Leg;
 pub use crate::words::{Confidence, Host, Layer, Outcome};
@@ -132,15 +133,6 @@ pub struct Stop {
     pub advice: String,
     /// Commands to paste.
     pub commands: Vec<Command>,
-}
-
-/// A place that could be the one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-pub struct Candidate {
-    /// Where.
-    pub host: Host,
-    /// In which part of the network stack.
-    pub layer: Layer,
 }
 
 /// Why packets stop, in the words of whoever stopped them.

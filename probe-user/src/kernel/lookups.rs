@@ -5,6 +5,7 @@
 
 pub mod chains;
 pub mod command;
+pub mod counter;
 pub mod counters;
 pub mod interfaces;
 pub mod iptables;
@@ -22,7 +23,7 @@ use std::{fmt::Display, net::IpAddr, thread};
 use probe_ebpf::Family;
 
 use crate::{device::Device, sighting::Finding};
-use counters::Counters;
+use counter::Counters;
 use own_filter::OwnFilters;
 
 /// What is to be explained: echo packets between two ends, of which this host is one.

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::landings::Landings;
 use crate::{
-    timeline::{Arrival, EchoId, Ends, Fragments, Goal, Message, Own, Quote, Shot, Side, Timeline},
+    timeline::{Arrival, EchoId, Ends, Fragments, Goal, Message, Own, Quote, Sending, Shot, Side, Timeline},
     traffic::{
         Fragmentation,
         volley::{self, EchoFields, Quoted, QuotedEcho, What},
@@ -27,7 +27,7 @@ pub(super) struct Schedule<'a> {
 
 /// What became of a shot before it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+enum State {
     /// Its time has not come.
     Waiting,
     /// Its end was told to send it.
@@ -51,9 +51,12 @@ impl<'a> Schedule<'a> {
         Self { timeline, ends, nonce, states: vec![State::Waiting; timeline.shots.len()] }
     }
 
-    /// What became of a shot before it was sent.
-    pub(super) fn state(&self, shot: usize) -> &State {
-        &self.states[shot]
+    /// Why a shot was not sent.
+    pub(super) fn unsent(&self, shot: usize) -> Sending {
+        match &self.states[shot] {
+            State::Given(why) => Sending::NotTried(why.clone()),
+            State::Waiting | State::Ordered => Sending::NotReached,
+        }
     }
 
     /// The shots to order at `now`, with the time that is left until theirs.

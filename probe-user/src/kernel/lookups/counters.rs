@@ -2,27 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{interfaces, snmp, sockets};
+use super::{counter::Counters, interfaces, snmp, sockets};
 use crate::sighting::Finding;
-
-/// A counter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// Its name in [`Finding::Counter`].
-    pub name: String,
-    /// Whose it is, where several of one name come and go: the inode of a socket; else 0.
-    pub owner: u64,
-}
-
-impl Key {
-    /// A counter that stays for as long as the namespace does.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), owner: 0 }
-    }
-}
-
-/// Counters by key.
-pub type Counters = BTreeMap<Key, u64>;
 
 /// Every counter of losses of this network namespace, and of `interface`.
 pub fn read(interface: Option<&str>) -> Counters {
@@ -46,7 +27,7 @@ pub fn risen(before: &Counters, after: &Counters) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::counter::Key, *};
 
     fn counters(rows: &[(&str, u64, u64)]) -> Counters {
         rows.iter().map(|(name, owner, value)| (Key { name: (*name).to_owned(), owner: *owner }, *value)).collect()

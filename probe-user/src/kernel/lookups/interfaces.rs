@@ -12,7 +12,7 @@ use netlink_packet_route::{
 };
 
 use super::{
-    counters::{Counters, Key},
+    counter::{Counters, Key},
     told,
 };
 use crate::device::netlink;

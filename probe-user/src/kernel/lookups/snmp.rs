@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{
-    counters::{Counters, Key},
+    counter::{Counters, Key},
     told,
 };
 
