@@ -17,11 +17,11 @@ use super::{
 const NO_EXIST: u64 = 1;
 
 /// Source and destination address.
-pub(crate) type Ends = ([u8; 16], [u8; 16]);
+pub(crate) type Endpoints = ([u8; 16], [u8; 16]);
 
 /// Follows `packet` between its `ends`, as it crosses this NIC in `direction`.
 #[inline(always)]
-pub(crate) fn track(packet: &EchoPacket, ends: Ends, direction: Direction) {
+pub(crate) fn track(packet: &EchoPacket, ends: Endpoints, direction: Direction) {
     // SAFETY: reads a clock.
     let now = unsafe { bpf_ktime_get_ns() };
     let key = flow_key(packet, ends, direction);
@@ -39,7 +39,7 @@ pub(crate) fn track(packet: &EchoPacket, ends: Ends, direction: Direction) {
 }
 
 #[inline(always)]
-fn flow_key(packet: &EchoPacket, (source, destination): Ends, direction: Direction) -> FlowKey {
+fn flow_key(packet: &EchoPacket, (source, destination): Endpoints, direction: Direction) -> FlowKey {
     let inbound = matches!(direction, Direction::In);
     let (asker, answerer, outbound) = match packet.kind.echo {
         Echo::Request => (source, destination, !inbound),
