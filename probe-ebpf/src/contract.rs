@@ -25,7 +25,7 @@ pub use filter::{Rule, RuleIndex, RuleState, RuleStats};
 pub use flow::{Flow, FlowKey, Pending, PendingKey};
 pub use guard::{GuardConfig, GuardCount, GuardKey, GuardRecord, GuardSet, GuardState};
 pub use hop::Hop;
-pub use journey::{Mark, Step};
+pub use journey::{Mark, Passage};
 pub use kind::{Direction, Echo, Family, Kind};
 pub use offsets::Offsets;
 pub use skip::Skip;

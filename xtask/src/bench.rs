@@ -15,7 +15,7 @@ use crate::{
 
 /// Set up what is missing, build as this user, and measure as root (with sudo where needed).
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchOptions {
     /// What is measured
     #[arg(value_enum, default_value_t = Subject::Packets)]
     what: Subject,
@@ -67,10 +67,10 @@ impl Subject {
 ///
 /// # Errors
 /// Something can't be had, does not build, or this user can't become root.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     match options.what {
         Subject::Packets | Subject::Overhead | Subject::Filter => setup::ensure_toolchain()?,
-        Subject::Diagnose => setup::ensure(setup::Purpose::Lab)?,
+        Subject::Diagnose => setup::ensure(setup::NeededBy::Lab)?,
     }
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
     let (name, profile) = (options.what.program(), options.what.profile());

@@ -8,13 +8,13 @@ use crate::{compile::compile, setup, shell::say};
 
 /// Build the probe program with its kernel half, optimised.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct BuildOptions {}
 
 /// Builds, and prints what compiled the kernel half and where the program is.
 ///
 /// # Errors
 /// There is no BPF toolchain, or something does not compile.
-pub(crate) fn run(_: &Options) -> Result<ExitCode> {
+pub(crate) fn run(_: &BuildOptions) -> Result<ExitCode> {
     let program = probe()?;
     say(&format!("built {}", program.display()));
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,12 @@
 //! `cargo xtask check`: everything that is asked of the sources, short of running the tests.
 
+mod circles;
+mod contents;
 mod files;
+mod graph;
 mod imports;
 mod licences;
+mod names;
 mod sources;
 
 use std::process::{Command, ExitCode};
@@ -13,14 +17,16 @@ use crate::shell::{capture, cargo, run as run_command, say};
 
 /// Check format, lints, import rules, documentation, and the licences and advisories of dependencies.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct CheckOptions {}
 
 /// A check: what it is about, and how it is done.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 9] = [
     ("files", files::check),
     ("import rules", imports::check),
+    ("import circles", circles::check),
+    ("names of types", names::check),
     ("format", format),
     ("licences of dependencies", licences::check),
     ("lints", lints),
@@ -32,7 +38,7 @@ const CHECKS: [Check; 7] = [
 ///
 /// # Errors
 /// One failed; they are done to the end all the same.
-pub(crate) fn run(_: &Options) -> Result<ExitCode> {
+pub(crate) fn run(_: &CheckOptions) -> Result<ExitCode> {
     let mut failed = Vec::new();
     for (about, check) in CHECKS {
         say(&format!("checking {about}"));

@@ -16,7 +16,7 @@ use crate::{
 
 /// What a cargo command made.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Made {
+pub(crate) struct Compiled {
     /// Programs and test programs with the name of their target, in the order they were made.
     pub(crate) executables: Vec<(String, PathBuf)>,
     /// The build script found no BPF toolchain.
@@ -34,7 +34,7 @@ pub(crate) fn whole() -> Command {
 ///
 /// # Errors
 /// It does not compile, or comes out without its kernel half although there is a toolchain.
-pub(crate) fn compile(arguments: &[&str]) -> Result<Made> {
+pub(crate) fn compile(arguments: &[&str]) -> Result<Compiled> {
     let made = once(arguments)?;
     if !made.stub {
         return Ok(made);
@@ -49,12 +49,12 @@ pub(crate) fn compile(arguments: &[&str]) -> Result<Made> {
     Ok(made)
 }
 
-fn once(arguments: &[&str]) -> Result<Made> {
+fn once(arguments: &[&str]) -> Result<Compiled> {
     let mut command = whole();
     command.args(arguments).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", words(&command)))?;
     let output = child.stdout.take().context("cargo has no output")?;
-    let mut made = Made::default();
+    let mut made = Compiled::default();
     for line in BufReader::new(output).lines() {
         read(&line.context("cannot read what cargo says")?, &mut made);
     }
@@ -64,7 +64,7 @@ fn once(arguments: &[&str]) -> Result<Made> {
     Ok(made)
 }
 
-fn read(line: &str, made: &mut Made) {
+fn read(line: &str, made: &mut Compiled) {
     // Anything else on this stream is not cargo's.
     let Ok(message) = serde_json::from_str::<Value>(line) else { return };
     match message["reason"].as_str() {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn executables_and_the_stub_are_read_from_cargos_messages() {
-        let mut made = Made::default();
+        let mut made = Compiled::default();
         read(r#"{"reason":"compiler-artifact","target":{"name":"probe"},"executable":"/t/release/probe"}"#, &mut made);
         read(r#"{"reason":"compiler-artifact","target":{"name":"aya"},"executable":null}"#, &mut made);
         read("a line of some build tool", &mut made);
@@ -96,6 +96,6 @@ mod tests {
         assert!(!made.stub);
         read(r#"{"reason":"build-script-executed","cfgs":["probe_stub"]}"#, &mut made);
         let executables = vec![("probe".to_owned(), PathBuf::from("/t/release/probe"))];
-        assert_eq!(made, Made { executables, stub: true });
+        assert_eq!(made, Compiled { executables, stub: true });
     }
 }

@@ -21,11 +21,11 @@ use anyhow::{Context as _, Result, bail};
 use self::{
     machine::{Boot, Engine},
     packages::{Emulator, Kernel, Store},
-    results::{Judgement, Results, Step},
+    results::{GuestStep, Judgement, Results},
 };
 use crate::{
     compile::compile,
-    setup::{self, Purpose},
+    setup::{self, NeededBy},
     shell::{capture, repo, say},
 };
 
@@ -34,7 +34,7 @@ use crate::{
 /// Debian's kernels and QEMU are fetched into .tools/kernels where they are missing; nothing is installed, and no root is
 /// needed. With KVM it takes a minute or two a kernel; where the processor has to be emulated, ten times that.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct KernelsOptions {
     /// Series such as 6.1: the newest kernel of it that is in .tools/kernels, else in Debian's archive.
     #[arg(default_values = SERIES, value_name = "SERIES")]
     series: Vec<String>,
@@ -68,11 +68,11 @@ const DOCTOR: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// Something can't be had, does not build, or a kernel does not get to its end.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &KernelsOptions) -> Result<ExitCode> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the kernels are booted on x86-64 only — run this there");
     }
-    setup::ensure(Purpose::Tests)?;
+    setup::ensure(NeededBy::Tests)?;
     let mut store = Store::new();
     let emulator = store.emulator()?;
     let kernels = options.series.iter().map(|series| store.kernel(series)).collect::<Result<Vec<_>>>()?;
@@ -117,7 +117,7 @@ fn build(topics: &[&str]) -> Result<Built> {
 }
 
 /// The steps, as [`guest`] reads them.
-fn plan(options: &Options, built: &Built) -> String {
+fn plan(options: &KernelsOptions, built: &Built) -> String {
     let probe = built.probe.display();
     let mut plan = format!("run {} {probe} doctor --format json\n", DOCTOR.as_secs());
     for topic in &built.topics {
@@ -170,7 +170,7 @@ fn limit(built: &Built) -> Duration {
 }
 
 /// A step's name for people, and what is to be said of it.
-fn judge(step: &Step) -> (String, Judgement) {
+fn judge(step: &GuestStep) -> (String, Judgement) {
     let words: Vec<&str> = step.words.split_whitespace().collect();
     match words[..] {
         ["topic", name, ..] => (name.to_owned(), results::topic(step)),

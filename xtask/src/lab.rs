@@ -8,7 +8,7 @@ use crate::{run, setup};
 
 /// Set up what is missing, build, and run probe lab as root (with sudo where needed).
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct LabOptions {
     /// What probe lab is given.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
@@ -18,8 +18,8 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// Something can't be had, does not build, or this user can't become root.
-pub(crate) fn run(options: Options) -> Result<ExitCode> {
-    setup::ensure(setup::Purpose::Lab)?;
+pub(crate) fn run(options: LabOptions) -> Result<ExitCode> {
+    setup::ensure(setup::NeededBy::Lab)?;
     let arguments: Vec<OsString> = iter::once("lab".into()).chain(options.arguments).collect();
     run::become_probe(&arguments)
 }

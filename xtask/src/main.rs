@@ -21,18 +21,18 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Verb {
-    Setup(setup::Options),
-    Build(build::Options),
-    Run(run::Options),
-    Lab(lab::Options),
-    Test(test::Options),
-    Bench(bench::Options),
-    Check(check::Options),
-    Kernels(kernels::Options),
+    Setup(setup::SetupOptions),
+    Build(build::BuildOptions),
+    Run(run::RunOptions),
+    Lab(lab::LabOptions),
+    Test(test::TestOptions),
+    Bench(bench::BenchOptions),
+    Check(check::CheckOptions),
+    Kernels(kernels::KernelsOptions),
     #[command(hide = true)]
     UnderDocker(test::docker::Options),
     #[command(hide = true)]
-    Inside(kernels::guest::Options),
+    Inside(kernels::guest::GuestOptions),
 }
 
 fn main() -> ExitCode {

@@ -11,7 +11,7 @@ use crate::{
 
 /// Build probe, and run it as root (with sudo where needed): cargo xtask run -- observe -I eth0
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct RunOptions {
     /// What probe is given.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
@@ -21,7 +21,7 @@ pub(crate) struct Options {
 ///
 /// # Errors
 /// It does not build, or this user can't become root.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
     become_probe(&options.arguments)
 }
 

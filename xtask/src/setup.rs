@@ -10,7 +10,7 @@ mod tools;
 use std::{fs::File, process::ExitCode, time::SystemTime};
 
 use anyhow::{Context as _, Result, anyhow};
-pub(crate) use programs::{Purpose, install_missing};
+pub(crate) use programs::{NeededBy, install_missing};
 
 use crate::{
     shell::{repo, say},
@@ -23,14 +23,14 @@ use crate::{
 /// Programs that the lab and the tests call are installed as system packages where they are missing, never removing
 /// another. A fitting toolchain of your own (rustup's nightly with rust-src, and bpf-linker) is used as it is.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct SetupOptions {}
 
 /// Sets up what is missing and says so, or that nothing is.
 ///
 /// # Errors
 /// Something can't be had; the error names what to install by hand.
-pub(crate) fn run(_: &Options) -> Result<ExitCode> {
-    ensure(Purpose::Tests)?;
+pub(crate) fn run(_: &SetupOptions) -> Result<ExitCode> {
+    ensure(NeededBy::Tests)?;
     say(&format!("set up; kernel half: {}", toolchain_in_words()?));
     Ok(ExitCode::SUCCESS)
 }
@@ -39,7 +39,7 @@ pub(crate) fn run(_: &Options) -> Result<ExitCode> {
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
+pub(crate) fn ensure(purpose: NeededBy) -> Result<()> {
     ensure_toolchain()?;
     install_missing(purpose)
 }

@@ -20,7 +20,7 @@ use tally::Tally;
 
 /// Set up what is missing, build as this user, run all tests as root (with sudo where needed), and sum them up.
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct TestOptions {
     /// Let a test that can't run here fail, where it would skip itself; CI=true in the environment implies it.
     #[arg(long)]
     no_skip: bool,
@@ -36,10 +36,10 @@ const REASON: &str = "some tests load programs into the kernel and make network 
 ///
 /// # Errors
 /// Something can't be had, or does not build. A test that fails is not an error but a failing exit status.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     let no_skip = options.no_skip || env::var_os("CI").is_some_and(|value| value == "true");
     setup::ensure_toolchain()?;
-    if let Err(error) = setup::install_missing(setup::Purpose::Tests) {
+    if let Err(error) = setup::install_missing(setup::NeededBy::Tests) {
         if no_skip || Root::obtain(REASON) != Root::No {
             return Err(error);
         }

@@ -34,7 +34,7 @@ pub const MAX_PROBES: u32 = 1024;
 /// What one hop saw of one probe's request or reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct Step {
+pub struct Passage {
     /// `CLOCK_MONOTONIC` in nanoseconds when it first passed; 0: never.
     pub first_ns: u64,
     /// How often it passed: more than once where it was duplicated.
@@ -55,9 +55,9 @@ pub struct Step {
     pub destination: [u8; 16],
 }
 
-/// Where in the map of journeys a step is: by hop, then request or reply, then probe.
+/// Where in the map of journeys a passage is: by hop, then request or reply, then probe.
 #[inline(always)]
-pub const fn step_index(hop: u32, echo: Echo, probe: u32) -> u32 {
+pub const fn passage_index(hop: u32, echo: Echo, probe: u32) -> u32 {
     let leg = match echo {
         Echo::Request => 0,
         Echo::Reply => 1,
@@ -195,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn steps_do_not_overlap() {
-        assert_eq!(step_index(0, Echo::Request, MAX_PROBES - 1) + 1, step_index(0, Echo::Reply, 0));
-        assert_eq!(step_index(0, Echo::Reply, MAX_PROBES - 1) + 1, step_index(1, Echo::Request, 0));
+    fn passages_do_not_overlap() {
+        assert_eq!(passage_index(0, Echo::Request, MAX_PROBES - 1) + 1, passage_index(0, Echo::Reply, 0));
+        assert_eq!(passage_index(0, Echo::Reply, MAX_PROBES - 1) + 1, passage_index(1, Echo::Request, 0));
     }
 }

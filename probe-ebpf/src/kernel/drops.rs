@@ -11,7 +11,7 @@ use probe_ebpf::{
     packet::addresses,
 };
 
-use super::{config::config, maps::DROPS, skb::Seen, skip};
+use super::{config::config, maps::DROPS, skb::SkbEcho, skip};
 
 /// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
 #[unsafe(no_mangle)]
@@ -59,7 +59,7 @@ pub(crate) fn in_icmp(location: u64) -> bool {
 
 /// Tells user space of a packet that was freed, if it is a probe.
 #[inline(always)]
-pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &Seen, freed: Freed) -> Result<(), Skip> {
+pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &SkbEcho, freed: Freed) -> Result<(), Skip> {
     let Some(probe) = seen.probe else { return Ok(()) };
     let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
     let Some(mut entry) = DROPS.reserve::<DropEvent>(0) else {

@@ -17,7 +17,7 @@ use probe_ebpf::{
 use super::{
     config::config,
     maps::{RULE_INDEX, RULE_STATS, RULES, TALLY_DROP},
-    reader::{Packet, Whole},
+    reader::{Packet, WholePacket},
     tally,
 };
 
@@ -128,7 +128,7 @@ fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Option<Ends> {
     if config!(filter) & ADDRESSES == 0 {
         return Some([[0; 2]; 2]);
     }
-    let (source, destination) = addresses(&packet.linear(), echo).or_else(|| addresses(&Whole(packet), echo))?;
+    let (source, destination) = addresses(&packet.linear(), echo).or_else(|| addresses(&WholePacket(packet), echo))?;
     Some([words(source), words(destination)])
 }
 

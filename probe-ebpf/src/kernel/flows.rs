@@ -17,12 +17,12 @@ use super::{
 const NO_EXIST: u64 = 1;
 
 /// Source and destination address.
-pub(crate) type Ends = ([u8; 16], [u8; 16]);
+pub(crate) type Endpoints = ([u8; 16], [u8; 16]);
 
 /// Follows `packet` between its `ends`, as it crosses this NIC in `direction`, once the user half has said that both
 /// directions are watched: a request whose way back was not watched when it left would wait for ever.
 #[inline(always)]
-pub(crate) fn track(packet: &EchoPacket, ends: Ends, direction: Direction) {
+pub(crate) fn track(packet: &EchoPacket, ends: Endpoints, direction: Direction) {
     if TRACKING.get(0).is_none_or(|tracking| *tracking == 0) {
         return;
     }
@@ -43,7 +43,7 @@ pub(crate) fn track(packet: &EchoPacket, ends: Ends, direction: Direction) {
 }
 
 #[inline(always)]
-fn flow_key(packet: &EchoPacket, (source, destination): Ends, direction: Direction) -> FlowKey {
+fn flow_key(packet: &EchoPacket, (source, destination): Endpoints, direction: Direction) -> FlowKey {
     let inbound = matches!(direction, Direction::In);
     let (asker, answerer, outbound) = match packet.kind.echo {
         Echo::Request => (source, destination, !inbound),

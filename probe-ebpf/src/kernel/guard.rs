@@ -19,12 +19,12 @@ use probe_ebpf::{
 use super::{
     disposition::Disposition,
     maps::NOTES,
-    reader::{Packet, TcPacket, Whole, XdpPacket, read},
+    reader::{Packet, TcPacket, WholePacket, XdpPacket, read},
 };
 use config::guard;
 use counters::count;
-use note::Note;
-use table::{Found, New, Put, State};
+use note::GuardNote;
+use table::{LiveState, NewState, Put, StateLookup};
 
 /// What the guard does at XDP.
 #[inline(always)]
@@ -88,12 +88,12 @@ fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Disposition, Skip>
 
 /// Writes down what the table must know of a packet.
 #[inline(always)]
-fn note_of<P: Packet>(packet: &P, echo: &EchoPacket, role: Role, direction: Direction) -> Result<Note, Skip> {
+fn note_of<P: Packet>(packet: &P, echo: &EchoPacket, role: Role, direction: Direction) -> Result<GuardNote, Skip> {
     let [source, destination] = ends(packet, echo)?;
     let asks = matches!(role, Role::Asks);
     let (asker, answerer) = if asks { (source, destination) } else { (destination, source) };
     let key = key(echo, asker, answerer, matches!(direction, Direction::Out) == asks);
-    Ok(Note { key, asker, asks: u64::from(asks) })
+    Ok(GuardNote { key, asker, asks: u64::from(asks) })
 }
 
 #[inline(always)]
@@ -113,32 +113,32 @@ fn role(echo: &EchoPacket, direction: Direction) -> Option<Role> {
 
 /// Looks for the state of a packet, and says what follows.
 #[inline(always)]
-fn settle(note: Note, now: u64) -> GuardCount {
+fn settle(note: GuardNote, now: u64) -> GuardCount {
     let home = table::home(&note.key);
     let found = table::find(&home, &note.key, tick(now));
     match (note.asks != 0, found) {
-        (true, Found::Live(state)) => renew(state, now),
+        (true, StateLookup::Live(state)) => renew(state, now),
         (true, _) => {
             let share = share_tag(&note.asker, note.key.family, &table::secret());
             let word = Word::new(home.tag, share, tick_after(now, guard!(timeout_ns)));
-            let new = New { key: note.key, share, word, left: guard!(replies) };
+            let new = NewState { key: note.key, share, word, left: guard!(replies) };
             make(&home, &new, found.expired_way(), now)
         }
-        (false, Found::Live(state)) => pass(state, now),
-        (false, Found::Expired(_)) => GuardCount::Expired,
-        (false, Found::Nothing) => GuardCount::NoState,
+        (false, StateLookup::Live(state)) => pass(state, now),
+        (false, StateLookup::Expired(_)) => GuardCount::Expired,
+        (false, StateLookup::Nothing) => GuardCount::NoState,
     }
 }
 
 #[inline(always)]
 fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<[[u64; 2]; 2], Skip> {
-    let ends = address_words(&packet.linear(), echo).or_else(|| address_words(&Whole(packet), echo));
+    let ends = address_words(&packet.linear(), echo).or_else(|| address_words(&WholePacket(packet), echo));
     ends.ok_or(Skip::Truncated)
 }
 
 /// A further request for a state.
 #[inline(always)]
-fn renew(state: State, now: u64) -> GuardCount {
+fn renew(state: LiveState, now: u64) -> GuardCount {
     if guard!(replies) != 0 {
         state.allow(guard!(replies));
     }
@@ -151,7 +151,7 @@ fn renew(state: State, now: u64) -> GuardCount {
 
 /// A request that has no state.
 #[inline(always)]
-fn make(home: &Home, new: &New, expired: Option<u32>, now: u64) -> GuardCount {
+fn make(home: &Home, new: &NewState, expired: Option<u32>, now: u64) -> GuardCount {
     match table::put(home, new, expired, tick(now)) {
         Put::Made => count(GuardCount::Made),
         Put::Evicted => {
@@ -165,7 +165,7 @@ fn make(home: &Home, new: &New, expired: Option<u32>, now: u64) -> GuardCount {
 
 /// A reply that has a state.
 #[inline(always)]
-fn pass(state: State, now: u64) -> GuardCount {
+fn pass(state: LiveState, now: u64) -> GuardCount {
     if guard!(replies) != 0 && !state.take() {
         return GuardCount::TooMany;
     }

@@ -21,7 +21,7 @@ use super::{
     config::config,
     disposition::Disposition,
     filter, flows, journey,
-    reader::{Packet, Whole, read},
+    reader::{Packet, WholePacket, read},
     tally,
 };
 
@@ -43,8 +43,8 @@ fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(Echo
 }
 
 #[inline(always)]
-fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<flows::Ends, Skip> {
-    let ends = addresses(&packet.linear(), echo).or_else(|| addresses(&Whole(packet), echo));
+fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<flows::Endpoints, Skip> {
+    let ends = addresses(&packet.linear(), echo).or_else(|| addresses(&WholePacket(packet), echo));
     ends.ok_or(Skip::Truncated)
 }
 

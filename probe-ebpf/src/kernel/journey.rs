@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hop,
-    contract::journey::{mark_end, probe_of, step_index},
+    contract::journey::{mark_end, passage_index, probe_of},
     packet::{EchoPacket, addresses},
 };
 
@@ -11,13 +11,13 @@ use super::{
     atomic,
     config::config,
     maps::JOURNEYS,
-    reader::{Packet, Whole},
-    skb::Seen,
+    reader::{Packet, WholePacket},
+    skb::SkbEcho,
 };
 
-/// Notes that the packet passed `hop` at the interface `ifindex`, if it is a probe of this run; says in which step.
+/// Notes that the packet passed `hop` at the interface `ifindex`, if it is a probe of this run; says which passage that is.
 #[inline(always)]
-pub(crate) fn note(hop: Hop, seen: &Seen, ifindex: u32) -> Option<u32> {
+pub(crate) fn note(hop: Hop, seen: &SkbEcho, ifindex: u32) -> Option<u32> {
     let probe = seen.probe?;
     write(hop, &seen.packet, probe, ifindex, addresses(&seen.bytes, &seen.packet)?)
 }
@@ -31,10 +31,10 @@ pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) ->
     let probe = if mark_end(echo) <= linear.len() {
         probe_of(&linear, echo, nonce)
     } else {
-        probe_of(&Whole(packet), echo, nonce)
+        probe_of(&WholePacket(packet), echo, nonce)
     };
     let probe = probe?;
-    let ends = addresses(&linear, echo).or_else(|| addresses(&Whole(packet), echo))?;
+    let ends = addresses(&linear, echo).or_else(|| addresses(&WholePacket(packet), echo))?;
     write(hop, echo, probe, packet.ifindex(), ends)?;
     Some(probe)
 }
@@ -47,36 +47,36 @@ fn write(
     ifindex: u32,
     (source, destination): ([u8; 16], [u8; 16]),
 ) -> Option<u32> {
-    let index = step_index(hop as u32, packet.kind.echo, probe);
-    let step = JOURNEYS.get_ptr_mut(index)?;
+    let index = passage_index(hop as u32, packet.kind.echo, probe);
+    let passage = JOURNEYS.get_ptr_mut(index)?;
     // SAFETY: the map gave a valid pointer. Only `times` is written by several processors at once where a probe was
     // duplicated; of the rest the last one's stays, whole field by field.
     unsafe {
-        if (*step).first_ns == 0 {
-            (*step).first_ns = bpf_ktime_get_ns();
+        if (*passage).first_ns == 0 {
+            (*passage).first_ns = bpf_ktime_get_ns();
         }
-        (*step).ifindex = ifindex;
-        (*step).id = packet.id;
-        (*step).ttl = packet.ttl;
-        (*step).source = source;
-        (*step).destination = destination;
-        atomic::add_u32(&raw mut (*step).times, 1);
+        (*passage).ifindex = ifindex;
+        (*passage).id = packet.id;
+        (*passage).ttl = packet.ttl;
+        (*passage).source = source;
+        (*passage).destination = destination;
+        atomic::add_u32(&raw mut (*passage).times, 1);
     }
     Some(index)
 }
 
-/// Notes what the hop had to say afterwards of the packet in step `index`.
+/// Notes what the hop had to say afterwards of the packet of passage `index`.
 #[inline(always)]
 pub(crate) fn note_detail(index: u32, detail: i32) {
-    let Some(step) = JOURNEYS.get_ptr_mut(index) else { return };
+    let Some(passage) = JOURNEYS.get_ptr_mut(index) else { return };
     // SAFETY: the map gave a valid pointer.
-    unsafe { (*step).detail = detail };
+    unsafe { (*passage).detail = detail };
 }
 
-/// Takes back that the packet in step `index` passed: it did not after all, and comes again.
+/// Takes passage `index` back: the packet did not pass after all, and comes again.
 #[inline(always)]
 pub(crate) fn take_back(index: u32) {
-    let Some(step) = JOURNEYS.get_ptr_mut(index) else { return };
+    let Some(passage) = JOURNEYS.get_ptr_mut(index) else { return };
     // SAFETY: the map gave a valid pointer.
-    unsafe { atomic::add_u32(&raw mut (*step).times, u32::MAX) };
+    unsafe { atomic::add_u32(&raw mut (*passage).times, u32::MAX) };
 }

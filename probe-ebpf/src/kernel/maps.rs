@@ -5,11 +5,11 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Flow, FlowKey, GuardCount, GuardRecord, GuardSet, GuardState, Pending, PendingKey, Rule, RuleIndex, RuleState,
-    RuleStats, Skip, Step, Tally, filter::MAX_RULES, tally::IDS,
+    Flow, FlowKey, GuardCount, GuardRecord, GuardSet, GuardState, Passage, Pending, PendingKey, Rule, RuleIndex,
+    RuleState, RuleStats, Skip, Tally, filter::MAX_RULES, tally::IDS,
 };
 
-use super::guard::note::Note;
+use super::guard::note::GuardNote;
 
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
 const MMAPABLE: u32 = 1 << 10;
@@ -65,7 +65,7 @@ pub(crate) static TRACKING: Array<u32> = Array::with_max_entries(1, 0);
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 
 #[map(name = "probe_journeys")]
-pub(crate) static JOURNEYS: Array<Step> = Array::with_max_entries(UNUSED, MMAPABLE);
+pub(crate) static JOURNEYS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPABLE);
 
 #[map(name = "probe_absorbed")]
 pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
@@ -73,7 +73,7 @@ pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 #[map(name = "probe_drops")]
 pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 
-/// What each processor has just handed to a driver: the address of the skb, and its step.
+/// What each processor has just handed to a driver: the address of the skb, and its passage.
 #[map(name = "probe_handed")]
 pub(crate) static HANDED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
@@ -94,4 +94,4 @@ pub(crate) static GUARD: Array<GuardRecord> = Array::with_max_entries(1, 0);
 
 /// What the guard notes of the packet that each processor has just read, by direction.
 #[map(name = "probe_g_notes")]
-pub(crate) static NOTES: PerCpuArray<Note> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static NOTES: PerCpuArray<GuardNote> = PerCpuArray::with_max_entries(2, 0);

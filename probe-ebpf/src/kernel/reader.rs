@@ -134,9 +134,9 @@ impl<const N: usize> View for Writable<N> {
 }
 
 /// The same packet through the kernel's copying helpers, which reach the parts that `Linear` does not.
-pub(crate) struct Whole<'a, P>(pub(crate) &'a P);
+pub(crate) struct WholePacket<'a, P>(pub(crate) &'a P);
 
-impl<P: Packet> Bytes for Whole<'_, P> {
+impl<P: Packet> Bytes for WholePacket<'_, P> {
     type View<const N: usize> = [u8; N];
 
     #[inline(always)]
@@ -154,7 +154,9 @@ pub(crate) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
     let link_layer = packet.link_layer();
     let linear = packet.linear();
     match parse_where(&linear, link_layer, reads) {
-        Err(Skip::Truncated) if packet.len() as usize > linear.len() => parse_where(&Whole(packet), link_layer, reads),
+        Err(Skip::Truncated) if packet.len() as usize > linear.len() => {
+            parse_where(&WholePacket(packet), link_layer, reads)
+        }
         read => read,
     }
 }

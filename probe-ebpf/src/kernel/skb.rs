@@ -46,7 +46,7 @@ pub(crate) enum Start {
 
 /// Where an skb is.
 #[derive(Clone, Copy)]
-pub(crate) struct Site {
+pub(crate) struct SkbSite {
     /// Inode of its network namespace: its device's, else its socket's; 0: it has neither.
     pub(crate) netns: u32,
     /// The index of the interface that it is at; 0: none.
@@ -54,7 +54,7 @@ pub(crate) struct Site {
 }
 
 /// An echo packet that was read out of an skb.
-pub(crate) struct Seen {
+pub(crate) struct SkbEcho {
     /// Its headers.
     pub(crate) packet: EchoPacket,
     /// Which probe of this run it is, if it is one.
@@ -83,15 +83,15 @@ impl Skb {
     /// Where it is. Its device is asked for once: for each load of a pointer from a structure that it trusts, the
     /// verifier looks through all of the kernel's types.
     #[inline(always)]
-    pub(crate) fn site(self) -> Site {
+    pub(crate) fn site(self) -> SkbSite {
         let device = field!(self.0, skb_dev, *const u8);
         if !device.is_null() {
             let netns = inode(field!(device, device_net, *const u8));
-            return Site { netns, ifindex: field!(device, device_ifindex, u32) };
+            return SkbSite { netns, ifindex: field!(device, device_ifindex, u32) };
         }
         let socket = field!(self.0, skb_sk, *const u8);
         let netns = if socket.is_null() { 0 } else { inode(field!(socket, sock_net, *const u8)) };
-        Site { netns, ifindex: 0 }
+        SkbSite { netns, ifindex: 0 }
     }
 
     /// Whether it belongs to a datagram socket of IPv4 or IPv6: a ping socket, if it is an echo packet.
@@ -117,7 +117,7 @@ impl Skb {
 
     /// Reads the probe in it; [`Skip::NotEcho`] where it is none of this run, for hops that note only those.
     #[inline(always)]
-    pub(crate) fn probe(self, start: Start) -> Result<Seen, Skip> {
+    pub(crate) fn probe(self, start: Start) -> Result<SkbEcho, Skip> {
         let bytes = self.bytes(start)?;
         if !may_be_probe(&bytes, config!(nonce)) {
             return Err(Skip::NotEcho);
@@ -127,7 +127,7 @@ impl Skb {
         }
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let probe = probe_of(&bytes, &packet, config!(nonce));
-        Ok(Seen { packet, probe, bytes })
+        Ok(SkbEcho { packet, probe, bytes })
     }
 
     #[inline(always)]

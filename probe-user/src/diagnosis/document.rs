@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use super::places::Candidate;
+use super::places::DropPoint;
 use super::{
     Responder, Target,
     path::{Checkpoint, Side},
-    places::DropPoint,
 };
 use crate::model::trace::Leg;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
@@ -132,15 +133,6 @@ pub struct Stop {
     pub advice: String,
     /// Commands to paste.
     pub commands: Vec<Command>,
-}
-
-/// A place that could be the one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-pub struct Candidate {
-    /// Where.
-    pub host: StopHost,
-    /// In which part of the network stack.
-    pub layer: Layer,
 }
 
 /// Why packets stop, in the words of whoever stopped them.

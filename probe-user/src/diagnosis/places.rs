@@ -1,12 +1,14 @@
 //! The places where a packet can die, which hop they lie before, and what layer they are.
 
 use probe_ebpf::{Family, Hop};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{
-    document::{Candidate, Layer, StopHost},
-    path::{PathStep, Side, Station},
+use super::path::{PathStep, Side, Station};
+use crate::model::{
+    trace::Leg,
+    verdict::{Layer, StopHost},
 };
-use crate::model::trace::Leg;
 
 /// Where in a host or between hosts a packet can die; in path order for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +115,15 @@ impl DropPoint {
             _ => return None,
         })
     }
+}
+
+/// A place that could be the one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Candidate {
+    /// Where.
+    pub host: StopHost,
+    /// In which part of the network stack.
+    pub layer: Layer,
 }
 
 /// A place on a leg, on one of the hosts or between them.

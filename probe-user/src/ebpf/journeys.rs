@@ -9,10 +9,10 @@ use std::{
 
 use aya::{Ebpf, maps::Map};
 use probe_ebpf::{
-    Hop, Step,
+    Hop, Passage,
     contract::{
         hop::HOPS,
-        journey::{MAX_PROBES, step_index},
+        journey::{MAX_PROBES, passage_index},
         kind::{Direction, Echo},
         names,
     },
@@ -22,7 +22,7 @@ use super::{KernelError, memory::Mapped};
 use crate::ebpf::drops::event_address;
 use crate::model::trace::ProbePassage;
 
-const WORDS_OF_STEP: usize = size_of::<Step>() / 8;
+const WORDS_OF_STEP: usize = size_of::<Passage>() / 8;
 
 /// Entries of the map of journeys.
 pub const STEPS: u32 = HOPS.len() as u32 * 2 * MAX_PROBES;
@@ -71,7 +71,7 @@ impl Journeys {
         if entries != STEPS {
             return Err(KernelError::NoMap { name });
         }
-        let bytes = NonZeroUsize::new(STEPS as usize * size_of::<Step>()).ok_or(KernelError::NoMap { name })?;
+        let bytes = NonZeroUsize::new(STEPS as usize * size_of::<Passage>()).ok_or(KernelError::NoMap { name })?;
         let memory = Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })?;
         Ok(Self { memory, pair: Pair::UNKNOWN })
     }
@@ -93,7 +93,7 @@ impl Journeys {
 
     /// What `hop` saw of one packet so far; none: it did not pass.
     pub fn step(&self, hop: Hop, echo: Echo, probe: u16) -> Option<ProbePassage> {
-        let first = step_index(hop as u32, echo, u32::from(probe)) as usize * WORDS_OF_STEP;
+        let first = passage_index(hop as u32, echo, u32::from(probe)) as usize * WORDS_OF_STEP;
         let words = self.memory.words().get(first..first + WORDS_OF_STEP)?;
         let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
         sight(bytemuck::cast(words), self.pair.ends(hop.direction()))
@@ -101,8 +101,8 @@ impl Journeys {
 }
 
 /// A step as the kernel wrote it, for people; none where nothing passed, or what passed came back.
-fn sight(step: Step, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
-    let Step { first_ns, times, ifindex, id, ttl, detail, .. } = step;
+fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
+    let Passage { first_ns, times, ifindex, id, ttl, detail, .. } = step;
     let unless = |bytes: [u8; 16], expected: IpAddr| Some(event_address(bytes)).filter(|address| *address != expected);
     (times > 0).then(|| ProbePassage {
         first_ns,
@@ -122,8 +122,16 @@ mod tests {
 
     #[test]
     fn a_step_is_seven_words_in_the_order_of_its_fields() {
-        let step =
-            Step { first_ns: 7, times: 2, ifindex: 3, id: 0x1234, ttl: 64, reserved: 0, detail: -1, ..Step::default() };
+        let step = Passage {
+            first_ns: 7,
+            times: 2,
+            ifindex: 3,
+            id: 0x1234,
+            ttl: 64,
+            reserved: 0,
+            detail: -1,
+            ..Passage::default()
+        };
         let words: [u64; WORDS_OF_STEP] = bytemuck::cast(step);
         assert_eq!((words[0], words.len()), (7, 7));
         let seen = sight(bytemuck::cast(words), Pair::UNKNOWN.ends(Direction::In)).expect("seen");
@@ -138,11 +146,11 @@ mod tests {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
             IpAddr::V6(v6) => v6.octets(),
         };
-        let step = |source, destination| Step {
+        let step = |source, destination| Passage {
             times: 1,
             source: wire(source),
             destination: wire(destination),
-            ..Step::default()
+            ..Passage::default()
         };
         let told = |step, direction| {
             let seen = sight(step, pair.ends(direction)).expect("seen");
@@ -157,7 +165,7 @@ mod tests {
     #[test]
     fn what_never_passed_or_came_back_is_not_seen() {
         let ends = Pair::UNKNOWN.ends(Direction::Out);
-        assert_eq!(sight(Step::default(), ends), None);
-        assert_eq!(sight(Step { first_ns: 7, times: 0, detail: 16, ..Step::default() }, ends), None);
+        assert_eq!(sight(Passage::default(), ends), None);
+        assert_eq!(sight(Passage { first_ns: 7, times: 0, detail: 16, ..Passage::default() }, ends), None);
     }
 }

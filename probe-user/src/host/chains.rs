@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
 };
 
 use probe_ebpf::Family;
@@ -171,17 +171,6 @@ fn place<'a>(object: &'a Value, name: &str) -> Option<Place<'a>> {
 
 fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
     object.get(field)?.as_str()
-}
-
-/// The tables of the older iptables that this network namespace has.
-pub(super) fn legacy_tables(file: &str) -> Vec<String> {
-    let path = format!("/proc/thread-self/net/{file}");
-    match fs::read_to_string(&path) {
-        Ok(text) => text.lines().map(str::to_owned).collect(),
-        // Its module is not there: so are no tables.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => told(&path, Err(error)).unwrap_or_default(),
-    }
 }
 
 #[cfg(test)]

@@ -6,26 +6,8 @@ pub mod sockets;
 
 use std::collections::BTreeMap;
 
+use crate::host::counter::Counters;
 use crate::model::trace::Finding;
-
-/// A counter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CounterKey {
-    /// Its name in [`Finding::Counter`].
-    pub name: String,
-    /// Whose it is, where several of one name come and go: the inode of a socket; else 0.
-    pub owner: u64,
-}
-
-impl CounterKey {
-    /// A counter that stays for as long as the namespace does.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), owner: 0 }
-    }
-}
-
-/// Counters by key.
-pub type Counters = BTreeMap<CounterKey, u64>;
 
 /// Every counter of losses of this network namespace, and of `interface`.
 pub fn read(interface: Option<&str>) -> Counters {
@@ -50,6 +32,7 @@ pub fn risen(before: &Counters, after: &Counters) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::counter::CounterKey;
 
     fn counters(rows: &[(&str, u64, u64)]) -> Counters {
         rows.iter()

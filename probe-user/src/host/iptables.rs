@@ -1,10 +1,13 @@
 //! The chains of the older iptables (`x_tables`), which nft does not show.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+};
 
 use probe_ebpf::Family;
 
-use super::{chains::legacy_tables, command, told};
+use super::{command, told};
 use crate::model::trace::Finding;
 
 /// The built-in chains of the tables that are there. Nothing is started where there are none: asking would load them.
@@ -92,6 +95,17 @@ impl<'a> Table<'a> {
             }
         }
         false
+    }
+}
+
+/// The tables that this network namespace has.
+fn legacy_tables(file: &str) -> Vec<String> {
+    let path = format!("/proc/thread-self/net/{file}");
+    match fs::read_to_string(&path) {
+        Ok(text) => text.lines().map(str::to_owned).collect(),
+        // Its module is not there: so are no tables.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => told(&path, Err(error)).unwrap_or_default(),
     }
 }
 

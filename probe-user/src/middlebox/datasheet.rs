@@ -4,6 +4,7 @@
 //! A [`Session`] hands out timelines and takes what became of their packets, until each [`Fact`] has its [`FactFinding`]. The
 //! procedures know what to ask next and what the votes say; the controls and the loss that they show say how sure that is.
 
+pub mod answer;
 pub mod compare;
 pub mod effort;
 pub mod explain;
@@ -28,7 +29,7 @@ use self::known::KnownFacts;
 pub use self::{
     effort::{Effort, Level},
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
+    finding::{FactValue, Confidence, FactFinding},
     fingerprint::Likeness,
     session::{Session, SessionProgress},
 };
@@ -89,9 +90,7 @@ impl Datasheet {
 fn notes(facts: &[FactFinding]) -> Vec<String> {
     let of = |fact| facts.iter().find(|finding| finding.fact == fact).map(|finding| &finding.value);
     let mut signs = Vec::new();
-    if [Fact::RefreshByRequest, Fact::RefreshByReply]
-        .iter()
-        .any(|fact| matches!(of(*fact), Some(FactValue::Until { .. })))
+    if [Fact::RefreshByRequest, Fact::RefreshByReply].iter().any(|fact| matches!(of(*fact), Some(FactValue::Until { .. })))
     {
         signs.push("what is remembered is prolonged, but only up to a second limit");
     }

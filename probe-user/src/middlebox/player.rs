@@ -239,7 +239,7 @@ impl Playing<'_> {
         let near = self.near.finish()?;
         let far = peer.finished(asked)?;
         let times = landings::SharedClock { start_ns: self.start_ns, clock: &self.clock };
-        let run = self.landings.told(self.timeline, &self.schedule, [&near, &far], &times);
+        let run = self.landings.told(self.timeline, |shot| self.schedule.unsent(shot), [&near, &far], &times);
         Ok(Played { run, near, far, whole })
     }
 }

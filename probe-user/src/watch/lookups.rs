@@ -6,12 +6,7 @@ pub mod programs;
 use std::thread;
 
 use crate::{
-    host::{
-        chains,
-        counters::{self, Counters},
-        device::Device,
-        neighbour, route, settings, told,
-    },
+    host::{chains, counter::Counters, counters, device::Device, neighbour, route, settings, told},
     model::{request::EchoFlow, trace::Finding},
 };
 use own_filter::OwnFilters;

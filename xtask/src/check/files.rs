@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::sources::{self, Source};
+use super::sources::{self, SourceFile};
 use crate::shell::repo;
 
 const LONGEST: usize = 500;
@@ -19,7 +19,7 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-fn fault(source: &Source) -> Option<String> {
+fn fault(source: &SourceFile) -> Option<String> {
     let lines = source.text.lines().count();
     if !source.text.starts_with("//! ") {
         return Some(format!("{} does not begin with a //! sentence", source.path));
@@ -31,8 +31,8 @@ fn fault(source: &Source) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn source(text: String) -> Source {
-        Source { path: "a.rs".to_owned(), text }
+    fn source(text: String) -> SourceFile {
+        SourceFile { path: "a.rs".to_owned(), text }
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The import rules: which module may use what, as a table.
 
-mod paths;
+mod reach;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::sources::{self, Source};
+use super::{
+    contents::{self, Used},
+    graph::Graph,
+    sources::{self, SourceFile, module},
+};
 use crate::shell::repo;
-use paths::{Used, used};
 
 /// A rule about some modules.
 struct Rule {
@@ -22,6 +25,8 @@ struct Rule {
 enum Law {
     /// No path may begin so (or, for `*::Name`, end so).
     Never(&'static [&'static str]),
+    /// The same, also not through other files of the crate that it takes something from.
+    NeverAtAll(&'static [&'static str]),
     /// Nothing may be imported from outside the crate but from these.
     Only(&'static [&'static str]),
 }
@@ -44,9 +49,10 @@ const RULES: &[Rule] = &[
             "probe-user/src/report",
         ],
         except: &[],
-        law: Law::Never(&[
+        law: Law::NeverAtAll(&[
             "tokio",
             "nix",
+            "clap",
             "std::process",
             "process::Command",
             "*::Instant",
@@ -103,33 +109,63 @@ const RULES: &[Rule] = &[
     },
     Rule {
         of: &["probe-ebpf/src/lib", "probe-ebpf/src/contract", "probe-ebpf/src/packet"],
-        except: &["probe-ebpf/src/packet/tests"],
+        except: &["probe-ebpf/src/packet/tests", "probe-ebpf/src/contract/json"],
         law: Law::Only(&["bytemuck", "core"]),
         why: "both halves build on it, so it is plain data",
+    },
+    Rule {
+        of: &["probe-ebpf/src/contract/json"],
+        except: &[],
+        law: Law::Only(&["alloc", "core", "schemars", "serde"]),
+        why: "it says how the contract stands in JSON, and nothing else",
+    },
+];
+
+/// What a file that pure modules take from may use all the same, for now.
+struct Exception {
+    file: &'static str,
+    /// The begin of what it uses.
+    uses: &'static str,
+    #[expect(dead_code, reason = "it is for who reads the table")]
+    why: &'static str,
+}
+
+const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        file: "probe-user/src/exit.rs",
+        uses: "std",
+        why: "verdicts have exit codes; std's type of those, which only main needs, stands beside them",
+    },
+    Exception {
+        file: "probe-user/src/clock.rs",
+        uses: "nix",
+        why: "how a duration is told in nanoseconds stands beside the clock, and the guard's options need it",
     },
 ];
 
 /// Checks all files of the workspace.
 ///
 /// # Errors
-/// Names each breach with its line.
+/// Names each breach with its line, and what leads to it where that is another file.
 pub(crate) fn check() -> Result<()> {
     let mut breaches = Vec::new();
-    for source in sources::all(repo())? {
-        breaches.append(&mut breaches_in(&source)?);
+    let sources = sources::all(repo())?;
+    for source in &sources {
+        breaches.append(&mut breaches_in(source)?);
     }
+    breaches.append(&mut reach::breaches(&Graph::new(&sources)?, RULES, EXCEPTIONS));
     if !breaches.is_empty() {
         bail!("{}", breaches.join("\n  "));
     }
     Ok(())
 }
 
-fn breaches_in(source: &Source) -> Result<Vec<String>> {
+fn breaches_in(source: &SourceFile) -> Result<Vec<String>> {
     let rules: Vec<&Rule> = RULES.iter().filter(|rule| rule.is_about(&source.path)).collect();
     if rules.is_empty() {
         return Ok(Vec::new());
     }
-    let used = used(&source.text, &module(&source.path)).with_context(|| source.path.clone())?;
+    let used = contents::read(&source.text, &module(&source.path)).with_context(|| source.path.clone())?.used;
     let breach = |(rule, used): (&Rule, &Used)| {
         let Used { path, line, .. } = used;
         format!("{}:{line}: uses {}, but {}", source.path, path.join("::"), rule.why)
@@ -152,7 +188,9 @@ fn covers(name: &str, path: &str) -> bool {
 impl Law {
     fn is_broken_by(&self, used: &Used) -> bool {
         match self {
-            Self::Never(forbidden) => forbidden.iter().any(|pattern| matches(pattern, &used.path)),
+            Self::Never(forbidden) | Self::NeverAtAll(forbidden) => {
+                forbidden.iter().any(|pattern| matches(pattern, &used.path))
+            }
             Self::Only(allowed) => {
                 let Some(root) = used.path.first().map(String::as_str) else { return false };
                 let outside = used.imported && !["crate", "self", "super"].contains(&root);
@@ -173,22 +211,12 @@ fn matches(pattern: &str, path: &[String]) -> bool {
     path.len() >= segments.len() && segments.iter().zip(path).all(|(want, have)| want == have)
 }
 
-/// `probe-user/src/ebpf/hops/xdp.rs` is the module `ebpf::hops::xdp`.
-fn module(path: &str) -> Vec<String> {
-    let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside);
-    let inside = inside.strip_suffix(".rs").unwrap_or(inside);
-    if ["lib", "main"].contains(&inside) {
-        return Vec::new();
-    }
-    inside.split('/').map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn breaches(path: &str, text: &str) -> usize {
-        breaches_in(&Source { path: path.to_owned(), text: text.to_owned() }).unwrap().len()
+        breaches_in(&SourceFile { path: path.to_owned(), text: text.to_owned() }).unwrap().len()
     }
 
     #[test]
@@ -266,7 +294,7 @@ mod tests {
     #[test]
     fn a_breach_is_reported_with_its_place() {
         let source =
-            Source { path: "probe-user/src/cli.rs".into(), text: "//! a\nuse std::fs;\nuse aya::Ebpf;\n".into() };
+            SourceFile { path: "probe-user/src/cli.rs".into(), text: "//! a\nuse std::fs;\nuse aya::Ebpf;\n".into() };
         let breaches = breaches_in(&source).unwrap();
         assert_eq!(breaches, ["probe-user/src/cli.rs:3: uses aya::Ebpf, but only ebpf knows aya"]);
     }

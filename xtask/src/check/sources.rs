@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 /// One Rust file.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     /// Its path from the repository's top, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
@@ -19,7 +19,7 @@ pub(crate) struct Source {
 ///
 /// # Errors
 /// One can't be read.
-pub(crate) fn all(repo: &Path) -> Result<Vec<Source>> {
+pub(crate) fn all(repo: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     for part in ["probe-ebpf", "probe-user", "xtask"] {
         collect(&repo.join(part), &mut files)?;
@@ -28,9 +28,19 @@ pub(crate) fn all(repo: &Path) -> Result<Vec<Source>> {
     let read = |file: PathBuf| {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let path = file.strip_prefix(repo).unwrap_or(&file).to_string_lossy().into_owned();
-        Ok(Source { path, text })
+        Ok(SourceFile { path, text })
     };
     files.into_iter().map(read).collect()
+}
+
+/// `probe-user/src/kernel/hops/xdp.rs` is the module `kernel::hops::xdp`.
+pub(crate) fn module(path: &str) -> Vec<String> {
+    let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside);
+    let inside = inside.strip_suffix(".rs").unwrap_or(inside);
+    if ["lib", "main"].contains(&inside) {
+        return Vec::new();
+    }
+    inside.split('/').map(str::to_owned).collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

@@ -1,4 +1,5 @@
-//! Writes an archive that a kernel unpacks as its first file system: cpio's "newc" (Documentation/driver-api/early-userspace).
+//! The archive that a kernel unpacks as its first file system (Documentation/driver-api/early-userspace): folders are made
+//! as they are needed, and the first of a name stays.
 
 use std::{
     collections::BTreeSet,
@@ -7,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use cpio::newc::{Builder, trailer};
+
 const FOLDER: u32 = 0o040_755;
 const LINK: u32 = 0o120_777;
 const FILE: u32 = 0o100_000;
@@ -14,8 +17,6 @@ const FILE: u32 = 0o100_000;
 /// An archive that is being written. Everything in it belongs to root; folders are made as they are needed.
 pub(crate) struct Archive<W> {
     out: W,
-    /// Bytes so far: names and contents are padded to four.
-    at: usize,
     number: u32,
     /// What is in it already, without the leading slash.
     names: BTreeSet<String>,
@@ -33,7 +34,7 @@ impl Archive<BufWriter<File>> {
 
 impl<W: Write> Archive<W> {
     pub(crate) fn new(out: W) -> Self {
-        Self { out, at: 0, number: 0, names: BTreeSet::new() }
+        Self { out, number: 0, names: BTreeSet::new() }
     }
 
     /// Whether there is something of that absolute name.
@@ -84,10 +85,10 @@ impl<W: Write> Archive<W> {
     ///
     /// # Errors
     /// It can't be written.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
-        self.entry("TRAILER!!!", 0, &[])?;
-        self.out.flush()?;
-        Ok(self.out)
+    pub(crate) fn finish(self) -> io::Result<W> {
+        let mut out = trailer(self.out)?;
+        out.flush()?;
+        Ok(out)
     }
 
     fn parents(&mut self, name: &str) -> io::Result<()> {
@@ -100,28 +101,10 @@ impl<W: Write> Archive<W> {
     fn entry(&mut self, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         self.names.insert(name.to_owned());
         self.number += 1;
-        let (number, bytes, length) = (self.number, content.len(), name.len() + 1);
-        // Inode, mode, owner, group, links, time, size, device ×2, node ×2, length of the name, checksum (none).
-        let head = format!(
-            "070701{number:08x}{mode:08x}{0:08x}{0:08x}{1:08x}{0:08x}{bytes:08x}{0:08x}{0:08x}{0:08x}{0:08x}{length:08x}{0:08x}",
-            0, 1
-        );
-        self.put(head.as_bytes())?;
-        self.put(name.as_bytes())?;
-        self.put(&[0])?;
-        self.pad()?;
-        self.put(content)?;
-        self.pad()
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.at += bytes.len();
-        self.out.write_all(bytes)
-    }
-
-    fn pad(&mut self) -> io::Result<()> {
-        let gap = self.at.next_multiple_of(4) - self.at;
-        self.put(&[0; 3][..gap])
+        let bytes = u32::try_from(content.len()).map_err(io::Error::other)?;
+        let mut entry = Builder::new(name).ino(self.number).mode(mode).nlink(1).write(&mut self.out, bytes);
+        entry.write_all(content)?;
+        entry.finish().map(drop)
     }
 }
 

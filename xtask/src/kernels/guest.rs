@@ -71,14 +71,14 @@ const MOUNTS: [(&str, &str, &str); 8] = [
 
 /// A part of cargo xtask kernels: does what the image's plan says, as the first process of a virtual machine.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
+pub(crate) struct GuestOptions {}
 
 /// As the first process: has the plan done by a child, gathers what others leave, and switches the machine off.
 /// As its child: does the plan.
 ///
 /// # Errors
 /// This is no machine that [`super::image`] was made for.
-pub(crate) fn run(_: &Options) -> Result<std::process::ExitCode> {
+pub(crate) fn run(_: &GuestOptions) -> Result<std::process::ExitCode> {
     // The first process has no /proc yet to see itself in.
     let is_first = std::process::id() == 1;
     let is_inside = is_first || std::env::current_exe().is_ok_and(|program| program == Path::new(INIT));

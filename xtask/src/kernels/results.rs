@@ -12,7 +12,7 @@ const LACKS: &str = "needs Linux ";
 
 /// A step that has ended, or was cut off.
 #[derive(Debug)]
-pub(crate) struct Step {
+pub(crate) struct GuestStep {
     /// As the plan has it.
     pub(crate) words: String,
     /// How it ended; empty where it did not.
@@ -27,14 +27,14 @@ pub(crate) struct Step {
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     /// The steps so far; the last may not have ended.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<GuestStep>,
     /// The modules that the kernel did not take, each with the reason.
     pub(crate) lacking: Vec<String>,
 }
 
 impl Results {
     /// Takes a line; gives the step that it ended.
-    pub(crate) fn take(&mut self, line: &str) -> Option<&Step> {
+    pub(crate) fn take(&mut self, line: &str) -> Option<&GuestStep> {
         // A program may leave the cursor in the middle of a line.
         let Some((before, marked)) = line.split_once(MARK) else {
             self.steps.last_mut()?.lines.push(line.to_owned());
@@ -44,7 +44,7 @@ impl Results {
             step.lines.push(before.to_owned());
         }
         if let Some(words) = marked.strip_prefix("begin ") {
-            self.steps.push(Step { words: words.to_owned(), end: String::new(), seconds: 0, lines: Vec::new() });
+            self.steps.push(GuestStep { words: words.to_owned(), end: String::new(), seconds: 0, lines: Vec::new() });
         } else if let Some(module) = marked.strip_prefix("lacks ") {
             self.lacking.push(module.to_owned());
         } else if let Some((seconds, end)) = marked.strip_prefix("end ").and_then(|rest| rest.split_once(' ')) {
@@ -66,7 +66,7 @@ pub(crate) struct Judgement {
 }
 
 /// What came of a topic's tests.
-pub(crate) fn topic(step: &Step) -> Judgement {
+pub(crate) fn topic(step: &GuestStep) -> Judgement {
     let mut tally = Tally::default();
     for line in &step.lines {
         tally.take(line);
@@ -89,13 +89,13 @@ pub(crate) fn topic(step: &Step) -> Judgement {
 }
 
 /// Where tests panicked, and the first line of why.
-fn panics(step: &Step) -> impl Iterator<Item = String> {
+fn panics(step: &GuestStep) -> impl Iterator<Item = String> {
     let pairs = step.lines.windows(2).filter(|pair| pair[0].contains(" panicked at "));
     pairs.map(|pair| format!("{} {}", pair[0].trim(), pair[1].chars().take(300).collect::<String>()))
 }
 
 /// Which hops the kernel leaves blind, as `probe doctor` says.
-pub(crate) fn doctor(step: &Step) -> Judgement {
+pub(crate) fn doctor(step: &GuestStep) -> Judgement {
     let Some(document) = document(step) else { return no_document(step) };
     let hops = document["hops"].as_array().into_iter().flatten();
     let blind: Vec<String> = hops
@@ -110,7 +110,7 @@ pub(crate) fn doctor(step: &Step) -> Judgement {
 
 /// The score of `probe lab faults`: every case that was measured must be right. An emulated machine may be too slow for some,
 /// which says nothing of the kernel: a quarter of them may be.
-pub(crate) fn faults(step: &Step) -> Judgement {
+pub(crate) fn faults(step: &GuestStep) -> Judgement {
     let Some(document) = document(step) else { return no_document(step) };
     let number = |name: &str| document[name].as_u64().unwrap_or_default();
     let (located, total, false_stops) = (number("located"), number("total"), number("false_stops"));
@@ -131,13 +131,13 @@ pub(crate) fn faults(step: &Step) -> Judgement {
     Judgement { lines, bad: is_bad }
 }
 
-fn no_document(step: &Step) -> Judgement {
+fn no_document(step: &GuestStep) -> Judgement {
     let mut lines = vec![format!("FAILED: no document; {}", step.end)];
     lines.extend(step.lines.iter().rev().take(5).rev().cloned());
     Judgement { lines, bad: true }
 }
 
-fn document(step: &Step) -> Option<Value> {
+fn document(step: &GuestStep) -> Option<Value> {
     step.lines.iter().rev().find_map(|line| serde_json::from_str(line).ok().filter(Value::is_object))
 }
 
@@ -149,7 +149,7 @@ fn text(value: &Value) -> &str {
 mod tests {
     use super::*;
 
-    fn step(output: &str) -> Step {
+    fn step(output: &str) -> GuestStep {
         let mut results = Results::default();
         for line in output.lines() {
             results.take(line);

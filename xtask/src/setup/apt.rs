@@ -34,7 +34,7 @@ impl Package {
 
 /// What the archive says of a package's newest version.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Record {
+pub(crate) struct PackageRecord {
     pub(crate) package: Package,
     /// The names in `Depends`, first alternatives only.
     pub(crate) depends: Vec<String>,
@@ -86,7 +86,7 @@ impl Apt {
     }
 
     /// The newest version of a package, or the one asked for as `name=version`; `None` where there is none.
-    pub(crate) fn show(&self, package: &str) -> Option<Record> {
+    pub(crate) fn show(&self, package: &str) -> Option<PackageRecord> {
         let text = capture(self.command("apt-cache").args(["show", "--no-all-versions", package])).ok()?;
         record(&text)
     }
@@ -150,12 +150,12 @@ fn configuration(folder: &Path) -> String {
     )
 }
 
-fn record(text: &str) -> Option<Record> {
+fn record(text: &str) -> Option<PackageRecord> {
     let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let package = Package { name: field("Package:")?.to_owned(), version: field("Version:")?.to_owned() };
     let depends = field("Depends:").unwrap_or_default().split(',');
     let depends = depends.filter_map(|one| one.split_whitespace().next()).map(str::to_owned).collect();
-    Some(Record { package, depends })
+    Some(PackageRecord { package, depends })
 }
 
 /// `Inst name [old version] (version origin [arch])`
@@ -181,7 +181,7 @@ mod tests {
         let text = "Package: rustc-web\nVersion: 1.96.0+dfsg1-1~deb12u2\nDepends: libc6 (>= 2.34), gcc | clang, binutils\nSize: 4\n";
         let package = Package { name: "rustc-web".into(), version: "1.96.0+dfsg1-1~deb12u2".into() };
         let depends = ["libc6", "gcc", "binutils"].map(String::from).to_vec();
-        assert_eq!(record(text), Some(Record { package, depends }));
+        assert_eq!(record(text), Some(PackageRecord { package, depends }));
         assert_eq!(record("N: Unable to locate package\n"), None);
     }
 

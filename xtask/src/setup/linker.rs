@@ -14,20 +14,20 @@ const LOOK_BACK: u32 = 12;
 
 /// A version of `bpf-linker` and the LLVM that it is to be built with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Choice {
+pub(crate) struct LinkerRelease {
     /// The version in the registry.
     pub(crate) version: String,
     /// The major version of LLVM; `bpf-linker` has a feature for each that it supports.
     pub(crate) llvm: u32,
 }
 
-impl Choice {
+impl LinkerRelease {
     /// One line for a file, and for people.
     pub(crate) fn line(&self) -> String {
         format!("bpf-linker {} llvm-{}", self.version, self.llvm)
     }
 
-    /// The inverse of [`Choice::line`].
+    /// The inverse of [`LinkerRelease::line`].
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let (version, llvm) = line.strip_prefix("bpf-linker ")?.split_once(" llvm-")?;
         Some(Self { version: version.to_owned(), llvm: llvm.parse().ok()? })
@@ -38,7 +38,7 @@ impl Choice {
 ///
 /// # Errors
 /// None can; the error says what was looked at.
-pub(crate) fn choose(compiler: u32, at_hand: &[u32]) -> Result<Choice> {
+pub(crate) fn choose(compiler: u32, at_hand: &[u32]) -> Result<LinkerRelease> {
     let mut seen = Vec::new();
     let mut wanted = "bpf-linker".to_owned();
     for _ in 0..LOOK_BACK {
@@ -51,7 +51,7 @@ pub(crate) fn choose(compiler: u32, at_hand: &[u32]) -> Result<Choice> {
         };
         if let Some((version, llvms)) = offer {
             if let Some(llvm) = fitting(&llvms, compiler, at_hand) {
-                return Ok(Choice { version, llvm });
+                return Ok(LinkerRelease { version, llvm });
             }
             let llvms = llvms.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             wanted.clone_from(&version);
@@ -72,7 +72,7 @@ pub(crate) fn choose(compiler: u32, at_hand: &[u32]) -> Result<Choice> {
 ///
 /// # Errors
 /// It doesn't build, or the registry can't be reached.
-pub(crate) fn install(choice: &Choice, root: &Path, tools: &Path) -> Result<()> {
+pub(crate) fn install(choice: &LinkerRelease, root: &Path, tools: &Path) -> Result<()> {
     let mut command = cargo();
     command.args(["install", "bpf-linker", "--locked", "--force", "--no-default-features", "--no-track"]);
     command.args(["--version", &format!("={}", choice.version), "--features", &format!("llvm-{}", choice.llvm)]);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_choice_survives_its_line() {
-        let choice = Choice { version: "0.13.0".to_owned(), llvm: 22 };
-        assert_eq!(Choice::parse(&choice.line()), Some(choice));
+        let choice = LinkerRelease { version: "0.13.0".to_owned(), llvm: 22 };
+        assert_eq!(LinkerRelease::parse(&choice.line()), Some(choice));
     }
 }

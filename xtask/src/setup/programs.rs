@@ -6,7 +6,7 @@ use crate::shell::{Root, run, say, which};
 
 /// What is going to be done on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
+pub(crate) enum NeededBy {
     /// The lab is going to run.
     Lab,
     /// All tests are going to run, those of the lab too.
@@ -77,7 +77,7 @@ const PROGRAMS: [Program; 6] = [
 ///
 /// # Errors
 /// One is missing and can't be installed from here; the error says what to install.
-pub(crate) fn install_missing(purpose: Purpose) -> Result<()> {
+pub(crate) fn install_missing(purpose: NeededBy) -> Result<()> {
     let missing = missing(purpose, |program| which(program).is_some());
     if missing.is_empty() {
         return Ok(());
@@ -115,8 +115,8 @@ fn install(packages: &[&str]) -> Result<()> {
     run(install.arg("--no-install-recommends").args(packages))
 }
 
-fn missing(purpose: Purpose, is_here: impl Fn(&str) -> bool) -> Vec<&'static Program> {
-    let wanted = |program: &&Program| purpose == Purpose::Tests || program.without == Without::NoLab;
+fn missing(purpose: NeededBy, is_here: impl Fn(&str) -> bool) -> Vec<&'static Program> {
+    let wanted = |program: &&Program| purpose == NeededBy::Tests || program.without == Without::NoLab;
     PROGRAMS.iter().filter(wanted).filter(|program| !is_here(program.name)).collect()
 }
 
@@ -133,10 +133,10 @@ mod tests {
     #[test]
     fn only_what_is_missing_for_the_purpose_is_installed_and_each_package_once() {
         let on_an_empty_machine = |purpose| packages(&missing(purpose, |_| false));
-        assert_eq!(on_an_empty_machine(Purpose::Lab), ["nftables"]);
+        assert_eq!(on_an_empty_machine(NeededBy::Lab), ["nftables"]);
         let all = ["nftables", "iproute2", "procps", "iputils-ping", "bpftool"];
-        assert_eq!(on_an_empty_machine(Purpose::Tests), all);
-        assert_eq!(packages(&missing(Purpose::Tests, |name| name != "tc")), ["iproute2"]);
-        assert_eq!(packages(&missing(Purpose::Lab, |name| name == "nft")), [""; 0]);
+        assert_eq!(on_an_empty_machine(NeededBy::Tests), all);
+        assert_eq!(packages(&missing(NeededBy::Tests, |name| name != "tc")), ["iproute2"]);
+        assert_eq!(packages(&missing(NeededBy::Lab, |name| name == "nft")), [""; 0]);
     }
 }

@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{
     apt::{Apt, Package},
     archive, debs,
-    linker::{self, Choice},
+    linker::{self, LinkerRelease},
 };
 use crate::{
     shell::{capture, repo, say},
@@ -30,7 +30,7 @@ const LEFT_OUT: [&str; 3] = ["./usr/share", "./usr/lib/llvm-*/lib/*.a", "./usr/l
 #[derive(Debug, PartialEq, Eq)]
 struct Contents {
     packages: Vec<Package>,
-    linker: Choice,
+    linker: LinkerRelease,
 }
 
 /// Fetches and builds a BPF toolchain into `.tools`.
@@ -176,7 +176,7 @@ fn text(contents: &Contents) -> String {
 
 fn parse(text: &str) -> Option<Contents> {
     let packages = text.lines().filter_map(Package::parse).collect();
-    Some(Contents { packages, linker: text.lines().find_map(Choice::parse)? })
+    Some(Contents { packages, linker: text.lines().find_map(LinkerRelease::parse)? })
 }
 
 fn not_found(apt: &Apt, error: anyhow::Error) -> anyhow::Error {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn what_a_tree_is_made_of_survives_its_file() {
         let package = Package { name: "libllvm22".to_owned(), version: "1:22.1.8-1~deb12u1".to_owned() };
-        let linker = Choice { version: "0.13.0".to_owned(), llvm: 22 };
+        let linker = LinkerRelease { version: "0.13.0".to_owned(), llvm: 22 };
         let contents = Contents { packages: vec![package], linker };
         assert_eq!(parse(&text(&contents)), Some(contents));
         assert_eq!(parse("libllvm22=1:22.1.8-1~deb12u1\n"), None, "an unfinished file");

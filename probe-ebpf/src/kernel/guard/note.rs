@@ -6,7 +6,7 @@ use probe_ebpf::GuardKey;
 /// the parser, of which there are thousands, then meet before the table, and each is not followed through it as well.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Note {
+pub(crate) struct GuardNote {
     /// The key of its state.
     pub(super) key: GuardKey,
     /// The end that sends requests, whether or not the key holds it.

@@ -29,7 +29,7 @@ pub(super) fn home(key: &GuardKey) -> Home {
 
 /// A state that lives.
 #[derive(Clone, Copy)]
-pub(super) struct State {
+pub(super) struct LiveState {
     place: *mut u64,
     state: *mut GuardState,
     /// Its word, as it was found.
@@ -38,16 +38,16 @@ pub(super) struct State {
 
 /// What there is of a key.
 #[derive(Clone, Copy)]
-pub(super) enum Found {
+pub(super) enum StateLookup {
     /// A state that lives.
-    Live(State),
+    Live(LiveState),
     /// A state whose time is over, and its way.
     Expired(u32),
     /// None.
     Nothing,
 }
 
-impl Found {
+impl StateLookup {
     /// The place whose state was of the same key.
     #[inline(always)]
     pub(super) fn expired_way(self) -> Option<u32> {
@@ -58,7 +58,7 @@ impl Found {
     }
 }
 
-impl State {
+impl LiveState {
     /// Sets its word, unless somebody else has changed it meanwhile: what that one wrote is as true.
     #[inline(always)]
     pub(super) fn set(self, word: Word) {
@@ -93,10 +93,10 @@ impl State {
 
 /// Looks for the state with this key.
 #[inline(always)]
-pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> Found {
-    let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return Found::Nothing };
+pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> StateLookup {
+    let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return StateLookup::Nothing };
     let mut candidates = ways(set, |word| is_less(word.tag_difference(home.tag), 1));
-    let mut found = Found::Nothing;
+    let mut found = StateLookup::Nothing;
     for _ in 0..CANDIDATES {
         if candidates == 0 {
             break;
@@ -111,16 +111,16 @@ pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> Found {
             continue;
         }
         if word.lives(now) {
-            return Found::Live(State { place, state, word });
+            return StateLookup::Live(LiveState { place, state, word });
         }
-        found = Found::Expired(way);
+        found = StateLookup::Expired(way);
     }
     found
 }
 
 /// A state to be made.
 #[derive(Clone, Copy)]
-pub(super) struct New {
+pub(super) struct NewState {
     pub(super) key: GuardKey,
     /// Whose share of the set it counts for.
     pub(super) share: u64,
@@ -142,7 +142,7 @@ pub(super) enum Put {
 
 /// Makes a state: where one of the same key was, or in a free place, or where its asker gives up another.
 #[inline(never)]
-pub(super) fn put(home: &Home, new: &New, expired: Option<u32>, now: u64) -> Put {
+pub(super) fn put(home: &Home, new: &NewState, expired: Option<u32>, now: u64) -> Put {
     let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return Put::Refused };
     let live = ways(set, |word| is_less(now, word.deadline()));
     let own = live & ways(set, |word| is_less(word.share_difference(new.share), 1));
@@ -158,7 +158,7 @@ pub(super) fn put(home: &Home, new: &New, expired: Option<u32>, now: u64) -> Put
 
 /// Writes `new` to a place, which must not change meanwhile.
 #[inline(always)]
-fn fill(set: *mut GuardSet, number: u32, way: u32, new: &New) -> bool {
+fn fill(set: *mut GuardSet, number: u32, way: u32, new: &NewState) -> bool {
     let way = way & (WAYS as u32 - 1);
     let Some(state) = GUARD_STATES.get_ptr_mut(number * WAYS as u32 + way) else { return false };
     let place = place(set, u64::from(way));

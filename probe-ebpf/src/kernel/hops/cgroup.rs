@@ -16,7 +16,7 @@ use probe_ebpf::{
 use crate::kernel::{
     config::{config, reads},
     journey,
-    reader::{TcPacket, Whole},
+    reader::{TcPacket, WholePacket},
 };
 
 /// What cgroup egress sees.
@@ -36,10 +36,10 @@ pub(crate) fn see_in(context: &SkBuffContext) -> Result<(), Skip> {
 #[inline(always)]
 fn see(context: &SkBuffContext, hop: Hop) -> Result<(), Skip> {
     let packet = TcPacket(context.skb.skb);
-    if !may_be_probe(&Whole(&packet), config!(nonce)) {
+    if !may_be_probe(&WholePacket(&packet), config!(nonce)) {
         return Err(Skip::NotEcho);
     }
-    let echo = parse_where(&Whole(&packet), LinkLayer::RawIp, reads)?;
+    let echo = parse_where(&WholePacket(&packet), LinkLayer::RawIp, reads)?;
     journey::note_packet(hop, &packet, &echo);
     Ok(())
 }

@@ -29,12 +29,12 @@ pub(crate) fn received(context: &BtfTracePointContext) -> Result<(), Skip> {
 /// the time [`sent`] is told the outcome.
 #[inline(always)]
 pub(crate) fn sending(context: &BtfTracePointContext) -> Result<(), Skip> {
-    let Some(step) = note(context, Hop::Xmit, Start::NetworkHeader)? else { return Ok(()) };
+    let Some(passage) = note(context, Hop::Xmit, Start::NetworkHeader)? else { return Ok(()) };
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
     if let Some(handed) = HANDED.get_ptr_mut(0) {
         // SAFETY: the map gave a valid pointer to this processor's own entry.
-        unsafe { *handed = [skb.address(), u64::from(step)] };
+        unsafe { *handed = [skb.address(), u64::from(passage)] };
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ pub(crate) fn sent(context: &BtfTracePointContext) {
     let Some(handed) = HANDED.get_ptr_mut(0) else { return };
     // SAFETY: the map gave a valid pointer to this processor's own entry. Drivers send with soft interrupts off, so what
     // it holds is the packet that this processor handed over last.
-    let [address, step] = unsafe { *handed };
+    let [address, passage] = unsafe { *handed };
     if address == 0 || address != context.arg::<u64>(0) {
         return;
     }
@@ -55,14 +55,14 @@ pub(crate) fn sent(context: &BtfTracePointContext) {
     if answer == 0 {
         return;
     }
-    journey::note_detail(step as u32, answer);
+    journey::note_detail(passage as u32, answer);
     if answer == BUSY {
-        journey::take_back(step as u32);
+        journey::take_back(passage as u32);
     }
 }
 
-/// Notes the packet of a tracepoint whose first argument it is, if it is a probe at the watched device; says in which
-/// step.
+/// Notes the packet of a tracepoint whose first argument it is, if it is a probe at the watched device; says which
+/// passage that is.
 #[inline(always)]
 fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option<u32>, Skip> {
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.

@@ -7,7 +7,7 @@ use crate::kernel::{
     config::config,
     drops::{self, Freed, told},
     journey,
-    skb::{Site, Skb},
+    skb::{Skb, SkbSite},
 };
 
 /// `kfree_skb(skb, location, reason)`: a packet is freed that was not delivered.
@@ -39,7 +39,7 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
 pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
-    let Some(Site { ifindex, .. }) = watched(skb) else { return Ok(()) };
+    let Some(SkbSite { ifindex, .. }) = watched(skb) else { return Ok(()) };
     let by_stack = told!(location_told) == 0;
     // The kernel takes the device off a packet that it queues to a socket.
     let read = ifindex == 0 && skb.is_datagram_sockets();
@@ -62,7 +62,7 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
 
 /// Where it is, if it can be an echo packet, and is in the watched network namespace: these tracepoints see all of them.
 #[inline(always)]
-fn watched(skb: Skb) -> Option<Site> {
+fn watched(skb: Skb) -> Option<SkbSite> {
     if !skb.can_be_ip() {
         return None;
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::programs::{
-    Link, ProgramError, SchedClassifier, TcError,
+    Link, ProgramError, SchedClassifier, TcAttachType, TcError,
     tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact},
 };
 use nix::{
@@ -19,7 +19,6 @@ use nix::{
 use probe_ebpf::Direction;
 use serde::{Deserialize, Serialize};
 
-use super::tc::{attach_type, priority};
 use crate::host::{
     device::{self, Device, tc_filters},
     process::started,
@@ -279,6 +278,22 @@ fn remove_filter(note: &Note, interface: &str) {
     let link = SchedClassifierLink::attached(interface, attach_type(note.direction()), note.priority, handle, None);
     if let Err(error) = link.map_err(ProgramError::from).and_then(Link::detach) {
         tracing::debug!("the filter is gone already: {error}");
+    }
+}
+
+/// The side of the device that `direction` means.
+pub(super) fn attach_type(direction: Direction) -> TcAttachType {
+    match direction {
+        Direction::In => TcAttachType::Ingress,
+        Direction::Out => TcAttachType::Egress,
+    }
+}
+
+/// Filter priorities run from 1, asked first, to 65535, asked last.
+fn priority(direction: Direction) -> u16 {
+    match direction {
+        Direction::In => 1,
+        Direction::Out => u16::MAX,
     }
 }
 

@@ -1,7 +1,7 @@
 //! tc from the user side: a TCX link where the kernel has them, else a filter on a clsact qdisc.
 
 use aya::programs::{
-    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    LinkOrder, ProgramError, SchedClassifier,
     links::FdLink,
     tc::{SchedClassifierLink, TcAttachOptions},
 };
@@ -10,7 +10,7 @@ use probe_ebpf::{Direction, Hop};
 
 use super::{
     ProgramLookup,
-    clsact::{self, Clsact},
+    clsact::{self, Clsact, attach_type},
 };
 use crate::{ebpf::KernelError, host::device::Device, model::attach::TcChoice};
 
@@ -116,20 +116,4 @@ fn tcx_link(
     let options = TcAttachOptions::TcxOrder(order);
     let id = program.attach_with_options(&device.name, attach_type(direction), options)?;
     program.take_link(id)
-}
-
-/// The side of the device that `direction` means.
-pub(super) fn attach_type(direction: Direction) -> TcAttachType {
-    match direction {
-        Direction::In => TcAttachType::Ingress,
-        Direction::Out => TcAttachType::Egress,
-    }
-}
-
-/// Filter priorities run from 1, asked first, to 65535, asked last.
-pub(super) fn priority(direction: Direction) -> u16 {
-    match direction {
-        Direction::In => 1,
-        Direction::Out => u16::MAX,
-    }
 }

@@ -13,7 +13,10 @@ use std::{
 use bytemuck::{Pod, Zeroable};
 use probe_ebpf::{ABI_VERSION, Direction};
 
-use super::{KernelError, generation::Generation};
+use super::{
+    KernelError,
+    generation::{Generation, gone},
+};
 use crate::{
     ebpf::{bpf_sys, hops::clsact},
     host::device::{self, tc_filters},
@@ -177,14 +180,6 @@ pub(super) enum PinState {
     Nothing,
     /// A clsact filter of another network namespace cannot be seen from here.
     Unseen,
-}
-
-/// What is gone already need not be removed.
-pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 pub(crate) fn netns() -> Result<u64, KernelError> {

@@ -11,9 +11,11 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcMessage, TcStats2},
 };
 
-use super::{CounterKey, Counters};
 use crate::host::device::netlink;
-use crate::host::told;
+use crate::{
+    host::counter::{Counters, CounterKey},
+    host::told,
+};
 
 /// The losses of `interface`, and of those that it stands on: the ports of a bridge or bond, the card of a VLAN.
 pub fn read(interface: &str) -> Counters {
@@ -27,8 +29,7 @@ pub fn read(interface: &str) -> Counters {
     }
     for (index, kind, drops) in told("queue statistics", queues()).unwrap_or_default() {
         if let (true, Some(link)) = (stack.contains(&index), links.get(&index)) {
-            *counters.entry(CounterKey::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() +=
-                u64::from(drops);
+            *counters.entry(CounterKey::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() += u64::from(drops);
         }
     }
     counters

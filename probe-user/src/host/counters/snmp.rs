@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use super::{CounterKey, Counters};
-use crate::host::told;
+use crate::{
+    host::counter::{Counters, CounterKey},
+    host::told,
+};
 
 /// The counters of losses in `/proc/thread-self/net/{snmp,netstat,snmp6,xfrm_stat}`. A kernel without IPv6 has no `snmp6`,
 /// one without `IPsec`'s statistics no `xfrm_stat`.

@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use super::{CounterKey, Counters};
-use crate::host::told;
+use crate::{
+    host::counter::{Counters, CounterKey},
+    host::told,
+};
 
 /// The files that list such sockets, below `/proc/thread-self/net`.
 const FILES: [&str; 4] = ["raw", "raw6", "icmp", "icmp6"];

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Datasheet,
     fact::Fact,
-    finding::{FactFinding, FactValue, IdPolicy},
+    finding::{FactValue, FactFinding, IdPolicy},
 };
 
 /// Two datasheets, fact by fact.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    finding::{FactFinding, FactValue},
+    finding::{FactValue, FactFinding},
     stacks::{STACKS, Stack, Trait},
 };
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     effort::Effort,
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
+    finding::{FactValue, Confidence, FactFinding},
     script::{Control, TrialPlan},
     votes::{Belief, CERTAIN, LIKELY, PathLoss, TrialEnd, TrialTally, TrialVote, votes},
 };

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::{
     fact::Fact,
-    finding::{FactFinding, FactValue},
+    finding::{FactValue, FactFinding},
     known::KnownFacts,
     script::PlanBuilder,
 };

@@ -6,7 +6,7 @@ use super::{
     Datasheet,
     effort::Effort,
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
+    finding::{FactValue, Confidence, FactFinding},
     ids::FreshIds,
     known::{Ambition, KnownFacts},
     procedure::{self, Gate, ProcedureStep},

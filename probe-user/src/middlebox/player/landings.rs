@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use probe_ebpf::{Hop, packet::ICMP_HEADER};
 
-use super::{
-    clock::FarClock,
-    schedule::{OrderState, Schedule},
-};
+use super::clock::FarClock;
 use crate::{
     middlebox::timeline::{Arrival, Endpoint, Landing, PlayedTimeline, SendTime, Timeline, TimelinePacket},
     model::trace::{Absorbed, HopTrace, HostTrace, Tail, Taken},
@@ -80,17 +77,17 @@ impl Landings {
         self.tails.extend(taken.tails.into_iter().map(|tail| (side, tail)));
     }
 
-    /// All of it. `sights` are this host's and the far end's.
+    /// All of it. `unsent` says why a shot that no end has fired was not; `sights` are this host's and the far end's.
     pub(super) fn told(
         mut self,
         timeline: &Timeline,
-        schedule: &Schedule<'_>,
+        unsent: impl Fn(usize) -> SendTime,
         sights: [&HostTrace; 2],
         times: &SharedClock<'_>,
     ) -> PlayedTimeline {
         self.keep_the_whole(timeline);
         let landings = timeline.shots.iter().enumerate().map(|(number, shot)| Landing {
-            sent: self.sending(number, schedule, times),
+            sent: self.sending(number, times).unwrap_or_else(|| unsent(number)),
             left: left(sights[usize::from(shot.from == Endpoint::Far)], &shot.message, number),
             arrived: std::mem::take(&mut self.arrived[number])
                 .into_iter()
@@ -119,13 +116,13 @@ impl Landings {
         }
     }
 
-    fn sending(&self, number: usize, schedule: &Schedule<'_>, times: &SharedClock<'_>) -> SendTime {
-        match (&self.fired[number], schedule.state(number)) {
-            (Some(FiredShot { errno: Some(errno), .. }), _) => SendTime::Refused(errno.clone()),
-            (Some(fired), _) => SendTime::At(times.since(self.from[number], fired.sent_ns)),
-            (None, OrderState::Given(why)) => SendTime::NotTried(why.clone()),
-            (None, OrderState::Waiting | OrderState::Ordered) => SendTime::NotReached,
-        }
+    /// What its end told of a shot, if it told of it.
+    fn sending(&self, number: usize, times: &SharedClock<'_>) -> Option<SendTime> {
+        let fired = self.fired[number].as_ref()?;
+        Some(match &fired.errno {
+            Some(errno) => SendTime::Refused(errno.clone()),
+            None => SendTime::At(times.since(self.from[number], fired.sent_ns)),
+        })
     }
 }
 

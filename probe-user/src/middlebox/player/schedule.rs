@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::landings::Landings;
 use crate::{
     middlebox::timeline::{
-        Arrival, EchoId, EndAddresses, Endpoint, ErrorQuote, Fragments, Goal, Own, TimedPacket, Timeline,
+        Arrival, EchoId, EndAddresses, Endpoint, ErrorQuote, Fragments, Goal, Own, SendTime, TimedPacket, Timeline,
         TimelinePacket,
     },
     traffic::{
@@ -30,7 +30,7 @@ pub(super) struct Schedule<'a> {
 
 /// What became of a shot before it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum OrderState {
+enum OrderState {
     /// Its time has not come.
     Waiting,
     /// Its end was told to send it.
@@ -54,9 +54,12 @@ impl<'a> Schedule<'a> {
         Self { timeline, ends, nonce, states: vec![OrderState::Waiting; timeline.shots.len()] }
     }
 
-    /// What became of a shot before it was sent.
-    pub(super) fn state(&self, shot: usize) -> &OrderState {
-        &self.states[shot]
+    /// Why a shot was not sent.
+    pub(super) fn unsent(&self, shot: usize) -> SendTime {
+        match &self.states[shot] {
+            OrderState::Given(why) => SendTime::NotTried(why.clone()),
+            OrderState::Waiting | OrderState::Ordered => SendTime::NotReached,
+        }
     }
 
     /// The shots to order at `now`, with the time that is left until theirs.

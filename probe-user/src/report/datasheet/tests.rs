@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    middlebox::datasheet::{Fact, FactValue, compare::compare, fingerprint},
+    middlebox::datasheet::{FactValue, Fact, compare::compare, fingerprint},
     report::{self, Format},
 };
 

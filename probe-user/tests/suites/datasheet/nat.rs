@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use probe_user::middlebox::{
     datasheet::{
-        Effort, Fact, FactValue, Level,
+        FactValue, Effort, Fact, Level,
         finding::{IdPolicy, Rewriting},
     },
     timeline::Endpoint,

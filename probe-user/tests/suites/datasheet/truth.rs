@@ -2,7 +2,7 @@
 
 use probe_user::{
     lab::model::Truth,
-    middlebox::datasheet::{Confidence, Datasheet, Fact, FactValue},
+    middlebox::datasheet::{FactValue, Confidence, Datasheet, Fact},
 };
 
 use super::boxes::{Codes, Firewall, Strays};

@@ -9,10 +9,10 @@ use nix::{
 use probe_user::lab::Netns;
 use serde_json::Value;
 
-use crate::{
-    common::is_root,
+use super::row::{Row, numbers};
+use crate::common::{
+    is_root,
     net::{A4, A6, B4, B6, Pair, eventually, received},
-    row::{Row, numbers},
     run::probe,
 };
 

@@ -18,7 +18,7 @@ use probe_user::{
     watch::Watching,
 };
 
-use crate::hostile::{self, Evil};
+use super::hostile::{self, Evil};
 
 type Factory = fn(&WatchRequest) -> Result<Box<dyn Watching>, Failure>;
 

@@ -19,7 +19,7 @@ use probe_user::{
 };
 use serde_json::Value;
 
-use crate::{children, probes::lab};
+use super::{children, probes::lab};
 
 const PROBE: &str = env!("CARGO_BIN_EXE_probe");
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactFinding, FactValue},
+    finding::{FactValue, FactFinding},
     known::KnownFacts,
     script::{Asked, Draft},
 };

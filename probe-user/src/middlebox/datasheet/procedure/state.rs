@@ -8,7 +8,7 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
+    finding::{FactValue, Confidence, FactFinding},
     known::KnownFacts,
     script::{Asked, Control, Draft, PlanBuilder},
 };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, TrialCount},
+    finding::{FactValue, Confidence, FactFinding, TrialCount},
     known::KnownFacts,
     votes::{CERTAIN, TrialTally},
 };
