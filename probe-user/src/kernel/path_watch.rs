@@ -2,6 +2,7 @@
 
 mod attaching;
 mod parallel;
+mod passing;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,7 @@ use nix::{net::if_::if_indextoname, sys::utsname::uname};
 use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 
 use self::attaching::{Attached, Links, attach};
+pub use self::passing::PassingWatch;
 use super::{
     Error,
     absorbed::{self, Absorbing},
