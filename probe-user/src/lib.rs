@@ -1,6 +1,6 @@
 //! The user half of probe: everything that the `probe` binary does, as a library for it, the tests and the benches.
 //!
-//! Data flows one way: hop → tally → [`snapshot`] → ledger → report. `ARCHITECTURE.md` has the map.
+//! `ARCHITECTURE.md` draws the way of a packet through it.
 
 pub mod attach;
 pub mod cli;
@@ -16,9 +16,7 @@ pub mod guard;
 pub mod ids;
 pub mod kernel;
 pub mod lab;
-pub mod ledger;
 pub mod observation;
-pub mod path;
 pub mod peer;
 pub mod player;
 pub mod prefix;

@@ -131,7 +131,8 @@ impl Player {
         let shots = u16::try_from(timeline.shots.len()).unwrap_or(u16::MAX);
         let near = (self.factory)(&self.request(Side::Near, nonce, shots))?;
         self.peer.watch(self.request(Side::Far, nonce, shots))?;
-        let passing = WatchRequest { requests: Requests::Pass, interface: None, ..self.request(Side::Near, nonce, shots) };
+        let passing =
+            WatchRequest { requests: Requests::Pass, interface: None, ..self.request(Side::Near, nonce, shots) };
         let between = observers.iter().map(|start| start(&passing)).collect::<Result<_, _>>()?;
         let shooter = Shooter::open(Some(&self.interface), PACE)?;
         let mut playing = Playing {

@@ -7,8 +7,6 @@ mod common;
 mod copy;
 #[path = "lab/echo.rs"]
 mod echo;
-#[path = "lab/instruments.rs"]
-mod instruments;
 #[path = "lab/mending.rs"]
 mod mending;
 #[path = "lab/run.rs"]

@@ -214,3 +214,6 @@ fn hop_row(evidence: &Evidence, step: Step, hop: Hop) -> Row {
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     Row { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ pub use self::{
     site::Site,
     socket::SocketTrouble,
 };
-pub use crate::path::Leg;
+pub use crate::sighting::Leg;
 
 /// Where on a leg of the path a fault lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     lab::{Netns, Topology, plan::Host},
-    path::Leg,
+    sighting::Leg,
 };
 
 /// Nobody listens here in a lab.
