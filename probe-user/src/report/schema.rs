@@ -74,6 +74,7 @@ pub fn named(name: &str) -> Option<&'static Known> {
 fn schema_of<D: Document + JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<D>().to_value();
+    define_parts(&mut schema);
     if let Some(object) = schema.as_object_mut() {
         object.insert("title".into(), D::SCHEMA.into());
         if let Some(properties) = object.entry("properties").or_insert_with(|| json!({})).as_object_mut() {
@@ -84,6 +85,36 @@ fn schema_of<D: Document + JsonSchema>() -> Value {
         }
     }
     schema
+}
+
+/// Of a document that may be made of others of its kind, those have no field `schema`: they get a definition of their own.
+fn define_parts(schema: &mut Value) {
+    const PART: &str = "Part";
+    if !redirect(schema, &format!("#/$defs/{PART}")) {
+        return;
+    }
+    let mut part = schema.clone();
+    if let Some(object) = part.as_object_mut() {
+        for keyword in ["$schema", "$defs", "title"] {
+            object.remove(keyword);
+        }
+    }
+    schema["$defs"][PART] = part;
+}
+
+/// Makes every reference to the whole document one to `target`, and says whether there was any.
+fn redirect(schema: &mut Value, target: &str) -> bool {
+    match schema {
+        Value::Object(object) => object.iter_mut().fold(false, |any, (keyword, value)| {
+            let whole = keyword == "$ref" && *value == "#";
+            if whole {
+                *value = target.into();
+            }
+            redirect(value, target) || whole || any
+        }),
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| redirect(item, target) || any),
+        _ => false,
+    }
 }
 
 /// `probe.schemas/1`: the names of all documents.

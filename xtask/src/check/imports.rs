@@ -32,8 +32,6 @@ const RULES: &[Rule] = &[
     Rule {
         of: &[
             "probe-user/src/snapshot",
-            "probe-user/src/path",
-            "probe-user/src/ledger",
             "probe-user/src/observation",
             "probe-user/src/rules",
             "probe-user/src/guard",
@@ -69,7 +67,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: &["probe-user/src/kernel"],
         except: &[],
-        law: Law::Never(&["crate::ledger", "crate::diagnosis", "crate::report", "crate::peer"]),
+        law: Law::Never(&["crate::diagnosis", "crate::report", "crate::peer"]),
         why: "data flows from the kernel to the report, never back",
     },
     Rule {

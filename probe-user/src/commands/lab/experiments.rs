@@ -60,7 +60,7 @@ pub fn run_all(
     audience: &Audience<'_>,
 ) -> Result<(Experiment, Interrupted), Failure> {
     let agent = agent_on_b(program, lab);
-    lab.netns(Host::A).run(|| Trials { lab, stop }.run_all(agent, scripts, audience))?
+    lab.netns(Host::A).run(|| Trials { lab, stop }.run_all(&agent, scripts, audience))?
 }
 
 /// Runs in one lab, on a thread inside A.
@@ -72,7 +72,7 @@ struct Trials<'a> {
 impl Trials<'_> {
     fn run_all(
         &self,
-        agent: String,
+        agent: &str,
         scripts: &[Script],
         audience: &Audience<'_>,
     ) -> Result<(Experiment, Interrupted), Failure> {
@@ -83,7 +83,7 @@ impl Trials<'_> {
         let mut player = None;
         for (script, family) in runs {
             (audience.progress)(&script.name, made.len(), all);
-            match self.unless_stopped(self.run(&mut player, script, family, (&agent, audience))) {
+            match self.unless_stopped(self.run(&mut player, script, family, (agent, audience))) {
                 Some(run) => made.push(run?),
                 None => {
                     notes.push(format!("Interrupted: {} of {all} runs were made.", made.len()));
