@@ -90,7 +90,7 @@ fn schema_of<D: Document + JsonSchema>() -> Value {
 /// Of a document that may be made of others of its kind, those have no field `schema`: they get a definition of their own.
 fn define_parts(schema: &mut Value) {
     const PART: &str = "Part";
-    if !redirect(schema, &format!("#/$defs/{PART}")) {
+    if redirect(schema, &format!("#/$defs/{PART}")) == 0 {
         return;
     }
     let mut part = schema.clone();
@@ -102,18 +102,16 @@ fn define_parts(schema: &mut Value) {
     schema["$defs"][PART] = part;
 }
 
-/// Makes every reference to the whole document one to `target`, and says whether there was any.
-fn redirect(schema: &mut Value, target: &str) -> bool {
+/// Makes every reference to the whole document one to `target`, and says how many there were.
+fn redirect(schema: &mut Value, target: &str) -> usize {
     match schema {
-        Value::Object(object) => object.iter_mut().fold(false, |any, (keyword, value)| {
-            let whole = keyword == "$ref" && *value == "#";
-            if whole {
-                *value = target.into();
-            }
-            redirect(value, target) || whole || any
-        }),
-        Value::Array(items) => items.iter_mut().fold(false, |any, item| redirect(item, target) || any),
-        _ => false,
+        Value::Object(object) => {
+            let own = object.get_mut("$ref").filter(|reference| **reference == "#").map(|whole| *whole = target.into());
+            let below: usize = object.values_mut().map(|value| redirect(value, target)).sum();
+            usize::from(own.is_some()) + below
+        }
+        Value::Array(items) => items.iter_mut().map(|item| redirect(item, target)).sum(),
+        _ => 0,
     }
 }
 
