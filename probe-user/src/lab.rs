@@ -3,12 +3,11 @@
 //! Everything here either owns what it makes and removes it when dropped, or is plain data.
 
 pub mod baseline;
-pub mod bench;
 pub mod error;
-pub mod experiment;
 pub mod fault;
 pub mod firewall;
 pub mod inventory;
+pub mod lessons;
 pub mod model;
 pub mod netns;
 pub mod plan;

@@ -1,6 +1,6 @@
 //! The user half of probe: everything that the `probe` binary does, as a library for it, the tests and the benches.
 //!
-//! Data flows one way: hop → tally → [`model::snapshot`] → ledger → report. `ARCHITECTURE.md` has the map.
+//! `ARCHITECTURE.md` draws the way of a packet through it.
 
 pub mod cli;
 pub mod clock;
@@ -13,11 +13,9 @@ pub mod filter;
 pub mod harmless;
 pub mod host;
 pub mod lab;
-pub mod ledger;
 pub mod middlebox;
 pub mod model;
 pub mod observation;
-pub mod path;
 pub mod peer;
 pub mod report;
 mod signals;

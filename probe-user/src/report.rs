@@ -15,7 +15,6 @@ pub mod lab;
 pub mod models;
 pub mod observation;
 pub mod schema;
-pub mod scripted;
 pub mod sent;
 pub mod style;
 mod table;

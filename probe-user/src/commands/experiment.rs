@@ -22,6 +22,8 @@ use crate::{
     traffic::prober::random,
 };
 
+pub(super) use self::document::document;
+
 /// Runs `probe experiment`.
 pub fn run(args: &ExperimentArgs, screen: &Screen) -> CommandResult {
     if args.list {
@@ -70,7 +72,7 @@ fn play(script: &Script, args: &ExperimentArgs, screen: &Screen) -> CommandResul
     progress.clear();
     let played = played?;
     let outcome = outcome::judge(script, &plan, &played.run, &names);
-    let document = document::document(script, &plan, &outcome, &played, (&player.ends, &names));
+    let document = document(script, &plan, &outcome, &played, (&player.ends, &names));
     screen.print(&document)?;
     Ok(match (played.whole, outcome.as_expected) {
         (Completion::Stopped, _) => Exit::Interrupted,
@@ -79,15 +81,27 @@ fn play(script: &Script, args: &ExperimentArgs, screen: &Screen) -> CommandResul
     })
 }
 
-/// Random ids, none of them twice.
-fn fresh_ids() -> impl FnMut() -> u16 {
+/// Returns random ids, none of them twice and none of them 0, the least telling one in a report.
+pub(super) fn fresh_ids() -> impl FnMut() -> u16 {
     let mut used = BTreeSet::new();
     move || {
         loop {
             let id = (random() >> 48) as u16;
-            if used.insert(id) {
+            if id != 0 && used.insert(id) {
                 return id;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_id_is_given_twice() {
+        let mut fresh = fresh_ids();
+        let given: BTreeSet<u16> = (0..2000).map(|_| fresh()).collect();
+        assert!(given.len() == 2000 && !given.contains(&0));
     }
 }

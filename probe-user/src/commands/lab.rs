@@ -1,22 +1,22 @@
 //! `probe lab`.
 
 mod beside;
-mod document;
 mod exec;
 mod experiments;
 pub mod faults;
 mod models;
+mod observer;
 mod standing;
-mod taps;
 mod trial;
 
 use super::{CommandResult, Screen};
 use crate::{
     cli::lab::{HostChoice, Lab, LabCommand, LabExperiment},
     lab,
+    middlebox::experiment::{Script, builtin},
 };
 
-pub use self::experiments::{Interrupted, run_all};
+pub use self::experiments::{Audience, Interrupted, run_all};
 
 /// Runs `probe lab`.
 pub fn run(args: &Lab, screen: &Screen) -> CommandResult {
@@ -41,24 +41,23 @@ impl From<HostChoice> for lab::LabHost {
 }
 
 impl LabExperiment {
-    /// What is behind the name.
-    fn design(self) -> &'static lab::experiment::Experiment {
-        let name = match self {
+    /// Its name.
+    const fn name(self) -> &'static str {
+        match self {
             Self::Normal => "normal",
             Self::ReplyOnly => "reply-only",
             Self::ManyReplies => "many-replies",
             Self::IdMismatch => "id-mismatch",
-        };
-        lab::experiment::Experiment::named(name).expect("every experiment of the command line is designed")
+        }
     }
 }
 
-/// The experiments that were asked for: all of them where none was named.
-pub fn chosen(names: &[LabExperiment]) -> Vec<lab::experiment::Experiment> {
-    if names.is_empty() {
-        return lab::experiment::ALL.to_vec();
-    }
-    names.iter().map(|name| *name.design()).collect()
+/// Returns the experiments that were asked for: all that the lab teaches with where none was named.
+pub fn chosen(names: &[LabExperiment]) -> Vec<Script> {
+    let all = lab::lessons::ALL.map(|lesson| lesson.name);
+    let named: Vec<&str> = names.iter().map(|name| name.name()).collect();
+    let chosen = if named.is_empty() { &all[..] } else { &named };
+    chosen.iter().map(|name| builtin::named(name).expect("a test finds every experiment of the lab")).collect()
 }
 
 #[cfg(test)]
@@ -71,8 +70,10 @@ mod tests {
     fn the_command_line_knows_every_experiment_by_its_name() {
         let typed: Vec<_> = LabExperiment::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
         let typed: Vec<_> = typed.iter().map(clap::builder::PossibleValue::get_name).collect();
-        let designed: Vec<_> = chosen(LabExperiment::value_variants()).iter().map(|design| design.name).collect();
+        let chosen_by_name = chosen(LabExperiment::value_variants());
+        let designed: Vec<_> = chosen_by_name.iter().map(|script| script.name.as_str()).collect();
         assert_eq!(typed, designed);
-        assert_eq!(chosen(&[]), lab::experiment::ALL);
+        assert_eq!(chosen(&[]), chosen_by_name);
+        assert_eq!(typed, lab::lessons::ALL.map(|lesson| lesson.name));
     }
 }

@@ -1,8 +1,7 @@
 //! The ledger of a run: for each probe how far it came, and the gaps in which probes went missing.
 //!
-//! Unlike [`crate::ledger`], which knows only how many packets each checkpoint counted (other people's packets have no
-//! number), this one follows each probe by itself. So it can't be fooled by one probe lost and another one doubled, and
-//! the two are kept apart.
+//! It follows each probe by itself, so it can't be fooled by one probe lost and another one doubled. What its rows stand for
+//! is the caller's: the hops of two kernels in a diagnosis, the NICs of every host on the way in an experiment of the lab.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +14,28 @@ use super::{
     path::{Checkpoint, PathStep, Requirement, Side, Station, journey},
     places::{DropLocation, between},
 };
-use crate::model::trace::{HopTrace, Leg};
+use crate::model::trace::{HopTrace, HostTrace, Leg};
 
 /// Why a hop is blind whose host ran out of room.
 const FULL: &str = "a map of this host had no room for all it saw";
 
+/// What a row of a ledger stands for.
+pub trait Watched {
+    /// What its silence means.
+    fn duty(&self) -> Requirement;
+}
+
+impl Watched for PathStep {
+    fn duty(&self) -> Requirement {
+        self.duty
+    }
+}
+
 /// One step of the way, and which probes it saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LedgerRow {
+pub struct LedgerRow<S = PathStep> {
     /// The step.
-    pub step: PathStep,
+    pub step: S,
     /// The probes that it counted.
     pub seen: BTreeSet<u16>,
     /// Probes that were there by another witness.
@@ -35,13 +46,22 @@ pub struct LedgerRow {
 
 /// Every step of a run's way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ledger {
+pub struct Ledger<S = PathStep> {
     /// In path order.
-    pub rows: Vec<LedgerRow>,
+    pub rows: Vec<LedgerRow<S>>,
     /// For each probe the last row that saw it.
     pub furthest: BTreeMap<u16, usize>,
-    far: StopHost,
-    family: Family,
+}
+
+/// Two rows between which probes went missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The index of the last row that saw them.
+    pub last: usize,
+    /// The index of the first row that watched and did not see them.
+    pub first: usize,
+    /// Which probes.
+    pub probes: BTreeSet<u16>,
 }
 
 /// Probes that were seen at one step and not at the next that could have seen them.
@@ -63,58 +83,43 @@ pub struct Gap {
     pub probes: BTreeSet<u16>,
 }
 
-impl Ledger {
-    /// The ledger of a run.
-    pub fn new(evidence: &Evidence) -> Self {
-        let rows: Vec<LedgerRow> = journey(evidence).into_iter().map(|step| row(evidence, step)).collect();
+impl<S: Watched> Ledger<S> {
+    /// Returns the ledger of the probes `sent` over a way with these rows. A probe that no row saw is at the first.
+    pub fn over(rows: Vec<LedgerRow<S>>, sent: impl IntoIterator<Item = u16>) -> Self {
         let last = |probe: u16| {
-            let there = |row: &LedgerRow| row.seen.contains(&probe) || row.proven.contains(&probe);
+            let there = |row: &LedgerRow<S>| row.seen.contains(&probe) || row.proven.contains(&probe);
             rows.iter().rposition(there).unwrap_or(0)
         };
-        let furthest = evidence.sending.probes.iter().map(|sent| (sent.probe, last(sent.probe))).collect();
-        let far = if evidence.two_sided() || evidence.loops_back() { StopHost::Network } else { StopHost::Beyond };
-        let family = if evidence.is_v6() { Family::V6 } else { Family::V4 };
-        Self { rows, furthest, far, family }
+        let furthest = sent.into_iter().map(|probe| (probe, last(probe))).collect();
+        Self { rows, furthest }
     }
 
-    /// Where probes went missing, in path order. A blind hop says nothing: it begins no gap and ends none. What may be
-    /// passed by can begin one, never end one.
-    pub fn gaps(&self) -> Vec<Gap> {
-        let mut gaps: BTreeMap<(usize, usize), BTreeSet<u16>> = BTreeMap::new();
+    /// Returns between which rows probes went missing, in path order. A blind hop says nothing: it begins no gap and ends
+    /// none. What may be passed by can begin one, never end one.
+    pub fn stretches(&self) -> Vec<Stretch> {
+        let mut stretches: BTreeMap<(usize, usize), BTreeSet<u16>> = BTreeMap::new();
         for (probe, last) in &self.furthest {
             if let Some(first) = self.next_witness(*last) {
-                gaps.entry((*last, first)).or_default().insert(*probe);
+                stretches.entry((*last, first)).or_default().insert(*probe);
             }
         }
-        gaps.into_iter().map(|((last, first), probes)| self.gap(last, first, probes)).collect()
+        stretches.into_iter().map(|((last, first), probes)| Stretch { last, first, probes }).collect()
+    }
+
+    /// Returns the rows of a stretch that could not be watched and whose silence would have meant something, with the
+    /// reason.
+    pub fn blind_between(&self, stretch: &Stretch) -> impl Iterator<Item = (&S, &str)> {
+        let between = self.rows[stretch.last + 1..stretch.first].iter();
+        let must = between.filter(|row| row.step.duty() == Requirement::Must);
+        must.filter_map(|row| Some((&row.step, row.blind.as_deref()?)))
     }
 
     /// The next row behind `last` whose silence means something.
     fn next_witness(&self, last: usize) -> Option<usize> {
         (last + 1..self.rows.len()).find(|index| {
             let row = &self.rows[*index];
-            row.blind.is_none() && row.step.duty == Requirement::Must
+            row.blind.is_none() && row.step.duty() == Requirement::Must
         })
-    }
-
-    fn gap(&self, last: usize, first: usize, probes: BTreeSet<u16>) -> Gap {
-        let blind = self.rows[last + 1..first].iter().filter(|row| row.step.duty == Requirement::Must);
-        let blind =
-            blind.filter_map(|row| row.blind.clone().map(|why| BlindSpot { checkpoint: row.step.checkpoint, why }));
-        let pairs = self.rows[last..=first].windows(2);
-        let lies_between = |pair: &[LedgerRow]| between(&pair[0].step, &pair[1].step, self.far, self.family);
-        let mut spots: Vec<DropLocation> = pairs.flat_map(lies_between).collect();
-        let mut known = BTreeSet::new();
-        spots.retain(|spot| known.insert(*spot));
-        Gap {
-            leg: self.rows[last].step.leg,
-            missing_leg: self.rows[first].step.leg,
-            last_seen: self.rows[last].step.checkpoint,
-            first_missing: self.rows[first].step.checkpoint,
-            blind: blind.collect(),
-            spots,
-            probes,
-        }
     }
 
     /// How many probes passed the row at `index`, by its own count or by that of any behind it.
@@ -127,6 +132,41 @@ impl Ledger {
         let ends = |last: &usize| self.next_witness(*last).is_none();
         self.furthest.values().filter(|last| ends(last)).count()
     }
+}
+
+impl Ledger {
+    /// The ledger of a run.
+    pub fn new(evidence: &Evidence) -> Self {
+        let rows = journey(evidence).into_iter().map(|step| row(evidence, step)).collect();
+        Self::over(rows, evidence.sending.probes.iter().map(|sent| sent.probe))
+    }
+
+    /// Where probes of the run that `evidence` is of went missing, in path order.
+    pub fn gaps(&self, evidence: &Evidence) -> Vec<Gap> {
+        self.stretches().into_iter().map(|stretch| self.gap(stretch, evidence)).collect()
+    }
+
+    fn gap(&self, stretch: Stretch, evidence: &Evidence) -> Gap {
+        let far = if evidence.two_sided() || evidence.loops_back() { StopHost::Network } else { StopHost::Beyond };
+        let family = if evidence.is_v6() { Family::V6 } else { Family::V4 };
+        let blind = self.blind_between(&stretch);
+        let blind = blind.map(|(step, why)| BlindSpot { checkpoint: step.checkpoint, why: why.to_owned() }).collect();
+        let Stretch { last, first, probes } = stretch;
+        let pairs = self.rows[last..=first].windows(2);
+        let lies_between = |pair: &[LedgerRow]| between(&pair[0].step, &pair[1].step, far, family);
+        let mut spots: Vec<DropLocation> = pairs.flat_map(lies_between).collect();
+        let mut known = BTreeSet::new();
+        spots.retain(|spot| known.insert(*spot));
+        Gap {
+            leg: self.rows[last].step.leg,
+            missing_leg: self.rows[first].step.leg,
+            last_seen: self.rows[last].step.checkpoint,
+            first_missing: self.rows[first].step.checkpoint,
+            blind,
+            spots,
+            probes,
+        }
+    }
 
     /// Whether the end of the way was watched, so that arriving there is delivery.
     pub fn sees_the_end(&self, evidence: &Evidence) -> bool {
@@ -138,6 +178,18 @@ impl Ledger {
                 Station::Hop(hop) if hop >= Hop::XdpIn)
         };
         evidence.mode == ProbeMode::Request || self.rows.iter().any(inside)
+    }
+}
+
+/// Returns which probes `hop` of a host saw on a leg, and why its silence says nothing, where it does not.
+pub fn seen_at(host: &HostTrace, hop: Hop, leg: Leg) -> (BTreeSet<u16>, Option<String>) {
+    match host.hop(hop) {
+        HopTrace::Blind { why } => (BTreeSet::new(), Some(why)),
+        HopTrace::Watched { requests, replies } => {
+            let steps = if leg == Leg::Request { requests } else { replies };
+            let full = host.accounting.maps_full > 0;
+            (steps.into_keys().collect(), full.then(|| FULL.to_owned()))
+        }
     }
 }
 
@@ -158,14 +210,10 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
         let events = host.drops.iter().filter(|drop| drop.leg == step.leg && names::shows_icmp(drop));
         proven.extend(events.filter_map(|drop| drop.probe));
     }
-    let (seen, blind) = match host.hop(hop) {
-        HopTrace::Blind { why } => (BTreeSet::new(), Some(why)),
-        HopTrace::Watched { requests, replies } => {
-            let steps = if step.leg == Leg::Request { requests } else { replies };
-            let full = host.accounting.maps_full > 0;
-            (steps.into_keys().collect(), full.then(|| FULL.to_owned()))
-        }
-    };
+    let (seen, blind) = seen_at(host, hop, step.leg);
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
 }
+
+#[cfg(test)]
+mod tests;

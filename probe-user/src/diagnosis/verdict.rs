@@ -92,7 +92,7 @@ fn confidence(outcome: Outcome, stops: &[Stop], ledger: &Ledger, evidence: &Evid
 }
 
 fn stops(ledger: &Ledger, evidence: &Evidence) -> Vec<Stop> {
-    let gaps = ledger.gaps().into_iter().flat_map(|gap| gap.split(evidence));
+    let gaps = ledger.gaps(evidence).into_iter().flat_map(|gap| gap.split(evidence));
     gaps.filter_map(|gap| stop(&gap, evidence)).collect()
 }
 

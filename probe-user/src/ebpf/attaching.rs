@@ -8,12 +8,18 @@ use aya::{
     Ebpf,
     programs::{cgroup_skb::CgroupSkbLink, links::FdLink},
 };
-use probe_ebpf::{Family, Hop, names};
+use bytemuck::Zeroable;
+use probe_ebpf::{
+    Family, Hop,
+    contract::{drops::DropConfig, offsets::Offsets},
+    names,
+};
 
 use self::parallel::Task;
 use crate::{
     ebpf::{
         KernelError, absorbed,
+        drops::ring_bytes,
         hops::{self, Share, TraceLink, drops::FreeTracepoint, netfilter::NetfilterLinks, tc::TcLink},
         load::{self, Job, Journey, Switch},
         netfilter::Maps,
@@ -59,7 +65,7 @@ pub(crate) fn attach(
     running: &RunningKernel,
 ) -> Result<AttachedHops, KernelError> {
     let nic = device.map(|device| Nic::of(device, request)).transpose()?;
-    let mut programs = read(request, device, running)?;
+    let mut programs = read(request, device, (running.offsets(), running.drop_config()))?;
     let maps = Maps::of(&programs);
     let mut left = Share::whole(&mut programs);
     // Those first that wait longest for the kernel: the others are verified meanwhile.
@@ -81,8 +87,28 @@ pub(crate) fn attach(
     Ok(AttachedHops { programs, blind, links, xdp_mode: mode.name() })
 }
 
+/// Attaches the hops of `device` and no others: all that a host in between is asked for. They need nothing of what the
+/// kernel tells of its structures.
+///
+/// # Errors
+/// As [`attach`].
+pub(crate) fn attach_nic(request: &WatchRequest, device: &Device) -> Result<AttachedHops, KernelError> {
+    let nic = Nic::of(device, request)?;
+    let mut programs = read(request, Some(device), (Offsets::NONE, DropConfig::zeroed()))?;
+    let mut left = Share::whole(&mut programs);
+    let mut all = Part::default();
+    parallel::run(nic.tasks(&mut left)).into_iter().for_each(|part| all.add(part));
+    let Part { links, blind } = all;
+    let mode = if links.xdp.is_some() { nic.xdp.mode } else { AttachMode::TcInstead };
+    Ok(AttachedHops { programs, blind, links, xdp_mode: mode.name() })
+}
+
 /// Makes the maps, and reads the programs. None is in the kernel yet.
-fn read(request: &WatchRequest, device: Option<&Device>, running: &RunningKernel) -> Result<Ebpf, KernelError> {
+fn read(
+    request: &WatchRequest,
+    device: Option<&Device>,
+    (offsets, drops): (Offsets, DropConfig),
+) -> Result<Ebpf, KernelError> {
     let netns = device::netns_inode().map_err(|source| KernelError::File {
         doing: "read",
         path: "/proc/thread-self/ns/net".into(),
@@ -92,9 +118,9 @@ fn read(request: &WatchRequest, device: Option<&Device>, running: &RunningKernel
         nonce: request.nonce,
         // The kernel numbers namespaces with 32 bits (`struct ns_common`).
         netns: netns as u32,
-        offsets: running.offsets(),
-        drops: running.drop_config(),
-        drop_ring_bytes: super::drops::ring_bytes(),
+        offsets,
+        drops,
+        drop_ring_bytes: ring_bytes(),
     };
     let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };
     job.requests = request.requests;

@@ -28,7 +28,7 @@ pub use self::{
     site::FaultSite,
     socket::SocketTrouble,
 };
-pub use crate::path::Leg;
+pub use crate::model::trace::Leg;
 
 /// Where on a leg of the path a fault lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,7 @@ use probe_ebpf::Family;
 pub use self::{built::Built, catalogue::all, truth::Truth};
 use crate::{
     filter::guard::GuardOptions,
-    middlebox::datasheet::{FactValue, Datasheet, Fact, FactFinding},
+    middlebox::datasheet::{Datasheet, Fact, FactFinding, FactValue},
 };
 
 /// A box between A and B, and what is true of it.

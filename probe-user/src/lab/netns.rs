@@ -28,7 +28,7 @@ use crate::host::device::netns_cookie;
 
 /// A handle of a network namespace. The kernel removes the namespace, with every link and rule in it, as soon as no
 /// handle, name, process or socket holds it: without a name, at the latest when this process ends in whatever way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Netns {
     handle: Arc<OwnedFd>,
     inode: u64,

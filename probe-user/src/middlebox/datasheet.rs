@@ -29,7 +29,7 @@ use self::known::KnownFacts;
 pub use self::{
     effort::{Effort, Level},
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding},
+    finding::{Confidence, FactFinding, FactValue},
     fingerprint::Likeness,
     session::{Session, SessionProgress},
 };
@@ -90,7 +90,9 @@ impl Datasheet {
 fn notes(facts: &[FactFinding]) -> Vec<String> {
     let of = |fact| facts.iter().find(|finding| finding.fact == fact).map(|finding| &finding.value);
     let mut signs = Vec::new();
-    if [Fact::RefreshByRequest, Fact::RefreshByReply].iter().any(|fact| matches!(of(*fact), Some(FactValue::Until { .. })))
+    if [Fact::RefreshByRequest, Fact::RefreshByReply]
+        .iter()
+        .any(|fact| matches!(of(*fact), Some(FactValue::Until { .. })))
     {
         signs.push("what is remembered is prolonged, but only up to a second limit");
     }

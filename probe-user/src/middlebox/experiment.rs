@@ -7,6 +7,7 @@ mod file;
 pub mod outcome;
 pub mod plan;
 mod script;
+pub mod way;
 
 pub use self::{
     file::ScriptError,

@@ -61,6 +61,10 @@ pub struct Player {
     pub stop: StopSignal,
 }
 
+/// Starts to watch a NIC between the two ends, of a host that forwards their packets. It is given what the near end is asked
+/// for, and puts its own interface in.
+pub type Observer<'a> = dyn Fn(&WatchRequest) -> Result<Box<dyn Watching>, Failure> + 'a;
+
 /// A timeline that was played.
 #[derive(Clone, Debug)]
 pub struct Played {
@@ -70,6 +74,8 @@ pub struct Played {
     pub near: HostTrace,
     /// What the far end saw.
     pub far: HostTrace,
+    /// What each observer saw, in their order.
+    pub between: Vec<HostTrace>,
     /// Whether it was played to its end.
     pub whole: Completion,
 }
@@ -108,6 +114,19 @@ impl Player {
     /// # Errors
     /// Where one of the ends can't watch, or the far end goes.
     pub fn play(&mut self, timeline: &Timeline, told: &mut dyn FnMut(Duration)) -> Result<Played, Failure> {
+        self.play_past(timeline, &[], told)
+    }
+
+    /// Plays `timeline` as [`Self::play`] does, watched on the way by `observers`, too.
+    ///
+    /// # Errors
+    /// As [`Self::play`], or where an observer can't watch.
+    pub fn play_past(
+        &mut self,
+        timeline: &Timeline,
+        observers: &[&Observer<'_>],
+        told: &mut dyn FnMut(Duration),
+    ) -> Result<Played, Failure> {
         if let Some(fault) = timeline.fault() {
             return Err(Failure::new(format!("this timeline can't be played: {fault}"), "report this as a bug"));
         }
@@ -115,10 +134,17 @@ impl Player {
         let shots = u16::try_from(timeline.shots.len()).unwrap_or(u16::MAX);
         let near = (self.factory)(&self.request(Endpoint::Near, nonce, shots))?;
         self.peer.watch(self.request(Endpoint::Far, nonce, shots))?;
+        let passing = WatchRequest {
+            requests: RequestHandling::Pass,
+            interface: None,
+            ..self.request(Endpoint::Near, nonce, shots)
+        };
+        let between = observers.iter().map(|start| start(&passing)).collect::<Result<_, _>>()?;
         let shooter = PacketSender::open(Some(&self.interface), PACE)?;
         let mut playing = Playing {
             timeline,
             near,
+            between,
             shooter,
             start: Instant::now() + LEAD,
             start_ns: monotonic_ns() + nanoseconds(LEAD),
@@ -160,6 +186,7 @@ enum Ordered {
 struct Playing<'a> {
     timeline: &'a Timeline,
     near: Box<dyn Watching>,
+    between: Vec<Box<dyn Watching>>,
     shooter: PacketSender,
     start: Instant,
     start_ns: u64,
@@ -238,8 +265,9 @@ impl Playing<'_> {
         self.take(Endpoint::Near, sent, came);
         let near = self.near.finish()?;
         let far = peer.finished(asked)?;
+        let between = self.between.iter_mut().map(|observer| observer.finish()).collect::<Result<_, _>>()?;
         let times = landings::SharedClock { start_ns: self.start_ns, clock: &self.clock };
         let run = self.landings.told(self.timeline, |shot| self.schedule.unsent(shot), [&near, &far], &times);
-        Ok(Played { run, near, far, whole })
+        Ok(Played { run, near, far, between, whole })
     }
 }

@@ -148,6 +148,16 @@ pub enum Leg {
     Reply,
 }
 
+impl Leg {
+    /// Returns its name in reports and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Reply => "reply",
+        }
+    }
+}
+
 /// A packet that the kernel freed without delivering it, as far as the event itself tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drop {

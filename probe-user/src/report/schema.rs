@@ -10,7 +10,7 @@ use super::{
     Document, Style,
     doctor::Checkup,
     echo::EchoSeen,
-    experiment::Experiments,
+    experiment::Experiment,
     experiments::ExperimentList,
     explained::Explained,
     failure::FailureDocument,
@@ -19,7 +19,6 @@ use super::{
     lab::LabState,
     models::{ModelList, ModelsReport},
     observation::Observation,
-    scripted::Scripted,
     sent::Sent,
     table,
 };
@@ -51,7 +50,7 @@ pub const KNOWN: [SchemaEntry; 18] = [
     known::<Checkup>("doctor"),
     known::<EchoSeen>("receive, one line a packet"),
     known::<FailureDocument<'static>>("every command, with exit status 2"),
-    known::<AnyExperiment>("experiment; lab, all of its own in `experiments`"),
+    known::<Experiment>("experiment; lab, all of its own in `experiments`"),
     known::<ExperimentList>("experiment --list"),
     known::<Explained>("characterize --explain"),
     known::<FaultList>("lab faults --list"),
@@ -65,28 +64,6 @@ pub const KNOWN: [SchemaEntry; 18] = [
     known::<Sent>("send"),
 ];
 
-/// The two forms of one document: of an experiment over two ends, and of those that the lab makes.
-#[derive(Serialize, JsonSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "each command prints its own form; only the schema knows both")]
-enum AnyExperiment {
-    /// Of `probe experiment`.
-    Scripted(Box<Scripted>),
-    /// Of `probe lab`.
-    Lab(Experiments),
-}
-
-impl Document for AnyExperiment {
-    const SCHEMA: &'static str = "probe.experiment/1";
-
-    fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        match self {
-            Self::Scripted(scripted) => scripted.write_text(out, style),
-            Self::Lab(experiments) => experiments.write_text(out, style),
-        }
-    }
-}
-
 /// The schema with this name, with or without `probe.` and version.
 pub fn named(name: &str) -> Option<&'static SchemaEntry> {
     let short = |known: &SchemaEntry| known.name.trim_start_matches("probe.").split('/').next() == Some(name);
@@ -97,7 +74,7 @@ pub fn named(name: &str) -> Option<&'static SchemaEntry> {
 fn schema_of<D: Document + JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<D>().to_value();
-    name_in_forms(&mut schema, D::SCHEMA);
+    define_parts(&mut schema);
     if let Some(object) = schema.as_object_mut() {
         object.insert("title".into(), D::SCHEMA.into());
         if let Some(properties) = object.entry("properties").or_insert_with(|| json!({})).as_object_mut() {
@@ -110,14 +87,31 @@ fn schema_of<D: Document + JsonSchema>() -> Value {
     schema
 }
 
-/// Of a document that has several forms, each form has the field `schema` too.
-fn name_in_forms(schema: &mut Value, name: &str) {
-    let forms = schema["anyOf"].as_array().cloned().unwrap_or_default();
-    for reference in forms.iter().filter_map(|form| form["$ref"].as_str()) {
-        let form = schema.pointer_mut(reference.trim_start_matches('#'));
-        if let Some(properties) = form.and_then(|form| form["properties"].as_object_mut()) {
-            properties.insert("schema".into(), json!({ "const": name, "description": "What document this is." }));
+/// Of a document that may be made of others of its kind, those have no field `schema`: they get a definition of their own.
+fn define_parts(schema: &mut Value) {
+    const PART: &str = "Part";
+    if redirect(schema, &format!("#/$defs/{PART}")) == 0 {
+        return;
+    }
+    let mut part = schema.clone();
+    if let Some(object) = part.as_object_mut() {
+        for keyword in ["$schema", "$defs", "title"] {
+            object.remove(keyword);
         }
+    }
+    schema["$defs"][PART] = part;
+}
+
+/// Makes every reference to the whole document one to `target`, and says how many there were.
+fn redirect(schema: &mut Value, target: &str) -> usize {
+    match schema {
+        Value::Object(object) => {
+            let own = object.get_mut("$ref").filter(|reference| **reference == "#").map(|whole| *whole = target.into());
+            let below: usize = object.values_mut().map(|value| redirect(value, target)).sum();
+            usize::from(own.is_some()) + below
+        }
+        Value::Array(items) => items.iter_mut().map(|item| redirect(item, target)).sum(),
+        _ => 0,
     }
 }
 

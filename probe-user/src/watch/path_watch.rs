@@ -1,5 +1,7 @@
 //! Watches every hop of one host during a run, and tells why a hop is blind.
 
+mod passing;
+
 use std::{
     collections::BTreeMap,
     thread,
@@ -10,6 +12,7 @@ use crate::ebpf::Ebpf;
 use nix::{net::if_::if_indextoname, sys::utsname::uname};
 use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 
+pub use self::passing::PassingWatch;
 use super::{
     drops::DropNames,
     lookups::Lookups,

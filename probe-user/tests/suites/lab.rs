@@ -3,7 +3,6 @@
 mod alone;
 mod baseline;
 mod echo;
-mod instruments;
 mod mending;
 mod run;
 mod standing;

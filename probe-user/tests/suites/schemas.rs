@@ -2,14 +2,24 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-use probe_ebpf::{Family, Hop};
+use probe_ebpf::Hop;
 use probe_user::{
-    ledger::{Ledger, Sight},
-    path::{Leg, Place},
+    diagnosis::{
+        document as diagnosis,
+        document::{Confidence, HopStatus, Stop},
+        path::{Checkpoint, Side, Station},
+        places::DropPoint,
+    },
+    middlebox::experiment::{
+        Expect, StepRole,
+        outcome::Disposition,
+        way::{BlindPoint, WayPoint, WayStop},
+    },
+    model::trace::Leg,
     report::{
         self, Document, Format, Style,
         echo::{Checksum, EchoSeen},
-        experiment::{Action, Experiment, Experiments, IdStop, Line, Step},
+        experiment::{Between, Counted, End, Experiment, StepRow, StepStop},
         filters::{FilterRow, Filters, MatchReport, Range, SelectionReport},
         lab::{HostReport, LabInterface, LabProcess, LabResult, LabState},
         observation::{IdRow, Observation, Rtt, SideCounts},
@@ -200,24 +210,101 @@ fn an_observation_fits() {
 
 #[test]
 fn an_experiment_fits() {
-    let place = |host: &str| Place { host: host.into(), interface: "eth0".into(), ingress: Hop::XdpIn };
-    let path = probe_user::path::Path::over(Leg::Request, &[place("a"), place("b"), place("c"), place("d")]);
-    let sights = [Sight::Seen(5), Sight::Blind("no XDP".into()), Sight::Missing, Sight::Missing];
-    let ledger = Ledger::new(path.from_send(), sights);
-    let stops = ledger.stops().into_iter().map(|stop| IdStop { stop, id_name: "X".into(), id: 7 }).collect();
-    let step =
-        Step { host: "a".into(), action: Action::Send, kind: Leg::Request, id_name: "X".into(), id: 7, count: Some(5) };
-    let experiment = Experiment {
-        name: "normal".into(),
-        title: "a ping".into(),
-        family: Family::V4,
-        steps: vec![step],
-        lines: vec![Line { kind: Leg::Request, id_name: "X".into(), id: 7, rows: ledger.rows.clone() }],
-        stops,
-        finding: "it stops".into(),
+    let end = |name: &str| End {
+        name: name.into(),
+        interface: "eth0".into(),
+        address: "10.0.0.1".into(),
+        xdp_mode: "native".into(),
+    };
+    let step = StepRow {
+        number: 1,
+        from: "a".into(),
+        to: "b".into(),
+        packet: "request",
+        id_name: "X".into(),
+        id: 7,
+        ids: vec![7],
+        count: 5,
+        role: StepRole::Case,
+        expect: Expect::Arrives,
+        sent: 5,
+        arrived: 0,
+        votes: vec![Disposition::Stopped],
+        fate: Disposition::Stopped,
         as_expected: false,
     };
-    let document = Experiments { experiments: vec![experiment], as_expected: false, notes: vec!["a note".into()] };
-    assert!(!document.experiments[0].stops.is_empty());
-    assert_fits(&printed(&document));
+    let counted = |hop, state, packets, why: Option<&str>| Counted {
+        step: None,
+        host: "fw".into(),
+        hop,
+        interface: Some("a".into()),
+        kind: Leg::Request,
+        id_name: "X".into(),
+        id: 7,
+        state,
+        packets,
+        why: why.map(str::to_owned),
+    };
+    let point =
+        |host: &str, hop| WayPoint { host: host.into(), station: Station::Hop(hop), interface: Some("eth0".into()) };
+    let way_stop = WayStop {
+        host: "network".into(),
+        packets: 5,
+        last_seen: point("a", Hop::TcOut),
+        first_missing: point("b", Hop::XdpIn),
+        confidence: Confidence::Likely,
+        blind: vec![BlindPoint { point: point("fw", Hop::XdpIn), why: "no XDP".into() }],
+    };
+    let checkpoint = |host, hop| Checkpoint { host, station: Station::Hop(hop) };
+    let stop = Stop {
+        leg: Leg::Request,
+        host: diagnosis::StopHost::Network,
+        layer: diagnosis::Layer::Path,
+        place: DropPoint::Network,
+        seen_leg: Leg::Request,
+        missing_leg: Leg::Request,
+        packets: 5,
+        last_seen: checkpoint(Side::Local, Hop::Xmit),
+        first_missing: checkpoint(Side::Peer, Hop::XdpIn),
+        cause: diagnosis::Cause::default(),
+        witnesses: vec![diagnosis::Witness::Counters],
+        confidence: Confidence::Certain,
+        candidates: Vec::new(),
+        blind: Vec::new(),
+        drop_events: 0,
+        meaning: "m".into(),
+        advice: "a".into(),
+        commands: Vec::new(),
+    };
+    let own = Experiment {
+        name: "normal".into(),
+        title: "a ping".into(),
+        question: Some("why?".into()),
+        between: Some(Between { family: 4, repetitions: 1, near: end("a"), far: end("b") }),
+        steps: vec![step],
+        checkpoints: vec![
+            counted("xdp_in", HopStatus::Seen, Some(5), None),
+            Counted { step: Some(1), interface: None, ..counted("tc_in", HopStatus::Missing, Some(0), None) },
+            counted("tc_out", HopStatus::Blind, None, Some("taken")),
+        ],
+        stops: vec![StepStop {
+            step: 1,
+            sender: "a".into(),
+            stop,
+            on_the_way: vec![way_stop],
+            sentence: "they stop".into(),
+        }],
+        finding: "it stops".into(),
+        as_expected: false,
+        interrupted: false,
+        experiments: None,
+        notes: Vec::new(),
+        lines: Vec::new(),
+    };
+    assert_fits(&printed(&own));
+    let of_lab = printed(&Experiment::of_lab(vec![own], true, vec!["a note".into()]));
+    assert_eq!(of_lab["experiments"][0]["stops"][0]["on_the_way"][0]["packets"], 5);
+    assert_fits(&of_lab);
+    let schema = (named("experiment").expect("it is known").schema)();
+    assert!(schema.get("anyOf").is_none() && schema.get("oneOf").is_none(), "one shape: {schema}");
 }

@@ -38,8 +38,6 @@ const RULES: &[Rule] = &[
         of: &[
             "probe-user/src/harmless",
             "probe-user/src/model",
-            "probe-user/src/path",
-            "probe-user/src/ledger",
             "probe-user/src/observation",
             "probe-user/src/filter",
             "probe-user/src/middlebox/timeline",
@@ -74,7 +72,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: &["probe-user/src/ebpf", "probe-user/src/host", "probe-user/src/watch"],
         except: &[],
-        law: Law::Never(&["crate::ledger", "crate::diagnosis", "crate::report", "crate::peer"]),
+        law: Law::Never(&["crate::diagnosis", "crate::report", "crate::peer"]),
         why: "data flows from the kernel to the report, never back",
     },
     Rule {

@@ -1,30 +1,37 @@
 //! From what an experiment showed to its document: steps, what every hop counted, where packets stop.
 
 use crate::{
-    diagnosis::{self, Evidence, document::HopStatus, path::Side as Place},
+    diagnosis::{
+        self, Evidence,
+        document::{HopStatus, StopHost},
+        ledger::LedgerRow,
+        path::Side as Place,
+    },
     middlebox::{
         experiment::{
             Script, Sends,
             account::{Sights, evidence},
             outcome::{EndNames, ExperimentOutcome, RepetitionCounts, StepOutcome},
             plan::ExperimentPlan,
+            way::{Line, Way, WayNic, WayPoint, WayStop},
         },
         player::{Completion, Played},
         timeline::{EndAddresses, Endpoint},
     },
     model::trace::HostTrace,
-    report::scripted::{EndpointReport, HopCount, Scripted, ScriptedStep, StepStop},
+    report::experiment::{Between, Counted, End, Experiment, StepRow, StepStop},
 };
 
-/// The document of a script that was played.
-pub(super) fn document(
+/// Returns the document of a script that was played. Where NICs on the way were watched, they are what is counted at.
+pub(in crate::commands) fn document(
     script: &Script,
     plan: &ExperimentPlan,
     outcome: &ExperimentOutcome,
     played: &Played,
     (ends, names): (&EndAddresses, &EndNames),
-) -> Scripted {
+) -> Experiment {
     let sights = Sights { run: &played.run, near: &played.near, far: &played.far };
+    let way = way(script, plan, played, names);
     let told: Vec<Told<'_>> = script
         .sends()
         .zip(&outcome.steps)
@@ -33,26 +40,70 @@ pub(super) fn document(
             Told { place, sends, outcome, evidence, names }
         })
         .collect();
-    Scripted {
+    let lines = way.as_ref().map(Way::lines).unwrap_or_default();
+    let checkpoints = match &way {
+        Some(_) => lines.iter().flat_map(at_nics).collect(),
+        None => told.iter().flat_map(|told| told.counts(plan)).collect(),
+    };
+    Experiment {
         name: script.name.clone(),
         title: script.title.clone(),
         question: script.question.clone(),
-        family: ends.family(),
-        repetitions: script.repeat,
-        near: end(&names.near, &played.near, ends.of(Endpoint::Near)[0].to_string()),
-        far: end(&names.far, &played.far, ends.of(Endpoint::Far)[0].to_string()),
+        between: Some(Between {
+            family: ends.family(),
+            repetitions: script.repeat,
+            near: end(&names.near, &played.near, ends.of(Endpoint::Near)[0].to_string()),
+            far: end(&names.far, &played.far, ends.of(Endpoint::Far)[0].to_string()),
+        }),
         steps: told.iter().map(|told| told.step(plan)).collect(),
-        checkpoints: told.iter().flat_map(|told| told.counts(plan)).collect(),
-        stops: told.iter().flat_map(Told::stops).collect(),
+        checkpoints,
+        stops: told.iter().flat_map(|told| told.stops(way.as_ref())).collect(),
         finding: outcome.finding.clone(),
         as_expected: outcome.as_expected,
         interrupted: played.whole == Completion::Stopped,
+        experiments: None,
+        notes: Vec::new(),
+        lines,
     }
 }
 
-fn end(name: &str, sight: &HostTrace, address: String) -> EndpointReport {
+/// The NICs from one end to the other; none where nobody watched between the two.
+fn way<'a>(script: &'a Script, plan: &'a ExperimentPlan, played: &'a Played, names: &'a EndNames) -> Option<Way<'a>> {
+    let between = played.between.iter().map(|sight| WayNic { host: &sight.host.hostname, sight });
+    let near = WayNic { host: &names.near, sight: &played.near };
+    let far = WayNic { host: &names.far, sight: &played.far };
+    let nics = std::iter::once(near).chain(between).chain([far]).collect();
+    (!played.between.is_empty()).then_some(Way { script, plan, run: &played.run, nics })
+}
+
+/// What each NIC counted of one kind of packet with one id.
+fn at_nics(line: &Line) -> Vec<Counted> {
+    let counted = |row: &LedgerRow<WayPoint>| {
+        let state = match (&row.blind, row.seen.is_empty()) {
+            (Some(_), _) => HopStatus::Blind,
+            (None, true) => HopStatus::Missing,
+            (None, false) => HopStatus::Seen,
+        };
+        let point = &row.step;
+        Counted {
+            step: None,
+            host: point.host.clone(),
+            hop: point.station.name(),
+            interface: point.interface.clone(),
+            kind: line.leg,
+            id_name: line.id_name.clone(),
+            id: line.id,
+            state,
+            packets: row.blind.is_none().then_some(row.seen.len()),
+            why: row.blind.clone(),
+        }
+    };
+    line.nics().iter().map(counted).collect()
+}
+
+fn end(name: &str, sight: &HostTrace, address: String) -> End {
     let (interface, xdp_mode) = (sight.host.interface.clone(), sight.host.xdp_mode.clone());
-    EndpointReport { name: name.to_owned(), interface, address, xdp_mode }
+    End { name: name.to_owned(), interface, address, xdp_mode }
 }
 
 /// A step, and all that is known of it.
@@ -70,16 +121,19 @@ impl Told<'_> {
         self.place + 1
     }
 
-    fn step(&self, plan: &ExperimentPlan) -> ScriptedStep {
+    fn step(&self, plan: &ExperimentPlan) -> StepRow {
         let (sent, arrived) = self.outcome.packets();
         let id = |ids: &std::collections::BTreeMap<String, u16>| ids.get(&self.sends.id).copied();
-        ScriptedStep {
+        let ids: Vec<u16> = plan.ids.iter().filter_map(id).collect();
+        StepRow {
             number: self.number(),
             from: self.names.of(self.sends.from).to_owned(),
             to: self.names.of(self.sends.from.other()).to_owned(),
             packet: self.sends.packet.name(),
             id_name: self.sends.id.clone(),
-            ids: plan.ids.iter().filter_map(id).collect(),
+            id: ids.first().copied().unwrap_or_default(),
+            ids,
+            count: self.sends.count,
             role: self.sends.role,
             expect: self.sends.expect,
             sent,
@@ -91,7 +145,7 @@ impl Told<'_> {
     }
 
     /// What every hop counted, by id: one row for each repetition.
-    fn counts(&self, plan: &ExperimentPlan) -> Vec<HopCount> {
+    fn counts(&self, plan: &ExperimentPlan) -> Vec<Counted> {
         let Some(whole) = &self.evidence else { return Vec::new() };
         let mut rows = Vec::new();
         for (repetition, ids) in (0..).zip(&plan.ids) {
@@ -99,18 +153,17 @@ impl Told<'_> {
             let ours = |probe: u16| plan.origins[usize::from(probe)].repetition == repetition;
             evidence.sending.probes.retain(|sent| ours(sent.probe));
             for hop in diagnosis::diagnose(&evidence).hops {
-                rows.push(HopCount {
-                    step: self.number(),
+                rows.push(Counted {
+                    step: Some(self.number()),
                     host: self.host(hop.checkpoint.host).to_owned(),
                     hop: hop.checkpoint.station.name(),
-                    kind: self.sends.packet.name(),
+                    interface: None,
+                    kind: hop.leg,
+                    id_name: self.sends.id.clone(),
                     id: ids.get(&self.sends.id).copied().unwrap_or_default(),
-                    state: match hop.state {
-                        HopStatus::Seen => "seen",
-                        HopStatus::Missing => "missing",
-                        HopStatus::Blind => "blind",
-                    },
+                    state: hop.state,
                     packets: hop.packets,
+                    why: hop.why,
                 });
             }
         }
@@ -125,15 +178,24 @@ impl Told<'_> {
         }
     }
 
-    fn stops(&self) -> Vec<StepStop> {
+    fn stops(&self, way: Option<&Way<'_>>) -> Vec<StepStop> {
         let Some(diagnosis) = self.evidence.as_ref().map(diagnosis::diagnose) else { return Vec::new() };
         let sentence = &diagnosis.verdict.sentence;
         let told = |stop: &diagnosis::document::Stop| StepStop {
             step: self.number(),
             sender: self.names.of(self.sends.from).to_owned(),
             stop: stop.clone(),
+            on_the_way: way
+                .filter(|_| stop.host == StopHost::Network)
+                .map_or_else(Vec::new, |way| self.on_the_way(way)),
             sentence: sentence.clone(),
         };
         diagnosis.stops.iter().map(told).collect()
+    }
+
+    /// Where its packets stopped between the two ends.
+    fn on_the_way(&self, way: &Way<'_>) -> Vec<WayStop> {
+        let ends = [&self.names.near, &self.names.far];
+        way.stops_of(self.place).into_iter().filter(|stop| !ends.contains(&&stop.host)).collect()
     }
 }

@@ -1,17 +1,37 @@
-//! Running experiments one after the other, over each IP version, into one report.
+//! Plays experiments between the lab's two hosts, over each IP version, watched at the firewall, into one report.
+
+use std::{path::Path, sync::Arc, time::Duration};
 
 use probe_ebpf::Family;
 
-use super::document::report;
+use super::{faults::by_command::agent_on_b, observer};
 use crate::{
-    lab::{
-        bench::{FreshIds, Instruments, run},
-        experiment::Experiment,
+    commands::experiment::{document, fresh_ids},
+    error::Failure,
+    lab::{Nic, Topology, lessons, plan::LabHost},
+    middlebox::{
+        experiment::{
+            Script,
+            outcome::{self, EndNames},
+            plan::{self, ExperimentPlan},
+        },
+        player::{Completion, Observer, Played, Player},
+        timeline::EndAddresses,
     },
-    report::experiment::Experiments,
+    model::{attach::Attach, request::WatchRequest},
+    peer::{Peer, PeerOptions},
+    report::experiment::Experiment,
+    stop::StopSignal,
+    watch::path_watch,
 };
 
-/// Whether a run was broken off between two experiments.
+/// How long after the last packet arrivals still count; in the lab they take microseconds.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// How many NICs what is to stop comes past by design: its sender's, and the first of the firewall.
+const PASSED: usize = 2;
+
+/// Whether a run was broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupted {
     /// Everything was run.
@@ -20,32 +40,127 @@ pub enum Interrupted {
     Yes,
 }
 
-/// Runs each of `experiments` over each of `families`, each with fresh ids. `stop` is asked before every run; once it
-/// says yes, the report holds what was run until then, and a note.
-pub fn run_all<I: Instruments>(
-    experiments: &[Experiment],
-    families: &[Family],
-    instruments: &mut I,
-    mut stop: impl FnMut() -> bool,
-) -> Result<(Experiments, Interrupted), I::Error> {
-    let mut ids = FreshIds::default();
-    let (mut runs, mut notes, mut interrupted) = (Vec::new(), Vec::new(), Interrupted::No);
-    for (experiment, family) in experiments.iter().flat_map(|experiment| families.iter().map(move |f| (experiment, *f)))
-    {
-        if stop() {
-            interrupted = Interrupted::Yes;
-            notes.push(format!(
-                "Interrupted: {} of {} runs were made.",
-                runs.len(),
-                experiments.len() * families.len()
-            ));
-            break;
+/// Who hears of a run.
+pub struct Audience<'a> {
+    /// Hears what the far end prints beside its answers, line by line.
+    pub relay: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Hears which experiment is being made, and how many of how many are done.
+    pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
+}
+
+/// Plays each of `scripts` once over each IP version of `lab`, each with fresh ids: A is the near end, and B's agent is
+/// `program`. Once `stop` is asked for, the report holds what was run to its end until then, and a note.
+///
+/// # Errors
+/// Where an end or the firewall can't be watched.
+pub fn run_all(
+    lab: &Topology,
+    program: &Path,
+    scripts: &[Script],
+    stop: &StopSignal,
+    audience: &Audience<'_>,
+) -> Result<(Experiment, Interrupted), Failure> {
+    let agent = agent_on_b(program, lab);
+    lab.netns(LabHost::A).run(|| Trials { lab, stop }.run_all(&agent, scripts, audience))?
+}
+
+/// Runs in one lab, on a thread inside A.
+struct Trials<'a> {
+    lab: &'a Topology,
+    stop: &'a StopSignal,
+}
+
+impl Trials<'_> {
+    fn run_all(
+        &self,
+        agent: &str,
+        scripts: &[Script],
+        audience: &Audience<'_>,
+    ) -> Result<(Experiment, Interrupted), Failure> {
+        let families = self.lab.families();
+        let runs = scripts.iter().flat_map(|script| families.iter().map(move |family| (script, *family)));
+        let all = scripts.len() * families.len();
+        let (mut made, mut notes) = (Vec::new(), Vec::new());
+        let mut player = None;
+        for (script, family) in runs {
+            (audience.progress)(&script.name, made.len(), all);
+            match self.unless_stopped(self.run(&mut player, script, family, (agent, audience))) {
+                Some(run) => made.push(run?),
+                None => {
+                    notes.push(format!("Interrupted: {} of {all} runs were made.", made.len()));
+                    break;
+                }
+            }
         }
-        runs.push(report(run(experiment, family, ids.pair(), instruments)?));
+        if !families.contains(&Family::V6) {
+            notes.push("This kernel has no IPv6: the experiments were run over IPv4 only.".into());
+        }
+        let interrupted = if made.len() < all { Interrupted::Yes } else { Interrupted::No };
+        Ok((Experiment::of_lab(made, interrupted == Interrupted::Yes, notes), interrupted))
     }
-    if !families.contains(&Family::V6) {
-        notes.push("This kernel has no IPv6: the experiments were run over IPv4 only.".into());
+
+    /// What a run that was broken off says is no experiment's outcome, nor is why it failed.
+    fn unless_stopped(&self, run: Result<Option<Experiment>, Failure>) -> Option<Result<Experiment, Failure>> {
+        match run {
+            Err(_) if self.stop.asked() => None,
+            Err(failure) => Some(Err(failure)),
+            Ok(run) => run.map(Ok),
+        }
     }
-    let as_expected = interrupted == Interrupted::No && runs.iter().all(|run| run.as_expected);
-    Ok((Experiments { experiments: runs, as_expected, notes }, interrupted))
+
+    /// Makes one experiment; nothing where it was broken off. All runs share one agent.
+    fn run(
+        &self,
+        shared: &mut Option<Player>,
+        script: &Script,
+        family: Family,
+        (agent, audience): (&str, &Audience<'_>),
+    ) -> Result<Option<Experiment>, Failure> {
+        if self.stop.asked() {
+            return Ok(None);
+        }
+        path_watch::read_ahead();
+        let player = match shared {
+            Some(player) => player,
+            None => shared.insert(self.player(agent, audience)?),
+        };
+        player.ends = EndAddresses { near: vec![LabHost::A.address(family)], far: vec![LabHost::B.address(family)] };
+        let script = Script { repeat: 1, ..script.clone() };
+        let mut plan = plan::plan(&script, fresh_ids());
+        plan.timeline.linger = LINGER;
+        let [near, far] =
+            [Nic::FwA, Nic::FwB].map(|nic| move |request: &WatchRequest| observer::start(self.lab, nic, request));
+        let observers: [&Observer<'_>; 2] = [&near, &far];
+        let played = player.play_past(&plan.timeline, &observers, &mut |_| ())?;
+        Ok((played.whole == Completion::Yes).then(|| told(&script, &plan, &played, &player.ends)))
+    }
+
+    fn player(&self, agent: &str, audience: &Audience<'_>) -> Result<Player, Failure> {
+        let relay = Arc::clone(&audience.relay);
+        let mut peer = Peer::start(PeerOptions::new(agent), self.stop, Arc::new(move |line: &str| relay(line)))?;
+        peer.greet()?;
+        Ok(Player {
+            factory: path_watch::start,
+            peer,
+            interface: Nic::A.interface().to_owned(),
+            attach: Attach::default(),
+            ends: EndAddresses { near: Vec::new(), far: Vec::new() },
+            stop: self.stop.clone(),
+        })
+    }
+}
+
+/// What a run showed: what it teaches, where every NIC counted what the design says.
+fn told(script: &Script, plan: &ExperimentPlan, played: &Played, ends: &EndAddresses) -> Experiment {
+    let names = EndNames { near: LabHost::A.name().into(), far: LabHost::B.name().into() };
+    let outcome = outcome::judge(script, plan, &played.run, &names);
+    let experiment = document(script, plan, &outcome, played, (ends, &names));
+    let differences: Vec<String> = experiment.lines.iter().flat_map(|line| line.differences(PASSED)).collect();
+    let as_expected = outcome.as_expected && differences.is_empty();
+    let finding = match lessons::of(&script.name) {
+        Some(lesson) if as_expected => lesson.to_owned(),
+        _ if differences.is_empty() => outcome.finding,
+        _ => format!("Not as designed: {}. {}", differences.join("; "), outcome.finding),
+    };
+    Experiment { finding, as_expected, ..experiment }
 }

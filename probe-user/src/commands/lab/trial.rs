@@ -1,44 +1,45 @@
-//! `probe lab` without an action: makes a lab, runs the experiments, and leaves nothing behind.
+//! `probe lab` without an action: makes a lab, plays the experiments in it, and leaves nothing behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{sync::Arc, time::Duration};
 
-use super::{Interrupted, beside::beside, chosen, run_all, taps::Taps};
+use super::{
+    Interrupted, chosen,
+    experiments::{Audience, run_all},
+    faults::by_command::own_program,
+};
 use crate::{
     cli::lab::LabExperiment,
-    commands::{CommandResult, Screen, interrupt::block_on},
+    commands::{CommandResult, Screen, progress::Bar, stop::on_signals},
     ebpf::object,
-    error::Failure,
     exit::Exit,
     host::privilege::{self, PrivilegedTask},
-    lab::{Topology, experiment},
-    report::experiment::Experiments,
+    lab::Topology,
 };
 
-/// Runs the experiments with these names: all of them where none is named.
+/// About how long a run takes, for the bar.
+const RUN: Duration = Duration::from_millis(1_500);
+
+/// Plays the experiments with these names: all of them where none is named.
 pub(super) fn run(names: &[LabExperiment], screen: &Screen) -> CommandResult {
     privilege::require(PrivilegedTask::Lab)?;
+    privilege::require(PrivilegedTask::Diagnose)?;
     object::bytes()?;
-    let experiments = chosen(names);
-    block_on(wait(experiments, *screen))
-}
-
-async fn wait(experiments: Vec<experiment::Experiment>, screen: Screen) -> CommandResult {
-    let (document, interrupted) = beside(move |stop| work(&experiments, stop, &screen)).await?;
+    let stop = on_signals()?;
+    let lab = Topology::build()?;
+    screen.remark("made a lab: two hosts and a firewall in network namespaces, which go when this command ends");
+    let (bar, remarks) = (Bar::new(screen, RUN), *screen);
+    let progress = |name: &str, made: usize, of: usize| {
+        let runs = |count: usize| RUN * u32::try_from(count).unwrap_or(u32::MAX);
+        bar.of(&(runs(made), runs(of), name.to_owned()));
+    };
+    let relay = Arc::new(move |line: &str| remarks.remark(&format!("b: {line}")));
+    let made = run_all(&lab, &own_program()?, &chosen(names), &stop, &Audience { relay, progress: &progress });
+    bar.clear();
+    let (document, interrupted) = made?;
     screen.print(&document)?;
     Ok(match (interrupted, document.as_expected) {
         (Interrupted::Yes, _) => Exit::Interrupted,
         (Interrupted::No, true) => Exit::Done,
         (Interrupted::No, false) => Exit::Stopped,
     })
-}
-
-fn work(
-    experiments: &[experiment::Experiment],
-    stop: &AtomicBool,
-    screen: &Screen,
-) -> Result<(Experiments, Interrupted), Failure> {
-    let lab = Topology::build()?;
-    screen.remark("made a lab: two hosts and a firewall in network namespaces, which go when this command ends");
-    let mut taps = Taps::attach(&lab)?;
-    run_all(experiments, lab.families(), &mut taps, || stop.load(Ordering::Relaxed))
 }

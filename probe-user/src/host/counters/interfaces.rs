@@ -13,7 +13,7 @@ use netlink_packet_route::{
 
 use crate::host::device::netlink;
 use crate::{
-    host::counter::{Counters, CounterKey},
+    host::counter::{CounterKey, Counters},
     host::told,
 };
 
@@ -29,7 +29,8 @@ pub fn read(interface: &str) -> Counters {
     }
     for (index, kind, drops) in told("queue statistics", queues()).unwrap_or_default() {
         if let (true, Some(link)) = (stack.contains(&index), links.get(&index)) {
-            *counters.entry(CounterKey::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() += u64::from(drops);
+            *counters.entry(CounterKey::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() +=
+                u64::from(drops);
         }
     }
     counters

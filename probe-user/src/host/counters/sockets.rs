@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    host::counter::{Counters, CounterKey},
+    host::counter::{CounterKey, Counters},
     host::told,
 };
 

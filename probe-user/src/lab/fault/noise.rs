@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     lab::{Netns, Topology, plan::LabHost},
-    path::Leg,
+    model::trace::Leg,
 };
 
 /// Nobody listens here in a lab.

@@ -7,7 +7,7 @@ use crate::{
     filter::guard::{CodeRule, GuardOptions, Refresh, RequestPolicy, StateKey},
     lab::firewall::SECURITY_GROUP,
     middlebox::datasheet::{
-        FactValue, Fact,
+        Fact, FactValue,
         finding::{IdPolicy, Rewriting},
     },
 };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::middlebox::datasheet::{FactValue, Confidence, Fact, FactFinding};
+use crate::middlebox::datasheet::{Confidence, Fact, FactFinding, FactValue};
 
 /// What is true of one fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,14 +98,17 @@ mod tests {
         assert!(truth.fits(&between(4.0, 5.1)) && truth.is_told_by(&between(4.0, 5.1)));
         assert!(truth.fits(&between(3.0, 5.1)) && !truth.is_told_by(&between(3.0, 5.1)), "too wide");
         assert!(!truth.is_told_by(&between(5.05, 5.3)) && !truth.is_told_by(&FactValue::Yes));
-        assert!(truth.is_told_by(&FactValue::Beyond { low: 4.0 }) && !truth.is_told_by(&FactValue::Beyond { low: 6.0 }));
+        assert!(
+            truth.is_told_by(&FactValue::Beyond { low: 4.0 }) && !truth.is_told_by(&FactValue::Beyond { low: 6.0 })
+        );
         assert_eq!(truth.off_by(&FactValue::Yes), None);
     }
 
     #[test]
     fn where_nothing_can_be_known_any_answer_is_wrong() {
         assert!(
-            Truth::Unknowable.is_told_by(&FactValue::NotTested) && Truth::Unknowable.is_told_by(&FactValue::Inconclusive)
+            Truth::Unknowable.is_told_by(&FactValue::NotTested)
+                && Truth::Unknowable.is_told_by(&FactValue::Inconclusive)
         );
         assert!(!Truth::Unknowable.is_told_by(&FactValue::No));
         assert!(!Truth::yes(true).is_told_by(&FactValue::Inconclusive));

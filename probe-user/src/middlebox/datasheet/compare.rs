@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Datasheet,
     fact::Fact,
-    finding::{FactValue, FactFinding, IdPolicy},
+    finding::{FactFinding, FactValue, IdPolicy},
 };
 
 /// Two datasheets, fact by fact.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    finding::{FactValue, FactFinding},
+    finding::{FactFinding, FactValue},
     stacks::{STACKS, Stack, Trait},
 };
 

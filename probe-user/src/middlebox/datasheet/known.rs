@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     effort::Effort,
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding},
+    finding::{Confidence, FactFinding, FactValue},
     script::{Control, TrialPlan},
     votes::{Belief, CERTAIN, LIKELY, PathLoss, TrialEnd, TrialTally, TrialVote, votes},
 };

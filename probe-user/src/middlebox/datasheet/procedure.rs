@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::{
     fact::Fact,
-    finding::{FactValue, FactFinding},
+    finding::{FactFinding, FactValue},
     known::KnownFacts,
     script::PlanBuilder,
 };

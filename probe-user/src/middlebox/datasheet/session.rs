@@ -6,7 +6,7 @@ use super::{
     Datasheet,
     effort::Effort,
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding},
+    finding::{Confidence, FactFinding, FactValue},
     ids::FreshIds,
     known::{Ambition, KnownFacts},
     procedure::{self, Gate, ProcedureStep},

@@ -18,14 +18,18 @@ pub(super) fn answer(fact: Fact, answer: &FactValue) -> String {
         }
         FactValue::Beyond { low } => format!("longer than {low:.0} s"),
         FactValue::Under { high } => format!("shorter than {high:.1} s"),
-        FactValue::Until { low, high } => format!("prolongs it, but not beyond {low:.1} to {high:.1} s after the request"),
+        FactValue::Until { low, high } => {
+            format!("prolongs it, but not beyond {low:.1} to {high:.1} s after the request")
+        }
         FactValue::Limit { replies: 1 } => "one: the first reply ends it".to_owned(),
         FactValue::Limit { replies } => format!("{replies}"),
         FactValue::Unlimited { tried } if fact == Fact::Rate => format!("no limit up to {tried} requests a second"),
         FactValue::Unlimited { tried } => format!("no limit: {tried} of {tried} tried were let in"),
         FactValue::Independent => "yes, the two exchanges do not touch each other".to_owned(),
         FactValue::FarMayNotAsk => "requests of the far end are stopped".to_owned(),
-        FactValue::OpensForRequests => "requests of the far end pass with an id that the near end asked with".to_owned(),
+        FactValue::OpensForRequests => {
+            "requests of the far end pass with an id that the near end asked with".to_owned()
+        }
         FactValue::Collides => "no, one exchange breaks the other".to_owned(),
         FactValue::Errors { about_seen, about_unseen, state_lives } => errors(*about_seen, *about_unseen, *state_lives),
         FactValue::Nat { address, id } => nat(*address, *id),

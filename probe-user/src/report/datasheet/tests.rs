@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    middlebox::datasheet::{FactValue, Fact, compare::compare, fingerprint},
+    middlebox::datasheet::{Fact, FactValue, compare::compare, fingerprint},
     report::{self, Format},
 };
 

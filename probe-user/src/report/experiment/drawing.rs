@@ -2,12 +2,14 @@
 
 use std::io::{self, Write};
 
-use probe_ebpf::Family;
-
-use super::{Action, Experiment, Line, Step};
+use super::{Experiment, StepRow};
 use crate::{
-    ledger::{Sight, Stop},
-    path::{Checkpoint, Leg},
+    diagnosis::ledger::LedgerRow,
+    middlebox::{
+        experiment::way::{Line, WayPoint, WayStop},
+        timeline::Endpoint,
+    },
+    model::trace::Leg,
     report::style::{Style, Tone},
 };
 
@@ -27,7 +29,7 @@ pub(super) fn draw(out: &mut dyn Write, runs: &[Experiment], style: &Style) -> i
     };
     let name = style.paint(Tone::Strong, &first.name);
     writeln!(out, "{} {name}: {}", style.paint(tone, mark), first.title)?;
-    paragraph(out, &told_steps(&first.steps), style)?;
+    paragraph(out, &told_steps(first), style)?;
     writeln!(out)?;
     draw_lines(out, runs, style)?;
     writeln!(out)?;
@@ -58,7 +60,7 @@ fn paragraph(out: &mut dyn Write, text: &str, style: &Style) -> io::Result<()> {
 }
 
 /// `1 request X`, `3 replies Y`.
-fn packets(count: u64, leg: Leg, id_name: &str) -> String {
+fn packets(count: usize, leg: Leg, id_name: &str) -> String {
     let noun = match (leg, count) {
         (Leg::Request, 1) => "request",
         (Leg::Request, _) => "requests",
@@ -69,35 +71,38 @@ fn packets(count: u64, leg: Leg, id_name: &str) -> String {
 }
 
 /// The steps as one sentence.
-fn told_steps(steps: &[Step]) -> String {
-    let sent = steps.iter().filter(|step| step.action == Action::Send).map(|step| {
-        format!("{} sends {}", step.host, packets(u64::from(step.count.unwrap_or(0)), step.kind, &step.id_name))
-    });
-    let mut text = sent.collect::<Vec<_>>().join(", then ");
-    let who = |action| steps.iter().find(|step| step.action == action).map(|step| step.host.as_str());
-    if let Some(host) = who(Action::Answer) {
-        text.push_str(&format!("; {host}'s kernel answers"));
-    } else if let Some(host) = who(Action::Absorb) {
-        text.push_str(&format!("; {host}'s kernel is kept from answering"));
+fn told_steps(experiment: &Experiment) -> String {
+    let sent = |step: &StepRow| {
+        let what = match step.packet {
+            "reply" => packets(step.count.into(), Leg::Reply, &step.id_name),
+            "request" => packets(step.count.into(), Leg::Request, &step.id_name),
+            _ => format!("{} {}", step.count, step.packet),
+        };
+        format!("{} sends {what}", step.from)
+    };
+    let mut text = experiment.steps.iter().map(sent).collect::<Vec<_>>().join(", then ");
+    if let Some(between) = &experiment.between {
+        text.push_str(&format!("; {}'s kernel is kept from answering", between.far.name));
     }
     text.push('.');
     text
 }
 
-fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "IPv4",
-        Family::V6 => "IPv6",
+fn family_name(experiment: &Experiment) -> &'static str {
+    match experiment.family() {
+        Some(4) => "IPv4",
+        Some(6) => "IPv6",
+        _ => "",
     }
 }
 
 /// A line for each thing to say; what only some of the runs say has their IP versions before it.
-fn by_family(runs: &[Experiment], said: Vec<(Family, String)>) -> Vec<String> {
+fn by_family(runs: &[Experiment], said: Vec<(&Experiment, String)>) -> Vec<String> {
     let mut texts: Vec<(String, Vec<&'static str>)> = Vec::new();
-    for (family, text) in said {
+    for (run, text) in said {
         match texts.iter_mut().find(|(known, _)| *known == text) {
-            Some((_, families)) => families.push(family_name(family)),
-            None => texts.push((text, vec![family_name(family)])),
+            Some((_, families)) => families.push(family_name(run)),
+            None => texts.push((text, vec![family_name(run)])),
         }
     }
     let line = |(text, families): (String, Vec<&str>)| {
@@ -107,32 +112,35 @@ fn by_family(runs: &[Experiment], said: Vec<(Family, String)>) -> Vec<String> {
 }
 
 fn told_findings(runs: &[Experiment]) -> Vec<String> {
-    by_family(runs, runs.iter().map(|run| (run.family, run.finding.clone())).collect())
+    by_family(runs, runs.iter().map(|run| (run, run.finding.clone())).collect())
 }
 
 fn told_stops(runs: &[Experiment]) -> Vec<String> {
-    let of_run = |run: &Experiment| {
-        let mut texts: Vec<_> = run.stops.iter().map(|entry| told_stop(&entry.stop, &entry.id_name)).collect();
+    fn of_run(run: &Experiment) -> Vec<(&Experiment, String)> {
+        let mut stops: Vec<(WayStop, &Line)> =
+            run.lines.iter().flat_map(|line| line.stops().into_iter().map(move |stop| (stop, line))).collect();
+        stops.sort_by_key(|(stop, _)| std::cmp::Reverse(stop.packets));
+        let mut texts: Vec<_> = stops.iter().map(|(stop, line)| told_stop(stop, line)).collect();
         if texts.is_empty() {
             texts.push("Nothing stopped.".to_owned());
         }
-        texts.into_iter().map(|text| (run.family, text)).collect::<Vec<_>>()
-    };
+        texts.into_iter().map(|text| (run, text)).collect()
+    }
     by_family(runs, runs.iter().flat_map(of_run).collect())
 }
 
 /// Where packets stop, as a sentence.
-fn told_stop(stop: &Stop, id_name: &str) -> String {
-    let place = match stop.host() {
+fn told_stop(stop: &WayStop, line: &Line) -> String {
+    let place = match stop.host.as_str() {
         "network" => format!("between {} and {}", stop.last_seen.host, stop.first_missing.host),
         host => format!("inside {host}"),
     };
     let them = if stop.packets == 1 { "it" } else { "them" };
-    let blind: Vec<_> = stop.blind.iter().map(|(checkpoint, why)| format!("{} ({why})", checkpoint.place())).collect();
+    let blind: Vec<_> = stop.blind.iter().map(|blind| format!("{} ({})", blind.point.place(), blind.why)).collect();
     let caveat = if blind.is_empty() { String::new() } else { format!("; blind in between: {}", blind.join(", ")) };
     format!(
         "{} stopped {place}: {} counted {them}, {} did not{caveat}.",
-        packets(stop.packets, stop.leg, id_name),
+        packets(stop.packets, line.leg, &line.id_name),
         stop.last_seen,
         stop.first_missing,
     )
@@ -141,30 +149,33 @@ fn told_stop(stop: &Stop, id_name: &str) -> String {
 /// The names of the checkpoints, and under them one line for each leg and id.
 fn draw_lines(out: &mut dyn Write, runs: &[Experiment], style: &Style) -> io::Result<()> {
     let Some(line) = runs.iter().flat_map(|run| &run.lines).next() else { return Ok(()) };
-    let names: Vec<_> = left_to_right(line).map(|(checkpoint, _)| checkpoint.place()).collect();
+    let names: Vec<_> = left_to_right(line).iter().map(|row| row.step.place()).collect();
     let gaps = names.len().saturating_sub(1).max(1);
     let step = (style.width.saturating_sub(LABEL + NAME) / gaps).clamp(NAME + 4, NAME + 12);
     let heading = spread(&names, step, |index| names[index].clone(), |_, width| " ".repeat(width));
     writeln!(out, "{:LABEL$}{}", "", style.paint(Tone::Dim, &heading))?;
     for run in runs {
         for (index, line) in run.lines.iter().enumerate() {
-            let family = if index == 0 { family_name(run.family) } else { "" };
-            let label = format!("  {family:4}  {:7} {} 0x{:04x}", line.kind.name(), line.id_name, line.id);
-            let stops = run.stops.iter().filter(|entry| entry.stop.leg == line.kind && entry.id == line.id);
-            let drawn = Drawn { line, stops: stops.map(|entry| &entry.stop).collect(), step, style };
+            let family = if index == 0 { family_name(run) } else { "" };
+            let label = format!("  {family:4}  {:7} {} 0x{:04x}", line.leg.name(), line.id_name, line.id);
+            let drawn = Drawn { line, stops: line.stops(), step, style };
             writeln!(out, "{label:LABEL$}{}", drawn.text())?;
         }
     }
     Ok(())
 }
 
-/// The checkpoints as they lie on the page: the asker always at the left.
-fn left_to_right(line: &Line) -> impl Iterator<Item = (&Checkpoint, &Sight)> {
-    let rows: Vec<_> = match line.kind {
-        Leg::Request => line.rows.iter().collect(),
-        Leg::Reply => line.rows.iter().rev().collect(),
-    };
-    rows.into_iter().map(|row| (&row.checkpoint, &row.sight))
+/// The NICs as they lie on the page: the near end always at the left.
+fn left_to_right(line: &Line) -> Vec<&LedgerRow<WayPoint>> {
+    match line.from {
+        Endpoint::Near => line.nics().iter().collect(),
+        Endpoint::Far => line.nics().iter().rev().collect(),
+    }
+}
+
+/// How many packets a NIC counted; nothing where it was blind.
+fn counted(row: &LedgerRow<WayPoint>) -> Option<usize> {
+    row.blind.is_none().then_some(row.seen.len())
 }
 
 /// Words centred every `step` columns, each as `paint` gives it, for colour has no width; and between two of them what
@@ -190,39 +201,38 @@ fn spread(
 /// One leg of one id.
 struct Drawn<'a> {
     line: &'a Line,
-    stops: Vec<&'a Stop>,
+    stops: Vec<WayStop>,
     step: usize,
     style: &'a Style,
 }
 
 impl Drawn<'_> {
     fn text(&self) -> String {
-        let cells: Vec<_> = left_to_right(self.line).collect();
-        let shown =
-            |(_, sight): &(_, &Sight)| sight.packets().map_or_else(|| "?".to_owned(), |count| count.to_string());
+        let cells = left_to_right(self.line);
+        let shown = |row: &&LedgerRow<WayPoint>| counted(row).map_or_else(|| "?".to_owned(), |count| count.to_string());
         let words: Vec<_> = cells.iter().map(shown).collect();
-        let paint = |index: usize| self.style.paint(self.tone(cells[index].0, cells[index].1), &words[index]);
+        let paint = |index: usize| self.style.paint(self.tone(cells[index]), &words[index]);
         let fill = |left: usize, width: usize| {
             format!(" {} ", self.connector(cells[left], cells[left + 1], width.saturating_sub(2)))
         };
         spread(&words, self.step, paint, fill)
     }
 
-    fn tone(&self, checkpoint: &Checkpoint, sight: &Sight) -> Tone {
-        let first_missing = self.stops.iter().any(|stop| stop.first_missing == *checkpoint);
-        match sight {
-            Sight::Blind(_) => Tone::Warn,
+    fn tone(&self, row: &LedgerRow<WayPoint>) -> Tone {
+        let first_missing = self.stops.iter().any(|stop| stop.first_missing == row.step);
+        match counted(row) {
+            None => Tone::Warn,
             _ if first_missing => Tone::Bad,
-            Sight::Missing => Tone::Dim,
-            Sight::Seen(_) => Tone::Strong,
+            Some(0) => Tone::Dim,
+            Some(_) => Tone::Strong,
         }
     }
 
     /// What lies between two neighbours: an arrow, a stop, something unknown, or nothing.
-    fn connector(&self, left: (&Checkpoint, &Sight), right: (&Checkpoint, &Sight), width: usize) -> String {
-        let (from, to) = if self.line.kind == Leg::Request { (left, right) } else { (right, left) };
-        let stop = self.stops.iter().find(|stop| stop.last_seen == *from.0 && stop.first_missing == *to.0);
-        match (stop, from.1.packets(), to.1.packets()) {
+    fn connector(&self, left: &LedgerRow<WayPoint>, right: &LedgerRow<WayPoint>, width: usize) -> String {
+        let (from, to) = if self.line.from == Endpoint::Near { (left, right) } else { (right, left) };
+        let stop = self.stops.iter().find(|stop| stop.last_seen == from.step && stop.first_missing == to.step);
+        match (stop, counted(from), counted(to)) {
             (Some(_), _, Some(0)) => self.cut(width),
             (Some(stop), ..) => self.arrow(self.style.either("─", "-"), Some(stop.packets), width),
             (None, Some(0), Some(0)) => " ".repeat(width),
@@ -240,22 +250,22 @@ impl Drawn<'_> {
         let (dash, cross) = (self.style.either("─", "-"), self.style.paint(Tone::Bad, self.cross()));
         let (before, after) = (width / 2, width.saturating_sub(width / 2 + 1));
         let line = self.style.paint(Tone::Dim, &dash.repeat(before));
-        match self.line.kind {
-            Leg::Request => format!("{line}{cross}{}", " ".repeat(after)),
-            Leg::Reply => format!("{}{cross}{line}", " ".repeat(after)),
+        match self.line.from {
+            Endpoint::Near => format!("{line}{cross}{}", " ".repeat(after)),
+            Endpoint::Far => format!("{}{cross}{line}", " ".repeat(after)),
         }
     }
 
     /// An arrow, with the number of packets that were lost on it.
-    fn arrow(&self, dash: &str, lost: Option<u64>, width: usize) -> String {
+    fn arrow(&self, dash: &str, lost: Option<usize>, width: usize) -> String {
         let note = lost.map(|packets| format!("{}{packets}", self.cross())).unwrap_or_default();
         let dashes = width.saturating_sub(1 + note.chars().count());
         let (near, far) = (dash.repeat(dashes - dashes / 2), dash.repeat(dashes / 2));
         let dim = |text: &str| self.style.paint(Tone::Dim, text);
         let note = if note.is_empty() { note } else { self.style.paint(Tone::Bad, &note) };
-        match self.line.kind {
-            Leg::Request => format!("{}{note}{}", dim(&near), dim(&format!("{far}{}", self.style.either("▸", ">")))),
-            Leg::Reply => format!("{}{note}{}", dim(&format!("{}{far}", self.style.either("◂", "<"))), dim(&near)),
+        match self.line.from {
+            Endpoint::Near => format!("{}{note}{}", dim(&near), dim(&format!("{far}{}", self.style.either("▸", ">")))),
+            Endpoint::Far => format!("{}{note}{}", dim(&format!("{}{far}", self.style.either("◂", "<"))), dim(&near)),
         }
     }
 }

@@ -1,65 +1,97 @@
 //! What a reader and a script see of an experiment.
 
+use std::collections::BTreeSet;
+
 use probe_ebpf::Hop;
 
 use super::*;
 use crate::{
-    ledger::Ledger,
-    path::{Path, Place},
+    diagnosis::{
+        ledger::{Ledger, LedgerRow},
+        path::Station,
+    },
+    middlebox::{experiment::way::WayPoint, timeline::Endpoint},
     report::{self, Format},
 };
 
-fn line(kind: Leg, id_name: &str, id: u16, counts: [Option<u64>; 4]) -> (Line, Vec<IdStop>) {
-    let place =
-        |(host, interface): (&str, &str)| Place { host: host.into(), interface: interface.into(), ingress: Hop::XdpIn };
-    let places = [("a", "eth0"), ("fw", "a"), ("fw", "b"), ("b", "eth0")].map(place);
-    let sight = |count: Option<u64>| count.map_or_else(|| Sight::Blind("not attached".into()), Sight::counted);
-    let ledger = Ledger::new(Path::over(kind, &places), counts.map(sight));
-    let stops = ledger.stops().into_iter().map(|stop| IdStop { stop, id_name: id_name.into(), id }).collect();
-    (Line { kind, id_name: id_name.into(), id, rows: ledger.rows }, stops)
+const PLACES: [(&str, &str); 4] = [("a", "eth0"), ("fw", "a"), ("fw", "b"), ("b", "eth0")];
+
+/// Requests go from a to b, replies back; the counts are in the order of their way.
+fn line(leg: Leg, id_name: &str, id: u16, counts: [Option<u16>; 4]) -> Line {
+    let from = if leg == Leg::Request { Endpoint::Near } else { Endpoint::Far };
+    let mut places = PLACES;
+    if from == Endpoint::Far {
+        places.reverse();
+    }
+    let sent = counts.iter().copied().flatten().max().unwrap_or(0);
+    let row = |host: &str, station, interface: Option<&str>, count: Option<u16>| {
+        let step = WayPoint { host: host.into(), station, interface: interface.map(str::to_owned) };
+        let blind = count.is_none().then(|| "not attached".to_owned());
+        LedgerRow { step, seen: (0..count.unwrap_or(0)).collect(), proven: BTreeSet::new(), blind }
+    };
+    let mut rows = vec![row(places[0].0, Station::Send, None, Some(sent))];
+    for (place, ((host, interface), count)) in places.into_iter().zip(counts).enumerate() {
+        let hop = if place.is_multiple_of(2) { Hop::TcOut } else { Hop::XdpIn };
+        rows.push(row(host, Station::Hop(hop), Some(interface), count));
+    }
+    Line { id_name: id_name.into(), id, leg, from, ledger: Ledger::over(rows, 0..sent), planned: Vec::new() }
 }
 
-fn run(family: Family, lines: Vec<(Line, Vec<IdStop>)>) -> Experiment {
-    let step = |host: &str, action, kind, id_name: &str, count| Step {
-        host: host.into(),
-        action,
-        kind,
+fn run(family: u8, lines: Vec<Line>) -> Experiment {
+    let step = |(from, to): (&str, &str), packet, id_name: &str, count: u16| StepRow {
+        number: 1,
+        from: from.into(),
+        to: to.into(),
+        packet,
         id_name: id_name.into(),
         id: 0x1a,
+        ids: vec![0x1a],
         count,
+        role: StepRole::Control,
+        expect: Expect::Arrives,
+        sent: count.into(),
+        arrived: count.into(),
+        votes: vec![Disposition::Arrived],
+        fate: Disposition::Arrived,
+        as_expected: true,
     };
-    let (lines, stops): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+    let end = |name: &str| End {
+        name: name.into(),
+        interface: "eth0".into(),
+        address: "10.0.0.1".into(),
+        xdp_mode: "native".into(),
+    };
     Experiment {
         name: "id-mismatch".into(),
         title: "two ids".into(),
-        family,
-        steps: vec![
-            step("b", Action::Absorb, Leg::Request, "X", None),
-            step("a", Action::Send, Leg::Request, "X", Some(1)),
-            step("b", Action::Send, Leg::Reply, "Y", Some(5)),
-        ],
-        lines,
-        stops: stops.into_iter().flatten().collect(),
+        question: None,
+        between: Some(Between { family, repetitions: 1, near: end("a"), far: end("b") }),
+        steps: vec![step(("a", "b"), "request", "X", 1), step(("b", "a"), "reply", "Y", 5)],
+        checkpoints: Vec::new(),
+        stops: Vec::new(),
         finding: "The id is part of what the firewall remembers.".into(),
         as_expected: true,
+        interrupted: false,
+        experiments: None,
+        notes: Vec::new(),
+        lines,
     }
 }
 
-fn request() -> (Line, Vec<IdStop>) {
+fn request() -> Line {
     line(Leg::Request, "X", 0x1a, [Some(1); 4])
 }
 
 fn text(experiments: Vec<Experiment>, style: Style) -> String {
-    let as_expected = experiments.iter().all(|run| run.as_expected);
-    let document = Experiments { experiments, as_expected, notes: Vec::new() };
     let mut out = Vec::new();
+    let document = Experiment::of_lab(experiments, false, Vec::new());
     report::write(&mut out, &document, Format::Text, &style).expect("memory");
     String::from_utf8(out).expect("UTF-8")
 }
 
 #[test]
 fn a_reader_sees_what_was_sent_how_far_it_came_and_what_that_teaches() {
-    let runs = [Family::V4, Family::V6]
+    let runs = [4, 6]
         .map(|family| run(family, vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(5), Some(5), Some(0), Some(0)])]));
     let expected = "\
 [ok] id-mismatch: two ids
@@ -83,7 +115,7 @@ fn a_reader_sees_what_was_sent_how_far_it_came_and_what_that_teaches() {
 #[test]
 fn with_unicode_the_lines_are_lines() {
     let shown = text(
-        vec![run(Family::V4, vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(5), Some(3), None, Some(0)])])],
+        vec![run(4, vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(5), Some(3), None, Some(0)])])],
         Style { unicode: true, ..Style::plain() },
     );
     assert!(shown.starts_with("✓ id-mismatch"), "{shown}");
@@ -93,10 +125,10 @@ fn with_unicode_the_lines_are_lines() {
 
 #[test]
 fn what_only_one_ip_version_shows_is_told_of_that_one() {
-    let mut broken = run(Family::V6, vec![line(Leg::Request, "X", 0x1a, [Some(1), Some(0), Some(0), Some(0)])]);
+    let mut broken = run(6, vec![line(Leg::Request, "X", 0x1a, [Some(1), Some(0), Some(0), Some(0)])]);
     broken.as_expected = false;
     broken.finding = "Not as designed.".into();
-    let shown = text(vec![run(Family::V4, vec![request()]), broken], Style::plain());
+    let shown = text(vec![run(4, vec![request()]), broken], Style::plain());
     assert!(shown.starts_with("[!!] id-mismatch"), "{shown}");
     for sentence in [
         "IPv4: Nothing stopped.",
@@ -112,7 +144,7 @@ fn what_only_one_ip_version_shows_is_told_of_that_one() {
 #[test]
 fn a_stop_across_something_blind_says_so() {
     let shown = text(
-        vec![run(Family::V4, vec![line(Leg::Request, "X", 0x1a, [Some(1), None, None, Some(0)])])],
+        vec![run(4, vec![line(Leg::Request, "X", 0x1a, [Some(1), None, None, Some(0)])])],
         Style { width: 200, ..Style::plain() },
     );
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -122,12 +154,8 @@ fn a_stop_across_something_blind_says_so() {
 #[test]
 fn no_line_is_longer_than_the_readers_and_colour_takes_no_room() {
     for width in [60, 72, 80, 100, 160] {
-        let runs = || {
-            vec![run(
-                Family::V4,
-                vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(12345), Some(5), Some(0), Some(0)])],
-            )]
-        };
+        let runs =
+            || vec![run(4, vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(12345), Some(5), Some(0), Some(0)])])];
         let plain = text(runs(), Style { width, ..Style::plain() });
         assert!(plain.lines().all(|line| line.chars().count() <= width.max(64)), "{width}\n{plain}");
         let coloured = text(runs(), Style { width, colour: true, ..Style::plain() });
@@ -142,10 +170,8 @@ fn no_line_is_longer_than_the_readers_and_colour_takes_no_room() {
 }
 
 #[test]
-fn a_script_reads_every_checkpoint_with_its_state() {
-    let (with_blind, stops) = line(Leg::Reply, "Y", 0x1b, [Some(5), Some(5), Some(0), None]);
-    let document =
-        Experiments { experiments: vec![run(Family::V6, vec![(with_blind, stops)])], as_expected: true, notes: vec![] };
+fn a_script_reads_the_experiments_of_the_lab_in_the_shape_of_any() {
+    let document = Experiment::of_lab(vec![run(6, vec![request()])], false, Vec::new());
     let mut out = Vec::new();
     report::write(&mut out, &document, Format::Json, &Style::plain()).expect("memory");
     let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
@@ -153,27 +179,14 @@ fn a_script_reads_every_checkpoint_with_its_state() {
     assert_eq!(json["as_expected"], true);
     let run = &json["experiments"][0];
     assert_eq!(run["family"], 6);
-    assert_eq!(
-        run["steps"][1],
-        serde_json::json!({"host": "a", "action": "send", "kind": "request", "id_name": "X", "id": 26, "count": 1})
-    );
-    let checkpoint = |host, hop, interface, state, packets: Option<u64>| {
-        serde_json::json!({
-            "host": host, "hop": hop, "interface": interface, "kind": "reply", "id": 27,
-            "state": state, "packets": packets,
-        })
-    };
-    let mut last = checkpoint("a", "xdp_in", "eth0", "blind", None);
-    last["why"] = "not attached".into();
-    assert_eq!(
-        run["checkpoints"],
-        serde_json::json!([
-            checkpoint("b", "tc_out", "eth0", "seen", Some(5)),
-            checkpoint("fw", "xdp_in", "b", "seen", Some(5)),
-            checkpoint("fw", "tc_out", "a", "missing", Some(0)),
-            last,
-        ])
-    );
-    assert_eq!(run["stops"][0]["host"], "fw");
-    assert_eq!((&run["stops"][0]["id"], &run["stops"][0]["leg"]), (&27.into(), &"reply".into()));
+    assert_eq!((&run["steps"][1]["id_name"], &run["steps"][1]["count"]), (&"Y".into(), &5.into()));
+    for field in ["name", "title", "steps", "checkpoints", "stops", "finding", "as_expected", "interrupted"] {
+        assert!(json.get(field).is_some() && run.get(field).is_some(), "{field}: {json}");
+    }
+}
+
+#[test]
+fn a_run_that_was_broken_off_is_not_as_expected() {
+    assert!(Experiment::of_lab(Vec::new(), false, Vec::new()).as_expected);
+    assert!(!Experiment::of_lab(vec![run(4, Vec::new())], true, Vec::new()).as_expected);
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use probe_user::middlebox::{
     datasheet::{
-        FactValue, Effort, Fact, Level,
+        Effort, Fact, FactValue, Level,
         finding::{IdPolicy, Rewriting},
     },
     timeline::Endpoint,

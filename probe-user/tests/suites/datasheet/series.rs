@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use probe_user::middlebox::{
-    datasheet::{FactValue, Confidence, Datasheet, Effort, Fact, Level, Session},
+    datasheet::{Confidence, Datasheet, Effort, Fact, FactValue, Level, Session},
     timeline::Endpoint,
 };
 

@@ -2,7 +2,7 @@
 
 use probe_user::{
     lab::model::Truth,
-    middlebox::datasheet::{FactValue, Confidence, Datasheet, Fact},
+    middlebox::datasheet::{Confidence, Datasheet, Fact, FactValue},
 };
 
 use super::boxes::{Codes, Firewall, Strays};

@@ -1,6 +1,6 @@
 //! Each model is characterised right on every fact.
 
-use probe_user::middlebox::datasheet::{FactValue, Confidence, Datasheet, Effort, Fact, Level};
+use probe_user::middlebox::datasheet::{Confidence, Datasheet, Effort, Fact, FactValue, Level};
 
 use super::{
     boxes::{Codes, Firewall, Strays},

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactValue, FactFinding},
+    finding::{FactFinding, FactValue},
     known::KnownFacts,
     script::{Asked, Draft, PlanBuilder},
 };
@@ -49,7 +49,9 @@ fn judge(known: &KnownFacts) -> FactFinding {
     arms::judge(known, Fact::Code, &arms(known), |passes| match passes {
         [_, Some(false), ..] => Some((FactValue::ZeroOnly, vec![1])),
         [_, _, Some(false), ..] => Some((FactValue::ZeroOnly, vec![2])),
-        [Some(other), Some(true), Some(true)] => Some((if *other { FactValue::No } else { FactValue::Yes }, vec![0, 2])),
+        [Some(other), Some(true), Some(true)] => {
+            Some((if *other { FactValue::No } else { FactValue::Yes }, vec![0, 2]))
+        }
         [Some(false), _, Some(true), Some(false)] => Some((FactValue::Yes, vec![0, 2, 3])),
         [Some(true), _, Some(true), Some(true)] => Some((FactValue::No, vec![0, 2, 3])),
         [Some(_), _, Some(true), Some(_)] => Some((FactValue::Partly, vec![0, 2, 3])),

@@ -3,7 +3,7 @@
 use super::{Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding, IdPolicy, Rewriting},
+    finding::{Confidence, FactFinding, FactValue, IdPolicy, Rewriting},
     ids::SPECIAL,
     known::KnownFacts,
     script::{Asked, Control, Draft, PlanBuilder},

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Gate, Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding, TrialCount},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
     script::{Asked, Control, Draft, PlanBuilder},
     votes::{Belief, TrialEnd, TrialTally, TrialVote},
@@ -106,7 +106,9 @@ fn gate(known: &KnownFacts, fact: Fact) -> Gate {
         }
         (Gate::Open, Some(FactValue::Between { .. })) => Gate::Open,
         (Gate::Open, Some(FactValue::Beyond { .. })) => Gate::Shut("it lasts longer than was tried".to_owned()),
-        (Gate::Open, Some(FactValue::Under { .. })) => Gate::Shut("it lasts too short a time for a refresher".to_owned()),
+        (Gate::Open, Some(FactValue::Under { .. })) => {
+            Gate::Shut("it lasts too short a time for a refresher".to_owned())
+        }
         (Gate::Open, _) => Gate::Shut("it is not known how long it lasts".to_owned()),
         (gate, _) => gate,
     }
@@ -131,7 +133,8 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact) -> Procedu
     let times_each = known.repetitions();
     if known.ids_are_alike() {
         // What the packets before left behind must have ended, whichever of them it counts from.
-        let after_reply = known.answer(Fact::TimeoutAfterReply).and_then(FactValue::between).map_or(0.0, |(_, high)| high);
+        let after_reply =
+            known.answer(Fact::TimeoutAfterReply).and_then(FactValue::between).map_or(0.0, |(_, high)| high);
         script.pause(times.over.max(Duration::from_secs_f64(after_reply)) + Duration::from_secs(1));
         script.burst((fact, MIDDLE), Control::Case, |draft| {
             let first = write(draft, fact, MIDDLE, times);

@@ -4,7 +4,7 @@ use super::{Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     effort::Level,
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding, TrialCount},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
     script::{Asked, Control, Draft, PlanBuilder},
     votes::{LIKELY, TrialEnd, TrialTally},
@@ -122,7 +122,8 @@ fn judge(known: &KnownFacts) -> FactFinding {
         return FactFinding::not_tested(Fact::Replies, "it was not reached");
     }
     let [same, new] = [SAME, NEW].map(|arm| limit(known, &bursts(known, arm)));
-    let Some((answer, confidence)) = same.clone().filter(|(answer, _)| *answer != FactValue::Limit { replies: 0 }) else {
+    let Some((answer, confidence)) = same.clone().filter(|(answer, _)| *answer != FactValue::Limit { replies: 0 })
+    else {
         let mut all = TrialTally::default();
         known.arm(Fact::Replies, SAME).for_each(|vote| all.add(vote.fate));
         let why = known.why_unsure(all);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Procedure, ProcedureStep};
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding, TrialCount},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
     script::{Asked, Control, Draft, PlanBuilder},
     votes::{Belief, TrialTally},

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding},
+    finding::{Confidence, FactFinding, FactValue},
     known::KnownFacts,
     script::{Asked, Control, Draft, PlanBuilder},
 };

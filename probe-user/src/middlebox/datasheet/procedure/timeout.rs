@@ -8,7 +8,7 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactValue, Confidence, FactFinding, TrialCount},
+    finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
     votes::{CERTAIN, TrialTally},
 };

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::middlebox::datasheet::{
     fact::Fact,
-    finding::{FactValue, FactFinding},
+    finding::{FactFinding, FactValue},
     known::KnownFacts,
     script::{Asked, Draft},
 };
