@@ -27,6 +27,8 @@ pub mod rtt;
 pub mod rules;
 pub mod sighting;
 mod signals;
+#[cfg(test)]
+mod skip;
 pub mod snapshot;
 pub mod stop;
 pub mod timeline;

@@ -12,7 +12,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::Duration,
 };
 
@@ -26,7 +26,7 @@ use self::{
 use crate::{
     compile::compile,
     setup::{self, Purpose},
-    shell::{repo, say},
+    shell::{capture, repo, say},
 };
 
 /// Boot other kernels in virtual machines, and run probe and its tests there as root.
@@ -38,8 +38,8 @@ pub(crate) struct Options {
     /// Series such as 6.1: the newest kernel of it that is in .tools/kernels, else in Debian's archive.
     #[arg(default_values = SERIES, value_name = "SERIES")]
     series: Vec<String>,
-    /// Run this test program only, and no faults; may be given again.
-    #[arg(long, value_name = "NAME")]
+    /// Run this topic of the tests only, such as netfilter, and no faults; may be given again.
+    #[arg(long, value_name = "TOPIC")]
     test: Vec<String>,
     /// Try these cases of `probe lab faults` only, and run no tests; may be given again.
     #[arg(long, value_name = "CASE", allow_hyphen_values = true)]
@@ -49,8 +49,8 @@ pub(crate) struct Options {
 /// The kernels of Debian 12 and 13; probe's floor is the first.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// The test programs that depend on the kernel, those with the quickest answers first.
-const SUITES: [&str; 8] = ["doctor", "kernel", "netfilter", "path_watch", "trace", "observe", "filter", "lookups"];
+/// The topics of the tests, modules of `probe-user/tests/suites`, that depend on the kernel; the quickest answers first.
+const TOPICS: [&str; 8] = ["doctor", "kernel", "netfilter", "path_watch", "trace", "observe", "filter", "lookups"];
 
 /// One case or two of each layer and side: what a diagnosis has to get right on every kernel.
 const FAULTS: &str = "healthy-ttl healthy-udp-flood altered-id local-no-route local-nft-output local-nft-postrouting
@@ -58,8 +58,8 @@ const FAULTS: &str = "healthy-ttl healthy-udp-flood altered-id local-no-route lo
     peer-tc-ingress peer-nft-input peer-nft-raw peer-nft-ingress peer-rp-filter peer-not-local peer-bad-icmp-checksum
     peer-echo-ignore-all local-nft-input";
 
-/// The longest that a test program may take, and all the faults: emulated on a busy machine, not usual.
-const SUITE: Duration = Duration::from_secs(600);
+/// The longest that a topic may take, and all the faults: emulated on a busy machine, not usual.
+const TOPIC: Duration = Duration::from_secs(600);
 const SCORE: Duration = Duration::from_secs(1800);
 const DOCTOR: Duration = Duration::from_secs(120);
 
@@ -76,11 +76,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let mut store = Store::new();
     let emulator = store.emulator()?;
     let kernels = options.series.iter().map(|series| store.kernel(series)).collect::<Result<Vec<_>>>()?;
-    let suites: Vec<&str> = match (options.test.as_slice(), options.fault.as_slice()) {
-        ([], []) => SUITES.to_vec(),
+    let topics: Vec<&str> = match (options.test.as_slice(), options.fault.as_slice()) {
+        ([], []) => TOPICS.to_vec(),
         (chosen, _) => chosen.iter().map(String::as_str).collect(),
     };
-    let built = build(&suites)?;
+    let built = build(&topics)?;
     let plan = plan(options, &built);
     let mut engine = Engine::best();
     let mut bad = false;
@@ -94,31 +94,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 /// What is going to be run inside.
 struct Built {
     probe: PathBuf,
-    suites: Vec<(String, PathBuf)>,
+    /// The program with the tests of all topics.
+    tests: PathBuf,
+    topics: Vec<String>,
 }
 
-fn build(suites: &[&str]) -> Result<Built> {
+fn build(topics: &[&str]) -> Result<Built> {
     say(&format!("building probe and its tests for other kernels; kernel half: {}", setup::toolchain_in_words()?));
-    let mut arguments = vec!["test", "--no-run", "--profile", "emulated", "--package", "probe-user"];
     // With a test, cargo builds the program that it calls.
-    let wanted = if suites.is_empty() { &["doctor"] } else { suites };
-    arguments.extend(wanted.iter().flat_map(|suite| ["--test", suite]));
-    let mut made = compile(&arguments)?.executables;
-    let at = made.iter().position(|(name, _)| name == "probe").context("cargo built no program called probe")?;
-    let probe = made.swap_remove(at).1;
-    let find = |suite: &&str| {
-        let made = made.iter().find(|(name, _)| name == suite).cloned();
-        made.with_context(|| format!("cargo built no test program called {suite}"))
+    let arguments = ["test", "--no-run", "--profile", "emulated", "--package", "probe-user", "--test", guest::TESTS];
+    let made = compile(&arguments)?.executables;
+    let find = |wanted: &str| {
+        let found = made.iter().find(|(name, _)| name == wanted).map(|(_, program)| program.clone());
+        found.with_context(|| format!("cargo built no program called {wanted}"))
     };
-    Ok(Built { probe, suites: suites.iter().map(find).collect::<Result<_>>()? })
+    let (probe, tests) = (find("probe")?, find(guest::TESTS)?);
+    let list = capture(Command::new(&tests).arg("--list"))?;
+    if let Some(topic) = topics.iter().find(|topic| guest::of_topic(&list, topic).next().is_none()) {
+        bail!("no test has the topic {topic} — a topic is a module of probe-user/tests/suites, such as netfilter");
+    }
+    Ok(Built { probe, tests, topics: topics.iter().map(ToString::to_string).collect() })
 }
 
 /// The steps, as [`guest`] reads them.
 fn plan(options: &Options, built: &Built) -> String {
     let probe = built.probe.display();
     let mut plan = format!("run {} {probe} doctor --format json\n", DOCTOR.as_secs());
-    for (suite, _) in &built.suites {
-        plan.push_str(&format!("suite {suite} {}\n", SUITE.as_secs()));
+    for topic in &built.topics {
+        plan.push_str(&format!("topic {topic} {}\n", TOPIC.as_secs()));
     }
     let faults = match (options.fault.as_slice(), options.test.as_slice()) {
         ([], []) => FAULTS.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -136,7 +139,7 @@ fn try_on(emulator: &Emulator, engine: &mut Engine, kernel: &Kernel, built: &Bui
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let file = |extension: &str| folder.join(format!("{}.{extension}", kernel.release));
     let (image, log) = (file("cpio"), file("log"));
-    let contents = image::Contents { probe: &built.probe, suites: &built.suites, plan };
+    let contents = image::Contents { probe: &built.probe, tests: &built.tests, plan };
     image::write(&image, &kernel.modules, &contents)?;
     say(&format!("booting Linux {} ({})", kernel.release, engine.name()));
     let boot = Boot { kernel, image: &image, log: &log, limit: limit(built) };
@@ -162,15 +165,15 @@ fn try_on(emulator: &Emulator, engine: &mut Engine, kernel: &Kernel, built: &Bui
 }
 
 fn limit(built: &Built) -> Duration {
-    let suites = u32::try_from(built.suites.len()).unwrap_or(u32::MAX);
-    SUITE.saturating_mul(suites) + SCORE + DOCTOR * 2
+    let topics = u32::try_from(built.topics.len()).unwrap_or(u32::MAX);
+    TOPIC.saturating_mul(topics) + SCORE + DOCTOR * 2
 }
 
 /// A step's name for people, and what is to be said of it.
 fn judge(step: &Step) -> (String, Judgement) {
     let words: Vec<&str> = step.words.split_whitespace().collect();
     match words[..] {
-        ["suite", name, ..] => (name.to_owned(), results::suite(step)),
+        ["topic", name, ..] => (name.to_owned(), results::topic(step)),
         ["run", _, _, "doctor", ..] => ("probe doctor".to_owned(), results::doctor(step)),
         _ => ("probe lab faults".to_owned(), results::faults(step)),
     }

@@ -8,7 +8,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     compile::{compile, whole},
@@ -23,7 +23,8 @@ pub(crate) struct Options {
     /// Let a test that can't run here fail, where it would skip itself; CI=true in the environment implies it.
     #[arg(long)]
     no_skip: bool,
-    /// What cargo test is given: -p probe-ebpf, --test lab, -- NAME.
+    /// A part of the names of the tests to run, such as peer-nft-input; and what cargo test is given: -p probe-ebpf,
+    /// --test cases, -- --test-threads 1.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     arguments: Vec<String>,
 }
@@ -65,6 +66,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         command.env("PROBE_NO_SKIP", "1");
     }
     let (tally, success) = watch(command)?;
+    if success && tally.is_empty() && !asks_for_a_list(&options.arguments) {
+        bail!("no test has such a name — `cargo xtask test -- --list` lists them all");
+    }
     Ok(conclude(tally, success))
 }
 
@@ -77,6 +81,10 @@ fn conclude(mut tally: Tally, success: bool) -> ExitCode {
     }
     println!("{}", tally.line());
     if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn asks_for_a_list(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--list")
 }
 
 /// What goes to cargo, and what goes to the test programs. All packages are tested unless some are chosen.
@@ -136,6 +144,7 @@ mod tests {
             (vec!["-p", "xtask"], vec!["a", "--", "b"])
         );
         assert_eq!(split(&strings(&["--package=xtask"])), (vec!["--package=xtask"], vec![]));
-        assert_eq!(split(&strings(&["--test", "lab"])), (vec!["--workspace", "--test", "lab"], vec![]));
+        assert_eq!(split(&strings(&["--test", "cases"])), (vec!["--workspace", "--test", "cases"], vec![]));
+        assert_eq!(split(&strings(&["peer-nft-input"])), (vec!["--workspace", "peer-nft-input"], vec![]));
     }
 }

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_running_kernel_lacks_nothing() {
-        let Ok(btf) = Btf::running() else { return };
+        let Some(btf) = crate::skip::running_btf("the_running_kernel_lacks_nothing") else { return };
         let layout = Layout::of(&btf);
         for group in [Group::Packet, Group::Netfilter, Group::Detail] {
             assert_eq!(layout.lack(group), None);

@@ -190,25 +190,17 @@ pub fn in_new_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+    use crate::skip::skip;
 
     fn is_root() -> bool {
         nix::unistd::geteuid().is_root()
     }
 
-    /// What the integration tests do too: loud, and an error where skipping is forbidden.
-    fn skip(test: &str) {
-        // Unlike eprintln, which the test harness swallows.
-        let _ = writeln!(io::stderr(), "SKIPPED (needs root): {test}");
-        assert!(std::env::var_os("PROBE_NO_SKIP").is_none_or(|value| value != "1"), "{test} was skipped");
-    }
-
     #[test]
     fn clsact_is_the_means_where_tcx_is_not() {
         if !is_root() {
-            return skip("clsact_is_the_means_where_tcx_is_not");
+            return skip("clsact_is_the_means_where_tcx_is_not", "root");
         }
         let twice = in_new_namespace(|| [clsact(), clsact()]).expect("a namespace");
         assert_eq!(twice, [Step::Works, Step::Works]);
@@ -217,7 +209,7 @@ mod tests {
     #[test]
     fn work_in_a_new_namespace_sees_only_lo_and_leaves_this_one_alone() {
         if !is_root() {
-            return skip("work_in_a_new_namespace_sees_only_lo_and_leaves_this_one_alone");
+            return skip("work_in_a_new_namespace_sees_only_lo_and_leaves_this_one_alone", "root");
         }
         let names =
             || crate::device::Device::all().map(|all| all.into_iter().map(|device| device.name).collect::<Vec<_>>());

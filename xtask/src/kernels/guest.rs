@@ -26,6 +26,8 @@ use nix::{
     unistd::{Pid, sync},
 };
 
+use crate::shell::capture;
+
 /// This program's place in the image.
 pub(crate) const INIT: &str = "/xtask";
 /// What is to be done, a step a line.
@@ -35,9 +37,19 @@ const RESULTS: &str = "/dev/ttyS1";
 /// What begins a line that is from here, and not from a program that was run.
 pub(crate) const MARK: &str = "@@ ";
 
-/// The place of a test program.
-pub(crate) fn suite(name: &str) -> String {
-    format!("/suites/{name}")
+/// The test program of probe-user that has a module for each topic.
+pub(crate) const TESTS: &str = "suites";
+
+/// The place of the test program.
+pub(crate) fn tests() -> String {
+    format!("/{TESTS}")
+}
+
+/// The full names of a topic's tests in what the test program prints for `--list`: other topics may have modules that
+/// are called the same.
+pub(crate) fn of_topic<'a>(list: &'a str, topic: &str) -> impl Iterator<Item = &'a str> {
+    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    names.filter(move |name| name.strip_prefix(topic).is_some_and(|rest| rest.starts_with("::")))
 }
 
 /// The place of a module.
@@ -127,9 +139,11 @@ fn plan() -> Result<()> {
                     tell(&format!("lacks {name}: {error:#}"));
                 }
             }
-            ["suite", name, seconds] => {
-                let mut test = Command::new(suite(name));
-                timed(step, test.args(["--color=never", "--test-threads=1"]), seconds.parse()?)?;
+            ["topic", name, seconds] => {
+                let list = capture(Command::new(tests()).arg("--list"))?;
+                let mut test = Command::new(tests());
+                test.args(["--color=never", "--test-threads=1", "--exact"]).args(of_topic(&list, name));
+                timed(step, &mut test, seconds.parse()?)?;
             }
             ["run", seconds, program, ..] => {
                 timed(step, Command::new(program).args(&words[3..]), seconds.parse()?)?;
@@ -192,4 +206,17 @@ fn wait(mut child: Child, limit: Duration) -> Result<Option<ExitStatus>> {
 fn tell(line: &str) {
     // Nobody is left to tell where this fails.
     let _ = writeln!(io::stdout(), "{MARK}{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tests_of_a_topic_are_not_those_of_modules_that_end_like_it() {
+        let list =
+            "filter::rules::a: test\nnetfilter::b: test\nkernel::filter::c: test\nfilter: test\nfilter::d: bench\n";
+        assert!(of_topic(list, "filter").eq(["filter::rules::a"]));
+        assert!(of_topic(list, "kernel").eq(["kernel::filter::c"]));
+    }
 }

@@ -1,11 +1,6 @@
 //! The file system that a kernel under test starts with: this machine's own programs, its modules, probe and the tests.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -39,8 +34,8 @@ const EMPTY: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/va
 pub(crate) struct Contents<'a> {
     /// `probe` itself; it keeps its path, which the tests know.
     pub(crate) probe: &'a Path,
-    /// The test programs with their names.
-    pub(crate) suites: &'a [(String, PathBuf)],
+    /// The program with the tests.
+    pub(crate) tests: &'a Path,
     /// What [`guest`] is to do, a line each.
     pub(crate) plan: &'a str,
 }
@@ -69,9 +64,7 @@ pub(crate) fn write(file: &Path, modules: &Path, contents: &Contents<'_>) -> Res
     let xtask = std::env::current_exe().context("cannot find this program itself")?;
     put_as(&mut image, &xtask, guest::INIT)?;
     put_as(&mut image, contents.probe, &contents.probe.to_string_lossy())?;
-    for (name, program) in contents.suites {
-        put_as(&mut image, program, &guest::suite(name))?;
-    }
+    put_as(&mut image, contents.tests, &guest::tests())?;
     let mut plan = String::new();
     for module in modules::in_order(modules)? {
         image.file(&guest::module(&module.name), 0o644, &module.content).with_context(made)?;

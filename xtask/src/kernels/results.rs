@@ -65,8 +65,8 @@ pub(crate) struct Judgement {
     pub(crate) bad: bool,
 }
 
-/// What came of a test program.
-pub(crate) fn suite(step: &Step) -> Judgement {
+/// What came of a topic's tests.
+pub(crate) fn topic(step: &Step) -> Judgement {
     let mut tally = Tally::default();
     for line in &step.lines {
         tally.take(line);
@@ -160,42 +160,42 @@ mod tests {
     #[test]
     fn lines_belong_to_the_step_that_printed_them() {
         let mut results = Results::default();
-        let lines = ["@@ up 6.1", "@@ lacks nft_foo: no", "@@ begin suite a 9", "x", "half@@ end 3 code 0", "@@ done"];
+        let lines = ["@@ up 6.1", "@@ lacks nft_foo: no", "@@ begin topic a 9", "x", "half@@ end 3 code 0", "@@ done"];
         let ended: Vec<_> =
             lines.iter().filter_map(|line| results.take(line).map(|step| (step.words.clone(), step.seconds))).collect();
-        assert_eq!(ended, [("suite a 9".to_owned(), 3)]);
+        assert_eq!(ended, [("topic a 9".to_owned(), 3)]);
         assert_eq!(results.steps[0].lines, ["x", "half"]);
         assert_eq!(results.lacking, ["nft_foo: no"]);
     }
 
     #[test]
-    fn a_skip_counts_against_a_suite_unless_the_kernel_lacks_what_it_names() {
+    fn a_skip_counts_against_a_topic_unless_the_kernel_lacks_what_it_names() {
         let lacks = step(
-            "@@ begin suite a 9\nSKIPPED (needs Linux 6.4: netfilter links): b\ntest b ... ok\ntest c ... ok\n\
+            "@@ begin topic a 9\nSKIPPED (needs Linux 6.4: netfilter links): b\ntest b ... ok\ntest c ... ok\n\
              test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n@@ end 3 code 0",
         );
         let lines = ["1 passed, 0 failed, 1 skipped", "skipped 1: needs Linux 6.4: netfilter links"].map(String::from);
-        assert_eq!(suite(&lacks), Judgement { lines: lines.to_vec(), bad: false });
+        assert_eq!(topic(&lacks), Judgement { lines: lines.to_vec(), bad: false });
         let other = step(
-            "@@ begin suite a 9\nSKIPPED (needs root): b\ntest b ... ok\n\
+            "@@ begin topic a 9\nSKIPPED (needs root): b\ntest b ... ok\n\
              test result: ok. 1 passed; 0 failed; 0 ignored\n@@ end 3 code 0",
         );
-        assert!(suite(&other).bad);
+        assert!(topic(&other).bad);
     }
 
     #[test]
-    fn a_suite_that_fails_or_is_killed_is_bad_and_says_what() {
+    fn a_topic_that_fails_or_is_killed_is_bad_and_says_what() {
         let failed = step(
-            "@@ begin suite a 9\ntest m::b ... FAILED\nthread 'm::b' (1) panicked at a.rs:1:2:\nwhy\nmore\ntest result: FAILED. 0 passed; 1 failed\n@@ end 3 code 101",
+            "@@ begin topic a 9\ntest m::b ... FAILED\nthread 'm::b' (1) panicked at a.rs:1:2:\nwhy\nmore\ntest result: FAILED. 0 passed; 1 failed\n@@ end 3 code 101",
         );
         assert_eq!(
-            suite(&failed).lines,
-            ["0 passed, 1 failed, 0 skipped", "FAILED b", "thread 'm::b' (1) panicked at a.rs:1:2: why"]
+            topic(&failed).lines,
+            ["0 passed, 1 failed, 0 skipped", "FAILED m::b", "thread 'm::b' (1) panicked at a.rs:1:2: why"]
         );
-        assert!(suite(&failed).bad);
-        let killed = step("@@ begin suite a 9\ntest b ... \n@@ end 9 took too long and was killed");
-        assert_eq!(suite(&killed).lines[1], "FAILED as a whole: took too long and was killed");
-        assert!(suite(&killed).bad);
+        assert!(topic(&failed).bad);
+        let killed = step("@@ begin topic a 9\ntest b ... \n@@ end 9 took too long and was killed");
+        assert_eq!(topic(&killed).lines[1], "FAILED as a whole: took too long and was killed");
+        assert!(topic(&killed).bad);
     }
 
     #[test]

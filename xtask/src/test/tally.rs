@@ -11,8 +11,12 @@ pub(crate) struct Tally {
     ignored: u64,
     /// Tests that found they can't run here and returned; the test program counts them as passed.
     skipped: BTreeSet<String>,
-    /// The names of the tests that failed, without their modules.
+    /// The names of the tests that failed.
     failures: BTreeSet<String>,
+    /// What said that it was not tried because this machine or its kernel lacks something, which is no fault of it.
+    untried: BTreeSet<String>,
+    /// How many of these are tests of their own, which the test program counts as ignored.
+    untried_tests: u64,
     /// In the list of what passing tests printed, which nobody wants to see.
     in_successes: bool,
 }
@@ -31,8 +35,12 @@ impl Tally {
         if let Some(at) = line.find("SKIPPED").filter(|at| *at == 0 || line[..*at].ends_with("... ")) {
             return self.skipped.insert(line[at..].to_owned());
         }
+        if line.contains("not tried: ") {
+            self.untried_tests += u64::from(line.starts_with("test "));
+            return self.untried.insert(line.to_owned());
+        }
         if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
-            self.failures.insert(name.rsplit("::").next().unwrap_or(name).to_owned());
+            self.failures.insert(name.trim_end().to_owned());
         }
         if let Some(result) = line.strip_prefix("test result:") {
             self.passed += number_before(result, "passed");
@@ -47,18 +55,32 @@ impl Tally {
         self.skipped.iter().map(String::as_str)
     }
 
-    /// The names of the tests that failed, without their modules.
+    /// The names of the tests that failed.
     pub(crate) fn failures(&self) -> impl Iterator<Item = &str> {
         self.failures.iter().map(String::as_str)
     }
 
-    /// `N passed, N failed, N skipped`: each test once, so one that skipped itself isn't among the passed.
+    /// Whether not a single test ran or could have.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.passed + self.failed + self.ignored == 0
+    }
+
+    /// `N passed, N failed, N skipped`: each test once, so one that skipped itself isn't among the passed. Where something
+    /// was not tried, how much that was.
     pub(crate) fn line(&self) -> String {
         // A test that may not skip itself says what it lacks, and fails.
-        let has_failed = |line: &&String| line.rsplit(' ').next().is_some_and(|name| self.failures.contains(name));
+        let is_named = |failure: &String, name: &str| {
+            failure.strip_suffix(name).is_some_and(|modules| modules.is_empty() || modules.ends_with("::"))
+        };
+        let has_failed = |line: &&String| {
+            line.rsplit(' ').next().is_some_and(|name| self.failures.iter().any(|failure| is_named(failure, name)))
+        };
         let skipped = self.skipped.iter().filter(|line| !has_failed(line)).count() as u64;
         let passed = self.passed.saturating_sub(skipped);
-        format!("{passed} passed, {} failed, {} skipped", self.failed, self.ignored + skipped)
+        let skipped = self.ignored.saturating_sub(self.untried_tests) + skipped;
+        let untried =
+            if self.untried.is_empty() { String::new() } else { format!(", {} not tried", self.untried.len()) };
+        format!("{passed} passed, {} failed, {skipped} skipped{untried}", self.failed)
     }
 }
 
@@ -122,6 +144,24 @@ mod tests {
              test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         );
         assert_eq!(tally.line(), "1 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn what_was_not_tried_is_counted_beside_the_skipped() {
+        let (tally, shown) = tally(
+            "test faults::a::v4   ... ok\ntest faults::b::v4  ... ignored (not tried: x is not installed)\n\
+             not tried: this kernel has no geneve\nnot tried: this kernel has no geneve\n\
+             test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        );
+        assert_eq!(tally.line(), "1 passed, 0 failed, 0 skipped, 2 not tried");
+        assert_eq!(shown.lines().count(), 4, "{shown}");
+    }
+
+    #[test]
+    fn a_case_that_failed_is_known_by_its_whole_name() {
+        let (tally, _) =
+            tally("test faults::a::v4      ... FAILED\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured");
+        assert!(tally.failures().eq(["faults::a::v4"]) && !tally.is_empty());
     }
 
     #[test]

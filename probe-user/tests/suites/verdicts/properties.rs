@@ -74,7 +74,7 @@ fn noise(evidence: &Evidence) -> Vec<Drop> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn healthy_runs_are_never_accused(run in any_run(), blind in any_blind()) {
