@@ -1,6 +1,6 @@
 //! Why a kernel refuses to send an echo packet: what each errno of the send call means for ICMP.
 //!
-//! Observed on Linux 6.18 (`tests/send.rs` does it again), and read in `net/ipv4/{raw,ping,fib_semantics,ip_output}.c`
+//! Observed on Linux 6.18 (`tests/suites/send` does it again), and read in `net/ipv4/{raw,ping,fib_semantics,ip_output}.c`
 //! and `net/ipv6/{raw,route}.c`.
 
 use std::net::IpAddr;

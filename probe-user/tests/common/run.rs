@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part of it")]
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, Output, Stdio},
@@ -57,6 +58,14 @@ impl Ran {
         assert_eq!(self.code, 0, "{self:?}");
         self
     }
+}
+
+/// Whether a process has hold of a network namespace that is not this one's, as one with a lab has.
+pub(crate) fn holds_a_namespace(pid: u32) -> bool {
+    let Ok(ours) = fs::read_link("/proc/self/ns/net") else { return false };
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
+    let mut targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+    targets.any(|target| target != ours && target.to_string_lossy().starts_with("net:["))
 }
 
 /// The last lines of `text`: the whole of it may be megabytes.

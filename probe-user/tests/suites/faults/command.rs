@@ -1,10 +1,6 @@
 //! `probe lab faults` as it is typed.
 
-use std::{
-    process::{Command, Output, Stdio},
-    thread,
-    time::Duration,
-};
+use std::process::{Command, Output, Stdio};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -13,6 +9,7 @@ use nix::{
 use serde_json::Value;
 
 use super::turn;
+use crate::common::{net::eventually, run::holds_a_namespace};
 
 fn faults(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_probe"));
@@ -81,7 +78,7 @@ fn what_only_a_program_can_do_to_its_own_socket_is_told_beside_the_list() {
 fn ctrl_c_prints_what_was_found_so_far() {
     let Some(_turn) = turn("ctrl_c_prints_what_was_found_so_far") else { return };
     let child = faults(&["--format", "json"]).spawn().expect("probe runs");
-    thread::sleep(Duration::from_millis(1500));
+    eventually("it has a lab", || holds_a_namespace(child.id()));
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it is our child");
     let output = child.wait_with_output().expect("it ends");
     let document = json(&output);

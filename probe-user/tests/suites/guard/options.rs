@@ -8,7 +8,7 @@ use std::{
 use probe_ebpf::Family;
 
 use super::talk::{Said, Talk, said};
-use crate::common::{is_root, net::PATIENCE};
+use crate::common::{is_root, net::PATIENCE, skip};
 
 /// Replies until one is dropped, and says how long after `since` that was.
 fn passes_for(talk: &Talk, since: Instant, packet: Said) -> Duration {
@@ -57,19 +57,27 @@ fn each_packet_begins_the_time_anew_by_default() {
     if !is_root("each_packet_begins_the_time_anew_by_default") {
         return;
     }
+    if !(0..3).any(|_| passes_beyond_its_time()) {
+        skip("each_packet_begins_the_time_anew_by_default", "a machine that does not stand still for seconds");
+    }
+}
+
+/// Whether replies pass for longer than a request is remembered; no answer where the machine stood still for so long
+/// that it may be forgotten in between.
+fn passes_beyond_its_time() -> bool {
     let talk = Talk::new("--timeout 4");
     let since = Instant::now();
     talk.ask(said(Family::V4, 7, 1));
     while since.elapsed() < Duration::from_millis(4_500) {
         let one = Instant::now();
         let passed = talk.reply(said(Family::V4, 7, 1));
-        // On a machine that stands still for so long nothing can be said.
         if one.elapsed() > Duration::from_secs(3) {
-            return;
+            return false;
         }
         assert!(passed, "after {:?}", since.elapsed());
         sleep(Duration::from_millis(100));
     }
+    true
 }
 
 #[test]

@@ -80,7 +80,8 @@ fn die(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
 /// The command that runs one of the tests below as a process of its own.
 pub(crate) fn command(variable: &str, value: &str, test: &str) -> String {
     let this = std::env::current_exe().expect("this program has a file");
-    format!("{variable}='{value}' exec {} --exact children::{test} --nocapture --test-threads=1", this.display())
+    let (_, module) = module_path!().split_once("::").expect("this is a module of the program");
+    format!("{variable}='{value}' exec {} --exact {module}::{test} --nocapture --test-threads=1", this.display())
 }
 
 /// The command of an agent. What the test harness prints around it is a banner, the last of it without a line's end.

@@ -174,7 +174,9 @@ fn ctrl_c_while_answers_are_awaited_prints_what_was_learned() {
     let Some(lab) = lab("ctrl_c_while_answers_are_awaited_prints_what_was_learned") else { return };
     sh(&lab, LabHost::B, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
     let b = address(LabHost::B, Family::V4);
-    let ran = interrupted(&lab, &format!("{b} -c 3 -i 0.002 -W 100 --peer %serving%"), Duration::from_millis(1500));
+    let before = requests_at(&lab, LabHost::B);
+    let all_sent = || requests_at(&lab, LabHost::B) == before + 3;
+    let ran = interrupted(&lab, &format!("{b} -c 3 -i 0.002 -W 100 --peer %serving%"), all_sent);
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     let json = ran.json();
     assert_eq!(json["sent"], 3, "{json}");
@@ -185,7 +187,8 @@ fn ctrl_c_while_answers_are_awaited_prints_what_was_learned() {
 fn ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent() {
     let Some(lab) = lab("ctrl_c_while_the_far_end_hangs_says_that_nothing_was_sent") else { return };
     let b = address(LabHost::B, Family::V4);
-    let ran = interrupted(&lab, &format!("{b} --peer cat"), Duration::from_millis(1000));
+    let inode = lab.netns(LabHost::A).inode();
+    let ran = interrupted(&lab, &format!("{b} --peer cat"), || processes(inode) >= 2);
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     assert_eq!(ran.json()["schema"], "probe.error/1");
 }
@@ -217,14 +220,24 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Runs it and presses Ctrl-C after a while.
-fn interrupted(lab: &Topology, words: &str, after: Duration) -> Ran {
-    let started = Instant::now();
+/// How many IPv4 echo requests have reached a host, answered or not.
+fn requests_at(lab: &Topology, host: LabHost) -> u64 {
+    let text = lab.netns(host).run(|| fs::read_to_string("/proc/thread-self/net/snmp"));
+    let text = text.expect("the namespace is there").expect("its counters");
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("IcmpMsg:"));
+    let (Some(names), Some(counts)) = (lines.next(), lines.next()) else { return 0 };
+    let mut pairs = names.split_whitespace().zip(counts.split_whitespace());
+    pairs.find(|(name, _)| *name == "InType8").map_or(0, |(_, count)| count.parse().expect("a number"))
+}
+
+/// Runs it and presses Ctrl-C once it is under way.
+fn interrupted(lab: &Topology, words: &str, under_way: impl Fn() -> bool) -> Ran {
     let child = command(lab.netns(LabHost::A), words).spawn().expect("it starts");
-    thread::sleep(after);
+    wait_until("it is under way", under_way);
+    let pressed = Instant::now();
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it is our child");
     let ran = Ran::new(child.wait_with_output().expect("it ends"));
-    assert!(started.elapsed() < after + Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(pressed.elapsed() < Duration::from_secs(20), "{:?}", pressed.elapsed());
     ran
 }
 

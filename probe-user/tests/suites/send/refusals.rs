@@ -1,6 +1,9 @@
 //! Each way in which the kernel of this host refuses a packet, told by its cause.
 
-use super::net::{FAR4, FAR6, send, send_text, send_unprivileged, sh, start, with_loopback, with_veth};
+use super::{
+    net::{FAR4, FAR6, send, send_text, send_unprivileged, sh, start, with_loopback, with_veth},
+    wire::Capture,
+};
 
 /// Sends three packets, all of which must be refused with `errno`.
 fn assert_refused(words: &str, errno: &str) {
@@ -113,8 +116,9 @@ fn a_host_without_a_fitting_source_is_told() {
 #[test]
 fn an_interface_that_vanishes_while_sending_is_told() {
     with_veth("an_interface_that_vanishes_while_sending_is_told", || {
-        let running = start(&format!("request {FAR4} -I va -c 10 -i 0.1"));
-        std::thread::sleep(std::time::Duration::from_millis(350));
+        let mut capture = Capture::on("vb");
+        let running = start(&format!("request {FAR4} -I va -c 10 -i 0.1 -e 44"));
+        assert_eq!(capture.take(2, 8, 44).len(), 2, "it is under way");
         sh("ip link del va");
         let ran = running.wait();
         let (errno, count) = ran.refused();
