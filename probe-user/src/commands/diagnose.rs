@@ -81,22 +81,19 @@ fn diagnose(
     stop: &Signalled,
     progress: &ProgressLine,
 ) -> Result<Option<Known>, Failure> {
-    progress.say(format!("resolving {}", args.target));
+    progress.say(&format!("resolving {}", args.target));
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
     let place = place::find(args, &target)?;
     responder::check(args, &target, &place)?;
     let (nonce, id) = (random(), choose_id(args, scout, screen));
     let far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
-    progress.say("attaching".to_owned());
+    progress.say("attaching");
     let (near, far) = both(
         far,
         stop,
         |far| far.watch(args, &target, &place, nonce, id),
-        || {
-            watch(&request(args, &target, &place, nonce, id))
-                .inspect(|_| progress.say("waiting for the far end".to_owned()))
-        },
+        || watch(&request(args, &target, &place, nonce, id)).inspect(|_| progress.say("waiting for the far end")),
     )?;
     if stop.asked() {
         return Ok(None);
@@ -219,7 +216,7 @@ impl Probing<'_> {
             self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref())
         });
         tracing::debug!("the run ended: {ended:?}");
-        self.progress.say("reading what was seen".to_owned());
+        self.progress.say("reading what was seen");
         let (local, peer) = if self.is_explained(prober.sending()) {
             (near.look()?, far.as_mut().and_then(Far::see))
         } else {
@@ -259,7 +256,7 @@ impl Probing<'_> {
             return Ok(None);
         }
         let (settings, id) = prober.into_settings();
-        self.progress.say("raising the TTL".to_owned());
+        self.progress.say("raising the TTL");
         // Requests, whatever the run sent: only they are answered at the end of the way.
         let settings = Settings { echo: Echo::Request, ..settings };
         let steps = walk(&settings, id, random(), self.stop)?;

@@ -8,7 +8,7 @@
 use std::{
     env,
     ffi::OsString,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{Read as _, Seek as _, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::Path,
@@ -16,7 +16,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::sched::{CloneFlags, unshare};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sched::{CloneFlags, unshare},
+};
 
 use crate::shell::{self, say};
 
@@ -103,14 +106,17 @@ struct Guard {
     restorer: Child,
     /// Its end is what the restorer waits for.
     end: Option<ChildStdin>,
+    /// Unlocked once the restorer is done.
+    _note: Flock<File>,
 }
 
 impl Guard {
     fn set(value: &str) -> Result<Self> {
         let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(NOTE);
-        let mut note = open.with_context(|| format!("cannot open {NOTE}"))?;
+        let note = open.with_context(|| format!("cannot open {NOTE}"))?;
         // The restorer has a copy, and with it the lock: the next to come reads the machine's own value.
-        note.lock().with_context(|| format!("cannot lock {NOTE}"))?;
+        let locked = Flock::lock(note, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
+        let mut note = locked.with_context(|| format!("cannot lock {NOTE}"))?;
         let mut before = String::new();
         note.read_to_string(&mut before).with_context(|| format!("cannot read {NOTE}"))?;
         if before.trim().is_empty() {
@@ -128,11 +134,11 @@ impl Guard {
             // Ctrl-C is not for it.
             .process_group(0)
             .stdin(Stdio::piped())
-            .stdout(note)
+            .stdout(note.try_clone().with_context(|| format!("cannot copy {NOTE}"))?)
             .spawn()
             .context("cannot start sh")?;
         let end = restorer.stdin.take();
-        let guard = Self { restorer, end };
+        let guard = Self { restorer, end, _note: note };
         fs::write(INHERIT, value).with_context(|| format!("cannot write {value} to {INHERIT}"))?;
         Ok(guard)
     }

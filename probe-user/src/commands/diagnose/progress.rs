@@ -34,15 +34,15 @@ impl ProgressLine {
     }
 
     /// Says what is being done.
-    pub(super) fn say(&self, what: String) {
-        self.bar.set_message(harmless::line(&what).into_owned());
+    pub(super) fn say(&self, what: &str) {
+        self.bar.set_message(harmless::line(what).into_owned());
     }
 
     /// Says how far the probes are.
     pub(super) fn count(&self, sending: &SenderTrace, count: u16) {
         if !self.bar.is_hidden() {
             let (sent, answered) = (sending.probes.len(), sending.received.len());
-            self.say(format!("{sent} of {count} sent, {answered} answered; waiting for the rest"));
+            self.say(&format!("{sent} of {count} sent, {answered} answered; waiting for the rest"));
         }
     }
 

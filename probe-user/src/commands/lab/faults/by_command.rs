@@ -39,9 +39,9 @@ impl ByCommand {
 }
 
 /// What is typed behind `probe` for `case`, where `peer` is the command that starts the far end.
-fn words(peer: String, case: &Case) -> Vec<String> {
+fn words(peer: &str, case: &Case) -> Vec<String> {
     let mut words = vec!["diagnose".to_owned(), LabHost::B.address(case.family).to_string()];
-    words.extend(["--peer".to_owned(), peer, "--format".to_owned(), "json".to_owned()]);
+    words.extend(["--peer".to_owned(), peer.to_owned(), "--format".to_owned(), "json".to_owned()]);
     words.extend(flags(&case.fault.probe, case));
     words
 }
@@ -94,7 +94,7 @@ impl Diagnoser for ByCommand {
         let start = Instant::now();
         let mut command = lab.netns(LabHost::A).command(&self.program);
         command
-            .args(words(agent_on_b(&self.program, lab), case))
+            .args(words(&agent_on_b(&self.program, lab), case))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn every_case_of_the_catalogue_is_a_command_that_is_accepted() {
         for case in fault::all() {
-            let words = words("nsenter --net=/proc/1/fd/3 probe agent".to_owned(), &case);
+            let words = words("nsenter --net=/proc/1/fd/3 probe agent", &case);
             let line = words.join(" ");
             Cli::try_parse_from(["probe".to_owned()].into_iter().chain(words.clone()))
                 .unwrap_or_else(|error| panic!("{}: probe {line}: {error}", case.name));
