@@ -13,7 +13,7 @@ pub mod sender;
 pub mod target;
 pub mod volley;
 
-pub use cause::{Refused, Route};
+pub use cause::{Refused, SendRoute};
 pub use checksum::{checksum, checksum_v6};
 pub use frame::Frame;
 pub use packet::EchoMessage;

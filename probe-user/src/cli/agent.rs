@@ -1,8 +1,7 @@
 //! `probe agent`.
 
+use super::attach::AttachArgs;
 use clap::Args;
-
-use crate::model::attach::Attach;
 
 /// Be the far end of `probe diagnose`: speak its protocol on stdin and stdout, and go when stdin ends.
 ///
@@ -16,5 +15,5 @@ pub struct AgentArgs {
     pub interface: Option<String>,
     /// Where to attach.
     #[command(flatten)]
-    pub attach: Attach,
+    pub attach: AttachArgs,
 }

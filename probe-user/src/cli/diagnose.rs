@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use super::attach::AttachArgs;
 use clap::Args;
 use probe_ebpf::journey::{MARK_BYTES, MAX_PROBES};
 
@@ -9,10 +10,7 @@ use super::{
     send::FamilyChoice,
     values::{positive_seconds, seconds},
 };
-use crate::{
-    diagnosis::Responder,
-    model::{attach::Attach, ids::echo_number},
-};
+use crate::{diagnosis::Responder, model::ids::echo_number};
 
 /// Say exactly where echo packets stop: on this host, on the way, or, with --peer, on the far host.
 ///
@@ -81,7 +79,7 @@ pub struct DiagnoseArgs {
     pub trace_rules: bool,
     /// Where to attach on this host; the far host's agent has its own flags.
     #[command(flatten)]
-    pub attach: Attach,
+    pub attach: AttachArgs,
 }
 
 const AFTER_HELP: &str = "\

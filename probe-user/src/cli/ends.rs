@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::attach::AttachArgs;
 use clap::Args;
 
 use super::send::FamilyChoice;
-use crate::model::attach::Attach;
 
 /// The far end, and the way there.
 #[derive(Args, Clone, Debug)]
@@ -27,5 +27,5 @@ pub struct TwoEnds {
     pub family: FamilyChoice,
     /// Where to attach on this host; the far host's agent has its own flags.
     #[command(flatten)]
-    pub attach: Attach,
+    pub attach: AttachArgs,
 }

@@ -4,6 +4,7 @@ pub mod guard;
 
 use std::time::Duration;
 
+use super::attach::AttachArgs;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         RuleAction,
         action::{Probability, Rate},
     },
-    model::{attach::Attach, ids::IdRange, prefix::Prefix},
+    model::{ids::IdRange, prefix::Prefix},
 };
 
 use super::{send::FamilyChoice, values::positive_seconds};
@@ -69,7 +70,7 @@ pub struct Add {
     pub hook: Option<HookChoice>,
     /// How to attach there.
     #[command(flatten)]
-    pub attach: Attach,
+    pub attach: AttachArgs,
 }
 
 const AFTER_HELP: &str = "\

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::attach::AttachArgs;
 use clap::Args;
 
 use super::values::positive_seconds;
-use crate::model::{attach::Attach, ids::IdRange};
+use crate::model::ids::IdRange;
 
 /// Count what crosses one interface, by id, without touching it.
 #[derive(Args, Debug)]
@@ -33,5 +34,5 @@ pub struct Observe {
     pub counts_only: bool,
     #[command(flatten)]
     /// Where to attach.
-    pub attach: Attach,
+    pub attach: AttachArgs,
 }

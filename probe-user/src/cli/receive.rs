@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::attach::AttachArgs;
 use clap::Args;
 
 use super::{send::FamilyChoice, values::positive_seconds};
-use crate::model::{attach::Attach, ids::IdRange};
+use crate::model::ids::IdRange;
 
 /// Print each echo packet as it enters this host, before netfilter, routing or any socket sees it.
 #[derive(Args, Debug)]
@@ -30,5 +31,5 @@ pub struct Receive {
     pub family: FamilyChoice,
     /// Where to attach.
     #[command(flatten)]
-    pub attach: Attach,
+    pub attach: AttachArgs,
 }

@@ -32,8 +32,12 @@ pub fn run(args: &Args) -> CommandResult {
     if hello.trouble.is_none() {
         path_watch::read_ahead();
     }
-    let agent =
-        AgentSetup { hello, interface: args.interface.clone(), attach: args.attach, factory: path_watch::start };
+    let agent = AgentSetup {
+        hello,
+        interface: args.interface.clone(),
+        attach: args.attach.choices(),
+        factory: path_watch::start,
+    };
     // A descriptor of its own: the standard library's stdin is locked and read ahead.
     let input = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(|error| {
         Failure::new(format!("stdin cannot be read: {error}"), "start the agent with a pipe for its stdin")

@@ -149,7 +149,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         remote: target.address.ip(),
         interface: place.interface.clone(),
         role: HostRole::Sender,
-        attach: args.attach,
+        attach: args.attach.choices(),
         trace_rules: args.trace_rules,
         requests: RequestHandling::Pass,
         further: Vec::new(),

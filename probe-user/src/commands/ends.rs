@@ -56,7 +56,7 @@ pub(super) fn meet(target: &str, args: &TwoEnds, stop: &Signalled, screen: &Scre
         factory: path_watch::start,
         peer,
         interface: way.interface,
-        attach: args.attach,
+        attach: args.attach.choices(),
         ends: EndAddresses { near, far: vec![target.address.ip()] },
         stop: (**stop).clone(),
     };

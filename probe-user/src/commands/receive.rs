@@ -92,7 +92,7 @@ fn place(watch: &Watch) -> String {
 
 fn tap(device: &Device, args: &Receive) -> Result<Tap, crate::ebpf::KernelError> {
     let wish = WatchOptions {
-        attach: args.attach,
+        attach: args.attach.choices(),
         capture: if args.ids.is_empty() { Capture::Everything } else { Capture::Matched },
         filter: if args.absorb { Switch::On } else { Switch::Off },
         ..WatchOptions::default()

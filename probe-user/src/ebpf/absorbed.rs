@@ -37,7 +37,7 @@ impl AbsorbedRing {
     /// Takes it out of `programs`.
     ///
     /// # Errors
-    /// [`Error::NoMap`] or [`Error::Map`].
+    /// [`KernelError::NoMap`] or [`KernelError::Map`].
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::ABSORBED;
         let map = programs.take_map(name).ok_or(KernelError::NoMap { name })?;
@@ -70,7 +70,7 @@ impl Absorbing {
     /// Takes its ring out of `programs`; `hop` absorbs what `request` says, at the interface with this index.
     ///
     /// # Errors
-    /// [`Error::NoMap`], [`Error::Map`] or [`Error::File`].
+    /// [`KernelError::NoMap`], [`KernelError::Map`] or [`KernelError::File`].
     pub fn begin(programs: &mut Ebpf, hop: Hop, request: &WatchRequest, ifindex: u32) -> Result<Self, KernelError> {
         let replies = request.requests == RequestHandling::AllAbsorbed;
         let errors = replies.then(|| ErrorTap::open(ifindex, family_of(request.remote), request.nonce)).transpose();
@@ -87,7 +87,7 @@ impl Absorbing {
     /// What has come since the last call. Costs no system call where nothing has.
     ///
     /// # Errors
-    /// [`Error::Map`] where the counter of what there was no room for can't be read.
+    /// [`KernelError::Map`] where the counter of what there was no room for can't be read.
     pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, KernelError> {
         let mut packets = self.ring.drain(Taken::MOST);
         if !packets.is_empty() {
@@ -131,7 +131,7 @@ fn quoted(error: ErrorSeen) -> Absorbed {
 /// hops that could not be attached, with the reason.
 ///
 /// # Errors
-/// [`Error::NotAtNic`] where requests are not to go on, and nothing is attached that could stop them.
+/// [`KernelError::NotAtNic`] where requests are not to go on, and nothing is attached that could stop them.
 pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<Option<Hop>, KernelError> {
     let (what, hops) = match request.requests {
         RequestHandling::Pass => return Ok(None),

@@ -14,7 +14,7 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// Whether the filters of this network namespace can be seen from this command's mounts.
 ///
 /// # Errors
-/// [`Error::HiddenPins`] where they cannot: to say that there are none would be a guess.
+/// [`KernelError::HiddenPins`] where they cannot: to say that there are none would be a guess.
 pub fn require_visible() -> Result<(), KernelError> {
     if is_mounted() || !mounts_are_private() { Ok(()) } else { Err(KernelError::HiddenPins) }
 }

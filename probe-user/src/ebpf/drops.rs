@@ -34,7 +34,7 @@ impl DropRing {
     /// Takes it out of `programs`.
     ///
     /// # Errors
-    /// [`Error::NoMap`] or [`Error::Map`].
+    /// [`KernelError::NoMap`] or [`KernelError::Map`].
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::DROPS;
         let map = programs.take_map(name).ok_or(KernelError::NoMap { name })?;

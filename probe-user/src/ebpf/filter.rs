@@ -98,7 +98,7 @@ impl Rules {
     /// hold from now on; says which slot that is. A rule whose time is over makes room where no slot is free.
     ///
     /// # Errors
-    /// [`Error::RulesFull`] where all rules still hold.
+    /// [`KernelError::RulesFull`] where all rules still hold.
     pub fn add(&mut self, rule: &Rule) -> Result<u32, KernelError> {
         let mut all = self.read()?;
         let now = monotonic_ns();

@@ -31,7 +31,7 @@ pub struct LostRequests {
 /// have its way back watched.
 ///
 /// # Errors
-/// [`Error::NoMap`] or [`Error::Map`] where the map is missing or refuses the value.
+/// [`KernelError::NoMap`] or [`KernelError::Map`] where the map is missing or refuses the value.
 pub fn begin(programs: &mut Ebpf) -> Result<(), KernelError> {
     let name = names::TRACKING;
     let map = programs.map_mut(name).ok_or(KernelError::NoMap { name })?;

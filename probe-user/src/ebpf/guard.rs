@@ -70,7 +70,7 @@ impl Guard {
     /// Puts a guard on `device`, which must be an interface of this thread's network namespace.
     ///
     /// # Errors
-    /// [`Error::Guard`] where the options contradict each other; what the kernel refuses. Then nothing is attached.
+    /// [`KernelError::Guard`] where the options contradict each other; what the kernel refuses. Then nothing is attached.
     pub fn attach(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, KernelError> {
         let LoadedGuard { mut programs, record, links } = LoadedGuard::new(device, options, how)?;
         let maps = GuardMaps::take(&mut programs)?;

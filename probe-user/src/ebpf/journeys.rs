@@ -63,7 +63,7 @@ impl Journeys {
     /// Takes it out of `programs`, which must be loaded for a journey.
     ///
     /// # Errors
-    /// [`Error::NoMap`] where they are not, [`Error::Memory`] where memory is short.
+    /// [`KernelError::NoMap`] where they are not, [`KernelError::Memory`] where memory is short.
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::JOURNEYS;
         let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };

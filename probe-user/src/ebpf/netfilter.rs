@@ -60,7 +60,7 @@ fn of_kernel(error: &io::Error) -> String {
 /// Whether this kernel takes netfilter programs at all: loads one that lets everything pass.
 ///
 /// # Errors
-/// [`Refusal::Kernel`]: why not.
+/// [`NetfilterError::Kernel`]: why not.
 pub fn available() -> Result<(), NetfilterError> {
     let program = bpf_sys::load_program(ProgramType::Netfilter, names::NF_FIRST, &always(ACCEPT));
     program.map(drop).map_err(|source| NetfilterError::Kernel { source })

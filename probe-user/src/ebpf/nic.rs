@@ -167,7 +167,7 @@ impl Watch {
     /// Whether the interface is still there, under whatever name.
     ///
     /// # Errors
-    /// [`Error::Gone`] once it is not: its links are then dead, and would count nothing for ever.
+    /// [`KernelError::Gone`] once it is not: its links are then dead, and would count nothing for ever.
     pub fn check_interface(&self) -> Result<(), KernelError> {
         match device::name_of(self.device.ifindex) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)) => {

@@ -61,7 +61,7 @@ impl Pinned {
     /// The filter on `device` in `direction`, if it has one.
     ///
     /// # Errors
-    /// [`Error::OtherAbi`] where a probe of another build put it there.
+    /// [`KernelError::OtherAbi`] where a probe of another build put it there.
     pub fn open(device: &Device, direction: Direction) -> Result<Option<Self>, KernelError> {
         let wanted = PinDir::of(device.ifindex, direction)?;
         let here = |place: &PinDir| {

@@ -86,7 +86,7 @@ pub struct FieldOffset {
 /// The bytes of the running kernel's.
 ///
 /// # Errors
-/// [`Error::Unreadable`] where the kernel has none or `/sys` is not mounted.
+/// [`BtfError::Unreadable`] where the kernel has none or `/sys` is not mounted.
 pub fn read() -> Result<Vec<u8>, BtfError> {
     fs::read(PATH).map_err(BtfError::Unreadable)
 }
@@ -95,7 +95,7 @@ impl Btf {
     /// The running kernel's.
     ///
     /// # Errors
-    /// As [`read`], and [`Error::Malformed`].
+    /// As [`read`], and [`BtfError::Malformed`].
     pub fn running() -> Result<Self, BtfError> {
         Self::parse(read()?)
     }
@@ -103,7 +103,7 @@ impl Btf {
     /// That in `bytes`.
     ///
     /// # Errors
-    /// [`Error::Malformed`].
+    /// [`BtfError::Malformed`].
     pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         Raw::parse(bytes).map(Self).map_err(BtfError::Malformed)
     }

@@ -136,7 +136,7 @@ impl Device {
     /// The interface of that name, or of that other name.
     ///
     /// # Errors
-    /// [`Error::NoSuchInterface`] where this network namespace has none, [`Error::Netlink`] where the kernel does not say.
+    /// [`DeviceError::NoSuchInterface`] where this network namespace has none, [`DeviceError::Netlink`] where the kernel does not say.
     pub fn find(name: &str) -> Result<Self, DeviceError> {
         pick(Self::all()?, name)
     }
@@ -144,7 +144,7 @@ impl Device {
     /// Every interface of this network namespace, by index.
     ///
     /// # Errors
-    /// [`Error::Netlink`] where the kernel does not say.
+    /// [`DeviceError::Netlink`] where the kernel does not say.
     pub fn all() -> Result<Vec<Self>, DeviceError> {
         links::read().map_err(DeviceError::Netlink)
     }

@@ -91,7 +91,7 @@ impl Privileges {
     /// Those of the calling thread.
     ///
     /// # Errors
-    /// [`Error::Unknown`] where the kernel does not say, as under some seccomp profiles.
+    /// [`PrivilegeError::Unknown`] where the kernel does not say, as under some seccomp profiles.
     pub fn of_this_thread() -> Result<Self, PrivilegeError> {
         let effective =
             caps::read(None, CapSet::Effective).map_err(|error| PrivilegeError::Unknown(io::Error::other(error)))?;
@@ -134,7 +134,7 @@ impl Privileges {
     /// Whether it may do `task`.
     ///
     /// # Errors
-    /// [`Error::Missing`] or [`Error::Contained`]: what stands in the way, and what mends it.
+    /// [`PrivilegeError::Missing`] or [`PrivilegeError::Contained`]: what stands in the way, and what mends it.
     pub fn allow(&self, task: PrivilegedTask) -> Result<(), PrivilegeError> {
         let missing = self.missing(task);
         if !missing.is_empty() {
@@ -150,7 +150,7 @@ impl Privileges {
 /// Whether the calling thread may do `task`. Where the kernel does not tell, it may: the next step will show.
 ///
 /// # Errors
-/// [`Error::Missing`] or [`Error::Contained`]: what stands in the way, and what mends it.
+/// [`PrivilegeError::Missing`] or [`PrivilegeError::Contained`]: what stands in the way, and what mends it.
 pub fn require(task: PrivilegedTask) -> Result<(), PrivilegeError> {
     match Privileges::of_this_thread() {
         Ok(privileges) => privileges.allow(task),

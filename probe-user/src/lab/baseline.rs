@@ -89,7 +89,7 @@ pub fn settings() -> Vec<(String, &'static str)> {
 /// what is right already is not written, so that a read-only `/proc/sys` with the kernel's defaults will do.
 ///
 /// # Errors
-/// [`Error::System`] with the path that the kernel refused.
+/// [`LabError::System`] with the path that the kernel refused.
 pub fn apply() -> Result<(), LabError> {
     for (path, value) in settings() {
         let file = Path::new("/proc/sys").join(&path);

@@ -52,7 +52,7 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Takes the namespaces of a lab that stands already. An interface that somebody removed is [`Error::Changed`].
+    /// Takes the namespaces of a lab that stands already. An interface that somebody removed is [`LabError::Changed`].
     pub fn of(a: Netns, fw: Netns, b: Netns) -> Result<Self, LabError> {
         let families = families(&fw)?;
         let mut topology = Self { a, fw, b, indexes: [0; Nic::ALL.len()], families };

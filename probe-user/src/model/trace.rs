@@ -71,7 +71,7 @@ pub struct ProbePassage {
     pub id: u16,
     /// Its TTL or hop limit.
     pub ttl: u8,
-    /// [`probe_ebpf::Step::detail`].
+    /// [`probe_ebpf::Passage::detail`].
     pub detail: i32,
     /// The source address that it had; none: that of the watched pair's end from which packets come on this way, so
     /// nobody rewrote it.

@@ -97,19 +97,19 @@ pub struct Complaint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Watch this, and say [`Answer::Ready`] when it is being watched. One run after the other.
+    /// Watch this, and say [`AgentReply::Ready`] when it is being watched. One run after the other.
     Watch(WatchRequest),
-    /// Say what was seen so far: [`Answer::Sight`].
+    /// Say what was seen so far: [`AgentReply::Sight`].
     Look,
-    /// Say all that was seen, look up the rest, and detach: [`Answer::Sight`].
+    /// Say all that was seen, look up the rest, and detach: [`AgentReply::Sight`].
     Finish,
-    /// Send echo packets to the near end that is watched for: [`Answer::Sent`].
+    /// Send echo packets to the near end that is watched for: [`AgentReply::Sent`].
     Send(SendOrder),
-    /// Say which requests were absorbed and not told yet: [`Answer::Absorbed`].
+    /// Say which requests were absorbed and not told yet: [`AgentReply::Absorbed`].
     Absorbed,
-    /// Send these to the near end, at their times from now on: [`Answer::Loaded`], at once.
+    /// Send these to the near end, at their times from now on: [`AgentReply::Loaded`], at once.
     Volley(Vec<PacketSpec>),
-    /// Say what became of shots that were due and not told yet: [`Answer::Fired`].
+    /// Say what became of shots that were due and not told yet: [`AgentReply::Fired`].
     Fired,
 }
 

@@ -16,7 +16,7 @@ use crate::{
     diagnosis::document::{HopStatus, Stop},
     middlebox::experiment::{
         Expect, StepRole,
-        outcome::Disposition,
+        outcome::StepResult,
         way::{Line, WayStop},
     },
     model::trace::Leg,
@@ -116,9 +116,9 @@ pub struct StepRow {
     /// Packets that reached the other end's NIC.
     pub arrived: u32,
     /// What each repetition showed.
-    pub votes: Vec<Disposition>,
+    pub votes: Vec<StepResult>,
     /// What most of them showed.
-    pub fate: Disposition,
+    pub fate: StepResult,
     /// Whether that is what the script expects.
     pub as_expected: bool,
 }

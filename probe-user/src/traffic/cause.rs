@@ -23,7 +23,7 @@ pub struct Refused {
 
 /// What was to be sent where: enough to type the command that looks further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route<'a> {
+pub struct SendRoute<'a> {
     /// The target.
     pub target: IpAddr,
     /// The interface, where one was asked for.
@@ -43,7 +43,7 @@ impl Refused {
     }
 
     /// A command that looks further, or what to change.
-    pub fn look(&self, route: &Route<'_>) -> String {
+    pub fn look(&self, route: &SendRoute<'_>) -> String {
         match self.errno {
             Errno::EPERM => "nft list ruleset; iptables-save; bpftool cgroup tree".to_owned(),
             Errno::ENETUNREACH => format!("{}; ip -br link", route.get()),
@@ -62,7 +62,7 @@ impl Refused {
     }
 }
 
-impl Route<'_> {
+impl SendRoute<'_> {
     /// Asks the kernel for its route.
     fn get(&self) -> String {
         let interface = self.interface.map(|name| format!(" oif {name}")).unwrap_or_default();
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_to_look_at_names_target_and_interface() {
-        let route = Route { target: "fd00::2".parse().expect("an address"), interface: Some("eth0") };
+        let route = SendRoute { target: "fd00::2".parse().expect("an address"), interface: Some("eth0") };
         assert_eq!(refused(Errno::ENETUNREACH).look(&route), "ip route get fd00::2 oif eth0; ip -br link");
         let look = refused(Errno::EHOSTUNREACH).look(&route);
         assert_eq!(look, "ip route get fd00::2 oif eth0; ip -6 route; ip -6 rule");

@@ -46,7 +46,7 @@ pub struct Settings {
     pub dscp: u8,
     /// Whether packets may be fragmented.
     pub fragmentation: Fragmentation,
-    /// The id that packets must have where the kernel writes it (see [`Way::Ping`]); `None`: any.
+    /// The id that packets must have where the kernel writes it (see [`SocketType::Ping`]); `None`: any.
     pub id: Option<u16>,
 }
 
@@ -141,7 +141,7 @@ impl Sender {
         self.way
     }
 
-    /// Hands one message to the kernel. On [`Way::Ping`] it goes out with the socket's id, whatever `id` says.
+    /// Hands one message to the kernel. On [`SocketType::Ping`] it goes out with the socket's id, whatever `id` says.
     ///
     /// The error is this packet's own: errors that arrived for earlier ones are kept for [`Sender::returned`] and the
     /// send is tried again.

@@ -12,7 +12,7 @@ use probe_user::{
     },
     middlebox::experiment::{
         Expect, StepRole,
-        outcome::Disposition,
+        outcome::StepResult,
         way::{BlindPoint, WayPoint, WayStop},
     },
     model::trace::Leg,
@@ -229,8 +229,8 @@ fn an_experiment_fits() {
         expect: Expect::Arrives,
         sent: 5,
         arrived: 0,
-        votes: vec![Disposition::Stopped],
-        fate: Disposition::Stopped,
+        votes: vec![StepResult::Stopped],
+        fate: StepResult::Stopped,
         as_expected: false,
     };
     let counted = |hop, state, packets, why: Option<&str>| Counted {

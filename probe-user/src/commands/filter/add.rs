@@ -117,7 +117,7 @@ fn create(
 ) -> Result<(Pinned, u32), Failure> {
     let mut set = RuleSet::new(Vec::new(), pins::last_number(device)?);
     let slot = insert(&mut set, rule, spot, monotonic_ns())?;
-    let pinned = Pinned::create(device, hook, args.attach, &set, &change.lock).map_err(offer_tc)?;
+    let pinned = Pinned::create(device, hook, args.attach.choices(), &set, &change.lock).map_err(offer_tc)?;
     Ok((pinned, slot))
 }
 

@@ -68,7 +68,7 @@ impl Watcher {
         let device = Device::find(&args.interface)?;
         let track = if args.counts_only { Switch::Off } else { Switch::On };
         let wish = WatchOptions {
-            attach: args.attach,
+            attach: args.attach.choices(),
             ingress: Ingress::Once,
             egress: Switch::On,
             track,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     cli::send::{Send, SendKind},
     report::sent::{Back, Failed, IdChoice, Sent, SentKind, SentTarget, SeqSpan, SocketKind},
-    traffic::{Refused, ResolvedTarget, Returned, Route, SocketType},
+    traffic::{Refused, ResolvedTarget, Returned, SendRoute, SocketType},
 };
 
 /// A report that grows with each packet.
@@ -111,7 +111,7 @@ impl SendProgress {
     /// The report.
     pub(super) fn document(mut self) -> Sent {
         if let Some(target) = &self.target {
-            let route = Route { target: target.address.ip(), interface: self.interface.as_deref() };
+            let route = SendRoute { target: target.address.ip(), interface: self.interface.as_deref() };
             self.document.failed =
                 self.refused.values().map(|(refused, count)| failed(refused, *count, &route)).collect();
             self.document.failed.sort_by_key(|failed| std::cmp::Reverse(failed.count));
@@ -120,7 +120,7 @@ impl SendProgress {
     }
 }
 
-fn failed(refused: &Refused, count: u32, route: &Route<'_>) -> Failed {
+fn failed(refused: &Refused, count: u32, route: &SendRoute<'_>) -> Failed {
     Failed { errno: format!("{:?}", refused.errno), cause: refused.cause(), look: refused.look(route), count }
 }
 

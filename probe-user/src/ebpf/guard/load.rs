@@ -20,7 +20,7 @@ pub enum Clock {
 /// A secret for the hash of a guard's table, from the kernel.
 ///
 /// # Errors
-/// [`Error::File`] where it gives none.
+/// [`KernelError::File`] where it gives none.
 pub fn secret() -> Result<[u64; 5], KernelError> {
     let path = Path::new("/dev/urandom");
     let mut secret = [0_u64; 5];

@@ -112,7 +112,7 @@ impl PinnedGuard {
     /// The guard on `device`, if it has one.
     ///
     /// # Errors
-    /// [`Error::OtherAbi`] where a probe of another build put it there.
+    /// [`KernelError::OtherAbi`] where a probe of another build put it there.
     pub fn open(device: &Device) -> Result<Option<Self>, KernelError> {
         let netns = pins::netns()?;
         let here = |place: &Place| (place.netns, place.ifindex) == (netns, device.ifindex);
@@ -161,7 +161,7 @@ impl PinnedGuard {
     /// Puts a guard on `device`, which must have none; the lock says that nobody else does so now.
     ///
     /// # Errors
-    /// [`Error::GuardThere`] where there is one; what the kernel refuses. Then nothing is attached.
+    /// [`KernelError::GuardThere`] where there is one; what the kernel refuses. Then nothing is attached.
     pub fn create(
         device: &Device,
         options: &GuardOptions,

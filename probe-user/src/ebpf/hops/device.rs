@@ -49,7 +49,7 @@ pub fn passes_by(device: &Device) -> Option<String> {
 /// Attaches the programs of `hop`; dropping the links detaches them.
 ///
 /// # Errors
-/// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses, [`Error::NoProgram`] for another family's.
+/// [`KernelError::LoadProgram`] where the verifier or the kernel's policy refuses, [`KernelError::NoProgram`] for another family's.
 pub fn attach(
     programs: &mut impl ProgramLookup,
     types: &Btf,

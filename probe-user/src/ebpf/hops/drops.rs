@@ -40,7 +40,7 @@ pub fn available(kernel: &RunningKernel, end: FreeTracepoint) -> Result<(), Stri
 /// Attaches the program of `end`; dropping the link detaches it.
 ///
 /// # Errors
-/// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
+/// [`KernelError::LoadProgram`] where the verifier or the kernel's policy refuses.
 pub fn attach(programs: &mut impl ProgramLookup, types: &Btf, end: FreeTracepoint) -> Result<TraceLink, KernelError> {
     tracepoint(end).attach(programs, types)
 }

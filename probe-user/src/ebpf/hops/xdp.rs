@@ -22,7 +22,7 @@ use crate::{
 /// Attaches the loaded program of `programs` to `device`, and hands over the link: dropping it detaches.
 ///
 /// # Errors
-/// [`Error::XdpTaken`] where another program holds the place, [`Error::AttachXdp`] otherwise.
+/// [`KernelError::XdpTaken`] where another program holds the place, [`KernelError::AttachXdp`] otherwise.
 pub fn attach(programs: &mut impl ProgramLookup, device: &Device, mode: AttachMode) -> Result<FdLink, KernelError> {
     attach_program(programs, device, super::program(Hop::XdpIn, mode), mode)
 }

@@ -48,7 +48,7 @@ pub struct ModeChoice {
 /// How XDP is attached to `device` under `--xdp choice` for this purpose.
 ///
 /// # Errors
-/// [`Error::LinkLayer`] where probe cannot read the packets, [`Error::NoNativeXdp`] where native is asked of a driver that
+/// [`DeviceError::LinkLayer`] where probe cannot read the packets, [`DeviceError::NoNativeXdp`] where native is asked of a driver that
 /// is known to have none. A driver may still refuse: the table knows drivers, not their versions.
 pub fn xdp_mode(device: &Device, choice: XdpChoice, purpose: XdpPurpose) -> Result<ModeChoice, DeviceError> {
     if let DeviceType::Other(arphrd) = device.link_layer {

@@ -61,7 +61,7 @@ impl Exchange {
 /// Sends `count` echo packets like `probe` from A to B at once, and waits for what comes of them.
 ///
 /// # Errors
-/// [`Error::System`] where not even the socket that waits can be made.
+/// [`FaultError::System`] where not even the socket that waits can be made.
 pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, FaultError> {
     exchange(lab, family, probe, count, SILENCE)
 }
@@ -75,7 +75,7 @@ pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), Fault
 /// Holds that a lab that was broken as `case` wants it now delivers as much as the case says.
 ///
 /// # Errors
-/// [`Error::NotInForce`] where it delivers more or less.
+/// [`FaultError::NotInForce`] where it delivers more or less.
 pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, FaultError> {
     let outcomes = case.fault.expected.outcomes;
     let fits = |outcome| {

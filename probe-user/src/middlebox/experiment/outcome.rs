@@ -31,7 +31,7 @@ pub struct StepOutcome {
     /// What each repetition showed.
     pub votes: Vec<RepetitionCounts>,
     /// What most of them showed.
-    pub fate: Disposition,
+    pub fate: StepResult,
     /// Whether that is what the script expects.
     pub as_expected: bool,
 }
@@ -52,7 +52,7 @@ pub struct RepetitionCounts {
 /// What became of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Disposition {
+pub enum StepResult {
     /// All arrived.
     Arrived,
     /// All left their own NIC, and none arrived.
@@ -67,19 +67,19 @@ pub enum Disposition {
 
 impl RepetitionCounts {
     /// What this repetition says.
-    pub fn fate(&self) -> Disposition {
+    pub fn fate(&self) -> StepResult {
         match (self.went, self.arrived) {
-            (went, _) if went < self.planned => Disposition::Unsent,
-            (went, arrived) if arrived >= went => Disposition::Arrived,
-            (_, 0) => Disposition::Stopped,
-            _ => Disposition::Partly,
+            (went, _) if went < self.planned => StepResult::Unsent,
+            (went, arrived) if arrived >= went => StepResult::Arrived,
+            (_, 0) => StepResult::Stopped,
+            _ => StepResult::Partly,
         }
     }
 }
 
 impl StepOutcome {
     /// How many repetitions showed `fate`.
-    pub fn votes_for(&self, fate: Disposition) -> usize {
+    pub fn votes_for(&self, fate: StepResult) -> usize {
         self.votes.iter().filter(|vote| vote.fate() == fate).count()
     }
 
@@ -122,18 +122,17 @@ fn vote(plan: &ExperimentPlan, run: &PlayedTimeline, repetition: u16, step: usiz
 }
 
 /// What more than half of the repetitions say.
-fn majority(votes: &[RepetitionCounts]) -> Disposition {
-    let most = [Disposition::Arrived, Disposition::Stopped, Disposition::Partly, Disposition::Unsent];
-    let more_than_half =
-        |fate: &Disposition| 2 * votes.iter().filter(|vote| vote.fate() == *fate).count() > votes.len();
-    most.into_iter().find(more_than_half).unwrap_or(Disposition::Divided)
+fn majority(votes: &[RepetitionCounts]) -> StepResult {
+    let most = [StepResult::Arrived, StepResult::Stopped, StepResult::Partly, StepResult::Unsent];
+    let more_than_half = |fate: &StepResult| 2 * votes.iter().filter(|vote| vote.fate() == *fate).count() > votes.len();
+    most.into_iter().find(more_than_half).unwrap_or(StepResult::Divided)
 }
 
-fn fits(expect: Expect, fate: Disposition) -> bool {
+fn fits(expect: Expect, fate: StepResult) -> bool {
     match expect {
-        Expect::Arrives => fate == Disposition::Arrived,
-        Expect::Stops => fate == Disposition::Stopped,
-        Expect::Any => matches!(fate, Disposition::Arrived | Disposition::Stopped | Disposition::Partly),
+        Expect::Arrives => fate == StepResult::Arrived,
+        Expect::Stops => fate == StepResult::Stopped,
+        Expect::Any => matches!(fate, StepResult::Arrived | StepResult::Stopped | StepResult::Partly),
     }
 }
 

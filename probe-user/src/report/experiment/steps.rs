@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{End, Experiment, StepRow};
 use crate::{
-    middlebox::experiment::{Expect, outcome::Disposition},
+    middlebox::experiment::{Expect, outcome::StepResult},
     report::{
         diagnosis::wrapped,
         style::{Style, Tone},
@@ -77,11 +77,11 @@ fn paragraph(out: &mut dyn Write, style: &Style, label: &str, text: &str) -> io:
 
 fn row(step: &StepRow) -> Vec<String> {
     let fate = match step.fate {
-        Disposition::Arrived => "arrives",
-        Disposition::Stopped => "stops",
-        Disposition::Partly => "arrives in part",
-        Disposition::Unsent => "never left",
-        Disposition::Divided => "undecided",
+        StepResult::Arrived => "arrives",
+        StepResult::Stopped => "stops",
+        StepResult::Partly => "arrives in part",
+        StepResult::Unsent => "never left",
+        StepResult::Divided => "undecided",
     };
     let outcome = match (step.expect, step.as_expected) {
         (Expect::Any, _) => fate.to_owned(),

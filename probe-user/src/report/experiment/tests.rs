@@ -51,8 +51,8 @@ fn run(family: u8, lines: Vec<Line>) -> Experiment {
         expect: Expect::Arrives,
         sent: count.into(),
         arrived: count.into(),
-        votes: vec![Disposition::Arrived],
-        fate: Disposition::Arrived,
+        votes: vec![StepResult::Arrived],
+        fate: StepResult::Arrived,
         as_expected: true,
     };
     let end = |name: &str| End {

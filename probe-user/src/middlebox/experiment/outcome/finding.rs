@@ -1,6 +1,6 @@
 //! The finding in words: what left one NIC and what reached the other, and what follows from the difference.
 
-use super::{Disposition, StepOutcome};
+use super::{StepOutcome, StepResult};
 use crate::middlebox::{
     experiment::script::{Expect, Script, ScriptPacket, Sends, StepRole},
     timeline::Endpoint,
@@ -31,7 +31,7 @@ type Told<'a> = (&'a Sends, &'a StepOutcome);
 /// What follows from all steps.
 pub(super) fn find(script: &Script, outcomes: &[StepOutcome], names: &EndNames) -> String {
     let told: Vec<Told<'_>> = script.sends().map(|(_, sends)| sends).zip(outcomes).collect();
-    if let Some(unsent) = told.iter().find(|(_, outcome)| outcome.fate == Disposition::Unsent) {
+    if let Some(unsent) = told.iter().find(|(_, outcome)| outcome.fate == StepResult::Unsent) {
         return unsent_packet(unsent, names);
     }
     if let Some(lost) = told.iter().find(|told| is_broken_way(told)) {
@@ -53,17 +53,17 @@ pub(super) fn find(script: &Script, outcomes: &[StepOutcome], names: &EndNames) 
 
 /// What must arrive for anything to be concluded, and did not.
 fn is_broken_way((sends, outcome): &Told<'_>) -> bool {
-    sends.role != StepRole::Case && sends.expect == Expect::Arrives && outcome.fate != Disposition::Arrived
+    sends.role != StepRole::Case && sends.expect == Expect::Arrives && outcome.fate != StepResult::Arrived
 }
 
 /// What must not arrive, by a control, and did.
 fn is_open_door((sends, outcome): &Told<'_>) -> bool {
-    sends.role == StepRole::Control && sends.expect == Expect::Stops && outcome.fate != Disposition::Stopped
+    sends.role == StepRole::Control && sends.expect == Expect::Stops && outcome.fate != StepResult::Stopped
 }
 
 fn open_door(told: &Told<'_>, names: &EndNames) -> String {
     let (sends, outcome) = told;
-    if outcome.fate == Disposition::Arrived {
+    if outcome.fate == StepResult::Arrived {
         let said = sends.means.arrives.clone();
         return said.unwrap_or_else(|| {
             format!(
@@ -86,18 +86,18 @@ fn sentence((sends, outcome): &Told<'_>, names: &EndNames) -> String {
     let (from, to) = (names.of(sends.from), names.of(sends.from.other()));
     let (went, arrived) = outcome.packets();
     match outcome.fate {
-        Disposition::Arrived if arrived == went => format!("{} reached {to}'s NIC ({arrived} of {went})", what(sends)),
-        Disposition::Arrived => format!("{} reached {to}'s NIC, but for some ({arrived} of {went})", what(sends)),
-        Disposition::Stopped if arrived == 0 => {
+        StepResult::Arrived if arrived == went => format!("{} reached {to}'s NIC ({arrived} of {went})", what(sends)),
+        StepResult::Arrived => format!("{} reached {to}'s NIC, but for some ({arrived} of {went})", what(sends)),
+        StepResult::Stopped if arrived == 0 => {
             format!("{} left {from}'s NIC and never reached {to}'s ({arrived} of {went})", what(sends))
         }
-        Disposition::Stopped => {
+        StepResult::Stopped => {
             format!("{} left {from}'s NIC and mostly did not reach {to}'s ({arrived} of {went})", what(sends))
         }
-        Disposition::Partly | Disposition::Divided => {
+        StepResult::Partly | StepResult::Divided => {
             format!("of {}, {arrived} of {went} reached {to}'s NIC", what(sends))
         }
-        Disposition::Unsent => format!("{} did not leave {from}", what(sends)),
+        StepResult::Unsent => format!("{} did not leave {from}", what(sends)),
     }
 }
 
@@ -109,7 +109,7 @@ fn contrast(case: &Told<'_>, told: &[Told<'_>], names: &EndNames) -> String {
             && control.from == sends.from
             && control.packet == sends.packet
             && fared.fate != outcome.fate
-            && matches!(fared.fate, Disposition::Arrived | Disposition::Stopped)
+            && matches!(fared.fate, StepResult::Arrived | StepResult::Stopped)
     };
     match told.iter().find(other) {
         Some(control) => format!("; the control, {}, in the same second", sentence(control, names)),
@@ -119,11 +119,11 @@ fn contrast(case: &Told<'_>, told: &[Told<'_>], names: &EndNames) -> String {
 
 fn meaning((sends, outcome): &Told<'_>) -> String {
     let said = match outcome.fate {
-        Disposition::Arrived => sends.means.arrives.clone(),
-        Disposition::Stopped => sends.means.stops.clone(),
-        Disposition::Partly => Some("Some passed and some did not: a limit in number or rate, or loss.".to_owned()),
-        Disposition::Divided => Some("The repetitions do not agree: repeat it more often.".to_owned()),
-        Disposition::Unsent => None,
+        StepResult::Arrived => sends.means.arrives.clone(),
+        StepResult::Stopped => sends.means.stops.clone(),
+        StepResult::Partly => Some("Some passed and some did not: a limit in number or rate, or loss.".to_owned()),
+        StepResult::Divided => Some("The repetitions do not agree: repeat it more often.".to_owned()),
+        StepResult::Unsent => None,
     };
     said.unwrap_or_default()
 }
