@@ -16,11 +16,12 @@ mod sentence;
 mod timing;
 pub mod verdict;
 
+use probe_ebpf::Echo;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Finding, HostTrace, Leg, SenderTrace, SentProbe};
+use crate::model::trace::{Finding, HostTrace, SenderTrace, SentProbe};
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;
@@ -129,10 +130,10 @@ impl Evidence {
     }
 
     /// The leg that the sent packets travel.
-    pub fn first_leg(&self) -> Leg {
+    pub fn first_leg(&self) -> Echo {
         match self.mode {
-            ProbeMode::Request | ProbeMode::RequestOnly => Leg::Request,
-            ProbeMode::ReplyOnly => Leg::Reply,
+            ProbeMode::Request | ProbeMode::RequestOnly => Echo::Request,
+            ProbeMode::ReplyOnly => Echo::Reply,
         }
     }
 

@@ -40,6 +40,16 @@ pub enum Echo {
     Reply,
 }
 
+impl Echo {
+    /// Returns its name in reports and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Reply => "reply",
+        }
+    }
+}
+
 /// Into this host or out of it, as its NIC sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]

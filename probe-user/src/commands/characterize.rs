@@ -18,9 +18,10 @@ use crate::{
     exit::Exit,
     host::privilege::{self, PrivilegedTask},
     middlebox::{
-        datasheet::{Confidence, Datasheet, Effort, FactFinding, Level, Session, SessionProgress, compare::compare},
+        datasheet::{Datasheet, Effort, FactFinding, Level, Session, SessionProgress, compare::compare},
         player::{Completion, Player},
     },
+    model::verdict::Confidence,
     report::explained::Explained,
     traffic::prober::random,
 };

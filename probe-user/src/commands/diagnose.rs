@@ -29,7 +29,7 @@ use crate::{
     host::privilege::{self, PrivilegedTask},
     model::{
         request::{HostRole, RequestHandling, WatchRequest},
-        trace::{HostTrace, Leg, SenderTrace},
+        trace::{HostTrace, SenderTrace},
     },
     stop::StopSignal,
     traffic::{
@@ -243,7 +243,7 @@ impl Probing<'_> {
     }
 
     fn all_known(&self, fates: &mut Fates, sending: &SenderTrace, local: &HostTrace, peer: Option<&HostTrace>) -> bool {
-        let first = if self.args.reply_only { Leg::Reply } else { Leg::Request };
+        let first = if self.args.reply_only { Echo::Reply } else { Echo::Request };
         fates.all_known(&RunEvidence { sending, local, peer, first })
     }
 

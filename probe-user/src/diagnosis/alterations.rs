@@ -1,6 +1,7 @@
 //! What changed on the way though it arrived: a rewritten id, an answer from another address; and oddities that are no
 //! fault: duplicates, another order. A TTL that falls is what TTLs do.
 
+use probe_ebpf::Echo;
 use std::collections::BTreeMap;
 
 use probe_ebpf::Hop;
@@ -11,11 +12,11 @@ use super::{
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
-use crate::model::trace::{Finding, HopTrace, Leg, ProbePassage};
+use crate::model::trace::{Finding, HopTrace, ProbePassage};
 
 /// What changed, by leg and in path order.
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
-    let mut changes: BTreeMap<(Leg, usize, Value, Value), Alteration> = BTreeMap::new();
+    let mut changes: BTreeMap<(Echo, usize, Value, Value), Alteration> = BTreeMap::new();
     let mut note = |leg, row, sent, seen, seen_at, field| {
         let fresh = || Alteration { leg, field, sent, seen, seen_at, packets: 0 };
         changes.entry((leg, row, sent, seen)).or_insert_with(fresh).packets += 1;
@@ -26,7 +27,7 @@ pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
         for (index, row) in ledger.rows.iter().enumerate() {
             let (leg, at) = (row.step.leg, row.step.checkpoint);
             // Whoever undoes a rewriting on the way back gives the sender its own id again.
-            if leg == Leg::Reply && at.host == Side::Local && evidence.two_sided() && leg != evidence.first_leg() {
+            if leg == Echo::Reply && at.host == Side::Local && evidence.two_sided() && leg != evidence.first_leg() {
                 expected = sent.id;
             }
             let seen = id_at(evidence, leg, at, sent.probe).filter(|id| *id != 0);
@@ -42,13 +43,13 @@ pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
         if let Some(from) = from.filter(|from| *from != evidence.target.address && !is_group(evidence)) {
             let at = Checkpoint { host: Side::Local, station: Station::Recv };
             let (asked, answered) = (Value::Address(evidence.target.address), Value::Address(from));
-            note(Leg::Reply, ledger.rows.len(), asked, answered, at, "source");
+            note(Echo::Reply, ledger.rows.len(), asked, answered, at, "source");
         }
     }
     changes.into_values().collect()
 }
 
-fn id_at(evidence: &Evidence, leg: Leg, at: Checkpoint, probe: u16) -> Option<u16> {
+fn id_at(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<u16> {
     match at.station {
         Station::Send => None,
         Station::Recv => evidence.sending.received.get(&probe).map(|received| received.id),
@@ -57,11 +58,11 @@ fn id_at(evidence: &Evidence, leg: Leg, at: Checkpoint, probe: u16) -> Option<u1
 }
 
 /// What a hop saw of a probe.
-pub(super) fn step(evidence: &Evidence, leg: Leg, side: Side, hop: Hop, probe: u16) -> Option<ProbePassage> {
+pub(super) fn step(evidence: &Evidence, leg: Echo, side: Side, hop: Hop, probe: u16) -> Option<ProbePassage> {
     match evidence.host(side).hops.get(hop.name())? {
         HopTrace::Blind { .. } => None,
         HopTrace::Watched { requests, replies } => {
-            let steps = if leg == Leg::Request { requests } else { replies };
+            let steps = if leg == Echo::Request { requests } else { replies };
             steps.get(&probe).copied()
         }
     }
@@ -81,7 +82,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     let arrived_twice = doubled(evidence, evidence.first_leg());
     let read_twice = evidence.sending.received.values().filter(|received| received.times > 1).count();
     let late = overtaken(evidence);
-    let noun = if evidence.first_leg() == Leg::Request { ("request", "requests") } else { ("reply", "replies") };
+    let noun = if evidence.first_leg() == Echo::Request { ("request", "requests") } else { ("reply", "replies") };
     [
         (arrived_twice, format!("{} reached {far} more than once", counted(arrived_twice, noun))),
         (read_twice, format!("{} came more than once", counted(read_twice, ("reply", "replies")))),
@@ -111,7 +112,7 @@ fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
     sides.flat_map(move |side| {
         evidence.findings(side).filter_map(move |finding| {
             let Finding::Rule { family, table, chain, handle, rule, packets, leg, .. } = finding else { return None };
-            let noun = if *leg == Leg::Request { ("request", "requests") } else { ("reply", "replies") };
+            let noun = if *leg == Echo::Request { ("request", "requests") } else { ("reply", "replies") };
             let handle = handle.map(|handle| format!(" handle {handle}")).unwrap_or_default();
             let count = counted(usize::try_from(*packets).unwrap_or(usize::MAX), noun);
             Some(format!(
@@ -147,7 +148,7 @@ fn counted(count: usize, (one, many): (&str, &str)) -> String {
 }
 
 /// How many probes entered the far end more often than they left this host.
-fn doubled(evidence: &Evidence, leg: Leg) -> usize {
+fn doubled(evidence: &Evidence, leg: Echo) -> usize {
     let times = |side, hops: &[Hop], probe| {
         hops.iter().find_map(|hop| step(evidence, leg, side, *hop, probe)).map(|step| step.times)
     };

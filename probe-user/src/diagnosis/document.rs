@@ -1,5 +1,6 @@
 //! `probe.diagnosis/1` as data: what a diagnosis says, field by field.
 
+use probe_ebpf::Echo;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -11,7 +12,6 @@ use super::{
     Responder, Target,
     path::{Checkpoint, Side},
 };
-use crate::model::trace::Leg;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
 
 /// The result of a run.
@@ -95,7 +95,7 @@ pub struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stop {
     /// On which leg.
-    pub leg: Leg,
+    pub leg: Echo,
     /// Where.
     pub host: StopHost,
     /// In which part of the network stack.
@@ -105,10 +105,10 @@ pub struct Stop {
     pub place: DropPoint,
     /// The leg of the last hop that saw them.
     #[serde(skip)]
-    pub seen_leg: Leg,
+    pub seen_leg: Echo,
     /// The leg of the first hop that did not.
     #[serde(skip)]
-    pub missing_leg: Leg,
+    pub missing_leg: Echo,
     /// How many.
     pub packets: usize,
     /// The last hop that saw them.
@@ -237,7 +237,7 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Alteration {
     /// On which leg.
-    pub leg: Leg,
+    pub leg: Echo,
     /// What changed: `id`, or `source` of a reply.
     pub field: &'static str,
     /// What was sent.
@@ -264,7 +264,7 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HopState {
     /// The leg.
-    pub leg: Leg,
+    pub leg: Echo,
     /// Where.
     #[serde(flatten)]
     pub checkpoint: Checkpoint,

@@ -3,6 +3,7 @@
 //! It follows each probe by itself, so it can't be fooled by one probe lost and another one doubled. What its rows stand for
 //! is the caller's: the hops of two kernels in a diagnosis, the NICs of every host on the way in an experiment of the lab.
 
+use probe_ebpf::Echo;
 use std::collections::{BTreeMap, BTreeSet};
 
 use probe_ebpf::{Family, Hop};
@@ -14,7 +15,7 @@ use super::{
     path::{Checkpoint, PathStep, Requirement, Side, Station, journey},
     places::{DropLocation, between},
 };
-use crate::model::trace::{HopTrace, HostTrace, Leg};
+use crate::model::trace::{HopTrace, HostTrace};
 
 /// Why a hop is blind whose host ran out of room.
 const FULL: &str = "a map of this host had no room for all it saw";
@@ -68,9 +69,9 @@ pub struct Stretch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The leg of the last step that saw them.
-    pub leg: Leg,
+    pub leg: Echo,
     /// The leg of the first step that did not.
-    pub missing_leg: Leg,
+    pub missing_leg: Echo,
     /// The last that saw them.
     pub last_seen: Checkpoint,
     /// The first that watched and did not see them.
@@ -182,11 +183,11 @@ impl Ledger {
 }
 
 /// Returns which probes `hop` of a host saw on a leg, and why its silence says nothing, where it does not.
-pub fn seen_at(host: &HostTrace, hop: Hop, leg: Leg) -> (BTreeSet<u16>, Option<String>) {
+pub fn seen_at(host: &HostTrace, hop: Hop, leg: Echo) -> (BTreeSet<u16>, Option<String>) {
     match host.hop(hop) {
         HopTrace::Blind { why } => (BTreeSet::new(), Some(why)),
         HopTrace::Watched { requests, replies } => {
-            let steps = if leg == Leg::Request { requests } else { replies };
+            let steps = if leg == Echo::Request { requests } else { replies };
             let full = host.accounting.maps_full > 0;
             (steps.into_keys().collect(), full.then(|| FULL.to_owned()))
         }

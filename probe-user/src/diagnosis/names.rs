@@ -5,10 +5,11 @@
 
 use super::places::DropPoint;
 use crate::model::trace::{
-    Drop, Leg,
+    Drop,
     benign::{Icmpv6Frees, benign},
     plain_function,
 };
+use probe_ebpf::Echo;
 
 /// What a drop event says of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +201,7 @@ pub fn is_consumed(drop: &Drop) -> bool {
 pub fn shows_icmp(drop: &Drop) -> bool {
     let function = plain_function(&drop.function);
     let icmp = matches!(function, "icmp_rcv" | "icmpv6_rcv" | "ping_rcv");
-    icmp && (is_consumed(drop) || (drop.reason == "NO_SOCKET" && drop.leg == Leg::Reply))
+    icmp && (is_consumed(drop) || (drop.reason == "NO_SOCKET" && drop.leg == Echo::Reply))
 }
 
 fn fits(pattern: &str, name: &str) -> bool {
@@ -215,7 +216,7 @@ mod tests {
         Drop {
             time_ns: 1,
             probe: Some(0),
-            leg: Leg::Request,
+            leg: Echo::Request,
             id: 1,
             seq: 1,
             reason: reason.into(),
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_a_healthy_ping_leaves_behind_is_benign() {
-        let reply = |reason, function| Drop { leg: Leg::Reply, ..drop(reason, function, &[]) };
+        let reply = |reason, function| Drop { leg: Echo::Reply, ..drop(reason, function, &[]) };
         assert!(is_benign(&reply("NO_SOCKET", "ping_rcv")) && shows_icmp(&reply("NO_SOCKET", "ping_rcv")));
         assert!(is_benign(&reply("NOT_SPECIFIED", "inet_sock_destruct")));
         assert!(is_benign(&reply("QUEUE_PURGE", "inet_sock_destruct")));

@@ -6,12 +6,13 @@
 //! `__netif_receive_skb_core` (its tracepoint, generic XDP, tc ingress, netfilter ingress), `ip_rcv` (header checks,
 //! prerouting), routing with `rp_filter`, `ip_local_deliver` (reassembly, input), raw sockets, `icmp_rcv`.
 
+use probe_ebpf::Echo;
 use probe_ebpf::Hop;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{Evidence, ProbeMode, Responder};
-use crate::model::trace::{HopTrace, HostTrace, Leg};
+use crate::model::trace::{HopTrace, HostTrace};
 
 /// One of the two watched hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -57,7 +58,7 @@ pub enum Requirement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathStep {
     /// The leg it belongs to.
-    pub leg: Leg,
+    pub leg: Echo,
     /// Where.
     pub checkpoint: Checkpoint,
     /// What its silence means.
@@ -140,27 +141,27 @@ pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
     if let Some(far) = far {
         steps.extend(arrival(evidence, first, far));
         if evidence.mode == ProbeMode::Request && evidence.responder != Responder::Xdp {
-            steps.extend(out(Leg::Reply, far));
+            steps.extend(out(Echo::Reply, far));
         }
     }
     if evidence.mode == ProbeMode::Request {
-        steps.extend(inwards(evidence, Leg::Reply, Side::Local));
-        steps.push(step(Leg::Reply, Side::Local, Station::Hop(Hop::IcmpIn), May));
-        steps.push(step(Leg::Reply, Side::Local, Station::Hop(Hop::SocketIn), May));
-        steps.push(step(Leg::Reply, Side::Local, Station::Recv, Must));
+        steps.extend(inwards(evidence, Echo::Reply, Side::Local));
+        steps.push(step(Echo::Reply, Side::Local, Station::Hop(Hop::IcmpIn), May));
+        steps.push(step(Echo::Reply, Side::Local, Station::Hop(Hop::SocketIn), May));
+        steps.push(step(Echo::Reply, Side::Local, Station::Recv, Must));
     }
     steps
 }
 
-fn step(leg: Leg, host: Side, station: Station, duty: Requirement) -> PathStep {
+fn step(leg: Echo, host: Side, station: Station, duty: Requirement) -> PathStep {
     PathStep { leg, checkpoint: Checkpoint { host, station }, duty }
 }
 
-fn out(leg: Leg, side: Side) -> impl Iterator<Item = PathStep> {
+fn out(leg: Echo, side: Side) -> impl Iterator<Item = PathStep> {
     OUT.into_iter().map(move |(hop, duty)| step(leg, side, Station::Hop(hop), duty))
 }
 
-fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = PathStep> {
+fn inwards(evidence: &Evidence, leg: Echo, side: Side) -> impl Iterator<Item = PathStep> {
     let mut hops = IN;
     let host = evidence.host(side);
     if host.host.xdp_mode == "generic" {
@@ -174,10 +175,10 @@ fn inwards(evidence: &Evidence, leg: Leg, side: Side) -> impl Iterator<Item = Pa
 
 /// Whether packets pass prerouting before they enter by the watched device: those of a bridge do, at its port, where the
 /// kernel has `br_netfilter` (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`). Seen by the hops themselves.
-fn prerouting_comes_first(host: &HostTrace, leg: Leg) -> bool {
+fn prerouting_comes_first(host: &HostTrace, leg: Echo) -> bool {
     let seen = |hop| match (host.hop(hop), leg) {
-        (HopTrace::Watched { requests, .. }, Leg::Request) => Some(requests),
-        (HopTrace::Watched { replies, .. }, Leg::Reply) => Some(replies),
+        (HopTrace::Watched { requests, .. }, Echo::Request) => Some(requests),
+        (HopTrace::Watched { replies, .. }, Echo::Reply) => Some(replies),
         (HopTrace::Blind { .. }, _) => None,
     };
     let Some((first, entry)) = seen(Hop::NfPreroutingFirst).zip(seen(Hop::TcIn)) else { return false };
@@ -186,7 +187,7 @@ fn prerouting_comes_first(host: &HostTrace, leg: Leg) -> bool {
 }
 
 /// Into the far end, as far as whoever answers there sits.
-fn arrival(evidence: &Evidence, leg: Leg, side: Side) -> Vec<PathStep> {
+fn arrival(evidence: &Evidence, leg: Echo, side: Side) -> Vec<PathStep> {
     let mut steps: Vec<PathStep> = inwards(evidence, leg, side).collect();
     if let Some(hop) = taken_at(evidence, side) {
         let last = steps.iter().position(|step| step.checkpoint.station == Station::Hop(hop));
@@ -258,7 +259,7 @@ mod tests {
     fn unasked_replies_end_at_the_far_kernels_icmp() {
         let evidence = Evidence { mode: ProbeMode::ReplyOnly, peer: Some(HostTrace::default()), ..evidence() };
         let steps = journey(&evidence);
-        assert!(steps.iter().all(|step| step.leg == Leg::Reply));
+        assert!(steps.iter().all(|step| step.leg == Echo::Reply));
         assert_eq!(steps.last().map(|step| step.checkpoint.station), Some(Station::Hop(Hop::IcmpIn)));
     }
 

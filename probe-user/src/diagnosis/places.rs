@@ -1,14 +1,12 @@
 //! The places where a packet can die, which hop they lie before, and what layer they are.
 
+use probe_ebpf::Echo;
 use probe_ebpf::{Family, Hop};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::path::{PathStep, Side, Station};
-use crate::model::{
-    trace::Leg,
-    verdict::{Layer, StopHost},
-};
+use crate::model::verdict::{Layer, StopHost};
 
 /// Where in a host or between hosts a packet can die; in path order for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +128,7 @@ pub struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DropLocation {
     /// The leg.
-    pub leg: Leg,
+    pub leg: Echo,
     /// Whose.
     pub host: StopHost,
     /// Which.

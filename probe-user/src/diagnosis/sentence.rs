@@ -6,7 +6,7 @@ use super::{
     path::{Checkpoint, Side, Station},
     places::DropPoint,
 };
-use crate::model::trace::Leg;
+use probe_ebpf::Echo;
 
 /// The sentence of a diagnosis that is complete but for it.
 pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
@@ -25,23 +25,23 @@ struct Teller<'a> {
 }
 
 /// A number with its noun.
-fn counted(count: usize, leg: Leg) -> String {
+fn counted(count: usize, leg: Echo) -> String {
     let noun = match (leg, count) {
-        (Leg::Request, 1) => "request",
-        (Leg::Request, _) => "requests",
-        (Leg::Reply, 1) => "reply",
-        (Leg::Reply, _) => "replies",
+        (Echo::Request, 1) => "request",
+        (Echo::Request, _) => "requests",
+        (Echo::Reply, 1) => "reply",
+        (Echo::Reply, _) => "replies",
     };
     format!("{count} {noun}")
 }
 
 impl Teller<'_> {
-    fn sent_leg(&self) -> Leg {
+    fn sent_leg(&self) -> Echo {
         self.evidence.first_leg()
     }
 
     /// `All 10 requests`, `The request`, `3 of 10 requests`.
-    fn packets(&self, count: usize, leg: Leg) -> String {
+    fn packets(&self, count: usize, leg: Echo) -> String {
         let sent = self.diagnosis.sent;
         match count {
             1 if sent == 1 => format!("The {}", counted(1, leg).trim_start_matches("1 ")),
@@ -96,7 +96,7 @@ impl Teller<'_> {
 
     fn changed(&self, change: &Alteration) -> String {
         let Alteration { sent, seen, seen_at, leg, .. } = change;
-        let way = if *leg == Leg::Request { "on the way" } else { "on the way back" };
+        let way = if *leg == Echo::Request { "on the way" } else { "on the way back" };
         match (sent, seen) {
             (Value::Id(sent), Value::Id(seen)) => {
                 let whom = self.evidence.name(seen_at.host);
@@ -166,12 +166,12 @@ impl Teller<'_> {
             (StopHost::Local, leg) if leg == self.sent_leg() && !self.evidence.loops_back() => {
                 format!("{packets} {were} {}", placed(&by, &format!("on {near} itself")))
             }
-            (StopHost::Local, Leg::Request) => format!("{packets} {were} {}", placed(&by, &format!("on {near}"))),
-            (StopHost::Local, Leg::Reply) => {
+            (StopHost::Local, Echo::Request) => format!("{packets} {were} {}", placed(&by, &format!("on {near}"))),
+            (StopHost::Local, Echo::Reply) => {
                 format!("{packets} came back to {near} and {were} {}", placed(&by, "there"))
             }
             (StopHost::Network, leg) => {
-                let (from, to) = if leg == Leg::Request || unasked { (near, far) } else { (far, near) };
+                let (from, to) = if leg == Echo::Request || unasked { (near, far) } else { (far, near) };
                 let who = match &stop.cause.icmp {
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
                     // What is known of the far end says more than that they were lost.
@@ -183,7 +183,7 @@ impl Teller<'_> {
                 format!("{packets} left {from} and never reached {to}: {who}")
             }
             (StopHost::Beyond, _) => self.beyond(stop, &packets, one),
-            (StopHost::Peer, Leg::Reply) if !unasked => {
+            (StopHost::Peer, Echo::Reply) if !unasked => {
                 format!("{packets} that {far} made {were} {}", placed(&by, &format!("on {far} itself")))
             }
             (StopHost::Peer, _) => format!("{packets} reached {far} and {were} {}", placed(&by, "there")),
@@ -209,7 +209,7 @@ impl Teller<'_> {
 
     fn made_none(&self, stop: &Stop, by: &str) -> String {
         let far = self.far();
-        format!("{} reached {far}, which made no reply: {by}", self.packets(stop.packets, Leg::Request))
+        format!("{} reached {far}, which made no reply: {by}", self.packets(stop.packets, Echo::Request))
     }
 
     fn beyond(&self, stop: &Stop, packets: &str, one: bool) -> String {
@@ -227,8 +227,8 @@ impl Teller<'_> {
                 format!(
                     "{packets} left {from}, and nothing came back: the network or the far end stops \
                          the {} or the {}{walk}",
-                    noun(Leg::Request, one),
-                    noun(Leg::Reply, one)
+                    noun(Echo::Request, one),
+                    noun(Echo::Reply, one)
                 )
             }
         }
@@ -310,12 +310,12 @@ fn them(one: bool) -> &'static str {
     if one { "it" } else { "them" }
 }
 
-fn noun(leg: Leg, one: bool) -> &'static str {
+fn noun(leg: Echo, one: bool) -> &'static str {
     match (leg, one) {
-        (Leg::Request, true) => "request",
-        (Leg::Request, false) => "requests",
-        (Leg::Reply, true) => "reply",
-        (Leg::Reply, false) => "replies",
+        (Echo::Request, true) => "request",
+        (Echo::Request, false) => "requests",
+        (Echo::Reply, true) => "reply",
+        (Echo::Reply, false) => "replies",
     }
 }
 

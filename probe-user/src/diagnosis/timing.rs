@@ -1,5 +1,6 @@
 //! How long it took, and where the time goes. No two clocks are compared: each difference is of one host's clock.
 
+use probe_ebpf::Echo;
 use probe_ebpf::Hop;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
     document::{RoundTrips, Segment},
     path::Side,
 };
-use crate::model::trace::{Leg, SentProbe};
+use crate::model::trace::SentProbe;
 
 /// The round trips; none where nothing was answered.
 pub(super) fn round_trips(evidence: &Evidence) -> Option<RoundTrips> {
@@ -63,10 +64,10 @@ fn trip(evidence: &Evidence, sent: &SentProbe) -> Option<Trip> {
         times.map(|step| step.first_ns).filter(|time| *time != 0)
     };
     let read = evidence.sending.received.get(&sent.probe)?.time_ns;
-    let (left, came) = (first(Leg::Request, Side::Local, &EXIT)?, first(Leg::Reply, Side::Local, &ENTRY)?);
+    let (left, came) = (first(Echo::Request, Side::Local, &EXIT)?, first(Echo::Reply, Side::Local, &ENTRY)?);
     let between = came.checked_sub(left)?;
     let far = if evidence.two_sided() {
-        let (entered, answered) = (first(Leg::Request, Side::Peer, &ENTRY), first(Leg::Reply, Side::Peer, &EXIT));
+        let (entered, answered) = (first(Echo::Request, Side::Peer, &ENTRY), first(Echo::Reply, Side::Peer, &EXIT));
         entered.zip(answered).and_then(|(entered, answered)| answered.checked_sub(entered))
     } else {
         None

@@ -18,7 +18,7 @@ use crate::{
     host::device::{AttachMode, Device},
     model::{
         request::{RequestHandling, WatchRequest},
-        trace::{Absorbed, Drop, Leg, Taken},
+        trace::{Absorbed, Drop, Taken},
     },
     traffic::{
         error_tap::{ErrorSeen, ErrorTap},
@@ -102,12 +102,8 @@ impl Absorbing {
     /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs
     /// goes no further.
     pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
-        let echo = match drop.leg {
-            Leg::Request => Echo::Request,
-            Leg::Reply if self.replies => Echo::Reply,
-            Leg::Reply => return false,
-        };
-        drop.probe.is_some_and(|probe| journeys.step(self.hop, echo, probe).is_some())
+        (drop.leg == Echo::Request || self.replies)
+            && drop.probe.is_some_and(|probe| journeys.step(self.hop, drop.leg, probe).is_some())
     }
 }
 

@@ -16,7 +16,7 @@ use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 
 use super::told;
 use crate::model::request::EchoFlow;
-use crate::model::trace::{Finding, Leg};
+use crate::model::trace::Finding;
 use event::{TraceEnd, TraceEvent, TracedPacket};
 
 /// `NFNLGRP_NFTRACE` of `include/uapi/linux/netfilter/nfnetlink.h`.
@@ -113,14 +113,5 @@ fn finding(end: TraceEnd, packets: u64, texts: &mut Texts) -> Finding {
         }
     };
     let TraceEnd { family, table, chain, handle, verdict, leg } = end;
-    Finding::Rule { family, table, chain, handle, rule, verdict: verdict.to_owned(), leg: leg.into(), packets }
-}
-
-impl From<event::Way> for Leg {
-    fn from(way: event::Way) -> Self {
-        match way {
-            event::Way::Request => Self::Request,
-            event::Way::Reply => Self::Reply,
-        }
-    }
+    Finding::Rule { family, table, chain, handle, rule, verdict: verdict.to_owned(), leg, packets }
 }

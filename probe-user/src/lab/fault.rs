@@ -15,6 +15,7 @@ pub mod site;
 pub mod socket;
 mod tool;
 
+use probe_ebpf::Echo;
 use probe_ebpf::Family;
 
 pub use self::{
@@ -28,7 +29,6 @@ pub use self::{
     site::FaultSite,
     socket::SocketTrouble,
 };
-pub use crate::model::trace::Leg;
 
 /// Where on a leg of the path a fault lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,12 +55,12 @@ impl FaultLocation {
     }
 
     /// On which side of the diagnosis it lies; none for a healthy path.
-    pub const fn side(self, leg: Leg) -> Option<Side> {
+    pub const fn side(self, leg: Echo) -> Option<Side> {
         match (self, leg) {
             (Self::Nothing, _) => None,
             (Self::Network, _) => Some(Side::Network),
-            (Self::Sender, Leg::Request) | (Self::Receiver, Leg::Reply) => Some(Side::Local),
-            (Self::Sender, Leg::Reply) | (Self::Receiver, Leg::Request) => Some(Side::Peer),
+            (Self::Sender, Echo::Request) | (Self::Receiver, Echo::Reply) => Some(Side::Local),
+            (Self::Sender, Echo::Reply) | (Self::Receiver, Echo::Request) => Some(Side::Peer),
         }
     }
 }
@@ -135,11 +135,11 @@ pub const V4: &[Family] = &[Family::V4];
 /// IPv6 only.
 pub const V6: &[Family] = &[Family::V6];
 /// The request's leg and the reply's.
-pub const EACH: &[Leg] = &[Leg::Request, Leg::Reply];
+pub const EACH: &[Echo] = &[Echo::Request, Echo::Reply];
 /// The request's leg.
-pub const REQUEST: &[Leg] = &[Leg::Request];
+pub const REQUEST: &[Echo] = &[Echo::Request];
 /// The reply's leg.
-pub const REPLY: &[Leg] = &[Leg::Reply];
+pub const REPLY: &[Echo] = &[Echo::Reply];
 
 /// One row of the catalogue. Its texts name hosts and addresses by their part on the leg ([`FaultSite`]), so that one row
 /// serves both legs and both families.
@@ -154,7 +154,7 @@ pub struct Fault {
     /// Where it lies.
     pub place: FaultLocation,
     /// On which legs it can lie.
-    pub legs: &'static [Leg],
+    pub legs: &'static [Echo],
     /// How to break the lab, in this order.
     pub actions: &'static [FaultAction],
     /// What probes it needs.
@@ -175,15 +175,15 @@ pub struct Case {
     /// Over which IP version.
     pub family: Family,
     /// On which leg.
-    pub leg: Leg,
+    pub leg: Echo,
 }
 
 impl Case {
-    fn new(fault: &'static Fault, family: Family, leg: Leg) -> Self {
+    fn new(fault: &'static Fault, family: Family, leg: Echo) -> Self {
         let name = match fault.place.side(leg) {
             None => fault.name.to_owned(),
             Some(Side::Network) if fault.legs.len() > 1 => {
-                let which = if leg == Leg::Request { "requests" } else { "replies" };
+                let which = if leg == Echo::Request { "requests" } else { "replies" };
                 format!("network-{}-{which}", fault.name)
             }
             Some(side) => format!("{}-{}", side.name(), fault.name),

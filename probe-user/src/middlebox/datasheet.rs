@@ -29,7 +29,7 @@ use self::known::KnownFacts;
 pub use self::{
     effort::{Effort, Level},
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
+    finding::{FactFinding, FactValue},
     fingerprint::Likeness,
     session::{Session, SessionProgress},
 };

@@ -2,6 +2,7 @@
 
 pub mod benign;
 
+use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use probe_ebpf::Hop;
@@ -138,26 +139,6 @@ impl Taken {
     pub const MOST: usize = 1024;
 }
 
-/// Request or reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Leg {
-    /// From the sender of the probes to the other end.
-    Request,
-    /// Back.
-    Reply,
-}
-
-impl Leg {
-    /// Returns its name in reports and documents.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Reply => "reply",
-        }
-    }
-}
-
 /// A packet that the kernel freed without delivering it, as far as the event itself tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drop {
@@ -166,7 +147,7 @@ pub struct Drop {
     /// Which probe; none: another echo packet between the two ends.
     pub probe: Option<u16>,
     /// Request or reply.
-    pub leg: Leg,
+    pub leg: Echo,
     /// Echo id.
     pub id: u16,
     /// Echo sequence number.
@@ -252,7 +233,7 @@ pub enum Finding {
         /// `drop`, `queue`, `stolen`.
         verdict: String,
         /// Requests or replies.
-        leg: Leg,
+        leg: Echo,
         /// How many of this run's packets ended there.
         packets: u64,
     },

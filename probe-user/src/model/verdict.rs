@@ -20,15 +20,15 @@ pub enum Outcome {
     Inconclusive,
 }
 
-/// How sure something is.
+/// How sure a verdict about packets, or an answer about a box between two hosts, is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
-    /// What was watched leaves several causes.
+    /// What was watched leaves several causes; the counts carry no answer.
     Unknown,
-    /// One witness.
+    /// One witness; or ordinary loss would look like this once in a hundred times at most.
     Likely,
-    /// Two independent witnesses, or counters with no blind hop in between.
+    /// Two independent witnesses, or counters with no blind hop in between; or once in ten thousand times at most.
     Certain,
 }
 

@@ -127,7 +127,7 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendOrder {
     /// Request or reply.
-    pub echo: EchoName,
+    pub echo: Echo,
     /// Echo id.
     pub id: u16,
     /// Sequence number of the first.
@@ -142,25 +142,6 @@ pub struct SendOrder {
     pub nonce: u64,
     /// Milliseconds to wait for answers after the last.
     pub wait_ms: u32,
-}
-
-/// Request or reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EchoName {
-    /// Echo requests.
-    Request,
-    /// Echo replies that nobody asked for.
-    Reply,
-}
-
-impl From<EchoName> for Echo {
-    fn from(name: EchoName) -> Self {
-        match name {
-            EchoName::Request => Self::Request,
-            EchoName::Reply => Self::Reply,
-        }
-    }
 }
 
 /// What the far end answers.

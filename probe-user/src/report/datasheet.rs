@@ -7,10 +7,13 @@ use super::{
     diagnosis::wrapped,
     style::{Style, Tone},
 };
-use crate::middlebox::datasheet::{
-    Confidence, Datasheet, FactFinding, Likeness,
-    compare::{Agreement, Compared, Comparison},
-    finding::TrialCount,
+use crate::{
+    middlebox::datasheet::{
+        Datasheet, FactFinding, Likeness,
+        compare::{Agreement, Compared, Comparison},
+        finding::TrialCount,
+    },
+    model::verdict::Confidence,
 };
 
 /// The longest name of a fact, and a gap.

@@ -3,6 +3,7 @@
 mod drawing;
 mod steps;
 
+use probe_ebpf::Echo;
 use std::io::{self, Write};
 
 use schemars::JsonSchema;
@@ -19,7 +20,6 @@ use crate::{
         outcome::StepResult,
         way::{Line, WayStop},
     },
-    model::trace::Leg,
 };
 
 /// An experiment that was made, or, of `probe lab`, several of them.
@@ -137,7 +137,7 @@ pub struct Counted {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// Requests or replies.
-    pub kind: Leg,
+    pub kind: Echo,
     /// The name of the echo id in the script.
     pub id_name: String,
     /// The echo id that the sender gave them.

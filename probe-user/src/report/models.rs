@@ -12,7 +12,10 @@ use super::{
     style::{Style, Tone},
     table,
 };
-use crate::middlebox::datasheet::{Confidence, Datasheet, Fact};
+use crate::{
+    middlebox::datasheet::{Datasheet, Fact},
+    model::verdict::Confidence,
+};
 
 /// What came of characterising the models.
 #[derive(Debug, Serialize, schemars::JsonSchema)]

@@ -5,7 +5,7 @@ use probe_ebpf::{DropEvent, Kind, contract::kind::Echo};
 use crate::{
     ebpf::drops::event_address,
     host::{reasons::Reasons, symbols::Symbols},
-    model::trace::{Drop, Leg},
+    model::trace::Drop,
 };
 
 /// What the numbers of events mean.
@@ -24,10 +24,7 @@ impl DropNames<'_> {
         Drop {
             time_ns: event.time_ns,
             probe: Some(event.probe),
-            leg: match echo {
-                Echo::Request => Leg::Request,
-                Echo::Reply => Leg::Reply,
-            },
+            leg: echo,
             id: event.id,
             seq: event.seq,
             reason: self.reasons.name(event.reason),
@@ -100,7 +97,7 @@ mod tests {
     #[test]
     fn numbers_become_words() {
         let drop = told(&event());
-        assert_eq!((drop.leg, drop.probe, drop.id), (Leg::Reply, Some(4), 7));
+        assert_eq!((drop.leg, drop.probe, drop.id), (Echo::Reply, Some(4), 7));
         assert_eq!((drop.source.to_string().as_str(), drop.destination.to_string().as_str()), ("10.0.0.1", "10.0.0.2"));
     }
 

@@ -1,5 +1,6 @@
 //! Meters what the programs of a watch cost a packet, by the kernel's own statistics.
 
+use probe_ebpf::Echo;
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::{AsFd, OwnedFd},
@@ -15,7 +16,7 @@ use crate::ebpf::Ebpf;
 use probe_ebpf::{Hop, contract::hop::HOPS, names};
 
 use crate::ebpf::bpf_sys::{self, RunTime};
-use crate::model::trace::{HopTrace, HostTrace, Leg};
+use crate::model::trace::{HopTrace, HostTrace};
 
 /// Runs of a program that tell enough: measuring costs each run two looks at the clock, which a busy host is spared from
 /// then on.
@@ -140,11 +141,11 @@ fn passes(sight: &HostTrace, hop: Hop) -> u64 {
 
 /// How many of the run's packets any hop of the host saw.
 fn packets(sight: &HostTrace) -> u64 {
-    let mut seen: BTreeSet<(Leg, u16)> = BTreeSet::new();
+    let mut seen: BTreeSet<(Echo, u16)> = BTreeSet::new();
     for hop in sight.hops.values() {
         let HopTrace::Watched { requests, replies } = hop else { continue };
-        seen.extend(requests.keys().map(|probe| (Leg::Request, *probe)));
-        seen.extend(replies.keys().map(|probe| (Leg::Reply, *probe)));
+        seen.extend(requests.keys().map(|probe| (Echo::Request, *probe)));
+        seen.extend(replies.keys().map(|probe| (Echo::Reply, *probe)));
     }
     seen.len() as u64
 }

@@ -13,7 +13,7 @@ use libtest_mimic::Trial;
 use probe_ebpf::{Echo, Family};
 use probe_user::lab::{
     Nic, Topology,
-    fault::{self, Case, FaultAction, FaultLocation, Leg, Outcome, exchange, exchange::Exchange, runner},
+    fault::{self, Case, FaultAction, FaultLocation, Outcome, exchange, exchange::Exchange, runner},
 };
 
 use self::{counts::Counters, events::Events};
@@ -97,10 +97,10 @@ fn hold(case: &Case, events: Option<&Events>) -> Vec<String> {
 fn nics(case: &Case) -> &'static [Nic] {
     match (case.fault.place, case.leg) {
         (FaultLocation::Nothing, _) => &[Nic::B],
-        (FaultLocation::Sender, Leg::Request) | (FaultLocation::Receiver, Leg::Reply) => &[Nic::FwA],
-        (FaultLocation::Network, Leg::Request) => &[Nic::FwA, Nic::B],
-        (FaultLocation::Receiver, Leg::Request) | (FaultLocation::Sender, Leg::Reply) => &[Nic::FwB, Nic::B],
-        (FaultLocation::Network, Leg::Reply) => &[Nic::FwB, Nic::A],
+        (FaultLocation::Sender, Echo::Request) | (FaultLocation::Receiver, Echo::Reply) => &[Nic::FwA],
+        (FaultLocation::Network, Echo::Request) => &[Nic::FwA, Nic::B],
+        (FaultLocation::Receiver, Echo::Request) | (FaultLocation::Sender, Echo::Reply) => &[Nic::FwB, Nic::B],
+        (FaultLocation::Network, Echo::Reply) => &[Nic::FwB, Nic::A],
     }
 }
 
@@ -119,12 +119,12 @@ fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
     };
     match (case.fault.place, case.leg) {
         (FaultLocation::Nothing, _) => some("answered", seen.answered.len() as u64),
-        (FaultLocation::Network, Leg::Request) => some("into the router", at.entered(Nic::FwA, first)),
-        (FaultLocation::Receiver, Leg::Request) => some("towards b", at.left(Nic::FwB, first)),
-        (FaultLocation::Sender, Leg::Request) => {}
-        (FaultLocation::Sender, Leg::Reply) => some("requests into b", at.entered(Nic::B, first)),
-        (FaultLocation::Network, Leg::Reply) => some("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
-        (FaultLocation::Receiver, Leg::Reply) => some("replies towards a", at.left(Nic::FwA, Echo::Reply)),
+        (FaultLocation::Network, Echo::Request) => some("into the router", at.entered(Nic::FwA, first)),
+        (FaultLocation::Receiver, Echo::Request) => some("towards b", at.left(Nic::FwB, first)),
+        (FaultLocation::Sender, Echo::Request) => {}
+        (FaultLocation::Sender, Echo::Reply) => some("requests into b", at.entered(Nic::B, first)),
+        (FaultLocation::Network, Echo::Reply) => some("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
+        (FaultLocation::Receiver, Echo::Reply) => some("replies towards a", at.left(Nic::FwA, Echo::Reply)),
     }
     let mut none = |what: &str, count: u64| {
         if (count > 0 && !lossy) || (count == 0 && only_lossy) || count >= COUNT {
@@ -133,12 +133,12 @@ fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
     };
     match (case.fault.place, case.leg) {
         (FaultLocation::Nothing, _) => {}
-        (FaultLocation::Sender, Leg::Request) => none("into the router", at.entered(Nic::FwA, first)),
-        (FaultLocation::Network, Leg::Request) => none("into b", at.entered(Nic::B, first)),
-        (FaultLocation::Receiver, Leg::Request) => none("replies of b", at.left(Nic::B, Echo::Reply)),
-        (FaultLocation::Sender, Leg::Reply) => none("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
-        (FaultLocation::Network, Leg::Reply) => none("replies into a", at.entered(Nic::A, Echo::Reply)),
-        (FaultLocation::Receiver, Leg::Reply) => none("answered", seen.answered.len() as u64),
+        (FaultLocation::Sender, Echo::Request) => none("into the router", at.entered(Nic::FwA, first)),
+        (FaultLocation::Network, Echo::Request) => none("into b", at.entered(Nic::B, first)),
+        (FaultLocation::Receiver, Echo::Request) => none("replies of b", at.left(Nic::B, Echo::Reply)),
+        (FaultLocation::Sender, Echo::Reply) => none("replies into the router", at.entered(Nic::FwB, Echo::Reply)),
+        (FaultLocation::Network, Echo::Reply) => none("replies into a", at.entered(Nic::A, Echo::Reply)),
+        (FaultLocation::Receiver, Echo::Reply) => none("answered", seen.answered.len() as u64),
     }
     if case.fault.place == FaultLocation::Nothing {
         wrong.extend(shape(case, &at, seen));

@@ -1,5 +1,6 @@
 //! A run as a file: what differs from ten healthy echoes between two hosts, and what the verdict must say.
 
+use probe_ebpf::Echo;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -11,7 +12,7 @@ use probe_user::{
         path::{Checkpoint, PathStep, Requirement, Side, Station, journey},
     },
     model::trace::{
-        Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, Leg, ProbePassage, Received, SenderTrace,
+        Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, ProbePassage, Received, SenderTrace,
         SentProbe,
     },
 };
@@ -122,7 +123,7 @@ pub(crate) struct Icmp {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Noise {
     pub(crate) side: String,
-    pub(crate) leg: Leg,
+    pub(crate) leg: Echo,
     /// Which probe; none: somebody else's packet.
     pub(crate) probe: Option<u16>,
     /// At which device, where that is another one than the watched.
@@ -259,7 +260,7 @@ impl Fixture {
         if self.raw_socket && last == steps.len() {
             let at = Checkpoint { host: Side::Local, station: Station::Recv };
             let noise = ("NO_SOCKET", "ping_rcv", &[] as &[String]);
-            push(evidence, at.host, Leg::Reply, Some(probe), noise);
+            push(evidence, at.host, Echo::Reply, Some(probe), noise);
         }
         if let Some((index, lose)) = lost {
             let at = lose.event_at(steps, index);
@@ -283,7 +284,7 @@ impl Fixture {
 
     fn mark(&self, evidence: &mut Evidence, step: PathStep, probe: u16, time: u64) {
         let Station::Hop(hop) = step.checkpoint.station else { return };
-        let unheard = hop == probe_ebpf::Hop::SocketIn && step.leg == Leg::Request;
+        let unheard = hop == probe_ebpf::Hop::SocketIn && step.leg == Echo::Request;
         if unheard && self.responder == Responder::Kernel {
             return;
         }
@@ -300,7 +301,7 @@ impl Fixture {
         let Some(HopTrace::Watched { requests, replies }) = host.and_then(|host| host.hops.get_mut(hop.name())) else {
             return;
         };
-        if step.leg == Leg::Request { requests } else { replies }.insert(probe, sight);
+        if step.leg == Echo::Request { requests } else { replies }.insert(probe, sight);
     }
 
     fn make_noise(&self, evidence: &mut Evidence) {
@@ -349,13 +350,13 @@ fn side(word: &str) -> Side {
 fn push(
     evidence: &mut Evidence,
     side: Side,
-    leg: Leg,
+    leg: Echo,
     probe: Option<u16>,
     (reason, function, stack): (&str, &str, &[String]),
 ) {
     let (here, there) = (evidence.local.host.address, evidence.target.address);
     let here = here.expect("an address");
-    let (source, destination) = if leg == Leg::Request { (here, there) } else { (there, here) };
+    let (source, destination) = if leg == Echo::Request { (here, there) } else { (there, here) };
     let host = if side == Side::Peer { evidence.peer.as_mut() } else { Some(&mut evidence.local) };
     let Some(host) = host else { return };
     host.drops.push(Drop {
@@ -381,7 +382,7 @@ impl Lose {
     fn step(&self, steps: &[PathStep]) -> usize {
         let words: Vec<&str> = self.before.split(' ').collect();
         let [leg, host, hop] = words.as_slice() else { panic!("{:?} is not: leg side hop", self.before) };
-        let leg = if *leg == "request" { Leg::Request } else { Leg::Reply };
+        let leg = if *leg == "request" { Echo::Request } else { Echo::Reply };
         let station = Station::named(hop).unwrap_or_else(|| panic!("no hop {hop}"));
         let at = Checkpoint { host: side(host), station };
         let here = |step: &PathStep| step.leg == leg && step.checkpoint == at;
@@ -389,7 +390,7 @@ impl Lose {
     }
 
     /// Whose kernel tells of the drop, and of which leg: where the packet was last.
-    fn event_at(&self, steps: &[PathStep], index: usize) -> (Leg, Side) {
+    fn event_at(&self, steps: &[PathStep], index: usize) -> (Echo, Side) {
         let step = steps[index.saturating_sub(1)];
         let entering = matches!(
             steps[index].checkpoint.station,

@@ -1,5 +1,6 @@
 //! Every document that probe prints fits the schema that `probe schema` prints for it.
 
+use probe_ebpf::Echo;
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use probe_ebpf::Hop;
@@ -15,7 +16,6 @@ use probe_user::{
         outcome::StepResult,
         way::{BlindPoint, WayPoint, WayStop},
     },
-    model::trace::Leg,
     report::{
         self, Document, Format, Style,
         echo::{Checksum, EchoSeen},
@@ -238,7 +238,7 @@ fn an_experiment_fits() {
         host: "fw".into(),
         hop,
         interface: Some("a".into()),
-        kind: Leg::Request,
+        kind: Echo::Request,
         id_name: "X".into(),
         id: 7,
         state,
@@ -257,12 +257,12 @@ fn an_experiment_fits() {
     };
     let checkpoint = |host, hop| Checkpoint { host, station: Station::Hop(hop) };
     let stop = Stop {
-        leg: Leg::Request,
+        leg: Echo::Request,
         host: diagnosis::StopHost::Network,
         layer: diagnosis::Layer::Path,
         place: DropPoint::Network,
-        seen_leg: Leg::Request,
-        missing_leg: Leg::Request,
+        seen_leg: Echo::Request,
+        missing_leg: Echo::Request,
         packets: 5,
         last_seen: checkpoint(Side::Local, Hop::Xmit),
         first_missing: checkpoint(Side::Peer, Hop::XdpIn),

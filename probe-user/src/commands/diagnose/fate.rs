@@ -1,11 +1,12 @@
 //! Whether it is known what became of every probe, so that a run can end before its time: pure.
 
+use probe_ebpf::Echo;
 use std::collections::BTreeSet;
 
 use probe_ebpf::Hop;
 
 use crate::{
-    model::trace::{HopTrace, HostTrace, Leg, SenderTrace},
+    model::trace::{HopTrace, HostTrace, SenderTrace},
     traffic::prober::fate_known,
 };
 
@@ -25,7 +26,7 @@ pub(super) struct RunEvidence<'a> {
     /// What the far end saw so far.
     pub(super) peer: Option<&'a HostTrace>,
     /// The leg that the sent packets travel.
-    pub(super) first: Leg,
+    pub(super) first: Echo,
 }
 
 /// Drop events that are no end: the raw socket's copy was delivered before (`ping_rcv` then finds no ping socket), or the
@@ -40,7 +41,7 @@ impl Fates {
     /// by the far kernel, which sent nothing, in this look and in the one before.
     pub(super) fn all_known(&mut self, run: &RunEvidence<'_>) -> bool {
         let silent = silent(run);
-        let nobody_asked = run.first == Leg::Reply;
+        let nobody_asked = run.first == Echo::Reply;
         let mut all = true;
         for sent in &run.sending.probes {
             let probe = sent.probe;
@@ -75,12 +76,12 @@ fn unwanted(host: &HostTrace, probe: u16) -> bool {
 fn silent(run: &RunEvidence<'_>) -> BTreeSet<u16> {
     let Some(peer) = run.peer else { return BTreeSet::new() };
     let taken = seen(peer, Hop::IcmpIn, run.first).unwrap_or_default();
-    if run.first == Leg::Reply {
+    if run.first == Echo::Reply {
         // Nobody answers a reply.
         return taken;
     }
-    let built = seen(peer, Hop::NfOutputFirst, Leg::Reply);
-    let left = seen(peer, Hop::TcOut, Leg::Reply);
+    let built = seen(peer, Hop::NfOutputFirst, Echo::Reply);
+    let left = seen(peer, Hop::TcOut, Echo::Reply);
     match (built, left) {
         (None, _) => BTreeSet::new(),
         (Some(built), left) => {
@@ -91,10 +92,10 @@ fn silent(run: &RunEvidence<'_>) -> BTreeSet<u16> {
 }
 
 /// The probes that a hop saw; nothing where it is blind.
-fn seen(host: &HostTrace, hop: Hop, leg: Leg) -> Option<BTreeSet<u16>> {
+fn seen(host: &HostTrace, hop: Hop, leg: Echo) -> Option<BTreeSet<u16>> {
     match (host.hop(hop), leg) {
-        (HopTrace::Watched { requests, .. }, Leg::Request) => Some(requests.into_keys().collect()),
-        (HopTrace::Watched { replies, .. }, Leg::Reply) => Some(replies.into_keys().collect()),
+        (HopTrace::Watched { requests, .. }, Echo::Request) => Some(requests.into_keys().collect()),
+        (HopTrace::Watched { replies, .. }, Echo::Reply) => Some(replies.into_keys().collect()),
         (HopTrace::Blind { .. }, _) => None,
     }
 }
@@ -119,7 +120,7 @@ mod tests {
         Drop {
             time_ns: 1,
             probe: Some(probe),
-            leg: Leg::Request,
+            leg: Echo::Request,
             id: 1,
             seq: 1,
             reason: reason.into(),
@@ -141,7 +142,7 @@ mod tests {
         HostTrace { hops, ..HostTrace::default() }
     }
 
-    fn known(sending: &SenderTrace, local: &HostTrace, peer: Option<&HostTrace>, first: Leg) -> [bool; 2] {
+    fn known(sending: &SenderTrace, local: &HostTrace, peer: Option<&HostTrace>, first: Echo) -> [bool; 2] {
         let mut fates = Fates::default();
         let run = RunEvidence { sending, local, peer, first };
         [fates.all_known(&run), fates.all_known(&run)]
@@ -162,16 +163,16 @@ mod tests {
     fn refused_and_dropped_probes_are_known_at_once() {
         let sending = sending(&[Some("EPERM"), None]);
         let local = HostTrace { drops: vec![drop(1, "TC_EGRESS")], ..HostTrace::default() };
-        assert_eq!(known(&sending, &local, None, Leg::Request), [true, true]);
-        assert_eq!(known(&sending, &HostTrace::default(), Some(&local), Leg::Request), [true, true]);
-        assert_eq!(known(&sending, &HostTrace::default(), None, Leg::Request), [false, false]);
+        assert_eq!(known(&sending, &local, None, Echo::Request), [true, true]);
+        assert_eq!(known(&sending, &HostTrace::default(), Some(&local), Echo::Request), [true, true]);
+        assert_eq!(known(&sending, &HostTrace::default(), None, Echo::Request), [false, false]);
     }
 
     #[test]
     fn a_drop_event_of_a_delivered_packet_is_no_end() {
         for reason in NO_END {
             let local = HostTrace { drops: vec![drop(0, reason)], ..HostTrace::default() };
-            assert_eq!(known(&sending(&[None]), &local, None, Leg::Request), [false, false], "{reason}");
+            assert_eq!(known(&sending(&[None]), &local, None, Echo::Request), [false, false], "{reason}");
         }
     }
 
@@ -179,18 +180,18 @@ mod tests {
     fn a_kernel_that_took_it_in_and_sent_nothing_is_believed_the_second_time() {
         let (sending, here) = (sending(&[None]), HostTrace::default());
         let ignores = host(&[(Hop::IcmpIn, hop(&[0], &[])), (Hop::NfOutputFirst, hop(&[], &[]))]);
-        assert_eq!(known(&sending, &here, Some(&ignores), Leg::Request), [false, true]);
+        assert_eq!(known(&sending, &here, Some(&ignores), Echo::Request), [false, true]);
         let answers = host(&[(Hop::IcmpIn, hop(&[0], &[])), (Hop::NfOutputFirst, hop(&[], &[0]))]);
-        assert_eq!(known(&sending, &here, Some(&answers), Leg::Request), [false, false]);
+        assert_eq!(known(&sending, &here, Some(&answers), Echo::Request), [false, false]);
         let blind = host(&[(Hop::IcmpIn, hop(&[0], &[]))]);
-        assert_eq!(known(&sending, &here, Some(&blind), Leg::Request), [false, false]);
+        assert_eq!(known(&sending, &here, Some(&blind), Echo::Request), [false, false]);
     }
 
     #[test]
     fn a_reply_that_nobody_asked_for_has_arrived_when_the_far_kernel_took_it_in() {
         let took = host(&[(Hop::IcmpIn, hop(&[], &[0]))]);
-        assert_eq!(known(&sending(&[None]), &HostTrace::default(), Some(&took), Leg::Reply), [false, true]);
+        assert_eq!(known(&sending(&[None]), &HostTrace::default(), Some(&took), Echo::Reply), [false, true]);
         let unwanted = HostTrace { drops: vec![drop(0, NO_SOCKET)], ..HostTrace::default() };
-        assert_eq!(known(&sending(&[None]), &HostTrace::default(), Some(&unwanted), Leg::Reply), [true, true]);
+        assert_eq!(known(&sending(&[None]), &HostTrace::default(), Some(&unwanted), Echo::Reply), [true, true]);
     }
 }

@@ -7,17 +7,10 @@ use super::message::{GENERIC, NFTABLES, attributes, messages};
 /// `NFT_MSG_TRACE`.
 const TRACE: u16 = 17;
 
-/// Request or reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
-    Request,
-    Reply,
-}
-
 /// The packet that an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TracedPacket {
-    pub(super) leg: Way,
+    pub(super) leg: Echo,
 }
 
 /// Where a packet's way ended.
@@ -29,7 +22,7 @@ pub(super) struct TraceEnd {
     /// None: the chain's policy ended it.
     pub(super) handle: Option<u64>,
     pub(super) verdict: &'static str,
-    pub(super) leg: Way,
+    pub(super) leg: Echo,
 }
 
 /// One event.
@@ -92,11 +85,7 @@ impl<'a> Attributes<'a> {
             _ => return None,
         };
         let kind = Kind::from_icmp_type(family, *self.transport?.first()?)?;
-        let leg = match kind.echo {
-            Echo::Request => Way::Request,
-            Echo::Reply => Way::Reply,
-        };
-        Some(TracedPacket { leg })
+        Some(TracedPacket { leg: kind.echo })
     }
 
     fn end(&self, family: u8) -> Option<TraceEnd> {
@@ -114,7 +103,7 @@ impl<'a> Attributes<'a> {
             chain: text(self.chain?),
             handle,
             verdict,
-            leg: Way::Request,
+            leg: Echo::Request,
         })
     }
 }
@@ -182,11 +171,11 @@ mod tests {
             chain: "c".to_owned(),
             handle: Some(9),
             verdict: "drop",
-            leg: Way::Request,
+            leg: Echo::Request,
         };
         assert_eq!(
             told(&event),
-            [TraceEvent { trace: 77, packet: Some(TracedPacket { leg: Way::Request }), end: Some(end) }]
+            [TraceEvent { trace: 77, packet: Some(TracedPacket { leg: Echo::Request }), end: Some(end) }]
         );
     }
 

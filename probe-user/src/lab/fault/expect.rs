@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Leg;
+use super::Echo;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost as Side};
 
 /// What a diagnosis must say. Where several answers are as good, all are listed; where nothing is listed, anything is.
@@ -108,7 +108,7 @@ pub struct Got {
     /// How the run ended.
     pub outcome: Outcome,
     /// The leg of the first stop; none where it told no stop.
-    pub leg: Option<Leg>,
+    pub leg: Option<Echo>,
     /// Its side.
     pub host: Option<Side>,
     /// Its layer.
@@ -172,11 +172,11 @@ fn optional<T: for<'a> Deserialize<'a>>(object: &Value, name: &str) -> Result<Op
     if object[name].is_null() { Ok(None) } else { field(object, name).map(Some) }
 }
 
-fn leg_of(stop: &Value) -> Result<Option<Leg>, String> {
+fn leg_of(stop: &Value) -> Result<Option<Echo>, String> {
     match stop["leg"].as_str() {
         None => Ok(None),
-        Some("request") => Ok(Some(Leg::Request)),
-        Some("reply") => Ok(Some(Leg::Reply)),
+        Some("request") => Ok(Some(Echo::Request)),
+        Some("reply") => Ok(Some(Echo::Reply)),
         Some(other) => Err(format!("the diagnosis has a wrong leg: {other}")),
     }
 }
@@ -188,7 +188,7 @@ impl ExpectedDiagnosis {
     }
 
     /// Where `got` differs from this, one clause each; nothing if it is right.
-    pub fn differences(&self, leg: Leg, side: Option<Side>, got: &Got) -> Vec<String> {
+    pub fn differences(&self, leg: Echo, side: Option<Side>, got: &Got) -> Vec<String> {
         let mut wrong = Vec::new();
         let names = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.name()).collect::<Vec<_>>();
         hold(&mut wrong, "outcome", &names(self.outcomes), Some(got.outcome.name()));
@@ -199,7 +199,7 @@ impl ExpectedDiagnosis {
             return wrong;
         }
         if !self.any_leg {
-            hold(&mut wrong, "leg", &[leg.name()], got.leg.map(Leg::name));
+            hold(&mut wrong, "leg", &[leg.name()], got.leg.map(Echo::name));
         }
         let sides: Vec<_> = self.sides_for(side).into_iter().map(Side::name).collect();
         hold(&mut wrong, "host", &sides, got.host.map(Side::name));

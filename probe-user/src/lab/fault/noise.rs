@@ -1,5 +1,6 @@
 //! Traffic and drops beside the probes, which a diagnosis must not take for theirs. All of it ends by itself.
 
+use probe_ebpf::Echo;
 use std::{
     net::{SocketAddr, UdpSocket},
     os::fd::{AsFd, AsRawFd},
@@ -20,10 +21,7 @@ use super::{
     site::{FaultSite, On},
     tool,
 };
-use crate::{
-    lab::{Netns, Topology, plan::LabHost},
-    model::trace::Leg,
-};
+use crate::lab::{Netns, Topology, plan::LabHost};
 
 /// Nobody listens here in a lab.
 const CLOSED_PORT: u16 = 33_434;
@@ -62,7 +60,7 @@ impl Noisy {
             }),
             Noise::OtherLab { id } => {
                 let other = Topology::build()?;
-                let site = FaultSite { family, leg: Leg::Request };
+                let site = FaultSite { family, leg: Echo::Request };
                 let rules = "table inet probe_fault { chain input { type filter hook input priority filter; {echo} drop; }\n}\n";
                 tool::run(other.netns(site.host(On::Receiver)), "nft", "-f -", &site.fill(rules))?;
                 let netns = again(other.netns(LabHost::A))?;

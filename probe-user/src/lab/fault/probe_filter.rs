@@ -83,7 +83,7 @@ fn add(site: FaultSite) -> Result<(), FaultError> {
     let device = Device::find("eth0").map_err(ebpf::KernelError::from)?;
     let changing = Changing::begin()?;
     pins::sweep(&changing)?;
-    let wanted = Kind { family: site.family, echo: site.echo() };
+    let wanted = Kind { family: site.family, echo: site.leg };
     let kinds = Kinds::matching(|kind| kind == wanted).bits();
     let rule = Rule { number: 1, id_first: 0, id_last: u16::MAX, kinds, ..Rule::default() };
     let set = RuleSet::new(vec![rule], 1);

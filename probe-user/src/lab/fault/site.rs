@@ -2,7 +2,6 @@
 
 use probe_ebpf::{Echo, Family};
 
-use super::Leg;
 use crate::lab::plan::{LabHost, Nic};
 
 /// A leg of the lab's path over one IP version.
@@ -11,7 +10,7 @@ pub struct FaultSite {
     /// The IP version.
     pub family: Family,
     /// The leg.
-    pub leg: Leg,
+    pub leg: Echo,
 }
 
 /// A host by its part on a leg.
@@ -30,8 +29,8 @@ impl FaultSite {
     pub fn host(self, on: On) -> LabHost {
         match (on, self.leg) {
             (On::Router, _) => LabHost::Fw,
-            (On::Sender, Leg::Request) | (On::Receiver, Leg::Reply) => LabHost::A,
-            (On::Sender, Leg::Reply) | (On::Receiver, Leg::Request) => LabHost::B,
+            (On::Sender, Echo::Request) | (On::Receiver, Echo::Reply) => LabHost::A,
+            (On::Sender, Echo::Reply) | (On::Receiver, Echo::Request) => LabHost::B,
         }
     }
 
@@ -40,22 +39,14 @@ impl FaultSite {
         if self.host(on) == LabHost::A { Nic::A } else { Nic::B }
     }
 
-    /// The type of the packets on this leg.
-    pub fn echo(self) -> Echo {
-        match self.leg {
-            Leg::Request => Echo::Request,
-            Leg::Reply => Echo::Reply,
-        }
-    }
-
     /// What each word in braces stands for.
     fn words(self) -> [(&'static str, String); 15] {
         let v4 = self.family == Family::V4;
         let either = |four: &'static str, six: &'static str| if v4 { four } else { six }.to_owned();
         let (sender, receiver) = (self.nic(On::Sender), self.nic(On::Receiver));
         let icmp = either("icmp", "icmpv6");
-        let echo = if self.leg == Leg::Request { "echo-request" } else { "echo-reply" };
-        let back = if self.leg == Leg::Request { "echo-reply" } else { "echo-request" };
+        let echo = if self.leg == Echo::Request { "echo-request" } else { "echo-reply" };
+        let back = if self.leg == Echo::Request { "echo-reply" } else { "echo-request" };
         [
             ("{ip}", either("ip", "ip6")),
             ("{ipv}", either("ipv4", "ipv6")),
@@ -89,13 +80,13 @@ mod tests {
     #[test]
     fn words_follow_the_leg_and_the_family() {
         let text = "{-4} {sender}/{32} > {receiver} {in}>{out} via {gateway} and {last}: {echo}, {back}, {ip} {icmp}";
-        let request = FaultSite { family: Family::V4, leg: Leg::Request };
+        let request = FaultSite { family: Family::V4, leg: Echo::Request };
         assert_eq!(
             request.fill(text),
             "-4 10.77.0.10/32 > 10.78.0.20 a>b via 10.77.0.1 and 10.78.0.1: \
              icmp type echo-request, icmp type echo-reply, ip icmp"
         );
-        let reply = FaultSite { family: Family::V6, leg: Leg::Reply };
+        let reply = FaultSite { family: Family::V6, leg: Echo::Reply };
         assert_eq!(
             reply.fill(text),
             "-6 fd77:0:0:b::20/128 > fd77:0:0:a::10 b>a via fd77:0:0:b::1 and fd77:0:0:a::1: \
@@ -105,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_sender_of_replies_is_b() {
-        let reply = FaultSite { family: Family::V4, leg: Leg::Reply };
+        let reply = FaultSite { family: Family::V4, leg: Echo::Reply };
         assert_eq!(
             [On::Sender, On::Router, On::Receiver].map(|on| reply.host(on)),
             [LabHost::B, LabHost::Fw, LabHost::A]

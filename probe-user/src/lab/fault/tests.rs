@@ -66,11 +66,11 @@ fn addresses_of_probes_are_addresses() {
 
 #[test]
 fn a_fault_of_the_sender_is_local_for_requests_and_the_peers_for_replies() {
-    assert_eq!(FaultLocation::Sender.side(Leg::Request), Some(Side::Local));
-    assert_eq!(FaultLocation::Sender.side(Leg::Reply), Some(Side::Peer));
-    assert_eq!(FaultLocation::Receiver.side(Leg::Request), Some(Side::Peer));
-    assert_eq!(FaultLocation::Receiver.side(Leg::Reply), Some(Side::Local));
-    assert_eq!(FaultLocation::Nothing.side(Leg::Request), None);
+    assert_eq!(FaultLocation::Sender.side(Echo::Request), Some(Side::Local));
+    assert_eq!(FaultLocation::Sender.side(Echo::Reply), Some(Side::Peer));
+    assert_eq!(FaultLocation::Receiver.side(Echo::Request), Some(Side::Peer));
+    assert_eq!(FaultLocation::Receiver.side(Echo::Reply), Some(Side::Local));
+    assert_eq!(FaultLocation::Nothing.side(Echo::Request), None);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::middlebox::datasheet::{Confidence, Fact, FactFinding, FactValue};
+use crate::{
+    middlebox::datasheet::{Fact, FactFinding, FactValue},
+    model::verdict::Confidence,
+};
 
 /// What is true of one fact.
 #[derive(Clone, Debug, PartialEq)]

@@ -108,7 +108,7 @@ fn bounds(answer: &FactValue) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::middlebox::datasheet::finding::Confidence;
+    use crate::model::verdict::Confidence;
 
     fn sheet(timeout: FactValue, state: FactValue) -> Datasheet {
         let found = |fact, value| FactFinding::new(fact, value, Confidence::Certain, Vec::new(), None);

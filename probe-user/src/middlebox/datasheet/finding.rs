@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::answer::{FactValue, IdPolicy, Rewriting};
 use super::fact::Fact;
+use crate::model::verdict::Confidence;
 
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,18 +23,6 @@ pub struct FactFinding {
     /// What a reader of the answer should know besides: why there is none, or what else it could mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-}
-
-/// How sure an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Confidence {
-    /// There is no answer, or none that the counts carry.
-    Unknown,
-    /// Ordinary loss would look like this once in a hundred times at most.
-    Likely,
-    /// Once in ten thousand times at most.
-    Certain,
 }
 
 /// How often one kind of trial was made, and how it ended.

@@ -102,7 +102,7 @@ fn fits_time(answer: &FactValue, time: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::middlebox::datasheet::{Fact, finding::Confidence};
+    use crate::{middlebox::datasheet::Fact, model::verdict::Confidence};
 
     fn facts(timeout: f64) -> Vec<FactFinding> {
         let found = |fact, value| FactFinding::new(fact, value, Confidence::Certain, Vec::new(), None);

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     effort::Effort,
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
+    finding::{FactFinding, FactValue},
     script::{Control, TrialPlan},
     votes::{Belief, CERTAIN, LIKELY, PathLoss, TrialEnd, TrialTally, TrialVote, votes},
 };
 use crate::middlebox::timeline::{EndAddresses, Endpoint, PlayedTimeline};
+use crate::model::verdict::Confidence;
 
 /// How sure an answer must be before nothing more is asked about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,13 +6,14 @@ use super::{
     Datasheet,
     effort::Effort,
     fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
+    finding::{FactFinding, FactValue},
     ids::FreshIds,
     known::{Ambition, KnownFacts},
     procedure::{self, Gate, ProcedureStep},
     script::{PlanBuilder, TrialPlan, Turns},
 };
 use crate::middlebox::timeline::{EndAddresses, PlayedTimeline, Timeline};
+use crate::model::verdict::Confidence;
 
 /// A characterisation under way. [`Session::next_timeline`] says what to run, [`Session::landed`] takes what became of it, and
 /// [`Session::datasheet`] can be asked for at any time: also where a run was interrupted.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{
     fact::Fact,
-    finding::{Confidence, TrialCount},
+    finding::TrialCount,
     script::{Control, Trial, TrialPlan},
 };
 use crate::middlebox::timeline::{Arrival, EchoId, Landing, PlayedTimeline};
+use crate::model::verdict::Confidence;
 
 /// The chance of error up to which an answer is given at all.
 pub(super) const LIKELY: f64 = 1e-2;

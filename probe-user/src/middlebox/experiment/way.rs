@@ -1,5 +1,6 @@
 //! What each NIC on the way saw of an experiment's packets, and between which two of them packets went missing.
 
+use probe_ebpf::Echo;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -19,10 +20,7 @@ use crate::{
         path::{Requirement, Station},
     },
     middlebox::timeline::{Endpoint, PlayedTimeline, TimelinePacket},
-    model::{
-        trace::{HostTrace, Leg},
-        verdict::Confidence,
-    },
+    model::{trace::HostTrace, verdict::Confidence},
 };
 
 /// A NIC on the way, and what it saw.
@@ -69,7 +67,7 @@ pub struct Line {
     /// The id.
     pub id: u16,
     /// Requests or replies.
-    pub leg: Leg,
+    pub leg: Echo,
     /// The end that sends them.
     pub from: Endpoint,
     /// The call that sends, then each NIC in the order in which packets pass it.
@@ -134,8 +132,8 @@ impl Way<'_> {
             }
         }
         let kinds =
-            [Leg::Request, Leg::Reply].into_iter().flat_map(|leg| [(leg, Endpoint::Near), (leg, Endpoint::Far)]);
-        let kinds: Vec<(Leg, Endpoint)> = kinds.collect();
+            [Echo::Request, Echo::Reply].into_iter().flat_map(|leg| [(leg, Endpoint::Near), (leg, Endpoint::Far)]);
+        let kinds: Vec<(Echo, Endpoint)> = kinds.collect();
         let mut lines = Vec::new();
         for (repetition, ids) in (0..).zip(&self.plan.ids) {
             for (name, (leg, from)) in names.iter().flat_map(|name| kinds.iter().map(move |kind| (*name, *kind))) {
@@ -158,19 +156,19 @@ impl Way<'_> {
         &self,
         repetition: u16,
         (name, ids): (&str, &BTreeMap<String, u16>),
-        leg: Leg,
+        leg: Echo,
         from: Endpoint,
     ) -> Option<Line> {
         let named = self.shots(|shot| {
             let origin = self.plan.origins[shot];
             origin.repetition == repetition && self.id_name(origin.step) == Some(name)
         });
-        let of = |leg: Leg, from: Endpoint| -> BTreeMap<u16, Shot> {
+        let of = |leg: Echo, from: Endpoint| -> BTreeMap<u16, Shot> {
             named.iter().filter(|(_, shot)| (shot.leg, shot.from) == (leg, from)).map(|(n, shot)| (*n, *shot)).collect()
         };
         let planned = of(leg, from);
         // A reply that carries the mark of a request is an answer that nobody planned.
-        let unplanned = if leg == Leg::Reply { of(Leg::Request, from.other()) } else { BTreeMap::new() };
+        let unplanned = if leg == Echo::Reply { of(Echo::Request, from.other()) } else { BTreeMap::new() };
         let (ours, strays) = (planned.keys().copied().collect(), unplanned.into_keys().collect());
         let ledger = self.ledger(from, leg, &ours, &strays);
         if planned.is_empty() && ledger.rows.iter().all(|row| row.seen.is_empty()) {
@@ -188,8 +186,8 @@ impl Way<'_> {
         let shots = self.plan.timeline.shots.iter().enumerate().filter(|(number, _)| wanted(*number));
         let echo = |(number, shot): (usize, &crate::middlebox::timeline::TimedPacket)| {
             let leg = match shot.message {
-                TimelinePacket::Request => Leg::Request,
-                TimelinePacket::Reply => Leg::Reply,
+                TimelinePacket::Request => Echo::Request,
+                TimelinePacket::Reply => Echo::Reply,
                 TimelinePacket::Error(_) => return None,
             };
             let step = self.plan.origins[number].step;
@@ -213,7 +211,7 @@ impl Way<'_> {
     }
 
     /// What each NIC saw of the packets `ours`, and of `strays`, which nobody sent by the script.
-    fn ledger(&self, from: Endpoint, leg: Leg, ours: &BTreeSet<u16>, strays: &BTreeSet<u16>) -> Ledger<WayPoint> {
+    fn ledger(&self, from: Endpoint, leg: Echo, ours: &BTreeSet<u16>, strays: &BTreeSet<u16>) -> Ledger<WayPoint> {
         let nics: Vec<&WayNic<'_>> = match from {
             Endpoint::Near => self.nics.iter().collect(),
             Endpoint::Far => self.nics.iter().rev().collect(),
@@ -238,14 +236,14 @@ impl Way<'_> {
 /// An echo packet of the plan.
 #[derive(Clone, Copy)]
 struct Shot {
-    leg: Leg,
+    leg: Echo,
     from: Endpoint,
     step: usize,
 }
 
 /// The hop that counts what enters a NIC: XDP, or tc where XDP is blind and tc is not.
 fn entry(sight: &HostTrace) -> Hop {
-    let blind = |hop| seen_at(sight, hop, Leg::Request).1.is_some();
+    let blind = |hop| seen_at(sight, hop, Echo::Request).1.is_some();
     if blind(Hop::XdpIn) && !blind(Hop::TcIn) { Hop::TcIn } else { Hop::XdpIn }
 }
 

@@ -1,5 +1,6 @@
 //! Which shots are to be ordered now, and as what: pure.
 
+use probe_ebpf::Echo;
 use std::{net::IpAddr, time::Duration};
 
 use super::landings::Landings;
@@ -10,7 +11,7 @@ use crate::{
     },
     traffic::{
         Fragmentation,
-        volley::{self, EchoFields, Quoted, QuotedEcho, What},
+        volley::{self, EchoFields, Quoted, What},
     },
 };
 
@@ -150,8 +151,8 @@ impl<'a> Schedule<'a> {
             TimelinePacket::Error(ErrorQuote::Shot(need)) => {
                 let quoted = arrived(known, need)?;
                 let echo = match self.timeline.shots[need].message {
-                    TimelinePacket::Reply => QuotedEcho::Reply,
-                    TimelinePacket::Request | TimelinePacket::Error(_) => QuotedEcho::Request,
+                    TimelinePacket::Reply => Echo::Reply,
+                    TimelinePacket::Request | TimelinePacket::Error(_) => Echo::Request,
                 };
                 let fields = EchoFields { id: quoted.id, seq: quoted.seq, code: quoted.code, ..fields };
                 let quoted = Quoted { source: quoted.source, destination: quoted.destination, echo, fields };
@@ -159,7 +160,7 @@ impl<'a> Schedule<'a> {
             }
             TimelinePacket::Error(ErrorQuote::Never) => {
                 let fields = EchoFields { code: 0, ..fields };
-                let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Request, fields };
+                let quoted = Quoted { source: destination, destination: source, echo: Echo::Request, fields };
                 What::Unreachable { code: shot.code, quoted }
             }
         })

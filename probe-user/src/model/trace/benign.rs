@@ -2,7 +2,8 @@
 //!
 //! What probe's own filter drops is a loss, and stays: the verdict knows the filter by its counters.
 
-use super::{Drop, Leg, plain_function};
+use super::{Drop, plain_function};
+use probe_ebpf::Echo;
 
 /// Why a drop event is no loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +56,7 @@ pub enum Icmpv6Frees {
 /// Why `drop` is no loss on such a kernel; none: it may be one.
 pub fn benign(drop: &Drop, icmpv6: Icmpv6Frees) -> Option<Benign> {
     let function = plain_function(&drop.function);
-    if drop.leg == Leg::Reply && drop.reason == "NO_SOCKET" && PING.contains(&function) {
+    if drop.leg == Echo::Reply && drop.reason == "NO_SOCKET" && PING.contains(&function) {
         return Some(Benign::NoPingSocket);
     }
     // The kernel takes the device off a packet that it queues to a socket; other queues keep it.
@@ -66,11 +67,11 @@ pub fn benign(drop: &Drop, icmpv6: Icmpv6Frees) -> Option<Benign> {
     if CAPTURE.contains(&function) {
         return Some(Benign::Capture);
     }
-    let unsaid = drop.leg == Leg::Request && drop.reason == "NOT_SPECIFIED" && function == "icmpv6_rcv";
+    let unsaid = drop.leg == Echo::Request && drop.reason == "NOT_SPECIFIED" && function == "icmpv6_rcv";
     if unsaid && icmpv6 == Icmpv6Frees::Alike {
         return Some(Benign::DoneByIcmpv6);
     }
-    (drop.leg == Leg::Request && RAW.contains(&function)).then_some(Benign::RawCopy)
+    (drop.leg == Echo::Request && RAW.contains(&function)).then_some(Benign::RawCopy)
 }
 
 #[cfg(test)]
@@ -86,14 +87,14 @@ mod tests {
 
     #[test]
     fn a_request_that_icmpv6_frees_is_a_loss_only_where_its_freeing_says_so() {
-        let freed = drop(Leg::Request, "NOT_SPECIFIED", "icmpv6_rcv", Some("eth0"));
+        let freed = drop(Echo::Request, "NOT_SPECIFIED", "icmpv6_rcv", Some("eth0"));
         let old = Icmpv6Frees::Alike;
         assert_eq!(benign(&freed, old), Some(Benign::DoneByIcmpv6));
         assert_eq!(judged(&freed), None);
-        assert_eq!(benign(&drop(Leg::Request, "ICMP_CSUM", "icmpv6_rcv", Some("eth0")), old), None);
+        assert_eq!(benign(&drop(Echo::Request, "ICMP_CSUM", "icmpv6_rcv", Some("eth0")), old), None);
     }
 
-    fn drop(leg: Leg, reason: &str, function: &str, interface: Option<&str>) -> Drop {
+    fn drop(leg: Echo, reason: &str, function: &str, interface: Option<&str>) -> Drop {
         Drop {
             time_ns: 1,
             probe: Some(0),
@@ -112,31 +113,31 @@ mod tests {
     #[test]
     fn a_reply_without_a_ping_socket_is_no_loss_but_a_request_without_a_socket_is() {
         for function in ["ping_rcv", "icmp_rcv", "icmp_rcv.part.0", "icmpv6_rcv"] {
-            assert_eq!(judged(&drop(Leg::Reply, "NO_SOCKET", function, Some("eth0"))), Some(Benign::NoPingSocket));
-            assert_eq!(judged(&drop(Leg::Request, "NO_SOCKET", function, Some("eth0"))), None);
+            assert_eq!(judged(&drop(Echo::Reply, "NO_SOCKET", function, Some("eth0"))), Some(Benign::NoPingSocket));
+            assert_eq!(judged(&drop(Echo::Request, "NO_SOCKET", function, Some("eth0"))), None);
         }
-        assert_eq!(judged(&drop(Leg::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
-        assert_eq!(judged(&drop(Leg::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Echo::Reply, "ICMP_CSUM", "icmp_rcv", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Echo::Reply, "SOCKET_RCVBUFF", "ping_rcv", Some("eth0"))), None);
     }
 
     #[test]
     fn what_a_closed_socket_held_was_delivered_and_what_a_neighbour_entry_held_was_not() {
-        assert_eq!(judged(&drop(Leg::Reply, "QUEUE_PURGE", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
-        assert_eq!(judged(&drop(Leg::Reply, "NOT_SPECIFIED", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
-        assert_eq!(judged(&drop(Leg::Reply, "QUEUE_PURGE", "packet_release", None)), Some(Benign::SocketClosed));
-        assert_eq!(judged(&drop(Leg::Request, "QUEUE_PURGE", "neigh_destroy", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Echo::Reply, "QUEUE_PURGE", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Echo::Reply, "NOT_SPECIFIED", "inet_sock_destruct", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Echo::Reply, "QUEUE_PURGE", "packet_release", None)), Some(Benign::SocketClosed));
+        assert_eq!(judged(&drop(Echo::Request, "QUEUE_PURGE", "neigh_destroy", Some("eth0"))), None);
     }
 
     #[test]
     fn copies_are_no_loss() {
-        assert_eq!(judged(&drop(Leg::Reply, "PACKET_SOCK_ERROR", "tpacket_rcv", None)), Some(Benign::Capture));
-        assert_eq!(judged(&drop(Leg::Request, "SOCKET_FILTER", "raw_rcv", None)), Some(Benign::RawCopy));
-        assert_eq!(judged(&drop(Leg::Reply, "SOCKET_FILTER", "raw_rcv", None)), None);
+        assert_eq!(judged(&drop(Echo::Reply, "PACKET_SOCK_ERROR", "tpacket_rcv", None)), Some(Benign::Capture));
+        assert_eq!(judged(&drop(Echo::Request, "SOCKET_FILTER", "raw_rcv", None)), Some(Benign::RawCopy));
+        assert_eq!(judged(&drop(Echo::Reply, "SOCKET_FILTER", "raw_rcv", None)), None);
     }
 
     #[test]
     fn a_firewalls_drop_is_one() {
-        assert_eq!(judged(&drop(Leg::Request, "NETFILTER_DROP", "nft_do_chain", None)), None);
-        assert_eq!(judged(&drop(Leg::Request, "NOT_SPECIFIED", "ip_error", Some("eth0"))), None);
+        assert_eq!(judged(&drop(Echo::Request, "NETFILTER_DROP", "nft_do_chain", None)), None);
+        assert_eq!(judged(&drop(Echo::Request, "NOT_SPECIFIED", "ip_error", Some("eth0"))), None);
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn send(
     check(order, before)?;
     let settings = Settings {
         source: (!pair.local.is_unspecified()).then_some(pair.local),
-        ..Settings::new(order.echo.into(), near_end(pair))
+        ..Settings::new(order.echo, near_end(pair))
     };
     let mut prober = Prober::open(ProbePlan {
         settings,
@@ -80,12 +80,12 @@ fn check(order: &SendOrder, before: u32) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::protocol::EchoName;
+    use probe_ebpf::Echo;
 
     #[test]
     fn orders_are_bounded_in_number_pace_and_time() {
         let order = SendOrder {
-            echo: EchoName::Request,
+            echo: Echo::Request,
             id: 1,
             first_seq: 1,
             count: 10,

@@ -182,7 +182,7 @@ fn a_sight_that_is_too_long_loses_drops_and_says_so() {
     let drop = crate::model::trace::Drop {
         time_ns: 1,
         probe: None,
-        leg: crate::model::trace::Leg::Request,
+        leg: probe_ebpf::Echo::Request,
         id: 1,
         seq: 1,
         reason: "R".repeat(1000),

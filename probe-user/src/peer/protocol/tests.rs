@@ -1,5 +1,6 @@
 //! Messages survive the way, and nothing that comes instead of them does harm.
 
+use probe_ebpf::Echo;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -16,7 +17,7 @@ use crate::{
     },
     traffic::{
         sender::Fragmentation,
-        volley::{EchoFields, Quoted, QuotedEcho, What},
+        volley::{EchoFields, Quoted, What},
     },
 };
 
@@ -41,7 +42,7 @@ fn shots(count: u16) -> Vec<PacketSpec> {
     let address = || Some(IpAddr::from([u8::MAX; 16]));
     let fields = EchoFields { id: u16::MAX, seq: u16::MAX, code: u8::MAX, size: u16::MAX, nonce: u64::MAX };
     let [source, destination] = [address(), address()].map(|address| address.expect("one"));
-    let quoted = Quoted { source, destination, echo: QuotedEcho::Request, fields };
+    let quoted = Quoted { source, destination, echo: Echo::Request, fields };
     let shot = |number| PacketSpec {
         number,
         after_ms: u32::MAX,
@@ -61,7 +62,7 @@ fn hello() -> Hello {
 #[test]
 fn requests_and_answers_come_out_as_they_went_in() {
     let order = SendOrder {
-        echo: EchoName::Reply,
+        echo: Echo::Reply,
         id: 7,
         first_seq: 1,
         count: 3,

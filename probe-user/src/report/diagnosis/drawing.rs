@@ -1,5 +1,6 @@
 //! The path as a drawing: for each leg and host a line of hops with how many probes passed, and where they stop.
 
+use probe_ebpf::Echo;
 use std::io::{self, Write};
 
 use probe_ebpf::Hop;
@@ -12,15 +13,14 @@ use crate::{
         path::{Checkpoint, Side, Station},
         places::host_of,
     },
-    model::trace::Leg,
     report::style::{Style, Tone},
 };
 
 /// A leg's word.
-pub(super) fn leg_name(leg: Leg) -> &'static str {
+pub(super) fn leg_name(leg: Echo) -> &'static str {
     match leg {
-        Leg::Request => "request",
-        Leg::Reply => "reply",
+        Echo::Request => "request",
+        Echo::Reply => "reply",
     }
 }
 
@@ -36,7 +36,7 @@ struct Cell {
 
 /// One line of the drawing.
 struct Track {
-    leg: Leg,
+    leg: Echo,
     host: Side,
     cells: Vec<Cell>,
     /// Whether every probe that came to its end stopped there.
@@ -78,7 +78,7 @@ impl Track {
         self.cells.last().is_none_or(|cell| cell.passed == 0) || self.drained
     }
 
-    fn has(&self, leg: Leg, at: Checkpoint) -> bool {
+    fn has(&self, leg: Echo, at: Checkpoint) -> bool {
         self.leg == leg && self.host == at.host
     }
 }
@@ -310,8 +310,8 @@ fn write_track(
 
 /// What there is to say where the reply's leg was not drawn.
 fn tail(out: &mut dyn Write, diagnosis: &Diagnosis, last: Option<&Track>, style: &Style) -> io::Result<()> {
-    let both = [Leg::Request, Leg::Reply].iter().all(|leg| diagnosis.hops.iter().any(|hop| hop.leg == *leg));
-    if last.is_none_or(|track| track.leg == Leg::Reply) || !both {
+    let both = [Echo::Request, Echo::Reply].iter().all(|leg| diagnosis.hops.iter().any(|hop| hop.leg == *leg));
+    if last.is_none_or(|track| track.leg == Echo::Reply) || !both {
         return Ok(());
     }
     let beyond = diagnosis.stops.iter().any(|stop| stop.host == StopHost::Beyond);

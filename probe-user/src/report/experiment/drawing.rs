@@ -1,5 +1,6 @@
 //! An experiment as a person reads it: what was sent, the path as a drawn line with its counts, the stops, the lesson.
 
+use probe_ebpf::Echo;
 use std::io::{self, Write};
 
 use super::{Experiment, StepRow};
@@ -9,7 +10,6 @@ use crate::{
         experiment::way::{Line, WayPoint, WayStop},
         timeline::Endpoint,
     },
-    model::trace::Leg,
     report::style::{Style, Tone},
 };
 
@@ -60,12 +60,12 @@ fn paragraph(out: &mut dyn Write, text: &str, style: &Style) -> io::Result<()> {
 }
 
 /// `1 request X`, `3 replies Y`.
-fn packets(count: usize, leg: Leg, id_name: &str) -> String {
+fn packets(count: usize, leg: Echo, id_name: &str) -> String {
     let noun = match (leg, count) {
-        (Leg::Request, 1) => "request",
-        (Leg::Request, _) => "requests",
-        (Leg::Reply, 1) => "reply",
-        (Leg::Reply, _) => "replies",
+        (Echo::Request, 1) => "request",
+        (Echo::Request, _) => "requests",
+        (Echo::Reply, 1) => "reply",
+        (Echo::Reply, _) => "replies",
     };
     format!("{count} {noun} {id_name}")
 }
@@ -74,8 +74,8 @@ fn packets(count: usize, leg: Leg, id_name: &str) -> String {
 fn told_steps(experiment: &Experiment) -> String {
     let sent = |step: &StepRow| {
         let what = match step.packet {
-            "reply" => packets(step.count.into(), Leg::Reply, &step.id_name),
-            "request" => packets(step.count.into(), Leg::Request, &step.id_name),
+            "reply" => packets(step.count.into(), Echo::Reply, &step.id_name),
+            "request" => packets(step.count.into(), Echo::Request, &step.id_name),
             _ => format!("{} {}", step.count, step.packet),
         };
         format!("{} sends {what}", step.from)

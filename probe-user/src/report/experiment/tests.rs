@@ -17,8 +17,8 @@ use crate::{
 const PLACES: [(&str, &str); 4] = [("a", "eth0"), ("fw", "a"), ("fw", "b"), ("b", "eth0")];
 
 /// Requests go from a to b, replies back; the counts are in the order of their way.
-fn line(leg: Leg, id_name: &str, id: u16, counts: [Option<u16>; 4]) -> Line {
-    let from = if leg == Leg::Request { Endpoint::Near } else { Endpoint::Far };
+fn line(leg: Echo, id_name: &str, id: u16, counts: [Option<u16>; 4]) -> Line {
+    let from = if leg == Echo::Request { Endpoint::Near } else { Endpoint::Far };
     let mut places = PLACES;
     if from == Endpoint::Far {
         places.reverse();
@@ -79,7 +79,7 @@ fn run(family: u8, lines: Vec<Line>) -> Experiment {
 }
 
 fn request() -> Line {
-    line(Leg::Request, "X", 0x1a, [Some(1); 4])
+    line(Echo::Request, "X", 0x1a, [Some(1); 4])
 }
 
 fn text(experiments: Vec<Experiment>, style: Style) -> String {
@@ -92,7 +92,7 @@ fn text(experiments: Vec<Experiment>, style: Style) -> String {
 #[test]
 fn a_reader_sees_what_was_sent_how_far_it_came_and_what_that_teaches() {
     let runs = [4, 6]
-        .map(|family| run(family, vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(5), Some(5), Some(0), Some(0)])]));
+        .map(|family| run(family, vec![request(), line(Echo::Reply, "Y", 0x1b, [Some(5), Some(5), Some(0), Some(0)])]));
     let expected = "\
 [ok] id-mismatch: two ids
   a sends 1 request X, then b sends 5 replies Y; b's kernel is kept from answering.
@@ -115,7 +115,7 @@ fn a_reader_sees_what_was_sent_how_far_it_came_and_what_that_teaches() {
 #[test]
 fn with_unicode_the_lines_are_lines() {
     let shown = text(
-        vec![run(4, vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(5), Some(3), None, Some(0)])])],
+        vec![run(4, vec![request(), line(Echo::Reply, "Y", 0x1b, [Some(5), Some(3), None, Some(0)])])],
         Style { unicode: true, ..Style::plain() },
     );
     assert!(shown.starts_with("✓ id-mismatch"), "{shown}");
@@ -125,7 +125,7 @@ fn with_unicode_the_lines_are_lines() {
 
 #[test]
 fn what_only_one_ip_version_shows_is_told_of_that_one() {
-    let mut broken = run(6, vec![line(Leg::Request, "X", 0x1a, [Some(1), Some(0), Some(0), Some(0)])]);
+    let mut broken = run(6, vec![line(Echo::Request, "X", 0x1a, [Some(1), Some(0), Some(0), Some(0)])]);
     broken.as_expected = false;
     broken.finding = "Not as designed.".into();
     let shown = text(vec![run(4, vec![request()]), broken], Style::plain());
@@ -144,7 +144,7 @@ fn what_only_one_ip_version_shows_is_told_of_that_one() {
 #[test]
 fn a_stop_across_something_blind_says_so() {
     let shown = text(
-        vec![run(4, vec![line(Leg::Request, "X", 0x1a, [Some(1), None, None, Some(0)])])],
+        vec![run(4, vec![line(Echo::Request, "X", 0x1a, [Some(1), None, None, Some(0)])])],
         Style { width: 200, ..Style::plain() },
     );
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -155,7 +155,7 @@ fn a_stop_across_something_blind_says_so() {
 fn no_line_is_longer_than_the_readers_and_colour_takes_no_room() {
     for width in [60, 72, 80, 100, 160] {
         let runs =
-            || vec![run(4, vec![request(), line(Leg::Reply, "Y", 0x1b, [Some(12345), Some(5), Some(0), Some(0)])])];
+            || vec![run(4, vec![request(), line(Echo::Reply, "Y", 0x1b, [Some(12345), Some(5), Some(0), Some(0)])])];
         let plain = text(runs(), Style { width, ..Style::plain() });
         assert!(plain.lines().all(|line| line.chars().count() <= width.max(64)), "{width}\n{plain}");
         let coloured = text(runs(), Style { width, colour: true, ..Style::plain() });

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use probe_user::middlebox::{
-    datasheet::{Confidence, Datasheet, Effort, Fact, FactValue, Level, Session},
-    timeline::Endpoint,
+use probe_user::{
+    middlebox::{
+        datasheet::{Datasheet, Effort, Fact, FactValue, Level, Session},
+        timeline::Endpoint,
+    },
+    model::verdict::Confidence,
 };
 
 use super::{

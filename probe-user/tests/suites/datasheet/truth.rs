@@ -2,7 +2,8 @@
 
 use probe_user::{
     lab::model::Truth,
-    middlebox::datasheet::{Confidence, Datasheet, Fact, FactValue},
+    middlebox::datasheet::{Datasheet, Fact, FactValue},
+    model::verdict::Confidence,
 };
 
 use super::boxes::{Codes, Firewall, Strays};

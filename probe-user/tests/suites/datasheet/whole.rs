@@ -1,6 +1,9 @@
 //! Each model is characterised right on every fact.
 
-use probe_user::middlebox::datasheet::{Confidence, Datasheet, Effort, Fact, FactValue, Level};
+use probe_user::{
+    middlebox::datasheet::{Datasheet, Effort, Fact, FactValue, Level},
+    model::verdict::Confidence,
+};
 
 use super::{
     boxes::{Codes, Firewall, Strays},

@@ -1,13 +1,12 @@
 //! The runner on real labs, with diagnoses that are right, wrong, and accuse everyone.
 
+use probe_ebpf::Echo;
 use probe_ebpf::Family;
 use probe_user::{
     error::Failure,
     lab::{
         Topology,
-        fault::{
-            self, Case, CaseSelection, CatalogueRun, Confidence, Diagnoser, Got, Layer, Leg, Side, choose, runner,
-        },
+        fault::{self, Case, CaseSelection, CatalogueRun, Confidence, Diagnoser, Got, Layer, Side, choose, runner},
     },
 };
 
@@ -42,7 +41,7 @@ fn truth(case: &Case) -> Got {
 }
 
 fn accuse(case: &Case) -> Got {
-    Got { leg: Some(Leg::Reply), host: Some(Side::Local), layer: Some(Layer::Socket), ..truth(case) }
+    Got { leg: Some(Echo::Reply), host: Some(Side::Local), layer: Some(Layer::Socket), ..truth(case) }
 }
 
 fn run(names: &[&str], says: fn(&Case) -> Result<Got, Failure>) -> CatalogueRun {

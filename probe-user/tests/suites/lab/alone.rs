@@ -17,7 +17,6 @@ use probe_user::{
     commands::lab::{Audience, chosen, run_all},
     lab::{LabHost, Netns, Nic, Topology, lessons},
     middlebox::experiment::{Expect, StepRole},
-    model::trace::Leg,
     report::{
         self, Format, Style,
         experiment::{Counted, Experiment},
@@ -65,7 +64,7 @@ fn tapped(taps: &mut [Tap; 4], family: Family, counted: &Counted) -> Option<u64>
         (nic.host().name(), Some(nic.interface())) == (counted.host.as_str(), counted.interface.as_deref())
     });
     let nic = nic.expect("a NIC of the lab");
-    let echo = if counted.kind == Leg::Request { Echo::Request } else { Echo::Reply };
+    let echo = if counted.kind == Echo::Request { Echo::Request } else { Echo::Reply };
     let shown = way == Direction::Out || nic.host() == LabHost::Fw;
     shown.then(|| taps[nic as usize].count(way, Kind { family, echo }, counted.id))
 }

@@ -4,7 +4,7 @@ use probe_ebpf::{Echo, Family};
 use probe_user::{
     host::trace_rules::TraceRules,
     lab::{LabHost, Topology},
-    model::trace::{Finding, Leg},
+    model::trace::Finding,
 };
 
 use super::bench::{lab, nft, request, send, settle, warm_up};
@@ -44,7 +44,7 @@ fn a_rule_that_drops_is_named_with_its_text() {
             panic!("{found:?}")
         };
         assert_eq!((in_family.as_str(), table.as_str(), chain.as_str()), (name, "t", "sub"));
-        assert_eq!((text.as_str(), verdict.as_str(), *leg, *packets), (rule, "drop", Leg::Request, 3));
+        assert_eq!((text.as_str(), verdict.as_str(), *leg, *packets), (rule, "drop", Echo::Request, 3));
         assert!(handle.is_some());
         assert!(!tables(&lab, LabHost::B).contains("probe_trace"));
     }
@@ -62,7 +62,7 @@ fn a_reply_that_an_output_chain_ends_is_one_and_a_policy_has_no_rule() {
         handle: None,
         rule: "policy drop".to_owned(),
         verdict: "drop".to_owned(),
-        leg: Leg::Reply,
+        leg: Echo::Reply,
         packets: 3,
     };
     assert_eq!(traced(&lab, LabHost::B, Family::V4), [expected]);

@@ -1,5 +1,6 @@
 //! What `--peer` is told about commands that do not serve, and that none of their processes stays.
 
+use probe_ebpf::Echo;
 use std::{
     fs,
     path::Path,
@@ -16,7 +17,7 @@ use probe_user::{
     peer::{
         Peer, PeerOptions, Trouble,
         command::Relay,
-        protocol::{EchoName, PROTOCOL, SendOrder},
+        protocol::{PROTOCOL, SendOrder},
     },
     stop::StopSignal,
 };
@@ -113,7 +114,7 @@ fn an_agent_sends_to_its_controller_what_is_ordered() {
     let mut peer = start(&children::agent("serve"), &Relayed::default());
     peer.greet().expect("an agent");
     let order = SendOrder {
-        echo: EchoName::Request,
+        echo: Echo::Request,
         id: 4343,
         first_seq: 9,
         count: 3,

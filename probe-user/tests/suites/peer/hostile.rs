@@ -1,5 +1,6 @@
 //! A far end, and files, whose every text is made to change the terminal of whoever reads it.
 
+use probe_ebpf::Echo;
 use std::{
     fs,
     process::{Command, Output, Stdio},
@@ -12,7 +13,7 @@ use probe_user::{
     lab::LabHost,
     model::{
         request::WatchRequest,
-        trace::{Drop, Finding, HopTrace, HostFacts, HostTrace, Leg},
+        trace::{Drop, Finding, HopTrace, HostFacts, HostTrace},
     },
     peer::protocol::{Complaint, Hello},
     watch::Watching,
@@ -48,7 +49,7 @@ impl Watching for Evil {
         let drops = (0..3).map(|probe| Drop {
             time_ns: 1,
             probe: Some(probe),
-            leg: Leg::Request,
+            leg: Echo::Request,
             id: self.0.id,
             seq: probe,
             reason: evil(),
@@ -90,7 +91,7 @@ impl Evil {
                 handle: Some(1),
                 rule: evil(),
                 verdict: evil(),
-                leg: Leg::Request,
+                leg: Echo::Request,
                 packets: 3,
             },
             Finding::Neighbour { address: self.0.remote, interface: evil(), state: evil() },

@@ -23,7 +23,7 @@ use probe_user::{
     stop::StopSignal,
     traffic::{
         sender::Fragmentation,
-        volley::{EchoFields, FiredShot, MinimumGap, PacketSender, PacketSpec, Quoted, QuotedEcho, What},
+        volley::{EchoFields, FiredShot, MinimumGap, PacketSender, PacketSpec, Quoted, What},
     },
     watch::{Watching, path_watch},
 };
@@ -256,7 +256,7 @@ fn shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_t
     let [second_a, second_b]: [IpAddr; 2] = [[10, 77, 0, 11].into(), [10, 78, 0, 21].into()];
     with_ends(&lab, Family::V4, &[second_a], |mut ends| {
         let (a, b) = (ends.a(), ends.b());
-        let quoted = Quoted { source: a, destination: b, echo: QuotedEcho::Request, fields: fields(4242) };
+        let quoted = Quoted { source: a, destination: b, echo: Echo::Request, fields: fields(4242) };
         let shots = vec![
             PacketSpec { source: Some(second_b), ..shot(10, What::Reply(fields(1)), a) },
             shot(11, What::Reply(fields(2)), second_a),

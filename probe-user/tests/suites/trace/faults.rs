@@ -7,7 +7,7 @@ use probe_ebpf::{Direction, Echo, Family, Hop};
 use probe_user::{
     ebpf::bpf_sys::{self, Instruction, ProgramType},
     lab::{LabHost, Nic, Topology, attach_tc_program},
-    model::trace::{Drop, Leg},
+    model::trace::Drop,
     traffic::{Fragmentation, Settings},
 };
 
@@ -27,7 +27,7 @@ struct Fault {
     /// How: lines for a shell, in which `$A`, `$B` are the ends' addresses, `$FW` is the router's next to A, `$V` is `-4`
     /// or `-6`, `$IP` is `ip` or `ip6`, `$ICMP` the protocol and `$ONE` the length of a host route.
     how: &'static str,
-    leg: Leg,
+    leg: Echo,
     reason: &'static str,
     /// The function; any of these.
     functions: &'static [&'static str],
@@ -39,12 +39,12 @@ struct Fault {
 
 const NFT: &[&str] = &["nft_do_chain"];
 
-const fn chain(nic: Nic, how: &'static str, leg: Leg, frames: [&'static str; 2]) -> Fault {
+const fn chain(nic: Nic, how: &'static str, leg: Echo, frames: [&'static str; 2]) -> Fault {
     Fault { nic, how, leg, reason: "NETFILTER_DROP", functions: NFT, frames, dropper: None }
 }
 
 const fn plain(nic: Nic, how: &'static str, reason: &'static str, functions: &'static [&'static str]) -> Fault {
-    Fault { nic, how, leg: Leg::Request, reason, functions, frames: ["", ""], dropper: None }
+    Fault { nic, how, leg: Echo::Request, reason, functions, frames: ["", ""], dropper: None }
 }
 
 fn shell(lab: &Topology, host: LabHost, family: Family, how: &str) {
@@ -142,13 +142,13 @@ fn netfilters_drops_are_told_with_the_frame_that_tells_the_hook() {
     try_all(
         &BOTH,
         &[
-            chain(Nic::A, at("output"), Leg::Request, ["__ip_local_out", "rawv6_sendmsg"]),
-            chain(Nic::A, at("postrouting"), Leg::Request, ["ip_output", "ip6_output"]),
-            chain(Nic::FwA, at("forward"), Leg::Request, ["ip_forward", "ip6_forward"]),
-            chain(Nic::B, at("prerouting"), Leg::Request, ["ip_sublist_rcv", "ip6_sublist_rcv"]),
-            chain(Nic::B, at("input"), Leg::Request, ["ip_local_deliver", "ip6_input"]),
-            chain(Nic::B, ingress, Leg::Request, ["nft_do_chain_netdev"; 2]),
-            chain(Nic::B, reply, Leg::Reply, ["__ip_local_out", "icmpv6_echo_reply"]),
+            chain(Nic::A, at("output"), Echo::Request, ["__ip_local_out", "rawv6_sendmsg"]),
+            chain(Nic::A, at("postrouting"), Echo::Request, ["ip_output", "ip6_output"]),
+            chain(Nic::FwA, at("forward"), Echo::Request, ["ip_forward", "ip6_forward"]),
+            chain(Nic::B, at("prerouting"), Echo::Request, ["ip_sublist_rcv", "ip6_sublist_rcv"]),
+            chain(Nic::B, at("input"), Echo::Request, ["ip_local_deliver", "ip6_input"]),
+            chain(Nic::B, ingress, Echo::Request, ["nft_do_chain_netdev"; 2]),
+            chain(Nic::B, reply, Echo::Reply, ["__ip_local_out", "icmpv6_echo_reply"]),
         ],
     );
 }

@@ -1,5 +1,6 @@
 //! What holds for every run, whatever is blind in it.
 
+use probe_ebpf::Echo;
 use std::collections::BTreeMap;
 
 use probe_ebpf::hop::HOPS;
@@ -9,7 +10,7 @@ use probe_user::{
         document::{HopStatus, Layer, Outcome, Stop, StopHost},
         path::{PathStep, Side, Station, journey},
     },
-    model::trace::{Drop, Leg},
+    model::trace::Drop,
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -40,12 +41,12 @@ fn any_run() -> impl Strategy<Value = Fixture> {
 }
 
 fn word(step: &PathStep) -> String {
-    let leg = if step.leg == Leg::Request { "request" } else { "reply" };
+    let leg = if step.leg == Echo::Request { "request" } else { "reply" };
     let side = if step.checkpoint.host == Side::Local { "local" } else { "peer" };
     format!("{leg} {side} {}", step.checkpoint.station.name())
 }
 
-fn index_of(steps: &[PathStep], leg: Leg, station: Station, side: Side) -> Option<usize> {
+fn index_of(steps: &[PathStep], leg: Echo, station: Station, side: Side) -> Option<usize> {
     steps.iter().position(|step| step.leg == leg && step.checkpoint.station == station && step.checkpoint.host == side)
 }
 
@@ -65,11 +66,11 @@ fn noise(evidence: &Evidence) -> Vec<Drop> {
         destination: evidence.target.address,
     };
     vec![
-        event(None, Leg::Request, "NETFILTER_DROP", "nft_do_chain"),
-        event(None, Leg::Reply, "IP_RPFILTER", "ip_rcv_finish_core"),
-        event(Some(0), Leg::Reply, "NO_SOCKET", "ping_rcv"),
-        event(Some(0), Leg::Request, "CONSUMED", "icmp_rcv"),
-        event(Some(0), Leg::Reply, "QUEUE_PURGE", "inet_sock_destruct"),
+        event(None, Echo::Request, "NETFILTER_DROP", "nft_do_chain"),
+        event(None, Echo::Reply, "IP_RPFILTER", "ip_rcv_finish_core"),
+        event(Some(0), Echo::Reply, "NO_SOCKET", "ping_rcv"),
+        event(Some(0), Echo::Request, "CONSUMED", "icmp_rcv"),
+        event(Some(0), Echo::Reply, "QUEUE_PURGE", "inet_sock_destruct"),
     ]
 }
 
@@ -106,7 +107,7 @@ proptest! {
                 index_of(&steps, leg, checkpoint.station, checkpoint.host)
             };
             let taken_at = index_of(&steps, taken.leg, taken.checkpoint.station, taken.checkpoint.host);
-            let legs = [Leg::Request, Leg::Reply];
+            let legs = [Echo::Request, Echo::Reply];
             let before = legs.iter().filter_map(|leg| at(*leg, stop.last_seen)).any(|last| Some(last) < taken_at);
             let behind = legs.iter().filter_map(|leg| at(*leg, stop.first_missing)).any(|first| Some(first) >= taken_at);
             prop_assert!(before && behind, "taken before {}, told {:?}", word(&taken), stop);
@@ -125,7 +126,7 @@ proptest! {
         let hook = |stop: &Stop| stop.cause.netfilter.as_ref().and_then(|place| place.hook.clone());
         prop_assert_eq!(diagnosis.stops.len(), 1);
         let stop = &diagnosis.stops[0];
-        prop_assert_eq!((stop.leg, stop.host, stop.layer), (Leg::Request, StopHost::Peer, Layer::Netfilter));
+        prop_assert_eq!((stop.leg, stop.host, stop.layer), (Echo::Request, StopHost::Peer, Layer::Netfilter));
         prop_assert_eq!(hook(stop), Some("input".to_owned()));
     }
 

@@ -145,7 +145,7 @@ const V6_INCOMPLETE: &[super::super::FaultAction] = &[
 /// To say that the network lost a part of each packet is as right as to say that the host could not put it together.
 const fn incomplete(
     families: &'static [probe_ebpf::Family],
-    legs: &'static [super::super::Leg],
+    legs: &'static [super::super::Echo],
     actions: &'static [super::super::FaultAction],
     sides: &'static [super::super::Side],
 ) -> Fault {

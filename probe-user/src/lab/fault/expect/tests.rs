@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-fn got(outcome: Outcome, place: Option<(Leg, Side, Layer)>) -> Got {
+fn got(outcome: Outcome, place: Option<(Echo, Side, Layer)>) -> Got {
     Got {
         outcome,
         leg: place.map(|place| place.0),
@@ -23,12 +23,12 @@ fn got(outcome: Outcome, place: Option<(Leg, Side, Layer)>) -> Got {
 const INPUT: ExpectedDiagnosis = ExpectedDiagnosis::in_chain("input", "input").reason(&["NETFILTER_DROP"]);
 
 fn input(change: impl FnOnce(&mut Got)) -> Vec<String> {
-    let mut got = got(Outcome::Stopped, Some((Leg::Request, Side::Peer, Layer::Netfilter)));
+    let mut got = got(Outcome::Stopped, Some((Echo::Request, Side::Peer, Layer::Netfilter)));
     got.reason = Some("NETFILTER_DROP".into());
     got.hook = Some("input".into());
     got.chain = Some("input".into());
     change(&mut got);
-    INPUT.differences(Leg::Request, Some(Side::Peer), &got)
+    INPUT.differences(Echo::Request, Some(Side::Peer), &got)
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_right_diagnosis_has_no_difference() {
 #[test]
 fn each_field_is_held() {
     assert_eq!(input(|got| got.outcome = Outcome::Lossy), ["outcome is lossy, not stopped"]);
-    assert_eq!(input(|got| got.leg = Some(Leg::Reply)), ["leg is reply, not request"]);
+    assert_eq!(input(|got| got.leg = Some(Echo::Reply)), ["leg is reply, not request"]);
     assert_eq!(input(|got| got.host = Some(Side::Network)), ["host is network, not peer"]);
     assert_eq!(input(|got| got.layer = None), ["layer is not told, not netfilter"]);
     assert_eq!(input(|got| got.reason = None), ["reason is not told, not NETFILTER_DROP"]);
@@ -60,8 +60,8 @@ fn any_of_several_right_answers_is_right() {
         ..ExpectedDiagnosis::stopped(&[Layer::Path, Layer::Driver])
     };
     let differences = |side, layer| {
-        let got = got(Outcome::Stopped, Some((Leg::Request, side, layer)));
-        expected.differences(Leg::Request, Some(Side::Network), &got)
+        let got = got(Outcome::Stopped, Some((Echo::Request, side, layer)));
+        expected.differences(Echo::Request, Some(Side::Network), &got)
     };
     assert_eq!(differences(Side::Peer, Layer::Driver), [""; 0]);
     assert_eq!(differences(Side::Local, Layer::Driver), ["host is local, not network or peer"]);
@@ -69,9 +69,9 @@ fn any_of_several_right_answers_is_right() {
 
 #[test]
 fn a_stop_on_a_healthy_path_is_wrong_whatever_the_outcome() {
-    let healthy = |got: &Got| ExpectedDiagnosis::DELIVERED.differences(Leg::Request, None, got);
+    let healthy = |got: &Got| ExpectedDiagnosis::DELIVERED.differences(Echo::Request, None, got);
     assert_eq!(healthy(&got(Outcome::Delivered, None)), [""; 0]);
-    let accused = got(Outcome::Delivered, Some((Leg::Reply, Side::Peer, Layer::Socket)));
+    let accused = got(Outcome::Delivered, Some((Echo::Reply, Side::Peer, Layer::Socket)));
     assert_eq!(healthy(&accused), ["a stop is told where there is none (reply peer socket)"]);
 }
 
@@ -85,7 +85,7 @@ fn a_document_of_the_contract_is_read() {
                              "netfilter": {"family": "inet", "hook": "input", "table": "filter", "chain": "input"}}}],
     });
     let got = Got::from_document(&document, 0.4).expect("a diagnosis");
-    assert_eq!(INPUT.differences(Leg::Request, Some(Side::Peer), &got), [""; 0]);
+    assert_eq!(INPUT.differences(Echo::Request, Some(Side::Peer), &got), [""; 0]);
     assert_eq!((got.function.as_deref(), got.seconds), (Some("nft_do_chain"), 0.4));
 }
 

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::{Gate, ProcedureStep};
-use crate::middlebox::datasheet::{
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, TrialCount},
-    known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
-    votes::Belief,
+use crate::{
+    middlebox::datasheet::{
+        fact::Fact,
+        finding::{FactFinding, FactValue, TrialCount},
+        known::KnownFacts,
+        script::{Asked, Control, Draft, PlanBuilder},
+        votes::Belief,
+    },
+    model::verdict::Confidence,
 };
 
 /// One kind of trial.

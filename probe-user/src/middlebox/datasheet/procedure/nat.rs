@@ -1,15 +1,18 @@
 //! What is rewritten: the near end's address, the id, and by which policy.
 
 use super::{Procedure, ProcedureStep};
-use crate::middlebox::datasheet::{
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, IdPolicy, Rewriting},
-    ids::SPECIAL,
-    known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
-    votes::{TrialEnd, TrialTally, TrialVote},
-};
 use crate::middlebox::timeline::{EchoId, Endpoint, Own, TimedPacket};
+use crate::{
+    middlebox::datasheet::{
+        fact::Fact,
+        finding::{FactFinding, FactValue, IdPolicy, Rewriting},
+        ids::SPECIAL,
+        known::KnownFacts,
+        script::{Asked, Control, Draft, PlanBuilder},
+        votes::{TrialEnd, TrialTally, TrialVote},
+    },
+    model::verdict::Confidence,
+};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::reached, plan, judge, takes: super::seconds };

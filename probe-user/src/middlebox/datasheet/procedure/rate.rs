@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use super::{Gate, Procedure, ProcedureStep};
-use crate::middlebox::datasheet::{
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, TrialCount},
-    known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
-    votes::{CERTAIN, TrialEnd, TrialTally, at_least},
-};
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
+use crate::{
+    middlebox::datasheet::{
+        fact::Fact,
+        finding::{FactFinding, FactValue, TrialCount},
+        known::KnownFacts,
+        script::{Asked, Control, Draft, PlanBuilder},
+        votes::{CERTAIN, TrialEnd, TrialTally, at_least},
+    },
+    model::verdict::Confidence,
+};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure {

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::{Gate, Procedure, ProcedureStep};
-use crate::middlebox::datasheet::{
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, TrialCount},
-    known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
-    votes::{Belief, TrialEnd, TrialTally, TrialVote},
+use crate::{
+    middlebox::datasheet::{
+        fact::Fact,
+        finding::{FactFinding, FactValue, TrialCount},
+        known::KnownFacts,
+        script::{Asked, Control, Draft, PlanBuilder},
+        votes::{Belief, TrialEnd, TrialTally, TrialVote},
+    },
+    model::verdict::Confidence,
 };
 
 /// By a request.

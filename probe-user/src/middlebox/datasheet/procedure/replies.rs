@@ -1,15 +1,18 @@
 //! How many replies does one request let in: bursts of replies to one request, with one sequence number and with new ones.
 
 use super::{Procedure, ProcedureStep};
-use crate::middlebox::datasheet::{
-    effort::Level,
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, TrialCount},
-    known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
-    votes::{LIKELY, TrialEnd, TrialTally},
-};
 use crate::middlebox::timeline::TimedPacket;
+use crate::{
+    middlebox::datasheet::{
+        effort::Level,
+        fact::Fact,
+        finding::{FactFinding, FactValue, TrialCount},
+        known::KnownFacts,
+        script::{Asked, Control, Draft, PlanBuilder},
+        votes::{LIKELY, TrialEnd, TrialTally},
+    },
+    model::verdict::Confidence,
+};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::remembered, plan, judge, takes: super::seconds };

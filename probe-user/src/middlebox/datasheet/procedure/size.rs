@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{Procedure, ProcedureStep};
-use crate::middlebox::datasheet::{
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, TrialCount},
-    known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
-    votes::{Belief, TrialTally},
-};
 use crate::middlebox::timeline::{Endpoint, TimedPacket};
+use crate::{
+    middlebox::datasheet::{
+        fact::Fact,
+        finding::{FactFinding, FactValue, TrialCount},
+        known::KnownFacts,
+        script::{Asked, Control, Draft, PlanBuilder},
+        votes::{Belief, TrialTally},
+    },
+    model::verdict::Confidence,
+};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::reached, plan, judge, takes: super::seconds };

@@ -6,13 +6,16 @@ use super::{
     Gate, Procedure, ProcedureStep,
     arms::{self, Arm, EXCHANGE},
 };
-use crate::middlebox::datasheet::{
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue},
-    known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
-};
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
+use crate::{
+    middlebox::datasheet::{
+        fact::Fact,
+        finding::{FactFinding, FactValue},
+        known::KnownFacts,
+        script::{Asked, Control, Draft, PlanBuilder},
+    },
+    model::verdict::Confidence,
+};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: |_| Gate::Alone, plan, judge, takes: super::seconds };

@@ -6,11 +6,14 @@ use super::{
     Gate, Procedure,
     lifetime::{Bracket, Lifetime},
 };
-use crate::middlebox::datasheet::{
-    fact::Fact,
-    finding::{Confidence, FactFinding, FactValue, TrialCount},
-    known::KnownFacts,
-    votes::{CERTAIN, TrialTally},
+use crate::{
+    middlebox::datasheet::{
+        fact::Fact,
+        finding::{FactFinding, FactValue, TrialCount},
+        known::KnownFacts,
+        votes::{CERTAIN, TrialTally},
+    },
+    model::verdict::Confidence,
 };
 
 /// After a request.

@@ -53,9 +53,9 @@ impl Seen {
             });
             let from = seen.plan.timeline.shots[shot].from;
             let leg = if seen.plan.timeline.shots[shot].message == TimelinePacket::Request {
-                Leg::Request
+                Echo::Request
             } else {
-                Leg::Reply
+                Echo::Reply
             };
             let places: Vec<usize> = (0..4).filter(|place| counts(&seen.plan, shot, *place)).collect();
             places.into_iter().for_each(|place| seen.count(shot, leg, from, place));
@@ -63,13 +63,13 @@ impl Seen {
         seen
     }
 
-    fn count(&mut self, shot: usize, leg: Leg, from: Endpoint, place: usize) {
+    fn count(&mut self, shot: usize, leg: Echo, from: Endpoint, place: usize) {
         let nic = if from == Endpoint::Near { place } else { 3 - place };
         let hop = if place.is_multiple_of(2) { Hop::TcOut } else { Hop::XdpIn };
         let Some(HopTrace::Watched { requests, replies }) = self.nics[nic].hops.get_mut(hop.name()) else {
             panic!("every hop is watched")
         };
-        let seen = if leg == Leg::Request { requests } else { replies };
+        let seen = if leg == Echo::Request { requests } else { replies };
         seen.insert(u16::try_from(shot).expect("few"), ProbePassage { times: 1, ..ProbePassage::default() });
     }
 
@@ -85,7 +85,7 @@ impl Seen {
         Way { script: &self.script, plan: &self.plan, run: &self.run, nics: nics.collect() }
     }
 
-    fn line(&self, leg: Leg, id_name: &str) -> Option<Line> {
+    fn line(&self, leg: Echo, id_name: &str) -> Option<Line> {
         self.way().lines().into_iter().find(|line| line.leg == leg && line.id_name == id_name)
     }
 
@@ -135,15 +135,15 @@ fn what_is_expected_follows_from_the_steps() {
         let line = seen.line(leg, id_name)?;
         Some([0, 1, 2, 3].map(|place| line.expected(place, PASSED).expect("the script says")))
     };
-    assert_eq!(expected("normal", Leg::Request, "X"), Some([1; 4]));
-    assert_eq!(expected("normal", Leg::Reply, "X"), Some([1; 4]));
-    assert_eq!(expected("reply-only", Leg::Request, "X"), None);
-    assert_eq!(expected("reply-only", Leg::Reply, "X"), Some([3, 3, 0, 0]));
-    assert_eq!(expected("many-replies", Leg::Request, "X"), Some([1; 4]));
-    assert_eq!(expected("many-replies", Leg::Reply, "X"), Some([5; 4]));
-    assert_eq!(expected("id-mismatch", Leg::Reply, "Y"), Some([1, 1, 0, 0]));
-    assert_eq!(expected("id-mismatch", Leg::Reply, "X"), Some([1; 4]));
-    assert_eq!(expected("id-mismatch", Leg::Request, "Y"), None);
+    assert_eq!(expected("normal", Echo::Request, "X"), Some([1; 4]));
+    assert_eq!(expected("normal", Echo::Reply, "X"), Some([1; 4]));
+    assert_eq!(expected("reply-only", Echo::Request, "X"), None);
+    assert_eq!(expected("reply-only", Echo::Reply, "X"), Some([3, 3, 0, 0]));
+    assert_eq!(expected("many-replies", Echo::Request, "X"), Some([1; 4]));
+    assert_eq!(expected("many-replies", Echo::Reply, "X"), Some([5; 4]));
+    assert_eq!(expected("id-mismatch", Echo::Reply, "Y"), Some([1, 1, 0, 0]));
+    assert_eq!(expected("id-mismatch", Echo::Reply, "X"), Some([1; 4]));
+    assert_eq!(expected("id-mismatch", Echo::Request, "Y"), None);
 }
 
 #[test]
@@ -183,14 +183,14 @@ fn a_reply_that_leaks_through_is_a_difference_though_nothing_stops() {
 fn packets_that_nobody_planned_are_told() {
     let mut seen = Seen::of("many-replies", by_design);
     // B's kernel answers the request, which is shot 0, after all.
-    seen.count(0, Leg::Reply, Endpoint::Far, 0);
+    seen.count(0, Echo::Reply, Endpoint::Far, 0);
     assert_eq!(seen.differences(), ["b:eth0 (tc_out) counted 6 of reply X where the design says 5"]);
 }
 
 #[test]
 fn what_was_sent_and_never_reached_the_interface_stops_in_the_sender() {
     let seen = Seen::of("reply-only", |_, _, _| false);
-    let stop = &seen.line(Leg::Reply, "X").expect("a line").stops()[0];
+    let stop = &seen.line(Echo::Reply, "X").expect("a line").stops()[0];
     assert_eq!((stop.host.as_str(), stop.packets), ("b", 3));
     assert_eq!(stop.last_seen.to_string(), "b (send)");
     assert!(!seen.differences().is_empty());
@@ -217,8 +217,8 @@ fn a_packet_passes_the_nics_in_the_order_of_its_way() {
         let line = Seen::of("normal", by_design).line(leg, "X").expect("a line");
         line.ledger.rows.iter().map(|row| row.step.to_string()).collect::<Vec<_>>().join(" > ")
     };
-    assert_eq!(drawn(Leg::Request), "a (send) > a:eth0 (tc_out) > fw:a (xdp_in) > fw:b (tc_out) > b:eth0 (xdp_in)");
-    assert_eq!(drawn(Leg::Reply), "b (send) > b:eth0 (tc_out) > fw:b (xdp_in) > fw:a (tc_out) > a:eth0 (xdp_in)");
+    assert_eq!(drawn(Echo::Request), "a (send) > a:eth0 (tc_out) > fw:a (xdp_in) > fw:b (tc_out) > b:eth0 (xdp_in)");
+    assert_eq!(drawn(Echo::Reply), "b (send) > b:eth0 (tc_out) > fw:b (xdp_in) > fw:a (tc_out) > a:eth0 (xdp_in)");
 }
 
 #[test]
@@ -228,13 +228,13 @@ fn where_xdp_is_blind_tc_counts_what_enters() {
     let counted = hops.insert("xdp_in".into(), HopTrace::Blind { why: "taken".into() }).expect("it was watched");
     hops.insert("tc_in".into(), counted);
     assert_eq!(seen.differences(), [""; 0]);
-    let line = seen.line(Leg::Request, "X").expect("a line");
+    let line = seen.line(Echo::Request, "X").expect("a line");
     assert_eq!((line.nics()[1].step.to_string().as_str(), counts(&line)), ("fw:a (tc_in)", vec![1; 4]));
 }
 
 #[test]
 fn a_point_is_written_as_host_hop_and_interface() {
-    let line = Seen::of("normal", by_design).line(Leg::Request, "X").expect("a line");
+    let line = Seen::of("normal", by_design).line(Echo::Request, "X").expect("a line");
     let points: Vec<&WayPoint> = line.ledger.rows[..2].iter().map(|row| &row.step).collect();
     let json = serde_json::to_string(&points).expect("plain data");
     assert_eq!(json, r#"[{"host":"a","hop":"send"},{"host":"a","hop":"tc_out","interface":"eth0"}]"#);
@@ -243,7 +243,7 @@ fn a_point_is_written_as_host_hop_and_interface() {
 #[test]
 fn a_stop_is_written_with_what_was_blind_in_between() {
     let seen = Seen::of("normal", |_, _, place| place == 0).blind(1);
-    let stop = &seen.line(Leg::Request, "X").expect("a line").stops()[0];
+    let stop = &seen.line(Echo::Request, "X").expect("a line").stops()[0];
     let expected = serde_json::json!({
         "host": "network", "packets": 1,
         "last_seen": {"host": "a", "hop": "tc_out", "interface": "eth0"},
