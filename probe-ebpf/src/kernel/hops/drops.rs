@@ -60,8 +60,8 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Returns where a packet is, if it can be an echo packet in the watched network namespace: these tracepoints see all of
-/// them.
+/// Returns where a packet is, if it can be an echo packet in the watched network namespace: these tracepoints see packets
+/// of all namespaces.
 #[inline(always)]
 fn watched(skb: Skb) -> Option<SkbSite> {
     if !skb.can_be_ip() {

@@ -10,7 +10,7 @@ use crate::{
     },
     traffic::{
         Fragmentation,
-        volley::{self, EchoFields, Quoted, QuotedEcho, What},
+        batch::{self, EchoFields, Quoted, QuotedEcho, What},
     },
 };
 
@@ -43,9 +43,9 @@ enum OrderState {
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// Of this end.
-    pub(super) near: Vec<volley::PacketSpec>,
+    pub(super) near: Vec<batch::PacketSpec>,
     /// Of the far end.
-    pub(super) far: Vec<volley::PacketSpec>,
+    pub(super) far: Vec<batch::PacketSpec>,
 }
 
 impl<'a> Schedule<'a> {
@@ -98,7 +98,7 @@ impl<'a> Schedule<'a> {
         shot: &TimedPacket,
         now: Duration,
         known: &Landings,
-    ) -> Result<volley::PacketSpec, String> {
+    ) -> Result<batch::PacketSpec, String> {
         let source = self.source(shot, known)?;
         let destination = match shot.destination {
             Goal::First => self.ends.of(shot.from.other())[0],
@@ -106,7 +106,7 @@ impl<'a> Schedule<'a> {
             Goal::SourceOfArrived(need) => arrived(known, need)?.source,
         };
         let wait = shot.at.saturating_sub(now);
-        Ok(volley::PacketSpec {
+        Ok(batch::PacketSpec {
             number: u16::try_from(number).map_err(|_| "its number is too large".to_owned())?,
             after_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             what: self.what(shot, (source, destination), known)?,
