@@ -1,4 +1,4 @@
-//! What both halves agree on, one subject a file.
+//! What both halves agree on, one subject per file.
 
 pub mod absorb;
 pub mod config;

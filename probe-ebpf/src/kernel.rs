@@ -1,4 +1,4 @@
-//! Everything that runs in the kernel, one subject a file.
+//! Everything that runs in the kernel, one subject per file.
 
 pub(crate) mod absorb;
 pub(crate) mod atomic;

@@ -1,4 +1,4 @@
-//! The kernel programs of probe: their entry points, and the one table from what a hop found to what the kernel does.
+//! The kernel programs of probe: their entry points, and the one table from a hop's result to the kernel's return codes.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
 // rustc has no stable inline assembly for BPF yet, and no atomic addition without it.
@@ -23,19 +23,19 @@ use kernel::{
 };
 use probe_ebpf::Skip;
 
-/// tc goes on with the next program (`TCX_NEXT`), never decides for those behind it.
+/// tc goes on with the next program (`TCX_NEXT`), never decides for those after it.
 const TC_NEXT: i32 = -1;
 
-/// Counts at XDP, and drops what the filter says. Takes packets in several parts, without which drivers refuse a large
+/// Counts at XDP, and drops what the filter says. Accepts packets in several fragments, without which drivers refuse a large
 /// MTU.
 #[xdp(frags)]
 fn probe_xdp(context: XdpContext) -> u32 {
     xdp_action(enforce(xdp::see(&context)))
 }
 
-/// The same for the kernel's receive path. It must not take packets in parts: since Linux 6.9 the kernel then copies
-/// each packet and forgets how long its link header is (`skb_pp_cow_data` in `net/core/skbuff.c`), and every tc program
-/// behind it, whoever's, misses the Ethernet header.
+/// Counts like [`probe_xdp`] in the kernel's receive path. It must not accept packets in fragments: since Linux 6.9 the
+/// kernel then copies each packet and forgets how long its link header is (`skb_pp_cow_data` in `net/core/skbuff.c`), and
+/// every tc program after it, anybody's, misses the Ethernet header.
 #[xdp]
 fn probe_xdp_gen(context: XdpContext) -> u32 {
     xdp_action(enforce(xdp::see(&context)))
@@ -59,7 +59,7 @@ fn probe_guard_xdp(context: XdpContext) -> u32 {
     xdp_action(enforce(guard::enter_xdp(&context)))
 }
 
-/// The same for the kernel's receive path.
+/// Guards like [`probe_guard_xdp`], in the kernel's receive path.
 #[xdp]
 fn probe_g_xdp_gen(context: XdpContext) -> u32 {
     xdp_action(enforce(guard::enter_xdp(&context)))
@@ -80,17 +80,18 @@ fn probe_guard_out(context: TcContext) -> i32 {
 /// `NF_ACCEPT` of `include/uapi/linux/netfilter.h`: on to the next in this hook.
 const NF_ACCEPT: i64 = 1;
 
-/// What a `cgroup_skb` program answers for a packet that may go on.
+/// The return code of a `cgroup_skb` program for a packet that may go on.
 const CGROUP_PASS: i32 = 1;
 
-/// Sees what enters a netfilter hook. A socket filter only by its section: the user half loads it as what it is.
+/// Sees what enters a netfilter hook. Only its section makes it a socket filter: the user half loads it as a netfilter
+/// program.
 #[socket_filter]
 fn probe_nf_first(context: SkBuffContext) -> i64 {
     trace(netfilter::see_first(&context));
     NF_ACCEPT
 }
 
-/// Sees what everybody else in a netfilter hook let pass.
+/// Sees what all other rules in a netfilter hook let pass.
 #[socket_filter]
 fn probe_nf_last(context: SkBuffContext) -> i64 {
     trace(netfilter::see_last(&context));
@@ -117,13 +118,13 @@ fn probe_dev_queue(context: BtfTracePointContext) {
     trace(device::queued(&context));
 }
 
-/// Notes what leaves it for the driver.
+/// Notes what leaves the device's queue for the driver.
 #[btf_tracepoint(function = "net_dev_start_xmit")]
 fn probe_xmit(context: BtfTracePointContext) {
     trace(device::sending(&context));
 }
 
-/// Notes what the driver answered.
+/// Notes the driver's return code.
 #[btf_tracepoint(function = "net_dev_xmit")]
 fn probe_xmitted(context: BtfTracePointContext) {
     device::sent(&context);
@@ -135,19 +136,19 @@ fn probe_netif_in(context: BtfTracePointContext) {
     trace(device::received(&context));
 }
 
-/// Tells what was dropped.
+/// Reports what was dropped.
 #[btf_tracepoint(function = "kfree_skb")]
 fn probe_kfree(context: BtfTracePointContext) {
     trace(drops::dropped(&context));
 }
 
-/// Notes what ended well inside the kernel's ICMP.
+/// Notes what ended normally inside the kernel's ICMP.
 #[btf_tracepoint(function = "consume_skb")]
 fn probe_consume(context: BtfTracePointContext) {
     trace(drops::consumed(&context));
 }
 
-/// What a hop without a tally can't read is counted by its cause.
+/// Counts, by its cause, what a hop without a tally can't read.
 #[inline(always)]
 fn trace(noted: Result<(), Skip>) {
     if let Err(skip) = noted {
@@ -155,7 +156,7 @@ fn trace(noted: Result<(), Skip>) {
     }
 }
 
-/// What can't be read is counted by its cause and goes on: the host's own traffic is not ours to break.
+/// Counts, by its cause, what can't be read, and lets it pass: the host's own traffic must not break.
 #[inline(always)]
 fn enforce(seen: Result<Disposition, Skip>) -> Disposition {
     match seen {
@@ -179,19 +180,19 @@ fn xdp_action(disposition: Disposition) -> u32 {
 #[inline(always)]
 fn tc_action(disposition: Disposition) -> i32 {
     match disposition {
-        // tc makes no replies: where XDP is to make them and is not there, nothing is attached at all.
+        // tc makes no replies: if XDP is to make them and cannot be attached, nothing is attached at all.
         Disposition::Pass | Disposition::Answer => TC_NEXT,
         Disposition::Drop | Disposition::Absorb => TC_ACT_SHOT,
     }
 }
 
-/// The programs call kernel helpers that want a licence compatible with the GPL.
+/// The programs call kernel helpers that require a licence compatible with the GPL.
 #[cfg(target_arch = "bpf")]
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// Never reached: a program with a reachable panic does not pass the verifier.
+/// Loops for ever, and is never reached: a program with a reachable panic does not pass the verifier.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,6 +1,6 @@
 //! The one packet parser: Ethernet and VLAN tags → IPv4 or IPv6 → ICMP echo, on plain bytes.
 //!
-//! It never trusts a length, never loops without a bound, and says in a [`Skip`] what it could not read. The kernel
+//! It never trusts a length, never loops without a bound, and returns a [`Skip`] for what it could not read. The kernel
 //! programs run it on packet memory, the tests and `probe receive` on slices.
 
 pub mod checksum;
@@ -12,21 +12,21 @@ pub use header::{
 
 use crate::contract::{Family, Kind, Skip};
 
-/// Bytes of which parts can be viewed, if they are there.
+/// Bytes of which sections can be viewed, if they are there.
 pub trait Bytes {
     /// `N` bytes that are there.
     type View<const N: usize>: View;
 
-    /// The `N` bytes from `offset` on, if all of them are there. Offsets of headers are even.
+    /// Returns the `N` bytes from `offset` on, if all of them are there. Offsets of headers are even.
     fn view<const N: usize>(&self, offset: usize) -> Option<Self::View<N>>;
 }
 
-/// `N` bytes that are there: reads at constant places below `N`, which therefore need no check.
+/// `N` bytes that are there: reads at constant offsets below `N`, which therefore need no check.
 pub trait View {
-    /// The byte at `at`.
+    /// Returns the byte at `at`.
     fn byte(&self, at: usize) -> u8;
 
-    /// The number at the even place `at`, which stands in network byte order.
+    /// Returns the number at the even offset `at`, stored in network byte order.
     fn be16(&self, at: usize) -> u16;
 }
 
@@ -51,7 +51,7 @@ impl<const N: usize> View for [u8; N] {
     }
 }
 
-/// What a device's packets start with.
+/// The header that a device's packets start with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkLayer {
     /// An Ethernet header, with VLAN tags or without.
@@ -73,27 +73,27 @@ pub struct EchoPacket {
     pub id: u16,
     /// Echo sequence number.
     pub seq: u16,
-    /// Where the IP header starts in the packet; [`addresses`] reads on from there.
+    /// Where the IP header starts in the packet; [`addresses`] reads from there.
     pub ip_offset: usize,
-    /// Bytes from the first of the IP header on, as the IP header tells them.
+    /// Bytes from the IP header on, according to the IP header.
     pub ip_bytes: u32,
     /// Where the ICMP header starts in the packet.
     pub icmp_offset: usize,
-    /// Bytes of ICMP header and payload, as the IP header tells them.
+    /// Bytes of ICMP header and payload, according to the IP header.
     pub icmp_bytes: u32,
-    /// Whether more fragments follow: then the packet's checksum can't be told from this one.
+    /// Whether more fragments follow: then this one does not suffice to verify the packet's checksum.
     pub first_fragment: bool,
 }
 
 impl EchoPacket {
-    /// Bytes behind the ICMP header, as the IP header tells them; of a first fragment, those in it.
+    /// Returns the bytes after the ICMP header, according to the IP header; of a first fragment, those in it.
     #[inline(always)]
     pub const fn payload_bytes(&self) -> u32 {
         self.icmp_bytes.saturating_sub(ICMP_HEADER as u32)
     }
 }
 
-/// What was used for `QinQ` before 802.1ad.
+/// The `EtherType` used for `QinQ` before 802.1ad.
 const OLD_QINQ: u16 = 0x9100;
 const MAX_VLAN_TAGS: usize = 2;
 /// IPv6 extension headers (RFC 8200 §4).
@@ -104,13 +104,13 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// More than any sender that follows RFC 8200 §4.1 writes, and few enough for the kernel's verifier.
 const MAX_EXTENSION_HEADERS: usize = 8;
 
-/// Reads the echo packet that `bytes` start with.
+/// Parses the echo packet at the start of `bytes`.
 #[inline(always)]
 pub fn parse<B: Bytes + ?Sized>(bytes: &B, link_layer: LinkLayer) -> Result<EchoPacket, Skip> {
     parse_where(bytes, link_layer, |_| true)
 }
 
-/// The same, where packets of an IP version that is not `wanted` are no echo.
+/// Parses like [`parse`], but treats packets of an IP version that is not `wanted` as no echo.
 #[inline(always)]
 pub fn parse_where<B: Bytes + ?Sized>(
     bytes: &B,
@@ -128,7 +128,7 @@ pub fn parse_where<B: Bytes + ?Sized>(
     }
 }
 
-/// The `EtherType` behind all VLAN tags, and where the network header starts.
+/// Returns the `EtherType` after all VLAN tags, and where the network header starts.
 #[inline(always)]
 fn ethernet<B: Bytes + ?Sized>(bytes: &B) -> Result<(u16, usize), Skip> {
     let header = bytes.view::<ETHERNET_HEADER>(0).ok_or(Skip::Truncated)?;
@@ -150,10 +150,10 @@ fn is_vlan(ether_type: u16) -> bool {
     matches!(ether_type, VLAN | QINQ | OLD_QINQ)
 }
 
-/// The same for a packet without a link header: its first half-byte is the IP version.
+/// Returns the `EtherType` of a packet without a link header, from its first half-byte, the IP version, and offset 0.
 #[inline(always)]
 fn raw_ip<B: Bytes + ?Sized>(bytes: &B) -> Result<(u16, usize), Skip> {
-    // Two bytes, as the verifier learns nothing from a check that there is one.
+    // Two bytes, as the verifier learns nothing from a check for one.
     let first = bytes.view::<2>(0).ok_or(Skip::Truncated)?;
     match first.byte(0) >> 4 {
         4 => Ok((IPV4, 0)),
@@ -219,15 +219,15 @@ fn ipv6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<EchoPacket, Skip>
     })
 }
 
-/// Source and destination address of `echo`, which was parsed from `bytes`: in wire order, IPv4 as `::ffff:a.b.c.d`.
+/// Returns source and destination address of `echo`, which was parsed from `bytes`: in wire order, IPv4 as `::ffff:a.b.c.d`.
 #[inline(always)]
 pub fn addresses<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket) -> Option<([u8; 16], [u8; 16])> {
     let [source, destination] = address_words(bytes, echo)?;
     Some((bytemuck::cast(source), bytemuck::cast(destination)))
 }
 
-/// The same, each as the two numbers that its bytes are in memory: in the kernel half one value of 16 bytes would be
-/// sixteen on the stack, of which there are 512 bytes.
+/// Returns both addresses, each as the two numbers that its bytes are in memory: in the kernel half, one value of 16 bytes
+/// would take sixteen on the stack, which has 512 bytes.
 #[inline(always)]
 pub fn address_words<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket) -> Option<[[u64; 2]; 2]> {
     match echo.kind.family {
@@ -244,13 +244,13 @@ pub fn address_words<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket) -> Option<
     }
 }
 
-/// The number of 4 bytes at the even place `at`, which stands in network byte order.
+/// Returns the number of 4 bytes at the even offset `at`, stored in network byte order.
 #[inline(always)]
 fn be32<V: View>(header: &V, at: usize) -> u32 {
     u32::from(header.be16(at)) << 16 | u32::from(header.be16(at + 2))
 }
 
-/// The same of 8 bytes.
+/// Returns the number of 8 bytes at the even offset `at`, stored in network byte order.
 #[inline(always)]
 fn be64<V: View>(header: &V, at: usize) -> u64 {
     u64::from(be32(header, at)) << 32 | u64::from(be32(header, at + 4))
@@ -292,7 +292,7 @@ fn extension_headers<B: Bytes + ?Sized>(bytes: &B, offset: usize, next_header: u
     if next_header == ICMPV6 { Ok(chain) } else { Err(Skip::TooManyHeaders) }
 }
 
-/// A later fragment is probe's business if the packet is ICMP, or may be behind a header that is not in this fragment.
+/// Classifies a later fragment: it matters if the packet is ICMP, or may be after a header that is not in this fragment.
 #[inline(always)]
 fn later_fragment_of(next_header: u8) -> Skip {
     match next_header {
@@ -309,7 +309,8 @@ struct IcmpEcho {
     seq: u16,
 }
 
-/// `icmp_bytes`: how many of the IP packet's bytes are left for it; what follows those is padding, whatever it looks like.
+/// Parses the ICMP header. `icmp_bytes`: how many of the IP packet's bytes are left for it; what follows is padding,
+/// whatever it looks like.
 #[inline(always)]
 fn icmp<B: Bytes + ?Sized>(bytes: &B, offset: usize, icmp_bytes: u32, family: Family) -> Result<IcmpEcho, Skip> {
     let header = bytes.view::<ICMP_HEADER>(offset).ok_or(Skip::Truncated)?;
@@ -320,7 +321,7 @@ fn icmp<B: Bytes + ?Sized>(bytes: &B, offset: usize, icmp_bytes: u32, family: Fa
     Ok(IcmpEcho { kind, code: header.byte(1), id: header.be16(4), seq: header.be16(6) })
 }
 
-/// An IPv4 address as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2).
+/// Returns an IPv4 address as an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2).
 #[inline(always)]
 pub const fn mapped(address: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, address[0], address[1], address[2], address[3]]

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-/// `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds, the clock of the kernel half.
 pub fn monotonic_ns() -> u64 {
     reading(ClockId::CLOCK_MONOTONIC)
 }
 
-/// What to add to `CLOCK_MONOTONIC` to get nanoseconds since 1970, as it stands now.
+/// Returns the current offset from `CLOCK_MONOTONIC` to nanoseconds since 1970.
 pub fn monotonic_to_unix() -> u64 {
     reading(ClockId::CLOCK_REALTIME).saturating_sub(monotonic_ns())
 }
 
-/// As many nanoseconds. One that is too long is cut so that it can still be added to any reading of the clock.
+/// Converts a duration to nanoseconds, cut so that it can still be added to any reading of the clock.
 pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
 }

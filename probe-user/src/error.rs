@@ -1,24 +1,25 @@
-//! Trouble as a person meets it: one sentence that says what is wrong, and one that mends it.
+//! Errors as the user sees them: one sentence that says what is wrong, and one that says how to fix it.
 
 use std::fmt;
 
-/// An error that can reach a person and knows what mends it.
+/// An error that can reach the user and knows its fix.
 pub trait Mend: std::error::Error + Send + Sync + 'static {
-    /// What to do or type now, as one clause without a full stop; empty only where nothing can be done.
+    /// Returns what to do or type now, as one clause without a full stop; empty only if nothing can be done.
     fn fix(&self) -> String;
 }
 
-/// What a command gives up with: ready to be printed, as text or as `probe.error/1`. It always means exit status 2.
+/// The error with which a command gives up, ready to be printed as text or as `probe.error/1`. It always means exit status
+/// 2.
 #[derive(Debug)]
 pub struct Failure {
     /// What is wrong, causes included, in one line.
     pub error: String,
-    /// What mends it, in one line; empty where nothing does.
+    /// How to fix it, in one line; empty if nothing can be done.
     pub fix: String,
 }
 
 impl Failure {
-    /// A failure that has no error type of its own.
+    /// Makes a failure that has no error type of its own.
     pub fn new(error: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { error: one_line(&error.into()), fix: one_line(&fix.into()) }
     }

@@ -5,7 +5,7 @@ use std::process::{ExitCode, Termination};
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Delivered, or the command did what was asked.
+    /// Delivered, or the command did its work.
     Done,
     /// Measured, and the traffic stops, is lost in part, or is altered; the report says where.
     Stopped,
@@ -16,7 +16,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number that the shell sees.
+    /// Returns the exit status for the shell.
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,

@@ -1,13 +1,13 @@
 //! Makes text of unknown origin harmless for whoever reads it on a terminal: pure.
 //!
 //! Host names, script titles, error messages and names from the kernel are chosen by others. On a terminal, control
-//! characters in them would colour and move what is printed, retitle the window or forge lines, and controls of writing
-//! direction would show them in another order than they stand in (Unicode Technical Report 36, section 2.1). Everything
+//! characters in them would colour and move what is printed, retitle the window or forge lines, and direction controls
+//! would show them in another order than they are stored in (Unicode Technical Report 36, section 2.1). Everything
 //! that is printed goes through here: reports in [`crate::report::write`], all else where it is written to stderr.
 
 use std::borrow::Cow;
 
-/// Returns whether a character does something to a terminal or to the order of what stands beside it, and shows nothing.
+/// Reports whether a character changes a terminal or the order of its neighbours, and shows nothing.
 fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -23,20 +23,20 @@ fn blanked(text: &str, harmful: impl Fn(char) -> bool) -> Cow<'_, str> {
     }
 }
 
-/// Returns `text` as part of one line: each harmful character, ends of lines too, is a blank.
+/// Returns `text` as part of one line: each harmful character, newlines too, becomes a blank.
 pub fn line(text: &str) -> Cow<'_, str> {
     blanked(text, is_harmful)
 }
 
-/// Returns `text` with its lines as they are; each other harmful character is a blank.
+/// Returns `text` with its lines unchanged; every other harmful character becomes a blank.
 pub fn text(text: &str) -> Cow<'_, str> {
     blanked(text, |character| character != '\n' && is_harmful(character))
 }
 
-/// Returns the JSON document `json` with each harmful character that JSON allows as it is written as an escape: the same
-/// document to a machine, and harmless on a terminal.
+/// Returns the JSON document `json` with each harmful character that JSON allows written as an escape: the same document to
+/// a machine, and harmless on a terminal.
 pub fn json(json: &str) -> Cow<'_, str> {
-    // Within a document these stand in strings only; its own blanks and ends of lines are ASCII.
+    // In a document these occur only in strings; its own blanks and newlines are ASCII.
     let escaped = |character: char| !character.is_ascii_whitespace() && is_harmful(character);
     if !json.chars().any(escaped) {
         return Cow::Borrowed(json);

@@ -1,8 +1,8 @@
-//! What a host tells of itself, without any program of probe's: devices, routes, neighbours, counters, settings, chains,
-//! symbols, types, privilege.
+//! What a host reports about itself without any program of probe's: devices, routes, neighbours, counters, settings,
+//! chains, symbols, types, privilege.
 //!
 //! All of it is about the network namespace of the calling thread: `/proc/thread-self/net`, `/proc/sys/net` and
-//! netlink follow it. What one source does not tell is left out, with a line in the log; the others still count.
+//! netlink follow it. A source that fails is left out, with a line in the log; the others still count.
 
 pub mod btf;
 pub mod chains;
@@ -23,7 +23,7 @@ pub mod trace_rules;
 
 use std::fmt::Display;
 
-/// Returns what a source told; nothing, and a line in the log, where it told nothing.
-pub(crate) fn told<T, E: Display>(source: &str, answer: Result<T, E>) -> Option<T> {
+/// Returns the value of `answer`; on an error logs it and returns `None`.
+pub(crate) fn or_log<T, E: Display>(source: &str, answer: Result<T, E>) -> Option<T> {
     answer.inspect_err(|error| tracing::debug!("{source}: {error}")).ok()
 }

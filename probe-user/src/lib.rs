@@ -1,6 +1,6 @@
 //! The user half of probe: everything that the `probe` binary does, as a library for it, the tests and the benches.
 //!
-//! `ARCHITECTURE.md` draws the way of a packet through it.
+//! `ARCHITECTURE.md` draws a packet's path through it.
 
 pub mod cli;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! The words that all stages share, as plain data: what was asked for, what was counted, what a host saw, how a run ended.
+//! The words that all stages share, as plain data: what was requested, what was counted, what a host saw, how a run ended.
 
 pub mod attach;
 pub mod ids;

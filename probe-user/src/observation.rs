@@ -1,4 +1,4 @@
-//! What crossed one NIC, by id: made of a snapshot, the flows, and what was lost. Pure.
+//! What crossed one NIC, by id: computed from a snapshot, the flows, and the losses. Pure.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ pub struct ObservationRow {
     pub entered: DirectionCounts,
     /// What left through it.
     pub left: DirectionCounts,
-    /// How many of those that entered probe's own filter dropped here.
+    /// How many of those that entered were dropped here by probe's own filter.
     pub dropped: u64,
     /// What only a watch that tracks flows knows.
     pub flows: Option<Flows>,
@@ -33,14 +33,14 @@ pub struct DirectionCounts {
     pub bytes: u64,
 }
 
-/// What the flows of an id tell.
+/// What the flows of an id show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flows {
-    /// The far end: whom this side pings, or who pings it. Of several, the one that was heard of last.
+    /// The far end: who this side pings, or who pings it. Of several, the one seen last.
     pub peer: Option<IpAddr>,
     /// How many pairs of addresses use the id.
     pub pairs: usize,
-    /// Requests, of either side, that got no answer in time.
+    /// Requests, of either side, that got no reply in time.
     pub lost: u64,
     /// The round trips seen from this NIC.
     pub rtt: Histogram,
@@ -52,10 +52,10 @@ pub type RowKey = (u16, Family);
 /// Losses since the watch began, by id and IP version.
 pub type Losses = BTreeMap<RowKey, u64>;
 
-/// The table: one row for each id and IP version that was counted, or is known to have lost something.
+/// Builds the table: one row for each id and IP version that was counted, or is known to have lost something.
 ///
-/// `ingress` is the hop that counts what enters. `bypassed` are drops that it does not see because they happen before
-/// it: those of a filter at XDP, where `ingress` is at tc.
+/// `ingress` is the hop that counts what enters. `bypassed` are drops that it does not see because they happen before it:
+/// those of a filter at XDP, if `ingress` is at tc.
 pub fn rows(
     snapshot: &Snapshot,
     ingress: Option<Hop>,
@@ -121,13 +121,13 @@ fn flows_of(rows: &mut BTreeMap<RowKey, ObservationRow>, key: RowKey) -> &mut Fl
     rows.entry(key).or_default().flows.get_or_insert_default()
 }
 
-/// The row that a flow belongs to.
+/// Returns the row that a flow belongs to.
 pub fn row_key(flow: &FlowKey) -> RowKey {
     let family = if Ipv6Addr::from(flow.asker).to_ipv4_mapped().is_some() { Family::V4 } else { Family::V6 };
     (flow.id, family)
 }
 
-/// The end of a flow that is not on this side of the NIC.
+/// Returns the end of a flow that is not on this side of the NIC.
 fn peer(flow: &FlowKey) -> IpAddr {
     let address = if flow.outbound == 1 { flow.answerer } else { flow.asker };
     Ipv6Addr::from(address).to_canonical()

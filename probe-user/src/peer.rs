@@ -1,4 +1,5 @@
-//! The far end: what watches there, the language that it speaks over any stdin and stdout, and both of its ends.
+//! The far end of a run: the agent that watches there, the peer protocol over any stdin and stdout, and the near end's
+//! client.
 
 pub mod agent;
 pub mod command;

@@ -1,10 +1,10 @@
-//! Tests that cannot run here say so loudly, as the integration tests do.
+//! Reports tests that cannot run here, as the integration tests do.
 
 use std::io::{self, Write};
 
 use crate::host::btf::Btf;
 
-/// Says that `test` is skipped for want of what it `needs`.
+/// Prints that `test` is skipped because it `needs` something.
 ///
 /// # Panics
 /// Under `PROBE_NO_SKIP=1`.
@@ -14,10 +14,10 @@ pub(crate) fn skip(test: &str, needs: &str) {
     assert!(std::env::var_os("PROBE_NO_SKIP").is_none_or(|value| value != "1"), "{test} was skipped");
 }
 
-/// The running kernel's BTF. Where it has none, says that `test` is skipped.
+/// Reads the running kernel's BTF. If it has none, prints that `test` is skipped.
 ///
 /// # Panics
-/// It has BTF that cannot be read.
+/// If it has BTF that cannot be parsed.
 pub(crate) fn running_btf(test: &str) -> Option<Btf> {
     if !std::path::Path::new("/sys/kernel/btf/vmlinux").exists() {
         skip(test, "a kernel with BTF");

@@ -1,4 +1,4 @@
-//! A request to stop: set once, by a signal or by the end of an input, and seen by whoever waits.
+//! A request to stop: made once, by a signal or by the end of an input, and seen by every waiter.
 
 use std::{
     sync::{
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How long those who heed a [`StopSignal`] wait for anything else at most before they look at it again.
+/// The longest that a waiter waits for anything else before it checks its [`StopSignal`] again.
 pub const LOOK: Duration = Duration::from_millis(20);
 
 /// A request to stop. Clones share it.
@@ -21,7 +21,7 @@ impl StopSignal {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether it was asked for.
+    /// Reports whether a stop was requested.
     pub fn asked(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }

@@ -1,5 +1,6 @@
 //! Building and sending echo packets: messages and frames as bytes, targets, sockets, and why a kernel refuses.
 
+pub mod batch;
 pub mod cause;
 pub mod checksum;
 pub mod error_tap;
@@ -11,7 +12,6 @@ pub mod prober;
 pub mod returned;
 pub mod sender;
 pub mod target;
-pub mod volley;
 
 pub use cause::{Refused, SendRoute};
 pub use checksum::{checksum, checksum_v6};

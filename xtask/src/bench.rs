@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a packet costs in the kernel programs, or how long a diagnosis takes, on this machine.
+//! `cargo xtask bench`: measures what a packet costs in the kernel programs, or how long a diagnosis takes, on this machine.
 
 mod others;
 
@@ -21,7 +21,7 @@ pub(crate) struct BenchOptions {
     what: Subject,
 }
 
-/// What is measured: each is a bench of probe-user.
+/// What is measured; each is a bench of probe-user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
     /// Nanoseconds per packet of the kernel programs, as ratios to an empty program
@@ -35,7 +35,7 @@ enum Subject {
 }
 
 impl Subject {
-    /// The program that measures it.
+    /// Returns the bench that measures it.
     const fn program(self) -> &'static str {
         match self {
             Self::Packets | Self::Filter => "packets",
@@ -44,8 +44,8 @@ impl Subject {
         }
     }
 
-    /// How that is compiled. What runs in the kernel is always optimised, and the dev profile shares what the tests have
-    /// built; a diagnosis is measured as it is used.
+    /// Returns the profile to build it with. What runs in the kernel is always optimised, and the dev profile reuses what
+    /// the tests have built; a diagnosis is measured as it is used.
     const fn profile(self) -> &'static str {
         match self {
             Self::Packets | Self::Overhead | Self::Filter => "dev",
@@ -66,7 +66,7 @@ impl Subject {
 /// Sets up, builds and measures; prints a table.
 ///
 /// # Errors
-/// Something can't be had, does not build, or this user can't become root.
+/// Something is missing, does not build, or this user can't become root.
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     match options.what {
         Subject::Packets | Subject::Overhead | Subject::Filter => setup::ensure_toolchain()?,

@@ -20,7 +20,7 @@ pub(crate) fn run(_: &BuildOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds, and gives the path of the program.
+/// Builds, and returns the path of the program.
 ///
 /// # Errors
 /// As [`run`].

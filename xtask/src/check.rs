@@ -1,4 +1,4 @@
-//! `cargo xtask check`: everything that is asked of the sources, short of running the tests.
+//! `cargo xtask check`: every check of the sources, except running the tests.
 
 mod circles;
 mod contents;
@@ -8,6 +8,7 @@ mod imports;
 mod licences;
 mod names;
 mod sources;
+mod summaries;
 
 use std::process::{Command, ExitCode};
 
@@ -19,14 +20,15 @@ use crate::shell::{capture, cargo, run as run_command, say};
 #[derive(clap::Args)]
 pub(crate) struct CheckOptions {}
 
-/// A check: what it is about, and how it is done.
+/// A check: its subject and its function.
 type Check = (&'static str, fn() -> Result<()>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("files", files::check),
     ("import rules", imports::check),
     ("import circles", circles::check),
     ("names of types", names::check),
+    ("first words of doc comments", summaries::check),
     ("format", format),
     ("licences of dependencies", licences::check),
     ("lints", lints),
@@ -34,10 +36,10 @@ const CHECKS: [Check; 9] = [
     ("advisories", advisories),
 ];
 
-/// Does all checks, and names those that failed.
+/// Runs all checks, and names those that failed.
 ///
 /// # Errors
-/// One failed; they are done to the end all the same.
+/// If one failed; all are run anyway.
 pub(crate) fn run(_: &CheckOptions) -> Result<ExitCode> {
     let mut failed = Vec::new();
     for (about, check) in CHECKS {
@@ -74,18 +76,18 @@ fn documentation() -> Result<()> {
 fn part_of_rust(subcommand: &str, component: &str) -> Result<()> {
     capture(cargo().args([subcommand, "--version"]))
         .map(drop)
-        .map_err(|_| anyhow!("there is no cargo {subcommand} — run: rustup component add {component}"))
+        .map_err(|_| anyhow!("cargo {subcommand} is not installed — run: rustup component add {component}"))
 }
 
-/// The database is fetched first, on its own, so that no network is told from an advisory.
+/// Checks advisories. Fetches the database first, separately, to distinguish a missing network from an advisory.
 fn advisories() -> Result<()> {
     let quiet = |command: &mut Command| capture(command).is_ok();
     if !quiet(cargo().args(["deny", "--version"])) {
-        say("advisories NOT checked: there is no cargo-deny (cargo install cargo-deny)");
+        say("advisories NOT checked: cargo-deny is not installed (cargo install cargo-deny)");
         return Ok(());
     }
     if !quiet(cargo().args(["deny", "fetch", "db"])) {
-        say("advisories NOT checked: their database is out of reach");
+        say("advisories NOT checked: cannot reach their database");
         return Ok(());
     }
     run_command(cargo().args(["deny", "check", "advisories"]))

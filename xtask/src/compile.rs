@@ -1,4 +1,4 @@
-//! Runs a cargo command that compiles, reads what came out of it, and makes sure that the kernel half is in it.
+//! Runs a cargo command that compiles, reads its messages, and makes sure that the kernel half is in the result.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -17,46 +17,46 @@ use crate::{
 /// What a cargo command made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Compiled {
-    /// Programs and test programs with the name of their target, in the order they were made.
+    /// Programs and test programs with the name of their target, in the order in which they were built.
     pub(crate) executables: Vec<(String, PathBuf)>,
-    /// The build script found no BPF toolchain.
+    /// Whether the build script found no BPF toolchain.
     pub(crate) stub: bool,
 }
 
-/// A cargo command that compiles with the kernel half, whatever the caller's editor has set for itself.
-pub(crate) fn whole() -> Command {
+/// Returns a cargo command that compiles with the kernel half, whatever the caller's editor has set for itself.
+pub(crate) fn with_kernel_half() -> Command {
     let mut command = cargo();
     command.env_remove("PROBE_BPF_SKIP");
     command
 }
 
-/// Compiles with `cargo <arguments>`, errors on the screen.
+/// Compiles with `cargo <arguments>`, and shows errors on the screen.
 ///
 /// # Errors
-/// It does not compile, or comes out without its kernel half although there is a toolchain.
+/// If it does not compile, or lacks its kernel half although there is a toolchain.
 pub(crate) fn compile(arguments: &[&str]) -> Result<Compiled> {
     let made = once(arguments)?;
     if !made.stub {
         return Ok(made);
     }
-    // The stub may be older than the toolchain: have the build script look again.
+    // The stub may be older than the toolchain: make the build script look again.
     setup::look_again()?;
     let made = once(arguments)?;
     if made.stub {
         setup::toolchain_in_words()?;
-        bail!("probe came out without its kernel half although there is a BPF toolchain");
+        bail!("probe was built without its kernel half although there is a BPF toolchain");
     }
     Ok(made)
 }
 
 fn once(arguments: &[&str]) -> Result<Compiled> {
-    let mut command = whole();
+    let mut command = with_kernel_half();
     command.args(arguments).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start `{}`", words(&command)))?;
     let output = child.stdout.take().context("cargo has no output")?;
     let mut made = Compiled::default();
     for line in BufReader::new(output).lines() {
-        read(&line.context("cannot read what cargo says")?, &mut made);
+        read(&line.context("cannot read cargo's output")?, &mut made);
     }
     if !child.wait()?.success() {
         bail!("`cargo {}` failed", arguments.join(" "));

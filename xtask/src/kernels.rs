@@ -1,4 +1,4 @@
-//! `cargo xtask kernels`: probe and its tests on other kernels, each in a virtual machine of its own.
+//! `cargo xtask kernels`: runs probe and its tests on other kernels, each in a virtual machine of its own.
 
 mod cpio;
 pub(crate) mod guest;
@@ -31,8 +31,8 @@ use crate::{
 
 /// Boot other kernels in virtual machines, and run probe and its tests there as root.
 ///
-/// Debian's kernels and QEMU are fetched into .tools/kernels where they are missing; nothing is installed, and no root is
-/// needed. With KVM it takes a minute or two a kernel; where the processor has to be emulated, ten times that.
+/// Debian's kernels and QEMU are downloaded into .tools/kernels if they are missing; nothing is installed, and root is not
+/// needed. With KVM a kernel takes a minute or two; if the processor has to be emulated, ten times that.
 #[derive(clap::Args)]
 pub(crate) struct KernelsOptions {
     /// Series such as 6.1: the newest kernel of it that is in .tools/kernels, else in Debian's archive.
@@ -49,25 +49,24 @@ pub(crate) struct KernelsOptions {
 /// The kernels of Debian 12 and 13; probe's floor is the first.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// The topics of the tests, modules of `probe-user/tests/suites`, that depend on the kernel; the quickest answers first.
+/// The topics of the tests, modules of `probe-user/tests/suites`, that depend on the kernel; the fastest come first.
 const TOPICS: [&str; 8] = ["doctor", "kernel", "netfilter", "path_watch", "trace", "observe", "filter", "lookups"];
 
-/// One case or two of each layer and side: what a diagnosis has to get right on every kernel.
+/// One case or two of each layer and side: what a diagnosis must get right on every kernel.
 const FAULTS: &str = "healthy-ttl healthy-udp-flood altered-id local-no-route local-nft-output local-nft-postrouting
     local-cgroup-egress local-tc-egress local-qdisc-full peer-nft-output network-drops-replies peer-xdp-native
     peer-tc-ingress peer-nft-input peer-nft-raw peer-nft-ingress peer-rp-filter peer-not-local peer-bad-icmp-checksum
     peer-echo-ignore-all local-nft-input";
 
-/// The longest that a topic may take, and all the faults: emulated on a busy machine, not usual.
+/// The most time for a topic, and for all the faults: emulated on a busy machine, not typical.
 const TOPIC: Duration = Duration::from_secs(600);
 const SCORE: Duration = Duration::from_secs(1800);
 const DOCTOR: Duration = Duration::from_secs(120);
 
-/// Sets up, builds, boots each kernel and prints what came of it; a failing exit status where something is not as it
-/// should be.
+/// Sets up, builds, boots each kernel and prints the results; a failing exit status if anything is wrong.
 ///
 /// # Errors
-/// Something can't be had, does not build, or a kernel does not get to its end.
+/// If something is missing, does not build, or a kernel does not finish.
 pub(crate) fn run(options: &KernelsOptions) -> Result<ExitCode> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the kernels are booted on x86-64 only — run this there");
@@ -87,11 +86,14 @@ pub(crate) fn run(options: &KernelsOptions) -> Result<ExitCode> {
     for kernel in &kernels {
         bad |= try_on(&emulator, &mut engine, kernel, &built, &plan)?;
     }
-    println!("{}", if bad { "not all is well: see FAILED and WRONG above" } else { "all is well on these kernels" });
+    println!(
+        "{}",
+        if bad { "some steps failed: see FAILED and WRONG above" } else { "everything passed on these kernels" }
+    );
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What is going to be run inside.
+/// What runs inside the machine.
 struct Built {
     probe: PathBuf,
     /// The program with the tests of all topics.
@@ -101,7 +103,7 @@ struct Built {
 
 fn build(topics: &[&str]) -> Result<Built> {
     say(&format!("building probe and its tests for other kernels; kernel half: {}", setup::toolchain_in_words()?));
-    // With a test, cargo builds the program that it calls.
+    // With a test, cargo also builds the program that it calls.
     let arguments = ["test", "--no-run", "--profile", "emulated", "--package", "probe-user", "--test", guest::TESTS];
     let made = compile(&arguments)?.executables;
     let find = |wanted: &str| {
@@ -116,7 +118,7 @@ fn build(topics: &[&str]) -> Result<Built> {
     Ok(Built { probe, tests, topics: topics.iter().map(ToString::to_string).collect() })
 }
 
-/// The steps, as [`guest`] reads them.
+/// Returns the steps in the format of [`guest`].
 fn plan(options: &KernelsOptions, built: &Built) -> String {
     let probe = built.probe.display();
     let mut plan = format!("run {} {probe} doctor --format json\n", DOCTOR.as_secs());
@@ -133,7 +135,7 @@ fn plan(options: &KernelsOptions, built: &Built) -> String {
     plan
 }
 
-/// Boots one kernel and prints what came of it; whether something is not as it should be.
+/// Boots one kernel and prints the results; returns whether anything is wrong.
 fn try_on(emulator: &Emulator, engine: &mut Engine, kernel: &Kernel, built: &Built, plan: &str) -> Result<bool> {
     let folder = repo().join("target/kernels");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -147,7 +149,7 @@ fn try_on(emulator: &Emulator, engine: &mut Engine, kernel: &Kernel, built: &Bui
     let mut said = File::create(&output).with_context(|| format!("cannot write {}", output.display()))?;
     let (mut results, mut judgements) = (Results::default(), Vec::new());
     let ended = machine::run(emulator, engine, &boot, &mut |line| {
-        // A full disk must not end the run: what matters is printed too.
+        // A full disk must not end the run: the important output is printed too.
         let _ = writeln!(said, "{line}");
         if let Some(step) = results.take(line) {
             let (name, judgement) = judge(step);
@@ -155,7 +157,7 @@ fn try_on(emulator: &Emulator, engine: &mut Engine, kernel: &Kernel, built: &Bui
             judgements.push((name, judgement));
         }
     });
-    // It is as large as all that is in it.
+    // The image is as large as everything in it.
     fs::remove_file(&image).with_context(|| format!("cannot remove {}", image.display()))?;
     if !judgements.is_empty() {
         print(kernel, *engine, &results.lacking, &judgements, &output);
@@ -169,7 +171,7 @@ fn limit(built: &Built) -> Duration {
     TOPIC.saturating_mul(topics) + SCORE + DOCTOR * 2
 }
 
-/// A step's name for people, and what is to be said of it.
+/// Returns a step's name for the output, and its result.
 fn judge(step: &GuestStep) -> (String, Judgement) {
     let words: Vec<&str> = step.words.split_whitespace().collect();
     match words[..] {
@@ -189,5 +191,5 @@ fn print(kernel: &Kernel, engine: Engine, lacking: &[String], judgements: &[(Str
     for module in lacking {
         println!("  {:<17} {module}", "module refused");
     }
-    println!("  {:<17} {}", "all that was said", output.display());
+    println!("  {:<17} {}", "full output", output.display());
 }

@@ -12,20 +12,20 @@ use crate::{
 /// Build probe, and run it as root (with sudo where needed): cargo xtask run -- observe -I eth0
 #[derive(clap::Args)]
 pub(crate) struct RunOptions {
-    /// What probe is given.
+    /// The arguments for probe.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     arguments: Vec<OsString>,
 }
 
-/// Builds, and becomes probe: its exit status is that of this command.
+/// Builds, and becomes probe, whose exit status is that of this command.
 ///
 /// # Errors
-/// It does not build, or this user can't become root.
+/// If it does not build, or this user can't become root.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
     become_probe(&options.arguments)
 }
 
-/// As [`run`], with these arguments.
+/// Builds and becomes probe, like [`run`], with these arguments.
 ///
 /// # Errors
 /// As [`run`]; on success it does not return.
@@ -35,7 +35,7 @@ pub(crate) fn become_probe(arguments: &[OsString]) -> Result<ExitCode> {
     let Some(mut command) = root.command(&probe) else {
         return Err(anyhow!("only root can run it, and sudo doesn't let this user — run as root: {}", probe.display()));
     };
-    // The signals of the terminal and the exit status then are probe's own.
+    // Like this the terminal's signals and the exit status are probe's own.
     let error = command.args(arguments).exec();
     Err(anyhow!("cannot start `{}`: {error}", words(&command)))
 }

@@ -19,23 +19,23 @@ use crate::{
 
 /// Fetch what building and testing need and this machine lacks.
 ///
-/// The BPF toolchain goes into the folder .tools of the repository, without root; delete the folder to be rid of it.
-/// Programs that the lab and the tests call are installed as system packages where they are missing, never removing
-/// another. A fitting toolchain of your own (rustup's nightly with rust-src, and bpf-linker) is used as it is.
+/// The BPF toolchain goes into the folder .tools of the repository, without root; delete the folder to get rid of it.
+/// Programs that the lab and the tests call are installed as system packages if they are missing; no package is removed. A
+/// suitable toolchain of your own (rustup's nightly with rust-src, and bpf-linker) is used as it is.
 #[derive(clap::Args)]
 pub(crate) struct SetupOptions {}
 
-/// Sets up what is missing and says so, or that nothing is.
+/// Sets up what is missing and says so, or says that nothing is.
 ///
 /// # Errors
-/// Something can't be had; the error names what to install by hand.
+/// If something can't be fetched; the error names what to install by hand.
 pub(crate) fn run(_: &SetupOptions) -> Result<ExitCode> {
     ensure(NeededBy::Tests)?;
     say(&format!("set up; kernel half: {}", toolchain_in_words()?));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets up what is missing for a purpose; silent where nothing is.
+/// Sets up what is missing for a purpose; prints nothing if nothing is.
 ///
 /// # Errors
 /// As [`run`].
@@ -44,7 +44,7 @@ pub(crate) fn ensure(purpose: NeededBy) -> Result<()> {
     install_missing(purpose)
 }
 
-/// Sets up what compiling needs; silent where nothing is missing.
+/// Sets up what compiling needs; prints nothing if nothing is missing.
 ///
 /// # Errors
 /// As [`run`].
@@ -59,18 +59,18 @@ pub(crate) fn ensure_toolchain() -> Result<()> {
     Ok(())
 }
 
-/// Where the kernel half would come from now.
+/// Returns where the kernel half would come from now.
 ///
 /// # Errors
-/// A variable names something that doesn't fit.
+/// If a variable names something that doesn't fit.
 pub(crate) fn source() -> Result<Source> {
     toolchain::find(repo()).map_err(|why| anyhow!(why))
 }
 
-/// The toolchain for the kernel half, or what was tried in vain.
+/// Describes the toolchain for the kernel half.
 ///
 /// # Errors
-/// There is none, or a variable names something that doesn't fit.
+/// If there is none, with everything that was tried, or a variable names something that doesn't fit.
 pub(crate) fn toolchain_in_words() -> Result<String> {
     match source()? {
         Source::Object(object) => Ok(format!("prebuilt object {}", object.display())),
@@ -79,10 +79,10 @@ pub(crate) fn toolchain_in_words() -> Result<String> {
     }
 }
 
-/// Makes the build script look for a toolchain again: cargo has no way to watch for a thing that isn't there yet.
+/// Makes the build script look for a toolchain again: cargo cannot watch for a file that doesn't exist yet.
 ///
 /// # Errors
-/// The build script's time can't be set.
+/// If the build script's time can't be set.
 pub(crate) fn look_again() -> Result<()> {
     let script = repo().join("probe-user/build.rs");
     let touch = File::open(&script).and_then(|file| file.set_modified(SystemTime::now()));

@@ -1,4 +1,4 @@
-//! Running other programs, with errors that name them, and becoming root for one of them.
+//! Runs other programs, with errors that name them, and becomes root for one of them.
 
 use std::{
     env,
@@ -10,28 +10,28 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// The repository's top folder.
+/// Returns the top folder of the repository.
 pub(crate) fn repo() -> &'static Path {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().unwrap_or(xtask)
 }
 
-/// Prints a step and why it is done, so that no wait is without a reason on the screen.
+/// Prints a step and its reason, so that no wait is unexplained.
 pub(crate) fn say(text: &str) {
     eprintln!("xtask: {text}");
 }
 
-/// The cargo that runs xtask, in the repository.
+/// Returns the cargo that runs xtask, in the repository.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(repo());
     command
 }
 
-/// Runs a command to its end with its output on the screen.
+/// Runs a command to its end and shows its output on the screen.
 ///
 /// # Errors
-/// It can't be started, or fails.
+/// If it can't be started, or fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start `{}`", words(command)))?;
     if !status.success() {
@@ -40,10 +40,10 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command to its end and gives what it wrote to its standard output.
+/// Runs a command to its end and returns its standard output.
 ///
 /// # Errors
-/// It can't be started, or fails: then what it wrote to its standard error is part of the error.
+/// If it can't be started, or fails: then its standard error is part of the error.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let answer = command.stdin(Stdio::null()).output();
     let answer = answer.with_context(|| format!("cannot start `{}`", words(command)))?;
@@ -53,14 +53,14 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
 }
 
-/// A program in `PATH` or in the folders for administrators, which Debian leaves out of a user's `PATH`.
+/// Returns the path of a program in `PATH` or in the folders for administrators, which Debian leaves out of a user's `PATH`.
 pub(crate) fn which(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Whether this process is root already.
+/// Reports whether this process is already root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
@@ -77,7 +77,7 @@ pub(crate) enum Root {
 }
 
 impl Root {
-    /// Finds out, and lets sudo ask for the password, once, where there is a terminal to ask on.
+    /// Finds out; lets sudo ask for the password, once, if there is a terminal.
     pub(crate) fn obtain(reason: &str) -> Self {
         if is_root() {
             return Self::Already;
@@ -97,7 +97,7 @@ impl Root {
         if Command::new("sudo").arg("-v").status().is_ok_and(|status| status.success()) { Self::Sudo } else { Self::No }
     }
 
-    /// A command that runs `program` as root; `None` where that can't be.
+    /// Returns a command that runs `program` as root; `None` if that is impossible.
     pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Option<Command> {
         match self {
             Self::Already => Some(Command::new(program)),
@@ -111,7 +111,7 @@ impl Root {
     }
 }
 
-/// A command as a person would type it.
+/// Formats a command the way a user would type it.
 pub(crate) fn words(command: &Command) -> String {
     let program = [command.get_program()].into_iter();
     program.chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    compile::{compile, whole},
+    compile::{compile, with_kernel_half},
     setup,
     shell::{Root, capture, cargo, say},
 };
@@ -33,8 +33,7 @@ pub(crate) struct TestOptions {
 const REASON: &str = "some tests load programs into the kernel and make network namespaces";
 
 /// Sets up, builds and tests; the last line is `N passed, N failed, N skipped`.
-///
-/// # Errors
+/// If something is missing, or does not build. A test that fails is not an error but a failing exit status.
 /// Something can't be had, or does not build. A test that fails is not an error but a failing exit status.
 pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     let no_skip = options.no_skip || env::var_os("CI").is_some_and(|value| value == "true");
@@ -43,7 +42,7 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
         if no_skip || Root::obtain(REASON) != Root::No {
             return Err(error);
         }
-        say(&format!("going on without them: {error:#}"));
+        say(&format!("continuing without them: {error:#}"));
     }
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
     let (to_cargo, to_tests) = split(&options.arguments);
@@ -54,7 +53,7 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     if root == Root::No {
         say("NOT ROOT and no sudo: every test that needs root skips itself, which leaves most of probe untested");
     }
-    let mut command = whole();
+    let mut command = with_kernel_half();
     command.args(["test", "--no-fail-fast"]).args(&to_cargo);
     command.args(["--", "--show-output"]).args(to_tests);
     if io::stdout().is_terminal() {
@@ -69,7 +68,7 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     let mut tally = Tally::default();
     let mut success = watch(command, &mut tally)?;
     if success && tally.is_empty() && !asks_for_a_list(&options.arguments) {
-        bail!("no test has such a name — `cargo xtask test -- --list` lists them all");
+        bail!("no test has that name — `cargo xtask test -- --list` lists them all");
     }
     if options.arguments.is_empty() && root != Root::No {
         success &= once_more_under_docker(root, no_skip, &mut tally)?;
@@ -77,14 +76,14 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     Ok(conclude(tally, success))
 }
 
-/// Runs the suites of namespaces again with the settings of a host with Docker.
+/// Runs the namespace suites again with the settings of a host with Docker.
 fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut Tally) -> Result<bool> {
     if let Some(why) = docker::obstacle() {
         say(&format!("NOT RUN with the settings of Ubuntu with Docker: {why}"));
         return Ok(!no_skip);
     }
     say("once more with the settings of Ubuntu with Docker");
-    let mut command = whole();
+    let mut command = with_kernel_half();
     command.args(["--config", &docker::runner(&host()?, root == Root::Sudo)?, "test", "--no-fail-fast"]);
     command.args(["--package", "probe-user", "--test", "suites", "--", "--show-output"]).args(docker::TOPICS);
     if no_skip {
@@ -93,11 +92,11 @@ fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut Tally) -> Resul
     watch(command, tally)
 }
 
-/// Prints the sum, and makes it the exit status.
+/// Prints the sum, and returns the exit status for it.
 fn conclude(mut tally: Tally, success: bool) -> ExitCode {
     if !success && tally.failed == 0 {
         // A test program that crashes reports nothing.
-        say("cargo test failed, and no test says so: see above");
+        say("cargo test failed, although no test did: see above");
         tally.failed = 1;
     }
     println!("{}", tally.line());
@@ -108,7 +107,7 @@ fn asks_for_a_list(arguments: &[String]) -> bool {
     arguments.iter().any(|argument| argument == "--list")
 }
 
-/// What goes to cargo, and what goes to the test programs. All packages are tested unless some are chosen.
+/// Returns the arguments for cargo, and those for the test programs. All packages are tested unless some are chosen.
 fn split(arguments: &[String]) -> (Vec<&str>, Vec<&str>) {
     let mut sides = arguments.splitn(2, |argument| argument == "--");
     let mut side = || sides.next().unwrap_or_default().iter().map(String::as_str).collect::<Vec<_>>();
@@ -131,7 +130,7 @@ fn watch(mut command: Command, tally: &mut Tally) -> Result<bool> {
     drop(command);
     let mut screen = io::stdout();
     for line in BufReader::new(reader).split(b'\n') {
-        let line = line.context("cannot read what cargo test says")?;
+        let line = line.context("cannot read the output of cargo test")?;
         if tally.take(&String::from_utf8_lossy(&line)) {
             // A closed screen must not stop the tests.
             let _ = screen.write_all(&line).and_then(|()| screen.write_all(b"\n"));
@@ -140,12 +139,12 @@ fn watch(mut command: Command, tally: &mut Tally) -> Result<bool> {
     Ok(child.wait()?.success())
 }
 
-/// The variable that makes cargo run test programs through another one, on this machine's target.
+/// Returns the variable that makes cargo run test programs through another program, on this machine's target.
 fn runner_variable() -> Result<String> {
     Ok(format!("CARGO_TARGET_{}_RUNNER", host()?.to_uppercase().replace('-', "_")))
 }
 
-/// This machine's target.
+/// Returns this machine's target.
 fn host() -> Result<String> {
     let about = capture(cargo().arg("-vV"))?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: ")).context("cargo -vV names no host")?;

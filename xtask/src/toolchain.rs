@@ -1,4 +1,5 @@
-//! Finds what can compile the kernel half; the build script of `probe-user` includes this file, so it needs std only.
+//! Finds a toolchain that can compile the kernel half; the build script of `probe-user` includes this file, so it needs std
+//! only.
 
 use std::{
     env, fmt, fs,
@@ -7,13 +8,13 @@ use std::{
     process::Command,
 };
 
-/// Names a kernel object that was built elsewhere: nothing is compiled then.
+/// Names a kernel object that was built elsewhere: then nothing is compiled.
 pub(crate) const OBJECT_VARIABLE: &str = "PROBE_BPF_OBJECT";
-/// Names the rustc that has to compile the kernel half, whatever else is there.
+/// Names the rustc that must compile the kernel half, whatever else is installed.
 pub(crate) const RUSTC_VARIABLE: &str = "PROBE_BPF_RUSTC";
 /// The folder of the repository that `cargo xtask setup` fills.
 pub(crate) const TOOLS: &str = ".tools";
-/// The file in [`TOOLS`] that setup writes last: without it the folder is unfinished.
+/// The last file that setup writes to [`TOOLS`]: without it the folder is incomplete.
 pub(crate) const STAMP: &str = "stamp";
 
 const LINKER: &str = "bpf-linker";
@@ -26,7 +27,7 @@ pub(crate) enum Source {
     Object(PathBuf),
     /// Compiled here.
     Toolchain(Toolchain),
-    /// Nothing here fits; one line for each thing that was tried, with the reason.
+    /// Nothing fits; one line for everything that was tried, with the reason.
     Nothing(Vec<String>),
 }
 
@@ -36,17 +37,17 @@ pub(crate) struct Toolchain {
     pub(crate) origin: &'static str,
     /// The compiler.
     pub(crate) rustc: PathBuf,
-    /// What the compiler says of itself, in short.
+    /// The compiler's version, in short.
     pub(crate) version: String,
     /// `bpf-linker`.
     pub(crate) linker: PathBuf,
-    /// The cargo that belongs to the compiler, where it lies beside it.
+    /// The cargo that belongs to the compiler, if it is beside it.
     pub(crate) cargo: Option<PathBuf>,
     /// An `llvm-objcopy`, to drop the debug sections.
     pub(crate) objcopy: Option<PathBuf>,
-    /// What `LD_LIBRARY_PATH` has to hold for the compiler and the linker to run.
+    /// The folders that `LD_LIBRARY_PATH` must hold for the compiler and the linker to run.
     pub(crate) libraries: Vec<PathBuf>,
-    /// `core` has to be compiled from rust-src, since none is prebuilt for BPF.
+    /// Whether `core` must be compiled from rust-src, because there is none prebuilt for BPF.
     pub(crate) build_std: bool,
 }
 
@@ -58,7 +59,7 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// A rustc to look at, and what it needs to run.
+/// A rustc to try, and what it needs to run.
 struct Candidate {
     origin: &'static str,
     rustc: PathBuf,
@@ -67,7 +68,7 @@ struct Candidate {
     linkers: Vec<PathBuf>,
 }
 
-/// What is known of a rustc that runs and can make BPF code.
+/// The facts about a rustc that runs and can make BPF code.
 struct Compiler {
     version: String,
     llvm: u32,
@@ -78,7 +79,7 @@ struct Compiler {
 /// Looks for a source of the kernel half: the two variables, setup's folder, rustup, then the system's rustc.
 ///
 /// # Errors
-/// A variable that is set but doesn't fit: falling back behind the user's back would hide it.
+/// If a variable is set but doesn't fit: silently using something else would hide that.
 pub(crate) fn find(repo: &Path) -> Result<Source, String> {
     if let Some(object) = env::var_os(OBJECT_VARIABLE).filter(|value| !value.is_empty()) {
         let object = PathBuf::from(object);
@@ -102,7 +103,7 @@ pub(crate) fn find(repo: &Path) -> Result<Source, String> {
     Ok(Source::Nothing(tried))
 }
 
-/// What was unpacked by setup into a folder, whether it is finished or not.
+/// Returns the library folders that setup unpacked into a folder, complete or not.
 pub(crate) fn libraries(root: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(root.join("usr/lib")).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> =
@@ -111,7 +112,7 @@ pub(crate) fn libraries(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The files called `name` in `PATH`, in its order.
+/// Returns the files called `name` in `PATH`, in its order.
 pub(crate) fn programs(name: &str) -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).map(|folder| folder.join(name)).filter(|file| file.is_file()).collect()
@@ -149,7 +150,7 @@ fn candidates(repo: &Path, in_path: &[PathBuf], tried: &mut Vec<String>) -> Vec<
 fn rustup(arguments: &[&str]) -> Result<PathBuf, String> {
     // Asking must not install a toolchain.
     let answer = Command::new("rustup").args(arguments).env("RUSTUP_AUTO_INSTALL", "0").output();
-    let answer = answer.map_err(|_| "there is no rustup".to_owned())?;
+    let answer = answer.map_err(|_| "rustup is not installed".to_owned())?;
     if !answer.status.success() {
         return Err("rustup does not have it".to_owned());
     }
@@ -191,12 +192,13 @@ fn compiler(rustc: &Path, libraries: &[PathBuf]) -> Result<Compiler, String> {
     Ok(Compiler { version: format!("rustc {release}, LLVM {full}"), llvm, sysroot, build_std })
 }
 
-/// Bitcode is read by the LLVM that wrote it and by later ones: the linker's must not be older than the compiler's.
+/// Checks the linker's LLVM. Bitcode is read by the LLVM that wrote it and by later ones, so the linker's must not be older
+/// than the compiler's.
 fn fits(linker: &Path, libraries: &[PathBuf], wanted: u32) -> Result<(), String> {
     let version = say(linker, &["--version"], libraries)?;
     let mut head = Vec::new();
     let file = fs::File::open(linker).map_err(|error| format!("{}: {error}", linker.display()))?;
-    // The names of the shared libraries stand near the start of the file.
+    // The names of the shared libraries are near the start of the file.
     let _ = file.take(1 << 20).read_to_end(&mut head);
     match linker_llvm(&version, &head) {
         Some(llvm) if llvm < wanted => {
@@ -206,7 +208,8 @@ fn fits(linker: &Path, libraries: &[PathBuf], wanted: u32) -> Result<(), String>
     }
 }
 
-/// The major version of the LLVM in a linker, if it can be told: from `--version`, else from the library it needs.
+/// Returns the major version of the LLVM in a linker, if it can be determined: from `--version`, else from the library it
+/// needs.
 fn linker_llvm(version: &str, head: &[u8]) -> Option<u32> {
     if let Some((_, after)) = version.split_once("LLVM ") {
         return major(after);
@@ -235,16 +238,16 @@ fn say(program: &Path, arguments: &[&str], libraries: &[PathBuf]) -> Result<Stri
     let answer = command.output().map_err(|error| format!("{name} does not run: {error}"))?;
     if !answer.status.success() {
         let why = String::from_utf8_lossy(&answer.stderr);
-        return Err(format!("{name} does not run: {}", why.lines().next().unwrap_or("it failed without a word")));
+        return Err(format!("{name} does not run: {}", why.lines().next().unwrap_or("it failed without a message")));
     }
     Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
 }
 
-/// The value of `LD_LIBRARY_PATH` that puts these folders before what is there.
+/// Returns the value of `LD_LIBRARY_PATH` that puts these folders before the current ones.
 pub(crate) fn library_path(folders: &[PathBuf]) -> std::ffi::OsString {
     let before = env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let all = folders.iter().cloned().chain(env::split_paths(&before).filter(|path| !path.as_os_str().is_empty()));
-    // Only a colon in a path can fail here; then none of it could be said in this variable.
+    // Only a colon in a path can fail here, and this variable could not hold it anyway.
     env::join_paths(all).unwrap_or_default()
 }
 

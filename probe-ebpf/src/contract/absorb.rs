@@ -1,10 +1,10 @@
-//! Packets of a run that were kept from the kernel: what its watcher is told of each.
+//! Packets of a run that were kept from the kernel: what is reported of each.
 
 use bytemuck::{Pod, Zeroable};
 
-/// [`super::Config::requests`]: requests of the run are kept from the kernel, and told as an [`AbsorbEvent`].
+/// [`super::Config::requests`]: requests of the run are kept from the kernel, and reported as an [`AbsorbEvent`].
 pub const ABSORB: u32 = 1;
-/// [`super::Config::requests`]: XDP makes replies of them.
+/// [`super::Config::requests`]: XDP turns them into replies.
 pub const ANSWER: u32 = 2;
 /// [`super::Config::requests`]: as [`ABSORB`], and the run's replies as well.
 pub const ABSORB_REPLIES: u32 = 3;
@@ -17,9 +17,9 @@ pub struct AbsorbEvent {
     pub time_ns: u64,
     /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.
     pub source: [u8; 16],
-    /// Destination address, the same way.
+    /// Destination address, in the same form.
     pub destination: [u8; 16],
-    /// Bytes of ICMP header and payload, as the IP header tells them.
+    /// Bytes of ICMP header and payload, according to the IP header.
     pub icmp_bytes: u32,
     /// Echo id.
     pub id: u16,

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 pub struct Config {
     /// [`crate::ABI_VERSION`] of the user half.
     pub abi: u32,
-    /// Rows of the tallies less one; their number is a power of two.
+    /// Rows of the tallies minus one; their number is a power of two.
     pub row_mask: u32,
     /// 1: more processors than rows, so count with atomic additions.
     pub shared_rows: u32,
@@ -16,25 +16,25 @@ pub struct Config {
     pub raw_ip: u32,
     /// What the rules of the filter need: bits of [`super::filter`], from [`super::filter::ON`] on; 0: there is none.
     pub filter: u32,
-    /// How many rules a packet can meet: 1 where no rule lets it go on to the next.
+    /// The most rules that a packet can meet: 1 if no rule lets it go on to the next.
     pub filter_steps: u32,
     /// 1: keep flows, pending requests and round-trip times.
     pub track: u32,
     /// [`CAPTURE_ALL`] or [`CAPTURE_MATCHED`]: copy packets into the ring; 0: do not. Only ingress programs do.
     pub capture: u32,
-    /// The interface index that events carry, and to which device hops of a journey are restricted; 0: any.
+    /// The interface index that events carry, and to which the device hops of a journey are limited; 0: any.
     pub ifindex: u32,
     /// 1: note the journeys of probes with [`Config::nonce`].
     pub journey: u32,
-    /// [`super::absorb::ABSORB`] or [`super::absorb::ANSWER`]: what becomes of the run's requests where they enter; 0:
-    /// they go on.
+    /// [`super::absorb::ABSORB`] or [`super::absorb::ANSWER`]: what happens to the run's requests where they enter; 0: they
+    /// go on.
     pub requests: u32,
-    /// The only IP version that is read, [`ONLY_V4`] or [`ONLY_V6`]: the other's packets are no echo, and the verifier
-    /// need not follow how they are read, which takes it longer than all the rest; 0: both.
+    /// The only IP version that is read, [`ONLY_V4`] or [`ONLY_V6`]: packets of the other are not treated as echo, and the
+    /// verifier need not follow how they are read, which takes it longer than all the rest; 0: both.
     pub only: u32,
-    /// Inode of the network namespace that is watched: hops that see all of them look only at this one.
+    /// Inode of the watched network namespace: hops that see all namespaces look only at this one.
     pub netns: u32,
-    /// Keeps what follows where it must be.
+    /// Padding.
     pub reserved: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.
     pub nonce: u64,

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// Frames of the kernel stack that an event has at most; the first five or six are those of the recording itself.
+/// The most kernel stack frames in an event; the first five or six are those of the recording itself.
 pub const STACK_FRAMES: usize = 16;
 
 /// One probe that the kernel freed: `skb:kfree_skb`, or `skb:consume_skb` inside the kernel's ICMP.
@@ -11,7 +11,7 @@ pub const STACK_FRAMES: usize = 16;
 pub struct DropEvent {
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub time_ns: u64,
-    /// Where in the kernel's code: the address that the tracepoint tells.
+    /// Where in the kernel's code: the address that the tracepoint passes.
     pub location: u64,
     /// `enum skb_drop_reason` of the running kernel; 0 for `consume_skb`.
     pub reason: u32,
@@ -35,11 +35,11 @@ pub struct DropEvent {
     pub stack: [u64; STACK_FRAMES],
     /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.
     pub source: [u8; 16],
-    /// Destination address, the same way.
+    /// Destination address, in the same form.
     pub destination: [u8; 16],
 }
 
-/// Ranges of addresses that [`DropConfig::icmp_code`] has room for.
+/// The most address ranges in [`DropConfig::icmp_code`].
 pub const ICMP_RANGES: usize = 4;
 
 /// What the programs of drop events must know of the running kernel and of the run: the frozen global
@@ -47,17 +47,17 @@ pub const ICMP_RANGES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct DropConfig {
-    /// Where the code of the kernel's ICMP is: from the first address of each range to before the second.
+    /// The code of the kernel's ICMP: from the first address of each range up to but excluding the second.
     pub icmp_code: [[u64; 2]; ICMP_RANGES],
-    /// 1: `kfree_skb` tells its reason (Linux 5.17).
-    pub reason_told: u32,
-    /// 1: `consume_skb` tells its location (Linux 6.3); otherwise the stack is asked.
-    pub location_told: u32,
+    /// 1: `kfree_skb` passes its reason (Linux 5.17).
+    pub reason_given: u32,
+    /// 1: `consume_skb` passes its location (Linux 6.3); otherwise the stack is searched.
+    pub location_given: u32,
     /// The number of `SKB_DROP_REASON_NETFILTER_DROP` on the running kernel; [`NO_REASON`]: it has none.
     pub netfilter_drop: u32,
-    /// The same of `SKB_DROP_REASON_NOT_SPECIFIED`.
+    /// The number of `SKB_DROP_REASON_NOT_SPECIFIED`.
     pub not_specified: u32,
-    /// The same of `SKB_DROP_REASON_NO_SOCKET`.
+    /// The number of `SKB_DROP_REASON_NO_SOCKET`.
     pub no_socket: u32,
     /// Zero.
     pub reserved: u32,

@@ -10,13 +10,13 @@ pub struct EventHead {
     pub time_ns: u64,
     /// Interface index.
     pub ifindex: u32,
-    /// Bytes of the whole packet, from the device's header on.
+    /// Bytes of the whole packet, starting with the device's header.
     pub packet_bytes: u32,
     /// How many of those follow this head.
     pub copied_bytes: u32,
     /// 1: the filter dropped the packet after this copy.
     pub dropped: u32,
-    /// 1: the packet starts with the IP header, as it does at some hops of some Ethernet devices.
+    /// 1: the packet starts with the IP header, as at some hops of some Ethernet devices.
     pub raw_ip: u32,
     /// Zero.
     pub reserved: u32,
@@ -28,7 +28,7 @@ pub struct EventHead {
 pub struct Event<const N: usize> {
     /// The head.
     pub head: EventHead,
-    /// The packet; only the first [`EventHead::copied_bytes`] hold anything.
+    /// The packet; only the first [`EventHead::copied_bytes`] are set.
     pub packet: [u8; N],
 }
 

@@ -1,12 +1,12 @@
-//! The filter: an array by id says which rule comes first, so that a packet costs one look-up however many rules there are.
+//! The filter: an array by id holds the first rule, so that a packet costs one look-up however many rules there are.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::{kind::Kind, tally::Count};
 
-/// Which rule comes first for one id: by [`Kind::index`] the rule's slot plus one, or 0 for none.
+/// The first rule for one id: by [`Kind::index`] the rule's slot plus one, or 0 for none.
 ///
-/// 8 bytes: the kernel keeps elements of an array that far apart, and the user half writes each in one step.
+/// 8 bytes: the kernel aligns array elements to that, and the user half writes each in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(8))]
 pub struct RuleIndex {
@@ -14,33 +14,33 @@ pub struct RuleIndex {
     pub slots: [u16; Kind::COUNT],
 }
 
-/// How many rules an interface can have in one direction.
+/// The most rules that an interface can have in one direction.
 pub const MAX_RULES: usize = 256;
 
-/// [`super::Config::filter`]: packets are looked up in the index of rules, and dropped where a rule says so.
+/// [`super::Config::filter`]: packets are looked up in the index of rules, and dropped if a rule says so.
 pub const ON: u32 = 1;
 /// [`super::Config::filter`]: some rule has a deadline.
 pub const DEADLINES: u32 = 1 << 1;
-/// [`super::Config::filter`]: some rule does not drop all that it matches.
+/// [`super::Config::filter`]: some rule does not drop everything that it matches.
 pub const CHOICES: u32 = 1 << 2;
-/// [`super::Config::filter`]: some rule asks for sequence numbers or payloads.
+/// [`super::Config::filter`]: some rule matches sequence numbers or payloads.
 pub const CONDITIONS: u32 = 1 << 3;
-/// [`super::Config::filter`]: some rule asks for addresses.
+/// [`super::Config::filter`]: some rule matches addresses.
 pub const ADDRESSES: u32 = 1 << 4;
 /// [`super::Config::filter`]: some rule only counts.
 pub const DRY_RUNS: u32 = 1 << 5;
 /// [`super::Config::filter`]: the rules hold for packets that leave, not for those that enter.
 pub const EGRESS: u32 = 1 << 6;
 
-/// [`Rule::asks`]: the sequence number must lie between [`Rule::seq_first`] and [`Rule::seq_last`].
+/// [`Rule::asks`]: the sequence number must be from [`Rule::seq_first`] to [`Rule::seq_last`].
 pub const ASKS_SEQ: u32 = 1;
 /// [`Rule::asks`]: the payload must have from [`Rule::payload_first`] to [`Rule::payload_last`] bytes.
 pub const ASKS_PAYLOAD: u32 = 1 << 1;
-/// [`Rule::asks`]: the source address must lie in [`Rule::source`].
+/// [`Rule::asks`]: the source address must be in [`Rule::source`].
 pub const ASKS_SOURCE: u32 = 1 << 2;
-/// [`Rule::asks`]: the destination address must lie in [`Rule::destination`].
+/// [`Rule::asks`]: the destination address must be in [`Rule::destination`].
 pub const ASKS_DESTINATION: u32 = 1 << 3;
-/// [`Rule::asks`], though no condition: the rule counts what it would drop, and the packet meets the rules behind it.
+/// [`Rule::asks`], though no condition: the rule counts what it would drop, and the packet meets the rules after it.
 pub const DRY_RUN: u32 = 1 << 4;
 /// [`Rule::asks`], though no condition: a command keeps the rule alive by moving its deadline.
 pub const HELD: u32 = 1 << 5;
@@ -57,11 +57,11 @@ pub const CHANCE: u32 = 3;
 pub const FIRST: u32 = 4;
 /// [`Rule::action`]: let the first [`Rule::amount`] pass, and drop the others.
 pub const AFTER: u32 = 5;
-/// [`Rule::action`]: a token bucket. [`Rule::amount`] tokens come each second; a packet that finds one passes, the others
-/// are dropped. From its last token the bucket takes [`Rule::burst_ns`] nanoseconds to fill.
+/// [`Rule::action`]: a token bucket. [`Rule::amount`] tokens arrive each second; a packet that gets one passes, the others
+/// are dropped. An empty bucket takes [`Rule::burst_ns`] nanoseconds to fill.
 pub const RATE: u32 = 6;
 
-/// Nanoseconds between two tokens where so many come each second; 0 where none comes.
+/// Returns the nanoseconds between two tokens at this rate; 0 at rate 0.
 #[inline(always)]
 pub const fn token_ns(per_second: u64) -> u64 {
     match 1_000_000_000_u64.checked_div(per_second) {
@@ -70,7 +70,7 @@ pub const fn token_ns(per_second: u64) -> u64 {
     }
 }
 
-/// A range of addresses: those that are `address` where `mask` has ones. In wire order, IPv4 as `::ffff:a.b.c.d`.
+/// A range of addresses: those that equal `address` where `mask` has ones. In wire order, IPv4 as `::ffff:a.b.c.d`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct AddressMask {
@@ -81,55 +81,55 @@ pub struct AddressMask {
 }
 
 impl AddressMask {
-    /// Whether `address`, 16 bytes in wire order, is in the range.
+    /// Reports whether `address`, 16 bytes in wire order, is in the range.
     #[inline(always)]
     pub const fn contains(&self, address: [u64; 2]) -> bool {
         (address[0] & self.mask[0]) == self.address[0] && (address[1] & self.mask[1]) == self.address[1]
     }
 }
 
-/// One rule, as the kernel and `probe filter list` read it. A slot that is not in use is all zeros.
+/// One rule, as the kernel and `probe filter list` read it. An unused slot is all zeros.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Rule {
-    /// `CLOCK_MONOTONIC` in nanoseconds from which on the rule no longer holds; 0: it holds until it is removed.
-    /// The kernel compares it with the coarse clock, which is exact to two ticks (of 1 to 10 ms).
+    /// `CLOCK_MONOTONIC` in nanoseconds at which the rule expires; 0: it holds until it is removed. The kernel compares it
+    /// with the coarse clock, which is exact to two ticks (of 1 to 10 ms).
     pub deadline_ns: u64,
     /// When it was added: seconds since 1970.
     pub added_unix_s: u64,
-    /// What the action wants to know.
+    /// The parameter of the action.
     pub amount: u64,
-    /// Of [`RATE`].
+    /// The parameter of [`RATE`].
     pub burst_ns: u64,
-    /// Of [`ASKS_SOURCE`].
+    /// For [`ASKS_SOURCE`].
     pub source: AddressMask,
-    /// Of [`ASKS_DESTINATION`].
+    /// For [`ASKS_DESTINATION`].
     pub destination: AddressMask,
     /// The user who added it.
     pub added_by_uid: u32,
-    /// Its number in `probe filter list`, from 1 on, never used twice while the filter lives; 0: slot not in use.
+    /// Its number in `probe filter list`, from 1 up, never reused while the filter lives; 0: unused slot.
     pub number: u32,
-    /// Rules are asked in the order of their places, and those of the same place in that of their numbers.
+    /// Rules are tried in the order of their places; rules with the same place in the order of their numbers.
     pub place: u32,
-    /// The slot plus one of the rule that is asked next; 0: none.
+    /// The slot plus one of the next rule; 0: none.
     pub next: u32,
     /// Bit [`Kind::index`]: the rule matches that kind.
     pub kinds: u32,
-    /// Which further conditions it has: `ASKS_…`, [`DRY_RUN`], [`HELD`].
+    /// Its further conditions: `ASKS_…`, [`DRY_RUN`], [`HELD`].
     pub asks: u32,
     /// What it does with what it matches: [`DROP`] to [`RATE`].
     pub action: u32,
     /// The first id.
     pub id_first: u16,
-    /// The last id, which belongs to it.
+    /// The last id, inclusive.
     pub id_last: u16,
-    /// The first sequence number, of [`ASKS_SEQ`].
+    /// The first sequence number, for [`ASKS_SEQ`].
     pub seq_first: u16,
-    /// The last sequence number, which belongs to it.
+    /// The last sequence number, inclusive.
     pub seq_last: u16,
-    /// The fewest bytes behind the ICMP header, of [`ASKS_PAYLOAD`].
+    /// The fewest bytes after the ICMP header, for [`ASKS_PAYLOAD`].
     pub payload_first: u16,
-    /// The most bytes there.
+    /// The most bytes after the ICMP header.
     pub payload_last: u16,
 }
 
@@ -143,17 +143,17 @@ pub struct RuleStats {
     pub passed: u64,
     /// `CLOCK_MONOTONIC` in nanoseconds of the last packet that it matched, exact to two ticks; 0: never.
     pub last_ns: u64,
-    /// The number of the kernel's tick then: within the same tick the clock need not be asked again.
+    /// The number of the kernel's tick at that time: within one tick the clock need not be read again.
     pub last_tick: u64,
 }
 
-/// What a rule's action has to remember, for all processors together: one cache line.
+/// What a rule's action remembers, shared by all processors: one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct RuleState {
-    /// Packets that came to [`EVERY`], [`FIRST`] or [`AFTER`]; the latter two stop counting where nothing depends on it.
+    /// Packets that reached [`EVERY`], [`FIRST`] or [`AFTER`]; the latter two stop counting once nothing depends on it.
     pub seen: u64,
-    /// Of [`RATE`]: `CLOCK_MONOTONIC` in nanoseconds at which the bucket will be full again.
+    /// For [`RATE`]: `CLOCK_MONOTONIC` in nanoseconds at which the bucket will be full again.
     pub full_at_ns: u64,
     /// Keeps the states of two rules on cache lines of their own.
     pub reserved: [u64; 6],

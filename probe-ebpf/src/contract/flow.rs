@@ -12,7 +12,7 @@ pub struct FlowKey {
     pub answerer: [u8; 16],
     /// Echo id.
     pub id: u16,
-    /// 1 where the asker's requests leave through this NIC, 0 where they enter.
+    /// 1 if the asker's requests leave through this NIC, 0 if they enter.
     pub outbound: u16,
 }
 
@@ -27,11 +27,11 @@ pub struct Flow {
     pub last_ns: u64,
     /// Replies that matched a waiting request.
     pub answered: u64,
-    /// How many of those took how long: by [`rtt_bucket`].
+    /// Their round-trip times, counted by [`rtt_bucket`].
     pub rtt: [u32; RTT_BUCKETS],
 }
 
-/// One request that waits.
+/// One waiting request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub struct PendingKey {
@@ -41,7 +41,7 @@ pub struct PendingKey {
     pub seq: u16,
 }
 
-/// Since when it waits.
+/// How long it has been waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Pending {
@@ -51,25 +51,25 @@ pub struct Pending {
     pub waiting: u64,
 }
 
-/// What the user half writes into the map [`crate::names::TRACKING`] once every hop is attached. Before that, packets are
+/// Written by the user half into the map [`crate::names::TRACKING`] once every hop is attached. Before that, packets are
 /// counted but not followed: a request waits only if its way back was watched when it left.
 pub const TRACKING: u32 = 1;
 
-/// How many flows are kept; the least recently used makes room.
+/// The most flows that are kept; the least recently used makes room.
 pub const MAX_FLOWS: u32 = 8192;
 
-/// How many requests can wait at once; what does not fit is counted as [`crate::Skip::PendingFull`].
+/// The most requests that can wait at once; what does not fit is counted as [`crate::Skip::PendingFull`].
 pub const MAX_PENDING: u32 = 65_536;
 
 /// Below 2^10 nanoseconds, about 1 µs, all round trips share bucket 0.
 const RTT_FLOOR_LOG2: u32 = 10;
 
-/// Each power of two is cut into 2^3 buckets.
+/// Each power of two is divided into 2^3 buckets.
 const RTT_STEPS_LOG2: u32 = 3;
 const RTT_STEPS: u64 = 1 << RTT_STEPS_LOG2;
 
-/// The bucket of a round trip: eight to each power of two from 1 µs up, so that a bucket is at most an eighth as wide
-/// as its start; the last takes all that is longer, from about an hour on.
+/// Returns the bucket of a round trip: eight per power of two from 1 µs up, so that a bucket is at most an eighth as wide as
+/// its start; the last holds everything longer than about an hour.
 #[inline(always)]
 pub const fn rtt_bucket(nanoseconds: u64) -> usize {
     if nanoseconds >> RTT_FLOOR_LOG2 == 0 {
@@ -81,7 +81,7 @@ pub const fn rtt_bucket(nanoseconds: u64) -> usize {
     if bucket < RTT_BUCKETS { bucket } else { RTT_BUCKETS - 1 }
 }
 
-/// The shortest round trip of a bucket, in nanoseconds.
+/// Returns the shortest round trip of a bucket, in nanoseconds.
 pub const fn rtt_bucket_start(bucket: usize) -> u64 {
     let Some(above_floor) = bucket.checked_sub(1) else { return 0 };
     let log2 = (above_floor / RTT_STEPS as usize) as u32 + RTT_FLOOR_LOG2;

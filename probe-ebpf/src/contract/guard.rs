@@ -1,9 +1,10 @@
-//! The guard: replies pass only if a request went the other way before, and this is how requests are remembered.
+//! The guard: replies pass only if a request went the other way before. This is how requests are remembered.
 //!
-//! States lie in sets of [`WAYS`] places; the hash of a state's key says in which set. Nothing sweeps the table: a place
-//! whose time is over is taken again. Whoever asks from one address holds at most [`SHARE`] places of a set, and makes
-//! room there by giving up the oldest of its own states that nobody has answered. No state of anybody else, and no
-//! answered one, ever makes room: where a set is full, the new state is refused, and counted.
+//! States are kept in sets of [`WAYS`] places; the hash of a state's key selects the set. Nothing sweeps the table: an
+//! expired place is reused. One address that sends requests holds at most [`SHARE`] places of a set, and makes room there by
+//! giving up the oldest of its own unanswered states. No state of anybody else, and no answered one, is ever evicted: if a
+//! set
+//! is full, the new state is refused, and counted.
 
 mod config;
 mod count;
@@ -23,17 +24,17 @@ pub use word::{BUSY, FREE, Word, tick, tick_after};
 /// Places of a set.
 pub const WAYS: usize = 16;
 
-/// How many places of a set may hold live states of one asker: of one IPv4 address, or of one IPv6 network of 64 bits,
-/// from which a single host may take any address.
+/// The most places of a set with live states of one asker: of one IPv4 address, or of one IPv6 network of 64 bits, from
+/// which a single host may use any address.
 pub const SHARE: u32 = 8;
 
-/// What tells one state from another. Fields that the guard does not look at are zero.
+/// The key of a state. Fields that the guard ignores are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 #[repr(C, align(8))]
 pub struct GuardKey {
     /// The end that sends requests, as [`crate::packet::address_words`] has it.
     pub asker: [u64; 2],
-    /// The end that sends replies, the same way.
+    /// The end that sends replies, in the same form.
     pub answerer: [u64; 2],
     /// Echo id.
     pub id: u16,
@@ -41,15 +42,15 @@ pub struct GuardKey {
     pub seq: u16,
     /// ICMP code.
     pub code: u8,
-    /// 4 or 6: ICMP never answers `ICMPv6`.
+    /// 4 or 6: ICMP never replies to `ICMPv6`.
     pub family: u8,
-    /// 1 where the requests leave through this NIC, 0 where they enter.
+    /// 1 if the requests leave through this NIC, 0 if they enter.
     pub outbound: u8,
     /// Zero.
     pub reserved: u8,
 }
 
-/// Which states lie in a set, until when: 128 bytes, two cache lines.
+/// The states of a set and when they expire: 128 bytes, two cache lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct GuardSet {
@@ -57,13 +58,13 @@ pub struct GuardSet {
     pub words: [u64; WAYS],
 }
 
-/// The rest of a state; its place in the array is [`WAYS`] times its set plus its way.
+/// The rest of a state; its index in the array is [`WAYS`] times its set plus its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GuardState {
-    /// What it is known by.
+    /// Its key.
     pub key: GuardKey,
-    /// How many replies may still pass, where the guard limits them; a number with a sign.
+    /// How many replies may still pass, if the guard limits them; signed.
     pub left: i64,
 }
 

@@ -11,19 +11,19 @@ use super::{
 pub enum Hop {
     /// First in netfilter's output hook: the kernel built the packet and found a route.
     NfOutputFirst = 0,
-    /// Last there: no output rule stopped it.
+    /// Last in netfilter's output hook: no output rule stopped it.
     NfOutputLast = 1,
     /// First in netfilter's postrouting hook.
     NfPostroutingFirst = 2,
-    /// Last there.
+    /// Last in netfilter's postrouting hook.
     NfPostroutingLast = 3,
     /// cgroup egress: about to leave the IP layer.
     CgroupOut = 4,
     /// tc at egress: neighbour resolved, handed to the device, before its queue.
     TcOut = 5,
-    /// The device's queue (qdisc) is about to take it.
+    /// The packet is about to enter the device's queue (qdisc).
     DevQueue = 6,
-    /// The queue let it go, and the driver was handed it.
+    /// The packet left the queue and was handed to the driver.
     Xmit = 7,
     /// XDP: the packet reached this NIC.
     XdpIn = 8,
@@ -33,34 +33,34 @@ pub enum Hop {
     TcIn = 10,
     /// First in netfilter's prerouting hook: it passed the netdev ingress chains and the IP header checks.
     NfPreroutingFirst = 11,
-    /// Last there.
+    /// Last in netfilter's prerouting hook.
     NfPreroutingLast = 12,
     /// First in netfilter's input hook: routing found it to be for this host.
     NfInputFirst = 13,
-    /// Last there.
+    /// Last in netfilter's input hook.
     NfInputLast = 14,
     /// First in netfilter's forward hook: routing found it to be for another host.
     NfForwardFirst = 15,
-    /// Last there.
+    /// Last in netfilter's forward hook.
     NfForwardLast = 16,
-    /// The kernel's ICMP is done with it.
+    /// The kernel's ICMP has finished with it.
     IcmpIn = 17,
     /// cgroup ingress: about to be queued to a socket.
     SocketIn = 18,
 }
 
-/// What is fixed about a hop.
+/// The fixed facts of a hop.
 #[derive(Clone, Copy, Debug)]
 pub struct HopRow {
     /// The hop.
     pub hop: Hop,
     /// Its name in reports and documents.
     pub name: &'static str,
-    /// The way of the packets that it sees.
+    /// The direction of the packets that it sees.
     pub direction: Direction,
     /// The kernel program that counts there.
     pub program: &'static str,
-    /// The map that holds its counters by id; only hops of one NIC have one.
+    /// The map of its counters by id; only hops of one NIC have one.
     pub tally: Option<&'static str>,
 }
 
@@ -72,8 +72,7 @@ const fn counted(row: HopRow, tally: &'static str) -> HopRow {
     HopRow { tally: Some(tally), ..row }
 }
 
-/// Every hop, in path order: out of the sender, then into the receiver. Under generic XDP `netif_in` comes before
-/// `xdp_in`.
+/// Every hop, in path order: out of the sender, then into the receiver. Under generic XDP `netif_in` comes before `xdp_in`.
 pub const HOPS: [HopRow; 19] = [
     row(Hop::NfOutputFirst, "nf_output_first", Out, names::NF_FIRST),
     row(Hop::NfOutputLast, "nf_output_last", Out, names::NF_LAST),
@@ -96,26 +95,26 @@ pub const HOPS: [HopRow; 19] = [
     row(Hop::SocketIn, "socket_in", In, names::CGROUP_IN),
 ];
 
-/// The hops of one NIC, which `observe` and `lab` count at.
+/// The hops of one NIC, at which `observe` and `lab` count.
 pub const NIC_HOPS: [Hop; 3] = [Hop::TcOut, Hop::XdpIn, Hop::TcIn];
 
 impl Hop {
-    /// The row of this hop in [`HOPS`].
+    /// Returns the row of this hop in [`HOPS`].
     pub const fn row(self) -> &'static HopRow {
         &HOPS[self as usize]
     }
 
-    /// Its name in reports and documents.
+    /// Returns its name in reports and documents.
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// The way of the packets that it sees.
+    /// Returns the direction of the packets that it sees.
     pub const fn direction(self) -> Direction {
         self.row().direction
     }
 
-    /// The hop with this name.
+    /// Returns the hop with this name.
     pub fn named(name: &str) -> Option<Self> {
         HOPS.iter().find(|row| row.name == name).map(|row| row.hop)
     }

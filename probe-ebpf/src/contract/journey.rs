@@ -1,7 +1,7 @@
 //! Journeys: which of this run's own probes passed which hop, and when first.
 //!
-//! A probe is an echo packet whose payload starts with a [`Mark`]. It is known by that at every hop of both hosts, also
-//! where a NAT rewrote its id, and its reply carries it back.
+//! A probe is an echo packet whose payload starts with a [`Mark`]. The mark identifies it at every hop of both hosts, even
+//! if a NAT rewrote its id, and its reply carries it back.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -18,17 +18,17 @@ pub struct Mark {
     pub index: [u8; 2],
     /// Zero.
     pub reserved: [u8; 2],
-    /// What tells this run from every other, big-endian.
+    /// The number that distinguishes this run from every other, big-endian.
     pub nonce: [u8; 8],
 }
 
-/// What every mark starts with.
+/// The start of every mark.
 pub const MAGIC: [u8; 4] = *b"prob";
 
 /// Bytes of a mark: the smallest payload of a probe.
 pub const MARK_BYTES: usize = size_of::<Mark>();
 
-/// How many probes a run can have.
+/// The most probes in a run.
 pub const MAX_PROBES: u32 = 1024;
 
 /// What one hop saw of one probe's request or reply.
@@ -37,9 +37,9 @@ pub const MAX_PROBES: u32 = 1024;
 pub struct Passage {
     /// `CLOCK_MONOTONIC` in nanoseconds when it first passed; 0: never.
     pub first_ns: u64,
-    /// How often it passed: more than once where it was duplicated.
+    /// How often it passed: more than once if it was duplicated.
     pub times: u32,
-    /// The interface at which it passed last; 0 where the hop has none.
+    /// The interface at which it passed last; 0 if the hop has none.
     pub ifindex: u32,
     /// The echo id that it had here.
     pub id: u16,
@@ -47,15 +47,15 @@ pub struct Passage {
     pub ttl: u8,
     /// Zero.
     pub reserved: u8,
-    /// What the hop has to say of it: the return code of `net_dev_xmit`; else 0.
+    /// An additional fact of the hop: the return code of `net_dev_xmit`; else 0.
     pub detail: i32,
     /// The source address that it had here, in wire order, IPv4 as `::ffff:a.b.c.d`.
     pub source: [u8; 16],
-    /// The destination address that it had here, the same way.
+    /// The destination address that it had here, in the same form.
     pub destination: [u8; 16],
 }
 
-/// Where in the map of journeys a passage is: by hop, then request or reply, then probe.
+/// Returns the index of a passage in the map of journeys: by hop, then request or reply, then probe.
 #[inline(always)]
 pub const fn passage_index(hop: u32, echo: Echo, probe: u32) -> u32 {
     let leg = match echo {
@@ -65,13 +65,13 @@ pub const fn passage_index(hop: u32, echo: Echo, probe: u32) -> u32 {
     (hop * 2 + leg) * MAX_PROBES + (probe & (MAX_PROBES - 1))
 }
 
-/// Where the mark of the packet `echo` ends, if it has one: bytes from where its own offsets count.
+/// Returns where the mark of the packet `echo` ends, if it has one: in bytes from where its own offsets count.
 #[inline(always)]
 pub const fn mark_end(echo: &EchoPacket) -> usize {
     echo.icmp_offset + ICMP_HEADER + MARK_BYTES
 }
 
-/// Which probe of the run with this `nonce` the packet `echo` is, which was read from `bytes`; none where its payload
+/// Returns which probe of the run with this `nonce` the packet `echo` is, which was read from `bytes`; `None` if its payload
 /// does not start with a mark of that run.
 #[inline(always)]
 pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> Option<u32> {
@@ -88,13 +88,13 @@ pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> 
     ours.then_some(index)
 }
 
-/// IP protocol numbers of what most packets are.
+/// The IP protocol numbers of most packets.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`: false for nearly
-/// all packets of a host, after one look or two, which spares them [`crate::packet::parse`]. Fragments, options and
-/// extension headers are left to that.
+/// Reports whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`. It is false
+/// for nearly all packets of a host after one or two checks, which spares them [`crate::packet::parse`]. Fragments, options
+/// and extension headers are left to the parser.
 #[inline(always)]
 pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64) -> bool {
     const V4_BYTES: usize = IPV4_HEADER + ICMP_HEADER + MARK_BYTES;
@@ -114,7 +114,7 @@ pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64) -> bool {
     }
 }
 
-/// Whether a mark of the run is `at` this place.
+/// Reports whether a mark of the run is `at` this offset.
 #[inline(always)]
 fn is_marked<V: View>(view: &V, at: usize, nonce: u64) -> bool {
     let word = |from: usize| (u64::from(view.be16(at + from)) << 16) | u64::from(view.be16(at + from + 2));
@@ -128,7 +128,7 @@ mod tests {
 
     const NONCE: u64 = 0x0102_0304_0506_0708;
 
-    /// An IPv4 echo request with this mark, and what the parser says of it.
+    /// Builds an IPv4 echo request with this mark, and parses it.
     fn packet(mark: &Mark) -> ([u8; 44], EchoPacket) {
         let mut bytes = [0; 44];
         (bytes[0], bytes[3], bytes[9], bytes[20]) = (0x45, 44, 1, 8);
@@ -165,7 +165,7 @@ mod tests {
             may_be_probe(&other[..], NONCE)
         };
         assert!(!changed(9, TCP) && !changed(28, b'P') && !changed(43, 0));
-        // Options, a later fragment, a packet that is cut off: for the parser to say.
+        // Options, a later fragment, a truncated packet: for the parser to decide.
         assert!(changed(0, 0x46) && changed(7, 1) && may_be_probe(&bytes[..43], NONCE));
     }
 

@@ -1,4 +1,4 @@
-//! How the contract's words stand in JSON: an IP version as 4 or 6, a hop by its name.
+//! How the contract's words appear in JSON: an IP version as 4 or 6, a hop by its name.
 
 extern crate alloc;
 
@@ -66,7 +66,7 @@ impl JsonSchema for Hop {
     }
 }
 
-/// Reads a hop by its name, also where it is the key of a map.
+/// Reads a hop by its name, also as the key of a map.
 struct HopName;
 
 impl Visitor<'_> for HopName {

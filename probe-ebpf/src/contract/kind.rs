@@ -1,4 +1,4 @@
-//! What kind of echo packet: IP version, request or reply, and its number as an index of counters.
+//! The kind of an echo packet: IP version, request or reply, and its number as an index of counters.
 
 /// IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,7 +10,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Its number: 4 or 6.
+    /// Returns its number: 4 or 6.
     #[inline(always)]
     pub const fn version(self) -> u8 {
         match self {
@@ -19,7 +19,7 @@ impl Family {
         }
     }
 
-    /// The IP version with this number.
+    /// Returns the IP version with this number.
     pub const fn of_version(version: u8) -> Option<Self> {
         match version {
             4 => Some(Self::V4),
@@ -83,7 +83,7 @@ impl Kind {
         Self { family: Family::V6, echo: Echo::Reply },
     ];
 
-    /// Its place in [`crate::Tally`] and [`crate::RuleIndex`]: below [`Kind::COUNT`].
+    /// Returns its index in [`crate::Tally`] and [`crate::RuleIndex`]: below [`Kind::COUNT`].
     #[inline(always)]
     pub const fn index(self) -> usize {
         let family = match self.family {
@@ -97,7 +97,7 @@ impl Kind {
         family + echo
     }
 
-    /// The ICMP or `ICMPv6` type on the wire.
+    /// Returns the ICMP or `ICMPv6` type on the wire.
     pub const fn icmp_type(self) -> u8 {
         match (self.family, self.echo) {
             (Family::V4, Echo::Request) => 8,
@@ -107,7 +107,7 @@ impl Kind {
         }
     }
 
-    /// The kind with this ICMP type, if it is an echo type of that IP version.
+    /// Returns the kind with this ICMP type, if it is an echo type of that IP version.
     #[inline(always)]
     pub const fn from_icmp_type(family: Family, icmp_type: u8) -> Option<Self> {
         let echo = match (family, icmp_type) {

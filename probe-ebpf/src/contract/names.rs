@@ -1,4 +1,4 @@
-//! Names of maps and programs as `bpftool` shows them: at most 15 bytes, and prefixed so that one sees whose they are.
+//! Names of maps and programs as `bpftool` shows them: at most 15 bytes, with a prefix that shows their owner.
 
 /// The kernel keeps 15 bytes of a name (`BPF_OBJ_NAME_LEN` in `include/uapi/linux/bpf.h`, less the final zero).
 pub const NAME_LIMIT: usize = 15;
@@ -33,7 +33,7 @@ pub const CGROUP_IN: &str = "probe_cg_in";
 pub const DEV_QUEUE: &str = "probe_dev_queue";
 /// Tracepoint `net:net_dev_start_xmit`.
 pub const XMIT: &str = "probe_xmit";
-/// Tracepoint `net:net_dev_xmit`: what became of it.
+/// Tracepoint `net:net_dev_xmit`: the driver's return code.
 pub const XMITTED: &str = "probe_xmitted";
 /// Tracepoint `net:netif_receive_skb`.
 pub const NETIF_IN: &str = "probe_netif_in";
@@ -60,7 +60,7 @@ pub const TALLY_OUT: &str = "probe_tal_out";
 pub const TALLY_DROP: &str = "probe_tal_drop";
 /// How often each cause of [`crate::Skip`] was met.
 pub const SKIPS: &str = "probe_skips";
-/// Which rule comes first, by id.
+/// The first rule, by id.
 pub const RULE_INDEX: &str = "probe_r_index";
 /// The rules of the filter.
 pub const RULES: &str = "probe_rules";
@@ -70,16 +70,16 @@ pub const RULE_STATS: &str = "probe_r_stats";
 pub const RULE_STATES: &str = "probe_r_states";
 /// Who pings whom, with the round-trip times.
 pub const FLOWS: &str = "probe_flows";
-/// The flow that new flows are copies of.
+/// The flow that is copied for each new flow.
 pub const NEW_FLOW: &str = "probe_new_flow";
 /// Requests that wait for their reply.
 pub const PENDING: &str = "probe_pending";
-/// Whether flows are followed by now: see [`crate::flow::TRACKING`].
+/// Whether flows are followed yet: see [`crate::flow::TRACKING`].
 pub const TRACKING: &str = "probe_tracking";
 /// Copies of packets for `probe receive`.
 pub const EVENTS: &str = "probe_events";
 
-/// Where the guard's states lie, until when.
+/// The guard's states and when they expire.
 pub const GUARD_SETS: &str = "probe_g_sets";
 /// The rest of the guard's states.
 pub const GUARD_STATES: &str = "probe_g_states";
@@ -87,9 +87,9 @@ pub const GUARD_STATES: &str = "probe_g_states";
 pub const GUARD_COUNTS: &str = "probe_g_counts";
 /// Packets by id that the guard dropped.
 pub const GUARD_DROPS: &str = "probe_g_drops";
-/// What the guard notes of the packet that each processor has just read.
+/// The guard's notes on the packet that each processor has just read.
 pub const GUARD_NOTES: &str = "probe_g_notes";
-/// What the guard was told, and by whom.
+/// The guard's configuration, and who set it.
 pub const GUARD: &str = "probe_guard";
 
 /// The frozen global of type [`crate::GuardConfig`].

@@ -1,4 +1,4 @@
-//! Where the fields that the programs read are in the structures of the running kernel, as its BTF tells.
+//! The offsets of the fields that the programs read in the running kernel's structures, from its BTF.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -11,7 +11,7 @@ pub const ABSENT: u32 = u32::MAX;
 pub struct Offsets {
     /// `sk_buff.head`: address of the first byte of the buffer.
     pub skb_head: u32,
-    /// `sk_buff.data`: address of the first byte that the current layer is given.
+    /// `sk_buff.data`: address of the first byte of the current layer.
     pub skb_data: u32,
     /// `sk_buff.tail`: end of the data in the buffer, in bytes from `head` on (64-bit kernels).
     pub skb_tail: u32,
@@ -19,11 +19,11 @@ pub struct Offsets {
     pub skb_len: u32,
     /// `sk_buff.network_header`: bytes from `head` on; 16 bits.
     pub skb_network_header: u32,
-    /// `sk_buff.transport_header`: the same of the next header.
+    /// `sk_buff.transport_header`: bytes from `head` on, of the next header.
     pub skb_transport_header: u32,
     /// `sk_buff.protocol`: the `EtherType`, in network byte order.
     pub skb_protocol: u32,
-    /// `sk_buff.dev`: pointer to the `net_device` it is at; null before routing has chosen one.
+    /// `sk_buff.dev`: pointer to its current `net_device`; null before routing has chosen one.
     pub skb_dev: u32,
     /// `sk_buff.sk`: pointer to the `sock` that owns it; may be null.
     pub skb_sk: u32,
@@ -52,7 +52,7 @@ pub struct Offsets {
 }
 
 impl Offsets {
-    /// None of the fields is there.
+    /// The offsets of a kernel that has none of the fields.
     pub const NONE: Self = Self {
         skb_head: ABSENT,
         skb_data: ABSENT,

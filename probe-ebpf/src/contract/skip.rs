@@ -1,14 +1,14 @@
-//! Every reason for which a packet is not counted, or not counted in full.
+//! Every reason why a packet is not counted, or not counted in full.
 
 /// Why a packet was passed without being counted, or why something about it was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum Skip {
-    /// Neither IPv4 nor IPv6, no ICMP, or no echo: none of probe's business, and not counted as a skip either.
+    /// Neither IPv4 nor IPv6, no ICMP, or no echo: irrelevant, and not counted as a skip either.
     NotEcho = 0,
-    /// The packet ends before the headers that its lengths announce.
+    /// The packet ends before the headers that its lengths promise.
     Truncated = 1,
-    /// An IPv4 header whose version or length cannot be.
+    /// An IPv4 header with an impossible version or length.
     BadHeader = 2,
     /// Not the first fragment of a packet: the ICMP header is in another one.
     LaterFragment = 3,
@@ -24,7 +24,7 @@ pub enum Skip {
     RingFull = 8,
     /// The ring of drop events was full: this drop is not in the report.
     DropsFull = 9,
-    /// The ring of absorbed requests was full: this one was kept from the kernel, and is told nowhere.
+    /// The ring of absorbed requests was full: this one was kept from the kernel, and is not reported.
     AbsorbedFull = 10,
 }
 
@@ -47,13 +47,13 @@ impl Skip {
         Self::AbsorbedFull,
     ];
 
-    /// Its place in the map of skips.
+    /// Returns its index in the map of skips.
     #[inline(always)]
     pub const fn index(self) -> u32 {
         self as u32
     }
 
-    /// Its name in documents.
+    /// Returns its name in documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotEcho => "not_echo",

@@ -10,11 +10,11 @@ use super::kind::Kind;
 pub struct Count {
     /// Packets.
     pub packets: u64,
-    /// Bytes of those packets from the first of the IP header on, as the IP header tells them: the same at each hop.
+    /// Bytes of those packets from the IP header on, according to the IP header: the same at each hop.
     pub bytes: u64,
 }
 
-/// What one hop counted of one id: one cache line.
+/// The counts of one id at one hop: one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct Tally {
@@ -22,14 +22,14 @@ pub struct Tally {
     pub kinds: [Count; Kind::COUNT],
 }
 
-/// How many ids there are: the length of a row.
+/// The number of ids: the length of a row.
 pub const IDS: u32 = 1 << 16;
 
-/// The most rows that a tally has. A machine with more processors shares rows, and then counts with atomic additions:
-/// 64 bytes × 65,536 ids × 16 rows are 64 MiB a hop, and a tool that looks for a lost ping should not take more.
+/// The most rows of a tally. A machine with more processors shares rows, and then counts with atomic additions: 64 bytes ×
+/// 65,536 ids × 16 rows are 64 MiB per hop, and a tool that looks for a lost ping should not take more.
 pub const MAX_ROWS: u32 = 16;
 
-/// How many rows the tallies have on a machine with so many possible processors: a power of two.
+/// Returns the number of rows of the tallies on a machine with this many possible processors: a power of two.
 pub const fn rows(processors: u32) -> u32 {
     let mut rows = 1;
     while rows < processors && rows < MAX_ROWS {

@@ -1,23 +1,23 @@
-//! Absorbing: requests of the run are told and kept from the kernel. Only by their nonce, and only while the watch lasts.
+//! Absorbing: requests of the run are reported and kept from the kernel. Only by their nonce, and only during the watch.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{AbsorbEvent, Skip, packet::EchoPacket};
 
 use super::{maps::ABSORBED, skip};
 
-/// `BPF_RB_NO_WAKEUP`: the reader looks by itself.
+/// `BPF_RB_NO_WAKEUP`: the reader polls.
 const NO_WAKEUP: u64 = 1;
 
-/// Tells of the request `echo` of the run, which has this number and these ends. Where there is no room that is
-/// counted; it is absorbed all the same, as the far kernel must not answer it.
+/// Reports the request `echo` of the run, which has this number and these ends. If the ring is full, that is counted, and
+/// the request is absorbed all the same: the far kernel must not reply to it.
 #[inline(always)]
-pub(crate) fn tell(echo: &EchoPacket, probe: u32, (source, destination): ([u8; 16], [u8; 16])) {
+pub(crate) fn report(echo: &EchoPacket, probe: u32, (source, destination): ([u8; 16], [u8; 16])) {
     let Some(mut entry) = ABSORBED.reserve::<AbsorbEvent>(0) else {
         skip::count(Skip::AbsorbedFull);
         return;
     };
     let event = entry.as_mut_ptr();
-    // SAFETY: the ring gave room for one event, of which every field is written; the clock is only read.
+    // SAFETY: the ring reserved space for one event, of which every field is written; the clock is only read.
     unsafe {
         (*event).time_ns = bpf_ktime_get_ns();
         (*event).source = source;

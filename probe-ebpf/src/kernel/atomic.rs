@@ -1,6 +1,6 @@
 //! Atomic addition, which rustc does not offer for BPF.
 
-/// Adds `value` to `*target`, whoever else adds to it at the same time.
+/// Adds `value` to `*target` atomically.
 ///
 /// # Safety
 ///
@@ -19,7 +19,7 @@ pub(crate) unsafe fn add_u64(target: *mut u64, value: u64) {
     }
 }
 
-/// Adds `value` to `*target`, whoever else adds to it at the same time.
+/// Adds `value` to `*target` atomically.
 ///
 /// # Safety
 ///
@@ -38,7 +38,7 @@ pub(crate) unsafe fn add_u32(target: *mut u32, value: u32) {
     }
 }
 
-/// Adds `value` to `*target`, whoever else adds to it at the same time, and gives what it was before.
+/// Adds `value` to `*target` atomically, and returns the previous value.
 ///
 /// # Safety
 ///
@@ -62,7 +62,7 @@ pub(crate) unsafe fn fetch_add_u64(target: *mut u64, value: u64) -> u64 {
     }
 }
 
-/// Writes `new` to `*target` if `expected` is there, and gives what was there before.
+/// Writes `new` to `*target` if it holds `expected`, and returns the previous value.
 ///
 /// # Safety
 ///
@@ -72,7 +72,7 @@ pub(crate) unsafe fn compare_exchange_u64(target: *mut u64, expected: u64, new: 
     #[cfg(target_arch = "bpf")]
     {
         let mut found = expected;
-        // SAFETY: one atomic instruction on the 8 bytes at `target`, which the caller vouches for. Its answer is in r0.
+        // SAFETY: one atomic instruction on the 8 bytes at `target`, which the caller vouches for. Its result is in r0.
         unsafe {
             core::arch::asm!("r0 = cmpxchg_64({target} + 0, r0, {new})",
                 target = in(reg) target, new = in(reg) new, inout("r0") found);

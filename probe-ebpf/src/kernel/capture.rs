@@ -5,7 +5,7 @@ use probe_ebpf::{Event, EventHead, Skip, event::EVENT_SIZES, packet::LinkLayer};
 
 use super::{config::config, maps::EVENTS, reader::Packet, skip};
 
-/// `BPF_RB_NO_WAKEUP`: one wake-up costs the packet path 10 µs, so the reader looks by itself.
+/// `BPF_RB_NO_WAKEUP`: one wake-up costs the packet path 10 µs, so the reader polls.
 const NO_WAKEUP: u64 = 1;
 
 /// Copies `packet` into the ring; `dropped` says what happens to it next.
@@ -33,7 +33,7 @@ const EVENT_SIZE_LARGE: usize = EVENT_SIZES[2];
 #[inline(always)]
 fn copy<const N: usize, P: Packet>(packet: &P, length: u32, dropped: bool) -> Option<()> {
     let bounded = if length as usize > N { N as u32 } else { length };
-    // Says the same once more as arithmetic, from which the verifier sees a length of 1 to N: N is a power of two.
+    // Repeats the bound as arithmetic, from which the verifier derives a length of 1 to N: N is a power of two.
     let copied = (opaque(bounded.wrapping_sub(1)) & (N as u32 - 1)) + 1;
     let mut entry = EVENTS.reserve::<Event<N>>(0)?;
     let event = entry.as_mut_ptr();
@@ -48,7 +48,7 @@ fn copy<const N: usize, P: Packet>(packet: &P, length: u32, dropped: bool) -> Op
         raw_ip: u32::from(packet.link_layer() == LinkLayer::RawIp),
         reserved: 0,
     };
-    // SAFETY: the ring gave room for one event, and `copied` is at most N.
+    // SAFETY: the ring reserved space for one event, and `copied` is at most N.
     let complete = unsafe {
         (*event).head = head;
         packet.copy(0, (&raw mut (*event).packet).cast(), copied)
@@ -62,7 +62,7 @@ fn copy<const N: usize, P: Packet>(packet: &P, length: u32, dropped: bool) -> Op
     }
 }
 
-/// The same number, of which the compiler knows nothing: it must keep the arithmetic that follows, for the verifier.
+/// Hides a number from the compiler, which must keep the arithmetic that follows for the verifier.
 #[inline(always)]
 fn opaque(number: u32) -> u32 {
     // SAFETY: reads a local variable.

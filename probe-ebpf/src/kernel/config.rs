@@ -35,7 +35,7 @@ macro_rules! config {
 }
 pub(crate) use config;
 
-/// Whether packets of `family` are read at all.
+/// Reports whether packets of `family` are read at all.
 #[inline(always)]
 pub(crate) fn reads(family: Family) -> bool {
     let other = match family {

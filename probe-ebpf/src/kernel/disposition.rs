@@ -1,14 +1,14 @@
-//! What becomes of a packet that a hop could read. Only `main.rs` turns it into what the kernel understands.
+//! What happens to a packet that a hop could read. Only `main.rs` turns it into the kernel's return codes.
 
 /// What a hop does with a packet that it could read.
 #[derive(Clone, Copy)]
 pub(crate) enum Disposition {
     /// Counted; goes on.
     Pass,
-    /// Counted; one of the filter's rules ends it here.
+    /// Counted; dropped by one of the filter's rules.
     Drop,
-    /// Counted and told; kept from the kernel because the run wants it so.
+    /// Counted and reported; kept from the kernel because the run asks for it.
     Absorb,
-    /// Counted; made into its own reply, which goes back by the way it came.
+    /// Counted; turned into its own reply, which goes back the way it came.
     Answer,
 }

@@ -17,49 +17,49 @@ use super::{config::config, maps::DROPS, skb::SkbEcho, skip};
 #[unsafe(no_mangle)]
 pub(crate) static PROBE_DROPS: DropConfig = DropConfig {
     icmp_code: [[0; 2]; ICMP_RANGES],
-    reason_told: 0,
-    location_told: 0,
+    reason_given: 0,
+    location_given: 0,
     netfilter_drop: NO_REASON,
     not_specified: NO_REASON,
     no_socket: NO_REASON,
     reserved: 0,
 };
 
-/// One place in that global.
-macro_rules! told {
+/// Reads one field of that global.
+macro_rules! drop_config {
     ($($place:tt)+) => {{
         let place = &raw const $crate::kernel::drops::PROBE_DROPS.$($place)+;
         // SAFETY: points into a static; volatile, so that the compiler does not take the value at build time.
         unsafe { core::ptr::read_volatile(place) }
     }};
 }
-pub(crate) use told;
+pub(crate) use drop_config;
 
-/// `BPF_RB_NO_WAKEUP`: the reader looks by itself.
+/// `BPF_RB_NO_WAKEUP`: the reader polls.
 const NO_WAKEUP: u64 = 1;
 
 /// Where and why a packet was freed.
 #[derive(Clone, Copy)]
 pub(crate) struct Freed {
-    /// The address that the tracepoint tells.
+    /// The address that the tracepoint passes.
     pub(crate) location: u64,
     /// `enum skb_drop_reason`.
     pub(crate) reason: u32,
 }
 
-/// Whether an address is in the code of the kernel's ICMP.
+/// Reports whether an address is in the code of the kernel's ICMP.
 #[inline(always)]
 pub(crate) fn in_icmp(location: u64) -> bool {
     let within = |first: u64, end: u64| location >= first && location < end;
-    within(told!(icmp_code[0][0]), told!(icmp_code[0][1]))
-        || within(told!(icmp_code[1][0]), told!(icmp_code[1][1]))
-        || within(told!(icmp_code[2][0]), told!(icmp_code[2][1]))
-        || within(told!(icmp_code[3][0]), told!(icmp_code[3][1]))
+    within(drop_config!(icmp_code[0][0]), drop_config!(icmp_code[0][1]))
+        || within(drop_config!(icmp_code[1][0]), drop_config!(icmp_code[1][1]))
+        || within(drop_config!(icmp_code[2][0]), drop_config!(icmp_code[2][1]))
+        || within(drop_config!(icmp_code[3][0]), drop_config!(icmp_code[3][1]))
 }
 
-/// Tells user space of a packet that was freed, if it is a probe.
+/// Reports a packet that was freed to user space, if it is a probe.
 #[inline(always)]
-pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &SkbEcho, freed: Freed) -> Result<(), Skip> {
+pub(crate) fn report(context: &BtfTracePointContext, ifindex: u32, seen: &SkbEcho, freed: Freed) -> Result<(), Skip> {
     let Some(probe) = seen.probe else { return Ok(()) };
     let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
     let Some(mut entry) = DROPS.reserve::<DropEvent>(0) else {
@@ -69,7 +69,7 @@ pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &SkbEcho,
     let event = entry.as_mut_ptr();
     let netns = config!(netns);
     let with_stack = wants_stack(freed.reason);
-    // SAFETY: the ring gave room for one event, of which every field is written; the clock is only read.
+    // SAFETY: the ring reserved space for one event, of which every field is written; the clock is only read.
     unsafe {
         (*event).time_ns = bpf_ktime_get_ns();
         (*event).location = freed.location;
@@ -90,32 +90,33 @@ pub(crate) fn tell(context: &BtfTracePointContext, ifindex: u32, seen: &SkbEcho,
     Ok(())
 }
 
-/// The stack costs a microsecond, and only these two reasons leave open where the packet died.
+/// Reports whether an event needs the stack, which costs a microsecond: only these two reasons do not say where the packet
+/// died.
 #[inline(always)]
 fn wants_stack(reason: u32) -> bool {
-    reason == told!(netfilter_drop) || reason == told!(not_specified)
+    reason == drop_config!(netfilter_drop) || reason == drop_config!(not_specified)
 }
 
-/// Frames between a tracepoint and the program on it, and the one that freed the packet.
+/// The frames between a tracepoint and the program on it, plus the one that freed the packet.
 const NEAR: usize = 10;
 
-/// Whether the kernel's ICMP is what freed the packet, by the stack: for kernels whose tracepoint does not tell.
+/// Reports whether the kernel's ICMP freed the packet, by the stack: for kernels whose tracepoint does not say.
 #[inline(always)]
 pub(crate) fn freed_by_icmp(context: &BtfTracePointContext) -> bool {
     let mut frames = [0_u64; NEAR];
-    // SAFETY: the context is the kernel's; `frames` has room for as many bytes as are told.
+    // SAFETY: the context is the kernel's; `frames` has room for the size that is passed.
     let bytes = unsafe { bpf_get_stack(context.as_ptr(), frames.as_mut_ptr().cast(), size_of_val(&frames) as u32, 0) };
     bytes > 0 && frames.into_iter().any(in_icmp)
 }
 
-/// Writes the innermost frames of the kernel's stack, and says how many.
+/// Writes the innermost frames of the kernel's stack, and returns how many.
 ///
 /// # Safety
 ///
 /// `frames` must be valid for writes.
 #[inline(always)]
 unsafe fn stack(context: &BtfTracePointContext, frames: *mut [u64; STACK_FRAMES]) -> u32 {
-    // SAFETY: the context is the kernel's, and the caller vouches for `frames`, whose size is told.
+    // SAFETY: the context is the kernel's, and the caller vouches for `frames`, whose size is passed.
     let bytes = unsafe { bpf_get_stack(context.as_ptr(), frames.cast(), size_of::<[u64; STACK_FRAMES]>() as u32, 0) };
     if bytes < 0 { 0 } else { bytes as u32 / 8 }
 }

@@ -21,19 +21,19 @@ use super::{
     tally,
 };
 
-/// Whether the rules are for packets that enter.
+/// Reports whether the rules are for packets that enter.
 #[inline(always)]
 pub(crate) fn is_for_ingress() -> bool {
     config!(filter) & (ON | EGRESS) == ON
 }
 
-/// Whether the rules are for packets that leave.
+/// Reports whether the rules are for packets that leave.
 #[inline(always)]
 pub(crate) fn is_for_egress() -> bool {
     config!(filter) & (ON | EGRESS) == ON | EGRESS
 }
 
-/// The slot of the first rule for the kind and id of `packet`: one look-up in an array, whatever rules there are.
+/// Returns the slot of the first rule for the kind and id of `packet`: one array look-up, whatever rules there are.
 #[inline(always)]
 pub(crate) fn first_for(packet: &EchoPacket) -> Option<u32> {
     let index = RULE_INDEX.get_ptr(u32::from(packet.id))?;
@@ -42,8 +42,8 @@ pub(crate) fn first_for(packet: &EchoPacket) -> Option<u32> {
     u32::from(slot).checked_sub(1)
 }
 
-/// Whether a rule drops `echo`, which was read from `packet`; notes what the rules did. What no present rule needs is not
-/// in the program: the verifier knows the features as constants.
+/// Reports whether a rule drops `echo`, which was read from `packet`; notes what the rules did. What no present rule needs
+/// is not in the program: the verifier knows the features as constants.
 #[inline(always)]
 pub(crate) fn drops<P: Packet>(packet: &P, echo: &EchoPacket) -> bool {
     let Some(slot) = first_for(echo) else { return false };
@@ -54,8 +54,8 @@ pub(crate) fn drops<P: Packet>(packet: &P, echo: &EchoPacket) -> bool {
     ask_in_turn(slot, packet, echo)
 }
 
-/// Asks the rules from the one in `slot` on. The first that matches holds; one that only counts lets the packet go on to
-/// those that do more.
+/// Tries the rules from the one in `slot` on. The first that matches decides; one that only counts passes the packet on to
+/// the next.
 #[inline(always)]
 fn ask_in_turn<P: Packet>(slot: u32, packet: &P, echo: &EchoPacket) -> bool {
     let Some(ends) = ends(packet, echo) else { return false };
@@ -63,16 +63,16 @@ fn ask_in_turn<P: Packet>(slot: u32, packet: &P, echo: &EchoPacket) -> bool {
     if config!(filter_steps) == 1 {
         ask(&mut round);
     } else {
-        // SAFETY: the callback is one, and gets the round, which outlives the call.
+        // SAFETY: the callback has the right type, and gets the round, which outlives the call.
         unsafe { bpf_loop(MAX_RULES as u32, ask_next as *mut c_void, (&raw mut round).cast(), 0) };
     }
     round.drops != 0
 }
 
-/// What is known while rules are asked in turn.
+/// The state of a pass over the rules.
 struct Round {
     ends: Ends,
-    /// The rule that is asked next.
+    /// The slot of the next rule.
     slot: u32,
     /// 1: a rule that only counts has matched.
     counted: u32,
@@ -81,10 +81,10 @@ struct Round {
     echo: EchoPacket,
 }
 
-/// What [`bpf_loop`] calls: the verifier looks at it once, not once for each rule.
+/// Tries one rule for [`bpf_loop`]: the verifier checks it once, not once for each rule.
 #[inline(never)]
 unsafe extern "C" fn ask_next(_: u32, round: *mut c_void) -> i64 {
-    // SAFETY: `ask_in_turn` hands a round over.
+    // SAFETY: `ask_in_turn` passes a round.
     let round = unsafe { &mut *round.cast::<Round>() };
     match ask(round) {
         Next::Ask => 0,
@@ -92,13 +92,13 @@ unsafe extern "C" fn ask_next(_: u32, round: *mut c_void) -> i64 {
     }
 }
 
-/// Whether another rule is to be asked.
+/// Whether to try another rule.
 enum Next {
     Ask,
     Stop,
 }
 
-/// Asks one rule.
+/// Tries one rule.
 #[inline(always)]
 fn ask(round: &mut Round) -> Next {
     let slot = round.slot;
@@ -122,7 +122,7 @@ fn ask(round: &mut Round) -> Next {
 /// Source and destination address, as [`probe_ebpf::filter::AddressMask`] takes them.
 type Ends = [[u64; 2]; 2];
 
-/// The addresses of `echo`, or nothing in particular where no rule asks for them.
+/// Returns the addresses of `echo`, or zeros if no rule matches addresses.
 #[inline(always)]
 fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Option<Ends> {
     if config!(filter) & ADDRESSES == 0 {
@@ -138,11 +138,11 @@ fn words(address: [u8; 16]) -> [u64; 2] {
     unsafe { core::mem::transmute(address) }
 }
 
-/// Whether the rule in `slot` matches `echo` now.
+/// Reports whether the rule in `slot` matches `echo` now.
 #[inline(always)]
 fn holds(slot: u32, rule: &Rule, echo: &EchoPacket, ends: &Ends) -> bool {
     let features = config!(filter);
-    // Of the first rule the index has said so already, of the next it has not.
+    // The index has matched the first rule already, but not the next ones.
     if rule.kinds & (1 << (echo.kind.index() & 3)) == 0
         || !(rule.id_first..=rule.id_last).contains(&echo.id)
         || rule.number == 0
@@ -166,11 +166,11 @@ fn holds(slot: u32, rule: &Rule, echo: &EchoPacket, ends: &Ends) -> bool {
     features & DEADLINES == 0 || rule.deadline_ns == 0 || now(slot) < rule.deadline_ns
 }
 
-/// What a rule's action chose for a packet that it matched.
+/// What a rule's action chose for a matching packet.
 #[derive(Clone, Copy)]
 enum Chosen {
     Drop,
-    /// To drop it, were this no dry run.
+    /// It would drop the packet, but this is a dry run.
     Count,
     Pass,
 }
@@ -198,7 +198,7 @@ fn note(slot: u32, packet: &EchoPacket, chosen: Chosen) {
     }
 }
 
-/// `CLOCK_MONOTONIC`: as the rule in `slot` noted it in this tick, or else from the clock.
+/// Returns `CLOCK_MONOTONIC`: as the rule in `slot` noted it in this tick, or else from the clock.
 #[inline(always)]
 fn now(slot: u32) -> u64 {
     match RULE_STATS.get(slot) {
@@ -207,14 +207,14 @@ fn now(slot: u32) -> u64 {
     }
 }
 
-/// `CLOCK_MONOTONIC`, exact to one tick: a tenth of the price of the exact clock, and still the price of a call.
+/// Reads `CLOCK_MONOTONIC`, exact to one tick: a tenth of the cost of the exact clock, though still a call.
 #[inline(always)]
 fn clock() -> u64 {
     // SAFETY: reads a clock.
     unsafe { bpf_ktime_get_coarse_ns() }
 }
 
-/// The number of the kernel's current tick: the verifier makes one load of it.
+/// Returns the number of the kernel's current tick: the verifier turns it into one load.
 #[inline(always)]
 fn tick() -> u64 {
     // SAFETY: reads a counter.

@@ -1,4 +1,4 @@
-//! Flows: who pings whom, and how long each request waited. Costs hash look-ups and a clock, so only those pay who ask.
+//! Flows: who pings whom, and how long each request waited. They cost hash look-ups and a clock, so they are optional.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
@@ -57,7 +57,7 @@ fn find_or_add(key: &FlowKey) -> Option<*mut Flow> {
     if let Some(flow) = FLOWS.get_ptr_mut(key) {
         return Some(flow);
     }
-    // Fails where another processor was faster: then its entry is found below.
+    // Fails if another processor was faster: then its entry is found below.
     let _ = FLOWS.insert(key, NEW_FLOW.get(0)?, NO_EXIST);
     FLOWS.get_ptr_mut(key)
 }
@@ -76,7 +76,7 @@ fn wait(key: &PendingKey, now: u64) {
     }
 }
 
-/// Notes that one of the requests that wait was answered, and how long that took.
+/// Notes that one of the waiting requests was answered, and how long that took.
 #[inline(always)]
 fn answer(key: &PendingKey, now: u64, flow: *mut Flow) {
     let Some(pending) = PENDING.get_ptr_mut(key) else { return };

@@ -26,25 +26,25 @@ use counters::count;
 use note::GuardNote;
 use table::{LiveState, NewState, Put, StateLookup};
 
-/// What the guard does at XDP.
+/// Handles a packet at XDP.
 #[inline(always)]
 pub(crate) fn enter_xdp(context: &XdpContext) -> Result<Disposition, Skip> {
     see(&XdpPacket(context.ctx), Direction::In)
 }
 
-/// What it does at tc ingress.
+/// Handles a packet at tc ingress.
 #[inline(always)]
 pub(crate) fn enter_tc(context: &TcContext) -> Result<Disposition, Skip> {
     see(&TcPacket(context.skb.skb), Direction::In)
 }
 
-/// What it does at tc egress.
+/// Handles a packet at tc egress.
 #[inline(always)]
 pub(crate) fn leave_tc(context: &TcContext) -> Result<Disposition, Skip> {
     see(&TcPacket(context.skb.skb), Direction::Out)
 }
 
-/// What a packet is to this guard.
+/// The role of a packet for this guard.
 #[derive(Clone, Copy)]
 enum Role {
     /// A request for which replies may pass.
@@ -64,7 +64,7 @@ fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Disposition, Skip>
     }
     let bad_code = guard!(code_zero) != 0 && echo.code != 0;
     let what = match role(&echo, direction) {
-        // It is left alone, as every request is, but nothing follows from it.
+        // It passes, as every request does, but makes no state.
         Some(Role::Asks) if bad_code => return Ok(Disposition::Pass),
         Some(Role::Answers) if bad_code => GuardCount::BadCode,
         Some(Role::Denied) => GuardCount::Denied,
@@ -86,7 +86,7 @@ fn see<P: Packet>(packet: &P, direction: Direction) -> Result<Disposition, Skip>
     Ok(if guard!(dry_run) == 0 { Disposition::Drop } else { Disposition::Pass })
 }
 
-/// Writes down what the table must know of a packet.
+/// Notes what the table must know of a packet.
 #[inline(always)]
 fn note_of<P: Packet>(packet: &P, echo: &EchoPacket, role: Role, direction: Direction) -> Result<GuardNote, Skip> {
     let [source, destination] = ends(packet, echo)?;
@@ -111,7 +111,7 @@ fn role(echo: &EchoPacket, direction: Direction) -> Option<Role> {
     }
 }
 
-/// Looks for the state of a packet, and says what follows.
+/// Looks up the state of a packet, and decides what follows.
 #[inline(always)]
 fn settle(note: GuardNote, now: u64) -> GuardCount {
     let home = table::home(&note.key);
@@ -136,7 +136,7 @@ fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<[[u64; 2]; 2], Skip>
     ends.ok_or(Skip::Truncated)
 }
 
-/// A further request for a state.
+/// Handles a further request for a state.
 #[inline(always)]
 fn renew(state: LiveState, now: u64) -> GuardCount {
     if guard!(replies) != 0 {
@@ -149,7 +149,7 @@ fn renew(state: LiveState, now: u64) -> GuardCount {
     GuardCount::Asked
 }
 
-/// A request that has no state.
+/// Handles a request that has no state.
 #[inline(always)]
 fn make(home: &Home, new: &NewState, expired: Option<u32>, now: u64) -> GuardCount {
     match table::put(home, new, expired, tick(now)) {
@@ -163,7 +163,7 @@ fn make(home: &Home, new: &NewState, expired: Option<u32>, now: u64) -> GuardCou
     GuardCount::Asked
 }
 
-/// A reply that has a state.
+/// Handles a reply that has a state.
 #[inline(always)]
 fn pass(state: LiveState, now: u64) -> GuardCount {
     if guard!(replies) != 0 && !state.take() {
@@ -179,7 +179,7 @@ fn pass(state: LiveState, now: u64) -> GuardCount {
     GuardCount::Passed
 }
 
-/// What this guard tells states apart by.
+/// Returns the key of a packet's state, with the fields that this guard uses.
 #[inline(always)]
 fn key(echo: &EchoPacket, asker: [u64; 2], answerer: [u64; 2], outbound: bool) -> GuardKey {
     let fields = guard!(key);

@@ -1,4 +1,4 @@
-//! What every hop does with a packet; one hook family a file.
+//! What every hop does with a packet; one hook family per file.
 
 pub(crate) mod device;
 pub(crate) mod drops;
@@ -25,7 +25,7 @@ use super::{
     tally,
 };
 
-/// Counts the echo packet in `packet`, if it is one, and decides what becomes of it: first count, then enforce.
+/// Counts the echo packet in `packet`, if it is one, and decides what happens to it: first count, then enforce.
 #[inline(always)]
 fn see<P: Packet>(packet: &P, hop: Hop, counters: &Array<Tally>) -> Result<(EchoPacket, Disposition), Skip> {
     let echo = read(packet)?;
@@ -48,23 +48,23 @@ fn ends<P: Packet>(packet: &P, echo: &EchoPacket) -> Result<flows::Endpoints, Sk
     ends.ok_or(Skip::Truncated)
 }
 
-/// Whether packets of the run like this one are kept from the kernel.
+/// Reports whether packets of the run like this one are kept from the kernel.
 #[inline(always)]
 fn is_kept(echo: &EchoPacket) -> bool {
     config!(requests) != 0 && (config!(requests) == ABSORB_REPLIES || echo.kind.echo == Echo::Request)
 }
 
-/// What becomes of a packet of the run that is kept from the kernel.
+/// Handles a packet of the run that is kept from the kernel.
 #[inline(always)]
 fn keep<P: Packet>(packet: &P, echo: &EchoPacket, probe: u32) -> Result<Disposition, Skip> {
     if config!(requests) == ANSWER {
         return Ok(Disposition::Answer);
     }
-    absorb::tell(echo, probe, ends(packet, echo)?);
+    absorb::report(echo, probe, ends(packet, echo)?);
     Ok(Disposition::Absorb)
 }
 
-/// What only ingress hops do: match the rules, copy for `probe receive`, drop.
+/// Processes a packet as only ingress hops do: match the rules, copy for `probe receive`, drop.
 #[inline(always)]
 fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
     let drops = filter::is_for_ingress() && filter::drops(packet, echo);
@@ -74,7 +74,7 @@ fn enter<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
     if drops { Disposition::Drop } else { Disposition::Pass }
 }
 
-/// What only egress hops do: match the rules for packets that leave.
+/// Processes a packet as only egress hops do: match the rules for packets that leave.
 #[inline(always)]
 fn leave<P: Packet>(packet: &P, echo: &EchoPacket) -> Disposition {
     if filter::is_for_egress() && filter::drops(packet, echo) { Disposition::Drop } else { Disposition::Pass }

@@ -15,19 +15,20 @@ use super::{
     skb::SkbEcho,
 };
 
-/// Notes that the packet passed `hop` at the interface `ifindex`, if it is a probe of this run; says which passage that is.
+/// Notes that the packet passed `hop` at the interface `ifindex`, if it is a probe of this run; returns the index of that
+/// passage.
 #[inline(always)]
 pub(crate) fn note(hop: Hop, seen: &SkbEcho, ifindex: u32) -> Option<u32> {
     let probe = seen.probe?;
     write(hop, &seen.packet, probe, ifindex, addresses(&seen.bytes, &seen.packet)?)
 }
 
-/// The same for a hop that is handed packet memory, from which `echo` was read; says which probe it is.
+/// Notes the passage at a hop that has packet memory, from which `echo` was read; returns the number of the probe.
 #[inline(always)]
 pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) -> Option<u32> {
     let nonce = config!(nonce);
     let linear = packet.linear();
-    // Most packets are no probes: only where the mark may lie elsewhere is the dearer way gone as well.
+    // Most packets are no probes: the slower copy is made only if the mark may be in the non-linear part.
     let probe = if mark_end(echo) <= linear.len() {
         probe_of(&linear, echo, nonce)
     } else {
@@ -49,8 +50,8 @@ fn write(
 ) -> Option<u32> {
     let index = passage_index(hop as u32, packet.kind.echo, probe);
     let passage = JOURNEYS.get_ptr_mut(index)?;
-    // SAFETY: the map gave a valid pointer. Only `times` is written by several processors at once where a probe was
-    // duplicated; of the rest the last one's stays, whole field by field.
+    // SAFETY: the map gave a valid pointer. Several processors write `times` at once if a probe was duplicated; the other
+    // fields keep the last value, each field intact.
     unsafe {
         if (*passage).first_ns == 0 {
             (*passage).first_ns = bpf_ktime_get_ns();
@@ -65,7 +66,7 @@ fn write(
     Some(index)
 }
 
-/// Notes what the hop had to say afterwards of the packet of passage `index`.
+/// Notes what the hop reported later about the packet of passage `index`.
 #[inline(always)]
 pub(crate) fn note_detail(index: u32, detail: i32) {
     let Some(passage) = JOURNEYS.get_ptr_mut(index) else { return };
@@ -73,7 +74,7 @@ pub(crate) fn note_detail(index: u32, detail: i32) {
     unsafe { (*passage).detail = detail };
 }
 
-/// Takes passage `index` back: the packet did not pass after all, and comes again.
+/// Undoes passage `index`: the packet did not pass after all, and will come again.
 #[inline(always)]
 pub(crate) fn take_back(index: u32) {
     let Some(passage) = JOURNEYS.get_ptr_mut(index) else { return };

@@ -1,4 +1,4 @@
-//! The maps, and nothing else. Each has one writer in this crate: the file that is named for what it holds.
+//! The maps, and nothing else. Each has one writer in this crate: the file that is named after its content.
 
 use aya_ebpf::{
     macros::map,
@@ -14,7 +14,7 @@ use super::guard::note::GuardNote;
 /// The user half maps these arrays into its memory: a snapshot costs no system call.
 const MMAPABLE: u32 = 1 << 10;
 
-/// How large a map is that the chosen job does not use. The user half gives those it uses their real size.
+/// The size of a map that the job does not use. The user half sets the real size of those that it uses.
 const UNUSED: u32 = 1;
 
 /// The smallest ring that every page size allows.
@@ -57,7 +57,7 @@ pub(crate) static NEW_FLOW: Array<Flow> = Array::with_max_entries(1, 0);
 #[map(name = "probe_pending")]
 pub(crate) static PENDING: HashMap<PendingKey, Pending> = HashMap::with_max_entries(UNUSED, 0);
 
-/// 1 once every hop is attached: what crosses before is not followed, since nobody may be watching its way back yet.
+/// 1 once every hop is attached: earlier packets are not followed, since their way back may not be watched yet.
 #[map(name = "probe_tracking")]
 pub(crate) static TRACKING: Array<u32> = Array::with_max_entries(1, 0);
 
@@ -92,6 +92,6 @@ pub(crate) static GUARD_DROPS: Array<u64> = Array::with_max_entries(UNUSED, MMAP
 #[map(name = "probe_guard")]
 pub(crate) static GUARD: Array<GuardRecord> = Array::with_max_entries(1, 0);
 
-/// What the guard notes of the packet that each processor has just read, by direction.
+/// The guard's notes on the packet that each processor has just read, by direction.
 #[map(name = "probe_g_notes")]
 pub(crate) static NOTES: PerCpuArray<GuardNote> = PerCpuArray::with_max_entries(2, 0);

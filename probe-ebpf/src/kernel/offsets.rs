@@ -1,12 +1,12 @@
-//! The frozen global that says where the running kernel keeps which field.
+//! The frozen global with the offsets of the running kernel's fields.
 
 use probe_ebpf::contract::offsets::Offsets;
 
-/// In `.rodata`: the verifier knows the offsets as constants, and so lets pointers to kernel structures be read.
+/// In `.rodata`: the verifier knows the offsets as constants, and so allows pointers to kernel structures to be read.
 #[unsafe(no_mangle)]
 pub(crate) static PROBE_OFFSETS: Offsets = Offsets::NONE;
 
-/// The offset of one field.
+/// Reads the offset of one field.
 macro_rules! offset {
     ($field:ident) => {{
         let field = &raw const $crate::kernel::offsets::PROBE_OFFSETS.$field;
@@ -16,8 +16,8 @@ macro_rules! offset {
 }
 pub(crate) use offset;
 
-/// The field of type `$type` at the offset `$field` of the kernel structure at `$structure`, a pointer that the kernel
-/// handed to the program or that was read from such a structure. Where it points nowhere the kernel reads zeros.
+/// Reads the field of type `$type` at the offset `$field` of the kernel structure at `$structure`, a pointer that the kernel
+/// passed to the program or that was read from such a structure. If it points nowhere, the kernel reads zeros.
 macro_rules! field {
     ($structure:expr, $field:ident, $type:ty) => {{
         let structure: *const u8 = $structure;

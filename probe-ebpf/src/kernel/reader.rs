@@ -15,27 +15,27 @@ use super::config::{config, reads};
 
 const ETHER_TYPE_AT: usize = 12;
 
-/// What packets of the device start with.
+/// Returns the link layer of the device's packets.
 #[inline(always)]
 fn device_link_layer() -> LinkLayer {
     if config!(raw_ip) == 0 { LinkLayer::Ethernet } else { LinkLayer::RawIp }
 }
 
-/// A packet as a program is handed it.
+/// A packet in the form that a program gets.
 pub(crate) trait Packet {
-    /// The part of it that can be read directly.
+    /// Returns the part of it that can be read directly.
     fn linear(&self) -> Linear;
 
-    /// What the packet starts with here.
+    /// Returns the header that the packet starts with here.
     fn link_layer(&self) -> LinkLayer;
 
-    /// Bytes of the whole packet, also those that can't be read directly.
+    /// Returns the bytes of the whole packet, including those that can't be read directly.
     fn len(&self) -> u32;
 
-    /// The index of the interface that it is at.
+    /// Returns the index of the interface that it is at.
     fn ifindex(&self) -> u32;
 
-    /// Copies `length` bytes from `offset` on to `to`; says whether all of them were there.
+    /// Copies `length` bytes from `offset` on to `to`; returns whether all of them were there.
     ///
     /// # Safety
     ///
@@ -43,7 +43,7 @@ pub(crate) trait Packet {
     unsafe fn copy(&self, offset: u32, to: *mut c_void, length: u32) -> bool;
 }
 
-/// The directly readable part of a packet: from its first byte to before `end`.
+/// The directly readable part of a packet: from its first byte up to but excluding `end`.
 #[derive(Clone, Copy)]
 pub(crate) struct Linear {
     start: usize,
@@ -51,7 +51,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// How many bytes can be read directly.
+    /// Returns how many bytes can be read directly.
     #[inline(always)]
     pub(crate) fn len(self) -> usize {
         self.end - self.start
@@ -68,7 +68,7 @@ impl Bytes for Linear {
     }
 }
 
-/// `N` bytes of packet memory, of which [`Linear`] has checked that they are there.
+/// `N` bytes of packet memory that [`Linear`] has checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Header<const N: usize> {
     first: usize,
@@ -77,31 +77,31 @@ pub(crate) struct Header<const N: usize> {
 impl<const N: usize> View for Header<N> {
     #[inline(always)]
     fn byte(&self, at: usize) -> u8 {
-        // SAFETY: a constant place below N, inside what was checked; the verifier checks it once more.
+        // SAFETY: a constant offset below N, inside what was checked; the verifier checks it again.
         unsafe { *((self.first + at) as *const u8) }
     }
 
     #[inline(always)]
     fn be16(&self, at: usize) -> u16 {
-        // SAFETY: as above; packets start at an even address and headers at even offsets, and where that were not so
-        // the verifier would refuse the program on a processor that minds.
+        // SAFETY: as above; packets start at an even address and headers at even offsets; on a processor that needs that,
+        // the verifier refuses the program otherwise.
         u16::from_be(unsafe { *((self.first + at) as *const u16) })
     }
 }
 
-/// Packet memory that may be written to: only XDP hands it out, before anybody else has the packet.
+/// Writable packet memory: only XDP has it, before anything else sees the packet.
 #[derive(Clone, Copy)]
 pub(crate) struct WritableBytes(Linear);
 
 impl WritableBytes {
-    /// The `N` bytes from `offset` on, if all of them are there.
+    /// Returns the `N` bytes from `offset` on, if all of them are there.
     #[inline(always)]
     pub(crate) fn header<const N: usize>(&self, offset: usize) -> Option<Writable<N>> {
         self.0.view::<N>(offset).map(Writable)
     }
 }
 
-/// `N` bytes of packet memory that are there and may be written to.
+/// `N` bytes of packet memory that are there and are writable.
 #[derive(Clone, Copy)]
 pub(crate) struct Writable<const N: usize>(Header<N>);
 
@@ -109,11 +109,11 @@ impl<const N: usize> Writable<N> {
     /// Writes the byte at `at`.
     #[inline(always)]
     pub(crate) fn set_byte(&self, at: usize, value: u8) {
-        // SAFETY: a constant place below N, inside what was checked; the verifier checks it once more.
+        // SAFETY: a constant offset below N, inside what was checked; the verifier checks it again.
         unsafe { *((self.0.first + at) as *mut u8) = value }
     }
 
-    /// Writes a number at the even place `at`, in network byte order.
+    /// Writes a number at the even offset `at`, in network byte order.
     #[inline(always)]
     pub(crate) fn set_be16(&self, at: usize, value: u16) {
         // SAFETY: as above.
@@ -148,7 +148,7 @@ impl<P: Packet> Bytes for WholePacket<'_, P> {
     }
 }
 
-/// Reads the echo packet in `packet`: from what can be read directly, or where that ends too early by copying.
+/// Reads the echo packet in `packet`: directly, or, if the readable part ends too early, by copying.
 #[inline(always)]
 pub(crate) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
     let link_layer = packet.link_layer();
@@ -165,7 +165,7 @@ pub(crate) fn read<P: Packet>(packet: &P) -> Result<EchoPacket, Skip> {
 pub(crate) struct XdpPacket(pub(crate) *mut xdp_md);
 
 impl XdpPacket {
-    /// Its directly readable part, to be written to.
+    /// Returns its directly readable part for writing.
     #[inline(always)]
     pub(crate) fn writable(&self) -> WritableBytes {
         WritableBytes(self.linear())
@@ -180,13 +180,13 @@ impl Packet for XdpPacket {
 
     #[inline(always)]
     fn linear(&self) -> Linear {
-        // SAFETY: the kernel hands a program a valid context, and checks each access to it.
+        // SAFETY: the kernel passes a valid context to a program, and checks each access to it.
         unsafe { Linear { start: (*self.0).data as usize, end: (*self.0).data_end as usize } }
     }
 
     #[inline(always)]
     fn len(&self) -> u32 {
-        // SAFETY: the context is the one that the kernel handed over.
+        // SAFETY: the context is the one that the kernel passed.
         unsafe { bpf_xdp_get_buff_len(self.0) as u32 }
     }
 
@@ -207,9 +207,9 @@ impl Packet for XdpPacket {
 pub(crate) struct TcPacket(pub(crate) *mut __sk_buff);
 
 impl Packet for TcPacket {
-    /// Where generic XDP had to copy a packet for want of headroom, the kernel forgets that an Ethernet header precedes
-    /// it (`skb_pp_cow_data` leaves `mac_len` 0), and tc at ingress starts with the IP header. The protocol that the
-    /// kernel read from the Ethernet header then is not where it should be.
+    /// Returns the link layer. If generic XDP had to copy a packet for lack of headroom, the kernel forgets that an Ethernet
+    /// header precedes it (`skb_pp_cow_data` leaves `mac_len` 0), and tc at ingress starts with the IP header. The protocol
+    /// that the kernel read from the Ethernet header is then not where it should be.
     #[inline(always)]
     fn link_layer(&self) -> LinkLayer {
         let Some(header) = self.linear().view::<ETHERNET_HEADER>(0) else { return device_link_layer() };
@@ -222,7 +222,7 @@ impl Packet for TcPacket {
 
     #[inline(always)]
     fn linear(&self) -> Linear {
-        // SAFETY: the kernel hands a program a valid context, and checks each access to it.
+        // SAFETY: the kernel passes a valid context to a program, and checks each access to it.
         unsafe { Linear { start: (*self.0).data as usize, end: (*self.0).data_end as usize } }
     }
 

@@ -1,7 +1,7 @@
-//! Answering at the NIC: makes the reply of a request, in place, as the kernel's ICMP would (RFC 792, RFC 4443 §4.2).
+//! Replies at the NIC: turns a request into its reply in place, as the kernel's ICMP would (RFC 792, RFC 4443 §4.2).
 //!
-//! Addresses change places and so leave every checksum as it is; the type and, in IPv4, the TTL change one word each,
-//! and their checksums are updated from that (RFC 1624).
+//! Swapping the addresses leaves every checksum as it is; the type and, in IPv4, the TTL change one word each,
+//! and their checksums are updated for that (RFC 1624).
 
 use probe_ebpf::{
     Family,
@@ -10,15 +10,15 @@ use probe_ebpf::{
 
 use super::reader::{Packet, Writable, XdpPacket};
 
-/// In the first byte of a hardware address: it is one of many (IEEE 802).
+/// The group bit in the first byte of a hardware address (IEEE 802): set for multicast and broadcast.
 const GROUP: u8 = 1;
 
-/// The TTL that replies start with: `IPDEFTTL` of `include/uapi/linux/ip.h`, and what RFC 1700 recommends.
+/// The initial TTL of replies: `IPDEFTTL` of `include/uapi/linux/ip.h`, and what RFC 1700 recommends.
 const TTL: u8 = 64;
 
-/// Makes `packet`, which is the request `echo`, its own reply; says whether it did. It leaves alone what it can't answer
-/// whole or can't send back by the way it came: fragments, IPv4 options (source routes are among them) and IPv6 extension
-/// headers, and what was sent to many.
+/// Turns `packet`, which is the request `echo`, into its own reply; returns whether it did. It does not touch what it can't
+/// answer completely or can't send back the way it came: fragments, IPv4 options (source routes are among them), IPv6
+/// extension headers, and multicast or broadcast packets.
 #[inline(always)]
 pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
     let header = match echo.kind.family {
@@ -31,7 +31,7 @@ pub(crate) fn reply(packet: &XdpPacket, echo: &EchoPacket) -> bool {
     turn(packet, echo).is_some()
 }
 
-/// Every header is looked for before the first is written to: a packet is changed whole or not at all.
+/// Checks every header before it writes to the first: a packet is changed completely or not at all.
 #[inline(always)]
 fn turn(packet: &XdpPacket, echo: &EchoPacket) -> Option<()> {
     let bytes = packet.writable();
@@ -71,7 +71,7 @@ fn turn_icmp(icmp: &Writable<ICMP_HEADER>, from: u8, to: u8) {
     icmp.set_byte(0, to);
 }
 
-/// Has the `BYTES` from `at` on and as many behind them change places.
+/// Swaps the `BYTES` from `at` on with as many after them.
 #[inline(always)]
 fn swap<const BYTES: usize, const N: usize>(header: &Writable<N>, at: usize) {
     let mut place = at;

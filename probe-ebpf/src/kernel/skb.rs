@@ -1,4 +1,4 @@
-//! Reads echo packets out of a `struct sk_buff *`, for hops that are handed one instead of packet memory.
+//! Reads echo packets from a `struct sk_buff *`, for hops that get one instead of packet memory.
 
 use core::ffi::c_void;
 
@@ -31,16 +31,16 @@ const SOCK_DGRAM: u16 = 2;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// A pointer to a `struct sk_buff` that the kernel handed to a program.
+/// A pointer to a `struct sk_buff` that the kernel passed to a program.
 #[derive(Clone, Copy)]
 pub(crate) struct Skb(*const u8);
 
 /// Where the IP header of an skb is.
 #[derive(Clone, Copy)]
 pub(crate) enum Start {
-    /// Where `network_header` says: everywhere in the stack, except where a packet has only just become an skb.
+    /// At `network_header`: everywhere in the stack, except where a packet has only just become an skb.
     NetworkHeader,
-    /// Where `data` points, behind VLAN tags: on entry, when nobody has set the network header yet.
+    /// At `data`, after VLAN tags: on entry, before the network header is set.
     Data,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct SkbSite {
     pub(crate) ifindex: u32,
 }
 
-/// An echo packet that was read out of an skb.
+/// An echo packet that was read from an skb.
 pub(crate) struct SkbEcho {
     /// Its headers.
     pub(crate) packet: EchoPacket,
@@ -64,24 +64,24 @@ pub(crate) struct SkbEcho {
 }
 
 impl Skb {
-    /// The skb at `pointer`.
+    /// Wraps the skb at `pointer`.
     ///
     /// # Safety
     ///
-    /// `pointer` must be what the kernel handed over as a `struct sk_buff *`, untouched.
+    /// `pointer` must be what the kernel passed as a `struct sk_buff *`, unchanged.
     #[inline(always)]
     pub(crate) unsafe fn of(pointer: *const c_void) -> Self {
         Self(pointer.cast())
     }
 
-    /// Its address, as a name.
+    /// Returns its address, as an identifier.
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         self.0 as u64
     }
 
-    /// Where it is. Its device is asked for once: for each load of a pointer from a structure that it trusts, the
-    /// verifier looks through all of the kernel's types.
+    /// Returns where it is. Its device is loaded once: for each load of a pointer from a trusted structure, the verifier
+    /// searches all of the kernel's types.
     #[inline(always)]
     pub(crate) fn site(self) -> SkbSite {
         let device = field!(self.0, skb_dev, *const u8);
@@ -94,7 +94,7 @@ impl Skb {
         SkbSite { netns, ifindex: 0 }
     }
 
-    /// Whether it belongs to a datagram socket of IPv4 or IPv6: a ping socket, if it is an echo packet.
+    /// Reports whether it belongs to a datagram socket of IPv4 or IPv6: a ping socket, if it is an echo packet.
     #[inline(always)]
     pub(crate) fn is_datagram_sockets(self) -> bool {
         let socket = field!(self.0, skb_sk, *const u8);
@@ -103,19 +103,19 @@ impl Skb {
             && field!(socket, sock_type, u16) == SOCK_DGRAM
     }
 
-    /// Whether it can be an IP packet: one load, which spares all others their work.
+    /// Reports whether it can be an IP packet: one load, which spares all others their work.
     #[inline(always)]
     pub(crate) fn can_be_ip(self) -> bool {
         matches!(field!(self.0, skb_protocol, u16), IPV4 | IPV6 | VLAN | QINQ)
     }
 
-    /// Where its IP header is, for a hop that may meet it anywhere on its way.
+    /// Returns where its IP header is, for a hop that may meet it anywhere on its path.
     #[inline(always)]
     pub(crate) fn start(self) -> Start {
         if field!(self.0, skb_network_header, u16) == 0 { Start::Data } else { Start::NetworkHeader }
     }
 
-    /// Reads the probe in it; [`Skip::NotEcho`] where it is none of this run, for hops that note only those.
+    /// Reads the probe in it; [`Skip::NotEcho`] if it is none of this run, for hops that note only those.
     #[inline(always)]
     pub(crate) fn probe(self, start: Start) -> Result<SkbEcho, Skip> {
         let bytes = self.bytes(start)?;
@@ -165,19 +165,19 @@ impl Skb {
     }
 }
 
-/// The index of the `net_device` at `device`; 0: null.
+/// Returns the index of the `net_device` at `device`; 0 for null.
 #[inline(always)]
 pub(crate) fn device_ifindex(device: *const u8) -> u32 {
     if device.is_null() { 0 } else { field!(device, device_ifindex, u32) }
 }
 
-/// The inode of the `struct net` at `net`; 0: null.
+/// Returns the inode of the `struct net` at `net`; 0 for null.
 #[inline(always)]
 pub(crate) fn inode(net: *const u8) -> u32 {
     if net.is_null() { 0 } else { field!(net, net_inum, u32) }
 }
 
-/// Bytes in the kernel's memory that are reached by copying, a few at a time.
+/// Bytes in the kernel's memory, read by copying a few at a time.
 #[derive(Clone, Copy)]
 pub(crate) struct KernelBytes {
     first: u64,
@@ -185,7 +185,7 @@ pub(crate) struct KernelBytes {
 }
 
 impl KernelBytes {
-    /// Whether the IP header leaves room for ICMP: one look, for most packets of a host are none.
+    /// Reports whether the IP header allows for ICMP: one check, because most packets of a host are something else.
     #[inline(always)]
     fn can_be_icmp(self) -> Result<bool, Skip> {
         let header = self.view::<10>(0).ok_or(Skip::Truncated)?;
@@ -207,7 +207,7 @@ impl Bytes for KernelBytes {
         }
         let mut bytes = [0; N];
         let from = self.first.wrapping_add(offset as u64) as *const c_void;
-        // SAFETY: `bytes` has room for N bytes; the helper answers with an error where `from` can't be read.
+        // SAFETY: `bytes` has room for N bytes; the helper returns an error if `from` can't be read.
         let answer = unsafe { bpf_probe_read_kernel(bytes.as_mut_ptr().cast(), N as u32, from) };
         (answer == 0).then_some(bytes)
     }

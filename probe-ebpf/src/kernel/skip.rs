@@ -1,10 +1,10 @@
-//! The counters of what was not counted, by cause.
+//! The counters of packets that were not counted, by cause.
 
 use probe_ebpf::Skip;
 
 use super::maps::SKIPS;
 
-/// Notes that `skip` happened. What is no echo packet at all is not noted: it is most of a host's traffic.
+/// Notes that `skip` happened, unless the packet is no echo packet at all: that is most of a host's traffic.
 #[inline(always)]
 pub(crate) fn count(skip: Skip) {
     if matches!(skip, Skip::NotEcho) {

@@ -8,7 +8,7 @@ use super::{atomic, config::config};
 /// Counts `packet` in `tally`: one look-up in an array, in this processor's row.
 #[inline(always)]
 pub(crate) fn count(tally: &Array<Tally>, packet: &EchoPacket) {
-    // SAFETY: asks for a number.
+    // SAFETY: reads a number.
     let row = unsafe { bpf_get_smp_processor_id() } & config!(row_mask);
     let Some(tally) = tally.get_ptr_mut((row << 16) | u32::from(packet.id)) else { return };
     let shared_rows = config!(shared_rows) != 0;

@@ -1,11 +1,11 @@
-//! A checksum after one word of what it covers has changed.
+//! Updates a checksum after one word of what it covers has changed.
 
-/// The Internet checksum `sum` after a word that it covers changed from `old` to `new` (RFC 1624, equation 3); all of
-/// them read as numbers in network byte order.
+/// Returns the Internet checksum `sum` after a word that it covers changed from `old` to `new` (RFC 1624, equation 3); all
+/// numbers as read in network byte order.
 #[inline(always)]
 pub const fn updated(sum: u16, old: u16, new: u16) -> u16 {
-    let whole = !sum as u32 + !old as u32 + new as u32;
-    let folded = (whole & 0xffff) + (whole >> 16);
+    let total = !sum as u32 + !old as u32 + new as u32;
+    let folded = (total & 0xffff) + (total >> 16);
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
@@ -15,7 +15,7 @@ mod tests {
 
     use super::*;
 
-    /// The checksum of words (RFC 1071), from scratch.
+    /// Computes the checksum of words (RFC 1071), from scratch.
     fn checksum(words: &[u16]) -> u16 {
         let mut sum: u64 = words.iter().map(|word| u64::from(*word)).sum();
         while sum > 0xffff {
@@ -30,7 +30,8 @@ mod tests {
     }
 
     proptest! {
-        /// A sum of 0 and one of 0xffff say the same to whoever checks, and only words of zeros alone give 0xffff.
+        /// Checks that an update equals a new sum, where 0 and 0xffff mean the same to a receiver, and only words of zeros
+        /// give 0xffff.
         #[test]
         fn an_update_is_as_good_as_a_sum_from_scratch(
             mut words in proptest::collection::vec(any::<u16>(), 1..40), at: proptest::sample::Index, new: u16,

@@ -1,4 +1,4 @@
-//! How long the headers of an echo packet are, and the numbers by which one names the next: both halves read them here.
+//! The lengths of an echo packet's headers, and the numbers by which one names the next, for both halves.
 
 /// Bytes of an Ethernet header without VLAN tags (IEEE 802.3).
 pub const ETHERNET_HEADER: usize = 14;

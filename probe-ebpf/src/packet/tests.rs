@@ -1,4 +1,4 @@
-//! Tests of the packet parser: every branch by hand-written bytes, and what must hold of all packets by generated ones.
+//! Tests of the packet parser: every branch by hand-written bytes, and properties of all packets by generated ones.
 
 mod build;
 mod ethernet;
@@ -9,12 +9,12 @@ mod properties;
 use super::{EchoPacket, LinkLayer, parse};
 use crate::contract::Skip;
 
-/// What the parser says of a frame.
+/// Parses a frame.
 fn read(frame: &[u8]) -> Result<EchoPacket, Skip> {
     parse(frame, LinkLayer::Ethernet)
 }
 
-/// Checks that `frame` is read as `expected`, and that nothing short of its headers is taken for an echo packet.
+/// Checks that `frame` is read as `expected`, and that no truncated frame without all of its headers is.
 fn assert_echo(frame: &[u8], expected: &EchoPacket) {
     assert_eq!(read(frame), Ok(*expected));
     let headers = expected.icmp_offset + 8;

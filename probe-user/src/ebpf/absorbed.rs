@@ -1,4 +1,4 @@
-//! What becomes of a run's requests where they enter: which hop keeps them from the kernel, and which were.
+//! What becomes of a run's requests where they enter: which hop keeps them from the kernel, and which were kept.
 
 use std::collections::BTreeMap;
 
@@ -27,14 +27,14 @@ use crate::{
     },
 };
 
-/// The size of the ring: more requests than a session's volleys have.
+/// The size of the ring: room for more requests than a session's batches hold.
 pub const RING_BYTES: u32 = 1 << 19;
 
 /// The reading end of the ring of absorbed requests.
 pub struct AbsorbedRing(RingBuf<MapData>);
 
 impl AbsorbedRing {
-    /// Takes it out of `programs`.
+    /// Takes the ring out of `programs`.
     ///
     /// # Errors
     /// [`KernelError::NoMap`] or [`KernelError::Map`].
@@ -44,13 +44,14 @@ impl AbsorbedRing {
         map.try_into().map(Self).map_err(|source| KernelError::of_map(name, source))
     }
 
-    /// The requests that have come since the last call, oldest first, `most` of them at most.
+    /// Returns the requests that came since the last call, oldest first, at most `most` of them.
     pub fn drain(&mut self, most: usize) -> Vec<Absorbed> {
         let mut absorbed = Vec::new();
         while absorbed.len() < most
             && let Some(item) = self.0.next()
         {
-            absorbed.extend(bytemuck::try_pod_read_unaligned::<AbsorbEvent>(&item).ok().map(|event| told(&event)));
+            absorbed
+                .extend(bytemuck::try_pod_read_unaligned::<AbsorbEvent>(&item).ok().map(|event| from_event(&event)));
         }
         absorbed
     }
@@ -67,7 +68,7 @@ pub struct Absorbing {
 }
 
 impl Absorbing {
-    /// Takes its ring out of `programs`; `hop` absorbs what `request` says, at the interface with this index.
+    /// Takes the ring out of `programs`. `hop` absorbs what `request` says, at the interface with this index.
     ///
     /// # Errors
     /// [`KernelError::NoMap`], [`KernelError::Map`] or [`KernelError::File`].
@@ -84,14 +85,14 @@ impl Absorbing {
         Ok(Self { ring: AbsorbedRing::take(programs)?, hop, replies, errors, fragments, lost: 0 })
     }
 
-    /// What has come since the last call. Costs no system call where nothing has.
+    /// Returns what came since the last call. Costs no system call if nothing did.
     ///
     /// # Errors
-    /// [`KernelError::Map`] where the counter of what there was no room for can't be read.
+    /// [`KernelError::Map`] if the counter of requests lost to a full ring can't be read.
     pub fn take(&mut self, skips: &SkipMap) -> Result<Taken, KernelError> {
         let mut packets = self.ring.drain(Taken::MOST);
         if !packets.is_empty() {
-            // The ring was full only if there is something in it.
+            // A full ring cannot be empty, so the counter is read only if something came.
             self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
         }
         packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take).map(quoted));
@@ -99,15 +100,15 @@ impl Absorbing {
         Ok(Taken { packets, lost: self.lost, tails })
     }
 
-    /// Whether a drop event tells of a request that was absorbed, and so is no loss: what came to the hop that absorbs
-    /// goes no further.
+    /// Reports whether `drop` is the end of a request that was absorbed, and so is no loss: a request goes no further than
+    /// the hop that absorbs it.
     pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
         (drop.leg == Echo::Request || self.replies)
             && drop.probe.is_some_and(|probe| journeys.step(self.hop, drop.leg, probe).is_some())
     }
 }
 
-/// An ICMP error, told by what it quotes. The host's kernel has it too: no echo is answered for it.
+/// Names an ICMP error by the echo that it quotes. The host's kernel receives it too, and sends no reply to it.
 fn quoted(error: ErrorSeen) -> Absorbed {
     Absorbed {
         probe: error.probe,
@@ -123,11 +124,11 @@ fn quoted(error: ErrorSeen) -> Absorbed {
     }
 }
 
-/// The hop that keeps the run's requests from the kernel and tells them; none where they are not kept so. `blind`: the
-/// hops that could not be attached, with the reason.
+/// Returns the hop that keeps the run's requests from the kernel and reports them; `None` if they go on to the kernel.
+/// `blind` holds the hops that could not be attached, with the reason.
 ///
 /// # Errors
-/// [`KernelError::NotAtNic`] where requests are not to go on, and nothing is attached that could stop them.
+/// [`KernelError::NotAtNic`] if requests are to stop at the NIC and nothing is attached that could stop them.
 pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<Option<Hop>, KernelError> {
     let (what, hops) = match request.requests {
         RequestHandling::Pass => return Ok(None),
@@ -143,16 +144,16 @@ pub fn keeper(request: &WatchRequest, blind: &BTreeMap<Hop, String>) -> Result<O
     Ok(Some(*hop).filter(|_| request.requests.kept()))
 }
 
-/// Why XDP in this mode would send no replies from `device`, if it would not. The driver of a veth takes what native XDP
-/// sends back only where the other end of the pair has NAPI (`veth_xdp_xmit` in `drivers/net/veth.c`), and drops it
-/// without a trace otherwise; the other end may be in another network namespace.
+/// Explains why XDP in this mode would send no replies from `device`, if it would not. The veth driver takes what native XDP
+/// sends back only if the other end of the pair has NAPI (`veth_xdp_xmit` in `drivers/net/veth.c`), and otherwise drops it
+/// silently; the other end may be in another network namespace.
 pub fn cannot_answer(device: &Device, mode: AttachMode, requests: RequestHandling) -> Option<&'static str> {
     let veth = device.kind.as_deref() == Some("veth");
     (veth && mode == AttachMode::Native && requests == RequestHandling::AnsweredByXdp)
-        .then_some("native XDP of a veth may send no reply without saying so; start the far end without --xdp native")
+        .then_some("native XDP on a veth may drop its replies silently; start the far end without --xdp native")
 }
 
-fn told(event: &AbsorbEvent) -> Absorbed {
+fn from_event(event: &AbsorbEvent) -> Absorbed {
     let payload = (event.icmp_bytes as usize).saturating_sub(ICMP_HEADER);
     Absorbed {
         probe: event.probe,

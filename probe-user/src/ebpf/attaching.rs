@@ -1,4 +1,4 @@
-//! Attaches the hops of one run, several at a time: the verifier and the waits of the kernel take most of a short run.
+//! Attaches the hops of one run, several at a time: the verifier and the kernel's own waits take most of a short run.
 
 mod parallel;
 
@@ -45,20 +45,20 @@ pub(crate) struct HopLinks {
 
 /// A host that is watched.
 pub(crate) struct AttachedHops {
-    /// The programs, with the maps that were not taken yet.
+    /// The programs, with the maps that nobody took yet.
     pub(crate) programs: Ebpf,
     /// The hops that are not watched, and why.
     pub(crate) blind: BTreeMap<Hop, String>,
     /// What is attached.
     pub(crate) links: HopLinks,
-    /// How XDP is attached, for people.
+    /// How XDP is attached, in words.
     pub(crate) xdp_mode: &'static str,
 }
 
 /// Attaches every hop that this kernel has, in the calling thread's network namespace.
 ///
 /// # Errors
-/// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched is blind, and no error.
+/// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched becomes blind, which is no error.
 pub(crate) fn attach(
     request: &WatchRequest,
     device: Option<&Device>,
@@ -68,7 +68,7 @@ pub(crate) fn attach(
     let mut programs = read(request, device, (running.offsets(), running.drop_config()))?;
     let maps = Maps::of(&programs);
     let mut left = Share::whole(&mut programs);
-    // Those first that wait longest for the kernel: the others are verified meanwhile.
+    // First those that wait longest for the kernel: the others are verified meanwhile.
     let mut tasks = nic.as_ref().map_or_else(Vec::new, |nic| nic.tasks(&mut left));
     tasks.extend(traces(&mut left, running));
     let family = family(request);
@@ -87,8 +87,7 @@ pub(crate) fn attach(
     Ok(AttachedHops { programs, blind, links, xdp_mode: mode.name() })
 }
 
-/// Attaches the hops of `device` and no others: all that a host in between is asked for. They need nothing of what the
-/// kernel tells of its structures.
+/// Attaches the hops of `device` and no others, which is all that a host in between needs. They read no kernel structures.
 ///
 /// # Errors
 /// As [`attach`].
@@ -103,7 +102,7 @@ pub(crate) fn attach_nic(request: &WatchRequest, device: &Device) -> Result<Atta
     Ok(AttachedHops { programs, blind, links, xdp_mode: mode.name() })
 }
 
-/// Makes the maps, and reads the programs. None is in the kernel yet.
+/// Makes the maps and reads the programs. None is in the kernel yet.
 fn read(
     request: &WatchRequest,
     device: Option<&Device>,
@@ -135,7 +134,7 @@ fn family(request: &WatchRequest) -> Family {
     if request.remote.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
-/// What became of some of the hops.
+/// How attaching went for some of the hops.
 #[derive(Default)]
 struct Part {
     links: HopLinks,
@@ -208,11 +207,11 @@ impl<'a> Nic<'a> {
 }
 
 fn without_nic() -> Part {
-    let why = "no route, and so no interface to watch";
+    let why = "no route, so no interface to watch";
     Part { blind: [Hop::TcOut, Hop::XdpIn, Hop::TcIn].map(|hop| (hop, why.to_owned())).into(), ..Part::default() }
 }
 
-/// The tasks of the tracepoints.
+/// Returns the tasks that attach the tracepoints.
 fn traces<'t>(left: &mut Share<'t>, running: &'t RunningKernel) -> Vec<Task<'t, Part>> {
     let mut tasks: Vec<Task<'t, Part>> = Vec::new();
     for (end, program) in [(FreeTracepoint::Dropped, names::KFREE), (FreeTracepoint::Consumed, names::CONSUME)] {

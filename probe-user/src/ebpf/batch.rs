@@ -1,4 +1,4 @@
-//! Reads hash maps in bulk: a look-up of each entry by itself costs as many system calls as there are entries.
+//! Reads hash maps in bulk: looking up each entry by itself costs one system call per entry.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ const MAP_LOOKUP_BATCH: libc::c_int = 24;
 /// How many entries the first call asks for.
 const FIRST_BATCH: u32 = 1024;
 
-/// More than any hash bucket holds: a kernel that still asks for more room is not believed.
+/// More than any hash bucket holds: a kernel that still asks for more room is wrong.
 const LARGEST_BATCH: u32 = 1 << 20;
 
-/// Every entry of a hash map with keys `K` and values `V`. Entries that come or go meanwhile may be in it or not.
+/// Returns every entry of a hash map with keys `K` and values `V`. Entries added or removed meanwhile may be in it or not.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn entries<K: Pod, V: Pod>(map: &impl AsFd) -> io::Result<Vec<(K, V)>> {
     let mut found = Vec::new();
     let mut size = FIRST_BATCH;
@@ -40,8 +40,8 @@ pub fn entries<K: Pod, V: Pod>(map: &impl AsFd) -> io::Result<Vec<(K, V)>> {
             map_fd: map.as_fd().as_raw_fd().cast_unsigned(),
             ..LookupBatch::zeroed()
         };
-        // SAFETY: the kernel writes at most `count` keys and values, for which both have room; a place in a hash map
-        // takes 4 bytes of the 8 that `here` and `next` have; all of them outlive the call.
+        // SAFETY: the kernel writes at most `count` keys and values, for which both have room; a position in a hash map
+        // takes 4 of the 8 bytes that `here` and `next` have; all of them outlive the call.
         let outcome = unsafe { bpf(MAP_LOOKUP_BATCH, &mut attributes) };
         let errno = outcome.as_ref().err().and_then(io::Error::raw_os_error);
         match errno {
@@ -63,10 +63,10 @@ pub fn entries<K: Pod, V: Pod>(map: &impl AsFd) -> io::Result<Vec<(K, V)>> {
     }
 }
 
-/// Takes the entry of `key` out of a hash map; `None` where there is none (any more).
+/// Removes and returns the entry of `key` in a hash map; `None` if there is none (any more).
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn take<K: Pod, V: Pod>(map: &impl AsFd, key: &K) -> io::Result<Option<V>> {
     let mut value = V::zeroed();
     let mut attributes = Element {

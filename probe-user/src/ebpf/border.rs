@@ -1,6 +1,6 @@
-//! How the contract's types cross the border: aya may copy exactly what bytemuck proves to be plain data.
+//! How the contract's types reach aya: it may copy exactly what bytemuck proves to be plain data.
 
-/// A contract type as aya takes it.
+/// A contract type in the form that aya accepts.
 #[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Plain<T>(pub T);

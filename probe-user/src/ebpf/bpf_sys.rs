@@ -1,6 +1,6 @@
-//! The few bpf(2) commands that aya does not offer for bare programs, as safe functions.
+//! The few bpf(2) commands that aya does not offer for plain programs, as safe functions.
 //!
-//! This file has all the `unsafe` of it; each function makes attributes whose pointers it vouches for.
+//! All the `unsafe` code for them is in this file; each function makes its own attributes and vouches for their pointers.
 
 mod attributes;
 mod instruction;
@@ -63,7 +63,7 @@ pub enum ProgramType {
 }
 
 impl ProgramType {
-    /// The `expected_attach_type` that the kernel insists on; most types leave it at 0.
+    /// Returns the `expected_attach_type` that the kernel requires; 0 for most types.
     const fn attach_type(self) -> u32 {
         match self {
             Self::Tc | Self::Xdp | Self::CgroupSkb => 0,
@@ -72,7 +72,7 @@ impl ProgramType {
     }
 }
 
-/// Where an XDP program is to run.
+/// Where an XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
     /// In the kernel's receive path.
@@ -81,21 +81,21 @@ pub enum XdpMode {
     Native,
 }
 
-/// What the kernel tells about a loaded program.
+/// What the kernel reports about a loaded program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramInfo {
     /// Its id, as in `bpftool prog`.
     pub id: u32,
-    /// The name it was loaded under: at most 15 bytes, and empty where it has none.
+    /// The name it was loaded under: at most 15 bytes; empty if it has none.
     pub name: String,
-    /// Bytes of machine code; 0: the program is interpreted.
+    /// Bytes of machine code; 0 means that the program is interpreted.
     pub machine_code_bytes: u32,
 }
 
 /// Loads a program under a GPL-compatible licence.
 ///
 /// # Errors
-/// What the kernel answered: EPERM without privilege, EACCES or EINVAL where the verifier refuses.
+/// The kernel's answer: EPERM without privilege, EACCES or EINVAL if the verifier refuses.
 pub fn load_program(kind: ProgramType, name: &str, program: &[Instruction]) -> io::Result<OwnedFd> {
     let mut attributes = ProgLoad {
         prog_type: kind as u32,
@@ -106,11 +106,11 @@ pub fn load_program(kind: ProgramType, name: &str, program: &[Instruction]) -> i
         expected_attach_type: kind.attach_type(),
         ..ProgLoad::zeroed()
     };
-    // SAFETY: `program` and the licence outlive the call, their lengths are told, and the kernel only reads them.
+    // SAFETY: `program` and the licence outlive the call, their lengths are passed along, and the kernel only reads them.
     unsafe { bpf_fd(PROG_LOAD, &mut attributes) }
 }
 
-/// What the verifier says of a program that it refuses; empty where the kernel refuses it before that.
+/// Returns the verifier's log for a program that it refuses; empty if the kernel refuses the program before that.
 pub(super) fn verifier_log(kind: ProgramType, program: &[Instruction]) -> String {
     let mut log = vec![0_u8; 1 << 20];
     let mut attributes = ProgLoad {
@@ -133,7 +133,7 @@ pub(super) fn verifier_log(kind: ProgramType, program: &[Instruction]) -> String
 /// Makes an array map of one 8-byte value.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn create_map(name: &str) -> io::Result<OwnedFd> {
     let mut attributes = MapCreate {
         map_type: MAP_TYPE_ARRAY,
@@ -150,7 +150,7 @@ pub fn create_map(name: &str) -> io::Result<OwnedFd> {
 /// Attaches an XDP program to an interface of this thread's network namespace until the link is closed.
 ///
 /// # Errors
-/// What the kernel answered: EBUSY or EEXIST where another program holds the interface, EOPNOTSUPP without native XDP.
+/// The kernel's answer: EBUSY or EEXIST if another program holds the interface, EOPNOTSUPP without native XDP.
 pub fn link_xdp(program: impl AsFd, ifindex: u32, mode: XdpMode) -> io::Result<OwnedFd> {
     let flags = match mode {
         XdpMode::Generic => XDP_SKB_MODE,
@@ -159,18 +159,19 @@ pub fn link_xdp(program: impl AsFd, ifindex: u32, mode: XdpMode) -> io::Result<O
     link(&program, ifindex, ATTACH_XDP, flags)
 }
 
-/// Attaches a tc program to an interface of this thread's network namespace, after those there, until the link is closed.
+/// Attaches a tc program to an interface of this thread's network namespace, after the programs there, until the link is
+/// closed.
 ///
 /// # Errors
-/// What the kernel answered: EINVAL before Linux 6.6.
+/// The kernel's answer: EINVAL before Linux 6.6.
 pub fn link_tcx(program: impl AsFd, ifindex: u32, direction: Direction) -> io::Result<OwnedFd> {
     link(&program, ifindex, tcx(direction), 0)
 }
 
-/// Attaches a `cgroup_skb` program to a cgroup, beside those there, until the link is closed.
+/// Attaches a `cgroup_skb` program to a cgroup, beside the programs there, until the link is closed.
 ///
 /// # Errors
-/// What the kernel answered: EPERM where a program there allows no other.
+/// The kernel's answer: EPERM if a program there allows no other.
 pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) -> io::Result<OwnedFd> {
     link(&program, descriptor(&cgroup), cgroup_skb(direction), 0)
 }
@@ -179,8 +180,8 @@ pub fn link_cgroup(program: impl AsFd, cgroup: impl AsFd, direction: Direction) 
 /// the order of their priorities, the lowest first.
 ///
 /// # Errors
-/// What the kernel answered: EBUSY where something with this priority is at the hook, EAFNOSUPPORT or EOPNOTSUPP where the
-/// kernel has no such protocol, ERANGE for the lowest and the highest priority, which netfilter keeps for itself.
+/// The kernel's answer: EBUSY if something else has this priority at the hook, EAFNOSUPPORT or EOPNOTSUPP if the kernel
+/// lacks the protocol, ERANGE for the lowest and the highest priority, which netfilter reserves.
 pub(super) fn link_netfilter(program: impl AsFd, at: NetfilterPlace) -> io::Result<OwnedFd> {
     let mut attributes = LinkCreateNetfilter {
         prog_fd: descriptor(&program),
@@ -213,10 +214,10 @@ fn link(program: &impl AsFd, target: u32, attach_type: u32, flags: u32) -> io::R
     unsafe { bpf_fd(LINK_CREATE, &mut attributes) }
 }
 
-/// The ids of the `cgroup_skb` programs that run for `cgroup`, those of the cgroups above it included.
+/// Returns the ids of the `cgroup_skb` programs that run for `cgroup`, including those of the cgroups above it.
 ///
 /// # Errors
-/// What the kernel answered: EPERM without `CAP_NET_ADMIN`.
+/// The kernel's answer: EPERM without `CAP_NET_ADMIN`.
 pub(crate) fn query_cgroup(cgroup: &impl AsFd, direction: Direction) -> io::Result<Vec<u32>> {
     /// `BPF_F_QUERY_EFFECTIVE`.
     const EFFECTIVE: u32 = 1;
@@ -237,10 +238,10 @@ pub(crate) fn query_cgroup(cgroup: &impl AsFd, direction: Direction) -> io::Resu
     Ok(ids[..count].to_vec())
 }
 
-/// The ids of the TCX programs on an interface of this thread's network namespace, in the order in which they run.
+/// Returns the ids of the TCX programs on an interface of this thread's network namespace, in the order in which they run.
 ///
 /// # Errors
-/// What the kernel answered: EPERM without `CAP_NET_ADMIN`, EINVAL before Linux 6.6.
+/// The kernel's answer: EPERM without `CAP_NET_ADMIN`, EINVAL before Linux 6.6.
 pub fn query_tcx(ifindex: u32, direction: Direction) -> io::Result<Vec<u32>> {
     /// `BPF_MPROG_MAX` of `include/linux/bpf_mprog.h`.
     const MOST: usize = 64;
@@ -255,7 +256,7 @@ pub fn query_tcx(ifindex: u32, direction: Direction) -> io::Result<Vec<u32>> {
     // SAFETY: the kernel writes at most `count` ids, for which `ids` has room, and `ids` outlives the call.
     let outcome = unsafe { bpf(PROG_QUERY, &mut attributes) };
     match outcome {
-        // The kernel answers so where no program is attached.
+        // The kernel's answer if no program is attached.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Vec::new()),
         outcome => outcome?,
     };
@@ -263,10 +264,10 @@ pub fn query_tcx(ifindex: u32, direction: Direction) -> io::Result<Vec<u32>> {
     Ok(ids[..count].to_vec())
 }
 
-/// What the kernel tells about the program with that id.
+/// Returns what the kernel reports about the program with this id.
 ///
 /// # Errors
-/// EPERM without `CAP_SYS_ADMIN`, ENOENT where it is gone.
+/// EPERM without `CAP_SYS_ADMIN`, ENOENT if it is gone.
 pub fn program_by_id(id: u32) -> io::Result<ProgramInfo> {
     let mut attributes = GetFd { id, ..GetFd::zeroed() };
     // SAFETY: these attributes hold no pointer.
@@ -274,20 +275,20 @@ pub fn program_by_id(id: u32) -> io::Result<ProgramInfo> {
     program_info(program)
 }
 
-/// What the kernel tells about a loaded program.
+/// Returns what the kernel reports about a loaded program.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn program_info(program: impl AsFd) -> io::Result<ProgramInfo> {
     let info: ProgInfo = object_info(&program)?;
     let name = CStr::from_bytes_until_nul(&info.name).unwrap_or_default().to_string_lossy().into_owned();
     Ok(ProgramInfo { id: info.id, name, machine_code_bytes: info.jited_prog_len })
 }
 
-/// What the kernel tells about a map, program or link: the first bytes of its structure, as many as `I` has.
+/// Returns what the kernel reports about a map, program or link: the first bytes of its structure, as many as `I` has.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub(super) fn object_info<I: Pod>(object: &impl AsFd) -> io::Result<I> {
     let mut info = I::zeroed();
     let mut attributes = GetInfo {
@@ -301,10 +302,10 @@ pub(super) fn object_info<I: Pod>(object: &impl AsFd) -> io::Result<I> {
     Ok(info)
 }
 
-/// The object pinned at `path` on a BPF file system.
+/// Opens the object pinned at `path` on a BPF file system.
 ///
 /// # Errors
-/// What the kernel answered: ENOENT where nothing is pinned there.
+/// The kernel's answer: ENOENT if nothing is pinned there.
 pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attributes = ObjectGet { pathname: address(path.as_ptr()), ..ObjectGet::zeroed() };
@@ -319,20 +320,20 @@ const fn cgroup_skb(direction: Direction) -> u32 {
     }
 }
 
-/// Detaches the program of a link, at once: closing or unlinking the last handle lets the kernel do that some time later.
+/// Detaches the program of a link at once. Closing or unlinking the last handle would leave the kernel to do that later.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub(super) fn detach_link(link: &impl AsFd) -> io::Result<()> {
     let mut attributes = LinkDetach { link_fd: descriptor(link) };
     // SAFETY: these attributes hold no pointer.
     unsafe { bpf(LINK_DETACH, &mut attributes) }.map(drop)
 }
 
-/// Lets a link run `program` instead of the one it runs, from one packet to the next.
+/// Replaces the program that a link runs with `program`, from one packet to the next.
 ///
 /// # Errors
-/// What the kernel answered: ENOLINK where the interface is gone.
+/// The kernel's answer: ENOLINK if the interface is gone.
 pub(super) fn update_link(link: &impl AsFd, program: impl AsFd) -> io::Result<()> {
     let mut attributes =
         LinkUpdate { link_fd: descriptor(link), new_prog_fd: descriptor(&program), ..LinkUpdate::zeroed() };
@@ -355,14 +356,14 @@ fn descriptor(owner: &impl AsFd) -> u32 {
     owner.as_fd().as_raw_fd().cast_unsigned()
 }
 
-/// Calls bpf(2) for a command that answers with a file descriptor.
+/// Calls bpf(2) for a command that returns a file descriptor.
 ///
 /// # Safety
-/// As for [`bpf`], and `command` must answer with a descriptor that is this process's to close.
+/// As for [`bpf`], and `command` must return a descriptor that this process owns and closes.
 unsafe fn bpf_fd<A: Pod>(command: libc::c_int, attributes: &mut A) -> io::Result<OwnedFd> {
-    // SAFETY: the caller's promise.
+    // SAFETY: promised by the caller.
     let descriptor = unsafe { bpf(command, attributes) }?;
-    // SAFETY: the kernel has just made this descriptor for the caller, and nobody else knows it.
+    // SAFETY: the kernel has just made this descriptor for the caller, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
@@ -371,7 +372,7 @@ unsafe fn bpf_fd<A: Pod>(command: libc::c_int, attributes: &mut A) -> io::Result
 /// # Safety
 /// `A` must be what `command` reads, and every pointer in it valid for what the kernel reads or writes through it.
 pub(super) unsafe fn bpf<A: Pod>(command: libc::c_int, attributes: &mut A) -> io::Result<libc::c_int> {
-    // SAFETY: the attributes are plain data of the length that is told; their pointers are the caller's promise.
+    // SAFETY: the attributes are plain data of the length that is passed; the caller promises that their pointers are valid.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<A>()) };
     match libc::c_int::try_from(answer) {
         Ok(value) if value >= 0 => Ok(value),

@@ -1,4 +1,4 @@
-//! The file system of BPF pins: whether this command sees it, and where it must be mounted first.
+//! The file system that holds BPF pins: whether this command sees it, and where it must be mounted first.
 
 use std::{fs, path::Path};
 
@@ -11,10 +11,10 @@ use super::KernelError;
 
 const BPFFS: &str = "/sys/fs/bpf";
 
-/// Whether the filters of this network namespace can be seen from this command's mounts.
+/// Checks that the filters of this network namespace are visible from this command's mounts.
 ///
 /// # Errors
-/// [`KernelError::HiddenPins`] where they cannot: to say that there are none would be a guess.
+/// [`KernelError::HiddenPins`] if they are not: saying that there are none would be a guess.
 pub fn require_visible() -> Result<(), KernelError> {
     if is_mounted() || !mounts_are_private() { Ok(()) } else { Err(KernelError::HiddenPins) }
 }
@@ -23,8 +23,8 @@ fn is_mounted() -> bool {
     statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// Pins need bpffs. Where it is not mounted it is mounted as other BPF tools do, unless that mount would be private
-/// to this command: then the pins would vanish with it.
+/// Mounts bpffs, which pins need, as other BPF tools do, unless it is mounted or the mount would be private to this command:
+/// then the pins would vanish with it.
 pub fn mount() -> Result<(), KernelError> {
     if is_mounted() {
         return Ok(());
@@ -34,12 +34,12 @@ pub fn mount() -> Result<(), KernelError> {
     }
     let mounted = mount::mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"));
     mounted.map_err(|errno| KernelError::File { doing: "mount bpffs on", path: BPFFS.into(), source: errno.into() })?;
-    tracing::warn!("mounted bpffs on {BPFFS}, where rules that outlive this command live");
+    tracing::warn!("mounted bpffs on {BPFFS}: rules that outlive this command are kept there");
     Ok(())
 }
 
-/// Whether this mount namespace belongs to this network namespace alone, as the one that `ip netns exec` makes for its
-/// command does: then no process of another network namespace shares it.
+/// Reports whether this mount namespace belongs to this network namespace alone, like the one that `ip netns exec` makes for
+/// its command: then no process of another network namespace shares it.
 fn mounts_are_private() -> bool {
     let namespace = |process: &Path, kind: &str| fs::read_link(process.join("ns").join(kind)).ok();
     let ours = |kind: &str| namespace(Path::new("/proc/thread-self"), kind);

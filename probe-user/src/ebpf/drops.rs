@@ -1,4 +1,4 @@
-//! Reads the ring of drop events, and says how large it is.
+//! Reads the ring of drop events, and decides how large it is.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,27 +11,27 @@ use probe_ebpf::{DropEvent, contract::names};
 
 use super::KernelError;
 
-/// The size of the ring for a run: 5,000 drops between two looks.
+/// The size of the ring for a run: 5,000 drops between two reads.
 pub const RING_BYTES: u32 = 1 << 20;
 
-/// [`RING_BYTES`], or less where `PROBE_DROP_RING_BYTES` asks for it: tests fill a ring that is tiny.
+/// Returns [`RING_BYTES`], or fewer if `PROBE_DROP_RING_BYTES` asks for it: tests fill a tiny ring.
 pub fn ring_bytes() -> u32 {
     ring_bytes_for(std::env::var("PROBE_DROP_RING_BYTES").ok().as_deref())
 }
 
-/// What the kernel takes: a power of two, and whole pages.
-fn ring_bytes_for(wish: Option<&str>) -> u32 {
+/// Rounds to what the kernel accepts: a power of two, and whole pages.
+fn ring_bytes_for(requested: Option<&str>) -> u32 {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u32::try_from(bytes).ok());
     let page = page.unwrap_or(RING_BYTES);
-    let wish = wish.and_then(|text| text.parse::<u32>().ok()).unwrap_or(RING_BYTES);
-    wish.clamp(page, RING_BYTES).next_power_of_two()
+    let requested = requested.and_then(|text| text.parse::<u32>().ok()).unwrap_or(RING_BYTES);
+    requested.clamp(page, RING_BYTES).next_power_of_two()
 }
 
 /// The reading end of the ring of drop events.
 pub struct DropRing(RingBuf<MapData>);
 
 impl DropRing {
-    /// Takes it out of `programs`.
+    /// Takes the ring out of `programs`.
     ///
     /// # Errors
     /// [`KernelError::NoMap`] or [`KernelError::Map`].
@@ -41,7 +41,7 @@ impl DropRing {
         map.try_into().map(Self).map_err(|source| KernelError::of_map(name, source))
     }
 
-    /// The events that have come since the last call, oldest first.
+    /// Returns the events that came since the last call, oldest first.
     pub fn drain(&mut self) -> Vec<DropEvent> {
         let mut events = Vec::new();
         while let Some(item) = self.0.next() {
@@ -51,7 +51,7 @@ impl DropRing {
     }
 }
 
-/// Returns an address of an event, as the contract has it: an IPv4 one mapped into IPv6.
+/// Returns the address in an event, which the contract keeps as IPv6: an IPv4 address is mapped into it.
 pub fn event_address(bytes: [u8; 16]) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()
 }

@@ -1,4 +1,4 @@
-//! What goes wrong between this process and the kernel, and what mends it.
+//! What can go wrong between this process and the kernel, and how to fix it.
 
 use std::{io, path::PathBuf};
 
@@ -10,21 +10,21 @@ use super::{foreign::Owner, object};
 use crate::host::privilege;
 use crate::{error::Mend, filter::guard, host::device};
 
-/// Trouble with the kernel half.
+/// An error of the kernel half.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The maps could not be made, or the object not be read.
-    #[error("the kernel does not take probe's maps: {source}")]
+    /// The maps could not be made, or the object could not be read.
+    #[error("the kernel refuses probe's maps: {source}")]
     Load {
-        /// What aya says.
+        /// Aya's error.
         source: Box<EbpfError>,
     },
     /// The verifier or the kernel's policy refused a program.
-    #[error("the kernel does not take the program {name}: {}", last_lines(source))]
+    #[error("the kernel refuses the program {name}: {}", last_lines(source))]
     LoadProgram {
         /// Its name.
         name: &'static str,
-        /// What aya says, with the verifier's log in its chain.
+        /// Aya's error, with the verifier's log in its chain.
         source: Box<ProgramError>,
     },
     /// The object lacks a program that this build expects.
@@ -44,7 +44,7 @@ pub enum KernelError {
     Map {
         /// Its name.
         name: &'static str,
-        /// What aya says.
+        /// Aya's error.
         source: Box<MapError>,
     },
     /// A map can't be mapped into this process's memory.
@@ -68,9 +68,9 @@ pub enum KernelError {
     XdpTaken {
         /// The interface.
         interface: String,
-        /// Who.
+        /// The program there.
         by: String,
-        /// Whose that is.
+        /// Who owns it.
         owner: Owner,
     },
     /// XDP can't be attached.
@@ -83,7 +83,7 @@ pub enum KernelError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// XDP is not to be attached, and the command cannot do without.
+    /// XDP must stay off, and the command cannot work without it.
     #[error("no XDP on {interface}: {why}")]
     NoXdp {
         /// The interface.
@@ -91,14 +91,14 @@ pub enum KernelError {
         /// Why.
         why: String,
     },
-    /// The run's requests are to be answered or kept at the NIC, and no program can be there that would.
+    /// The run's requests are to be answered or kept at the NIC, and no program can do that there.
     #[error("requests cannot be {what} at the NIC{}: {why}", at(interface.as_deref()))]
     NotAtNic {
-        /// What was to become of them: `answered`, `absorbed`.
+        /// What was to happen to them: `answered`, `absorbed`.
         what: &'static str,
-        /// The interface, where there is one.
+        /// The interface, if there is one.
         interface: Option<String>,
-        /// Why not, as a clause for people.
+        /// Why not, as a clause for the user.
         why: String,
     },
     /// A tc program can't be attached.
@@ -106,9 +106,9 @@ pub enum KernelError {
     AttachTc {
         /// The interface.
         interface: String,
-        /// As TCX link or clsact filter.
+        /// Aya's error.
         how: &'static str,
-        /// What aya says.
+        /// Aya's error.
         source: Box<ProgramError>,
     },
     /// A filter's program can't be replaced by one with other rules.
@@ -126,14 +126,14 @@ pub enum KernelError {
         interface: String,
     },
     /// Every slot of the filter is in use.
-    #[error("this interface has {MAX_RULES} rules already, which is all it can have")]
+    #[error("this interface has {MAX_RULES} rules already, the most it can have")]
     RulesFull,
     /// A file can't be used.
     #[error("cannot {doing} {}: {source}", path.display())]
     File {
-        /// What was to be done.
+        /// What the file was to be used for.
         doing: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
@@ -141,57 +141,57 @@ pub enum KernelError {
     /// A map or link can't be pinned.
     #[error("cannot pin {}: {source}", path.display())]
     Pin {
-        /// Where.
+        /// The pin.
         path: PathBuf,
-        /// What aya says.
+        /// Aya's error.
         source: PinError,
     },
-    /// A probe of another build put the filter there.
+    /// A build of probe with another ABI put the filter there.
     #[error("the filter on {interface} was made by another build of probe (ABI {theirs}, this one has {ours})")]
     OtherAbi {
         /// Where.
         interface: String,
-        /// Of the build that made it.
+        /// The ABI of the build that made it.
         theirs: u32,
-        /// Of this build.
+        /// The ABI of this build.
         ours: u32,
     },
-    /// A guard was told what contradicts itself.
+    /// The options of a guard contradict each other.
     #[error(transparent)]
     Guard(#[from] guard::options::GuardError),
-    /// The interface has a guard.
+    /// The interface has a guard already.
     #[error("{interface} has a guard already")]
     GuardThere {
         /// The interface.
         interface: String,
     },
-    /// TCX links are what a guard can be pinned by.
+    /// A guard that outlives its command needs TCX links, which can be pinned.
     #[error("cannot attach a guard that outlives this command to {interface}: {source}")]
     GuardNeedsTcx {
         /// The interface.
         interface: String,
-        /// What aya says.
+        /// Aya's error.
         source: Box<ProgramError>,
     },
-    /// This command's mounts are its own, and bpffs is not among them.
+    /// This command has its own mounts, and bpffs is not among them.
     #[error("no bpffs in this mount namespace, and rules pinned in a private one would vanish with this command")]
     PrivateMounts,
-    /// As above, for commands that only read or remove rules.
+    /// The same, for commands that only read or remove rules.
     #[error("no bpffs in this mount namespace: whether this network namespace has rules cannot be seen from here")]
     HiddenPins,
-    /// Something about the interface.
+    /// An error about the interface.
     #[error(transparent)]
     Device(#[from] device::DeviceError),
     /// A capability is missing.
     #[error(transparent)]
     Privilege(#[from] privilege::PrivilegeError),
-    /// No kernel half.
+    /// This build has no kernel half.
     #[error(transparent)]
     Missing(#[from] object::Missing),
-    /// The kernel does not tell which processors are possible.
+    /// The kernel does not say which processors are possible.
     #[error("cannot read {path}: {source}")]
     Processors {
-        /// Where it should stand.
+        /// The file that should say it.
         path: String,
         /// The kernel's answer.
         source: io::Error,
@@ -199,7 +199,7 @@ pub enum KernelError {
 }
 
 impl KernelError {
-    /// What aya says of the map `name`.
+    /// Wraps aya's error about the map `name`.
     pub(super) fn of_map(name: &'static str, source: MapError) -> Self {
         Self::Map { name, source: Box::new(source) }
     }
@@ -220,7 +220,7 @@ impl Mend for KernelError {
                  off, or end whoever holds it (bpftool link)"
             ),
             Self::AttachXdp { .. } => "try --xdp generic, or --xdp off".to_owned(),
-            Self::NoXdp { .. } => "choose --xdp generic or --xdp native if that may be".to_owned(),
+            Self::NoXdp { .. } => "choose --xdp generic or --xdp native".to_owned(),
             Self::NotAtNic { what: "answered", .. } => {
                 "leave the answer to the far kernel (without --responder) or to the agent (--responder agent)".to_owned()
             }
@@ -228,14 +228,14 @@ impl Mend for KernelError {
             Self::AttachTc { how, .. } if *how == "TCX" => "TCX needs Linux 6.6: try --tc clsact".to_owned(),
             Self::AttachTc { .. } => "probe doctor says what this kernel lacks".to_owned(),
             Self::Replace { interface, .. } => {
-                format!("the rules so far still hold; start anew: probe filter clear -I {interface}")
+                format!("the previous rules still apply; to start over: probe filter clear -I {interface}")
             }
             Self::Gone { interface } => format!("start again once it is back: ip link show {interface}"),
             Self::Guard(error) => error.fix(),
             Self::GuardThere { interface } => {
-                format!("take it away first: probe filter remove guard -I {interface}")
+                format!("remove it first: probe filter remove guard -I {interface}")
             }
-            Self::GuardNeedsTcx { .. } => "it needs TCX (Linux 6.6); without, a guard can last --until-exit".to_owned(),
+            Self::GuardNeedsTcx { .. } => "pinning a guard needs TCX (Linux 6.6); on this kernel, use --until-exit".to_owned(),
             Self::RulesFull => "remove one: probe filter list, then probe filter remove NUMBER".to_owned(),
             Self::File { .. } => "run it as root (sudo)".to_owned(),
             Self::OtherAbi { interface, .. } => format!("remove it: probe filter clear -I {interface}"),
@@ -246,7 +246,7 @@ impl Mend for KernelError {
             Self::Device(error) => error.fix(),
             Self::Privilege(error) => error.fix(),
             Self::Missing(error) => error.fix(),
-            Self::NoProgram { .. } | Self::NoMap { .. } => "build it again: cargo xtask build".to_owned(),
+            Self::NoProgram { .. } | Self::NoMap { .. } => "rebuild probe: cargo xtask build".to_owned(),
             Self::Memory { .. } => "free some memory, or raise the memory limit of this cgroup".to_owned(),
             Self::Processors { .. } => "mount sysfs: mount -t sysfs sysfs /sys".to_owned(),
         }
@@ -257,7 +257,7 @@ fn at(interface: Option<&str>) -> String {
     interface.map(|interface| format!(" ({interface})")).unwrap_or_default()
 }
 
-/// The innermost cause: the verifier's log is long, and its last lines are the ones that say why.
+/// Returns the last lines of the innermost cause: the verifier's log is long, and its end says why.
 fn last_lines(error: &ProgramError) -> String {
     let text = match error {
         ProgramError::LoadError { io_error, verifier_log } => format!("{io_error}: {verifier_log}"),

@@ -1,4 +1,4 @@
-//! The rules as the kernel holds them: written so that at no instant a packet meets a half-written rule.
+//! The rules as the kernel holds them, written so that no packet ever meets a half-written rule.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,7 @@ use crate::{
     filter::rules::{self, RuleSet},
 };
 
-/// The rules of one filter, and what each did.
+/// The rules of one filter, and what each of them did.
 pub struct Rules {
     index: Mapped,
     rules: Array<MapData, Plain<Rule>>,
@@ -28,7 +28,7 @@ impl Rules {
         Self::of(|name| programs.take_map(name).ok_or(KernelError::NoMap { name }))
     }
 
-    /// The rules in the maps that `map` gives by name.
+    /// Opens the rules in the maps that `map` returns by name.
     pub(super) fn of(mut map: impl FnMut(&'static str) -> Result<Map, KernelError>) -> Result<Self, KernelError> {
         let Map::Array(index) = map(names::RULE_INDEX)? else {
             return Err(KernelError::NoMap { name: names::RULE_INDEX });
@@ -50,13 +50,13 @@ impl Rules {
         })
     }
 
-    /// Every rule by slot; a slot that is not in use has the number 0.
+    /// Returns every rule by slot; the rule of an unused slot has the number 0.
     pub fn read(&self) -> Result<Vec<Rule>, KernelError> {
         let slots = 0..MAX_RULES as u32;
         slots.map(|slot| self.rules.get(&slot, 0).map(|rule| rule.0)).collect::<Result<_, _>>().map_err(of_rules)
     }
 
-    /// What the rule in `slot` matched and did, on all processors together.
+    /// Returns what the rule in `slot` matched and did, summed over all processors.
     pub fn stats(&self, slot: u32) -> Result<RuleStats, KernelError> {
         let stats = self.stats.get(&slot, 0).map_err(|source| KernelError::of_map(names::RULE_STATS, source))?;
         Ok(stats.iter().fold(RuleStats::default(), |sum, one| RuleStats {
@@ -70,7 +70,7 @@ impl Rules {
         }))
     }
 
-    /// Writes all of `set` where no program reads yet.
+    /// Writes all of `set` before any program reads it.
     pub fn fill(&mut self, set: &RuleSet) -> Result<(), KernelError> {
         for (slot, rule) in set.in_order() {
             self.rules.set(slot, Plain(*rule), 0).map_err(of_rules)?;
@@ -79,12 +79,12 @@ impl Rules {
         Ok(())
     }
 
-    /// Moves the deadline of the rule in `slot`, which reads `rule` now.
+    /// Moves the deadline of the rule in `slot`, which now holds `rule`.
     pub(super) fn move_deadline(&mut self, slot: u32, rule: &Rule, deadline_ns: u64) -> Result<(), KernelError> {
         self.rules.set(slot, Plain(Rule { deadline_ns, ..*rule }), 0).map_err(of_rules)
     }
 
-    /// Forgets what was done in `slot`: another rule counts there from now on.
+    /// Clears the statistics of `slot`: another rule counts there from now on.
     pub(super) fn forget(&mut self, slot: u32) -> Result<(), KernelError> {
         let blank = vec![Plain(RuleStats::default()); processors()? as usize];
         let blank =
@@ -94,11 +94,11 @@ impl Rules {
         state.map_err(|source| KernelError::of_map(names::RULE_STATES, source))
     }
 
-    /// Puts `rule`, which must need nothing that the running programs were not loaded for, into a free slot and lets it
-    /// hold from now on; says which slot that is. A rule whose time is over makes room where no slot is free.
+    /// Puts `rule` into a free slot, in force from now on, and returns the slot. It must need nothing that the running
+    /// programs were not loaded for. If no slot is free, a rule that has expired makes room.
     ///
     /// # Errors
-    /// [`KernelError::RulesFull`] where all rules still hold.
+    /// [`KernelError::RulesFull`] if all rules are still in force.
     pub fn add(&mut self, rule: &Rule) -> Result<u32, KernelError> {
         let mut all = self.read()?;
         let now = monotonic_ns();
@@ -107,7 +107,7 @@ impl Rules {
         let free = free.ok_or(KernelError::RulesFull)?;
         let slot = free as u32;
         if all[free].number > 0 {
-            // No id may find the slot while what it holds changes.
+            // No id may find the slot while its content changes.
             all[free] = Rule::default();
             self.publish(&all);
         }
@@ -118,7 +118,7 @@ impl Rules {
         Ok(slot)
     }
 
-    /// Ends the rules in `slots`: first no packet finds them any more, then the slots are free.
+    /// Ends the rules in `slots`: first no packet finds them any more, then the slots are freed.
     pub fn remove(&mut self, slots: &[u32]) -> Result<(), KernelError> {
         let mut all = self.read()?;
         for slot in slots {
@@ -133,7 +133,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Makes the index say what `rules` say. Each entry changes in one step, so no packet passes unfiltered meanwhile.
+    /// Makes the index match `rules`. Each entry changes in one step, so no packet passes unfiltered meanwhile.
     fn publish(&self, rules: &[Rule]) {
         for (first, word) in rules::first_by_id(rules).iter().zip(self.index.words()) {
             let wanted: u64 = bytemuck::cast(first.slots);

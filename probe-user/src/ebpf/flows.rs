@@ -1,4 +1,4 @@
-//! Reads flows and waiting requests: addresses, round-trip times, and what was lost.
+//! Reads flows and waiting requests: addresses, round-trip times, and losses.
 
 use crate::clock::monotonic_ns;
 use std::{io, time::Duration};
@@ -18,7 +18,7 @@ pub struct FlowMaps {
     pending: MapData,
 }
 
-/// Requests of one flow that got no answer in time.
+/// Requests of one flow that got no reply in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LostRequests {
     /// The flow.
@@ -27,11 +27,11 @@ pub struct LostRequests {
     pub requests: u64,
 }
 
-/// Lets `programs` follow flows from now on. Call it once every hop is attached: only then does each request that leaves
-/// have its way back watched.
+/// Makes `programs` follow flows from now on. Call it once every hop is attached: only then is the way back watched for each
+/// request that leaves.
 ///
 /// # Errors
-/// [`KernelError::NoMap`] or [`KernelError::Map`] where the map is missing or refuses the value.
+/// [`KernelError::NoMap`] or [`KernelError::Map`] if the map is missing or refuses the value.
 pub fn begin(programs: &mut Ebpf) -> Result<(), KernelError> {
     let name = names::TRACKING;
     let map = programs.map_mut(name).ok_or(KernelError::NoMap { name })?;
@@ -51,12 +51,12 @@ impl FlowMaps {
         Ok(Self { flows, pending })
     }
 
-    /// Every flow that is kept.
+    /// Returns every flow that the kernel half keeps.
     pub fn read(&self) -> Result<Vec<(FlowKey, Flow)>, KernelError> {
         batch::entries(self.flows.fd()).map_err(|source| unreadable(names::FLOWS, source))
     }
 
-    /// Takes out the requests that have waited for longer than `timeout`: they are lost, and told once.
+    /// Removes and returns the requests that have waited longer than `timeout`: they are lost, and each is reported once.
     pub fn take_lost(&self, timeout: Duration) -> Result<Vec<LostRequests>, KernelError> {
         let now = monotonic_ns();
         let waiting: Vec<(PendingKey, Pending)> =

@@ -1,5 +1,5 @@
-//! Which programs sit on an interface already, and whose they are. What cannot be read for want of privilege is left out
-//! and said, never an error.
+//! Which programs are on an interface already, and whose they are. What this process may not read is left out
+//! and listed as unread, never an error.
 
 use std::fmt;
 
@@ -11,10 +11,10 @@ use crate::host::device::{
     tc_filters::{self, TcFilter},
 };
 
-/// What every program and map name of probe starts with (`probe_ebpf::contract::names`).
+/// The prefix of every program and map name of probe (`probe_ebpf::contract::names`).
 const OWN_PREFIX: &str = "probe_";
 
-/// Where a program sits.
+/// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProgramHook {
     /// XDP.
@@ -28,7 +28,7 @@ pub enum ProgramHook {
 /// A program on an interface.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Program {
-    /// Where it sits.
+    /// Where it is attached.
     pub hook: ProgramHook,
     /// Its id, as in `bpftool prog`; a tc filter that is no BPF program has none.
     pub id: Option<u32>,
@@ -38,19 +38,19 @@ pub struct Program {
     pub kind: String,
 }
 
-/// Whose a program is, as far as its name tells.
+/// Who owns a program, judging by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// Probe's.
     Probe,
-    /// Somebody else's.
+    /// Another program's.
     Other,
     /// Its name cannot be read.
     Unknown,
 }
 
 impl Program {
-    /// Whose it is.
+    /// Returns who owns it, judging by its name.
     pub fn owner(&self) -> Owner {
         match &self.name {
             Some(name) if name.starts_with(OWN_PREFIX) => Owner::Probe,
@@ -64,13 +64,13 @@ impl Program {
     }
 
     fn from_filter(filter: TcFilter) -> Self {
-        // The filter's own name is whatever its owner gave it; the program's name is the kernel's.
+        // The filter's name is whatever its owner gave it; the program's name comes from the kernel.
         let name = filter.program_id.and_then(name).or(filter.name);
         Self { hook: ProgramHook::Clsact(filter.direction), id: filter.program_id, name, kind: filter.classifier }
     }
 }
 
-/// `XDP program (id 42, 'xdp_pass', native)`.
+/// Formats it like `XDP program (id 42, 'xdp_pass', native)`.
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = |direction| if direction == Direction::In { "ingress" } else { "egress" };
@@ -98,21 +98,21 @@ impl fmt::Display for Program {
 pub struct DevicePrograms {
     /// XDP first, then TCX, then the filters of tc; filters of one classifier that are no BPF programs count as one.
     pub programs: Vec<Program>,
-    /// What could not be read, as clauses for people.
+    /// What could not be read, as clauses for the user.
     pub unread: Vec<String>,
 }
 
-/// The XDP program on `device`, if there is one. An interface takes one at a time, so it stands in the way of another.
+/// Returns the XDP program on `device`, if there is one. An interface takes only one at a time.
 pub fn xdp_program(device: &Device) -> Option<Program> {
     device.xdp.first().map(|program| Program::new(ProgramHook::Xdp(program.place), program.id))
 }
 
-/// How XDP is attached to `device`, if it is.
+/// Returns how XDP is attached to `device`, if it is.
 pub fn xdp_mode_of(device: &Device) -> Option<&'static str> {
     device.xdp.first().map(|program| program.place.name())
 }
 
-/// The programs on each of `devices`, in their order; they must be of this thread's network namespace.
+/// Lists the programs on each of `devices`, in their order; they must be in this thread's network namespace.
 pub fn attached(devices: &[Device]) -> Vec<DevicePrograms> {
     let only = if let [device] = devices { Some(device.ifindex) } else { None };
     let mut filters = tc_filters::read(only);
@@ -140,7 +140,7 @@ impl DevicePrograms {
     fn add_tcx(&mut self, ifindex: u32, direction: Direction) {
         match bpf_sys::query_tcx(ifindex, direction) {
             Ok(ids) => self.programs.extend(ids.into_iter().map(|id| Program::new(ProgramHook::Tcx(direction), id))),
-            // Kernels before 6.6 know no TCX: nothing is attached.
+            // Kernels before 6.6 have no TCX, so nothing is attached.
             Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => {}
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 self.cannot("TCX programs (needs CAP_NET_ADMIN)");
@@ -156,7 +156,7 @@ impl DevicePrograms {
     }
 }
 
-/// The name of a program, if it may be read.
+/// Returns the name of a program, if it may be read.
 fn name(id: u32) -> Option<String> {
     bpf_sys::program_by_id(id).ok().map(|info| info.name)
 }

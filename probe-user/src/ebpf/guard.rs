@@ -24,31 +24,31 @@ use crate::{
     model::attach::{TcChoice, XdpChoice},
 };
 
-/// How a guard is attached, and how long it holds.
+/// How a guard is attached, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// Where it sees what enters: at XDP so, or at tc, where it stands beside whatever XDP program there is.
+    /// Where it sees what enters: at XDP in this mode, or at tc beside any XDP program that is there.
     pub xdp: XdpChoice,
     /// How it is attached to tc, where it always sees what leaves.
     pub tc: TcChoice,
-    /// After which time everything passes again, whoever is still there; none: never.
+    /// The time after which everything passes again, even if nobody removes the guard; `None`: never.
     pub lifetime: Option<Duration>,
 }
 
 impl Default for Attachment {
-    /// At tc both ways, for as long as its holder lives.
+    /// Attaches at tc in both directions, for as long as the holder lives.
     fn default() -> Self {
         Self { xdp: XdpChoice::Off, tc: TcChoice::Auto, lifetime: None }
     }
 }
 
-/// A guard that goes with its holder.
+/// A guard that ends with its holder.
 pub struct Guard {
     /// Its interface.
     pub device: Device,
     /// What it counts.
     pub maps: GuardMaps,
-    /// What it was told.
+    /// Its options.
     pub record: GuardRecord,
     _links: GuardLinks,
     _programs: Ebpf,
@@ -67,10 +67,10 @@ enum Ingress {
 }
 
 impl Guard {
-    /// Puts a guard on `device`, which must be an interface of this thread's network namespace.
+    /// Attaches a guard to `device`, which must be an interface of this thread's network namespace.
     ///
     /// # Errors
-    /// [`KernelError::Guard`] where the options contradict each other; what the kernel refuses. Then nothing is attached.
+    /// [`KernelError::Guard`] if the options contradict each other, or the kernel's refusal. Then nothing is attached.
     pub fn attach(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, KernelError> {
         let LoadedGuard { mut programs, record, links } = LoadedGuard::new(device, options, how)?;
         let maps = GuardMaps::take(&mut programs)?;
@@ -78,7 +78,7 @@ impl Guard {
     }
 }
 
-/// A guard that is attached, and neither held nor pinned yet.
+/// A guard that is attached, but not yet held or pinned.
 pub(super) struct LoadedGuard {
     pub(super) programs: Ebpf,
     pub(super) record: GuardRecord,
@@ -88,7 +88,7 @@ pub(super) struct LoadedGuard {
 impl LoadedGuard {
     fn new(device: &Device, options: &GuardOptions, how: &Attachment) -> Result<Self, KernelError> {
         if let Err(error) = hops::clsact::sweep(device) {
-            tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
+            tracing::info!("cannot clean up what killed probes may have left on {}: {error}", device.name);
         }
         let choice = xdp_mode(device, how.xdp, XdpPurpose::Drop)?;
         match Self::in_mode(device, options, how, choice.mode) {
@@ -127,7 +127,8 @@ impl LoadedGuard {
 }
 
 impl GuardLinks {
-    /// First what notes requests, then what judges replies: otherwise those would be dropped that were asked for meanwhile.
+    /// Attaches first what notes requests, then what judges replies: in the other order, replies to requests sent meanwhile
+    /// would be dropped.
     fn attach(
         programs: &mut Ebpf,
         device: &Device,
@@ -161,7 +162,7 @@ fn ingress_program(mode: AttachMode) -> &'static str {
     }
 }
 
-/// How a guard sees what enters, for people and documents.
+/// Returns how a guard sees what enters, for output and documents.
 pub fn ingress_name(record: &GuardRecord) -> &'static str {
     match record.ingress {
         0 => "tc",

@@ -1,4 +1,4 @@
-//! The hops from the user side: one hook family a file, with the stems that the kernel half uses.
+//! The hops from the user side: one file per hook family, named like its file in the kernel half.
 
 pub mod availability;
 pub mod cgroup;
@@ -20,7 +20,7 @@ use probe_ebpf::{Hop, names};
 use super::KernelError;
 use crate::host::device::AttachMode;
 
-/// The program of `hop` where XDP is attached in `mode`.
+/// Returns the name of the program of `hop` if XDP is attached in `mode`.
 pub fn program(hop: Hop, mode: AttachMode) -> &'static str {
     match (hop, mode) {
         (Hop::XdpIn, AttachMode::Generic) => names::XDP_GENERIC,
@@ -28,10 +28,10 @@ pub fn program(hop: Hop, mode: AttachMode) -> &'static str {
     }
 }
 
-/// Passes the program called `name` through the verifier.
+/// Passes the program `name` through the verifier.
 pub fn load(programs: &mut impl ProgramLookup, name: &'static str) -> Result<(), KernelError> {
     if super::netfilter::PROGRAMS.contains(&name) {
-        // aya would load them as the socket filters that they are not: `netfilter::attach` does it.
+        // aya would load them as socket filters, which they are not: `netfilter::attach` loads them.
         return Ok(());
     }
     let program = programs.named(name).ok_or(KernelError::NoProgram { name })?;

@@ -37,20 +37,20 @@ pub struct Journeys {
     pair: Pair,
 }
 
-/// The addresses that the run's packets have as long as nobody rewrites them; unspecified: not known.
+/// The addresses that the run's packets have unless somebody rewrites them; unspecified if not known.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
-    /// This end's.
+    /// The address of this end.
     local: IpAddr,
-    /// The other end's.
+    /// The address of the other end.
     remote: IpAddr,
 }
 
 impl Pair {
-    /// Nothing is known, so every address is told.
+    /// Neither address is known, so every address is reported.
     const UNKNOWN: Self = Self { local: IpAddr::V6(Ipv6Addr::UNSPECIFIED), remote: IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
 
-    /// Source and destination of what passes in `direction`.
+    /// Returns source and destination of packets that travel in `direction`.
     fn ends(self, direction: Direction) -> (IpAddr, IpAddr) {
         match direction {
             Direction::Out => (self.local, self.remote),
@@ -60,10 +60,10 @@ impl Pair {
 }
 
 impl Journeys {
-    /// Takes it out of `programs`, which must be loaded for a journey.
+    /// Takes the map out of `programs`, which must be loaded for a journey.
     ///
     /// # Errors
-    /// [`KernelError::NoMap`] where they are not, [`KernelError::Memory`] where memory is short.
+    /// [`KernelError::NoMap`] if they are not, [`KernelError::Memory`] if memory is short.
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let name = names::JOURNEYS;
         let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
@@ -76,14 +76,14 @@ impl Journeys {
         Ok(Self { memory, pair: Pair::UNKNOWN })
     }
 
-    /// From here on tells an address only where it is not that of this pair.
+    /// Makes it report, from now on, only addresses other than those of this pair.
     #[must_use]
     pub fn between(self, local: IpAddr, remote: IpAddr) -> Self {
         Self { pair: Pair { local, remote }, ..self }
     }
 
-    /// What each hop saw of requests and of replies so far, of the first `probes` probes of the run. A hop that was not
-    /// watched saw nothing: who attached it knows.
+    /// Returns what each hop saw of requests and of replies so far, of the first `probes` probes of the run. A hop that was
+    /// not watched saw nothing: only its attacher can tell the difference.
     pub fn read(&self, probes: u16) -> BTreeMap<Hop, (PassagesByProbe, PassagesByProbe)> {
         let leg = |hop: Hop, echo: Echo| -> PassagesByProbe {
             (0..probes).filter_map(|probe| Some((probe, self.step(hop, echo, probe)?))).collect()
@@ -91,7 +91,7 @@ impl Journeys {
         HOPS.iter().map(|row| (row.hop, (leg(row.hop, Echo::Request), leg(row.hop, Echo::Reply)))).collect()
     }
 
-    /// What `hop` saw of one packet so far; none: it did not pass.
+    /// Returns what `hop` saw of one packet so far; `None` if it did not pass.
     pub fn step(&self, hop: Hop, echo: Echo, probe: u16) -> Option<ProbePassage> {
         let first = passage_index(hop as u32, echo, u32::from(probe)) as usize * WORDS_OF_STEP;
         let words = self.memory.words().get(first..first + WORDS_OF_STEP)?;
@@ -100,7 +100,7 @@ impl Journeys {
     }
 }
 
-/// A step as the kernel wrote it, for people; none where nothing passed, or what passed came back.
+/// Converts a step from the kernel's form; `None` if nothing passed, or the packet came back.
 fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
     let Passage { first_ns, times, ifindex, id, ttl, detail, .. } = step;
     let unless = |bytes: [u8; 16], expected: IpAddr| Some(event_address(bytes)).filter(|address| *address != expected);
@@ -152,14 +152,14 @@ mod tests {
             destination: wire(destination),
             ..Passage::default()
         };
-        let told = |step, direction| {
+        let addresses = |step, direction| {
             let seen = sight(step, pair.ends(direction)).expect("seen");
             (seen.source, seen.destination)
         };
-        assert_eq!(told(step(remote, local), Direction::In), (None, None));
-        assert_eq!(told(step(local, remote), Direction::Out), (None, None));
-        assert_eq!(told(step(outside, local), Direction::In), (Some(outside), None));
-        assert_eq!(told(step(local, outside), Direction::Out), (None, Some(outside)));
+        assert_eq!(addresses(step(remote, local), Direction::In), (None, None));
+        assert_eq!(addresses(step(local, remote), Direction::Out), (None, None));
+        assert_eq!(addresses(step(outside, local), Direction::In), (Some(outside), None));
+        assert_eq!(addresses(step(local, outside), Direction::Out), (None, Some(outside)));
     }
 
     #[test]

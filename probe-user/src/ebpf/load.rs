@@ -20,16 +20,16 @@ use probe_ebpf::{
 use super::{KernelError, absorbed, border::Plain, hops, journeys, object};
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
-/// What the programs are loaded for. What is off is not in the program that the kernel runs.
+/// What the programs are loaded for. A feature that is off is not in the program that the kernel runs.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Which hops' programs are loaded.
+    /// The hops whose programs are loaded.
     pub hops: Vec<Hop>,
     /// How XDP will be attached.
     pub mode: AttachMode,
-    /// Whether they count by id.
+    /// Whether the programs count by id.
     pub count: Switch,
-    /// What the device's packets start with.
+    /// The link-layer header of the device's packets.
     pub link_layer: LinkLayer,
     /// The device's index, as events carry it.
     pub ifindex: u32,
@@ -45,9 +45,9 @@ pub struct Job {
     pub capture: Capture,
     /// The only IP version that is read; none: both.
     pub only: Option<Family>,
-    /// Whose journeys to note, and which drops to tell; none: neither.
+    /// Whose journeys to note, and which drops to report; none: neither.
     pub journey: Option<Journey>,
-    /// What becomes of the requests of that run where they enter.
+    /// What happens to the requests of that run where they enter.
     pub requests: RequestHandling,
 }
 
@@ -69,7 +69,7 @@ pub struct Journey {
 /// On or off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Switch {
-    /// Not done, and not paid for.
+    /// Not done, at no cost.
     #[default]
     Off,
     /// Done.
@@ -89,7 +89,7 @@ pub enum Capture {
 }
 
 impl Job {
-    /// Counts at `hops` of an Ethernet device, and nothing more.
+    /// Returns the job that counts at `hops` of an Ethernet device, and does nothing more.
     pub fn count(hops: &[Hop]) -> Self {
         Self {
             hops: hops.to_vec(),
@@ -149,7 +149,7 @@ impl Job {
         }
     }
 
-    /// The maps that this job uses, with their sizes; the others keep the one entry that they are built with.
+    /// Returns the maps that this job uses, with their sizes; the others keep the one entry that they are built with.
     fn map_sizes(&self, rows: Rows) -> Vec<(&'static str, u32)> {
         let tally = rows.count * IDS;
         let mut sizes = Vec::new();
@@ -180,22 +180,22 @@ impl Job {
 pub struct Rows {
     /// How many: a power of two.
     pub count: u32,
-    /// Whether several processors count in one, which then takes atomic additions.
+    /// Whether several processors share a row, which then takes atomic additions.
     pub shared: Switch,
 }
 
 impl Rows {
-    /// Those of a machine with so many possible processors.
+    /// Returns the rows of a machine with this many possible processors.
     pub fn of(processors: u32) -> Self {
         let count = rows(processors);
         Self { count, shared: if processors > count { Switch::On } else { Switch::Off } }
     }
 }
 
-/// Room for 3,500 pings of the usual size, or 200 large ones, between two looks at the ring.
+/// Room for 3,500 pings of the usual size, or 200 large ones, between two reads of the ring.
 const RING_BYTES: u32 = 1 << 20;
 
-/// Processors that this kernel could ever have: rows are chosen by processor number.
+/// Returns the number of processors that this kernel could ever have: rows are chosen by processor number.
 pub fn processors() -> Result<u32, KernelError> {
     aya::util::nr_cpus()
         .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
@@ -208,15 +208,15 @@ pub fn load(job: &Job) -> Result<Ebpf, KernelError> {
     load_sharing(job, Rows::of(processors()?), &[])
 }
 
-/// As [`load`], with these rows whatever the machine has.
+/// Loads like [`load`], with these rows whatever the machine has.
 pub fn load_with(job: &Job, rows: Rows) -> Result<Ebpf, KernelError> {
     load_sharing(job, rows, &[])
 }
 
-/// A map that is pinned at a path, and is used instead of a new one.
+/// A map pinned at a path, used instead of a new one.
 pub type Shared = (&'static str, PathBuf);
 
-/// As [`load_with`], with maps that other programs use as well.
+/// Loads like [`load_with`], with maps that other programs use as well.
 pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, KernelError> {
     let object = object::bytes()?;
     let config = Plain(job.config(rows));
@@ -240,8 +240,8 @@ pub fn load_sharing(job: &Job, rows: Rows, shared: &[Shared]) -> Result<Ebpf, Ke
     Ok(programs)
 }
 
-/// Starts to make the loader for whoever loads next: it reads the kernel's types, whether it needs them or not, and tries
-/// out what the kernel can do.
+/// Starts to make the loader for the next load: it reads the kernel's types, needed or not, and tests what the kernel can
+/// do.
 pub fn read_ahead() {
     let make = || {
         let _ = aya::features();

@@ -1,19 +1,20 @@
-//! The log of the kernel programs: off, the verifier removes it; under `-vv` it goes where the rest of the log goes.
+//! The log of the kernel programs. If it is off, the verifier removes it; under `-vv` it goes where the rest of the log
+//! goes.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 
-/// The frozen level of programs that are loaded from now on; 0 is off.
+/// The frozen log level of programs that are loaded from now on; 0 is off.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
-/// Programs that are loaded from now on log each echo packet.
+/// Makes programs that are loaded from now on log each echo packet.
 pub fn turn_on() {
     LEVEL.store(aya_log::Level::Debug as u8, Ordering::Relaxed);
 }
 
-/// The level for the frozen global.
+/// Returns the level for the frozen global.
 pub fn level() -> u8 {
     LEVEL.load(Ordering::Relaxed)
 }
@@ -22,13 +23,13 @@ pub fn level() -> u8 {
 pub struct KernelLog(Option<EbpfLogger<&'static dyn ::log::Log>>);
 
 impl KernelLog {
-    /// The log of `programs`; silent unless [`turn_on`] was called before they were loaded.
+    /// Opens the log of `programs`; silent unless [`turn_on`] was called before they were loaded.
     pub fn of(programs: &mut Ebpf) -> Self {
         let reader = (level() > 0).then(|| EbpfLogger::init(programs));
         Self(reader.and_then(|opened| opened.inspect_err(|error| tracing::warn!("no kernel log: {error}")).ok()))
     }
 
-    /// Hands on what was logged since the last call.
+    /// Forwards what was logged since the last call.
     pub fn flush(&mut self) {
         if let Some(reader) = &mut self.0 {
             reader.flush();

@@ -1,4 +1,4 @@
-//! Arrays of the kernel programs as memory of this process: a look costs no system call.
+//! Arrays of the kernel programs as memory of this process: reading them costs no system call.
 
 use std::{ffi::c_void, num::NonZeroUsize, os::fd::AsFd, ptr::NonNull, slice, sync::atomic::AtomicU64};
 
@@ -25,7 +25,7 @@ impl Mapped {
         Ok(Self { start, bytes })
     }
 
-    /// The array as 8-byte words.
+    /// Returns the array as 8-byte words.
     pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, lives as long as `self`, and any bytes are valid atomics; the kernel
         // writes to it, which is what atomics are for.

@@ -1,6 +1,6 @@
-//! Loads the two netfilter programs, which aya has no type for: aya's object reader, aya's maps, and bpf(2).
+//! Loads the two netfilter programs, for which aya has no type: aya's object reader, aya's maps, and bpf(2).
 //!
-//! They are written as socket filters, so that the object reader takes them; the kernel is told what they are.
+//! They are written as socket filters, so that the object reader accepts them; the kernel gets their real type.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,10 +19,10 @@ use super::{
     object,
 };
 
-/// The programs that this file loads, and nobody else may.
+/// The programs that this file loads, and nothing else may.
 pub const PROGRAMS: [&str; 2] = [names::NF_FIRST, names::NF_LAST];
 
-/// Both programs, loaded into the kernel and attached nowhere yet.
+/// Both programs, loaded into the kernel but attached nowhere yet.
 pub struct NetfilterPrograms {
     /// [`names::NF_FIRST`].
     pub(super) first: OwnedFd,
@@ -30,16 +30,16 @@ pub struct NetfilterPrograms {
     pub(super) last: OwnedFd,
 }
 
-/// Why there are no netfilter programs here.
+/// Why no netfilter programs could be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum NetfilterError {
-    /// The kernel does not take programs of this type.
+    /// The kernel refuses programs of this type.
     #[error("{}", of_kernel(source))]
     Kernel {
         /// Its answer.
         source: io::Error,
     },
-    /// This build's object lacks a program, or a map that it uses is not there any more.
+    /// This build's object lacks a program, or a map that it uses was already taken out.
     #[error("this probe's kernel half cannot be linked: {why}")]
     Object {
         /// What is missing.
@@ -57,7 +57,7 @@ fn of_kernel(error: &io::Error) -> String {
     }
 }
 
-/// Whether this kernel takes netfilter programs at all: loads one that lets everything pass.
+/// Checks that this kernel supports netfilter programs at all, by loading one that accepts everything.
 ///
 /// # Errors
 /// [`NetfilterError::Kernel`]: why not.
@@ -71,14 +71,14 @@ const ACCEPT: i32 = 1;
 
 /// The descriptors of the maps that the programs use, by name.
 ///
-/// They are numbers of files that their owner holds open: it must outlive this.
+/// They are numbers of files that their owner holds open, so it must outlive this.
 pub struct Maps<'a> {
     descriptors: BTreeMap<String, i32>,
     owner: PhantomData<&'a Ebpf>,
 }
 
 impl Maps<'_> {
-    /// Those of `loaded`, its frozen global included. It must still have them all: call this before any is taken out.
+    /// Collects the maps of `loaded`, its frozen global included. Call this before any map is taken out.
     pub fn of(loaded: &Ebpf) -> Self {
         let descriptors = loaded.maps().filter_map(|(name, map)| Some((name.to_owned(), descriptor(map)?)));
         Self { descriptors: descriptors.collect(), owner: PhantomData }
@@ -100,8 +100,8 @@ fn parse() -> Result<Object, KernelError> {
     Object::parse(object::bytes()?).map_err(|source| KernelError::Load { source: Box::new(source.into()) })
 }
 
-/// Puts descriptors of the maps and the code of subprograms into the two programs, and leaves the others out: those may
-/// use maps that are gone.
+/// Puts descriptors of the maps and the code of subprograms into the two programs, and leaves the others out: those may use
+/// maps that are gone.
 fn link(object: &mut Object, linked: &Maps<'_>) -> Result<(), NetfilterError> {
     let broken = |error: aya_obj::relocation::EbpfRelocationError| NetfilterError::Object { why: error.to_string() };
     let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
@@ -121,7 +121,7 @@ fn link(object: &mut Object, linked: &Maps<'_>) -> Result<(), NetfilterError> {
     Ok(())
 }
 
-/// aya keeps the descriptor of a map in a type for each kind of map.
+/// Returns the descriptor of a map, which aya keeps in a different type for each kind of map.
 fn descriptor(map: &aya::maps::Map) -> Option<i32> {
     use aya::maps::Map::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, PerCpuLruHashMap, RingBuf};
     let (Array(data)
@@ -147,12 +147,12 @@ fn instructions(object: &Object, name: &'static str) -> Result<Vec<Instruction>,
     Ok(function.instructions.iter().map(convert).collect())
 }
 
-/// The kernel takes programs of this type: what it refuses now is this one.
+/// Loads one of the two programs. The kernel supports this type, so a refusal is about this very program.
 fn load_own(name: &str, program: &[Instruction]) -> Result<OwnedFd, NetfilterError> {
     bpf_sys::load_program(ProgramType::Netfilter, name, program).map_err(|error| {
         let log = bpf_sys::verifier_log(ProgramType::Netfilter, program);
         tracing::debug!("{name}: {log}");
         let said = log.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("processed "));
-        NetfilterError::Object { why: format!("{name}: {error}: {}", said.unwrap_or("without a word")) }
+        NetfilterError::Object { why: format!("{name}: {error}: {}", said.unwrap_or("no reason given")) }
     })
 }

@@ -1,4 +1,4 @@
-//! Watches one NIC: loads the programs, attaches them, hands out snapshots. Dropping it detaches everything.
+//! Watches one NIC: loads the programs, attaches them, takes snapshots. Dropping it detaches everything.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// What to watch for on a NIC.
+/// What to watch on a NIC.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WatchOptions {
     /// How to attach.
@@ -47,10 +47,10 @@ pub struct WatchOptions {
 /// Where packets that enter are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ingress {
-    /// At one place: XDP, or tc where XDP is off, dearer, would disturb the link, or is taken.
+    /// At one hook: XDP, or tc if XDP is off, costlier, would disturb the link, or is taken.
     #[default]
     Once,
-    /// At XDP and at tc, so that what is lost between them shows. XDP may still be off.
+    /// At XDP and at tc, so that losses between them show. XDP may still be off.
     Twice,
 }
 
@@ -60,13 +60,13 @@ pub struct Watch {
     pub device: Device,
     /// How XDP is attached to it.
     pub mode: AttachMode,
-    /// Why so, as a clause for people.
+    /// The reason, as a clause for the user.
     pub mode_why: String,
     programs: Ebpf,
     tallies: BTreeMap<Hop, TallyMap>,
     dropped: Option<TallyMap>,
     skips: SkipMap,
-    /// What was counted before all hops were attached, and is no part of any count.
+    /// What was counted before all hops were attached, which is subtracted from every count.
     before: Snapshot,
     log: KernelLog,
     _xdp: Option<FdLink>,
@@ -74,29 +74,29 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Loads and attaches what `wish` asks for. On an error nothing stays attached.
-    pub fn attach(device: &Device, wish: &WatchOptions) -> Result<Self, KernelError> {
+    /// Loads and attaches what `options` ask for. On an error nothing stays attached.
+    pub fn attach(device: &Device, options: &WatchOptions) -> Result<Self, KernelError> {
         if let Err(error) = hops::clsact::sweep(device) {
-            // Whoever may attach need not be root, whose the notes are.
-            tracing::info!("what killed probes may have left on {} stays: {error}", device.name);
+            // Whoever may attach need not be root, who owns the notes.
+            tracing::info!("cannot clean up what killed probes may have left on {}: {error}", device.name);
         }
-        let purpose = match (wish.filter, wish.ingress, wish.capture) {
+        let purpose = match (options.filter, options.ingress, options.capture) {
             (Switch::On, ..) => XdpPurpose::Drop,
             (Switch::Off, Ingress::Once, Capture::Nothing) => XdpPurpose::Count,
             _ => XdpPurpose::Observe,
         };
-        let mut choice = xdp_mode(device, wish.attach.xdp, purpose)?;
-        if wish.attach.xdp == XdpChoice::Auto
+        let mut choice = xdp_mode(device, options.attach.xdp, purpose)?;
+        if options.attach.xdp == XdpChoice::Auto
             && choice.mode == AttachMode::TcInstead
             && let Some(program) = foreign::xdp_program(device)
         {
-            // What it drops never comes to tc: that is worth more to know than what tc costs.
+            // What that program drops never reaches tc: knowing that is worth more than what tc costs.
             choice.why = format!("XDP is taken by {program}");
         }
-        let first = Self::attach_as(device, wish, choice.mode, choice.why);
+        let first = Self::attach_as(device, options, choice.mode, choice.why);
         match first {
-            Err(KernelError::XdpTaken { by, .. }) if wish.attach.xdp == XdpChoice::Auto => {
-                Self::attach_as(device, wish, AttachMode::TcInstead, format!("XDP is taken by {by}"))
+            Err(KernelError::XdpTaken { by, .. }) if options.attach.xdp == XdpChoice::Auto => {
+                Self::attach_as(device, options, AttachMode::TcInstead, format!("XDP is taken by {by}"))
             }
             other => other,
         }
@@ -104,48 +104,48 @@ impl Watch {
 
     fn attach_as(
         device: &Device,
-        wish: &WatchOptions,
+        options: &WatchOptions,
         mode: AttachMode,
         mode_why: String,
     ) -> Result<Self, KernelError> {
-        let hops = chosen_hops(wish, mode);
-        let mut programs = load::load(&job(device, wish, &hops, mode))?;
+        let hops = chosen_hops(options, mode);
+        let mut programs = load::load(&job(device, options, &hops, mode))?;
         let mut tallies = BTreeMap::new();
         for hop in &hops {
             let Some(tally) = hop.row().tally else { continue };
             tallies.insert(*hop, TallyMap::take(&mut programs, tally)?);
         }
         let dropped =
-            (wish.filter == Switch::On).then(|| TallyMap::take(&mut programs, names::TALLY_DROP)).transpose()?;
+            (options.filter == Switch::On).then(|| TallyMap::take(&mut programs, names::TALLY_DROP)).transpose()?;
         let skips = SkipMap::take(&mut programs)?;
         let log = KernelLog::of(&mut programs);
         let mut tc = Vec::new();
         for hop in hops.iter().filter(|hop| **hop != Hop::XdpIn) {
-            tc.push(hops::tc::attach(&mut programs, device, *hop, wish.attach.tc)?);
+            tc.push(hops::tc::attach(&mut programs, device, *hop, options.attach.tc)?);
         }
         let xdp = hops.contains(&Hop::XdpIn).then(|| hops::xdp::attach(&mut programs, device, mode)).transpose()?;
         let device = device.clone();
         let before = Snapshot::default();
         let mut watch =
             Self { device, mode, mode_why, programs, tallies, dropped, skips, before, log, _xdp: xdp, _tc: tc };
-        watch.begin(wish.track)?;
+        watch.begin(options.track)?;
         Ok(watch)
     }
 
-    /// Begins to count: hops are attached one after the other, and what the first saw alone would look like loss.
+    /// Begins to count. Hops are attached one after the other, and what only the first saw would look like loss.
     fn begin(&mut self, track: Switch) -> Result<(), KernelError> {
         self.before = self.counted()?;
         // Last, so that every request that waits is counted.
         if track == Switch::On { flows::begin(&mut self.programs) } else { Ok(()) }
     }
 
-    /// What was counted so far, since all hops were attached.
+    /// Returns what was counted so far, since all hops were attached.
     pub fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
         self.flush_log();
         Ok(self.counted()?.since(&self.before))
     }
 
-    /// What the maps hold.
+    /// Returns what the maps hold.
     fn counted(&self) -> Result<Snapshot, KernelError> {
         Ok(Snapshot {
             hops: tallies::read_together(&self.tallies),
@@ -154,20 +154,20 @@ impl Watch {
         })
     }
 
-    /// The hop that counts what enters.
+    /// Returns the hop that counts what enters.
     pub fn ingress(&self) -> Option<Hop> {
         self.tallies.keys().copied().find(|hop| hop.direction() == Direction::In)
     }
 
-    /// Hands on what the kernel programs logged, under `-vv`.
+    /// Forwards what the kernel programs logged, under `-vv`.
     pub fn flush_log(&mut self) {
         self.log.flush();
     }
 
-    /// Whether the interface is still there, under whatever name.
+    /// Checks that the interface is still there, under whatever name.
     ///
     /// # Errors
-    /// [`KernelError::Gone`] once it is not: its links are then dead, and would count nothing for ever.
+    /// [`KernelError::Gone`] if it is not: its links are then dead, and would never count anything again.
     pub fn check_interface(&self) -> Result<(), KernelError> {
         match device::name_of(self.device.ifindex) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)) => {
@@ -177,66 +177,66 @@ impl Watch {
         }
     }
 
-    /// The rules of the filter, for a watch that drops.
+    /// Returns the rules of the filter, for a watch that drops.
     pub fn rules(&mut self) -> Result<Rules, KernelError> {
         Rules::take(&mut self.programs)
     }
 
-    /// The flows, for a watch that tracks.
+    /// Returns the flows, for a watch that tracks them.
     pub fn flows(&mut self) -> Result<FlowMaps, KernelError> {
         FlowMaps::take(&mut self.programs)
     }
 
-    /// The ring of copied packets, for a watch that captures.
+    /// Returns the ring of copied packets, for a watch that captures.
     pub fn ring(&mut self) -> Result<Ring, KernelError> {
         Ring::take(&mut self.programs)
     }
 
-    /// What `hop` counted so far of one kind and id, since all hops were attached; `None` where the hop is blind.
+    /// Returns what `hop` counted so far of one kind and id, since all hops were attached; `None` if the hop is blind.
     pub fn count(&self, hop: Hop, kind: Kind, id: u16) -> Option<Count> {
         let before = self.before.count(hop, kind, id).unwrap_or_default();
         self.tallies.get(&hop).map(|tally| snapshot::between(before, tally.count(kind, id)))
     }
 
-    /// What could not be counted so far, by cause, since all hops were attached.
+    /// Returns what could not be counted so far, by cause, since all hops were attached.
     pub fn skips(&self) -> Result<BTreeMap<Skip, u64>, KernelError> {
         Ok(Snapshot { skips: self.skips.read()?, ..Snapshot::default() }.since(&self.before).skips)
     }
 }
 
-fn chosen_hops(wish: &WatchOptions, mode: AttachMode) -> Vec<Hop> {
+fn chosen_hops(options: &WatchOptions, mode: AttachMode) -> Vec<Hop> {
     let mut hops = Vec::new();
-    if wish.egress == Switch::On {
+    if options.egress == Switch::On {
         hops.push(Hop::TcOut);
     }
     if mode != AttachMode::TcInstead {
         hops.push(Hop::XdpIn);
     }
-    if mode == AttachMode::TcInstead || wish.ingress == Ingress::Twice {
+    if mode == AttachMode::TcInstead || options.ingress == Ingress::Twice {
         hops.push(Hop::TcIn);
     }
     hops
 }
 
-fn job(device: &Device, wish: &WatchOptions, hops: &[Hop], mode: AttachMode) -> Job {
+fn job(device: &Device, options: &WatchOptions, hops: &[Hop], mode: AttachMode) -> Job {
     Job {
         hops: hops.to_vec(),
         mode,
         count: Switch::On,
         link_layer: link_layer(device),
         ifindex: device.ifindex,
-        track: wish.track,
-        filter: wish.filter,
+        track: options.track,
+        filter: options.filter,
         needs: Needs::default(),
         filtered: Direction::In,
-        capture: wish.capture,
+        capture: options.capture,
         only: None,
         journey: None,
         requests: RequestHandling::Pass,
     }
 }
 
-/// What `device`'s packets start with, as the kernel half asks for it.
+/// Returns the link-layer header of `device`'s packets, as the kernel half needs to know it.
 pub fn link_layer(device: &Device) -> packet::LinkLayer {
     match device.link_layer {
         DeviceType::RawIp => packet::LinkLayer::RawIp,
@@ -244,5 +244,5 @@ pub fn link_layer(device: &Device) -> packet::LinkLayer {
     }
 }
 
-/// Attach without choice: what commands that have no such flags use.
+/// The automatic choice, for commands that have no such flags.
 pub const AUTO: Attach = Attach { xdp: XdpChoice::Auto, tc: TcChoice::Auto };

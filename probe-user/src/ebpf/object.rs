@@ -1,11 +1,11 @@
-//! The kernel half that this binary carries: the BPF object that the build script compiled, or nothing in a stub build.
+//! The kernel half in this binary: the BPF object that the build script compiled, or nothing in a stub build.
 
 use crate::error::Mend;
 
-/// Aligned as ELF wants it, which a plain `include_bytes!` does not promise.
+/// Aligned for ELF, which a plain `include_bytes!` does not promise.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe.bpf.o"));
 
-/// This binary was compiled where no BPF toolchain was at hand.
+/// This binary was compiled without a BPF toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this probe was built without its kernel half")]
 pub struct Missing;
@@ -16,7 +16,7 @@ impl Mend for Missing {
     }
 }
 
-/// The BPF object: an ELF file with BTF, ready for aya's loader.
+/// Returns the BPF object: an ELF file with BTF, ready for aya's loader.
 ///
 /// # Errors
 /// [`Missing`] in a stub build.

@@ -30,7 +30,7 @@ pub(super) use place::{HOME, link_ifindex, netns};
 
 const LOCK: &str = "/run/probe/filter.lock";
 
-/// The right to change filters: one process at a time.
+/// Permission to change filters: one process at a time has it.
 pub struct Changing(#[expect(dead_code, reason = "held until it is dropped")] Flock<fs::File>);
 
 impl Changing {
@@ -58,10 +58,10 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// The filter on `device` in `direction`, if it has one.
+    /// Opens the filter on `device` in `direction`, if it has one.
     ///
     /// # Errors
-    /// [`KernelError::OtherAbi`] where a probe of another build put it there.
+    /// [`KernelError::OtherAbi`] if a build of probe with another ABI put it there.
     pub fn open(device: &Device, direction: Direction) -> Result<Option<Self>, KernelError> {
         let wanted = PinDir::of(device.ifindex, direction)?;
         let here = |place: &PinDir| {
@@ -71,21 +71,21 @@ impl Pinned {
         place.map_or(Ok(None), |place| Self::open_live(&place))
     }
 
-    /// The filters on `device`, of both directions.
+    /// Opens the filters on `device`, of both directions.
     pub fn on(device: &Device) -> Result<Vec<Self>, KernelError> {
         let both = [Direction::In, Direction::Out];
         both.into_iter().filter_map(|direction| Self::open(device, direction).transpose()).collect()
     }
 
-    /// Every filter of this network namespace.
+    /// Opens every filter of this network namespace.
     pub fn all() -> Result<Vec<Self>, KernelError> {
         let netns = netns()?;
         let places = PinDir::all().into_iter().filter(|place| place.netns == netns && place.is_live());
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
-    /// The filter at `place`, unless another process has removed it since that was found. Where another replaces its
-    /// rules meanwhile, it is opened with the new ones.
+    /// Opens the filter at `place`, unless another process has removed it meanwhile. If another process replaces its rules
+    /// meanwhile, it is opened with the new ones.
     fn open_live(place: &PinDir) -> Result<Option<Self>, KernelError> {
         if place.abi != ABI_VERSION {
             let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
@@ -94,7 +94,7 @@ impl Pinned {
         let mut generation = place.current();
         loop {
             let Some(found) = generation else {
-                // Between two looks it may have been replaced; only what does not run is gone.
+                // It may have been replaced between two reads; only a filter that does not run is gone.
                 if !place.is_live() {
                     return Ok(None);
                 }
@@ -122,12 +122,12 @@ impl Pinned {
         Ok(Self { ifindex: place.ifindex, direction: place.direction, rules, place, generation })
     }
 
-    /// The rules together, as they are now.
+    /// Returns the rules as a set, as they are now.
     pub fn set(&self) -> Result<RuleSet, KernelError> {
         Ok(RuleSet::new(self.rules.read()?, self.generation.last_rule))
     }
 
-    /// At which hook it sits, in the words of `probe filter list`: `xdp`, `tcx` or `clsact`.
+    /// Returns the name of its hook, as `probe filter list` shows it: `xdp`, `tcx` or `clsact`.
     pub fn hook(&self) -> &'static str {
         match self.generation.runner() {
             Some(runner) if runner.mode != AttachMode::TcInstead => "xdp",
@@ -136,7 +136,8 @@ impl Pinned {
         }
     }
 
-    /// Puts a filter with these rules on `device`; the lock says that nobody else does so now.
+    /// Attaches and pins a filter with these rules on `device`; the lock keeps other processes from doing so at the same
+    /// time.
     pub fn create(
         device: &Device,
         hook: FilterHook,
@@ -153,7 +154,7 @@ impl Pinned {
             generation.pin(&mut programs, runner)?;
             pin_maps(&programs, &place.folder(), &SHARED)?;
             let mut pinned = Self::open_at(place.clone(), generation.clone())?;
-            // At no instant drops a filter without rules that are listed.
+            // No filter may ever drop without rules that are listed.
             pinned.rules.fill(set)?;
             hold::attach(&mut programs, device, runner, attach.tc, &place)?;
             Ok(pinned)
@@ -165,11 +166,11 @@ impl Pinned {
         made
     }
 
-    /// Lets `set` hold instead of the rules so far: a new program with maps of its own takes the running one's place
-    /// from one packet to the next. What rules did stays known, but for those in the slots `new`.
+    /// Puts `set` in force instead of the current rules: a new program with maps of its own replaces the running one from
+    /// one packet to the next. The statistics of rules are kept, except for those in the slots `new`.
     ///
     /// # Errors
-    /// Then the rules so far still hold.
+    /// On an error the previous rules stay in force.
     pub fn change(self, device: &Device, set: &RuleSet, new: &[u32], _: &Changing) -> Result<Self, KernelError> {
         let runner = self.generation.runner().ok_or(KernelError::NoProgram { name: names::XDP })?;
         let folder = self.place.folder();
@@ -198,7 +199,7 @@ impl Pinned {
         }
     }
 
-    /// Lets the rule with this number end at `deadline_ns` of `CLOCK_MONOTONIC`; says whether there is such a rule.
+    /// Makes the rule with this number end at `deadline_ns` of `CLOCK_MONOTONIC`; returns whether there is such a rule.
     pub fn extend(&mut self, number: u32, deadline_ns: u64, _: &Changing) -> Result<bool, KernelError> {
         let set = self.set()?;
         let Some((slot, rule)) = set.find(number) else { return Ok(false) };
@@ -206,18 +207,18 @@ impl Pinned {
         Ok(true)
     }
 
-    /// What this filter dropped, by id.
+    /// Returns what this filter dropped, by id.
     pub fn dropped(&self) -> Result<TallyMap, KernelError> {
         TallyMap::of(&pinned_map(&self.place.folder(), names::TALLY_DROP)?, names::TALLY_DROP)
     }
 
-    /// Detaches the filter and forgets its rules.
+    /// Detaches the filter and removes its rules.
     pub fn remove(self, _: &Changing) -> Result<(), KernelError> {
         self.hand_on_numbers()?;
         self.place.remove()
     }
 
-    /// Numbers of rules are the interface's: the filter of the other direction must not give them again.
+    /// Passes the rule numbers on: they are the interface's, so the filter of the other direction must not use them again.
     fn hand_on_numbers(&self) -> Result<(), KernelError> {
         let other = if self.direction == Direction::In { Direction::Out } else { Direction::In };
         let place = PinDir { direction: other, ..self.place.clone() };
@@ -233,7 +234,7 @@ impl Pinned {
     }
 }
 
-/// The highest number that was ever given to a rule of `device` while it has a filter.
+/// Returns the highest number that a rule of `device` ever had while it has a filter.
 pub fn last_number(device: &Device) -> Result<u32, KernelError> {
     let netns = netns()?;
     let here = |place: &PinDir| (place.abi, place.netns, place.ifindex) == (ABI_VERSION, netns, device.ifindex);
@@ -241,16 +242,16 @@ pub fn last_number(device: &Device) -> Result<u32, KernelError> {
     Ok(current.map(|generation| generation.last_rule).max().unwrap_or(0))
 }
 
-/// What [`sweep`] took away.
+/// What [`sweep`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Filters that were half made, or whose interface is gone.
+    /// Filters that were unfinished, or whose interface is gone.
     pub filters: usize,
-    /// Filters of which a change had been left half made, before or after it held.
+    /// Filters with an unfinished change, before or after it took effect.
     pub changes: usize,
 }
 
-/// Removes what killed processes left half made, and filters whose interface is gone. Says how many there were.
+/// Removes filters that killed processes left unfinished, and filters whose interface is gone. Returns how many there were.
 pub fn sweep(_: &Changing) -> Result<Swept, KernelError> {
     let mut swept = Swept::default();
     for place in PinDir::all() {
@@ -263,13 +264,13 @@ pub fn sweep(_: &Changing) -> Result<Swept, KernelError> {
             swept.changes += usize::from(!others.is_empty());
         }
     }
-    // A process may have been killed before it had made more than this.
+    // A process may have been killed before it made more than this.
     let _ = fs::remove_dir(HOME);
     Ok(swept)
 }
 
-/// Removes the filters of this network namespace, whichever build put them there, or only those on `device`.
-/// Says on which interface indices they were.
+/// Removes the filters of this network namespace, whichever build made them, or only those on `device`. Returns the indices
+/// of their interfaces.
 pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, KernelError> {
     let netns = netns()?;
     let meant = |place: &PinDir| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);

@@ -10,15 +10,15 @@ use probe_ebpf::{EventHead, names};
 
 use super::KernelError;
 
-/// How long a reader may rest between two looks: programs do not wake it, because that costs the packet path 10 µs.
+/// How long a reader may rest between two reads: programs do not wake it, because that costs the packet path 10 µs.
 pub const REST: Duration = Duration::from_millis(10);
 
-/// A packet that was copied, with its head.
+/// A packet that was copied, with its event header.
 #[derive(Clone, Copy, Debug)]
 pub struct Copied<'a> {
-    /// When, where, and what became of it.
+    /// When, where, and what happened to it.
     pub head: EventHead,
-    /// Its first bytes, from the device's header on.
+    /// Its first bytes, starting with the device's header.
     pub bytes: &'a [u8],
 }
 
@@ -33,7 +33,7 @@ impl Ring {
         map.try_into().map(Self).map_err(|source| KernelError::of_map(name, source))
     }
 
-    /// Hands the next packet to `read`, and its answer back; `None` where the ring is empty.
+    /// Passes the next packet to `read` and returns its result; `None` if the ring is empty.
     pub fn next<T>(&mut self, read: impl FnOnce(Copied<'_>) -> T) -> Option<T> {
         let item = self.0.next()?;
         let (head, packet) = item.split_at_checked(size_of::<EventHead>())?;

@@ -1,4 +1,4 @@
-//! What is known of the running kernel: its types, its layout, its functions. Read once, for all hops.
+//! What is known of the running kernel: its types, its structure layout, its functions. Read once, for all hops.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -25,7 +25,7 @@ const ICMP_FUNCTIONS: [&str; 3] = ["icmp_rcv", "icmpv6_rcv", "ping_rcv"];
 struct Types {
     btf: Btf,
     layout: Layout,
-    /// As the loader of tracepoint programs wants them.
+    /// The types as the loader of tracepoint programs wants them.
     loaders: Result<aya::Btf, String>,
 }
 
@@ -37,8 +37,8 @@ pub struct RunningKernel {
 }
 
 impl RunningKernel {
-    /// Reads what the kernel tells, types beside symbols: either takes longer than all that a watch does with them. What
-    /// it does not tell makes hops blind; it is no error.
+    /// Reads what the kernel publishes, types and symbols in parallel: either takes longer than all that a watch does with
+    /// them. What it does not publish makes hops blind; it is no error.
     pub fn read() -> Self {
         thread::scope(|scope| {
             let beside = thread::Builder::new().spawn_scoped(scope, read_types);
@@ -48,66 +48,66 @@ impl RunningKernel {
         })
     }
 
-    /// Starts reading, for whoever calls [`RunningKernel::taken`] next: there is something else to do before.
+    /// Starts reading in the background for the next call of [`RunningKernel::taken`].
     pub fn read_ahead() {
         let reading = thread::Builder::new().spawn(Self::read).ok();
         *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = reading;
     }
 
-    /// What was read ahead, or is read now. It does not matter how long ago that was: neither its types nor its own
-    /// functions change while a kernel runs.
+    /// Returns what was read ahead, or reads it now. The age does not matter: neither its types nor its own functions change
+    /// while a kernel runs.
     pub fn taken() -> Self {
         let reading = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
         reading.and_then(|reading| reading.join().ok()).unwrap_or_else(Self::read)
     }
 
-    /// Its types.
+    /// Returns its types.
     ///
     /// # Errors
-    /// Why they can't be had, as a clause for people.
+    /// Why they can't be had, as a clause for the user.
     pub fn btf(&self) -> Result<&Btf, String> {
         self.types.as_ref().map(|types| &types.btf).map_err(Clone::clone)
     }
 
-    /// Its types, for the loader of tracepoint programs.
+    /// Returns its types, for the loader of tracepoint programs.
     ///
     /// # Errors
-    /// Why they can't be had, as a clause for people.
+    /// Why they can't be had, as a clause for the user.
     pub fn loaders_types(&self) -> Result<&aya::Btf, String> {
         self.types.as_ref().map_err(Clone::clone)?.loaders.as_ref().map_err(Clone::clone)
     }
 
-    /// Where its fields are, for programs that read those of `group`.
+    /// Returns the offsets of its fields, for programs that read those of `group`.
     ///
     /// # Errors
-    /// Which of them is missing, as a clause for people.
+    /// Which of them is missing, as a clause for the user.
     pub fn layout(&self, group: OffsetGroup) -> Result<&Layout, String> {
         let layout = self.types.as_ref().map(|types| &types.layout).map_err(Clone::clone)?;
         layout.lack(group).map_or(Ok(layout), |lack| Err(lack.to_string()))
     }
 
-    /// Where its fields are, as far as it tells.
+    /// Returns the offsets of its fields, as far as they are known.
     pub fn offsets(&self) -> Offsets {
         self.types.as_ref().map_or(Offsets::NONE, |types| types.layout.offsets)
     }
 
-    /// Its functions.
+    /// Returns its functions.
     ///
     /// # Errors
-    /// Why they can't be had, as a clause for people.
+    /// Why they can't be had, as a clause for the user.
     pub fn symbols(&self) -> Result<&Symbols, String> {
         self.symbols.as_ref().map_err(Clone::clone)
     }
 
-    /// What its drop reasons are called.
+    /// Returns the names of its drop reasons.
     pub fn reasons(&self) -> Reasons {
         self.types.as_ref().map(|types| Reasons::of(&types.btf)).unwrap_or_default()
     }
 
-    /// Where the code of its ICMP is.
+    /// Returns the address ranges of its ICMP code.
     ///
     /// # Errors
-    /// Why that is not known, as a clause for people.
+    /// Why they are not known, as a clause for the user.
     pub fn icmp_code(&self) -> Result<[[u64; 2]; ICMP_RANGES], String> {
         let symbols = self.symbols()?;
         let mut found = ICMP_FUNCTIONS.iter().flat_map(|name| symbols.ranges(name));
@@ -115,18 +115,18 @@ impl RunningKernel {
         if ranges[0] == [0; 2] { Err("this kernel lists no function icmp_rcv".to_owned()) } else { Ok(ranges) }
     }
 
-    /// What the programs of drop events must know.
+    /// Returns what the programs of drop events must know.
     pub fn drop_config(&self) -> DropConfig {
         let reasons = self.reasons();
         let number = |name| reasons.number(name).unwrap_or(NO_REASON);
-        let tells = |tracepoint: &str, index: usize, wanted: &str| {
+        let passes = |tracepoint: &str, index: usize, wanted: &str| {
             let arguments = self.btf().ok().and_then(|btf| btf.tracepoint(tracepoint).ok());
             arguments.and_then(|found| found.get(index).map(|argument| u32::from(argument == wanted))).unwrap_or(0)
         };
         DropConfig {
             icmp_code: self.icmp_code().unwrap_or_default(),
-            reason_told: tells("kfree_skb", 2, "enum skb_drop_reason"),
-            location_told: tells("consume_skb", 1, "void *"),
+            reason_given: passes("kfree_skb", 2, "enum skb_drop_reason"),
+            location_given: passes("consume_skb", 1, "void *"),
             netfilter_drop: number("NETFILTER_DROP"),
             not_specified: number("NOT_SPECIFIED"),
             no_socket: number("NO_SOCKET"),
@@ -164,6 +164,6 @@ mod tests {
         assert_eq!(silent.layout(OffsetGroup::Packet).expect_err("nothing"), "no BTF");
         assert_eq!(silent.icmp_code().expect_err("nothing"), "hidden");
         let config = silent.drop_config();
-        assert_eq!((config.reason_told, config.location_told, config.no_socket), (0, 0, NO_REASON));
+        assert_eq!((config.reason_given, config.location_given, config.no_socket), (0, 0, NO_REASON));
     }
 }

@@ -31,7 +31,7 @@ impl TallyMap {
         Self::of(&array, name)
     }
 
-    /// The tally in `array`, which is called `name`.
+    /// Maps the tally in `array`, which is called `name`.
     pub fn of(array: &MapData, name: &'static str) -> Result<Self, KernelError> {
         let entries = array.info().map_err(|source| KernelError::Map { name, source: Box::new(source) })?.max_entries();
         let rows = (entries / IDS) as usize;
@@ -40,13 +40,13 @@ impl TallyMap {
         Ok(Self { memory, rows })
     }
 
-    /// What was counted so far, of every id that was seen.
+    /// Returns what was counted so far, for every id that was seen.
     pub fn read(&self) -> Tallies {
         let all = (0..=u16::MAX).filter_map(|id| self.of_id(id).map(|tally| (id, tally)));
         all.collect()
     }
 
-    /// What was counted so far of `id`; nothing where it was never seen.
+    /// Returns what was counted so far for `id`; `None` if it was never seen.
     fn of_id(&self, id: u16) -> Option<Tally> {
         let mut sum = None;
         for row in self.rows() {
@@ -63,7 +63,7 @@ impl TallyMap {
         self.memory.words().chunks_exact(IDS as usize * WORDS_OF_TALLY).take(self.rows)
     }
 
-    /// What was counted so far of one kind and id.
+    /// Returns what was counted so far for one kind and id.
     pub fn count(&self, kind: Kind, id: u16) -> Count {
         let counts = self.rows().map(|row| count(&row[usize::from(id) * WORDS_OF_TALLY..], kind.index()));
         counts.fold(Count::default(), |sum, count| Count {
@@ -73,8 +73,8 @@ impl TallyMap {
     }
 }
 
-/// Reads the tallies of several hops: each id at all of them before the next id, so that what one of them has counted of
-/// an id and another has not is what was under way between them, and nothing that came while the first was read.
+/// Reads the tallies of several hops, each id at all of them before the next id. A difference between two hops is then what
+/// was under way between them, and not what came while the first was read.
 pub fn read_together(maps: &BTreeMap<Hop, TallyMap>) -> BTreeMap<Hop, Tallies> {
     let mut read: BTreeMap<Hop, Tallies> = maps.keys().map(|hop| (*hop, Tallies::new())).collect();
     for id in 0..=u16::MAX {
@@ -87,7 +87,7 @@ pub fn read_together(maps: &BTreeMap<Hop, TallyMap>) -> BTreeMap<Hop, Tallies> {
     read
 }
 
-/// The count of the kind with index `kind` in the words of a tally.
+/// Returns the count of the kind with index `kind` in the words of a tally.
 fn count(words: &[AtomicU64], kind: usize) -> Count {
     Count { packets: words[2 * kind].load(Ordering::Relaxed), bytes: words[2 * kind + 1].load(Ordering::Relaxed) }
 }
@@ -99,7 +99,7 @@ fn add(sum: &mut Tally, tally: &Tally) {
     }
 }
 
-/// The counters of what was not counted, by cause.
+/// The counters of packets that were not counted, by cause.
 pub struct SkipMap(PerCpuArray<MapData, u64>);
 
 impl SkipMap {
@@ -110,7 +110,7 @@ impl SkipMap {
         Ok(Self(map.try_into().map_err(|source| KernelError::Map { name, source: Box::new(source) })?))
     }
 
-    /// How often each cause was met so far; causes that were not met are left out.
+    /// Returns how often each cause occurred so far; causes that did not occur are left out.
     pub fn read(&self) -> Result<BTreeMap<Skip, u64>, KernelError> {
         let mut skips = BTreeMap::new();
         for skip in Skip::ALL {

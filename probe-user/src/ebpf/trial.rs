@@ -1,5 +1,5 @@
-//! Does it work here? Loads and attaches small programs, because version numbers do not tell what a vendor's kernel, a
-//! lockdown or a container refuses. Attaching happens on `lo` of a network namespace that is made for it and goes with it.
+//! Tries what works here by loading and attaching small programs: a version number does not say what a vendor's kernel, a
+//! lockdown or a container refuses. Attaching happens on `lo` of a network namespace made and removed for it.
 
 use std::{fmt, io, os::fd::OwnedFd, panic, thread};
 
@@ -31,7 +31,7 @@ impl TrialStep {
         }
     }
 
-    /// Whether it worked.
+    /// Reports whether it worked.
     pub fn works(&self) -> bool {
         *self == Self::Works
     }
@@ -41,7 +41,7 @@ fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
-/// By which means a hop is attached.
+/// The means by which a hop is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachMeans {
     /// An XDP link.
@@ -67,9 +67,9 @@ impl fmt::Display for AttachMeans {
 pub struct HopTrial {
     /// The hop.
     pub hop: Hop,
-    /// Loading a program that reads packets as probe's do.
+    /// Loading a program that reads packets the way probe's programs do.
     pub load: TrialStep,
-    /// By which means it was then attached.
+    /// The means by which it was then attached.
     pub means: AttachMeans,
     /// Attaching it.
     pub attach: TrialStep,
@@ -80,7 +80,7 @@ pub struct HopTrial {
 pub struct Trials {
     /// Making a map.
     pub map: TrialStep,
-    /// Whether programs become machine code; `None` where no program could be loaded.
+    /// Whether programs are compiled to machine code; `None` if no program could be loaded.
     pub jit: Option<bool>,
     /// Making a network namespace, which the lab needs too.
     pub namespace: TrialStep,
@@ -88,7 +88,7 @@ pub struct Trials {
     pub hops: Vec<HopTrial>,
 }
 
-/// Tries everything. What it makes is gone when it returns.
+/// Tries everything, and removes whatever that made.
 pub fn run() -> Trials {
     let map = TrialStep::of(&bpf_sys::create_map("probe_trial"));
     let loaded: Vec<(Hop, io::Result<OwnedFd>)> = NIC_HOPS.iter().map(|hop| (*hop, load(*hop))).collect();
@@ -110,7 +110,7 @@ pub fn run() -> Trials {
     Trials { map, jit, namespace, hops }
 }
 
-/// By which means a hop is attached on the newest kernels.
+/// Returns the means by which a hop is attached on the newest kernels.
 const fn means(hop: Hop) -> AttachMeans {
     match hop {
         Hop::XdpIn => AttachMeans::Xdp,
@@ -118,8 +118,8 @@ const fn means(hop: Hop) -> AttachMeans {
     }
 }
 
-/// A program that passes every packet after a look at its bounds, with the arithmetic for which the verifier asks
-/// `CAP_PERFMON` (a number plus a packet pointer): what loads it, loads probe's programs.
+/// Builds a program that passes every packet after checking its bounds, with the arithmetic for which the verifier demands
+/// `CAP_PERFMON` (a number plus a packet pointer): a kernel that loads it loads probe's programs.
 const fn reader(data: i16, data_end: i16, pass: i32) -> [Instruction; 7] {
     [
         Instruction::set(0, pass),
@@ -143,7 +143,7 @@ fn load(hop: Hop) -> io::Result<OwnedFd> {
     }
 }
 
-/// Attaches a loaded program to `lo` of this thread's network namespace, and takes it off again.
+/// Attaches a loaded program to `lo` of this thread's network namespace, and detaches it again.
 fn attach((hop, program): &(Hop, io::Result<OwnedFd>)) -> (AttachMeans, TrialStep) {
     /// The index of `lo` in every network namespace (`LOOPBACK_IFINDEX`).
     const LO: u32 = 1;
@@ -153,7 +153,7 @@ fn attach((hop, program): &(Hop, io::Result<OwnedFd>)) -> (AttachMeans, TrialSte
         Hop::XdpIn => (means, TrialStep::of(&bpf_sys::link_xdp(program, LO, XdpMode::Generic))),
         _ => {
             match TrialStep::of(&bpf_sys::link_tcx(program, LO, hop.direction())) {
-                // What kernels before 6.6 answer.
+                // The answer of kernels before 6.6.
                 TrialStep::Refused(Errno::EINVAL) => (AttachMeans::Clsact, clsact()),
                 step => (means, step),
             }
@@ -176,10 +176,10 @@ fn clsact() -> TrialStep {
     }
 }
 
-/// Does `work` in a network namespace of its own, which has `lo` only and goes away with it.
+/// Runs `work` in a network namespace of its own, which has only `lo` and is removed afterwards.
 ///
 /// # Errors
-/// Why no namespace could be made: EPERM without `CAP_SYS_ADMIN`, ENOSPC where there are too many.
+/// Why no namespace could be made: EPERM without `CAP_SYS_ADMIN`, ENOSPC if there are too many.
 pub fn in_new_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     let on_own_thread = || {
         unshare(CloneFlags::CLONE_NEWNET)?;
@@ -215,7 +215,7 @@ mod tests {
             crate::host::device::Device::all().map(|all| all.into_iter().map(|device| device.name).collect::<Vec<_>>())
         };
         let before = names().expect("interfaces");
-        // Tunnel drivers put an interface of their own into each new namespace, so lo may not be the only one.
+        // Tunnel drivers put an interface of their own into each new namespace, so there may be more than lo.
         let inside = in_new_namespace(names).expect("a namespace").expect("interfaces");
         assert_eq!(inside.first().map(String::as_str), Some("lo"));
         assert!(!inside.iter().any(|name| name == "eth0"), "{inside:?}");

@@ -1,4 +1,4 @@
-//! The guard as plain data: what it can be told, and a model of what it does.
+//! The guard as plain data: its options, and a model of what it does.
 
 pub mod model;
 pub mod options;

@@ -1,4 +1,4 @@
-//! The rules of the filter as plain data: who matches what, and which rule comes first for each id.
+//! The rules of the filter as plain data: which rule matches what, and which comes first for each id.
 
 pub mod action;
 mod needs;
@@ -17,27 +17,27 @@ use crate::model::ids::IdRange;
 pub struct Kinds(u32);
 
 impl Kinds {
-    /// Those of [`Kind::ALL`] for which `matches` holds.
+    /// Collects those of [`Kind::ALL`] for which `matches` holds.
     pub fn matching(matches: impl Fn(Kind) -> bool) -> Self {
         Self(Kind::ALL.iter().filter(|kind| matches(**kind)).fold(0, |bits, kind| bits | 1 << kind.index()))
     }
 
-    /// The bits as [`Rule::kinds`] holds them.
+    /// Returns the bits as [`Rule::kinds`] holds them.
     pub fn bits(self) -> u32 {
         self.0
     }
 
-    /// The kinds of `rule`.
+    /// Returns the kinds of `rule`.
     pub fn of(rule: &Rule) -> Self {
         Self(rule.kinds)
     }
 
-    /// Whether `kind` is one of them.
+    /// Reports whether `kind` is one of them.
     pub fn contains(self, kind: Kind) -> bool {
         self.0 & (1 << kind.index()) != 0
     }
 
-    /// The types that are matched: request, reply, or both.
+    /// Names the types that are matched: request, reply, or both.
     pub fn types(self) -> &'static str {
         match (self.any(|kind| kind.echo == Echo::Request), self.any(|kind| kind.echo == Echo::Reply)) {
             (true, false) => "request",
@@ -46,7 +46,7 @@ impl Kinds {
         }
     }
 
-    /// The IP version that is matched; `None` where both are.
+    /// Returns the IP version that is matched; `None` if both are.
     pub fn family(self) -> Option<Family> {
         match (self.any(|kind| kind.family == Family::V4), self.any(|kind| kind.family == Family::V6)) {
             (true, false) => Some(Family::V4),
@@ -60,22 +60,22 @@ impl Kinds {
     }
 }
 
-/// The ids of `rule`.
+/// Returns the ids of `rule`.
 pub fn ids(rule: &Rule) -> IdRange {
     IdRange { first: rule.id_first, last: rule.id_last }
 }
 
-/// Whether the time of `rule` is over at `now`, both by `CLOCK_MONOTONIC`.
+/// Reports whether `rule` has expired at `now`, both by `CLOCK_MONOTONIC`.
 pub fn has_ended(rule: &Rule, now: u64) -> bool {
     rule.number > 0 && rule.deadline_ns != 0 && rule.deadline_ns <= now
 }
 
-/// Whether some packet has a kind and an id that both rules are for.
+/// Reports whether some packet has a kind and an id that both rules match.
 pub fn overlap(a: &Rule, b: &Rule) -> bool {
     a.kinds & b.kinds != 0 && a.id_first <= b.id_last && b.id_first <= a.id_last
 }
 
-/// The rules in the order in which they are asked, each with its slot. A slot whose rule has the number 0 is not in use.
+/// Returns the rules in the order in which they are tried, each with its slot. A slot whose rule has the number 0 is unused.
 pub fn in_order(slots: &[Rule]) -> Vec<(u32, &Rule)> {
     let mut used: Vec<(u32, &Rule)> =
         (0..).zip(slots.iter().take(MAX_RULES)).filter(|(_, rule)| rule.number > 0).collect();
@@ -83,7 +83,7 @@ pub fn in_order(slots: &[Rule]) -> Vec<(u32, &Rule)> {
     used
 }
 
-/// Which rule comes first for each id, from the rules by slot.
+/// Returns which rule comes first for each id, from the rules by slot.
 pub fn first_by_id(slots: &[Rule]) -> Vec<RuleIndex> {
     let mut index = vec![RuleIndex::default(); IDS as usize];
     for (slot, rule) in in_order(slots) {

@@ -1,5 +1,5 @@
-//! The running kernel's own description of its types (BTF): where fields are, what numbers are called, what tracepoints
-//! hand over. A parser of `Documentation/bpf/btf.rst`, on plain bytes.
+//! The running kernel's own description of its types (BTF): field offsets, enumerator names, tracepoint arguments.
+//! A parser of `Documentation/bpf/btf.rst` on plain bytes.
 
 mod raw;
 #[cfg(test)]
@@ -11,23 +11,23 @@ use raw::{Raw, Type, TypeKind};
 
 use crate::error::Mend;
 
-/// Where the kernel shows its BTF.
+/// Where the kernel publishes its BTF.
 const PATH: &str = "/sys/kernel/btf/vmlinux";
 
-/// Structures within structures, and names for names, that are followed: far more than any kernel has.
+/// How many structures within structures, and names for names, are followed: far more than any kernel has.
 const DEPTH: usize = 32;
 
 /// The types of one kernel.
 #[derive(Debug)]
 pub struct Btf(Raw);
 
-/// The BTF can't be had.
+/// Why the BTF can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file can't be read.
     #[error("cannot read {PATH}: {0}")]
     Unreadable(#[source] io::Error),
-    /// It is no BTF, or is cut off.
+    /// It is no BTF, or is truncated.
     #[error("the kernel's BTF cannot be read: {0}")]
     Malformed(&'static str),
 }
@@ -38,7 +38,7 @@ impl Mend for BtfError {
     }
 }
 
-/// Something that this kernel does not have, or has otherwise than probe reads it.
+/// Something that this kernel lacks, or has in another form than probe reads.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lack {
     /// No such structure, enum or tracepoint.
@@ -74,7 +74,7 @@ pub enum Lack {
     },
 }
 
-/// Where a field is.
+/// Where a field is within its structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldOffset {
     /// Bits from the start of the structure.
@@ -83,16 +83,16 @@ pub struct FieldOffset {
     pub bits: u32,
 }
 
-/// The bytes of the running kernel's.
+/// Returns the bytes of the running kernel's BTF.
 ///
 /// # Errors
-/// [`BtfError::Unreadable`] where the kernel has none or `/sys` is not mounted.
+/// [`BtfError::Unreadable`] if the kernel has none or `/sys` is not mounted.
 pub fn read() -> Result<Vec<u8>, BtfError> {
     fs::read(PATH).map_err(BtfError::Unreadable)
 }
 
 impl Btf {
-    /// The running kernel's.
+    /// Reads and parses the running kernel's BTF.
     ///
     /// # Errors
     /// As [`read`], and [`BtfError::Malformed`].
@@ -100,7 +100,7 @@ impl Btf {
         Self::parse(read()?)
     }
 
-    /// That in `bytes`.
+    /// Parses `bytes`.
     ///
     /// # Errors
     /// [`BtfError::Malformed`].
@@ -108,8 +108,8 @@ impl Btf {
         Raw::parse(bytes).map(Self).map_err(BtfError::Malformed)
     }
 
-    /// Where the field `path` of the structure `structure` is: `nd_net.net` of `net_device`. Unnamed structures and
-    /// unions within are looked through.
+    /// Returns the position of the field `path` of the structure `structure`, such as `nd_net.net` of `net_device`. Unnamed
+    /// structures and unions are searched too.
     pub fn place(&self, structure: &str, path: &str) -> Result<FieldOffset, Lack> {
         let no_field = || Lack::Field { structure: structure.to_owned(), path: path.to_owned() };
         let mut of =
@@ -127,7 +127,7 @@ impl Btf {
         Err(no_field())
     }
 
-    /// The offset in bytes of a field that has exactly `bytes` bytes.
+    /// Returns the offset in bytes of a field that has exactly `bytes` bytes.
     pub fn offset(&self, structure: &str, path: &str, bytes: u32) -> Result<u32, Lack> {
         let place = self.place(structure, path)?;
         if place.bits != bytes * 8 || place.bit % 8 != 0 {
@@ -137,24 +137,24 @@ impl Btf {
         Ok(place.bit / 8)
     }
 
-    /// The names of the enum `name`, by number.
+    /// Returns the names of the enum `name`, by number.
     pub fn enumerators(&self, name: &str) -> Result<BTreeMap<u32, String>, Lack> {
         let found = self.0.find(TypeKind::Enum, name).ok_or_else(|| Lack::Type(format!("enum {name}")))?;
         Ok(self.0.enumerators(found).map(|(name, value)| (value, name.to_owned())).collect())
     }
 
-    /// The types of the arguments of the tracepoint `name`, as C writes them: `struct sk_buff *`.
+    /// Returns the types of the arguments of the tracepoint `name`, in C notation: `struct sk_buff *`.
     pub fn tracepoint(&self, name: &str) -> Result<Vec<String>, Lack> {
         let absent = || Lack::Type(format!("tracepoint {name}"));
         let typedef = self.0.find(TypeKind::Typedef, &format!("btf_trace_{name}")).ok_or_else(absent)?;
         let pointer = self.0.peeled(typedef.points_to).filter(|found| found.kind == TypeKind::Pointer);
         let proto = pointer.and_then(|pointer| self.0.peeled(pointer.points_to));
         let proto = proto.filter(|found| found.kind == TypeKind::FuncProto).ok_or_else(absent)?;
-        // The first is the data that the kernel registers a listener with.
+        // The first is the private data of the listener that the kernel registers.
         Ok(self.0.parameters(proto).skip(1).map(|id| self.written(id, DEPTH)).collect())
     }
 
-    /// Checks that the tracepoint `name` hands over these arguments, whatever it hands over after them.
+    /// Checks that the tracepoint `name` passes these arguments first; more may follow.
     ///
     /// # Errors
     /// [`Lack::Type`] or [`Lack::Signature`].
@@ -186,7 +186,7 @@ impl Btf {
         None
     }
 
-    /// A type as C writes it, without qualifiers.
+    /// Writes a type in C notation, without qualifiers.
     fn written(&self, id: u32, depth: usize) -> String {
         if id == 0 {
             return "void".to_owned();
@@ -209,7 +209,7 @@ impl Btf {
     }
 }
 
-/// A field as it was found in a structure.
+/// A field of a structure.
 #[derive(Clone, Copy)]
 struct Member {
     /// Its type.

@@ -8,32 +8,32 @@ use std::{
 use probe_ebpf::Family;
 use serde_json::Value;
 
-use super::{command, iptables, told, trace_rules};
+use super::{command, iptables, or_log, trace_rules};
 use crate::model::trace::Finding;
 
-/// The base chains that packets of `family` at `interface` pass, of nftables (which iptables-nft writes to as well) and
-/// of the older iptables.
+/// Lists the base chains that packets of `family` at `interface` pass, of nftables (which iptables-nft writes to as well)
+/// and of the older iptables.
 pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
-    let mut findings = told("nft", nftables()).map(|rules| parse(&rules, family, interface)).unwrap_or_default();
+    let mut findings = or_log("nft", nftables()).map(|rules| parse(&rules, family, interface)).unwrap_or_default();
     findings.extend(iptables::look_up(family));
     findings
 }
 
-/// The whole ruleset of this network namespace, in nft's JSON (`libnftables-json(5)`).
+/// Returns the whole ruleset of this network namespace, in nft's JSON (`libnftables-json(5)`).
 fn nftables() -> io::Result<Value> {
     let text = command::output("nft", &["-j", "list", "ruleset"])?;
     serde_json::from_str(&text).map_err(io::Error::other)
 }
 
-/// The chains of a table: family, table, name.
+/// A chain: family, table, name.
 type Place<'a> = (&'a str, &'a str, &'a str);
 
-/// A ruleset, by what a verdict needs to know.
+/// The parts of a ruleset that a verdict needs.
 #[derive(Default)]
 struct Ruleset<'a> {
     chains: Vec<&'a Value>,
     rules: BTreeMap<Place<'a>, Vec<&'a Value>>,
-    /// The elements of named maps: rules may leave the verdict to them.
+    /// The elements of named maps: rules may take their verdict from them.
     maps: BTreeMap<Place<'a>, &'a Value>,
 }
 
@@ -43,14 +43,14 @@ fn parse(document: &Value, family: Family, interface: Option<&str>) -> Vec<Findi
     ruleset.chains.iter().filter(passed).filter_map(|chain| ruleset.finding(chain)).collect()
 }
 
-/// Whether packets of `family` at `interface` pass this chain; a chain without a hook is no base chain.
+/// Reports whether packets of `family` at `interface` pass this chain; a chain without a hook is no base chain.
 fn is_passed(chain: &Value, family: Family, interface: Option<&str>) -> bool {
     let families: &[&str] = match family {
         Family::V4 => &["ip", "inet", "netdev", "bridge"],
         Family::V6 => &["ip6", "inet", "netdev", "bridge"],
     };
     let of_family = text(chain, "family").is_some_and(|family| families.contains(&family));
-    // nft before 1.0.7 does not say of which device a chain is: then it may be of this one.
+    // nft before 1.0.7 does not say which device a chain belongs to: then it may be this one.
     let of_device = match (&chain["dev"], interface) {
         (Value::String(device), Some(interface)) => device == interface,
         (Value::Array(devices), Some(interface)) => devices.iter().any(|device| device == interface),
@@ -93,7 +93,7 @@ impl<'a> Ruleset<'a> {
         })
     }
 
-    /// Whether a rule of the chain at `start`, or of one that it leads to, ends packets.
+    /// Reports whether a rule of the chain at `start`, or of a chain that it leads to, can end a packet.
     fn can_drop(&self, start: Place<'a>) -> bool {
         let (family, table, _) = start;
         let (mut seen, mut found) = (BTreeSet::new(), vec![start.2]);
@@ -122,16 +122,16 @@ impl<'a> Ruleset<'a> {
 /// What a rule can decide.
 #[derive(Default)]
 struct Verdicts<'a> {
-    /// Whether it can end a packet's way.
+    /// Whether it can end a packet.
     ends: bool,
-    /// The chains that it leads to.
+    /// The chains that it jumps to.
     targets: Vec<&'a str>,
-    /// The named maps that decide in its place.
+    /// The named maps that decide instead of the rule.
     maps: Vec<&'a str>,
 }
 
 impl<'a> Verdicts<'a> {
-    /// Verdicts may stand in the maps of a rule as well as at its end.
+    /// Collects verdicts, which may be in the maps of a rule as well as at its end.
     fn collect(&mut self, value: &'a Value) {
         match value {
             Value::Array(values) => values.iter().for_each(|value| self.collect(value)),
@@ -156,7 +156,8 @@ impl<'a> Verdicts<'a> {
     }
 }
 
-/// An extension of iptables: nft names it where it can, and says nothing of it before 1.0.7.
+/// Reports whether an iptables extension can end a packet. nft names the extension if it can, and says nothing of it before
+/// 1.0.7.
 fn foreign_target_ends(extension: &Value) -> bool {
     match (text(extension, "type"), text(extension, "name")) {
         (Some("match" | "watcher"), _) => false,
@@ -177,7 +178,7 @@ fn text<'a>(object: &'a Value, field: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    /// What nft 1.0.6 prints of a ruleset that uses every way to drop.
+    /// The output of nft 1.0.6 for a ruleset that uses every way to drop.
     const RULESET: &str = include_str!("../../tests/lookups/ruleset.json");
 
     fn found(family: Family, interface: Option<&str>) -> Vec<(String, String, bool)> {

@@ -8,32 +8,32 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a program that only lists something may take; they take milliseconds, or a second with 100,000 rules.
+/// The time limit of a program that only lists something; they take milliseconds, or a second with 100,000 rules.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// How often to look whether it has ended.
+/// How often to check whether it has ended.
 const POLL: Duration = Duration::from_millis(1);
 
-/// Where root's programs are: the search path of others does not always have these folders.
+/// The folders of root's programs, which the search path of other users may lack.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
-/// Where `program` is; none: it is not installed.
+/// Returns the path of `program`; `None` if it is not installed.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// What `program` prints.
+/// Runs `program` and returns what it prints.
 ///
 /// # Errors
-/// `NotFound` where it is not installed, `TimedOut` where it does not end, and what it says where it ends badly.
+/// `NotFound` if it is not installed, `TimedOut` if it does not end, and its error output if it fails.
 pub fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{program} is not installed"));
     let mut command = Command::new(find(program).ok_or_else(missing)?);
     command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
-    // Both pipes are emptied while it runs: it would wait for ever behind a full one.
+    // Both pipes are emptied while it runs: it would wait for ever on a full one.
     let (out, err) = (child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
         let out = scope.spawn(|| read_all(out));
@@ -47,13 +47,13 @@ pub fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
 fn read_all(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        // What came before an error still counts; the exit status says whether it was all.
+        // What came before an error still counts; the exit status says whether it was complete.
         let _ = pipe.read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether it ended well.
+/// Waits for the end; returns whether the program succeeded.
 fn wait(child: &mut Child) -> io::Result<bool> {
     let deadline = Instant::now() + LIMIT;
     loop {

@@ -1,18 +1,18 @@
-//! A counter of losses: what it is known by.
+//! The key of a loss counter.
 
 use std::collections::BTreeMap;
 
-/// A counter.
+/// The key of a counter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CounterKey {
     /// Its name in [`crate::model::trace::Finding::Counter`].
     pub name: String,
-    /// Whose it is, where several of one name come and go: the inode of a socket; else 0.
+    /// Its owner, if several counters of one name come and go: the inode of a socket; else 0.
     pub owner: u64,
 }
 
 impl CounterKey {
-    /// A counter that stays for as long as the namespace does.
+    /// Returns the key of a counter that exists as long as the namespace does.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), owner: 0 }
     }

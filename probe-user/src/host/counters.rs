@@ -1,4 +1,4 @@
-//! Counters of losses, read before the probes and after them: what rose between says where packets may have gone.
+//! Loss counters, read before and after the probes: the difference says where packets may have gone.
 
 pub mod interfaces;
 pub mod snmp;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::host::counter::Counters;
 use crate::model::trace::Finding;
 
-/// Every counter of losses of this network namespace, and of `interface`.
+/// Reads every loss counter of this network namespace, and of `interface`.
 pub fn read(interface: Option<&str>) -> Counters {
     let mut counters = snmp::read();
     counters.extend(sockets::read());
@@ -17,8 +17,8 @@ pub fn read(interface: Option<&str>) -> Counters {
     counters
 }
 
-/// What rose, and by how much. A counter that was not there before started from zero; one that fell was replaced by
-/// another of its name, which started from zero too.
+/// Returns which counters rose, and by how much. A counter that did not exist before started from zero; one that fell was
+/// replaced by another of its name, which started from zero too.
 pub fn risen(before: &Counters, after: &Counters) -> Vec<Finding> {
     let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
     for (key, now) in after {
@@ -44,8 +44,8 @@ mod tests {
     fn only_what_rose_is_told_by_how_much() {
         let before = counters(&[("a", 0, 5), ("b", 0, 7), ("gone", 0, 3)]);
         let after = counters(&[("a", 0, 5), ("b", 0, 9), ("new", 0, 1)]);
-        let told = [("b", 2), ("new", 1)].map(|(name, by)| Finding::Counter { name: name.to_owned(), by });
-        assert_eq!(risen(&before, &after), told);
+        let expected = [("b", 2), ("new", 1)].map(|(name, by)| Finding::Counter { name: name.to_owned(), by });
+        assert_eq!(risen(&before, &after), expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Network interfaces of the calling thread's network namespace: what they are, and what XDP would do to them.
 //!
-//! Everything comes from netlink and ioctl, never from `/sys/class/net`: that shows the namespace of the mount, not of
+//! Everything comes from netlink and ioctl, never from `/sys/class/net`, which shows the namespace of the mount, not of
 //! the thread.
 
 mod ethtool;
@@ -30,30 +30,30 @@ use crate::error::Mend;
 pub struct Device {
     /// Its name.
     pub name: String,
-    /// Its other names (`ip link property`), which `-I` takes too.
+    /// Its alternative names (`ip link property`), which `-I` accepts too.
     pub other_names: Vec<String>,
     /// Its index in its network namespace.
     pub ifindex: u32,
-    /// Whether it was switched on (`IFF_UP`).
+    /// Whether it is up (`IFF_UP`).
     pub up: bool,
-    /// Whether its far end is there (`IFF_LOWER_UP`).
+    /// Whether it has a carrier (`IFF_LOWER_UP`).
     pub carrier: bool,
     /// Whether it is the loopback interface.
     pub loopback: bool,
-    /// The largest packet that it takes, in bytes, without the link-layer header.
+    /// The largest packet that it accepts, in bytes, without the link-layer header.
     pub mtu: u32,
-    /// What packets start with.
+    /// The link-layer header of its packets.
     pub link_layer: DeviceType,
-    /// The kernel's name of a virtual interface's kind, such as `veth` or `vlan`; hardware has none.
+    /// The kernel's name for the kind of a virtual interface, such as `veth` or `vlan`; hardware has none.
     pub kind: Option<String>,
-    /// Its driver, as `ethtool -i` tells; the loopback interface has none.
+    /// Its driver, as `ethtool -i` reports it; the loopback interface has none.
     pub driver: Option<String>,
     /// Whether large receive offload is on, here or on an interface beneath this one.
     ///
-    /// Attaching generic XDP would switch it off (`generic_xdp_install` in `net/core/dev.c`), and drivers that must
-    /// re-make their queues for that reset the link.
+    /// Attaching generic XDP would switch it off (`generic_xdp_install` in `net/core/dev.c`), and drivers that must rebuild
+    /// their queues for that reset the link.
     pub lro: bool,
-    /// Whether GRO in hardware is on and can be switched off, which attaching generic XDP would do too.
+    /// Whether hardware GRO is on and can be switched off, which attaching generic XDP would do too.
     pub hardware_gro: bool,
     /// Its IPv4 addresses.
     pub v4: Vec<Ipv4Addr>,
@@ -71,11 +71,11 @@ pub enum DeviceType {
     Ethernet,
     /// The IP header.
     RawIp,
-    /// Something that probe cannot read: the `ARPHRD_*` number of `include/uapi/linux/if_arp.h`.
+    /// A header that probe cannot read: the `ARPHRD_*` number of `include/uapi/linux/if_arp.h`.
     Other(u16),
 }
 
-/// An XDP program on an interface, as netlink tells (`IFLA_XDP`).
+/// An XDP program on an interface, as netlink reports it (`IFLA_XDP`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct XdpProgram {
     /// Where it runs.
@@ -96,7 +96,7 @@ pub enum XdpPlace {
 }
 
 impl XdpPlace {
-    /// Its name in reports and documents.
+    /// Returns its name in reports and documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -106,7 +106,7 @@ impl XdpPlace {
     }
 }
 
-/// Kinds of interface that put packets into others, which this host or a program on it sends another way.
+/// Kinds of interface that wrap packets in others, which this host or a program on it then sends another way.
 const TUNNELS: [&str; 17] = [
     "amt",
     "bareudp",
@@ -128,28 +128,29 @@ const TUNNELS: [&str; 17] = [
 ];
 
 impl Device {
-    /// Its kind, where it is a tunnel.
+    /// Returns its kind if it is a tunnel.
     pub fn tunnel(&self) -> Option<&str> {
         self.kind.as_deref().filter(|kind| TUNNELS.contains(kind))
     }
 
-    /// The interface of that name, or of that other name.
+    /// Finds the interface with that name or alternative name.
     ///
     /// # Errors
-    /// [`DeviceError::NoSuchInterface`] where this network namespace has none, [`DeviceError::Netlink`] where the kernel does not say.
+    /// [`DeviceError::NoSuchInterface`] if this network namespace has none, [`DeviceError::Netlink`] if the kernel does not
+    /// answer.
     pub fn find(name: &str) -> Result<Self, DeviceError> {
         pick(Self::all()?, name)
     }
 
-    /// Every interface of this network namespace, by index.
+    /// Lists every interface of this network namespace, by index.
     ///
     /// # Errors
-    /// [`DeviceError::Netlink`] where the kernel does not say.
+    /// [`DeviceError::Netlink`] if the kernel does not answer.
     pub fn all() -> Result<Vec<Self>, DeviceError> {
         links::read().map_err(DeviceError::Netlink)
     }
 
-    /// Whether one of its addresses is of the same IP version as `address`.
+    /// Reports whether it has an address of the same IP version as `address`.
     pub fn speaks(&self, address: IpAddr) -> bool {
         match address {
             IpAddr::V4(_) => !self.v4.is_empty(),
@@ -157,7 +158,7 @@ impl Device {
         }
     }
 
-    /// What people call its driver: `virtio_net`, `veth`, `loopback`.
+    /// Returns the usual name of its driver: `virtio_net`, `veth`, `loopback`.
     pub fn driver_name(&self) -> &str {
         let known = self.driver.as_deref().or(self.kind.as_deref());
         known.unwrap_or(if self.loopback { "loopback" } else { "unknown driver" })
@@ -168,18 +169,18 @@ impl Device {
     }
 }
 
-/// The inode of the calling thread's network namespace: what tells it from every other that lives now.
+/// Returns the inode of the calling thread's network namespace, which no other live namespace has.
 ///
 /// # Errors
-/// Where `/proc` is not mounted.
+/// If `/proc` is not mounted.
 pub fn netns_inode() -> io::Result<u64> {
     fs::metadata("/proc/thread-self/ns/net").map(|namespace| namespace.ino())
 }
 
-/// The name of the interface with that index, in the calling thread's network namespace.
+/// Returns the name of the interface with that index, in the calling thread's network namespace.
 ///
 /// # Errors
-/// ENXIO where there is none (any more). nix 0.31 calls that an empty name.
+/// ENXIO if there is none (any more), for which nix 0.31 returns an empty name.
 pub fn name_of(ifindex: u32) -> io::Result<String> {
     let mut name = [0_u8; libc::IF_NAMESIZE];
     // SAFETY: the function writes at most IF_NAMESIZE bytes, for which `name` has room.
@@ -193,11 +194,11 @@ pub fn name_of(ifindex: u32) -> io::Result<String> {
 /// `SO_NETNS_COOKIE` of `include/uapi/asm-generic/socket.h` (Linux 5.14), which the libc crate lacks.
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
-/// The kernel's cookie of the calling thread's network namespace, which is never given twice until the machine starts
-/// again; an inode number is, as soon as its namespace is gone.
+/// Returns the kernel's cookie of the calling thread's network namespace. The kernel uses a cookie once per boot; an inode
+/// number is free again as soon as its namespace is gone.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn netns_cookie() -> io::Result<u64> {
     let socket = UnixDatagram::unbound()?;
     let mut cookie = 0_u64;
@@ -216,21 +217,21 @@ pub fn netns_cookie() -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Why an interface cannot be used, or not so.
+/// Why an interface cannot be used, or not in this way.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// No interface has that name.
     #[error("no interface '{name}' in this network namespace; there is {}", listed(known))]
     NoSuchInterface {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
-        /// What there is, the nearest spelling first.
+        /// The existing names, the nearest spelling first.
         known: Vec<String>,
     },
     /// The kernel did not list its interfaces.
     #[error("cannot ask the kernel for its network interfaces")]
     Netlink(#[source] io::Error),
-    /// Packets of the interface do not start with anything that probe reads.
+    /// Packets of the interface start with a header that probe cannot read.
     #[error(
         "'{name}' is neither an Ethernet nor an IP interface (ARPHRD type {arphrd}): probe cannot read its packets"
     )]
@@ -240,7 +241,7 @@ pub enum DeviceError {
         /// The `ARPHRD_*` number of its link layer.
         arphrd: u16,
     },
-    /// Native XDP was asked for, and the driver has none.
+    /// Native XDP was requested, and the driver has none.
     #[error("'{name}' has no native XDP ({driver})")]
     NoNativeXdp {
         /// The interface.
@@ -266,7 +267,7 @@ impl Mend for DeviceError {
     }
 }
 
-/// The device called `name`. `ip link` prints `eth0@if3` for an interface called `eth0`, so that is taken as well.
+/// Picks the device called `name`. `ip link` prints `eth0@if3` for an interface called `eth0`, so that is accepted as well.
 fn pick(devices: Vec<Device>, name: &str) -> Result<Device, DeviceError> {
     let short = name.split_once('@').map_or(name, |(short, _)| short);
     let wanted = if devices.iter().any(|device| device.is_called(name)) { name } else { short };
@@ -278,12 +279,12 @@ fn pick(devices: Vec<Device>, name: &str) -> Result<Device, DeviceError> {
     Err(DeviceError::NoSuchInterface { name: name.to_owned(), known })
 }
 
-/// Whether `guess` may be what was meant by `name`: at most one change in three letters.
+/// Reports whether `guess` may be a misspelt `name`: at most one change in three letters.
 fn is_near(name: &str, guess: &str) -> bool {
     strsim::osa_distance(name, guess) * 3 <= name.chars().count().max(3)
 }
 
-/// At most eight names, and how many more there are.
+/// Lists at most eight names, and how many more there are.
 fn listed(known: &[String]) -> String {
     const SHOWN: usize = 8;
     if known.is_empty() {

@@ -1,4 +1,4 @@
-//! The neighbour that packets to the other end go to next, as ARP or neighbour discovery left it.
+//! The neighbour that packets to the other end go to next, as ARP or neighbour discovery knows it.
 
 use std::{io, net::IpAddr};
 
@@ -7,27 +7,27 @@ use netlink_packet_route::{
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
 };
 
-use super::{route, told};
+use super::{or_log, route};
 use crate::{host::device::netlink, model::trace::Finding};
 
-/// What the host knows of the next hop to `to` for packets from `from`; nothing where there is no usable route, and where
-/// the kernel never had to ask for it.
+/// Returns what the host knows of the next hop to `to` for packets from `from`; `None` if there is no usable route, or the
+/// kernel never had to resolve the next hop.
 pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
     let hop = route::next_hop(from, to)?;
-    let entries = told("neighbours", table(hop.address))?;
+    let entries = or_log("neighbours", table(hop.address))?;
     let state = entries.iter().find_map(|entry| state_of(entry, &hop))?;
     let interface = route::name(hop.ifindex)?;
     Some(Finding::Neighbour { address: hop.address, interface, state: word(state) })
 }
 
-/// The neighbours of that IP version, at every interface.
+/// Returns the neighbours of that IP version, at every interface.
 fn table(of: IpAddr) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut request = NeighbourMessage::default();
     request.header.family = if of.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     netlink::dump(&RouteNetlinkMessage::GetNeighbour(request))
 }
 
-/// The state of the entry for `hop`, if this is it.
+/// Returns the state of the entry if it is the one for `hop`.
 fn state_of(entry: &RouteNetlinkMessage, hop: &route::NextHop) -> Option<NeighbourState> {
     let RouteNetlinkMessage::NewNeighbour(entry) = entry else { return None };
     let is_it = |attribute: &NeighbourAttribute| match attribute {
@@ -38,7 +38,7 @@ fn state_of(entry: &RouteNetlinkMessage, hop: &route::NextHop) -> Option<Neighbo
     (entry.header.ifindex == hop.ifindex && entry.attributes.iter().any(is_it)).then_some(entry.header.state)
 }
 
-/// As `ip neighbour` writes it.
+/// Formats the state the way `ip neighbour` does.
 fn word(state: NeighbourState) -> String {
     match state {
         NeighbourState::Incomplete => "INCOMPLETE",

@@ -1,29 +1,29 @@
-//! Where the running kernel keeps the fields that the programs read, and which hops it lacks one for.
+//! Where the running kernel keeps the fields that the programs read, and which hops lack one.
 
 use probe_ebpf::contract::offsets::{ABSENT, Offsets};
 
 use super::btf::{Btf, Lack};
 
-/// Fields that are read together: where one is missing, the hops that read them are blind.
+/// Fields that are read together: if one is missing, the hops that read them are blind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetGroup {
-    /// A packet, its device, its socket and its network namespace: what every hop reads that is handed an skb.
+    /// A packet, its device, its socket and its network namespace: read by every hop that gets an skb.
     Packet,
     /// The state of a netfilter hook.
     Netfilter,
-    /// What no program needs.
+    /// Fields that no program requires.
     Detail,
 }
 
 /// The offsets of one kernel.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// As the programs are told them.
+    /// The offsets in the form that the programs get.
     pub offsets: Offsets,
     lacks: Vec<(OffsetGroup, Lack)>,
 }
 
-/// One field: who reads it, where it is, how large it must be, and where its offset goes.
+/// One field: who reads it, where it is, how large it must be, and where its offset is stored.
 struct Row {
     group: OffsetGroup,
     structure: &'static str,
@@ -66,7 +66,7 @@ const ROWS: [Row; 20] = [
 ];
 
 impl Layout {
-    /// That of the kernel that `btf` describes. What is missing is noted, not an error.
+    /// Computes the layout of the kernel that `btf` describes. A missing field is noted and is no error.
     pub fn of(btf: &Btf) -> Self {
         let mut layout = Self { offsets: Offsets::NONE, lacks: Vec::new() };
         for row in ROWS {
@@ -78,7 +78,7 @@ impl Layout {
         layout
     }
 
-    /// What is missing of `group`, if anything is.
+    /// Returns the missing field of `group`, if there is one.
     pub fn lack(&self, group: OffsetGroup) -> Option<&Lack> {
         self.lacks.iter().find(|(lacking, _)| *lacking == group).map(|(_, lack)| lack)
     }

@@ -7,7 +7,7 @@ use nix::unistd::{Uid, geteuid};
 
 use crate::error::Mend;
 
-/// Something that needs privilege.
+/// A task that needs privilege.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrivilegedTask {
     /// `probe observe`.
@@ -16,7 +16,7 @@ pub enum PrivilegedTask {
     Receive,
     /// `probe filter`.
     Filter,
-    /// `probe send` through a raw socket: replies, or requests with an id of one's own.
+    /// `probe send` through a raw socket: replies, or requests with a chosen id.
     SendRaw,
     /// `probe lab`.
     Lab,
@@ -29,7 +29,7 @@ pub enum PrivilegedTask {
 /// What programs at a hop need (`bpf_prog_load` in `kernel/bpf/syscall.c`; `CAP_PERFMON` for pointer arithmetic).
 const ATTACH: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON];
 
-/// The same, and raw sockets.
+/// The same, plus raw sockets.
 const SEND_AND_ATTACH: &[Capability] =
     &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON, Capability::CAP_NET_RAW];
 
@@ -38,7 +38,7 @@ impl PrivilegedTask {
     pub const ALL: [Self; 7] =
         [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab, Self::Diagnose, Self::Agent];
 
-    /// What a person types for it, without the program's name.
+    /// Returns the command that the user types for it, without the program's name.
     pub const fn verb(self) -> &'static str {
         match self {
             Self::Observe => "observe",
@@ -51,7 +51,7 @@ impl PrivilegedTask {
         }
     }
 
-    /// The capabilities that it needs. `CAP_SYS_ADMIN` holds those of attaching too.
+    /// Returns the capabilities that it needs. `CAP_SYS_ADMIN` includes those of attaching.
     pub const fn needs(self) -> &'static [Capability] {
         match self {
             Self::Observe | Self::Receive | Self::Filter => ATTACH,
@@ -61,18 +61,18 @@ impl PrivilegedTask {
         }
     }
 
-    /// Whether it loads kernel programs, which the capabilities of a container's own user namespace do not allow.
+    /// Reports whether it loads kernel programs, which the capabilities of a container's own user namespace do not allow.
     const fn loads_programs(self) -> bool {
         !matches!(self, Self::SendRaw)
     }
 }
 
-/// Whose capabilities a process holds.
+/// The user namespace whose capabilities a process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserNamespace {
-    /// The machine's.
+    /// The machine's own.
     Initial,
-    /// A container's, or one that `unshare` made: its root is not the machine's.
+    /// A container's, or one made by `unshare`: its root is not the machine's root.
     Own,
 }
 
@@ -83,19 +83,19 @@ pub struct Privileges {
     pub user: Uid,
     /// Its effective capabilities, by number.
     effective: BTreeSet<u8>,
-    /// Whose they are.
+    /// The user namespace that they apply to.
     pub namespace: UserNamespace,
 }
 
 impl Privileges {
-    /// Those of the calling thread.
+    /// Reads the privileges of the calling thread.
     ///
     /// # Errors
-    /// [`PrivilegeError::Unknown`] where the kernel does not say, as under some seccomp profiles.
+    /// [`PrivilegeError::Unknown`] if the kernel does not say, as under some seccomp profiles.
     pub fn of_this_thread() -> Result<Self, PrivilegeError> {
         let effective =
             caps::read(None, CapSet::Effective).map_err(|error| PrivilegeError::Unknown(io::Error::other(error)))?;
-        // Where /proc is not mounted, nothing speaks against the machine's own.
+        // If /proc is not mounted, assume the machine's own namespace.
         let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
         Ok(Self {
             user: geteuid(),
@@ -104,17 +104,17 @@ impl Privileges {
         })
     }
 
-    /// Those of `user` with these effective capabilities.
+    /// Builds the privileges of `user` with these effective capabilities.
     pub fn new(user: Uid, effective: &[Capability], namespace: UserNamespace) -> Self {
         Self { user, effective: effective.iter().map(Capability::index).collect(), namespace }
     }
 
-    /// Whether it holds that capability.
+    /// Reports whether it holds that capability.
     pub fn holds(&self, capability: Capability) -> bool {
         self.effective.contains(&capability.index())
     }
 
-    /// Which capabilities it lacks for `task`.
+    /// Returns the capabilities that it lacks for `task`.
     pub fn missing(&self, task: PrivilegedTask) -> Vec<Capability> {
         let by_admin = |capability: Capability| {
             matches!(
@@ -131,10 +131,10 @@ impl Privileges {
         task.needs().iter().copied().filter(lacks).collect()
     }
 
-    /// Whether it may do `task`.
+    /// Checks that it may do `task`.
     ///
     /// # Errors
-    /// [`PrivilegeError::Missing`] or [`PrivilegeError::Contained`]: what stands in the way, and what mends it.
+    /// [`PrivilegeError::Missing`] or [`PrivilegeError::Contained`]: what is missing, and how to fix it.
     pub fn allow(&self, task: PrivilegedTask) -> Result<(), PrivilegeError> {
         let missing = self.missing(task);
         if !missing.is_empty() {
@@ -147,10 +147,10 @@ impl Privileges {
     }
 }
 
-/// Whether the calling thread may do `task`. Where the kernel does not tell, it may: the next step will show.
+/// Checks that the calling thread may do `task`. If the kernel does not say, it may: the next step will show.
 ///
 /// # Errors
-/// [`PrivilegeError::Missing`] or [`PrivilegeError::Contained`]: what stands in the way, and what mends it.
+/// [`PrivilegeError::Missing`] or [`PrivilegeError::Contained`]: what is missing, and how to fix it.
 pub fn require(task: PrivilegedTask) -> Result<(), PrivilegeError> {
     match Privileges::of_this_thread() {
         Ok(privileges) => privileges.allow(task),
@@ -158,31 +158,31 @@ pub fn require(task: PrivilegedTask) -> Result<(), PrivilegeError> {
     }
 }
 
-/// What `/proc/PID/uid_map` tells: only the machine's own namespace maps all 2^32 - 1 users to themselves.
+/// Parses `/proc/PID/uid_map`: only the machine's own namespace maps all 2^32 - 1 users to themselves.
 fn namespace(uid_map: &str) -> UserNamespace {
     let mut words = uid_map.split_whitespace();
     let identity = [words.next(), words.next(), words.next()] == [Some("0"), Some("0"), Some("4294967295")];
     if identity || uid_map.trim().is_empty() { UserNamespace::Initial } else { UserNamespace::Own }
 }
 
-/// Why this thread may not.
+/// Why this thread may not do a task.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
     /// Capabilities are missing.
     #[error("probe {} needs {}, which this process does not have", .task.verb(), listed(.missing))]
     Missing {
-        /// For what.
+        /// The task.
         task: PrivilegedTask,
-        /// Which.
+        /// The missing capabilities.
         missing: Vec<Capability>,
     },
-    /// The capabilities are there, but they are not the machine's.
+    /// The capabilities apply to a user namespace other than the machine's.
     #[error("root of a container's own user namespace may not load kernel programs, as probe {} does", .task.verb())]
     Contained {
-        /// For what.
+        /// The task.
         task: PrivilegedTask,
     },
-    /// The kernel does not tell.
+    /// The kernel does not say.
     #[error("cannot read this process's capabilities")]
     Unknown(#[source] io::Error),
 }
@@ -199,20 +199,20 @@ impl Mend for PrivilegeError {
                  --privileged)"
                     .to_owned()
             }
-            Self::Unknown(_) => "see whether /proc is mounted".to_owned(),
+            Self::Unknown(_) => "check that /proc is mounted".to_owned(),
         }
     }
 }
 
-/// The command that lets every user of this machine observe, receive, filter and send with the program file `program`.
-/// All of it in one, as each `setcap` takes away what the one before gave.
+/// Returns the command that lets every user of this machine observe, receive, filter and send with the program file
+/// `program`. It sets all capabilities at once, as each `setcap` replaces those set before.
 pub fn set_capabilities(program: &str) -> String {
     let needed = [ATTACH, PrivilegedTask::SendRaw.needs()].concat();
     let names: Vec<String> = needed.iter().map(|capability| capability.to_string().to_lowercase()).collect();
     format!("sudo setcap {}+ep {program}", names.join(","))
 }
 
-/// Capabilities as a sentence lists them.
+/// Joins capabilities for a sentence.
 pub fn listed(capabilities: &[Capability]) -> String {
     let names: Vec<String> = capabilities.iter().map(ToString::to_string).collect();
     match names.split_last() {

@@ -1,8 +1,8 @@
-//! Processes by number and age: a number alone may be in use again.
+//! Processes by id and start time: the kernel reuses ids.
 
 use std::fs;
 
-/// When the process `pid` started, in clock ticks since boot; `None`: there is no such process.
+/// Returns when the process `pid` started, in clock ticks since boot; `None` if there is no such process.
 pub fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold spaces and parentheses of its own; field 3 follows the last one.

@@ -1,4 +1,4 @@
-//! The names of drop reasons. Their numbers move between kernels, so they come from the running one.
+//! The names of drop reasons. Their numbers change between kernels, so they come from the running one.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Reasons {
 }
 
 impl Reasons {
-    /// Those of the kernel that `btf` describes; none before Linux 5.17, no subsystems before 6.4.
+    /// Reads those of the kernel that `btf` describes; none before Linux 5.17, no subsystems before 6.4.
     pub fn of(btf: &Btf) -> Self {
         let named = |name, prefix| {
             let numbers = btf.enumerators(name).unwrap_or_default();
@@ -27,8 +27,8 @@ impl Reasons {
         }
     }
 
-    /// The name of a reason, without its prefix: `NETFILTER_DROP`. The reasons of a subsystem have no names in the
-    /// kernel's types: `OPENVSWITCH:0x30001`, or `subsys:0x90001`. Any other unknown number stays one.
+    /// Returns the name of a reason, without its prefix: `NETFILTER_DROP`. The reasons of a subsystem have no names in the
+    /// kernel's types: `OPENVSWITCH:0x30001`, or `subsys:0x90001`. Any other unknown number stays a number.
     pub fn name(&self, reason: u32) -> String {
         if let Some(name) = self.core.get(&reason) {
             return name.clone();
@@ -40,13 +40,13 @@ impl Reasons {
         }
     }
 
-    /// How `ICMPv6` of this kernel frees a request that it is done with: that it says why came with Linux 6.3, beside the
-    /// reasons of neighbour discovery.
+    /// Returns how `ICMPv6` of this kernel frees a request that it has handled: since Linux 6.3, which also brought the
+    /// reasons of neighbour discovery, it gives a reason.
     pub fn icmpv6_frees(&self) -> Icmpv6Frees {
         if self.number("IPV6_NDISC_BAD_OPTIONS").is_some() { Icmpv6Frees::AsItFared } else { Icmpv6Frees::Alike }
     }
 
-    /// The number of the reason `name`, without its prefix.
+    /// Returns the number of the reason `name`, given without its prefix.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.core.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
     }

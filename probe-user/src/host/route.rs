@@ -8,17 +8,17 @@ use netlink_packet_route::{
 };
 use nix::{errno::Errno, net::if_::if_indextoname};
 
-use super::told;
+use super::or_log;
 use crate::{host::device::netlink, model::trace::Finding};
 
-/// The route to `to` for packets that carry the source address `from`: rules may choose by it.
+/// Looks up the route to `to` for packets with the source address `from`: policy rules may choose by it.
 pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
-    // Of a source that is none of this host's addresses the kernel only says that; the route may be there all the same.
+    // For a source that is not one of this host's addresses the kernel reports only that; the route may exist all the same.
     match ask(to, Some(from).filter(|from| is_own(*from))) {
         Ok(routes) => routes.iter().find_map(|message| finding(to, message)),
         Err(error) => match error.raw_os_error() {
             Some(errno) => Some(unusable(to, Errno::from_raw(errno), None)),
-            None => told("route", Err(error)),
+            None => or_log("route", Err(error)),
         },
     }
 }
@@ -26,15 +26,15 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
 /// Where packets go next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NextHop {
-    /// The gateway; the other end itself where it is on the link.
+    /// The gateway, or the other end itself if it is on the link.
     pub(super) address: IpAddr,
     /// The interface towards it.
     pub(super) ifindex: u32,
 }
 
-/// The next hop of the route that [`look_up`] tells; nothing where it leads nowhere, or stays on this host.
+/// Returns the next hop of the route that [`look_up`] finds; `None` if it leads nowhere or stays on this host.
 pub(super) fn next_hop(from: IpAddr, to: IpAddr) -> Option<NextHop> {
-    let routes = told("next hop", ask(to, Some(from).filter(|from| is_own(*from))))?;
+    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from))))?;
     routes.iter().find_map(|message| hop(to, message))
 }
 
@@ -56,12 +56,12 @@ fn hop(to: IpAddr, message: &RouteNetlinkMessage) -> Option<NextHop> {
     (route.header.kind == RouteType::Unicast && hop.ifindex != 0).then_some(hop)
 }
 
-/// Whether the address that the run uses is one of this network namespace's.
+/// Reports whether the address that the run uses belongs to this network namespace.
 pub fn own_address(address: IpAddr) -> Option<Finding> {
     (!address.is_unspecified()).then(|| Finding::Address { address, own: is_own(address) })
 }
 
-/// Whether this network namespace has that address.
+/// Reports whether this network namespace has that address.
 fn is_own(address: IpAddr) -> bool {
     let is_local = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
     ask(address, None).is_ok_and(|routes| routes.iter().any(is_local))
@@ -88,7 +88,7 @@ fn address(ip: IpAddr) -> RouteAddress {
     }
 }
 
-/// IPv4 answers with an error where a route ends packets; IPv6 shows that route.
+/// Converts the kernel's reply. For a route that ends packets, IPv4 returns an error and IPv6 the route.
 fn finding(to: IpAddr, message: &RouteNetlinkMessage) -> Option<Finding> {
     let RouteNetlinkMessage::NewRoute(route) = message else { return None };
     let interface = route.attributes.iter().find_map(|attribute| match attribute {
@@ -101,7 +101,7 @@ fn finding(to: IpAddr, message: &RouteNetlinkMessage) -> Option<Finding> {
     })
 }
 
-/// What the kernel answers a sender whose route is of this type (`fib_props` in `net/ipv4/fib_semantics.c`).
+/// Returns the error that a sender gets if its route is of this type (`fib_props` in `net/ipv4/fib_semantics.c`).
 fn refusal(kind: RouteType) -> Option<Errno> {
     match kind {
         RouteType::BlackHole => Some(Errno::EINVAL),
@@ -116,9 +116,9 @@ fn unusable(to: IpAddr, errno: Errno, interface: Option<String>) -> Finding {
     Finding::Route { to, errno: Some(format!("{errno:?}")), interface }
 }
 
-/// The name of an interface of this thread's network namespace.
+/// Returns the name of an interface of this thread's network namespace.
 pub(super) fn name(index: u32) -> Option<String> {
-    told("interface of the route", if_indextoname(index))?.into_string().ok()
+    or_log("interface of the route", if_indextoname(index))?.into_string().ok()
 }
 
 #[cfg(test)]

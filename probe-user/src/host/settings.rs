@@ -1,10 +1,10 @@
-//! Kernel settings that end echo packets, or let them through.
+//! Kernel settings that drop echo packets, or let them pass.
 
 use std::{fs, path::Path};
 
 use probe_ebpf::Family;
 
-use super::told;
+use super::or_log;
 use crate::model::trace::Finding;
 
 /// Settings of IPv4 (`Documentation/networking/ip-sysctl.rst`).
@@ -17,10 +17,10 @@ const V4: [&str; 6] = [
     "net/ipv4/ping_group_range",
 ];
 
-/// Those that every IPv4 interface has, and `all`.
+/// Settings that every IPv4 interface has, and `all`.
 const V4_INTERFACE: [&str; 3] = ["rp_filter", "accept_local", "forwarding"];
 
-/// Settings of IPv6. Ping sockets have one group range for both.
+/// Settings of IPv6. Ping sockets share one group range with IPv4.
 const V6: [&str; 6] = [
     "net/ipv6/icmp/echo_ignore_all",
     "net/ipv6/icmp/echo_ignore_multicast",
@@ -30,15 +30,15 @@ const V6: [&str; 6] = [
     "net/ipv4/ping_group_range",
 ];
 
-/// Those that every IPv6 interface has, and `all`.
+/// Settings that every IPv6 interface has, and `all`.
 const V6_INTERFACE: [&str; 2] = ["forwarding", "disable_ipv6"];
 
-/// The settings that matter to packets of `family` at `interface`, whatever their values are.
+/// Reads the settings that matter to packets of `family` at `interface`, whatever their values are.
 pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
     paths(family, interface).into_iter().filter_map(read).collect()
 }
 
-/// Their paths below `/proc/sys`.
+/// Returns their paths below `/proc/sys`.
 fn paths(family: Family, interface: Option<&str>) -> Vec<String> {
     let (whole, each, folder): (&[&str], &[&str], _) = match family {
         Family::V4 => (&V4, &V4_INTERFACE, "net/ipv4/conf"),
@@ -50,7 +50,7 @@ fn paths(family: Family, interface: Option<&str>) -> Vec<String> {
 }
 
 fn read(path: String) -> Option<Finding> {
-    let value = told(&path, fs::read_to_string(Path::new("/proc/sys").join(&path)))?;
+    let value = or_log(&path, fs::read_to_string(Path::new("/proc/sys").join(&path)))?;
     // Values of several words are written with tabs between them.
     Some(Finding::Setting { path, value: value.split_whitespace().collect::<Vec<_>>().join(" ") })
 }

@@ -6,21 +6,21 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// Where the kernel lists them.
+/// Where the kernel lists its symbols.
 const PATH: &str = "/proc/kallsyms";
 
-/// A function longer than this is none: the address lies in a gap, where code has gone or was never listed.
+/// No function is longer than this: the address is in a gap, where code was removed or never listed.
 const LONGEST: u64 = 1 << 20;
 
-/// The functions of the kernel as they were when they were read: modules and programs come and go.
+/// The kernel's functions at the time they were read: modules and programs come and go.
 #[derive(Debug, Default)]
 pub struct Symbols {
     text: String,
-    /// Address, and where in the text its name is; by address.
+    /// Address and position of the name in the text; sorted by address.
     functions: Vec<(u64, Range<u32>)>,
 }
 
-/// An address as a place in a function.
+/// An address as an offset into a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SymbolOffset<'a> {
     /// The function.
@@ -30,16 +30,16 @@ pub struct SymbolOffset<'a> {
 }
 
 impl Symbols {
-    /// Reads them. Read them after programs are attached: attaching makes functions of its own.
+    /// Reads the symbols. Call it after programs are attached: attaching makes functions of its own.
     ///
     /// # Errors
-    /// What the kernel answered. Without `CAP_SYSLOG` it lists every address as zero: then nothing is
-    /// [known](Self::are_known), which is no error.
+    /// The kernel's answer. Without `CAP_SYSLOG` it lists every address as zero: then nothing is [known](Self::are_known),
+    /// which is no error.
     pub fn read() -> io::Result<Self> {
         fs::read_to_string(PATH).map(Self::parse)
     }
 
-    /// Those in `text`: lines of address, type, name and perhaps a module.
+    /// Parses `text`: lines of address, type, name and perhaps a module.
     pub fn parse(text: String) -> Self {
         let mut functions: Vec<(u64, Range<u32>)> = Vec::new();
         let mut start = 0;
@@ -47,18 +47,18 @@ impl Symbols {
             functions.extend(function(line, start));
             start += line.len();
         }
-        // Stable: of several names for one address the first listed stays.
+        // A stable sort: of several names for one address the first listed comes first.
         functions.sort_by_key(|(address, _)| *address);
         functions.dedup_by_key(|(address, _)| *address);
         Self { text, functions }
     }
 
-    /// Whether the kernel tells addresses to this process.
+    /// Reports whether the kernel shows addresses to this process.
     pub fn are_known(&self) -> bool {
         !self.functions.is_empty()
     }
 
-    /// The function that `address` belongs to; none where that is not known.
+    /// Returns the function that `address` belongs to; `None` if that is not known.
     pub fn place(&self, address: u64) -> Option<SymbolOffset<'_>> {
         let after = self.functions.partition_point(|(start, _)| *start <= address);
         let (start, name) = self.functions.get(after.checked_sub(1)?)?;
@@ -66,13 +66,13 @@ impl Symbols {
         (offset < LONGEST).then(|| SymbolOffset { function: self.name(name), offset })
     }
 
-    /// The name of the function that `address` belongs to, or the address where that is not known.
+    /// Returns the name of the function that `address` belongs to, or the address if that is not known.
     pub fn function(&self, address: u64) -> String {
         self.place(address).map_or_else(|| format!("{address:#x}"), |place| place.function.to_owned())
     }
 
-    /// From where to before where the code of the function `name` is, and that of parts that the compiler split off it
-    /// (`name.cold`, `name.part.0`).
+    /// Returns the address ranges of the function `name`, and of the parts that the compiler split off it (`name.cold`,
+    /// `name.part.0`).
     pub fn ranges(&self, name: &str) -> Vec<Range<u64>> {
         let belongs =
             |found: &str| found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
@@ -85,7 +85,7 @@ impl Symbols {
     }
 }
 
-/// Symbols that are read while something else is done.
+/// Symbols that are read in the background.
 #[derive(Debug)]
 pub struct Awaited {
     reading: Option<JoinHandle<Symbols>>,
@@ -93,7 +93,7 @@ pub struct Awaited {
 }
 
 impl Awaited {
-    /// Starts reading them. What the kernel does not tell stays unknown.
+    /// Starts reading the symbols. What the kernel does not show stays unknown.
     pub fn begin() -> Self {
         let read = || Symbols::read().unwrap_or_default();
         match thread::Builder::new().spawn(read) {
@@ -102,7 +102,7 @@ impl Awaited {
         }
     }
 
-    /// They, once they are there.
+    /// Waits for the symbols and returns them.
     pub fn get(&mut self) -> &Symbols {
         if let Some(reading) = self.reading.take() {
             self.read = reading.join().unwrap_or_default();
@@ -111,8 +111,8 @@ impl Awaited {
     }
 }
 
-/// Address and name of the function in `line`, which starts at `start` in the text; none for data, and for addresses
-/// that are hidden.
+/// Parses address and function name from `line`, which starts at `start` in the text; `None` for data, and for hidden
+/// addresses.
 fn function(line: &str, start: usize) -> Option<(u64, Range<u32>)> {
     let (address, rest) = line.split_once(' ')?;
     let (kind, rest) = rest.split_once(' ')?;
@@ -123,7 +123,7 @@ fn function(line: &str, start: usize) -> Option<(u64, Range<u32>)> {
     matches!(kind, "t" | "T" | "w" | "W").then_some((address, range))
 }
 
-/// Bytes of `line` before `rest`, its last part.
+/// Returns the number of bytes of `line` before `rest`, its last part.
 fn address_width(line: &str, rest: &str) -> usize {
     line.len() - rest.len()
 }

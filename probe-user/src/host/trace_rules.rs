@@ -1,8 +1,8 @@
-//! Names the very rule that ends a probe, by tracing the probes through nftables (`--trace-rules`).
+//! Names the very rule that drops a probe, by tracing the probes through nftables (`--trace-rules`).
 //!
-//! A table of probe's own marks them, and the kernel then tells each rule that they meet. The table belongs to the socket
-//! that made it (`NFT_TABLE_F_OWNER`, Linux 5.12): the kernel removes it when that socket is closed, in whatever way this
-//! process ends, so there is never one left to sweep. Rules of iptables-nft are traced too, of the older iptables not.
+//! A table of probe's own marks them, and the kernel then reports each rule that they meet. The table belongs to the socket
+//! that made it (`NFT_TABLE_F_OWNER`, Linux 5.12): the kernel removes it when that socket is closed, however this process
+//! ends, so there is never one left to sweep. Rules of iptables-nft are traced too, those of the older iptables are not.
 
 mod event;
 mod message;
@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, io};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 
-use super::told;
+use super::or_log;
 use crate::model::request::EchoFlow;
 use crate::model::trace::Finding;
 use event::{TraceEnd, TraceEvent, TracedPacket};
@@ -22,37 +22,38 @@ use event::{TraceEnd, TraceEvent, TracedPacket};
 /// `NFNLGRP_NFTRACE` of `include/uapi/linux/netfilter/nfnetlink.h`.
 const TRACE_GROUP: u32 = 9;
 
-/// Room for what the kernel tells between two looks: some hundred probes that meet some ten rules each.
+/// Room for the events between two reads: some hundred probes that meet some ten rules each.
 const BUFFER_BYTES: usize = 4 << 20;
 
-/// What the name of every such table starts with.
+/// The prefix of every such table's name.
 pub(super) const TABLE: &str = "probe_trace_";
 
-/// Probes that are being traced; dropping it ends that.
+/// A running trace of probes; dropping it ends the trace.
 pub struct TraceRules {
     /// Closing it removes the table.
     _owner: Socket,
     listener: Socket,
-    /// The packets that the kernel described so far: it does so with their first event only.
+    /// The packets described so far: only the first event of a packet describes it.
     packets: BTreeMap<u32, TracedPacket>,
     ends: BTreeMap<TraceEnd, u64>,
 }
 
 impl TraceRules {
-    /// Begins to trace the echo packets of `flow` in the calling thread's network namespace.
+    /// Starts tracing the echo packets of `flow` in the calling thread's network namespace.
     ///
     /// # Errors
-    /// Why that does not work here, as a clause for people.
+    /// Why that does not work here, as a clause for the user.
     pub fn begin(flow: &EchoFlow) -> Result<Self, String> {
         let listener = listen().map_err(|error| why(&error))?;
         let owner = table::make(flow).map_err(|error| why(&error))?;
         Ok(Self { _owner: owner, listener, packets: BTreeMap::new(), ends: BTreeMap::new() })
     }
 
-    /// Ends it, and tells which rules ended probes. It asks nft for their text, in the calling thread's network namespace.
+    /// Ends the trace and returns which rules dropped probes. Asks nft for their text, in the calling thread's network
+    /// namespace.
     pub fn end(mut self) -> Vec<Finding> {
         if let Err(error) = self.drain() {
-            tracing::warn!("not every rule that was traced is known: {error}");
+            tracing::warn!("some trace events were lost: {error}");
         }
         let mut texts = BTreeMap::new();
         let ends = std::mem::take(&mut self.ends);
@@ -84,7 +85,7 @@ fn listen() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind(&SocketAddr::new(0, 0))?;
     // Above the limit of ordinary sockets; without the privilege the limit stays.
-    told("receive buffer", setsockopt(&socket, RcvBufForce, &BUFFER_BYTES));
+    or_log("receive buffer", setsockopt(&socket, RcvBufForce, &BUFFER_BYTES));
     socket.add_membership(TRACE_GROUP)?;
     socket.set_non_blocking(true)?;
     Ok(socket)
@@ -100,7 +101,7 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-/// The listings of tables that were asked for already.
+/// The listings of tables that were already requested.
 type Texts = BTreeMap<(String, String), String>;
 
 fn finding(end: TraceEnd, packets: u64, texts: &mut Texts) -> Finding {

@@ -24,8 +24,8 @@ use crate::{
     peer::{Peer, command::Finishing},
     stop::StopSignal,
     traffic::{
+        batch::{BatchProgress, MinimumGap, PacketSender},
         prober::random,
-        volley::{Fired, MinimumGap, PacketSender},
     },
     watch::{Factory, Watching},
 };
@@ -102,7 +102,7 @@ impl Player {
             self.ends.far = ready.addresses;
         }
         let before = Instant::now();
-        self.peer.fired()?;
+        self.peer.batch_progress()?;
         let rtt = before.elapsed();
         let asked = self.peer.finish()?;
         self.peer.finished(asked)?;
@@ -228,29 +228,29 @@ impl Playing<'_> {
         let due = self.schedule.due(now, &self.landings);
         let ordered = if due.near.is_empty() && due.far.is_empty() { Ordered::Nothing } else { Ordered::Shots };
         if !due.near.is_empty() {
-            self.shooter.fire(due.near);
+            self.shooter.send(due.near);
         }
         if !due.far.is_empty() {
-            peer.volley(due.far)?;
+            peer.send_batch(due.far)?;
         }
         Ok(ordered)
     }
 
     /// Takes in what was sent and what came, at both ends.
     fn look(&mut self, peer: &mut Peer) -> Result<(), Failure> {
-        let sent = self.shooter.fired();
+        let sent = self.shooter.progress();
         let came = self.near.absorbed()?;
         self.take(Endpoint::Near, sent, came);
         let before = monotonic_ns();
-        let sent = peer.fired()?;
+        let sent = peer.batch_progress()?;
         self.clock.learn(before, sent.now_ns, monotonic_ns());
         let came = peer.absorbed()?;
         self.take(Endpoint::Far, sent, came);
         Ok(())
     }
 
-    fn take(&mut self, side: Endpoint, sent: Fired, came: Taken) {
-        self.landings.sent(side, sent.shots);
+    fn take(&mut self, side: Endpoint, sent: BatchProgress, came: Taken) {
+        self.landings.sent(side, sent.packets);
         self.landings.came(side, came);
     }
 
@@ -260,7 +260,7 @@ impl Playing<'_> {
     }
 
     fn end(mut self, peer: &mut Peer, asked: Finishing, whole: Completion) -> Result<Played, Failure> {
-        let sent = self.shooter.fired();
+        let sent = self.shooter.progress();
         let came = self.near.absorbed()?;
         self.take(Endpoint::Near, sent, came);
         let near = self.near.finish()?;

@@ -1,8 +1,8 @@
-//! Echo ids and sequence numbers as people write them. Each error says what would have been right.
+//! Parses echo ids and sequence numbers. Each error says what would have been right.
 
 use std::str::FromStr;
 
-/// A 16-bit echo id or sequence number, decimal or 0x-hex.
+/// Parses a 16-bit echo id or sequence number, decimal or 0x-hex.
 pub fn echo_number(text: &str) -> Result<u16, String> {
     let parsed = text
         .strip_prefix("0x")
@@ -16,12 +16,12 @@ pub fn echo_number(text: &str) -> Result<u16, String> {
 pub struct IdRange {
     /// The first id of the range.
     pub first: u16,
-    /// The last id of the range, which belongs to it.
+    /// The last id of the range, inclusive.
     pub last: u16,
 }
 
 impl IdRange {
-    /// Whether `id` is in the range.
+    /// Reports whether `id` is in the range.
     pub fn contains(self, id: u16) -> bool {
         (self.first..=self.last).contains(&id)
     }
@@ -34,7 +34,7 @@ impl FromStr for IdRange {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let range = Self { first: echo_number(first)?, last: echo_number(last)? };
         if range.first > range.last {
-            return Err(format!("'{text}' runs backwards: write the smaller id first"));
+            return Err(format!("'{text}' is backwards: write the smaller id first"));
         }
         Ok(range)
     }

@@ -1,4 +1,4 @@
-//! A range of IP addresses as it is typed (`10.0.0.0/8`, `fd00::1`), and as the kernel programs compare it.
+//! A range of IP addresses, as the user types it (`10.0.0.0/8`, `fd00::1`) and as the kernel programs compare it.
 
 use std::{
     fmt,
@@ -8,25 +8,25 @@ use std::{
 
 use probe_ebpf::{Family, filter::AddressMask};
 
-/// The addresses that share their first bits with `address`.
+/// The addresses that start with the same bits as `address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prefix {
-    /// The first of them.
+    /// The first of the addresses.
     pub address: IpAddr,
     /// How many bits they share.
     pub length: u8,
 }
 
-/// How many bits of an IPv6 address say that it holds an IPv4 address (RFC 4291 §2.5.5.2).
+/// The prefix length of IPv4-mapped IPv6 addresses (RFC 4291 §2.5.5.2).
 const MAPPED_BITS: u8 = 96;
 
 impl Prefix {
-    /// The IP version of its addresses.
+    /// Returns the IP version of its addresses.
     pub fn family(&self) -> Family {
         if self.address.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 
-    /// As the kernel programs compare it.
+    /// Returns the mask that the kernel programs compare with.
     pub fn mask(&self) -> AddressMask {
         let (address, length) = match self.address {
             IpAddr::V4(v4) => (v4.to_ipv6_mapped(), MAPPED_BITS + self.length),
@@ -35,7 +35,7 @@ impl Prefix {
         AddressMask { address: words(address.octets()), mask: words(bits(length).to_be_bytes()) }
     }
 
-    /// The addresses of `mask`, which [`Prefix::mask`] made.
+    /// Converts a `mask` that [`Prefix::mask`] made.
     pub fn of(mask: &AddressMask) -> Self {
         let octets: [u8; 16] = bytemuck::cast(mask.address);
         let length = mask.mask.iter().map(|word| word.count_ones()).sum::<u32>();
@@ -51,7 +51,7 @@ impl Prefix {
         if address.is_ipv4() { 32 } else { 128 }
     }
 
-    /// The prefix of that length around `address`.
+    /// Returns the prefix of that length around `address`.
     fn around(address: IpAddr, length: u8) -> Self {
         let first = match address {
             IpAddr::V4(v4) => {
@@ -64,7 +64,7 @@ impl Prefix {
     }
 }
 
-/// A number with its first `length` bits set.
+/// Returns a number with its first `length` bits set.
 fn bits(length: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
 }
@@ -92,12 +92,12 @@ impl FromStr for Prefix {
         if prefix.address == address {
             Ok(prefix)
         } else {
-            Err(format!("'{text}' has bits behind its prefix: write {prefix}, or {address} for that address alone"))
+            Err(format!("'{text}' has bits set after its prefix: write {prefix}, or {address} for that address alone"))
         }
     }
 }
 
-/// `10.0.0.0/8`; an address alone without its length.
+/// Formats it like `10.0.0.0/8`; a single address without its length.
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.length == Self::longest(self.address) {
@@ -143,12 +143,12 @@ mod tests {
 
     #[test]
     fn what_is_no_prefix_is_told_with_what_would_be() {
-        let told = |text: &str| text.parse::<Prefix>().expect_err(text);
-        assert!(told("10.0.0").contains("10.0.0.0/8"));
-        assert!(told("10.0.0.0/33").contains("from 0 to 32"));
-        assert!(told("fd00::/129").contains("from 0 to 128"));
-        assert!(told("10.1.2.3/8").contains("write 10.0.0.0/8, or 10.1.2.3 for that address alone"));
-        assert!(told("10.0.0.0/").contains("from 0 to 32"));
+        let error = |text: &str| text.parse::<Prefix>().expect_err(text);
+        assert!(error("10.0.0").contains("10.0.0.0/8"));
+        assert!(error("10.0.0.0/33").contains("from 0 to 32"));
+        assert!(error("fd00::/129").contains("from 0 to 128"));
+        assert!(error("10.1.2.3/8").contains("write 10.0.0.0/8, or 10.1.2.3 for that address alone"));
+        assert!(error("10.0.0.0/").contains("from 0 to 32"));
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! What the watching of one host is asked for: which packets, on which interface, and what becomes of those that arrive.
+//! A request to watch one host: which packets, on which interface, and what happens to those that arrive.
 
 use std::net::IpAddr;
 
@@ -10,27 +10,27 @@ use super::attach::Attach;
 /// What to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchRequest {
-    /// What tells the run's probes from all other packets.
+    /// The number that distinguishes the run's probes from all other packets.
     pub nonce: u64,
     /// The echo id that the probes leave with; a NAT may rewrite it.
     pub id: u16,
     /// How many probes there will be.
     pub probes: u16,
-    /// The address of this end that probes use; unspecified where no route, and so no source address, was found.
+    /// The address of this end that probes use; unspecified if no route, and so no source address, was found.
     pub local: IpAddr,
     /// The address of the other end.
     pub remote: IpAddr,
-    /// The interface that carries them; none where there is no route to the other end: then no NIC's hops are watched.
+    /// The interface that carries them; `None` if there is no route to the other end: then no NIC's hops are watched.
     pub interface: Option<String>,
     /// Which end this is.
     pub role: HostRole,
     /// How to attach to that interface.
     #[serde(default)]
     pub attach: Attach,
-    /// Whether to have nftables tell which rule drops a probe, by a table of probe's own that goes with the watch.
+    /// Whether to have nftables report which rule drops a probe, through a table of probe's own that ends with the watch.
     #[serde(default)]
     pub trace_rules: bool,
-    /// What becomes of the run's requests that arrive here.
+    /// What happens to the run's requests that arrive here.
     #[serde(default)]
     pub requests: RequestHandling,
     /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
@@ -42,26 +42,26 @@ pub struct WatchRequest {
 /// How many [`WatchRequest::further`] addresses there can be.
 pub const MAX_FURTHER: usize = 4;
 
-/// What becomes of the run's marked requests at the NIC by which they arrive. It holds for packets with the run's nonce
-/// and for no others, and ends with the watch.
+/// What happens to the run's marked requests at the NIC by which they arrive. It applies only to packets with the run's
+/// nonce, and ends with the watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestHandling {
-    /// They go on: this host's kernel answers them, or does not.
+    /// They go on: this host's kernel replies to them, or does not.
     #[default]
     Pass,
-    /// XDP makes replies of them at the NIC; no other part of this host sees them.
+    /// XDP turns them into replies at the NIC; no other part of this host sees them.
     AnsweredByXdp,
-    /// They are kept from the kernel, and the agent answers them through a raw socket.
+    /// They are kept from the kernel, and the agent replies to them through a raw socket.
     AnsweredByAgent,
-    /// They are kept from the kernel and told ([`crate::watch::Watching::absorbed`]); nobody answers.
+    /// They are kept from the kernel and reported ([`crate::watch::Watching::absorbed`]); nobody replies.
     Absorbed,
-    /// They, and the run's replies too, are kept from the kernel and told: this end does nothing by itself.
+    /// They, and the run's replies too, are kept from the kernel and reported: this end sends nothing by itself.
     AllAbsorbed,
 }
 
 impl RequestHandling {
-    /// Whether they are kept from the kernel and told.
+    /// Reports whether they are kept from the kernel and reported.
     pub const fn kept(self) -> bool {
         matches!(self, Self::AnsweredByAgent | Self::Absorbed | Self::AllAbsorbed)
     }
@@ -73,25 +73,25 @@ impl RequestHandling {
 pub enum HostRole {
     /// It sends the probes.
     Sender,
-    /// They are for it.
+    /// It receives them.
     Receiver,
 }
 
-/// The echo packets that are to be explained: those between two ends, of which this host is one.
+/// The echo packets to explain: those between two ends, one of which is this host.
 #[derive(Clone, Debug)]
 pub struct EchoFlow {
     /// The address that this host uses.
     pub local: IpAddr,
     /// The other end.
     pub remote: IpAddr,
-    /// The interface towards it; none: that of the route to it.
+    /// The interface towards it; `None`: that of the route to it.
     pub interface: Option<String>,
     /// The echo ids of the run.
     pub ids: Vec<u16>,
 }
 
 impl EchoFlow {
-    /// The IP version of the run.
+    /// Returns the IP version of the run.
     pub fn family(&self) -> Family {
         if self.remote.is_ipv4() { Family::V4 } else { Family::V6 }
     }

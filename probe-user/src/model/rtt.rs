@@ -1,4 +1,4 @@
-//! Round-trip times out of the kernel half's histogram.
+//! Round-trip times from the kernel half's histogram.
 
 use probe_ebpf::flow::{RTT_BUCKETS, rtt_bucket_start};
 
@@ -22,8 +22,8 @@ impl Histogram {
         }
     }
 
-    /// The round trip, in nanoseconds, that the fraction `part` (0 to 1) of all does not exceed; exact to an eighth.
-    /// `None` where nothing was answered.
+    /// Returns the round trip, in nanoseconds, that the fraction `part` (0 to 1) of all does not exceed; exact to an eighth.
+    /// `None` if nothing was answered.
     pub fn quantile(&self, part: f64) -> Option<u64> {
         let total: u64 = self.buckets.iter().sum();
         if total == 0 {
@@ -41,7 +41,7 @@ impl Histogram {
     }
 }
 
-/// The point `part` of the way through `bucket`.
+/// Returns the value at the fraction `part` of the width of `bucket`.
 fn inside(bucket: usize, part: f64) -> u64 {
     let start = rtt_bucket_start(bucket);
     let end = if bucket + 1 < RTT_BUCKETS { rtt_bucket_start(bucket + 1) } else { start };
@@ -76,11 +76,11 @@ mod tests {
             mut times in prop::collection::vec(2_000_u64..10_000_000_000, 1..200),
             part in 0.01_f64..1.0,
         ) {
-            let told = histogram(&times).quantile(part).expect("there are times");
+            let computed = histogram(&times).quantile(part).expect("there are times");
             times.sort_unstable();
             let rank = ((times.len() as f64 * part).ceil() as usize).clamp(1, times.len());
             let truth = times[rank - 1];
-            prop_assert!(told.abs_diff(truth) * 8 <= truth + 8, "told {told}, truth {truth}");
+            prop_assert!(computed.abs_diff(truth) * 8 <= truth + 8, "computed {computed}, truth {truth}");
         }
     }
 }

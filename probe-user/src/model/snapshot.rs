@@ -1,16 +1,16 @@
-//! What was counted on one NIC up to one instant: plain data, read once, from which everything else follows.
+//! What was counted on one NIC up to one moment: plain data, read once, from which everything else follows.
 
 use std::collections::BTreeMap;
 
 use probe_ebpf::{Count, Hop, Kind, Skip, Tally};
 
-/// Counters by id; an id that was never seen is not in it.
+/// Counters by id, for every id that was seen.
 pub type Tallies = BTreeMap<u16, Tally>;
 
 /// What one NIC's hops counted since all of them were attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// By hop; a hop that is not in it was not attached: it is blind, and nothing follows from its silence.
+    /// By hop; a missing hop was not attached: it is blind, and its silence means nothing.
     pub hops: BTreeMap<Hop, Tallies>,
     /// What probe's own filter dropped on this NIC.
     pub dropped: Tallies,
@@ -19,13 +19,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What `hop` counted of `kind` with `id`; `None` where the hop is blind.
+    /// Returns what `hop` counted of `kind` with `id`; `None` if the hop is blind.
     pub fn count(&self, hop: Hop, kind: Kind, id: u16) -> Option<Count> {
         let tallies = self.hops.get(&hop)?;
         Some(tallies.get(&id).map_or_else(Count::default, |tally| tally.kinds[kind.index()]))
     }
 
-    /// What was counted between `earlier` and this snapshot of the same NIC.
+    /// Returns what was counted between `earlier` and this snapshot of the same NIC.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let hops = self.hops.iter().map(|(hop, now)| {

@@ -14,17 +14,17 @@ pub enum Outcome {
     Stopped,
     /// Some were.
     Lossy,
-    /// Answered, but changed on the way.
+    /// Every probe was answered, but changed on the way.
     Altered,
-    /// What was watched does not tell.
+    /// The hops that were watched do not decide it.
     Inconclusive,
 }
 
-/// How sure a verdict about packets, or an answer about a box between two hosts, is.
+/// How certain a statement is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
-    /// What was watched leaves several causes; the counts carry no answer.
+    /// Several causes fit what was watched.
     Unknown,
     /// One witness; or ordinary loss would look like this once in a hundred times at most.
     Likely,
@@ -38,11 +38,11 @@ pub enum Confidence {
 pub enum StopHost {
     /// The sender.
     Local,
-    /// Between the two.
+    /// The network between the two.
     Network,
     /// The far end.
     Peer,
-    /// The network or the far end: nobody watched there.
+    /// The network or the far end: neither was watched.
     Beyond,
 }
 
@@ -76,7 +76,7 @@ pub enum Layer {
     Path,
 }
 
-/// The word for a value of one of these enums.
+/// Returns the serialized name of a value of one of these enums.
 fn word(value: impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
@@ -87,7 +87,7 @@ fn word(value: impl Serialize) -> String {
 macro_rules! named {
     ($($type:ty),*) => {$(
         impl $type {
-            /// Its name in documents.
+            /// Returns its name in documents.
             pub fn name(self) -> String {
                 word(self)
             }

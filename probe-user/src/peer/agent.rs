@@ -1,11 +1,11 @@
-//! The far end: answers one controller on an input and an output, watches for it, and goes when the input ends.
+//! The far end: serves one controller over an input and an output, watches for it, and ends when the input ends.
 //!
-//! It does nothing but observe, tell what it saw, keep the run's own requests from its kernel where it is asked to, and
-//! send echo packets from its own addresses to the controller's.
+//! It only observes, reports what it saw, keeps the run's own requests from its kernel if it is asked to, and sends echo
+//! packets from its own addresses to the controller's.
 
+mod batch;
 mod place;
 mod sending;
-mod volley;
 
 use std::{
     io::{Read, Write},
@@ -30,50 +30,50 @@ use crate::{
     },
     peer::route::addresses,
     stop::{LOOK, StopSignal},
-    traffic::volley::{Fired, PacketSender, PacketSpec},
+    traffic::batch::{BatchProgress, PacketSender, PacketSpec},
     watch::{Factory, Watching},
 };
 
-/// A controller that says nothing for this long has gone, even where its connection has not noticed.
+/// A controller that sends nothing for this long is gone, even if its connection has not noticed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The least time between two answers: a controller that asks faster than this waits.
+/// The least time between two replies: a controller that asks faster waits.
 const PACE: Duration = Duration::from_millis(2);
 
-/// What is fixed about an agent before its controller speaks.
+/// The setup of an agent before its controller speaks.
 #[derive(Clone, Debug)]
 pub struct AgentSetup {
-    /// What it says first.
+    /// Its first message.
     pub hello: Hello,
-    /// Watch this interface, whatever the route says.
+    /// The interface to watch, whatever the route says.
     pub interface: Option<String>,
     /// How to attach to it.
     pub attach: Attach,
-    /// What watches.
+    /// Makes what watches.
     pub factory: Factory,
 }
 
 /// Why an agent gave up.
 #[derive(Debug, Error)]
 pub enum AgentError {
-    /// The input is not a controller's.
-    #[error("the controller said what an agent does not understand: {0}")]
+    /// The input does not come from a controller.
+    #[error("the controller sent something that is no request: {0}")]
     Garbage(#[from] FrameError),
     /// Nothing came for too long.
-    #[error("the controller said nothing for {} seconds", PATIENCE.as_secs())]
+    #[error("the controller sent nothing for {} seconds", PATIENCE.as_secs())]
     Silence,
     /// The output cannot be written to.
-    #[error("the controller cannot be answered")]
+    #[error("cannot write to the controller")]
     Output(#[source] std::io::Error),
 }
 
 impl Mend for AgentError {
     fn fix(&self) -> String {
-        "`probe agent` is started by `probe diagnose TARGET --peer CMD`, with both ends of one version".to_owned()
+        "`probe agent` is started by `probe diagnose TARGET --peer CMD`, with the same version on both ends".to_owned()
     }
 }
 
-/// What comes in.
+/// What the input thread reports.
 enum Input {
     Line(Vec<u8>),
     Broken(FrameError),
@@ -81,11 +81,11 @@ enum Input {
 }
 
 impl AgentSetup {
-    /// Serves the controller until the input ends, which is how it goes well, or `stop` is asked for. Whatever it
-    /// attached is detached when this returns.
+    /// Serves the controller until the input ends, which is the normal end, or `stop` is requested. Whatever it attached is
+    /// detached when this returns.
     ///
     /// # Errors
-    /// Where the input is garbage, ends in the middle of a message or stays silent, or nobody takes the answers.
+    /// If the input is garbage, ends in the middle of a message or stays silent, or nobody reads the replies.
     pub fn serve(
         &self,
         input: impl Read + Send + 'static,
@@ -95,24 +95,24 @@ impl AgentSetup {
         write(&mut output, &self.hello.line())?;
         let inputs = listen(input, stop.clone());
         let mut session =
-            Session { agent: self, stop, request: None, watching: None, finished: None, shooter: None, sent: 0 };
-        let mut heard = Instant::now();
+            Session { agent: self, stop, request: None, watching: None, finished: None, sender: None, sent: 0 };
+        let mut last_input = Instant::now();
         loop {
             let next = inputs.recv_timeout(session.rest());
             session.answer_requests();
             match next {
                 Ok(Input::Line(line)) => {
-                    heard = Instant::now();
+                    last_input = Instant::now();
                     let request = decode::<Request>(&line)?;
                     let message = session.answer(request.message);
                     write(&mut output, &fit(Numbered { number: request.number, message }))?;
                     session.finished = None;
-                    thread::sleep(PACE.saturating_sub(heard.elapsed()));
+                    thread::sleep(PACE.saturating_sub(last_input.elapsed()));
                 }
                 Ok(Input::Broken(error)) => return Err(error.into()),
                 Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) if stop.asked() => return Ok(()),
-                Err(RecvTimeoutError::Timeout) if heard.elapsed() > PATIENCE => return Err(AgentError::Silence),
+                Err(RecvTimeoutError::Timeout) if last_input.elapsed() > PATIENCE => return Err(AgentError::Silence),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -125,7 +125,7 @@ fn write(output: &mut impl Write, line: &[u8]) -> Result<(), AgentError> {
 
 /// Reads lines on a thread of its own, so that the end of the input is noticed while packets are being sent.
 fn listen(input: impl Read + Send + 'static, stop: StopSignal) -> Receiver<Input> {
-    // A controller that asks without waiting for answers is made to wait.
+    // A controller that asks without waiting for replies has to wait.
     let (sender, receiver) = mpsc::sync_channel(2);
     thread::spawn(move || {
         let last = read_lines(input, &sender);
@@ -135,7 +135,7 @@ fn listen(input: impl Read + Send + 'static, stop: StopSignal) -> Receiver<Input
     receiver
 }
 
-/// Passes lines on until there are no more, and says why.
+/// Passes lines on until there are no more, and returns why.
 fn read_lines(mut input: impl Read, to: &SyncSender<Input>) -> Input {
     let mut lines = Lines::new(MAX_REQUEST_BYTES);
     let mut bytes = [0; 4096];
@@ -166,28 +166,28 @@ struct Session<'a> {
     stop: &'a StopSignal,
     request: Option<WatchRequest>,
     watching: Option<Box<dyn Watching>>,
-    /// What has told everything; detaching takes longer than the controller needs to wait.
+    /// The watch that has reported everything; detaching takes longer than the controller needs to wait.
     finished: Option<Box<dyn Watching>>,
-    shooter: Option<PacketSender>,
+    sender: Option<PacketSender>,
     sent: u32,
 }
 
-/// How long an agent that answers requests itself rests between two looks for them.
+/// How long an agent that replies to requests itself rests between two checks for them.
 const ANSWER_REST: Duration = Duration::from_millis(1);
 
 impl Session<'_> {
-    /// How long to wait for the controller before this session has something to do by itself.
+    /// Returns how long to wait for the controller before this session has something to do by itself.
     fn rest(&self) -> Duration {
         if self.answers() { ANSWER_REST } else { LOOK }
     }
 
-    /// Whether this agent answers the run's requests itself.
+    /// Reports whether this agent replies to the run's requests itself.
     fn answers(&self) -> bool {
         let asked = self.request.as_ref().is_some_and(|request| request.requests == RequestHandling::AnsweredByAgent);
         asked && self.watching.is_some()
     }
 
-    /// Answers requests that were kept from the kernel, where it is asked to.
+    /// Replies to requests that were kept from the kernel, if it is asked to.
     fn answer_requests(&mut self) {
         if !self.answers() {
             return;
@@ -195,10 +195,10 @@ impl Session<'_> {
         let (Some(request), Some(watching)) = (&self.request, &mut self.watching) else { return };
         let Ok(taken) = watching.absorbed() else { return };
         let room = (sending::SESSION_PACKETS - self.sent) as usize;
-        let replies = volley::replies(&taken.packets[..taken.packets.len().min(room)], request.nonce);
+        let replies = batch::replies(&taken.packets[..taken.packets.len().min(room)], request.nonce);
         self.sent += u32::try_from(replies.len()).unwrap_or(u32::MAX);
-        if let Some(shooter) = self.shooter.as_ref().filter(|_| !replies.is_empty()) {
-            shooter.fire(replies);
+        if let Some(sender) = self.sender.as_ref().filter(|_| !replies.is_empty()) {
+            sender.send(replies);
         }
     }
 
@@ -214,8 +214,8 @@ impl Session<'_> {
             Request::Finish => self.finish(),
             Request::Send(order) => self.send(&order),
             Request::Absorbed => self.absorbed(),
-            Request::Volley(shots) => self.volley(shots),
-            Request::Fired => self.fired(),
+            Request::Batch(packets) => self.send_batch(packets),
+            Request::BatchProgress => self.progress(),
         };
         answered.unwrap_or_else(|failure| refusal(&failure))
     }
@@ -226,15 +226,15 @@ impl Session<'_> {
 
     fn watch(&mut self, request: &WatchRequest) -> Result<AgentReply, Failure> {
         if self.watching.is_some() {
-            return Err(Failure::new("this agent watches one run at a time", "finish that one first"));
+            return Err(Failure::new("this agent already watches a run", "finish that run first"));
         }
-        // What the run before attached to the NIC must be gone first.
-        (self.finished, self.shooter, self.sent) = (None, None, 0);
+        // What the previous run attached to the NIC must be detached first.
+        (self.finished, self.sender, self.sent) = (None, None, 0);
         let interface = place::interface(request, self.agent.interface.as_deref())?;
         let request = WatchRequest { interface, attach: self.agent.attach, ..request.clone() };
         if request.requests == RequestHandling::AnsweredByAgent {
-            // Before requests are kept from the kernel: else nobody would answer.
-            self.shooter = Some(open_shooter(&request)?);
+            // Before requests are kept from the kernel: otherwise nobody would reply.
+            self.sender = Some(open_sender(&request)?);
         }
         let mut watching = (self.agent.factory)(&request)?;
         let first = watching.look()?;
@@ -269,34 +269,34 @@ impl Session<'_> {
         Ok(AgentReply::Absorbed(watching.absorbed()?))
     }
 
-    fn volley(&mut self, shots: Vec<PacketSpec>) -> Result<AgentReply, Failure> {
+    fn send_batch(&mut self, packets: Vec<PacketSpec>) -> Result<AgentReply, Failure> {
         let pair = self.request.as_ref().ok_or_else(not_watching)?;
         let watching = self.watching.as_mut().ok_or_else(not_watching)?;
-        let limits = volley::Limits { pair, heard: volley::heard(&watching.look()?) };
-        let shots = limits.checked(shots, self.sent, sending::SESSION_PACKETS)?;
-        let shooter = match self.shooter.take() {
-            Some(shooter) => shooter,
-            None => open_shooter(pair)?,
+        let limits = batch::Limits { pair, senders: batch::senders(&watching.look()?) };
+        let packets = limits.checked(packets, self.sent, sending::SESSION_PACKETS)?;
+        let sender = match self.sender.take() {
+            Some(sender) => sender,
+            None => open_sender(pair)?,
         };
-        let count = u32::try_from(shots.len()).unwrap_or(u32::MAX);
-        self.shooter.insert(shooter).fire(shots);
+        let count = u32::try_from(packets.len()).unwrap_or(u32::MAX);
+        self.sender.insert(sender).send(packets);
         self.sent += count;
         Ok(AgentReply::Loaded(count))
     }
 
-    fn fired(&self) -> Result<AgentReply, Failure> {
+    fn progress(&self) -> Result<AgentReply, Failure> {
         self.request.as_ref().ok_or_else(not_watching)?;
-        let fired = self.shooter.as_ref().map_or_else(Fired::default, PacketSender::fired);
-        Ok(AgentReply::Fired(fired))
+        let progress = self.sender.as_ref().map_or_else(BatchProgress::default, PacketSender::progress);
+        Ok(AgentReply::BatchProgress(progress))
     }
 }
 
-fn open_shooter(pair: &WatchRequest) -> Result<PacketSender, Failure> {
-    Ok(PacketSender::open(pair.interface.as_deref(), volley::PACE)?)
+fn open_sender(pair: &WatchRequest) -> Result<PacketSender, Failure> {
+    Ok(PacketSender::open(pair.interface.as_deref(), batch::PACE)?)
 }
 
 fn not_watching() -> Failure {
-    Failure::new("this agent is not watching", "ask it to watch first, and once")
+    Failure::new("this agent is not watching", "ask it to watch first")
 }
 
 fn refusal(failure: &Failure) -> AgentReply {
@@ -311,8 +311,8 @@ fn ready(sight: HostTrace, addresses: Vec<IpAddr>) -> Ready {
     Ready { host: sight.host, blind: blind.collect(), addresses }
 }
 
-/// The line of an answer. Where a sight is too long, the drops of packets that are no probes go first, then others; what
-/// was left out is told as lost events.
+/// Encodes a reply as a line. If a host trace is too long, the drops of packets that are no probes are left out first, then
+/// others; what was left out is counted as lost events.
 fn fit(mut answer: Numbered<AgentReply>) -> Vec<u8> {
     let number = answer.number;
     loop {
@@ -325,7 +325,7 @@ fn fit(mut answer: Numbered<AgentReply>) -> Vec<u8> {
         };
         if !shorter {
             let failure =
-                Failure::new(format!("the answer is longer than {MAX_ANSWER_BYTES} bytes"), "use fewer probes");
+                Failure::new(format!("the reply is longer than {MAX_ANSWER_BYTES} bytes"), "use fewer probes");
             answer = Numbered { number, message: refusal(&failure) };
         }
     }

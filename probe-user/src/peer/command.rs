@@ -1,8 +1,8 @@
-//! The near end: starts a command whose stdin and stdout reach an agent, talks to it, and takes it down again.
+//! The near end: starts a command whose stdin and stdout reach an agent, talks to it, and ends it.
 
 mod child;
 mod deploy;
-mod ears;
+mod peer_reader;
 mod trouble;
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{child::Shell, ears::PeerMessage};
+use self::{child::Shell, peer_reader::PeerMessage};
 use super::protocol::{
     AgentReply, Hello, MAX_REQUEST_BYTES, Numbered, Offer, Ready, Request, SendOrder,
     frame::{FrameError, encode},
@@ -25,43 +25,43 @@ use crate::{
         trace::{HostTrace, SenderTrace, Taken},
     },
     stop::{LOOK, StopSignal},
-    traffic::volley::{Fired, PacketSpec},
+    traffic::batch::{BatchProgress, PacketSpec},
 };
 
 pub use trouble::{NoHello, Trouble};
 
-/// How the far end is reached.
+/// How to reach the far end.
 #[derive(Clone, Debug)]
 pub struct PeerOptions {
-    /// What `sh -c` runs.
+    /// The command line for `sh -c`.
     pub command: String,
-    /// Whether the command is the start of one, for this very program to be taken over by.
+    /// Whether the command runs a shell there, to which this program is copied first.
     pub deploy: Deploy,
     /// The program that is copied: this one.
     pub program: PathBuf,
-    /// How long the far end may take to say hello.
+    /// How long the far end may take to send its hello.
     pub hello: Duration,
-    /// How long it may take for each answer.
+    /// How long it may take for each reply.
     pub answer: Duration,
 }
 
-/// Whether this very program is copied to the far end.
+/// Whether this program is copied to the far end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deploy {
-    /// The command starts an agent that is there.
+    /// The command starts an agent that is installed there.
     #[default]
     No,
-    /// The command runs what stands behind it there, as `ssh b sudo` does.
+    /// The command runs the words appended to it there, as `ssh b sudo` does.
     Yes,
 }
 
 impl PeerOptions {
-    /// A command that starts an agent, and the usual patience.
+    /// Returns the options for a command that starts an agent, with the usual timeouts.
     pub fn new(command: impl Into<String>) -> Self {
         Self {
             command: command.into(),
             deploy: Deploy::No,
-            // A link that leads to the running file also where it was replaced or removed since.
+            // A link to the running file that works even if it was replaced or removed meanwhile.
             program: PathBuf::from("/proc/self/exe"),
             hello: Duration::from_secs(15),
             answer: Duration::from_secs(10),
@@ -69,14 +69,14 @@ impl PeerOptions {
     }
 }
 
-/// Where what the far end prints beside its answers goes, line by line: its stderr, and banners before its hello.
+/// Where the far end's other output goes, line by line: its stderr, and banners before its hello.
 pub type Relay = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A far end. Dropping it ends its command.
 pub struct Peer {
     shell: Shell,
-    ears: Receiver<PeerMessage>,
-    wish: PeerOptions,
+    messages: Receiver<PeerMessage>,
+    options: PeerOptions,
     stop: StopSignal,
     relay: Relay,
     hello: Option<Hello>,
@@ -85,31 +85,31 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts the command. What it prints goes to `relay`. Every wait ends early when `stop` is asked for.
+    /// Starts the command. Its other output goes to `relay`. Every wait ends early when `stop` is requested.
     ///
     /// # Errors
-    /// Where not even a shell can be started.
-    pub fn start(wish: PeerOptions, stop: &StopSignal, relay: Relay) -> Result<Self, Trouble> {
-        let line = match wish.deploy {
-            Deploy::No => wish.command.clone(),
-            Deploy::Yes => format!("{} sh", wish.command),
+    /// If not even a shell can be started.
+    pub fn start(options: PeerOptions, stop: &StopSignal, relay: Relay) -> Result<Self, Trouble> {
+        let line = match options.deploy {
+            Deploy::No => options.command.clone(),
+            Deploy::Yes => format!("{} sh", options.command),
         };
-        let (shell, ears) = Shell::start(&line, Arc::clone(&relay))?;
-        Ok(Self { shell, ears, wish, stop: stop.clone(), relay, hello: None, number: 0, looking: None })
+        let (shell, messages) = Shell::start(&line, Arc::clone(&relay))?;
+        Ok(Self { shell, messages, options, stop: stop.clone(), relay, hello: None, number: 0, looking: None })
     }
 
-    /// Waits for the far end's hello, after taking this program over where that was wished for.
+    /// Waits for the far end's hello, after copying this program there if that was requested.
     ///
     /// # Errors
-    /// Every way in which a command can be no agent, or one of another version.
+    /// Every way in which the command fails to start an agent of this version.
     pub fn greet(&mut self) -> Result<&Hello, Trouble> {
-        let mut until = Instant::now() + self.wish.hello;
-        if self.wish.deploy == Deploy::Yes {
+        let mut until = Instant::now() + self.options.hello;
+        if self.options.deploy == Deploy::Yes {
             deploy::take_over(self, until)?;
-            until = Instant::now() + self.wish.hello;
+            until = Instant::now() + self.options.hello;
         }
         let hello = loop {
-            match self.hear(until) {
+            match self.receive(until) {
                 Ok(PeerMessage::Hello(hello)) => break hello,
                 Ok(PeerMessage::Banner(line)) => self.banner(&line),
                 Ok(PeerMessage::End) => return Err(self.ended_early()),
@@ -124,10 +124,10 @@ impl Peer {
         Ok(self.hello.insert(hello))
     }
 
-    /// Has the far end watch a run.
+    /// Makes the far end watch a run.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
+    /// The far end's complaint, or why it cannot be talked to.
     pub fn watch(&mut self, request: WatchRequest) -> Result<Ready, Trouble> {
         match self.ask(Request::Watch(request))? {
             AgentReply::Ready(ready) => Ok(ready),
@@ -135,15 +135,15 @@ impl Peer {
         }
     }
 
-    /// What the far end has seen so far, if an answer is there; asks for the next one, and does not wait.
+    /// Returns what the far end has seen so far, if a reply has arrived; asks for the next one without waiting.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
+    /// The far end's complaint, or why it cannot be talked to.
     pub fn look(&mut self) -> Result<Option<HostTrace>, Trouble> {
         let mut sight = None;
         if let Some((number, since)) = self.looking {
-            match self.ears.try_recv() {
-                Ok(heard) => match self.answer_of(heard, number)? {
+            match self.messages.try_recv() {
+                Ok(message) => match self.answer_of(message, number)? {
                     Some(AgentReply::Sight(seen)) => {
                         self.looking = None;
                         sight = Some(*seen);
@@ -151,21 +151,21 @@ impl Peer {
                     Some(other) => return Err(self.unexpected(&other)),
                     None => {}
                 },
-                Err(TryRecvError::Empty) if since.elapsed() < self.wish.answer => {}
+                Err(TryRecvError::Empty) if since.elapsed() < self.options.answer => {}
                 Err(TryRecvError::Empty) => return Err(self.silent()),
                 Err(TryRecvError::Disconnected) => return Err(self.ended_in_the_middle()),
             }
         }
         if self.looking.is_none() {
-            self.looking = Some((self.say(Request::Look)?, Instant::now()));
+            self.looking = Some((self.write_request(Request::Look)?, Instant::now()));
         }
         Ok(sight)
     }
 
-    /// What the far end has seen until now, without what it would look up; waits for it.
+    /// Waits for what the far end has seen so far, without the lookups that it makes at the end.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
+    /// The far end's complaint, or why it cannot be talked to.
     pub fn see(&mut self) -> Result<HostTrace, Trouble> {
         match self.ask(Request::Look)? {
             AgentReply::Sight(sight) => Ok(*sight),
@@ -173,18 +173,18 @@ impl Peer {
         }
     }
 
-    /// Asks for all that the far end saw; [`Peer::finished`] waits for it.
+    /// Asks for everything that the far end saw; [`Peer::finished`] waits for it.
     ///
     /// # Errors
     /// Why it cannot be talked to.
     pub fn finish(&mut self) -> Result<Finishing, Trouble> {
-        Ok(Finishing(self.say(Request::Finish)?))
+        Ok(Finishing(self.write_request(Request::Finish)?))
     }
 
-    /// All that the far end saw. It detaches then.
+    /// Waits for everything that the far end saw, which then detaches.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
+    /// The far end's complaint, or why it cannot be talked to.
     pub fn finished(&mut self, asked: Finishing) -> Result<HostTrace, Trouble> {
         match self.answer_to(asked.0)? {
             AgentReply::Sight(sight) => Ok(*sight),
@@ -192,10 +192,10 @@ impl Peer {
         }
     }
 
-    /// Has the far end send echo packets to this one.
+    /// Makes the far end send echo packets to this one.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
+    /// The far end's complaint, or why it cannot be talked to.
     pub fn send(&mut self, order: SendOrder) -> Result<SenderTrace, Trouble> {
         match self.ask(Request::Send(order))? {
             AgentReply::Sent(sent) => Ok(sent),
@@ -203,10 +203,10 @@ impl Peer {
         }
     }
 
-    /// Requests that the far end absorbed and has not told yet.
+    /// Returns the requests that the far end absorbed and has not reported yet.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
+    /// The far end's complaint, or why it cannot be talked to.
     pub fn absorbed(&mut self) -> Result<Taken, Trouble> {
         match self.ask(Request::Absorbed)? {
             AgentReply::Absorbed(taken) => Ok(taken),
@@ -214,42 +214,42 @@ impl Peer {
         }
     }
 
-    /// Has the far end send a volley to this one, and does not wait for it; says how many shots it took on.
+    /// Makes the far end send a batch to this one, without waiting for it; returns how many packets it accepted.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
-    pub fn volley(&mut self, shots: Vec<PacketSpec>) -> Result<u32, Trouble> {
-        match self.ask(Request::Volley(shots))? {
+    /// The far end's complaint, or why it cannot be talked to.
+    pub fn send_batch(&mut self, packets: Vec<PacketSpec>) -> Result<u32, Trouble> {
+        match self.ask(Request::Batch(packets))? {
             AgentReply::Loaded(count) => Ok(count),
             other => Err(self.unexpected(&other)),
         }
     }
 
-    /// What became of the far end's shots that it has not told yet.
+    /// Returns the packets that the far end has sent and not reported yet.
     ///
     /// # Errors
-    /// What the far end complains of, or why it cannot be talked to.
-    pub fn fired(&mut self) -> Result<Fired, Trouble> {
-        match self.ask(Request::Fired)? {
-            AgentReply::Fired(fired) => Ok(fired),
+    /// The far end's complaint, or why it cannot be talked to.
+    pub fn batch_progress(&mut self) -> Result<BatchProgress, Trouble> {
+        match self.ask(Request::BatchProgress)? {
+            AgentReply::BatchProgress(progress) => Ok(progress),
             other => Err(self.unexpected(&other)),
         }
     }
 
     fn ask(&mut self, request: Request) -> Result<AgentReply, Trouble> {
-        // The answer to a look that is on its way is passed over below.
+        // The reply to a look that is on its way is skipped below.
         self.looking = None;
-        let number = self.say(request)?;
+        let number = self.write_request(request)?;
         self.answer_to(number)
     }
 
-    /// Says it, if the far end offered to hear it.
-    fn say(&mut self, request: Request) -> Result<u32, Trouble> {
+    /// Sends the request, if the far end offered to serve it.
+    fn write_request(&mut self, request: Request) -> Result<u32, Trouble> {
         let offer = request.needs();
         self.offered(offer)?;
         self.number += 1;
         let line = encode(&Numbered { number: self.number, message: request }, MAX_REQUEST_BYTES)?;
-        let until = Instant::now() + self.wish.answer;
+        let until = Instant::now() + self.options.answer;
         match self.shell.write(&line, until, &self.stop) {
             Ok(()) => Ok(self.number),
             Err(_) if self.stop.asked() => Err(Trouble::Stopped),
@@ -266,13 +266,13 @@ impl Peer {
         }
     }
 
-    /// The answer with this number; those to earlier questions are passed over.
+    /// Waits for the reply with this number; replies to earlier requests are skipped.
     fn answer_to(&mut self, number: u32) -> Result<AgentReply, Trouble> {
-        let until = Instant::now() + self.wish.answer;
+        let until = Instant::now() + self.options.answer;
         loop {
-            match self.hear_in_any_case(until) {
-                Ok(heard) => {
-                    if let Some(answer) = self.answer_of(heard, number)? {
+            match self.receive_despite_stop(until) {
+                Ok(message) => {
+                    if let Some(answer) = self.answer_of(message, number)? {
                         return Ok(answer);
                     }
                 }
@@ -282,9 +282,9 @@ impl Peer {
         }
     }
 
-    /// The answer in what was heard, if it has this number.
-    fn answer_of(&mut self, heard: PeerMessage, number: u32) -> Result<Option<AgentReply>, Trouble> {
-        match heard {
+    /// Returns the reply in `message`, if it has this number.
+    fn answer_of(&mut self, message: PeerMessage, number: u32) -> Result<Option<AgentReply>, Trouble> {
+        match message {
             PeerMessage::Answer(answer) if answer.number < number => Ok(None),
             PeerMessage::Answer(answer) if answer.number == number => match answer.message {
                 AgentReply::Refused(complaint) => Err(Trouble::Refused { complaint }),
@@ -293,20 +293,20 @@ impl Peer {
             PeerMessage::Broken(error) => Err(error.into()),
             PeerMessage::End => Err(self.ended_in_the_middle()),
             PeerMessage::Answer(_) | PeerMessage::Hello(_) | PeerMessage::Banner(_) => {
-                Err(Trouble::OutOfTurn { why: "it answers what was not asked".to_owned() })
+                Err(Trouble::OutOfTurn { why: "it replies to what was not asked".to_owned() })
             }
         }
     }
 
-    /// What comes next, until `until` or until a stop is asked for.
-    fn hear(&mut self, until: Instant) -> Result<PeerMessage, Silence> {
+    /// Waits for the next message, until `until` or until a stop is requested.
+    fn receive(&mut self, until: Instant) -> Result<PeerMessage, Silence> {
         loop {
             if self.stop.asked() {
                 return Err(Silence::Stopped);
             }
             let left = until.saturating_duration_since(Instant::now());
-            match self.ears.recv_timeout(left.min(LOOK)) {
-                Ok(heard) => return Ok(heard),
+            match self.messages.recv_timeout(left.min(LOOK)) {
+                Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Disconnected) => return Ok(PeerMessage::End),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(Silence::TooLong),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -314,8 +314,8 @@ impl Peer {
         }
     }
 
-    /// The same, but a stop only makes the wait short: what was learned is still wanted.
-    fn hear_in_any_case(&mut self, until: Instant) -> Result<PeerMessage, Silence> {
+    /// Waits like [`Self::receive`], but a stop only shortens the wait: what the far end learned is still wanted.
+    fn receive_despite_stop(&mut self, until: Instant) -> Result<PeerMessage, Silence> {
         const AFTER_STOP: Duration = Duration::from_secs(2);
         let mut until = until;
         loop {
@@ -323,8 +323,8 @@ impl Peer {
                 until = until.min(Instant::now() + AFTER_STOP);
             }
             let left = until.saturating_duration_since(Instant::now());
-            match self.ears.recv_timeout(left.min(LOOK)) {
-                Ok(heard) => return Ok(heard),
+            match self.messages.recv_timeout(left.min(LOOK)) {
+                Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Disconnected) => return Ok(PeerMessage::End),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => return Err(Silence::TooLong),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -332,7 +332,7 @@ impl Peer {
         }
     }
 
-    /// Passes on what the far end prints before it speaks.
+    /// Passes on what the far end prints before its hello.
     fn banner(&self, line: &str) {
         if !line.is_empty() {
             (self.relay)(line);
@@ -345,16 +345,16 @@ impl Peer {
             AgentReply::Sight(_) => "a sight",
             AgentReply::Sent(_) => "what it sent",
             AgentReply::Absorbed(_) => "what it absorbed",
-            AgentReply::Loaded(_) => "that it took shots on",
-            AgentReply::Fired(_) => "what it fired",
+            AgentReply::Loaded(_) => "that it accepted packets",
+            AgentReply::BatchProgress(_) => "what it sent of a batch",
             AgentReply::Refused(_) => "a refusal",
         };
-        Trouble::OutOfTurn { why: format!("it answers {kind} to another question") }
+        Trouble::OutOfTurn { why: format!("it replies {kind} to another request") }
     }
 
     fn ended_early(&mut self) -> Trouble {
         let status = self.shell.wait_for_end();
-        Trouble::EndedEarly { ended: self.shell.last_words(status), command: self.wish.command.clone() }
+        Trouble::EndedEarly { ended: self.shell.last_words(status), command: self.options.command.clone() }
     }
 
     fn ended_in_the_middle(&mut self) -> Trouble {
@@ -364,24 +364,24 @@ impl Peer {
 
     fn no_hello(&mut self, error: Option<FrameError>) -> Trouble {
         Trouble::NoHello(Box::new(NoHello {
-            seconds: self.wish.hello.as_secs_f64(),
+            seconds: self.options.hello.as_secs_f64(),
             error,
             said: self.shell.last_line(),
             printed: self.shell.last_banner(),
-            command: self.wish.command.clone(),
+            command: self.options.command.clone(),
         }))
     }
 
     fn silent(&mut self) -> Trouble {
-        Trouble::Silent { seconds: self.wish.answer.as_secs_f64(), said: self.shell.last_line() }
+        Trouble::Silent { seconds: self.options.answer.as_secs_f64(), said: self.shell.last_line() }
     }
 }
 
-/// A question for everything, on its way.
+/// A request for everything, on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct Finishing(u32);
 
-/// Why nothing was heard.
+/// Why no message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Silence {
     TooLong,

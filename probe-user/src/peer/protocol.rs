@@ -1,4 +1,4 @@
-//! The language of the two ends: JSON objects, one a line, bounded in length, with numbers for both sides' versions.
+//! The protocol of the two ends: JSON objects, one per line, bounded in length, with the versions of both sides.
 //!
 //! Lines, because the far end is reached through other people's programs: what a shell or ssh prints before the agent
 //! speaks are lines too and can be told apart and shown, a person can read along, and a cut-off message is seen at once.
@@ -15,29 +15,29 @@ use crate::{
         request::WatchRequest,
         trace::{HostFacts, HostTrace, SenderTrace, Taken},
     },
-    traffic::volley::{Fired, PacketSpec},
+    traffic::batch::{BatchProgress, PacketSpec},
 };
 
-/// The version of this language. It changes when an old end would misunderstand a new one.
+/// The version of this protocol. It changes when an old end would misunderstand a new one.
 pub const PROTOCOL: u32 = 2;
 
-/// What every hello starts with, wherever in its line: a banner without a line's end may stand before it.
+/// The start of every hello, anywhere in its line: a banner without a newline may precede it.
 pub const HELLO_MARK: &str = "{\"probe_hello\":";
 
-/// The longest message that the far end may say: a full run of 1024 probes at every hop has half of that.
+/// The longest message of the far end: a full run of 1024 probes at every hop takes half of that.
 pub const MAX_ANSWER_BYTES: usize = 8 << 20;
 
-/// The longest message that the near end may say: a volley of [`volley::MOST_SHOTS`] with every field set has less.
+/// The longest message of the near end: a batch of [`batch::MAX_BATCH`] with every field set is shorter.
 ///
-/// [`volley::MOST_SHOTS`]: crate::traffic::volley::MOST_SHOTS
+/// [`batch::MAX_BATCH`]: crate::traffic::batch::MAX_BATCH
 pub const MAX_REQUEST_BYTES: usize = 512 << 10;
 
-/// What the far end says first, unasked.
+/// The far end's first message, unsolicited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL`] of the far end.
     pub protocol: u32,
-    /// [`ABI_VERSION`] of the far end: its kernel half's.
+    /// [`ABI_VERSION`] of the far end's kernel half.
     pub abi: u32,
     /// Version of its probe.
     #[serde(default)]
@@ -48,10 +48,10 @@ pub struct Hello {
     /// Its kernel's release.
     #[serde(default)]
     pub kernel: String,
-    /// What it can be asked for ([`Offer::name`]). Anything else is refused, and names from later versions are not known.
+    /// What it offers ([`Offer::name`]). It refuses everything else; names from later versions are unknown here.
     #[serde(default)]
     pub offers: BTreeSet<String>,
-    /// Why it offers less than it would like to.
+    /// Why it offers less than usual.
     #[serde(default)]
     pub trouble: Option<Complaint>,
 }
@@ -62,10 +62,10 @@ struct Greeting {
     probe_hello: Hello,
 }
 
-/// Something that the far end can be asked for.
+/// A function that the far end offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Offer {
-    /// To watch a run, to be looked at, and to finish.
+    /// To watch a run, report on it, and finish it.
     Watch,
     /// To send echo packets to the near end.
     Send,
@@ -75,7 +75,7 @@ impl Offer {
     /// Every offer.
     pub const ALL: [Self; 2] = [Self::Watch, Self::Send];
 
-    /// Its name in a hello.
+    /// Returns its name in a hello.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Watch => "watch",
@@ -89,36 +89,38 @@ impl Offer {
 pub struct Complaint {
     /// What is wrong.
     pub error: String,
-    /// What mends it.
+    /// How to fix it.
     pub fix: String,
 }
 
-/// What the far end is asked for.
+/// A request to the far end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Watch this, and say [`AgentReply::Ready`] when it is being watched. One run after the other.
+    /// Watch this, and send [`AgentReply::Ready`] once it is being watched. One run after the other.
     Watch(WatchRequest),
-    /// Say what was seen so far: [`AgentReply::Sight`].
+    /// Report what was seen so far: [`AgentReply::Sight`].
     Look,
-    /// Say all that was seen, look up the rest, and detach: [`AgentReply::Sight`].
+    /// Report all that was seen, look up the rest, and detach: [`AgentReply::Sight`].
     Finish,
-    /// Send echo packets to the near end that is watched for: [`AgentReply::Sent`].
+    /// Send echo packets to the near end of the watched run: [`AgentReply::Sent`].
     Send(SendOrder),
-    /// Say which requests were absorbed and not told yet: [`AgentReply::Absorbed`].
+    /// Report which requests were absorbed and not reported yet: [`AgentReply::Absorbed`].
     Absorbed,
-    /// Send these to the near end, at their times from now on: [`AgentReply::Loaded`], at once.
-    Volley(Vec<PacketSpec>),
-    /// Say what became of shots that were due and not told yet: [`AgentReply::Fired`].
-    Fired,
+    /// Send these packets to the near end, at their times from now on: [`AgentReply::Loaded`], at once.
+    #[serde(rename = "volley")]
+    Batch(Vec<PacketSpec>),
+    /// Report which packets were sent and not reported yet: [`AgentReply::BatchProgress`].
+    #[serde(rename = "fired")]
+    BatchProgress,
 }
 
 impl Request {
-    /// The offer that it needs.
+    /// Returns the offer that it needs.
     pub fn needs(&self) -> Offer {
         match self {
             Self::Watch(_) | Self::Look | Self::Finish | Self::Absorbed => Offer::Watch,
-            Self::Send(_) | Self::Volley(_) | Self::Fired => Offer::Send,
+            Self::Send(_) | Self::Batch(_) | Self::BatchProgress => Offer::Send,
         }
     }
 }
@@ -130,21 +132,21 @@ pub struct SendOrder {
     pub echo: Echo,
     /// Echo id.
     pub id: u16,
-    /// Sequence number of the first.
+    /// Sequence number of the first packet.
     pub first_seq: u16,
-    /// How many.
+    /// Number of packets.
     pub count: u16,
-    /// Milliseconds between two.
+    /// Milliseconds between two packets.
     pub interval_ms: u32,
     /// Payload bytes.
     pub size: u16,
-    /// Marks them: that of the watched run, or another.
+    /// The nonce of their marks: that of the watched run, or another.
     pub nonce: u64,
-    /// Milliseconds to wait for answers after the last.
+    /// Milliseconds to wait for replies after the last packet.
     pub wait_ms: u32,
 }
 
-/// What the far end answers.
+/// A reply of the far end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentReply {
@@ -156,11 +158,12 @@ pub enum AgentReply {
     Sent(SenderTrace),
     /// Requests that it absorbed.
     Absorbed(Taken),
-    /// So many shots were taken on.
+    /// It accepted so many packets.
     Loaded(u32),
-    /// What became of shots.
-    Fired(Fired),
-    /// It will not, or it cannot.
+    /// Which packets of its batches were sent.
+    #[serde(rename = "fired")]
+    BatchProgress(BatchProgress),
+    /// It refuses, or it failed.
     Refused(Complaint),
 }
 
@@ -169,14 +172,14 @@ pub enum AgentReply {
 pub struct Ready {
     /// The host.
     pub host: HostFacts,
-    /// Hops that it cannot watch, by name, with the reason.
+    /// The hops that it cannot watch, by name, with the reason.
     pub blind: std::collections::BTreeMap<String, String>,
     /// Addresses of the interface that it watches, of the run's IP version and not link-local, the run's own first.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
 }
 
-/// A message with the number by which question and answer find each other.
+/// A message with the number that matches requests and replies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Numbered<T> {
     /// Counts up from 1 in a session.
@@ -185,15 +188,15 @@ pub struct Numbered<T> {
     pub message: T,
 }
 
-/// Two ends that do not speak the same version.
+/// The difference between two ends of different versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// Of this language.
+    /// In the peer protocol.
     Protocol {
         /// The far end's version.
         theirs: u32,
     },
-    /// Of the two halves' contract.
+    /// In the ABI of the kernel half.
     Abi {
         /// The far end's version.
         theirs: u32,
@@ -204,7 +207,7 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Protocol { theirs } => {
-                write!(f, "the far end speaks peer protocol {theirs}, this one {PROTOCOL}")
+                write!(f, "the far end uses peer protocol {theirs}, this one {PROTOCOL}")
             }
             Self::Abi { theirs } => write!(f, "the far end's kernel half has ABI {theirs}, this one's {ABI_VERSION}"),
         }
@@ -212,34 +215,34 @@ impl fmt::Display for Mismatch {
 }
 
 impl Hello {
-    /// This build's hello, with everything on offer, or with nothing and the reason.
+    /// Builds this build's hello, with every offer, or with none and the reason.
     pub fn new(hostname: String, kernel: String, trouble: Option<Complaint>) -> Self {
         let offers = Offer::ALL.iter().filter(|_| trouble.is_none()).map(|offer| offer.name().to_owned()).collect();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Self { protocol: PROTOCOL, abi: ABI_VERSION, version, hostname, kernel, offers, trouble }
     }
 
-    /// Its line.
+    /// Encodes it as a line.
     pub fn line(&self) -> Vec<u8> {
         let mut line = serde_json::to_vec(&Greeting { probe_hello: self.clone() }).unwrap_or_default();
         line.push(b'\n');
         line
     }
 
-    /// Finds a hello in a line, behind whatever else stands in it.
+    /// Finds a hello in a line, after whatever else is in it.
     ///
     /// # Errors
-    /// Where there is one that cannot be read.
+    /// If there is a hello that cannot be parsed.
     pub fn in_line(line: &str) -> Option<Result<Self, String>> {
         let start = line.find(HELLO_MARK)?;
         let hello = frame::read::<Greeting>(line[start..].trim_end().as_bytes());
         Some(hello.map(|greeting| greeting.probe_hello).map_err(|error| error.to_string()))
     }
 
-    /// Whether this end understands that one.
+    /// Checks that this end understands that one.
     ///
     /// # Errors
-    /// Which versions differ; the language's counts before the contract's.
+    /// The versions that differ; the protocol's is checked first.
     pub fn check(&self) -> Result<(), Mismatch> {
         if self.protocol != PROTOCOL {
             return Err(Mismatch::Protocol { theirs: self.protocol });
@@ -250,7 +253,7 @@ impl Hello {
         Ok(())
     }
 
-    /// Whether that end can be asked for it.
+    /// Reports whether that end offers it.
     pub fn has(&self, offer: Offer) -> bool {
         self.offers.contains(offer.name())
     }

@@ -1,4 +1,4 @@
-//! Which way packets to an address leave this network namespace: the kernel's own answer.
+//! The route of packets to an address out of this network namespace: the kernel's own answer.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,17 +13,17 @@ use rtnetlink::{
 
 use crate::host::device::Device;
 
-/// The way to an address.
+/// The route to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The interface that packets leave by; `lo` where the address is one of this host's.
+    /// The interface that packets leave by; `lo` if the address is one of this host's.
     pub interface: String,
-    /// The source address that they have where the sender does not choose one.
+    /// Their source address if the sender does not choose one.
     pub source: Option<IpAddr>,
 }
 
-/// The way to `target`, for packets from `source` where one is given, out of interface `out` where one is chosen. The
-/// scope id of a link-local address is heeded.
+/// Looks up the route to `target`, for packets from `source` if one is given, out of interface `out` if one is chosen. The
+/// scope id of a link-local address is respected.
 ///
 /// # Errors
 /// The errno that sending would get too, such as `ENETUNREACH`.
@@ -49,15 +49,15 @@ pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) 
     Ok(way)
 }
 
-/// Whether a route to `target` leads out of `out`. Where none does, IPv4 sends to it all the same, as if the target were
-/// on that link (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`).
+/// Reports whether a route to `target` leads out of `out`. If none does, IPv4 sends to it all the same, as if the target
+/// were on that link (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`).
 pub fn carries(target: SocketAddr, source: Option<IpAddr>, out: &Device) -> bool {
     let mut message = question(target, source, Some(out));
     message.header.flags |= RouteFlags::FibMatch;
     look_up(&message).is_ok_and(|route| refusal(route.header.kind).is_none())
 }
 
-/// The errno of routes that lead nowhere: IPv6 tells them as routes, IPv4 as errors.
+/// Returns the errno of routes that lead nowhere: IPv6 returns them as routes, IPv4 as errors.
 fn refusal(kind: RouteType) -> Option<Errno> {
     match kind {
         RouteType::Unreachable => Some(Errno::EHOSTUNREACH),
@@ -68,7 +68,7 @@ fn refusal(kind: RouteType) -> Option<Errno> {
     }
 }
 
-/// The interface that has `address`.
+/// Returns the interface that has `address`.
 pub fn owner(address: IpAddr) -> Option<Device> {
     Device::all().ok()?.into_iter().find(|device| match address {
         IpAddr::V4(v4) => device.v4.contains(&v4),
@@ -76,8 +76,8 @@ pub fn owner(address: IpAddr) -> Option<Device> {
     })
 }
 
-/// The addresses of an interface that are of one IP version with `first`, which comes first; link-local ones only if it
-/// is one itself.
+/// Returns the addresses of an interface that have the IP version of `first`, which comes first; link-local ones only if
+/// `first` is one itself.
 pub fn addresses(interface: &str, first: IpAddr) -> Vec<IpAddr> {
     let Ok(device) = Device::find(interface) else { return vec![first] };
     let v4 = device.v4.iter().copied().map(IpAddr::from).filter(|_| first.is_ipv4());
@@ -105,7 +105,7 @@ fn look_up(question: &RouteMessage) -> Result<RouteMessage, Errno> {
     })
 }
 
-/// What to ask: for a whole address, and as ICMP, which rules may tell from other traffic.
+/// Builds the request: for a full address, and as ICMP, which rules may route differently from other traffic.
 fn question(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> RouteMessage {
     let zone = match target {
         SocketAddr::V6(v6) => v6.scope_id(),

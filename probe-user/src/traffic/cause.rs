@@ -1,6 +1,6 @@
 //! Why a kernel refuses to send an echo packet: what each errno of the send call means for ICMP.
 //!
-//! Observed on Linux 6.18 (`tests/suites/send` does it again), and read in `net/ipv4/{raw,ping,fib_semantics,ip_output}.c`
+//! Observed on Linux 6.18 (`tests/suites/send` repeats it), and read in `net/ipv4/{raw,ping,fib_semantics,ip_output}.c`
 //! and `net/ipv6/{raw,route}.c`.
 
 use std::net::IpAddr;
@@ -11,27 +11,27 @@ use thiserror::Error;
 
 use super::target::family_of;
 
-/// The kernel of this host took no packet: the send call failed.
+/// This host's kernel refused the packet: the send call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{errno:?}: {}", self.cause())]
 pub struct Refused {
-    /// What the send call answered.
+    /// The errno of the send call.
     pub errno: Errno,
-    /// The MTU in bytes that the packet was too long for, where the kernel told it.
+    /// The MTU in bytes that the packet was too long for, if the kernel reported it.
     pub mtu: Option<u32>,
 }
 
-/// What was to be sent where: enough to type the command that looks further.
+/// The target and interface of a packet: enough to type the command that looks further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendRoute<'a> {
     /// The target.
     pub target: IpAddr,
-    /// The interface, where one was asked for.
+    /// The interface, if one was named.
     pub interface: Option<&'a str>,
 }
 
 impl Refused {
-    /// What the errno means here, as one clause.
+    /// Explains the errno, in one clause.
     pub fn cause(&self) -> String {
         if let (Errno::EMSGSIZE, Some(mtu)) = (self.errno, self.mtu) {
             return format!("the packet is longer than the MTU of {mtu} bytes, and it must not be fragmented");
@@ -42,7 +42,7 @@ impl Refused {
         }
     }
 
-    /// A command that looks further, or what to change.
+    /// Returns a command that looks further, or what to change.
     pub fn look(&self, route: &SendRoute<'_>) -> String {
         match self.errno {
             Errno::EPERM => "nft list ruleset; iptables-save; bpftool cgroup tree".to_owned(),
@@ -63,7 +63,7 @@ impl Refused {
 }
 
 impl SendRoute<'_> {
-    /// Asks the kernel for its route.
+    /// Writes the command that asks the kernel for its route.
     fn get(&self) -> String {
         let interface = self.interface.map(|name| format!(" oif {name}")).unwrap_or_default();
         format!("ip route get {}{interface}", self.target)
@@ -81,7 +81,7 @@ impl SendRoute<'_> {
     }
 }
 
-/// The table: what send calls of ICMP sockets answer, and why.
+/// Maps an errno of a send call on an ICMP socket to its cause.
 fn known(errno: Errno) -> Option<&'static str> {
     Some(match errno {
         Errno::EPERM => {
@@ -96,12 +96,12 @@ fn known(errno: Errno) -> Option<&'static str> {
             "dropped where it enters the network device: its queue is full, or a filter at egress \
              (nftables netdev or tc) drops it"
         }
-        Errno::EMSGSIZE => "the packet is longer than the way out takes, and it must not be fragmented",
+        Errno::EMSGSIZE => "the packet is longer than the outgoing interface's MTU, and it must not be fragmented",
         Errno::EADDRNOTAVAIL => "this host has no source address that fits the target",
         Errno::ENETDOWN => "the network interface is down",
         Errno::ENODEV | Errno::ENXIO => "the network interface has gone",
         Errno::EAGAIN => "the send buffer stayed full: the network device takes packets too slowly",
-        Errno::ENOMEM => "the kernel had no memory for it",
+        Errno::ENOMEM => "the kernel is out of memory",
         _ => return None,
     })
 }

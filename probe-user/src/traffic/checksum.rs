@@ -1,24 +1,25 @@
-//! The Internet checksum (RFC 1071), as ICMP and `ICMPv6` use it.
+//! The Internet checksum (RFC 1071), as used by ICMP and `ICMPv6`.
 
 use std::net::Ipv6Addr;
 
 use probe_ebpf::packet::ICMPV6;
 
-/// The checksum of `bytes` (RFC 1071), in host byte order: what an ICMP message holds whose checksum field was zero.
-/// Over a message whose field is filled in it gives 0 where the checksum is good.
+/// Computes the checksum of `bytes` (RFC 1071), in host byte order, for an ICMP message whose checksum field is zero. Over a
+/// message with the field filled in it returns 0 if the checksum is correct.
 pub fn checksum(bytes: &[u8]) -> u16 {
     finish(sum(bytes))
 }
 
-/// The checksum of an `ICMPv6` message with its pseudo-header (RFC 8200 §8.1, RFC 4443 §2.3), in host byte order.
-/// `destination` is the final one, also where a routing header names another first. 0 over a filled-in message: good.
+/// Computes the checksum of an `ICMPv6` message with its pseudo-header (RFC 8200 §8.1, RFC 4443 §2.3), in host byte order.
+/// `destination` is the final one, even if a routing header names another first. Over a message with the field filled in it
+/// returns 0 if the checksum is correct.
 pub fn checksum_v6(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
     let numbers = sum(&length.to_be_bytes()) + sum(&u32::from(ICMPV6).to_be_bytes());
     finish(sum(&source.octets()) + sum(&destination.octets()) + numbers + sum(message))
 }
 
-/// The sum of the big-endian 16-bit words of `bytes`; an odd last byte is the high half of a word.
+/// Sums the big-endian 16-bit words of `bytes`; an odd last byte is the high half of a word.
 fn sum(bytes: &[u8]) -> u64 {
     let (words, odd) = bytes.as_chunks::<2>();
     let even: u64 = words.iter().map(|&word| u64::from(u16::from_be_bytes(word))).sum();

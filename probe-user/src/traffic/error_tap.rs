@@ -1,4 +1,4 @@
-//! ICMP errors that quote packets of a run, as they enter an interface: before netfilter, which hops of echo do not see.
+//! Reads ICMP errors that quote packets of a run as they enter an interface: before netfilter, and unseen by the echo hops.
 
 use crate::clock::monotonic_ns;
 use std::{
@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, T
 
 use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, read_v4, read_v6};
 
-/// What is kept of a packet: enough for IP headers with options, an error, and a quoted mark.
+/// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;
 
 /// Opcodes of `linux/bpf_common.h`: load a byte at k or at X + k, load the IPv4 header's length into X.
@@ -31,9 +31,9 @@ pub struct ErrorSeen {
     pub probe: u16,
     /// `CLOCK_MONOTONIC` in nanoseconds when it was read.
     pub time_ns: u64,
-    /// Who sent the error.
+    /// The sender of the error.
     pub source: IpAddr,
-    /// Whom it is for.
+    /// The destination of the error.
     pub destination: IpAddr,
     /// The echo id in the quote.
     pub id: u16,
@@ -45,7 +45,7 @@ pub struct ErrorSeen {
     pub ttl: u8,
 }
 
-/// Reads such errors. Dropping it ends that.
+/// Reads such errors until it is dropped.
 #[derive(Debug)]
 pub struct ErrorTap {
     socket: Socket,
@@ -54,8 +54,8 @@ pub struct ErrorTap {
 }
 
 impl ErrorTap {
-    /// Taps the interface with this index, of the calling thread's network namespace, for errors about packets with
-    /// `nonce`.
+    /// Opens a tap on the interface with this index, in the calling thread's network namespace, for errors about packets
+    /// with `nonce`.
     ///
     /// # Errors
     /// Those of socket(2) and bind(2): this needs `CAP_NET_RAW`.
@@ -68,7 +68,7 @@ impl ErrorTap {
         Ok(Self { socket, family, nonce })
     }
 
-    /// The errors that have come since the last call.
+    /// Returns the errors that came since the last call.
     pub fn take(&mut self) -> Vec<ErrorSeen> {
         let mut seen = Vec::new();
         let mut packet = [0; SNAP_BYTES as usize];
@@ -82,27 +82,27 @@ impl ErrorTap {
     }
 }
 
-/// The error in an IP packet, if it quotes a mark of the run.
+/// Parses the error in an IP packet, if it quotes a mark of the run.
 fn read(packet: &[u8], family: Family, nonce: u64) -> Option<ErrorSeen> {
-    let (ends, ttl, heard) = match family {
+    let (ends, ttl, message) = match family {
         Family::V4 => {
-            let (from, ttl, heard) = read_v4(packet, nonce)?;
+            let (from, ttl, message) = read_v4(packet, nonce)?;
             let to = <[u8; 4]>::try_from(packet.get(16..20)?).ok()?;
-            ((from, IpAddr::from(to)), ttl, heard)
+            ((from, IpAddr::from(to)), ttl, message)
         }
         Family::V6 => {
             let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
-            let heard = read_v6(packet.get(IPV6_HEADER..)?, nonce)?;
-            ((address(8)?.into(), address(24)?.into()), *packet.get(7)?, heard)
+            let message = read_v6(packet.get(IPV6_HEADER..)?, nonce)?;
+            ((address(8)?.into(), address(24)?.into()), *packet.get(7)?, message)
         }
     };
-    let IncomingMessage::Error { code, quote, .. } = heard else { return None };
+    let IncomingMessage::Error { code, quote, .. } = message else { return None };
     let (probe, _) = quote.mark.filter(|(_, found)| *found == nonce)?;
     let (source, destination) = ends;
     Some(ErrorSeen { probe, time_ns: monotonic_ns(), source, destination, id: quote.id, seq: quote.seq, code, ttl })
 }
 
-/// Keeps incoming ICMP errors; all else is dropped, so that a busy interface does not fill the socket.
+/// Keeps incoming ICMP errors and drops all else, so that a busy interface does not fill the socket.
 fn filter(family: Family) -> Vec<SockFilter> {
     let (protocol_at, protocol, errors): (u32, u32, &[u8]) = match family {
         Family::V4 => (9, 1, &ERRORS_V4),
@@ -127,7 +127,7 @@ fn filter(family: Family) -> Vec<SockFilter> {
     incoming_only(program)
 }
 
-/// `program` for what comes in; what this host itself sends is dropped.
+/// Limits `program` to incoming packets; what this host itself sends is dropped.
 pub(super) fn incoming_only(program: Vec<SockFilter>) -> Vec<SockFilter> {
     // `SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h: 4 is what this host itself sends.
     let packet_type = (-0x1000_i32 + 4).cast_unsigned();
@@ -139,7 +139,7 @@ pub(super) fn incoming_only(program: Vec<SockFilter>) -> Vec<SockFilter> {
     before.into_iter().chain(program).collect()
 }
 
-/// The address of a packet socket: one interface, one IP version.
+/// Builds the address of a packet socket: one interface, one IP version.
 pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
     let protocol = match family {
         Family::V4 => libc::ETH_P_IP,
@@ -161,21 +161,20 @@ mod tests {
     use super::*;
     use crate::traffic::{
         Fragmentation,
-        volley::{EchoFields, PacketSpec, Quoted, What, bytes},
+        batch::{EchoFields, PacketSpec, Quoted, QuotedEcho, What, bytes},
     };
-    use probe_ebpf::Echo;
 
     const NONCE: u64 = 0x0102_0304_0506_0708;
 
-    /// An IP packet with an error that quotes a reply of the run.
+    /// Builds an IP packet with an error that quotes a reply of the run.
     fn error(family: Family) -> Vec<u8> {
         let (source, destination): (IpAddr, IpAddr) = match family {
             Family::V4 => ([10, 0, 0, 1].into(), [10, 0, 0, 2].into()),
             Family::V6 => (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
         };
         let fields = EchoFields { id: 43, seq: 6, code: 0, size: 56, nonce: NONCE };
-        let quoted = Quoted { source: destination, destination: source, echo: Echo::Reply, fields };
-        let shot = PacketSpec {
+        let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Reply, fields };
+        let packet = PacketSpec {
             number: 9,
             after_ms: 0,
             what: What::Unreachable { code: 1, quoted },
@@ -184,7 +183,7 @@ mod tests {
             ttl: None,
             fragmentation: Fragmentation::Allowed,
         };
-        let message = bytes(&shot).expect("one IP version");
+        let message = bytes(&packet).expect("one IP version");
         let mut header = match family {
             Family::V4 => vec![0x45, 0, 0, 0, 0, 0, 0, 0, 61, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2],
             Family::V6 => [&[0x60, 0, 0, 0, 0, 0, 58, 61][..], &[0; 15], &[1], &[0; 15], &[1]].concat(),

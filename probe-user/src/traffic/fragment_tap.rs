@@ -1,4 +1,5 @@
-//! Later fragments of ICMP packets, as they enter an interface: hops see the first one only, which alone tells an echo.
+//! Reads later fragments of ICMP packets as they enter an interface: hops see only the first one, which alone has the echo
+//! header.
 
 use std::{
     collections::VecDeque,
@@ -15,10 +16,10 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::error_tap::{JUMP_EQUAL, LOAD_BYTE, RETURN, incoming_only, link_address};
 use crate::model::trace::Tail;
 
-/// What is kept of a fragment: IP headers with options.
+/// The captured bytes of a fragment: IP headers with options.
 const SNAP_BYTES: u32 = 80;
 
-/// Packets whose fragments are waited for at most; beyond, the oldest is given up.
+/// The most packets whose fragments are waited for; beyond that, the oldest is given up.
 const MOST: usize = 256;
 
 /// `BPF_LD | BPF_H | BPF_ABS` and `BPF_JMP | BPF_JSET` of `linux/bpf_common.h`.
@@ -28,7 +29,7 @@ const JUMP_SET: u16 = 0x45;
 /// `nexthdr` of an IPv6 fragment header (RFC 8200 section 4.5).
 const FRAGMENT: u8 = 44;
 
-/// Reads such fragments, and tells which packets they complete. Dropping it ends that.
+/// Reads such fragments, and reports which packets they complete, until it is dropped.
 #[derive(Debug)]
 pub struct FragmentTap {
     socket: Socket,
@@ -37,7 +38,7 @@ pub struct FragmentTap {
 }
 
 impl FragmentTap {
-    /// Taps the interface with this index, of the calling thread's network namespace.
+    /// Opens a tap on the interface with this index, in the calling thread's network namespace.
     ///
     /// # Errors
     /// Those of socket(2) and bind(2): this needs `CAP_NET_RAW`.
@@ -50,7 +51,7 @@ impl FragmentTap {
         Ok(Self { socket, family, tails: Tails::default() })
     }
 
-    /// The ends of packets that have come since the last call.
+    /// Returns the ends of packets that came since the last call.
     pub fn take(&mut self) -> Vec<Tail> {
         let mut complete = Vec::new();
         let mut packet = [0; SNAP_BYTES as usize];
@@ -66,7 +67,7 @@ impl FragmentTap {
     }
 }
 
-/// Which packet a fragment belongs to.
+/// The packet that a fragment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Whose {
     source: IpAddr,
@@ -74,7 +75,7 @@ struct Whose {
     identification: u32,
 }
 
-/// A fragment that is not the first: which bytes of the packet it has.
+/// A later fragment: which bytes of the packet it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Piece {
     whose: Whose,
@@ -83,12 +84,12 @@ struct Piece {
     last: bool,
 }
 
-/// Packets of which some later fragments have come, the oldest first.
+/// Packets of which some later fragments came, the oldest first.
 #[derive(Debug, Default)]
 struct Tails(VecDeque<(Whose, Vec<Piece>)>);
 
 impl Tails {
-    /// Adds a fragment; gives what follows some byte of its packet up to the end, where that is more than before.
+    /// Adds a fragment; returns the part of its packet from some byte to the end, if that part grew.
     fn add(&mut self, piece: Piece) -> Option<Tail> {
         let place = self.0.iter().position(|(whose, _)| *whose == piece.whose);
         let index = place.unwrap_or_else(|| {
@@ -110,14 +111,14 @@ impl Tails {
     }
 }
 
-/// Where these pieces start and end, if nothing is missing between them and the last of the packet is there.
+/// Returns where these pieces start and end, if they are contiguous and include the end of the packet.
 fn whole(pieces: &[Piece]) -> Option<(u16, usize)> {
     let (first, last) = (pieces.first()?, pieces.last().filter(|piece| piece.last)?);
     let joined = pieces.windows(2).all(|pair| pair[0].end == pair[1].start);
     joined.then_some((u16::try_from(first.start).ok()?, last.end as usize))
 }
 
-/// The fragment in an IP packet.
+/// Parses the fragment in an IP packet.
 fn read(packet: &[u8], family: Family) -> Option<Piece> {
     let half = |at: usize| Some(u32::from(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?)));
     let (whose, offset, more, length) = match family {
@@ -139,7 +140,7 @@ fn read(packet: &[u8], family: Family) -> Option<Piece> {
     (offset > 0).then_some(Piece { whose, start: offset, end: offset + length, last: !more })
 }
 
-/// Keeps incoming later fragments of ICMP; all else is dropped, so that a busy interface does not fill the socket.
+/// Keeps incoming later fragments of ICMP and drops all else, so that a busy interface does not fill the socket.
 fn filter(family: Family) -> Vec<SockFilter> {
     let at = IPV6_HEADER as u32;
     let checks = match family {
@@ -184,7 +185,7 @@ mod tests {
         packet
     }
 
-    /// Where the ends start, and how long their packets are.
+    /// Returns where the ends start, and how long their packets are.
     fn ends(packets: &[Vec<u8>], family: Family) -> Vec<(u16, u16)> {
         let mut tails = Tails::default();
         let complete = packets.iter().filter_map(|packet| tails.add(read(packet, family)?));

@@ -1,5 +1,5 @@
-//! Whole packets around an echo message, as bytes for tests and benches: Ethernet, VLAN tags, IP with all that may
-//! stand between its header and the message.
+//! Whole packets around an echo message, as bytes for tests and benches: Ethernet, VLAN tags, IP with everything that
+//! may stand between its header and the message.
 
 pub mod v4;
 pub mod v6;
@@ -19,7 +19,7 @@ pub const CUSTOMER_TAG: u16 = VLAN;
 /// Tag protocol of a service VLAN, the outer one of two (IEEE 802.1ad).
 pub const SERVICE_TAG: u16 = QINQ;
 
-/// Locally administered addresses, so that no frame that escapes a test is anyone's.
+/// Locally administered addresses, so that a frame that escapes a test belongs to nobody.
 const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]];
 
 /// A packet to build. `N` is its IP version, [`V4`] or [`V6`], and holds what only that version has.
@@ -32,7 +32,7 @@ pub struct Frame<N> {
     network: N,
 }
 
-/// What both IP versions have.
+/// The fields that both IP versions have.
 #[derive(Clone, Debug)]
 struct Common {
     ttl: u8,
@@ -41,7 +41,7 @@ struct Common {
     message: Vec<u8>,
 }
 
-/// Whether fragments of the same packet come after this one.
+/// Whether more fragments of the same packet follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// More fragments follow.
@@ -50,12 +50,12 @@ pub enum Rest {
     Last,
 }
 
-/// An IP version: how its header and what follows it are laid out.
+/// An IP version: the layout of its header and of what follows it.
 pub trait Network {
     /// The Ethernet type of this IP version.
     const ETHERTYPE: u16;
 
-    /// Where the echo message starts, in bytes from the start of the IP header.
+    /// Returns where the echo message starts, in bytes from the start of the IP header.
     fn header_bytes(&self) -> usize;
 }
 
@@ -65,14 +65,15 @@ trait Layout: Network {
 }
 
 impl Frame<V4> {
-    /// An IPv4 packet that holds `message` with the checksum of ICMP, TTL 64, no options, in an untagged Ethernet frame.
+    /// Builds an IPv4 packet that holds `message` with the checksum of ICMP, TTL 64, no options, in an untagged Ethernet
+    /// frame.
     pub fn v4(source: Ipv4Addr, destination: Ipv4Addr, message: &EchoMessage<'_>) -> Self {
         Self::around(V4::new(source, destination), message.bytes_v4())
     }
 }
 
 impl Frame<V6> {
-    /// An IPv6 packet that holds `message` with the checksum of `ICMPv6`, hop limit 64, no extension headers, in an
+    /// Builds an IPv6 packet that holds `message` with the checksum of `ICMPv6`, hop limit 64, no extension headers, in an
     /// untagged Ethernet frame.
     pub fn v6(source: Ipv6Addr, destination: Ipv6Addr, message: &EchoMessage<'_>) -> Self {
         Self::around(V6::new(source, destination), message.bytes_v6(source, destination))
@@ -86,14 +87,14 @@ impl<N: Layout> Frame<N> {
         Self { macs: MACS, tags: Vec::new(), ethertype: None, common, network }
     }
 
-    /// Another destination and source than the locally administered ones that frames have.
+    /// Sets another destination and source than the locally administered defaults.
     #[must_use]
     pub fn macs(mut self, destination: [u8; 6], source: [u8; 6]) -> Self {
         self.macs = [destination, source];
         self
     }
 
-    /// A further VLAN tag, inside those before: its protocol ([`CUSTOMER_TAG`], [`SERVICE_TAG`]) and its tag control
+    /// Adds a VLAN tag inside those added before: its protocol ([`CUSTOMER_TAG`], [`SERVICE_TAG`]) and its tag control
     /// information, whose low 12 bits are the VLAN's number.
     #[must_use]
     pub fn vlan(mut self, protocol: u16, control: u16) -> Self {
@@ -101,52 +102,52 @@ impl<N: Layout> Frame<N> {
         self
     }
 
-    /// Says this Ethernet type, whatever the packet is.
+    /// Sets the Ethernet type, whatever the packet is.
     #[must_use]
     pub fn ethertype(mut self, ethertype: u16) -> Self {
         self.ethertype = Some(ethertype);
         self
     }
 
-    /// Says this protocol (IPv4) or last next header (IPv6), whatever the message is.
+    /// Sets the protocol (IPv4) or last next header (IPv6), whatever the message is.
     #[must_use]
     pub fn protocol(mut self, protocol: u8) -> Self {
         self.common.protocol = Some(protocol);
         self
     }
 
-    /// TTL or hop limit.
+    /// Sets the TTL or hop limit.
     #[must_use]
     pub fn ttl(mut self, ttl: u8) -> Self {
         self.common.ttl = ttl;
         self
     }
 
-    /// The DSCP value, 0 to 63 (RFC 2474); the ECN bits stay zero.
+    /// Sets the DSCP value, 0 to 63 (RFC 2474); the ECN bits stay zero.
     #[must_use]
     pub fn dscp(mut self, dscp: u8) -> Self {
         self.common.dscp = dscp & 0x3f;
         self
     }
 
-    /// Where the IP header starts in [`Frame::bytes`].
+    /// Returns where the IP header starts in [`Frame::bytes`].
     pub fn network_at(&self) -> usize {
         ETHERNET_HEADER + VLAN_TAG * self.tags.len()
     }
 
-    /// Where the echo message starts in [`Frame::bytes`].
+    /// Returns where the echo message starts in [`Frame::bytes`].
     pub fn message_at(&self) -> usize {
         self.network_at() + self.network.header_bytes()
     }
 
-    /// The packet from its IP header on, as devices without an Ethernet header carry it.
+    /// Returns the packet from its IP header on, as devices without an Ethernet header carry it.
     pub fn ip_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.network.write(&self.common, &mut out);
         out
     }
 
-    /// The frame from its Ethernet header on, without padding to 60 bytes and without a check sequence.
+    /// Returns the frame from its Ethernet header on, without padding to 60 bytes and without a check sequence.
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = self.macs.concat();
         for (protocol, control) in &self.tags {
@@ -159,12 +160,12 @@ impl<N: Layout> Frame<N> {
     }
 }
 
-/// A length as a 16-bit header field; what is longer than IP allows says the most that IP can.
+/// Encodes a length as a 16-bit header field; one longer than IP allows becomes the largest that fits.
 fn length_field(bytes: usize) -> [u8; 2] {
     u16::try_from(bytes).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-/// The part of a packet's payload that a fragment carries: from `offset` on.
+/// Returns the part of a packet's payload that a fragment carries: from `offset` on.
 fn from_offset(message: &[u8], offset: u16) -> &[u8] {
     message.get(usize::from(offset)..).unwrap_or_default()
 }

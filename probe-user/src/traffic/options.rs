@@ -3,10 +3,10 @@
 
 use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
 
-/// `ICMP_FILTER` of `linux/icmp.h`: level `SOL_RAW`, a bit a type from 0 to 31 that the socket shall not receive.
+/// `ICMP_FILTER` of `linux/icmp.h`: level `SOL_RAW`, one bit for each type from 0 to 31 that the socket must not receive.
 const ICMP_FILTER: libc::c_int = 1;
 
-/// `ICMPV6_FILTER` of `linux/icmpv6.h` (RFC 3542 §3.2): a bit a type that the socket shall not receive.
+/// `ICMPV6_FILTER` of `linux/icmpv6.h` (RFC 3542 §3.2): one bit for each type that the socket must not receive.
 const ICMPV6_FILTER: libc::c_int = 1;
 
 sockopt_impl!(
@@ -26,7 +26,7 @@ sockopt_impl!(
     libc::c_int
 );
 sockopt_impl!(
-    /// Which ICMP types a raw socket shall not receive (`raw(7)`).
+    /// Which ICMP types a raw socket must not receive (`raw(7)`).
     IcmpFilter,
     SetOnly,
     libc::SOL_RAW,
@@ -34,7 +34,7 @@ sockopt_impl!(
     u32
 );
 sockopt_impl!(
-    /// Which `ICMPv6` types a raw socket shall not receive.
+    /// Which `ICMPv6` types a raw socket must not receive.
     Icmpv6Filter,
     SetOnly,
     libc::SOL_ICMPV6,
@@ -50,8 +50,8 @@ sockopt_impl!(
     [u32; 9]
 );
 
-/// In [`MemoryInfo`]: bytes of packets that have been sent and not yet freed by the device.
+/// In [`MemoryInfo`]: bytes of packets that were sent and that the device has not freed yet.
 pub(super) const WRITE_ALLOCATED: usize = 2;
 
-/// In [`MemoryInfo`]: the limit of those.
+/// In [`MemoryInfo`]: the limit of those bytes.
 pub(super) const SEND_BUFFER: usize = 3;

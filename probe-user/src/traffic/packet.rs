@@ -15,12 +15,12 @@ pub const MAX_PAYLOAD_V6: usize = 65_527;
 /// Where the checksum is, in bytes from the start of the message.
 const CHECKSUM_AT: std::ops::Range<usize> = 2..4;
 
-/// An echo message, every field of it chosen.
+/// An echo message with every field chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EchoMessage<'a> {
     /// IP version, and request or reply: the type on the wire.
     pub kind: Kind,
-    /// The ICMP code; the standards know only 0.
+    /// The ICMP code; the standards define only 0.
     pub code: u8,
     /// Echo id, in host byte order.
     pub id: u16,
@@ -31,19 +31,19 @@ pub struct EchoMessage<'a> {
 }
 
 impl<'a> EchoMessage<'a> {
-    /// A message with code 0.
+    /// Returns a message with code 0.
     pub fn new(kind: Kind, id: u16, seq: u16, payload: &'a [u8]) -> Self {
         Self { kind, code: 0, id, seq, payload }
     }
 
-    /// The same message with another code.
+    /// Returns the same message with another code.
     #[must_use]
     pub fn code(self, code: u8) -> Self {
         Self { code, ..self }
     }
 
-    /// The message with its checksum field zero, put into `out` in place of what was there: for sockets whose kernel
-    /// fills the checksum in (ping sockets, raw `ICMPv6` sockets).
+    /// Writes the message with a zero checksum field into `out`, replacing its content: for sockets whose kernel fills the
+    /// checksum in (ping sockets, raw `ICMPv6` sockets).
     pub fn write_unsealed(&self, out: &mut Vec<u8>) {
         out.clear();
         out.extend([self.kind.icmp_type(), self.code, 0, 0]);
@@ -52,21 +52,21 @@ impl<'a> EchoMessage<'a> {
         out.extend(self.payload);
     }
 
-    /// The message with the checksum of ICMP, which covers no addresses, put into `out` in place of what was there.
+    /// Writes the message with the checksum of ICMP, which covers no addresses, into `out`, replacing its content.
     pub fn write_v4(&self, out: &mut Vec<u8>) {
         self.write_unsealed(out);
         let sum = checksum(out);
         out[CHECKSUM_AT].copy_from_slice(&sum.to_be_bytes());
     }
 
-    /// The message with the checksum of ICMP, which covers no addresses.
+    /// Returns the message with the checksum of ICMP, which covers no addresses.
     pub fn bytes_v4(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(ICMP_HEADER + self.payload.len());
         self.write_v4(&mut out);
         out
     }
 
-    /// The message with the checksum of `ICMPv6`, which covers both addresses.
+    /// Returns the message with the checksum of `ICMPv6`, which covers both addresses.
     pub fn bytes_v6(&self, source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
         let mut out = Vec::with_capacity(ICMP_HEADER + self.payload.len());
         self.write_unsealed(&mut out);
@@ -76,7 +76,8 @@ impl<'a> EchoMessage<'a> {
     }
 }
 
-/// `size` payload bytes that count up from 0 and start again after 255: what was cut off or shifted shows in a capture.
+/// Returns `size` payload bytes that count up from 0 and start again after 255: what was cut off or shifted shows in a
+/// capture.
 pub fn counting_payload(size: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(size).collect()
 }

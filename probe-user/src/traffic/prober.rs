@@ -1,4 +1,4 @@
-//! Sending a run of marked probes and reading what comes back: replies, and ICMP errors that quote a probe.
+//! Sends a run of marked probes and reads what comes back: replies, and ICMP errors that quote a probe.
 
 mod error;
 mod filter;
@@ -33,14 +33,14 @@ use crate::{
     stop::{LOOK, StopSignal},
 };
 
-/// What a run of probes is like.
+/// The parameters of a run of probes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbePlan {
-    /// Where to, and every field of the packets; [`Settings::id`] is not used.
+    /// The target, and every field of the packets; [`Settings::id`] is not used.
     pub settings: Settings,
     /// Echo id of all probes.
     pub id: u16,
-    /// Sequence number of the first probe; each further one is one higher, and 0 comes after 65535.
+    /// Sequence number of the first probe; each next probe has the next number, and 0 follows 65535.
     pub first_seq: u16,
     /// How many probes, at most [`probe_ebpf::journey::MAX_PROBES`].
     pub count: u16,
@@ -48,14 +48,14 @@ pub struct ProbePlan {
     pub interval: Duration,
     /// Payload bytes, at least [`probe_ebpf::journey::MARK_BYTES`].
     pub size: u16,
-    /// What tells this run from every other.
+    /// The number that distinguishes this run from every other.
     pub nonce: u64,
-    /// How long to wait for answers after the last probe.
+    /// How long to wait for replies after the last probe.
     pub wait: Duration,
 }
 
 impl ProbePlan {
-    /// Ten requests, 50 ms apart, with 56 bytes of payload and one second for the last answer.
+    /// Returns the default plan: ten requests, 50 ms apart, with 56 bytes of payload and one second for the last reply.
     pub fn new(target: SocketAddr, id: u16, nonce: u64) -> Self {
         Self {
             settings: Settings::new(Echo::Request, target),
@@ -69,7 +69,7 @@ impl ProbePlan {
         }
     }
 
-    /// The sequence number of a probe.
+    /// Returns the sequence number of a probe.
     fn seq(&self, probe: u16) -> u16 {
         self.first_seq.wrapping_add(probe)
     }
@@ -78,25 +78,25 @@ impl ProbePlan {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// What became of every probe is known.
+    /// The fate of every probe is known.
     Known,
-    /// The time for answers was over.
+    /// The time for replies ran out.
     TimedOut,
     /// It was asked to stop.
     Stopped,
 }
 
-/// How often a full send buffer is waited for before a probe counts as refused with `EAGAIN`.
+/// How many times a send waits for room in a full send buffer before its probe counts as refused with `EAGAIN`.
 const PATIENCE: u32 = 4;
 
-/// How often `witnessed` is asked at most.
+/// The least time between two calls of `witnessed`.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
 /// Sends the probes of one plan. It lives in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct Prober {
     plan: ProbePlan,
-    /// What sends; the errno, where the kernel refuses the source address, and so every probe.
+    /// The sender; the errno if the kernel refuses the source address, and so every probe.
     sender: Result<Sender, Errno>,
     reader: Reader,
     sending: SenderTrace,
@@ -106,33 +106,33 @@ impl Prober {
     /// Opens its sockets; replies are read from here on.
     ///
     /// # Errors
-    /// Where this thread may not have raw sockets, or the settings do not fit this host. A source address that is not
-    /// this host's is no error: it is why every probe stops.
+    /// If this thread may not have raw sockets, or the settings do not fit this host. A source address that is not this
+    /// host's is no error: it is why every probe stops.
     pub fn open(plan: ProbePlan) -> Result<Self, ProberError> {
         mark::check(&plan)?;
         let reader = Reader::open(&plan.settings, plan.nonce)?;
         let sender = match Sender::open(&plan.settings) {
             Ok(sender) if sender.way() == SocketType::Raw => Ok(sender),
             Ok(_) => return Err(ProberError::NotPrivileged),
-            // What bind(2) answered; a send call with that source would be answered the same.
+            // The answer of bind(2): a send call with that source would get the same.
             Err(SenderError::ForeignSource { .. }) => Err(Errno::EADDRNOTAVAIL),
             Err(error) => return Err(error.into()),
         };
         Ok(Self { plan, sender, reader, sending: SenderTrace::default() })
     }
 
-    /// What was sent and what came back so far.
+    /// Returns what was sent and what came back so far.
     pub fn sending(&self) -> &SenderTrace {
         &self.sending
     }
 
-    /// What all its packets have in common, and their id; its sockets are closed.
+    /// Closes its sockets; returns what all its packets have in common, and their id.
     pub fn into_settings(self) -> (Settings, u16) {
         (self.plan.settings, self.plan.id)
     }
 
-    /// Sends all probes and reads what comes back, until it is known of every probe what became of it, the time is over,
-    /// or `stop` is asked for. Once all are sent, `witnessed` is asked every few milliseconds whether others know it.
+    /// Sends all probes and reads what comes back, until the fate of every probe is known, the time runs out, or `stop` is
+    /// requested. Once all are sent, `witnessed` is asked every few milliseconds whether others know the fates.
     pub fn run(&mut self, stop: &StopSignal, mut witnessed: impl FnMut(&SenderTrace) -> bool) -> RunEnd {
         let mut due = Instant::now();
         let mut ask_at = due;
@@ -156,7 +156,7 @@ impl Prober {
                     if witnessed(&self.sending) {
                         return self.ended(RunEnd::Known);
                     }
-                    // A question that takes long is asked less often: reading replies goes first.
+                    // A call that takes long is made less often: reading replies goes first.
                     ask_at = Instant::now() + ASK_EVERY.max(now.elapsed() * 2);
                 }
                 if now >= end {
@@ -168,13 +168,13 @@ impl Prober {
         }
     }
 
-    /// Takes what has arrived in the very end.
+    /// Reads what arrived at the very end.
     fn ended(&mut self, how: RunEnd) -> RunEnd {
         self.read();
         how
     }
 
-    /// The number of the next probe.
+    /// Returns the number of the next probe.
     fn next(&self) -> Option<u16> {
         let next = u16::try_from(self.sending.probes.len()).ok()?;
         (next < self.plan.count).then_some(next)
@@ -193,28 +193,28 @@ impl Prober {
         self.sending.probes.push(SentProbe { probe, id: self.plan.id, seq, sent_ns, errno });
     }
 
-    /// Takes all that has arrived.
+    /// Reads everything that has arrived.
     fn read(&mut self) {
-        while let Some(heard) = self.reader.next() {
-            self.take(&heard);
+        while let Some(message) = self.reader.next() {
+            self.take(&message);
         }
     }
 
-    fn take(&mut self, heard: &reader::Arrived) {
-        match heard.what {
+    fn take(&mut self, message: &reader::Arrived) {
+        match message.what {
             IncomingMessage::Reply { probe, id } if probe < self.plan.count => {
-                let new = Received { time_ns: heard.time_ns, from: heard.from, id, ttl: heard.ttl, times: 0 };
+                let new = Received { time_ns: message.time_ns, from: message.from, id, ttl: message.ttl, times: 0 };
                 self.sending.received.entry(probe).or_insert(new).times += 1;
             }
             IncomingMessage::Error { icmp_type, code, quote } => {
                 let Some(probe) = self.quoted_probe(&quote) else { return };
-                self.sending.errors.push(IcmpError { probe, from: heard.from, icmp_type, code });
+                self.sending.errors.push(IcmpError { probe, from: message.from, icmp_type, code });
             }
             IncomingMessage::Reply { .. } => {}
         }
     }
 
-    /// Which probe an error quotes: by its mark, or where the quote is too short for one by id and sequence number.
+    /// Returns which probe an error quotes: by its mark, or by id and sequence number if the quote is too short for one.
     fn quoted_probe(&self, quote: &QuotedMessage) -> Option<u16> {
         if quote.icmp_type != self.plan.settings.kind().icmp_type() {
             return None;
@@ -228,13 +228,13 @@ impl Prober {
         }
     }
 
-    /// Whether replies, errnos and final ICMP errors account for every probe.
+    /// Reports whether replies, errnos and final ICMP errors account for every probe.
     fn all_known(&self) -> bool {
         self.sending.probes.iter().all(|sent| fate_known(&self.sending, sent))
     }
 }
 
-/// Tries again where the send buffer is full, a few times.
+/// Retries a few times while the send buffer is full.
 fn patiently(mut send: impl FnMut() -> Result<(), Refused>) -> Result<(), Errno> {
     let mut result = send();
     for _ in 1..PATIENCE {
@@ -246,8 +246,8 @@ fn patiently(mut send: impl FnMut() -> Result<(), Refused>) -> Result<(), Errno>
     result.map_err(|refused| refused.errno)
 }
 
-/// Whether the sending end itself knows what became of a probe: it was refused, it was answered, or an ICMP error says
-/// that it goes no further.
+/// Reports whether the sending end itself knows the fate of a probe: it was refused, it was answered, or an ICMP error says
+/// that it was dropped.
 pub fn fate_known(sending: &SenderTrace, sent: &SentProbe) -> bool {
     sent.errno.is_some()
         || sending.received.contains_key(&sent.probe)

@@ -15,10 +15,10 @@ use nix::{
 };
 use probe_ebpf::Family;
 
-/// An ICMP error that quotes a packet of ours.
+/// An ICMP error that quotes one of our packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Returned {
-    /// Who sent it: a router, the target, or this host itself, where nobody answers ARP or neighbour discovery.
+    /// The sender: a router, the target, or this host itself if nobody answers ARP or neighbour discovery.
     pub from: IpAddr,
     /// Its type on the wire.
     pub icmp_type: u8,
@@ -26,12 +26,12 @@ pub struct Returned {
     pub code: u8,
 }
 
-/// What is in the error queue.
+/// An entry of the error queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
-    /// What it is, and from where.
+    /// Where the error comes from, and what it is.
     pub origin: ErrorOrigin,
-    /// Type and id of the echo message that it quotes, where it quotes as much.
+    /// Type and id of the echo message that it quotes, if the quote is long enough.
     pub quoted: Option<(u8, u16)>,
 }
 
@@ -42,14 +42,14 @@ pub enum ErrorOrigin {
     Local {
         /// Its errno.
         errno: Errno,
-        /// What goes with the errno; for `EMSGSIZE` the MTU in bytes.
+        /// The value that belongs to the errno; for `EMSGSIZE` the MTU in bytes.
         info: u32,
     },
-    /// From an ICMP error that came in, about an earlier packet.
+    /// From an ICMP error that arrived, about an earlier packet.
     Icmp(Returned),
 }
 
-/// The most errors that one call takes from the queue, so that a flood of them cannot hold a sender.
+/// The most errors that one call takes from the queue, so that a flood of them cannot hold a sender up.
 const BATCH: usize = 256;
 
 /// Takes what is in the error queue of `socket` and, with it, the pending error of the socket.
@@ -63,7 +63,7 @@ pub(super) fn take(socket: &impl AsFd) -> Vec<Queued> {
     std::iter::from_fn(next).take(BATCH).flatten().collect()
 }
 
-/// One entry of the queue; `None` for what is no error of IP, such as a time stamp.
+/// Takes one entry of the queue; `None` if it is no IP error, for instance a time stamp.
 fn take_one(socket: &impl AsFd) -> Result<Option<Queued>, Errno> {
     let mut quote = [0; 8];
     let mut control = cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
@@ -102,7 +102,7 @@ fn v6(address: &libc::sockaddr_in6) -> IpAddr {
 }
 
 impl Returned {
-    /// What the error says (RFC 792, RFC 1812 §5.2.7, RFC 4443 §3); its numbers where it is none of the usual.
+    /// Describes the error (RFC 792, RFC 1812 §5.2.7, RFC 4443 §3); an unusual one by its numbers.
     pub fn meaning(&self) -> String {
         let words = match (super::target::family_of(self.from), self.icmp_type, self.code) {
             (Family::V4, 3, 0) | (Family::V6, 1, 0) => "no route to the network",
@@ -113,7 +113,7 @@ impl Returned {
             (Family::V4, 3, 9 | 10 | 13) | (Family::V6, 1, 1) => "prohibited by a firewall or a route",
             (Family::V6, 1, 5) => "the source address failed a policy",
             (Family::V6, 1, 6) => "the route says: reject",
-            (Family::V4, 11, 0) | (Family::V6, 3, 0) => "TTL exceeded on the way",
+            (Family::V4, 11, 0) | (Family::V6, 3, 0) => "TTL exceeded in transit",
             (Family::V4, 11, 1) | (Family::V6, 3, 1) => "fragments did not all arrive",
             (Family::V4, 12, _) | (Family::V6, 4, _) => "the IP header is wrong",
             (_, icmp_type, code) => return format!("ICMP error of type {icmp_type}, code {code}"),
@@ -140,7 +140,7 @@ mod tests {
     fn errors_read_alike_in_both_families() {
         assert_eq!(returned("10.0.0.1", 3, 1), "10.0.0.1: host unreachable");
         assert_eq!(returned("fd00::1", 1, 3), "fd00::1: host unreachable");
-        assert_eq!(returned("10.0.0.1", 11, 0), "10.0.0.1: TTL exceeded on the way");
+        assert_eq!(returned("10.0.0.1", 11, 0), "10.0.0.1: TTL exceeded in transit");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sending echo messages from this host: raw ICMP sockets, and ping sockets where there is no privilege for those.
+//! Sends echo messages from this host: raw ICMP sockets, and ping sockets without the privilege for those.
 
 mod error;
 mod open;
@@ -32,13 +32,13 @@ use super::{
 pub struct Settings {
     /// Request or reply.
     pub echo: Echo,
-    /// Where to; the port is ignored, the scope id of an IPv6 link-local address is not.
+    /// The target; the port is ignored, the scope id of an IPv6 link-local address is not.
     pub target: SocketAddr,
     /// The ICMP code.
     pub code: u8,
     /// The source address, one of this host's; `None`: the kernel's choice.
     pub source: Option<IpAddr>,
-    /// Send out of this interface, whatever the route says.
+    /// Sends out of this interface, whatever the route says.
     pub interface: Option<String>,
     /// TTL or hop limit; `None`: the kernel's default.
     pub ttl: Option<u8>,
@@ -46,12 +46,12 @@ pub struct Settings {
     pub dscp: u8,
     /// Whether packets may be fragmented.
     pub fragmentation: Fragmentation,
-    /// The id that packets must have where the kernel writes it (see [`SocketType::Ping`]); `None`: any.
+    /// The id that packets must have if the kernel writes it (see [`SocketType::Ping`]); `None`: any.
     pub id: Option<u16>,
 }
 
 impl Settings {
-    /// Packets to `target` with code 0, and all else as the kernel likes.
+    /// Returns settings for packets to `target` with code 0, and kernel defaults for all else.
     pub fn new(echo: Echo, target: SocketAddr) -> Self {
         Self {
             echo,
@@ -66,41 +66,41 @@ impl Settings {
         }
     }
 
-    /// IP version and type of the packets.
+    /// Returns the IP version and type of the packets.
     pub fn kind(&self) -> Kind {
         Kind { family: family_of(self.target.ip()), echo: self.echo }
     }
 }
 
-/// Whether packets may be fragmented, here or on the way.
+/// Whether packets may be fragmented, here or on the path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fragmentation {
-    /// They may: IPv4's "don't fragment" bit is clear.
+    /// They may be: IPv4's "don't fragment" bit is clear.
     #[default]
     Allowed,
-    /// They must not: the bit is set, and a packet longer than the interface's MTU is refused. What the kernel learned
-    /// of the path's MTU before is not heeded, so that packets show what the path does now.
+    /// They must not be: the bit is set, and a packet longer than the interface's MTU is refused. The kernel's path MTU
+    /// cache is ignored, so that packets show what the path does now.
     Forbidden,
 }
 
-/// Which kind of socket carries the packets.
+/// The kind of socket that carries the packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketType {
     /// A raw socket (`raw(7)`, needs `CAP_NET_RAW`): every field of the message is the caller's.
     Raw,
-    /// A ping socket (`icmp(7)`, `net.ipv4.ping_group_range`): requests with code 0 only, and the kernel writes the id.
+    /// A ping socket (`icmp(7)`, `net.ipv4.ping_group_range`): only requests with code 0, and the kernel writes the id.
     Ping {
-        /// The id that it writes.
+        /// The id that the kernel writes.
         id: u16,
     },
 }
 
-/// How often a send is tried anew because what failed was an earlier packet. Each time uses up an error that had
-/// arrived, so more than one means that errors arrive as fast as packets leave.
+/// How often a send is retried because an earlier packet failed. Each retry consumes an error that had arrived, so more than
+/// one means that errors arrive as fast as packets leave.
 const ATTEMPTS: usize = 16;
 
-/// How often a sender looks whether there is room in the send buffer again.
+/// How often a sender checks whether there is room in the send buffer again.
 const ROOM_CHECK: Duration = Duration::from_millis(1);
 
 /// A socket that sends echo messages to one target. It lives in the network namespace of the thread that opened it,
@@ -121,7 +121,7 @@ impl Sender {
     /// How long a send waits for room in the socket's send buffer before it is refused with `EAGAIN`.
     pub const PATIENCE: Duration = Duration::from_millis(250);
 
-    /// Opens a raw socket or, where the caller may not and a ping socket can send the same, that.
+    /// Opens a raw socket; without permission for one, a ping socket if that can send the same.
     pub fn open(settings: &Settings) -> Result<Self, SenderError> {
         let (socket, way) = open::socket(settings)?;
         Ok(Self {
@@ -136,15 +136,15 @@ impl Sender {
         })
     }
 
-    /// Which kind of socket it has, and which id that socket writes.
+    /// Returns which kind of socket it has, and which id that socket writes.
     pub fn way(&self) -> SocketType {
         self.way
     }
 
     /// Hands one message to the kernel. On [`SocketType::Ping`] it goes out with the socket's id, whatever `id` says.
     ///
-    /// The error is this packet's own: errors that arrived for earlier ones are kept for [`Sender::returned`] and the
-    /// send is tried again.
+    /// The error is about this packet: errors that arrived for earlier ones are kept for [`Sender::returned`], and the send
+    /// is retried.
     pub fn send(&mut self, id: u16, seq: u16, payload: &[u8]) -> Result<(), Refused> {
         let id = match self.way {
             SocketType::Raw => id,
@@ -170,14 +170,14 @@ impl Sender {
         Err(refused)
     }
 
-    /// The ICMP errors that have arrived so far for packets of this sender, with how often each did.
+    /// Returns the ICMP errors that have arrived so far for packets of this sender, with how often each did.
     pub fn returned(&mut self) -> &BTreeMap<Returned, u64> {
         let queued = returned::take(&self.socket);
         self.keep(&queued);
         &self.returned
     }
 
-    /// One send call that waits for room in the send buffer. Only ping sockets wait by themselves: raw ones answer
+    /// Makes one send call that waits for room in the send buffer. Only ping sockets wait by themselves: raw ones return
     /// `ENOBUFS` at once, as they do when the device drops the packet.
     fn hand_over(&self) -> io::Result<usize> {
         let mut give_up = None;
@@ -195,14 +195,14 @@ impl Sender {
         }
     }
 
-    /// Whether packets that the device has not yet sent fill the send buffer, or nearly: some may have left since.
+    /// Reports whether packets that the device has not yet sent fill the send buffer, or nearly: some may have left since.
     /// Packets that are not the first of a message may fill it twice (`__ip_append_data` in `net/ipv4/ip_output.c`).
     fn is_full(&self) -> bool {
         getsockopt(&self.socket, MemoryInfo)
             .is_ok_and(|memory| u64::from(memory[WRITE_ALLOCATED]) * 2 > u64::from(memory[SEND_BUFFER]) * 3)
     }
 
-    /// Counts the errors about packets of this sender; a raw socket is told those about other programs' packets too.
+    /// Counts the errors about packets of this sender; a raw socket gets those about other programs' packets too.
     fn keep(&mut self, queued: &[Queued]) {
         for error in queued {
             let ours = error
@@ -219,7 +219,7 @@ fn errno(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// The MTU that the kernel told along with `EMSGSIZE`.
+/// Returns the MTU that the kernel reported along with `EMSGSIZE`.
 fn mtu(queued: &[Queued]) -> Option<u32> {
     queued.iter().find_map(|error| match error.origin {
         ErrorOrigin::Local { errno: Errno::EMSGSIZE, info } => Some(info),
@@ -227,8 +227,8 @@ fn mtu(queued: &[Queued]) -> Option<u32> {
     })
 }
 
-/// Whether `errno` may be what an ICMP error left pending at the socket: one had arrived, and it is none of those that
-/// only the send path itself answers (`icmp_err_convert` in `net/ipv4/icmp.c`, `icmpv6_err_convert`).
+/// Reports whether `errno` may be what an ICMP error left pending at the socket: one had arrived, and the errno is none of
+/// those that only the send path itself returns (`icmp_err_convert` in `net/ipv4/icmp.c`, `icmpv6_err_convert`).
 pub(super) fn may_be_an_earlier_packets(errno: Errno, queued: &[Queued]) -> bool {
     let only_local = [Errno::EPERM, Errno::ENOBUFS, Errno::EINVAL, Errno::EAGAIN, Errno::ENODEV, Errno::EADDRNOTAVAIL];
     !only_local.contains(&errno) && queued.iter().any(|error| matches!(error.origin, ErrorOrigin::Icmp(_)))

@@ -1,4 +1,4 @@
-//! From what a person typed to the one address that is sent to.
+//! Resolves what the user typed to the one address that packets are sent to.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
@@ -17,7 +17,7 @@ pub struct ResolvedTarget {
     pub address: SocketAddr,
 }
 
-/// Why there is no address to send to.
+/// Why a name has no usable address.
 #[derive(Debug, Error)]
 pub enum TargetError {
     /// The resolver has no address for the name.
@@ -25,27 +25,27 @@ pub enum TargetError {
     Unresolved {
         /// What was typed.
         name: String,
-        /// What the resolver said.
+        /// The resolver's message.
         why: String,
     },
-    /// The name or the address is of the other IP version only.
+    /// The name or the address has only the other IP version.
     #[error("'{name}' has no {} address, only {has}", version(*.wanted))]
     OtherFamily {
         /// What was typed.
         name: String,
-        /// The IP version that was asked for.
+        /// The IP version that was requested.
         wanted: Family,
-        /// An address that it does have.
+        /// An address that it has.
         has: IpAddr,
     },
     /// A link-local address exists on every link, and none was named.
-    #[error("{address} is a link-local address: it means another host on each interface")]
+    #[error("{address} is a link-local address: it may be a different host on each interface")]
     NoZone {
         /// The address.
         address: Ipv6Addr,
     },
     /// The zone after `%` is no interface.
-    #[error("there is no interface '{zone}' here")]
+    #[error("no interface '{zone}' in this network namespace")]
     UnknownZone {
         /// The zone as typed.
         zone: String,
@@ -78,9 +78,9 @@ impl Mend for TargetError {
     }
 }
 
-/// Resolves `name`, a name or an address (IPv6 with `%zone` too), with the system's resolver: the first address of
-/// `family`, or the first at all. Waits for the name service, in the calling thread and in its network namespace.
-/// `interface` is the zone of a link-local address that has none.
+/// Resolves `name`, a name or an address (IPv6 with `%zone` too), with the system's resolver: the first address of `family`,
+/// or the first of any. Waits for the name service, in the calling thread and in its network namespace. `interface` is the
+/// zone of a link-local address without one.
 pub fn resolve(name: &str, family: Option<Family>, interface: Option<&str>) -> Result<ResolvedTarget, TargetError> {
     let candidates = match literal(name)? {
         Some(address) => vec![address],
@@ -90,7 +90,7 @@ pub fn resolve(name: &str, family: Option<Family>, interface: Option<&str>) -> R
     Ok(ResolvedTarget { name: name.to_owned(), address: zoned(name, address, interface)? })
 }
 
-/// The IP version of an address.
+/// Returns the IP version of an address.
 pub fn family_of(address: IpAddr) -> Family {
     match address {
         IpAddr::V4(_) => Family::V4,
@@ -105,7 +105,7 @@ fn version(family: Family) -> &'static str {
     }
 }
 
-/// `name` as an address, where it is one. An IPv4-mapped one is IPv4: that is what would go over the wire.
+/// Parses `name` as an address, if it is one. An IPv4-mapped one is IPv4: that is what would go over the wire.
 fn literal(name: &str) -> Result<Option<SocketAddr>, TargetError> {
     if let Some((address, zone)) = name.split_once('%') {
         let Ok(address) = address.parse::<Ipv6Addr>() else { return Ok(None) };
@@ -114,7 +114,7 @@ fn literal(name: &str) -> Result<Option<SocketAddr>, TargetError> {
     Ok(name.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address.to_canonical(), 0)))
 }
 
-/// The index of the interface with this name, or of this number.
+/// Returns the index of the interface with this name or number.
 fn zone_index(zone: &str) -> Result<u32, TargetError> {
     if_nametoindex(zone)
         .ok()
@@ -131,13 +131,13 @@ fn look_up(name: &str) -> Result<Vec<SocketAddr>, TargetError> {
     Ok(found)
 }
 
-/// The resolver's words without what every failure of it has in common.
+/// Returns the resolver's message without the prefix that all its messages have.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
-/// The first of `candidates` that is of `family`; they are in the order that the resolver prefers (RFC 6724).
+/// Returns the first of `candidates` that is of `family`; they are in the order that the resolver prefers (RFC 6724).
 fn choose(name: &str, candidates: &[SocketAddr], family: Option<Family>) -> Result<SocketAddr, TargetError> {
     let fits = |address: &&SocketAddr| family.is_none_or(|family| family_of(address.ip()) == family);
     if let Some(address) = candidates.iter().find(fits) {
@@ -169,8 +169,8 @@ fn zoned(name: &str, address: SocketAddr, interface: Option<&str>) -> Result<Soc
     Ok(v6.into())
 }
 
-/// Whether the address means something only together with a link: `fe80::/10`, and multicast of interface or link scope
-/// (RFC 4291 §2.5.6, §2.7).
+/// Reports whether the address is only meaningful together with a link: `fe80::/10`, and multicast of interface or link
+/// scope (RFC 4291 §2.5.6, §2.7).
 fn is_link_scoped(address: &Ipv6Addr) -> bool {
     address.is_unicast_link_local() || matches!(address.segments()[0] & 0xff0f, 0xff01 | 0xff02)
 }

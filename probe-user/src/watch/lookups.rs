@@ -6,7 +6,7 @@ pub mod programs;
 use std::thread;
 
 use crate::{
-    host::{chains, counter::Counters, counters, device::Device, neighbour, route, settings, told},
+    host::{chains, counter::Counters, counters, device::Device, neighbour, or_log, route, settings},
     model::{request::EchoFlow, trace::Finding},
 };
 use own_filter::OwnFilters;
@@ -57,7 +57,7 @@ impl Lookups {
 
 /// Whether a device can carry anything.
 fn link(interface: &str) -> Option<Finding> {
-    let device = told("link", Device::find(interface))?;
+    let device = or_log("link", Device::find(interface))?;
     Some(Finding::Link { interface: device.name, up: device.up, carrier: device.up && device.carrier })
 }
 

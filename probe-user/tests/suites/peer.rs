@@ -1,5 +1,6 @@
 //! Marked probes in the lab, and far ends over pipes: those that serve, and every way in which a command does not.
 
+mod batches;
 mod children;
 mod commands;
 mod deploy;
@@ -7,4 +8,3 @@ mod hostile;
 mod probes;
 mod responders;
 mod verbs;
-mod volleys;

@@ -1,4 +1,4 @@
-//! Programs of others to measure beside probe's, from Debian's archive: unpacked into `.tools`, nothing is installed.
+//! Other people's programs to measure beside probe's, from Debian's archive: unpacked into `.tools`, nothing is installed.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use crate::shell::{run, say};
 /// What `benches/packets/others.rs` loads.
 const OBJECT: &str = "xdpfilt_alw_ip.o";
 
-/// The object of xdp-filter; none, and a line that says so, where it cannot be had.
+/// Returns the object of xdp-filter; if it cannot be had, says so and returns `None`.
 pub(crate) fn xdp_filter(tools: &Path) -> Option<PathBuf> {
     let folder = tools.join("xdp-tools");
     let found = find(&folder).or_else(|| {
@@ -19,7 +19,7 @@ pub(crate) fn xdp_filter(tools: &Path) -> Option<PathBuf> {
         find(&folder)
     });
     if found.is_none() {
-        say("xdp-filter is not measured: there is no package xdp-tools to be had here");
+        say("xdp-filter is not measured: the package xdp-tools is not available here");
     }
     found
 }
@@ -29,7 +29,7 @@ fn find(folder: &Path) -> Option<PathBuf> {
     library.map(|architecture| architecture.join("bpf").join(OBJECT)).find(|object| object.exists())
 }
 
-/// What does not work here shows in what is not found afterwards.
+/// Downloads and unpacks the package; if that fails, its file is not found afterwards.
 fn fetch(folder: &Path) {
     if fs::create_dir_all(folder).is_err() {
         return;

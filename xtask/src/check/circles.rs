@@ -1,6 +1,6 @@
-//! Files that take from each other in a circle: none of them can be read, or changed, without the others.
+//! Files that import from each other in a circle: none of them can be read, or changed, without the others.
 //!
-//! That a module takes from those that it lies in is ordinary: what they share stands there. It ties no circle.
+//! A module may import from those that contain it, which hold what they share. That makes no circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::shell::repo;
 /// Checks all crates.
 ///
 /// # Errors
-/// Names the files of each circle, and what each takes from the others.
+/// Names the files of each circle, and what each imports from the others.
 pub(crate) fn check() -> Result<()> {
     let circles = circles(&Graph::new(&sources::all(repo())?)?);
     if !circles.is_empty() {
@@ -32,28 +32,28 @@ fn circles(graph: &Graph) -> Vec<String> {
     };
     let edges: BTreeMap<&str, Edges> = graph.paths().map(|path| (path, edges(path))).collect();
     let reached: BTreeMap<&str, BTreeSet<&str>> = edges.keys().map(|path| (*path, reached(path, &edges))).collect();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     let mut circles = Vec::new();
     for (path, others) in &reached {
-        if !others.contains(path) || told.contains(path) {
+        if !others.contains(path) || reported.contains(path) {
             continue;
         }
         let members: BTreeSet<&str> =
             others.iter().copied().filter(|other| reached.get(other).is_some_and(|back| back.contains(path))).collect();
         circles.push(described(&members, &edges));
-        told.extend(members);
+        reported.extend(members);
     }
     circles
 }
 
-/// Whether the module in `path` lies in that in `other`, which may be the root.
+/// Reports whether the module in `path` is inside that in `other`, which may be the root.
 fn lies_in(path: &str, other: &str) -> bool {
     let folder = other.strip_suffix("/lib.rs").or_else(|| other.strip_suffix("/main.rs"));
     let folder = folder.or_else(|| other.strip_suffix(".rs")).unwrap_or(other);
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// All files that `from` takes from, directly or through others; itself only if it is in a circle.
+/// Returns all files that `from` imports from, directly or through others; itself only if it is in a circle.
 fn reached<'a>(from: &str, edges: &'a BTreeMap<&str, Edges>) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut open: Vec<&str> = vec![from];

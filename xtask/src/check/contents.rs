@@ -8,17 +8,17 @@ use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 /// A path in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Used {
-    /// Its segments; `self` and `super` are resolved, so that a path within the crate begins with `crate`.
+    /// Its segments; `self` and `super` are resolved, so that a path within the crate starts with `crate`.
     pub(super) path: Vec<String>,
-    /// The line it begins in, from 1.
+    /// The line in which it starts, from 1.
     pub(super) line: usize,
-    /// It stands in a `use`.
+    /// Whether it is in a `use`.
     pub(super) imported: bool,
-    /// It begins with a name that this file declares: a module or a type.
+    /// Whether it starts with a name that this file declares: a module or a type.
     pub(super) local: bool,
-    /// It stands in a `pub use`, with whatever visibility.
+    /// Whether it is in a `pub use`, of any visibility.
     pub(super) reexported: bool,
-    /// The name by which the file knows an import; `*`: all that is in it.
+    /// The file's name for an import; `*`: everything in it.
     pub(super) alias: String,
 }
 
@@ -30,13 +30,13 @@ pub(super) struct PublicType {
     pub(super) line: usize,
 }
 
-/// What a file holds, except in modules under `#[cfg(test)]`: what tests use says nothing about the module.
+/// The content of a file, except for modules under `#[cfg(test)]`: what tests use says nothing about the module.
 #[derive(Default)]
 pub(super) struct FileContents {
     pub(super) used: Vec<Used>,
-    /// Types, traits and aliases that are `pub`, with whatever visibility.
+    /// Types, traits and aliases that are `pub`, of any visibility.
     pub(super) public_types: Vec<PublicType>,
-    /// Everything that it gives a name: modules, types, functions, constants, macros.
+    /// Everything that it defines: modules, types, functions, constants, macros.
     pub(super) items: BTreeSet<String>,
     /// Every word outside imports.
     pub(super) words: BTreeSet<String>,
@@ -64,9 +64,9 @@ struct Reader {
     contents: FileContents,
 }
 
-/// What begins a type.
+/// The keywords that define a type.
 const TYPES: [&str; 5] = ["enum", "struct", "union", "trait", "type"];
-/// What begins another item that others may import.
+/// The keywords of other items that others may import.
 const OTHERS: [&str; 3] = ["fn", "const", "static"];
 
 type Tokens = std::iter::Peekable<proc_macro2::token_stream::IntoIter>;
@@ -85,7 +85,7 @@ impl Reader {
                 }
                 TokenTree::Group(group) if after_hash => test_only |= is_cfg_test(&group.stream()),
                 TokenTree::Group(group) => {
-                    // `pub(crate)` is as public.
+                    // `pub(crate)` counts as public too.
                     public = was_public && group.delimiter() == Delimiter::Parenthesis;
                     self.read(group.stream());
                 }
@@ -156,7 +156,7 @@ impl Reader {
                 None => break,
             }
         }
-        // A word on its own is a keyword, a variable or something imported, and the import was seen.
+        // A single word is a keyword, a variable or an import, which was already read.
         if path.len() > 1 {
             let path = self.resolve(path);
             self.contents.used.push(Used {
@@ -170,7 +170,7 @@ impl Reader {
         }
     }
 
-    /// Reads what follows `use`: one tree, or several with commas between them.
+    /// Reads what follows `use`: one tree, or several separated by commas.
     fn tree(&mut self, tokens: &mut Tokens, prefix: &[String], outermost: bool) {
         let mut path = prefix.to_vec();
         let mut alias = None;
@@ -204,7 +204,7 @@ impl Reader {
     }
 
     fn import(&mut self, mut path: Vec<String>, alias: Option<String>, line: usize) {
-        // `use a::{self, b}` imports a; at the begin of a path it is another matter.
+        // `use a::{self, b}` imports a; at the start of a path `self` means something else.
         if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
             path.pop();
         }

@@ -1,4 +1,4 @@
-//! What every Rust file owes its reader: a first sentence that says what it holds, and an end within sight.
+//! Requirements on every Rust file: a first sentence that says what it holds, and a limited length.
 
 use anyhow::{Result, bail};
 

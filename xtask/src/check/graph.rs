@@ -1,4 +1,4 @@
-//! Which file of a crate takes what from which other, seen through re-exports.
+//! Which file of a crate imports what from which other, seen through re-exports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{
     sources::{SourceFile, module},
 };
 
-/// What one file takes from others: their paths, and the names.
+/// What one file imports from others: their paths, and the names.
 pub(super) type Edges = BTreeMap<String, BTreeSet<String>>;
 
 /// The files of all crates, without tests.
@@ -25,20 +25,20 @@ struct File {
     contents: FileContents,
 }
 
-/// Where a path ends: in which file, and at which name in it; none where it is the module itself.
+/// Where a path ends: in which file, and at which name in it; `None` for the module itself.
 struct Place {
     file: String,
     name: Option<String>,
 }
 
-/// More re-exports than any name goes through: a circle of them ends there.
+/// More re-exports than any name has; a circle of them ends there.
 const MOST_HOPS: usize = 8;
 
 impl Graph {
-    /// Reads the graph out of `sources`.
+    /// Builds the graph of `sources`.
     ///
     /// # Errors
-    /// One of them is not Rust.
+    /// If one of them is not Rust.
     pub(super) fn new(sources: &[SourceFile]) -> Result<Self> {
         let mut graph = Self { files: BTreeMap::new(), modules: BTreeMap::new() };
         for source in sources {
@@ -49,7 +49,7 @@ impl Graph {
             let module = module(&source.path);
             let contents = contents::read(&source.text, &module).with_context(|| source.path.clone())?;
             let package = package.to_owned();
-            // A package may have two roots: which one is meant says [`Graph::root`].
+            // A package may have two roots: [`Graph::root`] decides between them.
             if !module.is_empty() {
                 graph.modules.insert((package.clone(), module.clone()), source.path.clone());
             }
@@ -58,26 +58,26 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The paths of all files.
+    /// Returns the paths of all files.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 
-    /// The paths that the file uses.
+    /// Returns the paths that the file uses.
     pub(super) fn used(&self, path: &str) -> &[Used] {
         self.files.get(path).map_or(&[], |file| &file.contents.used)
     }
 
-    /// What the file at `path` takes from others. That it declares a module, or hands on what a module of its own
-    /// defines, is not taking.
+    /// Returns what the file at `path` imports from others. Declaring a module, or re-exporting what its own module defines,
+    /// does not count.
     pub(super) fn edges(&self, path: &str) -> Edges {
         let mut edges = Edges::new();
         let Some(file) = self.files.get(path) else { return edges };
         for used in &file.contents.used {
             let handed_on = used.reexported && !file.contents.words.contains(&used.alias);
-            let Some(whole) = (!handed_on).then(|| self.absolute(file, used)).flatten() else { continue };
-            let Some(place) = self.place(path, file, &whole, 0) else { continue };
-            // An imported module is used by the paths that begin with it.
+            let Some(full) = (!handed_on).then(|| self.absolute(file, used)).flatten() else { continue };
+            let Some(place) = self.place(path, file, &full, 0) else { continue };
+            // An imported module is used by the paths that start with it.
             let name = match place.name {
                 Some(name) => name,
                 None if used.alias == "*" => used.alias.clone(),
@@ -90,7 +90,7 @@ impl Graph {
         edges
     }
 
-    /// The path from the crate on, if it stays in the crate.
+    /// Returns the path from the crate's root, if it stays in the crate.
     fn absolute(&self, file: &File, used: &Used) -> Option<Vec<String>> {
         let (first, rest) = used.path.split_first()?;
         if first == "crate" {
@@ -106,23 +106,23 @@ impl Graph {
             return None;
         }
         let import = file.contents.used.iter().find(|one| one.imported && one.alias == *first)?;
-        let mut whole = self.absolute(file, import)?;
-        whole.extend(rest.iter().cloned());
-        Some(whole)
+        let mut full = self.absolute(file, import)?;
+        full.extend(rest.iter().cloned());
+        Some(full)
     }
 
-    /// Follows the path `whole` of the file at `path` from the root of its crate.
-    fn place(&self, path: &str, file: &File, whole: &[String], hops: usize) -> Option<Place> {
-        let module = |depth: usize| self.modules.get(&(file.package.clone(), whole[..depth].to_vec()));
-        let depth = (1..=whole.len()).take_while(|depth| module(*depth).is_some()).last().unwrap_or(0);
+    /// Follows the path `full` of the file at `path` from the root of its crate.
+    fn place(&self, path: &str, file: &File, full: &[String], hops: usize) -> Option<Place> {
+        let module = |depth: usize| self.modules.get(&(file.package.clone(), full[..depth].to_vec()));
+        let depth = (1..=full.len()).take_while(|depth| module(*depth).is_some()).last().unwrap_or(0);
         let at = if depth == 0 { self.root(path, file)? } else { module(depth)?.clone() };
-        let Some(name) = whole.get(depth) else { return Some(Place { file: at, name: None }) };
+        let Some(name) = full.get(depth) else { return Some(Place { file: at, name: None }) };
         let here = self.files.get(&at)?;
         if hops < MOST_HOPS && !here.contents.items.contains(name) {
             let imports = here.contents.used.iter().filter(|used| used.imported);
             let behind = imports
                 .filter(|used| used.alias == *name || used.alias == "*")
-                .find_map(|import| self.behind(&at, here, import, &whole[depth..], hops));
+                .find_map(|import| self.behind(&at, here, import, &full[depth..], hops));
             if behind.is_some() {
                 return behind;
             }
@@ -130,18 +130,18 @@ impl Graph {
         Some(Place { file: at, name: Some(name.clone()) })
     }
 
-    /// Where the path `rest`, which begins with a name that the file at `path` imports, leads.
+    /// Returns where the path `rest` leads, which starts with a name that the file at `path` imports.
     fn behind(&self, path: &str, file: &File, import: &Used, rest: &[String], hops: usize) -> Option<Place> {
         let all = import.alias == "*";
-        let mut whole = self.absolute(file, import)?;
-        whole.extend(rest[usize::from(!all)..].iter().cloned());
-        let place = self.place(path, file, &whole, hops + 1)?;
+        let mut full = self.absolute(file, import)?;
+        full.extend(rest[usize::from(!all)..].iter().cloned());
+        let place = self.place(path, file, &full, hops + 1)?;
         let defined = |name: &String| self.files[&place.file].contents.items.contains(name);
-        // What an import of everything does not define comes from elsewhere.
+        // What a glob import does not define comes from elsewhere.
         (!all || place.name.as_ref().is_some_and(defined)).then_some(place)
     }
 
-    /// The root of the crate that the file at `path` is in: that which declares the first module of its way.
+    /// Returns the root of the crate that contains the file at `path`: the one that declares the first module of its path.
     fn root(&self, path: &str, file: &File) -> Option<String> {
         let Some(first) = file.module.first() else { return Some(path.to_owned()) };
         let root = |name: &str| format!("{}/src/{name}.rs", file.package);
@@ -164,7 +164,7 @@ mod tests {
         Graph::new(&files.iter().map(source).collect::<Vec<_>>()).unwrap()
     }
 
-    /// What `of` takes, as `file: name, name`.
+    /// Returns the imports of `of`, as `file: name, name`.
     fn edges(graph: &Graph, of: &str) -> Vec<String> {
         let edge = |(file, names): (String, BTreeSet<String>)| {
             format!("{}: {}", &file["p/src/".len()..], names.into_iter().collect::<Vec<_>>().join(", "))

@@ -13,9 +13,9 @@ use crate::shell::repo;
 
 /// A rule about some modules.
 struct Rule {
-    /// Files it is about: a path without `.rs` stands for the file and for the folder of the same name.
+    /// The files that it covers: a path without `.rs` means the file and the folder of the same name.
     of: &'static [&'static str],
-    /// Files it is not about after all.
+    /// Files that are exempt.
     except: &'static [&'static str],
     law: Law,
     why: &'static str,
@@ -23,11 +23,11 @@ struct Rule {
 
 /// What a rule forbids.
 enum Law {
-    /// No path may begin so (or, for `*::Name`, end so).
+    /// No path may start with these (or, for `*::Name`, end with it).
     Never(&'static [&'static str]),
-    /// The same, also not through other files of the crate that it takes something from.
+    /// Like `Never`, and not through other files of the crate that it imports from either.
     NeverAtAll(&'static [&'static str]),
-    /// Nothing may be imported from outside the crate but from these.
+    /// Only these may be imported from outside the crate.
     Only(&'static [&'static str]),
 }
 
@@ -79,19 +79,19 @@ const RULES: &[Rule] = &[
         of: &["probe-user/src/ebpf", "probe-user/src/host"],
         except: &[],
         law: Law::Never(&["crate::watch"]),
-        why: "a watch is made of hops and of what the host tells, not they of it",
+        why: "a watch is built on hops and host facts, not the other way round",
     },
     Rule {
         of: &["probe-user/src/host"],
         except: &[],
         law: Law::Never(&["crate::ebpf"]),
-        why: "what a host tells of itself needs no program of probe's",
+        why: "what a host reports about itself needs no program of probe's",
     },
     Rule {
         of: &["probe-user/src"],
         except: &["probe-user/src/cli", "probe-user/src/commands", "probe-user/src/main"],
         law: Law::Never(&["crate::cli"]),
-        why: "what was typed is for the commands: what it means has a plain module",
+        why: "parsed arguments are for the commands: what they mean has a plain module",
     },
     Rule {
         of: &["probe-user/src/traffic", "probe-user/src/peer", "probe-user/src/lab"],
@@ -115,14 +115,14 @@ const RULES: &[Rule] = &[
         of: &["probe-ebpf/src/contract/json"],
         except: &[],
         law: Law::Only(&["alloc", "core", "schemars", "serde"]),
-        why: "it says how the contract stands in JSON, and nothing else",
+        why: "it defines the JSON form of the contract, and nothing else",
     },
 ];
 
-/// What a file that pure modules take from may use all the same, for now.
+/// Something that a file which pure modules import from may use nevertheless, for now.
 struct Exception {
     file: &'static str,
-    /// The begin of what it uses.
+    /// The start of the path that it uses.
     uses: &'static str,
     #[expect(dead_code, reason = "it is for who reads the table")]
     why: &'static str,
@@ -132,19 +132,19 @@ const EXCEPTIONS: &[Exception] = &[
     Exception {
         file: "probe-user/src/exit.rs",
         uses: "std",
-        why: "verdicts have exit codes; std's type of those, which only main needs, stands beside them",
+        why: "verdicts have exit codes; std's type for them, which only main needs, is in the same file",
     },
     Exception {
         file: "probe-user/src/clock.rs",
         uses: "nix",
-        why: "how a duration is told in nanoseconds stands beside the clock, and the guard's options need it",
+        why: "a duration in nanoseconds is defined beside the clock, and the guard's options need it",
     },
 ];
 
 /// Checks all files of the workspace.
 ///
 /// # Errors
-/// Names each breach with its line, and what leads to it where that is another file.
+/// Names each violation with its line, and what leads to it if that is another file.
 pub(crate) fn check() -> Result<()> {
     let mut breaches = Vec::new();
     let sources = sources::all(repo())?;
@@ -193,7 +193,7 @@ impl Law {
                 let Some(root) = used.path.first().map(String::as_str) else { return false };
                 let outside = used.imported && !["crate", "self", "super"].contains(&root);
                 let known = ["std", "alloc", "aya_ebpf", "aya_log_ebpf"].contains(&root) && used.path.len() > 1;
-                // An import may also begin at an enum or a module of the same file: those are not all lower case, or local.
+                // An import may also start at an enum or a module of the same file: those are not all lower case, or local.
                 (outside || known) && !allowed.contains(&root) && !used.local
             }
         }

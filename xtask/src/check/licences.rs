@@ -1,4 +1,4 @@
-//! Whether every dependency may be used under a licence that `deny.toml` allows; cargo-deny reads the same file.
+//! Checks that every dependency may be used under a licence that `deny.toml` allows; cargo-deny reads the same file.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::shell::{capture, cargo, repo};
 /// Checks all packages that the lockfile names, on every platform.
 ///
 /// # Errors
-/// Names each package whose licence isn't allowed, or can't be told.
+/// Names each package whose licence isn't allowed, or is unknown.
 pub(crate) fn check() -> Result<()> {
     let rules = fs::read_to_string(repo().join("deny.toml")).context("cannot read deny.toml")?;
     let allowed = Allowed::parse(&rules)?;
@@ -27,7 +27,7 @@ pub(crate) fn check() -> Result<()> {
 /// What `[licenses]` in `deny.toml` allows.
 struct Allowed {
     everywhere: Vec<Licensee>,
-    /// `[[licenses.exceptions]]`: packages that may have these, too.
+    /// `[[licenses.exceptions]]`: packages that may have these too.
     exceptions: Vec<(String, Vec<Licensee>)>,
 }
 

@@ -1,4 +1,4 @@
-//! One meaning a word: the name of a public type stands for one type in the whole workspace.
+//! One meaning per word: the name of a public type stands for one type in the whole workspace.
 
 use std::{collections::BTreeMap, fs};
 
@@ -11,14 +11,14 @@ use super::{
 };
 use crate::shell::repo;
 
-/// The names that may stand for more, from the top of the repository.
+/// The list of names that may stand for more, relative to the repository.
 const LIST: &str = "xtask/type-names.toml";
 
-/// Checks all types that are public, with whatever visibility; tests and benches are left out.
+/// Checks all public types, of any visibility; tests and benches are left out.
 ///
 /// # Errors
-/// Names those that are defined more often than they may be, with their places, and lines of the list that are no
-/// longer needed.
+/// Names the types that are defined more often than allowed, with their places, and lines of the list that are no longer
+/// needed.
 pub(crate) fn check() -> Result<()> {
     let list = fs::read_to_string(repo().join(LIST)).with_context(|| format!("cannot read {LIST}"))?;
     let faults = faults(&places(&sources::all(repo())?)?, &Allowed::parse(&list)?);
@@ -30,9 +30,9 @@ pub(crate) fn check() -> Result<()> {
 
 /// What the list allows.
 struct Allowed {
-    /// Any number of types, for a reason that is given.
+    /// Any number of types, with a reason.
     always: Vec<String>,
-    /// At most so many, until somebody renames them.
+    /// At most this many, until somebody renames them.
     for_now: BTreeMap<String, usize>,
 }
 

@@ -1,4 +1,4 @@
-//! The Rust files of the workspace, with their places in it.
+//! The Rust files of the workspace, with their paths in it.
 
 use std::{
     fs,
@@ -10,15 +10,15 @@ use anyhow::{Context as _, Result};
 /// One Rust file.
 #[derive(Debug)]
 pub(crate) struct SourceFile {
-    /// Its path from the repository's top, with `/`.
+    /// Its path relative to the repository, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
 }
 
-/// All Rust files of the crates, sorted by path.
+/// Reads all Rust files of the crates, sorted by path.
 ///
 /// # Errors
-/// One can't be read.
+/// If one can't be read.
 pub(crate) fn all(repo: &Path) -> Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     for part in ["probe-ebpf", "probe-user", "xtask"] {
@@ -33,7 +33,7 @@ pub(crate) fn all(repo: &Path) -> Result<Vec<SourceFile>> {
     files.into_iter().map(read).collect()
 }
 
-/// `probe-user/src/kernel/hops/xdp.rs` is the module `kernel::hops::xdp`.
+/// Returns the module of a path: `probe-user/src/kernel/hops/xdp.rs` is `kernel::hops::xdp`.
 pub(crate) fn module(path: &str) -> Vec<String> {
     let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside);
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);

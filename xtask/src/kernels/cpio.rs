@@ -1,5 +1,5 @@
-//! The archive that a kernel unpacks as its first file system (Documentation/driver-api/early-userspace): folders are made
-//! as they are needed, and the first of a name stays.
+//! Writes the archive that a kernel unpacks as its first file system (Documentation/driver-api/early-userspace). Folders are
+//! made as needed, and of several entries with one name the first stays.
 
 use std::{
     collections::BTreeSet,
@@ -14,19 +14,19 @@ const FOLDER: u32 = 0o040_755;
 const LINK: u32 = 0o120_777;
 const FILE: u32 = 0o100_000;
 
-/// An archive that is being written. Everything in it belongs to root; folders are made as they are needed.
+/// An archive that is being written. Everything in it belongs to root; folders are made as needed.
 pub(crate) struct Archive<W> {
     out: W,
     number: u32,
-    /// What is in it already, without the leading slash.
+    /// The names that it already has, without the leading slash.
     names: BTreeSet<String>,
 }
 
 impl Archive<BufWriter<File>> {
-    /// Begins a file.
+    /// Creates the archive file.
     ///
     /// # Errors
-    /// It can't be made.
+    /// If it can't be created.
     pub(crate) fn create(file: &Path) -> io::Result<Self> {
         Ok(Self::new(BufWriter::new(File::create(file)?)))
     }
@@ -37,15 +37,15 @@ impl<W: Write> Archive<W> {
         Self { out, number: 0, names: BTreeSet::new() }
     }
 
-    /// Whether there is something of that absolute name.
+    /// Reports whether the archive has an entry with that absolute name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names.contains(name.trim_start_matches('/'))
     }
 
-    /// Adds a folder, and those that it lies in.
+    /// Adds a folder, and its parents.
     ///
     /// # Errors
-    /// The archive can't be written.
+    /// If the archive can't be written.
     pub(crate) fn folder(&mut self, name: &str) -> io::Result<()> {
         let name = name.trim_matches('/');
         if name.is_empty() || self.has(name) {
@@ -55,10 +55,10 @@ impl<W: Write> Archive<W> {
         self.entry(name, FOLDER, &[])
     }
 
-    /// Adds a file with its permission bits; one that is there stays as it is.
+    /// Adds a file with its permission bits; an existing one stays as it is.
     ///
     /// # Errors
-    /// The archive can't be written.
+    /// If the archive can't be written.
     pub(crate) fn file(&mut self, name: &str, permissions: u32, content: &[u8]) -> io::Result<()> {
         let name = name.trim_start_matches('/');
         if self.has(name) {
@@ -68,10 +68,10 @@ impl<W: Write> Archive<W> {
         self.entry(name, FILE | permissions, content)
     }
 
-    /// Adds a symbolic link; one that is there stays as it is.
+    /// Adds a symbolic link; an existing one stays as it is.
     ///
     /// # Errors
-    /// The archive can't be written.
+    /// If the archive can't be written.
     pub(crate) fn link(&mut self, name: &str, target: &str) -> io::Result<()> {
         let name = name.trim_start_matches('/');
         if self.has(name) {
@@ -84,7 +84,7 @@ impl<W: Write> Archive<W> {
     /// Ends the archive.
     ///
     /// # Errors
-    /// It can't be written.
+    /// If it can't be written.
     pub(crate) fn finish(self) -> io::Result<W> {
         let mut out = trailer(self.out)?;
         out.flush()?;
@@ -112,7 +112,7 @@ impl<W: Write> Archive<W> {
 mod tests {
     use super::*;
 
-    /// Names, modes and contents, as the kernel's init/initramfs.c reads them.
+    /// Reads names, modes and contents, the way the kernel's init/initramfs.c does.
     fn read(mut bytes: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
         let mut entries = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! What runs inside: the first process of a kernel under test, which mounts, loads modules and runs the plan's steps.
+//! What runs inside the machine: the first process of a kernel under test, which mounts, loads modules and runs the plan.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -28,36 +28,36 @@ use nix::{
 
 use crate::shell::capture;
 
-/// This program's place in the image.
+/// The path of this program in the image.
 pub(crate) const INIT: &str = "/xtask";
-/// What is to be done, a step a line.
+/// The path of the plan, one step per line.
 pub(crate) const PLAN: &str = "/plan";
-/// The serial line for results: the kernel's own words go to another one, and never into the middle of a line.
+/// The serial line for results: the kernel's messages go to another one, and never into the middle of a line.
 const RESULTS: &str = "/dev/ttyS1";
-/// What begins a line that is from here, and not from a program that was run.
+/// The prefix of a line that this program wrote, and not one that it runs.
 pub(crate) const MARK: &str = "@@ ";
 
 /// The test program of probe-user that has a module for each topic.
 pub(crate) const TESTS: &str = "suites";
 
-/// The place of the test program.
+/// Returns the path of the test program.
 pub(crate) fn tests() -> String {
     format!("/{TESTS}")
 }
 
-/// The full names of a topic's tests in what the test program prints for `--list`: other topics may have modules that
-/// are called the same.
+/// Returns the full names of a topic's tests in the output of the test program's `--list`: other topics may have modules
+/// with the same name.
 pub(crate) fn of_topic<'a>(list: &'a str, topic: &str) -> impl Iterator<Item = &'a str> {
     let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
     names.filter(move |name| name.strip_prefix(topic).is_some_and(|rest| rest.starts_with("::")))
 }
 
-/// The place of a module.
+/// Returns the path of a module.
 pub(crate) fn module(name: &str) -> String {
     format!("/modules/{name}.ko")
 }
 
-/// What is mounted, as systems with systemd have it: file system, place, options.
+/// The mounts of a system with systemd: file system, path, options.
 const MOUNTS: [(&str, &str, &str); 8] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
@@ -73,22 +73,22 @@ const MOUNTS: [(&str, &str, &str); 8] = [
 #[derive(clap::Args)]
 pub(crate) struct GuestOptions {}
 
-/// As the first process: has the plan done by a child, gathers what others leave, and switches the machine off.
-/// As its child: does the plan.
+/// Runs the plan. The first process leaves it to a child, reaps the children of others, and switches the machine off; the
+/// child executes the plan.
 ///
 /// # Errors
-/// This is no machine that [`super::image`] was made for.
+/// If this is no machine that [`super::image`] was made for.
 pub(crate) fn run(_: &GuestOptions) -> Result<std::process::ExitCode> {
-    // The first process has no /proc yet to see itself in.
+    // The first process has no /proc yet in which to find itself.
     let is_first = std::process::id() == 1;
     let is_inside = is_first || std::env::current_exe().is_ok_and(|program| program == Path::new(INIT));
     if !is_inside || !Path::new(PLAN).is_file() {
-        bail!("this is done by `cargo xtask kernels` inside of a machine of its own");
+        bail!("only `cargo xtask kernels` runs this, inside a virtual machine");
     }
     if is_first {
         let result = first();
         sync();
-        // Its words go to the kernel's log; without a first process the kernel would say its own instead.
+        // Its messages go to the kernel's log; otherwise the kernel would report a panic instead.
         if let Err(error) = result {
             eprintln!("error: {error:#}");
         }
@@ -101,14 +101,14 @@ pub(crate) fn run(_: &GuestOptions) -> Result<std::process::ExitCode> {
 fn first() -> Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     for (kind, place, options) in MOUNTS {
-        // Sysfs and cgroup2 hold the places themselves; those of others have to be made.
+        // Sysfs and cgroup2 contain these paths themselves; the others have to be made.
         let _ = fs::create_dir_all(place);
         mount(Some(kind), place, Some(kind), MsFlags::empty(), Some(options))
             .with_context(|| format!("cannot mount {place}"))?;
     }
     // Nothing is mounted there: the checkout may lie in it.
     fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777)).context("cannot open /tmp to all")?;
-    // An emulated processor may be late to take what a test has put on a wire in one go.
+    // An emulated processor may be slow to receive what a test has sent in one burst.
     fs::write("/proc/sys/net/core/netdev_max_backlog", "10000").context("cannot lengthen the backlog")?;
     let line = || OpenOptions::new().read(true).write(true).open(RESULTS);
     let out = line().context("no second serial line")?;
@@ -123,20 +123,20 @@ fn first() -> Result<()> {
     ]);
     let worker = worker.spawn().context("cannot start the worker")?;
     let worker = Pid::from_raw(i32::try_from(worker.id())?);
-    // Also of processes whose parents are gone: a test that waits for one to vanish must see it vanish.
+    // It also reaps processes whose parents are gone: a test that waits for one to vanish must see it vanish.
     while waitpid(None, None)?.pid() != Some(worker) {}
     Ok(())
 }
 
 fn plan() -> Result<()> {
-    tell(&format!("up {}", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()));
+    report(&format!("up {}", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()));
     let plan = fs::read_to_string(PLAN)?;
     for step in plan.lines() {
         let words: Vec<&str> = step.split_whitespace().collect();
         match words[..] {
             ["module", name] => {
                 if let Err(error) = load(name) {
-                    tell(&format!("lacks {name}: {error:#}"));
+                    report(&format!("lacks {name}: {error:#}"));
                 }
             }
             ["topic", name, seconds] => {
@@ -148,10 +148,10 @@ fn plan() -> Result<()> {
             ["run", seconds, program, ..] => {
                 timed(step, Command::new(program).args(&words[3..]), seconds.parse()?)?;
             }
-            _ => bail!("the plan has a step that nobody knows: {step}"),
+            _ => bail!("the plan has an unknown step: {step}"),
         }
     }
-    tell("done");
+    report("done");
     Ok(())
 }
 
@@ -164,18 +164,18 @@ fn load(name: &str) -> Result<()> {
         "ifb" => c"numifbs=0",
         _ => c"",
     };
-    finit_module(&file, parameters, ModuleInitFlags::empty()).context("the kernel does not take it")
+    finit_module(&file, parameters, ModuleInitFlags::empty()).context("the kernel refuses it")
 }
 
-/// Runs a command, and kills it with all that it started where it takes too long.
+/// Runs a command, and kills it with all its children if it takes too long.
 fn timed(step: &str, command: &mut Command, seconds: u64) -> Result<()> {
-    tell(&format!("begin {step}"));
+    report(&format!("begin {step}"));
     let begun = Instant::now();
     let end = match command.process_group(0).spawn() {
         Ok(child) => in_words(wait(child, Duration::from_secs(seconds))?),
-        Err(error) => format!("it can't be started: {error}"),
+        Err(error) => format!("cannot start it: {error}"),
     };
-    tell(&format!("end {} {end}", begun.elapsed().as_secs()));
+    report(&format!("end {} {end}", begun.elapsed().as_secs()));
     Ok(())
 }
 
@@ -187,7 +187,7 @@ fn in_words(status: Option<ExitStatus>) -> String {
     }
 }
 
-/// How it ended; `None` where it had to be killed.
+/// Waits for the child; `None` if it had to be killed.
 fn wait(mut child: Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let deadline = Instant::now() + limit;
     loop {
@@ -203,8 +203,8 @@ fn wait(mut child: Child, limit: Duration) -> Result<Option<ExitStatus>> {
     }
 }
 
-fn tell(line: &str) {
-    // Nobody is left to tell where this fails.
+fn report(line: &str) {
+    // If this fails, nobody is left to report it to.
     let _ = writeln!(io::stdout(), "{MARK}{line}");
 }
 

@@ -1,4 +1,4 @@
-//! The file system that a kernel under test starts with: this machine's own programs, its modules, probe and the tests.
+//! The file system with which a kernel under test starts: this machine's own programs, its modules, probe and the tests.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
@@ -9,12 +9,12 @@ use crate::shell::{capture, which};
 
 type Image = Archive<std::io::BufWriter<fs::File>>;
 
-/// Programs that the tests, the lab and probe itself call; one that isn't here makes the tests that need it skip
-/// themselves, as they do on any machine.
+/// Programs that the tests, the lab and probe itself call. If one is not installed here, the tests that need it skip
+/// themselves, as on any machine.
 const PROGRAMS: &str = "sh awk bash cat chmod cp date dd env ethtool expr false find grep head hostname id ip ip6tables-legacy
     iptables-legacy kill ln ls mkdir mktemp mount mv nft nohup nsenter ping ps readlink rm sed seq setpriv sleep sort stat
     sysctl tail tc test touch tr true umount uname unshare wc xargs bpftool script";
-/// What programs read or load without being linked with it.
+/// Files that programs read or load without being linked with them.
 const DATA: [&str; 9] = [
     "/etc/passwd",
     "/etc/group",
@@ -26,24 +26,24 @@ const DATA: [&str; 9] = [
     "/usr/lib/x86_64-linux-gnu/xtables",
     "/usr/lib/xtables",
 ];
-/// Where everything is below `/usr`, whatever this machine does.
+/// The folders that are merged into `/usr`, whatever this machine does.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 const EMPTY: [&str; 7] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/var/lib"];
 
-/// What goes into an image beside the kernel's modules.
+/// The content of an image, besides the kernel's modules.
 pub(crate) struct Contents<'a> {
     /// `probe` itself; it keeps its path, which the tests know.
     pub(crate) probe: &'a Path,
     /// The program with the tests.
     pub(crate) tests: &'a Path,
-    /// What [`guest`] is to do, a line each.
+    /// The steps for [`guest`], one per line.
     pub(crate) plan: &'a str,
 }
 
 /// Writes the image for a kernel with these modules.
 ///
 /// # Errors
-/// Something can't be read, stripped or written.
+/// If something can't be read, stripped or written.
 pub(crate) fn write(file: &Path, modules: &Path, contents: &Contents<'_>) -> Result<()> {
     let made = || format!("cannot write {}", file.display());
     let mut image = Archive::create(file).with_context(made)?;
@@ -76,7 +76,7 @@ pub(crate) fn write(file: &Path, modules: &Path, contents: &Contents<'_>) -> Res
     Ok(())
 }
 
-/// A program under its own name, and the libraries it is linked with.
+/// Adds a program under its own path, and the libraries it is linked with.
 fn put_program(image: &mut Image, program: &Path) -> Result<()> {
     put_file(image, program)?;
     put_libraries(image, program)
@@ -104,7 +104,7 @@ fn put_data(image: &mut Image, path: &Path) -> Result<()> {
     put_program(image, path)
 }
 
-/// A program that was built here, at a place of its own.
+/// Adds a program that was built here, at a path of its own.
 fn put_as(image: &mut Image, program: &Path, name: &str) -> Result<()> {
     put_libraries(image, program)?;
     let content = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
@@ -121,7 +121,7 @@ fn put_file(image: &mut Image, file: &Path) -> Result<()> {
     image.file(&name, permissions, &content).context("cannot write the image")
 }
 
-/// Where a file of this machine goes.
+/// Returns the path of one of this machine's files in the image.
 fn merged(name: &str) -> String {
     let first = name.trim_start_matches('/').split('/').next().unwrap_or_default();
     if MERGED.contains(&first) { format!("/usr{name}") } else { name.to_owned() }

@@ -1,4 +1,4 @@
-//! A virtual machine: boots a kernel with an image, hands on what is said inside, and never outlives its time.
+//! A virtual machine: boots a kernel with an image, passes on its output, and never exceeds its time.
 
 use std::{
     fs::{self, OpenOptions},
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{shell::say, toolchain::library_path};
 
-/// How long a kernel may take until its first word: by hardware a second or two; emulated on a busy machine, a minute.
+/// How long a kernel may take until its first output: with KVM a second or two; emulated on a busy machine, a minute.
 const FIRST_WORD: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(240)];
 
-/// The clock of an emulated processor seems to jump; nothing in here needs protection from the rest; and tunnel modules
-/// are to bring no interfaces of their own.
+/// The clock of an emulated processor seems to jump; nothing inside needs mitigations; and tunnel modules must not create
+/// interfaces of their own.
 const COMMAND_LINE: &str =
     "console=ttyS0 panic=-1 tsc=reliable mitigations=off fb_tunnels=none rdinit=/xtask -- inside";
 
@@ -36,13 +36,13 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// The quicker one, where this user may use it.
+    /// Returns the faster one, if this user may use it.
     pub(crate) fn best() -> Self {
         let kvm = OpenOptions::new().read(true).write(true).open("/dev/kvm");
         if kvm.is_ok() { Self::Hardware } else { Self::Emulation }
     }
 
-    /// In words, for the report.
+    /// Returns its name for the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Hardware => "KVM",
@@ -62,20 +62,20 @@ impl Engine {
     }
 }
 
-/// One boot: what of, with what, and where the kernel's own words go.
+/// One boot: what to boot, with which image, and where the kernel's log goes.
 pub(crate) struct Boot<'a> {
     pub(crate) kernel: &'a Kernel,
     pub(crate) image: &'a Path,
     pub(crate) log: &'a Path,
-    /// The longest that it may take behind its first word.
+    /// The most time after its first output.
     pub(crate) limit: Duration,
 }
 
-/// Boots and hands each line that is said inside to `take`, until the machine switches itself off. Where the processor
-/// does not do it (say in a virtual machine that does not nest), `engine` becomes emulation.
+/// Boots and passes each line of the guest to `take`, until the machine switches itself off. If KVM does not work (say, in a
+/// virtual machine that does not nest), `engine` becomes emulation.
 ///
 /// # Errors
-/// QEMU can't be started, the kernel dies, says nothing, or takes too long: then it is killed.
+/// If QEMU can't be started, or the kernel dies, says nothing, or takes too long: then it is killed.
 pub(crate) fn run(emulator: &Emulator, engine: &mut Engine, boot: &Boot<'_>, take: &mut dyn FnMut(&str)) -> Result<()> {
     loop {
         let mut machine = Machine::start(emulator, *engine, boot)?;
@@ -86,7 +86,7 @@ pub(crate) fn run(emulator: &Emulator, engine: &mut Engine, boot: &Boot<'_>, tak
             }
             Err(why) if *engine == Engine::Hardware => {
                 say(&format!(
-                    "/dev/kvm is here but boots no kernel ({why}): emulating the processor, which is ten times slower"
+                    "/dev/kvm exists but boots no kernel ({why}): emulating the processor, which is ten times slower"
                 ));
                 *engine = Engine::Emulation;
             }
@@ -117,7 +117,7 @@ impl Machine {
         command.args(["-append", COMMAND_LINE]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         if engine == Engine::Hardware {
-            // Where the processor does not do it, QEMU fails an assertion; what matters of that is told.
+            // If KVM does not work, QEMU fails an assertion; the relevant part of that is reported.
             command.stderr(Stdio::null());
         }
         let mut child = command.spawn().with_context(|| format!("cannot start {}", emulator.program.display()))?;
@@ -140,8 +140,8 @@ impl Machine {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.starts_with(MARK) => return Ok(line),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => return Err(format!("not a word in {} s", patience.as_secs())),
-                Err(RecvTimeoutError::Disconnected) => return Err("it ended before its first word".to_owned()),
+                Err(RecvTimeoutError::Timeout) => return Err(format!("no output within {} s", patience.as_secs())),
+                Err(RecvTimeoutError::Disconnected) => return Err("it ended before any output".to_owned()),
             }
         }
     }
@@ -171,13 +171,13 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may already have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The end of the kernel's log, for an error.
+/// Returns the end of the kernel's log, for an error.
 fn last_words(log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

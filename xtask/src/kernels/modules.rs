@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// What the tests and the lab use: devices, nftables and iptables, queues, sockets' diagnosis. What a kernel does not
-/// have as a module it has built in, or the case that needs it is left out and says so.
+/// What the tests and the lab use: devices, nftables and iptables, queues, socket diagnostics. If a kernel does not have one
+/// as a module, it is built in, or the case that needs it is left out with a message.
 const WANTED: &str = "
     veth dummy bridge 8021q bonding ifb vxlan macvlan vrf tun ip_gre ip6_gre ipip sit
     nf_tables nft_ct nft_nat nft_masq nft_redir nft_reject nft_reject_inet nft_reject_ipv4 nft_reject_ipv6
@@ -23,16 +23,16 @@ const WANTED: &str = "
     act_gact act_bpf act_mirred act_pedit act_csum inet_diag raw_diag
 ";
 
-/// A module, ready for the kernel.
+/// A module, ready to load.
 pub(crate) struct Module {
     pub(crate) name: String,
     pub(crate) content: Vec<u8>,
 }
 
-/// The wanted modules below a folder and those that they need, each behind what it needs.
+/// Returns the wanted modules below a folder and their dependencies, each after what it needs.
 ///
 /// # Errors
-/// A module can't be read or unpacked, or one that is needed isn't there.
+/// If a module can't be read or unpacked, or a dependency is missing.
 pub(crate) fn in_order(folder: &Path) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     find(folder, &mut files).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -52,7 +52,7 @@ fn add(name: &str, files: &BTreeMap<String, PathBuf>, ordered: &mut Vec<Module>)
     if ordered.iter().any(|module| module.name == name) {
         return Ok(());
     }
-    // What is needed and is no module is built in.
+    // A dependency without a module file is built in.
     let Some(file) = files.get(name) else { return Ok(()) };
     let content = read(file)?;
     for needed in needs(&content) {
@@ -89,7 +89,7 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     Ok(output.stdout)
 }
 
-/// The modules that one names in its `.modinfo` section, which is NUL-terminated `key=value` texts.
+/// Returns the dependencies that a module names in its `.modinfo` section, which holds NUL-terminated `key=value` texts.
 fn needs(content: &[u8]) -> Vec<String> {
     let key = b"\0depends=";
     let Some(at) = content.windows(key.len()).position(|window| window == key) else { return Vec::new() };
@@ -98,7 +98,7 @@ fn needs(content: &[u8]) -> Vec<String> {
     list.split(',').filter(|name| !name.is_empty()).map(plain).collect()
 }
 
-/// Files write `-` or `_` in a module's name as they like; the kernel takes both for `_`.
+/// Replaces `-` by `_` in a module's name: files use either, and the kernel treats both as `_`.
 fn plain(name: &str) -> String {
     name.replace('-', "_")
 }

@@ -1,4 +1,4 @@
-//! Kernels to boot and the machine to boot them in, from Debian's archive into `.tools/kernels`: nothing is installed.
+//! Fetches kernels to boot, and QEMU, from Debian's archive into `.tools/kernels`: nothing is installed.
 
 use std::{
     fs,
@@ -17,17 +17,17 @@ use crate::{
     toolchain::{self, TOOLS},
 };
 
-/// How Debian calls its kernels for virtual machines: small, and with all that the lab needs.
+/// The name of Debian's kernels for virtual machines: small, and with everything that the lab needs.
 const KERNEL: (&str, &str) = ("linux-image-", "-cloud-amd64");
 const EMULATOR: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
-/// The file that is in a folder only when all of it is there.
-const WHOLE: &str = "whole";
+/// The file that a folder has only when it is complete.
+const COMPLETE: &str = "whole";
 
 /// A kernel, unpacked.
 pub(crate) struct Kernel {
-    /// As `uname -r` has it.
+    /// The release as `uname -r` reports it.
     pub(crate) release: String,
-    /// What a boot loader loads.
+    /// The file that a boot loader loads.
     pub(crate) image: PathBuf,
     /// The folder of its modules.
     pub(crate) modules: PathBuf,
@@ -36,13 +36,13 @@ pub(crate) struct Kernel {
 /// QEMU, the system's own or an unpacked one.
 pub(crate) struct Emulator {
     pub(crate) program: PathBuf,
-    /// What `LD_LIBRARY_PATH` has to hold.
+    /// The folders for `LD_LIBRARY_PATH`.
     pub(crate) libraries: Vec<PathBuf>,
-    /// Where its firmware lies, unless it knows.
+    /// Where its firmware is, unless it knows.
     pub(crate) firmware: Vec<PathBuf>,
 }
 
-/// The archive, asked at most once, and only where something is missing.
+/// The archive, queried at most once, and only if something is missing.
 pub(crate) struct Store {
     folder: PathBuf,
     apt: Option<Apt>,
@@ -53,15 +53,15 @@ impl Store {
         Self { folder: repo().join(TOOLS).join("kernels"), apt: None }
     }
 
-    /// The newest kernel of a series such as 6.1, fetched where none of it is here.
+    /// Returns the newest kernel of a series such as 6.1, downloaded if there is none of it here.
     ///
     /// # Errors
-    /// The archive has none, or can't be reached.
+    /// If the archive has none, or can't be reached.
     pub(crate) fn kernel(&mut self, series: &str) -> Result<Kernel> {
         if let Some(kernel) = self.unpacked(series) {
             return Ok(kernel);
         }
-        say(&format!("fetching Debian's Linux {series} into .tools/kernels: probe is going to be tried on it"));
+        say(&format!("fetching Debian's Linux {series} into .tools/kernels: probe will be tested on it"));
         let folder = self.folder.clone();
         let apt = self.apt()?;
         let names = apt.names(&format!("{}{series}", KERNEL.0))?;
@@ -78,17 +78,19 @@ impl Store {
         Ok(kernel)
     }
 
-    /// QEMU for x86-64: the system's, else one that is fetched.
+    /// Returns QEMU for x86-64: the system's, else one that is downloaded.
     ///
     /// # Errors
-    /// It can't be had.
+    /// If there is none.
     pub(crate) fn emulator(&mut self) -> Result<Emulator> {
         if let Some(program) = which(EMULATOR.0) {
             return Ok(Emulator { program, libraries: Vec::new(), firmware: Vec::new() });
         }
         let root = self.folder.join("qemu");
-        if !root.join(WHOLE).is_file() {
-            say("fetching QEMU into .tools/kernels: other kernels are booted in it; no root, nothing is installed");
+        if !root.join(COMPLETE).is_file() {
+            say(
+                "fetching QEMU into .tools/kernels: other kernels are booted in it; without root, and nothing is installed",
+            );
             let debs_folder = self.folder.join("debs");
             let apt = self.apt()?;
             let name = EMULATOR.1;
@@ -107,15 +109,15 @@ impl Store {
 
     fn unpacked(&self, series: &str) -> Option<Kernel> {
         let entries = fs::read_dir(&self.folder).ok()?.flatten();
-        let whole = entries.filter(|entry| entry.path().join(WHOLE).is_file());
-        let names: Vec<String> = whole.map(|entry| format!("{}{}", KERNEL.0, entry.file_name().display())).collect();
+        let complete = entries.filter(|entry| entry.path().join(COMPLETE).is_file());
+        let names: Vec<String> = complete.map(|entry| format!("{}{}", KERNEL.0, entry.file_name().display())).collect();
         newest(&names, series).map(|release| place(&self.folder, &format!("{release}{}", KERNEL.1)))
     }
 
     fn apt(&mut self) -> Result<&Apt> {
         if self.apt.is_none() {
             if !Apt::is_here() {
-                bail!("this system has no apt to fetch kernels with — run this on Debian or one of its kin");
+                bail!("this system has no apt to fetch kernels with — run this on Debian or a derivative");
             }
             self.apt = Some(Apt::update(self.folder.join("apt"))?);
         }
@@ -132,7 +134,7 @@ fn place(folder: &Path, release: &str) -> Kernel {
     }
 }
 
-/// Unpacks into a folder that is only then called whole.
+/// Unpacks into a folder, and marks it as complete at the end.
 fn fill(root: &Path, files: &[PathBuf], left_out: &[&str]) -> Result<()> {
     if root.exists() {
         fs::remove_dir_all(root).with_context(|| format!("cannot remove {}", root.display()))?;
@@ -141,10 +143,10 @@ fn fill(root: &Path, files: &[PathBuf], left_out: &[&str]) -> Result<()> {
     // Some packages still ship files in /lib.
     symlink("usr/lib", root.join("lib")).context("cannot make a link in .tools")?;
     debs::unpack(files, root, left_out)?;
-    fs::write(root.join(WHOLE), "").with_context(|| format!("cannot write into {}", root.display()))
+    fs::write(root.join(COMPLETE), "").with_context(|| format!("cannot write into {}", root.display()))
 }
 
-/// The newest release of a series among package names, without the suffix they share.
+/// Returns the newest release of a series among package names, without the suffix they share.
 fn newest(names: &[String], series: &str) -> Option<String> {
     let release = |name: &String| {
         let release = name.strip_prefix(KERNEL.0)?.strip_suffix(KERNEL.1)?;

@@ -1,4 +1,4 @@
-//! What was said inside, sorted: which step said it, how it ended, and whether that is good.
+//! Sorts the output of the guest: which step wrote it, how the step ended, and whether that is good.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 use super::guest::MARK;
 use crate::test::tally::Tally;
 
-/// A test that skips itself with this reason lacks something of the kernel that it names; any other has no right to.
+/// A test that skips itself for this reason lacks a feature of the kernel, which it names; no other reason is accepted.
 const LACKS: &str = "needs Linux ";
 
 /// A step that has ended, or was cut off.
 #[derive(Debug)]
 pub(crate) struct GuestStep {
-    /// As the plan has it.
+    /// Its line in the plan.
     pub(crate) words: String,
-    /// How it ended; empty where it did not.
+    /// How it ended; empty if it did not.
     pub(crate) end: String,
     /// How long it took.
     pub(crate) seconds: u64,
@@ -23,17 +23,17 @@ pub(crate) struct GuestStep {
     pub(crate) lines: Vec<String>,
 }
 
-/// Takes lines and gives steps.
+/// Sorts lines into steps.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     /// The steps so far; the last may not have ended.
     pub(crate) steps: Vec<GuestStep>,
-    /// The modules that the kernel did not take, each with the reason.
+    /// The modules that the kernel refused, each with the reason.
     pub(crate) lacking: Vec<String>,
 }
 
 impl Results {
-    /// Takes a line; gives the step that it ended.
+    /// Takes a line; returns the step that it ended.
     pub(crate) fn take(&mut self, line: &str) -> Option<&GuestStep> {
         // A program may leave the cursor in the middle of a line.
         let Some((before, marked)) = line.split_once(MARK) else {
@@ -56,16 +56,16 @@ impl Results {
     }
 }
 
-/// A step as one line, and whether it is as it should be.
+/// The result of a step, and whether it is good.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// What came of it, with further lines for what there is to know.
+    /// The result in one line, followed by details.
     pub(crate) lines: Vec<String>,
-    /// It is not as it should be.
+    /// Whether something is wrong.
     pub(crate) bad: bool,
 }
 
-/// What came of a topic's tests.
+/// Judges the tests of a topic.
 pub(crate) fn topic(step: &GuestStep) -> Judgement {
     let mut tally = Tally::default();
     for line in &step.lines {
@@ -88,13 +88,13 @@ pub(crate) fn topic(step: &GuestStep) -> Judgement {
     Judgement { lines, bad }
 }
 
-/// Where tests panicked, and the first line of why.
+/// Returns where tests panicked, and the first line of the reason.
 fn panics(step: &GuestStep) -> impl Iterator<Item = String> {
     let pairs = step.lines.windows(2).filter(|pair| pair[0].contains(" panicked at "));
     pairs.map(|pair| format!("{} {}", pair[0].trim(), pair[1].chars().take(300).collect::<String>()))
 }
 
-/// Which hops the kernel leaves blind, as `probe doctor` says.
+/// Judges which hops the kernel leaves blind, according to `probe doctor`.
 pub(crate) fn doctor(step: &GuestStep) -> Judgement {
     let Some(document) = document(step) else { return no_document(step) };
     let hops = document["hops"].as_array().into_iter().flatten();
@@ -108,13 +108,13 @@ pub(crate) fn doctor(step: &GuestStep) -> Judgement {
     Judgement { lines, bad: count == 0 }
 }
 
-/// The score of `probe lab faults`: every case that was measured must be right. An emulated machine may be too slow for some,
-/// which says nothing of the kernel: a quarter of them may be.
+/// Judges the score of `probe lab faults`: every case that was measured must be right. An emulated machine may be too slow
+/// for some, which says nothing about the kernel: up to a quarter of the cases may be.
 pub(crate) fn faults(step: &GuestStep) -> Judgement {
     let Some(document) = document(step) else { return no_document(step) };
     let number = |name: &str| document[name].as_u64().unwrap_or_default();
     let (located, total, false_stops) = (number("located"), number("total"), number("false_stops"));
-    let mut lines = vec![format!("{located} of {total} cases judged right, {false_stops} false stops")];
+    let mut lines = vec![format!("{located} of {total} cases diagnosed correctly, {false_stops} false stops")];
     let mut slow = 0;
     for case in document["cases"].as_array().into_iter().flatten().filter(|case| case["located"] != true) {
         let wrong: Vec<&str> = case["wrong"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

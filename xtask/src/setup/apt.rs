@@ -1,4 +1,4 @@
-//! Debian's archive through apt, with lists of its own: no root, and nothing of the system's state is read late or written.
+//! Debian's archive through apt, with lists of its own: without root, and without the system's own lists, old or new.
 
 use std::{
     fs,
@@ -20,19 +20,19 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// As apt takes it: `name=version`.
+    /// Formats it the way apt takes it: `name=version`.
     pub(crate) fn exact(&self) -> String {
         format!("{}={}", self.name, self.version)
     }
 
-    /// The inverse of [`Package::exact`].
+    /// Parses the output of [`Package::exact`].
     pub(crate) fn parse(exact: &str) -> Option<Self> {
         let (name, version) = exact.split_once('=')?;
         Some(Self { name: name.to_owned(), version: version.to_owned() })
     }
 }
 
-/// What the archive says of a package's newest version.
+/// What the archive reports about a package's newest version.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PackageRecord {
     pub(crate) package: Package,
@@ -47,54 +47,54 @@ pub(crate) struct Deb {
     pub(crate) bytes: u64,
 }
 
-/// apt, told to keep its lists and caches in one folder.
+/// apt, set up to keep its lists and caches in one folder.
 pub(crate) struct Apt {
     folder: PathBuf,
-    /// Every source of packages answered.
+    /// Whether every source of packages answered.
     pub(crate) is_complete: bool,
 }
 
 impl Apt {
-    /// Whether this system has apt and can unpack its packages.
+    /// Reports whether this system has apt and can unpack its packages.
     pub(crate) fn is_here() -> bool {
         ["apt-get", "apt-cache", "dpkg-deb", "tar"].iter().all(|program| crate::shell::which(program).is_some())
     }
 
-    /// Prepares the folder and asks the archive what it has.
+    /// Prepares the folder and downloads the archive's lists.
     ///
     /// # Errors
-    /// The folder can't be written, or apt can't start; an archive out of reach shows up at the first question.
+    /// If the folder can't be written, or apt can't start; an unreachable archive shows up at the first query.
     pub(crate) fn update(folder: PathBuf) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part)).with_context(|| format!("cannot make {}", folder.display()))?;
         }
         fs::write(folder.join("apt.conf"), configuration(&folder)).context("cannot write apt.conf")?;
         let mut apt = Self { folder, is_complete: false };
-        // A source that is none of ours may be broken: only the packages asked for later count.
+        // A source that we do not need may be broken: only the packages requested later count.
         let mut update = apt.command("apt-get");
         apt.is_complete = run(update.args(["-q", "-o", "APT::Update::Error-Mode=any", "update"])).is_ok();
         Ok(apt)
     }
 
-    /// The names of all packages that begin so.
+    /// Returns the names of all packages that start with `prefix`.
     ///
     /// # Errors
-    /// apt fails.
+    /// If apt fails.
     pub(crate) fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let names = capture(self.command("apt-cache").args(["pkgnames", prefix]))?;
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// The newest version of a package, or the one asked for as `name=version`; `None` where there is none.
+    /// Returns the newest version of a package, or the one named by `name=version`; `None` if there is none.
     pub(crate) fn show(&self, package: &str) -> Option<PackageRecord> {
         let text = capture(self.command("apt-cache").args(["show", "--no-all-versions", package])).ok()?;
         record(&text)
     }
 
-    /// What would have to be installed for these packages to work here, themselves included if they aren't.
+    /// Returns what would have to be installed for these packages to work here, including themselves if they are missing.
     ///
     /// # Errors
-    /// apt finds no way to install them.
+    /// If apt finds no way to install them.
     pub(crate) fn missing_for(&self, packages: &[Package]) -> Result<Vec<Package>> {
         let mut command = self.command("apt-get");
         command.args(["--simulate", "--yes", "--no-install-recommends", "install"]);
@@ -102,10 +102,10 @@ impl Apt {
         Ok(plan.lines().filter_map(planned).collect())
     }
 
-    /// The files of these packages.
+    /// Returns the files of these packages.
     ///
     /// # Errors
-    /// The archive doesn't have one of them.
+    /// If the archive doesn't have one of them.
     pub(crate) fn files(&self, packages: &[Package]) -> Result<Vec<Deb>> {
         let mut command = self.command("apt-get");
         command.args(["download", "--print-uris"]).args(packages.iter().map(Package::exact));
@@ -115,7 +115,7 @@ impl Apt {
     /// Downloads these packages into a folder, and checks them against the archive's signed sums.
     ///
     /// # Errors
-    /// The archive can't be reached, or a sum is wrong.
+    /// If the archive can't be reached, or a sum is wrong.
     pub(crate) fn download(&self, packages: &[Package], into: &Path) -> Result<()> {
         let mut command = self.command("apt-get");
         command.current_dir(into).args(["-q", "download"]).args(packages.iter().map(Package::exact));
@@ -124,7 +124,7 @@ impl Apt {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        // Its words are read here, so they must not be translated.
+        // Its output is parsed here, so it must not be translated.
         command.env("LC_ALL", "C").arg("-c").arg(self.folder.join("apt.conf"));
         command
     }
@@ -158,7 +158,7 @@ fn record(text: &str) -> Option<PackageRecord> {
     Some(PackageRecord { package, depends })
 }
 
-/// `Inst name [old version] (version origin [arch])`
+/// Parses `Inst name [old version] (version origin [arch])`.
 fn planned(line: &str) -> Option<Package> {
     let rest = line.strip_prefix("Inst ")?;
     let (name, rest) = rest.split_once(' ')?;
@@ -166,7 +166,7 @@ fn planned(line: &str) -> Option<Package> {
     Some(Package { name: name.to_owned(), version: version.to_owned() })
 }
 
-/// `'uri' file bytes sum`
+/// Parses `'uri' file bytes sum`.
 fn deb(line: &str) -> Option<Deb> {
     let mut words = line.strip_prefix('\'')?.split_once('\'')?.1.split_whitespace();
     Some(Deb { file: words.next()?.to_owned(), bytes: words.next()?.parse().ok()? })

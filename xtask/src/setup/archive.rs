@@ -1,16 +1,16 @@
-//! Which packages of the archive make a BPF toolchain: it is asked what it has, no version is written here.
+//! Which packages of the archive make a BPF toolchain: the archive is queried, no version is fixed here.
 
 use anyhow::{Context as _, Result, bail};
 
 use super::apt::{Apt, Package};
 
-/// How Debian calls a `core` that is compiled for BPF: `libstd-rust-dev-bpf`, `libstd-rust-web-dev-bpf`, …
+/// Debian's names of a `core` that is compiled for BPF: `libstd-rust-dev-bpf`, `libstd-rust-web-dev-bpf`, …
 const BPF_CORE: (&str, &str) = ("libstd-rust", "-dev-bpf");
 
-/// The packages of the newest Rust that has a `core` for BPF: compiler, its own libraries, and both `core`s.
+/// Returns the packages of the newest Rust with a `core` for BPF: compiler, its own libraries, and both `core`s.
 ///
 /// # Errors
-/// The archive has none that is new enough for this workspace.
+/// If the archive has none that is new enough for this workspace.
 pub(crate) fn rust(apt: &Apt) -> Result<Vec<Package>> {
     let (prefix, suffix) = BPF_CORE;
     let names = apt.names(prefix)?;
@@ -37,18 +37,18 @@ pub(crate) fn rust(apt: &Apt) -> Result<Vec<Package>> {
     Ok([compiler, library.package, host_core.package, core].into_iter().chain(llvm).collect())
 }
 
-/// The LLVMs whose development files the archive has, oldest first.
+/// Returns the LLVMs whose development files the archive has, oldest first.
 ///
 /// # Errors
-/// apt fails.
+/// If apt fails.
 pub(crate) fn llvms(apt: &Apt) -> Result<Vec<u32>> {
     Ok(llvm_versions(&apt.names("llvm-")?))
 }
 
-/// The packages of one LLVM: what `bpf-linker` is compiled against and runs with.
+/// Returns the packages of one LLVM: what `bpf-linker` is compiled against and runs with.
 ///
 /// # Errors
-/// The archive doesn't have them.
+/// If the archive doesn't have them.
 pub(crate) fn llvm(apt: &Apt, version: u32) -> Result<Vec<Package>> {
     let name = format!("llvm-{version}-dev");
     let headers = apt.show(&name).with_context(|| format!("the archive has no {name}"))?;
@@ -72,7 +72,7 @@ fn is_numbered(name: &str, stem: &str) -> bool {
     name.strip_prefix(stem).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
 }
 
-/// The leading numbers of a version: `1.96.0+dfsg1-1` is `[1, 96, 0]`.
+/// Returns the leading numbers of a version: `1.96.0+dfsg1-1` is `[1, 96, 0]`.
 fn release(version: &str) -> Vec<u32> {
     let end = version.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(version.len());
     version[..end].split('.').filter_map(|part| part.parse().ok()).collect()

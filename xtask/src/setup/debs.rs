@@ -1,4 +1,4 @@
-//! Package files of Debian's archive: fetched once, unpacked without being installed.
+//! Package files of Debian's archive: downloaded once, unpacked without being installed.
 
 use std::{
     fs,
@@ -11,10 +11,10 @@ use anyhow::{Context as _, Result, bail};
 use super::apt::{Apt, Package};
 use crate::shell::{run, say};
 
-/// Downloads what `folder` does not hold yet of these packages; gives their files.
+/// Downloads those of these packages that `folder` lacks; returns the files of all of them.
 ///
 /// # Errors
-/// The archive does not have one, can't be reached, or a sum is wrong.
+/// If the archive does not have one, can't be reached, or a sum is wrong.
 pub(crate) fn fetch(apt: &Apt, packages: &[Package], folder: &Path) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let files = apt.files(packages)?;
@@ -38,10 +38,10 @@ pub(crate) fn fetch(apt: &Apt, packages: &[Package], folder: &Path) -> Result<Ve
         .collect()
 }
 
-/// Unpacks package files into a folder as the user who runs this, without what matches `left_out` (tar's patterns).
+/// Unpacks package files into a folder as the current user, without what matches `left_out` (tar's patterns).
 ///
 /// # Errors
-/// A package is damaged (it is removed then), or the folder can't be written.
+/// If a package is damaged (it is then removed), or the folder can't be written.
 pub(crate) fn unpack(debs: &[PathBuf], into: &Path, left_out: &[&str]) -> Result<()> {
     say(&format!("unpacking {} packages into .tools", debs.len()));
     for deb in debs {
@@ -53,7 +53,7 @@ pub(crate) fn unpack(debs: &[PathBuf], into: &Path, left_out: &[&str]) -> Result
         let unpacked = run(&mut tar);
         let read = package.wait()?;
         if unpacked.is_err() || !read.success() {
-            // A file that lost its content, say with the power, has to be downloaded again.
+            // A file that lost its content, for instance in a power failure, has to be downloaded again.
             let _ = fs::remove_file(deb);
             unpacked
                 .and_then(|()| bail!("dpkg-deb failed ({read})"))

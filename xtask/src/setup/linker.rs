@@ -1,4 +1,4 @@
-//! Which `bpf-linker` fits an LLVM: the registry is asked what each version can be built with.
+//! Which `bpf-linker` fits an LLVM: the registry says what each version can be built with.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -9,10 +9,10 @@ use crate::{
     toolchain,
 };
 
-/// How many minor versions are looked back before giving up.
+/// How many older minor versions are tried.
 const LOOK_BACK: u32 = 12;
 
-/// A version of `bpf-linker` and the LLVM that it is to be built with.
+/// A version of `bpf-linker` and the LLVM to build it with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LinkerRelease {
     /// The version in the registry.
@@ -22,28 +22,28 @@ pub(crate) struct LinkerRelease {
 }
 
 impl LinkerRelease {
-    /// One line for a file, and for people.
+    /// Formats it as one line, for a file and for output.
     pub(crate) fn line(&self) -> String {
         format!("bpf-linker {} llvm-{}", self.version, self.llvm)
     }
 
-    /// The inverse of [`LinkerRelease::line`].
+    /// Parses the output of [`LinkerRelease::line`].
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let (version, llvm) = line.strip_prefix("bpf-linker ")?.split_once(" llvm-")?;
         Some(Self { version: version.to_owned(), llvm: llvm.parse().ok()? })
     }
 }
 
-/// The newest `bpf-linker` that can be built with an LLVM which is at hand and not older than the compiler's.
+/// Chooses the newest `bpf-linker` that can be built with an available LLVM which is not older than the compiler's.
 ///
 /// # Errors
-/// None can; the error says what was looked at.
+/// If there is none; the error lists what was tried.
 pub(crate) fn choose(compiler: u32, at_hand: &[u32]) -> Result<LinkerRelease> {
     let mut seen = Vec::new();
     let mut wanted = "bpf-linker".to_owned();
     for _ in 0..LOOK_BACK {
         let answer = capture(cargo().args(["info", "--color", "never", "--quiet", &wanted]));
-        // Not every minor version was published; the first question has to be answered, though.
+        // Not every minor version was published, but the first query has to succeed.
         let offer = match answer {
             Ok(text) => Some(offer(&text).context("cargo info does not say which features bpf-linker has")?),
             Err(error) if seen.is_empty() => return Err(error.context("cannot ask the registry for bpf-linker")),
@@ -68,28 +68,28 @@ pub(crate) fn choose(compiler: u32, at_hand: &[u32]) -> Result<LinkerRelease> {
     );
 }
 
-/// Builds it into `<tools>/bin` against the LLVM in `root`; cargo goes on where an interrupted build stopped.
+/// Builds it into `<tools>/bin` against the LLVM in `root`; cargo resumes an interrupted build.
 ///
 /// # Errors
-/// It doesn't build, or the registry can't be reached.
+/// If it doesn't build, or the registry can't be reached.
 pub(crate) fn install(choice: &LinkerRelease, root: &Path, tools: &Path) -> Result<()> {
     let mut command = cargo();
     command.args(["install", "bpf-linker", "--locked", "--force", "--no-default-features", "--no-track"]);
     command.args(["--version", &format!("={}", choice.version), "--features", &format!("llvm-{}", choice.llvm)]);
     command.arg("--root").arg(tools).arg("--target-dir").arg(tools.join("build"));
     command.env("LLVM_PREFIX", root.join(format!("usr/lib/llvm-{}", choice.llvm)));
-    // The system's linker looks there for what libLLVM itself needs.
+    // The system's linker looks there for the libraries that libLLVM needs.
     command.env("LD_LIBRARY_PATH", toolchain::library_path(&toolchain::libraries(root)));
     command.env("CARGO_PROFILE_RELEASE_DEBUG", "false").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
     run(&mut command)
 }
 
-/// The smallest LLVM that the linker supports, that is at hand, and that reads what the compiler writes.
+/// Returns the lowest LLVM that the linker supports, that is available, and that reads the compiler's output.
 fn fitting(supported: &BTreeSet<u32>, compiler: u32, at_hand: &[u32]) -> Option<u32> {
     supported.iter().copied().find(|llvm| *llvm >= compiler && at_hand.contains(llvm))
 }
 
-/// The version, and the LLVMs for which there is a feature, out of `cargo info`.
+/// Parses the version, and the LLVMs for which there is a feature, from the output of `cargo info`.
 fn offer(text: &str) -> Option<(String, BTreeSet<u32>)> {
     let version = text.lines().find_map(|line| line.strip_prefix("version:"))?.split_whitespace().next()?;
     let features = text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim());
@@ -97,7 +97,7 @@ fn offer(text: &str) -> Option<(String, BTreeSet<u32>)> {
     Some((version.to_owned(), llvms))
 }
 
-/// `0.13.2` and `bpf-linker@0.13` alike are followed by `0.12`.
+/// Returns the minor version before: `0.12` for both `0.13.2` and `bpf-linker@0.13`.
 fn minor_before(version: &str) -> Option<String> {
     let version = version.rsplit('@').next()?;
     let mut parts = version.split('.');

@@ -1,22 +1,22 @@
-//! The programs that the lab and the tests call, and the system packages they come from.
+//! The programs that the lab and the tests call, and their system packages.
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::shell::{Root, run, say, which};
 
-/// What is going to be done on this machine.
+/// What will be run on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NeededBy {
-    /// The lab is going to run.
+    /// The lab.
     Lab,
-    /// All tests are going to run, those of the lab too.
+    /// All tests, including those of the lab.
     Tests,
 }
 
 /// What happens without a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Without {
-    /// There is no lab.
+    /// The lab does not run.
     NoLab,
     /// Tests fail.
     TestsFail,
@@ -73,10 +73,10 @@ const PROGRAMS: [Program; 6] = [
     },
 ];
 
-/// Installs the packages of the programs that aren't here, and nothing else; no package is removed.
+/// Installs the packages of the missing programs, and nothing else; no package is removed.
 ///
 /// # Errors
-/// One is missing and can't be installed from here; the error says what to install.
+/// If one is missing and can't be installed from here; the error says what to install.
 pub(crate) fn install_missing(purpose: NeededBy) -> Result<()> {
     let missing = missing(purpose, |program| which(program).is_some());
     if missing.is_empty() {
@@ -88,7 +88,7 @@ pub(crate) fn install_missing(purpose: NeededBy) -> Result<()> {
     let (optional, needed): (Vec<_>, Vec<_>) =
         missing.into_iter().partition(|program| program.without == Without::TestsSkip);
     let installed = install(&packages(&needed));
-    // Not every system has these; tests skip themselves without them.
+    // Not every system has these; without them tests skip themselves.
     if installed.is_ok() && install(&packages(&optional)).is_err() {
         say(&format!("going on without {}: some tests skip themselves", packages(&optional).join(" ")));
     }

@@ -1,4 +1,4 @@
-//! Fills the folder `.tools` with a BPF toolchain: every step is kept, so an interrupted one is taken up again.
+//! Fills the folder `.tools` with a BPF toolchain: every step is kept, so an interrupted setup can be resumed.
 
 use std::{
     fs::{self, File},
@@ -20,13 +20,13 @@ use crate::{
     toolchain::{self, STAMP, TOOLS},
 };
 
-/// The file in the unpacked tree that says what it is made of; it is there only when the tree is whole.
+/// The file in the unpacked tree that lists its content; it exists only when the tree is complete.
 const CONTENTS: &str = "contents";
 
-/// What nobody needs of the packages: documentation, and LLVM's static libraries.
+/// The unneeded parts of the packages: documentation, and LLVM's static libraries.
 const LEFT_OUT: [&str; 3] = ["./usr/share", "./usr/lib/llvm-*/lib/*.a", "./usr/lib/debug"];
 
-/// What the unpacked tree is made of.
+/// The content of the unpacked tree.
 #[derive(Debug, PartialEq, Eq)]
 struct Contents {
     packages: Vec<Package>,
@@ -36,7 +36,7 @@ struct Contents {
 /// Fetches and builds a BPF toolchain into `.tools`.
 ///
 /// # Errors
-/// This system or its archive can't serve; the error says what to install instead.
+/// If this system or its archive is unsuitable; the error says what to install instead.
 pub(crate) fn fill() -> Result<()> {
     if !Apt::is_here() {
         return Err(by_hand(&anyhow!("this system has no apt, so setup can fetch no BPF toolchain for it")));
@@ -45,14 +45,14 @@ pub(crate) fn fill() -> Result<()> {
     fs::create_dir_all(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
     let _lock = lock(&tools)?;
     if tools.join(STAMP).is_file() {
-        // Another setup was quicker, or the toolchain is there and doesn't work: then it is made anew below.
+        // Another setup was faster, or the toolchain exists and doesn't work: then it is rebuilt below.
         if matches!(super::source()?, toolchain::Source::Toolchain(_)) {
             return Ok(());
         }
         fs::remove_file(tools.join(STAMP)).context("cannot remove the old stamp")?;
     }
     say(
-        "fetching a Rust compiler with a core for BPF, and LLVM, into .tools: the kernel half needs them; no root, nothing is installed",
+        "fetching a Rust compiler with a core for BPF, and LLVM, into .tools: the kernel half needs them; without root, and nothing is installed",
     );
     let apt = Apt::update(tools.join("apt"))?;
     let rust = archive::rust(&apt).map_err(|error| not_found(&apt, error))?;
@@ -75,14 +75,14 @@ pub(crate) fn fill() -> Result<()> {
     fs::write(tools.join(STAMP), text(&contents)).context("cannot write the stamp")
 }
 
-/// Two setups at once would unpack into each other's folder.
+/// Locks the folder: two setups at once would unpack into each other's files.
 fn lock(tools: &Path) -> Result<Flock<File>> {
     let open =
         || File::create(tools.join("lock")).context("cannot make .tools/lock (was .tools made by another user?)");
     match Flock::lock(open()?, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err(_) => {
-            say("another setup is at work; waiting for it");
+            say("another setup is running; waiting for it");
             Flock::lock(open()?, FlockArg::LockExclusive).map_err(|(_, error)| anyhow!("cannot lock .tools: {error}"))
         }
     }
@@ -113,7 +113,7 @@ fn unpack_all(apt: &Apt, tools: &Path, rust: Vec<Package>) -> Result<Contents> {
 
 /// Adds the shared libraries that these packages need and that this system doesn't have.
 fn with_libraries(apt: &Apt, mut packages: Vec<Package>) -> Result<Vec<Package>> {
-    // Only the libraries are asked for: the compiler would want gcc, and LLVM's headers half of Debian.
+    // Only for the libraries: the compiler would pull in gcc, and LLVM's headers half of Debian.
     let libraries: Vec<Package> = packages.iter().filter(|package| is_library(&package.name)).cloned().collect();
     for package in apt.missing_for(&libraries)? {
         if !packages.contains(&package) {
@@ -134,7 +134,7 @@ fn compilers_llvm(root: &Path) -> Result<u32> {
     major.context("the fetched rustc does not say which LLVM it has")
 }
 
-/// Compiles one function: only a toolchain that has made an object is called set up.
+/// Compiles one function: a toolchain counts as set up only when it has built an object.
 fn try_out(root: &Path, tools: &Path) -> Result<()> {
     let source = tools.join("try.rs");
     fs::write(
@@ -183,7 +183,7 @@ fn not_found(apt: &Apt, error: anyhow::Error) -> anyhow::Error {
     if apt.is_complete {
         return by_hand(&error);
     }
-    error.context("apt could not reach every source of packages, see above — try again when it can, or mend the source")
+    error.context("apt could not reach every source of packages, see above — try again later, or fix the source")
 }
 
 fn by_hand(why: &anyhow::Error) -> anyhow::Error {

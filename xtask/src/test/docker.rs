@@ -1,8 +1,8 @@
-//! The namespace suites once more where new namespaces start with the settings of Ubuntu with Docker.
+//! Runs the namespace suites again where new namespaces start with the settings of Ubuntu with Docker.
 //!
 //! A new network namespace takes its settings from the machine's first one. To try other settings without touching the
-//! machine's own, each test program runs in a throw-away namespace that has them, and `net.core.devconf_inherit_init_net`
-//! is 3 meanwhile: take them from whoever makes the namespace. A process that sees only our end puts that back, however we
+//! machine's own, each test program runs in a temporary namespace that has them, while `net.core.devconf_inherit_init_net`
+//! is 3: take them from whoever makes the namespace. A process that sees only our end puts the old value back, however we
 //! end.
 
 use std::{
@@ -23,17 +23,17 @@ use nix::{
 
 use crate::shell::{self, say};
 
-/// The topics of the suites that are run so: those that make namespaces and judge what the kernel does with packets in them.
+/// The topics of these suites: those that make namespaces and judge what the kernel does with packets in them.
 pub(crate) const TOPICS: [&str; 6] = ["faults::", "filter::", "lab::", "lookups::", "observe::", "trace::"];
 
-/// What a new namespace takes its settings from: 0 the first one (IPv4 only), 1 the first one, 2 the kernel's defaults, 3
-/// its maker's (`include/linux/netdevice.h`, `net_inherit_devconf`).
+/// Where a new namespace takes its settings from: 0 the first one (IPv4 only), 1 the first one, 2 the kernel's defaults, 3
+/// the namespace of its maker (`include/linux/netdevice.h`, `net_inherit_devconf`).
 const INHERIT: &str = "/proc/sys/net/core/devconf_inherit_init_net";
 
-/// Holds what [`INHERIT`] was while it is changed, and is locked then.
+/// Holds the old value of [`INHERIT`] while it is changed, and is locked for that time.
 const NOTE: &str = "/run/probe-devconf-inherit";
 
-/// What Ubuntu 24.04 (`/etc/sysctl.d`), systemd (`50-default.conf`) and Docker with IPv6 set, in an order that holds:
+/// The settings of Ubuntu 24.04 (`/etc/sysctl.d`), systemd (`50-default.conf`) and Docker with IPv6, in an order that works:
 /// `ip_forward` changes `accept_redirects`.
 const UBUNTU_WITH_DOCKER: [(&str, &str); 14] = [
     ("net/ipv4/ip_forward", "1"),
@@ -60,10 +60,10 @@ pub(crate) struct Options {
     command: Vec<OsString>,
 }
 
-/// Returns the option for cargo that runs each test program through this one, as root through `sudo` where that is needed.
+/// Returns the option for cargo that runs each test program through this one, as root through `sudo` if needed.
 ///
 /// # Errors
-/// This program's own path cannot be found or written down.
+/// If this program's own path cannot be found or is not UTF-8.
 pub(crate) fn runner(host: &str, sudo: bool) -> Result<String> {
     let own = env::current_exe().context("cannot find xtask's own program")?;
     let own = own.to_str().context("the path of xtask's own program is not UTF-8")?;
@@ -72,7 +72,7 @@ pub(crate) fn runner(host: &str, sudo: bool) -> Result<String> {
     Ok(format!("target.{host}.runner={}", serde_json::to_string(&words)?))
 }
 
-/// Returns why this machine cannot do it; `None` where it can.
+/// Returns why this machine cannot do it; `None` if it can.
 pub(crate) fn obstacle() -> Option<String> {
     let hint = "run it in the machine's first network namespace, on Linux 5.14 or later";
     (!Path::new(INHERIT).exists()).then(|| format!("{INHERIT} is not there: {hint}"))
@@ -81,7 +81,7 @@ pub(crate) fn obstacle() -> Option<String> {
 /// Runs the program; its exit status is ours.
 ///
 /// # Errors
-/// The settings can't be made, or the program can't be started.
+/// If the settings can't be made, or the program can't be started.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let (program, arguments) = options.command.split_first().context("no program")?;
     let guard = Guard::set("3")?;
@@ -101,10 +101,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// [`INHERIT`] with another value; dropping it, or the end of this process in whatever way, puts the old one back.
+/// [`INHERIT`] with another value; dropping it, or any end of this process, restores the old one.
 struct Guard {
     restorer: Child,
-    /// Its end is what the restorer waits for.
+    /// The restorer waits for the end of this pipe.
     end: Option<ChildStdin>,
     /// Unlocked once the restorer is done.
     _note: Flock<File>,
@@ -114,7 +114,7 @@ impl Guard {
     fn set(value: &str) -> Result<Self> {
         let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(NOTE);
         let note = open.with_context(|| format!("cannot open {NOTE}"))?;
-        // The restorer has a copy, and with it the lock: the next to come reads the machine's own value.
+        // The restorer has a copy, and with it the lock: the next process to lock it reads the machine's own value.
         let locked = Flock::lock(note, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
         let mut note = locked.with_context(|| format!("cannot lock {NOTE}"))?;
         let mut before = String::new();
@@ -131,7 +131,7 @@ impl Guard {
             .with_context(|| format!("cannot write {NOTE}"))?;
         let mut restorer = Command::new("sh")
             .args(["-c", &format!("cat >/dev/null; echo {before} >{INHERIT} && : >{NOTE}")])
-            // Ctrl-C is not for it.
+            // Ctrl-C must not reach it.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(note.try_clone().with_context(|| format!("cannot copy {NOTE}"))?)

@@ -1,28 +1,28 @@
-//! Sums up what the test programs say: how many tests passed, failed, and were skipped.
+//! Counts the results in the output of the test programs: how many tests passed, failed, and were skipped.
 
 use std::collections::BTreeSet;
 
-/// The sum so far, and where in the output it is.
+/// The counts so far, and the position in the output.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     passed: u64,
     /// Tests that failed.
     pub(crate) failed: u64,
     ignored: u64,
-    /// Tests that found they can't run here and returned; the test program counts them as passed.
+    /// Tests that could not run here and returned; the test program counts them as passed.
     skipped: BTreeSet<String>,
     /// The names of the tests that failed.
     failures: BTreeSet<String>,
-    /// What said that it was not tried because this machine or its kernel lacks something, which is no fault of it.
+    /// What was reported as not tried because this machine or its kernel lacks something, which is not a failure.
     untried: BTreeSet<String>,
     /// How many of these are tests of their own, which the test program counts as ignored.
     untried_tests: u64,
-    /// In the list of what passing tests printed, which nobody wants to see.
+    /// Whether this is in the list of the output of passing tests, which is not shown.
     in_successes: bool,
 }
 
 impl Tally {
-    /// Takes one line of the output in; whether it should be on the screen.
+    /// Reads one line of the output; returns whether to show it on the screen.
     pub(crate) fn take(&mut self, line: &str) -> bool {
         let line = plain(line);
         let line = line.trim();
@@ -50,25 +50,25 @@ impl Tally {
         !self.in_successes
     }
 
-    /// What tests that skipped themselves said.
+    /// Returns the messages of tests that skipped themselves.
     pub(crate) fn skips(&self) -> impl Iterator<Item = &str> {
         self.skipped.iter().map(String::as_str)
     }
 
-    /// The names of the tests that failed.
+    /// Returns the names of the tests that failed.
     pub(crate) fn failures(&self) -> impl Iterator<Item = &str> {
         self.failures.iter().map(String::as_str)
     }
 
-    /// Whether not a single test ran or could have.
+    /// Reports whether no test ran.
     pub(crate) fn is_empty(&self) -> bool {
         self.passed + self.failed + self.ignored == 0
     }
 
-    /// `N passed, N failed, N skipped`: each test once, so one that skipped itself isn't among the passed. Where something
-    /// was not tried, how much that was.
+    /// Formats `N passed, N failed, N skipped`. Each test counts once, so one that skipped itself isn't among the passed. If
+    /// something was not tried, adds how much.
     pub(crate) fn line(&self) -> String {
-        // A test that may not skip itself says what it lacks, and fails.
+        // A test that must not skip itself says what it lacks, and fails.
         let is_named = |failure: &String, name: &str| {
             failure.strip_suffix(name).is_some_and(|modules| modules.is_empty() || modules.ends_with("::"))
         };
@@ -94,7 +94,7 @@ fn number_before(text: &str, word: &str) -> u64 {
     0
 }
 
-/// The line without its colours.
+/// Returns the line without its colours.
 fn plain(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     let mut parts = line.split('\x1b');

@@ -8,21 +8,21 @@ pub enum GuardCount {
     Asked = 0,
     /// States made.
     Made = 1,
-    /// States refused: the set was full, or the asker's share of it was, and no state of the asker's own could make room.
+    /// States refused: the set or the asker's share of it was full, and no state of the asker's own could make room.
     Refused = 2,
-    /// States that made room for another of the same asker before their time.
+    /// States evicted before they expired, for another of the same asker.
     Evicted = 3,
     /// Replies that passed.
     Passed = 4,
     /// Replies without a state.
     NoState = 5,
-    /// Replies whose state's time was over; only as long as nothing else has taken its place.
+    /// Replies whose state had expired; only while its place is not reused.
     Expired = 6,
     /// Replies beyond the number that a request allows.
     TooMany = 7,
-    /// Replies with another code than 0, where that is asked for.
+    /// Replies with another code than 0, if only 0 is accepted.
     BadCode = 8,
-    /// Requests that were dropped, where that is asked for.
+    /// Requests that were dropped, if the guard drops requests.
     Denied = 9,
 }
 
@@ -44,13 +44,13 @@ impl GuardCount {
         Self::Denied,
     ];
 
-    /// Its place in the map of counters.
+    /// Returns its index in the map of counters.
     #[inline(always)]
     pub const fn index(self) -> u32 {
         self as u32
     }
 
-    /// Whether it counts packets that were dropped, or would have been.
+    /// Reports whether it counts packets that were dropped, or would have been.
     pub const fn is_drop(self) -> bool {
         matches!(self, Self::NoState | Self::Expired | Self::TooMany | Self::BadCode | Self::Denied)
     }

@@ -1,34 +1,34 @@
-//! Where a state lies: a keyed hash that nobody can aim without knowing the secret.
+//! The location of a state: a keyed hash that nobody can aim without knowing the secret.
 
 use super::GuardKey;
 
-/// Where to look for a state.
+/// The location of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {
     /// Its set.
     pub set: u32,
-    /// What its [`super::Word`] carries of the hash, in place.
+    /// The part of the hash that its [`super::Word`] holds, in position.
     pub tag: u64,
 }
 
-/// Where the state with this key lies.
+/// Returns the location of the state with this key.
 #[inline(always)]
 pub fn home(key: &GuardKey, secret: &[u64; 5], set_mask: u32) -> Home {
     let hash = hash(&bytemuck::cast::<GuardKey, [u64; 5]>(*key), secret);
-    // Never 0, which is what an empty place carries.
+    // Never 0, which an empty place holds.
     Home { set: hash as u32 & set_mask, tag: ((hash >> 52) | 1) & super::word::TAG_MASK }
 }
 
-/// Whose share a state of this asker counts for, as its [`super::Word`] carries it, in place.
+/// Returns the tag of the share that a state of this asker counts for, as its [`super::Word`] holds it, in position.
 #[inline(always)]
 pub fn share_tag(asker: &[u64; 2], family: u8, secret: &[u64; 5]) -> u64 {
-    // Of IPv6 the network counts: its hosts choose the other half of their addresses as they like.
+    // For IPv6 the network counts: its hosts choose the other half of their addresses freely.
     let words = [asker[0], if family == 6 { 0 } else { asker[1] }];
     (hash(&words, &[secret[3], secret[4]]) << super::word::SHARE_SHIFT) & super::word::SHARE_MASK
 }
 
-/// NH (RFC 4418 §5.2.2): two keys share a hash with a chance of 2^-32, whichever they are, as long as the secret is one.
-/// Its low bits are not evenly spread, so the last step of `MurmurHash3` stirs them.
+/// Hashes by NH (RFC 4418 §5.2.2): any two keys share a hash with probability 2^-32 while the secret is secret. Its low bits
+/// are not evenly distributed, so the last step of `MurmurHash3` mixes them.
 #[inline(always)]
 fn hash<const N: usize>(words: &[u64; N], secret: &[u64; N]) -> u64 {
     let mut sum = 0_u64;

@@ -1,12 +1,12 @@
-//! A place of a set in 8 bytes, so that it changes in one step: until when its state lives, and whose it may be.
+//! A place of a set in 8 bytes, so that it changes in one step: when its state expires, and whose it may be.
 
-/// How long a tick of the guard is: 2^20 nanoseconds, about a millisecond.
+/// The length of a guard's tick: 2^20 nanoseconds, about a millisecond.
 const TICK_LOG2: u32 = 20;
 const TICK_NS: u64 = 1 << TICK_LOG2;
 
-/// What [`super::Home::tag`] uses.
+/// The bits of [`super::Home::tag`].
 pub(super) const TAG_MASK: u64 = (1 << 12) - 1;
-/// What [`super::share_tag`] uses.
+/// The position of [`super::share_tag`].
 pub(super) const SHARE_SHIFT: u32 = 12;
 pub(super) const SHARE_MASK: u64 = ((1 << 11) - 1) << SHARE_SHIFT;
 const ANSWERED_SHIFT: u32 = 23;
@@ -15,7 +15,7 @@ const DEADLINE_SHIFT: u32 = 24;
 /// The word of a place that never held a state.
 pub const FREE: u64 = 0;
 
-/// The word of a place that is being filled: it lives for ever, so that nobody else takes it.
+/// The word of a place that is being filled: it never expires, so nobody else takes it.
 pub const BUSY: u64 = u64::MAX;
 
 /// The word of a place.
@@ -23,68 +23,68 @@ pub const BUSY: u64 = u64::MAX;
 pub struct Word(pub u64);
 
 impl Word {
-    /// The word of a state that nobody has answered and that lives until the tick `deadline`.
+    /// Builds the word of an unanswered state that expires at the tick `deadline`.
     #[inline(always)]
     pub const fn new(tag: u64, share: u64, deadline: u64) -> Self {
         Self(tag | share | (deadline << DEADLINE_SHIFT))
     }
 
-    /// The tick from which on it is dead: 40 bits, 36 years after the machine was started.
+    /// Returns the tick at which it expires: 40 bits, enough for 36 years of uptime.
     #[inline(always)]
     pub const fn deadline(self) -> u64 {
         self.0 >> DEADLINE_SHIFT
     }
 
-    /// The same with another end.
+    /// Returns the word with another deadline.
     #[inline(always)]
     pub const fn until(self, deadline: u64) -> Self {
         Self(self.0 & ((1 << DEADLINE_SHIFT) - 1) | (deadline << DEADLINE_SHIFT))
     }
 
-    /// Whether it holds a state that lives at the tick `now`.
+    /// Reports whether it holds a state that is alive at the tick `now`.
     #[inline(always)]
     pub const fn lives(self, now: u64) -> bool {
         now < self.deadline()
     }
 
-    /// Whether a reply has passed.
+    /// Reports whether a reply has passed.
     #[inline(always)]
     pub const fn is_answered(self) -> bool {
         self.answered_bit() != 0
     }
 
-    /// The same as a number, 1 or 0.
+    /// Returns 1 if a reply has passed, else 0.
     #[inline(always)]
     pub const fn answered_bit(self) -> u64 {
         self.0 >> ANSWERED_SHIFT & 1
     }
 
-    /// The same, answered.
+    /// Returns the word, marked as answered.
     #[inline(always)]
     pub const fn answered(self) -> Self {
         Self(self.0 | 1 << ANSWERED_SHIFT)
     }
 
-    /// 0 where it may be the state with this tag.
+    /// Returns 0 if it may be the state with this tag.
     #[inline(always)]
     pub const fn tag_difference(self, tag: u64) -> u64 {
         (self.0 ^ tag) & TAG_MASK
     }
 
-    /// 0 where it counts for this share.
+    /// Returns 0 if it counts for this share.
     #[inline(always)]
     pub const fn share_difference(self, share: u64) -> u64 {
         (self.0 ^ share) & SHARE_MASK
     }
 }
 
-/// The tick at `now_ns` of `CLOCK_MONOTONIC`.
+/// Returns the tick at `now_ns` of `CLOCK_MONOTONIC`.
 #[inline(always)]
 pub const fn tick(now_ns: u64) -> u64 {
     now_ns >> TICK_LOG2
 }
 
-/// The first tick that begins `lifetime_ns` after `now_ns` or later: nothing ends too early.
+/// Returns the first tick that starts at least `lifetime_ns` after `now_ns`: nothing expires too early.
 #[inline(always)]
 pub const fn tick_after(now_ns: u64, lifetime_ns: u64) -> u64 {
     tick(now_ns.saturating_add(lifetime_ns).saturating_add(TICK_NS - 1))

@@ -1,6 +1,6 @@
-//! What a rule does with a packet that it matches: the actions that drop some and let the others pass.
+//! What a rule does with a matching packet: the actions that drop some packets and let the others pass.
 //!
-//! What they count is counted once for all processors, by atomic instructions: counts by processor would let `--first 10`
+//! They count once for all processors, with atomic instructions: counts per processor would let `--first 10`
 //! drop ten on each.
 
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns};
@@ -11,7 +11,7 @@ use probe_ebpf::{
 
 use crate::kernel::{atomic, maps::RULE_STATES};
 
-/// Whether the action of `rule`, which is in `slot`, chooses to drop the packet at hand.
+/// Reports whether the action of `rule`, which is in `slot`, drops the current packet.
 #[inline(always)]
 pub(super) fn chooses(slot: u32, rule: &Rule) -> bool {
     match rule.action {
@@ -23,11 +23,11 @@ pub(super) fn chooses(slot: u32, rule: &Rule) -> bool {
     }
 }
 
-/// Counts the packet at hand in the state of its rule, and says whether it is to be dropped.
+/// Counts the current packet in the state of its rule, and returns whether to drop it.
 #[inline(always)]
 fn counts_on(state: *mut RuleState, rule: &Rule) -> bool {
     let amount = rule.amount;
-    // SAFETY: the map gave a valid pointer; all that write there do so by atomic instructions.
+    // SAFETY: the map gave a valid pointer; all writers there use atomic instructions.
     unsafe {
         let seen = &raw mut (*state).seen;
         match rule.action {
@@ -39,26 +39,26 @@ fn counts_on(state: *mut RuleState, rule: &Rule) -> bool {
     }
 }
 
-/// How often a processor tries again when others take tokens at the same time. Each failure means that another got one.
+/// How often a processor retries when others take tokens at the same time. Each failure means that another got one.
 const TRIES: u32 = 16;
 
-/// Takes a token, if there is one: the generic cell rate algorithm (ITU-T I.371), a token bucket in one number.
+/// Takes a token, if there is one, by the generic cell rate algorithm (ITU-T I.371): a token bucket in one number.
 ///
 /// # Safety
 ///
 /// `full_at` must be valid for reads and writes, and aligned to 8 bytes.
 #[inline(always)]
 unsafe fn takes_token(full_at: *mut u64, rule: &Rule) -> bool {
-    // SAFETY: reads a clock. The coarse one would hand tokens out by the tick.
+    // SAFETY: reads a clock. The coarse one would release tokens tick by tick.
     let now = unsafe { bpf_ktime_get_ns() };
     for _ in 0..TRIES {
-        // SAFETY: the caller's promise.
+        // SAFETY: promised by the caller.
         let before = unsafe { full_at.read_volatile() };
         if before > now + rule.burst_ns {
             return false;
         }
         let after = if before > now { before } else { now } + token_ns(rule.amount);
-        // SAFETY: the caller's promise.
+        // SAFETY: promised by the caller.
         if unsafe { atomic::compare_exchange_u64(full_at, before, after) } == before {
             return true;
         }

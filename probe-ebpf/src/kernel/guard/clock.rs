@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use super::config::guard;
 use crate::kernel::maps::GUARD;
 
-/// `CLOCK_MONOTONIC` in nanoseconds, exact to one tick of the kernel; in tests, whatever they say.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds, exact to one tick of the kernel; in tests, the time that they set.
 #[inline(always)]
 pub(super) fn now() -> u64 {
     if guard!(test_clock) != 0 {

@@ -1,4 +1,4 @@
-//! The frozen global that says what the guard was told.
+//! The frozen global with the guard's configuration.
 
 use probe_ebpf::GuardConfig;
 
@@ -21,7 +21,7 @@ pub(super) static PROBE_GUARD: GuardConfig = GuardConfig {
     test_clock: 0,
 };
 
-/// One place in that global.
+/// Reads one field of that global.
 macro_rules! guard {
     ($($place:tt)+) => {{
         let place = &raw const $crate::kernel::guard::config::PROBE_GUARD.$($place)+;

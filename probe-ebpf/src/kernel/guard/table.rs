@@ -1,5 +1,5 @@
 //! The table of states: finds them, changes them, and makes room for new ones. Processors share it without locks: a
-//! place changes by comparing and exchanging its word, and whoever loses such a race leaves it as it is.
+//! place changes by compare and exchange of its word, and whoever loses the race leaves it as it is.
 
 use probe_ebpf::{
     GuardKey, GuardSet, GuardState,
@@ -12,22 +12,22 @@ use crate::kernel::{
     maps::{GUARD_SETS, GUARD_STATES},
 };
 
-/// How many places with a state's tag are looked at: of two states in a set, one in two thousand have the same.
+/// How many places with a state's tag are checked: one pair of states in two thousand has the same tag.
 const CANDIDATES: usize = 4;
 
-/// The secret of the table's hash.
+/// Returns the secret of the table's hash.
 #[inline(always)]
 pub(super) fn secret() -> [u64; 5] {
     [guard!(secret[0]), guard!(secret[1]), guard!(secret[2]), guard!(secret[3]), guard!(secret[4])]
 }
 
-/// Where the state with this key lies.
+/// Returns the location of the state with this key.
 #[inline(always)]
 pub(super) fn home(key: &GuardKey) -> Home {
     guard::home(key, &secret(), guard!(set_mask))
 }
 
-/// A state that lives.
+/// A live state.
 #[derive(Clone, Copy)]
 pub(super) struct LiveState {
     place: *mut u64,
@@ -36,19 +36,19 @@ pub(super) struct LiveState {
     pub(super) word: Word,
 }
 
-/// What there is of a key.
+/// The result of looking up a key.
 #[derive(Clone, Copy)]
 pub(super) enum StateLookup {
-    /// A state that lives.
+    /// A live state.
     Live(LiveState),
-    /// A state whose time is over, and its way.
+    /// An expired state, and its way.
     Expired(u32),
-    /// None.
+    /// No state.
     Nothing,
 }
 
 impl StateLookup {
-    /// The place whose state was of the same key.
+    /// Returns the way of an expired state with the same key.
     #[inline(always)]
     pub(super) fn expired_way(self) -> Option<u32> {
         match self {
@@ -59,7 +59,7 @@ impl StateLookup {
 }
 
 impl LiveState {
-    /// Sets its word, unless somebody else has changed it meanwhile: what that one wrote is as true.
+    /// Sets its word, unless another processor has changed it meanwhile: that word is just as valid.
     #[inline(always)]
     pub(super) fn set(self, word: Word) {
         if word != self.word {
@@ -68,15 +68,15 @@ impl LiveState {
         }
     }
 
-    /// Lets so many replies more pass.
+    /// Lets that many more replies pass.
     #[inline(always)]
     pub(super) fn allow(self, replies: u32) {
         // SAFETY: the state came from the map in this run of the program.
         unsafe { atomic::add_u64((&raw mut (*self.state).left).cast(), u64::from(replies)) };
     }
 
-    /// Whether one more reply may pass, which is then taken off. Between the two additions another processor may find
-    /// one less than there is: never does one more pass.
+    /// Takes one reply from those that may still pass; returns whether there was one. Between the two additions another
+    /// processor may see one too few, but never one too many.
     #[inline(always)]
     pub(super) fn take(self) -> bool {
         // SAFETY: as above.
@@ -91,7 +91,7 @@ impl LiveState {
     }
 }
 
-/// Looks for the state with this key.
+/// Looks up the state with this key.
 #[inline(always)]
 pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> StateLookup {
     let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return StateLookup::Nothing };
@@ -118,29 +118,29 @@ pub(super) fn find(home: &Home, key: &GuardKey, now: u64) -> StateLookup {
     found
 }
 
-/// A state to be made.
+/// A state to store.
 #[derive(Clone, Copy)]
 pub(super) struct NewState {
     pub(super) key: GuardKey,
-    /// Whose share of the set it counts for.
+    /// The share of the set that it counts for.
     pub(super) share: u64,
     pub(super) word: Word,
     /// How many replies may pass.
     pub(super) left: u32,
 }
 
-/// What became of a state that was to be made.
+/// The result of storing a state.
 #[derive(Clone, Copy)]
 pub(super) enum Put {
-    /// It was made.
+    /// It was stored.
     Made,
-    /// It was made in the place of another of the same asker, which lived.
+    /// It replaced a live state of the same asker.
     Evicted,
-    /// There is no place for it.
+    /// There is no room for it.
     Refused,
 }
 
-/// Makes a state: where one of the same key was, or in a free place, or where its asker gives up another.
+/// Stores a state: in the place of one with the same key, or in a free place, or in place of another state of its asker.
 #[inline(never)]
 pub(super) fn put(home: &Home, new: &NewState, expired: Option<u32>, now: u64) -> Put {
     let Some(set) = GUARD_SETS.get_ptr_mut(home.set) else { return Put::Refused };
@@ -162,7 +162,7 @@ fn fill(set: *mut GuardSet, number: u32, way: u32, new: &NewState) -> bool {
     let way = way & (WAYS as u32 - 1);
     let Some(state) = GUARD_STATES.get_ptr_mut(number * WAYS as u32 + way) else { return false };
     let place = place(set, u64::from(way));
-    // SAFETY: the map gave valid pointers; while the word is BUSY, nobody else takes the place or believes its state.
+    // SAFETY: the map gave valid pointers; while the word is BUSY, no other processor takes the place or trusts its state.
     unsafe {
         let before = place.read_volatile();
         if before == BUSY || atomic::compare_exchange_u64(place, before, BUSY) != before {
@@ -175,10 +175,10 @@ fn fill(set: *mut GuardSet, number: u32, way: u32, new: &NewState) -> bool {
     true
 }
 
-/// Of these ways, that whose state nobody has answered and whose time is over first.
+/// Returns, of these ways, the one with the unanswered state that expires first.
 #[inline(always)]
 fn oldest_unanswered(set: *mut GuardSet, own: u64) -> Option<u32> {
-    /// More than any rank that a state can have.
+    /// More than any rank of a state.
     const NOBODY: u64 = 1 << 62;
     let (mut oldest, mut way) = (NOBODY, 0);
     while way < WAYS as u64 {
@@ -192,14 +192,14 @@ fn oldest_unanswered(set: *mut GuardSet, own: u64) -> Option<u32> {
     (oldest < NOBODY).then_some(oldest as u32 & (WAYS as u32 - 1))
 }
 
-/// The lower of two numbers below 2^63, without a branch.
+/// Returns the lower of two numbers below 2^63, without a branch.
 #[inline(always)]
 fn lower(one: u64, other: u64) -> u64 {
     one ^ ((one ^ other) & 0_u64.wrapping_sub(is_less(other, one)))
 }
 
-/// 1 where the one of two numbers below 2^63 is less than the other, else 0; without a branch, for the verifier would
-/// follow 2^16 ways through sixteen of them. The compiler makes a branch of any subtraction that it can see.
+/// Returns 1 if the one of two numbers below 2^63 is less than the other, else 0. It has no branch, because the verifier
+/// would follow 2^16 paths through sixteen of them; the compiler makes a branch of any subtraction that it can see.
 #[inline(always)]
 fn is_less(one: u64, other: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
@@ -218,7 +218,7 @@ fn is_less(one: u64, other: u64) -> u64 {
     }
 }
 
-/// The ways of `set` whose words are as `holds` wants them (1, not 0), as bits.
+/// Returns the ways of `set` whose words satisfy `holds` (1, not 0), as bits.
 #[inline(always)]
 fn ways(set: *mut GuardSet, holds: impl Fn(Word) -> u64) -> u64 {
     let (mut bits, mut way) = (0, 0);
@@ -231,7 +231,7 @@ fn ways(set: *mut GuardSet, holds: impl Fn(Word) -> u64) -> u64 {
     bits
 }
 
-/// One more, by an instruction that the compiler does not look into: so it leaves a loop a loop, where sixteen copies of
+/// Returns the next way, by an instruction that the compiler cannot see through. So a loop stays a loop: sixteen copies of
 /// its body would not fit into a program's stack of 512 bytes.
 #[inline(always)]
 fn next(way: u64) -> u64 {
@@ -248,13 +248,13 @@ fn next(way: u64) -> u64 {
     }
 }
 
-/// The word of a way, which must be below [`WAYS`].
+/// Returns a pointer to the word of a way, which must be below [`WAYS`].
 #[inline(always)]
 fn place(set: *mut GuardSet, way: u64) -> *mut u64 {
     set.cast::<u64>().wrapping_add(way as usize)
 }
 
-/// Whether a state has this key.
+/// Reports whether a state has this key.
 ///
 /// # Safety
 ///
@@ -262,7 +262,7 @@ fn place(set: *mut GuardSet, way: u64) -> *mut u64 {
 #[inline(always)]
 unsafe fn is_of(state: *mut GuardState, key: &GuardKey) -> bool {
     let wanted: [u64; 5] = bytemuck::cast(*key);
-    // SAFETY: the key is what a state begins with, and the caller vouches for it.
+    // SAFETY: a state starts with its key, and the caller vouches for it.
     let words = unsafe { state.cast::<[u64; 5]>().read_volatile() };
     let mut other = 0;
     for (word, wanted) in words.iter().zip(&wanted) {

@@ -1,9 +1,9 @@
 //! cgroup: about to leave the IP layer for a device, or to be queued to a socket.
 //!
-//! These programs see packets of every network namespace; a probe is known by its mark. Egress sees what leaves any
-//! socket, the one with which the kernel's ICMP replies included. Ingress is asked where a packet is put into a socket's
+//! These programs see packets of every network namespace; a probe is recognised by its mark. Egress sees what leaves any
+//! socket, including the one through which the kernel's ICMP replies. Ingress runs when a packet is put into a socket's
 //! queue (`sk_filter_trim_cap`): once for each raw socket that takes it, and once for its ping socket, in IPv4 and IPv6.
-//! Nobody asks for requests that the kernel's ICMP answers by itself, so they are not to be expected at `socket_in`,
+//! It does not run for requests that the kernel's ICMP answers by itself, so they do not show up at `socket_in`,
 //! unless some raw socket listens on that host.
 
 use aya_ebpf::programs::SkBuffContext;
@@ -19,20 +19,20 @@ use crate::kernel::{
     reader::{TcPacket, WholePacket},
 };
 
-/// What cgroup egress sees.
+/// Handles a packet at cgroup egress.
 #[inline(always)]
 pub(crate) fn see_out(context: &SkBuffContext) -> Result<(), Skip> {
     see(context, Hop::CgroupOut)
 }
 
-/// What cgroup ingress sees.
+/// Handles a packet at cgroup ingress.
 #[inline(always)]
 pub(crate) fn see_in(context: &SkBuffContext) -> Result<(), Skip> {
     see(context, Hop::SocketIn)
 }
 
-/// The kernel lets the packet start with its network header, whatever socket it is for (`__cgroup_bpf_run_filter_skb`).
-/// It is copied out: the verifier does not follow a first check that asks for the very first byte alone.
+/// Notes a probe. The packet starts with its network header, whatever socket it is for (`__cgroup_bpf_run_filter_skb`). It
+/// is copied out: the verifier does not follow a first check that reads only the very first byte.
 #[inline(always)]
 fn see(context: &SkBuffContext, hop: Hop) -> Result<(), Skip> {
     let packet = TcPacket(context.skb.skb);

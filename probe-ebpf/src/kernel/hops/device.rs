@@ -10,23 +10,23 @@ use crate::kernel::{
     skb::{Skb, Start},
 };
 
-/// `NETDEV_TX_BUSY` of `include/linux/netdevice.h`: the driver did not take the packet, and will be handed it again.
+/// `NETDEV_TX_BUSY` of `include/linux/netdevice.h`: the driver did not take the packet, and will get it again.
 const BUSY: i32 = 0x10;
 
-/// `net_dev_queue(skb)`: the device's queue is about to take it.
+/// Handles `net_dev_queue(skb)`: the packet is about to enter the device's queue.
 #[inline(always)]
 pub(crate) fn queued(context: &BtfTracePointContext) -> Result<(), Skip> {
     note(context, Hop::DevQueue, Start::NetworkHeader).map(drop)
 }
 
-/// `netif_receive_skb(skb)`: it enters the stack. The network header is not set yet.
+/// Handles `netif_receive_skb(skb)`: the packet enters the stack. The network header is not set yet.
 #[inline(always)]
 pub(crate) fn received(context: &BtfTracePointContext) -> Result<(), Skip> {
     note(context, Hop::NetifIn, Start::Data).map(drop)
 }
 
-/// `net_dev_start_xmit(skb, dev)`: the queue let it go. Its bytes are read here, because the driver may have freed it by
-/// the time [`sent`] is told the outcome.
+/// Handles `net_dev_start_xmit(skb, dev)`: the packet left the queue. Its bytes are read here, because the driver may have
+/// freed it by the time [`sent`] gets the outcome.
 #[inline(always)]
 pub(crate) fn sending(context: &BtfTracePointContext) -> Result<(), Skip> {
     let Some(passage) = note(context, Hop::Xmit, Start::NetworkHeader)? else { return Ok(()) };
@@ -39,7 +39,7 @@ pub(crate) fn sending(context: &BtfTracePointContext) -> Result<(), Skip> {
     Ok(())
 }
 
-/// `net_dev_xmit(skb, rc, dev, len)`: what the driver answered. The skb is only a name here: it may be gone.
+/// Handles `net_dev_xmit(skb, rc, dev, len)`: the driver's return code. The skb only identifies the packet: it may be freed.
 #[inline(always)]
 pub(crate) fn sent(context: &BtfTracePointContext) {
     let Some(handed) = HANDED.get_ptr_mut(0) else { return };
@@ -49,7 +49,7 @@ pub(crate) fn sent(context: &BtfTracePointContext) {
     if address == 0 || address != context.arg::<u64>(0) {
         return;
     }
-    // SAFETY: as above. A device on top of another is told after it: the lower one's answer stays.
+    // SAFETY: as above. A device on top of another is reported after it: the lower one's return code stays.
     unsafe { *handed = [0; 2] };
     let answer: i32 = context.arg(1);
     if answer == 0 {
@@ -61,8 +61,8 @@ pub(crate) fn sent(context: &BtfTracePointContext) {
     }
 }
 
-/// Notes the packet of a tracepoint whose first argument it is, if it is a probe at the watched device; says which
-/// passage that is.
+/// Notes the packet of a tracepoint whose first argument it is, if it is a probe at the watched device; returns the index of
+/// that passage.
 #[inline(always)]
 fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option<u32>, Skip> {
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.

@@ -1,4 +1,4 @@
-//! Netfilter: first and last of all in each of its hooks.
+//! Netfilter: the first and the last program in each of its hooks.
 
 use core::ffi::c_void;
 
@@ -11,7 +11,7 @@ use crate::kernel::{
     skb::{Skb, Start, device_ifindex},
 };
 
-/// What the kernel hands to a netfilter program: `struct bpf_nf_ctx` of `include/net/netfilter/nf_bpf_link.h`.
+/// The context of a netfilter program: `struct bpf_nf_ctx` of `include/net/netfilter/nf_bpf_link.h`.
 #[repr(C)]
 struct HookContext {
     /// `struct nf_hook_state *`: which hook, and the devices.
@@ -20,15 +20,15 @@ struct HookContext {
     skb: *const c_void,
 }
 
-/// `NF_INET_LOCAL_OUT` and `NF_INET_POST_ROUTING`: hooks of packets that leave, which have no device that they came by.
+/// `NF_INET_LOCAL_OUT` and `NF_INET_POST_ROUTING`: hooks of packets that leave, which have no incoming device.
 const LOCAL_OUT: u8 = 3;
 const POST_ROUTING: u8 = 4;
 
-/// Hops by `enum nf_inet_hooks` of `include/uapi/linux/netfilter.h`. Eight, so that a masked number needs no check that
-/// the compiler could take for one the verifier can follow.
+/// Hops by `enum nf_inet_hooks` of `include/uapi/linux/netfilter.h`. Eight, so that a masked index needs no check, which the
+/// compiler might turn into one that the verifier cannot follow.
 type Hops = [Option<Hop>; 8];
 
-/// The hops at the begin of each hook.
+/// The hops at the start of each hook.
 const FIRST: Hops = [
     Some(Hop::NfPreroutingFirst),
     Some(Hop::NfInputFirst),
@@ -52,13 +52,13 @@ const LAST: Hops = [
     None,
 ];
 
-/// What the first program of a hook sees.
+/// Handles a packet at the first program of a hook.
 #[inline(always)]
 pub(crate) fn see_first(context: &SkBuffContext) -> Result<(), Skip> {
     see(context, &FIRST)
 }
 
-/// What the last program of a hook sees: what everybody else let pass.
+/// Handles a packet at the last program of a hook: all other rules let it pass.
 #[inline(always)]
 pub(crate) fn see_last(context: &SkBuffContext) -> Result<(), Skip> {
     see(context, &LAST)
@@ -68,12 +68,12 @@ pub(crate) fn see_last(context: &SkBuffContext) -> Result<(), Skip> {
 #[inline(always)]
 fn see(context: &SkBuffContext, hops: &Hops) -> Result<(), Skip> {
     let context: *const HookContext = context.as_ptr().cast_const().cast();
-    // SAFETY: the user half loads this as a netfilter program, which is handed such a context; the verifier checks it.
+    // SAFETY: the user half loads this as a netfilter program, which gets such a context; the verifier checks it.
     let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
     let hook = field!(state, nf_hook, u8);
     let Some(hop) = hops[usize::from(hook & 7)] else { return Ok(()) };
     let seen = skb.probe(Start::NetworkHeader)?;
-    // Not by the hop's row in the table: the verifier does not know which hop it is.
+    // Not from the hop's row in the table: the verifier does not know which hop it is.
     let device = match hook {
         LOCAL_OUT | POST_ROUTING => field!(state, nf_out, *const u8),
         _ => field!(state, nf_in, *const u8),

@@ -1,4 +1,4 @@
-//! tc: the packet became an skb and enters the stack, or leaves it for the device's queue.
+//! tc: the packet became an skb and enters the stack, or leaves the stack for the device's queue.
 
 use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
@@ -10,7 +10,7 @@ use crate::kernel::{
     reader::TcPacket,
 };
 
-/// What tc sees and does at ingress.
+/// Handles a packet at tc ingress.
 #[inline(always)]
 pub(crate) fn see_in(context: &TcContext) -> Result<Disposition, Skip> {
     let (echo, disposition) = super::see(&TcPacket(context.skb.skb), Hop::TcIn, &TALLY_IN)?;
@@ -18,7 +18,7 @@ pub(crate) fn see_in(context: &TcContext) -> Result<Disposition, Skip> {
     Ok(disposition)
 }
 
-/// What tc sees at egress.
+/// Handles a packet at tc egress.
 #[inline(always)]
 pub(crate) fn see_out(context: &TcContext) -> Result<Disposition, Skip> {
     let (echo, disposition) = super::see(&TcPacket(context.skb.skb), Hop::TcOut, &TALLY_OUT)?;

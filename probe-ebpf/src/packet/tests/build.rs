@@ -1,4 +1,4 @@
-//! Echo packets with every part chosen, and what the parser has to say of each.
+//! Builds echo packets with every part chosen, and what the parser must return for each.
 
 use std::{vec, vec::Vec};
 
@@ -42,7 +42,7 @@ pub(super) enum Network {
 /// An IPv6 extension header.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Extension {
-    /// One that tells its length: its number, and its length in 8-byte units beyond the first.
+    /// One that gives its length: its number, and its length in 8-byte units beyond the first.
     Sized { number: u8, eights: u8 },
     /// A fragment header, with offset and flags as they stand in it.
     Fragment { offset_and_flags: u16 },
@@ -56,7 +56,7 @@ impl Extension {
         }
     }
 
-    /// Its length.
+    /// Returns its length.
     pub(super) fn bytes(self) -> usize {
         match self {
             Self::Sized { eights, .. } => 8 + usize::from(eights) * 8,
@@ -80,7 +80,7 @@ impl Extension {
 }
 
 impl Spec {
-    /// A request without anything that it need not have.
+    /// Returns a request without optional parts.
     pub(super) fn plain(network: Network) -> Self {
         Self {
             tags: Vec::new(),
@@ -95,17 +95,17 @@ impl Spec {
         }
     }
 
-    /// An IPv4 request without options.
+    /// Returns an IPv4 request without options.
     pub(super) fn v4() -> Self {
         Self::plain(Network::V4 { words: 0, fragment: 0 })
     }
 
-    /// An IPv6 request with these extension headers.
+    /// Returns an IPv6 request with these extension headers.
     pub(super) fn v6(chain: &[Extension]) -> Self {
         Self::plain(Network::V6 { chain: chain.to_vec() })
     }
 
-    /// The packet from its IP header on.
+    /// Returns the packet from its IP header on.
     pub(super) fn ip(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match &self.network {
@@ -140,7 +140,7 @@ impl Spec {
         }
     }
 
-    /// The frame from its Ethernet header on.
+    /// Returns the frame from its Ethernet header on.
     pub(super) fn frame(&self) -> Vec<u8> {
         let mut out = vec![2; 12];
         for tag in &self.tags {
@@ -183,12 +183,12 @@ impl Spec {
         }
     }
 
-    /// What the parser has to say of [`Spec::frame`].
+    /// Returns what the parser must return for [`Spec::frame`].
     pub(super) fn expected(&self) -> EchoPacket {
         self.expected_at(14 + 4 * self.tags.len())
     }
 
-    /// What the parser has to say of the packet if its IP header stands at `ip_offset`.
+    /// Returns what the parser must return for the packet if its IP header starts at `ip_offset`.
     pub(super) fn expected_at(&self, ip_offset: usize) -> EchoPacket {
         EchoPacket {
             kind: self.kind(),

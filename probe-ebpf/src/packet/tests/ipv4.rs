@@ -1,4 +1,4 @@
-//! IPv4: options, fragments, and headers that cannot be.
+//! IPv4: options, fragments, and impossible headers.
 
 use super::{
     assert_echo, assert_skip,

@@ -1,4 +1,4 @@
-//! IPv6: chains of extension headers, fragments, and headers that cannot be.
+//! IPv6: chains of extension headers, fragments, and impossible headers.
 
 use std::{vec, vec::Vec};
 
@@ -15,7 +15,7 @@ use crate::{
 /// Where the IPv6 header starts in an untagged frame.
 const IP: usize = 14;
 
-/// Where the first header behind it starts.
+/// Where the first header after it starts.
 const NEXT: usize = IP + 40;
 
 const HOP_BY_HOP: Extension = Extension::Sized { number: 0, eights: 0 };
@@ -24,7 +24,7 @@ const DESTINATION: Extension = Extension::Sized { number: 60, eights: 1 };
 const ATOMIC: Extension = Extension::Fragment { offset_and_flags: 0 };
 const FIRST: Extension = Extension::Fragment { offset_and_flags: 1 };
 
-/// An IPv6 request with these extension headers, and behind them this number in place of that of `ICMPv6`.
+/// Builds an IPv6 request with these extension headers, followed by this next-header number instead of `ICMPv6`.
 fn ending_in(chain: &[Extension], number: u8) -> Vec<u8> {
     let spec = Spec::v6(chain);
     let mut frame = spec.frame();

@@ -1,4 +1,4 @@
-//! What must hold of all packets, by generated ones.
+//! Properties of all packets, checked on generated ones.
 
 use std::vec::Vec;
 
@@ -38,7 +38,7 @@ fn spec() -> impl Strategy<Value = Spec> {
     })
 }
 
-/// Bytes that often get past the first checks: a valid frame in which some bytes were replaced.
+/// Generates bytes that often pass the first checks: a valid frame in which some bytes were replaced.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6);
     (spec(), changes).prop_map(|(spec, changes)| {
@@ -51,7 +51,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Whatever the bytes: what is called an echo packet lies within them, and can be asked for its addresses.
+/// Checks that, whatever the bytes, an echo packet lies within them, and its addresses can be read.
 fn holds_of_any(bytes: &[u8], link_layer: LinkLayer) -> Result<(), TestCaseError> {
     let Ok(echo) = parse(bytes, link_layer) else { return Ok(()) };
     prop_assert!(echo.icmp_offset + 8 <= bytes.len());
@@ -124,7 +124,7 @@ proptest! {
         let place = place.index(chain.len());
         chain[place] = Extension::Fragment { offset_and_flags: offset << 3 };
         let skip = read(&Spec::v6(&chain).frame()).expect_err("a later fragment");
-        // A second fragment header is no part of any packet that a sender may send.
+        // A second fragment header is no part of any valid packet.
         let nested = matches!(chain.get(place + 1), Some(Extension::Fragment { .. }));
         prop_assert_eq!(skip, if nested { Skip::NotEcho } else { Skip::LaterFragment });
     }

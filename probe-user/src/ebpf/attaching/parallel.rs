@@ -1,4 +1,4 @@
-//! Does several things at a time, on as many threads as the machine has processors for, and some that wait.
+//! Runs several tasks at a time, on one thread per processor plus a few that mostly wait.
 
 use std::{
     collections::VecDeque,
@@ -6,17 +6,17 @@ use std::{
     thread,
 };
 
-/// Something to do, once.
+/// A task, run once.
 pub(super) type Task<'a, T> = Box<dyn FnOnce() -> T + Send + 'a>;
 
-/// Threads that wait for the kernel, and leave their processor to others meanwhile.
+/// Threads beyond the number of processors: they wait for the kernel, and leave their processor to others meanwhile.
 const WAITING: usize = 2;
 
-/// No machine has more to do than this at a time here.
+/// No attach has more tasks than this at a time.
 const MOST: usize = 8;
 
-/// Does all of `tasks`, the first ones first, in the network namespace of the calling thread; what they give comes in no
-/// order. Where no more threads can be had, fewer do it.
+/// Runs all of `tasks`, starting them in order, in the calling thread's network namespace; returns their results in no
+/// particular order. If the system refuses more threads, fewer do the work.
 pub(super) fn run<T: Send>(tasks: Vec<Task<'_, T>>) -> Vec<T> {
     let threads = thread::available_parallelism().map_or(1, usize::from) + WAITING;
     let others = threads.min(MOST).min(tasks.len()).saturating_sub(1);
@@ -30,7 +30,7 @@ pub(super) fn run<T: Send>(tasks: Vec<Task<'_, T>>) -> Vec<T> {
     };
     thread::scope(|scope| {
         for _ in 0..others {
-            // This thread does what nobody else takes.
+            // This thread does what no other takes.
             let _ = thread::Builder::new().spawn_scoped(scope, work);
         }
         work();

@@ -182,7 +182,7 @@ pub(super) struct LinkDetach {
     pub(super) link_fd: u32,
 }
 
-/// `name` as the kernel keeps it: cut to 15 bytes.
+/// Returns `name` as the kernel stores it: cut to 15 bytes and padded with zeros.
 pub(super) fn object_name(name: &str) -> [u8; NAME_BYTES] {
     let mut bytes = [0; NAME_BYTES];
     for (place, byte) in bytes.iter_mut().take(NAME_BYTES - 1).zip(name.bytes()) {

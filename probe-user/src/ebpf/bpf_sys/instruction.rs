@@ -1,4 +1,4 @@
-//! BPF instructions, as many as trials and tests need.
+//! The BPF instructions that trials and tests need.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -18,22 +18,22 @@ impl Instruction {
         Self { code, registers, offset, immediate }
     }
 
-    /// One that a loader has made.
+    /// Converts an instruction that a loader made.
     pub(crate) fn from_parts(code: u8, [to, from]: [u8; 2], offset: i16, immediate: i32) -> Self {
         Self::new(code, to, from, offset, immediate)
     }
 
-    /// `to = value`, 64 bits, sign extended.
+    /// Encodes `to = value`, 64 bits, sign extended.
     pub const fn set(to: u8, value: i32) -> Self {
         Self::new(0xb7, to, 0, 0, value)
     }
 
-    /// `to = *(u32 *)(from + offset)`.
+    /// Encodes `to = *(u32 *)(from + offset)`.
     pub const fn load_word(to: u8, from: u8, offset: i16) -> Self {
         Self::new(0x61, to, from, offset, 0)
     }
 
-    /// `to += from`, 64 bits.
+    /// Encodes `to += from`, 64 bits.
     pub const fn add(to: u8, from: u8) -> Self {
         Self::new(0x0f, to, from, 0, 0)
     }
@@ -43,13 +43,13 @@ impl Instruction {
         Self::new(0x2d, left, right, count, 0)
     }
 
-    /// `return r0`.
+    /// Encodes `return r0`.
     pub const fn exit() -> Self {
         Self::new(0x95, 0, 0, 0, 0)
     }
 }
 
-/// The program that does nothing but answer `verdict`.
+/// Builds the program that only returns `verdict`.
 pub const fn always(verdict: i32) -> [Instruction; 2] {
     [Instruction::set(0, verdict), Instruction::exit()]
 }

@@ -1,4 +1,4 @@
-//! What the kernel tells of the time that programs take, as long as somebody asks it to measure.
+//! How long programs run, which the kernel measures only while somebody asks for it.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ struct EnableStats {
     kind: u32,
 }
 
-/// `struct bpf_prog_info` as far as its counters of time.
+/// `struct bpf_prog_info` up to its run-time counters.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct TimedInfo {
@@ -50,30 +50,30 @@ struct TimedInfo {
     run_cnt: u64,
 }
 
-/// How long a program ran while time was measured, all runs together.
+/// How long a program ran while the kernel measured, over all runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunTime {
     /// Nanoseconds.
     pub ns: u64,
-    /// Runs, those for other packets included.
+    /// Runs, including those for other packets.
     pub runs: u64,
 }
 
-/// Has the kernel measure the run time of every program of the machine until the descriptor is closed; it costs each run
-/// two looks at the clock.
+/// Makes the kernel measure the run time of every program on the machine until the descriptor is closed. Each run then costs
+/// two reads of the clock more.
 ///
 /// # Errors
-/// What the kernel answered: EPERM without `CAP_SYS_ADMIN`, EINVAL before Linux 5.8.
+/// The kernel's answer: EPERM without `CAP_SYS_ADMIN`, EINVAL before Linux 5.8.
 pub fn measure_run_time() -> io::Result<OwnedFd> {
     let mut attributes = EnableStats { kind: RUN_TIME };
     // SAFETY: these attributes hold no pointer, and the command answers with a new descriptor.
     unsafe { bpf_fd(ENABLE_STATS, &mut attributes) }
 }
 
-/// How long a loaded program has run so far.
+/// Returns how long a loaded program has run so far.
 ///
 /// # Errors
-/// What the kernel answered.
+/// The kernel's answer.
 pub fn run_time(program: impl AsFd) -> io::Result<RunTime> {
     let info: TimedInfo = object_info(&program)?;
     Ok(RunTime { ns: info.run_time_ns, runs: info.run_cnt })

@@ -8,19 +8,19 @@ use probe_ebpf::{ABI_VERSION, Config, GuardConfig, guard::WAYS, names, packet::L
 
 use crate::ebpf::{KernelError, border::Plain, hops, log, object};
 
-/// Which clock a guard has.
+/// The clock that a guard reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
-    /// The kernel's.
+    /// The kernel's clock.
     Real,
-    /// [`probe_ebpf::GuardRecord::clock_ns`], which somebody sets: for tests.
+    /// [`probe_ebpf::GuardRecord::clock_ns`], which a test sets.
     Set,
 }
 
-/// A secret for the hash of a guard's table, from the kernel.
+/// Returns a random secret from the kernel for the hash of a guard's table.
 ///
 /// # Errors
-/// [`KernelError::File`] where it gives none.
+/// [`KernelError::File`] if the kernel gives none.
 pub fn secret() -> Result<[u64; 5], KernelError> {
     let path = Path::new("/dev/urandom");
     let mut secret = [0_u64; 5];
@@ -29,7 +29,7 @@ pub fn secret() -> Result<[u64; 5], KernelError> {
     Ok(secret)
 }
 
-/// Loads these programs of a guard that is told `config`, and the maps. Nothing is attached yet.
+/// Loads the maps and these programs of a guard with `config`. Nothing is attached yet.
 pub fn load(config: &GuardConfig, link_layer: LinkLayer, programs: &[&'static str]) -> Result<Ebpf, KernelError> {
     let object = object::bytes()?;
     let device =

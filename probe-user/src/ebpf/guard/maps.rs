@@ -28,27 +28,27 @@ pub struct GuardMaps {
     counts: PerCpuArray<MapData, u64>,
 }
 
-/// What a guard has counted by now.
+/// What a guard has counted so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// By [`GuardCount::index`].
     all: [u64; GuardCount::COUNT],
-    /// States that live now.
+    /// States that are alive now.
     pub states: u64,
 }
 
 impl Counts {
-    /// How often that happened.
+    /// Returns how often that happened.
     pub fn of(&self, what: GuardCount) -> u64 {
         self.all[what.index() as usize]
     }
 
-    /// States whose time was over: what was made and neither lives nor made room for another.
+    /// Counts states that expired: those that were made, are not alive and were not evicted.
     pub fn expired_states(&self) -> u64 {
         self.of(GuardCount::Made).saturating_sub(self.of(GuardCount::Evicted)).saturating_sub(self.states)
     }
 
-    /// Replies that were dropped, or would have been, for whatever cause.
+    /// Counts replies that were dropped, or would have been, for any reason.
     pub fn dropped_replies(&self) -> u64 {
         let causes = GuardCount::ALL.into_iter().filter(|what| what.is_drop() && *what != GuardCount::Denied);
         causes.map(|what| self.of(what)).sum()
@@ -59,13 +59,13 @@ impl GuardMaps {
     /// Takes the maps out of `programs`.
     ///
     /// # Errors
-    /// Where this build's kernel half has no such maps, or they can't be mapped into memory.
+    /// If this build's kernel half has no such maps, or they can't be mapped into memory.
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let mut map = |name: &'static str| programs.take_map(name).ok_or(KernelError::NoMap { name });
         Self::of(&map(names::GUARD_SETS)?, &map(names::GUARD_DROPS)?, map(names::GUARD_COUNTS)?)
     }
 
-    /// The guard in these maps.
+    /// Opens the guard in these maps.
     pub(super) fn of(sets: &Map, drops: &Map, counts: Map) -> Result<Self, KernelError> {
         Ok(Self {
             sets: mapped(sets, names::GUARD_SETS, size_of::<GuardSet>())?,
@@ -74,18 +74,18 @@ impl GuardMaps {
         })
     }
 
-    /// What was counted so far.
+    /// Returns what was counted so far.
     ///
     /// # Errors
-    /// What the kernel answered.
+    /// The kernel's answer.
     pub fn read(&self) -> Result<Counts, KernelError> {
         self.read_at(monotonic_ns())
     }
 
-    /// The same, with the states that live at `now_ns`.
+    /// Returns the counts so far, and the states that are alive at `now_ns`.
     ///
     /// # Errors
-    /// What the kernel answered.
+    /// The kernel's answer.
     pub fn read_at(&self, now_ns: u64) -> Result<Counts, KernelError> {
         let mut all = [0; GuardCount::COUNT];
         for what in GuardCount::ALL {
@@ -101,7 +101,7 @@ impl GuardMaps {
         Ok(Counts { all, states: self.sets.words().iter().filter(lives).count() as u64 })
     }
 
-    /// Packets with this id that were dropped, or would have been.
+    /// Returns the number of packets with this id that were dropped, or would have been.
     pub fn dropped(&self, id: u16) -> u64 {
         self.drops.words()[usize::from(id) % IDS as usize].load(Ordering::Relaxed)
     }
@@ -114,7 +114,7 @@ fn mapped(map: &Map, name: &'static str, entry: usize) -> Result<Mapped, KernelE
     Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })
 }
 
-/// Notes what a guard is told, for whoever lists it.
+/// Stores the options of a guard for commands that list it.
 pub(super) fn write_record(programs: &mut Ebpf, record: &GuardRecord) -> Result<(), KernelError> {
     let map = programs.map_mut(names::GUARD).ok_or(KernelError::NoMap { name: names::GUARD })?;
     let of_map = |source| KernelError::of_map(names::GUARD, source);
@@ -122,7 +122,7 @@ pub(super) fn write_record(programs: &mut Ebpf, record: &GuardRecord) -> Result<
     array.set(0, Plain(*record), 0).map_err(of_map)
 }
 
-/// What the guard with this record was told.
+/// Reads the options of the guard with this record.
 pub(super) fn read_record(map: Map) -> Result<GuardRecord, KernelError> {
     let of_map = |source| KernelError::of_map(names::GUARD, source);
     let array: Array<MapData, Plain<GuardRecord>> = map.try_into().map_err(of_map)?;

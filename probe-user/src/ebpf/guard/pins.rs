@@ -30,10 +30,10 @@ use crate::{
 const INGRESS: &str = "ingress";
 const EGRESS: &str = "egress";
 
-/// The maps of a guard that others read.
+/// The maps of a guard that other commands read.
 const MAPS: [&str; 4] = [names::GUARD_SETS, names::GUARD_DROPS, names::GUARD_COUNTS, names::GUARD];
 
-/// Where the pins of an interface's guard are: its name says to whom they belong.
+/// The pins of an interface's guard; the name of the folder says whose they are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     abi: u32,
@@ -56,7 +56,7 @@ impl Place {
         Path::new(HOME).join(format!("guard-{}-{}-{}", self.abi, self.netns, self.ifindex))
     }
 
-    /// Every place that has a folder, of this network namespace or another, of this build or another.
+    /// Lists every folder of pins, of this or another network namespace, of this or another build.
     fn all() -> Vec<Self> {
         let Ok(files) = fs::read_dir(HOME) else { return Vec::new() };
         let names = files.filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
@@ -65,14 +65,15 @@ impl Place {
         places
     }
 
-    /// Whether both its links still hold a device: half a guard is what a killed process left, or somebody detached.
+    /// Reports whether both its links still hold a device. A guard with one link was left by a killed process, or detached
+    /// by somebody else.
     fn is_live(&self) -> bool {
         [INGRESS, EGRESS]
             .into_iter()
             .all(|link| pins::link_ifindex(&self.folder().join(link)).is_ok_and(|ifindex| ifindex == self.ifindex))
     }
 
-    /// Detaches first, then forgets the maps.
+    /// Detaches the programs, then removes the pins of the maps.
     fn remove(&self) -> Result<(), KernelError> {
         let folder = self.folder();
         let gone = |result: io::Result<()>| match result {
@@ -92,7 +93,7 @@ impl Place {
             gone(fs::remove_dir(&folder))
         };
         gone(remove_all()).map_err(|source| KernelError::File { doing: "remove", path: folder.clone(), source })?;
-        // Goes with the last of what probe pinned; stays while there is more.
+        // Succeeds for the last of probe's pins; fails, harmlessly, while there are more.
         let _ = fs::remove_dir(HOME);
         Ok(())
     }
@@ -104,15 +105,15 @@ pub struct PinnedGuard {
     pub ifindex: u32,
     /// What it counts.
     pub maps: GuardMaps,
-    /// What it was told.
+    /// Its options.
     pub record: GuardRecord,
 }
 
 impl PinnedGuard {
-    /// The guard on `device`, if it has one.
+    /// Opens the guard on `device`, if it has one.
     ///
     /// # Errors
-    /// [`KernelError::OtherAbi`] where a probe of another build put it there.
+    /// [`KernelError::OtherAbi`] if a build of probe with another ABI put it there.
     pub fn open(device: &Device) -> Result<Option<Self>, KernelError> {
         let netns = pins::netns()?;
         let here = |place: &Place| (place.netns, place.ifindex) == (netns, device.ifindex);
@@ -120,7 +121,7 @@ impl PinnedGuard {
         place.as_ref().map_or(Ok(None), Self::open_live)
     }
 
-    /// Every guard of this network namespace.
+    /// Opens every guard of this network namespace.
     ///
     /// # Errors
     /// As for [`Self::open`].
@@ -130,12 +131,12 @@ impl PinnedGuard {
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
-    /// Whether its time is over.
+    /// Reports whether it has expired.
     pub fn has_ended(&self) -> bool {
         self.record.config.deadline_ns != 0 && self.record.config.deadline_ns <= monotonic_ns()
     }
 
-    /// The guard at `place`, unless another process has removed it since that was found.
+    /// Opens the guard at `place`, unless another process has removed it meanwhile.
     fn open_live(place: &Place) -> Result<Option<Self>, KernelError> {
         match Self::open_at(place) {
             Err(_) if !place.is_live() => Ok(None),
@@ -158,10 +159,11 @@ impl PinnedGuard {
         Ok(Self { ifindex: place.ifindex, maps, record: read_record(map(names::GUARD)?)? })
     }
 
-    /// Puts a guard on `device`, which must have none; the lock says that nobody else does so now.
+    /// Attaches and pins a guard on `device`, which must have none; the lock keeps other processes from doing so at the same
+    /// time.
     ///
     /// # Errors
-    /// [`KernelError::GuardThere`] where there is one; what the kernel refuses. Then nothing is attached.
+    /// [`KernelError::GuardThere`] if there is one, or the kernel's refusal. Then nothing is attached.
     pub fn create(
         device: &Device,
         options: &GuardOptions,
@@ -186,7 +188,7 @@ impl PinnedGuard {
     }
 }
 
-/// What a guard that is to outlive its command meets on a kernel without TCX.
+/// Turns the error into what it means for a guard that must outlive its command on a kernel without TCX.
 fn outlives(error: KernelError, device: &Device) -> KernelError {
     match error {
         KernelError::AttachTc { source, .. } => KernelError::GuardNeedsTcx { interface: device.name.clone(), source },
@@ -194,7 +196,8 @@ fn outlives(error: KernelError, device: &Device) -> KernelError {
     }
 }
 
-/// Pins the maps, then the links, that which judges last: a guard that is half there lets too much pass, not too little.
+/// Pins the maps, then the links, and last the link that judges replies: half a guard must let too much pass, not too
+/// little.
 fn pin(place: &Place, made: LoadedGuard) -> Result<(), KernelError> {
     let folder = place.folder();
     fs::create_dir_all(&folder).map_err(|source| KernelError::File { doing: "make", path: folder.clone(), source })?;
@@ -225,21 +228,21 @@ fn descriptor(link: TcLink) -> Result<FdLink, KernelError> {
     }
 }
 
-/// Removes what killed processes left half made, and guards whose interface is gone. Says how many there were.
+/// Removes guards that killed processes left unfinished, and guards whose interface is gone. Returns how many there were.
 ///
 /// # Errors
-/// Where a pin can't be removed.
+/// If a pin can't be removed.
 pub fn sweep(_: &Changing) -> Result<usize, KernelError> {
     let dead: Vec<Place> = Place::all().into_iter().filter(|place| !place.is_live()).collect();
     dead.iter().try_for_each(Place::remove)?;
     Ok(dead.len())
 }
 
-/// Removes the guards of this network namespace, whichever build put them there, or only that on `device`. Says on which
-/// interface indices they were.
+/// Removes the guards of this network namespace, whichever build made them, or only the one on `device`. Returns the indices
+/// of their interfaces.
 ///
 /// # Errors
-/// Where a pin can't be removed.
+/// If a pin can't be removed.
 pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, KernelError> {
     let netns = pins::netns()?;
     let meant = |place: &Place| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);

@@ -1,15 +1,15 @@
-//! Which hops this kernel has, each by its family's own word, without attaching anything.
+//! Which hops this kernel has, as each hook family reports it, without attaching anything.
 
 use probe_ebpf::Hop;
 
 use super::{cgroup, device, drops, netfilter};
 use crate::ebpf::running::RunningKernel;
 
-/// By which means `hop` is watched on this kernel; none: it belongs to a NIC, and is tried on an interface
+/// Returns by which means `hop` is watched on this kernel; `None` if it belongs to a NIC, and is tried on an interface
 /// ([`crate::ebpf::trial`]).
 ///
 /// # Errors
-/// Why it can't be watched, as a clause for people.
+/// Why it can't be watched, as a clause for the user.
 pub fn available(kernel: &RunningKernel, hop: Hop) -> Option<Result<String, String>> {
     Some(match hop {
         Hop::TcOut | Hop::XdpIn | Hop::TcIn => return None,
@@ -28,7 +28,7 @@ pub fn available(kernel: &RunningKernel, hop: Hop) -> Option<Result<String, Stri
         | Hop::NfInputLast
         | Hop::NfForwardFirst
         | Hop::NfForwardLast => {
-            netfilter::available(kernel).map(|()| "netfilter link: one was loaded in a trial".into())
+            netfilter::available(kernel).map(|()| "netfilter link: a trial program was loaded".into())
         }
     })
 }
@@ -40,7 +40,7 @@ fn tracepoint(hop: Hop) -> String {
         Hop::NetifIn => "netif_receive_skb",
         _ => "consume_skb",
     };
-    format!("tracepoint {name}: this kernel has it, with what probe reads there")
+    format!("tracepoint {name}: present, with the arguments that probe reads")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `cgroup_skb` from the user side: one program each way at the root of the cgroup hierarchy, which every socket is in.
+//! `cgroup_skb` from the user side: one program per direction at the root of the cgroup hierarchy, which covers every
+//! socket.
 
 use std::{
     fs::{self, File},
@@ -18,13 +19,13 @@ use super::ProgramLookup;
 /// The hops of this family.
 pub const HOPS: [Hop; 2] = [Hop::CgroupOut, Hop::SocketIn];
 
-/// Where the unified hierarchy is by custom: alone, or beside the older ones.
+/// The usual mount points of the unified hierarchy: alone, or beside the older ones.
 const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// Loads the program of `hop`, [`Hop::CgroupOut`] or [`Hop::SocketIn`], and attaches it; dropping the link detaches it.
 ///
 /// # Errors
-/// Why the hop is blind, as a clause for people.
+/// Why the hop is blind, as a clause for the user.
 pub fn attach(programs: &mut impl ProgramLookup, hop: Hop) -> Result<CgroupSkbLink, String> {
     let root = available()?;
     let folder = File::open(&root).map_err(|error| format!("cannot open {}: {error}", root.display()))?;
@@ -35,9 +36,9 @@ pub fn attach(programs: &mut impl ProgramLookup, hop: Hop) -> Result<CgroupSkbLi
     let name = hop.row().program;
     let program = programs.named(name).ok_or_else(|| format!("this probe's kernel half has no program {name}"))?;
     let program: &mut CgroupSkb =
-        program.try_into().map_err(|_| format!("{name} of this probe's kernel half is no cgroup program"))?;
-    program.load().map_err(|error| format!("the kernel does not take {name}: {error}"))?;
-    // A link counts as `BPF_F_ALLOW_MULTI` by itself, and the kernel refuses the flag on it.
+        program.try_into().map_err(|_| format!("{name} in this probe's kernel half is not a cgroup program"))?;
+    program.load().map_err(|error| format!("the kernel refuses {name}: {error}"))?;
+    // A link implies `BPF_F_ALLOW_MULTI`, and the kernel refuses the flag on it.
     let link = program
         .attach(folder, side, CgroupAttachMode::Single)
         .and_then(|id| program.take_link(id))
@@ -46,10 +47,10 @@ pub fn attach(programs: &mut impl ProgramLookup, hop: Hop) -> Result<CgroupSkbLi
     Ok(link)
 }
 
-/// The root of the cgroup hierarchy.
+/// Returns the root of the cgroup hierarchy.
 ///
 /// # Errors
-/// Why there is none, as a clause for people.
+/// Why there is none, as a clause for the user.
 pub fn available() -> Result<PathBuf, String> {
     root().ok_or_else(|| "no cgroup2 file system is mounted here".to_owned())
 }
@@ -60,19 +61,19 @@ fn why(error: &ProgramError) -> String {
         _ => None,
     };
     match errno {
-        Some(libc::EPERM) => "somebody attached a cgroup program that allows no other, or CAP_NET_ADMIN is missing",
-        Some(libc::E2BIG) => "the cgroup has as many programs as it can have",
+        Some(libc::EPERM) => "another cgroup program there allows no second one, or CAP_NET_ADMIN is missing",
+        Some(libc::E2BIG) => "the cgroup already has the most programs it can have",
         _ => return format!("the kernel refuses to attach to the cgroup: {error}"),
     }
     .to_owned()
 }
 
-/// Where the root of the unified cgroup hierarchy is mounted, as this thread sees it: whole, not a part of it, unless
-/// there is only a part, as in a container.
+/// Returns where the root of the unified cgroup hierarchy is mounted, as this thread sees it: the whole hierarchy, or the
+/// part of it that a container gets.
 pub fn root() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     let usual = USUAL.into_iter().map(PathBuf::from);
-    // A mount may be hidden beneath a later one.
+    // A later mount may hide an earlier one.
     candidates(&mounts).into_iter().chain(usual).find(|path| is_cgroup2(path))
 }
 
@@ -81,7 +82,7 @@ fn is_cgroup2(path: &Path) -> bool {
     kind.is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// The cgroup2 mounts in a `/proc/PID/mountinfo` (`proc(5)`), those of the whole hierarchy first.
+/// Returns the cgroup2 mounts in a `/proc/PID/mountinfo` (`proc(5)`), those of the whole hierarchy first.
 fn candidates(mountinfo: &str) -> Vec<PathBuf> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;

@@ -1,5 +1,5 @@
 //! tc on kernels before 6.6: a filter on a clsact qdisc. Both outlive a process that is killed, so each is noted in a
-//! file before it is made, and what a dead process left is taken away before the next one is attached.
+//! file before it is made, and what a dead process left is removed before the next one is attached.
 
 use std::{
     fs, io,
@@ -24,45 +24,45 @@ use crate::host::{
     process::started,
 };
 
-/// One file per qdisc filter of a running probe.
+/// One file for each qdisc filter of a running probe.
 const NOTES: &str = "/run/probe/clsact";
 
-/// A filter on a clsact qdisc; dropping it removes the filter, and the qdisc if it came with it.
+/// A filter on a clsact qdisc; dropping it removes the filter, and the qdisc if it was made for the filter.
 pub struct Clsact {
     link: Option<SchedClassifierLink>,
     note: Note,
     path: PathBuf,
 }
 
-/// What must be taken away when the process that wrote it is gone.
+/// What must be removed once the process that wrote it is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     /// Cookie of the network namespace.
     netns: u64,
     /// The interface.
     ifindex: u32,
-    /// Whether a probe made the qdisc: then its last filter takes it along.
+    /// Whether a probe made the qdisc: then its last filter removes it.
     made_qdisc: bool,
     /// `true`: the filter is at egress.
     egress: bool,
     /// Priority and handle that the filter has, or would have had.
     priority: u16,
     handle: u32,
-    /// The id of its program, which is not given twice.
+    /// The id of its program, which the kernel never gives twice.
     program: u32,
-    /// The process, and when it started (field 22 of `/proc/PID/stat`): a number alone may be in use again.
+    /// The process, and when it started (field 22 of `/proc/PID/stat`): the kernel reuses process ids.
     pid: u32,
     started: u64,
 }
 
-/// One process at a time changes qdiscs and notes: the last filter must not take the qdisc from under a new one.
+/// Locks out other processes that change qdiscs and notes: the last filter must not remove the qdisc under a new one.
 fn lock() -> io::Result<Flock<fs::File>> {
     fs::create_dir_all(NOTES)?;
     let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(Path::new(NOTES).join("lock"))?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
-/// Attaches `program` to that side of `device`.
+/// Attaches `program` to `device` in this direction.
 pub fn attach(program: &mut SchedClassifier, device: &Device, direction: Direction) -> Result<Clsact, ProgramError> {
     let lock = lock().map_err(TcError::IoError)?;
     let netns = device::netns_cookie().map_err(TcError::IoError)?;
@@ -80,18 +80,18 @@ pub fn attach(program: &mut SchedClassifier, device: &Device, direction: Directi
     };
     let mut clsact = Clsact { path: note.path(), link: None, note };
     let attached = clsact.attach(program, device, direction);
-    // An error drops what there is so far, which takes the lock again.
+    // An error drops what was made so far, which takes the lock again.
     drop(lock);
     attached.map(|()| clsact)
 }
 
-/// A handle that no other running probe has: the filter must be known by it before it is there.
+/// Returns a handle that no other running probe uses: the filter must be known by it before it exists.
 fn next_handle() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     (process::id() << 8) | (NEXT.fetch_add(1, Ordering::Relaxed) & 0xff)
 }
 
-/// Adds the qdisc where it is not there yet.
+/// Adds the qdisc if it is not there yet.
 fn add_qdisc(interface: &str) -> Result<(), ProgramError> {
     match qdisc_add_clsact(interface) {
         Err(error) if errno(&error) != Some(libc::EEXIST) => Err(error.into()),
@@ -137,7 +137,7 @@ impl Clsact {
 
 impl Drop for Clsact {
     fn drop(&mut self) {
-        // Without the lock it is done as well as it can be.
+        // Works without the lock too, only less safely.
         let _lock = lock();
         if let Some(link) = self.link.take()
             && let Err(error) = link.detach()
@@ -145,7 +145,7 @@ impl Drop for Clsact {
             tracing::debug!("the filter is gone already: {error}");
         }
         self.note.remove_qdisc();
-        // A note that stays is read by the next probe, which finds nothing left to do.
+        // If the note stays, the next probe reads it and finds nothing left to do.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -159,7 +159,7 @@ impl Note {
         if self.egress { Direction::Out } else { Direction::In }
     }
 
-    /// Removes the qdisc if it came with the filter and nobody else uses it by now.
+    /// Removes the qdisc if it was made for the filter and nobody else uses it by now.
     fn remove_qdisc(&self) {
         if self.made_qdisc {
             remove_unused(self.ifindex);
@@ -170,7 +170,7 @@ impl Note {
         started(self.pid) != Some(self.started)
     }
 
-    /// Whether its filter is on the interface, with its program.
+    /// Reports whether its filter is on the interface, with its program.
     fn is_attached(&self) -> bool {
         let filters = tc_filters::read(Some(self.ifindex)).unwrap_or_default();
         let own = |filter: &tc_filters::TcFilter| {
@@ -180,17 +180,17 @@ impl Note {
     }
 }
 
-/// The handle of a filter that outlives its command: no process has the number 0, so [`attach`] never gives it.
+/// The handle of a filter that outlives its command: no process has the id 0, so [`attach`] never uses it.
 const LASTING: u32 = 1;
 
-/// Whether an interface has a clsact qdisc that stays when the probes that run now end.
+/// Reports whether an interface has a clsact qdisc that stays when the running probes end.
 pub fn is_there_for_others(ifindex: u32) -> bool {
     let made_by_probe =
         device::netns_cookie().is_ok_and(|netns| notes_on(netns, ifindex).any(|(_, note)| note.made_qdisc));
     tc_filters::has_qdisc(ifindex).unwrap_or(false) && !made_by_probe
 }
 
-/// Attaches `program` to that side of `device` until [`detach_lasting`].
+/// Attaches `program` to `device` in this direction until [`detach_lasting`].
 pub fn attach_lasting(
     program: &mut SchedClassifier,
     device: &Device,
@@ -204,7 +204,7 @@ pub fn attach_lasting(
     program.take_link(id).map(std::mem::forget)
 }
 
-/// Lets what [`attach_lasting`] attached run `program` from now on.
+/// Makes the filter that [`attach_lasting`] attached run `program` from now on.
 pub fn replace_lasting(
     program: &mut SchedClassifier,
     device: &Device,
@@ -214,7 +214,7 @@ pub fn replace_lasting(
     program.take_link(id).map(std::mem::forget)
 }
 
-/// Takes away what [`attach_lasting`] attached.
+/// Removes what [`attach_lasting`] attached.
 pub fn detach_lasting(ifindex: u32, direction: Direction) {
     let link = device::name_of(ifindex).map_err(TcError::IoError).map_err(ProgramError::from);
     if let Err(error) = link.and_then(|name| lasting(&name, direction)).and_then(Link::detach) {
@@ -240,10 +240,10 @@ fn remove_unused(ifindex: u32) {
     }
 }
 
-/// Takes away what probes that were killed left on `device`.
+/// Removes what killed probes left on `device`.
 ///
 /// # Errors
-/// Where the notes cannot be read, or not be removed.
+/// If the notes cannot be read or removed.
 pub fn sweep(device: &Device) -> io::Result<()> {
     if !Path::new(NOTES).exists() {
         return Ok(());
@@ -264,7 +264,7 @@ pub fn sweep(device: &Device) -> io::Result<()> {
     Ok(())
 }
 
-/// The notes on that interface of that network namespace, with their files.
+/// Returns the notes on that interface of that network namespace, with their files.
 fn notes_on(netns: u64, ifindex: u32) -> impl Iterator<Item = (PathBuf, Note)> {
     let files = fs::read_dir(NOTES).into_iter().flatten().filter_map(Result::ok).map(|file| file.path());
     files.filter_map(move |path| {
@@ -281,7 +281,7 @@ fn remove_filter(note: &Note, interface: &str) {
     }
 }
 
-/// The side of the device that `direction` means.
+/// Returns the side of the device for `direction`.
 pub(super) fn attach_type(direction: Direction) -> TcAttachType {
     match direction {
         Direction::In => TcAttachType::Ingress,
@@ -289,7 +289,7 @@ pub(super) fn attach_type(direction: Direction) -> TcAttachType {
     }
 }
 
-/// Filter priorities run from 1, asked first, to 65535, asked last.
+/// Returns the filter's priority. Priorities run from 1, asked first, to 65535, asked last.
 fn priority(direction: Direction) -> u16 {
     match direction {
         Direction::In => 1,

@@ -19,7 +19,7 @@ const XMIT: Tracepoint = Tracepoint {
     name: "net_dev_start_xmit",
     arguments: &["struct sk_buff *", "struct net_device *"],
 };
-/// It only adds what the driver answered: without it the hop is not blind.
+/// Only adds the driver's answer: without it the hop is not blind.
 const XMITTED: Tracepoint =
     Tracepoint { program: names::XMITTED, name: "net_dev_xmit", arguments: &["struct sk_buff *", "int"] };
 const RECEIVE: Tracepoint =
@@ -28,28 +28,28 @@ const RECEIVE: Tracepoint =
 /// The hops of this family.
 pub const HOPS: [Hop; 3] = [Hop::DevQueue, Hop::Xmit, Hop::NetifIn];
 
-/// Whether `hop` can be watched on this kernel.
+/// Checks that `hop` can be watched on this kernel.
 ///
 /// # Errors
-/// Why not, as a clause for people.
+/// Why not, as a clause for the user.
 pub fn available(kernel: &RunningKernel, hop: Hop) -> Result<(), String> {
-    tracepoint(hop).ok_or_else(|| format!("{} is on no tracepoint", hop.name()))?.available(kernel)
+    tracepoint(hop).ok_or_else(|| format!("{} has no tracepoint", hop.name()))?.available(kernel)
 }
 
-/// Kinds of device whose packets another device received: the kernel hands them up inside its receive path, behind the
+/// Kinds of device whose packets another device received: the kernel hands them up inside its receive path, after the
 /// tracepoint (`another_round` in `__netif_receive_skb_core`; for vrf the IP layer does).
 const HANDED_UP: [&str; 7] = ["bond", "ipvlan", "macvlan", "macvtap", "team", "vlan", "vrf"];
 
-/// Why packets that enter by `device` do not pass [`Hop::NetifIn`] there; none where they do.
+/// Explains why packets that enter by `device` do not pass [`Hop::NetifIn`] there; `None` if they do.
 pub fn passes_by(device: &Device) -> Option<String> {
     let kind = device.kind.as_deref().filter(|kind| HANDED_UP.contains(kind))?;
-    Some(format!("the device below receives the packets of a {kind} and hands them up behind this tracepoint"))
+    Some(format!("packets of a {kind} are received by the device below it and reach it after this tracepoint"))
 }
 
 /// Attaches the programs of `hop`; dropping the links detaches them.
 ///
 /// # Errors
-/// [`KernelError::LoadProgram`] where the verifier or the kernel's policy refuses, [`KernelError::NoProgram`] for another family's.
+/// [`KernelError::LoadProgram`] if the verifier or the kernel's policy refuses, [`KernelError::NoProgram`] for a hop of another family.
 pub fn attach(
     programs: &mut impl ProgramLookup,
     types: &Btf,
@@ -64,7 +64,7 @@ pub fn attach(
     Ok(links)
 }
 
-/// The programs of `hop`.
+/// Returns the names of the programs of `hop`.
 pub fn programs(hop: Hop) -> &'static [&'static str] {
     match hop {
         Hop::DevQueue => &[QUEUE.program],

@@ -9,26 +9,26 @@ use super::{
 };
 use crate::{ebpf::KernelError, ebpf::running::RunningKernel};
 
-/// The reason, which Linux 5.17 added, is asked for apart: without it, drops are told without a reason.
+/// The reason, added in Linux 5.17, is checked for separately: older kernels report drops without one.
 const DROPPED: Tracepoint =
     Tracepoint { program: names::KFREE, name: "kfree_skb", arguments: &["struct sk_buff *", "void *"] };
-/// The location, which Linux 6.3 added, is asked for apart: without it, the stack tells who consumed the packet.
+/// The location, added in Linux 6.3, is checked for separately: on older kernels the stack shows who consumed the packet.
 const CONSUMED: Tracepoint =
     Tracepoint { program: names::CONSUME, name: "consume_skb", arguments: &["struct sk_buff *"] };
 
-/// What is watched where the kernel frees packets.
+/// What is watched at the points where the kernel frees packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreeTracepoint {
     /// Drops: the events, and replies that end at no ping socket.
     Dropped,
-    /// Ends inside the kernel's ICMP: [`probe_ebpf::Hop::IcmpIn`].
+    /// Packets that end inside the kernel's ICMP: [`probe_ebpf::Hop::IcmpIn`].
     Consumed,
 }
 
-/// Whether `end` can be watched on this kernel.
+/// Checks that `end` can be watched on this kernel.
 ///
 /// # Errors
-/// Why not, as a clause for people.
+/// Why not, as a clause for the user.
 pub fn available(kernel: &RunningKernel, end: FreeTracepoint) -> Result<(), String> {
     tracepoint(end).available(kernel)?;
     match end {
@@ -40,7 +40,7 @@ pub fn available(kernel: &RunningKernel, end: FreeTracepoint) -> Result<(), Stri
 /// Attaches the program of `end`; dropping the link detaches it.
 ///
 /// # Errors
-/// [`KernelError::LoadProgram`] where the verifier or the kernel's policy refuses.
+/// [`KernelError::LoadProgram`] if the verifier or the kernel's policy refuses.
 pub fn attach(programs: &mut impl ProgramLookup, types: &Btf, end: FreeTracepoint) -> Result<TraceLink, KernelError> {
     tracepoint(end).attach(programs, types)
 }

@@ -1,5 +1,5 @@
-//! Netfilter from the user side: both programs at each hook, before everybody else and after everybody else. A packet
-//! that the first saw and the last did not was dropped, queued or stolen at this hook.
+//! Netfilter from the user side: two programs at each hook, one before all other rules and one after them. A packet
+//! that only the first saw was dropped, queued or stolen at this hook.
 
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
@@ -16,17 +16,17 @@ use crate::{
     host::offsets::OffsetGroup,
 };
 
-/// How many priorities are tried before a hook is given up: each may be taken by another probe, or by a base chain.
+/// How many priorities are tried at a hook: each may be taken by another probe, or by a base chain.
 const ATTEMPTS: i32 = 16;
 
-/// Which of the two programs.
+/// Which of the two programs it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     First,
     Last,
 }
 
-/// A hop of netfilter: `NF_INET_*` of `include/uapi/linux/netfilter.h`, and at which end of it.
+/// A hop of netfilter: `NF_INET_*` of `include/uapi/linux/netfilter.h`, and at which end of the hook.
 const PLACES: [(Hop, u32, End); 10] = [
     (Hop::NfOutputLast, 3, End::Last),
     (Hop::NfOutputFirst, 3, End::First),
@@ -49,55 +49,55 @@ pub struct NetfilterLinks {
 }
 
 impl NetfilterLinks {
-    /// The hops that are watched, for every IP version that was asked for.
+    /// Returns the hops that are watched, for every IP version that was asked for.
     pub fn watched(&self) -> impl Iterator<Item = Hop> {
         self.links.keys().copied()
     }
 
-    /// The hops that are not, and why, as a clause for people.
+    /// Returns the hops that are not watched, and why, as a clause for the user.
     pub fn blind(&self) -> &BTreeMap<Hop, String> {
         &self.blind
     }
 
-    /// Takes those of `other` too.
+    /// Adds those of `other`.
     pub fn extend(&mut self, other: Self) {
         self.links.extend(other.links);
         self.blind.extend(other.blind);
         self.programs = self.programs.take().or(other.programs);
     }
 
-    /// The programs that are attached, by name.
+    /// Returns the programs that are attached, by name.
     pub fn programs(&self) -> impl Iterator<Item = (&'static str, &OwnedFd)> {
         let both = self.programs.as_ref().map(|programs| [&programs.first, &programs.last]);
         both.into_iter().flat_map(|both| netfilter::PROGRAMS.into_iter().zip(both))
     }
 
-    /// None is attached, all for the same reason.
+    /// Returns links in which every hop is blind for the same reason.
     pub fn all_blind(why: &str) -> Self {
         let blind = PLACES.map(|(hop, ..)| (hop, why.to_owned())).into();
         Self { blind, ..Self::default() }
     }
 }
 
-/// Whether the hops of netfilter can be watched on this kernel.
+/// Checks that the hops of netfilter can be watched on this kernel.
 ///
 /// # Errors
-/// Why not, as a clause for people.
+/// Why not, as a clause for the user.
 pub fn available(kernel: &RunningKernel) -> Result<(), String> {
     [OffsetGroup::Packet, OffsetGroup::Netfilter].into_iter().try_for_each(|group| kernel.layout(group).map(drop))?;
     netfilter::available().map_err(|refusal| refusal.to_string())
 }
 
 /// Loads both programs beside those of `loaded`, which must still have all its maps, and attaches them in the calling
-/// thread's network namespace. Where that does not work the hops are blind; it is never an error.
+/// thread's network namespace. If that fails, the hops are blind; it is never an error.
 ///
-/// Netfilter keeps the very highest priority for connection tracking, which there confirms a new connection: what dies
-/// there, which takes two packets racing for one entry, has passed the last hop.
+/// Netfilter reserves the very highest priority for connection tracking, which confirms a new connection there. A packet
+/// that dies there, when two packets race for one entry, has passed the last hop.
 pub fn attach(loaded: &Ebpf, kernel: &RunningKernel, families: &[Family]) -> NetfilterLinks {
     attach_beside(&Maps::of(loaded), kernel, families)
 }
 
-/// The same beside programs that other threads load meanwhile.
+/// Loads and attaches both programs beside programs that other threads load meanwhile.
 pub fn attach_beside(maps: &Maps<'_>, kernel: &RunningKernel, families: &[Family]) -> NetfilterLinks {
     let programs = available(kernel).and_then(|()| netfilter::load(maps).map_err(|refusal| refusal.to_string()));
     match programs {
@@ -109,7 +109,7 @@ pub fn attach_beside(maps: &Maps<'_>, kernel: &RunningKernel, families: &[Family
     }
 }
 
-/// Last before first: a packet that passes meanwhile is then not missed at the last.
+/// Attaches the last program before the first: a packet that passes meanwhile is then not missed at the last.
 fn attach_loaded(programs: &NetfilterPrograms, families: &[Family]) -> NetfilterLinks {
     let mut attached = NetfilterLinks::default();
     for (hop, hook, end) in PLACES {
@@ -141,7 +141,7 @@ fn attach_one(programs: &NetfilterPrograms, family: Family, hook: u32, end: End)
     Err(refused)
 }
 
-/// From the outermost that netfilter gives away, inwards.
+/// Returns the priorities to try, from the outermost that netfilter allows, inwards.
 fn priorities(end: End) -> impl Iterator<Item = i32> {
     (1..=ATTEMPTS).map(move |step| match end {
         End::First => i32::MIN + step,
@@ -149,7 +149,7 @@ fn priorities(end: End) -> impl Iterator<Item = i32> {
     })
 }
 
-/// `NFPROTO_IPV4` and `NFPROTO_IPV6`.
+/// Returns `NFPROTO_IPV4` or `NFPROTO_IPV6`.
 const fn protocol(family: Family) -> u32 {
     match family {
         Family::V4 => 2,
@@ -161,7 +161,7 @@ fn why(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EBUSY) => format!("the {ATTEMPTS} outermost priorities of this hook are all taken"),
         Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {
-            "netfilter of this kernel does not know this IP version".to_owned()
+            "this kernel's netfilter does not support this IP version".to_owned()
         }
         Some(libc::EPERM) => "not privileged: attaching to netfilter needs CAP_NET_ADMIN".to_owned(),
         _ => format!("the kernel refuses to attach to netfilter: {error}"),

@@ -1,12 +1,12 @@
-//! Programs by their names: all that were read from the object, or the share of them that one thread was given.
+//! Programs by name: all that were read from the object, or the share of them that one thread gets.
 
 use std::collections::BTreeMap;
 
 use aya::{Ebpf, programs::Program};
 
-/// Where a program is found by its name.
+/// A set of programs that can be looked up by name.
 pub trait ProgramLookup {
-    /// The program `name`; none where it is not here.
+    /// Returns the program `name`; `None` if it is not in this set.
     fn named(&mut self, name: &str) -> Option<&mut Program>;
 }
 
@@ -16,17 +16,17 @@ impl ProgramLookup for Ebpf {
     }
 }
 
-/// Some of the programs, so that several threads can each load theirs.
+/// Some of the programs, so that several threads can each load their own.
 #[derive(Default)]
 pub struct Share<'a>(BTreeMap<&'a str, &'a mut Program>);
 
 impl<'a> Share<'a> {
-    /// All of them.
+    /// Returns the share that holds all of them.
     pub fn whole(programs: &'a mut Ebpf) -> Self {
         Self(programs.programs_mut().collect())
     }
 
-    /// Takes out those with these names, as far as they are here.
+    /// Removes the programs with these names, as far as they are here, and returns them as a share.
     pub fn split_off(&mut self, names: &[&'a str]) -> Self {
         Self(names.iter().filter_map(|name| self.0.remove_entry(name)).collect())
     }

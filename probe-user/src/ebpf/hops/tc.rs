@@ -1,4 +1,4 @@
-//! tc from the user side: a TCX link where the kernel has them, else a filter on a clsact qdisc.
+//! tc from the user side: a TCX link if the kernel has them, else a filter on a clsact qdisc.
 
 use aya::programs::{
     LinkOrder, ProgramError, SchedClassifier,
@@ -16,14 +16,14 @@ use crate::{ebpf::KernelError, host::device::Device, model::attach::TcChoice};
 
 /// Where a tc program is attached; dropping it detaches.
 pub enum TcLink {
-    /// A TCX link: goes away with its holder, also when that is killed.
+    /// A TCX link: the kernel removes it with its holder, even one that is killed.
     Tcx(SchedClassifierLink),
-    /// A filter on a qdisc: [`Clsact`] sees that it goes away.
+    /// A filter on a qdisc: [`Clsact`] makes sure that it is removed.
     Clsact(Clsact),
 }
 
-/// Attaches the loaded program of `hop` to `device`: first of all at ingress, last of all at egress, so that it counts
-/// what reaches the host before anybody else decides, and what leaves it after everybody has.
+/// Attaches the loaded program of `hop` to `device`: first of all at ingress, last of all at egress, so that it counts what
+/// reaches the host before any other program decides, and what leaves it after all of them have.
 pub fn attach(
     programs: &mut impl ProgramLookup,
     device: &Device,
@@ -33,7 +33,7 @@ pub fn attach(
     attach_program(programs, device, hop.row().program, hop.direction(), choice)
 }
 
-/// The same for the program called `name`, on that side of `device`.
+/// Attaches the program `name` to that side of `device`, like [`attach`].
 pub fn attach_program(
     programs: &mut impl ProgramLookup,
     device: &Device,
@@ -46,7 +46,7 @@ pub fn attach_program(
         TcChoice::Tcx => (attach_tcx(program, device, direction), "TCX"),
         TcChoice::Clsact => (attach_clsact(program, device, direction), "clsact"),
         TcChoice::Auto => match attach_tcx(program, device, direction) {
-            // What kernels before 6.6 answer.
+            // The answer of kernels before 6.6.
             Err(error) if is_unknown(&error) => (attach_clsact(program, device, direction), "clsact"),
             attached => (attached, "TCX"),
         },
@@ -64,12 +64,12 @@ pub fn attach_tcx_link(programs: &mut impl ProgramLookup, device: &Device, hop: 
     link.map_err(|source| refusal(device, "TCX", source))
 }
 
-/// Whether the kernel refused because it has no TCX.
+/// Reports whether the kernel refused because it has no TCX.
 pub fn is_unknown_to_kernel(error: &KernelError) -> bool {
     matches!(error, KernelError::AttachTc { source, .. } if is_unknown(source))
 }
 
-/// Does `work`, one of [`clsact`]'s, with the loaded program of `hop`.
+/// Calls `work`, a function of [`clsact`], with the loaded program of `hop`.
 pub fn on_clsact(
     programs: &mut impl ProgramLookup,
     device: &Device,

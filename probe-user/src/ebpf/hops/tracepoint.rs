@@ -1,4 +1,4 @@
-//! What the hops on tracepoints have in common: a program for one tracepoint, whose arguments are checked before.
+//! What the tracepoint hops share: a program for one tracepoint, whose arguments are checked before it is attached.
 
 use aya::{
     Btf,
@@ -29,10 +29,10 @@ pub struct TraceLink {
 }
 
 impl Tracepoint {
-    /// Whether this kernel has it as the program expects it.
+    /// Checks that this kernel has it with the arguments that the program expects.
     ///
     /// # Errors
-    /// Why not, as a clause for people.
+    /// Why not, as a clause for the user.
     pub(super) fn available(&self, kernel: &RunningKernel) -> Result<(), String> {
         kernel.layout(OffsetGroup::Packet)?;
         kernel.btf()?.match_proto(self.name, self.arguments).map_err(|lack| lack.to_string())
@@ -41,7 +41,7 @@ impl Tracepoint {
     /// Loads the program and attaches it.
     ///
     /// # Errors
-    /// [`Error::LoadProgram`] where the verifier or the kernel's policy refuses.
+    /// [`KernelError::LoadProgram`] if the verifier or the kernel's policy refuses.
     pub(super) fn attach(&self, programs: &mut impl ProgramLookup, types: &Btf) -> Result<TraceLink, KernelError> {
         let name = self.program;
         let program = programs.named(name).ok_or(KernelError::NoProgram { name })?;

@@ -1,4 +1,4 @@
-//! XDP from the user side: attaches the program as a link, which goes away with its holder or its pin.
+//! XDP from the user side: attaches the program as a link, which ends with its holder or its pin.
 
 use std::io;
 
@@ -19,15 +19,15 @@ use crate::{
     host::device::{AttachMode, Device},
 };
 
-/// Attaches the loaded program of `programs` to `device`, and hands over the link: dropping it detaches.
+/// Attaches the loaded program of `programs` to `device` and returns the link: dropping it detaches.
 ///
 /// # Errors
-/// [`KernelError::XdpTaken`] where another program holds the place, [`KernelError::AttachXdp`] otherwise.
+/// [`KernelError::XdpTaken`] if another program holds the hook, [`KernelError::AttachXdp`] otherwise.
 pub fn attach(programs: &mut impl ProgramLookup, device: &Device, mode: AttachMode) -> Result<FdLink, KernelError> {
     attach_program(programs, device, super::program(Hop::XdpIn, mode), mode)
 }
 
-/// The same for the program called `name`.
+/// Attaches the program `name`, like [`attach`].
 ///
 /// # Errors
 /// As for [`attach`].
@@ -51,11 +51,12 @@ fn link(program: &mut Xdp, device: &Device, mode: AttachMode) -> Result<FdLink, 
     };
     let id: XdpLinkId = program.attach_to_if_index(device.ifindex, mode)?;
     let link: XdpLink = program.take_link(id)?;
-    // Only kernels before 5.9 attach without a link, and those do not run probe.
+    // Only kernels before 5.9 attach without a link, and probe does not run on those.
     FdLink::try_from(link).map_err(|error| ProgramError::IOError(io::Error::other(error)))
 }
 
-/// EBUSY: a program holds this mode; EEXIST: one holds another mode (`dev_xdp_attach` in `net/core/dev.c`).
+/// Converts the kernel's refusal. EBUSY: a program holds this mode; EEXIST: one holds another mode (`dev_xdp_attach` in
+/// `net/core/dev.c`).
 fn refusal(error: ProgramError, device: &Device, mode: AttachMode) -> KernelError {
     let errno = match &error {
         ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
@@ -76,7 +77,7 @@ fn refusal(error: ProgramError, device: &Device, mode: AttachMode) -> KernelErro
     }
 }
 
-/// Says who holds XDP on `device` now.
+/// Reports which program holds XDP on `device` now.
 fn taken(device: &Device) -> KernelError {
     let now = Device::find(&device.name).ok();
     let holder = now.as_ref().and_then(foreign::xdp_program);

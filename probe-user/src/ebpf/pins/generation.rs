@@ -19,13 +19,13 @@ use crate::{
     host::device::{AttachMode, Device},
 };
 
-/// The maps that each generation has of its own.
+/// The maps that belong to one generation.
 pub(super) const OWN: [&str; 2] = [names::RULE_INDEX, names::RULES];
 
-/// The maps that all generations of a filter share: what rules did is not forgotten when they change.
+/// The maps that all generations of a filter share: statistics survive a change of rules.
 pub(super) const SHARED: [&str; 3] = [names::RULE_STATS, names::RULE_STATES, names::TALLY_DROP];
 
-/// Which program a filter runs.
+/// The program that a filter runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FilterProgram {
     pub(super) hop: Hop,
@@ -44,7 +44,7 @@ impl FilterProgram {
         hops::program(self.hop, self.mode)
     }
 
-    /// What its program is loaded for on `device`, for rules that need `needs`.
+    /// Returns what its program is loaded for on `device`, for rules that need `needs`.
     pub(super) fn job(self, device: &Device, needs: Needs) -> Job {
         Job {
             mode: self.mode,
@@ -58,7 +58,7 @@ impl FilterProgram {
         }
     }
 
-    /// At which hook packets in `direction` are filtered at tc.
+    /// Returns the program that filters packets in `direction` at tc.
     pub(super) fn at_tc(direction: Direction) -> Self {
         let hop = if direction == Direction::In { Hop::TcIn } else { Hop::TcOut };
         Self { hop, mode: AttachMode::TcInstead }
@@ -70,29 +70,29 @@ impl FilterProgram {
 pub(super) struct Generation {
     /// Counts up.
     pub(super) number: u64,
-    /// The highest number that was ever given to a rule of this interface.
+    /// The highest number that a rule of this interface ever had.
     pub(super) last_rule: u32,
     pub(super) folder: PathBuf,
 }
 
 impl Generation {
-    /// The one in a filter's folder that goes by these numbers.
+    /// Names the generation with these numbers in a filter's folder.
     pub(super) fn new(place: &Path, number: u64, last_rule: u32) -> Self {
         Self { number, last_rule, folder: place.join(format!("{number}-{last_rule}")) }
     }
 
-    /// The one whose folder this is, if it is one's.
+    /// Returns the generation whose folder this is, if it is one's.
     pub(super) fn at(folder: &Path) -> Option<Self> {
         let (number, last_rule) = folder.file_name()?.to_str()?.split_once('-')?;
         Some(Self { number: number.parse().ok()?, last_rule: last_rule.parse().ok()?, folder: folder.to_owned() })
     }
 
-    /// Which program it has.
+    /// Returns which program it has.
     pub(super) fn runner(&self) -> Option<FilterProgram> {
         FilterProgram::ALL.into_iter().find(|runner| self.folder.join(runner.program()).exists())
     }
 
-    /// The kernel's id of its program.
+    /// Returns the kernel's id of its program.
     pub(super) fn program_id(&self) -> Option<u32> {
         let program = bpf_sys::open_pin(&self.folder.join(self.runner()?.program())).ok()?;
         bpf_sys::program_info(program).ok().map(|info| info.id)
@@ -118,14 +118,14 @@ impl Generation {
         pinned.map_err(|source| KernelError::Pin { path, source })
     }
 
-    /// Forgets it: the kernel keeps what still runs.
+    /// Removes its pins: the kernel keeps what still runs.
     pub(super) fn remove(&self) -> Result<(), KernelError> {
         let removed = gone(fs::remove_dir_all(&self.folder));
         removed.map_err(|source| KernelError::File { doing: "remove", path: self.folder.clone(), source })
     }
 }
 
-/// What is gone already need not be removed.
+/// Accepts ENOENT: what is gone need not be removed.
 pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -142,7 +142,7 @@ pub(super) fn pin_maps(programs: &Ebpf, folder: &Path, maps: &[&'static str]) ->
     Ok(())
 }
 
-/// The map called `name` that is pinned in `folder`.
+/// Opens the map `name` that is pinned in `folder`.
 pub(super) fn pinned_map(folder: &Path, name: &'static str) -> Result<MapData, KernelError> {
     MapData::from_pin(folder.join(name)).map_err(|source| KernelError::of_map(name, source))
 }

@@ -1,4 +1,4 @@
-//! How a filter holds on to its interface, and how its program is replaced without a gap.
+//! How a filter stays on its interface, and how its program is replaced without a gap.
 
 use aya::Ebpf;
 use probe_ebpf::Direction;
@@ -13,7 +13,7 @@ use crate::{
     model::attach::{Attach, TcChoice},
 };
 
-/// Where a filter is wanted.
+/// Where a filter is to be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterHook {
     /// At XDP, which sees packets that enter.
@@ -23,7 +23,7 @@ pub enum FilterHook {
 }
 
 impl FilterHook {
-    /// Which way the packets go that are filtered there.
+    /// Returns the direction of the packets that are filtered there.
     pub const fn direction(self) -> Direction {
         match self {
             Self::Xdp => Direction::In,
@@ -32,7 +32,7 @@ impl FilterHook {
     }
 }
 
-/// Which program filters at `hook` of `device`.
+/// Returns the program that filters at `hook` of `device`.
 pub(super) fn runner(device: &Device, hook: FilterHook, attach: Attach) -> Result<FilterProgram, KernelError> {
     let choice = xdp_mode(device, attach.xdp, XdpPurpose::Drop)?;
     match hook {
@@ -64,7 +64,7 @@ pub(super) fn attach(
             link => link?,
         }
     };
-    // The link comes last: pins without one are what a killed process left, and are swept.
+    // The link comes last: pins without one were left by a killed process, and are swept.
     let path = place.link();
     link.pin(&path).map(drop).map_err(|source| KernelError::Pin { path, source })
 }
@@ -75,7 +75,7 @@ fn on_clsact(programs: &mut Ebpf, device: &Device, runner: FilterProgram, place:
     tc::on_clsact(programs, device, runner.hop, clsact::attach_lasting)
 }
 
-/// Lets `place` run the program of `runner` instead of the one it runs, from one packet to the next.
+/// Makes `place` run the program of `runner` instead of its current one, from one packet to the next.
 pub(super) fn replace(
     programs: &mut Ebpf,
     device: &Device,

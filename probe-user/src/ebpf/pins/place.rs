@@ -1,7 +1,7 @@
 //! Where the pins of a filter are, and whether anything still runs them.
 //!
 //! A folder of bpffs holds what the programs of a filter share, its link, and a folder for each generation of its rules:
-//! `filter-ABI-NETNS-IFINDEX-DIRECTION/{link,MAPS,GENERATION-LAST/{PROGRAM,MAPS}}`. The generation that holds is the one
+//! `filter-ABI-NETNS-IFINDEX-DIRECTION/{link,MAPS,GENERATION-LAST/{PROGRAM,MAPS}}`. The generation in force is the one
 //! whose program runs: the kernel changes that in one step.
 
 use std::{
@@ -25,11 +25,11 @@ use crate::{
 /// The folder of all filters.
 pub(crate) const HOME: &str = "/sys/fs/bpf/probe";
 const LINK: &str = "link";
-/// Marks, as empty folders, that a filter sits on a clsact qdisc, and that this came with it.
+/// Empty folders that say: this filter is on a clsact qdisc, and the qdisc was made for it.
 const CLSACT: &str = "clsact";
 const CLSACT_MADE: &str = "clsact_made";
 
-/// Where the pins of a filter are: its name says to whom they belong.
+/// The folder with the pins of a filter: its name says whose they are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PinDir {
     pub(super) abi: u32,
@@ -68,7 +68,7 @@ impl PinDir {
         Path::new(HOME).join(format!("filter-{}-{}-{}{direction}", self.abi, self.netns, self.ifindex))
     }
 
-    /// Every place that has a folder, of this network namespace or another, of this build or another.
+    /// Lists every folder of pins, of this or another network namespace, of this or another build.
     pub(super) fn all() -> Vec<Self> {
         let Ok(files) = fs::read_dir(HOME) else { return Vec::new() };
         let names = files.filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
@@ -81,7 +81,7 @@ impl PinDir {
         self.folder().join(LINK)
     }
 
-    /// What runs for this place.
+    /// Returns what runs for this folder.
     pub(super) fn running(&self) -> PinState {
         match link_info(&self.link()) {
             Ok(link) if link.ifindex == self.ifindex => PinState::Link(link.program_id),
@@ -104,12 +104,12 @@ impl PinDir {
         }
     }
 
-    /// Whether something runs: not where the device is gone, or where a killed process never came so far.
+    /// Reports whether something runs: not if the device is gone, or if a process was killed before it attached.
     pub(super) fn is_live(&self) -> bool {
         self.running() != PinState::Nothing
     }
 
-    /// Its generations, whether or not they hold.
+    /// Returns its generations, in force or not.
     pub(super) fn generations(&self) -> Vec<Generation> {
         let Ok(files) = fs::read_dir(self.folder()) else { return Vec::new() };
         let mut found: Vec<_> = files.filter_map(|file| Generation::at(&file.ok()?.path())).collect();
@@ -117,18 +117,18 @@ impl PinDir {
         found
     }
 
-    /// The generation that holds.
+    /// Returns the generation in force.
     pub(super) fn current(&self) -> Option<Generation> {
         let (PinState::Link(id) | PinState::Clsact(id)) = self.running() else { return None };
         self.generations().into_iter().find(|generation| generation.program_id() == Some(id))
     }
 
-    /// Whether it sits on a clsact qdisc.
+    /// Reports whether it is on a clsact qdisc.
     pub(super) fn is_on_clsact(&self) -> bool {
         self.folder().join(CLSACT).exists()
     }
 
-    /// Notes, before that is done, that it will sit on a clsact qdisc, and whether that has to be made.
+    /// Notes in advance that it will be on a clsact qdisc, and whether that has to be made.
     pub(super) fn note_clsact(&self, made: bool) -> io::Result<()> {
         if made {
             fs::create_dir_all(self.folder().join(CLSACT_MADE))?;
@@ -136,7 +136,7 @@ impl PinDir {
         fs::create_dir_all(self.folder().join(CLSACT))
     }
 
-    /// Detaches first, then forgets the maps.
+    /// Detaches the program, then removes the pins of the maps.
     pub(super) fn remove(&self) -> Result<(), KernelError> {
         let folder = self.folder();
         self.detach();
@@ -145,13 +145,13 @@ impl PinDir {
             gone(fs::remove_dir_all(&folder))
         };
         remove_all().map_err(|source| KernelError::File { doing: "remove", path: folder.clone(), source })?;
-        // Goes with the last filter; stays while there is another.
+        // Succeeds for the last filter; fails, harmlessly, while there is another.
         let _ = fs::remove_dir(HOME);
         Ok(())
     }
 
     fn detach(&self) {
-        // Whether or not this works, the link goes with its pin; but then the interface is taken for a while yet.
+        // Unlinking the pin closes the link in any case; but without this the interface may stay taken for a while.
         let link = self.link();
         if link.exists()
             && let Err(error) = bpf_sys::open_pin(&link).and_then(|link| bpf_sys::detach_link(&link))
@@ -169,7 +169,7 @@ impl PinDir {
     }
 }
 
-/// What runs for a place.
+/// What runs for a folder of pins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PinState {
     /// Its link runs the program with this id.
@@ -178,7 +178,7 @@ pub(super) enum PinState {
     Clsact(u32),
     /// Nothing.
     Nothing,
-    /// A clsact filter of another network namespace cannot be seen from here.
+    /// Unknown: a clsact filter of another network namespace cannot be seen from here.
     Unseen,
 }
 
@@ -203,7 +203,7 @@ struct LinkInfo {
     more: u32,
 }
 
-/// The interface that the XDP or TCX link pinned at `path` holds; 0: it is gone.
+/// Returns the interface that the XDP or TCX link pinned at `path` holds; 0 if it is gone.
 pub(crate) fn link_ifindex(path: &Path) -> io::Result<u32> {
     Ok(link_info(path)?.ifindex)
 }

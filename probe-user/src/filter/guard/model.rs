@@ -1,4 +1,4 @@
-//! What a guard does, as a model with a clock of the caller's: plain tables and no tricks. The kernel half is tested
+//! A model of a guard, with a clock set by the caller: plain tables, no optimisation. The kernel half is tested
 //! against it.
 
 use probe_ebpf::{
@@ -12,7 +12,7 @@ use probe_ebpf::{
 /// An echo packet at the guarded NIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelPacket {
-    /// Which way.
+    /// Its direction.
     pub direction: Direction,
     /// IP version, and request or reply.
     pub kind: Kind,
@@ -24,16 +24,16 @@ pub struct ModelPacket {
     pub seq: u16,
     /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.
     pub source: [u8; 16],
-    /// Destination address, the same way.
+    /// Destination address, in the same form.
     pub destination: [u8; 16],
 }
 
-/// What becomes of a packet.
+/// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardVerdict {
     /// It goes on.
     Pass,
-    /// It ends here.
+    /// It is dropped.
     Drop,
 }
 
@@ -42,10 +42,10 @@ pub enum GuardVerdict {
 struct State {
     key: GuardKey,
     share: u64,
-    /// The tick from which on it is dead.
+    /// The tick from which on it is expired.
     deadline: u64,
     answered: bool,
-    /// Replies that may still pass, where they are limited.
+    /// The replies that may still pass, if they are limited.
     left: u64,
 }
 
@@ -58,23 +58,23 @@ pub struct GuardModel {
 }
 
 impl GuardModel {
-    /// A guard that was told `config` and has seen nothing.
+    /// Builds a guard with this `config` that has seen nothing.
     pub fn new(config: GuardConfig) -> Self {
         let sets = vec![[None; WAYS]; config.set_mask as usize + 1];
         Self { config, sets, counts: [0; GuardCount::COUNT] }
     }
 
-    /// How often that happened.
+    /// Returns how often that happened.
     pub fn count(&self, what: GuardCount) -> u64 {
         self.counts[what.index() as usize]
     }
 
-    /// States that live at `now_ns`.
+    /// Counts the states that are alive at `now_ns`.
     pub fn states(&self, now_ns: u64) -> usize {
         self.sets.iter().flatten().flatten().filter(|state| state.deadline > tick(now_ns)).count()
     }
 
-    /// Shows it a packet at `now_ns`.
+    /// Processes a packet at `now_ns`.
     pub fn see(&mut self, now_ns: u64, packet: &ModelPacket) -> GuardVerdict {
         if self.config.deadline_ns != 0 && now_ns >= self.config.deadline_ns {
             return GuardVerdict::Pass;
@@ -128,7 +128,7 @@ impl GuardModel {
         GuardCount::Asked
     }
 
-    /// Finds a place for a state, if there is one.
+    /// Stores a state, if there is room.
     fn make(&mut self, new: State, now: u64) {
         let set = self.set(&new.key);
         let lives = |place: &Option<State>| place.is_some_and(|state| state.deadline > now);
@@ -144,7 +144,7 @@ impl GuardModel {
             .iter_mut()
             .flatten()
             .filter(|state| state.deadline > now && state.share == new.share && !state.answered);
-        // Of several that end together, the first.
+        // Of several that expire together, the first.
         match own_unanswered.min_by_key(|state| state.deadline) {
             Some(oldest) => {
                 *oldest = new;

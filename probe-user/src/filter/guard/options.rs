@@ -1,4 +1,4 @@
-//! What a guard can be told, and how the kernel half is told it.
+//! The options of a guard, and how they are passed to the kernel half.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
@@ -12,30 +12,30 @@ use probe_ebpf::{
 
 use crate::{clock::nanoseconds, error::Mend};
 
-/// The most states that a guard's table can have room for: 56 MiB.
+/// The most states that a guard's table can hold: 56 MiB.
 pub const MAX_STATES: u32 = 1 << 20;
 
-/// What a guard is told. The default is a security group as clouds have it: replies that come in pass if a request with
-/// the same addresses and the same id went out, for a minute after its last packet (RFC 5508 REQ-2).
+/// The options of a guard. The default is a security group as clouds have it: replies that come in pass if a request with
+/// the same addresses and the same id went out, until a minute after its last packet (RFC 5508 REQ-2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardOptions {
     /// Whose replies it judges.
     pub protect: Protect,
-    /// What tells one state from another.
+    /// The fields that distinguish states.
     pub key: StateKey,
-    /// Which ICMP codes it knows.
+    /// Which ICMP codes it accepts.
     pub code: CodeRule,
     /// How long a state lives.
     pub timeout: Duration,
-    /// How long a state lives that was answered; none: as long as before.
+    /// How long an answered state lives; `None`: as long as an unanswered one.
     pub timeout_after_reply: Option<Duration>,
-    /// What begins a state's time anew.
+    /// What restarts a state's timeout.
     pub refresh: Refresh,
-    /// How many replies pass for each request; none: any number.
+    /// How many replies pass for each request; `None`: any number.
     pub replies: Option<NonZeroU32>,
-    /// What becomes of requests that travel the way of the judged replies.
+    /// What happens to requests in the direction of the judged replies.
     pub requests: RequestPolicy,
-    /// For how many states there is room; the next power of two that is no smaller holds.
+    /// How many states the table holds, rounded up to a power of two.
     pub states: u32,
     /// Whether it drops.
     pub enforce: Enforce,
@@ -70,7 +70,7 @@ pub enum Protect {
 }
 
 impl Protect {
-    /// Its name on the command line and in documents.
+    /// Returns its name on the command line and in documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::In => "in",
@@ -88,34 +88,34 @@ impl Protect {
     }
 }
 
-/// Which ICMP codes a guard knows.
+/// Which ICMP codes a guard accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeRule {
     /// Any.
     Any,
-    /// 0 only: requests with another make no state, and replies with another are dropped.
+    /// Only 0: requests with another code make no state, and replies with another are dropped.
     Zero,
 }
 
-/// What becomes of requests that travel the way of the judged replies.
+/// What happens to requests in the direction of the judged replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestPolicy {
-    /// They are left alone.
+    /// They pass.
     Allow,
     /// They are dropped, as by a security group without an inbound rule.
     Deny,
 }
 
-/// Whether a guard drops.
+/// Whether a guard drops packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforce {
-    /// It does.
+    /// It drops them.
     Drop,
-    /// It judges and counts only.
+    /// It only judges and counts.
     DryRun,
 }
 
-/// The fields of a packet that tell one state from another.
+/// The fields of a packet that distinguish states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateKey(u32);
 
@@ -126,7 +126,7 @@ impl StateKey {
     /// Both addresses.
     pub const ADDRESSES: Self = Self(KEY_ASKER | KEY_ANSWERER);
 
-    /// These fields and `more`.
+    /// Returns these fields and `more`.
     #[must_use]
     pub const fn and(self, more: Self) -> Self {
         Self(self.0 | more.0)
@@ -138,17 +138,17 @@ impl StateKey {
     pub const SEQ: Self = Self(KEY_SEQ);
     /// The ICMP code alone.
     pub const CODE: Self = Self(KEY_CODE);
-    /// The address of the end that asks, alone.
+    /// The address of the end that sends requests, alone.
     pub const SOURCE: Self = Self(KEY_ASKER);
-    /// The address of the end that answers, alone.
+    /// The address of the end that sends replies, alone.
     pub const DESTINATION: Self = Self(KEY_ANSWERER);
 
-    /// The bits as the kernel half has them.
+    /// Returns the bits as the kernel half has them.
     pub const fn bits(self) -> u32 {
         self.0
     }
 
-    /// The names of its fields.
+    /// Returns the names of its fields.
     pub fn names(self) -> Vec<&'static str> {
         let mut left = self.0;
         let mut names = Vec::new();
@@ -162,7 +162,7 @@ impl StateKey {
     }
 }
 
-/// What people call the fields; what a name means is of a request.
+/// The usual names of the fields; they are meant as in a request.
 const FIELDS: [(&str, StateKey); 6] = [
     ("addresses", StateKey::ADDRESSES),
     ("source", StateKey::SOURCE),
@@ -185,13 +185,13 @@ impl FromStr for StateKey {
         let field = |word: &str| FIELDS.iter().find(|(name, _)| *name == word).map(|(_, field)| *field);
         let fields = text.split(',').map(|word| {
             let names = FIELDS.map(|(name, _)| name).join(", ");
-            field(word.trim()).ok_or_else(|| format!("'{word}' is no field of a ping; the fields are {names}"))
+            field(word.trim()).ok_or_else(|| format!("'{word}' is not a field of a ping; the fields are {names}"))
         });
         fields.reduce(|all, next| Ok(all?.and(next?))).unwrap_or_else(|| Err("a key needs a field".to_owned()))
     }
 }
 
-/// Which packets begin a state's time anew.
+/// Which packets restart a state's timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refresh(u32);
 
@@ -202,10 +202,10 @@ impl Refresh {
     pub const REQUESTS: Self = Self(REFRESH_REQUEST);
     /// Replies.
     pub const REPLIES: Self = Self(REFRESH_REPLY);
-    /// None: a state lives from its first request on, however much is said.
+    /// None: a state's lifetime counts from its first request, whatever follows.
     pub const NOTHING: Self = Self(0);
 
-    /// The names of those packets.
+    /// Returns the names of those packets.
     pub fn names(self) -> Vec<&'static str> {
         let all = [("request", REFRESH_REQUEST), ("reply", REFRESH_REPLY)];
         all.into_iter().filter(|(_, bit)| self.0 & bit != 0).map(|(name, _)| name).collect()
@@ -237,17 +237,17 @@ impl FromStr for Refresh {
     }
 }
 
-/// What no guard can be told.
+/// Why these options make no guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
-    /// Requests are to be dropped in both directions.
-    #[error("a guard that drops requests both ways leaves no ping at all, so no reply could ever pass")]
+    /// Requests would be dropped in both directions.
+    #[error("a guard that drops requests in both directions lets no ping through, so no reply could ever pass")]
     NothingPasses,
     /// The table is too small or too large.
     #[error("a guard's table has room for {WAYS} to {MAX_STATES} states, not {0}")]
     States(u32),
-    /// No field tells states apart.
-    #[error("a guard needs a field that tells one ping from another")]
+    /// No field distinguishes states.
+    #[error("a guard needs a field that distinguishes pings")]
     EmptyKey,
 }
 
@@ -264,10 +264,10 @@ impl Mend for GuardError {
 }
 
 impl GuardOptions {
-    /// What the kernel half is told, with the `secret` of the table's hash.
+    /// Returns the configuration for the kernel half, with the `secret` of the table's hash.
     ///
     /// # Errors
-    /// [`GuardError`] where the options contradict each other.
+    /// [`GuardError`] if the options contradict each other.
     pub fn config(&self, secret: [u64; 5]) -> Result<GuardConfig, GuardError> {
         if self.requests == RequestPolicy::Deny && self.protect == Protect::Both {
             return Err(GuardError::NothingPasses);
@@ -296,7 +296,7 @@ impl GuardOptions {
         })
     }
 
-    /// What the kernel half was told.
+    /// Reads the options back from the kernel half's configuration.
     pub fn of(config: &GuardConfig) -> Self {
         Self {
             protect: match config.protect {
@@ -329,8 +329,8 @@ mod tests {
         }
         assert_eq!("source,destination".parse(), Ok(StateKey::ADDRESSES));
         for bad in ["", "addresses,", "port", "none"] {
-            let told = bad.parse::<StateKey>().expect_err(bad);
-            assert!(told.contains("the fields are addresses, source,"), "{told}");
+            let error = bad.parse::<StateKey>().expect_err(bad);
+            assert!(error.contains("the fields are addresses, source,"), "{error}");
         }
     }
 

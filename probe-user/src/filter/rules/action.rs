@@ -46,7 +46,7 @@ impl RuleAction {
         };
     }
 
-    /// The action of `rule`.
+    /// Returns the action of `rule`.
     pub fn of(rule: &Rule) -> Self {
         let amount = rule.amount;
         match rule.action {
@@ -64,7 +64,7 @@ impl RuleAction {
     }
 }
 
-/// As it follows `drops` or `counts`.
+/// Formats it as it follows `drops` or `counts`.
 impl fmt::Display for RuleAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -87,7 +87,7 @@ pub struct Probability(u64);
 const CERTAIN: f64 = 4_294_967_296.0;
 
 impl Probability {
-    /// As a number from 0 to 1, to six digits.
+    /// Returns it as a number from 0 to 1, to six digits.
     pub fn get(self) -> f64 {
         (self.0 as f64 / CERTAIN * 1e6).round() / 1e6
     }
@@ -109,13 +109,13 @@ impl FromStr for Probability {
 /// A rate, and how many packets may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Packets a second.
+    /// Packets per second.
     pub per_second: u64,
-    /// Packets that may come at once, after as long a silence.
+    /// Packets that may come at once, after a silence of that length.
     pub burst: u64,
 }
 
-/// The highest rate: beyond it whole nanoseconds between tokens say it no better than to 0.1 %.
+/// The highest rate: above it, whole nanoseconds between tokens are no longer exact to 0.1 %.
 const MAX_RATE: u64 = 1_000_000;
 
 impl FromStr for Rate {
@@ -131,7 +131,7 @@ impl FromStr for Rate {
             Some(Self { per_second, burst })
         };
         typed().ok_or_else(|| {
-            format!("'{text}' is not a rate: write packets a second, and :BURST if need be, each from 1 to {MAX_RATE}, such as 100 or 100:20")
+            format!("'{text}' is not a rate: write packets per second, with an optional :BURST, each from 1 to {MAX_RATE}, such as 100 or 100:20")
         })
     }
 }
@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn an_action_reads_as_a_sentence_goes_on() {
-        let told = |action: RuleAction| action.to_string();
-        assert_eq!(told(RuleAction::Every(3)), "1 of 3");
-        assert_eq!(told(RuleAction::Chance("12.5%".parse().expect("good"))), "12.5 %");
-        assert_eq!(told(RuleAction::Rate(Rate { per_second: 10, burst: 2 })), "over 10/s, burst 2");
+        let text = |action: RuleAction| action.to_string();
+        assert_eq!(text(RuleAction::Every(3)), "1 of 3");
+        assert_eq!(text(RuleAction::Chance("12.5%".parse().expect("good"))), "12.5 %");
+        assert_eq!(text(RuleAction::Rate(Rate { per_second: 10, burst: 2 })), "over 10/s, burst 2");
     }
 
     proptest! {

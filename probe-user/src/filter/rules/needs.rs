@@ -1,4 +1,4 @@
-//! What the kernel programs must be able to do for a set of rules: what no rule needs is not loaded.
+//! The features of the kernel programs that a set of rules needs: what no rule needs is not loaded.
 
 use probe_ebpf::{
     Rule,
@@ -20,14 +20,14 @@ pub struct Needs {
 }
 
 impl Default for Needs {
-    /// Those of rules that match by type, IP version and id alone, and drop for good.
+    /// Returns the needs of rules that match by type, IP version and id alone, and always drop.
     fn default() -> Self {
         Self { features: 0, steps: 1 }
     }
 }
 
 impl Needs {
-    /// What these rules, in their order, need.
+    /// Returns what these rules, in their order, need.
     pub fn of(in_order: &[(u32, &Rule)]) -> Self {
         let features = in_order.iter().fold(0, |features, (_, rule)| features | of_one(rule));
         let goes_on = in_order.iter().enumerate().any(|(index, (_, rule))| {
@@ -49,7 +49,7 @@ fn of_one(rule: &Rule) -> u32 {
         | asked(DRY_RUN, DRY_RUNS)
 }
 
-/// Whether a packet of the rule's kinds and ids may go on to the rules behind it.
+/// Reports whether a packet of the rule's kinds and ids may go on to the rules after it.
 fn lets_on(rule: &Rule) -> bool {
     of_one(rule) & (DEADLINES | CONDITIONS | ADDRESSES | DRY_RUNS) != 0
 }

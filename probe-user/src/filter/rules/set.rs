@@ -1,14 +1,14 @@
-//! The rules of one filter together: slots, order, and numbers that are never given twice.
+//! The rules of one filter together: slots, order, and numbers that are never reused.
 
 use probe_ebpf::{Rule, filter::MAX_RULES};
 
 use super::{Needs, has_ended, in_order};
 
-/// The rules of one filter. A rule keeps its slot as long as it lives, because what it did is counted there.
+/// The rules of one filter. A rule keeps its slot for life, because its statistics are kept there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleSet {
     slots: Vec<Rule>,
-    /// The highest number that was ever given.
+    /// The highest number that a rule ever had.
     pub last_number: u32,
 }
 
@@ -18,10 +18,10 @@ impl Default for RuleSet {
     }
 }
 
-/// Where a new rule is put.
+/// Where to insert a new rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RulePosition {
-    /// Behind all others.
+    /// After all others.
     Last,
     /// Before the rule with this number.
     Before(u32),
@@ -37,35 +37,35 @@ pub enum RuleSetError {
 }
 
 impl RuleSet {
-    /// The rules by slot, as the kernel has them; a slot whose rule has the number 0 is not in use.
+    /// Builds the set from the rules by slot, as the kernel has them; the rule of an unused slot has the number 0.
     pub fn new(mut slots: Vec<Rule>, last_number: u32) -> Self {
         slots.resize(MAX_RULES, Rule::default());
         let highest = slots.iter().map(|rule| rule.number).max().unwrap_or(0);
         Self { slots, last_number: last_number.max(highest) }
     }
 
-    /// The rules by slot.
+    /// Returns the rules by slot.
     pub fn slots(&self) -> &[Rule] {
         &self.slots
     }
 
-    /// The rules in the order in which they are asked, each with its slot.
+    /// Returns the rules in the order in which they are tried, each with its slot.
     pub fn in_order(&self) -> Vec<(u32, &Rule)> {
         in_order(&self.slots)
     }
 
-    /// Whether there is no rule.
+    /// Reports whether there is no rule.
     pub fn is_empty(&self) -> bool {
         self.slots.iter().all(|rule| rule.number == 0)
     }
 
-    /// The slot and the rule with this number.
+    /// Returns the slot and the rule with this number.
     pub fn find(&self, number: u32) -> Option<(u32, &Rule)> {
         (0..).zip(&self.slots).find(|(_, rule)| rule.number == number && number > 0)
     }
 
-    /// Puts `rule` at `spot` and gives it the next number; says in which slot it is. Rules whose time is over at `now`
-    /// go where all slots are in use.
+    /// Inserts `rule` at `spot` with the next number; returns its slot. If all slots are in use, rules that have expired at
+    /// `now` are removed.
     ///
     /// # Errors
     /// [`RuleSetError`]; then nothing has changed.
@@ -83,7 +83,7 @@ impl RuleSet {
             free.or_else(|| self.slots.iter().position(|rule| has_ended(rule, now))).ok_or(RuleSetError::Full)?;
         let slot = u32::try_from(free).expect("slots are few");
         order.insert(at, slot);
-        // A rule whose time is over leaves its old place to the new one's.
+        // A new rule takes the position of the expired one that it replaces.
         let mut position = 0;
         order.retain(|other| {
             position += 1;
@@ -95,7 +95,7 @@ impl RuleSet {
         Ok(slot)
     }
 
-    /// Takes the rules in `slots` out.
+    /// Removes the rules in `slots`.
     pub fn remove(&mut self, slots: &[u32]) {
         for slot in slots {
             if let Some(rule) = self.slots.get_mut(*slot as usize) {
@@ -106,7 +106,7 @@ impl RuleSet {
         self.arrange(&order);
     }
 
-    /// Takes out the rules whose time is over at `now`; says which they were.
+    /// Removes the rules that have expired at `now`; returns them.
     pub fn remove_ended(&mut self, now: u64) -> Vec<Rule> {
         let ended: Vec<u32> =
             self.in_order().into_iter().filter(|(_, rule)| has_ended(rule, now)).map(|(slot, _)| slot).collect();
@@ -115,12 +115,12 @@ impl RuleSet {
         rules
     }
 
-    /// What the kernel programs must be able to do for these rules.
+    /// Returns what the kernel programs must support for these rules.
     pub fn needs(&self) -> Needs {
         Needs::of(&self.in_order())
     }
 
-    /// Gives each rule its place and its successor.
+    /// Sets each rule's position and successor.
     fn arrange(&mut self, order: &[u32]) {
         for (index, slot) in order.iter().enumerate() {
             let rule = &mut self.slots[*slot as usize];

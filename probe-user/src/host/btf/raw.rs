@@ -1,4 +1,4 @@
-//! BTF as it is laid out: a header, a row of types, a heap of names (`include/uapi/linux/btf.h`).
+//! The binary layout of BTF: a header, a table of types, a heap of names (`include/uapi/linux/btf.h`).
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
 const TYPE_BYTES: usize = 12;
 
-/// Which kind a type is, as far as probe tells them apart.
+/// The kind of a type, as far as probe distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TypeKind {
     /// `BTF_KIND_INT` and `BTF_KIND_FLOAT`.
@@ -36,15 +36,15 @@ pub(super) enum TypeKind {
 /// One type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Type {
-    /// What it is.
+    /// Its kind.
     pub(super) kind: TypeKind,
-    /// The type that it names, points to or qualifies; for others its size in bytes.
+    /// The type that it names, points to or qualifies; for other kinds its size in bytes.
     pub(super) points_to: u32,
     name: u32,
     count: u32,
     flag: bool,
     wide: bool,
-    /// Where what follows the common part starts.
+    /// Where the part after the common header starts.
     rest: usize,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct RawMember<'a> {
     pub(super) bitfield: Option<u32>,
 }
 
-/// BTF of which every type was found to be there.
+/// BTF in which every type was found to be complete.
 #[derive(Debug)]
 pub(super) struct Raw {
     bytes: Vec<u8>,
@@ -75,7 +75,7 @@ impl Raw {
         let word = |at: usize| Some(word(bytes.get(at..)?)? as usize);
         let magic = bytes.first_chunk::<2>().map(|magic| u16::from_ne_bytes(*magic));
         if magic != Some(MAGIC) {
-            return Err("it does not start as BTF of this byte order");
+            return Err("it does not start like BTF of this byte order");
         }
         let section = |offset: usize, length: usize| -> Option<Range<usize>> {
             let start = word(4)?.checked_add(word(offset)?)?;
@@ -85,25 +85,25 @@ impl Raw {
         if word(4).is_none_or(|header| header < HEADER_BYTES) {
             return Err("its header is too short");
         }
-        let types = section(8, 12).ok_or("its types are cut off")?;
-        let names = section(16, 20).ok_or("its names are cut off")?;
+        let types = section(8, 12).ok_or("its types are truncated")?;
+        let names = section(16, 20).ok_or("its names are truncated")?;
         let mut raw = Self { bytes, names, starts: Vec::new() };
         let mut at = types.start;
         while at < types.end {
-            let (_, end) = raw.read(at).filter(|(_, end)| *end <= types.end).ok_or("one of its types is cut off")?;
+            let (_, end) = raw.read(at).filter(|(_, end)| *end <= types.end).ok_or("one of its types is truncated")?;
             raw.starts.push(at);
             at = end;
         }
         Ok(raw)
     }
 
-    /// The type with this number; none for `void` and for numbers that are not in use.
+    /// Returns the type with this number; `None` for `void` and for unused numbers.
     pub(super) fn get(&self, id: u32) -> Option<Type> {
         let start = *self.starts.get((id as usize).checked_sub(1)?)?;
         self.read(start).map(|(found, _)| found)
     }
 
-    /// The type behind all qualifiers and typedefs.
+    /// Returns the type behind all qualifiers and typedefs.
     pub(super) fn peeled(&self, id: u32) -> Option<Type> {
         let mut found = self.get(id)?;
         for _ in 0..super::DEPTH {
@@ -115,14 +115,14 @@ impl Raw {
         None
     }
 
-    /// The first type of that kind and name.
+    /// Returns the first type of that kind and name.
     pub(super) fn find(&self, kind: TypeKind, name: &str) -> Option<Type> {
         let types = self.starts.iter().filter_map(|start| self.read(*start));
         types.map(|(found, _)| found).find(|found| found.kind == kind && self.is_at(found.name, name))
     }
 
-    /// Whether the name at `offset` is `name`: a kernel has more than 100,000 types, of most of which the first letter
-    /// tells.
+    /// Reports whether the name at `offset` is `name`. A kernel has more than 100,000 types, and for most of them the first
+    /// letter decides.
     fn is_at(&self, offset: u32, name: &str) -> bool {
         let here = self.bytes[self.names.clone()].get(offset as usize..).unwrap_or_default();
         here.starts_with(name.as_bytes()) && here.get(name.len()).is_none_or(|end| *end == 0)
@@ -132,7 +132,7 @@ impl Raw {
         self.text(of.name)
     }
 
-    /// The size of a type in bits; 0 where it has none.
+    /// Returns the size of a type in bits; 0 if it has none.
     pub(super) fn bits(&self, of: Type) -> u32 {
         match of.kind {
             TypeKind::Number | TypeKind::Struct | TypeKind::Union | TypeKind::Enum => of.points_to.saturating_mul(8),
@@ -162,12 +162,12 @@ impl Raw {
         })
     }
 
-    /// The types of a function's parameters.
+    /// Returns the types of a function's parameters.
     pub(super) fn parameters(&self, of: Type) -> impl Iterator<Item = u32> {
         (0..of.count as usize).filter_map(move |index| self.word(of.rest + index * 8 + 4))
     }
 
-    /// The type that starts at `at`, and where it ends.
+    /// Reads the type that starts at `at`; returns it and where it ends.
     fn read(&self, at: usize) -> Option<(Type, usize)> {
         let (name, info, points_to) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
         let count = info & 0xffff;

@@ -1,8 +1,8 @@
-//! The parser on a few types made by hand, and on the running kernel's.
+//! Tests of the parser on a few types made by hand, and on the running kernel's.
 
 use super::*;
 
-/// A maker of BTF.
+/// Builds BTF.
 #[derive(Default)]
 struct Made {
     types: Vec<u32>,
@@ -24,7 +24,7 @@ impl Made {
         at
     }
 
-    /// Adds a type; `info` is kind, flag and count as the format has them.
+    /// Adds a type; `info` holds kind, flag and count as in the format.
     fn add(&mut self, name: &str, info: u32, size_or_type: u32, rest: &[u32]) -> u32 {
         let name = self.name(name);
         self.types.extend([name, info, size_or_type]);
@@ -65,7 +65,7 @@ const CONST: u32 = 10 << 24;
 const PROTO: u32 = 13 << 24;
 const TYPE_TAG: u32 = 18 << 24;
 
-/// `struct box { long a; union { struct { int deep; char flag:3; }; long other; }; const named_t inner; }`.
+/// Builds `struct box { long a; union { struct { int deep; char flag:3; }; long other; }; const named_t inner; }`.
 fn boxed() -> Made {
     let mut made = Made::new();
     let long = made.add("long", INT, 8, &[64]);
@@ -106,7 +106,7 @@ fn what_is_not_there_is_named() {
     assert_eq!(text(btf.offset("box", "a", 4)), "this kernel's box.a has 64 bits, probe reads 32");
 }
 
-/// `void (*btf_trace_freed)(void *, struct box *, void *, const enum why)`.
+/// Builds `void (*btf_trace_freed)(void *, struct box *, void *, const enum why)`.
 fn traced() -> Made {
     let mut made = boxed();
     let boxed = 8;

@@ -1,4 +1,4 @@
-//! Losses that a device and its queue counted.
+//! Losses counted by a device and its queue.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +14,12 @@ use netlink_packet_route::{
 use crate::host::device::netlink;
 use crate::{
     host::counter::{CounterKey, Counters},
-    host::told,
+    host::or_log,
 };
 
-/// The losses of `interface`, and of those that it stands on: the ports of a bridge or bond, the card of a VLAN.
+/// Reads the losses of `interface` and of those beneath it: the ports of a bridge or bond, the card of a VLAN.
 pub fn read(interface: &str) -> Counters {
-    let links = told("interface statistics", links()).unwrap_or_default();
+    let links = or_log("interface statistics", links()).unwrap_or_default();
     let stack = stack(&links, interface);
     let mut counters = Counters::new();
     for link in links.values().filter(|link| stack.contains(&link.index)) {
@@ -27,7 +27,7 @@ pub fn read(interface: &str) -> Counters {
             counters.insert(CounterKey::new(format!("{}.{name}", link.name)), value);
         }
     }
-    for (index, kind, drops) in told("queue statistics", queues()).unwrap_or_default() {
+    for (index, kind, drops) in or_log("queue statistics", queues()).unwrap_or_default() {
         if let (true, Some(link)) = (stack.contains(&index), links.get(&index)) {
             *counters.entry(CounterKey::new(format!("{}.qdisc.{kind}.drops", link.name))).or_default() +=
                 u64::from(drops);
@@ -36,7 +36,7 @@ pub fn read(interface: &str) -> Counters {
     counters
 }
 
-/// What matters here of an interface.
+/// The relevant facts of an interface.
 #[derive(Debug, Default)]
 struct Link {
     index: u32,
@@ -61,7 +61,7 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
             LinkAttribute::Link(index) => link.lower = Some(index),
             LinkAttribute::Controller(index) => link.master = Some(index),
             LinkAttribute::Stats64(stats) => link.stats = Some(stats),
-            // The index is of another namespace: the far end of a veth, or the card that a VLAN was taken from.
+            // The index belongs to another namespace: the far end of a veth, or the card on which a VLAN was made.
             LinkAttribute::LinkNetNsId(_) => far_away = true,
             _ => {}
         }
@@ -72,7 +72,7 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
     Some(link)
 }
 
-/// `interface`, and everything beneath it.
+/// Returns `interface` and everything beneath it.
 fn stack(links: &BTreeMap<u32, Link>, interface: &str) -> BTreeSet<u32> {
     let mut stack = BTreeSet::new();
     let mut found: Vec<u32> = links.values().filter(|link| link.name == interface).map(|link| link.index).collect();
@@ -85,7 +85,7 @@ fn stack(links: &BTreeMap<u32, Link>, interface: &str) -> BTreeSet<u32> {
     stack
 }
 
-/// The counters of `struct rtnl_link_stats64` that count losses.
+/// Returns the counters of `struct rtnl_link_stats64` that count losses.
 fn losses(stats: &Stats64) -> [(&'static str, u64); 17] {
     [
         ("rx_errors", stats.rx_errors),
@@ -108,7 +108,7 @@ fn losses(stats: &Stats64) -> [(&'static str, u64); 17] {
     ]
 }
 
-/// What each queueing discipline dropped: interface index, kind, packets.
+/// Returns what each queueing discipline dropped: interface index, kind, packets.
 fn queues() -> io::Result<Vec<(u32, String, u32)>> {
     let messages = netlink::dump(&RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()))?;
     Ok(messages.into_iter().filter_map(queue).collect())
@@ -129,7 +129,7 @@ fn queue(message: RouteNetlinkMessage) -> Option<(u32, String, u32)> {
             _ => {}
         }
     }
-    // The classic hooks of tc are no queues: what their filters drop is named otherwise.
+    // The classic hooks of tc are no queues: the drops of their filters have other names.
     let kind = kind.filter(|kind| !matches!(kind.as_str(), "clsact" | "ingress"))?;
     Some((u32::try_from(message.header.index).ok()?, kind, drops?))
 }

@@ -4,15 +4,15 @@ use std::fs;
 
 use crate::{
     host::counter::{CounterKey, Counters},
-    host::told,
+    host::or_log,
 };
 
-/// The counters of losses in `/proc/thread-self/net/{snmp,netstat,snmp6,xfrm_stat}`. A kernel without IPv6 has no `snmp6`,
-/// one without `IPsec`'s statistics no `xfrm_stat`.
+/// Reads the loss counters in `/proc/thread-self/net/{snmp,netstat,snmp6,xfrm_stat}`. A kernel without IPv6 has no `snmp6`,
+/// one without `IPsec` statistics no `xfrm_stat`.
 pub fn read() -> Counters {
     let file = |name: &str| {
         let path = format!("/proc/thread-self/net/{name}");
-        told(&path, fs::read_to_string(&path)).unwrap_or_default()
+        or_log(&path, fs::read_to_string(&path)).unwrap_or_default()
     };
     let mut counters = paired(&file("snmp"));
     counters.extend(paired(&file("netstat")));
@@ -22,7 +22,7 @@ pub fn read() -> Counters {
     counters
 }
 
-/// `snmp` and `netstat`: a line of names, then a line of numbers, both led by the group.
+/// Parses `snmp` and `netstat`: a line of names, then a line of numbers, each starting with the group.
 fn paired(text: &str) -> Counters {
     let mut counters = Counters::new();
     let mut lines = text.lines();
@@ -44,7 +44,7 @@ fn paired(text: &str) -> Counters {
     counters
 }
 
-/// `snmp6` and `xfrm_stat`: a name and a number a line, the name led by the group.
+/// Parses `snmp6` and `xfrm_stat`: a name and a number per line; the name starts with the group.
 fn listed(text: &str) -> Counters {
     let counter = |line: &str| {
         let (name, number) = line.split_once(char::is_whitespace)?;
@@ -54,8 +54,8 @@ fn listed(text: &str) -> Counters {
     text.lines().filter_map(counter).collect()
 }
 
-/// Whether a counter counts packets of IP or ICMP that went no further. The kernel's names follow a few words, so that
-/// those which a later kernel adds are found too.
+/// Reports whether a counter counts lost packets of IP or ICMP. The kernel builds its names from a few words, so counters
+/// that later kernels add are found too.
 fn is_loss(name: &str) -> bool {
     const GROUPS: [&str; 5] = ["Ip", "IpExt", "Icmp", "Ip6", "Icmp6"];
     const WORDS: [&str; 11] = [
@@ -72,7 +72,7 @@ fn is_loss(name: &str) -> bool {
         "NoHandler",
     ];
     match name.split_once('.') {
-        // The reverse path filter counts among TCP's.
+        // The reverse path filter is listed among the TCP counters.
         Some(("TcpExt", name)) => name == "IPReversePathFilter",
         // All of them count failures (`Documentation/networking/xfrm_proc.rst`).
         Some(("Xfrm", _)) => true,
@@ -85,7 +85,7 @@ fn is_loss(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Of a 6.18 kernel, cut to a few columns.
+    /// From a 6.18 kernel, cut to a few columns.
     const SNMP: &str = "\
 Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors OutNoRoutes ReasmFails
 Ip: 2 64 70024 3 0 4 0

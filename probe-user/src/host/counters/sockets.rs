@@ -1,26 +1,26 @@
-//! What raw and ping sockets lost because nobody read them: the kernel makes no drop event of it for raw sockets.
+//! What raw and ping sockets lost because nobody read them: for raw sockets the kernel makes no drop event of it.
 
 use std::fs;
 
 use crate::{
     host::counter::{CounterKey, Counters},
-    host::told,
+    host::or_log,
 };
 
 /// The files that list such sockets, below `/proc/thread-self/net`.
 const FILES: [&str; 4] = ["raw", "raw6", "icmp", "icmp6"];
 
-/// The losses of every raw and ping socket of this network namespace.
+/// Reads the losses of every raw and ping socket of this network namespace.
 pub fn read() -> Counters {
     let one = |file: &str| {
         let path = format!("/proc/thread-self/net/{file}");
-        parse(file, &told(&path, fs::read_to_string(&path)).unwrap_or_default())
+        parse(file, &or_log(&path, fs::read_to_string(&path)).unwrap_or_default())
     };
     FILES.into_iter().flat_map(one).collect()
 }
 
-/// A line a socket, under a line of names (`dgram_seq_show` in `net/ipv4/udp.c`): the tenth word is its inode, the last
-/// what it lost.
+/// Parses one line per socket, below a line of names (`dgram_seq_show` in `net/ipv4/udp.c`): the tenth word is the inode,
+/// the last the number of lost packets.
 fn parse(file: &str, text: &str) -> Counters {
     let socket = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,6 +1,6 @@
-//! What only the ethtool ioctl tells: the driver, and the offloads that XDP would switch off.
+//! What only the ethtool ioctl reports: the driver, and the offloads that XDP would switch off.
 //!
-//! The structures are those of `include/uapi/linux/ethtool.h`, as rows of 32-bit words in the machine's byte order.
+//! The structures are those of `include/uapi/linux/ethtool.h`, as arrays of 32-bit words in the machine's byte order.
 //! None of these commands needs a privilege.
 
 use std::{
@@ -25,7 +25,7 @@ const NAME_BYTES: usize = 32;
 /// Words of `struct ethtool_drvinfo`: the command, 192 bytes of which the first 32 are the driver's name.
 const DRIVER_WORDS: usize = 49;
 
-/// A socket to ask through, and where the offloads stand in the kernel's list.
+/// A socket for the requests, and the positions of the offloads in the kernel's list.
 pub(super) struct Ethtool {
     socket: OwnedFd,
     lro: Option<usize>,
@@ -42,7 +42,7 @@ pub(super) struct Offloads {
 }
 
 impl Ethtool {
-    /// Opens it in the calling thread's network namespace.
+    /// Opens a socket in the calling thread's network namespace.
     pub(super) fn open() -> io::Result<Self> {
         let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
         let mut ethtool = Self { socket, lro: None, hardware_gro: None };
@@ -52,7 +52,7 @@ impl Ethtool {
         Ok(ethtool)
     }
 
-    /// The name of the interface's driver, if it has one.
+    /// Returns the name of the interface's driver, if it has one.
     pub(super) fn driver(&self, interface: &str) -> Option<String> {
         let mut words = [0; DRIVER_WORDS];
         words[0] = GET_DRIVER;
@@ -61,14 +61,14 @@ impl Ethtool {
         text(bytes.get(4..4 + NAME_BYTES)?)
     }
 
-    /// Which of its offloads are on; those that it does not tell count as off.
+    /// Returns which of its offloads are on; those that it does not report count as off.
     pub(super) fn offloads(&self, interface: &str) -> Offloads {
         let state = |place: Option<usize>| place.and_then(|index| self.state(interface, index)).unwrap_or_default();
         let hardware_gro = state(self.hardware_gro);
         Offloads { lro: state(self.lro).active, hardware_gro: hardware_gro.active && hardware_gro.changeable }
     }
 
-    /// The state of the offload at `index` of the kernel's list.
+    /// Returns the state of the offload at `index` of the kernel's list.
     fn state(&self, interface: &str, index: usize) -> Option<Feature> {
         let blocks = index / 32 + 1;
         let mut words = vec![0; 2 + blocks * 4];
@@ -77,7 +77,8 @@ impl Ethtool {
         feature(&words, index)
     }
 
-    /// The kernel's names of offloads, in the order of their bits. The list needs an interface only as an address.
+    /// Returns the kernel's names of offloads, in the order of their bits. The request needs an interface only as an
+    /// address.
     fn feature_names(&self) -> Option<Vec<String>> {
         // struct ethtool_sset_info: command, reserved, a 64-bit mask of the sets, then the length of each.
         let mut info = [GET_SET_INFO, 0, 0, 0, 0, 0];
@@ -93,7 +94,7 @@ impl Ethtool {
         Some(names.map(|name| text(name).unwrap_or_default()).collect())
     }
 
-    /// Puts the command in `words` to the kernel, which answers in them; `None` where it refuses.
+    /// Sends the command in `words` to the kernel, which answers in place; `None` if it refuses.
     fn ask(&self, interface: &str, words: &mut [u32]) -> Option<()> {
         // SAFETY: ifreq is plain data, for which zero bytes are a value.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -104,14 +105,14 @@ impl Ethtool {
             *place = byte.cast_signed();
         }
         request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
-        // SAFETY: the socket is open, the request is whole, and its data points to `words`, which every caller made as
+        // SAFETY: the socket is open, the request is complete, and its data points to `words`, which every caller made as
         // long as the command's structure; the kernel writes no further than the lengths in it say.
         let status = unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
         (status == 0).then_some(())
     }
 }
 
-/// Some interface of this network namespace: each has at least `lo`.
+/// Returns some interface of this network namespace: each has at least `lo`.
 fn any_interface() -> Option<String> {
     let names = nix::net::if_::if_nameindex().ok()?;
     let name = names.iter().next()?.name().to_str().ok()?.to_owned();
@@ -125,15 +126,15 @@ struct Feature {
     changeable: bool,
 }
 
-/// The state of offload `index` in a `struct ethtool_gfeatures`: command, length, then blocks of 32 offloads, each with
-/// a word that says which can be changed, which are wanted, which are on, and which never change.
+/// Returns the state of offload `index` in a `struct ethtool_gfeatures`: command, length, then blocks of 32 offloads, each
+/// with one word each for available, requested, active and never changed.
 fn feature(words: &[u32], index: usize) -> Option<Feature> {
     let block = words.get(2 + index / 32 * 4..)?;
     let bit = |word: usize| Some(block.get(word)? >> (index % 32) & 1 == 1);
     Some(Feature { changeable: bit(0)?, active: bit(2)? })
 }
 
-/// The text up to the first zero byte; `None` where there is none.
+/// Returns the text up to the first zero byte; `None` if there is none.
 fn text(bytes: &[u8]) -> Option<String> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let text = String::from_utf8_lossy(&bytes[..end]).into_owned();

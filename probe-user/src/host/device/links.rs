@@ -1,4 +1,4 @@
-//! Interfaces and addresses out of netlink messages.
+//! Parses interfaces and addresses from netlink messages.
 
 use std::{collections::BTreeMap, io, net::IpAddr};
 
@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::{Device, DeviceType, XdpPlace, XdpProgram, ethtool::Ethtool, netlink};
 
-/// Every interface of the calling thread's network namespace, by index.
+/// Lists every interface of the calling thread's network namespace, by index.
 pub(super) fn read() -> io::Result<Vec<Device>> {
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
@@ -33,11 +33,11 @@ pub(super) fn read() -> io::Result<Vec<Device>> {
         .collect())
 }
 
-/// An interface, and which others it stands on or under.
+/// An interface, and which others it is stacked on or belongs to.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Link {
     device: Device,
-    /// The interface that this one was made on: a VLAN's card. A veth's peer is not meant.
+    /// The interface on which this one was made: a VLAN's card, but not a veth's peer.
     lower: Option<u32>,
     /// The bond, bridge or VRF that this one belongs to.
     master: Option<u32>,
@@ -56,7 +56,7 @@ impl Link {
 /// How deep interfaces may be stacked (`MAX_NEST_DEV` in `include/linux/netdevice.h`).
 const MAX_NEST: usize = 8;
 
-/// Whether large receive offload is on at `index` or beneath it: `dev_disable_lro` walks the same way down.
+/// Reports whether large receive offload is on at `index` or beneath it: `dev_disable_lro` walks down the same way.
 fn lro_beneath(links: &BTreeMap<u32, Link>, index: u32, depth: usize) -> bool {
     let Some(link) = links.get(&index) else { return false };
     let beneath = |lower: &u32| depth < MAX_NEST && lro_beneath(links, *lower, depth + 1);
@@ -88,7 +88,7 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
     (!link.device.name.is_empty()).then_some(link)
 }
 
-/// Whether the interface that a link of this kind names is its peer and not one beneath it.
+/// Reports whether the interface that a link of this kind names is its peer and not one beneath it.
 fn is_pair(kind: &str) -> bool {
     matches!(kind, "veth" | "netkit" | "vxcan")
 }
@@ -121,7 +121,8 @@ impl Link {
     }
 }
 
-/// Which XDP programs `IFLA_XDP` names. Kernels since 4.20 name each by its place; `Attached` with one id is the short form.
+/// Returns the XDP programs that `IFLA_XDP` names. Kernels since 4.20 name each by its hook; `Attached` with one id is the
+/// short form.
 fn xdp_programs(facts: &[LinkXdp]) -> Vec<XdpProgram> {
     let mut programs = Vec::new();
     let mut short = (None, None);
@@ -149,9 +150,9 @@ fn xdp_programs(facts: &[LinkXdp]) -> Vec<XdpProgram> {
 const ARPHRD_RAWIP: u16 = 519;
 const ARPHRD_IP6GRE: u16 = 823;
 
-/// What packets start with. Devices without `header_ops` hand the IP header to tc and XDP (`dev->hard_header_len` is 0,
-/// or is pushed later, as by PPP). GRE is such a device only with a fixed far end: else it puts its outer header first
-/// (`ipgre_tunnel_init` in `net/ipv4/ip_gre.c`).
+/// Returns the header that packets start with. Devices without `header_ops` hand the IP header to tc and XDP
+/// (`dev->hard_header_len` is 0, or is pushed later, as by PPP). GRE is such a device only with a fixed far end: else it
+/// puts its outer header first (`ipgre_tunnel_init` in `net/ipv4/ip_gre.c`).
 fn link_layer(arphrd: u16, point_to_point: bool) -> DeviceType {
     match arphrd {
         libc::ARPHRD_ETHER | libc::ARPHRD_LOOPBACK => DeviceType::Ethernet,

@@ -1,4 +1,4 @@
-//! One question or order to rtnetlink and all its answers, without a runtime.
+//! Sends one rtnetlink request and collects all its replies, without a runtime.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use tracing::{debug, warn};
 
-/// How often a dump is asked for again because what it tells changed meanwhile.
+/// How often a dump is repeated because the list changed while it was read.
 const ATTEMPTS: usize = 4;
 
-/// Every message that answers `request`, in the kernel's order.
+/// Returns every message that answers `request`, in the kernel's order.
 ///
 /// # Errors
-/// What the socket or the kernel answered. A message that cannot be read is left out, with a warning.
+/// The error of the socket or the kernel. A message that cannot be parsed is left out, with a warning.
 pub(crate) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut answer = Answer::default();
     for _ in 0..ATTEMPTS {
@@ -29,15 +29,15 @@ pub(crate) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
     Ok(answer.messages)
 }
 
-/// What answers `request`, which is about one thing.
+/// Returns the reply to `request`, which is about one object.
 ///
 /// # Errors
-/// What the socket or the kernel answered.
+/// The error of the socket or the kernel.
 pub(crate) fn get(request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
     ask(request, NLM_F_ACK | NLM_F_REQUEST).map(|answer| answer.messages)
 }
 
-/// What a dump gave so far.
+/// What a dump has returned so far.
 #[derive(Default)]
 struct Answer {
     messages: Vec<RouteNetlinkMessage>,
@@ -45,18 +45,18 @@ struct Answer {
     done: bool,
 }
 
-/// Does what `request` says.
+/// Executes `request`.
 ///
 /// # Errors
-/// What the socket or the kernel answered.
+/// The error of the socket or the kernel.
 pub(super) fn change(request: RouteNetlinkMessage) -> io::Result<()> {
     ask(request, NLM_F_ACK | NLM_F_REQUEST).map(drop)
 }
 
-/// Makes what `request` describes, which must not be there yet.
+/// Creates what `request` describes, which must not exist yet.
 ///
 /// # Errors
-/// What the socket or the kernel answered.
+/// The error of the socket or the kernel.
 pub(super) fn create(request: RouteNetlinkMessage) -> io::Result<()> {
     ask(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_REQUEST).map(drop)
 }
@@ -99,7 +99,7 @@ impl Answer {
         let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
             Ok(message) => message,
             Err(error) => {
-                warn!("a netlink message of this kernel is not understood, and left out: {error}");
+                warn!("skipped a netlink message of this kernel that cannot be parsed: {error}");
                 return Ok(());
             }
         };

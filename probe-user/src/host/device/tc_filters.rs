@@ -14,10 +14,10 @@ use probe_ebpf::contract::kind::Direction;
 
 use super::netlink;
 
-/// A filter, or all those of one classifier that is no BPF program.
+/// A filter, or all filters of one classifier that are no BPF programs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TcFilter {
-    /// On which way it sits.
+    /// The direction of the packets that it filters.
     pub direction: Direction,
     /// Its classifier: `bpf`, `flower`, `matchall`, `u32`.
     pub classifier: String,
@@ -27,10 +27,10 @@ pub struct TcFilter {
     pub name: Option<String>,
 }
 
-/// The filters of every interface of this network namespace, or of the one with index `only`, by interface index.
+/// Lists the filters of every interface of this network namespace, or of the one with index `only`, by interface index.
 ///
 /// # Errors
-/// What netlink answered.
+/// The netlink error.
 pub fn read(only: Option<u32>) -> io::Result<BTreeMap<u32, BTreeSet<TcFilter>>> {
     let mut found = BTreeMap::new();
     for (ifindex, sides) in qdiscs(only)? {
@@ -48,18 +48,18 @@ pub fn read(only: Option<u32>) -> io::Result<BTreeMap<u32, BTreeSet<TcFilter>>> 
     Ok(found)
 }
 
-/// Whether an interface has a `clsact` or an `ingress` qdisc; there is room for one of them.
+/// Reports whether an interface has a `clsact` or an `ingress` qdisc; it can have only one of them.
 ///
 /// # Errors
-/// What netlink answered.
+/// The netlink error.
 pub fn has_qdisc(ifindex: u32) -> io::Result<bool> {
     qdiscs(Some(ifindex)).map(|found| !found.is_empty())
 }
 
-/// Puts a clsact qdisc on an interface that has none and no ingress qdisc.
+/// Adds a clsact qdisc to an interface that has neither a clsact nor an ingress qdisc.
 ///
 /// # Errors
-/// What netlink answered: EEXIST where there is one.
+/// The netlink error: EEXIST if there is one.
 pub fn add_clsact(ifindex: u32) -> io::Result<()> {
     let mut request = TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?);
     request.header.parent = TcHandle::CLSACT;
@@ -71,7 +71,7 @@ pub fn add_clsact(ifindex: u32) -> io::Result<()> {
 /// Removes the clsact qdisc of an interface, and every filter on it.
 ///
 /// # Errors
-/// What netlink answered.
+/// The netlink error.
 pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
     let mut request = TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?);
     request.header.parent = TcHandle::CLSACT;
@@ -79,11 +79,11 @@ pub fn remove_clsact(ifindex: u32) -> io::Result<()> {
     netlink::change(RouteNetlinkMessage::DelQueueDiscipline(request))
 }
 
-/// Puts a loaded tc program on one side of an interface that has a `clsact` qdisc, direct action, behind the filters that
-/// are there. It goes with the qdisc or the interface.
+/// Attaches a loaded tc program to one side of an interface that has a `clsact` qdisc, in direct-action mode, after the
+/// filters that are there. It is removed with the qdisc or the interface.
 ///
 /// # Errors
-/// What netlink answered: ENOENT without the qdisc.
+/// The netlink error: ENOENT without the qdisc.
 pub fn add_program(ifindex: u32, direction: Direction, program: impl AsFd, name: &str) -> io::Result<()> {
     let (_, minor) = BOTH[usize::from(direction == Direction::Out)];
     let mut request = TcMessage::with_index(i32::try_from(ifindex).map_err(io::Error::other)?);
@@ -104,10 +104,10 @@ pub fn add_program(ifindex: u32, direction: Direction, program: impl AsFd, name:
 
 type Sides = &'static [(Direction, u16)];
 const BOTH: Sides = &[(Direction::In, TcHandle::MIN_INGRESS), (Direction::Out, TcHandle::MIN_EGRESS)];
-/// The `ingress` qdisc has one side, and answers with it whichever is asked for.
+/// The `ingress` qdisc has one side, and answers with it for either.
 const INGRESS: Sides = &[(Direction::In, TcHandle::MIN_INGRESS)];
 
-/// Which interfaces have such a qdisc, and which sides it has.
+/// Returns which interfaces have such a qdisc, and which sides it has.
 fn qdiscs(only: Option<u32>) -> io::Result<BTreeMap<i32, Sides>> {
     let answer = netlink::dump(&RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()))?;
     let wanted = |index: i32| only.is_none_or(|only| u32::try_from(index) == Ok(only));
@@ -133,7 +133,7 @@ fn kind(message: &TcMessage) -> Option<&str> {
     })
 }
 
-/// A filter out of a message. Each classifier also announces itself without a handle: that is no filter.
+/// Parses a filter from a message. Each classifier also announces itself without a handle: that is no filter.
 fn filter(message: RouteNetlinkMessage, direction: Direction) -> Option<TcFilter> {
     let RouteNetlinkMessage::NewTrafficFilter(message) = message else { return None };
     if message.header.handle == TcHandle::UNSPEC {

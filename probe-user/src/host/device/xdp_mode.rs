@@ -6,9 +6,9 @@ use crate::model::attach::XdpChoice;
 /// What an XDP program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpPurpose {
-    /// To count packets that go on, at whatever one place is cheapest.
+    /// To count packets that pass, at whichever hook is cheapest.
     Count,
-    /// To see at XDP packets that go on.
+    /// To see passing packets at XDP.
     Observe,
     /// To drop packets.
     Drop,
@@ -26,7 +26,7 @@ pub enum AttachMode {
 }
 
 impl AttachMode {
-    /// Its name in reports and documents.
+    /// Returns its name in reports and documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
@@ -36,20 +36,20 @@ impl AttachMode {
     }
 }
 
-/// A mode, and what chose it.
+/// A mode, and the reason for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModeChoice {
     /// The mode.
     pub mode: AttachMode,
-    /// Why, as a clause for people.
+    /// The reason, as a clause for the user.
     pub why: String,
 }
 
-/// How XDP is attached to `device` under `--xdp choice` for this purpose.
+/// Chooses how XDP is attached to `device` under `--xdp choice` for this purpose.
 ///
 /// # Errors
-/// [`DeviceError::LinkLayer`] where probe cannot read the packets, [`DeviceError::NoNativeXdp`] where native is asked of a driver that
-/// is known to have none. A driver may still refuse: the table knows drivers, not their versions.
+/// [`DeviceError::LinkLayer`] if probe cannot read the packets, [`DeviceError::NoNativeXdp`] if native is requested of a
+/// driver that is known to have none. A driver may still refuse: the table lists drivers, not their versions.
 pub fn xdp_mode(device: &Device, choice: XdpChoice, purpose: XdpPurpose) -> Result<ModeChoice, DeviceError> {
     if let DeviceType::Other(arphrd) = device.link_layer {
         return Err(DeviceError::LinkLayer { name: device.name.clone(), arphrd });
@@ -71,8 +71,8 @@ pub fn xdp_mode(device: &Device, choice: XdpChoice, purpose: XdpPurpose) -> Resu
     }
 }
 
-/// Measured on a veth (`cargo xtask bench overhead`), as a ratio to nobody looking: 1.08 to 1.15 at tc, 1.18 to 1.23 at generic
-/// XDP, which copies packets without headroom.
+/// Measured on a veth (`cargo xtask bench overhead`), relative to no program at all: 1.08 to 1.15 at tc, 1.18 to 1.23 at
+/// generic XDP, which copies packets without headroom.
 const CHEAPER: &str = "tc at ingress counts the same, and costs passing packets less than generic XDP";
 
 fn asked(mode: &str, cost: Option<&str>) -> String {
@@ -112,7 +112,7 @@ fn auto(device: &Device, purpose: XdpPurpose) -> ModeChoice {
     }
 }
 
-/// The offload that attaching generic XDP would switch off.
+/// Returns the offload that attaching generic XDP would switch off.
 fn offload(device: &Device) -> Option<&'static str> {
     if device.lro {
         Some("large receive offload")
@@ -123,26 +123,27 @@ fn offload(device: &Device) -> Option<&'static str> {
     }
 }
 
-/// The largest MTU of a veth's peer with which its driver takes an XDP program that does not read fragments:
+/// The largest MTU of a veth's peer with which its driver accepts an XDP program that does not read fragments:
 /// `veth_xdp_set` in `drivers/net/veth.c` wants a packet in one page of 4096 bytes, less 256 bytes of headroom, 2 of
-/// alignment, 320 of bookkeeping and 14 of Ethernet header. The peer may be in another namespace, so its MTU is taken to be ours.
+/// alignment, 320 of bookkeeping and 14 of Ethernet header. The peer may be in another namespace, so its MTU is assumed to
+/// be ours.
 pub const VETH_NATIVE_MTU: u32 = 3504;
 
-/// What is known of native XDP in a driver.
+/// How a driver supports native XDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Native {
-    /// It has it, and attaching disturbs nothing.
+    /// It supports it, and attaching disturbs nothing.
     Veth,
-    /// It has it, and attaching re-makes its queues.
+    /// It supports it, and attaching rebuilds its queues.
     Remakes,
-    /// It has none.
+    /// It does not support it.
     None,
     /// Not in the table.
     Unknown,
 }
 
-/// Drivers and kinds of virtual interface, by name. A driver that gained native XDP later may be listed under
-/// [`Native::Remakes`]: `auto` chooses the same for it as for one that has none.
+/// Drivers and kinds of virtual interface, by name. A driver may be listed under [`Native::Remakes`] although it gained
+/// native XDP only in a later version: `auto` chooses the same for it as for one without.
 const NATIVE: [(Native, &[&str]); 3] = [
     (Native::Veth, &["veth"]),
     (
@@ -223,7 +224,7 @@ const NATIVE: [(Native, &[&str]); 3] = [
     ),
 ];
 
-/// The kind decides where there is one: the driver of a VLAN calls itself "802.1Q VLAN Support".
+/// Looks the device up in the table, by kind if it has one: the driver of a VLAN calls itself "802.1Q VLAN Support".
 fn native(device: &Device) -> Native {
     if device.loopback {
         return Native::None;

@@ -1,4 +1,4 @@
-//! What the kernel tells of a traced packet: `NFT_MSG_TRACE` (`nft_trace_notify` in `net/netfilter/nf_tables_trace.c`).
+//! The kernel's trace events: `NFT_MSG_TRACE` (`nft_trace_notify` in `net/netfilter/nf_tables_trace.c`).
 
 use probe_ebpf::{Echo, Family, Kind};
 
@@ -13,13 +13,13 @@ pub(super) struct TracedPacket {
     pub(super) leg: Echo,
 }
 
-/// Where a packet's way ended.
+/// Where a packet was dropped, queued or stolen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TraceEnd {
     pub(super) family: String,
     pub(super) table: String,
     pub(super) chain: String,
-    /// None: the chain's policy ended it.
+    /// `None`: the chain's policy decided.
     pub(super) handle: Option<u64>,
     pub(super) verdict: &'static str,
     pub(super) leg: Echo,
@@ -32,11 +32,11 @@ pub(super) struct TraceEvent {
     pub(super) trace: u32,
     /// The packet, in its first event.
     pub(super) packet: Option<TracedPacket>,
-    /// Its end, if this event is that; of its leg nothing is known here.
+    /// The packet's end, if this event is that. Its leg is not known here.
     pub(super) end: Option<TraceEnd>,
 }
 
-/// The events of a datagram.
+/// Parses the events of a datagram.
 pub(super) fn parse(datagram: &[u8]) -> Vec<TraceEvent> {
     let events = messages(datagram).into_iter().filter(|message| message.kind == NFTABLES << 8 | TRACE);
     events.filter_map(|message| event(message.payload)).collect()
@@ -77,7 +77,7 @@ impl<'a> Attributes<'a> {
         found
     }
 
-    /// The echo packet whose first transport bytes these are.
+    /// Parses the echo packet whose first transport bytes these are.
     fn packet(&self) -> Option<TracedPacket> {
         let family = match self.protocol? {
             2 => Family::V4,
@@ -113,8 +113,8 @@ fn event(payload: &[u8]) -> Option<TraceEvent> {
     Some(TraceEvent { trace: found.trace?, packet: found.packet(), end: found.end(*payload.first()?) })
 }
 
-/// `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`: the verdicts after which nobody else in the hook is asked. nftables' own, as jump
-/// and continue, are negative.
+/// Names the verdict if it is one after which no other chain of the hook is asked: `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`.
+/// nftables' own verdicts, such as jump and continue, are negative.
 fn ending(verdict: u32) -> Option<&'static str> {
     let own = verdict.cast_signed() < 0;
     match verdict & 0xff {
@@ -125,7 +125,7 @@ fn ending(verdict: u32) -> Option<&'static str> {
     }
 }
 
-/// `NFPROTO_*`, as nft calls them.
+/// Returns nft's name of an `NFPROTO_*` number.
 fn family_name(family: u8) -> &'static str {
     match family {
         1 => "inet",
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::host::trace_rules::message::*;
 
-    fn told(attributes: &[Vec<u8>]) -> Vec<TraceEvent> {
+    fn parsed(attributes: &[Vec<u8>]) -> Vec<TraceEvent> {
         let mut batch = Batch::new();
         batch.make(TRACE, attributes);
         parse(&batch.finish().0)
@@ -174,7 +174,7 @@ mod tests {
             leg: Echo::Request,
         };
         assert_eq!(
-            told(&event),
+            parsed(&event),
             [TraceEvent { trace: 77, packet: Some(TracedPacket { leg: Echo::Request }), end: Some(end) }]
         );
     }
@@ -183,7 +183,7 @@ mod tests {
     fn a_policy_that_drops_is_an_end_without_a_rule() {
         let mut event = place();
         event.extend([number(4, 1), number(16, 0)]);
-        let end = told(&event).remove(0).end.expect("an end");
+        let end = parsed(&event).remove(0).end.expect("an end");
         assert_eq!((end.handle, end.verdict), (None, "drop"));
     }
 
@@ -193,14 +193,14 @@ mod tests {
         for verdict in [1, (-3_i32).cast_unsigned(), (-1_i32).cast_unsigned()] {
             let mut event = place();
             event.extend([attribute(3, &9_u64.to_be_bytes()), number(4, 3), nested(5, &[number(1, verdict)])]);
-            assert_eq!(told(&event), [TraceEvent { trace: 77, packet: None, end: None }], "{verdict:#x}");
+            assert_eq!(parsed(&event), [TraceEvent { trace: 77, packet: None, end: None }], "{verdict:#x}");
         }
         assert_eq!(ending(0x0001_0002), Some("stolen"));
     }
 
     #[test]
     fn what_is_not_understood_is_left_out() {
-        assert_eq!(told(&[string(1, "t")]), []);
+        assert_eq!(parsed(&[string(1, "t")]), []);
         assert_eq!(parse(&[1, 2, 3]), []);
     }
 }

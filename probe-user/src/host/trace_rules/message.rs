@@ -1,4 +1,4 @@
-//! Netlink messages of nftables as bytes (`include/uapi/linux/netfilter/{nfnetlink,nf_tables}.h`): numbers in attributes
+//! Encodes nftables netlink messages (`include/uapi/linux/netfilter/{nfnetlink,nf_tables}.h`): numbers in attributes
 //! are big-endian, headers in the machine's own order.
 
 /// `NFNL_SUBSYS_NFTABLES`.
@@ -19,7 +19,7 @@ const NESTED: u16 = 0x8000;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 
-/// An attribute.
+/// Encodes an attribute.
 pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len() + 4).unwrap_or(u16::MAX);
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
@@ -28,17 +28,17 @@ pub(super) fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An attribute that holds others.
+/// Encodes an attribute that holds others.
 pub(super) fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
     attribute(kind | NESTED, &attributes.concat())
 }
 
-/// A number.
+/// Encodes a number, big-endian.
 pub(super) fn number(kind: u16, value: u32) -> Vec<u8> {
     attribute(kind, &value.to_be_bytes())
 }
 
-/// A text, which the kernel wants with its final zero.
+/// Encodes a string with the final zero that the kernel requires.
 pub(super) fn string(kind: u16, value: &str) -> Vec<u8> {
     attribute(kind, &[value.as_bytes(), &[0]].concat())
 }
@@ -50,20 +50,20 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Without orders.
+    /// Returns an empty batch.
     pub(super) fn new() -> Self {
         let mut batch = Self { bytes: Vec::new(), orders: 0 };
         batch.push(BATCH_BEGIN, REQUEST, 0, NFTABLES, &[]);
         batch
     }
 
-    /// Adds an order to make something of the inet family: `NFT_MSG_NEW…`.
+    /// Adds a request to create an object of the inet family: `NFT_MSG_NEW…`.
     pub(super) fn make(&mut self, kind: u16, attributes: &[Vec<u8>]) {
         self.orders += 1;
         self.push(NFTABLES << 8 | kind, REQUEST | ACK | CREATE | APPEND, INET, 0, attributes);
     }
 
-    /// The whole batch, and how many acknowledgements it is answered with.
+    /// Returns the whole batch, and the number of acknowledgements to expect.
     pub(super) fn finish(mut self) -> (Vec<u8>, u32) {
         self.push(BATCH_END, REQUEST, 0, NFTABLES, &[]);
         (self.bytes, self.orders)
@@ -83,7 +83,7 @@ impl Batch {
     }
 }
 
-/// A message that was read.
+/// A received message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NetlinkMessage<'a> {
     /// Its type.
@@ -92,7 +92,7 @@ pub(super) struct NetlinkMessage<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// The messages of a datagram; what is cut short is left out.
+/// Splits a datagram into its messages; a truncated one is left out.
 pub(super) fn messages(mut rest: &[u8]) -> Vec<NetlinkMessage<'_>> {
     let mut found = Vec::new();
     while let (Some(length), Some(kind)) = (word(rest, 0), half(rest, 4)) {
@@ -104,7 +104,7 @@ pub(super) fn messages(mut rest: &[u8]) -> Vec<NetlinkMessage<'_>> {
     found
 }
 
-/// The attributes in `rest`: kind, without its flags, and payload.
+/// Splits `rest` into attributes: kind, without its flags, and payload.
 pub(super) fn attributes(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
     let mut found = Vec::new();
     while let (Some(length), Some(kind)) = (half(rest, 0), half(rest, 2)) {
@@ -116,7 +116,7 @@ pub(super) fn attributes(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
     found
 }
 
-/// The number at `at` in the machine's byte order.
+/// Reads the number at `at` in the machine's byte order.
 pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }

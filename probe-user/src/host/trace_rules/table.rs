@@ -12,15 +12,15 @@ use super::{
 };
 use crate::model::request::EchoFlow;
 
-/// Orders: `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
+/// Message types: `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
 const NEW_TABLE: u16 = 0;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
 
-/// `NFT_TABLE_F_OWNER`: only the socket that made it may change it, and it goes with that.
+/// `NFT_TABLE_F_OWNER`: only the socket that made it may change it, and it is removed with that socket.
 const OWNED: u32 = 2;
 
-/// Before conntrack and everything that filters; behind the putting together of fragments.
+/// Before conntrack and everything that filters; after defragmentation.
 const PRIORITY: i32 = -350;
 
 /// `NF_INET_PRE_ROUTING` and `NF_INET_LOCAL_OUT`: every packet enters by one of them.
@@ -30,11 +30,11 @@ const CHAINS: [(&str, u32); 2] = [("prerouting", 0), ("output", 3)];
 pub(super) fn make(flow: &EchoFlow) -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     let address = socket.bind_auto()?;
-    // No other socket of this network namespace has that number.
+    // No other socket of this network namespace has that port number.
     let name = format!("{TABLE}{}", address.port_number());
     let (bytes, orders) = batch(&name, flow);
     socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
-    // The kernel has worked the batch off by now: what it had to say is there.
+    // The kernel has processed the batch by now, so its replies are there.
     socket.set_non_blocking(true)?;
     let mut answers = 0;
     while answers < orders {
@@ -47,7 +47,7 @@ pub(super) fn make(flow: &EchoFlow) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// What `NLMSG_ERROR` says: a negative errno, or 0.
+/// Parses `NLMSG_ERROR`: a negative errno, or 0.
 fn acknowledged(kind: u16, payload: &[u8]) -> io::Result<()> {
     match word(payload, 0).map(u32::cast_signed) {
         Some(errno) if i32::from(kind) == libc::NLMSG_ERROR && errno != 0 => Err(io::Error::from_raw_os_error(-errno)),
@@ -78,7 +78,7 @@ struct Wanted {
     id: Option<u16>,
 }
 
-/// Requests and replies both ways: a reply may be sent unasked.
+/// Returns requests and replies in both directions: a reply may be unsolicited.
 fn wanted(flow: &EchoFlow) -> Vec<Wanted> {
     let ids: Vec<Option<u16>> =
         if flow.ids.is_empty() { vec![None] } else { flow.ids.iter().copied().map(Some).collect() };
@@ -101,11 +101,11 @@ const META_TRACE: u32 = 12;
 const META_PROTOCOL: u32 = 15;
 const META_TRANSPORT: u32 = 16;
 
-/// `NFT_REG_1`: what one expression puts there the next one reads.
+/// `NFT_REG_1`: one expression writes it, the next one reads it.
 const REGISTER: u32 = 1;
 
 impl Wanted {
-    /// The rule: compare, compare, …, mark.
+    /// Builds the rule: compare, compare, …, mark.
     fn expressions(self) -> Vec<Vec<u8>> {
         let (protocol, icmp, [source, destination]) = match self.from {
             IpAddr::V4(_) => (2, libc::IPPROTO_ICMP, [12, 16]),
@@ -140,12 +140,12 @@ fn header_is(base: u32, offset: u32, value: &[u8]) -> Vec<Vec<u8>> {
     vec![expression("payload", &load), is(value)]
 }
 
-/// Goes on only where the register holds `value` (`NFT_CMP_EQ`).
+/// Compares the register with `value`, and ends the rule if they differ (`NFT_CMP_EQ`).
 fn is(value: &[u8]) -> Vec<u8> {
     expression("cmp", &[number(1, REGISTER), number(2, 0), nested(3, &[attribute(1, value)])])
 }
 
-/// `NFTA_LIST_ELEM` with `NFTA_EXPR_NAME` and `NFTA_EXPR_DATA`.
+/// Encodes `NFTA_LIST_ELEM` with `NFTA_EXPR_NAME` and `NFTA_EXPR_DATA`.
 fn expression(name: &str, data: &[Vec<u8>]) -> Vec<u8> {
     nested(1, &[string(1, name), nested(2, data)])
 }

@@ -1,13 +1,13 @@
-//! A rule as nft writes it.
+//! The text of a rule as nft prints it.
 
-use crate::host::{command, told};
+use crate::host::{command, or_log};
 
-/// A table as nft lists it, handles included; empty where nft does not tell.
+/// Lists a table with nft, handles included; empty if nft fails.
 pub(super) fn list(family: &str, table: &str) -> String {
-    told("nft", command::output("nft", &["-a", "list", "table", family, table])).unwrap_or_default()
+    or_log("nft", command::output("nft", &["-a", "list", "table", family, table])).unwrap_or_default()
 }
 
-/// The rule with this handle in a chain of a listing: lines `chain NAME { # handle N`, then rules, then `}`.
+/// Finds the rule with this handle in a chain of a listing: lines `chain NAME { # handle N`, then rules, then `}`.
 pub(super) fn rule(listing: &str, chain: &str, handle: u64) -> Option<String> {
     let head = format!("chain {chain} {{");
     let tail = format!(" # handle {handle}");
@@ -20,7 +20,7 @@ pub(super) fn rule(listing: &str, chain: &str, handle: u64) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What nft 1.0.6 lists.
+    /// A listing of nft 1.0.6.
     const LISTING: &str = "\
 table inet filter { # handle 1
 \tchain input { # handle 1

@@ -8,14 +8,14 @@ use super::clock::FarClock;
 use crate::{
     middlebox::timeline::{Arrival, Endpoint, Landing, PlayedTimeline, SendTime, Timeline, TimelinePacket},
     model::trace::{Absorbed, HopTrace, HostTrace, Tail, Taken},
-    traffic::volley::FiredShot,
+    traffic::batch::SentPacket,
 };
 
 /// What is known of each shot so far.
 #[derive(Debug)]
 pub(super) struct Landings {
     from: Vec<Endpoint>,
-    fired: Vec<Option<FiredShot>>,
+    fired: Vec<Option<SentPacket>>,
     /// By shot, with the times of the end where they arrived.
     arrived: Vec<Vec<(u64, Arrival)>>,
     /// Shots of which first fragments arrived, which are among `arrived`.
@@ -51,7 +51,7 @@ impl Landings {
     }
 
     /// Takes in what one end sent.
-    pub(super) fn sent(&mut self, side: Endpoint, shots: Vec<FiredShot>) {
+    pub(super) fn sent(&mut self, side: Endpoint, shots: Vec<SentPacket>) {
         for shot in shots {
             let number = usize::from(shot.number);
             if self.from.get(number) == Some(&side) {

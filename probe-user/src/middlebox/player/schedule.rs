@@ -1,6 +1,5 @@
 //! Which shots are to be ordered now, and as what: pure.
 
-use probe_ebpf::Echo;
 use std::{net::IpAddr, time::Duration};
 
 use super::landings::Landings;
@@ -11,7 +10,7 @@ use crate::{
     },
     traffic::{
         Fragmentation,
-        volley::{self, EchoFields, Quoted, What},
+        batch::{self, EchoFields, Quoted, QuotedEcho, What},
     },
 };
 
@@ -44,9 +43,9 @@ enum OrderState {
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// Of this end.
-    pub(super) near: Vec<volley::PacketSpec>,
+    pub(super) near: Vec<batch::PacketSpec>,
     /// Of the far end.
-    pub(super) far: Vec<volley::PacketSpec>,
+    pub(super) far: Vec<batch::PacketSpec>,
 }
 
 impl<'a> Schedule<'a> {
@@ -99,7 +98,7 @@ impl<'a> Schedule<'a> {
         shot: &TimedPacket,
         now: Duration,
         known: &Landings,
-    ) -> Result<volley::PacketSpec, String> {
+    ) -> Result<batch::PacketSpec, String> {
         let source = self.source(shot, known)?;
         let destination = match shot.destination {
             Goal::First => self.ends.of(shot.from.other())[0],
@@ -107,7 +106,7 @@ impl<'a> Schedule<'a> {
             Goal::SourceOfArrived(need) => arrived(known, need)?.source,
         };
         let wait = shot.at.saturating_sub(now);
-        Ok(volley::PacketSpec {
+        Ok(batch::PacketSpec {
             number: u16::try_from(number).map_err(|_| "its number is too large".to_owned())?,
             after_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
             what: self.what(shot, (source, destination), known)?,
@@ -151,8 +150,8 @@ impl<'a> Schedule<'a> {
             TimelinePacket::Error(ErrorQuote::Shot(need)) => {
                 let quoted = arrived(known, need)?;
                 let echo = match self.timeline.shots[need].message {
-                    TimelinePacket::Reply => Echo::Reply,
-                    TimelinePacket::Request | TimelinePacket::Error(_) => Echo::Request,
+                    TimelinePacket::Reply => QuotedEcho::Reply,
+                    TimelinePacket::Request | TimelinePacket::Error(_) => QuotedEcho::Request,
                 };
                 let fields = EchoFields { id: quoted.id, seq: quoted.seq, code: quoted.code, ..fields };
                 let quoted = Quoted { source: quoted.source, destination: quoted.destination, echo, fields };
@@ -160,7 +159,7 @@ impl<'a> Schedule<'a> {
             }
             TimelinePacket::Error(ErrorQuote::Never) => {
                 let fields = EchoFields { code: 0, ..fields };
-                let quoted = Quoted { source: destination, destination: source, echo: Echo::Request, fields };
+                let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Request, fields };
                 What::Unreachable { code: shot.code, quoted }
             }
         })

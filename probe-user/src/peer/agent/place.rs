@@ -1,4 +1,4 @@
-//! Which interface of the far end a run's probes pass.
+//! The interface of the far end that a run's probes pass.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,11 +9,11 @@ use crate::{
     peer::route::{owner, way_to},
 };
 
-/// The interface to watch: the one that was `asked` for on the far end's own command line or by the controller, else the
-/// one that has the address that probes go to, else the one by which answers leave.
+/// Returns the interface to watch: the one that was `asked` for on the far end's own command line or by the controller, else
+/// the one that has the address that probes go to, else the one by which replies leave.
 ///
 /// # Errors
-/// Where there is no such interface, or it neither has the address nor carries the route back.
+/// If there is no such interface, or it neither has the address nor carries the route back.
 pub(super) fn interface(request: &WatchRequest, asked: Option<&str>) -> Result<Option<String>, Failure> {
     let asked = asked.or(request.interface.as_deref());
     let device = asked.map(Device::find).transpose()?;
@@ -30,7 +30,7 @@ fn choose(
 ) -> Result<Option<String>, Failure> {
     let has_address = |device: &Device| owner.is_some_and(|owner| owner.ifindex == device.ifindex);
     let Some(asked) = asked else {
-        // Addresses of a service are often on lo or a dummy, while packets come by a card.
+        // A service's address is often on lo or a dummy interface, while its packets arrive by a card.
         let arrives = owner.filter(|owner| !owner.loopback && owner.kind.as_deref() != Some("dummy"));
         return Ok(arrives.map(|device| device.name.clone()).or(back));
     };

@@ -1,4 +1,4 @@
-//! Echo packets that a controller orders: to itself only, and not many.
+//! Sends the echo packets that a controller orders: only to that controller, and a limited number.
 
 use std::{
     net::{IpAddr, SocketAddr, SocketAddrV6},
@@ -16,16 +16,16 @@ use crate::{
     traffic::{ProbePlan, Prober, Settings},
 };
 
-/// Packets that one run may order in all.
+/// The most packets that one run may order.
 pub(super) const SESSION_PACKETS: u32 = 4 * MAX_PROBES;
 
 /// The least time between two packets, in milliseconds.
 const LEAST_INTERVAL_MS: u32 = 1;
 
-/// The longest that one order may take, in milliseconds.
+/// The longest duration of one order, in milliseconds.
 const LONGEST_MS: u64 = 30_000;
 
-/// Sends what was ordered from the near to the far address of `pair`, and tells what came back.
+/// Sends what was ordered from the near to the far address of `pair`, and returns what came back.
 pub(super) fn send(
     pair: &WatchRequest,
     order: &SendOrder,
@@ -51,7 +51,7 @@ pub(super) fn send(
     Ok(prober.sending().clone())
 }
 
-/// The controller's address; a link-local one is on the link that is watched.
+/// Returns the controller's address; a link-local one is on the link that is watched.
 fn near_end(pair: &WatchRequest) -> SocketAddr {
     match pair.remote {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => {
@@ -64,15 +64,15 @@ fn near_end(pair: &WatchRequest) -> SocketAddr {
 
 fn check(order: &SendOrder, before: u32) -> Result<(), Failure> {
     let whole = u64::from(order.count) * u64::from(order.interval_ms) + u64::from(order.wait_ms);
-    let refuse = |what: String| Err(Failure::new(what, "order less"));
+    let refuse = |what: String| Err(Failure::new(what, "keep the order within that limit"));
     if before + u32::from(order.count) > SESSION_PACKETS {
-        return refuse(format!("an agent sends {SESSION_PACKETS} packets at most"));
+        return refuse(format!("an agent sends at most {SESSION_PACKETS} packets"));
     }
     if order.interval_ms < LEAST_INTERVAL_MS {
-        return refuse(format!("an agent leaves {LEAST_INTERVAL_MS} ms between two packets at least"));
+        return refuse(format!("an agent leaves at least {LEAST_INTERVAL_MS} ms between two packets"));
     }
     if whole > LONGEST_MS {
-        return refuse(format!("an order takes {} seconds at most", LONGEST_MS / 1000));
+        return refuse(format!("an order takes at most {} seconds", LONGEST_MS / 1000));
     }
     Ok(())
 }

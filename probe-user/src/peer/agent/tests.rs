@@ -1,4 +1,4 @@
-//! An agent on pipes of this process, with a fake in place of the kernel.
+//! Tests of an agent on pipes of this process, with a fake instead of the kernel.
 
 use std::{
     io::{BufRead, BufReader, PipeReader, PipeWriter, pipe},
@@ -10,8 +10,8 @@ use super::*;
 use crate::{
     model::request::{HostRole, RequestHandling},
     traffic::{
+        batch::{EchoFields, What},
         sender::Fragmentation,
-        volley::{EchoFields, What},
     },
 };
 
@@ -78,7 +78,7 @@ impl Served {
         answer.message
     }
 
-    /// Ends its input and tells how it ended.
+    /// Ends its input and returns how it ended.
     fn end(self) -> Result<(), AgentError> {
         drop(self.to);
         self.end.join().expect("no panic")
@@ -120,7 +120,7 @@ fn a_session_watches_looks_finishes_and_ends_with_its_input() {
     assert!(refused(&served.ask(Request::Finish)).contains("not watching"));
     assert!(served.end().is_ok());
 
-    // The end of the input, garbage and a cut-off message detach what is attached.
+    // The end of the input, garbage and a truncated message detach what is attached.
     for garbage in ["", "hello there\n", "{\"number\":1,\"message\":\"lo"] {
         let mut served = serve(fake, None);
         assert!(matches!(served.ask(watch()), AgentReply::Ready(_)));
@@ -132,8 +132,8 @@ fn a_session_watches_looks_finishes_and_ends_with_its_input() {
 }
 
 #[test]
-fn a_volley_is_for_the_watched_controller_and_for_nobody_else() {
-    let shot = |destination: [u8; 4]| PacketSpec {
+fn a_batch_is_for_the_watched_controller_and_for_nobody_else() {
+    let packet = |destination: [u8; 4]| PacketSpec {
         number: 0,
         after_ms: 0,
         what: What::Reply(EchoFields { id: 1, seq: 1, code: 0, size: 56, nonce: 1 }),
@@ -143,13 +143,13 @@ fn a_volley_is_for_the_watched_controller_and_for_nobody_else() {
         fragmentation: Fragmentation::Allowed,
     };
     let mut served = serve(fake, None);
-    assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 1])]))).contains("not watching"));
-    assert!(refused(&served.ask(Request::Fired)).contains("not watching"));
+    assert!(refused(&served.ask(Request::Batch(vec![packet([127, 0, 0, 1])]))).contains("not watching"));
+    assert!(refused(&served.ask(Request::BatchProgress)).contains("not watching"));
     assert!(refused(&served.ask(Request::Absorbed)).contains("not watching"));
     assert!(matches!(served.ask(watch()), AgentReply::Ready(_)));
-    assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 2])]))).contains("none of its addresses"));
-    assert!(refused(&served.ask(Request::Volley(vec![shot([127, 0, 0, 1]); 1025]))).contains("1024 in a volley"));
-    assert_eq!(served.ask(Request::Fired), AgentReply::Fired(Fired::default()));
+    assert!(refused(&served.ask(Request::Batch(vec![packet([127, 0, 0, 2])]))).contains("none of its addresses"));
+    assert!(refused(&served.ask(Request::Batch(vec![packet([127, 0, 0, 1]); 1025]))).contains("1024 in a batch"));
+    assert_eq!(served.ask(Request::BatchProgress), AgentReply::BatchProgress(BatchProgress::default()));
     assert_eq!(served.ask(Request::Absorbed), AgentReply::Absorbed(Taken::default()));
     assert!(served.end().is_ok());
 }
@@ -172,7 +172,7 @@ fn what_cannot_be_watched_is_told_and_the_session_goes_on() {
 #[test]
 fn an_endless_line_ends_the_session() {
     let mut served = serve(fake, None);
-    // The agent may be gone before all is written.
+    // The agent may end before all is written.
     let _ = served.to.write_all(&vec![b'x'; MAX_REQUEST_BYTES + 1]);
     assert!(matches!(served.end(), Err(AgentError::Garbage(FrameError::TooLong { .. }))));
 }

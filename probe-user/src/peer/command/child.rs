@@ -1,4 +1,4 @@
-//! The command's processes: started as a session of their own, ended and reaped whatever happens.
+//! The command's processes: started in a session of their own, and always ended and reaped.
 
 use std::{
     io::{self, Write},
@@ -25,7 +25,7 @@ use nix::{
 
 use super::{
     Relay, Trouble,
-    ears::{self, LastLines, PeerMessage},
+    peer_reader::{self, LastLines, PeerMessage},
     trouble::CommandExit,
 };
 use crate::stop::StopSignal;
@@ -36,10 +36,10 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How long after SIGTERM it is killed.
 const AFTER_TERM: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether it has ended.
+/// How often to check whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
 
-/// How often a write that waits looks whether it is to stop.
+/// How often a waiting write checks whether it must stop.
 const WRITE_LOOK_MS: u16 = 50;
 
 /// A command under `sh -c`. Dropping it closes its input, ends all of its processes, and reaps it.
@@ -60,20 +60,20 @@ impl Shell {
         // SAFETY: between fork and exec the closure makes one system call and touches no memory; turning an errno into
         // an io::Error does not allocate.
         unsafe {
-            // A session of its own: Ctrl-C at the terminal does not end the far end before it has told what it saw, and
-            // nothing can ask for a password where nobody would see the question.
+            // In a session of its own, Ctrl-C at the terminal does not end the far end before it has reported what it saw,
+            // and nothing can ask for a password where nobody would see the prompt.
             command.pre_exec(|| setsid().map(drop).map_err(io::Error::from));
         }
         let mut child = command.spawn().map_err(Trouble::NoShell)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (kept, banner) = (LastLines::default(), LastLines::default());
-        let relay = stderr.map(|stderr| ears::relay(stderr, kept.clone(), relay));
+        let relay = stderr.map(|stderr| peer_reader::relay(stderr, kept.clone(), relay));
         let mut shell = Self { child, stdin: None, relay, stderr: kept, banner: banner.clone() };
-        let heard = ears::listen(stdout.expect("stdout is a pipe"), banner);
+        let messages = peer_reader::listen(stdout.expect("stdout is a pipe"), banner);
         let stdin = stdin.expect("stdin is a pipe");
         fcntl(stdin.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| Trouble::NoShell(errno.into()))?;
         shell.stdin = Some(stdin);
-        Ok((shell, heard))
+        Ok((shell, messages))
     }
 
     /// Writes all of `bytes` to the command's input before `until`.
@@ -96,12 +96,11 @@ impl Shell {
         Ok(())
     }
 
-    /// Closes its input and waits a while for its end; then ends it.
+    /// Closes its input, waits a while for its end, then ends it.
     pub(super) fn wait_for_end(&mut self) -> Option<ExitStatus> {
         self.stdin = None;
         let status = self.wait(Duration::from_millis(500)).or_else(|| self.end());
-        // What it said last may still be on its way from the pipe. A process that outlives it and holds the pipe is
-        // not waited for.
+        // Its last output may still be in the pipe. A process that outlives it and holds the pipe is not waited for.
         let until = Instant::now() + Duration::from_millis(200);
         while self.relay.as_ref().is_some_and(|relay| !relay.is_finished()) && Instant::now() < until {
             thread::sleep(POLL);
@@ -109,7 +108,7 @@ impl Shell {
         status
     }
 
-    /// How it ended, for people.
+    /// Describes how it ended, for error messages.
     pub(super) fn last_words(&self, status: Option<ExitStatus>) -> CommandExit {
         const PASSWORD: [&str; 5] =
             ["permission denied (", "password", "passphrase", "host key verification failed", "a terminal is required"];
@@ -121,12 +120,12 @@ impl Shell {
         }
     }
 
-    /// The last line on its stderr.
+    /// Returns the last line on its stderr.
     pub(super) fn last_line(&self) -> Option<String> {
         self.stderr.last()
     }
 
-    /// The last line on its stdout before a hello.
+    /// Returns the last line on its stdout before a hello.
     pub(super) fn last_banner(&self) -> Option<String> {
         self.banner.last()
     }
@@ -149,23 +148,24 @@ impl Shell {
         while !self.has_ended() && Instant::now() < until {
             thread::sleep(POLL);
         }
-        // Also where the shell has ended: a part of a pipeline may not have.
+        // Even if the shell has ended, a part of a pipeline may still run.
         self.signal(Signal::SIGKILL);
         self.child.wait().ok()
     }
 
-    /// Whether it has ended, without reaping it.
+    /// Reports whether it has ended, without reaping it.
     fn has_ended(&self) -> bool {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
         !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive))
     }
 
-    /// Only for a child that is not reaped yet: until then its number names no other process and no other group.
+    /// Signals the process group. Only for a child that is not reaped yet: until then no other process or group has its
+    /// number.
     fn signal(&self, signal: Signal) {
         let group = Pid::from_raw(self.child.id().cast_signed());
         match killpg(group, signal) {
-            // Nobody left.
+            // No process is left.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => tracing::debug!("cannot end the peer command: {errno}"),
         }

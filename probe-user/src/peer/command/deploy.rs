@@ -1,4 +1,4 @@
-//! Taking this very program to a far host that has none, through the same command, and leaving nothing there.
+//! Copies this program to a far host that has none, through the same command, and leaves nothing there.
 //!
 //! The command runs `sh`, which reads its script from stdin: so nothing needs quoting, however many shells are on the
 //! way. The script is one line, and nothing more is written before it answers: a shell may read ahead. It keeps the
@@ -12,28 +12,28 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Peer, Silence, Trouble, ears::PeerMessage};
+use super::{Peer, Silence, Trouble, peer_reader::PeerMessage};
 
-/// What every line of the script starts with.
+/// The first word of every line that the script prints.
 const WORD: &str = "PROBE_DEPLOY ";
 
-/// Bytes that are written at once; each piece may take [`STALL`].
+/// The bytes of one write; each write may take [`STALL`].
 const PIECE: usize = 256 << 10;
 
-/// How long the connection may take no byte.
+/// How long the connection may accept no byte.
 const STALL: Duration = Duration::from_secs(30);
 
-/// This program, as it is taken along.
+/// The program to copy.
 struct Parcel {
     bytes: Vec<u8>,
     sha256: String,
 }
 
-/// Has the far end run this program as its agent: its own copy where it is the very same, else ours.
+/// Makes the far end run this program as its agent: its own copy if that is identical, else ours.
 pub(super) fn take_over(peer: &mut Peer, until: Instant) -> Result<(), Trouble> {
-    let parcel = Parcel::of(&peer.wish.program)?;
+    let parcel = Parcel::of(&peer.options.program)?;
     write(peer, parcel.script().as_bytes(), until)?;
-    let answer = hear(peer, until)?;
+    let answer = receive(peer, until)?;
     match answer.split_once(' ').unwrap_or((&answer, "")) {
         ("HAVE", _) => return Ok(()),
         ("READY", machine) => check_machine(machine)?,
@@ -42,7 +42,7 @@ pub(super) fn take_over(peer: &mut Peer, until: Instant) -> Result<(), Trouble> 
     for piece in parcel.bytes.chunks(PIECE) {
         write(peer, piece, Instant::now() + STALL)?;
     }
-    match hear(peer, Instant::now() + STALL)?.as_str() {
+    match receive(peer, Instant::now() + STALL)?.as_str() {
         "STARTED" => Ok(()),
         answer => Err(refused(answer)),
     }
@@ -52,13 +52,13 @@ impl Parcel {
     fn of(program: &Path) -> Result<Self, Trouble> {
         let bytes = fs::read(program).map_err(|error| Trouble::Deploy {
             why: format!("{} cannot be read: {error}", program.display()),
-            fix: "see whether /proc is mounted".to_owned(),
+            fix: "check that /proc is mounted".to_owned(),
         })?;
         let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { bytes, sha256 })
     }
 
-    /// One line for a POSIX shell with the usual small programs (coreutils or busybox).
+    /// Returns one line for a POSIX shell with the usual small programs (coreutils or busybox).
     fn script(&self) -> String {
         script(self.bytes.len(), &self.sha256)
     }
@@ -66,11 +66,11 @@ impl Parcel {
 
 fn script(bytes: usize, sha256: &str) -> String {
     let steps = [
-        // Where the very same program is in PATH, it is used.
+        // An identical program in PATH is used.
         "f=$(command -v probe) && s=$(sha256sum <\"$f\" 2>/dev/null) && [ \"${s%% *}\" = HASH ] \
          && { echo PROBE_DEPLOY HAVE; exec \"$f\" agent; }",
         "command -v sha256sum >/dev/null || { echo PROBE_DEPLOY NOSUM; exit 1; }",
-        // A folder in which programs may be executed: /tmp is often mounted without that.
+        // A folder in which programs may be executed: /tmp is often mounted noexec.
         "d=; for t in \"${TMPDIR:-/tmp}\" /tmp /var/tmp /dev/shm /run \"${HOME:-/root}\"; do \
          d=$(mktemp -d \"$t/probe.XXXXXXXX\" 2>/dev/null) || { d=; continue; }; \
          printf '#!/bin/sh\\nexit 0\\n' >\"$d/try\" && chmod 700 \"$d/try\" && \"$d/try\" 2>/dev/null && break; \
@@ -101,11 +101,11 @@ fn check_machine(theirs: &str) -> Result<(), Trouble> {
     }
     Err(Trouble::Deploy {
         why: format!("the far host is {theirs}, and this program is built for {ours}"),
-        fix: "install a probe for it there, and use --peer 'ssh HOST sudo probe agent'".to_owned(),
+        fix: "install probe for that architecture there, and use --peer 'ssh HOST sudo probe agent'".to_owned(),
     })
 }
 
-/// The compiler's name of what `uname -m` tells.
+/// Returns the compiler's name for the output of `uname -m`.
 fn machine(uname: &str) -> &str {
     match uname {
         "i386" | "i486" | "i586" | "i686" => "x86",
@@ -124,10 +124,10 @@ fn refused(answer: &str) -> Trouble {
             "remount one of /tmp, /var/tmp, /dev/shm or /run there with exec",
         ),
         "DAMAGED" => (
-            "what arrived there is not what was sent",
-            "let the command pass bytes through unchanged: no terminal (ssh -t), nothing that reads its stdin",
+            "the program was damaged in transit",
+            "the command must pass bytes through unchanged: no terminal (ssh -t), nothing else that reads stdin",
         ),
-        _ => ("the far host's shell does not answer as it should", "let the command run `sh` on the far host"),
+        _ => ("the far host's shell gave an unexpected answer", "the command must run `sh` on the far host"),
     };
     Trouble::Deploy { why: why.to_owned(), fix: fix.to_owned() }
 }
@@ -138,16 +138,16 @@ fn write(peer: &mut Peer, bytes: &[u8], until: Instant) -> Result<(), Trouble> {
         Err(_) if peer.stop.asked() => Err(Trouble::Stopped),
         Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Err(Trouble::Deploy {
             why: format!("the connection took no byte for {} s", STALL.as_secs()),
-            fix: "see whether the connection to the far host works".to_owned(),
+            fix: "check the connection to the far host".to_owned(),
         }),
         Err(_) => Err(peer.ended_early()),
     }
 }
 
-/// What the script says next, without its first word; banners are passed over.
-fn hear(peer: &mut Peer, until: Instant) -> Result<String, Trouble> {
+/// Returns the script's next message, without its first word; banners are skipped.
+fn receive(peer: &mut Peer, until: Instant) -> Result<String, Trouble> {
     loop {
-        match peer.hear(until) {
+        match peer.receive(until) {
             Ok(PeerMessage::Banner(line)) => match line.find(WORD) {
                 Some(at) => return Ok(line[at + WORD.len()..].to_owned()),
                 None => peer.banner(&line),
@@ -170,7 +170,7 @@ mod tests {
         let script = script(1234, "abcd");
         assert_eq!(script.matches('\n').count(), 1);
         assert!(script.contains("head -c 1234") && script.contains("= abcd ]") && !script.contains("HASH"));
-        // What it prints is short enough not to be cut off as a banner's line would be.
+        // What it prints is too short to be cut off like a long banner line.
         assert!(script.len() < 4096, "a terminal's line buffer would cut it off");
     }
 

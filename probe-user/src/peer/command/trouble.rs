@@ -1,4 +1,4 @@
-//! What can go wrong with a far end, each as one sentence with what mends it.
+//! What can go wrong with a far end, each as one sentence with its fix.
 
 use std::{fmt, io};
 
@@ -16,7 +16,7 @@ pub struct CommandExit {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// The last line on its stderr, or where there is none on its stdout.
+    /// The last line on its stderr, or, if there is none, on its stdout.
     pub said: Option<String>,
     /// A line on its stderr about a password, a key, or a host key.
     pub password: Option<String>,
@@ -25,9 +25,9 @@ pub struct CommandExit {
 /// What came instead of a hello.
 #[derive(Clone, Debug)]
 pub struct NoHello {
-    /// How long it was waited for, in seconds.
+    /// The time limit, in seconds.
     pub seconds: f64,
-    /// What is wrong with what came, where that is no text.
+    /// What is wrong with the output, if it is no text.
     pub error: Option<FrameError>,
     /// The last line on stderr.
     pub said: Option<String>,
@@ -47,30 +47,30 @@ impl fmt::Display for NoHello {
     }
 }
 
-/// Why the far end cannot be worked with.
+/// Why the far end cannot be used.
 #[derive(Debug, Error)]
 pub enum Trouble {
     /// This host has no shell.
     #[error("cannot start a shell for the peer command")]
     NoShell(#[source] io::Error),
     /// The command ended without a hello.
-    #[error("the peer command ended before an agent spoke ({})", ended.told())]
+    #[error("the peer command ended before an agent spoke ({})", ended.described())]
     EndedEarly {
         /// How.
         ended: CommandExit,
         /// The command.
         command: String,
     },
-    /// Nothing that is a hello came.
+    /// No hello came.
     #[error("the peer command did not start an agent{0}")]
     NoHello(Box<NoHello>),
-    /// A hello that is none.
+    /// The hello cannot be parsed.
     #[error("the far end's hello cannot be read: {why}")]
     UnreadableHello {
         /// What is wrong with it.
         why: String,
     },
-    /// Another version.
+    /// The far end has another version.
     #[error("{mismatch}")]
     Mismatch {
         /// Which numbers differ.
@@ -78,61 +78,61 @@ pub enum Trouble {
         /// The far end's version.
         version: String,
     },
-    /// The far end cannot do that at all.
+    /// The far end does not have this function.
     #[error("the far end (probe {version}) does not offer to {what}")]
     NotOffered {
-        /// What.
+        /// The function.
         what: &'static str,
         /// Its version.
         version: String,
     },
-    /// The far end will not, or it cannot.
+    /// The far end refused.
     #[error("the far end: {}", complaint.error)]
     Refused {
-        /// In its own words.
+        /// Its own words.
         complaint: Complaint,
     },
     /// The command ended after the hello.
-    #[error("the far end is gone ({})", ended.told())]
+    #[error("the far end is gone ({})", ended.described())]
     EndedInTheMiddle {
         /// How.
         ended: CommandExit,
     },
-    /// No answer.
+    /// No reply came.
     #[error("the far end did not answer within {seconds} s{}", printed_and_said(None, said.as_deref()))]
     Silent {
-        /// How long it was waited for.
+        /// The time limit, in seconds.
         seconds: f64,
         /// The last line on its stderr.
         said: Option<String>,
     },
-    /// Something that is no message.
+    /// The far end sent something that is no message.
     #[error("the far end does not keep to the protocol: {0}")]
     Broken(#[from] FrameError),
-    /// A message at the wrong time.
+    /// The far end sent a message at the wrong time.
     #[error("the far end does not keep to the protocol: {why}")]
     OutOfTurn {
-        /// How so.
+        /// What was wrong.
         why: String,
     },
-    /// Something was asked before the hello.
+    /// A request was made before the hello.
     #[error("the far end has not said hello yet")]
     NotGreeted,
-    /// This program cannot be taken over.
-    #[error("cannot take this program to the far end: {why}")]
+    /// This program cannot be copied to the far end.
+    #[error("cannot copy this program to the far end: {why}")]
     Deploy {
         /// Why not.
         why: String,
-        /// What mends it.
+        /// How to fix it.
         fix: String,
     },
-    /// The wait was ended from outside.
+    /// A stop was requested during the wait.
     #[error("interrupted while waiting for the far end")]
     Stopped,
 }
 
 impl CommandExit {
-    fn told(&self) -> String {
+    fn described(&self) -> String {
         let how = match (self.code, self.signal) {
             (Some(code), _) => format!("exit status {code}"),
             (None, Some(signal)) => format!("signal {signal}"),
@@ -156,19 +156,18 @@ fn printed_and_said(printed: Option<&str>, said: Option<&str>) -> String {
 impl Mend for Trouble {
     fn fix(&self) -> String {
         match self {
-            Self::NoShell(_) => "see whether sh is in PATH, and ulimit -u".to_owned(),
+            Self::NoShell(_) => "check that sh is in PATH, and see ulimit -u".to_owned(),
             Self::EndedEarly { ended, command } => ended_early(ended, command),
             Self::NoHello(what) => no_hello(what.said.as_deref(), &what.command),
             Self::UnreadableHello { .. } | Self::NotOffered { .. } | Self::Mismatch { .. } => {
-                "install one version of probe on both hosts, or take this one along: --peer 'ssh HOST sudo' --deploy"
+                "install the same version of probe on both hosts, or copy this one: --peer 'ssh HOST sudo' --deploy"
                     .to_owned()
             }
             Self::Refused { complaint } => format!("on the far end: {}", complaint.fix),
-            Self::EndedInTheMiddle { .. } => "see why its command ends, and try again".to_owned(),
-            Self::Silent { .. } => "see whether the connection to the far host works, and how busy that is".to_owned(),
+            Self::EndedInTheMiddle { .. } => "find out why its command ended, and try again".to_owned(),
+            Self::Silent { .. } => "check the connection to the far host, and how busy that host is".to_owned(),
             Self::Broken(_) | Self::OutOfTurn { .. } => {
-                "let nothing but `probe agent` write to the command's stdout, and give it no terminal (no ssh -t)"
-                    .to_owned()
+                "only `probe agent` may write to the command's stdout; give it no terminal (no ssh -t)".to_owned()
             }
             Self::Deploy { fix, .. } => fix.clone(),
             Self::NotGreeted | Self::Stopped => String::new(),
@@ -176,7 +175,7 @@ impl Mend for Trouble {
     }
 }
 
-/// What mends a password that nobody can type: the question has no terminal to appear on.
+/// How to fix a password prompt: it has no terminal to appear on.
 const PASSWORD: &str = "probe gives the command no terminal to ask for a password on: use a key or an agent (ssh-add), \
                         and let sudo ask for none there (NOPASSWD)";
 
@@ -192,7 +191,7 @@ fn ended_early(ended: &CommandExit, command: &str) -> String {
         Some(127) => "check the command's spelling; where the far host has no probe, take it along: \
                       --peer 'ssh HOST sudo' --deploy"
             .to_owned(),
-        Some(126) => "see whether the program may be executed there".to_owned(),
+        Some(126) => "check that the program may be executed there".to_owned(),
         _ => by_hand(command),
     }
 }
@@ -204,7 +203,7 @@ fn no_hello(said: Option<&str>, command: &str) -> String {
 }
 
 fn by_hand(command: &str) -> String {
-    format!("the command must start `probe agent` on the far host; see what it does by hand: {command}")
+    format!("the command must start `probe agent` on the far host; run it by hand to see what it does: {command}")
 }
 
 #[cfg(test)]

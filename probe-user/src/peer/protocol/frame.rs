@@ -1,4 +1,4 @@
-//! Messages as lines, and lines out of bytes as they come: pure.
+//! Encodes messages as lines, and splits a byte stream into lines: pure.
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -13,32 +13,32 @@ pub enum FrameError {
     /// A line that does not end.
     #[error("a message is longer than {limit} bytes")]
     TooLong {
-        /// The most that there may be.
+        /// The limit.
         limit: usize,
     },
     /// A line that is no message.
-    #[error("this is no message: {shown:?} ({why})")]
+    #[error("not a message: {shown:?} ({why})")]
     Garbage {
-        /// How the line begins.
+        /// The start of the line.
         shown: String,
         /// What is wrong with it.
         why: String,
     },
     /// The input ended in the middle of a line.
-    #[error("a message is cut off after {bytes} bytes")]
+    #[error("a message was truncated after {bytes} bytes")]
     Truncated {
-        /// How much of it came.
+        /// The bytes that arrived.
         bytes: usize,
     },
 }
 
-/// How much of a line a complaint shows.
+/// How much of a line an error shows.
 const SHOWN_CHARS: usize = 80;
 
-/// A message as its line.
+/// Encodes a message as a line.
 ///
 /// # Errors
-/// [`FrameError::TooLong`] where it is longer than `limit`.
+/// [`FrameError::TooLong`] if it is longer than `limit`.
 pub fn encode<T: Serialize>(message: &Numbered<T>, limit: usize) -> Result<Vec<u8>, FrameError> {
     let garbage = |error: serde_json::Error| FrameError::Garbage { shown: String::new(), why: error.to_string() };
     let mut line = serde_json::to_vec(message).map_err(garbage)?;
@@ -49,18 +49,18 @@ pub fn encode<T: Serialize>(message: &Numbered<T>, limit: usize) -> Result<Vec<u
     Ok(line)
 }
 
-/// The message of a line.
+/// Decodes the message in a line.
 ///
 /// # Errors
-/// [`FrameError::Garbage`] where it is none.
+/// [`FrameError::Garbage`] if it is none.
 pub fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<Numbered<T>, FrameError> {
     read(line).map_err(|error| FrameError::Garbage { shown: printable(line), why: error.to_string() })
 }
 
-/// Reads JSON of the far end. None of its strings has more than one line: an end of line in one would forge lines of a
-/// report, so it goes, with everything else that is harmful.
+/// Parses JSON of the far end. None of its strings has more than one line: a newline in one would forge lines of a report,
+/// so it is removed, with everything else that is harmful.
 pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    // What is harmful is either escaped or beyond printable ASCII; nearly no message has either.
+    // Harmful characters are either escaped or beyond printable ASCII; nearly no message has either.
     if json.iter().all(|byte| *byte != b'\\' && *byte < 0x7f) {
         return serde_json::from_slice(json);
     }
@@ -84,13 +84,13 @@ fn tame(value: &mut Value) {
     }
 }
 
-/// How a line begins, without what would move a terminal's cursor.
+/// Returns the start of a line, without what would move a terminal's cursor.
 pub fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     harmless::line(text.trim()).chars().take(SHOWN_CHARS).collect()
 }
 
-/// Lines out of bytes as they come.
+/// Splits a byte stream into lines.
 #[derive(Debug)]
 pub struct Lines {
     buffer: Vec<u8>,
@@ -99,22 +99,22 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Lines of at most `limit` bytes, their ends included.
+    /// Accepts lines of at most `limit` bytes, newline included.
     pub fn new(limit: usize) -> Self {
         Self { buffer: Vec::new(), searched: 0, limit }
     }
 
-    /// Allows lines of another length from here on.
+    /// Changes the limit for lines from here on.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
 
-    /// Adds what came.
+    /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole line without its end; `None` where more bytes are needed.
+    /// Returns the next complete line without its newline; `None` if more bytes are needed.
     ///
     /// # Errors
     /// [`FrameError::TooLong`]: from then on there is no telling where a line starts.
@@ -135,10 +135,10 @@ impl Lines {
         Ok(Some(line))
     }
 
-    /// What is left when the input has ended.
+    /// Checks what is left when the input has ended.
     ///
     /// # Errors
-    /// [`FrameError::Truncated`] where that is a part of a line.
+    /// [`FrameError::Truncated`] if that is a part of a line.
     pub fn finish(&self) -> Result<(), FrameError> {
         match self.buffer.len() {
             0 => Ok(()),
@@ -146,7 +146,7 @@ impl Lines {
         }
     }
 
-    /// The unfinished line.
+    /// Returns the unfinished line.
     pub fn rest(&self) -> &[u8] {
         &self.buffer
     }

@@ -1,6 +1,5 @@
-//! Messages survive the way, and nothing that comes instead of them does harm.
+//! Tests that messages survive the trip, and that nothing that comes instead of them does harm.
 
-use probe_ebpf::Echo;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -16,8 +15,8 @@ use crate::{
         trace::{HopTrace, ProbePassage},
     },
     traffic::{
+        batch::{EchoFields, Quoted, QuotedEcho, What},
         sender::Fragmentation,
-        volley::{EchoFields, Quoted, What},
     },
 };
 
@@ -37,13 +36,13 @@ fn watch() -> WatchRequest {
     }
 }
 
-/// A volley that is as long as one gets.
-fn shots(count: u16) -> Vec<PacketSpec> {
+/// Builds a batch of the greatest length.
+fn packets(count: u16) -> Vec<PacketSpec> {
     let address = || Some(IpAddr::from([u8::MAX; 16]));
     let fields = EchoFields { id: u16::MAX, seq: u16::MAX, code: u8::MAX, size: u16::MAX, nonce: u64::MAX };
     let [source, destination] = [address(), address()].map(|address| address.expect("one"));
-    let quoted = Quoted { source, destination, echo: Echo::Request, fields };
-    let shot = |number| PacketSpec {
+    let quoted = Quoted { source, destination, echo: QuotedEcho::Request, fields };
+    let packet = |number| PacketSpec {
         number,
         after_ms: u32::MAX,
         what: What::Unreachable { code: u8::MAX, quoted },
@@ -52,7 +51,7 @@ fn shots(count: u16) -> Vec<PacketSpec> {
         ttl: Some(u8::MAX),
         fragmentation: Fragmentation::Forbidden,
     };
-    (0..count).map(shot).collect()
+    (0..count).map(packet).collect()
 }
 
 fn hello() -> Hello {
@@ -71,8 +70,8 @@ fn requests_and_answers_come_out_as_they_went_in() {
         nonce: 9,
         wait_ms: 100,
     };
-    let volley = Request::Volley(shots(1024));
-    let others = [Request::Absorbed, Request::Fired, volley];
+    let batch = Request::Batch(packets(1024));
+    let others = [Request::Absorbed, Request::BatchProgress, batch];
     for message in
         [Request::Watch(watch()), Request::Look, Request::Finish, Request::Send(order)].into_iter().chain(others)
     {
@@ -85,6 +84,16 @@ fn requests_and_answers_come_out_as_they_went_in() {
     let sight = HostTrace { hops: [("tc_in".to_owned(), watched)].into(), ..HostTrace::default() };
     let numbered = Numbered { number: 4, message: AgentReply::Sight(Box::new(sight)) };
     assert_eq!(decode(&encode(&numbered, MAX_ANSWER_BYTES).expect("short")), Ok(numbered));
+}
+
+#[test]
+fn batches_keep_their_names_on_the_wire() {
+    let json = |message: AgentReply| serde_json::to_value(message).expect("plain data");
+    let progress = BatchProgress { waiting: 2, ..BatchProgress::default() };
+    let expected = serde_json::json!({ "fired": { "shots": [], "waiting": 2, "now_ns": 0 } });
+    assert_eq!(json(AgentReply::BatchProgress(progress)), expected);
+    let requests = serde_json::to_value([Request::Batch(Vec::new()), Request::BatchProgress]).expect("plain data");
+    assert_eq!(requests, serde_json::json!([{ "volley": [] }, "fired"]));
 }
 
 #[test]
@@ -101,7 +110,7 @@ fn a_hello_of_another_version_is_told_with_both_numbers() {
     assert_eq!(hello().check(), Ok(()));
     let later = "{\"probe_hello\":{\"protocol\":9,\"abi\":4,\"offers\":[\"fly\"],\"new\":[]}}";
     let mismatch = Hello::in_line(later).expect("a hello").expect("readable").check().expect_err("another version");
-    assert_eq!(mismatch.to_string(), format!("the far end speaks peer protocol 9, this one {PROTOCOL}"));
+    assert_eq!(mismatch.to_string(), format!("the far end uses peer protocol 9, this one {PROTOCOL}"));
     let mismatch = Hello { abi: 0, ..hello() }.check().expect_err("another version");
     assert!(mismatch.to_string().contains(&format!("ABI 0, this one's {ABI_VERSION}")), "{mismatch}");
 }

@@ -7,7 +7,7 @@ use probe_ebpf::packet::{ICMP, IPV4, IPV4_HEADER};
 use super::{Common, Frame, Layout, Network, Rest, from_offset, length_field};
 use crate::traffic::checksum::checksum;
 
-/// The most option bytes that the header length can tell.
+/// The most option bytes that the header length can express.
 const MAX_OPTION_BYTES: usize = 40;
 
 /// "Don't fragment", in the word of flags and offset.
@@ -61,19 +61,19 @@ impl Layout for V4 {
 }
 
 impl Frame<V4> {
-    /// IP options, padded with "end of options" to a multiple of four bytes; 40 bytes at most.
+    /// Adds IP options, padded with "end of options" to a multiple of four bytes; 40 bytes at most.
     ///
     /// # Panics
     /// On more than 40 bytes: no IPv4 header can hold them.
     #[must_use]
     pub fn options(mut self, options: &[u8]) -> Self {
-        assert!(options.len() <= MAX_OPTION_BYTES, "{} option bytes, and IPv4 holds 40", options.len());
+        assert!(options.len() <= MAX_OPTION_BYTES, "{} option bytes, but IPv4 holds 40", options.len());
         self.network.options = options.to_vec();
         self.network.options.resize(options.len().next_multiple_of(4), 0);
         self
     }
 
-    /// The identification that fragments of one packet share.
+    /// Sets the identification that fragments of one packet share.
     #[must_use]
     pub fn identification(mut self, identification: u16) -> Self {
         self.network.identification = identification;
@@ -87,11 +87,11 @@ impl Frame<V4> {
         self
     }
 
-    /// Makes it the fragment that starts at byte `offset` of the message, a multiple of 8: it carries the message from
+    /// Makes it the fragment that starts at byte `offset` of the message, a multiple of 8, and carries the message from
     /// there on.
     ///
     /// # Panics
-    /// On an offset that is no multiple of 8: no IP header can say it.
+    /// On an offset that is no multiple of 8: no IP header can express it.
     #[must_use]
     pub fn fragment(mut self, offset: u16, rest: Rest) -> Self {
         assert!(offset.is_multiple_of(8), "fragments start at multiples of 8, not at {offset}");

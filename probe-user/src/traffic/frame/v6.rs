@@ -65,20 +65,20 @@ impl Layout for V6 {
 }
 
 impl Frame<V6> {
-    /// A further extension header: hop-by-hop options, padded to a multiple of eight bytes.
+    /// Adds an extension header of hop-by-hop options, padded to a multiple of eight bytes.
     #[must_use]
     pub fn hop_by_hop(self, options: &[u8]) -> Self {
         self.options_header(HOP_BY_HOP, options)
     }
 
-    /// A further extension header: destination options, padded to a multiple of eight bytes.
+    /// Adds an extension header of destination options, padded to a multiple of eight bytes.
     #[must_use]
     pub fn destination(self, options: &[u8]) -> Self {
         self.options_header(DESTINATION, options)
     }
 
-    /// A further extension header: routing, with its type, the segments left, and its data after those, which is
-    /// padded with zeros to a multiple of eight bytes. The checksum stays that of the destination given first.
+    /// Adds a routing header with its type, the segments left, and its data, which is padded with zeros to a multiple of
+    /// eight bytes. The checksum stays that of the destination given first.
     #[must_use]
     pub fn routing(self, routing_type: u8, segments_left: u8, data: &[u8]) -> Self {
         let mut body = vec![routing_type, segments_left];
@@ -87,10 +87,10 @@ impl Frame<V6> {
         self.sized_header(ROUTING, &body)
     }
 
-    /// A further extension header, of fragments: the packet carries the message from byte `offset` on, a multiple of 8.
+    /// Adds a fragment header: the packet carries the message from byte `offset` on, a multiple of 8.
     ///
     /// # Panics
-    /// On an offset that is no multiple of 8: no fragment header can say it.
+    /// On an offset that is no multiple of 8: no fragment header can express it.
     #[must_use]
     pub fn fragment(mut self, offset: u16, rest: Rest, identification: u32) -> Self {
         assert!(offset.is_multiple_of(8), "fragments start at multiples of 8, not at {offset}");
@@ -116,7 +116,7 @@ impl Frame<V6> {
         self.sized_header(number, &body)
     }
 
-    /// `body` fills, with the two bytes in front of it, a multiple of eight bytes.
+    /// Adds an extension header; `body` and the two bytes before it fill a multiple of eight bytes.
     fn sized_header(mut self, number: u8, body: &[u8]) -> Self {
         let eights = (body.len() + 2) / 8 - 1;
         let length = u8::try_from(eights).expect("an extension header of 2048 bytes at most");

@@ -10,19 +10,19 @@ use crate::{error::Mend, traffic::SenderError};
 /// Why no probes can be sent.
 #[derive(Debug, Error)]
 pub enum ProberError {
-    /// Only raw sockets send marked probes with an id of one's own and read every ICMP error.
+    /// Only raw sockets send marked probes with a chosen id and read every ICMP error.
     #[error("not privileged: sending marked probes needs CAP_NET_RAW")]
     NotPrivileged,
     /// The payload has no room for the mark.
-    #[error("{size} bytes of payload have no room for the mark of a probe, which has {MARK_BYTES}")]
+    #[error("a payload of {size} bytes has no room for a probe's mark of {MARK_BYTES} bytes")]
     TooSmall {
-        /// Payload bytes that were asked for.
+        /// The payload bytes that were requested.
         size: u16,
     },
     /// More probes than a run can have.
-    #[error("{count} probes are more than a run can have ({MAX_PROBES}), or none")]
+    #[error("a run has 1 to {MAX_PROBES} probes, not {count}")]
     Count {
-        /// How many were asked for.
+        /// The number that was requested.
         count: u16,
     },
     /// The sending socket.
@@ -31,9 +31,9 @@ pub enum ProberError {
     /// The reading socket.
     #[error("cannot {what}")]
     Reader {
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         #[source]
         source: io::Error,
     },

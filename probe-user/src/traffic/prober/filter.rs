@@ -8,7 +8,7 @@ use socket2::SockFilter;
 use super::incoming::{ERRORS_V4, ERRORS_V6};
 use crate::traffic::target::family_of;
 
-/// What is kept of a packet: enough for IP headers with options, an error, and a quoted mark.
+/// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
 pub(super) const SNAP_BYTES: u32 = 256;
 
 /// Opcodes of `linux/bpf_common.h`: load the word or byte at X + k or at k, load the IPv4 header's length into X.
@@ -23,12 +23,12 @@ const RETURN: u16 = 0x06;
 const MAGIC_AT: u32 = 8;
 const NONCE_AT: u32 = 16;
 
-/// The bits of types that a raw socket shall not receive (`ICMP_FILTER`); 1: refused.
+/// Returns the bits of the types that a raw socket must not receive (`ICMP_FILTER`); 1: refused.
 pub(super) fn refused_types_v4() -> u32 {
     ERRORS_V4.iter().fold(u32::MAX, |bits, icmp_type| bits & !(1 << icmp_type)) & !1
 }
 
-/// The same for `ICMPV6_FILTER`, and echo replies (129).
+/// Returns the bits for `ICMPV6_FILTER`, in which echo replies (129) pass too.
 pub(super) fn refused_types_v6() -> [u32; 8] {
     let mut bits = [u32::MAX; 8];
     for icmp_type in ERRORS_V6.into_iter().chain([129]) {
@@ -37,7 +37,7 @@ pub(super) fn refused_types_v6() -> [u32; 8] {
     bits
 }
 
-/// Keeps replies with a mark of this run, and ICMP errors about packets to `target`; all else is dropped.
+/// Keeps replies with a mark of this run, and ICMP errors about packets to `target`; drops all else.
 pub(super) fn program(target: IpAddr, nonce: u64) -> Vec<SockFilter> {
     let reply_type = if family_of(target) == Family::V4 { 0 } else { 129 };
     let start = match family_of(target) {
@@ -48,19 +48,19 @@ pub(super) fn program(target: IpAddr, nonce: u64) -> Vec<SockFilter> {
     let reply = [(MAGIC_AT, u32::from_be_bytes(MAGIC)), (NONCE_AT, high), (NONCE_AT + 4, low)];
     let quoted = quoted_destination(target);
     let mut program = vec![start, SockFilter::new(LOAD_BYTE_X, 0, 0, 0)];
-    // To the checks of errors: over those of replies and over their return.
+    // Jump to the checks of errors: over those of replies and over their return.
     program.push(SockFilter::new(JUMP_EQUAL, 0, length(&reply) + 2, reply_type));
     push_checks(&mut program, &reply);
     push_checks(&mut program, &quoted);
     program
 }
 
-/// Instructions of that many checks.
+/// Counts the instructions of these checks.
 fn length(checks: &[(u32, u32)]) -> u8 {
     u8::try_from(checks.len() * 2).expect("a handful")
 }
 
-/// Keep the packet if every word is as it must be, else drop it.
+/// Adds instructions that keep the packet if every word matches, and drop it otherwise.
 fn push_checks(program: &mut Vec<SockFilter>, checks: &[(u32, u32)]) {
     for (number, (at, value)) in checks.iter().enumerate() {
         let to_drop = length(&checks[number + 1..]) + 1;
@@ -71,7 +71,7 @@ fn push_checks(program: &mut Vec<SockFilter>, checks: &[(u32, u32)]) {
     program.push(SockFilter::new(RETURN, 0, 0, 0));
 }
 
-/// Where the destination of the quoted packet is in an ICMP error, and its words.
+/// Returns where the destination of the quoted packet is in an ICMP error, and its words.
 fn quoted_destination(target: IpAddr) -> Vec<(u32, u32)> {
     match target {
         IpAddr::V4(address) => vec![(8 + 16, address.to_bits())],

@@ -1,4 +1,4 @@
-//! Choosing an echo id that no other ping on this host uses.
+//! Chooses an echo id that no other ping on this host uses.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::mark::random;
 use crate::traffic::options::{IcmpFilter, Icmpv6Filter};
 
-/// Every ICMP type but the echo reply, as `ICMP_FILTER` refuses them.
+/// Every ICMP type except the echo reply, as a mask for `ICMP_FILTER`.
 const REFUSE_ALL_BUT_REPLIES: u32 = !1;
 
 /// Notes the ids of echo replies that arrive here: those of pings by raw socket, which no table of the kernel shows.
@@ -25,10 +25,10 @@ pub struct Scout {
 }
 
 impl Scout {
-    /// Starts noting, in the network namespace of this thread.
+    /// Starts noting ids, in the network namespace of this thread.
     ///
     /// # Errors
-    /// What the kernel answered; without `CAP_NET_RAW` nothing can be noted.
+    /// The kernel's answer; without `CAP_NET_RAW` nothing can be noted.
     pub fn open(family: Family) -> io::Result<Self> {
         let socket = match family {
             Family::V4 => Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?,
@@ -41,7 +41,7 @@ impl Scout {
         Ok(Self { socket, family, seen: BTreeSet::new() })
     }
 
-    /// The ids that are in use, as far as replies until now and the kernel's ping sockets tell.
+    /// Returns the ids that are in use, judging by the replies so far and the kernel's ping sockets.
     pub fn used(&mut self) -> BTreeSet<u16> {
         let mut bytes = [0; 128];
         let socket = self.socket.as_fd().as_raw_fd();
@@ -51,7 +51,7 @@ impl Scout {
         self.seen.union(&ping_sockets()).copied().collect()
     }
 
-    /// A random id that is not in use, and not 0, which some boxes take for "none".
+    /// Chooses a random id that is not in use, and not 0, which some middleboxes take for "none".
     pub fn choose(&mut self) -> u16 {
         let used = self.used();
         choose(&used, random)
@@ -64,7 +64,7 @@ fn replies_only_v6() -> [u32; 8] {
     bits
 }
 
-/// The id of a reply as a raw socket gives it.
+/// Parses the id of a reply as a raw socket delivers it.
 fn reply_id(bytes: &[u8], family: Family) -> Option<u16> {
     let start = match family {
         Family::V4 => usize::from(bytes.first()? & 0xf) * 4,
@@ -73,13 +73,13 @@ fn reply_id(bytes: &[u8], family: Family) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(start + 4..start + 6)?.try_into().ok()?))
 }
 
-/// The ids of the ping sockets of this network namespace.
+/// Returns the ids of the ping sockets of this network namespace.
 fn ping_sockets() -> BTreeSet<u16> {
     let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
     ["icmp", "icmp6"].iter().flat_map(|name| ports(&read(name))).collect()
 }
 
-/// The local ports in a table of `/proc/net`, in hex after the colon of the second column: a ping socket's is its id.
+/// Parses the local ports in a table of `/proc/net`, in hex after the colon of the second column: a ping socket's is its id.
 fn ports(table: &str) -> BTreeSet<u16> {
     table
         .lines()
@@ -92,7 +92,7 @@ fn ports(table: &str) -> BTreeSet<u16> {
 fn choose(used: &BTreeSet<u16>, mut random: impl FnMut() -> u64) -> u16 {
     let candidate = |number: u64| u16::try_from(number % 65_535 + 1).expect("1 to 65535");
     let start = candidate(random());
-    // From a random one on upwards: it ends, however many are in use.
+    // Counting upwards from a random id ends, however many are in use.
     let mut rest = (start..=u16::MAX).chain(1..start);
     rest.find(|id| !used.contains(id)).unwrap_or(start)
 }

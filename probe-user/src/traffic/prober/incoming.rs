@@ -11,7 +11,7 @@ use super::mark::marked;
 
 const NEXT_HEADER_FRAGMENT: u8 = 44;
 
-/// ICMP source quench (RFC 792): deprecated, and no end of a packet.
+/// ICMP source quench (RFC 792): deprecated, and it does not mean that the packet was dropped.
 pub(super) const SOURCE_QUENCH: u8 = 4;
 /// ICMP redirect (RFC 792): the packet was forwarded.
 pub(super) const REDIRECT: u8 = 5;
@@ -31,13 +31,13 @@ pub(in crate::traffic) enum IncomingMessage {
         /// Echo id.
         id: u16,
     },
-    /// An error.
+    /// An ICMP error.
     Error {
         /// Its type on the wire.
         icmp_type: u8,
         /// Its code.
         code: u8,
-        /// What it is about.
+        /// The packet that it is about.
         quote: QuotedMessage,
     },
 }
@@ -51,21 +51,21 @@ pub(in crate::traffic) struct QuotedMessage {
     pub(in crate::traffic) id: u16,
     /// Its sequence number.
     pub(in crate::traffic) seq: u16,
-    /// The probe's number and the nonce, where the quote is long enough and has a mark.
+    /// The probe's number and the nonce, if the quote is long enough and has a mark.
     pub(in crate::traffic) mark: Option<(u16, u64)>,
     /// Whether the quote is long enough for a mark.
     pub(in crate::traffic) whole: bool,
 }
 
-/// An IPv4 packet as a raw socket gives it, from its IP header on: its sender, its TTL, and what it says.
+/// Parses an IPv4 packet as a raw socket delivers it, from its IP header on: its sender, its TTL, and its message.
 pub(in crate::traffic) fn read_v4(packet: &[u8], nonce: u64) -> Option<(IpAddr, u8, IncomingMessage)> {
     let header = ipv4_header_bytes(packet)?;
     let from = Ipv4Addr::from(<[u8; 4]>::try_from(packet.get(12..16)?).ok()?);
-    let heard = read(packet.get(header..)?, Family::V4, nonce)?;
-    Some((from.into(), *packet.get(8)?, heard))
+    let message = read(packet.get(header..)?, Family::V4, nonce)?;
+    Some((from.into(), *packet.get(8)?, message))
 }
 
-/// An `ICMPv6` message as a raw socket gives it, without its IP header.
+/// Parses an `ICMPv6` message as a raw socket delivers it, without its IP header.
 pub(in crate::traffic) fn read_v6(message: &[u8], nonce: u64) -> Option<IncomingMessage> {
     read(message, Family::V6, nonce)
 }
@@ -96,14 +96,14 @@ fn quote(echo: &[u8]) -> Option<QuotedMessage> {
     })
 }
 
-/// The echo message in a quoted IPv4 packet; later fragments have none.
+/// Finds the echo message in a quoted IPv4 packet; later fragments have none.
 fn quoted_v4(packet: &[u8]) -> Option<&[u8]> {
     let first = word(packet, 6)? & 0x1fff == 0;
     let is_icmp = *packet.get(9)? == ICMP;
     if first && is_icmp { packet.get(ipv4_header_bytes(packet)?..) } else { None }
 }
 
-/// The echo message in a quoted IPv6 packet that has no extension header but that of a first fragment.
+/// Finds the echo message in a quoted IPv6 packet without extension headers, except for that of a first fragment.
 fn quoted_v6(packet: &[u8]) -> Option<&[u8]> {
     match *packet.get(6)? {
         ICMPV6 => packet.get(IPV6_HEADER..),
@@ -121,7 +121,7 @@ fn ipv4_header_bytes(packet: &[u8]) -> Option<usize> {
     (words >= 5).then_some(usize::from(words) * 4)
 }
 
-/// The big-endian 16-bit word at `at`.
+/// Reads the big-endian 16-bit word at `at`.
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// An ICMP error around `quoted`, and for IPv4 its IP header: that of any packet from the router.
+    /// Builds an ICMP error around `quoted`, for IPv4 with its IP header: that of any packet from the router.
     fn error(family: Family, icmp_type: u8, quoted: &[u8]) -> Vec<u8> {
         let message = [&[icmp_type, 0, 0, 0, 0, 0, 0, 0], quoted].concat();
         match family {
@@ -155,9 +155,9 @@ mod tests {
         }
     }
 
-    fn heard(family: Family, bytes: &[u8]) -> Option<IncomingMessage> {
+    fn message(family: Family, bytes: &[u8]) -> Option<IncomingMessage> {
         match family {
-            Family::V4 => read_v4(bytes, NONCE).map(|(_, _, heard)| heard),
+            Family::V4 => read_v4(bytes, NONCE).map(|(_, _, message)| message),
             Family::V6 => read_v6(bytes, NONCE),
         }
     }
@@ -167,16 +167,17 @@ mod tests {
         let bytes = payload(5, NONCE, 56);
         let reply = EchoMessage::new(Kind { family: Family::V4, echo: Echo::Reply }, 99, 6, &bytes);
         let packet = Frame::v4([10, 0, 0, 2].into(), [10, 0, 0, 1].into(), &reply).ttl(61).ip_bytes();
-        let (from, ttl, heard) = read_v4(&packet, NONCE).expect("ours");
+        let (from, ttl, message) = read_v4(&packet, NONCE).expect("ours");
         assert_eq!((from, ttl), (IpAddr::from([10, 0, 0, 2]), 61));
-        assert_eq!(heard, IncomingMessage::Reply { probe: 5, id: 99 });
+        assert_eq!(message, IncomingMessage::Reply { probe: 5, id: 99 });
         assert_eq!(read_v4(&packet, NONCE + 1), None);
     }
 
     #[test]
     fn an_error_with_a_whole_quote_is_known_by_its_mark() {
         for (family, icmp_type) in [(Family::V4, 11), (Family::V6, 3)] {
-            let Some(IncomingMessage::Error { quote, .. }) = heard(family, &error(family, icmp_type, &request(family)))
+            let Some(IncomingMessage::Error { quote, .. }) =
+                message(family, &error(family, icmp_type, &request(family)))
             else {
                 panic!("{family:?}");
             };
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn an_error_with_a_short_quote_has_id_and_sequence_number_only() {
         let short = &request(Family::V4)[..28];
-        let Some(IncomingMessage::Error { quote, .. }) = heard(Family::V4, &error(Family::V4, 3, short)) else {
+        let Some(IncomingMessage::Error { quote, .. }) = message(Family::V4, &error(Family::V4, 3, short)) else {
             panic!("short")
         };
         assert_eq!((quote.id, quote.seq, quote.mark, quote.whole), (43, 6, None, false));
@@ -197,10 +198,10 @@ mod tests {
     fn a_later_fragment_and_another_protocol_quote_no_echo() {
         let mut fragment = request(Family::V4);
         fragment[7] = 1;
-        assert_eq!(heard(Family::V4, &error(Family::V4, 11, &fragment)), None);
+        assert_eq!(message(Family::V4, &error(Family::V4, 11, &fragment)), None);
         let mut udp = request(Family::V4);
         udp[9] = 17;
-        assert_eq!(heard(Family::V4, &error(Family::V4, 3, &udp)), None);
+        assert_eq!(message(Family::V4, &error(Family::V4, 3, &udp)), None);
     }
 
     #[test]
@@ -210,9 +211,9 @@ mod tests {
         fragment[6] = NEXT_HEADER_FRAGMENT;
         fragment.extend([ICMPV6, 0, 0, 1, 0, 0, 0, 9]);
         fragment.extend(&whole[IPV6_HEADER..]);
-        assert!(heard(Family::V6, &error(Family::V6, 2, &fragment)).is_some());
+        assert!(message(Family::V6, &error(Family::V6, 2, &fragment)).is_some());
         fragment[IPV6_HEADER + 3] = 9;
-        assert_eq!(heard(Family::V6, &error(Family::V6, 2, &fragment)), None);
+        assert_eq!(message(Family::V6, &error(Family::V6, 2, &fragment)), None);
     }
 
     proptest! {
@@ -223,7 +224,7 @@ mod tests {
             let _ = (read_v4(&bytes, NONCE), read_v6(&bytes, NONCE));
             for family in [Family::V4, Family::V6] {
                 let whole = error(family, 3, &request(family));
-                let _ = heard(family, &whole[..cut.min(whole.len())]);
+                let _ = message(family, &whole[..cut.min(whole.len())]);
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::traffic::{
     sender::Settings,
 };
 
-/// Room for the replies of a whole run, however large they are allowed to be on usual links.
+/// Room for the replies of a whole run, of any size that usual links allow.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// Reads replies and ICMP errors of one run.
@@ -40,7 +40,7 @@ pub(super) struct Reader {
     replies: bool,
 }
 
-/// A message, and when and from whom it came.
+/// A message, its time and its sender.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived {
     pub(super) time_ns: u64,
@@ -63,20 +63,20 @@ impl Reader {
         })?;
         set_up(&socket, settings, nonce)
             .map_err(|source| ProberError::Reader { what: "set up the socket that reads ICMP", source })?;
-        // A reply that nobody asked for wants no reply; on the loopback it would come back to this socket.
+        // An unsolicited reply gets no reply; on the loopback it would come back to this socket.
         Ok(Self { socket, family, nonce, replies: settings.echo == Echo::Request })
     }
 
-    /// Waits until something has arrived, `time` at most.
+    /// Waits until something arrives, at most `time`.
     pub(super) fn wait(&self, time: Duration) {
-        // Rounded up: else the last part of a millisecond would be waited for in a busy loop.
+        // Rounded up: otherwise the last part of a millisecond would be a busy loop.
         let milliseconds = u16::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u16::MAX);
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-        // A signal ends the wait early, and the caller looks anyway.
+        // A signal ends the wait early; the caller checks for messages anyway.
         let _ = poll(&mut fds, PollTimeout::from(milliseconds));
     }
 
-    /// The next message that is about this run; nothing where none has arrived.
+    /// Returns the next message about this run; `None` if none has arrived.
     pub(super) fn next(&mut self) -> Option<Arrived> {
         loop {
             match self.receive() {
@@ -87,7 +87,7 @@ impl Reader {
         }
     }
 
-    /// One message; `None` where it is not about this run.
+    /// Receives one message; `None` if it is not about this run.
     fn receive(&mut self) -> Result<Option<Arrived>, Errno> {
         let mut bytes = [0; filter::SNAP_BYTES as usize];
         let mut control = cmsg_space!(libc::c_int);
@@ -124,7 +124,7 @@ fn set_up(socket: &Socket, settings: &Settings, nonce: u64) -> io::Result<()> {
             setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?;
         }
     }
-    // Beyond the host's limit only root of the machine's own user namespace can go.
+    // Only root of the machine's own user namespace can exceed the host's limit.
     if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     }
@@ -132,7 +132,7 @@ fn set_up(socket: &Socket, settings: &Settings, nonce: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes away what arrived before the filters were in place.
+/// Discards what arrived before the filters were in place.
 fn drain(socket: &Socket) {
     let mut byte = [0; 1];
     let raw = socket.as_fd().as_raw_fd();

@@ -1,4 +1,4 @@
-//! How a run accounts for its probes, on plain data.
+//! Tests of how a run accounts for its probes, on plain data.
 
 use super::*;
 

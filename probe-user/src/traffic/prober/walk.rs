@@ -1,4 +1,4 @@
-//! Raising the TTL step by step to learn which routers answer: how far packets come where nobody watches.
+//! Raises the TTL step by step to learn which routers answer: how far packets get where nobody watches.
 
 use std::{
     collections::BTreeMap,
@@ -15,27 +15,27 @@ use crate::{
 /// The highest TTL that is tried, as `traceroute` does by default.
 pub const MAX_TTL: u8 = 30;
 
-/// How many TTLs are tried at a time; a whole group without an answer ends the walk.
+/// How many TTLs are tried at a time; a whole group without a reply ends the walk.
 const GROUP: u8 = 6;
 
-/// How often a TTL is tried: routers answer only so many packets a second.
+/// How often a TTL is tried: routers send only so many errors a second.
 const TRIES: usize = 2;
 
-/// How long a group waits for answers after its last packet.
+/// How long a group waits for replies after its last packet.
 const WAIT: Duration = Duration::from_millis(600);
 
-/// Between two packets, so that one router is not asked for many errors at once.
+/// The time between two packets, so that one router need not send many errors at once.
 const GAP: Duration = Duration::from_millis(5);
 
-/// Bytes of payload: a mark and little more.
+/// Bytes of payload: little more than a mark.
 const SIZE: usize = 32;
 
-/// Who answered to each TTL that was tried, from 1 up; `None`: nobody. The last one is the first at which the target
-/// replied or a router said that it goes no further, where there is such a one. Its packets are marked with `nonce`,
-/// which must not be the one of a run that is still watched.
+/// Returns who answered to each TTL that was tried, from 1 up; `None`: nobody. The last one is the first at which the target
+/// replied or a router reported a drop, if there is such a TTL. Its packets are marked with `nonce`, which must not be the
+/// one of a run that is still watched.
 ///
 /// # Errors
-/// Where this thread may not have raw sockets, or the settings do not fit this host.
+/// If this thread may not have raw sockets, or the settings do not fit this host.
 pub fn walk(
     settings: &Settings,
     id: u16,
@@ -66,7 +66,7 @@ struct Walk<'a> {
     answers: BTreeMap<u8, Answer>,
 }
 
-/// Who answered to a TTL, and whether that was the end of the way.
+/// Who answered to a TTL, and whether that was the end of the path.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     from: IpAddr,
@@ -74,7 +74,7 @@ struct Answer {
 }
 
 impl Walk<'_> {
-    /// Tries those TTLs of a group that nobody answered to yet, unless the end is known by then.
+    /// Tries those TTLs of a group that nobody answered yet, unless the end is known by then.
     fn group(&mut self, ttls: std::ops::RangeInclusive<u8>, stop: &StopSignal) -> Result<(), ProberError> {
         let open = |walk: &Self, ttl: &u8| !walk.answers.contains_key(ttl) && walk.end().is_none_or(|end| *ttl < end);
         for ttl in ttls.clone() {
@@ -87,7 +87,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A packet that this host refuses is one that nobody answers to.
+    /// Sends a packet; one that this host refuses counts as one that nobody answers.
     fn send(&self, ttl: u8) -> Result<(), ProberError> {
         let mut sender = Sender::open(&Settings { ttl: Some(ttl), ..self.settings.clone() })?;
         if sender.way() != SocketType::Raw {
@@ -97,7 +97,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Reads answers for `time`, or until `enough`.
+    /// Reads replies for `time`, or until `enough`.
     fn listen(&mut self, time: Duration, stop: &StopSignal, enough: impl Fn(&Self) -> bool) {
         let end = Instant::now() + time;
         loop {
@@ -112,8 +112,8 @@ impl Walk<'_> {
         }
     }
 
-    fn take(&mut self, from: IpAddr, heard: &IncomingMessage) {
-        let (probe, end) = match heard {
+    fn take(&mut self, from: IpAddr, message: &IncomingMessage) {
+        let (probe, end) = match message {
             IncomingMessage::Reply { probe, .. } => (Some(*probe), true),
             IncomingMessage::Error { icmp_type, quote, .. } => {
                 let exceeded = *icmp_type == if from.is_ipv6() { 3 } else { 11 };
@@ -130,7 +130,7 @@ impl Walk<'_> {
         self.answers.entry(ttl).or_insert(Answer { from, end });
     }
 
-    /// The lowest TTL at which the way ended: the target replied, or somebody refused.
+    /// Returns the lowest TTL at which the path ended: the target replied, or somebody refused.
     fn end(&self) -> Option<u8> {
         self.answers.iter().find(|(_, answer)| answer.end).map(|(ttl, _)| *ttl)
     }

@@ -1,4 +1,4 @@
-//! Why nothing can be sent, and what mends it.
+//! Why nothing can be sent, and how to fix it.
 
 use std::{io, net::IpAddr};
 
@@ -12,15 +12,13 @@ pub enum SenderError {
     /// Only a raw socket can send this, and the caller may not open one.
     #[error("not privileged: {what} needs CAP_NET_RAW")]
     NotPrivileged {
-        /// What was to be sent.
+        /// The kind of packet that was to be sent.
         what: &'static str,
     },
-    /// Neither a raw socket nor a ping socket.
-    #[error(
-        "not privileged: this user has no CAP_NET_RAW, and net.ipv4.ping_group_range keeps its groups from pinging"
-    )]
+    /// Neither a raw socket nor a ping socket is permitted.
+    #[error("not privileged: this user has no CAP_NET_RAW, and net.ipv4.ping_group_range excludes its groups")]
     PingRefused,
-    /// A ping socket with this id exists already.
+    /// A ping socket with this id already exists.
     #[error("id {id} is in use by another ping on this host, and only with CAP_NET_RAW can two share it")]
     IdTaken {
         /// The id.
@@ -33,12 +31,12 @@ pub enum SenderError {
         family: &'static str,
     },
     /// The interface does not exist in this network namespace.
-    #[error("there is no interface '{name}' here")]
+    #[error("no interface '{name}' in this network namespace")]
     NoInterface {
         /// Its name as typed.
         name: String,
     },
-    /// An IPv6 target, and an interface that has IPv4 only.
+    /// The target is IPv6, and the interface has only IPv4.
     #[error("interface {name} has no IPv6 address, and {target} can only be reached from one")]
     NoIpv6 {
         /// The interface.
@@ -46,7 +44,7 @@ pub enum SenderError {
         /// The target.
         target: IpAddr,
     },
-    /// The source address is not of the target's IP version.
+    /// The source address is of another IP version than the target.
     #[error("source {from} and target {target} are not of the same IP version")]
     MixedFamilies {
         /// The source.
@@ -60,18 +58,18 @@ pub enum SenderError {
         /// The source.
         from: IpAddr,
     },
-    /// A link-local source, and no interface that it belongs to.
+    /// The source is link-local, and no interface was named.
     #[error("{from} is a link-local address: it belongs to one interface")]
     SourceNeedsInterface {
         /// The source.
         from: IpAddr,
     },
-    /// Anything else that the kernel refuses while the socket is set up.
+    /// Any other refusal of the kernel while the socket is set up.
     #[error("cannot {what}")]
     Setup {
-        /// What was tried.
+        /// The step that failed.
         what: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         #[source]
         source: io::Error,
     },

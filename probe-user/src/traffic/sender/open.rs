@@ -1,4 +1,4 @@
-//! Opening the socket of a sender.
+//! Opens the socket of a sender.
 
 use std::{
     io,
@@ -18,10 +18,10 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::{Fragmentation, Sender, SenderError, Settings, SocketType};
 use crate::traffic::options::{IcmpFilter, Icmpv6Filter, Ipv4MtuDiscover, Ipv6MtuDiscover};
 
-/// Room for errors that arrive: some dozens. Packets never wait here.
+/// Room for some dozens of errors. Packets are never queued here.
 const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 
-/// Makes `error` of a step a [`SenderError::Setup`].
+/// Turns the `error` of a step into a [`SenderError::Setup`].
 fn setup<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> SenderError {
     move |error| SenderError::Setup { what, source: error.into() }
 }
@@ -52,13 +52,13 @@ pub(super) fn socket(settings: &Settings) -> Result<(Socket, SocketType), Sender
     Ok((socket, way))
 }
 
-/// The address alone: raw IPv6 sockets take a port for a protocol number.
+/// Returns the address without its port: raw IPv6 sockets take a port for a protocol number.
 pub(super) fn without_port(mut address: SocketAddr) -> SocketAddr {
     address.set_port(0);
     address
 }
 
-/// What can be said before any socket exists.
+/// Checks what can be checked before any socket exists.
 fn check(settings: &Settings) -> Result<(), SenderError> {
     let target = settings.target.ip();
     if let Some(from) = settings.source.filter(|from| from.is_ipv4() != target.is_ipv4()) {
@@ -74,7 +74,7 @@ fn check(settings: &Settings) -> Result<(), SenderError> {
     Ok(())
 }
 
-/// Whether the interface has any IPv6 address; where that can't be read, the kernel will say it better.
+/// Reports whether the interface has any IPv6 address; true if that can't be read, since the kernel's own error is clearer.
 fn has_ipv6(name: &str) -> bool {
     let Ok(mut interfaces) = getifaddrs() else { return true };
     interfaces.any(|entry| {
@@ -82,7 +82,7 @@ fn has_ipv6(name: &str) -> bool {
     })
 }
 
-/// A raw socket, or none where the caller may not have one.
+/// Opens a raw socket; `None` if the caller may not have one.
 fn raw_socket(settings: &Settings) -> Result<Option<Socket>, SenderError> {
     match new_socket(settings, Type::RAW) {
         Ok(socket) => Ok(Some(socket)),
@@ -93,7 +93,7 @@ fn raw_socket(settings: &Settings) -> Result<Option<Socket>, SenderError> {
     }
 }
 
-/// A ping socket, for what one can send.
+/// Opens a ping socket, if a ping socket can send these packets.
 fn ping_socket(settings: &Settings) -> Result<Socket, SenderError> {
     let what = match (settings.echo, settings.code, settings.id) {
         (Echo::Reply, ..) => "sending an echo reply",
@@ -128,8 +128,8 @@ fn unopened(settings: &Settings, error: io::Error) -> SenderError {
     }
 }
 
-/// Keeps copies of incoming ICMP from filling the socket's memory: types are refused before they are copied, and what
-/// passes that (ping sockets, types from 32 on) is dropped by a filter. Errors still come, through the error queue.
+/// Keeps copies of incoming ICMP from filling the socket's memory: types are refused before they are copied, and what passes
+/// that (ping sockets, types from 32 on) is dropped by a filter. Errors still arrive, through the error queue.
 pub(in crate::traffic) fn receive_nothing(socket: &Socket, family: Family, is_raw: bool) -> io::Result<()> {
     match family {
         Family::V4 if is_raw => setsockopt(socket, IcmpFilter, &u32::MAX)?,
@@ -142,7 +142,7 @@ pub(in crate::traffic) fn receive_nothing(socket: &Socket, family: Family, is_ra
 }
 
 fn set_v4(socket: &Socket, settings: &Settings) -> io::Result<()> {
-    // Without this a raw socket says that all is well when the device's queue drops a packet (raw_sendmsg).
+    // Without this a raw socket reports success when the device's queue drops a packet (raw_sendmsg).
     setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     socket.set_broadcast(true)?;
     socket.set_tos_v4(u32::from(settings.dscp) << 2)?;
@@ -171,13 +171,13 @@ fn set_v6(socket: &Socket, settings: &Settings) -> io::Result<()> {
     Ok(())
 }
 
-/// Binds to the source address, and a ping socket to its id; says which id that is.
+/// Binds to the source address, and a ping socket to its id; returns that id.
 fn bind(socket: &Socket, settings: &Settings, is_raw: bool) -> Result<SocketType, SenderError> {
     if is_raw && settings.source.is_none() {
         return Ok(SocketType::Raw);
     }
     if !is_raw {
-        // Two ping sockets with one id would be allowed, and this one would then take the other one's replies.
+        // Two ping sockets may share an id, and this one would then take the other one's replies.
         socket.set_reuse_address(false).map_err(setup("ask for an id of its own"))?;
     }
     // A ping socket's port is its id, and port 0 is the kernel's choice.
@@ -195,7 +195,7 @@ fn bind(socket: &Socket, settings: &Settings, is_raw: bool) -> Result<SocketType
     Ok(SocketType::Ping { id: own.as_socket().map_or(0, |address| address.port()) })
 }
 
-/// The address to bind to; a link-local one has the interface or the target's zone as its own.
+/// Returns the address to bind to; a link-local one gets the interface or the target's zone as its own.
 fn source(settings: &Settings, port: u16) -> SocketAddr {
     let any = match settings.target {
         SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn an_interface_that_is_not_there_is_named() {
         let error = check(&Settings { interface: Some("nope9".into()), ..settings("127.0.0.1") }).expect_err("none");
-        assert_eq!(error.to_string(), "there is no interface 'nope9' here");
+        assert_eq!(error.to_string(), "no interface 'nope9' in this network namespace");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use probe_ebpf::{Direction, Kind, Rule, filter::DRY_RUN, guard::PROTECT_OUT};
 
-use crate::host::told;
+use crate::host::or_log;
 use crate::{
     ebpf::{guard::pins::PinnedGuard, pins::Pinned},
     filter::rules,
@@ -83,16 +83,16 @@ fn named(numbers: &[String]) -> String {
 /// What the pinned filters of `interface` have dropped of these ids, by the hop at which they sit.
 fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<&'static str, Dropped> {
     let filters =
-        told("interface", Device::find(interface)).and_then(|device| told("pinned filters", Pinned::on(&device)));
-    let read = |pinned: &Pinned| Some((hop(pinned), told("pinned filter", of(pinned, ids))?));
+        or_log("interface", Device::find(interface)).and_then(|device| or_log("pinned filters", Pinned::on(&device)));
+    let read = |pinned: &Pinned| Some((hop(pinned), or_log("pinned filter", of(pinned, ids))?));
     filters.unwrap_or_default().iter().filter_map(read).collect()
 }
 
 /// What the pinned guard of `interface` has dropped of these ids, and where it does that; nothing where there is none,
 /// or where it only counts. One that judges both ways is told where it judges what enters.
 fn guarded(interface: &str, ids: &[u16]) -> Option<(u64, &'static str)> {
-    let device = told("interface", Device::find(interface))?;
-    let pinned = told("pinned guard", PinnedGuard::open(&device))??;
+    let device = or_log("interface", Device::find(interface))?;
+    let pinned = or_log("pinned guard", PinnedGuard::open(&device))??;
     let config = &pinned.record.config;
     let at = match (config.protect, pinned.record.ingress) {
         (PROTECT_OUT, _) => "tc_out",

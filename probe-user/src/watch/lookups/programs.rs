@@ -7,7 +7,7 @@ use std::{
 
 use probe_ebpf::Direction;
 
-use crate::host::told;
+use crate::host::or_log;
 use crate::{
     ebpf::{
         bpf_sys,
@@ -26,7 +26,7 @@ pub fn look_up(interface: Option<&str>) -> Vec<Finding> {
 }
 
 fn device(interface: &str) -> Option<Device> {
-    told("interface", Device::find(interface))
+    or_log("interface", Device::find(interface))
 }
 
 fn at_device(device: &Device) -> Vec<Finding> {
@@ -68,8 +68,8 @@ fn at_cgroups() -> Vec<Finding> {
 }
 
 fn ids(cgroup: &Path, direction: Direction) -> Option<Vec<u32>> {
-    let folder = told("cgroup", File::open(cgroup))?;
-    told("cgroup programs", bpf_sys::query_cgroup(&folder, direction))
+    let folder = or_log("cgroup", File::open(cgroup))?;
+    or_log("cgroup programs", bpf_sys::query_cgroup(&folder, direction))
 }
 
 /// The cgroup of `/proc/PID/cgroup` in the unified hierarchy, below its root (`cgroups(7)`).

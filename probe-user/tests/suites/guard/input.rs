@@ -21,7 +21,7 @@ fn what_makes_no_guard_is_refused_with_its_fix_and_nothing_is_left() {
         ("-I vb --states 15", "room for 16 to 1048576 states, not 15 — choose --states"),
         (
             "-I vb --key port",
-            "'port' is no field of a ping; the fields are addresses, source, destination, id, seq, code",
+            "'port' is not a field of a ping; the fields are addresses, source, destination, id, seq, code",
         ),
         ("-I vb --refresh sometimes", "'sometimes' is neither request nor reply"),
         ("-I vb --timeout 0", "must be more than 0 seconds"),
@@ -49,7 +49,7 @@ fn an_interface_has_one_guard() {
         let ran = probe(&pair.b, words);
         assert_eq!(ran.code, 2, "{ran:?}");
         assert!(
-            ran.stderr.contains("vb has a guard already — take it away first: probe filter remove guard -I vb"),
+            ran.stderr.contains("vb has a guard already — remove it first: probe filter remove guard -I vb"),
             "{ran:?}"
         );
     }

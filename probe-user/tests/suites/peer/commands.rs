@@ -184,7 +184,7 @@ fn another_version_is_told_with_both_numbers() {
     let abi = probe_ebpf::ABI_VERSION;
     for theirs in [1, 99] {
         let failure = no_hello(&format!("{}; cat", says(theirs, abi)));
-        assert_eq!(failure.error, format!("the far end speaks peer protocol {theirs}, this one 2"));
+        assert_eq!(failure.error, format!("the far end uses peer protocol {theirs}, this one 2"));
         assert!(failure.fix.contains("one version of probe on both hosts"), "{failure}");
     }
     let failure = no_hello(&format!("{}; cat", says(PROTOCOL, abi + 1)));
@@ -205,7 +205,7 @@ fn a_far_end_that_fails_after_its_hello_is_told_how() {
     let failure = no_watch("read line; exit 1");
     assert_eq!(failure.error, "the far end is gone (exit status 1)");
     assert!(no_watch("cat >/dev/null").error.contains("did not answer within 0.3 s"));
-    assert!(no_watch("read line; echo logout").error.contains("this is no message: \"logout\""));
+    assert!(no_watch("read line; echo logout").error.contains("not a message: \"logout\""));
     let echo = no_watch("cat");
     assert!(echo.error.contains("does not keep to the protocol") && echo.fix.contains("no ssh -t"), "{echo}");
 }

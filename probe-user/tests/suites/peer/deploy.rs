@@ -115,7 +115,7 @@ fn a_damaged_copy_is_not_run_and_removed() {
     let path = format!("{}:/usr/bin:/bin", bin.display());
     let mut peer = deployed(format!("env TMPDIR={} PATH={path}", folder.tmp().display()), binary());
     let failure = Failure::from(peer.greet().map(drop).expect_err("not the same"));
-    assert!(failure.error.ends_with("what arrived there is not what was sent"), "{failure}");
+    assert!(failure.error.ends_with("the program was damaged in transit"), "{failure}");
     drop(peer);
     assert_eq!(folder.left(), 0);
 }

@@ -136,7 +136,7 @@ fn what_a_far_end_says_does_nothing_to_a_terminal() {
         return;
     }
     // Said on stdout before the hello, and on stderr.
-    let says = String::from("printf '%b\\n' 'evil\\033[31m\\033]0;x\\007\\302\\2332J\\342\\200\\256dne'");
+    let says = "printf '%b\\n' 'evil\\033[31m\\033]0;x\\007\\302\\2332J\\342\\200\\256dne'".to_owned();
     for how in ["evil", "evil-complaint"] {
         let agent = format!("{says}; {says} >&2; {}", children::agent(how));
         for format in ["text", "json"] {

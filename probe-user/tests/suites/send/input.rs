@@ -8,9 +8,9 @@ const BAD: [(&str, &str, &str); 17] = [
     ("request 10.9.0.2 -6", "'10.9.0.2' has no IPv6 address", "-4"),
     ("request fd09::2 -4", "'fd09::2' has no IPv4 address", "-6"),
     ("request fe80::1", "link-local", "fe80::1%IFACE"),
-    ("request fe80::1%eth9", "there is no interface 'eth9'", "ip -br link"),
+    ("request fe80::1%eth9", "no interface 'eth9' in this network namespace", "ip -br link"),
     ("request fe80::1%vb -I va", "names interface vb, and -I names va", "leave one"),
-    ("request 10.9.0.2 -I eth9", "there is no interface 'eth9'", "ip -br link"),
+    ("request 10.9.0.2 -I eth9", "no interface 'eth9' in this network namespace", "ip -br link"),
     ("request fd09::2 -I v4", "interface v4 has no IPv6 address", "-4"),
     ("request 10.9.0.2 -S 10.1.1.1", "10.1.1.1 is not an address of this host", "ip -br addr"),
     ("request fd09::2 -S fd01::1", "fd01::1 is not an address of this host", "ip -br addr"),
@@ -42,5 +42,5 @@ fn bad_input_is_one_sentence_with_its_fix() {
 fn bad_input_leaves_stdout_empty_for_people() {
     let ran = send_text("request 127.0.0.1 -I no-such-iface");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
-    assert!(ran.stderr.starts_with("probe: there is no interface 'no-such-iface' here"), "{ran:?}");
+    assert!(ran.stderr.starts_with("probe: no interface 'no-such-iface' in this network namespace"), "{ran:?}");
 }

@@ -88,7 +88,7 @@ impl Watched {
         let kernel = RunningKernel::read();
         let mut drops = kernel.drop_config();
         if wish.consumer == Consumer::ByStack {
-            drops.location_told = 0;
+            drops.location_given = 0;
         }
         let journey = Journey {
             nonce: wish.nonce,

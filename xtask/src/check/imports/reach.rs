@@ -1,10 +1,10 @@
-//! What a module reaches through others of its crate: who takes from what has a clock has a clock.
+//! What a module reaches through others of its crate: whoever imports from a file with a clock has a clock.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{super::graph::Graph, Exception, Law, Rule};
 
-/// Follows each rule that holds for what a module reaches as well; says which file breaks it by the shortest way there.
+/// Follows each rule that also covers what a module reaches; returns which file breaks it by the shortest way there.
 pub(super) fn breaches(graph: &Graph, rules: &[Rule], exceptions: &[Exception]) -> Vec<String> {
     let mut needed = vec![false; exceptions.len()];
     let mut breaches = Vec::new();
@@ -19,7 +19,7 @@ pub(super) fn breaches(graph: &Graph, rules: &[Rule], exceptions: &[Exception]) 
 
 fn of_rule(graph: &Graph, rule: &Rule, exceptions: &[Exception], needed: &mut [bool]) -> Vec<String> {
     let mut breaches = Vec::new();
-    // From each file to the one that leads there first; those that the rule is about lead there from nowhere.
+    // Maps each file to the one that leads there first; the files of the rule itself have none.
     let mut from: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut open: VecDeque<String> = VecDeque::new();
     for path in graph.paths().filter(|path| rule.is_about(path)) {
@@ -37,7 +37,7 @@ fn of_rule(graph: &Graph, rule: &Rule, exceptions: &[Exception], needed: &mut [b
         if let Some(used) = breach {
             let (way, uses) = (way(&path, &from), used.path.join("::"));
             breaches.push(format!("{path}:{}: uses {uses}, and {way} reaches it, but {}", used.line, rule.why));
-            // What lies behind it is no news.
+            // What it leads to need not be reported as well.
             continue;
         }
         for next in graph.edges(&path).into_keys() {
@@ -50,7 +50,7 @@ fn of_rule(graph: &Graph, rule: &Rule, exceptions: &[Exception], needed: &mut [b
     breaches
 }
 
-/// The files that lead to `path`, from the one that the rule is about.
+/// Returns the files that lead to `path`, from the one that the rule covers.
 fn way(path: &str, from: &BTreeMap<String, Option<String>>) -> String {
     let before = |path: &String| from.get(path).cloned().flatten();
     let mut files: Vec<String> = std::iter::successors(before(&path.to_owned()), before).collect();

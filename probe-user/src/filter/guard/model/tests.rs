@@ -1,4 +1,4 @@
-//! What the model says of the guards that people know, and what holds of every guard.
+//! Tests of the model as well-known guards, and of what holds of every guard.
 
 use probe_ebpf::packet::mapped;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn host(number: u8) -> [u8; 16] {
     mapped([10, 0, 0, number])
 }
 
-/// A request of host 1 to host 2 that leaves, or the reply to it that enters.
+/// Builds a request of host 1 to host 2 that leaves, or the reply to it that enters.
 fn packet(echo: Echo, id: u16) -> ModelPacket {
     let (direction, source, destination) = match echo {
         Echo::Request => (Direction::Out, host(1), host(2)),
@@ -80,7 +80,7 @@ fn what_enters_and_what_leaves_are_kept_apart() {
     assert_eq!(both.count(GuardCount::Made), 2);
 }
 
-/// Requests of somebody else, as many as one likes.
+/// Sends any number of another host's requests.
 fn flood(model: &mut GuardModel, now_ns: u64, hosts: u8, ids: u16) {
     for number in 0..hosts {
         for id in 0..ids {
@@ -101,12 +101,12 @@ fn a_flood_takes_half_the_room_and_no_state_of_anybody_else() {
     for id in 0..50 {
         assert!(model.passes(3, id), "{id}");
     }
-    // Somebody else still finds room.
+    // Another host still finds room.
     for id in 1_000..1_050 {
         model.request(4, id);
         assert!(model.passes(4, id), "{id}");
     }
-    // Of many askers, those who came first are served; nobody loses what he has.
+    // Of many askers, those that came first are served; nobody loses what he has.
     flood(&mut model, 5 * SECOND, 100, 1_000);
     assert!(model.count(GuardCount::Refused) > 0);
     for id in (0..50).chain(1_000..1_050) {

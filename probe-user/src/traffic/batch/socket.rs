@@ -1,4 +1,4 @@
-//! The raw socket of one IP version, through which all shots of that version leave.
+//! The raw socket of one IP version, through which all packets of that version leave.
 
 use std::{
     io::{self, IoSlice},
@@ -23,10 +23,10 @@ use crate::traffic::{
     sender::{Fragmentation, Sender, may_be_an_earlier_packets, receive_nothing},
 };
 
-/// How often a shot is tried anew because what failed was an earlier packet.
+/// How often a packet is retried because an earlier one failed.
 const ATTEMPTS: usize = 16;
 
-/// What the kernel takes for "its own default" of a TTL or hop limit.
+/// The value by which the kernel means "its own default" of a TTL or hop limit.
 const DEFAULT_TTL: libc::c_int = -1;
 
 /// A raw ICMP socket that receives nothing. It lives in the network namespace of the thread that opened it.
@@ -34,19 +34,19 @@ const DEFAULT_TTL: libc::c_int = -1;
 pub(super) struct RawSocket {
     socket: Socket,
     family: Family,
-    /// Of link-local destinations.
+    /// The scope id of link-local destinations.
     zone: u32,
 }
 
 impl RawSocket {
-    /// Opens it; link-local destinations are on the link of `interface`.
+    /// Opens the socket; link-local destinations are on the link of `interface`.
     pub(super) fn open(family: Family, interface: Option<&str>) -> Result<Self, SenderError> {
         let (domain, protocol) = match family {
             Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
             Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
         };
         let socket = Socket::new(domain, Type::RAW, Some(protocol)).map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => SenderError::NotPrivileged { what: "sending a volley" },
+            io::ErrorKind::PermissionDenied => SenderError::NotPrivileged { what: "sending a batch" },
             _ => SenderError::Setup { what: "open a raw ICMP socket", source },
         })?;
         set_up(&socket, family).map_err(|source| SenderError::Setup { what: "set up a raw ICMP socket", source })?;
@@ -54,12 +54,12 @@ impl RawSocket {
         Ok(Self { socket, family, zone })
     }
 
-    /// Hands one shot to the kernel. The error is this shot's own: those that arrived for earlier ones are taken away.
-    pub(super) fn fire(&self, shot: &PacketSpec, message: &[u8]) -> Result<(), Errno> {
-        self.set_fields(shot)?;
+    /// Hands one packet to the kernel. The error is about this packet: those that arrived for earlier ones are discarded.
+    pub(super) fn send(&self, packet: &PacketSpec, message: &[u8]) -> Result<(), Errno> {
+        self.set_fields(packet)?;
         let mut refused = Errno::EAGAIN;
         for _ in 0..ATTEMPTS {
-            let Err(errno) = self.hand_over(shot, message) else { return Ok(()) };
+            let Err(errno) = self.hand_over(packet, message) else { return Ok(()) };
             let queued = returned::take(&self.socket);
             refused = errno;
             if errno != Errno::EINTR && !may_be_an_earlier_packets(errno, &queued) {
@@ -69,10 +69,10 @@ impl RawSocket {
         Err(refused)
     }
 
-    /// What the next packet has in its IP header, but for its addresses.
-    fn set_fields(&self, shot: &PacketSpec) -> Result<(), Errno> {
-        let ttl = shot.ttl.map_or(DEFAULT_TTL, libc::c_int::from);
-        let forbidden = shot.fragmentation == Fragmentation::Forbidden;
+    /// Sets the fields of the next packet's IP header, except for its addresses.
+    fn set_fields(&self, packet: &PacketSpec) -> Result<(), Errno> {
+        let ttl = packet.ttl.map_or(DEFAULT_TTL, libc::c_int::from);
+        let forbidden = packet.fragmentation == Fragmentation::Forbidden;
         match self.family {
             Family::V4 => {
                 setsockopt(&self.socket, sockopt::Ipv4Ttl, &ttl)?;
@@ -88,20 +88,20 @@ impl RawSocket {
         }
     }
 
-    fn hand_over(&self, shot: &PacketSpec, message: &[u8]) -> Result<(), Errno> {
-        match (shot.destination, shot.source) {
-            (IpAddr::V4(to), None) => self.send(&SockaddrIn::from(SocketAddrV4::new(to, 0)), message, &[]),
+    fn hand_over(&self, packet: &PacketSpec, message: &[u8]) -> Result<(), Errno> {
+        match (packet.destination, packet.source) {
+            (IpAddr::V4(to), None) => self.send_to(&SockaddrIn::from(SocketAddrV4::new(to, 0)), message, &[]),
             (IpAddr::V4(to), Some(IpAddr::V4(from))) => {
                 let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: in_addr(from), ipi_addr: in_addr(from) };
                 let to = SockaddrIn::from(SocketAddrV4::new(to, 0));
-                self.send(&to, message, &[ControlMessage::Ipv4PacketInfo(&info)])
+                self.send_to(&to, message, &[ControlMessage::Ipv4PacketInfo(&info)])
             }
-            (IpAddr::V6(to), None) => self.send(&self.scoped(to), message, &[]),
+            (IpAddr::V6(to), None) => self.send_to(&self.scoped(to), message, &[]),
             (IpAddr::V6(to), Some(IpAddr::V6(from))) => {
                 let zone = if from.is_unicast_link_local() { self.zone } else { 0 };
                 let address = libc::in6_addr { s6_addr: from.octets() };
                 let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: zone };
-                self.send(&self.scoped(to), message, &[ControlMessage::Ipv6PacketInfo(&info)])
+                self.send_to(&self.scoped(to), message, &[ControlMessage::Ipv6PacketInfo(&info)])
             }
             _ => Err(Errno::EAFNOSUPPORT),
         }
@@ -112,7 +112,7 @@ impl RawSocket {
         SockaddrIn6::from(SocketAddrV6::new(to, 0, 0, zone))
     }
 
-    fn send(&self, to: &impl SockaddrLike, message: &[u8], control: &[ControlMessage<'_>]) -> Result<(), Errno> {
+    fn send_to(&self, to: &impl SockaddrLike, message: &[u8], control: &[ControlMessage<'_>]) -> Result<(), Errno> {
         let socket = self.socket.as_fd().as_raw_fd();
         sendmsg(socket, &[IoSlice::new(message)], control, MsgFlags::empty(), Some(to)).map(drop)
     }
@@ -120,7 +120,7 @@ impl RawSocket {
 
 fn set_up(socket: &Socket, family: Family) -> io::Result<()> {
     receive_nothing(socket, family, true)?;
-    // Without these a raw socket says that all is well when the device's queue drops a packet (raw_sendmsg).
+    // Without these a raw socket reports success when the device's queue drops a packet (raw_sendmsg).
     match family {
         Family::V4 => setsockopt(socket, sockopt::Ipv4RecvErr, &true)?,
         Family::V6 => setsockopt(socket, sockopt::Ipv6RecvErr, &true)?,

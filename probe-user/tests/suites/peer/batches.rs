@@ -1,5 +1,5 @@
-//! Packets on command between both ends of a lab: what is absorbed at the far NIC is told, what is shot from either end
-//! arrives as it was ordered, and an agent shoots at nobody but its controller.
+//! Packets on command between both ends of a lab: what is absorbed at the far NIC is reported, what is sent from either
+//! end arrives as it was ordered, and an agent sends to nobody but its controller.
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +22,8 @@ use probe_user::{
     peer::{Peer, PeerOptions},
     stop::StopSignal,
     traffic::{
+        batch::{EchoFields, MinimumGap, PacketSender, PacketSpec, Quoted, QuotedEcho, SentPacket, What},
         sender::Fragmentation,
-        volley::{EchoFields, FiredShot, MinimumGap, PacketSender, PacketSpec, Quoted, What},
     },
     watch::{Watching, path_watch},
 };
@@ -39,7 +39,7 @@ const PROBES: u16 = 1024;
 /// Both ends, watched: A by this process, B by an agent that absorbs.
 struct Ends<'a> {
     near: Box<dyn Watching>,
-    shooter: PacketSender,
+    sender: PacketSender,
     far: Peer,
     lab: &'a Topology,
     family: Family,
@@ -84,8 +84,8 @@ fn with_ends(lab: &Topology, family: Family, further: &[IpAddr], work: impl FnOn
             ..request(local, remote, HostRole::Sender, RequestHandling::Pass, Vec::new())
         };
         let near = path_watch::start(&own).unwrap_or_else(|failure| panic!("{failure}"));
-        let shooter = PacketSender::open(Some("eth0"), MinimumGap::default()).expect("root may");
-        work(Ends { near, shooter, far, lab, family });
+        let sender = PacketSender::open(Some("eth0"), MinimumGap::default()).expect("root may");
+        work(Ends { near, sender, far, lab, family });
     };
     lab.netns(LabHost::A).run(inside).expect("inside");
 }
@@ -94,7 +94,7 @@ fn fields(id: u16) -> EchoFields {
     EchoFields { id, seq: 7, code: 0, size: 56, nonce: NONCE }
 }
 
-fn shot(number: u16, what: What, destination: IpAddr) -> PacketSpec {
+fn packet(number: u16, what: What, destination: IpAddr) -> PacketSpec {
     let fragmentation = Fragmentation::Allowed;
     PacketSpec { number, after_ms: 0, what, source: None, destination, ttl: None, fragmentation }
 }
@@ -131,27 +131,27 @@ impl Ends<'_> {
         all
     }
 
-    /// What became of these shots of the far end, once all were due.
-    fn fire_from_far(&mut self, shots: Vec<PacketSpec>) -> Vec<FiredShot> {
-        let count = shots.len();
-        assert_eq!(self.far.volley(shots).expect("it takes them on") as usize, count);
+    /// What became of these packets of the far end, once all were due.
+    fn send_from_far(&mut self, packets: Vec<PacketSpec>) -> Vec<SentPacket> {
+        let count = packets.len();
+        assert_eq!(self.far.send_batch(packets).expect("it takes them on") as usize, count);
         let mut all = Vec::new();
-        until("the volley's end", || {
-            let fired = self.far.fired().expect("it answers");
-            all.extend(fired.shots);
+        until("the batch's end", || {
+            let fired = self.far.batch_progress().expect("it answers");
+            all.extend(fired.packets);
             (fired.waiting == 0).then_some(())
         });
         assert_eq!(all.len(), count, "{all:?}");
         all
     }
 
-    fn fire_from_near(&mut self, shots: Vec<PacketSpec>) -> Vec<FiredShot> {
-        let count = shots.len();
-        self.shooter.fire(shots);
+    fn send_from_near(&mut self, packets: Vec<PacketSpec>) -> Vec<SentPacket> {
+        let count = packets.len();
+        self.sender.send(packets);
         let mut all = Vec::new();
-        until("the volley's end", || {
-            let fired = self.shooter.fired();
-            all.extend(fired.shots);
+        until("the batch's end", || {
+            let fired = self.sender.progress();
+            all.extend(fired.packets);
             (fired.waiting == 0).then_some(())
         });
         assert_eq!(all.len(), count, "{all:?}");
@@ -181,8 +181,8 @@ fn step(sight: &HostTrace, hop: Hop, echo: Echo, number: u16) -> Option<ProbePas
     }
 }
 
-fn refusals(fired: &[FiredShot]) -> Vec<Option<&str>> {
-    fired.iter().map(|shot| shot.errno.as_deref()).collect()
+fn refusals(fired: &[SentPacket]) -> Vec<Option<&str>> {
+    fired.iter().map(|packet| packet.errno.as_deref()).collect()
 }
 
 #[test]
@@ -194,15 +194,15 @@ fn requests_are_absorbed_and_told_and_a_firewall_is_asked_what_it_remembers() {
             let odd = EchoFields { code: 1, size: 100, ..fields(200) };
             let foreign = EchoFields { nonce: NONCE ^ 1, ..fields(300) };
             let requests = vec![
-                shot(0, What::Request(fields(100)), b),
-                PacketSpec { ttl: Some(9), after_ms: 20, ..shot(1, What::Request(odd), b) },
-                shot(2, What::Request(foreign), b),
+                packet(0, What::Request(fields(100)), b),
+                PacketSpec { ttl: Some(9), after_ms: 20, ..packet(1, What::Request(odd), b) },
+                packet(2, What::Request(foreign), b),
             ];
             let start = monotonic_ns();
-            let fired = ends.fire_from_near(requests);
+            let fired = ends.send_from_near(requests);
             assert_eq!(refusals(&fired), [None; 3]);
             // In the order of their times, and none before its time.
-            assert_eq!(fired.iter().map(|shot| shot.number).collect::<Vec<_>>(), [0, 2, 1]);
+            assert_eq!(fired.iter().map(|packet| packet.number).collect::<Vec<_>>(), [0, 2, 1]);
             assert!(fired[2].sent_ns >= start + 20_000_000, "{fired:?} from {start} on");
 
             let told = ends.absorbed(2);
@@ -224,8 +224,8 @@ fn requests_are_absorbed_and_told_and_a_firewall_is_asked_what_it_remembers() {
 
             // The id that was asked with comes back through the firewall, another does not; in the same second.
             let replies = [(3, 101), (4, 100), (5, 101), (6, 100)];
-            let replies = replies.map(|(number, id)| shot(number, What::Reply(fields(id)), a)).to_vec();
-            assert_eq!(refusals(&ends.fire_from_far(replies)), [None; 4]);
+            let replies = replies.map(|(number, id)| packet(number, What::Reply(fields(id)), a)).to_vec();
+            assert_eq!(refusals(&ends.send_from_far(replies)), [None; 4]);
             for number in [4, 6] {
                 let arrived = ends.arrival(Echo::Reply, number);
                 assert_eq!((arrived.id, arrived.ttl, arrived.source, arrived.destination), (100, 63, None, None));
@@ -234,7 +234,7 @@ fn requests_are_absorbed_and_told_and_a_firewall_is_asked_what_it_remembers() {
             assert!([3, 5].iter().all(|number| step(&near, Hop::XdpIn, Echo::Reply, *number).is_none()));
             let far = ends.far_sight();
             assert!((3..7).all(|number| step(&far, Hop::TcOut, Echo::Reply, number).is_some()), "all left B");
-            // Nobody but the volley answered, nothing behind the NIC saw a request, and no drop is told of it.
+            // Nobody but the batch answered, nothing behind the NIC saw a request, and no drop is told of it.
             assert!((0..2).all(|number| step(&far, Hop::NfOutputFirst, Echo::Reply, number).is_none()));
             assert!((0..2).all(|number| step(&far, Hop::TcIn, Echo::Request, number).is_none()));
             assert_eq!(far.drops, []);
@@ -243,8 +243,8 @@ fn requests_are_absorbed_and_told_and_a_firewall_is_asked_what_it_remembers() {
 }
 
 #[test]
-fn shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_told_to() {
-    let Some(lab) = lab("shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_told_to") else {
+fn packets_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_told_to() {
+    let Some(lab) = lab("packets_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_told_to") else {
         return;
     };
     sh(&lab, LabHost::Fw, "nft flush ruleset");
@@ -256,14 +256,14 @@ fn shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_t
     let [second_a, second_b]: [IpAddr; 2] = [[10, 77, 0, 11].into(), [10, 78, 0, 21].into()];
     with_ends(&lab, Family::V4, &[second_a], |mut ends| {
         let (a, b) = (ends.a(), ends.b());
-        let quoted = Quoted { source: a, destination: b, echo: Echo::Request, fields: fields(4242) };
-        let shots = vec![
-            PacketSpec { source: Some(second_b), ..shot(10, What::Reply(fields(1)), a) },
-            shot(11, What::Reply(fields(2)), second_a),
-            PacketSpec { ttl: Some(5), ..shot(12, What::Request(fields(3)), a) },
-            shot(13, What::Unreachable { code: 1, quoted }, a),
+        let quoted = Quoted { source: a, destination: b, echo: QuotedEcho::Request, fields: fields(4242) };
+        let packets = vec![
+            PacketSpec { source: Some(second_b), ..packet(10, What::Reply(fields(1)), a) },
+            packet(11, What::Reply(fields(2)), second_a),
+            PacketSpec { ttl: Some(5), ..packet(12, What::Request(fields(3)), a) },
+            packet(13, What::Unreachable { code: 1, quoted }, a),
         ];
-        assert_eq!(refusals(&ends.fire_from_far(shots)), [None; 4]);
+        assert_eq!(refusals(&ends.send_from_far(packets)), [None; 4]);
         let arrived = ends.arrival(Echo::Reply, 10);
         assert_eq!((arrived.id, arrived.source, arrived.destination), (1, Some(second_b), None));
         let arrived = ends.arrival(Echo::Reply, 11);
@@ -276,11 +276,11 @@ fn shots_go_both_ways_between_further_addresses_and_errors_quote_what_they_are_t
             String::from_utf8_lossy(&list.stdout).contains("counter packets 1 ").then_some(())
         });
 
-        let complaint = |shots| ends.far.volley(shots).expect_err("refused").to_string();
+        let complaint = |packets| ends.far.send_batch(packets).expect_err("refused").to_string();
         let mut complaint: Box<dyn FnMut(Vec<PacketSpec>) -> String> = Box::new(complaint);
-        let stranger = shot(14, What::Reply(fields(1)), [10, 77, 0, 1].into());
+        let stranger = packet(14, What::Reply(fields(1)), [10, 77, 0, 1].into());
         assert!(complaint(vec![stranger]).contains("10.77.0.1 is none of its addresses"));
-        let borrowed = PacketSpec { source: Some([10, 78, 0, 99].into()), ..shot(14, What::Reply(fields(1)), a) };
+        let borrowed = PacketSpec { source: Some([10, 78, 0, 99].into()), ..packet(14, What::Reply(fields(1)), a) };
         assert!(complaint(vec![borrowed]).contains("10.78.0.99 is not an address of the far end"));
     });
 }
@@ -294,12 +294,12 @@ fn behind_a_nat_the_outside_is_told_and_may_be_answered() {
     with_ends(&lab, Family::V4, &[], |mut ends| {
         let b = ends.b();
         let outside: IpAddr = [10, 78, 0, 1].into();
-        let before = ends.far.volley(vec![shot(9, What::Reply(fields(1)), outside)]).expect_err("nobody heard");
+        let before = ends.far.send_batch(vec![packet(9, What::Reply(fields(1)), outside)]).expect_err("nobody heard");
         assert!(before.to_string().contains("10.78.0.1 is none of its addresses"), "{before}");
-        ends.fire_from_near(vec![shot(0, What::Request(fields(100)), b)]);
+        ends.send_from_near(vec![packet(0, What::Request(fields(100)), b)]);
         let told = ends.absorbed(1).remove(0);
         assert_eq!(told.source, outside);
-        ends.fire_from_far(vec![shot(1, What::Reply(fields(told.id)), told.source)]);
+        ends.send_from_far(vec![packet(1, What::Reply(fields(told.id)), told.source)]);
         let arrived = ends.arrival(Echo::Reply, 1);
         assert_eq!((arrived.id, arrived.source, arrived.destination), (100, None, None), "the NAT undid it");
         let far = ends.far_sight();
@@ -308,32 +308,32 @@ fn behind_a_nat_the_outside_is_told_and_may_be_answered() {
 }
 
 #[test]
-fn each_shot_that_the_kernel_refuses_is_told_with_its_errno() {
-    let Some(lab) = lab("each_shot_that_the_kernel_refuses_is_told_with_its_errno") else { return };
+fn each_packet_that_the_kernel_refuses_is_told_with_its_errno() {
+    let Some(lab) = lab("each_packet_that_the_kernel_refuses_is_told_with_its_errno") else { return };
     sh(&lab, LabHost::A, "nft 'add table inet t; add chain inet t c { type filter hook output priority 0; }'");
     sh(&lab, LabHost::A, "nft 'add rule inet t c icmp type echo-reply drop'");
     sh(&lab, LabHost::A, "ip route del default");
     let b = address(LabHost::B, Family::V4);
     let inside = || {
-        let shooter = PacketSender::open(None, MinimumGap::default()).expect("root may");
+        let sender = PacketSender::open(None, MinimumGap::default()).expect("root may");
         let large = EchoFields { size: 2000, ..fields(1) };
         let neighbour: IpAddr = address(LabHost::Fw, Family::V4);
         let forbidden = Fragmentation::Forbidden;
-        shooter.fire(vec![
-            shot(0, What::Request(fields(1)), b),
-            shot(1, What::Reply(fields(1)), neighbour),
-            PacketSpec { fragmentation: forbidden, ..shot(2, What::Request(large), neighbour) },
-            PacketSpec { source: Some([192, 0, 2, 1].into()), ..shot(3, What::Request(fields(1)), neighbour) },
-            PacketSpec { source: Some([0; 16].into()), ..shot(4, What::Request(fields(1)), neighbour) },
-            shot(5, What::Request(fields(1)), neighbour),
+        sender.send(vec![
+            packet(0, What::Request(fields(1)), b),
+            packet(1, What::Reply(fields(1)), neighbour),
+            PacketSpec { fragmentation: forbidden, ..packet(2, What::Request(large), neighbour) },
+            PacketSpec { source: Some([192, 0, 2, 1].into()), ..packet(3, What::Request(fields(1)), neighbour) },
+            PacketSpec { source: Some([0; 16].into()), ..packet(4, What::Request(fields(1)), neighbour) },
+            packet(5, What::Request(fields(1)), neighbour),
         ]);
         let mut all = Vec::new();
-        until("the volley's end", || {
-            let fired = shooter.fired();
-            all.extend(fired.shots);
+        until("the batch's end", || {
+            let fired = sender.progress();
+            all.extend(fired.packets);
             (fired.waiting == 0).then_some(())
         });
-        assert_eq!(all.iter().map(|shot| shot.number).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(all.iter().map(|packet| packet.number).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
         // A source of another host's: kernels do not agree on the errno.
         let foreign = all.remove(3);
         assert!(foreign.errno.is_some(), "{foreign:?}");
@@ -344,15 +344,15 @@ fn each_shot_that_the_kernel_refuses_is_told_with_its_errno() {
 }
 
 #[test]
-fn a_volley_that_is_dropped_in_the_middle_sends_no_more() {
-    let Some(lab) = lab("a_volley_that_is_dropped_in_the_middle_sends_no_more") else { return };
+fn a_batch_that_is_dropped_in_the_middle_sends_no_more() {
+    let Some(lab) = lab("a_batch_that_is_dropped_in_the_middle_sends_no_more") else { return };
     with_ends(&lab, Family::V4, &[], |mut ends| {
         let b = ends.b();
-        let later = |number: u16, after_ms| PacketSpec { after_ms, ..shot(number, What::Request(fields(1)), b) };
-        ends.shooter.fire(vec![later(0, 0), later(1, 200)]);
-        until("the first", || (ends.shooter.fired().shots.len() == 1).then_some(()));
-        ends.shooter = PacketSender::open(Some("eth0"), MinimumGap::default()).expect("root may");
-        ends.shooter.fire(vec![later(2, 400)]);
+        let later = |number: u16, after_ms| PacketSpec { after_ms, ..packet(number, What::Request(fields(1)), b) };
+        ends.sender.send(vec![later(0, 0), later(1, 200)]);
+        until("the first", || (ends.sender.progress().packets.len() == 1).then_some(()));
+        ends.sender = PacketSender::open(Some("eth0"), MinimumGap::default()).expect("root may");
+        ends.sender.send(vec![later(2, 400)]);
         let numbers: BTreeSet<u16> = ends.absorbed(2).iter().map(|absorbed| absorbed.probe).collect();
         assert_eq!(numbers, BTreeSet::from([0, 2]));
     });
@@ -363,15 +363,15 @@ fn what_is_absorbed_is_absorbed_only_as_long_as_the_agent_lives() {
     let Some(lab) = lab("what_is_absorbed_is_absorbed_only_as_long_as_the_agent_lives") else { return };
     with_ends(&lab, Family::V4, &[], |mut ends| {
         let b = ends.b();
-        ends.fire_from_near(vec![shot(0, What::Request(fields(100)), b)]);
+        ends.send_from_near(vec![packet(0, What::Request(fields(100)), b)]);
         ends.absorbed(1);
-        let Ends { mut near, shooter, far, .. } = ends;
+        let Ends { mut near, sender, far, .. } = ends;
         drop(far);
         let mut number = 0;
         // The agent's programs are gone a moment after its process.
         until("an answer of B's kernel", || {
             number += 1;
-            shooter.fire(vec![shot(number, What::Request(fields(100)), b)]);
+            sender.send(vec![packet(number, What::Request(fields(100)), b)]);
             thread::sleep(Duration::from_millis(20));
             let sight = near.look().unwrap_or_else(|failure| panic!("{failure}"));
             (1..=number).any(|number| step(&sight, Hop::XdpIn, Echo::Reply, number).is_some()).then_some(())

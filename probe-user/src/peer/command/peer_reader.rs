@@ -1,4 +1,4 @@
-//! Reading what the command prints: its stdout as banner, hello and answers, its stderr line by line.
+//! Reads what the command prints: its stdout as banner, hello and replies, its stderr line by line.
 
 use std::{
     collections::VecDeque,
@@ -22,25 +22,25 @@ use crate::{
 /// The longest line of a banner.
 const MAX_BANNER_LINE: usize = 64 << 10;
 
-/// The most bytes that may come before the hello.
+/// The most bytes that may precede the hello.
 const MAX_BANNER_BYTES: usize = 1 << 20;
 
-/// Lines of stderr that are kept to say why a command ended.
+/// How many lines of stderr are kept to explain why a command ended.
 const KEPT_LINES: usize = 8;
 
 /// The longest line of stderr that is relayed in one piece.
 const MAX_STDERR_LINE: u64 = 4096;
 
-/// What came on stdout.
+/// What was read from stdout.
 #[derive(Debug)]
 pub(super) enum PeerMessage {
     /// A line before the hello.
     Banner(String),
     /// The hello, or why it cannot be read.
     Hello(Result<Hello, String>),
-    /// An answer.
+    /// A reply.
     Answer(Box<Numbered<AgentReply>>),
-    /// Something else; nothing comes after it.
+    /// Something else, after which nothing more is read.
     Broken(FrameError),
     /// stdout is closed.
     End,
@@ -59,12 +59,12 @@ impl LastLines {
         lines.push_back(line.to_owned());
     }
 
-    /// The last line that is not empty.
+    /// Returns the last line that is not empty.
     pub(super) fn last(&self) -> Option<String> {
         self.0.lock().ok()?.iter().rev().find(|line| !line.trim().is_empty()).cloned()
     }
 
-    /// The last line that has one of these words, in any case.
+    /// Returns the last line that contains one of these words, in any case.
     pub(super) fn with(&self, words: &[&str]) -> Option<String> {
         let has = |line: &&String| words.iter().any(|word| line.to_lowercase().contains(word));
         self.0.lock().ok()?.iter().rev().find(has).cloned()
@@ -87,19 +87,19 @@ fn read(mut stdout: impl Read, to: &Sender<PeerMessage>, banner: &LastLines) -> 
     let (mut greeted, mut before) = (false, 0);
     loop {
         while let Some(line) = lines.next_line()? {
-            let heard = if greeted {
+            let message = if greeted {
                 PeerMessage::Answer(Box::new(decode(&line)?))
             } else {
                 before += line.len();
                 before_hello(&line, banner)
             };
-            if let PeerMessage::Hello(_) = heard {
+            if let PeerMessage::Hello(_) = message {
                 greeted = true;
                 lines.set_limit(MAX_ANSWER_BYTES);
             } else if !greeted && before > MAX_BANNER_BYTES {
                 return Err(FrameError::TooLong { limit: MAX_BANNER_BYTES });
             }
-            if to.send(heard).is_err() {
+            if to.send(message).is_err() {
                 return Ok(PeerMessage::End);
             }
         }
@@ -147,7 +147,7 @@ pub(super) fn relay(stderr: impl Read + Send + 'static, kept: LastLines, relay: 
     })
 }
 
-/// A line without its end and without what would move a terminal's cursor.
+/// Returns a line without its end and without what would move a terminal's cursor.
 fn clean(line: &[u8]) -> String {
     harmless::line(String::from_utf8_lossy(line).trim_end()).into_owned()
 }
@@ -156,7 +156,7 @@ fn clean(line: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn heard(bytes: &[u8]) -> Vec<PeerMessage> {
+    fn message(bytes: &[u8]) -> Vec<PeerMessage> {
         listen(std::io::Cursor::new(bytes.to_vec()), LastLines::default()).into_iter().collect()
     }
 
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_banner_is_told_and_the_hello_found_behind_it() {
-        let all = heard(&[b"Welcome\nto b: ".as_slice(), &hello()].concat());
+        let all = message(&[b"Welcome\nto b: ".as_slice(), &hello()].concat());
         assert!(
             matches!(&all[..], [PeerMessage::Banner(line), PeerMessage::Hello(Ok(_)), PeerMessage::End] if line == "Welcome")
         );
@@ -174,12 +174,12 @@ mod tests {
 
     #[test]
     fn after_the_hello_only_answers_are_heard() {
-        let all = heard(&[&hello()[..], b"logout\n"].concat());
+        let all = message(&[&hello()[..], b"logout\n"].concat());
         assert!(
             matches!(&all[..], [PeerMessage::Hello(Ok(_)), PeerMessage::Broken(FrameError::Garbage { .. })]),
             "{all:?}"
         );
-        let all = heard(&[&hello()[..], b"{\"number\":1,"].concat());
+        let all = message(&[&hello()[..], b"{\"number\":1,"].concat());
         assert!(
             matches!(&all[..], [PeerMessage::Hello(Ok(_)), PeerMessage::Broken(FrameError::Truncated { .. })]),
             "{all:?}"
@@ -188,9 +188,9 @@ mod tests {
 
     #[test]
     fn an_endless_banner_is_refused() {
-        let all = heard(&vec![b'x'; 2 * MAX_BANNER_LINE]);
+        let all = message(&vec![b'x'; 2 * MAX_BANNER_LINE]);
         assert!(matches!(&all[..], [PeerMessage::Broken(FrameError::TooLong { .. })]), "{all:?}");
-        let all = heard(&b"yes\n".repeat(MAX_BANNER_BYTES));
+        let all = message(&b"yes\n".repeat(MAX_BANNER_BYTES));
         assert!(matches!(all.last(), Some(PeerMessage::Broken(FrameError::TooLong { .. }))));
     }
 

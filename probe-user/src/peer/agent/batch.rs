@@ -1,4 +1,5 @@
-//! Volleys that a controller orders: to itself only, from this host's own addresses, and not many.
+//! Checks the batches that a controller orders: only to that controller, from this host's own addresses, and a limited
+//! number.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -12,28 +13,28 @@ use crate::{
     },
     peer::route::owner,
     traffic::{
+        batch::{EchoFields, MAX_BATCH, MinimumGap, PacketSpec, What},
         sender::Fragmentation,
-        volley::{EchoFields, MOST_SHOTS, MinimumGap, PacketSpec, What},
     },
 };
 
 /// The least time between two packets of an agent.
 pub(super) const PACE: MinimumGap = MinimumGap(Duration::from_millis(1));
 
-/// The longest that one volley may take, in milliseconds: twice the longest timeout that is asked after by default.
+/// The longest duration of one batch, in milliseconds: twice the longest timeout that is tested by default.
 const LONGEST_MS: u32 = 20 * 60 * 1000;
 
-/// Where an agent may send to and from.
+/// The addresses that an agent may send from and to.
 #[derive(Debug)]
 pub(super) struct Limits<'a> {
     /// The run that is watched for.
     pub(super) pair: &'a WatchRequest,
-    /// Addresses from which packets with the run's nonce have come: a NAT's outside, for one.
-    pub(super) heard: BTreeSet<IpAddr>,
+    /// Addresses from which packets with the run's nonce came: the outside address of a NAT, for instance.
+    pub(super) senders: BTreeSet<IpAddr>,
 }
 
-/// Addresses from which the run's packets have entered the host that saw this.
-pub(super) fn heard(sight: &HostTrace) -> BTreeSet<IpAddr> {
+/// Returns the addresses from which the run's packets entered the host of this trace.
+pub(super) fn senders(sight: &HostTrace) -> BTreeSet<IpAddr> {
     let entries = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn].map(|hop| sight.hop(hop));
     let steps = entries.iter().flat_map(|hop| match hop {
         HopTrace::Watched { requests, replies } => requests.values().chain(replies.values()).collect(),
@@ -43,48 +44,51 @@ pub(super) fn heard(sight: &HostTrace) -> BTreeSet<IpAddr> {
 }
 
 impl Limits<'_> {
-    /// The shots as they will be sent: from the pair's own address where none was chosen.
+    /// Returns the packets as they will be sent: from the pair's own address if none was chosen.
     ///
     /// # Errors
-    /// Which of them an agent does not send, and why.
+    /// Which of them an agent refuses to send, and why.
     pub(super) fn checked(
         &self,
-        mut shots: Vec<PacketSpec>,
+        mut packets: Vec<PacketSpec>,
         before: u32,
         most: u32,
     ) -> Result<Vec<PacketSpec>, Failure> {
-        if shots.len() > MOST_SHOTS || before as usize + shots.len() > most as usize {
-            let what = format!("an agent sends {most} packets at most, and {MOST_SHOTS} in a volley");
-            return Err(Failure::new(what, "order less"));
+        if packets.len() > MAX_BATCH || before as usize + packets.len() > most as usize {
+            let what = format!("an agent sends at most {most} packets, and {MAX_BATCH} in a batch");
+            return Err(Failure::new(what, "send fewer packets"));
         }
-        for shot in &mut shots {
-            self.check(shot)?;
+        for packet in &mut packets {
+            self.check(packet)?;
             let own = self.pair.local;
-            if shot.source.is_none() && !own.is_unspecified() && own.is_ipv4() == shot.destination.is_ipv4() {
-                shot.source = Some(own);
+            if packet.source.is_none() && !own.is_unspecified() && own.is_ipv4() == packet.destination.is_ipv4() {
+                packet.source = Some(own);
             }
         }
-        Ok(shots)
+        Ok(packets)
     }
 
-    fn check(&self, shot: &PacketSpec) -> Result<(), Failure> {
+    fn check(&self, packet: &PacketSpec) -> Result<(), Failure> {
         let refuse = |what: String, fix: &str| Err(Failure::new(what, fix));
-        if !self.is_the_controllers(shot.destination) {
+        if !self.is_the_controllers(packet.destination) {
             let what =
-                format!("an agent sends to its controller only, and {} is none of its addresses", shot.destination);
-            return refuse(what, "name further addresses of this end when the watch begins");
+                format!("an agent only sends to its controller, and {} is none of its addresses", packet.destination);
+            return refuse(what, "list all addresses of this end when the watch starts");
         }
-        if let Some(source) = shot.source
+        if let Some(source) = packet.source
             && source != self.pair.local
             && owner(source).is_none()
         {
             return refuse(format!("{source} is not an address of the far end"), "`ip -br addr` there lists them");
         }
-        if u32::from(shot.number) >= MAX_PROBES {
-            return refuse(format!("shot {} has no number below {MAX_PROBES}", shot.number), "number them from 0");
+        if u32::from(packet.number) >= MAX_PROBES {
+            return refuse(
+                format!("packet number {} is not below {MAX_PROBES}", packet.number),
+                "number the packets from 0",
+            );
         }
-        if shot.after_ms > LONGEST_MS {
-            return refuse(format!("a volley takes {} minutes at most", LONGEST_MS / 60_000), "order less");
+        if packet.after_ms > LONGEST_MS {
+            return refuse(format!("a batch takes at most {} minutes", LONGEST_MS / 60_000), "send the packets sooner");
         }
         Ok(())
     }
@@ -92,11 +96,11 @@ impl Limits<'_> {
     fn is_the_controllers(&self, address: IpAddr) -> bool {
         address == self.pair.remote
             || self.pair.further.iter().take(MAX_FURTHER).any(|further| *further == address)
-            || self.heard.contains(&address)
+            || self.senders.contains(&address)
     }
 }
 
-/// The replies to absorbed requests, each to where its request came from, with its id, number and size.
+/// Returns the replies to absorbed requests, each to the source of its request, with its id, number and size.
 pub(super) fn replies(absorbed: &[Absorbed], nonce: u64) -> Vec<PacketSpec> {
     let reply = |request: &Absorbed| PacketSpec {
         number: request.probe,
@@ -143,7 +147,7 @@ mod tests {
         }
     }
 
-    fn shot(destination: [u8; 4]) -> PacketSpec {
+    fn packet(destination: [u8; 4]) -> PacketSpec {
         let fields = EchoFields { id: 7, seq: 1, code: 0, size: 56, nonce: 9 };
         PacketSpec {
             number: 1,
@@ -156,28 +160,28 @@ mod tests {
         }
     }
 
-    fn refused(shot: PacketSpec) -> String {
+    fn refused(packet: PacketSpec) -> String {
         let pair = pair();
-        let limits = Limits { pair: &pair, heard: BTreeSet::new() };
-        limits.checked(vec![shot], 0, 10).expect_err("refused").error
+        let limits = Limits { pair: &pair, senders: BTreeSet::new() };
+        limits.checked(vec![packet], 0, 10).expect_err("refused").error
     }
 
     #[test]
     fn an_agent_sends_to_its_controller_from_its_own_addresses_and_not_for_ever() {
         let pair = pair();
-        let heard = BTreeSet::from([[192, 0, 2, 1].into()]);
-        let limits = Limits { pair: &pair, heard };
+        let senders = BTreeSet::from([[192, 0, 2, 1].into()]);
+        let limits = Limits { pair: &pair, senders };
         for destination in [THEIRS, [10, 0, 0, 5], [192, 0, 2, 1]] {
-            let sent = limits.checked(vec![shot(destination)], 0, 1).expect("the controller's");
+            let sent = limits.checked(vec![packet(destination)], 0, 1).expect("the controller's");
             assert_eq!(sent[0].source, Some(OWN.into()));
         }
-        assert!(refused(shot([192, 0, 2, 1])).contains("192.0.2.1 is none of its addresses"));
+        assert!(refused(packet([192, 0, 2, 1])).contains("192.0.2.1 is none of its addresses"));
         assert!(
-            refused(PacketSpec { source: Some([192, 0, 2, 9].into()), ..shot(THEIRS) }).contains("192.0.2.9 is not")
+            refused(PacketSpec { source: Some([192, 0, 2, 9].into()), ..packet(THEIRS) }).contains("192.0.2.9 is not")
         );
-        assert!(refused(PacketSpec { number: 1024, ..shot(THEIRS) }).contains("1024"));
-        assert!(refused(PacketSpec { after_ms: u32::MAX, ..shot(THEIRS) }).contains("minutes"));
-        assert!(limits.checked(vec![shot(THEIRS); 3], 8, 10).is_err());
+        assert!(refused(PacketSpec { number: 1024, ..packet(THEIRS) }).contains("1024"));
+        assert!(refused(PacketSpec { after_ms: u32::MAX, ..packet(THEIRS) }).contains("minutes"));
+        assert!(limits.checked(vec![packet(THEIRS); 3], 8, 10).is_err());
     }
 
     #[test]
@@ -186,9 +190,9 @@ mod tests {
         let watched =
             HopTrace::Watched { requests: [(0, ProbePassage::default()), (1, step)].into(), replies: [].into() };
         let entered = HostTrace { hops: [("xdp_in".to_owned(), watched.clone())].into(), ..HostTrace::default() };
-        assert_eq!(heard(&entered), BTreeSet::from([[192, 0, 2, 1].into()]));
+        assert_eq!(senders(&entered), BTreeSet::from([[192, 0, 2, 1].into()]));
         let left = HostTrace { hops: [("tc_out".to_owned(), watched)].into(), ..HostTrace::default() };
-        assert_eq!(heard(&left), BTreeSet::new());
+        assert_eq!(senders(&left), BTreeSet::new());
     }
 
     #[test]
