@@ -230,7 +230,7 @@ fn an_experiment_fits() {
         sent: 5,
         arrived: 0,
         votes: vec![Disposition::Stopped],
-        fate: Disposition::Stopped,
+        disposition: Disposition::Stopped,
         as_expected: false,
     };
     let counted = |hop, state, packets, why: Option<&str>| Counted {

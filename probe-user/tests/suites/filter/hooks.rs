@@ -65,7 +65,7 @@ fn both_directions_of_an_interface_have_rules_of_their_own() {
     (0..5).for_each(|_| wire.put(&request.bytes()));
     crate::common::net::eventually("B's answers are dropped", || list(&pair.b)[1]["dropped"] == 5);
     let away = probe(&pair.b, "filter add -I vb -e 7 --direction out --hook xdp");
-    assert!(away.code == 2 && away.stderr.contains("XDP sees only packets that enter"), "{away:?}");
+    assert!(away.code == 2 && away.stderr.contains("XDP sees only incoming packets"), "{away:?}");
     probe(&pair.b, "filter remove 1").done();
     assert_eq!(list(&pair.b).len(), 1);
     probe(&pair.b, "filter clear -I vb").done();

@@ -38,7 +38,7 @@ const BAD: [(&str, &str, &str); 41] = [
     ("filter add -I vb -e 7 --rate fast", "'fast' is not a rate", "--help"),
     ("filter add -I vb -e 7 --probability 2", "'2' is not a probability", "--help"),
     ("filter add -I vb -e 7 --before 3", "there is no rule 3 for these packets", "probe filter list"),
-    ("filter add -I vb -e 7 --direction out --hook xdp", "XDP sees only packets that enter", "--hook xdp out"),
+    ("filter add -I vb -e 7 --direction out --hook xdp", "XDP sees only incoming packets", "leave out --hook xdp"),
     ("filter add -I vb -e 7 --all-echo", "cannot be used with", "usage: probe filter add"),
     ("filter add -I vb -e seven", "'seven' is not a number from 0 to 65535", "--help"),
     ("filter add -I vb -e 7 --for 0", "must be more than 0 seconds", "--help"),

@@ -1,4 +1,4 @@
-//! Which ICMP errors pass, and is anything remembered afterwards (RFC 5508 §4, RFC 792, RFC 4443)?
+//! Which ICMP errors pass, and does the state survive them (RFC 5508 §4, RFC 792, RFC 4443)?
 
 use super::{
     Procedure,
@@ -31,14 +31,14 @@ const ARMS: [Arm; 3] = [
     arms::case("an error about a request that was sent", |draft| {
         let request = draft.asked();
         let error = about(draft, request);
-        Asked::of(draft.shoot(error)).since(request)
+        Asked::of(draft.send(error)).since(request)
     }),
-    arms::case("an error about a request that never was", |draft| {
+    arms::case("an error about a request that was never sent", |draft| {
         let request = draft.asked();
         let id = EchoId::Fixed(draft.fresh());
         let error = about(draft, request);
         let error = TimedPacket { message: TimelinePacket::Error(ErrorQuote::Never), id, ..error };
-        Asked::of(draft.shoot(error))
+        Asked::of(draft.send(error))
     }),
     Arm { what: "the reply after an error about its request", control: Control::Unseen, write: after_error },
 ];
@@ -46,16 +46,16 @@ const ARMS: [Arm; 3] = [
 fn after_error(draft: &mut Draft<'_, '_>) -> Asked {
     let request = draft.asked();
     let error = about(draft, request);
-    let error = draft.shoot(error);
+    let error = draft.send(error);
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(reply)).since(error)
+    Asked::of(draft.send(reply)).since(error)
 }
 
-/// "Host unreachable" (IPv4 type 3 code 1) or "address unreachable" (IPv6 type 1 code 3) from the far end: whoever
-/// sends it knows the family, and reads code 1 as that.
+/// Returns a "host unreachable" (IPv4 type 3 code 1) or "address unreachable" (IPv6 type 1 code 3) from the far end.
+/// The sender knows the family, and reads code 1 accordingly.
 fn about(draft: &Draft<'_, '_>, request: usize) -> TimedPacket {
-    let message = TimelinePacket::Error(ErrorQuote::Shot(request));
-    let shot = TimedPacket::new(draft.now(), Endpoint::Far, message, EchoId::OfArrived(request));
-    TimedPacket { code: 1, destination: Goal::SourceOfArrived(request), ..shot }
+    let message = TimelinePacket::Error(ErrorQuote::Packet(request));
+    let packet = TimedPacket::new(draft.now(), Endpoint::Far, message, EchoId::OfArrived(request));
+    TimedPacket { code: 1, destination: Goal::SourceOfArrived(request), ..packet }
 }

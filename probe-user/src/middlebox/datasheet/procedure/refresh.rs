@@ -1,4 +1,4 @@
-//! Does another request, does a reply prolong what is remembered, and for ever or up to a second limit?
+//! Does another request or a reply refresh the state, and for ever or up to a second limit?
 
 use std::time::Duration;
 
@@ -27,24 +27,24 @@ pub(super) const BY_REPLY: Procedure = Procedure {
     takes: |known| takes(known, Fact::RefreshByReply),
 };
 
-const WITHIN: &str = "a reply within the time, without a refresher";
-const WITHOUT: &str = "a reply after the time, without a refresher";
-const EARLY: &str = "a reply soon after the time, with a refresher before its end";
-const MIDDLE: &str = "a reply well after the time, with a refresher before its end";
-const LATE: &str = "a reply long after the time, with a refresher before its end";
-const CHAIN: &str = "a reply much later, with refreshers all along";
+const WITHIN: &str = "a reply before the timeout, without a refresher";
+const WITHOUT: &str = "a reply after the timeout, without a refresher";
+const EARLY: &str = "a reply soon after the timeout, with a refresher before it";
+const MIDDLE: &str = "a reply well after the timeout, with a refresher before it";
+const LATE: &str = "a reply long after the timeout, with a refresher before it";
+const CHAIN: &str = "a reply much later, with refreshers all the time";
 
 /// The most refreshers of a chain.
 const LONGEST_CHAIN: u32 = 4;
 
-/// When things happen, counted from the request.
+/// When the packets are sent, counted from the request.
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    /// The refresher goes.
+    /// When the refresher is sent.
     refresher: Duration,
-    /// The lifetime is surely over.
+    /// When the state has surely expired.
     over: Duration,
-    /// How long the refresher prolongs, if it does.
+    /// How long the state lives after the refresher, if that refreshes it.
     span: Duration,
 }
 
@@ -60,7 +60,7 @@ impl Times {
         Some(Self { refresher, over, span })
     }
 
-    /// When the reply of an arm goes.
+    /// Returns when the reply of an arm is sent.
     fn reply(self, arm: &str) -> Duration {
         match arm {
             WITHIN => self.refresher,
@@ -70,14 +70,14 @@ impl Times {
         }
     }
 
-    /// When the refresher of a chain with this number goes; the first one has 0.
+    /// Returns when the refresher with this number in a chain is sent, counted from 0.
     fn link(self, number: u32) -> Duration {
         self.refresher + self.span.mul_f64(0.7) * number
     }
 
-    /// How many refreshers a chain may have: as many replies as are let in, and so that it takes no longer than half as
-    /// much again as the longest timeout. There is none of requests: they would make the box remember anew where a second
-    /// limit had ended it.
+    /// Returns how many refreshers a chain may have: no more than the replies that pass, and no more than fit into one
+    /// and a half times the longest timeout. It is 0 for requests: they would create new state after a second limit had
+    /// ended the old one.
     fn chain(self, known: &KnownFacts, fact: Fact) -> u32 {
         let replies = match known.answer(Fact::Replies) {
             Some(FactValue::Unlimited { tried }) => *tried,
@@ -101,15 +101,15 @@ fn gate(known: &KnownFacts, fact: Fact) -> Gate {
         (Gate::Open, Some(FactValue::Between { .. })) if known.ids_are_alike() => {
             match known.answer(Fact::TimeoutAfterReply) {
                 Some(FactValue::Between { .. } | FactValue::Under { .. }) => Gate::Alone,
-                _ => Gate::Shut("it is not known when what earlier replies left behind ends".to_owned()),
+                _ => Gate::Shut("it is not known when the state left by earlier replies expires".to_owned()),
             }
         }
         (Gate::Open, Some(FactValue::Between { .. })) => Gate::Open,
-        (Gate::Open, Some(FactValue::Beyond { .. })) => Gate::Shut("it lasts longer than was tried".to_owned()),
+        (Gate::Open, Some(FactValue::Beyond { .. })) => Gate::Shut("the state lasts longer than was tried".to_owned()),
         (Gate::Open, Some(FactValue::Under { .. })) => {
             Gate::Shut("it lasts too short a time for a refresher".to_owned())
         }
-        (Gate::Open, _) => Gate::Shut("it is not known how long it lasts".to_owned()),
+        (Gate::Open, _) => Gate::Shut("it is not known how long the state lasts".to_owned()),
         (gate, _) => gate,
     }
 }
@@ -132,7 +132,7 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact) -> Procedu
     }
     let times_each = known.repetitions();
     if known.ids_are_alike() {
-        // What the packets before left behind must have ended, whichever of them it counts from.
+        // State left by earlier packets must have expired, whichever of them it counts from.
         let after_reply =
             known.answer(Fact::TimeoutAfterReply).and_then(FactValue::between).map_or(0.0, |(_, high)| high);
         script.pause(times.over.max(Duration::from_secs_f64(after_reply)) + Duration::from_secs(1));
@@ -159,15 +159,15 @@ fn write(draft: &mut Draft<'_, '_>, fact: Fact, arm: &str, times: Times) -> Aske
     let refresher = (![WITHIN, WITHOUT].contains(&arm)).then(|| {
         draft.at(times.refresher);
         let refresher = if fact == Fact::RefreshByRequest { draft.again(request) } else { draft.reply(request) };
-        draft.shoot(refresher)
+        draft.send(refresher)
     });
     draft.at(times.reply(arm));
     let reply = draft.reply(request);
-    let asked = Asked::of(draft.shoot(reply)).since(request);
+    let asked = Asked::of(draft.send(reply)).since(request);
     refresher.into_iter().fold(asked, Asked::given)
 }
 
-/// Replies one after another, each a refresher for the next: each means something where the one before arrived.
+/// Adds replies one after another, each a refresher for the next. Each is valid only if the one before arrived.
 fn write_chain(draft: &mut Draft<'_, '_>, times: Times, chain: u32) -> Vec<(u32, Asked)> {
     let request = draft.asked();
     let mut before = request;
@@ -175,7 +175,7 @@ fn write_chain(draft: &mut Draft<'_, '_>, times: Times, chain: u32) -> Vec<(u32,
     for number in 0..=chain {
         draft.at(times.link(number));
         let reply = draft.reply(request);
-        let reply = draft.shoot(reply);
+        let reply = draft.send(reply);
         if number > 0 {
             links.push((number, Asked::of(reply).since(request).given(before)));
         }
@@ -194,8 +194,8 @@ struct Stage {
 fn stage<'k>(known: &KnownFacts, votes: impl Iterator<Item = &'k TrialVote>) -> Stage {
     let (mut tally, mut passed, mut stopped) = (TrialTally::default(), Duration::ZERO, Duration::ZERO);
     for vote in votes {
-        tally.add(vote.fate);
-        match vote.fate {
+        tally.add(vote.end);
+        match vote.end {
             TrialEnd::Passed => passed = passed.max(vote.age),
             TrialEnd::Stopped => stopped = stopped.max(vote.age),
             TrialEnd::Void => {}
@@ -205,7 +205,7 @@ fn stage<'k>(known: &KnownFacts, votes: impl Iterator<Item = &'k TrialVote>) -> 
     Stage { belief: tally.belief(known.loss), passed: tenths(passed), stopped: tenths(stopped) }
 }
 
-/// The stages, soonest first; of a chain, only as far as it says anything.
+/// Returns the stages, soonest first; those of a chain only as far as they are informative.
 fn stages(known: &KnownFacts, fact: Fact) -> Vec<Stage> {
     let arms = [EARLY, MIDDLE, LATE].into_iter().filter(|arm| known.arm(fact, arm).next().is_some());
     let mut stages: Vec<Stage> = arms.map(|arm| stage(known, known.arm(fact, arm))).collect();
@@ -230,7 +230,7 @@ fn judge(known: &KnownFacts, fact: Fact) -> FactFinding {
     }
     if known.belief(fact, WITHOUT).passes() == Some(true) {
         return inconclusive(
-            "replies passed without a refresher, too, so it lasts longer than it did before".to_owned(),
+            "replies passed without a refresher too, so the state lasts longer than it did before".to_owned(),
         );
     }
     let stages = stages(known, fact);
