@@ -28,7 +28,7 @@ const FOLDER: &str = "/run/netns";
 const UNMOUNT_ATTEMPTS: u32 = 20;
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(1);
 
-/// What stands under a name.
+/// What exists under a name.
 #[derive(Debug)]
 pub(super) enum FoundName {
     /// Nothing.
@@ -64,7 +64,7 @@ pub(super) enum MountMark {
 }
 
 impl MountMark {
-    /// Looks before anything is made.
+    /// Looks up the state of the folder before anything is created.
     pub(super) fn before_naming() -> Result<Self, LabError> {
         let folder = Path::new(FOLDER);
         let Some(mount) = mount_id(folder)? else { return Ok(Self::Nothing) };
@@ -73,7 +73,7 @@ impl MountMark {
     }
 }
 
-/// The kernel's number of the mount that `path` lies on; nothing where there is no such path.
+/// Returns the kernel's id of the mount that holds `path`, or `None` if there is no such path.
 fn mount_id(path: &Path) -> Result<Option<u64>, LabError> {
     let attempt = || refused(format!("look at {}", path.display()));
     let file = match fs::File::open(path) {
@@ -89,7 +89,7 @@ fn path_of(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
-/// What stands under `name`.
+/// Looks up what exists under `name`.
 pub(super) fn look(name: &str, expected: &RecordedName) -> Result<FoundName, LabError> {
     let path = path_of(name);
     let exists = fs::symlink_metadata(&path).is_ok();
@@ -154,7 +154,7 @@ pub(super) fn take_away(name: &str) -> Result<(), LabError> {
     }
 }
 
-/// Takes the folder back to what it was, unless others use it meanwhile: then it stays, as iproute2 would leave it.
+/// Restores the folder to its earlier state, unless others use it by now; then it stays, as iproute2 would leave it.
 pub(super) fn undo_folder(mark: MountMark) {
     let empty = || fs::read_dir(FOLDER).is_ok_and(|mut entries| entries.next().is_none());
     if mark == MountMark::Mounted || !empty() {
