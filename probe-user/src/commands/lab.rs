@@ -41,7 +41,7 @@ impl From<HostChoice> for lab::LabHost {
 }
 
 impl LabExperiment {
-    /// Its name.
+    /// Returns its name.
     const fn name(self) -> &'static str {
         match self {
             Self::Normal => "normal",
@@ -52,7 +52,7 @@ impl LabExperiment {
     }
 }
 
-/// Returns the experiments that were asked for: all that the lab teaches with where none was named.
+/// Returns the experiments that were asked for, or all of the lab's if none was named.
 pub fn chosen(names: &[LabExperiment]) -> Vec<Script> {
     let all = lab::lessons::ALL.map(|lesson| lesson.name);
     let named: Vec<&str> = names.iter().map(|name| name.name()).collect();

@@ -28,10 +28,10 @@ use crate::{
 /// How long after the last packet arrivals still count; in the lab they take microseconds.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// How many NICs what is to stop comes past by design: its sender's, and the first of the firewall.
+/// How many NICs a packet passes that is to stop by design: its sender's, and the first of the firewall.
 const PASSED: usize = 2;
 
-/// Whether a run was broken off.
+/// Whether a run was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupted {
     /// Everything was run.
@@ -40,19 +40,19 @@ pub enum Interrupted {
     Yes,
 }
 
-/// Who hears of a run.
+/// Callbacks for the progress of a run.
 pub struct Audience<'a> {
-    /// Hears what the far end prints beside its answers, line by line.
+    /// Gets the lines that the far end prints besides its answers.
     pub relay: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Hears which experiment is being made, and how many of how many are done.
+    /// Gets the name of the running experiment, the number of completed ones, and the total.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
 }
 
-/// Plays each of `scripts` once over each IP version of `lab`, each with fresh ids: A is the near end, and B's agent is
-/// `program`. Once `stop` is asked for, the report holds what was run to its end until then, and a note.
+/// Plays each of `scripts` once over each IP version of `lab`, with fresh ids each time. A is the near end, and
+/// `program` is B's agent. If `stop` is set, the report holds the runs that were completed until then, and a note.
 ///
 /// # Errors
-/// Where an end or the firewall can't be watched.
+/// An end or the firewall cannot be watched.
 pub fn run_all(
     lab: &Topology,
     program: &Path,
@@ -87,7 +87,7 @@ impl Trials<'_> {
             match self.unless_stopped(self.run(&mut player, script, family, (agent, audience))) {
                 Some(run) => made.push(run?),
                 None => {
-                    notes.push(format!("Interrupted: {} of {all} runs were made.", made.len()));
+                    notes.push(format!("Interrupted after {} of {all} runs.", made.len()));
                     break;
                 }
             }
@@ -99,7 +99,7 @@ impl Trials<'_> {
         Ok((Experiment::of_lab(made, interrupted == Interrupted::Yes, notes), interrupted))
     }
 
-    /// What a run that was broken off says is no experiment's outcome, nor is why it failed.
+    /// Discards the result of a run that was interrupted, even a failed one.
     fn unless_stopped(&self, run: Result<Option<Experiment>, Failure>) -> Option<Result<Experiment, Failure>> {
         match run {
             Err(_) if self.stop.asked() => None,
@@ -108,7 +108,7 @@ impl Trials<'_> {
         }
     }
 
-    /// Makes one experiment; nothing where it was broken off. All runs share one agent.
+    /// Runs one experiment, or returns `None` if it was interrupted. All runs share one agent.
     fn run(
         &self,
         shared: &mut Option<Player>,
@@ -132,7 +132,7 @@ impl Trials<'_> {
             [Nic::FwA, Nic::FwB].map(|nic| move |request: &WatchRequest| observer::start(self.lab, nic, request));
         let observers: [&Observer<'_>; 2] = [&near, &far];
         let played = player.play_past(&plan.timeline, &observers, &mut |_| ())?;
-        Ok((played.whole == Completion::Yes).then(|| told(&script, &plan, &played, &player.ends)))
+        Ok((played.whole == Completion::Yes).then(|| experiment(&script, &plan, &played, &player.ends)))
     }
 
     fn player(&self, agent: &str, audience: &Audience<'_>) -> Result<Player, Failure> {
@@ -150,8 +150,8 @@ impl Trials<'_> {
     }
 }
 
-/// What a run showed: what it teaches, where every NIC counted what the design says.
-fn told(script: &Script, plan: &ExperimentPlan, played: &Played, ends: &EndAddresses) -> Experiment {
+/// Describes what a run showed, and its lesson if every NIC counted what the design says.
+fn experiment(script: &Script, plan: &ExperimentPlan, played: &Played, ends: &EndAddresses) -> Experiment {
     let names = EndNames { near: LabHost::A.name().into(), far: LabHost::B.name().into() };
     let outcome = outcome::judge(script, plan, &played.run, &names);
     let experiment = document(script, plan, &outcome, played, (ends, &names));

@@ -45,7 +45,7 @@ fn chosen(args: &FaultsArgs) -> Result<Vec<Case>, Failure> {
     if cases.is_empty() {
         return Err(Failure::new(
             "none of these faults exists for that IP version",
-            "probe lab faults --list shows for which they do",
+            "probe lab faults --list shows the versions of each",
         ));
     }
     Ok(cases)

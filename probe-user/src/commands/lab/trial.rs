@@ -1,4 +1,4 @@
-//! `probe lab` without an action: makes a lab, plays the experiments in it, and leaves nothing behind.
+//! `probe lab` without a subcommand: sets up a lab, plays the experiments in it, and removes it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,14 +19,14 @@ use crate::{
 /// About how long a run takes, for the bar.
 const RUN: Duration = Duration::from_millis(1_500);
 
-/// Plays the experiments with these names: all of them where none is named.
+/// Plays the experiments with these names, or all if none is named.
 pub(super) fn run(names: &[LabExperiment], screen: &Screen) -> CommandResult {
     privilege::require(PrivilegedTask::Lab)?;
     privilege::require(PrivilegedTask::Diagnose)?;
     object::bytes()?;
     let stop = on_signals()?;
     let lab = Topology::build()?;
-    screen.remark("made a lab: two hosts and a firewall in network namespaces, which go when this command ends");
+    screen.remark("set up a lab: two hosts and a firewall in network namespaces, removed when this command ends");
     let (bar, remarks) = (Bar::new(screen, RUN), *screen);
     let progress = |name: &str, made: usize, of: usize| {
         let runs = |count: usize| RUN * u32::try_from(count).unwrap_or(u32::MAX);
