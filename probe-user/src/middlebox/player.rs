@@ -33,7 +33,7 @@ use crate::{
 /// How often arrivals are fetched while packets are in flight.
 const BUSY_LOOK: Duration = Duration::from_millis(10);
 
-/// How often otherwise: often enough for a far end that wants to know that somebody is there.
+/// How often otherwise: often enough to keep the far end from giving up on this one.
 const IDLE_LOOK: Duration = Duration::from_millis(200);
 
 /// How long before and after a packet it counts as in flight.

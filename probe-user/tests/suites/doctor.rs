@@ -74,7 +74,7 @@ fn with_veth(work: impl FnOnce() + Send) {
     made.expect("a network namespace");
 }
 
-/// Somebody's XDP program, which passes everything.
+/// A foreign XDP program that passes everything.
 fn xdp_program(name: &str) -> OwnedFd {
     bpf_sys::load_program(ProgramType::Xdp, name, &bpf_sys::always(2)).expect("loaded")
 }

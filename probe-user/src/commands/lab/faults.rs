@@ -82,7 +82,7 @@ fn finish(document: &report::FaultsReport, screen: &Screen) -> CommandResult {
     })
 }
 
-/// One line on stderr that says which case is under way, where somebody may watch it.
+/// One line on stderr that names the running case, if stderr is a terminal.
 struct Progress {
     shown: bool,
 }

@@ -102,7 +102,7 @@ async fn wait(
     })
 }
 
-/// A line on stderr for each run that has ended, where somebody may watch.
+/// Prints a line on stderr for each run that has ended, if stderr is a terminal.
 struct Progress {
     shown: bool,
     of: usize,

@@ -13,7 +13,7 @@ pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost as Side};
 pub struct ExpectedDiagnosis {
     /// How the run ends.
     pub outcomes: &'static [Outcome],
-    /// The layer where packets stop; empty where no stop must be told.
+    /// The layer where packets stop; empty if no stop may be reported.
     pub layers: &'static [Layer],
     /// The sides on which it lies, where that is not simply the fault's own.
     pub sides: &'static [Side],
@@ -27,7 +27,7 @@ pub struct ExpectedDiagnosis {
     pub chain: Option<&'static str>,
     /// How sure it must be at least.
     pub confidence: Confidence,
-    /// What the kernel itself told on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests hold the lab against
+    /// What the kernel reported on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests hold the lab against
     /// it; verdicts are not, since names move between kernels.
     pub measured: Measured,
 }
@@ -107,7 +107,7 @@ impl ExpectedDiagnosis {
 pub struct Got {
     /// How the run ended.
     pub outcome: Outcome,
-    /// The leg of the first stop; `None` if it told no stop.
+    /// The leg of the first stop; `None` if it reported no stop.
     pub leg: Option<Leg>,
     /// Its side.
     pub host: Option<Side>,

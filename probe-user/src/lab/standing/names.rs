@@ -102,7 +102,7 @@ pub(super) fn look(name: &str, expected: &RecordedName) -> Result<FoundName, Lab
     })
 }
 
-/// Makes the folder a shared mount, as iproute2 does and under its lock, so that names are seen in every mount
+/// Makes the folder a shared mount, as iproute2 does and under its lock, so that names are visible in every mount
 /// namespace.
 pub(super) fn prepare_folder() -> Result<(), LabError> {
     let attempt = || refused(format!("prepare {FOLDER}"));
@@ -121,7 +121,7 @@ pub(super) fn prepare_folder() -> Result<(), LabError> {
     }
 }
 
-/// Gives `netns` its name. A name that somebody took meanwhile is refused.
+/// Gives `netns` its name. Refuses a name that was taken in the meantime.
 pub(super) fn give(name: &str, netns: &Netns) -> Result<(), LabError> {
     let attempt = || refused(format!("name the network namespace {name}"));
     let path = path_of(name);
@@ -136,7 +136,7 @@ pub(super) fn give(name: &str, netns: &Netns) -> Result<(), LabError> {
     bound.map_err(|errno| attempt()(errno.into()))
 }
 
-/// Takes a name away, however often something was mounted on it.
+/// Removes a name, however often something was mounted on it.
 pub(super) fn take_away(name: &str) -> Result<(), LabError> {
     let attempt = || refused(format!("remove the network namespace {name}"));
     let path = path_of(name);

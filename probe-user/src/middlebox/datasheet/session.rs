@@ -172,7 +172,7 @@ impl Session {
                 Fact::Nat => ![Fact::Source, Fact::Destination].iter().any(open),
                 // The far end asks for the first time in the course of the roles.
                 Fact::BothEnds => !open(&Fact::Roles),
-                // What takes minutes comes when all that takes seconds is known, in case somebody interrupts.
+                // Facts that take minutes come after all that take seconds, in case the run is interrupted.
                 Fact::Timeout | Fact::TimeoutAfterReply => {
                     !Fact::ALL.iter().any(|other| *other < Fact::Timeout && open(other))
                 }

@@ -1,4 +1,4 @@
-//! A link through model boxes, with a clock of its own and loss by dice; and a whole characterisation over it.
+//! A link through model boxes, with a clock of its own and loss by dice; and a whole characterization over it.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Two boxes in series are noticed where that shows; and what a session says of boxes that cannot be characterised.
+//! Two boxes in series are noticed where that shows; and what a session says of boxes that cannot be characterized.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Each model is characterised right on every fact.
+//! Each model is characterized right on every fact.
 
 use probe_user::middlebox::datasheet::{Confidence, Datasheet, Effort, Fact, FactValue, Level};
 

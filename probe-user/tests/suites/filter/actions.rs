@@ -81,7 +81,7 @@ fn thousand(pair: &Pair, sender: End, about: &str) -> (u64, serde_json::Value) {
     let wire = Wire::of(from.0, from.1);
     let (before, already) = (arrived(to), hits(&pair.b));
     for number in 0..1000 {
-        // The sender of what is dropped as it leaves is told so.
+        // The sender learns of a drop on the way out.
         let sent = wire.try_put(&packet(sender, number));
         let refused = sent.is_err_and(|error| error.raw_os_error() == Some(libc::ENOBUFS));
         assert!(!refused || sender == End::B, "{about}");

@@ -13,7 +13,7 @@ use crate::common::{
     run::probe,
 };
 
-/// A program of somebody else's that lets everything go on: at XDP, and at both sides of tc.
+/// A foreign program that lets everything go on: at XDP, and at both sides of tc.
 const XDP_PASS: i32 = 2;
 const TCX_NEXT: i32 = -1;
 

@@ -104,7 +104,7 @@ fn an_experiment_is_not_as_designed_where_the_firewall_is_open() {
     let document = play(&lab);
     assert!(!document.as_expected);
     for run in document.experiments.as_deref().expect("those of the lab") {
-        // Each has a reply that nobody asked for as its control, so none is taken in.
+        // Each has an unsolicited reply as its control, so none is taken in.
         assert!(!run.as_expected, "{}: {}", run.name, run.finding);
         for step in &run.steps {
             assert_eq!(step.as_expected, step.expect == Expect::Arrives, "{}: {step:?}", run.name);

@@ -1,4 +1,4 @@
-//! One interface, several users: two observers, somebody else's XDP, probe's own filter.
+//! One interface, several users: two observers, another program's XDP, probe's own filter.
 
 use nix::sys::signal::Signal;
 use probe_ebpf::Echo;
