@@ -16,7 +16,7 @@ use crate::{
     middlebox::experiment::{Script, builtin},
 };
 
-pub use self::experiments::{Audience, Interrupted, run_all};
+pub use self::experiments::{Interrupted, RunListener, run_all};
 
 /// Runs `probe lab`.
 pub fn run(args: &Lab, screen: &Screen) -> CommandResult {

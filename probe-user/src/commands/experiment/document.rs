@@ -10,7 +10,7 @@ use crate::{
     middlebox::{
         experiment::{
             Script, Sends,
-            account::{Sights, evidence},
+            account::{RunTraces, evidence},
             outcome::{EndNames, ExperimentOutcome, RepetitionCounts, StepOutcome},
             plan::ExperimentPlan,
             way::{Line, Way, WayNic, WayPoint, WayStop},
@@ -30,13 +30,13 @@ pub(in crate::commands) fn document(
     played: &Played,
     (ends, names): (&EndAddresses, &EndNames),
 ) -> Experiment {
-    let sights = Sights { run: &played.run, near: &played.near, far: &played.far };
+    let traces = RunTraces { run: &played.run, near: &played.near, far: &played.far };
     let way = way(script, plan, played, names);
     let steps: Vec<PlayedStep<'_>> = script
         .sends()
         .zip(&outcome.steps)
         .map(|((place, sends), outcome)| {
-            let evidence = evidence(plan, sights, (ends, names), place);
+            let evidence = evidence(plan, traces, (ends, names), place);
             PlayedStep { place, sends, outcome, evidence, names }
         })
         .collect();
@@ -69,9 +69,9 @@ pub(in crate::commands) fn document(
 
 /// Returns the NICs from one end to the other, or `None` if nothing was watched in between.
 fn way<'a>(script: &'a Script, plan: &'a ExperimentPlan, played: &'a Played, names: &'a EndNames) -> Option<Way<'a>> {
-    let between = played.between.iter().map(|sight| WayNic { host: &sight.host.hostname, sight });
-    let near = WayNic { host: &names.near, sight: &played.near };
-    let far = WayNic { host: &names.far, sight: &played.far };
+    let between = played.between.iter().map(|trace| WayNic { host: &trace.host.hostname, trace });
+    let near = WayNic { host: &names.near, trace: &played.near };
+    let far = WayNic { host: &names.far, trace: &played.far };
     let nics = std::iter::once(near).chain(between).chain([far]).collect();
     (!played.between.is_empty()).then_some(Way { script, plan, run: &played.run, nics })
 }
@@ -101,8 +101,8 @@ fn at_nics(line: &Line) -> Vec<Counted> {
     line.nics().iter().map(counted).collect()
 }
 
-fn end(name: &str, sight: &HostTrace, address: String) -> End {
-    let (interface, xdp_mode) = (sight.host.interface.clone(), sight.host.xdp_mode.clone());
+fn end(name: &str, trace: &HostTrace, address: String) -> End {
+    let (interface, xdp_mode) = (trace.host.interface.clone(), trace.host.xdp_mode.clone());
     End { name: name.to_owned(), interface, address, xdp_mode }
 }
 

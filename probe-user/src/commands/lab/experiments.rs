@@ -41,7 +41,7 @@ pub enum Interrupted {
 }
 
 /// Callbacks for the progress of a run.
-pub struct Audience<'a> {
+pub struct RunListener<'a> {
     /// Gets the lines that the far end prints besides its answers.
     pub relay: Arc<dyn Fn(&str) + Send + Sync>,
     /// Gets the name of the running experiment, the number of completed ones, and the total.
@@ -58,10 +58,10 @@ pub fn run_all(
     program: &Path,
     scripts: &[Script],
     stop: &StopSignal,
-    audience: &Audience<'_>,
+    listener: &RunListener<'_>,
 ) -> Result<(Experiment, Interrupted), Failure> {
     let agent = agent_on_b(program, lab);
-    lab.netns(LabHost::A).run(|| Trials { lab, stop }.run_all(&agent, scripts, audience))?
+    lab.netns(LabHost::A).run(|| Trials { lab, stop }.run_all(&agent, scripts, listener))?
 }
 
 /// Runs in one lab, on a thread inside A.
@@ -75,7 +75,7 @@ impl Trials<'_> {
         &self,
         agent: &str,
         scripts: &[Script],
-        audience: &Audience<'_>,
+        listener: &RunListener<'_>,
     ) -> Result<(Experiment, Interrupted), Failure> {
         let families = self.lab.families();
         let runs = scripts.iter().flat_map(|script| families.iter().map(move |family| (script, *family)));
@@ -83,8 +83,8 @@ impl Trials<'_> {
         let (mut made, mut notes) = (Vec::new(), Vec::new());
         let mut player = None;
         for (script, family) in runs {
-            (audience.progress)(&script.name, made.len(), all);
-            match self.unless_stopped(self.run(&mut player, script, family, (agent, audience))) {
+            (listener.progress)(&script.name, made.len(), all);
+            match self.unless_stopped(self.run(&mut player, script, family, (agent, listener))) {
                 Some(run) => made.push(run?),
                 None => {
                     notes.push(format!("Interrupted after {} of {all} runs.", made.len()));
@@ -114,7 +114,7 @@ impl Trials<'_> {
         shared: &mut Option<Player>,
         script: &Script,
         family: Family,
-        (agent, audience): (&str, &Audience<'_>),
+        (agent, listener): (&str, &RunListener<'_>),
     ) -> Result<Option<Experiment>, Failure> {
         if self.stop.asked() {
             return Ok(None);
@@ -122,7 +122,7 @@ impl Trials<'_> {
         path_watch::read_ahead();
         let player = match shared {
             Some(player) => player,
-            None => shared.insert(self.player(agent, audience)?),
+            None => shared.insert(self.player(agent, listener)?),
         };
         player.ends = EndAddresses { near: vec![LabHost::A.address(family)], far: vec![LabHost::B.address(family)] };
         let script = Script { repeat: 1, ..script.clone() };
@@ -135,8 +135,8 @@ impl Trials<'_> {
         Ok((played.whole == Completion::Yes).then(|| experiment(&script, &plan, &played, &player.ends)))
     }
 
-    fn player(&self, agent: &str, audience: &Audience<'_>) -> Result<Player, Failure> {
-        let relay = Arc::clone(&audience.relay);
+    fn player(&self, agent: &str, listener: &RunListener<'_>) -> Result<Player, Failure> {
+        let relay = Arc::clone(&listener.relay);
         let mut peer = Peer::start(PeerOptions::new(agent), self.stop, Arc::new(move |line: &str| relay(line)))?;
         peer.greet()?;
         Ok(Player {

@@ -120,7 +120,7 @@ impl Progress {
     fn tell(&self, case: &ModelCase, ended: &ModelRunEnd) {
         let number = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
         let how = match ended {
-            ModelRunEnd::Told(_) => "done",
+            ModelRunEnd::Finished(_) => "done",
             ModelRunEnd::Failed(_) => "failed",
             ModelRunEnd::Interrupted => "interrupted",
         };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Interrupted, chosen,
-    experiments::{Audience, run_all},
+    experiments::{RunListener, run_all},
     faults::by_command::own_program,
 };
 use crate::{
@@ -33,7 +33,7 @@ pub(super) fn run(names: &[LabExperiment], screen: &Screen) -> CommandResult {
         bar.of(&(runs(made), runs(of), name.to_owned()));
     };
     let relay = Arc::new(move |line: &str| remarks.remark(&format!("b: {line}")));
-    let made = run_all(&lab, &own_program()?, &chosen(names), &stop, &Audience { relay, progress: &progress });
+    let made = run_all(&lab, &own_program()?, &chosen(names), &stop, &RunListener { relay, progress: &progress });
     bar.clear();
     let (document, interrupted) = made?;
     screen.print(&document)?;

@@ -102,21 +102,21 @@ pub fn run(
         }
         tell(CaseProgress::Begins(index + 1, total, &case));
         let start = Instant::now();
-        let patient = match make(&case)? {
-            Ok(patient) => patient,
+        let lab = match make(&case)? {
+            Ok(lab) => lab,
             Err(why) => {
                 tell(CaseProgress::Unmade);
                 run.left_out.push((case, why.to_string()));
                 continue;
             }
         };
-        let mut judged = judge(case, &patient, diagnose, start);
-        drop(patient);
+        let mut judged = judge(case, &lab, diagnose, start);
+        drop(lab);
         if !stop()
             && judged.deserves_another()
-            && let Ok(patient) = make(&judged.case)?
+            && let Ok(lab) = make(&judged.case)?
         {
-            let again = judge(judged.case.clone(), &patient, diagnose, start);
+            let again = judge(judged.case.clone(), &lab, diagnose, start);
             judged = JudgedCase { first_try: judged.wrong, ..again };
         }
         if stop() {
@@ -140,19 +140,19 @@ pub fn lacks(case: &Case) -> Option<String> {
 const TRIES: usize = 3;
 
 /// A lab that was broken as a case says.
-struct Patient {
+struct BrokenLab {
     // In this order: what holds the lab broken goes before it.
     _broken: Broken,
     lab: Topology,
 }
 
 /// Makes the case's fault in a new lab, or says why it cannot be made here.
-fn make(case: &Case) -> Result<Result<Patient, FaultError>, FaultError> {
+fn make(case: &Case) -> Result<Result<BrokenLab, FaultError>, FaultError> {
     let mut last = None;
     for _ in 0..TRIES {
         let lab = Topology::build()?;
         match broken(&lab, case) {
-            Ok(broken) => return Ok(Ok(Patient { _broken: broken, lab })),
+            Ok(broken) => return Ok(Ok(BrokenLab { _broken: broken, lab })),
             Err(error @ (FaultError::NotHealthy { .. } | FaultError::NotInForce { .. })) => {
                 tracing::info!("{} is set up again: {error}", case.name);
                 last = Some(error);
@@ -163,8 +163,8 @@ fn make(case: &Case) -> Result<Result<Patient, FaultError>, FaultError> {
     Ok(Err(last.expect("there is more than one try, and each ends in a return or an error")))
 }
 
-fn judge(case: Case, patient: &Patient, diagnose: &mut dyn Diagnoser, start: Instant) -> JudgedCase {
-    let (got, wrong) = match diagnose.diagnose(&patient.lab, &case) {
+fn judge(case: Case, lab: &BrokenLab, diagnose: &mut dyn Diagnoser, start: Instant) -> JudgedCase {
+    let (got, wrong) = match diagnose.diagnose(&lab.lab, &case) {
         Ok(got) => {
             let wrong = case.differences(&got);
             (Some(got), wrong)

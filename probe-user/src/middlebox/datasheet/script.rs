@@ -52,13 +52,13 @@ pub(super) enum Control {
 
 /// What a trial tests.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct TrialSubject {
     pub(super) subject: usize,
     pub(super) since: usize,
     pub(super) needs: Vec<usize>,
 }
 
-impl Asked {
+impl TrialSubject {
     /// Asks whether `subject` arrives.
     pub(super) fn of(subject: usize) -> Self {
         Self { subject, since: subject, needs: Vec::new() }
@@ -167,7 +167,7 @@ impl<'i> PlanBuilder<'i> {
         &mut self,
         (fact, arm, mark): (Fact, &'static str, u32),
         control: Control,
-        write: impl FnOnce(&mut Draft<'_, 'i>) -> Asked,
+        write: impl FnOnce(&mut Draft<'_, 'i>) -> TrialSubject,
     ) {
         self.burst((fact, arm), control, |draft| vec![(mark, write(draft))]);
     }
@@ -177,7 +177,7 @@ impl<'i> PlanBuilder<'i> {
         &mut self,
         (fact, arm): (Fact, &'static str),
         control: Control,
-        write: impl FnOnce(&mut Draft<'_, 'i>) -> Vec<(u32, Asked)>,
+        write: impl FnOnce(&mut Draft<'_, 'i>) -> Vec<(u32, TrialSubject)>,
     ) {
         let before = self.packets.len();
         let (gap, start) = (self.gap, self.cursor);
@@ -188,7 +188,7 @@ impl<'i> PlanBuilder<'i> {
             let end = self.packets[before..].iter().map(|packet| packet.at).max().unwrap_or(start);
             self.cursor = end + self.settle;
         }
-        for (mark, Asked { subject, since, mut needs }) in trials {
+        for (mark, TrialSubject { subject, since, mut needs }) in trials {
             needs.extend(self.packets[subject].needs());
             needs.sort_unstable();
             needs.dedup();
@@ -240,11 +240,11 @@ fn moved(mut packet: TimedPacket, place: &[usize]) -> TimedPacket {
 mod tests {
     use super::*;
 
-    fn exchange(draft: &mut Draft<'_, '_>, after: Duration) -> Asked {
-        let request = draft.asked();
+    fn exchange(draft: &mut Draft<'_, '_>, after: Duration) -> TrialSubject {
+        let request = draft.arrived_request();
         draft.at(after);
         let reply = draft.reply(request);
-        Asked::of(draft.send(reply)).since(request)
+        TrialSubject::of(draft.send(reply)).since(request)
     }
 
     #[test]

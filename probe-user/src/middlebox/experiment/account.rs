@@ -11,7 +11,7 @@ use crate::{
 
 /// What both hosts saw of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Sights<'a> {
+pub struct RunTraces<'a> {
     /// The outcome of each packet.
     pub run: &'a PlayedTimeline,
     /// What the near end saw.
@@ -20,7 +20,7 @@ pub struct Sights<'a> {
     pub far: &'a HostTrace,
 }
 
-impl Sights<'_> {
+impl RunTraces<'_> {
     /// Returns what one end saw.
     pub fn of(&self, side: Endpoint) -> &HostTrace {
         match side {
@@ -34,7 +34,7 @@ impl Sights<'_> {
 /// local one. Returns `None` for ICMP errors, which no hop follows.
 pub fn evidence(
     plan: &ExperimentPlan,
-    sights: Sights<'_>,
+    traces: RunTraces<'_>,
     (ends, names): (&EndAddresses, &EndNames),
     step: usize,
 ) -> Option<Evidence> {
@@ -45,16 +45,16 @@ pub fn evidence(
         TimelinePacket::Reply => ProbeMode::ReplyOnly,
         TimelinePacket::Error(_) => return None,
     };
-    let sent = packets.iter().filter_map(|packet| sent(&plan.timeline, *packet, &sights.run.deliveries));
+    let sent = packets.iter().filter_map(|packet| sent(&plan.timeline, *packet, &traces.run.deliveries));
     let sending = SenderTrace { probes: sent.collect(), ..SenderTrace::default() };
     let other = first.from.other();
     let address = ends.of(other)[0];
     let target = Target { name: address.to_string(), address };
     // Who is local changes from step to step: only their names tell them apart.
     let named = |side: Endpoint| {
-        let mut sight = sights.of(side).clone();
-        names.of(side).clone_into(&mut sight.host.hostname);
-        sight
+        let mut trace = traces.of(side).clone();
+        names.of(side).clone_into(&mut trace.host.hostname);
+        trace
     };
     let (local, peer) = (named(first.from), Some(named(other)));
     Some(Evidence { target, mode, responder: Responder::Nobody, sending, local, peer, walk: None })

@@ -31,7 +31,7 @@ pub struct WayNic<'a> {
     /// The name of its host.
     pub host: &'a str,
     /// What was seen there.
-    pub sight: &'a HostTrace,
+    pub trace: &'a HostTrace,
 }
 
 /// A run of an experiment, and the NICs that its packets pass.
@@ -228,10 +228,10 @@ impl Way<'_> {
         let send = WayPoint { host: sender, station: Station::Send, interface: None };
         let mut rows = vec![LedgerRow { step: send, seen: sent.clone(), proven: BTreeSet::new(), blind: None }];
         for (place, nic) in nics.into_iter().enumerate() {
-            let hop = if place % 2 == 0 { Hop::TcOut } else { entry(nic.sight) };
-            let (mut seen, blind) = seen_at(nic.sight, hop, leg);
+            let hop = if place % 2 == 0 { Hop::TcOut } else { entry(nic.trace) };
+            let (mut seen, blind) = seen_at(nic.trace, hop, leg);
             seen.retain(|probe| ours.contains(probe) || strays.contains(probe));
-            let (host, interface) = (nic.host.to_owned(), Some(nic.sight.host.interface.clone()));
+            let (host, interface) = (nic.host.to_owned(), Some(nic.trace.host.interface.clone()));
             let step = WayPoint { host, station: Station::Hop(hop), interface };
             rows.push(LedgerRow { step, seen, proven: BTreeSet::new(), blind });
         }
@@ -248,8 +248,8 @@ struct StepPacket {
 }
 
 /// Returns the hop that counts what enters a NIC: XDP, or tc if XDP is blind and tc is not.
-fn entry(sight: &HostTrace) -> Hop {
-    let blind = |hop| seen_at(sight, hop, Leg::Request).1.is_some();
+fn entry(trace: &HostTrace) -> Hop {
+    let blind = |hop| seen_at(trace, hop, Leg::Request).1.is_some();
     if blind(Hop::XdpIn) && !blind(Hop::TcIn) { Hop::TcIn } else { Hop::XdpIn }
 }
 

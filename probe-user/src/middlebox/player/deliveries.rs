@@ -78,19 +78,19 @@ impl Deliveries {
         self.tails.extend(taken.tails.into_iter().map(|tail| (side, tail)));
     }
 
-    /// Returns the result. `unsent` says why a packet that no end has sent was not sent; `sights` are the traces of
+    /// Returns the result. `unsent` says why a packet that no end has sent was not sent; `traces` are the traces of
     /// this host and of the far end.
     pub(super) fn into_run(
         mut self,
         timeline: &Timeline,
         unsent: impl Fn(usize) -> SendTime,
-        sights: [&HostTrace; 2],
+        traces: [&HostTrace; 2],
         times: &SharedClock<'_>,
     ) -> PlayedTimeline {
         self.keep_the_whole(timeline);
         let deliveries = timeline.packets.iter().enumerate().map(|(number, packet)| Delivery {
             sent: self.sending(number, times).unwrap_or_else(|| unsent(number)),
-            left: left(sights[usize::from(packet.from == Endpoint::Far)], &packet.message, number),
+            left: left(traces[usize::from(packet.from == Endpoint::Far)], &packet.message, number),
             arrived: std::mem::take(&mut self.arrived[number])
                 .into_iter()
                 .map(|(time_ns, arrival)| Arrival { after: times.since(packet.from.other(), time_ns), ..arrival })

@@ -14,7 +14,7 @@ use std::{
 
 use probe_ebpf::{Direction, Echo, Family, Kind};
 use probe_user::{
-    commands::lab::{Audience, chosen, run_all},
+    commands::lab::{RunListener, chosen, run_all},
     lab::{LabHost, Netns, Nic, Topology, lessons},
     middlebox::experiment::{Expect, StepRole},
     model::trace::Leg,
@@ -46,9 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Plays the four experiments in `lab`.
 fn play(lab: &Topology) -> Experiment {
-    let audience = Audience { relay: Arc::new(|line: &str| println!("b: {line}")), progress: &|_, _, _| () };
+    let listener = RunListener { relay: Arc::new(|line: &str| println!("b: {line}")), progress: &|_, _, _| () };
     let program = Path::new(env!("CARGO_BIN_EXE_probe"));
-    run_all(lab, program, &chosen(&[]), &StopSignal::default(), &audience).expect("experiments").0
+    run_all(lab, program, &chosen(&[]), &StopSignal::default(), &listener).expect("experiments").0
 }
 
 fn text(document: &Experiment) -> String {

@@ -21,7 +21,7 @@ pub(super) enum DatasheetDetail {
 pub(super) fn of(cases: &[ModelCase], ended: Vec<ModelRunEnd>, seconds: f64, detail: DatasheetDetail) -> ModelsReport {
     let unreached = ended.iter().filter(|ended| matches!(ended, ModelRunEnd::Interrupted)).count();
     let runs = cases.iter().zip(ended).filter_map(|(case, ended)| match ended {
-        ModelRunEnd::Told(result) => Some(model_run(case, *result, detail)),
+        ModelRunEnd::Finished(result) => Some(model_run(case, *result, detail)),
         ModelRunEnd::Failed(why) => Some(ModelRun { failure: Some(why), ..empty(case) }),
         ModelRunEnd::Interrupted => None,
     });

@@ -54,7 +54,7 @@ impl ModelCase {
 #[derive(Debug)]
 pub(super) enum ModelRunEnd {
     /// With a datasheet.
-    Told(Box<ModelRunResult>),
+    Finished(Box<ModelRunResult>),
     /// Without, for this reason.
     Failed(String),
     /// It was not started or not completed.
@@ -125,7 +125,7 @@ impl ModelRunner {
         }
         Ok(match serde_json::from_str(&stdout) {
             Ok(datasheet) => {
-                ModelRunEnd::Told(Box::new(ModelRunResult { datasheet, seconds: start.elapsed().as_secs_f64() }))
+                ModelRunEnd::Finished(Box::new(ModelRunResult { datasheet, seconds: start.elapsed().as_secs_f64() }))
             }
             Err(_) if stdout.is_empty() => ModelRunEnd::Failed(last_line(&stderr).to_owned()),
             // A failure is a document too.

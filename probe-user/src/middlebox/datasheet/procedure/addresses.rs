@@ -8,7 +8,7 @@ use super::{
 use crate::middlebox::datasheet::{
     fact::Fact,
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
 };
 use crate::middlebox::timeline::{Endpoint, Goal, Own, TimedPacket};
 
@@ -66,30 +66,30 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact, arms: &[Ar
     ask(known, script, fact, arms)
 }
 
-fn from_second(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn from_second(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.send(TimedPacket { source: Own::Second, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { source: Own::Second, ..reply })).since(request)
 }
 
-fn asked_at_second(draft: &mut Draft<'_, '_>) -> Asked {
+fn asked_at_second(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
     let request = draft.send(TimedPacket { destination: Goal::Second, ..request });
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.send(TimedPacket { source: Own::Second, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { source: Own::Second, ..reply })).since(request)
 }
 
-fn to_second(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn to_second(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.send(TimedPacket { destination: Goal::Second, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { destination: Goal::Second, ..reply })).since(request)
 }
 
-fn second_asked(draft: &mut Draft<'_, '_>) -> Asked {
+fn second_asked(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
     let request = draft.send(TimedPacket { source: Own::Second, ..request });
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.send(reply)).since(request)
+    TrialSubject::of(draft.send(reply)).since(request)
 }

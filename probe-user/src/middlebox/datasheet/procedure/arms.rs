@@ -7,7 +7,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::Belief,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Arm {
     /// What is known about its outcome beforehand.
     pub(super) control: Control,
     /// Writes the trial.
-    pub(super) write: fn(&mut Draft<'_, '_>) -> Asked,
+    pub(super) write: fn(&mut Draft<'_, '_>) -> TrialSubject,
 }
 
 impl Arm {
@@ -41,20 +41,20 @@ pub(super) const EXCHANGE: Arm = Arm { what: "the reply to a request", control: 
 pub(super) const STRAY: Arm =
     Arm { what: "an unsolicited reply with an unused id", control: Control::Negative, write: stray };
 
-fn exchange(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn exchange(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.send(reply)).since(request)
+    TrialSubject::of(draft.send(reply)).since(request)
 }
 
-fn stray(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn stray(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.stray(request);
-    Asked::of(draft.send(reply))
+    TrialSubject::of(draft.send(reply))
 }
 
 /// Creates a case: the arm that the question is about.
-pub(super) const fn case(what: &'static str, write: fn(&mut Draft<'_, '_>) -> Asked) -> Arm {
+pub(super) const fn case(what: &'static str, write: fn(&mut Draft<'_, '_>) -> TrialSubject) -> Arm {
     Arm { what, control: Control::Case, write }
 }
 

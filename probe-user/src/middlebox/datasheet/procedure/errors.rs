@@ -7,7 +7,7 @@ use super::{
 use crate::middlebox::datasheet::{
     fact::Fact,
     finding::FactValue,
-    script::{Asked, Control, Draft},
+    script::{Control, Draft, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, ErrorQuote, Goal, TimedPacket, TimelinePacket};
 
@@ -29,27 +29,27 @@ pub(super) const PROCEDURE: Procedure = Procedure {
 
 const ARMS: [Arm; 3] = [
     arms::case("an error about a request that was sent", |draft| {
-        let request = draft.asked();
+        let request = draft.arrived_request();
         let error = about(draft, request);
-        Asked::of(draft.send(error)).since(request)
+        TrialSubject::of(draft.send(error)).since(request)
     }),
     arms::case("an error about a request that was never sent", |draft| {
-        let request = draft.asked();
+        let request = draft.arrived_request();
         let id = EchoId::Fixed(draft.fresh());
         let error = about(draft, request);
         let error = TimedPacket { message: TimelinePacket::Error(ErrorQuote::Never), id, ..error };
-        Asked::of(draft.send(error))
+        TrialSubject::of(draft.send(error))
     }),
     Arm { what: "the reply after an error about its request", control: Control::Unseen, write: after_error },
 ];
 
-fn after_error(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn after_error(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let error = about(draft, request);
     let error = draft.send(error);
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.send(reply)).since(error)
+    TrialSubject::of(draft.send(reply)).since(error)
 }
 
 /// Returns a "host unreachable" (IPv4 type 3 code 1) or "address unreachable" (IPv6 type 1 code 3) from the far end.

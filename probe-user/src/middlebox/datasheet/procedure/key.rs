@@ -8,7 +8,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft},
+    script::{Draft, TrialSubject},
 };
 use crate::middlebox::timeline::TimedPacket;
 
@@ -36,16 +36,16 @@ const ID_ARMS: [Arm; 2] = [EXCHANGE, arms::case("a reply with another id", other
 
 const SEQ_ARMS: [Arm; 1] = [arms::case("a reply with another sequence number", other_seq)];
 
-fn other_id(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn other_id(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.stray(request);
-    Asked::of(draft.send(reply)).since(request)
+    TrialSubject::of(draft.send(reply)).since(request)
 }
 
-fn other_seq(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn other_seq(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.send(TimedPacket { seq: 7, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { seq: 7, ..reply })).since(request)
 }
 
 /// Decides whether a field is part of the key: it is if a reply that differs only in this field is stopped.

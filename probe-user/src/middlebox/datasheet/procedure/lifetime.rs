@@ -6,7 +6,7 @@ use super::ProcedureStep;
 use crate::middlebox::datasheet::{
     fact::Fact,
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::{LIKELY, TrialEnd, TrialTally, TrialVote},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
@@ -79,19 +79,19 @@ impl Lifetime {
         ProcedureStep::Asked
     }
 
-    fn write(self, draft: &mut Draft<'_, '_>, time: Duration) -> Asked {
-        let request = draft.asked();
+    fn write(self, draft: &mut Draft<'_, '_>, time: Duration) -> TrialSubject {
+        let request = draft.arrived_request();
         let Some(first) = self.first_reply else {
             draft.at(time);
             let reply = draft.reply(request);
-            return Asked::of(draft.send(reply)).since(request);
+            return TrialSubject::of(draft.send(reply)).since(request);
         };
         draft.at(first);
         let reply = draft.reply(request);
         let reply = draft.send(reply);
         draft.wait(time);
         let second = draft.reply(request);
-        Asked::of(draft.send(second)).since(reply).given(reply)
+        TrialSubject::of(draft.send(second)).since(reply).given(reply)
     }
 
     /// Returns times within the bracket to try next, if it is not narrow enough yet.
@@ -192,10 +192,10 @@ impl Lifetime {
 }
 
 /// Sends a reply with an unused id. If the box ignores ids, it passes exactly when there is state.
-fn stray(draft: &mut Draft<'_, '_>) -> Asked {
+fn stray(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let id = EchoId::Fixed(draft.fresh());
     let reply = TimedPacket::new(draft.now(), Endpoint::Far, TimelinePacket::Reply, id);
-    Asked::of(draft.send(reply))
+    TrialSubject::of(draft.send(reply))
 }
 
 /// Returns times from the shortest to the longest, each longer by a constant factor.

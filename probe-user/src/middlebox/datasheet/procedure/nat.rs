@@ -6,7 +6,7 @@ use crate::middlebox::datasheet::{
     finding::{Confidence, FactFinding, FactValue, IdPolicy, Rewriting},
     ids::SPECIAL,
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::{TrialEnd, TrialTally, TrialVote},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, Own, TimedPacket};
@@ -48,9 +48,9 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     ProcedureStep::Asked
 }
 
-fn ask_with(draft: &mut Draft<'_, '_>, id: u16, source: Own) -> Asked {
+fn ask_with(draft: &mut Draft<'_, '_>, id: u16, source: Own) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
-    Asked::of(draft.send(TimedPacket { id: EchoId::Fixed(id), source, ..request }))
+    TrialSubject::of(draft.send(TimedPacket { id: EchoId::Fixed(id), source, ..request }))
 }
 
 /// Sends requests with the same id from two inner hosts, one after the other.

@@ -7,7 +7,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::{CERTAIN, TrialEnd, TrialTally, at_least},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
@@ -42,13 +42,13 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     ProcedureStep::Asked
 }
 
-fn burst(draft: &mut Draft<'_, '_>, rate: u32, count: u32) -> Vec<(u32, Asked)> {
+fn burst(draft: &mut Draft<'_, '_>, rate: u32, count: u32) -> Vec<(u32, TrialSubject)> {
     let id = EchoId::Fixed(draft.fresh());
     let one = |index: u32| {
         let request = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Request, id);
         let packet = draft.send(TimedPacket { seq: u16::try_from(index).unwrap_or(u16::MAX), ..request });
         draft.wait(Duration::from_secs(1) / rate);
-        (rate, Asked::of(packet))
+        (rate, TrialSubject::of(packet))
     };
     (0..count).map(one).collect()
 }

@@ -7,7 +7,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::{Belief, TrialEnd, TrialTally, TrialVote},
 };
 
@@ -154,8 +154,8 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact) -> Procedu
     ProcedureStep::Asked
 }
 
-fn write(draft: &mut Draft<'_, '_>, fact: Fact, arm: &str, times: Times) -> Asked {
-    let request = draft.asked();
+fn write(draft: &mut Draft<'_, '_>, fact: Fact, arm: &str, times: Times) -> TrialSubject {
+    let request = draft.arrived_request();
     let refresher = (![WITHIN, WITHOUT].contains(&arm)).then(|| {
         draft.at(times.refresher);
         let refresher = if fact == Fact::RefreshByRequest { draft.again(request) } else { draft.reply(request) };
@@ -163,13 +163,13 @@ fn write(draft: &mut Draft<'_, '_>, fact: Fact, arm: &str, times: Times) -> Aske
     });
     draft.at(times.reply(arm));
     let reply = draft.reply(request);
-    let asked = Asked::of(draft.send(reply)).since(request);
-    refresher.into_iter().fold(asked, Asked::given)
+    let asked = TrialSubject::of(draft.send(reply)).since(request);
+    refresher.into_iter().fold(asked, TrialSubject::given)
 }
 
 /// Adds replies one after another, each a refresher for the next. Each is valid only if the one before arrived.
-fn write_chain(draft: &mut Draft<'_, '_>, times: Times, chain: u32) -> Vec<(u32, Asked)> {
-    let request = draft.asked();
+fn write_chain(draft: &mut Draft<'_, '_>, times: Times, chain: u32) -> Vec<(u32, TrialSubject)> {
+    let request = draft.arrived_request();
     let mut before = request;
     let mut links = Vec::new();
     for number in 0..=chain {
@@ -177,7 +177,7 @@ fn write_chain(draft: &mut Draft<'_, '_>, times: Times, chain: u32) -> Vec<(u32,
         let reply = draft.reply(request);
         let reply = draft.send(reply);
         if number > 0 {
-            links.push((number, Asked::of(reply).since(request).given(before)));
+            links.push((number, TrialSubject::of(reply).since(request).given(before)));
         }
         before = reply;
     }

@@ -7,7 +7,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::{LIKELY, TrialEnd, TrialTally},
 };
 use crate::middlebox::timeline::TimedPacket;
@@ -44,14 +44,14 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
 }
 
 /// Sends one request and `replies` replies to it, at half the rate so that other trials fit in between.
-fn burst(draft: &mut Draft<'_, '_>, arm: &str, first_mark: u32, replies: u32) -> Vec<(u32, Asked)> {
-    let request = draft.asked();
+fn burst(draft: &mut Draft<'_, '_>, arm: &str, first_mark: u32, replies: u32) -> Vec<(u32, TrialSubject)> {
+    let request = draft.arrived_request();
     let one = |index: u32| {
         let reply = draft.reply(request);
         let seq = if arm == NEW { reply.seq.wrapping_add(index as u16 + 1) } else { reply.seq };
         let packet = draft.send(TimedPacket { seq, ..reply });
         draft.pace();
-        (first_mark + index, Asked::of(packet).since(request))
+        (first_mark + index, TrialSubject::of(packet).since(request))
     };
     (0..replies).map(one).collect()
 }

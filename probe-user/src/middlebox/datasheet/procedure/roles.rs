@@ -8,7 +8,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft, PlanBuilder},
+    script::{Draft, PlanBuilder, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket, TimelinePacket};
 
@@ -22,26 +22,26 @@ const STRAYS: u32 = 5;
 const STRAY: Arm = arms::case("a reply from the near end before any request from the far end", |draft| {
     let id = EchoId::Fixed(draft.fresh());
     let reply = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Reply, id);
-    Asked::of(draft.send(reply))
+    TrialSubject::of(draft.send(reply))
 });
 
 const ARMS: [Arm; 4] = [
     EXCHANGE,
     arms::case("a request from the far end", |draft| {
         let request = theirs(draft);
-        Asked::of(request)
+        TrialSubject::of(request)
     }),
     arms::case("the near end's reply to it", |draft| {
         let request = theirs(draft);
         draft.settle();
         let reply = draft.reply(request);
-        Asked::of(draft.send(reply)).since(request)
+        TrialSubject::of(draft.send(reply)).since(request)
     }),
     arms::case("the near end's reply to it with another id", |draft| {
         let request = theirs(draft);
         draft.settle();
         let reply = draft.stray(request);
-        Asked::of(draft.send(reply)).since(request)
+        TrialSubject::of(draft.send(reply)).since(request)
     }),
 ];
 
@@ -57,7 +57,7 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
 
 /// Sends a request from the far end to the address by which it knows the near end.
 fn theirs(draft: &mut Draft<'_, '_>) -> usize {
-    let ours = draft.asked();
+    let ours = draft.arrived_request();
     let request = draft.request(Endpoint::Far);
     draft.send(TimedPacket { destination: Goal::SourceOfArrived(ours), ..request })
 }

@@ -7,7 +7,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::{Belief, TrialTally},
 };
 use crate::middlebox::timeline::{Endpoint, TimedPacket};
@@ -51,15 +51,15 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     if wanted.is_empty() { ProcedureStep::Settled } else { ProcedureStep::Asked }
 }
 
-fn sized_request(draft: &mut Draft<'_, '_>, size: u16) -> Asked {
+fn sized_request(draft: &mut Draft<'_, '_>, size: u16) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
-    Asked::of(draft.send(TimedPacket { size, ..request }))
+    TrialSubject::of(draft.send(TimedPacket { size, ..request }))
 }
 
-fn sized_reply(draft: &mut Draft<'_, '_>, size: u16) -> Asked {
-    let request = draft.asked();
+fn sized_reply(draft: &mut Draft<'_, '_>, size: u16) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.send(TimedPacket { size, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { size, ..reply })).since(request)
 }
 
 /// Returns the largest size of one kind that passes, if every smaller one passes too, and how sure that is.

@@ -10,7 +10,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{Confidence, FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
 
@@ -24,10 +24,10 @@ const TIMES: u32 = 5;
 
 const APART: Duration = Duration::from_millis(50);
 
-fn unasked(draft: &mut Draft<'_, '_>) -> Asked {
+fn unasked(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let id = EchoId::Fixed(draft.fresh());
     let reply = TimedPacket::new(draft.now(), Endpoint::Far, TimelinePacket::Reply, id);
-    Asked::of(draft.send(reply))
+    TrialSubject::of(draft.send(reply))
 }
 
 fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {

@@ -8,7 +8,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft},
+    script::{Draft, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
 
@@ -23,13 +23,13 @@ pub(super) const PROCEDURE: Procedure = Procedure {
 const ARMS: [Arm; 2] = [
     arms::case("an unsolicited reply from the near end", |draft| {
         let reply = unasked(draft);
-        Asked::of(reply)
+        TrialSubject::of(reply)
     }),
     arms::case("a reply from the far end with the same id after it", |draft| {
         let ours = unasked(draft);
         draft.settle();
         let theirs = draft.reply(ours);
-        Asked::of(draft.send(theirs)).since(ours)
+        TrialSubject::of(draft.send(theirs)).since(ours)
     }),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Asked, PlanBuilder};
+use super::{PlanBuilder, TrialSubject};
 use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket, TimelinePacket};
 
 /// A trial that is being written, with its own time.
@@ -47,14 +47,14 @@ impl Draft<'_, '_> {
 
     /// Repeats the subject of `first`, so that there are `times` in all: loss must not look like a stop. If the box
     /// ignores ids, a second request would refresh the state that is measured.
-    pub(in crate::middlebox::datasheet) fn repeated(&mut self, first: &Asked, times: u32) -> Vec<Asked> {
-        let mut asked = vec![first.clone()];
+    pub(in crate::middlebox::datasheet) fn repeated(&mut self, first: &TrialSubject, times: u32) -> Vec<TrialSubject> {
+        let mut subjects = vec![first.clone()];
         for _ in 1..times {
             self.pace();
             let again = self.again(first.subject);
-            asked.push(Asked { subject: self.send(again), ..first.clone() });
+            subjects.push(TrialSubject { subject: self.send(again), ..first.clone() });
         }
-        asked
+        subjects
     }
 
     /// Adds a packet to the timeline and returns its number.
@@ -89,7 +89,7 @@ impl Draft<'_, '_> {
     }
 
     /// Sends a request from the near end and waits until it has arrived.
-    pub(in crate::middlebox::datasheet) fn asked(&mut self) -> usize {
+    pub(in crate::middlebox::datasheet) fn arrived_request(&mut self) -> usize {
         let request = self.request(Endpoint::Near);
         let request = self.send(request);
         self.settle();

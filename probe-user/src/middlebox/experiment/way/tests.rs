@@ -81,7 +81,7 @@ impl Seen {
     }
 
     fn way(&self) -> Way<'_> {
-        let nics = PLACES.iter().zip(&self.nics).map(|((host, _), sight)| WayNic { host, sight });
+        let nics = PLACES.iter().zip(&self.nics).map(|((host, _), trace)| WayNic { host, trace });
         Way { script: &self.script, plan: &self.plan, run: &self.run, nics: nics.collect() }
     }
 
@@ -109,12 +109,12 @@ impl Seen {
 
 fn nic(interface: &str) -> HostTrace {
     let watched = || HopTrace::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };
-    let mut sight = HostTrace {
+    let mut trace = HostTrace {
         hops: NIC_HOPS.iter().map(|hop| (hop.name().to_owned(), watched())).collect(),
         ..HostTrace::default()
     };
-    interface.clone_into(&mut sight.host.interface);
-    sight
+    interface.clone_into(&mut trace.host.interface);
+    trace
 }
 
 /// Acts like the lab's firewall: requests of the near end pass, and replies that answer one.
