@@ -181,7 +181,10 @@ fn rules_are_asked_in_the_order_in_which_they_are_listed() {
     let hits: Vec<_> = list(&pair.b).iter().map(|rule| rule["hits"].as_u64()).collect();
     assert_eq!(hits, [200, 100, 200, 700].map(Some));
     let unknown = probe(&pair.b, "filter add -I vb -e 7 --before 9");
-    assert!(unknown.code == 2 && unknown.stderr.contains("there is no rule 9 for these packets"), "{unknown:?}");
+    assert!(
+        unknown.code == 2 && unknown.stderr.contains("there is no rule 9 on this interface and direction"),
+        "{unknown:?}"
+    );
     // A number that was given is not given again, also when the last rule and a whole direction are gone.
     probe(&pair.b, "filter add -I vb -e 7 --direction out").done();
     probe(&pair.b, "filter remove 5").done();

@@ -33,7 +33,7 @@ fn where_xdp_is_taken_tc_is_offered_and_works() {
     });
     let taken = probe(&pair.b, "filter add -I vb -e 7");
     assert!(taken.code == 2 && taken.stderr.contains("'somebody', generic)"), "{taken:?}");
-    assert!(taken.stderr.contains("filter behind it, at tc: --hook tc"), "{taken:?}");
+    assert!(taken.stderr.contains("filter after it, at tc: --hook tc"), "{taken:?}");
     assert_eq!(folders(), [""; 0]);
     probe(&pair.b, "filter add -I vb -e 7 --hook tc").done();
     assert_eq!(list(&pair.b)[0]["xdp_mode"], "off");

@@ -37,7 +37,7 @@ const BAD: [(&str, &str, &str); 41] = [
     ("filter add -I vb -S 10.1.2.3 -6", "addresses of both IP versions", "-S, -D and -4 or -6"),
     ("filter add -I vb -e 7 --rate fast", "'fast' is not a rate", "--help"),
     ("filter add -I vb -e 7 --probability 2", "'2' is not a probability", "--help"),
-    ("filter add -I vb -e 7 --before 3", "there is no rule 3 for these packets", "probe filter list"),
+    ("filter add -I vb -e 7 --before 3", "there is no rule 3 on this interface and direction", "probe filter list"),
     ("filter add -I vb -e 7 --direction out --hook xdp", "XDP sees only incoming packets", "leave out --hook xdp"),
     ("filter add -I vb -e 7 --all-echo", "cannot be used with", "usage: probe filter add"),
     ("filter add -I vb -e seven", "'seven' is not a number from 0 to 65535", "--help"),
