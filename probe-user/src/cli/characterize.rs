@@ -15,7 +15,7 @@ use crate::middlebox::datasheet::Fact;
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Characterize {
-    /// Far host, as a name or an IP address (fe80::1%eth0 for link-local IPv6)
+    /// Far host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     #[arg(required_unless_present_any = ["compare", "explain"])]
     pub target: Option<String>,
     /// The far end and the path to it.

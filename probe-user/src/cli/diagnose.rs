@@ -21,7 +21,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct DiagnoseArgs {
-    /// Target host, as a name or an IP address (fe80::1%eth0 for link-local IPv6)
+    /// Target host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     pub target: String,
     /// Number of probes to send
     #[arg(short, long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PROBES)))]

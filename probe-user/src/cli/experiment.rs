@@ -15,7 +15,7 @@ pub struct ExperimentArgs {
     /// A built-in experiment (see --list) or a script file
     #[arg(value_name = "NAME|FILE", required_unless_present_any = ["list", "print"])]
     pub experiment: Option<String>,
-    /// Far host, as a name or an IP address (fe80::1%eth0 for link-local IPv6)
+    /// Far host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     #[arg(required_unless_present_any = ["list", "print"])]
     pub target: Option<String>,
     /// The far end and the path to it.

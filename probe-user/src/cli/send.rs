@@ -12,14 +12,14 @@ use crate::{model::ids::echo_number, traffic::target::family_of};
 /// Send ICMP echo packets with full control over their fields.
 ///
 /// Reports how many packets this host's kernel accepted, and why it refused the others. Does not wait for replies.
-/// Without privileges only requests can be sent, and only if this host lets the user ping (net.ipv4.ping_group_range).
+/// Without privileges only requests can be sent, and only if this host lets the user ping.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Send {
     /// Type of packet to send: a request, or an unsolicited reply
     #[arg(value_enum)]
     pub kind: SendKind,
-    /// Target host, as a name or an IP address (fe80::1%eth0 for link-local IPv6)
+    /// Target host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     pub target: String,
     /// Number of packets to send
     #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
