@@ -31,7 +31,7 @@ const ROUNDS: usize = 9;
 /// Who watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ends {
-    /// The sending host alone.
+    /// Only the sending host.
     One,
     /// The far host too, by `--peer`.
     Two,
@@ -39,12 +39,12 @@ enum Ends {
 
 /// One row.
 struct Row {
-    /// What it is called.
+    /// Its name.
     title: &'static str,
     /// The case of the fault catalogue.
     case: &'static str,
     ends: Ends,
-    /// The verdict that it must come to, so that no other is timed.
+    /// The verdict that it must reach, so that no other is timed.
     outcome: &'static str,
     /// Its goal in seconds.
     goal: f64,
@@ -58,7 +58,7 @@ const ROWS: [Row; 5] = [
     Row { title: "lost between them", case: "network-drops-requests", ends: Ends::Two, outcome: "stopped", goal: 2.0 },
 ];
 
-/// What one run took.
+/// The times of one run.
 #[derive(Clone, Copy)]
 struct Run {
     /// Until the verdict was printed.
@@ -146,7 +146,7 @@ fn diagnose(lab: &Topology, ends: Ends) -> Command {
     let mut command = lab.netns(LabHost::A).command(PROBE);
     command.args(["diagnose", "-q", "--format", "json"]).arg(LabHost::B.address(Family::V4).to_string());
     if ends == Ends::Two {
-        // By the handle that this process holds: the lab's namespaces have no names.
+        // By the handle of this process, since the lab's namespaces have no names.
         let netns = lab.netns(LabHost::B).as_fd().as_raw_fd();
         command.arg("--peer").arg(format!("nsenter --net=/proc/{}/fd/{netns} '{PROBE}' agent", std::process::id()));
     }

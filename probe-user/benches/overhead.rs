@@ -1,4 +1,4 @@
-//! What watching costs an echo flood: processor time of a round trip over a veth pair, with and without somebody who looks.
+//! What watching costs an echo flood: processor time of a round trip over a veth pair, with and without an observer.
 //!
 //! One thread on one processor sends, and the whole round trip is its own time: a veth hands packets over in soft
 //! interrupts of the sender. Each observer takes turns with nobody, and is compared with the turns before and after its

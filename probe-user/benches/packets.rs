@@ -62,7 +62,7 @@ fn measure(cases: &[Case]) -> io::Result<()> {
         // The first turn of each warms up.
         for round in 0..=ROUNDS {
             let long = nanoseconds(case, Turn::Empty(REPEAT))?;
-            // What a short run does not spread thin enough is the same for both.
+            // The fixed cost of a short run is the same for both.
             let same = if case.repeat == REPEAT { long } else { nanoseconds(case, Turn::Empty(case.repeat))? };
             let own = nanoseconds(case, Turn::Own)?;
             if round > 0 {
@@ -80,7 +80,7 @@ fn measure(cases: &[Case]) -> io::Result<()> {
 /// Whose turn it is.
 #[derive(Clone, Copy)]
 enum Turn {
-    /// The empty program's, for so many runs.
+    /// The empty program's, for this many runs.
     Empty(u32),
     /// The case's own.
     Own,

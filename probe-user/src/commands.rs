@@ -1,4 +1,4 @@
-//! One verb a file, and what they share: parsing, printing, and the way out. The only place where stages meet.
+//! One command per file, and what they share: parsing, printing, and the exit. The only place where stages meet.
 
 pub mod agent;
 pub mod characterize;
@@ -32,10 +32,10 @@ use crate::{
 };
 use clap::{Parser, error::ErrorKind};
 
-/// How every verb ends: with an exit status, or with one sentence and its fix.
+/// How every command ends: with an exit status, or with one sentence and its fix.
 pub type CommandResult = Result<Exit, Failure>;
 
-/// Runs the command line `args` (the program's name first) and says how it ended.
+/// Runs the command line `args` (the program's name first) and returns how it ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
@@ -64,7 +64,7 @@ fn run(cli: Cli) -> CommandResult {
     }
 }
 
-/// Whether whoever read stdout has gone away, as `head -1` does.
+/// Whether the reader of stdout has gone away, as `head -1` does.
 static READER_GONE: AtomicBool = AtomicBool::new(false);
 
 /// Where a command prints: the report to stdout, everything else to stderr.
@@ -77,26 +77,26 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// The screen that `output` asks for on this terminal.
+    /// Creates the screen that `output` asks for on this terminal.
     pub fn new(output: Output) -> Self {
         let verbose = output.verbose > 0 && !output.quiet;
         Self { output, style: Style { verbose, ..terminal::style() } }
     }
 
-    /// Prints `document` to stdout in the chosen format. A reader that has gone away is no failure: the command ends
-    /// as it always does, so that nothing stays attached.
+    /// Prints `document` to stdout in the chosen format. A reader that goes away is not a failure: the command ends
+    /// normally, so that nothing stays attached.
     pub fn print<D: Document>(&self, document: &D) -> Result<(), Failure> {
         self.print_bytes(&self.written(document)?)
     }
 
-    /// `document` in the chosen format.
+    /// Serializes `document` in the chosen format.
     fn written<D: Document>(&self, document: &D) -> Result<Vec<u8>, Failure> {
         let mut text = Vec::new();
         report::write(&mut text, document, self.output.format, &self.style).map_err(|error| unprintable(&error))?;
         Ok(text)
     }
 
-    /// Writes `bytes` to stdout as they are.
+    /// Writes `bytes` to stdout unchanged.
     pub fn print_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -108,12 +108,12 @@ impl Screen {
         }
     }
 
-    /// Whether nobody reads the report any more: a command that would print for ever ends then.
+    /// Returns whether nobody reads the report any more, so that a command that prints for ever must end.
     pub fn is_unread(&self) -> bool {
         READER_GONE.load(Ordering::Relaxed)
     }
 
-    /// Says something that is not the report, on stderr; silent under `-q`.
+    /// Prints a note that is not part of the report to stderr; nothing with `-q`.
     pub fn remark(&self, text: &str) {
         if !self.output.quiet {
             // A stderr that nobody reads is no reason to stop.
@@ -126,7 +126,7 @@ fn unprintable(error: &io::Error) -> Failure {
     Failure::new(format!("cannot write the report: {error}"), "check where stdout goes")
 }
 
-/// Tells a failure: one line on stderr, and for machines one document on stdout.
+/// Prints a failure: one line on stderr, and with `--format json` one document on stdout.
 fn fail(format: Format, failure: &Failure) -> Exit {
     let _ = writeln!(io::stderr(), "probe: {}", harmless::line(&failure.to_string()));
     if format == Format::Json {
@@ -136,7 +136,7 @@ fn fail(format: Format, failure: &Failure) -> Exit {
     Exit::Failed
 }
 
-/// Answers a command line that clap did not take: help and version are no failure.
+/// Answers a command line that clap did not accept; help and version are not failures.
 fn unparsed(args: &[OsString], error: &clap::Error) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -154,14 +154,14 @@ fn unparsed(args: &[OsString], error: &clap::Error) -> Exit {
     }
 }
 
-/// Whether the words that clap refused ask for JSON: then the refusal is JSON too.
+/// Returns the format that a refused command line asked for, so that JSON users get the refusal as JSON.
 fn asked_format(args: &[OsString]) -> Format {
     let words: Vec<_> = args.iter().filter_map(|word| word.to_str()).collect();
     let json = words.contains(&"--format=json") || words.windows(2).any(|pair| pair == ["--format", "json"]);
     if json { Format::Json } else { Format::Text }
 }
 
-/// clap's paragraphs as one sentence and one fix.
+/// Converts clap's paragraphs to one sentence and one fix.
 fn usage_failure(error: &clap::Error) -> Failure {
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

@@ -1,5 +1,5 @@
-//! What a stateful box between two hosts does to ping: timelines of packets, who plays them, scripted experiments, and the
-//! datasheet of what the box remembers.
+//! What a stateful box between two hosts does to ping: timelines of packets, their player, scripted experiments, and
+//! the datasheet of the state that the box keeps.
 
 pub mod datasheet;
 pub mod experiment;

@@ -45,7 +45,7 @@ pub trait Document: Serialize {
     /// The schema's name and version, e.g. `probe.sent/1`; the value of the JSON field `schema`.
     const SCHEMA: &'static str;
 
-    /// Writes the document for people.
+    /// Writes the document as text.
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()>;
 }
 
@@ -57,12 +57,13 @@ struct Tagged<'a, D> {
     document: &'a D,
 }
 
-/// Writes `document` in `format`; JSON takes exactly one line. Whatever the document's strings hold, nothing in the output
-/// but the colours of `style` does anything to a terminal: see [`harmless`].
+/// Writes `document` in `format`; JSON takes exactly one line. Whatever the document's strings hold, only the colours
+/// of `style` can affect a terminal: see [`harmless`].
 pub fn write<D: Document>(out: &mut dyn Write, document: &D, format: Format, style: &Style) -> io::Result<()> {
     match format {
         Format::Text => {
-            // The report's own colours are told from those that somebody put into a string by a sign that nobody knows.
+            // A random placeholder stands for ESC in the report's own colours, so that no foreign string can pass for
+            // them.
             let escape = unknown_sign();
             let mut text = Vec::new();
             document.write_text(&mut text, &Style { escape, ..*style })?;
@@ -76,7 +77,7 @@ pub fn write<D: Document>(out: &mut dyn Write, document: &D, format: Format, sty
     }
 }
 
-/// Returns a character for private use that nobody outside can foresee.
+/// Returns a private-use character that nobody outside can predict.
 fn unknown_sign() -> char {
     const FIRST: u32 = 0xf_0000;
     const COUNT: u64 = 0xfffe;

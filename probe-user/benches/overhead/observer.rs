@@ -1,4 +1,4 @@
-//! Who looks at the flood.
+//! The observers of the flood.
 
 use std::{
     io::{BufRead, BufReader},
@@ -21,13 +21,13 @@ use probe_user::{
 
 use crate::net::{A4, B4, has};
 
-/// The interface at which all of them look.
+/// The interface that all of them watch.
 const INTERFACE: &str = "va";
 
-/// Who looks.
+/// An observer.
 #[derive(Clone, Copy)]
 pub(crate) enum Observer {
-    /// `probe observe`, with XDP as it is told.
+    /// `probe observe`, with this XDP mode.
     Observe(XdpChoice),
     /// Every hop of `probe diagnose`: the flood is not its own, as other people's packets are not.
     Diagnose,
@@ -36,7 +36,7 @@ pub(crate) enum Observer {
 }
 
 impl Observer {
-    /// All that can be had here.
+    /// All that are available here.
     pub(crate) fn all() -> Vec<Self> {
         let observe = [XdpChoice::Auto, XdpChoice::Off, XdpChoice::Generic, XdpChoice::Native].map(Self::Observe);
         let tcpdump = has("tcpdump").then_some(Self::Tcpdump);
@@ -88,7 +88,7 @@ impl Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         if let Self::Tcpdump(child) = self {
-            // One that has ended by itself is gone all the same.
+            // One that has ended by itself is gone as well.
             let _ = child.kill();
             let _ = child.wait();
         }

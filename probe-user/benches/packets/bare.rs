@@ -145,7 +145,7 @@ struct LiveRun {
     padding: u32,
 }
 
-/// Hands so many copies of `frame` to `program`, as if they had come in by the interface `ifindex`, and lets the kernel do
+/// Hands this many copies of `frame` to `program`, as if they had come in by the interface `ifindex`, and lets the kernel do
 /// with them what it says (`BPF_F_TEST_XDP_LIVE_FRAMES`).
 pub(crate) fn flood(program: &impl AsFd, frame: &[u8], ifindex: u32, frames: u32) -> io::Result<()> {
     const LIVE_FRAMES: u32 = 1 << 1;
@@ -185,7 +185,7 @@ struct ObjectGet {
     file_flags: u32,
 }
 
-/// Runs a program on `frame` so many times, and gives what it returned last.
+/// Runs a program on `frame` this many times, and returns its last answer.
 pub(crate) fn run(program: &impl AsFd, frame: &[u8], repeat: u32) -> io::Result<u32> {
     let mut attributes = TestRun {
         prog_fd: number(program),
@@ -204,7 +204,7 @@ pub(crate) fn empty(hook: Hook) -> io::Result<OwnedFd> {
     load(hook, &[instruction(0xb7, 0, 0, 0, hook.pass()), instruction(0x95, 0, 0, 0, 0)])
 }
 
-/// The same, after a look at the exact clock: what time stamps cost, whoever takes them.
+/// The same after reading the exact clock: the cost of time stamps.
 pub(crate) fn clock_alone(hook: Hook) -> io::Result<OwnedFd> {
     /// `bpf_ktime_get_ns`.
     const CLOCK: i32 = 5;

@@ -63,17 +63,17 @@ pub(crate) struct Case {
     empty: Rc<OwnedFd>,
     ring: Option<RefCell<Ring>>,
     _loaded: Rc<Ebpf>,
-    /// Through which programs call each other.
+    /// The array through which programs call each other.
     _arrays: Vec<OwnedFd>,
 }
 
 impl Case {
-    /// Runs the empty program so many times, which is the answer.
+    /// Runs the empty program and returns how many times.
     pub(crate) fn run_empty(&self, repeat: u32) -> io::Result<u32> {
         bare::run(&*self.empty, &self.frame, repeat).map(|_| repeat)
     }
 
-    /// Runs the program as often as the case wants, which is the answer.
+    /// Runs the program as often as the case wants, and returns how many times.
     pub(crate) fn run(&self) -> io::Result<u32> {
         let verdict = bare::run(&self.program, &self.frame, self.repeat)?;
         let expected = match (self.hook, self.drops) {
@@ -87,7 +87,7 @@ impl Case {
         Ok(self.repeat)
     }
 
-    /// Makes ready for the next turn, on nobody's time.
+    /// Prepares the next turn, outside the measured time.
     pub(crate) fn rest(&self) {
         if let Some(ring) = &self.ring {
             while ring.borrow_mut().next(|_| ()).is_some() {}
@@ -244,7 +244,7 @@ fn filtering(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     Ok(())
 }
 
-/// What a guard costs: a request that is known, a reply that passes, and a reply that nobody asked for.
+/// What a guard costs: a request that is known, a reply that passes, and an unsolicited reply.
 fn guarding(hook: Hook, cases: &mut Vec<Case>) -> io::Result<()> {
     let name = if hook == Hook::Xdp { names::GUARD_XDP } else { names::GUARD_IN };
     let config =

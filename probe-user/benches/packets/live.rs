@@ -44,7 +44,7 @@ const NFT: &str = "table netdev bench {
     }
 }";
 
-/// Floods each in turn, and prints what that cost.
+/// Floods each in turn, and prints the cost.
 pub(crate) fn run() -> io::Result<()> {
     let netns = Netns::new().map_err(io::Error::other)?;
     let lines =

@@ -1,4 +1,4 @@
-//! The two ends of an experiment, as typed.
+//! The flags that describe the two ends of an experiment.
 
 use std::net::IpAddr;
 
@@ -7,25 +7,25 @@ use clap::Args;
 
 use super::send::FamilyChoice;
 
-/// The far end, and the way there.
+/// The far end and the path to it.
 #[derive(Args, Clone, Debug)]
 pub struct TwoEnds {
-    /// A command whose stdin and stdout reach a `probe agent` on the far host
+    /// Command that starts `probe agent` on the far host and connects to its stdin and stdout
     #[arg(long, value_name = "CMD", help_heading = "The far host")]
     pub peer: Option<String>,
-    /// CMD is only the start of a command, such as 'ssh b sudo': take this very program there, run it, leave nothing
+    /// Copy this program to the far host, run it there and remove it; CMD is then only a prefix, such as 'ssh b sudo'
     #[arg(long, requires = "peer", help_heading = "The far host")]
     pub deploy: bool,
-    /// The source address; it must be one of this host's
+    /// Source address, which must belong to this host [default: chosen by the route]
     #[arg(short = 'S', long, value_name = "ADDRESS")]
     pub source: Option<IpAddr>,
-    /// The interface that the route to the target must leave by [default: whichever it does]
+    /// Require that the route to the target leaves through this interface [default: any]
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: Option<String>,
-    /// Which IP version to use where the target's name has both.
+    /// The IP version to use if the target's name has both.
     #[command(flatten)]
     pub family: FamilyChoice,
-    /// Where to attach on this host; the far host's agent has its own flags.
+    /// How the kernel programs are attached on this host; the agent on the far host has its own flags.
     #[command(flatten)]
     pub attach: AttachArgs,
 }

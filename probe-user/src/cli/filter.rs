@@ -17,133 +17,133 @@ use crate::{
 
 use super::{send::FamilyChoice, values::positive_seconds};
 
-/// Drop chosen echo packets at an interface, in the kernel, for as long as wanted.
+/// Drop chosen echo packets at an interface, in the kernel.
 #[derive(Args, Debug)]
 pub struct Filter {
-    /// What to do with the rules.
+    /// The subcommand.
     #[command(subcommand)]
     pub action: FilterCommand,
 }
 
-/// What to do with the rules.
+/// The subcommands of `probe filter`.
 #[derive(Debug, Subcommand)]
 pub enum FilterCommand {
-    /// Add a rule; it outlives this command
+    /// Add a rule, which stays after this command ends
     Add(Add),
-    /// Let echo replies pass only where a request went the other way; outlives this command
+    /// Let echo replies pass only if a request went the other way; stays after this command ends
     Guard(guard::GuardArgs),
-    /// Show the rules and guards of this network namespace, with what each dropped
+    /// List the rules and guards in this network namespace, with what each dropped
     List(List),
-    /// Remove one rule by its number, or a guard
+    /// Remove one rule by its number, or the guard
     Remove(Remove),
-    /// Remove every rule and guard, and probe's programs and maps with them
+    /// Remove all rules and guards, including probe's programs and maps
     Clear(Clear),
 }
 
-/// A new rule.
+/// The flags of `probe filter add`.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Add {
-    /// The network interface whose packets are filtered
+    /// Network interface whose packets are filtered
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: String,
-    /// Which way they go, as the interface sees it
+    /// Direction of the packets, as seen from this host
     #[arg(long, value_enum, default_value_t)]
     pub direction: DirectionChoice,
-    /// Which packets.
+    /// The packets that the rule matches.
     #[command(flatten)]
     pub wanted: MatchArgs,
-    /// What is done with them.
+    /// What the rule does with them.
     #[command(flatten)]
     pub done: Done,
-    /// Put the rule before the one with this number [default: behind all others]
+    /// Insert the rule before the one with this number [default: append it]
     #[arg(long, value_name = "NUMBER", value_parser = rule_number)]
     pub before: Option<u32>,
-    /// End the rule after this many seconds; the kernel does that, also if probe is killed
+    /// Expire the rule after this many seconds; the kernel enforces this even if probe is killed [default: never]
     #[arg(long = "for", value_name = "SECONDS", value_parser = positive_seconds)]
     pub lifetime: Option<Duration>,
-    /// Stay, and end the rule with this command: at once on Ctrl-C, within five seconds if it is killed
+    /// Keep running, and remove the rule when this command ends: at once on Ctrl-C, within 5 seconds if it is killed
     #[arg(long)]
     pub until_exit: bool,
-    /// Where incoming packets are filtered [default: xdp]; outgoing ones always are at tc
+    /// Where to filter incoming packets [default: xdp]; outgoing packets are always filtered at tc
     #[arg(long, value_enum, help_heading = "Attaching")]
     pub hook: Option<HookChoice>,
-    /// How to attach there.
+    /// How the kernel programs are attached.
     #[command(flatten)]
     pub attach: AttachArgs,
 }
 
 const AFTER_HELP: &str = "\
-The first rule that matches holds; probe filter list shows them in the order in which they are asked. Delaying packets is
-not probe's to do: tc qdisc add dev IFACE root netem delay does it.
+The first matching rule decides; probe filter list shows the rules in the order in which they are tried. probe does not delay
+packets; for that, use tc qdisc add dev IFACE root netem delay.
 
 Examples:
-  probe filter add -I eth0 --type reply -e 43 --for 60       no reply with id 43 for a minute
-  probe filter add -I eth0 -S 192.0.2.0/24 --every 3         the 3rd, 6th, 9th packet: of 1,000 it drops 333
-  probe filter add -I eth0 --type request --rate 100:20      100 requests a second pass, 20 at once
-  probe filter add -I eth0 -e 7 --dry-run --until-exit       how many would it be?
+  probe filter add -I eth0 --type reply -e 43 --for 60       drop replies with id 43 for a minute
+  probe filter add -I eth0 -S 192.0.2.0/24 --every 3         drop the 3rd, 6th, 9th packet: 333 of 1,000
+  probe filter add -I eth0 --type request --rate 100:20      let 100 requests a second pass, up to 20 at once
+  probe filter add -I eth0 -e 7 --dry-run --until-exit       only count what would be dropped
 
-Exit status: 0 done · 2 it could not be · 130 a rule with --until-exit ended by Ctrl-C";
+Exit status: 0 success · 2 failure · 130 a rule with --until-exit was ended by Ctrl-C";
 
-/// Which packets a rule matches.
+/// The packets that a rule matches.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Which packets")]
 pub struct MatchArgs {
-    /// Requests, replies, or both [default: both]
+    /// Match requests, replies, or both [default: both]
     #[arg(long = "type", value_enum)]
     pub kind: Option<KindChoice>,
-    /// Which ids, e.g. 7, 0x2b or 100-199
+    /// Echo id or range of ids, e.g. 7, 0x2b or 100-199
     #[arg(short = 'e', long, value_name = "ID[-ID]")]
     pub id: Option<IdRange>,
-    /// Which sequence numbers
+    /// Sequence number or range of them, e.g. 1 or 1-10
     #[arg(long, value_name = "SEQ[-SEQ]")]
     pub seq: Option<IdRange>,
     /// Source address or prefix, e.g. 192.0.2.7 or 192.0.2.0/24
     #[arg(short = 'S', long, value_name = "PREFIX")]
     pub source: Option<Prefix>,
-    /// Destination address or prefix
+    /// Destination address or prefix, e.g. 192.0.2.7 or 192.0.2.0/24
     #[arg(short = 'D', long, value_name = "PREFIX")]
     pub destination: Option<Prefix>,
-    /// Payload bytes, those behind the ICMP header; of a fragmented packet those of its first fragment
+    /// Payload size after the ICMP header, in bytes; for a fragmented packet, that of the first fragment
     #[arg(short = 's', long, value_name = "BYTES[-BYTES]")]
     pub size: Option<IdRange>,
-    /// Every echo packet: without any of the above, this must be said
+    /// Match every echo packet; required if none of the above is given
     #[arg(long, conflicts_with_all = ["id", "seq", "source", "destination", "size"])]
     pub all_echo: bool,
-    /// Which IP version [default: both].
+    /// The IP version to match [default: both].
     #[command(flatten)]
     pub family: FamilyChoice,
 }
 
 /// What a rule does with the packets that it matches.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "What is done with them [default: they are dropped]")]
+#[command(next_help_heading = "What to do with them [default: drop them all]")]
 pub struct Done {
-    /// Let them pass: the rules behind this one do not see them
+    /// Let them pass, without trying later rules
     #[arg(long, group = "action", conflicts_with = "dry_run")]
     pub pass: bool,
-    /// Drop with this probability, e.g. 0.25 or 25%
+    /// Drop each packet with this probability, e.g. 0.25 or 25%
     #[arg(long, value_name = "P", group = "action")]
     pub probability: Option<Probability>,
-    /// Drop the Nth, the 2Nth and so on
+    /// Drop every Nth packet
     #[arg(long, value_name = "N", group = "action", value_parser = clap::value_parser!(u64).range(1..))]
     pub every: Option<u64>,
-    /// Drop the first N
+    /// Drop the first N packets
     #[arg(long, value_name = "N", group = "action", value_parser = clap::value_parser!(u64).range(1..))]
     pub first: Option<u64>,
-    /// Let the first N pass, drop what follows
+    /// Let the first N packets pass, and drop all later ones
     #[arg(long, value_name = "N", group = "action", value_parser = clap::value_parser!(u64).range(1..))]
     pub after: Option<u64>,
-    /// Let so many a second pass, BURST at once [default: a tenth of PPS], and drop the rest
+    /// Let PPS packets a second pass, in bursts of up to BURST [default: a tenth of PPS], and drop the rest
     #[arg(long, value_name = "PPS[:BURST]", group = "action")]
     pub rate: Option<Rate>,
-    /// Drop nothing, only count what would be dropped; the packets meet the rules behind this one
+    /// Only count what would be dropped; packets go on to the later rules
     #[arg(long)]
     pub dry_run: bool,
 }
 
 impl Done {
-    /// As an action.
+    /// Returns the action that these flags describe.
     pub fn action(&self) -> RuleAction {
         let counted =
             [self.every.map(RuleAction::Every), self.first.map(RuleAction::First), self.after.map(RuleAction::After)];
@@ -153,26 +153,26 @@ impl Done {
     }
 }
 
-/// Which way packets go.
+/// The direction of packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum DirectionChoice {
-    /// They enter this host
+    /// Packets that enter this host
     #[default]
     In,
-    /// They leave it
+    /// Packets that leave this host
     Out,
 }
 
 /// Where incoming packets are filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum HookChoice {
-    /// Before the kernel makes anything of them
+    /// Before the network stack sees them
     Xdp,
-    /// Behind XDP, which somebody else may then have
+    /// After XDP, which leaves the XDP hook free for another program
     Tc,
 }
 
-/// Which rules to show.
+/// The flags of `probe filter list`.
 #[derive(Args, Debug)]
 pub struct List {
     /// Only those of this interface
@@ -180,13 +180,13 @@ pub struct List {
     pub interface: Option<String>,
 }
 
-/// Which rule to remove.
+/// The flags of `probe filter remove`.
 #[derive(Args, Debug)]
 pub struct Remove {
-    /// The rule's number in `probe filter list`, or the word guard
+    /// Number of the rule as shown by `probe filter list`, or guard
     #[arg(value_name = "NUMBER|guard", value_parser = which)]
     pub which: Which,
-    /// The interface it is on; needed only where several interfaces have a rule of that number, or a guard
+    /// Interface of the rule or guard; needed only if several interfaces have one with that number
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: Option<String>,
 }
@@ -212,7 +212,7 @@ fn rule_number(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| format!("'{text}' is not the number of a rule; probe filter list shows them"))
 }
 
-/// Which rules to remove.
+/// The flags of `probe filter clear`.
 #[derive(Args, Debug)]
 pub struct Clear {
     /// Only those of this interface
@@ -220,7 +220,7 @@ pub struct Clear {
     pub interface: Option<String>,
 }
 
-/// Which echo packets a rule matches.
+/// The type of echo packets that a rule matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum KindChoice {
     /// Echo requests

@@ -11,25 +11,25 @@ use crate::model::ids::IdRange;
 /// Print each echo packet as it enters this host, before netfilter, routing or any socket sees it.
 #[derive(Args, Debug)]
 pub struct Receive {
-    /// The interface to read from [default: every one that is up]
+    /// Interface to read from (may be given more than once) [default: all that are up]
     #[arg(short = 'I', long = "interface", value_name = "IFACE")]
     pub interfaces: Vec<String>,
-    /// Only these ids, e.g. 7, 0x2b or 100-199 (may be given more than once)
+    /// Print only these echo ids, e.g. 7, 0x2b or 100-199 (may be given more than once)
     #[arg(short = 'e', long = "id", value_name = "ID[-ID]")]
     pub ids: Vec<IdRange>,
-    /// Stop after this many packets
+    /// Stop after this many packets [default: no limit]
     #[arg(short, long, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// Stop after this many seconds
+    /// Stop after this many seconds [default: no limit]
     #[arg(short = 'W', long, value_name = "SECONDS", value_parser = positive_seconds)]
     pub timeout: Option<Duration>,
-    /// Keep the packets from the kernel, so that it neither answers nor consumes them; ends with this command
+    /// Drop these packets before the network stack sees them, so that the kernel neither answers nor delivers them
     #[arg(long, requires = "ids")]
     pub absorb: bool,
-    /// Which IP version to print.
+    /// The IP version to print.
     #[command(flatten)]
     pub family: FamilyChoice,
-    /// Where to attach.
+    /// How the kernel programs are attached.
     #[command(flatten)]
     pub attach: AttachArgs,
 }

@@ -1,8 +1,8 @@
-//! How typed times are read. Each error says what would have been right.
+//! Parses durations from the command line. Each error says what would have been right.
 
 use std::time::Duration;
 
-/// A duration in seconds, with fractions: `2`, `0.05`.
+/// Parses a duration in seconds, fractions allowed: `2`, `0.05`.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
@@ -11,7 +11,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is not a number of seconds from 0 to 31536000, such as 2 or 0.5"))
 }
 
-/// A duration above zero in seconds.
+/// Parses a duration in seconds that is more than zero.
 pub fn positive_seconds(text: &str) -> Result<Duration, String> {
     seconds(text)?.into_positive().ok_or_else(|| "must be more than 0 seconds".to_owned())
 }

@@ -23,8 +23,8 @@ use crate::{
 pub fn run(args: &Args) -> CommandResult {
     if io::stdin().is_terminal() {
         return Err(Failure::new(
-            "probe agent speaks with another probe on its stdin, and this is a terminal",
-            "type instead, on the host that pings: probe diagnose TARGET --peer 'ssh THIS_HOST sudo probe agent'",
+            "probe agent talks to another probe over stdin, but stdin is a terminal",
+            "run this on the host that pings instead: probe diagnose TARGET --peer 'ssh THIS_HOST sudo probe agent'",
         ));
     }
     let stop = on_signals()?;
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> CommandResult {
     };
     // A descriptor of its own: the standard library's stdin is locked and read ahead.
     let input = io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(|error| {
-        Failure::new(format!("stdin cannot be read: {error}"), "start the agent with a pipe for its stdin")
+        Failure::new(format!("stdin cannot be read: {error}"), "start the agent with a pipe as its stdin")
     })?;
     agent.serve(input, io::stdout().lock(), &stop)?;
     // Said only when asked for: this is how every good run ends, and the controller relays what is said.

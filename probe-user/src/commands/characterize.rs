@@ -40,7 +40,7 @@ pub fn run(args: &Characterize, screen: &Screen) -> CommandResult {
     let target = args.target.as_deref().unwrap_or_default();
     let Met { mut player, rtt, .. } = meet(target, &args.ends, &stop, screen)?;
     let bar = Bar::new(screen, Duration::ZERO);
-    let found = characterize(&mut player, effort(args, rtt), &mut |progress, now| bar.of(&told(progress, now)));
+    let found = characterize(&mut player, effort(args, rtt), &mut |progress, now| bar.of(&bar_state(progress, now)));
     bar.clear();
     let Characterized { datasheet, whole } = found?;
     screen.print(&datasheet)?;
@@ -55,31 +55,31 @@ pub fn run(args: &Characterize, screen: &Screen) -> CommandResult {
 pub(super) struct Characterized {
     /// All of it.
     pub(super) datasheet: Datasheet,
-    /// Whether nothing broke it off.
+    /// Whether the session was completed.
     pub(super) whole: Completion,
 }
 
-/// Plays what a session asks for until it asks for nothing more. `told` hears where it stands, with the time since the
-/// start of the present timeline.
+/// Plays the timelines of a session until there is none left. `report` gets the state of the session, and the time
+/// since the start of the current timeline.
 pub(super) fn characterize(
     player: &mut Player,
     effort: Effort,
-    told: &mut dyn FnMut(&SessionProgress, Duration),
+    report: &mut dyn FnMut(&SessionProgress, Duration),
 ) -> Result<Characterized, Failure> {
     let mut session = Session::new(player.ends.clone(), effort, random());
     let mut whole = Completion::Yes;
     while let Some(timeline) = session.next_timeline() {
         let progress = session.progress();
-        let played = player.play(&timeline, &mut |now| told(&progress, now));
+        let played = player.play(&timeline, &mut |now| report(&progress, now));
         let played = match played {
-            // What was learned before the far end went is still told.
+            // What was learned before the far end went is still reported.
             Err(_) if player.stop.asked() => {
                 whole = Completion::Stopped;
                 break;
             }
             played => played?,
         };
-        session.landed(&played.run);
+        session.record(&played.run);
         whole = played.whole;
         if whole == Completion::Stopped {
             break;
@@ -104,23 +104,23 @@ fn effort(args: &Characterize, rtt: Duration) -> Effort {
     }
 }
 
-/// Whether something that was asked has no answer.
+/// Returns whether a question that was asked has no answer.
 fn open_questions(datasheet: &Datasheet) -> bool {
     let asked = |finding: &&FactFinding| !finding.evidence.is_empty();
     datasheet.facts.iter().filter(asked).any(|finding| finding.confidence == Confidence::Unknown)
 }
 
-/// How far it is, for the bar: passed, whole, and what is asked.
-fn told(progress: &SessionProgress, now: Duration) -> (Duration, Duration, String) {
+/// Returns the progress for the bar: time passed, total time, and the current question.
+fn bar_state(progress: &SessionProgress, now: Duration) -> (Duration, Duration, String) {
     let asking: Vec<&str> = progress.asking.iter().map(|fact| fact.name()).collect();
     let left = progress.left.saturating_sub(now);
-    let doing = format!("{} of {} answered; asking: {}", progress.settled, progress.facts, asking.join(", "));
+    let doing = format!("{} of {} answered; testing: {}", progress.settled, progress.facts, asking.join(", "));
     (now, now + left, doing)
 }
 
 fn compare_files(files: &[PathBuf], screen: &Screen) -> CommandResult {
     let [one, other] = files else {
-        return Err(Failure::new("two datasheets are compared", "--compare A.json B.json"));
+        return Err(Failure::new("--compare needs two datasheets", "--compare A.json B.json"));
     };
     let (left, right) = (read(one)?, read(other)?);
     let name = |path: &Path| path.display().to_string();
@@ -131,9 +131,9 @@ fn compare_files(files: &[PathBuf], screen: &Screen) -> CommandResult {
 }
 
 fn read(path: &Path) -> Result<Datasheet, Failure> {
-    let fix = "give files that `probe characterize … --format json` has printed";
+    let fix = "give files printed by `probe characterize … --format json`";
     let text = fs::read_to_string(path)
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), fix))?;
     serde_json::from_str(&text)
-        .map_err(|error| Failure::new(format!("{} is no datasheet: {error}", path.display()), fix))
+        .map_err(|error| Failure::new(format!("{} is not a datasheet: {error}", path.display()), fix))
 }

@@ -21,7 +21,7 @@ pub fn run(args: &Doctor, screen: &Screen) -> CommandResult {
     Ok(if checkup.works() { Exit::Done } else { Exit::Stopped })
 }
 
-/// The report on `facts`.
+/// Builds the report on `facts`.
 fn examine(facts: &Facts) -> Checkup {
     let checks = [
         kernel::checks(facts),

@@ -1,4 +1,4 @@
-//! Meeting the far end of an experiment: who it is, which way leads there, and a player for both.
+//! Connecting to the far end of an experiment: its name, the route to it, and a player for both ends.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,29 +25,29 @@ pub(super) struct Met {
     pub(super) player: Player,
     /// What the ends are called.
     pub(super) names: EndNames,
-    /// How long the far end takes to answer over the control channel: packets hardly take longer.
+    /// How long the far end takes to answer over the control channel; packets hardly take longer.
     pub(super) rtt: Duration,
 }
 
-/// Finds the way to `target`, starts the far end's command, and has it watch once.
+/// Finds the route to `target`, starts the far end's command, and has it watch once.
 ///
 /// # Errors
-/// Every trouble: nothing was sent yet.
+/// Any failure; nothing was sent yet.
 pub(super) fn meet(target: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Result<Met, Failure> {
     let Some(command) = &args.peer else {
         return Err(Failure::new(
-            "both ends take part in this, and the far one is not named",
-            "--peer CMD, where CMD reaches a probe agent there, such as --peer 'ssh b sudo probe agent'",
+            "this command needs the far end, and --peer is missing",
+            "add --peer CMD, where CMD starts a probe agent there, such as --peer 'ssh b sudo probe agent'",
         ));
     };
     let device = args.interface.as_deref().map(Device::find).transpose()?;
     let target = resolve(target, args.family.or_of(args.source), args.interface.as_deref())?;
     let way = way_to(target.address, args.source, device.as_ref()).map_err(|errno| {
-        let what = format!("no way leads to {}: {}", target.address.ip(), errno.desc());
+        let what = format!("there is no route to {}: {}", target.address.ip(), errno.desc());
         Failure::new(what, format!("probe diagnose {} says more", target.address.ip()))
     })?;
     let Some(source) = way.source else {
-        return Err(Failure::new("this host has no address for that way", "-S ADDRESS"));
+        return Err(Failure::new("this host has no source address for that route", "-S ADDRESS"));
     };
     let near = addresses(&way.interface, source);
     let mut peer = start(command, args, stop, screen)?;
@@ -71,7 +71,7 @@ fn start(command: &str, args: &TwoEnds, stop: &Signalled, screen: &Screen) -> Re
     Ok(Peer::start(PeerOptions { deploy, ..PeerOptions::new(command) }, stop, relay)?)
 }
 
-/// Two hosts of one name would be one host to the reader.
+/// Names the two ends, so that hosts with the same name stay apart.
 fn names(far: String) -> EndNames {
     let near = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     if near.is_empty() || far.is_empty() || near == far {

@@ -42,7 +42,7 @@ pub fn run(args: &ExperimentArgs, screen: &Screen) -> CommandResult {
     play(&script, args, screen)
 }
 
-/// The experiment with this name, or in the file of this name.
+/// Loads the built-in experiment with this name, or the file of this name.
 fn script(name: &str) -> Result<Script, Failure> {
     if let Some(script) = builtin::named(name) {
         return Ok(script);
@@ -52,7 +52,7 @@ fn script(name: &str) -> Result<Script, Failure> {
         return Err(unknown(name));
     }
     let text = fs::read_to_string(name).map_err(|error| {
-        Failure::new(format!("cannot read {name}: {error}"), "give the path of a file, or a name of --list")
+        Failure::new(format!("cannot read {name}: {error}"), "give the path of a file, or a name from --list")
     })?;
     Ok(Script::parse(name, &text)?)
 }
@@ -81,7 +81,7 @@ fn play(script: &Script, args: &ExperimentArgs, screen: &Screen) -> CommandResul
     })
 }
 
-/// Returns random ids, none of them twice and none of them 0, the least telling one in a report.
+/// Returns a source of random ids, each different and none of them 0, which says least in a report.
 pub(super) fn fresh_ids() -> impl FnMut() -> u16 {
     let mut used = BTreeSet::new();
     move || {

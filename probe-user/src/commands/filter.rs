@@ -35,13 +35,13 @@ pub fn run(args: &Filter, screen: &Screen) -> CommandResult {
     }
 }
 
-/// The right to change filters, and Ctrl-C held back meanwhile.
+/// The lock for changing filters, with Ctrl-C held back meanwhile.
 struct Change {
     lock: Changing,
     _held: Held,
 }
 
-/// The right to change filters, once what earlier commands left is gone.
+/// Takes the lock for changing filters, after cleaning up what earlier commands left.
 fn begin(screen: &Screen) -> Result<Change, Failure> {
     let lock = Changing::begin()?;
     let change = Change { lock, _held: Held::new() };
@@ -50,16 +50,18 @@ fn begin(screen: &Screen) -> Result<Change, Failure> {
     if removed > 0 {
         let filters = if removed == 1 { "filter" } else { "filters" };
         screen.remark(&format!(
-            "removed {removed} {filters} whose interface is gone or that a killed probe left half made"
+            "removed {removed} {filters} whose interface is gone or that a killed probe left incomplete"
         ));
     }
     if swept.changes > 0 {
-        screen.remark("removed what a killed probe left of a change of rules; those that are listed held all the time");
+        screen.remark(
+            "removed an unfinished change of rules left by a killed probe; the listed rules were active all the time",
+        );
     }
     Ok(change)
 }
 
-/// Removes the rules in `slots`, and those whose time is over; with its last one the filter.
+/// Removes the rules in `slots` and those that have expired; with the last rule, the filter too.
 fn remove_rules(pinned: Pinned, device: &Device, slots: &[u32], change: &Change) -> Result<(), ebpf::KernelError> {
     let mut set = pinned.set()?;
     set.remove(slots);
@@ -79,7 +81,7 @@ fn list(interface: Option<&str>, screen: &Screen) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// The filters of this network namespace with their devices, or only that of `interface`.
+/// Returns the filters in this network namespace with their devices, or only that of `interface`.
 fn filters_on(interface: Option<&str>) -> Result<Vec<(Device, Pinned)>, Failure> {
     if let Some(name) = interface {
         let device = Device::find(name)?;

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and a terminal that is closed, and the runtime in which a verb waits for them beside its work.
+//! Ctrl-C, SIGTERM and SIGHUP, and the runtime in which a command waits for them beside its work.
 
 use std::{future::Future, time::Instant};
 
@@ -16,18 +16,18 @@ pub(super) fn block_on(verb: impl Future<Output = CommandResult>) -> CommandResu
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(format!("cannot start: {error}"), "see ulimit -a"))?;
+        .map_err(|error| Failure::new(format!("cannot start: {error}"), "check the limits: ulimit -a"))?;
     let outcome = runtime.block_on(verb);
-    // A resolver that still waits for a name server must not hold the way out.
+    // A resolver that still waits for a name server must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
 
-/// Ctrl-C, SIGTERM and SIGHUP: from here on they are news for the verb, not its end.
+/// Ctrl-C, SIGTERM and SIGHUP, which no longer end the process by themselves.
 pub(super) struct Interrupt {
     ctrl_c: Signal,
     terminate: Signal,
-    /// Not there under `nohup`, which asks for life beyond the terminal.
+    /// `None` under `nohup`, which asks to survive the terminal.
     hang_up: Option<Signal>,
 }
 
@@ -40,7 +40,7 @@ impl Interrupt {
         Ok(Self { ctrl_c: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())?, hang_up })
     }
 
-    /// Returns once one of them has come.
+    /// Waits until one of the signals has come.
     pub(super) async fn caught(&mut self) {
         let hung_up = async {
             match &mut self.hang_up {
@@ -56,7 +56,7 @@ impl Interrupt {
     }
 }
 
-/// Whether this process was started with that signal ignored.
+/// Returns whether this process was started with that signal ignored.
 fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: all zeros is a valid `sigaction`.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -65,7 +65,7 @@ fn is_ignored(signal: libc::c_int) -> bool {
     asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Returns at `end`; never, where there is none.
+/// Returns at `end`, or never if that is `None`.
 pub(super) async fn until(end: Option<Instant>) {
     match end {
         Some(end) => tokio::time::sleep_until(end.into()).await,

@@ -16,7 +16,7 @@ use crate::{
     middlebox::experiment::{Script, builtin},
 };
 
-pub use self::experiments::{Audience, Interrupted, run_all};
+pub use self::experiments::{Interrupted, RunListener, run_all};
 
 /// Runs `probe lab`.
 pub fn run(args: &Lab, screen: &Screen) -> CommandResult {
@@ -41,7 +41,7 @@ impl From<HostChoice> for lab::LabHost {
 }
 
 impl LabExperiment {
-    /// Its name.
+    /// Returns its name.
     const fn name(self) -> &'static str {
         match self {
             Self::Normal => "normal",
@@ -52,7 +52,7 @@ impl LabExperiment {
     }
 }
 
-/// Returns the experiments that were asked for: all that the lab teaches with where none was named.
+/// Returns the experiments that were asked for, or all of the lab's if none was named.
 pub fn chosen(names: &[LabExperiment]) -> Vec<Script> {
     let all = lab::lessons::ALL.map(|lesson| lesson.name);
     let named: Vec<&str> = names.iter().map(|name| name.name()).collect();

@@ -69,7 +69,7 @@ async fn watch(args: &Observe, screen: &Screen) -> CommandResult {
     Ok(exit)
 }
 
-/// How long an interface can be gone before that is told.
+/// How long an interface can be gone before that is reported.
 const CHECK: Duration = Duration::from_millis(200);
 
 /// Where refreshes are shown: one over the other on a terminal, else one after the other.
@@ -104,7 +104,7 @@ impl<'a> Page<'a> {
         self.screen.print_bytes(&bytes)
     }
 
-    /// How many ids fit: all where refreshes follow each other.
+    /// Returns how many ids fit on the screen; all of them if the output scrolls.
     fn ids(&self) -> usize {
         // Heading, column names, two lines below the table, and the line of the cursor.
         let fitting = terminal::rows().map(|rows| rows.saturating_sub(5).max(1));
@@ -112,7 +112,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// How many columns each line of `text` takes, its colours aside.
+/// Returns how many columns each line of `text` takes, not counting colour codes.
 fn widths(text: &str) -> Vec<usize> {
     let width = |line: &str| {
         let mut parts = line.split("\x1b[");
@@ -123,12 +123,12 @@ fn widths(text: &str) -> Vec<usize> {
     text.lines().map(width).collect()
 }
 
-/// How many rows lines of these widths take on a terminal, which may have become narrower since.
+/// Returns how many rows lines of these widths take on a terminal, which may have become narrower since.
 fn rows(widths: &[usize], columns: usize) -> usize {
     widths.iter().map(|width| width.div_ceil(columns.max(1)).max(1)).sum()
 }
 
-/// How long a watch must have lasted for its seconds to be told.
+/// Rounds how long a watch lasted to the seconds that are printed.
 pub(super) fn seconds(length: Duration) -> f64 {
     (length.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,4 +1,4 @@
-//! A bar on stderr with the time that is left, for what takes a known time; only on a terminal.
+//! A progress bar on stderr with the time left, for tasks of known length; only on a terminal.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Screen;
 use crate::harmless;
 
-/// A bar that is drawn over itself.
+/// A progress bar that is redrawn in place.
 #[derive(Clone, Debug)]
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    /// A bar for something that takes `length`. Nothing is drawn under `-q`, and where stderr is no terminal.
+    /// Creates a bar for something that takes `length`. Nothing is drawn with `-q`, or if stderr is no terminal.
     pub(super) fn new(screen: &Screen, length: Duration) -> Self {
         let target =
             if screen.output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
@@ -24,13 +24,13 @@ impl Bar {
         Self(bar)
     }
 
-    /// The same where its length becomes known on the way.
+    /// Updates the bar and its length, if the length is not known from the start.
     pub(super) fn of(&self, (passed, length, doing): &(Duration, Duration, String)) {
         self.0.set_length(milliseconds(*length));
         self.at(*passed, doing);
     }
 
-    /// So much of it has passed, and this is being done.
+    /// Moves the bar to `passed`, and names what is being done.
     pub(super) fn at(&self, passed: Duration, doing: &str) {
         if self.0.is_hidden() {
             return;
@@ -41,7 +41,7 @@ impl Bar {
         self.0.set_position(milliseconds(passed));
     }
 
-    /// Takes it away.
+    /// Removes the bar.
     pub(super) fn clear(&self) {
         self.0.finish_and_clear();
     }

@@ -35,8 +35,8 @@ use crate::{
 pub fn run(args: &Receive, screen: &Screen) -> CommandResult {
     privilege::require(PrivilegedTask::Receive)?;
     if args.ids.len() > MAX_RULES {
-        let error = format!("{} times --id: there is room for {MAX_RULES}", args.ids.len());
-        return Err(Failure::new(error, "join neighbours to ranges, as in -e 100-199"));
+        let error = format!("--id was given {} times; at most {MAX_RULES} are possible", args.ids.len());
+        return Err(Failure::new(error, "combine ids into ranges, as in -e 100-199"));
     }
     block_on(receive(args, screen))
 }
@@ -47,13 +47,13 @@ struct Tap {
     ring: Ring,
 }
 
-/// Attaches to every interface that `args` mean, or to none.
+/// Attaches to every interface that `args` name, or to none.
 fn open(args: &Receive, screen: &Screen) -> Result<Vec<Tap>, Failure> {
     let devices = devices(args)?;
     let mut taps = Vec::new();
     for device in &devices {
         match tap(device, args) {
-            // Where the user named no interface, one that cannot be read is no reason to read none.
+            // If the user named no interface, one that cannot be read does not keep the others from being read.
             Err(error) if args.interfaces.is_empty() && devices.len() > 1 => {
                 screen.remark(&format!("not reading {}: {}", device.name, Failure::from(error)));
             }
@@ -61,14 +61,14 @@ fn open(args: &Receive, screen: &Screen) -> Result<Vec<Tap>, Failure> {
         }
     }
     if taps.is_empty() {
-        return Err(Failure::new("no interface could be read", "name one with -I to see why"));
+        return Err(Failure::new("no interface could be opened", "name one with -I to see why"));
     }
     let names: Vec<_> = taps.iter().map(|tap| place(&tap.watch)).collect();
     screen.remark(&format!("reading {}; Ctrl-C ends it", names.join(", ")));
     Ok(taps)
 }
 
-/// The interfaces that `args` mean, each once.
+/// Returns the interfaces that `args` name, each once.
 fn devices(args: &Receive) -> Result<Vec<Device>, Failure> {
     let mut devices: Vec<Device> = if args.interfaces.is_empty() {
         Device::all()?.into_iter().filter(|device| device.up).collect()
@@ -91,13 +91,13 @@ fn place(watch: &Watch) -> String {
 }
 
 fn tap(device: &Device, args: &Receive) -> Result<Tap, crate::ebpf::KernelError> {
-    let wish = WatchOptions {
+    let options = WatchOptions {
         attach: args.attach.choices(),
         capture: if args.ids.is_empty() { Capture::Everything } else { Capture::Matched },
         filter: if args.absorb { Switch::On } else { Switch::Off },
         ..WatchOptions::default()
     };
-    let mut watch = Watch::attach(device, &wish)?;
+    let mut watch = Watch::attach(device, &options)?;
     let ring = watch.ring()?;
     if !args.ids.is_empty() {
         let kinds = Kinds::matching(|kind| wanted(args, kind.family)).bits();
@@ -144,7 +144,7 @@ async fn receive(args: &Receive, screen: &Screen) -> CommandResult {
     Ok(exit)
 }
 
-/// How long an interface can be gone before that is told.
+/// How long an interface can be gone before that is reported.
 const CHECK: Duration = Duration::from_millis(200);
 
 /// Prints what has arrived since the last look, `left` packets at most.
@@ -169,7 +169,7 @@ fn print_new(args: &Receive, taps: &mut [Tap], left: &mut Option<u64>, screen: &
     Ok(())
 }
 
-/// Reads on without interfaces that are gone; fails where the user had named one, or none is left.
+/// Stops reading from interfaces that are gone. Fails if the user had named one of them, or none is left.
 fn drop_gone(args: &Receive, taps: &mut Vec<Tap>, screen: &Screen) -> Result<(), Failure> {
     let mut kept = Vec::new();
     for tap in taps.drain(..) {
@@ -180,18 +180,21 @@ fn drop_gone(args: &Receive, taps: &mut Vec<Tap>, screen: &Screen) -> Result<(),
                 if !args.interfaces.is_empty() {
                     return Err(gone.into());
                 }
-                screen.remark(&format!("{gone}: reading on without it"));
+                screen.remark(&format!("{gone}: continuing without it"));
             }
         }
     }
     *taps = kept;
     if taps.is_empty() {
-        return Err(Failure::new("every interface that was read is gone", "start again once one is up: ip link"));
+        return Err(Failure::new(
+            "all interfaces that were read are gone",
+            "start again once an interface is up; ip link shows them",
+        ));
     }
     Ok(())
 }
 
-/// Packets that were not printed are told; those that should have been, also under `-q`.
+/// Reports packets that were not printed; those that should have been, even with `-q`.
 fn tell_lost(taps: &[Tap]) -> Result<(), Failure> {
     for tap in taps {
         for (skip, count) in tap.watch.skips()? {
@@ -202,7 +205,7 @@ fn tell_lost(taps: &[Tap]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was not printed, and why.
+/// Says what was not printed, and why.
 fn lost(skip: Skip, count: u64) -> String {
     let packets = if count == 1 { "packet" } else { "packets" };
     let why = match skip {

@@ -19,7 +19,7 @@ pub fn run(args: &Schema, screen: &Screen) -> CommandResult {
         return Ok(Exit::Done);
     };
     let known = named(name).ok_or_else(|| {
-        Failure::new(format!("probe prints no document named {name}"), "probe schema --list shows their names")
+        Failure::new(format!("there is no document named {name}"), "probe schema --list shows their names")
     })?;
     let schema = (known.schema)();
     let text = match screen.output.format {

@@ -53,7 +53,7 @@ enum Ended {
     Interrupted,
 }
 
-/// Sends packet after packet in time, until all are sent or a signal comes.
+/// Sends packet after packet on schedule, until all are sent or a signal comes.
 async fn send_all(args: &Send, sender: &mut Sender, progress: &mut SendProgress, interrupt: &mut Interrupt) -> Ended {
     let payload = counting_payload(args.size.into());
     let mut pace = Pace::new(args.interval);
@@ -77,7 +77,7 @@ async fn send_all(args: &Send, sender: &mut Sender, progress: &mut SendProgress,
     Ended::All
 }
 
-/// The line of one packet, under `-v`.
+/// Prints the line of one packet, with `-v`.
 fn tell(seq: u16, result: Result<(), Refused>) {
     match result {
         Ok(()) => tracing::info!("seq {seq}: sent"),
@@ -85,7 +85,7 @@ fn tell(seq: u16, result: Result<(), Refused>) {
     }
 }
 
-/// Prints the report; the exit status is the one of the contract.
+/// Prints the report and returns its exit status.
 fn finish(progress: SendProgress, screen: &Screen) -> CommandResult {
     let document = progress.document();
     screen.print(&document)?;
@@ -96,13 +96,15 @@ fn finish(progress: SendProgress, screen: &Screen) -> CommandResult {
     })
 }
 
-/// Resolves the target beside the signals: a name server can take its time.
+/// Resolves the target while listening for signals, since a name server can take long.
 async fn find(args: &Send) -> Result<ResolvedTarget, Failure> {
     let (name, interface) = (args.target.clone(), args.interface.clone());
     let family = args.family.or_of(args.source);
     tokio::task::spawn_blocking(move || resolve(&name, family, interface.as_deref()))
         .await
-        .map_err(|error| Failure::new(format!("the resolver stopped: {error}"), "give an address"))?
+        .map_err(|error| {
+            Failure::new(format!("the resolver stopped: {error}"), "give an IP address instead of a name")
+        })?
         .map_err(|error: TargetError| error.into())
 }
 
@@ -123,8 +125,8 @@ fn settings(args: &Send, target: &ResolvedTarget) -> Settings {
     }
 }
 
-/// An id that other pings of this host hardly have, and not 0, which some boxes take for "none". The standard
-/// library seeds its hash maps from the system's random numbers.
+/// Returns a random id that other pings on this host hardly use; never 0, which some boxes take for "none". The
+/// standard library seeds its hash maps from the system's random numbers.
 fn random_id() -> u16 {
     let random = RandomState::new().hash_one(std::process::id());
     u16::try_from(random % 65_535 + 1).expect("1 to 65535")

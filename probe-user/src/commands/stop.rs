@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM for verbs that wait without a runtime.
+//! Ctrl-C and SIGTERM for commands that wait without a runtime.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ pub(super) struct Signalled {
 }
 
 impl Signalled {
-    /// Whether a signal has come.
+    /// Returns whether a signal has come.
     pub(super) fn by_signal(&self) -> bool {
         self.by_signal.load(Ordering::Acquire)
     }
@@ -34,11 +34,11 @@ impl std::ops::Deref for Signalled {
     }
 }
 
-/// From here on, Ctrl-C and SIGTERM ask for a stop instead of ending the process. The second one ends it.
+/// Makes Ctrl-C and SIGTERM ask for a stop instead of ending the process. A second signal ends it.
 pub(super) fn on_signals() -> Result<Signalled, Failure> {
     let signalled = Signalled { stop: StopSignal::default(), by_signal: Arc::default() };
     let (ready, listening) = mpsc::channel();
-    let told = signalled.clone();
+    let handler = signalled.clone();
     thread::spawn(move || {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
             Ok(runtime) => runtime,
@@ -57,15 +57,15 @@ pub(super) fn on_signals() -> Result<Signalled, Failure> {
             };
             let _ = ready.send(Ok(()));
             interrupt.caught().await;
-            told.by_signal.store(true, Ordering::Release);
-            told.stop.ask();
-            // Whoever asks twice does not want to wait for the verdict.
+            handler.by_signal.store(true, Ordering::Release);
+            handler.stop.ask();
+            // A user who asks twice does not want to wait for the verdict.
             interrupt.caught().await;
             std::process::exit(crate::exit::Exit::Interrupted.code().into());
         });
     });
     match listening.recv() {
         Ok(result) => result.map(|()| signalled),
-        Err(_) => Err(Failure::new("cannot listen for Ctrl-C", "see ulimit -u")),
+        Err(_) => Err(Failure::new("cannot listen for Ctrl-C", "check the limit on processes: ulimit -u")),
     }
 }

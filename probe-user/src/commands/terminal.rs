@@ -1,4 +1,4 @@
-//! What this process was started with: what its terminal can show, and where its log goes.
+//! The environment of this process: what its terminal can show, and where its log goes.
 
 use crate::ebpf;
 use std::{
@@ -12,7 +12,7 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use crate::{cli::Output, harmless, report::Style};
 
-/// What stdout can show: colour only on a terminal and without `NO_COLOR`, Unicode only in a UTF-8 locale.
+/// Returns what stdout can show: colour only on a terminal and without `NO_COLOR`, Unicode only in a UTF-8 locale.
 pub(super) fn style() -> Style {
     let terminal = io::stdout().is_terminal();
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -21,7 +21,7 @@ pub(super) fn style() -> Style {
     Style { colour, unicode: utf8_locale(), width, ..Style::plain() }
 }
 
-/// The first of these variables that is set decides, as in `locale(7)`.
+/// Returns whether the locale is UTF-8. The first of these variables that is set decides, as in `locale(7)`.
 fn utf8_locale() -> bool {
     let locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| env::var(name).ok().filter(|text| !text.is_empty()));
@@ -31,22 +31,22 @@ fn utf8_locale() -> bool {
     })
 }
 
-/// Whether a person reads stdout.
+/// Returns whether stdout is a terminal.
 pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Columns that the terminal has.
+/// Returns the width of the terminal in columns.
 pub(super) fn columns() -> Option<usize> {
     terminal_size_of(io::stdout()).map(|(Width(columns), _)| usize::from(columns))
 }
 
-/// Lines that the terminal has.
+/// Returns the height of the terminal in lines.
 pub(super) fn rows() -> Option<usize> {
     terminal_size_of(io::stdout()).map(|(_, Height(rows))| usize::from(rows))
 }
 
-/// Sends warnings, and with `-v` more, to stderr; `-vv` turns on the log of the kernel programs too.
+/// Sends warnings to stderr, and more with `-v`; `-vv` also turns on the log of the kernel programs.
 pub(super) fn start_log(output: Output) {
     if output.verbose >= 2 && !output.quiet {
         ebpf::log::turn_on();
@@ -57,7 +57,7 @@ pub(super) fn start_log(output: Output) {
         (false, 1) => LevelFilter::INFO,
         (false, _) => LevelFilter::DEBUG,
     };
-    // Both halves of probe: what the libraries say of their inner life would drown it.
+    // Only the two halves of probe: messages from the libraries would drown theirs.
     let wanted = Targets::new().with_target("probe", level).with_default(level.min(LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(|| HarmlessStderr)

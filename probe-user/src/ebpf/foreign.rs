@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_told_by_id_name_and_place() {
+    fn a_program_is_matched_by_id_name_and_place() {
         let xdp = ProgramHook::Xdp(XdpPlace::Native);
         let rows = [
             (program(xdp, Some(42), Some("xdp_pass"), "bpf"), "XDP program (id 42, 'xdp_pass', native)"),

@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_rose_is_told_by_how_much() {
+    fn only_what_rose_is_matched_by_how_much() {
         let before = counters(&[("a", 0, 5), ("b", 0, 7), ("gone", 0, 3)]);
         let after = counters(&[("a", 0, 5), ("b", 0, 9), ("new", 0, 1)]);
         let expected = [("b", 2), ("new", 1)].map(|(name, by)| Finding::Counter { name: name.to_owned(), by });

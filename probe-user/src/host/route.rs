@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_ends_packets_is_told_by_what_a_sender_gets() {
+    fn a_route_that_ends_packets_is_matched_by_what_a_sender_gets() {
         let to = IpAddr::from([10, 0, 0, 1]);
         let rows = [
             (RouteType::Unicast, None),

@@ -55,7 +55,7 @@ const V6: [(&str, &str); 14] = [
     ("suppress_frag_ndisc", "1"),
 ];
 
-/// What has its own value at each place, or is at one place only.
+/// Settings with a value of their own at each place, or at one place only.
 const SINGLE: [(&str, &str); 9] = [
     // First: it changes `forwarding` everywhere, and `accept_redirects` with it.
     ("net/ipv4/ip_forward", "0"),
@@ -85,8 +85,8 @@ pub fn settings() -> Vec<(String, &'static str)> {
     single.chain(each).collect()
 }
 
-/// Writes the settings to the network namespace of the calling thread. What this kernel does not have is left out, and
-/// what is right already is not written, so that a read-only `/proc/sys` with the kernel's defaults will do.
+/// Writes the settings to the network namespace of the calling thread. It skips settings that this kernel does not have
+/// or that are right already, so that a read-only `/proc/sys` with the kernel's defaults will do.
 ///
 /// # Errors
 /// [`LabError::System`] with the path that the kernel refused.

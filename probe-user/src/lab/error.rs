@@ -1,4 +1,4 @@
-//! What can go wrong with the lab, and what mends it.
+//! Errors of the lab, and how to fix them.
 
 use std::io;
 
@@ -16,7 +16,7 @@ pub enum Capability {
 }
 
 impl Capability {
-    /// Its name as the kernel's documentation writes it.
+    /// Returns the capability's name as the kernel's documentation writes it.
     pub fn name(self) -> &'static str {
         match self {
             Self::SysAdmin => "CAP_SYS_ADMIN",
@@ -28,8 +28,8 @@ impl Capability {
 /// Why the lab cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
-    /// The kernel refused for want of a capability.
-    #[error("not allowed to {attempt}: this needs {}", capability.name())]
+    /// The kernel refused for lack of a capability.
+    #[error("not allowed to {attempt}: {} is needed", capability.name())]
     NotPrivileged {
         /// What was tried.
         attempt: String,
@@ -55,25 +55,25 @@ pub enum LabError {
         /// What it printed, in one line.
         message: String,
     },
-    /// A namespace that somebody else made has the lab's name.
-    #[error("a network namespace named {name} is there already, and the lab did not make it")]
+    /// A namespace that someone else created has the lab's name.
+    #[error("a network namespace named {name} exists already, and the lab did not create it")]
     Foreign {
         /// The name.
         name: String,
     },
     /// There is no lab to work on.
-    #[error("the lab is not up")]
+    #[error("the lab is not running")]
     NotUp,
-    /// Something of the lab is missing: it was interrupted while going up or down, or somebody removed a part.
-    #[error("the lab is only partly there")]
+    /// Part of the lab is missing: setting up or removing it was interrupted, or someone removed a part.
+    #[error("the lab is incomplete")]
     Broken,
-    /// The lab is up, but not as it was made.
-    #[error("the lab is up, but it was changed: {}", changes.join("; "))]
+    /// The lab is running, but it was changed.
+    #[error("the lab is running, but it was changed: {}", changes.join("; "))]
     Changed {
         /// What differs, one clause each.
         changes: Vec<String>,
     },
-    /// The note about the standing lab does not say what it should.
+    /// The record of the running lab is not valid.
     #[error("{path} cannot be read: {why}")]
     Record {
         /// The file.
@@ -84,7 +84,7 @@ pub enum LabError {
 }
 
 impl LabError {
-    /// What an attempt that failed with `source` means: a refusal for want of `capability`, or something else.
+    /// Converts the `source` of a failed attempt: a refusal for lack of `capability`, or another error.
     pub fn system(attempt: impl Into<String>, capability: Capability, source: io::Error) -> Self {
         let attempt = attempt.into();
         if source.kind() == io::ErrorKind::PermissionDenied {
@@ -102,11 +102,11 @@ impl Mend for LabError {
             Self::System { source, .. } => system_fix(source).into(),
             Self::NoNft => "apt-get install nftables (or run cargo xtask setup)".into(),
             Self::Nft { .. } => {
-                "see that the kernel has nf_tables and nf_conntrack: modprobe -a nf_tables nf_conntrack".into()
+                "check that the kernel has nf_tables and nf_conntrack: modprobe -a nf_tables nf_conntrack".into()
             }
             Self::Foreign { name } => format!("if nothing needs it: ip netns delete {name}"),
             Self::NotUp | Self::Broken => "probe lab up".into(),
-            Self::Changed { .. } => "to have it as new: probe lab down, then probe lab up".into(),
+            Self::Changed { .. } => "to start from scratch: probe lab down, then probe lab up".into(),
             Self::Record { path, .. } => {
                 format!("remove {path}, and with ip netns delete any of probe-a, probe-fw and probe-b that is left")
             }
@@ -114,12 +114,12 @@ impl Mend for LabError {
     }
 }
 
-/// What mends the refusals that are known to happen.
+/// Returns the fix for refusals that are known to happen.
 fn system_fix(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EOPNOTSUPP) => "the kernel lacks the veth driver: modprobe veth",
-        Some(libc::EINVAL) => "see that the kernel was built with network namespaces (CONFIG_NET_NS)",
-        Some(libc::EROFS) => "see that /proc/sys and /run are writable here; containers often mount them read-only",
+        Some(libc::EINVAL) => "check that the kernel was built with network namespaces (CONFIG_NET_NS)",
+        Some(libc::EROFS) => "check that /proc/sys and /run are writable here; containers often mount them read-only",
         Some(libc::ENOSPC) => "there are too many network namespaces: see /proc/sys/user/max_net_namespaces",
         Some(libc::EMFILE | libc::ENFILE) => "there are too many open files: raise ulimit -n",
         _ => "",

@@ -44,7 +44,7 @@ pub enum FaultLocation {
 }
 
 impl FaultLocation {
-    /// Its name in lists.
+    /// Returns its name in lists.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -54,7 +54,7 @@ impl FaultLocation {
         }
     }
 
-    /// On which side of the diagnosis it lies; none for a healthy path.
+    /// Returns the side of the diagnosis on which it lies, or `None` for a healthy path.
     pub const fn side(self, leg: Echo) -> Option<Side> {
         match (self, leg) {
             (Self::Nothing, _) => None,
@@ -65,7 +65,7 @@ impl FaultLocation {
     }
 }
 
-/// What the probes of a diagnosis are to be like, where a fault needs that. `None` leaves the choice to the diagnosis.
+/// The probes that a fault needs. `None` leaves the choice to the diagnosis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// How many.
@@ -82,7 +82,7 @@ pub struct Probe {
     pub source: Option<(&'static str, &'static str)>,
     /// Their echo id.
     pub id: Option<u16>,
-    /// Whether replies are sent that nobody asked for, instead of requests (`--reply-only`).
+    /// Whether unsolicited replies are sent instead of requests (`--reply-only`).
     pub reply_only: bool,
     /// What is wrong with the socket that reads the replies; in [`own_socket`] only.
     pub socket: Option<SocketTrouble>,
@@ -105,22 +105,22 @@ impl Probe {
     /// As many probes as a run can have, as fast as a busy `ping` sends them.
     pub const MANY: Self = Self { count: Some(1024), interval: Some("0.0005"), ..Self::PLAIN };
 
-    /// Probes with so many payload bytes.
+    /// Returns probes with this payload size in bytes.
     pub const fn sized(size: u16) -> Self {
         Self { size: Some(size), ..Self::PLAIN }
     }
 
-    /// Such probes that must not be fragmented.
+    /// Returns such probes with fragmentation forbidden.
     pub const fn whole(size: u16) -> Self {
         Self { size: Some(size), dont_fragment: true, ..Self::PLAIN }
     }
 
-    /// Probes with this TTL or hop limit.
+    /// Returns probes with this TTL or hop limit.
     pub const fn ttl(ttl: u8) -> Self {
         Self { ttl: Some(ttl), ..Self::PLAIN }
     }
 
-    /// Their source address of this family.
+    /// Returns their source address of this family.
     pub fn source(&self, family: Family) -> Option<std::net::IpAddr> {
         let (v4, v6) = self.source?;
         let text = if family == Family::V4 { v4 } else { v6 };
@@ -191,34 +191,34 @@ impl Case {
         Self { name, fault, family, leg }
     }
 
-    /// Who is who on its leg.
+    /// Returns the hosts that play each part on this leg.
     pub fn site(&self) -> FaultSite {
         FaultSite { family: self.family, leg: self.leg }
     }
 
-    /// On which side of the diagnosis packets stop; none where they don't.
+    /// Returns the side of the diagnosis on which packets stop, or `None` if they do not.
     pub fn side(&self) -> Option<Side> {
         self.fault.place.side(self.leg)
     }
 
-    /// The program that it needs and that the lab itself doesn't.
+    /// Returns the program that the case needs beyond what the lab itself needs.
     pub fn needs(&self) -> Option<&'static str> {
         let (v4, v6) = self.fault.needs?;
         Some(if self.family == Family::V4 { v4 } else { v6 })
     }
 
-    /// Where it differs from `got`; nothing if the diagnosis is right.
+    /// Returns where the expectation differs from `got`; empty if the diagnosis is right.
     pub fn differences(&self, got: &Got) -> Vec<String> {
         self.fault.expected.differences(self.leg, self.side(), got)
     }
 }
 
-/// Every case that a diagnosis can be tried on, healthy ones first, then in path order.
+/// Returns every case that can be diagnosed, healthy ones first, then in path order.
 pub fn all() -> Vec<Case> {
     cases(catalogue::rows())
 }
 
-/// What a program does to its own socket: only the library's tests can try it.
+/// Returns the cases in which a program breaks its own socket, which only the library's tests can try.
 pub fn own_socket() -> Vec<Case> {
     cases(catalogue::own_socket())
 }

@@ -19,7 +19,7 @@ pub struct FirewallRules {
     pub rules: &'static str,
 }
 
-/// A security group around A: A may ping anyone, nobody may ping A, and what answers A is known by connection tracking.
+/// A security group around A: A may ping anyone, nobody may ping A, and replies pass by connection tracking.
 pub const SECURITY_GROUP: FirewallRules = FirewallRules {
     table: "probe_lab",
     rules: r#"
@@ -34,17 +34,17 @@ table inet probe_lab {
 "#,
 };
 
-/// Puts `set` into the namespace, in one transaction: all of it or nothing.
+/// Loads `set` into the namespace in one transaction.
 pub fn load(netns: &Netns, set: &FirewallRules) -> Result<(), LabError> {
     nft(netns, "load the firewall's rules", &["-f", "-"], set.rules).map(drop)
 }
 
-/// Takes `set` out of the namespace, where it must be.
+/// Removes `set` from the namespace, where it must exist.
 pub fn unload(netns: &Netns, set: &FirewallRules) -> Result<(), LabError> {
     nft(netns, "remove the firewall's rules", &["delete", "table", "inet", set.table], "").map(drop)
 }
 
-/// The table of `set` as it is now, in nft's own words and without its counters; nothing if it is not there.
+/// Returns the table of `set` as it is now, as nft prints it without counters, or `None` if it does not exist.
 pub fn list(netns: &Netns, set: &FirewallRules) -> Result<Option<String>, LabError> {
     match nft(netns, "list the firewall's rules", &["--stateless", "list", "table", "inet", set.table], "") {
         Err(LabError::Nft { message, .. }) if message.contains("No such file or directory") => Ok(None),
@@ -52,7 +52,7 @@ pub fn list(netns: &Netns, set: &FirewallRules) -> Result<Option<String>, LabErr
     }
 }
 
-/// Runs nft inside with `input`, and gives what it printed.
+/// Runs nft inside with `input`, and returns what it printed.
 fn nft(netns: &Netns, attempt: &'static str, arguments: &[&str], input: &str) -> Result<String, LabError> {
     let refused = |source| LabError::system("run nft", Capability::SysAdmin, source);
     let mut child = start(netns, arguments)?;
@@ -68,7 +68,7 @@ fn nft(netns: &Netns, attempt: &'static str, arguments: &[&str], input: &str) ->
     Err(complaint(attempt, &output))
 }
 
-/// Starts the first nft that there is: root's search path does not always have the folders it lives in.
+/// Starts the first nft that is found: root's `PATH` does not always include its folder.
 fn start(netns: &Netns, arguments: &[&str]) -> Result<Child, LabError> {
     for program in ["nft", "/usr/sbin/nft", "/sbin/nft"] {
         let mut command = netns.command(program);
@@ -81,7 +81,7 @@ fn start(netns: &Netns, arguments: &[&str]) -> Result<Child, LabError> {
     Err(LabError::NoNft)
 }
 
-/// What nft meant by ending badly.
+/// Converts the output of a failed nft to an error.
 fn complaint(attempt: &'static str, output: &Output) -> LabError {
     let text = String::from_utf8_lossy(&output.stderr);
     if text.contains("Operation not permitted") {
@@ -90,7 +90,7 @@ fn complaint(attempt: &'static str, output: &Output) -> LabError {
     LabError::Nft { attempt, message: first_complaint(&text).unwrap_or_else(|| output.status.to_string()) }
 }
 
-/// nft prints its message, the line that it means, and a row of carets: the message is enough.
+/// Returns the message alone of what nft prints: a message, the line in question, and a row of carets.
 fn first_complaint(text: &str) -> Option<String> {
     let line = text.lines().find(|line| line.contains("Error:")).or_else(|| text.lines().next())?;
     let message = line.split_once("Error:").map_or(line, |(_, message)| message).trim();

@@ -1,4 +1,4 @@
-//! What there is in a lab, as comparable lines: so that a standing lab can be held against a new one.
+//! The contents of a lab as comparable lines, to compare a running lab with a new one.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -14,7 +14,7 @@ use super::{
 /// The lines that describe one host.
 type Lines = BTreeSet<String>;
 
-/// What differs between the lab that stands and the lab as it is made, one clause each; nothing if it is as new.
+/// Lists how the running lab differs from a new one, one clause each; empty if it does not.
 pub fn changes(standing: &Topology, new: &Topology) -> Result<Vec<String>, LabError> {
     let mut changes = Vec::new();
     for host in LabHost::ALL {
@@ -30,7 +30,7 @@ fn compare(host: LabHost, is: &Lines, should_be: &Lines) -> Vec<String> {
     missing.chain(added).collect()
 }
 
-/// Links, addresses, default routes, settings and rules of `host`.
+/// Lists the links, addresses, default routes, settings and rules of `host`.
 fn lines(topology: &Topology, host: LabHost) -> Result<Lines, LabError> {
     let netns = topology.netns(host);
     let attempt = || format!("look at the network of {}", host.name());
@@ -58,7 +58,7 @@ async fn network_lines(handle: &rtnetlink::Handle) -> std::io::Result<Lines> {
     Ok(lines)
 }
 
-/// A setting that this kernel does not have is no line.
+/// Returns the settings line by line, without those that this kernel does not have.
 fn setting_lines(host: LabHost) -> Lines {
     let line = |path: String| {
         let value = fs::read_to_string(Path::new("/proc/sys").join(&path)).ok()?;
@@ -68,7 +68,7 @@ fn setting_lines(host: LabHost) -> Lines {
     baseline.chain(host.settings().into_iter().map(|(path, _)| path.to_owned())).filter_map(line).collect()
 }
 
-/// nft's listing, line by line; what only gives it shape is left out.
+/// Returns nft's listing line by line, without lines that only give it structure.
 fn rule_lines(listing: Option<&str>) -> Lines {
     let Some(listing) = listing else { return Lines::new() };
     let says_something = |line: &&str| !line.is_empty() && *line != "}";

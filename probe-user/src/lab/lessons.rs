@@ -1,6 +1,6 @@
 //! The experiments that the lab plays, and what each teaches about its firewall when it comes out as designed.
 
-/// An experiment of those that probe brings along, as the lab plays it.
+/// A built-in experiment that the lab plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lesson {
     /// Its name.
@@ -9,36 +9,36 @@ pub struct Lesson {
     pub text: &'static str,
 }
 
-/// All of them, in the order in which they teach.
+/// All of them, in teaching order.
 pub const ALL: [Lesson; 4] = [
     Lesson {
         name: "normal",
-        text: "The firewall has one rule: A may ping. It let the request out and noted it in its connection table. No rule \
-               lets the reply in; it passed because it belongs to what the table holds. That is what 'stateful' means: ask, \
-               and the answer may come back.",
+        text: "The firewall has one rule: A may ping. It let the request out and recorded it in its connection table. No \
+               rule lets the reply in; it passed because it belongs to a connection in that table. That is what 'stateful' \
+               means: send a request, and the reply may come back.",
     },
     Lesson {
         name: "reply-only",
-        text: "The replies left B and entered the firewall, and none came out: A never asked, so the connection table has \
-               nothing that they could belong to, and no rule lets them in. Neither host lost them. An echo reply is not \
-               let in for being a reply, but for having been asked for.",
+        text: "The replies left B and entered the firewall, and none came out: A sent no request, so there is no \
+               connection that they could belong to, and no rule lets them in. Neither host lost them. An echo reply \
+               passes only if it was requested, not because it is a reply.",
     },
     Lesson {
         name: "many-replies",
-        text: "One request let five replies in. Linux connection tracking does not count replies, and the first one does \
-               not close the entry: it ends by time alone, by default 30 seconds after the last packet. Until then B may \
-               send as many replies with this id as it likes.",
+        text: "One request let five replies pass. Linux connection tracking does not count replies, and the first one does \
+               not remove the entry: it only times out, by default 30 seconds after the last packet. Until then B may send \
+               as many replies with this id as it likes.",
     },
     Lesson {
         name: "id-mismatch",
-        text: "Replies X and Y left B in the same second and differ in nothing but the id. The one with the id that A had \
-               asked with arrived; the other entered the firewall and did not come out. So the id is part of what the \
-               firewall remembers. It was neither B's kernel nor its driver: B's NIC counted both replies out, the \
+        text: "Replies X and Y left B in the same second and differ only in their id. The one with the id of A's request \
+               arrived; the other entered the firewall and did not come out. So the id is part of the key of the \
+               firewall's state. It was neither B's kernel nor its driver: B's NIC counted both replies out, the \
                firewall's NIC counted both in.",
     },
 ];
 
-/// Returns what the experiment with this name teaches; none: the lab does not play it.
+/// Returns what the experiment with this name teaches, or `None` if the lab does not play it.
 pub fn of(name: &str) -> Option<&'static str> {
     ALL.iter().find(|lesson| lesson.name == name).map(|lesson| lesson.text)
 }

@@ -31,15 +31,15 @@ pub struct BoxModel {
 /// How a model is built, on the firewall's host, in place of the lab's own firewall.
 #[derive(Clone, Debug, Default)]
 pub struct Build {
-    /// Rules, as `nft -f` reads them; none: the host forwards everything, and tracks nothing.
+    /// Rules, as `nft -f` reads them; `None` if the host forwards everything and tracks nothing.
     pub rules: Option<&'static str>,
-    /// How long connection tracking remembers a ping, in seconds; none: as the kernel is set.
+    /// The timeout of connection tracking for a ping, in seconds; `None` for the kernel's default.
     pub timeout: Option<u32>,
     /// A guard on its interface towards B, which protects A.
     pub guard: Option<GuardOptions>,
 }
 
-/// One fact of a datasheet, held against what is true.
+/// One fact of a datasheet, compared with the truth.
 #[derive(Clone, Debug)]
 pub struct JudgedFact<'a> {
     /// The truth.
@@ -51,18 +51,18 @@ pub struct JudgedFact<'a> {
 }
 
 impl BoxModel {
-    /// What is true of it over `family`, by fact; of facts that are left out nothing is said.
+    /// Returns what is true of the model over `family`, by fact. Facts that are left out are not judged.
     pub fn truths(&self, family: Family) -> BTreeMap<Fact, Truth> {
         let of = |(fact, truth): (&Fact, &Truth)| (*fact, one_frame(truth, family));
         self.truths.iter().map(of).collect()
     }
 
-    /// The facts that `datasheet` was asked for and the truth is known of, each with its judgement.
+    /// Judges the facts that `datasheet` was asked for and whose truth is known.
     pub fn judge<'a>(&self, datasheet: &'a Datasheet, family: Family) -> Vec<JudgedFact<'a>> {
         let truths = self.truths(family);
         let judged = |finding: &'a FactFinding| {
             let truth = truths.get(&finding.fact)?.clone();
-            let right = truth.is_told_by(&finding.value);
+            let right = truth.is_matched_by(&finding.value);
             Some(JudgedFact { truth, finding, right })
         };
         datasheet.facts.iter().filter_map(judged).collect()
@@ -72,7 +72,7 @@ impl BoxModel {
 /// Payload bytes of the largest echo packet in one Ethernet frame of 1500 bytes over IPv4; 20 less over IPv6.
 const ONE_FRAME: u16 = 1472;
 
-/// The sizes that pass where fragments do not, which differ between the IP versions.
+/// Returns the sizes that pass if fragments do not, which differ between the IP versions.
 fn one_frame(truth: &Truth, family: Family) -> Truth {
     match (truth, family) {
         (Truth::Is(FactValue::Sizes { request: ONE_FRAME, reply: ONE_FRAME, tried }), Family::V6) => {

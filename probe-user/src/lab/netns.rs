@@ -1,4 +1,4 @@
-//! A network namespace that is owned: work runs inside it on threads of its own, and it goes when its owner does.
+//! A network namespace that is owned: work runs inside it on other threads, and it is removed with its owner.
 
 use std::{
     ffi::OsStr,
@@ -35,7 +35,7 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes a namespace that has no name, with the settings of [`baseline`].
+    /// Creates an unnamed namespace with the settings of [`baseline`].
     pub fn new() -> Result<Self, LabError> {
         let refused = |source| LabError::system("make a network namespace", Capability::SysAdmin, source);
         let make = || -> Result<File, LabError> {
@@ -48,7 +48,7 @@ impl Netns {
         Self::from_file(file).map_err(refused)
     }
 
-    /// Opens the namespace that `path` names, as `ip netns` names them; nothing if no namespace is there.
+    /// Opens the namespace at `path`, as `ip netns` names them. Returns `None` if there is no namespace.
     pub fn open(path: &Path) -> Result<Option<Self>, LabError> {
         let refused = |source| LabError::system(format!("open {}", path.display()), Capability::SysAdmin, source);
         let file = match File::open(path) {
@@ -64,19 +64,20 @@ impl Netns {
         Ok(Self { handle: Arc::new(file.into()), inode })
     }
 
-    /// Its inode number: what `readlink /proc/PID/ns/net` shows. It is unique among the namespaces that exist now.
+    /// Returns the inode number, as `readlink /proc/PID/ns/net` shows it. It is unique among the namespaces that exist
+    /// now.
     pub fn inode(&self) -> u64 {
         self.inode
     }
 
-    /// The kernel's cookie of this namespace, which is never given twice until the machine starts again.
+    /// Returns the kernel's cookie of this namespace, which is never reused until the next boot.
     pub fn cookie(&self) -> Result<u64, LabError> {
         let refused = |source| LabError::system("read the cookie of a network namespace", Capability::SysAdmin, source);
         self.run(netns_cookie)?.map_err(refused)
     }
 
-    /// Runs `work` inside, on a thread of its own, and gives its value; a panic in it goes on here.
-    /// Files and sockets that it opens stay in this namespace wherever they are used.
+    /// Runs `work` inside, on a new thread, and returns its value; a panic in it continues here. Files and sockets that
+    /// it opens stay in this namespace wherever they are used.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, LabError> {
         let inside = || -> io::Result<T> {
             setns(&self.handle, CloneFlags::CLONE_NEWNET)?;
@@ -87,7 +88,7 @@ impl Netns {
             .map_err(|source| LabError::system("enter a network namespace", Capability::SysAdmin, source))
     }
 
-    /// A command whose process runs inside.
+    /// Returns a command whose process runs inside.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let handle = Arc::clone(&self.handle);
         let mut command = Command::new(program);
@@ -106,7 +107,7 @@ impl AsFd for Netns {
     }
 }
 
-/// Runs `work` on a thread that ends with it, so that what it does to its own namespace is over then.
+/// Runs `work` on a thread that ends with it, so that changes to its namespace do not outlive it.
 fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let worker = thread::Builder::new().name("probe-netns".into()).spawn_scoped(scope, work)?;

@@ -7,11 +7,11 @@ use probe_ebpf::Family;
 /// A host of the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LabHost {
-    /// The host inside the firewall.
+    /// The host behind the firewall.
     A,
     /// The firewall, a router.
     Fw,
-    /// The host outside.
+    /// The host outside the firewall.
     B,
 }
 
@@ -19,7 +19,7 @@ impl LabHost {
     /// Every host, in path order.
     pub const ALL: [Self; 3] = [Self::A, Self::Fw, Self::B];
 
-    /// Its name in reports and on the command line.
+    /// Returns the host's name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::A => "a",
@@ -28,12 +28,12 @@ impl LabHost {
         }
     }
 
-    /// Its interfaces.
+    /// Iterates over the host's interfaces.
     pub fn nics(self) -> impl Iterator<Item = Nic> {
         Nic::ALL.into_iter().filter(move |nic| nic.host() == self)
     }
 
-    /// The address that this host is pinged at: that of its first interface.
+    /// Returns the address at which this host is pinged: that of its first interface.
     pub fn address(self, family: Family) -> IpAddr {
         let nic = match self {
             Self::A => Nic::A,
@@ -43,7 +43,7 @@ impl LabHost {
         nic.address(family)
     }
 
-    /// Where it sends what is not on its own links: the firewall's near end.
+    /// Returns the default gateway: the firewall's interface on the host's link.
     pub fn gateway(self) -> Option<Nic> {
         match self {
             Self::A => Some(Nic::FwA),
@@ -52,7 +52,8 @@ impl LabHost {
         }
     }
 
-    /// Kernel settings below `/proc/sys`, in the order in which they are written, before the links are made.
+    /// Returns the kernel settings below `/proc/sys`, in the order in which they are written, before the links are
+    /// made.
     pub fn settings(self) -> Vec<Setting> {
         let mut settings = COMMON_SETTINGS.to_vec();
         if self == Self::Fw {
@@ -79,7 +80,7 @@ impl Nic {
     /// Every interface, in the order in which a request from A to B passes them.
     pub const ALL: [Self; 4] = [Self::A, Self::FwA, Self::FwB, Self::B];
 
-    /// The host that has it.
+    /// Returns the host that has this interface.
     pub const fn host(self) -> LabHost {
         match self {
             Self::A => LabHost::A,
@@ -88,7 +89,7 @@ impl Nic {
         }
     }
 
-    /// Its name on that host.
+    /// Returns the interface's name on that host.
     pub const fn interface(self) -> &'static str {
         match self {
             Self::A | Self::B => "eth0",
@@ -97,7 +98,7 @@ impl Nic {
         }
     }
 
-    /// The other end of its cable.
+    /// Returns the other end of the veth pair.
     pub const fn peer(self) -> Self {
         match self {
             Self::A => Self::FwA,
@@ -107,7 +108,7 @@ impl Nic {
         }
     }
 
-    /// Its IPv4 address.
+    /// Returns the IPv4 address.
     pub const fn v4(self) -> Ipv4Addr {
         match self {
             Self::A => Ipv4Addr::new(10, 77, 0, 10),
@@ -117,7 +118,7 @@ impl Nic {
         }
     }
 
-    /// Its IPv6 address.
+    /// Returns the IPv6 address.
     pub const fn v6(self) -> Ipv6Addr {
         match self {
             Self::A => Ipv6Addr::new(0xfd77, 0, 0, 0xa, 0, 0, 0, 0x10),
@@ -127,7 +128,7 @@ impl Nic {
         }
     }
 
-    /// The address after its own on the same link, for a host that has two.
+    /// Returns the address after its own on the same link, for a host that has two.
     pub const fn second_address(self, family: Family) -> IpAddr {
         match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(self.v4().to_bits() + 1)),
@@ -135,7 +136,7 @@ impl Nic {
         }
     }
 
-    /// Its address of this IP version.
+    /// Returns the address of this IP version.
     pub const fn address(self, family: Family) -> IpAddr {
         match family {
             Family::V4 => IpAddr::V4(self.v4()),
@@ -144,7 +145,7 @@ impl Nic {
     }
 }
 
-/// How many bits of an address name the link.
+/// Returns the prefix length of a link, in bits.
 pub const fn prefix_length(family: Family) -> u8 {
     match family {
         Family::V4 => 24,

@@ -25,11 +25,11 @@ use crate::signals::Held;
 /// What `up` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Raised {
-    /// It made the lab.
+    /// It set up the lab.
     Made,
-    /// It removed what was left of an earlier one, and made the lab.
+    /// It removed the rest of an earlier lab, and set up a new one.
     Repaired,
-    /// The lab was up already, and is as it was made.
+    /// The lab was running already, and is unchanged.
     AlreadyUp,
 }
 
@@ -55,7 +55,7 @@ pub struct Process {
     pub name: String,
 }
 
-/// Sets the lab up under its names, mends what an interrupted `up` or `down` left, or checks the lab that is there.
+/// Sets up the lab under its names, repairs what an interrupted `up` or `down` left, or checks the lab that exists.
 pub fn up() -> Result<Raised, LabError> {
     let _lock = Lock::take()?;
     let _held = Held::new();
@@ -68,13 +68,13 @@ pub fn up() -> Result<Raised, LabError> {
     let raised = if survey.is_bare() { Raised::Made } else { Raised::Repaired };
     survey.remove()?;
     give_names(&Topology::build()?).inspect_err(|_| {
-        // What went wrong is told; what cannot be removed now, the next up or down removes.
+        // What went wrong is reported; what cannot be removed now, the next up or down removes.
         let _ = Survey::take().and_then(Survey::remove);
     })?;
     Ok(raised)
 }
 
-/// Removes the lab and whatever an interrupted `up` or `down` left of it. What others made is left alone.
+/// Removes the lab and whatever an interrupted `up` or `down` left of it, and nothing else.
 pub fn down() -> Result<Lowered, LabError> {
     let lock = Lock::take_if_any()?;
     let _held = Held::new();
@@ -88,7 +88,7 @@ pub fn down() -> Result<Lowered, LabError> {
     Ok(lowered)
 }
 
-/// The namespace of a host of the lab that is up.
+/// Returns the namespace of a host of the running lab.
 pub fn host(host: LabHost) -> Result<Netns, LabError> {
     let survey = Survey::take()?;
     if survey.is_bare() {
@@ -103,7 +103,7 @@ pub fn host(host: LabHost) -> Result<Netns, LabError> {
     if let FoundName::Ours(netns) = found { Ok(netns) } else { Err(LabError::Broken) }
 }
 
-/// Writes down whose the names will be, then gives them.
+/// Records that the names are the lab's, then creates them.
 fn give_names(topology: &Topology) -> Result<(), LabError> {
     let cookies = [
         topology.netns(LabHost::A).cookie()?,
@@ -118,7 +118,7 @@ fn give_names(topology: &Topology) -> Result<(), LabError> {
     Ok(())
 }
 
-/// What stands under the lab's names, and what the record says about it.
+/// What exists under the lab's names, and what the record says about it.
 struct Survey {
     record: Option<LabRecord>,
     found: [FoundName; 3],
@@ -138,17 +138,17 @@ impl Survey {
         Ok(Self { found: [a?, fw?, b?], record })
     }
 
-    /// All three names are there, and they are the lab's.
+    /// Returns whether all three names exist and belong to the lab.
     fn is_whole(&self) -> bool {
         self.found.iter().all(|found| matches!(found, FoundName::Ours(_)))
     }
 
-    /// Nothing of the lab is there.
+    /// Returns whether nothing of the lab exists.
     fn is_bare(&self) -> bool {
         self.record.is_none() && self.found.iter().all(|found| matches!(found, FoundName::Absent | FoundName::Foreign))
     }
 
-    /// The names that others use.
+    /// Iterates over the names that others use.
     fn foreign(&self) -> impl Iterator<Item = &'static str> {
         let pairs = self.found.iter().zip(NAMES);
         pairs.filter(|(found, _)| matches!(found, FoundName::Foreign)).map(|(_, name)| name)
@@ -168,7 +168,7 @@ impl Survey {
         }
     }
 
-    /// Removes the names, then the record that they are the lab's: in this order a kill leaves nothing unknown.
+    /// Removes the names, then the record that they are the lab's. In this order a kill leaves nothing unknown behind.
     fn remove(self) -> Result<(), LabError> {
         for (found, name) in self.found.iter().zip(NAMES) {
             match found {
@@ -181,7 +181,7 @@ impl Survey {
         LabRecord::remove()
     }
 
-    /// The processes inside, as far as `/proc` shows them.
+    /// Returns the processes inside, as far as `/proc` shows them.
     fn processes(&self) -> Vec<Process> {
         let ours = |found: &FoundName| match found {
             FoundName::Ours(netns) => Some(netns.inode()),
@@ -196,7 +196,7 @@ impl Survey {
     }
 }
 
-/// The process, if it runs in one of these namespaces and has not ended meanwhile.
+/// Returns the process, if it runs in one of these namespaces and still exists.
 fn process_inside(pid: u32, inodes: [Option<u64>; 3]) -> Option<Process> {
     let folder = Path::new("/proc").join(pid.to_string());
     let link = fs::read_link(folder.join("ns/net")).ok()?;
@@ -206,7 +206,7 @@ fn process_inside(pid: u32, inodes: [Option<u64>; 3]) -> Option<Process> {
     Some(Process { host: LabHost::ALL[slot], pid, name })
 }
 
-/// A refusal while naming or recording: all of it is about mounts and files below `/run`, which root may change.
+/// Converts an error from naming or recording. Both need mounts and files below `/run`, which root may change.
 fn refused(attempt: impl Into<String>) -> impl FnOnce(std::io::Error) -> LabError {
     let attempt = attempt.into();
     move |source| LabError::system(attempt, Capability::SysAdmin, source)

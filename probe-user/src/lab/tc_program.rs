@@ -1,4 +1,4 @@
-//! Somebody else's tc program on an interface: a TCX link, or a filter on a clsact qdisc where the kernel has no TCX.
+//! A foreign tc program on an interface: a TCX link, or a filter on a clsact qdisc if the kernel has no TCX.
 
 use std::{
     io,
@@ -10,8 +10,8 @@ use probe_ebpf::Direction;
 
 use crate::{ebpf::bpf_sys, host::device::tc_filters};
 
-/// Attaches a loaded program in the calling thread's network namespace. A link holds it there until it is closed; a filter,
-/// for which there is nothing to hold, goes with the interface.
+/// Attaches a loaded program in the calling thread's network namespace. A link holds it until it is closed; a filter
+/// needs no holder and disappears with the interface.
 ///
 /// # Errors
 /// What the kernel answered.
@@ -25,7 +25,7 @@ pub fn attach_tc_program(program: impl AsFd, ifindex: u32, direction: Direction)
     }
 }
 
-/// The way of kernels before 6.6.
+/// Attaches by a clsact filter, as kernels before 6.6 need.
 ///
 /// # Errors
 /// What the kernel answered.

@@ -23,7 +23,7 @@ const LINK_LIMIT: Duration = Duration::from_secs(5);
 /// How often to look whether it is.
 const LINK_POLL: Duration = Duration::from_millis(1);
 
-/// A – FW – B, ready for packets. It goes when it is dropped, unless names hold its namespaces.
+/// A – FW – B, ready for packets. It is removed when dropped, unless names keep its namespaces.
 #[derive(Debug)]
 pub struct Topology {
     a: Netns,
@@ -34,7 +34,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Makes the lab, without names, and waits until every link carries packets.
+    /// Builds the lab, without names, and waits until every link has a carrier.
     pub fn build() -> Result<Self, LabError> {
         let (a, fw, b) = (Netns::new()?, Netns::new()?, Netns::new()?);
         let families = families(&fw)?;
@@ -52,7 +52,7 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Takes the namespaces of a lab that stands already. An interface that somebody removed is [`LabError::Changed`].
+    /// Opens a lab by its existing namespaces. If an interface is missing, that is [`Error::Changed`].
     pub fn of(a: Netns, fw: Netns, b: Netns) -> Result<Self, LabError> {
         let families = families(&fw)?;
         let mut topology = Self { a, fw, b, indexes: [0; Nic::ALL.len()], families };
@@ -68,7 +68,7 @@ impl Topology {
     /// Gives A and B the second address of each IP version.
     pub fn give_second_addresses(&self) -> Result<(), LabError> {
         for nic in [Nic::A, Nic::B] {
-            inside(self.netns(nic.host()), "give a second address", || {
+            inside(self.netns(nic.host()), "add a second address", || {
                 wire::with_netlink(|handle| async move {
                     for family in &self.families {
                         wire::give_address(&handle, nic, nic.second_address(*family)).await?;
@@ -80,7 +80,7 @@ impl Topology {
         Ok(())
     }
 
-    /// The namespace of a host.
+    /// Returns the namespace of a host.
     pub fn netns(&self, host: LabHost) -> &Netns {
         match host {
             LabHost::A => &self.a,
@@ -89,12 +89,12 @@ impl Topology {
         }
     }
 
-    /// The index of an interface in its host's namespace.
+    /// Returns the index of an interface in its host's namespace.
     pub fn ifindex(&self, nic: Nic) -> u32 {
         self.indexes[nic as usize]
     }
 
-    /// The IP versions that the lab speaks: both, or IPv4 alone where this kernel has no IPv6.
+    /// Returns the IP versions that the lab uses: both, or IPv4 alone if this kernel has no IPv6.
     pub fn families(&self) -> &[Family] {
         &self.families
     }
@@ -113,7 +113,7 @@ impl Topology {
         Ok(())
     }
 
-    /// The index of an interface, and whether it carries packets.
+    /// Returns the index of an interface, and whether it has a carrier.
     fn look_up(&self, nic: Nic) -> Result<Option<(u32, bool)>, LabError> {
         let link = inside(self.netns(nic.host()), "look at the lab's links", || {
             wire::with_netlink(|handle| async move { wire::link(&handle, nic.interface()).await })
@@ -127,18 +127,19 @@ fn never_up(nic: Nic) -> LabError {
     LabError::System { attempt, source: io::ErrorKind::TimedOut.into() }
 }
 
-/// Runs `work` in `netns`, and tells its failure as a failed `attempt` to configure a network.
+/// Runs `work` in `netns`, and reports its failure as a failed `attempt` to configure a network.
 fn inside<T: Send>(netns: &Netns, attempt: &str, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T, LabError> {
     netns.run(work)?.map_err(|source| LabError::system(attempt, Capability::NetAdmin, source))
 }
 
-/// A kernel that was started without IPv6 has no settings for it.
+/// Returns the IP versions that this kernel supports: without IPv6, there are no settings for it.
 fn families(netns: &Netns) -> Result<Vec<Family>, LabError> {
     let v6 = netns.run(|| Path::new("/proc/sys/net/ipv6/conf").exists())?;
     Ok(if v6 { vec![Family::V4, Family::V6] } else { vec![Family::V4] })
 }
 
-/// `/proc/sys/net` shows the namespace of the thread that looks.
+/// Writes the settings from inside the namespace, since `/proc/sys/net` shows the namespace of the thread that opens
+/// it.
 fn write_settings(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(), LabError> {
     let v6 = families.contains(&Family::V6);
     let settings = host.settings().into_iter().filter(|(path, _)| v6 || !path.starts_with("net/ipv6/"));
@@ -154,7 +155,7 @@ fn lay_cable(netns: &Netns, near: Nic, far_side: &Netns) -> Result<(), LabError>
     })
 }
 
-/// Addresses, switched on, then the route that needs both.
+/// Adds the addresses, brings the links up, then adds the default route, which needs both.
 fn set_up(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(), LabError> {
     inside(netns, "set up the lab's links", || {
         wire::with_netlink(|handle| async move {

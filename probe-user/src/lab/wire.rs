@@ -38,7 +38,7 @@ where
     })
 }
 
-/// The kernel's errno where netlink carries one.
+/// Returns the kernel's errno, if the netlink error carries one.
 fn kernel_error(error: rtnetlink::Error) -> io::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
@@ -46,13 +46,13 @@ fn kernel_error(error: rtnetlink::Error) -> io::Error {
     }
 }
 
-/// The index of an interface that must be there.
+/// Returns the index of an interface that must exist.
 async fn known_index(handle: &Handle, interface: &str) -> io::Result<u32> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, format!("there is no interface {interface}"));
     link(handle, interface).await?.map(|link| link.index).ok_or_else(gone)
 }
 
-/// Lays the cable of `near`: a veth pair, one end here, the other in `far_side`.
+/// Creates the veth pair of `near`: one end here, the other in `far_side`.
 pub(super) async fn lay_cable(handle: &Handle, near: Nic, far_side: &Netns) -> io::Result<()> {
     let far = LinkMessageBuilder::<LinkUnspec>::new()
         .name(near.peer().interface())
@@ -64,13 +64,13 @@ pub(super) async fn lay_cable(handle: &Handle, near: Nic, far_side: &Netns) -> i
     handle.link().add(pair).execute().await.map_err(kernel_error)
 }
 
-/// Switches an interface on.
+/// Brings an interface up.
 pub(super) async fn switch_on(handle: &Handle, interface: &str) -> io::Result<()> {
     let index = known_index(handle, interface).await?;
     handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(kernel_error)
 }
 
-/// Gives `nic` an address of its link, usable at once: without duplicate address detection.
+/// Adds the address of `nic` for its link, usable at once: without duplicate address detection.
 pub(super) async fn give_address(handle: &Handle, nic: Nic, address: IpAddr) -> io::Result<()> {
     let index = known_index(handle, nic.interface()).await?;
     let family = if address.is_ipv6() { Family::V6 } else { Family::V4 };
@@ -100,8 +100,8 @@ pub(super) struct Link {
     pub(super) ready: bool,
 }
 
-/// One interface. Since Linux 6.8 asking for one, not for all, makes the kernel finish what it was about to do when
-/// the carrier came; otherwise it takes up to a second (`linkwatch_sync_dev` in `net/core/link_watch.c`).
+/// Looks up one interface. Since Linux 6.8, a request for a single link makes the kernel finish its pending carrier
+/// events; otherwise that takes up to a second (`linkwatch_sync_dev` in `net/core/link_watch.c`).
 pub(super) async fn link(handle: &Handle, interface: &str) -> io::Result<Option<Link>> {
     let found = handle.link().get().match_name(interface).execute().try_next().await.map_err(kernel_error);
     match found {
@@ -110,7 +110,7 @@ pub(super) async fn link(handle: &Handle, interface: &str) -> io::Result<Option<
     }
 }
 
-/// Every interface of this namespace.
+/// Lists every interface in this namespace.
 pub(super) async fn links(handle: &Handle) -> io::Result<Vec<Link>> {
     let found: Vec<LinkMessage> = handle.link().get().execute().try_collect().await.map_err(kernel_error)?;
     Ok(found.iter().map(link_of).collect())
@@ -130,7 +130,7 @@ fn link_of(message: &LinkMessage) -> Link {
     link
 }
 
-/// Every address of this namespace that is not of one link only: interface index, address, prefix length.
+/// Lists the addresses in this namespace that are not link-local: interface index, address, prefix length.
 pub(super) async fn addresses(handle: &Handle) -> io::Result<Vec<(u32, IpAddr, u8)>> {
     let found: Vec<AddressMessage> = handle.address().get().execute().try_collect().await.map_err(kernel_error)?;
     let global = found.into_iter().filter(|message| message.header.scope == AddressScope::Universe);
@@ -144,7 +144,7 @@ pub(super) async fn addresses(handle: &Handle) -> io::Result<Vec<(u32, IpAddr, u
     Ok(global.filter_map(address).collect())
 }
 
-/// The gateways of the default routes of this namespace.
+/// Lists the gateways of the default routes in this namespace.
 pub(super) async fn default_gateways(handle: &Handle) -> io::Result<Vec<IpAddr>> {
     let mut gateways = Vec::new();
     for question in [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()] {

@@ -1,7 +1,7 @@
-//! What a stateful box remembers about a ping: how to find out, and what the counts say. Pure: packets and clocks are
-//! other people's.
+//! The state that a box keeps for a ping: how to find out, and what the counts show. Pure: it has no packets and no
+//! clock.
 //!
-//! A [`Session`] hands out timelines and takes what became of their packets, until each [`Fact`] has its [`FactFinding`]. The
+//! A [`Session`] hands out timelines and takes the outcome of their packets, until each [`Fact`] has its [`FactFinding`]. The
 //! procedures know what to ask next and what the votes say; the controls and the loss that they show say how sure that is.
 
 pub mod answer;
@@ -34,7 +34,7 @@ pub use self::{
     session::{Session, SessionProgress},
 };
 
-/// What is known of the box between two ends, over one IP version.
+/// What is known about the box between two ends, over one IP version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Datasheet {
     /// IP version, 4 or 6.
@@ -45,7 +45,7 @@ pub struct Datasheet {
     pub far: Option<IpAddr>,
     /// The answers.
     pub facts: Vec<FactFinding>,
-    /// The known stacks, the most similar first; none where too little is known to compare.
+    /// The known stacks, the most similar first; empty if too few facts are known to compare.
     pub fingerprint: Vec<Likeness>,
     /// Packets of the controls that were sent.
     pub control_packets: u32,
@@ -53,7 +53,7 @@ pub struct Datasheet {
     pub control_packets_lost: u32,
     /// How far the two ends' clocks may have been apart, in seconds.
     pub clock_error_s: f64,
-    /// What the facts say together.
+    /// What the facts show together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -75,18 +75,18 @@ impl Datasheet {
         }
     }
 
-    /// What was found out about a fact.
+    /// Returns what was found out about a fact.
     pub fn finding(&self, fact: Fact) -> Option<&FactFinding> {
         self.facts.iter().find(|finding| finding.fact == fact)
     }
 
-    /// The answer to a fact, where it was asked for.
+    /// Returns the answer to a fact, if it was asked for.
     pub fn answer(&self, fact: Fact) -> Option<&FactValue> {
         self.finding(fact).map(|finding| &finding.value)
     }
 }
 
-/// Signs of two boxes in series, which no single answer shows.
+/// Notes signs of two boxes in series, which no single answer shows.
 fn notes(facts: &[FactFinding]) -> Vec<String> {
     let of = |fact| facts.iter().find(|finding| finding.fact == fact).map(|finding| &finding.value);
     let mut signs = Vec::new();
@@ -94,10 +94,10 @@ fn notes(facts: &[FactFinding]) -> Vec<String> {
         .iter()
         .any(|fact| matches!(of(*fact), Some(FactValue::Until { .. })))
     {
-        signs.push("what is remembered is prolonged, but only up to a second limit");
+        signs.push("the state is refreshed, but only up to a second limit");
     }
     if of(Fact::Roles) == Some(&FactValue::Different) {
-        signs.push("the two directions are remembered by different fields");
+        signs.push("the two directions have different keys");
     }
     if signs.is_empty() {
         return Vec::new();

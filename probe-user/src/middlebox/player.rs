@@ -1,9 +1,9 @@
-//! Plays a timeline at two ends: this host sends its shots, the agent at the far end its own, and both tell what came.
+//! Plays a timeline at two ends: this host sends its packets, the agent at the far end its own, and both tell what came.
 //!
 //! Both ends are watched at every hop meanwhile, so that each packet that does not arrive can be accounted for.
 
 mod clock;
-mod landings;
+mod deliveries;
 mod schedule;
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{clock::FarClock, landings::Landings, schedule::Schedule};
+use self::{clock::FarClock, deliveries::Deliveries, schedule::Schedule};
 use crate::{
     clock::{monotonic_ns, nanoseconds},
     error::Failure,
@@ -30,19 +30,19 @@ use crate::{
     watch::{Factory, Watching},
 };
 
-/// How often arrivals are asked for while packets are under way.
+/// How often arrivals are fetched while packets are in flight.
 const BUSY_LOOK: Duration = Duration::from_millis(10);
 
-/// How often otherwise: often enough for a far end that wants to know that somebody is there.
+/// How often otherwise: often enough to keep the far end from giving up on this one.
 const IDLE_LOOK: Duration = Duration::from_millis(200);
 
-/// How long before and after a shot packets count as under way.
+/// How long before and after a packet it counts as in flight.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
-/// The least time between two packets of this end.
+/// The minimum time between two packets of this end.
 const PACE: MinimumGap = MinimumGap(Duration::from_millis(1));
 
-/// Time between the common start's announcement and the first shot.
+/// Time between the common start's announcement and the first packet.
 const LEAD: Duration = Duration::from_millis(20);
 
 /// Two ends that can play timelines, one after the other.
@@ -57,7 +57,7 @@ pub struct Player {
     pub attach: Attach,
     /// The ends' addresses. Second ones of the far end are learned when it watches.
     pub ends: EndAddresses,
-    /// Ends a run before its time.
+    /// Ends a run early.
     pub stop: StopSignal,
 }
 
@@ -68,7 +68,7 @@ pub type Observer<'a> = dyn Fn(&WatchRequest) -> Result<Box<dyn Watching>, Failu
 /// A timeline that was played.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// What became of each shot.
+    /// The outcome of each packet.
     pub run: PlayedTimeline,
     /// What this host saw.
     pub near: HostTrace,
@@ -90,11 +90,11 @@ pub enum Completion {
 }
 
 impl Player {
-    /// Has the far end watch once, for its addresses and for what is wrong with it before anything is sent. Says how
-    /// long it takes to answer a question.
+    /// Makes the far end watch once, to learn its addresses and any problem before a packet is sent. Returns how long it
+    /// takes to answer.
     ///
     /// # Errors
-    /// Why one of the ends can't watch.
+    /// Why one of the ends cannot watch.
     pub fn meet(&mut self) -> Result<Duration, Failure> {
         let nonce = random();
         let ready = self.peer.watch(self.request(Endpoint::Far, nonce, 0))?;
@@ -109,35 +109,35 @@ impl Player {
         Ok(rtt)
     }
 
-    /// Plays `timeline`; `told` is called often, with the time since its start.
+    /// Plays `timeline`. Calls `progress` often, with the time since its start.
     ///
     /// # Errors
-    /// Where one of the ends can't watch, or the far end goes.
-    pub fn play(&mut self, timeline: &Timeline, told: &mut dyn FnMut(Duration)) -> Result<Played, Failure> {
-        self.play_past(timeline, &[], told)
+    /// One of the ends cannot watch, or the far end goes away.
+    pub fn play(&mut self, timeline: &Timeline, progress: &mut dyn FnMut(Duration)) -> Result<Played, Failure> {
+        self.play_past(timeline, &[], progress)
     }
 
-    /// Plays `timeline` as [`Self::play`] does, watched on the way by `observers`, too.
+    /// Plays `timeline` like [`Self::play`], and lets `observers` on the path watch too.
     ///
     /// # Errors
-    /// As [`Self::play`], or where an observer can't watch.
+    /// As for [`Self::play`], or an observer cannot watch.
     pub fn play_past(
         &mut self,
         timeline: &Timeline,
         observers: &[&Observer<'_>],
-        told: &mut dyn FnMut(Duration),
+        progress: &mut dyn FnMut(Duration),
     ) -> Result<Played, Failure> {
         if let Some(fault) = timeline.fault() {
-            return Err(Failure::new(format!("this timeline can't be played: {fault}"), "report this as a bug"));
+            return Err(Failure::new(format!("this timeline cannot be played: {fault}"), "report this as a bug"));
         }
         let nonce = random();
-        let shots = u16::try_from(timeline.shots.len()).unwrap_or(u16::MAX);
-        let near = (self.factory)(&self.request(Endpoint::Near, nonce, shots))?;
-        self.peer.watch(self.request(Endpoint::Far, nonce, shots))?;
+        let packets = u16::try_from(timeline.packets.len()).unwrap_or(u16::MAX);
+        let near = (self.factory)(&self.request(Endpoint::Near, nonce, packets))?;
+        self.peer.watch(self.request(Endpoint::Far, nonce, packets))?;
         let passing = WatchRequest {
             requests: RequestHandling::Pass,
             interface: None,
-            ..self.request(Endpoint::Near, nonce, shots)
+            ..self.request(Endpoint::Near, nonce, packets)
         };
         let between = observers.iter().map(|start| start(&passing)).collect::<Result<_, _>>()?;
         let shooter = PacketSender::open(Some(&self.interface), PACE)?;
@@ -149,20 +149,20 @@ impl Player {
             start: Instant::now() + LEAD,
             start_ns: monotonic_ns() + nanoseconds(LEAD),
             schedule: Schedule::new(timeline, &self.ends, nonce),
-            landings: Landings::new(timeline),
+            deliveries: Deliveries::new(timeline),
             clock: FarClock::default(),
         };
-        let whole = playing.run(&mut self.peer, &self.stop, told)?;
+        let whole = playing.run(&mut self.peer, &self.stop, progress)?;
         let asked = self.peer.finish()?;
         playing.end(&mut self.peer, asked, whole)
     }
 
-    fn request(&self, side: Endpoint, nonce: u64, shots: u16) -> WatchRequest {
+    fn request(&self, side: Endpoint, nonce: u64, packets: u16) -> WatchRequest {
         let (own, other) = (self.ends.of(side), self.ends.of(side.other()));
         WatchRequest {
             nonce,
             id: 0,
-            probes: shots,
+            probes: packets,
             local: own[0],
             remote: other[0],
             interface: (side == Endpoint::Near).then(|| self.interface.clone()),
@@ -179,7 +179,7 @@ impl Player {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ordered {
     Nothing,
-    Shots,
+    Packets,
 }
 
 /// A timeline that is being played.
@@ -191,7 +191,7 @@ struct Playing<'a> {
     start: Instant,
     start_ns: u64,
     schedule: Schedule<'a>,
-    landings: Landings,
+    deliveries: Deliveries,
     clock: FarClock,
 }
 
@@ -200,16 +200,17 @@ impl Playing<'_> {
         &mut self,
         peer: &mut Peer,
         stop: &StopSignal,
-        told: &mut dyn FnMut(Duration),
+        progress: &mut dyn FnMut(Duration),
     ) -> Result<Completion, Failure> {
         let length = self.timeline.length();
         let mut until = length;
         loop {
-            // First what has come: after a stall of this host, what a shot builds on may long be there.
+            // Arrivals first: after a stall of this host, the packet that another one builds on may have arrived long
+            // ago.
             self.look(peer)?;
             let now = Instant::now().saturating_duration_since(self.start);
-            told(now.min(length));
-            if self.order(peer, now)? == Ordered::Shots {
+            progress(now.min(length));
+            if self.order(peer, now)? == Ordered::Packets {
                 // Sent late, it needs its time to arrive.
                 until = until.max(now + self.timeline.linger);
             }
@@ -223,10 +224,10 @@ impl Playing<'_> {
         }
     }
 
-    /// Orders what is due soon at either end.
+    /// Orders both ends to send what is due soon.
     fn order(&mut self, peer: &mut Peer, now: Duration) -> Result<Ordered, Failure> {
-        let due = self.schedule.due(now, &self.landings);
-        let ordered = if due.near.is_empty() && due.far.is_empty() { Ordered::Nothing } else { Ordered::Shots };
+        let due = self.schedule.due(now, &self.deliveries);
+        let ordered = if due.near.is_empty() && due.far.is_empty() { Ordered::Nothing } else { Ordered::Packets };
         if !due.near.is_empty() {
             self.shooter.send(due.near);
         }
@@ -236,7 +237,7 @@ impl Playing<'_> {
         Ok(ordered)
     }
 
-    /// Takes in what was sent and what came, at both ends.
+    /// Collects what was sent and what arrived at both ends.
     fn look(&mut self, peer: &mut Peer) -> Result<(), Failure> {
         let sent = self.shooter.progress();
         let came = self.near.absorbed()?;
@@ -250,13 +251,13 @@ impl Playing<'_> {
     }
 
     fn take(&mut self, side: Endpoint, sent: BatchProgress, came: Taken) {
-        self.landings.sent(side, sent.packets);
-        self.landings.came(side, came);
+        self.deliveries.sent(side, sent.packets);
+        self.deliveries.came(side, came);
     }
 
     fn rest(&self, now: Duration) -> Duration {
-        let near = |shot: &crate::middlebox::timeline::TimedPacket| shot.at.abs_diff(now) < UNDER_WAY;
-        if self.timeline.shots.iter().any(near) { BUSY_LOOK } else { IDLE_LOOK }
+        let near = |packet: &crate::middlebox::timeline::TimedPacket| packet.at.abs_diff(now) < UNDER_WAY;
+        if self.timeline.packets.iter().any(near) { BUSY_LOOK } else { IDLE_LOOK }
     }
 
     fn end(mut self, peer: &mut Peer, asked: Finishing, whole: Completion) -> Result<Played, Failure> {
@@ -266,8 +267,8 @@ impl Playing<'_> {
         let near = self.near.finish()?;
         let far = peer.finished(asked)?;
         let between = self.between.iter_mut().map(|observer| observer.finish()).collect::<Result<_, _>>()?;
-        let times = landings::SharedClock { start_ns: self.start_ns, clock: &self.clock };
-        let run = self.landings.told(self.timeline, |shot| self.schedule.unsent(shot), [&near, &far], &times);
+        let times = deliveries::SharedClock { start_ns: self.start_ns, clock: &self.clock };
+        let run = self.deliveries.into_run(self.timeline, |packet| self.schedule.unsent(packet), [&near, &far], &times);
         Ok(Played { run, near, far, between, whole })
     }
 }

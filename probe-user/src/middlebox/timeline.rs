@@ -1,34 +1,34 @@
-//! What two ends send each other and when, as plain data, and what became of each packet.
+//! What two ends send each other and when, as plain data, and the outcome of each packet.
 //!
-//! A [`Timeline`] is what experiments and the procedures of a characterisation are made of. Whoever runs it owes three
-//! things to those who judge it: every packet carries its shot's number and the run's nonce, so that it is known
+//! A [`Timeline`] is what experiments and the procedures of a characterization are made of. Whoever runs it owes three
+//! things to those who judge it: every packet carries its packet's number and the run's nonce, so that it is known
 //! however a NAT rewrote it; each end counts what arrives at its NIC, before its own netfilter; and what arrives is
 //! kept from that end's kernel, so that nobody answers but the timeline.
 
-mod landing;
+mod delivery;
 mod micros;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::landing::{Arrival, EndAddresses, Landing, PlayedTimeline, SendTime};
+pub use self::delivery::{Arrival, Delivery, EndAddresses, PlayedTimeline, SendTime};
 
-/// The most shots that a timeline may hold: as many as there are marks in a run ([`probe_ebpf::journey::MAX_PROBES`]).
-pub const MAX_SHOTS: usize = 1024;
+/// The most packets that a timeline may hold: as many as there are marks in a run ([`probe_ebpf::journey::MAX_PROBES`]).
+pub const MAX_PACKETS: usize = 1024;
 
 /// Which of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
-    /// The end whose user asked.
+    /// The end at which the user works.
     Near,
     /// The peer.
     Far,
 }
 
 impl Endpoint {
-    /// The end that it faces.
+    /// Returns the opposite end.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -41,9 +41,10 @@ impl Endpoint {
 /// Packets for both ends to send, by the time since a common start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
-    /// The packets, earliest first; a shot's number is its place here. At most [`MAX_SHOTS`].
-    pub shots: Vec<TimedPacket>,
-    /// How long after the last shot arrivals still count.
+    /// The packets, earliest first; a packet's number is its place here. At most [`MAX_PACKETS`].
+    #[serde(rename = "shots")]
+    pub packets: Vec<TimedPacket>,
+    /// How long arrivals still count after the last packet.
     #[serde(rename = "linger_us", with = "micros")]
     pub linger: Duration,
 }
@@ -58,7 +59,7 @@ pub struct TimedPacket {
     pub from: Endpoint,
     /// What it is.
     pub message: TimelinePacket,
-    /// Its echo id; of an ICMP error that quotes a packet which never was, the id that it quotes.
+    /// Its echo id; for an ICMP error that quotes a packet which was never sent, the id that it quotes.
     pub id: EchoId,
     /// Its sequence number.
     pub seq: u16,
@@ -75,7 +76,7 @@ pub struct TimedPacket {
     /// Where it goes.
     #[serde(default, skip_serializing_if = "is_first_other")]
     pub destination: Goal,
-    /// Whether routers may cut it.
+    /// Whether routers may fragment it.
     #[serde(default, skip_serializing_if = "is_allowed")]
     pub fragments: Fragments,
 }
@@ -92,12 +93,13 @@ pub enum TimelinePacket {
     Error(ErrorQuote),
 }
 
-/// What an ICMP error quotes. Behind the quoted header stands the payload with the number of the *error's* shot.
+/// What an ICMP error quotes. After the quoted header comes the payload with the number of the *error's* packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorQuote {
-    /// The packet of this shot as it arrived at the end that sends the error: addresses and id as they were there.
-    Shot(usize),
+    /// This packet as it arrived at the end that sends the error, with its addresses and id there.
+    #[serde(rename = "packet")]
+    Packet(usize),
     /// A request from the error's destination to its source that nobody sent, with the error's [`TimedPacket::id`].
     Never,
 }
@@ -108,7 +110,7 @@ pub enum ErrorQuote {
 pub enum EchoId {
     /// This one.
     Fixed(u16),
-    /// The id with which this shot arrived: after a NAT, not that with which it was sent.
+    /// The id with which this packet arrived; behind a NAT, not that with which it was sent.
     OfArrived(usize),
 }
 
@@ -132,23 +134,23 @@ pub enum Goal {
     First,
     /// The other end's second address.
     Second,
-    /// The address that this shot came from when it arrived: after a NAT, not the other end's own.
+    /// The address that this packet came from when it arrived; behind a NAT, not the other end's own.
     SourceOfArrived(usize),
 }
 
-/// Whether routers on the way may cut a packet into fragments.
+/// Whether a packet may be fragmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fragments {
-    /// They may, and the sender cuts what is larger than its own MTU.
+    /// Allowed: the sender fragments packets larger than its own MTU, and so may routers.
     #[default]
     Allowed,
-    /// DF is set, and the sender refuses what is larger than its own MTU.
+    /// DF is set, and the sender refuses packets larger than its own MTU.
     Forbidden,
 }
 
 impl TimedPacket {
-    /// A shot between the first addresses, with sequence number 1, code 0, 56 bytes of payload and TTL 64.
+    /// Creates a packet between the first addresses, with sequence number 1, code 0, 56 bytes of payload and TTL 64.
     pub fn new(at: Duration, from: Endpoint, message: TimelinePacket, id: EchoId) -> Self {
         Self {
             at,
@@ -165,18 +167,18 @@ impl TimedPacket {
         }
     }
 
-    /// The earlier shots that must have arrived before this one can be made.
+    /// Iterates over the earlier packets that must have arrived before this one can be sent.
     pub fn needs(&self) -> impl Iterator<Item = usize> {
         let quoted = match self.message {
-            TimelinePacket::Error(ErrorQuote::Shot(shot)) => Some(shot),
+            TimelinePacket::Error(ErrorQuote::Packet(packet)) => Some(packet),
             _ => None,
         };
         let id = match self.id {
-            EchoId::OfArrived(shot) => Some(shot),
+            EchoId::OfArrived(packet) => Some(packet),
             EchoId::Fixed(_) => None,
         };
         let goal = match self.destination {
-            Goal::SourceOfArrived(shot) => Some(shot),
+            Goal::SourceOfArrived(packet) => Some(packet),
             _ => None,
         };
         [quoted, id, goal].into_iter().flatten()
@@ -184,33 +186,33 @@ impl TimedPacket {
 }
 
 impl Timeline {
-    /// How long it takes, the wait for the last arrivals included.
+    /// Returns how long the timeline takes, including the wait for the last arrivals.
     pub fn length(&self) -> Duration {
-        self.shots.last().map_or(Duration::ZERO, |shot| shot.at + self.linger)
+        self.packets.last().map_or(Duration::ZERO, |packet| packet.at + self.linger)
     }
 
-    /// Why it can't be run; none: it can.
+    /// Explains why the timeline cannot be run, or returns `None` if it can.
     pub fn fault(&self) -> Option<String> {
-        if self.shots.len() > MAX_SHOTS {
-            return Some(format!("it has {} shots, more than {MAX_SHOTS}", self.shots.len()));
+        if self.packets.len() > MAX_PACKETS {
+            return Some(format!("it has {} packets, more than {MAX_PACKETS}", self.packets.len()));
         }
-        if let Some(late) = self.shots.windows(2).position(|pair| pair[0].at > pair[1].at) {
-            return Some(format!("shot {} is earlier than the one before it", late + 1));
+        if let Some(late) = self.packets.windows(2).position(|pair| pair[0].at > pair[1].at) {
+            return Some(format!("packet {} is earlier than the one before it", late + 1));
         }
-        self.shots.iter().enumerate().find_map(|(number, shot)| self.fault_of(number, shot))
+        self.packets.iter().enumerate().find_map(|(number, packet)| self.fault_of(number, packet))
     }
 
-    fn fault_of(&self, number: usize, shot: &TimedPacket) -> Option<String> {
-        let bad = |need: &usize| *need >= number || self.shots[*need].from == shot.from;
-        let need = shot.needs().find(bad)?;
-        Some(format!("shot {number} builds on shot {need}, which is not an earlier one of the other end"))
+    fn fault_of(&self, number: usize, packet: &TimedPacket) -> Option<String> {
+        let bad = |need: &usize| *need >= number || self.packets[*need].from == packet.from;
+        let need = packet.needs().find(bad)?;
+        Some(format!("packet {number} builds on packet {need}, which is not an earlier one of the other end"))
     }
 
-    /// The same timeline with the two ends changed for each other.
+    /// Swaps the two ends.
     #[must_use]
     pub fn swapped(mut self) -> Self {
-        for shot in &mut self.shots {
-            shot.from = shot.from.other();
+        for packet in &mut self.packets {
+            packet.from = packet.from.other();
         }
         self
     }
@@ -245,7 +247,7 @@ mod tests {
         let mut reply =
             TimedPacket::new(Duration::from_micros(30_500), Endpoint::Far, TimelinePacket::Reply, EchoId::OfArrived(0));
         reply.destination = Goal::SourceOfArrived(0);
-        Timeline { shots: vec![request, reply], linger: Duration::from_secs(1) }
+        Timeline { packets: vec![request, reply], linger: Duration::from_secs(1) }
     }
 
     #[test]
@@ -258,18 +260,18 @@ mod tests {
     }
 
     #[test]
-    fn a_shot_builds_on_earlier_arrivals_at_its_own_end_only() {
+    fn a_packet_builds_on_earlier_arrivals_at_its_own_end_only() {
         assert_eq!(exchange().fault(), None);
         let mut own = exchange();
-        own.shots[1].from = Endpoint::Near;
-        assert!(own.fault().is_some_and(|fault| fault.contains("shot 1 builds on shot 0")));
+        own.packets[1].from = Endpoint::Near;
+        assert!(own.fault().is_some_and(|fault| fault.contains("packet 1 builds on packet 0")));
         let mut future = exchange();
-        future.shots[0].id = EchoId::OfArrived(1);
+        future.packets[0].id = EchoId::OfArrived(1);
         assert!(future.fault().is_some());
         let mut unsorted = exchange();
-        unsorted.shots[0].at = Duration::from_secs(9);
+        unsorted.packets[0].at = Duration::from_secs(9);
         assert!(unsorted.fault().is_some_and(|fault| fault.contains("earlier")));
-        let many = Timeline { shots: vec![exchange().shots[0].clone(); MAX_SHOTS + 1], linger: Duration::ZERO };
+        let many = Timeline { packets: vec![exchange().packets[0].clone(); MAX_PACKETS + 1], linger: Duration::ZERO };
         assert!(many.fault().is_some());
     }
 
@@ -281,7 +283,7 @@ mod tests {
 
     #[test]
     fn swapping_twice_changes_nothing() {
-        assert_eq!(exchange().swapped().shots[0].from, Endpoint::Far);
+        assert_eq!(exchange().swapped().packets[0].from, Endpoint::Far);
         assert_eq!(exchange().swapped().swapped(), exchange());
     }
 }

@@ -1,4 +1,4 @@
-//! `probe.datasheet/1`: what the box between two ends remembers about a ping, a fact a line with the counts behind it.
+//! `probe.datasheet/1`: the state that a box between two ends keeps for a ping, one fact per line with its counts.
 
 use std::io::{self, Write};
 
@@ -49,7 +49,7 @@ impl Text<'_> {
     fn datasheet(mut self, sheet: &Datasheet) -> io::Result<()> {
         let end = |address: Option<std::net::IpAddr>| address.map_or_else(|| "?".to_owned(), |end| end.to_string());
         let (near, far) = (end(sheet.near), end(sheet.far));
-        let head = format!("What is remembered of a ping between {near} (near) and {far} (far), IPv{}", sheet.family);
+        let head = format!("State kept for a ping between {near} (near) and {far} (far), IPv{}", sheet.family);
         writeln!(self.out, "{}\n", self.style.paint(Tone::Strong, &head))?;
         for finding in &sheet.facts {
             self.finding(finding)?;
@@ -59,14 +59,14 @@ impl Text<'_> {
             self.likeness(if index == 0 { "most like" } else { "" }, likeness)?;
         }
         if sheet.fingerprint.is_empty() {
-            self.labelled("most like", "too little is known to compare it with known stacks")?;
+            self.labelled("most like", "too few facts to compare with known stacks")?;
         }
         for note in &sheet.notes {
-            self.labelled("together", note)?;
+            self.labelled("notes", note)?;
         }
         let (lost, sent) = (sheet.control_packets_lost, sheet.control_packets);
         let share = if sent == 0 { 0.0 } else { f64::from(lost) * 100.0 / f64::from(sent) };
-        self.labelled("loss", &format!("{lost} of {sent} packets of the controls ({share:.1} %)"))?;
+        self.labelled("loss", &format!("{lost} of {sent} control packets ({share:.1} %)"))?;
         let unsure = sheet.facts.iter().filter(|finding| finding.confidence != Confidence::Certain);
         match unsure.count() {
             0 => Ok(()),
@@ -74,7 +74,7 @@ impl Text<'_> {
         }
     }
 
-    /// The answer and how sure it is; below it the counts, then what else to know.
+    /// Writes the answer and how sure it is, then the counts, then the notes.
     fn finding(&mut self, finding: &FactFinding) -> io::Result<()> {
         let (mark, tone) = match (finding.value.is_known(), finding.confidence) {
             (true, Confidence::Certain) => (self.style.either("✓", "+"), Tone::Good),
@@ -144,7 +144,7 @@ impl Text<'_> {
         let tone = if *different == 0 { Tone::Good } else { Tone::Warn };
         let open = match facts.len() - same - different {
             0 => String::new(),
-            open => format!(", {open} not known of both"),
+            open => format!(", {open} not known for both"),
         };
         let line = format!("{same} of {} facts are the same, {different} differ{open}.", facts.len());
         writeln!(self.out, "\n{}", self.style.paint(tone, &line))
@@ -165,7 +165,7 @@ impl Text<'_> {
     }
 }
 
-/// How often something passed: `3 of 3: the reply that was asked for`.
+/// Describes how often something passed: `3 of 3: the reply to a request`.
 fn count(count: &TrialCount) -> String {
     let void = if count.void > 0 { format!(" ({} void)", count.void) } else { String::new() };
     format!("{} of {}{void}: {}", count.passed, count.of, count.what)

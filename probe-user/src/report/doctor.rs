@@ -1,4 +1,4 @@
-//! `probe.doctor/1`: what works on this machine, what does not, and what mends it.
+//! `probe.doctor/1`: what works on this machine, what does not, and how to fix it.
 
 use std::io::{self, Write};
 
@@ -12,38 +12,38 @@ use super::{Document, Style, style::Tone};
 pub struct Checkup {
     /// The kernel's release.
     pub kernel: String,
-    /// Whom probe ran as.
+    /// The user that probe ran as.
     pub user: String,
-    /// How many checks found something that does not work.
+    /// How many checks failed.
     pub broken: usize,
-    /// How many hops cannot count.
+    /// How many hops are blind.
     pub blind: usize,
-    /// How many found something to know about.
+    /// How many checks gave a warning.
     pub warnings: usize,
-    /// What was checked, in the order of [`CheckGroup`].
+    /// The checks, in the order of [`CheckGroup`].
     pub checks: Vec<Check>,
-    /// Which hops can count, in path order.
+    /// Whether each hop can be watched, in path order.
     pub hops: Vec<HopCheck>,
 }
 
-/// One thing that was checked.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Check {
     /// Its name, the same on every machine; interfaces have checks of their own, named after them.
     pub name: String,
-    /// False where something is broken or worth a warning.
+    /// Whether there is no problem; false for a failure or a warning.
     pub ok: bool,
-    /// What was found, as a clause for people.
+    /// What was found, as a clause.
     pub detail: String,
-    /// What mends it: a command, or a clause; empty where nothing needs it.
+    /// How to fix it: a command or a clause; empty if no fix is needed.
     pub fix: String,
-    /// How it stands, in more words than `ok` has.
+    /// The result in more detail than `ok`.
     pub state: CheckStatus,
-    /// What it belongs to.
+    /// The group it belongs to.
     pub group: CheckGroup,
 }
 
-/// How something stands.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckStatus {
@@ -53,11 +53,11 @@ pub enum CheckStatus {
     Warning,
     /// Something does not work, or a hop is blind.
     Broken,
-    /// It could not be found out; nothing speaks against it.
+    /// It could not be found out; there is no sign of a problem.
     Unknown,
 }
 
-/// What a check belongs to.
+/// The group of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckGroup {
@@ -73,29 +73,29 @@ pub enum CheckGroup {
     Interfaces,
 }
 
-/// Whether a hop can count.
+/// Whether a hop can be watched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HopCheck {
     /// Its name.
     pub hop: &'static str,
     /// Whether it can be attached.
     pub available: bool,
-    /// By which means it is, or why it is not.
+    /// How it is attached, or why it is not.
     pub why: String,
 }
 
 impl Check {
-    /// Something as probe needs it.
+    /// Creates a check that passed.
     pub fn good(group: CheckGroup, name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(group, name, CheckStatus::Good, detail, "")
     }
 
-    /// Something that could not be found out.
+    /// Creates a check whose result could not be found out.
     pub fn unknown(group: CheckGroup, name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::new(group, name, CheckStatus::Unknown, detail, "")
     }
 
-    /// A check with its state, and its fix where it has one.
+    /// Creates a check with its state, and its fix if it has one.
     pub fn new(
         group: CheckGroup,
         name: impl Into<String>,
@@ -109,7 +109,7 @@ impl Check {
 }
 
 impl Checkup {
-    /// The report on these checks.
+    /// Builds the report on these checks.
     pub fn new(kernel: String, user: String, mut checks: Vec<Check>, hops: Vec<HopCheck>) -> Self {
         checks.sort_by_key(|check| check.group);
         let count = |state| checks.iter().filter(|check| check.state == state).count();
@@ -125,7 +125,7 @@ impl Checkup {
         }
     }
 
-    /// Whether everything that probe needs works.
+    /// Returns whether everything that probe needs works.
     pub fn works(&self) -> bool {
         self.broken == 0 && self.blind == 0
     }
@@ -192,7 +192,7 @@ impl Document for Checkup {
     }
 }
 
-/// More interfaces than this with nothing to say about them become one line.
+/// Above this number, interfaces without a problem are summed up in one line.
 const QUIET_INTERFACES: usize = 12;
 
 fn write_group(out: &mut dyn Write, checks: &[Check], style: &Style) -> io::Result<()> {
@@ -208,13 +208,13 @@ fn write_group(out: &mut dyn Write, checks: &[Check], style: &Style) -> io::Resu
         }
     }
     if folded {
-        let text = "nothing stands in the way (probe doctor -I NAME tells about one)";
+        let text = "no problems (probe doctor -I NAME shows details)";
         write_line(out, CheckStatus::Good, &format!("{quiet} interfaces"), width, text, style)?;
     }
     Ok(())
 }
 
-/// A mark, a name, and a text that is wrapped beside the name.
+/// Writes a mark, a name, and a text that is wrapped beside the name.
 fn write_line(
     out: &mut dyn Write,
     state: CheckStatus,
@@ -234,7 +234,7 @@ fn write_line(
     Ok(())
 }
 
-/// `text` in lines of at most `width` characters, broken between words only.
+/// Wraps `text` at words to lines of at most `width` characters.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -40,32 +40,32 @@ pub struct EchoSeen {
     pub ttl: u8,
     /// Bytes behind the ICMP header.
     pub payload_bytes: u32,
-    /// What the ICMP checksum says.
+    /// Whether the ICMP checksum is right.
     pub checksum: Checksum,
-    /// Whether probe kept the packet from the kernel.
+    /// Whether probe hid the packet from the kernel.
     pub absorbed: bool,
 }
 
-/// What a checksum says.
+/// The result of verifying a checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
-    /// It fits the packet.
+    /// It is right.
     Good,
-    /// It does not: whoever receives the packet will throw it away.
+    /// It is wrong: the receiver will discard the packet.
     Bad,
-    /// Only part of the packet is here: it is a first fragment, or larger than probe copies.
+    /// Only part of the packet was captured: it is a first fragment, or larger than probe copies.
     Unknown,
 }
 
 impl EchoSeen {
-    /// Its IP version.
+    /// Returns its IP version.
     pub fn family(&self) -> Family {
         if self.source.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 }
 
-/// The words for request and reply.
+/// Returns the words for request and reply.
 pub fn kind_name(echo: Echo) -> &'static str {
     match echo {
         Echo::Request => "request",
@@ -100,7 +100,7 @@ impl Document for EchoSeen {
         match self.checksum {
             Checksum::Good => {}
             Checksum::Bad => write!(out, "  {}", style.paint(Tone::Bad, "checksum bad"))?,
-            Checksum::Unknown => write!(out, "  checksum unknown (not all of the packet is here)")?,
+            Checksum::Unknown => write!(out, "  checksum unknown (the captured packet is incomplete)")?,
         }
         if self.absorbed {
             write!(out, "  {}", style.paint(Tone::Warn, "absorbed"))?;

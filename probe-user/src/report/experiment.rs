@@ -22,17 +22,17 @@ use crate::{
     },
 };
 
-/// An experiment that was made, or, of `probe lab`, several of them.
+/// An experiment that was run, or several of them with `probe lab`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Experiment {
-    /// Its name; `lab` where it is made of several.
+    /// Its name; `lab` if it has several parts.
     pub name: String,
-    /// What it tries.
+    /// What it tests.
     pub title: String,
-    /// The question that it asks.
+    /// The question that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
-    /// Between whom, and how often; none where it is made of several.
+    /// The two ends, and the number of repetitions; absent if it has several parts.
     #[serde(flatten)]
     pub between: Option<Between>,
     /// The steps that send, in order.
@@ -41,29 +41,29 @@ pub struct Experiment {
     pub checkpoints: Vec<Counted>,
     /// Where packets stop, by step.
     pub stops: Vec<StepStop>,
-    /// What follows.
+    /// What follows, in sentences.
     pub finding: String,
     /// Whether everything came out as designed.
     pub as_expected: bool,
-    /// Whether it was broken off: then what was learned until then is told.
+    /// Whether it was interrupted; it then reports what was learned so far.
     pub interrupted: bool,
-    /// The experiments that it is made of: those of `probe lab`. Its own steps, checkpoints and stops are empty then.
+    /// The parts of `probe lab`. The steps, checkpoints and stops of the whole are then empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experiments: Option<Vec<Experiment>>,
     /// What could not be tried, and why, a sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What the NICs on the way counted, for the drawing; empty where only the ends were watched.
+    /// What the NICs on the path counted, for the drawing; empty where only the ends were watched.
     #[serde(skip)]
     pub lines: Vec<Line>,
 }
 
-/// Between whom an experiment was made, and how often.
+/// The two ends of an experiment, and the number of repetitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Between {
     /// The IP version: 4 or 6.
     pub family: u8,
-    /// How often it was made, each time with fresh ids.
+    /// The number of repetitions, each with fresh ids.
     pub repetitions: u16,
     /// This end.
     pub near: End,
@@ -74,7 +74,7 @@ pub struct Between {
 /// One end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct End {
-    /// What it is called in the text.
+    /// Its name in the text.
     pub name: String,
     /// Its interface.
     pub interface: String,
@@ -84,7 +84,7 @@ pub struct End {
     pub xdp_mode: String,
 }
 
-/// A step, and what became of its packets in all repetitions.
+/// A step, and the outcome of its packets in all repetitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StepRow {
     /// Its number among all steps of the script, from 1 on.
@@ -103,7 +103,7 @@ pub struct StepRow {
     pub ids: Vec<u16>,
     /// How many packets it sends in each repetition.
     pub count: u16,
-    /// What it is for.
+    /// Its role.
     #[serde(serialize_with = "role_name")]
     #[schemars(with = "String")]
     pub role: StepRole,
@@ -115,43 +115,44 @@ pub struct StepRow {
     pub sent: u32,
     /// Packets that reached the other end's NIC.
     pub arrived: u32,
-    /// What each repetition showed.
+    /// The outcome of each repetition.
     pub votes: Vec<StepResult>,
-    /// What most of them showed.
-    pub fate: StepResult,
+    /// The outcome of most of them.
+    #[serde(rename = "fate")]
+    pub disposition: StepResult,
     /// Whether that is what the script expects.
     pub as_expected: bool,
 }
 
-/// What one hop counted of one id.
+/// What one hop counted for one id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counted {
-    /// The step, as numbered in `steps`; none where packets of several steps are counted by their id.
+    /// The step, as numbered in `steps`; absent if packets of several steps are counted by their id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
     /// The host.
     pub host: String,
     /// The hop.
     pub hop: &'static str,
-    /// The interface, where NICs of several hosts are told.
+    /// The interface, if NICs of several hosts are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// Requests or replies.
     pub kind: Echo,
     /// The name of the echo id in the script.
     pub id_name: String,
-    /// The echo id that the sender gave them.
+    /// The echo id as sent.
     pub id: u16,
     /// Whether it counted any, none, or could not be watched.
     pub state: HopStatus,
-    /// How many packets; nothing where it was blind.
+    /// How many packets; absent if it was blind.
     pub packets: Option<usize>,
     /// Why it was blind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// A stop, and the step whose packets stopped. In it `local` is the end that sent them.
+/// A stop, and the step whose packets stopped. In it, `local` is the sending end.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StepStop {
     /// The step, as numbered in `steps`.
@@ -164,7 +165,7 @@ pub struct StepStop {
     /// Where between the two ends, as far as NICs there were watched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_the_way: Vec<WayStop>,
-    /// In one sentence.
+    /// The stop in one sentence.
     pub sentence: String,
 }
 
@@ -179,7 +180,7 @@ fn expect_name<S: serde::Serializer>(expect: &Expect, serializer: S) -> Result<S
 }
 
 impl Experiment {
-    /// Returns the document of several experiments of the lab. `interrupted`: not all that were asked for were made.
+    /// Builds the document of several experiments of the lab. `interrupted` says that not all of them were run.
     pub fn of_lab(experiments: Vec<Self>, interrupted: bool, notes: Vec<String>) -> Self {
         let good = experiments.iter().filter(|run| run.as_expected).count();
         Self {
@@ -199,7 +200,7 @@ impl Experiment {
         }
     }
 
-    /// 4 or 6; nothing where it is made of several.
+    /// Returns the IP version, 4 or 6, or `None` if it has several parts.
     fn family(&self) -> Option<u8> {
         self.between.as_ref().map(|between| between.family)
     }

@@ -1,4 +1,4 @@
-//! `probe.experiment_list/1`: the experiments that probe brings along.
+//! `probe.experiment_list/1`: the built-in experiments.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use crate::middlebox::experiment::{builtin, plan};
 /// The list.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ExperimentList {
-    /// One for each.
+    /// The experiments.
     pub experiments: Vec<ExperimentRow>,
 }
 
@@ -20,16 +20,16 @@ pub struct ExperimentList {
 pub struct ExperimentRow {
     /// Its name.
     pub name: &'static str,
-    /// What it tries.
+    /// What it tests.
     pub title: String,
-    /// The question that it asks.
+    /// The question that it answers.
     pub question: Option<String>,
     /// About how long it takes.
     pub seconds: f64,
 }
 
 impl ExperimentList {
-    /// All of them.
+    /// Lists all of them.
     pub fn all() -> Self {
         let row = |(name, _): &(&'static str, &str)| {
             let script = builtin::named(name)?;
@@ -44,7 +44,7 @@ impl Document for ExperimentList {
     const SCHEMA: &'static str = "probe.experiment_list/1";
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
-        let columns = [table::words("name"), table::numbers("seconds"), table::words("what it tries")];
+        let columns = [table::words("name"), table::numbers("seconds"), table::words("what it tests")];
         let rows: Vec<Vec<String>> = self
             .experiments
             .iter()

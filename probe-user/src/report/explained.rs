@@ -1,4 +1,4 @@
-//! `probe.explanation/1`: what each fact of a datasheet asks, how it is found out, what the answers mean.
+//! `probe.explanation/1`: the question behind each fact of a datasheet, how it is tested, what the answers mean.
 
 use std::io::{self, Write};
 
@@ -31,21 +31,21 @@ pub struct ExplainedFact {
     pub fact: Fact,
     /// The question.
     pub question: &'static str,
-    /// How it is found out.
+    /// How it is tested.
     pub procedure: &'static str,
     /// What the answers mean.
     pub meaning: &'static str,
 }
 
 impl Explained {
-    /// This fact; all where none is named.
+    /// Explains this fact, or all if none is named.
     pub fn of(fact: Option<Fact>) -> Self {
         let facts = fact.map_or_else(|| Fact::ALL.to_vec(), |fact| vec![fact]);
-        let told = |fact: Fact| {
+        let explanation = |fact: Fact| {
             let about = explain(fact);
             ExplainedFact { fact, question: about.question, procedure: about.procedure, meaning: about.meaning }
         };
-        Self { facts: facts.into_iter().map(told).collect(), controls: CONTROLS }
+        Self { facts: facts.into_iter().map(explanation).collect(), controls: CONTROLS }
     }
 }
 

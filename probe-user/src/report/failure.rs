@@ -1,4 +1,4 @@
-//! `probe.error/1`: a failure for machines.
+//! `probe.error/1`: a failure as JSON.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use super::{Document, Style};
 pub struct FailureDocument<'a> {
     /// What is wrong.
     pub error: &'a str,
-    /// What mends it; empty where nothing does.
+    /// How to fix it; empty if nothing can.
     pub fix: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! `probe.faults/1`: what was broken, what the diagnosis had to say, what it said, and the score.
+//! `probe.faults/1`: the faults, the expected and the actual diagnosis of each, and the score.
 
 mod list;
 mod summary;
@@ -16,35 +16,35 @@ use super::{
     style::{Style, Tone},
 };
 
-/// What came of a run over the catalogue.
+/// The result of a run over the catalogue.
 #[derive(Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct FaultsReport {
     /// The cases that were run, in their order.
     pub cases: Vec<FaultCase>,
-    /// The same by where the faults lie.
+    /// The scores by the place of the faults.
     pub summary: Vec<PlaceScore>,
     /// How many of them the diagnosis got right, healthy ones included.
     pub located: usize,
     /// How many there are.
     pub total: usize,
-    /// How many healthy paths were accused.
+    /// How many healthy paths were blamed.
     pub false_stops: usize,
     /// The cases that could not be run here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
-    /// How many were not reached before the run was interrupted.
+    /// How many cases were not reached before the run was interrupted.
     pub unreached: usize,
-    /// How long all of it took.
+    /// How long the run took, in seconds.
     pub seconds: f64,
-    /// What people read of it.
+    /// How much of it the text shows.
     #[serde(skip)]
     pub detail: FaultsDetail,
 }
 
-/// How much of a run people read.
+/// How much of a run the text shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FaultsDetail {
-    /// A line a case, then the summary.
+    /// A line for each case, then the summary.
     #[default]
     Cases,
     /// What went wrong and what was not tried, then the summary.
@@ -64,28 +64,28 @@ pub struct FaultCase {
     pub leg: Option<&'static str>,
     /// What is wrong, in a few words.
     pub title: &'static str,
-    /// What the diagnosis had to say.
+    /// What the diagnosis must say.
     pub expected: ExpectedVerdict,
-    /// What it said; none where there was no diagnosis.
+    /// What it said; absent if there was no diagnosis.
     pub got: Option<DiagnosisSummary>,
     /// Whether that is right.
     pub located: bool,
-    /// Whether a healthy path was accused.
+    /// Whether a healthy path was blamed.
     pub false_stop: bool,
-    /// Where it is wrong, a clause each.
+    /// What is wrong, one clause each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wrong: Vec<String>,
-    /// Where a first diagnosis, in another lab, was wrong; nothing: there was only one.
+    /// What was wrong in a first attempt in another lab; empty if there was only one attempt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub first_try: Vec<String>,
-    /// The whole diagnosis, where it is wrong.
+    /// The whole diagnosis, if it is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<serde_json::Value>,
-    /// How long the diagnosis took, or the whole case where there was none.
+    /// How long the diagnosis took, in seconds, or the whole case if there was none.
     pub seconds: f64,
 }
 
-/// What a diagnosis must say: of each list any, of an empty one anything.
+/// What a diagnosis must say: any of the listed values, or anything if a list is empty.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ExpectedVerdict {
     /// Outcomes.
@@ -94,7 +94,7 @@ pub struct ExpectedVerdict {
     pub leg: Vec<String>,
     /// Sides.
     pub host: Vec<String>,
-    /// Layers; none: no stop may be told.
+    /// Layers; empty if no stop may be reported.
     pub layer: Vec<String>,
     /// Drop reasons.
     pub reason: Vec<String>,
@@ -102,7 +102,7 @@ pub struct ExpectedVerdict {
     pub hook: Vec<String>,
     /// Netfilter chains.
     pub chain: Vec<String>,
-    /// The least confidence.
+    /// The lowest confidence that is allowed.
     pub confidence: String,
 }
 
@@ -125,7 +125,7 @@ pub struct DiagnosisSummary {
     pub hook: Option<String>,
     /// Its netfilter chain.
     pub chain: Option<String>,
-    /// How sure.
+    /// How sure it is.
     pub confidence: String,
 }
 
@@ -141,7 +141,7 @@ pub struct LeftOut {
 }
 
 impl ExpectedVerdict {
-    /// In one line: `stopped: request peer netfilter (NETFILTER_DROP, input)`.
+    /// Describes it in one line: `stopped: request peer netfilter (NETFILTER_DROP, input)`.
     fn line(&self) -> String {
         let words = [&self.leg, &self.host, &self.layer].map(|list| list.join("|"));
         let more: Vec<String> = [&self.reason, &self.hook].iter().map(|list| list.join("|")).collect();
@@ -205,7 +205,7 @@ impl FaultCase {
         let got = self.got.as_ref().map_or_else(|| "no diagnosis".into(), DiagnosisSummary::line);
         writeln!(out, "{mark} {:widest$}  IPv{}  {:5.2} s  {got}", self.name, self.family, self.seconds)?;
         for clause in &self.first_try {
-            writeln!(out, "    {}", style.paint(Tone::Warn, &format!("first try {clause}")))?;
+            writeln!(out, "    {}", style.paint(Tone::Warn, &format!("first attempt {clause}")))?;
         }
         if self.located {
             return Ok(());
@@ -223,12 +223,12 @@ impl FaultCase {
 }
 
 impl FaultsReport {
-    /// Whether everything that was run came out right, and no healthy path was accused.
+    /// Returns whether every case that was run came out right, and no healthy path was blamed.
     pub fn is_clean(&self) -> bool {
         self.located == self.total && self.false_stops == 0
     }
 
-    /// The score in one line.
+    /// Returns the score in one line.
     pub fn score(&self) -> String {
         let healthy = |case: &&FaultCase| case.expected.layer.is_empty();
         let right = |cases: &[&FaultCase]| cases.iter().filter(|case| case.located).count();
@@ -242,7 +242,7 @@ impl FaultsReport {
         };
         let again = match broken.iter().filter(|case| case.located && !case.first_try.is_empty()).count() {
             0 => String::new(),
-            count => format!(" ({count} at a second try)"),
+            count => format!(" ({count} on a second attempt)"),
         };
         format!(
             "Located {located} of {faults} faults{again}; {left} of {paths} healthy paths judged right, {} {stops};{untried} \

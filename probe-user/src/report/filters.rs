@@ -43,7 +43,7 @@ pub struct FilterRow {
     pub matches: MatchReport,
     /// What it does: `drop`, `pass`, or `count` what it would drop.
     pub action: &'static str,
-    /// Which of the packets that it matches it drops or counts; none: all of them, or none where it lets pass.
+    /// Which of the packets that it matches it drops or counts; absent: all of them, or none where it lets pass.
     pub which: Option<SelectionReport>,
     /// Packets that it matched.
     pub hits: u64,
@@ -53,9 +53,9 @@ pub struct FilterRow {
     pub dropped: u64,
     /// Bytes of those, IP headers included.
     pub dropped_bytes: u64,
-    /// Seconds since the last hit; none where there was none.
+    /// Seconds since the last hit; absent if there was none.
     pub last_hit_s_ago: Option<u64>,
-    /// Seconds until it ends; 0: it has ended; none: it holds until it is removed.
+    /// Seconds until it ends; 0: it has ended; absent: it holds until it is removed.
     pub expires_in_s: Option<u64>,
     /// Whether a command holds it, which gives it more time as long as that runs.
     pub until_exit: bool,
@@ -73,26 +73,26 @@ pub struct MatchReport {
     pub types: &'static str,
     /// The first id.
     pub id_first: u16,
-    /// The last id, which belongs to it.
+    /// The last id, inclusive.
     pub id_last: u16,
-    /// 4 or 6; none: both.
+    /// 4 or 6; absent: both.
     pub family: Option<u8>,
-    /// Sequence numbers; none: all.
+    /// Sequence numbers; absent: all.
     pub seq: Option<Range>,
-    /// Bytes behind the ICMP header; none: any.
+    /// Bytes behind the ICMP header; absent: any.
     pub payload_bytes: Option<Range>,
-    /// Source addresses, as `10.0.0.0/8`; none: all.
+    /// Source addresses, as `10.0.0.0/8`; absent: all.
     pub source: Option<String>,
-    /// Destination addresses; none: all.
+    /// Destination addresses; absent: all.
     pub destination: Option<String>,
 }
 
-/// Numbers from the first to the last, which belongs to them.
+/// A range of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Range {
     /// The first.
     pub first: u16,
-    /// The last.
+    /// The last, inclusive.
     pub last: u16,
 }
 
@@ -103,14 +103,14 @@ pub struct SelectionReport {
     pub by: &'static str,
     /// The n, the probability, or the rate.
     pub value: f64,
-    /// Of a rate: how many packets may come at once.
+    /// For a rate: the size of a burst, in packets.
     pub burst: Option<u64>,
     #[serde(skip)]
     text: String,
 }
 
 impl SelectionReport {
-    /// The choice of `action`; none where it drops all or none.
+    /// Returns how `action` chooses packets, or `None` if it drops all or none.
     pub fn of(action: RuleAction) -> Option<Self> {
         let (by, value, burst) = match action {
             RuleAction::Drop | RuleAction::Pass => return None,
@@ -138,7 +138,7 @@ impl Document for Filters {
         let rows: Vec<_> = self.filters.iter().map(FilterRow::cells).collect();
         table::write(out, style, &COLUMNS, &rows)?;
         if self.filters.iter().any(|row| row.expires_in_s == Some(0)) {
-            let text = "a rule that has ended drops nothing; probe filter remove or clear takes it away";
+            let text = "a rule that has ended drops nothing; remove it with probe filter remove or clear";
             writeln!(out, "{}", style.paint(Tone::Dim, text))?;
         }
         Ok(())
@@ -202,7 +202,7 @@ impl FilterRow {
 }
 
 impl MatchReport {
-    /// `replies, id 43 (0x2b), IPv4, from 10.0.0.0/8`.
+    /// Describes the match: `replies, id 43 (0x2b), IPv4, from 10.0.0.0/8`.
     fn sentence(&self) -> String {
         let types = match self.types {
             "both" => "requests and replies",
@@ -279,9 +279,9 @@ mod tests {
     #[test]
     fn text_says_what_is_dropped_until_when() {
         let text = written(&filters(), Format::Text);
-        let told = " 1  eth0       in   replies, id 43 (0x2b), seq 1-9, from 10.0.0.0/8  drops 1 of 3    15        5  2 s ago   \
+        let line = " 1  eth0       in   replies, id 43 (0x2b), seq 1-9, from 10.0.0.0/8  drops 1 of 3    15        5  2 s ago   \
                     in 58 s  XDP native  ";
-        assert!(text.contains(told), "{text}");
+        assert!(text.contains(line), "{text}");
         assert!(text.contains("2023-11-14 22:13:20 UTC by uid 0"), "{text}");
     }
 

@@ -1,4 +1,4 @@
-//! The guards in `probe.filters/1`: what each was told, what it remembers, and what it dropped.
+//! The guards in `probe.filters/1`: the options of each, its state, and what it dropped.
 
 use std::io::{self, Write};
 
@@ -15,77 +15,78 @@ use super::{
 pub struct GuardRow {
     /// The interface.
     pub interface: String,
-    /// Where it sees what enters: `tc`, `xdp native` or `xdp generic`; what leaves it sees at tc.
+    /// The hook for incoming packets: `tc`, `xdp native` or `xdp generic`. Outgoing packets are seen at tc.
     pub ingress: &'static str,
-    /// Which way the replies travel that need a request: `in`, `out` or `both`.
+    /// The direction of the replies that need a request: `in`, `out` or `both`.
     pub protect: &'static str,
-    /// By which fields a reply is matched with its request: `addresses`, `source`, `destination`, `id`, `seq`, `code`.
+    /// The fields that must match between a reply and its request: `addresses`, `source`, `destination`, `id`, `seq`,
+    /// `code`.
     pub key: Vec<&'static str>,
-    /// Whether it knows code 0 only.
+    /// Whether it accepts only ICMP code 0.
     pub code_zero: bool,
     /// How long a request is remembered, in seconds.
     pub timeout_s: f64,
-    /// How long from the first reply on, in seconds; none: as long as before.
+    /// How long it is remembered after the first reply, in seconds; absent if the same as `timeout_s`.
     pub timeout_after_reply_s: Option<f64>,
-    /// Which packets begin that time anew: `request`, `reply`.
+    /// The packets that restart the timeout: `request`, `reply`.
     pub refresh: Vec<&'static str>,
-    /// How many replies pass for each request; none: any number.
+    /// How many replies pass for each request; absent if there is no limit.
     pub replies_per_request: Option<u32>,
-    /// What becomes of requests that travel the guarded way: `allow` or `deny`.
+    /// What happens to requests in the guarded direction: `allow` or `deny`.
     pub requests: &'static str,
     /// `drop`, or `count` for a dry run, which drops nothing.
     pub action: &'static str,
-    /// The states it keeps.
+    /// The states that it keeps.
     pub states: States,
-    /// The replies it judged.
+    /// The replies that it checked.
     pub replies: Replies,
     /// Requests for which replies may pass.
     pub requests_seen: u64,
     /// Requests that were dropped, or would have been.
     pub requests_dropped: u64,
-    /// Seconds until it ends; 0: it has ended; none: it holds until it is removed, or its command ends.
+    /// Seconds until it ends; 0 if it has ended; absent if it stays until it is removed or its command ends.
     pub expires_in_s: Option<u64>,
     /// The user who added it.
     pub added_by_uid: u32,
-    /// When: seconds since 1970.
+    /// When it was added, in seconds since 1970.
     pub added_unix_s: u64,
 }
 
 /// The states that a guard keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct States {
-    /// For how many there is room.
+    /// The maximum number of states.
     pub room: u32,
-    /// That live now.
+    /// States in use.
     pub now: u64,
-    /// Made so far.
+    /// States created so far.
     pub made: u64,
-    /// Not made, for want of room.
+    /// States that were not created, for lack of room.
     pub refused: u64,
-    /// That made room for another of the same asker before their time.
+    /// States evicted early to make room for another one of the same address.
     pub evicted: u64,
-    /// Whose time was over.
+    /// States that expired.
     pub expired: u64,
 }
 
-/// The replies that a guard judged. Those that it dropped, or would have, by cause.
+/// The replies that a guard checked. Those that it dropped, or would have, are listed by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Replies {
-    /// That passed.
+    /// Replies that passed.
     pub passed: u64,
-    /// Dropped, for whatever cause.
+    /// Replies dropped, for any cause.
     pub dropped: u64,
-    /// No request like them is remembered.
+    /// No matching request is remembered.
     pub no_state: u64,
-    /// Their request's time was over; counted so only until another state takes the place of that one.
+    /// The state had expired. This is counted only until another state takes its place.
     pub expired: u64,
-    /// More than each request allows.
+    /// The limit of replies for the request was reached.
     pub too_many: u64,
-    /// Another code than 0.
+    /// The ICMP code is not 0.
     pub bad_code: u64,
 }
 
-/// Writes the guards, each in a few lines.
+/// Writes the guards, a few lines each.
 pub(super) fn write(out: &mut dyn Write, style: &Style, guards: &[GuardRow]) -> io::Result<()> {
     for guard in guards {
         let place = match guard.ingress {
@@ -108,7 +109,7 @@ pub(super) fn write(out: &mut dyn Write, style: &Style, guards: &[GuardRow]) -> 
 }
 
 impl GuardRow {
-    /// `replies that come in pass if a request with the same addresses and id went out`.
+    /// Describes the guard: `replies that come in pass if a request with the same addresses and id went out`.
     fn law(&self) -> String {
         let key = match self.key.split_last() {
             Some((last, [])) => (*last).to_owned(),
@@ -131,7 +132,7 @@ impl GuardRow {
 
     fn states_text(&self) -> String {
         let States { room, now, made, refused, evicted, expired } = self.states;
-        let mut text = format!("{now} now of {room}, {made} made, {expired} expired");
+        let mut text = format!("{now} of {room} in use, {made} created, {expired} expired");
         for (count, what) in [(evicted, "made room"), (refused, "refused")] {
             if count > 0 {
                 text.push_str(&format!(", {count} {what}"));
@@ -142,9 +143,9 @@ impl GuardRow {
             text.push_str(&format!(", once answered {}", seconds(after)));
         }
         let since = match self.refresh.as_slice() {
-            [] => " from its first request on".to_owned(),
-            [one] => format!(" from its first request or last {one} on"),
-            _ => " from its last packet on".to_owned(),
+            [] => " from its first request".to_owned(),
+            [one] => format!(" from its first request or last {one}"),
+            _ => " from its last packet".to_owned(),
         };
         text + &since
     }
@@ -155,7 +156,7 @@ impl GuardRow {
             (no_state, "without a request"),
             (expired, "too late"),
             (too_many, "too many"),
-            (bad_code, "with another code than 0"),
+            (bad_code, "with a code other than 0"),
         ];
         let causes: Vec<_> =
             causes.into_iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
@@ -167,7 +168,7 @@ impl GuardRow {
     fn requests_text(&self) -> String {
         let verb = if self.action == "count" { "would be dropped" } else { "dropped" };
         let denied = match self.requests {
-            "deny" => format!(", {} {verb} that travelled the guarded way", self.requests_dropped),
+            "deny" => format!(", {} {verb} in the guarded direction", self.requests_dropped),
             _ => String::new(),
         };
         let code = if self.code_zero { ", code 0 only" } else { "" };
@@ -225,7 +226,7 @@ mod tests {
     fn a_guard_is_told_in_sentences() {
         let expected = "\
 guard on eth0 (tc): replies that come in pass if a request with the same addresses and id went out
-  states    2 now of 65536, 5 made, 3 expired; each lives 60 s from its last packet on
+  states    2 of 65536 in use, 5 created, 3 expired; each lives 60 s from its last packet
   replies   9 passed, 3 dropped (2 without a request, 1 too late)
   requests  9 remembered or known
   ends      when removed; added 2023-11-14 22:13:20 UTC by uid 0
@@ -235,7 +236,7 @@ guard on eth0 (tc): replies that come in pass if a request with the same address
 
     #[test]
     fn what_a_guard_was_told_changes_its_sentences() {
-        let told = text(GuardRow {
+        let printed = text(GuardRow {
             ingress: "xdp native",
             protect: "out",
             key: vec!["id"],
@@ -253,12 +254,12 @@ guard on eth0 (tc): replies that come in pass if a request with the same address
         });
         for part in [
             "(XDP native): replies that go out pass if a request with the same id came in, one for each; a dry run",
-            "3 expired, 1 made room, 4 refused; each lives 20 s, once answered 0.5 s from its first request on",
+            "3 expired, 1 made room, 4 refused; each lives 20 s, once answered 0.5 s from its first request",
             "3 would be dropped (",
-            "9 remembered or known, code 0 only, 7 would be dropped that travelled the guarded way",
+            "9 remembered or known, code 0 only, 7 would be dropped in the guarded direction",
             "has ended, everything passes",
         ] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(printed.contains(part), "{part}: {printed}");
         }
     }
 }

@@ -10,12 +10,12 @@ use serde::Serialize;
 
 use super::{Document, Style, style::Tone};
 
-/// The standing lab after a command.
+/// The lab after a command.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabState {
     /// What the command did.
     pub result: LabResult,
-    /// The lab's hosts; none where it is down.
+    /// The lab's hosts; absent if it is down.
     pub hosts: Vec<HostReport>,
     /// Processes that still run in namespaces whose names are gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -26,11 +26,11 @@ pub struct LabState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LabResult {
-    /// The lab was made.
+    /// The lab was set up.
     Made,
-    /// The rest of an earlier lab was removed, and the lab was made.
+    /// The rest of an earlier lab was removed, and the lab was set up.
     Repaired,
-    /// The lab was up already, and is as it was made.
+    /// The lab was running already, and is unchanged.
     AlreadyUp,
     /// The lab was removed.
     Removed,
@@ -61,7 +61,7 @@ pub struct LabInterface {
 /// A process that outlived the lab's names.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LabProcess {
-    /// On which host it runs.
+    /// The host on which it runs.
     pub host: &'static str,
     /// Its process id.
     pub pid: u32,
@@ -74,17 +74,17 @@ impl Document for LabState {
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let sentence = match self.result {
-            LabResult::Made => "The lab is up.",
-            LabResult::Repaired => "The lab is up; what was left of an earlier one is removed.",
-            LabResult::AlreadyUp => "The lab was up already, and is as it was made.",
-            LabResult::Removed => "The lab is down, and nothing of it is left.",
-            LabResult::AlreadyDown => "The lab was not up; there is nothing to remove.",
+            LabResult::Made => "The lab is running.",
+            LabResult::Repaired => "The lab is running; leftovers of an earlier one were removed.",
+            LabResult::AlreadyUp => "The lab was running already, and is unchanged.",
+            LabResult::Removed => "The lab is removed; nothing of it is left.",
+            LabResult::AlreadyDown => "The lab was not running; there is nothing to remove.",
         };
-        let sentence = if self.still_running.is_empty() { sentence } else { "The lab is down." };
+        let sentence = if self.still_running.is_empty() { sentence } else { "The lab is removed." };
         writeln!(out, "{}", style.paint(Tone::Good, sentence))?;
         for process in &self.still_running {
             let LabProcess { host, pid, name } = process;
-            writeln!(out, "Process {pid} ({name}) still runs on {host}; that host goes when it ends.")?;
+            writeln!(out, "Process {pid} ({name}) still runs on {host}; that host disappears when it ends.")?;
         }
         if self.hosts.is_empty() {
             return Ok(());
@@ -107,14 +107,14 @@ impl LabState {
                 writeln!(out, "{}", line.trim_end())?;
             }
         }
-        writeln!(out, "\n  a may ping b; what comes back passes fw by connection tracking alone.\n")?;
+        writeln!(out, "\n  a may ping b; replies pass fw only by connection tracking.\n")?;
         for (word, command) in ["Try:", "", ""].into_iter().zip(self.suggestions()) {
             writeln!(out, "  {word:5}{command}")?;
         }
         Ok(())
     }
 
-    /// Three things to type next.
+    /// Suggests three commands to type next.
     fn suggestions(&self) -> Vec<String> {
         let far = self.hosts.last().and_then(|host| host.interfaces.first()).and_then(|nic| nic.addresses.first());
         let ping = far.map(|address| format!("probe lab exec a -- ping -c 3 {address}"));
@@ -156,7 +156,7 @@ mod tests {
             still_running: Vec::new(),
         };
         let expected = "\
-The lab is up.
+The lab is running.
 
   a eth0 ---------- a fw b ---------- eth0 b
 
@@ -164,7 +164,7 @@ The lab is up.
   fw  a     10.77.0.1        fd77:0:0:a::1    probe-fw
       b     10.78.0.1        fd77:0:0:b::1
 
-  a may ping b; what comes back passes fw by connection tracking alone.
+  a may ping b; replies pass fw only by connection tracking.
 
   Try: probe lab exec a -- ping -c 3 10.77.0.1
        probe lab exec fw -- nft list ruleset
@@ -177,6 +177,9 @@ The lab is up.
     fn what_still_runs_is_named() {
         let still_running = vec![LabProcess { host: "b", pid: 7, name: "sleep".into() }];
         let shown = text(&LabState { result: LabResult::Removed, hosts: Vec::new(), still_running });
-        assert_eq!(shown, "The lab is down.\nProcess 7 (sleep) still runs on b; that host goes when it ends.\n");
+        assert_eq!(
+            shown,
+            "The lab is removed.\nProcess 7 (sleep) still runs on b; that host disappears when it ends.\n"
+        );
     }
 }

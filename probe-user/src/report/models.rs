@@ -1,4 +1,4 @@
-//! `probe.models/1`: boxes of which everything is known, what was found out about each, and the score.
+//! `probe.models/1`: model firewalls with known behavior, what was found out about each, and the score.
 
 mod list;
 
@@ -17,22 +17,22 @@ use crate::{
     model::verdict::Confidence,
 };
 
-/// What came of characterising the models.
+/// The result of characterizing the models.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ModelsReport {
     /// One for each model and IP version, in the catalogue's order.
     pub runs: Vec<ModelRun>,
     /// How many facts came out right, over all runs.
     pub right: usize,
-    /// How many were asked.
+    /// How many facts were tested.
     pub asked: usize,
     /// How many wrong answers were called certain.
     pub certain_and_wrong: usize,
-    /// The largest difference between a time that was found and the true one, in seconds; none where no time was asked.
+    /// The largest difference between a time that was found and the true one, in seconds; absent if no time was asked.
     pub worst_time_error_s: Option<f64>,
-    /// How many runs were not made, or not to their end, before all was interrupted.
+    /// How many runs were not started or not completed before the interruption.
     pub unreached: usize,
-    /// How long all of it took.
+    /// How long all of it took, in seconds.
     pub seconds: f64,
 }
 
@@ -47,19 +47,19 @@ pub struct ModelRun {
     pub family: u8,
     /// How many facts came out right.
     pub right: usize,
-    /// How many were asked.
+    /// How many facts were tested.
     pub asked: usize,
-    /// Those that did not.
+    /// The facts that came out wrong.
     pub wrong: Vec<WrongFact>,
     /// The largest difference between a time that was found and the true one, in seconds.
     pub time_error_s: Option<f64>,
     /// Why there is no datasheet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// The datasheet; where nothing is wrong, only if it was asked for.
+    /// The datasheet; if nothing is wrong, only if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub datasheet: Option<Datasheet>,
-    /// How long the characterisation took.
+    /// How long the characterization took, in seconds.
     pub seconds: f64,
 }
 
@@ -72,9 +72,9 @@ pub struct WrongFact {
     pub expected: String,
     /// What was found.
     pub got: String,
-    /// How sure that was called.
+    /// The confidence that was reported.
     pub confidence: Confidence,
-    /// What the datasheet says besides.
+    /// The note in the datasheet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -125,7 +125,7 @@ fn sure(confidence: Confidence) -> &'static str {
 }
 
 impl ModelsReport {
-    /// The score of these runs.
+    /// Scores these runs.
     pub fn new(runs: Vec<ModelRun>, unreached: usize, seconds: f64) -> Self {
         let certain = |run: &ModelRun| run.wrong.iter().filter(|w| w.confidence == Confidence::Certain).count();
         Self {
@@ -139,7 +139,7 @@ impl ModelsReport {
         }
     }
 
-    /// Whether every model was characterised, and right in every fact.
+    /// Returns whether every model was characterized, and right in every fact.
     pub fn is_clean(&self) -> bool {
         self.runs.iter().all(ModelRun::is_right)
     }
@@ -153,7 +153,7 @@ impl ModelsReport {
             count => format!("{count} wrong answers were called certain"),
         };
         format!(
-            "{} of {} facts right; {whole} of {} runs right throughout;{times} {certain}; {:.0} s.",
+            "{} of {} facts right; {whole} of {} runs right in all facts;{times} {certain}; {:.0} s.",
             self.right,
             self.asked,
             self.runs.len(),
@@ -186,7 +186,7 @@ impl Document for ModelsReport {
         let tone = if self.is_clean() { Tone::Good } else { Tone::Bad };
         writeln!(out, "\n{}", style.paint(tone, &self.score()))?;
         if self.unreached > 0 {
-            let line = format!("Interrupted: {} runs were not made, or not to their end.", self.unreached);
+            let line = format!("Interrupted: {} runs were not started or not completed.", self.unreached);
             writeln!(out, "{}", style.paint(Tone::Warn, &line))?;
         }
         Ok(())

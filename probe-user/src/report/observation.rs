@@ -1,4 +1,4 @@
-//! `probe.observation/1`: what crosses one NIC, by id.
+//! `probe.observation/1`: the echo packets that cross one NIC, by id.
 
 use std::{
     collections::BTreeMap,
@@ -22,22 +22,22 @@ use crate::observation::{DirectionCounts, ObservationRow, RowKey};
 pub struct Observation {
     /// The NIC.
     pub interface: String,
-    /// How XDP is attached: `native`, `generic`, or `off` where tc counts what enters.
+    /// How XDP is attached: `native`, `generic`, or `off` if tc counts incoming packets.
     pub xdp_mode: &'static str,
-    /// The hop that counts what enters.
+    /// The hop that counts incoming packets.
     pub counted_at: &'static str,
-    /// For how long it has been watched.
+    /// How long it has been watched, in seconds.
     pub seconds: f64,
     /// By id.
     pub ids: Vec<IdRow>,
-    /// What could not be counted, by cause.
+    /// Packets that could not be counted, by cause.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// How much room the text has; none: as much as it wants.
+    /// The room for the text; absent if it is not limited.
     #[serde(skip)]
     pub room: Option<Room>,
 }
 
-/// The room that text has on a terminal.
+/// The room for the text on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
     /// How many ids are shown at most.
@@ -53,21 +53,21 @@ pub struct IdRow {
     pub id: u16,
     /// 4 or 6.
     pub family: u8,
-    /// The far end; of several, the one that was heard of last.
+    /// The far end; if there are several, the last one seen.
     pub peer: Option<IpAddr>,
-    /// How many pairs of addresses use the id; none where flows are not followed.
+    /// How many pairs of addresses use the id; absent if flows are not followed.
     pub pairs: Option<usize>,
-    /// What entered.
+    /// Packets that entered.
     #[serde(rename = "in")]
     pub entered: SideCounts,
-    /// What left.
+    /// Packets that left.
     #[serde(rename = "out")]
     pub left: SideCounts,
-    /// How many of those that entered probe's own filter dropped.
+    /// Incoming packets dropped by probe's own filter.
     pub dropped: u64,
-    /// Requests without an answer in time; none where flows are not followed.
+    /// Requests without an answer in time; absent if flows are not followed.
     pub lost: Option<u64>,
-    /// Round trips, in nanoseconds; none where nothing was answered, or flows are not followed.
+    /// Round trips, in nanoseconds; absent if nothing was answered, or flows are not followed.
     pub rtt_ns: Option<Rtt>,
 }
 
@@ -92,7 +92,7 @@ pub struct Rtt {
 }
 
 impl IdRow {
-    /// The row of the table, as a document has it.
+    /// Converts a row of the table to one of the document.
     pub fn new((id, family): RowKey, row: &ObservationRow) -> Self {
         let rtt = row.flows.as_ref().map(|flows| &flows.rtt);
         let quantile = |part| rtt.and_then(|rtt| rtt.quantile(part));
@@ -123,7 +123,7 @@ impl From<DirectionCounts> for SideCounts {
     }
 }
 
-/// The causes by name, as a document has them.
+/// Converts the skip counts to the names used in documents.
 pub fn skipped(skips: &BTreeMap<Skip, u64>) -> BTreeMap<&'static str, u64> {
     skips.iter().map(|(skip, count)| (skip.name(), *count)).collect()
 }
@@ -162,7 +162,7 @@ impl Observation {
         lines
     }
 
-    /// The busiest ids that there is room for, in the order of their ids.
+    /// Returns the busiest ids that fit, in the order of their ids.
     fn table(&self) -> Vec<Line> {
         if self.ids.is_empty() {
             return vec![(None, "no ICMP echo yet".to_owned())];
@@ -198,11 +198,11 @@ const COLUMNS: [Column; 13] = [
     words("peer"),
 ];
 
-/// Which columns a narrow terminal does without, the first to go first; what was dropped stays if anything was.
+/// The columns to leave out on a narrow terminal, in this order. The column of drops stays if there were any.
 const DISPENSABLE: [usize; 6] = [1, 7, DROPPED, 11, 2, 12];
 const DROPPED: usize = 8;
 
-/// The columns that `width` has room for, and their cells.
+/// Returns the columns that fit into `width`, and their cells.
 fn fitted(mut rows: Vec<Vec<String>>, width: usize) -> (Vec<Column>, Vec<Vec<String>>) {
     let mut columns = COLUMNS.to_vec();
     for index in DISPENSABLE {

@@ -48,7 +48,7 @@ pub const KNOWN: [SchemaEntry; 18] = [
     known::<Datasheet>("characterize"),
     known::<Diagnosis>("diagnose"),
     known::<Checkup>("doctor"),
-    known::<EchoSeen>("receive, one line a packet"),
+    known::<EchoSeen>("receive, one line per packet"),
     known::<FailureDocument<'static>>("every command, with exit status 2"),
     known::<Experiment>("experiment; lab, all of its own in `experiments`"),
     known::<ExperimentList>("experiment --list"),
@@ -59,18 +59,18 @@ pub const KNOWN: [SchemaEntry; 18] = [
     known::<LabState>("lab up, lab down"),
     known::<ModelList>("lab characterize --list"),
     known::<ModelsReport>("lab characterize"),
-    known::<Observation>("observe, one line a refresh"),
+    known::<Observation>("observe, one line per refresh"),
     known::<Schemas>("schema --list"),
     known::<Sent>("send"),
 ];
 
-/// The schema with this name, with or without `probe.` and version.
+/// Returns the schema with this name, with or without `probe.` and version.
 pub fn named(name: &str) -> Option<&'static SchemaEntry> {
     let short = |known: &SchemaEntry| known.name.trim_start_matches("probe.").split('/').next() == Some(name);
     KNOWN.iter().find(|known| known.name == name || short(known))
 }
 
-/// The schema of `D` as it is printed: its fields, and the field `schema` before them.
+/// Returns the schema of `D` as it is printed: its fields, preceded by the field `schema`.
 fn schema_of<D: Document + JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut schema = settings.into_generator().into_root_schema_for::<D>().to_value();
@@ -87,7 +87,8 @@ fn schema_of<D: Document + JsonSchema>() -> Value {
     schema
 }
 
-/// Of a document that may be made of others of its kind, those have no field `schema`: they get a definition of their own.
+/// Gives the parts of a document that are documents of the same kind a definition of their own, since they have no
+/// field `schema`.
 fn define_parts(schema: &mut Value) {
     const PART: &str = "Part";
     if redirect(schema, &format!("#/$defs/{PART}")) == 0 {
@@ -102,7 +103,7 @@ fn define_parts(schema: &mut Value) {
     schema["$defs"][PART] = part;
 }
 
-/// Makes every reference to the whole document one to `target`, and says how many there were.
+/// Redirects every reference to the whole document to `target`, and returns how many there were.
 fn redirect(schema: &mut Value, target: &str) -> usize {
     match schema {
         Value::Object(object) => {
@@ -132,7 +133,7 @@ pub struct SchemaRow {
 }
 
 impl Schemas {
-    /// All of them.
+    /// Lists all of them.
     pub fn all() -> Self {
         Self { schemas: KNOWN.iter().map(|known| SchemaRow { name: known.name, from: known.from }).collect() }
     }

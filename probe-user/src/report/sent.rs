@@ -18,19 +18,19 @@ use super::{
 pub struct Sent {
     /// Request or reply.
     pub kind: SentKind,
-    /// Where to.
+    /// The target.
     pub target: SentTarget,
-    /// The id that the packets have.
+    /// The id of the packets.
     pub id: u16,
     /// Who chose it.
     pub id_chosen_by: IdChoice,
-    /// The sequence numbers that were tried; none where the command ended before.
+    /// The sequence numbers that were tried; absent if the command ended earlier.
     pub seq: Option<SeqSpan>,
     /// Payload bytes of each packet.
     pub payload_bytes: u16,
     /// How many packets were asked for.
     pub asked: u32,
-    /// How many the kernel took.
+    /// How many the kernel accepted.
     pub sent: u32,
     /// The sends that the kernel refused, by errno, most first.
     pub failed: Vec<Failed>,
@@ -52,12 +52,12 @@ pub enum SentKind {
     Reply,
 }
 
-/// Where packets went.
+/// The target of the packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SentTarget {
-    /// What was typed.
+    /// The target as typed.
     pub name: String,
-    /// Its address; none where the command ended before it was known.
+    /// Its address; absent if the command ended before it was known.
     pub address: Option<String>,
 }
 
@@ -73,31 +73,31 @@ pub enum IdChoice {
     Kernel,
 }
 
-/// The first and the last sequence number; the last is the smaller one where they wrapped after 65535.
+/// The first and the last sequence number; the last is the smaller one if they wrapped after 65535.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SeqSpan {
     /// Of the first packet.
     pub first: u16,
     /// Of the last packet.
     pub last: u16,
-    /// How much each is higher than the one before: 1, or 0 where all have the same.
+    /// The step from one to the next: 1, or 0 if all are the same.
     pub step: u16,
 }
 
-/// Sends that failed alike.
+/// Sends that failed with the same error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failed {
     /// The errno's name, e.g. `EPERM`.
     pub errno: String,
     /// What it means for an ICMP packet.
     pub cause: String,
-    /// What to look at, as commands to paste.
+    /// What to check, as commands to paste.
     pub look: String,
     /// How many sends.
     pub count: u32,
 }
 
-/// ICMP errors that came back alike.
+/// ICMP errors of one kind from one sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Back {
     /// Who sent them.
@@ -139,14 +139,14 @@ impl Document for Sent {
             writeln!(out, "  came back {count} from {}: {}", back.from, back.meaning)?;
         }
         if self.id_chosen_by == IdChoice::Kernel {
-            writeln!(out, "  id        chosen by the kernel: without CAP_NET_RAW it went through a ping socket")?;
+            writeln!(out, "  id        chosen by the kernel: without CAP_NET_RAW, a ping socket was used")?;
         }
         Ok(())
     }
 }
 
 impl Sent {
-    /// How many sends were tried.
+    /// Returns how many sends were tried.
     fn tried(&self) -> u64 {
         u64::from(self.sent) + self.failed.iter().map(|failed| u64::from(failed.count)).sum::<u64>()
     }
@@ -184,7 +184,7 @@ impl Sent {
 }
 
 impl SentTarget {
-    /// The name with its address, or the address alone where it was typed.
+    /// Returns the name with its address, or only the address if that was typed.
     fn text(&self) -> String {
         let is_address = |name: &str| {
             name.parse::<std::net::IpAddr>().is_ok()

@@ -9,13 +9,13 @@ pub struct Style {
     pub unicode: bool,
     /// How many columns a line has.
     pub width: usize,
-    /// Whether the reader asked for more (`-v`).
+    /// Whether more detail was asked for (`-v`).
     pub verbose: bool,
-    /// What begins a colour: ESC, or what stands for it until the text around it has been made harmless.
+    /// The character that begins a colour: ESC, or a placeholder for it until the surrounding text was made harmless.
     pub escape: char,
 }
 
-/// What a coloured word means; the reader never needs the colour to understand it.
+/// The meaning of a coloured word; the text must be clear without the colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// As it should be.
@@ -31,12 +31,12 @@ pub enum Tone {
 }
 
 impl Style {
-    /// No colour, ASCII only, 100 columns, nothing beyond the usual.
+    /// Returns a style with no colour, ASCII only, 100 columns and normal detail.
     pub fn plain() -> Self {
         Self { colour: false, unicode: false, width: 100, verbose: false, escape: '\x1b' }
     }
 
-    /// `text` in the colour of `tone`, or as it is where colour is off.
+    /// Paints `text` in the colour of `tone`, or returns it as it is if colour is off.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
         if !self.colour {
             return text.to_owned();
@@ -52,7 +52,7 @@ impl Style {
         format!("{escape}[{code}m{text}{escape}[0m")
     }
 
-    /// `unicode` where the locale has it, else `ascii`.
+    /// Returns `unicode` if the locale supports it, else `ascii`.
     pub fn either<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
         if self.unicode { unicode } else { ascii }
     }

@@ -18,12 +18,12 @@ enum Align {
     Right,
 }
 
-/// A column of words.
+/// Creates a column of words.
 pub(super) const fn words(heading: &'static str) -> Column {
     Column { heading, align: Align::Left }
 }
 
-/// A column of numbers, whose last digits stand under each other.
+/// Creates a column of numbers, aligned to the right.
 pub(super) const fn numbers(heading: &'static str) -> Column {
     Column { heading, align: Align::Right }
 }
@@ -36,7 +36,7 @@ pub(super) fn write(out: &mut dyn Write, style: &Style, columns: &[Column], rows
     Ok(())
 }
 
-/// The lines of the table, headings first, each with its colour.
+/// Returns the lines of the table, headings first, each with its colour.
 pub(super) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<(Option<Tone>, String)> {
     let widths = widths(columns, rows);
     let headings: Vec<String> = columns.iter().map(|column| column.heading.to_owned()).collect();
@@ -44,7 +44,7 @@ pub(super) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<(Option<Ton
     std::iter::once((Some(Tone::Dim), line(&headings, columns, &widths))).chain(below).collect()
 }
 
-/// How wide the table is.
+/// Returns the width of the table.
 pub(super) fn width(columns: &[Column], rows: &[Vec<String>]) -> usize {
     widths(columns, rows).iter().map(|width| width + GAP.len()).sum::<usize>().saturating_sub(GAP.len())
 }
@@ -68,7 +68,7 @@ fn line(cells: &[String], columns: &[Column], widths: &[usize]) -> String {
     padded.join(GAP).trim_end().to_owned()
 }
 
-/// A duration in nanoseconds with three digits and its unit.
+/// Formats a duration in nanoseconds with three digits and its unit.
 pub(super) fn time(nanoseconds: u64) -> String {
     let (value, unit) = match nanoseconds {
         0..1_000 => return format!("{nanoseconds} ns"),
@@ -84,7 +84,7 @@ pub(super) fn time(nanoseconds: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// Seconds since 1970 as date and time of day (UTC).
+/// Formats seconds since 1970 as date and time of day (UTC).
 pub(super) fn date(unix_seconds: u64) -> String {
     let seconds = i64::try_from(unix_seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     seconds.map_or_else(|| unix_seconds.to_string(), |time| time.strftime("%F %T UTC").to_string())

@@ -86,28 +86,9 @@ pub struct Quoted {
     /// Its destination address.
     pub destination: IpAddr,
     /// Whether it is a reply.
-    pub echo: QuotedEcho,
+    pub echo: Echo,
     /// Its fields; its mark has the error packet's number.
     pub fields: EchoFields,
-}
-
-/// Request or reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QuotedEcho {
-    /// An echo request.
-    Request,
-    /// An echo reply.
-    Reply,
-}
-
-impl From<QuotedEcho> for Echo {
-    fn from(echo: QuotedEcho) -> Self {
-        match echo {
-            QuotedEcho::Request => Self::Request,
-            QuotedEcho::Reply => Self::Reply,
-        }
-    }
 }
 
 /// Which packets of the batches were sent.

@@ -161,8 +161,9 @@ mod tests {
     use super::*;
     use crate::traffic::{
         Fragmentation,
-        batch::{EchoFields, PacketSpec, Quoted, QuotedEcho, What, bytes},
+        batch::{EchoFields, PacketSpec, Quoted, What, bytes},
     };
+    use probe_ebpf::Echo;
 
     const NONCE: u64 = 0x0102_0304_0506_0708;
 
@@ -173,7 +174,7 @@ mod tests {
             Family::V6 => (Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()),
         };
         let fields = EchoFields { id: 43, seq: 6, code: 0, size: 56, nonce: NONCE };
-        let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Reply, fields };
+        let quoted = Quoted { source: destination, destination: source, echo: Echo::Reply, fields };
         let packet = PacketSpec {
             number: 9,
             after_ms: 0,

@@ -37,7 +37,7 @@ fn comes_out_as_designed(name: &str, family: Family) -> Result<Held, String> {
     let played = play(&lab, &plan.timeline, family);
     let names = outcome::EndNames { near: "a".into(), far: "b".into() };
     let outcome = outcome::judge(&script, &plan, &played.run, &names);
-    let all_left = played.run.landings.iter().all(|landing| landing.left == Some(true));
+    let all_left = played.run.deliveries.iter().all(|delivery| delivery.left == Some(true));
     if outcome.as_expected && played.whole == Completion::Yes && all_left {
         return Ok(Held::Yes);
     }

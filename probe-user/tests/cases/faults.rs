@@ -107,7 +107,7 @@ fn nics(case: &Case) -> &'static [Nic] {
 /// Where the packets came and did not come.
 fn places(case: &Case, counters: &Counters, seen: &Exchange) -> Vec<String> {
     let at = Counts { counters, family: case.family, id: seen.id };
-    // Replies that nobody asked for go the way of requests.
+    // Unsolicited replies go the way of requests.
     let first = if case.fault.probe.reply_only { Echo::Reply } else { Echo::Request };
     let lossy = case.fault.expected.outcomes.contains(&Outcome::Lossy);
     let only_lossy = case.fault.expected.outcomes == [Outcome::Lossy];

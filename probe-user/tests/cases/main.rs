@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let mut trials = models::trials();
     trials.extend(experiments::trials());
     trials.extend(verdicts::trials());
-    // They wait for one another: what can run beside them stands before them.
+    // They wait for one another; those that can run in parallel come first.
     trials.extend(faults::trials());
     let mut names = BTreeSet::new();
     for trial in &trials {

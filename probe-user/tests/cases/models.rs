@@ -1,4 +1,4 @@
-//! Boxes of which everything is known, characterised by `probe lab characterize`: each fact that is asked is right.
+//! Boxes of which everything is known, characterized by `probe lab characterize`: each fact that is asked is right.
 
 use std::process::Command;
 

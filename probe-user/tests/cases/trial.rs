@@ -1,4 +1,4 @@
-//! One case as a test with a name, on a thread of its own; and who runs beside whom.
+//! One case as a test with a name, on its own thread, and which cases may run at the same time.
 
 use std::{
     panic,
@@ -19,7 +19,7 @@ pub(crate) enum Held {
     NotTried(String),
 }
 
-/// Who may run beside a case.
+/// Which cases may run at the same time as this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Beside {
     /// Any other case: it touches nothing but memory.

@@ -118,13 +118,13 @@ pub(crate) struct Icmp {
     pub(crate) code: u8,
 }
 
-/// A drop event beside the point.
+/// An unrelated drop event.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Noise {
     pub(crate) side: String,
     pub(crate) leg: Echo,
-    /// Which probe; none: somebody else's packet.
+    /// Which probe; `None`: a foreign packet.
     pub(crate) probe: Option<u16>,
     /// At which device, where that is another one than the watched.
     pub(crate) at: Option<String>,
@@ -396,7 +396,7 @@ impl Lose {
             steps[index].checkpoint.station,
             Station::Hop(probe_ebpf::Hop::XdpIn | probe_ebpf::Hop::NetifIn | probe_ebpf::Hop::TcIn)
         );
-        // What enters a host and is dropped there is told of by that host.
+        // What enters a host and is dropped there is reported by that host.
         if entering { (steps[index].leg, steps[index].checkpoint.host) } else { (step.leg, step.checkpoint.host) }
     }
 }

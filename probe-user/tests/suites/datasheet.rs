@@ -1,4 +1,4 @@
-//! Model boxes with a virtual clock are characterised as what they are: every fact, under loss, in series, interrupted.
+//! Model boxes with a virtual clock are characterized as what they are: every fact, under loss, in series, interrupted.
 
 mod boxes;
 mod link;

@@ -74,7 +74,7 @@ fn with_veth(work: impl FnOnce() + Send) {
     made.expect("a network namespace");
 }
 
-/// Somebody's XDP program, which passes everything.
+/// A foreign XDP program that passes everything.
 fn xdp_program(name: &str) -> OwnedFd {
     bpf_sys::load_program(ProgramType::Xdp, name, &bpf_sys::always(2)).expect("loaded")
 }
@@ -182,7 +182,8 @@ fn somebody_elses_xdp_program_is_named_with_its_owner_and_a_way_around() {
             let output = doctor(&["-I", "v0", "--format", "json"]);
             let report = document(&output);
             assert_eq!(output.status.code(), Some(1), "{report:#}");
-            let told = format!("another XDP program (id {}, 'xdp_other', {}) is on v0", id(&program), place.name());
+            let told =
+                format!("another XDP program (id {}, 'xdp_other', {}) is attached to v0", id(&program), place.name());
             assert_eq!(hop(&report, "xdp_in")["available"], false);
             assert_eq!(hop(&report, "xdp_in")["why"], told.as_str());
             assert_eq!(hop(&report, "tc_in")["available"], true);

@@ -24,18 +24,18 @@ fn an_error_arrives_where_the_firewall_knows_what_it_quotes() {
     let related = TimedPacket {
         code: 1,
         destination: Goal::SourceOfArrived(0),
-        ..TimedPacket::new(at(150), Endpoint::Far, TimelinePacket::Error(ErrorQuote::Shot(0)), EchoId::OfArrived(0))
+        ..TimedPacket::new(at(150), Endpoint::Far, TimelinePacket::Error(ErrorQuote::Packet(0)), EchoId::OfArrived(0))
     };
     let alien = TimedPacket {
         code: 1,
         ..TimedPacket::new(at(160), Endpoint::Far, TimelinePacket::Error(ErrorQuote::Never), EchoId::Fixed(0x5002))
     };
-    let timeline = Timeline { shots: vec![request, related, alien], linger: at(300) };
+    let timeline = Timeline { packets: vec![request, related, alien], linger: at(300) };
     for family in [Family::V4, Family::V6] {
         let run = play(&lab, &timeline, family).run;
-        let arrived: Vec<usize> = run.landings.iter().map(|landing| landing.arrived.len()).collect();
+        let arrived: Vec<usize> = run.deliveries.iter().map(|delivery| delivery.arrived.len()).collect();
         assert_eq!(arrived, [1, 1, 0], "{family:?}: {run:#?}");
-        assert_eq!(run.landings[1].arrived[0].id, 0x5001);
+        assert_eq!(run.deliveries[1].arrived[0].id, 0x5001);
     }
 }
 

@@ -230,7 +230,7 @@ fn an_experiment_fits() {
         sent: 5,
         arrived: 0,
         votes: vec![StepResult::Stopped],
-        fate: StepResult::Stopped,
+        disposition: StepResult::Stopped,
         as_expected: false,
     };
     let counted = |hop, state, packets, why: Option<&str>| Counted {

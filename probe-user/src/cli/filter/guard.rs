@@ -10,59 +10,59 @@ use crate::{
     model::attach::XdpChoice,
 };
 
-/// Let echo replies pass only where a request went the other way, as a stateful firewall does.
+/// Let echo replies pass only if a request went the other way, as a stateful firewall does.
 ///
-/// With its defaults it is a cloud's security group on one interface: replies that come in pass if a request with the
-/// same addresses and id went out. On a router it guards what is forwarded through that interface.
+/// The defaults behave like a cloud security group on one interface: incoming replies pass if a request with the same
+/// addresses and id went out. On a router, the guard applies to packets forwarded through that interface.
 #[derive(Args, Debug)]
 pub struct GuardArgs {
-    /// The network interface to guard
+    /// Network interface to guard
     #[arg(short = 'I', long, value_name = "IFACE")]
     pub interface: String,
-    /// Which way the replies travel that need a request, as the interface sees it
+    /// Direction of the replies that need a request, as seen from this host
     #[arg(long, value_enum, default_value = "in", value_name = "WAY")]
     pub protect: Protect,
-    /// By which fields a reply is matched with its request: addresses (or source, destination: the request's), id, seq,
-    /// code
+    /// Fields that must match between a reply and its request: addresses (or only source or destination, as in the
+    /// request), id, seq, code
     #[arg(long, value_name = "FIELDS", default_value = "addresses,id", help_heading = "What is remembered")]
     pub key: StateKey,
-    /// Know code 0 only: other requests allow no reply, and other replies are dropped
+    /// Accept only ICMP code 0: requests with another code allow no reply, and replies with another code are dropped
     #[arg(long, help_heading = "What is remembered")]
     pub code_zero: bool,
-    /// How long a request is remembered
+    /// How long a request is remembered, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = positive_seconds, help_heading = "What is remembered")]
     pub timeout: Duration,
-    /// How long it is remembered from the first reply on [default: as long as before]
+    /// How long it is remembered after the first reply, in seconds [default: same as --timeout]
     #[arg(long, value_name = "SECONDS", value_parser = positive_seconds, help_heading = "What is remembered")]
     pub timeout_after_reply: Option<Duration>,
-    /// Which packets begin that time anew: request, reply, both, or none
+    /// Packets that restart the timeout: request and reply (comma-separated), or none
     #[arg(long, value_name = "PACKETS", default_value = "request,reply", help_heading = "What is remembered")]
     pub refresh: Refresh,
-    /// How many replies pass for each request; 0: any number
+    /// Number of replies that pass for each request; 0 means no limit
     #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "What is remembered")]
     pub replies: u32,
-    /// For how many requests there is room; one address (IPv6: one /64) can take half of it
+    /// Maximum number of requests remembered; one address (or IPv6 /64) can use at most half of it
     #[arg(long, value_name = "NUMBER", default_value_t = 65_536, help_heading = "What is remembered")]
     pub states: u32,
-    /// Drop the requests that travel the guarded way, as a security group without an inbound rule does
+    /// Also drop requests in the guarded direction, like a security group without an inbound rule
     #[arg(long)]
     pub deny_requests: bool,
-    /// Judge and count, but drop nothing
+    /// Only count what would be dropped
     #[arg(long)]
     pub dry_run: bool,
-    /// Let everything pass again after this many seconds; the kernel does that, also if probe is killed
+    /// Let everything pass again after this many seconds; the kernel enforces this even if probe is killed [default: never]
     #[arg(long = "for", value_name = "SECONDS", value_parser = positive_seconds)]
     pub lifetime: Option<Duration>,
-    /// Guard only as long as this command runs, until Ctrl-C
+    /// Keep running, and remove the guard when this command ends, e.g. on Ctrl-C
     #[arg(long)]
     pub until_exit: bool,
-    /// See what enters at XDP, so; off: at tc, beside whatever XDP program is there
+    /// How to attach XDP for incoming packets; off uses tc, next to any XDP program that is there
     #[arg(long, value_enum, default_value = "off", help_heading = "Attaching")]
     pub xdp: XdpChoice,
 }
 
 impl GuardArgs {
-    /// How many replies pass for each request.
+    /// Returns how many replies pass for each request, or `None` for no limit.
     pub fn reply_limit(&self) -> Option<NonZeroU32> {
         NonZeroU32::new(self.replies)
     }

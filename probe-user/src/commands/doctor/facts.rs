@@ -1,4 +1,4 @@
-//! What doctor looks at: read once, as it is, judged elsewhere.
+//! The facts that doctor judges, read once and unchanged.
 
 use std::{
     collections::BTreeMap,
@@ -35,13 +35,13 @@ pub(super) struct Facts {
     pub(super) release: String,
     /// The user's name, or number.
     pub(super) user: String,
-    /// What a person types to run this program: its name where a shell finds it, else its path.
+    /// How to type this program: its name if a shell finds it, otherwise its path.
     pub(super) program: String,
     pub(super) privileges: Option<Privileges>,
     pub(super) trials: Trials,
     /// Whether this binary carries its kernel half.
     pub(super) kernel_half: Result<(), object::Missing>,
-    /// Hops that no NIC has: by which means each is watched, or why it is not.
+    /// Hops that do not belong to a NIC: how each is watched, or why it is not.
     pub(super) hops: BTreeMap<Hop, Result<String, String>>,
     /// Bytes of the kernel's own BTF.
     pub(super) btf: Option<u64>,
@@ -78,7 +78,7 @@ pub(super) struct Interface {
     pub(super) attached: DevicePrograms,
 }
 
-/// What earlier commands of probe left.
+/// What earlier commands of probe left behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Left {
     /// What `probe filter` pinned, by name.
@@ -89,7 +89,7 @@ pub(super) struct Left {
     pub(super) namespaces: Vec<String>,
 }
 
-/// The settings that decide over ping, under `/proc/sys`, and what the kernel calls the default.
+/// The settings below `/proc/sys` that decide about ping, and what the kernel calls the default.
 pub(super) const SYSCTLS: [&str; 7] = [
     "kernel/unprivileged_bpf_disabled",
     "net/core/bpf_jit_enable",
@@ -100,7 +100,7 @@ pub(super) const SYSCTLS: [&str; 7] = [
     "net/ipv6/icmp/echo_ignore_all",
 ];
 
-/// Programs of others that probe or its user calls.
+/// Other programs that probe or its user calls.
 pub(super) const TOOLS: [&str; 2] = ["nft", "ip"];
 
 /// Package managers, the most particular first, each as the words that install a package.
@@ -114,10 +114,10 @@ const INSTALLERS: [(&str, &str); 6] = [
 ];
 
 impl Facts {
-    /// Looks at this machine, and at the interface called `only`, or at all.
+    /// Examines this machine, and either all interfaces or the one called `only`.
     ///
     /// # Errors
-    /// Where there is no such interface, or none can be listed.
+    /// There is no such interface, or interfaces cannot be listed.
     pub(super) fn gather(only: Option<&str>) -> Result<Self, device::DeviceError> {
         let (devices, scope) = match only {
             Some(name) => (vec![Device::find(name)?], Scope::One),
@@ -147,17 +147,17 @@ impl Facts {
         })
     }
 
-    /// A command of probe as this user has to type it, as root.
+    /// Returns a probe command as this user has to type it to run it as root.
     pub(super) fn probe(&self, words: &str) -> String {
         self.as_root(&format!("{} {words}", self.program))
     }
 
-    /// Whether this process lacks what observing needs, so that a refusal is no wonder.
+    /// Returns whether this process lacks the privileges for observing, which explains a refusal.
     pub(super) fn lacks_privilege(&self) -> bool {
         self.privileges.as_ref().is_some_and(|privileges| privileges.allow(PrivilegedTask::Observe).is_err())
     }
 
-    /// `command` as this user has to type it.
+    /// Returns `command` as this user has to type it.
     pub(super) fn as_root(&self, command: &str) -> String {
         if self.privileges.as_ref().is_some_and(|privileges| privileges.user.is_root()) {
             command.to_owned()
@@ -167,7 +167,7 @@ impl Facts {
     }
 }
 
-/// The hops that are not tried on an interface, each by its family's word.
+/// Tries the hops that do not belong to an interface.
 fn other_hops() -> BTreeMap<Hop, Result<String, String>> {
     let kernel = RunningKernel::read();
     HOPS.iter().filter_map(|row| Some((row.hop, available(&kernel, row.hop)?))).collect()
@@ -187,7 +187,7 @@ fn program() -> String {
     if found.as_ref() == Some(&running) { "probe".to_owned() } else { quoted(&running.to_string_lossy()) }
 }
 
-/// `text` as one word of a shell.
+/// Quotes `text` as one shell word.
 fn quoted(text: &str) -> String {
     let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
     if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
@@ -199,13 +199,13 @@ fn groups() -> Vec<u32> {
     groups
 }
 
-/// The value of a setting of this thread's network namespace, its blanks made single.
+/// Reads a setting of this thread's network namespace, with runs of blanks collapsed.
 fn sysctl(name: &str) -> Option<String> {
     let text = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// An executable file of that name, also where a plain user's `PATH` does not lead.
+/// Finds an executable file of that name, also outside a plain user's `PATH`.
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
@@ -214,7 +214,7 @@ fn find_program(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(executable)
 }
 
-/// What earlier commands left: pinned objects, and namespaces that `ip netns` shows.
+/// Lists what earlier commands left: pinned objects, and namespaces that `ip netns` shows.
 fn left(mounts: &Mounts) -> Left {
     let mut left = Left::default();
     for folder in mounts.bpf.iter().map(|mount| mount.join("probe")) {
@@ -249,7 +249,7 @@ pub(super) mod tests {
         host::privilege::UserNamespace,
     };
 
-    /// A user on a machine on which everything works.
+    /// Returns the facts of a user on a machine on which everything works.
     pub(in super::super) fn healthy(capabilities: &[Capability]) -> Facts {
         let works = |hop| HopTrial { hop, load: TrialStep::Works, means: AttachMeans::Tcx, attach: TrialStep::Works };
         let trials = Trials {

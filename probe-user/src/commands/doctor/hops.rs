@@ -1,5 +1,5 @@
-//! Which hops can be watched here: those of a NIC as the trials tell, and with `-I` on that interface; the others by
-//! their own word.
+//! Which hops can be watched here: those of a NIC by the results of the trials, and with `-I` on that interface; the
+//! others by their own check.
 
 use probe_ebpf::contract::hop::{HOPS, Hop};
 
@@ -31,7 +31,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<HopCheck> {
     HOPS.iter().filter_map(|row| of(row.hop)).map(without).collect()
 }
 
-/// A hop that no NIC has.
+/// Checks a hop that does not belong to a NIC.
 fn other(hop: Hop, said: &Result<String, String>, privileges: Option<&Privileges>) -> HopCheck {
     let allowed = match privileges.map(|privileges| privileges.allow(PrivilegedTask::Observe)) {
         Some(Err(error)) => Err(not_privileged(&error)),
@@ -62,7 +62,7 @@ fn check(trial: &HopTrial, privileges: Option<&Privileges>, interface: Option<&I
     HopCheck { hop: trial.hop.name(), available, why }
 }
 
-/// How a hop is attached on this machine, or why it is not.
+/// Describes how a hop is attached on this machine, or why it is not.
 fn tried(trial: &HopTrial, privileges: Option<&Privileges>) -> Result<String, String> {
     let means = trial.means;
     let refusal = privileges.and_then(|privileges| privileges.allow(PrivilegedTask::Observe).err());
@@ -82,7 +82,7 @@ fn tried(trial: &HopTrial, privileges: Option<&Privileges>) -> Result<String, St
     }
 }
 
-/// What an interface adds to that: something to know, or why the hop is blind there. TCX and clsact take any number of
+/// Describes what an interface adds to that: a note, or why the hop is blind there. TCX and clsact take any number of
 /// programs, XDP takes one.
 fn on(Interface { device, attached }: &Interface, hop: Hop) -> Result<Option<String>, String> {
     let ModeChoice { mode, why } =
@@ -92,10 +92,10 @@ fn on(Interface { device, attached }: &Interface, hop: Hop) -> Result<Option<Str
     }
     let holder = attached.programs.iter().find(|program| matches!(program.hook, ProgramHook::Xdp(_)));
     match holder {
-        Some(program) if program.owner() == Owner::Other => Err(format!("another {program} is on {}", device.name)),
-        _ if mode == AttachMode::TcInstead => {
-            Ok(Some(format!("--xdp auto leaves it out on {}, as {why}", device.name)))
+        Some(program) if program.owner() == Owner::Other => {
+            Err(format!("another {program} is attached to {}", device.name))
         }
+        _ if mode == AttachMode::TcInstead => Ok(Some(format!("--xdp auto skips it on {}, as {why}", device.name))),
         _ => Ok(None),
     }
 }
@@ -181,7 +181,7 @@ mod tests {
         let taken = interface(device.clone(), "xdp_pass");
         assert_eq!(
             on(&taken, Hop::XdpIn),
-            Err("another XDP program (id 42, 'xdp_pass', native) is on eth0".to_owned())
+            Err("another XDP program (id 42, 'xdp_pass', native) is attached to eth0".to_owned())
         );
         assert_eq!(on(&taken, Hop::TcIn), Ok(None));
         assert_eq!(on(&interface(device, "probe_xdp"), Hop::XdpIn), Ok(None));
@@ -192,7 +192,7 @@ mod tests {
         let device = Device { name: "eth0".to_owned(), lro: true, ..Device::default() };
         let free = Interface { device, attached: DevicePrograms::default() };
         let hop = check(&trial(TrialStep::Works, TrialStep::Works), None, Some(&free));
-        assert!(hop.available && hop.why.contains("leaves it out on eth0"), "{hop:?}");
+        assert!(hop.available && hop.why.contains("skips it on eth0"), "{hop:?}");
     }
 
     #[test]

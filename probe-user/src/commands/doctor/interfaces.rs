@@ -1,4 +1,4 @@
-//! Each interface: what it is, how XDP would be attached by default, and who is there already.
+//! Each interface: its state, how XDP would be attached by default, and which programs are attached already.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -29,7 +29,7 @@ fn of_one(facts: &Facts, Interface { device, attached }: &Interface) -> Vec<Chec
     checks
 }
 
-/// What the interface is. That it is down matters only where it was asked for by name.
+/// Describes the interface. That it is down matters only if it was asked for by name.
 fn summary(facts: &Facts, device: &Device) -> Check {
     let new = |state, detail, fix| Check::new(CheckGroup::Interfaces, device.name.clone(), state, detail, fix);
     let is = format!("{}, {}, MTU {}{}", condition(device), device.driver_name(), device.mtu, addresses(device));
@@ -45,7 +45,7 @@ fn summary(facts: &Facts, device: &Device) -> Check {
         (Scope::One, true, false) => new(
             CheckStatus::Warning,
             detail,
-            "plug in its cable, or bring the far end of this veth or tunnel up".to_owned(),
+            "plug in its cable, or bring up the other end of this veth or tunnel".to_owned(),
         ),
         _ => new(CheckStatus::Good, detail, String::new()),
     }
@@ -59,7 +59,7 @@ fn condition(device: &Device) -> &'static str {
     }
 }
 
-/// The first address of each IP version, and how many more there are.
+/// Returns the first address of each IP version, and how many more there are.
 fn addresses(device: &Device) -> String {
     let first = [device.v4.first().map(|v4| IpAddr::V4(*v4)), device.v6.first().map(|v6| IpAddr::V6(*v6))];
     let mut text: String = first.into_iter().flatten().map(|address| format!(", {address}")).collect();
@@ -70,7 +70,7 @@ fn addresses(device: &Device) -> String {
     text
 }
 
-/// What `--xdp auto` would do, to observe and to drop.
+/// Describes what `--xdp auto` would choose, to observe and to drop.
 fn modes(device: &Device) -> Result<String, crate::host::device::DeviceError> {
     let observe = xdp_mode(device, XdpChoice::Auto, XdpPurpose::Count)?;
     let drop = xdp_mode(device, XdpChoice::Auto, XdpPurpose::Drop)?;
@@ -83,11 +83,11 @@ fn modes(device: &Device) -> Result<String, crate::host::device::DeviceError> {
             drop.why
         ));
     }
-    let instead = if observe.mode == AttachMode::TcInstead { ", tc at ingress counts instead" } else { "" };
+    let instead = if observe.mode == AttachMode::TcInstead { ", tc ingress counts instead" } else { "" };
     Ok(format!("XDP {}{instead}: {}", observe.mode.name(), drop.why))
 }
 
-/// An XDP program that stands in the way of probe's.
+/// Reports an XDP program that keeps probe's from being attached.
 fn taken(facts: &Facts, device: &Device, program: &Program) -> Option<Check> {
     let ProgramHook::Xdp(_) = program.hook else { return None };
     let name = &device.name;
@@ -95,25 +95,25 @@ fn taken(facts: &Facts, device: &Device, program: &Program) -> Option<Check> {
         Some(Check::new(CheckGroup::Interfaces, format!("{name} xdp"), state, detail, fix))
     };
     let tell = facts.as_root(&format!("bpftool net show dev {name}"));
-    let instead = format!("{}   # who it is: {tell}", facts.probe(&format!("observe -I {name} --xdp off")));
+    let instead = format!("{}   # to see whose it is: {tell}", facts.probe(&format!("observe -I {name} --xdp off")));
     match program.owner() {
         Owner::Probe => new(CheckStatus::Good, format!("probe's own {program}"), String::new()),
         Owner::Other => new(
             CheckStatus::Broken,
             format!(
-                "another {program} is on {name}: hop xdp_in is blind there, and what that program drops is not seen"
+                "another {program} is attached to {name}: hop xdp_in is blind there, and packets that it drops are not seen"
             ),
             instead,
         ),
         Owner::Unknown => new(
             CheckStatus::Warning,
-            format!("an {program} is on {name}; whose it is, only CAP_SYS_ADMIN may read"),
+            format!("an {program} is attached to {name}; CAP_SYS_ADMIN is needed to read whose it is"),
             instead,
         ),
     }
 }
 
-/// Programs and filters of tc, which share the hook with probe's.
+/// Reports tc programs and filters that share the hook with probe's.
 fn others(device: &Device, programs: &[Program]) -> Option<Check> {
     let tc: Vec<String> = programs
         .iter()
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn where_xdp_would_cost_an_offload_tc_counts_instead() {
         let checks = checks(&facts(Device { lro: true, ..card() }, DevicePrograms::default()));
-        assert!(checks[0].detail.contains("XDP off, tc at ingress counts instead: attaching XDP would switch"));
+        assert!(checks[0].detail.contains("XDP off, tc ingress counts instead: attaching XDP would switch"));
         assert_eq!(checks[0].state, CheckStatus::Good);
     }
 
@@ -192,6 +192,10 @@ mod tests {
             Program { hook: ProgramHook::Xdp(XdpPlace::Native), id: Some(42), name: None, kind: "bpf".into() };
         let checks = checks(&facts(card(), DevicePrograms { programs: vec![program], unread: Vec::new() }));
         assert_eq!(checks[1].state, CheckStatus::Warning);
-        assert!(checks[1].detail.starts_with("an XDP program (id 42, native) is on eth0;"), "{}", checks[1].detail);
+        assert!(
+            checks[1].detail.starts_with("an XDP program (id 42, native) is attached to eth0;"),
+            "{}",
+            checks[1].detail
+        );
     }
 }

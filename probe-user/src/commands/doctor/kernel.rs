@@ -27,16 +27,16 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     ]
 }
 
-/// Programs that the binary carries: the one thing here that is not this kernel's to give.
+/// Checks that the binary carries its kernel programs: the one item here that does not depend on this kernel.
 fn kernel_half(carried: Result<(), object::Missing>) -> Check {
     let name = "kernel_half";
     match carried {
-        Ok(()) => Check::good(CheckGroup::Kernel, name, "this probe carries its kernel programs"),
+        Ok(()) => Check::good(CheckGroup::Kernel, name, "this binary contains its kernel programs"),
         Err(missing) => Check::new(
             CheckGroup::Kernel,
             name,
             CheckStatus::Broken,
-            format!("{missing}: it can send and look, and watches nothing"),
+            format!("{missing}: it can send, but not watch packets"),
             missing.fix(),
         ),
     }
@@ -51,7 +51,7 @@ fn release(release: &str) -> Check {
             name,
             CheckStatus::Warning,
             format!(
-                "{release} is older than 6.1, the oldest that probe is tested on; what was tried below still counts"
+                "{release} is older than 6.1, the oldest that probe is tested on; the trials below are still valid"
             ),
             "use Linux 6.1 or later",
         ),
@@ -62,7 +62,7 @@ fn release(release: &str) -> Check {
     }
 }
 
-/// The first two numbers of a release such as `6.18.44-cloud-amd64`.
+/// Parses the first two numbers of a release such as `6.18.44-cloud-amd64`.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -73,45 +73,45 @@ fn btf(bytes: Option<u64>) -> Check {
         Some(bytes) => Check::good(
             CheckGroup::Kernel,
             "btf",
-            format!("the kernel describes its types: /sys/kernel/btf/vmlinux, {} KiB", bytes / 1024),
+            format!("the kernel's types are available: /sys/kernel/btf/vmlinux, {} KiB", bytes / 1024),
         ),
         None => Check::new(
             CheckGroup::Kernel,
             "btf",
             CheckStatus::Warning,
-            "no /sys/kernel/btf/vmlinux: counting works, but nothing can be learned from inside the kernel",
-            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution kernel is)",
+            "no /sys/kernel/btf/vmlinux: counting works, but hops inside the kernel cannot be watched",
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all current distribution kernels are",
         ),
     }
 }
 
 fn maps(step: &TrialStep, unprivileged: bool) -> Check {
     match step {
-        TrialStep::Works => Check::good(CheckGroup::Kernel, "maps", "one was made and closed again"),
+        TrialStep::Works => Check::good(CheckGroup::Kernel, "maps", "one was created and closed again"),
         TrialStep::Refused(Errno::EPERM) if unprivileged => {
-            Check::unknown(CheckGroup::Kernel, "maps", "this user may not make any; see privileges")
+            Check::unknown(CheckGroup::Kernel, "maps", "this user may not create any; see privileges")
         }
         TrialStep::Refused(errno) => Check::new(
             CheckGroup::Kernel,
             "maps",
             CheckStatus::Broken,
-            format!("the kernel refuses to make a map: {} ({errno:?})", errno.desc()),
-            "if this is a container: allow bpf(2) in its seccomp profile",
+            format!("the kernel refuses to create a map: {} ({errno:?})", errno.desc()),
+            "if this is a container, allow bpf(2) in its seccomp profile",
         ),
         TrialStep::Untried(why) => Check::unknown(CheckGroup::Kernel, "maps", format!("not tried: {why}")),
     }
 }
 
-/// A program that was loaded tells best; the setting is not shown in every network namespace.
+/// Checks the BPF JIT. A program that was loaded is the best evidence; not every network namespace shows the setting.
 fn jit(tried: Option<bool>, setting: Option<&str>, fix: &str) -> Check {
     let on = tried.or(setting.map(|value| value != "0"));
     match on {
-        Some(true) => Check::good(CheckGroup::Kernel, "jit", "programs become machine code"),
+        Some(true) => Check::good(CheckGroup::Kernel, "jit", "programs are compiled to machine code"),
         Some(false) => Check::new(
             CheckGroup::Kernel,
             "jit",
             CheckStatus::Warning,
-            "programs are interpreted, which makes each packet several times dearer",
+            "programs are interpreted, which makes each packet several times more expensive",
             fix,
         ),
         None => Check::unknown(
@@ -125,14 +125,14 @@ fn jit(tried: Option<bool>, setting: Option<&str>, fix: &str) -> Check {
 fn lockdown(text: Option<&str>) -> Check {
     match text.map(|text| lockdown::mode(text).unwrap_or(text)) {
         None => {
-            Check::unknown(CheckGroup::Kernel, "lockdown", "not told: securityfs cannot be read, or has no lockdown")
+            Check::unknown(CheckGroup::Kernel, "lockdown", "not known: securityfs cannot be read, or has no lockdown")
         }
         Some("confidentiality") => Check::new(
             CheckGroup::Kernel,
             "lockdown",
             CheckStatus::Warning,
             "confidentiality: counting works, but programs may not read kernel memory",
-            "boot with lockdown=integrity if causes of drops are to be found inside the kernel",
+            "boot with lockdown=integrity to see causes of drops inside the kernel",
         ),
         Some(mode) => Check::good(CheckGroup::Kernel, "lockdown", format!("{mode}: XDP and tc programs are allowed")),
     }
@@ -144,9 +144,13 @@ fn unprivileged(value: Option<&str>) -> Check {
         Some("1") => "1: only privileged users load programs, until the next boot",
         Some("2") => "2: only privileged users load programs",
         Some(other) => {
-            return Check::unknown(CheckGroup::Kernel, "unprivileged_bpf", format!("'{other}' is new to probe"));
+            return Check::unknown(
+                CheckGroup::Kernel,
+                "unprivileged_bpf",
+                format!("probe does not know the value '{other}'"),
+            );
         }
-        None => return Check::unknown(CheckGroup::Kernel, "unprivileged_bpf", "/proc/sys/kernel does not tell"),
+        None => return Check::unknown(CheckGroup::Kernel, "unprivileged_bpf", "not shown in /proc/sys/kernel"),
     };
     Check::good(CheckGroup::Kernel, "unprivileged_bpf", detail)
 }

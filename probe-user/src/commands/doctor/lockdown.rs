@@ -10,20 +10,20 @@ use nix::{
 const FOLDER: &str = "/sys/kernel/security";
 const FILE: &str = "/sys/kernel/security/lockdown";
 
-/// The text of securityfs' `lockdown`, such as `none [integrity] confidentiality`. `None`: nobody tells.
+/// Reads securityfs' `lockdown`, such as `none [integrity] confidentiality`; `None` if it is not available.
 pub(super) fn read() -> Option<String> {
     let text = fs::read_to_string(FILE).ok().or_else(read_from_own_mount)?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The mode in force, out of such a text.
+/// Returns the mode in force in such a text.
 pub(super) fn mode(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once('[')?;
     rest.split_once(']').map(|(mode, _)| mode)
 }
 
-/// Mounts securityfs where only this thread sees it, in a mount namespace that ends with the thread.
+/// Reads it from a securityfs mounted only for this thread, in a mount namespace that ends with the thread.
 fn read_from_own_mount() -> Option<String> {
     let on_own_thread = || {
         unshare(CloneFlags::CLONE_NEWNS).ok()?;

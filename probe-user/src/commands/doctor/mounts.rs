@@ -14,7 +14,7 @@ pub(super) struct Mounts {
     pub(super) cgroup2: Vec<PathBuf>,
 }
 
-/// The mount points that can be reached: others may be hidden beneath a later mount.
+/// Reads the mount points that can be reached; others may be hidden beneath a later mount.
 pub(super) fn read() -> Mounts {
     let mut mounts = parse(&fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default());
     mounts.bpf.retain(|path| is(path, BPF_FS_MAGIC));
@@ -26,7 +26,7 @@ fn is(path: &Path, kind: FsType) -> bool {
     statfs(path).is_ok_and(|found| found.filesystem_type() == kind)
 }
 
-/// The mount points in a `/proc/PID/mountinfo` (`proc(5)`): the fifth word is the place, the one after `-` the type.
+/// Parses a `/proc/PID/mountinfo` (`proc(5)`): the fifth field is the mount point, the one after `-` the type.
 fn parse(mountinfo: &str) -> Mounts {
     let mut mounts = Mounts::default();
     for line in mountinfo.lines() {
@@ -41,14 +41,14 @@ fn parse(mountinfo: &str) -> Mounts {
     mounts
 }
 
-/// A place on which something is mounted twice is one place: what is beneath cannot be reached.
+/// Adds a mount point once, even if mounted over: what lies beneath cannot be reached.
 fn add(places: &mut Vec<PathBuf>, place: PathBuf) {
     if !places.contains(&place) {
         places.push(place);
     }
 }
 
-/// Blanks and backslashes in a path are written as `\040`, in octal.
+/// Decodes blanks and backslashes in a path, which are written in octal as `\040`.
 fn unescape(text: &str) -> PathBuf {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! How this host treats ping: the settings that end one without a trace.
+//! How this host treats ping: the settings that drop it silently.
 
 use super::{
     facts::Facts,
@@ -24,7 +24,7 @@ fn answers(facts: &Facts, name: &str, setting: &str) -> Check {
             CheckGroup::Ping,
             name,
             CheckStatus::Warning,
-            format!("this host answers no echo request, and drops them without a trace ({dotted})"),
+            format!("this host drops all echo requests silently ({dotted})"),
             facts.as_root(&format!("sysctl -w {dotted}=0")),
         ),
         None => Check::unknown(CheckGroup::Ping, name, format!("{dotted} is not shown here")),
@@ -34,7 +34,7 @@ fn answers(facts: &Facts, name: &str, setting: &str) -> Check {
 fn broadcasts(facts: &Facts) -> Check {
     let detail = match facts.sysctls.get("net/ipv4/icmp_echo_ignore_broadcasts").map(String::as_str) {
         Some("0") => "requests to broadcast addresses are answered",
-        Some(_) => "requests to broadcast and multicast addresses are not answered, as is the default",
+        Some(_) => "requests to broadcast and multicast addresses are not answered (the default)",
         None => {
             return Check::unknown(
                 CheckGroup::Ping,
@@ -46,7 +46,8 @@ fn broadcasts(facts: &Facts) -> Check {
     Check::good(CheckGroup::Ping, "broadcasts", detail)
 }
 
-/// Bit 0 of `icmp_ratemask` is ICMP type 0, echo reply. The default, 6168, limits errors only.
+/// Checks the rate limit of replies: bit 0 of `icmp_ratemask` is ICMP type 0, echo reply. The default, 6168, limits
+/// errors only.
 fn rate(facts: &Facts) -> Check {
     let mask = facts.sysctls.get("net/ipv4/icmp_ratemask").and_then(|text| text.parse::<u64>().ok());
     match mask {
@@ -54,7 +55,9 @@ fn rate(facts: &Facts) -> Check {
             CheckGroup::Ping,
             "rate_limit",
             CheckStatus::Warning,
-            format!("echo replies are rate limited, and lost without a trace (net.ipv4.icmp_ratemask is {mask})"),
+            format!(
+                "echo replies are rate limited, and dropped silently above the limit (net.ipv4.icmp_ratemask is {mask})"
+            ),
             facts.as_root(&format!("sysctl -w net.ipv4.icmp_ratemask={}", mask & !1)),
         ),
         Some(_) => Check::good(CheckGroup::Ping, "rate_limit", "echo replies are not rate limited"),

@@ -10,12 +10,12 @@ use crate::{
 
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let Some(privileges) = &facts.privileges else {
-        return vec![Check::unknown(CheckGroup::Privileges, "capabilities", "the kernel does not tell them")];
+        return vec![Check::unknown(CheckGroup::Privileges, "capabilities", "the kernel does not show them")];
     };
     vec![programs(facts, privileges), send(facts, privileges), lab(facts, privileges)]
 }
 
-/// What gives this user the privileges that are missing; [`PrivilegeError`]'s own fix does not know where the program is.
+/// Says how this user gets the missing privileges; [`PrivilegeError`]'s own fix does not know where the program is.
 fn fix(facts: &Facts, error: &PrivilegeError) -> String {
     match error {
         PrivilegeError::Missing { .. } => {
@@ -25,7 +25,7 @@ fn fix(facts: &Facts, error: &PrivilegeError) -> String {
     }
 }
 
-/// What `probe observe`, `receive` and `filter` need is the same.
+/// Checks the privileges to load programs, which `probe observe`, `receive` and `filter` all need.
 fn programs(facts: &Facts, privileges: &Privileges) -> Check {
     match privileges.allow(PrivilegedTask::Observe) {
         Ok(()) => {
@@ -47,7 +47,7 @@ pub(super) enum PingSockets {
     Closed,
 }
 
-/// Whether ping sockets are open to this process.
+/// Checks whether this process may open ping sockets.
 pub(super) fn ping_sockets(facts: &Facts) -> PingSockets {
     let range = facts.sysctls.get("net/ipv4/ping_group_range").and_then(|text| text.split_once(' '));
     let bounds = range.and_then(|(first, last)| Some((first.parse().ok()?, last.parse::<u32>().ok()?)));
@@ -63,7 +63,7 @@ fn send(facts: &Facts, privileges: &Privileges) -> Check {
             CheckGroup::Privileges,
             "send",
             CheckStatus::Warning,
-            "requests only, and the kernel chooses their id: CAP_NET_RAW is missing for the rest",
+            "requests only, with an id that the kernel chooses: anything else needs CAP_NET_RAW",
             fix(facts, &error),
         ),
         (Err(error), PingSockets::Closed) => Check::new(
@@ -83,11 +83,11 @@ fn lab(facts: &Facts, privileges: &Privileges) -> Check {
         (Err(error @ PrivilegeError::Missing { .. }), _) => broken(error.to_string(), facts.probe("lab")),
         (Err(error), _) => broken(error.to_string(), error.fix()),
         (Ok(()), TrialStep::Works) => {
-            Check::good(CheckGroup::Privileges, "lab", "may make network namespaces; one was tried")
+            Check::good(CheckGroup::Privileges, "lab", "may create network namespaces; one was tried")
         }
         (Ok(()), TrialStep::Refused(errno)) => broken(
             format!("the kernel refuses a network namespace: {} ({errno:?})", errno.desc()),
-            "see sysctl user.max_net_namespaces, and the seccomp profile if this is a container".to_owned(),
+            "check sysctl user.max_net_namespaces, and the seccomp profile if this is a container".to_owned(),
         ),
         (Ok(()), TrialStep::Untried(why)) => Check::unknown(CheckGroup::Privileges, "lab", format!("not tried: {why}")),
     }

@@ -1,4 +1,4 @@
-//! File systems, other people's programs, and what probe left behind.
+//! File systems, other programs, and what probe left behind.
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ fn cgroup2(places: &[PathBuf]) -> Check {
         None => Check::unknown(
             CheckGroup::System,
             "cgroup2",
-            "not mounted here: no hop needs it, but programs on cgroups may drop ping and are not seen",
+            "not mounted here: no hop needs it, but cgroup programs that drop ping are not seen",
         ),
     }
 }
@@ -51,7 +51,7 @@ fn nft(facts: &Facts) -> Check {
             CheckGroup::System,
             "nft",
             CheckStatus::Broken,
-            "not installed: probe lab has no firewall without it",
+            "not installed: probe lab needs it for its firewall",
             install(facts, "nftables"),
         ),
     }
@@ -68,7 +68,7 @@ fn ip(facts: &Facts) -> Check {
             CheckGroup::System,
             "ip",
             CheckStatus::Warning,
-            "not installed: probe works, but the fixes that it prints use it",
+            "not installed: probe works without it, but its suggested fixes use it",
             install(facts, package),
         ),
     }
@@ -81,7 +81,7 @@ fn install(facts: &Facts, package: &str) -> String {
     }
 }
 
-/// Rules outlive the command that made them by design; a lost ping may be one of them at work.
+/// Reports filters that are at work. Rules outlive the command that made them by design, and may be why a ping is lost.
 fn filters(left: &Left, list: &str, clear: &str) -> Option<Check> {
     if let Some(unread) = &left.unread {
         return Some(Check::unknown(CheckGroup::System, "filters", format!("cannot read {unread}")));
@@ -100,7 +100,7 @@ fn filters(left: &Left, list: &str, clear: &str) -> Option<Check> {
 
 fn namespaces(names: &[String], down: String) -> Option<Check> {
     (!names.is_empty()).then(|| {
-        let detail = format!("the lab is up, or was left: {}", names.join(", "));
+        let detail = format!("the lab is running, or was left behind: {}", names.join(", "));
         Check::new(CheckGroup::System, "lab_namespaces", CheckStatus::Warning, detail, down)
     })
 }

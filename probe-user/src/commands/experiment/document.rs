@@ -1,4 +1,4 @@
-//! From what an experiment showed to its document: steps, what every hop counted, where packets stop.
+//! Converts the result of an experiment to its document: steps, what every hop counted, where packets stop.
 
 use crate::{
     diagnosis::{
@@ -10,7 +10,7 @@ use crate::{
     middlebox::{
         experiment::{
             Script, Sends,
-            account::{Sights, evidence},
+            account::{RunTraces, evidence},
             outcome::{EndNames, ExperimentOutcome, RepetitionCounts, StepOutcome},
             plan::ExperimentPlan,
             way::{Line, Way, WayNic, WayPoint, WayStop},
@@ -22,7 +22,7 @@ use crate::{
     report::experiment::{Between, Counted, End, Experiment, StepRow, StepStop},
 };
 
-/// Returns the document of a script that was played. Where NICs on the way were watched, they are what is counted at.
+/// Builds the document of a script that was played. If NICs on the path were watched, their counts are used.
 pub(in crate::commands) fn document(
     script: &Script,
     plan: &ExperimentPlan,
@@ -30,20 +30,20 @@ pub(in crate::commands) fn document(
     played: &Played,
     (ends, names): (&EndAddresses, &EndNames),
 ) -> Experiment {
-    let sights = Sights { run: &played.run, near: &played.near, far: &played.far };
+    let traces = RunTraces { run: &played.run, near: &played.near, far: &played.far };
     let way = way(script, plan, played, names);
-    let told: Vec<Told<'_>> = script
+    let steps: Vec<PlayedStep<'_>> = script
         .sends()
         .zip(&outcome.steps)
         .map(|((place, sends), outcome)| {
-            let evidence = evidence(plan, sights, (ends, names), place);
-            Told { place, sends, outcome, evidence, names }
+            let evidence = evidence(plan, traces, (ends, names), place);
+            PlayedStep { place, sends, outcome, evidence, names }
         })
         .collect();
     let lines = way.as_ref().map(Way::lines).unwrap_or_default();
     let checkpoints = match &way {
         Some(_) => lines.iter().flat_map(at_nics).collect(),
-        None => told.iter().flat_map(|told| told.counts(plan)).collect(),
+        None => steps.iter().flat_map(|step| step.counts(plan)).collect(),
     };
     Experiment {
         name: script.name.clone(),
@@ -55,9 +55,9 @@ pub(in crate::commands) fn document(
             near: end(&names.near, &played.near, ends.of(Endpoint::Near)[0].to_string()),
             far: end(&names.far, &played.far, ends.of(Endpoint::Far)[0].to_string()),
         }),
-        steps: told.iter().map(|told| told.step(plan)).collect(),
+        steps: steps.iter().map(|step| step.step(plan)).collect(),
         checkpoints,
-        stops: told.iter().flat_map(|told| told.stops(way.as_ref())).collect(),
+        stops: steps.iter().flat_map(|step| step.stops(way.as_ref())).collect(),
         finding: outcome.finding.clone(),
         as_expected: outcome.as_expected,
         interrupted: played.whole == Completion::Stopped,
@@ -67,16 +67,16 @@ pub(in crate::commands) fn document(
     }
 }
 
-/// The NICs from one end to the other; none where nobody watched between the two.
+/// Returns the NICs from one end to the other, or `None` if nothing was watched in between.
 fn way<'a>(script: &'a Script, plan: &'a ExperimentPlan, played: &'a Played, names: &'a EndNames) -> Option<Way<'a>> {
-    let between = played.between.iter().map(|sight| WayNic { host: &sight.host.hostname, sight });
-    let near = WayNic { host: &names.near, sight: &played.near };
-    let far = WayNic { host: &names.far, sight: &played.far };
+    let between = played.between.iter().map(|trace| WayNic { host: &trace.host.hostname, trace });
+    let near = WayNic { host: &names.near, trace: &played.near };
+    let far = WayNic { host: &names.far, trace: &played.far };
     let nics = std::iter::once(near).chain(between).chain([far]).collect();
     (!played.between.is_empty()).then_some(Way { script, plan, run: &played.run, nics })
 }
 
-/// What each NIC counted of one kind of packet with one id.
+/// Returns what each NIC counted of one kind of packet with one id.
 fn at_nics(line: &Line) -> Vec<Counted> {
     let counted = |row: &LedgerRow<WayPoint>| {
         let state = match (&row.blind, row.seen.is_empty()) {
@@ -101,22 +101,22 @@ fn at_nics(line: &Line) -> Vec<Counted> {
     line.nics().iter().map(counted).collect()
 }
 
-fn end(name: &str, sight: &HostTrace, address: String) -> End {
-    let (interface, xdp_mode) = (sight.host.interface.clone(), sight.host.xdp_mode.clone());
+fn end(name: &str, trace: &HostTrace, address: String) -> End {
+    let (interface, xdp_mode) = (trace.host.interface.clone(), trace.host.xdp_mode.clone());
     End { name: name.to_owned(), interface, address, xdp_mode }
 }
 
 /// A step, and all that is known of it.
-struct Told<'a> {
+struct PlayedStep<'a> {
     place: usize,
     sends: &'a Sends,
     outcome: &'a StepOutcome,
-    /// What was seen of its packets; none for what no hop follows.
+    /// What was seen of its packets; `None` for packets that no hop follows.
     evidence: Option<Evidence>,
     names: &'a EndNames,
 }
 
-impl Told<'_> {
+impl PlayedStep<'_> {
     fn number(&self) -> usize {
         self.place + 1
     }
@@ -138,13 +138,13 @@ impl Told<'_> {
             expect: self.sends.expect,
             sent,
             arrived,
-            votes: self.outcome.votes.iter().map(RepetitionCounts::fate).collect(),
-            fate: self.outcome.fate,
+            votes: self.outcome.votes.iter().map(RepetitionCounts::disposition).collect(),
+            disposition: self.outcome.disposition,
             as_expected: self.outcome.as_expected,
         }
     }
 
-    /// What every hop counted, by id: one row for each repetition.
+    /// Returns what every hop counted, by id, with one row for each repetition.
     fn counts(&self, plan: &ExperimentPlan) -> Vec<Counted> {
         let Some(whole) = &self.evidence else { return Vec::new() };
         let mut rows = Vec::new();
@@ -170,7 +170,7 @@ impl Told<'_> {
         rows
     }
 
-    /// The name of the end that is `place` to those who sent.
+    /// Returns the name of the end that is `place` for the sender.
     fn host(&self, place: Place) -> &str {
         match place {
             Place::Local => self.names.of(self.sends.from),
@@ -181,7 +181,7 @@ impl Told<'_> {
     fn stops(&self, way: Option<&Way<'_>>) -> Vec<StepStop> {
         let Some(diagnosis) = self.evidence.as_ref().map(diagnosis::diagnose) else { return Vec::new() };
         let sentence = &diagnosis.verdict.sentence;
-        let told = |stop: &diagnosis::document::Stop| StepStop {
+        let step_stop = |stop: &diagnosis::document::Stop| StepStop {
             step: self.number(),
             sender: self.names.of(self.sends.from).to_owned(),
             stop: stop.clone(),
@@ -190,10 +190,10 @@ impl Told<'_> {
                 .map_or_else(Vec::new, |way| self.on_the_way(way)),
             sentence: sentence.clone(),
         };
-        diagnosis.stops.iter().map(told).collect()
+        diagnosis.stops.iter().map(step_stop).collect()
     }
 
-    /// Where its packets stopped between the two ends.
+    /// Returns where packets stopped between the two ends.
     fn on_the_way(&self, way: &Way<'_>) -> Vec<WayStop> {
         let ends = [&self.names.near, &self.names.far];
         way.stops_of(self.place).into_iter().filter(|stop| !ends.contains(&&stop.host)).collect()

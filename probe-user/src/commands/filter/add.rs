@@ -29,7 +29,7 @@ use crate::{
     watch::under_way,
 };
 
-/// Adds the rule, and stays with it where that is asked for.
+/// Adds the rule, and stays with it if that was asked for.
 pub(super) fn add(args: &Add, screen: &Screen) -> CommandResult {
     if args.until_exit { block_on(hold(args, screen)) } else { add_one(args, screen) }
 }
@@ -62,7 +62,7 @@ fn add_rule(args: &Add, screen: &Screen) -> Result<Added, Failure> {
     let (hook, direction) = (typed::hook(args)?, typed::direction(args));
     let device = Device::find(&args.interface)?;
     let change = begin(screen)?;
-    // Its time runs from here on, not from the start of a wait for whoever changes rules too.
+    // Its time starts here, not before a wait for another process that changes rules.
     let rule = typed::rule(args)?;
     let spot = args.before.map_or(RulePosition::Last, RulePosition::Before);
     let (pinned, slot) = match Pinned::open(&device, direction)? {
@@ -79,12 +79,12 @@ fn add_rule(args: &Add, screen: &Screen) -> Result<Added, Failure> {
     Ok(Added { device, pinned, rule })
 }
 
-/// Whoever watches packets that the rule drops finds the rule: that may be what is wanted, or not.
+/// Warns that someone is watching packets that the rule drops, which may or may not be intended.
 fn warn_of_diagnoses(rule: &Rule, device: &Device, screen: &Screen) {
     for note in under_way::hit_by(rule, device) {
         let ids: Vec<String> = note.ids.iter().map(u16::to_string).collect();
         screen.remark(&format!(
-            "rule {} hits packets of the diagnosis that process {} has under way here (id {}): expect it to name this rule",
+            "rule {} matches packets of a running diagnosis here (process {}, id {}): expect it to name this rule",
             rule.number,
             note.pid,
             ids.join(", ")
@@ -125,21 +125,21 @@ fn insert(set: &mut RuleSet, rule: Rule, spot: RulePosition, now: u64) -> Result
     set.insert(rule, spot, now).map_err(|refusal| match refusal {
         RuleSetError::Full => ebpf::KernelError::RulesFull.into(),
         RuleSetError::NoSuchRule(number) => Failure::new(
-            format!("there is no rule {number} for these packets, to put one before it"),
+            format!("there is no rule {number} on this interface and direction to insert before"),
             "probe filter list shows the rules of each interface and direction",
         ),
     })
 }
 
-/// Where XDP is taken or would disturb the link, tc may do.
+/// Suggests tc if XDP is taken or would disturb the link.
 fn offer_tc(error: ebpf::KernelError) -> Failure {
     let fix = match &error {
         ebpf::KernelError::XdpTaken { owner: Owner::Probe, .. } => {
-            "filter behind it, at tc: --hook tc; a probe that watches there holds XDP until it ends".to_owned()
+            "filter after it, at tc: --hook tc; or wait: a probe that watches there holds XDP until it ends".to_owned()
         }
         ebpf::KernelError::XdpTaken { interface, .. } => format!(
-            "filter behind it, at tc: --hook tc; or detach it: ip link set dev {interface} xdp off, or end whoever holds \
-             it (bpftool link)"
+            "filter after it, at tc: --hook tc; or detach it: ip link set dev {interface} xdp off, or end the process that \
+             holds it (bpftool link)"
         ),
         ebpf::KernelError::NoXdp { .. } => format!("filter at tc instead: --hook tc; or {}", error.fix()),
         _ => return error.into(),
@@ -147,12 +147,12 @@ fn offer_tc(error: ebpf::KernelError) -> Failure {
     Failure::new(error.to_string(), fix)
 }
 
-/// The rules of an interface and direction share one program, attached in one way.
+/// Refuses another hook: all rules of an interface and direction share one program, attached in one way.
 fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: FilterHook) -> Result<(), Failure> {
     let refuse = |is: &str, wanted: &str| {
         Err(Failure::new(
             format!("{} has a filter already, and its {is}, not {wanted}", device.name),
-            format!("leave --hook, --xdp and --tc out, or start anew: probe filter clear -I {}", device.name),
+            format!("leave out --hook, --xdp and --tc, or start over: probe filter clear -I {}", device.name),
         ))
     };
     let is = pinned.hook();
@@ -183,7 +183,7 @@ fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: FilterH
     }
 }
 
-/// How often a rule that a command holds is given another [`LEASE`].
+/// How often the lease of a rule is renewed by its command.
 const RENEW: Duration = Duration::from_secs(1);
 
 async fn hold(args: &Add, screen: &Screen) -> CommandResult {
@@ -192,7 +192,7 @@ async fn hold(args: &Add, screen: &Screen) -> CommandResult {
     let end = args.lifetime.map(|lifetime| Instant::now() + lifetime);
     let mut added = add_rule(args, screen)?;
     let number = added.rule.number;
-    screen.remark(&format!("rule {number} holds on {} until this command ends; Ctrl-C ends it", added.device.name));
+    screen.remark(&format!("rule {number} is active on {} until this command ends; Ctrl-C ends it", added.device.name));
     let mut renewals = tokio::time::interval(RENEW);
     renewals.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let exit = loop {
@@ -201,7 +201,7 @@ async fn hold(args: &Add, screen: &Screen) -> CommandResult {
             () = interrupt.caught() => break Exit::Interrupted,
             () = until(end) => break Exit::Done,
             _ = renewals.tick() => if !renew(&mut added, end)? {
-                screen.remark(&format!("rule {number} was removed by somebody else"));
+                screen.remark(&format!("rule {number} was removed by another process"));
                 return Ok(Exit::Done);
             },
         }
@@ -210,10 +210,10 @@ async fn hold(args: &Add, screen: &Screen) -> CommandResult {
     Ok(exit)
 }
 
-/// Gives the rule another [`LEASE`], but none beyond its end; says whether it is still there.
+/// Extends the rule by another [`LEASE`], but not beyond its end. Returns whether it still exists.
 fn renew(added: &mut Added, end: Option<Instant>) -> Result<bool, Failure> {
     let lock = pins::Changing::begin()?;
-    // Another may have changed the rules since: theirs are those that hold.
+    // Another process may have changed the rules since; its rules are the valid ones.
     let Some(mut pinned) = Pinned::open(&added.device, added.pinned.direction)? else {
         let gone = crate::host::device::name_of(added.device.ifindex).is_err();
         return if gone {
@@ -229,11 +229,11 @@ fn renew(added: &mut Added, end: Option<Instant>) -> Result<bool, Failure> {
     Ok(there)
 }
 
-/// Shows what the rule did, and takes it away.
+/// Prints what the rule did, and removes it.
 fn finish(mut added: Added, screen: &Screen) -> Result<(), Failure> {
     let change = begin(screen)?;
     let Some(pinned) = Pinned::open(&added.device, added.pinned.direction)? else {
-        screen.remark(&format!("rule {} was removed by somebody else", added.rule.number));
+        screen.remark(&format!("rule {} was removed by another process", added.rule.number));
         return screen.print(&Filters::default());
     };
     added.pinned = pinned;

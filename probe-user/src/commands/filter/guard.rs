@@ -31,10 +31,10 @@ use crate::{
     },
 };
 
-/// How long an interface can be gone before that is told.
+/// How long an interface can be gone before that is reported.
 const CHECK: Duration = Duration::from_millis(200);
 
-/// Puts a guard on an interface.
+/// Attaches a guard to an interface.
 pub(super) fn run(args: &Args, screen: &Screen) -> CommandResult {
     let device = Device::find(&args.interface)?;
     let options = GuardOptions {
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, screen: &Screen) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// Guards for as long as this command runs.
+/// Keeps a guard attached while this command runs.
 async fn hold(device: &Device, options: &GuardOptions, how: &Attachment, screen: &Screen) -> CommandResult {
     // Before anything is attached, so that no signal ends this process with something left behind.
     let mut interrupt = Interrupt::new()?;
@@ -95,7 +95,8 @@ fn check_interface(device: &Device) -> Result<(), ebpf::KernelError> {
     }
 }
 
-/// Two guards on an interface would each count half of what the other says. One that has ended makes room.
+/// Refuses a second guard, as each of two on an interface would see only part of the traffic. One that has ended makes
+/// room.
 fn refuse_a_second(device: &Device) -> Result<(), Failure> {
     if let Some(pinned) = PinnedGuard::open(device)? {
         let there = ebpf::KernelError::GuardThere { interface: device.name.clone() };
@@ -105,8 +106,8 @@ fn refuse_a_second(device: &Device) -> Result<(), Failure> {
     let attached = foreign::attached(std::slice::from_ref(device)).pop().unwrap_or_default();
     match attached.programs.iter().find(|program| is_guard(program)) {
         Some(program) => Err(Failure::new(
-            format!("{} has a guard already, which a running probe holds: {program}", device.name),
-            "end that one first: Ctrl-C where it was started",
+            format!("{} has a guard already, held by a running probe: {program}", device.name),
+            "end that one first, with Ctrl-C where it was started",
         )),
         None => Ok(()),
     }
@@ -116,7 +117,7 @@ fn print(screen: &Screen, row: GuardRow) -> Result<(), Failure> {
     screen.print(&Filters { guards: vec![row], ..Filters::default() })
 }
 
-/// The guards of this network namespace, or only that of `interface`.
+/// Returns the guards in this network namespace, or only that of `interface`.
 pub(super) fn rows(interface: Option<&str>) -> Result<Vec<GuardRow>, Failure> {
     let mut rows = Vec::new();
     for (device, pinned) in guards_on(interface)? {
@@ -136,7 +137,7 @@ fn guards_on(interface: Option<&str>) -> Result<Vec<(Device, PinnedGuard)>, Fail
     Ok(PinnedGuard::all()?.into_iter().filter_map(|pinned| Some((device_of(&pinned)?, pinned))).collect())
 }
 
-/// Takes the one guard away that there is, or that on `interface`.
+/// Removes the only guard, or the one on `interface`.
 pub(super) fn remove(interface: Option<&str>, screen: &Screen) -> CommandResult {
     let change = begin(screen)?;
     let mut found = guards_on(interface)?;
@@ -154,7 +155,7 @@ pub(super) fn remove(interface: Option<&str>, screen: &Screen) -> CommandResult 
     list(None, screen)
 }
 
-/// Takes every guard away, or that on `device`, and says how many there were.
+/// Removes every guard, or the one on `device`, and returns how many there were.
 pub(super) fn clear(device: Option<&Device>, change: &Change) -> Result<usize, ebpf::KernelError> {
     pins::clear(device, &change.lock).map(|cleared| cleared.len())
 }

@@ -15,7 +15,7 @@ use crate::{
     report::filters::{FilterRow, MatchReport, Range, SelectionReport},
 };
 
-/// The rules of `pinned`, which is on `device`, in the order in which they are asked.
+/// Returns the rules of `pinned`, which is on `device`, in the order in which they are tried.
 pub(super) fn rows(device: &Device, pinned: &Pinned) -> Result<Vec<FilterRow>, ebpf::KernelError> {
     let set = pinned.set()?;
     let positions = 1..;

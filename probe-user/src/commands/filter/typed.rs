@@ -1,4 +1,4 @@
-//! From what was typed to a rule, and what cannot be meant.
+//! Converts flags to a rule, and refuses those that make no sense.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,13 +21,13 @@ use crate::{
     },
 };
 
-/// How long a rule that a command holds lives on without it.
+/// How long a rule survives its command, if the command is killed.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
 
-/// The rule that `args` ask for, without a number.
+/// Returns the rule that `args` ask for, without a number.
 ///
 /// # Errors
-/// What is typed contradicts itself, or matches nothing in particular without saying so.
+/// The flags contradict each other, or match everything without `--all-echo`.
 pub(super) fn rule(args: &Add) -> Result<Rule, Failure> {
     let wanted = &args.wanted;
     refuse_everything(wanted)?;
@@ -61,7 +61,7 @@ pub(super) fn rule(args: &Add) -> Result<Rule, Failure> {
     Ok(rule)
 }
 
-/// When a rule ends that is added, or whose command still lives, at `now`; 0: not by itself.
+/// Returns when a rule ends that is added at `now`, or whose command still runs then; 0 means never by itself.
 fn deadline(args: &Add, now: u64) -> u64 {
     let own = args.lifetime.map(|lifetime| now + nanoseconds(lifetime));
     let lease = args.until_exit.then(|| now + nanoseconds(LEASE));
@@ -77,7 +77,7 @@ fn refuse_everything(wanted: &MatchArgs) -> Result<(), Failure> {
     }
     Err(Failure::new(
         "this rule would match every echo packet",
-        "say which (--type, -e, --seq, -S, -D, -s), or --all-echo if that is meant",
+        "select packets (--type, -e, --seq, -S, -D, -s), or give --all-echo if that is meant",
     ))
 }
 
@@ -94,7 +94,7 @@ fn kinds(wanted: &MatchArgs) -> Result<Kinds, Failure> {
     if all.contains(&Family::V4) && all.contains(&Family::V6) {
         return Err(Failure::new(
             "no packet has addresses of both IP versions",
-            "let -S, -D and -4 or -6 agree, or make two rules",
+            "use one IP version in -S, -D and -4 or -6, or add two rules",
         ));
     }
     let family = all.first().copied();
@@ -108,7 +108,7 @@ fn kinds(wanted: &MatchArgs) -> Result<Kinds, Failure> {
     }))
 }
 
-/// Which packets are filtered.
+/// Returns the direction that is filtered.
 pub(super) fn direction(args: &Add) -> Direction {
     match args.direction {
         DirectionChoice::In => Direction::In,
@@ -116,12 +116,12 @@ pub(super) fn direction(args: &Add) -> Direction {
     }
 }
 
-/// Where they are filtered, if they are not filtered elsewhere already.
+/// Returns the hook to filter at, if filtering does not happen elsewhere already.
 pub(super) fn hook(args: &Add) -> Result<FilterHook, Failure> {
     match (args.direction, args.hook) {
         (DirectionChoice::Out, Some(HookChoice::Xdp)) => Err(Failure::new(
-            "XDP sees only packets that enter",
-            "leave --hook xdp out: packets that leave are filtered at tc",
+            "XDP sees only incoming packets",
+            "leave out --hook xdp: outgoing packets are filtered at tc",
         )),
         (DirectionChoice::Out, _) => Ok(FilterHook::Tc(Direction::Out)),
         (DirectionChoice::In, Some(HookChoice::Tc)) => Ok(FilterHook::Tc(Direction::In)),
@@ -129,7 +129,7 @@ pub(super) fn hook(args: &Add) -> Result<FilterHook, Failure> {
     }
 }
 
-/// Whether anything was typed about where and how to attach.
+/// Returns whether any flag about where and how to attach was given.
 pub(super) fn asks_for_hook(args: &Add) -> bool {
     args.hook.is_some() || args.attach.xdp != XdpChoice::Auto || args.attach.tc != TcChoice::Auto
 }
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn what_matches_nothing_in_particular_must_be_meant() {
         for words in ["", "-4", "--type both", "--every 3", "--direction out --for 3"] {
-            let told = parse(words).expect_err(words);
-            assert!(told.contains("every echo packet") && told.contains("--all-echo if that is meant"), "{told}");
+            let error = parse(words).expect_err(words);
+            assert!(error.contains("every echo packet") && error.contains("--all-echo if that is meant"), "{error}");
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
             let words: Vec<String> = flags.iter().map(|(flag, value)| format!("{flag}={value}")).collect();
             match parse(&words.join(" ")) {
                 Ok(rule) => prop_assert!(rule.kinds != 0 && rule.id_first <= rule.id_last && rule.seq_first <= rule.seq_last),
-                Err(told) => prop_assert!(told.len() > 20, "{told}"),
+                Err(error) => prop_assert!(error.len() > 20, "{error}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Work on labs on a thread of its own, so that Ctrl-C is heard beside it.
+//! Work on labs on another thread, so that Ctrl-C is handled meanwhile.
 
 use std::sync::{
     Arc,
@@ -7,8 +7,8 @@ use std::sync::{
 
 use crate::{commands::interrupt::Interrupt, error::Failure};
 
-/// Runs `work` to its end, and gives what it gives. A signal sets the flag that it is called with: it is to end soon then,
-/// as its labs go before the command does.
+/// Runs `work` to its end, and returns its result. A signal sets the flag that `work` gets; it must then end soon,
+/// since its labs must be removed before the command ends.
 ///
 /// # Errors
 /// What `work` failed with, or that it panicked.

@@ -28,10 +28,10 @@ use crate::{
 /// How long after the last packet arrivals still count; in the lab they take microseconds.
 const LINGER: Duration = Duration::from_millis(250);
 
-/// How many NICs what is to stop comes past by design: its sender's, and the first of the firewall.
+/// How many NICs a packet passes that is to stop by design: its sender's, and the first of the firewall.
 const PASSED: usize = 2;
 
-/// Whether a run was broken off.
+/// Whether a run was interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupted {
     /// Everything was run.
@@ -40,28 +40,28 @@ pub enum Interrupted {
     Yes,
 }
 
-/// Who hears of a run.
-pub struct Audience<'a> {
-    /// Hears what the far end prints beside its answers, line by line.
+/// Callbacks for the progress of a run.
+pub struct RunListener<'a> {
+    /// Gets the lines that the far end prints besides its answers.
     pub relay: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Hears which experiment is being made, and how many of how many are done.
+    /// Gets the name of the running experiment, the number of completed ones, and the total.
     pub progress: &'a (dyn Fn(&str, usize, usize) + Sync),
 }
 
-/// Plays each of `scripts` once over each IP version of `lab`, each with fresh ids: A is the near end, and B's agent is
-/// `program`. Once `stop` is asked for, the report holds what was run to its end until then, and a note.
+/// Plays each of `scripts` once over each IP version of `lab`, with fresh ids each time. A is the near end, and
+/// `program` is B's agent. If `stop` is set, the report holds the runs that were completed until then, and a note.
 ///
 /// # Errors
-/// Where an end or the firewall can't be watched.
+/// An end or the firewall cannot be watched.
 pub fn run_all(
     lab: &Topology,
     program: &Path,
     scripts: &[Script],
     stop: &StopSignal,
-    audience: &Audience<'_>,
+    listener: &RunListener<'_>,
 ) -> Result<(Experiment, Interrupted), Failure> {
     let agent = agent_on_b(program, lab);
-    lab.netns(LabHost::A).run(|| Trials { lab, stop }.run_all(&agent, scripts, audience))?
+    lab.netns(LabHost::A).run(|| Trials { lab, stop }.run_all(&agent, scripts, listener))?
 }
 
 /// Runs in one lab, on a thread inside A.
@@ -75,7 +75,7 @@ impl Trials<'_> {
         &self,
         agent: &str,
         scripts: &[Script],
-        audience: &Audience<'_>,
+        listener: &RunListener<'_>,
     ) -> Result<(Experiment, Interrupted), Failure> {
         let families = self.lab.families();
         let runs = scripts.iter().flat_map(|script| families.iter().map(move |family| (script, *family)));
@@ -83,11 +83,11 @@ impl Trials<'_> {
         let (mut made, mut notes) = (Vec::new(), Vec::new());
         let mut player = None;
         for (script, family) in runs {
-            (audience.progress)(&script.name, made.len(), all);
-            match self.unless_stopped(self.run(&mut player, script, family, (agent, audience))) {
+            (listener.progress)(&script.name, made.len(), all);
+            match self.unless_stopped(self.run(&mut player, script, family, (agent, listener))) {
                 Some(run) => made.push(run?),
                 None => {
-                    notes.push(format!("Interrupted: {} of {all} runs were made.", made.len()));
+                    notes.push(format!("Interrupted after {} of {all} runs.", made.len()));
                     break;
                 }
             }
@@ -99,7 +99,7 @@ impl Trials<'_> {
         Ok((Experiment::of_lab(made, interrupted == Interrupted::Yes, notes), interrupted))
     }
 
-    /// What a run that was broken off says is no experiment's outcome, nor is why it failed.
+    /// Discards the result of a run that was interrupted, even a failed one.
     fn unless_stopped(&self, run: Result<Option<Experiment>, Failure>) -> Option<Result<Experiment, Failure>> {
         match run {
             Err(_) if self.stop.asked() => None,
@@ -108,13 +108,13 @@ impl Trials<'_> {
         }
     }
 
-    /// Makes one experiment; nothing where it was broken off. All runs share one agent.
+    /// Runs one experiment, or returns `None` if it was interrupted. All runs share one agent.
     fn run(
         &self,
         shared: &mut Option<Player>,
         script: &Script,
         family: Family,
-        (agent, audience): (&str, &Audience<'_>),
+        (agent, listener): (&str, &RunListener<'_>),
     ) -> Result<Option<Experiment>, Failure> {
         if self.stop.asked() {
             return Ok(None);
@@ -122,7 +122,7 @@ impl Trials<'_> {
         path_watch::read_ahead();
         let player = match shared {
             Some(player) => player,
-            None => shared.insert(self.player(agent, audience)?),
+            None => shared.insert(self.player(agent, listener)?),
         };
         player.ends = EndAddresses { near: vec![LabHost::A.address(family)], far: vec![LabHost::B.address(family)] };
         let script = Script { repeat: 1, ..script.clone() };
@@ -132,11 +132,11 @@ impl Trials<'_> {
             [Nic::FwA, Nic::FwB].map(|nic| move |request: &WatchRequest| observer::start(self.lab, nic, request));
         let observers: [&Observer<'_>; 2] = [&near, &far];
         let played = player.play_past(&plan.timeline, &observers, &mut |_| ())?;
-        Ok((played.whole == Completion::Yes).then(|| told(&script, &plan, &played, &player.ends)))
+        Ok((played.whole == Completion::Yes).then(|| experiment(&script, &plan, &played, &player.ends)))
     }
 
-    fn player(&self, agent: &str, audience: &Audience<'_>) -> Result<Player, Failure> {
-        let relay = Arc::clone(&audience.relay);
+    fn player(&self, agent: &str, listener: &RunListener<'_>) -> Result<Player, Failure> {
+        let relay = Arc::clone(&listener.relay);
         let mut peer = Peer::start(PeerOptions::new(agent), self.stop, Arc::new(move |line: &str| relay(line)))?;
         peer.greet()?;
         Ok(Player {
@@ -150,8 +150,8 @@ impl Trials<'_> {
     }
 }
 
-/// What a run showed: what it teaches, where every NIC counted what the design says.
-fn told(script: &Script, plan: &ExperimentPlan, played: &Played, ends: &EndAddresses) -> Experiment {
+/// Describes what a run showed, and its lesson if every NIC counted what the design says.
+fn experiment(script: &Script, plan: &ExperimentPlan, played: &Played, ends: &EndAddresses) -> Experiment {
     let names = EndNames { near: LabHost::A.name().into(), far: LabHost::B.name().into() };
     let outcome = outcome::judge(script, plan, &played.run, &names);
     let experiment = document(script, plan, &outcome, played, (ends, &names));

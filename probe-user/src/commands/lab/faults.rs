@@ -45,7 +45,7 @@ fn chosen(args: &FaultsArgs) -> Result<Vec<Case>, Failure> {
     if cases.is_empty() {
         return Err(Failure::new(
             "none of these faults exists for that IP version",
-            "probe lab faults --list shows for which they do",
+            "probe lab faults --list shows the versions of each",
         ));
     }
     Ok(cases)
@@ -82,7 +82,7 @@ fn finish(document: &report::FaultsReport, screen: &Screen) -> CommandResult {
     })
 }
 
-/// One line on stderr that says which case is under way, where somebody may watch it.
+/// One line on stderr that names the running case, if stderr is a terminal.
 struct Progress {
     shown: bool,
 }

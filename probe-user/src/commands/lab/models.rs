@@ -45,7 +45,7 @@ pub(super) fn run(args: &ModelsArgs, screen: &Screen) -> CommandResult {
     block_on(wait(cases(&models, args), runner, at_once, detail, *screen))
 }
 
-/// The models with these names, in their own order.
+/// Selects the models with these names, in their own order.
 fn chosen(names: &[String]) -> Result<Vec<BoxModel>, Failure> {
     let all = model::all();
     for name in names {
@@ -67,13 +67,13 @@ fn cases(models: &[BoxModel], args: &ModelsArgs) -> Vec<ModelCase> {
     models.iter().flat_map::<Vec<ModelCase>, _>(over_each).collect()
 }
 
-/// The flags of `probe characterize` that say how much to ask.
+/// Returns the flags of `probe characterize` that say how much to test.
 fn words(args: &ModelsArgs) -> Vec<String> {
     let only = args.only.iter().flat_map(|fact| ["--only".to_owned(), fact.name().to_owned()]);
     args.quick.then(|| "--quick".to_owned()).into_iter().chain(only).collect()
 }
 
-/// A characterisation mostly waits.
+/// Returns how many models to run at once by default. A characterization mostly waits.
 fn usual_at_once() -> usize {
     thread::available_parallelism().map_or(2, |count| count.get() * 2)
 }
@@ -102,7 +102,7 @@ async fn wait(
     })
 }
 
-/// A line on stderr for each run that has ended, where somebody may watch.
+/// Prints a line on stderr for each run that has ended, if stderr is a terminal.
 struct Progress {
     shown: bool,
     of: usize,
@@ -120,7 +120,7 @@ impl Progress {
     fn tell(&self, case: &ModelCase, ended: &ModelRunEnd) {
         let number = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
         let how = match ended {
-            ModelRunEnd::Told(_) => "done",
+            ModelRunEnd::Finished(_) => "done",
             ModelRunEnd::Failed(_) => "failed",
             ModelRunEnd::Interrupted => "interrupted",
         };

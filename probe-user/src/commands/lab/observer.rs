@@ -18,7 +18,7 @@ struct Inside {
 /// Watches `nic` for the run of `request`.
 ///
 /// # Errors
-/// Where nothing can be attached there.
+/// Nothing can be attached there.
 pub(super) fn start(lab: &Topology, nic: Nic, request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
     let netns = lab.netns(nic.host()).clone();
     let request = WatchRequest { interface: Some(nic.interface().to_owned()), ..request.clone() };

@@ -12,7 +12,7 @@ use crate::{
     report::lab::{HostReport, LabInterface, LabProcess, LabResult, LabState},
 };
 
-/// Sets the lab up and leaves it.
+/// Sets up the lab and leaves it running.
 pub(super) fn up(screen: &Screen) -> CommandResult {
     let result = match standing::up()? {
         Raised::Made => LabResult::Made,
@@ -23,11 +23,11 @@ pub(super) fn up(screen: &Screen) -> CommandResult {
     Ok(Exit::Done)
 }
 
-/// Takes the lab away.
+/// Removes the lab.
 pub(super) fn down(screen: &Screen) -> CommandResult {
     let lowered = standing::down()?;
     for name in &lowered.foreign {
-        screen.remark(&format!("the network namespace {name} is not the lab's: it was left alone"));
+        screen.remark(&format!("the network namespace {name} does not belong to the lab and was left alone"));
     }
     let result = if lowered.removed { LabResult::Removed } else { LabResult::AlreadyDown };
     let still_running = lowered.inside.into_iter().map(process).collect();
@@ -40,7 +40,7 @@ fn process(process: Process) -> LabProcess {
 }
 
 fn hosts() -> Vec<HostReport> {
-    // Where this kernel has no IPv6, the lab has none either.
+    // If this kernel has no IPv6, the lab has none either.
     let v6 = Path::new("/proc/sys/net/ipv6/conf").exists();
     let interface = |nic: Nic| {
         let addresses = std::iter::once(nic.v4().into()).chain(v6.then(|| nic.v6().into())).collect();

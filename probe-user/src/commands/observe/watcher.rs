@@ -1,4 +1,4 @@
-//! One NIC being observed: joins what the hops counted, what the flows tell, and what a filter there dropped.
+//! One NIC being observed: combines the counts of the hops, the flows, and the drops of a filter there.
 
 use std::{
     collections::BTreeMap,
@@ -47,13 +47,13 @@ struct FilterDrops {
 }
 
 impl FilterDrops {
-    /// Those of the filter on `device`, if it has one that this build can read.
+    /// Returns the tallies of the filter on `device`, if it has one that this build can read.
     fn on(device: &Device, screen: &Screen) -> Result<Option<Self>, Failure> {
         let dropped = match Pinned::open(device, Direction::In) {
             Ok(None) => return Ok(None),
             Ok(Some(pinned)) => pinned.dropped()?,
             Err(error @ KernelError::OtherAbi { .. }) => {
-                screen.remark(&format!("what probe's filter drops is not counted: {error}"));
+                screen.remark(&format!("packets dropped by probe's own filter are not counted: {error}"));
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
@@ -67,14 +67,14 @@ impl Watcher {
     pub(super) fn start(args: &Observe, screen: &Screen) -> Result<Self, Failure> {
         let device = Device::find(&args.interface)?;
         let track = if args.counts_only { Switch::Off } else { Switch::On };
-        let wish = WatchOptions {
+        let options = WatchOptions {
             attach: args.attach.choices(),
             ingress: Ingress::Once,
             egress: Switch::On,
             track,
             ..WatchOptions::default()
         };
-        let mut watch = Watch::attach(&device, &wish)?;
+        let mut watch = Watch::attach(&device, &options)?;
         let flows = (track == Switch::On).then(|| watch.flows()).transpose()?;
         let behind = watch.ingress() == Some(Hop::TcIn);
         let filter = if behind { FilterDrops::on(&device, screen)? } else { None };
@@ -89,7 +89,7 @@ impl Watcher {
         })
     }
 
-    /// What a person wants to know before the first numbers come.
+    /// Returns what to print before the first counts arrive.
     pub(super) fn greeting(&self) -> String {
         format!(
             "watching {} (XDP {}: {}); Ctrl-C ends it",
@@ -99,7 +99,7 @@ impl Watcher {
         )
     }
 
-    /// What was seen so far.
+    /// Reads what was seen so far.
     pub(super) fn look(&mut self) -> Result<Observation, Failure> {
         let snapshot = self.watch.snapshot()?;
         let flows = match &self.flows {
@@ -126,19 +126,19 @@ impl Watcher {
         })
     }
 
-    /// What the filter in front of this watch dropped since it began.
+    /// Returns what the filter in front of this watch dropped since it began.
     fn bypassed(&self) -> Tallies {
         let Some(filter) = &self.filter else { return BTreeMap::new() };
         let now = Snapshot { dropped: filter.dropped.read(), ..Snapshot::default() };
         now.since(&Snapshot { dropped: filter.before.clone(), ..Snapshot::default() }).dropped
     }
 
-    /// Hands on what the kernel programs logged.
+    /// Forwards what the kernel programs logged.
     pub(super) fn flush_log(&mut self) {
         self.watch.flush_log();
     }
 
-    /// Fails once the interface is gone: its links are then dead, and would count nothing for ever.
+    /// Fails once the interface is gone: its links are then dead, and would never count again.
     pub(super) fn check_interface(&self) -> Result<(), Failure> {
         Ok(self.watch.check_interface()?)
     }

@@ -22,7 +22,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The echo packet in `copied`; the kernel half copies nothing else.
+    /// Parses the echo packet in `copied`; the kernel half copies nothing else.
     pub(super) fn echo(&self, copied: &Copied<'_>) -> Option<EchoSeen> {
         let link_layer = if copied.head.raw_ip == 1 { LinkLayer::RawIp } else { LinkLayer::Ethernet };
         let packet = parse(copied.bytes, link_layer).ok()?;
@@ -49,7 +49,7 @@ fn address(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
 
-/// A checksum covers the whole packet, so nothing follows from a part of one.
+/// Verifies the checksum. It covers the whole packet, so a truncated copy proves nothing.
 fn checksum_of(bytes: &[u8], packet: &EchoPacket, source: [u8; 16], destination: [u8; 16]) -> Checksum {
     let end = packet.icmp_offset + packet.icmp_bytes as usize;
     let Some(message) = bytes.get(packet.icmp_offset..end).filter(|_| !packet.first_fragment) else {

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How far behind its times a sender may fall and still catch up; beyond that (it was stopped, or a packet had to
-/// wait) it starts its times anew rather than send a burst.
+/// How far a sender may fall behind its schedule and still catch up. Beyond that (it was stopped, or a packet had to
+/// wait) the schedule restarts, so that there is no burst.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// The runtime's timers are no finer than this, so the last bit is slept by the thread.
+/// The resolution of the runtime's timers; the thread sleeps for the rest itself.
 const COARSE: Duration = Duration::from_millis(2);
 
 /// Packets at an interval, the first at once.
@@ -23,7 +23,7 @@ impl Pace {
         Self { interval, due: Instant::now() }
     }
 
-    /// Returns once the next packet is due; always gives signals a chance.
+    /// Waits until the next packet is due; always gives signals a chance.
     pub(super) async fn wait(&self) {
         let left = self.due.saturating_duration_since(Instant::now());
         if left > COARSE {
@@ -34,7 +34,7 @@ impl Pace {
         thread::sleep(self.due.saturating_duration_since(Instant::now()));
     }
 
-    /// A packet went out: the next one is an interval later.
+    /// Records that a packet was sent: the next one is due an interval later.
     pub(super) fn sent(&mut self) {
         self.due = next(self.due, self.interval, Instant::now());
     }

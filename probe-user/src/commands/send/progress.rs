@@ -1,4 +1,4 @@
-//! What has been sent so far, and the report it makes.
+//! The packets sent so far, and the report on them.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ impl SendProgress {
         }
     }
 
-    /// The target has an address, and a socket is open.
+    /// Records the resolved target and the type of the open socket.
     pub(super) fn start(&mut self, target: &ResolvedTarget, way: SocketType) {
         self.document.target.address = Some(target.address.ip().to_string());
         self.target = Some(target.clone());
@@ -63,17 +63,17 @@ impl SendProgress {
         }
     }
 
-    /// The id that packets have.
+    /// Returns the id of the packets.
     pub(super) fn id(&self) -> u16 {
         self.document.id
     }
 
-    /// The sequence number of the next packet, or nothing when all were tried.
+    /// Returns the sequence number of the next packet, or `None` when all were tried.
     pub(super) fn next_seq(&self) -> Option<u16> {
         (self.tried < self.document.asked).then_some(self.seq)
     }
 
-    /// Counts the packet of [`SendProgress::next_seq`], and goes on to the next one.
+    /// Counts the packet of [`SendProgress::next_seq`], and moves on to the next one.
     pub(super) fn count(&mut self, result: Result<(), Refused>) {
         match result {
             Ok(()) => self.document.sent += 1,
@@ -87,7 +87,7 @@ impl SendProgress {
         self.seq = self.seq.wrapping_add(self.step);
     }
 
-    /// The ICMP errors that arrived.
+    /// Records the ICMP errors that arrived.
     pub(super) fn came_back(&mut self, returned: &BTreeMap<Returned, u64>) {
         self.document.returned = returned
             .iter()
@@ -102,13 +102,13 @@ impl SendProgress {
         self.document.returned.sort_by_key(|back| std::cmp::Reverse(back.count));
     }
 
-    /// A signal ended it.
+    /// Records that a signal ended the run.
     pub(super) fn interrupted(mut self) -> Self {
         self.document.interrupted = true;
         self
     }
 
-    /// The report.
+    /// Returns the report.
     pub(super) fn document(mut self) -> Sent {
         if let Some(target) = &self.target {
             let route = SendRoute { target: target.address.ip(), interface: self.interface.as_deref() };

@@ -28,9 +28,9 @@ pub enum FaultAction {
     Cgroup(Direction, ProgramVerdict),
     /// probe's own filter (`probe filter add`) on the host's interface, for echo packets of this leg.
     ProbeFilter(On),
-    /// So many echo exchanges, to use up what is limited.
+    /// This many echo exchanges, to use up what is limited.
     Spend(u32),
-    /// Something else goes on, until the lab is taken away.
+    /// Other traffic, until the lab is removed.
     Noise(Noise),
 }
 
@@ -43,12 +43,12 @@ pub enum ProgramVerdict {
     Pass,
 }
 
-/// What else goes on beside the probes; all of it is bounded in number and time.
+/// Other traffic beside the probes, all of it bounded in number and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noise {
     /// UDP datagrams from B to a port of its own that nobody listens at: a drop event each.
     UdpFlood,
-    /// Another ping from A to B with this id and so many payload bytes.
+    /// Another ping from A to B with this id and this many payload bytes.
     Ping {
         /// Its echo id.
         id: u16,

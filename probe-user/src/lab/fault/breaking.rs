@@ -30,8 +30,8 @@ const XDP: [i32; 2] = [1, 2];
 const TCX: [i32; 2] = [2, -1];
 const CGROUP: [i32; 2] = [0, 1];
 
-/// What holds a lab broken. Drop it before the lab: rules, routes and links go with the lab's namespaces, and all else
-/// goes with this, also in a panic.
+/// What keeps a lab broken. Drop it before the lab: rules, routes and links go away with the lab's namespaces, all else
+/// with this, even in a panic.
 #[derive(Debug, Default)]
 pub struct Broken {
     // In this order: the noise ends before what it runs into.
@@ -41,10 +41,10 @@ pub struct Broken {
     cgroup: Option<Cgroup>,
 }
 
-/// Breaks `lab` as `case` wants it.
+/// Breaks `lab` as `case` says.
 ///
 /// # Errors
-/// The first action that could not be done; what was done before it is undone, but for what goes with the lab.
+/// The first action that failed. Earlier actions are then undone, except for those that disappear with the lab.
 pub fn break_lab(lab: &Topology, case: &Case) -> Result<Broken, FaultError> {
     let mut broken = Broken::default();
     let site = case.site();
@@ -133,12 +133,12 @@ impl Broken {
     }
 }
 
-/// The interface of one of the two end hosts.
+/// Returns the interface of one of the two end hosts.
 fn nic(host: LabHost) -> Nic {
     host.nics().next().expect("every host has an interface")
 }
 
-/// `/proc/sys/net` shows the namespace of the thread that looks.
+/// Writes a setting from inside the namespace, since `/proc/sys/net` shows the namespace of the thread that opens it.
 fn set(lab: &Topology, host: LabHost, path: &str, value: &str) -> Result<(), FaultError> {
     let file = Path::new("/proc/sys").join(path);
     lab.netns(host)

@@ -10,7 +10,7 @@ mod sender_device;
 
 use super::{ExpectedDiagnosis, Fault, FaultLocation, Probe, REQUEST};
 
-/// What rows have that say nothing else.
+/// The defaults of a row.
 const ROW: Fault = Fault {
     name: "",
     title: "",
@@ -59,7 +59,7 @@ macro_rules! device_chain {
 
 use {chain, device_chain};
 
-/// Every row, in the order in which cases are run.
+/// Iterates over every row, in the order in which cases are run.
 pub(super) fn rows() -> impl Iterator<Item = &'static Fault> {
     let files = [
         healthy::ROWS,
@@ -73,7 +73,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Fault> {
     files.into_iter().flatten()
 }
 
-/// Rows that a command cannot try.
+/// Iterates over the rows that a command cannot try.
 pub(super) fn own_socket() -> impl Iterator<Item = &'static Fault> {
     receiver_late::OWN_SOCKET.iter()
 }

@@ -22,7 +22,7 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes a cgroup and moves this process into it; sockets made from now on belong to it.
+    /// Creates a cgroup and moves this process into it; new sockets belong to it.
     pub(super) fn join() -> Result<Self, FaultError> {
         let root = mount_point().ok_or(FaultError::NoCgroup2)?;
         let before = own_path(&root).ok_or(FaultError::NoCgroup2)?;
@@ -46,12 +46,13 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // What stays after a failure here is an empty folder, which the next run sweeps away.
         if let Err(error) = move_to(&self.before).and_then(|()| fs::remove_dir(&self.path)) {
-            tracing::warn!("{} is left: {error}", self.path.display());
+            tracing::warn!("{} was left behind: {error}", self.path.display());
         }
     }
 }
 
-/// Removes the cgroups that killed runs left; one that still has a process in it is left alone. Says how many it were.
+/// Removes the cgroups that killed runs left behind, except those that still have a process. Returns how many it
+/// removed.
 pub fn sweep() -> usize {
     let Some(root) = mount_point() else { return 0 };
     let Ok(folders) = fs::read_dir(root) else { return 0 };
@@ -63,18 +64,18 @@ fn move_to(cgroup: &Path) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), process::id().to_string())
 }
 
-/// Where cgroup2 is mounted.
+/// Returns where cgroup2 is mounted.
 fn mount_point() -> Option<PathBuf> {
     fs::read_to_string("/proc/self/mountinfo").ok()?.lines().find_map(cgroup2_mount)
 }
 
-/// The mount point in a line of `mountinfo` (`proc_pid_mountinfo(5)`), if it is of a cgroup2.
+/// Returns the mount point in a line of `mountinfo` (`proc_pid_mountinfo(5)`), if it is of a cgroup2.
 fn cgroup2_mount(line: &str) -> Option<PathBuf> {
     let (mount, file_system) = line.split_once(" - ")?;
     (file_system.split(' ').next() == Some("cgroup2")).then(|| mount.split(' ').nth(4).map(PathBuf::from))?
 }
 
-/// The folder of the cgroup that this process is in.
+/// Returns the folder of the cgroup that this process is in.
 fn own_path(root: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;

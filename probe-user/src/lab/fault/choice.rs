@@ -5,10 +5,10 @@ use strsim::jaro_winkler;
 
 use super::Case;
 
-/// What was asked for.
+/// The cases that were asked for.
 #[derive(Clone, Debug, Default)]
 pub struct CaseSelection {
-    /// Names, their beginnings, or patterns with `*` and `?`; nothing: every case.
+    /// Names, prefixes of names, or patterns with `*` and `?`; if empty, every case.
     pub names: Vec<String>,
     /// One IP version only.
     pub family: Option<Family>,
@@ -19,14 +19,14 @@ pub struct CaseSelection {
 pub struct Unknown {
     /// As it was typed.
     pub name: String,
-    /// The case with the name most like it.
+    /// The most similar name of a case.
     pub nearest: Option<String>,
 }
 
-/// Those of `cases` that were asked for, in their own order.
+/// Selects those of `cases` that were asked for, in their own order.
 ///
 /// # Errors
-/// The first name that fits no case at all, of whichever IP version.
+/// The first name that matches no case of any IP version.
 pub fn choose(cases: Vec<Case>, choice: &CaseSelection) -> Result<Vec<Case>, Unknown> {
     if let Some(name) = choice.names.iter().find(|name| !cases.iter().any(|case| fits(name, &case.name))) {
         return Err(Unknown {
@@ -39,7 +39,7 @@ pub fn choose(cases: Vec<Case>, choice: &CaseSelection) -> Result<Vec<Case>, Unk
     Ok(cases.into_iter().filter(|case| named(case) && of_family(case)).collect())
 }
 
-/// Whether a typed name means `name`: as it is, as a beginning that ends at a hyphen, or as a pattern.
+/// Returns whether a typed name means `name`: as it is, as a prefix that ends at a hyphen, or as a pattern.
 pub fn fits(typed: &str, name: &str) -> bool {
     if typed.contains(['*', '?']) {
         return matches(typed.as_bytes(), name.as_bytes());
@@ -47,7 +47,7 @@ pub fn fits(typed: &str, name: &str) -> bool {
     name.strip_prefix(typed).is_some_and(|rest| rest.is_empty() || rest.starts_with('-') || typed.ends_with('-'))
 }
 
-/// A shell pattern of `*`, `?` and plain characters.
+/// Matches `text` with a shell pattern of `*`, `?` and plain characters.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], []) => true,
@@ -58,7 +58,7 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Of `names`, the one most like `name`, where any is alike.
+/// Returns the most similar of `names`, if any is similar to `name`.
 pub fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let (best, likeness) =
         names.map(|other| (other, jaro_winkler(name, other))).max_by(|(_, one), (_, other)| one.total_cmp(other))?;

@@ -1,11 +1,11 @@
-//! What can go wrong while a fault is made, and what mends it.
+//! Errors while a fault is made, and how to fix them.
 
 use crate::ebpf;
 use std::io;
 
 use crate::{error::Mend, lab};
 
-/// Why the lab could not be broken as a case wants it.
+/// Why the lab could not be broken as a case says.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultError {
     /// The lab itself.
@@ -15,7 +15,7 @@ pub enum FaultError {
     #[error(transparent)]
     Kernel(#[from] ebpf::KernelError),
     /// A program that the fault needs is not there.
-    #[error("{program} is not installed, and this fault is made with it")]
+    #[error("{program} is not installed, and this fault needs it")]
     NoTool {
         /// Its name.
         program: String,
@@ -54,7 +54,7 @@ pub enum FaultError {
 }
 
 impl FaultError {
-    /// A failed system call.
+    /// Converts the error of a failed system call.
     pub(super) fn system(attempt: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let attempt = attempt.into();
         move |source| Self::System { attempt, source }

@@ -28,7 +28,7 @@ const SILENCE: Duration = Duration::from_millis(40);
 /// How many packets show whether a fault is in force.
 const COUNT: u32 = 4;
 
-/// What came of some echo packets.
+/// The result of sending some echo packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// The id that they had.
@@ -37,13 +37,13 @@ pub struct Exchange {
     pub wanted: u32,
     /// Why the kernel refused some, or the socket could not be made.
     pub refused: Vec<String>,
-    /// The sequence numbers, from 1, of those that were answered, in the order in which the answers came, each once. Of
-    /// replies that nobody asked for: of those that arrived.
+    /// The sequence numbers, from 1, of the requests that were answered, in the order of the answers, each once. For
+    /// unsolicited replies: of those that arrived.
     pub answered: Vec<u16>,
 }
 
 impl Exchange {
-    /// How it would end as a diagnosis.
+    /// Returns how the exchange would end as a diagnosis.
     pub fn outcome(&self) -> Outcome {
         match self.answered.len() {
             0 => Outcome::Stopped,
@@ -58,24 +58,24 @@ impl Exchange {
     }
 }
 
-/// Sends `count` echo packets like `probe` from A to B at once, and waits for what comes of them.
+/// Sends `count` echo packets like `probe` from A to B at once, and waits for the outcome.
 ///
 /// # Errors
-/// [`FaultError::System`] where not even the socket that waits can be made.
+/// [`Error::System`] if the receiving socket cannot be opened.
 pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, FaultError> {
     exchange(lab, family, probe, count, SILENCE)
 }
 
-/// Holds that the lab answers before anything is broken. Every neighbour is known then.
+/// Checks that the lab answers before anything is broken. Every neighbour is known afterwards.
 pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), FaultError> {
     let seen = exchange(lab, family, &Probe::PLAIN, 2, PATIENCE)?;
     if seen.outcome() == Outcome::Delivered { Ok(()) } else { Err(FaultError::NotHealthy { what: seen.sentence() }) }
 }
 
-/// Holds that a lab that was broken as `case` wants it now delivers as much as the case says.
+/// Checks that a broken lab delivers as much as `case` says.
 ///
 /// # Errors
-/// [`FaultError::NotInForce`] where it delivers more or less.
+/// [`Error::NotInForce`] if it delivers more or less.
 pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, FaultError> {
     let outcomes = case.fault.expected.outcomes;
     let fits = |outcome| {
@@ -105,7 +105,7 @@ fn settings(family: Family, probe: &Probe, echo: Echo) -> Settings {
     Settings { ttl: probe.ttl, source: probe.source(family), fragmentation, ..Settings::new(echo, target) }
 }
 
-/// Why packets were refused.
+/// Sends packets, and returns why some were refused.
 fn send(settings: &Settings, id: u16, size: u16, count: u32) -> Vec<String> {
     let mut sender = match Sender::open(settings) {
         Ok(sender) => sender,
@@ -136,7 +136,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// The sequence numbers of those that come within `wait`, in their order, each once.
+    /// Returns the sequence numbers of those that arrive within `wait`, in their order, each once.
     fn collect(&self, socket: &Socket, wait: Duration) -> io::Result<Vec<u16>> {
         let deadline = Instant::now() + wait;
         let mut seqs = Vec::new();
@@ -161,7 +161,8 @@ impl Wanted {
         Ok(seqs)
     }
 
-    /// The sequence number of `packet`, if it is one of these. Raw IPv4 sockets give the IP header too.
+    /// Returns the sequence number of `packet`, if it belongs to this exchange. Raw IPv4 sockets also deliver the IP
+    /// header.
     fn seq_of(&self, packet: &[u8]) -> Option<u16> {
         let header = match self.kind.family {
             Family::V4 => usize::from(packet.first()? & 15) * 4,
@@ -176,14 +177,14 @@ impl Wanted {
     }
 }
 
-/// An id that is most likely nobody else's.
+/// Returns an id that most likely nobody else uses.
 pub(super) fn fresh_id() -> u16 {
     use std::hash::{BuildHasher, RandomState};
     let [low, high, ..] = RandomState::new().hash_one(0).to_ne_bytes();
     u16::from_ne_bytes([low, high]).max(1)
 }
 
-/// Sends `count` requests to `target` in the namespace of this thread, one after each `pause`, until `stop`.
+/// Sends `count` requests to `target` in this thread's namespace, pausing for `pause` after each, until `stop` is set.
 pub(super) fn keep_pinging(target: IpAddr, id: u16, size: u16, count: u32, pause: impl Fn() -> bool) {
     let settings = Settings::new(Echo::Request, SocketAddr::new(target, 0));
     let Ok(mut sender) = Sender::open(&settings) else { return };

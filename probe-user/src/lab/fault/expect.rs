@@ -13,11 +13,11 @@ pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost as Side};
 pub struct ExpectedDiagnosis {
     /// How the run ends.
     pub outcomes: &'static [Outcome],
-    /// The layer where packets stop; empty where no stop must be told.
+    /// The layer where packets stop; empty if no stop may be reported.
     pub layers: &'static [Layer],
     /// The sides on which it lies, where that is not simply the fault's own.
     pub sides: &'static [Side],
-    /// Whether the leg is not held: with replies that nobody asked for there is no request whose leg it could be.
+    /// Whether the leg is not held: with unsolicited replies there is no request whose leg it could be.
     pub any_leg: bool,
     /// The drop reason, only where kernels from 6.1 to 6.18 agree.
     pub reasons: &'static [&'static str],
@@ -27,7 +27,7 @@ pub struct ExpectedDiagnosis {
     pub chain: Option<&'static str>,
     /// How sure it must be at least.
     pub confidence: Confidence,
-    /// What the kernel itself told on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests hold the lab against
+    /// What the kernel reported on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests hold the lab against
     /// it; verdicts are not, since names move between kernels.
     pub measured: Measured,
 }
@@ -60,43 +60,43 @@ impl ExpectedDiagnosis {
         measured: Measured::SILENT,
     };
 
-    /// Every probe stops in one of these layers.
+    /// Expects every probe to stop in one of these layers.
     pub const fn stopped(layers: &'static [Layer]) -> Self {
         Self { outcomes: &[Outcome::Stopped], layers, ..Self::DELIVERED }
     }
 
-    /// Some stop there.
+    /// Expects some probes to stop in one of these layers.
     pub const fn lossy(layers: &'static [Layer]) -> Self {
         Self { outcomes: &[Outcome::Lossy], layers, ..Self::DELIVERED }
     }
 
-    /// The drop reason must be this.
+    /// Requires one of these drop reasons.
     pub const fn reason(self, reasons: &'static [&'static str]) -> Self {
         Self { reasons, ..self }
     }
 
-    /// Dropped by netfilter in this hook and chain, for certain.
+    /// Requires a certain drop by netfilter in this hook and chain.
     pub const fn in_chain(hook: &'static str, chain: &'static str) -> Self {
         let stopped = Self::stopped(&[Layer::Netfilter]);
         Self { hook: Some(hook), chain: Some(chain), confidence: Confidence::Certain, ..stopped }
     }
 
-    /// It must be certain.
+    /// Requires the verdict to be certain.
     pub const fn certain(self) -> Self {
         Self { confidence: Confidence::Certain, ..self }
     }
 
-    /// The same drop event over both families.
+    /// Requires this drop event over both families.
     pub const fn event(self, reason: &'static str, function: &'static str) -> Self {
         self.events((reason, function), (reason, function))
     }
 
-    /// The drop event over IPv4 and over IPv6.
+    /// Requires one drop event over IPv4 and one over IPv6.
     pub const fn events(self, v4: (&'static str, &'static str), v6: (&'static str, &'static str)) -> Self {
         Self { measured: Measured { v4: Some(v4), v6: Some(v6) }, ..self }
     }
 
-    /// Whether a stop must be told.
+    /// Returns whether a stop must be reported.
     pub const fn has_stop(&self) -> bool {
         !self.layers.is_empty()
     }
@@ -107,7 +107,7 @@ impl ExpectedDiagnosis {
 pub struct Got {
     /// How the run ended.
     pub outcome: Outcome,
-    /// The leg of the first stop; none where it told no stop.
+    /// The leg of the first stop; `None` if it reported no stop.
     pub leg: Option<Echo>,
     /// Its side.
     pub host: Option<Side>,
@@ -130,14 +130,14 @@ pub struct Got {
 }
 
 impl Got {
-    /// Reads a `probe.diagnosis/1` document.
+    /// Parses a `probe.diagnosis/1` document.
     ///
     /// # Errors
-    /// Says which field is missing or has a value that the contract does not know.
+    /// Names the field that is missing or has a value that the contract does not know.
     pub fn from_document(document: &Value, seconds: f64) -> Result<Self, String> {
         let schema = document["schema"].as_str().unwrap_or_default();
         if schema != "probe.diagnosis/1" {
-            let error = document["error"].as_str().unwrap_or("that is no diagnosis");
+            let error = document["error"].as_str().unwrap_or("this is not a diagnosis");
             return Err(error.to_owned());
         }
         let (verdict, stop) = (&document["verdict"], &document["stops"][0]);
@@ -158,7 +158,7 @@ impl Got {
         })
     }
 
-    /// Whether it told of a stop.
+    /// Returns whether the diagnosis reported a stop.
     pub fn has_stop(&self) -> bool {
         self.leg.is_some() || self.layer.is_some()
     }
@@ -182,19 +182,19 @@ fn leg_of(stop: &Value) -> Result<Option<Echo>, String> {
 }
 
 impl ExpectedDiagnosis {
-    /// The sides that are right for a fault on `side`.
+    /// Returns the sides that are right for a fault on `side`.
     pub fn sides_for(&self, side: Option<Side>) -> Vec<Side> {
         if self.sides.is_empty() { side.into_iter().collect() } else { self.sides.to_vec() }
     }
 
-    /// Where `got` differs from this, one clause each; nothing if it is right.
+    /// Returns where `got` differs from the expectation, one clause each; empty if it is right.
     pub fn differences(&self, leg: Echo, side: Option<Side>, got: &Got) -> Vec<String> {
         let mut wrong = Vec::new();
         let names = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.name()).collect::<Vec<_>>();
         hold(&mut wrong, "outcome", &names(self.outcomes), Some(got.outcome.name()));
         if !self.has_stop() {
             if got.has_stop() {
-                wrong.push(format!("a stop is told where there is none ({})", got.place()));
+                wrong.push(format!("a stop is reported where there is none ({})", got.place()));
             }
             return wrong;
         }
@@ -217,7 +217,7 @@ impl ExpectedDiagnosis {
 }
 
 impl Got {
-    /// Leg, side and layer in one clause.
+    /// Returns leg, side and layer in one clause.
     pub fn place(&self) -> String {
         let words = [self.leg.map(|leg| leg.name().to_owned()), self.host.map(Side::name), self.layer.map(Layer::name)];
         let words: Vec<_> = words.into_iter().flatten().collect();
@@ -225,13 +225,13 @@ impl Got {
     }
 }
 
-/// Adds a clause unless `is` is one of `wanted`, or nothing is wanted.
+/// Adds a clause to `wrong` unless `is` is one of `wanted`, or nothing is wanted.
 fn hold<W: Display, I: Display>(wrong: &mut Vec<String>, what: &str, wanted: &[W], is: Option<I>) {
     let is = is.map(|is| is.to_string());
     let fits = wanted.iter().any(|wanted| Some(wanted.to_string()) == is);
     if !wanted.is_empty() && !fits {
         let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
-        let is = is.unwrap_or_else(|| "not told".into());
+        let is = is.unwrap_or_else(|| "missing".into());
         wrong.push(format!("{what} is {is}, not {}", wanted.join(" or ")));
     }
 }

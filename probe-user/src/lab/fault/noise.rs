@@ -48,7 +48,7 @@ pub(super) struct Noisy {
 }
 
 impl Noisy {
-    /// Starts it.
+    /// Starts the noise.
     pub(super) fn start(lab: &Topology, family: Family, noise: Noise) -> Result<Self, FaultError> {
         let b = LabHost::B.address(family);
         match noise {
@@ -99,13 +99,13 @@ impl Drop for Noisy {
     }
 }
 
-/// Another handle of the same namespace.
+/// Opens another handle to the same namespace.
 fn again(netns: &Netns) -> Result<Netns, FaultError> {
     let handle = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
     Ok(Netns::open(handle.as_ref())?.expect("an open handle names its namespace"))
 }
 
-/// Waits for the time between two requests; says whether to stop.
+/// Waits for the time between two requests, and returns whether to stop.
 fn pause(stop: &AtomicBool) -> bool {
     thread::sleep(INTERVAL);
     stop.load(Ordering::Relaxed)

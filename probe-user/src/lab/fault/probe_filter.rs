@@ -36,8 +36,8 @@ enum PinHome {
 
 const BPFFS: &str = "/sys/fs/bpf";
 
-/// Gives this thread, and what it starts, mounts of its own, so that what is mounted for a case goes with this process
-/// even if it is killed.
+/// Gives this thread and its children a mount namespace of their own, so that the mounts of a case disappear with this
+/// process even if it is killed.
 pub(super) fn keep_mounts_private() -> Result<(), FaultError> {
     let make = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
@@ -69,7 +69,7 @@ impl Drop for PinHome {
 }
 
 impl ProbeFilter {
-    /// Puts a rule for every id on `eth0` of `netns`.
+    /// Adds a rule for every id on `eth0` of `netns`.
     pub(super) fn put(netns: &Netns, site: FaultSite) -> Result<Self, FaultError> {
         let handle = format!("/proc/self/fd/{}", netns.as_fd().as_raw_fd());
         let again = Netns::open(handle.as_ref())?.expect("an open handle names its namespace");
@@ -95,7 +95,7 @@ impl Drop for ProbeFilter {
     fn drop(&mut self) {
         let clear = || Changing::begin().and_then(|changing| pins::clear(None, &changing));
         if let Ok(Err(error)) = self.netns.run(clear) {
-            tracing::warn!("a filter of the lab is left: {error}; probe filter list removes it");
+            tracing::warn!("a filter of the lab was left behind: {error}; probe filter list removes it");
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::{error::Failure, lab::Topology};
 
 /// What finds out where packets from A to B stop.
 pub trait Diagnoser {
-    /// Diagnoses the way from A to B in a lab that was broken as `case` wants it, with probes like
-    /// [`super::Fault::probe`]. It learns nothing else from the case.
+    /// Diagnoses the path from A to B in a lab that was broken as `case` says, with probes like
+    /// [`super::Fault::probe`]. It must use nothing else of the case.
     ///
     /// # Errors
-    /// That it could not diagnose; the case then counts as not located.
+    /// The diagnosis failed; the case then counts as not located.
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure>;
 }
 
@@ -26,49 +26,49 @@ pub trait Diagnoser {
 pub struct JudgedCase {
     /// The case.
     pub case: Case,
-    /// What the diagnosis said; none where there was no diagnosis.
+    /// What the diagnosis said; `None` if there was no diagnosis.
     pub got: Option<Got>,
-    /// Where that is wrong, or why there was no diagnosis; nothing: it is located.
+    /// Where that is wrong, or why there was no diagnosis; empty if the fault was located.
     pub wrong: Vec<String>,
     /// How long the case took, lab and all.
     pub seconds: f64,
-    /// Where the diagnosis was wrong before, in another lab; nothing: it had one try.
+    /// Where the diagnosis was wrong before, in another lab; empty if there was one attempt.
     pub first_try: Vec<String>,
 }
 
 impl JudgedCase {
-    /// Whether the diagnosis said what it must.
+    /// Returns whether the diagnosis said what it must.
     pub fn located(&self) -> bool {
         self.wrong.is_empty()
     }
 
-    /// Whether a missed fault is tried in another lab. What labs share with the whole machine, such as the kernel's socket
-    /// for ICMP, others may have used up; that is told. A false stop stays one.
+    /// Returns whether a missed fault is tried again in another lab. Other processes may have used up what all labs
+    /// share with the machine, such as the kernel's ICMP socket; the retry is reported. A false stop is never retried.
     fn deserves_another(&self) -> bool {
         !self.located() && self.case.fault.expected.has_stop()
     }
 
-    /// Whether it accuses a healthy path.
+    /// Returns whether it blames a healthy path.
     pub fn false_stop(&self) -> bool {
         !self.case.fault.expected.has_stop() && self.got.as_ref().is_some_and(Got::has_stop)
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, Default)]
 pub struct CatalogueRun {
     /// The cases that were run, in their order.
     pub judged: Vec<JudgedCase>,
     /// The cases whose fault cannot be made here, and why.
     pub left_out: Vec<(Case, String)>,
-    /// How many were not reached, because somebody stopped the run.
+    /// How many were not reached because the run was stopped.
     pub unreached: usize,
 }
 
 /// What the run is about to do or has done, for progress.
 #[derive(Clone, Copy, Debug)]
 pub enum CaseProgress<'a> {
-    /// This case is next: its number from 1, of so many.
+    /// This case is next: its number from 1, of this many.
     Begins(usize, usize, &'a Case),
     /// It is done.
     Ended(&'a JudgedCase),
@@ -76,10 +76,10 @@ pub enum CaseProgress<'a> {
     Unmade,
 }
 
-/// Runs `cases`. `stop` is asked before each of them. The thread that calls this has mounts of its own from then on.
+/// Runs `cases`, and asks `stop` before each. The calling thread has its own mount namespace from then on.
 ///
 /// # Errors
-/// Only where no lab can be made at all; what goes wrong with one case is that case's.
+/// No lab can be set up at all. The failure of a single case is part of its result.
 pub fn run(
     cases: Vec<Case>,
     diagnose: &mut dyn Diagnoser,
@@ -102,21 +102,21 @@ pub fn run(
         }
         tell(CaseProgress::Begins(index + 1, total, &case));
         let start = Instant::now();
-        let patient = match make(&case)? {
-            Ok(patient) => patient,
+        let lab = match make(&case)? {
+            Ok(lab) => lab,
             Err(why) => {
                 tell(CaseProgress::Unmade);
                 run.left_out.push((case, why.to_string()));
                 continue;
             }
         };
-        let mut judged = judge(case, &patient, diagnose, start);
-        drop(patient);
+        let mut judged = judge(case, &lab, diagnose, start);
+        drop(lab);
         if !stop()
             && judged.deserves_another()
-            && let Ok(patient) = make(&judged.case)?
+            && let Ok(lab) = make(&judged.case)?
         {
-            let again = judge(judged.case.clone(), &patient, diagnose, start);
+            let again = judge(judged.case.clone(), &lab, diagnose, start);
             judged = JudgedCase { first_try: judged.wrong, ..again };
         }
         if stop() {
@@ -130,7 +130,7 @@ pub fn run(
     Ok(run)
 }
 
-/// Why this machine cannot make the case's fault: a program that the fault needs is not installed.
+/// Explains why this machine cannot make the case's fault: a program that the fault needs is not installed.
 pub fn lacks(case: &Case) -> Option<String> {
     case.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
 }
@@ -139,22 +139,22 @@ pub fn lacks(case: &Case) -> Option<String> {
 /// it may be late.
 const TRIES: usize = 3;
 
-/// A lab that is broken as a case wants it.
-struct Patient {
+/// A lab that was broken as a case says.
+struct BrokenLab {
     // In this order: what holds the lab broken goes before it.
     _broken: Broken,
     lab: Topology,
 }
 
-/// Makes the case's fault in a lab of its own; or says why it cannot be made here.
-fn make(case: &Case) -> Result<Result<Patient, FaultError>, FaultError> {
+/// Makes the case's fault in a new lab, or says why it cannot be made here.
+fn make(case: &Case) -> Result<Result<BrokenLab, FaultError>, FaultError> {
     let mut last = None;
     for _ in 0..TRIES {
         let lab = Topology::build()?;
         match broken(&lab, case) {
-            Ok(broken) => return Ok(Ok(Patient { _broken: broken, lab })),
+            Ok(broken) => return Ok(Ok(BrokenLab { _broken: broken, lab })),
             Err(error @ (FaultError::NotHealthy { .. } | FaultError::NotInForce { .. })) => {
-                tracing::info!("{} is made again: {error}", case.name);
+                tracing::info!("{} is set up again: {error}", case.name);
                 last = Some(error);
             }
             Err(error) => return Ok(Err(error)),
@@ -163,8 +163,8 @@ fn make(case: &Case) -> Result<Result<Patient, FaultError>, FaultError> {
     Ok(Err(last.expect("there is more than one try, and each ends in a return or an error")))
 }
 
-fn judge(case: Case, patient: &Patient, diagnose: &mut dyn Diagnoser, start: Instant) -> JudgedCase {
-    let (got, wrong) = match diagnose.diagnose(&patient.lab, &case) {
+fn judge(case: Case, lab: &BrokenLab, diagnose: &mut dyn Diagnoser, start: Instant) -> JudgedCase {
+    let (got, wrong) = match diagnose.diagnose(&lab.lab, &case) {
         Ok(got) => {
             let wrong = case.differences(&got);
             (Some(got), wrong)
@@ -174,7 +174,7 @@ fn judge(case: Case, patient: &Patient, diagnose: &mut dyn Diagnoser, start: Ins
     JudgedCase { case, got, wrong, seconds: start.elapsed().as_secs_f64(), first_try: Vec::new() }
 }
 
-/// Breaks a healthy lab, and holds that it is broken.
+/// Breaks a healthy lab, and checks that it is broken.
 ///
 /// # Errors
 /// The lab did not answer before, could not be broken, or the fault does not show.

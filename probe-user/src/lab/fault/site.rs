@@ -1,4 +1,4 @@
-//! Who is who on a leg, and the words of the catalogue's texts that stand for them.
+//! The hosts that play each part on a leg, and the words of the catalogue's texts that stand for them.
 
 use probe_ebpf::{Echo, Family};
 
@@ -25,7 +25,7 @@ pub enum On {
 }
 
 impl FaultSite {
-    /// The host that has this part.
+    /// Returns the host that plays this part.
     pub fn host(self, on: On) -> LabHost {
         match (on, self.leg) {
             (On::Router, _) => LabHost::Fw,
@@ -34,12 +34,12 @@ impl FaultSite {
         }
     }
 
-    /// The interface of the sending or the receiving host.
+    /// Returns the interface of the sending or the receiving host.
     fn nic(self, on: On) -> Nic {
         if self.host(on) == LabHost::A { Nic::A } else { Nic::B }
     }
 
-    /// What each word in braces stands for.
+    /// Returns what each word in braces stands for.
     fn words(self) -> [(&'static str, String); 15] {
         let v4 = self.family == Family::V4;
         let either = |four: &'static str, six: &'static str| if v4 { four } else { six }.to_owned();
@@ -67,7 +67,7 @@ impl FaultSite {
         ]
     }
 
-    /// `text` with each word in braces replaced by what it stands for here.
+    /// Replaces each word in braces in `text` by what it stands for here.
     pub fn fill(self, text: &str) -> String {
         self.words().iter().fold(text.to_owned(), |text, (word, meaning)| text.replace(word, meaning))
     }

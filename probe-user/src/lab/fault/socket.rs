@@ -14,7 +14,7 @@ pub enum SocketTrouble {
 }
 
 impl SocketTrouble {
-    /// Puts it on `socket`.
+    /// Sets it on `socket`.
     ///
     /// # Errors
     /// What the kernel answered.

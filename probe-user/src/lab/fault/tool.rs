@@ -11,7 +11,7 @@ use crate::lab::Netns;
 /// Root's search path does not always have the folders these live in.
 const FOLDERS: [&str; 3] = ["", "/usr/sbin/", "/sbin/"];
 
-/// Runs `program` with `words` and `input` inside `netns`; its failure is an error with the first line it printed.
+/// Runs `program` with `words` and `input` inside `netns`. On failure, the error holds the first line it printed.
 pub(super) fn run(netns: &Netns, program: &str, words: &str, input: &str) -> Result<(), FaultError> {
     let mut child = start(netns, program, words)?;
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
@@ -41,7 +41,7 @@ fn start(netns: &Netns, program: &str, words: &str) -> Result<Child, FaultError>
     Err(FaultError::NoTool { program: program.to_owned() })
 }
 
-/// Whether `program` is installed where [`run`] looks for it.
+/// Returns whether `program` is installed where [`run`] looks for it.
 pub(super) fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(FOLDERS.iter().skip(1).map(Into::into));

@@ -1,4 +1,4 @@
-//! A model that stands: a lab of its own with the box in it.
+//! A model that is running: a lab of its own with the box in it.
 
 use crate::ebpf;
 use std::fs;
@@ -37,7 +37,7 @@ impl Mend for ModelError {
     }
 }
 
-/// A lab with a model in place of its firewall. It goes when it is dropped.
+/// A lab with a model in place of its firewall. It is removed when dropped.
 pub struct Built {
     /// The lab; its ends have two addresses of each IP version.
     pub topology: Topology,
@@ -45,10 +45,10 @@ pub struct Built {
 }
 
 impl BoxModel {
-    /// Builds it in a lab of its own.
+    /// Builds the model in a new lab.
     ///
     /// # Errors
-    /// What the kernel or nft refused; then nothing is left.
+    /// What the kernel or nft refused; nothing is left behind.
     pub fn build(&self) -> Result<Built, ModelError> {
         let topology = Topology::build()?;
         topology.give_second_addresses()?;
@@ -68,7 +68,7 @@ impl BoxModel {
 /// The table of the models' rules.
 const TABLE: &str = "probe_model";
 
-/// The kernel's settings of how long a ping is tracked, below `/proc/sys` (`nf_conntrack_proto_icmp.c`, `…_icmpv6.c`).
+/// Returns the sysctl, below `/proc/sys`, of how long a ping is tracked (`nf_conntrack_proto_icmp.c`, `…_icmpv6.c`).
 const fn setting(family: Family) -> &'static str {
     match family {
         Family::V4 => "net/netfilter/nf_conntrack_icmp_timeout",
@@ -76,7 +76,7 @@ const fn setting(family: Family) -> &'static str {
     }
 }
 
-/// The rules are loaded by now, and the settings there with the module that they need.
+/// Sets the timeout. The rules must be loaded first: the settings appear with the module that they need.
 fn remember_for(firewall: &Netns, seconds: u32, families: &[Family]) -> Result<(), ModelError> {
     for family in families {
         let path = setting(*family);

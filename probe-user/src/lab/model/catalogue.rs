@@ -1,4 +1,4 @@
-//! The models: boxes made of the running kernel's own firewall, and of probe's guard where Linux has none like them.
+//! The models: made of the running kernel's own firewall, and of probe's guard for behavior that Linux does not have.
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Either side may ask; what answers is known by connection tracking.
+/// Either side may ping; replies pass by connection tracking.
 const BOTH_MAY_ASK: &str = r"
 table inet probe_model {
     chain forward {
@@ -24,7 +24,7 @@ table inet probe_model {
 }
 ";
 
-/// The hosts inside are known outside by the router's own address only.
+/// The hosts inside appear outside only under the router's own address.
 const MASQUERADE: &str = r#"
 table inet probe_model {
     chain forward {
@@ -39,7 +39,7 @@ table inet probe_model {
 }
 "#;
 
-/// Requests out, replies in, each by a rule of its own. Of a packet in fragments only the first shows its type.
+/// Requests out, replies in, each by its own rule. Only the first fragment of a packet shows its type.
 const STATELESS: &str = r#"
 table inet probe_model {
     chain prerouting {
@@ -56,7 +56,7 @@ table inet probe_model {
 }
 "#;
 
-/// What is new from outside is dropped; what belongs to nothing is not new, but invalid, and passes.
+/// New connections from outside are dropped; packets without a connection are not new but invalid, and pass.
 const INVALID_PASSES: &str = r#"
 table inet probe_model {
     chain forward {
@@ -66,7 +66,7 @@ table inet probe_model {
 }
 "#;
 
-/// Every model: those of Linux first.
+/// Returns every model, those of Linux first.
 pub fn all() -> Vec<BoxModel> {
     linux().into_iter().chain(guards()).collect()
 }
@@ -76,17 +76,17 @@ fn linux() -> Vec<BoxModel> {
     vec![
         tracked("conntrack-5s", "Linux connection tracking, 5 s", group, 5),
         tracked("conntrack-20s", "Linux connection tracking, 20 s", group, 20),
-        tracked("conntrack-30s", "Linux connection tracking as it comes, 30 s", group, 30),
-        tracked("group-one-side", "a security group: only A may ask", group, 4),
-        tracked("group-both-sides", "security groups at both ends: either may ask", BOTH_MAY_ASK, 4)
+        tracked("conntrack-30s", "Linux connection tracking with its defaults, 30 s", group, 30),
+        tracked("group-one-side", "a security group: only A may ping", group, 4),
+        tracked("group-both-sides", "security groups at both ends: either may ping", BOTH_MAY_ASK, 4)
             .with(Fact::BothEnds, Truth::Is(FactValue::Independent))
             .with(Fact::Roles, Truth::Is(FactValue::Same)),
-        tracked("masquerade", "a masquerading router: A is known by its address", MASQUERADE, 6)
+        tracked("masquerade", "a masquerading router: A appears under its address", MASQUERADE, 6)
             .with(Fact::Destination, Truth::Unknowable)
             .with(Fact::Nat, nat(Rewriting::Rewritten, IdPolicy::KeptWhereFree)),
-        forgetful("stateless", "rules for single packets, connection tracking off", Some(STATELESS))
+        forgetful("stateless", "stateless rules, connection tracking off", Some(STATELESS))
             .with(Fact::Size, sizes(ONE_FRAME)),
-        forgetful("invalid-passes", "what is invalid for connection tracking passes", Some(INVALID_PASSES)),
+        forgetful("invalid-passes", "packets that connection tracking calls invalid pass", Some(INVALID_PASSES)),
         forgetful("router", "a router that drops nothing", None),
     ]
 }
@@ -97,13 +97,13 @@ fn guards() -> Vec<BoxModel> {
     let addresses = GuardOptions { key: StateKey::ADDRESSES, ..usual.clone() };
     let apart = [Fact::Errors, Fact::Roles, Fact::BothEnds, Fact::Unsolicited].map(|fact| (fact, Truth::Unknowable));
     vec![
-        guarded("seq-in-key", "the sequence number is looked at", with_key(&usual, StateKey::SEQ))
+        guarded("seq-in-key", "the sequence number is part of the key", with_key(&usual, StateKey::SEQ))
             .with(Fact::Seq, Truth::yes(true)),
-        guarded("code-in-key", "the code is looked at", with_key(&usual, StateKey::CODE))
+        guarded("code-in-key", "the code is part of the key", with_key(&usual, StateKey::CODE))
             .with(Fact::Code, Truth::yes(true)),
         guarded("code-zero", "the code must be 0", GuardOptions { code: CodeRule::Zero, ..usual.clone() })
             .with(Fact::Code, Truth::Is(FactValue::ZeroOnly)),
-        guarded("addresses-only", "only the addresses are looked at", addresses)
+        guarded("addresses-only", "only the addresses are part of the key", addresses)
             .with(Fact::Id, Truth::yes(false))
             .but(apart),
         guarded(
@@ -139,13 +139,13 @@ fn shorter_after_reply(
         .with(Fact::TimeoutAfterReply, Truth::Seconds(after.into()))
 }
 
-/// Connection tracking that remembers for so many seconds.
+/// Returns a model with connection tracking whose timeout is `seconds`.
 fn tracked(name: &'static str, title: &'static str, rules: &'static str, seconds: u32) -> BoxModel {
     let build = Build { rules: Some(rules), timeout: Some(seconds), guard: None };
     model(name, title, build, f64::from(seconds))
 }
 
-/// A guard, before which everything is forwarded.
+/// Returns a model with a guard on a plain router.
 fn guarded(name: &'static str, title: &'static str, guard: GuardOptions) -> BoxModel {
     let seconds = guard.timeout.as_secs_f64();
     let build = Build { guard: Some(guard), ..Build::default() };
@@ -153,11 +153,11 @@ fn guarded(name: &'static str, title: &'static str, guard: GuardOptions) -> BoxM
     model(name, title, build, seconds).with(Fact::Code, Truth::yes(false)).with(Fact::Errors, Truth::Is(errors))
 }
 
-/// A box that remembers nothing of a request.
+/// Returns a model that keeps no state for requests.
 fn forgetful(name: &'static str, title: &'static str, rules: Option<&'static str>) -> BoxModel {
     let plain = model(name, title, Build { rules, ..Build::default() }, 4.0);
-    let told = [Fact::State, Fact::Nat, Fact::Size, Fact::Rate];
-    let silent = Fact::ALL.into_iter().filter(|fact| !told.contains(fact)).map(|fact| (fact, Truth::Unknowable));
+    let known = [Fact::State, Fact::Nat, Fact::Size, Fact::Rate];
+    let silent = Fact::ALL.into_iter().filter(|fact| !known.contains(fact)).map(|fact| (fact, Truth::Unknowable));
     plain.with(Fact::State, Truth::yes(false)).but(silent)
 }
 
@@ -165,12 +165,12 @@ fn nat(address: Rewriting, id: IdPolicy) -> Truth {
     Truth::Is(FactValue::Nat { address, id })
 }
 
-/// The largest payload that passes; more than 4000 bytes are not tried.
+/// Returns the largest payload that passes, in bytes; more than 4000 are not tried.
 fn sizes(largest: u16) -> Truth {
     Truth::Is(FactValue::Sizes { request: largest, reply: largest, tried: 4000 })
 }
 
-/// What is true of connection tracking; the others say where they differ.
+/// Returns what is true of connection tracking; the other models say where they differ.
 fn model(name: &'static str, title: &'static str, build: Build, seconds: f64) -> BoxModel {
     let errors = FactValue::Errors { about_seen: true, about_unseen: false, state_lives: true };
     let truths = BTreeMap::from([

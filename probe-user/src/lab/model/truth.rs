@@ -16,7 +16,7 @@ pub enum Truth {
     Seconds(f64),
     /// A shorter time than is tried.
     Short,
-    /// The rate is limited at so many a second.
+    /// The rate is limited at this many a second.
     Limited(f64),
     /// No limit, however many are tried.
     Unlimited,
@@ -31,12 +31,12 @@ const SLACK: f64 = 0.01;
 const NARROWED: f64 = 0.5;
 
 impl Truth {
-    /// Yes, or no.
+    /// Returns the truth of a yes/no question.
     pub const fn yes(yes: bool) -> Self {
         Self::Is(if yes { FactValue::Yes } else { FactValue::No })
     }
 
-    /// Whether an answer is true.
+    /// Returns whether an answer is true.
     pub fn fits(&self, answer: &FactValue) -> bool {
         match (self, answer) {
             (Self::Is(FactValue::Limit { replies }), FactValue::Unlimited { tried }) => tried < replies,
@@ -53,21 +53,22 @@ impl Truth {
         }
     }
 
-    /// How far the middle of an answer's bounds is from the true time, in seconds; none where it is about no time.
+    /// Returns how far the middle of an answer's bounds is from the true time, in seconds, or `None` if it is not about
+    /// a time.
     pub fn off_by(&self, answer: &FactValue) -> Option<f64> {
         let (Self::Seconds(time), Some((low, high))) = (self, answer.between()) else { return None };
         Some(((low + high) / 2.0 - time).abs())
     }
 
-    /// Whether an answer is true, and of times as exact as the score wants them: within a quarter of a second where the
-    /// bounds were narrowed down, else within half of one.
-    pub fn is_told_by(&self, answer: &FactValue) -> bool {
+    /// Returns whether an answer is true and precise enough for the score: within a quarter of a second if the bounds
+    /// were narrowed down, otherwise within half a second.
+    pub fn is_matched_by(&self, answer: &FactValue) -> bool {
         let narrowed = answer.between().is_some_and(|(low, high)| high - low <= NARROWED);
         let most = if narrowed { NARROWED / 2.0 } else { NARROWED };
         self.fits(answer) && self.off_by(answer).is_none_or(|error| error <= most)
     }
 
-    /// In words, as the answer to `fact` would be told.
+    /// Returns the truth in words, as an answer to `fact` would be worded.
     pub fn words(&self, fact: Fact) -> String {
         match self {
             Self::Is(answer) => FactFinding::new(fact, answer.clone(), Confidence::Certain, Vec::new(), None).answer,
@@ -81,7 +82,7 @@ impl fmt::Display for Truth {
         match self {
             Self::Is(answer) => write!(f, "{answer:?}"),
             Self::Seconds(time) => write!(f, "{time} s"),
-            Self::Short => f.write_str("shorter than is tried"),
+            Self::Short => f.write_str("shorter than what is tried"),
             Self::Limited(rate) => write!(f, "limited at {rate} a second"),
             Self::Unlimited => f.write_str("no limit"),
             Self::Unknowable => f.write_str("no answer"),
@@ -94,15 +95,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_by_bounds_that_hold_it_and_are_near() {
+    fn a_time_is_matched_by_bounds_that_hold_it_and_are_near() {
         let truth = Truth::Seconds(5.0);
         let between = |low, high| FactValue::Between { low, high };
-        assert!(truth.is_told_by(&between(4.8, 5.2)));
-        assert!(truth.fits(&between(4.0, 5.1)) && truth.is_told_by(&between(4.0, 5.1)));
-        assert!(truth.fits(&between(3.0, 5.1)) && !truth.is_told_by(&between(3.0, 5.1)), "too wide");
-        assert!(!truth.is_told_by(&between(5.05, 5.3)) && !truth.is_told_by(&FactValue::Yes));
+        assert!(truth.is_matched_by(&between(4.8, 5.2)));
+        assert!(truth.fits(&between(4.0, 5.1)) && truth.is_matched_by(&between(4.0, 5.1)));
+        assert!(truth.fits(&between(3.0, 5.1)) && !truth.is_matched_by(&between(3.0, 5.1)), "too wide");
+        assert!(!truth.is_matched_by(&between(5.05, 5.3)) && !truth.is_matched_by(&FactValue::Yes));
         assert!(
-            truth.is_told_by(&FactValue::Beyond { low: 4.0 }) && !truth.is_told_by(&FactValue::Beyond { low: 6.0 })
+            truth.is_matched_by(&FactValue::Beyond { low: 4.0 })
+                && !truth.is_matched_by(&FactValue::Beyond { low: 6.0 })
         );
         assert_eq!(truth.off_by(&FactValue::Yes), None);
     }
@@ -110,16 +112,16 @@ mod tests {
     #[test]
     fn where_nothing_can_be_known_any_answer_is_wrong() {
         assert!(
-            Truth::Unknowable.is_told_by(&FactValue::NotTested)
-                && Truth::Unknowable.is_told_by(&FactValue::Inconclusive)
+            Truth::Unknowable.is_matched_by(&FactValue::NotTested)
+                && Truth::Unknowable.is_matched_by(&FactValue::Inconclusive)
         );
-        assert!(!Truth::Unknowable.is_told_by(&FactValue::No));
-        assert!(!Truth::yes(true).is_told_by(&FactValue::Inconclusive));
+        assert!(!Truth::Unknowable.is_matched_by(&FactValue::No));
+        assert!(!Truth::yes(true).is_matched_by(&FactValue::Inconclusive));
     }
 
     #[test]
     fn a_truth_is_told_in_the_words_of_its_fact() {
         assert_eq!(Truth::Seconds(4.5).words(Fact::Timeout), "4.5 s");
-        assert!(Truth::yes(false).words(Fact::Seq).contains("not looked at"));
+        assert!(Truth::yes(false).words(Fact::Seq).contains("ignored"));
     }
 }

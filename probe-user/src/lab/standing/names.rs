@@ -28,7 +28,7 @@ const FOLDER: &str = "/run/netns";
 const UNMOUNT_ATTEMPTS: u32 = 20;
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(1);
 
-/// What stands under a name.
+/// What exists under a name.
 #[derive(Debug)]
 pub(super) enum FoundName {
     /// Nothing.
@@ -64,7 +64,7 @@ pub(super) enum MountMark {
 }
 
 impl MountMark {
-    /// Looks before anything is made.
+    /// Looks up the state of the folder before anything is created.
     pub(super) fn before_naming() -> Result<Self, LabError> {
         let folder = Path::new(FOLDER);
         let Some(mount) = mount_id(folder)? else { return Ok(Self::Nothing) };
@@ -73,7 +73,7 @@ impl MountMark {
     }
 }
 
-/// The kernel's number of the mount that `path` lies on; nothing where there is no such path.
+/// Returns the kernel's id of the mount that holds `path`, or `None` if there is no such path.
 fn mount_id(path: &Path) -> Result<Option<u64>, LabError> {
     let attempt = || refused(format!("look at {}", path.display()));
     let file = match fs::File::open(path) {
@@ -89,7 +89,7 @@ fn path_of(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
-/// What stands under `name`.
+/// Looks up what exists under `name`.
 pub(super) fn look(name: &str, expected: &RecordedName) -> Result<FoundName, LabError> {
     let path = path_of(name);
     let exists = fs::symlink_metadata(&path).is_ok();
@@ -102,7 +102,7 @@ pub(super) fn look(name: &str, expected: &RecordedName) -> Result<FoundName, Lab
     })
 }
 
-/// Makes the folder a shared mount, as iproute2 does and under its lock, so that names are seen in every mount
+/// Makes the folder a shared mount, as iproute2 does and under its lock, so that names are visible in every mount
 /// namespace.
 pub(super) fn prepare_folder() -> Result<(), LabError> {
     let attempt = || refused(format!("prepare {FOLDER}"));
@@ -121,7 +121,7 @@ pub(super) fn prepare_folder() -> Result<(), LabError> {
     }
 }
 
-/// Gives `netns` its name. A name that somebody took meanwhile is refused.
+/// Gives `netns` its name. Refuses a name that was taken in the meantime.
 pub(super) fn give(name: &str, netns: &Netns) -> Result<(), LabError> {
     let attempt = || refused(format!("name the network namespace {name}"));
     let path = path_of(name);
@@ -136,7 +136,7 @@ pub(super) fn give(name: &str, netns: &Netns) -> Result<(), LabError> {
     bound.map_err(|errno| attempt()(errno.into()))
 }
 
-/// Takes a name away, however often something was mounted on it.
+/// Removes a name, however often something was mounted on it.
 pub(super) fn take_away(name: &str) -> Result<(), LabError> {
     let attempt = || refused(format!("remove the network namespace {name}"));
     let path = path_of(name);
@@ -154,7 +154,7 @@ pub(super) fn take_away(name: &str) -> Result<(), LabError> {
     }
 }
 
-/// Takes the folder back to what it was, unless others use it meanwhile: then it stays, as iproute2 would leave it.
+/// Restores the folder to its earlier state, unless others use it by now; then it stays, as iproute2 would leave it.
 pub(super) fn undo_folder(mark: MountMark) {
     let empty = || fs::read_dir(FOLDER).is_ok_and(|mut entries| entries.next().is_none());
     if mark == MountMark::Mounted || !empty() {

@@ -1,4 +1,4 @@
-//! The record of the standing lab: whose its names are. And the lock that lets one `up` or `down` work at a time.
+//! The record of the running lab, with its names, and the lock that lets only one `up` or `down` work at a time.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{names::MountMark, refused};
 use crate::lab::error::LabError;
 
-/// Where the record is. The folder is the lock, too.
+/// Where the record is. The folder is the lock too.
 const FOLDER: &str = "/run/probe/lab";
 
 /// The record itself.
@@ -22,7 +22,7 @@ const FILE: &str = "/run/probe/lab/record.json";
 /// Where it is written before it takes its place.
 const DRAFT: &str = "/run/probe/lab/record.json.new";
 
-/// Whose the names are.
+/// Which namespaces the names belong to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LabRecord {
     /// When: cookies are unique only until the machine starts again.
@@ -34,7 +34,7 @@ pub(super) struct LabRecord {
 }
 
 impl LabRecord {
-    /// The record, if there is one.
+    /// Reads the record, if there is one.
     pub(super) fn read() -> Result<Option<Self>, LabError> {
         let text = match fs::read_to_string(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -44,14 +44,14 @@ impl LabRecord {
         serde_json::from_str(&text).map(Some).map_err(damaged)
     }
 
-    /// Writes the record whole or not at all.
+    /// Writes the record atomically.
     pub(super) fn write(&self) -> Result<(), LabError> {
         let text = serde_json::to_string(self).expect("a record is plain data");
         let written = fs::write(DRAFT, text).and_then(|()| fs::rename(DRAFT, FILE));
         written.map_err(refused(format!("write {FILE}")))
     }
 
-    /// Removes it.
+    /// Removes the record.
     pub(super) fn remove() -> Result<(), LabError> {
         match fs::remove_file(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -60,7 +60,7 @@ impl LabRecord {
     }
 }
 
-/// Removes the record's folder, with a draft that a kill left, and the folder of probe if nothing else is in it.
+/// Removes the record's folder with any draft that a kill left, and probe's folder if nothing else is in it.
 pub(super) fn remove_folder() {
     // What is not empty or already gone stays as it is; the next up finds its way with either.
     let _ = fs::remove_file(DRAFT);
@@ -70,19 +70,19 @@ pub(super) fn remove_folder() {
     }
 }
 
-/// The kernel's name for the time since the machine started.
+/// Returns the kernel's id of the current boot.
 pub(super) fn boot_id() -> Result<String, LabError> {
     let path = "/proc/sys/kernel/random/boot_id";
     fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(refused(format!("read {path}")))
 }
 
-/// The right to change the standing lab, until it is dropped or the process ends.
+/// The lock for changing the running lab, until it is dropped or the process ends.
 pub(super) struct Lock {
     _folder: Flock<File>,
 }
 
 impl Lock {
-    /// Makes the folder if need be, and waits for whoever has the lock.
+    /// Creates the folder if needed, and waits for the lock.
     pub(super) fn take() -> Result<Self, LabError> {
         loop {
             fs::create_dir_all(FOLDER).map_err(refused(format!("make {FOLDER}")))?;
@@ -92,7 +92,7 @@ impl Lock {
         }
     }
 
-    /// The same, but nothing where there is no folder: then there is no lab either.
+    /// Locks like [`Self::take`], but returns `None` if there is no folder, and so no lab.
     pub(super) fn take_if_any() -> Result<Option<Self>, LabError> {
         loop {
             let folder = match File::open(FOLDER) {
@@ -101,7 +101,7 @@ impl Lock {
             };
             let lock = Flock::lock(folder, FlockArg::LockExclusive)
                 .map_err(|(_, errno)| refused(format!("lock {FOLDER}"))(errno.into()))?;
-            // Who had the lock before may have removed the folder: a lock on what is gone keeps nobody out.
+            // The previous holder may have removed the folder: a lock on a removed folder excludes nobody.
             let held = lock.metadata().map(|metadata| metadata.ino()).ok();
             let there = fs::metadata(FOLDER).map(|metadata| metadata.ino()).ok();
             if held.is_some() && held == there {

@@ -15,7 +15,7 @@ pub enum FactValue {
     ZeroOnly,
     /// Of the code: one direction of change passes, the other does not.
     Partly,
-    /// It ends between these two.
+    /// The timeout is between these two.
     Between {
         /// A reply after this long passed.
         low: f64,
@@ -32,14 +32,15 @@ pub enum FactValue {
         /// That time.
         high: f64,
     },
-    /// Of a refresh: it prolongs, but not beyond a second limit between these two, counted from the request.
+    /// For a refresh: it restarts the timeout, but not beyond a second limit between these two, counted from the
+    /// request.
     Until {
         /// A reply after this long passed.
         low: f64,
         /// A reply after this long did not.
         high: f64,
     },
-    /// So many replies pass, and no more.
+    /// This many replies pass, and no more.
     Limit {
         /// How many.
         replies: u32,
@@ -49,19 +50,19 @@ pub enum FactValue {
         /// Up to how many were tried: replies to one request, or requests a second.
         tried: u32,
     },
-    /// Of one id at both ends: the two exchanges do not touch each other.
+    /// For one id at both ends: the two pings do not affect each other.
     Independent,
     /// The far end's requests are stopped.
     FarMayNotAsk,
-    /// The far end's request passes only with an id that the near end asked with.
+    /// The far end's request passes only with the id of a request from the near end.
     OpensForRequests,
-    /// Of one id at both ends: one exchange breaks the other.
+    /// For one id at both ends: one ping breaks the other.
     Collides,
     /// What ICMP errors do.
     Errors {
         /// Whether one passes that quotes a request which the box saw.
         about_seen: bool,
-        /// Whether one passes that quotes a request which never was.
+        /// Whether one passes that quotes a request which was never sent.
         about_unseen: bool,
         /// Whether a reply still passes after an error about its request.
         state_lives: bool,
@@ -77,11 +78,11 @@ pub enum FactValue {
     Rate {
         /// At this many requests a second nothing was lost beyond ordinary loss; 0: at none that was tried.
         free: u32,
-        /// At this many it was.
+        /// At this many requests a second, more was lost.
         limited: u32,
         /// How many a second pass in the long run.
         sustained: f64,
-        /// How many pass at once before the limit bites.
+        /// The burst that passes before the limit applies.
         burst: u32,
     },
     /// The largest payloads that passed, in bytes; 0: none of those tried.
@@ -93,15 +94,15 @@ pub enum FactValue {
         /// The largest that was tried.
         tried: u16,
     },
-    /// The other way round: nothing is remembered.
+    /// In the other direction: no state is kept.
     NothingRemembered,
-    /// The other way round: as this way.
+    /// In the other direction: the same as in this one.
     Same,
-    /// The other way round: other fields are remembered.
+    /// In the other direction: the key has other fields.
     Different,
-    /// The counts do not carry an answer.
+    /// The counts do not allow an answer.
     Inconclusive,
-    /// It was not asked.
+    /// It was not tested.
     NotTested,
 }
 
@@ -121,7 +122,7 @@ pub enum Rewriting {
 pub enum IdPolicy {
     /// It is kept.
     Kept,
-    /// It is kept where no other inner host has it, and another is chosen where one has.
+    /// It is kept if no other inner host uses it; otherwise another one is chosen.
     KeptWhereFree,
     /// It is kept although another inner host uses it with the same outer address.
     Overloaded,
@@ -137,12 +138,12 @@ pub enum IdPolicy {
 }
 
 impl FactValue {
-    /// Whether it answers the question.
+    /// Returns whether this answers the question.
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::Inconclusive | Self::NotTested)
     }
 
-    /// The two times between which it ends, where it does.
+    /// Returns the two times between which the state expires, if it does.
     pub fn between(&self) -> Option<(f64, f64)> {
         match self {
             Self::Between { low, high } => Some((*low, *high)),

@@ -1,4 +1,4 @@
-//! Two datasheets beside each other: what is the same, what differs, what one of them does not know.
+//! Compares two datasheets: what is the same, what differs, what one of them does not know.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,9 @@ use super::{
 /// Two datasheets, fact by fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
-    /// What the first is called.
+    /// The name of the first.
     pub left: String,
-    /// What the second is called.
+    /// The name of the second.
     pub right: String,
     /// The facts of both.
     pub facts: Vec<Compared>,
@@ -29,7 +29,7 @@ pub struct Comparison {
 pub struct Compared {
     /// The fact.
     pub fact: Fact,
-    /// How the answers stand to each other.
+    /// Whether the answers agree.
     pub result: Agreement,
     /// The first one's answer in words.
     pub left: String,
@@ -37,11 +37,11 @@ pub struct Compared {
     pub right: String,
 }
 
-/// How two answers stand to each other.
+/// Whether two answers agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Agreement {
-    /// They say the same, as far as they were measured.
+    /// They agree, as far as they were measured.
     Same,
     /// They exclude each other.
     Different,
@@ -49,7 +49,7 @@ pub enum Agreement {
     Unknown,
 }
 
-/// Compares two datasheets that people call `left` and `right`.
+/// Compares two datasheets, which are named `left` and `right`.
 pub fn compare((left, one): (&str, &Datasheet), (right, other): (&str, &Datasheet)) -> Comparison {
     let known = |fact: &Fact| one.finding(*fact).is_some() || other.finding(*fact).is_some();
     let facts: Vec<Compared> = Fact::ALL
@@ -74,7 +74,8 @@ fn compared(fact: Fact, one: Option<&FactFinding>, other: Option<&FactFinding>) 
     Compared { fact, result, left: words(one), right: words(other) }
 }
 
-/// Times are the same where their bounds overlap, policies where they are of one kind, all else where it is equal.
+/// Returns whether two answers agree: times if their bounds overlap, policies if they are of one kind, all others if
+/// they are equal.
 fn agree(one: &FactValue, other: &FactValue) -> bool {
     if let (Some(one), Some(other)) = (bounds(one), bounds(other)) {
         return one.0 <= other.1 && other.0 <= one.1;
@@ -95,7 +96,7 @@ fn agree(one: &FactValue, other: &FactValue) -> bool {
     }
 }
 
-/// Between which times something ends, in seconds.
+/// Returns the two times between which something expires, in seconds.
 fn bounds(answer: &FactValue) -> Option<(f64, f64)> {
     match answer {
         FactValue::Between { low, high } => Some((*low, *high)),

@@ -1,4 +1,4 @@
-//! How much a characterisation may ask: which facts, how long, how fast.
+//! How much a characterization may test: which facts, how long, how fast.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +16,7 @@ pub enum Level {
     Full,
 }
 
-/// What a characterisation may ask.
+/// The limits of a characterization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// How thorough to be.
@@ -25,16 +25,16 @@ pub struct Effort {
     pub only: BTreeSet<Fact>,
     /// The longest timeout that is tried.
     pub longest: Duration,
-    /// Packets a second at most, both ends together, except while the rate itself is asked for.
+    /// Maximum packets per second, both ends together, except while the rate itself is tested.
     pub rate: u32,
-    /// Requests a second at most while the rate is asked for.
+    /// Maximum requests per second while the rate is tested.
     pub highest_rate: u32,
     /// The round trip time: what is sent has arrived after this.
     pub rtt: Duration,
 }
 
 impl Effort {
-    /// The usual limits of a level.
+    /// Returns the usual limits of a level.
     pub fn of(level: Level) -> Self {
         let (longest, highest_rate) = match level {
             Level::Quick | Level::Ordinary => (120, 100),
@@ -44,7 +44,7 @@ impl Effort {
         Self { level, only: BTreeSet::new(), longest: Duration::from_secs(longest), rate: 50, highest_rate, rtt }
     }
 
-    /// The facts to find out, those included that the wanted ones build on.
+    /// Returns the facts to find out, including those that the wanted ones build on.
     pub fn facts(&self) -> Vec<Fact> {
         let quick = |fact: &Fact| *fact <= Fact::Replies;
         let wanted: BTreeSet<Fact> = match (self.only.is_empty(), self.level) {
@@ -56,7 +56,7 @@ impl Effort {
         Fact::ALL.into_iter().filter(needed).collect()
     }
 
-    /// How long to wait until what was sent has surely arrived, or is lost.
+    /// Returns how long to wait until a packet has surely arrived or is lost.
     pub fn settle(&self) -> Duration {
         (self.rtt * 3).max(Duration::from_millis(150))
     }

@@ -1,54 +1,54 @@
-//! The questions that a characterisation answers, by name.
+//! The questions that a characterization answers, by name.
 
 use std::{fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One question about the box between two ends. Near is the end that asks, far the one that answers.
+/// One question about the box between two ends. The near end sends the requests, the far end replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fact {
-    /// Is anything remembered of a request?
+    /// Is state kept for a request?
     State,
-    /// Is the echo id part of what is remembered?
+    /// Is the echo id part of the state's key?
     Id,
     /// Is the sequence number?
     Seq,
     /// Is the ICMP code?
     Code,
-    /// Is the address that the request went to: may the reply come from another one?
+    /// Is the request's destination: may the reply come from another address?
     Source,
-    /// Is the address that the request came from: may the reply go to another one?
+    /// Is the request's source: may the reply go to another address?
     Destination,
-    /// How many replies does one request let in?
+    /// How many replies does one request let pass?
     Replies,
-    /// May both ends ask with one id at the same time?
+    /// May both ends ping with the same id at the same time?
     BothEnds,
-    /// Does a reply that nobody asked for make the box remember it?
+    /// Does an unsolicited reply create state?
     Unsolicited,
-    /// Which ICMP errors pass, and what do they do to what is remembered?
+    /// Which ICMP errors pass, and what do they do to the state?
     Errors,
     /// What does the box rewrite?
     Nat,
     /// Which sizes pass?
     Size,
-    /// How is it the other way round: the far end asks, the near one answers?
+    /// What passes in the other direction, when the far end sends the requests?
     Roles,
     /// How long after a request does its reply pass?
     Timeout,
     /// How long after a reply does another one pass?
     TimeoutAfterReply,
-    /// Does another request prolong it?
+    /// Does another request refresh the state?
     RefreshByRequest,
-    /// Does a reply prolong it?
+    /// Does a reply refresh the state?
     RefreshByReply,
     /// How many requests a second pass?
     Rate,
 }
 
 impl Fact {
-    /// Every fact, in the order in which they are found out and shown.
+    /// Every fact, in the order in which they are tested and shown.
     pub const ALL: [Self; 18] = [
         Self::State,
         Self::Id,
@@ -70,7 +70,7 @@ impl Fact {
         Self::Rate,
     ];
 
-    /// Its name on the command line and in a datasheet.
+    /// Returns the fact's name on the command line and in a datasheet.
     pub const fn name(self) -> &'static str {
         match self {
             Self::State => "state",
@@ -94,7 +94,7 @@ impl Fact {
         }
     }
 
-    /// The facts without which this one cannot be found out.
+    /// Returns the facts that must be known before this one can be found out.
     pub const fn builds_on(self) -> &'static [Self] {
         match self {
             Self::State => &[],
@@ -119,7 +119,7 @@ impl FromStr for Fact {
         let named = Self::ALL.into_iter().find(|fact| fact.name() == text);
         named.ok_or_else(|| {
             let names: Vec<&str> = Self::ALL.iter().map(|fact| fact.name()).collect();
-            format!("'{text}' is no fact; they are {}", names.join(", "))
+            format!("'{text}' is not a fact; the facts are {}", names.join(", "))
         })
     }
 }

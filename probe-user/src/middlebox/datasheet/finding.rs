@@ -20,21 +20,21 @@ pub struct FactFinding {
     pub confidence: Confidence,
     /// What was counted, one entry for each kind of trial.
     pub evidence: Vec<TrialCount>,
-    /// What a reader of the answer should know besides: why there is none, or what else it could mean.
+    /// A note for the reader: why there is no answer, or what else it could mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// How often one kind of trial was made, and how it ended.
+/// How often one kind of trial was run, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialCount {
     /// What was tried.
     pub what: String,
-    /// How often the packet that it is about passed.
+    /// How often the packet in question passed.
     pub passed: u32,
-    /// How often it was tried to the end.
+    /// How many trials were completed.
     pub of: u32,
-    /// How often it could not be: what it builds on was lost, or its own host stopped it.
+    /// How many trials were void: a packet that they build on was lost, or stopped by its own host.
     #[serde(default, skip_serializing_if = "is_none")]
     pub void: u32,
 }
@@ -45,12 +45,12 @@ fn is_none(void: &u32) -> bool {
 }
 
 impl FactFinding {
-    /// A question that was not asked, and why.
+    /// Returns the finding for a question that was not asked, and why.
     pub fn not_tested(fact: Fact, why: impl Into<String>) -> Self {
         Self::new(fact, FactValue::NotTested, Confidence::Unknown, Vec::new(), Some(why.into()))
     }
 
-    /// An answer with its words.
+    /// Returns a finding with its answer in words.
     pub fn new(
         fact: Fact,
         value: FactValue,
@@ -61,7 +61,7 @@ impl FactFinding {
         Self { fact, answer: super::words::answer(fact, &value), value, confidence, evidence, note }
     }
 
-    /// Adds to what a reader should know.
+    /// Adds a note for the reader.
     #[must_use]
     pub fn with_note(mut self, note: impl Into<String>) -> Self {
         let note = note.into();

@@ -8,7 +8,7 @@ use super::{
     stacks::{STACKS, Stack, Trait},
 };
 
-/// How like one known stack a box is.
+/// How similar a box is to one known stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Likeness {
     /// The stack.
@@ -19,7 +19,7 @@ pub struct Likeness {
     pub of: u32,
     /// The share that disagrees, from 0 to 1; a setting that the stack's owner can change counts half.
     pub distance: f64,
-    /// Where it differs, a clause each.
+    /// Where it differs, one clause each.
     pub differs: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ enum Fit {
     Differs(String),
 }
 
-/// Every stack that can be compared, nearest first; among equals the one that more facts speak for.
+/// Compares the facts with every known stack. The most similar comes first; of equals, the one that more facts support.
 pub fn likenesses(facts: &[FactFinding]) -> Vec<Likeness> {
     let mut all: Vec<Likeness> = STACKS.iter().filter_map(|stack| likeness(stack, facts)).collect();
     all.sort_by(|one, other| one.distance.total_cmp(&other.distance).then(other.of.cmp(&one.of)));
@@ -79,14 +79,14 @@ fn fit(stack: &str, expected: Trait, found: &FactFinding) -> Fit {
     let why = |usual: &str| format!("{}: {}; {stack} {usual}", found.fact, found.answer);
     match expected {
         Trait::Usually(time) if !matches!(found.value, FactValue::Under { .. }) => {
-            Fit::Set(why(&format!("has {time} s unless it is set otherwise")))
+            Fit::Set(why(&format!("has {time} s by default")))
         }
         Trait::Usually(time) | Trait::Seconds(time) => Fit::Differs(why(&format!("has {time} s"))),
         Trait::Yes => Fit::Differs(why("does")),
         Trait::No => Fit::Differs(why("does not")),
-        Trait::ZeroOnly => Fit::Differs(why("wants code 0")),
-        Trait::Several => Fit::Differs(why("lets several in")),
-        Trait::Endless => Fit::Differs(why("lets any number in")),
+        Trait::ZeroOnly => Fit::Differs(why("requires code 0")),
+        Trait::Several => Fit::Differs(why("lets several pass")),
+        Trait::Endless => Fit::Differs(why("lets any number pass")),
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
         let all = likenesses(&facts(7.0));
         let linux = all.iter().find(|likeness| likeness.stack == "Linux conntrack").expect("it is known");
         assert_eq!((linux.agree, linux.of), (5, 6));
-        assert!(linux.differs[0].contains("30 s unless it is set otherwise"), "{:?}", linux.differs);
+        assert!(linux.differs[0].contains("30 s by default"), "{:?}", linux.differs);
         let open_vswitch = all.iter().find(|likeness| likeness.stack.contains("vSwitch")).expect("it is known");
         assert!(linux.distance < open_vswitch.distance);
     }

@@ -1,4 +1,4 @@
-//! Echo ids that no packet of this characterisation had before.
+//! Echo ids that no packet of this characterization had before.
 
 /// Ids that boxes treat specially; tried on purpose, never as ordinary ids.
 pub const SPECIAL: [u16; 5] = [0, 1, 1023, 1024, 65535];
@@ -12,14 +12,14 @@ pub struct FreshIds {
 }
 
 impl FreshIds {
-    /// Ids in an order that `seed` decides.
+    /// Creates a source of ids in an order that `seed` decides.
     pub fn new(seed: u64) -> Self {
         let mut ids = Self { state: seed, used: Vec::new(), left: 0 };
         ids.refill();
         ids
     }
 
-    /// An id that was not given before, and is none of [`SPECIAL`]. After 65,531 of them they start again.
+    /// Returns an id that was not given before and is none of [`SPECIAL`]. After 65,531 ids they repeat.
     pub fn fresh(&mut self) -> u16 {
         if self.left == 0 {
             self.refill();
@@ -42,7 +42,7 @@ impl FreshIds {
         self.left = (1 << 16) - SPECIAL.len();
     }
 
-    /// `SplitMix64` (Steele, Lea and Flood 2014): well spread, and enough where nobody guesses.
+    /// Returns the next number of `SplitMix64` (Steele, Lea and Flood 2014), which is well spread but can be guessed.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

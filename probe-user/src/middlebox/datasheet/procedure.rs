@@ -1,4 +1,4 @@
-//! The procedures: for each fact when it may be asked, how, and what the counts say.
+//! The procedures: for each fact when it may be tested, how, and what the counts show.
 
 mod addresses;
 mod arms;
@@ -26,20 +26,20 @@ use super::{
     script::PlanBuilder,
 };
 
-/// How one fact is found out. All of it is pure.
+/// How one fact is tested. All of it is pure.
 #[derive(Clone, Copy)]
 pub(super) struct Procedure {
-    /// Whether it may be asked, given what it builds on.
+    /// Decides whether it may be tested, given what it builds on.
     pub(super) gate: fn(&KnownFacts) -> Gate,
     /// Writes the next trials into a script.
     pub(super) plan: fn(&KnownFacts, &mut PlanBuilder<'_>) -> ProcedureStep,
-    /// What the votes so far say.
+    /// Judges the votes so far.
     pub(super) judge: fn(&KnownFacts) -> FactFinding,
-    /// About how long what is left of it takes.
+    /// Estimates how long the rest of it takes.
     pub(super) takes: fn(&KnownFacts) -> Duration,
 }
 
-/// Whether a fact may be asked.
+/// Whether a fact may be tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
     /// Yes, together with others.
@@ -50,16 +50,16 @@ pub(super) enum Gate {
     Shut(String),
 }
 
-/// What a procedure did.
+/// The result of planning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProcedureStep {
-    /// It wrote trials.
+    /// It added trials.
     Asked,
-    /// It has what it wants.
+    /// It needs no more trials.
     Settled,
 }
 
-/// The procedure of a fact.
+/// Returns the procedure for a fact.
 pub(super) fn of(fact: Fact) -> Procedure {
     match fact {
         Fact::State => state::PROCEDURE,
@@ -83,21 +83,21 @@ pub(super) fn of(fact: Fact) -> Procedure {
     }
 }
 
-/// Open where requests reach the far end at all.
+/// Opens once requests are known to reach the far end.
 fn reached(known: &KnownFacts) -> Gate {
-    if known.reaches() { Gate::Open } else { Gate::Shut("no request of the near end reached the far end".to_owned()) }
+    if known.reaches() { Gate::Open } else { Gate::Shut("no request from the near end reached the far end".to_owned()) }
 }
 
-/// Open where something is remembered of requests.
+/// Opens once the box is known to keep state for requests.
 fn remembered(known: &KnownFacts) -> Gate {
     match known.answer(Fact::State) {
         Some(FactValue::Yes) => Gate::Open,
-        Some(FactValue::No) => Gate::Shut("nothing is remembered of requests".to_owned()),
-        _ => Gate::Shut("it is not known whether anything is remembered of requests".to_owned()),
+        Some(FactValue::No) => Gate::Shut("no state is kept for requests".to_owned()),
+        _ => Gate::Shut("it is not known whether state is kept for requests".to_owned()),
     }
 }
 
-/// A few seconds, for what is asked in one short run.
+/// Estimates a few seconds, for facts that take one short run.
 fn seconds(_known: &KnownFacts) -> Duration {
     Duration::from_secs(2)
 }

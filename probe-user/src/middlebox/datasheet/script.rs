@@ -6,9 +6,9 @@ use std::time::Duration;
 
 pub(super) use self::draft::Draft;
 use super::{fact::Fact, ids::FreshIds};
-use crate::middlebox::timeline::{EchoId, Goal, MAX_SHOTS, TimedPacket, Timeline, TimelinePacket};
+use crate::middlebox::timeline::{EchoId, Goal, MAX_PACKETS, TimedPacket, Timeline, TimelinePacket};
 
-/// A timeline, and what its shots are for.
+/// A timeline, and what its packets are for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrialPlan {
     /// The packets.
@@ -17,26 +17,26 @@ pub(super) struct TrialPlan {
     pub(super) trials: Vec<Trial>,
 }
 
-/// One try of one kind: some packets, and the one whose arrival is the answer.
+/// One trial: some packets, and the one whose arrival is the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trial {
     /// The question that it serves.
     pub(super) fact: Fact,
-    /// The kind of trial, as it stands in the evidence.
+    /// The kind of trial, as named in the evidence.
     pub(super) arm: &'static str,
-    /// What tells trials of one kind apart: a size, a rate, a place in a burst, a planned time in milliseconds.
+    /// Distinguishes trials of one kind: a size, a rate, a place in a burst, a planned time in milliseconds.
     pub(super) mark: u32,
-    /// What is known of its outcome before.
+    /// What is known about its outcome beforehand.
     pub(super) control: Control,
-    /// Shots that must have arrived for the trial to mean anything.
+    /// Packets that must have arrived for the trial to mean anything.
     pub(super) needs: Vec<usize>,
-    /// The shot from which the age of what is remembered counts.
+    /// The packet from which the age of the state counts.
     pub(super) since: usize,
-    /// The shot whose arrival is the answer.
+    /// The packet whose arrival is the answer.
     pub(super) subject: usize,
 }
 
-/// Whether a trial's outcome is known before.
+/// Whether a trial's outcome is known beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Control {
     /// It is the question.
@@ -44,47 +44,47 @@ pub(super) enum Control {
     /// It is the question, and a packet takes part that may be lost unseen before it has done anything: an arrival is no
     /// proof then.
     Unseen,
-    /// It passes but for loss.
+    /// It passes unless it is lost.
     Positive,
     /// It is stopped.
     Negative,
 }
 
-/// What a trial asks, as its writer says it.
+/// What a trial tests.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct TrialSubject {
     pub(super) subject: usize,
     pub(super) since: usize,
     pub(super) needs: Vec<usize>,
 }
 
-impl Asked {
-    /// Whether `subject` arrives.
+impl TrialSubject {
+    /// Asks whether `subject` arrives.
     pub(super) fn of(subject: usize) -> Self {
         Self { subject, since: subject, needs: Vec::new() }
     }
 
-    /// The age counts from `shot`.
+    /// Counts the age from `packet`.
     #[must_use]
-    pub(super) fn since(self, shot: usize) -> Self {
-        Self { since: shot, ..self }
+    pub(super) fn since(self, packet: usize) -> Self {
+        Self { since: packet, ..self }
     }
 
-    /// It means nothing unless `shot` arrived.
+    /// Makes the trial void unless `packet` arrived.
     #[must_use]
-    pub(super) fn given(mut self, shot: usize) -> Self {
-        self.needs.push(shot);
+    pub(super) fn given(mut self, packet: usize) -> Self {
+        self.needs.push(packet);
         self
     }
 }
 
-/// A plan in the making.
+/// A plan that is being written.
 #[derive(Debug)]
 pub(super) struct PlanBuilder<'i> {
     ids: &'i mut FreshIds,
     gap: Duration,
     settle: Duration,
-    shots: Vec<TimedPacket>,
+    packets: Vec<TimedPacket>,
     trials: Vec<Trial>,
     cursor: Duration,
     turns: Turns,
@@ -96,150 +96,159 @@ pub(super) enum Turns {
     /// They may.
     #[default]
     Overlap,
-    /// Each ends before the next one starts: where the id may not be looked at, one could undo another.
+    /// Each ends before the next one starts: if the box ignores the id, one could change the outcome of another.
     OneByOne,
 }
 
-/// How far a script had come.
+/// A position in a script.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bookmark(usize, usize, Duration);
 
 impl<'i> PlanBuilder<'i> {
-    /// An empty one: at most `rate` packets a second, and `settle` between a packet and what builds on its arrival.
+    /// Creates an empty script with at most `rate` packets a second, and `settle` between a packet and those that build
+    /// on its arrival.
     pub(super) fn new(ids: &'i mut FreshIds, rate: u32, settle: Duration) -> Self {
         let gap = Duration::from_secs(1) / rate.max(1);
-        Self { ids, gap, settle, shots: Vec::new(), trials: Vec::new(), cursor: Duration::ZERO, turns: Turns::Overlap }
+        Self {
+            ids,
+            gap,
+            settle,
+            packets: Vec::new(),
+            trials: Vec::new(),
+            cursor: Duration::ZERO,
+            turns: Turns::Overlap,
+        }
     }
 
-    /// Lets packets follow each other as fast as `rate` a second from here on, for the whole script.
+    /// Raises the rate to `rate` packets a second, for the whole script.
     pub(super) fn hurry(&mut self, rate: u32) {
         self.gap = Duration::from_secs(1) / rate.max(1);
     }
 
-    /// From here on, trials overlap or do not.
+    /// Sets whether the trials that follow may overlap.
     pub(super) fn take(&mut self, turns: Turns) {
         self.turns = turns;
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     pub(super) fn is_empty(&self) -> bool {
-        self.shots.is_empty()
+        self.packets.is_empty()
     }
 
-    /// How many more packets it can take.
+    /// Returns how many more packets fit.
     pub(super) fn room(&self) -> usize {
-        MAX_SHOTS.saturating_sub(self.shots.len())
+        MAX_PACKETS.saturating_sub(self.packets.len())
     }
 
-    /// Whether it holds more packets than a timeline may.
+    /// Returns whether the script holds more packets than a timeline may.
     pub(super) fn is_full(&self) -> bool {
-        self.shots.len() > MAX_SHOTS
+        self.packets.len() > MAX_PACKETS
     }
 
-    /// Where it is now.
+    /// Returns the current position, to go back to it.
     pub(super) fn bookmark(&self) -> Bookmark {
-        Bookmark(self.shots.len(), self.trials.len(), self.cursor)
+        Bookmark(self.packets.len(), self.trials.len(), self.cursor)
     }
 
-    /// Takes back what was written since.
-    pub(super) fn back_to(&mut self, Bookmark(shots, trials, cursor): Bookmark) {
-        self.shots.truncate(shots);
+    /// Removes what was written since a bookmark.
+    pub(super) fn back_to(&mut self, Bookmark(packets, trials, cursor): Bookmark) {
+        self.packets.truncate(packets);
         self.trials.truncate(trials);
         self.cursor = cursor;
     }
 
-    /// Lets time pass before the next trial.
+    /// Waits for `time` before the next trial.
     pub(super) fn pause(&mut self, time: Duration) {
         self.cursor += time;
     }
 
-    /// Writes one trial. Others may start before it has ended.
+    /// Adds one trial. Others may start before it has ended.
     pub(super) fn trial(
         &mut self,
         (fact, arm, mark): (Fact, &'static str, u32),
         control: Control,
-        write: impl FnOnce(&mut Draft<'_, 'i>) -> Asked,
+        write: impl FnOnce(&mut Draft<'_, 'i>) -> TrialSubject,
     ) {
         self.burst((fact, arm), control, |draft| vec![(mark, write(draft))]);
     }
 
-    /// Writes trials that share packets, each with its mark.
+    /// Adds trials that share packets, each with its mark.
     pub(super) fn burst(
         &mut self,
         (fact, arm): (Fact, &'static str),
         control: Control,
-        write: impl FnOnce(&mut Draft<'_, 'i>) -> Vec<(u32, Asked)>,
+        write: impl FnOnce(&mut Draft<'_, 'i>) -> Vec<(u32, TrialSubject)>,
     ) {
-        let before = self.shots.len();
+        let before = self.packets.len();
         let (gap, start) = (self.gap, self.cursor);
         let trials = write(&mut Draft { script: self, start, now: start });
-        let shots = u32::try_from(self.shots.len() - before).unwrap_or(u32::MAX);
-        self.cursor = start + gap * shots.max(1);
+        let packets = u32::try_from(self.packets.len() - before).unwrap_or(u32::MAX);
+        self.cursor = start + gap * packets.max(1);
         if self.turns == Turns::OneByOne {
-            let end = self.shots[before..].iter().map(|shot| shot.at).max().unwrap_or(start);
+            let end = self.packets[before..].iter().map(|packet| packet.at).max().unwrap_or(start);
             self.cursor = end + self.settle;
         }
-        for (mark, Asked { subject, since, mut needs }) in trials {
-            needs.extend(self.shots[subject].needs());
+        for (mark, TrialSubject { subject, since, mut needs }) in trials {
+            needs.extend(self.packets[subject].needs());
             needs.sort_unstable();
             needs.dedup();
             self.trials.push(Trial { fact, arm, mark, control, needs, since, subject });
         }
     }
 
-    /// Sorts the packets by time, spreads those that come too close, and ends `linger` after the last.
+    /// Sorts the packets by time, spaces out those that are too close, and ends `linger` after the last.
     pub(super) fn finish(self, linger: Duration) -> TrialPlan {
-        let mut order: Vec<usize> = (0..self.shots.len()).collect();
-        order.sort_by_key(|shot| self.shots[*shot].at);
+        let mut order: Vec<usize> = (0..self.packets.len()).collect();
+        order.sort_by_key(|packet| self.packets[*packet].at);
         let mut place = vec![0; order.len()];
         for (new, old) in order.iter().enumerate() {
             place[*old] = new;
         }
-        let mut shots: Vec<TimedPacket> = order.iter().map(|old| moved(self.shots[*old].clone(), &place)).collect();
+        let mut packets: Vec<TimedPacket> = order.iter().map(|old| moved(self.packets[*old].clone(), &place)).collect();
         let mut earliest = Duration::ZERO;
-        for shot in &mut shots {
-            shot.at = shot.at.max(earliest);
-            earliest = shot.at + self.gap;
+        for packet in &mut packets {
+            packet.at = packet.at.max(earliest);
+            earliest = packet.at + self.gap;
         }
         let moved_trial = |trial: Trial| Trial {
-            needs: trial.needs.iter().map(|shot| place[*shot]).collect(),
+            needs: trial.needs.iter().map(|packet| place[*packet]).collect(),
             since: place[trial.since],
             subject: place[trial.subject],
             ..trial
         };
         let trials = self.trials.into_iter().map(moved_trial).collect();
-        TrialPlan { timeline: Timeline { shots, linger }, trials }
+        TrialPlan { timeline: Timeline { packets, linger }, trials }
     }
 }
 
-/// `shot` after the shots were put in another order.
-fn moved(mut shot: TimedPacket, place: &[usize]) -> TimedPacket {
+/// Adjusts what `packet` refers to after the packets were reordered.
+fn moved(mut packet: TimedPacket, place: &[usize]) -> TimedPacket {
     use crate::middlebox::timeline::ErrorQuote;
-    if let EchoId::OfArrived(of) = &mut shot.id {
+    if let EchoId::OfArrived(of) = &mut packet.id {
         *of = place[*of];
     }
-    if let Goal::SourceOfArrived(of) = &mut shot.destination {
+    if let Goal::SourceOfArrived(of) = &mut packet.destination {
         *of = place[*of];
     }
-    if let TimelinePacket::Error(ErrorQuote::Shot(of)) = &mut shot.message {
+    if let TimelinePacket::Error(ErrorQuote::Packet(of)) = &mut packet.message {
         *of = place[*of];
     }
-    shot
+    packet
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn exchange(draft: &mut Draft<'_, '_>, after: Duration) -> Asked {
-        let request = draft.asked();
+    fn exchange(draft: &mut Draft<'_, '_>, after: Duration) -> TrialSubject {
+        let request = draft.arrived_request();
         draft.at(after);
         let reply = draft.reply(request);
-        Asked::of(draft.shoot(reply)).since(request)
+        TrialSubject::of(draft.send(reply)).since(request)
     }
 
     #[test]
-    fn shots_are_sorted_and_trials_follow_them() {
+    fn packets_are_sorted_and_trials_follow_them() {
         let mut ids = FreshIds::new(1);
         let mut script = PlanBuilder::new(&mut ids, 50, Duration::from_millis(100));
         for seconds in [9, 5, 1] {
@@ -249,7 +258,7 @@ mod tests {
         let plan = script.finish(Duration::from_secs(1));
         assert_eq!(plan.timeline.fault(), None);
         for (trial, seconds) in plan.trials.iter().zip([9, 5, 1]) {
-            let [request, reply] = [trial.since, trial.subject].map(|shot| &plan.timeline.shots[shot]);
+            let [request, reply] = [trial.since, trial.subject].map(|packet| &plan.timeline.packets[packet]);
             assert_eq!((trial.needs.as_slice(), reply.id), ([trial.since].as_slice(), EchoId::OfArrived(trial.since)));
             assert_eq!((reply.at - request.at).as_secs(), seconds);
         }
@@ -262,9 +271,9 @@ mod tests {
         for _ in 0..40 {
             script.trial((Fact::Id, "a", 0), Control::Case, |draft| exchange(draft, Duration::ZERO));
         }
-        let shots = script.finish(Duration::ZERO).timeline.shots;
-        assert!(shots.windows(2).all(|pair| pair[1].at - pair[0].at >= Duration::from_millis(20)));
-        assert!(shots.last().is_some_and(|last| last.at < Duration::from_secs(2)));
+        let packets = script.finish(Duration::ZERO).timeline.packets;
+        assert!(packets.windows(2).all(|pair| pair[1].at - pair[0].at >= Duration::from_millis(20)));
+        assert!(packets.last().is_some_and(|last| last.at < Duration::from_secs(2)));
     }
 
     #[test]
@@ -273,7 +282,7 @@ mod tests {
         let mut script = PlanBuilder::new(&mut ids, 50, Duration::from_millis(100));
         let start = script.bookmark();
         script.trial((Fact::Id, "a", 0), Control::Case, |draft| exchange(draft, Duration::ZERO));
-        assert_eq!((script.is_empty(), script.room()), (false, MAX_SHOTS - 2));
+        assert_eq!((script.is_empty(), script.room()), (false, MAX_PACKETS - 2));
         script.back_to(start);
         assert!(script.is_empty() && script.finish(Duration::ZERO).trials.is_empty());
     }

@@ -15,7 +15,7 @@ use super::{
 use crate::middlebox::timeline::{EndAddresses, PlayedTimeline, Timeline};
 use crate::model::verdict::Confidence;
 
-/// A characterisation under way. [`Session::next_timeline`] says what to run, [`Session::landed`] takes what became of it, and
+/// A characterization under way. [`Session::next_timeline`] says what to run, [`Session::record`] takes the outcome of it, and
 /// [`Session::datasheet`] can be asked for at any time: also where a run was interrupted.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -27,7 +27,7 @@ pub struct Session {
     runs: u32,
 }
 
-/// Where a characterisation stands.
+/// Where a characterization stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionProgress {
     /// The facts that the next timeline asks for.
@@ -43,23 +43,24 @@ pub struct SessionProgress {
 /// Beyond this share of loss packets are sent more slowly: the path may limit their rate.
 const MUCH_LOSS: f64 = 0.2;
 
-/// More timelines than any characterisation needs.
+/// More timelines than any characterization needs.
 const MOST_RUNS: u32 = 200;
 
 impl Session {
-    /// A session between `ends` within `effort`; `seed` decides the ids.
+    /// Creates a session between `ends` within `effort`; `seed` decides the ids.
     pub fn new(ends: EndAddresses, effort: Effort, seed: u64) -> Self {
         let facts = effort.facts();
         let known = KnownFacts::new(ends, effort);
         Self { known, ids: FreshIds::new(seed), facts, settled: BTreeSet::new(), asked: None, runs: 0 }
     }
 
-    /// The next timeline; none: all is answered. Asked again before the last one landed, it plans anew.
+    /// Returns the next timeline, or `None` when all is answered. If called before the results of the last one are in,
+    /// it plans anew.
     pub fn next_timeline(&mut self) -> Option<Timeline> {
         loop {
             self.asked = None;
             let plan = self.plan();
-            if !plan.timeline.shots.is_empty() && self.runs < MOST_RUNS {
+            if !plan.timeline.packets.is_empty() && self.runs < MOST_RUNS {
                 self.runs += 1;
                 let timeline = plan.timeline.clone();
                 self.asked = Some(plan);
@@ -73,15 +74,15 @@ impl Session {
         }
     }
 
-    /// Takes what became of the timeline that was handed out last.
-    pub fn landed(&mut self, run: &PlayedTimeline) {
+    /// Records the outcome of the last timeline.
+    pub fn record(&mut self, run: &PlayedTimeline) {
         let Some(plan) = self.asked.take() else { return };
         self.known.learn(&plan, run);
         let facts: BTreeSet<Fact> = plan.trials.iter().map(|trial| trial.fact).collect();
         facts.into_iter().for_each(|fact| self.known.count_round(fact));
     }
 
-    /// What is known by now.
+    /// Returns what is known so far.
     pub fn datasheet(&self) -> Datasheet {
         let finding = |fact: &Fact| match self.known.findings.get(fact) {
             // Loss is known better at the end than when a fact was settled.
@@ -89,13 +90,13 @@ impl Session {
             Some(_) => self.judge(*fact),
             None => {
                 let finding = self.judge(*fact);
-                finding.with_note("interrupted before the end")
+                finding.with_note("interrupted before it was tested")
             }
         };
         Datasheet::new(&self.known, self.facts.iter().map(finding).collect())
     }
 
-    /// Where it stands.
+    /// Returns how far the session has come.
     pub fn progress(&self) -> SessionProgress {
         let asking: BTreeSet<Fact> = self.asked.iter().flat_map(|plan| &plan.trials).map(|trial| trial.fact).collect();
         let open = self.facts.iter().filter(|fact| !self.settled.contains(fact));
@@ -157,7 +158,7 @@ impl Session {
         plan
     }
 
-    /// Packets a second: fewer where so much is lost that the path may limit them.
+    /// Returns the rate in packets a second: lower if so much is lost that the path may limit the rate.
     fn rate(&self) -> u32 {
         let KnownFacts { effort, loss, .. } = &self.known;
         let limited = loss.trips > 10 && loss.measured() > MUCH_LOSS;
@@ -172,7 +173,7 @@ impl Session {
                 Fact::Nat => ![Fact::Source, Fact::Destination].iter().any(open),
                 // The far end asks for the first time in the course of the roles.
                 Fact::BothEnds => !open(&Fact::Roles),
-                // What takes minutes comes when all that takes seconds is known, in case somebody interrupts.
+                // Facts that take minutes come after all that take seconds, in case the run is interrupted.
                 Fact::Timeout | Fact::TimeoutAfterReply => {
                     !Fact::ALL.iter().any(|other| *other < Fact::Timeout && open(other))
                 }
@@ -187,7 +188,7 @@ impl Session {
         self.settled.insert(fact);
     }
 
-    /// What the votes say of a fact, no surer than the answers are that it builds on, as the loss is known by now.
+    /// Judges a fact by its votes and the loss known so far, no surer than the answers that it builds on.
     fn judge(&self, fact: Fact) -> FactFinding {
         let finding = (procedure::of(fact).judge)(&self.known);
         let settled = fact.builds_on().iter().filter(|need| self.known.findings.contains_key(need));
@@ -197,7 +198,7 @@ impl Session {
         FactFinding { confidence, ..finding }
     }
 
-    /// Opens again what more trials could make certain.
+    /// Reopens facts that more trials could make certain.
     fn reopen(&mut self) {
         for fact in &self.facts {
             let finding = self.judge(*fact);

@@ -14,9 +14,9 @@ pub(super) enum Trait {
     Yes,
     No,
     ZeroOnly,
-    /// It ends after so many seconds, by default; whoever runs it can set another time.
+    /// It ends after this many seconds, by default; whoever runs it can set another time.
     Usually(f64),
-    /// It ends after so many seconds.
+    /// It ends after this many seconds.
     Seconds(f64),
     /// More than one reply passes.
     Several,

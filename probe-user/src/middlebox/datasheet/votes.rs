@@ -1,4 +1,4 @@
-//! What trials came to, and what so many of them are worth under the loss of the path.
+//! The outcomes of trials, and what a number of them proves given the loss of the path.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     finding::TrialCount,
     script::{Control, Trial, TrialPlan},
 };
-use crate::middlebox::timeline::{Arrival, EchoId, Landing, PlayedTimeline};
+use crate::middlebox::timeline::{Arrival, Delivery, EchoId, PlayedTimeline};
 use crate::model::verdict::Confidence;
 
 /// The chance of error up to which an answer is given at all.
@@ -16,20 +16,20 @@ pub(super) const LIKELY: f64 = 1e-2;
 /// The chance of error up to which it is called certain.
 pub(super) const CERTAIN: f64 = 1e-4;
 
-/// What one trial came to.
+/// The outcome of one trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TrialVote {
     /// The question that it serves.
     pub(super) fact: Fact,
     /// The kind of trial.
     pub(super) arm: &'static str,
-    /// What tells trials of one kind apart.
+    /// Distinguishes trials of one kind.
     pub(super) mark: u32,
-    /// What was known of its outcome before.
+    /// What was known about its outcome beforehand.
     pub(super) control: Control,
     /// How it ended.
-    pub(super) fate: TrialEnd,
-    /// How old what is remembered was, by the times at which packets were really sent.
+    pub(super) end: TrialEnd,
+    /// The age of the state, by the times at which packets were really sent.
     pub(super) age: Duration,
     /// The id that its subject was sent with, where that was chosen.
     pub(super) sent_id: Option<u16>,
@@ -48,7 +48,7 @@ pub(super) enum TrialEnd {
     Void,
 }
 
-/// How many trials of a kind ended how.
+/// The outcomes of the trials of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct TrialTally {
     /// The packet in question arrived.
@@ -59,7 +59,7 @@ pub(super) struct TrialTally {
     pub(super) void: u32,
 }
 
-/// How much of what nobody stops is lost on the way.
+/// The loss on the path of packets that nothing stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PathLoss {
     /// Packets of positive controls that were sent.
@@ -68,19 +68,19 @@ pub(super) struct PathLoss {
     pub(super) lost: u32,
 }
 
-/// What a tally says.
+/// What a tally shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Belief {
     /// Such packets pass.
     Passes(Confidence),
     /// They are stopped.
     Stops(Confidence),
-    /// Too few trials, more loss than they can carry, or some pass and more are lost than loss explains.
+    /// Too few trials for the loss, or some pass and more are lost than loss explains.
     Unsure,
 }
 
 impl Belief {
-    /// How sure it is.
+    /// Returns how sure it is.
     pub(super) fn confidence(self) -> Confidence {
         match self {
             Self::Passes(confidence) | Self::Stops(confidence) => confidence,
@@ -88,7 +88,7 @@ impl Belief {
         }
     }
 
-    /// Whether such packets pass; nothing where that is not known.
+    /// Returns whether such packets pass, or `None` if that is not known.
     pub(super) fn passes(self) -> Option<bool> {
         match self {
             Self::Passes(_) => Some(true),
@@ -99,42 +99,42 @@ impl Belief {
 }
 
 impl PathLoss {
-    /// The chance that one packet is lost, with one lost packet more than were seen (Laplace's rule): few trips without
-    /// loss are no proof of a path without loss.
+    /// Returns the chance that one packet is lost, with one lost packet more than were seen (Laplace's rule): a few
+    /// packets without loss do not prove a path without loss.
     pub(super) fn rate(self) -> f64 {
         f64::from(self.lost + 1) / f64::from(self.trips + 2)
     }
 
-    /// As much loss as three standard errors above what was measured: for judging many packets at once, where a small
-    /// error of the rate would pass for a finding.
+    /// Returns the loss three standard errors above what was measured. It serves to judge many packets at once, where a
+    /// small error in the rate would look like a finding.
     pub(super) fn worst(self) -> f64 {
         let rate = self.rate();
         (rate + 3.0 * (rate * (1.0 - rate) / f64::from(self.trips + 2)).sqrt()).min(0.99)
     }
 
-    /// The share that was lost.
+    /// Returns the measured share of lost packets.
     pub(super) fn measured(self) -> f64 {
         if self.trips == 0 { 0.0 } else { f64::from(self.lost) / f64::from(self.trips) }
     }
 }
 
 impl TrialTally {
-    /// How many were tried to the end.
+    /// Returns how many trials were completed.
     pub(super) fn of(self) -> u32 {
         self.passed + self.stopped
     }
 
-    /// Counts one more.
-    pub(super) fn add(&mut self, fate: TrialEnd) {
-        match fate {
+    /// Counts one more outcome.
+    pub(super) fn add(&mut self, end: TrialEnd) {
+        match end {
             TrialEnd::Passed => self.passed += 1,
             TrialEnd::Stopped => self.stopped += 1,
             TrialEnd::Void => self.void += 1,
         }
     }
 
-    /// What it says. An arrival is proof, since packets are known by their content; a packet that does not arrive may
-    /// have been lost, and only many of them say that it is stopped.
+    /// Returns what the tally shows. An arrival is proof, since packets are known by their content. A packet that does
+    /// not arrive may have been lost; only many of them show that they are stopped.
     pub(super) fn belief(self, loss: PathLoss) -> Belief {
         let rate = loss.rate();
         if self.of() == 0 {
@@ -153,7 +153,8 @@ impl TrialTally {
         Belief::Passes(if self.passed > 1 { Confidence::Certain } else { Confidence::Likely })
     }
 
-    /// What it says where an arrival is no proof: of packets that are stopped, as many pass as lose what stops them.
+    /// Returns what the tally shows if an arrival is no proof: then some packets pass only because the one that stops
+    /// them was lost.
     pub(super) fn belief_by_share(self, loss: PathLoss) -> Belief {
         let rate = loss.rate();
         let sure = |error: f64| match error {
@@ -170,13 +171,13 @@ impl TrialTally {
         }
     }
 
-    /// It as evidence.
+    /// Returns the tally as evidence.
     pub(super) fn count(self, what: impl Into<String>) -> TrialCount {
         TrialCount { what: what.into(), passed: self.passed, of: self.of(), void: self.void }
     }
 }
 
-/// The chance that of `of` packets at least `lost` are lost, each with the chance `rate`.
+/// Returns the chance that at least `lost` of `of` packets are lost, each with the chance `rate`.
 pub(super) fn at_least(lost: u32, of: u32, rate: f64) -> f64 {
     let (mut term, mut below) = ((1.0 - rate).powi(of.try_into().unwrap_or(i32::MAX)), 0.0);
     for count in 0..lost.min(of + 1) {
@@ -186,38 +187,38 @@ pub(super) fn at_least(lost: u32, of: u32, rate: f64) -> f64 {
     (1.0 - below).max(0.0)
 }
 
-/// The votes of a run, and what its positive controls say of loss. What the run does not tell of counts as void.
+/// Returns the votes of a run, and adds its positive controls to `loss`. Packets that the run does not report are void.
 pub(super) fn votes(plan: &TrialPlan, run: &PlayedTimeline, loss: &mut PathLoss) -> Vec<TrialVote> {
     plan.trials.iter().map(|trial| vote(trial, plan, run, loss)).collect()
 }
 
 fn vote(trial: &Trial, plan: &TrialPlan, run: &PlayedTimeline, loss: &mut PathLoss) -> TrialVote {
-    let landing = |shot: usize| run.landings.get(shot);
-    let went = |shot: usize| landing(shot).is_some_and(Landing::went);
-    let came = |shot: usize| landing(shot).is_some_and(|landing| !landing.arrived.is_empty());
+    let delivery = |packet: usize| run.deliveries.get(packet);
+    let went = |packet: usize| delivery(packet).is_some_and(Delivery::went);
+    let came = |packet: usize| delivery(packet).is_some_and(|delivery| !delivery.arrived.is_empty());
     if trial.control == Control::Positive {
-        for shot in trial.needs.iter().copied().chain([trial.subject]).filter(|shot| went(*shot)) {
+        for packet in trial.needs.iter().copied().chain([trial.subject]).filter(|packet| went(*packet)) {
             loss.trips += 1;
-            loss.lost += u32::from(!came(shot));
+            loss.lost += u32::from(!came(packet));
         }
     }
-    let ready = trial.needs.iter().all(|shot| came(*shot));
-    let fate = match (ready && went(trial.subject), came(trial.subject)) {
+    let ready = trial.needs.iter().all(|packet| came(*packet));
+    let end = match (ready && went(trial.subject), came(trial.subject)) {
         (false, _) => TrialEnd::Void,
         (true, true) => TrialEnd::Passed,
         (true, false) => TrialEnd::Stopped,
     };
-    let sent = |shot: usize| landing(shot).and_then(Landing::sent_at).unwrap_or_default();
-    let id = plan.timeline.shots.get(trial.subject).map(|shot| shot.id);
+    let sent = |packet: usize| delivery(packet).and_then(Delivery::sent_at).unwrap_or_default();
+    let id = plan.timeline.packets.get(trial.subject).map(|packet| packet.id);
     TrialVote {
         fact: trial.fact,
         arm: trial.arm,
         mark: trial.mark,
         control: trial.control,
-        fate,
+        end,
         age: sent(trial.subject).saturating_sub(sent(trial.since)),
         sent_id: id.and_then(|id| if let EchoId::Fixed(id) = id { Some(id) } else { None }),
-        arrival: landing(trial.subject).and_then(|landing| landing.arrived.first().cloned()),
+        arrival: delivery(trial.subject).and_then(|delivery| delivery.arrived.first().cloned()),
     }
 }
 

@@ -1,8 +1,8 @@
-//! The experiments that probe brings along, as the files that `probe experiment --print` shows.
+//! The built-in experiments, as the files that `probe experiment --print` shows.
 
 use super::Script;
 
-/// Their names and texts, in the order in which they teach.
+/// Their names and texts, in teaching order.
 pub const TEXTS: [(&str, &str); 5] = [
     ("normal", include_str!("builtin/normal.toml")),
     ("reply-only", include_str!("builtin/reply-only.toml")),
@@ -11,12 +11,12 @@ pub const TEXTS: [(&str, &str); 5] = [
     ("timeout-expiry", include_str!("builtin/timeout-expiry.toml")),
 ];
 
-/// The text of the one with this name.
+/// Returns the text of the built-in script with this name.
 pub fn text(name: &str) -> Option<&'static str> {
     TEXTS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-/// The one with this name.
+/// Returns the built-in script with this name.
 pub fn named(name: &str) -> Option<Script> {
     text(name).map(|text| Script::parse(name, text).expect("a test reads every text"))
 }

@@ -13,7 +13,7 @@ use self::{
     raw::{RawId, RawScript, RawStep},
 };
 use super::script::{OutcomeMeaning, Script, ScriptPacket, ScriptStep, Sends};
-use crate::middlebox::timeline::MAX_SHOTS;
+use crate::middlebox::timeline::MAX_PACKETS;
 use probe_ebpf::journey::MARK_BYTES;
 
 /// The most repetitions.
@@ -29,7 +29,7 @@ const LONGEST_WAIT: f64 = 3600.0;
 const MAX_SIZE: u16 = 65_507;
 
 impl Script {
-    /// Reads an experiment from the text of a file; `name` is what errors call it.
+    /// Parses an experiment from the text of a file; `name` is what errors call the file.
     ///
     /// # Errors
     /// The first thing that is wrong, with its line.
@@ -62,7 +62,7 @@ fn check(raw: &RawScript) -> Result<Script, Faulty> {
     Ok(script)
 }
 
-/// What no single step can be blamed for.
+/// Checks what no single step is to blame for.
 fn whole(script: &Script, raw: &RawScript) -> Result<(), Faulty> {
     if script.packets() == 0 {
         return Err(Faulty::nowhere("nothing is sent: give it a [[step]] with from, send and id"));
@@ -80,12 +80,12 @@ fn make(raw: &Spanned<RawStep>, before: &[ScriptStep]) -> Result<ScriptStep, Fau
     match (&step.wait, &step.send) {
         (Some(wait), None) => {
             if step.sends_something() {
-                return Err(Faulty::at(Some(raw), "a step that waits does nothing else"));
+                return Err(Faulty::at(Some(raw), "a step that waits cannot have other keys"));
             }
             seconds(wait, 0.0, LONGEST_WAIT).map(ScriptStep::Wait)
         }
         (None, Some(packet)) => sends(raw, *packet, before).map(ScriptStep::Send),
-        (Some(_), Some(_)) => Err(Faulty::at(Some(raw), "a step either waits or sends: make two steps of it")),
+        (Some(_), Some(_)) => Err(Faulty::at(Some(raw), "a step either waits or sends: split it into two steps")),
         (None, None) => Err(Faulty::at(Some(raw), "a step needs wait = SECONDS, or send = \"request\" or \"reply\"")),
     }
 }
@@ -102,8 +102,8 @@ fn sends(raw: &Spanned<RawStep>, packet: ScriptPacket, before: &[ScriptStep]) ->
         return Err(Faulty::at(Some(id), what));
     }
     let count = step.count.as_ref().map_or(1, |count| *count.get_ref());
-    if count == 0 || usize::from(count) > MAX_SHOTS {
-        return Err(Faulty::at(step.count.as_ref(), format!("count must be from 1 to {MAX_SHOTS}")));
+    if count == 0 || usize::from(count) > MAX_PACKETS {
+        return Err(Faulty::at(step.count.as_ref(), format!("count must be from 1 to {MAX_PACKETS}")));
     }
     let interval = match &step.interval {
         Some(interval) => seconds(interval, LEAST_INTERVAL, LONGEST_WAIT)?,
@@ -133,7 +133,7 @@ fn sends(raw: &Spanned<RawStep>, packet: ScriptPacket, before: &[ScriptStep]) ->
 fn size(step: &RawStep) -> Result<u16, Faulty> {
     let size = step.size.as_ref().map_or(56, |size| *size.get_ref());
     if usize::from(size) < MARK_BYTES || size > MAX_SIZE {
-        let what = format!("size must be from {MARK_BYTES} (the mark that packets are told apart by) to {MAX_SIZE}");
+        let what = format!("size must be from {MARK_BYTES} (the mark that identifies a packet) to {MAX_SIZE}");
         return Err(Faulty::at(step.size.as_ref(), what));
     }
     Ok(size)

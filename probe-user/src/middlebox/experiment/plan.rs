@@ -8,24 +8,24 @@ use crate::middlebox::timeline::{EchoId, Endpoint, ErrorQuote, Goal, TimedPacket
 /// Time between two steps, so that what builds on an arrival finds it.
 pub const GAP: Duration = Duration::from_millis(100);
 
-/// How much later each repetition starts, where repetitions can't disturb each other.
+/// How much later each repetition starts, where repetitions cannot disturb each other.
 const STAGGER: Duration = Duration::from_millis(30);
 
 /// How long after the last packet arrivals still count.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// A timeline, and what each of its shots is in the script.
+/// A timeline, and what each of its packets is in the script.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExperimentPlan {
     /// What is run.
     pub timeline: Timeline,
-    /// By shot.
+    /// By packet.
     pub origins: Vec<PacketOrigin>,
     /// The numbers of the ids, by repetition and name.
     pub ids: Vec<BTreeMap<String, u16>>,
 }
 
-/// Where a shot comes from.
+/// Where a packet comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PacketOrigin {
     /// The repetition, from 0 on.
@@ -47,7 +47,7 @@ struct Draft {
     packet: u16,
 }
 
-/// The timeline of all repetitions of `script`. `fresh` gives ids that nobody uses, never one twice.
+/// Plans the timeline of all repetitions of `script`. `fresh` returns an unused id, a new one at each call.
 pub fn plan(script: &Script, mut fresh: impl FnMut() -> u16) -> ExperimentPlan {
     let ids: Vec<BTreeMap<String, u16>> = (0..script.repeat).map(|_| numbers(script, &mut fresh)).collect();
     let stagger = stagger(script);
@@ -57,21 +57,22 @@ pub fn plan(script: &Script, mut fresh: impl FnMut() -> u16) -> ExperimentPlan {
         .collect();
     drafts.sort_by_key(|draft| (draft.at, draft.origin.repetition, draft.place));
     let places: BTreeMap<(u16, usize), usize> =
-        drafts.iter().enumerate().map(|(shot, draft)| ((draft.origin.repetition, draft.place), shot)).collect();
-    let shots = drafts.iter().map(|draft| {
+        drafts.iter().enumerate().map(|(packet, draft)| ((draft.origin.repetition, draft.place), packet)).collect();
+    let packets = drafts.iter().map(|draft| {
         let needs = draft.needs.map(|place| places[&(draft.origin.repetition, place)]);
-        shot(sends(script, draft.origin.step), draft, needs)
+        timed_packet(sends(script, draft.origin.step), draft, needs)
     });
-    let timeline = Timeline { shots: shots.collect(), linger: LINGER };
+    let timeline = Timeline { packets: packets.collect(), linger: LINGER };
     ExperimentPlan { timeline, origins: drafts.iter().map(|draft| draft.origin).collect(), ids }
 }
 
-/// Repetitions with the same ids would disturb each other: they come one after the other.
+/// Returns the time between the starts of two repetitions. Those with the same ids would disturb each other, so they
+/// run one after the other.
 fn stagger(script: &Script) -> Duration {
     if script.fixed.is_empty() { STAGGER } else { length(script) + LINGER }
 }
 
-/// How long one repetition takes.
+/// Returns how long one repetition takes.
 pub fn length(script: &Script) -> Duration {
     script.steps.iter().map(|step| lasts(step) + GAP).sum()
 }
@@ -118,11 +119,11 @@ fn sends(script: &Script, step: usize) -> &Sends {
     }
 }
 
-fn shot(sends: &Sends, draft: &Draft, needs: Option<usize>) -> TimedPacket {
+fn timed_packet(sends: &Sends, draft: &Draft, needs: Option<usize>) -> TimedPacket {
     let message = match sends.packet {
         ScriptPacket::Request => TimelinePacket::Request,
         ScriptPacket::Reply => TimelinePacket::Reply,
-        ScriptPacket::Error => TimelinePacket::Error(needs.map_or(ErrorQuote::Never, ErrorQuote::Shot)),
+        ScriptPacket::Error => TimelinePacket::Error(needs.map_or(ErrorQuote::Never, ErrorQuote::Packet)),
     };
     let id = needs.map_or(EchoId::Fixed(draft.number), EchoId::OfArrived);
     let destination = match sends.destination {
@@ -164,8 +165,8 @@ mod tests {
         for (name, _) in builtin::TEXTS {
             let (script, plan) = planned(name);
             assert_eq!(plan.timeline.fault(), None, "{name}");
-            assert_eq!(plan.timeline.shots.len(), script.packets() * usize::from(script.repeat), "{name}");
-            assert_eq!(plan.origins.len(), plan.timeline.shots.len());
+            assert_eq!(plan.timeline.packets.len(), script.packets() * usize::from(script.repeat), "{name}");
+            assert_eq!(plan.origins.len(), plan.timeline.packets.len());
         }
     }
 
@@ -187,9 +188,9 @@ mod tests {
         let (_, plan) = planned("id-mismatch");
         let of = |step: usize| plan.origins.iter().position(|origin| origin.step == step && origin.repetition == 1);
         let request = of(0).expect("a request");
-        let control = &plan.timeline.shots[of(2).expect("the control")];
+        let control = &plan.timeline.packets[of(2).expect("the control")];
         assert_eq!((control.id, control.destination), (EchoId::OfArrived(request), Goal::SourceOfArrived(request)));
-        let case = &plan.timeline.shots[of(1).expect("the case")];
+        let case = &plan.timeline.packets[of(1).expect("the case")];
         assert_eq!((case.id, case.destination), (EchoId::Fixed(plan.ids[1]["Y"]), Goal::First));
     }
 
@@ -197,8 +198,8 @@ mod tests {
     fn packets_of_a_step_count_up_and_wait_for_each_other() {
         let (_, plan) = planned("many-replies");
         let more: Vec<_> = (0..plan.origins.len())
-            .filter(|shot| plan.origins[*shot] == PacketOrigin { repetition: 0, step: 2 })
-            .map(|shot| (plan.timeline.shots[shot].seq, plan.timeline.shots[shot].at))
+            .filter(|packet| plan.origins[*packet] == PacketOrigin { repetition: 0, step: 2 })
+            .map(|packet| (plan.timeline.packets[packet].seq, plan.timeline.packets[packet].at))
             .collect();
         assert_eq!(more.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
         assert!(more.windows(2).all(|pair| pair[1].1 - pair[0].1 == Duration::from_millis(10)));

@@ -4,18 +4,18 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 
-use crate::middlebox::timeline::{Endpoint, MAX_SHOTS, Own};
+use crate::middlebox::timeline::{Endpoint, MAX_PACKETS, Own};
 
 /// An experiment: what it tries, and its steps in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     /// Its name.
     pub name: String,
-    /// What it tries, in a few words.
+    /// What it tests, in a few words.
     pub title: String,
     /// The question that its case answers.
     pub question: Option<String>,
-    /// How often it is made, each time with fresh ids, interleaved; the repetitions vote.
+    /// The number of repetitions, each with fresh ids, interleaved; the majority decides.
     pub repeat: u16,
     /// Ids that must have a certain number; all others are random.
     pub fixed: BTreeMap<String, u16>,
@@ -26,7 +26,7 @@ pub struct Script {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScriptStep {
-    /// Do nothing for so long.
+    /// Wait for this long.
     Wait(Duration),
     /// One end sends.
     Send(Sends),
@@ -57,9 +57,9 @@ pub struct Sends {
     pub source: Own,
     /// To which of the other end's addresses.
     pub destination: Address,
-    /// What becomes of it by design.
+    /// What should happen to it by design.
     pub expect: Expect,
-    /// What it is for.
+    /// Its role.
     pub role: StepRole,
     /// What it means when it arrives, and when it does not.
     pub means: OutcomeMeaning,
@@ -78,7 +78,7 @@ pub enum ScriptPacket {
 }
 
 impl ScriptPacket {
-    /// Its name in files and reports.
+    /// Returns its name in files and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -92,7 +92,7 @@ impl ScriptPacket {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Address {
-    /// The address that the id's packets came from, where some have come (behind a NAT not the other end's own);
+    /// The address that packets with this id came from, if some have arrived (behind a NAT not the other end's own);
     /// otherwise its first.
     #[default]
     First,
@@ -101,7 +101,7 @@ pub enum Address {
 }
 
 impl Expect {
-    /// Its name in files and reports.
+    /// Returns its name in files and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Arrives => "arrives",
@@ -112,7 +112,7 @@ impl Expect {
 }
 
 impl StepRole {
-    /// Its name in files and reports.
+    /// Returns its name in files and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Setup => "setup",
@@ -122,29 +122,29 @@ impl StepRole {
     }
 }
 
-/// What becomes of a step's packets by design.
+/// What should happen to a step's packets by design.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Expect {
     /// They reach the other end's NIC.
     Arrives,
-    /// They leave their own NIC and do not.
+    /// They leave their own NIC and do not reach the other.
     Stops,
-    /// That is the question.
+    /// Either: that is the question.
     #[default]
     Any,
 }
 
-/// What a step is for.
+/// The role of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepRole {
     /// It prepares the others: a request that is to be answered.
     #[default]
     Setup,
-    /// It shows that the way is as it should be: nothing is concluded where it fails.
+    /// It shows that the path is as it should be; if it fails, nothing is concluded.
     Control,
-    /// It is what the experiment is about.
+    /// It is the subject of the experiment.
     Case,
 }
 
@@ -158,7 +158,7 @@ pub struct OutcomeMeaning {
 }
 
 impl Script {
-    /// The steps that send, with their places among all steps.
+    /// Iterates over the steps that send, with their positions among all steps.
     pub fn sends(&self) -> impl Iterator<Item = (usize, &Sends)> {
         self.steps.iter().enumerate().filter_map(|(place, step)| match step {
             ScriptStep::Send(sends) => Some((place, sends)),
@@ -166,19 +166,19 @@ impl Script {
         })
     }
 
-    /// Why all repetitions together are too much, where they are.
+    /// Checks that all repetitions together are not too much.
     ///
     /// # Errors
-    /// The sentence that says so.
+    /// The sentence that says why they are.
     pub fn fits(&self) -> Result<(), String> {
         let packets = self.packets() * usize::from(self.repeat);
-        if packets > MAX_SHOTS {
-            return Err(format!("it sends {packets} packets in all its repetitions, more than {MAX_SHOTS}"));
+        if packets > MAX_PACKETS {
+            return Err(format!("it sends {packets} packets in all its repetitions, more than {MAX_PACKETS}"));
         }
         Ok(())
     }
 
-    /// How many packets one repetition sends.
+    /// Returns how many packets one repetition sends.
     pub fn packets(&self) -> usize {
         self.sends().map(|(_, sends)| usize::from(sends.count)).sum()
     }

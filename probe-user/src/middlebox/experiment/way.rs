@@ -1,4 +1,4 @@
-//! What each NIC on the way saw of an experiment's packets, and between which two of them packets went missing.
+//! What each NIC on the path saw of an experiment's packets, and between which two of them packets were lost.
 
 use probe_ebpf::Echo;
 use std::{
@@ -23,13 +23,13 @@ use crate::{
     model::{trace::HostTrace, verdict::Confidence},
 };
 
-/// A NIC on the way, and what it saw.
+/// A NIC on the path, and what it saw.
 #[derive(Clone, Copy, Debug)]
 pub struct WayNic<'a> {
-    /// What its host is called.
+    /// The name of its host.
     pub host: &'a str,
     /// What was seen there.
-    pub sight: &'a HostTrace,
+    pub trace: &'a HostTrace,
 }
 
 /// A run of an experiment, and the NICs that its packets pass.
@@ -39,14 +39,14 @@ pub struct Way<'a> {
     pub script: &'a Script,
     /// What was to be sent.
     pub plan: &'a ExperimentPlan,
-    /// What became of it.
+    /// The outcome of it.
     pub run: &'a PlayedTimeline,
     /// The NICs, from the near end to the far one: packets of the near end leave by the first, enter by the second, leave by
     /// the third, and so on.
     pub nics: Vec<WayNic<'a>>,
 }
 
-/// A point of the way at which packets are counted.
+/// A point on the path at which packets are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WayPoint {
     /// The host.
@@ -54,7 +54,7 @@ pub struct WayPoint {
     /// What counts there.
     #[serde(rename = "hop")]
     pub station: Station,
-    /// The interface; none for the call that sends.
+    /// The interface; `None` for the call that sends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
 }
@@ -72,11 +72,11 @@ pub struct Line {
     pub from: Endpoint,
     /// The call that sends, then each NIC in the order in which packets pass it.
     pub ledger: Ledger<WayPoint>,
-    /// How many packets each step was to send of them, and what the script expects.
+    /// How many packets each step was to send, and what the script expects of them.
     pub planned: Vec<(Expect, usize)>,
 }
 
-/// Packets that one point of the way counted, and the next one that could have did not.
+/// Packets that one point on the path counted, and the next one that could have did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WayStop {
     /// The host in which they stopped; `network`: they left one host and did not enter the next.
@@ -93,7 +93,7 @@ pub struct WayStop {
     pub blind: Vec<BlindPoint>,
 }
 
-/// A point of the way that could not be watched.
+/// A point on the path that could not be watched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BlindPoint {
     /// Where.
@@ -104,7 +104,7 @@ pub struct BlindPoint {
 }
 
 impl WayPoint {
-    /// Returns where it is, without what counts there: `fw:b`, or only the host.
+    /// Returns where the NIC is, such as `fw:b`, or only the host, without the hook that counts there.
     pub fn place(&self) -> String {
         self.interface.as_ref().map_or_else(|| self.host.clone(), |interface| format!("{}:{interface}", self.host))
     }
@@ -123,7 +123,7 @@ impl Watched for WayPoint {
 }
 
 impl Way<'_> {
-    /// Returns what was counted of each id: requests before replies, the ids in the order in which the script names them.
+    /// Returns the counts for each id: requests before replies, the ids in the order in which the script names them.
     pub fn lines(&self) -> Vec<Line> {
         let mut names: Vec<&str> = Vec::new();
         for (_, sends) in self.script.sends() {
@@ -143,12 +143,12 @@ impl Way<'_> {
         lines
     }
 
-    /// Returns where on the way packets of a step went missing in all repetitions, most packets first.
+    /// Returns where on the path packets of a step were lost in all repetitions, most packets first.
     pub fn stops_of(&self, step: usize) -> Vec<WayStop> {
-        let shots = self.shots(|shot| self.plan.origins[shot].step == step);
-        let Some((_, first)) = shots.first_key_value() else { return Vec::new() };
+        let packets = self.packets(|packet| self.plan.origins[packet].step == step);
+        let Some((_, first)) = packets.first_key_value() else { return Vec::new() };
         let (leg, from) = (first.leg, first.from);
-        let planned: BTreeSet<u16> = shots.into_keys().collect();
+        let planned: BTreeSet<u16> = packets.into_keys().collect();
         stops(&self.ledger(from, leg, &planned, &BTreeSet::new()))
     }
 
@@ -159,12 +159,16 @@ impl Way<'_> {
         leg: Echo,
         from: Endpoint,
     ) -> Option<Line> {
-        let named = self.shots(|shot| {
-            let origin = self.plan.origins[shot];
+        let named = self.packets(|packet| {
+            let origin = self.plan.origins[packet];
             origin.repetition == repetition && self.id_name(origin.step) == Some(name)
         });
-        let of = |leg: Echo, from: Endpoint| -> BTreeMap<u16, Shot> {
-            named.iter().filter(|(_, shot)| (shot.leg, shot.from) == (leg, from)).map(|(n, shot)| (*n, *shot)).collect()
+        let of = |leg: Echo, from: Endpoint| -> BTreeMap<u16, StepPacket> {
+            named
+                .iter()
+                .filter(|(_, packet)| (packet.leg, packet.from) == (leg, from))
+                .map(|(n, packet)| (*n, *packet))
+                .collect()
         };
         let planned = of(leg, from);
         // A reply that carries the mark of a request is an answer that nobody planned.
@@ -175,25 +179,25 @@ impl Way<'_> {
             return None;
         }
         let mut by_step: BTreeMap<usize, usize> = BTreeMap::new();
-        planned.values().for_each(|shot| *by_step.entry(shot.step).or_default() += 1);
+        planned.values().for_each(|packet| *by_step.entry(packet.step).or_default() += 1);
         let planned = by_step.into_iter().filter_map(|(step, count)| Some((self.expect(step)?, count))).collect();
         let id = ids.get(name).copied().unwrap_or_default();
         Some(Line { id_name: name.to_owned(), id, leg, from, ledger, planned })
     }
 
-    /// The echo packets for which `wanted` holds, by their number.
-    fn shots(&self, wanted: impl Fn(usize) -> bool) -> BTreeMap<u16, Shot> {
-        let shots = self.plan.timeline.shots.iter().enumerate().filter(|(number, _)| wanted(*number));
-        let echo = |(number, shot): (usize, &crate::middlebox::timeline::TimedPacket)| {
-            let leg = match shot.message {
+    /// Returns the echo packets for which `wanted` holds, by number.
+    fn packets(&self, wanted: impl Fn(usize) -> bool) -> BTreeMap<u16, StepPacket> {
+        let packets = self.plan.timeline.packets.iter().enumerate().filter(|(number, _)| wanted(*number));
+        let echo = |(number, packet): (usize, &crate::middlebox::timeline::TimedPacket)| {
+            let leg = match packet.message {
                 TimelinePacket::Request => Echo::Request,
                 TimelinePacket::Reply => Echo::Reply,
                 TimelinePacket::Error(_) => return None,
             };
             let step = self.plan.origins[number].step;
-            Some((u16::try_from(number).ok()?, Shot { leg, from: shot.from, step }))
+            Some((u16::try_from(number).ok()?, StepPacket { leg, from: packet.from, step }))
         };
-        shots.filter_map(echo).collect()
+        packets.filter_map(echo).collect()
     }
 
     fn id_name(&self, step: usize) -> Option<&str> {
@@ -210,22 +214,22 @@ impl Way<'_> {
         }
     }
 
-    /// What each NIC saw of the packets `ours`, and of `strays`, which nobody sent by the script.
+    /// Returns what each NIC saw of the packets `ours`, and of `strays`, which the script did not send.
     fn ledger(&self, from: Endpoint, leg: Echo, ours: &BTreeSet<u16>, strays: &BTreeSet<u16>) -> Ledger<WayPoint> {
         let nics: Vec<&WayNic<'_>> = match from {
             Endpoint::Near => self.nics.iter().collect(),
             Endpoint::Far => self.nics.iter().rev().collect(),
         };
-        let was_sent = |shot: &u16| self.run.landings[usize::from(*shot)].sent_at().is_some();
+        let was_sent = |packet: &u16| self.run.deliveries[usize::from(*packet)].sent_at().is_some();
         let sent: BTreeSet<u16> = ours.iter().copied().filter(was_sent).collect();
         let sender = nics.first().map_or_else(String::new, |nic| nic.host.to_owned());
         let send = WayPoint { host: sender, station: Station::Send, interface: None };
         let mut rows = vec![LedgerRow { step: send, seen: sent.clone(), proven: BTreeSet::new(), blind: None }];
         for (place, nic) in nics.into_iter().enumerate() {
-            let hop = if place % 2 == 0 { Hop::TcOut } else { entry(nic.sight) };
-            let (mut seen, blind) = seen_at(nic.sight, hop, leg);
+            let hop = if place % 2 == 0 { Hop::TcOut } else { entry(nic.trace) };
+            let (mut seen, blind) = seen_at(nic.trace, hop, leg);
             seen.retain(|probe| ours.contains(probe) || strays.contains(probe));
-            let (host, interface) = (nic.host.to_owned(), Some(nic.sight.host.interface.clone()));
+            let (host, interface) = (nic.host.to_owned(), Some(nic.trace.host.interface.clone()));
             let step = WayPoint { host, station: Station::Hop(hop), interface };
             rows.push(LedgerRow { step, seen, proven: BTreeSet::new(), blind });
         }
@@ -235,15 +239,15 @@ impl Way<'_> {
 
 /// An echo packet of the plan.
 #[derive(Clone, Copy)]
-struct Shot {
+struct StepPacket {
     leg: Echo,
     from: Endpoint,
     step: usize,
 }
 
-/// The hop that counts what enters a NIC: XDP, or tc where XDP is blind and tc is not.
-fn entry(sight: &HostTrace) -> Hop {
-    let blind = |hop| seen_at(sight, hop, Echo::Request).1.is_some();
+/// Returns the hop that counts what enters a NIC: XDP, or tc if XDP is blind and tc is not.
+fn entry(trace: &HostTrace) -> Hop {
+    let blind = |hop| seen_at(trace, hop, Echo::Request).1.is_some();
     if blind(Hop::XdpIn) && !blind(Hop::TcIn) { Hop::TcIn } else { Hop::XdpIn }
 }
 
@@ -280,8 +284,8 @@ impl Line {
         stops(&self.ledger)
     }
 
-    /// Returns how many packets the NIC at `place` counts by design, where what is to stop comes past the first `passed` NICs
-    /// and no further; none where the script expects nothing.
+    /// Returns how many packets the NIC at `place` counts by design, if packets that are to stop pass the first
+    /// `passed` NICs and no more. Returns `None` if the script expects nothing.
     fn expected(&self, place: usize, passed: usize) -> Option<usize> {
         let counts = self.planned.iter().map(|(expect, count)| match expect {
             Expect::Arrives => Some(*count),
@@ -291,18 +295,16 @@ impl Line {
         counts.sum()
     }
 
-    /// Returns where the counts are not the designed ones, one clause each. By design what is to stop comes past the first
-    /// `passed` NICs and no further.
+    /// Returns where the counts differ from the design, one clause each. By design, packets that are to stop pass the
+    /// first `passed` NICs and no more.
     pub fn differences(&self, passed: usize) -> Vec<String> {
         let what = format!("{} {}", self.leg.name(), self.id_name);
         let clause = |(place, row): (usize, &LedgerRow<WayPoint>)| {
             let expected = self.expected(place, passed)?;
             match &row.blind {
-                Some(why) => Some(format!("{} was blind to {what} ({why})", row.step)),
+                Some(why) => Some(format!("{} could not see {what} ({why})", row.step)),
                 None if row.seen.len() == expected => None,
-                None => {
-                    Some(format!("{} counted {} of {what} where the design says {expected}", row.step, row.seen.len()))
-                }
+                None => Some(format!("{} counted {} of {what} instead of {expected}", row.step, row.seen.len())),
             }
         };
         self.nics().iter().enumerate().filter_map(clause).collect()

@@ -18,7 +18,7 @@ struct Sample {
 }
 
 impl FarClock {
-    /// Takes in that the far clock showed `far` between `before` and `after` of this host's clock, all in nanoseconds.
+    /// Learns that the far clock showed `far` between `before` and `after` of this host's clock, all in nanoseconds.
     pub(super) fn learn(&mut self, before: u64, far: u64, after: u64) {
         let error = after.saturating_sub(before) / 2;
         if far != 0 && self.best.is_none_or(|best| error < best.error) {
@@ -26,13 +26,14 @@ impl FarClock {
         }
     }
 
-    /// A time of the far clock as this host's clock showed it then; as it is where nothing was learned.
+    /// Converts a time of the far clock to this host's clock. Returns it unchanged if nothing was learned about the
+    /// clocks.
     pub(super) fn here(&self, far: u64) -> u64 {
         let ahead = self.best.map_or(0, |best| best.ahead);
         u64::try_from((i128::from(far) - ahead).max(0)).unwrap_or(u64::MAX)
     }
 
-    /// How wrong that can be.
+    /// Returns the maximum error of the conversion.
     pub(super) fn error(&self) -> Duration {
         Duration::from_nanos(self.best.map_or(0, |best| best.error))
     }

@@ -1,8 +1,9 @@
-//! Which shots are to be ordered now, and as what: pure.
+//! Which packets are to be sent now, and as what: pure.
 
+use probe_ebpf::Echo;
 use std::{net::IpAddr, time::Duration};
 
-use super::landings::Landings;
+use super::deliveries::Deliveries;
 use crate::{
     middlebox::timeline::{
         Arrival, EchoId, EndAddresses, Endpoint, ErrorQuote, Fragments, Goal, Own, SendTime, TimedPacket, Timeline,
@@ -10,17 +11,17 @@ use crate::{
     },
     traffic::{
         Fragmentation,
-        batch::{self, EchoFields, Quoted, QuotedEcho, What},
+        batch::{self, EchoFields, Quoted, What},
     },
 };
 
-/// How long before its time a shot is ordered, so that a slow control channel does not make it late.
+/// How long before its time a packet is ordered, so that a slow control channel does not make it late.
 const AHEAD: Duration = Duration::from_millis(500);
 
-/// How long after its time a shot still waits for the arrival that it builds on.
+/// How long after its time a packet still waits for the arrival that it builds on.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The shots of a timeline that are not ordered yet.
+/// The packets of a timeline that are not ordered yet.
 pub(super) struct Schedule<'a> {
     timeline: &'a Timeline,
     ends: &'a EndAddresses,
@@ -28,18 +29,18 @@ pub(super) struct Schedule<'a> {
     states: Vec<OrderState>,
 }
 
-/// What became of a shot before it was sent.
+/// The outcome of a packet before it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OrderState {
     /// Its time has not come.
     Waiting,
-    /// Its end was told to send it.
+    /// Its end was ordered to send it.
     Ordered,
-    /// It can't be sent, for this reason.
+    /// It cannot be sent, for this reason.
     Given(String),
 }
 
-/// Shots to order now.
+/// Packets to order now.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// Of this end.
@@ -49,38 +50,38 @@ pub(super) struct Due {
 }
 
 impl<'a> Schedule<'a> {
-    /// Nothing ordered yet.
+    /// Creates a schedule with nothing ordered yet.
     pub(super) fn new(timeline: &'a Timeline, ends: &'a EndAddresses, nonce: u64) -> Self {
-        Self { timeline, ends, nonce, states: vec![OrderState::Waiting; timeline.shots.len()] }
+        Self { timeline, ends, nonce, states: vec![OrderState::Waiting; timeline.packets.len()] }
     }
 
-    /// Why a shot was not sent.
-    pub(super) fn unsent(&self, shot: usize) -> SendTime {
-        match &self.states[shot] {
+    /// Explains why a packet was not sent.
+    pub(super) fn unsent(&self, packet: usize) -> SendTime {
+        match &self.states[packet] {
             OrderState::Given(why) => SendTime::NotTried(why.clone()),
             OrderState::Waiting | OrderState::Ordered => SendTime::NotReached,
         }
     }
 
-    /// The shots to order at `now`, with the time that is left until theirs.
-    pub(super) fn due(&mut self, now: Duration, known: &Landings) -> Due {
+    /// Returns the packets to order at `now`, each with the time left until it is due.
+    pub(super) fn due(&mut self, now: Duration, known: &Deliveries) -> Due {
         let mut due = Due::default();
-        for (number, shot) in self.timeline.shots.iter().enumerate() {
-            if shot.at > now + AHEAD {
+        for (number, packet) in self.timeline.packets.iter().enumerate() {
+            if packet.at > now + AHEAD {
                 break;
             }
             if self.states[number] != OrderState::Waiting {
                 continue;
             }
-            if let Some(missing) = shot.needs().find(|need| known.arrival(*need).is_none()) {
-                if now > shot.at + GRACE {
+            if let Some(missing) = packet.needs().find(|need| known.arrival(*need).is_none()) {
+                if now > packet.at + GRACE {
                     self.states[number] =
-                        OrderState::Given(format!("what it answers, shot {missing}, had not arrived"));
+                        OrderState::Given(format!("packet {missing}, which it answers, had not arrived"));
                 }
                 continue;
             }
-            match self.made(number, shot, now, known) {
-                Ok(made) if shot.from == Endpoint::Near => due.near.push(made),
+            match self.made(number, packet, now, known) {
+                Ok(made) if packet.from == Endpoint::Near => due.near.push(made),
                 Ok(made) => due.far.push(made),
                 Err(why) => {
                     self.states[number] = OrderState::Given(why);
@@ -95,36 +96,36 @@ impl<'a> Schedule<'a> {
     fn made(
         &self,
         number: usize,
-        shot: &TimedPacket,
+        packet: &TimedPacket,
         now: Duration,
-        known: &Landings,
+        known: &Deliveries,
     ) -> Result<batch::PacketSpec, String> {
-        let source = self.source(shot, known)?;
-        let destination = match shot.destination {
-            Goal::First => self.ends.of(shot.from.other())[0],
-            Goal::Second => second(self.ends, shot.from.other(), "the other end")?,
+        let source = self.source(packet, known)?;
+        let destination = match packet.destination {
+            Goal::First => self.ends.of(packet.from.other())[0],
+            Goal::Second => second(self.ends, packet.from.other(), "the other end")?,
             Goal::SourceOfArrived(need) => arrived(known, need)?.source,
         };
-        let wait = shot.at.saturating_sub(now);
+        let wait = packet.at.saturating_sub(now);
         Ok(batch::PacketSpec {
             number: u16::try_from(number).map_err(|_| "its number is too large".to_owned())?,
             after_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
-            what: self.what(shot, (source, destination), known)?,
+            what: self.what(packet, (source, destination), known)?,
             source: Some(source),
             destination,
-            ttl: Some(shot.ttl),
-            fragmentation: match shot.fragments {
+            ttl: Some(packet.ttl),
+            fragmentation: match packet.fragments {
                 Fragments::Allowed => Fragmentation::Allowed,
                 Fragments::Forbidden => Fragmentation::Forbidden,
             },
         })
     }
 
-    /// The sender's address: what answers a packet comes from the address that the packet was for.
-    fn source(&self, shot: &TimedPacket, known: &Landings) -> Result<IpAddr, String> {
-        let own = self.ends.of(shot.from);
-        match (shot.source, shot.destination) {
-            (Own::Second, _) => second(self.ends, shot.from, "its end"),
+    /// Returns the source address: an answer comes from the address that the packet was sent to.
+    fn source(&self, packet: &TimedPacket, known: &Deliveries) -> Result<IpAddr, String> {
+        let own = self.ends.of(packet.from);
+        match (packet.source, packet.destination) {
+            (Own::Second, _) => second(self.ends, packet.from, "its end"),
             (Own::First, Goal::SourceOfArrived(need)) => {
                 let asked = arrived(known, need)?.destination;
                 Ok(own.iter().copied().find(|address| *address == asked).unwrap_or(own[0]))
@@ -135,39 +136,39 @@ impl<'a> Schedule<'a> {
 
     fn what(
         &self,
-        shot: &TimedPacket,
+        packet: &TimedPacket,
         (source, destination): (IpAddr, IpAddr),
-        known: &Landings,
+        known: &Deliveries,
     ) -> Result<What, String> {
-        let id = match shot.id {
+        let id = match packet.id {
             EchoId::Fixed(id) => id,
             EchoId::OfArrived(need) => arrived(known, need)?.id,
         };
-        let fields = EchoFields { id, seq: shot.seq, code: shot.code, size: shot.size, nonce: self.nonce };
-        Ok(match shot.message {
+        let fields = EchoFields { id, seq: packet.seq, code: packet.code, size: packet.size, nonce: self.nonce };
+        Ok(match packet.message {
             TimelinePacket::Request => What::Request(fields),
             TimelinePacket::Reply => What::Reply(fields),
-            TimelinePacket::Error(ErrorQuote::Shot(need)) => {
+            TimelinePacket::Error(ErrorQuote::Packet(need)) => {
                 let quoted = arrived(known, need)?;
-                let echo = match self.timeline.shots[need].message {
-                    TimelinePacket::Reply => QuotedEcho::Reply,
-                    TimelinePacket::Request | TimelinePacket::Error(_) => QuotedEcho::Request,
+                let echo = match self.timeline.packets[need].message {
+                    TimelinePacket::Reply => Echo::Reply,
+                    TimelinePacket::Request | TimelinePacket::Error(_) => Echo::Request,
                 };
                 let fields = EchoFields { id: quoted.id, seq: quoted.seq, code: quoted.code, ..fields };
                 let quoted = Quoted { source: quoted.source, destination: quoted.destination, echo, fields };
-                What::Unreachable { code: shot.code, quoted }
+                What::Unreachable { code: packet.code, quoted }
             }
             TimelinePacket::Error(ErrorQuote::Never) => {
                 let fields = EchoFields { code: 0, ..fields };
-                let quoted = Quoted { source: destination, destination: source, echo: QuotedEcho::Request, fields };
-                What::Unreachable { code: shot.code, quoted }
+                let quoted = Quoted { source: destination, destination: source, echo: Echo::Request, fields };
+                What::Unreachable { code: packet.code, quoted }
             }
         })
     }
 }
 
-fn arrived(known: &Landings, shot: usize) -> Result<&Arrival, String> {
-    known.arrival(shot).ok_or_else(|| format!("shot {shot} had not arrived"))
+fn arrived(known: &Deliveries, packet: usize) -> Result<&Arrival, String> {
+    known.arrival(packet).ok_or_else(|| format!("packet {packet} had not arrived"))
 }
 
 fn second(ends: &EndAddresses, side: Endpoint, whose: &str) -> Result<IpAddr, String> {

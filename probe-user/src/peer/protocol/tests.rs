@@ -1,5 +1,6 @@
 //! Tests that messages survive the trip, and that nothing that comes instead of them does harm.
 
+use probe_ebpf::Echo;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -15,7 +16,7 @@ use crate::{
         trace::{HopTrace, ProbePassage},
     },
     traffic::{
-        batch::{EchoFields, Quoted, QuotedEcho, What},
+        batch::{EchoFields, Quoted, What},
         sender::Fragmentation,
     },
 };
@@ -41,7 +42,7 @@ fn packets(count: u16) -> Vec<PacketSpec> {
     let address = || Some(IpAddr::from([u8::MAX; 16]));
     let fields = EchoFields { id: u16::MAX, seq: u16::MAX, code: u8::MAX, size: u16::MAX, nonce: u64::MAX };
     let [source, destination] = [address(), address()].map(|address| address.expect("one"));
-    let quoted = Quoted { source, destination, echo: QuotedEcho::Request, fields };
+    let quoted = Quoted { source, destination, echo: Echo::Request, fields };
     let packet = |number| PacketSpec {
         number,
         after_ms: u32::MAX,

@@ -19,7 +19,7 @@ const NAME: usize = 6;
 /// Columns before the first count: IP version, leg, name and number of the id.
 const LABEL: usize = 26;
 
-/// Draws the runs of one experiment, which differ in their IP version and ids only.
+/// Draws the runs of one experiment, which differ only in IP version and ids.
 pub(super) fn draw(out: &mut dyn Write, runs: &[Experiment], style: &Style) -> io::Result<()> {
     let Some(first) = runs.first() else { return Ok(()) };
     let (mark, tone) = if runs.iter().all(|run| run.as_expected) {
@@ -29,20 +29,20 @@ pub(super) fn draw(out: &mut dyn Write, runs: &[Experiment], style: &Style) -> i
     };
     let name = style.paint(Tone::Strong, &first.name);
     writeln!(out, "{} {name}: {}", style.paint(tone, mark), first.title)?;
-    paragraph(out, &told_steps(first), style)?;
+    paragraph(out, &steps_sentence(first), style)?;
     writeln!(out)?;
     draw_lines(out, runs, style)?;
     writeln!(out)?;
-    for text in told_stops(runs) {
+    for text in stop_lines(runs) {
         paragraph(out, &text, style)?;
     }
-    for text in told_findings(runs) {
+    for text in finding_lines(runs) {
         paragraph(out, &text, style)?;
     }
     Ok(())
 }
 
-/// Writes `text` indented, in lines no longer than the reader's.
+/// Writes `text` indented, wrapped to the width of `style`.
 fn paragraph(out: &mut dyn Write, text: &str, style: &Style) -> io::Result<()> {
     let width = style.width.clamp(40, 100) - 2;
     let mut line = String::new();
@@ -59,7 +59,7 @@ fn paragraph(out: &mut dyn Write, text: &str, style: &Style) -> io::Result<()> {
     writeln!(out, "  {line}")
 }
 
-/// `1 request X`, `3 replies Y`.
+/// Counts packets in words: `1 request X`, `3 replies Y`.
 fn packets(count: usize, leg: Echo, id_name: &str) -> String {
     let noun = match (leg, count) {
         (Echo::Request, 1) => "request",
@@ -70,8 +70,8 @@ fn packets(count: usize, leg: Echo, id_name: &str) -> String {
     format!("{count} {noun} {id_name}")
 }
 
-/// The steps as one sentence.
-fn told_steps(experiment: &Experiment) -> String {
+/// Describes the steps in one sentence.
+fn steps_sentence(experiment: &Experiment) -> String {
     let sent = |step: &StepRow| {
         let what = match step.packet {
             "reply" => packets(step.count.into(), Echo::Reply, &step.id_name),
@@ -82,7 +82,7 @@ fn told_steps(experiment: &Experiment) -> String {
     };
     let mut text = experiment.steps.iter().map(sent).collect::<Vec<_>>().join(", then ");
     if let Some(between) = &experiment.between {
-        text.push_str(&format!("; {}'s kernel is kept from answering", between.far.name));
+        text.push_str(&format!("; {}'s kernel does not answer", between.far.name));
     }
     text.push('.');
     text
@@ -96,7 +96,7 @@ fn family_name(experiment: &Experiment) -> &'static str {
     }
 }
 
-/// A line for each thing to say; what only some of the runs say has their IP versions before it.
+/// Returns one line for each statement; one that only some of the runs make is prefixed with their IP versions.
 fn by_family(runs: &[Experiment], said: Vec<(&Experiment, String)>) -> Vec<String> {
     let mut texts: Vec<(String, Vec<&'static str>)> = Vec::new();
     for (run, text) in said {
@@ -111,16 +111,16 @@ fn by_family(runs: &[Experiment], said: Vec<(&Experiment, String)>) -> Vec<Strin
     texts.into_iter().map(line).collect()
 }
 
-fn told_findings(runs: &[Experiment]) -> Vec<String> {
+fn finding_lines(runs: &[Experiment]) -> Vec<String> {
     by_family(runs, runs.iter().map(|run| (run, run.finding.clone())).collect())
 }
 
-fn told_stops(runs: &[Experiment]) -> Vec<String> {
+fn stop_lines(runs: &[Experiment]) -> Vec<String> {
     fn of_run(run: &Experiment) -> Vec<(&Experiment, String)> {
         let mut stops: Vec<(WayStop, &Line)> =
             run.lines.iter().flat_map(|line| line.stops().into_iter().map(move |stop| (stop, line))).collect();
         stops.sort_by_key(|(stop, _)| std::cmp::Reverse(stop.packets));
-        let mut texts: Vec<_> = stops.iter().map(|(stop, line)| told_stop(stop, line)).collect();
+        let mut texts: Vec<_> = stops.iter().map(|(stop, line)| stop_sentence(stop, line)).collect();
         if texts.is_empty() {
             texts.push("Nothing stopped.".to_owned());
         }
@@ -129,8 +129,8 @@ fn told_stops(runs: &[Experiment]) -> Vec<String> {
     by_family(runs, runs.iter().flat_map(of_run).collect())
 }
 
-/// Where packets stop, as a sentence.
-fn told_stop(stop: &WayStop, line: &Line) -> String {
+/// Describes in a sentence where packets stop.
+fn stop_sentence(stop: &WayStop, line: &Line) -> String {
     let place = match stop.host.as_str() {
         "network" => format!("between {} and {}", stop.last_seen.host, stop.first_missing.host),
         host => format!("inside {host}"),
@@ -146,7 +146,7 @@ fn told_stop(stop: &WayStop, line: &Line) -> String {
     )
 }
 
-/// The names of the checkpoints, and under them one line for each leg and id.
+/// Draws the names of the checkpoints, and under them one line for each leg and id.
 fn draw_lines(out: &mut dyn Write, runs: &[Experiment], style: &Style) -> io::Result<()> {
     let Some(line) = runs.iter().flat_map(|run| &run.lines).next() else { return Ok(()) };
     let names: Vec<_> = left_to_right(line).iter().map(|row| row.step.place()).collect();
@@ -165,7 +165,7 @@ fn draw_lines(out: &mut dyn Write, runs: &[Experiment], style: &Style) -> io::Re
     Ok(())
 }
 
-/// The NICs as they lie on the page: the near end always at the left.
+/// Returns the NICs from left to right on the page, the near end first.
 fn left_to_right(line: &Line) -> Vec<&LedgerRow<WayPoint>> {
     match line.from {
         Endpoint::Near => line.nics().iter().collect(),
@@ -173,13 +173,13 @@ fn left_to_right(line: &Line) -> Vec<&LedgerRow<WayPoint>> {
     }
 }
 
-/// How many packets a NIC counted; nothing where it was blind.
+/// Returns how many packets a NIC counted, or `None` if it was blind.
 fn counted(row: &LedgerRow<WayPoint>) -> Option<usize> {
     row.blind.is_none().then_some(row.seen.len())
 }
 
-/// Words centred every `step` columns, each as `paint` gives it, for colour has no width; and between two of them what
-/// `fill` gives for the index of the first and their distance.
+/// Centres words every `step` columns, each painted by `paint`, since colour has no width. Between two of them it draws
+/// what `fill` returns for the index of the first and their distance.
 fn spread(
     words: &[String],
     step: usize,
@@ -228,7 +228,7 @@ impl Drawn<'_> {
         }
     }
 
-    /// What lies between two neighbours: an arrow, a stop, something unknown, or nothing.
+    /// Draws what lies between two neighbours: an arrow, a stop, something unknown, or nothing.
     fn connector(&self, left: &LedgerRow<WayPoint>, right: &LedgerRow<WayPoint>, width: usize) -> String {
         let (from, to) = if self.line.from == Endpoint::Near { (left, right) } else { (right, left) };
         let stop = self.stops.iter().find(|stop| stop.last_seen == from.step && stop.first_missing == to.step);
@@ -245,7 +245,7 @@ impl Drawn<'_> {
         if self.style.unicode { "✗" } else { "x" }
     }
 
-    /// A line that ends half-way.
+    /// Draws a line that ends half-way.
     fn cut(&self, width: usize) -> String {
         let (dash, cross) = (self.style.either("─", "-"), self.style.paint(Tone::Bad, self.cross()));
         let (before, after) = (width / 2, width.saturating_sub(width / 2 + 1));
@@ -256,7 +256,7 @@ impl Drawn<'_> {
         }
     }
 
-    /// An arrow, with the number of packets that were lost on it.
+    /// Draws an arrow with the number of packets that were lost on it.
     fn arrow(&self, dash: &str, lost: Option<usize>, width: usize) -> String {
         let note = lost.map(|packets| format!("{}{packets}", self.cross())).unwrap_or_default();
         let dashes = width.saturating_sub(1 + note.chars().count());

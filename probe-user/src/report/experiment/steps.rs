@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Writes an experiment that is not made of several.
+/// Writes an experiment that has no parts.
 pub(super) fn write(out: &mut dyn Write, experiment: &Experiment, style: &Style) -> io::Result<()> {
     let paragraph = |out: &mut dyn Write, label: &str, text: &str| paragraph(out, style, label, text);
     head(out, experiment, style)?;
@@ -28,7 +28,7 @@ pub(super) fn write(out: &mut dyn Write, experiment: &Experiment, style: &Style)
         paragraph(out, "between", &format!("{} and {}", end(&between.near), end(&between.far)))?;
     }
     if experiment.interrupted {
-        paragraph(out, "note", "interrupted: what came later was not sent")?;
+        paragraph(out, "note", "interrupted: later packets were not sent")?;
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ fn paragraph(out: &mut dyn Write, style: &Style, label: &str, text: &str) -> io:
 }
 
 fn row(step: &StepRow) -> Vec<String> {
-    let fate = match step.fate {
+    let outcome = match step.disposition {
         StepResult::Arrived => "arrives",
         StepResult::Stopped => "stops",
         StepResult::Partly => "arrives in part",
@@ -84,9 +84,9 @@ fn row(step: &StepRow) -> Vec<String> {
         StepResult::Divided => "undecided",
     };
     let outcome = match (step.expect, step.as_expected) {
-        (Expect::Any, _) => fate.to_owned(),
-        (_, true) => format!("{fate}, as expected"),
-        (expect, false) => format!("{fate}; expected: {}", expect.name()),
+        (Expect::Any, _) => outcome.to_owned(),
+        (_, true) => format!("{outcome}, as expected"),
+        (expect, false) => format!("{outcome}; expected: {}", expect.name()),
     };
     vec![
         step.number.to_string(),

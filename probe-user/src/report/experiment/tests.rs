@@ -16,7 +16,7 @@ use crate::{
 
 const PLACES: [(&str, &str); 4] = [("a", "eth0"), ("fw", "a"), ("fw", "b"), ("b", "eth0")];
 
-/// Requests go from a to b, replies back; the counts are in the order of their way.
+/// Returns a line with requests from a to b, or replies back; the counts are in the order of their path.
 fn line(leg: Echo, id_name: &str, id: u16, counts: [Option<u16>; 4]) -> Line {
     let from = if leg == Echo::Request { Endpoint::Near } else { Endpoint::Far };
     let mut places = PLACES;
@@ -52,7 +52,7 @@ fn run(family: u8, lines: Vec<Line>) -> Experiment {
         sent: count.into(),
         arrived: count.into(),
         votes: vec![StepResult::Arrived],
-        fate: StepResult::Arrived,
+        disposition: StepResult::Arrived,
         as_expected: true,
     };
     let end = |name: &str| End {
@@ -95,7 +95,7 @@ fn a_reader_sees_what_was_sent_how_far_it_came_and_what_that_teaches() {
         .map(|family| run(family, vec![request(), line(Echo::Reply, "Y", 0x1b, [Some(5), Some(5), Some(0), Some(0)])]));
     let expected = "\
 [ok] id-mismatch: two ids
-  a sends 1 request X, then b sends 5 replies Y; b's kernel is kept from answering.
+  a sends 1 request X, then b sends 5 replies Y; b's kernel does not answer.
 
                           a:eth0             fw:a              fw:b             b:eth0
   IPv4  request X 0x001a     1 --------------> 1 --------------> 1 --------------> 1

@@ -43,7 +43,7 @@ const PLACES: [(&str, Option<&str>, &str); 7] = [
     ("nothing", None, "healthy paths"),
 ];
 
-/// The scores of `cases`, in path order, healthy paths last; a place without a case is left out.
+/// Returns the scores of `cases` in path order, healthy paths last, without places that have no case.
 pub fn summary(cases: &[FaultCase]) -> Vec<PlaceScore> {
     let score = |(place, leg, _): &(&'static str, Option<&'static str>, &str)| {
         let here = |case: &&FaultCase| case.place == *place && (leg.is_none() || case.leg == *leg);

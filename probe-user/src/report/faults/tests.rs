@@ -21,7 +21,7 @@ fn wanted(layer: &[&str]) -> ExpectedVerdict {
     }
 }
 
-fn told(outcome: &str, layer: Option<&str>) -> DiagnosisSummary {
+fn diagnosed(outcome: &str, layer: Option<&str>) -> DiagnosisSummary {
     DiagnosisSummary {
         outcome: outcome.into(),
         leg: layer.map(|_| "request".into()),
@@ -55,9 +55,9 @@ fn case(name: &str, expected: ExpectedVerdict, got: DiagnosisSummary, wrong: &[&
 
 fn run() -> FaultsReport {
     let cases = vec![
-        case("healthy", wanted(&[]), told("delivered", None), &[]),
-        case("peer-nft-input", wanted(&["netfilter"]), told("stopped", Some("netfilter")), &[]),
-        case("peer-tc", wanted(&["tc"]), told("stopped", Some("xdp")), &["layer is xdp, not tc"]),
+        case("healthy", wanted(&[]), diagnosed("delivered", None), &[]),
+        case("peer-nft-input", wanted(&["netfilter"]), diagnosed("stopped", Some("netfilter")), &[]),
+        case("peer-tc", wanted(&["tc"]), diagnosed("stopped", Some("xdp")), &["layer is xdp, not tc"]),
     ];
     let left_out = vec![LeftOut { name: "iptables".into(), family: 6, why: "it is not installed".into() }];
     let summary = summary(&cases);
@@ -129,7 +129,7 @@ fn machines_get_what_the_contract_says() {
 fn a_second_try_is_told() {
     let mut run = run();
     run.cases[1].first_try = words(&["layer is icmp, not netfilter"]);
-    assert!(run.score().starts_with("Located 1 of 2 faults (1 at a second try);"), "{}", run.score());
+    assert!(run.score().starts_with("Located 1 of 2 faults (1 on a second attempt);"), "{}", run.score());
 }
 
 #[test]

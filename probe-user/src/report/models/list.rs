@@ -27,7 +27,7 @@ pub struct ModelRow {
     pub name: &'static str,
     /// What it is, in a few words.
     pub title: &'static str,
-    /// What it is made of: `linux` or `guard`.
+    /// How it is built: `linux` or `guard`.
     pub made_of: &'static str,
     /// What is true of it over IPv4.
     pub truths: Vec<TrueFact>,
@@ -38,7 +38,7 @@ pub struct ModelRow {
 pub struct TrueFact {
     /// Which one.
     pub fact: Fact,
-    /// The truth, as the answer to it is told.
+    /// The true answer, in words.
     pub is: String,
 }
 

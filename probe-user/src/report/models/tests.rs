@@ -32,7 +32,7 @@ fn the_score_counts_facts_runs_and_what_was_wrongly_called_certain() {
     let text = text(&models);
     assert!(
         text.contains(
-            "7 of 9 facts right; 1 of 3 runs right throughout; times within 0.20 s; 1 wrong answer was called certain; 60 s."
+            "7 of 9 facts right; 1 of 3 runs right in all facts; times within 0.20 s; 1 wrong answer was called certain; 60 s."
         ),
         "{text}"
     );
@@ -45,5 +45,9 @@ fn a_run_without_a_datasheet_is_not_right() {
     let models = ModelsReport::new(vec![failed], 2, 1.0);
     assert!(!models.is_clean());
     let text = text(&models);
-    assert!(text.contains("no datasheet") && text.contains("no agent") && text.contains("2 runs were not made"));
+    assert!(
+        text.contains("no datasheet")
+            && text.contains("no agent")
+            && text.contains("2 runs were not started or not completed")
+    );
 }

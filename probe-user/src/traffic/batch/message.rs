@@ -75,7 +75,8 @@ fn quote(quoted: &Quoted, family: Family, number: u16) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::{batch::QuotedEcho, sender::Fragmentation};
+    use crate::traffic::sender::Fragmentation;
+    use probe_ebpf::Echo;
 
     const FIELDS: EchoFields = EchoFields { id: 0x1234, seq: 7, code: 0, size: 56, nonce: 9 };
 
@@ -95,7 +96,7 @@ mod tests {
     fn quoting(source: &str, destination: &str, size: u16) -> What {
         let [source, destination] = [source, destination].map(|text| text.parse().expect("an address"));
         let fields = EchoFields { size, ..FIELDS };
-        What::Unreachable { code: 1, quoted: Quoted { source, destination, echo: QuotedEcho::Request, fields } }
+        What::Unreachable { code: 1, quoted: Quoted { source, destination, echo: Echo::Request, fields } }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) enum Codes {
     ZeroOnly,
 }
 
-/// What it does with a reply of the near end that nobody asked for.
+/// What it does with an unsolicited reply from the near end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strays {
     Stopped,

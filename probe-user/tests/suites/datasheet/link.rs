@@ -1,12 +1,12 @@
-//! A link through model boxes, with a clock of its own and loss by dice; and a whole characterisation over it.
+//! A link through model boxes, with a clock of its own and loss by dice; and a whole characterization over it.
 
 use std::{net::IpAddr, time::Duration};
 
 use probe_user::middlebox::{
     datasheet::{Datasheet, Effort, Session},
     timeline::{
-        Arrival, EchoId, EndAddresses, Endpoint, ErrorQuote, Goal, Landing, Own, PlayedTimeline, SendTime, TimedPacket,
-        Timeline, TimelinePacket,
+        Arrival, Delivery, EchoId, EndAddresses, Endpoint, ErrorQuote, Goal, Own, PlayedTimeline, SendTime,
+        TimedPacket, Timeline, TimelinePacket,
     },
 };
 
@@ -63,23 +63,23 @@ impl Link {
     /// Runs a timeline: what it does to the boxes, and what its ends see.
     pub(crate) fn run(&mut self, timeline: &Timeline) -> PlayedTimeline {
         assert_eq!(timeline.fault(), None);
-        let mut landings: Vec<Landing> = Vec::new();
-        for shot in &timeline.shots {
-            let landing = self.shoot(shot, &timeline.shots, &landings);
-            landings.push(landing);
+        let mut deliveries: Vec<Delivery> = Vec::new();
+        for timed in &timeline.packets {
+            let delivery = self.deliver(timed, &timeline.packets, &deliveries);
+            deliveries.push(delivery);
         }
         self.now += timeline.length() + Duration::from_millis(300);
-        self.packets += timeline.shots.len();
+        self.packets += timeline.packets.len();
         self.runs += 1;
-        PlayedTimeline { landings, clock_error: Duration::from_millis(1) }
+        PlayedTimeline { deliveries, clock_error: Duration::from_millis(1) }
     }
 
-    fn shoot(&mut self, shot: &TimedPacket, shots: &[TimedPacket], before: &[Landing]) -> Landing {
+    fn deliver(&mut self, timed: &TimedPacket, all: &[TimedPacket], before: &[Delivery]) -> Delivery {
         // Senders are late now and then.
-        let at = shot.at + Duration::from_micros((self.dice.roll() * 3000.0) as u64);
-        let packet = match self.packet(shot, shots, before, at) {
+        let at = timed.at + Duration::from_micros((self.dice.roll() * 3000.0) as u64);
+        let packet = match self.packet(timed, all, before, at) {
             Ok(packet) => packet,
-            Err(why) => return Landing { sent: SendTime::NotTried(why.to_owned()), ..Landing::default() },
+            Err(why) => return Delivery { sent: SendTime::NotTried(why.to_owned()), ..Delivery::default() },
         };
         let arrived = self.carry(self.now + at, packet).map(|packet| Arrival {
             id: packet.id,
@@ -87,43 +87,43 @@ impl Link {
             destination: packet.destination,
             seq: packet.seq,
             code: packet.code,
-            ttl: shot.ttl - 1,
+            ttl: timed.ttl - 1,
             size: packet.size,
             after: at + UNDER_WAY,
         });
-        Landing { sent: SendTime::At(at), left: Some(true), arrived: arrived.into_iter().collect() }
+        Delivery { sent: SendTime::At(at), left: Some(true), arrived: arrived.into_iter().collect() }
     }
 
     fn packet(
         &self,
-        shot: &TimedPacket,
-        shots: &[TimedPacket],
-        before: &[Landing],
+        timed: &TimedPacket,
+        all: &[TimedPacket],
+        before: &[Delivery],
         at: Duration,
     ) -> Result<Packet, &'static str> {
         let came = |of: usize| {
             let arrival = before[of].arrived.first();
             arrival.filter(|arrival| arrival.after <= at).ok_or("what it builds on had not arrived")
         };
-        let id = match shot.id {
+        let id = match timed.id {
             EchoId::Fixed(id) => id,
             EchoId::OfArrived(of) => came(of)?.id,
         };
-        let own = |index| self.ends.of(shot.from).get(index).copied().ok_or("no second address");
-        let other = |index| self.ends.of(shot.from.other()).get(index).copied().ok_or("no second address");
-        let source = if shot.source == Own::First { own(0)? } else { own(1)? };
-        let destination = match shot.destination {
+        let own = |index| self.ends.of(timed.from).get(index).copied().ok_or("no second address");
+        let other = |index| self.ends.of(timed.from.other()).get(index).copied().ok_or("no second address");
+        let source = if timed.source == Own::First { own(0)? } else { own(1)? };
+        let destination = match timed.destination {
             Goal::First => other(0)?,
             Goal::Second => other(1)?,
             Goal::SourceOfArrived(of) => came(of)?.source,
         };
-        let (kind, seq) = match shot.message {
-            TimelinePacket::Request => (Kind::Request, shot.seq),
-            TimelinePacket::Reply => (Kind::Reply, shot.seq),
-            TimelinePacket::Error(ErrorQuote::Shot(of)) => (Kind::Error, shots[of].seq),
-            TimelinePacket::Error(ErrorQuote::Never) => (Kind::Error, shot.seq),
+        let (kind, seq) = match timed.message {
+            TimelinePacket::Request => (Kind::Request, timed.seq),
+            TimelinePacket::Reply => (Kind::Reply, timed.seq),
+            TimelinePacket::Error(ErrorQuote::Packet(of)) => (Kind::Error, all[of].seq),
+            TimelinePacket::Error(ErrorQuote::Never) => (Kind::Error, timed.seq),
         };
-        let (from, code, size) = (shot.from, shot.code, shot.size);
+        let (from, code, size) = (timed.from, timed.code, timed.size);
         Ok(Packet { kind, from, id, seq, code, size, source, destination })
     }
 
@@ -145,7 +145,7 @@ impl Link {
         let mut session = Session::new(self.ends.clone(), effort, 7);
         while let Some(timeline) = session.next_timeline() {
             let run = self.run(&timeline);
-            session.landed(&run);
+            session.record(&run);
         }
         session.datasheet()
     }

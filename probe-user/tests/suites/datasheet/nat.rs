@@ -1,4 +1,4 @@
-//! NATs are told by what they do with addresses and ids, and do not disturb the other facts.
+//! NATs are recognized by what they do with addresses and ids, and do not disturb the other facts.
 
 use std::{collections::HashMap, net::IpAddr, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Two boxes in series are noticed where that shows; and what a session says of boxes that cannot be characterised.
+//! Two boxes in series are noticed where that shows; and what a session says of boxes that cannot be characterized.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ fn an_interrupted_session_says_what_it_learnt() {
         let timeline = session.next_timeline().expect("there is more");
         left.push(session.progress().left);
         let run = link.run(&timeline);
-        session.landed(&run);
+        session.record(&run);
     }
     let late = Duration::from_secs(5);
     assert!(left.windows(2).all(|pair| pair[1] <= pair[0] + late), "{left:?}");
@@ -125,8 +125,8 @@ fn a_run_that_was_cut_short_is_no_silence() {
     let mut session = Session::new(ends(), Effort::of(Level::Quick), 7);
     let timeline = session.next_timeline().expect("there is more");
     let mut run = link.run(&timeline);
-    run.landings.truncate(2);
-    session.landed(&run);
+    run.deliveries.truncate(2);
+    session.record(&run);
     let state = session.datasheet().finding(Fact::State).cloned().expect("it is a fact");
     assert_ne!((state.value, state.confidence), (FactValue::Yes, Confidence::Certain));
 }

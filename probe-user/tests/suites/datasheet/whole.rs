@@ -1,4 +1,4 @@
-//! Each model is characterised right on every fact.
+//! Each model is characterized right on every fact.
 
 use probe_user::{
     middlebox::datasheet::{Datasheet, Effort, Fact, FactValue, Level},
@@ -68,7 +68,7 @@ fn a_stateless_list_of_rules() {
 fn the_sequence_number_in_the_key() {
     let sheet = right(&Firewall { seq: true, ..Firewall::conntrack(20.0) });
     let note = sheet.finding(Fact::Replies).and_then(|finding| finding.note.clone());
-    assert!(note.is_some_and(|note| note.contains("none with another sequence number")));
+    assert!(note.is_some_and(|note| note.contains("none with a sequence number other than the request's")));
 }
 
 #[test]

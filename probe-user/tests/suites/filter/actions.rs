@@ -81,7 +81,7 @@ fn thousand(pair: &Pair, sender: End, about: &str) -> (u64, serde_json::Value) {
     let wire = Wire::of(from.0, from.1);
     let (before, already) = (arrived(to), hits(&pair.b));
     for number in 0..1000 {
-        // The sender of what is dropped as it leaves is told so.
+        // The sender learns of a drop on the way out.
         let sent = wire.try_put(&packet(sender, number));
         let refused = sent.is_err_and(|error| error.raw_os_error() == Some(libc::ENOBUFS));
         assert!(!refused || sender == End::B, "{about}");
@@ -181,7 +181,10 @@ fn rules_are_asked_in_the_order_in_which_they_are_listed() {
     let hits: Vec<_> = list(&pair.b).iter().map(|rule| rule["hits"].as_u64()).collect();
     assert_eq!(hits, [200, 100, 200, 700].map(Some));
     let unknown = probe(&pair.b, "filter add -I vb -e 7 --before 9");
-    assert!(unknown.code == 2 && unknown.stderr.contains("there is no rule 9 for these packets"), "{unknown:?}");
+    assert!(
+        unknown.code == 2 && unknown.stderr.contains("there is no rule 9 on this interface and direction"),
+        "{unknown:?}"
+    );
     // A number that was given is not given again, also when the last rule and a whole direction are gone.
     probe(&pair.b, "filter add -I vb -e 7 --direction out").done();
     probe(&pair.b, "filter remove 5").done();

@@ -62,7 +62,7 @@ fn a_rule_that_hits_a_diagnosis_under_way_says_so() {
     let diagnosing = Running::of(command(&pair.a, &format!("diagnose {B4} -e 4321 -c 1000 -i 0.05 -I va")));
     let pid = diagnosing.pid();
     let hit = || probe(&pair.a, "filter add -I va -e 4000-5000 --type reply --for 1 --hook tc").done().stderr;
-    let told = format!("hits packets of the diagnosis that process {pid} has under way here (id 4321)");
+    let told = format!("matches packets of a running diagnosis here (process {pid}, id 4321)");
     crate::common::net::eventually("the diagnosis is under way", || hit().contains(&told));
     let others = ["filter add -I va -e 7", "filter add -I lo -e 4321", "filter add -I va -e 4321 --dry-run"];
     for words in others {

@@ -142,7 +142,7 @@ fn a_rule_holds_while_another_observes_receives_and_removes() {
     send(&pair, &replies(7, 10), 10);
 }
 
-/// Adds and removes a rule in turn, so many times, in the network namespace of this thread.
+/// Adds and removes a rule in turn, this many times, in the network namespace of this thread.
 fn change(times: usize) {
     let device = Device::find("vb").expect("vb");
     for round in 0..times {

@@ -70,7 +70,7 @@ fn a_held_rule_that_somebody_else_removes_ends_its_command() {
     let held = Running::start(&pair.b, "filter add -I vb -e 7 --until-exit");
     probe(&pair.b, "filter clear").done();
     let ran = held.wait().done();
-    assert!(ran.stderr.contains("rule 1 was removed by somebody else"), "{ran:?}");
+    assert!(ran.stderr.contains("rule 1 was removed by another process"), "{ran:?}");
     let timed = Running::start(&pair.b, "filter add -I vb -e 7 --until-exit --for 1").wait().done();
     assert!(timed.stdout.contains("replies"), "{timed:?}");
     expect_bare(&pair.b, "vb");

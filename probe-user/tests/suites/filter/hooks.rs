@@ -13,7 +13,7 @@ use crate::common::{
     run::probe,
 };
 
-/// A program of somebody else's that lets everything go on: at XDP, and at both sides of tc.
+/// A foreign program that lets everything go on: at XDP, and at both sides of tc.
 const XDP_PASS: i32 = 2;
 const TCX_NEXT: i32 = -1;
 
@@ -33,7 +33,7 @@ fn where_xdp_is_taken_tc_is_offered_and_works() {
     });
     let taken = probe(&pair.b, "filter add -I vb -e 7");
     assert!(taken.code == 2 && taken.stderr.contains("'somebody', generic)"), "{taken:?}");
-    assert!(taken.stderr.contains("filter behind it, at tc: --hook tc"), "{taken:?}");
+    assert!(taken.stderr.contains("filter after it, at tc: --hook tc"), "{taken:?}");
     assert_eq!(folders(), [""; 0]);
     probe(&pair.b, "filter add -I vb -e 7 --hook tc").done();
     assert_eq!(list(&pair.b)[0]["xdp_mode"], "off");
@@ -65,7 +65,7 @@ fn both_directions_of_an_interface_have_rules_of_their_own() {
     (0..5).for_each(|_| wire.put(&request.bytes()));
     crate::common::net::eventually("B's answers are dropped", || list(&pair.b)[1]["dropped"] == 5);
     let away = probe(&pair.b, "filter add -I vb -e 7 --direction out --hook xdp");
-    assert!(away.code == 2 && away.stderr.contains("XDP sees only packets that enter"), "{away:?}");
+    assert!(away.code == 2 && away.stderr.contains("XDP sees only incoming packets"), "{away:?}");
     probe(&pair.b, "filter remove 1").done();
     assert_eq!(list(&pair.b).len(), 1);
     probe(&pair.b, "filter clear -I vb").done();

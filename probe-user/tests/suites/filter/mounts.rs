@@ -98,7 +98,7 @@ fn ip_netns_exec_is_told_how_to_do_it() {
         ip.args(["netns", "exec", "inside", env!("CARGO_BIN_EXE_probe")]).args(words.split(' '));
         expect_refused(&Ran::of(ip.output().expect("ip is there")), told);
     }
-    // As it is told.
+    // As the message says.
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--net=/run/netns/inside", env!("CARGO_BIN_EXE_probe"), "filter", "add", "-I", "lo", "-e", "7"]);
     Ran::of(nsenter.output().expect("nsenter is there")).done();

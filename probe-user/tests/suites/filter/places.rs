@@ -47,7 +47,7 @@ fn rules_go_with_their_interface_and_do_not_come_back() {
     assert_eq!(list(&pair.b), [""; 0], "the same name and index are not the same interface");
     assert!(programs(&pair.b, "vb").is_empty());
     let ran = probe(&pair.b, "filter add -I vb -e 8").done();
-    let told = "probe: removed 1 filter whose interface is gone or that a killed probe left half made\n";
+    let told = "probe: removed 1 filter whose interface is gone or that a killed probe left incomplete\n";
     assert_eq!(ran.stderr, told);
     assert_eq!(list(&pair.b)[0]["match"]["id_first"], 8);
     probe(&pair.b, "filter clear").done();

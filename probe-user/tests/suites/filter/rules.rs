@@ -172,7 +172,7 @@ fn rules_of_one_interface_share_one_mode() {
     probe(&pair.b, "filter add -I vb -e 8 --xdp generic").done();
     probe(&pair.b, "filter add -I vb -e 9").done();
     let native = probe(&pair.b, "filter add -I vb -e 10 --xdp native");
-    let told = "vb has a filter already, and its XDP is generic, not native — leave --hook, --xdp and --tc out, or start anew: probe filter clear -I vb";
+    let told = "vb has a filter already, and its XDP is generic, not native — leave out --hook, --xdp and --tc, or start over: probe filter clear -I vb";
     assert!(refused(&native).contains(told), "{native:?}");
     assert_eq!(list(&pair.b).len(), 3);
     probe(&pair.b, "filter clear -I vb").done();

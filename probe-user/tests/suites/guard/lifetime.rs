@@ -43,7 +43,7 @@ fn until_exit_it_goes_with_its_command_however_that_ends() {
         assert_eq!(programs(&pair.b, "vb").len(), 2);
         assert!(crate::common::net::answers(&pair.b, "10.9.0.1"));
         let second = probe(&pair.b, "filter guard -I vb");
-        assert!(second.code == 2 && second.stderr.contains("which a running probe holds"), "{second:?}");
+        assert!(second.code == 2 && second.stderr.contains("held by a running probe"), "{second:?}");
         let ran = running.end_with(signal);
         if signal == Signal::SIGKILL {
             assert_eq!(ran.code, 137);

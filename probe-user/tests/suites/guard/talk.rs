@@ -33,7 +33,7 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// With a guard that is told `words`. A answers nothing by itself.
+    /// With a guard that has these options (`words`). A answers nothing by itself.
     pub(crate) fn new(words: &str) -> Self {
         let talk = Self::with_answers(words);
         let settings = ["ipv4/icmp_echo_ignore_all", "ipv6/icmp/echo_ignore_all"];

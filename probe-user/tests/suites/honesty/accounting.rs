@@ -31,7 +31,7 @@ fn a_ring_that_overflows_costs_confidence_and_no_truth() {
     }
     let (events, lost) = (stop["drop_events"].as_u64(), document["accounting"]["events_lost"].as_u64());
     let (events, lost) = (events.expect("a number"), lost.expect("a number"));
-    // Every drop was told or is counted as lost; the counters have them all.
+    // Every drop was reported or is counted as lost; the counters have them all.
     assert!(events > 0 && lost > 0 && events + lost == 200, "{events} told, {lost} lost");
     assert_eq!(stop["packets"], 200);
     assert_eq!(document["accounting"]["peer"]["events_lost"], lost);

@@ -1,4 +1,4 @@
-//! The guard in the kernel: whatever it is told and whatever comes, it does what the model does.
+//! The guard in the kernel: whatever its options and whatever comes, it does what the model does.
 
 mod both;
 mod random;

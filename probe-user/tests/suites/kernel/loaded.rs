@@ -34,7 +34,7 @@ pub(crate) fn can_be_run(hop: Hop, frame: &[u8]) -> bool {
     frame.len() >= shortest
 }
 
-/// What the kernel is told to do with a packet.
+/// The answer of a program to the kernel about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Pass,
@@ -87,7 +87,7 @@ impl Loaded {
         self.repeat(hop, frame, 1)
     }
 
-    /// Runs the program of `hop` on `frame` so many times.
+    /// Runs the program of `hop` on `frame` this many times.
     pub(crate) fn repeat(&self, hop: Hop, frame: &[u8], times: u32) -> Action {
         let options = TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::default() };
         let program = self.programs.program(hop.row().program).expect("the program is there");

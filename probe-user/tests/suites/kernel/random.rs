@@ -29,7 +29,7 @@ impl Random {
         (self.next() % limit as u64) as usize
     }
 
-    /// Whether one of so many comes up.
+    /// Returns true once in this many calls, at random.
     pub(crate) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }

@@ -14,7 +14,7 @@ use std::{
 
 use probe_ebpf::{Direction, Echo, Family, Kind};
 use probe_user::{
-    commands::lab::{Audience, chosen, run_all},
+    commands::lab::{RunListener, chosen, run_all},
     lab::{LabHost, Netns, Nic, Topology, lessons},
     middlebox::experiment::{Expect, StepRole},
     report::{
@@ -45,9 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Plays the four experiments in `lab`.
 fn play(lab: &Topology) -> Experiment {
-    let audience = Audience { relay: Arc::new(|line: &str| println!("b: {line}")), progress: &|_, _, _| () };
+    let listener = RunListener { relay: Arc::new(|line: &str| println!("b: {line}")), progress: &|_, _, _| () };
     let program = Path::new(env!("CARGO_BIN_EXE_probe"));
-    run_all(lab, program, &chosen(&[]), &StopSignal::default(), &audience).expect("experiments").0
+    run_all(lab, program, &chosen(&[]), &StopSignal::default(), &listener).expect("experiments").0
 }
 
 fn text(document: &Experiment) -> String {
@@ -103,7 +103,7 @@ fn an_experiment_is_not_as_designed_where_the_firewall_is_open() {
     let document = play(&lab);
     assert!(!document.as_expected);
     for run in document.experiments.as_deref().expect("those of the lab") {
-        // Each has a reply that nobody asked for as its control, so none is taken in.
+        // Each has an unsolicited reply as its control, so none is taken in.
         assert!(!run.as_expected, "{}: {}", run.name, run.finding);
         for step in &run.steps {
             assert_eq!(step.as_expected, step.expect == Expect::Arrives, "{}: {step:?}", run.name);

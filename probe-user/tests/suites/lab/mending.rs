@@ -38,7 +38,7 @@ fn every_half_made_state_is_mended_by_up_and_by_down() {
             fs::write("/run/probe/lab/record.json.new", "{").expect("a draft");
             let text = expect(&["lab", mend], 0);
             if mend == "up" {
-                assert!(text.contains("what was left of an earlier one is removed"), "{broken:?}: {text}");
+                assert!(text.contains("leftovers of an earlier one were removed"), "{broken:?}: {text}");
                 expect(&["lab", "exec", "a", "--", "ping", "-c1", "-W2", "10.78.0.20"], 0);
             }
             expect(&["lab", "down"], 0);
@@ -99,7 +99,7 @@ fn ctrl_c_at_any_moment_leaves_the_lab_whole_or_gone() {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("SIGINT");
         child.wait().expect("it ends");
         let text = expect(&["lab", "up"], 0);
-        assert!(!text.contains("what was left of an earlier one"), "after {delay:?}: {text}");
+        assert!(!text.contains("leftovers of an earlier one"), "after {delay:?}: {text}");
         expect(&["lab", "down"], 0);
     }
     expect_bare();
@@ -118,8 +118,8 @@ fn two_at_once_make_one_lab() {
         .map(|output| String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
         .collect();
     texts.sort();
-    let again = "The lab was up already, and is as it was made.";
-    assert_eq!(texts, ["The lab is up.", again, again]);
+    let again = "The lab was running already, and is unchanged.";
+    assert_eq!(texts, ["The lab is running.", again, again]);
     expect(&["lab", "down"], 0);
     expect_bare();
 }
@@ -137,7 +137,7 @@ fn a_record_from_before_the_machine_started_again_is_mended() {
         assert!(Command::new("umount").arg(format!("/run/netns/{name}")).status().expect("umount").success());
     }
     fs::write(path, record.replace(boot.trim(), "another")).expect("written");
-    assert!(expect(&["lab", "up"], 0).contains("what was left of an earlier one is removed"));
+    assert!(expect(&["lab", "up"], 0).contains("leftovers of an earlier one were removed"));
     fs::write(path, "not JSON").expect("written");
     assert!(expect(&["lab", "down"], 2).contains("cannot be read"));
 }

@@ -27,7 +27,7 @@ fn a_lab_goes_up_is_used_and_goes_down() {
     if !ready("a_lab_goes_up_is_used_and_goes_down") {
         return;
     }
-    assert!(expect(&["lab", "up"], 0).starts_with("The lab is up."));
+    assert!(expect(&["lab", "up"], 0).starts_with("The lab is running."));
     assert_eq!(names(), ["probe-a", "probe-b", "probe-fw"]);
     expect(&["lab", "exec", "a", "--", "ping", "-c1", "-W2", "10.78.0.20"], 0);
     expect(&["lab", "exec", "a", "--", "ping", "-c1", "-W2", "fd77:0:0:b::20"], 0);
@@ -35,10 +35,10 @@ fn a_lab_goes_up_is_used_and_goes_down() {
     expect(&["lab", "exec", "b", "--", "ping", "-c1", "-W1", "fd77:0:0:a::10"], 1);
     let rules = expect(&["lab", "exec", "fw", "--", "nft", "list", "ruleset"], 0);
     assert!(rules.contains("table inet probe_lab"), "{rules}");
-    assert!(expect(&["lab", "up"], 0).starts_with("The lab was up already, and is as it was made."));
-    assert!(expect(&["lab", "down"], 0).starts_with("The lab is down, and nothing of it is left."));
+    assert!(expect(&["lab", "up"], 0).starts_with("The lab was running already, and is unchanged."));
+    assert!(expect(&["lab", "down"], 0).starts_with("The lab is removed; nothing of it is left."));
     expect_bare();
-    assert!(expect(&["lab", "down"], 0).starts_with("The lab was not up"));
+    assert!(expect(&["lab", "down"], 0).starts_with("The lab was not running"));
     expect_bare();
 }
 
@@ -77,7 +77,7 @@ fn exec_ends_as_its_command_does() {
         return;
     }
     let text = expect(&["lab", "exec", "a", "--", "true"], 2);
-    assert_eq!(text, "probe: the lab is not up — probe lab up\n");
+    assert_eq!(text, "probe: the lab is not running — probe lab up\n");
     expect(&["lab", "up"], 0);
     expect(&["lab", "exec", "a", "--", "sh", "-c", "exit 7"], 7);
     assert!(expect(&["lab", "exec", "a", "--", "no-such-command"], 127).contains("no-such-command: command not found"));
@@ -135,10 +135,10 @@ fn what_others_named_is_refused_and_left_alone() {
     let text = expect(&["lab", "up"], 2);
     assert_eq!(
         text,
-        "probe: a network namespace named probe-fw is there already, and the lab did not make it — \
+        "probe: a network namespace named probe-fw exists already, and the lab did not create it — \
          if nothing needs it: ip netns delete probe-fw\n"
     );
-    assert!(expect(&["lab", "down"], 0).contains("probe-fw is not the lab's: it was left alone"));
+    assert!(expect(&["lab", "down"], 0).contains("probe-fw does not belong to the lab and was left alone"));
     assert_eq!(names(), ["probe-fw"]);
     ip(&["netns", "delete", "probe-fw"]);
     // The folder and its mount are now those of ip: down leaves them.
@@ -156,10 +156,10 @@ fn a_namespace_that_took_the_place_of_the_labs_is_not_the_labs() {
     let ip = |words: &[&str]| assert!(Command::new("ip").args(words).status().expect("ip").success());
     expect(&["lab", "up"], 0);
     ip(&["netns", "delete", "probe-b"]);
-    assert!(expect(&["lab", "exec", "b", "--", "true"], 2).contains("the lab is only partly there — probe lab up"));
+    assert!(expect(&["lab", "exec", "b", "--", "true"], 2).contains("the lab is incomplete — probe lab up"));
     ip(&["netns", "add", "probe-b"]);
-    assert!(expect(&["lab", "up"], 2).contains("probe-b is there already"));
-    assert!(expect(&["lab", "down"], 0).contains("probe-b is not the lab's"));
+    assert!(expect(&["lab", "up"], 2).contains("probe-b exists already"));
+    assert!(expect(&["lab", "down"], 0).contains("probe-b does not belong to the lab"));
     assert_eq!(names(), ["probe-b"]);
 }
 
@@ -225,6 +225,6 @@ fn without_nft_the_lab_says_what_installs_it() {
         "probe: nft is not installed, and the lab's firewall needs it — \
          apt-get install nftables (or run cargo xtask setup)\n"
     );
-    assert!(expect(&["lab", "down"], 0).contains("was not up"));
+    assert!(expect(&["lab", "down"], 0).contains("was not running"));
     expect_bare();
 }

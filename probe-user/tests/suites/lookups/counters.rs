@@ -120,7 +120,7 @@ fn what_a_queue_drops_is_counted() {
     warm_up(&lab);
     run(lab.netns(LabHost::A), "tc qdisc add dev eth0 root tbf rate 8kbit burst 200 limit 300");
     let findings = found(&lab, LabHost::A, Family::V4, || {
-        // A queue that is full is told to raw sockets as ENOBUFS.
+        // A queue that is full is reported to raw sockets as ENOBUFS.
         let _ = send(&lab, LabHost::A, LabHost::B, Family::V4, Echo::Request, 20);
         settle();
     });

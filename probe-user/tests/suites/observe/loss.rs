@@ -115,6 +115,6 @@ fn more_requests_than_can_be_followed_are_told() {
     let ids = document["ids"].as_array().expect("an array");
     let entered: u64 = ids.iter().map(|id| super::row::numbers(id).entered.0).sum();
     assert_eq!((ids.len(), entered), (65_536, 65_636));
-    // The table's exact size is the kernel's affair: what did not fit is told, and counted as requests all the same.
+    // The kernel decides the table's exact size: flows that did not fit are reported, and counted as requests all the same.
     assert!(document["skipped"]["pending_full"].as_u64().is_some_and(|count| count >= 100), "{}", document["skipped"]);
 }

@@ -1,4 +1,4 @@
-//! One interface, several users: two observers, somebody else's XDP, probe's own filter.
+//! One interface, several users: two observers, another program's XDP, probe's own filter.
 
 use nix::sys::signal::Signal;
 use probe_ebpf::Echo;
@@ -99,7 +99,9 @@ fn a_filter_of_another_build_does_not_keep_it_from_watching() {
     );
     let ran = probe(&pair.b, "observe -I vb --once -i 0.1").done();
     assert!(
-        ran.stderr.contains("what probe's filter drops is not counted: the filter on vb was made by another build"),
+        ran.stderr.contains(
+            "packets dropped by probe's own filter are not counted: the filter on vb was made by another build"
+        ),
         "{ran:?}"
     );
     probe(&pair.b, "filter clear").done();

@@ -1,4 +1,4 @@
-//! Starts and stops while healthy pings are under way: what was not watched from its start is not told as lost.
+//! Starts and stops while healthy pings are under way: what was not watched from its start is not reported as lost.
 
 use std::process::{Child, Stdio};
 
@@ -81,7 +81,7 @@ fn healthy_pings_under_way_are_never_told_as_lost() {
     eventually("pings are under way", || received(&pair.a, "va") > 100);
     for way in WAYS {
         for time in 0..TIMES {
-            // The start is long over once the timeout is: what was not seen whole would be told.
+            // The start is long over once the timeout is: what was not seen whole would be reported.
             let words = format!("observe -I va -i 0.1 -W 0.2 --duration 0.6 --format json {way}");
             let document = probe(&pair.a, &words).done().last();
             let rows = rows(&document);

@@ -22,7 +22,7 @@ use probe_user::{
     peer::{Peer, PeerOptions},
     stop::StopSignal,
     traffic::{
-        batch::{EchoFields, MinimumGap, PacketSender, PacketSpec, Quoted, QuotedEcho, SentPacket, What},
+        batch::{EchoFields, MinimumGap, PacketSender, PacketSpec, Quoted, SentPacket, What},
         sender::Fragmentation,
     },
     watch::{Watching, path_watch},
@@ -256,7 +256,7 @@ fn packets_go_both_ways_between_further_addresses_and_errors_quote_what_they_are
     let [second_a, second_b]: [IpAddr; 2] = [[10, 77, 0, 11].into(), [10, 78, 0, 21].into()];
     with_ends(&lab, Family::V4, &[second_a], |mut ends| {
         let (a, b) = (ends.a(), ends.b());
-        let quoted = Quoted { source: a, destination: b, echo: QuotedEcho::Request, fields: fields(4242) };
+        let quoted = Quoted { source: a, destination: b, echo: Echo::Request, fields: fields(4242) };
         let packets = vec![
             PacketSpec { source: Some(second_b), ..packet(10, What::Reply(fields(1)), a) },
             packet(11, What::Reply(fields(2)), second_a),

@@ -71,7 +71,7 @@ fn without_a_choice_every_interface_that_is_up_is_read_and_one_that_goes_is_told
     Wire::of(&pair.b, "x").put(&from_a(Echo::Reply, 8, 1));
     receiver.until("both", |stdout, _| stdout.lines().count() == 2);
     sh(&pair.b, "ip link del x");
-    receiver.until("both are told", |_, stderr| stderr.matches("is gone: reading on without it").count() == 2);
+    receiver.until("both are told", |_, stderr| stderr.matches("is gone: continuing without it").count() == 2);
     probe(&pair.b, "send request 127.0.0.1 -e 9").done();
     receiver.until("loopback is still read", |stdout, _| stdout.lines().count() == 4);
     let ran = receiver.end_with(Signal::SIGINT);

@@ -110,7 +110,8 @@ fn more_ids_than_there_is_room_for_are_refused() {
     let ids: String = (1..=257).map(|id| format!(" -e {id}")).collect();
     let ran = probe(&pair.b, &format!("receive -I vb{ids}"));
     assert_eq!(ran.code, 2);
-    let told = "probe: 257 times --id: there is room for 256 — join neighbours to ranges, as in -e 100-199\n";
+    let told =
+        "probe: --id was given 257 times; at most 256 are possible — combine ids into ranges, as in -e 100-199\n";
     assert_eq!(ran.stderr, told);
     let ids: String = (1..=256).map(|id| format!(" -e {id}")).collect();
     probe(&pair.b, &format!("receive -I vb -W 0.05{ids}")).done();

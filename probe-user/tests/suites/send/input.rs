@@ -4,7 +4,7 @@ use super::net::{send, send_text, sh, with_veth};
 
 /// What was typed, a part of the error, a part of its fix.
 const BAD: [(&str, &str, &str); 17] = [
-    ("request no-such-name.invalid", "'no-such-name.invalid' does not resolve", "give an address"),
+    ("request no-such-name.invalid", "'no-such-name.invalid' does not resolve", "give an IP address"),
     ("request 10.9.0.2 -6", "'10.9.0.2' has no IPv6 address", "-4"),
     ("request fd09::2 -4", "'fd09::2' has no IPv4 address", "-6"),
     ("request fe80::1", "link-local", "fe80::1%IFACE"),

@@ -20,7 +20,7 @@ use crate::common;
 const NONCE: u64 = 0xfau64 << 56 | 0x0017;
 const PROBES: u16 = 3;
 
-/// What breaks, and what must be told of it.
+/// What breaks, and what must be reported of it.
 struct Fault {
     /// Where.
     nic: Nic,
@@ -82,7 +82,7 @@ fn found(fault: &Fault, family: Family, drop: &Drop) -> bool {
         && (frame.is_empty() || drop.stack.iter().any(|name| named(name, frame)))
 }
 
-/// Breaks, pings, and asserts that every probe's end is told, and nothing else.
+/// Breaks, pings, and asserts that every probe's end is reported, and nothing else.
 fn try_with(fault: &Fault, family: Family, settings: &Settings, length: usize) {
     let lab = Topology::build().expect("a lab");
     shell(&lab, fault.nic.host(), family, fault.how);

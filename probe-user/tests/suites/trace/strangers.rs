@@ -55,7 +55,7 @@ fn other_pings_between_the_ends_are_never_told() {
     let payloads = [payload(NONCE + 1, 0, 56), vec![0; 56], payload(NONCE, 0, 16)[..15].to_vec()];
     assert!(send(&lab, LabHost::A, &to, 9, &payloads).iter().all(Result::is_ok));
     send(&lab, LabHost::Fw, &to, 9, &[vec![0; 56]])[0].expect("sent");
-    // A probe after them is told: by then they were dropped too.
+    // A probe after them is reported: by then they were dropped too.
     send(&lab, LabHost::A, &to, 9, &[payload(NONCE, 5, 56)])[0].expect("sent");
     assert!(wait(|| !b.drops(&lab, LabHost::B).is_empty()));
     settle();

@@ -18,16 +18,16 @@ use crate::{
     },
 };
 
-/// How long a diagnosis may take before it is taken for hung.
+/// How long a diagnosis may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How often to look whether it has ended.
+/// How often to check whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Seconds between two probes where the fault does not say: shorter than a user's, as nobody else uses the lab's network.
+/// Seconds between two probes if the fault does not say; shorter than a user's, as nobody else uses the lab's network.
 const INTERVAL: &str = "0.01";
 
-/// This very binary, run anew for each case.
+/// Runs this program anew for each case.
 pub(super) struct ByCommand {
     program: PathBuf,
 }
@@ -38,7 +38,7 @@ impl ByCommand {
     }
 }
 
-/// What is typed behind `probe` for `case`, where `peer` is the command that starts the far end.
+/// Returns the arguments of `probe` for `case`, where `peer` is the command that starts the far end.
 fn words(peer: &str, case: &Case) -> Vec<String> {
     let mut words = vec!["diagnose".to_owned(), LabHost::B.address(case.family).to_string()];
     words.extend(["--peer".to_owned(), peer.to_owned(), "--format".to_owned(), "json".to_owned()]);
@@ -46,24 +46,24 @@ fn words(peer: &str, case: &Case) -> Vec<String> {
     words
 }
 
-/// The command that starts an agent on B.
+/// Returns the command that starts an agent on B.
 pub(in crate::commands::lab) fn agent_on_b(program: &Path, lab: &Topology) -> String {
     let b = lab.netns(LabHost::B).as_fd().as_raw_fd();
     let program = quoted(&program.to_string_lossy());
-    // By the handle that this process holds: the lab's namespaces have no names.
+    // By the handle of this process, since the lab's namespaces have no names.
     format!("nsenter --net=/proc/{}/fd/{b} {program} agent", std::process::id())
 }
 
-/// This very binary.
+/// Returns the path of this program.
 ///
 /// # Errors
-/// Where /proc does not tell.
+/// `/proc` does not show it.
 pub(in crate::commands::lab) fn own_program() -> Result<PathBuf, Failure> {
     std::env::current_exe()
         .map_err(|error| Failure::new(format!("cannot find probe's own binary: {error}"), "mount /proc"))
 }
 
-/// The flags that make probes like this.
+/// Returns the flags that make probes like this.
 fn flags(probe: &Probe, case: &Case) -> Vec<String> {
     let pair = |flag: &str, value: Option<String>| value.map(|value| [flag.to_owned(), value]);
     let pairs = [
@@ -80,7 +80,7 @@ fn flags(probe: &Probe, case: &Case) -> Vec<String> {
     flags
 }
 
-/// A word for a shell, as it is where that is the same.
+/// Quotes a word for a shell, if it needs quotes.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
     if word.bytes().all(plain) {
@@ -109,12 +109,12 @@ fn no_diagnosis(why: &str) -> Failure {
     Failure::new(format!("no diagnosis: {why}"), "")
 }
 
-/// The last line that says anything.
+/// Returns the last line that is not empty.
 pub(in crate::commands::lab) fn last_line(text: &str) -> &str {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it printed nothing")
 }
 
-/// What the child printed, once it has ended; one that does not end is killed.
+/// Returns what the child printed once it has ended; kills one that does not end.
 fn outcome(mut child: Child) -> Result<(String, String), Failure> {
     let stdout = reader(child.stdout.take().expect("stdout is a pipe"));
     let stderr = reader(child.stderr.take().expect("stderr is a pipe"));
@@ -134,11 +134,11 @@ fn outcome(mut child: Child) -> Result<(String, String), Failure> {
     Ok((stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default()))
 }
 
-/// Reads a pipe to its end beside the wait, so that a long document does not stop the child.
+/// Reads a pipe to its end on another thread, so that a long document does not block the child.
 pub(in crate::commands::lab) fn reader(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut text = Vec::new();
-        // What was read before an error is still worth telling.
+        // What was read before an error is still worth reporting.
         let _ = pipe.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
     })

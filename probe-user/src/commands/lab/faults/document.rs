@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// The report of a run.
+/// Builds the report of a run.
 pub(super) fn of(run: CatalogueRun, seconds: f64, detail: FaultsDetail) -> FaultsReport {
     let cases: Vec<FaultCase> = run.judged.iter().map(case).collect();
     let left_out = |(case, why): (Case, String)| LeftOut { name: case.name, family: number(case.family), why };
@@ -27,7 +27,7 @@ pub(super) fn of(run: CatalogueRun, seconds: f64, detail: FaultsDetail) -> Fault
     }
 }
 
-/// The catalogue; the IP versions of one case share a row where they are next to each other.
+/// Lists the catalogue. The IP versions of one case share a row if they are adjacent.
 pub(super) fn list(cases: &[Case]) -> FaultList {
     let mut rows: Vec<FaultRow> = Vec::new();
     for case in cases {
@@ -45,9 +45,9 @@ pub(super) fn list(cases: &[Case]) -> FaultList {
     FaultList { cases: rows, beside: beside() }
 }
 
-/// What is wrong with sockets that only their own program can reach.
+/// Lists the faults of sockets that only their own program can cause.
 fn beside() -> Vec<Beside> {
-    const WHY: &str = "only a program can do that to its own socket; the library's tests hold it";
+    const WHY: &str = "only a program can do that to its own socket; the library's tests cover it";
     let mut names: Vec<String> = fault::own_socket().into_iter().map(|case| case.name).collect();
     names.dedup();
     names.into_iter().map(|name| Beside { name, why: WHY }).collect()
@@ -61,7 +61,7 @@ fn case(judged: &JudgedCase) -> FaultCase {
         leg: judged.case.fault.expected.has_stop().then(|| judged.case.leg.name()),
         title: judged.case.fault.title,
         expected: wanted(&judged.case),
-        got: judged.got.as_ref().map(told),
+        got: judged.got.as_ref().map(short),
         located: judged.located(),
         false_stop: judged.false_stop(),
         wrong: judged.wrong.clone(),
@@ -88,7 +88,7 @@ fn wanted(case: &Case) -> ExpectedVerdict {
     }
 }
 
-fn told(got: &Got) -> DiagnosisSummary {
+fn short(got: &Got) -> DiagnosisSummary {
     DiagnosisSummary {
         outcome: got.outcome.name(),
         leg: got.leg.map(|leg| leg.name().to_owned()),

@@ -17,11 +17,11 @@ pub(super) enum DatasheetDetail {
     Everything,
 }
 
-/// The report of a run.
+/// Builds the report of a run.
 pub(super) fn of(cases: &[ModelCase], ended: Vec<ModelRunEnd>, seconds: f64, detail: DatasheetDetail) -> ModelsReport {
     let unreached = ended.iter().filter(|ended| matches!(ended, ModelRunEnd::Interrupted)).count();
     let runs = cases.iter().zip(ended).filter_map(|(case, ended)| match ended {
-        ModelRunEnd::Told(told) => Some(told_run(case, *told, detail)),
+        ModelRunEnd::Finished(result) => Some(model_run(case, *result, detail)),
         ModelRunEnd::Failed(why) => Some(ModelRun { failure: Some(why), ..empty(case) }),
         ModelRunEnd::Interrupted => None,
     });
@@ -43,8 +43,8 @@ fn empty(case: &ModelCase) -> ModelRun {
     }
 }
 
-fn told_run(case: &ModelCase, told: ModelRunResult, detail: DatasheetDetail) -> ModelRun {
-    let ModelRunResult { datasheet, seconds } = told;
+fn model_run(case: &ModelCase, result: ModelRunResult, detail: DatasheetDetail) -> ModelRun {
+    let ModelRunResult { datasheet, seconds } = result;
     let judged = case.model.judge(&datasheet, case.family);
     let off_by = |judged: &JudgedFact<'_>| judged.truth.off_by(&judged.finding.value);
     let wrong: Vec<WrongFact> = judged.iter().filter(|judged| !judged.right).map(wrong).collect();
@@ -70,7 +70,7 @@ fn wrong(judged: &JudgedFact<'_>) -> WrongFact {
     }
 }
 
-/// The catalogue.
+/// Lists the catalogue.
 pub(super) fn list(models: &[BoxModel]) -> ModelList {
     let row = |model: &BoxModel| ModelRow {
         name: model.name,

@@ -1,4 +1,4 @@
-//! Models characterised as a user would: `probe characterize` on A, `probe agent` on B, several models at once.
+//! Models characterized as a user would: `probe characterize` on A, `probe agent` on B, several models at once.
 
 use std::{
     path::PathBuf,
@@ -24,13 +24,13 @@ use crate::{
     middlebox::datasheet::Datasheet,
 };
 
-/// How long a characterisation may take before it is taken for hung.
+/// How long a characterization may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// How long it may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How often to look whether it has ended.
+/// How often to check whether it has ended.
 const POLL: Duration = Duration::from_millis(50);
 
 /// A model over one IP version.
@@ -41,7 +41,7 @@ pub(super) struct ModelCase {
 }
 
 impl ModelCase {
-    /// 4 or 6.
+    /// Returns the IP version: 4 or 6.
     pub(super) const fn version(&self) -> u8 {
         match self.family {
             Family::V4 => 4,
@@ -50,14 +50,14 @@ impl ModelCase {
     }
 }
 
-/// How a characterisation ended.
+/// How a characterization ended.
 #[derive(Debug)]
 pub(super) enum ModelRunEnd {
     /// With a datasheet.
-    Told(Box<ModelRunResult>),
+    Finished(Box<ModelRunResult>),
     /// Without, for this reason.
     Failed(String),
-    /// It was not made, or not to its end.
+    /// It was not started or not completed.
     Interrupted,
 }
 
@@ -68,25 +68,24 @@ pub(super) struct ModelRunResult {
     pub(super) seconds: f64,
 }
 
-/// This very binary, run anew for each case.
+/// Runs this program anew for each case.
 pub(super) struct ModelRunner {
     program: PathBuf,
     words: Vec<String>,
 }
 
 impl ModelRunner {
-    /// `words`: the flags that say how much to ask.
+    /// Creates the runner. `words` are the flags that say how much to test.
     pub(super) fn new(words: Vec<String>) -> Result<Self, Failure> {
         Ok(Self { program: own_program()?, words })
     }
 
-    /// Characterises all, `at_once` of them at a time; the slowest begin first. What came of each stands in the order of the
-    /// cases.
+    /// Characterizes all of them, `at_once` at a time, the slowest first. The results are in the order of the cases.
     pub(super) fn run_all(
         &self,
         cases: &[ModelCase],
         at_once: usize,
-        told: &(dyn Fn(&ModelCase, &ModelRunEnd) + Sync),
+        report: &(dyn Fn(&ModelCase, &ModelRunEnd) + Sync),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Vec<ModelRunEnd> {
         let mut order: Vec<usize> = (0..cases.len()).collect();
@@ -100,7 +99,7 @@ impl ModelRunner {
                         let one = self
                             .run(&cases[*index], stop)
                             .unwrap_or_else(|failure| ModelRunEnd::Failed(failure.to_string()));
-                        told(&cases[*index], &one);
+                        report(&cases[*index], &one);
                         *ended[*index].lock().expect("nothing panics while it is held") = one;
                     }
                 });
@@ -126,10 +125,10 @@ impl ModelRunner {
         }
         Ok(match serde_json::from_str(&stdout) {
             Ok(datasheet) => {
-                ModelRunEnd::Told(Box::new(ModelRunResult { datasheet, seconds: start.elapsed().as_secs_f64() }))
+                ModelRunEnd::Finished(Box::new(ModelRunResult { datasheet, seconds: start.elapsed().as_secs_f64() }))
             }
             Err(_) if stdout.is_empty() => ModelRunEnd::Failed(last_line(&stderr).to_owned()),
-            // A failure is a document, too.
+            // A failure is a document too.
             Err(_) => ModelRunEnd::Failed(last_line(&stdout).to_owned()),
         })
     }
@@ -144,14 +143,14 @@ impl ModelRunner {
     }
 }
 
-/// Why a wait is over.
+/// Why waiting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stopped {
     No,
     OnRequest,
 }
 
-/// Waits for its end. One that is stopped, or hangs, is asked to end, and killed where it does not.
+/// Waits for the child to end. One that is stopped or hangs is asked to end, and killed if it does not.
 fn wait(child: &mut Child, start: Instant, stop: &dyn Fn() -> bool) -> Result<Stopped, Failure> {
     let mut asked: Option<(Instant, Stopped)> = None;
     loop {

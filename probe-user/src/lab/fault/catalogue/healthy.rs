@@ -1,4 +1,4 @@
-//! Healthy paths: whatever else goes on, no stop may be told.
+//! Healthy paths: whatever else happens, no stop may be reported.
 
 use probe_ebpf::Direction;
 

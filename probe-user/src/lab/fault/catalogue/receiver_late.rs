@@ -142,7 +142,7 @@ const V6_INCOMPLETE: &[super::super::FaultAction] = &[
     Setting(Receiver, "net/ipv6/ip6frag_time", "1"),
 ];
 
-/// To say that the network lost a part of each packet is as right as to say that the host could not put it together.
+/// Expects an incomplete packet. That the network lost a fragment is as right as that the host could not reassemble it.
 const fn incomplete(
     families: &'static [probe_ebpf::Family],
     legs: &'static [super::super::Echo],

@@ -41,8 +41,8 @@ fn each_field_is_held() {
     assert_eq!(input(|got| got.outcome = Outcome::Lossy), ["outcome is lossy, not stopped"]);
     assert_eq!(input(|got| got.leg = Some(Echo::Reply)), ["leg is reply, not request"]);
     assert_eq!(input(|got| got.host = Some(Side::Network)), ["host is network, not peer"]);
-    assert_eq!(input(|got| got.layer = None), ["layer is not told, not netfilter"]);
-    assert_eq!(input(|got| got.reason = None), ["reason is not told, not NETFILTER_DROP"]);
+    assert_eq!(input(|got| got.layer = None), ["layer is missing, not netfilter"]);
+    assert_eq!(input(|got| got.reason = None), ["reason is missing, not NETFILTER_DROP"]);
     assert_eq!(input(|got| got.hook = Some("output".into())), ["hook is output, not input"]);
     assert_eq!(input(|got| got.chain = Some("x".into())), ["chain is x, not input"]);
     assert_eq!(input(|got| got.confidence = Confidence::Likely), ["confidence is likely, not certain"]);
@@ -72,7 +72,7 @@ fn a_stop_on_a_healthy_path_is_wrong_whatever_the_outcome() {
     let healthy = |got: &Got| ExpectedDiagnosis::DELIVERED.differences(Echo::Request, None, got);
     assert_eq!(healthy(&got(Outcome::Delivered, None)), [""; 0]);
     let accused = got(Outcome::Delivered, Some((Echo::Reply, Side::Peer, Layer::Socket)));
-    assert_eq!(healthy(&accused), ["a stop is told where there is none (reply peer socket)"]);
+    assert_eq!(healthy(&accused), ["a stop is reported where there is none (reply peer socket)"]);
 }
 
 #[test]

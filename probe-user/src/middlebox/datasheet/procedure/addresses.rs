@@ -1,4 +1,4 @@
-//! Are the two addresses part of what is remembered: may the reply come from, or go to, another one?
+//! Are the two addresses part of the key: may the reply come from, or go to, another one?
 
 use super::{
     Gate, Procedure, ProcedureStep,
@@ -8,7 +8,7 @@ use super::{
 use crate::middlebox::datasheet::{
     fact::Fact,
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
 };
 use crate::middlebox::timeline::{Endpoint, Goal, Own, TimedPacket};
 
@@ -23,7 +23,9 @@ pub(super) const SOURCE: Procedure = Procedure {
 /// The address that the request came from.
 pub(super) const DESTINATION: Procedure = Procedure {
     gate: |known| match known.rewrites_address {
-        true => Gate::Shut("the near end's address is rewritten: the far end cannot send to another of its".to_owned()),
+        true => Gate::Shut(
+            "the near end's address is rewritten: the far end cannot send to another address of it".to_owned(),
+        ),
         false => second(known, Endpoint::Near),
     },
     plan: |known, script| plan(known, script, Fact::Destination, &DESTINATION_ARMS),
@@ -33,12 +35,20 @@ pub(super) const DESTINATION: Procedure = Procedure {
 
 const SOURCE_ARMS: [Arm; 2] = [
     arms::case("a reply from the far end's second address", from_second),
-    Arm { what: "the reply of the second address, asked there", control: Control::Positive, write: asked_at_second },
+    Arm {
+        what: "the reply from the second address to a request sent there",
+        control: Control::Positive,
+        write: asked_at_second,
+    },
 ];
 
 const DESTINATION_ARMS: [Arm; 2] = [
     arms::case("a reply to the near end's second address", to_second),
-    Arm { what: "the reply to the second address, asked from there", control: Control::Positive, write: second_asked },
+    Arm {
+        what: "the reply to the second address to a request sent from there",
+        control: Control::Positive,
+        write: second_asked,
+    },
 ];
 
 fn second(known: &KnownFacts, side: Endpoint) -> Gate {
@@ -56,30 +66,30 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact, arms: &[Ar
     ask(known, script, fact, arms)
 }
 
-fn from_second(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn from_second(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(TimedPacket { source: Own::Second, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { source: Own::Second, ..reply })).since(request)
 }
 
-fn asked_at_second(draft: &mut Draft<'_, '_>) -> Asked {
+fn asked_at_second(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
-    let request = draft.shoot(TimedPacket { destination: Goal::Second, ..request });
+    let request = draft.send(TimedPacket { destination: Goal::Second, ..request });
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(TimedPacket { source: Own::Second, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { source: Own::Second, ..reply })).since(request)
 }
 
-fn to_second(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn to_second(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(TimedPacket { destination: Goal::Second, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { destination: Goal::Second, ..reply })).since(request)
 }
 
-fn second_asked(draft: &mut Draft<'_, '_>) -> Asked {
+fn second_asked(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
-    let request = draft.shoot(TimedPacket { source: Own::Second, ..request });
+    let request = draft.send(TimedPacket { source: Own::Second, ..request });
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(reply)).since(request)
+    TrialSubject::of(draft.send(reply)).since(request)
 }

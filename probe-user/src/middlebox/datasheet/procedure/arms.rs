@@ -1,4 +1,4 @@
-//! Facts that a few kinds of trials decide: three of each, interleaved, more where loss asks for it.
+//! Facts that a few kinds of trials decide: three of each, interleaved, more if there is loss.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
-        script::{Asked, Control, Draft, PlanBuilder},
+        script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::Belief,
     },
     model::verdict::Confidence,
@@ -17,12 +17,12 @@ use crate::{
 /// One kind of trial.
 #[derive(Clone, Copy)]
 pub(super) struct Arm {
-    /// What it is, as it stands in the evidence.
+    /// Its name in the evidence.
     pub(super) what: &'static str,
-    /// What is known of its outcome before.
+    /// What is known about its outcome beforehand.
     pub(super) control: Control,
-    /// Writes it.
-    pub(super) write: fn(&mut Draft<'_, '_>) -> Asked,
+    /// Writes the trial.
+    pub(super) write: fn(&mut Draft<'_, '_>) -> TrialSubject,
 }
 
 impl Arm {
@@ -38,37 +38,36 @@ const REPETITIONS: u32 = 3;
 const APART: Duration = Duration::from_millis(100);
 
 /// The control that passes: a request and its reply.
-pub(super) const EXCHANGE: Arm =
-    Arm { what: "the reply that was asked for", control: Control::Positive, write: exchange };
+pub(super) const EXCHANGE: Arm = Arm { what: "the reply to a request", control: Control::Positive, write: exchange };
 
-/// The control that is stopped: a reply with an id that nobody asked with.
+/// The control that is stopped: an unsolicited reply with an unused id.
 pub(super) const STRAY: Arm =
-    Arm { what: "a reply with an id that nobody asked with", control: Control::Negative, write: stray };
+    Arm { what: "an unsolicited reply with an unused id", control: Control::Negative, write: stray };
 
-fn exchange(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn exchange(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(reply)).since(request)
+    TrialSubject::of(draft.send(reply)).since(request)
 }
 
-fn stray(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn stray(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.stray(request);
-    Asked::of(draft.shoot(reply))
+    TrialSubject::of(draft.send(reply))
 }
 
-/// A case: what the question is about.
-pub(super) const fn case(what: &'static str, write: fn(&mut Draft<'_, '_>) -> Asked) -> Arm {
+/// Creates a case: the arm that the question is about.
+pub(super) const fn case(what: &'static str, write: fn(&mut Draft<'_, '_>) -> TrialSubject) -> Arm {
     Arm { what, control: Control::Case, write }
 }
 
-/// `arms` with those controls that mean something on this path: where the id is not looked at, a stray reply passes.
+/// Adds to `arms` the controls that mean something on this path: if the box ignores the id, a stray reply passes.
 pub(super) fn with_controls(known: &KnownFacts, arms: &[Arm]) -> Vec<Arm> {
     let controls = if known.is(Fact::Id, &FactValue::Yes) { vec![EXCHANGE, STRAY] } else { vec![EXCHANGE] };
     controls.into_iter().chain(arms.iter().copied()).collect()
 }
 
-/// Writes three more of each kind that wants more, and of the controls beside them.
+/// Adds three more trials of each kind that needs more, and of the controls beside them.
 pub(super) fn ask(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact, arms: &[Arm]) -> ProcedureStep {
     let wanting: Vec<&Arm> =
         arms.iter().filter(|arm| known.wants_more(known.tally(fact, arm.what), known.belief(fact, arm.what))).collect();
@@ -85,8 +84,8 @@ pub(super) fn ask(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact, 
     ProcedureStep::Asked
 }
 
-/// Writes all trials of one kind before those of the next, and once only: where the id is not looked at, later kinds open
-/// what earlier ones try.
+/// Adds all trials of one kind before those of the next, and only once: if the box ignores the id, later kinds create
+/// the state that earlier ones must not find.
 pub(super) fn ask_in_order(
     known: &KnownFacts,
     script: &mut PlanBuilder<'_>,
@@ -104,15 +103,15 @@ pub(super) fn ask_in_order(
     ProcedureStep::Asked
 }
 
-/// Shut where the id is not looked at: then any packet of the run may stand in for the one that a trial means.
+/// Closes if the box ignores the id, because then any packet of the run could match instead of the trial's own.
 pub(super) fn apart(known: &KnownFacts) -> Gate {
     match known.ids_are_alike() {
-        true => Gate::Shut("the id is not looked at, so other packets of this run would stand in".to_owned()),
+        true => Gate::Shut("the box ignores the id, so other packets of this run would match too".to_owned()),
         false => super::remembered(known),
     }
 }
 
-/// Each kind's counts.
+/// Returns the counts of each kind of trial.
 pub(super) fn evidence(known: &KnownFacts, fact: Fact, arms: &[Arm]) -> Vec<TrialCount> {
     arms.iter()
         .map(|arm| known.tally(fact, arm.what).count(arm.what))
@@ -120,8 +119,9 @@ pub(super) fn evidence(known: &KnownFacts, fact: Fact, arms: &[Arm]) -> Vec<Tria
         .collect()
 }
 
-/// The finding that `decide` makes of what each case's trials say, in the order of `arms` (`wanted` of them only); where
-/// the controls forbid an answer, or a case says nothing that `decide` needs, there is none.
+/// Returns the finding that `decide` makes of what the trials of each case show, in the order of `arms` (only those
+/// that are `wanted`). There is none if the controls rule out an answer, or if a case that `decide` needs shows
+/// nothing.
 pub(super) fn judge(
     known: &KnownFacts,
     fact: Fact,

@@ -1,4 +1,4 @@
-//! May both ends ask with one id at the same time?
+//! May both ends ping with the same id at the same time?
 
 use super::{
     Procedure,
@@ -8,7 +8,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft},
+    script::{Draft, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket};
 
@@ -22,37 +22,37 @@ pub(super) const PROCEDURE: Procedure = Procedure {
 
 const ARMS: [Arm; 5] = [
     EXCHANGE,
-    arms::case("a request of the far end with an id of its own", own_id),
-    arms::case("a request of the far end with the id that the near end asked with", |draft| {
+    arms::case("a request from the far end with an id of its own", own_id),
+    arms::case("a request from the far end with the id of the near end's request", |draft| {
         let (_, theirs) = both(draft);
-        Asked::of(theirs)
+        TrialSubject::of(theirs)
     }),
-    arms::case("the far end's reply after both asked with one id", |draft| {
+    arms::case("the far end's reply after requests from both ends with the same id", |draft| {
         let (ours, theirs) = both(draft);
         draft.settle();
         let reply = draft.reply(ours);
-        Asked::of(draft.shoot(reply)).since(theirs).given(theirs)
+        TrialSubject::of(draft.send(reply)).since(theirs).given(theirs)
     }),
-    arms::case("the near end's reply after both asked with one id", |draft| {
+    arms::case("the near end's reply after requests from both ends with the same id", |draft| {
         let (_, theirs) = both(draft);
         draft.settle();
         let reply = draft.reply(theirs);
-        Asked::of(draft.shoot(reply)).since(theirs)
+        TrialSubject::of(draft.send(reply)).since(theirs)
     }),
 ];
 
-fn own_id(draft: &mut Draft<'_, '_>) -> Asked {
-    let ours = draft.asked();
+fn own_id(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let ours = draft.arrived_request();
     let theirs = draft.request(Endpoint::Far);
-    Asked::of(draft.shoot(TimedPacket { destination: Goal::SourceOfArrived(ours), ..theirs }))
+    TrialSubject::of(draft.send(TimedPacket { destination: Goal::SourceOfArrived(ours), ..theirs }))
 }
 
-/// Both ends ask, the far one with the id with which the near one's request arrived.
+/// Sends a request from both ends; the far one uses the id with which the near one's request arrived.
 fn both(draft: &mut Draft<'_, '_>) -> (usize, usize) {
-    let ours = draft.asked();
+    let ours = draft.arrived_request();
     let theirs = draft.request(Endpoint::Far);
     let theirs = TimedPacket { id: EchoId::OfArrived(ours), destination: Goal::SourceOfArrived(ours), ..theirs };
-    (ours, draft.shoot(theirs))
+    (ours, draft.send(theirs))
 }
 
 fn judge(known: &KnownFacts) -> FactFinding {

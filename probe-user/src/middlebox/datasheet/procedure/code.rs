@@ -1,4 +1,4 @@
-//! Is the ICMP code part of what is remembered, or must it be 0?
+//! Is the ICMP code part of the key, or must it be 0?
 
 use super::{
     Procedure, ProcedureStep,
@@ -8,7 +8,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft, PlanBuilder},
+    script::{Draft, PlanBuilder, TrialSubject},
 };
 use crate::middlebox::timeline::{Endpoint, TimedPacket};
 
@@ -16,11 +16,11 @@ use crate::middlebox::timeline::{Endpoint, TimedPacket};
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::remembered, plan, judge, takes: super::seconds };
 
 const ONE_TO_ZERO: Arm = arms::case("a reply with code 1 to a request with code 0", |draft| answered(draft, 0, 1));
-const REQUEST: Arm = arms::case("a request with code 1", |draft| Asked::of(coded(draft, 1)));
+const REQUEST: Arm = arms::case("a request with code 1", |draft| TrialSubject::of(coded(draft, 1)));
 const ONE_TO_ONE: Arm = arms::case("a reply with code 1 to a request with code 1", |draft| answered(draft, 1, 1));
 const ZERO_TO_ONE: Arm = arms::case("a reply with code 0 to a request with code 1", |draft| answered(draft, 1, 0));
 
-/// Where the id is not looked at, requests with code 0 open the way for all replies with code 0.
+/// Returns the arms. If the box ignores the id, requests with code 0 let all replies with code 0 pass.
 fn arms(known: &KnownFacts) -> Vec<Arm> {
     match known.ids_are_alike() {
         true => vec![ONE_TO_ZERO, REQUEST, ONE_TO_ONE, EXCHANGE],
@@ -35,14 +35,14 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
 
 fn coded(draft: &mut Draft<'_, '_>, code: u8) -> usize {
     let request = draft.request(Endpoint::Near);
-    draft.shoot(TimedPacket { code, ..request })
+    draft.send(TimedPacket { code, ..request })
 }
 
-fn answered(draft: &mut Draft<'_, '_>, asked: u8, code: u8) -> Asked {
+fn answered(draft: &mut Draft<'_, '_>, asked: u8, code: u8) -> TrialSubject {
     let request = coded(draft, asked);
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(TimedPacket { code, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { code, ..reply })).since(request)
 }
 
 fn judge(known: &KnownFacts) -> FactFinding {

@@ -1,4 +1,4 @@
-//! Which ICMP errors pass, and is anything remembered afterwards (RFC 5508 §4, RFC 792, RFC 4443)?
+//! Which ICMP errors pass, and does the state survive them (RFC 5508 §4, RFC 792, RFC 4443)?
 
 use super::{
     Procedure,
@@ -7,7 +7,7 @@ use super::{
 use crate::middlebox::datasheet::{
     fact::Fact,
     finding::FactValue,
-    script::{Asked, Control, Draft},
+    script::{Control, Draft, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, ErrorQuote, Goal, TimedPacket, TimelinePacket};
 
@@ -29,33 +29,33 @@ pub(super) const PROCEDURE: Procedure = Procedure {
 
 const ARMS: [Arm; 3] = [
     arms::case("an error about a request that was sent", |draft| {
-        let request = draft.asked();
+        let request = draft.arrived_request();
         let error = about(draft, request);
-        Asked::of(draft.shoot(error)).since(request)
+        TrialSubject::of(draft.send(error)).since(request)
     }),
-    arms::case("an error about a request that never was", |draft| {
-        let request = draft.asked();
+    arms::case("an error about a request that was never sent", |draft| {
+        let request = draft.arrived_request();
         let id = EchoId::Fixed(draft.fresh());
         let error = about(draft, request);
         let error = TimedPacket { message: TimelinePacket::Error(ErrorQuote::Never), id, ..error };
-        Asked::of(draft.shoot(error))
+        TrialSubject::of(draft.send(error))
     }),
     Arm { what: "the reply after an error about its request", control: Control::Unseen, write: after_error },
 ];
 
-fn after_error(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn after_error(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let error = about(draft, request);
-    let error = draft.shoot(error);
+    let error = draft.send(error);
     draft.settle();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(reply)).since(error)
+    TrialSubject::of(draft.send(reply)).since(error)
 }
 
-/// "Host unreachable" (IPv4 type 3 code 1) or "address unreachable" (IPv6 type 1 code 3) from the far end: whoever
-/// sends it knows the family, and reads code 1 as that.
+/// Returns a "host unreachable" (IPv4 type 3 code 1) or "address unreachable" (IPv6 type 1 code 3) from the far end.
+/// The sender knows the family, and reads code 1 accordingly.
 fn about(draft: &Draft<'_, '_>, request: usize) -> TimedPacket {
-    let message = TimelinePacket::Error(ErrorQuote::Shot(request));
-    let shot = TimedPacket::new(draft.now(), Endpoint::Far, message, EchoId::OfArrived(request));
-    TimedPacket { code: 1, destination: Goal::SourceOfArrived(request), ..shot }
+    let message = TimelinePacket::Error(ErrorQuote::Packet(request));
+    let packet = TimedPacket::new(draft.now(), Endpoint::Far, message, EchoId::OfArrived(request));
+    TimedPacket { code: 1, destination: Goal::SourceOfArrived(request), ..packet }
 }

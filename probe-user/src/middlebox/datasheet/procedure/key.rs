@@ -1,4 +1,4 @@
-//! Is the id, is the sequence number part of what is remembered?
+//! Is the id, is the sequence number part of the key?
 
 use super::{
     Procedure,
@@ -8,7 +8,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft},
+    script::{Draft, TrialSubject},
 };
 use crate::middlebox::timeline::TimedPacket;
 
@@ -23,7 +23,7 @@ pub(super) const ID: Procedure = Procedure {
 /// The sequence number.
 pub(super) const SEQ: Procedure = Procedure {
     gate: super::remembered,
-    // Where ids are not looked at, requests that come later in the run have other sequence numbers.
+    // Where ids are ignored, requests that come later in the run have other sequence numbers.
     plan: |known, script| {
         let ask = if known.ids_are_alike() { arms::ask_in_order } else { arms::ask };
         ask(known, script, Fact::Seq, &arms::with_controls(known, &SEQ_ARMS))
@@ -36,19 +36,19 @@ const ID_ARMS: [Arm; 2] = [EXCHANGE, arms::case("a reply with another id", other
 
 const SEQ_ARMS: [Arm; 1] = [arms::case("a reply with another sequence number", other_seq)];
 
-fn other_id(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn other_id(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.stray(request);
-    Asked::of(draft.shoot(reply)).since(request)
+    TrialSubject::of(draft.send(reply)).since(request)
 }
 
-fn other_seq(draft: &mut Draft<'_, '_>) -> Asked {
-    let request = draft.asked();
+fn other_seq(draft: &mut Draft<'_, '_>) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(TimedPacket { seq: 7, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { seq: 7, ..reply })).since(request)
 }
 
-/// A field is part of the key where a reply that differs in it alone is stopped.
+/// Decides whether a field is part of the key: it is if a reply that differs only in this field is stopped.
 pub(super) fn in_key(known: &KnownFacts, fact: Fact, arms: &[Arm]) -> FactFinding {
     arms::judge(known, fact, arms, |passes| match passes {
         [Some(true)] => Some((FactValue::No, vec![0])),

@@ -6,7 +6,7 @@ use super::ProcedureStep;
 use crate::middlebox::datasheet::{
     fact::Fact,
     known::KnownFacts,
-    script::{Asked, Control, Draft, PlanBuilder},
+    script::{Control, Draft, PlanBuilder, TrialSubject},
     votes::{LIKELY, TrialEnd, TrialTally, TrialVote},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
@@ -18,13 +18,13 @@ pub(super) struct Lifetime {
     pub(super) fact: Fact,
     /// The kind of trial.
     pub(super) arm: &'static str,
-    /// The check that nothing is remembered, where ids are not looked at.
+    /// The check that there is no state, if ids are ignored.
     pub(super) check: &'static str,
-    /// How long after the request the first reply goes, from which the time counts; none: it counts from the request.
+    /// When the first reply is sent after the request; the time counts from it. `None`: it counts from the request.
     pub(super) first_reply: Option<Duration>,
 }
 
-/// What the trials say so far, in seconds.
+/// What the trials show so far, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Bracket {
     /// The longest time after which a reply passed.
@@ -54,10 +54,10 @@ const MOST_ROUNDS: u32 = 6;
 const MOST_IN_TURN: u32 = 60;
 
 /// Packets that one trial takes at most.
-const SHOTS: usize = 3;
+const PACKETS: usize = 3;
 
 impl Lifetime {
-    /// Writes the next trials.
+    /// Adds the next trials.
     pub(super) fn plan(self, known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
         if known.ids_are_alike() {
             return self.plan_in_turn(known, script);
@@ -79,28 +79,28 @@ impl Lifetime {
         ProcedureStep::Asked
     }
 
-    fn write(self, draft: &mut Draft<'_, '_>, time: Duration) -> Asked {
-        let request = draft.asked();
+    fn write(self, draft: &mut Draft<'_, '_>, time: Duration) -> TrialSubject {
+        let request = draft.arrived_request();
         let Some(first) = self.first_reply else {
             draft.at(time);
             let reply = draft.reply(request);
-            return Asked::of(draft.shoot(reply)).since(request);
+            return TrialSubject::of(draft.send(reply)).since(request);
         };
         draft.at(first);
         let reply = draft.reply(request);
-        let reply = draft.shoot(reply);
+        let reply = draft.send(reply);
         draft.wait(time);
         let second = draft.reply(request);
-        Asked::of(draft.shoot(second)).since(reply).given(reply)
+        TrialSubject::of(draft.send(second)).since(reply).given(reply)
     }
 
-    /// The times between the bracket's ends, where it is not narrow enough yet.
+    /// Returns times within the bracket to try next, if it is not narrow enough yet.
     fn refinement(self, known: &KnownFacts, room: usize) -> Vec<Duration> {
         let bracket = self.bracket(known);
         let Some(high) = bracket.high else { return Vec::new() };
         let low = bracket.low.unwrap_or(0.0);
         // Two lifetimes may be measured in one run, each trial several times.
-        let most = room / (2 * SHOTS * known.repetitions() as usize);
+        let most = room / (2 * PACKETS * known.repetitions() as usize);
         if high - low <= NARROW || most == 0 {
             return Vec::new();
         }
@@ -111,12 +111,13 @@ impl Lifetime {
         times.map(Duration::from_secs_f64).collect()
     }
 
-    /// What the votes say: an arrival is proof, so the longest time that passed is the lower end, whatever was lost below.
+    /// Returns the bracket that the votes show. An arrival is proof, so the longest time that passed is the lower end,
+    /// even if packets with a shorter time were lost.
     pub(super) fn bracket(self, known: &KnownFacts) -> Bracket {
         // In turn, the first reply of several may refresh what the others then find: they are no older than it.
         let age =
             |vote: &TrialVote| if known.ids_are_alike() { Duration::from_millis(vote.mark.into()) } else { vote.age };
-        let passed = known.arm(self.fact, self.arm).filter(|vote| vote.fate == TrialEnd::Passed).map(age);
+        let passed = known.arm(self.fact, self.arm).filter(|vote| vote.end == TrialEnd::Passed).map(age);
         let low = passed.max();
         let above = |mark: &u32| low.is_none_or(|low| Duration::from_millis(u64::from(*mark)) > low);
         let silent = |tally: &TrialTally| {
@@ -125,11 +126,11 @@ impl Lifetime {
         };
         let tallies = known.by_mark(self.fact, self.arm);
         let high = tallies.iter().find(|(mark, tally)| above(mark) && silent(tally));
-        // Sent late, a packet found what is remembered older than planned: the oldest of them is the bound. In turn, they
-        // follow each other, and one of the first two is not lost.
+        // A packet sent late met older state than planned: the oldest is the bound. In turn, they follow each other,
+        // and one of the first two is not lost.
         let age_at = |mark: u32| {
             let votes =
-                known.arm(self.fact, self.arm).filter(|vote| vote.mark == mark && vote.fate == TrialEnd::Stopped);
+                known.arm(self.fact, self.arm).filter(|vote| vote.mark == mark && vote.end == TrialEnd::Stopped);
             let mut ages: Vec<Duration> = votes.map(|vote| vote.age).collect();
             ages.sort_unstable();
             let bound = if known.ids_are_alike() { ages.get(1).or(ages.first()) } else { ages.last() };
@@ -142,8 +143,9 @@ impl Lifetime {
         }
     }
 
-    /// One time after another: upwards by doubling, then by halves. What an earlier trial left behind would spoil both a
-    /// silence and an arrival, so each trial starts where a stray reply was stopped: nothing is remembered then.
+    /// Plans one time after another: doubling first, then halving the bracket. State left by an earlier trial would
+    /// spoil both outcomes, so each trial starts only after a stray reply was stopped, which shows that nothing is
+    /// remembered.
     fn plan_in_turn(self, known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
         let longest = known.effort.longest;
         let Bracket { low, high, .. } = self.bracket(known);
@@ -175,28 +177,28 @@ impl Lifetime {
         ProcedureStep::Asked
     }
 
-    /// Whether the last thing that was asked, a check or a trial, was stopped.
+    /// Returns whether the last packet that was tried, a check or a trial, was stopped.
     fn nothing_is_left(self, known: &KnownFacts) -> bool {
         let Some(last) = known.votes(self.fact).last() else { return false };
         let tally = known.by_mark(self.fact, last.arm).get(&last.mark).copied().unwrap_or_default();
         tally.passed == 0 && tally.belief(known.loss).passes() == Some(false)
     }
 
-    /// How long to wait before a check: twice as long for each that came too early.
+    /// Returns how long to wait before a check: it doubles with each check that came too early.
     fn pause(self, known: &KnownFacts) -> Duration {
         let early = known.by_mark(self.fact, self.check).values().filter(|tally| tally.passed > 0).count();
         Duration::from_secs(1 << early.min(16))
     }
 }
 
-/// A reply with an unused id: where ids are not looked at, it passes exactly if something is remembered.
-fn stray(draft: &mut Draft<'_, '_>) -> Asked {
+/// Sends a reply with an unused id. If the box ignores ids, it passes exactly when there is state.
+fn stray(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let id = EchoId::Fixed(draft.fresh());
     let reply = TimedPacket::new(draft.now(), Endpoint::Far, TimelinePacket::Reply, id);
-    Asked::of(draft.shoot(reply))
+    TrialSubject::of(draft.send(reply))
 }
 
-/// Times from the shortest to the longest, each by a constant factor above the one before.
+/// Returns times from the shortest to the longest, each longer by a constant factor.
 fn coverage(longest: Duration) -> Vec<Duration> {
     let mut times: Vec<Duration> = std::iter::successors(Some(SHORTEST), |time| Some(time.mul_f64(GROWTH)))
         .take_while(|time| *time < longest)

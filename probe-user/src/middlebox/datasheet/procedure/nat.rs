@@ -8,7 +8,7 @@ use crate::{
         finding::{FactFinding, FactValue, IdPolicy, Rewriting},
         ids::SPECIAL,
         known::KnownFacts,
-        script::{Asked, Control, Draft, PlanBuilder},
+        script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::{TrialEnd, TrialTally, TrialVote},
     },
     model::verdict::Confidence,
@@ -17,12 +17,12 @@ use crate::{
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: super::reached, plan, judge, takes: super::seconds };
 
-const FRESH: &str = "requests with ids of no special kind";
+const FRESH: &str = "requests with ordinary ids";
 const KEPT_APART: &str = "requests with the ids 0, 1, 1023, 1024, 65535";
-const FIRST: &str = "requests of one inner host";
-const SECOND: &str = "requests of a second inner host with the same ids";
+const FIRST: &str = "requests from one inner host";
+const SECOND: &str = "requests from a second inner host with the same ids";
 
-/// How many ids of no special kind are tried: enough to tell a narrow range from all ids.
+/// How many ordinary ids are tried: enough to distinguish a narrow range from all ids.
 const IDS: usize = 12;
 
 /// The chosen ids of a policy that uses the whole range are narrower than this once in ten million times.
@@ -51,12 +51,12 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     ProcedureStep::Asked
 }
 
-fn ask_with(draft: &mut Draft<'_, '_>, id: u16, source: Own) -> Asked {
+fn ask_with(draft: &mut Draft<'_, '_>, id: u16, source: Own) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
-    Asked::of(draft.shoot(TimedPacket { id: EchoId::Fixed(id), source, ..request }))
+    TrialSubject::of(draft.send(TimedPacket { id: EchoId::Fixed(id), source, ..request }))
 }
 
-/// Two inner hosts ask with one id, one after the other.
+/// Sends requests with the same id from two inner hosts, one after the other.
 fn pair(script: &mut PlanBuilder<'_>) {
     let mut id = 0;
     script.trial((Fact::Nat, FIRST, 0), Control::Case, |draft| {
@@ -69,7 +69,7 @@ fn pair(script: &mut PlanBuilder<'_>) {
     });
 }
 
-/// The id that it was sent with and the one that it arrived with.
+/// Returns the id that a packet was sent with and the one that it arrived with.
 fn ids(vote: &TrialVote) -> Option<(u16, u16)> {
     Some((vote.sent_id?, vote.arrival.as_ref()?.id))
 }
@@ -106,13 +106,13 @@ fn policy(known: &KnownFacts, seen: &[(u16, u16)], address: Rewriting) -> IdPoli
     }
 }
 
-/// What is odd about special ids, and what could not be tried.
+/// Notes what is unusual about special ids, and what could not be tried.
 fn notes(known: &KnownFacts) -> Vec<String> {
     let mut notes = Vec::new();
     for id in SPECIAL {
         let votes = || known.arm(Fact::Nat, KEPT_APART).filter(|vote| vote.sent_id == Some(id));
         let mut tally = TrialTally::default();
-        votes().for_each(|vote| tally.add(vote.fate));
+        votes().for_each(|vote| tally.add(vote.end));
         if tally.belief(known.loss).passes() == Some(false) {
             notes.push(format!("requests with id {id} do not pass"));
         }
@@ -121,9 +121,9 @@ fn notes(known: &KnownFacts) -> Vec<String> {
             notes.push(format!("id {id} arrives as {other}"));
         }
     }
-    let tried = known.arm(Fact::Nat, SECOND).any(|vote| vote.fate == TrialEnd::Passed);
+    let tried = known.arm(Fact::Nat, SECOND).any(|vote| vote.end == TrialEnd::Passed);
     if known.rewrites_address && !tried {
-        notes.push("two inner hosts with one id were not tried: the near end has no second address".to_owned());
+        notes.push("two inner hosts with the same id were not tried: the near end has no second address".to_owned());
     }
     notes
 }

@@ -9,7 +9,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
-        script::{Asked, Control, Draft, PlanBuilder},
+        script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::{CERTAIN, TrialEnd, TrialTally, at_least},
     },
     model::verdict::Confidence,
@@ -25,10 +25,10 @@ pub(super) const PROCEDURE: Procedure = Procedure {
 
 const ARM: &str = "requests";
 
-/// Between two bursts, so that a limit has forgotten the one before.
+/// The pause between two bursts, so that a limit has recovered from the one before.
 const REST: Duration = Duration::from_secs(2);
 
-/// Requests a second, and how many of them: two seconds' worth.
+/// Returns the rates to try, in requests per second, each with the number of requests for two seconds.
 fn steps(known: &KnownFacts) -> Vec<(u32, u32)> {
     let rates = [10, 20, 50, 100, 200].into_iter().filter(|rate| *rate <= known.effort.highest_rate);
     rates.map(|rate| (rate, rate * 2)).collect()
@@ -45,13 +45,13 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     ProcedureStep::Asked
 }
 
-fn burst(draft: &mut Draft<'_, '_>, rate: u32, count: u32) -> Vec<(u32, Asked)> {
+fn burst(draft: &mut Draft<'_, '_>, rate: u32, count: u32) -> Vec<(u32, TrialSubject)> {
     let id = EchoId::Fixed(draft.fresh());
     let one = |index: u32| {
         let request = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Request, id);
-        let shot = draft.shoot(TimedPacket { seq: u16::try_from(index).unwrap_or(u16::MAX), ..request });
+        let packet = draft.send(TimedPacket { seq: u16::try_from(index).unwrap_or(u16::MAX), ..request });
         draft.wait(Duration::from_secs(1) / rate);
-        (rate, Asked::of(shot))
+        (rate, TrialSubject::of(packet))
     };
     (0..count).map(one).collect()
 }
@@ -75,7 +75,7 @@ fn judge(known: &KnownFacts) -> FactFinding {
     };
     let free = tallies.keys().copied().filter(|rate| *rate < knee).max().unwrap_or(0);
     let passed: Vec<bool> =
-        known.arm(fact, ARM).filter(|vote| vote.mark == fastest).map(|vote| vote.fate == TrialEnd::Passed).collect();
+        known.arm(fact, ARM).filter(|vote| vote.mark == fastest).map(|vote| vote.end == TrialEnd::Passed).collect();
     let half = &passed[passed.len() / 2..];
     let share = half.iter().filter(|passed| **passed).count() as f64 / half.len().max(1) as f64;
     let burst = passed.iter().take_while(|passed| **passed).count();
@@ -85,10 +85,10 @@ fn judge(known: &KnownFacts) -> FactFinding {
         sustained: (share * f64::from(fastest) * 10.0).round() / 10.0,
         burst: u32::try_from(burst).unwrap_or(u32::MAX),
     };
-    // Above the knee all must be limited, or something else lost packets just then.
+    // Above the knee all rates must be limited; otherwise the packets were lost for another reason.
     let steady = tallies.iter().filter(|(rate, _)| **rate >= knee).all(|(_, tally)| limited(tally));
     if !steady {
-        let why = format!("packets were lost at {knee} a second and passed faster").to_owned();
+        let why = format!("packets were lost at {knee} a second but passed at higher rates").to_owned();
         return FactFinding::new(fact, FactValue::Inconclusive, Confidence::Unknown, evidence, Some(why));
     }
     FactFinding::new(fact, answer, Confidence::Certain, evidence, None)

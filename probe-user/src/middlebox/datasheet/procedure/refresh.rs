@@ -1,4 +1,4 @@
-//! Does another request, does a reply prolong what is remembered, and for ever or up to a second limit?
+//! Does another request or a reply refresh the state, and for ever or up to a second limit?
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
-        script::{Asked, Control, Draft, PlanBuilder},
+        script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::{Belief, TrialEnd, TrialTally, TrialVote},
     },
     model::verdict::Confidence,
@@ -30,24 +30,24 @@ pub(super) const BY_REPLY: Procedure = Procedure {
     takes: |known| takes(known, Fact::RefreshByReply),
 };
 
-const WITHIN: &str = "a reply within the time, without a refresher";
-const WITHOUT: &str = "a reply after the time, without a refresher";
-const EARLY: &str = "a reply soon after the time, with a refresher before its end";
-const MIDDLE: &str = "a reply well after the time, with a refresher before its end";
-const LATE: &str = "a reply long after the time, with a refresher before its end";
-const CHAIN: &str = "a reply much later, with refreshers all along";
+const WITHIN: &str = "a reply before the timeout, without a refresher";
+const WITHOUT: &str = "a reply after the timeout, without a refresher";
+const EARLY: &str = "a reply soon after the timeout, with a refresher before it";
+const MIDDLE: &str = "a reply well after the timeout, with a refresher before it";
+const LATE: &str = "a reply long after the timeout, with a refresher before it";
+const CHAIN: &str = "a reply much later, with refreshers all the time";
 
 /// The most refreshers of a chain.
 const LONGEST_CHAIN: u32 = 4;
 
-/// When things happen, counted from the request.
+/// When the packets are sent, counted from the request.
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    /// The refresher goes.
+    /// When the refresher is sent.
     refresher: Duration,
-    /// The lifetime is surely over.
+    /// When the state has surely expired.
     over: Duration,
-    /// How long the refresher prolongs, if it does.
+    /// How long the state lives after the refresher, if that refreshes it.
     span: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Times {
         Some(Self { refresher, over, span })
     }
 
-    /// When the reply of an arm goes.
+    /// Returns when the reply of an arm is sent.
     fn reply(self, arm: &str) -> Duration {
         match arm {
             WITHIN => self.refresher,
@@ -73,14 +73,14 @@ impl Times {
         }
     }
 
-    /// When the refresher of a chain with this number goes; the first one has 0.
+    /// Returns when the refresher with this number in a chain is sent, counted from 0.
     fn link(self, number: u32) -> Duration {
         self.refresher + self.span.mul_f64(0.7) * number
     }
 
-    /// How many refreshers a chain may have: as many replies as are let in, and so that it takes no longer than half as
-    /// much again as the longest timeout. There is none of requests: they would make the box remember anew where a second
-    /// limit had ended it.
+    /// Returns how many refreshers a chain may have: no more than the replies that pass, and no more than fit into one
+    /// and a half times the longest timeout. It is 0 for requests: they would create new state after a second limit had
+    /// ended the old one.
     fn chain(self, known: &KnownFacts, fact: Fact) -> u32 {
         let replies = match known.answer(Fact::Replies) {
             Some(FactValue::Unlimited { tried }) => *tried,
@@ -104,15 +104,15 @@ fn gate(known: &KnownFacts, fact: Fact) -> Gate {
         (Gate::Open, Some(FactValue::Between { .. })) if known.ids_are_alike() => {
             match known.answer(Fact::TimeoutAfterReply) {
                 Some(FactValue::Between { .. } | FactValue::Under { .. }) => Gate::Alone,
-                _ => Gate::Shut("it is not known when what earlier replies left behind ends".to_owned()),
+                _ => Gate::Shut("it is not known when the state left by earlier replies expires".to_owned()),
             }
         }
         (Gate::Open, Some(FactValue::Between { .. })) => Gate::Open,
-        (Gate::Open, Some(FactValue::Beyond { .. })) => Gate::Shut("it lasts longer than was tried".to_owned()),
+        (Gate::Open, Some(FactValue::Beyond { .. })) => Gate::Shut("the state lasts longer than was tried".to_owned()),
         (Gate::Open, Some(FactValue::Under { .. })) => {
             Gate::Shut("it lasts too short a time for a refresher".to_owned())
         }
-        (Gate::Open, _) => Gate::Shut("it is not known how long it lasts".to_owned()),
+        (Gate::Open, _) => Gate::Shut("it is not known how long the state lasts".to_owned()),
         (gate, _) => gate,
     }
 }
@@ -135,7 +135,7 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact) -> Procedu
     }
     let times_each = known.repetitions();
     if known.ids_are_alike() {
-        // What the packets before left behind must have ended, whichever of them it counts from.
+        // State left by earlier packets must have expired, whichever of them it counts from.
         let after_reply =
             known.answer(Fact::TimeoutAfterReply).and_then(FactValue::between).map_or(0.0, |(_, high)| high);
         script.pause(times.over.max(Duration::from_secs_f64(after_reply)) + Duration::from_secs(1));
@@ -157,30 +157,30 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>, fact: Fact) -> Procedu
     ProcedureStep::Asked
 }
 
-fn write(draft: &mut Draft<'_, '_>, fact: Fact, arm: &str, times: Times) -> Asked {
-    let request = draft.asked();
+fn write(draft: &mut Draft<'_, '_>, fact: Fact, arm: &str, times: Times) -> TrialSubject {
+    let request = draft.arrived_request();
     let refresher = (![WITHIN, WITHOUT].contains(&arm)).then(|| {
         draft.at(times.refresher);
         let refresher = if fact == Fact::RefreshByRequest { draft.again(request) } else { draft.reply(request) };
-        draft.shoot(refresher)
+        draft.send(refresher)
     });
     draft.at(times.reply(arm));
     let reply = draft.reply(request);
-    let asked = Asked::of(draft.shoot(reply)).since(request);
-    refresher.into_iter().fold(asked, Asked::given)
+    let asked = TrialSubject::of(draft.send(reply)).since(request);
+    refresher.into_iter().fold(asked, TrialSubject::given)
 }
 
-/// Replies one after another, each a refresher for the next: each means something where the one before arrived.
-fn write_chain(draft: &mut Draft<'_, '_>, times: Times, chain: u32) -> Vec<(u32, Asked)> {
-    let request = draft.asked();
+/// Adds replies one after another, each a refresher for the next. Each is valid only if the one before arrived.
+fn write_chain(draft: &mut Draft<'_, '_>, times: Times, chain: u32) -> Vec<(u32, TrialSubject)> {
+    let request = draft.arrived_request();
     let mut before = request;
     let mut links = Vec::new();
     for number in 0..=chain {
         draft.at(times.link(number));
         let reply = draft.reply(request);
-        let reply = draft.shoot(reply);
+        let reply = draft.send(reply);
         if number > 0 {
-            links.push((number, Asked::of(reply).since(request).given(before)));
+            links.push((number, TrialSubject::of(reply).since(request).given(before)));
         }
         before = reply;
     }
@@ -197,8 +197,8 @@ struct Stage {
 fn stage<'k>(known: &KnownFacts, votes: impl Iterator<Item = &'k TrialVote>) -> Stage {
     let (mut tally, mut passed, mut stopped) = (TrialTally::default(), Duration::ZERO, Duration::ZERO);
     for vote in votes {
-        tally.add(vote.fate);
-        match vote.fate {
+        tally.add(vote.end);
+        match vote.end {
             TrialEnd::Passed => passed = passed.max(vote.age),
             TrialEnd::Stopped => stopped = stopped.max(vote.age),
             TrialEnd::Void => {}
@@ -208,7 +208,7 @@ fn stage<'k>(known: &KnownFacts, votes: impl Iterator<Item = &'k TrialVote>) -> 
     Stage { belief: tally.belief(known.loss), passed: tenths(passed), stopped: tenths(stopped) }
 }
 
-/// The stages, soonest first; of a chain, only as far as it says anything.
+/// Returns the stages, soonest first; those of a chain only as far as they are informative.
 fn stages(known: &KnownFacts, fact: Fact) -> Vec<Stage> {
     let arms = [EARLY, MIDDLE, LATE].into_iter().filter(|arm| known.arm(fact, arm).next().is_some());
     let mut stages: Vec<Stage> = arms.map(|arm| stage(known, known.arm(fact, arm))).collect();
@@ -233,7 +233,7 @@ fn judge(known: &KnownFacts, fact: Fact) -> FactFinding {
     }
     if known.belief(fact, WITHOUT).passes() == Some(true) {
         return inconclusive(
-            "replies passed without a refresher, too, so it lasts longer than it did before".to_owned(),
+            "replies passed without a refresher too, so the state lasts longer than it did before".to_owned(),
         );
     }
     let stages = stages(known, fact);

@@ -1,4 +1,4 @@
-//! The other way round: the far end asks, the near one answers.
+//! In the other direction: the far end sends requests, the near one replies.
 
 use super::{
     Procedure, ProcedureStep,
@@ -8,40 +8,40 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft, PlanBuilder},
+    script::{Draft, PlanBuilder, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket, TimelinePacket};
 
 /// The procedure.
 pub(super) const PROCEDURE: Procedure = Procedure { gate: arms::apart, plan, judge, takes: super::seconds };
 
-/// Strays come before the far end asks for the first time, and once only: after that, a box that looks at addresses only
-/// lets them pass.
+/// Unsolicited replies come before the far end's first request, and only once: after that, a box that only checks
+/// addresses lets them pass.
 const STRAYS: u32 = 5;
 
-const STRAY: Arm = arms::case("a reply of the near end before any request of the far end", |draft| {
+const STRAY: Arm = arms::case("a reply from the near end before any request from the far end", |draft| {
     let id = EchoId::Fixed(draft.fresh());
     let reply = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Reply, id);
-    Asked::of(draft.shoot(reply))
+    TrialSubject::of(draft.send(reply))
 });
 
 const ARMS: [Arm; 4] = [
     EXCHANGE,
-    arms::case("a request of the far end", |draft| {
+    arms::case("a request from the far end", |draft| {
         let request = theirs(draft);
-        Asked::of(request)
+        TrialSubject::of(request)
     }),
     arms::case("the near end's reply to it", |draft| {
         let request = theirs(draft);
         draft.settle();
         let reply = draft.reply(request);
-        Asked::of(draft.shoot(reply)).since(request)
+        TrialSubject::of(draft.send(reply)).since(request)
     }),
     arms::case("the near end's reply to it with another id", |draft| {
         let request = theirs(draft);
         draft.settle();
         let reply = draft.stray(request);
-        Asked::of(draft.shoot(reply)).since(request)
+        TrialSubject::of(draft.send(reply)).since(request)
     }),
 ];
 
@@ -55,11 +55,11 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     arms::ask(known, script, Fact::Roles, &ARMS)
 }
 
-/// A request of the far end to the address that the near end is known by there.
+/// Sends a request from the far end to the address by which it knows the near end.
 fn theirs(draft: &mut Draft<'_, '_>) -> usize {
-    let ours = draft.asked();
+    let ours = draft.arrived_request();
     let request = draft.request(Endpoint::Far);
-    draft.shoot(TimedPacket { destination: Goal::SourceOfArrived(ours), ..request })
+    draft.send(TimedPacket { destination: Goal::SourceOfArrived(ours), ..request })
 }
 
 fn judge(known: &KnownFacts) -> FactFinding {

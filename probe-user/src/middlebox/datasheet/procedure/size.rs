@@ -9,7 +9,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
-        script::{Asked, Control, Draft, PlanBuilder},
+        script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::{Belief, TrialTally},
     },
     model::verdict::Confidence,
@@ -21,8 +21,8 @@ pub(super) const PROCEDURE: Procedure = Procedure { gate: super::reached, plan, 
 const REQUESTS: &str = "requests";
 const REPLIES: &str = "replies";
 
-/// Payload bytes that are tried. An IP header without options and the ICMP header leave 1472 bytes of 1500 over IPv4, and
-/// 1452 over IPv6.
+/// Returns the payload sizes to try, in bytes. Of 1500 bytes, the IP header without options and the ICMP header leave
+/// 1472 over IPv4 and 1452 over IPv6.
 fn sizes(known: &KnownFacts) -> [u16; 4] {
     let whole = if known.ends.family() == 6 { 1452 } else { 1472 };
     [56, whole, whole + 1, 4000]
@@ -54,18 +54,18 @@ fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
     if wanted.is_empty() { ProcedureStep::Settled } else { ProcedureStep::Asked }
 }
 
-fn sized_request(draft: &mut Draft<'_, '_>, size: u16) -> Asked {
+fn sized_request(draft: &mut Draft<'_, '_>, size: u16) -> TrialSubject {
     let request = draft.request(Endpoint::Near);
-    Asked::of(draft.shoot(TimedPacket { size, ..request }))
+    TrialSubject::of(draft.send(TimedPacket { size, ..request }))
 }
 
-fn sized_reply(draft: &mut Draft<'_, '_>, size: u16) -> Asked {
-    let request = draft.asked();
+fn sized_reply(draft: &mut Draft<'_, '_>, size: u16) -> TrialSubject {
+    let request = draft.arrived_request();
     let reply = draft.reply(request);
-    Asked::of(draft.shoot(TimedPacket { size, ..reply })).since(request)
+    TrialSubject::of(draft.send(TimedPacket { size, ..reply })).since(request)
 }
 
-/// The largest size of one kind that passes, if every smaller one does; how sure that is.
+/// Returns the largest size of one kind that passes, if every smaller one passes too, and how sure that is.
 fn largest(known: &KnownFacts, tallies: &BTreeMap<u32, TrialTally>) -> Option<(u16, Confidence)> {
     let mut largest = (0, Confidence::Certain);
     let mut ended = false;
@@ -92,7 +92,7 @@ fn judge(known: &KnownFacts) -> FactFinding {
     }
     let [request, reply] = [0, 1].map(|index| largest(known, &by_size[index].1));
     let (Some(request), Some(reply)) = (request, reply) else {
-        let why = "for some sizes it is open whether they pass".to_owned();
+        let why = "it is not known whether some sizes pass".to_owned();
         return FactFinding::new(Fact::Size, FactValue::Inconclusive, Confidence::Unknown, evidence, Some(why));
     };
     let answer = FactValue::Sizes { request: request.0, reply: reply.0, tried: sizes(known)[3] };

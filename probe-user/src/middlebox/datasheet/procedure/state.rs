@@ -1,4 +1,4 @@
-//! Is anything remembered at all: do replies pass that nobody asked for, before any request?
+//! Is any state kept: do unsolicited replies pass before any request?
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue},
         known::KnownFacts,
-        script::{Asked, Control, Draft, PlanBuilder},
+        script::{Control, Draft, PlanBuilder, TrialSubject},
     },
     model::verdict::Confidence,
 };
@@ -22,15 +22,15 @@ pub(super) const PROCEDURE: Procedure = Procedure { gate: |_| Gate::Alone, plan,
 
 const BEFORE: Arm = arms::case("a reply before any request", unasked);
 
-/// Five, because they can't be asked for again: after a request, a box that looks at addresses only lets them pass.
+/// Five, because they cannot be repeated: after a request, a box that only checks addresses lets them pass.
 const TIMES: u32 = 5;
 
 const APART: Duration = Duration::from_millis(50);
 
-fn unasked(draft: &mut Draft<'_, '_>) -> Asked {
+fn unasked(draft: &mut Draft<'_, '_>) -> TrialSubject {
     let id = EchoId::Fixed(draft.fresh());
     let reply = TimedPacket::new(draft.now(), Endpoint::Far, TimelinePacket::Reply, id);
-    Asked::of(draft.shoot(reply))
+    TrialSubject::of(draft.send(reply))
 }
 
 fn plan(known: &KnownFacts, script: &mut PlanBuilder<'_>) -> ProcedureStep {
@@ -59,6 +59,7 @@ fn judge(known: &KnownFacts) -> FactFinding {
         return finding;
     }
     let confidence = finding.confidence.min(Confidence::Likely);
-    let note = "a box that looks at addresses only would look the same if the two ends pinged each other just before";
+    let note =
+        "a box that only checks addresses would give the same result if the two ends had pinged each other just before";
     FactFinding { confidence, ..finding }.with_note(note)
 }

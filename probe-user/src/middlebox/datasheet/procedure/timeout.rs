@@ -34,7 +34,7 @@ pub(super) const AFTER_REPLY: Procedure = Procedure {
             (Some((low, high)), Some((after_low, after_high)))
                 if low <= after_high + FIRST_REPLY && after_low + FIRST_REPLY <= high =>
             {
-                finding.with_note("that is when the time after the request ends: the reply changed nothing")
+                finding.with_note("this is when the timeout after the request ends: the reply changed nothing")
             }
             _ => finding,
         }
@@ -55,12 +55,12 @@ const REPLY: Lifetime = Lifetime {
     first_reply: Some(Duration::from_secs(FIRST_REPLY as u64)),
 };
 
-/// In turn, one lifetime at a time: other packets would refresh what is measured.
+/// Opens for one lifetime at a time: other packets would refresh the state that is measured.
 fn gate(known: &KnownFacts) -> Gate {
     match (super::remembered(known), known.answer(Fact::Id)) {
         (Gate::Open, Some(FactValue::Yes)) => Gate::Open,
         (Gate::Open, Some(FactValue::No)) => Gate::Alone,
-        (Gate::Open, _) => Gate::Shut("it is not known whether the id is part of what is remembered".to_owned()),
+        (Gate::Open, _) => Gate::Shut("it is not known whether the id is part of the key".to_owned()),
         (gate, _) => gate,
     }
 }
@@ -76,7 +76,8 @@ fn takes(known: &KnownFacts, lifetime: Lifetime) -> Duration {
     }
 }
 
-/// The counts around the end of the lifetime: what passed last, and what did not pass first; before and behind, sums.
+/// Counts the trials around the end of the lifetime: the last that passed and the first that did not; the others are
+/// summed.
 fn evidence(known: &KnownFacts, lifetime: Lifetime) -> Vec<TrialCount> {
     let tallies: Vec<(u32, TrialTally)> = known.by_mark(lifetime.fact, lifetime.arm).into_iter().collect();
     let last = tallies.iter().rposition(|(_, tally)| tally.passed > 0).unwrap_or(0);
@@ -117,7 +118,7 @@ fn judge(known: &KnownFacts, lifetime: Lifetime) -> FactFinding {
     let confidence = match answer {
         FactValue::Inconclusive => Confidence::Unknown,
         FactValue::Beyond { .. } => Confidence::Certain,
-        // The replies of one trial share what is remembered: where one of them ends it, the loss of one silences all.
+        // The replies of one trial share the state: if one of them removes it, its loss stops all of them.
         _ if known.ids_are_alike() && !matches!(known.answer(Fact::Replies), Some(FactValue::Unlimited { .. })) => {
             Confidence::Likely
         }
@@ -126,7 +127,7 @@ fn judge(known: &KnownFacts, lifetime: Lifetime) -> FactFinding {
     };
     let finding = FactFinding::new(fact, answer, confidence, evidence, None);
     match (&finding.value, low, high) {
-        (FactValue::Inconclusive, ..) => finding.with_note("too much was lost to see where it ends"),
+        (FactValue::Inconclusive, ..) => finding.with_note("too many packets were lost to see where it ends"),
         (_, Some(low), Some(high)) if high - low > 0.6 => finding.with_note("not narrowed down further"),
         _ => finding,
     }

@@ -1,4 +1,4 @@
-//! Does a reply that nobody asked for make the box remember it, so that a reply the other way passes?
+//! Does an unsolicited reply create state, so that a reply in the other direction passes?
 
 use super::{
     Procedure,
@@ -8,7 +8,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{FactFinding, FactValue},
     known::KnownFacts,
-    script::{Asked, Draft},
+    script::{Draft, TrialSubject},
 };
 use crate::middlebox::timeline::{EchoId, Endpoint, TimedPacket, TimelinePacket};
 
@@ -21,22 +21,22 @@ pub(super) const PROCEDURE: Procedure = Procedure {
 };
 
 const ARMS: [Arm; 2] = [
-    arms::case("a reply of the near end that nobody asked for", |draft| {
+    arms::case("an unsolicited reply from the near end", |draft| {
         let reply = unasked(draft);
-        Asked::of(reply)
+        TrialSubject::of(reply)
     }),
-    arms::case("a reply of the far end with the same id after it", |draft| {
+    arms::case("a reply from the far end with the same id after it", |draft| {
         let ours = unasked(draft);
         draft.settle();
         let theirs = draft.reply(ours);
-        Asked::of(draft.shoot(theirs)).since(ours)
+        TrialSubject::of(draft.send(theirs)).since(ours)
     }),
 ];
 
 fn unasked(draft: &mut Draft<'_, '_>) -> usize {
     let id = EchoId::Fixed(draft.fresh());
     let reply = TimedPacket::new(draft.now(), Endpoint::Near, TimelinePacket::Reply, id);
-    draft.shoot(reply)
+    draft.send(reply)
 }
 
 fn judge(known: &KnownFacts) -> FactFinding {
@@ -48,7 +48,7 @@ fn judge(known: &KnownFacts) -> FactFinding {
     });
     match known.belief(Fact::Unsolicited, ARMS[0].what).passes() {
         Some(false) if finding.value == FactValue::No => {
-            finding.with_note("the near end's own stray reply is stopped, too")
+            finding.with_note("the near end's own unsolicited reply is stopped too")
         }
         _ => finding,
     }

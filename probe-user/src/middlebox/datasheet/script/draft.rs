@@ -1,11 +1,11 @@
-//! One trial in the making: packets by a time of its own.
+//! A trial that is being written, with its own time.
 
 use std::time::Duration;
 
-use super::{Asked, PlanBuilder};
+use super::{PlanBuilder, TrialSubject};
 use crate::middlebox::timeline::{EchoId, Endpoint, Goal, TimedPacket, TimelinePacket};
 
-/// One trial in the making, with a time of its own.
+/// A trial that is being written, with its own time.
 #[derive(Debug)]
 pub(in crate::middlebox::datasheet) struct Draft<'s, 'i> {
     pub(super) script: &'s mut PlanBuilder<'i>,
@@ -14,84 +14,84 @@ pub(in crate::middlebox::datasheet) struct Draft<'s, 'i> {
 }
 
 impl Draft<'_, '_> {
-    /// An id that nobody had.
+    /// Returns an unused id.
     pub(in crate::middlebox::datasheet) fn fresh(&mut self) -> u16 {
         self.script.ids.fresh()
     }
 
-    /// A request with a fresh id, now.
+    /// Returns a request with a fresh id, sent now.
     pub(in crate::middlebox::datasheet) fn request(&mut self, from: Endpoint) -> TimedPacket {
         let id = EchoId::Fixed(self.fresh());
         TimedPacket::new(self.now, from, TimelinePacket::Request, id)
     }
 
-    /// A reply with a fresh id, now, to the address that `anchor` came from.
+    /// Returns a reply with a fresh id, sent now to the address that `anchor` came from.
     pub(in crate::middlebox::datasheet) fn stray(&mut self, anchor: usize) -> TimedPacket {
         let id = EchoId::Fixed(self.fresh());
-        let from = self.script.shots[anchor].from.other();
-        let shot = TimedPacket::new(self.now, from, TimelinePacket::Reply, id);
-        TimedPacket { destination: Goal::SourceOfArrived(anchor), ..shot }
+        let from = self.script.packets[anchor].from.other();
+        let packet = TimedPacket::new(self.now, from, TimelinePacket::Reply, id);
+        TimedPacket { destination: Goal::SourceOfArrived(anchor), ..packet }
     }
 
-    /// The reply to a request, now, with the id and to the address that it arrived with.
+    /// Returns the reply to a request, sent now, with the id and to the address that the request arrived with.
     pub(in crate::middlebox::datasheet) fn reply(&mut self, to: usize) -> TimedPacket {
-        let request = &self.script.shots[to];
-        let shot = TimedPacket::new(self.now, request.from.other(), TimelinePacket::Reply, EchoId::OfArrived(to));
-        TimedPacket { seq: request.seq, code: request.code, destination: Goal::SourceOfArrived(to), ..shot }
+        let request = &self.script.packets[to];
+        let packet = TimedPacket::new(self.now, request.from.other(), TimelinePacket::Reply, EchoId::OfArrived(to));
+        TimedPacket { seq: request.seq, code: request.code, destination: Goal::SourceOfArrived(to), ..packet }
     }
 
-    /// The same packet once more, now.
-    pub(in crate::middlebox::datasheet) fn again(&self, shot: usize) -> TimedPacket {
-        TimedPacket { at: self.now, ..self.script.shots[shot].clone() }
+    /// Returns a copy of a packet, sent now.
+    pub(in crate::middlebox::datasheet) fn again(&self, packet: usize) -> TimedPacket {
+        TimedPacket { at: self.now, ..self.script.packets[packet].clone() }
     }
 
-    /// What `first` asks, and its subject `times` times in all: loss must not look like silence, and where ids are not
-    /// looked at, more than one request would refresh what is measured.
-    pub(in crate::middlebox::datasheet) fn repeated(&mut self, first: &Asked, times: u32) -> Vec<Asked> {
-        let mut asked = vec![first.clone()];
+    /// Repeats the subject of `first`, so that there are `times` in all: loss must not look like a stop. If the box
+    /// ignores ids, a second request would refresh the state that is measured.
+    pub(in crate::middlebox::datasheet) fn repeated(&mut self, first: &TrialSubject, times: u32) -> Vec<TrialSubject> {
+        let mut subjects = vec![first.clone()];
         for _ in 1..times {
             self.pace();
             let again = self.again(first.subject);
-            asked.push(Asked { subject: self.shoot(again), ..first.clone() });
+            subjects.push(TrialSubject { subject: self.send(again), ..first.clone() });
         }
-        asked
+        subjects
     }
 
-    /// Puts a packet into the timeline; its number.
-    pub(in crate::middlebox::datasheet) fn shoot(&mut self, shot: TimedPacket) -> usize {
-        self.script.shots.push(shot);
-        self.script.shots.len() - 1
+    /// Adds a packet to the timeline and returns its number.
+    pub(in crate::middlebox::datasheet) fn send(&mut self, packet: TimedPacket) -> usize {
+        self.script.packets.push(packet);
+        self.script.packets.len() - 1
     }
 
-    /// Lets what was sent arrive.
+    /// Waits until what was sent has arrived.
     pub(in crate::middlebox::datasheet) fn settle(&mut self) {
         self.now += self.script.settle;
     }
 
-    /// Goes on `time` after the trial's start, or now where that is later.
+    /// Moves on to `time` after the trial's start, or stays at the present time if that is later.
     pub(in crate::middlebox::datasheet) fn at(&mut self, time: Duration) {
         self.now = self.now.max(self.start + time);
     }
 
-    /// Goes on as soon as the script's pace allows another packet.
+    /// Waits until the script's rate allows another packet.
     pub(in crate::middlebox::datasheet) fn pace(&mut self) {
         self.now += self.script.gap;
     }
 
-    /// Goes on after `time`.
+    /// Waits for `time`.
     pub(in crate::middlebox::datasheet) fn wait(&mut self, time: Duration) {
         self.now += time;
     }
 
-    /// Time since the script's start.
+    /// Returns the time since the script's start.
     pub(in crate::middlebox::datasheet) fn now(&self) -> Duration {
         self.now
     }
 
-    /// Sends a request of the near end and lets it arrive.
-    pub(in crate::middlebox::datasheet) fn asked(&mut self) -> usize {
+    /// Sends a request from the near end and waits until it has arrived.
+    pub(in crate::middlebox::datasheet) fn arrived_request(&mut self) -> usize {
         let request = self.request(Endpoint::Near);
-        let request = self.shoot(request);
+        let request = self.send(request);
         self.settle();
         request
     }

@@ -34,7 +34,7 @@ fn the_chance_of_loss_is_that_of_the_binomial() {
     assert!(at_least(4, 3, 0.5) < 1e-12);
 }
 
-fn landing(sent_ms: u64, left: Option<bool>, arrives: bool) -> Landing {
+fn delivery(sent_ms: u64, left: Option<bool>, arrives: bool) -> Delivery {
     let address = std::net::IpAddr::from([10, 0, 0, 1]);
     let sent = Duration::from_millis(sent_ms);
     let arrival = Arrival {
@@ -47,39 +47,39 @@ fn landing(sent_ms: u64, left: Option<bool>, arrives: bool) -> Landing {
         size: 56,
         after: sent + Duration::from_millis(1),
     };
-    Landing { sent: SendTime::At(sent), left, arrived: arrives.then_some(arrival).into_iter().collect() }
+    Delivery { sent: SendTime::At(sent), left, arrived: arrives.then_some(arrival).into_iter().collect() }
 }
 
 fn plan() -> TrialPlan {
     let request = TimedPacket::new(Duration::ZERO, Endpoint::Near, TimelinePacket::Request, EchoId::Fixed(7));
     let reply = TimedPacket::new(Duration::from_secs(1), Endpoint::Far, TimelinePacket::Reply, EchoId::OfArrived(0));
-    let timeline = Timeline { shots: vec![request, reply], linger: Duration::ZERO };
+    let timeline = Timeline { packets: vec![request, reply], linger: Duration::ZERO };
     let (fact, control) = (Fact::State, Control::Positive);
     let trial = Trial { fact, arm: "a", mark: 0, control, needs: vec![0], since: 0, subject: 1 };
     TrialPlan { timeline, trials: vec![trial] }
 }
 
-fn fate(first: Landing, second: Landing) -> (TrialEnd, PathLoss) {
+fn end(first: Delivery, second: Delivery) -> (TrialEnd, PathLoss) {
     let mut loss = PathLoss::default();
-    let run = PlayedTimeline { landings: vec![first, second], clock_error: Duration::ZERO };
-    (votes(&plan(), &run, &mut loss)[0].fate, loss)
+    let run = PlayedTimeline { deliveries: vec![first, second], clock_error: Duration::ZERO };
+    (votes(&plan(), &run, &mut loss)[0].end, loss)
 }
 
 #[test]
 fn what_did_not_leave_its_own_host_says_nothing_of_the_network() {
-    let there = landing(0, Some(true), true);
+    let there = delivery(0, Some(true), true);
     let trips = |trips, lost| PathLoss { trips, lost };
-    assert_eq!(fate(there.clone(), landing(9, Some(true), true)), (TrialEnd::Passed, trips(2, 0)));
-    assert_eq!(fate(there.clone(), landing(9, None, false)), (TrialEnd::Stopped, trips(2, 1)));
-    assert_eq!(fate(there.clone(), landing(9, Some(false), false)), (TrialEnd::Void, trips(1, 0)));
-    assert_eq!(fate(landing(0, None, false), landing(9, None, false)), (TrialEnd::Void, trips(2, 2)));
-    assert_eq!(fate(there, Landing::default()), (TrialEnd::Void, trips(1, 0)));
+    assert_eq!(end(there.clone(), delivery(9, Some(true), true)), (TrialEnd::Passed, trips(2, 0)));
+    assert_eq!(end(there.clone(), delivery(9, None, false)), (TrialEnd::Stopped, trips(2, 1)));
+    assert_eq!(end(there.clone(), delivery(9, Some(false), false)), (TrialEnd::Void, trips(1, 0)));
+    assert_eq!(end(delivery(0, None, false), delivery(9, None, false)), (TrialEnd::Void, trips(2, 2)));
+    assert_eq!(end(there, Delivery::default()), (TrialEnd::Void, trips(1, 0)));
 }
 
 #[test]
 fn the_age_is_that_of_the_packets_as_they_were_sent() {
     let run = PlayedTimeline {
-        landings: vec![landing(500, None, true), landing(2250, None, true)],
+        deliveries: vec![delivery(500, None, true), delivery(2250, None, true)],
         clock_error: Duration::ZERO,
     };
     assert_eq!(votes(&plan(), &run, &mut PathLoss::default())[0].age, Duration::from_millis(1750));
@@ -87,5 +87,5 @@ fn the_age_is_that_of_the_packets_as_they_were_sent() {
 
 #[test]
 fn a_run_that_was_cut_short_leaves_votes_void() {
-    assert_eq!(votes(&plan(), &PlayedTimeline::default(), &mut PathLoss::default())[0].fate, TrialEnd::Void);
+    assert_eq!(votes(&plan(), &PlayedTimeline::default(), &mut PathLoss::default())[0].end, TrialEnd::Void);
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::error::Mend;
 
-/// An experiment file that can't be used.
+/// An experiment file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{place}: {what}")]
 pub struct ScriptError {
@@ -19,12 +19,12 @@ pub struct ScriptError {
 
 impl Mend for ScriptError {
     fn fix(&self) -> String {
-        "mend that line; probe experiment --print id-mismatch shows a file that works".to_owned()
+        "fix that line; probe experiment --print id-mismatch shows a valid file".to_owned()
     }
 }
 
 impl ScriptError {
-    /// What the TOML reader found.
+    /// Converts an error of the TOML parser.
     pub(super) fn from_toml(name: &str, text: &str, error: &toml::de::Error) -> Self {
         let what = error.message().lines().collect::<Vec<_>>().join("; ");
         Faulty { span: error.span(), what }.in_file(name, text)
@@ -39,17 +39,17 @@ pub(super) struct Faulty {
 }
 
 impl Faulty {
-    /// Something wrong with a value; nowhere, if the value is a default.
+    /// Creates an error about a value, without a position if the value is a default.
     pub(super) fn at<T>(value: Option<&Spanned<T>>, what: impl Into<String>) -> Self {
         Self { span: value.map(Spanned::span), what: what.into() }
     }
 
-    /// Something wrong with the whole.
+    /// Creates an error about the whole file.
     pub(super) fn nowhere(what: impl Into<String>) -> Self {
         Self { span: None, what: what.into() }
     }
 
-    /// The same, told with its line.
+    /// Converts the error to one that names the file and line.
     pub(super) fn in_file(self, name: &str, text: &str) -> ScriptError {
         let place = match self.span {
             Some(span) => format!("{name}:{}", line_of(text, span.start)),
@@ -59,7 +59,7 @@ impl Faulty {
     }
 }
 
-/// The number of the line, from 1 on, that holds the byte at `offset`.
+/// Returns the number of the line, counted from 1, that holds the byte at `offset`.
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }

@@ -77,7 +77,7 @@ impl From<RawOwn> for Own {
 }
 
 impl RawStep {
-    /// Whether it says anything that only makes sense of a step that sends.
+    /// Returns whether any field is set that only makes sense in a step that sends.
     pub(super) fn sends_something(&self) -> bool {
         self.from.is_some()
             || self.id.is_some()

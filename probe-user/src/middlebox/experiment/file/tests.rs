@@ -1,4 +1,4 @@
-//! Experiment files that work, and what is said of those that don't.
+//! Experiment files that work, and what is said of those that do not.
 
 use super::*;
 use crate::middlebox::{
@@ -37,7 +37,7 @@ fn a_file_says_who_sends_what() {
     assert_eq!(sends.means.stops.as_deref(), Some("Something remembers requests."));
 }
 
-/// The line of the file, with what must be said of it, when `old` is replaced by `new`.
+/// Asserts which line is blamed, and with which words, when `old` is replaced by `new`.
 #[track_caller]
 fn wrong(old: &str, new: &str, place: &str, said: &str) {
     assert!(GOOD.contains(old), "{old}");
@@ -57,7 +57,7 @@ fn every_error_names_its_line() {
     wrong("X = 0x2b", "X = \"seven\"", ":7", "'seven' is not a number");
     wrong("X = 0x2b", "X = 0x2b\nY = 1", "", "Y, which no step uses");
     wrong("wait = 1", "wait = -1", ":10", "seconds");
-    wrong("wait = 1", "wait = 1\nfrom = \"near\"", ":9", "does nothing else");
+    wrong("wait = 1", "wait = 1\nfrom = \"near\"", ":9", "cannot have other keys");
     wrong("wait = 1", "", ":9", "needs wait");
     wrong("id = \"X\"", "", ":12", "needs id");
     wrong("id = \"X\"", "id = \"Z\"", "", "[id] names X");

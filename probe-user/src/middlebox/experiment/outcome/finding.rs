@@ -6,17 +6,17 @@ use crate::middlebox::{
     timeline::Endpoint,
 };
 
-/// What the two ends are called.
+/// The names of the two ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndNames {
-    /// The end where the user types.
+    /// The end at which the user works.
     pub near: String,
     /// The peer.
     pub far: String,
 }
 
 impl EndNames {
-    /// The name of one end.
+    /// Returns the name of one end.
     pub fn of(&self, side: Endpoint) -> &str {
         match side {
             Endpoint::Near => &self.near,
@@ -26,68 +26,67 @@ impl EndNames {
 }
 
 /// A step that sends, with its outcome.
-type Told<'a> = (&'a Sends, &'a StepOutcome);
+type PlayedStep<'a> = (&'a Sends, &'a StepOutcome);
 
-/// What follows from all steps.
+/// Concludes what follows from all steps.
 pub(super) fn find(script: &Script, outcomes: &[StepOutcome], names: &EndNames) -> String {
-    let told: Vec<Told<'_>> = script.sends().map(|(_, sends)| sends).zip(outcomes).collect();
-    if let Some(unsent) = told.iter().find(|(_, outcome)| outcome.fate == StepResult::Unsent) {
+    let steps: Vec<PlayedStep<'_>> = script.sends().map(|(_, sends)| sends).zip(outcomes).collect();
+    if let Some(unsent) = steps.iter().find(|(_, outcome)| outcome.disposition == StepResult::Unsent) {
         return unsent_packet(unsent, names);
     }
-    if let Some(lost) = told.iter().find(|told| is_broken_way(told)) {
+    if let Some(lost) = steps.iter().find(|step| is_broken_way(step)) {
         return format!(
-            "Nothing can be concluded: {}. What is measured here must pass for the rest to mean anything; probe \
-             diagnose says where it stops.",
+            "Nothing can be concluded: {}. This packet must pass for the other steps to mean anything; run probe \
+             diagnose to see where it stops.",
             sentence(lost, names)
         );
     }
     let mut sentences = Vec::new();
-    for case in told.iter().filter(|(sends, _)| sends.role == StepRole::Case) {
-        sentences.push(capital(&format!("{}{}.", sentence(case, names), contrast(case, &told, names))));
+    for case in steps.iter().filter(|(sends, _)| sends.role == StepRole::Case) {
+        sentences.push(capital(&format!("{}{}.", sentence(case, names), contrast(case, &steps, names))));
         sentences.push(meaning(case));
     }
-    sentences.extend(told.iter().filter(|told| is_open_door(told)).map(|told| open_door(told, names)));
+    sentences.extend(steps.iter().filter(|step| is_open_door(step)).map(|step| open_door(step, names)));
     sentences.retain(|sentence| !sentence.is_empty());
     sentences.join(" ")
 }
 
-/// What must arrive for anything to be concluded, and did not.
-fn is_broken_way((sends, outcome): &Told<'_>) -> bool {
-    sends.role != StepRole::Case && sends.expect == Expect::Arrives && outcome.fate != StepResult::Arrived
+/// Returns whether a packet that must arrive for any conclusion did not.
+fn is_broken_way((sends, outcome): &PlayedStep<'_>) -> bool {
+    sends.role != StepRole::Case && sends.expect == Expect::Arrives && outcome.disposition != StepResult::Arrived
 }
 
-/// What must not arrive, by a control, and did.
-fn is_open_door((sends, outcome): &Told<'_>) -> bool {
-    sends.role == StepRole::Control && sends.expect == Expect::Stops && outcome.fate != StepResult::Stopped
+/// Returns whether a control that must be stopped arrived.
+fn is_open_door((sends, outcome): &PlayedStep<'_>) -> bool {
+    sends.role == StepRole::Control && sends.expect == Expect::Stops && outcome.disposition != StepResult::Stopped
 }
 
-fn open_door(told: &Told<'_>, names: &EndNames) -> String {
-    let (sends, outcome) = told;
-    if outcome.fate == StepResult::Arrived {
+fn open_door(step: &PlayedStep<'_>, names: &EndNames) -> String {
+    let (sends, outcome) = step;
+    if outcome.disposition == StepResult::Arrived {
         let said = sends.means.arrives.clone();
         return said.unwrap_or_else(|| {
             format!(
-                "But {}, and nobody had asked for it: nothing between the two NICs keeps a reply out for want of a \
-                 request.",
-                sentence(told, names)
+                "But {}, although it was unsolicited: nothing between the two NICs stops a reply for lack of a request.",
+                sentence(step, names)
             )
         });
     }
-    format!("Be careful: {}, which a box that remembers would always stop.", sentence(told, names))
+    format!("Be careful: {}, which a stateful box would always stop.", sentence(step, names))
 }
 
-fn unsent_packet((sends, outcome): &Told<'_>, names: &EndNames) -> String {
+fn unsent_packet((sends, outcome): &PlayedStep<'_>, names: &EndNames) -> String {
     let why = outcome.votes.iter().find_map(|vote| vote.trouble.clone()).unwrap_or_else(|| "unknown".to_owned());
     format!("Nothing can be concluded: {} of {} did not leave it: {why}.", what(sends), names.of(sends.from))
 }
 
-/// `reply Y left b's NIC and never reached a's (0 of 3)`.
-fn sentence((sends, outcome): &Told<'_>, names: &EndNames) -> String {
+/// Writes a sentence such as `reply Y left b's NIC and never reached a's (0 of 3)`.
+fn sentence((sends, outcome): &PlayedStep<'_>, names: &EndNames) -> String {
     let (from, to) = (names.of(sends.from), names.of(sends.from.other()));
     let (went, arrived) = outcome.packets();
-    match outcome.fate {
+    match outcome.disposition {
         StepResult::Arrived if arrived == went => format!("{} reached {to}'s NIC ({arrived} of {went})", what(sends)),
-        StepResult::Arrived => format!("{} reached {to}'s NIC, but for some ({arrived} of {went})", what(sends)),
+        StepResult::Arrived => format!("{} mostly reached {to}'s NIC ({arrived} of {went})", what(sends)),
         StepResult::Stopped if arrived == 0 => {
             format!("{} left {from}'s NIC and never reached {to}'s ({arrived} of {went})", what(sends))
         }
@@ -101,28 +100,28 @@ fn sentence((sends, outcome): &Told<'_>, names: &EndNames) -> String {
     }
 }
 
-/// The controls of the same direction and kind that fared otherwise: only what differs can be the reason.
-fn contrast(case: &Told<'_>, told: &[Told<'_>], names: &EndNames) -> String {
+/// Describes the controls of the same direction and kind that ended otherwise: only what differs can be the reason.
+fn contrast(case: &PlayedStep<'_>, steps: &[PlayedStep<'_>], names: &EndNames) -> String {
     let (sends, outcome) = case;
-    let other = |(control, fared): &&Told<'_>| {
+    let other = |(control, result): &&PlayedStep<'_>| {
         control.role == StepRole::Control
             && control.from == sends.from
             && control.packet == sends.packet
-            && fared.fate != outcome.fate
-            && matches!(fared.fate, StepResult::Arrived | StepResult::Stopped)
+            && result.disposition != outcome.disposition
+            && matches!(result.disposition, StepResult::Arrived | StepResult::Stopped)
     };
-    match told.iter().find(other) {
+    match steps.iter().find(other) {
         Some(control) => format!("; the control, {}, in the same second", sentence(control, names)),
         None => String::new(),
     }
 }
 
-fn meaning((sends, outcome): &Told<'_>) -> String {
-    let said = match outcome.fate {
+fn meaning((sends, outcome): &PlayedStep<'_>) -> String {
+    let said = match outcome.disposition {
         StepResult::Arrived => sends.means.arrives.clone(),
         StepResult::Stopped => sends.means.stops.clone(),
         StepResult::Partly => Some("Some passed and some did not: a limit in number or rate, or loss.".to_owned()),
-        StepResult::Divided => Some("The repetitions do not agree: repeat it more often.".to_owned()),
+        StepResult::Divided => Some("The repetitions do not agree: run more of them with --repeat.".to_owned()),
         StepResult::Unsent => None,
     };
     said.unwrap_or_default()

@@ -12,44 +12,44 @@ fn names() -> EndNames {
     EndNames { near: "a".into(), far: "b".into() }
 }
 
-/// Runs `script` through a box: `lets` says of a shot, knowing those before it, whether it passes.
+/// Runs `script` through a box. `lets` decides, knowing the packets before it, whether a packet passes.
 fn outcome(script: &Script, lets: impl Fn(&Timeline, usize) -> bool) -> ExperimentOutcome {
     let mut next = 1000;
     let plan = plan::plan(script, || {
         next += 1;
         next
     });
-    let landings =
-        (0..plan.timeline.shots.len()).map(|shot| landing(&plan.timeline.shots[shot], lets(&plan.timeline, shot)));
-    let run = PlayedTimeline { landings: landings.collect(), clock_error: Duration::ZERO };
+    let deliveries = (0..plan.timeline.packets.len())
+        .map(|packet| delivery(&plan.timeline.packets[packet], lets(&plan.timeline, packet)));
+    let run = PlayedTimeline { deliveries: deliveries.collect(), clock_error: Duration::ZERO };
     judge(script, &plan, &run, &names())
 }
 
-fn landing(shot: &TimedPacket, arrives: bool) -> Landing {
+fn delivery(packet: &TimedPacket, arrives: bool) -> Delivery {
     let arrival = Arrival {
         id: 1,
         source: [10, 0, 0, 1].into(),
         destination: [10, 0, 0, 2].into(),
-        seq: shot.seq,
-        code: shot.code,
+        seq: packet.seq,
+        code: packet.code,
         ttl: 63,
-        size: shot.size,
-        after: shot.at,
+        size: packet.size,
+        after: packet.at,
     };
     let arrived = if arrives { vec![arrival] } else { Vec::new() };
-    Landing { sent: SendTime::At(shot.at), left: Some(true), arrived }
+    Delivery { sent: SendTime::At(packet.at), left: Some(true), arrived }
 }
 
 fn built_in(name: &str) -> Script {
     builtin::named(name).expect(name)
 }
 
-/// A security group around the near end: replies pass if they answer something.
-fn security_group(timeline: &Timeline, shot: usize) -> bool {
-    let shot = &timeline.shots[shot];
-    match (shot.from, shot.message) {
+/// Acts like a security group around the near end: replies pass if they answer a request.
+fn security_group(timeline: &Timeline, packet: usize) -> bool {
+    let packet = &timeline.packets[packet];
+    match (packet.from, packet.message) {
         (Endpoint::Near, TimelinePacket::Request) => true,
-        (Endpoint::Far, TimelinePacket::Reply) => matches!(shot.id, EchoId::OfArrived(_)),
+        (Endpoint::Far, TimelinePacket::Reply) => matches!(packet.id, EchoId::OfArrived(_)),
         _ => false,
     }
 }
@@ -68,7 +68,7 @@ fn the_seeds_question_is_answered_in_words() {
     assert_eq!(
         outcome.finding,
         "Reply Y left b's NIC and never reached a's (0 of 3); the control, reply X reached a's NIC (3 of 3), in the \
-         same second. What is between the two NICs keys its state on the id. It was neither kernel nor driver."
+         same second. A box between the two NICs keys its state on the id. It was neither kernel nor driver."
     );
 }
 
@@ -76,13 +76,13 @@ fn the_seeds_question_is_answered_in_words() {
 fn a_router_without_state_is_not_taken_for_one_that_remembers() {
     let outcome = outcome(&built_in("reply-only"), |_, _| true);
     assert!(!outcome.as_expected);
-    assert!(outcome.finding.contains("Nothing between the two NICs asks whether there was a request."));
+    assert!(outcome.finding.contains("No box between the two NICs checks whether there was a request."));
     assert!(outcome.finding.contains("But reply N reached a's NIC (3 of 3)"), "{}", outcome.finding);
 }
 
 #[test]
 fn where_the_control_is_lost_nothing_is_concluded() {
-    let outcome = outcome(&built_in("id-mismatch"), |timeline, shot| timeline.shots[shot].from == Endpoint::Near);
+    let outcome = outcome(&built_in("id-mismatch"), |timeline, packet| timeline.packets[packet].from == Endpoint::Near);
     assert!(outcome.finding.starts_with("Nothing can be concluded: reply X left b's NIC"), "{}", outcome.finding);
     assert!(!outcome.as_expected);
 }
@@ -90,18 +90,18 @@ fn where_the_control_is_lost_nothing_is_concluded() {
 #[test]
 fn one_lost_packet_in_three_repetitions_changes_nothing() {
     let script = built_in("id-mismatch");
-    let lost = |timeline: &Timeline, shot: usize| shot != 6 && security_group(timeline, shot);
+    let lost = |timeline: &Timeline, packet: usize| packet != 6 && security_group(timeline, packet);
     let outcome = outcome(&script, lost);
     assert!(outcome.as_expected, "{}", outcome.finding);
-    assert!(outcome.finding.contains("but for some (2 of 3)"), "{}", outcome.finding);
+    assert!(outcome.finding.contains("mostly reached a's NIC (2 of 3)"), "{}", outcome.finding);
 }
 
 #[test]
 fn what_never_left_its_host_says_nothing_of_the_way() {
     let script = built_in("reply-only");
     let plan = plan::plan(&script, || 7);
-    let refused = Landing { sent: SendTime::Refused("EPERM".into()), ..Landing::default() };
-    let run = PlayedTimeline { landings: vec![refused; plan.timeline.shots.len()], clock_error: Duration::ZERO };
+    let refused = Delivery { sent: SendTime::Refused("EPERM".into()), ..Delivery::default() };
+    let run = PlayedTimeline { deliveries: vec![refused; plan.timeline.packets.len()], clock_error: Duration::ZERO };
     let outcome = judge(&script, &plan, &run, &names());
     assert_eq!(
         outcome.finding,

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     middlebox::{
         experiment::{builtin, plan},
-        timeline::{EchoId, Landing, SendTime},
+        timeline::{Delivery, EchoId, SendTime},
     },
     model::trace::{HopTrace, ProbePassage},
 };
@@ -30,8 +30,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// Each packet is counted at the NICs of its way for which `counts` holds: it is given the shot, and the place of the NIC
-    /// in the order in which packets of its sender pass them.
+    /// Counts each packet at the NICs of its path for which `counts` holds. `counts` gets the packet and the position
+    /// of the NIC in the order in which packets of its sender pass them.
     fn of(name: &str, counts: impl Fn(&ExperimentPlan, usize, usize) -> bool) -> Self {
         let script = Script { repeat: 1, ..builtin::named(name).expect(name) };
         let mut id = 0x1000;
@@ -40,37 +40,37 @@ impl Seen {
             id
         });
         let mut seen = Self {
-            run: PlayedTimeline { landings: Vec::new(), clock_error: Duration::ZERO },
+            run: PlayedTimeline { deliveries: Vec::new(), clock_error: Duration::ZERO },
             nics: PLACES.map(|(_, interface)| nic(interface)),
             plan,
             script,
         };
-        for shot in 0..seen.plan.timeline.shots.len() {
-            seen.run.landings.push(Landing {
+        for packet in 0..seen.plan.timeline.packets.len() {
+            seen.run.deliveries.push(Delivery {
                 sent: SendTime::At(Duration::ZERO),
                 left: Some(true),
                 arrived: Vec::new(),
             });
-            let from = seen.plan.timeline.shots[shot].from;
-            let leg = if seen.plan.timeline.shots[shot].message == TimelinePacket::Request {
+            let from = seen.plan.timeline.packets[packet].from;
+            let leg = if seen.plan.timeline.packets[packet].message == TimelinePacket::Request {
                 Echo::Request
             } else {
                 Echo::Reply
             };
-            let places: Vec<usize> = (0..4).filter(|place| counts(&seen.plan, shot, *place)).collect();
-            places.into_iter().for_each(|place| seen.count(shot, leg, from, place));
+            let places: Vec<usize> = (0..4).filter(|place| counts(&seen.plan, packet, *place)).collect();
+            places.into_iter().for_each(|place| seen.count(packet, leg, from, place));
         }
         seen
     }
 
-    fn count(&mut self, shot: usize, leg: Echo, from: Endpoint, place: usize) {
+    fn count(&mut self, packet: usize, leg: Echo, from: Endpoint, place: usize) {
         let nic = if from == Endpoint::Near { place } else { 3 - place };
         let hop = if place.is_multiple_of(2) { Hop::TcOut } else { Hop::XdpIn };
         let Some(HopTrace::Watched { requests, replies }) = self.nics[nic].hops.get_mut(hop.name()) else {
             panic!("every hop is watched")
         };
         let seen = if leg == Echo::Request { requests } else { replies };
-        seen.insert(u16::try_from(shot).expect("few"), ProbePassage { times: 1, ..ProbePassage::default() });
+        seen.insert(u16::try_from(packet).expect("few"), ProbePassage { times: 1, ..ProbePassage::default() });
     }
 
     fn blind(mut self, nic: usize) -> Self {
@@ -81,7 +81,7 @@ impl Seen {
     }
 
     fn way(&self) -> Way<'_> {
-        let nics = PLACES.iter().zip(&self.nics).map(|((host, _), sight)| WayNic { host, sight });
+        let nics = PLACES.iter().zip(&self.nics).map(|((host, _), trace)| WayNic { host, trace });
         Way { script: &self.script, plan: &self.plan, run: &self.run, nics: nics.collect() }
     }
 
@@ -93,9 +93,9 @@ impl Seen {
         self.way().lines().iter().flat_map(|line| line.differences(PASSED)).collect()
     }
 
-    /// One text for each stop.
+    /// Describes each stop in one text.
     fn stops(&self) -> Vec<String> {
-        let told = |line: &Line| -> Vec<String> {
+        let describe = |line: &Line| -> Vec<String> {
             let text = |stop: WayStop| {
                 assert_eq!(stop.confidence == Confidence::Certain, stop.blind.is_empty());
                 let WayStop { host, packets, last_seen, first_missing, .. } = stop;
@@ -103,24 +103,24 @@ impl Seen {
             };
             line.stops().into_iter().map(text).collect()
         };
-        self.way().lines().iter().flat_map(told).collect()
+        self.way().lines().iter().flat_map(describe).collect()
     }
 }
 
 fn nic(interface: &str) -> HostTrace {
     let watched = || HopTrace::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };
-    let mut sight = HostTrace {
+    let mut trace = HostTrace {
         hops: NIC_HOPS.iter().map(|hop| (hop.name().to_owned(), watched())).collect(),
         ..HostTrace::default()
     };
-    interface.clone_into(&mut sight.host.interface);
-    sight
+    interface.clone_into(&mut trace.host.interface);
+    trace
 }
 
-/// The lab's firewall: requests of the near end pass, and replies that answer one.
-fn by_design(plan: &ExperimentPlan, shot: usize, place: usize) -> bool {
-    let shot = &plan.timeline.shots[shot];
-    let passes = shot.from == Endpoint::Near || matches!(shot.id, EchoId::OfArrived(_));
+/// Acts like the lab's firewall: requests of the near end pass, and replies that answer one.
+fn by_design(plan: &ExperimentPlan, packet: usize, place: usize) -> bool {
+    let packet = &plan.timeline.packets[packet];
+    let passes = packet.from == Endpoint::Near || matches!(packet.id, EchoId::OfArrived(_));
     passes || place < PASSED
 }
 
@@ -176,15 +176,15 @@ fn a_reply_that_leaks_through_is_a_difference_though_nothing_stops() {
     let leaked = Seen::of("reply-only", |_, _, _| true);
     assert_eq!(leaked.stops(), [""; 0]);
     let differences = leaked.differences().join("; ");
-    assert!(differences.contains("a:eth0 (xdp_in) counted 3 of reply X where the design says 0"), "{differences}");
+    assert!(differences.contains("a:eth0 (xdp_in) counted 3 of reply X instead of 0"), "{differences}");
 }
 
 #[test]
 fn packets_that_nobody_planned_are_told() {
     let mut seen = Seen::of("many-replies", by_design);
-    // B's kernel answers the request, which is shot 0, after all.
+    // B's kernel answers the request, which is packet 0, after all.
     seen.count(0, Echo::Reply, Endpoint::Far, 0);
-    assert_eq!(seen.differences(), ["b:eth0 (tc_out) counted 6 of reply X where the design says 5"]);
+    assert_eq!(seen.differences(), ["b:eth0 (tc_out) counted 6 of reply X instead of 5"]);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_blind_checkpoint_is_never_as_designed_and_never_missing() {
         for (nic, (host, interface)) in PLACES.iter().enumerate() {
             let seen = Seen::of(name, by_design).blind(nic);
             let differences = seen.differences().join("; ");
-            assert!(differences.contains("was blind to"), "{differences}");
+            assert!(differences.contains("could not see"), "{differences}");
             let place = format!("{host}:{interface}");
             for stop in seen.way().lines().iter().flat_map(Line::stops) {
                 assert!(stop.first_missing.place() != place && stop.last_seen.place() != place);
@@ -257,16 +257,16 @@ fn a_stop_is_written_with_what_was_blind_in_between() {
 proptest! {
     #[test]
     fn a_run_is_as_designed_exactly_when_every_count_is(
-        which in 0usize..4, at in 0usize..4, shot in 0usize..6, there in any::<bool>(),
+        which in 0usize..4, at in 0usize..4, packet in 0usize..6, there in any::<bool>(),
     ) {
-        let shots = Seen::of(NAMES[which], by_design).plan.timeline.shots.len();
-        let shot = shot % shots;
+        let packets = Seen::of(NAMES[which], by_design).plan.timeline.packets.len();
+        let packet = packet % packets;
         let mut same = true;
         let seen = Seen::of(NAMES[which], |plan, number, place| {
             let designed = by_design(plan, number, place);
-            if (number, place) == (shot, at) { there } else { designed }
+            if (number, place) == (packet, at) { there } else { designed }
         });
-        same &= by_design(&seen.plan, shot, at) == there;
+        same &= by_design(&seen.plan, packet, at) == there;
         prop_assert_eq!(seen.differences().is_empty(), same);
     }
 }

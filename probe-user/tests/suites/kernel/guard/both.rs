@@ -61,7 +61,7 @@ impl Both {
         Self::with(options, seed, |_| {})
     }
 
-    /// With a configuration that is changed before it is told.
+    /// With a configuration that is changed before it is loaded.
     pub(super) fn with(options: &GuardOptions, seed: u64, change: impl FnOnce(&mut GuardConfig)) -> Self {
         let secret =
             std::array::from_fn(|index| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(13 * index as u32));

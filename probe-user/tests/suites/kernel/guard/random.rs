@@ -10,7 +10,7 @@ use probe_user::filter::guard::{
 use super::both::Place;
 use crate::kernel::random::Random;
 
-/// A guard that is told anything.
+/// A guard with random options.
 pub(super) fn options(random: &mut Random) -> GuardOptions {
     let mut one_in = |number: usize| random.below(number) == 0;
     let mut key = if one_in(3) { StateKey::ADDRESSES } else { StateKey::ADDRESSES_AND_ID };

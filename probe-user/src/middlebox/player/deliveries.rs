@@ -1,4 +1,4 @@
-//! What became of each shot, put together from what both ends tell: pure.
+//! The outcome of each packet, from the reports of both ends: pure.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -6,25 +6,25 @@ use probe_ebpf::{Hop, packet::ICMP_HEADER};
 
 use super::clock::FarClock;
 use crate::{
-    middlebox::timeline::{Arrival, Endpoint, Landing, PlayedTimeline, SendTime, Timeline, TimelinePacket},
+    middlebox::timeline::{Arrival, Delivery, Endpoint, PlayedTimeline, SendTime, Timeline, TimelinePacket},
     model::trace::{Absorbed, HopTrace, HostTrace, Tail, Taken},
     traffic::batch::SentPacket,
 };
 
-/// What is known of each shot so far.
+/// What is known of each packet so far.
 #[derive(Debug)]
-pub(super) struct Landings {
+pub(super) struct Deliveries {
     from: Vec<Endpoint>,
     fired: Vec<Option<SentPacket>>,
-    /// By shot, with the times of the end where they arrived.
+    /// By packet, with the times of the end where they arrived.
     arrived: Vec<Vec<(u64, Arrival)>>,
-    /// Shots of which first fragments arrived, which are among `arrived`.
+    /// Packets of which first fragments arrived, which are among `arrived`.
     in_fragments: BTreeSet<usize>,
     /// What else arrived of packets in fragments, by the end where it did.
     tails: Vec<(Endpoint, Tail)>,
 }
 
-/// What turns the two ends' clocks into times since the start.
+/// Converts the clocks of the two ends to times since the start.
 pub(super) struct SharedClock<'a> {
     /// `CLOCK_MONOTONIC` of this host in nanoseconds at the start.
     pub(super) start_ns: u64,
@@ -32,38 +32,39 @@ pub(super) struct SharedClock<'a> {
     pub(super) clock: &'a FarClock,
 }
 
-impl Landings {
-    /// Nothing known of any shot.
+impl Deliveries {
+    /// Creates the record, with nothing known of any packet.
     pub(super) fn new(timeline: &Timeline) -> Self {
-        let shots = timeline.shots.len();
+        let packets = timeline.packets.len();
         Self {
-            from: timeline.shots.iter().map(|shot| shot.from).collect(),
-            fired: vec![None; shots],
-            arrived: vec![Vec::new(); shots],
+            from: timeline.packets.iter().map(|packet| packet.from).collect(),
+            fired: vec![None; packets],
+            arrived: vec![Vec::new(); packets],
             in_fragments: BTreeSet::new(),
             tails: Vec::new(),
         }
     }
 
-    /// The first packet of a shot that arrived. Its time is that of its end, since nothing.
-    pub(super) fn arrival(&self, shot: usize) -> Option<&Arrival> {
-        self.arrived.get(shot)?.first().map(|(_, arrival)| arrival)
+    /// Returns the first arrival of a packet. Its time is counted from the start on the clock of the end where it
+    /// arrived.
+    pub(super) fn arrival(&self, packet: usize) -> Option<&Arrival> {
+        self.arrived.get(packet)?.first().map(|(_, arrival)| arrival)
     }
 
-    /// Takes in what one end sent.
-    pub(super) fn sent(&mut self, side: Endpoint, shots: Vec<SentPacket>) {
-        for shot in shots {
-            let number = usize::from(shot.number);
+    /// Records what one end sent.
+    pub(super) fn sent(&mut self, side: Endpoint, packets: Vec<SentPacket>) {
+        for packet in packets {
+            let number = usize::from(packet.number);
             if self.from.get(number) == Some(&side) {
-                self.fired[number] = Some(shot);
+                self.fired[number] = Some(packet);
             }
         }
     }
 
-    /// Takes in what came to one end.
+    /// Records what arrived at one end.
     pub(super) fn came(&mut self, side: Endpoint, taken: Taken) {
         if taken.lost > 0 {
-            tracing::warn!("{} packets that arrived could not be noted", taken.lost);
+            tracing::warn!("{} packets arrived but could not be recorded", taken.lost);
         }
         for packet in taken.packets {
             let number = usize::from(packet.probe);
@@ -77,32 +78,33 @@ impl Landings {
         self.tails.extend(taken.tails.into_iter().map(|tail| (side, tail)));
     }
 
-    /// All of it. `unsent` says why a shot that no end has fired was not; `sights` are this host's and the far end's.
-    pub(super) fn told(
+    /// Returns the result. `unsent` says why a packet that no end has sent was not sent; `traces` are the traces of
+    /// this host and of the far end.
+    pub(super) fn into_run(
         mut self,
         timeline: &Timeline,
         unsent: impl Fn(usize) -> SendTime,
-        sights: [&HostTrace; 2],
+        traces: [&HostTrace; 2],
         times: &SharedClock<'_>,
     ) -> PlayedTimeline {
         self.keep_the_whole(timeline);
-        let landings = timeline.shots.iter().enumerate().map(|(number, shot)| Landing {
+        let deliveries = timeline.packets.iter().enumerate().map(|(number, packet)| Delivery {
             sent: self.sending(number, times).unwrap_or_else(|| unsent(number)),
-            left: left(sights[usize::from(shot.from == Endpoint::Far)], &shot.message, number),
+            left: left(traces[usize::from(packet.from == Endpoint::Far)], &packet.message, number),
             arrived: std::mem::take(&mut self.arrived[number])
                 .into_iter()
-                .map(|(time_ns, arrival)| Arrival { after: times.since(shot.from.other(), time_ns), ..arrival })
+                .map(|(time_ns, arrival)| Arrival { after: times.since(packet.from.other(), time_ns), ..arrival })
                 .collect(),
         });
-        let landings = landings.collect();
-        PlayedTimeline { landings, clock_error: times.clock.error() }
+        let deliveries = deliveries.collect();
+        PlayedTimeline { deliveries, clock_error: times.clock.error() }
     }
 
-    /// Of what came in fragments only those packets arrived of which the rest came, too. Fragments do not tell their shot:
-    /// of shots with the same addresses and the same size, as many arrived as there are tails.
+    /// Removes fragmented packets whose rest did not arrive. A later fragment does not say which packet it belongs to:
+    /// of packets with the same addresses and size, as many arrived as there are last fragments.
     fn keep_the_whole(&mut self, timeline: &Timeline) {
         for number in &self.in_fragments {
-            let (end, size) = (self.from[*number].other(), timeline.shots[*number].size);
+            let (end, size) = (self.from[*number].other(), timeline.packets[*number].size);
             let tails = &mut self.tails;
             self.arrived[*number].retain_mut(|(_, arrival)| {
                 let first = arrival.size.saturating_add(ICMP_HEADER as u16);
@@ -116,7 +118,7 @@ impl Landings {
         }
     }
 
-    /// What its end told of a shot, if it told of it.
+    /// Returns what its end reported about the sending of a packet, if it did.
     fn sending(&self, number: usize, times: &SharedClock<'_>) -> Option<SendTime> {
         let fired = self.fired[number].as_ref()?;
         Some(match &fired.errno {
@@ -127,7 +129,7 @@ impl Landings {
 }
 
 impl SharedClock<'_> {
-    /// A time of one end's clock since the start.
+    /// Converts a time of one end's clock to the time since the start.
     fn since(&self, side: Endpoint, time_ns: u64) -> Duration {
         let here = if side == Endpoint::Near { time_ns } else { self.clock.here(time_ns) };
         Duration::from_nanos(here.saturating_sub(self.start_ns))
@@ -147,7 +149,8 @@ fn arrival(packet: &Absorbed) -> Arrival {
     }
 }
 
-/// Whether the host that sent it counted it out of its NIC; none where that was not watched, or can't be seen.
+/// Returns whether the sending host counted the packet out of its NIC, or `None` if that was not watched or cannot be
+/// seen.
 fn left(sender: &HostTrace, message: &TimelinePacket, number: usize) -> Option<bool> {
     let probe = u16::try_from(number).ok()?;
     [Hop::TcOut, Hop::Xmit].into_iter().find_map(|hop| match (sender.hop(hop), message) {
@@ -180,14 +183,14 @@ mod tests {
         }
     }
 
-    /// How many of two requests with so many bytes arrived, of which first fragments and these ends came.
+    /// Returns how many requests of two sizes arrived, given their first fragments and these last fragments.
     fn arrived(sizes: [u16; 2], ends: &[(u16, u16)]) -> [usize; 2] {
-        let shot = |size| TimedPacket {
+        let packet = |size| TimedPacket {
             size,
             ..TimedPacket::new(Duration::ZERO, Endpoint::Near, TimelinePacket::Request, EchoId::Fixed(7))
         };
-        let timeline = Timeline { shots: sizes.map(shot).into(), linger: Duration::ZERO };
-        let mut landings = Landings::new(&timeline);
+        let timeline = Timeline { packets: sizes.map(packet).into(), linger: Duration::ZERO };
+        let mut deliveries = Deliveries::new(&timeline);
         let tail = |(start, size): &(u16, u16)| Tail {
             source: FROM.into(),
             destination: TO.into(),
@@ -195,12 +198,12 @@ mod tests {
             size: *size,
         };
         let packets = vec![first_fragment(0), first_fragment(1)];
-        landings.came(Endpoint::Far, Taken { packets, lost: 0, tails: ends.iter().map(tail).collect() });
-        landings.keep_the_whole(&timeline);
-        for (number, packets) in landings.arrived.iter().enumerate() {
+        deliveries.came(Endpoint::Far, Taken { packets, lost: 0, tails: ends.iter().map(tail).collect() });
+        deliveries.keep_the_whole(&timeline);
+        for (number, packets) in deliveries.arrived.iter().enumerate() {
             assert!(packets.iter().all(|(_, arrival)| arrival.size == sizes[number]), "the size is the whole packet's");
         }
-        [landings.arrived[0].len(), landings.arrived[1].len()]
+        [deliveries.arrived[0].len(), deliveries.arrived[1].len()]
     }
 
     #[test]
