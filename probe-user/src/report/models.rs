@@ -12,7 +12,7 @@ use super::{
     style::{Style, Tone},
     table,
 };
-use crate::middlebox::datasheet::{Confidence, Datasheet, Fact};
+use crate::middlebox::datasheet::{Confidence, Datasheet, Fact, FactValue, measure::Measure};
 
 /// What came of characterising the models.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -69,6 +69,17 @@ pub struct WrongFact {
     pub expected: String,
     /// What was found.
     pub got: String,
+    /// What is true, as data; none where several answers say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_value: Option<FactValue>,
+    /// The numbers of what is true, each with its unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expected_measures: Vec<Measure>,
+    /// What was found, as data.
+    pub got_value: FactValue,
+    /// The numbers of what was found, each with its unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub got_measures: Vec<Measure>,
     /// How sure that was called.
     pub confidence: Confidence,
     /// What the datasheet says besides.

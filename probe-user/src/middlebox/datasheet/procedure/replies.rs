@@ -6,6 +6,7 @@ use crate::middlebox::datasheet::{
     fact::Fact,
     finding::{Confidence, FactFinding, FactValue, TrialCount},
     known::KnownFacts,
+    measure::Unit,
     script::{Asked, Control, Draft, PlanBuilder},
     votes::{LIKELY, TrialEnd, TrialTally},
 };
@@ -109,8 +110,9 @@ fn evidence(known: &KnownFacts) -> Vec<TrialCount> {
         let mut tallies = std::collections::BTreeMap::<u32, TrialTally>::new();
         let votes = known.arm(Fact::Replies, arm);
         votes.for_each(|vote| tallies.entry(vote.mark / 1000 % 1000).or_default().add(vote.fate));
-        let count =
-            |(replies, tally): (u32, TrialTally)| tally.count(format!("{replies} replies to one request, {arm}"));
+        let count = |(replies, tally): (u32, TrialTally)| {
+            tally.count(format!("{replies} replies to one request, {arm}")).at(replies, Unit::Packets)
+        };
         counts.extend(tallies.into_iter().map(count));
     }
     counts
