@@ -11,8 +11,8 @@ use super::{
     Responder, Target,
     path::{Checkpoint, Side},
 };
-use crate::model::trace::Leg;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
+use crate::model::{attach::XdpAttachment, trace::Leg};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -65,8 +65,8 @@ pub struct SideFacts {
     pub address: Option<IpAddr>,
     /// Kernel release.
     pub kernel: String,
-    /// `native`, `generic` or `off`.
-    pub xdp_mode: String,
+    /// How XDP is attached.
+    pub xdp_mode: XdpAttachment,
     /// Hops of the path that could not be watched.
     pub blind: Vec<BlindHop>,
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::path::{PathStep, Side, Station};
 use crate::model::{
-    trace::Leg,
+    trace::{Leg, ProgramSite},
     verdict::{Layer, StopHost},
 };
 
@@ -99,6 +99,18 @@ impl DropPoint {
             Xdp => Layer::Xdp,
             Icmp | Answer | RateLimit => Layer::Icmp,
             Self::Source | SocketFilter | SocketBuffer => Layer::Socket,
+        }
+    }
+
+    /// Returns where programs of `site` drop; none where that is not known.
+    pub fn of(site: ProgramSite) -> Option<Self> {
+        match site {
+            ProgramSite::Xdp => Some(Self::Xdp),
+            ProgramSite::TcIn => Some(Self::TcIn),
+            ProgramSite::TcOut => Some(Self::TcOut),
+            ProgramSite::CgroupIn => Some(Self::CgroupIn),
+            ProgramSite::CgroupOut => Some(Self::CgroupOut),
+            ProgramSite::Elsewhere => None,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
         outcome::Disposition,
         way::{Line, WayStop},
     },
-    model::trace::Leg,
+    model::{attach::XdpAttachment, trace::Leg},
 };
 
 /// An experiment that was made, or, of `probe lab`, several of them.
@@ -80,8 +80,8 @@ pub struct End {
     pub interface: String,
     /// Its address.
     pub address: String,
-    /// How XDP is attached there: `native`, `generic` or `off`.
-    pub xdp_mode: String,
+    /// How XDP is attached there.
+    pub xdp_mode: XdpAttachment,
 }
 
 /// A step, and what became of its packets in all repetitions.

@@ -15,7 +15,7 @@ use probe_user::{
         outcome::Disposition,
         way::{BlindPoint, WayPoint, WayStop},
     },
-    model::trace::Leg,
+    model::{attach::XdpAttachment, trace::Leg},
     report::{
         self, Document, Format, Style,
         echo::{Checksum, EchoSeen},
@@ -199,7 +199,7 @@ fn an_observation_fits() {
     };
     assert_fits(&printed(&Observation {
         interface: "eth0".into(),
-        xdp_mode: "native",
+        xdp_mode: XdpAttachment::Native,
         counted_at: "xdp_in",
         seconds: 1.5,
         ids: vec![id],
@@ -214,7 +214,7 @@ fn an_experiment_fits() {
         name: name.into(),
         interface: "eth0".into(),
         address: "10.0.0.1".into(),
-        xdp_mode: "native".into(),
+        xdp_mode: XdpAttachment::Native,
     };
     let step = StepRow {
         number: 1,

@@ -102,7 +102,7 @@ fn at_nics(line: &Line) -> Vec<Counted> {
 }
 
 fn end(name: &str, sight: &HostTrace, address: String) -> End {
-    let (interface, xdp_mode) = (sight.host.interface.clone(), sight.host.xdp_mode.clone());
+    let (interface, xdp_mode) = (sight.host.interface.clone(), sight.host.xdp_mode);
     End { name: name.to_owned(), interface, address, xdp_mode }
 }
 
