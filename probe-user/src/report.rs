@@ -98,7 +98,7 @@ mod tests {
     }
 
     impl Document for Host {
-        const SCHEMA: &'static str = "probe.test/1";
+        const SCHEMA: &'static str = "probe.error/1";
 
         fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
             writeln!(out, "{} {}", style.paint(style::Tone::Bad, "stopped at"), self.name.0)

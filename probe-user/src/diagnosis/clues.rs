@@ -9,7 +9,7 @@ use super::{
     path::Side,
     places::{DropLocation, DropPoint, host_of},
 };
-use crate::model::trace::{Drop, IcmpError};
+use crate::model::trace::{Drop, IcmpError, benign::is_no_loss};
 
 /// A drop event about a probe of a gap, with the place in the gap that it names.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl Gap {
 
     fn told<'a>(&self, drop: &'a Drop, side: Side, evidence: &Evidence) -> Option<PlacedDrop<'a>> {
         let mine = drop.probe.is_some_and(|probe| self.probes.contains(&probe));
-        if !mine || names::is_benign(drop) {
+        if !mine || is_no_loss(drop) {
             return None;
         }
         let here = |spot: &&DropLocation| spot.leg == drop.leg && spot.host == host_of(side);

@@ -12,6 +12,7 @@ use super::{
     Responder, Target,
     path::{Checkpoint, Side},
 };
+use crate::model::attach::XdpAttachment;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
 
 /// The result of a run.
@@ -65,8 +66,8 @@ pub struct SideFacts {
     pub address: Option<IpAddr>,
     /// Kernel release.
     pub kernel: String,
-    /// `native`, `generic` or `off`.
-    pub xdp_mode: String,
+    /// How XDP is attached.
+    pub xdp_mode: XdpAttachment,
     /// Hops of the path that could not be watched.
     pub blind: Vec<BlindHop>,
 }

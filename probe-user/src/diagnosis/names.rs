@@ -6,7 +6,7 @@
 use super::places::DropPoint;
 use crate::model::trace::{
     Drop,
-    benign::{Icmpv6Frees, benign},
+    benign::{NO_SOCKET, is_consumed},
     plain_function,
 };
 use probe_ebpf::Echo;
@@ -187,21 +187,11 @@ fn hook(drop: &Drop) -> Placed {
     }
 }
 
-/// Whether the event is no loss: what the kernel was done with, or what [`benign`] knows.
-pub fn is_benign(drop: &Drop) -> bool {
-    is_consumed(drop) || benign(drop, Icmpv6Frees::AsItFared).is_some()
-}
-
-/// Whether the kernel was done with the packet in peace.
-pub fn is_consumed(drop: &Drop) -> bool {
-    matches!(drop.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET")
-}
-
 /// Whether the event shows that the kernel's ICMP had the packet.
 pub fn shows_icmp(drop: &Drop) -> bool {
     let function = plain_function(&drop.function);
     let icmp = matches!(function, "icmp_rcv" | "icmpv6_rcv" | "ping_rcv");
-    icmp && (is_consumed(drop) || (drop.reason == "NO_SOCKET" && drop.leg == Echo::Reply))
+    icmp && (is_consumed(drop) || (drop.reason == NO_SOCKET && drop.leg == Echo::Reply))
 }
 
 fn fits(pattern: &str, name: &str) -> bool {
@@ -211,6 +201,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::trace::benign::is_no_loss;
 
     fn drop(reason: &str, function: &str, stack: &[&str]) -> Drop {
         Drop {
@@ -261,12 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_healthy_ping_leaves_behind_is_benign() {
+    fn what_a_healthy_ping_leaves_behind_is_no_loss() {
         let reply = |reason, function| Drop { leg: Echo::Reply, ..drop(reason, function, &[]) };
-        assert!(is_benign(&reply("NO_SOCKET", "ping_rcv")) && shows_icmp(&reply("NO_SOCKET", "ping_rcv")));
-        assert!(is_benign(&reply("NOT_SPECIFIED", "inet_sock_destruct")));
-        assert!(is_benign(&reply("QUEUE_PURGE", "inet_sock_destruct")));
-        assert!(is_benign(&drop("CONSUMED", "icmp_rcv", &[])));
-        assert!(!is_benign(&drop("NETFILTER_DROP", "nft_do_chain", &[])));
+        assert!(is_no_loss(&reply("NO_SOCKET", "ping_rcv")) && shows_icmp(&reply("NO_SOCKET", "ping_rcv")));
+        assert!(is_no_loss(&reply("NOT_SPECIFIED", "inet_sock_destruct")));
+        assert!(is_no_loss(&reply("QUEUE_PURGE", "inet_sock_destruct")));
+        assert!(is_no_loss(&drop("CONSUMED", "icmp_rcv", &[])));
+        assert!(!is_no_loss(&drop("NETFILTER_DROP", "nft_do_chain", &[])));
     }
 }

@@ -12,7 +12,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use super::{Evidence, ProbeMode, Responder};
-use crate::model::trace::{HopTrace, HostTrace};
+use crate::model::{
+    attach::XdpAttachment,
+    trace::{HopTrace, HostTrace},
+};
 
 /// One of the two watched hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -164,7 +167,7 @@ fn out(leg: Echo, side: Side) -> impl Iterator<Item = PathStep> {
 fn inwards(evidence: &Evidence, leg: Echo, side: Side) -> impl Iterator<Item = PathStep> {
     let mut hops = IN;
     let host = evidence.host(side);
-    if host.host.xdp_mode == "generic" {
+    if host.host.xdp_mode == XdpAttachment::Generic {
         hops.swap(0, 1);
     }
     if prerouting_comes_first(host, leg) {
@@ -203,7 +206,9 @@ fn arrival(evidence: &Evidence, leg: Echo, side: Side) -> Vec<PathStep> {
 fn taken_at(evidence: &Evidence, side: Side) -> Option<Hop> {
     match (evidence.mode, evidence.responder) {
         (_, Responder::Kernel) | (ProbeMode::ReplyOnly, Responder::Agent | Responder::Xdp) => None,
-        (_, Responder::Agent | Responder::Nobody) if evidence.host(side).host.xdp_mode == "off" => Some(Hop::TcIn),
+        (_, Responder::Agent | Responder::Nobody) if evidence.host(side).host.xdp_mode == XdpAttachment::Off => {
+            Some(Hop::TcIn)
+        }
         (_, Responder::Agent | Responder::Xdp | Responder::Nobody) => Some(Hop::XdpIn),
     }
 }
@@ -266,7 +271,7 @@ mod tests {
     #[test]
     fn generic_xdp_comes_behind_the_tracepoint() {
         let mut evidence = evidence();
-        evidence.local.host.xdp_mode = "generic".into();
+        evidence.local.host.xdp_mode = XdpAttachment::Generic;
         assert!(drawn(&evidence).contains("a:netif_in a:xdp_in a:tc_in"));
     }
 
@@ -298,13 +303,25 @@ mod tests {
 
     #[test]
     fn an_agent_that_answers_takes_requests_where_they_enter_and_sends_from_the_top() {
-        let far = |xdp_mode: &str| {
+        let far = |xdp_mode| {
             let mut peer = HostTrace::default();
-            peer.host.xdp_mode = xdp_mode.into();
+            peer.host.xdp_mode = xdp_mode;
             drawn(&Evidence { responder: Responder::Agent, peer: Some(peer), ..evidence() })
         };
-        assert!(far("native").contains("a:xmit b:xdp_in b:nf_output_first"), "{}", far("native"));
-        assert!(far("generic").contains("a:xmit b:netif_in b:xdp_in b:nf_output_first"), "{}", far("generic"));
-        assert!(far("off").contains("b:netif_in b:tc_in b:nf_output_first"), "{}", far("off"));
+        assert!(
+            far(XdpAttachment::Native).contains("a:xmit b:xdp_in b:nf_output_first"),
+            "{}",
+            far(XdpAttachment::Native)
+        );
+        assert!(
+            far(XdpAttachment::Generic).contains("a:xmit b:netif_in b:xdp_in b:nf_output_first"),
+            "{}",
+            far(XdpAttachment::Generic)
+        );
+        assert!(
+            far(XdpAttachment::Off).contains("b:netif_in b:tc_in b:nf_output_first"),
+            "{}",
+            far(XdpAttachment::Off)
+        );
     }
 }

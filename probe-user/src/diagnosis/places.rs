@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::path::{PathStep, Side, Station};
-use crate::model::verdict::{Layer, StopHost};
+use crate::model::{
+    trace::ProgramSite,
+    verdict::{Layer, StopHost},
+};
 
 /// Where in a host or between hosts a packet can die; in path order for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +100,18 @@ impl DropPoint {
             Xdp => Layer::Xdp,
             Icmp | Answer | RateLimit => Layer::Icmp,
             Self::Source | SocketFilter | SocketBuffer => Layer::Socket,
+        }
+    }
+
+    /// Returns where programs of `site` drop; none where that is not known.
+    pub fn of(site: ProgramSite) -> Option<Self> {
+        match site {
+            ProgramSite::Xdp => Some(Self::Xdp),
+            ProgramSite::TcIn => Some(Self::TcIn),
+            ProgramSite::TcOut => Some(Self::TcOut),
+            ProgramSite::CgroupIn => Some(Self::CgroupIn),
+            ProgramSite::CgroupOut => Some(Self::CgroupOut),
+            ProgramSite::Elsewhere => None,
         }
     }
 

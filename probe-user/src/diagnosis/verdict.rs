@@ -239,17 +239,11 @@ fn name_the_chain(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
 }
 
 fn name_the_program(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
-    let at_spot = |at: &str| match spot.place {
-        DropPoint::Xdp => at == "xdp",
-        DropPoint::TcIn => at == "tc_in",
-        DropPoint::TcOut => at == "tc_out",
-        DropPoint::CgroupIn => at == "cgroup_in",
-        DropPoint::CgroupOut => at == "cgroup_out",
-        _ => false,
-    };
     let Some(side) = spot.side().filter(|_| stop.cause.program.is_none()) else { return };
     stop.cause.program = evidence.findings(side).find_map(|finding| match finding {
-        Finding::Program { at, who, probe_filter: false, .. } if at_spot(at) => Some(who.clone()),
+        Finding::Program { at, who, probe_filter: false, .. } if DropPoint::of(*at) == Some(spot.place) => {
+            Some(who.clone())
+        }
         _ => None,
     });
 }
@@ -293,7 +287,7 @@ fn side_facts(ledger: &Ledger, evidence: &Evidence, side: Side) -> SideFacts {
         interface: host.interface.clone(),
         address: host.address,
         kernel: host.kernel.clone(),
-        xdp_mode: host.xdp_mode.clone(),
+        xdp_mode: host.xdp_mode,
         blind,
     }
 }

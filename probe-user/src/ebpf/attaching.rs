@@ -28,7 +28,7 @@ use crate::{
     },
     host::device::{self, AttachMode, Device, ModeChoice, XdpPurpose, xdp_mode},
     model::{
-        attach::TcChoice,
+        attach::{TcChoice, XdpAttachment},
         request::{RequestHandling, WatchRequest},
     },
 };
@@ -51,8 +51,8 @@ pub(crate) struct AttachedHops {
     pub(crate) blind: BTreeMap<Hop, String>,
     /// What is attached.
     pub(crate) links: HopLinks,
-    /// How XDP is attached, in words.
-    pub(crate) xdp_mode: &'static str,
+    /// How XDP is attached.
+    pub(crate) xdp_mode: XdpAttachment,
 }
 
 /// Attaches every hop that this kernel has, in the calling thread's network namespace.
@@ -84,7 +84,7 @@ pub(crate) fn attach(
     }
     let Part { links, blind } = all;
     let mode = nic.filter(|_| links.xdp.is_some()).map_or(AttachMode::TcInstead, |nic| nic.xdp.mode);
-    Ok(AttachedHops { programs, blind, links, xdp_mode: mode.name() })
+    Ok(AttachedHops { programs, blind, links, xdp_mode: mode.into() })
 }
 
 /// Attaches the hops of `device` and no others, which is all that a host in between needs. They read no kernel structures.
@@ -99,7 +99,7 @@ pub(crate) fn attach_nic(request: &WatchRequest, device: &Device) -> Result<Atta
     parallel::run(nic.tasks(&mut left)).into_iter().for_each(|part| all.add(part));
     let Part { links, blind } = all;
     let mode = if links.xdp.is_some() { nic.xdp.mode } else { AttachMode::TcInstead };
-    Ok(AttachedHops { programs, blind, links, xdp_mode: mode.name() })
+    Ok(AttachedHops { programs, blind, links, xdp_mode: mode.into() })
 }
 
 /// Makes the maps and reads the programs. None is in the kernel yet.

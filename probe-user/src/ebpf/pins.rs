@@ -1,6 +1,7 @@
 //! Filters that outlive their command: maps, programs and links, pinned in a folder of bpffs for each interface and
 //! direction.
 
+mod folder;
 mod generation;
 mod hold;
 mod place;
@@ -19,14 +20,14 @@ use super::{
 };
 use crate::{
     filter::rules::RuleSet,
-    host::device::{self, AttachMode, Device},
+    host::device::{AttachMode, Device},
     model::attach::Attach,
 };
 
+pub(super) use folder::{HOME, PinDir, PinKind, detach, link_ifindex};
 use generation::{Generation, OWN, SHARED, pin_maps, pinned_map};
 pub use hold::FilterHook;
-use place::PinDir;
-pub(super) use place::{HOME, link_ifindex, netns};
+use place::FilterDir;
 
 const LOCK: &str = "/run/probe/filter.lock";
 
@@ -53,7 +54,7 @@ pub struct Pinned {
     pub direction: Direction,
     /// The rules, and what they did.
     pub rules: Rules,
-    place: PinDir,
+    place: FilterDir,
     generation: Generation,
 }
 
@@ -63,11 +64,8 @@ impl Pinned {
     /// # Errors
     /// [`KernelError::OtherAbi`] if a build of probe with another ABI put it there.
     pub fn open(device: &Device, direction: Direction) -> Result<Option<Self>, KernelError> {
-        let wanted = PinDir::of(device.ifindex, direction)?;
-        let here = |place: &PinDir| {
-            (place.netns, place.ifindex, place.direction) == (wanted.netns, wanted.ifindex, wanted.direction)
-        };
-        let place = PinDir::all().into_iter().filter(here).find(PinDir::is_live);
+        let meant = |place: &FilterDir| (place.ifindex, place.kind) == (device.ifindex, direction);
+        let place = FilterDir::here()?.into_iter().filter(meant).find(FilterDir::is_live);
         place.map_or(Ok(None), |place| Self::open_live(&place))
     }
 
@@ -79,18 +77,14 @@ impl Pinned {
 
     /// Opens every filter of this network namespace.
     pub fn all() -> Result<Vec<Self>, KernelError> {
-        let netns = netns()?;
-        let places = PinDir::all().into_iter().filter(|place| place.netns == netns && place.is_live());
+        let places = FilterDir::here()?.into_iter().filter(FilterDir::is_live);
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
-    /// Opens the filter at `place`, unless another process has removed it meanwhile. If another process replaces its rules
-    /// meanwhile, it is opened with the new ones.
-    fn open_live(place: &PinDir) -> Result<Option<Self>, KernelError> {
-        if place.abi != ABI_VERSION {
-            let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
-            return Err(KernelError::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
-        }
+    /// The filter at `place`, unless another process has removed it since that was found. Where another replaces its
+    /// rules meanwhile, it is opened with the new ones.
+    fn open_live(place: &FilterDir) -> Result<Option<Self>, KernelError> {
+        place.is_readable()?;
         let mut generation = place.current();
         loop {
             let Some(found) = generation else {
@@ -113,13 +107,13 @@ impl Pinned {
         }
     }
 
-    fn open_at(place: PinDir, generation: Generation) -> Result<Self, KernelError> {
+    fn open_at(place: FilterDir, generation: Generation) -> Result<Self, KernelError> {
         let (shared, own) = (place.folder(), generation.folder.clone());
         let rules = Rules::of(|name| {
             let folder = if OWN.contains(&name) { &own } else { &shared };
             Map::from_map_data(pinned_map(folder, name)?).map_err(|source| KernelError::of_map(name, source))
         })?;
-        Ok(Self { ifindex: place.ifindex, direction: place.direction, rules, place, generation })
+        Ok(Self { ifindex: place.ifindex, direction: place.kind, rules, place, generation })
     }
 
     /// Returns the rules as a set, as they are now.
@@ -148,7 +142,7 @@ impl Pinned {
         let runner = hold::runner(device, hook, attach)?;
         let mut programs = load::load(&runner.job(device, set.needs()))?;
         bpffs::mount()?;
-        let place = PinDir::of(device.ifindex, hook.direction())?;
+        let place = FilterDir::of(device.ifindex, hook.direction())?;
         let generation = Generation::new(&place.folder(), 1, set.last_number);
         let mut make = || {
             generation.pin(&mut programs, runner)?;
@@ -221,7 +215,7 @@ impl Pinned {
     /// Passes the rule numbers on: they are the interface's, so the filter of the other direction must not use them again.
     fn hand_on_numbers(&self) -> Result<(), KernelError> {
         let other = if self.direction == Direction::In { Direction::Out } else { Direction::In };
-        let place = PinDir { direction: other, ..self.place.clone() };
+        let place = PinDir { kind: other, ..self.place.clone() };
         let Some(theirs) = place.current().filter(|theirs| theirs.last_rule < self.generation.last_rule) else {
             return Ok(());
         };
@@ -236,9 +230,8 @@ impl Pinned {
 
 /// Returns the highest number that a rule of `device` ever had while it has a filter.
 pub fn last_number(device: &Device) -> Result<u32, KernelError> {
-    let netns = netns()?;
-    let here = |place: &PinDir| (place.abi, place.netns, place.ifindex) == (ABI_VERSION, netns, device.ifindex);
-    let current = PinDir::all().into_iter().filter(here).filter_map(|place| place.current());
+    let ours = |place: &FilterDir| (place.abi, place.ifindex) == (ABI_VERSION, device.ifindex);
+    let current = FilterDir::here()?.into_iter().filter(ours).filter_map(|place| place.current());
     Ok(current.map(|generation| generation.last_rule).max().unwrap_or(0))
 }
 
@@ -254,7 +247,7 @@ pub struct Swept {
 /// Removes filters that killed processes left unfinished, and filters whose interface is gone. Returns how many there were.
 pub fn sweep(_: &Changing) -> Result<Swept, KernelError> {
     let mut swept = Swept::default();
-    for place in PinDir::all() {
+    for place in FilterDir::all() {
         if !place.is_live() {
             place.remove()?;
             swept.filters += 1;
@@ -272,10 +265,9 @@ pub fn sweep(_: &Changing) -> Result<Swept, KernelError> {
 /// Removes the filters of this network namespace, whichever build made them, or only those on `device`. Returns the indices
 /// of their interfaces.
 pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, KernelError> {
-    let netns = netns()?;
-    let meant = |place: &PinDir| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
-    let places: Vec<PinDir> = PinDir::all().into_iter().filter(meant).collect();
-    places.iter().try_for_each(PinDir::remove)?;
+    let meant = |place: &FilterDir| device.is_none_or(|device| device.ifindex == place.ifindex);
+    let places: Vec<FilterDir> = FilterDir::here()?.into_iter().filter(meant).collect();
+    places.iter().try_for_each(FilterDir::remove)?;
     let _ = fs::remove_dir(HOME);
     let mut ifindices: Vec<u32> = places.into_iter().map(|place| place.ifindex).collect();
     ifindices.dedup();

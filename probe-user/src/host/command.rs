@@ -1,7 +1,9 @@
 //! Runs another program in this thread's network namespace, for a bounded time.
 
 use std::{
+    fs,
     io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -15,13 +17,23 @@ const LIMIT: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(1);
 
 /// The folders of root's programs, which the search path of other users may lack.
-const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+const FOLDERS: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
 
-/// Returns the path of `program`; `None` if it is not installed.
+/// Quotes `text` as one word for a shell, if it needs quotes.
+pub fn quoted(text: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Returns the path of `program`, an executable file; `None` if it is not installed.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
-    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+    folders.map(|folder| folder.join(program)).find(is_executable)
+}
+
+fn is_executable(file: &PathBuf) -> bool {
+    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Runs `program` and returns what it prints.
@@ -78,6 +90,19 @@ mod tests {
         assert_eq!(output("echo", &["one"]).expect("every system has it"), "one\n");
         let long = output("seq", &["100000"]).expect("every system has it");
         assert!(long.ends_with("100000\n"));
+    }
+
+    #[test]
+    fn a_word_with_blanks_or_quotes_is_one_word_of_a_shell() {
+        assert_eq!(quoted("/opt/probe-1.0/bin/probe"), "/opt/probe-1.0/bin/probe");
+        assert_eq!(quoted("/home/o'neil/my tools/probe"), "'/home/o'\\''neil/my tools/probe'");
+        assert_eq!(quoted("/a b/it's"), r"'/a b/it'\''s'");
+    }
+
+    #[test]
+    fn an_executable_is_found_and_what_is_none_is_not() {
+        assert!(find("sh").is_some());
+        assert_eq!(find("no-such-program"), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod finding;
 pub mod fingerprint;
 pub mod ids;
 mod known;
+pub mod measure;
 mod procedure;
 mod script;
 pub mod session;

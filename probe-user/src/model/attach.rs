@@ -1,5 +1,8 @@
 //! Which kernel hooks a command attaches to, as asked for here or of the far end.
 
+use std::fmt;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Which kernel hooks a command attaches to.
@@ -37,4 +40,54 @@ pub enum TcChoice {
     Tcx,
     /// By a filter on a clsact qdisc, as kernels before 6.6 need.
     Clsact,
+}
+
+/// How XDP is attached to an interface, as a host tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpAttachment {
+    /// In the driver.
+    Native,
+    /// In the kernel's receive path.
+    Generic,
+    /// Not at all: tc counts what enters.
+    Off,
+    /// Nobody told, or in a word that this version does not know.
+    #[default]
+    #[serde(other, rename = "")]
+    Unknown,
+}
+
+impl XdpAttachment {
+    /// Returns its name in reports and documents; empty where it is unknown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Off => "off",
+            Self::Unknown => "",
+        }
+    }
+}
+
+impl fmt::Display for XdpAttachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_crosses_by_its_name_and_no_other_word_does() {
+        for mode in [XdpAttachment::Native, XdpAttachment::Generic, XdpAttachment::Off, XdpAttachment::Unknown] {
+            let json = serde_json::to_value(mode).expect("JSON");
+            assert_eq!(json, mode.name());
+            assert_eq!(serde_json::from_value::<XdpAttachment>(json).expect("a mode"), mode);
+        }
+        let strange = serde_json::from_str::<XdpAttachment>("\"\\u001b[31m\"").expect("a mode");
+        assert_eq!(strange, XdpAttachment::Unknown);
+    }
 }

@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
+use super::attach::XdpAttachment;
+
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostTrace {
@@ -34,8 +36,8 @@ pub struct HostFacts {
     pub address: Option<IpAddr>,
     /// Kernel release.
     pub kernel: String,
-    /// How XDP is attached: `native`, `generic` or `off`.
-    pub xdp_mode: String,
+    /// How XDP is attached.
+    pub xdp_mode: XdpAttachment,
     /// The kind of that interface where it is a tunnel, e.g. `vxlan`: what carries it is not watched.
     #[serde(default)]
     pub tunnel: Option<String>,
@@ -257,8 +259,8 @@ pub enum Finding {
     },
     /// Another program that can drop: XDP, tc, or probe's own filter.
     Program {
-        /// Where: `xdp`, `tc_in`, `tc_out`, `cgroup_in`, `cgroup_out`.
-        at: String,
+        /// Where.
+        at: ProgramSite,
         /// Who, for people.
         who: String,
         /// Whether it is probe's own filter.
@@ -266,6 +268,39 @@ pub enum Finding {
         /// How many of this run's packets probe's filter dropped.
         dropped: u64,
     },
+}
+
+/// Where a program sits that can drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgramSite {
+    /// XDP, in the driver or behind it.
+    Xdp,
+    /// tc, for what enters.
+    TcIn,
+    /// tc, for what leaves.
+    TcOut,
+    /// A cgroup, for what enters.
+    CgroupIn,
+    /// A cgroup, for what leaves.
+    CgroupOut,
+    /// Somewhere that this version does not know.
+    #[serde(other)]
+    Elsewhere,
+}
+
+impl ProgramSite {
+    /// Returns its name as it crosses from the far end.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::TcIn => "tc_in",
+            Self::TcOut => "tc_out",
+            Self::CgroupIn => "cgroup_in",
+            Self::CgroupOut => "cgroup_out",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
 }
 
 /// What watching cost, and what it missed.

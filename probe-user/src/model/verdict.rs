@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -76,22 +75,91 @@ pub enum Layer {
     Path,
 }
 
-/// Returns the serialized name of a value of one of these enums.
-fn word(value: impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(word)) => word,
-        other => format!("{other:?}"),
+impl Outcome {
+    /// Returns its name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Stopped => "stopped",
+            Self::Lossy => "lossy",
+            Self::Altered => "altered",
+            Self::Inconclusive => "inconclusive",
+        }
     }
 }
 
-macro_rules! named {
-    ($($type:ty),*) => {$(
-        impl $type {
-            /// Returns its name in documents.
-            pub fn name(self) -> String {
-                word(self)
-            }
+impl Confidence {
+    /// Returns its name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
         }
-    )*};
+    }
 }
-named!(Outcome, StopHost, Layer, Confidence);
+
+impl StopHost {
+    /// Returns its name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Network => "network",
+            Self::Peer => "peer",
+            Self::Beyond => "beyond",
+        }
+    }
+}
+
+impl Layer {
+    /// Returns its name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Route => "route",
+            Self::Netfilter => "netfilter",
+            Self::Cgroup => "cgroup",
+            Self::Neighbour => "neighbour",
+            Self::Qdisc => "qdisc",
+            Self::Tc => "tc",
+            Self::Driver => "driver",
+            Self::Xdp => "xdp",
+            Self::Ip => "ip",
+            Self::Icmp => "icmp",
+            Self::Path => "path",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_documents() {
+        fn same<T: Copy + Serialize>(all: &[T], name: fn(T) -> &'static str) {
+            all.iter().for_each(|one| assert_eq!(serde_json::to_value(one).expect("JSON"), name(*one)));
+        }
+        use {Confidence as C, Layer as L, Outcome as O, StopHost as S};
+        same(&[O::Delivered, O::Stopped, O::Lossy, O::Altered, O::Inconclusive], O::name);
+        same(&[C::Unknown, C::Likely, C::Certain], C::name);
+        same(&[S::Local, S::Network, S::Peer, S::Beyond], S::name);
+        same(
+            &[
+                L::Socket,
+                L::Route,
+                L::Netfilter,
+                L::Cgroup,
+                L::Neighbour,
+                L::Qdisc,
+                L::Tc,
+                L::Driver,
+                L::Xdp,
+                L::Ip,
+                L::Icmp,
+                L::Path,
+            ],
+            L::name,
+        );
+    }
+}

@@ -2,16 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use futures_util::TryStreamExt;
-use nix::{errno::Errno, libc};
-use rtnetlink::{
-    RouteMessageBuilder, new_connection,
-    packet_route::route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
-    },
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType},
 };
+use nix::{errno::Errno, libc};
 
-use crate::host::device::Device;
+use crate::host::{
+    device::{Device, netlink},
+    route::refusal,
+};
 
 /// The route to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,18 +57,7 @@ pub fn carries(target: SocketAddr, source: Option<IpAddr>, out: &Device) -> bool
     look_up(&message).is_ok_and(|route| refusal(route.header.kind).is_none())
 }
 
-/// Returns the errno of routes that lead nowhere: IPv6 returns them as routes, IPv4 as errors.
-fn refusal(kind: RouteType) -> Option<Errno> {
-    match kind {
-        RouteType::Unreachable => Some(Errno::EHOSTUNREACH),
-        RouteType::BlackHole => Some(Errno::EINVAL),
-        RouteType::Prohibit => Some(Errno::EACCES),
-        RouteType::Throw => Some(Errno::ENETUNREACH),
-        _ => None,
-    }
-}
-
-/// Returns the interface that has `address`.
+/// The interface that has `address`.
 pub fn owner(address: IpAddr) -> Option<Device> {
     Device::all().ok()?.into_iter().find(|device| match address {
         IpAddr::V4(v4) => device.v4.contains(&v4),
@@ -87,22 +76,10 @@ pub fn addresses(interface: &str, first: IpAddr) -> Vec<IpAddr> {
 }
 
 fn look_up(question: &RouteMessage) -> Result<RouteMessage, Errno> {
-    let broken = |_| Errno::EIO;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(broken)?;
-    runtime.block_on(async {
-        let (connection, handle, _) = new_connection().map_err(broken)?;
-        let talking = tokio::spawn(connection);
-        let answer = handle.route().get(question.clone()).execute().try_next().await;
-        talking.abort();
-        match answer {
-            Ok(Some(message)) => Ok(message),
-            Ok(None) => Err(Errno::EIO),
-            Err(rtnetlink::Error::NetlinkError(error)) => {
-                Err(error.to_io().raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-            }
-            Err(_) => Err(Errno::EIO),
-        }
-    })
+    let answers = netlink::get(RouteNetlinkMessage::GetRoute(question.clone()))
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let route = |answer| if let RouteNetlinkMessage::NewRoute(route) = answer { Some(route) } else { None };
+    answers.into_iter().find_map(route).ok_or(Errno::EIO)
 }
 
 /// Builds the request: for a full address, and as ICMP, which rules may route differently from other traffic.
@@ -112,15 +89,13 @@ fn question(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) ->
         SocketAddr::V4(_) => 0,
     };
     let target = target.ip();
-    let mut message = match target {
-        IpAddr::V4(v4) => RouteMessageBuilder::<std::net::Ipv4Addr>::new().destination_prefix(v4, 32).build(),
-        IpAddr::V6(v6) => RouteMessageBuilder::<std::net::Ipv6Addr>::new().destination_prefix(v6, 128).build(),
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: if target.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
+        destination_prefix_length: if target.is_ipv4() { 32 } else { 128 },
+        ..RouteHeader::default()
     };
-    message.header.table = 0;
-    message.header.protocol = RouteProtocol::Unspec;
-    message.header.scope = RouteScope::Universe;
-    message.header.kind = RouteType::Unspec;
-    message.attributes.retain(|attribute| matches!(attribute, RouteAttribute::Destination(_)));
+    message.attributes.push(RouteAttribute::Destination(address(target)));
     if let Some(source) = source.filter(|source| source.is_ipv4() == target.is_ipv4()) {
         message.header.source_prefix_length = if source.is_ipv4() { 32 } else { 128 };
         message.attributes.push(RouteAttribute::Source(address(source)));

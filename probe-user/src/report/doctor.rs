@@ -1,9 +1,13 @@
 //! `probe.doctor/1`: what works on this machine, what does not, and how to fix it.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Document, Style, style::Tone};
 
@@ -41,6 +45,9 @@ pub struct Check {
     pub state: CheckStatus,
     /// The group it belongs to.
     pub group: CheckGroup,
+    /// What `detail` says in numbers and settings, by name; names that end in `_bytes` are bytes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<&'static str, Value>,
 }
 
 /// The result of a check.
@@ -104,7 +111,14 @@ impl Check {
         fix: impl Into<String>,
     ) -> Self {
         let ok = matches!(state, CheckStatus::Good | CheckStatus::Unknown);
-        Self { name: name.into(), ok, detail: detail.into(), fix: fix.into(), state, group }
+        Self { name: name.into(), ok, detail: detail.into(), fix: fix.into(), state, group, values: BTreeMap::new() }
+    }
+
+    /// Adds what `detail` says as a value for programs.
+    #[must_use]
+    pub fn value(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.values.insert(name, value.into());
+        self
     }
 }
 

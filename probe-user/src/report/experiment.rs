@@ -20,6 +20,7 @@ use crate::{
         outcome::StepResult,
         way::{Line, WayStop},
     },
+    model::attach::XdpAttachment,
 };
 
 /// An experiment that was run, or several of them with `probe lab`.
@@ -80,8 +81,8 @@ pub struct End {
     pub interface: String,
     /// Its address.
     pub address: String,
-    /// How XDP is attached there: `native`, `generic` or `off`.
-    pub xdp_mode: String,
+    /// How XDP is attached there.
+    pub xdp_mode: XdpAttachment,
 }
 
 /// A step, and the outcome of its packets in all repetitions.

@@ -13,7 +13,7 @@ use super::{
     table,
 };
 use crate::{
-    middlebox::datasheet::{Datasheet, Fact},
+    middlebox::datasheet::{Datasheet, Fact, FactValue, measure::Measure},
     model::verdict::Confidence,
 };
 
@@ -72,7 +72,18 @@ pub struct WrongFact {
     pub expected: String,
     /// What was found.
     pub got: String,
-    /// The confidence that was reported.
+    /// What is true, as data; none where several answers say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected_value: Option<FactValue>,
+    /// The numbers of what is true, each with its unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expected_measures: Vec<Measure>,
+    /// What was found, as data.
+    pub got_value: FactValue,
+    /// The numbers of what was found, each with its unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub got_measures: Vec<Measure>,
+    /// How sure that was called.
     pub confidence: Confidence,
     /// The note in the datasheet.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -15,16 +15,19 @@ use super::{
     style::{Style, Tone},
     table::{self, Column, numbers, words},
 };
-use crate::observation::{DirectionCounts, ObservationRow, RowKey};
+use crate::{
+    model::attach::XdpAttachment,
+    observation::{DirectionCounts, ObservationRow, RowKey},
+};
 
 /// What crossed one NIC since the watch began.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Observation {
     /// The NIC.
     pub interface: String,
-    /// How XDP is attached: `native`, `generic`, or `off` if tc counts incoming packets.
-    pub xdp_mode: &'static str,
-    /// The hop that counts incoming packets.
+    /// How XDP is attached; `off` where tc counts what enters.
+    pub xdp_mode: XdpAttachment,
+    /// The hop that counts what enters.
     pub counted_at: &'static str,
     /// How long it has been watched, in seconds.
     pub seconds: f64,
@@ -266,7 +269,7 @@ mod tests {
         };
         Observation {
             interface: "eth0".into(),
-            xdp_mode: "generic",
+            xdp_mode: XdpAttachment::Generic,
             counted_at: "xdp_in",
             seconds: 2.0,
             ids: vec![row],

@@ -37,6 +37,7 @@ use crate::{
     error::Failure,
     host::device::Device,
     model::{
+        attach::XdpAttachment,
         request::{EchoFlow, WatchRequest},
         trace::{Accounting, Drop, HopTrace, HostFacts, HostTrace, Taken},
     },
@@ -199,7 +200,7 @@ impl Watching for PathWatch {
     }
 }
 
-fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: &str) -> HostFacts {
+fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: XdpAttachment) -> HostFacts {
     let name = uname().ok();
     let told =
         |text: Option<&std::ffi::OsStr>| text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
@@ -208,7 +209,7 @@ fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: &str) -> Hos
         interface: request.interface.clone().unwrap_or_default(),
         address: (!request.local.is_unspecified()).then_some(request.local),
         kernel: told(name.as_ref().map(nix::sys::utsname::UtsName::release)),
-        xdp_mode: xdp_mode.to_owned(),
+        xdp_mode,
         tunnel: device.and_then(Device::tunnel).map(str::to_owned),
     }
 }

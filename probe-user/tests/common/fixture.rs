@@ -11,9 +11,12 @@ use probe_user::{
         Evidence, ProbeMode, Responder, Target, Walk,
         path::{Checkpoint, PathStep, Requirement, Side, Station, journey},
     },
-    model::trace::{
-        Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, ProbePassage, Received, SenderTrace,
-        SentProbe,
+    model::{
+        attach::XdpAttachment,
+        trace::{
+            Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, ProbePassage, Received, SenderTrace,
+            SentProbe,
+        },
     },
 };
 use serde::Deserialize;
@@ -42,7 +45,7 @@ pub(crate) struct Fixture {
     pub(crate) responder: Responder,
     /// `native`, `generic` or `off`, for both hosts.
     #[serde(default = "native")]
-    pub(crate) xdp_mode: String,
+    pub(crate) xdp_mode: XdpAttachment,
     /// The sender reads through a raw socket: each reply leaves a benign `NO_SOCKET` event.
     #[serde(default)]
     pub(crate) raw_socket: bool,
@@ -168,8 +171,8 @@ fn yes() -> bool {
     true
 }
 
-fn native() -> String {
-    "native".to_owned()
+fn native() -> XdpAttachment {
+    XdpAttachment::Native
 }
 
 pub(crate) const ID: u16 = 4660;
@@ -229,7 +232,7 @@ impl Fixture {
                 interface: interface.into(),
                 address: Some(self.address(side)),
                 kernel: "6.18.0".into(),
-                xdp_mode: self.xdp_mode.clone(),
+                xdp_mode: self.xdp_mode,
                 tunnel: self.tunnel.clone(),
             },
             hops: probe_ebpf::hop::HOPS.iter().map(watched).collect(),

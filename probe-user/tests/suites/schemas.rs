@@ -16,6 +16,7 @@ use probe_user::{
         outcome::StepResult,
         way::{BlindPoint, WayPoint, WayStop},
     },
+    model::attach::XdpAttachment,
     report::{
         self, Document, Format, Style,
         echo::{Checksum, EchoSeen},
@@ -199,7 +200,7 @@ fn an_observation_fits() {
     };
     assert_fits(&printed(&Observation {
         interface: "eth0".into(),
-        xdp_mode: "native",
+        xdp_mode: XdpAttachment::Native,
         counted_at: "xdp_in",
         seconds: 1.5,
         ids: vec![id],
@@ -214,7 +215,7 @@ fn an_experiment_fits() {
         name: name.into(),
         interface: "eth0".into(),
         address: "10.0.0.1".into(),
-        xdp_mode: "native".into(),
+        xdp_mode: XdpAttachment::Native,
     };
     let step = StepRow {
         number: 1,

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use probe_ebpf::Hop;
 
 use crate::{
-    model::trace::{HopTrace, HostTrace, SenderTrace},
+    model::trace::{
+        HopTrace, HostTrace, SenderTrace,
+        benign::{NO_SOCKET, may_have_arrived},
+    },
     traffic::prober::fate_known,
 };
 
@@ -28,13 +31,6 @@ pub(super) struct RunEvidence<'a> {
     /// The leg that the sent packets travel.
     pub(super) first: Echo,
 }
-
-/// Drop events that are no end: the raw socket's copy was delivered before (`ping_rcv` then finds no ping socket), or the
-/// kernel's ICMP was done with it.
-const NO_END: [&str; 3] = ["CONSUMED", NO_SOCKET, "QUEUE_PURGE"];
-
-/// The reason of a reply that no ping socket waits for.
-const NO_SOCKET: &str = "NO_SOCKET";
 
 impl Fates {
     /// Whether each probe of `run` was refused, answered, turned back by a router, or seen to be dropped; or was taken in
@@ -63,7 +59,7 @@ pub(super) fn all_answered(sending: &SenderTrace) -> bool {
 }
 
 fn dropped(host: &HostTrace, probe: u16) -> bool {
-    host.drops.iter().any(|drop| drop.probe == Some(probe) && !NO_END.contains(&drop.reason.as_str()))
+    host.drops.iter().any(|drop| drop.probe == Some(probe) && !may_have_arrived(drop))
 }
 
 /// A reply that no socket waits for has arrived all the same.
@@ -170,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_drop_event_of_a_delivered_packet_is_no_end() {
-        for reason in NO_END {
+        for reason in ["CONSUMED", NO_SOCKET, "QUEUE_PURGE"] {
             let local = HostTrace { drops: vec![drop(0, reason)], ..HostTrace::default() };
             assert_eq!(known(&sending(&[None]), &local, None, Echo::Request), [false, false], "{reason}");
         }

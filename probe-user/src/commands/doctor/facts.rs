@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     env, fs, io,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -23,6 +22,7 @@ use crate::{
         trial::{self, Trials},
     },
     host::{
+        command,
         device::{self, Device},
         privilege::{PrivilegedTask, Privileges},
     },
@@ -140,8 +140,8 @@ impl Facts {
             mounts,
             sysctls: SYSCTLS.into_iter().filter_map(|name| Some((name, sysctl(name)?))).collect(),
             groups: groups(),
-            tools: TOOLS.into_iter().filter_map(|name| Some((name, find_program(name)?))).collect(),
-            installer: INSTALLERS.iter().find(|(name, _)| find_program(name).is_some()).map(|(_, words)| *words),
+            tools: TOOLS.into_iter().filter_map(|name| Some((name, command::find(name)?))).collect(),
+            installer: INSTALLERS.iter().find(|(name, _)| command::find(name).is_some()).map(|(_, words)| *words),
             interfaces: interfaces.map(|(device, attached)| Interface { device, attached }).collect(),
             scope,
         })
@@ -183,14 +183,8 @@ fn user(user: Uid) -> String {
 
 fn program() -> String {
     let Ok(running) = env::current_exe() else { return "probe".to_owned() };
-    let found = find_program("probe").and_then(|path| path.canonicalize().ok());
-    if found.as_ref() == Some(&running) { "probe".to_owned() } else { quoted(&running.to_string_lossy()) }
-}
-
-/// Quotes `text` as one shell word.
-fn quoted(text: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    let found = command::find("probe").and_then(|path| path.canonicalize().ok());
+    if found.as_ref() == Some(&running) { "probe".to_owned() } else { command::quoted(&running.to_string_lossy()) }
 }
 
 fn groups() -> Vec<u32> {
@@ -203,15 +197,6 @@ fn groups() -> Vec<u32> {
 fn sysctl(name: &str) -> Option<String> {
     let text = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// Finds an executable file of that name, also outside a plain user's `PATH`.
-fn find_program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-    let executable =
-        |file: &PathBuf| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
-    folders.map(|folder| folder.join(name)).find(executable)
 }
 
 /// Lists what earlier commands left: pinned objects, and namespaces that `ip netns` shows.
@@ -282,13 +267,13 @@ pub(super) mod tests {
 
     #[test]
     fn a_path_can_be_pasted_whatever_is_in_it() {
-        assert_eq!(quoted("/opt/probe-1.0/bin/probe"), "/opt/probe-1.0/bin/probe");
-        assert_eq!(quoted("/home/o'neil/my tools/probe"), "'/home/o'\\''neil/my tools/probe'");
+        assert_eq!(command::quoted("/opt/probe-1.0/bin/probe"), "/opt/probe-1.0/bin/probe");
+        assert_eq!(command::quoted("/home/o'neil/my tools/probe"), "'/home/o'\\''neil/my tools/probe'");
     }
 
     #[test]
     fn programs_are_found_where_a_users_path_does_not_lead() {
-        assert!(find_program("sh").is_some());
-        assert_eq!(find_program("no-such-program"), None);
+        assert!(command::find("sh").is_some());
+        assert_eq!(command::find("no-such-program"), None);
     }
 }

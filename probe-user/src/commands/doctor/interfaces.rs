@@ -31,7 +31,13 @@ fn of_one(facts: &Facts, Interface { device, attached }: &Interface) -> Vec<Chec
 
 /// Describes the interface. That it is down matters only if it was asked for by name.
 fn summary(facts: &Facts, device: &Device) -> Check {
-    let new = |state, detail, fix| Check::new(CheckGroup::Interfaces, device.name.clone(), state, detail, fix);
+    let new = |state, detail, fix| {
+        Check::new(CheckGroup::Interfaces, device.name.clone(), state, detail, fix)
+            .value("mtu_bytes", device.mtu)
+            .value("up", device.up)
+            .value("carrier", device.carrier)
+            .value("driver", device.driver_name())
+    };
     let is = format!("{}, {}, MTU {}{}", condition(device), device.driver_name(), device.mtu, addresses(device));
     let modes = match modes(device) {
         Ok(modes) => modes,
@@ -92,7 +98,8 @@ fn taken(facts: &Facts, device: &Device, program: &Program) -> Option<Check> {
     let ProgramHook::Xdp(_) = program.hook else { return None };
     let name = &device.name;
     let new = |state, detail: String, fix: String| {
-        Some(Check::new(CheckGroup::Interfaces, format!("{name} xdp"), state, detail, fix))
+        let check = Check::new(CheckGroup::Interfaces, format!("{name} xdp"), state, detail, fix);
+        Some(check.value("program_id", program.id))
     };
     let tell = facts.as_root(&format!("bpftool net show dev {name}"));
     let instead = format!("{}   # to see whose it is: {tell}", facts.probe(&format!("observe -I {name} --xdp off")));

@@ -74,7 +74,8 @@ fn btf(bytes: Option<u64>) -> Check {
             CheckGroup::Kernel,
             "btf",
             format!("the kernel's types are available: /sys/kernel/btf/vmlinux, {} KiB", bytes / 1024),
-        ),
+        )
+        .value("btf_bytes", bytes),
         None => Check::new(
             CheckGroup::Kernel,
             "btf",

@@ -59,8 +59,10 @@ fn rate(facts: &Facts) -> Check {
                 "echo replies are rate limited, and dropped silently above the limit (net.ipv4.icmp_ratemask is {mask})"
             ),
             facts.as_root(&format!("sysctl -w net.ipv4.icmp_ratemask={}", mask & !1)),
-        ),
-        Some(_) => Check::good(CheckGroup::Ping, "rate_limit", "echo replies are not rate limited"),
+        )
+        .value("icmp_ratemask", mask),
+        Some(mask) => Check::good(CheckGroup::Ping, "rate_limit", "echo replies are not rate limited")
+            .value("icmp_ratemask", mask),
         None => Check::unknown(CheckGroup::Ping, "rate_limit", "net.ipv4.icmp_ratemask is not shown here"),
     }
 }
@@ -76,7 +78,7 @@ fn sockets(facts: &Facts) -> Check {
             "closed to this user's groups (net.ipv4.ping_group_range is {range}): sending needs CAP_NET_RAW instead"
         ),
     };
-    Check::good(CheckGroup::Ping, "ping_sockets", detail)
+    Check::good(CheckGroup::Ping, "ping_sockets", detail).value("ping_group_range", range.as_str())
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
 fn bpffs(facts: &Facts) -> Check {
     let may_mount = facts.privileges.as_ref().is_some_and(|privileges| privileges.holds(Capability::CAP_SYS_ADMIN));
     match facts.mounts.bpf.first() {
-        Some(place) => Check::good(CheckGroup::System, "bpffs", format!("mounted at {}", place.display())),
+        Some(place) => Check::good(CheckGroup::System, "bpffs", format!("mounted at {}", place.display()))
+            .value("path", place.to_string_lossy()),
         None if may_mount => Check::good(
             CheckGroup::System,
             "bpffs",
@@ -35,7 +36,8 @@ fn bpffs(facts: &Facts) -> Check {
 
 fn cgroup2(places: &[PathBuf]) -> Check {
     match places.first() {
-        Some(place) => Check::good(CheckGroup::System, "cgroup2", format!("mounted at {}", place.display())),
+        Some(place) => Check::good(CheckGroup::System, "cgroup2", format!("mounted at {}", place.display()))
+            .value("path", place.to_string_lossy()),
         None => Check::unknown(
             CheckGroup::System,
             "cgroup2",

@@ -102,7 +102,7 @@ fn at_nics(line: &Line) -> Vec<Counted> {
 }
 
 fn end(name: &str, trace: &HostTrace, address: String) -> End {
-    let (interface, xdp_mode) = (trace.host.interface.clone(), trace.host.xdp_mode.clone());
+    let (interface, xdp_mode) = (trace.host.interface.clone(), trace.host.xdp_mode);
     End { name: name.to_owned(), interface, address, xdp_mode }
 }
 

@@ -117,7 +117,7 @@ impl Watcher {
         let wanted = |id: u16| self.ids.is_empty() || self.ids.iter().any(|range| range.contains(id));
         Ok(Observation {
             interface: self.watch.device.name.clone(),
-            xdp_mode: self.watch.mode.name(),
+            xdp_mode: self.watch.mode.into(),
             counted_at: ingress.map_or("no hop", Hop::name),
             seconds: seconds(self.since.elapsed()),
             ids: rows.iter().filter(|((id, _), _)| wanted(*id)).map(|(key, row)| IdRow::new(*key, row)).collect(),

@@ -22,23 +22,11 @@ fn findings(evidence: &Evidence) -> impl Iterator<Item = (Side, &Finding)> {
     sides.flat_map(|side| evidence.findings(side).map(move |finding| (side, finding)))
 }
 
-/// Where a program of this kind sits.
-fn place_of(at: &str) -> Option<DropPoint> {
-    Some(match at {
-        "xdp" => DropPoint::Xdp,
-        "tc_in" => DropPoint::TcIn,
-        "tc_out" => DropPoint::TcOut,
-        "cgroup_in" => DropPoint::CgroupIn,
-        "cgroup_out" => DropPoint::CgroupOut,
-        _ => return None,
-    })
-}
-
 /// Probe's own filter sits in the gap, and counted drops of this run's packets.
 pub(super) fn own_filter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Program { at, who, probe_filter: true, dropped } = finding else { return None };
-        let spot = gap.spot(side, place_of(at)?)?;
+        let spot = gap.spot(side, DropPoint::of(*at)?)?;
         let cause = Cause { reason: Some("PROBE_FILTER".into()), program: Some(who.clone()), ..Cause::default() };
         let counted = (*dropped > 0).then_some(Witness::DeviceCounter)?;
         Ruling::at(vec![spot], cause, counted, Weight::Direct)
@@ -49,7 +37,7 @@ pub(super) fn own_filter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 pub(super) fn program(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Program { at, who, probe_filter: false, .. } = finding else { return None };
-        let spot = gap.spot(side, place_of(at)?)?;
+        let spot = gap.spot(side, DropPoint::of(*at)?)?;
         let cause = Cause { program: Some(who.clone()), ..Cause::default() };
         Some(Ruling { spots: vec![spot], cause, witness: None, weight: Weight::Suggests })
     })

@@ -9,7 +9,7 @@ use crate::{
         path::Side,
         places::DropPoint,
     },
-    model::trace::{Drop, Finding, IcmpError},
+    model::trace::{Drop, Finding, IcmpError, ProgramSite},
 };
 
 /// The kernel told of freeing them, inside the gap.
@@ -89,11 +89,9 @@ fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
 fn looked_up(evidence: &Evidence, place: DropPoint) -> bool {
     evidence.findings(Side::Local).any(|finding| match finding {
         Finding::Chain { hook, can_drop: true, .. } => place.hook() == Some(hook.as_str()),
-        Finding::Program { at, .. } => match at.as_str() {
-            "cgroup_out" => place == DropPoint::CgroupOut,
-            "tc_out" => place == DropPoint::TcOut,
-            _ => false,
-        },
+        Finding::Program { at: at @ (ProgramSite::CgroupOut | ProgramSite::TcOut), .. } => {
+            DropPoint::of(*at) == Some(place)
+        }
         _ => false,
     })
 }

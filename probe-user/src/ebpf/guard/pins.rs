@@ -1,15 +1,12 @@
 //! Guards that outlive their command: their maps and links, pinned in a folder of bpffs for each interface.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use aya::{
     maps::{Map, MapData},
     programs::links::FdLink,
 };
-use probe_ebpf::{ABI_VERSION, GuardRecord, guard::PROTECT_OUT, names};
+use probe_ebpf::{GuardRecord, guard::PROTECT_OUT, names};
 
 use super::{
     Attachment, Ingress, LoadedGuard,
@@ -18,12 +15,12 @@ use super::{
 use crate::{
     clock::monotonic_ns,
     ebpf::{
-        KernelError, bpf_sys, bpffs,
+        KernelError, bpffs,
         hops::tc::TcLink,
-        pins::{self, Changing, HOME},
+        pins::{self, Changing, HOME, PinDir, PinKind},
     },
     filter::guard::GuardOptions,
-    host::device::{self, Device},
+    host::device::Device,
     model::attach::TcChoice,
 };
 
@@ -33,69 +30,41 @@ const EGRESS: &str = "egress";
 /// The maps of a guard that other commands read.
 const MAPS: [&str; 4] = [names::GUARD_SETS, names::GUARD_DROPS, names::GUARD_COUNTS, names::GUARD];
 
-/// The pins of an interface's guard; the name of the folder says whose they are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    abi: u32,
-    netns: u64,
-    ifindex: u32,
+/// A guard judges both directions of an interface: there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct BothWays;
+
+/// Where the pins of an interface's guard are.
+type GuardDir = PinDir<BothWays>;
+
+impl PinKind for BothWays {
+    const NAME: &'static str = "guard";
+
+    fn suffix(&self, _: u32) -> &'static str {
+        ""
+    }
+
+    fn parse(word: Option<&str>) -> Option<Self> {
+        word.is_none().then_some(Self)
+    }
 }
 
-impl Place {
-    fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix("guard-")?.split('-');
-        let place = Self {
-            abi: parts.next()?.parse().ok()?,
-            netns: parts.next()?.parse().ok()?,
-            ifindex: parts.next()?.parse().ok()?,
-        };
-        parts.next().is_none().then_some(place)
-    }
-
-    fn folder(&self) -> PathBuf {
-        Path::new(HOME).join(format!("guard-{}-{}-{}", self.abi, self.netns, self.ifindex))
-    }
-
-    /// Lists every folder of pins, of this or another network namespace, of this or another build.
-    fn all() -> Vec<Self> {
-        let Ok(files) = fs::read_dir(HOME) else { return Vec::new() };
-        let names = files.filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
-        let mut places: Vec<Self> = names.filter_map(|name| Self::parse(&name)).collect();
-        places.sort();
-        places
+impl GuardDir {
+    fn links(&self) -> [PathBuf; 2] {
+        [INGRESS, EGRESS].map(|link| self.folder().join(link))
     }
 
     /// Reports whether both its links still hold a device. A guard with one link was left by a killed process, or detached
     /// by somebody else.
     fn is_live(&self) -> bool {
-        [INGRESS, EGRESS]
-            .into_iter()
-            .all(|link| pins::link_ifindex(&self.folder().join(link)).is_ok_and(|ifindex| ifindex == self.ifindex))
+        self.links().iter().all(|link| pins::link_ifindex(link).is_ok_and(|ifindex| ifindex == self.ifindex))
     }
 
     /// Detaches the programs, then removes the pins of the maps.
     fn remove(&self) -> Result<(), KernelError> {
-        let folder = self.folder();
-        let gone = |result: io::Result<()>| match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        let remove_all = || {
-            for link in [INGRESS, EGRESS].map(|link| folder.join(link)) {
-                if let Err(error) = bpf_sys::open_pin(&link).and_then(|link| bpf_sys::detach_link(&link)) {
-                    tracing::debug!("{} is not detached: {error}", link.display());
-                }
-                gone(fs::remove_file(&link))?;
-            }
-            for file in fs::read_dir(&folder)? {
-                gone(fs::remove_file(file?.path()))?;
-            }
-            gone(fs::remove_dir(&folder))
-        };
-        gone(remove_all()).map_err(|source| KernelError::File { doing: "remove", path: folder.clone(), source })?;
-        // Succeeds for the last of probe's pins; fails, harmlessly, while there are more.
-        let _ = fs::remove_dir(HOME);
-        Ok(())
+        let links = self.links();
+        links.iter().for_each(|link| pins::detach(link));
+        self.forget(&links)
     }
 }
 
@@ -115,9 +84,8 @@ impl PinnedGuard {
     /// # Errors
     /// [`KernelError::OtherAbi`] if a build of probe with another ABI put it there.
     pub fn open(device: &Device) -> Result<Option<Self>, KernelError> {
-        let netns = pins::netns()?;
-        let here = |place: &Place| (place.netns, place.ifindex) == (netns, device.ifindex);
-        let place = Place::all().into_iter().filter(here).find(Place::is_live);
+        let meant = |place: &GuardDir| place.ifindex == device.ifindex;
+        let place = GuardDir::here()?.into_iter().filter(meant).find(GuardDir::is_live);
         place.as_ref().map_or(Ok(None), Self::open_live)
     }
 
@@ -126,8 +94,7 @@ impl PinnedGuard {
     /// # Errors
     /// As for [`Self::open`].
     pub fn all() -> Result<Vec<Self>, KernelError> {
-        let netns = pins::netns()?;
-        let places = Place::all().into_iter().filter(|place| place.netns == netns && place.is_live());
+        let places = GuardDir::here()?.into_iter().filter(GuardDir::is_live);
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
@@ -136,19 +103,16 @@ impl PinnedGuard {
         self.record.config.deadline_ns != 0 && self.record.config.deadline_ns <= monotonic_ns()
     }
 
-    /// Opens the guard at `place`, unless another process has removed it meanwhile.
-    fn open_live(place: &Place) -> Result<Option<Self>, KernelError> {
+    /// The guard at `place`, unless another process has removed it since that was found.
+    fn open_live(place: &GuardDir) -> Result<Option<Self>, KernelError> {
         match Self::open_at(place) {
             Err(_) if !place.is_live() => Ok(None),
             opened => opened.map(Some),
         }
     }
 
-    fn open_at(place: &Place) -> Result<Self, KernelError> {
-        if place.abi != ABI_VERSION {
-            let interface = device::name_of(place.ifindex).unwrap_or_else(|_| format!("interface {}", place.ifindex));
-            return Err(KernelError::OtherAbi { interface, theirs: place.abi, ours: ABI_VERSION });
-        }
+    fn open_at(place: &GuardDir) -> Result<Self, KernelError> {
+        place.is_readable()?;
         let folder = place.folder();
         let map = |name: &'static str| {
             MapData::from_pin(folder.join(name))
@@ -179,7 +143,7 @@ impl PinnedGuard {
         // What a filter of clsact would leave nobody would take away.
         let how = Attachment { tc: TcChoice::Tcx, ..*how };
         let made = LoadedGuard::new(device, options, &how).map_err(|error| outlives(error, device))?;
-        let place = Place { abi: ABI_VERSION, netns: pins::netns()?, ifindex: device.ifindex };
+        let place = GuardDir::of(device.ifindex, BothWays)?;
         let pinned = pin(&place, made).and_then(|()| Self::open_at(&place));
         if pinned.is_err() {
             place.remove()?;
@@ -196,9 +160,8 @@ fn outlives(error: KernelError, device: &Device) -> KernelError {
     }
 }
 
-/// Pins the maps, then the links, and last the link that judges replies: half a guard must let too much pass, not too
-/// little.
-fn pin(place: &Place, made: LoadedGuard) -> Result<(), KernelError> {
+/// Pins the maps, then the links, that which judges last: a guard that is half there lets too much pass, not too little.
+fn pin(place: &GuardDir, made: LoadedGuard) -> Result<(), KernelError> {
     let folder = place.folder();
     fs::create_dir_all(&folder).map_err(|source| KernelError::File { doing: "make", path: folder.clone(), source })?;
     for name in MAPS {
@@ -233,8 +196,8 @@ fn descriptor(link: TcLink) -> Result<FdLink, KernelError> {
 /// # Errors
 /// If a pin can't be removed.
 pub fn sweep(_: &Changing) -> Result<usize, KernelError> {
-    let dead: Vec<Place> = Place::all().into_iter().filter(|place| !place.is_live()).collect();
-    dead.iter().try_for_each(Place::remove)?;
+    let dead: Vec<GuardDir> = GuardDir::all().into_iter().filter(|place| !place.is_live()).collect();
+    dead.iter().try_for_each(GuardDir::remove)?;
     Ok(dead.len())
 }
 
@@ -244,10 +207,9 @@ pub fn sweep(_: &Changing) -> Result<usize, KernelError> {
 /// # Errors
 /// If a pin can't be removed.
 pub fn clear(device: Option<&Device>, _: &Changing) -> Result<Vec<u32>, KernelError> {
-    let netns = pins::netns()?;
-    let meant = |place: &Place| place.netns == netns && device.is_none_or(|device| device.ifindex == place.ifindex);
-    let places: Vec<Place> = Place::all().into_iter().filter(meant).collect();
-    places.iter().try_for_each(Place::remove)?;
+    let meant = |place: &GuardDir| device.is_none_or(|device| device.ifindex == place.ifindex);
+    let places: Vec<GuardDir> = GuardDir::here()?.into_iter().filter(meant).collect();
+    places.iter().try_for_each(GuardDir::remove)?;
     Ok(places.into_iter().map(|place| place.ifindex).collect())
 }
 
@@ -257,11 +219,11 @@ mod tests {
 
     #[test]
     fn a_folder_says_whose_it_is() {
-        let place = Place { abi: 3, netns: 4_026_531_840, ifindex: 2 };
+        let place = PinDir { abi: 3, netns: 4_026_531_840, ifindex: 2, kind: BothWays };
         let name = place.folder().file_name().and_then(|name| name.to_str()).map(str::to_owned);
-        assert_eq!(name.as_deref().and_then(Place::parse), Some(place));
+        assert_eq!(name.as_deref().and_then(GuardDir::parse), Some(place));
         for other in ["guard-1-2", "guard-1-2-3-4", "filter-1-2-3", "guard-a-b-c"] {
-            assert_eq!(Place::parse(other), None, "{other}");
+            assert_eq!(GuardDir::parse(other), None, "{other}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One generation of a filter's rules: its program and the maps that are that program's alone, pinned together.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -120,16 +120,8 @@ impl Generation {
 
     /// Removes its pins: the kernel keeps what still runs.
     pub(super) fn remove(&self) -> Result<(), KernelError> {
-        let removed = gone(fs::remove_dir_all(&self.folder));
+        let removed = super::folder::gone(fs::remove_dir_all(&self.folder));
         removed.map_err(|source| KernelError::File { doing: "remove", path: self.folder.clone(), source })
-    }
-}
-
-/// Accepts ENOENT: what is gone need not be removed.
-pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use aya::Ebpf;
 use probe_ebpf::Direction;
 
-use super::{KernelError, generation::FilterProgram, place::PinDir};
+use super::{KernelError, generation::FilterProgram, place::FilterDir};
 use crate::{
     ebpf::{
         bpf_sys,
@@ -50,7 +50,7 @@ pub(super) fn attach(
     device: &Device,
     runner: FilterProgram,
     choice: TcChoice,
-    place: &PinDir,
+    place: &FilterDir,
 ) -> Result<(), KernelError> {
     let link = if runner.mode != AttachMode::TcInstead {
         hops::xdp::attach(programs, device, runner.mode)?
@@ -69,7 +69,12 @@ pub(super) fn attach(
     link.pin(&path).map(drop).map_err(|source| KernelError::Pin { path, source })
 }
 
-fn on_clsact(programs: &mut Ebpf, device: &Device, runner: FilterProgram, place: &PinDir) -> Result<(), KernelError> {
+fn on_clsact(
+    programs: &mut Ebpf,
+    device: &Device,
+    runner: FilterProgram,
+    place: &FilterDir,
+) -> Result<(), KernelError> {
     let made = !clsact::is_there_for_others(device.ifindex);
     place.note_clsact(made).map_err(|source| KernelError::File { doing: "make", path: place.folder(), source })?;
     tc::on_clsact(programs, device, runner.hop, clsact::attach_lasting)
@@ -80,7 +85,7 @@ pub(super) fn replace(
     programs: &mut Ebpf,
     device: &Device,
     runner: FilterProgram,
-    place: &PinDir,
+    place: &FilterDir,
 ) -> Result<(), KernelError> {
     if place.is_on_clsact() {
         return tc::on_clsact(programs, device, runner.hop, clsact::replace_lasting);

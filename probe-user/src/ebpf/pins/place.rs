@@ -4,79 +4,47 @@
 //! `filter-ABI-NETNS-IFINDEX-DIRECTION/{link,MAPS,GENERATION-LAST/{PROGRAM,MAPS}}`. The generation in force is the one
 //! whose program runs: the kernel changes that in one step.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, io, path::PathBuf};
 
-use bytemuck::{Pod, Zeroable};
-use probe_ebpf::{ABI_VERSION, Direction};
+use probe_ebpf::Direction;
 
 use super::{
     KernelError,
-    generation::{Generation, gone},
+    folder::{self, PinDir, PinKind, link_info, netns},
+    generation::Generation,
 };
-use crate::{
-    ebpf::{bpf_sys, hops::clsact},
-    host::device::{self, tc_filters},
-};
+use crate::{ebpf::hops::clsact, host::device::tc_filters};
 
-/// The folder of all filters.
-pub(crate) const HOME: &str = "/sys/fs/bpf/probe";
 const LINK: &str = "link";
 /// Empty folders that say: this filter is on a clsact qdisc, and the qdisc was made for it.
 const CLSACT: &str = "clsact";
 const CLSACT_MADE: &str = "clsact_made";
 
-/// The folder with the pins of a filter: its name says whose they are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PinDir {
-    pub(super) abi: u32,
-    pub(super) netns: u64,
-    pub(super) ifindex: u32,
-    pub(super) direction: Direction,
+/// Where the pins of a filter are.
+pub(super) type FilterDir = PinDir<Direction>;
+
+impl PinKind for Direction {
+    const NAME: &'static str = "filter";
+
+    fn suffix(&self, abi: u32) -> &'static str {
+        match (abi, self) {
+            (..2, _) => "",
+            (_, Self::In) => "-in",
+            (_, Self::Out) => "-out",
+        }
+    }
+
+    fn parse(word: Option<&str>) -> Option<Self> {
+        match word {
+            // Builds before ABI 2 filtered at ingress only.
+            None | Some("in") => Some(Self::In),
+            Some("out") => Some(Self::Out),
+            Some(_) => None,
+        }
+    }
 }
 
-impl PinDir {
-    pub(super) fn of(ifindex: u32, direction: Direction) -> Result<Self, KernelError> {
-        Ok(Self { abi: ABI_VERSION, netns: netns()?, ifindex, direction })
-    }
-
-    fn parse(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix("filter-")?.split('-');
-        let place = Self {
-            abi: parts.next()?.parse().ok()?,
-            netns: parts.next()?.parse().ok()?,
-            ifindex: parts.next()?.parse().ok()?,
-            direction: match parts.next() {
-                // Builds before ABI 2 filtered at ingress only.
-                None | Some("in") => Direction::In,
-                Some("out") => Direction::Out,
-                Some(_) => return None,
-            },
-        };
-        parts.next().is_none().then_some(place)
-    }
-
-    pub(super) fn folder(&self) -> PathBuf {
-        let direction = match (self.abi, self.direction) {
-            (..2, _) => "",
-            (_, Direction::In) => "-in",
-            (_, Direction::Out) => "-out",
-        };
-        Path::new(HOME).join(format!("filter-{}-{}-{}{direction}", self.abi, self.netns, self.ifindex))
-    }
-
-    /// Lists every folder of pins, of this or another network namespace, of this or another build.
-    pub(super) fn all() -> Vec<Self> {
-        let Ok(files) = fs::read_dir(HOME) else { return Vec::new() };
-        let names = files.filter_map(Result::ok).filter_map(|file| file.file_name().into_string().ok());
-        let mut places: Vec<Self> = names.filter_map(|name| Self::parse(&name)).collect();
-        places.sort();
-        places
-    }
-
+impl FilterDir {
     pub(super) fn link(&self) -> PathBuf {
         self.folder().join(LINK)
     }
@@ -96,7 +64,7 @@ impl PinDir {
             return PinState::Unseen;
         }
         let filters = tc_filters::read(Some(self.ifindex)).unwrap_or_default();
-        let here = filters.into_values().flatten().filter(|filter| filter.direction == self.direction);
+        let here = filters.into_values().flatten().filter(|filter| filter.direction == self.kind);
         let ids: BTreeSet<u32> = here.filter_map(|filter| filter.program_id).collect();
         match self.generations().iter().filter_map(Generation::program_id).find(|id| ids.contains(id)) {
             Some(id) => PinState::Clsact(id),
@@ -138,29 +106,15 @@ impl PinDir {
 
     /// Detaches the program, then removes the pins of the maps.
     pub(super) fn remove(&self) -> Result<(), KernelError> {
-        let folder = self.folder();
         self.detach();
-        let remove_all = || {
-            gone(fs::remove_file(self.link()))?;
-            gone(fs::remove_dir_all(&folder))
-        };
-        remove_all().map_err(|source| KernelError::File { doing: "remove", path: folder.clone(), source })?;
-        // Succeeds for the last filter; fails, harmlessly, while there is another.
-        let _ = fs::remove_dir(HOME);
-        Ok(())
+        self.forget(&[self.link()])
     }
 
     fn detach(&self) {
-        // Unlinking the pin closes the link in any case; but without this the interface may stay taken for a while.
-        let link = self.link();
-        if link.exists()
-            && let Err(error) = bpf_sys::open_pin(&link).and_then(|link| bpf_sys::detach_link(&link))
-        {
-            tracing::debug!("{} is not detached: {error}", link.display());
-        }
+        folder::detach(&self.link());
         if self.is_on_clsact() && netns().ok() == Some(self.netns) {
             if matches!(self.running(), PinState::Clsact(_)) {
-                clsact::detach_lasting(self.ifindex, self.direction);
+                clsact::detach_lasting(self.ifindex, self.kind);
             }
             if self.folder().join(CLSACT_MADE).exists() {
                 clsact::remove_unused_qdisc(self.ifindex);
@@ -182,36 +136,6 @@ pub(super) enum PinState {
     Unseen,
 }
 
-pub(crate) fn netns() -> Result<u64, KernelError> {
-    device::netns_inode().map_err(|source| KernelError::File {
-        doing: "read",
-        path: "/proc/thread-self/ns/net".into(),
-        source,
-    })
-}
-
-/// The first part of `struct bpf_link_info`, as links of XDP and TCX fill it in.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct LinkInfo {
-    kind: u32,
-    id: u32,
-    program_id: u32,
-    padding: u32,
-    /// 0: the interface is gone.
-    ifindex: u32,
-    more: u32,
-}
-
-/// Returns the interface that the XDP or TCX link pinned at `path` holds; 0 if it is gone.
-pub(crate) fn link_ifindex(path: &Path) -> io::Result<u32> {
-    Ok(link_info(path)?.ifindex)
-}
-
-fn link_info(path: &Path) -> io::Result<LinkInfo> {
-    bpf_sys::object_info(&bpf_sys::open_pin(path)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,12 +143,12 @@ mod tests {
     #[test]
     fn a_folder_says_whose_it_is() {
         for (abi, direction) in [(1, Direction::In), (3, Direction::In), (3, Direction::Out)] {
-            let place = PinDir { abi, netns: 4_026_531_840, ifindex: 2, direction };
+            let place = PinDir { abi, netns: 4_026_531_840, ifindex: 2, kind: direction };
             let name = place.folder().file_name().and_then(|name| name.to_str()).map(str::to_owned);
-            assert_eq!(name.as_deref().and_then(PinDir::parse), Some(place));
+            assert_eq!(name.as_deref().and_then(FilterDir::parse), Some(place));
         }
         for other in ["filter-1-2", "filter-1-2-3-4", "filter-2-2-3-in-4", "other-1-2-3", "filter-a-b-c"] {
-            assert_eq!(PinDir::parse(other), None, "{other}");
+            assert_eq!(FilterDir::parse(other), None, "{other}");
         }
     }
 }

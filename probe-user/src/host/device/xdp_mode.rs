@@ -1,7 +1,7 @@
 //! How XDP is attached to an interface: what `--xdp auto` means, and why. It never resets a link.
 
 use super::{Device, DeviceError, DeviceType};
-use crate::model::attach::XdpChoice;
+use crate::model::attach::{XdpAttachment, XdpChoice};
 
 /// What an XDP program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,18 @@ pub enum AttachMode {
 }
 
 impl AttachMode {
-    /// Returns its name in reports and documents.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-            Self::TcInstead => "off",
+    /// Its name in reports and documents.
+    pub fn name(self) -> &'static str {
+        XdpAttachment::from(self).name()
+    }
+}
+
+impl From<AttachMode> for XdpAttachment {
+    fn from(mode: AttachMode) -> Self {
+        match mode {
+            AttachMode::Native => Self::Native,
+            AttachMode::Generic => Self::Generic,
+            AttachMode::TcInstead => Self::Off,
         }
     }
 }

@@ -219,7 +219,7 @@ impl ExpectedDiagnosis {
 impl Got {
     /// Returns leg, side and layer in one clause.
     pub fn place(&self) -> String {
-        let words = [self.leg.map(|leg| leg.name().to_owned()), self.host.map(Side::name), self.layer.map(Layer::name)];
+        let words = [self.leg.map(Echo::name), self.host.map(Side::name), self.layer.map(Layer::name)];
         let words: Vec<_> = words.into_iter().flatten().collect();
         if words.is_empty() { "no stop".to_owned() } else { words.join(" ") }
     }

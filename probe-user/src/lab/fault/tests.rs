@@ -21,7 +21,7 @@ fn names_are_in_kebab_case_and_say_the_side() {
             case.name
         );
         let prefix = match case.side() {
-            Some(side) => side.name() + "-",
+            Some(side) => format!("{}-", side.name()),
             None => String::new(),
         };
         assert!(case.name.starts_with(&prefix), "{}", case.name);

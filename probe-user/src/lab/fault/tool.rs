@@ -1,15 +1,12 @@
 //! Running ip, tc, nft and the legacy iptables inside a host of the lab.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     process::{Child, Stdio},
 };
 
 use super::error::FaultError;
-use crate::lab::Netns;
-
-/// Root's search path does not always have the folders these live in.
-const FOLDERS: [&str; 3] = ["", "/usr/sbin/", "/sbin/"];
+use crate::{host::command, lab::Netns};
 
 /// Runs `program` with `words` and `input` inside `netns`. On failure, the error holds the first line it printed.
 pub(super) fn run(netns: &Netns, program: &str, words: &str, input: &str) -> Result<(), FaultError> {
@@ -29,21 +26,14 @@ pub(super) fn run(netns: &Netns, program: &str, words: &str, input: &str) -> Res
 }
 
 fn start(netns: &Netns, program: &str, words: &str) -> Result<Child, FaultError> {
-    for folder in FOLDERS {
-        let mut command = netns.command(format!("{folder}{program}"));
-        command.args(words.split_whitespace()).env("LC_ALL", "C");
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => return result.map_err(FaultError::system(format!("run {program}"))),
-        }
-    }
-    Err(FaultError::NoTool { program: program.to_owned() })
+    let missing = || FaultError::NoTool { program: program.to_owned() };
+    let mut command = netns.command(command::find(program).ok_or_else(missing)?);
+    command.args(words.split_whitespace()).env("LC_ALL", "C");
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().map_err(FaultError::system(format!("run {program}")))
 }
 
 /// Returns whether `program` is installed where [`run`] looks for it.
 pub(super) fn is_there(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(FOLDERS.iter().skip(1).map(Into::into));
-    folders.into_iter().any(|folder| folder.join(program).is_file())
+    command::find(program).is_some()
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::{
-    middlebox::datasheet::{Fact, FactFinding, FactValue},
+    middlebox::datasheet::{
+        Fact, FactFinding, FactValue,
+        measure::{Measure, Quantity, Unit, measures},
+    },
     model::verdict::Confidence,
 };
 
@@ -68,6 +71,21 @@ impl Truth {
         self.fits(answer) && self.off_by(answer).is_none_or(|error| error <= most)
     }
 
+    /// Returns it as an answer, where exactly one says it.
+    pub fn value(&self) -> Option<&FactValue> {
+        if let Self::Is(answer) = self { Some(answer) } else { None }
+    }
+
+    /// Returns its numbers, each with its unit; none where the truth is a word.
+    pub fn measures(&self, fact: Fact) -> Vec<Measure> {
+        match self {
+            Self::Is(answer) => measures(fact, answer),
+            Self::Seconds(time) => vec![Measure::exact(Quantity::Lifetime, *time, Unit::S)],
+            Self::Limited(rate) => vec![Measure::exact(Quantity::SustainedRate, *rate, Unit::PacketsPerSecond)],
+            Self::Short | Self::Unlimited | Self::Unknowable => Vec::new(),
+        }
+    }
+
     /// Returns the truth in words, as an answer to `fact` would be worded.
     pub fn words(&self, fact: Fact) -> String {
         match self {
@@ -122,6 +140,7 @@ mod tests {
     #[test]
     fn a_truth_is_told_in_the_words_of_its_fact() {
         assert_eq!(Truth::Seconds(4.5).words(Fact::Timeout), "4.5 s");
+        assert_eq!(Truth::Seconds(4.5).measures(Fact::Timeout)[0].value, Some(4.5));
         assert!(Truth::yes(false).words(Fact::Seq).contains("ignored"));
     }
 }

@@ -7,6 +7,7 @@ use super::{
     Datasheet,
     fact::Fact,
     finding::{FactFinding, FactValue, IdPolicy},
+    measure::{Measure, measures},
 };
 
 /// Two datasheets, fact by fact.
@@ -35,6 +36,18 @@ pub struct Compared {
     pub left: String,
     /// The second one's.
     pub right: String,
+    /// The first one's answer as data; none where it was not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_value: Option<FactValue>,
+    /// The second one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub right_value: Option<FactValue>,
+    /// The numbers of the first one's answer, each with its unit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_measures: Vec<Measure>,
+    /// Those of the second one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub right_measures: Vec<Measure>,
 }
 
 /// Whether two answers agree.
@@ -71,7 +84,19 @@ fn compared(fact: Fact, one: Option<&FactFinding>, other: Option<&FactFinding>) 
         (Some(_), Some(_)) => Agreement::Different,
         _ => Agreement::Unknown,
     };
-    Compared { fact, result, left: words(one), right: words(other) }
+    let value = |finding: Option<&FactFinding>| finding.map(|found| found.value.clone());
+    // Not those that were read: a datasheet of an older version has none.
+    let numbers = |finding: Option<&FactFinding>| finding.map_or_else(Vec::new, |found| measures(fact, &found.value));
+    Compared {
+        fact,
+        result,
+        left: words(one),
+        right: words(other),
+        left_value: value(one),
+        right_value: value(other),
+        left_measures: numbers(one),
+        right_measures: numbers(other),
+    }
 }
 
 /// Returns whether two answers agree: times if their bounds overlap, policies if they are of one kind, all others if
@@ -150,5 +175,8 @@ mod tests {
         let (one, other) = (sheet(between(1.0, 2.0), FactValue::Yes), sheet(between(1.0, 2.0), FactValue::No));
         let comparison = compare(("a", &one), ("b", &other));
         assert_eq!((comparison.same, comparison.different, comparison.facts.len()), (1, 1, 2));
+        let timeout = &comparison.facts[1];
+        assert_eq!(timeout.left_value, Some(between(1.0, 2.0)));
+        assert_eq!(timeout.right_measures[0].value, Some(1.5));
     }
 }

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::answer::{FactValue, IdPolicy, Rewriting};
-use super::fact::Fact;
+use super::{
+    fact::Fact,
+    measure::{Figure, Measure, Unit, measures},
+};
 use crate::model::verdict::Confidence;
 
 /// The answer to one question.
@@ -16,6 +19,9 @@ pub struct FactFinding {
     pub answer: String,
     /// The answer as data.
     pub value: FactValue,
+    /// The numbers of the answer, each with its unit; none where the answer is a word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measures: Vec<Measure>,
     /// How sure it is.
     pub confidence: Confidence,
     /// What was counted, one entry for each kind of trial.
@@ -25,12 +31,15 @@ pub struct FactFinding {
     pub note: Option<String>,
 }
 
-/// How often one kind of trial was run, and how it ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How often one kind of trial was made, and how it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrialCount {
     /// What was tried.
     pub what: String,
-    /// How often the packet in question passed.
+    /// The number that sets it apart from other trials of its kind: a time, a rate, a size, a number of replies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Figure>,
+    /// How often the packet that it is about passed.
     pub passed: u32,
     /// How many trials were completed.
     pub of: u32,
@@ -42,6 +51,15 @@ pub struct TrialCount {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_none(void: &u32) -> bool {
     *void == 0
+}
+
+impl TrialCount {
+    /// Notes the number that sets it apart from other trials of its kind.
+    #[must_use]
+    pub fn at(mut self, value: impl Into<f64>, unit: Unit) -> Self {
+        self.at = Some(Figure { value: value.into(), unit });
+        self
+    }
 }
 
 impl FactFinding {
@@ -58,7 +76,8 @@ impl FactFinding {
         evidence: Vec<TrialCount>,
         note: Option<String>,
     ) -> Self {
-        Self { fact, answer: super::words::answer(fact, &value), value, confidence, evidence, note }
+        let (answer, measures) = (super::words::answer(fact, &value), measures(fact, &value));
+        Self { fact, answer, value, measures, confidence, evidence, note }
     }
 
     /// Adds a note for the reader.

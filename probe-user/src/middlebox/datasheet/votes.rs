@@ -173,7 +173,7 @@ impl TrialTally {
 
     /// Returns the tally as evidence.
     pub(super) fn count(self, what: impl Into<String>) -> TrialCount {
-        TrialCount { what: what.into(), passed: self.passed, of: self.of(), void: self.void }
+        TrialCount { what: what.into(), at: None, passed: self.passed, of: self.of(), void: self.void }
     }
 }
 

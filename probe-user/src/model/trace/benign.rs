@@ -53,10 +53,29 @@ pub enum Icmpv6Frees {
     Alike,
 }
 
+/// The reason of a packet that no socket waits for.
+pub const NO_SOCKET: &str = "NO_SOCKET";
+
+/// Whether the kernel was done with the packet in peace.
+pub fn is_consumed(drop: &Drop) -> bool {
+    matches!(drop.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET")
+}
+
+/// Whether the event is no loss: what the kernel was done with, or what [`benign`] knows.
+pub fn is_no_loss(drop: &Drop) -> bool {
+    is_consumed(drop) || benign(drop, Icmpv6Frees::AsItFared).is_some()
+}
+
+/// Whether the packet may have arrived all the same: it is no loss, or by its reason alone it may be none. For whoever
+/// would rather wait than take a copy's end for the packet's.
+pub fn may_have_arrived(drop: &Drop) -> bool {
+    is_no_loss(drop) || matches!(drop.reason.as_str(), NO_SOCKET | "QUEUE_PURGE")
+}
+
 /// Why `drop` is no loss on such a kernel; none: it may be one.
 pub fn benign(drop: &Drop, icmpv6: Icmpv6Frees) -> Option<Benign> {
     let function = plain_function(&drop.function);
-    if drop.leg == Echo::Reply && drop.reason == "NO_SOCKET" && PING.contains(&function) {
+    if drop.leg == Echo::Reply && drop.reason == NO_SOCKET && PING.contains(&function) {
         return Some(Benign::NoPingSocket);
     }
     // The kernel takes the device off a packet that it queues to a socket; other queues keep it.

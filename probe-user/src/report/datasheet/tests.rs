@@ -7,7 +7,7 @@ use crate::{
 };
 
 fn count(what: &str, passed: u32, of: u32, void: u32) -> TrialCount {
-    TrialCount { what: what.to_owned(), passed, of, void }
+    TrialCount { what: what.to_owned(), at: None, passed, of, void }
 }
 
 fn sheet(timeout: f64) -> Datasheet {

@@ -59,7 +59,7 @@ fn run(family: u8, lines: Vec<Line>) -> Experiment {
         name: name.into(),
         interface: "eth0".into(),
         address: "10.0.0.1".into(),
-        xdp_mode: "native".into(),
+        xdp_mode: XdpAttachment::Native,
     };
     Experiment {
         name: "id-mismatch".into(),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::{
-    middlebox::datasheet::Fact,
+    middlebox::datasheet::{Fact, FactValue, measure::Measure},
     report::{
         Document,
         style::{Style, Tone},
@@ -34,12 +34,18 @@ pub struct ModelRow {
 }
 
 /// What is true of one fact.
-#[derive(Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct TrueFact {
     /// Which one.
     pub fact: Fact,
     /// The true answer, in words.
     pub is: String,
+    /// The truth as data; none where several answers say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<FactValue>,
+    /// The numbers of the truth, each with its unit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub measures: Vec<Measure>,
 }
 
 impl Document for ModelList {

@@ -11,7 +11,17 @@ fn run(model: &'static str, wrong: Vec<WrongFact>, time_error_s: Option<f64>) ->
 }
 
 fn wrong(confidence: Confidence) -> WrongFact {
-    WrongFact { fact: Fact::Seq, expected: "a".into(), got: "b".into(), confidence, note: None }
+    WrongFact {
+        fact: Fact::Seq,
+        expected: "a".into(),
+        got: "b".into(),
+        expected_value: Some(FactValue::Yes),
+        expected_measures: Vec::new(),
+        got_value: FactValue::No,
+        got_measures: Vec::new(),
+        confidence,
+        note: None,
+    }
 }
 
 fn text(models: &ModelsReport) -> String {

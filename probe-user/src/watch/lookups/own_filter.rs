@@ -10,12 +10,12 @@ use crate::{
     ebpf::{guard::pins::PinnedGuard, pins::Pinned},
     filter::rules,
     host::device::Device,
-    model::trace::Finding,
+    model::trace::{Finding, ProgramSite},
 };
 
 /// What probe's own filters had dropped of some ids.
 pub struct OwnFilters {
-    before: BTreeMap<&'static str, Dropped>,
+    before: BTreeMap<ProgramSite, Dropped>,
     by_guard: u64,
 }
 
@@ -42,12 +42,12 @@ impl OwnFilters {
         let Some(interface) = interface else { return Vec::new() };
         let now = dropped(interface, ids).into_iter();
         now.map(|(at, now)| {
-            let before = self.before.get(at).cloned().unwrap_or_default();
+            let before = self.before.get(&at).cloned().unwrap_or_default();
             let risen = now.by_rule.iter().filter(|(number, count)| before.by_rule.get(number) != Some(*count));
             let numbers: Vec<String> =
                 risen.filter(|(_, count)| **count > 0).map(|(number, _)| number.to_string()).collect();
             Finding::Program {
-                at: at.to_owned(),
+                at,
                 who: format!("probe's own filter on {interface}{}", named(&numbers)),
                 probe_filter: true,
                 // A filter that was made anew meanwhile counts from zero.
@@ -62,7 +62,7 @@ impl OwnFilters {
     fn guards(&self, interface: &str, ids: &[u16]) -> Option<Finding> {
         let (now, at) = guarded(interface, ids)?;
         Some(Finding::Program {
-            at: at.to_owned(),
+            at,
             who: format!("probe's own guard on {interface}"),
             probe_filter: true,
             // One that was made anew meanwhile counts from zero.
@@ -81,7 +81,7 @@ fn named(numbers: &[String]) -> String {
 }
 
 /// What the pinned filters of `interface` have dropped of these ids, by the hop at which they sit.
-fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<&'static str, Dropped> {
+fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<ProgramSite, Dropped> {
     let filters =
         or_log("interface", Device::find(interface)).and_then(|device| or_log("pinned filters", Pinned::on(&device)));
     let read = |pinned: &Pinned| Some((hop(pinned), or_log("pinned filter", of(pinned, ids))?));
@@ -90,23 +90,23 @@ fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<&'static str, Dropped> {
 
 /// What the pinned guard of `interface` has dropped of these ids, and where it does that; nothing where there is none,
 /// or where it only counts. One that judges both ways is told where it judges what enters.
-fn guarded(interface: &str, ids: &[u16]) -> Option<(u64, &'static str)> {
+fn guarded(interface: &str, ids: &[u16]) -> Option<(u64, ProgramSite)> {
     let device = or_log("interface", Device::find(interface))?;
     let pinned = or_log("pinned guard", PinnedGuard::open(&device))??;
     let config = &pinned.record.config;
     let at = match (config.protect, pinned.record.ingress) {
-        (PROTECT_OUT, _) => "tc_out",
-        (_, 0) => "tc_in",
-        _ => "xdp",
+        (PROTECT_OUT, _) => ProgramSite::TcOut,
+        (_, 0) => ProgramSite::TcIn,
+        _ => ProgramSite::Xdp,
     };
     (config.dry_run == 0).then(|| (ids.iter().map(|id| pinned.maps.dropped(*id)).sum(), at))
 }
 
-fn hop(pinned: &Pinned) -> &'static str {
+fn hop(pinned: &Pinned) -> ProgramSite {
     match (pinned.direction, pinned.hook()) {
-        (Direction::Out, _) => "tc_out",
-        (Direction::In, "xdp") => "xdp",
-        (Direction::In, _) => "tc_in",
+        (Direction::Out, _) => ProgramSite::TcOut,
+        (Direction::In, "xdp") => ProgramSite::Xdp,
+        (Direction::In, _) => ProgramSite::TcIn,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
         hops::cgroup,
     },
     host::device::Device,
-    model::trace::Finding,
+    model::trace::{Finding, ProgramSite},
 };
 
 /// Other people's programs at `interface`, and at the cgroups that this process is in.
@@ -38,11 +38,11 @@ fn at_device(device: &Device) -> Vec<Finding> {
     others.map(|program| of_others(place(program), program.to_string())).collect()
 }
 
-fn place(program: &Program) -> &'static str {
+fn place(program: &Program) -> ProgramSite {
     match program.hook {
-        ProgramHook::Xdp(_) => "xdp",
-        ProgramHook::Tcx(Direction::In) | ProgramHook::Clsact(Direction::In) => "tc_in",
-        ProgramHook::Tcx(Direction::Out) | ProgramHook::Clsact(Direction::Out) => "tc_out",
+        ProgramHook::Xdp(_) => ProgramSite::Xdp,
+        ProgramHook::Tcx(Direction::In) | ProgramHook::Clsact(Direction::In) => ProgramSite::TcIn,
+        ProgramHook::Tcx(Direction::Out) | ProgramHook::Clsact(Direction::Out) => ProgramSite::TcOut,
     }
 }
 
@@ -52,7 +52,9 @@ fn at_cgroups() -> Vec<Finding> {
     let groups = fs::read_to_string("/proc/thread-self/cgroup").unwrap_or_default();
     let own = own_group(&groups).map_or_else(|| root.clone(), |path| root.join(path));
     let mut findings = Vec::new();
-    for (direction, at, way) in [(Direction::In, "cgroup_in", "ingress"), (Direction::Out, "cgroup_out", "egress")] {
+    for (direction, at, way) in
+        [(Direction::In, ProgramSite::CgroupIn, "ingress"), (Direction::Out, ProgramSite::CgroupOut, "egress")]
+    {
         // In a container the path may lie outside what is mounted.
         let ids = ids(&own, direction).or_else(|| ids(&root, direction)).unwrap_or_default();
         for id in ids {
@@ -77,8 +79,8 @@ fn own_group(groups: &str) -> Option<&str> {
     groups.lines().find_map(|line| line.strip_prefix("0::/"))
 }
 
-fn of_others(at: &str, who: String) -> Finding {
-    Finding::Program { at: at.to_owned(), who, probe_filter: false, dropped: 0 }
+fn of_others(at: ProgramSite, who: String) -> Finding {
+    Finding::Program { at, who, probe_filter: false, dropped: 0 }
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use super::bench::{found, lab, run, send, settle, warm_up};
 /// Place, who, whether it is probe's filter, and what that dropped.
 fn programs(findings: Vec<Finding>) -> Vec<(String, String, bool, u64)> {
     let program = |finding| match finding {
-        Finding::Program { at, who, probe_filter, dropped } if !at.starts_with("cgroup") => {
-            Some((at, who, probe_filter, dropped))
+        Finding::Program { at, who, probe_filter, dropped } if !at.name().starts_with("cgroup") => {
+            Some((at.name().to_owned(), who, probe_filter, dropped))
         }
         _ => None,
     };
@@ -86,7 +86,7 @@ fn a_cgroup_program_is_told_and_probes_own_are_not() {
     };
     let told = |name: &str| {
         let findings = found(&lab, LabHost::B, Family::V4, || ());
-        let named = |finding: &&Finding| matches!(finding, Finding::Program { at, who, .. } if at == "cgroup_in" && who.contains(name));
+        let named = |finding: &&Finding| matches!(finding, Finding::Program { at, who, .. } if at.name() == "cgroup_in" && who.contains(name));
         findings.iter().filter(named).count()
     };
     // Both let everything pass, like all programs of probe there.

@@ -12,8 +12,9 @@ use probe_user::{
     error::Failure,
     lab::LabHost,
     model::{
+        attach::XdpAttachment,
         request::WatchRequest,
-        trace::{Drop, Finding, HopTrace, HostFacts, HostTrace},
+        trace::{Drop, Finding, HopTrace, HostFacts, HostTrace, ProgramSite},
     },
     peer::protocol::{Complaint, Hello},
     watch::Watching,
@@ -42,7 +43,7 @@ impl Watching for Evil {
             interface: evil(),
             address: Some(self.0.local),
             kernel: evil(),
-            xdp_mode: evil(),
+            xdp_mode: XdpAttachment::Native,
             tunnel: Some(evil()),
         };
         let hops = HOPS.iter().map(|row| (row.name.to_owned(), HopTrace::Blind { why: evil() }));
@@ -96,7 +97,7 @@ impl Evil {
             },
             Finding::Neighbour { address: self.0.remote, interface: evil(), state: evil() },
             Finding::Link { interface: evil(), up: false, carrier: false },
-            Finding::Program { at: "xdp".into(), who: evil(), probe_filter: false, dropped: 0 },
+            Finding::Program { at: ProgramSite::Xdp, who: evil(), probe_filter: false, dropped: 0 },
         ]
     }
 }

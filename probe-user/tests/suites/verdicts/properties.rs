@@ -10,7 +10,7 @@ use probe_user::{
         document::{HopStatus, Layer, Outcome, Stop, StopHost},
         path::{PathStep, Side, Station, journey},
     },
-    model::trace::Drop,
+    model::{attach::XdpAttachment, trace::Drop},
 };
 use proptest::{prelude::*, sample::subsequence};
 
@@ -28,16 +28,21 @@ fn any_blind() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
 
 /// A run that is healthy so far, in one of its shapes.
 fn any_run() -> impl Strategy<Value = Fixture> {
-    (any::<bool>(), any::<bool>(), any::<bool>(), prop_oneof!["native", "generic"], 1..12_u16).prop_map(
-        |(v6, two_sided, raw_socket, xdp_mode, probes)| Fixture {
+    (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        prop_oneof![Just(XdpAttachment::Native), Just(XdpAttachment::Generic)],
+        1..12_u16,
+    )
+        .prop_map(|(v6, two_sided, raw_socket, xdp_mode, probes)| Fixture {
             family: if v6 { 6 } else { 4 },
             two_sided,
             raw_socket,
             xdp_mode,
             probes,
             ..healthy()
-        },
-    )
+        })
 }
 
 fn word(step: &PathStep) -> String {
@@ -158,5 +163,5 @@ proptest! {
 
 /// The same shape, for the whole way of its packets.
 fn healthy_like(run: &Fixture) -> Fixture {
-    Fixture { family: run.family, probes: run.probes, xdp_mode: run.xdp_mode.clone(), ..healthy() }
+    Fixture { family: run.family, probes: run.probes, xdp_mode: run.xdp_mode, ..healthy() }
 }

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     error::Failure,
+    host::command::quoted,
     lab::{
         Topology,
         fault::{Case, Diagnoser, Got, Probe},
@@ -78,15 +79,6 @@ fn flags(probe: &Probe, case: &Case) -> Vec<String> {
     flags.extend(probe.dont_fragment.then(|| "--df".to_owned()));
     flags.extend(probe.reply_only.then(|| "--reply-only".to_owned()));
     flags
-}
-
-/// Quotes a word for a shell, if it needs quotes.
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
-    if word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl Diagnoser for ByCommand {

@@ -3,7 +3,7 @@
 use probe_ebpf::Family;
 
 use crate::{
-    lab::fault::{self, Case, CatalogueRun, Got, JudgedCase, Layer, Outcome, Side},
+    lab::fault::{self, Case, CatalogueRun, Got, JudgedCase},
     report::faults::{
         Beside, DiagnosisSummary, ExpectedVerdict, FaultCase, FaultList, FaultRow, FaultsDetail, FaultsReport, LeftOut,
         summary,
@@ -77,28 +77,28 @@ fn wanted(case: &Case) -> ExpectedVerdict {
     let has_stop = expected.has_stop();
     let leg = (has_stop && !expected.any_leg).then(|| case.leg.name().to_owned());
     ExpectedVerdict {
-        outcome: expected.outcomes.iter().copied().map(Outcome::name).collect(),
+        outcome: expected.outcomes.iter().copied().map(|outcome| outcome.name().to_owned()).collect(),
         leg: leg.into_iter().collect(),
-        host: expected.sides_for(case.side()).into_iter().map(Side::name).collect(),
-        layer: expected.layers.iter().copied().map(Layer::name).collect(),
+        host: expected.sides_for(case.side()).into_iter().map(|side| side.name().to_owned()).collect(),
+        layer: expected.layers.iter().copied().map(|layer| layer.name().to_owned()).collect(),
         reason: owned(expected.reasons),
         hook: owned(expected.hook.as_slice()),
         chain: owned(expected.chain.as_slice()),
-        confidence: expected.confidence.name(),
+        confidence: expected.confidence.name().to_owned(),
     }
 }
 
 fn short(got: &Got) -> DiagnosisSummary {
     DiagnosisSummary {
-        outcome: got.outcome.name(),
+        outcome: got.outcome.name().to_owned(),
         leg: got.leg.map(|leg| leg.name().to_owned()),
-        host: got.host.map(Side::name),
-        layer: got.layer.map(Layer::name),
+        host: got.host.map(|side| side.name().to_owned()),
+        layer: got.layer.map(|layer| layer.name().to_owned()),
         reason: got.reason.clone(),
         function: got.function.clone(),
         hook: got.hook.clone(),
         chain: got.chain.clone(),
-        confidence: got.confidence.name(),
+        confidence: got.confidence.name().to_owned(),
     }
 }
 

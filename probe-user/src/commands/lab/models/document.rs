@@ -65,6 +65,10 @@ fn wrong(judged: &JudgedFact<'_>) -> WrongFact {
         fact: finding.fact,
         expected: judged.truth.words(finding.fact),
         got: finding.answer.clone(),
+        expected_value: judged.truth.value().cloned(),
+        expected_measures: judged.truth.measures(finding.fact),
+        got_value: finding.value.clone(),
+        got_measures: finding.measures.clone(),
         confidence: finding.confidence,
         note: finding.note.clone(),
     }
@@ -79,7 +83,12 @@ pub(super) fn list(models: &[BoxModel]) -> ModelList {
         truths: model
             .truths(Family::V4)
             .into_iter()
-            .map(|(fact, truth)| TrueFact { fact, is: truth.words(fact) })
+            .map(|(fact, truth)| TrueFact {
+                fact,
+                is: truth.words(fact),
+                value: truth.value().cloned(),
+                measures: truth.measures(fact),
+            })
             .collect(),
     };
     ModelList { models: models.iter().map(row).collect() }

@@ -9,6 +9,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
+        measure::Unit,
         script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::{CERTAIN, TrialEnd, TrialTally, at_least},
     },
@@ -59,7 +60,9 @@ fn burst(draft: &mut Draft<'_, '_>, rate: u32, count: u32) -> Vec<(u32, TrialSub
 fn judge(known: &KnownFacts) -> FactFinding {
     let fact = Fact::Rate;
     let tallies = known.by_mark(fact, ARM);
-    let name = |(rate, tally): (&u32, &TrialTally)| tally.count(format!("requests at {rate} a second"));
+    let name = |(rate, tally): (&u32, &TrialTally)| {
+        tally.count(format!("requests at {rate} a second")).at(*rate, Unit::PacketsPerSecond)
+    };
     let evidence: Vec<TrialCount> = tallies.iter().map(name).collect();
     if evidence.is_empty() {
         return FactFinding::not_tested(fact, "it was not reached");

@@ -9,6 +9,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
+        measure::Unit,
         script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::{LIKELY, TrialEnd, TrialTally},
     },
@@ -113,8 +114,9 @@ fn evidence(known: &KnownFacts) -> Vec<TrialCount> {
         let mut tallies = std::collections::BTreeMap::<u32, TrialTally>::new();
         let votes = known.arm(Fact::Replies, arm);
         votes.for_each(|vote| tallies.entry(vote.mark / 1000 % 1000).or_default().add(vote.end));
-        let count =
-            |(replies, tally): (u32, TrialTally)| tally.count(format!("{replies} replies to one request, {arm}"));
+        let count = |(replies, tally): (u32, TrialTally)| {
+            tally.count(format!("{replies} replies to one request, {arm}")).at(replies, Unit::Packets)
+        };
         counts.extend(tallies.into_iter().map(count));
     }
     counts

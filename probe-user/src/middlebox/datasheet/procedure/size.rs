@@ -9,6 +9,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
+        measure::Unit,
         script::{Control, Draft, PlanBuilder, TrialSubject},
         votes::{Belief, TrialTally},
     },
@@ -84,7 +85,10 @@ fn largest(known: &KnownFacts, tallies: &BTreeMap<u32, TrialTally>) -> Option<(u
 fn judge(known: &KnownFacts) -> FactFinding {
     let by_size = [REQUESTS, REPLIES].map(|arm| (arm, known.by_mark(Fact::Size, arm)));
     let counts = |(arm, tallies): &(&str, BTreeMap<u32, TrialTally>)| -> Vec<TrialCount> {
-        tallies.iter().map(|(size, tally)| tally.count(format!("{arm} with {size} bytes"))).collect()
+        tallies
+            .iter()
+            .map(|(size, tally)| tally.count(format!("{arm} with {size} bytes")).at(*size, Unit::Bytes))
+            .collect()
     };
     let evidence: Vec<TrialCount> = by_size.iter().flat_map(counts).collect();
     if evidence.is_empty() {

@@ -11,6 +11,7 @@ use crate::{
         fact::Fact,
         finding::{FactFinding, FactValue, TrialCount},
         known::KnownFacts,
+        measure::Unit,
         votes::{CERTAIN, TrialTally},
     },
     model::verdict::Confidence,
@@ -91,7 +92,8 @@ fn evidence(known: &KnownFacts, lifetime: Lifetime) -> Vec<TrialCount> {
     let behind = (last + 2).min(tallies.len());
     let around = tallies[last.min(behind)..behind].iter();
     let at = |(mark, tally): &(u32, TrialTally)| {
-        tally.count(format!("{} after {:.1} s", lifetime.arm, f64::from(*mark) / 1000.0))
+        let seconds = f64::from(*mark) / 1000.0;
+        tally.count(format!("{} after {seconds:.1} s", lifetime.arm)).at(seconds, Unit::S)
     };
     let sums = [(&tallies[..last.min(behind)], "sooner"), (&tallies[behind..], "later")];
     let [sooner, later] = sums.map(|(part, when)| sum(part).count(format!("{} {when}", lifetime.arm)));
