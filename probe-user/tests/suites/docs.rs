@@ -2,6 +2,7 @@
 
 mod causes;
 mod excused;
+mod figures;
 mod hops;
 mod json;
 mod masked;

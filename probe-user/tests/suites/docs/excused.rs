@@ -20,12 +20,7 @@ pub(super) const EXCUSED: &[Excused] = &[
     excused(
         "sudo probe lab faults --summary",
         "ten minutes; the tests of `cases` run each fault",
-        Some("sudo probe lab faults --summary peer-nft-input healthy -4"),
-    ),
-    excused(
-        "sudo probe lab faults 'healthy-many*'",
-        "a minute, and what it shows is the sum",
-        Some("sudo probe lab faults healthy-many -4"),
+        Some("sudo probe lab faults --summary peer-nft-input-reject healthy-empty -4"),
     ),
     excused("sudo probe lab characterize", "a quarter of an hour", Some("probe lab characterize --list")),
     excused("sudo probe lab up", "the session has its lab already", None),

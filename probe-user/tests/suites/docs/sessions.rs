@@ -78,7 +78,7 @@ fn typed(command: &str) -> Output {
         process.args([&format!("{BIN}/probe"), "lab", "exec", "a", "--"]);
     }
     process.args(["sh", "-c", command]).env("PATH", format!("{BIN}:{path}")).stdin(Stdio::null());
-    process.env_remove("LANG").env_remove("LC_ALL").output().expect("timeout is there")
+    process.env("LC_ALL", "C.UTF-8").output().expect("timeout is there")
 }
 
 /// The words of a shell command.
