@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod check;
 mod compile;
+mod docs;
 mod kernels;
 mod lab;
 mod run;
@@ -28,6 +29,7 @@ enum Verb {
     Test(test::TestOptions),
     Bench(bench::BenchOptions),
     Check(check::CheckOptions),
+    Docs(docs::DocsOptions),
     Kernels(kernels::KernelsOptions),
     #[command(hide = true)]
     UnderDocker(test::docker::Options),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Test(options) => test::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Check(options) => check::run(&options),
+        Verb::Docs(options) => docs::run(&options),
         Verb::Kernels(options) => kernels::run(&options),
         Verb::UnderDocker(options) => test::docker::run(&options),
         Verb::Inside(options) => kernels::guest::run(&options),

@@ -1,6 +1,6 @@
 //! From a stop to what it means, and what to type: a table.
 
-mod table;
+pub mod table;
 
 use super::{
     Evidence,

@@ -27,7 +27,7 @@ use DropPoint::{
 };
 
 /// Drop reasons that leave no doubt, whatever function frees the packet. A name that ends in `*` is a prefix.
-const REASONS: &[(&str, &[DropPoint])] = &[
+pub const REASONS: &[(&str, &[DropPoint])] = &[
     ("IP_RPFILTER", &[RouteIn]),
     ("IP_INNOROUTES", &[RouteIn]),
     ("IP_INADDRERRORS", &[RouteIn]),
@@ -66,7 +66,7 @@ const REASONS: &[(&str, &[DropPoint])] = &[
 ];
 
 /// For `NETFILTER_DROP`: the caller of the hook, innermost frame first, in both IP versions.
-const HOOKS: &[(&str, DropPoint)] = &[
+pub const HOOKS: &[(&str, DropPoint)] = &[
     ("nft_do_chain_netdev", NfIngress),
     ("ip_rcv", NfPrerouting),
     ("ipv6_rcv", NfPrerouting),
@@ -98,7 +98,7 @@ const HOOKS: &[(&str, DropPoint)] = &[
 ];
 
 /// Functions that tell the place where the reason does not. A name that ends in `*` is a prefix.
-const FUNCTIONS: &[(&str, &[DropPoint])] = &[
+pub const FUNCTIONS: &[(&str, &[DropPoint])] = &[
     ("veth_xdp_rcv*", &[Xdp]),
     ("do_xdp_generic", &[Xdp]),
     ("bpf_prog_run_generic_xdp", &[Xdp]),

@@ -4,6 +4,7 @@
 mod common;
 
 mod datasheet;
+mod docs;
 mod doctor;
 mod faults;
 mod filter;

@@ -4,16 +4,17 @@
 
 use crate::diagnosis::places::DropPoint;
 
-/// A row.
-pub(super) struct Advice {
+/// What a stop means and what mends it, for a place and a reason.
+#[derive(Debug)]
+pub struct Advice {
     /// Where; empty: anywhere.
-    pub(super) place: &'static [DropPoint],
+    pub place: &'static [DropPoint],
     /// For which reason; empty: any; a prefix where it ends in `*`.
-    pub(super) reason: &'static str,
+    pub reason: &'static str,
     /// What it means, as a sentence.
-    pub(super) meaning: &'static str,
+    pub meaning: &'static str,
     /// What to type on that host.
-    pub(super) commands: &'static [&'static str],
+    pub commands: &'static [&'static str],
 }
 
 const fn of(
@@ -31,7 +32,8 @@ use DropPoint::{
     RouteBack, RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
 };
 
-pub(super) const TABLE: &[Advice] = &[
+/// Every advice; the last row fits everything.
+pub const TABLE: &[Advice] = &[
     of(
         &[],
         "PROBE_FILTER",
