@@ -79,6 +79,10 @@ pub struct DiagnoseArgs {
     /// Have nftables name the exact rule that drops a probe: adds a table of probe's own, and removes it
     #[arg(long, help_heading = "Looking further")]
     pub trace_rules: bool,
+    /// Watch this network namespace alone, as if every other of this kernel were another machine (PROBE_OWN_NAMESPACE=1
+    /// says so too)
+    #[arg(long, help_heading = "Looking further")]
+    pub own_namespace: bool,
     /// Where to attach on this host; the far host's agent has its own flags.
     #[command(flatten)]
     pub attach: Attach,

@@ -151,9 +151,16 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         role: HostRole::Sender,
         attach: args.attach,
         trace_rules: args.trace_rules,
+        everywhere: everywhere(args),
         requests: RequestHandling::Pass,
         further: Vec::new(),
     }
+}
+
+/// Whether other network namespaces of this kernel are looked at. A script that takes them for machines says so once.
+fn everywhere(args: &DiagnoseArgs) -> bool {
+    let own = std::env::var_os("PROBE_OWN_NAMESPACE").is_some_and(|value| value == "1");
+    !args.own_namespace && !own
 }
 
 fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> ProbePlan {
@@ -233,8 +240,9 @@ impl Probing<'_> {
             local,
             peer,
             walk,
+            places: Vec::new(),
         };
-        Ok(Known { evidence, far, near })
+        Ok(Known { evidence: evidence.gathered(), far, near })
     }
 
     /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.

@@ -1,11 +1,14 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
 pub mod benign;
+pub mod place;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
+
+pub use self::place::{PlaceTrace, PortTrace};
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +23,9 @@ pub struct HostTrace {
     pub findings: Vec<Finding>,
     /// What watching cost, and what it missed.
     pub accounting: Accounting,
+    /// Other network namespaces of its kernel that probes crossed or ended in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PlaceTrace>,
 }
 
 /// Which host it is.
@@ -38,6 +44,19 @@ pub struct HostFacts {
     /// The kind of that interface where it is a tunnel, e.g. `vxlan`: what carries it is not watched.
     #[serde(default)]
     pub tunnel: Option<String>,
+    /// The inode of its network namespace; 0: not known.
+    #[serde(default)]
+    pub netns: u64,
+    /// What tells its kernel, from one start to the next, from every other (`boot_id`); empty: not known.
+    #[serde(default)]
+    pub boot: String,
+}
+
+impl HostFacts {
+    /// Whether both are namespaces of one kernel.
+    pub fn shares_kernel(&self, other: &Self) -> bool {
+        !self.boot.is_empty() && self.boot == other.boot
+    }
 }
 
 /// One hop: it was watched, or it was not.

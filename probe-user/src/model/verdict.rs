@@ -38,7 +38,9 @@ pub enum Confidence {
 pub enum StopHost {
     /// The sender.
     Local,
-    /// Between the two.
+    /// Another place that was watched: a network namespace of a watched kernel, which is neither end.
+    Via,
+    /// Between two watched places.
     Network,
     /// The far end.
     Peer,

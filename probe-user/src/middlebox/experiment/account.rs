@@ -57,7 +57,7 @@ pub fn evidence(
         sight
     };
     let (local, peer) = (named(first.from), Some(named(other)));
-    Some(Evidence { target, mode, responder: Responder::Nobody, sending, local, peer, walk: None })
+    Some(Evidence { target, mode, responder: Responder::Nobody, sending, local, peer, walk: None, places: Vec::new() })
 }
 
 /// A shot as its sender knows it; nothing where it was not tried.
