@@ -216,9 +216,13 @@ impl Probing<'_> {
         let mut seen_there = None;
         let ended = prober.run(self.stop, |sending| {
             self.progress.count(sending, self.args.count);
-            let Ok(seen_here) = near.look() else { return false };
+            let Ok(mut seen_here) = near.look() else { return false };
             if let Some(sight) = far.as_mut().and_then(Far::look) {
                 seen_there = Some(sight);
+            }
+            if far.is_some() {
+                // What the far end does with them, only it can tell.
+                seen_here.leave_out(seen_there.as_ref());
             }
             self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref())
         });

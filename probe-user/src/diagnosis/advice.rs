@@ -87,7 +87,8 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// How to learn more: an exact rule, or what one end can't know.
 fn find_out(stop: &Stop, side: Option<Side>, target: &str) -> Option<Command> {
-    let rule = stop.cause.netfilter.is_some() && side.is_some();
+    // Rules are traced where a host runs probe.
+    let rule = stop.cause.netfilter.is_some() && matches!(side, Some(Side::Local | Side::Peer));
     let command = match (stop.host, rule) {
         (StopHost::Beyond, _) => format!("probe diagnose {target} --peer 'ssh {target} sudo probe agent'"),
         (_, true) => format!("probe diagnose {target} --trace-rules"),

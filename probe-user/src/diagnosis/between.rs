@@ -71,6 +71,7 @@ pub(super) fn steps(evidence: &Evidence, leg: Leg) -> Vec<PathStep> {
     // The far end's clock is another one: its places come last on the way there, and first on the way back.
     let of_peer = |place: u8| evidence.places.get(usize::from(place)).is_some_and(|place| place.of_peer);
     crossings.sort_by_key(|it| of_peer(it.place) == (leg == evidence.first_leg()));
+    crossings.sort_by_key(|it| !aside(evidence, leg, it.place));
     let mut steps = Vec::new();
     for place in target_of(evidence).filter(|_| leg != evidence.first_leg()) {
         if !leaves(&crossings, place) {
@@ -78,11 +79,12 @@ pub(super) fn steps(evidence: &Evidence, leg: Leg) -> Vec<PathStep> {
         }
     }
     for (index, it) in crossings.iter().enumerate() {
-        let duty = if must_pass(evidence, leg, it) { Requirement::Must } else { Requirement::May };
+        let copy = aside(evidence, leg, it.place);
+        let duty = if !copy && must_pass(evidence, leg, it) { Requirement::Must } else { Requirement::May };
         steps.push(step(leg, Side::Via(it.place), Station::Port(it.hop, it.port), duty));
         let is_last = crossings[index + 1..].iter().all(|later| later.place != it.place);
         let ends_here = target_of(evidence).any(|target| target == it.place) && leg == evidence.first_leg();
-        if is_last && !ends_here && it.port != ANY_PORT && !leaves(&crossings, it.place) {
+        if is_last && !copy && !ends_here && it.port != ANY_PORT && !leaves(&crossings, it.place) {
             steps.push(exit(leg, it.place));
         }
     }
@@ -117,6 +119,20 @@ fn crossings(evidence: &Evidence, leg: Leg) -> Vec<Crossing> {
     all
 }
 
+/// Whether what a place saw on a leg was for another host's MAC address: copies that a bridge made for all of its ports,
+/// or all there is. So its place is before any other, where only probes end that no other place saw.
+fn aside(evidence: &Evidence, leg: Leg, place: u8) -> bool {
+    let Some(place) = evidence.places.get(usize::from(place)) else { return false };
+    let foreign = |probe: &u16| {
+        let mut drops = place.drops.iter().filter(|drop| drop.leg == leg && drop.probe == Some(*probe));
+        drops.any(|drop| drop.reason == "OTHERHOST")
+    };
+    let seen = |hop: Hop| place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(|seen| seen.keys());
+    let left = HOPS[1..].iter().any(|hop| seen(*hop).next().is_some());
+    let mut came = seen(Hop::NetifIn).peekable();
+    !left && came.peek().is_some() && came.all(foreign)
+}
+
 /// The place that the probes are for, where nobody watches it as the far end.
 fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
     let is_it = |place: &PlaceTrace| role(evidence, place) == PlaceRole::Target;
@@ -137,9 +153,9 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let answers = passed(&HOPS[..1], Leg::Request) && !passed(&HOPS[1..], Leg::Request);
     let answers = answers && passed(&HOPS[1..], Leg::Reply) && !passed(&HOPS[..1], Leg::Reply);
     match told {
-        _ if evidence.two_sided() || evidence.one_way() => PlaceRole::Router,
+        _ if evidence.two_sided() => PlaceRole::Router,
         Some(true) => PlaceRole::Target,
-        None if answers => PlaceRole::Target,
+        None if answers || evidence.one_way() => PlaceRole::Target,
         Some(false) | None => PlaceRole::Router,
     }
 }

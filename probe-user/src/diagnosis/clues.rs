@@ -111,10 +111,12 @@ impl Gap {
         mine.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
         let drop = mine.first().map(|told| (told.drop.reason.as_str(), told.drop.function.as_str(), told.spot));
         let icmp = evidence.sending.errors.iter().find(|error| error.ends_packet() && error.probe == probe);
+        // Errors are rate-limited: where the kernel itself told of the drop, those that came make it no other one.
+        let told = drop.is_some_and(|(.., spot)| spot.is_some());
         Clue {
             errno: evidence.probe(probe).and_then(|sent| sent.errno.as_deref()),
             drop,
-            icmp: icmp.map(|error| (error.from, error.icmp_type, error.code)),
+            icmp: icmp.filter(|_| !told).map(|error| (error.from, error.icmp_type, error.code)),
         }
     }
 }

@@ -303,6 +303,11 @@ impl Teller<'_> {
                     cause.setting.as_ref().map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
                 format!("left unanswered, as {} says", setting.unwrap_or_default())
             }
+            Layer::Route if stop.host == StopHost::Via && cause.setting.is_some() => {
+                let setting = cause.setting.as_ref();
+                let said = setting.map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
+                format!("dropped by routing ({})", said.unwrap_or_default())
+            }
             Layer::Route => named(if stop.host == StopHost::Local && stop.leg == self.sent_leg() {
                 "refused by routing"
             } else {

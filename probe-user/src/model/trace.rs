@@ -374,6 +374,14 @@ pub struct IcmpError {
 }
 
 impl HostTrace {
+    /// Leaves out of the places that in which `peer` watches; all of them where it has not said yet which that is.
+    pub fn leave_out(&mut self, peer: Option<&Self>) {
+        let Some(peer) = peer else { return self.places.clear() };
+        if peer.host.shares_kernel(&self.host) {
+            self.places.retain(|place| place.netns != peer.host.netns);
+        }
+    }
+
     /// What `hop` saw; blind where nothing is known of it.
     pub fn hop(&self, hop: Hop) -> HopTrace {
         let unknown = || HopTrace::Blind { why: "not watched".to_owned() };

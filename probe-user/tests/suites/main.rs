@@ -18,6 +18,7 @@ mod netfilter;
 mod observe;
 mod path_watch;
 mod peer;
+mod places;
 mod player;
 mod receive;
 mod schemas;

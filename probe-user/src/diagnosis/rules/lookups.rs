@@ -11,7 +11,7 @@ use crate::{
         path::Side,
         places::{DropLocation, DropPoint},
     },
-    model::trace::{Drop, Finding},
+    model::trace::{Drop, Finding, Leg},
 };
 
 /// Every finding with its host.
@@ -132,11 +132,18 @@ fn ends_requests(path: &str, value: &str, target: IpAddr) -> bool {
 pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Route { to, errno: Some(errno), .. } = finding else { return None };
-        let spot = gap.spot(side, DropPoint::RouteBack).or_else(|| gap.spot(side, DropPoint::Call))?;
+        let spot = gap.spot(side, DropPoint::RouteBack).or_else(|| gap.spot(side, DropPoint::Call));
+        let spot = spot.or_else(|| gap.spot(side, DropPoint::RouteIn).filter(|spot| forwards(*spot, *to, evidence)))?;
         let detail = Some(format!("no route to {to}"));
         let cause = Cause { reason: Some(errno.clone()), detail, ..Cause::default() };
         Ruling::at(vec![spot], cause, Witness::Errno, Weight::Explains)
     })
+}
+
+/// Whether a router in between was to send what died at `spot` to that address.
+fn forwards(spot: DropLocation, to: IpAddr, evidence: &Evidence) -> bool {
+    let end = if spot.leg == Leg::Request { Some(evidence.target.address) } else { evidence.local.host.address };
+    matches!(spot.side(), Some(Side::Via(_))) && end == Some(to)
 }
 
 /// What was looked up where a router in between freed `drop` in its routing: forwarding that is off, strict reverse path
@@ -176,7 +183,7 @@ pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, eviden
         "EHOSTUNREACH" => "an unreachable route",
         _ => "no route",
     };
-    Cause { detail: Some(format!("{}: {what} to {to}", drop.reason)), ..cause }
+    Cause { detail: Some(format!("{what} to {to}")), ..cause }
 }
 
 /// What a counter of the kernel counts (`/proc/net/{snmp,snmp6,netstat}`), by how its name begins and ends.

@@ -138,13 +138,16 @@ fn add(cells: &mut Vec<Cell>, hop: &HopState) {
     cells.push(Cell { name, first: at, last: at, passed: hop.passed, blind });
 }
 
+/// The word for leaving a place by whichever interface.
+const OUT: &str = "out";
+
 /// A hop's word, with the interface where a place has several.
 fn hop_name(hop: &HopState) -> String {
     let word = short(hop.checkpoint.station);
     match (&hop.interface, hop.checkpoint.station) {
         (Some(interface), _) => format!("{interface} {word}"),
         (None, Station::Port(Hop::NetifIn, _)) => "in".to_owned(),
-        (None, Station::Port(..)) => "out".to_owned(),
+        (None, Station::Port(..)) => OUT.to_owned(),
         (None, _) => word.to_owned(),
     }
 }
@@ -207,6 +210,9 @@ impl Painter<'_> {
             let (before, inside) = (self.stopped_before(cell), self.stopped_inside(cell));
             if before > 0 {
                 words.push(self.cross(before));
+            }
+            if before > 0 && cell.passed == 0 && cell.name == OUT {
+                return (words, crosses + before);
             }
             let lead = if words.is_empty() || (before > 0 && cell.passed == 0) { "" } else { arrow };
             words.push(Word { lead, ..self.cell(cell, inside) });
