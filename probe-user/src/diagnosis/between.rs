@@ -221,9 +221,12 @@ pub(super) fn spots(from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocat
     let watched = far == Whose::Network || into_place || from.leg == to.leg;
     let network = if watched { Whose::Network } else { far };
     let leg = if watched { to.leg } else { from.leg };
-    spots.extend(at(here, from.leg, &[Qdisc, DriverOut]));
+    // What a device was handed has left its queue.
+    let queued = matches!(hop(from), Some(Hop::NetifIn | Hop::DevQueue));
+    spots.extend(at(here, from.leg, if queued { &[Qdisc, DriverOut] } else { &[DriverOut] }));
     spots.push(DropLocation { leg, host: network, place: Network });
-    spots.extend(at(there, to.leg, &[DriverIn, Xdp]));
+    // XDP of a driver runs before the first hop of a place in between.
+    spots.extend(at(there, to.leg, if into_place { &[DriverIn, Xdp] } else { &[DriverIn] }));
     if into_place && hop(to) != Some(Hop::NetifIn) {
         spots.extend(at(there, to.leg, &THROUGH));
     }
