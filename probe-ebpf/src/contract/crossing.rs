@@ -32,7 +32,7 @@ pub const fn crossing_index(site: u32, hop: u32, echo: Echo, probe: u32) -> u32 
     (probe & (MAX_PROBES - 1)) * CROSSINGS_OF_PROBE + ((site & (MAX_SITES - 1)) * 3 + hop) * 2 + leg
 }
 
-const _: () = assert!(CROSSING_HOPS.len() == 3 && size_of::<Passage>() % 8 == 0);
+const _: () = assert!(CROSSING_HOPS.len() == 3 && size_of::<Passage>().is_multiple_of(8));
 
 #[cfg(test)]
 mod tests {
