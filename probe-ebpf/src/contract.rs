@@ -2,6 +2,7 @@
 
 pub mod absorb;
 pub mod config;
+pub mod crossing;
 pub mod drops;
 pub mod event;
 pub mod filter;

@@ -4,6 +4,7 @@ pub(crate) mod absorb;
 pub(crate) mod atomic;
 pub(crate) mod capture;
 pub(crate) mod config;
+pub(crate) mod crossing;
 pub(crate) mod disposition;
 pub(crate) mod drops;
 pub(crate) mod filter;

@@ -5,6 +5,7 @@
 
 pub mod advice;
 mod alterations;
+mod between;
 mod clues;
 pub mod document;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod path;
 pub mod places;
 pub mod rules;
 mod sentence;
+mod station;
 mod timing;
 pub mod verdict;
 
@@ -21,7 +23,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Finding, HostTrace, SenderTrace, SentProbe};
+use crate::model::trace::{Drop, Finding, HostTrace, PlaceTrace, SenderTrace, SentProbe};
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;
@@ -47,6 +49,9 @@ pub struct Evidence {
     /// Which routers answered to a rising TTL, where that was asked for.
     #[serde(default)]
     pub walk: Option<Walk>,
+    /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
+    #[serde(default)]
+    pub places: Vec<PlaceTrace>,
 }
 
 /// Whom the probes were for.
@@ -107,13 +112,59 @@ impl Evidence {
     /// Evidence of a run that sent requests to a far kernel, with nobody watching there.
     pub fn new(target: Target, sending: SenderTrace, local: HostTrace) -> Self {
         let (mode, responder) = (ProbeMode::default(), Responder::default());
-        Self { target, mode, responder, sending, local, peer: None, walk: None }
+        Self { target, mode, responder, sending, local, peer: None, walk: None, places: Vec::new() }
     }
 
-    /// What the host on `side` saw; the sender where the target is on this very host.
+    /// With the places that each host found on its kernel as places of the path, each once: two hosts of one kernel found
+    /// the same ones, and one of two ends is no place in between.
+    #[must_use]
+    pub fn gathered(mut self) -> Self {
+        let found_here = std::mem::take(&mut self.local.places);
+        let found_there = self.peer.as_mut().map(|peer| std::mem::take(&mut peer.places)).unwrap_or_default();
+        let one_kernel = self.peer.as_ref().is_some_and(|peer| peer.host.shares_kernel(&self.local.host));
+        let peer = self.peer.as_ref().filter(|_| one_kernel).map(|peer| peer.host.netns);
+        self.places.extend(found_here.into_iter().filter(|place| Some(place.netns) != peer));
+        if !one_kernel {
+            self.places.extend(found_there.into_iter().map(|place| PlaceTrace { of_peer: true, ..place }));
+        }
+        self
+    }
+
+    /// The place with this number, where `side` is one between the two ends.
+    pub fn place(&self, side: Side) -> Option<&PlaceTrace> {
+        match side {
+            Side::Via(number) => self.places.get(usize::from(number)),
+            Side::Local | Side::Peer => None,
+        }
+    }
+
+    /// Every place that was watched, in no order: the sender, those in between, and the far end if it was.
+    pub fn sides(&self) -> impl Iterator<Item = Side> + use<> {
+        let between = (0..self.places.len()).filter_map(|number| u8::try_from(number).ok()).map(Side::Via);
+        let peer = self.two_sided().then_some(Side::Peer);
+        std::iter::once(Side::Local).chain(between).chain(peer)
+    }
+
+    /// The packets that were freed on `side`.
+    pub fn drops(&self, side: Side) -> &[Drop] {
+        self.place(side).map_or_else(|| &self.host(side).drops, |place| &place.drops)
+    }
+
+    /// The interface that carries the probes on `side`; of a place in between the first that they met.
+    pub fn interface(&self, side: Side) -> &str {
+        match self.place(side) {
+            Some(place) => place.ports.first().map_or("", |port| &port.interface),
+            None => &self.host(side).host.interface,
+        }
+    }
+
+    /// What the host on `side` saw; the sender where the target is on this very host. A place in between was seen by the
+    /// host whose kernel has it.
     pub fn host(&self, side: Side) -> &HostTrace {
+        let of_peer = self.place(side).is_some_and(|place| place.of_peer);
         match (side, &self.peer) {
             (Side::Peer, Some(peer)) => peer,
+            (Side::Via(_), Some(peer)) if of_peer => peer,
             _ => &self.local,
         }
     }
@@ -154,7 +205,7 @@ impl Evidence {
 
     /// What was looked up on the host on `side`.
     pub fn findings(&self, side: Side) -> impl Iterator<Item = &Finding> {
-        self.host(side).findings.iter()
+        self.place(side).map_or(&self.host(side).findings, |place| &place.findings).iter()
     }
 
     /// Whether the probes are IPv6.
@@ -164,13 +215,16 @@ impl Evidence {
 
     /// What people call the host on `side`; two hosts of one name (network namespaces) are told apart by their place.
     pub fn name(&self, side: Side) -> String {
+        if let Some(place) = self.place(side) {
+            return place.name.clone();
+        }
         let (here, there) = (&self.local.host.hostname, self.peer.as_ref().map(|peer| &peer.host.hostname));
         match side {
             _ if Some(here) == there || here.is_empty() || there.is_some_and(String::is_empty) => match side {
-                Side::Local => "this host".to_owned(),
+                Side::Local | Side::Via(_) => "this host".to_owned(),
                 Side::Peer => "the peer".to_owned(),
             },
-            Side::Local => here.clone(),
+            Side::Local | Side::Via(_) => here.clone(),
             Side::Peer => there.cloned().unwrap_or_else(|| self.target.name.clone()),
         }
     }

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod border;
 pub mod bpf_sys;
 pub mod bpffs;
+pub mod crossings;
 pub mod drops;
 pub mod error;
 pub mod filter;

@@ -11,6 +11,7 @@ pub mod counter;
 pub mod counters;
 pub mod device;
 pub mod iptables;
+pub mod namespace;
 pub mod neighbour;
 pub mod offsets;
 pub mod privilege;

@@ -34,8 +34,8 @@ pub struct Config {
     pub only: u32,
     /// Inode of the watched network namespace: hops that see all namespaces look only at this one.
     pub netns: u32,
-    /// Padding.
-    pub reserved: u32,
+    /// 1: note probes, and tell of their drops, in every other network namespace of this kernel too.
+    pub everywhere: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.
     pub nonce: u64,
 }

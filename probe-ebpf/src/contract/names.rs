@@ -44,6 +44,14 @@ pub const CONSUME: &str = "probe_consume";
 
 /// Which probe passed which hop.
 pub const JOURNEYS: &str = "probe_journeys";
+/// Devices of other network namespaces that probes crossed.
+pub const SITES: &str = "probe_sites";
+/// The slot of each of them.
+pub const SITE_SLOTS: &str = "probe_site_slot";
+/// How many slots were given.
+pub const SITE_COUNT: &str = "probe_site_num";
+/// Which probe crossed which of them.
+pub const CROSSINGS: &str = "probe_crossings";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
 /// Requests of the run that were kept from the kernel.
@@ -105,7 +113,11 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 42] = [
+pub const ALL: [&str; 46] = [
+    SITES,
+    SITE_SLOTS,
+    SITE_COUNT,
+    CROSSINGS,
     ABSORBED,
     XMITTED,
     HANDED,

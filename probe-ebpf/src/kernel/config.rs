@@ -20,7 +20,7 @@ pub(crate) static PROBE_CONFIG: Config = Config {
     journey: 0,
     requests: 0,
     netns: 0,
-    reserved: 0,
+    everywhere: 0,
     nonce: 0,
     only: 0,
 };

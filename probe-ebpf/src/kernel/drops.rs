@@ -11,7 +11,11 @@ use probe_ebpf::{
     packet::addresses,
 };
 
-use super::{config::config, maps::DROPS, skb::SkbEcho, skip};
+use super::{
+    maps::DROPS,
+    skb::{SkbEcho, SkbSite},
+    skip,
+};
 
 /// In `.rodata`: the verifier knows its fields as constants, and removes what they turn off.
 #[unsafe(no_mangle)]
@@ -59,7 +63,7 @@ pub(crate) fn in_icmp(location: u64) -> bool {
 
 /// Reports a packet that was freed to user space, if it is a probe.
 #[inline(always)]
-pub(crate) fn report(context: &BtfTracePointContext, ifindex: u32, seen: &SkbEcho, freed: Freed) -> Result<(), Skip> {
+pub(crate) fn report(context: &BtfTracePointContext, site: SkbSite, seen: &SkbEcho, freed: Freed) -> Result<(), Skip> {
     let Some(probe) = seen.probe else { return Ok(()) };
     let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
     let Some(mut entry) = DROPS.reserve::<DropEvent>(0) else {
@@ -67,15 +71,14 @@ pub(crate) fn report(context: &BtfTracePointContext, ifindex: u32, seen: &SkbEch
         return Ok(());
     };
     let event = entry.as_mut_ptr();
-    let netns = config!(netns);
     let with_stack = wants_stack(freed.reason);
     // SAFETY: the ring reserved space for one event, of which every field is written; the clock is only read.
     unsafe {
         (*event).time_ns = bpf_ktime_get_ns();
         (*event).location = freed.location;
         (*event).reason = freed.reason;
-        (*event).netns = netns;
-        (*event).ifindex = ifindex;
+        (*event).netns = site.netns;
+        (*event).ifindex = site.ifindex;
         (*event).id = seen.packet.id;
         (*event).seq = seen.packet.seq;
         (*event).probe = probe as u16;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
-    Hop,
+    Hop, Passage,
     contract::journey::{mark_end, passage_index, probe_of},
     packet::{EchoPacket, addresses},
 };
@@ -50,6 +50,19 @@ fn write(
 ) -> Option<u32> {
     let index = passage_index(hop as u32, packet.kind.echo, probe);
     let passage = JOURNEYS.get_ptr_mut(index)?;
+    put(passage, packet, ifindex, (source, destination));
+    Some(index)
+}
+
+/// Writes the packet's passage at the interface `ifindex` to `passage`, which a map gave.
+#[inline(always)]
+pub(crate) fn fill(passage: *mut Passage, seen: &SkbEcho, ifindex: u32) -> Option<()> {
+    put(passage, &seen.packet, ifindex, addresses(&seen.bytes, &seen.packet)?);
+    Some(())
+}
+
+#[inline(always)]
+fn put(passage: *mut Passage, packet: &EchoPacket, ifindex: u32, (source, destination): ([u8; 16], [u8; 16])) {
     // SAFETY: the map gave a valid pointer. Several processors write `times` at once if a probe was duplicated; the other
     // fields keep the last value, each field intact.
     unsafe {
@@ -63,7 +76,6 @@ fn write(
         (*passage).destination = destination;
         atomic::add_u32(&raw mut (*passage).times, 1);
     }
-    Some(index)
 }
 
 /// Notes what the hop reported later about the packet of passage `index`.

@@ -67,6 +67,21 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 #[map(name = "probe_journeys")]
 pub(crate) static JOURNEYS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPABLE);
 
+/// Devices of other network namespaces by slot ([`probe_ebpf::contract::crossing::site_word`]); 0: none yet.
+#[map(name = "probe_sites")]
+pub(crate) static SITES: Array<u64> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+/// The slot of each of them.
+#[map(name = "probe_site_slot")]
+pub(crate) static SITE_SLOTS: HashMap<u64, u32> = HashMap::with_max_entries(UNUSED, 0);
+
+/// How many slots were given.
+#[map(name = "probe_site_num")]
+pub(crate) static SITE_COUNT: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map(name = "probe_crossings")]
+pub(crate) static CROSSINGS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPABLE);
+
 #[map(name = "probe_absorbed")]
 pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 

@@ -106,6 +106,7 @@ fn request() -> WatchRequest {
         role: HostRole::Sender,
         attach: Attach::default(),
         trace_rules: false,
+        everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
         further: Vec::new(),
     }

@@ -151,9 +151,16 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         role: HostRole::Sender,
         attach: args.attach.choices(),
         trace_rules: args.trace_rules,
+        everywhere: everywhere(args),
         requests: RequestHandling::Pass,
         further: Vec::new(),
     }
+}
+
+/// Whether other network namespaces of this kernel are looked at. A script that takes them for machines says so once.
+fn everywhere(args: &DiagnoseArgs) -> bool {
+    let own = std::env::var_os("PROBE_OWN_NAMESPACE").is_some_and(|value| value == "1");
+    !args.own_namespace && !own
 }
 
 fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> ProbePlan {
@@ -209,9 +216,13 @@ impl Probing<'_> {
         let mut seen_there = None;
         let ended = prober.run(self.stop, |sending| {
             self.progress.count(sending, self.args.count);
-            let Ok(seen_here) = near.look() else { return false };
+            let Ok(mut seen_here) = near.look() else { return false };
             if let Some(sight) = far.as_mut().and_then(Far::look) {
                 seen_there = Some(sight);
+            }
+            if far.is_some() {
+                // What the far end does with them, only it can tell.
+                seen_here.leave_out(seen_there.as_ref());
             }
             self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref())
         });
@@ -233,8 +244,9 @@ impl Probing<'_> {
             local,
             peer,
             walk,
+            places: Vec::new(),
         };
-        Ok(Known { evidence, far, near })
+        Ok(Known { evidence: evidence.gathered(), far, near })
     }
 
     /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.

@@ -6,7 +6,7 @@ use super::{
     Evidence,
     document::{Cause, Command, Confidence, Stop, StopHost},
     path::Side,
-    places::{DropLocation, host_of},
+    places::{Whose, host_of},
 };
 use table::{Advice, TABLE};
 
@@ -21,14 +21,14 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
         return leave_open(stop, evidence);
     }
     let Some(row) = TABLE.iter().find(fits) else { return };
-    let side = DropLocation { leg: stop.leg, host: stop.host, place }.side();
+    let side = stop.whose.side();
     let fill = |text: &str| filled(text, side, &stop.cause, evidence);
     stop.meaning = fill(row.meaning);
     if stop.host == StopHost::Beyond && stop.cause.icmp.is_none() {
         "One end cannot tell a lost request from a lost reply; the far end can.".clone_into(&mut stop.meaning);
     }
     let on = if matches!(stop.host, StopHost::Network | StopHost::Beyond) { Some(Side::Local) } else { side };
-    let command = |text: &str| Command { on, command: fill(text) };
+    let command = |text: &str| in_place(on, fill(text), evidence);
     let known = |command: &Command| !command.command.contains('{');
     let mut commands: Vec<Command> = row.commands.iter().map(|text| command(text)).filter(known).collect();
     if let Some(command) = find_out(stop, side, &evidence.target.name) {
@@ -38,10 +38,22 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     }
     stop.commands = commands;
     stop.advice = match (stop.commands.first(), on) {
-        (Some(first), Some(side)) => format!("on {}: {}", evidence.name(side), first.command),
+        (Some(first), Some(_)) => {
+            format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command)
+        }
         (Some(first), None) => first.command.clone(),
         (None, _) => stop.meaning.clone(),
     };
+}
+
+/// A command for a place: one in between is entered from the host whose kernel has it.
+fn in_place(on: Option<Side>, command: String, evidence: &Evidence) -> Command {
+    let Some(place) = on.and_then(|side| evidence.place(side)) else { return Command { on, command } };
+    let command = match &place.enter {
+        Some(enter) => format!("{enter} {command}"),
+        None => command,
+    };
+    Command { on: Some(if place.of_peer { Side::Peer } else { Side::Local }), command }
 }
 
 /// Where several causes remain, what takes the blindness away, or else where to look in general.
@@ -50,13 +62,13 @@ fn leave_open(stop: &mut Stop, evidence: &Evidence) {
     let mut sides: Vec<Side> = stop.blind.iter().map(|spot| spot.checkpoint.host).collect();
     sides.sort_unstable();
     sides.dedup();
-    let doctor = |side| Command { on: Some(side), command: "probe doctor".to_owned() };
+    let doctor = |side| in_place(Some(side), "probe doctor".to_owned(), evidence);
     stop.commands = sides.into_iter().map(doctor).collect();
     if stop.commands.is_empty() {
         let side = stop.first_missing.host;
-        let device = &evidence.host(side).host.interface;
+        let device = evidence.interface(side);
         let look = [format!("tc -s filter show dev {device} ingress"), "nft list ruleset".into(), "nstat -az".into()];
-        stop.commands = look.map(|command| Command { on: Some(side), command }).into();
+        stop.commands = look.map(|command| in_place(Some(side), command, evidence)).into();
     }
     if let Some(Command { on: Some(side), command }) = stop.commands.first() {
         stop.advice = format!("on {}: {command}", evidence.name(*side));
@@ -75,7 +87,8 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// How to learn more: an exact rule, or what one end can't know.
 fn find_out(stop: &Stop, side: Option<Side>, target: &str) -> Option<Command> {
-    let rule = stop.cause.netfilter.is_some() && side.is_some();
+    // Rules are traced where a host runs probe.
+    let rule = stop.cause.netfilter.is_some() && matches!(side, Some(Side::Local | Side::Peer));
     let command = match (stop.host, rule) {
         (StopHost::Beyond, _) => format!("probe diagnose {target} --peer 'ssh {target} sudo probe agent'"),
         (_, true) => format!("probe diagnose {target} --trace-rules"),
@@ -92,9 +105,8 @@ fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) ->
             text = text.replace(word, value);
         }
     };
-    let host = side.map(|side| &evidence.host(side).host);
     let other = match side.map(host_of) {
-        Some(StopHost::Peer) => evidence.local.host.address,
+        Some(Whose::Peer) => evidence.local.host.address,
         _ => Some(evidence.target.address),
     };
     let netfilter = cause.netfilter.as_ref();
@@ -102,7 +114,7 @@ fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) ->
     put("{other}", other.map(|address| address.to_string()).as_deref());
     put("{typed}", Some(&evidence.target.name));
     put("{target}", Some(&evidence.target.address.to_string()));
-    put("{iface}", host.map(|host| host.interface.as_str()));
+    put("{iface}", side.map(|side| evidence.interface(side)));
     put("{family}", netfilter.and_then(|place| place.family.as_deref()));
     put("{table}", netfilter.and_then(|place| place.table.as_deref()));
     put("{chain}", netfilter.and_then(|place| place.chain.as_deref()));

@@ -31,12 +31,11 @@ struct Clue<'a> {
 impl Gap {
     /// The drop events about its probes that lie inside of it; benign ones and those of elsewhere are no clue.
     pub fn events<'a>(&self, evidence: &'a Evidence) -> Vec<PlacedDrop<'a>> {
-        let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
         let of_side = |side: Side| {
-            let drops = evidence.host(side).drops.iter();
+            let drops = evidence.drops(side).iter();
             drops.filter_map(move |drop| self.told(drop, side, evidence))
         };
-        sides.flat_map(of_side).collect()
+        evidence.sides().flat_map(of_side).collect()
     }
 
     /// Where an event lies that names a device below the watched one, or a bridge: what is a network to the hops of a
@@ -47,7 +46,7 @@ impl Gap {
         let sends = side == self.last_seen.host && drop.leg == self.leg;
         let fits = |place: &&DropPoint| **place == DropPoint::Bridge || (**place < DropPoint::Network) == sends;
         let place = *places.iter().find(fits)?;
-        let other = drop.interface.as_ref().is_some_and(|at| *at != evidence.host(side).host.interface);
+        let other = drop.interface.as_ref().is_some_and(|at| *at != evidence.interface(side));
         let below = other || place == DropPoint::Bridge;
         let spot = DropLocation { leg: drop.leg, host: host_of(side), place };
         (crosses && below && ends.contains(&(side, drop.leg))).then_some(spot)
@@ -112,10 +111,12 @@ impl Gap {
         mine.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
         let drop = mine.first().map(|told| (told.drop.reason.as_str(), told.drop.function.as_str(), told.spot));
         let icmp = evidence.sending.errors.iter().find(|error| error.ends_packet() && error.probe == probe);
+        // Errors are rate-limited: where the kernel itself told of the drop, those that came make it no other one.
+        let told = drop.is_some_and(|(.., spot)| spot.is_some());
         Clue {
             errno: evidence.probe(probe).and_then(|sent| sent.errno.as_deref()),
             drop,
-            icmp: icmp.map(|error| (error.from, error.icmp_type, error.code)),
+            icmp: icmp.filter(|_| !told).map(|error| (error.from, error.icmp_type, error.code)),
         }
     }
 }

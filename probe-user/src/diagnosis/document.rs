@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use super::places::Candidate;
-use super::places::DropPoint;
+use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
     path::{Checkpoint, Side},
@@ -22,6 +22,8 @@ pub struct Diagnosis {
     pub target: Target,
     /// The two hosts.
     pub sides: Sides,
+    /// Every watched place that probes crossed, in path order.
+    pub places: Vec<Place>,
     /// Who was to answer requests at the far end.
     pub responder: Responder,
     /// How many probes were sent, refused ones included.
@@ -44,6 +46,38 @@ pub struct Diagnosis {
     pub stages: Vec<Segment>,
     /// What watching cost, on both hosts.
     pub accounting: Costs,
+}
+
+/// A network namespace on a watched kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Place {
+    /// Which of the evidence's it is.
+    #[serde(skip)]
+    pub side: Side,
+    /// What people call it.
+    pub name: String,
+    /// The name of its host.
+    pub host: String,
+    /// The inode of the network namespace; none: not known.
+    pub netns: Option<u64>,
+    /// Its interfaces that probes crossed.
+    pub interfaces: Vec<String>,
+    /// What it is to them.
+    pub role: PlaceRole,
+    /// The legs that cross it.
+    pub legs: Vec<Echo>,
+}
+
+/// What a place is to the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PlaceRole {
+    /// They start there.
+    Sender,
+    /// They cross it, or were to.
+    Router,
+    /// They are for it.
+    Target,
 }
 
 /// The two hosts.
@@ -99,6 +133,12 @@ pub struct Stop {
     pub leg: Echo,
     /// Where.
     pub host: StopHost,
+    /// Whose, with its number.
+    #[serde(skip)]
+    pub whose: Whose,
+    /// In which of the places, by its name; none: in none that was watched.
+    #[serde(rename = "place")]
+    pub place_name: Option<String>,
     /// In which part of the network stack.
     pub layer: Layer,
     /// The place in that layer.
@@ -269,6 +309,11 @@ pub struct HopState {
     /// Where.
     #[serde(flatten)]
     pub checkpoint: Checkpoint,
+    /// In which of the places, by its name.
+    pub place: String,
+    /// At which of its interfaces, where several are watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// What is known of it.
     pub state: HopStatus,
     /// How many probes it saw; none where it is blind.

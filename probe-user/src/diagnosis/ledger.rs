@@ -9,16 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use probe_ebpf::{Family, Hop};
 
 use super::{
-    Evidence, ProbeMode,
-    document::{BlindSpot, StopHost},
+    Evidence, ProbeMode, between,
+    document::BlindSpot,
     names,
-    path::{Checkpoint, PathStep, Requirement, Side, Station, journey},
-    places::{DropLocation, between},
+    path::{ANY_PORT, Checkpoint, PathStep, Requirement, Side, Station, journey},
+    places::{DropLocation, Whose, lies_between},
 };
 use crate::model::trace::{HopTrace, HostTrace};
 
 /// Why a hop is blind whose host ran out of room.
 const FULL: &str = "a map of this host had no room for all it saw";
+
+/// Why the hop of a place is blind that is known by its drop events alone.
+const ONLY_DROPS: &str = "no device there saw them; what the kernel freed there did";
 
 /// What a row of a ledger stands for.
 pub trait Watched {
@@ -148,14 +151,19 @@ impl Ledger {
     }
 
     fn gap(&self, stretch: Stretch, evidence: &Evidence) -> Gap {
-        let far = if evidence.two_sided() || evidence.loops_back() { StopHost::Network } else { StopHost::Beyond };
+        let far = if evidence.two_sided() || evidence.loops_back() { Whose::Network } else { Whose::Beyond };
         let family = if evidence.is_v6() { Family::V6 } else { Family::V4 };
         let blind = self.blind_between(&stretch);
         let blind = blind.map(|(step, why)| BlindSpot { checkpoint: step.checkpoint, why: why.to_owned() }).collect();
         let Stretch { last, first, probes } = stretch;
         let pairs = self.rows[last..=first].windows(2);
-        let lies_between = |pair: &[LedgerRow]| between(&pair[0].step, &pair[1].step, far, family);
-        let mut spots: Vec<DropLocation> = pairs.flat_map(lies_between).collect();
+        let is_port = |row: &LedgerRow| matches!(row.step.checkpoint.station, Station::Port(..));
+        let of_pair = |pair: &[LedgerRow]| match pair {
+            [from, to] if is_port(from) || is_port(to) => between::spots(&from.step, &to.step, far),
+            [from, to] => lies_between(&from.step, &to.step, far, family),
+            _ => Vec::new(),
+        };
+        let mut spots: Vec<DropLocation> = pairs.flat_map(of_pair).collect();
         let mut known = BTreeSet::new();
         spots.retain(|spot| known.insert(*spot));
         Gap {
@@ -201,6 +209,7 @@ fn row(evidence: &Evidence, step: PathStep) -> LedgerRow {
         Station::Send => whole(sent().collect()),
         Station::Recv => whole(sent().filter(|probe| evidence.sending.received.contains_key(probe)).collect()),
         Station::Hop(hop) => hop_row(evidence, step, hop),
+        Station::Port(hop, port) => port_row(evidence, step, hop, port),
     }
 }
 
@@ -214,6 +223,20 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
     let (seen, blind) = seen_at(host, hop, step.leg);
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
+}
+
+/// The row of a step at an interface of a place in between.
+fn port_row(evidence: &Evidence, step: PathStep, hop: Hop, port: u8) -> LedgerRow {
+    let side = step.checkpoint.host;
+    let (seen, mut blind) = between::seen_at(evidence, side, hop, port, step.leg);
+    let sent = |probe: &u16| evidence.probe(*probe).is_some();
+    let mut proven = BTreeSet::new();
+    if port == ANY_PORT && hop == Hop::NetifIn {
+        let freed = evidence.drops(side).iter().filter(|drop| drop.leg == step.leg);
+        proven.extend(freed.filter_map(|drop| drop.probe).filter(sent));
+        blind = Some(ONLY_DROPS.to_owned());
+    }
+    LedgerRow { step, seen: seen.into_iter().filter(sent).collect(), proven, blind }
 }
 
 #[cfg(test)]

@@ -8,65 +8,13 @@
 
 use probe_ebpf::Echo;
 use probe_ebpf::Hop;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Serialize, Serializer};
 
-use super::{Evidence, ProbeMode, Responder};
+pub use super::station::{ANY_PORT, Checkpoint, PathStep, Requirement, Side, Station};
+use super::{Evidence, ProbeMode, Responder, between, station::step};
 use crate::model::{
     attach::XdpAttachment,
     trace::{HopTrace, HostTrace},
 };
-
-/// One of the two watched hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// The sender of the probes.
-    Local,
-    /// The far end.
-    Peer,
-}
-
-/// What notes a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Station {
-    /// The send call, refused or not.
-    Send,
-    /// A program in the kernel.
-    Hop(Hop),
-    /// The program that reads the reply.
-    Recv,
-}
-
-/// A station on a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-pub struct Checkpoint {
-    /// The host.
-    pub host: Side,
-    /// What notes probes there.
-    #[serde(rename = "hop")]
-    pub station: Station,
-}
-
-/// What the silence of a hop means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requirement {
-    /// Every probe passes it: one that does not has stopped.
-    Must,
-    /// Probes may pass by it: it proves presence, never absence.
-    May,
-}
-
-/// One step of the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PathStep {
-    /// The leg it belongs to.
-    pub leg: Echo,
-    /// Where.
-    pub checkpoint: Checkpoint,
-    /// What its silence means.
-    pub duty: Requirement,
-}
 
 use Requirement::{May, Must};
 
@@ -93,49 +41,12 @@ const IN: [(Hop, Requirement); 7] = [
     (Hop::NfInputLast, Must),
 ];
 
-impl Station {
-    /// Its name in reports and documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::Hop(hop) => hop.name(),
-            Self::Recv => "recv",
-        }
-    }
-
-    /// The station with this name.
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "send" => Some(Self::Send),
-            "recv" => Some(Self::Recv),
-            name => Hop::named(name).map(Self::Hop),
-        }
-    }
-}
-
-impl Serialize for Station {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl JsonSchema for Station {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Hop".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let hops = probe_ebpf::hop::HOPS.iter().map(|row| row.name);
-        let names: Vec<&str> = ["send"].into_iter().chain(hops).chain(["recv"]).collect();
-        json_schema!({ "type": "string", "enum": names })
-    }
-}
-
 /// The whole way of a probe of this run and of its reply, in the order of time.
 pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
     let first = evidence.first_leg();
     let mut steps = vec![step(first, Side::Local, Station::Send, Must)];
     steps.extend(out(first, Side::Local));
+    steps.extend(between::steps(evidence, first));
     let far = match (&evidence.peer, evidence.loops_back()) {
         (Some(_), _) => Some(Side::Peer),
         (None, true) => Some(Side::Local),
@@ -148,16 +59,15 @@ pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
         }
     }
     if evidence.mode == ProbeMode::Request {
+        steps.extend(between::steps(evidence, Echo::Reply));
+    }
+    if evidence.mode == ProbeMode::Request {
         steps.extend(inwards(evidence, Echo::Reply, Side::Local));
         steps.push(step(Echo::Reply, Side::Local, Station::Hop(Hop::IcmpIn), May));
         steps.push(step(Echo::Reply, Side::Local, Station::Hop(Hop::SocketIn), May));
         steps.push(step(Echo::Reply, Side::Local, Station::Recv, Must));
     }
     steps
-}
-
-fn step(leg: Echo, host: Side, station: Station, duty: Requirement) -> PathStep {
-    PathStep { leg, checkpoint: Checkpoint { host, station }, duty }
 }
 
 fn out(leg: Echo, side: Side) -> impl Iterator<Item = PathStep> {

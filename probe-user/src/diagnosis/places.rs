@@ -130,9 +130,50 @@ impl DropPoint {
     }
 }
 
+/// Where a packet can die: in a watched place, or where nobody watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// The sender's.
+    Local,
+    /// That of the place with this number.
+    Via(u8),
+    /// Between two watched places.
+    Network,
+    /// The far end's.
+    Peer,
+    /// Behind the last watched place.
+    Beyond,
+}
+
+impl Whose {
+    /// The watched place that it is in.
+    pub fn side(self) -> Option<Side> {
+        match self {
+            Self::Local => Some(Side::Local),
+            Self::Via(number) => Some(Side::Via(number)),
+            Self::Peer => Some(Side::Peer),
+            Self::Network | Self::Beyond => None,
+        }
+    }
+
+    /// Its word in a document.
+    pub fn host(self) -> StopHost {
+        match self {
+            Self::Local => StopHost::Local,
+            Self::Via(_) => StopHost::Via,
+            Self::Network => StopHost::Network,
+            Self::Peer => StopHost::Peer,
+            Self::Beyond => StopHost::Beyond,
+        }
+    }
+}
+
 /// A place that could be the one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Candidate {
+    /// Whose it is, with its number.
+    #[serde(skip)]
+    pub whose: Whose,
     /// Where.
     pub host: StopHost,
     /// In which part of the network stack.
@@ -145,7 +186,7 @@ pub struct DropLocation {
     /// The leg.
     pub leg: Echo,
     /// Whose.
-    pub host: StopHost,
+    pub host: Whose,
     /// Which.
     pub place: DropPoint,
 }
@@ -153,30 +194,27 @@ pub struct DropLocation {
 impl DropLocation {
     /// What it is to the reader.
     pub fn candidate(self) -> Candidate {
-        Candidate { host: self.host, layer: self.place.layer() }
+        Candidate { whose: self.host, host: self.host.host(), layer: self.place.layer() }
     }
 
     /// The watched host that it is on.
     pub fn side(self) -> Option<Side> {
-        match self.host {
-            StopHost::Local => Some(Side::Local),
-            StopHost::Peer => Some(Side::Peer),
-            StopHost::Network | StopHost::Beyond => None,
-        }
+        self.host.side()
     }
 }
 
-/// The host's word in a document.
-pub fn host_of(side: Side) -> StopHost {
+/// Where a packet is that dies on `side`.
+pub fn host_of(side: Side) -> Whose {
     match side {
-        Side::Local => StopHost::Local,
-        Side::Peer => StopHost::Peer,
+        Side::Local => Whose::Local,
+        Side::Via(number) => Whose::Via(number),
+        Side::Peer => Whose::Peer,
     }
 }
 
 /// Where a packet of `family` can have died that came to `from` and not to `to`, two neighbours of the journey. `far` is
 /// what lies between two hosts: only a network, or all that nobody watched.
-pub fn between(from: &PathStep, to: &PathStep, far: StopHost, family: Family) -> Vec<DropLocation> {
+pub fn lies_between(from: &PathStep, to: &PathStep, far: Whose, family: Family) -> Vec<DropLocation> {
     let side = to.checkpoint.host;
     let here = |place| DropLocation { leg: to.leg, host: host_of(side), place };
     if is_inwards(to) && (!is_inwards(from) || from.leg != to.leg) {
@@ -197,11 +235,11 @@ pub fn between(from: &PathStep, to: &PathStep, far: StopHost, family: Family) ->
 }
 
 /// From one device to another.
-fn crossing(from: &PathStep, to: &PathStep, far: StopHost) -> Vec<DropLocation> {
+fn crossing(from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocation> {
     let leg = if is_inwards(from) { to.leg } else { from.leg };
     let sender = DropLocation { leg, host: host_of(from.checkpoint.host), place: DriverOut };
     let receiver = DropLocation { leg: to.leg, host: host_of(to.checkpoint.host), place: DriverIn };
-    let through_lo = far == StopHost::Network && from.checkpoint.host == to.checkpoint.host;
+    let through_lo = far == Whose::Network && from.checkpoint.host == to.checkpoint.host;
     let network = (!through_lo).then_some(DropLocation { leg, host: far, place: Network });
     [Some(sender), network, Some(receiver)].into_iter().flatten().collect()
 }

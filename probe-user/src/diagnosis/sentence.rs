@@ -2,7 +2,7 @@
 
 use super::{
     Evidence, ProbeMode, Responder,
-    document::{Alteration, Confidence, Diagnosis, Layer, Outcome, Stop, StopHost, Value, Witness},
+    document::{Alteration, Confidence, Diagnosis, Layer, Outcome, PlaceRole, Stop, StopHost, Value, Witness},
     path::{Checkpoint, Side, Station},
     places::DropPoint,
 };
@@ -170,8 +170,9 @@ impl Teller<'_> {
             (StopHost::Local, Echo::Reply) => {
                 format!("{packets} came back to {near} and {were} {}", placed(&by, "there"))
             }
+            (StopHost::Via, _) => self.via(stop, &packets, &by),
             (StopHost::Network, leg) => {
-                let (from, to) = if leg == Echo::Request || unasked { (near, far) } else { (far, near) };
+                let (from, to) = self.ends(stop, leg == Echo::Request || unasked);
                 let who = match &stop.cause.icmp {
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
                     // What is known of the far end says more than that they were lost.
@@ -190,12 +191,43 @@ impl Teller<'_> {
         }
     }
 
+    /// The two watched places between which packets were lost.
+    fn ends(&self, stop: &Stop, there: bool) -> (String, String) {
+        let (near, far) = (self.near(), self.far());
+        let (from, to) = if there { (near, far) } else { (far, near) };
+        let between = [stop.last_seen.host, stop.first_missing.host].iter().any(|side| matches!(side, Side::Via(_)));
+        if !between {
+            return (from, to);
+        }
+        (self.whom(stop.last_seen.host), self.whom(stop.first_missing.host))
+    }
+
+    /// A place as it is called in the middle of a sentence.
+    fn whom(&self, side: Side) -> String {
+        let name = self.evidence.name(side);
+        if self.evidence.place(side).is_some() { format!("network namespace {name}") } else { name }
+    }
+
+    /// In a network namespace in between, or in that of the target.
+    fn via(&self, stop: &Stop, packets: &str, by: &str) -> String {
+        let side = stop.whose.side().unwrap_or(Side::Local);
+        let of_peer = self.evidence.place(side).is_some_and(|place| place.of_peer);
+        let target = self.diagnosis.places.iter().any(|it| it.side == side && it.role == PlaceRole::Target);
+        let host = if of_peer { self.far() } else { "this host".to_owned() };
+        let what = if target { "the target" } else { "a router" };
+        let were = if stop.packets == 1 { "was" } else { "were" };
+        let place = format!("in {} ({what} on {host})", self.whom(side));
+        format!("{packets} {were} {}", placed(by, &place))
+    }
+
     /// Nothing but the two ends of the gap.
     fn unknown(&self, stop: &Stop) -> String {
         let at = |checkpoint: Checkpoint| match checkpoint.station {
             Station::Send => format!("{}'s send call", self.evidence.name(checkpoint.host)),
             Station::Recv => format!("{}'s reading", self.evidence.name(checkpoint.host)),
-            Station::Hop(hop) => format!("{}'s {}", self.evidence.name(checkpoint.host), hop.name()),
+            Station::Hop(hop) | Station::Port(hop, _) => {
+                format!("{}'s {}", self.evidence.name(checkpoint.host), hop.name())
+            }
         };
         let packets = self.packets(stop.packets, stop.seen_leg);
         let (last, first) = (at(stop.last_seen), at(stop.first_missing));
@@ -249,6 +281,9 @@ impl Teller<'_> {
             },
         };
         match stop.layer {
+            Layer::Netfilter if stop.place == DropPoint::Bridge && stop.cause.netfilter.is_none() => {
+                named("dropped by the bridge")
+            }
             Layer::Netfilter => by_netfilter(stop),
             Layer::Xdp => format!("dropped by {}", cause.program.as_deref().unwrap_or("an XDP program")),
             Layer::Tc => format!("dropped by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
@@ -267,6 +302,11 @@ impl Teller<'_> {
                 let setting =
                     cause.setting.as_ref().map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
                 format!("left unanswered, as {} says", setting.unwrap_or_default())
+            }
+            Layer::Route if stop.host == StopHost::Via && cause.setting.is_some() => {
+                let setting = cause.setting.as_ref();
+                let said = setting.map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
+                format!("dropped by routing ({})", said.unwrap_or_default())
             }
             Layer::Route => named(if stop.host == StopHost::Local && stop.leg == self.sent_leg() {
                 "refused by routing"

@@ -3,10 +3,10 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
-    Diagnosis, Evidence, ProbeMode, advice, alterations,
+    Diagnosis, Evidence, ProbeMode, advice, alterations, between,
     document::{
-        BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Layer, Netfilter, Outcome, SideCosts, SideFacts,
-        Sides, Stop, Verdict, Witness,
+        BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Layer, Netfilter, Outcome, Place, PlaceRole,
+        SideCosts, SideFacts, Sides, Stop, Verdict, Witness,
     },
     ledger::{Gap, Ledger, LedgerRow},
     path::{Side, Station},
@@ -33,6 +33,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             local: side_facts(&ledger, evidence, Side::Local),
             peer: evidence.two_sided().then(|| side_facts(&ledger, evidence, Side::Peer)),
         },
+        places: places(&ledger, evidence),
         responder: evidence.responder,
         sent: evidence.sent(),
         answered,
@@ -103,7 +104,9 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
     let witnesses = witnesses(gap, evidence, &ruling);
     let mut stop = Stop {
         leg: chosen.leg,
-        host: chosen.host,
+        host: chosen.host.host(),
+        whose: chosen.host,
+        place_name: chosen.side().map(|side| evidence.name(side)),
         layer: chosen.place.layer(),
         place: chosen.place,
         seen_leg: gap.leg,
@@ -181,7 +184,7 @@ fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[W
 
 /// As sure as one can be where drop events of that host were lost: those that are left may not speak for all probes.
 fn most_sure(gap: &Gap, chosen: DropLocation, evidence: &Evidence) -> Confidence {
-    let lost = |side| evidence.host(side).accounting.events_lost > 0;
+    let lost = |side: Side| evidence.host(side).accounting.events_lost > 0;
     let lossy = match chosen.side() {
         Some(side) => lost(side),
         None => lost(Side::Local) || evidence.two_sided() && lost(Side::Peer),
@@ -211,7 +214,11 @@ fn alone(gap: &Gap) -> bool {
 
 /// Hook, and table and chain where only one chain of that host can have been it.
 fn name_the_chain(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
-    let (Layer::Netfilter, Some(hook), Some(side)) = (stop.layer, spot.place.hook(), spot.side()) else { return };
+    let (Layer::Netfilter, Some(side)) = (stop.layer, spot.side()) else { return };
+    if spot.place == DropPoint::Bridge {
+        return name_the_bridges_chain(stop, side, evidence);
+    }
+    let Some(hook) = spot.place.hook() else { return };
     let mut netfilter = Netfilter { hook: Some(hook.to_owned()), ..Netfilter::default() };
     let chains = evidence.findings(side).filter_map(|finding| match finding {
         Finding::Chain { family, hook: at, table, chain, can_drop: true, legacy, .. } if at == hook => {
@@ -238,6 +245,22 @@ fn name_the_chain(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     stop.cause.netfilter = Some(netfilter);
 }
 
+/// The same for a bridge, whose event does not tell the hook.
+fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
+    let chains = evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Chain { family, hook, table, chain, can_drop: true, .. } if family == "bridge" => {
+            Some((hook, table, chain))
+        }
+        _ => None,
+    });
+    let chains: Vec<_> = chains.collect();
+    let ([(hook, table, chain)], Some("NETFILTER_DROP")) = (chains.as_slice(), stop.cause.reason.as_deref()) else {
+        return;
+    };
+    let [hook, table, chain] = [hook, table, chain].map(|name| Some((*name).clone()));
+    stop.cause.netfilter = Some(Netfilter { family: Some("bridge".to_owned()), hook, table, chain, legacy: false });
+}
+
 fn name_the_program(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let Some(side) = spot.side().filter(|_| stop.cause.program.is_none()) else { return };
     stop.cause.program = evidence.findings(side).find_map(|finding| match finding {
@@ -257,12 +280,14 @@ fn state_of(row: &LedgerRow) -> HopStatus {
 }
 
 fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
-    let watched = |row: &&LedgerRow| row.step.checkpoint.host == Side::Local || evidence.two_sided();
+    let watched = |row: &&LedgerRow| row.step.checkpoint.host != Side::Peer || evidence.two_sided();
     let state = |(index, row): (usize, &LedgerRow)| {
         let state = state_of(row);
         HopState {
             leg: row.step.leg,
             checkpoint: row.step.checkpoint,
+            place: evidence.name(row.step.checkpoint.host),
+            interface: port_of(evidence, row),
             state,
             packets: (state != HopStatus::Blind).then_some(row.seen.len()),
             why: row.blind.clone().filter(|_| state == HopStatus::Blind),
@@ -270,6 +295,62 @@ fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
         }
     };
     ledger.rows.iter().enumerate().filter(|(_, row)| watched(row)).map(state).collect()
+}
+
+/// The interface of a hop of a place in between.
+fn port_of(evidence: &Evidence, row: &LedgerRow) -> Option<String> {
+    let Station::Port(_, port) = row.step.checkpoint.station else { return None };
+    let place = evidence.place(row.step.checkpoint.host)?;
+    place.ports.get(usize::from(port)).map(|port| port.interface.clone())
+}
+
+/// Every place of the path, in its order.
+fn places(ledger: &Ledger, evidence: &Evidence) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::new();
+    for row in &ledger.rows {
+        let (leg, side) = (row.step.leg, row.step.checkpoint.host);
+        if side == Side::Peer && !evidence.two_sided() {
+            continue;
+        }
+        let index = places.iter().position(|place| place.side == side).unwrap_or_else(|| {
+            places.push(place(evidence, side));
+            places.len() - 1
+        });
+        let there = !row.seen.is_empty() || !row.proven.is_empty();
+        if there && !places[index].legs.contains(&leg) {
+            places[index].legs.push(leg);
+        }
+    }
+    places.sort_by_key(|place| match place.role {
+        PlaceRole::Sender => 0,
+        PlaceRole::Router => 1,
+        PlaceRole::Target => 2,
+    });
+    places
+}
+
+fn place(evidence: &Evidence, side: Side) -> Place {
+    let host = &evidence.host(side).host;
+    let (netns, interfaces, role) = match evidence.place(side) {
+        Some(place) => {
+            let names = place.ports.iter().map(|port| port.interface.clone()).collect();
+            (place.netns, names, between::role(evidence, place))
+        }
+        None => {
+            let name = (!host.interface.is_empty()).then(|| host.interface.clone());
+            let role = if side == Side::Local { PlaceRole::Sender } else { PlaceRole::Target };
+            (host.netns, name.into_iter().collect(), role)
+        }
+    };
+    Place {
+        side,
+        name: evidence.name(side),
+        host: host.hostname.clone(),
+        netns: (netns != 0).then_some(netns),
+        interfaces,
+        role,
+        legs: Vec::new(),
+    }
 }
 
 fn side_facts(ledger: &Ledger, evidence: &Evidence, side: Side) -> SideFacts {

@@ -186,6 +186,7 @@ mod tests {
             role: HostRole::Receiver,
             attach: Attach::default(),
             trace_rules: false,
+            everywhere: false,
             requests,
             further: Vec::new(),
         };

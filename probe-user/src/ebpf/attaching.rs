@@ -119,6 +119,7 @@ fn read(
         netns: netns as u32,
         offsets,
         drops,
+        crossings: if request.everywhere { request.probes } else { 0 },
         drop_ring_bytes: ring_bytes(),
     };
     let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };

@@ -101,7 +101,7 @@ impl Journeys {
 }
 
 /// Converts a step from the kernel's form; `None` if nothing passed, or the packet came back.
-fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
+pub(super) fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
     let Passage { first_ns, times, ifindex, id, ttl, detail, .. } = step;
     let unless = |bytes: [u8; 16], expected: IpAddr| Some(event_address(bytes)).filter(|address| *address != expected);
     (times > 0).then(|| ProbePassage {

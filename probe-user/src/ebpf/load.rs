@@ -17,7 +17,7 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{KernelError, absorbed, border::Plain, hops, journeys, object};
+use super::{KernelError, absorbed, border::Plain, crossings, hops, journeys, object};
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
 /// What the programs are loaded for. A feature that is off is not in the program that the kernel runs.
@@ -62,6 +62,8 @@ pub struct Journey {
     pub offsets: Offsets,
     /// What the programs of drop events must know.
     pub drops: DropConfig,
+    /// How many probes are noted in other network namespaces of this kernel too; 0: those are not looked at.
+    pub crossings: u16,
     /// Size of the ring of drop events: a power of two, and whole pages; usually [`crate::ebpf::drops::RING_BYTES`].
     pub drop_ring_bytes: u32,
 }
@@ -131,7 +133,7 @@ impl Job {
                 RequestHandling::AllAbsorbed => absorb::ABSORB_REPLIES,
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
-            reserved: 0,
+            everywhere: u32::from(self.journey.is_some_and(|journey| journey.crossings > 0)),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
             only: match self.only {
                 None => 0,
@@ -167,6 +169,9 @@ impl Job {
         }
         if let Some(journey) = self.journey {
             sizes.extend([(names::JOURNEYS, journeys::STEPS), (names::DROPS, journey.drop_ring_bytes)]);
+            if journey.crossings > 0 {
+                sizes.extend(crossings::map_sizes(journey.crossings));
+            }
         }
         if self.requests.kept() {
             sizes.push((names::ABSORBED, absorbed::RING_BYTES));

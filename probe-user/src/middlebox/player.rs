@@ -169,6 +169,7 @@ impl Player {
             role: if side == Endpoint::Near { HostRole::Sender } else { HostRole::Receiver },
             attach: if side == Endpoint::Near { self.attach } else { Attach::default() },
             trace_rules: false,
+            everywhere: false,
             requests: RequestHandling::AllAbsorbed,
             further: other.iter().skip(1).take(1).copied().collect(),
         }

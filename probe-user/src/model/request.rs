@@ -30,6 +30,9 @@ pub struct WatchRequest {
     /// Whether to have nftables report which rule drops a probe, through a table of probe's own that ends with the watch.
     #[serde(default)]
     pub trace_rules: bool,
+    /// Whether to tell of the run's probes in every other network namespace of this kernel too.
+    #[serde(default)]
+    pub everywhere: bool,
     /// What happens to the run's requests that arrive here.
     #[serde(default)]
     pub requests: RequestHandling,

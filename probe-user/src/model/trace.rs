@@ -1,6 +1,7 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
 pub mod benign;
+pub mod place;
 
 use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
+pub use self::place::{PlaceTrace, PortTrace};
 use super::attach::XdpAttachment;
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
@@ -23,6 +25,9 @@ pub struct HostTrace {
     pub findings: Vec<Finding>,
     /// What watching cost, and what it missed.
     pub accounting: Accounting,
+    /// Other network namespaces of its kernel that probes crossed or ended in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PlaceTrace>,
 }
 
 /// Which host it is.
@@ -41,6 +46,19 @@ pub struct HostFacts {
     /// The kind of that interface where it is a tunnel, e.g. `vxlan`: what carries it is not watched.
     #[serde(default)]
     pub tunnel: Option<String>,
+    /// The inode of its network namespace; 0: not known.
+    #[serde(default)]
+    pub netns: u64,
+    /// What tells its kernel, from one start to the next, from every other (`boot_id`); empty: not known.
+    #[serde(default)]
+    pub boot: String,
+}
+
+impl HostFacts {
+    /// Whether both are namespaces of one kernel.
+    pub fn shares_kernel(&self, other: &Self) -> bool {
+        !self.boot.is_empty() && self.boot == other.boot
+    }
 }
 
 /// One hop: it was watched, or it was not.
@@ -371,6 +389,14 @@ pub struct IcmpError {
 }
 
 impl HostTrace {
+    /// Leaves out of the places that in which `peer` watches; all of them where it has not said yet which that is.
+    pub fn leave_out(&mut self, peer: Option<&Self>) {
+        let Some(peer) = peer else { return self.places.clear() };
+        if peer.host.shares_kernel(&self.host) {
+            self.places.retain(|place| place.netns != peer.host.netns);
+        }
+    }
+
     /// What `hop` saw; blind where nothing is known of it.
     pub fn hop(&self, hop: Hop) -> HopTrace {
         let unknown = || HopTrace::Blind { why: "not watched".to_owned() };

@@ -37,7 +37,9 @@ pub enum Confidence {
 pub enum StopHost {
     /// The sender.
     Local,
-    /// The network between the two.
+    /// Another place that was watched: a network namespace of a watched kernel, which is neither end.
+    Via,
+    /// Between two watched places.
     Network,
     /// The far end.
     Peer,
@@ -106,6 +108,7 @@ impl StopHost {
             Self::Local => "local",
             Self::Network => "network",
             Self::Peer => "peer",
+            Self::Via => "via",
             Self::Beyond => "beyond",
         }
     }

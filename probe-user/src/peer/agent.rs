@@ -226,7 +226,7 @@ impl Session<'_> {
 
     fn watch(&mut self, request: &WatchRequest) -> Result<AgentReply, Failure> {
         if self.watching.is_some() {
-            return Err(Failure::new("this agent already watches a run", "finish that run first"));
+            return Err(Failure::new("this agent watches one run at a time", "finish that one first"));
         }
         // What the previous run attached to the NIC must be detached first.
         (self.finished, self.sender, self.sent) = (None, None, 0);

@@ -221,13 +221,16 @@ impl Text<'_> {
 impl Diagnosis {
     /// What people call a host; two hosts of one name are told apart by their place.
     pub(super) fn name(&self, side: Side) -> String {
+        if let Some(place) = self.places.iter().find(|place| place.side == side && matches!(side, Side::Via(_))) {
+            return place.name.clone();
+        }
         let here = &self.sides.local.hostname;
         let there = self.sides.peer.as_ref().map(|peer| &peer.hostname);
         let clash = here.is_empty() || there.is_some_and(|there| there.is_empty() || there == here);
         match (side, clash) {
-            (Side::Local, true) => "this host".to_owned(),
+            (Side::Local | Side::Via(_), true) => "this host".to_owned(),
             (Side::Peer, true) => "the peer".to_owned(),
-            (Side::Local, false) => here.clone(),
+            (Side::Local | Side::Via(_), false) => here.clone(),
             (Side::Peer, false) => there.unwrap_or(&self.target.name).clone(),
         }
     }

@@ -96,7 +96,7 @@ fn known(errno: Errno) -> Option<&'static str> {
             "dropped where it enters the network device: its queue is full, or a filter at egress \
              (nftables netdev or tc) drops it"
         }
-        Errno::EMSGSIZE => "the packet is longer than the outgoing interface's MTU, and it must not be fragmented",
+        Errno::EMSGSIZE => "the packet is longer than the way out takes, and it must not be fragmented",
         Errno::EADDRNOTAVAIL => "this host has no source address that fits the target",
         Errno::ENETDOWN => "the network interface is down",
         Errno::ENODEV | Errno::ENXIO => "the network interface has gone",

@@ -17,6 +17,7 @@ use super::{
     drops::DropNames,
     lookups::Lookups,
     meter::{self, Meter},
+    places::Places,
     under_way::UnderWay,
 };
 use crate::ebpf::attaching::{AttachedHops, HopLinks, attach};
@@ -25,6 +26,7 @@ use crate::{
     ebpf::{
         KernelError,
         absorbed::{self, Absorbing},
+        crossings::Crossings,
         journeys::Journeys,
         load,
         log::KernelLog,
@@ -35,7 +37,10 @@ use crate::{
 };
 use crate::{
     error::Failure,
-    host::device::Device,
+    host::{
+        device::{self, Device},
+        namespace::boot_id,
+    },
     model::{
         attach::XdpAttachment,
         request::{EchoFlow, WatchRequest},
@@ -56,6 +61,8 @@ pub struct PathWatch {
     reasons: Reasons,
     symbols: Awaited,
     drops: Vec<Drop>,
+    netns: u64,
+    places: Option<Places>,
     lookups: Lookups,
     _under_way: UnderWay,
     rules: Option<TraceRules>,
@@ -103,6 +110,9 @@ impl PathWatch {
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
+        let crossings = request.everywhere.then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
+        let places = crossings.map(|crossings| Places::new(crossings, flow.clone(), request.role));
+        let facts = facts(request, device.as_ref(), xdp_mode);
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
         let symbols = Awaited::begin();
@@ -110,7 +120,8 @@ impl PathWatch {
             begun.inspect_err(|why| tracing::warn!("the rule that drops will not be named: {why}")).ok()
         });
         Ok(Self {
-            facts: facts(request, device.as_ref(), xdp_mode),
+            netns: facts.netns,
+            facts,
             probes: request.probes,
             blind,
             journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
@@ -120,6 +131,7 @@ impl PathWatch {
             reasons: running.reasons(),
             symbols,
             drops: Vec::new(),
+            places,
             lookups,
             _under_way: UnderWay::begin(flow.interface.as_deref(), &flow.ids),
             rules,
@@ -155,6 +167,7 @@ impl PathWatch {
                 attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
                 bpf_ns_per_packet: 0,
             },
+            places: self.places.as_mut().map(Places::look).unwrap_or_default(),
         })
     }
 
@@ -166,14 +179,20 @@ impl PathWatch {
         }
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
         for event in events {
-            let interface = if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok());
+            let here = u64::from(event.netns) == self.netns;
+            let interface =
+                if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
             let drop = names.told(&event, interface);
-            if self.absorbing.as_ref().is_some_and(|absorbing| absorbing.ended(&drop, &self.journeys)) {
+            let absorbed = |absorbing: &Absorbing| absorbing.ended(&drop, &self.journeys);
+            if here && self.absorbing.as_ref().is_some_and(absorbed) {
                 continue;
             }
             match benign(&drop, self.reasons.icmpv6_frees()) {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
-                None => self.drops.push(drop),
+                None if here => self.drops.push(drop),
+                None => {
+                    self.places.iter_mut().for_each(|places| places.dropped(event.netns, event.ifindex, drop.clone()))
+                }
             }
         }
     }
@@ -196,6 +215,7 @@ impl Watching for PathWatch {
         let mut sight = self.look()?;
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end());
+        sight.places = self.places.as_mut().map(Places::finish).unwrap_or_default();
         Ok(sight)
     }
 }
@@ -211,5 +231,7 @@ fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: XdpAttachmen
         kernel: told(name.as_ref().map(nix::sys::utsname::UtsName::release)),
         xdp_mode,
         tunnel: device.and_then(Device::tunnel).map(str::to_owned),
+        netns: device::netns_inode().unwrap_or_default(),
+        boot: boot_id(),
     }
 }

@@ -185,9 +185,9 @@ pub(crate) fn healthy() -> Fixture {
 impl Fixture {
     fn address(&self, side: Side) -> IpAddr {
         let text = match (self.family, side) {
-            (6, Side::Local) => "fd77::10",
+            (6, Side::Local | Side::Via(_)) => "fd77::10",
             (6, Side::Peer) => "fd78::10",
-            (_, Side::Local) => "10.77.0.10",
+            (_, Side::Local | Side::Via(_)) => "10.77.0.10",
             (_, Side::Peer) => "10.78.0.10",
         };
         text.parse().expect("an address")
@@ -206,6 +206,7 @@ impl Fixture {
             local: self.host(Side::Local),
             peer: (!self.loopback).then(|| self.host(Side::Peer)),
             walk: self.walk.clone(),
+            places: Vec::new(),
         };
         let steps = journey(&evidence);
         for probe in 0..self.probes {
@@ -234,11 +235,14 @@ impl Fixture {
                 kernel: "6.18.0".into(),
                 xdp_mode: self.xdp_mode,
                 tunnel: self.tunnel.clone(),
+                netns: 0,
+                boot: String::new(),
             },
             hops: probe_ebpf::hop::HOPS.iter().map(watched).collect(),
             drops: Vec::new(),
             findings: self.findings.get(word(side)).cloned().unwrap_or_default(),
             accounting: self.accounting.get(word(side)).copied().unwrap_or_default(),
+            places: Vec::new(),
         }
     }
 

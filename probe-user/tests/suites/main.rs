@@ -19,6 +19,7 @@ mod netfilter;
 mod observe;
 mod path_watch;
 mod peer;
+mod places;
 mod player;
 mod receive;
 mod schemas;

@@ -63,6 +63,7 @@ fn request(nic: Nic, other: Nic, family: Family, role: HostRole) -> WatchRequest
         role,
         attach: Attach::default(),
         trace_rules: false,
+        everywhere: false,
         requests: RequestHandling::Pass,
         further: Vec::new(),
     }

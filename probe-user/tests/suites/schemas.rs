@@ -9,7 +9,7 @@ use probe_user::{
         document as diagnosis,
         document::{Confidence, HopStatus, Stop},
         path::{Checkpoint, Side, Station},
-        places::DropPoint,
+        places::{DropPoint, Whose},
     },
     middlebox::experiment::{
         Expect, StepRole,
@@ -260,6 +260,8 @@ fn an_experiment_fits() {
     let stop = Stop {
         leg: Echo::Request,
         host: diagnosis::StopHost::Network,
+        whose: Whose::Network,
+        place_name: None,
         layer: diagnosis::Layer::Path,
         place: DropPoint::Network,
         seen_leg: Echo::Request,

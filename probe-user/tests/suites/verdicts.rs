@@ -1,3 +1,4 @@
 //! What holds for the verdict of every run; single runs and their verdicts are cases.
 
+mod places;
 mod properties;

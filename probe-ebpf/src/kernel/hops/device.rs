@@ -5,7 +5,7 @@ use probe_ebpf::{Hop, Skip};
 
 use crate::kernel::{
     config::config,
-    journey,
+    crossing, journey,
     maps::HANDED,
     skb::{Skb, Start},
 };
@@ -61,8 +61,18 @@ pub(crate) fn sent(context: &BtfTracePointContext) {
     }
 }
 
-/// Notes the packet of a tracepoint whose first argument it is, if it is a probe at the watched device; returns the index of
-/// that passage.
+/// Returns the number of a hop among [`probe_ebpf::contract::crossing::CROSSING_HOPS`].
+#[inline(always)]
+const fn number(hop: Hop) -> u32 {
+    match hop {
+        Hop::NetifIn => 0,
+        Hop::DevQueue => 1,
+        _ => 2,
+    }
+}
+
+/// Notes the packet of a tracepoint whose first argument it is, if it is a probe: at the watched device, and returns the
+/// index of that passage; or at any device of another network namespace.
 #[inline(always)]
 fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option<u32>, Skip> {
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.
@@ -71,9 +81,17 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
         return Ok(None);
     }
     let site = skb.site();
-    if site.netns != config!(netns) || (config!(ifindex) != 0 && site.ifindex != config!(ifindex)) {
+    let here = site.netns == config!(netns);
+    if here && config!(ifindex) != 0 && site.ifindex != config!(ifindex) {
+        return Ok(None);
+    }
+    if !here && (config!(everywhere) == 0 || site.netns == 0) {
         return Ok(None);
     }
     let seen = skb.probe(start)?;
+    if !here {
+        crossing::note(number(hop), &seen, site);
+        return Ok(None);
+    }
     Ok(journey::note(hop, &seen, site.ifindex))
 }

@@ -15,7 +15,8 @@ use crate::kernel::{
 pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
-    let Some(site) = watched(skb) else { return Ok(()) };
+    let Some(site) = found(skb) else { return Ok(()) };
+    let here = site.netns == config!(netns);
     let location = context.arg(1);
     let reason = if drop_config!(reason_given) == 0 { 0 } else { context.arg(2) };
     // A busy host frees several copies of each packet of other pings: they would fill the ring, and prove nothing.
@@ -26,10 +27,10 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
         // A reply without a ping socket ends this way after raw sockets got their copies: no loss.
         Echo::Reply => reason == drop_config!(no_socket),
     };
-    if done && drops::in_icmp(location) {
+    if here && done && drops::in_icmp(location) {
         journey::note(Hop::IcmpIn, &seen, site.ifindex);
     }
-    drops::report(context, site.ifindex, &seen, Freed { location, reason })
+    drops::report(context, site, &seen, Freed { location, reason })
 }
 
 /// Handles `consume_skb(skb, location)`: a packet is freed after it was used. Only the ends inside the kernel's ICMP are
@@ -39,7 +40,7 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
 pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
-    let Some(SkbSite { ifindex, .. }) = watched(skb) else { return Ok(()) };
+    let Some(SkbSite { ifindex, .. }) = found(skb).filter(|site| site.netns == config!(netns)) else { return Ok(()) };
     let by_stack = drop_config!(location_given) == 0;
     // The kernel clears the device of a packet that it queues to a socket.
     let read = ifindex == 0 && skb.is_datagram_sockets();
@@ -60,12 +61,13 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Returns where a packet is, if it can be an echo packet in the watched network namespace: these tracepoints see packets
-/// of all namespaces.
+/// Returns where a packet is, if it can be an echo packet in the watched network namespace, or in any where that is asked
+/// for: these tracepoints see packets of all namespaces.
 #[inline(always)]
-fn watched(skb: Skb) -> Option<SkbSite> {
+fn found(skb: Skb) -> Option<SkbSite> {
     if !skb.can_be_ip() {
         return None;
     }
-    Some(skb.site()).filter(|site| site.netns == config!(netns))
+    let watched = |site: &SkbSite| site.netns == config!(netns) || (config!(everywhere) != 0 && site.netns != 0);
+    Some(skb.site()).filter(watched)
 }

@@ -60,6 +60,7 @@ impl Far {
             role: HostRole::Receiver,
             attach: crate::model::attach::Attach::default(),
             trace_rules: args.trace_rules,
+            everywhere: super::everywhere(args),
             requests: responder::requests(args.responder),
             further: Vec::new(),
         })?;

@@ -59,7 +59,8 @@ pub(super) fn all_answered(sending: &SenderTrace) -> bool {
 }
 
 fn dropped(host: &HostTrace, probe: u16) -> bool {
-    host.drops.iter().any(|drop| drop.probe == Some(probe) && !may_have_arrived(drop))
+    let elsewhere = host.places.iter().flat_map(|place| &place.drops);
+    host.drops.iter().chain(elsewhere).any(|drop| drop.probe == Some(probe) && !may_have_arrived(drop))
 }
 
 /// A reply that no socket waits for has arrived all the same.

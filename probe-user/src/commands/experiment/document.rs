@@ -173,7 +173,7 @@ impl PlayedStep<'_> {
     /// Returns the name of the end that is `place` for the sender.
     fn host(&self, place: Place) -> &str {
         match place {
-            Place::Local => self.names.of(self.sends.from),
+            Place::Local | Place::Via(_) => self.names.of(self.sends.from),
             Place::Peer => self.names.of(self.sends.from.other()),
         }
     }

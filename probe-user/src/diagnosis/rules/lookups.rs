@@ -1,5 +1,6 @@
 //! Rules about what was looked up: settings, routes, counters, neighbours, devices, programs, chains.
 
+use probe_ebpf::Echo;
 use std::net::IpAddr;
 
 use super::{Ruling, Weight};
@@ -11,15 +12,12 @@ use crate::{
         path::Side,
         places::{DropLocation, DropPoint},
     },
-    model::trace::Finding,
+    model::trace::{Drop, Finding},
 };
-
-const SIDES: [Side; 2] = [Side::Local, Side::Peer];
 
 /// Every finding with its host.
 fn findings(evidence: &Evidence) -> impl Iterator<Item = (Side, &Finding)> {
-    let sides = SIDES.into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
-    sides.flat_map(|side| evidence.findings(side).map(move |finding| (side, finding)))
+    evidence.sides().flat_map(|side| evidence.findings(side).map(move |finding| (side, finding)))
 }
 
 /// Probe's own filter sits in the gap, and counted drops of this run's packets.
@@ -123,11 +121,58 @@ fn ends_requests(path: &str, value: &str, target: IpAddr) -> bool {
 pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Route { to, errno: Some(errno), .. } = finding else { return None };
-        let spot = gap.spot(side, DropPoint::RouteBack).or_else(|| gap.spot(side, DropPoint::Call))?;
+        let spot = gap.spot(side, DropPoint::RouteBack).or_else(|| gap.spot(side, DropPoint::Call));
+        let spot = spot.or_else(|| gap.spot(side, DropPoint::RouteIn).filter(|spot| forwards(*spot, *to, evidence)))?;
         let detail = Some(format!("no route to {to}"));
         let cause = Cause { reason: Some(errno.clone()), detail, ..Cause::default() };
         Ruling::at(vec![spot], cause, Witness::Errno, Weight::Explains)
     })
+}
+
+/// Whether a router in between was to send what died at `spot` to that address.
+fn forwards(spot: DropLocation, to: IpAddr, evidence: &Evidence) -> bool {
+    let end = if spot.leg == Echo::Request { Some(evidence.target.address) } else { evidence.local.host.address };
+    matches!(spot.side(), Some(Side::Via(_))) && end == Some(to)
+}
+
+/// What was looked up where a router in between freed `drop` in its routing: forwarding that is off, strict reverse path
+/// filtering, or a route that is none.
+pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, evidence: &Evidence) -> Cause {
+    let Some(side) = spot.side().filter(|side| matches!(side, Side::Via(_))) else { return cause };
+    let setting = |fits: &dyn Fn(&str, &str) -> bool| {
+        evidence.findings(side).find_map(|finding| match finding {
+            Finding::Setting { path, value } if fits(path, value.trim()) => Some(said(path, value)),
+            _ => None,
+        })
+    };
+    let came_by = |path: &str, name: &str| {
+        let at = |interface: &str| path.ends_with(&format!("/conf/{interface}/{name}"));
+        at("all") || drop.interface.as_deref().is_some_and(at)
+    };
+    if drop.reason == "IP_RPFILTER" {
+        let strict = setting(&|path, value| value == "1" && came_by(path, "rp_filter"));
+        return Cause { setting: strict, ..cause };
+    }
+    let expired = drop.reason == "IP_INHDR" || drop.reason == "PKT_TOO_BIG";
+    let off = |path: &str, value: &str| {
+        let v4 = path == "net/ipv4/ip_forward" || came_by(path, "forwarding") && path.starts_with("net/ipv4");
+        value == "0" && if evidence.is_v6() { path == "net/ipv6/conf/all/forwarding" } else { v4 }
+    };
+    if let Some(off) = setting(&off).filter(|_| !expired) {
+        return Cause { setting: Some(off), ..cause };
+    }
+    let unrouted = evidence.findings(side).find_map(|finding| match finding {
+        Finding::Route { to, errno: Some(errno), .. } if *to == drop.destination => Some((to, errno)),
+        _ => None,
+    });
+    let Some((to, errno)) = unrouted.filter(|_| !expired) else { return cause };
+    let what = match errno.as_str() {
+        "EINVAL" => "a blackhole route",
+        "EACCES" => "a prohibit route",
+        "EHOSTUNREACH" => "an unreachable route",
+        _ => "no route",
+    };
+    Cause { detail: Some(format!("{what} to {to}")), ..cause }
 }
 
 /// What a counter of the kernel counts (`/proc/net/{snmp,snmp6,netstat}`), by how its name begins and ends.

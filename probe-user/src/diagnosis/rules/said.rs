@@ -29,7 +29,12 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         Some(spot) => vec![spot],
         None => gap.spots.clone(),
     };
-    Ruling::at(spots, told_cause(first.drop), Witness::DropEvent, Weight::Direct)
+    let cause = told_cause(first.drop);
+    let cause = match first.spot {
+        Some(spot) if spot.place == DropPoint::RouteIn => lookups::why_unrouted(cause, first.drop, spot, evidence),
+        _ => cause,
+    };
+    Ruling::at(spots, cause, Witness::DropEvent, Weight::Direct)
 }
 
 fn told_cause(drop: &Drop) -> Cause {

@@ -142,6 +142,7 @@ mod tests {
             role: HostRole::Receiver,
             attach: crate::model::attach::Attach::default(),
             trace_rules: false,
+            everywhere: false,
             requests: RequestHandling::Absorbed,
             further: vec![[10, 0, 0, 5].into()],
         }

@@ -97,6 +97,7 @@ fn watch() -> Request {
         role: HostRole::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        everywhere: false,
         requests: RequestHandling::Pass,
         further: Vec::new(),
     })

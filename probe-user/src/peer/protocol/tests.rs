@@ -32,6 +32,7 @@ fn watch() -> WatchRequest {
         role: HostRole::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        everywhere: false,
         requests: RequestHandling::Pass,
         further: Vec::new(),
     }

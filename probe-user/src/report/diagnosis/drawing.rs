@@ -26,7 +26,7 @@ pub(super) fn leg_name(leg: Echo) -> &'static str {
 
 /// A hop of the drawing: one hop, or the first and the last of a netfilter hook.
 struct Cell {
-    name: &'static str,
+    name: String,
     first: Checkpoint,
     last: Checkpoint,
     /// Passed its last hop.
@@ -85,6 +85,7 @@ impl Track {
 
 fn head(diagnosis: &Diagnosis, side: Side) -> String {
     let facts = match side {
+        Side::Via(_) => None,
         Side::Local => Some(&diagnosis.sides.local),
         Side::Peer => diagnosis.sides.peer.as_ref(),
     };
@@ -114,14 +115,14 @@ fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
 
 /// Whether the packets of `stop` die on this host behind the last hop of `track`, before any other line begins.
 fn ends_on(stop: &Stop, track: &Track) -> bool {
-    let host = host_of(track.host);
+    let whose = host_of(track.host);
     let seen = track.has(stop.seen_leg, stop.last_seen) && !track.has(stop.missing_leg, stop.first_missing);
-    seen && stop.host == host && stop.leg == track.leg
+    seen && stop.whose == whose && stop.leg == track.leg
 }
 
 fn add(cells: &mut Vec<Cell>, hop: &HopState) {
     let at = hop.checkpoint;
-    let name = short(at.station);
+    let name = hop_name(hop);
     let blind = hop.state == HopStatus::Blind;
     if let Some(cell) = cells.last_mut().filter(|cell| cell.name == name) {
         cell.last = at;
@@ -137,9 +138,23 @@ fn add(cells: &mut Vec<Cell>, hop: &HopState) {
     cells.push(Cell { name, first: at, last: at, passed: hop.passed, blind });
 }
 
+/// The word for leaving a place by whichever interface.
+const OUT: &str = "out";
+
+/// A hop's word, with the interface where a place has several.
+fn hop_name(hop: &HopState) -> String {
+    let word = short(hop.checkpoint.station);
+    match (&hop.interface, hop.checkpoint.station) {
+        (Some(interface), _) => format!("{interface} {word}"),
+        (None, Station::Port(Hop::NetifIn, _)) => "in".to_owned(),
+        (None, Station::Port(..)) => OUT.to_owned(),
+        (None, _) => word.to_owned(),
+    }
+}
+
 /// A hop's word in the drawing: the first and the last of a netfilter hook have one.
 pub(super) fn short(station: Station) -> &'static str {
-    let Station::Hop(hop) = station else { return station.name() };
+    let (Station::Hop(hop) | Station::Port(hop, _)) = station else { return station.name() };
     match hop {
         Hop::NfOutputFirst | Hop::NfOutputLast => "output",
         Hop::NfPostroutingFirst | Hop::NfPostroutingLast => "postrouting",
@@ -196,6 +211,9 @@ impl Painter<'_> {
             if before > 0 {
                 words.push(self.cross(before));
             }
+            if before > 0 && cell.passed == 0 && cell.name == OUT {
+                return (words, crosses + before);
+            }
             let lead = if words.is_empty() || (before > 0 && cell.passed == 0) { "" } else { arrow };
             words.push(Word { lead, ..self.cell(cell, inside) });
             crosses += before + inside;
@@ -219,7 +237,7 @@ impl Painter<'_> {
     }
 
     fn cell(&self, cell: &Cell, inside: usize) -> Word {
-        let (name, mark) = (cell.name, self.mark());
+        let (name, mark) = (&cell.name, self.mark());
         match (inside, cell.blind, cell.passed) {
             (0, true, _) => Word { tone: Some(Tone::Warn), ..Word::plain(format!("{name} ?")) },
             (0, false, passed) => Word::plain(format!("{name} {passed}")),
@@ -245,7 +263,7 @@ impl Painter<'_> {
         let inside = |stop: &Stop| stop.last_seen == cell.first && cell.first != cell.last;
         let came_in = |stop: &Stop| {
             self.track.has(stop.seen_leg, stop.last_seen)
-                || (stop.host == host_of(self.track.host) && stop.leg == self.track.leg)
+                || (stop.whose == host_of(self.track.host) && stop.leg == self.track.leg)
         };
         let here = |stop: &&Stop| stop.missing_leg == self.track.leg && first(stop) && !inside(stop) && came_in(stop);
         self.stops().filter(here).map(|stop| stop.packets).sum()
@@ -260,11 +278,18 @@ impl Painter<'_> {
         self.stops().filter(lost).map(|stop| stop.packets).sum()
     }
 
+    /// Whether both lines are of one leg and of namespaces of this kernel, so that nothing is between them.
+    fn on_one_kernel(&self, before: &Track) -> bool {
+        let between = [before.host, self.track.host].iter().any(|side| matches!(side, Side::Via(_)));
+        let far = [before.host, self.track.host].contains(&Side::Peer);
+        between && !far && before.leg == self.track.leg
+    }
+
     /// The stretch between two hosts, and what is lost there.
     fn between(&self, out: &mut dyn Write, before: &Track, column: usize) -> io::Result<()> {
         let beyond = self.diagnosis.sides.peer.is_none();
         let lost = self.lost_between(before);
-        if before.host == self.track.host && lost == 0 {
+        if lost == 0 && (before.host == self.track.host || self.on_one_kernel(before)) {
             return Ok(());
         }
         let (line, name) = (self.style.either("──", "--"), if beyond { "beyond" } else { "network" });

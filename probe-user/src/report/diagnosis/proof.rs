@@ -1,10 +1,13 @@
 //! Cause, proof and doubt of a stop, in words.
 
+use probe_ebpf::Hop;
+
 use super::drawing::short;
 use crate::diagnosis::{
     Diagnosis,
     document::{BlindSpot, Cause, Confidence, IcmpSaid, Layer, Netfilter, Stop, StopHost, Witness},
-    path::{Checkpoint, Side, Station},
+    path::{ANY_PORT, Checkpoint, Side, Station},
+    places::Whose,
 };
 
 /// The cause in the kernel's own names.
@@ -96,7 +99,9 @@ fn station(checkpoint: Checkpoint) -> &'static str {
     match checkpoint.station {
         Station::Send => "the send call",
         Station::Recv => "its own reading",
-        Station::Hop(hop) => hop.name(),
+        Station::Port(Hop::NetifIn, ANY_PORT) => "its drop events",
+        Station::Port(_, ANY_PORT) => "any interface on their way out",
+        Station::Hop(hop) | Station::Port(hop, _) => hop.name(),
     }
 }
 
@@ -141,20 +146,21 @@ pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
 
 /// The places that remain, by host, in path order: `b: tc, netfilter`.
 fn may_be(stop: &Stop, diagnosis: &Diagnosis) -> String {
-    let mut hosts: Vec<(StopHost, Vec<&str>)> = Vec::new();
+    let mut hosts: Vec<(Whose, Vec<&str>)> = Vec::new();
     for candidate in &stop.candidates {
         let word = layer_name(candidate.layer);
-        match hosts.iter_mut().find(|(host, _)| *host == candidate.host) {
+        match hosts.iter_mut().find(|(host, _)| *host == candidate.whose) {
             Some((_, words)) if !words.contains(&word) => words.push(word),
             Some(_) => {}
-            None => hosts.push((candidate.host, vec![word])),
+            None => hosts.push((candidate.whose, vec![word])),
         }
     }
-    let told = |(host, words): &(StopHost, Vec<&str>)| match host {
-        StopHost::Local => format!("{}: {}", diagnosis.name(Side::Local), words.join(", ")),
-        StopHost::Peer => format!("{}: {}", diagnosis.name(Side::Peer), words.join(", ")),
-        StopHost::Network => "the network".to_owned(),
-        StopHost::Beyond => "whatever lies beyond".to_owned(),
+    let told = |(whose, words): &(Whose, Vec<&str>)| match whose {
+        Whose::Local => format!("{}: {}", diagnosis.name(Side::Local), words.join(", ")),
+        Whose::Via(number) => format!("{}: {}", diagnosis.name(Side::Via(*number)), words.join(", ")),
+        Whose::Peer => format!("{}: {}", diagnosis.name(Side::Peer), words.join(", ")),
+        Whose::Network => "the network".to_owned(),
+        Whose::Beyond => "whatever lies beyond".to_owned(),
     };
     hosts.iter().map(told).collect::<Vec<_>>().join("; ")
 }

@@ -1,19 +1,15 @@
 //! `docs/hops/`: a page for each hop, and their list.
 
-use probe_ebpf::Echo;
 use std::fmt::Write as _;
 
 use probe_ebpf::{
-    Family,
+    Echo, Family,
     hop::{HOPS, HopRow},
     kind::Direction,
 };
-use probe_user::{
-    diagnosis::{
-        path::{Checkpoint, PathStep, Requirement, Side, Station},
-        places::{DropLocation, DropPoint, between},
-    },
-    model::verdict::StopHost,
+use probe_user::diagnosis::{
+    path::{Checkpoint, PathStep, Requirement, Side, Station},
+    places::{DropLocation, DropPoint, Whose, lies_between},
 };
 
 use super::{
@@ -57,8 +53,8 @@ pub(super) fn gaps() -> Vec<Gap> {
 }
 
 fn gap(from: PathStep, to: PathStep) -> Gap {
-    let mut places = between(&from, &to, StopHost::Network, Family::V4);
-    for place in between(&from, &to, StopHost::Network, Family::V6) {
+    let mut places = lies_between(&from, &to, Whose::Network, Family::V4);
+    for place in lies_between(&from, &to, Whose::Network, Family::V6) {
         if !places.contains(&place) {
             places.push(place);
         }

@@ -57,6 +57,7 @@ fn run() -> Evidence {
         role: HostRole::Sender,
         attach: Attach::default(),
         trace_rules: false,
+        everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
         further: Vec::new(),
     };

@@ -55,6 +55,7 @@ fn job(requests: RequestHandling, mode: AttachMode) -> Job {
         netns: 0,
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),
+        crossings: 0,
         drop_ring_bytes: 1 << 16,
     };
     Job { count: Switch::Off, journey: Some(journey), requests, mode, ..Job::count(&NIC_HOPS) }

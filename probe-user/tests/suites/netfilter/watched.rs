@@ -51,6 +51,7 @@ impl Watched {
             netns: 0,
             offsets: kernel.layout(OffsetGroup::Netfilter).expect("this kernel has netfilter").offsets,
             drops: DropConfig::zeroed(),
+            crossings: 0,
             drop_ring_bytes: probe_user::ebpf::drops::RING_BYTES,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };

@@ -62,6 +62,7 @@ fn request(
         role,
         attach: Attach::default(),
         trace_rules: false,
+        everywhere: false,
         requests,
         further,
     }

@@ -52,6 +52,7 @@ pub(crate) fn request() -> WatchRequest {
         role: HostRole::Receiver,
         attach: Attach::default(),
         trace_rules: false,
+        everywhere: false,
         requests: RequestHandling::Pass,
         further: Vec::new(),
     }

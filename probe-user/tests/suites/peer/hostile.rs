@@ -45,6 +45,8 @@ impl Watching for Evil {
             kernel: evil(),
             xdp_mode: XdpAttachment::Native,
             tunnel: Some(evil()),
+            netns: 7,
+            boot: evil(),
         };
         let hops = HOPS.iter().map(|row| (row.name.to_owned(), HopTrace::Blind { why: evil() }));
         let drops = (0..3).map(|probe| Drop {

@@ -41,6 +41,7 @@ impl Bench {
             netns: 0,
             offsets: Offsets::NONE,
             drops: DropConfig::zeroed(),
+            crossings: 0,
             drop_ring_bytes: 1 << 16,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&NIC_HOPS) };
@@ -157,6 +158,7 @@ fn the_verifier_takes_the_hops_of_a_nic_for_every_job() {
         netns: 0,
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),
+        crossings: 0,
         drop_ring_bytes: 1 << 16,
     };
     let switches = [Switch::Off, Switch::On];

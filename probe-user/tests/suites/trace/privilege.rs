@@ -34,6 +34,7 @@ fn under_three_capabilities() {
         netns: 1,
         offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
         drops: kernel.drop_config(),
+        crossings: 0,
         drop_ring_bytes: RING_BYTES,
     };
     let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&super::watched::WATCHED) };

@@ -95,6 +95,7 @@ impl Watched {
             netns: u32::try_from(netns.inode()).expect("32 bits"),
             offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
             drops,
+            crossings: 0,
             drop_ring_bytes: wish.ring_bytes,
         };
         let job = Job {

@@ -87,6 +87,8 @@ impl Diagnoser for ByCommand {
         let mut command = lab.netns(LabHost::A).command(&self.program);
         command
             .args(words(&agent_on_b(&self.program, lab), case))
+            // The lab's namespaces stand for machines.
+            .env("PROBE_OWN_NAMESPACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

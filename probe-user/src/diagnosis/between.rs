@@ -1,0 +1,243 @@
+//! The places between the two ends: where on each leg the probes crossed them, and what lies between two of their
+//! interfaces.
+//!
+//! A device's tracepoints see every network namespace of a kernel, so that what leaves a place by any interface is seen
+//! there, and what does not was dropped in it, or was for it.
+
+use probe_ebpf::Echo;
+use std::collections::BTreeSet;
+
+use probe_ebpf::Hop;
+
+use super::{
+    Evidence,
+    document::PlaceRole,
+    places::{
+        DropLocation,
+        DropPoint::{
+            self, Answer, Bridge, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
+            NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit,
+            Reassembly, RouteBack, RouteIn, TcIn, TcOut, Xdp,
+        },
+        Whose, host_of,
+    },
+    station::{ANY_PORT, PathStep, Requirement, Side, Station, step},
+};
+use crate::model::trace::{Finding, HopTrace, PlaceTrace};
+
+/// In the order in which a packet meets them.
+const HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
+
+/// From one interface of a place to another, through its bridge or its IP layer.
+const THROUGH: [DropPoint; 14] = [
+    Xdp,
+    TcIn,
+    NfIngress,
+    Bridge,
+    IpHeader,
+    NfPrerouting,
+    RouteIn,
+    NfForward,
+    Reassembly,
+    FragmentOut,
+    NfPostrouting,
+    Neighbour,
+    NfEgress,
+    TcOut,
+];
+
+/// From an interface of the target into its ICMP.
+const TAKEN_IN: [DropPoint; 11] =
+    [Xdp, TcIn, NfIngress, Bridge, IpHeader, NfPrerouting, RouteIn, Reassembly, NfInput, Icmp, Answer];
+
+/// From its ICMP to an interface.
+const SENT_BACK: [DropPoint; 9] =
+    [RouteBack, RateLimit, NfOutput, NfPostrouting, CgroupOut, FragmentOut, Neighbour, NfEgress, TcOut];
+
+/// From a device on top of another, such as a bridge, to the one below.
+const DOWN: [DropPoint; 6] = [DriverOut, Bridge, NfPostrouting, Neighbour, NfEgress, TcOut];
+
+/// A passage of probes at an interface of a place.
+struct Crossing {
+    first_ns: u64,
+    place: u8,
+    hop: Hop,
+    port: u8,
+}
+
+/// The steps of a leg through the places in between, in the order in which they were first met.
+pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
+    let mut crossings = crossings(evidence, leg);
+    crossings.sort_by_key(|it| (it.first_ns, it.place, HOPS.iter().position(|hop| *hop == it.hop), it.port));
+    // The far end's clock is another one: its places come last on the way there, and first on the way back.
+    let of_peer = |place: u8| evidence.places.get(usize::from(place)).is_some_and(|place| place.of_peer);
+    crossings.sort_by_key(|it| of_peer(it.place) == (leg == evidence.first_leg()));
+    crossings.sort_by_key(|it| !aside(evidence, leg, it.place));
+    let mut steps = Vec::new();
+    for place in target_of(evidence).filter(|_| leg != evidence.first_leg()) {
+        if !leaves(&crossings, place) {
+            steps.push(exit(leg, place));
+        }
+    }
+    for (index, it) in crossings.iter().enumerate() {
+        let copy = aside(evidence, leg, it.place);
+        let duty = if !copy && must_pass(evidence, leg, it) { Requirement::Must } else { Requirement::May };
+        steps.push(step(leg, Side::Via(it.place), Station::Port(it.hop, it.port), duty));
+        let is_last = crossings[index + 1..].iter().all(|later| later.place != it.place);
+        let ends_here = target_of(evidence).any(|target| target == it.place) && leg == evidence.first_leg();
+        if is_last && !copy && !ends_here && it.port != ANY_PORT && !leaves(&crossings, it.place) {
+            steps.push(exit(leg, it.place));
+        }
+    }
+    steps
+}
+
+/// Whichever interface packets leave the place by: none did.
+fn exit(leg: Echo, place: u8) -> PathStep {
+    step(leg, Side::Via(place), Station::Port(Hop::DevQueue, ANY_PORT), Requirement::Must)
+}
+
+fn leaves(crossings: &[Crossing], place: u8) -> bool {
+    crossings.iter().any(|it| it.place == place && it.hop != Hop::NetifIn)
+}
+
+fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
+    let mut all = Vec::new();
+    for (number, place) in (0..).zip(&evidence.places) {
+        let before = all.len();
+        for (port, trace) in (0..ANY_PORT).zip(&place.ports) {
+            let seen = HOPS.into_iter().filter_map(|hop| Some((hop, trace.seen(hop, leg)?)));
+            all.extend(seen.filter_map(|(hop, seen)| {
+                let first_ns = seen.values().map(|passage| passage.first_ns).min()?;
+                Some(Crossing { first_ns, place: number, hop, port })
+            }));
+        }
+        let freed = place.drops.iter().filter(|drop| drop.leg == leg).map(|drop| drop.time_ns).min();
+        if let Some(first_ns) = freed.filter(|_| all.len() == before) {
+            all.push(Crossing { first_ns, place: number, hop: Hop::NetifIn, port: ANY_PORT });
+        }
+    }
+    all
+}
+
+/// Whether what a place saw on a leg was for another host's MAC address: copies that a bridge made for all of its ports,
+/// or all there is. So its place is before any other, where only probes end that no other place saw.
+fn aside(evidence: &Evidence, leg: Echo, place: u8) -> bool {
+    let Some(place) = evidence.places.get(usize::from(place)) else { return false };
+    let foreign = |probe: &u16| {
+        let mut drops = place.drops.iter().filter(|drop| drop.leg == leg && drop.probe == Some(*probe));
+        drops.any(|drop| drop.reason == "OTHERHOST")
+    };
+    let seen = |hop: Hop| place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(|seen| seen.keys());
+    let left = HOPS[1..].iter().any(|hop| seen(*hop).next().is_some());
+    let mut came = seen(Hop::NetifIn).peekable();
+    !left && came.peek().is_some() && came.all(foreign)
+}
+
+/// The place that the probes are for, where nobody watches it as the far end.
+fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
+    let is_it = |place: &PlaceTrace| role(evidence, place) == PlaceRole::Target;
+    (0..).zip(&evidence.places).filter(move |(_, place)| is_it(place)).map(|(number, _)| number)
+}
+
+/// What a place in between is: the target where it has the target's address, or sends replies that never came in.
+pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
+    let target = evidence.target.address;
+    let told = place.findings.iter().find_map(|finding| match finding {
+        Finding::Address { address, own } if *address == target => Some(*own),
+        _ => None,
+    });
+    let passed = |hops: &[Hop], leg| {
+        let seen = |hop: &Hop| place.ports.iter().any(|port| port.seen(*hop, leg).is_some_and(|seen| !seen.is_empty()));
+        hops.iter().any(seen)
+    };
+    let answers = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
+    let answers = answers && passed(&HOPS[1..], Echo::Reply) && !passed(&HOPS[..1], Echo::Reply);
+    match told {
+        _ if evidence.two_sided() => PlaceRole::Router,
+        Some(true) => PlaceRole::Target,
+        None if answers || evidence.one_way() => PlaceRole::Target,
+        Some(false) | None => PlaceRole::Router,
+    }
+}
+
+/// Whether every probe of which it is known that it came further passed here: others may take another way.
+fn must_pass(evidence: &Evidence, leg: Echo, crossing: &Crossing) -> bool {
+    if crossing.port == ANY_PORT {
+        return false;
+    }
+    let (seen, _) = seen_at(evidence, Side::Via(crossing.place), crossing.hop, crossing.port, leg);
+    let read = evidence.sending.received.keys().copied();
+    let arrived = evidence.peer.as_ref().filter(|_| leg == evidence.first_leg()).map(|peer| {
+        let entries = [Hop::NetifIn, Hop::TcIn, Hop::NfPreroutingFirst].into_iter();
+        entries.flat_map(|hop| probes(&peer.hop(hop), leg)).collect::<BTreeSet<u16>>()
+    });
+    read.chain(arrived.into_iter().flatten()).all(|probe| seen.contains(&probe))
+}
+
+/// Returns which probes a hop at an interface of a place saw on a leg, and why its silence says nothing where it does not.
+pub(super) fn seen_at(
+    evidence: &Evidence,
+    side: Side,
+    hop: Hop,
+    port: u8,
+    leg: Echo,
+) -> (BTreeSet<u16>, Option<String>) {
+    let port = evidence.place(side).and_then(|place| place.ports.get(usize::from(port)));
+    match port.and_then(|port| port.hops.get(hop.name())) {
+        Some(HopTrace::Blind { why }) => (BTreeSet::new(), Some(why.clone())),
+        Some(trace) => (probes(trace, leg), None),
+        None => (BTreeSet::new(), None),
+    }
+}
+
+fn probes(trace: &HopTrace, leg: Echo) -> BTreeSet<u16> {
+    match (trace, leg) {
+        (HopTrace::Watched { requests, .. }, Echo::Request) => requests.keys().copied().collect(),
+        (HopTrace::Watched { replies, .. }, Echo::Reply) => replies.keys().copied().collect(),
+        (HopTrace::Blind { .. }, _) => BTreeSet::new(),
+    }
+}
+
+/// Where a packet can have died that came to `from` and not to `to`, one of which is an interface of a place in between.
+/// `far` is what lies behind the last watched place.
+pub(super) fn spots(from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocation> {
+    let (here, there) = (from.checkpoint.host, to.checkpoint.host);
+    let at = |side: Side, leg: Echo, places: &[DropPoint]| -> Vec<DropLocation> {
+        places.iter().map(|place| DropLocation { leg, host: host_of(side), place: *place }).collect()
+    };
+    if here == there && from.leg != to.leg {
+        return [at(here, from.leg, &TAKEN_IN), at(here, to.leg, &SENT_BACK)].concat();
+    }
+    if here == there {
+        let places: &[DropPoint] = match (hop(from), hop(to)) {
+            (Some(Hop::DevQueue), Some(Hop::Xmit)) => &[TcOut, Qdisc],
+            (Some(Hop::Xmit), _) => &DOWN,
+            _ => &THROUGH,
+        };
+        return at(here, to.leg, places);
+    }
+    let mut spots = if hop(from) == Some(Hop::NetifIn) { at(here, from.leg, &THROUGH) } else { Vec::new() };
+    let into_place = matches!(to.checkpoint.station, Station::Port(..));
+    let watched = far == Whose::Network || into_place || from.leg == to.leg;
+    let network = if watched { Whose::Network } else { far };
+    let leg = if watched { to.leg } else { from.leg };
+    // What a device was handed has left its queue.
+    let queued = matches!(hop(from), Some(Hop::NetifIn | Hop::DevQueue));
+    spots.extend(at(here, from.leg, if queued { &[Qdisc, DriverOut] } else { &[DriverOut] }));
+    spots.push(DropLocation { leg, host: network, place: Network });
+    // XDP of a driver runs before the first hop of a place in between.
+    spots.extend(at(there, to.leg, if into_place { &[DriverIn, Xdp] } else { &[DriverIn] }));
+    if into_place && hop(to) != Some(Hop::NetifIn) {
+        spots.extend(at(there, to.leg, &THROUGH));
+    }
+    spots
+}
+
+/// The hop of a place in between.
+fn hop(step: &PathStep) -> Option<Hop> {
+    match step.checkpoint.station {
+        Station::Port(hop, _) => Some(hop),
+        Station::Send | Station::Hop(_) | Station::Recv => None,
+    }
+}

@@ -1,0 +1,99 @@
+//! Reads the crossings: which probe passed which device of another network namespace.
+
+use std::{collections::BTreeMap, net::IpAddr, net::Ipv6Addr, num::NonZeroUsize, sync::atomic::Ordering};
+
+use aya::{Ebpf, maps::Map};
+use probe_ebpf::{
+    Hop, Passage,
+    contract::{
+        crossing::{CROSSING_HOPS, CROSSINGS_OF_PROBE, MAX_SITES, crossing_index},
+        kind::Echo,
+        names,
+    },
+};
+
+use super::{
+    KernelError,
+    journeys::{PassagesByProbe, sight},
+    memory::Mapped,
+};
+
+const WORDS_OF_STEP: usize = size_of::<Passage>() / 8;
+
+/// Every address is told: nothing is known of the pair that passes there.
+const UNKNOWN: (IpAddr, IpAddr) = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+
+/// The maps of crossings with their sizes, for a run of so many probes.
+pub fn map_sizes(probes: u16) -> [(&'static str, u32); 3] {
+    let crossings = u32::from(probes) * CROSSINGS_OF_PROBE;
+    [(names::SITES, MAX_SITES), (names::SITE_SLOTS, MAX_SITES), (names::CROSSINGS, crossings)]
+}
+
+/// A device of another network namespace, and what its hops saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteCrossings {
+    /// The inode of the network namespace.
+    pub netns: u32,
+    /// The index of the interface in it.
+    pub ifindex: u32,
+    /// What each hop saw of requests and of replies.
+    pub hops: BTreeMap<Hop, (PassagesByProbe, PassagesByProbe)>,
+}
+
+/// The maps of crossings, in this process's memory.
+#[derive(Debug)]
+pub struct Crossings {
+    sites: Mapped,
+    passages: Mapped,
+    probes: u16,
+}
+
+impl Crossings {
+    /// Takes them out of `programs`, which must be loaded for the crossings of so many `probes`.
+    ///
+    /// # Errors
+    /// [`KernelError::NoMap`] where they are not, [`KernelError::Memory`] where memory is short.
+    pub fn take(programs: &mut Ebpf, probes: u16) -> Result<Self, KernelError> {
+        let entries = u32::from(probes) * CROSSINGS_OF_PROBE;
+        let sites = mapped(programs, names::SITES, MAX_SITES, 8)?;
+        let passages = mapped(programs, names::CROSSINGS, entries, size_of::<Passage>())?;
+        Ok(Self { sites, passages, probes })
+    }
+
+    /// What was seen so far, by device in the order in which probes first met them.
+    pub fn read(&self) -> Vec<SiteCrossings> {
+        let words = self.sites.words().iter().map(|word| word.load(Ordering::Relaxed));
+        let named = (0..).zip(words).filter(|(_, word)| *word != 0);
+        named.map(|(slot, word)| self.site(slot, word)).collect()
+    }
+
+    /// Whether every slot is taken, so that there may be more devices than are told.
+    pub fn full(&self) -> bool {
+        self.sites.words().iter().all(|word| word.load(Ordering::Relaxed) != 0)
+    }
+
+    fn site(&self, slot: u32, word: u64) -> SiteCrossings {
+        let leg = |hop: u32, echo: Echo| -> PassagesByProbe {
+            let step = |probe: u16| Some((probe, self.step(crossing_index(slot, hop, echo, u32::from(probe)))?));
+            (0..self.probes).filter_map(step).collect()
+        };
+        let hops = (0..).zip(CROSSING_HOPS);
+        let hops = hops.map(|(number, hop)| (hop, (leg(number, Echo::Request), leg(number, Echo::Reply)))).collect();
+        SiteCrossings { netns: (word >> 32) as u32, ifindex: word as u32, hops }
+    }
+
+    fn step(&self, index: u32) -> Option<crate::model::trace::ProbePassage> {
+        let first = index as usize * WORDS_OF_STEP;
+        let words = self.passages.words().get(first..first + WORDS_OF_STEP)?;
+        let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
+        sight(bytemuck::cast(words), UNKNOWN)
+    }
+}
+
+fn mapped(programs: &mut Ebpf, name: &'static str, entries: u32, size: usize) -> Result<Mapped, KernelError> {
+    let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
+    let there = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
+    let bytes = NonZeroUsize::new(entries as usize * size).filter(|_| there == entries);
+    let bytes = bytes.ok_or(KernelError::NoMap { name })?;
+    Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })
+}

@@ -1,0 +1,123 @@
+//! Network namespaces of this kernel by their inode: what they are called, and work inside of them.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    panic,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns};
+
+/// Where `ip netns` keeps names.
+const NAMES: &str = "/run/netns";
+
+/// A network namespace that was found, held open so that it stays what it is.
+#[derive(Debug)]
+pub struct Namespace {
+    /// What people call it.
+    pub name: String,
+    /// What runs a command in it when put before that.
+    pub enter: String,
+    handle: File,
+}
+
+impl Namespace {
+    /// The namespace with this inode: by a name of `ip netns`, else by a process in it, else by one that holds it open.
+    pub fn find(inode: u64) -> Option<Self> {
+        named(inode).or_else(|| inhabited(inode)).or_else(|| held(inode))
+    }
+
+    /// Runs `work` inside, on a thread of its own.
+    ///
+    /// # Errors
+    /// Where this process may not enter it.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        let inside = || -> io::Result<T> {
+            setns(&self.handle, CloneFlags::CLONE_NEWNET)?;
+            Ok(work())
+        };
+        thread::scope(|scope| {
+            let worker = thread::Builder::new().name("probe-place".into()).spawn_scoped(scope, inside)?;
+            worker.join().unwrap_or_else(|cause| panic::resume_unwind(cause))
+        })
+    }
+}
+
+/// What tells this kernel, from one start to the next, from every other; empty where it is not to be read.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+fn opened(path: &Path, inode: u64) -> Option<File> {
+    let handle = File::open(path).ok()?;
+    (handle.metadata().ok()?.ino() == inode).then_some(handle)
+}
+
+fn entries(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
+}
+
+fn named(inode: u64) -> Option<Namespace> {
+    entries(NAMES).find_map(|path| {
+        let handle = opened(&path, inode)?;
+        let name = path.file_name()?.to_str()?.to_owned();
+        Some(Namespace { enter: format!("ip netns exec {name}"), name, handle })
+    })
+}
+
+/// The folders of processes in `/proc`, the oldest first.
+fn processes() -> Vec<u32> {
+    let number = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
+    let mut pids: Vec<u32> = entries("/proc").filter_map(number).collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// Whether the link at `path` leads to that namespace.
+fn is_it(path: &Path, inode: u64) -> bool {
+    fs::read_link(path).is_ok_and(|to| to.to_str().is_some_and(|to| to == format!("net:[{inode}]")))
+}
+
+fn program(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+fn inhabited(inode: u64) -> Option<Namespace> {
+    processes().into_iter().find_map(|pid| {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let handle = is_it(&path, inode).then(|| opened(&path, inode)).flatten()?;
+        let name = if pid == 1 { "the host's own".to_owned() } else { format!("of {} (pid {pid})", program(pid)) };
+        Some(Namespace { name, enter: format!("nsenter -t {pid} -n"), handle })
+    })
+}
+
+fn held(inode: u64) -> Option<Namespace> {
+    processes().into_iter().find_map(|pid| {
+        let path = entries(format!("/proc/{pid}/fd")).find(|path| is_it(path, inode))?;
+        let handle = opened(&path, inode)?;
+        let name = format!("{inode} (held by {}, pid {pid})", program(pid));
+        Some(Namespace { name, enter: format!("nsenter --net={}", path.display()), handle })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_of_this_process_is_found_and_its_link_is_told_from_others() {
+        let inode = fs::metadata("/proc/self/ns/net").map(|it| it.ino()).expect("it is there");
+        assert!(is_it(Path::new("/proc/self/ns/net"), inode));
+        assert!(!is_it(Path::new("/proc/self/ns/net"), inode + 1));
+        assert!(Namespace::find(inode).is_some());
+        assert!(Namespace::find(1).is_none());
+    }
+
+    #[test]
+    fn a_kernel_is_known_by_one_line() {
+        assert_eq!(boot_id().len(), 36);
+    }
+}

@@ -1,0 +1,53 @@
+//! What was seen of a run's probes in another network namespace of a watched kernel.
+
+use probe_ebpf::Echo;
+use std::collections::BTreeMap;
+
+use probe_ebpf::Hop;
+use serde::{Deserialize, Serialize};
+
+use super::{Drop, Finding, HopTrace, ProbePassage};
+
+/// A network namespace that probes crossed or ended in, and in which nobody runs probe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceTrace {
+    /// What people call it: its name, or a process in it, or its inode.
+    pub name: String,
+    /// The inode of the network namespace.
+    pub netns: u64,
+    /// What runs a command in it when put before that, e.g. `ip netns exec fw`; none: it could not be found.
+    #[serde(default)]
+    pub enter: Option<String>,
+    /// Whether the far end's kernel is the one that has it, not the sender's.
+    #[serde(default)]
+    pub of_peer: bool,
+    /// Its interfaces that probes crossed.
+    #[serde(default)]
+    pub ports: Vec<PortTrace>,
+    /// Probes that were freed in it.
+    #[serde(default)]
+    pub drops: Vec<Drop>,
+    /// What was looked up in it after the probes had passed.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+/// An interface of such a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTrace {
+    /// Its name, or `interface N` by its index where that could not be learned.
+    pub interface: String,
+    /// What its hops saw, by name ([`Hop::name`]).
+    pub hops: BTreeMap<String, HopTrace>,
+}
+
+impl PortTrace {
+    /// Returns what `hop` saw of a leg, by probe; nothing where it is not there, or is blind.
+    pub fn seen(&self, hop: Hop, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
+        match (self.hops.get(hop.name())?, leg) {
+            (HopTrace::Watched { requests, .. }, Echo::Request) => Some(requests),
+            (HopTrace::Watched { replies, .. }, Echo::Reply) => Some(replies),
+            (HopTrace::Blind { .. }, _) => None,
+        }
+    }
+}

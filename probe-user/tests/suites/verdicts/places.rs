@@ -1,0 +1,132 @@
+//! Verdicts over more places than two: what a router of the same kernel saw, and did not let on.
+
+use probe_ebpf::Echo;
+use std::collections::BTreeMap;
+
+use probe_ebpf::Hop;
+use probe_user::{
+    diagnosis::{
+        Diagnosis, Evidence, diagnose,
+        document::{HopStatus, Layer, Outcome, PlaceRole, StopHost},
+    },
+    model::trace::{Drop, HopTrace, PlaceTrace, PortTrace, ProbePassage},
+};
+
+use crate::common::fixture::{Fixture, Lose, healthy};
+
+/// A run whose probes are lost before a step, or are not.
+fn run(lost: Option<&str>, two_sided: bool) -> Evidence {
+    let lose = lost.map(|before| Lose { before: before.into(), probes: None, event: None, errno: None, icmp: None });
+    Fixture { lose: lose.into_iter().collect(), two_sided, ..healthy() }.evidence()
+}
+
+fn passages(probes: u16, at: u64) -> BTreeMap<u16, ProbePassage> {
+    let passage = |probe: u16| ProbePassage { first_ns: at + u64::from(probe), times: 1, ..ProbePassage::default() };
+    (0..probes).map(|probe| (probe, passage(probe))).collect()
+}
+
+/// An interface that requests entered by, or left by.
+fn port(interface: &str, hops: &[Hop], probes: u16, at: u64) -> PortTrace {
+    let watched = |(hop, at): (&Hop, u64)| {
+        let trace = HopTrace::Watched { requests: passages(probes, at), replies: BTreeMap::new() };
+        (hop.name().to_owned(), trace)
+    };
+    PortTrace { interface: interface.into(), hops: hops.iter().zip(at..).map(watched).collect() }
+}
+
+fn router(ports: Vec<PortTrace>) -> PlaceTrace {
+    let enter = Some("ip netns exec fw".to_owned());
+    PlaceTrace { name: "fw".into(), netns: 7, enter, ports, ..PlaceTrace::default() }
+}
+
+/// An event in the router's forward chain, of which no look-up tells.
+fn dropped(probe: u16) -> Drop {
+    Drop {
+        time_ns: 3_000_000_000,
+        probe: Some(probe),
+        leg: Echo::Request,
+        id: 1,
+        seq: probe + 1,
+        reason: "NETFILTER_DROP".into(),
+        function: "nft_do_chain".into(),
+        stack: vec!["nf_hook_slow".into(), "ip_forward".into()],
+        interface: Some("eth0".into()),
+        source: [10, 77, 0, 10].into(),
+        destination: [10, 78, 0, 10].into(),
+    }
+}
+
+const OUT: [Hop; 2] = [Hop::DevQueue, Hop::Xmit];
+const SENT: u64 = 2_000_000_000;
+
+fn only_stop(diagnosis: &Diagnosis) -> (StopHost, Layer, Option<&str>) {
+    let [stop] = diagnosis.stops.as_slice() else { panic!("{:#?}", diagnosis.stops) };
+    (stop.host, stop.layer, stop.place_name.as_deref())
+}
+
+#[test]
+fn what_enters_a_router_and_leaves_it_by_no_interface_stops_in_it() {
+    for two_sided in [false, true] {
+        let before = if two_sided { "request peer xdp_in" } else { "reply local xdp_in" };
+        let mut evidence = run(Some(before), two_sided);
+        evidence.places = vec![router(vec![port("eth0", &[Hop::NetifIn], 10, SENT)])];
+        evidence.places[0].drops = (0..10).map(dropped).collect();
+        let diagnosis = diagnose(&evidence);
+        assert_eq!(only_stop(&diagnosis), (StopHost::Via, Layer::Netfilter, Some("fw")), "{two_sided}");
+        let sentence = &diagnosis.verdict.sentence;
+        assert!(sentence.contains("in network namespace fw (a router on this host)"), "{sentence}");
+        let command = &diagnosis.stops[0].commands[0].command;
+        assert!(command.starts_with("ip netns exec fw "), "{command}");
+        let missing: Vec<_> = diagnosis.hops.iter().filter(|hop| hop.place == "fw").map(|hop| hop.state).collect();
+        assert_eq!(missing, [HopStatus::Seen, HopStatus::Missing]);
+    }
+}
+
+#[test]
+fn a_router_that_let_them_on_is_not_accused_and_the_gap_has_its_name() {
+    let mut evidence = run(Some("request peer xdp_in"), true);
+    let ports = vec![port("eth0", &[Hop::NetifIn], 10, SENT), port("eth1", &OUT, 10, SENT + 100)];
+    evidence.places = vec![router(ports)];
+    let diagnosis = diagnose(&evidence);
+    assert_eq!(only_stop(&diagnosis), (StopHost::Network, Layer::Path, None));
+    let sentence = &diagnosis.verdict.sentence;
+    assert!(sentence.contains("left network namespace fw and never reached b"), "{sentence}");
+}
+
+#[test]
+fn a_place_that_only_drop_events_tell_of_is_not_drawn_as_seen() {
+    let mut evidence = run(Some("request peer xdp_in"), true);
+    evidence.places = vec![PlaceTrace { drops: (0..10).map(dropped).collect(), ..router(Vec::new()) }];
+    let diagnosis = diagnose(&evidence);
+    assert_eq!(only_stop(&diagnosis), (StopHost::Via, Layer::Netfilter, Some("fw")));
+    assert!(diagnosis.hops.iter().all(|hop| hop.place != "fw" || hop.state == HopStatus::Blind));
+}
+
+#[test]
+fn probes_that_take_another_way_are_not_missed_at_a_router() {
+    let mut evidence = run(None, true);
+    evidence.places = vec![router(vec![port("eth0", &[Hop::NetifIn], 4, SENT), port("eth1", &OUT, 4, SENT + 100)])];
+    let diagnosis = diagnose(&evidence);
+    assert_eq!((diagnosis.verdict.outcome, diagnosis.stops.len()), (Outcome::Delivered, 0));
+    let roles: Vec<PlaceRole> = diagnosis.places.iter().map(|place| place.role).collect();
+    assert_eq!(roles, [PlaceRole::Sender, PlaceRole::Router, PlaceRole::Target]);
+}
+
+#[test]
+fn what_both_ends_of_one_kernel_found_is_one_place_and_an_end_is_none() {
+    let mut evidence = run(None, true);
+    let found = || vec![PlaceTrace { netns: 9, ..router(Vec::new()) }, router(Vec::new())];
+    evidence.local.places = found();
+    evidence.local.host.boot = "one".into();
+    let Some(peer) = evidence.peer.as_mut() else { panic!("two-sided") };
+    peer.places = vec![router(Vec::new())];
+    (peer.host.netns, peer.host.boot) = (9, "one".into());
+    let inodes =
+        |evidence: Evidence| evidence.places.iter().map(|place| (place.netns, place.of_peer)).collect::<Vec<_>>();
+    assert_eq!(inodes(evidence.clone().gathered()), [(7, false)]);
+    let other = |mut evidence: Evidence| {
+        evidence.peer.as_mut().map(|peer| peer.host.boot = "another".into());
+        evidence
+    };
+    assert_eq!(inodes(other(evidence).gathered()), [(9, false), (7, false), (7, true)]);
+}
