@@ -16,7 +16,7 @@ use crate::{
     setup,
     shell::{Root, capture, cargo, say},
 };
-use tally::Tally;
+use tally::TestSum;
 
 /// Set up what is missing, build as this user, run all tests as root (with sudo where needed), and sum them up.
 #[derive(clap::Args)]
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     if no_skip {
         command.env("PROBE_NO_SKIP", "1");
     }
-    let mut tally = Tally::default();
+    let mut tally = TestSum::default();
     let mut success = watch(command, &mut tally)?;
     if success && tally.is_empty() && !asks_for_a_list(&options.arguments) {
         bail!("no test has that name — `cargo xtask test -- --list` lists them all");
@@ -77,7 +77,7 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
 }
 
 /// Runs the namespace suites again with the settings of a host with Docker.
-fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut Tally) -> Result<bool> {
+fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut TestSum) -> Result<bool> {
     if let Some(why) = docker::obstacle() {
         say(&format!("NOT RUN with the settings of Ubuntu with Docker: {why}"));
         return Ok(!no_skip);
@@ -93,7 +93,7 @@ fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut Tally) -> Resul
 }
 
 /// Prints the sum, and returns the exit status for it.
-fn conclude(mut tally: Tally, success: bool) -> ExitCode {
+fn conclude(mut tally: TestSum, success: bool) -> ExitCode {
     if !success && tally.failed == 0 {
         // A test program that crashes reports nothing.
         say("cargo test failed, although no test did: see above");
@@ -122,7 +122,7 @@ fn split(arguments: &[String]) -> (Vec<&str>, Vec<&str>) {
 }
 
 /// Runs the tests with both their streams on the screen, in order, and counts.
-fn watch(mut command: Command, tally: &mut Tally) -> Result<bool> {
+fn watch(mut command: Command, tally: &mut TestSum) -> Result<bool> {
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     command.stdout(writer.try_clone().context("cannot copy a pipe")?).stderr(writer);
     let mut child = command.spawn().context("cannot start cargo test")?;

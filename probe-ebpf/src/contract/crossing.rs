@@ -15,13 +15,13 @@ pub const CROSSING_HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
 /// Entries of the map of crossings for each probe.
 pub const CROSSINGS_OF_PROBE: u32 = MAX_SITES * CROSSING_HOPS.len() as u32 * 2;
 
-/// A device as one word: the inode of its network namespace above its interface index; never 0.
+/// Returns a device as one word: the inode of its network namespace above its interface index; never 0.
 #[inline(always)]
 pub const fn site_word(netns: u32, ifindex: u32) -> u64 {
     ((netns as u64) << 32) | ifindex as u64
 }
 
-/// Where in the map of crossings a [`Passage`] is: by probe, so that a short run has a small map, then site, hop, and
+/// Returns where in the map of crossings a [`Passage`] is: by probe, so that a short run has a small map, then site, hop, and
 /// request or reply. `hop` counts in [`CROSSING_HOPS`].
 #[inline(always)]
 pub const fn crossing_index(site: u32, hop: u32, echo: Echo, probe: u32) -> u32 {

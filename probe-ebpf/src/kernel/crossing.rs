@@ -18,13 +18,13 @@ pub(crate) fn note(hop: u32, seen: &SkbEcho, site: SkbSite) -> Option<()> {
     journey::fill(passage, seen, site.ifindex)
 }
 
-/// The slot of a device, which it keeps for the run; none: there were too many others.
+/// Returns the slot of a device, which it keeps for the run; `None` if there were too many others.
 #[inline(always)]
 fn slot(site: SkbSite) -> Option<u32> {
     /// `BPF_NOEXIST` of `include/uapi/linux/bpf.h`.
     const UNLESS_THERE: u64 = 1;
     let word = site_word(site.netns, site.ifindex);
-    if let Some(slot) = SITE_SLOTS.get_ptr(&word) {
+    if let Some(slot) = SITE_SLOTS.get_ptr(word) {
         // SAFETY: the map gave a valid pointer, and nobody takes the entry out.
         return Some(unsafe { *slot });
     }
@@ -35,9 +35,9 @@ fn slot(site: SkbSite) -> Option<u32> {
         return None;
     }
     let slot = taken as u32;
-    if SITE_SLOTS.insert(&word, &slot, UNLESS_THERE).is_err() {
+    if SITE_SLOTS.insert(word, slot, UNLESS_THERE).is_err() {
         // Another processor met the same device at the same time; the slot that was taken for it stays empty.
-        let slot = SITE_SLOTS.get_ptr(&word)?;
+        let slot = SITE_SLOTS.get_ptr(word)?;
         // SAFETY: as above.
         return Some(unsafe { *slot });
     }

@@ -77,8 +77,9 @@ pub struct DiagnoseArgs {
     /// Let nftables name the exact rule that drops a probe; adds a table for the time of the run
     #[arg(long, help_heading = "Looking further")]
     pub trace_rules: bool,
-    /// Watch this network namespace alone, as if every other of this kernel were another machine (PROBE_OWN_NAMESPACE=1
-    /// says so too)
+    /// Watch this network namespace only, as if every other one on this kernel were another machine
+    ///
+    /// The environment variable `PROBE_OWN_NAMESPACE=1` does the same.
     #[arg(long, help_heading = "Looking further")]
     pub own_namespace: bool,
     /// How the kernel programs are attached on this host; the agent on the far host has its own flags.

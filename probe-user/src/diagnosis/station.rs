@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 pub enum Side {
     /// The sender of the probes.
     Local,
-    /// One that they cross in between, or end in, by its number among [`Evidence::places`].
+    /// One that they cross in between, or end in, by its number among [`super::Evidence::places`].
     Via(u8),
     /// The far end.
     Peer,

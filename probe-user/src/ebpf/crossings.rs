@@ -23,7 +23,7 @@ const WORDS_OF_STEP: usize = size_of::<Passage>() / 8;
 /// Every address is told: nothing is known of the pair that passes there.
 const UNKNOWN: (IpAddr, IpAddr) = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
 
-/// The maps of crossings with their sizes, for a run of so many probes.
+/// Returns the maps of crossings with their sizes, for a run of so many probes.
 pub fn map_sizes(probes: u16) -> [(&'static str, u32); 3] {
     let crossings = u32::from(probes) * CROSSINGS_OF_PROBE;
     [(names::SITES, MAX_SITES), (names::SITE_SLOTS, MAX_SITES), (names::CROSSINGS, crossings)]
@@ -60,14 +60,14 @@ impl Crossings {
         Ok(Self { sites, passages, probes })
     }
 
-    /// What was seen so far, by device in the order in which probes first met them.
+    /// Returns what was seen so far, by device in the order in which probes first met them.
     pub fn read(&self) -> Vec<SiteCrossings> {
         let words = self.sites.words().iter().map(|word| word.load(Ordering::Relaxed));
         let named = (0..).zip(words).filter(|(_, word)| *word != 0);
         named.map(|(slot, word)| self.site(slot, word)).collect()
     }
 
-    /// Whether every slot is taken, so that there may be more devices than are told.
+    /// Returns whether every slot is taken, so that there may be more devices than are reported.
     pub fn full(&self) -> bool {
         self.sites.words().iter().all(|word| word.load(Ordering::Relaxed) != 0)
     }

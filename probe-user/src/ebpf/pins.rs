@@ -81,7 +81,7 @@ impl Pinned {
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
-    /// The filter at `place`, unless another process has removed it since that was found. Where another replaces its
+    /// Opens the filter at `place`, unless another process has removed it since that was found. Where another replaces its
     /// rules meanwhile, it is opened with the new ones.
     fn open_live(place: &FilterDir) -> Result<Option<Self>, KernelError> {
         place.is_readable()?;

@@ -25,7 +25,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace with this inode: by a name of `ip netns`, else by a process in it, else by one that holds it open.
+    /// Returns the namespace with this inode: by a name of `ip netns`, else by a process in it, else by one that holds it open.
     pub fn find(inode: u64) -> Option<Self> {
         named(inode).or_else(|| inhabited(inode)).or_else(|| held(inode))
     }
@@ -46,7 +46,7 @@ impl Namespace {
     }
 }
 
-/// What tells this kernel, from one start to the next, from every other; empty where it is not to be read.
+/// Returns what tells this boot of this kernel from every other; empty if it cannot be read.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
@@ -68,7 +68,7 @@ fn named(inode: u64) -> Option<Namespace> {
     })
 }
 
-/// The folders of processes in `/proc`, the oldest first.
+/// Lists the folders of processes in `/proc`, the oldest first.
 fn processes() -> Vec<u32> {
     let number = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
     let mut pids: Vec<u32> = entries("/proc").filter_map(number).collect();
@@ -76,7 +76,7 @@ fn processes() -> Vec<u32> {
     pids
 }
 
-/// Whether the link at `path` leads to that namespace.
+/// Returns whether the link at `path` leads to that namespace.
 fn is_it(path: &Path, inode: u64) -> bool {
     fs::read_link(path).is_ok_and(|to| to.to_str().is_some_and(|to| to == format!("net:[{inode}]")))
 }

@@ -101,7 +101,7 @@ fn finding(to: IpAddr, message: &RouteNetlinkMessage) -> Option<Finding> {
     })
 }
 
-/// What the kernel answers a sender whose route is of this type (`fib_props` in `net/ipv4/fib_semantics.c`). IPv6 tells
+/// Returns the error that a sender gets if its route is of this type (`fib_props` in `net/ipv4/fib_semantics.c`). IPv6 tells
 /// such a route, IPv4 the error.
 pub(crate) fn refusal(kind: RouteType) -> Option<Errno> {
     match kind {

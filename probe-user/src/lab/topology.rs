@@ -52,7 +52,7 @@ impl Topology {
         Ok(topology)
     }
 
-    /// Opens a lab by its existing namespaces. If an interface is missing, that is [`Error::Changed`].
+    /// Opens a lab by its existing namespaces. If an interface is missing, that is [`LabError::Changed`].
     pub fn of(a: Netns, fw: Netns, b: Netns) -> Result<Self, LabError> {
         let families = families(&fw)?;
         let mut topology = Self { a, fw, b, indexes: [0; Nic::ALL.len()], families };

@@ -57,7 +57,7 @@ pub fn carries(target: SocketAddr, source: Option<IpAddr>, out: &Device) -> bool
     look_up(&message).is_ok_and(|route| refusal(route.header.kind).is_none())
 }
 
-/// The interface that has `address`.
+/// Returns the interface that has `address`.
 pub fn owner(address: IpAddr) -> Option<Device> {
     Device::all().ok()?.into_iter().find(|device| match address {
         IpAddr::V4(v4) => device.v4.contains(&v4),

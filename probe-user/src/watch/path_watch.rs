@@ -191,7 +191,7 @@ impl PathWatch {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
                 None if here => self.drops.push(drop),
                 None => {
-                    self.places.iter_mut().for_each(|places| places.dropped(event.netns, event.ifindex, drop.clone()))
+                    self.places.iter_mut().for_each(|places| places.dropped(event.netns, event.ifindex, drop.clone()));
                 }
             }
         }

@@ -28,11 +28,9 @@ const NO_VERBS: [&str; 18] = [
 ];
 
 /// Files and folders that are not rewritten yet.
-const NOT_YET: [&str; 8] = [
-    "probe-user/src/cli",
+const NOT_YET: [&str; 6] = [
     "probe-user/src/commands",
     "probe-user/src/diagnosis",
-    "probe-user/src/lab",
     "probe-user/src/middlebox",
     "probe-user/src/model/trace",
     "probe-user/src/report",

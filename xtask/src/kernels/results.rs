@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::guest::MARK;
-use crate::test::tally::Tally;
+use crate::test::tally::TestSum;
 
 /// A test that skips itself for this reason lacks a feature of the kernel, which it names; no other reason is accepted.
 const LACKS: &str = "needs Linux ";
@@ -67,7 +67,7 @@ pub(crate) struct Judgement {
 
 /// Judges the tests of a topic.
 pub(crate) fn topic(step: &GuestStep) -> Judgement {
-    let mut tally = Tally::default();
+    let mut tally = TestSum::default();
     for line in &step.lines {
         tally.take(line);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 /// The counts so far, and the position in the output.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct TestSum {
     passed: u64,
     /// Tests that failed.
     pub(crate) failed: u64,
@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     in_successes: bool,
 }
 
-impl Tally {
+impl TestSum {
     /// Reads one line of the output; returns whether to show it on the screen.
     pub(crate) fn take(&mut self, line: &str) -> bool {
         let line = plain(line);
@@ -109,8 +109,8 @@ fn plain(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn tally(output: &str) -> (Tally, String) {
-        let mut tally = Tally::default();
+    fn tally(output: &str) -> (TestSum, String) {
+        let mut tally = TestSum::default();
         let shown = output.lines().filter(|line| tally.take(line)).collect::<Vec<_>>().join("\n");
         (tally, shown)
     }

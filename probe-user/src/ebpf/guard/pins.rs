@@ -103,7 +103,7 @@ impl PinnedGuard {
         self.record.config.deadline_ns != 0 && self.record.config.deadline_ns <= monotonic_ns()
     }
 
-    /// The guard at `place`, unless another process has removed it since that was found.
+    /// Opens the guard at `place`, unless another process has removed it since that was found.
     fn open_live(place: &GuardDir) -> Result<Option<Self>, KernelError> {
         match Self::open_at(place) {
             Err(_) if !place.is_live() => Ok(None),

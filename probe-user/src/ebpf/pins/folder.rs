@@ -116,7 +116,7 @@ pub(crate) fn detach(link: &Path) {
     }
 }
 
-/// What is gone already need not be removed.
+/// Accepts ENOENT: what is gone need not be removed.
 pub(super) fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -26,7 +26,7 @@ pub enum AttachMode {
 }
 
 impl AttachMode {
-    /// Its name in reports and documents.
+    /// Returns its name in reports and documents.
     pub fn name(self) -> &'static str {
         XdpAttachment::from(self).name()
     }

@@ -61,7 +61,7 @@ impl Exchange {
 /// Sends `count` echo packets like `probe` from A to B at once, and waits for the outcome.
 ///
 /// # Errors
-/// [`Error::System`] if the receiving socket cannot be opened.
+/// [`FaultError::System`] if the receiving socket cannot be opened.
 pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, FaultError> {
     exchange(lab, family, probe, count, SILENCE)
 }
@@ -75,7 +75,7 @@ pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), Fault
 /// Checks that a broken lab delivers as much as `case` says.
 ///
 /// # Errors
-/// [`Error::NotInForce`] if it delivers more or less.
+/// [`FaultError::NotInForce`] if it delivers more or less.
 pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, FaultError> {
     let outcomes = case.fault.expected.outcomes;
     let fits = |outcome| {

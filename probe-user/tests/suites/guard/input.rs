@@ -16,7 +16,7 @@ fn what_makes_no_guard_is_refused_with_its_fix_and_nothing_is_left() {
     for (words, told) in [
         (
             "-I vb --protect both --deny-requests",
-            "no ping at all, so no reply could ever pass — choose --protect in or out",
+            "lets no ping through, so no reply could ever pass — choose --protect in or out",
         ),
         ("-I vb --states 15", "room for 16 to 1048576 states, not 15 — choose --states"),
         (
