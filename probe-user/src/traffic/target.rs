@@ -66,7 +66,9 @@ impl Mend for TargetError {
     fn fix(&self) -> String {
         match self {
             Self::Unresolved { name, .. } if name.is_empty() => "give a name or an address".to_owned(),
-            Self::Unresolved { .. } => "check its spelling and this host's name service, or give an address".to_owned(),
+            Self::Unresolved { .. } => {
+                "check its spelling and this host's name service, or give an IP address".to_owned()
+            }
             Self::OtherFamily { wanted, has, .. } => match (wanted, has) {
                 (Family::V4, _) => "use -6 or an IPv4 address (and an IPv4 source)".to_owned(),
                 (Family::V6, _) => "use -4 or an IPv6 address (and an IPv6 source)".to_owned(),

@@ -69,7 +69,7 @@ fn ping_sockets_that_are_refused_too_are_told_with_both_fixes() {
         sh("sysctl -qw net.ipv4.ping_group_range='1 0'");
         for target in ["127.0.0.1", "::1"] {
             let ran = send_unprivileged(&format!("request {target}"));
-            assert_told(&ran, "net.ipv4.ping_group_range keeps", "sudo setcap");
+            assert_told(&ran, "net.ipv4.ping_group_range excludes", "sudo setcap");
             assert_told(&ran, "CAP_NET_RAW", "sudo sysctl net.ipv4.ping_group_range=");
         }
     });

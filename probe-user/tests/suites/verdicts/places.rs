@@ -115,8 +115,7 @@ fn probes_that_take_another_way_are_not_missed_at_a_router() {
 #[test]
 fn what_both_ends_of_one_kernel_found_is_one_place_and_an_end_is_none() {
     let mut evidence = run(None, true);
-    let found = || vec![PlaceTrace { netns: 9, ..router(Vec::new()) }, router(Vec::new())];
-    evidence.local.places = found();
+    evidence.local.places = vec![PlaceTrace { netns: 9, ..router(Vec::new()) }, router(Vec::new())];
     evidence.local.host.boot = "one".into();
     let Some(peer) = evidence.peer.as_mut() else { panic!("two-sided") };
     peer.places = vec![router(Vec::new())];
@@ -125,7 +124,9 @@ fn what_both_ends_of_one_kernel_found_is_one_place_and_an_end_is_none() {
         |evidence: Evidence| evidence.places.iter().map(|place| (place.netns, place.of_peer)).collect::<Vec<_>>();
     assert_eq!(inodes(evidence.clone().gathered()), [(7, false)]);
     let other = |mut evidence: Evidence| {
-        evidence.peer.as_mut().map(|peer| peer.host.boot = "another".into());
+        if let Some(peer) = evidence.peer.as_mut() {
+            peer.host.boot = "another".into();
+        }
         evidence
     };
     assert_eq!(inodes(other(evidence).gathered()), [(9, false), (7, false), (7, true)]);
