@@ -5,7 +5,10 @@
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
 mod lookups;
+mod loops;
+pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
+mod tun;
 
 use super::{
     Evidence,
@@ -48,14 +51,17 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 17] = [
+pub const RULES: [VerdictRule; 20] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
+    VerdictRule { name: "routing asked again", judge: routing::rerouted },
+    VerdictRule { name: "loop", judge: loops::looped },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },
     VerdictRule { name: "ICMP error of another host", judge: said::icmp_error },
     VerdictRule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
+    VerdictRule { name: "handed to a program", judge: tun::handed },
     VerdictRule { name: "address of the far end", judge: lookups::address },
     VerdictRule { name: "setting", judge: lookups::setting },
     VerdictRule { name: "no route back", judge: lookups::route },

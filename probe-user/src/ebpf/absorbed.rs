@@ -188,6 +188,7 @@ mod tests {
             trace_rules: false,
             everywhere: false,
             requests,
+            source_given: false,
             further: Vec::new(),
         };
         let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();
