@@ -54,6 +54,9 @@ pub struct Evidence {
     /// Which routers answered to a rising TTL, where that was asked for.
     #[serde(default)]
     pub walk: Option<Walk>,
+    /// The flags of the command that a further one must have too, so that it sends the same packets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
     /// What was sent besides the probes, with one thing changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<Control>,
@@ -128,6 +131,7 @@ impl Evidence {
             local,
             peer: None,
             walk: None,
+            flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
         }
@@ -146,6 +150,12 @@ impl Evidence {
             self.places.extend(found_there.into_iter().map(|place| PlaceTrace { of_peer: true, ..place }));
         }
         self
+    }
+
+    /// The target as it was typed, with the flags that a further command must have too.
+    pub fn typed(&self) -> String {
+        let words = std::iter::once(self.target.name.clone()).chain(self.flags.iter().cloned());
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// The place with this number, where `side` is one between the two ends.

@@ -6,6 +6,7 @@ mod fate;
 mod judge;
 mod place;
 mod progress;
+mod repeat;
 mod responder;
 
 use std::{panic, thread};
@@ -251,6 +252,7 @@ impl Probing<'_> {
             local,
             peer,
             walk,
+            flags: repeat::flags(std::env::args(), &self.args.target),
             controls,
             places: Vec::new(),
         };

@@ -7,6 +7,9 @@ mod ipsec;
 mod pace;
 mod reverse_path;
 mod routing;
+mod size;
+pub(super) mod special;
+mod ttl;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, places::DropLocation};
@@ -33,8 +36,17 @@ pub(super) struct Case<'a> {
 type Explain = fn(&Case<'_>) -> Option<Explanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 6] =
-    [pace::explain, ipsec::explain, vlan::explain, reverse_path::explain, routing::rerouted, routing::explain];
+const EXPLAIN: [Explain; 9] = [
+    pace::explain,
+    ipsec::explain,
+    vlan::explain,
+    reverse_path::explain,
+    ttl::explain,
+    size::explain,
+    special::explain,
+    routing::rerouted,
+    routing::explain,
+];
 
 /// Completes `stop`, which lies at `spot`.
 pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence: &Evidence) {

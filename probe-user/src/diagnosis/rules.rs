@@ -51,7 +51,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 20] = [
+pub const RULES: [VerdictRule; 21] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -59,6 +59,7 @@ pub const RULES: [VerdictRule; 20] = [
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },
+    VerdictRule { name: "loop of routers that answer", judge: loops::walked },
     VerdictRule { name: "ICMP error of another host", judge: said::icmp_error },
     VerdictRule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
     VerdictRule { name: "handed to a program", judge: tun::handed },

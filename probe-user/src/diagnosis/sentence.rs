@@ -231,7 +231,8 @@ impl Teller<'_> {
         };
         let packets = self.packets(stop.packets, stop.seen_leg);
         let (last, first) = (at(stop.last_seen), at(stop.first_missing));
-        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what")
+        let more = stop.cause.detail.as_ref().map(|detail| format!("; {detail}")).unwrap_or_default();
+        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what{more}")
     }
 
     /// Whether the far kernel made no reply, rather than losing one.
@@ -251,7 +252,11 @@ impl Teller<'_> {
             Some(said) if said.from == self.evidence.target.address => {
                 format!("{packets} reached {}, which refused {}: {}", self.far(), them(one), said.meaning)
             }
-            Some(said) => format!("{packets} left {from}, and {} refused {}: {}", said.from, them(one), said.meaning),
+            Some(said) => {
+                let round = stop.cause.detail.as_ref().filter(|_| stop.cause.reason.as_deref() == Some("TTL"));
+                let why = round.map_or_else(|| said.meaning.clone(), |detail| format!("{}, in {detail}", said.meaning));
+                format!("{packets} left {from}, and {} refused {}: {why}", said.from, them(one))
+            }
             None => {
                 let last =
                     self.evidence.walk.as_ref().and_then(|walk| walk.steps.iter().rev().find_map(|step| step.from));

@@ -112,7 +112,11 @@ impl Text<'_> {
     fn alterations(&self, out: &mut dyn Write) -> io::Result<()> {
         for change in &self.diagnosis.alterations {
             let Alteration { leg, field, sent, seen, seen_at, place, packets } = change;
-            let (sent, seen) = (value(*sent), value(*seen));
+            let plain = |it: Value| match it {
+                Value::Id(ttl) if *field == "ttl" => ttl.to_string(),
+                other => value(other),
+            };
+            let (sent, seen) = (plain(*sent), plain(*seen));
             let whom = self.diagnosis.name(seen_at.host);
             let leg = drawing::leg_name(*leg);
             if let Some(place) = place {

@@ -14,11 +14,13 @@ use crate::{
         chains,
         device::{self, Device},
         namespace::Namespace,
-        neighbour, or_log, policy, route, settings,
+        neighbour, or_log,
+        policy::{self, RouteKey},
+        route, settings,
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace},
+        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace, RoutePurpose},
     },
 };
 
@@ -115,10 +117,17 @@ impl Places {
             HostRole::Receiver => (self.flow.local, self.flow.remote),
         };
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
-        findings.extend(route::own_address(target));
+        let own = route::own_address(target);
+        // Where the target is, answers have its address as their source: rules may choose by it.
+        let answers = matches!(own, Some(Finding::Address { own: true, .. }));
+        findings.extend(own);
         for end in [target, sender].into_iter().filter(|end| !end.is_unspecified()) {
-            findings.extend(route::look_up(nowhere, end));
-            findings.extend(neighbour::look_up(nowhere, end));
+            let from = if answers && end == sender { target } else { nowhere };
+            findings.extend(route::look_up(from, end));
+            findings.extend(neighbour::look_up(from, end));
+        }
+        if answers && !sender.is_unspecified() {
+            findings.extend(policy::choices(&[(RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way)]));
         }
         findings.extend(policy::choices(&keys_of(drops)));
         for interface in interfaces {

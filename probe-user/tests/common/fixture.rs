@@ -206,6 +206,7 @@ impl Fixture {
             local: self.host(Side::Local),
             peer: (!self.loopback).then(|| self.host(Side::Peer)),
             walk: self.walk.clone(),
+            flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
         };
