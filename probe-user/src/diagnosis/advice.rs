@@ -47,9 +47,11 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
 }
 
 /// Gives `commands` in place of those of the table, but for what tells more than they do: the rule, or the far end.
-pub fn replace(stop: &mut Stop, commands: &[String], evidence: &Evidence) {
-    let side = stop.whose.side();
-    let on = if matches!(stop.host, StopHost::Network | StopHost::Beyond) { Some(Side::Local) } else { side };
+/// `elsewhere`: on another host than where they stop.
+pub fn replace(stop: &mut Stop, commands: &[String], elsewhere: Option<Side>, evidence: &Evidence) {
+    let side = elsewhere.or_else(|| stop.whose.side());
+    let far = elsewhere.is_none() && matches!(stop.host, StopHost::Network | StopHost::Beyond);
+    let on = if far { Some(Side::Local) } else { side };
     stop.commands = commands.iter().map(|command| in_place(on, command.clone(), evidence)).collect();
     stop.advice = match (stop.commands.first(), on) {
         (Some(first), Some(_)) => format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command),

@@ -259,6 +259,8 @@ pub enum Witness {
     Sysctl,
     /// A counter of the kernel or of the device rose.
     DeviceCounter,
+    /// Otherwise equal packets were answered.
+    Control,
 }
 
 /// A blind hop of a stop.

@@ -12,7 +12,7 @@ pub(super) mod special;
 mod ttl;
 mod vlan;
 
-use super::{Evidence, advice, document::Stop, ledger::Gap, places::DropLocation};
+use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation};
 
 /// What made packets stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +21,10 @@ pub(super) struct Explanation {
     pub(super) detail: Option<String>,
     /// What it means, as a sentence.
     pub(super) meaning: String,
-    /// What to type on that host.
+    /// What to type there.
     pub(super) commands: Vec<String>,
+    /// Where, if it is not where they stop.
+    pub(super) on: Option<Side>,
 }
 
 /// A stop with all that is known of it.
@@ -57,7 +59,7 @@ pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence:
     }
     stop.meaning = found.meaning;
     if !found.commands.is_empty() {
-        advice::replace(stop, &found.commands, evidence);
+        advice::replace(stop, &found.commands, found.on, evidence);
     }
 }
 

@@ -4,6 +4,7 @@
 //! call, ICMP errors) comes before what was looked up (settings, routes, counters, programs, chains), and a look-up
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
+mod fragments;
 mod lookups;
 mod loops;
 pub(in crate::diagnosis) mod routing;
@@ -51,7 +52,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 21] = [
+pub const RULES: [VerdictRule; 22] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -68,6 +69,7 @@ pub const RULES: [VerdictRule; 21] = [
     VerdictRule { name: "no route back", judge: lookups::route },
     VerdictRule { name: "counter", judge: lookups::counter },
     VerdictRule { name: "neighbour", judge: lookups::neighbour },
+    VerdictRule { name: "fragments", judge: fragments::incomplete },
     VerdictRule { name: "another program", judge: lookups::program },
     VerdictRule { name: "chain", judge: lookups::chain },
     VerdictRule { name: "reverse path filter", judge: lookups::reverse_path },

@@ -53,7 +53,16 @@ impl Lookups {
             let after = counters::read(interface);
             let own = filters.findings(interface, &flow.ids);
             let freed_at = drops.iter().filter_map(|drop| drop.interface.as_deref());
-            let mut findings = settings::look_up(family, interface.into_iter().chain(freed_at));
+            // Without a route there is no interface: any of them may be the one that is switched off.
+            let all =
+                if interface.is_none() { or_log("interfaces", Device::all()).unwrap_or_default() } else { Vec::new() };
+            let mut findings = settings::look_up(
+                family,
+                interface
+                    .into_iter()
+                    .chain(freed_at)
+                    .chain(all.iter().take(MAX_KEYS).map(|device| device.name.as_str())),
+            );
             findings.extend(route::own_address(flow.local));
             findings.extend(route::look_up(flow.local, flow.remote));
             findings.extend(policy::choices(&keys(flow, drops)));

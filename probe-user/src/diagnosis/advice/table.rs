@@ -246,6 +246,12 @@ pub const TABLE: &[Advice] = &[
     ),
     of(
         &[RouteIn],
+        "IP_LOCALNET",
+        "An address of 127/8 may neither come in from outside nor leave the host, unless route_localnet of the device is 1.",
+        &["sysctl net.ipv4.conf.all.route_localnet net.ipv4.conf.{iface}.route_localnet"],
+    ),
+    of(
+        &[RouteIn],
         "TTL",
         "Each of the routers takes another for the next one on the way, so that the packet never arrives.",
         &["ip {-6} route get {target}", "ip {-6} route show"],

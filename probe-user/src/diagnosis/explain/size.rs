@@ -38,6 +38,7 @@ fn too_big(case: &Case<'_>) -> Option<Explanation> {
             }
         ),
         commands: vec![format!("ip link show dev {out}"), "nft list ruleset | grep -n -i icmp".to_owned()],
+        ..Explanation::default()
     })
 }
 
@@ -68,5 +69,6 @@ fn by_control(case: &Case<'_>) -> Option<Explanation> {
             format!("ping -M do -s {passes} -c 2 {}", case.evidence.target.address),
             format!("ping -M do -s {fails} -c 2 {}", case.evidence.target.address),
         ],
+        ..Explanation::default()
     })
 }

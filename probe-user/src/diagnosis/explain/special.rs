@@ -24,6 +24,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
              cross a router unless that is set up to."
         ),
         commands: vec![format!("sysctl {setting}"), "ip maddr show".to_owned()],
+        ..Explanation::default()
     })
 }
 

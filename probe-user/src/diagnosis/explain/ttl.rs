@@ -47,7 +47,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
                 "sysctl net.ipv4.ip_default_ttl net.ipv6.conf.all.hop_limit".to_owned(),
                 format!("ip {} route get {}", case.ip_version(), case.evidence.target.address),
             ],
-        }
+on: Some(side) }
     })
 }
 
@@ -60,10 +60,11 @@ fn rewritten(change: &Rewrite, case: &Case<'_>) -> Explanation {
     let place = change.place(case.evidence);
     Explanation {
         detail: Some(format!("their TTL is changed {place}: {from} → {to}")),
-        meaning: format!("A rule {place} sets the TTL from {from} to {to}, so that the next router refuses them."),
+        meaning: format!("A rule {place}, sets the TTL from {from} to {to}, so that the next router refuses them."),
         commands: vec![
             "nft list ruleset | grep -n 'ttl set\\|hoplimit set'".to_owned(),
             "iptables-save | grep TTL".to_owned(),
         ],
+        on: Some(change.before.host),
     }
 }

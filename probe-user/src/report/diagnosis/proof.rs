@@ -64,6 +64,7 @@ pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
         Witness::Errno => "the kernel itself finds no route back".to_owned(),
         Witness::IcmpError => "an ICMP error quotes them".to_owned(),
         Witness::Sysctl => "the setting was read there after the run".to_owned(),
+        Witness::Control => "otherwise equal packets of another size were answered".to_owned(),
         Witness::DeviceCounter => stop.cause.detail.clone().unwrap_or_else(|| "a counter there rose".to_owned()),
     };
     stop.witnesses.iter().map(told).collect::<Vec<_>>().join("; ")
