@@ -1,6 +1,7 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
 pub mod benign;
+pub mod neighbour;
 pub mod place;
 
 use probe_ebpf::Echo;
@@ -9,7 +10,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
-pub use self::place::{PlaceTrace, PortTrace};
+pub use self::{
+    neighbour::{
+        AddressHolder, AskedAgain, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts, OtherRoute,
+    },
+    place::{PlaceTrace, PortTrace},
+};
 use super::attach::XdpAttachment;
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
@@ -28,6 +34,9 @@ pub struct HostTrace {
     /// Other network namespaces of its kernel that probes crossed or ended in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceTrace>,
+    /// Packets of ARP and neighbour discovery about the run's addresses, where that was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbour: Vec<NeighbourPacket>,
 }
 
 /// Which host it is.
@@ -265,7 +274,18 @@ pub enum Finding {
         interface: String,
         /// As `ip neighbour` shows it, e.g. `REACHABLE`, `INCOMPLETE`, `FAILED`.
         state: String,
+        /// The link-layer address that packets are sent to; none: it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lladdr: Option<String>,
     },
+    /// An interface that has an address of the run.
+    Holder(AddressHolder),
+    /// A device as neighbours find it.
+    Device(LinkFacts),
+    /// Whom the route to an end asks for.
+    NextHop(NextHopFacts),
+    /// Who answered when asked once more.
+    AskedAgain(AskedAgain),
     /// A device on the way.
     Link {
         /// Its name.

@@ -3,7 +3,8 @@
 mod passing;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -15,8 +16,12 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 pub use self::passing::PassingWatch;
 use super::{
     drops::DropNames,
-    lookups::Lookups,
+    lookups::{
+        Lookups, ask_again,
+        neighbours::{NeighbourLookup, elsewhere},
+    },
     meter::{self, Meter},
+    neighbours::NeighbourLog,
     places::Places,
     under_way::UnderWay,
 };
@@ -30,6 +35,7 @@ use crate::{
         journeys::Journeys,
         load,
         log::KernelLog,
+        neighbours::NeighbourRing,
         running::RunningKernel,
         tallies::SkipMap,
     },
@@ -40,11 +46,12 @@ use crate::{
     host::{
         device::{self, Device},
         namespace::boot_id,
+        or_log,
     },
     model::{
         attach::XdpAttachment,
         request::{EchoFlow, WatchRequest},
-        trace::{Accounting, Drop, HopTrace, HostFacts, HostTrace, Taken},
+        trace::{Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, Taken},
     },
     watch::Watching,
 };
@@ -63,6 +70,8 @@ pub struct PathWatch {
     drops: Vec<Drop>,
     netns: u64,
     places: Option<Places>,
+    neighbours: NeighbourLog,
+    flow: EchoFlow,
     lookups: Lookups,
     _under_way: UnderWay,
     rules: Option<TraceRules>,
@@ -132,6 +141,8 @@ impl PathWatch {
             symbols,
             drops: Vec::new(),
             places,
+            neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
+            flow: flow.clone(),
             lookups,
             _under_way: UnderWay::begin(flow.interface.as_deref(), &flow.ids),
             rules,
@@ -146,6 +157,7 @@ impl PathWatch {
     fn sight(&mut self) -> Result<HostTrace, KernelError> {
         self.log.flush();
         self.take_drops();
+        self.neighbours.drain();
         let seen = self.journeys.read(self.probes);
         let hop = |hop: Hop| match self.blind.get(&hop) {
             Some(why) => HopTrace::Blind { why: why.clone() },
@@ -168,6 +180,7 @@ impl PathWatch {
                 bpf_ns_per_packet: 0,
             },
             places: self.places.as_mut().map(Places::look).unwrap_or_default(),
+            neighbour: Vec::new(),
         })
     }
 
@@ -215,8 +228,52 @@ impl Watching for PathWatch {
         let mut sight = self.look()?;
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end());
-        sight.places = self.places.as_mut().map(Places::finish).unwrap_or_default();
+        self.find_neighbours(&mut sight);
         Ok(sight)
+    }
+}
+
+impl PathWatch {
+    /// Adds what was seen and is known of finding neighbours, and looks the places up.
+    fn find_neighbours(&mut self, sight: &mut HostTrace) {
+        let EchoFlow { local, remote, interface, .. } = &self.flow;
+        let mut addresses = BTreeSet::from([*local, *remote]);
+        addresses.retain(|address| !address.is_unspecified());
+        let entry = sight.findings.iter().find_map(|finding| match finding {
+            Finding::Neighbour { address, interface, lladdr, .. } => {
+                Some((*address, interface.clone(), lladdr.clone()))
+            }
+            _ => None,
+        });
+        addresses.extend(entry.as_ref().map(|(next, ..)| *next));
+        self.neighbours.drain();
+        let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
+        let netns = self.netns as u32;
+        if let Some(places) = &mut self.places {
+            sight.places = places.finish(&self.neighbours, &mut addresses, self.netns, &names);
+        }
+        let named = |ifindex: u32| if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
+        sight.neighbour = self.neighbours.told(netns, &addresses, &names, named);
+        let mut interfaces: Vec<String> = interface.iter().cloned().collect();
+        interfaces.extend(self.neighbours.interfaces(netns, &addresses).into_iter().filter_map(named));
+        let lookup = NeighbourLookup {
+            ways: vec![(*local, *remote)],
+            addresses: addresses.iter().copied().collect(),
+            interfaces,
+            family: self.flow.family(),
+        };
+        for finding in lookup.found() {
+            if !sight.findings.contains(&finding) {
+                sight.findings.push(finding);
+            }
+        }
+        if self.places.is_some() {
+            sight.findings.extend(elsewhere(&lookup.addresses, self.netns));
+        }
+        if let Some((IpAddr::V4(next), interface, Some(_))) = entry {
+            let asked = or_log("asking again", ask_again::ask(next, &interface)).flatten();
+            sight.findings.extend(asked.map(Finding::AskedAgain));
+        }
     }
 }
 

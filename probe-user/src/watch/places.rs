@@ -2,11 +2,9 @@
 //! found in them.
 
 use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
 };
-
-use probe_ebpf::Family;
 
 use crate::{
     ebpf::crossings::{Crossings, SiteCrossings},
@@ -22,7 +20,14 @@ use crate::{
     },
 };
 
-use super::lookups::programs;
+use super::{
+    drops::DropNames,
+    lookups::{
+        neighbours::{NeighbourLookup, nowhere},
+        programs,
+    },
+    neighbours::NeighbourLog,
+};
 
 /// How many places are told at most.
 const MAX_PLACES: usize = 16;
@@ -55,8 +60,14 @@ impl Places {
 
     /// What was seen so far, without what would have to be looked up.
     pub(super) fn look(&mut self) -> Vec<PlaceTrace> {
+        self.seen(&[])
+    }
+
+    /// The same, with these namespaces behind those that probes crossed.
+    fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
         let sites = self.crossings.read();
-        let mut inodes: Vec<u32> = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied()).collect();
+        let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
+        let mut inodes: Vec<u32> = crossed.chain(others.iter().copied()).collect();
         let mut told = Vec::new();
         inodes.retain(|inode| {
             !told.contains(inode) && {
@@ -73,15 +84,37 @@ impl Places {
         inodes.into_iter().map(|inode| self.place(inode, &sites)).collect()
     }
 
-    /// The same, with what was looked up in each of them.
-    pub(super) fn finish(&mut self) -> Vec<PlaceTrace> {
-        let mut places = self.look();
+    /// The same, with what was looked up in each of them, and with those in which neighbours of the run were looked for in
+    /// vain. `addresses` are those of the run, to which next hops of places are added.
+    pub(super) fn finish(
+        &mut self,
+        log: &NeighbourLog,
+        addresses: &mut BTreeSet<IpAddr>,
+        here: u64,
+        names: &DropNames<'_>,
+    ) -> Vec<PlaceTrace> {
+        let others = log.namespaces(&log.open(addresses));
+        let others: Vec<u32> = others.into_iter().filter(|netns| u64::from(*netns) != here).collect();
+        let mut places = self.seen(&others);
         for place in &mut places {
-            let known = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
-            let Some(namespace) = known.and_then(|known| known.namespace.as_ref()) else { continue };
-            let interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
-            let found = namespace.run(|| self.found(&interfaces));
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let met = log.interfaces(inode, addresses);
+            let Some(known) = self.known.get_mut(&inode) else { continue };
+            let met: Vec<String> = met.into_iter().map(|ifindex| known.interface(ifindex)).collect();
+            let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
+            let mut interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
+            interfaces.extend(met.into_iter().filter(|name| !interfaces.contains(name)).collect::<Vec<_>>());
+            let found = namespace.run(|| self.found(&interfaces, addresses));
             place.findings = or_log("place", found).unwrap_or_default();
+            addresses.extend(place.findings.iter().filter_map(|finding| match finding {
+                Finding::NextHop(hop) => Some(hop.next),
+                _ => None,
+            }));
+        }
+        for place in &mut places {
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let Some(known) = self.known.get_mut(&inode) else { continue };
+            place.neighbour = log.told(inode, addresses, names, |ifindex| Some(known.interface(ifindex)));
         }
         places
     }
@@ -103,33 +136,36 @@ impl Places {
             enter: known.namespace.as_ref().map(|namespace| namespace.enter.clone()),
             of_peer: false,
             findings: Vec::new(),
+            neighbour: Vec::new(),
         }
     }
 
     /// What ends packets in the calling thread's namespace, which they cross by these interfaces.
-    fn found(&self, interfaces: &[String]) -> Vec<Finding> {
+    fn found(&self, interfaces: &[String], addresses: &BTreeSet<IpAddr>) -> Vec<Finding> {
         let (family, first) = (self.flow.family(), interfaces.first().map(String::as_str));
-        let nowhere = match family {
-            Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
+        let nowhere = nowhere(family);
         // The run's target and its sender, whichever end this kernel is.
         let (target, sender) = match self.role {
             HostRole::Sender => (self.flow.remote, self.flow.local),
             HostRole::Receiver => (self.flow.local, self.flow.remote),
         };
         let mut findings = settings::look_up(family, first);
-        for other in interfaces.iter().skip(1) {
-            for finding in settings::look_up(family, Some(other)) {
-                if !findings.contains(&finding) {
-                    findings.push(finding);
-                }
-            }
-        }
         findings.extend(route::own_address(target));
-        for end in [target, sender].into_iter().filter(|end| !end.is_unspecified()) {
+        let ends = [target, sender].into_iter().filter(|end| !end.is_unspecified());
+        for end in ends.clone() {
             findings.extend(route::look_up(nowhere, end));
             findings.extend(neighbour::look_up(nowhere, end));
+        }
+        let neighbours = NeighbourLookup {
+            ways: ends.map(|end| (nowhere, end)).collect(),
+            addresses: addresses.iter().copied().collect(),
+            interfaces: interfaces.to_vec(),
+            family,
+        };
+        for finding in neighbours.found() {
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
         }
         for interface in interfaces {
             findings.extend(or_log("link", Device::find(interface)).map(|device| Finding::Link {

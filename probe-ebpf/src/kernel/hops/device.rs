@@ -1,13 +1,17 @@
 //! The device's tracepoints: into its queue, out of its queue to the driver, and in from the driver.
 
 use aya_ebpf::programs::BtfTracePointContext;
-use probe_ebpf::{Hop, Skip};
+use probe_ebpf::{
+    Hop, NeighbourMessage, Skip,
+    contract::neighbour::{self as contract, ENTERS, LEAVES},
+};
 
 use crate::kernel::{
     config::config,
     crossing, journey,
     maps::HANDED,
-    skb::{Skb, Start},
+    neighbour,
+    skb::{Skb, SkbPacket, SkbSite, Start},
 };
 
 /// `NETDEV_TX_BUSY` of `include/linux/netdevice.h`: the driver did not take the packet, and will get it again.
@@ -71,6 +75,15 @@ const fn number(hop: Hop) -> u32 {
     }
 }
 
+/// Tells of a packet of ARP or neighbour discovery at a device.
+#[inline(always)]
+fn tell(hop: Hop, site: SkbSite, message: Option<NeighbourMessage>) {
+    let at = if hop == Hop::NetifIn { ENTERS } else { LEAVES };
+    if let Some(message) = message {
+        neighbour::passed(at, site, message);
+    }
+}
+
 /// Notes the packet of a tracepoint whose first argument it is, if it is a probe: at the watched device, and returns the
 /// index of that passage; or at any device of another network namespace.
 #[inline(always)]
@@ -78,17 +91,32 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
     if !skb.can_be_ip() {
+        if hop != Hop::Xmit && skb.is_arp() {
+            tell(hop, skb.site(), skb.arp(start));
+        }
         return Ok(None);
     }
     let site = skb.site();
     let here = site.netns == config!(netns);
     if here && config!(ifindex) != 0 && site.ifindex != config!(ifindex) {
+        // An answer may come in by another device.
+        if hop != Hop::Xmit {
+            tell(hop, site, skb.discovery(start));
+        }
         return Ok(None);
     }
     if !here && (config!(everywhere) == 0 || site.netns == 0) {
         return Ok(None);
     }
-    let seen = skb.probe(start)?;
+    let seen = match skb.packet(start)? {
+        SkbPacket::Echo(seen) => seen,
+        SkbPacket::Discovery(bytes) => {
+            if hop != Hop::Xmit {
+                tell(hop, site, contract::discovery(&bytes));
+            }
+            return Ok(None);
+        }
+    };
     if !here {
         crossing::note(number(hop), &seen, site);
         return Ok(None);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
-use super::{Drop, Finding, HopTrace, ProbePassage};
+use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage};
 
 /// A network namespace that probes crossed or ended in, and in which nobody runs probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct PlaceTrace {
     /// What was looked up in it after the probes had passed.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// Packets of ARP and neighbour discovery about the run's addresses in it.
+    #[serde(default)]
+    pub neighbour: Vec<NeighbourPacket>,
 }
 
 /// An interface of such a namespace.
