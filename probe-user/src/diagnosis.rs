@@ -10,6 +10,7 @@ mod clues;
 pub mod document;
 pub mod ledger;
 pub mod names;
+pub mod neighbour;
 pub mod path;
 pub mod places;
 pub mod rules;
@@ -178,6 +179,13 @@ impl Evidence {
     /// Whether a second host was watched.
     pub fn two_sided(&self) -> bool {
         self.peer.is_some()
+    }
+
+    /// Whether the far end was watched and saw nothing of a run that somebody else answered, or took in in its place.
+    pub fn passes_by_the_peer(&self) -> bool {
+        let Some(peer) = self.peer.as_ref().filter(|_| self.mode == ProbeMode::Request) else { return false };
+        let taken = || self.places.iter().any(|place| place.takes_in(self.target.address));
+        peer.saw_nothing() && (!self.sending.received.is_empty() || taken())
     }
 
     /// The leg that the sent packets travel.

@@ -154,6 +154,7 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let answers = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
     let answers = answers && passed(&HOPS[1..], Echo::Reply) && !passed(&HOPS[..1], Echo::Reply);
     match told {
+        Some(true) if evidence.passes_by_the_peer() => PlaceRole::Target,
         _ if evidence.two_sided() => PlaceRole::Router,
         Some(true) => PlaceRole::Target,
         None if answers || evidence.one_way() => PlaceRole::Target,

@@ -9,6 +9,7 @@ use super::{
         SideCosts, SideFacts, Sides, Stop, Verdict, Witness,
     },
     ledger::{Gap, Ledger, LedgerRow},
+    neighbour,
     path::{Side, Station},
     places::{DropLocation, DropPoint},
     rules::{self, Ruling, Weight, said},
@@ -26,7 +27,9 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     stops.sort_by_key(|stop| Reverse(stop.packets));
     let alterations = alterations::find(&ledger, evidence);
     let answered = answered(&ledger, evidence);
-    let outcome = outcome(&ledger, evidence, answered, alterations.is_empty());
+    let answered_by = neighbour::answered_by_other(evidence);
+    let unaltered = alterations.is_empty() && answered_by.is_none();
+    let outcome = outcome(&ledger, evidence, answered, unaltered);
     let mut diagnosis = Diagnosis {
         target: evidence.target.clone(),
         sides: Sides {
@@ -36,6 +39,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         places: places(&ledger, evidence),
         responder: evidence.responder,
         sent: evidence.sent(),
+        answered_by,
         answered,
         verdict: Verdict {
             outcome,
@@ -120,6 +124,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         candidates,
         blind: gap.blind.clone(),
         drop_events: gap.events(evidence).len(),
+        told: None,
         meaning: String::new(),
         advice: String::new(),
         commands: Vec::new(),
@@ -136,6 +141,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         stop.cause.detail = Some(text);
     }
     advice::give(&mut stop, evidence);
+    neighbour::explain(&mut stop, evidence);
     Some(stop)
 }
 

@@ -82,6 +82,7 @@ impl Links {
             address: Some(address),
             prefix: message.header.prefix_len,
             interface: link.facts.interface.clone(),
+            ifindex: link.facts.ifindex,
             states: states(flags),
             lladdr: link.facts.lladdr.clone(),
             kind: link.facts.kind.clone(),

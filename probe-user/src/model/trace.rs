@@ -417,6 +417,17 @@ impl HostTrace {
         }
     }
 
+    /// Whether hops that no packet passes by were watched, and no hop saw any probe.
+    pub fn saw_nothing(&self) -> bool {
+        let entries = [Hop::NetifIn, Hop::NfPreroutingFirst];
+        let watched = entries.iter().all(|hop| matches!(self.hop(*hop), HopTrace::Watched { .. }));
+        let silent = |hop: &HopTrace| match hop {
+            HopTrace::Watched { requests, replies } => requests.is_empty() && replies.is_empty(),
+            HopTrace::Blind { .. } => true,
+        };
+        watched && self.hops.values().all(silent) && self.drops.is_empty()
+    }
+
     /// What `hop` saw; blind where nothing is known of it.
     pub fn hop(&self, hop: Hop) -> HopTrace {
         let unknown = || HopTrace::Blind { why: "not watched".to_owned() };

@@ -64,6 +64,9 @@ pub struct AddressHolder {
     pub prefix: u8,
     /// The interface.
     pub interface: String,
+    /// Its index.
+    #[serde(default)]
+    pub ifindex: u32,
     /// What keeps the kernel from using it, as `ip address` shows it: `tentative`, `dadfailed`, `optimistic`.
     #[serde(default)]
     pub states: Vec<String>,

@@ -1,7 +1,7 @@
 //! What was seen of a run's probes in another network namespace of a watched kernel.
 
 use probe_ebpf::Echo;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,15 @@ pub struct PlaceTrace {
     /// Packets of ARP and neighbour discovery about the run's addresses in it.
     #[serde(default)]
     pub neighbour: Vec<NeighbourPacket>,
+}
+
+impl PlaceTrace {
+    /// Whether probes came into it, and it has this address.
+    pub fn takes_in(&self, target: IpAddr) -> bool {
+        let has = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
+        let came = |port: &PortTrace| port.seen(Hop::NetifIn, Echo::Request).is_some_and(|seen| !seen.is_empty());
+        self.ports.iter().any(came) && self.findings.iter().any(has)
+    }
 }
 
 /// An interface of such a namespace.
