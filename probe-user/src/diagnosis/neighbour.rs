@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use super::{
     Evidence,
-    document::{Command, Netfilter, SettingSaid, Stop},
+    document::{Command, Netfilter, SettingSaid, Stop, StopHost},
     path::Side,
     places::DropPoint,
 };
@@ -124,9 +124,12 @@ impl Told {
 /// Adds to `stop` what became of finding the neighbour, where packets wait for one or went to a wrong one.
 pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
     let waiting = stop.place == DropPoint::Neighbour;
-    let Some(view) = View::of(stop, evidence, waiting) else { return };
-    let told = if waiting { silent::told(&view) } else { wrong::told(&view, stop) };
-    let Some(told) = told else { return };
+    let view = View::of(stop, evidence, waiting);
+    let found = view.and_then(|view| {
+        let told = if waiting { silent::told(&view) } else { wrong::told(&view, stop) };
+        Some((view, told?))
+    });
+    let Some((view, told)) = found.or_else(|| unanswered(stop, evidence)) else { return };
     stop.cause.neighbour = Some(NeighbourSaid {
         address: view.address,
         interface: view.interface.clone(),
@@ -147,6 +150,23 @@ pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
             stop.advice = format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command);
         }
     }
+}
+
+/// What a watched end left unanswered that somebody unwatched asked it: the last router before it, to which it is no
+/// neighbour, so that packets for it are lost on the network.
+fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(View<'a>, Told)> {
+    let (side, asker, end) = match (stop.host, stop.leg == evidence.first_leg()) {
+        (StopHost::Network, true) if evidence.two_sided() => (Side::Peer, Side::Local, evidence.target.address),
+        (StopHost::Network, false) => (Side::Local, Side::Peer, evidence.local.host.address?),
+        (StopHost::Beyond, _) => (Side::Local, Side::Peer, evidence.local.host.address?),
+        _ => return None,
+    };
+    let view = View::from_outside(asker, end, evidence);
+    let told = silent::by_its_own(&view, side)?;
+    let device = &evidence.local.host.interface;
+    let sentence = (stop.host == StopHost::Beyond)
+        .then(|| format!("left {}'s {device}, and nothing came back: {}", evidence.name(Side::Local), told.clause));
+    Some((view, Told { sentence, ..told }))
 }
 
 /// Who answered in the far end's place, where it was watched and saw nothing of what was answered.

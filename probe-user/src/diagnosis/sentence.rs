@@ -180,9 +180,9 @@ impl Teller<'_> {
             (StopHost::Network, leg) => {
                 let (from, to) = self.ends(stop, leg == Echo::Request || unasked);
                 let who = match &stop.cause.icmp {
+                    _ if stop.cause.neighbour.is_some() => stop.cause.detail.clone().unwrap_or_default(),
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
                     // What is known of the far end says more than that they were lost.
-                    None if stop.cause.neighbour.is_some() => stop.cause.detail.clone().unwrap_or_default(),
                     None if matches!(stop.cause.reason.as_deref(), Some("EADDRNOTAVAIL" | "NO-CARRIER")) => {
                         stop.cause.detail.clone().unwrap_or_default()
                     }

@@ -39,17 +39,25 @@ const ARP_HOOKS: [(&str, &str); 5] = [
     ("arp_solicit", "output"),
 ];
 
+/// Functions that call the hooks of a device.
+const DEVICE_HOOKS: [&str; 4] =
+    ["nft_do_chain_netdev", "__dev_queue_xmit", "__netif_receive_skb_core", "br_handle_frame"];
+
 /// Returns what freed `packet` on `side`; `None` where that is no filter, but the kernel that had no use for it.
 pub(super) fn culprit(view: &View<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
     let frames = || std::iter::once(&packet.function).chain(&packet.stack).map(|name| plain_function(name));
     if packet.reason == "NETFILTER_DROP" && packet.about.is_ipv4() {
-        let hook = frames().find_map(|name| ARP_HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, hook)| *hook);
+        // A device's own hooks are called from below those of ARP on the way out.
+        let hook = frames().take_while(|name| !DEVICE_HOOKS.contains(name));
+        let hook =
+            hook.filter_map(|name| ARP_HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, hook)| *hook).next();
         if let Some(hook) = hook {
             return Some(chain(view, side, hook, &["arp"]));
         }
     }
     let Placed::At(places) = names::placed(&as_drop(packet)) else { return None };
-    let ingress = frames().any(|name| name == "__netif_receive_skb_core");
+    let device = frames().find(|name| matches!(*name, "__netif_receive_skb_core" | "__dev_queue_xmit"));
+    let ingress = device == Some("__netif_receive_skb_core");
     let place = match places {
         [DropPoint::NfIngress, DropPoint::NfEgress] if !ingress => DropPoint::NfEgress,
         _ => *places.first()?,

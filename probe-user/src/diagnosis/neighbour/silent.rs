@@ -18,12 +18,18 @@ use crate::{
     },
 };
 
+/// Returns why `side` gave no answer to questions about its own address that somebody unwatched asked.
+pub(super) fn by_its_own(view: &View<'_>, side: Side) -> Option<Told> {
+    dropped_there(view, side).or_else(|| answer_dropped_there(view, side)).or_else(|| has_it_and_is_silent(view, side))
+}
+
 /// Returns why the next hop of `view` was not found.
 pub(super) fn told(view: &View<'_>) -> Option<Told> {
     let by_others = |judge: fn(&View<'_>, Side) -> Option<Told>| view.others().find_map(|side| judge(view, side));
     dropped_here(view)
         .or_else(|| answer_dropped_here(view))
         .or_else(|| is_a_port(view))
+        .or_else(|| by_others(misaddressed))
         .or_else(|| answer_elsewhere(view))
         .or_else(|| by_others(dropped_there))
         .or_else(|| by_others(answer_dropped_there))
@@ -137,11 +143,14 @@ fn dropped_there(view: &View<'_>, side: Side) -> Option<Told> {
         view.packets(side, Asks, Dropped).find_map(|packet| Some((packet, culprit(view, side, packet)?)))?;
     let has_it = view.holders(side).next().is_some();
     // A host that has not the address would not have answered, unless they were to go on through it.
-    let passes_on = view.device(side, packet.interface.as_deref()?).is_some_and(|device| device.master.is_some());
+    let at = packet.interface.as_deref().and_then(|interface| view.device(side, interface));
+    let passes_on = at.is_some_and(|device| device.master.is_some() || device.kind.as_deref() == Some("bridge"));
     let bridge = culprit.netfilter.as_ref().is_some_and(|place| place.family.as_deref() == Some("bridge"));
-    if !has_it && !passes_on && !bridge && view.others().any(|other| view.holders(other).next().is_some()) {
+    if !has_it && !passes_on && !bridge {
         return None;
     }
+    // A bridge makes copies.
+    let freed = view.heard(side).values().copied().max().map_or(freed, |heard| heard.min(freed));
     let clause = format!(
         "{} for {} reached {}, and its {} drops {}",
         questions(view.address, freed),
@@ -182,6 +191,38 @@ fn answer_dropped_there(view: &View<'_>, side: Side) -> Option<Told> {
     Some(culprit.into_told(Told::new(Found::AnswerDroppedThere, clause, meaning, Vec::new())))
 }
 
+/// A host answered to another link-layer address than the asker's: its own entry for the asker is wrong.
+fn misaddressed(view: &View<'_>, side: Side) -> Option<Told> {
+    let packet = view.packets(side, Answers, Out).next()?;
+    let asker = packet.asker;
+    let (interface, state, lladdr) = view.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Neighbour { address, interface, state, lladdr: Some(lladdr) } if *address == asker => {
+            Some((interface, state, lladdr))
+        }
+        _ => None,
+    })?;
+    let right = view.device(view.asker, &view.interface)?.lladdr.as_ref().filter(|right| *right != lladdr)?;
+    // ARP is answered to who asked, whatever the entry says.
+    if view.address.is_ipv4() {
+        return None;
+    }
+    let name = whom(view.evidence, side);
+    let clause = format!(
+        "{name} answers to a wrong link-layer address: its entry for {asker} on {interface} has {lladdr} ({state}), and {} \
+         has it on {} with {right}",
+        view.asker_name(),
+        view.interface
+    );
+    let meaning = "Its answers, and all else for that address, go to a host that does not have it.";
+    let mut commands = Vec::new();
+    if state == "PERMANENT" {
+        let replace = format!("ip -6 neigh replace {asker} lladdr {right} dev {interface} nud permanent");
+        commands.push(view.command(side, replace));
+    }
+    commands.push(view.command(side, format!("ip -6 neigh del {asker} dev {interface}")));
+    Some(Told::new(Found::WrongEntry, clause, meaning, commands))
+}
+
 /// Answers left a host and did not come in at the asker.
 fn answer_lost(view: &View<'_>) -> Option<Told> {
     if view.count(view.asker, Answers, In) > 0 {
@@ -212,6 +253,9 @@ fn answer_lost(view: &View<'_>) -> Option<Told> {
 fn has_it_and_is_silent(view: &View<'_>, side: Side) -> Option<Told> {
     let heard = view.heard(side);
     let holder = view.holders(side).next()?;
+    if view.count(side, Answers, Out) > 0 {
+        return None;
+    }
     let count = *heard.values().max()?;
     // A device on top of another hears after it: what the address is on counts, if it is among them.
     let top = heard.keys().copied().find(|at| *at == holder.interface);

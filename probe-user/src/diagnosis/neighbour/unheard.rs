@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     diagnosis::path::Side,
-    model::trace::{AddressHolder, Finding, NextHopFacts},
+    model::trace::{AddressHolder, Finding, NextHopFacts, ProgramSite},
 };
 
 /// Who has the address, where nobody who was asked has it.
@@ -187,6 +187,23 @@ fn elsewhere(view: &View<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
         view.interface,
         holder.interface
     );
+    let mut clause = clause;
+    let mut commands = Vec::new();
+    if let Some((side, came, left)) = bridge(view) {
+        let left = if left.is_empty() { "by no port".to_owned() } else { format!("by {} only", left.join(", ")) };
+        clause.push_str(&format!("; they came to {} by {came} and left it {left}", whom(view.evidence, side)));
+        commands.push(view.command(side, "bridge -d link show"));
+        commands.push(view.command(side, "bridge vlan show"));
+    }
+    let program = owner.side.and_then(|side| {
+        view.evidence.findings(side).find_map(|finding| match finding {
+            Finding::Program { at: ProgramSite::Xdp, who, probe_filter: false, .. } => Some(who),
+            _ => None,
+        })
+    });
+    if let Some(program) = program {
+        clause.push_str(&format!("; what comes in there meets the {program} first, which may drop them"));
+    }
     let meaning = "The two are not on one link: a cable, a bridge, a VLAN or a namespace lies between.";
     let shown = format!("ip addr show dev {}", holder.interface);
     let there = match owner.side {
@@ -194,7 +211,21 @@ fn elsewhere(view: &View<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
         None => View::command_in(holder, &shown),
     };
     let here = format!("{} route get {}", ip(view.address), view.address);
-    Some(Told::new(Found::AddressElsewhere, clause, meaning, vec![view.command(view.asker, here), there]))
+    commands.extend([view.command(view.asker, here), there]);
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
+}
+
+/// A place that heard the questions at a port, and by which ports it sent them on.
+fn bridge<'a>(view: &View<'a>) -> Option<(Side, &'a str, Vec<&'a str>)> {
+    view.others().find_map(|side| {
+        let is_port = |interface: &&str| view.device(side, interface).is_some_and(|device| device.master.is_some());
+        let came = view.heard(side).into_keys().find(is_port)?;
+        let out = view.packets(side, super::NeighbourKind::Asks, super::NeighbourHop::Out);
+        let mut left: Vec<&str> = out.filter_map(|packet| packet.interface.as_deref()).collect();
+        left.sort_unstable();
+        left.dedup();
+        Some((side, came, left))
+    })
 }
 
 /// The gateway of the route does not answer.

@@ -74,6 +74,13 @@ impl<'a> View<'a> {
         Some(Self { evidence, asker, address, interface, lladdr, state, end })
     }
 
+    /// Returns the search of somebody who is not watched for `address`, seen from those that it reaches. `asker` is the end
+    /// whose packets it has.
+    pub(super) fn from_outside(asker: Side, address: IpAddr, evidence: &'a Evidence) -> Self {
+        let (interface, state) = (String::new(), String::new());
+        Self { evidence, asker, address, interface, lladdr: None, state, end: address }
+    }
+
     /// Returns the sides but the one that asks.
     pub(super) fn others(&self) -> impl Iterator<Item = Side> + use<'a> {
         let asker = self.asker;

@@ -51,7 +51,10 @@ fn wrong_entry(view: &View<'_>, stop: &Stop) -> Option<Vec<Right>> {
         return None;
     }
     let other_host = stop.cause.reason.as_deref() == Some("OTHERHOST");
-    let lost = matches!(stop.host, StopHost::Network | StopHost::Beyond);
+    let bridged = stop.whose.side().is_some_and(|side| {
+        view.evidence.place(side).is_some() && view::devices(view.evidence, side).any(|device| device.master.is_some())
+    });
+    let lost = bridged || matches!(stop.host, StopHost::Network | StopHost::Beyond);
     let misled = stop.whose.side().is_some_and(|side| {
         side != view.asker && has_lladdr(view, side, lladdr) && view.holders(side).next().is_none()
     });
@@ -117,11 +120,15 @@ fn entry_told(view: &View<'_>, stop: &Stop, rights: &[Right]) -> Told {
     let clause = format!("{entry}{}, and {}", of.clone().unwrap_or_default(), right.join(", and "));
     let misled =
         stop.whose.side().filter(|side| view.evidence.place(*side).is_some() && has_lladdr(view, *side, lladdr));
+    let proxy =
+        misled.and_then(|side| view.setting(side, owner.as_ref()?.1, "proxy_arp")).filter(|(_, value)| *value > 0);
+    let proxy = proxy.map(|(path, value)| format!(" and answers for others, as {}={value}", path.replace('/', ".")));
     let sentence = misled.map(|side| {
         let were = if stop.packets == 1 { "was" } else { "were" };
         format!(
-            "{were} sent to {}, which does not have {address}: {entry}, and {}",
+            "{were} sent to {}, which does not have {address}{}: {entry}, and {}",
             whom(view.evidence, side),
+            proxy.unwrap_or_default(),
             right.join(", and ")
         )
     });
