@@ -234,6 +234,8 @@ impl Probing<'_> {
         let (local, peer) = match seen {
             Some(peer) if !by_other => (near.look()?, peer),
             _ => {
+                // While the far end still watches: it may be the one that is asked.
+                near.look_for_neighbours();
                 let finishing = far.as_mut().and_then(Far::finish);
                 (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)))
             }

@@ -4,7 +4,7 @@ use std::{io, net::IpAddr};
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
 };
 
 use super::{link_facts, or_log, route};
@@ -29,6 +29,29 @@ pub(super) fn state(address: IpAddr, ifindex: u32) -> Option<String> {
     let entries = or_log("neighbours", table(address))?;
     let hop = route::NextHop { address, ifindex };
     entries.iter().find_map(|entry| entry_for(entry, &hop)).map(|entry| word(entry.header.state))
+}
+
+/// Has the kernel look for the next hop to `to` as a packet would (`NTF_USE`), where it knows that neighbour and has not
+/// found it; returns which address that is, or `None` where there is nothing to look for.
+pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
+    let hop = unfound(from, to)?;
+    let mut request = NeighbourMessage::default();
+    request.header.family = if hop.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    request.header.ifindex = hop.ifindex;
+    request.header.flags = NeighbourFlags::Use;
+    request.attributes.push(NeighbourAttribute::Destination(match hop.address {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    }));
+    or_log("looking for a neighbour", netlink::change(RouteNetlinkMessage::NewNeighbour(request)))?;
+    Some(hop.address)
+}
+
+/// Returns the next hop to `to` where the kernel knows that neighbour and has not found it.
+fn unfound(from: IpAddr, to: IpAddr) -> Option<route::NextHop> {
+    let hop = route::next_hop(from, to)?;
+    let state = state(hop.address, hop.ifindex)?;
+    matches!(state.as_str(), "INCOMPLETE" | "FAILED").then_some(hop)
 }
 
 /// Returns the neighbours of that IP version, at every interface.

@@ -47,6 +47,12 @@ impl NeighbourLog {
         open(&self.events, addresses)
     }
 
+    /// Reports whether a question for `address` was seen in a namespace that asked it.
+    pub(super) fn saw_asked(&self, netns: u32, address: IpAddr) -> bool {
+        let asks = |event: &&NeighbourEvent| event.netns == netns && event.message.kind == ASKS && event.hop != ENTERS;
+        self.events.iter().filter(asks).any(|event| event_address(event.message.about) == address)
+    }
+
     /// Returns the namespaces in which packets about one of `addresses` were, those first in which something was freed or
     /// which answered.
     pub(super) fn namespaces(&self, addresses: &BTreeSet<IpAddr>) -> Vec<u32> {

@@ -46,7 +46,7 @@ use crate::{
     host::{
         device::{self, Device},
         namespace::boot_id,
-        or_log,
+        neighbour, or_log,
     },
     model::{
         attach::XdpAttachment,
@@ -86,6 +86,12 @@ pub struct PathWatch {
 /// lost is counted apart. Journeys are an array, which has room for every probe, so that a diagnosis meets none of these
 /// unless its programs are made to do more.
 const FULL: [Skip; 3] = [Skip::PendingFull, Skip::FlowsFull, Skip::RingFull];
+
+/// How long a kernel takes to ask again for a neighbour that it is looking for (`retrans_time_ms`), and a little.
+const ONCE_MORE: Duration = Duration::from_millis(1100);
+
+/// How often to look whether it did.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Starts watching in the calling thread's network namespace; a [`crate::watch::Factory`].
 ///
@@ -217,6 +223,26 @@ impl Watching for PathWatch {
         // A run in which every probe was answered ends with a look; this takes some microseconds.
         sight.accounting.bpf_ns_per_packet = meter::per_packet(&self.meter.read(), &sight);
         Ok(sight)
+    }
+
+    fn look_for_neighbours(&mut self) {
+        self.neighbours.drain();
+        let mut open = Vec::new();
+        if let Some(next) = neighbour::look_for(self.flow.local, self.flow.remote) {
+            open.push((self.netns as u32, next));
+        }
+        if let Some(places) = &mut self.places {
+            open.extend(places.look_for_neighbours(&self.neighbours));
+        }
+        let until = Instant::now() + ONCE_MORE;
+        loop {
+            open.retain(|(netns, address)| !self.neighbours.saw_asked(*netns, *address));
+            if open.is_empty() || Instant::now() >= until {
+                break;
+            }
+            thread::sleep(LOOK);
+            self.neighbours.drain();
+        }
     }
 
     fn absorbed(&mut self) -> Result<Taken, Failure> {

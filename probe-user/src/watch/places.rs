@@ -58,6 +58,23 @@ impl Places {
         self.drops.entry(netns).or_default().push((ifindex, drop));
     }
 
+    /// Has each place look for the neighbours that it has not found, unless `log` saw it ask; returns those questions, by
+    /// namespace.
+    pub(super) fn look_for_neighbours(&mut self, log: &NeighbourLog) -> Vec<(u32, IpAddr)> {
+        let places = self.look();
+        let nowhere = nowhere(self.flow.family());
+        let mut asked = Vec::new();
+        for place in places {
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
+            let ends = [self.flow.local, self.flow.remote].into_iter().filter(|end| !end.is_unspecified());
+            let look = || ends.filter_map(|end| neighbour::look_for(nowhere, end)).collect::<Vec<_>>();
+            let found = or_log("place", namespace.run(look)).unwrap_or_default();
+            asked.extend(found.into_iter().filter(|address| !log.saw_asked(inode, *address)).map(|it| (inode, it)));
+        }
+        asked
+    }
+
     /// What was seen so far, without what would have to be looked up.
     pub(super) fn look(&mut self) -> Vec<PlaceTrace> {
         self.seen(&[])

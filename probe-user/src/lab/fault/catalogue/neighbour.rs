@@ -109,7 +109,7 @@ pub(super) const ROWS: &[Fault] = &[
         name: "gateway-wrong",
         title: "the default route leads by a gateway that is not there",
         families: V4,
-        actions: &[Ip(Sender, "-4 route add {receiver}/32 via 10.77.0.77 dev eth0 onlink")],
+        actions: &[Ip(Sender, "-4 route replace default via 10.77.0.77 dev eth0 onlink")],
         expected: waits("gateway_gone"),
         ..WAITS
     },
@@ -117,7 +117,7 @@ pub(super) const ROWS: &[Fault] = &[
         name: "gateway-wrong",
         title: "the default route leads by a gateway that is not there",
         families: V6,
-        actions: &[Ip(Sender, "-6 route add {receiver}/128 via fd77:0:0:a::77 dev eth0 onlink")],
+        actions: &[Ip(Sender, "-6 route replace default via fd77:0:0:a::77 dev eth0 onlink")],
         expected: waits("gateway_gone"),
         ..WAITS
     },
