@@ -13,6 +13,7 @@ mod explain;
 mod firewall;
 pub mod ledger;
 pub mod names;
+pub mod neighbour;
 pub mod path;
 pub mod places;
 mod rewrites;
@@ -230,6 +231,13 @@ impl Evidence {
     /// Whether a second host was watched.
     pub fn two_sided(&self) -> bool {
         self.peer.is_some()
+    }
+
+    /// Whether the far end was watched and saw nothing of a run that somebody else answered, or took in in its place.
+    pub fn passes_by_the_peer(&self) -> bool {
+        let Some(peer) = self.peer.as_ref().filter(|_| self.mode == ProbeMode::Request) else { return false };
+        let taken = || self.places.iter().any(|place| place.takes_in(self.target.address));
+        peer.saw_nothing() && (!self.sending.received.is_empty() || taken())
     }
 
     /// The leg that the sent packets travel.

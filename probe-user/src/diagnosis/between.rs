@@ -159,6 +159,7 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let group = explain::special::kind(target).is_some() || target_is_directed(evidence);
     let ended = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
     match told {
+        Some(true) if evidence.passes_by_the_peer() => PlaceRole::Target,
         Some(false) | None if group && ended && !evidence.two_sided() => PlaceRole::Target,
         _ if evidence.two_sided() => PlaceRole::Router,
         Some(true) => PlaceRole::Target,

@@ -90,6 +90,9 @@ impl Teller<'_> {
         let all = self.packets(self.diagnosis.answered, self.sent_leg());
         let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
         let end = if self.evidence.one_way() { "delivered" } else { "answered" };
+        if let Some(other) = &self.diagnosis.answered_by {
+            return format!("{all} {were} {end}, but {}.", other.told(self.evidence));
+        }
         let change = self.diagnosis.alterations.first().map(|change| self.changed(change)).unwrap_or_default();
         format!("{all} {were} {end}, but {change}.")
     }
@@ -158,6 +161,9 @@ impl Teller<'_> {
         let (were, they) = if one { ("was", "it") } else { ("were", "they") };
         let by = self.by(stop);
         let unasked = self.evidence.mode == ProbeMode::ReplyOnly;
+        if let Some(told) = &stop.told {
+            return format!("{packets} {told}");
+        }
         if stop.confidence == Confidence::Unknown {
             return self.unknown(stop);
         }
@@ -174,6 +180,7 @@ impl Teller<'_> {
             (StopHost::Network, leg) => {
                 let (from, to) = self.ends(stop, leg == Echo::Request || unasked);
                 let who = match &stop.cause.icmp {
+                    _ if stop.cause.neighbour.is_some() => stop.cause.detail.clone().unwrap_or_default(),
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
                     // What is known of the far end says more than that they were lost.
                     None if matches!(stop.cause.reason.as_deref(), Some("EADDRNOTAVAIL" | "NO-CARRIER")) => {
@@ -322,6 +329,9 @@ impl Teller<'_> {
             } else {
                 "dropped by routing"
             }),
+            Layer::Neighbour if cause.neighbour.is_some() => {
+                format!("held back, because {}", cause.detail.as_deref().unwrap_or_default())
+            }
             Layer::Neighbour => named("held back, because nobody answers for the next hop"),
             Layer::Qdisc => named("dropped by the queue of the device"),
             Layer::Driver => named("dropped by the network device"),

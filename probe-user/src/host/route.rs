@@ -62,7 +62,7 @@ pub fn own_address(address: IpAddr) -> Option<Finding> {
 }
 
 /// Reports whether this network namespace has that address.
-fn is_own(address: IpAddr) -> bool {
+pub(super) fn is_own(address: IpAddr) -> bool {
     let is_local = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
     ask(address, None).is_ok_and(|routes| routes.iter().any(is_local))
 }

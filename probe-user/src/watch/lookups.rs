@@ -1,5 +1,7 @@
 //! Look-ups for ends that no hop and no drop event explains: settings, routes, counters, netfilter's chains, programs.
 
+pub(super) mod ask_again;
+pub(super) mod neighbours;
 pub mod own_filter;
 pub mod programs;
 

@@ -253,7 +253,7 @@ fn reassembled(evidence: &Evidence, side: Side) -> u64 {
 /// Nobody answers for the next hop.
 pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
-        let Finding::Neighbour { address, interface, state } = finding else { return None };
+        let Finding::Neighbour { address, interface, state, .. } = finding else { return None };
         let spot = gap.spot(side, DropPoint::Neighbour)?;
         matches!(state.as_str(), "INCOMPLETE" | "FAILED" | "NONE").then_some(())?;
         let detail = Some(format!("{address} on {interface} is {state}"));
@@ -269,7 +269,7 @@ pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         .iter()
         .filter(|spot| {
             let of_hook = |(side, finding): (Side, &Finding)| match finding {
-                Finding::Chain { hook, can_drop: true, .. } => {
+                Finding::Chain { family, hook, can_drop: true, .. } if family != "arp" => {
                     spot.side() == Some(side) && spot.place.hook() == Some(hook.as_str())
                 }
                 _ => false,
