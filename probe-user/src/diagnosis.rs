@@ -18,12 +18,12 @@ mod station;
 mod timing;
 pub mod verdict;
 
-use probe_ebpf::Echo;
+use probe_ebpf::{Echo, Hop};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Drop, Finding, HostTrace, PlaceTrace, SenderTrace, SentProbe};
+use crate::model::trace::{Drop, Finding, HopTrace, HostTrace, PlaceTrace, SenderTrace, SentProbe};
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;
@@ -167,6 +167,14 @@ impl Evidence {
             (Side::Via(_), Some(peer)) if of_peer => peer,
             _ => &self.local,
         }
+    }
+
+    /// Whether replies came in on this host, where `side` is it, by another device than that to which the socket is bound.
+    pub fn hears_by_another_device(&self, leg: Echo, side: Side) -> bool {
+        let bound = self.sending.socket.as_ref().and_then(|socket| socket.bound_to);
+        let (Echo::Reply, Side::Local, Some(bound)) = (leg, side, bound) else { return false };
+        let HopTrace::Watched { replies, .. } = self.local.hop(Hop::NfPreroutingFirst) else { return false };
+        replies.values().any(|passage| passage.ifindex != bound) && !self.loops_back()
     }
 
     /// Whether the target is an address of the sending host, so that everything goes through `lo`.

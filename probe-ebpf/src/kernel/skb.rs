@@ -6,11 +6,12 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
     Skip,
     contract::journey::{may_be_probe, probe_of},
-    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, parse_where},
+    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, addresses, parse_where},
 };
 
 use super::{
-    config::{config, reads},
+    config::{config, id, reads},
+    journey,
     offsets::field,
 };
 
@@ -59,6 +60,8 @@ pub(crate) struct SkbEcho {
     pub(crate) packet: EchoPacket,
     /// Which probe of this run it is, if it is one.
     pub(crate) probe: Option<u32>,
+    /// Whether it has no mark of the run.
+    pub(crate) unmarked: bool,
     /// Its bytes, from the IP header on.
     pub(crate) bytes: KernelBytes,
 }
@@ -119,15 +122,16 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn probe(self, start: Start) -> Result<SkbEcho, Skip> {
         let bytes = self.bytes(start)?;
-        if !may_be_probe(&bytes, config!(nonce)) {
+        if !may_be_probe(&bytes, config!(nonce), id()) {
             return Err(Skip::NotEcho);
         }
         if !bytes.can_be_icmp()? {
             return Err(Skip::NotEcho);
         }
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
-        let probe = probe_of(&bytes, &packet, config!(nonce));
-        Ok(SkbEcho { packet, probe, bytes })
+        let marked = probe_of(&bytes, &packet, config!(nonce));
+        let probe = marked.or_else(|| journey::numbered_between(&packet, addresses(&bytes, &packet)?));
+        Ok(SkbEcho { packet, probe, unmarked: marked.is_none(), bytes })
     }
 
     #[inline(always)]

@@ -109,6 +109,7 @@ fn request() -> WatchRequest {
         everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
         further: Vec::new(),
+        numbered_from: None,
     }
 }
 

@@ -220,9 +220,21 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
         let events = host.drops.iter().filter(|drop| drop.leg == step.leg && names::shows_icmp(drop));
         proven.extend(events.filter_map(|drop| drop.probe));
     }
-    let (seen, blind) = seen_at(host, hop, step.leg);
+    let (seen, mut blind) = seen_at(host, hop, step.leg);
+    if seen.is_empty() && blind.is_none() {
+        blind = unwatched_device(evidence, step, hop);
+    }
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
+}
+
+/// Why a hop of the device that the socket is bound to says nothing of replies: they came in by another.
+fn unwatched_device(evidence: &Evidence, step: PathStep, hop: Hop) -> Option<String> {
+    let inbound = matches!(hop, Hop::XdpIn | Hop::NetifIn | Hop::TcIn);
+    if !inbound || !evidence.hears_by_another_device(step.leg, step.checkpoint.host) {
+        return None;
+    }
+    Some("replies came in on a device that is not watched".to_owned())
 }
 
 /// The row of a step at an interface of a place in between.

@@ -172,6 +172,7 @@ impl Player {
             everywhere: false,
             requests: RequestHandling::AllAbsorbed,
             further: other.iter().skip(1).take(1).copied().collect(),
+            numbered_from: None,
         }
     }
 }

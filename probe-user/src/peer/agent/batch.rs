@@ -145,6 +145,7 @@ mod tests {
             everywhere: false,
             requests: RequestHandling::Absorbed,
             further: vec![[10, 0, 0, 5].into()],
+            numbered_from: None,
         }
     }
 

@@ -100,6 +100,7 @@ fn watch() -> Request {
         everywhere: false,
         requests: RequestHandling::Pass,
         further: Vec::new(),
+        numbered_from: None,
     })
 }
 

@@ -35,6 +35,7 @@ fn watch() -> WatchRequest {
         everywhere: false,
         requests: RequestHandling::Pass,
         further: Vec::new(),
+        numbered_from: None,
     }
 }
 

@@ -51,6 +51,7 @@ fn request(
     role: HostRole,
     requests: RequestHandling,
     further: Vec<IpAddr>,
+    numbered_from: None,
 ) -> WatchRequest {
     WatchRequest {
         nonce: NONCE,
@@ -65,6 +66,7 @@ fn request(
         everywhere: false,
         requests,
         further,
+        numbered_from: None,
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn request() -> WatchRequest {
         everywhere: false,
         requests: RequestHandling::Pass,
         further: Vec::new(),
+        numbered_from: None,
     }
 }
 
