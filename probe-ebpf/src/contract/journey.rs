@@ -110,12 +110,7 @@ pub const fn numbered(echo: &EchoPacket, numbers: &Numbers) -> Option<u32> {
 /// `near` and `far`: one of its ends is where it should be. The other may be rewritten, or that of another host which
 /// answers.
 #[inline(always)]
-pub const fn is_between(
-    echo: Echo,
-    [source, destination]: [[u64; 2]; 2],
-    near: [u64; 2],
-    far: [u64; 2],
-) -> bool {
+pub const fn is_between(echo: Echo, [source, destination]: [[u64; 2]; 2], near: [u64; 2], far: [u64; 2]) -> bool {
     let (here, there) = match echo {
         Echo::Request => (source, destination),
         Echo::Reply => (destination, source),

@@ -203,11 +203,9 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let size = || text.parse().ok().filter(|size| (1..=i32::MAX as u32).contains(size)).map(Self::SendBuffer);
-        text.parse()
-            .map(Self::Address)
-            .ok()
-            .or_else(size)
-            .ok_or_else(|| format!("'{text}' is neither an IP address (the source) nor a number of bytes (the send buffer)"))
+        text.parse().map(Self::Address).ok().or_else(size).ok_or_else(|| {
+            format!("'{text}' is neither an IP address (the source) nor a number of bytes (the send buffer)")
+        })
     }
 }
 

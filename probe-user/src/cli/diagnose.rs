@@ -18,7 +18,7 @@ use crate::{diagnosis::Responder, model::ids::echo_number};
 /// Sends marked echo requests, watches them at every hop in this host's kernel (and in the far host's, with --peer), and
 /// prints one verdict: host, layer, function and reason. Ends as soon as the fate of every packet is known.
 #[derive(Args, Debug)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_override_self = true)]
 pub struct DiagnoseArgs {
     /// Target host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     pub target: String,
@@ -97,7 +97,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 impl DiagnoseArgs {
     /// Returns the device that the socket is bound to.
     pub fn device(&self) -> Option<&str> {
-        let device = |interface: &'_ Interface| matches!(interface, Interface::Device(_) | Interface::Address(_, Some(_)));
+        let device =
+            |interface: &'_ Interface| matches!(interface, Interface::Device(_) | Interface::Address(_, Some(_)));
         self.interfaces.iter().rfind(|interface| device(interface)).map(|interface| match interface {
             Interface::Device(name) | Interface::Address(_, Some(name)) => name.as_str(),
             Interface::Address(_, None) => "",

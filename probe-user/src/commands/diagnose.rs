@@ -27,8 +27,8 @@ use super::{
     stop::{Signalled, on_signals},
 };
 use crate::{
-    clock::monotonic_ns,
     cli::diagnose::DiagnoseArgs,
+    clock::monotonic_ns,
     diagnosis::{self, Evidence, ProbeMode, Walk, WalkStep},
     error::Failure,
     exit::Exit,

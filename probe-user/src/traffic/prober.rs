@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     clock::monotonic_ns,
-    peer::route::owner,
     model::trace::{IcmpError, Received, SenderTrace, SentProbe, SocketTrace},
+    peer::route::owner,
     stop::{LOOK, StopSignal},
 };
 
@@ -145,7 +145,9 @@ impl Prober {
         match &plan.settings.program {
             Some(_) => plan.settings.id = Some(plan.id),
             // Whoever asks for nothing is given every reply with the run's mark, whatever became of its id.
-            None => plan.settings.program = Some(ProgramSocket { raw: true, broadcast: true, ..ProgramSocket::default() }),
+            None => {
+                plan.settings.program = Some(ProgramSocket { raw: true, broadcast: true, ..ProgramSocket::default() })
+            }
         }
         let sender = match Sender::open(&plan.settings) {
             Ok(sender) => Ok(sender),
@@ -316,9 +318,8 @@ impl Prober {
 fn bound(settings: &Settings) -> SocketTrace {
     let connected = settings.program.as_ref().is_some_and(|program| program.connected);
     let Some(name) = &settings.interface else { return SocketTrace { connected, ..SocketTrace::default() } };
-    let devices = if_nameindex().map(|list| {
-        list.iter().map(|device| (device.index(), device.name().to_string_lossy().into_owned())).collect()
-    });
+    let devices = if_nameindex()
+        .map(|list| list.iter().map(|device| (device.index(), device.name().to_string_lossy().into_owned())).collect());
     let devices: BTreeMap<u32, String> = devices.unwrap_or_default();
     let bound_to = devices.iter().find(|(_, device)| *device == name).map(|(index, _)| *index);
     let target_at = owner(settings.target.ip()).map(|device| device.name);

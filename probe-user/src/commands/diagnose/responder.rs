@@ -43,7 +43,8 @@ pub(super) fn check(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress
         return Err(Failure::new(what, "name one host, or --responder kernel"));
     }
     if usize::from(args.size) < MARK_BYTES {
-        let what = format!("probes of {} bytes have no mark, by which alone they can be answered at the far NIC", args.size);
+        let what =
+            format!("probes of {} bytes have no mark, by which alone they can be answered at the far NIC", args.size);
         return Err(Failure::new(what, format!("-s {MARK_BYTES} or more, or --responder kernel")));
     }
     if args.df {

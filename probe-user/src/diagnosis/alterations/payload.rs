@@ -27,14 +27,18 @@ fn changed(evidence: &Evidence) -> Vec<String> {
     for change in evidence.sending.received.values().filter_map(|received| received.altered) {
         changes.entry(kind(change)).or_insert((0, change)).0 += 1;
     }
-    let place = changes.values().any(|(_, change)| in_mark(*change)).then(|| first_unmarked(evidence)).flatten();
+    let marked = evidence.sending.socket.as_ref().is_none_or(|socket| usize::from(socket.size) >= MARK_BYTES);
+    let place =
+        changes.values().any(|(_, change)| marked && in_mark(*change)).then(|| first_unmarked(evidence)).flatten();
     let place = place.map(|at| format!(", first seen so at {} of {}", at.station.name(), evidence.name(at.host)));
     let place = place.unwrap_or_default();
     let told = |(count, change): &(usize, PayloadChange)| {
         let replies = counted(*count, ("reply", "replies"));
         match change {
             PayloadChange::Byte { at, sent, seen } => {
-                format!("the payload of {replies} is not what was sent: byte {at} was {sent:#04x} and came as {seen:#04x}{place}")
+                format!(
+                    "the payload of {replies} is not what was sent: byte {at} was {sent:#04x} and came as {seen:#04x}{place}"
+                )
             }
             PayloadChange::Length { sent, seen } => {
                 format!("the payload of {replies} is not what was sent: {sent} bytes were, and {seen} came{place}")
@@ -81,7 +85,9 @@ fn bad_checksums(evidence: &Evidence) -> Option<String> {
     let count = evidence.sending.received.values().filter(|received| received.bad_checksum).count();
     let replies = counted(count, ("reply", "replies"));
     (count > 0).then(|| {
-        format!("the ICMP checksum of {replies} is wrong: a raw socket, as this one, is given them, a ping socket is not")
+        format!(
+            "the ICMP checksum of {replies} is wrong: a raw socket, as this one, is given them, a ping socket is not"
+        )
     })
 }
 

@@ -68,11 +68,8 @@ pub(super) fn own_address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 pub(super) fn other_id(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spot = gap.spot(Side::Local, DropPoint::SocketLookup)?;
     evidence.sending.socket.as_ref()?;
-    let ids: Option<BTreeSet<(u16, u16)>> = gap
-        .probes
-        .iter()
-        .map(|probe| Some((evidence.probe(*probe)?.id, at_input(evidence, *probe)?.id)))
-        .collect();
+    let ids: Option<BTreeSet<(u16, u16)>> =
+        gap.probes.iter().map(|probe| Some((evidence.probe(*probe)?.id, at_input(evidence, *probe)?.id))).collect();
     let ids = ids?;
     let (sent, came) = *ids.first().filter(|_| ids.iter().all(|(sent, came)| sent != came))?;
     let detail = format!("they came with id {came}; the program has {sent}, and takes them for another's");

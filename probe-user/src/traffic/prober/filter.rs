@@ -95,7 +95,8 @@ mod tests {
     fn only_replies_and_errors_are_let_through() {
         let open: Vec<u32> = (0..32).filter(|bit| refused_types_v4(ReplyChoice::Read) & (1 << bit) == 0).collect();
         assert_eq!(open, [0, 3, 4, 5, 11, 12]);
-        let open: Vec<usize> = (0..256).filter(|bit| refused_types_v6(ReplyChoice::Read)[bit / 32] & (1 << (bit % 32)) == 0).collect();
+        let open: Vec<usize> =
+            (0..256).filter(|bit| refused_types_v6(ReplyChoice::Read)[bit / 32] & (1 << (bit % 32)) == 0).collect();
         assert_eq!(open, [1, 2, 3, 4, 129]);
         assert_eq!(refused_types_v4(ReplyChoice::Left), refused_types_v4(ReplyChoice::Read) | 1);
         assert_ne!(refused_types_v6(ReplyChoice::Left)[4] & 2, 0);

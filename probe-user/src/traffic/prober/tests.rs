@@ -18,7 +18,15 @@ fn a_probe_is_known_once_refused_answered_or_turned_back() {
     sending.errors = vec![error(1, 11), error(2, 5)];
     assert!(fate_known(&sending, &sent(1, None)));
     assert!(!fate_known(&sending, &sent(2, None)), "a redirect is no end");
-    let reply = Received { time_ns: 2, from: [10, 0, 0, 2].into(), id: 1, ttl: 64, times: 1, altered: None, bad_checksum: false };
+    let reply = Received {
+        time_ns: 2,
+        from: [10, 0, 0, 2].into(),
+        id: 1,
+        ttl: 64,
+        times: 1,
+        altered: None,
+        bad_checksum: false,
+    };
     sending.received.insert(2, reply);
     assert!(fate_known(&sending, &sent(2, None)));
 }

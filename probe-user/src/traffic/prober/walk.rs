@@ -42,7 +42,13 @@ pub fn walk(
     nonce: u64,
     stop: &StopSignal,
 ) -> Result<BTreeMap<u8, Option<IpAddr>>, ProberError> {
-    let mut walk = Walk { settings, id, nonce, reader: Reader::open(settings, nonce, ReplyChoice::Read)?, answers: BTreeMap::new() };
+    let mut walk = Walk {
+        settings,
+        id,
+        nonce,
+        reader: Reader::open(settings, nonce, ReplyChoice::Read)?,
+        answers: BTreeMap::new(),
+    };
     let mut tried = 0;
     while tried < MAX_TTL && walk.end().is_none() && !stop.asked() {
         let group = tried + 1..=tried.saturating_add(GROUP).min(MAX_TTL);

@@ -1,11 +1,6 @@
 //! The socket that a program like `ping` would have: it sends, and it is given replies as that program's would be.
 
-use std::{
-    io,
-    net::SocketAddr,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, thread, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -18,7 +13,6 @@ use super::{
     SenderError, Settings,
     open::{errno, new_socket, setup, unopened},
 };
-use crate::stop::LOOK;
 use crate::traffic::options::{Debug, FlowInfoSend, FlowLabel, IcmpFilter, Icmpv6Filter, Ipv4Options};
 
 /// What is asked of the socket besides what every sender has.
@@ -160,9 +154,11 @@ pub(super) fn connect(socket: &Socket, address: &SockAddr, program: &ProgramSock
     socket.connect(address).map_err(setup("connect the socket"))
 }
 
-/// Longer than the kernel keeps a label for its last holder (`FL_MIN_LINGER` and the interval of its collector in
-/// `net/ipv6/ip6_flowlabel.c`).
-const LINGER: Duration = Duration::from_secs(9);
+/// Longer than the kernel keeps a label for its last holder (`FL_MIN_LINGER` in `net/ipv6/ip6_flowlabel.c`).
+const LINGER: Duration = Duration::from_millis(6500);
+
+/// How often a label is asked for.
+const TRIES: u32 = 3;
 
 /// Takes a flow label for packets to `target` (`struct in6_flowlabel_req` of `linux/in6.h`).
 fn set_flow_label(socket: &Socket, target: SocketAddr, label: u32) -> nix::Result<()> {
@@ -174,11 +170,12 @@ fn set_flow_label(socket: &Socket, target: SocketAddr, label: u32) -> nix::Resul
     request[16..20].copy_from_slice(&label.to_be_bytes());
     request[21] = EXCLUSIVE;
     request[22..24].copy_from_slice(&CREATE.to_ne_bytes());
-    let end = Instant::now() + LINGER;
+    let mut tries = 0;
     loop {
+        tries += 1;
         match setsockopt(socket, FlowLabel, &request) {
-            // Another socket has it, or had it a moment ago.
-            Err(Errno::EPERM) if Instant::now() < end => thread::sleep(LOOK),
+            // Another socket had it a moment ago. Each try makes the kernel keep it for as long again.
+            Err(Errno::EPERM) if tries < TRIES => thread::sleep(LINGER),
             result => break result?,
         }
     }

@@ -86,6 +86,7 @@ fn echo(socket: &Socket, probe: u16, id: u16) -> (SentProbe, Received) {
     let mut reply = [MaybeUninit::uninit(); 128];
     assert_eq!(socket.recv(&mut reply).expect("a reply"), request.len());
     let from: IpAddr = B4.into();
-    let received = Received { time_ns: monotonic_ns(), from, id, ttl: 64, times: 1, altered: None, bad_checksum: false };
+    let received =
+        Received { time_ns: monotonic_ns(), from, id, ttl: 64, times: 1, altered: None, bad_checksum: false };
     (SentProbe { probe, id, seq: probe, sent_ns, errno: None }, received)
 }

@@ -51,7 +51,6 @@ fn request(
     role: HostRole,
     requests: RequestHandling,
     further: Vec<IpAddr>,
-    numbered_from: None,
 ) -> WatchRequest {
     WatchRequest {
         nonce: NONCE,
