@@ -7,11 +7,15 @@ pub mod advice;
 mod alterations;
 mod between;
 mod clues;
+pub mod control;
 pub mod document;
+mod explain;
+mod firewall;
 pub mod ledger;
 pub mod names;
 pub mod path;
 pub mod places;
+mod rewrites;
 pub mod rules;
 mod sentence;
 mod station;
@@ -23,7 +27,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Drop, Finding, HopTrace, HostTrace, PlaceTrace, SenderTrace, SentProbe};
+use crate::model::trace::{Drop, Finding, HopTrace, HostTrace, OtherDevice, PlaceTrace, SenderTrace, SentProbe};
+use control::Control;
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;
@@ -49,6 +54,9 @@ pub struct Evidence {
     /// Which routers answered to a rising TTL, where that was asked for.
     #[serde(default)]
     pub walk: Option<Walk>,
+    /// What was sent besides the probes, with one thing changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
@@ -112,7 +120,17 @@ impl Evidence {
     /// Evidence of a run that sent requests to a far kernel, with nobody watching there.
     pub fn new(target: Target, sending: SenderTrace, local: HostTrace) -> Self {
         let (mode, responder) = (ProbeMode::default(), Responder::default());
-        Self { target, mode, responder, sending, local, peer: None, walk: None, places: Vec::new() }
+        Self {
+            target,
+            mode,
+            responder,
+            sending,
+            local,
+            peer: None,
+            walk: None,
+            controls: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// With the places that each host found on its kernel as places of the path, each once: two hosts of one kernel found
@@ -158,6 +176,30 @@ impl Evidence {
         }
     }
 
+    /// The interface by which packets of `leg` leave `side`, or come into it: another than [`Self::interface`] where routing
+    /// chose so.
+    pub fn crossed(&self, side: Side, leg: Echo, inwards: bool) -> &str {
+        self.other_device(side, leg, inwards).map_or_else(|| self.interface(side), |other| &other.interface)
+    }
+
+    /// The other device than the watched one by which packets of `leg` left an end, or came into it.
+    pub fn other_device(&self, side: Side, leg: Echo, inwards: bool) -> Option<&OtherDevice> {
+        let here = self.place(side).is_none().then(|| &self.host(side).other_devices)?;
+        here.iter().find(|other| other.leg == leg && other.inwards == inwards)
+    }
+
+    /// The VLAN id of the tag with which a probe came into `side`.
+    pub fn tag(&self, side: Side, probe: u16, leg: Echo) -> Option<u16> {
+        match self.place(side) {
+            Some(place) => place.ports.iter().find_map(|port| port.tag(probe, leg)),
+            None => match (self.host(side).hop(Hop::NetifIn), leg) {
+                (HopTrace::Watched { requests, .. }, Echo::Request) => requests.get(&probe)?.tag(),
+                (HopTrace::Watched { replies, .. }, Echo::Reply) => replies.get(&probe)?.tag(),
+                (HopTrace::Blind { .. }, _) => None,
+            },
+        }
+    }
+
     /// What the host on `side` saw; the sender where the target is on this very host. A place in between was seen by the
     /// host whose kernel has it.
     pub fn host(&self, side: Side) -> &HostTrace {
@@ -167,14 +209,6 @@ impl Evidence {
             (Side::Via(_), Some(peer)) if of_peer => peer,
             _ => &self.local,
         }
-    }
-
-    /// Whether replies came in on this host, where `side` is it, by another device than that to which the socket is bound.
-    pub fn hears_by_another_device(&self, leg: Echo, side: Side) -> bool {
-        let bound = self.sending.socket.as_ref().and_then(|socket| socket.bound_to);
-        let (Echo::Reply, Side::Local, Some(bound)) = (leg, side, bound) else { return false };
-        let HopTrace::Watched { replies, .. } = self.local.hop(Hop::NfPreroutingFirst) else { return false };
-        replies.values().any(|passage| passage.ifindex != bound) && !self.loops_back()
     }
 
     /// Whether the target is an address of the sending host, so that everything goes through `lo`.

@@ -14,6 +14,7 @@ pub mod iptables;
 pub mod namespace;
 pub mod neighbour;
 pub mod offsets;
+pub mod policy;
 pub mod privilege;
 pub mod process;
 pub mod reasons;
@@ -21,6 +22,7 @@ pub mod route;
 pub mod settings;
 pub mod symbols;
 pub mod trace_rules;
+pub mod tun;
 
 use std::fmt::Display;
 

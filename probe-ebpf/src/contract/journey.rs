@@ -47,7 +47,7 @@ pub struct Passage {
     pub ttl: u8,
     /// 1: it was known by id and sequence number, since its payload had no mark of the run here; it stays 1.
     pub unmarked: u8,
-    /// An additional fact of the hop: the return code of `net_dev_xmit`; else 0.
+    /// An additional fact of the hop: the return code of `net_dev_xmit`; at `netif_receive_skb` the VLAN id of the frame's tag; else 0.
     pub detail: i32,
     /// The source address that it had here, in wire order, IPv4 as `::ffff:a.b.c.d`.
     pub source: [u8; 16],

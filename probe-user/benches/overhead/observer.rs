@@ -108,6 +108,7 @@ fn request() -> WatchRequest {
         trace_rules: false,
         everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
         numbered_from: None,
     }

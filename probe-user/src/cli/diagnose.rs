@@ -78,6 +78,9 @@ pub struct DiagnoseArgs {
     /// If any probe stays unanswered, raise the TTL step by step to find the last router that answers
     #[arg(long, help_heading = "Looking further")]
     pub walk: bool,
+    /// Send no further packets where a loss may come from the pace of the probes, or where the TTL runs out
+    #[arg(long, help_heading = "Looking further")]
+    pub no_controls: bool,
     /// Let nftables name the exact rule that drops a probe; adds a table for the time of the run
     #[arg(long, help_heading = "Looking further")]
     pub trace_rules: bool,

@@ -1,5 +1,6 @@
 //! `probe diagnose`.
 
+mod controls;
 mod far;
 mod fate;
 mod judge;
@@ -174,6 +175,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         trace_rules: args.trace_rules,
         everywhere: everywhere(args),
         requests: RequestHandling::Pass,
+        source_given: args.source().is_some() || args.ping.sticky_source,
         further: Vec::new(),
         numbered_from: numbered_from(args),
     }
@@ -302,6 +304,11 @@ impl Probing<'_> {
             (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)))
         };
         let sending = prober.sending().clone();
+        let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
+            Vec::new()
+        } else {
+            controls::after(prober.plan(), &sending, self.stop)
+        };
         let walk = self.walk(&sending, ended, prober)?;
         let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
@@ -311,6 +318,7 @@ impl Probing<'_> {
             local,
             peer,
             walk,
+            controls,
             places: Vec::new(),
         };
         Ok(Known { evidence: evidence.gathered(), far, near })
@@ -329,9 +337,15 @@ impl Probing<'_> {
     /// Which routers answer, where that was asked for and something is left to explain.
     fn walk(&self, sending: &SenderTrace, ended: RunEnd, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
+        let expired = sending.errors.iter().any(|error| {
+            (error.from.is_ipv4(), error.icmp_type, error.code) == (true, 11, 0)
+                || (error.from.is_ipv6() && (error.icmp_type, error.code) == (3, 0))
+        });
+        // Where a TTL ran out, two routers may send it to each other: who answers at which distance tells.
+        let wanted = self.args.walk || expired && !self.args.no_controls && self.args.ttl.is_none();
         // What never left this host has no router to be asked about.
         let refused = sending.probes.iter().all(|sent| sent.errno.is_some());
-        if !self.args.walk || answered || refused || ended == RunEnd::Stopped {
+        if !wanted || answered || refused || ended == RunEnd::Stopped {
             return Ok(None);
         }
         let (settings, id) = prober.into_settings();

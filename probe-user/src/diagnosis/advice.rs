@@ -46,6 +46,18 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     };
 }
 
+/// Gives `commands` in place of those of the table, but for what tells more than they do: the rule, or the far end.
+pub fn replace(stop: &mut Stop, commands: &[String], evidence: &Evidence) {
+    let side = stop.whose.side();
+    let on = if matches!(stop.host, StopHost::Network | StopHost::Beyond) { Some(Side::Local) } else { side };
+    stop.commands = commands.iter().map(|command| in_place(on, command.clone(), evidence)).collect();
+    stop.advice = match (stop.commands.first(), on) {
+        (Some(first), Some(_)) => format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command),
+        (Some(first), None) => first.command.clone(),
+        (None, _) => stop.meaning.clone(),
+    };
+}
+
 /// A command for a place: one in between is entered from the host whose kernel has it.
 fn in_place(on: Option<Side>, command: String, evidence: &Evidence) -> Command {
     let Some(place) = on.and_then(|side| evidence.place(side)) else { return Command { on, command } };

@@ -20,7 +20,7 @@ use crate::model::trace::{Finding, HopTrace, ProbePassage};
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
     let mut changes: BTreeMap<(Echo, usize, Value, Value), Alteration> = BTreeMap::new();
     let mut note = |leg, row, sent, seen, seen_at, field| {
-        let fresh = || Alteration { leg, field, sent, seen, seen_at, packets: 0 };
+        let fresh = || Alteration { leg, field, sent, seen, seen_at, place: None, packets: 0 };
         changes.entry((leg, row, sent, seen)).or_insert_with(fresh).packets += 1;
     };
     for sent in &evidence.sending.probes {
@@ -96,6 +96,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .map(|(_, text)| text)
     .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
+    .chain(evidence.controls.iter().map(super::control::Control::text))
     .chain(traced(evidence))
     .chain(untried(evidence))
     .collect()

@@ -125,8 +125,9 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
 fn aside(evidence: &Evidence, leg: Echo, place: u8) -> bool {
     let Some(place) = evidence.places.get(usize::from(place)) else { return false };
     let foreign = |probe: &u16| {
+        let tagged = place.ports.iter().any(|port| port.tag(*probe, leg).is_some());
         let mut drops = place.drops.iter().filter(|drop| drop.leg == leg && drop.probe == Some(*probe));
-        drops.any(|drop| drop.reason == "OTHERHOST")
+        !tagged && drops.any(|drop| drop.reason == "OTHERHOST")
     };
     let seen = |hop: Hop| place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(|seen| seen.keys());
     let left = HOPS[1..].iter().any(|hop| seen(*hop).next().is_some());

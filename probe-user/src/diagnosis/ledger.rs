@@ -221,20 +221,13 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
         proven.extend(events.filter_map(|drop| drop.probe));
     }
     let (seen, mut blind) = seen_at(host, hop, step.leg);
-    if seen.is_empty() && blind.is_none() {
-        blind = unwatched_device(evidence, step, hop);
+    let inwards = matches!(hop, Hop::XdpIn | Hop::TcIn);
+    if (inwards || hop == Hop::TcOut) && seen.is_empty() && blind.is_none() {
+        let other = evidence.other_device(step.checkpoint.host, step.leg, inwards);
+        blind = other.map(|other| format!("they went by {}, where it does not stand", other.interface));
     }
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
-}
-
-/// Why a hop of the device that the socket is bound to says nothing of replies: they came in by another.
-fn unwatched_device(evidence: &Evidence, step: PathStep, hop: Hop) -> Option<String> {
-    let inbound = matches!(hop, Hop::XdpIn | Hop::NetifIn | Hop::TcIn);
-    if !inbound || !evidence.hears_by_another_device(step.leg, step.checkpoint.host) {
-        return None;
-    }
-    Some("replies came in on a device that is not watched".to_owned())
 }
 
 /// The row of a step at an interface of a place in between.

@@ -80,7 +80,7 @@ fn inwards(evidence: &Evidence, leg: Echo, side: Side) -> impl Iterator<Item = P
     if host.host.xdp_mode == XdpAttachment::Generic {
         hops.swap(0, 1);
     }
-    if prerouting_comes_first(host, leg) && !evidence.hears_by_another_device(leg, side) {
+    if prerouting_comes_first(host, leg) {
         hops[..5].rotate_left(3);
     }
     hops.into_iter().map(move |(hop, duty)| step(leg, side, Station::Hop(hop), duty))

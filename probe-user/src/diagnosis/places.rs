@@ -20,6 +20,8 @@ pub enum DropPoint {
     Source,
     /// netfilter's output hook.
     NfOutput,
+    /// Routing, asked again behind the output hook for what a chain changed.
+    Reroute,
     /// netfilter's postrouting hook.
     NfPostrouting,
     /// A cgroup program at egress.
@@ -36,6 +38,8 @@ pub enum DropPoint {
     Qdisc,
     /// The sending device.
     DriverOut,
+    /// A program that reads what leaves by a tun or tap device.
+    TunProgram,
     /// Whatever lies between the hosts.
     Network,
     /// A bridge: its own decision, or an nftables chain of the bridge family.
@@ -88,7 +92,7 @@ impl DropPoint {
     /// Its layer.
     pub fn layer(self) -> Layer {
         match self {
-            Self::Call | RouteIn | RouteBack => Layer::Route,
+            Self::Call | Self::Reroute | RouteIn | RouteBack => Layer::Route,
             NfOutput | NfPostrouting | NfEgress | NfIngress | NfPrerouting | NfForward | NfInput | Bridge => {
                 Layer::Netfilter
             }
@@ -97,7 +101,7 @@ impl DropPoint {
             Neighbour => Layer::Neighbour,
             TcOut | TcIn => Layer::Tc,
             Qdisc => Layer::Qdisc,
-            DriverOut | DriverIn => Layer::Driver,
+            DriverOut | DriverIn | Self::TunProgram => Layer::Driver,
             Network => Layer::Path,
             Xdp => Layer::Xdp,
             Icmp | Answer | RateLimit => Layer::Icmp,

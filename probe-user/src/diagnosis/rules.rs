@@ -5,8 +5,11 @@
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
 mod lookups;
+mod loops;
+pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
 mod socket;
+mod tun;
 
 use super::{
     Evidence,
@@ -49,9 +52,11 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 21] = [
+pub const RULES: [VerdictRule; 24] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
+    VerdictRule { name: "routing asked again", judge: routing::rerouted },
+    VerdictRule { name: "loop", judge: loops::looped },
     VerdictRule { name: "device of the socket", judge: socket::bound_device },
     VerdictRule { name: "address of the socket", judge: socket::connected },
     VerdictRule { name: "own address behind another device", judge: socket::own_address },
@@ -61,6 +66,7 @@ pub const RULES: [VerdictRule; 21] = [
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },
     VerdictRule { name: "ICMP error of another host", judge: said::icmp_error },
     VerdictRule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
+    VerdictRule { name: "handed to a program", judge: tun::handed },
     VerdictRule { name: "address of the far end", judge: lookups::address },
     VerdictRule { name: "setting", judge: lookups::setting },
     VerdictRule { name: "no route back", judge: lookups::route },

@@ -280,6 +280,9 @@ impl Teller<'_> {
                 None => what.to_owned(),
             },
         };
+        if let (DropPoint::TunProgram, Some(detail)) = (stop.place, &cause.detail) {
+            return detail.clone();
+        }
         match stop.layer {
             Layer::Netfilter if stop.place == DropPoint::Bridge && stop.cause.netfilter.is_none() => {
                 named("dropped by the bridge")
@@ -308,6 +311,7 @@ impl Teller<'_> {
                 let said = setting.map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
                 format!("dropped by routing ({})", said.unwrap_or_default())
             }
+            Layer::Route if reason == Some("TTL") => named("dropped by routing"),
             Layer::Route => named(if stop.host == StopHost::Local && stop.leg == self.sent_leg() {
                 "refused by routing"
             } else {

@@ -188,6 +188,7 @@ mod tests {
             trace_rules: false,
             everywhere: false,
             requests,
+            source_given: false,
             further: Vec::new(),
             numbered_from: None,
         };

@@ -120,7 +120,8 @@ fn read(
         netns: netns as u32,
         offsets,
         drops,
-        crossings: if request.everywhere { request.probes } else { 0 },
+        crossings: request.probes,
+        everywhere: request.everywhere,
         drop_ring_bytes: ring_bytes(),
     };
     let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };

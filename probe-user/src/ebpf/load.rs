@@ -65,8 +65,10 @@ pub struct Journey {
     pub offsets: Offsets,
     /// What the programs of drop events must know.
     pub drops: DropConfig,
-    /// How many probes are noted in other network namespaces of this kernel too; 0: those are not looked at.
+    /// How many probes are noted at other devices than the watched one too; 0: those are not looked at.
     pub crossings: u16,
+    /// Whether they are noted in every network namespace of this kernel.
+    pub everywhere: bool,
     /// Size of the ring of drop events: a power of two, and whole pages; usually [`crate::ebpf::drops::RING_BYTES`].
     pub drop_ring_bytes: u32,
 }
@@ -160,7 +162,7 @@ impl Job {
                 RequestHandling::AllAbsorbed => absorb::ABSORB_REPLIES,
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
-            everywhere: u32::from(self.journey.is_some_and(|journey| journey.crossings > 0)),
+            everywhere: u32::from(self.journey.is_some_and(|journey| journey.everywhere)),
             numbered: u32::from(numbered.is_some()),
             id: number(|numbers| numbers.id),
             first_seq: number(|numbers| numbers.first_seq),

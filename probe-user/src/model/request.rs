@@ -36,6 +36,9 @@ pub struct WatchRequest {
     /// What happens to the run's requests that arrive here.
     #[serde(default)]
     pub requests: RequestHandling,
+    /// Whether the local address was asked for, so that routing may choose by it.
+    #[serde(default)]
+    pub source_given: bool,
     /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
     /// [`MAX_FURTHER`].
     #[serde(default)]
@@ -95,6 +98,8 @@ pub struct EchoFlow {
     pub interface: Option<String>,
     /// The echo ids of the run.
     pub ids: Vec<u16>,
+    /// Whether the local address is set before routing is asked: asked for by the user, or that of the reply's request.
+    pub source_given: bool,
 }
 
 impl EchoFlow {

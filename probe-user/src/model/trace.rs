@@ -1,7 +1,11 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
 pub mod benign;
+pub mod chain_rule;
+pub mod frame;
 pub mod place;
+pub mod routing;
+pub mod tun_program;
 
 use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -9,7 +13,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
-pub use self::place::{PlaceTrace, PortTrace};
+pub use self::chain_rule::ChainRule;
+pub use self::frame::FrameFacts;
+pub use self::place::{OtherDevice, PlaceTrace, PortTrace};
+pub use self::routing::{RouteChoice, RoutePurpose};
+pub use self::tun_program::TunProgram;
 use super::attach::XdpAttachment;
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
@@ -25,6 +33,9 @@ pub struct HostTrace {
     pub findings: Vec<Finding>,
     /// What watching cost, and what it missed.
     pub accounting: Accounting,
+    /// Other devices of its network namespace that probes passed than the one that its hops stand at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_devices: Vec<OtherDevice>,
     /// Other network namespaces of its kernel that probes crossed or ended in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceTrace>,
@@ -104,6 +115,13 @@ pub struct ProbePassage {
     /// The destination address that it had; none: that of the other end of the pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<IpAddr>,
+}
+
+impl ProbePassage {
+    /// Returns the VLAN id of the tag with which the packet came in; meant for [`Hop::NetifIn`] alone.
+    pub fn tag(&self) -> Option<u16> {
+        u16::try_from(self.detail).ok().filter(|tag| *tag != 0)
+    }
 }
 
 /// A request of the run that was kept from the kernel of the host that it reached, as it was on the wire there.
@@ -187,6 +205,9 @@ pub struct Drop {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
+    /// What the kernel kept beside the packet's own bytes.
+    #[serde(default, skip_serializing_if = "FrameFacts::is_empty")]
+    pub frame: FrameFacts,
 }
 
 /// Something that was looked up because it ends packets without a drop event, or names what a drop event leaves open.
@@ -209,6 +230,8 @@ pub enum Finding {
         /// The device of the route.
         interface: Option<String>,
     },
+    /// What decides about the route of packets, with their very key.
+    Routing(RouteChoice),
     /// Whether the address that the run uses on this host is one of its own.
     Address {
         /// The address.
@@ -240,6 +263,12 @@ pub enum Finding {
         /// Whether it is of the older iptables (`x_tables`), which nft does not show.
         #[serde(default)]
         legacy: bool,
+        /// Rules of it, and of chains that it leads to, that can end an echo packet.
+        #[serde(default)]
+        ending: Vec<ChainRule>,
+        /// Those that let only so many pass in a time.
+        #[serde(default)]
+        limits: Vec<ChainRule>,
     },
     /// The very rule that ended packets, where rules were traced (`--trace-rules`).
     Rule {
@@ -277,6 +306,13 @@ pub enum Finding {
         up: bool,
         /// Whether it has a carrier; false also where it is down.
         carrier: bool,
+    },
+    /// Who holds the tun or tap device by which packets leave.
+    Tun {
+        /// The device.
+        interface: String,
+        /// The programs.
+        programs: Vec<TunProgram>,
     },
     /// Another program that can drop: XDP, tc, or probe's own filter.
     Program {

@@ -166,6 +166,11 @@ impl Prober {
         &self.sending
     }
 
+    /// Returns its plan.
+    pub fn plan(&self) -> &ProbePlan {
+        &self.plan
+    }
+
     /// Closes its sockets; returns what all its packets have in common, and their id.
     pub fn into_settings(self) -> (Settings, u16) {
         (self.plan.settings, self.plan.id)

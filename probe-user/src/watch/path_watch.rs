@@ -17,6 +17,7 @@ use super::{
     drops::DropNames,
     lookups::Lookups,
     meter::{self, Meter},
+    other_devices,
     places::Places,
     under_way::UnderWay,
 };
@@ -43,7 +44,7 @@ use crate::{
     },
     model::{
         attach::XdpAttachment,
-        request::{EchoFlow, WatchRequest},
+        request::{EchoFlow, HostRole, WatchRequest},
         trace::{Accounting, Drop, HopTrace, HostFacts, HostTrace, Taken},
     },
     watch::Watching,
@@ -62,6 +63,8 @@ pub struct PathWatch {
     symbols: Awaited,
     drops: Vec<Drop>,
     netns: u64,
+    ifindex: u32,
+    crossings: Crossings,
     places: Option<Places>,
     lookups: Lookups,
     _under_way: UnderWay,
@@ -103,6 +106,7 @@ impl PathWatch {
             remote: request.remote,
             interface: request.interface.clone(),
             ids: vec![request.id],
+            source_given: request.source_given || request.role == HostRole::Receiver,
         };
         let (attached, lookups) = thread::scope(|scope| {
             let lookups = scope.spawn(|| Lookups::begin(&flow));
@@ -110,8 +114,8 @@ impl PathWatch {
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
-        let crossings = request.everywhere.then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
-        let places = crossings.map(|crossings| Places::new(crossings, flow.clone(), request.role));
+        let crossings = Crossings::take(&mut programs, request.probes)?;
+        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role));
         let facts = facts(request, device.as_ref(), xdp_mode);
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
@@ -131,6 +135,8 @@ impl PathWatch {
             reasons: running.reasons(),
             symbols,
             drops: Vec::new(),
+            ifindex,
+            crossings,
             places,
             lookups,
             _under_way: UnderWay::begin(flow.interface.as_deref(), &flow.ids),
@@ -156,9 +162,15 @@ impl PathWatch {
         };
         let skips = self.skips.read()?;
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
+        let sites = self.crossings.read();
+        let (here, elsewhere): (Vec<_>, Vec<_>) = sites.iter().partition(|site| u64::from(site.netns) == self.netns);
+        let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
+        let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
+        let full = self.crossings.full();
         Ok(HostTrace {
             host: self.facts.clone(),
-            hops: HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect(),
+            hops,
+            other_devices,
             drops: self.drops.clone(),
             findings: Vec::new(),
             accounting: Accounting {
@@ -167,7 +179,7 @@ impl PathWatch {
                 attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
                 bpf_ns_per_packet: 0,
             },
-            places: self.places.as_mut().map(Places::look).unwrap_or_default(),
+            places: self.places.as_mut().map(|places| places.look(&elsewhere, full)).unwrap_or_default(),
         })
     }
 
@@ -214,8 +226,8 @@ impl Watching for PathWatch {
     fn finish(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.look()?;
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
-        sight.findings.extend(self.lookups.end());
-        sight.places = self.places.as_mut().map(Places::finish).unwrap_or_default();
+        sight.findings.extend(self.lookups.end(&sight.drops));
+        self.places.iter().for_each(|places| places.finish(&mut sight.places));
         Ok(sight)
     }
 }

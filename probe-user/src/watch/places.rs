@@ -9,12 +9,12 @@ use std::{
 use probe_ebpf::Family;
 
 use crate::{
-    ebpf::crossings::{Crossings, SiteCrossings},
+    ebpf::crossings::SiteCrossings,
     host::{
         chains,
         device::{self, Device},
         namespace::Namespace,
-        neighbour, or_log, route, settings,
+        neighbour, or_log, policy, route, settings,
     },
     model::{
         request::{EchoFlow, HostRole},
@@ -22,14 +22,13 @@ use crate::{
     },
 };
 
-use super::lookups::programs;
+use super::lookups::{self, keys_of, programs};
 
 /// How many places are told at most.
 const MAX_PLACES: usize = 16;
 
 /// The places of one run.
 pub(super) struct Places {
-    crossings: Crossings,
     flow: EchoFlow,
     role: HostRole,
     known: BTreeMap<u32, Known>,
@@ -44,8 +43,8 @@ struct Known {
 
 impl Places {
     /// Begins with nothing.
-    pub(super) fn new(crossings: Crossings, flow: EchoFlow, role: HostRole) -> Self {
-        Self { crossings, flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
+    pub(super) fn new(flow: EchoFlow, role: HostRole) -> Self {
+        Self { flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
     }
 
     /// Takes note of a probe that was freed at an interface of the namespace `netns`.
@@ -53,9 +52,8 @@ impl Places {
         self.drops.entry(netns).or_default().push((ifindex, drop));
     }
 
-    /// What was seen so far, without what would have to be looked up.
-    pub(super) fn look(&mut self) -> Vec<PlaceTrace> {
-        let sites = self.crossings.read();
+    /// What was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
+    pub(super) fn look(&mut self, sites: &[&SiteCrossings], full: bool) -> Vec<PlaceTrace> {
         let mut inodes: Vec<u32> = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied()).collect();
         let mut told = Vec::new();
         inodes.retain(|inode| {
@@ -64,31 +62,29 @@ impl Places {
                 true
             }
         });
-        if inodes.len() > MAX_PLACES || self.crossings.full() {
+        if inodes.len() > MAX_PLACES || full {
             tracing::warn!(
                 "probes cross more than {MAX_PLACES} network namespaces, or too many interfaces of them: the rest is not told"
             );
         }
         inodes.truncate(MAX_PLACES);
-        inodes.into_iter().map(|inode| self.place(inode, &sites)).collect()
+        inodes.into_iter().map(|inode| self.place(inode, sites)).collect()
     }
 
-    /// The same, with what was looked up in each of them.
-    pub(super) fn finish(&mut self) -> Vec<PlaceTrace> {
-        let mut places = self.look();
-        for place in &mut places {
+    /// Adds to each of `places` what is looked up in it.
+    pub(super) fn finish(&self, places: &mut [PlaceTrace]) {
+        for place in places {
             let known = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
             let Some(namespace) = known.and_then(|known| known.namespace.as_ref()) else { continue };
             let interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
-            let found = namespace.run(|| self.found(&interfaces));
+            let found = namespace.run(|| self.found(&interfaces, &place.drops));
             place.findings = or_log("place", found).unwrap_or_default();
         }
-        places
     }
 
-    fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
+    fn place(&mut self, inode: u32, sites: &[&SiteCrossings]) -> PlaceTrace {
         let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
-        let here = sites.iter().filter(|site| site.netns == inode);
+        let here = sites.iter().copied().filter(|site| site.netns == inode);
         let ports = here.map(|site| port(known, site)).collect();
         let drops = self.drops.get(&inode).into_iter().flatten();
         let drops = drops.map(|(ifindex, drop)| Drop {
@@ -107,7 +103,7 @@ impl Places {
     }
 
     /// What ends packets in the calling thread's namespace, which they cross by these interfaces.
-    fn found(&self, interfaces: &[String]) -> Vec<Finding> {
+    fn found(&self, interfaces: &[String], drops: &[Drop]) -> Vec<Finding> {
         let (family, first) = (self.flow.family(), interfaces.first().map(String::as_str));
         let nowhere = match family {
             Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -118,25 +114,20 @@ impl Places {
             HostRole::Sender => (self.flow.remote, self.flow.local),
             HostRole::Receiver => (self.flow.local, self.flow.remote),
         };
-        let mut findings = settings::look_up(family, first);
-        for other in interfaces.iter().skip(1) {
-            for finding in settings::look_up(family, Some(other)) {
-                if !findings.contains(&finding) {
-                    findings.push(finding);
-                }
-            }
-        }
+        let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
         findings.extend(route::own_address(target));
         for end in [target, sender].into_iter().filter(|end| !end.is_unspecified()) {
             findings.extend(route::look_up(nowhere, end));
             findings.extend(neighbour::look_up(nowhere, end));
         }
+        findings.extend(policy::choices(&keys_of(drops)));
         for interface in interfaces {
             findings.extend(or_log("link", Device::find(interface)).map(|device| Finding::Link {
                 interface: device.name,
                 up: device.up,
                 carrier: device.up && device.carrier,
             }));
+            findings.extend(lookups::tun(interface));
             findings.extend(programs::look_up(Some(interface)));
         }
         findings.extend(chains::look_up(family, first));

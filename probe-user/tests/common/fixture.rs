@@ -206,6 +206,7 @@ impl Fixture {
             local: self.host(Side::Local),
             peer: (!self.loopback).then(|| self.host(Side::Peer)),
             walk: self.walk.clone(),
+            controls: Vec::new(),
             places: Vec::new(),
         };
         let steps = journey(&evidence);
@@ -242,6 +243,7 @@ impl Fixture {
             drops: Vec::new(),
             findings: self.findings.get(word(side)).cloned().unwrap_or_default(),
             accounting: self.accounting.get(word(side)).copied().unwrap_or_default(),
+            other_devices: Vec::new(),
             places: Vec::new(),
         }
     }
@@ -379,6 +381,7 @@ fn push(
         interface: Some("eth0".into()),
         source,
         destination,
+        frame: probe_user::model::trace::FrameFacts::default(),
     });
 }
 

@@ -62,6 +62,7 @@ impl Far {
             trace_rules: args.trace_rules,
             everywhere: super::everywhere(args),
             requests: responder::requests(args.responder),
+            source_given: false,
             further: Vec::new(),
             numbered_from: super::numbered_from(args),
         })?;

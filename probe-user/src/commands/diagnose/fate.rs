@@ -126,6 +126,7 @@ mod tests {
             interface: None,
             source: [10, 0, 0, 1].into(),
             destination: [10, 0, 0, 2].into(),
+            frame: crate::model::trace::FrameFacts::default(),
         }
     }
 

@@ -29,7 +29,7 @@ const fn of(
 use DropPoint::{
     Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
     NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
-    RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, Source, TcIn, TcOut, Xdp,
+    Reroute, RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, Source, TcIn, TcOut, TunProgram, Xdp,
 };
 
 /// Every advice; the last row fits everything.
@@ -81,6 +81,12 @@ pub const TABLE: &[Advice] = &[
         "XFRM_POLICY",
         "An IPsec policy does not let them in as they are.",
         &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[Reroute],
+        "",
+        "A chain in hook output changes what routing chooses by, and the kernel asks routing again, which refuses them.",
+        &["ip {-6} rule", "ip {-6} route show table all"],
     ),
     of(
         &[Call],
@@ -165,6 +171,12 @@ pub const TABLE: &[Advice] = &[
         "The queue of the device is full, or shapes, or loses on purpose.",
         &["tc -s qdisc show dev {iface}"],
     ),
+    of(
+        &[TunProgram],
+        "",
+        "The kernel hands what leaves by this device to {program}, and what becomes of it is up to that program.",
+        &["ip -d -s link show dev {iface}", "ss -anp | grep -F {program}"],
+    ),
     of(&[DriverOut], "", "The device does not send them.", &["ip -s -s link show dev {iface}", "ethtool -S {iface}"]),
     of(
         &[DriverIn],
@@ -225,6 +237,12 @@ pub const TABLE: &[Advice] = &[
         "IP_LOCAL_SOURCE",
         "They come from outside with an address of this very host as their source.",
         &["ip {-6} -br addr"],
+    ),
+    of(
+        &[RouteIn],
+        "TTL",
+        "Each of the routers takes another for the next one on the way, so that the packet never arrives.",
+        &["ip {-6} route get {target}", "ip {-6} route show"],
     ),
     of(
         &[RouteIn],

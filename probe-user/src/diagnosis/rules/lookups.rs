@@ -194,7 +194,11 @@ const COUNTERS: &[(&str, &str, DropPoint)] = &[
     ("Ip", "OutNoRoutes", DropPoint::RouteBack),
     ("Ip", "FragFails", DropPoint::FragmentOut),
     ("Xfrm.Out", "", DropPoint::RouteBack),
+    ("Xfrm.Out", "", DropPoint::FragmentOut),
+    ("Xfrm.Acquire", "", DropPoint::FragmentOut),
     ("Xfrm.In", "", DropPoint::Icmp),
+    ("Xfrm.In", "", DropPoint::RouteIn),
+    ("Xfrm.Fwd", "", DropPoint::RouteIn),
     ("raw", ".drops", DropPoint::SocketBuffer),
     ("icmp", ".drops", DropPoint::SocketBuffer),
     ("ping", ".drops", DropPoint::SocketBuffer),
@@ -211,8 +215,8 @@ pub(super) fn counter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Counter { name, by } = finding else { return None };
         let fits = |(begin, end, _): &&(&str, &str, DropPoint)| name.starts_with(begin) && name.ends_with(end);
-        let place = COUNTERS.iter().find(fits)?.2;
-        let spot = gap.spot(side, place)?;
+        let places = COUNTERS.iter().filter(fits).map(|(.., place)| *place);
+        let (place, spot) = places.filter_map(|place| Some((place, gap.spot(side, place)?))).next()?;
         if *by < missing || (place == DropPoint::Reassembly && reassembled(evidence, side) >= missing) {
             return None;
         }

@@ -144,6 +144,7 @@ mod tests {
             trace_rules: false,
             everywhere: false,
             requests: RequestHandling::Absorbed,
+            source_given: false,
             further: vec![[10, 0, 0, 5].into()],
             numbered_from: None,
         }

@@ -34,6 +34,7 @@ fn watch() -> WatchRequest {
         trace_rules: false,
         everywhere: false,
         requests: RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
         numbered_from: None,
     }

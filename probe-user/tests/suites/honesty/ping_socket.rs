@@ -59,6 +59,7 @@ fn run() -> Evidence {
         trace_rules: false,
         everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
         numbered_from: None,
     };

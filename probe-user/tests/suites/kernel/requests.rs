@@ -57,6 +57,7 @@ fn job(requests: RequestHandling, mode: AttachMode) -> Job {
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),
         crossings: 0,
+        everywhere: false,
         drop_ring_bytes: 1 << 16,
     };
     Job { count: Switch::Off, journey: Some(journey), requests, mode, ..Job::count(&NIC_HOPS) }

@@ -54,6 +54,7 @@ pub(crate) fn request() -> WatchRequest {
         trace_rules: false,
         everywhere: false,
         requests: RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
         numbered_from: None,
     }

@@ -43,6 +43,7 @@ impl Bench {
             offsets: Offsets::NONE,
             drops: DropConfig::zeroed(),
             crossings: 0,
+            everywhere: false,
             drop_ring_bytes: 1 << 16,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&NIC_HOPS) };
@@ -161,6 +162,7 @@ fn the_verifier_takes_the_hops_of_a_nic_for_every_job() {
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),
         crossings: 0,
+        everywhere: false,
         drop_ring_bytes: 1 << 16,
     };
     let switches = [Switch::Off, Switch::On];

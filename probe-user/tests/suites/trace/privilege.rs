@@ -36,6 +36,7 @@ fn under_three_capabilities() {
         offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
         drops: kernel.drop_config(),
         crossings: 0,
+        everywhere: false,
         drop_ring_bytes: RING_BYTES,
     };
     let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&super::watched::WATCHED) };

@@ -97,6 +97,7 @@ impl Watched {
             offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
             drops,
             crossings: 0,
+            everywhere: false,
             drop_ring_bytes: wish.ring_bytes,
         };
         let job = Job {
