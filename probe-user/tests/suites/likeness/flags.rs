@@ -32,6 +32,9 @@ const VALUES: [(char, &str); 17] = [
 /// What probe refuses, and a word of why.
 const REFUSED: [(char, &str); 1] = [('N', "sends echo only")];
 
+/// Flags that do not go with the others: they contradict one, or end the program.
+const ALONE: [char; 6] = ['6', 'F', 'T', 'h', 'V', 'N'];
+
 #[test]
 fn every_flag_of_pings_help_is_taken_or_refused_with_a_reason() {
     if !common::is_root("every_flag_of_pings_help_is_taken_or_refused_with_a_reason") {
@@ -40,11 +43,17 @@ fn every_flag_of_pings_help_is_taken_or_refused_with_a_reason() {
     let pair = Pair::new();
     let flags = flags_of_ping(&pair);
     assert!(flags.len() > 30, "{flags:?}");
+    let mut together = String::new();
     for (flag, valued) in flags {
         let value = VALUES.iter().find(|(named, _)| *named == flag).map_or("", |(_, value)| value);
         assert_eq!(valued, !value.is_empty(), "-{flag} is new, or takes a value now");
+        let words = format!("-{flag} {value}");
+        if !ALONE.contains(&flag) {
+            together += &format!("{words} ");
+            continue;
+        }
         let target = if matches!(flag, '6' | 'F' | 'N') { "::1" } else { "127.0.0.1" };
-        let Ran { code, stdout, stderr } = probe(&pair.a, &format!("diagnose -c 1 -W 1 -{flag} {value} {target}"));
+        let Ran { code, stdout, stderr } = probe(&pair.a, &format!("diagnose -c 1 -W 1 {words} {target}"));
         match REFUSED.iter().find(|(named, _)| *named == flag) {
             Some((_, why)) => {
                 assert_eq!((code, stderr.lines().count()), (2, 1), "-{flag}: {stderr}");
@@ -53,6 +62,7 @@ fn every_flag_of_pings_help_is_taken_or_refused_with_a_reason() {
             None => assert_eq!(code, 0, "-{flag}: {stdout}{stderr}"),
         }
     }
+    probe(&pair.a, &format!("diagnose {together} 127.0.0.1")).done();
 }
 
 /// The flags of its help, and whether each takes a value.
