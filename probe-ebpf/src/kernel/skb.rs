@@ -9,11 +9,12 @@ use probe_ebpf::{
         journey::{FirstLook, first_look, probe_of},
         neighbour::{self, NeighbourMessage},
     },
-    packet::{self, Bytes, EchoPacket, ICMP, ICMPV6, LinkLayer, VLAN_TAG, View, parse_where},
+    packet::{self, Bytes, EchoPacket, ICMP, ICMPV6, LinkLayer, VLAN_TAG, View, addresses, parse_where},
 };
 
 use super::{
-    config::{config, reads},
+    config::{config, id, reads},
+    journey,
     offsets::field,
 };
 
@@ -77,6 +78,8 @@ pub(crate) struct SkbEcho {
     pub(crate) packet: EchoPacket,
     /// Which probe of this run it is, if it is one.
     pub(crate) probe: Option<u32>,
+    /// Whether it has no mark of the run.
+    pub(crate) unmarked: bool,
     /// Its bytes, from the IP header on.
     pub(crate) bytes: KernelBytes,
 }
@@ -209,7 +212,7 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn packet(self, start: Start) -> Result<SkbPacket, Skip> {
         let bytes = self.bytes(start)?;
-        match first_look(&bytes, config!(nonce)) {
+        match first_look(&bytes, config!(nonce), id()) {
             FirstLook::MayBeProbe => {}
             FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Discovery(bytes)),
             FirstLook::Discovery | FirstLook::Other => return Err(Skip::NotEcho),
@@ -218,8 +221,9 @@ impl Skb {
             return Err(Skip::NotEcho);
         }
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
-        let probe = probe_of(&bytes, &packet, config!(nonce));
-        Ok(SkbPacket::Echo(SkbEcho { packet, probe, bytes }))
+        let marked = probe_of(&bytes, &packet, config!(nonce));
+        let probe = marked.or_else(|| journey::numbered_between(&packet, addresses(&bytes, &packet)?));
+        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked: marked.is_none(), bytes }))
     }
 
     #[inline(always)]

@@ -1,6 +1,8 @@
 //! What changed on the way though it arrived: a rewritten id, an answer from another address; and oddities that are no
 //! fault: duplicates, another order. A TTL that falls is what TTLs do.
 
+mod payload;
+
 use probe_ebpf::Echo;
 use std::collections::BTreeMap;
 
@@ -92,6 +94,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| text)
+    .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
     .chain(evidence.controls.iter().map(super::control::Control::text))
     .chain(traced(evidence))

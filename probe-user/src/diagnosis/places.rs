@@ -74,6 +74,8 @@ pub enum DropPoint {
     RateLimit,
     /// A cgroup program at ingress.
     CgroupIn,
+    /// Which sockets a packet is for, by device, address and id.
+    SocketLookup,
     /// The filter of the socket.
     SocketFilter,
     /// The socket's buffer.
@@ -83,7 +85,7 @@ pub enum DropPoint {
 use DropPoint::{
     Answer, Bridge, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
     NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
-    RouteBack, RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
+    RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, TcIn, TcOut, Xdp,
 };
 
 impl DropPoint {
@@ -103,7 +105,7 @@ impl DropPoint {
             Network => Layer::Path,
             Xdp => Layer::Xdp,
             Icmp | Answer | RateLimit => Layer::Icmp,
-            Self::Source | SocketFilter | SocketBuffer => Layer::Socket,
+            Self::Source | SocketLookup | SocketFilter | SocketBuffer => Layer::Socket,
         }
     }
 
@@ -265,7 +267,7 @@ fn is_bridged(from: &PathStep, to: &PathStep) -> bool {
 /// they are (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.
 fn before(station: Station, family: Family) -> &'static [DropPoint] {
     let Station::Hop(hop) = station else {
-        return if station == Station::Recv { &[CgroupIn, SocketFilter, SocketBuffer] } else { &[] };
+        return if station == Station::Recv { &[CgroupIn, SocketLookup, SocketFilter, SocketBuffer] } else { &[] };
     };
     match hop {
         Hop::NfInputFirst if family == Family::V6 => &[RouteIn, NfForward],

@@ -9,6 +9,7 @@ mod lookups;
 mod loops;
 pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
+mod socket;
 mod tun;
 
 use super::{
@@ -52,11 +53,15 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 22] = [
+pub const RULES: [VerdictRule; 26] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
     VerdictRule { name: "loop", judge: loops::looped },
+    VerdictRule { name: "device of the socket", judge: socket::bound_device },
+    VerdictRule { name: "address of the socket", judge: socket::connected },
+    VerdictRule { name: "own address behind another device", judge: socket::own_address },
+    VerdictRule { name: "id of the socket", judge: socket::other_id },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },

@@ -338,6 +338,7 @@ impl Teller<'_> {
             Layer::Ip if stop.witnesses.contains(&Witness::Errno) => named("refused as too long for the way out"),
             Layer::Ip => named("dropped by the IP layer"),
             Layer::Icmp => named("dropped by the kernel's ICMP"),
+            Layer::Socket if stop.place == DropPoint::SocketLookup => named("not given to the program"),
             Layer::Socket => {
                 named(if stop.leg == self.sent_leg() { "refused by the socket" } else { "dropped at the socket" })
             }

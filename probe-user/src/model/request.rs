@@ -43,6 +43,10 @@ pub struct WatchRequest {
     /// [`MAX_FURTHER`].
     #[serde(default)]
     pub further: Vec<IpAddr>,
+    /// The sequence number of the first probe, where packets without a mark are probes too: those with
+    /// [`WatchRequest::id`] and one of the run's numbers, from or to one of its two ends. Only where requests pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbered_from: Option<u16>,
 }
 
 /// How many [`WatchRequest::further`] addresses there can be.

@@ -303,7 +303,8 @@ impl Fixture {
             if step.checkpoint.station == Station::Recv {
                 let (from, times) = (self.answers_from.unwrap_or(evidence.target.address), self.times(probe));
                 let late = if self.late.contains(&probe) { 2_000_000_000 } else { 0 };
-                let received = Received { time_ns: time + late, from, id: ID, ttl: 63, times };
+                let received =
+                    Received { time_ns: time + late, from, id: ID, ttl: 63, times, altered: None, bad_checksum: false };
                 evidence.sending.received.insert(probe, received);
             }
             self.mark(evidence, *step, probe, time);

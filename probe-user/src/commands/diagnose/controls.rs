@@ -6,7 +6,7 @@ use crate::{
     diagnosis::control::{Control, ControlKind},
     model::trace::SenderTrace,
     stop::{LOOK, StopSignal},
-    traffic::prober::{ProbePlan, Prober, random},
+    traffic::prober::{ProbePlan, Prober, id::Scout, random},
 };
 
 /// The pace of `ping`, and a little more: what lets one a second pass lets these pass.
@@ -36,7 +36,19 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
     if !lossy || plan.interval >= Duration::from_secs(1) || !wait(PACE, stop) {
         return Vec::new();
     }
-    let slow = ProbePlan { count: SLOW, interval: PACE, nonce: random(), ..plan.clone() };
+    // The run's own socket still has its id, and two ping sockets cannot have one.
+    let Ok(mut scout) = Scout::open(plan.settings.kind().family) else { return Vec::new() };
+    let slow = ProbePlan {
+        id: scout.choose(),
+        count: SLOW,
+        interval: PACE,
+        adaptive: false,
+        preload: 1,
+        deadline: None,
+        enough: None,
+        nonce: random(),
+        ..plan.clone()
+    };
     let (sent, answered) = match send(slow, stop) {
         Some(counts) => counts,
         None => return Vec::new(),
@@ -48,13 +60,19 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
 fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<Control> {
     let end = Instant::now() + LIMIT;
     let (mut sent, mut answered) = (0, 0);
+    let mut scout = Scout::open(plan.settings.kind().family).ok()?;
     let mut passes = |size: u16, count: u16| {
         let one = ProbePlan {
+            id: scout.choose(),
             count,
             size,
             nonce: random(),
             interval: Duration::from_millis(10),
             wait: REPLY,
+            adaptive: false,
+            preload: 1,
+            deadline: None,
+            enough: None,
             ..plan.clone()
         };
         let (more_sent, more_answered) = send(one, stop)?;

@@ -53,7 +53,7 @@ impl Far {
         let ready = peer.watch(WatchRequest {
             nonce,
             id,
-            probes: args.count,
+            probes: args.probes(),
             local: target.address.ip(),
             remote: place.local(target),
             interface: None,
@@ -64,6 +64,7 @@ impl Far {
             requests: responder::requests(args.responder),
             source_given: false,
             further: Vec::new(),
+            numbered_from: super::numbered_from(args),
         })?;
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {hop}: {why}");

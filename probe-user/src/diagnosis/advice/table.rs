@@ -29,7 +29,7 @@ const fn of(
 use DropPoint::{
     Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
     NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
-    Reroute, RouteBack, RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, TunProgram, Xdp,
+    Reroute, RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, Source, TcIn, TcOut, TunProgram, Xdp,
 };
 
 /// Every advice; the last row fits everything.
@@ -306,6 +306,32 @@ pub const TABLE: &[Advice] = &[
         "The host limits how many ICMP messages it sends, and echo replies are among them.",
         &["sysctl -a --pattern 'icmp.*rate'", "nstat -az | grep -i ratelimit"],
     ),
+    of(
+        &[SocketLookup],
+        "SO_BINDTODEVICE",
+        "The socket is bound to one device (-I), and the kernel gives it only what comes in there; ping loses these too.",
+        &["ip -br {-6} addr", "ip {-6} route get {target}"],
+    ),
+    of(
+        &[Neighbour],
+        "SO_BINDTODEVICE",
+        "Own addresses are reached by lo, and a socket that is bound to another device (-I) does not go there; ping loses \
+         these too.",
+        &["ip -br {-6} addr", "ip {-6} route get {target}"],
+    ),
+    of(
+        &[SocketLookup],
+        "CONNECTED",
+        "The socket is connected (-C), and the kernel gives it only what comes from that address; ping -C loses these too.",
+        &["ip {-6} route get {target}"],
+    ),
+    of(
+        &[SocketLookup],
+        "ECHO_ID",
+        "Whoever rewrote the id of the requests did not undo that on the way back; ping loses these too.",
+        &["conntrack -L -p icmp"],
+    ),
+    of(&[SocketLookup], "", "No socket of the program is one that they are for.", &["ss -a0; ss -aw"]),
     of(
         &[SocketFilter],
         "",

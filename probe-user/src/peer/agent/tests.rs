@@ -101,6 +101,7 @@ fn watch() -> Request {
         requests: RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        numbered_from: None,
     })
 }
 

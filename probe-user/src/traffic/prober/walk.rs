@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{IncomingMessage, ProberError, Reader, payload};
+use super::{IncomingMessage, ProberError, Reader, ReplyChoice, payload};
 use crate::{
     stop::{LOOK, StopSignal},
     traffic::{Sender, Settings, SocketType},
@@ -45,7 +45,13 @@ pub fn walk(
     nonce: u64,
     stop: &StopSignal,
 ) -> Result<BTreeMap<u8, Option<IpAddr>>, ProberError> {
-    let mut walk = Walk { settings, id, nonce, reader: Reader::open(settings, nonce)?, answers: BTreeMap::new() };
+    let mut walk = Walk {
+        settings,
+        id,
+        nonce,
+        reader: Reader::open(settings, nonce, ReplyChoice::Read)?,
+        answers: BTreeMap::new(),
+    };
     let mut tried = 0;
     while tried < MAX_TTL && walk.end().is_none() && !stop.asked() {
         let group = tried + 1..=tried.saturating_add(GROUP).min(MAX_TTL);
@@ -98,7 +104,7 @@ impl Walk<'_> {
 
     /// Sends a packet; one that this host refuses counts as one that nobody answers.
     fn send(&self, ttl: u8) -> Result<(), ProberError> {
-        let mut sender = Sender::open(&Settings { ttl: Some(ttl), ..self.settings.clone() })?;
+        let mut sender = Sender::open(&Settings { ttl: Some(ttl), id: None, program: None, ..self.settings.clone() })?;
         if sender.way() != SocketType::Raw {
             return Err(ProberError::NotPrivileged);
         }
@@ -117,7 +123,7 @@ impl Walk<'_> {
             if left.is_zero() || enough(self) || stop.asked() {
                 return;
             }
-            self.reader.wait(left.min(LOOK));
+            self.reader.wait(None, left.min(LOOK));
         }
     }
 

@@ -52,6 +52,7 @@ const AT_XDP: [(Hop, AttachMode); 2] = [ENTRIES[0], ENTRIES[1]];
 fn job(requests: RequestHandling, mode: AttachMode) -> Job {
     let journey = Journey {
         nonce: NONCE,
+        numbered: None,
         netns: 0,
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),

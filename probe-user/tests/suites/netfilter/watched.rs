@@ -48,6 +48,7 @@ impl Watched {
         let kernel = &*KERNEL;
         let journey = Journey {
             nonce: NONCE,
+            numbered: None,
             netns: 0,
             offsets: kernel.layout(OffsetGroup::Netfilter).expect("this kernel has netfilter").offsets,
             drops: DropConfig::zeroed(),

@@ -66,6 +66,7 @@ fn request(
         requests,
         source_given: false,
         further,
+        numbered_from: None,
     }
 }
 

@@ -38,6 +38,7 @@ impl Bench {
     fn new() -> Self {
         let journey = Journey {
             nonce: NONCE,
+            numbered: None,
             netns: 0,
             offsets: Offsets::NONE,
             drops: DropConfig::zeroed(),
@@ -156,6 +157,7 @@ fn the_verifier_takes_the_hops_of_a_nic_for_every_job() {
     }
     let journey = Journey {
         nonce: NONCE,
+        numbered: None,
         netns: 0,
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),

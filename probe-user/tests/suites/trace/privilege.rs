@@ -31,6 +31,7 @@ fn under_three_capabilities() {
     let kernel = RunningKernel::read();
     let journey = Journey {
         nonce: 1,
+        numbered: None,
         netns: 1,
         offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
         drops: kernel.drop_config(),

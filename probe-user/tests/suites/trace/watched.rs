@@ -92,6 +92,7 @@ impl Watched {
         }
         let journey = Journey {
             nonce: wish.nonce,
+            numbered: None,
             netns: u32::try_from(netns.inode()).expect("32 bits"),
             offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
             drops,
