@@ -79,8 +79,11 @@ fn rights(view: &View<'_>, stop: &Stop) -> Vec<Right> {
     let again = view.asked_again();
     let answered = |lladdr: &str| again.is_some_and(|again| again.lladdrs.iter().any(|other| other == lladdr));
     let elsewhere = view.elsewhere();
-    let misled = stop.whose.side().is_some_and(|side| view.evidence.place(side).is_some());
-    let silent = again.is_none_or(|again| again.lladdrs.is_empty());
+    // IPv6 is not asked again: then the only other host of that address counts where packets went to one without it.
+    let misled = stop.whose.side().is_some_and(|side| {
+        view.evidence.place(side).is_some() && view.holders(side).next().is_none() && view.asker == Side::Local
+    });
+    let silent = !view.address.is_ipv4();
     for holder in &elsewhere {
         // Other links may have hosts of that address: only what answers on this one counts, or is the only one there is.
         let Some(lladdr) = holder.lladdr.clone() else { continue };
