@@ -1,6 +1,7 @@
 //! What a person types: the clap types of every verb, and nothing that acts on them.
 
 pub mod agent;
+pub mod as_ping;
 pub mod attach;
 pub mod characterize;
 pub mod diagnose;

@@ -7,24 +7,29 @@ pub mod advice;
 mod alterations;
 mod between;
 mod clues;
+pub mod control;
 pub mod document;
+mod explain;
+mod firewall;
 pub mod ledger;
 pub mod names;
 pub mod neighbour;
 pub mod path;
 pub mod places;
+mod rewrites;
 pub mod rules;
 mod sentence;
 mod station;
 mod timing;
 pub mod verdict;
 
-use probe_ebpf::Echo;
+use probe_ebpf::{Echo, Hop};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Drop, Finding, HostTrace, PlaceTrace, SenderTrace, SentProbe};
+use crate::model::trace::{Drop, Finding, HopTrace, HostTrace, OtherDevice, PlaceTrace, SenderTrace, SentProbe};
+use control::Control;
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;
@@ -50,6 +55,12 @@ pub struct Evidence {
     /// Which routers answered to a rising TTL, where that was asked for.
     #[serde(default)]
     pub walk: Option<Walk>,
+    /// The flags of the command that a further one must have too, so that it sends the same packets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// What was sent besides the probes, with one thing changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<Control>,
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
@@ -113,7 +124,18 @@ impl Evidence {
     /// Evidence of a run that sent requests to a far kernel, with nobody watching there.
     pub fn new(target: Target, sending: SenderTrace, local: HostTrace) -> Self {
         let (mode, responder) = (ProbeMode::default(), Responder::default());
-        Self { target, mode, responder, sending, local, peer: None, walk: None, places: Vec::new() }
+        Self {
+            target,
+            mode,
+            responder,
+            sending,
+            local,
+            peer: None,
+            walk: None,
+            flags: Vec::new(),
+            controls: Vec::new(),
+            places: Vec::new(),
+        }
     }
 
     /// With the places that each host found on its kernel as places of the path, each once: two hosts of one kernel found
@@ -129,6 +151,12 @@ impl Evidence {
             self.places.extend(found_there.into_iter().map(|place| PlaceTrace { of_peer: true, ..place }));
         }
         self
+    }
+
+    /// The target as it was typed, with the flags that a further command must have too.
+    pub fn typed(&self) -> String {
+        let words = std::iter::once(self.target.name.clone()).chain(self.flags.iter().cloned());
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// The place with this number, where `side` is one between the two ends.
@@ -156,6 +184,30 @@ impl Evidence {
         match self.place(side) {
             Some(place) => place.ports.first().map_or("", |port| &port.interface),
             None => &self.host(side).host.interface,
+        }
+    }
+
+    /// The interface by which packets of `leg` leave `side`, or come into it: another than [`Self::interface`] where routing
+    /// chose so.
+    pub fn crossed(&self, side: Side, leg: Echo, inwards: bool) -> &str {
+        self.other_device(side, leg, inwards).map_or_else(|| self.interface(side), |other| &other.interface)
+    }
+
+    /// The other device than the watched one by which packets of `leg` left an end, or came into it.
+    pub fn other_device(&self, side: Side, leg: Echo, inwards: bool) -> Option<&OtherDevice> {
+        let here = self.place(side).is_none().then(|| &self.host(side).other_devices)?;
+        here.iter().find(|other| other.leg == leg && other.inwards == inwards)
+    }
+
+    /// The VLAN id of the tag with which a probe came into `side`.
+    pub fn tag(&self, side: Side, probe: u16, leg: Echo) -> Option<u16> {
+        match self.place(side) {
+            Some(place) => place.ports.iter().find_map(|port| port.tag(probe, leg)),
+            None => match (self.host(side).hop(Hop::NetifIn), leg) {
+                (HopTrace::Watched { requests, .. }, Echo::Request) => requests.get(&probe)?.tag(),
+                (HopTrace::Watched { replies, .. }, Echo::Reply) => replies.get(&probe)?.tag(),
+                (HopTrace::Blind { .. }, _) => None,
+            },
         }
     }
 

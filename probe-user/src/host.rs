@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod neighbour;
 pub mod next_hop;
 pub mod offsets;
+pub mod policy;
 pub mod privilege;
 pub mod process;
 pub mod reasons;
@@ -23,6 +24,7 @@ pub mod route;
 pub mod settings;
 pub mod symbols;
 pub mod trace_rules;
+pub mod tun;
 
 use std::fmt::Display;
 

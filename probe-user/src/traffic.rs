@@ -19,5 +19,5 @@ pub use frame::Frame;
 pub use packet::EchoMessage;
 pub use prober::{ProbePlan, Prober, ProberError};
 pub use returned::{ErrorOrigin, Returned};
-pub use sender::{Fragmentation, Sender, SenderError, Settings, SocketType};
+pub use sender::{Fragmentation, ProgramSocket, Sender, SenderError, Settings, SocketType};
 pub use target::{ResolvedTarget, TargetError};

@@ -4,6 +4,7 @@ pub mod drops;
 pub mod lookups;
 pub mod meter;
 mod neighbours;
+mod other_devices;
 pub mod path_watch;
 mod places;
 pub mod under_way;

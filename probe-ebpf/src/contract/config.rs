@@ -36,8 +36,20 @@ pub struct Config {
     pub netns: u32,
     /// 1: note probes, and tell of their drops, in every other network namespace of this kernel too.
     pub everywhere: u32,
+    /// 1: echo packets without a mark are probes too, by [`Config::id`] and what follows it.
+    pub numbered: u32,
+    /// The echo id of the run.
+    pub id: u32,
+    /// The sequence number of its first probe.
+    pub first_seq: u32,
+    /// How many probes it has.
+    pub probes: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.
     pub nonce: u64,
+    /// The address of the sending end, IPv4 as `::ffff:a.b.c.d`: two numbers in the order of its bytes.
+    pub near: [u64; 2],
+    /// That of the other end.
+    pub far: [u64; 2],
 }
 
 /// [`Config::only`]: IPv4.

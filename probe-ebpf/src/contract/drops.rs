@@ -31,6 +31,12 @@ pub struct DropEvent {
     pub ttl: u8,
     /// Frames in `stack`.
     pub frames: u32,
+    /// The firewall mark of the packet.
+    pub mark: u32,
+    /// The destination MAC address of its frame; zeros: it has no frame yet, or none of Ethernet.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: [u8; 6],
     /// Return addresses, innermost first.
     pub stack: [u64; STACK_FRAMES],
     /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.

@@ -45,9 +45,9 @@ pub struct Passage {
     pub id: u16,
     /// Its TTL or hop limit here.
     pub ttl: u8,
-    /// Zero.
-    pub reserved: u8,
-    /// An additional fact of the hop: the return code of `net_dev_xmit`; else 0.
+    /// 1: it was known by id and sequence number, since its payload had no mark of the run here; it stays 1.
+    pub unmarked: u8,
+    /// An additional fact of the hop: the return code of `net_dev_xmit`; at `netif_receive_skb` the VLAN id of the frame's tag; else 0.
     pub detail: i32,
     /// The source address that it had here, in wire order, IPv4 as `::ffff:a.b.c.d`.
     pub source: [u8; 16],
@@ -88,6 +88,36 @@ pub fn probe_of<B: Bytes + ?Sized>(bytes: &B, echo: &EchoPacket, nonce: u64) -> 
     ours.then_some(index)
 }
 
+/// What makes an echo packet without a mark a probe of the run: its payload has no room for one, or was altered.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers {
+    /// The echo id of all probes.
+    pub id: u16,
+    /// The sequence number of the first probe.
+    pub first_seq: u16,
+    /// How many probes there are.
+    pub probes: u16,
+}
+
+/// Returns which probe the packet `echo` is by its id and sequence number alone.
+#[inline(always)]
+pub const fn numbered(echo: &EchoPacket, numbers: &Numbers) -> Option<u32> {
+    let probe = echo.seq.wrapping_sub(numbers.first_seq);
+    if echo.id == numbers.id && probe < numbers.probes { Some(probe as u32) } else { None }
+}
+
+/// Reports whether a packet from `source` to `destination`, each as two numbers in the order of its bytes, can be between
+/// `near` and `far`: one of its ends is where it should be. The other may be rewritten, or that of another host which
+/// answers.
+#[inline(always)]
+pub const fn is_between(echo: Echo, [source, destination]: [[u64; 2]; 2], near: [u64; 2], far: [u64; 2]) -> bool {
+    let (here, there) = match echo {
+        Echo::Request => (source, destination),
+        Echo::Reply => (destination, source),
+    };
+    here[0] == near[0] && here[1] == near[1] || there[0] == far[0] && there[1] == far[1]
+}
+
 /// The IP protocol numbers of most packets.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -103,27 +133,38 @@ pub enum FirstLook {
     Other,
 }
 
-/// Reports whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`.
+/// Reports whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`, or with this `id` where
+/// one is given.
 #[inline(always)]
-pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64) -> bool {
-    first_look(bytes, nonce) == FirstLook::MayBeProbe
+pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> bool {
+    first_look(bytes, nonce, id) == FirstLook::MayBeProbe
 }
 
-/// Looks at the packet in `bytes`, from its IP header on, for the run with this `nonce`. Nearly all packets of a host are
+/// Looks at the packet in `bytes`, from its IP header on, for the run with this `nonce`, or with this `id` where one is
+/// given. Nearly all packets of a host are
 /// [`FirstLook::Other`] after one or two checks, which spares them [`crate::packet::parse`]. Fragments, options and extension
 /// headers are left to the parser.
 #[inline(always)]
-pub fn first_look<B: Bytes + ?Sized>(bytes: &B, nonce: u64) -> FirstLook {
+pub fn first_look<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> FirstLook {
+    /// Where the id is in an ICMP header.
+    const ID_AT: usize = 4;
+    const V6_BYTES: usize = ICMP_HEADER - ID_AT + MARK_BYTES;
     const V4_BYTES: usize = IPV4_HEADER + ICMP_HEADER + MARK_BYTES;
     let Some(begin) = bytes.view::<V4_BYTES>(0) else { return FirstLook::MayBeProbe };
     let probe = match begin.byte(0) {
         0x45 if begin.byte(9) != ICMP => false,
-        0x45 => begin.be16(6) & 0x1fff != 0 || is_marked(&begin, IPV4_HEADER + ICMP_HEADER, nonce),
+        0x45 => {
+            begin.be16(6) & 0x1fff != 0
+                || is_marked(&begin, IPV4_HEADER + ICMP_HEADER, nonce)
+                || matches!(id, Some(id) if begin.be16(IPV4_HEADER + ID_AT) == id)
+        }
         first if first >> 4 == 6 => match begin.byte(6) {
             TCP | UDP => false,
             ICMPV6 if is_discovery(ICMPV6, begin.byte(IPV6_HEADER)) => return FirstLook::Discovery,
-            ICMPV6 => match bytes.view::<MARK_BYTES>(IPV6_HEADER + ICMP_HEADER) {
-                Some(mark) => is_marked(&mark, 0, nonce),
+            ICMPV6 => match bytes.view::<V6_BYTES>(IPV6_HEADER + ID_AT) {
+                Some(begin) => {
+                    is_marked(&begin, ICMP_HEADER - ID_AT, nonce) || matches!(id, Some(id) if begin.be16(0) == id)
+                }
                 None => true,
             },
             _ => true,
@@ -176,16 +217,16 @@ mod tests {
     #[test]
     fn one_look_passes_over_all_but_probes_and_what_it_cannot_read() {
         let (bytes, _) = packet(&mark(7));
-        assert!(may_be_probe(&bytes[..], NONCE));
-        assert!(!may_be_probe(&bytes[..], NONCE + 1));
+        assert!(may_be_probe(&bytes[..], NONCE, None));
+        assert!(!may_be_probe(&bytes[..], NONCE + 1, None));
         let changed = |at: usize, value: u8| {
             let mut other = bytes;
             other[at] = value;
-            may_be_probe(&other[..], NONCE)
+            may_be_probe(&other[..], NONCE, None)
         };
         assert!(!changed(9, TCP) && !changed(28, b'P') && !changed(43, 0));
         // Options, a later fragment, a truncated packet: for the parser to decide.
-        assert!(changed(0, 0x46) && changed(7, 1) && may_be_probe(&bytes[..43], NONCE));
+        assert!(changed(0, 0x46) && changed(7, 1) && may_be_probe(&bytes[..43], NONCE, None));
     }
 
     #[test]
@@ -194,16 +235,16 @@ mod tests {
         let mut bytes = [0; 64];
         (bytes[0], bytes[5], bytes[6], bytes[40]) = (0x60, 24, ICMPV6, 128);
         bytes[48..].copy_from_slice(&v4[28..]);
-        assert!(may_be_probe(&bytes[..], NONCE) && !may_be_probe(&bytes[..], NONCE + 1));
+        assert!(may_be_probe(&bytes[..], NONCE, None) && !may_be_probe(&bytes[..], NONCE + 1, None));
         let with = |next: u8| {
             let mut other = bytes;
             other[6] = next;
-            may_be_probe(&other[..], NONCE + 1)
+            may_be_probe(&other[..], NONCE + 1, None)
         };
         for (icmp_type, look) in [(135, FirstLook::Discovery), (136, FirstLook::Discovery), (129, FirstLook::Other)] {
             let mut other = bytes;
             other[40] = icmp_type;
-            assert_eq!(first_look(&other[..], NONCE + 1), look);
+            assert_eq!(first_look(&other[..], NONCE + 1, None), look);
         }
         // An extension header is left to the parser.
         assert!(!with(TCP) && !with(UDP) && with(0) && with(44));
@@ -216,6 +257,42 @@ mod tests {
         let (bytes, echo) = packet(&mark(0));
         assert_eq!(probe_of(&bytes[..43], &echo, NONCE), None);
         assert_eq!(probe_of(&bytes[..], &EchoPacket { icmp_bytes: 23, ..echo }, NONCE), None);
+    }
+
+    #[test]
+    fn without_a_mark_a_probe_is_known_by_id_and_number_between_the_two_ends() {
+        let (mut bytes, _) = packet(&mark(7));
+        (bytes[24], bytes[25], bytes[27]) = (0x12, 0x34, 3);
+        bytes[28..].fill(0);
+        let echo = parse(&bytes[..], LinkLayer::RawIp).expect("an echo packet");
+        assert!(may_be_probe(&bytes[..], NONCE, Some(0x1234)) && !may_be_probe(&bytes[..], NONCE, Some(0x1235)));
+        assert_eq!(probe_of(&bytes[..], &echo, NONCE), None);
+        let numbers = Numbers { id: 0x1234, first_seq: 1, probes: 3 };
+        assert_eq!(numbered(&echo, &numbers), Some(2));
+        for other in [
+            Numbers { id: 1, ..numbers },
+            Numbers { probes: 2, ..numbers },
+            Numbers { first_seq: 4, ..numbers },
+            Numbers { first_seq: 2, probes: 1, ..numbers },
+        ] {
+            assert_eq!(numbered(&echo, &other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn one_end_where_it_should_be_is_enough() {
+        let [near, far, other] = [[0, 1], [0, 2], [0, 3]];
+        for (ends, request, reply) in [
+            ([near, far], true, false),
+            ([far, near], false, true),
+            ([near, other], true, false),
+            ([other, near], false, true),
+            ([other, far], true, false),
+            ([other, other], false, false),
+        ] {
+            assert_eq!(is_between(Echo::Request, ends, near, far), request, "{ends:?}");
+            assert_eq!(is_between(Echo::Reply, ends, near, far), reply, "{ends:?}");
+        }
     }
 
     #[test]

@@ -23,6 +23,14 @@ pub struct Offsets {
     pub skb_transport_header: u32,
     /// `sk_buff.protocol`: the `EtherType`, in network byte order.
     pub skb_protocol: u32,
+    /// `sk_buff.mark`: the firewall mark, by which policy routing chooses.
+    pub skb_mark: u32,
+    /// `sk_buff.vlan_proto`: the `EtherType` of a VLAN tag that was taken off the frame, in network byte order; 0: none was.
+    pub skb_vlan_proto: u32,
+    /// `sk_buff.vlan_tci`: that tag; 16 bits.
+    pub skb_vlan_tci: u32,
+    /// `sk_buff.mac_header`: bytes from `head` on; 16 bits.
+    pub skb_mac_header: u32,
     /// `sk_buff.dev`: pointer to its current `net_device`; null before routing has chosen one.
     pub skb_dev: u32,
     /// `sk_buff.sk`: pointer to the `sock` that owns it; may be null.
@@ -61,6 +69,10 @@ impl Offsets {
         skb_network_header: ABSENT,
         skb_transport_header: ABSENT,
         skb_protocol: ABSENT,
+        skb_mark: ABSENT,
+        skb_vlan_proto: ABSENT,
+        skb_vlan_tci: ABSENT,
+        skb_mac_header: ABSENT,
         skb_dev: ABSENT,
         skb_sk: ABSENT,
         device_ifindex: ABSENT,

@@ -21,19 +21,31 @@ pub(crate) static PROBE_CONFIG: Config = Config {
     requests: 0,
     netns: 0,
     everywhere: 0,
+    numbered: 0,
+    id: 0,
+    first_seq: 0,
+    probes: 0,
     nonce: 0,
+    near: [0; 2],
+    far: [0; 2],
     only: 0,
 };
 
 /// One field of the configuration.
 macro_rules! config {
-    ($field:ident) => {{
-        let field = &raw const $crate::kernel::config::PROBE_CONFIG.$field;
+    ($($field:tt)+) => {{
+        let field = &raw const $crate::kernel::config::PROBE_CONFIG.$($field)+;
         // SAFETY: points to a field of a static; volatile, so that the compiler does not take the value at build time.
         unsafe { core::ptr::read_volatile(field) }
     }};
 }
 pub(crate) use config;
+
+/// Returns the echo id by which packets without a mark can be probes of the run; `None` if none are.
+#[inline(always)]
+pub(crate) fn id() -> Option<u16> {
+    if config!(numbered) == 0 { None } else { Some(config!(id) as u16) }
+}
 
 /// Reports whether packets of `family` are read at all.
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! The only writer of crossings: which probe passed which device of another network namespace.
+//! The only writer of crossings: which probe passed which other device than the watched one.
 
 use probe_ebpf::contract::crossing::{MAX_SITES, crossing_index, site_word};
 
@@ -11,11 +11,14 @@ use super::{
 /// Notes that the packet passed the hop with this number of [`probe_ebpf::contract::crossing::CROSSING_HOPS`] at `site`,
 /// if it is a probe of this run.
 #[inline(always)]
-pub(crate) fn note(hop: u32, seen: &SkbEcho, site: SkbSite) -> Option<()> {
+pub(crate) fn note(hop: u32, seen: &SkbEcho, site: SkbSite, detail: i32) -> Option<()> {
     let probe = seen.probe?;
     let slot = slot(site)?;
     let passage = CROSSINGS.get_ptr_mut(crossing_index(slot, hop, seen.packet.kind.echo, probe))?;
-    journey::fill(passage, seen, site.ifindex)
+    journey::fill(passage, seen, site.ifindex)?;
+    // SAFETY: the map gave a valid pointer.
+    unsafe { (*passage).detail = detail };
+    Some(())
 }
 
 /// Returns the slot of a device, which it keeps for the run; `None` if there were too many others.

@@ -13,7 +13,7 @@ use probe_ebpf::{
 
 use super::{
     maps::DROPS,
-    skb::{SkbEcho, SkbSite},
+    skb::{Skb, SkbEcho, SkbSite},
     skip,
 };
 
@@ -63,7 +63,13 @@ pub(crate) fn in_icmp(location: u64) -> bool {
 
 /// Reports a packet that was freed to user space, if it is a probe.
 #[inline(always)]
-pub(crate) fn report(context: &BtfTracePointContext, site: SkbSite, seen: &SkbEcho, freed: Freed) -> Result<(), Skip> {
+pub(crate) fn report(
+    context: &BtfTracePointContext,
+    skb: Skb,
+    site: SkbSite,
+    seen: &SkbEcho,
+    freed: Freed,
+) -> Result<(), Skip> {
     let Some(probe) = seen.probe else { return Ok(()) };
     let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
     let Some(mut entry) = DROPS.reserve::<DropEvent>(0) else {
@@ -71,6 +77,7 @@ pub(crate) fn report(context: &BtfTracePointContext, site: SkbSite, seen: &SkbEc
         return Ok(());
     };
     let event = entry.as_mut_ptr();
+    let (mark, mac) = (skb.mark(), skb.destination_mac());
     let with_stack = wants_stack(freed.reason);
     // SAFETY: the ring reserved space for one event, of which every field is written; the clock is only read.
     unsafe {
@@ -84,6 +91,9 @@ pub(crate) fn report(context: &BtfTracePointContext, site: SkbSite, seen: &SkbEc
         (*event).probe = probe as u16;
         (*event).kind = seen.packet.kind.index() as u8;
         (*event).ttl = seen.packet.ttl;
+        (*event).mark = mark;
+        (*event).mac = mac;
+        (*event).reserved = [0; 6];
         (*event).source = source;
         (*event).destination = destination;
         (*event).stack = [0; STACK_FRAMES];

@@ -3,24 +3,44 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hop, Passage,
-    contract::journey::{mark_end, passage_index, probe_of},
+    contract::journey::{Numbers, is_between, mark_end, numbered, passage_index, probe_of},
     packet::{EchoPacket, addresses},
 };
 
 use super::{
     atomic,
-    config::config,
+    config::{config, id},
     maps::JOURNEYS,
     reader::{Packet, WholePacket},
     skb::SkbEcho,
 };
 
+/// Source and destination of a packet, as [`addresses`] returns them.
+type Ends = ([u8; 16], [u8; 16]);
+
+/// Returns which probe a packet with these ends is by its id and sequence number, where that is asked for.
+#[inline(always)]
+pub(crate) fn numbered_between(packet: &EchoPacket, ends: Ends) -> Option<u32> {
+    let probe = by_number(packet)?;
+    let near = [config!(near[0]), config!(near[1])];
+    let far = [config!(far[0]), config!(far[1])];
+    let ends = [bytemuck::cast(ends.0), bytemuck::cast(ends.1)];
+    is_between(packet.kind.echo, ends, near, far).then_some(probe)
+}
+
+#[inline(always)]
+fn by_number(packet: &EchoPacket) -> Option<u32> {
+    let id = id()?;
+    let numbers = Numbers { id, first_seq: config!(first_seq) as u16, probes: config!(probes) as u16 };
+    numbered(packet, &numbers)
+}
+
 /// Notes that the packet passed `hop` at the interface `ifindex`, if it is a probe of this run; returns the index of that
 /// passage.
 #[inline(always)]
 pub(crate) fn note(hop: Hop, seen: &SkbEcho, ifindex: u32) -> Option<u32> {
-    let probe = seen.probe?;
-    write(hop, &seen.packet, probe, ifindex, addresses(&seen.bytes, &seen.packet)?)
+    let at = At { ifindex, unmarked: seen.unmarked };
+    write(hop, &seen.packet, seen.probe?, at, addresses(&seen.bytes, &seen.packet)?)
 }
 
 /// Notes the passage at a hop that has packet memory, from which `echo` was read; returns the number of the probe.
@@ -29,51 +49,62 @@ pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) ->
     let nonce = config!(nonce);
     let linear = packet.linear();
     // Most packets are no probes: the slower copy is made only if the mark may be in the non-linear part.
-    let probe = if mark_end(echo) <= linear.len() {
+    let marked = if mark_end(echo) <= linear.len() {
         probe_of(&linear, echo, nonce)
     } else {
         probe_of(&WholePacket(packet), echo, nonce)
     };
-    let probe = probe?;
+    if marked.is_none() {
+        by_number(echo)?;
+    }
     let ends = addresses(&linear, echo).or_else(|| addresses(&WholePacket(packet), echo))?;
-    write(hop, echo, probe, packet.ifindex(), ends)?;
+    let probe = match marked {
+        Some(probe) => probe,
+        None => numbered_between(echo, ends)?,
+    };
+    write(hop, echo, probe, At { ifindex: packet.ifindex(), unmarked: marked.is_none() }, ends)?;
     Some(probe)
 }
 
-#[inline(always)]
-fn write(
-    hop: Hop,
-    packet: &EchoPacket,
-    probe: u32,
+/// Where a packet is, and whether it was known without its mark.
+#[derive(Clone, Copy)]
+struct At {
     ifindex: u32,
-    (source, destination): ([u8; 16], [u8; 16]),
-) -> Option<u32> {
+    unmarked: bool,
+}
+
+#[inline(always)]
+fn write(hop: Hop, packet: &EchoPacket, probe: u32, at: At, ends: Ends) -> Option<u32> {
     let index = passage_index(hop as u32, packet.kind.echo, probe);
     let passage = JOURNEYS.get_ptr_mut(index)?;
-    put(passage, packet, ifindex, (source, destination));
+    put(passage, packet, at, ends);
     Some(index)
 }
 
 /// Writes the packet's passage at the interface `ifindex` to `passage`, which a map gave.
 #[inline(always)]
 pub(crate) fn fill(passage: *mut Passage, seen: &SkbEcho, ifindex: u32) -> Option<()> {
-    put(passage, &seen.packet, ifindex, addresses(&seen.bytes, &seen.packet)?);
+    let at = At { ifindex, unmarked: seen.unmarked };
+    put(passage, &seen.packet, at, addresses(&seen.bytes, &seen.packet)?);
     Some(())
 }
 
 #[inline(always)]
-fn put(passage: *mut Passage, packet: &EchoPacket, ifindex: u32, (source, destination): ([u8; 16], [u8; 16])) {
+fn put(passage: *mut Passage, packet: &EchoPacket, at: At, (source, destination): Ends) {
     // SAFETY: the map gave a valid pointer. Several processors write `times` at once if a probe was duplicated; the other
     // fields keep the last value, each field intact.
     unsafe {
         if (*passage).first_ns == 0 {
             (*passage).first_ns = bpf_ktime_get_ns();
         }
-        (*passage).ifindex = ifindex;
+        (*passage).ifindex = at.ifindex;
         (*passage).id = packet.id;
         (*passage).ttl = packet.ttl;
         (*passage).source = source;
         (*passage).destination = destination;
+        if at.unmarked {
+            (*passage).unmarked = 1;
+        }
         atomic::add_u32(&raw mut (*passage).times, 1);
     }
 }

@@ -9,11 +9,12 @@ use probe_ebpf::{
         journey::{FirstLook, first_look, probe_of},
         neighbour::{self, NeighbourMessage},
     },
-    packet::{self, Bytes, EchoPacket, ICMP, ICMPV6, LinkLayer, VLAN_TAG, View, parse_where},
+    packet::{self, Bytes, EchoPacket, ICMP, ICMPV6, LinkLayer, VLAN_TAG, View, addresses, parse_where},
 };
 
 use super::{
-    config::{config, reads},
+    config::{config, id, reads},
+    journey,
     offsets::field,
 };
 
@@ -23,6 +24,12 @@ const IPV6: u16 = packet::IPV6.to_be();
 const VLAN: u16 = packet::VLAN.to_be();
 const QINQ: u16 = packet::QINQ.to_be();
 const ARP: u16 = neighbour::ARP.to_be();
+
+/// `VLAN_VID_MASK` of `include/linux/if_vlan.h`.
+const VLAN_ID: u16 = 0x0fff;
+
+/// Bytes of an Ethernet header.
+const ETHERNET: u16 = 14;
 
 /// Address families of `include/linux/socket.h`.
 const AF_INET: u16 = 2;
@@ -71,6 +78,8 @@ pub(crate) struct SkbEcho {
     pub(crate) packet: EchoPacket,
     /// Which probe of this run it is, if it is one.
     pub(crate) probe: Option<u32>,
+    /// Whether it has no mark of the run.
+    pub(crate) unmarked: bool,
     /// Its bytes, from the IP header on.
     pub(crate) bytes: KernelBytes,
 }
@@ -113,6 +122,39 @@ impl Skb {
         !socket.is_null()
             && matches!(field!(socket, sock_family, u16), AF_INET | AF_INET6)
             && field!(socket, sock_type, u16) == SOCK_DGRAM
+    }
+
+    /// Returns its firewall mark.
+    #[inline(always)]
+    pub(crate) fn mark(self) -> u32 {
+        field!(self.0, skb_mark, u32)
+    }
+
+    /// Returns the VLAN id of its tag where it enters the stack, taken off already or not; 0 if it has none, or one that only
+    /// has a priority.
+    #[inline(always)]
+    pub(crate) fn entry_tag(self) -> u16 {
+        if matches!(field!(self.0, skb_vlan_proto, u16), VLAN | QINQ) {
+            return field!(self.0, skb_vlan_tci, u16) & VLAN_ID;
+        }
+        if !matches!(field!(self.0, skb_protocol, u16), VLAN | QINQ) {
+            return 0;
+        }
+        let data = field!(self.0, skb_data, u64);
+        let tag = KernelBytes { first: data, length: VLAN_TAG as u32 }.view::<2>(0);
+        tag.map_or(0, |tag| u16::from_be_bytes(tag) & VLAN_ID)
+    }
+
+    /// Returns the destination address of its Ethernet header; zeros if it has none in front of the IP header.
+    #[inline(always)]
+    pub(crate) fn destination_mac(self) -> [u8; 6] {
+        let (mac, network) = (field!(self.0, skb_mac_header, u16), field!(self.0, skb_network_header, u16));
+        let length = network.wrapping_sub(mac);
+        if !(ETHERNET..=ETHERNET + 2 * VLAN_TAG as u16).contains(&length) {
+            return [0; 6];
+        }
+        let first = field!(self.0, skb_head, u64).wrapping_add(u64::from(mac));
+        KernelBytes { first, length: u32::from(length) }.view::<6>(0).unwrap_or_default()
     }
 
     /// Reports whether it can be an IP packet: one load, which spares all others their work.
@@ -170,7 +212,7 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn packet(self, start: Start) -> Result<SkbPacket, Skip> {
         let bytes = self.bytes(start)?;
-        match first_look(&bytes, config!(nonce)) {
+        match first_look(&bytes, config!(nonce), id()) {
             FirstLook::MayBeProbe => {}
             FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Discovery(bytes)),
             FirstLook::Discovery | FirstLook::Other => return Err(Skip::NotEcho),
@@ -179,8 +221,9 @@ impl Skb {
             return Err(Skip::NotEcho);
         }
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
-        let probe = probe_of(&bytes, &packet, config!(nonce));
-        Ok(SkbPacket::Echo(SkbEcho { packet, probe, bytes }))
+        let marked = probe_of(&bytes, &packet, config!(nonce));
+        let probe = marked.or_else(|| journey::numbered_between(&packet, addresses(&bytes, &packet)?));
+        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked: marked.is_none(), bytes }))
     }
 
     #[inline(always)]

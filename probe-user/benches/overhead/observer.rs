@@ -108,7 +108,9 @@ fn request() -> WatchRequest {
         trace_rules: false,
         everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
+        numbered_from: None,
     }
 }
 

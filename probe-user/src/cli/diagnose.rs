@@ -7,8 +7,9 @@ use clap::Args;
 use probe_ebpf::journey::{MARK_BYTES, MAX_PROBES};
 
 use super::{
+    as_ping::{Interface, PingFlags, Source},
     send::FamilyChoice,
-    values::{positive_seconds, seconds},
+    values::seconds,
 };
 use crate::{diagnosis::Responder, model::ids::echo_number};
 
@@ -17,35 +18,35 @@ use crate::{diagnosis::Responder, model::ids::echo_number};
 /// Sends marked echo requests, watches them at every hop in this host's kernel (and in the far host's, with --peer), and
 /// prints one verdict: host, layer, function and reason. Ends as soon as the fate of every packet is known.
 #[derive(Args, Debug)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_override_self = true)]
 pub struct DiagnoseArgs {
     /// Target host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     pub target: String,
-    /// Number of probes to send
-    #[arg(short, long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PROBES)))]
-    pub count: u16,
-    /// Interval between probes, in seconds
-    #[arg(short, long, value_name = "SECONDS", default_value = "0.05", value_parser = seconds)]
-    pub interval: Duration,
-    /// Payload size in bytes, including the mark that identifies a probe
-    #[arg(short, long, value_name = "BYTES", default_value_t = 56,
-          value_parser = clap::value_parser!(u16).range(MARK_BYTES as i64..=65_507))]
+    /// Number of probes to send [default: 10]
+    #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PROBES)))]
+    pub count: Option<u16>,
+    /// Interval between probes, in seconds [default: 0.05]
+    #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
+    pub interval: Option<Duration>,
+    /// Payload size in bytes; from 16 on with a mark that identifies a probe
+    #[arg(short, long, value_name = "BYTES", default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=65_527))]
     pub size: u16,
     /// TTL (IPv4) or hop limit (IPv6), 1 to 255 [default: this host's]
     #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..))]
     pub ttl: Option<u8>,
     /// How long to wait for packets still in flight after the last probe, in seconds
-    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "1", value_parser = positive_seconds)]
+    #[arg(short = 'W', long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub timeout: Duration,
     /// Echo id, in decimal or hex (0x2b) [default: a random one that no other ping here uses]
     #[arg(short = 'e', long, value_parser = echo_number)]
     pub id: Option<u16>,
-    /// Source address, which must belong to this host [default: chosen by the route]
-    #[arg(short = 'S', long, value_name = "ADDRESS")]
-    pub source: Option<IpAddr>,
-    /// Require that the route to the target leaves through this interface [default: any]
-    #[arg(short = 'I', long, value_name = "IFACE")]
-    pub interface: Option<String>,
+    /// Source address, which must belong to this host [default: chosen by the route]; a number is, as for ping, the size of
+    /// the send buffer in bytes
+    #[arg(short = 'S', long = "source", value_name = "ADDRESS")]
+    pub sources: Vec<Source>,
+    /// Bind the socket to this interface, by which alone it then sends and hears; an address is the source, as with -S
+    #[arg(short = 'I', long = "interface", value_name = "IFACE")]
+    pub interfaces: Vec<Interface>,
     /// Forbid fragmentation, on this host and (by the DF bit of IPv4) on the path
     #[arg(long)]
     pub df: bool,
@@ -55,6 +56,9 @@ pub struct DiagnoseArgs {
     /// The IP version to use if the target's name has both.
     #[command(flatten)]
     pub family: FamilyChoice,
+    /// The packets and the socket as ping has them.
+    #[command(flatten)]
+    pub ping: PingFlags,
     /// Command that starts `probe agent` on the far host and connects to its stdin and stdout
     #[arg(long, value_name = "CMD", help_heading = "The far host")]
     pub peer: Option<String>,
@@ -74,6 +78,9 @@ pub struct DiagnoseArgs {
     /// If any probe stays unanswered, raise the TTL step by step to find the last router that answers
     #[arg(long, help_heading = "Looking further")]
     pub walk: bool,
+    /// Send no further packets where a loss may come from the pace of the probes, or where the TTL runs out
+    #[arg(long, help_heading = "Looking further")]
+    pub no_controls: bool,
     /// Let nftables name the exact rule that drops a probe; adds a table for the time of the run
     #[arg(long, help_heading = "Looking further")]
     pub trace_rules: bool,
@@ -86,6 +93,70 @@ pub struct DiagnoseArgs {
     #[command(flatten)]
     pub attach: AttachArgs,
 }
+
+/// The time between two probes where none is asked for.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+impl DiagnoseArgs {
+    /// Returns the device that the socket is bound to.
+    pub fn device(&self) -> Option<&str> {
+        let device =
+            |interface: &'_ Interface| matches!(interface, Interface::Device(_) | Interface::Address(_, Some(_)));
+        self.interfaces.iter().rfind(|interface| device(interface)).map(|interface| match interface {
+            Interface::Device(name) | Interface::Address(_, Some(name)) => name.as_str(),
+            Interface::Address(_, None) => "",
+        })
+    }
+
+    /// Returns the source address of the packets.
+    pub fn source(&self) -> Option<IpAddr> {
+        let bound = self.interfaces.iter().rev().find_map(|interface| match interface {
+            Interface::Address(address, _) => Some(*address),
+            Interface::Device(_) => None,
+        });
+        let named = self.sources.iter().rev().find_map(|source| match source {
+            Source::Address(address) => Some(*address),
+            Source::SendBuffer(_) => None,
+        });
+        named.or(bound)
+    }
+
+    /// Returns the bytes of the send buffer that was asked for.
+    pub fn send_buffer(&self) -> Option<u32> {
+        self.sources.iter().rev().find_map(|source| match source {
+            Source::SendBuffer(bytes) => Some(*bytes),
+            Source::Address(_) => None,
+        })
+    }
+
+    /// Returns the time between two probes.
+    pub fn pace(&self) -> Duration {
+        self.interval.or(self.ping.interval()).unwrap_or(INTERVAL)
+    }
+
+    /// Returns how many replies end the sending, where a deadline is given and a number with it.
+    pub fn enough(&self) -> Option<u16> {
+        self.ping.deadline.and(self.count)
+    }
+
+    /// Returns how many probes are sent at most: with a deadline and a number of replies, as many as there is time for.
+    pub fn probes(&self) -> u16 {
+        match (self.ping.deadline, self.count) {
+            (_, None) => COUNT,
+            (None, Some(count)) => count,
+            (Some(_), Some(_)) => u16::try_from(MAX_PROBES).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// Returns whether a packet without a mark is known by its id and sequence number: where there is no room for a mark,
+    /// and where the id is one that no other ping here uses.
+    pub fn numbered(&self) -> bool {
+        self.responder == Responder::Kernel && (usize::from(self.size) < MARK_BYTES || self.id.is_none())
+    }
+}
+
+/// How many probes are sent where no number is asked for.
+const COUNT: u16 = 10;
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -1,13 +1,20 @@
 //! `probe diagnose`.
 
+mod controls;
 mod far;
 mod fate;
 mod judge;
 mod place;
 mod progress;
+mod repeat;
 mod responder;
 
-use std::{panic, thread};
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    panic, thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use probe_ebpf::Echo;
 
@@ -23,6 +30,7 @@ use super::{
 };
 use crate::{
     cli::diagnose::DiagnoseArgs,
+    clock::monotonic_ns,
     diagnosis::{self, Evidence, ProbeMode, Walk, WalkStep},
     error::Failure,
     exit::Exit,
@@ -33,7 +41,7 @@ use crate::{
     },
     stop::StopSignal,
     traffic::{
-        Fragmentation, ProbePlan, Prober, ResolvedTarget, Settings,
+        Fragmentation, ProbePlan, Prober, ProgramSocket, ResolvedTarget, Settings,
         prober::{RunEnd, id::Scout, random, walk::walk},
         target::family_of,
     },
@@ -55,6 +63,7 @@ pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> Command
     progress.clear();
     match known {
         Ok(Some(known)) => {
+            tell(args, &known.evidence.sending, screen);
             let outcome = judge::judge(&known.evidence, &stop, screen);
             // Only now: detaching takes longer than a reader needs to wait.
             known.take_down();
@@ -63,6 +72,20 @@ pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> Command
         Ok(None) => Ok(interrupted_early(screen)),
         Err(_) if stop.by_signal() => Ok(interrupted_early(screen)),
         Err(failure) => Err(failure),
+    }
+}
+
+/// Tells what flags of ping's ask for besides the verdict: when the first probe left, and a bell.
+fn tell(args: &DiagnoseArgs, sending: &SenderTrace, screen: &Screen) {
+    if let Some(first) = sending.probes.first().filter(|_| args.ping.timestamps) {
+        let ago = Duration::from_nanos(monotonic_ns().saturating_sub(first.sent_ns));
+        let since = SystemTime::now().checked_sub(ago).and_then(|then| then.duration_since(UNIX_EPOCH).ok());
+        let since = since.unwrap_or_default();
+        screen.remark(&format!("[{}.{:06}] the first probe left", since.as_secs(), since.subsec_micros()));
+    }
+    if args.ping.audible && !sending.received.is_empty() {
+        // A stderr that nobody reads is no reason to stop.
+        let _ = io::stderr().write_all(b"\x07");
     }
 }
 
@@ -144,7 +167,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
     WatchRequest {
         nonce,
         id,
-        probes: args.count,
+        probes: args.probes(),
         local: place.local(target),
         remote: target.address.ip(),
         interface: place.interface.clone(),
@@ -153,7 +176,9 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         trace_rules: args.trace_rules,
         everywhere: everywhere(args),
         requests: RequestHandling::Pass,
+        source_given: args.source().is_some() || args.ping.sticky_source,
         further: Vec::new(),
+        numbered_from: numbered_from(args),
     }
 }
 
@@ -163,22 +188,67 @@ fn everywhere(args: &DiagnoseArgs) -> bool {
     !args.own_namespace && !own
 }
 
+/// The sequence number from which probes are known without a mark too, where they are.
+fn numbered_from(args: &DiagnoseArgs) -> Option<u16> {
+    (args.numbered() && !args.reply_only).then_some(FIRST_SEQ)
+}
+
+/// How long is waited for the last reply where no time is asked for.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// The sequence number of the first probe, as that of `ping`.
+const FIRST_SEQ: u16 = 1;
+
 fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> ProbePlan {
     let echo = if args.reply_only { Echo::Reply } else { Echo::Request };
+    let sticky = place.source.filter(|_| args.ping.sticky_source);
     let settings = Settings {
-        source: args.source,
+        source: args.source().or(sticky),
         interface: place.bind_to.clone(),
         ttl: args.ttl,
-        fragmentation: if args.df { Fragmentation::Forbidden } else { Fragmentation::Allowed },
+        dscp: args.ping.tos() >> 2,
+        ecn: args.ping.tos() & 3,
+        mark: args.ping.mark,
+        fragmentation: fragmentation(args, target.address.ip()),
+        program: Some(ProgramSocket {
+            raw: false,
+            broadcast: args.ping.broadcast,
+            no_loop: args.ping.no_loop,
+            flow_label: args.ping.flow_label,
+            dont_route: args.ping.bypass_routes,
+            debug: args.ping.debug,
+            connected: args.ping.connected,
+            send_buffer: args.send_buffer(),
+            options: args.ping.header_options(),
+        }),
         ..Settings::new(echo, target.address)
     };
     ProbePlan {
         settings,
-        count: args.count,
-        interval: args.interval,
+        first_seq: FIRST_SEQ,
+        count: args.probes(),
+        interval: args.pace(),
         size: args.size,
-        wait: args.timeout,
+        // As ping has it, no time is the default.
+        wait: if args.timeout.is_zero() { WAIT } else { args.timeout },
+        numbered: args.numbered(),
+        pattern: args.ping.pattern.clone(),
+        adaptive: args.ping.adaptive || args.ping.flood,
+        preload: args.ping.preload,
+        deadline: args.ping.deadline,
+        enough: args.enough(),
         ..ProbePlan::new(target.address, id, nonce)
+    }
+}
+
+/// Whether packets may be fragmented: as ping has it, which lets groups have no fragments on the path.
+fn fragmentation(args: &DiagnoseArgs, target: IpAddr) -> Fragmentation {
+    let group = args.ping.broadcast || target.is_multicast() && target.is_ipv4();
+    match args.ping.path_mtu {
+        _ if args.df => Fragmentation::Forbidden,
+        Some(path_mtu) => path_mtu.fragmentation(),
+        None if group => Fragmentation::Nowhere,
+        None => Fragmentation::AsHost,
     }
 }
 
@@ -215,7 +285,7 @@ impl Probing<'_> {
         let mut fates = Fates::default();
         let mut seen_there = None;
         let ended = prober.run(self.stop, |sending| {
-            self.progress.count(sending, self.args.count);
+            self.progress.count(sending, self.args.probes());
             let Ok(mut seen_here) = near.look() else { return false };
             if let Some(sight) = far.as_mut().and_then(Far::look) {
                 seen_there = Some(sight);
@@ -241,6 +311,11 @@ impl Probing<'_> {
             }
         };
         let sending = prober.sending().clone();
+        let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
+            Vec::new()
+        } else {
+            controls::after(prober.plan(), &sending, self.stop)
+        };
         let walk = self.walk(&sending, ended, prober)?;
         let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
@@ -250,6 +325,8 @@ impl Probing<'_> {
             local,
             peer,
             walk,
+            flags: repeat::flags(std::env::args(), &self.args.target),
+            controls,
             places: Vec::new(),
         };
         Ok(Known { evidence: evidence.gathered(), far, near })
@@ -268,9 +345,15 @@ impl Probing<'_> {
     /// Which routers answer, where that was asked for and something is left to explain.
     fn walk(&self, sending: &SenderTrace, ended: RunEnd, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
+        let expired = sending.errors.iter().any(|error| {
+            (error.from.is_ipv4(), error.icmp_type, error.code) == (true, 11, 0)
+                || (error.from.is_ipv6() && (error.icmp_type, error.code) == (3, 0))
+        });
+        // Where a TTL ran out, two routers may send it to each other: who answers at which distance tells.
+        let wanted = self.args.walk || expired && !self.args.no_controls && self.args.ttl.is_none();
         // What never left this host has no router to be asked about.
         let refused = sending.probes.iter().all(|sent| sent.errno.is_some());
-        if !self.args.walk || answered || refused || ended == RunEnd::Stopped {
+        if !wanted || answered || refused || ended == RunEnd::Stopped {
             return Ok(None);
         }
         let (settings, id) = prober.into_settings();

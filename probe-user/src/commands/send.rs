@@ -173,8 +173,11 @@ mod tests {
             interface: Some("eth0".into()),
             ttl: Some(3),
             dscp: 46,
+            ecn: 0,
+            mark: None,
             fragmentation: Fragmentation::Forbidden,
             id: Some(43),
+            program: None,
         };
         assert_eq!(settings(&args, &target), expected);
     }

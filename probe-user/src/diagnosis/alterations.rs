@@ -1,6 +1,8 @@
 //! What changed on the way though it arrived: a rewritten id, an answer from another address; and oddities that are no
 //! fault: duplicates, another order. A TTL that falls is what TTLs do.
 
+mod payload;
+
 use probe_ebpf::Echo;
 use std::collections::BTreeMap;
 
@@ -18,7 +20,7 @@ use crate::model::trace::{Finding, HopTrace, ProbePassage};
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
     let mut changes: BTreeMap<(Echo, usize, Value, Value), Alteration> = BTreeMap::new();
     let mut note = |leg, row, sent, seen, seen_at, field| {
-        let fresh = || Alteration { leg, field, sent, seen, seen_at, packets: 0 };
+        let fresh = || Alteration { leg, field, sent, seen, seen_at, place: None, packets: 0 };
         changes.entry((leg, row, sent, seen)).or_insert_with(fresh).packets += 1;
     };
     for sent in &evidence.sending.probes {
@@ -92,7 +94,9 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| text)
+    .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
+    .chain(evidence.controls.iter().map(super::control::Control::text))
     .chain(traced(evidence))
     .chain(untried(evidence))
     .collect()

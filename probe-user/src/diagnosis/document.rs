@@ -10,6 +10,7 @@ pub use super::places::Candidate;
 use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
+    control::Control,
     neighbour::{NeighbourSaid, OtherHost},
     path::{Checkpoint, Side},
 };
@@ -42,6 +43,8 @@ pub struct Diagnosis {
     pub alterations: Vec<Alteration>,
     /// What is worth knowing and is no fault, a sentence each: duplicates, another order, another sender.
     pub notes: Vec<String>,
+    /// What was sent besides the probes, with one thing changed, and what came of it.
+    pub controls: Vec<Control>,
     /// Every hop of the path, in path order.
     pub hops: Vec<HopState>,
     /// Round trips in nanoseconds; none where nothing was answered.
@@ -222,6 +225,9 @@ pub struct Netfilter {
     pub chain: Option<String>,
     /// Whether that is a chain of the older iptables, which nft does not show.
     pub legacy: bool,
+    /// The rule, or `policy drop`, where only one of the chain can have been it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
 }
 
 /// An ICMP error.
@@ -263,6 +269,8 @@ pub enum Witness {
     Sysctl,
     /// A counter of the kernel or of the device rose.
     DeviceCounter,
+    /// Otherwise equal packets were answered.
+    Control,
 }
 
 /// A blind hop of a stop.
@@ -289,7 +297,7 @@ pub struct Command {
 pub struct Alteration {
     /// On which leg.
     pub leg: Echo,
-    /// What changed: `id`, or `source` of a reply.
+    /// What changed: `id`, `source`, `destination`, or `ttl` by a rule.
     pub field: &'static str,
     /// What was sent.
     pub sent: Value,
@@ -297,6 +305,9 @@ pub struct Alteration {
     pub seen: Value,
     /// Where that was seen first.
     pub seen_at: Checkpoint,
+    /// Where it was done, as a clause for people: the hook of a host, or the two places between which it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// On how many packets.
     pub packets: usize,
 }
@@ -305,7 +316,7 @@ pub struct Alteration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
-    /// An echo id.
+    /// An echo id, or a TTL.
     Id(u16),
     /// An address.
     Address(IpAddr),

@@ -220,7 +220,12 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
         let events = host.drops.iter().filter(|drop| drop.leg == step.leg && names::shows_icmp(drop));
         proven.extend(events.filter_map(|drop| drop.probe));
     }
-    let (seen, blind) = seen_at(host, hop, step.leg);
+    let (seen, mut blind) = seen_at(host, hop, step.leg);
+    let inwards = matches!(hop, Hop::XdpIn | Hop::TcIn);
+    if (inwards || hop == Hop::TcOut) && seen.is_empty() && blind.is_none() {
+        let other = evidence.other_device(step.checkpoint.host, step.leg, inwards);
+        blind = other.map(|other| format!("they went by {}, where it does not stand", other.interface));
+    }
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
 }

@@ -116,7 +116,7 @@ pub const FUNCTIONS: &[(&str, &[DropPoint])] = &[
     ("ip6_pkt_prohibit*", &[RouteIn]),
     ("ip_forward", &[RouteIn]),
     ("ip6_forward", &[RouteIn]),
-    ("dst_discard*", &[RouteIn, CgroupOut]),
+    ("dst_discard*", &[RouteIn, FragmentOut, CgroupOut]),
     ("ip_frag_*", &[Reassembly, NfPrerouting]),
     ("ip_defrag", &[Reassembly, NfPrerouting]),
     ("ipv6_frag_rcv", &[Reassembly]),
@@ -217,6 +217,7 @@ mod tests {
             interface: None,
             source: "10.0.0.1".parse().expect("an address"),
             destination: "10.0.0.2".parse().expect("an address"),
+            frame: crate::model::trace::FrameFacts::default(),
         }
     }
 

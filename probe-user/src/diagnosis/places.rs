@@ -20,6 +20,8 @@ pub enum DropPoint {
     Source,
     /// netfilter's output hook.
     NfOutput,
+    /// Routing, asked again behind the output hook for what a chain changed.
+    Reroute,
     /// netfilter's postrouting hook.
     NfPostrouting,
     /// A cgroup program at egress.
@@ -36,6 +38,8 @@ pub enum DropPoint {
     Qdisc,
     /// The sending device.
     DriverOut,
+    /// A program that reads what leaves by a tun or tap device.
+    TunProgram,
     /// Whatever lies between the hosts.
     Network,
     /// A bridge: its own decision, or an nftables chain of the bridge family.
@@ -70,6 +74,8 @@ pub enum DropPoint {
     RateLimit,
     /// A cgroup program at ingress.
     CgroupIn,
+    /// Which sockets a packet is for, by device, address and id.
+    SocketLookup,
     /// The filter of the socket.
     SocketFilter,
     /// The socket's buffer.
@@ -79,14 +85,14 @@ pub enum DropPoint {
 use DropPoint::{
     Answer, Bridge, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
     NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
-    RouteBack, RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
+    RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, TcIn, TcOut, Xdp,
 };
 
 impl DropPoint {
     /// Its layer.
     pub fn layer(self) -> Layer {
         match self {
-            Self::Call | RouteIn | RouteBack => Layer::Route,
+            Self::Call | Self::Reroute | RouteIn | RouteBack => Layer::Route,
             NfOutput | NfPostrouting | NfEgress | NfIngress | NfPrerouting | NfForward | NfInput | Bridge => {
                 Layer::Netfilter
             }
@@ -95,11 +101,11 @@ impl DropPoint {
             Neighbour => Layer::Neighbour,
             TcOut | TcIn => Layer::Tc,
             Qdisc => Layer::Qdisc,
-            DriverOut | DriverIn => Layer::Driver,
+            DriverOut | DriverIn | Self::TunProgram => Layer::Driver,
             Network => Layer::Path,
             Xdp => Layer::Xdp,
             Icmp | Answer | RateLimit => Layer::Icmp,
-            Self::Source | SocketFilter | SocketBuffer => Layer::Socket,
+            Self::Source | SocketLookup | SocketFilter | SocketBuffer => Layer::Socket,
         }
     }
 
@@ -261,7 +267,7 @@ fn is_bridged(from: &PathStep, to: &PathStep) -> bool {
 /// they are (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.
 fn before(station: Station, family: Family) -> &'static [DropPoint] {
     let Station::Hop(hop) = station else {
-        return if station == Station::Recv { &[CgroupIn, SocketFilter, SocketBuffer] } else { &[] };
+        return if station == Station::Recv { &[CgroupIn, SocketLookup, SocketFilter, SocketBuffer] } else { &[] };
     };
     match hop {
         Hop::NfInputFirst if family == Family::V6 => &[RouteIn, NfForward],

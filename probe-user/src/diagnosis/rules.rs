@@ -4,8 +4,13 @@
 //! call, ICMP errors) comes before what was looked up (settings, routes, counters, programs, chains), and a look-up
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
+mod fragments;
 mod lookups;
+mod loops;
+pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
+mod socket;
+mod tun;
 
 use super::{
     Evidence,
@@ -48,19 +53,28 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 17] = [
+pub const RULES: [VerdictRule; 26] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
+    VerdictRule { name: "routing asked again", judge: routing::rerouted },
+    VerdictRule { name: "loop", judge: loops::looped },
+    VerdictRule { name: "device of the socket", judge: socket::bound_device },
+    VerdictRule { name: "address of the socket", judge: socket::connected },
+    VerdictRule { name: "own address behind another device", judge: socket::own_address },
+    VerdictRule { name: "id of the socket", judge: socket::other_id },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },
+    VerdictRule { name: "loop of routers that answer", judge: loops::walked },
     VerdictRule { name: "ICMP error of another host", judge: said::icmp_error },
     VerdictRule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
+    VerdictRule { name: "handed to a program", judge: tun::handed },
     VerdictRule { name: "address of the far end", judge: lookups::address },
     VerdictRule { name: "setting", judge: lookups::setting },
     VerdictRule { name: "no route back", judge: lookups::route },
     VerdictRule { name: "counter", judge: lookups::counter },
     VerdictRule { name: "neighbour", judge: lookups::neighbour },
+    VerdictRule { name: "fragments", judge: fragments::incomplete },
     VerdictRule { name: "another program", judge: lookups::program },
     VerdictRule { name: "chain", judge: lookups::chain },
     VerdictRule { name: "reverse path filter", judge: lookups::reverse_path },

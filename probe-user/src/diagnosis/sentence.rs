@@ -238,7 +238,8 @@ impl Teller<'_> {
         };
         let packets = self.packets(stop.packets, stop.seen_leg);
         let (last, first) = (at(stop.last_seen), at(stop.first_missing));
-        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what")
+        let more = stop.cause.detail.as_ref().map(|detail| format!("; {detail}")).unwrap_or_default();
+        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what{more}")
     }
 
     /// Whether the far kernel made no reply, rather than losing one.
@@ -258,7 +259,11 @@ impl Teller<'_> {
             Some(said) if said.from == self.evidence.target.address => {
                 format!("{packets} reached {}, which refused {}: {}", self.far(), them(one), said.meaning)
             }
-            Some(said) => format!("{packets} left {from}, and {} refused {}: {}", said.from, them(one), said.meaning),
+            Some(said) => {
+                let round = stop.cause.detail.as_ref().filter(|_| stop.cause.reason.as_deref() == Some("TTL"));
+                let why = round.map_or_else(|| said.meaning.clone(), |detail| format!("{}, in {detail}", said.meaning));
+                format!("{packets} left {from}, and {} refused {}: {why}", said.from, them(one))
+            }
             None => {
                 let last =
                     self.evidence.walk.as_ref().and_then(|walk| walk.steps.iter().rev().find_map(|step| step.from));
@@ -287,6 +292,9 @@ impl Teller<'_> {
                 None => what.to_owned(),
             },
         };
+        if let (DropPoint::TunProgram, Some(detail)) = (stop.place, &cause.detail) {
+            return detail.clone();
+        }
         match stop.layer {
             Layer::Netfilter if stop.place == DropPoint::Bridge && stop.cause.netfilter.is_none() => {
                 named("dropped by the bridge")
@@ -315,6 +323,7 @@ impl Teller<'_> {
                 let said = setting.map(|said| format!("{}={}", said.path.replace('/', "."), said.value));
                 format!("dropped by routing ({})", said.unwrap_or_default())
             }
+            Layer::Route if reason == Some("TTL") => named("dropped by routing"),
             Layer::Route => named(if stop.host == StopHost::Local && stop.leg == self.sent_leg() {
                 "refused by routing"
             } else {
@@ -329,6 +338,7 @@ impl Teller<'_> {
             Layer::Ip if stop.witnesses.contains(&Witness::Errno) => named("refused as too long for the way out"),
             Layer::Ip => named("dropped by the IP layer"),
             Layer::Icmp => named("dropped by the kernel's ICMP"),
+            Layer::Socket if stop.place == DropPoint::SocketLookup => named("not given to the program"),
             Layer::Socket => {
                 named(if stop.leg == self.sent_leg() { "refused by the socket" } else { "dropped at the socket" })
             }

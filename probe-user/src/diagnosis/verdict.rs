@@ -5,16 +5,20 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use super::{
     Diagnosis, Evidence, ProbeMode, advice, alterations, between,
     document::{
-        BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Layer, Netfilter, Outcome, Place, PlaceRole,
-        SideCosts, SideFacts, Sides, Stop, Verdict, Witness,
+        BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Outcome, Place, PlaceRole, SideCosts, SideFacts,
+        Sides, Stop, Verdict, Witness,
     },
+    explain, firewall,
     ledger::{Gap, Ledger, LedgerRow},
     neighbour,
     path::{Side, Station},
     places::{DropLocation, DropPoint},
+    rewrites,
     rules::{self, Ruling, Weight, said},
     sentence, timing,
 };
+use probe_ebpf::Hop;
+
 use crate::{
     exit::Exit,
     model::trace::{Accounting, Finding, HostTrace},
@@ -30,6 +34,10 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let answered_by = neighbour::answered_by_other(evidence);
     let unaltered = alterations.is_empty() && answered_by.is_none();
     let outcome = outcome(&ledger, evidence, answered, unaltered);
+    let rewrites = rewrites::find(&ledger, evidence);
+    let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
+    let mut notes = alterations::notes(evidence);
+    notes.extend(rewrites::other_ways(evidence));
     let mut diagnosis = Diagnosis {
         target: evidence.target.clone(),
         sides: Sides {
@@ -47,8 +55,9 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
             sentence: String::new(),
         },
         stops,
-        alterations,
-        notes: alterations::notes(evidence),
+        alterations: alterations.into_iter().chain(rewritten).collect(),
+        notes,
+        controls: evidence.controls.clone(),
         hops: hops(&ledger, evidence),
         rtt_ns: timing::round_trips(evidence),
         stages: timing::stages(evidence),
@@ -133,7 +142,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         stop.cause.icmp = gap.icmp(evidence).and_then(|error| said::icmp_cause(error).icmp);
     }
     if stop.confidence > Confidence::Unknown {
-        name_the_chain(&mut stop, chosen, evidence);
+        firewall::name(&mut stop, chosen, evidence);
     }
     name_the_program(&mut stop, chosen, evidence);
     if let (DropPoint::Network, None, Some(kind)) = (chosen.place, &stop.cause.detail, tunnel(evidence)) {
@@ -141,6 +150,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         stop.cause.detail = Some(text);
     }
     advice::give(&mut stop, evidence);
+    explain::complete(&mut stop, gap, chosen, evidence);
     neighbour::explain(&mut stop, evidence);
     Some(stop)
 }
@@ -218,56 +228,6 @@ fn alone(gap: &Gap) -> bool {
     left.len() == 1
 }
 
-/// Hook, and table and chain where only one chain of that host can have been it.
-fn name_the_chain(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
-    let (Layer::Netfilter, Some(side)) = (stop.layer, spot.side()) else { return };
-    if spot.place == DropPoint::Bridge {
-        return name_the_bridges_chain(stop, side, evidence);
-    }
-    let Some(hook) = spot.place.hook() else { return };
-    let mut netfilter = Netfilter { hook: Some(hook.to_owned()), ..Netfilter::default() };
-    let chains = evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Chain { family, hook: at, table, chain, can_drop: true, legacy, .. } if at == hook => {
-            Some((family, table, chain, *legacy))
-        }
-        _ => None,
-    });
-    let fits = |family: &str| match family {
-        "ip" => !evidence.is_v6(),
-        "ip6" => evidence.is_v6(),
-        "arp" => false,
-        _ => true,
-    };
-    let chains: Vec<_> = chains.filter(|(family, ..)| fits(family)).collect();
-    if let [(family, table, chain, legacy)] = chains.as_slice() {
-        netfilter.legacy = *legacy;
-        netfilter.family = Some((*family).clone());
-        netfilter.table = Some((*table).clone());
-        netfilter.chain = Some((*chain).clone());
-    } else if !chains.is_empty() {
-        let names: Vec<_> =
-            chains.iter().map(|(family, table, chain, _)| format!("{family} {table} {chain}")).collect();
-        stop.cause.detail = Some(format!("one of the chains {}", names.join(", ")));
-    }
-    stop.cause.netfilter = Some(netfilter);
-}
-
-/// The same for a bridge, whose event does not tell the hook.
-fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
-    let chains = evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Chain { family, hook, table, chain, can_drop: true, .. } if family == "bridge" => {
-            Some((hook, table, chain))
-        }
-        _ => None,
-    });
-    let chains: Vec<_> = chains.collect();
-    let ([(hook, table, chain)], Some("NETFILTER_DROP")) = (chains.as_slice(), stop.cause.reason.as_deref()) else {
-        return;
-    };
-    let [hook, table, chain] = [hook, table, chain].map(|name| Some((*name).clone()));
-    stop.cause.netfilter = Some(Netfilter { family: Some("bridge".to_owned()), hook, table, chain, legacy: false });
-}
-
 fn name_the_program(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let Some(side) = spot.side().filter(|_| stop.cause.program.is_none()) else { return };
     stop.cause.program = evidence.findings(side).find_map(|finding| match finding {
@@ -304,10 +264,18 @@ fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
     ledger.rows.iter().enumerate().filter(|(_, row)| watched(row)).map(state).collect()
 }
 
-/// The interface of a hop of a place in between.
+/// The interface of a hop of a place in between, and of an end where it is not the one that is watched.
 fn port_of(evidence: &Evidence, row: &LedgerRow) -> Option<String> {
-    let Station::Port(_, port) = row.step.checkpoint.station else { return None };
-    let place = evidence.place(row.step.checkpoint.host)?;
+    let side = row.step.checkpoint.host;
+    let port = match row.step.checkpoint.station {
+        Station::Port(_, port) => port,
+        Station::Hop(hop @ (Hop::NetifIn | Hop::DevQueue | Hop::Xmit)) => {
+            let other = evidence.other_device(side, row.step.leg, hop == Hop::NetifIn)?;
+            return row.seen.is_subset(&other.probes).then(|| other.interface.clone());
+        }
+        _ => return None,
+    };
+    let place = evidence.place(side)?;
     place.ports.get(usize::from(port)).map(|port| port.interface.clone())
 }
 

@@ -188,7 +188,9 @@ mod tests {
             trace_rules: false,
             everywhere: false,
             requests,
+            source_given: false,
             further: Vec::new(),
+            numbered_from: None,
         };
         let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();
         keeper(&request, &blind).map_err(|error| error.to_string())

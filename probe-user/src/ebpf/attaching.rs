@@ -11,7 +11,7 @@ use aya::{
 use bytemuck::Zeroable;
 use probe_ebpf::{
     Family, Hop,
-    contract::{drops::DropConfig, offsets::Offsets},
+    contract::{drops::DropConfig, journey::Numbers, offsets::Offsets},
     names,
 };
 
@@ -21,7 +21,7 @@ use crate::{
         KernelError, absorbed,
         drops::ring_bytes,
         hops::{self, Share, TraceLink, drops::FreeTracepoint, netfilter::NetfilterLinks, tc::TcLink},
-        load::{self, Job, Journey, Switch},
+        load::{self, Job, Journey, Numbered, Switch},
         netfilter::Maps,
         nic::link_layer,
         running::RunningKernel,
@@ -29,7 +29,7 @@ use crate::{
     host::device::{self, AttachMode, Device, ModeChoice, XdpPurpose, xdp_mode},
     model::{
         attach::{TcChoice, XdpAttachment},
-        request::{RequestHandling, WatchRequest},
+        request::{HostRole, RequestHandling, WatchRequest},
     },
 };
 
@@ -115,11 +115,13 @@ fn read(
     })?;
     let journey = Journey {
         nonce: request.nonce,
+        numbered: numbered(request),
         // The kernel numbers namespaces with 32 bits (`struct ns_common`).
         netns: netns as u32,
         offsets,
         drops,
-        crossings: if request.everywhere { request.probes } else { 0 },
+        crossings: request.probes,
+        everywhere: request.everywhere,
         drop_ring_bytes: ring_bytes(),
     };
     let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };
@@ -129,6 +131,16 @@ fn read(
         job.ifindex = device.ifindex;
     }
     load::load(&job)
+}
+
+/// What probes without a mark are known by. Never where requests are kept from the kernel: it may be somebody else's.
+fn numbered(request: &WatchRequest) -> Option<Numbered> {
+    let first_seq = request.numbered_from.filter(|_| request.requests == RequestHandling::Pass)?;
+    let (near, far) = match request.role {
+        HostRole::Sender => (request.local, request.remote),
+        HostRole::Receiver => (request.remote, request.local),
+    };
+    Some(Numbered { numbers: Numbers { id: request.id, first_seq, probes: request.probes }, near, far })
 }
 
 fn family(request: &WatchRequest) -> Family {

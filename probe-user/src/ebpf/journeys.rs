@@ -102,7 +102,7 @@ impl Journeys {
 
 /// Converts a step from the kernel's form; `None` if nothing passed, or the packet came back.
 pub(super) fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
-    let Passage { first_ns, times, ifindex, id, ttl, detail, .. } = step;
+    let Passage { first_ns, times, ifindex, id, ttl, detail, unmarked, .. } = step;
     let unless = |bytes: [u8; 16], expected: IpAddr| Some(event_address(bytes)).filter(|address| *address != expected);
     (times > 0).then(|| ProbePassage {
         first_ns,
@@ -111,6 +111,7 @@ pub(super) fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> O
         id,
         ttl,
         detail,
+        unmarked: unmarked != 0,
         source: unless(step.source, source),
         destination: unless(step.destination, destination),
     })
@@ -128,7 +129,7 @@ mod tests {
             ifindex: 3,
             id: 0x1234,
             ttl: 64,
-            reserved: 0,
+            unmarked: 0,
             detail: -1,
             ..Passage::default()
         };

@@ -1,6 +1,7 @@
 //! Loads the kernel programs for one job: fills in the frozen global, sizes the maps, passes the verifier.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -9,7 +10,7 @@ use std::{
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
     ABI_VERSION, Config, Direction, Family, Hop, absorb,
-    contract::{drops::DropConfig, hop::NIC_HOPS, offsets::Offsets},
+    contract::{drops::DropConfig, hop::NIC_HOPS, journey::Numbers, offsets::Offsets},
     filter,
     flow::{MAX_FLOWS, MAX_PENDING},
     names,
@@ -56,16 +57,42 @@ pub struct Job {
 pub struct Journey {
     /// [`probe_ebpf::Mark::nonce`] of the run.
     pub nonce: u64,
+    /// What makes packets without a mark probes of the run; none: nothing does.
+    pub numbered: Option<Numbered>,
     /// Inode of the network namespace in which it is watched.
     pub netns: u32,
     /// Where the running kernel keeps its fields.
     pub offsets: Offsets,
     /// What the programs of drop events must know.
     pub drops: DropConfig,
-    /// How many probes are noted in other network namespaces of this kernel too; 0: those are not looked at.
+    /// How many probes are noted at other devices than the watched one too; 0: those are not looked at.
     pub crossings: u16,
+    /// Whether they are noted in every network namespace of this kernel.
+    pub everywhere: bool,
     /// Size of the ring of drop events: a power of two, and whole pages; usually [`crate::ebpf::drops::RING_BYTES`].
     pub drop_ring_bytes: u32,
+}
+
+/// What probes without a mark are known by.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbered {
+    /// Their id, and their sequence numbers.
+    pub numbers: Numbers,
+    /// The address of the sending end.
+    pub near: IpAddr,
+    /// The address of the other end.
+    pub far: IpAddr,
+}
+
+impl Numbered {
+    /// Returns an address as the kernel half compares it.
+    fn words(address: IpAddr) -> [u64; 2] {
+        let octets = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        bytemuck::cast(octets)
+    }
 }
 
 /// On or off.
@@ -111,6 +138,8 @@ impl Job {
     }
 
     fn config(&self, rows: Rows) -> Config {
+        let numbered = self.journey.and_then(|journey| journey.numbered);
+        let number = |of: fn(Numbers) -> u16| numbered.map_or(0, |numbered| u32::from(of(numbered.numbers)));
         Config {
             abi: ABI_VERSION,
             row_mask: rows.count - 1,
@@ -133,8 +162,14 @@ impl Job {
                 RequestHandling::AllAbsorbed => absorb::ABSORB_REPLIES,
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
-            everywhere: u32::from(self.journey.is_some_and(|journey| journey.crossings > 0)),
+            everywhere: u32::from(self.journey.is_some_and(|journey| journey.everywhere)),
+            numbered: u32::from(numbered.is_some()),
+            id: number(|numbers| numbers.id),
+            first_seq: number(|numbers| numbers.first_seq),
+            probes: number(|numbers| numbers.probes),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
+            near: numbered.map_or([0; 2], |numbered| Numbered::words(numbered.near)),
+            far: numbered.map_or([0; 2], |numbered| Numbered::words(numbered.far)),
             only: match self.only {
                 None => 0,
                 Some(Family::V4) => probe_ebpf::config::ONLY_V4,

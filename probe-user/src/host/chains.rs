@@ -1,5 +1,7 @@
 //! Netfilter's base chains: which of them could have dropped a packet at a hook.
 
+mod listing;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -8,6 +10,7 @@ use std::{
 use probe_ebpf::Family;
 use serde_json::Value;
 
+use self::listing::Listing;
 use super::{command, iptables, or_log, trace_rules};
 use crate::model::trace::Finding;
 
@@ -15,8 +18,22 @@ use crate::model::trace::Finding;
 /// and of the older iptables.
 pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
     let mut findings = or_log("nft", nftables()).map(|rules| parse(&rules, family, interface)).unwrap_or_default();
+    if !findings.is_empty() {
+        add_rules(&mut findings, family);
+    }
     findings.extend(iptables::look_up(family));
     findings
+}
+
+/// Adds to each chain its rules as nft writes them: its JSON has them in a form that nobody types.
+fn add_rules(findings: &mut [Finding], of: Family) {
+    let Some(text) = or_log("nft", command::output("nft", &["-a", "list", "ruleset"])) else { return };
+    let listing = Listing::parse(&text);
+    for finding in findings {
+        if let Finding::Chain { family, table, chain, ending, limits, .. } = finding {
+            (*ending, *limits) = listing.of_chain((family, table, chain), of);
+        }
+    }
 }
 
 /// Returns the whole ruleset of this network namespace, in nft's JSON (`libnftables-json(5)`).
@@ -90,6 +107,8 @@ impl<'a> Ruleset<'a> {
             policy: policy.to_owned(),
             can_drop: policy == "drop" || self.can_drop((family, table, name)),
             legacy: false,
+            ending: Vec::new(),
+            limits: Vec::new(),
         })
     }
 

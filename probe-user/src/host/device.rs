@@ -55,6 +55,10 @@ pub struct Device {
     pub lro: bool,
     /// Whether hardware GRO is on and can be switched off, which attaching generic XDP would do too.
     pub hardware_gro: bool,
+    /// The interface on which this one was made: a VLAN's card, but not a veth's peer.
+    pub lower: Option<u32>,
+    /// The bond, bridge or VRF that this one belongs to.
+    pub master: Option<u32>,
     /// Its IPv4 addresses.
     pub v4: Vec<Ipv4Addr>,
     /// Its IPv6 addresses.

@@ -131,6 +131,8 @@ fn finding(family: &str, table: &str, chain: &str, policy: &str, can_drop: bool)
         policy: policy.to_owned(),
         can_drop,
         legacy: true,
+        ending: Vec::new(),
+        limits: Vec::new(),
     })
 }
 

@@ -9,7 +9,7 @@ use netlink_packet_route::{
 };
 
 use super::device::netlink;
-use crate::model::trace::{AddressHolder, LinkFacts};
+use crate::model::trace::{AddressHolder, LinkFacts, frame::hardware_address};
 
 /// A device, and which others it is on top of or belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
 /// Returns a link-layer address of Ethernet as `ip` writes it; `None` where it is of another kind, or zero.
 pub fn lladdr(bytes: &[u8]) -> Option<String> {
     let known = bytes.len() == 6 && bytes.iter().any(|byte| *byte != 0);
-    known.then(|| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"))
+    known.then(|| hardware_address(bytes))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
+use super::process;
+
 /// Where `ip netns` keeps names.
 const NAMES: &str = "/run/netns";
 
@@ -37,7 +39,7 @@ impl Namespace {
     pub fn all(but: u64, most: usize) -> Vec<Self> {
         let mut known = BTreeSet::from([but]);
         let named = entries(NAMES).filter_map(|path| fs::metadata(path).ok().map(|it| it.ino()));
-        let inhabited = processes().into_iter().filter_map(|pid| of_link(&format!("/proc/{pid}/ns/net")));
+        let inhabited = process::all().filter_map(|pid| of_link(&format!("/proc/{pid}/ns/net")));
         let inodes: Vec<u64> = named.chain(inhabited).filter(|inode| known.insert(*inode)).take(most).collect();
         inodes.into_iter().filter_map(Self::find).collect()
     }
@@ -80,14 +82,6 @@ fn named(inode: u64) -> Option<Namespace> {
     })
 }
 
-/// Lists the folders of processes in `/proc`, the oldest first.
-fn processes() -> Vec<u32> {
-    let number = |path: PathBuf| path.file_name()?.to_str()?.parse().ok();
-    let mut pids: Vec<u32> = entries("/proc").filter_map(number).collect();
-    pids.sort_unstable();
-    pids
-}
-
 /// Returns whether the link at `path` leads to that namespace.
 fn is_it(path: &Path, inode: u64) -> bool {
     fs::read_link(path).is_ok_and(|to| to.to_str().is_some_and(|to| to == format!("net:[{inode}]")))
@@ -99,24 +93,21 @@ fn of_link(path: &str) -> Option<u64> {
     to.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn program(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
-}
-
 fn inhabited(inode: u64) -> Option<Namespace> {
-    processes().into_iter().find_map(|pid| {
+    process::all().find_map(|pid| {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
         let handle = is_it(&path, inode).then(|| opened(&path, inode)).flatten()?;
-        let name = if pid == 1 { "the host's own".to_owned() } else { format!("of {} (pid {pid})", program(pid)) };
+        let name =
+            if pid == 1 { "the host's own".to_owned() } else { format!("of {} (pid {pid})", process::program(pid)) };
         Some(Namespace { name, enter: format!("nsenter -t {pid} -n"), inode, handle })
     })
 }
 
 fn held(inode: u64) -> Option<Namespace> {
-    processes().into_iter().find_map(|pid| {
+    process::all().find_map(|pid| {
         let path = entries(format!("/proc/{pid}/fd")).find(|path| is_it(path, inode))?;
         let handle = opened(&path, inode)?;
-        let name = format!("{inode} (held by {}, pid {pid})", program(pid));
+        let name = format!("{inode} (held by {}, pid {pid})", process::program(pid));
         Some(Namespace { name, enter: format!("nsenter --net={}", path.display()), inode, handle })
     })
 }

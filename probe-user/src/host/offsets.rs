@@ -42,7 +42,7 @@ const fn row(
     Row { group, structure, path, bytes, slot }
 }
 
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 24] = [
     row(OffsetGroup::Packet, "sk_buff", "head", 8, |offsets| &mut offsets.skb_head),
     row(OffsetGroup::Packet, "sk_buff", "data", 8, |offsets| &mut offsets.skb_data),
     row(OffsetGroup::Packet, "sk_buff", "tail", 4, |offsets| &mut offsets.skb_tail),
@@ -50,6 +50,10 @@ const ROWS: [Row; 20] = [
     row(OffsetGroup::Packet, "sk_buff", "network_header", 2, |offsets| &mut offsets.skb_network_header),
     row(OffsetGroup::Detail, "sk_buff", "transport_header", 2, |offsets| &mut offsets.skb_transport_header),
     row(OffsetGroup::Packet, "sk_buff", "protocol", 2, |offsets| &mut offsets.skb_protocol),
+    row(OffsetGroup::Packet, "sk_buff", "mark", 4, |offsets| &mut offsets.skb_mark),
+    row(OffsetGroup::Packet, "sk_buff", "vlan_proto", 2, |offsets| &mut offsets.skb_vlan_proto),
+    row(OffsetGroup::Packet, "sk_buff", "vlan_tci", 2, |offsets| &mut offsets.skb_vlan_tci),
+    row(OffsetGroup::Packet, "sk_buff", "mac_header", 2, |offsets| &mut offsets.skb_mac_header),
     row(OffsetGroup::Packet, "sk_buff", "dev", 8, |offsets| &mut offsets.skb_dev),
     row(OffsetGroup::Packet, "sk_buff", "sk", 8, |offsets| &mut offsets.skb_sk),
     row(OffsetGroup::Packet, "net_device", "ifindex", 4, |offsets| &mut offsets.device_ifindex),

@@ -18,7 +18,16 @@ const V4: [&str; 6] = [
 ];
 
 /// Settings that every IPv4 interface has, and `all`.
-const V4_INTERFACE: [&str; 6] = ["rp_filter", "accept_local", "forwarding", "arp_ignore", "arp_filter", "proxy_arp"];
+const V4_INTERFACE: [&str; 8] = [
+    "rp_filter",
+    "src_valid_mark",
+    "accept_local",
+    "route_localnet",
+    "forwarding",
+    "arp_ignore",
+    "arp_filter",
+    "proxy_arp",
+];
 
 /// Settings of IPv6. Ping sockets share one group range with IPv4.
 const V6: [&str; 6] = [
@@ -33,9 +42,17 @@ const V6: [&str; 6] = [
 /// Settings that every IPv6 interface has, and `all`.
 const V6_INTERFACE: [&str; 3] = ["forwarding", "disable_ipv6", "proxy_ndp"];
 
-/// Reads the settings that matter to packets of `family` at `interface`, whatever their values are.
-pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
-    paths(family, interface).into_iter().filter_map(read).collect()
+/// Reads the settings that matter to packets of `family` at `interfaces`, whatever their values are.
+pub fn look_up<'a>(family: Family, interfaces: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
+    let mut wanted = paths(family, None);
+    for interface in interfaces {
+        for path in paths(family, Some(interface)) {
+            if !wanted.contains(&path) {
+                wanted.push(path);
+            }
+        }
+    }
+    wanted.into_iter().filter_map(read).collect()
 }
 
 /// Returns their paths below `/proc/sys`.
@@ -47,6 +64,11 @@ fn paths(family: Family, interface: Option<&str>) -> Vec<String> {
     let places = std::iter::once("all").chain(interface);
     let of_interfaces = places.flat_map(|place| each.iter().map(move |name| format!("{folder}/{place}/{name}")));
     whole.iter().map(|path| (*path).to_owned()).chain(of_interfaces).collect()
+}
+
+/// Returns whether the setting at `path` below `/proc/sys` is there and is not 0.
+pub fn is_on(path: &str) -> bool {
+    fs::read_to_string(Path::new("/proc/sys").join(path)).is_ok_and(|value| value.trim() != "0")
 }
 
 fn read(path: String) -> Option<Finding> {

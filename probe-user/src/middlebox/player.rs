@@ -171,7 +171,9 @@ impl Player {
             trace_rules: false,
             everywhere: false,
             requests: RequestHandling::AllAbsorbed,
+            source_given: false,
             further: other.iter().skip(1).take(1).copied().collect(),
+            numbered_from: None,
         }
     }
 }

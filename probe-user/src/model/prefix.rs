@@ -51,8 +51,13 @@ impl Prefix {
         if address.is_ipv4() { 32 } else { 128 }
     }
 
+    /// Returns whether `address` is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.address.is_ipv4() == address.is_ipv4() && Self::around(address, self.length).address == self.address
+    }
+
     /// Returns the prefix of that length around `address`.
-    fn around(address: IpAddr, length: u8) -> Self {
+    pub fn around(address: IpAddr, length: u8) -> Self {
         let first = match address {
             IpAddr::V4(v4) => {
                 let mask = bits(MAPPED_BITS + length) as u32;

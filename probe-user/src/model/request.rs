@@ -36,10 +36,17 @@ pub struct WatchRequest {
     /// What happens to the run's requests that arrive here.
     #[serde(default)]
     pub requests: RequestHandling,
+    /// Whether the local address was asked for, so that routing may choose by it.
+    #[serde(default)]
+    pub source_given: bool,
     /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
     /// [`MAX_FURTHER`].
     #[serde(default)]
     pub further: Vec<IpAddr>,
+    /// The sequence number of the first probe, where packets without a mark are probes too: those with
+    /// [`WatchRequest::id`] and one of the run's numbers, from or to one of its two ends. Only where requests pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbered_from: Option<u16>,
 }
 
 /// How many [`WatchRequest::further`] addresses there can be.
@@ -91,6 +98,8 @@ pub struct EchoFlow {
     pub interface: Option<String>,
     /// The echo ids of the run.
     pub ids: Vec<u16>,
+    /// Whether the local address is set before routing is asked: asked for by the user, or that of the reply's request.
+    pub source_given: bool,
 }
 
 impl EchoFlow {

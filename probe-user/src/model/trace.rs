@@ -1,8 +1,12 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
 pub mod benign;
+pub mod chain_rule;
+pub mod frame;
 pub mod neighbour;
 pub mod place;
+pub mod routing;
+pub mod tun_program;
 
 use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -10,12 +14,14 @@ use std::{collections::BTreeMap, net::IpAddr};
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    neighbour::{
-        AddressHolder, AskedAgain, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts, OtherRoute,
-    },
-    place::{PlaceTrace, PortTrace},
+pub use self::chain_rule::ChainRule;
+pub use self::frame::FrameFacts;
+pub use self::neighbour::{
+    AddressHolder, AskedAgain, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts, OtherRoute,
 };
+pub use self::place::{OtherDevice, PlaceTrace, PortTrace};
+pub use self::routing::{RouteChoice, RoutePurpose};
+pub use self::tun_program::TunProgram;
 use super::attach::XdpAttachment;
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
@@ -31,6 +37,9 @@ pub struct HostTrace {
     pub findings: Vec<Finding>,
     /// What watching cost, and what it missed.
     pub accounting: Accounting,
+    /// Other devices of its network namespace that probes passed than the one that its hops stand at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_devices: Vec<OtherDevice>,
     /// Other network namespaces of its kernel that probes crossed or ended in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceTrace>,
@@ -103,6 +112,9 @@ pub struct ProbePassage {
     pub ttl: u8,
     /// [`probe_ebpf::Passage::detail`].
     pub detail: i32,
+    /// Whether it was known by id and sequence number, since its payload had no mark of the run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unmarked: bool,
     /// The source address that it had; none: that of the watched pair's end from which packets come on this way, so
     /// nobody rewrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +122,13 @@ pub struct ProbePassage {
     /// The destination address that it had; none: that of the other end of the pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<IpAddr>,
+}
+
+impl ProbePassage {
+    /// Returns the VLAN id of the tag with which the packet came in; meant for [`Hop::NetifIn`] alone.
+    pub fn tag(&self) -> Option<u16> {
+        u16::try_from(self.detail).ok().filter(|tag| *tag != 0)
+    }
 }
 
 /// A request of the run that was kept from the kernel of the host that it reached, as it was on the wire there.
@@ -193,6 +212,9 @@ pub struct Drop {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
+    /// What the kernel kept beside the packet's own bytes.
+    #[serde(default, skip_serializing_if = "FrameFacts::is_empty")]
+    pub frame: FrameFacts,
 }
 
 /// Something that was looked up because it ends packets without a drop event, or names what a drop event leaves open.
@@ -215,6 +237,8 @@ pub enum Finding {
         /// The device of the route.
         interface: Option<String>,
     },
+    /// What decides about the route of packets, with their very key.
+    Routing(RouteChoice),
     /// Whether the address that the run uses on this host is one of its own.
     Address {
         /// The address.
@@ -246,6 +270,12 @@ pub enum Finding {
         /// Whether it is of the older iptables (`x_tables`), which nft does not show.
         #[serde(default)]
         legacy: bool,
+        /// Rules of it, and of chains that it leads to, that can end an echo packet.
+        #[serde(default)]
+        ending: Vec<ChainRule>,
+        /// Those that let only so many pass in a time.
+        #[serde(default)]
+        limits: Vec<ChainRule>,
     },
     /// The very rule that ended packets, where rules were traced (`--trace-rules`).
     Rule {
@@ -294,6 +324,13 @@ pub enum Finding {
         up: bool,
         /// Whether it has a carrier; false also where it is down.
         carrier: bool,
+    },
+    /// Who holds the tun or tap device by which packets leave.
+    Tun {
+        /// The device.
+        interface: String,
+        /// The programs.
+        programs: Vec<TunProgram>,
     },
     /// Another program that can drop: XDP, tc, or probe's own filter.
     Program {
@@ -363,6 +400,30 @@ pub struct SenderTrace {
     pub received: BTreeMap<u16, Received>,
     /// ICMP errors that quoted a probe.
     pub errors: Vec<IcmpError>,
+    /// The socket that sent them and was given the replies; none: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<SocketTrace>,
+}
+
+/// The program's socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketTrace {
+    /// Whether it is a ping socket (`icmp(7)`): only what the kernel's ICMP lets pass comes to it.
+    pub ping: bool,
+    /// Payload bytes of each probe.
+    pub size: u16,
+    /// The index of the device that it is bound to, which alone can bring it replies; none: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_to: Option<u32>,
+    /// Whether it is connected to the target: replies from other addresses are not given to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connected: bool,
+    /// The device that has the target's address, where that is this host's own and the socket is bound to a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_at: Option<String>,
+    /// The names of this host's devices by their index, where it is bound to one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<u32, String>,
 }
 
 /// One probe that was sent, or refused.
@@ -393,6 +454,34 @@ pub struct Received {
     pub ttl: u8,
     /// How many times it came.
     pub times: u32,
+    /// How its payload differs from what was sent; none: it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub altered: Option<PayloadChange>,
+    /// Whether its checksum is wrong, and it was given to the program all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bad_checksum: bool,
+}
+
+/// The first difference between the payload of a reply and what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadChange {
+    /// A byte.
+    Byte {
+        /// Which, from 0.
+        at: u32,
+        /// As it was sent.
+        sent: u8,
+        /// As it came.
+        seen: u8,
+    },
+    /// The number of bytes.
+    Length {
+        /// How many were sent.
+        sent: u32,
+        /// How many came.
+        seen: u32,
+    },
 }
 
 /// An ICMP error about a probe.

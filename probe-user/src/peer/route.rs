@@ -28,7 +28,33 @@ pub struct Route {
 /// # Errors
 /// The errno that sending would get too, such as `ENETUNREACH`.
 pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> Result<Route, Errno> {
-    let message = look_up(&question(target, source, out))?;
+    way_of(&question(target, source, out))
+}
+
+/// Looks up the same for packets with this `mark` and these bits of TOS or traffic class, by which rules may choose another
+/// route.
+///
+/// # Errors
+/// As [`way_to`].
+pub fn way_with(
+    target: SocketAddr,
+    source: Option<IpAddr>,
+    out: Option<&Device>,
+    (mark, tos): (Option<u32>, u8),
+) -> Result<Route, Errno> {
+    let mut message = question(target, source, out);
+    message.header.tos = if target.is_ipv4() { tos & 0x1c } else { 0 };
+    message.attributes.extend(mark.map(RouteAttribute::Mark));
+    way_of(&message)
+}
+
+/// Reports whether `target` is a broadcast address of this host's routes.
+pub fn is_broadcast(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) -> bool {
+    look_up(&question(target, source, out)).is_ok_and(|route| route.header.kind == RouteType::Broadcast)
+}
+
+fn way_of(question: &RouteMessage) -> Result<Route, Errno> {
+    let message = look_up(question)?;
     if let Some(errno) = refusal(message.header.kind) {
         return Err(errno);
     }
@@ -45,7 +71,11 @@ pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) 
     let devices = Device::all().map_err(|_| Errno::EIO)?;
     let found = devices.iter().find(|device| if local { device.loopback } else { device.ifindex == index });
     way.interface = found.map(|device| device.name.clone()).ok_or(Errno::ENODEV)?;
-    way.source = source.or(way.source);
+    let asked = question.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Source(address) => ip(address),
+        _ => None,
+    });
+    way.source = asked.or(way.source);
     Ok(way)
 }
 

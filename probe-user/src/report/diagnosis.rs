@@ -5,6 +5,8 @@ mod proof;
 
 use std::io::{self, Write};
 
+use probe_ebpf::Hop;
+
 use super::{
     Document,
     style::{Style, Tone},
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::diagnosis::{
     Diagnosis,
-    document::{Alteration, Confidence, Outcome, RoundTrips, SideCosts, Stop, StopHost, Value},
+    document::{Alteration, BlindHop, BlindSpot, Confidence, Outcome, RoundTrips, SideCosts, Stop, StopHost, Value},
     path::{Side, Station},
 };
 use crate::model::trace::{NeighbourHop, NeighbourKind};
@@ -134,10 +136,19 @@ impl Text<'_> {
 
     fn alterations(&self, out: &mut dyn Write) -> io::Result<()> {
         for change in &self.diagnosis.alterations {
-            let Alteration { leg, field, sent, seen, seen_at, packets } = change;
-            let (sent, seen) = (value(*sent), value(*seen));
+            let Alteration { leg, field, sent, seen, seen_at, place, packets } = change;
+            let plain = |it: Value| match it {
+                Value::Id(ttl) if *field == "ttl" => ttl.to_string(),
+                other => value(other),
+            };
+            let (sent, seen) = (plain(*sent), plain(*seen));
             let whom = self.diagnosis.name(seen_at.host);
             let leg = drawing::leg_name(*leg);
+            if let Some(place) = place {
+                let text = format!("{field} {sent} became {seen} on the {leg} leg, {place}: {packets} packets");
+                self.line(out, "changed", &text)?;
+                continue;
+            }
             let text = format!(
                 "{field} {sent} became {seen} on the {leg} leg: {packets} seen at {whom}'s {}",
                 seen_at.station.name()
@@ -161,6 +172,18 @@ impl Text<'_> {
         Ok(())
     }
 
+    /// Whether a blind hop bears on the verdict: a packet may go another way than by a cgroup or a socket's queue, so that
+    /// their silence means nothing unless they lie where packets are missing.
+    fn matters(&self, blind: &BlindHop) -> bool {
+        let optional = matches!(Station::named(blind.hop), Some(Station::Hop(Hop::CgroupOut | Hop::SocketIn)));
+        let in_doubt = || {
+            let named = |spot: &BlindSpot| spot.checkpoint.station.name() == blind.hop;
+            self.diagnosis.verdict.confidence == Confidence::Unknown
+                || self.diagnosis.stops.iter().any(|stop| stop.blind.iter().any(named))
+        };
+        !optional || self.style.verbose || in_doubt()
+    }
+
     /// What was blind: of the whole path, for the reader must know what the counts rest on.
     fn blind(&self, out: &mut dyn Write) -> io::Result<()> {
         let sides =
@@ -168,7 +191,7 @@ impl Text<'_> {
         let mut texts = Vec::new();
         for (side, facts) in sides.into_iter().filter_map(|(side, facts)| Some((side, facts?))) {
             let mut whys: Vec<(&str, Vec<&str>)> = Vec::new();
-            for hop in &facts.blind {
+            for hop in facts.blind.iter().filter(|hop| self.matters(hop)) {
                 let name = Station::named(hop.hop).map_or(hop.hop, drawing::short);
                 match whys.iter_mut().find(|(why, _)| *why == hop.why) {
                     Some((_, hops)) if hops.contains(&name) => {}
@@ -183,7 +206,8 @@ impl Text<'_> {
         {
             texts.push("everything beyond this host: nobody watched there".to_owned());
         }
-        if texts.is_empty() {
+        let all_see = sides.into_iter().filter_map(|(_, facts)| facts).all(|facts| facts.blind.is_empty());
+        if texts.is_empty() && all_see {
             return self.line(out, "blind", "nothing on this path");
         }
         texts

@@ -9,6 +9,10 @@ const ICMP_FILTER: libc::c_int = 1;
 /// `ICMPV6_FILTER` of `linux/icmpv6.h` (RFC 3542 §3.2): one bit for each type that the socket must not receive.
 const ICMPV6_FILTER: libc::c_int = 1;
 
+/// Of `linux/in6.h`.
+const IPV6_FLOWLABEL_MGR: libc::c_int = 32;
+const IPV6_FLOWINFO_SEND: libc::c_int = 33;
+
 sockopt_impl!(
     /// How IPv4 treats the path MTU: one of `libc::IP_PMTUDISC_*` (`ip(7)`).
     Ipv4MtuDiscover,
@@ -40,6 +44,38 @@ sockopt_impl!(
     libc::SOL_ICMPV6,
     ICMPV6_FILTER,
     [u32; 8]
+);
+sockopt_impl!(
+    /// Whether the kernel notes more of what the socket does (`SO_DEBUG`).
+    Debug,
+    SetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_DEBUG,
+    bool
+);
+sockopt_impl!(
+    /// The options of the IPv4 header (`ip(7)`, `IP_OPTIONS`), filled up with ends of the list.
+    Ipv4Options,
+    SetOnly,
+    libc::IPPROTO_IP,
+    libc::IP_OPTIONS,
+    [u8; 40]
+);
+sockopt_impl!(
+    /// A request for a flow label: a `struct in6_flowlabel_req` of `linux/in6.h`.
+    FlowLabel,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    IPV6_FLOWLABEL_MGR,
+    [u8; 32]
+);
+sockopt_impl!(
+    /// Whether the flow label of the address is sent.
+    FlowInfoSend,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    IPV6_FLOWINFO_SEND,
+    bool
 );
 sockopt_impl!(
     /// The memory that a socket uses: `SK_MEMINFO_*` of `linux/sock_diag.h`, in bytes.

@@ -6,30 +6,34 @@ pub mod id;
 pub(in crate::traffic) mod incoming;
 mod mark;
 mod reader;
+mod replies;
 pub mod walk;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use nix::errno::Errno;
+use nix::{errno::Errno, net::if_::if_nameindex};
 use probe_ebpf::Echo;
 
 pub use error::ProberError;
-pub use mark::{payload, random};
+pub use mark::{Pattern, payload, random};
 
 use self::{
     incoming::{IncomingMessage, QuotedMessage},
-    reader::Reader,
+    reader::{Reader, ReplyChoice},
+    replies::{Replies, Reply},
 };
 use super::{
     cause::Refused,
-    sender::{Sender, SenderError, Settings, SocketType},
+    sender::{ProgramSocket, Sender, SenderError, Settings, SocketType},
 };
 use crate::{
     clock::monotonic_ns,
-    model::trace::{IcmpError, Received, SenderTrace, SentProbe},
+    model::trace::{IcmpError, Received, SenderTrace, SentProbe, SocketTrace},
+    peer::route::owner,
     stop::{LOOK, StopSignal},
 };
 
@@ -46,8 +50,20 @@ pub struct ProbePlan {
     pub count: u16,
     /// Time between two probes.
     pub interval: Duration,
-    /// Payload bytes, at least [`probe_ebpf::journey::MARK_BYTES`].
+    /// Payload bytes; at least [`probe_ebpf::journey::MARK_BYTES`], unless probes are known without a mark.
     pub size: u16,
+    /// Whether a reply without the run's mark is one by its id and sequence number: no other ping here has this id.
+    pub numbered: bool,
+    /// What fills the payload behind the mark; none: bytes that count up.
+    pub pattern: Option<Pattern>,
+    /// Whether the next probe leaves as soon as the fate of the last is known.
+    pub adaptive: bool,
+    /// How many probes leave at once at the start.
+    pub preload: u16,
+    /// When the run ends, however it stands, from the first probe on.
+    pub deadline: Option<Duration>,
+    /// How many replies are enough to send no more.
+    pub enough: Option<u16>,
     /// The number that distinguishes this run from every other.
     pub nonce: u64,
     /// How long to wait for replies after the last probe.
@@ -64,9 +80,20 @@ impl ProbePlan {
             count: 10,
             interval: Duration::from_millis(50),
             size: 56,
+            numbered: false,
+            pattern: None,
+            adaptive: false,
+            preload: 1,
+            deadline: None,
+            enough: None,
             nonce,
             wait: Duration::from_secs(1),
         }
+    }
+
+    /// Returns the payload of a probe: without a mark where there is no room for one.
+    fn bytes(&self, probe: u16) -> Vec<u8> {
+        mark::bytes(probe, self.nonce, self.size.into(), self.pattern.as_ref())
     }
 
     /// Returns the sequence number of a probe.
@@ -99,31 +126,49 @@ pub struct Prober {
     /// The sender; the errno if the kernel refuses the source address, and so every probe.
     sender: Result<Sender, Errno>,
     reader: Reader,
+    replies: Replies,
     sending: SenderTrace,
+    /// Replies without a mark that may be another program's with the same id: by probe, the first of each.
+    doubtful: BTreeMap<u16, Received>,
 }
 
 impl Prober {
     /// Opens its sockets; replies are read from here on.
     ///
     /// # Errors
-    /// If this thread may not have raw sockets, or the settings do not fit this host. A source address that is not this
+    /// If this thread may not have raw sockets, which read ICMP errors, or the settings do not fit this host. A source address that is not this
     /// host's is no error: it is why every probe stops.
     pub fn open(plan: ProbePlan) -> Result<Self, ProberError> {
         mark::check(&plan)?;
-        let reader = Reader::open(&plan.settings, plan.nonce)?;
+        let reader = Reader::open(&plan.settings, plan.nonce, ReplyChoice::Left)?;
+        let mut plan = plan;
+        match &plan.settings.program {
+            Some(_) => plan.settings.id = Some(plan.id),
+            // Whoever asks for nothing is given every reply with the run's mark, whatever became of its id.
+            None => {
+                plan.settings.program = Some(ProgramSocket { raw: true, broadcast: true, ..ProgramSocket::default() })
+            }
+        }
         let sender = match Sender::open(&plan.settings) {
-            Ok(sender) if sender.way() == SocketType::Raw => Ok(sender),
-            Ok(_) => return Err(ProberError::NotPrivileged),
+            Ok(sender) => Ok(sender),
             // The answer of bind(2): a send call with that source would get the same.
             Err(SenderError::ForeignSource { .. }) => Err(Errno::EADDRNOTAVAIL),
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { plan, sender, reader, sending: SenderTrace::default() })
+        let ping = sender.as_ref().is_ok_and(|sender| sender.way() != SocketType::Raw);
+        let socket = SocketTrace { ping, size: plan.size, ..bound(&plan.settings) };
+        let sending = SenderTrace { socket: Some(socket), ..SenderTrace::default() };
+        Ok(Self { plan, sender, reader, replies: Replies::new(), sending, doubtful: BTreeMap::new() })
     }
 
     /// Returns what was sent and what came back so far.
     pub fn sending(&self) -> &SenderTrace {
         &self.sending
+    }
+
+    /// Returns its plan.
+    pub fn plan(&self) -> &ProbePlan {
+        &self.plan
     }
 
     /// Closes its sockets; returns what all its packets have in common, and their id.
@@ -134,7 +179,8 @@ impl Prober {
     /// Sends all probes and reads what comes back, until the fate of every probe is known, the time runs out, or `stop` is
     /// requested. Once all are sent, `witnessed` is asked every few milliseconds whether others know the fates.
     pub fn run(&mut self, stop: &StopSignal, mut witnessed: impl FnMut(&SenderTrace) -> bool) -> RunEnd {
-        let mut due = Instant::now();
+        let begin = Instant::now();
+        let mut due = begin;
         let mut ask_at = due;
         let mut end = None;
         loop {
@@ -142,7 +188,10 @@ impl Prober {
                 return self.ended(RunEnd::Stopped);
             }
             let now = Instant::now();
-            if self.next().is_some() && now >= due {
+            if self.plan.deadline.is_some_and(|deadline| now >= begin + deadline) {
+                return self.ended(RunEnd::TimedOut);
+            }
+            if self.next().is_some() && (now >= due || self.hurries()) {
                 self.send_next();
                 due = (due + self.plan.interval).max(now);
             }
@@ -164,25 +213,39 @@ impl Prober {
                 }
             }
             let next = if self.next().is_some() { due } else { ask_at.min(end.unwrap_or(ask_at)) };
-            self.reader.wait(next.saturating_duration_since(Instant::now()).min(LOOK));
+            let next = self.plan.deadline.map_or(next, |deadline| next.min(begin + deadline));
+            let time = if self.hurries() { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
+            self.reader.wait(self.sender.as_ref().ok(), time.min(LOOK));
         }
     }
 
-    /// Reads what arrived at the very end.
+    /// Reads what arrived at the very end. What may be another program's counts where nothing else came for its probe.
     fn ended(&mut self, how: RunEnd) -> RunEnd {
         self.read();
+        for (probe, reply) in std::mem::take(&mut self.doubtful) {
+            self.sending.received.entry(probe).or_insert(reply);
+        }
         how
     }
 
     /// Returns the number of the next probe.
     fn next(&self) -> Option<u16> {
         let next = u16::try_from(self.sending.probes.len()).ok()?;
-        (next < self.plan.count).then_some(next)
+        let enough = self.plan.enough.is_some_and(|enough| self.sending.received.len() >= usize::from(enough));
+        (next < self.plan.count && !enough).then_some(next)
+    }
+
+    /// Reports whether the next probe leaves before its time.
+    fn hurries(&self) -> bool {
+        let sent = &self.sending.probes;
+        let preloaded = sent.len() < usize::from(self.plan.preload);
+        let answered = self.plan.adaptive && sent.last().is_some_and(|sent| fate_known(&self.sending, sent));
+        self.next().is_some() && (preloaded || answered)
     }
 
     fn send_next(&mut self) {
         let Some(probe) = self.next() else { return };
-        let bytes = payload(probe, self.plan.nonce, self.plan.size.into());
+        let bytes = self.plan.bytes(probe);
         let seq = self.plan.seq(probe);
         let sent_ns = monotonic_ns();
         let result = match &mut self.sender {
@@ -198,19 +261,41 @@ impl Prober {
         while let Some(message) = self.reader.next() {
             self.take(&message);
         }
+        while let Ok(sender) = &mut self.sender
+            && let Some(reply) = self.replies.next(sender)
+        {
+            self.take_reply(&reply);
+        }
     }
 
+    /// Notes an ICMP error about a probe.
     fn take(&mut self, message: &reader::Arrived) {
-        match message.what {
-            IncomingMessage::Reply { probe, id } if probe < self.plan.count => {
-                let new = Received { time_ns: message.time_ns, from: message.from, id, ttl: message.ttl, times: 0 };
-                self.sending.received.entry(probe).or_insert(new).times += 1;
-            }
-            IncomingMessage::Error { icmp_type, code, quote } => {
-                let Some(probe) = self.quoted_probe(&quote) else { return };
-                self.sending.errors.push(IcmpError { probe, from: message.from, icmp_type, code });
-            }
-            IncomingMessage::Reply { .. } => {}
+        if let IncomingMessage::Error { icmp_type, code, quote } = message.what {
+            let Some(probe) = self.quoted_probe(&quote) else { return };
+            self.sending.errors.push(IcmpError { probe, from: message.from, icmp_type, code });
+        }
+    }
+
+    /// Notes a reply that the program was given: by its mark, or by id and sequence number, as `ping` does.
+    fn take_reply(&mut self, reply: &Reply) {
+        let payload = self.replies.payload(reply);
+        let by_mark = mark::marked(payload).filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(probe, _)| probe);
+        let by_number = (reply.id == self.plan.id).then(|| reply.seq.wrapping_sub(self.plan.first_seq));
+        let sent = self.sending.probes.len();
+        let Some(probe) = by_mark.or(by_number).filter(|probe| usize::from(*probe) < sent) else { return };
+        let new = Received {
+            time_ns: reply.time_ns,
+            from: reply.from,
+            id: reply.id,
+            ttl: reply.ttl,
+            times: 0,
+            altered: mark::difference(&self.plan.bytes(probe), payload),
+            bad_checksum: !reply.sound,
+        };
+        if by_mark.is_some() || self.plan.numbered {
+            self.sending.received.entry(probe).or_insert(new).times += 1;
+        } else {
+            self.doubtful.entry(probe).or_insert(Received { times: 1, ..new });
         }
     }
 
@@ -232,6 +317,18 @@ impl Prober {
     fn all_known(&self) -> bool {
         self.sending.probes.iter().all(|sent| fate_known(&self.sending, sent))
     }
+}
+
+/// Returns what tells whether the socket hears of a packet: the device that it is bound to, among all of this host's.
+fn bound(settings: &Settings) -> SocketTrace {
+    let connected = settings.program.as_ref().is_some_and(|program| program.connected);
+    let Some(name) = &settings.interface else { return SocketTrace { connected, ..SocketTrace::default() } };
+    let devices = if_nameindex()
+        .map(|list| list.iter().map(|device| (device.index(), device.name().to_string_lossy().into_owned())).collect());
+    let devices: BTreeMap<u32, String> = devices.unwrap_or_default();
+    let bound_to = devices.iter().find(|(_, device)| *device == name).map(|(index, _)| *index);
+    let target_at = owner(settings.target.ip()).map(|device| device.name);
+    SocketTrace { bound_to, devices, connected, target_at, ..SocketTrace::default() }
 }
 
 /// Retries a few times while the send buffer is full.

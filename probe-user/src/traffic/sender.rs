@@ -2,11 +2,13 @@
 
 mod error;
 mod open;
+pub mod program;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +20,7 @@ use socket2::{SockAddr, Socket};
 
 pub use error::SenderError;
 pub(super) use open::receive_nothing;
+pub use program::ProgramSocket;
 
 use super::{
     cause::Refused,
@@ -44,10 +47,16 @@ pub struct Settings {
     pub ttl: Option<u8>,
     /// The DSCP value, 0 to 63.
     pub dscp: u8,
+    /// The two bits below it, of congestion notification.
+    pub ecn: u8,
+    /// The mark of its packets on this host (`SO_MARK`), by which rules and routes may choose.
+    pub mark: Option<u32>,
     /// Whether packets may be fragmented.
     pub fragmentation: Fragmentation,
     /// The id that packets must have if the kernel writes it (see [`SocketType::Ping`]); `None`: any.
     pub id: Option<u16>,
+    /// What a program like `ping` would ask of its socket, which is given replies too; `None`: the socket only sends.
+    pub program: Option<ProgramSocket>,
 }
 
 impl Settings {
@@ -61,8 +70,11 @@ impl Settings {
             interface: None,
             ttl: None,
             dscp: 0,
+            ecn: 0,
+            mark: None,
             fragmentation: Fragmentation::Allowed,
             id: None,
+            program: None,
         }
     }
 
@@ -82,6 +94,12 @@ pub enum Fragmentation {
     /// They must not be: the bit is set, and a packet longer than the interface's MTU is refused. The kernel's path MTU
     /// cache is ignored, so that packets show what the path does now.
     Forbidden,
+    /// As this host has it for every program that asks for nothing (`net.ipv4.ip_no_pmtu_disc`).
+    AsHost,
+    /// Not on the path, with the kernel's path MTU cache; this host may (`IP_PMTUDISC_WANT`).
+    OnThisHost,
+    /// Nowhere, with the kernel's path MTU cache (`IP_PMTUDISC_DO`).
+    Nowhere,
 }
 
 /// The kind of socket that carries the packets.
@@ -104,7 +122,8 @@ const ATTEMPTS: usize = 16;
 const ROOM_CHECK: Duration = Duration::from_millis(1);
 
 /// A socket that sends echo messages to one target. It lives in the network namespace of the thread that opened it,
-/// whichever thread uses it; it blocks, for [`Sender::PATIENCE`] at most, and receives nothing.
+/// whichever thread uses it; it blocks, for [`Sender::PATIENCE`] at most, and receives nothing but what
+/// [`Settings::program`] is given.
 #[derive(Debug)]
 pub struct Sender {
     socket: Socket,
@@ -124,9 +143,13 @@ impl Sender {
     /// Opens a raw socket; without permission for one, a ping socket if that can send the same.
     pub fn open(settings: &Settings) -> Result<Self, SenderError> {
         let (socket, way) = open::socket(settings)?;
+        let address = open::address(settings);
+        if let Some(program) = &settings.program {
+            program::connect(&socket, &address, program)?;
+        }
         Ok(Self {
             socket,
-            address: open::without_port(settings.target).into(),
+            address,
             kind: settings.kind(),
             code: settings.code,
             way,
@@ -134,6 +157,11 @@ impl Sender {
             ids: BTreeSet::new(),
             returned: BTreeMap::new(),
         })
+    }
+
+    /// Returns the IP version and type of its packets.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Returns which kind of socket it has, and which id that socket writes.
@@ -212,6 +240,12 @@ impl Sender {
                 *self.returned.entry(returned).or_default() += 1;
             }
         }
+    }
+}
+
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -5,7 +5,7 @@ use probe_ebpf::{DropEvent, Kind, contract::kind::Echo};
 use crate::{
     ebpf::drops::event_address,
     host::{reasons::Reasons, symbols::Symbols},
-    model::trace::Drop,
+    model::trace::{Drop, FrameFacts, frame::hardware_address},
 };
 
 /// What the numbers of events mean.
@@ -33,6 +33,7 @@ impl DropNames<'_> {
             interface,
             source: event_address(event.source),
             destination: event_address(event.destination),
+            frame: frame(event),
         }
     }
 
@@ -46,6 +47,11 @@ impl DropNames<'_> {
         let callers = frames.iter().skip_while(|address| !is_it(**address)).skip_while(|address| is_it(**address));
         callers.map(|address| self.symbols.function(*address)).collect()
     }
+}
+
+fn frame(event: &DropEvent) -> FrameFacts {
+    let known = event.mac != [0; 6];
+    FrameFacts { mark: event.mark, destination: known.then(|| hardware_address(&event.mac)) }
 }
 
 #[cfg(test)]
@@ -72,6 +78,8 @@ mod tests {
             kind: 1,
             id: 7,
             frames: 5,
+            mark: 0xca6c,
+            mac: [2, 0, 0, 0, 0, 9],
             stack: std::array::from_fn(|frame| {
                 [0x1001, 0x2002, 0x3010, 0x4020, 0x5030].get(frame).copied().unwrap_or(0)
             }),
@@ -98,6 +106,14 @@ mod tests {
         let drop = told(&event());
         assert_eq!((drop.leg, drop.probe, drop.id), (Echo::Reply, Some(4), 7));
         assert_eq!((drop.source.to_string().as_str(), drop.destination.to_string().as_str()), ("10.0.0.1", "10.0.0.2"));
+    }
+
+    #[test]
+    fn what_has_no_frame_has_no_address() {
+        let frame = told(&event()).frame;
+        assert_eq!((frame.mark, frame.destination.as_deref()), (0xca6c, Some("02:00:00:00:00:09")));
+        let bare = told(&DropEvent { mac: [0; 6], mark: 0, ..event() });
+        assert_eq!(bare.frame, FrameFacts::default());
     }
 
     #[test]

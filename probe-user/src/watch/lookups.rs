@@ -8,8 +8,19 @@ pub mod programs;
 use std::thread;
 
 use crate::{
-    host::{chains, counter::Counters, counters, device::Device, neighbour, or_log, route, settings},
-    model::{request::EchoFlow, trace::Finding},
+    host::{
+        chains,
+        counter::Counters,
+        counters,
+        device::Device,
+        neighbour, or_log,
+        policy::{self, RouteKey},
+        route, settings, tun,
+    },
+    model::{
+        request::EchoFlow,
+        trace::{Drop, Finding, RoutePurpose, plain_function},
+    },
 };
 use own_filter::OwnFilters;
 
@@ -34,7 +45,8 @@ impl Lookups {
     }
 
     /// Looks everything up. Call it while the sockets of the run are still open: what they lost goes with them.
-    pub fn end(&self) -> Vec<Finding> {
+    /// `drops` are the packets of the run that were freed here: routing is asked with their keys.
+    pub fn end(&self, drops: &[Drop]) -> Vec<Finding> {
         let Self { flow, before, filters, .. } = self;
         let (family, interface) = (flow.family(), self.interface.as_deref());
         thread::scope(|scope| {
@@ -42,11 +54,23 @@ impl Lookups {
             let chains = scope.spawn(|| chains::look_up(family, interface));
             let after = counters::read(interface);
             let own = filters.findings(interface, &flow.ids);
-            let mut findings = settings::look_up(family, interface);
+            let freed_at = drops.iter().filter_map(|drop| drop.interface.as_deref());
+            // Without a route there is no interface: any of them may be the one that is switched off.
+            let all =
+                if interface.is_none() { or_log("interfaces", Device::all()).unwrap_or_default() } else { Vec::new() };
+            let mut findings = settings::look_up(
+                family,
+                interface
+                    .into_iter()
+                    .chain(freed_at)
+                    .chain(all.iter().take(MAX_KEYS).map(|device| device.name.as_str())),
+            );
             findings.extend(route::own_address(flow.local));
             findings.extend(route::look_up(flow.local, flow.remote));
+            findings.extend(policy::choices(&keys(flow, drops)));
             findings.extend(neighbour::look_up(flow.local, flow.remote));
             findings.extend(interface.and_then(link));
+            findings.extend(interface.and_then(tun));
             findings.extend(counters::risen(before, &after));
             let programs = programs::look_up(interface);
             findings.extend(chains.join().unwrap_or_default());
@@ -55,6 +79,71 @@ impl Lookups {
             findings
         })
     }
+}
+
+/// How many keys routing is asked with at most.
+const MAX_KEYS: usize = 8;
+
+/// What to ask routing with: the way to the other end, and the packets that were freed.
+fn keys(flow: &EchoFlow, drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
+    let own = RouteKey { outgoing: None, ..RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, 0) };
+    let mut keys = vec![(own, RoutePurpose::Way)];
+    keys.extend(keys_of(drops));
+    keys.dedup();
+    keys.truncate(MAX_KEYS);
+    keys
+}
+
+/// Returns what to ask routing with about packets that were freed in the calling thread's namespace.
+pub(super) fn keys_of(drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
+    let mut keys: Vec<(RouteKey, RoutePurpose)> = Vec::new();
+    for drop in drops {
+        let (from, to, mark) = (drop.source, drop.destination, drop.frame.mark);
+        let key = match (drop.reason.as_str(), &drop.interface) {
+            // The look-up of the reverse path filter has the mark only where `src_valid_mark` says so.
+            ("IP_RPFILTER", _) if mark != 0 && !marks_count(drop.interface.as_deref()) => {
+                (RouteKey::sent(Some(to), from, 0), RoutePurpose::ReversePath)
+            }
+            ("IP_RPFILTER", _) => (RouteKey::sent(Some(to), from, mark), RoutePurpose::ReversePath),
+            _ if sent_here(drop) => (RouteKey::sent(Some(from), to, mark), RoutePurpose::Way),
+            (_, Some(interface)) => (RouteKey::forwarded(from, to, mark, interface), RoutePurpose::Way),
+            (_, None) => (RouteKey::sent(Some(from), to, mark), RoutePurpose::Way),
+        };
+        if !keys.contains(&key) && keys.len() < MAX_KEYS {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+/// Returns whether the packet was this host's own, by the functions that freed it.
+fn sent_here(drop: &Drop) -> bool {
+    let frames = std::iter::once(&drop.function).chain(&drop.stack);
+    frames.map(|frame| plain_function(frame)).any(|name| {
+        matches!(
+            name,
+            "__ip_local_out"
+                | "__ip6_local_out"
+                | "ip_send_skb"
+                | "ip_push_pending_frames"
+                | "raw_sendmsg"
+                | "rawv6_sendmsg"
+                | "ip6_send_skb"
+                | "ip6_push_pending_frames"
+                | "icmp_push_reply"
+        )
+    })
+}
+
+/// Returns whether the reverse path filter asks with the mark of what came in.
+fn marks_count(interface: Option<&str>) -> bool {
+    ["all"].into_iter().chain(interface).any(|at| settings::is_on(&format!("net/ipv4/conf/{at}/src_valid_mark")))
+}
+
+/// Who reads what leaves by a device of the kind tun.
+pub(super) fn tun(interface: &str) -> Option<Finding> {
+    let device = or_log("link", Device::find(interface))?;
+    (device.kind.as_deref() == Some("tun")).then(|| tun::look_up(&device.name)).flatten()
 }
 
 /// Whether a device can carry anything.

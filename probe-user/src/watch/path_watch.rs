@@ -22,6 +22,7 @@ use super::{
     },
     meter::{self, Meter},
     neighbours::NeighbourLog,
+    other_devices,
     places::Places,
     under_way::UnderWay,
 };
@@ -50,7 +51,7 @@ use crate::{
     },
     model::{
         attach::XdpAttachment,
-        request::{EchoFlow, WatchRequest},
+        request::{EchoFlow, HostRole, WatchRequest},
         trace::{Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, Taken},
     },
     watch::Watching,
@@ -69,6 +70,8 @@ pub struct PathWatch {
     symbols: Awaited,
     drops: Vec<Drop>,
     netns: u64,
+    ifindex: u32,
+    crossings: Crossings,
     places: Option<Places>,
     neighbours: NeighbourLog,
     flow: EchoFlow,
@@ -118,6 +121,7 @@ impl PathWatch {
             remote: request.remote,
             interface: request.interface.clone(),
             ids: vec![request.id],
+            source_given: request.source_given || request.role == HostRole::Receiver,
         };
         let (attached, lookups) = thread::scope(|scope| {
             let lookups = scope.spawn(|| Lookups::begin(&flow));
@@ -125,8 +129,8 @@ impl PathWatch {
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
-        let crossings = request.everywhere.then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
-        let places = crossings.map(|crossings| Places::new(crossings, flow.clone(), request.role));
+        let crossings = Crossings::take(&mut programs, request.probes)?;
+        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role));
         let facts = facts(request, device.as_ref(), xdp_mode);
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
@@ -146,6 +150,8 @@ impl PathWatch {
             reasons: running.reasons(),
             symbols,
             drops: Vec::new(),
+            ifindex,
+            crossings,
             places,
             neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
             flow: flow.clone(),
@@ -174,9 +180,16 @@ impl PathWatch {
         };
         let skips = self.skips.read()?;
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
+        let sites = self.crossings.read();
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            sites.into_iter().partition(|site| u64::from(site.netns) == self.netns);
+        let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
+        let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
+        let full = self.crossings.full();
         Ok(HostTrace {
             host: self.facts.clone(),
-            hops: HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect(),
+            hops,
+            other_devices,
             drops: self.drops.clone(),
             findings: Vec::new(),
             accounting: Accounting {
@@ -185,7 +198,7 @@ impl PathWatch {
                 attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
                 bpf_ns_per_packet: 0,
             },
-            places: self.places.as_mut().map(Places::look).unwrap_or_default(),
+            places: self.places.as_mut().map(|places| places.look(elsewhere, full)).unwrap_or_default(),
             neighbour: Vec::new(),
         })
     }
@@ -253,7 +266,7 @@ impl Watching for PathWatch {
     fn finish(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.look()?;
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
-        sight.findings.extend(self.lookups.end());
+        sight.findings.extend(self.lookups.end(&sight.drops));
         self.find_neighbours(&mut sight);
         Ok(sight)
     }

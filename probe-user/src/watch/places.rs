@@ -7,22 +7,25 @@ use std::{
 };
 
 use crate::{
-    ebpf::crossings::{Crossings, SiteCrossings},
+    ebpf::crossings::SiteCrossings,
     host::{
         chains,
         device::{self, Device},
         namespace::Namespace,
-        neighbour, or_log, route, settings,
+        neighbour, or_log,
+        policy::{self, RouteKey},
+        route, settings,
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace},
+        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace, RoutePurpose},
     },
 };
 
 use super::{
     drops::DropNames,
     lookups::{
+        self, keys_of,
         neighbours::{NeighbourLookup, nowhere},
         programs,
     },
@@ -34,7 +37,8 @@ const MAX_PLACES: usize = 16;
 
 /// The places of one run.
 pub(super) struct Places {
-    crossings: Crossings,
+    sites: Vec<SiteCrossings>,
+    full: bool,
     flow: EchoFlow,
     role: HostRole,
     known: BTreeMap<u32, Known>,
@@ -49,8 +53,8 @@ struct Known {
 
 impl Places {
     /// Begins with nothing.
-    pub(super) fn new(crossings: Crossings, flow: EchoFlow, role: HostRole) -> Self {
-        Self { crossings, flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
+    pub(super) fn new(flow: EchoFlow, role: HostRole) -> Self {
+        Self { sites: Vec::new(), full: false, flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
     }
 
     /// Takes note of a probe that was freed at an interface of the namespace `netns`.
@@ -61,7 +65,7 @@ impl Places {
     /// Has each place look for the neighbours that it has not found, unless `log` saw it ask; returns those questions, by
     /// namespace.
     pub(super) fn look_for_neighbours(&mut self, log: &NeighbourLog) -> Vec<(u32, IpAddr)> {
-        let places = self.look();
+        let places = self.seen(&[]);
         let nowhere = nowhere(self.flow.family());
         let mut asked = Vec::new();
         for place in places {
@@ -75,14 +79,15 @@ impl Places {
         asked
     }
 
-    /// What was seen so far, without what would have to be looked up.
-    pub(super) fn look(&mut self) -> Vec<PlaceTrace> {
+    /// What was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
+    pub(super) fn look(&mut self, sites: Vec<SiteCrossings>, full: bool) -> Vec<PlaceTrace> {
+        (self.sites, self.full) = (sites, full);
         self.seen(&[])
     }
 
-    /// The same, with these namespaces behind those that probes crossed.
+    /// The same as when it was last looked at, with these namespaces behind those that probes crossed.
     fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
-        let sites = self.crossings.read();
+        let sites = std::mem::take(&mut self.sites);
         let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
         let mut inodes: Vec<u32> = crossed.chain(others.iter().copied()).collect();
         let mut told = Vec::new();
@@ -92,13 +97,15 @@ impl Places {
                 true
             }
         });
-        if inodes.len() > MAX_PLACES || self.crossings.full() {
+        if inodes.len() > MAX_PLACES || self.full {
             tracing::warn!(
                 "probes cross more than {MAX_PLACES} network namespaces, or too many interfaces of them: the rest is not told"
             );
         }
         inodes.truncate(MAX_PLACES);
-        inodes.into_iter().map(|inode| self.place(inode, &sites)).collect()
+        let places = inodes.into_iter().map(|inode| self.place(inode, &sites)).collect();
+        self.sites = sites;
+        places
     }
 
     /// The same, with what was looked up in each of them, and with those in which neighbours of the run were looked for in
@@ -133,7 +140,7 @@ impl Places {
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let mut interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
             interfaces.extend(met.into_iter().filter(|name| !interfaces.contains(name)).collect::<Vec<_>>());
-            let found = namespace.run(|| self.found(&interfaces, addresses));
+            let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses));
             place.findings = or_log("place", found).unwrap_or_default();
         }
         for place in &mut places {
@@ -166,7 +173,7 @@ impl Places {
     }
 
     /// What ends packets in the calling thread's namespace, which they cross by these interfaces.
-    fn found(&self, interfaces: &[String], addresses: &BTreeSet<IpAddr>) -> Vec<Finding> {
+    fn found(&self, interfaces: &[String], drops: &[Drop], addresses: &BTreeSet<IpAddr>) -> Vec<Finding> {
         let (family, first) = (self.flow.family(), interfaces.first().map(String::as_str));
         let nowhere = nowhere(family);
         // The run's target and its sender, whichever end this kernel is.
@@ -174,13 +181,21 @@ impl Places {
             HostRole::Sender => (self.flow.remote, self.flow.local),
             HostRole::Receiver => (self.flow.local, self.flow.remote),
         };
-        let mut findings = settings::look_up(family, first);
-        findings.extend(route::own_address(target));
+        let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
+        let own = route::own_address(target);
+        // Where the target is, answers have its address as their source: rules may choose by it.
+        let answers = matches!(own, Some(Finding::Address { own: true, .. }));
+        findings.extend(own);
         let ends = [target, sender].into_iter().filter(|end| !end.is_unspecified());
         for end in ends.clone() {
-            findings.extend(route::look_up(nowhere, end));
-            findings.extend(neighbour::look_up(nowhere, end));
+            let from = if answers && end == sender { target } else { nowhere };
+            findings.extend(route::look_up(from, end));
+            findings.extend(neighbour::look_up(from, end));
         }
+        if answers && !sender.is_unspecified() {
+            findings.extend(policy::choices(&[(RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way)]));
+        }
+        findings.extend(policy::choices(&keys_of(drops)));
         let neighbours = NeighbourLookup {
             ways: ends.map(|end| (nowhere, end)).collect(),
             addresses: addresses.iter().copied().collect(),
@@ -198,6 +213,7 @@ impl Places {
                 up: device.up,
                 carrier: device.up && device.carrier,
             }));
+            findings.extend(lookups::tun(interface));
             findings.extend(programs::look_up(Some(interface)));
         }
         findings.extend(chains::look_up(family, first));

@@ -246,6 +246,8 @@ impl Fixture {
             local: self.host(Side::Local),
             peer: (!self.loopback).then(|| self.host(Side::Peer)),
             walk: self.walk.clone(),
+            flags: Vec::new(),
+            controls: Vec::new(),
             places: Vec::new(),
         };
         let steps = journey(&evidence);
@@ -282,6 +284,7 @@ impl Fixture {
             drops: Vec::new(),
             findings: self.findings.get(word(side)).cloned().unwrap_or_default(),
             accounting: self.accounting.get(word(side)).copied().unwrap_or_default(),
+            other_devices: Vec::new(),
             places: Vec::new(),
             neighbour: self.neighbour.get(word(side)).into_iter().flatten().map(SeenNeighbour::packet).collect(),
         }
@@ -300,7 +303,8 @@ impl Fixture {
             if step.checkpoint.station == Station::Recv {
                 let (from, times) = (self.answers_from.unwrap_or(evidence.target.address), self.times(probe));
                 let late = if self.late.contains(&probe) { 2_000_000_000 } else { 0 };
-                let received = Received { time_ns: time + late, from, id: ID, ttl: 63, times };
+                let received =
+                    Received { time_ns: time + late, from, id: ID, ttl: 63, times, altered: None, bad_checksum: false };
                 evidence.sending.received.insert(probe, received);
             }
             self.mark(evidence, *step, probe, time);
@@ -419,6 +423,7 @@ fn push(
         interface: Some("eth0".into()),
         source,
         destination,
+        frame: probe_user::model::trace::FrameFacts::default(),
     });
 }
 

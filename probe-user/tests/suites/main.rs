@@ -13,6 +13,7 @@ mod honesty;
 mod kernel;
 mod kernel_log;
 mod lab;
+mod likeness;
 mod lookups;
 mod models;
 mod netfilter;

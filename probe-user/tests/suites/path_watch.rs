@@ -65,7 +65,9 @@ fn request(nic: Nic, other: Nic, family: Family, role: HostRole) -> WatchRequest
         trace_rules: false,
         everywhere: false,
         requests: RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
+        numbered_from: None,
     }
 }
 

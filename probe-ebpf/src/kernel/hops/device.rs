@@ -85,7 +85,7 @@ fn tell(hop: Hop, site: SkbSite, message: Option<NeighbourMessage>) {
 }
 
 /// Notes the packet of a tracepoint whose first argument it is, if it is a probe: at the watched device, and returns the
-/// index of that passage; or at any device of another network namespace.
+/// index of that passage; or at any other device, also of another network namespace where that is asked for.
 #[inline(always)]
 fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option<u32>, Skip> {
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.
@@ -98,13 +98,7 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     }
     let site = skb.site();
     let here = site.netns == config!(netns);
-    if here && config!(ifindex) != 0 && site.ifindex != config!(ifindex) {
-        // An answer may come in by another device.
-        if hop != Hop::Xmit {
-            tell(hop, site, skb.discovery(start));
-        }
-        return Ok(None);
-    }
+    let other = here && config!(ifindex) != 0 && site.ifindex != config!(ifindex);
     if !here && (config!(everywhere) == 0 || site.netns == 0) {
         return Ok(None);
     }
@@ -117,9 +111,17 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
             return Ok(None);
         }
     };
-    if !here {
-        crossing::note(number(hop), &seen, site);
+    // The stack takes the tag off before it frees what has no device for it.
+    let tag = if matches!(start, Start::Data) { i32::from(skb.entry_tag()) } else { 0 };
+    if !here || other {
+        crossing::note(number(hop), &seen, site, tag);
         return Ok(None);
     }
-    Ok(journey::note(hop, &seen, site.ifindex))
+    let passage = journey::note(hop, &seen, site.ifindex);
+    if tag != 0
+        && let Some(index) = passage
+    {
+        journey::note_detail(index, tag);
+    }
+    Ok(passage)
 }

@@ -48,7 +48,7 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
     if here && done && drops::in_icmp(location) {
         journey::note(Hop::IcmpIn, &seen, site.ifindex);
     }
-    drops::report(context, site, &seen, Freed { location, reason })
+    drops::report(context, skb, site, &seen, Freed { location, reason })
 }
 
 /// Handles `consume_skb(skb, location)`: a packet is freed after it was used. Only the ends inside the kernel's ICMP are

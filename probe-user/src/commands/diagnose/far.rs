@@ -53,7 +53,7 @@ impl Far {
         let ready = peer.watch(WatchRequest {
             nonce,
             id,
-            probes: args.count,
+            probes: args.probes(),
             local: target.address.ip(),
             remote: place.local(target),
             interface: None,
@@ -62,7 +62,9 @@ impl Far {
             trace_rules: args.trace_rules,
             everywhere: super::everywhere(args),
             requests: responder::requests(args.responder),
+            source_given: false,
             further: Vec::new(),
+            numbered_from: super::numbered_from(args),
         })?;
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {hop}: {why}");

@@ -126,6 +126,7 @@ mod tests {
             interface: None,
             source: [10, 0, 0, 1].into(),
             destination: [10, 0, 0, 2].into(),
+            frame: crate::model::trace::FrameFacts::default(),
         }
     }
 
@@ -150,7 +151,15 @@ mod tests {
         let mut sending = sending(&[None, None]);
         assert!(!all_answered(&sending) && !all_answered(&SenderTrace::default()));
         for (probe, all) in [(1, false), (0, true)] {
-            let reply = Received { time_ns: 2, from: [10, 0, 0, 2].into(), id: 1, ttl: 64, times: 1 };
+            let reply = Received {
+                time_ns: 2,
+                from: [10, 0, 0, 2].into(),
+                id: 1,
+                ttl: 64,
+                times: 1,
+                altered: None,
+                bad_checksum: false,
+            };
             sending.received.insert(probe, reply);
             assert_eq!(all_answered(&sending), all);
         }

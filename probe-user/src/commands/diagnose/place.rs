@@ -12,7 +12,7 @@ use crate::{
     cli::diagnose::DiagnoseArgs,
     error::Failure,
     host::device::Device,
-    peer::route::{carries, owner, way_to},
+    peer::route::{is_broadcast, owner, way_with},
     stop::{LOOK, StopSignal},
     traffic::{
         ResolvedTarget, TargetError,
@@ -28,7 +28,7 @@ pub(super) struct Egress {
     /// The interface that was asked for, which the socket is bound to.
     pub(super) bind_to: Option<String>,
     /// The source address; none where there is no route.
-    source: Option<IpAddr>,
+    pub(super) source: Option<IpAddr>,
 }
 
 impl Egress {
@@ -44,7 +44,8 @@ impl Egress {
 
 /// Resolves the target on a thread of its own, as a name server can take its time; nothing where a stop came first.
 pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<Option<ResolvedTarget>, Failure> {
-    let (name, interface, family) = (args.target.clone(), args.interface.clone(), args.family.or_of(args.source));
+    let (name, interface, family) =
+        (args.target.clone(), args.device().map(str::to_owned), args.family.or_of(args.source()));
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let _ = sender.send(resolve(&name, family, interface.as_deref()));
@@ -61,30 +62,23 @@ pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<O
     }
 }
 
-/// Asks the kernel for the route. That there is none is no failure: it is what the probes will show.
+/// Asks the kernel for the route that packets like the probes take. That there is none is no failure: it is what the probes
+/// will show.
 ///
 /// # Errors
-/// Where the interface that was asked for does not exist, or no route leads out of it.
+/// Where the interface that was asked for does not exist, or the target is a broadcast address and that was not allowed.
 pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egress, Failure> {
-    let device = args.interface.as_deref().map(Device::find).transpose()?;
+    let device = args.device().map(Device::find).transpose()?;
     // From an address of somebody else's there is no way at all; which way probes would take is worth knowing still.
-    let own = args.source.filter(|source| owner(*source).is_some());
-    let route = way_to(target.address, own, None).ok();
-    if let (Some(device), Some(route)) = (&device, &route)
-        && device.name != route.interface
-        && !carries(target.address, own, device)
-    {
-        let (wrong, right) = (&device.name, &route.interface);
+    let own = args.source().filter(|source| owner(*source).is_some());
+    if !args.ping.broadcast && is_broadcast(target.address, own, device.as_ref()) {
         return Err(Failure::new(
-            format!("interface {wrong} does not carry the route to {}: {right} does", target.address.ip()),
-            format!("-I {right}, or leave -I out"),
+            format!("{} is a broadcast address: every host there may answer", target.address.ip()),
+            "-b, if that is meant",
         ));
     }
     let bind_to = device.as_ref().map(|device| device.name.clone());
-    let way = match &device {
-        Some(_) => way_to(target.address, own, device.as_ref()).ok(),
-        None => route,
-    };
-    let source = args.source.or(way.as_ref().and_then(|way| way.source));
+    let way = way_with(target.address, own, device.as_ref(), (args.ping.mark, args.ping.tos())).ok();
+    let source = args.source().or(way.as_ref().and_then(|way| way.source));
     Ok(Egress { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
 }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use probe_ebpf::{
     Family,
+    journey::MARK_BYTES,
     packet::{ICMP_HEADER, IPV4_HEADER, IPV6_HEADER},
 };
 
@@ -40,6 +41,11 @@ pub(super) fn check(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress
     if address.is_multicast() || address == Ipv4Addr::BROADCAST {
         let what = format!("{address} is the address of many, and a NIC answers for one");
         return Err(Failure::new(what, "name one host, or --responder kernel"));
+    }
+    if usize::from(args.size) < MARK_BYTES {
+        let what =
+            format!("probes of {} bytes have no mark, by which alone they can be answered at the far NIC", args.size);
+        return Err(Failure::new(what, format!("-s {MARK_BYTES} or more, or --responder kernel")));
     }
     if args.df {
         return Ok(());

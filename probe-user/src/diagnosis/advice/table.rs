@@ -29,7 +29,7 @@ const fn of(
 use DropPoint::{
     Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
     NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
-    RouteBack, RouteIn, SocketBuffer, SocketFilter, Source, TcIn, TcOut, Xdp,
+    Reroute, RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, Source, TcIn, TcOut, TunProgram, Xdp,
 };
 
 /// Every advice; the last row fits everything.
@@ -81,6 +81,12 @@ pub const TABLE: &[Advice] = &[
         "XFRM_POLICY",
         "An IPsec policy does not let them in as they are.",
         &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[Reroute],
+        "",
+        "A chain in hook output changes what routing chooses by, and the kernel asks routing again, which refuses them.",
+        &["ip {-6} rule", "ip {-6} route show table all"],
     ),
     of(
         &[Call],
@@ -165,6 +171,18 @@ pub const TABLE: &[Advice] = &[
         "The queue of the device is full, or shapes, or loses on purpose.",
         &["tc -s qdisc show dev {iface}"],
     ),
+    of(
+        &[TunProgram],
+        "",
+        "The kernel hands what leaves by this device to {program}, and what becomes of it is up to that program.",
+        &["ip -d -s link show dev {iface}", "ss -anp"],
+    ),
+    of(
+        &[DriverOut],
+        "DOWN",
+        "The device is set down, so that nothing leaves by it.",
+        &["ip link set dev {iface} up", "ip -br link show dev {iface}"],
+    ),
     of(&[DriverOut], "", "The device does not send them.", &["ip -s -s link show dev {iface}", "ethtool -S {iface}"]),
     of(
         &[DriverIn],
@@ -228,6 +246,18 @@ pub const TABLE: &[Advice] = &[
     ),
     of(
         &[RouteIn],
+        "IP_LOCALNET",
+        "An address of 127/8 may neither come in from outside nor leave the host, unless route_localnet of the device is 1.",
+        &["sysctl net.ipv4.conf.all.route_localnet net.ipv4.conf.{iface}.route_localnet"],
+    ),
+    of(
+        &[RouteIn],
+        "TTL",
+        "Each of the routers takes another for the next one on the way, so that the packet never arrives.",
+        &["ip {-6} route get {target}", "ip {-6} route show"],
+    ),
+    of(
+        &[RouteIn],
         "",
         "Routing on this host does not take them: not its address, no route, or a refused source.",
         &["ip {-6} -br addr", "ip {-6} route get {other}", "sysctl -a --pattern '{ipv}.conf.*.rp_filter'"],
@@ -277,6 +307,32 @@ pub const TABLE: &[Advice] = &[
         &["sysctl -a --pattern 'icmp.*rate'", "nstat -az | grep -i ratelimit"],
     ),
     of(
+        &[SocketLookup],
+        "SO_BINDTODEVICE",
+        "The socket is bound to one device (-I), and the kernel gives it only what comes in there; ping loses these too.",
+        &["ip -br {-6} addr", "ip {-6} route get {target}"],
+    ),
+    of(
+        &[Neighbour],
+        "SO_BINDTODEVICE",
+        "Own addresses are reached by lo, and a socket that is bound to another device (-I) does not go there; ping loses \
+         these too.",
+        &["ip -br {-6} addr", "ip {-6} route get {target}"],
+    ),
+    of(
+        &[SocketLookup],
+        "CONNECTED",
+        "The socket is connected (-C), and the kernel gives it only what comes from that address; ping -C loses these too.",
+        &["ip {-6} route get {target}"],
+    ),
+    of(
+        &[SocketLookup],
+        "ECHO_ID",
+        "Whoever rewrote the id of the requests did not undo that on the way back; ping loses these too.",
+        &["conntrack -L -p icmp"],
+    ),
+    of(&[SocketLookup], "", "No socket of the program is one that they are for.", &["ss -a0; ss -aw"]),
+    of(
         &[SocketFilter],
         "",
         "A filter on the receiving socket, or a cgroup program, takes them away.",
@@ -290,6 +346,12 @@ pub const TABLE: &[Advice] = &[
     ),
     of(&[Network], "icmp 3/4", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
     of(&[Network], "icmpv6 2/0", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
+    of(
+        &[Network],
+        "TTL",
+        "Each of these routers takes another for the next one on the way, so that the packet never arrives.",
+        &["traceroute -n {target}"],
+    ),
     of(&[Network], "icmp*", "{from} refuses them and says why: {said}.", &["traceroute -n {target}"]),
     of(
         &[Network],

@@ -108,6 +108,7 @@ fn as_drop(packet: &NeighbourPacket) -> Drop {
         interface: packet.interface.clone(),
         source: packet.asker,
         destination: packet.about,
+        frame: crate::model::trace::FrameFacts::default(),
     }
 }
 
@@ -165,6 +166,7 @@ fn chain(view: &View<'_>, side: Side, hook: &str, families: &[&str]) -> Culprit 
             table: Some(table.clone()),
             chain: Some(name.clone()),
             legacy,
+            rule: None,
         }),
         program: None,
         commands: vec![view.command(side, list)],

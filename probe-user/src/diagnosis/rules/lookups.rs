@@ -138,7 +138,14 @@ fn forwards(spot: DropLocation, to: IpAddr, evidence: &Evidence) -> bool {
 /// What was looked up where a router in between freed `drop` in its routing: forwarding that is off, strict reverse path
 /// filtering, or a route that is none.
 pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, evidence: &Evidence) -> Cause {
-    let Some(side) = spot.side().filter(|side| matches!(side, Side::Via(_))) else { return cause };
+    let Some(side) = spot.side() else { return cause };
+    if drop.reason == "IP_LOCAL_SOURCE" {
+        let detail = Some(format!("their source {} is an address of {} itself", drop.source, evidence.name(side)));
+        return Cause { detail, ..cause };
+    }
+    if !matches!(side, Side::Via(_)) {
+        return cause;
+    }
     let setting = |fits: &dyn Fn(&str, &str) -> bool| {
         evidence.findings(side).find_map(|finding| match finding {
             Finding::Setting { path, value } if fits(path, value.trim()) => Some(said(path, value)),
@@ -153,7 +160,8 @@ pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, eviden
         let strict = setting(&|path, value| value == "1" && came_by(path, "rp_filter"));
         return Cause { setting: strict, ..cause };
     }
-    let expired = drop.reason == "IP_INHDR" || drop.reason == "PKT_TOO_BIG";
+    let refused = ["IP_INVALID_SOURCE", "IP_INVALID_DEST", "IP_LOCALNET"];
+    let expired = matches!(drop.reason.as_str(), "IP_INHDR" | "PKT_TOO_BIG") || refused.contains(&drop.reason.as_str());
     let off = |path: &str, value: &str| {
         let v4 = path == "net/ipv4/ip_forward" || came_by(path, "forwarding") && path.starts_with("net/ipv4");
         value == "0" && if evidence.is_v6() { path == "net/ipv6/conf/all/forwarding" } else { v4 }
@@ -194,7 +202,11 @@ const COUNTERS: &[(&str, &str, DropPoint)] = &[
     ("Ip", "OutNoRoutes", DropPoint::RouteBack),
     ("Ip", "FragFails", DropPoint::FragmentOut),
     ("Xfrm.Out", "", DropPoint::RouteBack),
+    ("Xfrm.Out", "", DropPoint::FragmentOut),
+    ("Xfrm.Acquire", "", DropPoint::FragmentOut),
     ("Xfrm.In", "", DropPoint::Icmp),
+    ("Xfrm.In", "", DropPoint::RouteIn),
+    ("Xfrm.Fwd", "", DropPoint::RouteIn),
     ("raw", ".drops", DropPoint::SocketBuffer),
     ("icmp", ".drops", DropPoint::SocketBuffer),
     ("ping", ".drops", DropPoint::SocketBuffer),
@@ -211,8 +223,8 @@ pub(super) fn counter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Counter { name, by } = finding else { return None };
         let fits = |(begin, end, _): &&(&str, &str, DropPoint)| name.starts_with(begin) && name.ends_with(end);
-        let place = COUNTERS.iter().find(fits)?.2;
-        let spot = gap.spot(side, place)?;
+        let places = COUNTERS.iter().filter(fits).map(|(.., place)| *place);
+        let (place, spot) = places.filter_map(|place| Some((place, gap.spot(side, place)?))).next()?;
         if *by < missing || (place == DropPoint::Reassembly && reassembled(evidence, side) >= missing) {
             return None;
         }

@@ -29,7 +29,12 @@ pub(super) fn read() -> io::Result<Vec<Device>> {
     let lower: BTreeMap<u32, bool> = found.keys().map(|index| (*index, lro_beneath(&found, *index, 0))).collect();
     Ok(found
         .into_iter()
-        .map(|(index, link)| Device { lro: lower.get(&index).copied().unwrap_or(link.device.lro), ..link.device })
+        .map(|(index, link)| Device {
+            lro: lower.get(&index).copied().unwrap_or(link.device.lro),
+            lower: link.lower,
+            master: link.master,
+            ..link.device
+        })
         .collect())
 }
 

@@ -160,6 +160,7 @@ mod tests {
             remote: IpAddr::from([10, 0, 0, 2]),
             interface: None,
             ids: ids.to_vec(),
+            source_given: false,
         }
     }
 

@@ -57,7 +57,18 @@ pub fn evidence(
         trace
     };
     let (local, peer) = (named(first.from), Some(named(other)));
-    Some(Evidence { target, mode, responder: Responder::Nobody, sending, local, peer, walk: None, places: Vec::new() })
+    Some(Evidence {
+        target,
+        mode,
+        responder: Responder::Nobody,
+        sending,
+        local,
+        peer,
+        walk: None,
+        flags: Vec::new(),
+        controls: Vec::new(),
+        places: Vec::new(),
+    })
 }
 
 /// Returns a packet as its sender knows it, or `None` if no send was tried.

@@ -126,6 +126,7 @@ mod tests {
             interface: interface.map(str::to_owned),
             source: Ipv4Addr::LOCALHOST.into(),
             destination: Ipv4Addr::LOCALHOST.into(),
+            frame: crate::model::trace::FrameFacts::default(),
         }
     }
 

@@ -1,12 +1,28 @@
 //! What was seen of a run's probes in another network namespace of a watched kernel.
 
 use probe_ebpf::Echo;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
 use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage};
+
+/// A device of the watched network namespace that probes passed instead of the one that the hops stand at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherDevice {
+    /// Its name.
+    pub interface: String,
+    /// Requests or replies.
+    pub leg: Echo,
+    /// Whether they came in by it; otherwise they left by it.
+    pub inwards: bool,
+    /// Which.
+    pub probes: BTreeSet<u16>,
+}
 
 /// A network namespace that probes crossed or ended in, and in which nobody runs probe.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,5 +77,10 @@ impl PortTrace {
             (HopTrace::Watched { replies, .. }, Echo::Reply) => Some(replies),
             (HopTrace::Blind { .. }, _) => None,
         }
+    }
+
+    /// Returns the VLAN id of the tag with which a probe came in by it.
+    pub fn tag(&self, probe: u16, leg: Echo) -> Option<u16> {
+        self.seen(Hop::NetifIn, leg)?.get(&probe)?.tag()
     }
 }

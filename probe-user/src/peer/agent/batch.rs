@@ -144,7 +144,9 @@ mod tests {
             trace_rules: false,
             everywhere: false,
             requests: RequestHandling::Absorbed,
+            source_given: false,
             further: vec![[10, 0, 0, 5].into()],
+            numbered_from: None,
         }
     }
 

@@ -39,13 +39,12 @@ pub(super) fn send(
     };
     let mut prober = Prober::open(ProbePlan {
         settings,
-        id: order.id,
         first_seq: order.first_seq,
         count: order.count,
         interval: Duration::from_millis(order.interval_ms.into()),
         size: order.size,
-        nonce: order.nonce,
         wait: Duration::from_millis(order.wait_ms.into()),
+        ..ProbePlan::new(near_end(pair), order.id, order.nonce)
     })?;
     prober.run(stop, |_| false);
     Ok(prober.sending().clone())

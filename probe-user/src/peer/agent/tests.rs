@@ -99,7 +99,9 @@ fn watch() -> Request {
         trace_rules: false,
         everywhere: false,
         requests: RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
+        numbered_from: None,
     })
 }
 
@@ -192,6 +194,7 @@ fn a_sight_that_is_too_long_loses_drops_and_says_so() {
         interface: None,
         source: [10, 0, 0, 1].into(),
         destination: [10, 0, 0, 2].into(),
+        frame: crate::model::trace::FrameFacts::default(),
     };
     let ours = crate::model::trace::Drop { probe: Some(1), ..drop.clone() };
     let mut drops = vec![drop; 9000];

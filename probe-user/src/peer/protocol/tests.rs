@@ -34,7 +34,9 @@ fn watch() -> WatchRequest {
         trace_rules: false,
         everywhere: false,
         requests: RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
+        numbered_from: None,
     }
 }
 

@@ -130,9 +130,10 @@ fn add(cells: &mut Vec<Cell>, hop: &HopState) {
         cell.blind &= blind;
         return;
     }
-    // A hop that probes may pass by, and did, only makes the line longer.
+    // A hop that probes may pass by, and did, only makes the line longer; nothing is drawn as seen that a hop did not see.
     let optional = matches!(at.station, Station::Hop(Hop::SocketIn | Hop::IcmpIn | Hop::CgroupOut));
-    if optional && hop.packets.unwrap_or(0) == 0 {
+    let bypassed = hop.state == HopStatus::Missing && hop.passed > 0;
+    if (optional || bypassed) && hop.packets.unwrap_or(0) == 0 {
         return;
     }
     cells.push(Cell { name, first: at, last: at, passed: hop.passed, blind });

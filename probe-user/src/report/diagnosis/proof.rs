@@ -41,7 +41,7 @@ pub(super) fn cause(stop: &Stop) -> String {
 }
 
 fn told_netfilter(place: &Netfilter) -> String {
-    let Netfilter { family, hook, table, chain, legacy: _ } = place;
+    let Netfilter { family, hook, table, chain, legacy: _, rule: _ } = place;
     let mut text = hook.as_ref().map(|hook| format!(" at hook {hook}")).unwrap_or_default();
     if text.is_empty() {
         text.push_str(" in netfilter");
@@ -64,6 +64,7 @@ pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
         Witness::Errno => "the kernel itself finds no route back".to_owned(),
         Witness::IcmpError => "an ICMP error quotes them".to_owned(),
         Witness::Sysctl => "the setting was read there after the run".to_owned(),
+        Witness::Control => "otherwise equal packets of another size were answered".to_owned(),
         Witness::DeviceCounter if stop.cause.neighbour.is_some() => neighbour(stop),
         Witness::DeviceCounter => stop.cause.detail.clone().unwrap_or_else(|| "a counter there rose".to_owned()),
     };

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use probe_ebpf::{Family, journey::MAGIC};
 use socket2::SockFilter;
 
-use super::incoming::{ERRORS_V4, ERRORS_V6};
+use super::{
+    incoming::{ERRORS_V4, ERRORS_V6},
+    reader::ReplyChoice,
+};
 use crate::traffic::target::family_of;
 
 /// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
@@ -24,14 +27,15 @@ const MAGIC_AT: u32 = 8;
 const NONCE_AT: u32 = 16;
 
 /// Returns the bits of the types that a raw socket must not receive (`ICMP_FILTER`); 1: refused.
-pub(super) fn refused_types_v4() -> u32 {
-    ERRORS_V4.iter().fold(u32::MAX, |bits, icmp_type| bits & !(1 << icmp_type)) & !1
+pub(super) fn refused_types_v4(replies: ReplyChoice) -> u32 {
+    let open = ERRORS_V4.into_iter().chain((replies == ReplyChoice::Read).then_some(0));
+    open.fold(u32::MAX, |bits, icmp_type| bits & !(1 << icmp_type))
 }
 
-/// Returns the bits for `ICMPV6_FILTER`, in which echo replies (129) pass too.
-pub(super) fn refused_types_v6() -> [u32; 8] {
+/// Returns the bits for `ICMPV6_FILTER`, in which echo replies have type 129.
+pub(super) fn refused_types_v6(replies: ReplyChoice) -> [u32; 8] {
     let mut bits = [u32::MAX; 8];
-    for icmp_type in ERRORS_V6.into_iter().chain([129]) {
+    for icmp_type in ERRORS_V6.into_iter().chain((replies == ReplyChoice::Read).then_some(129)) {
         bits[usize::from(icmp_type / 32)] &= !(1 << (icmp_type % 32));
     }
     bits
@@ -89,10 +93,13 @@ mod tests {
 
     #[test]
     fn only_replies_and_errors_are_let_through() {
-        let open: Vec<u32> = (0..32).filter(|bit| refused_types_v4() & (1 << bit) == 0).collect();
+        let open: Vec<u32> = (0..32).filter(|bit| refused_types_v4(ReplyChoice::Read) & (1 << bit) == 0).collect();
         assert_eq!(open, [0, 3, 4, 5, 11, 12]);
-        let open: Vec<usize> = (0..256).filter(|bit| refused_types_v6()[bit / 32] & (1 << (bit % 32)) == 0).collect();
+        let open: Vec<usize> =
+            (0..256).filter(|bit| refused_types_v6(ReplyChoice::Read)[bit / 32] & (1 << (bit % 32)) == 0).collect();
         assert_eq!(open, [1, 2, 3, 4, 129]);
+        assert_eq!(refused_types_v4(ReplyChoice::Left), refused_types_v4(ReplyChoice::Read) | 1);
+        assert_ne!(refused_types_v6(ReplyChoice::Left)[4] & 2, 0);
     }
 
     #[test]

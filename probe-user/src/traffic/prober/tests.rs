@@ -18,7 +18,15 @@ fn a_probe_is_known_once_refused_answered_or_turned_back() {
     sending.errors = vec![error(1, 11), error(2, 5)];
     assert!(fate_known(&sending, &sent(1, None)));
     assert!(!fate_known(&sending, &sent(2, None)), "a redirect is no end");
-    let reply = Received { time_ns: 2, from: [10, 0, 0, 2].into(), id: 1, ttl: 64, times: 1 };
+    let reply = Received {
+        time_ns: 2,
+        from: [10, 0, 0, 2].into(),
+        id: 1,
+        ttl: 64,
+        times: 1,
+        altered: None,
+        bad_checksum: false,
+    };
     sending.received.insert(2, reply);
     assert!(fate_known(&sending, &sent(2, None)));
 }
@@ -46,4 +54,25 @@ fn a_run_without_room_for_marks_or_without_probes_is_refused() {
     assert!(mark::check(&ProbePlan { size: 15, ..plan() }).is_err());
     assert!(mark::check(&ProbePlan { count: 0, ..plan() }).is_err());
     assert!(mark::check(&ProbePlan { count: 1025, ..plan() }).is_err());
+}
+
+#[test]
+fn a_payload_without_room_for_a_mark_has_its_size_and_a_pattern_fills_what_is_left() {
+    let counting: Vec<u8> = (0..15).collect();
+    assert_eq!(mark::bytes(1, 2, 15, None), counting);
+    assert!(mark::bytes(1, 2, 0, None).is_empty());
+    assert_eq!(mark::bytes(1, 2, 56, None), payload(1, 2, 56));
+    let pattern = Pattern::new(vec![0xff, 0x00, 0xaa]).expect("three bytes");
+    let filled = mark::bytes(1, 2, 20, Some(&pattern));
+    assert_eq!((&filled[..16], &filled[16..]), (&payload(1, 2, 16)[..], &[0x00, 0xaa, 0xff, 0x00][..]));
+    assert_eq!(mark::bytes(1, 2, 4, Some(&pattern)), [0xff, 0x00, 0xaa, 0xff]);
+    assert_eq!((Pattern::new(Vec::new()), Pattern::new(vec![0; 17])), (None, None));
+}
+
+#[test]
+fn the_first_difference_of_a_payload_is_told() {
+    use crate::model::trace::PayloadChange::{Byte, Length};
+    assert_eq!(mark::difference(b"abc", b"abc"), None);
+    assert_eq!(mark::difference(b"abc", b"aXX"), Some(Byte { at: 1, sent: b'b', seen: b'X' }));
+    assert_eq!(mark::difference(b"abc", b"ab"), Some(Length { sent: 3, seen: 2 }));
 }

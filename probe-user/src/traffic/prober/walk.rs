@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{IncomingMessage, ProberError, Reader, payload};
+use super::{IncomingMessage, ProberError, Reader, ReplyChoice, payload};
 use crate::{
     stop::{LOOK, StopSignal},
     traffic::{Sender, Settings, SocketType},
@@ -27,6 +27,9 @@ const WAIT: Duration = Duration::from_millis(600);
 /// The time between two packets, so that one router need not send many errors at once.
 const GAP: Duration = Duration::from_millis(5);
 
+/// From how many distances a router that is met again and again is enough.
+const ROUNDS: usize = 2;
+
 /// Bytes of payload: little more than a mark.
 const SIZE: usize = 32;
 
@@ -42,7 +45,13 @@ pub fn walk(
     nonce: u64,
     stop: &StopSignal,
 ) -> Result<BTreeMap<u8, Option<IpAddr>>, ProberError> {
-    let mut walk = Walk { settings, id, nonce, reader: Reader::open(settings, nonce)?, answers: BTreeMap::new() };
+    let mut walk = Walk {
+        settings,
+        id,
+        nonce,
+        reader: Reader::open(settings, nonce, ReplyChoice::Read)?,
+        answers: BTreeMap::new(),
+    };
     let mut tried = 0;
     while tried < MAX_TTL && walk.end().is_none() && !stop.asked() {
         let group = tried + 1..=tried.saturating_add(GROUP).min(MAX_TTL);
@@ -50,7 +59,7 @@ pub fn walk(
             walk.group(group.clone(), stop)?;
         }
         tried = *group.end();
-        if !group.into_iter().any(|ttl| walk.answers.contains_key(&ttl)) {
+        if !group.into_iter().any(|ttl| walk.answers.contains_key(&ttl)) || walk.goes_round() {
             break;
         }
     }
@@ -74,6 +83,12 @@ struct Answer {
 }
 
 impl Walk<'_> {
+    /// Reports whether a router answered from so many distances that it must be in a loop.
+    fn goes_round(&self) -> bool {
+        let at = |from: IpAddr| self.answers.values().filter(|answer| answer.from == from).count();
+        self.answers.values().any(|answer| !answer.end && at(answer.from) > ROUNDS)
+    }
+
     /// Tries those TTLs of a group that nobody answered yet, unless the end is known by then.
     fn group(&mut self, ttls: std::ops::RangeInclusive<u8>, stop: &StopSignal) -> Result<(), ProberError> {
         let open = |walk: &Self, ttl: &u8| !walk.answers.contains_key(ttl) && walk.end().is_none_or(|end| *ttl < end);
@@ -89,7 +104,7 @@ impl Walk<'_> {
 
     /// Sends a packet; one that this host refuses counts as one that nobody answers.
     fn send(&self, ttl: u8) -> Result<(), ProberError> {
-        let mut sender = Sender::open(&Settings { ttl: Some(ttl), ..self.settings.clone() })?;
+        let mut sender = Sender::open(&Settings { ttl: Some(ttl), id: None, program: None, ..self.settings.clone() })?;
         if sender.way() != SocketType::Raw {
             return Err(ProberError::NotPrivileged);
         }
@@ -108,7 +123,7 @@ impl Walk<'_> {
             if left.is_zero() || enough(self) || stop.asked() {
                 return;
             }
-            self.reader.wait(left.min(LOOK));
+            self.reader.wait(None, left.min(LOOK));
         }
     }
 

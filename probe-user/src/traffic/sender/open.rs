@@ -13,33 +13,37 @@ use nix::{
     sys::socket::{setsockopt, sockopt},
 };
 use probe_ebpf::{Echo, Family};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 
-use super::{Fragmentation, Sender, SenderError, Settings, SocketType};
+use super::{Fragmentation, Sender, SenderError, Settings, SocketType, program};
 use crate::traffic::options::{IcmpFilter, Icmpv6Filter, Ipv4MtuDiscover, Ipv6MtuDiscover};
 
 /// Room for some dozens of errors. Packets are never queued here.
 const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Turns the `error` of a step into a [`SenderError::Setup`].
-fn setup<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> SenderError {
+pub(super) fn setup<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> SenderError {
     move |error| SenderError::Setup { what, source: error.into() }
 }
 
-fn errno(error: &io::Error) -> Option<Errno> {
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
 }
 
 /// Opens and sets up the socket that `settings` ask for.
 pub(super) fn socket(settings: &Settings) -> Result<(Socket, SocketType), SenderError> {
     check(settings)?;
-    let raw = raw_socket(settings)?;
-    let is_raw = raw.is_some();
-    let socket = match raw {
-        Some(socket) => socket,
-        None => ping_socket(settings)?,
+    let (socket, is_raw) = match &settings.program {
+        Some(_) => program::open(settings)?,
+        None => match raw_socket(settings)? {
+            Some(socket) => (socket, true),
+            None => (ping_socket(settings)?, false),
+        },
     };
-    receive_nothing(&socket, settings.kind().family, is_raw).map_err(setup("close the receiving side"))?;
+    match &settings.program {
+        Some(_) => program::listen(&socket, settings, is_raw).map_err(setup("open the receiving side"))?,
+        None => receive_nothing(&socket, settings.kind().family, is_raw).map_err(setup("close the receiving side"))?,
+    }
     if let Some(name) = &settings.interface {
         socket.bind_device(Some(name.as_bytes())).map_err(setup("bind to the interface"))?;
     }
@@ -47,15 +51,25 @@ pub(super) fn socket(settings: &Settings) -> Result<(Socket, SocketType), Sender
         Family::V4 => set_v4(&socket, settings).map_err(setup("set the fields of the IPv4 header"))?,
         Family::V6 => set_v6(&socket, settings).map_err(setup("set the fields of the IPv6 header"))?,
     }
+    if let Some(mark) = settings.mark {
+        setsockopt(&socket, sockopt::Mark, &mark).map_err(setup("mark the packets"))?;
+    }
+    if let Some(asked) = &settings.program {
+        program::set(&socket, settings, asked)?;
+    }
     let way = bind(&socket, settings, is_raw)?;
     socket.set_write_timeout(Some(Sender::PATIENCE)).map_err(setup("bound how long a send waits"))?;
     Ok((socket, way))
 }
 
-/// Returns the address without its port: raw IPv6 sockets take a port for a protocol number.
-pub(super) fn without_port(mut address: SocketAddr) -> SocketAddr {
+/// Returns the target without its port, as raw IPv6 sockets take a port for a protocol number, and with the flow label.
+pub(super) fn address(settings: &Settings) -> SockAddr {
+    let mut address = settings.target;
     address.set_port(0);
-    address
+    if let (SocketAddr::V6(v6), Some(program)) = (&mut address, &settings.program) {
+        v6.set_flowinfo(program.flow_label.unwrap_or(0).to_be());
+    }
+    address.into()
 }
 
 /// Checks what can be checked before any socket exists.
@@ -109,14 +123,14 @@ fn ping_socket(settings: &Settings) -> Result<Socket, SenderError> {
     Err(SenderError::NotPrivileged { what })
 }
 
-fn new_socket(settings: &Settings, kind: Type) -> io::Result<Socket> {
+pub(super) fn new_socket(settings: &Settings, kind: Type) -> io::Result<Socket> {
     match settings.kind().family {
         Family::V4 => Socket::new(Domain::IPV4, kind, Some(Protocol::ICMPV4)),
         Family::V6 => Socket::new(Domain::IPV6, kind, Some(Protocol::ICMPV6)),
     }
 }
 
-fn unopened(settings: &Settings, error: io::Error) -> SenderError {
+pub(super) fn unopened(settings: &Settings, error: io::Error) -> SenderError {
     match errno(&error) {
         Some(Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => SenderError::NoFamily {
             family: match settings.kind().family {
@@ -144,8 +158,8 @@ pub(in crate::traffic) fn receive_nothing(socket: &Socket, family: Family, is_ra
 fn set_v4(socket: &Socket, settings: &Settings) -> io::Result<()> {
     // Without this a raw socket reports success when the device's queue drops a packet (raw_sendmsg).
     setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
-    socket.set_broadcast(true)?;
-    socket.set_tos_v4(u32::from(settings.dscp) << 2)?;
+    socket.set_broadcast(settings.program.as_ref().is_none_or(|program| program.broadcast))?;
+    socket.set_tos_v4(tos(settings))?;
     if let Some(ttl) = settings.ttl {
         socket.set_ttl_v4(ttl.into())?;
         socket.set_multicast_ttl_v4(ttl.into())?;
@@ -153,22 +167,35 @@ fn set_v4(socket: &Socket, settings: &Settings) -> io::Result<()> {
     let discover = match settings.fragmentation {
         Fragmentation::Allowed => libc::IP_PMTUDISC_DONT,
         Fragmentation::Forbidden => libc::IP_PMTUDISC_PROBE,
+        Fragmentation::OnThisHost => libc::IP_PMTUDISC_WANT,
+        Fragmentation::Nowhere => libc::IP_PMTUDISC_DO,
+        Fragmentation::AsHost => return Ok(()),
     };
     Ok(setsockopt(socket, Ipv4MtuDiscover, &discover)?)
 }
 
 fn set_v6(socket: &Socket, settings: &Settings) -> io::Result<()> {
     setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
-    socket.set_tclass_v6(u32::from(settings.dscp) << 2)?;
+    socket.set_tclass_v6(tos(settings))?;
     if let Some(hops) = settings.ttl {
         socket.set_unicast_hops_v6(hops.into())?;
         socket.set_multicast_hops_v6(hops.into())?;
     }
-    if settings.fragmentation == Fragmentation::Forbidden {
-        setsockopt(socket, sockopt::Ipv6DontFrag, &true)?;
-        setsockopt(socket, Ipv6MtuDiscover, &libc::IPV6_PMTUDISC_PROBE)?;
-    }
-    Ok(())
+    let discover = match settings.fragmentation {
+        Fragmentation::Allowed | Fragmentation::AsHost => return Ok(()),
+        Fragmentation::Forbidden => {
+            setsockopt(socket, sockopt::Ipv6DontFrag, &true)?;
+            libc::IPV6_PMTUDISC_PROBE
+        }
+        Fragmentation::OnThisHost => libc::IPV6_PMTUDISC_WANT,
+        Fragmentation::Nowhere => libc::IPV6_PMTUDISC_DO,
+    };
+    Ok(setsockopt(socket, Ipv6MtuDiscover, &discover)?)
+}
+
+/// The byte that holds DSCP and congestion notification.
+fn tos(settings: &Settings) -> u32 {
+    u32::from(settings.dscp) << 2 | u32::from(settings.ecn & 3)
 }
 
 /// Binds to the source address, and a ping socket to its id; returns that id.

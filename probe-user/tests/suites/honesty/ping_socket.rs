@@ -59,7 +59,9 @@ fn run() -> Evidence {
         trace_rules: false,
         everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
+        source_given: false,
         further: Vec::new(),
+        numbered_from: None,
     };
     let mut watch = path_watch::start(&request).expect("root may");
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)).expect("a ping socket");
@@ -85,6 +87,7 @@ fn echo(socket: &Socket, probe: u16, id: u16) -> (SentProbe, Received) {
     let mut reply = [MaybeUninit::uninit(); 128];
     assert_eq!(socket.recv(&mut reply).expect("a reply"), request.len());
     let from: IpAddr = B4.into();
-    let received = Received { time_ns: monotonic_ns(), from, id, ttl: 64, times: 1 };
+    let received =
+        Received { time_ns: monotonic_ns(), from, id, ttl: 64, times: 1, altered: None, bad_checksum: false };
     (SentProbe { probe, id, seq: probe, sent_ns, errno: None }, received)
 }

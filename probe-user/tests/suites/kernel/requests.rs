@@ -52,10 +52,12 @@ const AT_XDP: [(Hop, AttachMode); 2] = [ENTRIES[0], ENTRIES[1]];
 fn job(requests: RequestHandling, mode: AttachMode) -> Job {
     let journey = Journey {
         nonce: NONCE,
+        numbered: None,
         netns: 0,
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),
         crossings: 0,
+        everywhere: false,
         drop_ring_bytes: 1 << 16,
     };
     Job { count: Switch::Off, journey: Some(journey), requests, mode, ..Job::count(&NIC_HOPS) }

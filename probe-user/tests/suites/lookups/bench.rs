@@ -28,6 +28,7 @@ pub(crate) fn request(host: LabHost, family: Family) -> EchoFlow {
         remote: remote.address(family),
         interface: host.nics().next().map(|nic| nic.interface().to_owned()),
         ids: vec![ID],
+        source_given: false,
     }
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn request(host: LabHost, family: Family) -> EchoFlow {
 pub(crate) fn found(lab: &Topology, host: LabHost, family: Family, traffic: impl FnOnce()) -> Vec<Finding> {
     let lookups = lab.netns(host).run(|| Lookups::begin(&request(host, family))).expect("inside");
     traffic();
-    lab.netns(host).run(|| lookups.end()).expect("inside")
+    lab.netns(host).run(|| lookups.end(&[])).expect("inside")
 }
 
 /// Sends `count` echo packets; whether the kernel took them all.

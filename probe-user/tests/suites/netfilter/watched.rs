@@ -48,10 +48,12 @@ impl Watched {
         let kernel = &*KERNEL;
         let journey = Journey {
             nonce: NONCE,
+            numbered: None,
             netns: 0,
             offsets: kernel.layout(OffsetGroup::Netfilter).expect("this kernel has netfilter").offsets,
             drops: DropConfig::zeroed(),
             crossings: 0,
+            everywhere: false,
             drop_ring_bytes: probe_user::ebpf::drops::RING_BYTES,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };

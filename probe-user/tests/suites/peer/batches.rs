@@ -64,7 +64,9 @@ fn request(
         trace_rules: false,
         everywhere: false,
         requests,
+        source_given: false,
         further,
+        numbered_from: None,
     }
 }
 

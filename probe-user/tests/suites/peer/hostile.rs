@@ -14,7 +14,7 @@ use probe_user::{
     model::{
         attach::XdpAttachment,
         request::WatchRequest,
-        trace::{Drop, Finding, HopTrace, HostFacts, HostTrace, ProgramSite},
+        trace::{ChainRule, Drop, Finding, HopTrace, HostFacts, HostTrace, ProgramSite},
     },
     peer::protocol::{Complaint, Hello},
     watch::Watching,
@@ -61,6 +61,7 @@ impl Watching for Evil {
             interface: Some(evil()),
             source: self.0.remote,
             destination: self.0.local,
+            frame: probe_user::model::trace::FrameFacts::default(),
         });
         let hops = hops.chain([(evil(), HopTrace::Blind { why: evil() })]).collect();
         Ok(HostTrace { host, hops, drops: drops.collect(), findings: self.findings(), ..HostTrace::default() })
@@ -86,6 +87,8 @@ impl Evil {
                 policy: evil(),
                 can_drop: true,
                 legacy: false,
+                ending: vec![ChainRule { chain: evil(), rule: evil(), handle: None }],
+                limits: Vec::new(),
             },
             Finding::Rule {
                 family,

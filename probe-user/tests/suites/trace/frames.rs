@@ -38,10 +38,12 @@ impl Bench {
     fn new() -> Self {
         let journey = Journey {
             nonce: NONCE,
+            numbered: None,
             netns: 0,
             offsets: Offsets::NONE,
             drops: DropConfig::zeroed(),
             crossings: 0,
+            everywhere: false,
             drop_ring_bytes: 1 << 16,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&NIC_HOPS) };
@@ -155,10 +157,12 @@ fn the_verifier_takes_the_hops_of_a_nic_for_every_job() {
     }
     let journey = Journey {
         nonce: NONCE,
+        numbered: None,
         netns: 0,
         offsets: Offsets::NONE,
         drops: DropConfig::zeroed(),
         crossings: 0,
+        everywhere: false,
         drop_ring_bytes: 1 << 16,
     };
     let switches = [Switch::Off, Switch::On];

@@ -31,10 +31,12 @@ fn under_three_capabilities() {
     let kernel = RunningKernel::read();
     let journey = Journey {
         nonce: 1,
+        numbered: None,
         netns: 1,
         offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
         drops: kernel.drop_config(),
         crossings: 0,
+        everywhere: false,
         drop_ring_bytes: RING_BYTES,
     };
     let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&super::watched::WATCHED) };

@@ -92,10 +92,12 @@ impl Watched {
         }
         let journey = Journey {
             nonce: wish.nonce,
+            numbered: None,
             netns: u32::try_from(netns.inode()).expect("32 bits"),
             offsets: kernel.layout(OffsetGroup::Packet).expect("a layout").offsets,
             drops,
             crossings: 0,
+            everywhere: false,
             drop_ring_bytes: wish.ring_bytes,
         };
         let job = Job {

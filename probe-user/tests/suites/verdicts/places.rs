@@ -53,6 +53,7 @@ fn dropped(probe: u16) -> Drop {
         interface: Some("eth0".into()),
         source: [10, 77, 0, 10].into(),
         destination: [10, 78, 0, 10].into(),
+        frame: probe_user::model::trace::FrameFacts::default(),
     }
 }
 

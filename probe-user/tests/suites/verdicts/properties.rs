@@ -69,6 +69,7 @@ fn noise(evidence: &Evidence) -> Vec<Drop> {
         interface: None,
         source: evidence.target.address,
         destination: evidence.target.address,
+        frame: probe_user::model::trace::FrameFacts::default(),
     };
     vec![
         event(None, Echo::Request, "NETFILTER_DROP", "nft_do_chain"),

@@ -1,0 +1,71 @@
+//! From where packets stop to what made them stop there: the setting, rule, route or policy that decides, with what mends it.
+//!
+//! A drop's place and the kernel's reason are an ending. Each explanation here reads what was looked up with the packet's own
+//! key, and says nothing where that does not tell.
+
+mod ipsec;
+mod pace;
+mod reverse_path;
+mod routing;
+mod size;
+pub(super) mod special;
+mod ttl;
+mod vlan;
+
+use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation};
+
+/// What made packets stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Explanation {
+    /// The cause as a clause, for the sentence.
+    pub(super) detail: Option<String>,
+    /// What it means, as a sentence.
+    pub(super) meaning: String,
+    /// What to type there.
+    pub(super) commands: Vec<String>,
+    /// Where, if it is not where they stop.
+    pub(super) on: Option<Side>,
+}
+
+/// A stop with all that is known of it.
+pub(super) struct Case<'a> {
+    pub(super) stop: &'a Stop,
+    pub(super) gap: &'a Gap,
+    pub(super) spot: DropLocation,
+    pub(super) evidence: &'a Evidence,
+}
+
+type Explain = fn(&Case<'_>) -> Option<Explanation>;
+
+/// In the order in which they are asked; the first that has something to say is taken.
+const EXPLAIN: [Explain; 9] = [
+    pace::explain,
+    ipsec::explain,
+    vlan::explain,
+    reverse_path::explain,
+    ttl::explain,
+    size::explain,
+    special::explain,
+    routing::rerouted,
+    routing::explain,
+];
+
+/// Completes `stop`, which lies at `spot`.
+pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence: &Evidence) {
+    let case = Case { stop, gap, spot, evidence };
+    let Some(found) = EXPLAIN.iter().find_map(|explain| explain(&case)) else { return };
+    if found.detail.is_some() {
+        stop.cause.detail = found.detail;
+    }
+    stop.meaning = found.meaning;
+    if !found.commands.is_empty() {
+        advice::replace(stop, &found.commands, found.on, evidence);
+    }
+}
+
+impl Case<'_> {
+    /// `-4` or `-6`, as `ip` takes it.
+    fn ip_version(&self) -> &'static str {
+        if self.evidence.is_v6() { "-6" } else { "-4" }
+    }
+}

@@ -1,0 +1,59 @@
+//! What `IPsec` refuses, by the kernel's counters of it (`/proc/net/xfrm_stat`).
+
+use super::{Case, Explanation};
+use crate::{
+    diagnosis::{document::Layer, places::DropPoint},
+    model::trace::Finding,
+};
+
+/// What a counter of `include/uapi/linux/snmp.h` (`LINUX_MIB_XFRM*`) counts, as a clause; the first that fits by its end.
+const COUNTERS: &[(&str, &str)] = &[
+    ("OutNoStates", "an IPsec policy wants them encrypted, and there is no state (SA) for it"),
+    ("OutPolBlock", "an IPsec policy with action block forbids them"),
+    ("OutPolDead", "the IPsec policy is expired"),
+    ("OutPolError", "the IPsec policy cannot be applied"),
+    ("OutStateExpired", "the IPsec state (SA) is expired"),
+    ("OutStateInvalid", "the IPsec state (SA) is not usable (not yet negotiated, or being replaced)"),
+    ("OutStateSeqError", "the sequence numbers of the IPsec state (SA) have run out"),
+    ("OutBundleGenError", "the route of the IPsec tunnel cannot be made"),
+    ("OutBundleCheckError", "the route of the IPsec tunnel is no longer valid"),
+    ("OutNoQueueSpace", "the queue for packets that wait for an IPsec state (SA) is full"),
+    ("Out", "IPsec refuses them on their way out"),
+    ("AcquireError", "no IPsec key exchange daemon answers the kernel's request for a state (SA)"),
+    ("InNoPols", "they come in through IPsec, and no policy allows that"),
+    ("InPolBlock", "an IPsec policy with action block forbids them"),
+    ("InPolError", "the IPsec policy cannot be applied"),
+    ("InTmplMismatch", "an IPsec policy wants them encrypted, and they come in otherwise (plain, or by another state)"),
+    ("InNoStates", "no IPsec state (SA) here has the SPI of what comes in"),
+    ("InStateProtoError", "they cannot be decrypted: the keys of both ends differ"),
+    ("InStateModeError", "the IPsec mode (tunnel or transport) of both ends differs"),
+    ("InStateSeqError", "the replay window of the IPsec state (SA) refuses them"),
+    ("InStateExpired", "the IPsec state (SA) is expired"),
+    ("InStateMismatch", "the selector of the IPsec state (SA) does not cover them"),
+    ("InStateInvalid", "the IPsec state (SA) is not usable"),
+    ("Fwd", "an IPsec policy for forwarded packets refuses them"),
+    ("In", "IPsec refuses them on their way in"),
+];
+
+/// A counter of IPsec rose on the host where they stop, at a place where IPsec decides.
+pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+    let side = case.spot.side()?;
+    let by_policy = case.stop.cause.reason.as_deref().is_some_and(|reason| reason.contains("XFRM"));
+    let there = matches!(case.stop.layer, Layer::Route | Layer::Ip | Layer::Icmp) || by_policy;
+    let risen = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Counter { name, by } => Some((name.strip_prefix("Xfrm.")?, *by)),
+        _ => None,
+    });
+    let (counter, by) = risen.filter(|(_, by)| there && *by >= case.stop.packets as u64)?;
+    let outwards = counter.starts_with("Out") || counter.starts_with("Acquire");
+    if outwards != (case.stop.place < DropPoint::Network || case.stop.place == DropPoint::RouteBack) {
+        return None;
+    }
+    let what = COUNTERS.iter().find(|(begin, _)| counter.starts_with(begin)).map(|(_, what)| *what)?;
+    Some(Explanation {
+        detail: Some(format!("Xfrm{counter} rose by {by}: {what}")),
+        meaning: format!("{}{}.", what[..1].to_uppercase(), &what[1..]),
+        commands: ["ip xfrm policy", "ip xfrm state", "cat /proc/net/xfrm_stat"].map(str::to_owned).into(),
+        ..Explanation::default()
+    })
+}

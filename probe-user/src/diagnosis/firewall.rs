@@ -1,0 +1,101 @@
+//! Which chain, and which of its rules, a packet died of that netfilter dropped.
+
+use probe_ebpf::Echo;
+
+use super::{
+    Evidence,
+    document::{Layer, Netfilter, Stop},
+    path::Side,
+    places::{DropLocation, DropPoint},
+};
+use crate::model::trace::{ChainRule, Finding};
+
+/// Hook, and table and chain where only one chain of that host can have been it.
+pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
+    let (Layer::Netfilter, Some(side)) = (stop.layer, spot.side()) else { return };
+    if spot.place == DropPoint::Bridge {
+        return name_the_bridges_chain(stop, side, evidence);
+    }
+    let Some(hook) = spot.place.hook() else { return };
+    let mut netfilter = Netfilter { hook: Some(hook.to_owned()), ..Netfilter::default() };
+    let chains = evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Chain { family, hook: at, can_drop: true, .. } if at == hook => Some((family, finding)),
+        _ => None,
+    });
+    let fits = |family: &str| match family {
+        "ip" => !evidence.is_v6(),
+        "ip6" => evidence.is_v6(),
+        _ => true,
+    };
+    let chains: Vec<_> = chains.filter(|(family, ..)| fits(family)).collect();
+    if let [(_, Finding::Chain { family, table, chain, policy, legacy, ending, limits, .. })] = chains.as_slice() {
+        netfilter.legacy = *legacy;
+        netfilter.family = Some(family.clone());
+        netfilter.table = Some(table.clone());
+        netfilter.chain = Some(chain.clone());
+        let said = what_ends(stop, chain, policy, ending);
+        netfilter.rule = said.0;
+        let partly = stop.packets < evidence.sent();
+        let limit =
+            limits.first().filter(|_| partly).map(|limit| format!("it lets only so many pass: \"{}\"", limit.rule));
+        let details: Vec<String> = said.1.into_iter().chain(limit).collect();
+        stop.cause.detail = (!details.is_empty()).then(|| details.join("; "));
+    } else if !chains.is_empty() {
+        let names: Vec<_> = chains.iter().filter_map(|(_, finding)| full_name(finding)).collect();
+        stop.cause.detail = Some(format!("one of the chains {}", names.join(", ")));
+    }
+    stop.cause.netfilter = Some(netfilter);
+}
+
+/// The same for a bridge, whose event does not tell the hook.
+fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
+    let chains = evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Chain { family, hook, table, chain, can_drop: true, .. } if family == "bridge" => {
+            Some((hook, table, chain))
+        }
+        _ => None,
+    });
+    let chains: Vec<_> = chains.collect();
+    let ([(hook, table, chain)], Some("NETFILTER_DROP")) = (chains.as_slice(), stop.cause.reason.as_deref()) else {
+        return;
+    };
+    let [hook, table, chain] = [hook, table, chain].map(|name| Some((*name).clone()));
+    stop.cause.netfilter =
+        Some(Netfilter { family: Some("bridge".to_owned()), hook, table, chain, legacy: false, rule: None });
+}
+
+fn full_name(finding: &Finding) -> Option<String> {
+    let Finding::Chain { family, table, chain, .. } = finding else { return None };
+    Some(format!("{family} {table} {chain}"))
+}
+
+/// The rule that ended the packets, where only one can have, and what is said of it: rules that cannot match an echo packet of
+/// this leg are none.
+fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (Option<String>, Option<String>) {
+    let other = if stop.leg == Echo::Request { "echo-reply" } else { "echo-request" };
+    let own = if stop.leg == Echo::Request { "echo-request" } else { "echo-reply" };
+    let fits = |rule: &&ChainRule| !rule.rule.contains(other) || rule.rule.contains(own) || rule.rule.contains("!=");
+    let fit: Vec<&ChainRule> = ending.iter().filter(fits).collect();
+    let by_policy = policy.eq_ignore_ascii_case("drop");
+    match fit.as_slice() {
+        [] if by_policy => {
+            (Some("policy drop".to_owned()), Some("no rule lets them pass, and its policy is drop".to_owned()))
+        }
+        [one] if !by_policy => {
+            let handle = one.handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
+            let elsewhere = if one.chain == chain { String::new() } else { format!(" in chain {}", one.chain) };
+            (Some(one.rule.clone()), Some(format!("rule \"{}\"{elsewhere}{handle}", one.rule)))
+        }
+        [] => (None, None),
+        several => {
+            let mut texts: Vec<String> = several.iter().take(3).map(|rule| format!("\"{}\"", rule.rule)).collect();
+            if several.len() > texts.len() {
+                texts.push(format!("{} more", several.len() - texts.len()));
+            }
+            if by_policy {
+                texts.push("its policy, drop".to_owned());
+            }
+            (None, Some(format!("one of {}", texts.join(", "))))
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What was rewritten on the way, and between which two hops: addresses by a NAT, a TTL by a rule. No fault by itself; the
+//! address by which a packet arrived explains many a drop behind it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use probe_ebpf::{Echo, Hop};
+
+use super::{
+    Evidence,
+    document::{Alteration, Value},
+    ledger::Ledger,
+    path::{Checkpoint, Side, Station},
+};
+use crate::model::trace::ProbePassage;
+
+/// What a packet was like at a hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u8,
+}
+
+/// A change of one field between two hops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rewrite {
+    pub(super) leg: Echo,
+    pub(super) field: &'static str,
+    pub(super) from: Value,
+    pub(super) to: Value,
+    /// The last hop that saw it as it was.
+    pub(super) before: Checkpoint,
+    /// The first hop that saw it changed.
+    pub(super) after: Checkpoint,
+    pub(super) packets: usize,
+}
+
+/// Finds what was rewritten, in path order.
+pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Rewrite> {
+    let mut found: Vec<Rewrite> = Vec::new();
+    let Some(local) = evidence.local.host.address else { return found };
+    for sent in &evidence.sending.probes {
+        let mut last: BTreeMap<Echo, (Header, Checkpoint)> = BTreeMap::new();
+        for row in &ledger.rows {
+            let (leg, at) = (row.step.leg, row.step.checkpoint);
+            let Some(passage) = passage(evidence, leg, at, sent.probe) else { continue };
+            let header = header(evidence, &passage, leg, at.host, local);
+            if let Some((before, place)) = last.insert(leg, (header, at)) {
+                for (field, from, to) in changes(&before, &header, place, at) {
+                    note(&mut found, Rewrite { leg, field, from, to, before: place, after: at, packets: 1 });
+                }
+            }
+        }
+    }
+    found
+}
+
+fn note(found: &mut Vec<Rewrite>, new: Rewrite) {
+    let same = |old: &&mut Rewrite| {
+        (old.leg, old.field, old.from, old.to, old.after) == (new.leg, new.field, new.from, new.to, new.after)
+    };
+    match found.iter_mut().find(same) {
+        Some(old) => old.packets += 1,
+        None => found.push(new),
+    }
+}
+
+fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) -> Vec<(&'static str, Value, Value)> {
+    let mut changes = Vec::new();
+    for (field, old, new) in [("source", old.source, new.source), ("destination", old.destination, new.destination)] {
+        if old != new {
+            changes.push((field, Value::Address(old), Value::Address(new)));
+        }
+    }
+    // Between hops of one end nobody forwards, so that nothing but a rule or a program changes a TTL.
+    let one_end = before.host == after.host && !matches!(before.host, Side::Via(_));
+    let outwards = |at: Checkpoint| matches!(at.station, Station::Hop(hop) if hop <= Hop::Xmit);
+    let same_way = outwards(before) == outwards(after);
+    if one_end && same_way && old.ttl != new.ttl && old.ttl != 0 && new.ttl != 0 {
+        changes.push(("ttl", Value::Id(old.ttl.into()), Value::Id(new.ttl.into())));
+    }
+    changes
+}
+
+/// What a hop or an interface in between saw of a probe.
+fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<ProbePassage> {
+    match at.station {
+        Station::Send | Station::Recv => None,
+        Station::Hop(hop) => super::alterations::step(evidence, leg, at.host, hop, probe),
+        Station::Port(hop, port) => {
+            let ports = &evidence.place(at.host)?.ports;
+            ports.get(usize::from(port))?.seen(hop, leg)?.get(&probe).copied()
+        }
+    }
+}
+
+/// The header at a hop: a host tells addresses only where they are not those of the pair that it watches.
+fn header(evidence: &Evidence, passage: &ProbePassage, leg: Echo, side: Side, local: IpAddr) -> Header {
+    let target = if side == Side::Peer {
+        evidence.peer.as_ref().and_then(|peer| peer.host.address).unwrap_or(evidence.target.address)
+    } else {
+        evidence.target.address
+    };
+    let towards_target = (leg == Echo::Request) != (evidence.first_leg() == Echo::Reply);
+    let (from, to) = if towards_target { (local, target) } else { (target, local) };
+    Header { source: passage.source.unwrap_or(from), destination: passage.destination.unwrap_or(to), ttl: passage.ttl }
+}
+
+impl Rewrite {
+    /// Returns it as the documents have it.
+    pub(super) fn alteration(&self, evidence: &Evidence) -> Alteration {
+        Alteration {
+            leg: self.leg,
+            field: self.field,
+            sent: self.from,
+            seen: self.to,
+            seen_at: self.after,
+            place: Some(self.place(evidence)),
+            packets: self.packets,
+        }
+    }
+
+    /// Returns where it was done, as a clause.
+    pub(super) fn place(&self, evidence: &Evidence) -> String {
+        let name = |side: Side| match evidence.place(side) {
+            Some(place) => format!("network namespace {}", place.name),
+            None => evidence.name(side),
+        };
+        let (before, after) = (self.before, self.after);
+        if before.host != after.host {
+            return format!("between {} and {}", name(before.host), name(after.host));
+        }
+        let hook = match (before.station, after.station) {
+            (Station::Hop(before), Station::Hop(after)) => hook(before, after),
+            _ => None,
+        };
+        match hook {
+            Some(hook) => format!("on {}, in hook {hook}", name(before.host)),
+            None => format!("on {}", name(before.host)),
+        }
+    }
+}
+
+/// The netfilter hook between two hops that are its ends.
+fn hook(before: Hop, after: Hop) -> Option<&'static str> {
+    Some(match (before, after) {
+        (Hop::NfOutputFirst, Hop::NfOutputLast) => "output",
+        (Hop::NfPostroutingFirst, Hop::NfPostroutingLast) => "postrouting",
+        (Hop::NfPreroutingFirst, Hop::NfPreroutingLast) => "prerouting",
+        (Hop::NfInputFirst, Hop::NfInputLast) => "input",
+        _ => return None,
+    })
+}
+
+/// Says where packets came in to an end by one device and went out by another.
+pub(super) fn other_ways(evidence: &Evidence) -> Vec<String> {
+    let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
+    let one = |side: Side| {
+        let (first, second) = match side {
+            Side::Local => ((evidence.first_leg(), false), (Echo::Reply, true)),
+            _ => ((evidence.first_leg(), true), (Echo::Reply, false)),
+        };
+        let there = evidence.crossed(side, first.0, first.1);
+        let back = evidence.crossed(side, second.0, second.1);
+        let used = |(leg, inwards): (Echo, bool)| {
+            let hop = if inwards { Hop::NetifIn } else { Hop::DevQueue };
+            !super::ledger::seen_at(evidence.host(side), hop, leg).0.is_empty()
+        };
+        let differ = there != back && evidence.mode == super::ProbeMode::Request && used(first) && used(second);
+        differ.then(|| match side {
+            Side::Local => format!(
+                "requests left {} by {there}, and the replies came in by {back}: the way back is another",
+                evidence.name(side)
+            ),
+            _ => format!(
+                "requests came in to {} by {there}, and the replies left by {back}: the way back is another",
+                evidence.name(side)
+            ),
+        })
+    };
+    sides.filter_map(one).collect()
+}

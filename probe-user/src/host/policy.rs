@@ -1,0 +1,199 @@
+//! How routing decides about a packet: the kernel's own answer for its very key, and the rule, table and route behind it.
+
+mod walk;
+
+use std::{fs, io, net::IpAddr};
+
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    route::{RouteHeader, RouteMessage, RouteType},
+    rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
+};
+use nix::unistd::Uid;
+
+use super::or_log;
+use crate::{
+    host::device::{Device, netlink},
+    model::trace::{Finding, RouteChoice, RoutePurpose},
+};
+pub use walk::RouteKey;
+
+impl RouteKey {
+    /// Returns the key of a packet that this host sends from `from` to `to`, with that firewall mark.
+    pub fn sent(from: Option<IpAddr>, to: IpAddr, mark: u32) -> Self {
+        let from = from.filter(|from| !from.is_unspecified());
+        Self { from, to, mark, tos: 0, incoming: "lo".to_owned(), outgoing: None, uid: Uid::current().as_raw() }
+    }
+
+    /// Returns the key of a packet that came in by `incoming`.
+    pub fn forwarded(from: IpAddr, to: IpAddr, mark: u32, incoming: &str) -> Self {
+        Self { incoming: incoming.to_owned(), uid: 0, ..Self::sent(Some(from), to, mark) }
+    }
+}
+
+/// Rules and routes of the calling thread's network namespace, read once.
+pub struct Policy {
+    rules: Vec<RuleMessage>,
+    routes: Vec<RouteMessage>,
+    devices: Vec<Device>,
+}
+
+impl Policy {
+    /// Reads the rules and routes of the IP version of `of`.
+    ///
+    /// # Errors
+    /// The error of the socket or the kernel.
+    pub fn read(of: IpAddr) -> io::Result<Self> {
+        let family = if of.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let mut ask = RuleMessage::default();
+        ask.header.family = family;
+        let rules = netlink::dump(&RouteNetlinkMessage::GetRule(ask))?.into_iter();
+        let rules = rules.filter_map(|message| match message {
+            RouteNetlinkMessage::NewRule(rule) => Some(rule),
+            _ => None,
+        });
+        let mut ask = RouteMessage::default();
+        ask.header = RouteHeader { address_family: family, ..RouteHeader::default() };
+        let routes = netlink::dump(&RouteNetlinkMessage::GetRoute(ask))?.into_iter();
+        let routes = routes.filter_map(|message| match message {
+            RouteNetlinkMessage::NewRoute(route) => Some(route),
+            _ => None,
+        });
+        let devices = Device::all().map_err(io::Error::other)?;
+        Ok(Self { rules: rules.collect(), routes: routes.collect(), devices })
+    }
+
+    /// Returns what decides about packets with `key`.
+    pub fn choice(&self, key: &RouteKey, purpose: RoutePurpose) -> Finding {
+        let name = |index: u32| self.devices.iter().find(|device| device.ifindex == index).map(|it| it.name.clone());
+        let chosen = walk::walk(key, &self.rules, &self.routes, &name);
+        let route = chosen.and_then(|chosen| chosen.route);
+        let ends = match chosen {
+            None => Some("no route".to_owned()),
+            Some(chosen) => kind(chosen.route, chosen.rule).map(str::to_owned),
+        };
+        Finding::Routing(RouteChoice {
+            purpose,
+            from: key.from,
+            to: key.to,
+            mark: key.mark,
+            rule: chosen.map(|chosen| rule_text(chosen.rule)).unwrap_or_default(),
+            table: chosen.map(|chosen| table_name(walk::table_of(chosen.rule))).unwrap_or_default(),
+            route: route.map(|route| route_text(route, &name)).unwrap_or_default(),
+            ends,
+            interface: route.and_then(|route| name(*walk::devices(route).first()?)),
+            gateway: route.and_then(walk::gateway),
+        })
+    }
+}
+
+/// Returns what decides about packets with each of `keys`; nothing of keys whose tables cannot be read.
+pub fn choices(keys: &[(RouteKey, RoutePurpose)]) -> Vec<Finding> {
+    let Some((first, _)) = keys.first() else { return Vec::new() };
+    let Some(policy) = or_log("routing rules", Policy::read(first.to)) else { return Vec::new() };
+    keys.iter().map(|(key, purpose)| policy.choice(key, *purpose)).collect()
+}
+
+/// Returns the word of `ip route` for a route or rule that ends packets.
+fn kind(route: Option<&RouteMessage>, rule: &RuleMessage) -> Option<&'static str> {
+    match (route.map(|route| route.header.kind), rule.header.action) {
+        (Some(RouteType::BlackHole), _) | (None, RuleAction::Blackhole) => Some("blackhole"),
+        (Some(RouteType::Unreachable), _) | (None, RuleAction::Unreachable) => Some("unreachable"),
+        (Some(RouteType::Prohibit), _) | (None, RuleAction::Prohibit) => Some("prohibit"),
+        _ => None,
+    }
+}
+
+/// Writes a rule as `ip rule` does.
+fn rule_text(rule: &RuleMessage) -> String {
+    let mut text = format!("{}:", walk::priority(rule));
+    if rule.header.flags.contains(RuleFlags::Invert) {
+        text.push_str(" not");
+    }
+    let (mut from, mut more, mut mask) = ("all".to_owned(), String::new(), None);
+    let with_length = |address: &IpAddr, length: u8| {
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        if length == whole { address.to_string() } else { format!("{address}/{length}") }
+    };
+    for attribute in &rule.attributes {
+        match attribute {
+            RuleAttribute::Source(address) => from = with_length(address, rule.header.src_len),
+            RuleAttribute::Destination(address) => {
+                more.push_str(&format!(" to {}", with_length(address, rule.header.dst_len)));
+            }
+            RuleAttribute::FwMark(mark) => more.push_str(&format!(" fwmark {mark:#x}")),
+            RuleAttribute::FwMask(value) if *value != u32::MAX => mask = Some(*value),
+            RuleAttribute::Iifname(name) => more.push_str(&format!(" iif {name}")),
+            RuleAttribute::Oifname(name) => more.push_str(&format!(" oif {name}")),
+            RuleAttribute::UidRange(range) => more.push_str(&format!(" uidrange {}-{}", range.start, range.end)),
+            _ => {}
+        }
+    }
+    if let Some(mask) = mask {
+        let at = more.find(" fwmark 0x").map(|at| at + " fwmark ".len());
+        let end = at.map(|at| more[at..].find(' ').map_or(more.len(), |length| at + length));
+        if let Some(end) = end {
+            more.insert_str(end, &format!("/{mask:#x}"));
+        }
+    }
+    if rule.header.tos != 0 {
+        more.push_str(&format!(" tos {:#x}", rule.header.tos));
+    }
+    let action = match rule.header.action {
+        RuleAction::Blackhole => " blackhole".to_owned(),
+        RuleAction::Unreachable => " unreachable".to_owned(),
+        RuleAction::Prohibit => " prohibit".to_owned(),
+        _ => format!(" lookup {}", table_name(walk::table_of(rule))),
+    };
+    format!("{text} from {from}{more}{action}")
+}
+
+/// Writes a route as `ip route` does, without what does not tell it from others.
+fn route_text(route: &RouteMessage, name: &dyn Fn(u32) -> Option<String>) -> String {
+    let mut words: Vec<String> = Vec::new();
+    words.extend(match route.header.kind {
+        RouteType::BlackHole => Some("blackhole".to_owned()),
+        RouteType::Unreachable => Some("unreachable".to_owned()),
+        RouteType::Prohibit => Some("prohibit".to_owned()),
+        RouteType::Local => Some("local".to_owned()),
+        RouteType::Broadcast => Some("broadcast".to_owned()),
+        _ => None,
+    });
+    let (address, length) = (walk::destination(route), route.header.destination_prefix_length);
+    words.push(match length {
+        0 => "default".to_owned(),
+        32 if address.is_ipv4() => address.to_string(),
+        128 => address.to_string(),
+        _ => format!("{address}/{length}"),
+    });
+    if let Some(gateway) = walk::gateway(route) {
+        words.push(format!("via {gateway}"));
+    }
+    let ends = kind(Some(route), &RuleMessage::default()).is_some();
+    for device in walk::devices(route).into_iter().filter(|_| !ends).filter_map(name) {
+        words.push(format!("dev {device}"));
+    }
+    words.join(" ")
+}
+
+/// Returns a table's name of `rt_tables`, or its number.
+fn table_name(table: u32) -> String {
+    match table {
+        253 => return "default".to_owned(),
+        254 => return "main".to_owned(),
+        255 => return "local".to_owned(),
+        _ => {}
+    }
+    let files = ["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"];
+    let named = files.iter().filter_map(|path| fs::read_to_string(path).ok()).find_map(|text| {
+        text.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            let number: u32 = words.next()?.parse().ok()?;
+            (number == table).then(|| words.next().map(str::to_owned)).flatten()
+        })
+    });
+    named.unwrap_or_else(|| table.to_string())
+}
+
+#[cfg(test)]
+mod tests;

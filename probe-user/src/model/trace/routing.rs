@@ -1,0 +1,56 @@
+//! How routing decides about packets of a run.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// For which packets routing was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoutePurpose {
+    /// Packets of this run on their way.
+    Way,
+    /// The other way round, as the reverse path filter asks for what came in.
+    ReversePath,
+}
+
+/// What decides about packets with one key: rule, table and route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteChoice {
+    /// For which packets.
+    pub purpose: RoutePurpose,
+    /// Their source address; none: not chosen yet.
+    #[serde(default)]
+    pub from: Option<IpAddr>,
+    /// Their destination address.
+    pub to: IpAddr,
+    /// Their firewall mark.
+    #[serde(default)]
+    pub mark: u32,
+    /// The rule, as `ip rule` writes it; empty: none matched.
+    pub rule: String,
+    /// The table that it leads to.
+    pub table: String,
+    /// The route in it, as `ip route` writes it; empty: the rule itself ends packets, or there is no route.
+    pub route: String,
+    /// Why they go nowhere: `blackhole`, `unreachable`, `prohibit`, `no route`; none: they go on.
+    #[serde(default)]
+    pub ends: Option<String>,
+    /// The interface of the route.
+    #[serde(default)]
+    pub interface: Option<String>,
+    /// The gateway of the route; none: what it leads to is on the link.
+    #[serde(default)]
+    pub gateway: Option<IpAddr>,
+}
+
+impl RouteChoice {
+    /// Returns rule and route in one clause.
+    pub fn text(&self) -> String {
+        match (self.rule.is_empty(), self.route.is_empty()) {
+            (true, _) => "no rule of `ip rule` leads to a route".to_owned(),
+            (false, true) => format!("rule \"{}\"", self.rule),
+            (false, false) => format!("rule \"{}\" leads to the route \"{}\"", self.rule, self.route),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! A program that reads what the kernel sends by a tun or tap device.
+
+use serde::{Deserialize, Serialize};
+
+/// A process that holds such a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunProgram {
+    /// The name of its program.
+    pub program: String,
+    /// Its process id.
+    pub pid: u32,
+    /// How many sockets it has open: with none it cannot send anything on.
+    pub sockets: u32,
+}
+
+impl TunProgram {
+    /// Returns what people call it.
+    pub fn name(&self) -> String {
+        format!("{} (pid {})", self.program, self.pid)
+    }
+}

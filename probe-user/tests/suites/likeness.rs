@@ -1,0 +1,6 @@
+//! Likeness: with the same flags on the same host, `probe diagnose` is answered where `ping` is, and as often.
+
+mod flags;
+mod pairs;
+mod world;
+mod zeros;
