@@ -34,7 +34,7 @@ impl NeighbourLog {
 
     /// Takes what came since the last call.
     pub(super) fn drain(&mut self) {
-        while let Some(event) = self.ring.next() {
+        while let Some(event) = self.ring.take_next() {
             if self.events.len() < MOST {
                 self.events.push(event);
             }

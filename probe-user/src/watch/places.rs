@@ -62,7 +62,7 @@ impl Places {
         self.drops.entry(netns).or_default().push((ifindex, drop));
     }
 
-    /// Has each place look for the neighbours that it has not found, unless `log` saw it ask; returns those questions, by
+    /// Makes each place look for the neighbours that it has not found, unless `log` saw it ask; returns those questions, by
     /// namespace.
     pub(super) fn look_for_neighbours(&mut self, log: &NeighbourLog) -> Vec<(u32, IpAddr)> {
         let places = self.seen(&[]);
@@ -117,7 +117,7 @@ impl Places {
         here: u64,
         names: &DropNames<'_>,
     ) -> Vec<PlaceTrace> {
-        let crossed = self.look();
+        let crossed = self.seen(&[]);
         let mut of: BTreeSet<u32> = crossed.iter().filter_map(|place| u32::try_from(place.netns).ok()).collect();
         of.extend(u32::try_from(here));
         // Every next hop first: another place may be the one that has it.
