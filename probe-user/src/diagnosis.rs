@@ -16,6 +16,7 @@ pub mod names;
 pub mod neighbour;
 pub mod path;
 pub mod places;
+pub mod resolution;
 mod rewrites;
 pub mod rules;
 mod sentence;

@@ -32,7 +32,7 @@ pub trait Watching {
     /// Where the kernel half can no longer be read.
     fn finish(&mut self) -> Result<HostTrace, Failure>;
 
-    /// Has neighbours looked for once more that were not found while nobody saw how they were looked for, and waits a
+    /// Looks once more for neighbours that were not found while nobody saw how they were looked for, and waits a
     /// moment for what becomes of it. Asked once, before either end finishes, and only where there is something to explain.
     fn look_for_neighbours(&mut self) {}
 

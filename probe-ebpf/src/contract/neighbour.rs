@@ -8,9 +8,9 @@ use crate::packet::{Bytes, ICMPV6, IPV6_HEADER, View, mapped};
 /// The `EtherType` of ARP.
 pub const ARP: u16 = 0x0806;
 
-/// [`NeighbourEvent::kind`]: who has this address?
+/// [`NeighbourMessage::kind`]: who has this address?
 pub const ASKS: u8 = 1;
-/// [`NeighbourEvent::kind`]: this address is at that link-layer address.
+/// [`NeighbourMessage::kind`]: this address is at that link-layer address.
 pub const ANSWERS: u8 = 2;
 
 /// [`NeighbourEvent::hop`]: it is about to enter a device's queue.

@@ -11,8 +11,8 @@ use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
     control::Control,
-    neighbour::{NeighbourSaid, OtherHost},
     path::{Checkpoint, Side},
+    resolution::{NeighbourSaid, OtherHost},
 };
 use crate::model::attach::XdpAttachment;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};

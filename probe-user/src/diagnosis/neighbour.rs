@@ -4,100 +4,20 @@
 //! discovery that watched hosts saw and from what they know of addresses, devices and routes.
 
 mod freed;
+mod search;
 mod silent;
 mod unheard;
-mod view;
 mod words;
-mod wrong;
-
-use schemars::JsonSchema;
-use serde::Serialize;
-use std::net::IpAddr;
+pub(super) mod wrong;
 
 use super::{
     Evidence,
     document::{Command, Netfilter, SettingSaid, Stop, StopHost},
     path::Side,
     places::DropPoint,
+    resolution::{NeighbourFinding, NeighbourSaid, OtherHost},
 };
-use crate::model::trace::{NeighbourHop, NeighbourKind};
-use view::View;
-pub use wrong::Other as OtherHost;
-
-/// What became of finding the neighbour of a stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct NeighbourSaid {
-    /// The address that is asked for: the next hop.
-    pub address: IpAddr,
-    /// The device by which it is asked for.
-    pub interface: String,
-    /// What ended it.
-    pub finding: NeighbourFinding,
-    /// The link-layer address that the entry has; none: it has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lladdr: Option<String>,
-    /// Questions and answers by where they were seen, in the order of the way.
-    pub steps: Vec<NeighbourStep>,
-}
-
-/// How many packets of ARP or neighbour discovery were at one point.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct NeighbourStep {
-    /// In which of the places, by its name.
-    pub place: String,
-    /// At which of its devices.
-    pub interface: Option<String>,
-    /// Questions or answers.
-    pub kind: NeighbourKind,
-    /// Leaving, entering, or freed.
-    pub hop: NeighbourHop,
-    /// How many.
-    pub packets: usize,
-}
-
-/// What ended the search for a neighbour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NeighbourFinding {
-    /// The host that asks drops its own questions.
-    QuestionDroppedHere,
-    /// A host that they reached drops them.
-    QuestionDroppedThere,
-    /// The host that is asked drops its own answers.
-    AnswerDroppedThere,
-    /// The host that asked drops the answers.
-    AnswerDroppedHere,
-    /// Answers left, and did not come.
-    AnswerLost,
-    /// The answer came in by another device.
-    AnswerAtOtherDevice,
-    /// The device is a port of another one, which takes what comes in.
-    DeviceIsAPort,
-    /// The two devices are of one, and cannot reach each other.
-    DevicesOfOne,
-    /// The host that has the address is told not to answer.
-    ToldNotToAnswer,
-    /// The address is there, and may not be used.
-    AddressNotUsable,
-    /// The address is on another device of the host that was asked.
-    AddressOnOtherDevice,
-    /// The address is on another link, or in another namespace.
-    AddressElsewhere,
-    /// The route says that the address is on this link, and it is not.
-    PrefixTooWide,
-    /// The route has no gateway, so that every address is asked for on the link.
-    NoGateway,
-    /// The gateway is not there.
-    GatewayGone,
-    /// The host that was asked has the address and did not answer.
-    Silent,
-    /// Nobody answers.
-    Nobody,
-    /// The entry has another link-layer address than the host that has the address.
-    WrongEntry,
-    /// Several hosts have the address.
-    SeveralHosts,
-}
+use search::Search;
 
 /// What is said of a stop.
 struct Told {
@@ -124,18 +44,18 @@ impl Told {
 /// Adds to `stop` what became of finding the neighbour, where packets wait for one or went to a wrong one.
 pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
     let waiting = stop.place == DropPoint::Neighbour;
-    let view = View::of(stop, evidence, waiting);
-    let found = view.and_then(|view| {
-        let told = if waiting { silent::told(&view) } else { wrong::told(&view, stop) };
-        Some((view, told?))
+    let search = Search::of(stop, evidence, waiting);
+    let found = search.and_then(|search| {
+        let told = if waiting { silent::told(&search) } else { wrong::told(&search, stop) };
+        Some((search, told?))
     });
-    let Some((view, told)) = found.or_else(|| unanswered(stop, evidence)) else { return };
+    let Some((search, told)) = found.or_else(|| unanswered(stop, evidence)) else { return };
     stop.cause.neighbour = Some(NeighbourSaid {
-        address: view.address,
-        interface: view.interface.clone(),
+        address: search.address,
+        interface: search.interface.clone(),
         finding: told.finding,
-        lladdr: view.lladdr.clone(),
-        steps: view.steps(),
+        lladdr: search.lladdr.clone(),
+        steps: search.steps(),
     });
     // The address is what decides, whatever setting would have let the packets go on from where they are.
     stop.cause.setting = told.setting;
@@ -154,19 +74,19 @@ pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
 
 /// What a watched end left unanswered that somebody unwatched asked it: the last router before it, to which it is no
 /// neighbour, so that packets for it are lost on the network.
-fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(View<'a>, Told)> {
+fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(Search<'a>, Told)> {
     let (side, asker, end) = match (stop.host, stop.leg == evidence.first_leg()) {
         (StopHost::Network, true) if evidence.two_sided() => (Side::Peer, Side::Local, evidence.target.address),
         (StopHost::Network, false) => (Side::Local, Side::Peer, evidence.local.host.address?),
         (StopHost::Beyond, _) => (Side::Local, Side::Peer, evidence.local.host.address?),
         _ => return None,
     };
-    let view = View::from_outside(asker, end, evidence);
-    let told = silent::by_its_own(&view, side)?;
+    let search = Search::from_outside(asker, end, evidence);
+    let told = silent::by_its_own(&search, side)?;
     let device = &evidence.local.host.interface;
     let sentence = (stop.host == StopHost::Beyond)
         .then(|| format!("left {}'s {device}, and nothing came back: {}", evidence.name(Side::Local), told.clause));
-    Some((view, Told { sentence, ..told }))
+    Some((search, Told { sentence, ..told }))
 }
 
 /// Who answered in the far end's place, where it was watched and saw nothing of what was answered.

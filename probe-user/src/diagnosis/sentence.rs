@@ -3,6 +3,7 @@
 use super::{
     Evidence, ProbeMode, Responder,
     document::{Alteration, Confidence, Diagnosis, Layer, Outcome, PlaceRole, Stop, StopHost, Value, Witness},
+    neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,
 };
@@ -91,7 +92,7 @@ impl Teller<'_> {
         let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
         let end = if self.evidence.one_way() { "delivered" } else { "answered" };
         if let Some(other) = &self.diagnosis.answered_by {
-            return format!("{all} {were} {end}, but {}.", other.told(self.evidence));
+            return format!("{all} {were} {end}, but {}.", told_of(other, self.evidence));
         }
         let change = self.diagnosis.alterations.first().map(|change| self.changed(change)).unwrap_or_default();
         format!("{all} {were} {end}, but {change}.")

@@ -26,7 +26,7 @@ impl NeighbourRing {
     }
 
     /// Returns the next packet, oldest first; `None`: there is none.
-    pub fn next(&mut self) -> Option<NeighbourEvent> {
+    pub fn take_next(&mut self) -> Option<NeighbourEvent> {
         let item = self.0.next()?;
         bytemuck::try_pod_read_unaligned::<NeighbourEvent>(&item).ok()
     }

@@ -31,7 +31,7 @@ pub(super) fn state(address: IpAddr, ifindex: u32) -> Option<String> {
     entries.iter().find_map(|entry| entry_for(entry, &hop)).map(|entry| word(entry.header.state))
 }
 
-/// Has the kernel look for the next hop to `to` as a packet would (`NTF_USE`), where it knows that neighbour and has not
+/// Makes the kernel look for the next hop to `to` as a packet would (`NTF_USE`), where it knows that neighbour and has not
 /// found it; returns which address that is, or `None` where there is nothing to look for.
 pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
     let hop = unfound(from, to)?;

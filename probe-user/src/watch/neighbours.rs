@@ -34,37 +34,40 @@ impl NeighbourLog {
 
     /// Takes what came since the last call.
     pub(super) fn drain(&mut self) {
-        while let Some(event) = self.ring.next() {
+        while let Some(event) = self.ring.take_next() {
             if self.events.len() < MOST {
                 self.events.push(event);
             }
         }
     }
 
-    /// Returns those of `addresses` that were asked for and not found, or found at several link-layer addresses, or whose
-    /// answer was thrown away.
-    pub(super) fn open(&self, addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
-        open(&self.events, addresses)
+    /// Returns the namespaces that questions for one of `addresses` reached, where these were asked in the namespaces `of` and
+    /// stay open: not answered, answered by several, or with an answer that was thrown away. Those come first that freed
+    /// something or answered.
+    pub(super) fn reached(&self, addresses: &BTreeSet<IpAddr>, of: &BTreeSet<u32>) -> Vec<u32> {
+        let open = open(&self.events, addresses, of);
+        // Other links of this kernel may have the same addresses: a question is known by who asks.
+        let ours = |event: &NeighbourEvent| {
+            let about = event_address(event.message.about);
+            event.message.kind == ASKS && open.contains(&(about, event.message.lladdr))
+        };
+        let mut reached: BTreeMap<u32, u8> =
+            self.events.iter().filter(|event| ours(event)).map(|event| (event.netns, 0)).collect();
+        for event in &self.events {
+            let telling = event.hop == FREED || event.message.kind == ANSWERS && event.hop == LEAVES;
+            if let Some(weight) = reached.get_mut(&event.netns).filter(|_| telling) {
+                *weight = 1;
+            }
+        }
+        let mut namespaces: Vec<u32> = reached.keys().copied().collect();
+        namespaces.sort_by_key(|netns| std::cmp::Reverse(reached[netns]));
+        namespaces
     }
 
     /// Reports whether a question for `address` was seen in a namespace that asked it.
     pub(super) fn saw_asked(&self, netns: u32, address: IpAddr) -> bool {
         let asks = |event: &&NeighbourEvent| event.netns == netns && event.message.kind == ASKS && event.hop != ENTERS;
         self.events.iter().filter(asks).any(|event| event_address(event.message.about) == address)
-    }
-
-    /// Returns the namespaces in which packets about one of `addresses` were, those first in which something was freed or
-    /// which answered.
-    pub(super) fn namespaces(&self, addresses: &BTreeSet<IpAddr>) -> Vec<u32> {
-        let mut weights: BTreeMap<u32, u8> = BTreeMap::new();
-        for event in self.events.iter().filter(|event| is_about(event, addresses)) {
-            let telling = u8::from(event.hop == FREED || event.message.kind == ANSWERS && event.hop == LEAVES);
-            let weight = weights.entry(event.netns).or_default();
-            *weight = (*weight).max(telling);
-        }
-        let mut namespaces: Vec<u32> = weights.keys().copied().collect();
-        namespaces.sort_by_key(|netns| std::cmp::Reverse(weights[netns]));
-        namespaces
     }
 
     /// Returns the indexes of the interfaces of a namespace at which packets about `addresses` were.
@@ -122,24 +125,25 @@ fn is_done(packet: &NeighbourPacket) -> bool {
     packet.hop == NeighbourHop::Dropped && (consumed || copies.contains(&function) || function == "icmpv6_rcv")
 }
 
-fn open(events: &[NeighbourEvent], addresses: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
-    let is = |event: &&NeighbourEvent, about: IpAddr| event_address(event.message.about) == about;
+/// A question: for which address, and the link-layer address of who asks.
+type Question = (IpAddr, [u8; 6]);
+
+fn open(events: &[NeighbourEvent], addresses: &BTreeSet<IpAddr>, of: &BTreeSet<u32>) -> BTreeSet<Question> {
+    let asked = events.iter().filter(|event| {
+        let ours = event.hop != ENTERS && of.contains(&event.netns);
+        ours && event.message.kind == ASKS && is_about(event, addresses)
+    });
     let mut open = BTreeSet::new();
-    let abouts: BTreeSet<IpAddr> = events
-        .iter()
-        .filter(|event| is_about(event, addresses) && event.message.kind == ASKS)
-        .map(|event| event_address(event.message.about))
-        .collect();
-    for about in abouts {
-        let mine = || events.iter().filter(|event| is(event, about));
-        let Some(first) = mine().find(|event| event.message.kind == ASKS) else { continue };
-        let answers = || mine().filter(|event| event.message.kind == ANSWERS);
-        let came = answers().any(|event| event.hop == ENTERS && event.netns == first.netns);
-        let thrown = answers().any(|event| event.hop == FREED && event.netns == first.netns);
+    for question in asked {
+        let about = question.message.about;
+        let answers = || events.iter().filter(|event| event.message.kind == ANSWERS && event.message.about == about);
+        let here = |event: &&NeighbourEvent| event.netns == question.netns;
+        let came = answers().filter(here).any(|event| event.hop == ENTERS);
+        let thrown = answers().filter(here).any(|event| event.hop == FREED);
         let told: BTreeSet<[u8; 6]> =
-            answers().map(|event| event.message.lladdr).filter(|lladdr| *lladdr != [0; 6]).collect();
+            answers().filter(here).map(|event| event.message.lladdr).filter(|lladdr| *lladdr != [0; 6]).collect();
         if !came || thrown || told.len() > 1 {
-            open.insert(about);
+            open.insert((event_address(about), question.message.lladdr));
         }
     }
     open
@@ -163,16 +167,24 @@ mod tests {
 
     #[test]
     fn a_question_is_open_until_one_answer_came_in() {
-        let addresses = BTreeSet::from([IpAddr::from([10, 0, 0, 2])]);
+        let address = IpAddr::from([10, 0, 0, 2]);
+        let addresses = BTreeSet::from([address]);
+        let is_open = |events: &[NeighbourEvent]| {
+            let found = super::open(events, &addresses, &BTreeSet::from([1]));
+            assert!(found.is_empty() || found == BTreeSet::from([(address, [0, 0, 0, 0, 0, 9])]));
+            !found.is_empty()
+        };
         let asked = event(1, LEAVES, ASKS, 9);
         let heard = event(2, ENTERS, ASKS, 9);
         let answered = event(2, LEAVES, ANSWERS, 7);
         let came = event(1, ENTERS, ANSWERS, 7);
-        assert_eq!(open(&[asked, heard], &addresses), addresses);
-        assert_eq!(open(&[asked, heard, answered], &addresses), addresses);
-        assert!(open(&[asked, heard, answered, came], &addresses).is_empty());
-        assert_eq!(open(&[asked, came, event(1, ENTERS, ANSWERS, 8)], &addresses), addresses);
-        assert_eq!(open(&[asked, came, event(1, FREED, ANSWERS, 7)], &addresses), addresses);
+        assert!(is_open(&[asked, heard]));
+        assert!(is_open(&[asked, heard, answered]));
+        assert!(!is_open(&[asked, heard, answered, came]));
+        assert!(is_open(&[asked, came, event(1, ENTERS, ANSWERS, 8)]));
+        assert!(is_open(&[asked, came, event(1, FREED, ANSWERS, 7)]));
+        // Others, who asked somewhere else.
+        assert!(!is_open(&[event(3, LEAVES, ASKS, 8), heard]));
     }
 
     #[test]
@@ -180,6 +192,6 @@ mod tests {
         let addresses = BTreeSet::from([IpAddr::from([10, 0, 0, 2])]);
         let mut event = event(1, LEAVES, ASKS, 9);
         event.message.asker = mapped([0, 0, 0, 0]);
-        assert!(open(&[event], &addresses).is_empty());
+        assert!(open(&[event], &addresses, &BTreeSet::from([1])).is_empty());
     }
 }

@@ -62,7 +62,7 @@ impl Places {
         self.drops.entry(netns).or_default().push((ifindex, drop));
     }
 
-    /// Has each place look for the neighbours that it has not found, unless `log` saw it ask; returns those questions, by
+    /// Makes each place look for the neighbours that it has not found, unless `log` saw it ask; returns those questions, by
     /// namespace.
     pub(super) fn look_for_neighbours(&mut self, log: &NeighbourLog) -> Vec<(u32, IpAddr)> {
         let places = self.seen(&[]);
@@ -117,7 +117,19 @@ impl Places {
         here: u64,
         names: &DropNames<'_>,
     ) -> Vec<PlaceTrace> {
-        let others = log.namespaces(&log.open(addresses));
+        let crossed = self.seen(&[]);
+        let mut of: BTreeSet<u32> = crossed.iter().filter_map(|place| u32::try_from(place.netns).ok()).collect();
+        of.extend(u32::try_from(here));
+        // Every next hop first: another place may be the one that has it.
+        let (nowhere, ends) = (nowhere(self.flow.family()), [self.flow.local, self.flow.remote]);
+        for place in &crossed {
+            let known = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
+            let Some(namespace) = known.and_then(|known| known.namespace.as_ref()) else { continue };
+            let ends = ends.iter().filter(|end| !end.is_unspecified());
+            let hops = || ends.filter_map(|end| route::next_hop(nowhere, *end)).map(|hop| hop.address).collect();
+            addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
+        }
+        let others = log.reached(addresses, &of);
         let others: Vec<u32> = others.into_iter().filter(|netns| u64::from(*netns) != here).collect();
         let mut places = self.seen(&others);
         for place in &mut places {
@@ -130,10 +142,6 @@ impl Places {
             interfaces.extend(met.into_iter().filter(|name| !interfaces.contains(name)).collect::<Vec<_>>());
             let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses));
             place.findings = or_log("place", found).unwrap_or_default();
-            addresses.extend(place.findings.iter().filter_map(|finding| match finding {
-                Finding::NextHop(hop) => Some(hop.next),
-                _ => None,
-            }));
         }
         for place in &mut places {
             let Ok(inode) = u32::try_from(place.netns) else { continue };

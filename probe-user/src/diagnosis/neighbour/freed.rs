@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Told, view::View};
+use super::{Told, search::Search};
 use crate::{
     diagnosis::{
         document::{Command, Netfilter},
@@ -44,7 +44,7 @@ const DEVICE_HOOKS: [&str; 4] =
     ["nft_do_chain_netdev", "__dev_queue_xmit", "__netif_receive_skb_core", "br_handle_frame"];
 
 /// Returns what freed `packet` on `side`; `None` where that is no filter, but the kernel that had no use for it.
-pub(super) fn culprit(view: &View<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
+pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
     let frames = || std::iter::once(&packet.function).chain(&packet.stack).map(|name| plain_function(name));
     if packet.reason == "NETFILTER_DROP" && packet.about.is_ipv4() {
         // A device's own hooks are called from below those of ARP on the way out.
@@ -52,7 +52,7 @@ pub(super) fn culprit(view: &View<'_>, side: Side, packet: &NeighbourPacket) -> 
         let hook =
             hook.filter_map(|name| ARP_HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, hook)| *hook).next();
         if let Some(hook) = hook {
-            return Some(chain(view, side, hook, &["arp"]));
+            return Some(chain(search, side, hook, &["arp"]));
         }
     }
     let Placed::At(places) = names::placed(&as_drop(packet)) else { return None };
@@ -67,29 +67,29 @@ pub(super) fn culprit(view: &View<'_>, side: Side, packet: &NeighbourPacket) -> 
         what: what.to_owned(),
         netfilter: None,
         program: None,
-        commands: vec![view.command(side, command)],
+        commands: vec![search.command(side, command)],
     };
     match place {
-        DropPoint::NfIngress | DropPoint::NfEgress => Some(chain(view, side, place.hook()?, &["netdev", "inet"])),
-        DropPoint::Bridge if packet.reason == "NETFILTER_DROP" => Some(chain(view, side, "", &["bridge"])),
+        DropPoint::NfIngress | DropPoint::NfEgress => Some(chain(search, side, place.hook()?, &["netdev", "inet"])),
+        DropPoint::Bridge if packet.reason == "NETFILTER_DROP" => Some(chain(search, side, "", &["bridge"])),
         DropPoint::TcIn | DropPoint::TcOut => {
             let way = if place == DropPoint::TcIn { "ingress" } else { "egress" };
-            let program = program(view, side, place);
+            let program = program(search, side, place);
             let what = program.clone().unwrap_or_else(|| format!("tc filter or program at {way} of {interface}"));
-            let commands = vec![view.command(side, format!("tc -s filter show dev {interface} {way}"))];
+            let commands = vec![search.command(side, format!("tc -s filter show dev {interface} {way}"))];
             Some(Culprit { what, netfilter: None, program, commands })
         }
         DropPoint::Xdp => {
-            let program = program(view, side, place);
+            let program = program(search, side, place);
             let what = program.clone().unwrap_or_else(|| format!("XDP program of {interface}"));
-            let commands = vec![view.command(side, format!("ip -d link show dev {interface}"))];
+            let commands = vec![search.command(side, format!("ip -d link show dev {interface}"))];
             Some(Culprit { what, netfilter: None, program, commands })
         }
         DropPoint::Qdisc => Some(plain(&format!("queue of {interface}"), format!("tc -s qdisc show dev {interface}"))),
         _ => {
             let hook = place.hook().filter(|_| packet.reason == "NETFILTER_DROP")?;
             let families: &[&str] = if packet.about.is_ipv4() { &["ip", "inet"] } else { &["ip6", "inet"] };
-            Some(chain(view, side, hook, families))
+            Some(chain(search, side, hook, families))
         }
     }
 }
@@ -112,16 +112,16 @@ fn as_drop(packet: &NeighbourPacket) -> Drop {
     }
 }
 
-fn program(view: &View<'_>, side: Side, place: DropPoint) -> Option<String> {
-    view.evidence.findings(side).find_map(|finding| match finding {
+fn program(search: &Search<'_>, side: Side, place: DropPoint) -> Option<String> {
+    search.evidence.findings(side).find_map(|finding| match finding {
         Finding::Program { at, who, .. } if DropPoint::of(*at) == Some(place) => Some(who.clone()),
         _ => None,
     })
 }
 
 /// Returns the chain of `side` at `hook`, by name where there is one only; any hook where it is empty.
-fn chain(view: &View<'_>, side: Side, hook: &str, families: &[&str]) -> Culprit {
-    let chains = view.evidence.findings(side).filter_map(|finding| match finding {
+fn chain(search: &Search<'_>, side: Side, hook: &str, families: &[&str]) -> Culprit {
+    let chains = search.evidence.findings(side).filter_map(|finding| match finding {
         Finding::Chain { family, hook: at, table, chain, can_drop: true, legacy, .. }
             if families.contains(&family.as_str()) && (hook.is_empty() || at == hook) =>
         {
@@ -138,7 +138,7 @@ fn chain(view: &View<'_>, side: Side, hook: &str, families: &[&str]) -> Culprit 
             what: at,
             netfilter: Some(Netfilter { hook: known(hook), ..Netfilter::default() }),
             program: None,
-            commands: vec![view.command(side, "nft list ruleset")],
+            commands: vec![search.command(side, "nft list ruleset")],
         };
     };
     let (family, at, table, name, legacy) = *first;
@@ -149,7 +149,7 @@ fn chain(view: &View<'_>, side: Side, hook: &str, families: &[&str]) -> Culprit 
             what: format!("{at} hook (one of the chains {})", names.join(", ")),
             netfilter: Some(Netfilter { hook: known(at), ..Netfilter::default() }),
             program: None,
-            commands: vec![view.command(side, "nft list ruleset")],
+            commands: vec![search.command(side, "nft list ruleset")],
         };
     }
     let by = if legacy { "iptables" } else { "nftables" };
@@ -169,7 +169,7 @@ fn chain(view: &View<'_>, side: Side, hook: &str, families: &[&str]) -> Culprit 
             rule: None,
         }),
         program: None,
-        commands: vec![view.command(side, list)],
+        commands: vec![search.command(side, list)],
     }
 }
 

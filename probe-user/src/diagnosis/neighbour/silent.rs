@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use super::{
-    NeighbourFinding as Found, Told,
+    Told,
     freed::{culprit, shares},
+    search::Search,
     unheard,
-    view::View,
     words::{answer, answers, ip, plural, question, questions, whom, whose},
 };
 use crate::{
-    diagnosis::{document::SettingSaid, path::Side},
+    diagnosis::{document::SettingSaid, path::Side, resolution::NeighbourFinding as Found},
     model::trace::{
         AddressHolder, Finding,
         NeighbourHop::{Dropped, In, Out},
@@ -19,90 +19,94 @@ use crate::{
 };
 
 /// Returns why `side` gave no answer to questions about its own address that somebody unwatched asked.
-pub(super) fn by_its_own(view: &View<'_>, side: Side) -> Option<Told> {
-    dropped_there(view, side).or_else(|| answer_dropped_there(view, side)).or_else(|| has_it_and_is_silent(view, side))
+pub(super) fn by_its_own(search: &Search<'_>, side: Side) -> Option<Told> {
+    dropped_there(search, side)
+        .or_else(|| answer_dropped_there(search, side))
+        .or_else(|| has_it_and_is_silent(search, side))
 }
 
-/// Returns why the next hop of `view` was not found.
-pub(super) fn told(view: &View<'_>) -> Option<Told> {
-    let by_others = |judge: fn(&View<'_>, Side) -> Option<Told>| view.others().find_map(|side| judge(view, side));
-    dropped_here(view)
-        .or_else(|| answer_dropped_here(view))
-        .or_else(|| is_a_port(view))
+/// Returns why the next hop of `search` was not found.
+pub(super) fn told(search: &Search<'_>) -> Option<Told> {
+    let by_others = |judge: fn(&Search<'_>, Side) -> Option<Told>| search.others().find_map(|side| judge(search, side));
+    dropped_here(search)
+        .or_else(|| answer_dropped_here(search))
+        .or_else(|| is_a_port(search))
         .or_else(|| by_others(misaddressed))
-        .or_else(|| answer_elsewhere(view))
+        .or_else(|| answer_elsewhere(search))
         .or_else(|| by_others(dropped_there))
         .or_else(|| by_others(answer_dropped_there))
-        .or_else(|| answer_lost(view))
-        .or_else(|| unheard::devices_of_one(view))
+        .or_else(|| answer_lost(search))
+        .or_else(|| unheard::devices_of_one(search))
         .or_else(|| by_others(has_it_and_is_silent))
-        .or_else(|| unheard::told(view))
+        .or_else(|| unheard::told(search))
 }
 
 /// The asker's own chain, filter or queue ends its questions.
-fn dropped_here(view: &View<'_>) -> Option<Told> {
-    let here = view.asker;
-    let freed = view.count(here, Asks, Dropped);
-    let culprit = view.packets(here, Asks, Dropped).find_map(|packet| culprit(view, here, packet))?;
-    if view.packets(here, Asks, In).next().is_some() && view.asked() > 0 {
+fn dropped_here(search: &Search<'_>) -> Option<Told> {
+    let here = search.asker;
+    let freed = search.count(here, Asks, Dropped);
+    let culprit = search.packets(here, Asks, Dropped).find_map(|packet| culprit(search, here, packet))?;
+    if search.packets(here, Asks, In).next().is_some() && search.asked() > 0 {
         return None;
     }
-    let name = view.asker_name();
+    let name = search.asker_name();
     let clause = format!(
         "{name}'s own {} drops the {} for {} ({freed})",
         culprit.what,
-        plural(question(view.address)),
-        view.address
+        plural(question(search.address)),
+        search.address
     );
     let meaning = format!(
         "{} must be let out, or no neighbour is ever found; echo packets wait for the answer.",
-        capital(&plural(question(view.address)))
+        capital(&plural(question(search.address)))
     );
     Some(culprit.into_told(Told::new(Found::QuestionDroppedHere, clause, meaning, Vec::new())))
 }
 
 /// Answers came, and the asker's own chain or filter ends them.
-fn answer_dropped_here(view: &View<'_>) -> Option<Told> {
-    let here = view.asker;
-    let freed = view.count(here, Answers, Dropped);
+fn answer_dropped_here(search: &Search<'_>) -> Option<Told> {
+    let here = search.asker;
+    let freed = search.count(here, Answers, Dropped);
     let (packet, culprit) =
-        view.packets(here, Answers, Dropped).find_map(|packet| Some((packet, culprit(view, here, packet)?)))?;
+        search.packets(here, Answers, Dropped).find_map(|packet| Some((packet, culprit(search, here, packet)?)))?;
     let from = packet.lladdr.as_ref().map(|lladdr| format!(" from {lladdr}")).unwrap_or_default();
     let clause = format!(
         "{}{from} came back for {}, and {}'s own {} drops {}",
-        answers(view.address, freed),
-        view.address,
-        view.asker_name(),
+        answers(search.address, freed),
+        search.address,
+        search.asker_name(),
         culprit.what,
         if freed == 1 { "it" } else { "them" },
     );
-    let meaning = format!("{} must be let in, or no neighbour is ever found.", capital(&plural(answer(view.address))));
+    let meaning =
+        format!("{} must be let in, or no neighbour is ever found.", capital(&plural(answer(search.address))));
     Some(culprit.into_told(Told::new(Found::AnswerDroppedHere, clause, meaning, Vec::new())))
 }
 
 /// The device is a port of a bridge, a bond or a team, to which all goes that comes in.
-fn is_a_port(view: &View<'_>) -> Option<Told> {
-    let master = view.device(view.asker, &view.interface)?.master.as_deref().filter(|master| takes_all(master))?;
-    let (interface, ip) = (&view.interface, ip(view.address));
+fn is_a_port(search: &Search<'_>) -> Option<Told> {
+    let master =
+        search.device(search.asker, &search.interface)?.master.as_deref().filter(|master| takes_all(master))?;
+    let (interface, ip) = (&search.interface, ip(search.address));
     let device = master.split(' ').nth(1).unwrap_or(master);
     let clause = format!(
         "{} asks for {} by {interface}, which is a port of {master}: what comes in there goes to {device}, and no answer \
          reaches {interface}",
-        view.asker_name(),
-        view.address
+        search.asker_name(),
+        search.address
     );
     let meaning = format!("Addresses and routes of a port belong to {device}.");
     let mut commands = vec![
-        view.command(view.asker, format!("{ip} addr show dev {interface}")),
-        view.command(view.asker, format!("{ip} route get {}", view.address)),
+        search.command(search.asker, format!("{ip} addr show dev {interface}")),
+        search.command(search.asker, format!("{ip} route get {}", search.address)),
     ];
-    if let Some(own) = view.own()
+    if let Some(own) = search.own()
         && let Some(address) = own.address
     {
         let prefix = own.prefix;
         let mend =
             format!("ip addr del {address}/{prefix} dev {interface}; ip addr add {address}/{prefix} dev {device}");
-        commands.insert(0, view.command(view.asker, format!("sh -c '{mend}'")));
+        commands.insert(0, search.command(search.asker, format!("sh -c '{mend}'")));
     }
     Some(Told::new(Found::DeviceIsAPort, clause, meaning, commands))
 }
@@ -113,77 +117,83 @@ fn takes_all(master: &str) -> bool {
 }
 
 /// An answer came in by another device than the one that asks.
-fn answer_elsewhere(view: &View<'_>) -> Option<Told> {
-    let came = view.packets(view.asker, Answers, In);
+fn answer_elsewhere(search: &Search<'_>) -> Option<Told> {
+    let came = search.packets(search.asker, Answers, In);
     let mut devices: Vec<&str> = came.filter_map(|packet| packet.interface.as_deref()).collect();
     devices.dedup();
-    let other = devices.iter().find(|device| **device != view.interface)?;
-    if devices.contains(&view.interface.as_str()) {
+    let other = devices.iter().find(|device| **device != search.interface)?;
+    if devices.contains(&search.interface.as_str()) {
         return None;
     }
     let clause = format!(
         "{} asked for {} by {}, and the answer came in by {other}",
-        view.asker_name(),
-        view.address,
-        view.interface
+        search.asker_name(),
+        search.address,
+        search.interface
     );
     let meaning = "A neighbour is known at the device by which it was asked for, so the answer is not taken.";
-    let ip = ip(view.address);
+    let ip = ip(search.address);
     let commands = vec![
-        view.command(view.asker, format!("{ip} route get {}", view.address)),
-        view.command(view.asker, format!("{ip} addr show dev {other}")),
+        search.command(search.asker, format!("{ip} route get {}", search.address)),
+        search.command(search.asker, format!("{ip} addr show dev {other}")),
     ];
     Some(Told::new(Found::AnswerAtOtherDevice, clause, meaning, commands))
 }
 
 /// A host that the questions reached throws them away.
-fn dropped_there(view: &View<'_>, side: Side) -> Option<Told> {
-    let freed = view.count(side, Asks, Dropped);
+fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
+    let freed = search.count(side, Asks, Dropped);
     let (packet, culprit) =
-        view.packets(side, Asks, Dropped).find_map(|packet| Some((packet, culprit(view, side, packet)?)))?;
-    let has_it = view.holders(side).next().is_some();
+        search.packets(side, Asks, Dropped).find_map(|packet| Some((packet, culprit(search, side, packet)?)))?;
+    let has_it = search.holders(side).next().is_some();
     // A host that has not the address would not have answered, unless they were to go on through it.
-    let at = packet.interface.as_deref().and_then(|interface| view.device(side, interface));
+    let at = packet.interface.as_deref().and_then(|interface| search.device(side, interface));
     let passes_on = at.is_some_and(|device| device.master.is_some() || device.kind.as_deref() == Some("bridge"));
     let bridge = culprit.netfilter.as_ref().is_some_and(|place| place.family.as_deref() == Some("bridge"));
     if !has_it && !passes_on && !bridge {
         return None;
     }
     // A bridge makes copies.
-    let freed = view.heard(side).values().copied().max().map_or(freed, |heard| heard.min(freed));
+    let freed = search.heard(side).values().copied().max().map_or(freed, |heard| heard.min(freed));
     let clause = format!(
         "{} for {} reached {}, and its {} drops {}",
-        questions(view.address, freed),
-        view.address,
-        whom(view.evidence, side),
+        questions(search.address, freed),
+        search.address,
+        whom(search.evidence, side),
         culprit.what,
         if freed == 1 { "it" } else { "them" },
     );
     let meaning = if has_it {
-        format!("{} must be let in, or nobody finds this host.", capital(&plural(question(view.address))))
+        format!("{} must be let in, or nobody finds this host.", capital(&plural(question(search.address))))
     } else {
-        format!("{} must be let through, or the hosts behind are not found.", capital(&plural(question(view.address))))
+        format!(
+            "{} must be let through, or the hosts behind are not found.",
+            capital(&plural(question(search.address)))
+        )
     };
     Some(culprit.into_told(Told::new(Found::QuestionDroppedThere, clause, meaning, Vec::new())))
 }
 
 /// A host answered, and a chain, filter or queue on the way back ends the answers.
-fn answer_dropped_there(view: &View<'_>, side: Side) -> Option<Told> {
-    let freed = view.count(side, Answers, Dropped);
-    let culprit = view.packets(side, Answers, Dropped).find_map(|packet| culprit(view, side, packet))?;
-    let name = whom(view.evidence, side);
-    let answer = plural(answer(view.address));
-    let own = view.holders(side).next().is_some();
+fn answer_dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
+    let freed = search.count(side, Answers, Dropped);
+    let culprit = search.packets(side, Answers, Dropped).find_map(|packet| culprit(search, side, packet))?;
+    let name = whom(search.evidence, side);
+    let answer = plural(answer(search.address));
+    let own = search.holders(side).next().is_some();
     let clause = if own {
-        let heard: usize = view.heard(side).values().sum();
-        let reached =
-            if heard > 0 { format!("{} reached {name}, and ", questions(view.address, heard)) } else { String::new() };
-        format!("{reached}{name}'s own {} drops its {answer} about {} ({freed})", culprit.what, view.address)
+        let heard: usize = search.heard(side).values().sum();
+        let reached = if heard > 0 {
+            format!("{} reached {name}, and ", questions(search.address, heard))
+        } else {
+            String::new()
+        };
+        format!("{reached}{name}'s own {} drops its {answer} about {} ({freed})", culprit.what, search.address)
     } else {
         format!(
             "{} about {} came to {name}, and its {} drops them",
-            answers(view.address, freed),
-            view.address,
+            answers(search.address, freed),
+            search.address,
             culprit.what
         )
     };
@@ -192,83 +202,83 @@ fn answer_dropped_there(view: &View<'_>, side: Side) -> Option<Told> {
 }
 
 /// A host answered to another link-layer address than the asker's: its own entry for the asker is wrong.
-fn misaddressed(view: &View<'_>, side: Side) -> Option<Told> {
-    let packet = view.packets(side, Answers, Out).next()?;
+fn misaddressed(search: &Search<'_>, side: Side) -> Option<Told> {
+    let packet = search.packets(side, Answers, Out).next()?;
     let asker = packet.asker;
-    let (interface, state, lladdr) = view.evidence.findings(side).find_map(|finding| match finding {
+    let (interface, state, lladdr) = search.evidence.findings(side).find_map(|finding| match finding {
         Finding::Neighbour { address, interface, state, lladdr: Some(lladdr) } if *address == asker => {
             Some((interface, state, lladdr))
         }
         _ => None,
     })?;
-    let right = view.device(view.asker, &view.interface)?.lladdr.as_ref().filter(|right| *right != lladdr)?;
+    let right = search.device(search.asker, &search.interface)?.lladdr.as_ref().filter(|right| *right != lladdr)?;
     // ARP is answered to who asked, whatever the entry says.
-    if view.address.is_ipv4() {
+    if search.address.is_ipv4() {
         return None;
     }
-    let name = whom(view.evidence, side);
+    let name = whom(search.evidence, side);
     let clause = format!(
         "{name} answers to a wrong link-layer address: its entry for {asker} on {interface} has {lladdr} ({state}), and {} \
          has it on {} with {right}",
-        view.asker_name(),
-        view.interface
+        search.asker_name(),
+        search.interface
     );
     let meaning = "Its answers, and all else for that address, go to a host that does not have it.";
     let mut commands = Vec::new();
     if state == "PERMANENT" {
         let replace = format!("ip -6 neigh replace {asker} lladdr {right} dev {interface} nud permanent");
-        commands.push(view.command(side, replace));
+        commands.push(search.command(side, replace));
     }
-    commands.push(view.command(side, format!("ip -6 neigh del {asker} dev {interface}")));
+    commands.push(search.command(side, format!("ip -6 neigh del {asker} dev {interface}")));
     Some(Told::new(Found::WrongEntry, clause, meaning, commands))
 }
 
 /// Answers left a host and did not come in at the asker.
-fn answer_lost(view: &View<'_>) -> Option<Told> {
-    if view.count(view.asker, Answers, In) > 0 {
+fn answer_lost(search: &Search<'_>) -> Option<Told> {
+    if search.count(search.asker, Answers, In) > 0 {
         return None;
     }
-    let side = view.others().find(|side| view.count(*side, Answers, Out) > 0)?;
-    let sent = view.count(side, Answers, Out);
-    let packet = view.packets(side, Answers, Out).next()?;
+    let side = search.others().find(|side| search.count(*side, Answers, Out) > 0)?;
+    let sent = search.count(side, Answers, Out);
+    let packet = search.packets(side, Answers, Out).next()?;
     let by = packet.interface.as_deref().unwrap_or("a device");
     let clause = format!(
         "{} about {} left {} by {by}, and none came to {}",
-        answers(view.address, sent),
-        view.address,
-        whom(view.evidence, side),
-        view.asker_name()
+        answers(search.address, sent),
+        search.address,
+        whom(search.evidence, side),
+        search.asker_name()
     );
-    let heard = view.heard(side).into_keys().next().unwrap_or(by);
+    let heard = search.heard(side).into_keys().next().unwrap_or(by);
     let (meaning, command) = if heard == by {
         ("They are lost on the link between the two.".to_owned(), format!("tcpdump -eni {by} -c 4 'arp or icmp6'"))
     } else {
         let ask = format!("ip route get {}", packet.asker);
         (format!("The questions came in by {heard}; the answers leave by {by}."), ask)
     };
-    Some(Told::new(Found::AnswerLost, clause, meaning, vec![view.command(side, command)]))
+    Some(Told::new(Found::AnswerLost, clause, meaning, vec![search.command(side, command)]))
 }
 
 /// A host has the address, heard the questions, and gave no answer.
-fn has_it_and_is_silent(view: &View<'_>, side: Side) -> Option<Told> {
-    let heard = view.heard(side);
-    let holder = view.holders(side).next()?;
-    if view.count(side, Answers, Out) > 0 {
+fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<Told> {
+    let heard = search.heard(side);
+    let holder = search.holders(side).next()?;
+    if search.count(side, Answers, Out) > 0 {
         return None;
     }
     let count = *heard.values().max()?;
     // A device on top of another hears after it: what the address is on counts, if it is among them.
     let top = heard.keys().copied().find(|at| *at == holder.interface);
     let at = top
-        .or_else(|| heard.keys().copied().find(|at| !is_port(view, side, at)))
+        .or_else(|| heard.keys().copied().find(|at| !is_port(search, side, at)))
         .or_else(|| heard.keys().copied().next())?;
     let head = format!(
         "{} for {} reached {} by {at}",
-        questions(view.address, count),
-        view.address,
-        whom(view.evidence, side)
+        questions(search.address, count),
+        search.address,
+        whom(search.evidence, side)
     );
-    let silence = Silence { view, side, holder, at, head };
+    let silence = Silence { search, side, holder, at, head };
     silence
         .unusable()
         .or_else(|| silence.on_a_port())
@@ -281,13 +291,13 @@ fn has_it_and_is_silent(view: &View<'_>, side: Side) -> Option<Told> {
         .or_else(|| Some(silence.unexplained()))
 }
 
-fn is_port(view: &View<'_>, side: Side, interface: &str) -> bool {
-    view.device(side, interface).and_then(|device| device.master.as_deref()).is_some_and(takes_all)
+fn is_port(search: &Search<'_>, side: Side, interface: &str) -> bool {
+    search.device(side, interface).and_then(|device| device.master.as_deref()).is_some_and(takes_all)
 }
 
 /// A host that has the address and does not answer.
 struct Silence<'v, 'a> {
-    view: &'v View<'a>,
+    search: &'v Search<'a>,
     side: Side,
     holder: &'a AddressHolder,
     /// By which device it heard the questions.
@@ -298,27 +308,29 @@ struct Silence<'v, 'a> {
 impl Silence<'_, '_> {
     /// The address is tentative, or was found to be a duplicate.
     fn unusable(&self) -> Option<Told> {
-        let (view, holder) = (self.view, self.holder);
+        let (search, holder) = (self.search, self.holder);
         let state = holder.states.iter().find(|state| *state == "dadfailed" || *state == "tentative")?;
         let why = if state == "dadfailed" {
             "its kernel found another host with that address"
         } else {
             "its kernel has not seen yet that nobody else has it"
         };
-        let clause = format!("{}, where {} on {} is {state}: {why}", self.head, view.address, holder.interface);
+        let clause = format!("{}, where {} on {} is {state}: {why}", self.head, search.address, holder.interface);
         let meaning = "An address in that state is not used and not answered for.";
-        let (address, prefix, interface) = (view.address, holder.prefix, &holder.interface);
+        let (address, prefix, interface) = (search.address, holder.prefix, &holder.interface);
         let again = format!(
             "sh -c 'ip -6 addr del {address}/{prefix} dev {interface}; ip -6 addr add {address}/{prefix} dev {interface}'"
         );
-        let commands =
-            vec![view.command(self.side, format!("ip -6 addr show dev {interface}")), view.command(self.side, again)];
+        let commands = vec![
+            search.command(self.side, format!("ip -6 addr show dev {interface}")),
+            search.command(self.side, again),
+        ];
         Some(Told::new(Found::AddressNotUsable, clause, meaning, commands))
     }
 
     /// The address is on a port of a bridge, which hears the questions in its place.
     fn on_a_port(&self) -> Option<Told> {
-        let (view, holder) = (self.view, self.holder);
+        let (search, holder) = (self.search, self.holder);
         let master = holder.master.as_deref().filter(|master| takes_all(master))?;
         let device = master.split(' ').nth(1).unwrap_or(master);
         let clause = format!(
@@ -326,20 +338,20 @@ impl Silence<'_, '_> {
             self.head, holder.interface
         );
         let meaning = format!("Addresses of a port belong to {device}.");
-        let (address, prefix, interface) = (view.address, holder.prefix, &holder.interface);
+        let (address, prefix, interface) = (search.address, holder.prefix, &holder.interface);
         let mend =
             format!("ip addr del {address}/{prefix} dev {interface}; ip addr add {address}/{prefix} dev {device}");
         Some(Told::new(
             Found::AddressOnOtherDevice,
             clause,
             meaning,
-            vec![view.command(self.side, format!("sh -c '{mend}'"))],
+            vec![search.command(self.side, format!("sh -c '{mend}'"))],
         ))
     }
 
     fn no_arp(&self) -> Option<Told> {
         let device =
-            self.view.device(self.side, self.at).filter(|device| device.noarp && self.view.address.is_ipv4())?;
+            self.search.device(self.side, self.at).filter(|device| device.noarp && self.search.address.is_ipv4())?;
         let name = &device.interface;
         let clause = format!("{}, which does no ARP (NOARP)", self.head);
         let meaning = format!("{name} neither asks nor answers.");
@@ -347,7 +359,7 @@ impl Silence<'_, '_> {
             Found::ToldNotToAnswer,
             clause,
             meaning,
-            vec![self.view.command(self.side, format!("ip link set dev {name} arp on"))],
+            vec![self.search.command(self.side, format!("ip link set dev {name} arp on"))],
         ))
     }
 
@@ -355,7 +367,7 @@ impl Silence<'_, '_> {
     fn arp_ignore(&self) -> Option<Told> {
         let (path, value) = self.setting("arp_ignore").filter(|(_, value)| *value > 0)?;
         let elsewhere = self.holder.interface != self.at;
-        let asker = self.view.own().and_then(|own| own.address);
+        let asker = self.search.own().and_then(|own| own.address);
         let near =
             asker.is_none_or(|asker| self.holder.address.is_some_and(|own| shares(own, asker, self.holder.prefix)));
         let why = match value {
@@ -376,8 +388,8 @@ impl Silence<'_, '_> {
 
     /// IPv6 answers only for the addresses of the device that is asked.
     fn on_other_device(&self) -> Option<Told> {
-        let (view, holder) = (self.view, self.holder);
-        if view.address.is_ipv4() || holder.interface == self.at {
+        let (search, holder) = (self.search, self.holder);
+        if search.address.is_ipv4() || holder.interface == self.at {
             return None;
         }
         let other = &holder.interface;
@@ -387,10 +399,10 @@ impl Silence<'_, '_> {
         );
         let meaning =
             format!("Either the address moves to {}, or the sender gets a route by an address that is there.", self.at);
-        let (address, at) = (view.address, self.at);
+        let (address, at) = (search.address, self.at);
         let commands = vec![
-            view.command(self.side, format!("ip -6 addr add {address}/128 dev {at}")),
-            view.command(self.side, format!("ip -6 addr show dev {other}")),
+            search.command(self.side, format!("ip -6 addr add {address}/128 dev {at}")),
+            search.command(self.side, format!("ip -6 addr show dev {other}")),
         ];
         Some(Told::new(Found::AddressOnOtherDevice, clause, meaning, commands))
     }
@@ -415,34 +427,34 @@ impl Silence<'_, '_> {
 
     /// The asker's own address is one of the host that is asked.
     fn own_asker(&self) -> Option<Told> {
-        let asker = self.view.own().and_then(|own| own.address)?;
-        let twin = super::view::holders(self.view.evidence, self.side, asker).next()?;
+        let asker = self.search.own().and_then(|own| own.address)?;
+        let twin = super::search::holders(self.search.evidence, self.side, asker).next()?;
         let clause = format!("{}, which has the asker's own address {asker} too, on {}", self.head, twin.interface);
         let meaning = "A question from one's own address is not answered: two hosts have it.";
-        let commands = vec![self.view.command(self.side, format!("ip addr show dev {}", twin.interface))];
+        let commands = vec![self.search.command(self.side, format!("ip addr show dev {}", twin.interface))];
         Some(Told::new(Found::SeveralHosts, clause, meaning, commands))
     }
 
     fn unexplained(&self) -> Told {
-        let view = self.view;
+        let search = self.search;
         let clause = format!("{}, which has the address on {} and gave no answer", self.head, self.holder.interface);
-        let (command, meaning) = if view.address.is_ipv4() {
+        let (command, meaning) = if search.address.is_ipv4() {
             ("sysctl -a --pattern 'ipv4.conf.*.arp_'".to_owned(), "Nothing that was looked up there says why.")
         } else {
             (format!("ip -6 addr show dev {}", self.holder.interface), "Nothing that was looked up there says why.")
         };
-        let commands = vec![view.command(self.side, command), view.command(self.side, "nft list ruleset")];
+        let commands = vec![search.command(self.side, command), search.command(self.side, "nft list ruleset")];
         Told::new(Found::Silent, clause, meaning, commands)
     }
 
     fn setting(&self, name: &str) -> Option<(String, u32)> {
-        self.view.address.is_ipv4().then(|| self.view.setting(self.side, self.at, name)).flatten()
+        self.search.address.is_ipv4().then(|| self.search.setting(self.side, self.at, name)).flatten()
     }
 
     /// The device by which the asker is reached, where that is another one than the questions came in by; or none.
     fn way_back(&self) -> Option<String> {
-        let asker = self.view.packets(self.side, Asks, In).next().map(|packet| packet.asker)?;
-        let route = self.view.evidence.findings(self.side).find_map(|finding| match finding {
+        let asker = self.search.packets(self.side, Asks, In).next().map(|packet| packet.asker)?;
+        let route = self.search.evidence.findings(self.side).find_map(|finding| match finding {
             Finding::Route { to, errno, interface } if *to == asker => Some((errno.is_some(), interface.clone())),
             _ => None,
         });
@@ -455,8 +467,8 @@ impl Silence<'_, '_> {
 
     fn by_setting(&self, told: Told, path: &str, value: u32, why: &str, mended: u32) -> Told {
         let dotted = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
-        let commands = vec![self.view.command(self.side, format!("sysctl -w {dotted}={mended}"))];
-        let of = whose(self.view.evidence, self.side);
+        let commands = vec![self.search.command(self.side, format!("sysctl -w {dotted}={mended}"))];
+        let of = whose(self.search.evidence, self.side);
         Told {
             clause: format!("{}, where {dotted}={value}, {why}", self.head),
             meaning: format!("It is {of} setting that keeps it from answering."),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::view::View;
+use super::search::Search;
 use crate::diagnosis::{Evidence, path::Side};
 
 /// Returns `2 ARP requests`, `1 neighbour solicitation`.
@@ -50,7 +50,7 @@ pub(super) fn whose(evidence: &Evidence, side: Side) -> String {
     format!("{}'s", whom(evidence, side))
 }
 
-impl View<'_> {
+impl Search<'_> {
     /// Returns how the asker is called.
     pub(super) fn asker_name(&self) -> String {
         whom(self.evidence, self.asker)

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::NeighbourStep;
 use crate::{
     diagnosis::{
         Evidence,
         document::{Command, Stop},
         path::Side,
+        resolution::NeighbourStep,
     },
     model::trace::{
         AddressHolder, AskedAgain, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A search for a neighbour.
-pub(super) struct View<'a> {
+pub(super) struct Search<'a> {
     pub(super) evidence: &'a Evidence,
     /// Who asks.
     pub(super) asker: Side,
@@ -36,7 +36,7 @@ pub(super) fn packets(evidence: &Evidence, side: Side) -> &[NeighbourPacket] {
     evidence.neighbour_packets(side)
 }
 
-impl<'a> View<'a> {
+impl<'a> Search<'a> {
     /// Returns the search that `stop` waits for; where it does not wait, the one that sent packets where they stopped.
     pub(super) fn of(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<Self> {
         let end =
@@ -53,7 +53,7 @@ impl<'a> View<'a> {
         askers
             .filter(|side| Some(*side) != here)
             .filter_map(|side| Self::at(side, end, evidence))
-            .find(|view| view.lladdr.is_some() && super::wrong::misleads(view, stop))
+            .find(|search| search.lladdr.is_some() && super::wrong::misleads(search, stop))
     }
 
     /// Returns the search of `asker` for the next hop towards `end`.
