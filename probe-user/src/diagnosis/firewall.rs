@@ -25,6 +25,7 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let fits = |family: &str| match family {
         "ip" => !evidence.is_v6(),
         "ip6" => evidence.is_v6(),
+        "arp" => false,
         _ => true,
     };
     let chains: Vec<_> = chains.filter(|(family, ..)| fits(family)).collect();

@@ -227,7 +227,8 @@ mod tests {
             row("inet t harmless_far", "output", false),
             row("netdev n at_lo", "ingress", true),
         ];
-        assert_eq!(found(Family::V4, Some("eth0")), [&expected[..], &[row("ip v4 out", "output", true)]].concat());
+        let of_v4 = [row("ip v4 out", "output", true), row("arp a in", "input", true)];
+        assert_eq!(found(Family::V4, Some("eth0")), [&expected[..], &of_v4].concat());
         assert_eq!(found(Family::V6, None), expected);
     }
 
