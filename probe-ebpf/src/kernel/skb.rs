@@ -179,20 +179,6 @@ impl Skb {
         neighbour::arp(&bytes)
     }
 
-    /// Returns what it says, if it is of neighbour discovery, and the run has to do with that.
-    #[inline(always)]
-    pub(crate) fn discovery(self, start: Start) -> Option<NeighbourMessage> {
-        if !reads(Family::V6) || field!(self.0, skb_protocol, u16) != IPV6 {
-            return None;
-        }
-        let bytes = self.bytes(start).ok()?;
-        let first = bytes.view::<8>(0)?;
-        if first.byte(6) != ICMPV6 {
-            return None;
-        }
-        neighbour::discovery(&bytes)
-    }
-
     /// Returns where its IP header is, for a hop that may meet it anywhere on its path.
     #[inline(always)]
     pub(crate) fn start(self) -> Start {
