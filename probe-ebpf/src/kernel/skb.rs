@@ -9,7 +9,7 @@ use probe_ebpf::{
         journey::{FirstLook, first_look, probe_of},
         neighbour::{self, NeighbourMessage},
     },
-    packet::{self, Bytes, EchoPacket, ICMP, ICMPV6, LinkLayer, VLAN_TAG, View, addresses, parse_where},
+    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, addresses, parse_where},
 };
 
 use super::{

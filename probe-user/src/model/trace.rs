@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
+pub use self::absorbed::{Absorbed, Tail, Taken};
 pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
 pub use self::neighbour::{
@@ -24,7 +25,6 @@ pub use self::place::{OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::tun_program::TunProgram;
 use super::attach::XdpAttachment;
-pub use self::absorbed::{Absorbed, Tail, Taken};
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
