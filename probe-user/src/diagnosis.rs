@@ -29,7 +29,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Drop, Finding, HopTrace, HostTrace, OtherDevice, PlaceTrace, SenderTrace, SentProbe};
+use crate::model::trace::{
+    Drop, Finding, HopTrace, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe,
+};
 use control::Control;
 pub use document::Diagnosis;
 use path::Side;
@@ -178,6 +180,11 @@ impl Evidence {
     /// The packets that were freed on `side`.
     pub fn drops(&self, side: Side) -> &[Drop] {
         self.place(side).map_or_else(|| &self.host(side).drops, |place| &place.drops)
+    }
+
+    /// The packets of ARP and neighbour discovery that `side` saw.
+    pub fn neighbour_packets(&self, side: Side) -> &[NeighbourPacket] {
+        self.place(side).map_or_else(|| &self.host(side).neighbour, |place| &place.neighbour)
     }
 
     /// The interface that carries the probes on `side`; of a place in between the first that they met.

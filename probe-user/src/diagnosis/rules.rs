@@ -53,7 +53,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 26] = [
+pub const RULES: [VerdictRule; 27] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -74,6 +74,7 @@ pub const RULES: [VerdictRule; 26] = [
     VerdictRule { name: "no route back", judge: lookups::route },
     VerdictRule { name: "counter", judge: lookups::counter },
     VerdictRule { name: "neighbour", judge: lookups::neighbour },
+    VerdictRule { name: "neighbour asked for in vain", judge: lookups::asked_in_vain },
     VerdictRule { name: "fragments", judge: fragments::incomplete },
     VerdictRule { name: "another program", judge: lookups::program },
     VerdictRule { name: "chain", judge: lookups::chain },

@@ -278,9 +278,16 @@ impl Prober {
 
     /// Notes a reply that the program was given: by its mark, or by id and sequence number, as `ping` does.
     fn take_reply(&mut self, reply: &Reply) {
+        if self.plan.settings.echo == Echo::Reply {
+            // An unsolicited reply gets no reply; on the loopback it comes back to this socket.
+            return;
+        }
         let payload = self.replies.payload(reply);
-        let by_mark = mark::marked(payload).filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(probe, _)| probe);
-        let by_number = (reply.id == self.plan.id).then(|| reply.seq.wrapping_sub(self.plan.first_seq));
+        let marked = mark::marked(payload);
+        let by_mark = marked.filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(probe, _)| probe);
+        // With an id that others may have, the mark of another run is no alteration of this one's.
+        let ours = reply.id == self.plan.id && (marked.is_none() || self.plan.numbered);
+        let by_number = ours.then(|| reply.seq.wrapping_sub(self.plan.first_seq));
         let sent = self.sending.probes.len();
         let Some(probe) = by_mark.or(by_number).filter(|probe| usize::from(*probe) < sent) else { return };
         let new = Received {

@@ -28,7 +28,7 @@ pub(super) struct Search<'a> {
 
 /// Returns the packets of ARP and neighbour discovery that were seen on `side`.
 pub(super) fn packets(evidence: &Evidence, side: Side) -> &[NeighbourPacket] {
-    evidence.place(side).map_or_else(|| &evidence.host(side).neighbour, |place| &place.neighbour).as_slice()
+    evidence.neighbour_packets(side)
 }
 
 impl<'a> Search<'a> {
@@ -217,9 +217,15 @@ fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)
     }
     if let Some((next, interface)) = hop {
         // What leaves by a bridge leaves by its port too.
-        let mut asked: Vec<(IpAddr, String)> = asked.into_keys().filter(|(about, _)| about == next).collect();
-        asked.sort_by_key(|(_, at)| at != interface);
-        return asked.into_iter().next();
+        let mut of_next: Vec<(IpAddr, String)> = asked.keys().filter(|(about, _)| about == next).cloned().collect();
+        of_next.sort_by_key(|(_, at)| at != interface);
+        if let Some(question) = of_next.into_iter().next() {
+            return Some(question);
+        }
+        // A socket that is bound to a device, or a mark, has another next hop than a plain look-up says; what others on this
+        // host ask for is not the run's.
+        let target = evidence.target.address;
+        return asked.into_keys().find(|(about, _)| *about == target && asker == Side::Local);
     }
     asked.into_iter().max_by_key(|(_, count)| *count).map(|(question, _)| question)
 }

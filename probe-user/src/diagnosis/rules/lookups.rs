@@ -12,7 +12,7 @@ use crate::{
         path::Side,
         places::{DropLocation, DropPoint},
     },
-    model::trace::{Drop, Finding},
+    model::trace::{Drop, Finding, NeighbourHop, NeighbourKind},
 };
 
 /// Every finding with its host.
@@ -260,6 +260,23 @@ pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         let cause = Cause { reason: Some(format!("NEIGH_{state}")), detail, ..Cause::default() };
         Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
     })
+}
+
+/// The host asked for a next hop, and nobody answered: also where that is another one than a plain look-up says.
+pub(super) fn asked_in_vain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let side = gap.last_seen.host;
+    let spot = gap.spot(side, DropPoint::Neighbour)?;
+    let packets = evidence.neighbour_packets(side);
+    let asked = packets.iter().find(|packet| {
+        let answered = packets.iter().any(|other| {
+            (other.kind, other.hop, other.about) == (NeighbourKind::Answers, NeighbourHop::In, packet.about)
+        });
+        (packet.kind, packet.hop) == (NeighbourKind::Asks, NeighbourHop::Out) && !answered
+    })?;
+    let device = asked.interface.as_deref().unwrap_or("a device");
+    let detail = Some(format!("{} was asked for on {device}, and nobody answered", asked.about));
+    let cause = Cause { reason: Some("NEIGH_INCOMPLETE".to_owned()), detail, ..Cause::default() };
+    Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
 }
 
 /// A chain that can drop sits in the gap.
