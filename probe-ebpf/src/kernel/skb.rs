@@ -9,7 +9,7 @@ use probe_ebpf::{
         journey::{FirstLook, first_look, probe_of},
         neighbour::{self, NeighbourMessage},
     },
-    packet::{self, Bytes, EchoPacket, ICMP, ICMPV6, LinkLayer, VLAN_TAG, View, addresses, parse_where},
+    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, addresses, parse_where},
 };
 
 use super::{
@@ -177,20 +177,6 @@ impl Skb {
             Start::Data => self.at_data(),
         };
         neighbour::arp(&bytes)
-    }
-
-    /// Returns what it says, if it is of neighbour discovery, and the run has to do with that.
-    #[inline(always)]
-    pub(crate) fn discovery(self, start: Start) -> Option<NeighbourMessage> {
-        if !reads(Family::V6) || field!(self.0, skb_protocol, u16) != IPV6 {
-            return None;
-        }
-        let bytes = self.bytes(start).ok()?;
-        let first = bytes.view::<8>(0)?;
-        if first.byte(6) != ICMPV6 {
-            return None;
-        }
-        neighbour::discovery(&bytes)
     }
 
     /// Returns where its IP header is, for a hop that may meet it anywhere on its path.

@@ -1,6 +1,6 @@
 //! What became of finding the neighbour, where that is what fails: who asked, who heard, who answered, and what ended it.
 //!
-//! A stop says where packets wait, or where they went instead; [`explain`] adds why, from the packets of ARP and neighbour
+//! A stop says where packets wait, or where they went instead; `explain` adds why, from the packets of ARP and neighbour
 //! discovery that watched hosts saw and from what they know of addresses, devices and routes.
 
 mod freed;
@@ -44,7 +44,7 @@ impl Told {
 /// Adds to `stop` what became of finding the neighbour, where packets wait for one or went to a wrong one.
 pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
     let waiting = stop.place == DropPoint::Neighbour;
-    let search = Search::of(stop, evidence, waiting);
+    let search = search_of(stop, evidence, waiting);
     let found = search.and_then(|search| {
         let told = if waiting { silent::told(&search) } else { wrong::told(&search, stop) };
         Some((search, told?))
@@ -70,6 +70,25 @@ pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
             stop.advice = format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command);
         }
     }
+}
+
+/// Returns the search that `stop` waits for; where it does not wait, the one that sent packets where they stopped.
+fn search_of<'a>(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<Search<'a>> {
+    let first = stop.leg == evidence.first_leg();
+    let end = if first { Some(evidence.target.address) } else { evidence.local.host.address }?;
+    if waiting {
+        return Search::at(stop.whose.side()?, end, evidence);
+    }
+    // On the way to where they stopped: the sender of this leg, and every place behind it that asked for somebody.
+    let sender = if first { Side::Local } else { Side::Peer };
+    let vias = evidence.sides().filter(|side| matches!(side, Side::Via(_)));
+    let askers = std::iter::once(sender).chain(vias);
+    let askers = askers.filter(|side| *side != Side::Peer || evidence.two_sided());
+    let here = stop.whose.side();
+    askers
+        .filter(|side| Some(*side) != here)
+        .filter_map(|side| Search::at(side, end, evidence))
+        .find(|search| search.lladdr.is_some() && wrong::misleads(search, stop))
 }
 
 /// What a watched end left unanswered that somebody unwatched asked it: the last router before it, to which it is no

@@ -3,12 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
-    diagnosis::{
-        Evidence,
-        document::{Command, Stop},
-        path::Side,
-        resolution::NeighbourStep,
-    },
+    diagnosis::{Evidence, document::Command, path::Side, resolution::NeighbourStep},
     model::trace::{
         AddressHolder, AskedAgain, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
     },
@@ -37,25 +32,6 @@ pub(super) fn packets(evidence: &Evidence, side: Side) -> &[NeighbourPacket] {
 }
 
 impl<'a> Search<'a> {
-    /// Returns the search that `stop` waits for; where it does not wait, the one that sent packets where they stopped.
-    pub(super) fn of(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<Self> {
-        let end =
-            if stop.leg == evidence.first_leg() { Some(evidence.target.address) } else { evidence.local.host.address }?;
-        if waiting {
-            return Self::at(stop.whose.side()?, end, evidence);
-        }
-        // On the way to where they stopped: the sender of this leg, and every place behind it that asked for somebody.
-        let sender = if stop.leg == evidence.first_leg() { Side::Local } else { Side::Peer };
-        let vias = evidence.sides().filter(|side| matches!(side, Side::Via(_)));
-        let askers = std::iter::once(sender).chain(vias);
-        let askers = askers.filter(|side| *side != Side::Peer || evidence.two_sided());
-        let here = stop.whose.side();
-        askers
-            .filter(|side| Some(*side) != here)
-            .filter_map(|side| Self::at(side, end, evidence))
-            .find(|search| search.lladdr.is_some() && super::wrong::misleads(search, stop))
-    }
-
     /// Returns the search of `asker` for the next hop towards `end`.
     pub(super) fn at(asker: Side, end: IpAddr, evidence: &'a Evidence) -> Option<Self> {
         let hop = evidence.findings(asker).find_map(|finding| match finding {

@@ -25,7 +25,7 @@ pub struct ExpectedDiagnosis {
     pub hook: Option<&'static str>,
     /// The netfilter chain.
     pub chain: Option<&'static str>,
-    /// What became of finding the neighbour ([`crate::diagnosis::neighbour::NeighbourFinding`], in its word).
+    /// What became of finding the neighbour (the word of a document's `finding`).
     pub neighbour: Option<&'static str>,
     /// How sure it must be at least.
     pub confidence: Confidence,
