@@ -14,6 +14,7 @@ pub mod journey;
 mod json;
 pub mod kind;
 pub mod names;
+pub mod neighbour;
 pub mod offsets;
 pub mod skip;
 pub mod tally;
@@ -28,6 +29,7 @@ pub use guard::{GuardConfig, GuardCount, GuardKey, GuardRecord, GuardSet, GuardS
 pub use hop::Hop;
 pub use journey::{Mark, Passage};
 pub use kind::{Direction, Echo, Family, Kind};
+pub use neighbour::{NeighbourEvent, NeighbourMessage};
 pub use offsets::Offsets;
 pub use skip::Skip;
 pub use tally::{Count, Tally};

@@ -13,6 +13,7 @@ pub(crate) mod guard;
 pub(crate) mod hops;
 pub(crate) mod journey;
 pub(crate) mod maps;
+pub(crate) mod neighbour;
 pub(crate) mod offsets;
 pub(crate) mod reader;
 pub(crate) mod respond;

@@ -13,8 +13,10 @@ mod explain;
 mod firewall;
 pub mod ledger;
 pub mod names;
+pub mod neighbour;
 pub mod path;
 pub mod places;
+pub mod resolution;
 mod rewrites;
 pub mod rules;
 mod sentence;
@@ -27,7 +29,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Drop, Finding, HopTrace, HostTrace, OtherDevice, PlaceTrace, SenderTrace, SentProbe};
+use crate::model::trace::{
+    Drop, Finding, HopTrace, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe,
+};
 use control::Control;
 pub use document::Diagnosis;
 use path::Side;
@@ -54,6 +58,9 @@ pub struct Evidence {
     /// Which routers answered to a rising TTL, where that was asked for.
     #[serde(default)]
     pub walk: Option<Walk>,
+    /// The flags of the command that a further one must have too, so that it sends the same packets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
     /// What was sent besides the probes, with one thing changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<Control>,
@@ -128,6 +135,7 @@ impl Evidence {
             local,
             peer: None,
             walk: None,
+            flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
         }
@@ -148,6 +156,12 @@ impl Evidence {
         self
     }
 
+    /// The target as it was typed, with the flags that a further command must have too.
+    pub fn typed(&self) -> String {
+        let words = std::iter::once(self.target.name.clone()).chain(self.flags.iter().cloned());
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// The place with this number, where `side` is one between the two ends.
     pub fn place(&self, side: Side) -> Option<&PlaceTrace> {
         match side {
@@ -166,6 +180,11 @@ impl Evidence {
     /// The packets that were freed on `side`.
     pub fn drops(&self, side: Side) -> &[Drop] {
         self.place(side).map_or_else(|| &self.host(side).drops, |place| &place.drops)
+    }
+
+    /// The packets of ARP and neighbour discovery that `side` saw.
+    pub fn neighbour_packets(&self, side: Side) -> &[NeighbourPacket] {
+        self.place(side).map_or_else(|| &self.host(side).neighbour, |place| &place.neighbour)
     }
 
     /// The interface that carries the probes on `side`; of a place in between the first that they met.
@@ -220,6 +239,13 @@ impl Evidence {
     /// Whether a second host was watched.
     pub fn two_sided(&self) -> bool {
         self.peer.is_some()
+    }
+
+    /// Whether the far end was watched and saw nothing of a run that somebody else answered, or took in in its place.
+    pub fn passes_by_the_peer(&self) -> bool {
+        let Some(peer) = self.peer.as_ref().filter(|_| self.mode == ProbeMode::Request) else { return false };
+        let taken = || self.places.iter().any(|place| place.takes_in(self.target.address));
+        peer.saw_nothing() && (!self.sending.received.is_empty() || taken())
     }
 
     /// The leg that the sent packets travel.

@@ -18,6 +18,7 @@ pub mod journeys;
 pub mod load;
 pub mod log;
 pub mod memory;
+pub mod neighbours;
 pub mod netfilter;
 pub mod nic;
 pub mod object;

@@ -3,6 +3,7 @@
 pub mod drops;
 pub mod lookups;
 pub mod meter;
+mod neighbours;
 mod other_devices;
 pub mod path_watch;
 mod places;
@@ -30,6 +31,10 @@ pub trait Watching {
     /// # Errors
     /// Where the kernel half can no longer be read.
     fn finish(&mut self) -> Result<HostTrace, Failure>;
+
+    /// Looks once more for neighbours that were not found while nobody saw how they were looked for, and waits a
+    /// moment for what becomes of it. Asked once, before either end finishes, and only where there is something to explain.
+    fn look_for_neighbours(&mut self) {}
 
     /// The run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing unless
     /// the watch was asked for that ([`crate::model::request::RequestHandling::kept`]). Cheap enough to be asked

@@ -36,6 +36,7 @@ const REASON: &str = "some tests load programs into the kernel and make network 
 /// If something is missing, or does not build. A test that fails is not an error but a failing exit status.
 /// Something can't be had, or does not build. A test that fails is not an error but a failing exit status.
 pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
+    interruptible()?;
     let no_skip = options.no_skip || env::var_os("CI").is_some_and(|value| value == "true");
     setup::ensure_toolchain()?;
     if let Err(error) = setup::install_missing(setup::NeededBy::Tests) {
@@ -76,6 +77,15 @@ pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     Ok(conclude(tally, success))
 }
 
+/// Takes SIGINT again where it is ignored, as in what a script starts in the background: tests send it to their programs, which
+/// would not get it either.
+fn interruptible() -> Result<()> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler is installed, only the default action of the kernel.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.context("cannot take SIGINT")?;
+    Ok(())
+}
+
 /// Runs the namespace suites again with the settings of a host with Docker.
 fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut TestSum) -> Result<bool> {
     if let Some(why) = docker::obstacle() {
@@ -85,7 +95,8 @@ fn once_more_under_docker(root: Root, no_skip: bool, tally: &mut TestSum) -> Res
     say("once more with the settings of Ubuntu with Docker");
     let mut command = with_kernel_half();
     command.args(["--config", &docker::runner(&host()?, root == Root::Sudo)?, "test", "--no-fail-fast"]);
-    command.args(["--package", "probe-user", "--test", "suites", "--", "--show-output"]).args(docker::TOPICS);
+    // The same packages as before: fewer would have other features, and be built anew.
+    command.args(["--workspace", "--test", "suites", "--", "--show-output"]).args(docker::TOPICS);
     if no_skip {
         command.env("PROBE_NO_SKIP", "1");
     }

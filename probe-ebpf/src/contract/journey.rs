@@ -5,7 +5,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::kind::Echo;
+use super::{kind::Echo, neighbour::is_discovery};
 use crate::packet::{Bytes, EchoPacket, ICMP, ICMP_HEADER, ICMPV6, IPV4_HEADER, IPV6_HEADER, View};
 
 /// The first bytes of a probe's payload, all in network byte order.
@@ -122,17 +122,36 @@ pub const fn is_between(echo: Echo, [source, destination]: [[u64; 2]; 2], near: 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Reports whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`, or with this
-/// `id` where one is given. It is false for nearly all packets of a host after one or two checks, which spares them [`crate::packet::parse`]. Fragments, options
-/// and extension headers are left to the parser.
+/// What one look at a packet shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstLook {
+    /// It can be a probe: for the parser to decide.
+    MayBeProbe,
+    /// It is of neighbour discovery.
+    Discovery,
+    /// It is nothing that concerns a run.
+    Other,
+}
+
+/// Reports whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`, or with this `id` where
+/// one is given.
 #[inline(always)]
 pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> bool {
+    first_look(bytes, nonce, id) == FirstLook::MayBeProbe
+}
+
+/// Looks at the packet in `bytes`, from its IP header on, for the run with this `nonce`, or with this `id` where one is
+/// given. Nearly all packets of a host are
+/// [`FirstLook::Other`] after one or two checks, which spares them [`crate::packet::parse`]. Fragments, options and extension
+/// headers are left to the parser.
+#[inline(always)]
+pub fn first_look<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> FirstLook {
     /// Where the id is in an ICMP header.
     const ID_AT: usize = 4;
-    const V4_BYTES: usize = IPV4_HEADER + ICMP_HEADER + MARK_BYTES;
     const V6_BYTES: usize = ICMP_HEADER - ID_AT + MARK_BYTES;
-    let Some(begin) = bytes.view::<V4_BYTES>(0) else { return true };
-    match begin.byte(0) {
+    const V4_BYTES: usize = IPV4_HEADER + ICMP_HEADER + MARK_BYTES;
+    let Some(begin) = bytes.view::<V4_BYTES>(0) else { return FirstLook::MayBeProbe };
+    let probe = match begin.byte(0) {
         0x45 if begin.byte(9) != ICMP => false,
         0x45 => {
             begin.be16(6) & 0x1fff != 0
@@ -141,6 +160,7 @@ pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -
         }
         first if first >> 4 == 6 => match begin.byte(6) {
             TCP | UDP => false,
+            ICMPV6 if is_discovery(ICMPV6, begin.byte(IPV6_HEADER)) => return FirstLook::Discovery,
             ICMPV6 => match bytes.view::<V6_BYTES>(IPV6_HEADER + ID_AT) {
                 Some(begin) => {
                     is_marked(&begin, ICMP_HEADER - ID_AT, nonce) || matches!(id, Some(id) if begin.be16(0) == id)
@@ -150,7 +170,8 @@ pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -
             _ => true,
         },
         _ => true,
-    }
+    };
+    if probe { FirstLook::MayBeProbe } else { FirstLook::Other }
 }
 
 /// Reports whether a mark of the run is `at` this offset.
@@ -220,6 +241,11 @@ mod tests {
             other[6] = next;
             may_be_probe(&other[..], NONCE + 1, None)
         };
+        for (icmp_type, look) in [(135, FirstLook::Discovery), (136, FirstLook::Discovery), (129, FirstLook::Other)] {
+            let mut other = bytes;
+            other[40] = icmp_type;
+            assert_eq!(first_look(&other[..], NONCE + 1, None), look);
+        }
         // An extension header is left to the parser.
         assert!(!with(TCP) && !with(UDP) && with(0) && with(44));
     }

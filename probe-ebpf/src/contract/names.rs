@@ -54,6 +54,8 @@ pub const SITE_COUNT: &str = "probe_site_num";
 pub const CROSSINGS: &str = "probe_crossings";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
+/// Packets of ARP and neighbour discovery.
+pub const NEIGHBOURS: &str = "probe_neighbour";
 /// Requests of the run that were kept from the kernel.
 pub const ABSORBED: &str = "probe_absorbed";
 /// The packet that each processor has just handed to a driver.
@@ -113,12 +115,13 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 46] = [
+pub const ALL: [&str; 47] = [
     SITES,
     SITE_SLOTS,
     SITE_COUNT,
     CROSSINGS,
     ABSORBED,
+    NEIGHBOURS,
     XMITTED,
     HANDED,
     NF_FIRST,

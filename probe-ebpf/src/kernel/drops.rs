@@ -106,7 +106,7 @@ pub(crate) fn report(
 /// Reports whether an event needs the stack, which costs a microsecond: only these two reasons do not say where the packet
 /// died.
 #[inline(always)]
-fn wants_stack(reason: u32) -> bool {
+pub(crate) fn wants_stack(reason: u32) -> bool {
     reason == drop_config!(netfilter_drop) || reason == drop_config!(not_specified)
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn freed_by_icmp(context: &BtfTracePointContext) -> bool {
 ///
 /// `frames` must be valid for writes.
 #[inline(always)]
-unsafe fn stack(context: &BtfTracePointContext, frames: *mut [u64; STACK_FRAMES]) -> u32 {
+pub(crate) unsafe fn stack(context: &BtfTracePointContext, frames: *mut [u64; STACK_FRAMES]) -> u32 {
     // SAFETY: the context is the kernel's, and the caller vouches for `frames`, whose size is passed.
     let bytes = unsafe { bpf_get_stack(context.as_ptr(), frames.cast(), size_of::<[u64; STACK_FRAMES]>() as u32, 0) };
     if bytes < 0 { 0 } else { bytes as u32 / 8 }

@@ -88,6 +88,10 @@ pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 #[map(name = "probe_drops")]
 pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
 
+/// Packets of ARP and neighbour discovery.
+#[map(name = "probe_neighbour")]
+pub(crate) static NEIGHBOURS: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);
+
 /// What each processor has just handed to a driver: the address of the skb, and its passage.
 #[map(name = "probe_handed")]
 pub(crate) static HANDED: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);

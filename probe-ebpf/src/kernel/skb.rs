@@ -4,9 +4,12 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
-    Skip,
-    contract::journey::{may_be_probe, probe_of},
-    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, addresses, parse_where},
+    Family, Skip,
+    contract::{
+        journey::{FirstLook, first_look, probe_of},
+        neighbour::{self, NeighbourMessage},
+    },
+    packet::{self, Bytes, EchoPacket, ICMP, ICMPV6, LinkLayer, VLAN_TAG, View, addresses, parse_where},
 };
 
 use super::{
@@ -20,6 +23,7 @@ const IPV4: u16 = packet::IPV4.to_be();
 const IPV6: u16 = packet::IPV6.to_be();
 const VLAN: u16 = packet::VLAN.to_be();
 const QINQ: u16 = packet::QINQ.to_be();
+const ARP: u16 = neighbour::ARP.to_be();
 
 /// `VLAN_VID_MASK` of `include/linux/if_vlan.h`.
 const VLAN_ID: u16 = 0x0fff;
@@ -58,6 +62,14 @@ pub(crate) struct SkbSite {
     pub(crate) netns: u32,
     /// The index of the interface that it is at; 0: none.
     pub(crate) ifindex: u32,
+}
+
+/// What was read from an skb.
+pub(crate) enum SkbPacket {
+    /// An echo packet.
+    Echo(SkbEcho),
+    /// A packet of neighbour discovery, from its IP header on.
+    Discovery(KernelBytes),
 }
 
 /// An echo packet that was read from an skb.
@@ -151,6 +163,36 @@ impl Skb {
         matches!(field!(self.0, skb_protocol, u16), IPV4 | IPV6 | VLAN | QINQ)
     }
 
+    /// Reports whether it is an ARP packet, and the run has to do with those.
+    #[inline(always)]
+    pub(crate) fn is_arp(self) -> bool {
+        reads(Family::V4) && field!(self.0, skb_protocol, u16) == ARP
+    }
+
+    /// Returns what it says, which [`Skb::is_arp`].
+    #[inline(always)]
+    pub(crate) fn arp(self, start: Start) -> Option<NeighbourMessage> {
+        let bytes = match start {
+            Start::NetworkHeader => self.network_header(),
+            Start::Data => self.at_data(),
+        };
+        neighbour::arp(&bytes)
+    }
+
+    /// Returns what it says, if it is of neighbour discovery, and the run has to do with that.
+    #[inline(always)]
+    pub(crate) fn discovery(self, start: Start) -> Option<NeighbourMessage> {
+        if !reads(Family::V6) || field!(self.0, skb_protocol, u16) != IPV6 {
+            return None;
+        }
+        let bytes = self.bytes(start).ok()?;
+        let first = bytes.view::<8>(0)?;
+        if first.byte(6) != ICMPV6 {
+            return None;
+        }
+        neighbour::discovery(&bytes)
+    }
+
     /// Returns where its IP header is, for a hop that may meet it anywhere on its path.
     #[inline(always)]
     pub(crate) fn start(self) -> Start {
@@ -160,9 +202,20 @@ impl Skb {
     /// Reads the probe in it; [`Skip::NotEcho`] if it is none of this run, for hops that note only those.
     #[inline(always)]
     pub(crate) fn probe(self, start: Start) -> Result<SkbEcho, Skip> {
+        match self.packet(start)? {
+            SkbPacket::Echo(seen) => Ok(seen),
+            SkbPacket::Discovery(_) => Err(Skip::NotEcho),
+        }
+    }
+
+    /// Reads the probe, or the packet of neighbour discovery in it; [`Skip::NotEcho`] if it is neither.
+    #[inline(always)]
+    pub(crate) fn packet(self, start: Start) -> Result<SkbPacket, Skip> {
         let bytes = self.bytes(start)?;
-        if !may_be_probe(&bytes, config!(nonce), id()) {
-            return Err(Skip::NotEcho);
+        match first_look(&bytes, config!(nonce), id()) {
+            FirstLook::MayBeProbe => {}
+            FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Discovery(bytes)),
+            FirstLook::Discovery | FirstLook::Other => return Err(Skip::NotEcho),
         }
         if !bytes.can_be_icmp()? {
             return Err(Skip::NotEcho);
@@ -170,7 +223,7 @@ impl Skb {
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let marked = probe_of(&bytes, &packet, config!(nonce));
         let probe = marked.or_else(|| journey::numbered_between(&packet, addresses(&bytes, &packet)?));
-        Ok(SkbEcho { packet, probe, unmarked: marked.is_none(), bytes })
+        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked: marked.is_none(), bytes }))
     }
 
     #[inline(always)]
@@ -190,10 +243,15 @@ impl Skb {
     }
 
     #[inline(always)]
-    fn behind_tags(self) -> Result<KernelBytes, Skip> {
+    fn at_data(self) -> KernelBytes {
         let data = field!(self.0, skb_data, u64);
         let end = field!(self.0, skb_head, u64).wrapping_add(u64::from(field!(self.0, skb_tail, u32)));
-        let mut bytes = KernelBytes { first: data, length: end.saturating_sub(data) as u32 };
+        KernelBytes { first: data, length: end.saturating_sub(data) as u32 }
+    }
+
+    #[inline(always)]
+    fn behind_tags(self) -> Result<KernelBytes, Skip> {
+        let mut bytes = self.at_data();
         let mut protocol = field!(self.0, skb_protocol, u16);
         for _ in 0..2 {
             if !matches!(protocol, VLAN | QINQ) {

@@ -6,6 +6,7 @@ mod fate;
 mod judge;
 mod place;
 mod progress;
+mod repeat;
 mod responder;
 
 use std::{
@@ -297,11 +298,17 @@ impl Probing<'_> {
         });
         tracing::debug!("the run ended: {ended:?}");
         self.progress.say("reading what was seen");
-        let (local, peer) = if self.is_explained(prober.sending()) {
-            (near.look()?, far.as_mut().and_then(Far::see))
-        } else {
-            let finishing = far.as_mut().and_then(Far::finish);
-            (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)))
+        let seen = self.is_explained(prober.sending()).then(|| far.as_mut().and_then(Far::see));
+        // Where the far end saw nothing of what was answered, somebody else answered, and that is to be explained.
+        let by_other = matches!(&seen, Some(Some(peer)) if peer.saw_nothing());
+        let (local, peer) = match seen {
+            Some(peer) if !by_other => (near.look()?, peer),
+            _ => {
+                // While the far end still watches: it may be the one that is asked.
+                near.look_for_neighbours();
+                let finishing = far.as_mut().and_then(Far::finish);
+                (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)))
+            }
         };
         let sending = prober.sending().clone();
         let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
@@ -318,6 +325,7 @@ impl Probing<'_> {
             local,
             peer,
             walk,
+            flags: repeat::flags(std::env::args(), &self.args.target),
             controls,
             places: Vec::new(),
         };

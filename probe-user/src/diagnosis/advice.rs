@@ -31,7 +31,7 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     let command = |text: &str| in_place(on, fill(text), evidence);
     let known = |command: &Command| !command.command.contains('{');
     let mut commands: Vec<Command> = row.commands.iter().map(|text| command(text)).filter(known).collect();
-    if let Some(command) = find_out(stop, side, &evidence.target.name) {
+    if let Some(command) = find_out(stop, side, evidence) {
         // What one end can't know comes before what it can look at.
         let place = if stop.host == StopHost::Beyond { 0 } else { commands.len() };
         commands.insert(place, command);
@@ -47,9 +47,11 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
 }
 
 /// Gives `commands` in place of those of the table, but for what tells more than they do: the rule, or the far end.
-pub fn replace(stop: &mut Stop, commands: &[String], evidence: &Evidence) {
-    let side = stop.whose.side();
-    let on = if matches!(stop.host, StopHost::Network | StopHost::Beyond) { Some(Side::Local) } else { side };
+/// `elsewhere`: on another host than where they stop.
+pub fn replace(stop: &mut Stop, commands: &[String], elsewhere: Option<Side>, evidence: &Evidence) {
+    let side = elsewhere.or_else(|| stop.whose.side());
+    let far = elsewhere.is_none() && matches!(stop.host, StopHost::Network | StopHost::Beyond);
+    let on = if far { Some(Side::Local) } else { side };
     stop.commands = commands.iter().map(|command| in_place(on, command.clone(), evidence)).collect();
     stop.advice = match (stop.commands.first(), on) {
         (Some(first), Some(_)) => format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command),
@@ -98,12 +100,13 @@ fn fits(pattern: &str, name: &str) -> bool {
 }
 
 /// How to learn more: an exact rule, or what one end can't know.
-fn find_out(stop: &Stop, side: Option<Side>, target: &str) -> Option<Command> {
+fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Command> {
+    let (target, typed) = (&evidence.target.name, evidence.typed());
     // Rules are traced where a host runs probe.
     let rule = stop.cause.netfilter.is_some() && matches!(side, Some(Side::Local | Side::Peer));
     let command = match (stop.host, rule) {
-        (StopHost::Beyond, _) => format!("probe diagnose {target} --peer 'ssh {target} sudo probe agent'"),
-        (_, true) => format!("probe diagnose {target} --trace-rules"),
+        (StopHost::Beyond, _) => format!("probe diagnose {typed} --peer 'ssh {target} sudo probe agent'"),
+        (_, true) => format!("probe diagnose {typed} --trace-rules"),
         _ => return None,
     };
     Some(Command { on: Some(Side::Local), command })
@@ -124,7 +127,7 @@ fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) ->
     let netfilter = cause.netfilter.as_ref();
     let icmp = cause.icmp.as_ref();
     put("{other}", other.map(|address| address.to_string()).as_deref());
-    put("{typed}", Some(&evidence.target.name));
+    put("{typed}", Some(&evidence.typed()));
     put("{target}", Some(&evidence.target.address.to_string()));
     put("{iface}", side.map(|side| evidence.interface(side)));
     put("{family}", netfilter.and_then(|place| place.family.as_deref()));

@@ -12,6 +12,7 @@ use probe_ebpf::Hop;
 use super::{
     Evidence,
     document::PlaceRole,
+    explain,
     places::{
         DropLocation,
         DropPoint::{
@@ -154,12 +155,22 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     };
     let answers = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
     let answers = answers && passed(&HOPS[1..], Echo::Reply) && !passed(&HOPS[..1], Echo::Reply);
+    // What is for everybody ends in every place that has it.
+    let group = explain::special::kind(target).is_some() || target_is_directed(evidence);
+    let ended = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
     match told {
+        Some(true) if evidence.passes_by_the_peer() => PlaceRole::Target,
+        Some(false) | None if group && ended && !evidence.two_sided() => PlaceRole::Target,
         _ if evidence.two_sided() => PlaceRole::Router,
         Some(true) => PlaceRole::Target,
         None if answers || evidence.one_way() => PlaceRole::Target,
         Some(false) | None => PlaceRole::Router,
     }
+}
+
+/// Whether the target may be the broadcast address of a subnet: what IPv4 takes for one where it is on the link.
+fn target_is_directed(evidence: &Evidence) -> bool {
+    matches!(evidence.target.address, std::net::IpAddr::V4(v4) if v4.octets()[3] == 255)
 }
 
 /// Whether every probe of which it is known that it came further passed here: others may take another way.

@@ -24,6 +24,13 @@ pub enum ControlKind {
         /// That time in milliseconds.
         interval_ms: u64,
     },
+    /// The length of the packets.
+    Size {
+        /// The most bytes of payload that were answered.
+        passes: u16,
+        /// The fewest that were not.
+        fails: u16,
+    },
 }
 
 impl Control {
@@ -40,6 +47,11 @@ impl Control {
                 self.answered,
                 self.sent,
                 interval_ms as f64 / 1000.0
+            ),
+            ControlKind::Size { passes, fails } => format!(
+                "control: of {} requests of other sizes {} were answered, the longest with {passes} bytes of payload; \
+                 {fails} bytes were not",
+                self.sent, self.answered
             ),
         }
     }

@@ -12,6 +12,7 @@ use super::{
     Responder, Target,
     control::Control,
     path::{Checkpoint, Side},
+    resolution::{NeighbourSaid, OtherHost},
 };
 use crate::model::attach::XdpAttachment;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
@@ -29,6 +30,9 @@ pub struct Diagnosis {
     pub responder: Responder,
     /// How many probes were sent, refused ones included.
     pub sent: usize,
+    /// Who answered, where that was not the far end, which was watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<OtherHost>,
     /// How many were answered; of replies that nobody asked for, how many reached the far end.
     pub answered: usize,
     /// What follows from it all.
@@ -171,6 +175,9 @@ pub struct Stop {
     pub blind: Vec<BlindSpot>,
     /// How many drop events name the place.
     pub drop_events: usize,
+    /// The whole sentence but for which packets, where the usual one does not say it.
+    #[serde(skip)]
+    pub told: Option<String>,
     /// What it means, in a sentence.
     pub meaning: String,
     /// What to do about it: one sentence or command.
@@ -200,6 +207,9 @@ pub struct Cause {
     /// More about it, as a clause for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What became of finding the neighbour, where that is what failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neighbour: Option<NeighbourSaid>,
 }
 
 /// A place in netfilter.
@@ -259,6 +269,8 @@ pub enum Witness {
     Sysctl,
     /// A counter of the kernel or of the device rose.
     DeviceCounter,
+    /// Otherwise equal packets were answered.
+    Control,
 }
 
 /// A blind hop of a stop.

@@ -7,9 +7,12 @@ mod ipsec;
 mod pace;
 mod reverse_path;
 mod routing;
+mod size;
+pub(super) mod special;
+mod ttl;
 mod vlan;
 
-use super::{Evidence, advice, document::Stop, ledger::Gap, places::DropLocation};
+use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation};
 
 /// What made packets stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +21,10 @@ pub(super) struct Explanation {
     pub(super) detail: Option<String>,
     /// What it means, as a sentence.
     pub(super) meaning: String,
-    /// What to type on that host.
+    /// What to type there.
     pub(super) commands: Vec<String>,
+    /// Where, if it is not where they stop.
+    pub(super) on: Option<Side>,
 }
 
 /// A stop with all that is known of it.
@@ -33,8 +38,17 @@ pub(super) struct Case<'a> {
 type Explain = fn(&Case<'_>) -> Option<Explanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 6] =
-    [pace::explain, ipsec::explain, vlan::explain, reverse_path::explain, routing::rerouted, routing::explain];
+const EXPLAIN: [Explain; 9] = [
+    pace::explain,
+    ipsec::explain,
+    vlan::explain,
+    reverse_path::explain,
+    ttl::explain,
+    size::explain,
+    special::explain,
+    routing::rerouted,
+    routing::explain,
+];
 
 /// Completes `stop`, which lies at `spot`.
 pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence: &Evidence) {
@@ -45,7 +59,7 @@ pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence:
     }
     stop.meaning = found.meaning;
     if !found.commands.is_empty() {
-        advice::replace(stop, &found.commands, evidence);
+        advice::replace(stop, &found.commands, found.on, evidence);
     }
 }
 

@@ -84,6 +84,7 @@ pub const HOOKS: &[(&str, DropPoint)] = &[
     ("raw_sendmsg", NfOutput),
     ("rawv6_sendmsg", NfOutput),
     ("ip6_xmit", NfOutput),
+    ("ndisc_send_skb", NfOutput),
     // iptables called by a bridge comes first, and then the bridge's own hooks.
     ("br_nf_pre_routing", NfPrerouting),
     ("br_nf_forward_ip", NfForward),

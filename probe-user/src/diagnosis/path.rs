@@ -48,6 +48,8 @@ pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
     steps.extend(out(first, Side::Local));
     steps.extend(between::steps(evidence, first));
     let far = match (&evidence.peer, evidence.loops_back()) {
+        // What nobody saw there is no part of the way.
+        (Some(_), _) if evidence.passes_by_the_peer() => None,
         (Some(_), _) => Some(Side::Peer),
         (None, true) => Some(Side::Local),
         (None, false) => None,

@@ -121,7 +121,7 @@ impl Rewrite {
     }
 
     /// Returns where it was done, as a clause.
-    fn place(&self, evidence: &Evidence) -> String {
+    pub(super) fn place(&self, evidence: &Evidence) -> String {
         let name = |side: Side| match evidence.place(side) {
             Some(place) => format!("network namespace {}", place.name),
             None => evidence.name(side),

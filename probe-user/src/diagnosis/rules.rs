@@ -4,6 +4,7 @@
 //! call, ICMP errors) comes before what was looked up (settings, routes, counters, programs, chains), and a look-up
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
+mod fragments;
 mod lookups;
 mod loops;
 pub(in crate::diagnosis) mod routing;
@@ -52,7 +53,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 24] = [
+pub const RULES: [VerdictRule; 27] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -64,6 +65,7 @@ pub const RULES: [VerdictRule; 24] = [
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },
+    VerdictRule { name: "loop of routers that answer", judge: loops::walked },
     VerdictRule { name: "ICMP error of another host", judge: said::icmp_error },
     VerdictRule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
     VerdictRule { name: "handed to a program", judge: tun::handed },
@@ -72,6 +74,8 @@ pub const RULES: [VerdictRule; 24] = [
     VerdictRule { name: "no route back", judge: lookups::route },
     VerdictRule { name: "counter", judge: lookups::counter },
     VerdictRule { name: "neighbour", judge: lookups::neighbour },
+    VerdictRule { name: "neighbour asked for in vain", judge: lookups::asked_in_vain },
+    VerdictRule { name: "fragments", judge: fragments::incomplete },
     VerdictRule { name: "another program", judge: lookups::program },
     VerdictRule { name: "chain", judge: lookups::chain },
     VerdictRule { name: "reverse path filter", judge: lookups::reverse_path },

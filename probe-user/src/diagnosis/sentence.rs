@@ -3,6 +3,7 @@
 use super::{
     Evidence, ProbeMode, Responder,
     document::{Alteration, Confidence, Diagnosis, Layer, Outcome, PlaceRole, Stop, StopHost, Value, Witness},
+    neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,
 };
@@ -90,6 +91,9 @@ impl Teller<'_> {
         let all = self.packets(self.diagnosis.answered, self.sent_leg());
         let were = if self.diagnosis.answered == 1 { "was" } else { "were" };
         let end = if self.evidence.one_way() { "delivered" } else { "answered" };
+        if let Some(other) = &self.diagnosis.answered_by {
+            return format!("{all} {were} {end}, but {}.", told_of(other, self.evidence));
+        }
         let change = self.diagnosis.alterations.first().map(|change| self.changed(change)).unwrap_or_default();
         format!("{all} {were} {end}, but {change}.")
     }
@@ -158,6 +162,9 @@ impl Teller<'_> {
         let (were, they) = if one { ("was", "it") } else { ("were", "they") };
         let by = self.by(stop);
         let unasked = self.evidence.mode == ProbeMode::ReplyOnly;
+        if let Some(told) = &stop.told {
+            return format!("{packets} {told}");
+        }
         if stop.confidence == Confidence::Unknown {
             return self.unknown(stop);
         }
@@ -174,6 +181,7 @@ impl Teller<'_> {
             (StopHost::Network, leg) => {
                 let (from, to) = self.ends(stop, leg == Echo::Request || unasked);
                 let who = match &stop.cause.icmp {
+                    _ if stop.cause.neighbour.is_some() => stop.cause.detail.clone().unwrap_or_default(),
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
                     // What is known of the far end says more than that they were lost.
                     None if matches!(stop.cause.reason.as_deref(), Some("EADDRNOTAVAIL" | "NO-CARRIER")) => {
@@ -231,7 +239,8 @@ impl Teller<'_> {
         };
         let packets = self.packets(stop.packets, stop.seen_leg);
         let (last, first) = (at(stop.last_seen), at(stop.first_missing));
-        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what")
+        let more = stop.cause.detail.as_ref().map(|detail| format!("; {detail}")).unwrap_or_default();
+        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what{more}")
     }
 
     /// Whether the far kernel made no reply, rather than losing one.
@@ -251,7 +260,11 @@ impl Teller<'_> {
             Some(said) if said.from == self.evidence.target.address => {
                 format!("{packets} reached {}, which refused {}: {}", self.far(), them(one), said.meaning)
             }
-            Some(said) => format!("{packets} left {from}, and {} refused {}: {}", said.from, them(one), said.meaning),
+            Some(said) => {
+                let round = stop.cause.detail.as_ref().filter(|_| stop.cause.reason.as_deref() == Some("TTL"));
+                let why = round.map_or_else(|| said.meaning.clone(), |detail| format!("{}, in {detail}", said.meaning));
+                format!("{packets} left {from}, and {} refused {}: {why}", said.from, them(one))
+            }
             None => {
                 let last =
                     self.evidence.walk.as_ref().and_then(|walk| walk.steps.iter().rev().find_map(|step| step.from));
@@ -317,6 +330,9 @@ impl Teller<'_> {
             } else {
                 "dropped by routing"
             }),
+            Layer::Neighbour if cause.neighbour.is_some() => {
+                format!("held back, because {}", cause.detail.as_deref().unwrap_or_default())
+            }
             Layer::Neighbour => named("held back, because nobody answers for the next hop"),
             Layer::Qdisc => named("dropped by the queue of the device"),
             Layer::Driver => named("dropped by the network device"),

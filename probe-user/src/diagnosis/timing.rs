@@ -43,7 +43,8 @@ pub(super) fn stages(evidence: &Evidence) -> Vec<Segment> {
         return Vec::new();
     }
     let trips: Vec<Trip> = evidence.sending.probes.iter().filter_map(|sent| trip(evidence, sent)).collect();
-    let (near, far) = (evidence.name(Side::Local), evidence.name(Side::Peer));
+    let near = evidence.name(Side::Local);
+    let far = if evidence.passes_by_the_peer() { evidence.target.name.clone() } else { evidence.name(Side::Peer) };
     let with_far = trips.iter().all(|trip| trip.far.is_some());
     let between = if with_far { "wire".to_owned() } else { format!("wire and {far}") };
     let of = |pick: &dyn Fn(&Trip) -> Option<u64>| median(trips.iter().filter_map(pick).collect());

@@ -10,6 +10,7 @@ use super::{
     },
     explain, firewall,
     ledger::{Gap, Ledger, LedgerRow},
+    neighbour,
     path::{Side, Station},
     places::{DropLocation, DropPoint},
     rewrites,
@@ -30,7 +31,9 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     stops.sort_by_key(|stop| Reverse(stop.packets));
     let alterations = alterations::find(&ledger, evidence);
     let answered = answered(&ledger, evidence);
-    let outcome = outcome(&ledger, evidence, answered, alterations.is_empty());
+    let answered_by = neighbour::answered_by_other(evidence);
+    let unaltered = alterations.is_empty() && answered_by.is_none();
+    let outcome = outcome(&ledger, evidence, answered, unaltered);
     let rewrites = rewrites::find(&ledger, evidence);
     let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
     let mut notes = alterations::notes(evidence);
@@ -44,6 +47,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         places: places(&ledger, evidence),
         responder: evidence.responder,
         sent: evidence.sent(),
+        answered_by,
         answered,
         verdict: Verdict {
             outcome,
@@ -129,6 +133,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         candidates,
         blind: gap.blind.clone(),
         drop_events: gap.events(evidence).len(),
+        told: None,
         meaning: String::new(),
         advice: String::new(),
         commands: Vec::new(),
@@ -146,6 +151,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
     }
     advice::give(&mut stop, evidence);
     explain::complete(&mut stop, gap, chosen, evidence);
+    neighbour::explain(&mut stop, evidence);
     Some(stop)
 }
 

@@ -18,7 +18,7 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{KernelError, absorbed, border::Plain, crossings, hops, journeys, object};
+use super::{KernelError, absorbed, border::Plain, crossings, hops, journeys, neighbours, object};
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
 /// What the programs are loaded for. A feature that is off is not in the program that the kernel runs.
@@ -203,7 +203,11 @@ impl Job {
             sizes.push((names::EVENTS, RING_BYTES));
         }
         if let Some(journey) = self.journey {
-            sizes.extend([(names::JOURNEYS, journeys::STEPS), (names::DROPS, journey.drop_ring_bytes)]);
+            sizes.extend([
+                (names::JOURNEYS, journeys::STEPS),
+                (names::DROPS, journey.drop_ring_bytes),
+                (names::NEIGHBOURS, neighbours::RING_BYTES),
+            ]);
             if journey.crossings > 0 {
                 sizes.extend(crossings::map_sizes(journey.crossings));
             }

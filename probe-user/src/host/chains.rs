@@ -63,7 +63,7 @@ fn parse(document: &Value, family: Family, interface: Option<&str>) -> Vec<Findi
 /// Reports whether packets of `family` at `interface` pass this chain; a chain without a hook is no base chain.
 fn is_passed(chain: &Value, family: Family, interface: Option<&str>) -> bool {
     let families: &[&str] = match family {
-        Family::V4 => &["ip", "inet", "netdev", "bridge"],
+        Family::V4 => &["ip", "inet", "netdev", "bridge", "arp"],
         Family::V6 => &["ip6", "inet", "netdev", "bridge"],
     };
     let of_family = text(chain, "family").is_some_and(|family| families.contains(&family));

@@ -1,6 +1,7 @@
 //! Network namespaces of this kernel by their inode: what they are called, and work inside of them.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt,
@@ -23,6 +24,8 @@ pub struct Namespace {
     pub name: String,
     /// What runs a command in it when put before that.
     pub enter: String,
+    /// Its inode.
+    pub inode: u64,
     handle: File,
 }
 
@@ -30,6 +33,15 @@ impl Namespace {
     /// Returns the namespace with this inode: by a name of `ip netns`, else by a process in it, else by one that holds it open.
     pub fn find(inode: u64) -> Option<Self> {
         named(inode).or_else(|| inhabited(inode)).or_else(|| held(inode))
+    }
+
+    /// Returns the namespaces that have a name or a process, but for the one with the inode `but`; at most `most`.
+    pub fn all(but: u64, most: usize) -> Vec<Self> {
+        let mut known = BTreeSet::from([but]);
+        let named = entries(NAMES).filter_map(|path| fs::metadata(path).ok().map(|it| it.ino()));
+        let inhabited = process::all().filter_map(|pid| of_link(&format!("/proc/{pid}/ns/net")));
+        let inodes: Vec<u64> = named.chain(inhabited).filter(|inode| known.insert(*inode)).take(most).collect();
+        inodes.into_iter().filter_map(Self::find).collect()
     }
 
     /// Runs `work` inside, on a thread of its own.
@@ -66,7 +78,7 @@ fn named(inode: u64) -> Option<Namespace> {
     entries(NAMES).find_map(|path| {
         let handle = opened(&path, inode)?;
         let name = path.file_name()?.to_str()?.to_owned();
-        Some(Namespace { enter: format!("ip netns exec {name}"), name, handle })
+        Some(Namespace { enter: format!("ip netns exec {name}"), name, inode, handle })
     })
 }
 
@@ -75,13 +87,19 @@ fn is_it(path: &Path, inode: u64) -> bool {
     fs::read_link(path).is_ok_and(|to| to.to_str().is_some_and(|to| to == format!("net:[{inode}]")))
 }
 
+/// Returns the inode of the namespace to which the link at `path` leads.
+fn of_link(path: &str) -> Option<u64> {
+    let to = fs::read_link(path).ok()?;
+    to.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
 fn inhabited(inode: u64) -> Option<Namespace> {
     process::all().find_map(|pid| {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
         let handle = is_it(&path, inode).then(|| opened(&path, inode)).flatten()?;
         let name =
             if pid == 1 { "the host's own".to_owned() } else { format!("of {} (pid {pid})", process::program(pid)) };
-        Some(Namespace { name, enter: format!("nsenter -t {pid} -n"), handle })
+        Some(Namespace { name, enter: format!("nsenter -t {pid} -n"), inode, handle })
     })
 }
 
@@ -90,7 +108,7 @@ fn held(inode: u64) -> Option<Namespace> {
         let path = entries(format!("/proc/{pid}/fd")).find(|path| is_it(path, inode))?;
         let handle = opened(&path, inode)?;
         let name = format!("{inode} (held by {}, pid {pid})", process::program(pid));
-        Some(Namespace { name, enter: format!("nsenter --net={}", path.display()), handle })
+        Some(Namespace { name, enter: format!("nsenter --net={}", path.display()), inode, handle })
     })
 }
 

@@ -4,10 +4,10 @@ use std::{io, net::IpAddr};
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+    neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
 };
 
-use super::{or_log, route};
+use super::{link_facts, or_log, route};
 use crate::{host::device::netlink, model::trace::Finding};
 
 /// Returns what the host knows of the next hop to `to` for packets from `from`; `None` if there is no usable route, or the
@@ -15,9 +15,43 @@ use crate::{host::device::netlink, model::trace::Finding};
 pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
     let hop = route::next_hop(from, to)?;
     let entries = or_log("neighbours", table(hop.address))?;
-    let state = entries.iter().find_map(|entry| state_of(entry, &hop))?;
+    let entry = entries.iter().find_map(|entry| entry_for(entry, &hop))?;
     let interface = route::name(hop.ifindex)?;
-    Some(Finding::Neighbour { address: hop.address, interface, state: word(state) })
+    let lladdr = entry.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => link_facts::lladdr(bytes),
+        _ => None,
+    });
+    Some(Finding::Neighbour { address: hop.address, interface, state: word(entry.header.state), lladdr })
+}
+
+/// Returns the state of the entry for that address at that interface, if there is one.
+pub(super) fn state(address: IpAddr, ifindex: u32) -> Option<String> {
+    let entries = or_log("neighbours", table(address))?;
+    let hop = route::NextHop { address, ifindex };
+    entries.iter().find_map(|entry| entry_for(entry, &hop)).map(|entry| word(entry.header.state))
+}
+
+/// Makes the kernel look for the next hop to `to` as a packet would (`NTF_USE`), where it knows that neighbour and has not
+/// found it; returns which address that is, or `None` where there is nothing to look for.
+pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
+    let hop = unfound(from, to)?;
+    let mut request = NeighbourMessage::default();
+    request.header.family = if hop.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    request.header.ifindex = hop.ifindex;
+    request.header.flags = NeighbourFlags::Use;
+    request.attributes.push(NeighbourAttribute::Destination(match hop.address {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    }));
+    or_log("looking for a neighbour", netlink::change(RouteNetlinkMessage::NewNeighbour(request)))?;
+    Some(hop.address)
+}
+
+/// Returns the next hop to `to` where the kernel knows that neighbour and has not found it.
+fn unfound(from: IpAddr, to: IpAddr) -> Option<route::NextHop> {
+    let hop = route::next_hop(from, to)?;
+    let state = state(hop.address, hop.ifindex)?;
+    matches!(state.as_str(), "INCOMPLETE" | "FAILED").then_some(hop)
 }
 
 /// Returns the neighbours of that IP version, at every interface.
@@ -27,15 +61,15 @@ fn table(of: IpAddr) -> io::Result<Vec<RouteNetlinkMessage>> {
     netlink::dump(&RouteNetlinkMessage::GetNeighbour(request))
 }
 
-/// Returns the state of the entry if it is the one for `hop`.
-fn state_of(entry: &RouteNetlinkMessage, hop: &route::NextHop) -> Option<NeighbourState> {
+/// Returns the entry if it is the one for `hop`.
+fn entry_for<'a>(entry: &'a RouteNetlinkMessage, hop: &route::NextHop) -> Option<&'a NeighbourMessage> {
     let RouteNetlinkMessage::NewNeighbour(entry) = entry else { return None };
     let is_it = |attribute: &NeighbourAttribute| match attribute {
         NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => IpAddr::from(*v4) == hop.address,
         NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => IpAddr::from(*v6) == hop.address,
         _ => false,
     };
-    (entry.header.ifindex == hop.ifindex && entry.attributes.iter().any(is_it)).then_some(entry.header.state)
+    (entry.header.ifindex == hop.ifindex && entry.attributes.iter().any(is_it)).then_some(entry)
 }
 
 /// Formats the state the way `ip neighbour` does.
@@ -70,7 +104,7 @@ mod tests {
     #[test]
     fn only_the_entry_of_the_next_hop_at_its_interface_counts() {
         let hop = route::NextHop { address: [10, 0, 0, 1].into(), ifindex: 2 };
-        let state = |entry| state_of(&entry, &hop);
+        let state = |entry| entry_for(&entry, &hop).map(|entry| entry.header.state);
         assert_eq!(state(entry(2, [10, 0, 0, 1], NeighbourState::Failed)), Some(NeighbourState::Failed));
         assert_eq!(state(entry(3, [10, 0, 0, 1], NeighbourState::Failed)), None);
         assert_eq!(state(entry(2, [10, 0, 0, 2], NeighbourState::Failed)), None);

@@ -25,15 +25,15 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
 
 /// Where packets go next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NextHop {
+pub struct NextHop {
     /// The gateway, or the other end itself if it is on the link.
-    pub(super) address: IpAddr,
+    pub address: IpAddr,
     /// The interface towards it.
-    pub(super) ifindex: u32,
+    pub ifindex: u32,
 }
 
 /// Returns the next hop of the route that [`look_up`] finds; `None` if it leads nowhere or stays on this host.
-pub(super) fn next_hop(from: IpAddr, to: IpAddr) -> Option<NextHop> {
+pub fn next_hop(from: IpAddr, to: IpAddr) -> Option<NextHop> {
     let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from))))?;
     routes.iter().find_map(|message| hop(to, message))
 }
@@ -62,7 +62,7 @@ pub fn own_address(address: IpAddr) -> Option<Finding> {
 }
 
 /// Reports whether this network namespace has that address.
-fn is_own(address: IpAddr) -> bool {
+pub(super) fn is_own(address: IpAddr) -> bool {
     let is_local = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
     ask(address, None).is_ok_and(|routes| routes.iter().any(is_local))
 }

@@ -18,7 +18,16 @@ const V4: [&str; 6] = [
 ];
 
 /// Settings that every IPv4 interface has, and `all`.
-const V4_INTERFACE: [&str; 5] = ["rp_filter", "src_valid_mark", "accept_local", "route_localnet", "forwarding"];
+const V4_INTERFACE: [&str; 8] = [
+    "rp_filter",
+    "src_valid_mark",
+    "accept_local",
+    "route_localnet",
+    "forwarding",
+    "arp_ignore",
+    "arp_filter",
+    "proxy_arp",
+];
 
 /// Settings of IPv6. Ping sockets share one group range with IPv4.
 const V6: [&str; 6] = [
@@ -31,7 +40,7 @@ const V6: [&str; 6] = [
 ];
 
 /// Settings that every IPv6 interface has, and `all`.
-const V6_INTERFACE: [&str; 2] = ["forwarding", "disable_ipv6"];
+const V6_INTERFACE: [&str; 3] = ["forwarding", "disable_ipv6", "proxy_ndp"];
 
 /// Reads the settings that matter to packets of `family` at `interfaces`, whatever their values are.
 pub fn look_up<'a>(family: Family, interfaces: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {

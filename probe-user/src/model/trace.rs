@@ -3,6 +3,7 @@
 pub mod benign;
 pub mod chain_rule;
 pub mod frame;
+pub mod neighbour;
 pub mod place;
 pub mod routing;
 pub mod tun_program;
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
+pub use self::neighbour::{
+    AddressHolder, AskedAgain, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts, OtherRoute,
+};
 pub use self::place::{OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::tun_program::TunProgram;
@@ -39,6 +43,9 @@ pub struct HostTrace {
     /// Other network namespaces of its kernel that probes crossed or ended in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceTrace>,
+    /// Packets of ARP and neighbour discovery about the run's addresses, where that was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbour: Vec<NeighbourPacket>,
 }
 
 /// Which host it is.
@@ -297,7 +304,18 @@ pub enum Finding {
         interface: String,
         /// As `ip neighbour` shows it, e.g. `REACHABLE`, `INCOMPLETE`, `FAILED`.
         state: String,
+        /// The link-layer address that packets are sent to; none: it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lladdr: Option<String>,
     },
+    /// An interface that has an address of the run.
+    Holder(AddressHolder),
+    /// A device as neighbours find it.
+    Device(LinkFacts),
+    /// Whom the route to an end asks for.
+    NextHop(NextHopFacts),
+    /// Who answered when asked once more.
+    AskedAgain(AskedAgain),
     /// A device on the way.
     Link {
         /// Its name.
@@ -486,6 +504,17 @@ impl HostTrace {
         if peer.host.shares_kernel(&self.host) {
             self.places.retain(|place| place.netns != peer.host.netns);
         }
+    }
+
+    /// Whether hops that no packet passes by were watched, and no hop saw any probe.
+    pub fn saw_nothing(&self) -> bool {
+        let entries = [Hop::NetifIn, Hop::NfPreroutingFirst];
+        let watched = entries.iter().all(|hop| matches!(self.hop(*hop), HopTrace::Watched { .. }));
+        let silent = |hop: &HopTrace| match hop {
+            HopTrace::Watched { requests, replies } => requests.is_empty() && replies.is_empty(),
+            HopTrace::Blind { .. } => true,
+        };
+        watched && self.hops.values().all(silent) && self.drops.is_empty()
     }
 
     /// What `hop` saw; blind where nothing is known of it.

@@ -251,6 +251,7 @@ impl Session<'_> {
 
     fn finish(&mut self) -> Result<AgentReply, Failure> {
         let watching = self.finished.insert(self.watching.take().ok_or_else(not_watching)?);
+        watching.look_for_neighbours();
         Ok(AgentReply::Sight(Box::new(watching.finish()?)))
     }
 

@@ -17,6 +17,7 @@ use crate::diagnosis::{
     document::{Alteration, BlindHop, BlindSpot, Confidence, Outcome, RoundTrips, SideCosts, Stop, StopHost, Value},
     path::{Side, Station},
 };
+use crate::model::trace::{NeighbourHop, NeighbourKind};
 
 /// Columns before what a line says.
 const LABEL: usize = 12;
@@ -29,6 +30,7 @@ impl Document for Diagnosis {
         text.sentence(out)?;
         writeln!(out)?;
         drawing::draw(out, self, style)?;
+        text.neighbour(out)?;
         writeln!(out)?;
         for (index, stop) in self.stops.iter().enumerate() {
             if index > 0 {
@@ -109,10 +111,37 @@ impl Text<'_> {
         Ok(())
     }
 
+    /// The questions and answers of a search for a neighbour, where that is what fails.
+    fn neighbour(&self, out: &mut dyn Write) -> io::Result<()> {
+        let said = self.diagnosis.stops.iter().find_map(|stop| stop.cause.neighbour.as_ref());
+        let Some(said) = said.filter(|said| !said.steps.is_empty()) else { return Ok(()) };
+        let (arrow, cross) = (self.style.either("▸", ">"), self.style.either("✗", "x"));
+        let mut place = "";
+        let steps = said.steps.iter().map(|step| {
+            let (at, count) = (step.interface.as_deref().unwrap_or("?"), step.packets);
+            let what = match (step.kind, step.hop) {
+                (NeighbourKind::Asks, NeighbourHop::Out) => format!("{at} asks {count}"),
+                (NeighbourKind::Asks, NeighbourHop::In) => format!("{at} hears {count}"),
+                (NeighbourKind::Asks, NeighbourHop::Dropped) => format!("{at} {cross}{count}"),
+                (NeighbourKind::Answers, NeighbourHop::Out) => format!("{at} answers {count}"),
+                (NeighbourKind::Answers, NeighbourHop::In) => format!("{at} hears answer {count}"),
+                (NeighbourKind::Answers, NeighbourHop::Dropped) => format!("{at} answer {cross}{count}"),
+            };
+            let same = std::mem::replace(&mut place, &step.place) == step.place;
+            if same { what } else { format!("{} {what}", step.place) }
+        });
+        let steps: Vec<String> = steps.collect();
+        self.line(out, "neighbour", &format!("{}: {}", said.address, steps.join(&format!(" {arrow} "))))
+    }
+
     fn alterations(&self, out: &mut dyn Write) -> io::Result<()> {
         for change in &self.diagnosis.alterations {
             let Alteration { leg, field, sent, seen, seen_at, place, packets } = change;
-            let (sent, seen) = (value(*sent), value(*seen));
+            let plain = |it: Value| match it {
+                Value::Id(ttl) if *field == "ttl" => ttl.to_string(),
+                other => value(other),
+            };
+            let (sent, seen) = (plain(*sent), plain(*seen));
             let whom = self.diagnosis.name(seen_at.host);
             let leg = drawing::leg_name(*leg);
             if let Some(place) = place {

@@ -29,7 +29,7 @@ impl DropNames<'_> {
             seq: event.seq,
             reason: self.reasons.name(event.reason),
             function: self.symbols.function(event.location),
-            stack: self.callers(event),
+            stack: self.callers(event.location, &event.stack, event.frames),
             interface,
             source: event_address(event.source),
             destination: event_address(event.destination),
@@ -38,12 +38,11 @@ impl DropNames<'_> {
     }
 
     /// The functions that called the one which freed the packet. The stack starts in the program that recorded it.
-    fn callers(&self, event: &DropEvent) -> Vec<String> {
-        let frames = event.stack.get(..event.frames as usize).unwrap_or(&event.stack);
-        let freed = self.symbols.place(event.location).map(|place| place.function);
+    pub(super) fn callers(&self, location: u64, stack: &[u64], frames: u32) -> Vec<String> {
+        let frames = stack.get(..frames as usize).unwrap_or(stack);
+        let freed = self.symbols.place(location).map(|place| place.function);
         let is_it = |address: u64| {
-            address == event.location
-                || freed.is_some() && self.symbols.place(address).map(|place| place.function) == freed
+            address == location || freed.is_some() && self.symbols.place(address).map(|place| place.function) == freed
         };
         let callers = frames.iter().skip_while(|address| !is_it(**address)).skip_while(|address| is_it(**address));
         callers.map(|address| self.symbols.function(*address)).collect()

@@ -1,5 +1,7 @@
 //! Look-ups for ends that no hop and no drop event explains: settings, routes, counters, netfilter's chains, programs.
 
+pub(super) mod ask_again;
+pub(super) mod neighbours;
 pub mod own_filter;
 pub mod programs;
 
@@ -53,7 +55,16 @@ impl Lookups {
             let after = counters::read(interface);
             let own = filters.findings(interface, &flow.ids);
             let freed_at = drops.iter().filter_map(|drop| drop.interface.as_deref());
-            let mut findings = settings::look_up(family, interface.into_iter().chain(freed_at));
+            // Without a route there is no interface: any of them may be the one that is switched off.
+            let all =
+                if interface.is_none() { or_log("interfaces", Device::all()).unwrap_or_default() } else { Vec::new() };
+            let mut findings = settings::look_up(
+                family,
+                interface
+                    .into_iter()
+                    .chain(freed_at)
+                    .chain(all.iter().take(MAX_KEYS).map(|device| device.name.as_str())),
+            );
             findings.extend(route::own_address(flow.local));
             findings.extend(route::look_up(flow.local, flow.remote));
             findings.extend(policy::choices(&keys(flow, drops)));

@@ -17,14 +17,14 @@ use crate::{
 ///
 /// A device that carries the watched one (the port of a bridge, the card of a VLAN) is no other way: what passes it has yet
 /// to pass the watched one.
-pub(super) fn merge(hops: &mut BTreeMap<String, HopTrace>, sites: &[&SiteCrossings], watched: u32) -> Vec<OtherDevice> {
+pub(super) fn merge(hops: &mut BTreeMap<String, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<OtherDevice> {
     if sites.is_empty() {
         return Vec::new();
     }
     let devices = or_log("interfaces", Device::all()).unwrap_or_default();
     let others = sites.iter().filter_map(|site| {
         let device = devices.iter().find(|device| device.ifindex == site.ifindex)?;
-        (!carries(device, watched, &devices)).then_some((device, *site))
+        (!carries(device, watched, &devices)).then_some((device, site))
     });
     let mut told = Vec::new();
     for (device, site) in others {

@@ -3,7 +3,8 @@
 mod passing;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -15,8 +16,12 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 pub use self::passing::PassingWatch;
 use super::{
     drops::DropNames,
-    lookups::Lookups,
+    lookups::{
+        Lookups, ask_again,
+        neighbours::{NeighbourLookup, elsewhere},
+    },
     meter::{self, Meter},
+    neighbours::NeighbourLog,
     other_devices,
     places::Places,
     under_way::UnderWay,
@@ -31,6 +36,7 @@ use crate::{
         journeys::Journeys,
         load,
         log::KernelLog,
+        neighbours::NeighbourRing,
         running::RunningKernel,
         tallies::SkipMap,
     },
@@ -41,11 +47,12 @@ use crate::{
     host::{
         device::{self, Device},
         namespace::boot_id,
+        neighbour, or_log,
     },
     model::{
         attach::XdpAttachment,
         request::{EchoFlow, HostRole, WatchRequest},
-        trace::{Accounting, Drop, HopTrace, HostFacts, HostTrace, Taken},
+        trace::{Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, Taken},
     },
     watch::Watching,
 };
@@ -66,6 +73,8 @@ pub struct PathWatch {
     ifindex: u32,
     crossings: Crossings,
     places: Option<Places>,
+    neighbours: NeighbourLog,
+    flow: EchoFlow,
     lookups: Lookups,
     _under_way: UnderWay,
     rules: Option<TraceRules>,
@@ -80,6 +89,12 @@ pub struct PathWatch {
 /// lost is counted apart. Journeys are an array, which has room for every probe, so that a diagnosis meets none of these
 /// unless its programs are made to do more.
 const FULL: [Skip; 3] = [Skip::PendingFull, Skip::FlowsFull, Skip::RingFull];
+
+/// How long a kernel takes to ask again for a neighbour that it is looking for (`retrans_time_ms`), and a little.
+const ONCE_MORE: Duration = Duration::from_millis(1100);
+
+/// How often to look whether it did.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Starts watching in the calling thread's network namespace; a [`crate::watch::Factory`].
 ///
@@ -138,6 +153,8 @@ impl PathWatch {
             ifindex,
             crossings,
             places,
+            neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
+            flow: flow.clone(),
             lookups,
             _under_way: UnderWay::begin(flow.interface.as_deref(), &flow.ids),
             rules,
@@ -152,6 +169,7 @@ impl PathWatch {
     fn sight(&mut self) -> Result<HostTrace, KernelError> {
         self.log.flush();
         self.take_drops();
+        self.neighbours.drain();
         let seen = self.journeys.read(self.probes);
         let hop = |hop: Hop| match self.blind.get(&hop) {
             Some(why) => HopTrace::Blind { why: why.clone() },
@@ -163,7 +181,8 @@ impl PathWatch {
         let skips = self.skips.read()?;
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
         let sites = self.crossings.read();
-        let (here, elsewhere): (Vec<_>, Vec<_>) = sites.iter().partition(|site| u64::from(site.netns) == self.netns);
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            sites.into_iter().partition(|site| u64::from(site.netns) == self.netns);
         let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
         let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
         let full = self.crossings.full();
@@ -179,7 +198,8 @@ impl PathWatch {
                 attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
                 bpf_ns_per_packet: 0,
             },
-            places: self.places.as_mut().map(|places| places.look(&elsewhere, full)).unwrap_or_default(),
+            places: self.places.as_mut().map(|places| places.look(elsewhere, full)).unwrap_or_default(),
+            neighbour: Vec::new(),
         })
     }
 
@@ -218,6 +238,26 @@ impl Watching for PathWatch {
         Ok(sight)
     }
 
+    fn look_for_neighbours(&mut self) {
+        self.neighbours.drain();
+        let mut open = Vec::new();
+        if let Some(next) = neighbour::look_for(self.flow.local, self.flow.remote) {
+            open.push((self.netns as u32, next));
+        }
+        if let Some(places) = &mut self.places {
+            open.extend(places.look_for_neighbours(&self.neighbours));
+        }
+        let until = Instant::now() + ONCE_MORE;
+        loop {
+            open.retain(|(netns, address)| !self.neighbours.saw_asked(*netns, *address));
+            if open.is_empty() || Instant::now() >= until {
+                break;
+            }
+            thread::sleep(LOOK);
+            self.neighbours.drain();
+        }
+    }
+
     fn absorbed(&mut self) -> Result<Taken, Failure> {
         let Some(absorbing) = &mut self.absorbing else { return Ok(Taken::default()) };
         Ok(absorbing.take(&self.skips)?)
@@ -227,8 +267,52 @@ impl Watching for PathWatch {
         let mut sight = self.look()?;
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
-        self.places.iter().for_each(|places| places.finish(&mut sight.places));
+        self.find_neighbours(&mut sight);
         Ok(sight)
+    }
+}
+
+impl PathWatch {
+    /// Adds what was seen and is known of finding neighbours, and looks the places up.
+    fn find_neighbours(&mut self, sight: &mut HostTrace) {
+        let EchoFlow { local, remote, interface, .. } = &self.flow;
+        let mut addresses = BTreeSet::from([*local, *remote]);
+        addresses.retain(|address| !address.is_unspecified());
+        let entry = sight.findings.iter().find_map(|finding| match finding {
+            Finding::Neighbour { address, interface, lladdr, .. } => {
+                Some((*address, interface.clone(), lladdr.clone()))
+            }
+            _ => None,
+        });
+        addresses.extend(entry.as_ref().map(|(next, ..)| *next));
+        self.neighbours.drain();
+        let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
+        let netns = self.netns as u32;
+        if let Some(places) = &mut self.places {
+            sight.places = places.finish(&self.neighbours, &mut addresses, self.netns, &names);
+        }
+        let named = |ifindex: u32| if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
+        sight.neighbour = self.neighbours.told(netns, &addresses, &names, named);
+        let mut interfaces: Vec<String> = interface.iter().cloned().collect();
+        interfaces.extend(self.neighbours.interfaces(netns, &addresses).into_iter().filter_map(named));
+        let lookup = NeighbourLookup {
+            ways: vec![(*local, *remote)],
+            addresses: addresses.iter().copied().collect(),
+            interfaces,
+            family: self.flow.family(),
+        };
+        for finding in lookup.found() {
+            if !sight.findings.contains(&finding) {
+                sight.findings.push(finding);
+            }
+        }
+        if self.places.is_some() {
+            sight.findings.extend(elsewhere(&lookup.addresses, self.netns));
+        }
+        if let Some((IpAddr::V4(next), interface, Some(_))) = entry {
+            let asked = or_log("asking again", ask_again::ask(next, &interface)).flatten();
+            sight.findings.extend(asked.map(Finding::AskedAgain));
+        }
     }
 }
 

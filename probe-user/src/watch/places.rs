@@ -2,11 +2,9 @@
 //! found in them.
 
 use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
 };
-
-use probe_ebpf::Family;
 
 use crate::{
     ebpf::crossings::SiteCrossings,
@@ -14,21 +12,33 @@ use crate::{
         chains,
         device::{self, Device},
         namespace::Namespace,
-        neighbour, or_log, policy, route, settings,
+        neighbour, or_log,
+        policy::{self, RouteKey},
+        route, settings,
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace},
+        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace, RoutePurpose},
     },
 };
 
-use super::lookups::{self, keys_of, programs};
+use super::{
+    drops::DropNames,
+    lookups::{
+        self, keys_of,
+        neighbours::{NeighbourLookup, nowhere},
+        programs,
+    },
+    neighbours::NeighbourLog,
+};
 
 /// How many places are told at most.
 const MAX_PLACES: usize = 16;
 
 /// The places of one run.
 pub(super) struct Places {
+    sites: Vec<SiteCrossings>,
+    full: bool,
     flow: EchoFlow,
     role: HostRole,
     known: BTreeMap<u32, Known>,
@@ -44,7 +54,7 @@ struct Known {
 impl Places {
     /// Begins with nothing.
     pub(super) fn new(flow: EchoFlow, role: HostRole) -> Self {
-        Self { flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
+        Self { sites: Vec::new(), full: false, flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
     }
 
     /// Takes note of a probe that was freed at an interface of the namespace `netns`.
@@ -52,9 +62,34 @@ impl Places {
         self.drops.entry(netns).or_default().push((ifindex, drop));
     }
 
+    /// Makes each place look for the neighbours that it has not found, unless `log` saw it ask; returns those questions, by
+    /// namespace.
+    pub(super) fn look_for_neighbours(&mut self, log: &NeighbourLog) -> Vec<(u32, IpAddr)> {
+        let places = self.seen(&[]);
+        let nowhere = nowhere(self.flow.family());
+        let mut asked = Vec::new();
+        for place in places {
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
+            let ends = [self.flow.local, self.flow.remote].into_iter().filter(|end| !end.is_unspecified());
+            let look = || ends.filter_map(|end| neighbour::look_for(nowhere, end)).collect::<Vec<_>>();
+            let found = or_log("place", namespace.run(look)).unwrap_or_default();
+            asked.extend(found.into_iter().filter(|address| !log.saw_asked(inode, *address)).map(|it| (inode, it)));
+        }
+        asked
+    }
+
     /// What was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
-    pub(super) fn look(&mut self, sites: &[&SiteCrossings], full: bool) -> Vec<PlaceTrace> {
-        let mut inodes: Vec<u32> = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied()).collect();
+    pub(super) fn look(&mut self, sites: Vec<SiteCrossings>, full: bool) -> Vec<PlaceTrace> {
+        (self.sites, self.full) = (sites, full);
+        self.seen(&[])
+    }
+
+    /// The same as when it was last looked at, with these namespaces behind those that probes crossed.
+    fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
+        let sites = std::mem::take(&mut self.sites);
+        let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
+        let mut inodes: Vec<u32> = crossed.chain(others.iter().copied()).collect();
         let mut told = Vec::new();
         inodes.retain(|inode| {
             !told.contains(inode) && {
@@ -62,29 +97,63 @@ impl Places {
                 true
             }
         });
-        if inodes.len() > MAX_PLACES || full {
+        if inodes.len() > MAX_PLACES || self.full {
             tracing::warn!(
                 "probes cross more than {MAX_PLACES} network namespaces, or too many interfaces of them: the rest is not told"
             );
         }
         inodes.truncate(MAX_PLACES);
-        inodes.into_iter().map(|inode| self.place(inode, sites)).collect()
+        let places = inodes.into_iter().map(|inode| self.place(inode, &sites)).collect();
+        self.sites = sites;
+        places
     }
 
-    /// Adds to each of `places` what is looked up in it.
-    pub(super) fn finish(&self, places: &mut [PlaceTrace]) {
-        for place in places {
+    /// The same, with what was looked up in each of them, and with those in which neighbours of the run were looked for in
+    /// vain. `addresses` are those of the run, to which next hops of places are added.
+    pub(super) fn finish(
+        &mut self,
+        log: &NeighbourLog,
+        addresses: &mut BTreeSet<IpAddr>,
+        here: u64,
+        names: &DropNames<'_>,
+    ) -> Vec<PlaceTrace> {
+        let crossed = self.seen(&[]);
+        let mut of: BTreeSet<u32> = crossed.iter().filter_map(|place| u32::try_from(place.netns).ok()).collect();
+        of.extend(u32::try_from(here));
+        // Every next hop first: another place may be the one that has it.
+        let (nowhere, ends) = (nowhere(self.flow.family()), [self.flow.local, self.flow.remote]);
+        for place in &crossed {
             let known = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
             let Some(namespace) = known.and_then(|known| known.namespace.as_ref()) else { continue };
-            let interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
-            let found = namespace.run(|| self.found(&interfaces, &place.drops));
+            let ends = ends.iter().filter(|end| !end.is_unspecified());
+            let hops = || ends.filter_map(|end| route::next_hop(nowhere, *end)).map(|hop| hop.address).collect();
+            addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
+        }
+        let others = log.reached(addresses, &of);
+        let others: Vec<u32> = others.into_iter().filter(|netns| u64::from(*netns) != here).collect();
+        let mut places = self.seen(&others);
+        for place in &mut places {
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let met = log.interfaces(inode, addresses);
+            let Some(known) = self.known.get_mut(&inode) else { continue };
+            let met: Vec<String> = met.into_iter().map(|ifindex| known.interface(ifindex)).collect();
+            let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
+            let mut interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
+            interfaces.extend(met.into_iter().filter(|name| !interfaces.contains(name)).collect::<Vec<_>>());
+            let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses));
             place.findings = or_log("place", found).unwrap_or_default();
         }
+        for place in &mut places {
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let Some(known) = self.known.get_mut(&inode) else { continue };
+            place.neighbour = log.told(inode, addresses, names, |ifindex| Some(known.interface(ifindex)));
+        }
+        places
     }
 
-    fn place(&mut self, inode: u32, sites: &[&SiteCrossings]) -> PlaceTrace {
+    fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
         let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
-        let here = sites.iter().copied().filter(|site| site.netns == inode);
+        let here = sites.iter().filter(|site| site.netns == inode);
         let ports = here.map(|site| port(known, site)).collect();
         let drops = self.drops.get(&inode).into_iter().flatten();
         let drops = drops.map(|(ifindex, drop)| Drop {
@@ -99,28 +168,45 @@ impl Places {
             enter: known.namespace.as_ref().map(|namespace| namespace.enter.clone()),
             of_peer: false,
             findings: Vec::new(),
+            neighbour: Vec::new(),
         }
     }
 
     /// What ends packets in the calling thread's namespace, which they cross by these interfaces.
-    fn found(&self, interfaces: &[String], drops: &[Drop]) -> Vec<Finding> {
+    fn found(&self, interfaces: &[String], drops: &[Drop], addresses: &BTreeSet<IpAddr>) -> Vec<Finding> {
         let (family, first) = (self.flow.family(), interfaces.first().map(String::as_str));
-        let nowhere = match family {
-            Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        };
+        let nowhere = nowhere(family);
         // The run's target and its sender, whichever end this kernel is.
         let (target, sender) = match self.role {
             HostRole::Sender => (self.flow.remote, self.flow.local),
             HostRole::Receiver => (self.flow.local, self.flow.remote),
         };
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
-        findings.extend(route::own_address(target));
-        for end in [target, sender].into_iter().filter(|end| !end.is_unspecified()) {
-            findings.extend(route::look_up(nowhere, end));
-            findings.extend(neighbour::look_up(nowhere, end));
+        let own = route::own_address(target);
+        // Where the target is, answers have its address as their source: rules may choose by it.
+        let answers = matches!(own, Some(Finding::Address { own: true, .. }));
+        findings.extend(own);
+        let ends = [target, sender].into_iter().filter(|end| !end.is_unspecified());
+        for end in ends.clone() {
+            let from = if answers && end == sender { target } else { nowhere };
+            findings.extend(route::look_up(from, end));
+            findings.extend(neighbour::look_up(from, end));
+        }
+        if answers && !sender.is_unspecified() {
+            findings.extend(policy::choices(&[(RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way)]));
         }
         findings.extend(policy::choices(&keys_of(drops)));
+        let neighbours = NeighbourLookup {
+            ways: ends.map(|end| (nowhere, end)).collect(),
+            addresses: addresses.iter().copied().collect(),
+            interfaces: interfaces.to_vec(),
+            family,
+        };
+        for finding in neighbours.found() {
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
         for interface in interfaces {
             findings.extend(or_log("link", Device::find(interface)).map(|device| Finding::Link {
                 interface: device.name,

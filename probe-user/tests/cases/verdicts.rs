@@ -81,6 +81,8 @@ fn compare(want: &toml::Table, have: &Value) -> Vec<String> {
     for (field, want) in want {
         let have = match field.as_str() {
             "reason" | "function" | "program" | "detail" => have["cause"][field].clone(),
+            "neighbour" => have["cause"]["neighbour"]["finding"].clone(),
+            "setting" => have["cause"]["setting"]["path"].clone(),
             "hook" | "table" | "chain" => have["cause"]["netfilter"][field].clone(),
             "family" => have["cause"]["netfilter"]["family"].clone(),
             "from" => have["cause"]["icmp"]["from"].clone(),

@@ -14,8 +14,8 @@ use probe_user::{
     model::{
         attach::XdpAttachment,
         trace::{
-            Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, ProbePassage, Received, SenderTrace,
-            SentProbe,
+            Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, NeighbourHop, NeighbourKind,
+            NeighbourPacket, ProbePassage, Received, SenderTrace, SentProbe,
         },
     },
 };
@@ -63,6 +63,9 @@ pub(crate) struct Fixture {
     /// What the hosts looked up.
     #[serde(default)]
     pub(crate) findings: BTreeMap<String, Vec<Finding>>,
+    /// Packets of ARP and neighbour discovery that the hosts saw, by side.
+    #[serde(default)]
+    pub(crate) neighbour: BTreeMap<String, Vec<SeenNeighbour>>,
     /// Drop events that are not about a loss of this run.
     #[serde(default)]
     pub(crate) noise: Vec<Noise>,
@@ -102,7 +105,44 @@ pub(crate) struct Lose {
     pub(crate) icmp: Option<Icmp>,
 }
 
+/// A packet of ARP or neighbour discovery.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SeenNeighbour {
+    /// `asks out eth0`, `answers in eth0`, `asks dropped eth0`.
+    pub(crate) seen: String,
+    pub(crate) about: IpAddr,
+    pub(crate) asker: IpAddr,
+    pub(crate) lladdr: Option<String>,
+    pub(crate) event: Option<Event>,
+}
+
+impl SeenNeighbour {
+    fn packet(&self) -> NeighbourPacket {
+        let words: Vec<&str> = self.seen.split(' ').collect();
+        let [kind, hop, interface] = words.as_slice() else { panic!("{:?} is not: kind hop interface", self.seen) };
+        let event = self.event.clone().unwrap_or_default();
+        NeighbourPacket {
+            time_ns: 1,
+            kind: if *kind == "asks" { NeighbourKind::Asks } else { NeighbourKind::Answers },
+            hop: match *hop {
+                "out" => NeighbourHop::Out,
+                "in" => NeighbourHop::In,
+                "dropped" => NeighbourHop::Dropped,
+                other => panic!("{other} is no hop of a neighbour's packet"),
+            },
+            interface: Some((*interface).to_owned()),
+            about: self.about,
+            asker: self.asker,
+            lladdr: self.lladdr.clone(),
+            reason: event.reason,
+            function: event.function,
+            stack: event.stack,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Event {
     pub(crate) reason: String,
@@ -206,6 +246,7 @@ impl Fixture {
             local: self.host(Side::Local),
             peer: (!self.loopback).then(|| self.host(Side::Peer)),
             walk: self.walk.clone(),
+            flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
         };
@@ -245,6 +286,7 @@ impl Fixture {
             accounting: self.accounting.get(word(side)).copied().unwrap_or_default(),
             other_devices: Vec::new(),
             places: Vec::new(),
+            neighbour: self.neighbour.get(word(side)).into_iter().flatten().map(SeenNeighbour::packet).collect(),
         }
     }
 

@@ -1,13 +1,17 @@
 //! The device's tracepoints: into its queue, out of its queue to the driver, and in from the driver.
 
 use aya_ebpf::programs::BtfTracePointContext;
-use probe_ebpf::{Hop, Skip};
+use probe_ebpf::{
+    Hop, NeighbourMessage, Skip,
+    contract::neighbour::{self as contract, ENTERS, LEAVES},
+};
 
 use crate::kernel::{
     config::config,
     crossing, journey,
     maps::HANDED,
-    skb::{Skb, Start},
+    neighbour,
+    skb::{Skb, SkbPacket, SkbSite, Start},
 };
 
 /// `NETDEV_TX_BUSY` of `include/linux/netdevice.h`: the driver did not take the packet, and will get it again.
@@ -71,6 +75,15 @@ const fn number(hop: Hop) -> u32 {
     }
 }
 
+/// Tells of a packet of ARP or neighbour discovery at a device.
+#[inline(always)]
+fn tell(hop: Hop, site: SkbSite, message: Option<NeighbourMessage>) {
+    let at = if hop == Hop::NetifIn { ENTERS } else { LEAVES };
+    if let Some(message) = message {
+        neighbour::passed(at, site, message);
+    }
+}
+
 /// Notes the packet of a tracepoint whose first argument it is, if it is a probe: at the watched device, and returns the
 /// index of that passage; or at any other device, also of another network namespace where that is asked for.
 #[inline(always)]
@@ -78,6 +91,9 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
     if !skb.can_be_ip() {
+        if hop != Hop::Xmit && skb.is_arp() {
+            tell(hop, skb.site(), skb.arp(start));
+        }
         return Ok(None);
     }
     let site = skb.site();
@@ -86,7 +102,15 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     if !here && (config!(everywhere) == 0 || site.netns == 0) {
         return Ok(None);
     }
-    let seen = skb.probe(start)?;
+    let seen = match skb.packet(start)? {
+        SkbPacket::Echo(seen) => seen,
+        SkbPacket::Discovery(bytes) => {
+            if hop != Hop::Xmit {
+                tell(hop, site, contract::discovery(&bytes));
+            }
+            return Ok(None);
+        }
+    };
     // The stack takes the tag off before it frees what has no device for it.
     let tag = if matches!(start, Start::Data) { i32::from(skb.entry_tag()) } else { 0 };
     if !here || other {

@@ -1,13 +1,13 @@
 //! The two tracepoints at which the kernel frees packets: the drops, and the ends that are no drops.
 
 use aya_ebpf::programs::BtfTracePointContext;
-use probe_ebpf::{Echo, Hop, Skip};
+use probe_ebpf::{Echo, Hop, Skip, contract::neighbour::discovery};
 
 use crate::kernel::{
     config::config,
     drops::{self, Freed, drop_config},
-    journey,
-    skb::{Skb, SkbSite},
+    journey, neighbour,
+    skb::{Skb, SkbPacket, SkbSite},
 };
 
 /// Handles `kfree_skb(skb, location, reason)`: a packet is freed without being delivered.
@@ -15,12 +15,30 @@ use crate::kernel::{
 pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
     // SAFETY: this tracepoint's first argument is a struct sk_buff *.
     let skb = unsafe { Skb::of(context.arg(0)) };
-    let Some(site) = found(skb) else { return Ok(()) };
+    let freed = || {
+        let reason = if drop_config!(reason_given) == 0 { 0 } else { context.arg(2) };
+        Freed { location: context.arg(1), reason }
+    };
+    let Some(site) = found(skb) else {
+        if skb.is_arp()
+            && let Some(message) = skb.arp(skb.start())
+        {
+            neighbour::freed(context, skb.site(), message, freed());
+        }
+        return Ok(());
+    };
     let here = site.netns == config!(netns);
-    let location = context.arg(1);
-    let reason = if drop_config!(reason_given) == 0 { 0 } else { context.arg(2) };
+    let Freed { location, reason } = freed();
     // A busy host frees several copies of each packet of other pings: they would fill the ring, and prove nothing.
-    let seen = skb.probe(skb.start())?;
+    let seen = match skb.packet(skb.start())? {
+        SkbPacket::Echo(seen) => seen,
+        SkbPacket::Discovery(bytes) => {
+            if let Some(message) = discovery(&bytes) {
+                neighbour::freed(context, site, message, Freed { location, reason });
+            }
+            return Ok(());
+        }
+    };
     let done = match seen.packet.kind.echo {
         // ICMPv6 frees a request this way if it must not or can't reply; ICMP consumes it.
         Echo::Request => reason == drop_config!(not_specified),

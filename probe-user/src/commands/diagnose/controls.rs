@@ -15,10 +15,24 @@ const PACE: Duration = Duration::from_millis(1_050);
 /// How many are sent at that pace.
 const SLOW: u16 = 2;
 
-/// Sends what the end of a run calls for: slower probes where some of them were answered and some were not.
+/// From how many bytes of payload on a shorter packet is worth a try.
+const LONG: u16 = 500;
+
+/// What is sent in place of a long one: as ping does by default.
+const SHORT: u16 = 56;
+
+/// How long to wait for the reply to one of them, and how long to go on in all.
+const REPLY: Duration = Duration::from_millis(200);
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Sends what the end of a run calls for: slower probes where some of them were answered and some were not, shorter ones
+/// where long ones were not.
 pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) -> Vec<Control> {
     let answered = sending.received.len();
     let lossy = answered > 0 && answered < sending.probes.len();
+    if answered == 0 && plan.size >= LONG && sending.probes.iter().any(|sent| sent.errno.is_none()) {
+        return size(plan, stop).into_iter().collect();
+    }
     if !lossy || plan.interval >= Duration::from_secs(1) || !wait(PACE, stop) {
         return Vec::new();
     }
@@ -35,15 +49,56 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
         nonce: random(),
         ..plan.clone()
     };
-    send(slow, ControlKind::Pace { interval_ms: PACE.as_millis() as u64 }, stop).into_iter().collect()
+    let (sent, answered) = match send(slow, stop) {
+        Some(counts) => counts,
+        None => return Vec::new(),
+    };
+    vec![Control { kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 }, sent, answered }]
 }
 
-/// Sends the packets of a control; `None` where that was not possible, or was interrupted.
-fn send(plan: ProbePlan, kind: ControlKind, stop: &StopSignal) -> Option<Control> {
+/// Finds the longest packet that is answered, by halving; `None` if a short one is not answered either.
+fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<Control> {
+    let end = Instant::now() + LIMIT;
+    let (mut sent, mut answered) = (0, 0);
+    let mut scout = Scout::open(plan.settings.kind().family).ok()?;
+    let mut passes = |size: u16, count: u16| {
+        let one = ProbePlan {
+            id: scout.choose(),
+            count,
+            size,
+            nonce: random(),
+            interval: Duration::from_millis(10),
+            wait: REPLY,
+            adaptive: false,
+            preload: 1,
+            deadline: None,
+            enough: None,
+            ..plan.clone()
+        };
+        let (more_sent, more_answered) = send(one, stop)?;
+        sent += more_sent;
+        answered += more_answered;
+        Some(more_answered > 0)
+    };
+    if !passes(SHORT, 2)? {
+        return None;
+    }
+    let (mut longest, mut shortest) = (SHORT, plan.size);
+    while shortest - longest > 1 && Instant::now() < end {
+        let middle = longest + (shortest - longest) / 2;
+        if passes(middle, 1)? { longest = middle } else { shortest = middle }
+    }
+    let kind = ControlKind::Size { passes: longest, fails: shortest };
+    Some(Control { kind, sent, answered })
+}
+
+/// Sends the packets of a control, and returns how many, and how many were answered; `None` where that was not possible, or
+/// was interrupted.
+fn send(plan: ProbePlan, stop: &StopSignal) -> Option<(usize, usize)> {
     let mut prober = Prober::open(plan).inspect_err(|error| tracing::debug!("no control: {error}")).ok()?;
     prober.run(stop, |_| false);
     let sending = prober.sending();
-    (!stop.asked()).then(|| Control { kind, sent: sending.probes.len(), answered: sending.received.len() })
+    (!stop.asked()).then(|| (sending.probes.len(), sending.received.len()))
 }
 
 /// Waits; false if it was interrupted.

@@ -175,7 +175,13 @@ pub const TABLE: &[Advice] = &[
         &[TunProgram],
         "",
         "The kernel hands what leaves by this device to {program}, and what becomes of it is up to that program.",
-        &["ip -d -s link show dev {iface}", "ss -anp | grep -F {program}"],
+        &["ip -d -s link show dev {iface}", "ss -anp"],
+    ),
+    of(
+        &[DriverOut],
+        "DOWN",
+        "The device is set down, so that nothing leaves by it.",
+        &["ip link set dev {iface} up", "ip -br link show dev {iface}"],
     ),
     of(&[DriverOut], "", "The device does not send them.", &["ip -s -s link show dev {iface}", "ethtool -S {iface}"]),
     of(
@@ -237,6 +243,12 @@ pub const TABLE: &[Advice] = &[
         "IP_LOCAL_SOURCE",
         "They come from outside with an address of this very host as their source.",
         &["ip {-6} -br addr"],
+    ),
+    of(
+        &[RouteIn],
+        "IP_LOCALNET",
+        "An address of 127/8 may neither come in from outside nor leave the host, unless route_localnet of the device is 1.",
+        &["sysctl net.ipv4.conf.all.route_localnet net.ipv4.conf.{iface}.route_localnet"],
     ),
     of(
         &[RouteIn],
@@ -334,6 +346,12 @@ pub const TABLE: &[Advice] = &[
     ),
     of(&[Network], "icmp 3/4", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
     of(&[Network], "icmpv6 2/0", "A link on the way is too small for them; {from} says so.", &["tracepath {target}"]),
+    of(
+        &[Network],
+        "TTL",
+        "Each of these routers takes another for the next one on the way, so that the packet never arrives.",
+        &["traceroute -n {target}"],
+    ),
     of(&[Network], "icmp*", "{from} refuses them and says why: {said}.", &["traceroute -n {target}"]),
     of(
         &[Network],

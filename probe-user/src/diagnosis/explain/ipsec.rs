@@ -54,5 +54,6 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
         detail: Some(format!("Xfrm{counter} rose by {by}: {what}")),
         meaning: format!("{}{}.", what[..1].to_uppercase(), &what[1..]),
         commands: ["ip xfrm policy", "ip xfrm state", "cat /proc/net/xfrm_stat"].map(str::to_owned).into(),
+        ..Explanation::default()
     })
 }

@@ -17,5 +17,6 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
                   healthy; run with -i 1.1 -c 4 to see it."
                 .to_owned(),
         commands: Vec::new(),
+        ..Explanation::default()
     })
 }

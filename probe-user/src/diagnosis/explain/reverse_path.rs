@@ -64,6 +64,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
             all.max(own)
         ),
         commands,
+        ..Explanation::default()
     })
 }
 

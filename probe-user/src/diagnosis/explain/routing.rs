@@ -31,6 +31,7 @@ pub(super) fn rerouted(case: &Case<'_>) -> Option<Explanation> {
             if mark == 0 { String::new() } else { format!(" (mark {mark:#x})") }
         ),
         commands,
+        ..Explanation::default()
     })
 }
 
@@ -50,6 +51,9 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
         })
     };
     let choice = of_event.or_else(of_run).filter(|choice| choice.ends.is_some())?;
+    if let Some(switched_off) = without_ipv6(case, choice) {
+        return Some(switched_off);
+    }
     let version = case.ip_version();
     let mut get = format!("ip {version} route get {}", choice.to);
     if let Some(from) = choice.from {
@@ -71,7 +75,24 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
         "no route" => format!("No rule of `ip rule` leads to a route to {}.", choice.to),
         _ => format!("Packets to {}{} end there on purpose: {}.", choice.to, source(choice), choice.text()),
     };
-    Some(Explanation { detail: Some(detail), meaning, commands })
+    Some(Explanation { detail: Some(detail), meaning, commands, ..Explanation::default() })
+}
+
+/// There is no route since IPv6 is switched off where it would be.
+fn without_ipv6(case: &Case<'_>, choice: &RouteChoice) -> Option<Explanation> {
+    let side = case.spot.side()?;
+    (case.evidence.is_v6() && choice.ends.as_deref() == Some("no route")).then_some(())?;
+    let off = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Setting { path, value } if path.ends_with("/disable_ipv6") && value.trim() == "1" => Some(path),
+        _ => None,
+    })?;
+    let name = if off.contains('.') { off.clone() } else { off.replace('/', ".") };
+    Some(Explanation {
+        detail: Some(format!("no route to {}: IPv6 is switched off by {name}=1", choice.to)),
+        meaning: format!("With {name}=1 an interface has no IPv6 address, and no route leads out by it."),
+        commands: vec![format!("sysctl -w {name}=0"), "ip -6 -br addr".to_owned(), "ip -6 route show".to_owned()],
+        ..Explanation::default()
+    })
 }
 
 fn source(choice: &RouteChoice) -> String {

@@ -22,5 +22,6 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
             format!("tcpdump -eni {device} -c 4 vlan {tag}"),
             format!("ip link add link {device} name {device}.{tag} type vlan id {tag}"),
         ],
+        ..Explanation::default()
     })
 }

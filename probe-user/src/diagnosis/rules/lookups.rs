@@ -12,7 +12,7 @@ use crate::{
         path::Side,
         places::{DropLocation, DropPoint},
     },
-    model::trace::{Drop, Finding},
+    model::trace::{Drop, Finding, NeighbourHop, NeighbourKind},
 };
 
 /// Every finding with its host.
@@ -138,7 +138,14 @@ fn forwards(spot: DropLocation, to: IpAddr, evidence: &Evidence) -> bool {
 /// What was looked up where a router in between freed `drop` in its routing: forwarding that is off, strict reverse path
 /// filtering, or a route that is none.
 pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, evidence: &Evidence) -> Cause {
-    let Some(side) = spot.side().filter(|side| matches!(side, Side::Via(_))) else { return cause };
+    let Some(side) = spot.side() else { return cause };
+    if drop.reason == "IP_LOCAL_SOURCE" {
+        let detail = Some(format!("their source {} is an address of {} itself", drop.source, evidence.name(side)));
+        return Cause { detail, ..cause };
+    }
+    if !matches!(side, Side::Via(_)) {
+        return cause;
+    }
     let setting = |fits: &dyn Fn(&str, &str) -> bool| {
         evidence.findings(side).find_map(|finding| match finding {
             Finding::Setting { path, value } if fits(path, value.trim()) => Some(said(path, value)),
@@ -153,7 +160,8 @@ pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, eviden
         let strict = setting(&|path, value| value == "1" && came_by(path, "rp_filter"));
         return Cause { setting: strict, ..cause };
     }
-    let expired = drop.reason == "IP_INHDR" || drop.reason == "PKT_TOO_BIG";
+    let refused = ["IP_INVALID_SOURCE", "IP_INVALID_DEST", "IP_LOCALNET"];
+    let expired = matches!(drop.reason.as_str(), "IP_INHDR" | "PKT_TOO_BIG") || refused.contains(&drop.reason.as_str());
     let off = |path: &str, value: &str| {
         let v4 = path == "net/ipv4/ip_forward" || came_by(path, "forwarding") && path.starts_with("net/ipv4");
         value == "0" && if evidence.is_v6() { path == "net/ipv6/conf/all/forwarding" } else { v4 }
@@ -245,13 +253,30 @@ fn reassembled(evidence: &Evidence, side: Side) -> u64 {
 /// Nobody answers for the next hop.
 pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
-        let Finding::Neighbour { address, interface, state } = finding else { return None };
+        let Finding::Neighbour { address, interface, state, .. } = finding else { return None };
         let spot = gap.spot(side, DropPoint::Neighbour)?;
         matches!(state.as_str(), "INCOMPLETE" | "FAILED" | "NONE").then_some(())?;
         let detail = Some(format!("{address} on {interface} is {state}"));
         let cause = Cause { reason: Some(format!("NEIGH_{state}")), detail, ..Cause::default() };
         Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
     })
+}
+
+/// The host asked for a next hop, and nobody answered: also where that is another one than a plain look-up says.
+pub(super) fn asked_in_vain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let side = gap.last_seen.host;
+    let spot = gap.spot(side, DropPoint::Neighbour)?;
+    let packets = evidence.neighbour_packets(side);
+    let asked = packets.iter().find(|packet| {
+        let answered = packets.iter().any(|other| {
+            (other.kind, other.hop, other.about) == (NeighbourKind::Answers, NeighbourHop::In, packet.about)
+        });
+        (packet.kind, packet.hop) == (NeighbourKind::Asks, NeighbourHop::Out) && !answered
+    })?;
+    let device = asked.interface.as_deref().unwrap_or("a device");
+    let detail = Some(format!("{} was asked for on {device}, and nobody answered", asked.about));
+    let cause = Cause { reason: Some("NEIGH_INCOMPLETE".to_owned()), detail, ..Cause::default() };
+    Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
 }
 
 /// A chain that can drop sits in the gap.
@@ -261,7 +286,7 @@ pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         .iter()
         .filter(|spot| {
             let of_hook = |(side, finding): (Side, &Finding)| match finding {
-                Finding::Chain { hook, can_drop: true, .. } => {
+                Finding::Chain { family, hook, can_drop: true, .. } if family != "arp" => {
                     spot.side() == Some(side) && spot.place.hook() == Some(hook.as_str())
                 }
                 _ => false,

@@ -1,5 +1,7 @@
 //! The rule about packets that routers send to each other until their TTL runs out.
 
+use std::net::IpAddr;
+
 use probe_ebpf::{Echo, Hop};
 
 use super::{Ruling, Weight};
@@ -40,6 +42,31 @@ pub(super) fn looped(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let ends = round.iter().map(|(side, _)| *side).find(|side| *side == gap.last_seen.host).unwrap_or(last);
     let spot = DropLocation { leg, host: host_of(ends), place: DropPoint::RouteIn };
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Direct)
+}
+
+/// Routers that answered from several distances: what a rising TTL found where nobody watches.
+pub(super) fn walked(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let icmp = gap.icmp(evidence)?;
+    let expired = matches!((icmp.from.is_ipv4(), icmp.icmp_type, icmp.code), (true, 11, 0) | (false, 3, 0));
+    let walk = evidence.walk.as_ref().filter(|_| expired)?;
+    let mut round: Vec<IpAddr> = Vec::new();
+    for from in walk.steps.iter().filter_map(|step| step.from) {
+        let times = walk.steps.iter().filter(|step| step.from == Some(from)).count();
+        if times > 1 && from != evidence.target.address && !round.contains(&from) {
+            round.push(from);
+        }
+    }
+    let who = match round.as_slice() {
+        // One alone may answer to any TTL: a rule sets it.
+        [] | [_] => return None,
+        [rest @ .., end] => {
+            let rest: Vec<String> = rest.iter().map(ToString::to_string).collect();
+            format!("{} and {end} send them to each other", rest.join(", "))
+        }
+    };
+    let detail = Some(format!("a loop: {who} until the TTL runs out"));
+    let cause = Cause { reason: Some("TTL".into()), detail, icmp: said::icmp_cause(icmp).icmp, ..Cause::default() };
+    Ruling::at(gap.spots_at(&[DropPoint::Network]), cause, Witness::IcmpError, Weight::Direct)
 }
 
 /// How often one of the gap's probes came in to a place at most, over all of its interfaces.

@@ -93,7 +93,7 @@ fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
 /// Whether a look-up on the sender found something at `place` that can drop.
 fn looked_up(evidence: &Evidence, place: DropPoint) -> bool {
     evidence.findings(Side::Local).any(|finding| match finding {
-        Finding::Chain { hook, can_drop: true, .. } => place.hook() == Some(hook.as_str()),
+        Finding::Chain { family, hook, can_drop: true, .. } => family != "arp" && place.hook() == Some(hook.as_str()),
         Finding::Program { at: at @ (ProgramSite::CgroupOut | ProgramSite::TcOut), .. } => {
             DropPoint::of(*at) == Some(place)
         }

@@ -49,7 +49,7 @@ struct Answer {
 ///
 /// # Errors
 /// The error of the socket or the kernel.
-pub(super) fn change(request: RouteNetlinkMessage) -> io::Result<()> {
+pub(crate) fn change(request: RouteNetlinkMessage) -> io::Result<()> {
     ask(request, NLM_F_ACK | NLM_F_REQUEST).map(drop)
 }
 

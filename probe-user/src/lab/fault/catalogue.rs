@@ -1,6 +1,7 @@
 //! The rows of the catalogue, one file for each place; adding a fault is adding a row.
 
 mod healthy;
+mod neighbour;
 mod network;
 mod receiver;
 mod receiver_late;
@@ -65,6 +66,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Fault> {
         healthy::ROWS,
         sender::ROWS,
         sender_device::ROWS,
+        neighbour::ROWS,
         network::ROWS,
         receiver::ROWS,
         receiver_route::ROWS,

@@ -25,6 +25,8 @@ pub struct ExpectedDiagnosis {
     pub hook: Option<&'static str>,
     /// The netfilter chain.
     pub chain: Option<&'static str>,
+    /// What became of finding the neighbour ([`crate::diagnosis::neighbour::NeighbourFinding`], in its word).
+    pub neighbour: Option<&'static str>,
     /// How sure it must be at least.
     pub confidence: Confidence,
     /// What the kernel reported on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests hold the lab against
@@ -56,6 +58,7 @@ impl ExpectedDiagnosis {
         reasons: &[],
         hook: None,
         chain: None,
+        neighbour: None,
         confidence: Confidence::Likely,
         measured: Measured::SILENT,
     };
@@ -79,6 +82,11 @@ impl ExpectedDiagnosis {
     pub const fn in_chain(hook: &'static str, chain: &'static str) -> Self {
         let stopped = Self::stopped(&[Layer::Netfilter]);
         Self { hook: Some(hook), chain: Some(chain), confidence: Confidence::Certain, ..stopped }
+    }
+
+    /// Requires this to have become of finding the neighbour.
+    pub const fn neighbour(self, finding: &'static str) -> Self {
+        Self { neighbour: Some(finding), ..self }
     }
 
     /// Requires the verdict to be certain.
@@ -208,6 +216,8 @@ impl ExpectedDiagnosis {
         hold(&mut wrong, "reason", self.reasons, got.reason.as_deref());
         hold(&mut wrong, "hook", self.hook.as_slice(), got.hook.as_deref());
         hold(&mut wrong, "chain", self.chain.as_slice(), got.chain.as_deref());
+        let finding = got.document["stops"][0]["cause"]["neighbour"]["finding"].as_str();
+        hold(&mut wrong, "neighbour", self.neighbour.as_slice(), finding);
         if got.confidence < self.confidence {
             let (least, is) = (self.confidence.name(), got.confidence.name());
             wrong.push(format!("confidence is {is}, not {least}"));

@@ -65,6 +65,7 @@ pub fn evidence(
         local,
         peer,
         walk: None,
+        flags: Vec::new(),
         controls: Vec::new(),
         places: Vec::new(),
     })

@@ -1,12 +1,15 @@
 //! What was seen of a run's probes in another network namespace of a watched kernel.
 
 use probe_ebpf::Echo;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
-use super::{Drop, Finding, HopTrace, ProbePassage};
+use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage};
 
 /// A device of the watched network namespace that probes passed instead of the one that the hops stand at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,18 @@ pub struct PlaceTrace {
     /// What was looked up in it after the probes had passed.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// Packets of ARP and neighbour discovery about the run's addresses in it.
+    #[serde(default)]
+    pub neighbour: Vec<NeighbourPacket>,
+}
+
+impl PlaceTrace {
+    /// Whether probes came into it, and it has this address.
+    pub fn takes_in(&self, target: IpAddr) -> bool {
+        let has = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
+        let came = |port: &PortTrace| port.seen(Hop::NetifIn, Echo::Request).is_some_and(|seen| !seen.is_empty());
+        self.ports.iter().any(came) && self.findings.iter().any(has)
+    }
 }
 
 /// An interface of such a namespace.

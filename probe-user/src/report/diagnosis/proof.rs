@@ -12,7 +12,7 @@ use crate::diagnosis::{
 
 /// The cause in the kernel's own names.
 pub(super) fn cause(stop: &Stop) -> String {
-    let Cause { reason, function, netfilter, icmp, setting, program, detail } = &stop.cause;
+    let Cause { reason, function, netfilter, icmp, setting, program, detail, neighbour: _ } = &stop.cause;
     let mut text = reason.clone().unwrap_or_default();
     if let Some(function) = function {
         text.push_str(&format!(" in {function}"));
@@ -64,9 +64,17 @@ pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
         Witness::Errno => "the kernel itself finds no route back".to_owned(),
         Witness::IcmpError => "an ICMP error quotes them".to_owned(),
         Witness::Sysctl => "the setting was read there after the run".to_owned(),
+        Witness::Control => "otherwise equal packets of another size were answered".to_owned(),
+        Witness::DeviceCounter if stop.cause.neighbour.is_some() => neighbour(stop),
         Witness::DeviceCounter => stop.cause.detail.clone().unwrap_or_else(|| "a counter there rose".to_owned()),
     };
     stop.witnesses.iter().map(told).collect::<Vec<_>>().join("; ")
+}
+
+/// What the host knows of the neighbour that it looked for.
+fn neighbour(stop: &Stop) -> String {
+    let Some(said) = &stop.cause.neighbour else { return String::new() };
+    format!("there is no entry for {} on {} that can be used", said.address, said.interface)
 }
 
 /// `b counted 10 entering hook input and none leaving it`.

@@ -27,6 +27,9 @@ const WAIT: Duration = Duration::from_millis(600);
 /// The time between two packets, so that one router need not send many errors at once.
 const GAP: Duration = Duration::from_millis(5);
 
+/// From how many distances a router that is met again and again is enough.
+const ROUNDS: usize = 2;
+
 /// Bytes of payload: little more than a mark.
 const SIZE: usize = 32;
 
@@ -56,7 +59,7 @@ pub fn walk(
             walk.group(group.clone(), stop)?;
         }
         tried = *group.end();
-        if !group.into_iter().any(|ttl| walk.answers.contains_key(&ttl)) {
+        if !group.into_iter().any(|ttl| walk.answers.contains_key(&ttl)) || walk.goes_round() {
             break;
         }
     }
@@ -80,6 +83,12 @@ struct Answer {
 }
 
 impl Walk<'_> {
+    /// Reports whether a router answered from so many distances that it must be in a loop.
+    fn goes_round(&self) -> bool {
+        let at = |from: IpAddr| self.answers.values().filter(|answer| answer.from == from).count();
+        self.answers.values().any(|answer| !answer.end && at(answer.from) > ROUNDS)
+    }
+
     /// Tries those TTLs of a group that nobody answered yet, unless the end is known by then.
     fn group(&mut self, ttls: std::ops::RangeInclusive<u8>, stop: &StopSignal) -> Result<(), ProberError> {
         let open = |walk: &Self, ttl: &u8| !walk.answers.contains_key(ttl) && walk.end().is_none_or(|end| *ttl < end);

@@ -50,7 +50,7 @@ fn on_a_router_it_guards_what_is_forwarded() {
     }
     assert_eq!(guard.maps.dropped(4242), lab.families().len() as u64);
     drop(guard);
-    assert!(programs(fw, "b").is_empty());
+    eventually("it is gone", || programs(fw, "b").is_empty());
     let before = arrived(a);
     reply_to_a(&lab, Family::V4, 4242);
     eventually("it passes", || arrived(a) == before + 1);

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::common::net::eventually;
+
 use super::run::{as_nobody, expect, expect_bare, output, probe, ready};
 
 /// The names that `ip netns` shows.
@@ -103,6 +105,7 @@ fn a_signal_reaches_the_command_and_its_answer_is_the_answer() {
     assert_eq!(line, "ready\n");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("SIGINT");
+    eventually("it ends", || child.try_wait().expect("it is there").is_some());
     assert_eq!(child.wait().expect("it ends").code(), Some(42));
     expect(&["lab", "down"], 0);
 }
@@ -196,7 +199,7 @@ fn without_privilege_one_sentence_says_which() {
     };
     assert_eq!(
         told(&["lab", "up"]),
-        "probe: not allowed to make /run/probe/lab: this needs CAP_SYS_ADMIN — run it with sudo\n"
+        "probe: not allowed to make /run/probe/lab: CAP_SYS_ADMIN is needed — run it with sudo\n"
     );
     assert!(as_nobody(&["lab", "down"]).status.success(), "there is nothing to remove");
     expect(&["lab", "up"], 0);

@@ -11,7 +11,7 @@ use super::bench::{found, lab, nft, run, send, warm_up};
 /// The state of the next hop's entry, and whether the entry is that of `wanted` at `eth0`.
 fn state(findings: &[Finding], wanted: Nic, family: Family) -> Option<String> {
     findings.iter().find_map(|finding| match finding {
-        Finding::Neighbour { address, interface, state } => {
+        Finding::Neighbour { address, interface, state, .. } => {
             assert_eq!((*address, interface.as_str()), (wanted.address(family), "eth0"));
             Some(state.clone())
         }

@@ -188,7 +188,7 @@ fn another_version_is_told_with_both_numbers() {
     for theirs in [1, 99] {
         let failure = no_hello(&format!("{}; cat", says(theirs, abi)));
         assert_eq!(failure.error, format!("the far end uses peer protocol {theirs}, this one 2"));
-        assert!(failure.fix.contains("one version of probe on both hosts"), "{failure}");
+        assert!(failure.fix.contains("the same version of probe on both hosts"), "{failure}");
     }
     let failure = no_hello(&format!("{}; cat", says(PROTOCOL, abi + 1)));
     assert_eq!(failure.error, format!("the far end's kernel half has ABI {}, this one's {abi}", abi + 1));

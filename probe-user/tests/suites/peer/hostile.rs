@@ -100,7 +100,7 @@ impl Evil {
                 leg: Echo::Request,
                 packets: 3,
             },
-            Finding::Neighbour { address: self.0.remote, interface: evil(), state: evil() },
+            Finding::Neighbour { address: self.0.remote, interface: evil(), state: evil(), lladdr: Some(evil()) },
             Finding::Link { interface: evil(), up: false, carrier: false },
             Finding::Program { at: ProgramSite::Xdp, who: evil(), probe_filter: false, dropped: 0 },
         ]

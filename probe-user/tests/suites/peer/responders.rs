@@ -107,7 +107,7 @@ fn a_reply_that_the_network_drops_is_the_networks_whoever_answers() {
     sh(&lab, LabHost::Fw, "nft 'add table inet t; add chain inet t c { type filter hook forward priority 10; }'");
     sh(&lab, LabHost::Fw, "nft 'add rule inet t c icmp type echo-reply drop'");
     for responder in ["kernel", "agent", "xdp"] {
-        let (code, json) = diagnose(&lab, Family::V4, &format!("--responder {responder}"));
+        let (code, json) = diagnose(&lab, Family::V4, &format!("--own-namespace --responder {responder}"));
         let stop = &json["stops"][0];
         assert_eq!((code, &stop["host"], &stop["leg"]), (Some(1), &"network".into(), &"reply".into()), "{json}");
     }
@@ -201,5 +201,5 @@ fn what_cannot_be_asked_of_a_responder_is_one_sentence() {
     says(&agent(""), "-s 2000 --responder agent", "-s 1472 or less");
     says(&agent(""), "--reply-only --responder xdp", "cannot be used with");
     says(&agent("--xdp off"), "--responder xdp", "--xdp off asks for it");
-    says(&agent("--xdp native"), "--responder xdp", "native XDP of a veth may send no reply");
+    says(&agent("--xdp native"), "--responder xdp", "native XDP on a veth may drop its replies silently");
 }

@@ -1,0 +1,74 @@
+//! Packets that are too long: for which link, or up to which length they pass.
+
+use super::{Case, Explanation};
+use crate::{
+    diagnosis::{control::ControlKind, document::StopHost, places::DropPoint},
+    model::trace::{Finding, RoutePurpose},
+};
+
+/// Bytes of an IP header without options and of an echo header.
+fn headers(v6: bool) -> u16 {
+    if v6 { 48 } else { 28 }
+}
+
+/// A router's way out is too narrow, or only shorter packets pass.
+pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+    too_big(case).or_else(|| by_control(case))
+}
+
+/// The kernel says so itself, of the link to which it would send them on.
+fn too_big(case: &Case<'_>) -> Option<Explanation> {
+    let side = case.spot.side()?;
+    (case.stop.cause.reason.as_deref() == Some("PKT_TOO_BIG")).then_some(())?;
+    let out = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Routing(choice) if choice.purpose == RoutePurpose::Way => choice.interface.as_deref(),
+        _ => None,
+    })?;
+    let silent = case.stop.cause.icmp.is_none();
+    let unsaid = if silent { ", and no ICMP error of it came back" } else { "" };
+    Some(Explanation {
+        detail: Some(format!("longer than the MTU of {out}, with DF set{unsaid}")),
+        meaning: format!(
+            "The packet is longer than {out} takes and must not be fragmented{}.",
+            if silent {
+                ": the sender is told by an ICMP error (fragmentation needed), which something drops, so that path MTU \
+                 discovery cannot work"
+            } else {
+                ""
+            }
+        ),
+        commands: vec![format!("ip link show dev {out}"), "nft list ruleset | grep -n -i icmp".to_owned()],
+        ..Explanation::default()
+    })
+}
+
+/// Shorter packets, otherwise equal, were answered.
+fn by_control(case: &Case<'_>) -> Option<Explanation> {
+    let (passes, fails) = case.evidence.controls.iter().find_map(|control| match control.kind {
+        ControlKind::Size { passes, fails } => Some((passes, fails)),
+        ControlKind::Pace { .. } => None,
+    })?;
+    let open = matches!(case.stop.host, StopHost::Network | StopHost::Beyond)
+        || matches!(
+            case.stop.place,
+            DropPoint::Reassembly | DropPoint::FragmentOut | DropPoint::RouteIn | DropPoint::NfPrerouting
+        );
+    open.then_some(())?;
+    let more = headers(case.evidence.is_v6());
+    let (packet, longer) = (passes + more, fails + more);
+    Some(Explanation {
+        detail: Some(format!(
+            "only longer packets are lost: up to {packet} bytes ({passes} of payload) pass, {longer} do not"
+        )),
+        meaning: format!(
+            "The way takes packets of {packet} bytes, and none of {longer}. Where DF is set, a link with that MTU drops them \
+             and the ICMP error that should say so is filtered; where they leave in fragments, the fragments are lost."
+        ),
+        commands: vec![
+            format!("tracepath -n {}", case.evidence.target.address),
+            format!("ping -M do -s {passes} -c 2 {}", case.evidence.target.address),
+            format!("ping -M do -s {fails} -c 2 {}", case.evidence.target.address),
+        ],
+        ..Explanation::default()
+    })
+}

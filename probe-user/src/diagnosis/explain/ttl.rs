@@ -1,0 +1,70 @@
+//! Why a TTL ran out: a rule of this very host changed it, or it left with too few.
+
+use probe_ebpf::{Echo, Hop};
+
+use super::{Case, Explanation};
+use crate::diagnosis::{
+    alterations,
+    document::Value,
+    ledger::Ledger,
+    path::Side,
+    rewrites::{self, Rewrite},
+};
+
+/// The TTL of 30 hops is more than any path has; below it the TTL itself may be the cause.
+const FEW: u8 = 30;
+
+/// The TTL ran out, and no loop is known.
+pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+    let cause = &case.stop.cause;
+    let said = cause.icmp.as_ref().is_some_and(|said| said.meaning == "TTL ran out");
+    let freed = case.gap.events(case.evidence).iter().any(|event| {
+        event.drop.reason == "IP_INHDR"
+            && matches!(event.drop.function.split('+').next(), Some("ip_forward" | "ip6_forward"))
+    });
+    if !(said || freed) || cause.reason.as_deref() == Some("TTL") {
+        return None;
+    }
+    let leg = case.gap.leg;
+    let ledger = Ledger::new(case.evidence);
+    let changes = rewrites::find(&ledger, case.evidence);
+    let changed = changes.iter().find(|change| change.field == "ttl" && change.leg == leg);
+    if let Some(change) = changed {
+        return Some(rewritten(change, case));
+    }
+    let side = if leg == Echo::Request { Side::Local } else { Side::Peer };
+    let probe = *case.gap.probes.first()?;
+    let left = alterations::step(case.evidence, leg, side, Hop::Xmit, probe)?.ttl;
+    (left < FEW).then(|| {
+        let who = case.evidence.name(side);
+        Explanation {
+            detail: Some(format!("they left {who} with TTL {left}, which is too few for this way")),
+            meaning: format!(
+                "Each router takes one off the TTL, and at 0 it refuses the packet. {who} sends with TTL {left}: by -t, by \
+                 net.ipv4.ip_default_ttl or hop_limit, or by a route's hoplimit."
+            ),
+            commands: vec![
+                "sysctl net.ipv4.ip_default_ttl net.ipv6.conf.all.hop_limit".to_owned(),
+                format!("ip {} route get {}", case.ip_version(), case.evidence.target.address),
+            ],
+on: Some(side) }
+    })
+}
+
+fn rewritten(change: &Rewrite, case: &Case<'_>) -> Explanation {
+    let text = |value| match value {
+        Value::Id(ttl) => ttl.to_string(),
+        Value::Address(address) => address.to_string(),
+    };
+    let (from, to) = (text(change.from), text(change.to));
+    let place = change.place(case.evidence);
+    Explanation {
+        detail: Some(format!("their TTL is changed {place}: {from} → {to}")),
+        meaning: format!("A rule {place}, sets the TTL from {from} to {to}, so that the next router refuses them."),
+        commands: vec![
+            "nft list ruleset | grep -n 'ttl set\\|hoplimit set'".to_owned(),
+            "iptables-save | grep TTL".to_owned(),
+        ],
+        on: Some(change.before.host),
+    }
+}

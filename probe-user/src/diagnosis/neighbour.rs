@@ -1,0 +1,98 @@
+//! What became of finding the neighbour, where that is what fails: who asked, who heard, who answered, and what ended it.
+//!
+//! A stop says where packets wait, or where they went instead; [`explain`] adds why, from the packets of ARP and neighbour
+//! discovery that watched hosts saw and from what they know of addresses, devices and routes.
+
+mod freed;
+mod search;
+mod silent;
+mod unheard;
+mod words;
+pub(super) mod wrong;
+
+use super::{
+    Evidence,
+    document::{Command, Netfilter, SettingSaid, Stop, StopHost},
+    path::Side,
+    places::DropPoint,
+    resolution::{NeighbourFinding, NeighbourSaid, OtherHost},
+};
+use search::Search;
+
+/// What is said of a stop.
+struct Told {
+    finding: NeighbourFinding,
+    /// The reason, as a clause.
+    clause: String,
+    /// The whole sentence but for how many packets: `went to …`; none: the clause in the usual one.
+    sentence: Option<String>,
+    /// What it means and what helps, in a sentence.
+    meaning: String,
+    commands: Vec<Command>,
+    netfilter: Option<Netfilter>,
+    setting: Option<SettingSaid>,
+    program: Option<String>,
+}
+
+impl Told {
+    fn new(finding: NeighbourFinding, clause: String, meaning: impl Into<String>, commands: Vec<Command>) -> Self {
+        let meaning = meaning.into();
+        Self { finding, clause, sentence: None, meaning, commands, netfilter: None, setting: None, program: None }
+    }
+}
+
+/// Adds to `stop` what became of finding the neighbour, where packets wait for one or went to a wrong one.
+pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
+    let waiting = stop.place == DropPoint::Neighbour;
+    let search = Search::of(stop, evidence, waiting);
+    let found = search.and_then(|search| {
+        let told = if waiting { silent::told(&search) } else { wrong::told(&search, stop) };
+        Some((search, told?))
+    });
+    let Some((search, told)) = found.or_else(|| unanswered(stop, evidence)) else { return };
+    stop.cause.neighbour = Some(NeighbourSaid {
+        address: search.address,
+        interface: search.interface.clone(),
+        finding: told.finding,
+        lladdr: search.lladdr.clone(),
+        steps: search.steps(),
+    });
+    // The address is what decides, whatever setting would have let the packets go on from where they are.
+    stop.cause.setting = told.setting;
+    stop.cause.netfilter = told.netfilter;
+    stop.cause.program = told.program;
+    stop.cause.detail = Some(told.clause);
+    stop.told = told.sentence;
+    stop.meaning = told.meaning;
+    if !told.commands.is_empty() {
+        stop.commands = told.commands;
+        if let Some(first) = stop.commands.first() {
+            stop.advice = format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command);
+        }
+    }
+}
+
+/// What a watched end left unanswered that somebody unwatched asked it: the last router before it, to which it is no
+/// neighbour, so that packets for it are lost on the network.
+fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(Search<'a>, Told)> {
+    let (side, asker, end) = match (stop.host, stop.leg == evidence.first_leg()) {
+        (StopHost::Network, true) if evidence.two_sided() => (Side::Peer, Side::Local, evidence.target.address),
+        (StopHost::Network, false) => (Side::Local, Side::Peer, evidence.local.host.address?),
+        (StopHost::Beyond, _) => (Side::Local, Side::Peer, evidence.local.host.address?),
+        _ => return None,
+    };
+    let search = Search::from_outside(asker, end, evidence);
+    let told = silent::by_its_own(&search, side)?;
+    let device = &evidence.local.host.interface;
+    let sentence = (stop.host == StopHost::Beyond)
+        .then(|| format!("left {}'s {device}, and nothing came back: {}", evidence.name(Side::Local), told.clause));
+    Some((search, Told { sentence, ..told }))
+}
+
+/// Who answered in the far end's place, where it was watched and saw nothing of what was answered.
+pub(super) fn answered_by_other(evidence: &Evidence) -> Option<OtherHost> {
+    if !evidence.passes_by_the_peer() || evidence.sending.received.is_empty() {
+        return None;
+    }
+    Some(wrong::other(evidence))
+}

@@ -1,0 +1,298 @@
+//! Everything that is known about one search for a neighbour: who asks for whom by which device, and what was seen of it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::{
+    diagnosis::{
+        Evidence,
+        document::{Command, Stop},
+        path::Side,
+        resolution::NeighbourStep,
+    },
+    model::trace::{
+        AddressHolder, AskedAgain, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
+    },
+};
+
+/// A search for a neighbour.
+pub(super) struct Search<'a> {
+    pub(super) evidence: &'a Evidence,
+    /// Who asks.
+    pub(super) asker: Side,
+    /// For which address.
+    pub(super) address: IpAddr,
+    /// By which device.
+    pub(super) interface: String,
+    /// What its entry says, if it has one.
+    pub(super) lladdr: Option<String>,
+    /// The state of that entry; empty: there is none.
+    pub(super) state: String,
+    /// The end that the packets are for.
+    pub(super) end: IpAddr,
+}
+
+/// Returns the packets of ARP and neighbour discovery that were seen on `side`.
+pub(super) fn packets(evidence: &Evidence, side: Side) -> &[NeighbourPacket] {
+    evidence.neighbour_packets(side)
+}
+
+impl<'a> Search<'a> {
+    /// Returns the search that `stop` waits for; where it does not wait, the one that sent packets where they stopped.
+    pub(super) fn of(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<Self> {
+        let end =
+            if stop.leg == evidence.first_leg() { Some(evidence.target.address) } else { evidence.local.host.address }?;
+        if waiting {
+            return Self::at(stop.whose.side()?, end, evidence);
+        }
+        // On the way to where they stopped: the sender of this leg, and every place behind it that asked for somebody.
+        let sender = if stop.leg == evidence.first_leg() { Side::Local } else { Side::Peer };
+        let vias = evidence.sides().filter(|side| matches!(side, Side::Via(_)));
+        let askers = std::iter::once(sender).chain(vias);
+        let askers = askers.filter(|side| *side != Side::Peer || evidence.two_sided());
+        let here = stop.whose.side();
+        askers
+            .filter(|side| Some(*side) != here)
+            .filter_map(|side| Self::at(side, end, evidence))
+            .find(|search| search.lladdr.is_some() && super::wrong::misleads(search, stop))
+    }
+
+    /// Returns the search of `asker` for the next hop towards `end`.
+    pub(super) fn at(asker: Side, end: IpAddr, evidence: &'a Evidence) -> Option<Self> {
+        let hop = evidence.findings(asker).find_map(|finding| match finding {
+            Finding::NextHop(hop) if hop.to == end => Some((hop.next, hop.interface.clone())),
+            _ => None,
+        });
+        let asked = own_questions(evidence, asker, hop.as_ref());
+        let (address, interface) = asked.or(hop)?;
+        let entry = evidence.findings(asker).find_map(|finding| match finding {
+            Finding::Neighbour { address: of, interface: at, state, lladdr } if *of == address && *at == interface => {
+                Some((state.clone(), lladdr.clone()))
+            }
+            _ => None,
+        });
+        let (state, lladdr) = entry.unwrap_or_default();
+        Some(Self { evidence, asker, address, interface, lladdr, state, end })
+    }
+
+    /// Returns the search of somebody who is not watched for `address`, seen from those that it reaches. `asker` is the end
+    /// whose packets it has.
+    pub(super) fn from_outside(asker: Side, address: IpAddr, evidence: &'a Evidence) -> Self {
+        let (interface, state) = (String::new(), String::new());
+        Self { evidence, asker, address, interface, lladdr: None, state, end: address }
+    }
+
+    /// Returns the sides but the one that asks.
+    pub(super) fn others(&self) -> impl Iterator<Item = Side> + use<'a> {
+        let asker = self.asker;
+        self.evidence.sides().filter(move |side| *side != asker)
+    }
+
+    /// Returns the packets of one kind at one point of a side, about the address that is asked for.
+    pub(super) fn packets(
+        &self,
+        side: Side,
+        kind: NeighbourKind,
+        hop: NeighbourHop,
+    ) -> impl Iterator<Item = &'a NeighbourPacket> + use<'a> {
+        let address = self.address;
+        let seen = packets(self.evidence, side).iter();
+        seen.filter(move |packet| packet.about == address && packet.kind == kind && packet.hop == hop)
+    }
+
+    /// Returns how many there are.
+    pub(super) fn count(&self, side: Side, kind: NeighbourKind, hop: NeighbourHop) -> usize {
+        self.packets(side, kind, hop).count()
+    }
+
+    /// Returns the devices of `side` at which questions came in, each with how many.
+    pub(super) fn heard(&self, side: Side) -> BTreeMap<&'a str, usize> {
+        let mut heard = BTreeMap::new();
+        for packet in self.packets(side, NeighbourKind::Asks, NeighbourHop::In) {
+            *heard.entry(packet.interface.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        heard
+    }
+
+    /// Returns the devices of `side` itself that have the address.
+    pub(super) fn holders(&self, side: Side) -> impl Iterator<Item = &'a AddressHolder> + use<'a> {
+        holders(self.evidence, side, self.address)
+    }
+
+    /// Returns the namespaces that have the address but were not on the way of anything, each once.
+    pub(super) fn elsewhere(&self) -> Vec<&'a AddressHolder> {
+        let mut found: Vec<&AddressHolder> = Vec::new();
+        let known = |inode: u64| self.evidence.sides().any(|side| inode_of(self.evidence, side) == inode);
+        for side in self.evidence.sides() {
+            for finding in self.evidence.findings(side) {
+                let Finding::Holder(holder) = finding else { continue };
+                let other = holder.netns.is_some() && holder.address == Some(self.address) && !known(holder.inode);
+                if other && !found.iter().any(|old| old.inode == holder.inode && old.interface == holder.interface) {
+                    found.push(holder);
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns what is known of a device of `side`.
+    pub(super) fn device(&self, side: Side, interface: &str) -> Option<&'a LinkFacts> {
+        device(self.evidence, side, interface)
+    }
+
+    /// Returns the route of `side` towards the end that packets are for.
+    pub(super) fn route(&self, side: Side) -> Option<&'a NextHopFacts> {
+        let end = self.end;
+        self.evidence.findings(side).find_map(|finding| match finding {
+            Finding::NextHop(hop) if hop.to == end => Some(hop),
+            _ => None,
+        })
+    }
+
+    /// Returns the asker's own address by which it asks, with its prefix.
+    pub(super) fn own(&self) -> Option<&'a AddressHolder> {
+        let mine = self.evidence.findings(self.asker).filter_map(|finding| match finding {
+            Finding::Holder(holder) if holder.netns.is_none() => Some(holder),
+            _ => None,
+        });
+        let mut mine = mine.filter(|holder| holder.interface == self.interface);
+        let same = self.address.is_ipv4();
+        mine.find(|holder| holder.address.is_some_and(|own| own.is_ipv4() == same && own != self.address))
+    }
+
+    /// Returns what answered when the asker asked once more.
+    pub(super) fn asked_again(&self) -> Option<&'a AskedAgain> {
+        self.evidence.findings(self.asker).find_map(|finding| match finding {
+            Finding::AskedAgain(again) if again.address == self.address => Some(again),
+            _ => None,
+        })
+    }
+
+    /// Returns a setting of a device of `side` as the kernel applies it: the larger of its own and that of all devices.
+    pub(super) fn setting(&self, side: Side, interface: &str, name: &str) -> Option<(String, u32)> {
+        let family = if self.address.is_ipv4() { "ipv4" } else { "ipv6" };
+        let paths = [format!("net/{family}/conf/all/{name}"), format!("net/{family}/conf/{interface}/{name}")];
+        let values = self.evidence.findings(side).filter_map(|finding| match finding {
+            Finding::Setting { path, value } if paths.contains(path) => {
+                Some((path.clone(), value.trim().parse::<u32>().ok()?))
+            }
+            _ => None,
+        });
+        values.max_by_key(|(_, value)| *value)
+    }
+
+    /// Returns a command to be typed on a side.
+    pub(super) fn command(&self, side: Side, command: impl Into<String>) -> Command {
+        in_place(self.evidence, side, command.into())
+    }
+
+    /// Returns a command to be typed in a namespace that was only looked into.
+    pub(super) fn command_in(holder: &AddressHolder, command: &str) -> Command {
+        let enter = holder.enter.as_deref().unwrap_or_default();
+        Command { on: Some(Side::Local), command: format!("{enter} {command}").trim_start().to_owned() }
+    }
+
+    /// Returns every point at which packets about the address were, in the order of time.
+    pub(super) fn steps(&self) -> Vec<NeighbourStep> {
+        let sides = std::iter::once(self.asker).chain(self.others());
+        let mut steps: Vec<(u8, u64, NeighbourStep)> = Vec::new();
+        for side in sides {
+            for packet in packets(self.evidence, side).iter().filter(|packet| packet.about == self.address) {
+                let place = self.evidence.name(side);
+                let same = |step: &&mut (u8, u64, NeighbourStep)| {
+                    let step = &step.2;
+                    step.place == place
+                        && step.interface == packet.interface
+                        && (step.kind, step.hop) == (packet.kind, packet.hop)
+                };
+                match steps.iter_mut().find(same) {
+                    Some(step) => step.2.packets += 1,
+                    None => {
+                        let rank = rank(packet, side == self.asker);
+                        let (interface, kind, hop) = (packet.interface.clone(), packet.kind, packet.hop);
+                        let step = NeighbourStep { place, interface, kind, hop, packets: 1 };
+                        steps.push((rank, packet.time_ns, step));
+                    }
+                }
+            }
+        }
+        steps.sort_by_key(|(rank, time, _)| (*rank, *time));
+        steps.into_iter().map(|(.., step)| step).collect()
+    }
+}
+
+/// In which part of the way a packet is, as clocks of two hosts differ: the question on its way, and the answer.
+fn rank(packet: &NeighbourPacket, of_asker: bool) -> u8 {
+    match (packet.kind, of_asker) {
+        (NeighbourKind::Asks, true) => 0,
+        (NeighbourKind::Asks, false) => 1,
+        (NeighbourKind::Answers, false) => 2,
+        (NeighbourKind::Answers, true) => 3,
+    }
+}
+
+/// Returns whom `asker` asked for and by which device, if it asked: for the next hop of the route where that is among it.
+fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)>) -> Option<(IpAddr, String)> {
+    let mut asked: BTreeMap<(IpAddr, String), usize> = BTreeMap::new();
+    for packet in packets(evidence, asker) {
+        let goes = packet.kind == NeighbourKind::Asks && packet.hop != NeighbourHop::In;
+        if let Some(interface) = packet.interface.as_ref().filter(|_| goes) {
+            *asked.entry((packet.about, interface.clone())).or_default() += 1;
+        }
+    }
+    if let Some((next, interface)) = hop {
+        // What leaves by a bridge leaves by its port too.
+        let mut of_next: Vec<(IpAddr, String)> = asked.keys().filter(|(about, _)| about == next).cloned().collect();
+        of_next.sort_by_key(|(_, at)| at != interface);
+        if let Some(question) = of_next.into_iter().next() {
+            return Some(question);
+        }
+        // A socket that is bound to a device, or a mark, has another next hop than a plain look-up says; what others on this
+        // host ask for is not the run's.
+        let target = evidence.target.address;
+        return asked.into_keys().find(|(about, _)| *about == target && asker == Side::Local);
+    }
+    asked.into_iter().max_by_key(|(_, count)| *count).map(|(question, _)| question)
+}
+
+/// Returns the devices of `side` itself that have `address`.
+pub(super) fn holders(
+    evidence: &Evidence,
+    side: Side,
+    address: IpAddr,
+) -> impl Iterator<Item = &AddressHolder> + use<'_> {
+    evidence.findings(side).filter_map(move |finding| match finding {
+        Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(address) => Some(holder),
+        _ => None,
+    })
+}
+
+/// Returns what is known of a device of `side`.
+pub(super) fn device<'a>(evidence: &'a Evidence, side: Side, interface: &str) -> Option<&'a LinkFacts> {
+    evidence.findings(side).find_map(|finding| match finding {
+        Finding::Device(device) if device.interface == interface => Some(device),
+        _ => None,
+    })
+}
+
+/// Returns the devices of `side` that are known.
+pub(super) fn devices(evidence: &Evidence, side: Side) -> impl Iterator<Item = &LinkFacts> + use<'_> {
+    evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Device(device) => Some(device),
+        _ => None,
+    })
+}
+
+/// Returns the inode of the network namespace of `side`; 0: not known.
+pub(super) fn inode_of(evidence: &Evidence, side: Side) -> u64 {
+    evidence.place(side).map_or_else(|| evidence.host(side).host.netns, |place| place.netns)
+}
+
+/// Returns a command for a side: a place in between is entered from the host whose kernel has it.
+pub(super) fn in_place(evidence: &Evidence, side: Side, command: String) -> Command {
+    let Some(place) = evidence.place(side) else { return Command { on: Some(side), command } };
+    let command = match &place.enter {
+        Some(enter) => format!("{enter} {command}"),
+        None => command,
+    };
+    Command { on: Some(if place.of_peer { Side::Peer } else { Side::Local }), command }
+}

@@ -1,0 +1,491 @@
+//! Why nobody answers, where packets wait for the next hop: the first of these that what was seen and looked up shows.
+
+use std::net::IpAddr;
+
+use super::{
+    Told,
+    freed::{culprit, shares},
+    search::Search,
+    unheard,
+    words::{answer, answers, ip, plural, question, questions, whom, whose},
+};
+use crate::{
+    diagnosis::{document::SettingSaid, path::Side, resolution::NeighbourFinding as Found},
+    model::trace::{
+        AddressHolder, Finding,
+        NeighbourHop::{Dropped, In, Out},
+        NeighbourKind::{Answers, Asks},
+    },
+};
+
+/// Returns why `side` gave no answer to questions about its own address that somebody unwatched asked.
+pub(super) fn by_its_own(search: &Search<'_>, side: Side) -> Option<Told> {
+    dropped_there(search, side)
+        .or_else(|| answer_dropped_there(search, side))
+        .or_else(|| has_it_and_is_silent(search, side))
+}
+
+/// Returns why the next hop of `search` was not found.
+pub(super) fn told(search: &Search<'_>) -> Option<Told> {
+    let by_others = |judge: fn(&Search<'_>, Side) -> Option<Told>| search.others().find_map(|side| judge(search, side));
+    dropped_here(search)
+        .or_else(|| answer_dropped_here(search))
+        .or_else(|| is_a_port(search))
+        .or_else(|| by_others(misaddressed))
+        .or_else(|| answer_elsewhere(search))
+        .or_else(|| by_others(dropped_there))
+        .or_else(|| by_others(answer_dropped_there))
+        .or_else(|| answer_lost(search))
+        .or_else(|| unheard::devices_of_one(search))
+        .or_else(|| by_others(has_it_and_is_silent))
+        .or_else(|| unheard::told(search))
+}
+
+/// The asker's own chain, filter or queue ends its questions.
+fn dropped_here(search: &Search<'_>) -> Option<Told> {
+    let here = search.asker;
+    let freed = search.count(here, Asks, Dropped);
+    let culprit = search.packets(here, Asks, Dropped).find_map(|packet| culprit(search, here, packet))?;
+    if search.packets(here, Asks, In).next().is_some() && search.asked() > 0 {
+        return None;
+    }
+    let name = search.asker_name();
+    let clause = format!(
+        "{name}'s own {} drops the {} for {} ({freed})",
+        culprit.what,
+        plural(question(search.address)),
+        search.address
+    );
+    let meaning = format!(
+        "{} must be let out, or no neighbour is ever found; echo packets wait for the answer.",
+        capital(&plural(question(search.address)))
+    );
+    Some(culprit.into_told(Told::new(Found::QuestionDroppedHere, clause, meaning, Vec::new())))
+}
+
+/// Answers came, and the asker's own chain or filter ends them.
+fn answer_dropped_here(search: &Search<'_>) -> Option<Told> {
+    let here = search.asker;
+    let freed = search.count(here, Answers, Dropped);
+    let (packet, culprit) =
+        search.packets(here, Answers, Dropped).find_map(|packet| Some((packet, culprit(search, here, packet)?)))?;
+    let from = packet.lladdr.as_ref().map(|lladdr| format!(" from {lladdr}")).unwrap_or_default();
+    let clause = format!(
+        "{}{from} came back for {}, and {}'s own {} drops {}",
+        answers(search.address, freed),
+        search.address,
+        search.asker_name(),
+        culprit.what,
+        if freed == 1 { "it" } else { "them" },
+    );
+    let meaning =
+        format!("{} must be let in, or no neighbour is ever found.", capital(&plural(answer(search.address))));
+    Some(culprit.into_told(Told::new(Found::AnswerDroppedHere, clause, meaning, Vec::new())))
+}
+
+/// The device is a port of a bridge, a bond or a team, to which all goes that comes in.
+fn is_a_port(search: &Search<'_>) -> Option<Told> {
+    let master =
+        search.device(search.asker, &search.interface)?.master.as_deref().filter(|master| takes_all(master))?;
+    let (interface, ip) = (&search.interface, ip(search.address));
+    let device = master.split(' ').nth(1).unwrap_or(master);
+    let clause = format!(
+        "{} asks for {} by {interface}, which is a port of {master}: what comes in there goes to {device}, and no answer \
+         reaches {interface}",
+        search.asker_name(),
+        search.address
+    );
+    let meaning = format!("Addresses and routes of a port belong to {device}.");
+    let mut commands = vec![
+        search.command(search.asker, format!("{ip} addr show dev {interface}")),
+        search.command(search.asker, format!("{ip} route get {}", search.address)),
+    ];
+    if let Some(own) = search.own()
+        && let Some(address) = own.address
+    {
+        let prefix = own.prefix;
+        let mend =
+            format!("ip addr del {address}/{prefix} dev {interface}; ip addr add {address}/{prefix} dev {device}");
+        commands.insert(0, search.command(search.asker, format!("sh -c '{mend}'")));
+    }
+    Some(Told::new(Found::DeviceIsAPort, clause, meaning, commands))
+}
+
+/// Whether a device gets all that comes in at its ports, so that nothing comes in at these.
+fn takes_all(master: &str) -> bool {
+    ["bridge ", "bond ", "team "].iter().any(|kind| master.starts_with(kind))
+}
+
+/// An answer came in by another device than the one that asks.
+fn answer_elsewhere(search: &Search<'_>) -> Option<Told> {
+    let came = search.packets(search.asker, Answers, In);
+    let mut devices: Vec<&str> = came.filter_map(|packet| packet.interface.as_deref()).collect();
+    devices.dedup();
+    let other = devices.iter().find(|device| **device != search.interface)?;
+    if devices.contains(&search.interface.as_str()) {
+        return None;
+    }
+    let clause = format!(
+        "{} asked for {} by {}, and the answer came in by {other}",
+        search.asker_name(),
+        search.address,
+        search.interface
+    );
+    let meaning = "A neighbour is known at the device by which it was asked for, so the answer is not taken.";
+    let ip = ip(search.address);
+    let commands = vec![
+        search.command(search.asker, format!("{ip} route get {}", search.address)),
+        search.command(search.asker, format!("{ip} addr show dev {other}")),
+    ];
+    Some(Told::new(Found::AnswerAtOtherDevice, clause, meaning, commands))
+}
+
+/// A host that the questions reached throws them away.
+fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
+    let freed = search.count(side, Asks, Dropped);
+    let (packet, culprit) =
+        search.packets(side, Asks, Dropped).find_map(|packet| Some((packet, culprit(search, side, packet)?)))?;
+    let has_it = search.holders(side).next().is_some();
+    // A host that has not the address would not have answered, unless they were to go on through it.
+    let at = packet.interface.as_deref().and_then(|interface| search.device(side, interface));
+    let passes_on = at.is_some_and(|device| device.master.is_some() || device.kind.as_deref() == Some("bridge"));
+    let bridge = culprit.netfilter.as_ref().is_some_and(|place| place.family.as_deref() == Some("bridge"));
+    if !has_it && !passes_on && !bridge {
+        return None;
+    }
+    // A bridge makes copies.
+    let freed = search.heard(side).values().copied().max().map_or(freed, |heard| heard.min(freed));
+    let clause = format!(
+        "{} for {} reached {}, and its {} drops {}",
+        questions(search.address, freed),
+        search.address,
+        whom(search.evidence, side),
+        culprit.what,
+        if freed == 1 { "it" } else { "them" },
+    );
+    let meaning = if has_it {
+        format!("{} must be let in, or nobody finds this host.", capital(&plural(question(search.address))))
+    } else {
+        format!(
+            "{} must be let through, or the hosts behind are not found.",
+            capital(&plural(question(search.address)))
+        )
+    };
+    Some(culprit.into_told(Told::new(Found::QuestionDroppedThere, clause, meaning, Vec::new())))
+}
+
+/// A host answered, and a chain, filter or queue on the way back ends the answers.
+fn answer_dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
+    let freed = search.count(side, Answers, Dropped);
+    let culprit = search.packets(side, Answers, Dropped).find_map(|packet| culprit(search, side, packet))?;
+    let name = whom(search.evidence, side);
+    let answer = plural(answer(search.address));
+    let own = search.holders(side).next().is_some();
+    let clause = if own {
+        let heard: usize = search.heard(side).values().sum();
+        let reached = if heard > 0 {
+            format!("{} reached {name}, and ", questions(search.address, heard))
+        } else {
+            String::new()
+        };
+        format!("{reached}{name}'s own {} drops its {answer} about {} ({freed})", culprit.what, search.address)
+    } else {
+        format!(
+            "{} about {} came to {name}, and its {} drops them",
+            answers(search.address, freed),
+            search.address,
+            culprit.what
+        )
+    };
+    let meaning = format!("{} must be let out, or nobody finds this host.", capital(&answer));
+    Some(culprit.into_told(Told::new(Found::AnswerDroppedThere, clause, meaning, Vec::new())))
+}
+
+/// A host answered to another link-layer address than the asker's: its own entry for the asker is wrong.
+fn misaddressed(search: &Search<'_>, side: Side) -> Option<Told> {
+    let packet = search.packets(side, Answers, Out).next()?;
+    let asker = packet.asker;
+    let (interface, state, lladdr) = search.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Neighbour { address, interface, state, lladdr: Some(lladdr) } if *address == asker => {
+            Some((interface, state, lladdr))
+        }
+        _ => None,
+    })?;
+    let right = search.device(search.asker, &search.interface)?.lladdr.as_ref().filter(|right| *right != lladdr)?;
+    // ARP is answered to who asked, whatever the entry says.
+    if search.address.is_ipv4() {
+        return None;
+    }
+    let name = whom(search.evidence, side);
+    let clause = format!(
+        "{name} answers to a wrong link-layer address: its entry for {asker} on {interface} has {lladdr} ({state}), and {} \
+         has it on {} with {right}",
+        search.asker_name(),
+        search.interface
+    );
+    let meaning = "Its answers, and all else for that address, go to a host that does not have it.";
+    let mut commands = Vec::new();
+    if state == "PERMANENT" {
+        let replace = format!("ip -6 neigh replace {asker} lladdr {right} dev {interface} nud permanent");
+        commands.push(search.command(side, replace));
+    }
+    commands.push(search.command(side, format!("ip -6 neigh del {asker} dev {interface}")));
+    Some(Told::new(Found::WrongEntry, clause, meaning, commands))
+}
+
+/// Answers left a host and did not come in at the asker.
+fn answer_lost(search: &Search<'_>) -> Option<Told> {
+    if search.count(search.asker, Answers, In) > 0 {
+        return None;
+    }
+    let side = search.others().find(|side| search.count(*side, Answers, Out) > 0)?;
+    let sent = search.count(side, Answers, Out);
+    let packet = search.packets(side, Answers, Out).next()?;
+    let by = packet.interface.as_deref().unwrap_or("a device");
+    let clause = format!(
+        "{} about {} left {} by {by}, and none came to {}",
+        answers(search.address, sent),
+        search.address,
+        whom(search.evidence, side),
+        search.asker_name()
+    );
+    let heard = search.heard(side).into_keys().next().unwrap_or(by);
+    let (meaning, command) = if heard == by {
+        ("They are lost on the link between the two.".to_owned(), format!("tcpdump -eni {by} -c 4 'arp or icmp6'"))
+    } else {
+        let ask = format!("ip route get {}", packet.asker);
+        (format!("The questions came in by {heard}; the answers leave by {by}."), ask)
+    };
+    Some(Told::new(Found::AnswerLost, clause, meaning, vec![search.command(side, command)]))
+}
+
+/// A host has the address, heard the questions, and gave no answer.
+fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<Told> {
+    let heard = search.heard(side);
+    let holder = search.holders(side).next()?;
+    if search.count(side, Answers, Out) > 0 {
+        return None;
+    }
+    let count = *heard.values().max()?;
+    // A device on top of another hears after it: what the address is on counts, if it is among them.
+    let top = heard.keys().copied().find(|at| *at == holder.interface);
+    let at = top
+        .or_else(|| heard.keys().copied().find(|at| !is_port(search, side, at)))
+        .or_else(|| heard.keys().copied().next())?;
+    let head = format!(
+        "{} for {} reached {} by {at}",
+        questions(search.address, count),
+        search.address,
+        whom(search.evidence, side)
+    );
+    let silence = Silence { search, side, holder, at, head };
+    silence
+        .unusable()
+        .or_else(|| silence.on_a_port())
+        .or_else(|| silence.no_arp())
+        .or_else(|| silence.arp_ignore())
+        .or_else(|| silence.on_other_device())
+        .or_else(|| silence.arp_filter())
+        .or_else(|| silence.reverse_path())
+        .or_else(|| silence.own_asker())
+        .or_else(|| Some(silence.unexplained()))
+}
+
+fn is_port(search: &Search<'_>, side: Side, interface: &str) -> bool {
+    search.device(side, interface).and_then(|device| device.master.as_deref()).is_some_and(takes_all)
+}
+
+/// A host that has the address and does not answer.
+struct Silence<'v, 'a> {
+    search: &'v Search<'a>,
+    side: Side,
+    holder: &'a AddressHolder,
+    /// By which device it heard the questions.
+    at: &'a str,
+    head: String,
+}
+
+impl Silence<'_, '_> {
+    /// The address is tentative, or was found to be a duplicate.
+    fn unusable(&self) -> Option<Told> {
+        let (search, holder) = (self.search, self.holder);
+        let state = holder.states.iter().find(|state| *state == "dadfailed" || *state == "tentative")?;
+        let why = if state == "dadfailed" {
+            "its kernel found another host with that address"
+        } else {
+            "its kernel has not seen yet that nobody else has it"
+        };
+        let clause = format!("{}, where {} on {} is {state}: {why}", self.head, search.address, holder.interface);
+        let meaning = "An address in that state is not used and not answered for.";
+        let (address, prefix, interface) = (search.address, holder.prefix, &holder.interface);
+        let again = format!(
+            "sh -c 'ip -6 addr del {address}/{prefix} dev {interface}; ip -6 addr add {address}/{prefix} dev {interface}'"
+        );
+        let commands = vec![
+            search.command(self.side, format!("ip -6 addr show dev {interface}")),
+            search.command(self.side, again),
+        ];
+        Some(Told::new(Found::AddressNotUsable, clause, meaning, commands))
+    }
+
+    /// The address is on a port of a bridge, which hears the questions in its place.
+    fn on_a_port(&self) -> Option<Told> {
+        let (search, holder) = (self.search, self.holder);
+        let master = holder.master.as_deref().filter(|master| takes_all(master))?;
+        let device = master.split(' ').nth(1).unwrap_or(master);
+        let clause = format!(
+            "{}, where the address is on {}, a port of {master}: what comes in there goes to {device}",
+            self.head, holder.interface
+        );
+        let meaning = format!("Addresses of a port belong to {device}.");
+        let (address, prefix, interface) = (search.address, holder.prefix, &holder.interface);
+        let mend =
+            format!("ip addr del {address}/{prefix} dev {interface}; ip addr add {address}/{prefix} dev {device}");
+        Some(Told::new(
+            Found::AddressOnOtherDevice,
+            clause,
+            meaning,
+            vec![search.command(self.side, format!("sh -c '{mend}'"))],
+        ))
+    }
+
+    fn no_arp(&self) -> Option<Told> {
+        let device =
+            self.search.device(self.side, self.at).filter(|device| device.noarp && self.search.address.is_ipv4())?;
+        let name = &device.interface;
+        let clause = format!("{}, which does no ARP (NOARP)", self.head);
+        let meaning = format!("{name} neither asks nor answers.");
+        Some(Told::new(
+            Found::ToldNotToAnswer,
+            clause,
+            meaning,
+            vec![self.search.command(self.side, format!("ip link set dev {name} arp on"))],
+        ))
+    }
+
+    /// `arp_ignore` (`Documentation/networking/ip-sysctl.rst`).
+    fn arp_ignore(&self) -> Option<Told> {
+        let (path, value) = self.setting("arp_ignore").filter(|(_, value)| *value > 0)?;
+        let elsewhere = self.holder.interface != self.at;
+        let asker = self.search.own().and_then(|own| own.address);
+        let near =
+            asker.is_none_or(|asker| self.holder.address.is_some_and(|own| shares(own, asker, self.holder.prefix)));
+        let why = match value {
+            8 => "answers for no address".to_owned(),
+            1 | 2 if elsewhere => {
+                format!(
+                    "answers only for addresses of the device that is asked, and it is on {}",
+                    self.holder.interface
+                )
+            }
+            2 if !near => "answers only those of the address's own net".to_owned(),
+            3 => "does not answer for addresses of scope host".to_owned(),
+            _ => return None,
+        };
+        let told = Told::new(Found::ToldNotToAnswer, String::new(), "", Vec::new());
+        Some(self.by_setting(told, &path, value, &format!("so that it {why}"), 0))
+    }
+
+    /// IPv6 answers only for the addresses of the device that is asked.
+    fn on_other_device(&self) -> Option<Told> {
+        let (search, holder) = (self.search, self.holder);
+        if search.address.is_ipv4() || holder.interface == self.at {
+            return None;
+        }
+        let other = &holder.interface;
+        let clause = format!(
+            "{}, and the address is on {other}: IPv6 answers only for addresses of the device that is asked",
+            self.head
+        );
+        let meaning =
+            format!("Either the address moves to {}, or the sender gets a route by an address that is there.", self.at);
+        let (address, at) = (search.address, self.at);
+        let commands = vec![
+            search.command(self.side, format!("ip -6 addr add {address}/128 dev {at}")),
+            search.command(self.side, format!("ip -6 addr show dev {other}")),
+        ];
+        Some(Told::new(Found::AddressOnOtherDevice, clause, meaning, commands))
+    }
+
+    /// With `arp_filter` a device answers only if it is the one that the asker is reached by.
+    fn arp_filter(&self) -> Option<Told> {
+        let (path, value) = self.setting("arp_filter").filter(|(_, value)| *value > 0)?;
+        let back = self.way_back()?;
+        let told = Told::new(Found::ToldNotToAnswer, String::new(), "", Vec::new());
+        let why = format!("so that {} does not answer for what is reached by {back}", self.at);
+        Some(self.by_setting(told, &path, value, &why, 0))
+    }
+
+    /// A question whose sender would be reached by another device is refused by strict reverse path filtering.
+    fn reverse_path(&self) -> Option<Told> {
+        let (path, value) = self.setting("rp_filter").filter(|(_, value)| *value == 1)?;
+        let back = self.way_back()?;
+        let told = Told::new(Found::ToldNotToAnswer, String::new(), "", Vec::new());
+        let why = format!("and the asker is reached by {back}");
+        Some(self.by_setting(told, &path, value, &why, 2))
+    }
+
+    /// The asker's own address is one of the host that is asked.
+    fn own_asker(&self) -> Option<Told> {
+        let asker = self.search.own().and_then(|own| own.address)?;
+        let twin = super::search::holders(self.search.evidence, self.side, asker).next()?;
+        let clause = format!("{}, which has the asker's own address {asker} too, on {}", self.head, twin.interface);
+        let meaning = "A question from one's own address is not answered: two hosts have it.";
+        let commands = vec![self.search.command(self.side, format!("ip addr show dev {}", twin.interface))];
+        Some(Told::new(Found::SeveralHosts, clause, meaning, commands))
+    }
+
+    fn unexplained(&self) -> Told {
+        let search = self.search;
+        let clause = format!("{}, which has the address on {} and gave no answer", self.head, self.holder.interface);
+        let (command, meaning) = if search.address.is_ipv4() {
+            ("sysctl -a --pattern 'ipv4.conf.*.arp_'".to_owned(), "Nothing that was looked up there says why.")
+        } else {
+            (format!("ip -6 addr show dev {}", self.holder.interface), "Nothing that was looked up there says why.")
+        };
+        let commands = vec![search.command(self.side, command), search.command(self.side, "nft list ruleset")];
+        Told::new(Found::Silent, clause, meaning, commands)
+    }
+
+    fn setting(&self, name: &str) -> Option<(String, u32)> {
+        self.search.address.is_ipv4().then(|| self.search.setting(self.side, self.at, name)).flatten()
+    }
+
+    /// The device by which the asker is reached, where that is another one than the questions came in by; or none.
+    fn way_back(&self) -> Option<String> {
+        let asker = self.search.packets(self.side, Asks, In).next().map(|packet| packet.asker)?;
+        let route = self.search.evidence.findings(self.side).find_map(|finding| match finding {
+            Finding::Route { to, errno, interface } if *to == asker => Some((errno.is_some(), interface.clone())),
+            _ => None,
+        });
+        match route? {
+            (true, _) => Some("no device: there is no route".to_owned()),
+            (false, Some(device)) if device != self.at => Some(device),
+            _ => None,
+        }
+    }
+
+    fn by_setting(&self, told: Told, path: &str, value: u32, why: &str, mended: u32) -> Told {
+        let dotted = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+        let commands = vec![self.search.command(self.side, format!("sysctl -w {dotted}={mended}"))];
+        let of = whose(self.search.evidence, self.side);
+        Told {
+            clause: format!("{}, where {dotted}={value}, {why}", self.head),
+            meaning: format!("It is {of} setting that keeps it from answering."),
+            commands,
+            setting: Some(SettingSaid { path: path.to_owned(), value: value.to_string() }),
+            ..told
+        }
+    }
+}
+
+/// Returns a word with its first letter capital; ARP has it already.
+pub(super) fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// Returns `10.0.0.0/24 of eth0` for an address with its prefix.
+pub(super) fn net_of(address: IpAddr, prefix: u8) -> String {
+    format!("{address}/{prefix}")
+}

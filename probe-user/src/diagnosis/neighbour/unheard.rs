@@ -1,0 +1,378 @@
+//! Why nobody answers where nobody who heard the questions has the address: it is elsewhere, or nowhere.
+
+use super::{
+    Told,
+    freed::shares,
+    search::{self, Search},
+    silent::net_of,
+    words::{ip, questions, whom},
+};
+use crate::{
+    diagnosis::{path::Side, resolution::NeighbourFinding as Found},
+    model::trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NextHopFacts, ProgramSite},
+};
+
+/// Who has the address, where nobody who was asked has it.
+struct Owner<'a> {
+    holder: &'a AddressHolder,
+    /// The watched side that it is; none: a namespace that was only looked into.
+    side: Option<Side>,
+}
+
+/// Returns what is known of an address for which nobody answers.
+pub(super) fn told(search: &Search<'_>) -> Option<Told> {
+    let owner = owner(search);
+    no_gateway(search)
+        .or_else(|| prefix(search, owner.as_ref()))
+        .or_else(|| elsewhere(search, owner.as_ref()))
+        .or_else(|| gateway(search))
+        .or_else(|| peer_lacks_it(search))
+        .or_else(|| Some(nobody(search)))
+}
+
+/// Who is known to have the address: the far end, a place, or the only other namespace that does.
+fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
+    let watched =
+        search.others().find_map(|side| Some(Owner { holder: search.holders(side).next()?, side: Some(side) }));
+    watched.or_else(|| match search.elsewhere().as_slice() {
+        [holder] => Some(Owner { holder, side: None }),
+        _ => None,
+    })
+}
+
+impl Owner<'_> {
+    fn name(&self, search: &Search<'_>) -> String {
+        match self.side {
+            Some(side) => whom(search.evidence, side),
+            None => format!("network namespace {}", self.holder.netns.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// Two devices that are made on one, or a device and the one that it is made on: neither hears the other.
+pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
+    let mine = search.device(search.asker, &search.interface)?;
+    let own = search.own()?;
+    let of_one = |kind: Option<&str>| kind.filter(|kind| matches!(*kind, "macvlan" | "ipvlan")).map(str::to_owned);
+    let watched = search.others().flat_map(|side| search.holders(side).map(move |holder| (Some(side), holder)));
+    let mut others = watched.chain(search.elsewhere().into_iter().map(|holder| (None, holder)));
+    others.find_map(|(side, other)| {
+        let child = of_one(other.kind.as_deref()).filter(|_| other.lower == Some(mine.ifindex));
+        let parent = of_one(own.kind.as_deref()).filter(|_| own.lower == Some(other.ifindex));
+        let siblings = of_one(own.kind.as_deref())
+            .filter(|_| own.lower.is_some() && own.lower == other.lower && own.kind == other.kind);
+        let owner = Owner { holder: other, side }.name(search);
+        let (address, interface, there) = (search.address, &search.interface, &other.interface);
+        let (clause, kind) = if let Some(kind) = child {
+            (format!("{address} is on {there} of {owner}, a {kind} device made on this very {interface}"), kind)
+        } else if let Some(kind) = parent {
+            (format!("{interface} is a {kind} device made on {there} of {owner}, which has {address}"), kind)
+        } else {
+            let kind = siblings.filter(|_| search.count(search.asker, NeighbourKind::Answers, NeighbourHop::In) == 0)?;
+            (format!("{interface} and {there} of {owner}, which has {address}, are {kind} devices made on the same one"), kind)
+        };
+        let below = if own.kind.as_deref() == Some(&kind) { there } else { interface };
+        let meaning = if own.kind == other.kind {
+            format!("In mode private or vepa two {kind} devices of one never reach each other; in mode bridge they do.")
+        } else {
+            format!(
+                "What a host sends by a device never comes to a {kind} device that was made on it: that can never work. \
+                 The host reaches it through a {kind} device of its own beside it."
+            )
+        };
+        let free = own.prefix;
+        let commands = if own.kind == other.kind {
+            vec![search.command(search.asker, format!("ip -d link show dev {interface}"))]
+        } else {
+            let bits = if address.is_ipv4() { 32 } else { 128 };
+            let mode = if kind == "macvlan" { "mode bridge" } else { "mode l2" };
+            vec![
+                search.command(search.asker, format!("ip link add link {below} name {kind}-host type {kind} {mode}")),
+                search.command(search.asker, format!("ip link set dev {kind}-host up")),
+                search.command(search.asker, format!("{} route add {address}/{bits} dev {kind}-host", ip(address))),
+                search.command(search.asker, format!("{} addr show dev {interface}  # of a /{free}", ip(address))),
+            ]
+        };
+        Some(Told::new(Found::DevicesOfOne, clause, meaning, commands))
+    })
+}
+
+/// A route without a gateway has every address asked for on the link.
+fn no_gateway(search: &Search<'_>) -> Option<Told> {
+    let route = search.route(search.asker).filter(|route| route.next == route.to && route.prefix == 0)?;
+    let name = search.asker_name();
+    let clause = format!(
+        "{name}'s route \"default dev {}\" names no gateway, so {} itself is asked for on that link, and nobody there has it",
+        route.interface, search.address
+    );
+    let meaning = "Only a point-to-point device needs no gateway.";
+    let ip = ip(search.address);
+    let mend = format!("{ip} route replace default via GATEWAY dev {}", route.interface);
+    let commands =
+        vec![search.command(search.asker, format!("{ip} route show default")), search.command(search.asker, mend)];
+    Some(Told::new(Found::NoGateway, clause, meaning, commands))
+}
+
+/// A router that heard the questions and has the address behind another device.
+fn router<'a>(search: &Search<'a>) -> Option<(Side, &'a NextHopFacts)> {
+    search.others().find_map(|side| {
+        let heard = search.heard(side);
+        let route = search.route(side).filter(|_| !heard.is_empty())?;
+        (!heard.contains_key(route.interface.as_str())).then_some((side, route))
+    })
+}
+
+/// The route says that the address is on this link; it is on another one, behind a router.
+fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
+    let route = search.route(search.asker).filter(|route| route.next == route.to)?;
+    let own = search.own()?;
+    let mine = own.address?;
+    let bits = owner.map(|owner| owner.holder.prefix);
+    let outside = bits.is_some_and(|bits| !shares(search.address, mine, bits));
+    let router = router(search);
+    if !outside && router.is_none() {
+        return None;
+    }
+    let (name, interface) = (search.asker_name(), &route.interface);
+    let mut clause = format!(
+        "{} is asked for on {interface} itself, since {name}'s route {} says that it is on that link, and it is not",
+        search.address, route.route
+    );
+    if let (Some(owner), Some(bits)) = (owner, bits) {
+        let has = net_of(search.address, bits);
+        clause.push_str(&format!(": {} has it as {has}", owner.name(search)));
+    }
+    let gateway = route.instead.as_ref().map(|other| other.gateway);
+    match (router, gateway) {
+        (Some((side, way)), Some(gateway)) => clause.push_str(&format!(
+            "; the router {gateway} ({}) has it behind its {}",
+            whom(search.evidence, side),
+            way.interface
+        )),
+        (Some((side, way)), None) => {
+            clause.push_str(&format!("; {} has it behind its {}", whom(search.evidence, side), way.interface));
+        }
+        (None, Some(gateway)) => clause.push_str(&format!("; the router {gateway} would be asked otherwise")),
+        (None, None) => {}
+    }
+    let meaning =
+        format!("The prefix /{} of {mine} on {interface} is too wide: it covers what is routed elsewhere.", own.prefix);
+    let mut commands = Vec::new();
+    let by_address = route.prefix == own.prefix && shares(search.address, mine, own.prefix);
+    let length = bits.filter(|bits| *bits > own.prefix).or_else(|| router.map(|(_, way)| way.prefix));
+    if let Some(length) = length.filter(|_| by_address) {
+        let mend = format!(
+            "sh -c 'ip addr del {mine}/{} dev {interface}; ip addr add {mine}/{length} dev {interface}'",
+            own.prefix
+        );
+        commands.push(search.command(search.asker, mend));
+    }
+    if let Some(gateway) = gateway {
+        let bits = if search.address.is_ipv4() { 32 } else { 128 };
+        let add = format!("{} route add {}/{bits} via {gateway} dev {interface}", ip(search.address), search.address);
+        commands.push(search.command(search.asker, add));
+    }
+    commands.push(search.command(search.asker, format!("{} route get {}", ip(search.address), search.address)));
+    Some(Told::new(Found::PrefixTooWide, clause, meaning, commands))
+}
+
+/// The address is known to be somewhere that the questions did not reach, or on another device.
+fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
+    let owner = owner?;
+    let (name, asked) = (owner.name(search), questions(search.address, search.asked()));
+    let holder = owner.holder;
+    let state = holder.states.first().map(|state| format!(" ({state})")).unwrap_or_default();
+    let clause = format!(
+        "{asked} for {} left {} by {}, and none reached {name}, which has it on {}{state}",
+        search.address,
+        search.asker_name(),
+        search.interface,
+        holder.interface
+    );
+    let mut clause = clause;
+    let mut commands = Vec::new();
+    if let Some((side, came, left)) = bridge(search) {
+        let left = if left.is_empty() { "by no port".to_owned() } else { format!("by {} only", left.join(", ")) };
+        clause.push_str(&format!("; they came to {} by {came} and left it {left}", whom(search.evidence, side)));
+        commands.push(search.command(side, "bridge -d link show"));
+        commands.push(search.command(side, "bridge vlan show"));
+    }
+    let program = owner.side.and_then(|side| {
+        search.evidence.findings(side).find_map(|finding| match finding {
+            Finding::Program { at: ProgramSite::Xdp, who, probe_filter: false, .. } => Some(who),
+            _ => None,
+        })
+    });
+    if let Some(program) = program {
+        clause.push_str(&format!("; what comes in there meets the {program} first, which may drop them"));
+    }
+    let meaning = "The two are not on one link: a cable, a bridge, a VLAN or a namespace lies between.";
+    let shown = format!("ip addr show dev {}", holder.interface);
+    let there = match owner.side {
+        Some(side) => search.command(side, shown),
+        None => Search::command_in(holder, &shown),
+    };
+    let here = format!("{} route get {}", ip(search.address), search.address);
+    commands.extend([search.command(search.asker, here), there]);
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
+}
+
+/// A place that heard the questions at a port, and by which ports it sent them on.
+fn bridge<'a>(search: &Search<'a>) -> Option<(Side, &'a str, Vec<&'a str>)> {
+    search.others().find_map(|side| {
+        let is_port = |interface: &&str| search.device(side, interface).is_some_and(|device| device.master.is_some());
+        let came = search.heard(side).into_keys().find(is_port)?;
+        let out = search.packets(side, NeighbourKind::Asks, NeighbourHop::Out);
+        let mut left: Vec<&str> = out.filter_map(|packet| packet.interface.as_deref()).collect();
+        left.sort_unstable();
+        left.dedup();
+        Some((side, came, left))
+    })
+}
+
+/// The gateway of the route does not answer.
+fn gateway(search: &Search<'_>) -> Option<Told> {
+    let route = search.route(search.asker).filter(|route| route.next != route.to)?;
+    let (gateway, interface, name) = (route.next, &route.interface, search.asker_name());
+    let mut clause = format!(
+        "the gateway {gateway} of {name}'s route {} on {interface} does not answer ({} went out)",
+        if route.route == "default" { "default".to_owned() } else { route.route.clone() },
+        questions(gateway, search.asked())
+    );
+    let own = search.own().and_then(|own| Some((own.address?, own.prefix)));
+    let outside =
+        own.filter(|(own, bits)| !gateway.is_loopback() && !shares(*own, gateway, *bits) && !is_link_local(gateway));
+    if let Some((own, bits)) = outside {
+        clause.push_str(&format!("; it is not of the net of {interface}, {}", net_of(own, bits)));
+    }
+    let others: Vec<String> = hearers(search);
+    if !others.is_empty() {
+        clause.push_str(&format!(
+            "; {} heard them and {} not have it",
+            others.join(", "),
+            if others.len() == 1 { "does" } else { "do" }
+        ));
+    }
+    let ip = ip(gateway);
+    let mut commands = vec![search.command(search.asker, format!("{ip} neigh show {gateway} dev {interface}"))];
+    let meaning = match &route.instead {
+        Some(other) => {
+            let known = other
+                .state
+                .as_deref()
+                .filter(|state| matches!(*state, "REACHABLE" | "STALE" | "DELAY" | "PROBE" | "PERMANENT"));
+            let of = known.map(|state| format!(", whose entry is {state}")).unwrap_or_default();
+            clause.push_str(&format!(
+                "; another route {} leads by {} on {}{of}",
+                other.route, other.gateway, other.interface
+            ));
+            let del = format!("{ip} route del {} via {gateway} dev {interface}", route.route);
+            commands.insert(0, search.command(search.asker, del));
+            let try_it = format!("ping -c 1 {}", other.gateway);
+            commands.insert(1, search.command(search.asker, try_it));
+            "The preferred gateway is down, or was never there; the kernel does not turn to the other route by itself."
+        }
+        None => "The gateway is down, or its address is wrong.",
+    };
+    commands.push(search.command(search.asker, format!("{ip} route show {}", route.route)));
+    Some(Told::new(Found::GatewayGone, clause, meaning, commands))
+}
+
+fn is_link_local(address: std::net::IpAddr) -> bool {
+    match address {
+        std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        std::net::IpAddr::V4(v4) => v4.is_link_local(),
+    }
+}
+
+/// The places that heard the questions and are more than ports of a bridge.
+fn hearers(search: &Search<'_>) -> Vec<String> {
+    let heard = search.others().filter(|side| {
+        let hears = |interface: &str| search.device(*side, interface).is_none_or(|device| device.master.is_none());
+        search.heard(*side).keys().any(|interface| hears(interface))
+    });
+    heard.map(|side| whom(search.evidence, side)).collect()
+}
+
+/// The far end, or who heard the questions, does not have the address.
+fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
+    let peer = Side::Peer;
+    let lacks = search.evidence.two_sided()
+        && search.asker != peer
+        && search
+            .evidence
+            .findings(peer)
+            .any(|finding| matches!(finding, Finding::Address { address, own: false } if *address == search.address));
+    if !lacks {
+        return None;
+    }
+    let heard: usize = search.heard(peer).values().copied().max().unwrap_or(0);
+    let name = whom(search.evidence, peer);
+    let reached = if heard > 0 {
+        format!("{} for {} reached {name}, which", questions(search.address, heard), search.address)
+    } else {
+        format!("{name} heard none of the {} for {}, and", questions(search.address, search.asked()), search.address)
+    };
+    let off = search.evidence.findings(peer).find_map(|finding| match finding {
+        Finding::Setting { path, value } if path.ends_with("/disable_ipv6") && value.trim() == "1" => {
+            Some(path.clone())
+        }
+        _ => None,
+    });
+    let clause = match &off {
+        Some(path) if !search.address.is_ipv4() => format!("{reached} does not have it: {}=1", path.replace('/', ".")),
+        _ => format!("{reached} does not have that address"),
+    };
+    let commands = vec![search.command(peer, format!("{} -br addr", ip(search.address)))];
+    Some(Told::new(Found::AddressElsewhere, clause, "It is another host's, or was taken away.", commands))
+}
+
+/// Nobody answers, and nobody known here has the address.
+fn nobody(search: &Search<'_>) -> Told {
+    let asked = search.asked();
+    let name = search.asker_name();
+    let mut clause = if asked == 0 {
+        format!(
+            "{} on {} is not found, and no {} for it was seen to leave",
+            search.address,
+            search.interface,
+            super::words::question(search.address)
+        )
+    } else {
+        format!(
+            "{} for {} left {name} by {}, and no answer came",
+            questions(search.address, asked),
+            search.address,
+            search.interface
+        )
+    };
+    let others = hearers(search);
+    if !others.is_empty() {
+        let verb = if others.len() == 1 { "does" } else { "do" };
+        clause.push_str(&format!("; {} heard them and {verb} not have that address", others.join(", ")));
+    }
+    if let Some(device) = search.device(search.asker, &search.interface).filter(|device| device.noarp) {
+        clause.push_str(&format!("; {} does no ARP (NOARP)", device.interface));
+    }
+    let route = search.route(search.asker).filter(|route| route.next == route.to);
+    let wide = route.filter(|route| route.prefix < if search.address.is_ipv4() { 24 } else { 64 });
+    let mut meaning = format!("No host on the link of {} has that address, or it is down.", search.interface);
+    let ip = ip(search.address);
+    let mut commands = vec![
+        search.command(search.asker, format!("{ip} neigh show {} dev {}", search.address, search.interface)),
+        search.command(search.asker, format!("{ip} route get {}", search.address)),
+    ];
+    if let Some((route, other)) = wide.and_then(|route| Some((route, route.instead.as_ref()?))) {
+        meaning.push_str(&format!(
+            " If it is behind a router, the prefix of {} is too wide: {} would be asked otherwise.",
+            route.route, other.gateway
+        ));
+        commands.push(search.command(search.asker, format!("{ip} route add {} via {}", search.address, other.gateway)));
+    }
+    Told::new(Found::Nobody, clause, meaning, commands)
+}
+
+/// Whether `side` has a device with that link-layer address.
+pub(super) fn has_lladdr(search: &Search<'_>, side: Side, lladdr: &str) -> bool {
+    search::devices(search.evidence, side).any(|device| device.lladdr.as_deref() == Some(lladdr))
+}

@@ -1,0 +1,65 @@
+//! The words of ARP and of neighbour discovery, and of who is meant.
+
+use std::net::IpAddr;
+
+use super::search::Search;
+use crate::diagnosis::{Evidence, path::Side};
+
+/// Returns `2 ARP requests`, `1 neighbour solicitation`.
+pub(super) fn questions(address: IpAddr, count: usize) -> String {
+    counted(count, question(address))
+}
+
+/// Returns `2 ARP replies`, `1 neighbour advertisement`.
+pub(super) fn answers(address: IpAddr, count: usize) -> String {
+    counted(count, answer(address))
+}
+
+/// Returns the word for a question, without a number.
+pub(super) fn question(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ARP request" } else { "neighbour solicitation" }
+}
+
+/// Returns the word for an answer, without a number.
+pub(super) fn answer(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ARP reply" } else { "neighbour advertisement" }
+}
+
+/// Returns the plural of one of these words.
+pub(super) fn plural(word: &str) -> String {
+    word.strip_suffix('y').map_or_else(|| format!("{word}s"), |stem| format!("{stem}ies"))
+}
+
+fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {}", plural(word)) }
+}
+
+/// Returns the option of `ip` for the version of an address.
+pub(super) fn ip(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "ip" } else { "ip -6" }
+}
+
+/// Returns a side as it is called in the middle of a sentence.
+pub(super) fn whom(evidence: &Evidence, side: Side) -> String {
+    let name = evidence.name(side);
+    if evidence.place(side).is_some() { format!("network namespace {name}") } else { name }
+}
+
+/// Returns `vm's`, `network namespace b's`.
+pub(super) fn whose(evidence: &Evidence, side: Side) -> String {
+    format!("{}'s", whom(evidence, side))
+}
+
+impl Search<'_> {
+    /// Returns how the asker is called.
+    pub(super) fn asker_name(&self) -> String {
+        whom(self.evidence, self.asker)
+    }
+
+    /// Returns how many questions left the asker.
+    pub(super) fn asked(&self) -> usize {
+        use crate::model::trace::{NeighbourHop::Out, NeighbourKind::Asks};
+        let out = self.packets(self.asker, Asks, Out);
+        out.filter(|packet| packet.interface.as_deref() == Some(&self.interface)).count()
+    }
+}

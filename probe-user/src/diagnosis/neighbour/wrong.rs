@@ -1,0 +1,261 @@
+//! Packets that went to a wrong neighbour: an entry with another link-layer address than the host has that they are for, or
+//! several hosts with one address.
+
+use super::{
+    Told,
+    search::{self, Search},
+    unheard::has_lladdr,
+    words::{ip, whom, whose},
+};
+use crate::{
+    diagnosis::{
+        Evidence,
+        document::{Command, Stop, StopHost},
+        path::Side,
+        resolution::NeighbourFinding as Found,
+        resolution::OtherHost,
+    },
+    model::trace::Finding,
+};
+
+/// A device that has the address, by its link-layer address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Right {
+    /// Who it is, in words; none: it only answered.
+    who: Option<String>,
+    interface: String,
+    lladdr: String,
+}
+
+/// Whether the entry of `search` sent the packets of `stop` to a host that they are not for, or to one of several.
+pub(super) fn misleads(search: &Search<'_>, stop: &Stop) -> bool {
+    wrong_entry(search, stop).is_some() || several(search, stop).is_some()
+}
+
+/// Returns what is said of it.
+pub(super) fn told(search: &Search<'_>, stop: &Stop) -> Option<Told> {
+    wrong_entry(search, stop).map(|rights| entry_told(search, stop, &rights)).or_else(|| several(search, stop))
+}
+
+/// Who has the address, where the entry has somebody else's link-layer address, and the packets stopped because of it.
+fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
+    let lladdr = search.lladdr.as_deref()?;
+    let rights = rights(search, stop);
+    let known: Vec<Side> = search.others().filter(|side| search.holders(*side).next().is_some()).collect();
+    let is_right =
+        rights.iter().any(|right| right.lladdr == lladdr) || known.iter().any(|side| has_lladdr(search, *side, lladdr));
+    // An address on a device without one of its own, such as lo, is found by any device of its host.
+    let unknown = known.iter().any(|side| search.holders(*side).all(|holder| holder.lladdr.is_none()));
+    if rights.is_empty() || is_right || unknown {
+        return None;
+    }
+    let other_host = stop.cause.reason.as_deref() == Some("OTHERHOST");
+    let bridged = stop.whose.side().is_some_and(|side| {
+        search.evidence.place(side).is_some()
+            && search::devices(search.evidence, side).any(|device| device.master.is_some())
+    });
+    let lost = bridged || matches!(stop.host, StopHost::Network | StopHost::Beyond);
+    let misled = stop.whose.side().is_some_and(|side| {
+        side != search.asker && has_lladdr(search, side, lladdr) && search.holders(side).next().is_none()
+    });
+    (other_host || lost || misled).then_some(rights)
+}
+
+/// Every device that is known to have the address: of watched sides, and those that answered when asked again.
+fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
+    let mut rights: Vec<Right> = Vec::new();
+    let mut add = |right: Right| {
+        if !rights.iter().any(|old| old.lladdr == right.lladdr) {
+            rights.push(right);
+        }
+    };
+    for side in search.others() {
+        for holder in search.holders(side) {
+            if let Some(lladdr) = holder.lladdr.clone() {
+                add(Right { who: Some(whom(search.evidence, side)), interface: holder.interface.clone(), lladdr });
+            }
+        }
+    }
+    let again = search.asked_again();
+    let answered = |lladdr: &str| again.is_some_and(|again| again.lladdrs.iter().any(|other| other == lladdr));
+    let elsewhere = search.elsewhere();
+    // IPv6 is not asked again: then the only other host of that address counts where packets went to one without it.
+    let misled = stop.whose.side().is_some_and(|side| {
+        search.evidence.place(side).is_some() && search.holders(side).next().is_none() && search.asker == Side::Local
+    });
+    let silent = !search.address.is_ipv4();
+    for holder in &elsewhere {
+        // Other links may have hosts of that address: only what answers on this one counts, or is the only one there is.
+        let Some(lladdr) = holder.lladdr.clone() else { continue };
+        if answered(&lladdr) || silent && misled && elsewhere.len() == 1 {
+            let who = format!("network namespace {}", holder.netns.as_deref().unwrap_or_default());
+            add(Right { who: Some(who), interface: holder.interface.clone(), lladdr });
+        }
+    }
+    for lladdr in again.into_iter().flat_map(|again| &again.lladdrs) {
+        add(Right { who: None, interface: String::new(), lladdr: lladdr.clone() });
+    }
+    rights
+}
+
+fn entry_told(search: &Search<'_>, stop: &Stop, rights: &[Right]) -> Told {
+    let lladdr = search.lladdr.as_deref().unwrap_or_default();
+    let (address, interface, state) = (search.address, &search.interface, search.state.as_str());
+    let asker = whose(search.evidence, search.asker);
+    let again = search.asked_again();
+    let answers = |right: &Right| again.is_some_and(|again| again.lladdrs.contains(&right.lladdr));
+    let has = |right: &Right| match &right.who {
+        Some(who) if answers(right) => {
+            format!("{who} has it on {} with {}, which answers when asked again", right.interface, right.lladdr)
+        }
+        Some(who) => format!("{who} has it on {} with {}", right.interface, right.lladdr),
+        None => format!("asked again, {} answers", right.lladdr),
+    };
+    let right: Vec<String> = rights.iter().map(has).collect();
+    let noarp = search.device(search.asker, interface).is_some_and(|device| device.noarp);
+    let entry = if noarp {
+        format!("{asker} {interface} does no ARP (NOARP), so that its frames for {address} carry {lladdr}")
+    } else {
+        format!("{asker} entry for {address} on {interface} has {lladdr} ({state})")
+    };
+    let owner = owner_of(search, lladdr);
+    let of = owner.as_ref().map(|(side, device)| format!(", which is {device} of {}", whom(search.evidence, *side)));
+    let clause = format!("{entry}{}, and {}", of.clone().unwrap_or_default(), right.join(", and "));
+    let misled =
+        stop.whose.side().filter(|side| search.evidence.place(*side).is_some() && has_lladdr(search, *side, lladdr));
+    let proxy =
+        misled.and_then(|side| search.setting(side, owner.as_ref()?.1, "proxy_arp")).filter(|(_, value)| *value > 0);
+    let proxy = proxy.map(|(path, value)| format!(" and answers for others, as {}={value}", path.replace('/', ".")));
+    let sentence = misled.map(|side| {
+        let were = if stop.packets == 1 { "was" } else { "were" };
+        format!(
+            "{were} sent to {}, which does not have {address}{}: {entry}, and {}",
+            whom(search.evidence, side),
+            proxy.unwrap_or_default(),
+            right.join(", and ")
+        )
+    });
+    let meaning = if noarp {
+        "A device that does no ARP finds no neighbour by itself.".to_owned()
+    } else {
+        let permanent = state == "PERMANENT";
+        let how = if permanent {
+            "An entry that is PERMANENT is never asked for again."
+        } else {
+            "The entry is from before; it is asked for again only once it is in doubt."
+        };
+        format!("Frames go to a host that has not, or has no longer, the address. {how}")
+    };
+    Told { sentence, ..Told::new(Found::WrongEntry, clause, meaning, mending(search, rights, noarp)) }
+}
+
+/// What mends the entry: to forget it, or to write the right one where it was written by hand.
+fn mending(search: &Search<'_>, rights: &[Right], noarp: bool) -> Vec<Command> {
+    let (ip, address, interface) = (ip(search.address), search.address, &search.interface);
+    if noarp {
+        return vec![search.command(search.asker, format!("ip link set dev {interface} arp on"))];
+    }
+    let device = search.device(search.asker, interface);
+    let vxlan = device.and_then(|device| device.kind.as_deref()) == Some("vxlan");
+    let mut commands = Vec::new();
+    if let (true, [right, ..]) = (search.state == "PERMANENT", rights) {
+        let lladdr = &right.lladdr;
+        commands.push(format!("{ip} neigh replace {address} lladdr {lladdr} dev {interface} nud permanent"));
+    }
+    if !vxlan {
+        commands.push(format!("{ip} neigh del {address} dev {interface}"));
+    } else {
+        commands.push(format!("bridge fdb show dev {interface}"));
+    }
+    commands.push(format!("{ip} neigh show {address} dev {interface}"));
+    commands.into_iter().map(|command| search.command(search.asker, command)).collect()
+}
+
+/// Whose device has a link-layer address.
+fn owner_of<'a>(search: &Search<'a>, lladdr: &str) -> Option<(Side, &'a str)> {
+    search.evidence.sides().find_map(|side| {
+        let mut devices = search::devices(search.evidence, side);
+        let device = devices.find(|device| device.lladdr.as_deref() == Some(lladdr))?;
+        Some((side, device.interface.as_str()))
+    })
+}
+
+/// Several hosts have the address, and the packets went to one of them.
+fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
+    let lladdr = search.lladdr.as_deref()?;
+    let rights = rights(search, stop);
+    let here = stop.whose.side().filter(|side| search.evidence.place(*side).is_some());
+    let there = here.filter(|side| search.holders(*side).next().is_some())?;
+    let mine = rights.iter().find(|right| right.lladdr == lladdr && has_lladdr(search, there, lladdr))?;
+    let others: Vec<&Right> = rights.iter().filter(|right| !has_lladdr(search, there, &right.lladdr)).collect();
+    let other = others.first()?;
+    let (address, name) = (search.address, whom(search.evidence, there));
+    let named = |right: &Right| match &right.who {
+        Some(who) => format!("{who} ({}, {})", right.interface, right.lladdr),
+        None => format!("another host ({})", right.lladdr),
+    };
+    let clause = format!(
+        "two hosts have {address}: {} and {}; {} entry has the first one's",
+        named(mine),
+        named(other),
+        whose(search.evidence, search.asker)
+    );
+    let were = if stop.packets == 1 { "was" } else { "were" };
+    let ended = match &stop.cause.setting {
+        Some(setting) => format!("left unanswered there, as {}={} says", setting.path.replace('/', "."), setting.value),
+        None => "ended there".to_owned(),
+    };
+    let unseen = if search.evidence.passes_by_the_peer() {
+        format!("; {} saw none of them", search.evidence.name(Side::Peer))
+    } else {
+        String::new()
+    };
+    let sentence = format!("{were} sent to {name} and {ended}: {clause}{unseen}");
+    let meaning = "One of the two must give the address up; which of them answers first is chance.";
+    let mut commands = vec![
+        search.command(there, format!("{} addr show dev {}", ip(address), mine.interface)),
+        search.command(search.asker, format!("{} neigh show {address} dev {}", ip(address), search.interface)),
+    ];
+    commands.extend(stop.commands.iter().take(1).cloned());
+    Some(Told {
+        sentence: Some(sentence),
+        setting: stop.cause.setting.clone(),
+        ..Told::new(Found::SeveralHosts, clause, meaning, commands)
+    })
+}
+
+/// Returns who answered a run whose far end saw nothing of it.
+pub(super) fn other(evidence: &Evidence) -> OtherHost {
+    let target = evidence.target.address;
+    let entry = evidence.findings(Side::Local).find_map(|finding| match finding {
+        Finding::Neighbour { lladdr, .. } => lladdr.clone(),
+        _ => None,
+    });
+    let has = |side: &Side| {
+        evidence
+            .findings(*side)
+            .any(|finding| matches!(finding, Finding::Address { address, own: true } if *address == target))
+    };
+    let place = evidence.sides().filter(|side| matches!(side, Side::Via(_))).find(has);
+    let peer = search::holders(evidence, Side::Peer, target).find_map(|holder| holder.lladdr.clone());
+    OtherHost { lladdr: entry, place: place.map(|side| evidence.name(side)), peer_lladdr: peer }
+}
+
+/// Returns who it is, and what the far end has to do with it, as the rest of a sentence: `network namespace c answered …`.
+pub(in crate::diagnosis) fn told_of(other: &OtherHost, evidence: &Evidence) -> String {
+    let (far, target) = (evidence.name(Side::Peer), evidence.target.address);
+    let by = |lladdr: &Option<String>| lladdr.as_ref().map(|lladdr| format!(" ({lladdr})")).unwrap_or_default();
+    let who = match &other.place {
+        Some(place) => format!("network namespace {place}{}", by(&other.lladdr)),
+        None => match &other.lladdr {
+            Some(lladdr) => format!("the host with {lladdr}"),
+            None => "another host".to_owned(),
+        },
+    };
+    let also = if other.peer_lladdr.is_some() {
+        format!(", and {far}{} has that address too", by(&other.peer_lladdr))
+    } else {
+        String::new()
+    };
+    format!("by {who}, not by {far}, which saw none of them: {who} answers for {target}{also}")
+}

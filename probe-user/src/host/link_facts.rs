@@ -1,0 +1,187 @@
+//! Devices and the addresses on them as neighbours find them: link-layer addresses, states, what a device is a port of.
+
+use std::{collections::BTreeMap, io, net::IpAddr};
+
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    address::{AddressAttribute, AddressFlags, AddressMessage},
+    link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
+};
+
+use super::device::netlink;
+use crate::model::trace::{AddressHolder, LinkFacts, frame::hardware_address};
+
+/// A device, and which others it is on top of or belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Linked {
+    facts: LinkFacts,
+    lower: Option<u32>,
+    master: Option<u32>,
+}
+
+/// Every device of the calling thread's network namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Links(BTreeMap<u32, Linked>);
+
+impl Links {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn read() -> io::Result<Self> {
+        let mut request = LinkMessage::default();
+        request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let messages = netlink::dump(&RouteNetlinkMessage::GetLink(request))?;
+        Ok(Self::of(messages))
+    }
+
+    fn of(messages: Vec<RouteNetlinkMessage>) -> Self {
+        let mut links: BTreeMap<u32, Linked> = messages.into_iter().filter_map(linked).collect();
+        let names: BTreeMap<u32, String> = links
+            .iter()
+            .map(|(index, link)| (*index, format!("{} {}", kind_of(&link.facts), link.facts.interface)))
+            .collect();
+        for link in links.values_mut() {
+            link.facts.master = link.master.and_then(|master| names.get(&master).cloned());
+        }
+        Self(links)
+    }
+
+    /// Returns the device of that name.
+    pub fn named(&self, interface: &str) -> Option<LinkFacts> {
+        self.0.values().map(|link| &link.facts).find(|facts| facts.interface == interface).cloned()
+    }
+
+    /// Returns which devices have one of `addresses`, in the order of those.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn holders(&self, addresses: &[IpAddr]) -> io::Result<Vec<AddressHolder>> {
+        let messages = netlink::dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let mut holders: Vec<AddressHolder> =
+            messages.iter().filter_map(|message| self.holder(message, addresses)).collect();
+        holders.sort_by_key(|holder| addresses.iter().position(|address| Some(*address) == holder.address));
+        Ok(holders)
+    }
+
+    fn holder(&self, message: &RouteNetlinkMessage, addresses: &[IpAddr]) -> Option<AddressHolder> {
+        let RouteNetlinkMessage::NewAddress(message) = message else { return None };
+        let (mut local, mut address) = (None, None);
+        let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
+        for attribute in &message.attributes {
+            match attribute {
+                AddressAttribute::Local(found) => local = Some(*found),
+                AddressAttribute::Address(found) => address = Some(*found),
+                AddressAttribute::Flags(found) => flags = *found,
+                _ => {}
+            }
+        }
+        let address = local.or(address).filter(|address| addresses.contains(address))?;
+        let link = self.0.get(&message.header.index)?;
+        Some(AddressHolder {
+            address: Some(address),
+            prefix: message.header.prefix_len,
+            interface: link.facts.interface.clone(),
+            ifindex: link.facts.ifindex,
+            states: states(flags),
+            lladdr: link.facts.lladdr.clone(),
+            kind: link.facts.kind.clone(),
+            lower: link.lower,
+            master: link.facts.master.clone(),
+            netns: None,
+            inode: 0,
+            enter: None,
+        })
+    }
+}
+
+/// Returns the states that keep the kernel from using an address, in the words of `ip address`.
+fn states(flags: AddressFlags) -> Vec<String> {
+    let words = [
+        (AddressFlags::Dadfailed, "dadfailed"),
+        (AddressFlags::Tentative, "tentative"),
+        (AddressFlags::Optimistic, "optimistic"),
+    ];
+    words.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| word.to_owned()).collect()
+}
+
+fn kind_of(facts: &LinkFacts) -> &str {
+    facts.kind.as_deref().unwrap_or("device")
+}
+
+fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
+    let RouteNetlinkMessage::NewLink(message) = message else { return None };
+    let mut link = Linked::default();
+    link.facts.ifindex = message.header.index;
+    link.facts.noarp = message.header.flags.contains(LinkFlags::Noarp);
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.facts.interface = name,
+            LinkAttribute::Address(bytes) => link.facts.lladdr = lladdr(&bytes),
+            LinkAttribute::Link(index) => link.lower = (index != 0).then_some(index),
+            LinkAttribute::Controller(index) => link.master = (index != 0).then_some(index),
+            LinkAttribute::LinkInfo(infos) => {
+                link.facts.kind = infos.into_iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    (!link.facts.interface.is_empty()).then_some((link.facts.ifindex, link))
+}
+
+/// Returns a link-layer address of Ethernet as `ip` writes it; `None` where it is of another kind, or zero.
+pub fn lladdr(bytes: &[u8]) -> Option<String> {
+    let known = bytes.len() == 6 && bytes.iter().any(|byte| *byte != 0);
+    known.then(|| hardware_address(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn link(index: u32, attributes: Vec<LinkAttribute>) -> RouteNetlinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        message.attributes = attributes;
+        RouteNetlinkMessage::NewLink(message)
+    }
+
+    #[test]
+    fn a_port_names_its_bridge_and_an_address_its_device() {
+        let kind = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(netlink_packet_route::link::InfoKind::Bridge)]);
+        let links = Links::of(vec![
+            link(1, vec![LinkAttribute::IfName("br0".into()), kind]),
+            link(
+                2,
+                vec![
+                    LinkAttribute::IfName("eth0".into()),
+                    LinkAttribute::Controller(1),
+                    LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7]),
+                ],
+            ),
+        ]);
+        let eth0 = links.named("eth0").expect("it is there");
+        assert_eq!((eth0.master.as_deref(), eth0.lladdr.as_deref()), (Some("bridge br0"), Some("02:00:00:00:00:07")));
+        let mut message = AddressMessage::default();
+        message.header.index = 2;
+        message.header.prefix_len = 24;
+        message.attributes.push(AddressAttribute::Local(Ipv4Addr::new(10, 0, 0, 1).into()));
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Tentative | AddressFlags::Dadfailed));
+        let message = RouteNetlinkMessage::NewAddress(message);
+        let holder = links.holder(&message, &[[10, 0, 0, 1].into()]).expect("it has it");
+        assert_eq!((holder.interface.as_str(), holder.prefix), ("eth0", 24));
+        assert_eq!(holder.states, ["dadfailed", "tentative"]);
+        assert_eq!(links.holder(&message, &[[10, 0, 0, 2].into()]), None);
+    }
+
+    #[test]
+    fn only_addresses_of_ethernet_are_told() {
+        assert_eq!(lladdr(&[0; 6]), None);
+        assert_eq!(lladdr(&[10, 0, 0, 1]), None);
+    }
+}

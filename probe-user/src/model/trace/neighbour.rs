@@ -1,0 +1,158 @@
+//! What a host saw and knows of finding neighbours: packets of ARP and neighbour discovery, addresses, devices, routes.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// A packet of ARP or neighbour discovery that is about an address of the run, at one point of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourPacket {
+    /// `CLOCK_MONOTONIC` of that host in nanoseconds.
+    pub time_ns: u64,
+    /// Whether it asks or answers.
+    pub kind: NeighbourKind,
+    /// Where it was.
+    pub hop: NeighbourHop,
+    /// The device that it was at; none: its name could not be learned.
+    pub interface: Option<String>,
+    /// The address that is asked for, or that the answer is about.
+    pub about: IpAddr,
+    /// Who asks, or whom the answer is for.
+    pub asker: IpAddr,
+    /// The link-layer address that its sender tells as its own; none: it tells none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<String>,
+    /// The drop reason where it was freed, in the running kernel's own name; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The function that freed it; else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub function: String,
+    /// The functions that called it, innermost first; empty where they were not asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<String>,
+}
+
+/// What a packet of ARP or neighbour discovery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NeighbourKind {
+    /// Who has this address?
+    Asks,
+    /// This address is at that link-layer address.
+    Answers,
+}
+
+/// Where a packet of ARP or neighbour discovery was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NeighbourHop {
+    /// About to enter a device's queue.
+    Out,
+    /// Entering the stack from a device.
+    In,
+    /// Freed.
+    Dropped,
+}
+
+/// An interface that has an address of the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressHolder {
+    /// The address, where it is not the default `::`.
+    pub address: Option<IpAddr>,
+    /// Bits of its prefix.
+    pub prefix: u8,
+    /// The interface.
+    pub interface: String,
+    /// Its index.
+    #[serde(default)]
+    pub ifindex: u32,
+    /// What keeps the kernel from using it, as `ip address` shows it: `tentative`, `dadfailed`, `optimistic`.
+    #[serde(default)]
+    pub states: Vec<String>,
+    /// Its link-layer address; none: it has none.
+    #[serde(default)]
+    pub lladdr: Option<String>,
+    /// The kind of the interface, e.g. `macvlan`; none: a plain one.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The index of the interface on which it was made.
+    #[serde(default)]
+    pub lower: Option<u32>,
+    /// The kind and name of the device that it is a port of, e.g. `bridge br0`.
+    #[serde(default)]
+    pub master: Option<String>,
+    /// Another network namespace of that kernel, by its name; none: the one that was looked at.
+    #[serde(default)]
+    pub netns: Option<String>,
+    /// The inode of that namespace.
+    #[serde(default)]
+    pub inode: u64,
+    /// What runs a command there when put before it.
+    #[serde(default)]
+    pub enter: Option<String>,
+}
+
+/// A device as neighbours find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkFacts {
+    /// Its name.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// Its link-layer address; none: it has none.
+    #[serde(default)]
+    pub lladdr: Option<String>,
+    /// Whether it neither asks nor answers ARP (`IFF_NOARP`).
+    #[serde(default)]
+    pub noarp: bool,
+    /// Its kind, e.g. `vxlan`; none: a plain one.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The kind and name of the device that it is a port of.
+    #[serde(default)]
+    pub master: Option<String>,
+}
+
+/// The route to an end, as far as it says who is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHopFacts {
+    /// Where to.
+    pub to: IpAddr,
+    /// Who is asked for: the gateway, or the end itself.
+    pub next: IpAddr,
+    /// By which device.
+    pub interface: String,
+    /// The destination of the route, e.g. `192.168.0.0/16` or `default`.
+    pub route: String,
+    /// Bits of that prefix.
+    pub prefix: u8,
+    /// The next shorter route to that end that leads to a gateway; for a route by a gateway, another one of that prefix.
+    #[serde(default)]
+    pub instead: Option<OtherRoute>,
+}
+
+/// A route that would be taken if another one were not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherRoute {
+    /// Its destination.
+    pub route: String,
+    /// Its gateway.
+    pub gateway: IpAddr,
+    /// Its device.
+    pub interface: String,
+    /// What the host knows of that gateway as its neighbour; none: it was not asked for.
+    #[serde(default)]
+    pub state: Option<String>,
+}
+
+/// Who answered when asked for an address once more, by a request of this run that changes nobody's entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedAgain {
+    /// The address.
+    pub address: IpAddr,
+    /// By which device.
+    pub interface: String,
+    /// The link-layer addresses that answered; none: nobody.
+    pub lladdrs: Vec<String>,
+}

@@ -1,0 +1,163 @@
+//! Asks for an address once more, by an ARP request that changes nobody's entries, and listens to who answers.
+//!
+//! The request has no sender's IP address, as one that looks for duplicates (RFC 5227 §2.1.1), so that nobody learns from it;
+//! and it asks to be answered at a link-layer address of its own, so that this host's kernel does not learn from the answer.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+    mem,
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use nix::libc;
+use probe_ebpf::contract::neighbour::{ANSWERS, ARP, arp};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
+
+use crate::{
+    host::link_facts::{self, Links},
+    model::trace::AskedAgain,
+};
+
+/// How long answers are waited for: hosts of one link answer within a few milliseconds.
+const WAIT: Duration = Duration::from_millis(150);
+
+/// How long to wait for a second answer once one came.
+const SECOND: Duration = Duration::from_millis(60);
+
+const ETHERNET_HEADER: usize = 14;
+
+/// Asks for `address` by `interface`.
+///
+/// # Errors
+/// Those of socket(2) and its kin: this needs `CAP_NET_RAW`.
+pub(in crate::watch) fn ask(address: Ipv4Addr, interface: &str) -> io::Result<Option<AskedAgain>> {
+    let Some(link) = Links::read()?.named(interface) else { return Ok(None) };
+    let Some(own) = link.lladdr.as_deref().and_then(bytes_of).filter(|_| !link.noarp) else { return Ok(None) };
+    let mut socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    join(&socket, link.ifindex)?;
+    socket.bind(&at(link.ifindex))?;
+    let answer_to = own_address();
+    socket.send(&request(own, answer_to, address))?;
+    let mut lladdrs = BTreeSet::new();
+    let mut until = Instant::now() + WAIT;
+    let mut frame = [0; 128];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.read(&mut frame) {
+            Ok(length) => {
+                if let Some(lladdr) = answer(&frame[..length], answer_to, address)
+                    && lladdrs.insert(lladdr)
+                {
+                    until = until.min(Instant::now() + SECOND);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    Ok(Some(AskedAgain {
+        address: address.into(),
+        interface: interface.to_owned(),
+        lladdrs: lladdrs.into_iter().collect(),
+    }))
+}
+
+/// A link-layer address that is drawn: one of nobody's maker, and of one station.
+fn own_address() -> [u8; 6] {
+    use std::hash::{BuildHasher as _, RandomState};
+    let [a, b, c, d, e, ..] = RandomState::new().hash_one(0).to_ne_bytes();
+    [0x02, a, b, c, d, e]
+}
+
+fn bytes_of(lladdr: &str) -> Option<[u8; 6]> {
+    let bytes: Result<Vec<u8>, _> = lladdr.split(':').map(|part| u8::from_str_radix(part, 16)).collect();
+    bytes.ok()?.try_into().ok()
+}
+
+fn request(own: [u8; 6], answer_to: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend(own);
+    frame.extend(ARP.to_be_bytes());
+    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(answer_to);
+    frame.extend([0; 4 + 6]);
+    frame.extend(address.octets());
+    frame
+}
+
+/// Who answers in `frame`, if it is an answer to the request.
+fn answer(frame: &[u8], answer_to: [u8; 6], address: Ipv4Addr) -> Option<String> {
+    let packet = frame.get(ETHERNET_HEADER..)?;
+    let message = arp(packet)?;
+    let mine = packet.get(18..24)? == answer_to;
+    let about = message.kind == ANSWERS && message.about == address.to_ipv6_mapped().octets();
+    (mine && about).then(|| link_facts::lladdr(&message.lladdr)).flatten()
+}
+
+/// The address of a packet socket for ARP at one interface.
+fn at(ifindex: u32) -> SockAddr {
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: the storage is larger and better aligned than any socket address, and all zeros are a valid one.
+    let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    link.sll_family = libc::AF_PACKET as u16;
+    link.sll_protocol = ARP.to_be();
+    link.sll_ifindex = ifindex.cast_signed();
+    let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the storage holds an initialised address of this length.
+    unsafe { SockAddr::new(storage, length) }
+}
+
+/// Has the socket see frames for other stations too, until it is closed.
+fn join(socket: &Socket, ifindex: u32) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let wanted = libc::packet_mreq {
+        mr_ifindex: ifindex.cast_signed(),
+        mr_type: libc::PACKET_MR_PROMISC as u16,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    // SAFETY: the descriptor is open, and the pointer is to an initialised structure of the size that is told.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const wanted).cast(),
+            mem::size_of_val(&wanted) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_to_this_very_request_counts() {
+        let (own, to, address) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9], Ipv4Addr::new(10, 0, 0, 2));
+        let asked = request(own, to, address);
+        assert_eq!(asked.len(), ETHERNET_HEADER + 28);
+        assert_eq!(answer(&asked, to, address), None);
+        let mut said = asked.clone();
+        said[21] = 2;
+        said[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 7]);
+        said[28..32].copy_from_slice(&address.octets());
+        said[32..38].copy_from_slice(&to);
+        assert_eq!(answer(&said, to, address).as_deref(), Some("02:00:00:00:00:07"));
+        assert_eq!(answer(&said, own, address), None);
+        assert_eq!(answer(&said, to, Ipv4Addr::new(10, 0, 0, 3)), None);
+    }
+
+    #[test]
+    fn link_layer_addresses_are_read_as_they_are_written() {
+        assert_eq!(bytes_of("02:00:00:00:00:0b"), Some([2, 0, 0, 0, 0, 11]));
+        assert_eq!(bytes_of("02:00"), None);
+    }
+}
