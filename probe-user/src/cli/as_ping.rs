@@ -17,11 +17,11 @@ pub struct PingFlags {
     /// DSCP value in the IP header, 0 to 63: the upper six of those bits
     #[arg(long, conflicts_with = "tclass", value_parser = clap::value_parser!(u8).range(0..=63))]
     pub dscp: Option<u8>,
-    /// Mark the packets on this host (SO_MARK), in decimal or hex, for its rules and routes to choose by
+    /// Mark the packets on this host (`SO_MARK`), in decimal or hex, for its rules and routes to choose by
     #[arg(short, long, value_name = "MARK", value_parser = mark)]
     pub mark: Option<u32>,
     /// Path MTU discovery: do (no fragments anywhere), want (none on the path), dont (no DF), probe (as --df) [default: as
-    /// net.ipv4.ip_no_pmtu_disc says]
+    /// `net.ipv4.ip_no_pmtu_disc` says]
     #[arg(short = 'M', long = "pmtu", value_name = "HOW", value_enum, conflicts_with = "df")]
     pub path_mtu: Option<PathMtu>,
     /// Up to 16 bytes in hex that fill the payload, such as ff00; a probe's mark comes first where there is room for it
@@ -54,7 +54,7 @@ pub struct PingFlags {
     /// Connect the socket, so that replies from another address are not heard
     #[arg(short = 'C', long = "connect")]
     pub connected: bool,
-    /// Send past all gateways, only to hosts on a network of this host's own (SO_DONTROUTE)
+    /// Send past all gateways, only to hosts on a network of this host's own (`SO_DONTROUTE`)
     #[arg(short = 'r', long)]
     pub bypass_routes: bool,
     /// Have routers record the route in the IPv4 header
@@ -63,7 +63,7 @@ pub struct PingFlags {
     /// Have routers write timestamps into the IPv4 header: tsonly, or tsandaddr
     #[arg(short = 'T', long, value_name = "KIND", value_parser = timestamps)]
     pub timestamp: Option<Timestamps>,
-    /// Set SO_DEBUG on the socket
+    /// Set `SO_DEBUG` on the socket
     #[arg(short = 'd', long)]
     pub debug: bool,
     /// Ring the terminal's bell if a probe was answered

@@ -146,7 +146,7 @@ impl Prober {
             Some(_) => plan.settings.id = Some(plan.id),
             // Whoever asks for nothing is given every reply with the run's mark, whatever became of its id.
             None => {
-                plan.settings.program = Some(ProgramSocket { raw: true, broadcast: true, ..ProgramSocket::default() })
+                plan.settings.program = Some(ProgramSocket { raw: true, broadcast: true, ..ProgramSocket::default() });
             }
         }
         let sender = match Sender::open(&plan.settings) {
