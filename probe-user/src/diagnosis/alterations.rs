@@ -72,7 +72,7 @@ pub(super) fn step(evidence: &Evidence, leg: Echo, side: Side, hop: Hop, probe: 
 }
 
 /// Whether several hosts may answer to the target's address.
-fn is_group(evidence: &Evidence) -> bool {
+pub(super) fn is_group(evidence: &Evidence) -> bool {
     match evidence.target.address {
         std::net::IpAddr::V4(target) => target.is_multicast() || target.is_broadcast() || target.octets()[3] == 255,
         std::net::IpAddr::V6(target) => target.is_multicast(),

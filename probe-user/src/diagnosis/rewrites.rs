@@ -96,7 +96,7 @@ fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option
 
 /// The header at a hop: a host tells addresses only where they are not those of the pair that it watches.
 fn header(evidence: &Evidence, passage: &ProbePassage, leg: Echo, side: Side, local: IpAddr) -> Header {
-    let target = if side == Side::Peer {
+    let target = if side == Side::Peer && !super::alterations::is_group(evidence) {
         evidence.peer.as_ref().and_then(|peer| peer.host.address).unwrap_or(evidence.target.address)
     } else {
         evidence.target.address

@@ -51,7 +51,8 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
     }
     let what = COUNTERS.iter().find(|(begin, _)| counter.starts_with(begin)).map(|(_, what)| *what)?;
     Some(Explanation {
-        detail: Some(format!("Xfrm{counter} rose by {by}: {what}")),
+        // That a policy forbids it is in the sentence already.
+        detail: (!counter.ends_with("PolBlock")).then(|| format!("Xfrm{counter} rose by {by}: {what}")),
         meaning: format!("{}{}.", what[..1].to_uppercase(), &what[1..]),
         commands: ["ip xfrm policy", "ip xfrm state", "cat /proc/net/xfrm_stat"].map(str::to_owned).into(),
         ..Explanation::default()
