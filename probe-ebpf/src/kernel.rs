@@ -14,6 +14,7 @@ pub(crate) mod hops;
 pub(crate) mod journey;
 pub(crate) mod maps;
 pub(crate) mod neighbour;
+pub(crate) mod numbered;
 pub(crate) mod offsets;
 pub(crate) mod reader;
 pub(crate) mod respond;

@@ -3,37 +3,18 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use probe_ebpf::{
     Hop, Passage,
-    contract::journey::{Numbers, is_between, mark_end, numbered, passage_index, probe_of},
+    contract::journey::{mark_end, passage_index, probe_of},
     packet::{EchoPacket, addresses},
 };
 
 use super::{
     atomic,
-    config::{config, id},
+    config::config,
     maps::JOURNEYS,
+    numbered::{Ends, by_number, numbered_between},
     reader::{Packet, WholePacket},
     skb::SkbEcho,
 };
-
-/// Source and destination of a packet, as [`addresses`] returns them.
-type Ends = ([u8; 16], [u8; 16]);
-
-/// Returns which probe a packet with these ends is by its id and sequence number, where that is asked for.
-#[inline(always)]
-pub(crate) fn numbered_between(packet: &EchoPacket, ends: Ends) -> Option<u32> {
-    let probe = by_number(packet)?;
-    let near = [config!(near[0]), config!(near[1])];
-    let far = [config!(far[0]), config!(far[1])];
-    let ends = [bytemuck::cast(ends.0), bytemuck::cast(ends.1)];
-    is_between(packet.kind.echo, ends, near, far).then_some(probe)
-}
-
-#[inline(always)]
-fn by_number(packet: &EchoPacket) -> Option<u32> {
-    let id = id()?;
-    let numbers = Numbers { id, first_seq: config!(first_seq) as u16, probes: config!(probes) as u16 };
-    numbered(packet, &numbers)
-}
 
 /// Notes that the packet passed `hop` at the interface `ifindex`, if it is a probe of this run; returns the index of that
 /// passage.

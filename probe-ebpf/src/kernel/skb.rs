@@ -14,7 +14,7 @@ use probe_ebpf::{
 
 use super::{
     config::{config, id, reads},
-    journey,
+    numbered::numbered_between,
     offsets::field,
 };
 
@@ -208,7 +208,7 @@ impl Skb {
         }
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let marked = probe_of(&bytes, &packet, config!(nonce));
-        let probe = marked.or_else(|| journey::numbered_between(&packet, addresses(&bytes, &packet)?));
+        let probe = marked.or_else(|| numbered_between(&packet, addresses(&bytes, &packet)?));
         Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked: marked.is_none(), bytes }))
     }
 

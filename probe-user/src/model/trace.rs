@@ -7,6 +7,7 @@ pub mod frame;
 pub mod neighbour;
 pub mod place;
 pub mod routing;
+pub mod socket;
 pub mod tun_program;
 
 use probe_ebpf::Echo;
@@ -23,6 +24,7 @@ pub use self::neighbour::{
 };
 pub use self::place::{OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};
+pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tun_program::TunProgram;
 use super::attach::XdpAttachment;
 
@@ -351,27 +353,6 @@ pub struct SenderTrace {
     pub socket: Option<SocketTrace>,
 }
 
-/// The program's socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SocketTrace {
-    /// Whether it is a ping socket (`icmp(7)`): only what the kernel's ICMP lets pass comes to it.
-    pub ping: bool,
-    /// Payload bytes of each probe.
-    pub size: u16,
-    /// The index of the device that it is bound to, which alone can bring it replies; none: any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bound_to: Option<u32>,
-    /// Whether it is connected to the target: replies from other addresses are not given to it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub connected: bool,
-    /// The device that has the target's address, where that is this host's own and the socket is bound to a device.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target_at: Option<String>,
-    /// The names of this host's devices by their index, where it is bound to one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub devices: BTreeMap<u32, String>,
-}
-
 /// One probe that was sent, or refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentProbe {
@@ -406,28 +387,6 @@ pub struct Received {
     /// Whether its checksum is wrong, and it was given to the program all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bad_checksum: bool,
-}
-
-/// The first difference between the payload of a reply and what was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PayloadChange {
-    /// A byte.
-    Byte {
-        /// Which, from 0.
-        at: u32,
-        /// As it was sent.
-        sent: u8,
-        /// As it came.
-        seen: u8,
-    },
-    /// The number of bytes.
-    Length {
-        /// How many were sent.
-        sent: u32,
-        /// How many came.
-        seen: u32,
-    },
 }
 
 /// An ICMP error about a probe.
