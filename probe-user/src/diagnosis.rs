@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::trace::{
     Drop, Finding, HopTrace, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe,
 };
-use control::Control;
+use control::ControlRun;
 pub use document::Diagnosis;
 use path::Side;
 pub use verdict::diagnose;
@@ -63,7 +63,7 @@ pub struct Evidence {
     pub flags: Vec<String>,
     /// What was sent besides the probes, with one thing changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub controls: Vec<Control>,
+    pub controls: Vec<ControlRun>,
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,

@@ -7,7 +7,7 @@ use probe_ebpf::{
 
 use super::config::{config, id};
 
-/// Source and destination of a packet, as [`addresses`] returns them.
+/// Source and destination of a packet, as [`probe_ebpf::packet::addresses`] returns them.
 pub(crate) type Ends = ([u8; 16], [u8; 16]);
 
 /// Returns which probe a packet with these ends is by its id and sequence number, where that is asked for.

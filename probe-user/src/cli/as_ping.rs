@@ -170,14 +170,14 @@ pub enum Timestamps {
 
 /// The value of `-I`: a device, or an address of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Interface {
+pub enum BoundTo {
     /// The socket is bound to this device.
     Device(String),
     /// The packets have this source; of a link-local one, with its device.
     Address(IpAddr, Option<String>),
 }
 
-impl FromStr for Interface {
+impl FromStr for BoundTo {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -191,14 +191,14 @@ impl FromStr for Interface {
 
 /// The value of `-S`: a source address, or, as `ping` has it, the size of the send buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SourceOrBuffer {
     /// The source address.
     Address(IpAddr),
     /// Bytes of the send buffer.
     SendBuffer(u32),
 }
 
-impl FromStr for Source {
+impl FromStr for SourceOrBuffer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -281,12 +281,12 @@ mod tests {
 
     #[test]
     fn an_interface_is_a_device_or_an_address_and_a_source_an_address_or_a_size() {
-        assert_eq!("eth1".parse(), Ok(Interface::Device("eth1".into())));
-        assert_eq!("10.0.0.1".parse(), Ok(Interface::Address([10, 0, 0, 1].into(), None)));
+        assert_eq!("eth1".parse(), Ok(BoundTo::Device("eth1".into())));
+        assert_eq!("10.0.0.1".parse(), Ok(BoundTo::Address([10, 0, 0, 1].into(), None)));
         let link_local = "fe80::1".parse().expect("an address");
-        assert_eq!("fe80::1%eth1".parse(), Ok(Interface::Address(link_local, Some("eth1".into()))));
-        assert_eq!("65536".parse(), Ok(Source::SendBuffer(65_536)));
-        assert_eq!("10.0.0.1".parse(), Ok(Source::Address([10, 0, 0, 1].into())));
-        assert!("eth0".parse::<Source>().is_err() && "0".parse::<Source>().is_err());
+        assert_eq!("fe80::1%eth1".parse(), Ok(BoundTo::Address(link_local, Some("eth1".into()))));
+        assert_eq!("65536".parse(), Ok(SourceOrBuffer::SendBuffer(65_536)));
+        assert_eq!("10.0.0.1".parse(), Ok(SourceOrBuffer::Address([10, 0, 0, 1].into())));
+        assert!("eth0".parse::<SourceOrBuffer>().is_err() && "0".parse::<SourceOrBuffer>().is_err());
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use probe_ebpf::journey::{MARK_BYTES, MAX_PROBES};
 
 use super::{
-    as_ping::{Interface, PingFlags, Source},
+    as_ping::{BoundTo, PingFlags, SourceOrBuffer},
     send::FamilyChoice,
     values::seconds,
 };
@@ -43,10 +43,10 @@ pub struct DiagnoseArgs {
     /// Source address, which must belong to this host [default: chosen by the route]; a number is, as for ping, the size of
     /// the send buffer in bytes
     #[arg(short = 'S', long = "source", value_name = "ADDRESS")]
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceOrBuffer>,
     /// Bind the socket to this interface, by which alone it then sends and hears; an address is the source, as with -S
     #[arg(short = 'I', long = "interface", value_name = "IFACE")]
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Vec<BoundTo>,
     /// Forbid fragmentation, on this host and (by the DF bit of IPv4) on the path
     #[arg(long)]
     pub df: bool,
@@ -100,23 +100,22 @@ const INTERVAL: Duration = Duration::from_millis(50);
 impl DiagnoseArgs {
     /// Returns the device that the socket is bound to.
     pub fn device(&self) -> Option<&str> {
-        let device =
-            |interface: &'_ Interface| matches!(interface, Interface::Device(_) | Interface::Address(_, Some(_)));
+        let device = |interface: &'_ BoundTo| matches!(interface, BoundTo::Device(_) | BoundTo::Address(_, Some(_)));
         self.interfaces.iter().rfind(|interface| device(interface)).map(|interface| match interface {
-            Interface::Device(name) | Interface::Address(_, Some(name)) => name.as_str(),
-            Interface::Address(_, None) => "",
+            BoundTo::Device(name) | BoundTo::Address(_, Some(name)) => name.as_str(),
+            BoundTo::Address(_, None) => "",
         })
     }
 
     /// Returns the source address of the packets.
     pub fn source(&self) -> Option<IpAddr> {
         let bound = self.interfaces.iter().rev().find_map(|interface| match interface {
-            Interface::Address(address, _) => Some(*address),
-            Interface::Device(_) => None,
+            BoundTo::Address(address, _) => Some(*address),
+            BoundTo::Device(_) => None,
         });
         let named = self.sources.iter().rev().find_map(|source| match source {
-            Source::Address(address) => Some(*address),
-            Source::SendBuffer(_) => None,
+            SourceOrBuffer::Address(address) => Some(*address),
+            SourceOrBuffer::SendBuffer(_) => None,
         });
         named.or(bound)
     }
@@ -124,8 +123,8 @@ impl DiagnoseArgs {
     /// Returns the bytes of the send buffer that was asked for.
     pub fn send_buffer(&self) -> Option<u32> {
         self.sources.iter().rev().find_map(|source| match source {
-            Source::SendBuffer(bytes) => Some(*bytes),
-            Source::Address(_) => None,
+            SourceOrBuffer::SendBuffer(bytes) => Some(*bytes),
+            SourceOrBuffer::Address(_) => None,
         })
     }
 

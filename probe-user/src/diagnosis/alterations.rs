@@ -96,7 +96,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .map(|(_, text)| text)
     .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
-    .chain(evidence.controls.iter().map(super::control::Control::text))
+    .chain(evidence.controls.iter().map(super::control::ControlRun::text))
     .chain(traced(evidence))
     .chain(untried(evidence))
     .collect()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Packets equal to the probes but for one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Control {
+pub struct ControlRun {
     /// What was changed.
     #[serde(flatten)]
     pub kind: ControlKind,
@@ -33,7 +33,7 @@ pub enum ControlKind {
     },
 }
 
-impl Control {
+impl ControlRun {
     /// Returns whether every packet was answered.
     pub fn passed(&self) -> bool {
         self.sent > 0 && self.answered == self.sent
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_control_passed_only_if_all_of_it_did() {
-        let control = |answered| Control { kind: ControlKind::Pace { interval_ms: 1_050 }, sent: 2, answered };
+        let control = |answered| ControlRun { kind: ControlKind::Pace { interval_ms: 1_050 }, sent: 2, answered };
         assert!(control(2).passed() && !control(1).passed());
         assert_eq!(control(2).text(), "control: 2 of 2 more requests, 1.1 s apart as ping sends them, were answered");
     }

@@ -10,7 +10,7 @@ pub use super::places::Candidate;
 use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
-    control::Control,
+    control::ControlRun,
     path::{Checkpoint, Side},
     resolution::{NeighbourSaid, OtherHost},
 };
@@ -44,7 +44,7 @@ pub struct Diagnosis {
     /// What is worth knowing and is no fault, a sentence each: duplicates, another order, another sender.
     pub notes: Vec<String>,
     /// What was sent besides the probes, with one thing changed, and what came of it.
-    pub controls: Vec<Control>,
+    pub controls: Vec<ControlRun>,
     /// Every hop of the path, in path order.
     pub hops: Vec<HopState>,
     /// Round trips in nanoseconds; none where nothing was answered.

@@ -16,7 +16,7 @@ use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::D
 
 /// What made packets stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Explanation {
+pub(super) struct StopExplanation {
     /// The cause as a clause, for the sentence.
     pub(super) detail: Option<String>,
     /// What it means, as a sentence.
@@ -28,14 +28,14 @@ pub(super) struct Explanation {
 }
 
 /// A stop with all that is known of it.
-pub(super) struct Case<'a> {
+pub(super) struct StopCase<'a> {
     pub(super) stop: &'a Stop,
     pub(super) gap: &'a Gap,
     pub(super) spot: DropLocation,
     pub(super) evidence: &'a Evidence,
 }
 
-type Explain = fn(&Case<'_>) -> Option<Explanation>;
+type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
 const EXPLAIN: [Explain; 9] = [
@@ -52,7 +52,7 @@ const EXPLAIN: [Explain; 9] = [
 
 /// Completes `stop`, which lies at `spot`.
 pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence: &Evidence) {
-    let case = Case { stop, gap, spot, evidence };
+    let case = StopCase { stop, gap, spot, evidence };
     let Some(found) = EXPLAIN.iter().find_map(|explain| explain(&case)) else { return };
     if found.detail.is_some() {
         stop.cause.detail = found.detail;
@@ -63,7 +63,7 @@ pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence:
     }
 }
 
-impl Case<'_> {
+impl StopCase<'_> {
     /// `-4` or `-6`, as `ip` takes it.
     fn ip_version(&self) -> &'static str {
         if self.evidence.is_v6() { "-6" } else { "-4" }

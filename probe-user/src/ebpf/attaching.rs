@@ -21,7 +21,7 @@ use crate::{
         KernelError, absorbed,
         drops::ring_bytes,
         hops::{self, Share, TraceLink, drops::FreeTracepoint, netfilter::NetfilterLinks, tc::TcLink},
-        load::{self, Job, Journey, Numbered, Switch},
+        load::{self, Job, Journey, NumberedProbes, Switch},
         netfilter::Maps,
         nic::link_layer,
         running::RunningKernel,
@@ -120,7 +120,7 @@ fn read(
         netns: netns as u32,
         offsets,
         drops,
-        crossings: request.probes,
+        crossings: if request.crosses() { request.probes } else { 0 },
         everywhere: request.everywhere,
         drop_ring_bytes: ring_bytes(),
     };
@@ -133,14 +133,14 @@ fn read(
     load::load(&job)
 }
 
-/// What probes without a mark are known by. Never where requests are kept from the kernel: it may be somebody else's.
-fn numbered(request: &WatchRequest) -> Option<Numbered> {
+/// Returns what probes without a mark are known by. Never where requests are kept from the kernel: it may be somebody else's.
+fn numbered(request: &WatchRequest) -> Option<NumberedProbes> {
     let first_seq = request.numbered_from.filter(|_| request.requests == RequestHandling::Pass)?;
     let (near, far) = match request.role {
         HostRole::Sender => (request.local, request.remote),
         HostRole::Receiver => (request.remote, request.local),
     };
-    Some(Numbered { numbers: Numbers { id: request.id, first_seq, probes: request.probes }, near, far })
+    Some(NumberedProbes { numbers: Numbers { id: request.id, first_seq, probes: request.probes }, near, far })
 }
 
 fn family(request: &WatchRequest) -> Family {

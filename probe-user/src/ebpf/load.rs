@@ -58,7 +58,7 @@ pub struct Journey {
     /// [`probe_ebpf::Mark::nonce`] of the run.
     pub nonce: u64,
     /// What makes packets without a mark probes of the run; none: nothing does.
-    pub numbered: Option<Numbered>,
+    pub numbered: Option<NumberedProbes>,
     /// Inode of the network namespace in which it is watched.
     pub netns: u32,
     /// Where the running kernel keeps its fields.
@@ -75,7 +75,7 @@ pub struct Journey {
 
 /// What probes without a mark are known by.
 #[derive(Clone, Copy, Debug)]
-pub struct Numbered {
+pub struct NumberedProbes {
     /// Their id, and their sequence numbers.
     pub numbers: Numbers,
     /// The address of the sending end.
@@ -84,7 +84,7 @@ pub struct Numbered {
     pub far: IpAddr,
 }
 
-impl Numbered {
+impl NumberedProbes {
     /// Returns an address as the kernel half compares it.
     fn words(address: IpAddr) -> [u64; 2] {
         let octets = match address {
@@ -168,8 +168,8 @@ impl Job {
             first_seq: number(|numbers| numbers.first_seq),
             probes: number(|numbers| numbers.probes),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
-            near: numbered.map_or([0; 2], |numbered| Numbered::words(numbered.near)),
-            far: numbered.map_or([0; 2], |numbered| Numbered::words(numbered.far)),
+            near: numbered.map_or([0; 2], |numbered| NumberedProbes::words(numbered.near)),
+            far: numbered.map_or([0; 2], |numbered| NumberedProbes::words(numbered.far)),
             only: match self.only {
                 None => 0,
                 Some(Family::V4) => probe_ebpf::config::ONLY_V4,

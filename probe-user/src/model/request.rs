@@ -49,6 +49,13 @@ pub struct WatchRequest {
     pub numbered_from: Option<u16>,
 }
 
+impl WatchRequest {
+    /// Returns whether probes are noted at other devices than the watched one too: not where they are kept from the kernel.
+    pub fn crosses(&self) -> bool {
+        self.probes > 0 && !matches!(self.requests, RequestHandling::Absorbed | RequestHandling::AllAbsorbed)
+    }
+}
+
 /// How many [`WatchRequest::further`] addresses there can be.
 pub const MAX_FURTHER: usize = 4;
 

@@ -22,9 +22,10 @@ pub use error::ProberError;
 pub use mark::{Pattern, payload, random};
 
 use self::{
+    filter::ReplyChoice,
     incoming::{IncomingMessage, QuotedMessage},
-    reader::{Reader, ReplyChoice},
-    replies::{Replies, Reply},
+    reader::Reader,
+    replies::{Reply, ReplyReader},
 };
 use super::{
     cause::Refused,
@@ -126,7 +127,7 @@ pub struct Prober {
     /// The sender; the errno if the kernel refuses the source address, and so every probe.
     sender: Result<Sender, Errno>,
     reader: Reader,
-    replies: Replies,
+    replies: ReplyReader,
     sending: SenderTrace,
     /// Replies without a mark that may be another program's with the same id: by probe, the first of each.
     doubtful: BTreeMap<u16, Received>,
@@ -158,7 +159,7 @@ impl Prober {
         let ping = sender.as_ref().is_ok_and(|sender| sender.way() != SocketType::Raw);
         let socket = SocketTrace { ping, size: plan.size, ..bound(&plan.settings) };
         let sending = SenderTrace { socket: Some(socket), ..SenderTrace::default() };
-        Ok(Self { plan, sender, reader, replies: Replies::new(), sending, doubtful: BTreeMap::new() })
+        Ok(Self { plan, sender, reader, replies: ReplyReader::new(), sending, doubtful: BTreeMap::new() })
     }
 
     /// Returns what was sent and what came back so far.

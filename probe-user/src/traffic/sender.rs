@@ -1,6 +1,7 @@
 //! Sends echo messages from this host: raw ICMP sockets, and ping sockets without the privilege for those.
 
 mod error;
+mod icmp_socket;
 mod open;
 pub mod program;
 

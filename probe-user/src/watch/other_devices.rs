@@ -58,7 +58,7 @@ fn add(
     let Some(HopTrace::Watched { requests, replies }) = hops.get_mut(hop.name()) else { return };
     for (all, more) in [(requests, &seen.0), (replies, &seen.1)] {
         for (probe, passage) in more {
-            all.entry(*probe).or_insert_with(|| passage.clone());
+            all.entry(*probe).or_insert_with(|| *passage);
         }
     }
 }

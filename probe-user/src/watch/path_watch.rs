@@ -71,7 +71,7 @@ pub struct PathWatch {
     drops: Vec<Drop>,
     netns: u64,
     ifindex: u32,
-    crossings: Crossings,
+    crossings: Option<Crossings>,
     places: Option<Places>,
     neighbours: NeighbourLog,
     flow: EchoFlow,
@@ -129,7 +129,7 @@ impl PathWatch {
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
-        let crossings = Crossings::take(&mut programs, request.probes)?;
+        let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
         let places = request.everywhere.then(|| Places::new(flow.clone(), request.role));
         let facts = facts(request, device.as_ref(), xdp_mode);
         let absorber = absorbed::keeper(request, &blind)?;
@@ -180,12 +180,12 @@ impl PathWatch {
         };
         let skips = self.skips.read()?;
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
-        let sites = self.crossings.read();
+        let sites = self.crossings.as_ref().map(Crossings::read).unwrap_or_default();
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             sites.into_iter().partition(|site| u64::from(site.netns) == self.netns);
         let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
         let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
-        let full = self.crossings.full();
+        let full = self.crossings.as_ref().is_some_and(Crossings::full);
         Ok(HostTrace {
             host: self.facts.clone(),
             hops,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    diagnosis::control::{Control, ControlKind},
+    diagnosis::control::{ControlKind, ControlRun},
     model::trace::SenderTrace,
     stop::{LOOK, StopSignal},
     traffic::prober::{ProbePlan, Prober, id::Scout, random},
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// Sends what the end of a run calls for: slower probes where some of them were answered and some were not, shorter ones
 /// where long ones were not.
-pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) -> Vec<Control> {
+pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) -> Vec<ControlRun> {
     let answered = sending.received.len();
     let lossy = answered > 0 && answered < sending.probes.len();
     if answered == 0 && plan.size >= LONG && sending.probes.iter().any(|sent| sent.errno.is_none()) {
@@ -49,15 +49,12 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
         nonce: random(),
         ..plan.clone()
     };
-    let (sent, answered) = match send(slow, stop) {
-        Some(counts) => counts,
-        None => return Vec::new(),
-    };
-    vec![Control { kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 }, sent, answered }]
+    let Some((sent, answered)) = send(slow, stop) else { return Vec::new() };
+    vec![ControlRun { kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 }, sent, answered }]
 }
 
 /// Finds the longest packet that is answered, by halving; `None` if a short one is not answered either.
-fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<Control> {
+fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<ControlRun> {
     let end = Instant::now() + LIMIT;
     let (mut sent, mut answered) = (0, 0);
     let mut scout = Scout::open(plan.settings.kind().family).ok()?;
@@ -89,7 +86,7 @@ fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<Control> {
         if passes(middle, 1)? { longest = middle } else { shortest = middle }
     }
     let kind = ControlKind::Size { passes: longest, fails: shortest };
-    Some(Control { kind, sent, answered })
+    Some(ControlRun { kind, sent, answered })
 }
 
 /// Sends the packets of a control, and returns how many, and how many were answered; `None` where that was not possible, or
@@ -98,7 +95,7 @@ fn send(plan: ProbePlan, stop: &StopSignal) -> Option<(usize, usize)> {
     let mut prober = Prober::open(plan).inspect_err(|error| tracing::debug!("no control: {error}")).ok()?;
     prober.run(stop, |_| false);
     let sending = prober.sending();
-    (!stop.asked()).then(|| (sending.probes.len(), sending.received.len()))
+    (!stop.asked()).then_some((sending.probes.len(), sending.received.len()))
 }
 
 /// Waits; false if it was interrupted.

@@ -1,6 +1,6 @@
 //! What `IPsec` refuses, by the kernel's counters of it (`/proc/net/xfrm_stat`).
 
-use super::{Case, Explanation};
+use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{document::Layer, places::DropPoint},
     model::trace::Finding,
@@ -35,8 +35,8 @@ const COUNTERS: &[(&str, &str)] = &[
     ("In", "IPsec refuses them on their way in"),
 ];
 
-/// A counter of IPsec rose on the host where they stop, at a place where IPsec decides.
-pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+/// A counter of `IPsec` rose on the host where they stop, at a place where `IPsec` decides.
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     let by_policy = case.stop.cause.reason.as_deref().is_some_and(|reason| reason.contains("XFRM"));
     let there = matches!(case.stop.layer, Layer::Route | Layer::Ip | Layer::Icmp) || by_policy;
@@ -50,11 +50,11 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
         return None;
     }
     let what = COUNTERS.iter().find(|(begin, _)| counter.starts_with(begin)).map(|(_, what)| *what)?;
-    Some(Explanation {
+    Some(StopExplanation {
         // That a policy forbids it is in the sentence already.
         detail: (!counter.ends_with("PolBlock")).then(|| format!("Xfrm{counter} rose by {by}: {what}")),
         meaning: format!("{}{}.", what[..1].to_uppercase(), &what[1..]),
         commands: ["ip xfrm policy", "ip xfrm state", "cat /proc/net/xfrm_stat"].map(str::to_owned).into(),
-        ..Explanation::default()
+        ..StopExplanation::default()
     })
 }

@@ -1,13 +1,13 @@
 //! What the reverse path filter looked up, and which setting made it decide.
 
-use super::{Case, Explanation};
+use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{places::DropPoint, rules::routing::choice_for},
     model::trace::Finding,
 };
 
 /// The way back to the source leads to another device than that by which they came, or nowhere.
-pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::RouteIn)?;
     let events = case.gap.events(case.evidence);
     let event = events.iter().find(|event| event.drop.reason == "IP_RPFILTER")?;
@@ -54,7 +54,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
         (false, "strict") => "With rp_filter=2 any route back is enough; a route back by this device mends it as well.",
         _ => "The filter is loose, and there is no route back at all: add one.",
     };
-    Some(Explanation {
+    Some(StopExplanation {
         detail: Some(format!("{mode} rp_filter at {device}: {way} to {source} {leads}")),
         meaning: format!(
             "They came in by {device}; the way back to {source}{without} {leads}: {}. net.ipv4.conf.{}.rp_filter={} decides. \
@@ -64,7 +64,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
             all.max(own)
         ),
         commands,
-        ..Explanation::default()
+        ..StopExplanation::default()
     })
 }
 

@@ -1,13 +1,13 @@
 //! Which rule and route of the host end packets: those of the send call, of an answer, and of what is forwarded.
 
-use super::{Case, Explanation};
+use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{places::DropPoint, rules::routing::choice_for},
     model::trace::{Finding, RouteChoice, RoutePurpose},
 };
 
 /// Netfilter gave the packet back to routing, which ended it.
-pub(super) fn rerouted(case: &Case<'_>) -> Option<Explanation> {
+pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.place == DropPoint::Reroute).then_some(())?;
     let events = case.gap.events(case.evidence);
     let drop = events.iter().find(|event| event.drop.reason == "NETFILTER_DROP")?.drop;
@@ -23,7 +23,7 @@ pub(super) fn rerouted(case: &Case<'_>) -> Option<Explanation> {
         commands.pop();
     }
     let decides = choice.map_or_else(|| "routing refuses it then".to_owned(), RouteChoice::text);
-    Some(Explanation {
+    Some(StopExplanation {
         detail: None,
         meaning: format!(
             "A chain in hook output changes what routing chooses by{}, and the kernel asks routing again: {decides}. No rule \
@@ -31,12 +31,12 @@ pub(super) fn rerouted(case: &Case<'_>) -> Option<Explanation> {
             if mark == 0 { String::new() } else { format!(" (mark {mark:#x})") }
         ),
         commands,
-        ..Explanation::default()
+        ..StopExplanation::default()
     })
 }
 
 /// The route of the send call, of the answer or of what is forwarded leads nowhere.
-pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     let place = case.stop.place;
     matches!(place, DropPoint::Call | DropPoint::RouteBack | DropPoint::RouteIn).then_some(())?;
@@ -75,11 +75,11 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
         "no route" => format!("No rule of `ip rule` leads to a route to {}.", choice.to),
         _ => format!("Packets to {}{} end there on purpose: {}.", choice.to, source(choice), choice.text()),
     };
-    Some(Explanation { detail: Some(detail), meaning, commands, ..Explanation::default() })
+    Some(StopExplanation { detail: Some(detail), meaning, commands, ..StopExplanation::default() })
 }
 
 /// There is no route since IPv6 is switched off where it would be.
-fn without_ipv6(case: &Case<'_>, choice: &RouteChoice) -> Option<Explanation> {
+fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.evidence.is_v6() && choice.ends.as_deref() == Some("no route")).then_some(())?;
     let off = case.evidence.findings(side).find_map(|finding| match finding {
@@ -87,11 +87,11 @@ fn without_ipv6(case: &Case<'_>, choice: &RouteChoice) -> Option<Explanation> {
         _ => None,
     })?;
     let name = if off.contains('.') { off.clone() } else { off.replace('/', ".") };
-    Some(Explanation {
+    Some(StopExplanation {
         detail: Some(format!("no route to {}: IPv6 is switched off by {name}=1", choice.to)),
         meaning: format!("With {name}=1 an interface has no IPv6 address, and no route leads out by it."),
         commands: vec![format!("sysctl -w {name}=0"), "ip -6 -br addr".to_owned(), "ip -6 route show".to_owned()],
-        ..Explanation::default()
+        ..StopExplanation::default()
     })
 }
 

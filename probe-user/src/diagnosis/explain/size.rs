@@ -1,6 +1,6 @@
 //! Packets that are too long: for which link, or up to which length they pass.
 
-use super::{Case, Explanation};
+use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{control::ControlKind, document::StopHost, places::DropPoint},
     model::trace::{Finding, RoutePurpose},
@@ -12,12 +12,12 @@ fn headers(v6: bool) -> u16 {
 }
 
 /// A router's way out is too narrow, or only shorter packets pass.
-pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     too_big(case).or_else(|| by_control(case))
 }
 
 /// The kernel says so itself, of the link to which it would send them on.
-fn too_big(case: &Case<'_>) -> Option<Explanation> {
+fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.cause.reason.as_deref() == Some("PKT_TOO_BIG")).then_some(())?;
     let out = case.evidence.findings(side).find_map(|finding| match finding {
@@ -26,7 +26,7 @@ fn too_big(case: &Case<'_>) -> Option<Explanation> {
     })?;
     let silent = case.stop.cause.icmp.is_none();
     let unsaid = if silent { ", and no ICMP error of it came back" } else { "" };
-    Some(Explanation {
+    Some(StopExplanation {
         detail: Some(format!("longer than the MTU of {out}, with DF set{unsaid}")),
         meaning: format!(
             "The packet is longer than {out} takes and must not be fragmented{}.",
@@ -38,12 +38,12 @@ fn too_big(case: &Case<'_>) -> Option<Explanation> {
             }
         ),
         commands: vec![format!("ip link show dev {out}"), "nft list ruleset | grep -n -i icmp".to_owned()],
-        ..Explanation::default()
+        ..StopExplanation::default()
     })
 }
 
 /// Shorter packets, otherwise equal, were answered.
-fn by_control(case: &Case<'_>) -> Option<Explanation> {
+fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
     let (passes, fails) = case.evidence.controls.iter().find_map(|control| match control.kind {
         ControlKind::Size { passes, fails } => Some((passes, fails)),
         ControlKind::Pace { .. } => None,
@@ -56,7 +56,7 @@ fn by_control(case: &Case<'_>) -> Option<Explanation> {
     open.then_some(())?;
     let more = headers(case.evidence.is_v6());
     let (packet, longer) = (passes + more, fails + more);
-    Some(Explanation {
+    Some(StopExplanation {
         detail: Some(format!(
             "only longer packets are lost: up to {packet} bytes ({passes} of payload) pass, {longer} do not"
         )),
@@ -69,6 +69,6 @@ fn by_control(case: &Case<'_>) -> Option<Explanation> {
             format!("ping -M do -s {passes} -c 2 {}", case.evidence.target.address),
             format!("ping -M do -s {fails} -c 2 {}", case.evidence.target.address),
         ],
-        ..Explanation::default()
+        ..StopExplanation::default()
     })
 }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{Case, Explanation};
+use super::{StopCase, StopExplanation};
 use crate::diagnosis::document::StopHost;
 
 /// Nobody answered to a multicast or broadcast address.
-pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let target = case.evidence.target.address;
     let open = matches!(case.stop.host, StopHost::Beyond | StopHost::Network) && case.stop.cause.icmp.is_none();
     let kind = kind(target).filter(|_| open)?;
@@ -17,14 +17,14 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
     } else {
         "Linux hosts answer such pings unless that is 1"
     };
-    Some(Explanation {
+    Some(StopExplanation {
         detail: Some(format!("{target} is a {kind} address, and no host answers to it")),
         meaning: format!(
             "Every host on the link (that has joined the group) may answer: {setting} of each decides. {default}. It does not \
              cross a router unless that is set up to."
         ),
         commands: vec![format!("sysctl {setting}"), "ip maddr show".to_owned()],
-        ..Explanation::default()
+        ..StopExplanation::default()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use probe_ebpf::{Echo, Hop};
 
-use super::{Case, Explanation};
+use super::{StopCase, StopExplanation};
 use crate::diagnosis::{
     alterations,
     document::Value,
@@ -15,7 +15,7 @@ use crate::diagnosis::{
 const FEW: u8 = 30;
 
 /// The TTL ran out, and no loop is known.
-pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let cause = &case.stop.cause;
     let said = cause.icmp.as_ref().is_some_and(|said| said.meaning == "TTL ran out");
     let freed = case.gap.events(case.evidence).iter().any(|event| {
@@ -37,7 +37,7 @@ pub(super) fn explain(case: &Case<'_>) -> Option<Explanation> {
     let left = alterations::step(case.evidence, leg, side, Hop::Xmit, probe)?.ttl;
     (left < FEW).then(|| {
         let who = case.evidence.name(side);
-        Explanation {
+        StopExplanation {
             detail: Some(format!("they left {who} with TTL {left}, which is too few for this way")),
             meaning: format!(
                 "Each router takes one off the TTL, and at 0 it refuses the packet. {who} sends with TTL {left}: by -t, by \
@@ -51,14 +51,14 @@ on: Some(side) }
     })
 }
 
-fn rewritten(change: &Rewrite, case: &Case<'_>) -> Explanation {
+fn rewritten(change: &Rewrite, case: &StopCase<'_>) -> StopExplanation {
     let text = |value| match value {
         Value::Id(ttl) => ttl.to_string(),
         Value::Address(address) => address.to_string(),
     };
     let (from, to) = (text(change.from), text(change.to));
     let place = change.place(case.evidence);
-    Explanation {
+    StopExplanation {
         detail: Some(format!("their TTL is changed {place}: {from} → {to}")),
         meaning: format!("A rule {place}, sets the TTL from {from} to {to}, so that the next router refuses them."),
         commands: vec![

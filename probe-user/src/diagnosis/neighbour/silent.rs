@@ -1,7 +1,5 @@
 //! Why nobody answers, where packets wait for the next hop: the first of these that what was seen and looked up shows.
 
-use std::net::IpAddr;
-
 use super::{
     Told,
     freed::{culprit, shares},
@@ -483,9 +481,4 @@ impl Silence<'_, '_> {
 pub(super) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// Returns `10.0.0.0/24 of eth0` for an address with its prefix.
-pub(super) fn net_of(address: IpAddr, prefix: u8) -> String {
-    format!("{address}/{prefix}")
 }

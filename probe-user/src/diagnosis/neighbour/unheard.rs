@@ -4,8 +4,7 @@ use super::{
     Told,
     freed::shares,
     search::{self, Search},
-    silent::net_of,
-    words::{ip, questions, whom},
+    words::{ip, net_of, questions, whom},
 };
 use crate::{
     diagnosis::{path::Side, resolution::NeighbourFinding as Found},

@@ -63,3 +63,8 @@ impl Search<'_> {
         out.filter(|packet| packet.interface.as_deref() == Some(&self.interface)).count()
     }
 }
+
+/// Returns `10.0.0.0/24 of eth0` for an address with its prefix.
+pub(super) fn net_of(address: IpAddr, prefix: u8) -> String {
+    format!("{address}/{prefix}")
+}

@@ -5,11 +5,17 @@ use std::net::IpAddr;
 use probe_ebpf::{Family, journey::MAGIC};
 use socket2::SockFilter;
 
-use super::{
-    incoming::{ERRORS_V4, ERRORS_V6},
-    reader::ReplyChoice,
-};
+use super::incoming::{ERRORS_V4, ERRORS_V6};
 use crate::traffic::target::family_of;
+
+/// Who reads replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplyChoice {
+    /// This reader, as far as they have the run's mark.
+    Read,
+    /// Somebody else.
+    Left,
+}
 
 /// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
 pub(super) const SNAP_BYTES: u32 = 256;

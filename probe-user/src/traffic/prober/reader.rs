@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{
     error::ProberError,
-    filter,
+    filter::{self, ReplyChoice},
     incoming::{IncomingMessage, read_v4, read_v6},
 };
 use crate::traffic::{
@@ -34,15 +34,6 @@ pub(super) struct Reader {
     socket: Socket,
     family: Family,
     nonce: u64,
-}
-
-/// Who reads replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReplyChoice {
-    /// This reader, as far as they have the run's mark.
-    Read,
-    /// Somebody else.
-    Left,
 }
 
 /// A message and its sender.

@@ -42,11 +42,11 @@ pub(super) struct Reply {
 
 /// The bytes of the last reply.
 #[derive(Debug)]
-pub(super) struct Replies {
+pub(super) struct ReplyReader {
     bytes: Vec<u8>,
 }
 
-impl Replies {
+impl ReplyReader {
     pub(super) fn new() -> Self {
         Self { bytes: vec![0; ROOM] }
     }

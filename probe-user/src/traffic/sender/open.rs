@@ -13,22 +13,17 @@ use nix::{
     sys::socket::{setsockopt, sockopt},
 };
 use probe_ebpf::{Echo, Family};
-use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+use socket2::{SockAddr, SockFilter, Socket, Type};
 
-use super::{Fragmentation, Sender, SenderError, Settings, SocketType, program};
+use super::{
+    Fragmentation, Sender, SenderError, Settings, SocketType,
+    icmp_socket::{errno, new_socket, setup, unopened},
+    program,
+};
 use crate::traffic::options::{IcmpFilter, Icmpv6Filter, Ipv4MtuDiscover, Ipv6MtuDiscover};
 
 /// Room for some dozens of errors. Packets are never queued here.
 const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
-
-/// Turns the `error` of a step into a [`SenderError::Setup`].
-pub(super) fn setup<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> SenderError {
-    move |error| SenderError::Setup { what, source: error.into() }
-}
-
-pub(super) fn errno(error: &io::Error) -> Option<Errno> {
-    error.raw_os_error().map(Errno::from_raw)
-}
 
 /// Opens and sets up the socket that `settings` ask for.
 pub(super) fn socket(settings: &Settings) -> Result<(Socket, SocketType), SenderError> {
@@ -123,25 +118,6 @@ fn ping_socket(settings: &Settings) -> Result<Socket, SenderError> {
     Err(SenderError::NotPrivileged { what })
 }
 
-pub(super) fn new_socket(settings: &Settings, kind: Type) -> io::Result<Socket> {
-    match settings.kind().family {
-        Family::V4 => Socket::new(Domain::IPV4, kind, Some(Protocol::ICMPV4)),
-        Family::V6 => Socket::new(Domain::IPV6, kind, Some(Protocol::ICMPV6)),
-    }
-}
-
-pub(super) fn unopened(settings: &Settings, error: io::Error) -> SenderError {
-    match errno(&error) {
-        Some(Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => SenderError::NoFamily {
-            family: match settings.kind().family {
-                Family::V4 => "IPv4",
-                Family::V6 => "IPv6",
-            },
-        },
-        _ => setup("open an ICMP socket")(error),
-    }
-}
-
 /// Keeps copies of incoming ICMP from filling the socket's memory: types are refused before they are copied, and what passes
 /// that (ping sockets, types from 32 on) is dropped by a filter. Errors still arrive, through the error queue.
 pub(in crate::traffic) fn receive_nothing(socket: &Socket, family: Family, is_raw: bool) -> io::Result<()> {
@@ -193,7 +169,7 @@ fn set_v6(socket: &Socket, settings: &Settings) -> io::Result<()> {
     Ok(setsockopt(socket, Ipv6MtuDiscover, &discover)?)
 }
 
-/// The byte that holds DSCP and congestion notification.
+/// Returns the byte that holds DSCP and congestion notification.
 fn tos(settings: &Settings) -> u32 {
     u32::from(settings.dscp) << 2 | u32::from(settings.ecn & 3)
 }

@@ -11,7 +11,7 @@ use socket2::{SockAddr, SockFilter, Socket, Type};
 
 use super::{
     SenderError, Settings,
-    open::{errno, new_socket, setup, unopened},
+    icmp_socket::{errno, new_socket, setup, unopened},
 };
 use crate::traffic::options::{Debug, FlowInfoSend, FlowLabel, IcmpFilter, Icmpv6Filter, Ipv4Options};
 
@@ -73,7 +73,7 @@ pub(super) fn open(settings: &Settings) -> Result<(Socket, bool), SenderError> {
     Ok((socket, true))
 }
 
-/// Has it given replies with the run's id and nothing else, each with its TTL.
+/// Sets the socket up so that it is given replies with the run's id and nothing else, each with its TTL.
 pub(super) fn listen(socket: &Socket, settings: &Settings, is_raw: bool) -> io::Result<()> {
     match (settings.kind().family, is_raw) {
         (Family::V4, true) => setsockopt(socket, IcmpFilter, &ALL_BUT_REPLIES)?,

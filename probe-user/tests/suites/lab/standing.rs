@@ -205,7 +205,7 @@ fn without_privilege_one_sentence_says_which() {
     expect(&["lab", "up"], 0);
     for words in [&["lab", "down"][..], &["lab", "up"], &["lab", "exec", "a", "--", "true"]] {
         let text = told(words);
-        assert!(text.contains("this needs CAP_SYS_ADMIN — run it with sudo") && text.lines().count() == 1, "{text}");
+        assert!(text.contains("CAP_SYS_ADMIN is needed — run it with sudo") && text.lines().count() == 1, "{text}");
     }
     expect(&["lab", "down"], 0);
 }
