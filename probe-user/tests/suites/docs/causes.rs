@@ -16,10 +16,11 @@ use super::{
 };
 
 /// Every place, in path order.
-const ALL: [DropPoint; 30] = [
+const ALL: [DropPoint; 33] = [
     Call,
     Source,
     NfOutput,
+    Reroute,
     NfPostrouting,
     CgroupOut,
     FragmentOut,
@@ -28,6 +29,7 @@ const ALL: [DropPoint; 30] = [
     TcOut,
     Qdisc,
     DriverOut,
+    TunProgram,
     Network,
     Bridge,
     DriverIn,
@@ -45,6 +47,7 @@ const ALL: [DropPoint; 30] = [
     RouteBack,
     RateLimit,
     CgroupIn,
+    SocketLookup,
     SocketFilter,
     SocketBuffer,
 ];
