@@ -4,8 +4,10 @@
 //! key, and says nothing where that does not tell.
 
 mod ipsec;
+mod link;
 mod pace;
 mod reverse_path;
+mod rewritten;
 mod routing;
 mod size;
 pub(super) mod special;
@@ -38,8 +40,10 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 9] = [
+const EXPLAIN: [Explain; 11] = [
     pace::explain,
+    link::explain,
+    rewritten::explain,
     ipsec::explain,
     vlan::explain,
     reverse_path::explain,
@@ -50,10 +54,10 @@ const EXPLAIN: [Explain; 9] = [
     routing::explain,
 ];
 
-/// Completes `stop`, which lies at `spot`.
-pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence: &Evidence) {
+/// Completes `stop`, which lies at `spot`; returns whether anything was found.
+pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence: &Evidence) -> bool {
     let case = StopCase { stop, gap, spot, evidence };
-    let Some(found) = EXPLAIN.iter().find_map(|explain| explain(&case)) else { return };
+    let Some(found) = EXPLAIN.iter().find_map(|explain| explain(&case)) else { return false };
     if found.detail.is_some() {
         stop.cause.detail = found.detail;
     }
@@ -61,6 +65,7 @@ pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence:
     if !found.commands.is_empty() {
         advice::replace(stop, &found.commands, found.on, evidence);
     }
+    true
 }
 
 impl StopCase<'_> {

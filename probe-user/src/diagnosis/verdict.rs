@@ -150,8 +150,11 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         stop.cause.detail = Some(text);
     }
     advice::give(&mut stop, evidence);
-    explain::complete(&mut stop, gap, chosen, evidence);
-    neighbour::explain(&mut stop, evidence);
+    let explained = explain::complete(&mut stop, gap, chosen, evidence);
+    // Whom answers wait for that go to another address than the sender's, only the look-up of that address would tell.
+    if !(explained && stop.place == DropPoint::Neighbour) {
+        neighbour::explain(&mut stop, evidence);
+    }
     Some(stop)
 }
 

@@ -78,7 +78,11 @@ impl Policy {
             to: key.to,
             mark: key.mark,
             rule: chosen.map(|chosen| rule_text(chosen.rule)).unwrap_or_default(),
-            table: chosen.map(|chosen| table_name(walk::table_of(chosen.rule))).unwrap_or_default(),
+            // A rule that ends packets itself leads to no table.
+            table: chosen
+                .filter(|chosen| chosen.route.is_some())
+                .map(|chosen| table_name(walk::table_of(chosen.rule)))
+                .unwrap_or_default(),
             route: route.map(|route| route_text(route, &name)).unwrap_or_default(),
             ends,
             interface: route.and_then(|route| name(*walk::devices(route).first()?)),

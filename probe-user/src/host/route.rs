@@ -4,7 +4,7 @@ use std::{io, net::IpAddr};
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType, RouteVia},
 };
 use nix::{errno::Errno, net::if_::if_indextoname};
 
@@ -21,6 +21,21 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
             None => or_log("route", Err(error)),
         },
     }
+}
+
+/// Returns the path MTU that the kernel remembers for `to`, or that its route sets; `None` if it is the interface's.
+pub fn path_mtu(from: IpAddr, to: IpAddr) -> Option<Finding> {
+    let routes = or_log("path MTU", ask(to, Some(from).filter(|from| is_own(*from))))?;
+    routes.iter().find_map(|message| {
+        let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+        route.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
+                RouteMetric::Mtu(mtu) if *mtu != 0 => Some(Finding::PathMtu { to, mtu: *mtu }),
+                _ => None,
+            }),
+            _ => None,
+        })
+    })
 }
 
 /// Where packets go next.

@@ -185,6 +185,13 @@ pub enum Finding {
         /// The device of the route.
         interface: Option<String>,
     },
+    /// The longest packet that the kernel sends on the way to an address, as it remembers or as a route sets it.
+    PathMtu {
+        /// Where to.
+        to: IpAddr,
+        /// Bytes, with the IP header.
+        mtu: u32,
+    },
     /// What decides about the route of packets, with their very key.
     Routing(RouteChoice),
     /// Whether the address that the run uses on this host is one of its own.

@@ -67,6 +67,7 @@ impl Lookups {
             );
             findings.extend(route::own_address(flow.local));
             findings.extend(route::look_up(flow.local, flow.remote));
+            findings.extend(route::path_mtu(flow.local, flow.remote));
             findings.extend(policy::choices(&keys(flow, drops)));
             findings.extend(neighbour::look_up(flow.local, flow.remote));
             findings.extend(interface.and_then(link));

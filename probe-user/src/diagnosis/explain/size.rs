@@ -13,7 +13,7 @@ fn headers(v6: bool) -> u16 {
 
 /// A router's way out is too narrow, or only shorter packets pass.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
-    too_big(case).or_else(|| by_control(case))
+    too_big(case).or_else(|| refused(case)).or_else(|| by_control(case))
 }
 
 /// The kernel says so itself, of the link to which it would send them on.
@@ -38,6 +38,30 @@ fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
             }
         ),
         commands: vec![format!("ip link show dev {out}"), "nft list ruleset | grep -n -i icmp".to_owned()],
+        ..StopExplanation::default()
+    })
+}
+
+/// The send call says that the packet is too long, for a path MTU that the kernel remembers.
+fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side()?;
+    (case.stop.cause.reason.as_deref() == Some("EMSGSIZE")).then_some(())?;
+    let (to, mtu) = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::PathMtu { to, mtu } => Some((to, mtu)),
+        _ => None,
+    })?;
+    let version = case.ip_version();
+    Some(StopExplanation {
+        detail: Some(format!("EMSGSIZE: the path MTU to {to} is {mtu}, and DF is set")),
+        meaning: format!(
+            "The kernel remembers from an ICMP error, or a route says, that packets of more than {mtu} bytes do not pass on the \
+             way to {to}."
+        ),
+        commands: vec![
+            format!("ip {version} route get {to}"),
+            format!("ip {version} route flush cache"),
+            format!("tracepath -n {to}"),
+        ],
         ..StopExplanation::default()
     })
 }

@@ -1,0 +1,31 @@
+//! A device that is down or has no carrier: the one that is named, which need not be the first of its place.
+
+use super::{StopCase, StopExplanation};
+use crate::{diagnosis::document::Layer, model::trace::Finding};
+
+/// Commands for the very device.
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side().filter(|_| case.stop.layer == Layer::Driver)?;
+    let said = case.stop.cause.detail.as_deref()?;
+    let (interface, up) = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Link { interface, up, carrier: false } if said.starts_with(&format!("{interface} ")) => {
+            Some((interface, *up))
+        }
+        _ => None,
+    })?;
+    let look = format!("ip -s -s link show dev {interface}");
+    let (meaning, commands) = if up {
+        (
+            format!(
+                "{interface} is set up, and the other end of its cable is off or out: nothing leaves by it or comes in."
+            ),
+            vec![look, format!("ethtool {interface}")],
+        )
+    } else {
+        (
+            format!("{interface} is set down: nothing leaves by it or comes in."),
+            vec![format!("ip link set dev {interface} up"), look],
+        )
+    };
+    Some(StopExplanation { meaning, commands, ..StopExplanation::default() })
+}
