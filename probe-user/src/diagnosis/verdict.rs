@@ -151,8 +151,10 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
     }
     advice::give(&mut stop, evidence);
     let explained = explain::complete(&mut stop, gap, chosen, evidence);
-    // Whom answers wait for that go to another address than the sender's, only the look-up of that address would tell.
-    if !(explained && stop.place == DropPoint::Neighbour) {
+    // Whom answers wait for that go to another address than the sender's, only the look-up of that address would tell; and for
+    // a socket that is bound past an own address, who else hears the question says nothing.
+    let bound = stop.cause.reason.as_deref() == Some("SO_BINDTODEVICE");
+    if !(bound || explained && stop.place == DropPoint::Neighbour) {
         neighbour::explain(&mut stop, evidence);
     }
     Some(stop)
