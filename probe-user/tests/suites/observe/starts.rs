@@ -40,7 +40,7 @@ impl Pings {
         Self(pings)
     }
 
-    /// Ends them; gives how many requests they sent, of which all must have been answered but those under way.
+    /// Ends them; gives how many requests they sent, of which nearly all must have been answered.
     fn end(mut self) -> u64 {
         let mut sent = 0;
         for ping in self.0.drain(..) {
@@ -50,7 +50,9 @@ impl Pings {
             let summary = text.lines().find(|line| line.contains("packets transmitted")).expect("a summary");
             let mut numbers = summary.split(' ').filter_map(|word| word.parse::<u64>().ok());
             let (transmitted, answered) = (numbers.next().expect("sent"), numbers.next().expect("received"));
-            assert!(transmitted - answered <= 1, "the path is not healthy: {summary}");
+            // Attaching native XDP to a veth rebuilds its queue, in which a packet may be lost; one is under way at the end.
+            let starts = (WAYS.len() * TIMES) as u64;
+            assert!(transmitted - answered <= 1 + starts, "the path is not healthy: {summary}");
             sent += transmitted;
         }
         sent
