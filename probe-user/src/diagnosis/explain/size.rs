@@ -52,7 +52,7 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
     })?;
     let version = case.ip_version();
     Some(StopExplanation {
-        detail: Some(format!("EMSGSIZE: the path MTU to {to} is {mtu}, and DF is set")),
+        detail: Some(format!("the path MTU to {to} is {mtu}, and DF is set")),
         meaning: format!(
             "The kernel remembers from an ICMP error, or a route says, that packets of more than {mtu} bytes do not pass on the \
              way to {to}."
