@@ -29,9 +29,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{
-    Drop, Finding, HopTrace, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe,
-};
+use crate::model::trace::{Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe};
 use control::ControlRun;
 pub use document::Diagnosis;
 use path::Side;
@@ -211,11 +209,7 @@ impl Evidence {
     pub fn tag(&self, side: Side, probe: u16, leg: Echo) -> Option<u16> {
         match self.place(side) {
             Some(place) => place.ports.iter().find_map(|port| port.tag(probe, leg)),
-            None => match (self.host(side).hop(Hop::NetifIn), leg) {
-                (HopTrace::Watched { requests, .. }, Echo::Request) => requests.get(&probe)?.tag(),
-                (HopTrace::Watched { replies, .. }, Echo::Reply) => replies.get(&probe)?.tag(),
-                (HopTrace::Blind { .. }, _) => None,
-            },
+            None => self.host(side).hops.get(Hop::NetifIn.name())?.seen(leg)?.get(&probe)?.tag(),
         }
     }
 

@@ -37,7 +37,7 @@ use crate::{
     host::privilege::{self, PrivilegedTask},
     model::{
         request::{HostRole, RequestHandling, WatchRequest},
-        trace::{HostTrace, SenderTrace},
+        trace::{HostTrace, IcmpError, SenderTrace},
     },
     stop::StopSignal,
     traffic::{
@@ -345,10 +345,7 @@ impl Probing<'_> {
     /// Which routers answer, where that was asked for and something is left to explain.
     fn walk(&self, sending: &SenderTrace, ended: RunEnd, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
-        let expired = sending.errors.iter().any(|error| {
-            (error.from.is_ipv4(), error.icmp_type, error.code) == (true, 11, 0)
-                || (error.from.is_ipv6() && (error.icmp_type, error.code) == (3, 0))
-        });
+        let expired = sending.errors.iter().any(IcmpError::tells_expiry);
         // Where a TTL ran out, two routers may send it to each other: who answers at which distance tells.
         let wanted = self.args.walk || expired && !self.args.no_controls && self.args.ttl.is_none();
         // What never left this host has no router to be asked about.

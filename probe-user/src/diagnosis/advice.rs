@@ -36,14 +36,7 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
         let place = if stop.host == StopHost::Beyond { 0 } else { commands.len() };
         commands.insert(place, command);
     }
-    stop.commands = commands;
-    stop.advice = match (stop.commands.first(), on) {
-        (Some(first), Some(_)) => {
-            format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command)
-        }
-        (Some(first), None) => first.command.clone(),
-        (None, _) => stop.meaning.clone(),
-    };
+    put(stop, commands, on, evidence);
 }
 
 /// Gives `commands` in place of those of the table, but for what tells more than they do: the rule, or the far end.
@@ -52,7 +45,13 @@ pub fn replace(stop: &mut Stop, commands: &[String], elsewhere: Option<Side>, ev
     let side = elsewhere.or_else(|| stop.whose.side());
     let far = elsewhere.is_none() && matches!(stop.host, StopHost::Network | StopHost::Beyond);
     let on = if far { Some(Side::Local) } else { side };
-    stop.commands = commands.iter().map(|command| in_place(on, command.clone(), evidence)).collect();
+    let commands = commands.iter().map(|command| in_place(on, command.clone(), evidence)).collect();
+    put(stop, commands, on, evidence);
+}
+
+/// Puts `commands` under the stop, the first of which is its advice; the meaning is where there is none.
+fn put(stop: &mut Stop, commands: Vec<Command>, on: Option<Side>, evidence: &Evidence) {
+    stop.commands = commands;
     stop.advice = match (stop.commands.first(), on) {
         (Some(first), Some(_)) => format!("on {}: {}", evidence.name(first.on.unwrap_or(Side::Local)), first.command),
         (Some(first), None) => first.command.clone(),

@@ -14,7 +14,7 @@ use super::{
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
-use crate::model::trace::{Finding, HopTrace, ProbePassage};
+use crate::model::trace::{Finding, ProbePassage};
 
 /// What changed, by leg and in path order.
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
@@ -62,13 +62,7 @@ fn id_at(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<u
 
 /// What a hop saw of a probe.
 pub(super) fn step(evidence: &Evidence, leg: Echo, side: Side, hop: Hop, probe: u16) -> Option<ProbePassage> {
-    match evidence.host(side).hops.get(hop.name())? {
-        HopTrace::Blind { .. } => None,
-        HopTrace::Watched { requests, replies } => {
-            let steps = if leg == Echo::Request { requests } else { replies };
-            steps.get(&probe).copied()
-        }
-    }
+    evidence.host(side).hops.get(hop.name())?.seen(leg)?.get(&probe).copied()
 }
 
 /// Whether several hosts may answer to the target's address.

@@ -204,11 +204,7 @@ pub(super) fn seen_at(
 }
 
 fn probes(trace: &HopTrace, leg: Echo) -> BTreeSet<u16> {
-    match (trace, leg) {
-        (HopTrace::Watched { requests, .. }, Echo::Request) => requests.keys().copied().collect(),
-        (HopTrace::Watched { replies, .. }, Echo::Reply) => replies.keys().copied().collect(),
-        (HopTrace::Blind { .. }, _) => BTreeSet::new(),
-    }
+    trace.seen(leg).into_iter().flat_map(|seen| seen.keys().copied()).collect()
 }
 
 /// Where a packet can have died that came to `from` and not to `to`, one of which is an interface of a place in between.

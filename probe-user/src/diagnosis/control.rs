@@ -39,6 +39,15 @@ impl ControlRun {
         self.sent > 0 && self.answered == self.sent
     }
 
+    /// Returns the longest packet that was answered and the shortest that was not, where sizes were tried: bytes with the headers
+    /// of IP and ICMP, without options.
+    pub fn packet_sizes(&self, v6: bool) -> Option<(u32, u32)> {
+        let ControlKind::Size { passes, fails } = self.kind else { return None };
+        let headers = if v6 { 48 } else { 28 };
+        // The longest payload and the headers are more than 16 bits hold.
+        Some((u32::from(passes) + headers, u32::from(fails) + headers))
+    }
+
     /// Says what came of it, as a clause.
     pub fn text(&self) -> String {
         match self.kind {
@@ -65,6 +74,11 @@ mod tests {
     fn a_control_passed_only_if_all_of_it_did() {
         let control = |answered| ControlRun { kind: ControlKind::Pace { interval_ms: 1_050 }, sent: 2, answered };
         assert!(control(2).passed() && !control(1).passed());
+        assert_eq!(control(2).packet_sizes(false), None);
+        let size = ControlRun { kind: ControlKind::Size { passes: 1472, fails: 1473 }, sent: 9, answered: 5 };
+        let long = ControlRun { kind: ControlKind::Size { passes: 65_506, fails: 65_507 }, ..size.clone() };
+        assert_eq!(long.packet_sizes(true), Some((65_554, 65_555)));
+        assert_eq!((size.packet_sizes(false), size.packet_sizes(true)), (Some((1500, 1501)), Some((1520, 1521))));
         assert_eq!(control(2).text(), "control: 2 of 2 more requests, 1.1 s apart as ping sends them, were answered");
     }
 }

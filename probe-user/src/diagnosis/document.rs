@@ -1,7 +1,7 @@
 //! `probe.diagnosis/1` as data: what a diagnosis says, field by field.
 
 use probe_ebpf::Echo;
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -320,6 +320,15 @@ pub enum Value {
     Id(u16),
     /// An address.
     Address(IpAddr),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(formatter),
+            Self::Address(address) => address.fmt(formatter),
+        }
+    }
 }
 
 /// One hop.

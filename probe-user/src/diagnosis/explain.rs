@@ -14,7 +14,7 @@ pub(super) mod special;
 mod ttl;
 mod vlan;
 
-use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation};
+use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
 
 /// What made packets stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) struct StopCase<'a> {
     pub(super) gap: &'a Gap,
     pub(super) spot: DropLocation,
     pub(super) evidence: &'a Evidence,
+    /// What was rewritten on the way, anywhere.
+    pub(super) rewrites: &'a [Rewrite],
 }
 
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
@@ -55,8 +57,14 @@ const EXPLAIN: [Explain; 11] = [
 ];
 
 /// Completes `stop`, which lies at `spot`; returns whether anything was found.
-pub(super) fn complete(stop: &mut Stop, gap: &Gap, spot: DropLocation, evidence: &Evidence) -> bool {
-    let case = StopCase { stop, gap, spot, evidence };
+pub(super) fn complete(
+    stop: &mut Stop,
+    gap: &Gap,
+    spot: DropLocation,
+    evidence: &Evidence,
+    rewrites: &[Rewrite],
+) -> bool {
+    let case = StopCase { stop, gap, spot, evidence, rewrites };
     let Some(found) = EXPLAIN.iter().find_map(|explain| explain(&case)) else { return false };
     if found.detail.is_some() {
         stop.cause.detail = found.detail;

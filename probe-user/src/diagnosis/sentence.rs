@@ -106,7 +106,7 @@ impl Teller<'_> {
                 let whom = self.evidence.name(seen_at.host);
                 format!("their id was rewritten {way}: sent as {sent} ({sent:#x}), {whom} saw {seen} ({seen:#x})")
             }
-            (sent, seen) => format!("by another address: {} was asked, {} answered", told(*sent), told(*seen)),
+            (sent, seen) => format!("by another address: {sent} was asked, {seen} answered"),
         }
     }
 
@@ -377,13 +377,6 @@ fn noun(leg: Echo, one: bool) -> &'static str {
         (Echo::Request, false) => "requests",
         (Echo::Reply, true) => "reply",
         (Echo::Reply, false) => "replies",
-    }
-}
-
-fn told(value: Value) -> String {
-    match value {
-        Value::Id(id) => id.to_string(),
-        Value::Address(address) => address.to_string(),
     }
 }
 

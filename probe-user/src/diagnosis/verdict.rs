@@ -13,7 +13,7 @@ use super::{
     neighbour,
     path::{Side, Station},
     places::{DropLocation, DropPoint},
-    rewrites,
+    rewrites::{self, Rewrite},
     rules::{self, Ruling, Weight, said},
     sentence, timing,
 };
@@ -27,14 +27,14 @@ use crate::{
 /// What `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let ledger = Ledger::new(evidence);
-    let mut stops: Vec<Stop> = stops(&ledger, evidence);
+    let rewrites = rewrites::find(&ledger, evidence);
+    let mut stops: Vec<Stop> = stops(&ledger, &rewrites, evidence);
     stops.sort_by_key(|stop| Reverse(stop.packets));
     let alterations = alterations::find(&ledger, evidence);
     let answered = answered(&ledger, evidence);
     let answered_by = neighbour::answered_by_other(evidence);
     let unaltered = alterations.is_empty() && answered_by.is_none();
     let outcome = outcome(&ledger, evidence, answered, unaltered);
-    let rewrites = rewrites::find(&ledger, evidence);
     let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
     let mut notes = alterations::notes(evidence);
     notes.extend(rewrites::other_ways(evidence));
@@ -105,12 +105,12 @@ fn confidence(outcome: Outcome, stops: &[Stop], ledger: &Ledger, evidence: &Evid
     }
 }
 
-fn stops(ledger: &Ledger, evidence: &Evidence) -> Vec<Stop> {
+fn stops(ledger: &Ledger, rewrites: &[Rewrite], evidence: &Evidence) -> Vec<Stop> {
     let gaps = ledger.gaps(evidence).into_iter().flat_map(|gap| gap.split(evidence));
-    gaps.filter_map(|gap| stop(&gap, evidence)).collect()
+    gaps.filter_map(|gap| stop(&gap, rewrites, evidence)).collect()
 }
 
-fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
+fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
     let ruling = rules::judge(gap, evidence)?;
     let chosen = *ruling.spots.first()?;
     let candidates = candidates(&ruling);
@@ -150,7 +150,7 @@ fn stop(gap: &Gap, evidence: &Evidence) -> Option<Stop> {
         stop.cause.detail = Some(text);
     }
     advice::give(&mut stop, evidence);
-    let explained = explain::complete(&mut stop, gap, chosen, evidence);
+    let explained = explain::complete(&mut stop, gap, chosen, evidence, rewrites);
     // Whom answers wait for that go to another address than the sender's, only the look-up of that address would tell; and for
     // a socket that is bound past an own address, who else hears the question says nothing.
     let bound = stop.cause.reason.as_deref() == Some("SO_BINDTODEVICE");

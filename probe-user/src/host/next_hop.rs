@@ -8,7 +8,10 @@ use netlink_packet_route::{
 };
 
 use super::{device::netlink, neighbour, or_log, route};
-use crate::model::trace::{NextHopFacts, OtherRoute};
+use crate::model::{
+    prefix::shares,
+    trace::{NextHopFacts, OtherRoute},
+};
 
 /// A route of the main table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +43,10 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
 fn taken(from: IpAddr, to: IpAddr) -> Option<Entry> {
     let mut request = question(to);
     request.header.flags |= RouteFlags::FibMatch;
-    request.attributes.push(RouteAttribute::Destination(address(to)));
+    request.attributes.push(RouteAttribute::Destination(route::address(to)));
     if route::is_own(from) {
         request.header.source_prefix_length = if to.is_ipv4() { 32 } else { 128 };
-        request.attributes.push(RouteAttribute::Source(address(from)));
+        request.attributes.push(RouteAttribute::Source(route::address(from)));
     }
     let answers = or_log("route entry", netlink::get(RouteNetlinkMessage::GetRoute(request)))?;
     answers.iter().find_map(entry)
@@ -74,16 +77,6 @@ fn covers(entry: &Entry, to: IpAddr) -> bool {
     shares(entry.to, to, entry.bits)
 }
 
-/// Reports whether two addresses have the same first `bits`.
-fn shares(one: IpAddr, other: IpAddr, bits: u8) -> bool {
-    let word = |address: IpAddr| match address {
-        IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
-        IpAddr::V6(v6) => u128::from(v6),
-    };
-    let mask = if bits == 0 { 0 } else { u128::MAX << (128 - u32::from(bits.min(128))) };
-    one.is_ipv4() == other.is_ipv4() && (word(one) ^ word(other)) & mask == 0
-}
-
 fn other(entry: &Entry) -> Option<OtherRoute> {
     let gateway = entry.gateway?;
     let interface = route::name(entry.ifindex)?;
@@ -103,13 +96,6 @@ fn question(to: IpAddr) -> RouteMessage {
         ..RouteHeader::default()
     };
     message
-}
-
-fn address(ip: IpAddr) -> RouteAddress {
-    match ip {
-        IpAddr::V4(ip) => RouteAddress::Inet(ip),
-        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
-    }
 }
 
 fn entry(message: &RouteNetlinkMessage) -> Option<Entry> {
@@ -158,13 +144,5 @@ mod tests {
         assert_eq!(instead(&fallback, to, &all), Some(worse));
         assert_eq!(instead(&wide, to, std::slice::from_ref(&wide)), None);
         assert_eq!((written(&wide), written(&fallback)), ("192.168.0.0/16".to_owned(), "default".to_owned()));
-    }
-
-    #[test]
-    fn prefixes_of_both_versions_are_compared_from_their_first_bit() {
-        let six = |text: &str| text.parse::<IpAddr>().expect("an address");
-        assert!(shares(six("2001:db8::1"), six("2001:db8::ffff"), 64));
-        assert!(!shares(six("2001:db8::1"), six("2001:db8:0:1::1"), 64));
-        assert!(!shares(six("::ffff"), [0, 0, 255, 255].into(), 0));
     }
 }

@@ -96,7 +96,8 @@ fn ask(to: IpAddr, from: Option<IpAddr>) -> io::Result<Vec<RouteNetlinkMessage>>
     netlink::get(RouteNetlinkMessage::GetRoute(request))
 }
 
-fn address(ip: IpAddr) -> RouteAddress {
+/// Returns `ip` as messages about routes have it.
+pub(super) fn address(ip: IpAddr) -> RouteAddress {
     match ip {
         IpAddr::V4(ip) => RouteAddress::Inet(ip),
         IpAddr::V6(ip) => RouteAddress::Inet6(ip),

@@ -51,13 +51,8 @@ impl Prefix {
         if address.is_ipv4() { 32 } else { 128 }
     }
 
-    /// Returns whether `address` is one of them.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        self.address.is_ipv4() == address.is_ipv4() && Self::around(address, self.length).address == self.address
-    }
-
     /// Returns the prefix of that length around `address`.
-    pub fn around(address: IpAddr, length: u8) -> Self {
+    fn around(address: IpAddr, length: u8) -> Self {
         let first = match address {
             IpAddr::V4(v4) => {
                 let mask = bits(MAPPED_BITS + length) as u32;
@@ -67,6 +62,12 @@ impl Prefix {
         };
         Self { address: first, length }
     }
+}
+
+/// Reports whether two addresses of one IP version have the same first `bits`; more bits than they have are all they have.
+pub fn shares(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let bits = bits.min(Prefix::longest(one));
+    one.is_ipv4() == other.is_ipv4() && Prefix::around(one, bits) == Prefix::around(other, bits)
 }
 
 /// Returns a number with its first `length` bits set.
@@ -167,5 +168,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn prefixes_of_both_versions_are_compared_from_their_first_bit() {
+        let six = |text: &str| text.parse::<IpAddr>().expect("an address");
+        assert!(shares(six("2001:db8::1"), six("2001:db8::ffff"), 64));
+        assert!(!shares(six("2001:db8::1"), six("2001:db8:0:1::1"), 64));
+        assert!(!shares(six("::ffff"), [0, 0, 255, 255].into(), 0));
     }
 }

@@ -101,6 +101,17 @@ pub enum HopTrace {
     },
 }
 
+impl HopTrace {
+    /// Returns what passed of a leg, by probe; `None` where it could not be watched.
+    pub fn seen(&self, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
+        match (self, leg) {
+            (Self::Watched { requests, .. }, Echo::Request) => Some(requests),
+            (Self::Watched { replies, .. }, Echo::Reply) => Some(replies),
+            (Self::Blind { .. }, _) => None,
+        }
+    }
+}
+
 /// What a hop saw of one packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbePassage {
@@ -442,6 +453,11 @@ pub fn plain_function(name: &str) -> &str {
 }
 
 impl IcmpError {
+    /// Whether it says that the TTL or hop limit ran out on the way (RFC 792, RFC 4443 §3.3).
+    pub fn tells_expiry(&self) -> bool {
+        matches!((self.from.is_ipv6(), self.icmp_type, self.code), (false, 11, 0) | (true, 3, 0))
+    }
+
     /// Whether the probe went no further. A source quench (type 4) and a redirect (5) leave it on its way (RFC 792).
     pub fn ends_packet(&self) -> bool {
         self.from.is_ipv6() || !matches!(self.icmp_type, 4 | 5)

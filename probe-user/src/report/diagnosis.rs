@@ -138,7 +138,7 @@ impl Text<'_> {
         for change in &self.diagnosis.alterations {
             let Alteration { leg, field, sent, seen, seen_at, place, packets } = change;
             let plain = |it: Value| match it {
-                Value::Id(ttl) if *field == "ttl" => ttl.to_string(),
+                Value::Id(_) if *field == "ttl" => it.to_string(),
                 other => value(other),
             };
             let (sent, seen) = (plain(*sent), plain(*seen));
@@ -288,7 +288,7 @@ impl Diagnosis {
 fn value(value: Value) -> String {
     match value {
         Value::Id(id) => format!("{id} ({id:#x})"),
-        Value::Address(address) => address.to_string(),
+        Value::Address(_) => value.to_string(),
     }
 }
 

@@ -70,8 +70,7 @@ impl Lookups {
             findings.extend(route::path_mtu(flow.local, flow.remote));
             findings.extend(policy::choices(&keys(flow, drops)));
             findings.extend(neighbour::look_up(flow.local, flow.remote));
-            findings.extend(interface.and_then(link));
-            findings.extend(interface.and_then(tun));
+            findings.extend(interface.into_iter().flat_map(device));
             findings.extend(counters::risen(before, &after));
             let programs = programs::look_up(interface);
             findings.extend(chains.join().unwrap_or_default());
@@ -87,7 +86,7 @@ const MAX_KEYS: usize = 8;
 
 /// What to ask routing with: the way to the other end, and the packets that were freed.
 fn keys(flow: &EchoFlow, drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
-    let own = RouteKey { outgoing: None, ..RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, 0) };
+    let own = RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, 0);
     let mut keys = vec![(own, RoutePurpose::Way)];
     keys.extend(keys_of(drops));
     keys.dedup();
@@ -141,16 +140,12 @@ fn marks_count(interface: Option<&str>) -> bool {
     ["all"].into_iter().chain(interface).any(|at| settings::is_on(&format!("net/ipv4/conf/{at}/src_valid_mark")))
 }
 
-/// Who reads what leaves by a device of the kind tun.
-pub(super) fn tun(interface: &str) -> Option<Finding> {
-    let device = or_log("link", Device::find(interface))?;
-    (device.kind.as_deref() == Some("tun")).then(|| tun::look_up(&device.name)).flatten()
-}
-
-/// Whether a device can carry anything.
-fn link(interface: &str) -> Option<Finding> {
-    let device = or_log("link", Device::find(interface))?;
-    Some(Finding::Link { interface: device.name, up: device.up, carrier: device.up && device.carrier })
+/// Whether a device can carry anything, and who reads what leaves by it where it is of the kind tun.
+pub(super) fn device(interface: &str) -> Vec<Finding> {
+    let Some(device) = or_log("link", Device::find(interface)) else { return Vec::new() };
+    let held = (device.kind.as_deref() == Some("tun")).then(|| tun::look_up(&device.name)).flatten();
+    let link = Finding::Link { interface: device.name, up: device.up, carrier: device.up && device.carrier };
+    std::iter::once(link).chain(held).collect()
 }
 
 /// The interface that is asked for, or that the route to the other end names.

@@ -9,8 +9,7 @@ use std::{
 use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
-        chains,
-        device::{self, Device},
+        chains, device,
         namespace::Namespace,
         neighbour, or_log,
         policy::{self, RouteKey},
@@ -208,12 +207,7 @@ impl Places {
             }
         }
         for interface in interfaces {
-            findings.extend(or_log("link", Device::find(interface)).map(|device| Finding::Link {
-                interface: device.name,
-                up: device.up,
-                carrier: device.up && device.carrier,
-            }));
-            findings.extend(lookups::tun(interface));
+            findings.extend(lookups::device(interface));
             findings.extend(programs::look_up(Some(interface)));
         }
         findings.extend(chains::look_up(family, first));

@@ -36,21 +36,24 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
     if !lossy || plan.interval >= Duration::from_secs(1) || !wait(PACE, stop) {
         return Vec::new();
     }
-    // The run's own socket still has its id, and two ping sockets cannot have one.
     let Ok(mut scout) = Scout::open(plan.settings.kind().family) else { return Vec::new() };
-    let slow = ProbePlan {
+    let slow = ProbePlan { count: SLOW, interval: PACE, ..like(plan, &mut scout) };
+    let Some((sent, answered)) = send(slow, stop) else { return Vec::new() };
+    vec![ControlRun { kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 }, sent, answered }]
+}
+
+/// Returns the plan of a control: that of the run, with a mark and an id of its own, and sent at a steady pace to its end. The
+/// run's own socket still has its id, and two ping sockets cannot have one.
+fn like(plan: &ProbePlan, scout: &mut Scout) -> ProbePlan {
+    ProbePlan {
         id: scout.choose(),
-        count: SLOW,
-        interval: PACE,
+        nonce: random(),
         adaptive: false,
         preload: 1,
         deadline: None,
         enough: None,
-        nonce: random(),
         ..plan.clone()
-    };
-    let Some((sent, answered)) = send(slow, stop) else { return Vec::new() };
-    vec![ControlRun { kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 }, sent, answered }]
+    }
 }
 
 /// Finds the longest packet that is answered, by halving; `None` if a short one is not answered either.
@@ -59,19 +62,8 @@ fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<ControlRun> {
     let (mut sent, mut answered) = (0, 0);
     let mut scout = Scout::open(plan.settings.kind().family).ok()?;
     let mut passes = |size: u16, count: u16| {
-        let one = ProbePlan {
-            id: scout.choose(),
-            count,
-            size,
-            nonce: random(),
-            interval: Duration::from_millis(10),
-            wait: REPLY,
-            adaptive: false,
-            preload: 1,
-            deadline: None,
-            enough: None,
-            ..plan.clone()
-        };
+        let interval = Duration::from_millis(10);
+        let one = ProbePlan { count, size, interval, wait: REPLY, ..like(plan, &mut scout) };
         let (more_sent, more_answered) = send(one, stop)?;
         sent += more_sent;
         answered += more_answered;

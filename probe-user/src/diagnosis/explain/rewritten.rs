@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use probe_ebpf::{Echo, Hop};
 
 use super::{StopCase, StopExplanation};
-use crate::diagnosis::{alterations, ledger::Ledger, path::Side, places::DropPoint, rewrites};
+use crate::diagnosis::{alterations, path::Side, places::DropPoint};
 
 /// Nobody answers for the next hop, and the answers are not for the sender's address but for the one that requests came with.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
@@ -14,8 +14,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let probe = *case.gap.probes.first()?;
     let came_from = source_at(case, side, probe)?;
     let sender = case.evidence.local.host.address.filter(|sender| *sender != came_from)?;
-    let changes = rewrites::find(&Ledger::new(case.evidence), case.evidence);
-    let change = changes.iter().find(|change| (change.leg, change.field) == (Echo::Request, "source"));
+    let change = case.rewrites.iter().find(|change| (change.leg, change.field) == (Echo::Request, "source"));
     let place = change.map(|change| format!(", {}", change.place(case.evidence))).unwrap_or_default();
     let version = case.ip_version();
     Some(StopExplanation {

@@ -6,11 +6,6 @@ use crate::{
     model::trace::{Finding, RoutePurpose},
 };
 
-/// Bytes of an IP header without options and of an echo header.
-fn headers(v6: bool) -> u16 {
-    if v6 { 48 } else { 28 }
-}
-
 /// A router's way out is too narrow, or only shorter packets pass.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     too_big(case).or_else(|| refused(case)).or_else(|| by_control(case))
@@ -68,8 +63,8 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
 
 /// Shorter packets, otherwise equal, were answered.
 fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
-    let (passes, fails) = case.evidence.controls.iter().find_map(|control| match control.kind {
-        ControlKind::Size { passes, fails } => Some((passes, fails)),
+    let ((passes, fails), (packet, longer)) = case.evidence.controls.iter().find_map(|control| match control.kind {
+        ControlKind::Size { passes, fails } => Some(((passes, fails), control.packet_sizes(case.evidence.is_v6())?)),
         ControlKind::Pace { .. } => None,
     })?;
     let open = matches!(case.stop.host, StopHost::Network | StopHost::Beyond)
@@ -78,8 +73,6 @@ fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
             DropPoint::Reassembly | DropPoint::FragmentOut | DropPoint::RouteIn | DropPoint::NfPrerouting
         );
     open.then_some(())?;
-    let more = headers(case.evidence.is_v6());
-    let (packet, longer) = (passes + more, fails + more);
     Some(StopExplanation {
         detail: Some(format!(
             "only longer packets are lost: up to {packet} bytes ({passes} of payload) pass, {longer} do not"

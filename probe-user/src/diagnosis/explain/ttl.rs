@@ -3,12 +3,9 @@
 use probe_ebpf::{Echo, Hop};
 
 use super::{StopCase, StopExplanation};
-use crate::diagnosis::{
-    alterations,
-    document::Value,
-    ledger::Ledger,
-    path::Side,
-    rewrites::{self, Rewrite},
+use crate::{
+    diagnosis::{alterations, path::Side, rewrites::Rewrite},
+    model::trace::{IcmpError, plain_function},
 };
 
 /// The TTL of 30 hops is more than any path has; below it the TTL itself may be the cause.
@@ -16,19 +13,15 @@ const FEW: u8 = 30;
 
 /// The TTL ran out, and no loop is known.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
-    let cause = &case.stop.cause;
-    let said = cause.icmp.as_ref().is_some_and(|said| said.meaning == "TTL ran out");
+    let said = case.gap.icmp(case.evidence).is_some_and(IcmpError::tells_expiry);
     let freed = case.gap.events(case.evidence).iter().any(|event| {
-        event.drop.reason == "IP_INHDR"
-            && matches!(event.drop.function.split('+').next(), Some("ip_forward" | "ip6_forward"))
+        event.drop.reason == "IP_INHDR" && matches!(plain_function(&event.drop.function), "ip_forward" | "ip6_forward")
     });
-    if !(said || freed) || cause.reason.as_deref() == Some("TTL") {
+    if !(said || freed) || case.stop.cause.reason.as_deref() == Some("TTL") {
         return None;
     }
     let leg = case.gap.leg;
-    let ledger = Ledger::new(case.evidence);
-    let changes = rewrites::find(&ledger, case.evidence);
-    let changed = changes.iter().find(|change| change.field == "ttl" && change.leg == leg);
+    let changed = case.rewrites.iter().find(|change| change.field == "ttl" && change.leg == leg);
     if let Some(change) = changed {
         return Some(rewritten(change, case));
     }
@@ -47,16 +40,13 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
                 "sysctl net.ipv4.ip_default_ttl net.ipv6.conf.all.hop_limit".to_owned(),
                 format!("ip {} route get {}", case.ip_version(), case.evidence.target.address),
             ],
-on: Some(side) }
+            on: Some(side),
+        }
     })
 }
 
 fn rewritten(change: &Rewrite, case: &StopCase<'_>) -> StopExplanation {
-    let text = |value| match value {
-        Value::Id(ttl) => ttl.to_string(),
-        Value::Address(address) => address.to_string(),
-    };
-    let (from, to) = (text(change.from), text(change.to));
+    let (from, to) = (change.from, change.to);
     let place = change.place(case.evidence);
     StopExplanation {
         detail: Some(format!("their TTL is changed {place}: {from} → {to}")),

@@ -1,7 +1,5 @@
 //! Where a packet of ARP or neighbour discovery was freed, and by what: a chain, a filter, a queue.
 
-use std::net::IpAddr;
-
 use super::{Told, search::Search};
 use crate::{
     diagnosis::{
@@ -171,14 +169,4 @@ fn chain(search: &Search<'_>, side: Side, hook: &str, families: &[&str]) -> Culp
         program: None,
         commands: vec![search.command(side, list)],
     }
-}
-
-/// Reports whether two addresses have the same first `bits`.
-pub(super) fn shares(one: IpAddr, other: IpAddr, bits: u8) -> bool {
-    let word = |address: IpAddr| match address {
-        IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
-        IpAddr::V6(v6) => u128::from(v6),
-    };
-    let mask = if bits == 0 { 0 } else { u128::MAX << (128 - u32::from(bits.min(128))) };
-    one.is_ipv4() == other.is_ipv4() && (word(one) ^ word(other)) & mask == 0
 }

@@ -26,11 +26,6 @@ pub(super) struct Search<'a> {
     pub(super) end: IpAddr,
 }
 
-/// Returns the packets of ARP and neighbour discovery that were seen on `side`.
-pub(super) fn packets(evidence: &Evidence, side: Side) -> &[NeighbourPacket] {
-    evidence.neighbour_packets(side)
-}
-
 impl<'a> Search<'a> {
     /// Returns the search of `asker` for the next hop towards `end`.
     pub(super) fn at(asker: Side, end: IpAddr, evidence: &'a Evidence) -> Option<Self> {
@@ -71,7 +66,7 @@ impl<'a> Search<'a> {
         hop: NeighbourHop,
     ) -> impl Iterator<Item = &'a NeighbourPacket> + use<'a> {
         let address = self.address;
-        let seen = packets(self.evidence, side).iter();
+        let seen = self.evidence.neighbour_packets(side).iter();
         seen.filter(move |packet| packet.about == address && packet.kind == kind && packet.hop == hop)
     }
 
@@ -172,7 +167,7 @@ impl<'a> Search<'a> {
         let sides = std::iter::once(self.asker).chain(self.others());
         let mut steps: Vec<(u8, u64, NeighbourStep)> = Vec::new();
         for side in sides {
-            for packet in packets(self.evidence, side).iter().filter(|packet| packet.about == self.address) {
+            for packet in self.evidence.neighbour_packets(side).iter().filter(|packet| packet.about == self.address) {
                 let place = self.evidence.name(side);
                 let same = |step: &&mut (u8, u64, NeighbourStep)| {
                     let step = &step.2;
@@ -209,7 +204,7 @@ fn rank(packet: &NeighbourPacket, of_asker: bool) -> u8 {
 /// Returns whom `asker` asked for and by which device, if it asked: for the next hop of the route where that is among it.
 fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)>) -> Option<(IpAddr, String)> {
     let mut asked: BTreeMap<(IpAddr, String), usize> = BTreeMap::new();
-    for packet in packets(evidence, asker) {
+    for packet in evidence.neighbour_packets(asker) {
         let goes = packet.kind == NeighbourKind::Asks && packet.hop != NeighbourHop::In;
         if let Some(interface) = packet.interface.as_ref().filter(|_| goes) {
             *asked.entry((packet.about, interface.clone())).or_default() += 1;

@@ -2,17 +2,20 @@
 
 use super::{
     Told,
-    freed::{culprit, shares},
+    freed::culprit,
     search::Search,
     unheard,
     words::{answer, answers, ip, plural, question, questions, whom, whose},
 };
 use crate::{
     diagnosis::{document::SettingSaid, path::Side, resolution::NeighbourFinding as Found},
-    model::trace::{
-        AddressHolder, Finding,
-        NeighbourHop::{Dropped, In, Out},
-        NeighbourKind::{Answers, Asks},
+    model::{
+        prefix::shares,
+        trace::{
+            AddressHolder, Finding,
+            NeighbourHop::{Dropped, In, Out},
+            NeighbourKind::{Answers, Asks},
+        },
     },
 };
 

@@ -2,13 +2,15 @@
 
 use super::{
     Told,
-    freed::shares,
     search::{self, Search},
     words::{ip, net_of, questions, whom},
 };
 use crate::{
     diagnosis::{path::Side, resolution::NeighbourFinding as Found},
-    model::trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NextHopFacts, ProgramSite},
+    model::{
+        prefix::shares,
+        trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NextHopFacts, ProgramSite},
+    },
 };
 
 /// Who has the address, where nobody who was asked has it.

@@ -3,7 +3,6 @@
 use super::{Ruling, Weight};
 use crate::diagnosis::{
     Evidence,
-    control::ControlKind,
     document::{Cause, Witness},
     ledger::Gap,
     places::DropPoint,
@@ -11,22 +10,17 @@ use crate::diagnosis::{
 
 /// Bytes of the smallest MTU that every link of IPv6 has (RFC 8200 section 5); an IPv4 packet of that size needs no fragments
 /// on any usual link either.
-const WHOLE: u16 = 1_280;
+const WHOLE: u32 = 1_280;
 
 /// Packets that need no fragments are answered, and where fragments are put together these do not come out.
 pub(super) fn incomplete(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
-    let (passes, fails) = evidence.controls.iter().find_map(|control| match control.kind {
-        ControlKind::Size { passes, fails } => Some((passes, fails)),
-        ControlKind::Pace { .. } => None,
-    })?;
-    let headers = if evidence.is_v6() { 48 } else { 28 };
+    let (passes, fails) = evidence.controls.iter().find_map(|control| control.packet_sizes(evidence.is_v6()))?;
     // What is cut, is cut at the MTU of the way out: one byte more, and it takes two.
-    let cut = fails == passes + 1 && passes + headers >= WHOLE;
+    let cut = fails == passes + 1 && passes >= WHOLE;
     let spots = gap.spots_at(&[DropPoint::Reassembly]);
     cut.then_some(())?;
     let detail = Some(format!(
-        "their first fragments came, and not all of the others: packets of up to {} bytes, which need none, are answered",
-        passes + headers
+        "their first fragments came, and not all of the others: packets of up to {passes} bytes, which need none, are answered"
     ));
     let cause = Cause { reason: Some("FRAGMENTS".to_owned()), detail, ..Cause::default() };
     Ruling::at(spots, cause, Witness::Control, Weight::Explains)

@@ -47,8 +47,7 @@ pub(super) fn looped(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 /// Routers that answered from several distances: what a rising TTL found where nobody watches.
 pub(super) fn walked(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let icmp = gap.icmp(evidence)?;
-    let expired = matches!((icmp.from.is_ipv4(), icmp.icmp_type, icmp.code), (true, 11, 0) | (false, 3, 0));
-    let walk = evidence.walk.as_ref().filter(|_| expired)?;
+    let walk = evidence.walk.as_ref().filter(|_| icmp.tells_expiry())?;
     let mut round: Vec<IpAddr> = Vec::new();
     for from in walk.steps.iter().filter_map(|step| step.from) {
         let times = walk.steps.iter().filter(|step| step.from == Some(from)).count();
@@ -71,17 +70,12 @@ pub(super) fn walked(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 
 /// How often one of the gap's probes came in to a place at most, over all of its interfaces.
 fn times_in(evidence: &Evidence, side: Side, leg: Echo, gap: &Gap) -> Option<u32> {
-    let of = |trace: &HopTrace, probe: u16| match (trace, leg) {
-        (HopTrace::Watched { requests, .. }, Echo::Request) => requests.get(&probe).map_or(0, |passage| passage.times),
-        (HopTrace::Watched { replies, .. }, Echo::Reply) => replies.get(&probe).map_or(0, |passage| passage.times),
-        (HopTrace::Blind { .. }, _) => 0,
+    let traces: Vec<&HopTrace> = match evidence.place(side) {
+        Some(place) => place.ports.iter().filter_map(|port| port.hops.get(Hop::NetifIn.name())).collect(),
+        None => evidence.host(side).hops.get(Hop::NetifIn.name()).into_iter().collect(),
     };
-    let at_place = |probe: u16| match evidence.place(side) {
-        Some(place) => {
-            let hops = place.ports.iter().filter_map(|port| port.hops.get(Hop::NetifIn.name()));
-            hops.map(|trace| of(trace, probe)).sum()
-        }
-        None => of(&evidence.host(side).hop(Hop::NetifIn), probe),
+    let times = |probe: &u16| -> u32 {
+        traces.iter().filter_map(|trace| trace.seen(leg)?.get(probe)).map(|passage| passage.times).sum()
     };
-    gap.probes.iter().map(|probe| at_place(*probe)).max()
+    gap.probes.iter().map(times).max()
 }

@@ -11,7 +11,7 @@ use netlink_packet_route::{
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
 
-use crate::model::prefix::Prefix;
+use crate::model::prefix::shares;
 
 /// What the kernel chooses a route by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,8 +125,8 @@ fn matches(rule: &RuleMessage, key: &RouteKey) -> bool {
             }
             RuleAttribute::Iifname(name) => *name == key.incoming,
             RuleAttribute::Oifname(name) => key.outgoing.as_ref() == Some(name),
-            RuleAttribute::Source(prefix) => key.from.is_some_and(|from| covers(*prefix, rule.header.src_len, from)),
-            RuleAttribute::Destination(prefix) => covers(*prefix, rule.header.dst_len, key.to),
+            RuleAttribute::Source(prefix) => key.from.is_some_and(|from| shares(*prefix, from, rule.header.src_len)),
+            RuleAttribute::Destination(prefix) => shares(*prefix, key.to, rule.header.dst_len),
             RuleAttribute::UidRange(range) => (range.start..=range.end).contains(&key.uid),
             RuleAttribute::IpProtocol(protocol) => u8::from(*protocol) == if key.to.is_ipv4() { 1 } else { 58 },
             // An echo packet has no ports, is in no tunnel's metadata, and leaves by no VRF unless it is bound to one.
@@ -139,10 +139,6 @@ fn matches(rule: &RuleMessage, key: &RouteKey) -> bool {
     let mask = mask.unwrap_or(if mark == 0 { 0 } else { u32::MAX });
     fits &= (mark ^ key.mark) & mask == 0;
     fits != rule.header.flags.contains(RuleFlags::Invert)
-}
-
-fn covers(prefix: IpAddr, length: u8, address: IpAddr) -> bool {
-    Prefix::around(prefix, length).contains(address)
 }
 
 /// Returns the route of `table` that is chosen: the longest prefix, and of those the smallest metric.
@@ -158,7 +154,7 @@ fn best<'a>(
             && route_table(route) == table
             && !route.header.flags.intersects(RouteFlags::Cloned | RouteFlags::Dead)
             && (route.header.tos == 0 || route.header.tos == key.tos & !3)
-            && covers(destination(route), route.header.destination_prefix_length, key.to)
+            && shares(destination(route), key.to, route.header.destination_prefix_length)
             && key.outgoing.as_ref().is_none_or(|wanted| {
                 devices(route).is_empty()
                     || devices(route).into_iter().any(|index| names(index).as_ref() == Some(wanted))

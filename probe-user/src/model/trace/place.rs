@@ -72,11 +72,7 @@ pub struct PortTrace {
 impl PortTrace {
     /// Returns what `hop` saw of a leg, by probe; nothing where it is not there, or is blind.
     pub fn seen(&self, hop: Hop, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
-        match (self.hops.get(hop.name())?, leg) {
-            (HopTrace::Watched { requests, .. }, Echo::Request) => Some(requests),
-            (HopTrace::Watched { replies, .. }, Echo::Reply) => Some(replies),
-            (HopTrace::Blind { .. }, _) => None,
-        }
+        self.hops.get(hop.name())?.seen(leg)
     }
 
     /// Returns the VLAN id of the tag with which a probe came in by it.
