@@ -163,12 +163,12 @@ fn protecting_the_way_out_b_s_replies_need_a_request_that_came_in() {
     assert!(
         crate::common::net::answers(&talk.pair.a, "10.9.0.2") && crate::common::net::answers(&talk.pair.a, "fd09::2")
     );
-    let before = crate::common::net::received(&talk.pair.a, "va");
+    let before = crate::filter::host::arrived(&talk.pair.a);
     crate::common::net::Wire::of(&talk.pair.b, "vb")
         .try_put(&crate::common::net::from_b(probe_ebpf::Echo::Reply, 77, 1))
         .ok();
     crate::common::net::eventually("it is dropped", || talk.dropped_for("no_state") == 1);
-    assert_eq!(crate::common::net::received(&talk.pair.a, "va"), before);
+    assert_eq!(crate::filter::host::arrived(&talk.pair.a), before);
     let guard = talk.guard();
     assert_eq!((&guard["protect"], &guard["replies"]["passed"]), (&"out".into(), &2.into()), "{guard}");
 }
