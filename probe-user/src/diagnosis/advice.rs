@@ -66,7 +66,7 @@ fn in_place(on: Option<Side>, command: String, evidence: &Evidence) -> Command {
         Some(enter) => format!("{enter} {command}"),
         None => command,
     };
-    Command { on: Some(if place.of_peer { Side::Peer } else { Side::Local }), command }
+    Command { on: on.map(|side| evidence.entered_from(side)), command }
 }
 
 /// Where several causes remain, what takes the blindness away, or else where to look in general.
@@ -102,7 +102,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Command> {
     let (target, typed) = (&evidence.target.name, evidence.typed());
     // Rules are traced where a host runs probe.
-    let rule = stop.cause.netfilter.is_some() && matches!(side, Some(Side::Local | Side::Peer));
+    let rule = stop.cause.netfilter.is_some() && side.is_some_and(|side| !evidence.is_looked_into(side));
     let command = match (stop.host, rule) {
         (StopHost::Beyond, _) => format!("probe diagnose {typed} --peer 'ssh {target} sudo probe agent'"),
         (_, true) => format!("probe diagnose {typed} --trace-rules"),

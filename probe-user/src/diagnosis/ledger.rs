@@ -239,7 +239,9 @@ fn port_row(evidence: &Evidence, step: PathStep, hop: Hop, port: u8) -> LedgerRo
     if port == ANY_PORT && hop == Hop::NetifIn {
         let freed = evidence.drops(side).iter().filter(|drop| drop.leg == step.leg);
         proven.extend(freed.filter_map(|drop| drop.probe).filter(sent));
-        blind = Some(ONLY_DROPS.to_owned());
+        if step.duty == Requirement::May {
+            blind = Some(ONLY_DROPS.to_owned());
+        }
     }
     LedgerRow { step, seen: seen.into_iter().filter(sent).collect(), proven, blind }
 }

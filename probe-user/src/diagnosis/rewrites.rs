@@ -122,10 +122,7 @@ impl Rewrite {
 
     /// Returns where it was done, as a clause.
     pub(super) fn place(&self, evidence: &Evidence) -> String {
-        let name = |side: Side| match evidence.place(side) {
-            Some(place) => format!("network namespace {}", place.name),
-            None => evidence.name(side),
-        };
+        let name = |side: Side| evidence.whom(side);
         let (before, after) = (self.before, self.after);
         if before.host != after.host {
             return format!("between {} and {}", name(before.host), name(after.host));

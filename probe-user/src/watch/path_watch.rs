@@ -70,6 +70,7 @@ pub struct PathWatch {
     symbols: Awaited,
     drops: Vec<Drop>,
     netns: u64,
+    role: HostRole,
     ifindex: u32,
     crossings: Option<Crossings>,
     places: Option<Places>,
@@ -89,6 +90,9 @@ pub struct PathWatch {
 /// lost is counted apart. Journeys are an array, which has room for every probe, so that a diagnosis meets none of these
 /// unless its programs are made to do more.
 const FULL: [Skip; 3] = [Skip::PendingFull, Skip::FlowsFull, Skip::RingFull];
+
+/// The inode of no namespace.
+const NOWHERE: u64 = 0;
 
 /// How long a kernel takes to ask again for a neighbour that it is looking for (`retrans_time_ms`), and a little.
 const ONCE_MORE: Duration = Duration::from_millis(1100);
@@ -130,8 +134,12 @@ impl PathWatch {
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
-        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role));
         let facts = facts(request, device.as_ref(), xdp_mode);
+        let places = || Places::new(flow.clone(), request.role, blind.clone());
+        let places = match request.role {
+            HostRole::Router => Some(places().with(facts.netns)),
+            HostRole::Sender | HostRole::Receiver => request.everywhere.then(places),
+        };
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
         let symbols = Awaited::begin();
@@ -140,6 +148,7 @@ impl PathWatch {
         });
         Ok(Self {
             netns: facts.netns,
+            role: request.role,
             facts,
             probes: request.probes,
             blind,
@@ -182,14 +191,16 @@ impl PathWatch {
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
         let sites = self.crossings.as_ref().map(Crossings::read).unwrap_or_default();
         let (here, elsewhere): (Vec<_>, Vec<_>) =
-            sites.into_iter().partition(|site| u64::from(site.netns) == self.netns);
+            sites.into_iter().partition(|site| is_here(self.role, self.netns, site.netns));
         let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
+        let ports = other_devices::ports(&hops, &here, self.ifindex);
         let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
         let full = self.crossings.as_ref().is_some_and(Crossings::full);
         Ok(HostTrace {
             host: self.facts.clone(),
             hops,
             other_devices,
+            ports,
             drops: self.drops.clone(),
             findings: Vec::new(),
             accounting: Accounting {
@@ -211,7 +222,7 @@ impl PathWatch {
         }
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
         for event in events {
-            let here = u64::from(event.netns) == self.netns;
+            let here = is_here(self.role, self.netns, event.netns);
             let interface =
                 if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
             let drop = names.told(&event, interface);
@@ -265,6 +276,10 @@ impl Watching for PathWatch {
 
     fn finish(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.look()?;
+        if self.role == HostRole::Router {
+            self.finish_places(&mut sight);
+            return Ok(sight);
+        }
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
         self.find_neighbours(&mut sight);
@@ -273,6 +288,22 @@ impl Watching for PathWatch {
 }
 
 impl PathWatch {
+    /// Looks up the places of a host in between, its own among them. Nothing is sent.
+    fn finish_places(&mut self, sight: &mut HostTrace) {
+        self.neighbours.drain();
+        let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
+        let mut addresses = BTreeSet::from([self.flow.local, self.flow.remote]);
+        addresses.retain(|address| !address.is_unspecified());
+        if let Some(places) = &mut self.places {
+            sight.places = places.finish(&self.neighbours, &mut addresses, NOWHERE, &names);
+        }
+        let mut more = self.rules.take().map(TraceRules::end).unwrap_or_default();
+        more.extend(self.lookups.risen());
+        if let Some(own) = sight.places.iter_mut().find(|place| place.netns == self.netns) {
+            own.findings.extend(more);
+        }
+    }
+
     /// Adds what was seen and is known of finding neighbours, and looks the places up.
     fn find_neighbours(&mut self, sight: &mut HostTrace) {
         let EchoFlow { local, remote, interface, .. } = &self.flow;
@@ -314,6 +345,11 @@ impl PathWatch {
             sight.findings.extend(asked.map(Finding::AskedAgain));
         }
     }
+}
+
+/// Whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any other.
+fn is_here(role: HostRole, own: u64, netns: u32) -> bool {
+    role != HostRole::Router && u64::from(netns) == own
 }
 
 fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: XdpAttachment) -> HostFacts {

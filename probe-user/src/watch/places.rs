@@ -6,6 +6,8 @@ use std::{
     net::IpAddr,
 };
 
+use probe_ebpf::Hop;
+
 use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
@@ -17,7 +19,7 @@ use crate::{
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace, RoutePurpose},
+        trace::{Drop, Finding, PlaceTrace, RoutePurpose},
     },
 };
 
@@ -29,6 +31,7 @@ use super::{
         programs,
     },
     neighbours::NeighbourLog,
+    other_devices::port,
 };
 
 /// How many places are told at most.
@@ -42,6 +45,10 @@ pub(super) struct Places {
     role: HostRole,
     known: BTreeMap<u32, Known>,
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
+    /// The namespace that is told of whether or not probes came to it.
+    always: Option<u32>,
+    /// The hops that this kernel does not tell of, and why.
+    blind: BTreeMap<Hop, String>,
 }
 
 /// What is known of a namespace, looked up once.
@@ -52,8 +59,14 @@ struct Known {
 
 impl Places {
     /// Begins with nothing.
-    pub(super) fn new(flow: EchoFlow, role: HostRole) -> Self {
-        Self { sites: Vec::new(), full: false, flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
+    pub(super) fn new(flow: EchoFlow, role: HostRole, blind: BTreeMap<Hop, String>) -> Self {
+        let (sites, known, drops) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { sites, full: false, flow, role, known, drops, always: None, blind }
+    }
+
+    /// Tells of the namespace with this inode in any case.
+    pub(super) fn with(self, netns: u64) -> Self {
+        Self { always: u32::try_from(netns).ok(), ..self }
     }
 
     /// Takes note of a probe that was freed at an interface of the namespace `netns`.
@@ -88,7 +101,7 @@ impl Places {
     fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
         let sites = std::mem::take(&mut self.sites);
         let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
-        let mut inodes: Vec<u32> = crossed.chain(others.iter().copied()).collect();
+        let mut inodes: Vec<u32> = crossed.chain(self.always).chain(others.iter().copied()).collect();
         let mut told = Vec::new();
         inodes.retain(|inode| {
             !told.contains(inode) && {
@@ -153,7 +166,7 @@ impl Places {
     fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
         let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
         let here = sites.iter().filter(|site| site.netns == inode);
-        let ports = here.map(|site| port(known, site)).collect();
+        let ports = here.map(|site| port(known.interface(site.ifindex), site, &self.blind)).collect();
         let drops = self.drops.get(&inode).into_iter().flatten();
         let drops = drops.map(|(ifindex, drop)| Drop {
             interface: (*ifindex != 0).then(|| known.interface(*ifindex)),
@@ -166,6 +179,7 @@ impl Places {
             netns: inode.into(),
             enter: known.namespace.as_ref().map(|namespace| namespace.enter.clone()),
             of_peer: false,
+            of_via: None,
             findings: Vec::new(),
             neighbour: Vec::new(),
         }
@@ -177,7 +191,7 @@ impl Places {
         let nowhere = nowhere(family);
         // The run's target and its sender, whichever end this kernel is.
         let (target, sender) = match self.role {
-            HostRole::Sender => (self.flow.remote, self.flow.local),
+            HostRole::Sender | HostRole::Router => (self.flow.remote, self.flow.local),
             HostRole::Receiver => (self.flow.local, self.flow.remote),
         };
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
@@ -229,16 +243,5 @@ impl Known {
         let Some(name) = entered.flatten() else { return format!("interface {ifindex}") };
         self.interfaces.insert(ifindex, name.clone());
         name
-    }
-}
-
-fn port(known: &mut Known, site: &SiteCrossings) -> PortTrace {
-    let hop = |(requests, replies): &(_, _)| HopTrace::Watched {
-        requests: Clone::clone(requests),
-        replies: Clone::clone(replies),
-    };
-    PortTrace {
-        interface: known.interface(site.ifindex),
-        hops: site.hops.iter().map(|(at, seen)| (at.name().to_owned(), hop(seen))).collect(),
     }
 }

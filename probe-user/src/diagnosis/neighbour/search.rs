@@ -265,5 +265,5 @@ pub(super) fn in_place(evidence: &Evidence, side: Side, command: String) -> Comm
         Some(enter) => format!("{enter} {command}"),
         None => command,
     };
-    Command { on: Some(if place.of_peer { Side::Peer } else { Side::Local }), command }
+    Command { on: Some(evidence.entered_from(side)), command }
 }

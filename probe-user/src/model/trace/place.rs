@@ -24,7 +24,7 @@ pub struct OtherDevice {
     pub probes: BTreeSet<u16>,
 }
 
-/// A network namespace that probes crossed or ended in, and in which nobody runs probe.
+/// A network namespace that probes crossed or ended in, and that is not that of an end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceTrace {
     /// What people call it: its name, or a process in it, or its inode.
@@ -37,6 +37,9 @@ pub struct PlaceTrace {
     /// Whether the far end's kernel is the one that has it, not the sender's.
     #[serde(default)]
     pub of_peer: bool,
+    /// By its number, which host in between has it on its kernel ([`super::ViaTrace`]); none: that of one of the two ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_via: Option<u8>,
     /// Its interfaces that probes crossed.
     #[serde(default)]
     pub ports: Vec<PortTrace>,
@@ -52,6 +55,24 @@ pub struct PlaceTrace {
 }
 
 impl PlaceTrace {
+    /// Adds what somebody else on that kernel knows of the same namespace.
+    pub fn learn(&mut self, other: Self) {
+        if self.ports.is_empty() {
+            self.ports = other.ports;
+        }
+        if self.drops.is_empty() {
+            self.drops = other.drops;
+        }
+        if self.neighbour.is_empty() {
+            self.neighbour = other.neighbour;
+        }
+        for finding in other.findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+    }
+
     /// Whether probes came into it, and it has this address.
     pub fn takes_in(&self, target: IpAddr) -> bool {
         let has = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
