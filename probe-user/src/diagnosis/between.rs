@@ -125,14 +125,15 @@ fn over_kernels(evidence: &Evidence, crossings: Vec<Crossing>) -> Vec<Crossing> 
     order(&passed).into_iter().filter_map(|index| crossings[index].take()).collect()
 }
 
-/// The host in between that packets of the first leg were sent to last and did not come to: it has the address of the next
+/// The host in between that packets of a leg were sent to last and did not come to: it has the address of the next
 /// hop, and nobody knows of any packet that came further.
 fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8> {
-    let further =
-        !evidence.sending.received.is_empty() || evidence.peer.as_ref().is_some_and(|peer| !peer.saw_nothing());
-    if leg != evidence.first_leg() || further {
+    let there = leg == evidence.first_leg();
+    let came = || evidence.peer.as_ref().is_some_and(|peer| !peer.saw_nothing());
+    if !evidence.sending.received.is_empty() || there && came() || !there && !evidence.two_sided() {
         return None;
     }
+    let start = if there { Side::Local } else { Side::Peer };
     let last = crossings.iter().rfind(|it| !aside(evidence, leg, it.place));
     let (side, left_by) = match last {
         // What did not leave it stopped there.
@@ -141,9 +142,9 @@ fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8>
             let ports = &evidence.places.get(usize::from(it.place))?.ports;
             (Side::Via(it.place), ports.get(usize::from(it.port))?.interface.as_str())
         }
-        None => (Side::Local, evidence.local.host.interface.as_str()),
+        None => (start, evidence.interface(start)),
     };
-    let end = if leg == Echo::Request { Some(evidence.target.address) } else { evidence.local.host.address }?;
+    let end = if there { Some(evidence.target.address) } else { evidence.local.host.address }?;
     let next = evidence.findings(side).find_map(|finding| match finding {
         Finding::NextHop(hop) if hop.to == end && hop.interface == left_by => Some(hop.next),
         _ => None,

@@ -65,13 +65,26 @@ pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place]) ->
 
 /// The far end that was named is none.
 fn forwarding(evidence: &Evidence) -> Option<String> {
-    let name = evidence.whom(evidence.own_place(evidence.forwarding_peer?)?);
+    let side = evidence.own_place(evidence.forwarding_peer?)?;
+    let name = evidence.whom(side);
+    let target = evidence.target.address;
     let answered = evidence.sending.received.values().map(|received| received.from).next();
-    let who = match answered {
-        Some(from) => format!("{from} answered"),
-        None => format!("it is not {}", evidence.target.address),
+    let place = evidence.place(side)?;
+    let left = |leg: Echo, hops: &[Hop]| {
+        let seen = |hop: &Hop| place.ports.iter().any(|port| port.seen(*hop, leg).is_some_and(|seen| !seen.is_empty()));
+        hops.iter().any(seen)
     };
-    Some(format!("{name}, which --peer reaches, is on the way and sent them on: {who}"))
+    let (first, sent_on) = (evidence.first_leg(), [Hop::DevQueue, Hop::Xmit]);
+    Some(match answered {
+        Some(from) => format!("{name}, which --peer reaches, is on the way and forwarded them: {from} answered"),
+        None if first == Echo::Request && left(Echo::Reply, &[Hop::NetifIn]) => {
+            format!("{name}, which --peer reaches, is on the way and forwarded them: somebody behind it answered")
+        }
+        None if left(first, &sent_on) => {
+            format!("{name}, which --peer reaches, is on the way and forwarded them: it is not {target}")
+        }
+        None => format!("{name}, which --peer reaches, is on the way and was to forward them: it is not {target}"),
+    })
 }
 
 fn off_the_way(evidence: &Evidence, host: &ViaHost, places: &[Place]) -> Option<String> {

@@ -11,7 +11,8 @@ use probe_ebpf::Hop;
 use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
-        chains, device,
+        chains,
+        device::{self, Device},
         namespace::Namespace,
         neighbour, or_log,
         policy::{self, RouteKey},
@@ -152,6 +153,12 @@ impl Places {
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let mut interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
             interfaces.extend(met.into_iter().filter(|name| !interfaces.contains(name)).collect::<Vec<_>>());
+            if interfaces.is_empty() && self.always == Some(inode) {
+                // Nothing came to it: any of them may be the one that stops packets before they are seen.
+                let all = || or_log("interfaces", Device::all()).unwrap_or_default();
+                let all = or_log("place", namespace.run(all)).unwrap_or_default();
+                interfaces.extend(all.into_iter().take(MAX_PLACES).map(|device| device.name));
+            }
             let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses));
             place.findings = or_log("place", found).unwrap_or_default();
         }
@@ -165,6 +172,7 @@ impl Places {
 
     fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
         let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
+        let own = self.always == Some(inode);
         let here = sites.iter().filter(|site| site.netns == inode);
         let ports = here.map(|site| port(known.interface(site.ifindex), site, &self.blind)).collect();
         let drops = self.drops.get(&inode).into_iter().flatten();
@@ -175,9 +183,9 @@ impl Places {
         PlaceTrace {
             drops: drops.collect(),
             ports,
-            name: known.namespace.as_ref().map_or_else(|| inode.to_string(), |namespace| namespace.name.clone()),
+            name: known.name(inode, own),
             netns: inode.into(),
-            enter: known.namespace.as_ref().map(|namespace| namespace.enter.clone()),
+            enter: known.enter(own),
             of_peer: false,
             of_via: None,
             findings: Vec::new(),
@@ -232,6 +240,20 @@ impl Places {
 impl Known {
     fn of(inode: u32) -> Self {
         Self { namespace: Namespace::find(inode.into()), interfaces: BTreeMap::new() }
+    }
+
+    /// What people call it; `own`: it is that of this very process, whose host's name says more unless it has one itself.
+    fn name(&self, inode: u32, own: bool) -> String {
+        match &self.namespace {
+            Some(namespace) if own && !namespace.is_named() => String::new(),
+            Some(namespace) => namespace.name.clone(),
+            None => inode.to_string(),
+        }
+    }
+
+    /// What to put before a command; none for that of this very process, unless who comes to this host is in another.
+    fn enter(&self, own: bool) -> Option<String> {
+        self.namespace.as_ref().filter(|it| !own || it.is_named()).map(|namespace| namespace.enter.clone())
     }
 
     fn interface(&mut self, ifindex: u32) -> String {

@@ -192,8 +192,8 @@ fn left_out(progress: &ProgressLine, command: &str, trouble: Trouble) {
         return;
     }
     let Failure { error, fix } = trouble.into();
-    let error = error.replace("the peer command", "the command");
-    let fix = fix.replace("--peer", "--via");
+    let error = error.replace("the peer command", "the command").replace("the far end", "that agent");
+    let fix = fix.replace("--peer", "--via").replace("on the far end:", "there:");
     let fix = if fix.is_empty() { fix } else { format!(" — {fix}") };
     progress.warn(&format!("--via '{command}': {error}; the verdict is without it{fix}"));
 }
