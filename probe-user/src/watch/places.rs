@@ -23,6 +23,7 @@ use crate::{
 
 use super::{
     drops::DropNames,
+    hooks::PlaceHooks,
     lookups::{
         self, keys_of,
         neighbours::{NeighbourLookup, nowhere},
@@ -42,6 +43,7 @@ pub(super) struct Places {
     role: HostRole,
     known: BTreeMap<u32, Known>,
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
+    hooks: Option<PlaceHooks>,
 }
 
 /// What is known of a namespace, looked up once.
@@ -51,9 +53,10 @@ struct Known {
 }
 
 impl Places {
-    /// Begins with nothing.
-    pub(super) fn new(flow: EchoFlow, role: HostRole) -> Self {
-        Self { sites: Vec::new(), full: false, flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
+    /// Begins with nothing; `hooks` are those of netfilter, where they can be watched.
+    pub(super) fn new(flow: EchoFlow, role: HostRole, hooks: Option<PlaceHooks>) -> Self {
+        let (known, drops) = (BTreeMap::new(), BTreeMap::new());
+        Self { sites: Vec::new(), full: false, flow, role, known, drops, hooks }
     }
 
     /// Takes note of a probe that was freed at an interface of the namespace `netns`.
@@ -81,7 +84,13 @@ impl Places {
     /// What was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
     pub(super) fn look(&mut self, sites: Vec<SiteCrossings>, full: bool) -> Vec<PlaceTrace> {
         (self.sites, self.full) = (sites, full);
-        self.seen(&[])
+        let mut places = self.seen(&[]);
+        for place in places.iter_mut().filter(|place| place.hooks.is_none()) {
+            let (Some(hooks), Ok(inode)) = (&mut self.hooks, u32::try_from(place.netns)) else { continue };
+            hooks.enter(inode, self.known.get(&inode).and_then(|known| known.namespace.as_ref()));
+            place.hooks = hooks.told(inode);
+        }
+        places
     }
 
     /// The same as when it was last looked at, with these namespaces behind those that probes crossed.
@@ -166,6 +175,7 @@ impl Places {
             netns: inode.into(),
             enter: known.namespace.as_ref().map(|namespace| namespace.enter.clone()),
             of_peer: false,
+            hooks: self.hooks.as_ref().and_then(|hooks| hooks.told(inode)),
             findings: Vec::new(),
             neighbour: Vec::new(),
         }
