@@ -1,6 +1,7 @@
 //! What watches one host during a run, here or at the far end, what it is asked for, and how every hop is watched.
 
 pub mod drops;
+mod hooks;
 pub mod lookups;
 pub mod meter;
 mod neighbours;

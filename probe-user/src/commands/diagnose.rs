@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use probe_ebpf::Echo;
+use probe_ebpf::{Echo, journey::MAX_PROBES};
 
 use self::{
     far::Far,
@@ -39,12 +39,12 @@ use crate::{
     host::privilege::{self, PrivilegedTask},
     model::{
         request::{HostRole, RequestHandling, WatchRequest},
-        trace::{HostTrace, IcmpError, SenderTrace},
+        trace::{HostTrace, IcmpError, PlaceTrace, SenderTrace},
     },
     stop::StopSignal,
     traffic::{
         Fragmentation, ProbePlan, Prober, ProgramSocket, ResolvedTarget, Settings,
-        prober::{RunEnd, id::Scout, random, walk::walk},
+        prober::{Met, RunEnd, fate_known, id::Scout, random, walk::walk},
         target::family_of,
     },
     watch::{Factory, Watching, path_watch},
@@ -183,7 +183,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
     WatchRequest {
         nonce,
         id,
-        probes: args.probes(),
+        probes: numbers(args),
         local: place.local(target),
         remote: target.address.ip(),
         interface: place.interface.clone(),
@@ -202,6 +202,16 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
 fn everywhere(args: &DiagnoseArgs) -> bool {
     let own = std::env::var_os("PROBE_OWN_NAMESPACE").is_some_and(|value| value == "1");
     !args.own_namespace && !own
+}
+
+/// Whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
+fn looks_ahead(args: &DiagnoseArgs) -> bool {
+    everywhere(args) && u32::from(args.probes()) < MAX_PROBES
+}
+
+/// How many probes this run may send, the one ahead included.
+fn numbers(args: &DiagnoseArgs) -> u16 {
+    args.probes() + u16::from(looks_ahead(args))
 }
 
 /// The sequence number from which probes are known without a mark too, where they are.
@@ -309,6 +319,7 @@ impl Probing<'_> {
     ) -> Result<Known, Failure> {
         let mut fates = Fates::default();
         let mut seen_there = None;
+        let ahead = looks_ahead(self.args) && self.look_ahead(&mut prober, near.as_mut(), far.as_mut(), &mut vias);
         let ended = prober.run(self.stop, |sending| {
             self.progress.count(sending, self.args.probes());
             let Ok(mut seen_here) = near.look() else { return false };
@@ -326,7 +337,7 @@ impl Probing<'_> {
         let seen = self.is_explained(prober.sending()).then(|| far.as_mut().and_then(Far::see));
         // Where the far end saw nothing of what was answered, somebody else answered, and that is to be explained.
         let by_other = matches!(&seen, Some(Some(peer)) if peer.saw_nothing());
-        let (local, peer, vias_told) = match seen {
+        let (local, peer, between) = match seen {
             Some(peer) if !by_other => (near.look()?, peer, vias.see()),
             _ => {
                 // While the far end still watches: it may be the one that is asked.
@@ -338,6 +349,11 @@ impl Probing<'_> {
         };
         let passes = peer.as_ref().is_some_and(|peer: &HostTrace| peer.forwarded(self.first()));
         let peer_ahead_ns = far.as_mut().filter(|_| passes).map(Far::ahead).unwrap_or_default();
+        let (mut local, mut peer, mut between) = (local, peer, between);
+        if ahead {
+            let between = between.iter_mut().map(|via| &mut via.trace);
+            [Some(&mut local), peer.as_mut()].into_iter().flatten().chain(between).for_each(|host| host.forget(0));
+        }
         let sending = prober.sending().clone();
         let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
             Vec::new()
@@ -356,12 +372,43 @@ impl Probing<'_> {
             flags: repeat::flags(std::env::args(), &self.args.target),
             controls,
             places: Vec::new(),
-            vias: vias_told,
+            vias: between,
             peer_ahead_ns,
             forwarding_peer: None,
             untold: 0,
         };
         Ok(Known { evidence: evidence.gathered(), far, near, vias })
+    }
+
+    /// Sends the first probe; returns whether it crossed further network namespaces of either end's kernel, in which each
+    /// end watches netfilter's hooks from then on. Then it is no probe of the run.
+    fn look_ahead(
+        &self,
+        prober: &mut Prober,
+        near: &mut dyn Watching,
+        mut far: Option<&mut Far>,
+        vias: &mut Vias,
+    ) -> bool {
+        let mut there: Option<HostTrace> = None;
+        let mut asked = false;
+        prober.look_ahead(self.stop, |sending| {
+            let known = !asked && sending.probes.iter().all(|sent| fate_known(sending, sent));
+            asked |= known;
+            // What it said before the first probe came there says nothing of it.
+            let sight = far.as_mut().and_then(|far| if known { far.see() } else { far.look() });
+            there = sight.or_else(|| there.take());
+            let Ok(mut here) = near.look() else { return Met::default() };
+            if let Some(peer) = there.as_ref().filter(|peer| peer.host.shares_kernel(&here.host)) {
+                here.leave_out(Some(peer));
+            }
+            let beyond = there.as_ref().filter(|peer| !peer.host.shares_kernel(&here.host));
+            let between = vias.look().into_iter().flat_map(|via| &via.places).filter(|place| place.is_met());
+            let between: Vec<&PlaceTrace> = between.collect();
+            let beyond = beyond.into_iter().flat_map(|peer| &peer.places);
+            let places = || here.places.iter().chain(beyond.clone()).chain(between.iter().copied());
+            let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe == Some(0));
+            Met { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
+        })
     }
 
     /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.

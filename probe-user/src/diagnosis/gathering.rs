@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Evidence, ProbeMode, Responder};
-use crate::model::trace::{HostFacts, HostTrace, PlaceTrace, PortTrace, ViaTrace};
+use crate::model::trace::{HookTrace, HostFacts, HostTrace, PlaceTrace, PortTrace, ViaTrace};
 
 /// How many places are told at most, besides the two ends.
 pub const MAX_PLACES: usize = 16;
@@ -140,6 +140,8 @@ fn own_place(trace: &mut HostTrace) -> PlaceTrace {
         name: String::new(),
         netns: trace.host.netns,
         ports,
+        // Attached before the first probe was sent.
+        hooks: Some(HookTrace::of(&trace.hops, 1)),
         drops: std::mem::take(&mut trace.drops),
         findings: std::mem::take(&mut trace.findings),
         neighbour: std::mem::take(&mut trace.neighbour),

@@ -16,6 +16,7 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 pub use self::passing::PassingWatch;
 use super::{
     drops::DropNames,
+    hooks::PlaceHooks,
     lookups::{
         Lookups, ask_again,
         neighbours::{NeighbourLookup, elsewhere},
@@ -27,22 +28,8 @@ use super::{
     under_way::UnderWay,
 };
 use crate::ebpf::attaching::{AttachedHops, HopLinks, attach};
-use crate::{ebpf::drops::DropRing, host::reasons::Reasons, model::trace::benign::benign};
 use crate::{
-    ebpf::{
-        KernelError,
-        absorbed::{self, Absorbing},
-        crossings::Crossings,
-        journeys::Journeys,
-        load,
-        log::KernelLog,
-        neighbours::NeighbourRing,
-        running::RunningKernel,
-        tallies::SkipMap,
-    },
-    host::{symbols::Awaited, trace_rules::TraceRules},
-};
-use crate::{
+    clock::monotonic_ns,
     error::Failure,
     host::{
         device::{self, Device},
@@ -52,9 +39,25 @@ use crate::{
     model::{
         attach::XdpAttachment,
         request::{EchoFlow, HostRole, WatchRequest},
-        trace::{Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, Taken},
+        trace::{Accounting, Drop, Finding, HookTrace, HopTrace, HostFacts, HostTrace, Taken},
     },
     watch::Watching,
+};
+use crate::{ebpf::drops::DropRing, host::reasons::Reasons, model::trace::benign::benign};
+use crate::{
+    ebpf::{
+        KernelError,
+        absorbed::{self, Absorbing},
+        crossings::Crossings,
+        hooks::Hooks,
+        journeys::Journeys,
+        load,
+        log::KernelLog,
+        neighbours::NeighbourRing,
+        running::RunningKernel,
+        tallies::SkipMap,
+    },
+    host::{symbols::Awaited, trace_rules::TraceRules},
 };
 
 /// One host, watched.
@@ -71,6 +74,7 @@ pub struct PathWatch {
     drops: Vec<Drop>,
     netns: u64,
     role: HostRole,
+    since_ns: u64,
     ifindex: u32,
     crossings: Option<Crossings>,
     places: Option<Places>,
@@ -134,8 +138,10 @@ impl PathWatch {
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
+        let hooks = (request.crosses() && request.everywhere).then(|| Hooks::take(&mut programs, request.probes));
+        let hooks = hooks.transpose()?.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, flow.family()));
         let facts = facts(request, device.as_ref(), xdp_mode);
-        let places = || Places::new(flow.clone(), request.role, blind.clone());
+        let places = || Places::new(flow.clone(), request.role, hooks, blind.clone());
         let places = match request.role {
             HostRole::Router => Some(places().with(facts.netns)),
             HostRole::Sender | HostRole::Receiver => request.everywhere.then(places),
@@ -149,6 +155,7 @@ impl PathWatch {
         Ok(Self {
             netns: facts.netns,
             role: request.role,
+            since_ns: monotonic_ns(),
             facts,
             probes: request.probes,
             blind,
@@ -212,6 +219,16 @@ impl PathWatch {
             places: self.places.as_mut().map(|places| places.look(elsewhere, full)).unwrap_or_default(),
             neighbour: Vec::new(),
         })
+        .map(|sight| self.with_own_hooks(sight))
+    }
+
+    /// With netfilter's hooks of a host in between as those of its own namespace, which is one of its places.
+    fn with_own_hooks(&self, mut sight: HostTrace) -> HostTrace {
+        let own = sight.places.iter_mut().find(|place| self.role == HostRole::Router && place.netns == self.netns);
+        if let Some(own) = own {
+            own.hooks = Some(HookTrace::of(&sight.hops, self.since_ns));
+        }
+        sight
     }
 
     /// Names the drops that came since the last look, and leaves out those that are none.
@@ -297,6 +314,7 @@ impl PathWatch {
         if let Some(places) = &mut self.places {
             sight.places = places.finish(&self.neighbours, &mut addresses, NOWHERE, &names);
         }
+        *sight = self.with_own_hooks(std::mem::take(sight));
         let mut more = self.rules.take().map(TraceRules::end).unwrap_or_default();
         more.extend(self.lookups.risen());
         if let Some(own) = sight.places.iter_mut().find(|place| place.netns == self.netns) {

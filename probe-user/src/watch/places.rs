@@ -26,6 +26,7 @@ use crate::{
 
 use super::{
     drops::DropNames,
+    hooks::PlaceHooks,
     lookups::{
         self, keys_of,
         neighbours::{NeighbourLookup, nowhere},
@@ -50,6 +51,7 @@ pub(super) struct Places {
     always: Option<u32>,
     /// The hops that this kernel does not tell of, and why.
     blind: BTreeMap<Hop, String>,
+    hooks: Option<PlaceHooks>,
 }
 
 /// What is known of a namespace, looked up once.
@@ -59,13 +61,13 @@ struct Known {
 }
 
 impl Places {
-    /// Begins with nothing.
-    pub(super) fn new(flow: EchoFlow, role: HostRole, blind: BTreeMap<Hop, String>) -> Self {
+    /// Begins with nothing; `hooks` are those of netfilter, where they can be watched, and `blind` the hops that cannot.
+    pub(super) fn new(flow: EchoFlow, role: HostRole, hooks: Option<PlaceHooks>, blind: BTreeMap<Hop, String>) -> Self {
         let (sites, known, drops) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { sites, full: false, flow, role, known, drops, always: None, blind }
+        Self { sites, full: false, flow, role, known, drops, always: None, blind, hooks }
     }
 
-    /// Tells of the namespace with this inode in any case.
+    /// Tells of the namespace with this inode in any case. Its hooks are those of the watch itself.
     pub(super) fn with(self, netns: u64) -> Self {
         Self { always: u32::try_from(netns).ok(), ..self }
     }
@@ -95,7 +97,15 @@ impl Places {
     /// What was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
     pub(super) fn look(&mut self, sites: Vec<SiteCrossings>, full: bool) -> Vec<PlaceTrace> {
         (self.sites, self.full) = (sites, full);
-        self.seen(&[])
+        let mut places = self.seen(&[]);
+        let own = self.always.map(u64::from);
+        let is_own = |place: &PlaceTrace| Some(place.netns) == own;
+        for place in places.iter_mut().filter(|place| place.hooks.is_none() && !is_own(place)) {
+            let (Some(hooks), Ok(inode)) = (&mut self.hooks, u32::try_from(place.netns)) else { continue };
+            hooks.enter(inode, self.known.get(&inode).and_then(|known| known.namespace.as_ref()));
+            place.hooks = hooks.told(inode);
+        }
+        places
     }
 
     /// The same as when it was last looked at, with these namespaces behind those that probes crossed.
@@ -188,6 +198,7 @@ impl Places {
             enter: known.enter(own),
             of_peer: false,
             of_via: None,
+            hooks: self.hooks.as_ref().and_then(|hooks| hooks.told(inode)),
             findings: Vec::new(),
             neighbour: Vec::new(),
         }

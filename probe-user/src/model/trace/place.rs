@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, contract::hook::HOOK_HOPS};
 use serde::{Deserialize, Serialize};
 
 use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage};
@@ -43,6 +43,9 @@ pub struct PlaceTrace {
     /// Its interfaces that probes crossed.
     #[serde(default)]
     pub ports: Vec<PortTrace>,
+    /// What netfilter's hooks in it saw; none: they were not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<HookTrace>,
     /// Probes that were freed in it.
     #[serde(default)]
     pub drops: Vec<Drop>,
@@ -55,6 +58,11 @@ pub struct PlaceTrace {
 }
 
 impl PlaceTrace {
+    /// Whether probes came to it, or were freed in it.
+    pub fn is_met(&self) -> bool {
+        !self.ports.is_empty() || !self.drops.is_empty()
+    }
+
     /// Adds what somebody else on that kernel knows of the same namespace.
     pub fn learn(&mut self, other: Self) {
         if self.ports.is_empty() {
@@ -62,6 +70,11 @@ impl PlaceTrace {
         }
         if self.drops.is_empty() {
             self.drops = other.drops;
+        }
+        let since = |hooks: &Option<HookTrace>| hooks.as_ref().filter(|it| it.since_ns != 0).map(|it| it.since_ns);
+        // Whoever watched from earlier on saw more.
+        if since(&other.hooks).is_some_and(|theirs| since(&self.hooks).is_none_or(|ours| theirs < ours)) {
+            self.hooks = other.hooks;
         }
         if self.neighbour.is_empty() {
             self.neighbour = other.neighbour;
@@ -78,6 +91,23 @@ impl PlaceTrace {
         let has = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
         let came = |port: &PortTrace| port.seen(Hop::NetifIn, Echo::Request).is_some_and(|seen| !seen.is_empty());
         self.ports.iter().any(came) && self.findings.iter().any(has)
+    }
+}
+
+/// What the netfilter hooks of such a namespace saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookTrace {
+    /// `CLOCK_MONOTONIC` of that kernel in nanoseconds from which on they were watched; what passed before may be missing.
+    pub since_ns: u64,
+    /// What they saw, by name ([`Hop::name`]).
+    pub hops: BTreeMap<String, HopTrace>,
+}
+
+impl HookTrace {
+    /// Returns what `hops` of a host saw that are netfilter's, watched since this time.
+    pub fn of(hops: &BTreeMap<String, HopTrace>, since_ns: u64) -> Self {
+        let of_hook = HOOK_HOPS.iter().filter_map(|hop| Some((hop.name().to_owned(), hops.get(hop.name())?.clone())));
+        Self { since_ns, hops: of_hook.collect() }
     }
 }
 
