@@ -260,7 +260,11 @@ impl Evidence {
     /// The namespace of the agent with this number.
     pub fn own_place(&self, number: u8) -> Option<Side> {
         let via = self.vias.get(usize::from(number))?;
-        let own = |place: &PlaceTrace| place.of_via == Some(number) && via.is_own(place);
+        // One of the sender's kernel was found from there, too, and is that one place.
+        let found_here = |place: &PlaceTrace| {
+            place.of_via.is_none() && !place.of_peer && via.trace.host.shares_kernel(&self.local.host)
+        };
+        let own = |place: &PlaceTrace| via.is_own(place) && (place.of_via == Some(number) || found_here(place));
         let index = self.places.iter().position(own)?;
         u8::try_from(index).ok().map(Side::Via)
     }

@@ -22,7 +22,7 @@ use super::{
     station::{ANY_PORT, PathStep, Requirement, Side, Station, step},
     through,
 };
-use crate::model::trace::{Finding, HopTrace, PlaceTrace, ViaTrace};
+use crate::model::trace::{Finding, HopTrace, HostTrace, PlaceTrace, ViaTrace};
 
 /// The hops of an interface, in the order in which a packet meets them.
 const HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
@@ -109,7 +109,9 @@ fn over_kernels(evidence: &Evidence, crossings: Vec<Crossing>) -> Vec<Crossing> 
 fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8> {
     let there = leg == evidence.first_leg();
     let came = || evidence.peer.as_ref().is_some_and(|peer| !peer.saw_nothing());
-    if !evidence.sending.received.is_empty() || there && came() || !there && !evidence.two_sided() {
+    let left = |peer: &HostTrace| [Hop::DevQueue, Hop::Xmit].iter().any(|hop| !probes(&peer.hop(*hop), leg).is_empty());
+    let made = || !crossings.is_empty() || evidence.peer.as_ref().is_some_and(left);
+    if !evidence.sending.received.is_empty() || there && came() || !there && !made() {
         return None;
     }
     let start = if there { Side::Local } else { Side::Peer };

@@ -39,7 +39,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let mut notes = alterations::notes(evidence);
     notes.extend(rewrites::other_ways(evidence));
     let (places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
-    notes.extend(ways::notes(evidence, &vias, &places));
+    notes.extend(ways::notes(evidence, &vias, &places, &stops));
     let mut diagnosis = Diagnosis {
         target: evidence.target.clone(),
         sides: Sides {

@@ -4,7 +4,7 @@ use probe_ebpf::{Echo, Hop};
 
 use super::{
     Evidence,
-    document::{BlindHop, Place, PlaceRole, ViaHost},
+    document::{BlindHop, Place, PlaceRole, Stop, ViaHost},
     path::Side,
 };
 use crate::model::trace::{HopTrace, ViaTrace};
@@ -38,8 +38,9 @@ const PORT_HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
 
 /// Whether any place of the kernel of a host in between saw packets of a leg.
 fn saw(evidence: &Evidence, number: u8, leg: Echo) -> bool {
+    let own = evidence.own_place(number).and_then(|side| evidence.place(side));
     let places = evidence.places.iter().filter(|place| place.of_via == Some(number));
-    places.into_iter().any(|place| {
+    places.chain(own).any(|place| {
         let seen = |hop: &HopTrace| hop.seen(leg).is_some_and(|seen| !seen.is_empty());
         place.ports.iter().flat_map(|port| port.hops.values()).any(seen)
             || place.drops.iter().any(|drop| drop.leg == leg && drop.probe.is_some())
@@ -47,10 +48,10 @@ fn saw(evidence: &Evidence, number: u8, leg: Echo) -> bool {
 }
 
 /// Returns what is worth knowing of the ways: who is on none, who on that of one leg, and who only forwards. `places` are
-/// those of the document.
-pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place]) -> Vec<String> {
+/// those of the document, and so are `stops`.
+pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], stops: &[Stop]) -> Vec<String> {
     let mut notes: Vec<String> = forwarding(evidence).into_iter().collect();
-    notes.extend(hosts.iter().filter_map(|host| off_the_way(evidence, host, places)));
+    notes.extend(hosts.iter().filter_map(|host| off_the_way(evidence, host, stops)));
     notes.extend(one_way(evidence, places));
     if evidence.untold > 0 {
         let more = if evidence.untold == 1 {
@@ -87,8 +88,10 @@ fn forwarding(evidence: &Evidence) -> Option<String> {
     })
 }
 
-fn off_the_way(evidence: &Evidence, host: &ViaHost, places: &[Place]) -> Option<String> {
-    if !host.legs.is_empty() || places.iter().any(|place| Some(place.side) == host.side) {
+fn off_the_way(evidence: &Evidence, host: &ViaHost, stops: &[Stop]) -> Option<String> {
+    // Of a stop right before it the verdict tells.
+    let missed = stops.iter().any(|stop| Some(stop.first_missing.host) == host.side);
+    if !host.legs.is_empty() || missed {
         return None;
     }
     let name = host.place.clone().unwrap_or_else(|| host.hostname.clone());
