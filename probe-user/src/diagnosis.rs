@@ -67,6 +67,10 @@ pub struct Evidence {
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
+    /// What runs a command in the sender's network namespace when put before it, where the run was made from another one than
+    /// that in which it was typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enter: Option<String>,
 }
 
 /// Whom the probes were for.
@@ -138,6 +142,17 @@ impl Evidence {
             flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
+            enter: None,
+        }
+    }
+
+    /// What a command for `side` has to be put behind, and the host on which it is then typed.
+    pub fn entered(&self, side: Side) -> (Side, Option<&str>) {
+        match (self.place(side), side) {
+            (Some(place), _) if place.of_peer => (Side::Peer, place.enter.as_deref()),
+            (Some(place), _) => (Side::Local, place.enter.as_deref()),
+            (None, Side::Local) => (Side::Local, self.enter.as_deref()),
+            (None, side) => (side, None),
         }
     }
 

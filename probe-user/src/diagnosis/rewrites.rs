@@ -12,7 +12,7 @@ use super::{
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
-use crate::model::trace::ProbePassage;
+use crate::model::trace::{ProbePassage, place::in_words};
 
 /// What a packet was like at a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Rewrite {
     /// Returns where it was done, as a clause.
     pub(super) fn place(&self, evidence: &Evidence) -> String {
         let name = |side: Side| match evidence.place(side) {
-            Some(place) => format!("network namespace {}", place.name),
+            Some(place) => in_words(&place.name),
             None => evidence.name(side),
         };
         let (before, after) = (self.before, self.after);

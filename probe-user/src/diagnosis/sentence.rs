@@ -7,6 +7,7 @@ use super::{
     path::{Checkpoint, Side, Station},
     places::DropPoint,
 };
+use crate::model::trace::place::in_words;
 use probe_ebpf::Echo;
 
 /// The sentence of a diagnosis that is complete but for it.
@@ -213,7 +214,7 @@ impl Teller<'_> {
     /// A place as it is called in the middle of a sentence.
     fn whom(&self, side: Side) -> String {
         let name = self.evidence.name(side);
-        if self.evidence.place(side).is_some() { format!("network namespace {name}") } else { name }
+        if self.evidence.place(side).is_some() { in_words(&name) } else { name }
     }
 
     /// In a network namespace in between, or in that of the target.

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::search::Search;
-use crate::diagnosis::{Evidence, path::Side};
+use crate::{
+    diagnosis::{Evidence, path::Side},
+    model::trace::place::in_words,
+};
 
 /// Returns `2 ARP requests`, `1 neighbour solicitation`.
 pub(super) fn questions(address: IpAddr, count: usize) -> String {
@@ -42,7 +45,7 @@ pub(super) fn ip(address: IpAddr) -> &'static str {
 /// Returns a side as it is called in the middle of a sentence.
 pub(super) fn whom(evidence: &Evidence, side: Side) -> String {
     let name = evidence.name(side);
-    if evidence.place(side).is_some() { format!("network namespace {name}") } else { name }
+    if evidence.place(side).is_some() { in_words(&name) } else { name }
 }
 
 /// Returns `vm's`, `network namespace b's`.
