@@ -11,6 +11,7 @@ pub mod experiment;
 pub mod filter;
 pub mod lab;
 pub mod observe;
+pub mod place;
 pub mod receive;
 pub mod schema;
 pub mod send;

@@ -10,6 +10,7 @@ pub mod filter;
 mod interrupt;
 pub mod lab;
 pub mod observe;
+mod place;
 mod progress;
 pub mod receive;
 pub mod schema;

@@ -34,6 +34,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::trace::place::in_words;
 use crate::model::trace::{
     Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
 };
@@ -85,6 +86,10 @@ pub struct Evidence {
     /// How many places there are more than are told.
     #[serde(default)]
     pub untold: usize,
+    /// What runs a command in the sender's network namespace when put before it, where the run was made from another one than
+    /// that in which it was typed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enter: Option<String>,
 }
 
 /// Whom the probes were for.
@@ -160,6 +165,16 @@ impl Evidence {
             peer_ahead_ns: 0,
             forwarding_peer: None,
             untold: 0,
+            enter: None,
+        }
+    }
+
+    /// What a command for `side` has to be put behind, and the host on which it is then typed.
+    pub fn entered(&self, side: Side) -> (Side, Option<&str>) {
+        match (self.place(side), side) {
+            (Some(place), _) => (self.entered_from(side), place.enter.as_deref()),
+            (None, Side::Local) => (Side::Local, self.enter.as_deref()),
+            (None, side) => (side, None),
         }
     }
 
@@ -272,7 +287,7 @@ impl Evidence {
     /// A place as it is called in the middle of a sentence.
     pub fn whom(&self, side: Side) -> String {
         let name = self.name(side);
-        if self.is_looked_into(side) { format!("network namespace {name}") } else { name }
+        if self.is_looked_into(side) { in_words(&name) } else { name }
     }
 
     /// Whether the target is an address of the sending host, so that everything goes through `lo`.

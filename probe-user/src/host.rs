@@ -7,9 +7,11 @@
 pub mod btf;
 pub mod chains;
 pub mod command;
+pub mod container;
 pub mod counter;
 pub mod counters;
 pub mod device;
+pub mod entrance;
 pub mod iptables;
 pub mod link_facts;
 pub mod namespace;

@@ -9,6 +9,7 @@ mod other_devices;
 pub mod path_watch;
 mod places;
 pub mod under_way;
+mod ways;
 
 use crate::{
     error::Failure,

@@ -8,6 +8,7 @@ use probe_ebpf::journey::{MARK_BYTES, MAX_PROBES};
 
 use super::{
     as_ping::{BoundTo, PingFlags, SourceOrBuffer},
+    place::PlaceArgs,
     send::FamilyChoice,
     values::seconds,
 };
@@ -99,6 +100,9 @@ pub struct DiagnoseArgs {
     /// The environment variable `PROBE_OWN_NAMESPACE=1` does the same.
     #[arg(long, help_heading = "Looking further")]
     pub own_namespace: bool,
+    /// From where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// How the kernel programs are attached on this host; the agent on the far host has its own flags.
     #[command(flatten)]
     pub attach: AttachArgs,
@@ -175,6 +179,7 @@ Examples:
   probe diagnose b --peer 'ssh b sudo' --deploy             both ends, if probe is not installed on b
   probe diagnose b --peer 'ssh b sudo probe agent' --responder xdp      is it b's stack, or the path?
   probe diagnose b --peer 'kubectl exec -i pod -- probe agent'
+  probe diagnose 10.0.0.2 --container web                   from a container, over this host, and on
   probe diagnose 10.0.0.2 -s 1473 --df                      does a packet of 1501 bytes get through?
 
 Exit status: 0 every probe was answered · 1 probes stop, some are lost, or they are altered ·

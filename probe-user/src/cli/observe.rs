@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::attach::AttachArgs;
 use clap::Args;
 
-use super::values::positive_seconds;
+use super::{place::PlaceArgs, values::positive_seconds};
 use crate::model::ids::IdRange;
 
 /// Count the echo packets that cross one interface, by id, without changing them.
@@ -32,6 +32,9 @@ pub struct Observe {
     /// Count packets only, without addresses, RTT or loss; the cheapest way to watch
     #[arg(long)]
     pub counts_only: bool,
+    #[command(flatten)]
+    /// From where.
+    pub place: PlaceArgs,
     #[command(flatten)]
     /// How the kernel programs are attached.
     pub attach: AttachArgs,

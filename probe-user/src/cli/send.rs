@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use probe_ebpf::Family;
 
-use super::values::seconds;
+use super::{place::PlaceArgs, values::seconds};
 use crate::{model::ids::echo_number, traffic::target::family_of};
 
 /// Send ICMP echo packets with full control over their fields.
@@ -60,6 +60,9 @@ pub struct Send {
     /// The IP version to use if the target's name has both.
     #[command(flatten)]
     pub family: FamilyChoice,
+    #[command(flatten)]
+    /// From where.
+    pub place: PlaceArgs,
 }
 
 const AFTER_HELP: &str = "\

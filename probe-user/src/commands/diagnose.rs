@@ -27,7 +27,7 @@ use self::{
     vias::Vias,
 };
 use super::{
-    CommandResult, Screen,
+    CommandResult, Screen, place as entered,
     stop::{Signalled, on_signals},
 };
 use crate::{
@@ -52,19 +52,27 @@ use crate::{
 
 /// Runs `probe diagnose`.
 pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
+    // Before any thread begins: all of them are to be there.
+    let enter = entered::enter(&args.place)?;
     path_watch::read_ahead();
-    run_with(args, screen, path_watch::start)
+    run_from(args, screen, path_watch::start, enter)
 }
 
 /// The same with another way to watch this host.
 pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> CommandResult {
+    run_from(args, screen, watch, None)
+}
+
+/// The same where `enter` has to be put before a command that is to run in this network namespace.
+fn run_from(args: &DiagnoseArgs, screen: &Screen, watch: Factory, enter: Option<String>) -> CommandResult {
     privilege::require(PrivilegedTask::Diagnose)?;
     let stop = on_signals()?;
     let progress = ProgressLine::new(screen);
     let known = diagnose(args, screen, watch, &stop, &progress);
     progress.clear();
     match known {
-        Ok(Some(known)) => {
+        Ok(Some(mut known)) => {
+            known.evidence.enter = enter;
             tell(args, &known.evidence.sending, screen);
             let outcome = judge::judge(&known.evidence, &stop, screen);
             // Only now: detaching takes longer than a reader needs to wait.
@@ -376,6 +384,7 @@ impl Probing<'_> {
             peer_ahead_ns,
             forwarding_peer: None,
             untold: 0,
+            enter: None,
         };
         Ok(Known { evidence: evidence.gathered(), far, near, vias })
     }

@@ -10,7 +10,7 @@ use self::watcher::Watcher;
 use super::{
     CommandResult, Screen,
     interrupt::{Interrupt, block_on, until},
-    terminal,
+    place, terminal,
 };
 use crate::{
     cli::observe::Observe,
@@ -25,6 +25,7 @@ use crate::{
 
 /// Runs `probe observe`.
 pub fn run(args: &Observe, screen: &Screen) -> CommandResult {
+    place::enter(&args.place)?;
     privilege::require(PrivilegedTask::Observe)?;
     block_on(watch(args, screen))
 }

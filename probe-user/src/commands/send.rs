@@ -12,6 +12,7 @@ use self::{pace::Pace, progress::SendProgress};
 use super::{
     CommandResult, Screen,
     interrupt::{Interrupt, block_on},
+    place,
 };
 use crate::{
     cli::send::{Send, SendKind},
@@ -28,6 +29,7 @@ const MAX_WAITS: u32 = 8;
 
 /// Runs `probe send`.
 pub fn run(args: &Send, screen: &Screen) -> CommandResult {
+    place::enter(&args.place)?;
     block_on(send(args, screen))
 }
 

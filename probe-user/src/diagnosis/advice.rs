@@ -59,14 +59,19 @@ fn put(stop: &mut Stop, commands: Vec<Command>, on: Option<Side>, evidence: &Evi
     };
 }
 
+/// A command behind what enters its place; one of probe's own has a flag for that.
+pub(super) fn behind(enter: Option<&str>, command: &str) -> String {
+    match enter.filter(|_| !command.starts_with("probe diagnose ")) {
+        Some(enter) => format!("{enter} {command}"),
+        None => command.to_owned(),
+    }
+}
+
 /// A command for a place: one in between is entered from the host whose kernel has it.
 fn in_place(on: Option<Side>, command: String, evidence: &Evidence) -> Command {
-    let Some(place) = on.and_then(|side| evidence.place(side)) else { return Command { on, command } };
-    let command = match &place.enter {
-        Some(enter) => format!("{enter} {command}"),
-        None => command,
-    };
-    Command { on: on.map(|side| evidence.entered_from(side)), command }
+    let Some(side) = on else { return Command { on, command } };
+    let (on, enter) = evidence.entered(side);
+    Command { on: Some(on), command: behind(enter, &command) }
 }
 
 /// Where several causes remain, what takes the blindness away, or else where to look in general.

@@ -55,14 +55,21 @@ pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
             steps.push(exit(leg, place));
         }
     }
+    let mut waiting = None;
     for (index, it) in crossings.iter().enumerate() {
         let copy = aside(evidence, leg, it.place);
         let must = !copy && must_pass(evidence, leg, it.place, it.hop, it.port);
         let duty = if must { Requirement::Must } else { Requirement::May };
         steps.push(step(leg, Side::Via(it.place), Station::Port(it.hop, it.port), duty));
         let ends_here = target_of(evidence).any(|target| target == it.place) && leg == evidence.first_leg();
+        let next = crossings.get(index + 1).filter(|next| next.place == it.place);
+        // A bridge whose packets pass prerouting at its port: what is to follow does so behind the bridge.
+        let enters_again = next.is_some_and(|next| next.hop == Hop::NetifIn);
         if !copy && hooks::is_hook(it.hop) {
-            steps.extend(to_follow(evidence, leg, it, &crossings, ends_here));
+            waiting = to_follow(evidence, leg, it, &crossings, ends_here);
+        }
+        if !enters_again {
+            steps.extend(waiting.take());
         }
         if it.hop == Hop::NetifIn && crossings[..index].iter().all(|before| before.place != it.place) {
             steps.extend(unwatched(evidence, leg, it.place, ends_here));
@@ -331,7 +338,7 @@ pub(super) fn spots(evidence: &Evidence, from: &PathStep, to: &PathStep, far: Wh
             let asked = at(here, from.leg, &through::taken_in(from_hop));
             return [asked, at(here, to.leg, &through::sent_back(to_hop))].concat();
         }
-        return at(here, to.leg, &through::inside(from_hop, to_hop, hooks::all_watched(evidence, here)));
+        return at(here, to.leg, &through::inside(from_hop, to_hop, hooks::saw_none(evidence, here, to.leg)));
     }
     let mut spots = hop(from).map_or_else(Vec::new, |hop| at(here, from.leg, &through::out_of(hop)));
     let into_place = matches!(to.checkpoint.station, Station::Port(..));

@@ -1,7 +1,10 @@
 //! Netfilter's hooks in the places in between: which of them saw which probes, and which hop is to follow on another.
 
 use probe_ebpf::Echo;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use probe_ebpf::Hop;
 
@@ -58,11 +61,19 @@ pub(super) fn seen(place: &PlaceTrace, hop: Hop, leg: Echo) -> Option<&BTreeMap<
     in_time(place)?.hops.get(hop.name())?.seen(leg)
 }
 
-/// Whether every hook of the place was watched, so that what none of them saw entered none.
-pub(super) fn all_watched(evidence: &Evidence, side: Side) -> bool {
-    let watched =
-        |place: &PlaceTrace| FORWARD.iter().chain(&INPUT).all(|hop| seen(place, *hop, Echo::Request).is_some());
-    evidence.place(side).is_some_and(watched)
+/// Whether every hook of the place was watched, and saw nothing of a leg: a bridge passes on what enters none.
+pub(super) fn saw_none(evidence: &Evidence, side: Side, leg: Echo) -> bool {
+    let silent = |place: &PlaceTrace| {
+        let mut hops = FORWARD.iter().chain(&INPUT);
+        hops.all(|hop| seen(place, *hop, leg).is_some_and(BTreeMap::is_empty))
+    };
+    evidence.place(side).is_some_and(silent)
+}
+
+/// The destination of the packets of a leg as routing in a place met it, behind what prerouting rewrote.
+pub(super) fn destination(place: &PlaceTrace, leg: Echo) -> Option<IpAddr> {
+    let hops = [Hop::NfPostroutingFirst, Hop::NfForwardFirst, Hop::NfPreroutingLast];
+    hops.iter().find_map(|hop| seen(place, *hop, leg)?.values().find_map(|passage| passage.destination))
 }
 
 /// The hop that is to follow on `hop` for packets that come in, where none of those that may follow was seen.

@@ -12,7 +12,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
-use super::process;
+use super::{container, process};
 
 /// Where `ip netns` keeps names.
 const NAMES: &str = "/run/netns";
@@ -32,7 +32,11 @@ pub struct Namespace {
 impl Namespace {
     /// Returns the namespace with this inode: by a name of `ip netns`, else by a process in it, else by one that holds it open.
     pub fn find(inode: u64) -> Option<Self> {
-        named(inode).or_else(|| inhabited(inode)).or_else(|| held(inode))
+        let named = named(inode);
+        // A name that a network plugin made up says less than the container that it was made for.
+        let made_up = named.as_ref().is_some_and(|named| named.name.starts_with("cni-"));
+        let contained = || inhabited(inode).filter(|found| found.name.starts_with("container "));
+        made_up.then(contained).flatten().or(named).or_else(|| inhabited(inode)).or_else(|| held(inode))
     }
 
     /// Whether it has a name of `ip netns`.
@@ -102,10 +106,15 @@ fn inhabited(inode: u64) -> Option<Namespace> {
     process::all().find_map(|pid| {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
         let handle = is_it(&path, inode).then(|| opened(&path, inode)).flatten()?;
-        let name =
-            if pid == 1 { "the host's own".to_owned() } else { format!("of {} (pid {pid})", process::program(pid)) };
+        let name = if pid == 1 { "the host".to_owned() } else { called(pid) };
         Some(Namespace { name, enter: format!("nsenter -t {pid} -n"), inode, handle })
     })
+}
+
+/// What a namespace is called in which this process lives: by its container, machine or service where it is of one.
+fn called(pid: u32) -> String {
+    let resident = container::resident(Path::new("/"), pid, std::process::id());
+    resident.unwrap_or_else(|| format!("of {} (pid {pid})", process::program(pid)))
 }
 
 fn held(inode: u64) -> Option<Namespace> {

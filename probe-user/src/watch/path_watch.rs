@@ -159,7 +159,11 @@ impl PathWatch {
             facts,
             probes: request.probes,
             blind,
-            journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
+            journeys: match (Journeys::take(&mut programs)?, request.role) {
+                // It knows no pair: what it forwards may be rewritten before and behind it.
+                (journeys, HostRole::Router) => journeys,
+                (journeys, _) => journeys.between(request.local, request.remote),
+            },
             absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request, ifindex)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
@@ -201,6 +205,9 @@ impl PathWatch {
             sites.into_iter().partition(|site| is_here(self.role, self.netns, site.netns));
         let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
         let ports = other_devices::ports(&hops, &here, self.ifindex);
+        if let Some(places) = self.places.as_mut().filter(|_| self.role == HostRole::Router) {
+            places.learn_own_hooks(HookTrace::of(&hops, self.since_ns));
+        }
         let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
         let full = self.crossings.as_ref().is_some_and(Crossings::full);
         Ok(HostTrace {
@@ -219,16 +226,6 @@ impl PathWatch {
             places: self.places.as_mut().map(|places| places.look(elsewhere, full)).unwrap_or_default(),
             neighbour: Vec::new(),
         })
-        .map(|sight| self.with_own_hooks(sight))
-    }
-
-    /// With netfilter's hooks of a host in between as those of its own namespace, which is one of its places.
-    fn with_own_hooks(&self, mut sight: HostTrace) -> HostTrace {
-        let own = sight.places.iter_mut().find(|place| self.role == HostRole::Router && place.netns == self.netns);
-        if let Some(own) = own {
-            own.hooks = Some(HookTrace::of(&sight.hops, self.since_ns));
-        }
-        sight
     }
 
     /// Names the drops that came since the last look, and leaves out those that are none.
@@ -314,7 +311,6 @@ impl PathWatch {
         if let Some(places) = &mut self.places {
             sight.places = places.finish(&self.neighbours, &mut addresses, NOWHERE, &names);
         }
-        *sight = self.with_own_hooks(std::mem::take(sight));
         let mut more = self.rules.take().map(TraceRules::end).unwrap_or_default();
         more.extend(self.lookups.risen());
         if let Some(own) = sight.places.iter_mut().find(|place| place.netns == self.netns) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
-    diagnosis::{Evidence, document::Command, path::Side, resolution::NeighbourStep},
+    diagnosis::{Evidence, advice::behind, document::Command, path::Side, resolution::NeighbourStep},
     model::trace::{
         AddressHolder, AskedAgain, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
     },
@@ -260,10 +260,6 @@ pub(super) fn inode_of(evidence: &Evidence, side: Side) -> u64 {
 
 /// Returns a command for a side: a place in between is entered from the host whose kernel has it.
 pub(super) fn in_place(evidence: &Evidence, side: Side, command: String) -> Command {
-    let Some(place) = evidence.place(side) else { return Command { on: Some(side), command } };
-    let command = match &place.enter {
-        Some(enter) => format!("{enter} {command}"),
-        None => command,
-    };
-    Command { on: Some(evidence.entered_from(side)), command }
+    let (on, enter) = evidence.entered(side);
+    Command { on: Some(on), command: behind(enter, &command) }
 }

@@ -9,7 +9,7 @@ use crate::{
     diagnosis::{path::Side, resolution::NeighbourFinding as Found},
     model::{
         prefix::shares,
-        trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NextHopFacts, ProgramSite},
+        trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NextHopFacts, ProgramSite, place::in_words},
     },
 };
 
@@ -45,7 +45,7 @@ impl Owner<'_> {
     fn name(&self, search: &Search<'_>) -> String {
         match self.side {
             Some(side) => search.evidence.whom(side),
-            None => format!("network namespace {}", self.holder.netns.as_deref().unwrap_or_default()),
+            None => in_words(self.holder.netns.as_deref().unwrap_or_default()),
         }
     }
 }

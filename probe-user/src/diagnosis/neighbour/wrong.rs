@@ -15,7 +15,7 @@ use crate::{
         resolution::NeighbourFinding as Found,
         resolution::OtherHost,
     },
-    model::trace::Finding,
+    model::trace::{Finding, place::in_words},
 };
 
 /// A device that has the address, by its link-layer address.
@@ -88,7 +88,7 @@ fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
         // Other links may have hosts of that address: only what answers on this one counts, or is the only one there is.
         let Some(lladdr) = holder.lladdr.clone() else { continue };
         if answered(&lladdr) || silent && misled && elsewhere.len() == 1 {
-            let who = format!("network namespace {}", holder.netns.as_deref().unwrap_or_default());
+            let who = in_words(holder.netns.as_deref().unwrap_or_default());
             add(Right { who: Some(who), interface: holder.interface.clone(), lladdr });
         }
     }

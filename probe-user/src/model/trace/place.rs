@@ -57,6 +57,19 @@ pub struct PlaceTrace {
     pub neighbour: Vec<NeighbourPacket>,
 }
 
+/// How names of places begin that need no word before them in a sentence.
+const WHOLE: [&str; 4] = ["the host", "container ", "machine ", "unit "];
+
+/// Returns a place of this name as it is called in the middle of a sentence: `the host`, `container web (docker)`, `network
+/// namespace fw`.
+pub fn in_words(name: &str) -> String {
+    if WHOLE.iter().any(|whole| name.starts_with(whole)) {
+        name.to_owned()
+    } else {
+        format!("network namespace {name}")
+    }
+}
+
 impl PlaceTrace {
     /// Whether probes came to it, or were freed in it.
     pub fn is_met(&self) -> bool {
