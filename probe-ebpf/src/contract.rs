@@ -8,6 +8,7 @@ pub mod event;
 pub mod filter;
 pub mod flow;
 pub mod guard;
+pub mod hook;
 pub mod hop;
 pub mod journey;
 #[cfg(feature = "serde")]

@@ -11,6 +11,7 @@ pub mod control;
 pub mod document;
 mod explain;
 mod firewall;
+mod hooks;
 pub mod ledger;
 pub mod names;
 pub mod neighbour;
@@ -21,6 +22,7 @@ mod rewrites;
 pub mod rules;
 mod sentence;
 mod station;
+mod through;
 mod timing;
 pub mod verdict;
 

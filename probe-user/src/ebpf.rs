@@ -13,6 +13,7 @@ pub mod filter;
 pub mod flows;
 pub mod foreign;
 pub mod guard;
+pub mod hooks;
 pub mod hops;
 pub mod journeys;
 pub mod load;

@@ -52,6 +52,10 @@ pub const SITE_SLOTS: &str = "probe_site_slot";
 pub const SITE_COUNT: &str = "probe_site_num";
 /// Which probe crossed which of them.
 pub const CROSSINGS: &str = "probe_crossings";
+/// The slot of each other network namespace whose netfilter hooks are watched.
+pub const HOOK_SLOTS: &str = "probe_hook_slot";
+/// Which probe passed which of those hooks.
+pub const HOOKS: &str = "probe_hooks";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
 /// Packets of ARP and neighbour discovery.
@@ -115,7 +119,9 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 47] = [
+pub const ALL: [&str; 49] = [
+    HOOK_SLOTS,
+    HOOKS,
     SITES,
     SITE_SLOTS,
     SITE_COUNT,

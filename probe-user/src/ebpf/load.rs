@@ -18,7 +18,7 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{KernelError, absorbed, border::Plain, crossings, hops, journeys, neighbours, object};
+use super::{KernelError, absorbed, border::Plain, crossings, hooks, hops, journeys, neighbours, object};
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
 /// What the programs are loaded for. A feature that is off is not in the program that the kernel runs.
@@ -210,6 +210,9 @@ impl Job {
             ]);
             if journey.crossings > 0 {
                 sizes.extend(crossings::map_sizes(journey.crossings));
+            }
+            if journey.crossings > 0 && journey.everywhere {
+                sizes.extend(hooks::map_sizes(journey.crossings));
             }
         }
         if self.requests.kept() {

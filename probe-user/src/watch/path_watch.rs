@@ -16,6 +16,7 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 pub use self::passing::PassingWatch;
 use super::{
     drops::DropNames,
+    hooks::PlaceHooks,
     lookups::{
         Lookups, ask_again,
         neighbours::{NeighbourLookup, elsewhere},
@@ -33,6 +34,7 @@ use crate::{
         KernelError,
         absorbed::{self, Absorbing},
         crossings::Crossings,
+        hooks::Hooks,
         journeys::Journeys,
         load,
         log::KernelLog,
@@ -130,7 +132,9 @@ impl PathWatch {
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
-        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role));
+        let hooks = (request.crosses() && request.everywhere).then(|| Hooks::take(&mut programs, request.probes));
+        let hooks = hooks.transpose()?.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, flow.family()));
+        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role, hooks));
         let facts = facts(request, device.as_ref(), xdp_mode);
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
