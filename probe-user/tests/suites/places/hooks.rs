@@ -149,3 +149,24 @@ fn one_probe_goes_ahead_where_there_is_more_to_watch_and_none_where_there_is_not
     assert_eq!((&document["sent"], &document["answered"]), (&5.into(), &5.into()), "{document:#}");
     assert_eq!(requests(&lab.a) - before, 5);
 }
+
+#[test]
+fn isolated_ports_of_a_bridge_are_named() {
+    let Some(lab) = routed("isolated_ports_of_a_bridge_are_named") else { return };
+    // The router becomes a bridge between the two.
+    sh(
+        &lab.router,
+        "ip link add br0 type bridge && ip link set br0 up
+         ip addr flush dev eth0 && ip addr flush dev eth1
+         ip link set eth0 master br0 && ip link set eth1 master br0",
+    );
+    sh(&lab.b, "ip addr add 10.81.0.20/24 dev eth0");
+    crate::common::net::eventually("the bridge passes", || crate::common::net::answers(&lab.a, "10.81.0.20"));
+    let document = lab.diagnosed("10.81.0.20", false);
+    assert_eq!(document["verdict"]["outcome"], "delivered", "{document:#}");
+    assert_eq!(document["stops"], Value::Array(Vec::new()), "{document:#}");
+    sh(&lab.router, "bridge link set dev eth0 isolated on && bridge link set dev eth1 isolated on");
+    let stop = stopped_in(&lab.diagnosed("10.81.0.20", false), &lab.router, "request", "netfilter", "isolated");
+    let detail = stop["cause"]["detail"].as_str().expect("a detail");
+    assert_eq!(detail, "eth0 is an isolated port of bridge br0, and so is eth1", "{stop:#}");
+}
