@@ -3,6 +3,7 @@
 //! A drop's place and the kernel's reason are an ending. Each explanation here reads what was looked up with the packet's own
 //! key, and says nothing where that does not tell.
 
+mod bridge;
 mod ipsec;
 mod link;
 mod pace;
@@ -42,12 +43,13 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 11] = [
+const EXPLAIN: [Explain; 12] = [
     pace::explain,
     link::explain,
     rewritten::explain,
     ipsec::explain,
     vlan::explain,
+    bridge::explain,
     reverse_path::explain,
     ttl::explain,
     size::explain,

@@ -5,11 +5,13 @@ use std::{collections::BTreeMap, io, net::IpAddr};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
-    link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        BridgePortState, InfoBridgePort, InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    },
 };
 
 use super::device::netlink;
-use crate::model::trace::{AddressHolder, LinkFacts, frame::hardware_address};
+use crate::model::trace::{AddressHolder, BridgePortFacts, LinkFacts, frame::hardware_address};
 
 /// A device, and which others it is on top of or belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,7 @@ struct Linked {
     facts: LinkFacts,
     lower: Option<u32>,
     master: Option<u32>,
+    isolated: bool,
 }
 
 /// Every device of the calling thread's network namespace.
@@ -41,8 +44,19 @@ impl Links {
             .iter()
             .map(|(index, link)| (*index, format!("{} {}", kind_of(&link.facts), link.facts.interface)))
             .collect();
+        let isolated: Vec<(Option<u32>, String)> = links
+            .values()
+            .filter(|link| link.isolated)
+            .map(|link| (link.master, link.facts.interface.clone()))
+            .collect();
         for link in links.values_mut() {
             link.facts.master = link.master.and_then(|master| names.get(&master).cloned());
+            let others =
+                isolated.iter().filter(|(master, name)| *master == link.master && *name != link.facts.interface);
+            let others: Vec<String> = others.filter(|_| link.isolated).map(|(_, name)| name.clone()).collect();
+            if !others.is_empty() {
+                link.facts.port.get_or_insert_default().isolated_from = others;
+            }
         }
         Self(links)
     }
@@ -121,15 +135,32 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
             LinkAttribute::Link(index) => link.lower = (index != 0).then_some(index),
             LinkAttribute::Controller(index) => link.master = (index != 0).then_some(index),
             LinkAttribute::LinkInfo(infos) => {
-                link.facts.kind = infos.into_iter().find_map(|info| match info {
-                    LinkInfo::Kind(kind) => Some(kind.to_string()),
-                    _ => None,
-                });
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(kind) => link.facts.kind = Some(kind.to_string()),
+                        LinkInfo::PortData(InfoPortData::BridgePort(port)) => take_port(&mut link, &port),
+                        _ => {}
+                    }
+                }
             }
             _ => {}
         }
     }
     (!link.facts.interface.is_empty()).then_some((link.facts.ifindex, link))
+}
+
+/// Notes what keeps the port of a bridge from passing on everything.
+fn take_port(link: &mut Linked, port: &[InfoBridgePort]) {
+    for attribute in port {
+        match attribute {
+            InfoBridgePort::State(BridgePortState::Forwarding) => {}
+            InfoBridgePort::State(state) => {
+                link.facts.port = Some(BridgePortFacts { state: Some(state.to_string()), isolated_from: Vec::new() });
+            }
+            InfoBridgePort::Isolated(isolated) => link.isolated = *isolated,
+            _ => {}
+        }
+    }
 }
 
 /// Returns a link-layer address of Ethernet as `ip` writes it; `None` where it is of another kind, or zero.
@@ -177,6 +208,26 @@ mod tests {
         assert_eq!((holder.interface.as_str(), holder.prefix), ("eth0", 24));
         assert_eq!(holder.states, ["dadfailed", "tentative"]);
         assert_eq!(links.holder(&message, &[[10, 0, 0, 2].into()]), None);
+    }
+
+    #[test]
+    fn a_port_that_is_isolated_or_blocked_says_so_and_a_plain_one_does_not() {
+        let port = |index: u32, isolated: bool, state: BridgePortState| {
+            let data = vec![InfoBridgePort::State(state), InfoBridgePort::Isolated(isolated)];
+            let info = LinkInfo::PortData(InfoPortData::BridgePort(data));
+            let name = LinkAttribute::IfName(format!("port{index}"));
+            link(index, vec![name, LinkAttribute::Controller(9), LinkAttribute::LinkInfo(vec![info])])
+        };
+        let links = Links::of(vec![
+            port(1, true, BridgePortState::Forwarding),
+            port(2, true, BridgePortState::Forwarding),
+            port(3, false, BridgePortState::Blocking),
+            port(4, false, BridgePortState::Forwarding),
+        ]);
+        let facts = |name: &str| links.named(name).expect("it is there").port;
+        assert_eq!(facts("port1").map(|port| port.isolated_from), Some(vec!["port2".to_owned()]));
+        assert_eq!(facts("port3").and_then(|port| port.state).as_deref(), Some("blocking"));
+        assert_eq!(facts("port4"), None);
     }
 
     #[test]

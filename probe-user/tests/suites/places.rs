@@ -1,6 +1,9 @@
 //! Diagnoses from A over a router to B, all three network namespaces of this kernel: what the router or B does with a probe
 //! is told of that namespace, and never of the network.
 
+mod entered;
+mod hooks;
+
 use std::os::fd::{AsFd, AsRawFd};
 
 use probe_user::lab::Netns;

@@ -112,6 +112,20 @@ pub struct LinkFacts {
     /// The kind and name of the device that it is a port of.
     #[serde(default)]
     pub master: Option<String>,
+    /// What keeps it from passing on everything, where it is the port of a bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<BridgePortFacts>,
+}
+
+/// A port of a bridge that does not pass everything on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgePortFacts {
+    /// Its state where that is not `forwarding`, as `bridge link` shows it.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// The other isolated ports of that bridge, where it is isolated itself: nothing goes from one to the other.
+    #[serde(default)]
+    pub isolated_from: Vec<String>,
 }
 
 /// The route to an end, as far as it says who is asked for.

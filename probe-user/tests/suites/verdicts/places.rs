@@ -7,9 +7,9 @@ use probe_ebpf::Hop;
 use probe_user::{
     diagnosis::{
         Diagnosis, Evidence, diagnose,
-        document::{HopStatus, Layer, Outcome, PlaceRole, StopHost},
+        document::{Confidence, HopStatus, Layer, Outcome, PlaceRole, StopHost},
     },
-    model::trace::{Drop, HopTrace, PlaceTrace, PortTrace, ProbePassage},
+    model::trace::{Drop, HookTrace, HopTrace, PlaceTrace, PortTrace, ProbePassage},
 };
 
 use crate::common::fixture::{Fixture, Lose, healthy};
@@ -81,6 +81,63 @@ fn what_enters_a_router_and_leaves_it_by_no_interface_stops_in_it() {
         let missing: Vec<_> = diagnosis.hops.iter().filter(|hop| hop.place == "fw").map(|hop| hop.state).collect();
         assert_eq!(missing, [HopStatus::Seen, HopStatus::Missing]);
     }
+}
+
+/// Netfilter's hooks of a router, those that requests passed and those that none did.
+fn hooks(seen: &[Hop], silent: &[Hop], since_ns: u64) -> Option<HookTrace> {
+    let watched =
+        |hop: &Hop, requests| (hop.name().to_owned(), HopTrace::Watched { requests, replies: BTreeMap::new() });
+    let passed = seen.iter().zip(SENT + 20..).map(|(hop, at)| watched(hop, passages(10, at)));
+    let hops = passed.chain(silent.iter().map(|hop| watched(hop, BTreeMap::new()))).collect();
+    Some(HookTrace { since_ns, hops })
+}
+
+const BEFORE_FORWARD: [Hop; 3] = [Hop::NfPreroutingFirst, Hop::NfPreroutingLast, Hop::NfForwardFirst];
+const BEHIND: [Hop; 5] =
+    [Hop::NfForwardLast, Hop::NfPostroutingFirst, Hop::NfPostroutingLast, Hop::NfInputFirst, Hop::NfInputLast];
+
+#[test]
+fn what_enters_a_hook_and_does_not_leave_it_stops_there_though_no_event_says_so() {
+    let mut evidence = run(Some("request peer xdp_in"), true);
+    let place = router(vec![port("eth0", &[Hop::NetifIn], 10, SENT)]);
+    evidence.places = vec![PlaceTrace { hooks: hooks(&BEFORE_FORWARD, &BEHIND, SENT), ..place }];
+    let diagnosis = diagnose(&evidence);
+    assert_eq!(only_stop(&diagnosis), (StopHost::Via, Layer::Netfilter, Some("fw")));
+    let stop = &diagnosis.stops[0];
+    let hops = (stop.last_seen.station.name(), stop.first_missing.station.name());
+    assert_eq!(hops, ("nf_forward_first", "nf_forward_last"));
+    assert_eq!((stop.confidence, stop.drop_events), (Confidence::Certain, 0));
+    let sentence = &diagnosis.verdict.sentence;
+    assert!(sentence.contains("in hook forward"), "{sentence}");
+}
+
+#[test]
+fn hooks_that_were_watched_too_late_accuse_nobody() {
+    let mut evidence = run(None, true);
+    let ports = vec![port("eth0", &[Hop::NetifIn], 10, SENT), port("eth1", &OUT, 10, SENT + 100)];
+    // The first probes had passed when they began to be watched.
+    let late = hooks(&[], &[&BEFORE_FORWARD[..], &BEHIND[..]].concat(), SENT + 5);
+    evidence.places = vec![PlaceTrace { hooks: late, ..router(ports) }];
+    let diagnosis = diagnose(&evidence);
+    assert_eq!((diagnosis.verdict.outcome, diagnosis.stops.len()), (Outcome::Delivered, 0));
+    let hooks: Vec<_> = diagnosis
+        .hops
+        .iter()
+        .filter(|hop| hop.place == "fw" && hop.checkpoint.station.name().starts_with("nf_"))
+        .collect();
+    assert_eq!(hooks.len(), 6, "{hooks:#?}");
+    assert!(hooks.iter().all(|hop| hop.state == HopStatus::Blind && hop.why.is_some()), "{hooks:#?}");
+}
+
+#[test]
+fn a_bridge_whose_hooks_saw_nothing_is_healthy() {
+    let mut evidence = run(None, true);
+    let ports = vec![port("veth0", &[Hop::NetifIn], 10, SENT), port("veth1", &OUT, 10, SENT + 100)];
+    let silent = hooks(&[], &[&BEFORE_FORWARD[..], &BEHIND[..]].concat(), SENT);
+    evidence.places = vec![PlaceTrace { hooks: silent, ..router(ports) }];
+    let diagnosis = diagnose(&evidence);
+    assert_eq!((diagnosis.verdict.outcome, diagnosis.stops.len()), (Outcome::Delivered, 0));
+    assert!(diagnosis.hops.iter().all(|hop| hop.place != "fw" || hop.state == HopStatus::Seen));
 }
 
 #[test]

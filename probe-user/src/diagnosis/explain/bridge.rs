@@ -1,0 +1,51 @@
+//! What a bridge does not pass on: from an isolated port to another one, and through a port that is not forwarding.
+
+use super::{StopCase, StopExplanation};
+use crate::{
+    diagnosis::{path::Side, places::DropPoint},
+    model::trace::Finding,
+};
+
+/// The port by which packets came to the bridge that ended them.
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side().filter(|_| case.stop.place == DropPoint::Bridge)?;
+    if case.stop.cause.netfilter.is_some() || chain_drops(case, side) {
+        return None;
+    }
+    let events = case.gap.events(case.evidence);
+    let at = events.iter().find_map(|event| event.drop.interface.as_deref()).unwrap_or_default();
+    let ports = case.evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Device(facts) => Some((facts, facts.port.as_ref()?)),
+        _ => None,
+    });
+    let (facts, port) = ports.max_by_key(|(facts, _)| facts.interface == at)?;
+    let name = &facts.interface;
+    let bridge = facts.master.as_deref().unwrap_or("its bridge");
+    if let Some(state) = &port.state {
+        return Some(StopExplanation {
+            detail: Some(format!("{name}, a port of {bridge}, is {state}, not forwarding")),
+            meaning: format!(
+                "A port passes packets on in the state forwarding only: spanning tree, or `bridge link set dev {name} state`, \
+                 decides that."
+            ),
+            commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} state 3")],
+            ..StopExplanation::default()
+        });
+    }
+    let others = port.isolated_from.join(", ");
+    Some(StopExplanation {
+        detail: Some(format!("{name} is an isolated port of {bridge}, and so is {others}")),
+        meaning:
+            "A bridge passes nothing from one isolated port to another; one of the two has to be no longer isolated."
+                .to_owned(),
+        commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} isolated off")],
+        ..StopExplanation::default()
+    })
+}
+
+/// Whether a chain of the bridge family can have ended them as well.
+fn chain_drops(case: &StopCase<'_>, side: Side) -> bool {
+    let drops =
+        |finding: &Finding| matches!(finding, Finding::Chain { family, can_drop: true, .. } if family == "bridge");
+    case.evidence.findings(side).any(drops)
+}
