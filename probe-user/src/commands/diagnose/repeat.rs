@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn hosts_in_between_are_watched_again_and_by_the_same_means() {
-        assert_eq!(kept("probe diagnose 10.0.0.2 --via r1 --peer b --deploy --via=r2"), "--via r1 --via=r2 --deploy");
+        assert_eq!(kept("probe diagnose 10.0.0.2 --via r1 --peer b --deploy --via=r2"), "--via r1 '--via=r2' --deploy");
         assert_eq!(kept("probe diagnose 10.0.0.2 --peer b --deploy"), "");
     }
 
