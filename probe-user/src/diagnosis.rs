@@ -11,10 +11,12 @@ pub mod control;
 pub mod document;
 mod explain;
 mod firewall;
+mod gathering;
 mod hooks;
 pub mod ledger;
 pub mod names;
 pub mod neighbour;
+mod order;
 pub mod path;
 pub mod places;
 pub mod resolution;
@@ -25,15 +27,20 @@ mod station;
 mod through;
 mod timing;
 pub mod verdict;
+mod ways;
 
 use probe_ebpf::{Echo, Hop};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::trace::{Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe};
+use crate::model::trace::place::in_words;
+use crate::model::trace::{
+    Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
+};
 use control::ControlRun;
 pub use document::Diagnosis;
+pub use gathering::MAX_PLACES;
 use path::Side;
 pub use verdict::diagnose;
 
@@ -67,6 +74,18 @@ pub struct Evidence {
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
+    /// Hosts in between with agents of this run's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vias: Vec<ViaTrace>,
+    /// By how much the far end's clock is ahead of the sender's in nanoseconds, where that was asked; 0: it was not.
+    #[serde(default)]
+    pub peer_ahead_ns: i64,
+    /// Which of [`Self::vias`] was to be the far end, and only forwarded.
+    #[serde(default)]
+    pub forwarding_peer: Option<u8>,
+    /// How many places there are more than are told.
+    #[serde(default)]
+    pub untold: usize,
     /// What runs a command in the sender's network namespace when put before it, where the run was made from another one than
     /// that in which it was typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +161,10 @@ impl Evidence {
             flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
+            vias: Vec::new(),
+            peer_ahead_ns: 0,
+            forwarding_peer: None,
+            untold: 0,
             enter: None,
         }
     }
@@ -149,26 +172,10 @@ impl Evidence {
     /// What a command for `side` has to be put behind, and the host on which it is then typed.
     pub fn entered(&self, side: Side) -> (Side, Option<&str>) {
         match (self.place(side), side) {
-            (Some(place), _) if place.of_peer => (Side::Peer, place.enter.as_deref()),
-            (Some(place), _) => (Side::Local, place.enter.as_deref()),
+            (Some(place), _) => (self.entered_from(side), place.enter.as_deref()),
             (None, Side::Local) => (Side::Local, self.enter.as_deref()),
             (None, side) => (side, None),
         }
-    }
-
-    /// With the places that each host found on its kernel as places of the path, each once: two hosts of one kernel found
-    /// the same ones, and one of two ends is no place in between.
-    #[must_use]
-    pub fn gathered(mut self) -> Self {
-        let found_here = std::mem::take(&mut self.local.places);
-        let found_there = self.peer.as_mut().map(|peer| std::mem::take(&mut peer.places)).unwrap_or_default();
-        let one_kernel = self.peer.as_ref().is_some_and(|peer| peer.host.shares_kernel(&self.local.host));
-        let peer = self.peer.as_ref().filter(|_| one_kernel).map(|peer| peer.host.netns);
-        self.places.extend(found_here.into_iter().filter(|place| Some(place.netns) != peer));
-        if !one_kernel {
-            self.places.extend(found_there.into_iter().map(|place| PlaceTrace { of_peer: true, ..place }));
-        }
-        self
     }
 
     /// The target as it was typed, with the flags that a further command must have too.
@@ -233,12 +240,54 @@ impl Evidence {
     /// What the host on `side` saw; the sender where the target is on this very host. A place in between was seen by the
     /// host whose kernel has it.
     pub fn host(&self, side: Side) -> &HostTrace {
-        let of_peer = self.place(side).is_some_and(|place| place.of_peer);
+        let place = self.place(side);
+        if let Some(via) = place.and_then(|place| self.via(place)) {
+            return &via.trace;
+        }
+        let of_peer = place.is_some_and(|place| place.of_peer);
         match (side, &self.peer) {
             (Side::Peer, Some(peer)) => peer,
             (Side::Via(_), Some(peer)) if of_peer => peer,
             _ => &self.local,
         }
+    }
+
+    /// The host in between whose kernel has a place, where it is not that of an end.
+    pub fn via(&self, place: &PlaceTrace) -> Option<&ViaTrace> {
+        self.vias.get(usize::from(place.of_via?))
+    }
+
+    /// Whether `side` is a network namespace that is looked into from another one, rather than a host of its own.
+    pub fn is_looked_into(&self, side: Side) -> bool {
+        self.place(side).is_some_and(|place| self.via(place).is_none_or(|via| !via.is_own(place)))
+    }
+
+    /// Where commands for `side` are typed: it is entered from the host whose kernel has it.
+    pub fn entered_from(&self, side: Side) -> Side {
+        let Some(place) = self.place(side) else { return side };
+        match place.of_via {
+            Some(number) => self.own_place(number).unwrap_or(side),
+            None if place.of_peer => Side::Peer,
+            None => Side::Local,
+        }
+    }
+
+    /// The namespace of the agent with this number.
+    pub fn own_place(&self, number: u8) -> Option<Side> {
+        let via = self.vias.get(usize::from(number))?;
+        // One of the sender's kernel was found from there, too, and is that one place.
+        let found_here = |place: &PlaceTrace| {
+            place.of_via.is_none() && !place.of_peer && via.trace.host.shares_kernel(&self.local.host)
+        };
+        let own = |place: &PlaceTrace| via.is_own(place) && (place.of_via == Some(number) || found_here(place));
+        let index = self.places.iter().position(own)?;
+        u8::try_from(index).ok().map(Side::Via)
+    }
+
+    /// A place as it is called in the middle of a sentence.
+    pub fn whom(&self, side: Side) -> String {
+        let name = self.name(side);
+        if self.is_looked_into(side) { in_words(&name) } else { name }
     }
 
     /// Whether the target is an address of the sending host, so that everything goes through `lo`.

@@ -2,6 +2,7 @@
 //! client.
 
 pub mod agent;
+pub mod clock;
 pub mod command;
 pub mod protocol;
 pub mod route;

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::attach::AttachArgs;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use probe_ebpf::journey::{MARK_BYTES, MAX_PROBES};
 
 use super::{
@@ -16,10 +16,14 @@ use crate::{diagnosis::Responder, model::ids::echo_number};
 
 /// Find out exactly where echo packets stop: on this host, on the path, or, with --peer, on the far host.
 ///
-/// Sends marked echo requests, watches them at every hop in this host's kernel (and in the far host's, with --peer), and
-/// prints one verdict: host, layer, function and reason. Ends as soon as the fate of every packet is known.
+/// Sends marked echo requests, watches them at every hop in this host's kernel (and in the far host's, with --peer, and at
+/// every interface of hosts in between, with --via), and prints one verdict: host, layer, function and reason. Ends as soon as the fate of every packet is known.
 #[derive(Args, Debug)]
-#[command(after_help = AFTER_HELP, args_override_self = true)]
+#[command(
+    after_help = AFTER_HELP,
+    args_override_self = true,
+    group = ArgGroup::new("reached").args(["peer", "via"]).multiple(true)
+)]
 pub struct DiagnoseArgs {
     /// Target host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     pub target: String,
@@ -61,10 +65,16 @@ pub struct DiagnoseArgs {
     #[command(flatten)]
     pub ping: PingFlags,
     /// Command that starts `probe agent` on the far host and connects to its stdin and stdout
-    #[arg(long, value_name = "CMD", help_heading = "The far host")]
+    #[arg(long, value_name = "CMD", help_heading = "Other hosts")]
     pub peer: Option<String>,
-    /// Copy this program to the far host, run it there and remove it; CMD is then only a prefix, such as 'ssh b sudo'
-    #[arg(long, requires = "peer", help_heading = "The far host")]
+    /// Command that reaches `probe agent` on a host in between, such as a router; repeatable, in any order
+    ///
+    /// The agent watches only this run's packets, at every interface of its host, and sends nothing. Where on the path its
+    /// host is follows from what it sees.
+    #[arg(long, value_name = "CMD", help_heading = "Other hosts")]
+    pub via: Vec<String>,
+    /// Copy this program to each of these hosts, run it there and remove it; CMD is then only a prefix, such as 'ssh b sudo'
+    #[arg(long, requires = "reached", help_heading = "Other hosts")]
     pub deploy: bool,
     /// Who answers the requests on the far host; this affects only this run's packets, and only while it runs
     #[arg(
@@ -73,7 +83,7 @@ pub struct DiagnoseArgs {
         default_value_t,
         requires = "peer",
         conflicts_with = "reply_only",
-        help_heading = "The far host"
+        help_heading = "Other hosts"
     )]
     pub responder: Responder,
     /// If any probe stays unanswered, raise the TTL step by step to find the last router that answers
@@ -165,6 +175,7 @@ const AFTER_HELP: &str = "\
 Examples:
   probe diagnose b.example                                  what this host alone can see
   probe diagnose b --peer 'ssh b sudo probe agent'          both ends
+  probe diagnose b --via 'ssh r1 sudo probe agent'          a router on the way, too
   probe diagnose b --peer 'ssh b sudo' --deploy             both ends, if probe is not installed on b
   probe diagnose b --peer 'ssh b sudo probe agent' --responder xdp      is it b's stack, or the path?
   probe diagnose b --peer 'kubectl exec -i pod -- probe agent'

@@ -8,6 +8,7 @@ mod place;
 mod progress;
 mod repeat;
 mod responder;
+mod vias;
 
 use std::{
     io::{self, Write},
@@ -23,6 +24,7 @@ use self::{
     fate::{Fates, RunEvidence, all_answered},
     place::Egress,
     progress::ProgressLine,
+    vias::Vias,
 };
 use super::{
     CommandResult, Screen, place as entered,
@@ -37,7 +39,7 @@ use crate::{
     host::privilege::{self, PrivilegedTask},
     model::{
         request::{HostRole, RequestHandling, WatchRequest},
-        trace::{HostTrace, IcmpError, SenderTrace},
+        trace::{HostTrace, IcmpError, PlaceTrace, SenderTrace},
     },
     stop::StopSignal,
     traffic::{
@@ -119,19 +121,33 @@ fn diagnose(
     responder::check(args, &target, &place)?;
     let (nonce, id) = (random(), choose_id(args, scout, screen));
     let far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
+    let mut vias = Vias::start(args, stop, progress);
     progress.say("attaching");
-    let (near, far) = both(
-        far,
-        stop,
-        |far| far.watch(args, &target, &place, nonce, id),
-        || watch(&request(args, &target, &place, nonce, id)).inspect(|_| progress.say("waiting for the far end")),
-    )?;
+    let between = vias::request(args, &target, &place, nonce, id);
+    let (mut near, far) = thread::scope(|scope| {
+        let vias = &mut vias;
+        let between = scope.spawn(move || vias.watch(&between));
+        let ends = both(
+            far,
+            stop,
+            |far| far.watch(args, &target, &place, nonce, id),
+            || watch(&request(args, &target, &place, nonce, id)).inspect(|_| progress.say("waiting for other hosts")),
+        );
+        between.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
+        ends
+    })?;
     if stop.asked() {
         return Ok(None);
     }
+    if !args.via.is_empty() {
+        vias.without(&near.look()?.host, "the network namespace in which the probes start");
+        if let Some(host) = far.as_ref().and_then(Far::host) {
+            vias.without(host, "the network namespace that --peer watches");
+        }
+    }
     let prober = Prober::open(plan(args, &target, &place, nonce, id))?;
     let run = Probing { args, stop, progress, target: &target };
-    run.run(prober, near, far).map(Some)
+    run.run(prober, near, far, vias).map(Some)
 }
 
 /// Has both ends watch, at the same time: each takes a good part of a short run.
@@ -275,6 +291,8 @@ struct Known {
     evidence: Evidence,
     /// The far end, whose command ends when this is dropped.
     far: Option<Far>,
+    /// Hosts in between, whose commands end with them.
+    vias: Vias,
     /// What watched this host, and detaches when this is dropped.
     near: Box<dyn Watching>,
 }
@@ -282,9 +300,10 @@ struct Known {
 impl Known {
     /// Detaches at both ends at the same time.
     fn take_down(self) {
-        let Self { far, near, .. } = self;
+        let Self { far, near, vias, .. } = self;
         thread::scope(|scope| {
             scope.spawn(|| drop(far));
+            scope.spawn(|| drop(vias));
             drop(near);
         });
     }
@@ -299,10 +318,16 @@ struct Probing<'a> {
 }
 
 impl Probing<'_> {
-    fn run(&self, mut prober: Prober, mut near: Box<dyn Watching>, mut far: Option<Far>) -> Result<Known, Failure> {
+    fn run(
+        &self,
+        mut prober: Prober,
+        mut near: Box<dyn Watching>,
+        mut far: Option<Far>,
+        mut vias: Vias,
+    ) -> Result<Known, Failure> {
         let mut fates = Fates::default();
         let mut seen_there = None;
-        let ahead = looks_ahead(self.args) && self.look_ahead(&mut prober, near.as_mut(), far.as_mut());
+        let ahead = looks_ahead(self.args) && self.look_ahead(&mut prober, near.as_mut(), far.as_mut(), &mut vias);
         let ended = prober.run(self.stop, |sending| {
             self.progress.count(sending, self.args.probes());
             let Ok(mut seen_here) = near.look() else { return false };
@@ -313,25 +338,29 @@ impl Probing<'_> {
                 // What the far end does with them, only it can tell.
                 seen_here.leave_out(seen_there.as_ref());
             }
-            self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref())
+            self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref(), &vias.look())
         });
         tracing::debug!("the run ended: {ended:?}");
         self.progress.say("reading what was seen");
         let seen = self.is_explained(prober.sending()).then(|| far.as_mut().and_then(Far::see));
         // Where the far end saw nothing of what was answered, somebody else answered, and that is to be explained.
         let by_other = matches!(&seen, Some(Some(peer)) if peer.saw_nothing());
-        let (local, peer) = match seen {
-            Some(peer) if !by_other => (near.look()?, peer),
+        let (local, peer, between) = match seen {
+            Some(peer) if !by_other => (near.look()?, peer, vias.see()),
             _ => {
                 // While the far end still watches: it may be the one that is asked.
                 near.look_for_neighbours();
                 let finishing = far.as_mut().and_then(Far::finish);
-                (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)))
+                let between = vias.finish();
+                (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)), between)
             }
         };
-        let (mut local, mut peer) = (local, peer);
+        let passes = peer.as_ref().is_some_and(|peer: &HostTrace| peer.forwarded(self.first()));
+        let peer_ahead_ns = far.as_mut().filter(|_| passes).map(Far::ahead).unwrap_or_default();
+        let (mut local, mut peer, mut between) = (local, peer, between);
         if ahead {
-            [Some(&mut local), peer.as_mut()].into_iter().flatten().for_each(|host| host.forget(0));
+            let between = between.iter_mut().map(|via| &mut via.trace);
+            [Some(&mut local), peer.as_mut()].into_iter().flatten().chain(between).for_each(|host| host.forget(0));
         }
         let sending = prober.sending().clone();
         let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
@@ -351,14 +380,24 @@ impl Probing<'_> {
             flags: repeat::flags(std::env::args(), &self.args.target),
             controls,
             places: Vec::new(),
+            vias: between,
+            peer_ahead_ns,
+            forwarding_peer: None,
+            untold: 0,
             enter: None,
         };
-        Ok(Known { evidence: evidence.gathered(), far, near })
+        Ok(Known { evidence: evidence.gathered(), far, near, vias })
     }
 
     /// Sends the first probe; returns whether it crossed further network namespaces of either end's kernel, in which each
     /// end watches netfilter's hooks from then on. Then it is no probe of the run.
-    fn look_ahead(&self, prober: &mut Prober, near: &mut dyn Watching, mut far: Option<&mut Far>) -> bool {
+    fn look_ahead(
+        &self,
+        prober: &mut Prober,
+        near: &mut dyn Watching,
+        mut far: Option<&mut Far>,
+        vias: &mut Vias,
+    ) -> bool {
         let mut there: Option<HostTrace> = None;
         let mut asked = false;
         prober.look_ahead(self.stop, |sending| {
@@ -372,7 +411,10 @@ impl Probing<'_> {
                 here.leave_out(Some(peer));
             }
             let beyond = there.as_ref().filter(|peer| !peer.host.shares_kernel(&here.host));
-            let places = || here.places.iter().chain(beyond.into_iter().flat_map(|peer| &peer.places));
+            let between = vias.look().into_iter().flat_map(|via| &via.places).filter(|place| place.is_met());
+            let between: Vec<&PlaceTrace> = between.collect();
+            let beyond = beyond.into_iter().flat_map(|peer| &peer.places);
+            let places = || here.places.iter().chain(beyond.clone()).chain(between.iter().copied());
             let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe == Some(0));
             Met { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
         })
@@ -383,9 +425,20 @@ impl Probing<'_> {
         !self.args.reply_only && !self.args.trace_rules && all_answered(sending)
     }
 
-    fn all_known(&self, fates: &mut Fates, sending: &SenderTrace, local: &HostTrace, peer: Option<&HostTrace>) -> bool {
-        let first = if self.args.reply_only { Echo::Reply } else { Echo::Request };
-        fates.all_known(&RunEvidence { sending, local, peer, first })
+    fn all_known(
+        &self,
+        fates: &mut Fates,
+        sending: &SenderTrace,
+        local: &HostTrace,
+        peer: Option<&HostTrace>,
+        vias: &[&HostTrace],
+    ) -> bool {
+        fates.all_known(&RunEvidence { sending, local, peer, vias, first: self.first() })
+    }
+
+    /// The leg that the sent packets travel.
+    fn first(&self) -> Echo {
+        if self.args.reply_only { Echo::Reply } else { Echo::Request }
     }
 
     /// Which routers answer, where that was asked for and something is left to explain.

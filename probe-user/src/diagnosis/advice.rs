@@ -107,9 +107,11 @@ fn fits(pattern: &str, name: &str) -> bool {
 fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Command> {
     let (target, typed) = (&evidence.target.name, evidence.typed());
     // Rules are traced where a host runs probe.
-    let rule = stop.cause.netfilter.is_some() && matches!(side, Some(Side::Local | Side::Peer));
+    let rule = stop.cause.netfilter.is_some() && side.is_some_and(|side| !evidence.is_looked_into(side));
+    // One flag makes every command a prefix.
+    let agent = if evidence.flags.iter().any(|flag| flag == "--deploy") { "" } else { " probe agent" };
     let command = match (stop.host, rule) {
-        (StopHost::Beyond, _) => format!("probe diagnose {typed} --peer 'ssh {target} sudo probe agent'"),
+        (StopHost::Beyond, _) => format!("probe diagnose {typed} --peer 'ssh {target} sudo{agent}'"),
         (_, true) => format!("probe diagnose {typed} --trace-rules"),
         _ => return None,
     };

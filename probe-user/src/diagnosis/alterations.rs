@@ -107,8 +107,7 @@ fn walked(walk: &Walk) -> String {
 
 /// The very rules that ended packets, where rules were traced.
 fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
-    let sides = [Side::Local, Side::Peer].into_iter().filter(move |side| *side == Side::Local || evidence.two_sided());
-    sides.flat_map(move |side| {
+    evidence.sides().flat_map(move |side| {
         evidence.findings(side).filter_map(move |finding| {
             let Finding::Rule { family, table, chain, handle, rule, packets, leg, .. } = finding else { return None };
             let noun = if *leg == Echo::Request { ("request", "requests") } else { ("reply", "replies") };

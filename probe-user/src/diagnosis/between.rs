@@ -13,6 +13,7 @@ use super::{
     Evidence,
     document::PlaceRole,
     explain, hooks,
+    order::{Passed, order},
     places::{
         DropLocation,
         DropPoint::{self, DriverIn, DriverOut, Network, Qdisc, Xdp},
@@ -21,7 +22,7 @@ use super::{
     station::{ANY_PORT, PathStep, Requirement, Side, Station, step},
     through,
 };
-use crate::model::trace::{Finding, HopTrace, PlaceTrace};
+use crate::model::trace::{Finding, HopTrace, HostTrace, PlaceTrace, ViaTrace};
 
 /// The hops of an interface, in the order in which a packet meets them.
 const HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
@@ -29,6 +30,7 @@ const HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
 /// A passage of probes at an interface of a place, or at one of its hooks.
 struct Crossing {
     first_ns: u64,
+    ttl: u8,
     place: u8,
     hop: Hop,
     port: u8,
@@ -38,11 +40,13 @@ struct Crossing {
 pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
     let mut crossings = crossings(evidence, leg);
     crossings.sort_by_key(|it| (it.first_ns, it.place, HOPS.iter().position(|hop| *hop == it.hop), it.port));
+    crossings = over_kernels(evidence, crossings);
     // The far end's clock is another one: its places come last on the way there, and first on the way back.
     let of_peer = |place: u8| evidence.places.get(usize::from(place)).is_some_and(|place| place.of_peer);
     crossings.sort_by_key(|it| of_peer(it.place) == (leg == evidence.first_leg()));
     crossings.sort_by_key(|it| !aside(evidence, leg, it.place));
     let mut steps = Vec::new();
+    let awaited = awaited(evidence, leg, &crossings);
     for place in target_of(evidence).filter(|_| leg != evidence.first_leg()) {
         let sends = crossings.iter().any(|it| it.place == place && it.hop != Hop::NetifIn);
         if !sends {
@@ -76,7 +80,69 @@ pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
             steps.push(exit(leg, it.place));
         }
     }
+    steps.extend(awaited.map(|place| step(leg, Side::Via(place), ENTRY, Requirement::Must)));
     steps
+}
+
+/// By whichever interface packets come into a place.
+const ENTRY: Station = Station::Port(Hop::NetifIn, ANY_PORT);
+
+/// The same in path order, where several kernels saw them: each is in the order of its own clock.
+fn over_kernels(evidence: &Evidence, crossings: Vec<Crossing>) -> Vec<Crossing> {
+    let boots: Vec<&str> = evidence.vias.iter().map(|via| via.trace.host.boot.as_str()).collect();
+    let here = evidence.local.host.boot.as_str();
+    let kernel = |place: u8| {
+        let via = evidence.places.get(usize::from(place)).and_then(|place| place.of_via).map(usize::from);
+        let boot = via.map_or(here, |via| boots[via]);
+        // Without an identity each is a kernel of its own.
+        match (boot, via) {
+            ("", Some(via)) => via + 1,
+            (boot, Some(via)) if boot != here => boots.iter().position(|other| *other == boot).unwrap_or(via) + 1,
+            _ => 0,
+        }
+    };
+    let ahead = |kernel: usize| kernel.checked_sub(1).map_or(0, |via| evidence.vias[via].ahead_ns);
+    let passed = |it: &Crossing| {
+        let kernel = kernel(it.place);
+        Passed { kernel, place: it.place, time_ns: it.first_ns, ahead_ns: ahead(kernel), ttl: it.ttl }
+    };
+    let passed: Vec<Passed> = crossings.iter().map(passed).collect();
+    let mut crossings: Vec<Option<Crossing>> = crossings.into_iter().map(Some).collect();
+    order(&passed).into_iter().filter_map(|index| crossings[index].take()).collect()
+}
+
+/// The host in between that packets of a leg were sent to last and did not come to: it has the address of the next
+/// hop, and nobody knows of any packet that came further.
+fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8> {
+    let there = leg == evidence.first_leg();
+    let came = || evidence.peer.as_ref().is_some_and(|peer| !peer.saw_nothing());
+    let left = |peer: &HostTrace| [Hop::DevQueue, Hop::Xmit].iter().any(|hop| !probes(&peer.hop(*hop), leg).is_empty());
+    let made = || !crossings.is_empty() || evidence.peer.as_ref().is_some_and(left);
+    if !evidence.sending.received.is_empty() || there && came() || !there && !made() {
+        return None;
+    }
+    let start = if there { Side::Local } else { Side::Peer };
+    let last = crossings.iter().rfind(|it| !aside(evidence, leg, it.place));
+    let (side, left_by) = match last {
+        // What did not leave it stopped there.
+        Some(it) if it.hop == Hop::NetifIn || it.port == ANY_PORT => return None,
+        Some(it) => {
+            let ports = &evidence.places.get(usize::from(it.place))?.ports;
+            (Side::Via(it.place), ports.get(usize::from(it.port))?.interface.as_str())
+        }
+        None => (start, evidence.interface(start)),
+    };
+    let end = if there { Some(evidence.target.address) } else { evidence.local.host.address }?;
+    let next = evidence.findings(side).find_map(|finding| match finding {
+        Finding::NextHop(hop) if hop.to == end && hop.interface == left_by => Some(hop.next),
+        _ => None,
+    })?;
+    let has = |via: &ViaTrace| via.addresses.contains(&next);
+    let number = u8::try_from(evidence.vias.iter().position(has)?).ok()?;
+    match evidence.own_place(number)? {
+        Side::Via(place) if !crossings.iter().any(|it| it.place == place) => Some(place),
+        _ => None,
+    }
 }
 
 /// A hook of a place as a step.
@@ -131,8 +197,8 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
         for (port, trace) in (0..ANY_PORT).zip(&place.ports) {
             let seen = HOPS.into_iter().filter_map(|hop| Some((hop, trace.seen(hop, leg)?)));
             all.extend(seen.filter_map(|(hop, seen)| {
-                let first_ns = seen.values().map(|passage| passage.first_ns).min()?;
-                Some(Crossing { first_ns, place: number, hop, port })
+                let first = seen.values().min_by_key(|passage| passage.first_ns)?;
+                Some(Crossing { first_ns: first.first_ns, ttl: first.ttl, place: number, hop, port })
             }));
         }
         let seen = hooks::FORWARD.into_iter().chain(hooks::INPUT).chain(hooks::OUTPUT);
@@ -140,12 +206,12 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
         hops.sort_unstable();
         hops.dedup();
         all.extend(hops.into_iter().filter_map(|hop| {
-            let first_ns = hooks::seen(place, hop, leg)?.values().map(|passage| passage.first_ns).min()?;
-            Some(Crossing { first_ns, place: number, hop, port: ANY_PORT })
+            let first = hooks::seen(place, hop, leg)?.values().min_by_key(|passage| passage.first_ns)?;
+            Some(Crossing { first_ns: first.first_ns, ttl: first.ttl, place: number, hop, port: ANY_PORT })
         }));
         let freed = place.drops.iter().filter(|drop| drop.leg == leg).map(|drop| drop.time_ns).min();
         if let Some(first_ns) = freed.filter(|_| all.len() == before) {
-            all.push(Crossing { first_ns, place: number, hop: Hop::NetifIn, port: ANY_PORT });
+            all.push(Crossing { first_ns, ttl: 0, place: number, hop: Hop::NetifIn, port: ANY_PORT });
         }
     }
     all
@@ -184,6 +250,7 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
         hops.iter().any(seen)
     };
     let answers = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
+    let forwards = passed(&HOPS[..1], Echo::Request) && passed(&HOPS[1..], Echo::Request);
     let answers = answers && passed(&HOPS[1..], Echo::Reply) && !passed(&HOPS[..1], Echo::Reply);
     // What is for everybody ends in every place that has it.
     let group = explain::special::kind(target).is_some() || target_is_directed(evidence);
@@ -192,6 +259,8 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
         Some(true) if evidence.passes_by_the_peer() => PlaceRole::Target,
         Some(false) | None if group && ended && !evidence.two_sided() => PlaceRole::Target,
         _ if evidence.two_sided() => PlaceRole::Router,
+        // Its address is rewritten there, and another one has what is behind it.
+        Some(true) if forwards && !group => PlaceRole::Router,
         Some(true) => PlaceRole::Target,
         None if answers || evidence.one_way() => PlaceRole::Target,
         Some(false) | None => PlaceRole::Router,
@@ -233,8 +302,22 @@ pub(super) fn seen_at(
     match port.and_then(|port| port.hops.get(hop.name())) {
         Some(HopTrace::Blind { why }) => (BTreeSet::new(), Some(why.clone())),
         Some(trace) => (probes(trace, leg), None),
-        None => (BTreeSet::new(), None),
+        None => (BTreeSet::new(), blind_at(evidence, side, hop)),
     }
+}
+
+/// Why no interface of a place shows whether packets passed this hop of it.
+fn blind_at(evidence: &Evidence, side: Side, hop: Hop) -> Option<String> {
+    let place = evidence.place(side)?;
+    let at_port = place.ports.iter().find_map(|port| match port.hops.get(hop.name()) {
+        Some(HopTrace::Blind { why }) => Some(why.clone()),
+        _ => None,
+    });
+    let on_kernel = || match evidence.via(place)?.trace.hops.get(hop.name()) {
+        Some(HopTrace::Blind { why }) => Some(why.clone()),
+        _ => None,
+    };
+    at_port.or_else(on_kernel)
 }
 
 fn probes(trace: &HopTrace, leg: Echo) -> BTreeSet<u16> {

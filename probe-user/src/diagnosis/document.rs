@@ -26,6 +26,9 @@ pub struct Diagnosis {
     pub sides: Sides,
     /// Every watched place that probes crossed, in path order.
     pub places: Vec<Place>,
+    /// The hosts in between that agents of this run watched (`--via`), in the order in which they were typed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vias: Vec<ViaHost>,
     /// Who was to answer requests at the far end.
     pub responder: Responder,
     /// How many probes were sent, refused ones included.
@@ -61,6 +64,9 @@ pub struct Place {
     /// Which of the evidence's it is.
     #[serde(skip)]
     pub side: Side,
+    /// Where commands for it are typed: two places of one kernel have the same.
+    #[serde(skip)]
+    pub entered_from: Side,
     /// What people call it.
     pub name: String,
     /// The name of its host.
@@ -73,6 +79,24 @@ pub struct Place {
     pub role: PlaceRole,
     /// The legs that cross it.
     pub legs: Vec<Echo>,
+}
+
+/// A host in between that an agent of this run watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ViaHost {
+    /// Which of the evidence's places its own namespace is.
+    #[serde(skip)]
+    pub side: Option<Side>,
+    /// Its name.
+    pub hostname: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// The name of the place that its own network namespace is; none: there are too many to tell.
+    pub place: Option<String>,
+    /// The legs of which it saw packets; none: nothing came to it.
+    pub legs: Vec<Echo>,
+    /// Hops of its interfaces that could not be watched.
+    pub blind: Vec<BlindHop>,
 }
 
 /// What a place is to the probes.

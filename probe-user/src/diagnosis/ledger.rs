@@ -13,9 +13,9 @@ use super::{
     document::BlindSpot,
     names,
     path::{ANY_PORT, Checkpoint, PathStep, Requirement, Side, Station, journey},
-    places::{DropLocation, Whose, lies_between},
+    places::{DropLocation, DropPoint, Whose, lies_between},
 };
-use crate::model::trace::{HopTrace, HostTrace};
+use crate::model::trace::{Finding, HopTrace, HostTrace, ProgramSite};
 
 /// Why a hop is blind whose host ran out of room.
 const FULL: &str = "a map of this host had no room for all it saw";
@@ -165,7 +165,7 @@ impl Ledger {
         };
         let mut spots: Vec<DropLocation> = pairs.flat_map(of_pair).collect();
         let mut known = BTreeSet::new();
-        spots.retain(|spot| known.insert(*spot));
+        spots.retain(|spot| known.insert(*spot) && !lacks_xdp(*spot, evidence));
         Gap {
             leg: self.rows[last].step.leg,
             missing_leg: self.rows[first].step.leg,
@@ -188,6 +188,15 @@ impl Ledger {
         };
         evidence.mode == ProbeMode::Request || self.rows.iter().any(inside)
     }
+}
+
+/// Whether a place in between was looked into and has no XDP program, before which its hops would not see packets.
+fn lacks_xdp(spot: DropLocation, evidence: &Evidence) -> bool {
+    let Some(side) = spot.side().filter(|side| spot.place == DropPoint::Xdp && evidence.place(*side).is_some()) else {
+        return false;
+    };
+    let program = |finding: &Finding| matches!(finding, Finding::Program { at: ProgramSite::Xdp, .. });
+    evidence.findings(side).next().is_some() && !evidence.findings(side).any(program)
 }
 
 /// Returns which probes `hop` of a host saw on a leg, and why its silence says nothing, where it does not.
@@ -239,7 +248,9 @@ fn port_row(evidence: &Evidence, step: PathStep, hop: Hop, port: u8) -> LedgerRo
     if port == ANY_PORT && hop == Hop::NetifIn {
         let freed = evidence.drops(side).iter().filter(|drop| drop.leg == step.leg);
         proven.extend(freed.filter_map(|drop| drop.probe).filter(sent));
-        blind = Some(ONLY_DROPS.to_owned());
+        if step.duty == Requirement::May {
+            blind = Some(ONLY_DROPS.to_owned());
+        }
     }
     LedgerRow { step, seen: seen.into_iter().filter(sent).collect(), proven, blind }
 }

@@ -12,7 +12,7 @@ use super::{
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
-use crate::model::trace::{ProbePassage, place::in_words};
+use crate::model::trace::ProbePassage;
 
 /// What a packet was like at a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +136,7 @@ impl Rewrite {
 
     /// Returns where it was done, as a clause.
     pub(super) fn place(&self, evidence: &Evidence) -> String {
-        let name = |side: Side| match evidence.place(side) {
-            Some(place) => in_words(&place.name),
-            None => evidence.name(side),
-        };
+        let name = |side: Side| evidence.whom(side);
         let (before, after) = (self.before, self.after);
         if before.host != after.host {
             return format!("between {} and {}", name(before.host), name(after.host));

@@ -7,7 +7,6 @@ use super::{
     path::{Checkpoint, Side, Station},
     places::DropPoint,
 };
-use crate::model::trace::place::in_words;
 use probe_ebpf::Echo;
 
 /// The sentence of a diagnosis that is complete but for it.
@@ -208,24 +207,25 @@ impl Teller<'_> {
         if !between {
             return (from, to);
         }
-        (self.whom(stop.last_seen.host), self.whom(stop.first_missing.host))
-    }
-
-    /// A place as it is called in the middle of a sentence.
-    fn whom(&self, side: Side) -> String {
-        let name = self.evidence.name(side);
-        if self.evidence.place(side).is_some() { in_words(&name) } else { name }
+        (self.evidence.whom(stop.last_seen.host), self.evidence.whom(stop.first_missing.host))
     }
 
     /// In a network namespace in between, or in that of the target.
     fn via(&self, stop: &Stop, packets: &str, by: &str) -> String {
         let side = stop.whose.side().unwrap_or(Side::Local);
-        let of_peer = self.evidence.place(side).is_some_and(|place| place.of_peer);
         let target = self.diagnosis.places.iter().any(|it| it.side == side && it.role == PlaceRole::Target);
-        let host = if of_peer { self.far() } else { "this host".to_owned() };
+        let host = match self.evidence.entered_from(side) {
+            Side::Local => "this host".to_owned(),
+            Side::Peer => self.far(),
+            via @ Side::Via(_) => self.evidence.name(via),
+        };
         let what = if target { "the target" } else { "a router" };
         let were = if stop.packets == 1 { "was" } else { "were" };
-        let place = format!("in {} ({what} on {host})", self.whom(side));
+        let place = match (self.evidence.is_looked_into(side), target) {
+            (true, _) => format!("in {} ({what} on {host})", self.evidence.whom(side)),
+            (false, true) => format!("on {} (the target)", self.evidence.name(side)),
+            (false, false) => format!("on {} (a router on the way)", self.evidence.name(side)),
+        };
         format!("{packets} {were} {}", placed(by, &place))
     }
 
@@ -255,8 +255,7 @@ impl Teller<'_> {
     }
 
     fn beyond(&self, stop: &Stop, packets: &str, one: bool) -> String {
-        let device = &self.evidence.local.host.interface;
-        let from = if device.is_empty() { self.near() } else { format!("{}'s {device}", self.near()) };
+        let from = self.left_from(stop);
         match &stop.cause.icmp {
             Some(said) if said.from == self.evidence.target.address => {
                 format!("{packets} reached {}, which refused {}: {}", self.far(), them(one), said.meaning)
@@ -278,6 +277,21 @@ impl Teller<'_> {
                 )
             }
         }
+    }
+
+    /// `vm's eth0`: the last watched place that they left, and by which interface.
+    fn left_from(&self, stop: &Stop) -> String {
+        let side = stop.last_seen.host;
+        let port = self.evidence.place(side).and_then(|place| match stop.last_seen.station {
+            Station::Port(_, port) => place.ports.get(usize::from(port)),
+            _ => None,
+        });
+        let (side, device) = match port {
+            Some(port) => (side, &port.interface),
+            None => (Side::Local, &self.evidence.local.host.interface),
+        };
+        let whom = self.evidence.whom(side);
+        if device.is_empty() { whom } else { format!("{whom}'s {device}") }
     }
 
     /// `dropped by nftables: inet filter, chain input`.

@@ -15,7 +15,7 @@ use super::{
     places::{DropLocation, DropPoint},
     rewrites::{self, Rewrite},
     rules::{self, Ruling, Weight, said},
-    sentence, timing,
+    sentence, timing, ways,
 };
 use probe_ebpf::Hop;
 
@@ -38,13 +38,16 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
     let mut notes = alterations::notes(evidence);
     notes.extend(rewrites::other_ways(evidence));
+    let (places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
+    notes.extend(ways::notes(evidence, &vias, &places, &stops));
     let mut diagnosis = Diagnosis {
         target: evidence.target.clone(),
         sides: Sides {
             local: side_facts(&ledger, evidence, Side::Local),
             peer: evidence.two_sided().then(|| side_facts(&ledger, evidence, Side::Peer)),
         },
-        places: places(&ledger, evidence),
+        places,
+        vias,
         responder: evidence.responder,
         sent: evidence.sent(),
         answered_by,
@@ -324,6 +327,7 @@ fn place(evidence: &Evidence, side: Side) -> Place {
     };
     Place {
         side,
+        entered_from: evidence.entered_from(side),
         name: evidence.name(side),
         host: host.hostname.clone(),
         netns: (netns != 0).then_some(netns),
@@ -359,12 +363,13 @@ fn costs(evidence: &Evidence) -> Costs {
         SideCosts { events_lost, maps_full, attach_ms, bpf_ns_per_packet }
     };
     let (local, peer) = (of(&evidence.local), evidence.peer.as_ref().map(of));
-    let other = peer.unwrap_or_default();
+    let all: Vec<SideCosts> =
+        [local].into_iter().chain(peer).chain(evidence.vias.iter().map(|via| of(&via.trace))).collect();
     Costs {
-        events_lost: local.events_lost + other.events_lost,
-        maps_full: local.maps_full + other.maps_full,
-        attach_ms: local.attach_ms.max(other.attach_ms),
-        bpf_ns_per_packet: local.bpf_ns_per_packet + other.bpf_ns_per_packet,
+        events_lost: all.iter().map(|costs| costs.events_lost).sum(),
+        maps_full: all.iter().map(|costs| costs.maps_full).sum(),
+        attach_ms: all.iter().map(|costs| costs.attach_ms).max().unwrap_or_default(),
+        bpf_ns_per_packet: all.iter().map(|costs| costs.bpf_ns_per_packet).sum(),
         local,
         peer,
     }

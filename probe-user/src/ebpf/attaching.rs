@@ -129,15 +129,20 @@ fn read(
     if let Some(device) = device {
         job.link_layer = link_layer(device);
         job.ifindex = device.ifindex;
+    } else if request.role == HostRole::Router {
+        job.ifindex = NO_DEVICE;
     }
     load::load(&job)
 }
+
+/// The index of no device: each is then one of those that probes cross, and none the one that hops stand at.
+const NO_DEVICE: u32 = u32::MAX;
 
 /// Returns what probes without a mark are known by. Never where requests are kept from the kernel: it may be somebody else's.
 fn numbered(request: &WatchRequest) -> Option<NumberedProbes> {
     let first_seq = request.numbered_from.filter(|_| request.requests == RequestHandling::Pass)?;
     let (near, far) = match request.role {
-        HostRole::Sender => (request.local, request.remote),
+        HostRole::Sender | HostRole::Router => (request.local, request.remote),
         HostRole::Receiver => (request.remote, request.local),
     };
     Some(NumberedProbes { numbers: Numbers { id: request.id, first_seq, probes: request.probes }, near, far })

@@ -39,6 +39,11 @@ impl Namespace {
         made_up.then(contained).flatten().or(named).or_else(|| inhabited(inode)).or_else(|| held(inode))
     }
 
+    /// Whether it has a name of `ip netns`.
+    pub fn is_named(&self) -> bool {
+        self.enter.ends_with(&self.name) && self.enter.starts_with("ip netns exec ")
+    }
+
     /// Returns the namespaces that have a name or a process, but for the one with the inode `but`; at most `most`.
     pub fn all(but: u64, most: usize) -> Vec<Self> {
         let mut known = BTreeSet::from([but]);

@@ -2,7 +2,6 @@
 //!
 //! Both ends are watched at every hop meanwhile, so that each packet that does not arrive can be accounted for.
 
-mod clock;
 mod deliveries;
 mod schedule;
 
@@ -11,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{clock::FarClock, deliveries::Deliveries, schedule::Schedule};
+use self::{deliveries::Deliveries, schedule::Schedule};
 use crate::{
     clock::{monotonic_ns, nanoseconds},
     error::Failure,
@@ -21,7 +20,7 @@ use crate::{
         request::{HostRole, RequestHandling, WatchRequest},
         trace::{HostTrace, Taken},
     },
-    peer::{Peer, command::Finishing},
+    peer::{Peer, clock::FarClock, command::Finishing},
     stop::StopSignal,
     traffic::{
         batch::{BatchProgress, MinimumGap, PacketSender},

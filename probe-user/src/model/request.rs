@@ -16,9 +16,10 @@ pub struct WatchRequest {
     pub id: u16,
     /// How many probes there will be.
     pub probes: u16,
-    /// The address of this end that probes use; unspecified if no route, and so no source address, was found.
+    /// The address of this end that probes use; unspecified if no route, and so no source address, was found. Of a host in
+    /// between it is the sender's.
     pub local: IpAddr,
-    /// The address of the other end.
+    /// The address of the other end; for a host in between that of the target.
     pub remote: IpAddr,
     /// The interface that carries them; `None` if there is no route to the other end: then no NIC's hops are watched.
     pub interface: Option<String>,
@@ -84,7 +85,7 @@ impl RequestHandling {
     }
 }
 
-/// Which end of a run a host is.
+/// What a host is to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostRole {
@@ -92,6 +93,8 @@ pub enum HostRole {
     Sender,
     /// It receives them.
     Receiver,
+    /// It is in between, and forwards them or does not: it is watched at every interface, and sends nothing.
+    Router,
 }
 
 /// The echo packets to explain: those between two ends, one of which is this host.

@@ -9,6 +9,7 @@ pub mod place;
 pub mod routing;
 pub mod socket;
 pub mod tun_program;
+pub mod via;
 
 use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -27,6 +28,7 @@ pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tun_program::TunProgram;
+pub use self::via::ViaTrace;
 use super::attach::XdpAttachment;
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
@@ -45,7 +47,10 @@ pub struct HostTrace {
     /// Other devices of its network namespace that probes passed than the one that its hops stand at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_devices: Vec<OtherDevice>,
-    /// Other network namespaces of its kernel that probes crossed or ended in.
+    /// Every device of its network namespace that probes passed, where it may be that they crossed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortTrace>,
+    /// Other network namespaces of its kernel that probes crossed or ended in; of a host in between its own, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceTrace>,
     /// Packets of ARP and neighbour discovery about the run's addresses, where that was looked at.
@@ -81,6 +86,11 @@ impl HostFacts {
     /// Whether both are namespaces of one kernel.
     pub fn shares_kernel(&self, other: &Self) -> bool {
         !self.boot.is_empty() && self.boot == other.boot
+    }
+
+    /// Whether both are one network namespace.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.shares_kernel(other) && self.netns != 0 && self.netns == other.netns
     }
 }
 
@@ -430,6 +440,18 @@ impl HostTrace {
         }
     }
 
+    /// Whether it sent packets of the leg `first` on, which an end does not: it is in between.
+    pub fn forwarded(&self, first: Echo) -> bool {
+        let on = [Hop::NfForwardFirst, Hop::DevQueue, Hop::Xmit];
+        on.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
+    }
+
+    /// Whether it took in packets of the leg `first` itself.
+    pub fn took_in(&self, first: Echo) -> bool {
+        let inside = [Hop::NfInputFirst, Hop::NfInputLast, Hop::IcmpIn];
+        inside.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
+    }
+
     /// Leaves one probe out of all that was seen: it was no probe of the run.
     pub fn forget(&mut self, probe: u16) {
         let places = &mut self.places;
@@ -437,7 +459,8 @@ impl HostTrace {
             let ports = place.ports.iter_mut().flat_map(|port| port.hops.values_mut());
             ports.chain(place.hooks.iter_mut().flat_map(|hooks| hooks.hops.values_mut()))
         });
-        for hop in self.hops.values_mut().chain(of_places) {
+        let of_ports = self.ports.iter_mut().flat_map(|port| port.hops.values_mut());
+        for hop in self.hops.values_mut().chain(of_ports).chain(of_places) {
             if let HopTrace::Watched { requests, replies } = hop {
                 requests.remove(&probe);
                 replies.remove(&probe);

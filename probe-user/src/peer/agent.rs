@@ -22,13 +22,14 @@ use super::protocol::{
     frame::{FrameError, Lines, decode, encode},
 };
 use crate::{
+    clock::monotonic_ns,
     error::{Failure, Mend},
     model::{
         attach::Attach,
-        request::{RequestHandling, WatchRequest},
+        request::{HostRole, RequestHandling, WatchRequest},
         trace::{HopTrace, HostTrace, Taken},
     },
-    peer::route::addresses,
+    peer::route::{addresses, own_addresses},
     stop::{LOOK, StopSignal},
     traffic::batch::{BatchProgress, PacketSender, PacketSpec},
     watch::{Factory, Watching},
@@ -216,6 +217,7 @@ impl Session<'_> {
             Request::Absorbed => self.absorbed(),
             Request::Batch(packets) => self.send_batch(packets),
             Request::BatchProgress => self.progress(),
+            Request::Clock => Ok(AgentReply::Clock(monotonic_ns())),
         };
         answered.unwrap_or_else(|failure| refusal(&failure))
     }
@@ -230,7 +232,8 @@ impl Session<'_> {
         }
         // What the previous run attached to the NIC must be detached first.
         (self.finished, self.sender, self.sent) = (None, None, 0);
-        let interface = place::interface(request, self.agent.interface.as_deref())?;
+        let between = request.role == HostRole::Router;
+        let interface = if between { None } else { place::interface(request, self.agent.interface.as_deref())? };
         let request = WatchRequest { interface, attach: self.agent.attach, ..request.clone() };
         if request.requests == RequestHandling::AnsweredByAgent {
             // Before requests are kept from the kernel: otherwise nobody would reply.
@@ -239,7 +242,11 @@ impl Session<'_> {
         let mut watching = (self.agent.factory)(&request)?;
         let first = watching.look()?;
         self.watching = Some(watching);
-        let addresses = request.interface.as_deref().map(|name| addresses(name, request.local)).unwrap_or_default();
+        let addresses = match &request.interface {
+            _ if between => own_addresses(request.remote),
+            Some(name) => addresses(name, request.local),
+            None => Vec::new(),
+        };
         self.request = Some(request);
         Ok(AgentReply::Ready(ready(first, addresses)))
     }
@@ -251,12 +258,15 @@ impl Session<'_> {
 
     fn finish(&mut self) -> Result<AgentReply, Failure> {
         let watching = self.finished.insert(self.watching.take().ok_or_else(not_watching)?);
-        watching.look_for_neighbours();
+        // That makes the kernel ask, and from a host in between nothing is sent.
+        if self.request.as_ref().is_none_or(|request| request.role != HostRole::Router) {
+            watching.look_for_neighbours();
+        }
         Ok(AgentReply::Sight(Box::new(watching.finish()?)))
     }
 
     fn send(&mut self, order: &super::protocol::SendOrder) -> Result<AgentReply, Failure> {
-        let pair = self.request.as_ref().ok_or_else(not_watching)?;
+        let pair = self.sending_pair()?;
         let sent = sending::send(pair, order, self.sent, self.stop)?;
         self.sent += u32::from(order.count);
         Ok(AgentReply::Sent(sent))
@@ -270,7 +280,17 @@ impl Session<'_> {
         Ok(AgentReply::Absorbed(watching.absorbed()?))
     }
 
+    /// The pair of addresses between which this agent may send.
+    fn sending_pair(&self) -> Result<&WatchRequest, Failure> {
+        let pair = self.request.as_ref().ok_or_else(not_watching)?;
+        if pair.role == HostRole::Router {
+            return Err(Failure::new("this agent watches a host in between, and sends nothing", "let an end send"));
+        }
+        Ok(pair)
+    }
+
     fn send_batch(&mut self, packets: Vec<PacketSpec>) -> Result<AgentReply, Failure> {
+        self.sending_pair()?;
         let pair = self.request.as_ref().ok_or_else(not_watching)?;
         let watching = self.watching.as_mut().ok_or_else(not_watching)?;
         let limits = batch::Limits { pair, senders: batch::senders(&watching.look()?) };

@@ -15,11 +15,15 @@ use std::{
 };
 
 use self::{child::Shell, peer_reader::PeerMessage};
-use super::protocol::{
-    AgentReply, Hello, MAX_REQUEST_BYTES, Numbered, Offer, Ready, Request, SendOrder,
-    frame::{FrameError, encode},
+use super::{
+    clock::FarClock,
+    protocol::{
+        AgentReply, Hello, MAX_REQUEST_BYTES, Numbered, Offer, Ready, Request, SendOrder,
+        frame::{FrameError, encode},
+    },
 };
 use crate::{
+    clock::monotonic_ns,
     model::{
         request::WatchRequest,
         trace::{HostTrace, SenderTrace, Taken},
@@ -236,6 +240,21 @@ impl Peer {
         }
     }
 
+    /// Learns more of the far end's clock from one question.
+    ///
+    /// # Errors
+    /// The far end's complaint, or why it cannot be talked to.
+    pub fn learn_clock(&mut self, clock: &mut FarClock) -> Result<(), Trouble> {
+        let before = monotonic_ns();
+        match self.ask(Request::Clock)? {
+            AgentReply::Clock(far) => {
+                clock.learn(before, far, monotonic_ns());
+                Ok(())
+            }
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     fn ask(&mut self, request: Request) -> Result<AgentReply, Trouble> {
         // The reply to a look that is on its way is skipped below.
         self.looking = None;
@@ -347,6 +366,7 @@ impl Peer {
             AgentReply::Absorbed(_) => "what it absorbed",
             AgentReply::Loaded(_) => "that it accepted packets",
             AgentReply::BatchProgress(_) => "what it sent of a batch",
+            AgentReply::Clock(_) => "what time it is",
             AgentReply::Refused(_) => "a refusal",
         };
         Trouble::OutOfTurn { why: format!("it replies {kind} to another request") }

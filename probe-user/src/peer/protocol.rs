@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        request::WatchRequest,
+        request::{HostRole, WatchRequest},
         trace::{HostFacts, HostTrace, SenderTrace, Taken},
     },
     traffic::batch::{BatchProgress, PacketSpec},
@@ -69,17 +69,20 @@ pub enum Offer {
     Watch,
     /// To send echo packets to the near end.
     Send,
+    /// To watch a run as a host in between ([`crate::model::request::HostRole::Router`]), and to tell the time.
+    LookOn,
 }
 
 impl Offer {
     /// Every offer.
-    pub const ALL: [Self; 2] = [Self::Watch, Self::Send];
+    pub const ALL: [Self; 3] = [Self::Watch, Self::Send, Self::LookOn];
 
     /// Returns its name in a hello.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Watch => "watch",
             Self::Send => "send",
+            Self::LookOn => "look_on",
         }
     }
 }
@@ -113,12 +116,16 @@ pub enum Request {
     /// Report which packets were sent and not reported yet: [`AgentReply::BatchProgress`].
     #[serde(rename = "fired")]
     BatchProgress,
+    /// Report what the far end's clock shows: [`AgentReply::Clock`].
+    Clock,
 }
 
 impl Request {
     /// Returns the offer that it needs.
     pub fn needs(&self) -> Offer {
         match self {
+            Self::Watch(request) if request.role == HostRole::Router => Offer::LookOn,
+            Self::Clock => Offer::LookOn,
             Self::Watch(_) | Self::Look | Self::Finish | Self::Absorbed => Offer::Watch,
             Self::Send(_) | Self::Batch(_) | Self::BatchProgress => Offer::Send,
         }
@@ -163,6 +170,8 @@ pub enum AgentReply {
     /// Which packets of its batches were sent.
     #[serde(rename = "fired")]
     BatchProgress(BatchProgress),
+    /// Its `CLOCK_MONOTONIC`, in nanoseconds.
+    Clock(u64),
     /// It refuses, or it failed.
     Refused(Complaint),
 }
@@ -174,7 +183,8 @@ pub struct Ready {
     pub host: HostFacts,
     /// The hops that it cannot watch, by name, with the reason.
     pub blind: std::collections::BTreeMap<String, String>,
-    /// Addresses of the interface that it watches, of the run's IP version and not link-local, the run's own first.
+    /// Addresses of the interface that it watches, of the run's IP version and not link-local, the run's own first; of a
+    /// host in between those of every interface.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
 }

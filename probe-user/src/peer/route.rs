@@ -105,6 +105,19 @@ pub fn addresses(interface: &str, first: IpAddr) -> Vec<IpAddr> {
     std::iter::once(first).chain(others).collect()
 }
 
+/// Returns every address of this network namespace that has the IP version of `like` and is neither link-local nor of a
+/// loopback device; at most so many as a report can bear.
+pub fn own_addresses(like: IpAddr) -> Vec<IpAddr> {
+    const MOST: usize = 64;
+    let devices = Device::all().unwrap_or_default();
+    let of = |device: &Device| -> Vec<IpAddr> {
+        let v4 = device.v4.iter().copied().map(IpAddr::from).filter(|_| like.is_ipv4());
+        let v6 = device.v6.iter().copied().filter(|v6| !v6.is_unicast_link_local()).map(IpAddr::from);
+        v4.chain(v6.filter(|_| like.is_ipv6())).filter(|address| !address.is_loopback()).collect()
+    };
+    devices.iter().flat_map(of).take(MOST).collect()
+}
+
 fn look_up(question: &RouteMessage) -> Result<RouteMessage, Errno> {
     let answers = netlink::get(RouteNetlinkMessage::GetRoute(question.clone()))
         .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;

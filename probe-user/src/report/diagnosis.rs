@@ -202,13 +202,23 @@ impl Text<'_> {
             let name = self.diagnosis.name(side);
             texts.extend(whys.iter().map(|(why, hops)| format!("{name}: {} ({why})", hops.join(", "))));
         }
-        texts.extend(self.blind_hooks());
-        if self.diagnosis.sides.peer.is_none() && self.diagnosis.stops.iter().any(|stop| stop.host == StopHost::Beyond)
-        {
-            texts.push("everything beyond this host: nobody watched there".to_owned());
+        for via in &self.diagnosis.vias {
+            let name = via.place.as_deref().unwrap_or(&via.hostname);
+            texts.extend(via.blind.iter().map(|hop| format!("{name}: {} ({})", hop.hop, hop.why)));
         }
-        let all_see = sides.into_iter().filter_map(|(_, facts)| facts).all(|facts| facts.blind.is_empty());
-        let all_see = all_see && self.blind_hooks().is_empty();
+        let beyond = |stop: &&Stop| self.diagnosis.sides.peer.is_none() && stop.host == StopHost::Beyond;
+        if let Some(stop) = self.diagnosis.stops.iter().find(beyond) {
+            let last = match stop.last_seen.host {
+                via @ Side::Via(_) => self.diagnosis.name(via),
+                Side::Local | Side::Peer => "this host".to_owned(),
+            };
+            texts.push(format!("everything beyond {last}: nobody watched there"));
+        }
+        let vias_see = self.diagnosis.vias.iter().all(|via| via.blind.is_empty());
+        texts.extend(self.blind_hooks());
+        let all_see = vias_see
+            && self.blind_hooks().is_empty()
+            && sides.into_iter().filter_map(|(_, facts)| facts).all(|facts| facts.blind.is_empty());
         if texts.is_empty() && all_see {
             return self.line(out, "blind", "nothing on this path");
         }
@@ -295,6 +305,9 @@ impl Diagnosis {
     pub(super) fn name(&self, side: Side) -> String {
         if let Some(place) = self.places.iter().find(|place| place.side == side && matches!(side, Side::Via(_))) {
             return place.name.clone();
+        }
+        if let Some(name) = self.vias.iter().find(|via| via.side == Some(side)).and_then(|via| via.place.clone()) {
+            return name;
         }
         let here = &self.sides.local.hostname;
         let there = self.sides.peer.as_ref().map(|peer| &peer.hostname);

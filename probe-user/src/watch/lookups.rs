@@ -44,6 +44,11 @@ impl Lookups {
         }
     }
 
+    /// Returns which counters rose since the beginning.
+    pub fn risen(&self) -> Vec<Finding> {
+        counters::risen(&self.before, &counters::read(self.interface.as_deref()))
+    }
+
     /// Looks everything up. Call it while the sockets of the run are still open: what they lost goes with them.
     /// `drops` are the packets of the run that were freed here: routing is asked with their keys.
     pub fn end(&self, drops: &[Drop]) -> Vec<Finding> {

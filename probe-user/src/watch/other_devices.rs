@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use probe_ebpf::{Echo, Hop};
+use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS};
 
 use crate::{
     ebpf::crossings::SiteCrossings,
-    host::{device::Device, or_log},
-    model::trace::{HopTrace, OtherDevice},
+    host::{
+        device::{self, Device},
+        or_log,
+    },
+    model::trace::{HopTrace, OtherDevice, PortTrace},
 };
 
 /// Adds to `hops` what the devices among `sites` saw, all of them of this namespace, and returns which those are.
@@ -34,6 +37,28 @@ pub(super) fn merge(hops: &mut BTreeMap<String, HopTrace>, sites: &[SiteCrossing
         told.extend(ways(&device.name, site));
     }
     told
+}
+
+/// Returns the `watched` device and those of `sites`, each with what it saw, where probes may have crossed this namespace: they
+/// were at other devices too. `hops` are those of the watched one.
+pub(super) fn ports(hops: &BTreeMap<String, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<PortTrace> {
+    if sites.is_empty() {
+        return Vec::new();
+    }
+    let name = |ifindex: u32| device::name_of(ifindex).unwrap_or_else(|_| format!("interface {ifindex}"));
+    let own = CROSSING_HOPS.iter().filter_map(|hop| Some((hop.name().to_owned(), hops.get(hop.name())?.clone())));
+    let own = (watched != 0).then(|| PortTrace { interface: name(watched), hops: own.collect() });
+    own.into_iter().chain(sites.iter().map(|site| port(name(site.ifindex), site, &BTreeMap::new()))).collect()
+}
+
+/// Returns a device with what its hops saw, but for those that are `blind`.
+pub(super) fn port(interface: String, site: &SiteCrossings, blind: &BTreeMap<Hop, String>) -> PortTrace {
+    let hop = |(at, (requests, replies)): (&Hop, &(_, _))| match blind.get(at) {
+        Some(why) => HopTrace::Blind { why: why.clone() },
+        None => HopTrace::Watched { requests: Clone::clone(requests), replies: Clone::clone(replies) },
+    };
+    let hops = site.hops.iter().map(|seen| (seen.0.name().to_owned(), hop(seen))).collect();
+    PortTrace { interface, hops }
 }
 
 /// Returns whether `device` lies beneath the interface `watched`, or above it: its packets pass both.

@@ -28,6 +28,21 @@ use super::{
     under_way::UnderWay,
 };
 use crate::ebpf::attaching::{AttachedHops, HopLinks, attach};
+use crate::{
+    clock::monotonic_ns,
+    error::Failure,
+    host::{
+        device::{self, Device},
+        namespace::boot_id,
+        neighbour, or_log,
+    },
+    model::{
+        attach::XdpAttachment,
+        request::{EchoFlow, HostRole, WatchRequest},
+        trace::{Accounting, Drop, Finding, HookTrace, HopTrace, HostFacts, HostTrace, Taken},
+    },
+    watch::Watching,
+};
 use crate::{ebpf::drops::DropRing, host::reasons::Reasons, model::trace::benign::benign};
 use crate::{
     ebpf::{
@@ -44,20 +59,6 @@ use crate::{
     },
     host::{symbols::Awaited, trace_rules::TraceRules},
 };
-use crate::{
-    error::Failure,
-    host::{
-        device::{self, Device},
-        namespace::boot_id,
-        neighbour, or_log,
-    },
-    model::{
-        attach::XdpAttachment,
-        request::{EchoFlow, HostRole, WatchRequest},
-        trace::{Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, Taken},
-    },
-    watch::Watching,
-};
 
 /// One host, watched.
 pub struct PathWatch {
@@ -72,6 +73,8 @@ pub struct PathWatch {
     symbols: Awaited,
     drops: Vec<Drop>,
     netns: u64,
+    role: HostRole,
+    since_ns: u64,
     ifindex: u32,
     crossings: Option<Crossings>,
     places: Option<Places>,
@@ -91,6 +94,9 @@ pub struct PathWatch {
 /// lost is counted apart. Journeys are an array, which has room for every probe, so that a diagnosis meets none of these
 /// unless its programs are made to do more.
 const FULL: [Skip; 3] = [Skip::PendingFull, Skip::FlowsFull, Skip::RingFull];
+
+/// The inode of no namespace.
+const NOWHERE: u64 = 0;
 
 /// How long a kernel takes to ask again for a neighbour that it is looking for (`retrans_time_ms`), and a little.
 const ONCE_MORE: Duration = Duration::from_millis(1100);
@@ -134,8 +140,12 @@ impl PathWatch {
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
         let hooks = (request.crosses() && request.everywhere).then(|| Hooks::take(&mut programs, request.probes));
         let hooks = hooks.transpose()?.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, flow.family()));
-        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role, hooks));
         let facts = facts(request, device.as_ref(), xdp_mode);
+        let places = || Places::new(flow.clone(), request.role, hooks, blind.clone());
+        let places = match request.role {
+            HostRole::Router => Some(places().with(facts.netns)),
+            HostRole::Sender | HostRole::Receiver => request.everywhere.then(places),
+        };
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
         let symbols = Awaited::begin();
@@ -144,10 +154,16 @@ impl PathWatch {
         });
         Ok(Self {
             netns: facts.netns,
+            role: request.role,
+            since_ns: monotonic_ns(),
             facts,
             probes: request.probes,
             blind,
-            journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
+            journeys: match (Journeys::take(&mut programs)?, request.role) {
+                // It knows no pair: what it forwards may be rewritten before and behind it.
+                (journeys, HostRole::Router) => journeys,
+                (journeys, _) => journeys.between(request.local, request.remote),
+            },
             absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request, ifindex)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
@@ -186,14 +202,19 @@ impl PathWatch {
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
         let sites = self.crossings.as_ref().map(Crossings::read).unwrap_or_default();
         let (here, elsewhere): (Vec<_>, Vec<_>) =
-            sites.into_iter().partition(|site| u64::from(site.netns) == self.netns);
+            sites.into_iter().partition(|site| is_here(self.role, self.netns, site.netns));
         let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
+        let ports = other_devices::ports(&hops, &here, self.ifindex);
+        if let Some(places) = self.places.as_mut().filter(|_| self.role == HostRole::Router) {
+            places.learn_own_hooks(HookTrace::of(&hops, self.since_ns));
+        }
         let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
         let full = self.crossings.as_ref().is_some_and(Crossings::full);
         Ok(HostTrace {
             host: self.facts.clone(),
             hops,
             other_devices,
+            ports,
             drops: self.drops.clone(),
             findings: Vec::new(),
             accounting: Accounting {
@@ -215,7 +236,7 @@ impl PathWatch {
         }
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
         for event in events {
-            let here = u64::from(event.netns) == self.netns;
+            let here = is_here(self.role, self.netns, event.netns);
             let interface =
                 if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
             let drop = names.told(&event, interface);
@@ -269,6 +290,10 @@ impl Watching for PathWatch {
 
     fn finish(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.look()?;
+        if self.role == HostRole::Router {
+            self.finish_places(&mut sight);
+            return Ok(sight);
+        }
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
         self.find_neighbours(&mut sight);
@@ -277,6 +302,22 @@ impl Watching for PathWatch {
 }
 
 impl PathWatch {
+    /// Looks up the places of a host in between, its own among them. Nothing is sent.
+    fn finish_places(&mut self, sight: &mut HostTrace) {
+        self.neighbours.drain();
+        let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
+        let mut addresses = BTreeSet::from([self.flow.local, self.flow.remote]);
+        addresses.retain(|address| !address.is_unspecified());
+        if let Some(places) = &mut self.places {
+            sight.places = places.finish(&self.neighbours, &mut addresses, NOWHERE, &names);
+        }
+        let mut more = self.rules.take().map(TraceRules::end).unwrap_or_default();
+        more.extend(self.lookups.risen());
+        if let Some(own) = sight.places.iter_mut().find(|place| place.netns == self.netns) {
+            own.findings.extend(more);
+        }
+    }
+
     /// Adds what was seen and is known of finding neighbours, and looks the places up.
     fn find_neighbours(&mut self, sight: &mut HostTrace) {
         let EchoFlow { local, remote, interface, .. } = &self.flow;
@@ -318,6 +359,11 @@ impl PathWatch {
             sight.findings.extend(asked.map(Finding::AskedAgain));
         }
     }
+}
+
+/// Whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any other.
+fn is_here(role: HostRole, own: u64, netns: u32) -> bool {
+    role != HostRole::Router && u64::from(netns) == own
 }
 
 fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: XdpAttachment) -> HostFacts {

@@ -6,12 +6,13 @@ use std::{
     net::IpAddr,
 };
 
-use probe_ebpf::Echo;
+use probe_ebpf::{Echo, Hop};
 
 use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
-        chains, device,
+        chains,
+        device::{self, Device},
         namespace::Namespace,
         neighbour, or_log,
         policy::{self, RouteKey},
@@ -19,7 +20,7 @@ use crate::{
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HopTrace, PlaceTrace, PortTrace, RoutePurpose},
+        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose},
     },
 };
 
@@ -32,6 +33,7 @@ use super::{
         programs,
     },
     neighbours::NeighbourLog,
+    other_devices::port,
     ways::{self, RoutedLeg},
 };
 
@@ -46,6 +48,12 @@ pub(super) struct Places {
     role: HostRole,
     known: BTreeMap<u32, Known>,
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
+    /// The namespace that is told of whether or not probes came to it.
+    always: Option<u32>,
+    /// What its netfilter hooks saw, which the watch itself stands at.
+    own_hooks: Option<HookTrace>,
+    /// The hops that this kernel does not tell of, and why.
+    blind: BTreeMap<Hop, String>,
     hooks: Option<PlaceHooks>,
 }
 
@@ -56,10 +64,20 @@ struct Known {
 }
 
 impl Places {
-    /// Begins with nothing; `hooks` are those of netfilter, where they can be watched.
-    pub(super) fn new(flow: EchoFlow, role: HostRole, hooks: Option<PlaceHooks>) -> Self {
-        let (known, drops) = (BTreeMap::new(), BTreeMap::new());
-        Self { sites: Vec::new(), full: false, flow, role, known, drops, hooks }
+    /// Begins with nothing; `hooks` are those of netfilter, where they can be watched, and `blind` the hops that cannot.
+    pub(super) fn new(flow: EchoFlow, role: HostRole, hooks: Option<PlaceHooks>, blind: BTreeMap<Hop, String>) -> Self {
+        let (sites, known, drops) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Self { sites, full: false, flow, role, known, drops, always: None, own_hooks: None, blind, hooks }
+    }
+
+    /// Tells of the namespace with this inode in any case. Its hooks are those of the watch itself.
+    pub(super) fn with(self, netns: u64) -> Self {
+        Self { always: u32::try_from(netns).ok(), ..self }
+    }
+
+    /// Takes what the hooks of that namespace saw so far.
+    pub(super) fn learn_own_hooks(&mut self, hooks: HookTrace) {
+        self.own_hooks = Some(hooks);
     }
 
     /// Takes note of a probe that was freed at an interface of the namespace `netns`.
@@ -105,7 +123,7 @@ impl Places {
     /// The run's target and its sender, whichever end this kernel is.
     fn ends(&self) -> (IpAddr, IpAddr) {
         match self.role {
-            HostRole::Sender => (self.flow.remote, self.flow.local),
+            HostRole::Sender | HostRole::Router => (self.flow.remote, self.flow.local),
             HostRole::Receiver => (self.flow.local, self.flow.remote),
         }
     }
@@ -114,7 +132,9 @@ impl Places {
     pub(super) fn look(&mut self, sites: Vec<SiteCrossings>, full: bool) -> Vec<PlaceTrace> {
         (self.sites, self.full) = (sites, full);
         let mut places = self.seen(&[]);
-        for place in places.iter_mut().filter(|place| place.hooks.is_none()) {
+        let own = self.always.map(u64::from);
+        let is_own = |place: &PlaceTrace| Some(place.netns) == own;
+        for place in places.iter_mut().filter(|place| place.hooks.is_none() && !is_own(place)) {
             let (Some(hooks), Ok(inode)) = (&mut self.hooks, u32::try_from(place.netns)) else { continue };
             hooks.enter(inode, self.known.get(&inode).and_then(|known| known.namespace.as_ref()));
             place.hooks = hooks.told(inode);
@@ -126,7 +146,7 @@ impl Places {
     fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
         let sites = std::mem::take(&mut self.sites);
         let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
-        let mut inodes: Vec<u32> = crossed.chain(others.iter().copied()).collect();
+        let mut inodes: Vec<u32> = crossed.chain(self.always).chain(others.iter().copied()).collect();
         let mut told = Vec::new();
         inodes.retain(|inode| {
             !told.contains(inode) && {
@@ -182,6 +202,12 @@ impl Places {
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let mut interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
             interfaces.extend(met.into_iter().filter(|name| !interfaces.contains(name)).collect::<Vec<_>>());
+            if interfaces.is_empty() && self.always == Some(inode) {
+                // Nothing came to it: any of them may be the one that stops packets before they are seen.
+                let all = || or_log("interfaces", Device::all()).unwrap_or_default();
+                let all = or_log("place", namespace.run(all)).unwrap_or_default();
+                interfaces.extend(all.into_iter().take(MAX_PLACES).map(|device| device.name));
+            }
             let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses, &legs));
             place.findings = or_log("place", found).unwrap_or_default();
         }
@@ -195,8 +221,9 @@ impl Places {
 
     fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
         let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
+        let own = self.always == Some(inode);
         let here = sites.iter().filter(|site| site.netns == inode);
-        let ports = here.map(|site| port(known, site)).collect();
+        let ports = here.map(|site| port(known.interface(site.ifindex), site, &self.blind)).collect();
         let drops = self.drops.get(&inode).into_iter().flatten();
         let drops = drops.map(|(ifindex, drop)| Drop {
             interface: (*ifindex != 0).then(|| known.interface(*ifindex)),
@@ -205,11 +232,12 @@ impl Places {
         PlaceTrace {
             drops: drops.collect(),
             ports,
-            name: known.namespace.as_ref().map_or_else(|| inode.to_string(), |namespace| namespace.name.clone()),
+            name: known.name(inode, own),
             netns: inode.into(),
-            enter: known.namespace.as_ref().map(|namespace| namespace.enter.clone()),
+            enter: known.enter(own),
             of_peer: false,
-            hooks: self.hooks.as_ref().and_then(|hooks| hooks.told(inode)),
+            of_via: None,
+            hooks: if own { self.own_hooks.clone() } else { self.hooks.as_ref().and_then(|hooks| hooks.told(inode)) },
             findings: Vec::new(),
             neighbour: Vec::new(),
         }
@@ -279,6 +307,20 @@ impl Known {
         Self { namespace: Namespace::find(inode.into()), interfaces: BTreeMap::new() }
     }
 
+    /// What people call it; `own`: it is that of this very process, whose host's name says more unless it has one itself.
+    fn name(&self, inode: u32, own: bool) -> String {
+        match &self.namespace {
+            Some(namespace) if own && !namespace.is_named() => String::new(),
+            Some(namespace) => namespace.name.clone(),
+            None => inode.to_string(),
+        }
+    }
+
+    /// What to put before a command; none for that of this very process, unless who comes to this host is in another.
+    fn enter(&self, own: bool) -> Option<String> {
+        self.namespace.as_ref().filter(|it| !own || it.is_named()).map(|namespace| namespace.enter.clone())
+    }
+
     fn interface(&mut self, ifindex: u32) -> String {
         if let Some(name) = self.interfaces.get(&ifindex) {
             return name.clone();
@@ -288,16 +330,5 @@ impl Known {
         let Some(name) = entered.flatten() else { return format!("interface {ifindex}") };
         self.interfaces.insert(ifindex, name.clone());
         name
-    }
-}
-
-fn port(known: &mut Known, site: &SiteCrossings) -> PortTrace {
-    let hop = |(requests, replies): &(_, _)| HopTrace::Watched {
-        requests: Clone::clone(requests),
-        replies: Clone::clone(replies),
-    };
-    PortTrace {
-        interface: known.interface(site.ifindex),
-        hops: site.hops.iter().map(|(at, seen)| (at.name().to_owned(), hop(seen))).collect(),
     }
 }

@@ -239,17 +239,11 @@ impl Fixture {
         let address = self.target.unwrap_or(self.address(far));
         let name = if self.loopback { "a" } else { "b" };
         let mut evidence = Evidence {
-            target: Target { name: name.into(), address },
             mode: self.mode,
             responder: self.responder,
-            sending: SenderTrace::default(),
-            local: self.host(Side::Local),
             peer: (!self.loopback).then(|| self.host(Side::Peer)),
             walk: self.walk.clone(),
-            flags: Vec::new(),
-            controls: Vec::new(),
-            places: Vec::new(),
-            enter: None,
+            ..Evidence::new(Target { name: name.into(), address }, SenderTrace::default(), self.host(Side::Local))
         };
         let steps = journey(&evidence);
         for probe in 0..self.probes {
@@ -286,6 +280,7 @@ impl Fixture {
             findings: self.findings.get(word(side)).cloned().unwrap_or_default(),
             accounting: self.accounting.get(word(side)).copied().unwrap_or_default(),
             other_devices: Vec::new(),
+            ports: Vec::new(),
             places: Vec::new(),
             neighbour: self.neighbour.get(word(side)).into_iter().flatten().map(SeenNeighbour::packet).collect(),
         }

@@ -29,4 +29,5 @@ mod targets;
 mod trace;
 mod trouble;
 mod verdicts;
+mod vias;
 mod watch;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Egress, ProgressLine, responder};
+use super::{Egress, ProgressLine, responder, vias};
 use crate::{
     cli::diagnose::DiagnoseArgs,
     error::Failure,
     model::{
         request::{HostRole, WatchRequest},
-        trace::HostTrace,
+        trace::{HostFacts, HostTrace},
     },
     peer::{
         Peer, PeerOptions, Trouble,
@@ -21,6 +21,7 @@ use crate::{
 /// The far end.
 pub(super) struct Far {
     peer: Option<Peer>,
+    host: Option<HostFacts>,
     progress: ProgressLine,
 }
 
@@ -32,7 +33,7 @@ impl Far {
         let told = progress.clone();
         let relay = Arc::new(move |line: &str| told.relay(line));
         let peer = Peer::start(PeerOptions { deploy, ..PeerOptions::new(command) }, stop, relay)?;
-        Ok(Self { peer: Some(peer), progress: progress.clone() })
+        Ok(Self { peer: Some(peer), host: None, progress: progress.clone() })
     }
 
     /// Waits for its hello, and has it watch.
@@ -69,7 +70,18 @@ impl Far {
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {hop}: {why}");
         }
+        self.host = Some(ready.host);
         Ok(())
+    }
+
+    /// By how much its clock is ahead, as it tells now; 0 where it cannot.
+    pub(super) fn ahead(&mut self) -> i64 {
+        self.peer.as_mut().map(vias::ahead).unwrap_or_default()
+    }
+
+    /// The host where it watches, once it does.
+    pub(super) fn host(&self) -> Option<&HostFacts> {
+        self.host.as_ref()
     }
 
     /// What it has seen so far, if it has just said so.

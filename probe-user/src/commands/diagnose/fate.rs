@@ -28,6 +28,8 @@ pub(super) struct RunEvidence<'a> {
     pub(super) local: &'a HostTrace,
     /// What the far end saw so far.
     pub(super) peer: Option<&'a HostTrace>,
+    /// What hosts in between saw so far.
+    pub(super) vias: &'a [&'a HostTrace],
     /// The leg that the sent packets travel.
     pub(super) first: Echo,
 }
@@ -44,6 +46,7 @@ impl Fates {
             let known = fate_known(run.sending, sent)
                 || dropped(run.local, probe)
                 || run.peer.is_some_and(|peer| dropped(peer, probe) || (nobody_asked && unwanted(peer, probe)))
+                || run.vias.iter().any(|via| dropped(via, probe))
                 || (silent.contains(&probe) && self.silent_before.contains(&probe));
             all &= known;
         }
@@ -142,7 +145,7 @@ mod tests {
 
     fn known(sending: &SenderTrace, local: &HostTrace, peer: Option<&HostTrace>, first: Echo) -> [bool; 2] {
         let mut fates = Fates::default();
-        let run = RunEvidence { sending, local, peer, first };
+        let run = RunEvidence { sending, local, peer, vias: &[], first };
         [fates.all_known(&run), fates.all_known(&run)]
     }
 

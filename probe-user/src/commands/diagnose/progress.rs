@@ -53,8 +53,13 @@ impl ProgressLine {
 
     /// Passes on a line that the far end printed; not under `-q`.
     pub(super) fn relay(&self, line: &str) {
+        self.relay_of("peer", line);
+    }
+
+    /// The same of another host: `who`, in a word.
+    pub(super) fn relay_of(&self, who: &str, line: &str) {
         if !self.quiet {
-            self.write(&format!("peer: {line}"));
+            self.write(&format!("{who}: {line}"));
         }
     }
 

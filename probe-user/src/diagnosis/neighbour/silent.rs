@@ -5,7 +5,7 @@ use super::{
     freed::culprit,
     search::Search,
     unheard,
-    words::{answer, answers, ip, plural, question, questions, whom, whose},
+    words::{answer, answers, ip, plural, question, questions, whose},
 };
 use crate::{
     diagnosis::{document::SettingSaid, path::Side, resolution::NeighbourFinding as Found},
@@ -160,7 +160,7 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
         "{} for {} reached {}, and its {} drops {}",
         questions(search.address, freed),
         search.address,
-        whom(search.evidence, side),
+        search.evidence.whom(side),
         culprit.what,
         if freed == 1 { "it" } else { "them" },
     );
@@ -179,7 +179,7 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
 fn answer_dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     let freed = search.count(side, Answers, Dropped);
     let culprit = search.packets(side, Answers, Dropped).find_map(|packet| culprit(search, side, packet))?;
-    let name = whom(search.evidence, side);
+    let name = search.evidence.whom(side);
     let answer = plural(answer(search.address));
     let own = search.holders(side).next().is_some();
     let clause = if own {
@@ -217,7 +217,7 @@ fn misaddressed(search: &Search<'_>, side: Side) -> Option<Told> {
     if search.address.is_ipv4() {
         return None;
     }
-    let name = whom(search.evidence, side);
+    let name = search.evidence.whom(side);
     let clause = format!(
         "{name} answers to a wrong link-layer address: its entry for {asker} on {interface} has {lladdr} ({state}), and {} \
          has it on {} with {right}",
@@ -247,7 +247,7 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
         "{} about {} left {} by {by}, and none came to {}",
         answers(search.address, sent),
         search.address,
-        whom(search.evidence, side),
+        search.evidence.whom(side),
         search.asker_name()
     );
     let heard = search.heard(side).into_keys().next().unwrap_or(by);
@@ -277,7 +277,7 @@ fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<Told> {
         "{} for {} reached {} by {at}",
         questions(search.address, count),
         search.address,
-        whom(search.evidence, side)
+        search.evidence.whom(side)
     );
     let silence = Silence { search, side, holder, at, head };
     silence

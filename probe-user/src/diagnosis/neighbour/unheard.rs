@@ -3,7 +3,7 @@
 use super::{
     Told,
     search::{self, Search},
-    words::{ip, net_of, questions, whom},
+    words::{ip, net_of, questions},
 };
 use crate::{
     diagnosis::{path::Side, resolution::NeighbourFinding as Found},
@@ -44,7 +44,7 @@ fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
 impl Owner<'_> {
     fn name(&self, search: &Search<'_>) -> String {
         match self.side {
-            Some(side) => whom(search.evidence, side),
+            Some(side) => search.evidence.whom(side),
             None => in_words(self.holder.netns.as_deref().unwrap_or_default()),
         }
     }
@@ -147,11 +147,11 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     match (router, gateway) {
         (Some((side, way)), Some(gateway)) => clause.push_str(&format!(
             "; the router {gateway} ({}) has it behind its {}",
-            whom(search.evidence, side),
+            search.evidence.whom(side),
             way.interface
         )),
         (Some((side, way)), None) => {
-            clause.push_str(&format!("; {} has it behind its {}", whom(search.evidence, side), way.interface));
+            clause.push_str(&format!("; {} has it behind its {}", search.evidence.whom(side), way.interface));
         }
         (None, Some(gateway)) => clause.push_str(&format!("; the router {gateway} would be asked otherwise")),
         (None, None) => {}
@@ -194,7 +194,7 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     let mut commands = Vec::new();
     if let Some((side, came, left)) = bridge(search) {
         let left = if left.is_empty() { "by no port".to_owned() } else { format!("by {} only", left.join(", ")) };
-        clause.push_str(&format!("; they came to {} by {came} and left it {left}", whom(search.evidence, side)));
+        clause.push_str(&format!("; they came to {} by {came} and left it {left}", search.evidence.whom(side)));
         commands.push(search.command(side, "bridge -d link show"));
         commands.push(search.command(side, "bridge vlan show"));
     }
@@ -292,7 +292,7 @@ fn hearers(search: &Search<'_>) -> Vec<String> {
         let hears = |interface: &str| search.device(*side, interface).is_none_or(|device| device.master.is_none());
         search.heard(*side).keys().any(|interface| hears(interface))
     });
-    heard.map(|side| whom(search.evidence, side)).collect()
+    heard.map(|side| search.evidence.whom(side)).collect()
 }
 
 /// The far end, or who heard the questions, does not have the address.
@@ -308,7 +308,7 @@ fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
         return None;
     }
     let heard: usize = search.heard(peer).values().copied().max().unwrap_or(0);
-    let name = whom(search.evidence, peer);
+    let name = search.evidence.whom(peer);
     let reached = if heard > 0 {
         format!("{} for {} reached {name}, which", questions(search.address, heard), search.address)
     } else {

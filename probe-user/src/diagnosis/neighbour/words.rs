@@ -3,10 +3,7 @@
 use std::net::IpAddr;
 
 use super::search::Search;
-use crate::{
-    diagnosis::{Evidence, path::Side},
-    model::trace::place::in_words,
-};
+use crate::diagnosis::{Evidence, path::Side};
 
 /// Returns `2 ARP requests`, `1 neighbour solicitation`.
 pub(super) fn questions(address: IpAddr, count: usize) -> String {
@@ -42,21 +39,15 @@ pub(super) fn ip(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "ip" } else { "ip -6" }
 }
 
-/// Returns a side as it is called in the middle of a sentence.
-pub(super) fn whom(evidence: &Evidence, side: Side) -> String {
-    let name = evidence.name(side);
-    if evidence.place(side).is_some() { in_words(&name) } else { name }
-}
-
 /// Returns `vm's`, `network namespace b's`.
 pub(super) fn whose(evidence: &Evidence, side: Side) -> String {
-    format!("{}'s", whom(evidence, side))
+    format!("{}'s", evidence.whom(side))
 }
 
 impl Search<'_> {
     /// Returns how the asker is called.
     pub(super) fn asker_name(&self) -> String {
-        whom(self.evidence, self.asker)
+        self.evidence.whom(self.asker)
     }
 
     /// Returns how many questions left the asker.

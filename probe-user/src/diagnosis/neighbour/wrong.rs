@@ -5,7 +5,7 @@ use super::{
     Told,
     search::{self, Search},
     unheard::has_lladdr,
-    words::{ip, whom, whose},
+    words::{ip, whose},
 };
 use crate::{
     diagnosis::{
@@ -72,7 +72,7 @@ fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
     for side in search.others() {
         for holder in search.holders(side) {
             if let Some(lladdr) = holder.lladdr.clone() {
-                add(Right { who: Some(whom(search.evidence, side)), interface: holder.interface.clone(), lladdr });
+                add(Right { who: Some(search.evidence.whom(side)), interface: holder.interface.clone(), lladdr });
             }
         }
     }
@@ -119,7 +119,7 @@ fn entry_told(search: &Search<'_>, stop: &Stop, rights: &[Right]) -> Told {
         format!("{asker} entry for {address} on {interface} has {lladdr} ({state})")
     };
     let owner = owner_of(search, lladdr);
-    let of = owner.as_ref().map(|(side, device)| format!(", which is {device} of {}", whom(search.evidence, *side)));
+    let of = owner.as_ref().map(|(side, device)| format!(", which is {device} of {}", search.evidence.whom(*side)));
     let clause = format!("{entry}{}, and {}", of.clone().unwrap_or_default(), right.join(", and "));
     let misled =
         stop.whose.side().filter(|side| search.evidence.place(*side).is_some() && has_lladdr(search, *side, lladdr));
@@ -130,7 +130,7 @@ fn entry_told(search: &Search<'_>, stop: &Stop, rights: &[Right]) -> Told {
         let were = if stop.packets == 1 { "was" } else { "were" };
         format!(
             "{were} sent to {}, which does not have {address}{}: {entry}, and {}",
-            whom(search.evidence, side),
+            search.evidence.whom(side),
             proxy.unwrap_or_default(),
             right.join(", and ")
         )
@@ -189,7 +189,7 @@ fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     let mine = rights.iter().find(|right| right.lladdr == lladdr && has_lladdr(search, there, lladdr))?;
     let others: Vec<&Right> = rights.iter().filter(|right| !has_lladdr(search, there, &right.lladdr)).collect();
     let other = others.first()?;
-    let (address, name) = (search.address, whom(search.evidence, there));
+    let (address, name) = (search.address, search.evidence.whom(there));
     let named = |right: &Right| match &right.who {
         Some(who) => format!("{who} ({}, {})", right.interface, right.lladdr),
         None => format!("another host ({})", right.lladdr),
@@ -241,12 +241,18 @@ pub(super) fn other(evidence: &Evidence) -> OtherHost {
     OtherHost { lladdr: entry, place: place.map(|side| evidence.name(side)), peer_lladdr: peer }
 }
 
+/// Returns how the place with this name is called in the middle of a sentence.
+fn called(name: &str, evidence: &Evidence) -> String {
+    let side = evidence.sides().find(|side| evidence.place(*side).is_some_and(|place| place.name == name));
+    side.map_or_else(|| name.to_owned(), |side| evidence.whom(side))
+}
+
 /// Returns who it is, and what the far end has to do with it, as the rest of a sentence: `network namespace c answered …`.
 pub(in crate::diagnosis) fn told_of(other: &OtherHost, evidence: &Evidence) -> String {
     let (far, target) = (evidence.name(Side::Peer), evidence.target.address);
     let by = |lladdr: &Option<String>| lladdr.as_ref().map(|lladdr| format!(" ({lladdr})")).unwrap_or_default();
     let who = match &other.place {
-        Some(place) => format!("{}{}", in_words(place), by(&other.lladdr)),
+        Some(place) => format!("{}{}", called(place, evidence), by(&other.lladdr)),
         None => match &other.lladdr {
             Some(lladdr) => format!("the host with {lladdr}"),
             None => "another host".to_owned(),

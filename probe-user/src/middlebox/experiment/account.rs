@@ -57,19 +57,7 @@ pub fn evidence(
         trace
     };
     let (local, peer) = (named(first.from), Some(named(other)));
-    Some(Evidence {
-        target,
-        mode,
-        responder: Responder::Nobody,
-        sending,
-        local,
-        peer,
-        walk: None,
-        flags: Vec::new(),
-        controls: Vec::new(),
-        places: Vec::new(),
-        enter: None,
-    })
+    Some(Evidence { mode, responder: Responder::Nobody, peer, ..Evidence::new(target, sending, local) })
 }
 
 /// Returns a packet as its sender knows it, or `None` if no send was tried.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use probe_ebpf::{Hop, packet::ICMP_HEADER};
 
-use super::clock::FarClock;
+use crate::peer::clock::FarClock;
 use crate::{
     middlebox::timeline::{Arrival, Delivery, Endpoint, PlayedTimeline, SendTime, Timeline, TimelinePacket},
     model::trace::{Absorbed, HopTrace, HostTrace, Tail, Taken},

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, contract::hook::HOOK_HOPS};
 use serde::{Deserialize, Serialize};
 
 use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage};
@@ -24,7 +24,7 @@ pub struct OtherDevice {
     pub probes: BTreeSet<u16>,
 }
 
-/// A network namespace that probes crossed or ended in, and in which nobody runs probe.
+/// A network namespace that probes crossed or ended in, and that is not that of an end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceTrace {
     /// What people call it: its name, or a process in it, or its inode.
@@ -37,6 +37,9 @@ pub struct PlaceTrace {
     /// Whether the far end's kernel is the one that has it, not the sender's.
     #[serde(default)]
     pub of_peer: bool,
+    /// By its number, which host in between has it on its kernel ([`super::ViaTrace`]); none: that of one of the two ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_via: Option<u8>,
     /// Its interfaces that probes crossed.
     #[serde(default)]
     pub ports: Vec<PortTrace>,
@@ -68,6 +71,34 @@ pub fn in_words(name: &str) -> String {
 }
 
 impl PlaceTrace {
+    /// Whether probes came to it, or were freed in it.
+    pub fn is_met(&self) -> bool {
+        !self.ports.is_empty() || !self.drops.is_empty()
+    }
+
+    /// Adds what somebody else on that kernel knows of the same namespace.
+    pub fn learn(&mut self, other: Self) {
+        if self.ports.is_empty() {
+            self.ports = other.ports;
+        }
+        if self.drops.is_empty() {
+            self.drops = other.drops;
+        }
+        let since = |hooks: &Option<HookTrace>| hooks.as_ref().filter(|it| it.since_ns != 0).map(|it| it.since_ns);
+        // Whoever watched from earlier on saw more.
+        if since(&other.hooks).is_some_and(|theirs| since(&self.hooks).is_none_or(|ours| theirs < ours)) {
+            self.hooks = other.hooks;
+        }
+        if self.neighbour.is_empty() {
+            self.neighbour = other.neighbour;
+        }
+        for finding in other.findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+    }
+
     /// Whether probes came into it, and it has this address.
     pub fn takes_in(&self, target: IpAddr) -> bool {
         let has = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
@@ -83,6 +114,14 @@ pub struct HookTrace {
     pub since_ns: u64,
     /// What they saw, by name ([`Hop::name`]).
     pub hops: BTreeMap<String, HopTrace>,
+}
+
+impl HookTrace {
+    /// Returns what `hops` of a host saw that are netfilter's, watched since this time.
+    pub fn of(hops: &BTreeMap<String, HopTrace>, since_ns: u64) -> Self {
+        let of_hook = HOOK_HOPS.iter().filter_map(|hop| Some((hop.name().to_owned(), hops.get(hop.name())?.clone())));
+        Self { since_ns, hops: of_hook.collect() }
+    }
 }
 
 /// An interface of such a namespace.

@@ -9,6 +9,7 @@ use std::{
 use super::*;
 use crate::{
     model::request::{HostRole, RequestHandling},
+    peer::protocol::SendOrder,
     traffic::{
         batch::{EchoFields, What},
         sender::Fragmentation,
@@ -154,6 +155,31 @@ fn a_batch_is_for_the_watched_controller_and_for_nobody_else() {
     assert!(refused(&served.ask(Request::Batch(vec![packet([127, 0, 0, 1]); 1025]))).contains("1024 in a batch"));
     assert_eq!(served.ask(Request::BatchProgress), AgentReply::BatchProgress(BatchProgress::default()));
     assert_eq!(served.ask(Request::Absorbed), AgentReply::Absorbed(Taken::default()));
+    assert!(served.end().is_ok());
+}
+
+#[test]
+fn from_a_host_in_between_nothing_is_sent_and_the_time_is_told() {
+    let Request::Watch(pair) = watch() else { panic!("a watch") };
+    let mut served = serve(fake, None);
+    let between = WatchRequest { role: HostRole::Router, ..pair };
+    assert!(matches!(served.ask(Request::Watch(between)), AgentReply::Ready(_)));
+    let order = SendOrder {
+        echo: probe_ebpf::Echo::Request,
+        id: 1,
+        first_seq: 1,
+        count: 1,
+        interval_ms: 0,
+        size: 56,
+        nonce: 1,
+        wait_ms: 0,
+    };
+    assert!(refused(&served.ask(Request::Send(order))).contains("sends nothing"));
+    assert!(refused(&served.ask(Request::Batch(Vec::new()))).contains("sends nothing"));
+    let before = monotonic_ns();
+    let AgentReply::Clock(told) = served.ask(Request::Clock) else { panic!("no time") };
+    assert!((before..=monotonic_ns()).contains(&told));
+    assert!(matches!(served.ask(Request::Finish), AgentReply::Sight(_)));
     assert!(served.end().is_ok());
 }
 

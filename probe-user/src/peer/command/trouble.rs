@@ -79,7 +79,7 @@ pub enum Trouble {
         version: String,
     },
     /// The far end does not have this function.
-    #[error("the far end (probe {version}) does not offer to {what}")]
+    #[error("the far end (probe {version}) does not offer to {}", what.replace('_', " "))]
     NotOffered {
         /// The function.
         what: &'static str,

@@ -75,7 +75,9 @@ fn requests_and_answers_come_out_as_they_went_in() {
         wait_ms: 100,
     };
     let batch = Request::Batch(packets(1024));
-    let others = [Request::Absorbed, Request::BatchProgress, batch];
+    let between = Request::Watch(WatchRequest { role: HostRole::Router, ..watch() });
+    assert_eq!(between.needs(), Offer::LookOn, "an older agent would take it for an end");
+    let others = [Request::Absorbed, Request::BatchProgress, batch, Request::Clock, between];
     for message in
         [Request::Watch(watch()), Request::Look, Request::Finish, Request::Send(order)].into_iter().chain(others)
     {

@@ -279,16 +279,17 @@ impl Painter<'_> {
         self.stops().filter(lost).map(|stop| stop.packets).sum()
     }
 
-    /// Whether both lines are of one leg and of namespaces of this kernel, so that nothing is between them.
+    /// Whether both lines are of one leg and of namespaces of one kernel, so that nothing is between them.
     fn on_one_kernel(&self, before: &Track) -> bool {
         let between = [before.host, self.track.host].iter().any(|side| matches!(side, Side::Via(_)));
-        let far = [before.host, self.track.host].contains(&Side::Peer);
-        between && !far && before.leg == self.track.leg
+        let kernel =
+            |side: Side| self.diagnosis.places.iter().find(|place| place.side == side).map(|it| it.entered_from);
+        between && kernel(before.host) == kernel(self.track.host) && before.leg == self.track.leg
     }
 
     /// The stretch between two hosts, and what is lost there.
     fn between(&self, out: &mut dyn Write, before: &Track, column: usize) -> io::Result<()> {
-        let beyond = self.diagnosis.sides.peer.is_none();
+        let beyond = self.diagnosis.sides.peer.is_none() && before.leg != self.track.leg;
         let lost = self.lost_between(before);
         if lost == 0 && (before.host == self.track.host || self.on_one_kernel(before)) {
             return Ok(());

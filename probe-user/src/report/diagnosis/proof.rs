@@ -91,7 +91,7 @@ fn counted(stop: &Stop, diagnosis: &Diagnosis) -> String {
         return format!(
             "{host} counted {packets} at {} and {none} at {}",
             station(*last_seen),
-            station(*first_missing)
+            missing_station(*first_missing)
         );
     }
     format!(
@@ -99,7 +99,7 @@ fn counted(stop: &Stop, diagnosis: &Diagnosis) -> String {
         name(last_seen.host),
         station(*last_seen),
         name(first_missing.host),
-        station(*first_missing)
+        missing_station(*first_missing)
     )
 }
 
@@ -110,6 +110,14 @@ fn station(checkpoint: Checkpoint) -> &'static str {
         Station::Port(Hop::NetifIn, ANY_PORT) => "its drop events",
         Station::Port(Hop::DevQueue, ANY_PORT) => "any interface on their way out",
         Station::Hop(hop) | Station::Port(hop, _) => hop.name(),
+    }
+}
+
+/// The same of one that saw nothing.
+fn missing_station(checkpoint: Checkpoint) -> &'static str {
+    match checkpoint.station {
+        Station::Port(Hop::NetifIn, ANY_PORT) => "any interface on their way in",
+        _ => station(checkpoint),
     }
 }
 

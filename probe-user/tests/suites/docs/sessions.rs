@@ -1,7 +1,7 @@
 //! What README and `docs/` show is typed in a lab, and must print what stands there.
 //!
 //! A file is one session in a lab of its own. Lines of `console` blocks that begin with `$` are typed on host a, those about
-//! the lab itself beside it; `ssh b` reaches host b, as the far end of the lab does.
+//! the lab itself beside it; `ssh b` reaches host b of the lab, `ssh fw` the firewall.
 
 use std::{
     fs,
@@ -65,7 +65,7 @@ fn prepare() {
     };
     script("sudo", "exec \"$@\"");
     // As ssh does it: the words are joined, and the far end's shell takes them apart.
-    script("ssh", "shift\nexec probe lab exec b -- sh -c \"$*\"");
+    script("ssh", "host=$1\nshift\nexec probe lab exec \"$host\" -- sh -c \"$*\"");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_probe"), Path::new(BIN).join("probe")).expect("a link");
 }
 
