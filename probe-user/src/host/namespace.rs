@@ -111,7 +111,7 @@ fn inhabited(inode: u64) -> Option<Namespace> {
     })
 }
 
-/// What a namespace is called in which this process lives: by its container, machine or service where it is of one.
+/// Returns what a namespace is called in which this process lives: by its container, machine or service where it is of one.
 fn called(pid: u32) -> String {
     let resident = container::resident(Path::new("/"), pid, std::process::id());
     resident.unwrap_or_else(|| format!("of {} (pid {pid})", process::program(pid)))
