@@ -39,7 +39,7 @@ impl Namespace {
         made_up.then(contained).flatten().or(named).or_else(|| inhabited(inode)).or_else(|| held(inode))
     }
 
-    /// Whether it has a name of `ip netns`.
+    /// Reports whether it has a name of `ip netns`.
     pub fn is_named(&self) -> bool {
         self.enter.ends_with(&self.name) && self.enter.starts_with("ip netns exec ")
     }
