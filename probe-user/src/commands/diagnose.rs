@@ -44,7 +44,7 @@ use crate::{
     stop::StopSignal,
     traffic::{
         Fragmentation, ProbePlan, Prober, ProgramSocket, ResolvedTarget, Settings,
-        prober::{Met, RunEnd, fate_known, id::Scout, random, walk::walk},
+        prober::{RunEnd, Sighting, fate_known, id::Scout, random, walk::walk},
         target::family_of,
     },
     watch::{Factory, Watching, path_watch},
@@ -406,7 +406,7 @@ impl Probing<'_> {
             // What it said before the first probe came there says nothing of it.
             let sight = far.as_mut().and_then(|far| if known { far.see() } else { far.look() });
             there = sight.or_else(|| there.take());
-            let Ok(mut here) = near.look() else { return Met::default() };
+            let Ok(mut here) = near.look() else { return Sighting::default() };
             if let Some(peer) = there.as_ref().filter(|peer| peer.host.shares_kernel(&here.host)) {
                 here.leave_out(Some(peer));
             }
@@ -416,7 +416,7 @@ impl Probing<'_> {
             let beyond = beyond.into_iter().flat_map(|peer| &peer.places);
             let places = || here.places.iter().chain(beyond.clone()).chain(between.iter().copied());
             let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe == Some(0));
-            Met { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
+            Sighting { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
         })
     }
 

@@ -39,7 +39,7 @@ impl Namespace {
         made_up.then(contained).flatten().or(named).or_else(|| inhabited(inode)).or_else(|| held(inode))
     }
 
-    /// Whether it has a name of `ip netns`.
+    /// Reports whether it has a name of `ip netns`.
     pub fn is_named(&self) -> bool {
         self.enter.ends_with(&self.name) && self.enter.starts_with("ip netns exec ")
     }
@@ -111,7 +111,7 @@ fn inhabited(inode: u64) -> Option<Namespace> {
     })
 }
 
-/// What a namespace is called in which this process lives: by its container, machine or service where it is of one.
+/// Returns what a namespace is called in which this process lives: by its container, machine or service where it is of one.
 fn called(pid: u32) -> String {
     let resident = container::resident(Path::new("/"), pid, std::process::id());
     resident.unwrap_or_else(|| format!("of {} (pid {pid})", process::program(pid)))

@@ -47,7 +47,7 @@ pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
     look_for_hop(&route::next_hop(from, to)?)
 }
 
-/// Does the same for a neighbour at that interface.
+/// Makes the kernel look likewise for a neighbour at that interface.
 pub fn look_for_at(address: IpAddr, interface: &str) -> Option<IpAddr> {
     let ifindex = or_log("interface", if_nametoindex(interface))?;
     look_for_hop(&route::NextHop { address, ifindex })

@@ -280,7 +280,7 @@ impl Session<'_> {
         Ok(AgentReply::Absorbed(watching.absorbed()?))
     }
 
-    /// The pair of addresses between which this agent may send.
+    /// Returns the watch whose pair of addresses is the one between which this agent may send.
     fn sending_pair(&self) -> Result<&WatchRequest, Failure> {
         let pair = self.request.as_ref().ok_or_else(not_watching)?;
         if pair.role == HostRole::Router {

@@ -20,7 +20,7 @@ use nix::{errno::Errno, net::if_::if_nameindex};
 use probe_ebpf::Echo;
 
 pub use error::ProberError;
-pub use first_look::Met;
+pub use first_look::Sighting;
 pub use mark::{Pattern, payload, random};
 
 use self::{

@@ -153,7 +153,7 @@ impl<'a> Search<'a> {
 
     /// Returns a command to be typed on a side.
     pub(super) fn command(&self, side: Side, command: impl Into<String>) -> Command {
-        in_place(self.evidence, side, command.into())
+        in_place(self.evidence, side, &command.into())
     }
 
     /// Returns a command to be typed in a namespace that was only looked into.
@@ -259,7 +259,7 @@ pub(super) fn inode_of(evidence: &Evidence, side: Side) -> u64 {
 }
 
 /// Returns a command for a side: a place in between is entered from the host whose kernel has it.
-pub(super) fn in_place(evidence: &Evidence, side: Side, command: String) -> Command {
+pub(super) fn in_place(evidence: &Evidence, side: Side, command: &str) -> Command {
     let (on, enter) = evidence.entered(side);
-    Command { on: Some(on), command: behind(enter, &command) }
+    Command { on: Some(on), command: behind(enter, command) }
 }

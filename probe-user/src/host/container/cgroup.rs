@@ -47,7 +47,7 @@ fn container(path: &str) -> Option<Resident> {
     })
 }
 
-/// Whose a container is whose cgroup is called by its id alone.
+/// Returns whose a container is whose cgroup is called by its id alone.
 fn by_slice(path: &str) -> &'static str {
     match path {
         path if path.contains("libpod") => "podman",
@@ -57,7 +57,7 @@ fn by_slice(path: &str) -> &'static str {
     }
 }
 
-/// Whether it is the id of a container: 64 digits.
+/// Reports whether it is the id of a container: 64 digits.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -70,7 +70,7 @@ fn machine(path: &str) -> Option<Resident> {
     })
 }
 
-/// The service nearest to the process.
+/// Returns the service nearest to the process.
 fn unit(path: &str) -> Option<Resident> {
     let service = path.split('/').rev().find(|part| part.ends_with(".service") && !part.starts_with("user@"))?;
     Some(Resident::Unit(unescaped(service)))

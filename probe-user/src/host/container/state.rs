@@ -60,7 +60,7 @@ pub(super) fn podman(root: &Path) -> Vec<Container> {
     found
 }
 
-/// The folders of containers that podman or CRI-O have begun, by id.
+/// Returns the folders of containers that podman or CRI-O have begun, by id.
 fn running(root: &Path) -> BTreeMap<String, PathBuf> {
     let of_users = folders(&root.join("run/user")).map(|user| user.join("containers"));
     let stores = of_users.chain([root.join("run/containers/storage")]);
@@ -86,7 +86,7 @@ pub(super) fn containerd(root: &Path) -> Vec<Container> {
     spaces.flat_map(|space| folders(&space)).filter_map(of).collect()
 }
 
-/// The name of a pod, with that of the container in it where it is not the pod itself.
+/// Returns the name of a pod, with that of the container in it where it is not the pod itself.
 fn pods_name(annotations: &Value, prefix: &str) -> Option<String> {
     let text = |name: &str| annotations[format!("{prefix}{name}")].as_str().filter(|text| !text.is_empty());
     let pod = text(".sandbox-name").or_else(|| text(".pod.name"))?;
@@ -106,7 +106,7 @@ fn as_pid(number: u64) -> Option<u32> {
     u32::try_from(number).ok().filter(|pid| *pid != 0)
 }
 
-/// A file of a dead container's pid may be left; another process may have that number, of which nothing tells.
+/// Reports whether there is such a process: the file of a dead container may be left.
 fn is_alive(root: &Path, pid: u32) -> bool {
     pid != 0 && root.join(format!("proc/{pid}")).exists()
 }

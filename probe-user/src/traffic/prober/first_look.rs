@@ -16,7 +16,7 @@ const OFTEN: Duration = Duration::from_millis(1);
 
 /// What one look has shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Met {
+pub struct Sighting {
     /// How much there is to watch besides what is watched already; 0: nothing, so that the probe is one of the run.
     pub more: usize,
     /// Whether the probe is known to have ended.
@@ -26,11 +26,11 @@ pub struct Met {
 impl Prober {
     /// Sends the first probe, and asks `look` what it meets until the next one is due, nothing more shows up, or it has
     /// ended. Returns whether it met anything: then it was sent ahead of the run, which begins with the probe of number 1.
-    pub fn look_ahead(&mut self, stop: &StopSignal, mut look: impl FnMut(&SenderTrace) -> Met) -> bool {
+    pub fn look_ahead(&mut self, stop: &StopSignal, mut look: impl FnMut(&SenderTrace) -> Sighting) -> bool {
         let begin = Instant::now();
         let pace = self.plan.interval.min(LONGEST);
         self.send_next();
-        let (mut met, mut changed) = (Met::default(), begin);
+        let (mut met, mut changed) = (Sighting::default(), begin);
         loop {
             self.read();
             let ended = self.sending.probes.first().is_some_and(|sent| fate_known(&self.sending, sent));

@@ -68,20 +68,14 @@ fn what_a_chain_of_the_router_drops_is_missing_between_the_two_ends_of_its_hook(
     let Some(lab) = routed("what_a_chain_of_the_router_drops_is_missing_between_the_two_ends_of_its_hook") else {
         return;
     };
-    for hook in ["prerouting", "forward", "postrouting"] {
+    for (hook, target) in [("prerouting", B[1]), ("forward", B[0]), ("postrouting", B[1])] {
         let rule = "icmp type echo-request drop\n icmpv6 type echo-request drop";
         sh(&lab.router, &DROP.replace("forward", hook).replace("RULE", rule));
-        for target in B {
-            let document = lab.diagnosed(target, false);
-            let stop = stopped_in(&document, &lab.router, "request", "netfilter", hook);
-            let hops = (stop["last_seen"]["hop"].clone(), stop["first_missing"]["hop"].clone());
-            assert_eq!(
-                hops,
-                (format!("nf_{hook}_first").into(), format!("nf_{hook}_last").into()),
-                "{target}: {stop:#}"
-            );
-            assert_eq!(stop["cause"]["netfilter"]["hook"], hook, "{target}: {stop:#}");
-        }
+        let document = lab.diagnosed(target, false);
+        let stop = stopped_in(&document, &lab.router, "request", "netfilter", hook);
+        let hops = (stop["last_seen"]["hop"].clone(), stop["first_missing"]["hop"].clone());
+        assert_eq!(hops, (format!("nf_{hook}_first").into(), format!("nf_{hook}_last").into()), "{target}: {stop:#}");
+        assert_eq!(stop["cause"]["netfilter"]["hook"], hook, "{target}: {stop:#}");
         sh(&lab.router, "nft flush ruleset");
     }
 }
