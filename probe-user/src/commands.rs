@@ -7,6 +7,7 @@ pub mod doctor;
 mod ends;
 pub mod experiment;
 pub mod filter;
+mod follow;
 mod interrupt;
 pub mod lab;
 pub mod observe;

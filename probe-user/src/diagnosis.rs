@@ -11,6 +11,7 @@ pub mod control;
 pub mod document;
 mod explain;
 mod firewall;
+pub mod followed;
 pub mod ledger;
 pub mod names;
 pub mod neighbour;
@@ -65,6 +66,9 @@ pub struct Evidence {
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
+    /// What there is besides where not the run's own probes were followed, but echoes of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<followed::Following>,
 }
 
 /// Whom the probes were for.
@@ -136,6 +140,7 @@ impl Evidence {
             flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
+            following: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Watches every hop of one host during a run, and tells why a hop is blind.
 
+mod following;
 mod passing;
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
         KernelError,
         absorbed::{self, Absorbing},
         crossings::Crossings,
+        followed::{FollowJob, FollowedMaps},
         journeys::Journeys,
         load,
         log::KernelLog,
@@ -72,6 +74,9 @@ pub struct PathWatch {
     netns: u64,
     ifindex: u32,
     crossings: Option<Crossings>,
+    /// The echoes of other programs, where those are followed: nothing may be sent then.
+    followed: Option<FollowedMaps>,
+    sights: u32,
     places: Option<Places>,
     neighbours: NeighbourLog,
     flow: EchoFlow,
@@ -101,7 +106,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// # Errors
 /// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, and no error.
 pub fn start(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
-    Ok(Box::new(PathWatch::start(request)?))
+    Ok(Box::new(PathWatch::start(request, None)?))
 }
 
 /// Begins what [`start`] begins with, beside whatever the caller does before: reading what the kernel tells of itself.
@@ -111,7 +116,7 @@ pub fn read_ahead() {
 }
 
 impl PathWatch {
-    fn start(request: &WatchRequest) -> Result<Self, KernelError> {
+    fn start(request: &WatchRequest, follow: Option<FollowJob>) -> Result<Self, KernelError> {
         let begun = Instant::now();
         let device = request.interface.as_deref().map(Device::find).transpose()?;
         let ifindex = device.as_ref().map_or(0, |device| device.ifindex);
@@ -125,10 +130,11 @@ impl PathWatch {
         };
         let (attached, lookups) = thread::scope(|scope| {
             let lookups = scope.spawn(|| Lookups::begin(&flow));
-            let attached = attach(request, device.as_ref(), &running);
+            let attached = attach(request, follow, device.as_ref(), &running);
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
+        let followed = follow.map(|_| FollowedMaps::take(&mut programs)).transpose()?;
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
         let places = request.everywhere.then(|| Places::new(flow.clone(), request.role));
         let facts = facts(request, device.as_ref(), xdp_mode);
@@ -143,7 +149,10 @@ impl PathWatch {
             facts,
             probes: request.probes,
             blind,
-            journeys: Journeys::take(&mut programs)?.between(request.local, request.remote),
+            journeys: match follow {
+                Some(_) => Journeys::take(&mut programs)?,
+                None => Journeys::take(&mut programs)?.between(request.local, request.remote),
+            },
             absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request, ifindex)).transpose()?,
             ring: DropRing::take(&mut programs)?,
             skips: SkipMap::take(&mut programs)?,
@@ -152,6 +161,8 @@ impl PathWatch {
             drops: Vec::new(),
             ifindex,
             crossings,
+            followed,
+            sights: follow.map_or(0, |follow| follow.sights()),
             places,
             neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
             flow: flow.clone(),
@@ -170,7 +181,7 @@ impl PathWatch {
         self.log.flush();
         self.take_drops();
         self.neighbours.drain();
-        let seen = self.journeys.read(self.probes);
+        let seen = self.journeys.read(self.numbers());
         let hop = |hop: Hop| match self.blind.get(&hop) {
             Some(why) => HopTrace::Blind { why: why.clone() },
             None => {
@@ -201,6 +212,12 @@ impl PathWatch {
             places: self.places.as_mut().map(|places| places.look(elsewhere, full)).unwrap_or_default(),
             neighbour: Vec::new(),
         })
+    }
+
+    /// How many numbers there are to look at.
+    fn numbers(&self) -> u16 {
+        let given = self.followed.as_ref().and_then(|followed| followed.asked().ok());
+        given.map_or(self.probes, |given| u16::try_from(given).unwrap_or(u16::MAX).min(self.probes))
     }
 
     /// Names the drops that came since the last look, and leaves out those that are none.
@@ -309,7 +326,7 @@ impl PathWatch {
         if self.places.is_some() {
             sight.findings.extend(elsewhere(&lookup.addresses, self.netns));
         }
-        if let Some((IpAddr::V4(next), interface, Some(_))) = entry {
+        if let Some((IpAddr::V4(next), interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
             let asked = or_log("asking again", ask_again::ask(next, &interface)).flatten();
             sight.findings.extend(asked.map(Finding::AskedAgain));
         }

@@ -249,6 +249,7 @@ impl Fixture {
             flags: Vec::new(),
             controls: Vec::new(),
             places: Vec::new(),
+            following: None,
         };
         let steps = journey(&evidence);
         for probe in 0..self.probes {

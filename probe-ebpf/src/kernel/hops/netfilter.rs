@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{EbpfContext, programs::SkBuffContext};
-use probe_ebpf::{Hop, Skip};
+use probe_ebpf::{Hop, Skip, contract::follow::SENT};
 
 use crate::kernel::{
     journey,
@@ -55,24 +55,27 @@ const LAST: Hops = [
 /// Handles a packet at the first program of a hook.
 #[inline(always)]
 pub(crate) fn see_first(context: &SkBuffContext) -> Result<(), Skip> {
-    see(context, &FIRST)
+    see(context, &FIRST, true)
 }
 
 /// Handles a packet at the last program of a hook: all other rules let it pass.
 #[inline(always)]
 pub(crate) fn see_last(context: &SkBuffContext) -> Result<(), Skip> {
-    see(context, &LAST)
+    see(context, &LAST, false)
 }
 
-/// Notes a probe at its hop.
+/// Notes a probe at its hop; one that `learns` gives numbers to what this host sends.
 #[inline(always)]
-fn see(context: &SkBuffContext, hops: &Hops) -> Result<(), Skip> {
+fn see(context: &SkBuffContext, hops: &Hops, learns: bool) -> Result<(), Skip> {
     let context: *const HookContext = context.as_ptr().cast_const().cast();
     // SAFETY: the user half loads this as a netfilter program, which gets such a context; the verifier checks it.
     let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
     let hook = field!(state, nf_hook, u8);
     let Some(hop) = hops[usize::from(hook & 7)] else { return Ok(()) };
-    let seen = skb.probe(Start::NetworkHeader)?;
+    let mut seen = skb.probe(Start::NetworkHeader)?;
+    if learns && hook == LOCAL_OUT {
+        skb.learn(SENT, &mut seen, true);
+    }
     // Not from the hop's row in the table: the verifier does not know which hop it is.
     let device = match hook {
         LOCAL_OUT | POST_ROUTING => field!(state, nf_out, *const u8),

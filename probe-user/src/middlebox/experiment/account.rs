@@ -68,6 +68,7 @@ pub fn evidence(
         flags: Vec::new(),
         controls: Vec::new(),
         places: Vec::new(),
+        following: None,
     })
 }
 
