@@ -18,13 +18,13 @@ use crate::{
         },
     },
     error::Failure,
+    host::device::Device,
     model::{
         attach::Attach,
         followed::{FollowRequest, FollowedEcho},
         request::{EchoFlow, HostRole, RequestHandling, WatchRequest},
         trace::{HostTrace, IcmpError},
     },
-    host::device::Device,
     peer::route::{owner, way_to},
     stop::{LOOK, StopSignal},
     traffic::{
@@ -113,9 +113,9 @@ impl FollowSession {
             self.quoted.extend(self.errors.iter_mut().flat_map(QuotedErrors::take));
             let errors = self.told(&echoes);
             let sight = self.sight(&host, &errors);
-            let open = flows(&echoes, is_own).iter().any(|flow| {
-                flow.echoes.iter().any(|echo| sight.fate(echo, flow.role) == Fate::UnderWay)
-            });
+            let open = flows(&echoes, is_own)
+                .iter()
+                .any(|flow| flow.echoes.iter().any(|echo| sight.fate(echo, flow.role) == Fate::UnderWay));
             if !open || stop.asked() {
                 return Ok(());
             }
@@ -139,6 +139,7 @@ impl FollowSession {
         let full = self.plan.follow.most == MOST;
         let run = FollowedRun {
             watched_ms: u64::try_from(watched.as_millis()).unwrap_or(u64::MAX),
+            of_command: self.plan.follow.process.is_some(),
             left_out: if full { asked.saturating_sub(u64::from(MOST)) } else { 0 },
             flows: flows.iter().map(|flow| flow.told(sight)).collect(),
         };
@@ -168,7 +169,8 @@ impl FollowSession {
 
     /// The interface by which the flow's requests left, or came in.
     fn interface(&self, host: &HostTrace, flow: &FollowedFlow) -> Option<String> {
-        let hops: &[Hop] = if flow.role == FollowedRole::Target { &[Hop::NetifIn] } else { &[Hop::Xmit, Hop::DevQueue] };
+        let hops: &[Hop] =
+            if flow.role == FollowedRole::Target { &[Hop::NetifIn] } else { &[Hop::Xmit, Hop::DevQueue] };
         let seen = |hop: &Hop| {
             flow.echoes.iter().find_map(|echo| PathWatch::interface_of(host, *hop, Echo::Request, echo.number))
         };

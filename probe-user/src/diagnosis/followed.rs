@@ -85,7 +85,8 @@ impl Sight<'_> {
     pub fn fate(&self, echo: &FollowedEcho, role: FollowedRole) -> Fate {
         let freed = |drop: &&Drop| drop.probe == Some(echo.number) && !may_have_arrived(drop);
         if let Some(end) = self.end_of_reply(echo, role) {
-            let at_socket = |drop: &&Drop| drop.leg == Echo::Reply && plain_function(&drop.function).starts_with("ping_");
+            let at_socket =
+                |drop: &&Drop| drop.leg == Echo::Reply && plain_function(&drop.function).starts_with("ping_");
             let refused = echo.by_ping_socket && role == FollowedRole::Sender;
             let refused = refused && self.host.drops.iter().filter(freed).any(|drop| at_socket(&drop));
             return if refused { Fate::Refused } else { Fate::Answered(end) };
@@ -119,7 +120,8 @@ impl Sight<'_> {
 
 /// The evidence of one flow of echoes, from what this host saw of all.
 pub fn evidence(flow: &FollowedFlow, sight: Sight<'_>, host: HostTrace, run: FollowedRun) -> Evidence {
-    let fates: Vec<(&FollowedEcho, Fate)> = flow.echoes.iter().map(|echo| (echo, sight.fate(echo, flow.role))).collect();
+    let fates: Vec<(&FollowedEcho, Fate)> =
+        flow.echoes.iter().map(|echo| (echo, sight.fate(echo, flow.role))).collect();
     let settled = fates.iter().filter(|(_, fate)| *fate != Fate::UnderWay);
     let numbers: BTreeSet<u16> = settled.clone().map(|(echo, _)| echo.number).collect();
     let probes = settled.clone().map(|(echo, _)| SentProbe {
@@ -156,6 +158,10 @@ pub(super) fn nothing(following: &Following) -> String {
     let open: usize = following.run.flows.iter().map(|flow| flow.under_way).sum();
     let seconds = following.run.watched_ms as f64 / 1e3;
     match open {
+        0 if following.run.of_command => format!(
+            "The command sent no echo request in {seconds:.1} s: either it pinged nobody, or its calls were refused, as it may \
+             have printed."
+        ),
         0 => format!("No echo request was seen in {seconds:.1} s, so nothing is known."),
         1 => "The only echo request that was seen may still be answered, so nothing is known yet.".to_owned(),
         open => format!("All {open} echo requests that were seen may still be answered, so nothing is known yet."),
@@ -195,7 +201,8 @@ fn only(mut host: HostTrace, numbers: &BTreeSet<u16>, (near, far): (IpAddr, IpAd
 
 /// Whether a place met any of the echoes.
 fn met(place: &PlaceTrace) -> bool {
-    let some = |hop: &HopTrace| [Echo::Request, Echo::Reply].iter().any(|leg| hop.seen(*leg).is_some_and(|it| !it.is_empty()));
+    let some =
+        |hop: &HopTrace| [Echo::Request, Echo::Reply].iter().any(|leg| hop.seen(*leg).is_some_and(|it| !it.is_empty()));
     !place.drops.is_empty() || place.ports.iter().any(|port| port.hops.values().any(some))
 }
 

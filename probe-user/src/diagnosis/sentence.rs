@@ -2,8 +2,8 @@
 
 use super::{
     Evidence, ProbeMode, Responder,
-    followed::{self, flows::FollowedRole},
     document::{Alteration, Confidence, Diagnosis, Layer, Outcome, PlaceRole, Stop, StopHost, Value, Witness},
+    followed::{self, flows::FollowedRole},
     neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,

@@ -10,8 +10,7 @@ use probe_ebpf::{
     FollowedEcho as Entry,
     contract::{
         follow::{
-            CAME, FOLLOW, LEAVES, MAX_OTHERS, OF_ONE_ID, OF_ONE_PROCESS, SENT, SENT_BY_PACKET_SOCKET,
-            TO_ONE_TARGET,
+            CAME, FOLLOW, LEAVES, MAX_OTHERS, OF_ONE_ID, OF_ONE_PROCESS, SENT, SENT_BY_PACKET_SOCKET, TO_ONE_TARGET,
         },
         journey::MAX_PROBES,
         names,
@@ -171,6 +170,9 @@ mod tests {
         let echo = told(3, &entry).expect("it has a time");
         assert_eq!(echo.sender, Some(SendingProcess { program: "ping".into(), pid: 7 }));
         assert_eq!((echo.number, echo.near, echo.id, echo.sent_here), (3, [10, 0, 0, 1].into(), 9, true));
-        assert!(echo.by_ping_socket && told(0, &Entry { first_ns: 1, sight: CAME, ..entry }).is_some_and(|it| !it.sent_here));
+        assert!(
+            echo.by_ping_socket
+                && told(0, &Entry { first_ns: 1, sight: CAME, ..entry }).is_some_and(|it| !it.sent_here)
+        );
     }
 }

@@ -18,7 +18,13 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{KernelError, absorbed, border::Plain, crossings, followed::{self, FollowJob}, hops, journeys, neighbours, object};
+use super::{
+    KernelError, absorbed,
+    border::Plain,
+    crossings,
+    followed::{self, FollowJob},
+    hops, journeys, neighbours, object,
+};
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
 /// What the programs are loaded for. A feature that is off is not in the program that the kernel runs.

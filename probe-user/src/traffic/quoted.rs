@@ -8,7 +8,10 @@ use std::{
 };
 
 use nix::libc;
-use probe_ebpf::{Family, Kind, Echo, packet::{ICMP_HEADER, IPV6_HEADER}};
+use probe_ebpf::{
+    Echo, Family, Kind,
+    packet::{ICMP_HEADER, IPV6_HEADER},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, read_v4, read_v6};

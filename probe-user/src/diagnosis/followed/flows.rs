@@ -42,6 +42,8 @@ pub struct FollowedFlow {
 pub struct FollowedRun {
     /// How long echoes were watched for, in milliseconds.
     pub watched_ms: u64,
+    /// Whether only the echoes of one command and of its children were followed.
+    pub of_command: bool,
     /// Requests that were seen when there was no room for more.
     pub left_out: u64,
     /// Whose echoes were seen: first those that the verdict is about, then those with most losses.

@@ -26,14 +26,8 @@ const INTO: [Hop; 6] =
     [Hop::NetifIn, Hop::NfPreroutingFirst, Hop::NfPreroutingLast, Hop::NfInputFirst, Hop::NfInputLast, Hop::IcmpIn];
 
 /// From its ICMP to a device.
-const BACK: [Hop; 6] = [
-    Hop::NfOutputFirst,
-    Hop::NfOutputLast,
-    Hop::NfPostroutingFirst,
-    Hop::NfPostroutingLast,
-    Hop::DevQueue,
-    Hop::Xmit,
-];
+const BACK: [Hop; 6] =
+    [Hop::NfOutputFirst, Hop::NfOutputLast, Hop::NfPostroutingFirst, Hop::NfPostroutingLast, Hop::DevQueue, Hop::Xmit];
 
 /// Why nothing is known of the program's end.
 pub(in crate::diagnosis) const NOT_OURS: &str = "the socket is another program's: what it reads is not watched";

@@ -29,7 +29,8 @@ impl Text<'_> {
             self.line(out, "", &more)?;
         }
         if run.left_out > 0 {
-            let more = format!("{} more requests came when there was no room for more, and count for nothing", run.left_out);
+            let more =
+                format!("{} more requests came when there was no room for more, and count for nothing", run.left_out);
             self.line(out, "", &more)?;
         }
         Ok(())
