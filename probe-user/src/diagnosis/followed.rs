@@ -47,6 +47,8 @@ pub enum Fate {
     Ended,
     /// Nothing tells, and it may still be answered.
     UnderWay,
+    /// Its TTL ran out at a router, as that of others with another TTL was to: the program walks along the way.
+    Walked,
     /// Nothing came in as long as one waits.
     Lost,
 }
@@ -81,6 +83,25 @@ const INTO_HOST: [Hop; 9] = [
 const OUT_OF_HOST: [Hop; 4] = [Hop::Xmit, Hop::DevQueue, Hop::NfPostroutingLast, Hop::NfPostroutingFirst];
 
 impl Sight<'_> {
+    /// What became of each echo of a flow.
+    pub fn fates<'f>(&self, flow: &'f FollowedFlow) -> Vec<(&'f FollowedEcho, Fate)> {
+        let ttls: BTreeSet<u8> = flow.echoes.iter().filter_map(|echo| self.first_ttl(echo)).collect();
+        let expired =
+            |echo: &FollowedEcho| self.errors.iter().any(|error| error.probe == echo.number && error.tells_expiry());
+        let walked = |echo: &FollowedEcho, fate: Fate| fate == Fate::Ended && ttls.len() > 1 && expired(echo);
+        let of = |echo| match self.fate(echo, flow.role) {
+            fate if walked(echo, fate) => (echo, Fate::Walked),
+            fate => (echo, fate),
+        };
+        flow.echoes.iter().map(of).collect()
+    }
+
+    /// The TTL with which a request was first seen.
+    fn first_ttl(&self, echo: &FollowedEcho) -> Option<u8> {
+        let seen = self.host.hops.values().filter_map(|hop| hop.seen(Echo::Request)?.get(&echo.number));
+        seen.min_by_key(|passage| passage.first_ns).map(|passage| passage.ttl)
+    }
+
     /// What became of an echo to which this host has that role.
     pub fn fate(&self, echo: &FollowedEcho, role: FollowedRole) -> Fate {
         let freed = |drop: &&Drop| drop.probe == Some(echo.number) && !may_have_arrived(drop);
@@ -120,9 +141,8 @@ impl Sight<'_> {
 
 /// The evidence of one flow of echoes, from what this host saw of all.
 pub fn evidence(flow: &FollowedFlow, sight: Sight<'_>, host: HostTrace, run: FollowedRun) -> Evidence {
-    let fates: Vec<(&FollowedEcho, Fate)> =
-        flow.echoes.iter().map(|echo| (echo, sight.fate(echo, flow.role))).collect();
-    let settled = fates.iter().filter(|(_, fate)| *fate != Fate::UnderWay);
+    let fates = sight.fates(flow);
+    let settled = fates.iter().filter(|(_, fate)| !matches!(fate, Fate::UnderWay | Fate::Walked));
     let numbers: BTreeSet<u16> = settled.clone().map(|(echo, _)| echo.number).collect();
     let probes = settled.clone().map(|(echo, _)| SentProbe {
         probe: echo.number,

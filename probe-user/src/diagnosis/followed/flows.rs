@@ -74,12 +74,16 @@ pub struct FlowTold {
     pub answered: usize,
     /// How many may still be answered, and count for nothing.
     pub under_way: usize,
+    /// How many ended at routers where their TTL ran out, as it was to: the program raises it step by step. They count for
+    /// nothing.
+    #[serde(default)]
+    pub walked: usize,
 }
 
 impl FlowTold {
     /// Returns how many were lost.
     pub fn lost(&self) -> usize {
-        self.requests - self.answered - self.under_way
+        self.requests - self.answered - self.under_way - self.walked
     }
 
     /// Says whose echoes they are and what became of them, for people.
@@ -95,14 +99,15 @@ impl FlowTold {
         let id = self.id.map(|id| format!(", id {id} ({id:#x})")).unwrap_or_default();
         let noun = if *requests == 1 { "request" } else { "requests" };
         let open = if self.under_way > 0 { format!(", {} not yet answered", self.under_way) } else { String::new() };
-        format!("{whose}{from} {arrow} {to}{id}: {requests} {noun}, {answered} answered{open}")
+        let walked = if self.walked > 0 { format!(", {} for routers on the way", self.walked) } else { String::new() };
+        format!("{whose}{from} {arrow} {to}{id}: {requests} {noun}, {answered} answered{walked}{open}")
     }
 }
 
 impl FollowedFlow {
     /// What is told of it after that sight.
     pub fn told(&self, sight: Sight<'_>) -> FlowTold {
-        let fates: Vec<Fate> = self.echoes.iter().map(|echo| sight.fate(echo, self.role)).collect();
+        let fates: Vec<Fate> = sight.fates(self).into_iter().map(|(_, fate)| fate).collect();
         let count = |wanted: fn(&Fate) -> bool| fates.iter().filter(|fate| wanted(fate)).count();
         FlowTold {
             role: self.role,
@@ -114,6 +119,7 @@ impl FollowedFlow {
             requests: fates.len(),
             answered: count(|fate| matches!(fate, Fate::Answered(_))),
             under_way: count(|fate| *fate == Fate::UnderWay),
+            walked: count(|fate| *fate == Fate::Walked),
         }
     }
 }

@@ -152,6 +152,22 @@ fn a_full_ping_socket_refuses_the_reply_and_a_raw_one_may_be_anothers() {
 }
 
 #[test]
+fn a_program_that_raises_the_ttl_step_by_step_loses_nothing_at_routers() {
+    let flow = one((0..2).map(|number| echo(number, 7, 42, 0)).collect());
+    let mut seen = host(&everywhere(), &[0, 1], &[1]);
+    let error = IcmpError { probe: 0, from: [10, 0, 0, 254].into(), icmp_type: 11, code: 0 };
+    let told = |seen: &HostTrace| flow.told(Sight { errors: std::slice::from_ref(&error), ..sight(seen, 9) });
+    // Both with one TTL: it is too few.
+    assert_eq!((told(&seen).walked, told(&seen).lost()), (0, 1));
+    for hop in seen.hops.values_mut() {
+        let HopTrace::Watched { requests, .. } = hop else { continue };
+        requests.iter_mut().for_each(|(number, passage)| passage.ttl = 1 + *number as u8);
+    }
+    assert_eq!((told(&seen).walked, told(&seen).lost()), (1, 0));
+    assert!(told(&seen).text("->").ends_with("2 requests, 1 answered, 1 for routers on the way"));
+}
+
+#[test]
 fn two_programs_with_one_id_are_two_flows_and_one_that_runs_again_and_again_is_one() {
     let beside = [echo(0, 7, 42, 0), echo(1, 7, 43, 0), echo(2, 7, 42, 1), echo(3, 7, 43, 1)];
     let two = flows::flows(&beside, |_| false);
