@@ -9,6 +9,7 @@ pub mod filter;
 pub mod flow;
 pub mod follow;
 pub mod guard;
+pub mod hook;
 pub mod hop;
 pub mod journey;
 #[cfg(feature = "serde")]

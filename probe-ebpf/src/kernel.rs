@@ -11,6 +11,7 @@ pub(crate) mod filter;
 pub(crate) mod flows;
 pub(crate) mod follow;
 pub(crate) mod guard;
+pub(crate) mod hook;
 pub(crate) mod hops;
 pub(crate) mod journey;
 pub(crate) mod maps;

@@ -12,6 +12,7 @@ pub mod document;
 mod explain;
 mod firewall;
 pub mod followed;
+mod hooks;
 pub mod ledger;
 pub mod names;
 pub mod neighbour;
@@ -22,6 +23,7 @@ mod rewrites;
 pub mod rules;
 mod sentence;
 mod station;
+mod through;
 mod timing;
 pub mod verdict;
 

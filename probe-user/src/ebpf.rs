@@ -14,6 +14,7 @@ pub mod flows;
 pub mod followed;
 pub mod foreign;
 pub mod guard;
+pub mod hooks;
 pub mod hops;
 pub mod journeys;
 pub mod load;

@@ -1,6 +1,7 @@
 //! What watches one host during a run, here or at the far end, what it is asked for, and how every hop is watched.
 
 pub mod drops;
+mod hooks;
 pub mod lookups;
 pub mod meter;
 mod neighbours;
@@ -8,6 +9,7 @@ mod other_devices;
 pub mod path_watch;
 mod places;
 pub mod under_way;
+mod ways;
 
 use crate::{
     error::Failure,

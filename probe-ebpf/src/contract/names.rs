@@ -62,6 +62,10 @@ pub const FOLLOW_OTHERS: &str = "probe_f_others";
 pub const FOLLOW_COUNT: &str = "probe_f_count";
 /// Where requests get numbers: bits of [`crate::follow`]; 0: nowhere yet, or no more.
 pub const FOLLOW_SIGHTS: &str = "probe_f_sights";
+/// The slot of each other network namespace whose netfilter hooks are watched.
+pub const HOOK_SLOTS: &str = "probe_hook_slot";
+/// Which probe passed which of those hooks.
+pub const HOOKS: &str = "probe_hooks";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
 /// Packets of ARP and neighbour discovery.
@@ -125,12 +129,14 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 52] = [
+pub const ALL: [&str; 54] = [
     FOLLOWED,
     FOLLOW_KEYS,
     FOLLOW_OTHERS,
     FOLLOW_COUNT,
     FOLLOW_SIGHTS,
+    HOOK_SLOTS,
+    HOOKS,
     SITES,
     SITE_SLOTS,
     SITE_COUNT,

@@ -96,6 +96,12 @@ pub(crate) static FOLLOW_COUNT: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map(name = "probe_f_sights")]
 pub(crate) static FOLLOW_SIGHTS: Array<u32> = Array::with_max_entries(1, 0);
+/// The slot of each other network namespace whose netfilter hooks are watched, by its inode. Only the user half writes it.
+#[map(name = "probe_hook_slot")]
+pub(crate) static HOOK_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(UNUSED, 0);
+
+#[map(name = "probe_hooks")]
+pub(crate) static HOOKS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPABLE);
 
 #[map(name = "probe_absorbed")]
 pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);

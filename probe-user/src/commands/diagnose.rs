@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use probe_ebpf::Echo;
+use probe_ebpf::{Echo, journey::MAX_PROBES};
 
 use self::{
     far::Far,
@@ -43,7 +43,7 @@ use crate::{
     stop::StopSignal,
     traffic::{
         Fragmentation, ProbePlan, Prober, ProgramSocket, ResolvedTarget, Settings,
-        prober::{RunEnd, id::Scout, random, walk::walk},
+        prober::{Met, RunEnd, fate_known, id::Scout, random, walk::walk},
         target::family_of,
     },
     watch::{Factory, Watching, path_watch},
@@ -171,7 +171,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
     WatchRequest {
         nonce,
         id,
-        probes: args.probes(),
+        probes: numbers(args),
         local: place.local(target),
         remote: target.address.ip(),
         interface: place.interface.clone(),
@@ -190,6 +190,16 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
 fn everywhere(args: &DiagnoseArgs) -> bool {
     let own = std::env::var_os("PROBE_OWN_NAMESPACE").is_some_and(|value| value == "1");
     !args.own_namespace && !own
+}
+
+/// Whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
+fn looks_ahead(args: &DiagnoseArgs) -> bool {
+    everywhere(args) && u32::from(args.probes()) < MAX_PROBES
+}
+
+/// How many probes this run may send, the one ahead included.
+fn numbers(args: &DiagnoseArgs) -> u16 {
+    args.probes() + u16::from(looks_ahead(args))
 }
 
 /// The sequence number from which probes are known without a mark too, where they are.
@@ -288,6 +298,7 @@ impl Probing<'_> {
     fn run(&self, mut prober: Prober, mut near: Box<dyn Watching>, mut far: Option<Far>) -> Result<Known, Failure> {
         let mut fates = Fates::default();
         let mut seen_there = None;
+        let ahead = looks_ahead(self.args) && self.look_ahead(&mut prober, near.as_mut(), far.as_mut());
         let ended = prober.run(self.stop, |sending| {
             self.progress.count(sending, self.args.probes());
             let Ok(mut seen_here) = near.look() else { return false };
@@ -314,6 +325,10 @@ impl Probing<'_> {
                 (near.finish()?, finishing.zip(far.as_mut()).and_then(|(asked, far)| far.finished(asked)))
             }
         };
+        let (mut local, mut peer) = (local, peer);
+        if ahead {
+            [Some(&mut local), peer.as_mut()].into_iter().flatten().for_each(|host| host.forget(0));
+        }
         let sending = prober.sending().clone();
         let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
             Vec::new()
@@ -335,6 +350,28 @@ impl Probing<'_> {
             following: None,
         };
         Ok(Known { evidence: evidence.gathered(), far, near })
+    }
+
+    /// Sends the first probe; returns whether it crossed further network namespaces of either end's kernel, in which each
+    /// end watches netfilter's hooks from then on. Then it is no probe of the run.
+    fn look_ahead(&self, prober: &mut Prober, near: &mut dyn Watching, mut far: Option<&mut Far>) -> bool {
+        let mut there: Option<HostTrace> = None;
+        let mut asked = false;
+        prober.look_ahead(self.stop, |sending| {
+            let known = !asked && sending.probes.iter().all(|sent| fate_known(sending, sent));
+            asked |= known;
+            // What it said before the first probe came there says nothing of it.
+            let sight = far.as_mut().and_then(|far| if known { far.see() } else { far.look() });
+            there = sight.or_else(|| there.take());
+            let Ok(mut here) = near.look() else { return Met::default() };
+            if let Some(peer) = there.as_ref().filter(|peer| peer.host.shares_kernel(&here.host)) {
+                here.leave_out(Some(peer));
+            }
+            let beyond = there.as_ref().filter(|peer| !peer.host.shares_kernel(&here.host));
+            let places = || here.places.iter().chain(beyond.into_iter().flat_map(|peer| &peer.places));
+            let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe == Some(0));
+            Met { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
+        })
     }
 
     /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.

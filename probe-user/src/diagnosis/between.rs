@@ -12,53 +12,21 @@ use probe_ebpf::Hop;
 use super::{
     Evidence,
     document::PlaceRole,
-    explain,
+    explain, hooks,
     places::{
         DropLocation,
-        DropPoint::{
-            self, Answer, Bridge, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
-            NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit,
-            Reassembly, RouteBack, RouteIn, TcIn, TcOut, Xdp,
-        },
+        DropPoint::{self, DriverIn, DriverOut, Network, Qdisc, Xdp},
         Whose, host_of,
     },
     station::{ANY_PORT, PathStep, Requirement, Side, Station, step},
+    through,
 };
 use crate::model::trace::{Finding, HopTrace, PlaceTrace};
 
-/// In the order in which a packet meets them.
+/// The hops of an interface, in the order in which a packet meets them.
 const HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
 
-/// From one interface of a place to another, through its bridge or its IP layer.
-const THROUGH: [DropPoint; 14] = [
-    Xdp,
-    TcIn,
-    NfIngress,
-    Bridge,
-    IpHeader,
-    NfPrerouting,
-    RouteIn,
-    NfForward,
-    Reassembly,
-    FragmentOut,
-    NfPostrouting,
-    Neighbour,
-    NfEgress,
-    TcOut,
-];
-
-/// From an interface of the target into its ICMP.
-const TAKEN_IN: [DropPoint; 11] =
-    [Xdp, TcIn, NfIngress, Bridge, IpHeader, NfPrerouting, RouteIn, Reassembly, NfInput, Icmp, Answer];
-
-/// From its ICMP to an interface.
-const SENT_BACK: [DropPoint; 9] =
-    [RouteBack, RateLimit, NfOutput, NfPostrouting, CgroupOut, FragmentOut, Neighbour, NfEgress, TcOut];
-
-/// From a device on top of another, such as a bridge, to the one below.
-const DOWN: [DropPoint; 6] = [DriverOut, Bridge, NfPostrouting, Neighbour, NfEgress, TcOut];
-
-/// A passage of probes at an interface of a place.
+/// A passage of probes at an interface of a place, or at one of its hooks.
 struct Crossing {
     first_ns: u64,
     place: u8,
@@ -76,21 +44,75 @@ pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
     crossings.sort_by_key(|it| !aside(evidence, leg, it.place));
     let mut steps = Vec::new();
     for place in target_of(evidence).filter(|_| leg != evidence.first_leg()) {
-        if !leaves(&crossings, place) {
+        let sends = crossings.iter().any(|it| it.place == place && it.hop != Hop::NetifIn);
+        if !sends {
+            let first = watched(evidence, place, Hop::NfOutputFirst).then_some(Hop::NfOutputFirst);
+            steps.extend(first.map(|first| of_hook(leg, place, first, Requirement::Must)));
             steps.push(exit(leg, place));
         }
     }
+    let mut waiting = None;
     for (index, it) in crossings.iter().enumerate() {
         let copy = aside(evidence, leg, it.place);
-        let duty = if !copy && must_pass(evidence, leg, it) { Requirement::Must } else { Requirement::May };
+        let must = !copy && must_pass(evidence, leg, it.place, it.hop, it.port);
+        let duty = if must { Requirement::Must } else { Requirement::May };
         steps.push(step(leg, Side::Via(it.place), Station::Port(it.hop, it.port), duty));
-        let is_last = crossings[index + 1..].iter().all(|later| later.place != it.place);
         let ends_here = target_of(evidence).any(|target| target == it.place) && leg == evidence.first_leg();
-        if is_last && !copy && !ends_here && it.port != ANY_PORT && !leaves(&crossings, it.place) {
+        let next = crossings.get(index + 1).filter(|next| next.place == it.place);
+        // A bridge whose packets pass prerouting at its port: what is to follow does so behind the bridge.
+        let enters_again = next.is_some_and(|next| next.hop == Hop::NetifIn);
+        if !copy && hooks::is_hook(it.hop) {
+            waiting = to_follow(evidence, leg, it, &crossings, ends_here);
+        }
+        if !enters_again {
+            steps.extend(waiting.take());
+        }
+        if it.hop == Hop::NetifIn && crossings[..index].iter().all(|before| before.place != it.place) {
+            steps.extend(unwatched(evidence, leg, it.place, ends_here));
+        }
+        let is_last = crossings[index + 1..].iter().all(|later| later.place != it.place);
+        let somewhere = it.port != ANY_PORT || hooks::is_hook(it.hop);
+        if is_last && !copy && !ends_here && somewhere && !leaves(&crossings, it.place) {
             steps.push(exit(leg, it.place));
         }
     }
     steps
+}
+
+/// A hook of a place as a step.
+fn of_hook(leg: Echo, place: u8, hop: Hop, duty: Requirement) -> PathStep {
+    step(leg, Side::Via(place), Station::Port(hop, ANY_PORT), duty)
+}
+
+/// Whether that hook of a place was watched.
+fn watched(evidence: &Evidence, place: u8, hop: Hop) -> bool {
+    let place = evidence.place(Side::Via(place));
+    place.is_some_and(|place| hooks::seen(place, hop, Echo::Request).is_some())
+}
+
+/// The hook that no probe came to of those that came to `it`, which it follows on.
+fn to_follow(
+    evidence: &Evidence,
+    leg: Echo,
+    it: &Crossing,
+    crossings: &[Crossing],
+    ends_here: bool,
+) -> Option<PathStep> {
+    let here = crossings.iter().filter(|other| other.place == it.place);
+    let seen: BTreeSet<Hop> = here.map(|other| other.hop).collect();
+    let next = hooks::follows(it.hop, &seen, ends_here).filter(|next| watched(evidence, it.place, *next))?;
+    let must = must_pass(evidence, leg, it.place, next, ANY_PORT);
+    // What leaves all the same was bridged, and no hook was to see it.
+    let passed = leaves(crossings, it.place) && !must;
+    (!passed).then(|| of_hook(leg, it.place, next, if must { Requirement::Must } else { Requirement::May }))
+}
+
+/// The hooks of a place that could not be watched: they only tell that.
+fn unwatched(evidence: &Evidence, leg: Echo, place: u8, ends_here: bool) -> Vec<PathStep> {
+    let hops: &[Hop] = if ends_here { &hooks::INPUT } else { &hooks::FORWARD };
+    let Some(trace) = evidence.place(Side::Via(place)) else { return Vec::new() };
+    let blind = hops.iter().filter(|hop| hooks::blind(trace, **hop).is_some());
+    blind.map(|hop| of_hook(leg, place, *hop, Requirement::May)).collect()
 }
 
 /// Whichever interface packets leave the place by: none did.
@@ -99,7 +121,7 @@ fn exit(leg: Echo, place: u8) -> PathStep {
 }
 
 fn leaves(crossings: &[Crossing], place: u8) -> bool {
-    crossings.iter().any(|it| it.place == place && it.hop != Hop::NetifIn)
+    crossings.iter().any(|it| it.place == place && HOPS[1..].contains(&it.hop))
 }
 
 fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
@@ -113,6 +135,14 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
                 Some(Crossing { first_ns, place: number, hop, port })
             }));
         }
+        let seen = hooks::FORWARD.into_iter().chain(hooks::INPUT).chain(hooks::OUTPUT);
+        let mut hops: Vec<Hop> = seen.collect();
+        hops.sort_unstable();
+        hops.dedup();
+        all.extend(hops.into_iter().filter_map(|hop| {
+            let first_ns = hooks::seen(place, hop, leg)?.values().map(|passage| passage.first_ns).min()?;
+            Some(Crossing { first_ns, place: number, hop, port: ANY_PORT })
+        }));
         let freed = place.drops.iter().filter(|drop| drop.leg == leg).map(|drop| drop.time_ns).min();
         if let Some(first_ns) = freed.filter(|_| all.len() == before) {
             all.push(Crossing { first_ns, place: number, hop: Hop::NetifIn, port: ANY_PORT });
@@ -174,11 +204,11 @@ fn target_is_directed(evidence: &Evidence) -> bool {
 }
 
 /// Whether every probe of which it is known that it came further passed here: others may take another way.
-fn must_pass(evidence: &Evidence, leg: Echo, crossing: &Crossing) -> bool {
-    if crossing.port == ANY_PORT {
+fn must_pass(evidence: &Evidence, leg: Echo, place: u8, hop: Hop, port: u8) -> bool {
+    if port == ANY_PORT && !hooks::is_hook(hop) {
         return false;
     }
-    let (seen, _) = seen_at(evidence, Side::Via(crossing.place), crossing.hop, crossing.port, leg);
+    let (seen, _) = seen_at(evidence, Side::Via(place), hop, port, leg);
     let read = evidence.sending.received.keys().copied();
     let arrived = evidence.peer.as_ref().filter(|_| leg == evidence.first_leg()).map(|peer| {
         let entries = [Hop::NetifIn, Hop::TcIn, Hop::NfPreroutingFirst].into_iter();
@@ -195,6 +225,10 @@ pub(super) fn seen_at(
     port: u8,
     leg: Echo,
 ) -> (BTreeSet<u16>, Option<String>) {
+    if let Some(place) = evidence.place(side).filter(|_| hooks::is_hook(hop)) {
+        let seen = hooks::seen(place, hop, leg).map(|seen| seen.keys().copied().collect());
+        return (seen.unwrap_or_default(), hooks::blind(place, hop));
+    }
     let port = evidence.place(side).and_then(|place| place.ports.get(usize::from(port)));
     match port.and_then(|port| port.hops.get(hop.name())) {
         Some(HopTrace::Blind { why }) => (BTreeSet::new(), Some(why.clone())),
@@ -207,37 +241,35 @@ fn probes(trace: &HopTrace, leg: Echo) -> BTreeSet<u16> {
     trace.seen(leg).into_iter().flat_map(|seen| seen.keys().copied()).collect()
 }
 
-/// Where a packet can have died that came to `from` and not to `to`, one of which is an interface of a place in between.
-/// `far` is what lies behind the last watched place.
-pub(super) fn spots(from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocation> {
+/// Where a packet can have died that came to `from` and not to `to`, one of which is in a place in between. `far` is what
+/// lies behind the last watched place.
+pub(super) fn spots(evidence: &Evidence, from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocation> {
     let (here, there) = (from.checkpoint.host, to.checkpoint.host);
     let at = |side: Side, leg: Echo, places: &[DropPoint]| -> Vec<DropLocation> {
         places.iter().map(|place| DropLocation { leg, host: host_of(side), place: *place }).collect()
     };
-    if here == there && from.leg != to.leg {
-        return [at(here, from.leg, &TAKEN_IN), at(here, to.leg, &SENT_BACK)].concat();
+    if here == there
+        && let Some((from_hop, to_hop)) = hop(from).zip(hop(to))
+    {
+        if from.leg != to.leg {
+            let asked = at(here, from.leg, &through::taken_in(from_hop));
+            return [asked, at(here, to.leg, &through::sent_back(to_hop))].concat();
+        }
+        return at(here, to.leg, &through::inside(from_hop, to_hop, hooks::saw_none(evidence, here, to.leg)));
     }
-    if here == there {
-        let places: &[DropPoint] = match (hop(from), hop(to)) {
-            (Some(Hop::DevQueue), Some(Hop::Xmit)) => &[TcOut, Qdisc],
-            (Some(Hop::Xmit), _) => &DOWN,
-            _ => &THROUGH,
-        };
-        return at(here, to.leg, places);
-    }
-    let mut spots = if hop(from) == Some(Hop::NetifIn) { at(here, from.leg, &THROUGH) } else { Vec::new() };
+    let mut spots = hop(from).map_or_else(Vec::new, |hop| at(here, from.leg, &through::out_of(hop)));
     let into_place = matches!(to.checkpoint.station, Station::Port(..));
     let watched = far == Whose::Network || into_place || from.leg == to.leg;
     let network = if watched { Whose::Network } else { far };
     let leg = if watched { to.leg } else { from.leg };
     // What a device was handed has left its queue.
-    let queued = matches!(hop(from), Some(Hop::NetifIn | Hop::DevQueue));
+    let queued = hop(from).is_some_and(|hop| hop != Hop::Xmit);
     spots.extend(at(here, from.leg, if queued { &[Qdisc, DriverOut] } else { &[DriverOut] }));
     spots.push(DropLocation { leg, host: network, place: Network });
     // XDP of a driver runs before the first hop of a place in between.
     spots.extend(at(there, to.leg, if into_place { &[DriverIn, Xdp] } else { &[DriverIn] }));
-    if into_place && hop(to) != Some(Hop::NetifIn) {
-        spots.extend(at(there, to.leg, &THROUGH));
+    if let Some(to_hop) = hop(to).filter(|hop| *hop != Hop::NetifIn) {
+        spots.extend(at(there, to.leg, &through::inside(Hop::NetifIn, to_hop, false)));
     }
     spots
 }

@@ -212,7 +212,8 @@ fn only(mut host: HostTrace, numbers: &BTreeSet<u16>, (near, far): (IpAddr, IpAd
     host.other_devices.retain(|other| !other.probes.is_empty());
     for place in &mut host.places {
         place.drops.retain(ours);
-        let hops = place.ports.iter_mut().flat_map(|port| port.hops.values_mut());
+        let hooks = place.hooks.iter_mut().flat_map(|hooks| hooks.hops.values_mut());
+        let hops = place.ports.iter_mut().flat_map(|port| port.hops.values_mut()).chain(hooks);
         hops.for_each(|hop| retain(hop, numbers));
     }
     host.places.retain(met);

@@ -159,7 +159,7 @@ impl Ledger {
         let pairs = self.rows[last..=first].windows(2);
         let is_port = |row: &LedgerRow| matches!(row.step.checkpoint.station, Station::Port(..));
         let of_pair = |pair: &[LedgerRow]| match pair {
-            [from, to] if is_port(from) || is_port(to) => between::spots(&from.step, &to.step, far),
+            [from, to] if is_port(from) || is_port(to) => between::spots(evidence, &from.step, &to.step, far),
             [from, to] => lies_between(&from.step, &to.step, far, family),
             _ => Vec::new(),
         };

@@ -13,6 +13,7 @@ pub(super) mod wrong;
 use super::{
     Evidence,
     document::{Command, Netfilter, SettingSaid, Stop, StopHost},
+    hooks,
     path::Side,
     places::DropPoint,
     resolution::{NeighbourFinding, NeighbourSaid, OtherHost},
@@ -77,7 +78,10 @@ fn search_of<'a>(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<S
     let first = stop.leg == evidence.first_leg();
     let end = if first { Some(evidence.target.address) } else { evidence.local.host.address }?;
     if waiting {
-        return Search::at(stop.whose.side()?, end, evidence);
+        let side = stop.whose.side()?;
+        // A router sends them where they are for behind its own NAT.
+        let there = evidence.place(side).and_then(|place| hooks::destination(place, stop.leg));
+        return Search::at(side, there.unwrap_or(end), evidence);
     }
     // On the way to where they stopped: the sender of this leg, and every place behind it that asked for somebody.
     let sender = if first { Side::Local } else { Side::Peer };

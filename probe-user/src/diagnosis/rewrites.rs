@@ -8,6 +8,7 @@ use probe_ebpf::{Echo, Hop};
 use super::{
     Evidence,
     document::{Alteration, Value},
+    hooks,
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
@@ -19,6 +20,7 @@ struct Header {
     source: IpAddr,
     destination: IpAddr,
     ttl: u8,
+    id: u16,
 }
 
 /// A change of one field between two hops.
@@ -72,6 +74,10 @@ fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) ->
             changes.push((field, Value::Address(old), Value::Address(new)));
         }
     }
+    // Of an end, where each change of the id is told, it is not known who made it.
+    if matches!(after.host, Side::Via(_)) && old.id != new.id && old.id != 0 && new.id != 0 {
+        changes.push(("id", Value::Id(old.id), Value::Id(new.id)));
+    }
     // Between hops of one end nobody forwards, so that nothing but a rule or a program changes a TTL.
     let one_end = before.host == after.host && !matches!(before.host, Side::Via(_));
     let outwards = |at: Checkpoint| matches!(at.station, Station::Hop(hop) if hop <= Hop::Xmit);
@@ -87,6 +93,9 @@ fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option
     match at.station {
         Station::Send | Station::Recv => None,
         Station::Hop(hop) => super::alterations::step(evidence, leg, at.host, hop, probe),
+        Station::Port(hop, _) if hooks::is_hook(hop) => {
+            hooks::seen(evidence.place(at.host)?, hop, leg)?.get(&probe).copied()
+        }
         Station::Port(hop, port) => {
             let ports = &evidence.place(at.host)?.ports;
             ports.get(usize::from(port))?.seen(hop, leg)?.get(&probe).copied()
@@ -103,7 +112,12 @@ fn header(evidence: &Evidence, passage: &ProbePassage, leg: Echo, side: Side, lo
     };
     let towards_target = (leg == Echo::Request) != (evidence.first_leg() == Echo::Reply);
     let (from, to) = if towards_target { (local, target) } else { (target, local) };
-    Header { source: passage.source.unwrap_or(from), destination: passage.destination.unwrap_or(to), ttl: passage.ttl }
+    Header {
+        source: passage.source.unwrap_or(from),
+        destination: passage.destination.unwrap_or(to),
+        ttl: passage.ttl,
+        id: passage.id,
+    }
 }
 
 impl Rewrite {
@@ -131,7 +145,9 @@ impl Rewrite {
             return format!("between {} and {}", name(before.host), name(after.host));
         }
         let hook = match (before.station, after.station) {
-            (Station::Hop(before), Station::Hop(after)) => hook(before, after),
+            (Station::Hop(before) | Station::Port(before, _), Station::Hop(after) | Station::Port(after, _)) => {
+                hook(before, after)
+            }
             _ => None,
         };
         match hook {
@@ -148,6 +164,7 @@ fn hook(before: Hop, after: Hop) -> Option<&'static str> {
         (Hop::NfPostroutingFirst, Hop::NfPostroutingLast) => "postrouting",
         (Hop::NfPreroutingFirst, Hop::NfPreroutingLast) => "prerouting",
         (Hop::NfInputFirst, Hop::NfInputLast) => "input",
+        (Hop::NfForwardFirst, Hop::NfForwardLast) => "forward",
         _ => return None,
     })
 }

@@ -68,11 +68,7 @@ pub(crate) fn attach(
     running: &RunningKernel,
 ) -> Result<AttachedHops, KernelError> {
     let nic = device.map(|device| Nic::of(device, request)).transpose()?;
-    let families = match follow {
-        // Whom they are for is not known beforehand.
-        Some(FollowJob { request: FollowRequest { target: None, .. }, .. }) => vec![Family::V4, Family::V6],
-        _ => vec![family(request)],
-    };
+    let families = families(request, follow);
     let mut programs = read(request, (follow, &families), device, (running.offsets(), running.drop_config()))?;
     let maps = Maps::of(&programs);
     let mut left = Share::whole(&mut programs);
@@ -151,6 +147,14 @@ fn numbered(request: &WatchRequest) -> Option<NumberedProbes> {
         HostRole::Receiver => (request.remote, request.local),
     };
     Some(NumberedProbes { numbers: Numbers { id: request.id, first_seq, probes: request.probes }, near, far })
+}
+
+/// Returns the IP versions that are watched: both where it is not known beforehand whom the echoes are for.
+pub(crate) fn families(request: &WatchRequest, follow: Option<FollowJob>) -> Vec<Family> {
+    match follow {
+        Some(FollowJob { request: FollowRequest { target: None, .. }, .. }) => vec![Family::V4, Family::V6],
+        _ => vec![family(request)],
+    }
 }
 
 fn family(request: &WatchRequest) -> Family {

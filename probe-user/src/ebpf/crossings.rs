@@ -21,7 +21,7 @@ use super::{
 const WORDS_OF_STEP: usize = size_of::<Passage>() / 8;
 
 /// Every address is told: nothing is known of the pair that passes there.
-const UNKNOWN: (IpAddr, IpAddr) = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+pub(super) const UNKNOWN: (IpAddr, IpAddr) = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
 
 /// Returns the maps of crossings with their sizes, for a run of so many probes.
 pub fn map_sizes(probes: u16) -> [(&'static str, u32); 3] {
@@ -90,7 +90,12 @@ impl Crossings {
     }
 }
 
-fn mapped(programs: &mut Ebpf, name: &'static str, entries: u32, size: usize) -> Result<Mapped, KernelError> {
+pub(super) fn mapped(
+    programs: &mut Ebpf,
+    name: &'static str,
+    entries: u32,
+    size: usize,
+) -> Result<Mapped, KernelError> {
     let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
     let there = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
     let bytes = NonZeroUsize::new(entries as usize * size).filter(|_| there == entries);

@@ -23,7 +23,7 @@ use super::{
     border::Plain,
     crossings,
     followed::{self, FollowJob},
-    hops, journeys, neighbours, object,
+    hooks, hops, journeys, neighbours, object,
 };
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
@@ -225,6 +225,9 @@ impl Job {
             ]);
             if journey.crossings > 0 {
                 sizes.extend(crossings::map_sizes(journey.crossings));
+            }
+            if journey.crossings > 0 && journey.everywhere {
+                sizes.extend(hooks::map_sizes(journey.crossings));
             }
         }
         if self.follow.is_some() {

@@ -30,6 +30,16 @@ pub struct NetfilterPrograms {
     pub(super) last: OwnedFd,
 }
 
+impl NetfilterPrograms {
+    /// Returns the same two programs.
+    ///
+    /// # Errors
+    /// Where this process may open no more files.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { first: self.first.try_clone()?, last: self.last.try_clone()? })
+    }
+}
+
 /// Why no netfilter programs could be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum NetfilterError {

@@ -6,6 +6,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState},
 };
+use nix::net::if_::if_nametoindex;
 
 use super::{link_facts, or_log, route};
 use crate::{host::device::netlink, model::trace::Finding};
@@ -13,9 +14,12 @@ use crate::{host::device::netlink, model::trace::Finding};
 /// Returns what the host knows of the next hop to `to` for packets from `from`; `None` if there is no usable route, or the
 /// kernel never had to resolve the next hop.
 pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
-    let hop = route::next_hop(from, to)?;
+    found_at(&route::next_hop(from, to)?)
+}
+
+fn found_at(hop: &route::NextHop) -> Option<Finding> {
     let entries = or_log("neighbours", table(hop.address))?;
-    let entry = entries.iter().find_map(|entry| entry_for(entry, &hop))?;
+    let entry = entries.iter().find_map(|entry| entry_for(entry, hop))?;
     let interface = route::name(hop.ifindex)?;
     let lladdr = entry.attributes.iter().find_map(|attribute| match attribute {
         NeighbourAttribute::LinkLayerAddress(bytes) => link_facts::lladdr(bytes),
@@ -31,10 +35,29 @@ pub(super) fn state(address: IpAddr, ifindex: u32) -> Option<String> {
     entries.iter().find_map(|entry| entry_for(entry, &hop)).map(|entry| word(entry.header.state))
 }
 
+/// Returns what the host knows of the neighbour with that address at that interface; `None`: nothing.
+pub fn entry(address: IpAddr, interface: &str) -> Option<Finding> {
+    let ifindex = or_log("interface", if_nametoindex(interface))?;
+    found_at(&route::NextHop { address, ifindex })
+}
+
 /// Makes the kernel look for the next hop to `to` as a packet would (`NTF_USE`), where it knows that neighbour and has not
 /// found it; returns which address that is, or `None` where there is nothing to look for.
 pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
-    let hop = unfound(from, to)?;
+    look_for_hop(&route::next_hop(from, to)?)
+}
+
+/// Does the same for a neighbour at that interface.
+pub fn look_for_at(address: IpAddr, interface: &str) -> Option<IpAddr> {
+    let ifindex = or_log("interface", if_nametoindex(interface))?;
+    look_for_hop(&route::NextHop { address, ifindex })
+}
+
+fn look_for_hop(hop: &route::NextHop) -> Option<IpAddr> {
+    let state = state(hop.address, hop.ifindex)?;
+    if !matches!(state.as_str(), "INCOMPLETE" | "FAILED") {
+        return None;
+    }
     let mut request = NeighbourMessage::default();
     request.header.family = if hop.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     request.header.ifindex = hop.ifindex;
@@ -45,13 +68,6 @@ pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
     }));
     or_log("looking for a neighbour", netlink::change(RouteNetlinkMessage::NewNeighbour(request)))?;
     Some(hop.address)
-}
-
-/// Returns the next hop to `to` where the kernel knows that neighbour and has not found it.
-fn unfound(from: IpAddr, to: IpAddr) -> Option<route::NextHop> {
-    let hop = route::next_hop(from, to)?;
-    let state = state(hop.address, hop.ifindex)?;
-    matches!(state.as_str(), "INCOMPLETE" | "FAILED").then_some(hop)
 }
 
 /// Returns the neighbours of that IP version, at every interface.

@@ -1,10 +1,13 @@
 //! The kernel's symbols: which function an address belongs to, by `/proc/kallsyms`.
 
 use std::{
-    fs, io,
+    fs, io, iter,
     ops::Range,
+    str,
     thread::{self, JoinHandle},
 };
+
+use memchr::{memchr, memchr_iter};
 
 /// Where the kernel lists its symbols.
 const PATH: &str = "/proc/kallsyms";
@@ -43,9 +46,10 @@ impl Symbols {
     pub fn parse(text: String) -> Self {
         let mut functions: Vec<(u64, Range<u32>)> = Vec::new();
         let mut start = 0;
-        for line in text.split_inclusive('\n') {
-            functions.extend(function(line, start));
-            start += line.len();
+        let bytes = text.as_bytes();
+        for end in memchr_iter(b'\n', bytes).chain(iter::once(bytes.len())) {
+            functions.extend(bytes.get(start..end).and_then(|line| function(line, start)));
+            start = end + 1;
         }
         // A stable sort: of several names for one address the first listed comes first.
         functions.sort_by_key(|(address, _)| *address);
@@ -111,21 +115,19 @@ impl Awaited {
     }
 }
 
-/// Parses address and function name from `line`, which starts at `start` in the text; `None` for data, and for hidden
-/// addresses.
-fn function(line: &str, start: usize) -> Option<(u64, Range<u32>)> {
-    let (address, rest) = line.split_once(' ')?;
-    let (kind, rest) = rest.split_once(' ')?;
-    let address = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0)?;
-    let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
-    let name = start + address_width(line, rest);
-    let range = u32::try_from(name).ok()?..u32::try_from(name + length).ok()?;
-    matches!(kind, "t" | "T" | "w" | "W").then_some((address, range))
-}
-
-/// Returns the number of bytes of `line` before `rest`, its last part.
-fn address_width(line: &str, rest: &str) -> usize {
-    line.len() - rest.len()
+/// Parses address and function name from `line`, which starts at `start` in the text and ends before its line feed; `None`
+/// for data, and for hidden addresses.
+fn function(line: &[u8], start: usize) -> Option<(u64, Range<u32>)> {
+    let width = memchr(b' ', line)?;
+    let [kind, b' ', name @ ..] = line.get(width + 1..)? else { return None };
+    if !matches!(kind, b't' | b'T' | b'w' | b'W') {
+        return None;
+    }
+    let address = u64::from_str_radix(str::from_utf8(&line[..width]).ok()?, 16).ok()?;
+    let from = start + line.len() - name.len();
+    let length = memchr(b'\t', name).unwrap_or(name.len());
+    let range = u32::try_from(from).ok()?..u32::try_from(from + length).ok()?;
+    (address != 0).then_some((address, range))
 }
 
 #[cfg(test)]

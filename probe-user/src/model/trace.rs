@@ -22,7 +22,7 @@ pub use self::frame::FrameFacts;
 pub use self::neighbour::{
     AddressHolder, AskedAgain, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts, OtherRoute,
 };
-pub use self::place::{OtherDevice, PlaceTrace, PortTrace};
+pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tun_program::TunProgram;
@@ -427,6 +427,27 @@ impl HostTrace {
         if peer.host.shares_kernel(&self.host) {
             self.places.retain(|place| place.netns != peer.host.netns);
         }
+    }
+
+    /// Leaves one probe out of all that was seen: it was no probe of the run.
+    pub fn forget(&mut self, probe: u16) {
+        let places = &mut self.places;
+        let of_places = places.iter_mut().flat_map(|place| {
+            let ports = place.ports.iter_mut().flat_map(|port| port.hops.values_mut());
+            ports.chain(place.hooks.iter_mut().flat_map(|hooks| hooks.hops.values_mut()))
+        });
+        for hop in self.hops.values_mut().chain(of_places) {
+            if let HopTrace::Watched { requests, replies } = hop {
+                requests.remove(&probe);
+                replies.remove(&probe);
+            }
+        }
+        places.iter_mut().for_each(|place| place.drops.retain(|drop| drop.probe != Some(probe)));
+        self.drops.retain(|drop| drop.probe != Some(probe));
+        for other in &mut self.other_devices {
+            other.probes.remove(&probe);
+        }
+        self.other_devices.retain(|other| !other.probes.is_empty());
     }
 
     /// Whether hops that no packet passes by were watched, and no hop saw any probe.

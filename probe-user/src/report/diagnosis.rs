@@ -207,11 +207,13 @@ impl Text<'_> {
             let name = self.diagnosis.name(side);
             texts.extend(whys.iter().map(|(why, hops)| format!("{name}: {} ({why})", hops.join(", "))));
         }
+        texts.extend(self.blind_hooks());
         if self.diagnosis.sides.peer.is_none() && self.diagnosis.stops.iter().any(|stop| stop.host == StopHost::Beyond)
         {
             texts.push("everything beyond this host: nobody watched there".to_owned());
         }
         let all_see = sides.into_iter().filter_map(|(_, facts)| facts).all(|facts| facts.blind.is_empty());
+        let all_see = all_see && self.blind_hooks().is_empty();
         if texts.is_empty() && all_see {
             return self.line(out, "blind", "nothing on this path");
         }
@@ -219,6 +221,27 @@ impl Text<'_> {
             .iter()
             .enumerate()
             .try_for_each(|(index, text)| self.line(out, if index == 0 { "blind" } else { "" }, text))
+    }
+
+    /// The same of the places in between: netfilter's hooks there that could not be watched.
+    fn blind_hooks(&self) -> Vec<String> {
+        let mut whys: Vec<(Side, &str, Vec<&str>)> = Vec::new();
+        for hop in self.diagnosis.hops.iter().filter(|hop| matches!(hop.checkpoint.host, Side::Via(_))) {
+            let (Some(why), Station::Port(at, _)) = (hop.why.as_deref(), hop.checkpoint.station) else { continue };
+            let (side, name) = (hop.checkpoint.host, drawing::short(hop.checkpoint.station));
+            if at == Hop::NetifIn {
+                continue;
+            }
+            match whys.iter_mut().find(|(of, because, _)| (*of, *because) == (side, why)) {
+                Some((.., hops)) if hops.contains(&name) => {}
+                Some((.., hops)) => hops.push(name),
+                None => whys.push((side, why, vec![name])),
+            }
+        }
+        let text = |(side, why, hops): (Side, &str, Vec<&str>)| {
+            format!("{}: {} ({why})", self.diagnosis.name(side), hops.join(", "))
+        };
+        whys.into_iter().map(text).collect()
     }
 
     fn losses(&self, out: &mut dyn Write) -> io::Result<()> {

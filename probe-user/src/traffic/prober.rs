@@ -2,6 +2,7 @@
 
 mod error;
 mod filter;
+mod first_look;
 pub mod id;
 pub(in crate::traffic) mod incoming;
 mod mark;
@@ -19,6 +20,7 @@ use nix::{errno::Errno, net::if_::if_nameindex};
 use probe_ebpf::Echo;
 
 pub use error::ProberError;
+pub use first_look::Met;
 pub use mark::{Pattern, payload, random};
 
 use self::{
@@ -129,6 +131,10 @@ pub struct Prober {
     reader: Reader,
     replies: ReplyReader,
     sending: SenderTrace,
+    /// How many probes went ahead of the run, and are none of it: 0 or 1.
+    ahead: u16,
+    /// When the first probe of the run leaves at the earliest, where one went ahead.
+    not_before: Option<Instant>,
     /// Replies without a mark that may be another program's with the same id: by probe, the first of each.
     doubtful: BTreeMap<u16, Received>,
 }
@@ -159,7 +165,16 @@ impl Prober {
         let ping = sender.as_ref().is_ok_and(|sender| sender.way() != SocketType::Raw);
         let socket = SocketTrace { ping, size: plan.size, ..bound(&plan.settings) };
         let sending = SenderTrace { socket: Some(socket), ..SenderTrace::default() };
-        Ok(Self { plan, sender, reader, replies: ReplyReader::new(), sending, doubtful: BTreeMap::new() })
+        Ok(Self {
+            plan,
+            sender,
+            reader,
+            replies: ReplyReader::new(),
+            sending,
+            ahead: 0,
+            not_before: None,
+            doubtful: BTreeMap::new(),
+        })
     }
 
     /// Returns what was sent and what came back so far.
@@ -181,8 +196,8 @@ impl Prober {
     /// requested. Once all are sent, `witnessed` is asked every few milliseconds whether others know the fates.
     pub fn run(&mut self, stop: &StopSignal, mut witnessed: impl FnMut(&SenderTrace) -> bool) -> RunEnd {
         let begin = Instant::now();
-        let mut due = begin;
-        let mut ask_at = due;
+        let mut due = self.not_before.map_or(begin, |first| first.max(begin));
+        let mut ask_at = begin;
         let mut end = None;
         loop {
             if stop.asked() {
@@ -233,7 +248,13 @@ impl Prober {
     fn next(&self) -> Option<u16> {
         let next = u16::try_from(self.sending.probes.len()).ok()?;
         let enough = self.plan.enough.is_some_and(|enough| self.sending.received.len() >= usize::from(enough));
-        (next < self.plan.count && !enough).then_some(next)
+        (next < self.plan.count && !enough).then_some(next + self.ahead)
+    }
+
+    /// Reports whether this probe is one of the run, and was sent.
+    fn has_sent(&self, probe: u16) -> bool {
+        let index = probe.checked_sub(self.ahead).map(usize::from);
+        index.is_some_and(|index| index < self.sending.probes.len())
     }
 
     /// Reports whether the next probe leaves before its time.
@@ -289,8 +310,7 @@ impl Prober {
         // With an id that others may have, the mark of another run is no alteration of this one's.
         let ours = reply.id == self.plan.id && (marked.is_none() || self.plan.numbered);
         let by_number = ours.then(|| reply.seq.wrapping_sub(self.plan.first_seq));
-        let sent = self.sending.probes.len();
-        let Some(probe) = by_mark.or(by_number).filter(|probe| usize::from(*probe) < sent) else { return };
+        let Some(probe) = by_mark.or(by_number).filter(|probe| self.has_sent(*probe)) else { return };
         let new = Received {
             time_ns: reply.time_ns,
             from: reply.from,
@@ -313,10 +333,10 @@ impl Prober {
             return None;
         }
         match quote.mark {
-            Some((probe, nonce)) => (nonce == self.plan.nonce && probe < self.plan.count).then_some(probe),
+            Some((probe, nonce)) => (nonce == self.plan.nonce && self.has_sent(probe)).then_some(probe),
             None => {
                 let probe = quote.seq.wrapping_sub(self.plan.first_seq);
-                (!quote.whole && quote.id == self.plan.id && probe < self.plan.count).then_some(probe)
+                (!quote.whole && quote.id == self.plan.id && self.has_sent(probe)).then_some(probe)
             }
         }
     }

@@ -17,6 +17,7 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 pub use self::passing::PassingWatch;
 use super::{
     drops::DropNames,
+    hooks::PlaceHooks,
     lookups::{
         Lookups, ask_again,
         neighbours::{NeighbourLookup, elsewhere},
@@ -27,7 +28,7 @@ use super::{
     places::Places,
     under_way::UnderWay,
 };
-use crate::ebpf::attaching::{AttachedHops, HopLinks, attach};
+use crate::ebpf::attaching::{AttachedHops, HopLinks, attach, families};
 use crate::{ebpf::drops::DropRing, host::reasons::Reasons, model::trace::benign::benign};
 use crate::{
     ebpf::{
@@ -35,6 +36,7 @@ use crate::{
         absorbed::{self, Absorbing},
         crossings::Crossings,
         followed::{FollowJob, FollowedMaps},
+        hooks::Hooks,
         journeys::Journeys,
         load,
         log::KernelLog,
@@ -136,7 +138,9 @@ impl PathWatch {
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let followed = follow.map(|_| FollowedMaps::take(&mut programs)).transpose()?;
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
-        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role));
+        let hooks = (request.crosses() && request.everywhere).then(|| Hooks::take(&mut programs, request.probes));
+        let hooks = hooks.transpose()?.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, families(request, follow)));
+        let places = request.everywhere.then(|| Places::new(flow.clone(), request.role, hooks));
         let facts = facts(request, device.as_ref(), xdp_mode);
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.

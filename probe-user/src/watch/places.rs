@@ -6,6 +6,8 @@ use std::{
     net::IpAddr,
 };
 
+use probe_ebpf::Echo;
+
 use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
@@ -23,12 +25,14 @@ use crate::{
 
 use super::{
     drops::DropNames,
+    hooks::PlaceHooks,
     lookups::{
         self, keys_of,
         neighbours::{NeighbourLookup, nowhere},
         programs,
     },
     neighbours::NeighbourLog,
+    ways::{self, RoutedLeg},
 };
 
 /// How many places are told at most.
@@ -42,6 +46,7 @@ pub(super) struct Places {
     role: HostRole,
     known: BTreeMap<u32, Known>,
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
+    hooks: Option<PlaceHooks>,
 }
 
 /// What is known of a namespace, looked up once.
@@ -51,9 +56,10 @@ struct Known {
 }
 
 impl Places {
-    /// Begins with nothing.
-    pub(super) fn new(flow: EchoFlow, role: HostRole) -> Self {
-        Self { sites: Vec::new(), full: false, flow, role, known: BTreeMap::new(), drops: BTreeMap::new() }
+    /// Begins with nothing; `hooks` are those of netfilter, where they can be watched.
+    pub(super) fn new(flow: EchoFlow, role: HostRole, hooks: Option<PlaceHooks>) -> Self {
+        let (known, drops) = (BTreeMap::new(), BTreeMap::new());
+        Self { sites: Vec::new(), full: false, flow, role, known, drops, hooks }
     }
 
     /// Has what is looked up be about these echoes.
@@ -70,23 +76,55 @@ impl Places {
     /// namespace.
     pub(super) fn look_for_neighbours(&mut self, log: &NeighbourLog) -> Vec<(u32, IpAddr)> {
         let places = self.seen(&[]);
-        let nowhere = nowhere(self.flow.family());
         let mut asked = Vec::new();
         for place in places {
             let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let legs = self.routed(&place, inode);
+            let ends = self.unrouted(&legs);
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
-            let ends = [self.flow.local, self.flow.remote].into_iter().filter(|end| !end.is_unspecified());
-            let look = || ends.filter_map(|end| neighbour::look_for(nowhere, end)).collect::<Vec<_>>();
+            let nowhere = nowhere(self.flow.family());
+            let look = || {
+                let plain = ends.iter().filter_map(|end| neighbour::look_for(nowhere, *end));
+                plain.chain(ways::look_for(&legs)).collect::<Vec<_>>()
+            };
             let found = or_log("place", namespace.run(look)).unwrap_or_default();
             asked.extend(found.into_iter().filter(|address| !log.saw_asked(inode, *address)).map(|it| (inode, it)));
         }
         asked
     }
 
+    /// How packets of each leg are routed in a place, as far as that was seen.
+    fn routed(&mut self, place: &PlaceTrace, inode: u32) -> Vec<RoutedLeg> {
+        let Some(known) = self.known.get_mut(&inode) else { return Vec::new() };
+        ways::of(place, |ifindex| known.interface(ifindex))
+    }
+
+    /// The ends of the run to which no packets were seen to be routed: a plain look-up has to do.
+    fn unrouted(&self, legs: &[RoutedLeg]) -> Vec<IpAddr> {
+        let (target, sender) = self.ends();
+        let of = |leg: Echo| legs.iter().any(|routed| routed.leg == leg);
+        let ends = [(Echo::Request, target), (Echo::Reply, sender)].into_iter();
+        ends.filter(|(leg, end)| !end.is_unspecified() && !of(*leg)).map(|(_, end)| end).collect()
+    }
+
+    /// The run's target and its sender, whichever end this kernel is.
+    fn ends(&self) -> (IpAddr, IpAddr) {
+        match self.role {
+            HostRole::Sender => (self.flow.remote, self.flow.local),
+            HostRole::Receiver => (self.flow.local, self.flow.remote),
+        }
+    }
+
     /// What was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
     pub(super) fn look(&mut self, sites: Vec<SiteCrossings>, full: bool) -> Vec<PlaceTrace> {
         (self.sites, self.full) = (sites, full);
-        self.seen(&[])
+        let mut places = self.seen(&[]);
+        for place in places.iter_mut().filter(|place| place.hooks.is_none()) {
+            let (Some(hooks), Ok(inode)) = (&mut self.hooks, u32::try_from(place.netns)) else { continue };
+            hooks.enter(inode, self.known.get(&inode).and_then(|known| known.namespace.as_ref()));
+            place.hooks = hooks.told(inode);
+        }
+        places
     }
 
     /// The same as when it was last looked at, with these namespaces behind those that probes crossed.
@@ -125,12 +163,16 @@ impl Places {
         let mut of: BTreeSet<u32> = crossed.iter().filter_map(|place| u32::try_from(place.netns).ok()).collect();
         of.extend(u32::try_from(here));
         // Every next hop first: another place may be the one that has it.
-        let (nowhere, ends) = (nowhere(self.flow.family()), [self.flow.local, self.flow.remote]);
+        let nowhere = nowhere(self.flow.family());
         for place in &crossed {
-            let known = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
-            let Some(namespace) = known.and_then(|known| known.namespace.as_ref()) else { continue };
-            let ends = ends.iter().filter(|end| !end.is_unspecified());
-            let hops = || ends.filter_map(|end| route::next_hop(nowhere, *end)).map(|hop| hop.address).collect();
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let legs = self.routed(place, inode);
+            let ends = self.unrouted(&legs);
+            let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
+            let hops = || {
+                let plain = ends.iter().filter_map(|end| route::next_hop(nowhere, *end)).map(|hop| hop.address);
+                plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
+            };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
         }
         let others = log.reached(addresses, &of);
@@ -141,10 +183,11 @@ impl Places {
             let met = log.interfaces(inode, addresses);
             let Some(known) = self.known.get_mut(&inode) else { continue };
             let met: Vec<String> = met.into_iter().map(|ifindex| known.interface(ifindex)).collect();
+            let legs = self.routed(place, inode);
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let mut interfaces: Vec<String> = place.ports.iter().map(|port| port.interface.clone()).collect();
             interfaces.extend(met.into_iter().filter(|name| !interfaces.contains(name)).collect::<Vec<_>>());
-            let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses));
+            let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses, &legs));
             place.findings = or_log("place", found).unwrap_or_default();
         }
         for place in &mut places {
@@ -171,39 +214,55 @@ impl Places {
             netns: inode.into(),
             enter: known.namespace.as_ref().map(|namespace| namespace.enter.clone()),
             of_peer: false,
+            hooks: self.hooks.as_ref().and_then(|hooks| hooks.told(inode)),
             findings: Vec::new(),
             neighbour: Vec::new(),
         }
     }
 
-    /// What ends packets in the calling thread's namespace, which they cross by these interfaces.
-    fn found(&self, interfaces: &[String], drops: &[Drop], addresses: &BTreeSet<IpAddr>) -> Vec<Finding> {
+    /// What ends packets in the calling thread's namespace, which they cross by these interfaces; `legs` is how they are
+    /// routed there.
+    fn found(
+        &self,
+        interfaces: &[String],
+        drops: &[Drop],
+        addresses: &BTreeSet<IpAddr>,
+        legs: &[RoutedLeg],
+    ) -> Vec<Finding> {
         let (family, first) = (self.flow.family(), interfaces.first().map(String::as_str));
         let nowhere = nowhere(family);
-        // The run's target and its sender, whichever end this kernel is.
-        let (target, sender) = match self.role {
-            HostRole::Sender => (self.flow.remote, self.flow.local),
-            HostRole::Receiver => (self.flow.local, self.flow.remote),
-        };
+        let (target, sender) = self.ends();
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
         let own = route::own_address(target);
         // Where the target is, answers have its address as their source: rules may choose by it.
         let answers = matches!(own, Some(Finding::Address { own: true, .. }));
         findings.extend(own);
         let ends = [target, sender].into_iter().filter(|end| !end.is_unspecified());
-        for end in ends.clone() {
+        let unrouted = self.unrouted(legs);
+        for end in ends {
             let from = if answers && end == sender { target } else { nowhere };
             findings.extend(route::look_up(from, end));
-            findings.extend(neighbour::look_up(from, end));
+            if unrouted.contains(&end) {
+                findings.extend(neighbour::look_up(from, end));
+            }
+        }
+        let mut met = interfaces.to_vec();
+        for (choice, hop) in ways::out(legs) {
+            findings.push(choice);
+            if let Some(hop) = hop {
+                met.push(hop.interface.clone());
+                findings.extend(neighbour::entry(hop.next, &hop.interface));
+                findings.push(Finding::NextHop(hop));
+            }
         }
         if answers && !sender.is_unspecified() {
             findings.extend(policy::choices(&[(RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way)]));
         }
         findings.extend(policy::choices(&keys_of(drops)));
         let neighbours = NeighbourLookup {
-            ways: ends.map(|end| (nowhere, end)).collect(),
+            ways: unrouted.iter().map(|end| (nowhere, *end)).collect(),
             addresses: addresses.iter().copied().collect(),
-            interfaces: interfaces.to_vec(),
+            interfaces: met,
             family,
         };
         for finding in neighbours.found() {

@@ -4,7 +4,8 @@ mod counts;
 mod events;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    collections::BTreeSet,
+    sync::{Condvar, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -22,8 +23,39 @@ use crate::trial::{Beside, Held, trial, version};
 /// Packets of the ping whose way is counted.
 const COUNT: u64 = 4;
 
-/// One fault at a time: the drop events of one would pass for those of another.
-static TURN: Mutex<()> = Mutex::new(());
+/// The drop events that cases wait for now: one case at a time for each, since the event of one would pass for that of
+/// another.
+static AWAITED: Mutex<BTreeSet<DropEvent>> = Mutex::new(BTreeSet::new());
+
+/// Told when a case no longer waits for its event.
+static GIVEN_BACK: Condvar = Condvar::new();
+
+/// Reason and function of a drop event.
+type DropEvent = (&'static str, &'static str);
+
+/// The right to wait for a drop event, until it is dropped.
+struct Turn(Option<DropEvent>);
+
+impl Turn {
+    /// Waits until no other case waits for the same event.
+    fn take(event: Option<DropEvent>) -> Self {
+        let mut awaited = AWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = event {
+            while !awaited.insert(event) {
+                awaited = GIVEN_BACK.wait(awaited).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        Self(event)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut awaited = AWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.map(|event| awaited.remove(&event));
+        GIVEN_BACK.notify_all();
+    }
+}
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trials = fault::all().into_iter().chain(fault::own_socket()).map(|case| {
@@ -44,7 +76,7 @@ fn breaks_exactly_what_it_says(case: &Case) -> Result<Held, String> {
     if let Some(why) = runner::lacks(case) {
         return Ok(Held::NotTried(why));
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Turn::take(wanted(case));
     fault::sweep_cgroups();
     let events = Events::record();
     let wrong = hold_again(case, events.as_ref());
@@ -177,7 +209,7 @@ impl Counts<'_> {
 }
 
 /// The drop event that the catalogue has: reason and function.
-fn wanted(case: &Case) -> Option<(&'static str, &'static str)> {
+fn wanted(case: &Case) -> Option<DropEvent> {
     let measured = case.fault.expected.measured;
     if case.family == Family::V4 { measured.v4 } else { measured.v6 }
 }

@@ -9,12 +9,14 @@ mod models;
 mod trial;
 mod verdicts;
 
-use std::{collections::BTreeSet, process::ExitCode};
+use std::{collections::BTreeSet, num::NonZero, process::ExitCode};
 
 use libtest_mimic::{Arguments, run};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // They wait for most of their time.
+    arguments.test_threads.get_or_insert(2 * std::thread::available_parallelism().map_or(1, NonZero::get));
     let mut trials = models::trials();
     trials.extend(experiments::trials());
     trials.extend(verdicts::trials());

@@ -6,9 +6,10 @@ use aya_ebpf::{EbpfContext, programs::SkBuffContext};
 use probe_ebpf::{Hop, Skip, contract::follow::SENT};
 
 use crate::kernel::{
-    journey,
+    config::config,
+    hook, journey,
     offsets::field,
-    skb::{Skb, Start, device_ifindex},
+    skb::{Skb, Start, device_ifindex, inode},
 };
 
 /// The context of a netfilter program: `struct bpf_nf_ctx` of `include/net/netfilter/nf_bpf_link.h`.
@@ -55,32 +56,40 @@ const LAST: Hops = [
 /// Handles a packet at the first program of a hook.
 #[inline(always)]
 pub(crate) fn see_first(context: &SkBuffContext) -> Result<(), Skip> {
-    see(context, &FIRST, true)
+    see(context, &FIRST, 0)
 }
 
 /// Handles a packet at the last program of a hook: all other rules let it pass.
 #[inline(always)]
 pub(crate) fn see_last(context: &SkBuffContext) -> Result<(), Skip> {
-    see(context, &LAST, false)
+    see(context, &LAST, 1)
 }
 
-/// Notes a probe at its hop; one that `learns` gives numbers to what this host sends.
+/// Notes a probe at its hop, which is at this end of the hook: 0 the first, 1 the last.
 #[inline(always)]
-fn see(context: &SkBuffContext, hops: &Hops, learns: bool) -> Result<(), Skip> {
+fn see(context: &SkBuffContext, hops: &Hops, end: u32) -> Result<(), Skip> {
     let context: *const HookContext = context.as_ptr().cast_const().cast();
     // SAFETY: the user half loads this as a netfilter program, which gets such a context; the verifier checks it.
     let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
-    let hook = field!(state, nf_hook, u8);
-    let Some(hop) = hops[usize::from(hook & 7)] else { return Ok(()) };
+    let number = field!(state, nf_hook, u8);
+    let Some(hop) = hops[usize::from(number & 7)] else { return Ok(()) };
     let mut seen = skb.probe(Start::NetworkHeader)?;
-    if learns && hook == LOCAL_OUT {
-        skb.learn(SENT, &mut seen, true);
-    }
     // Not from the hop's row in the table: the verifier does not know which hop it is.
-    let device = match hook {
+    let device = match number {
         LOCAL_OUT | POST_ROUTING => field!(state, nf_out, *const u8),
         _ => field!(state, nf_in, *const u8),
     };
-    journey::note(hop, &seen, device_ifindex(device));
+    let ifindex = device_ifindex(device);
+    if config!(everywhere) != 0 {
+        let netns = inode(field!(state, nf_net, *const u8));
+        if netns != config!(netns) {
+            hook::note(u32::from(number & 7) * 2 + end, &seen, netns, ifindex);
+            return Ok(());
+        }
+    }
+    if end == 0 && number == LOCAL_OUT {
+        skb.learn(SENT, &mut seen, true);
+    }
+    journey::note(hop, &seen, ifindex);
     Ok(())
 }

@@ -53,7 +53,7 @@ impl Far {
         let ready = peer.watch(WatchRequest {
             nonce,
             id,
-            probes: args.probes(),
+            probes: super::numbers(args),
             local: target.address.ip(),
             remote: place.local(target),
             interface: None,

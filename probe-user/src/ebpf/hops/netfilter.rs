@@ -66,6 +66,16 @@ impl NetfilterLinks {
         self.programs = self.programs.take().or(other.programs);
     }
 
+    /// Returns the programs once more, to be attached in other network namespaces too.
+    ///
+    /// # Errors
+    /// Why there are none, as a clause for the user.
+    pub fn share(&self) -> Result<NetfilterPrograms, String> {
+        let why = || self.blind.values().next().cloned().unwrap_or_else(|| "netfilter is not watched".to_owned());
+        let programs = self.programs.as_ref().ok_or_else(why)?;
+        programs.try_clone().map_err(|error| format!("no more files can be opened: {error}"))
+    }
+
     /// Returns the programs that are attached, by name.
     pub fn programs(&self) -> impl Iterator<Item = (&'static str, &OwnedFd)> {
         let both = self.programs.as_ref().map(|programs| [&programs.first, &programs.last]);
@@ -109,8 +119,10 @@ pub fn attach_beside(maps: &Maps<'_>, kernel: &RunningKernel, families: &[Family
     }
 }
 
-/// Attaches the last program before the first: a packet that passes meanwhile is then not missed at the last.
-fn attach_loaded(programs: &NetfilterPrograms, families: &[Family]) -> NetfilterLinks {
+/// Attaches programs that are loaded already in the calling thread's network namespace; a hop where that fails is blind.
+///
+/// The last one of a hook comes before the first: a packet that passes meanwhile is then not missed at the last.
+pub fn attach_loaded(programs: &NetfilterPrograms, families: &[Family]) -> NetfilterLinks {
     let mut attached = NetfilterLinks::default();
     for (hop, hook, end) in PLACES {
         let links: io::Result<Vec<OwnedFd>> =

@@ -40,6 +40,9 @@ pub struct PlaceTrace {
     /// Its interfaces that probes crossed.
     #[serde(default)]
     pub ports: Vec<PortTrace>,
+    /// What netfilter's hooks in it saw; none: they were not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<HookTrace>,
     /// Probes that were freed in it.
     #[serde(default)]
     pub drops: Vec<Drop>,
@@ -58,6 +61,15 @@ impl PlaceTrace {
         let came = |port: &PortTrace| port.seen(Hop::NetifIn, Echo::Request).is_some_and(|seen| !seen.is_empty());
         self.ports.iter().any(came) && self.findings.iter().any(has)
     }
+}
+
+/// What the netfilter hooks of such a namespace saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookTrace {
+    /// `CLOCK_MONOTONIC` of that kernel in nanoseconds from which on they were watched; what passed before may be missing.
+    pub since_ns: u64,
+    /// What they saw, by name ([`Hop::name`]).
+    pub hops: BTreeMap<String, HopTrace>,
 }
 
 /// An interface of such a namespace.

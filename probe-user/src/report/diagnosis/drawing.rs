@@ -148,7 +148,7 @@ fn hop_name(hop: &HopState) -> String {
     match (&hop.interface, hop.checkpoint.station) {
         (Some(interface), _) => format!("{interface} {word}"),
         (None, Station::Port(Hop::NetifIn, _)) => "in".to_owned(),
-        (None, Station::Port(..)) => OUT.to_owned(),
+        (None, Station::Port(Hop::DevQueue, _)) => OUT.to_owned(),
         (None, _) => word.to_owned(),
     }
 }

@@ -108,7 +108,7 @@ fn station(checkpoint: Checkpoint) -> &'static str {
         Station::Send => "the send call",
         Station::Recv => "its own reading",
         Station::Port(Hop::NetifIn, ANY_PORT) => "its drop events",
-        Station::Port(_, ANY_PORT) => "any interface on their way out",
+        Station::Port(Hop::DevQueue, ANY_PORT) => "any interface on their way out",
         Station::Hop(hop) | Station::Port(hop, _) => hop.name(),
     }
 }

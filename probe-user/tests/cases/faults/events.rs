@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    process,
 };
 
 use nix::{
@@ -28,7 +27,7 @@ impl Events {
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .expect("private mounts");
         mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), None::<&str>).ok()?;
-        let folder = Path::new(TRACEFS).join(format!("instances/probe-faults-{}", process::id()));
+        let folder = Path::new(TRACEFS).join(format!("instances/probe-faults-{}", nix::unistd::gettid()));
         fs::create_dir(&folder).ok()?;
         let events = Self { folder };
         let write = |file: &str, value: &str| fs::write(events.folder.join(file), value);

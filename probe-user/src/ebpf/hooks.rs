@@ -1,0 +1,89 @@
+//! Reads what netfilter's hooks of other network namespaces saw, and gives those namespaces their slots.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, Map, MapData},
+};
+use probe_ebpf::{
+    Hop, Passage,
+    contract::{
+        hook::{HOOK_HOPS, HOOKS_OF_PROBE, MAX_HOOKED, hook_index},
+        kind::Echo,
+        names,
+    },
+};
+
+use super::{
+    KernelError,
+    crossings::{UNKNOWN, mapped},
+    journeys::{PassagesByProbe, sight},
+    memory::Mapped,
+};
+use crate::model::trace::ProbePassage;
+
+const WORDS_OF_STEP: usize = size_of::<Passage>() / 8;
+
+/// Returns the maps of hooks with their sizes, for a run of so many probes.
+pub fn map_sizes(probes: u16) -> [(&'static str, u32); 2] {
+    [(names::HOOK_SLOTS, MAX_HOOKED), (names::HOOKS, u32::from(probes) * HOOKS_OF_PROBE)]
+}
+
+/// What each hop saw of requests and of replies.
+pub type PassagesByHop = BTreeMap<Hop, (PassagesByProbe, PassagesByProbe)>;
+
+/// The maps of hooks: the slots, and in this process's memory what was seen.
+#[derive(Debug)]
+pub struct Hooks {
+    slots: HashMap<MapData, u32, u32>,
+    given: u32,
+    passages: Mapped,
+    probes: u16,
+}
+
+impl Hooks {
+    /// Takes them out of `programs`, which must be loaded for the crossings of so many `probes` in every namespace.
+    ///
+    /// # Errors
+    /// [`KernelError::NoMap`] where they are not, [`KernelError::Memory`] where memory is short.
+    pub fn take(programs: &mut Ebpf, probes: u16) -> Result<Self, KernelError> {
+        let missing = || KernelError::NoMap { name: names::HOOK_SLOTS };
+        let slots: Map = programs.take_map(names::HOOK_SLOTS).ok_or_else(missing)?;
+        let slots = HashMap::try_from(slots).map_err(|source| KernelError::of_map(names::HOOK_SLOTS, source))?;
+        let passages = mapped(programs, names::HOOKS, u32::from(probes) * HOOKS_OF_PROBE, size_of::<Passage>())?;
+        Ok(Self { slots, given: 0, passages, probes })
+    }
+
+    /// Gives the namespace with the inode `netns` a slot: from here on, what passes programs that are attached in it is
+    /// noted there. None where every slot is taken.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn give(&mut self, netns: u32) -> Result<Option<u32>, KernelError> {
+        if self.given >= MAX_HOOKED {
+            return Ok(None);
+        }
+        let slot = self.given;
+        self.slots.insert(netns, slot, 0).map_err(|source| KernelError::of_map(names::HOOK_SLOTS, source))?;
+        self.given += 1;
+        Ok(Some(slot))
+    }
+
+    /// Returns what was seen so far in the namespace with this slot, by hop.
+    pub fn read(&self, slot: u32) -> PassagesByHop {
+        let leg = |hop: u32, echo: Echo| -> PassagesByProbe {
+            let step = |probe: u16| Some((probe, self.step(hook_index(slot, hop, echo, u32::from(probe)))?));
+            (0..self.probes).filter_map(step).collect()
+        };
+        let hops = (0..).zip(HOOK_HOPS);
+        hops.map(|(number, hop)| (hop, (leg(number, Echo::Request), leg(number, Echo::Reply)))).collect()
+    }
+
+    fn step(&self, index: u32) -> Option<ProbePassage> {
+        let first = index as usize * WORDS_OF_STEP;
+        let words = self.passages.words().get(first..first + WORDS_OF_STEP)?;
+        let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
+        sight(bytemuck::cast(words), UNKNOWN)
+    }
+}

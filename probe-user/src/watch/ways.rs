@@ -1,0 +1,106 @@
+//! Which way the packets of a run take out of a place in between, by the very key that they have there: behind what a NAT
+//! rewrote, and from where they came in.
+
+use std::net::IpAddr;
+
+use probe_ebpf::{Echo, Hop};
+
+use crate::{
+    host::{
+        neighbour,
+        policy::{self, RouteKey},
+    },
+    model::trace::{Finding, NextHopFacts, PlaceTrace, RouteChoice, RoutePurpose},
+};
+
+/// How packets of one leg are routed in a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RoutedLeg {
+    /// The leg.
+    pub(super) leg: Echo,
+    /// What routing knows of them.
+    pub(super) key: RouteKey,
+}
+
+/// Returns how the packets of each leg are routed in `place`, as they left the prerouting hook; nothing of what was not seen
+/// there. `name` is the name of an interface.
+pub(super) fn of(place: &PlaceTrace, mut name: impl FnMut(u32) -> String) -> Vec<RoutedLeg> {
+    let Some(hooks) = &place.hooks else { return Vec::new() };
+    let mut legs = Vec::new();
+    for leg in [Echo::Request, Echo::Reply] {
+        let seen = hooks.hops.get(Hop::NfPreroutingLast.name()).and_then(|hop| hop.seen(leg));
+        let Some(passage) = seen.and_then(|seen| seen.values().next()) else { continue };
+        let Some((from, to)) = passage.source.zip(passage.destination) else { continue };
+        let came_by = name(passage.ifindex);
+        legs.push(RoutedLeg { leg, key: RouteKey::forwarded(from, to, 0, &came_by) });
+    }
+    legs
+}
+
+/// Returns which rule and route each of them meets in the calling thread's network namespace, and whom that asks for.
+pub(super) fn out(legs: &[RoutedLeg]) -> Vec<(Finding, Option<NextHopFacts>)> {
+    let keys: Vec<_> = legs.iter().map(|leg| (leg.key.clone(), RoutePurpose::Way)).collect();
+    let with_hop = |finding: Finding| match finding {
+        Finding::Routing(choice) => {
+            let hop = hop(&choice);
+            (Finding::Routing(choice), hop)
+        }
+        other => (other, None),
+    };
+    policy::choices(&keys).into_iter().map(with_hop).collect()
+}
+
+/// Returns whom a route asks for, where it leads on.
+fn hop(choice: &RouteChoice) -> Option<NextHopFacts> {
+    let interface = choice.interface.clone().filter(|name| choice.ends.is_none() && name != "lo")?;
+    let route = choice.route.split(' ').next().filter(|word| !word.is_empty() && *word != "local")?.to_owned();
+    let whole = if choice.to.is_ipv4() { 32 } else { 128 };
+    let prefix = match route.split_once('/') {
+        Some((_, bits)) => bits.parse().unwrap_or(whole),
+        None if route == "default" => 0,
+        None => whole,
+    };
+    let next = choice.gateway.unwrap_or(choice.to);
+    Some(NextHopFacts { to: choice.to, next, interface, route, prefix, instead: None })
+}
+
+/// Makes the kernel look once more for whom these ask for and have not found; returns which addresses those are.
+pub(super) fn look_for(legs: &[RoutedLeg]) -> Vec<IpAddr> {
+    let hops = out(legs).into_iter().filter_map(|(_, hop)| hop);
+    hops.filter_map(|hop| neighbour::look_for_at(hop.next, &hop.interface)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(route: &str, gateway: Option<[u8; 4]>, ends: Option<&str>) -> RouteChoice {
+        RouteChoice {
+            purpose: RoutePurpose::Way,
+            from: None,
+            to: [10, 91, 0, 77].into(),
+            mark: 0,
+            rule: "100: from all lookup 77".into(),
+            table: "77".into(),
+            route: route.into(),
+            ends: ends.map(str::to_owned),
+            interface: Some("eth0".into()),
+            gateway: gateway.map(IpAddr::from),
+        }
+    }
+
+    #[test]
+    fn a_route_asks_for_its_gateway_or_for_the_end_itself() {
+        let by = |route: &str, gateway| hop(&choice(route, gateway, None)).expect("a next hop");
+        let on_link = by("10.91.0.0/24 dev eth0", None);
+        assert_eq!((on_link.next, on_link.prefix), ([10, 91, 0, 77].into(), 24));
+        let gateway = by("default via 10.91.0.66 dev eth0", Some([10, 91, 0, 66]));
+        assert_eq!((gateway.next, gateway.prefix, gateway.route.as_str()), ([10, 91, 0, 66].into(), 0, "default"));
+    }
+
+    #[test]
+    fn a_route_that_ends_packets_or_keeps_them_asks_for_nobody() {
+        assert_eq!(hop(&choice("blackhole default", None, Some("blackhole"))), None);
+        assert_eq!(hop(&choice("local 10.91.0.77 dev lo", None, None)), None);
+    }
+}
