@@ -9,6 +9,7 @@ pub(crate) mod disposition;
 pub(crate) mod drops;
 pub(crate) mod filter;
 pub(crate) mod flows;
+pub(crate) mod follow;
 pub(crate) mod guard;
 pub(crate) mod hook;
 pub(crate) mod hops;

@@ -13,6 +13,7 @@ pub mod lab;
 pub mod observe;
 pub mod place;
 pub mod receive;
+pub mod run;
 pub mod schema;
 pub mod send;
 pub mod values;
@@ -44,6 +45,8 @@ const AFTER_HELP: &str =
 pub enum Verb {
     /// Find out exactly where echo packets stop
     Diagnose(diagnose::DiagnoseArgs),
+    /// Run a command that pings, and find out where its echo packets stop
+    Run(run::RunArgs),
     /// Show the ICMP echo traffic of a network interface live, per id, with loss and RTT
     Observe(observe::Observe),
     /// Send echo requests or unsolicited echo replies

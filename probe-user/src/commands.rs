@@ -7,12 +7,14 @@ pub mod doctor;
 mod ends;
 pub mod experiment;
 pub mod filter;
+mod follow;
 mod interrupt;
 pub mod lab;
 pub mod observe;
 mod place;
 mod progress;
 pub mod receive;
+pub mod run;
 pub mod schema;
 pub mod send;
 mod stop;
@@ -58,6 +60,7 @@ fn run(cli: Cli) -> CommandResult {
         Verb::Lab(args) => lab::run(&args, &screen),
         Verb::Doctor(args) => doctor::run(&args, &screen),
         Verb::Diagnose(args) => diagnose::run(&args, &screen),
+        Verb::Run(args) => run::run(&args, &screen),
         Verb::Experiment(args) => experiment::run(&args, &screen),
         Verb::Characterize(args) => characterize::run(&args, &screen),
         Verb::Agent(args) => agent::run(&args),

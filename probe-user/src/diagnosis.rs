@@ -11,6 +11,7 @@ pub mod control;
 pub mod document;
 mod explain;
 mod firewall;
+pub mod followed;
 mod gathering;
 mod hooks;
 pub mod ledger;
@@ -90,6 +91,9 @@ pub struct Evidence {
     /// that in which it was typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enter: Option<String>,
+    /// What there is besides where not the run's own probes were followed, but echoes of other programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<followed::Following>,
 }
 
 /// Whom the probes were for.
@@ -166,6 +170,7 @@ impl Evidence {
             forwarding_peer: None,
             untold: 0,
             enter: None,
+            following: None,
         }
     }
 

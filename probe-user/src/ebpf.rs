@@ -11,6 +11,7 @@ pub mod drops;
 pub mod error;
 pub mod filter;
 pub mod flows;
+pub mod followed;
 pub mod foreign;
 pub mod guard;
 pub mod hooks;

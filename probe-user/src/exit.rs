@@ -13,6 +13,8 @@ pub enum Exit {
     Failed,
     /// Ctrl-C or SIGTERM; what was learned so far is printed.
     Interrupted,
+    /// Another command was run, and this is its own exit status, as a shell has it.
+    Command(u8),
 }
 
 impl Exit {
@@ -23,6 +25,7 @@ impl Exit {
             Self::Stopped => 1,
             Self::Failed => 2,
             Self::Interrupted => 130,
+            Self::Command(status) => status,
         }
     }
 }
@@ -41,5 +44,6 @@ mod tests {
     fn codes_are_the_documented_ones() {
         let codes = [Exit::Done, Exit::Stopped, Exit::Failed, Exit::Interrupted].map(Exit::code);
         assert_eq!(codes, [0, 1, 2, 130]);
+        assert_eq!(Exit::Command(77).code(), 77);
     }
 }

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod options;
 pub mod packet;
 pub mod prober;
+pub mod quoted;
 pub mod returned;
 pub mod sender;
 pub mod target;

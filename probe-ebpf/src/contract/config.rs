@@ -38,17 +38,27 @@ pub struct Config {
     pub everywhere: u32,
     /// 1: echo packets without a mark are probes too, by [`Config::id`] and what follows it.
     pub numbered: u32,
-    /// The echo id of the run.
+    /// The echo id of the run; of the echoes that are followed, with [`super::follow::OF_ONE_ID`].
     pub id: u32,
     /// The sequence number of its first probe.
     pub first_seq: u32,
-    /// How many probes it has.
+    /// How many probes it has, or how many echoes are followed at most.
     pub probes: u32,
     /// [`super::journey::Mark::nonce`] of this run, in host byte order.
     pub nonce: u64,
+    /// Which echoes of other programs are followed instead of probes: bits of [`super::follow`], from
+    /// [`super::follow::FOLLOW`] on; 0: none.
+    pub follow: u32,
+    /// The process whose echoes are followed, with [`super::follow::OF_ONE_PROCESS`].
+    pub process: u32,
+    /// Inode of the pid namespace in which processes have the numbers that are told.
+    pub pid_namespace: u32,
+    /// 1: what this host sends gets its number only where it leaves: there are no hops of netfilter that would see it
+    /// before.
+    pub learns_late: u32,
     /// The address of the sending end, IPv4 as `::ffff:a.b.c.d`: two numbers in the order of its bytes.
     pub near: [u64; 2],
-    /// That of the other end.
+    /// That of the other end; of the echoes that are followed, with [`super::follow::TO_ONE_TARGET`].
     pub far: [u64; 2],
 }
 

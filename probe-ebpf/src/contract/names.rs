@@ -52,6 +52,16 @@ pub const SITE_SLOTS: &str = "probe_site_slot";
 pub const SITE_COUNT: &str = "probe_site_num";
 /// Which probe crossed which of them.
 pub const CROSSINGS: &str = "probe_crossings";
+/// What each followed echo was at first sight.
+pub const FOLLOWED: &str = "probe_followed";
+/// The numbers of followed echoes, by what tells them apart.
+pub const FOLLOW_KEYS: &str = "probe_f_keys";
+/// Echoes that are not followed.
+pub const FOLLOW_OTHERS: &str = "probe_f_others";
+/// How many numbers were given.
+pub const FOLLOW_COUNT: &str = "probe_f_count";
+/// Where requests get numbers: bits of [`crate::follow`]; 0: nowhere yet, or no more.
+pub const FOLLOW_SIGHTS: &str = "probe_f_sights";
 /// The slot of each other network namespace whose netfilter hooks are watched.
 pub const HOOK_SLOTS: &str = "probe_hook_slot";
 /// Which probe passed which of those hooks.
@@ -119,7 +129,12 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 49] = [
+pub const ALL: [&str; 54] = [
+    FOLLOWED,
+    FOLLOW_KEYS,
+    FOLLOW_OTHERS,
+    FOLLOW_COUNT,
+    FOLLOW_SIGHTS,
     HOOK_SLOTS,
     HOOKS,
     SITES,

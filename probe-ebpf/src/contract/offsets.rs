@@ -57,6 +57,20 @@ pub struct Offsets {
     pub nf_out: u32,
     /// `nf_hook_state.net`: pointer to a `net`.
     pub nf_net: u32,
+    /// `task_struct.group_leader`: pointer to the `task_struct` that stands for its process.
+    pub task_leader: u32,
+    /// `task_struct.real_parent`: pointer to the `task_struct` that made it.
+    pub task_parent: u32,
+    /// `task_struct.thread_pid`: pointer to its `pid`.
+    pub task_pid: u32,
+    /// `task_struct.comm`: its name.
+    pub task_comm: u32,
+    /// `pid.level`: how many pid namespaces it is in below the first.
+    pub pid_level: u32,
+    /// `pid.numbers`: its `upid` in each of them.
+    pub pid_numbers: u32,
+    /// `pid_namespace.ns.inum`: inode of the pid namespace.
+    pub pidns_inum: u32,
 }
 
 impl Offsets {
@@ -86,5 +100,12 @@ impl Offsets {
         nf_in: ABSENT,
         nf_out: ABSENT,
         nf_net: ABSENT,
+        task_leader: ABSENT,
+        task_parent: ABSENT,
+        task_pid: ABSENT,
+        task_comm: ABSENT,
+        pid_level: ABSENT,
+        pid_numbers: ABSENT,
+        pidns_inum: ABSENT,
     };
 }

@@ -10,6 +10,7 @@ use probe_ebpf::{
 use super::{
     atomic,
     config::config,
+    follow,
     maps::JOURNEYS,
     numbered::{Ends, by_number, numbered_between},
     reader::{Packet, WholePacket},
@@ -35,15 +36,15 @@ pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) ->
     } else {
         probe_of(&WholePacket(packet), echo, nonce)
     };
-    if marked.is_none() {
+    if marked.is_none() && !follow::is_on() {
         by_number(echo)?;
     }
     let ends = addresses(&linear, echo).or_else(|| addresses(&WholePacket(packet), echo))?;
     let probe = match marked {
         Some(probe) => probe,
-        None => numbered_between(echo, ends)?,
+        None => numbered_between(echo, [bytemuck::cast(ends.0), bytemuck::cast(ends.1)])?,
     };
-    write(hop, echo, probe, At { ifindex: packet.ifindex(), unmarked: marked.is_none() }, ends)?;
+    write(hop, echo, probe, At { ifindex: packet.ifindex(), unmarked: marked.is_none() && !follow::is_on() }, ends)?;
     Some(probe)
 }
 

@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Flow, FlowKey, GuardCount, GuardRecord, GuardSet, GuardState, Passage, Pending, PendingKey, Rule, RuleIndex,
-    RuleState, RuleStats, Skip, Tally, filter::MAX_RULES, tally::IDS,
+    Flow, FlowKey, FollowedEcho, GuardCount, GuardRecord, GuardSet, GuardState, Passage, Pending, PendingKey, Rule,
+    RuleIndex, RuleState, RuleStats, Skip, Tally, filter::MAX_RULES, tally::IDS,
 };
 
 use super::guard::note::GuardNote;
@@ -82,6 +82,20 @@ pub(crate) static SITE_COUNT: Array<u64> = Array::with_max_entries(1, 0);
 #[map(name = "probe_crossings")]
 pub(crate) static CROSSINGS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPABLE);
 
+#[map(name = "probe_followed")]
+pub(crate) static FOLLOWED: Array<FollowedEcho> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+#[map(name = "probe_f_keys")]
+pub(crate) static FOLLOW_KEYS: HashMap<u64, u32> = HashMap::with_max_entries(UNUSED, 0);
+
+#[map(name = "probe_f_others")]
+pub(crate) static FOLLOW_OTHERS: LruHashMap<u64, u32> = LruHashMap::with_max_entries(UNUSED, 0);
+
+#[map(name = "probe_f_count")]
+pub(crate) static FOLLOW_COUNT: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map(name = "probe_f_sights")]
+pub(crate) static FOLLOW_SIGHTS: Array<u32> = Array::with_max_entries(1, 0);
 /// The slot of each other network namespace whose netfilter hooks are watched, by its inode. Only the user half writes it.
 #[map(name = "probe_hook_slot")]
 pub(crate) static HOOK_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(UNUSED, 0);

@@ -5,18 +5,27 @@ use probe_ebpf::{
     packet::EchoPacket,
 };
 
-use super::config::{config, id};
+use super::{
+    config::{config, id},
+    follow,
+};
 
 /// Source and destination of a packet, as [`probe_ebpf::packet::addresses`] returns them.
 pub(crate) type Ends = ([u8; 16], [u8; 16]);
 
-/// Returns which probe a packet with these ends is by its id and sequence number, where that is asked for.
+/// Source and destination of a packet, as [`probe_ebpf::packet::address_words`] returns them.
+pub(crate) type EndWords = [[u64; 2]; 2];
+
+/// Returns which probe a packet with these ends is by its id and sequence number, where that is asked for; or which of the
+/// followed echoes.
 #[inline(always)]
-pub(crate) fn numbered_between(packet: &EchoPacket, ends: Ends) -> Option<u32> {
+pub(crate) fn numbered_between(packet: &EchoPacket, ends: EndWords) -> Option<u32> {
+    if follow::is_on() {
+        return follow::find(packet, ends);
+    }
     let probe = by_number(packet)?;
     let near = [config!(near[0]), config!(near[1])];
     let far = [config!(far[0]), config!(far[1])];
-    let ends = [bytemuck::cast(ends.0), bytemuck::cast(ends.1)];
     is_between(packet.kind.echo, ends, near, far).then_some(probe)
 }
 

@@ -4,16 +4,18 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
-    Family, Skip,
+    Echo, Family, Skip,
     contract::{
+        follow::{CAME, SENT, SENT_BY_PACKET_SOCKET},
         journey::{FirstLook, first_look, probe_of},
         neighbour::{self, NeighbourMessage},
     },
-    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, addresses, parse_where},
+    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, address_words, parse_where},
 };
 
 use super::{
     config::{config, id, reads},
+    follow::{self, Sender},
     numbered::numbered_between,
     offsets::field,
 };
@@ -34,6 +36,7 @@ const ETHERNET: u16 = 14;
 /// Address families of `include/linux/socket.h`.
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const AF_PACKET: u16 = 17;
 
 /// `include/linux/net.h`, on all processors but MIPS.
 const SOCK_DGRAM: u16 = 2;
@@ -201,6 +204,8 @@ impl Skb {
         match first_look(&bytes, config!(nonce), id()) {
             FirstLook::MayBeProbe => {}
             FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Discovery(bytes)),
+            // Of other programs any echo is looked at.
+            FirstLook::Discovery | FirstLook::Other if follow::is_on() => {}
             FirstLook::Discovery | FirstLook::Other => return Err(Skip::NotEcho),
         }
         if !bytes.can_be_icmp()? {
@@ -208,8 +213,31 @@ impl Skb {
         }
         let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let marked = probe_of(&bytes, &packet, config!(nonce));
-        let probe = marked.or_else(|| numbered_between(&packet, addresses(&bytes, &packet)?));
-        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked: marked.is_none(), bytes }))
+        let probe = marked.or_else(|| numbered_between(&packet, address_words(&bytes, &packet)?));
+        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked: marked.is_none() && !follow::is_on(), bytes }))
+    }
+
+    /// Gives the echo in it, which is none of the run's yet, a number, where requests get one at this sight; one that was
+    /// sent from a socket, where the sight is of those.
+    #[inline(always)]
+    pub(crate) fn learn(self, sight: u32, seen: &mut SkbEcho, anew: bool) {
+        if !follow::is_on() || seen.probe.is_some() && !anew || seen.packet.kind.echo != Echo::Request {
+            return;
+        }
+        let sender = if sight == CAME {
+            Sender::FOREIGN
+        } else {
+            let socket = field!(self.0, skb_sk, *const u8);
+            let packets = sight == SENT_BY_PACKET_SOCKET;
+            if socket.is_null() || packets && field!(socket, sock_family, u16) != AF_PACKET {
+                return;
+            }
+            // Behind the neighbour a packet may be sent in whatever process was interrupted.
+            let in_process = packets || sight == SENT;
+            Sender { socket: u32::from(field!(socket, sock_type, u16)), in_process, anew }
+        };
+        let Some(ends) = address_words(&seen.bytes, &seen.packet) else { return };
+        seen.probe = follow::learn(sight, &seen.packet, ends, sender);
     }
 
     #[inline(always)]

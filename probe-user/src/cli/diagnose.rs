@@ -26,7 +26,17 @@ use crate::{diagnosis::Responder, model::ids::echo_number};
 )]
 pub struct DiagnoseArgs {
     /// Target host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
-    pub target: String,
+    #[arg(required_unless_present = "passive")]
+    pub target: Option<String>,
+    /// Send nothing: follow the echoes of other programs instead, all that this host sends, answers or forwards, or with
+    /// TARGET or -e only those to it or with that id
+    ///
+    /// Watches for 10 seconds, or for those of -w, or until -c echoes were seen, or until Ctrl-C, and then waits for replies as
+    /// long as -W says. Echoes are told apart by program, addresses and id: the verdict is on those of which most were lost,
+    /// and a line tells of each of the others. An echo of which the request left before every hop was watched is left
+    /// out; one that may still be answered is not counted as lost.
+    #[arg(long, conflicts_with_all = ["interval", "size", "ttl", "sources", "df", "reply_only", "peer", "deploy", "walk", "trace_rules", "preload", "flood", "adaptive"])]
+    pub passive: bool,
     /// Number of probes to send [default: 10]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PROBES)))]
     pub count: Option<u16>,
@@ -112,6 +122,11 @@ pub struct DiagnoseArgs {
 const INTERVAL: Duration = Duration::from_millis(50);
 
 impl DiagnoseArgs {
+    /// Returns the target as it was typed; empty where there is none.
+    pub fn target(&self) -> &str {
+        self.target.as_deref().unwrap_or_default()
+    }
+
     /// Returns the device that the socket is bound to.
     pub fn device(&self) -> Option<&str> {
         let device = |interface: &'_ BoundTo| matches!(interface, BoundTo::Device(_) | BoundTo::Address(_, Some(_)));
@@ -180,6 +195,7 @@ Examples:
   probe diagnose b --peer 'ssh b sudo probe agent' --responder xdp      is it b's stack, or the path?
   probe diagnose b --peer 'kubectl exec -i pod -- probe agent'
   probe diagnose 10.0.0.2 --container web                   from a container, over this host, and on
+  probe diagnose --passive b.example                        where do the pings of other programs to b stop?
   probe diagnose 10.0.0.2 -s 1473 --df                      does a packet of 1501 bytes get through?
 
 Exit status: 0 every probe was answered · 1 probes stop, some are lost, or they are altered ·

@@ -4,6 +4,7 @@ mod controls;
 mod far;
 mod fate;
 mod judge;
+mod passive;
 mod place;
 mod progress;
 mod repeat;
@@ -52,6 +53,9 @@ use crate::{
 
 /// Runs `probe diagnose`.
 pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
+    if args.passive {
+        return passive::run(args, screen);
+    }
     // Before any thread begins: all of them are to be there.
     let enter = entered::enter(&args.place)?;
     path_watch::read_ahead();
@@ -114,7 +118,7 @@ fn diagnose(
     stop: &Signalled,
     progress: &ProgressLine,
 ) -> Result<Option<Known>, Failure> {
-    progress.say(&format!("resolving {}", args.target));
+    progress.say(&format!("resolving {}", args.target()));
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
     let place = place::find(args, &target)?;
@@ -377,7 +381,7 @@ impl Probing<'_> {
             local,
             peer,
             walk,
-            flags: repeat::flags(std::env::args(), &self.args.target),
+            flags: repeat::flags(std::env::args(), self.args.target()),
             controls,
             places: Vec::new(),
             vias: between,
@@ -385,6 +389,7 @@ impl Probing<'_> {
             forwarding_peer: None,
             untold: 0,
             enter: None,
+            following: None,
         };
         Ok(Known { evidence: evidence.gathered(), far, near, vias })
     }

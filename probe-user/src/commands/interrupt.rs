@@ -57,7 +57,7 @@ impl Interrupt {
 }
 
 /// Returns whether this process was started with that signal ignored.
-fn is_ignored(signal: libc::c_int) -> bool {
+pub(super) fn is_ignored(signal: libc::c_int) -> bool {
     // SAFETY: all zeros is a valid `sigaction`.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: without a new action the call only writes the present one, to memory that outlives it.

@@ -4,6 +4,7 @@ use crate::ebpf;
 use std::{
     env,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
 };
 
 use terminal_size::{Height, Width, terminal_size_of};
@@ -14,10 +15,15 @@ use crate::{cli::Output, harmless, report::Style};
 
 /// Returns what stdout can show: colour only on a terminal and without `NO_COLOR`, Unicode only in a UTF-8 locale.
 pub(super) fn style() -> Style {
-    let terminal = io::stdout().is_terminal();
+    style_of(&io::stdout())
+}
+
+/// Returns what that stream can show.
+pub(super) fn style_of(stream: &(impl IsTerminal + AsFd)) -> Style {
+    let terminal = stream.is_terminal();
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let colour = terminal && !set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb");
-    let width = if terminal { columns().unwrap_or(100) } else { 100 };
+    let width = if terminal { width(stream).unwrap_or(100) } else { 100 };
     Style { colour, unicode: utf8_locale(), width, ..Style::plain() }
 }
 
@@ -38,7 +44,11 @@ pub(super) fn is_terminal() -> bool {
 
 /// Returns the width of the terminal in columns.
 pub(super) fn columns() -> Option<usize> {
-    terminal_size_of(io::stdout()).map(|(Width(columns), _)| usize::from(columns))
+    width(io::stdout())
+}
+
+fn width(stream: impl AsFd) -> Option<usize> {
+    terminal_size_of(stream).map(|(Width(columns), _)| usize::from(columns))
 }
 
 /// Returns the height of the terminal in lines.

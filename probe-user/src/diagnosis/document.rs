@@ -11,6 +11,7 @@ use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
     control::ControlRun,
+    followed::flows::FollowedRun,
     path::{Checkpoint, Side},
     resolution::{NeighbourSaid, OtherHost},
 };
@@ -46,6 +47,9 @@ pub struct Diagnosis {
     pub alterations: Vec<Alteration>,
     /// What is worth knowing and is no fault, a sentence each: duplicates, another order, another sender.
     pub notes: Vec<String>,
+    /// Whose echoes were followed, where it was not the run that sent them; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub followed: Option<FollowedRun>,
     /// What was sent besides the probes, with one thing changed, and what came of it.
     pub controls: Vec<ControlRun>,
     /// Every hop of the path, in path order.

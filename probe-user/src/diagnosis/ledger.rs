@@ -11,7 +11,7 @@ use probe_ebpf::{Family, Hop};
 use super::{
     Evidence, ProbeMode, between,
     document::BlindSpot,
-    names,
+    followed, names,
     path::{ANY_PORT, Checkpoint, PathStep, Requirement, Side, Station, journey},
     places::{DropLocation, DropPoint, Whose, lies_between},
 };
@@ -216,7 +216,10 @@ fn row(evidence: &Evidence, step: PathStep) -> LedgerRow {
     let whole = |seen| LedgerRow { step, seen, proven: BTreeSet::new(), blind: None };
     match step.checkpoint.station {
         Station::Send => whole(sent().collect()),
-        Station::Recv => whole(sent().filter(|probe| evidence.sending.received.contains_key(probe)).collect()),
+        Station::Recv => match followed::way::blind_at_the_end(evidence) {
+            Some(why) => LedgerRow { blind: Some(why), ..whole(BTreeSet::new()) },
+            None => whole(sent().filter(|probe| evidence.sending.received.contains_key(probe)).collect()),
+        },
         Station::Hop(hop) => hop_row(evidence, step, hop),
         Station::Port(hop, port) => port_row(evidence, step, hop, port),
     }

@@ -10,7 +10,7 @@ use probe_ebpf::Echo;
 use probe_ebpf::Hop;
 
 pub use super::station::{ANY_PORT, Checkpoint, PathStep, Requirement, Side, Station};
-use super::{Evidence, ProbeMode, Responder, between, station::step};
+use super::{Evidence, ProbeMode, Responder, between, followed, station::step};
 use crate::model::{
     attach::XdpAttachment,
     trace::{HopTrace, HostTrace},
@@ -43,6 +43,9 @@ const IN: [(Hop, Requirement); 7] = [
 
 /// The whole way of a probe of this run and of its reply, in the order of time.
 pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
+    if let Some(steps) = followed::way::journey(evidence) {
+        return steps;
+    }
     let first = evidence.first_leg();
     let mut steps = vec![step(first, Side::Local, Station::Send, Must)];
     steps.extend(out(first, Side::Local));

@@ -287,7 +287,8 @@ fn before(station: Station, family: Family) -> &'static [DropPoint] {
         Hop::NfPreroutingLast => &[NfPrerouting],
         Hop::NfInputFirst => &[RouteIn, NfForward, Reassembly],
         Hop::NfInputLast => &[NfInput],
-        Hop::NfForwardFirst | Hop::NfForwardLast => &[],
+        Hop::NfForwardFirst => &[RouteIn],
+        Hop::NfForwardLast => &[NfForward],
         Hop::IcmpIn => &[Icmp, Answer],
         Hop::SocketIn => &[],
     }

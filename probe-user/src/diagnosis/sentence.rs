@@ -3,6 +3,7 @@
 use super::{
     Evidence, ProbeMode, Responder,
     document::{Alteration, Confidence, Diagnosis, Layer, Outcome, PlaceRole, Stop, StopHost, Value, Witness},
+    followed::{self, flows::FollowedRole},
     neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,
@@ -64,6 +65,11 @@ impl Teller<'_> {
         }
     }
 
+    /// Whether this host is whom another one asks.
+    fn answers_itself(&self) -> bool {
+        self.evidence.following.as_ref().is_some_and(|following| following.role == FollowedRole::Target)
+    }
+
     fn near(&self) -> String {
         self.evidence.name(Side::Local)
     }
@@ -111,6 +117,9 @@ impl Teller<'_> {
     }
 
     fn inconclusive(&self) -> String {
+        if let (0, Some(following)) = (self.diagnosis.sent, &self.evidence.following) {
+            return followed::nothing(following);
+        }
         if self.diagnosis.sent == 0 {
             return "Nothing was sent, so nothing is known.".to_owned();
         }
@@ -174,6 +183,9 @@ impl Teller<'_> {
                 format!("{packets} {were} {}", placed(&by, &format!("on {near} itself")))
             }
             (StopHost::Local, Echo::Request) => format!("{packets} {were} {}", placed(&by, &format!("on {near}"))),
+            (StopHost::Local, Echo::Reply) if self.answers_itself() => {
+                format!("{packets} that {near} made {were} {}", placed(&by, &format!("on {near} itself")))
+            }
             (StopHost::Local, Echo::Reply) => {
                 format!("{packets} came back to {near} and {were} {}", placed(&by, "there"))
             }

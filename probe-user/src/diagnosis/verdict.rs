@@ -8,7 +8,7 @@ use super::{
         BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Outcome, Place, PlaceRole, SideCosts, SideFacts,
         Sides, Stop, Verdict, Witness,
     },
-    explain, firewall,
+    explain, firewall, followed,
     ledger::{Gap, Ledger, LedgerRow},
     neighbour,
     path::{Side, Station},
@@ -60,6 +60,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         stops,
         alterations: alterations.into_iter().chain(rewritten).collect(),
         notes,
+        followed: evidence.following.as_ref().map(|following| following.run.clone()),
         controls: evidence.controls.clone(),
         hops: hops(&ledger, evidence),
         rtt_ns: timing::round_trips(evidence),
@@ -153,6 +154,7 @@ fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
         stop.cause.detail = Some(text);
     }
     advice::give(&mut stop, evidence);
+    followed::leave_out_own_probes(&mut stop, evidence);
     let explained = explain::complete(&mut stop, gap, chosen, evidence, rewrites);
     // Whom answers wait for that go to another address than the sender's, only the look-up of that address would tell; and for
     // a socket that is bound past an own address, who else hears the question says nothing.

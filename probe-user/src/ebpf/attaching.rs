@@ -20,6 +20,7 @@ use crate::{
     ebpf::{
         KernelError, absorbed,
         drops::ring_bytes,
+        followed::FollowJob,
         hops::{self, Share, TraceLink, drops::FreeTracepoint, netfilter::NetfilterLinks, tc::TcLink},
         load::{self, Job, Journey, NumberedProbes, Switch},
         netfilter::Maps,
@@ -29,6 +30,7 @@ use crate::{
     host::device::{self, AttachMode, Device, ModeChoice, XdpPurpose, xdp_mode},
     model::{
         attach::{TcChoice, XdpAttachment},
+        followed::FollowRequest,
         request::{HostRole, RequestHandling, WatchRequest},
     },
 };
@@ -61,18 +63,19 @@ pub(crate) struct AttachedHops {
 /// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched becomes blind, which is no error.
 pub(crate) fn attach(
     request: &WatchRequest,
+    follow: Option<FollowJob>,
     device: Option<&Device>,
     running: &RunningKernel,
 ) -> Result<AttachedHops, KernelError> {
     let nic = device.map(|device| Nic::of(device, request)).transpose()?;
-    let mut programs = read(request, device, (running.offsets(), running.drop_config()))?;
+    let families = families(request, follow);
+    let mut programs = read(request, (follow, &families), device, (running.offsets(), running.drop_config()))?;
     let maps = Maps::of(&programs);
     let mut left = Share::whole(&mut programs);
     // First those that wait longest for the kernel: the others are verified meanwhile.
     let mut tasks = nic.as_ref().map_or_else(Vec::new, |nic| nic.tasks(&mut left));
     tasks.extend(traces(&mut left, running));
-    let family = family(request);
-    tasks.push(Box::new(move || attach_netfilter(&maps, running, family)));
+    tasks.push(Box::new(move || attach_netfilter(&maps, running, &families)));
     for hop in hops::cgroup::HOPS {
         let share = left.split_off(&[hop.row().program]);
         tasks.push(Box::new(move || attach_cgroup(share, hop)));
@@ -93,7 +96,8 @@ pub(crate) fn attach(
 /// As [`attach`].
 pub(crate) fn attach_nic(request: &WatchRequest, device: &Device) -> Result<AttachedHops, KernelError> {
     let nic = Nic::of(device, request)?;
-    let mut programs = read(request, Some(device), (Offsets::NONE, DropConfig::zeroed()))?;
+    let families = [family(request)];
+    let mut programs = read(request, (None, &families), Some(device), (Offsets::NONE, DropConfig::zeroed()))?;
     let mut left = Share::whole(&mut programs);
     let mut all = Part::default();
     parallel::run(nic.tasks(&mut left)).into_iter().for_each(|part| all.add(part));
@@ -105,6 +109,7 @@ pub(crate) fn attach_nic(request: &WatchRequest, device: &Device) -> Result<Atta
 /// Makes the maps and reads the programs. None is in the kernel yet.
 fn read(
     request: &WatchRequest,
+    (follow, families): (Option<FollowJob>, &[Family]),
     device: Option<&Device>,
     (offsets, drops): (Offsets, DropConfig),
 ) -> Result<Ebpf, KernelError> {
@@ -124,7 +129,8 @@ fn read(
         everywhere: request.everywhere,
         drop_ring_bytes: ring_bytes(),
     };
-    let mut job = Job { count: Switch::Off, only: Some(family(request)), journey: Some(journey), ..Job::count(&[]) };
+    let only = if let [one] = families { Some(*one) } else { None };
+    let mut job = Job { count: Switch::Off, only, journey: Some(journey), follow, ..Job::count(&[]) };
     job.requests = request.requests;
     if let Some(device) = device {
         job.link_layer = link_layer(device);
@@ -146,6 +152,14 @@ fn numbered(request: &WatchRequest) -> Option<NumberedProbes> {
         HostRole::Receiver => (request.remote, request.local),
     };
     Some(NumberedProbes { numbers: Numbers { id: request.id, first_seq, probes: request.probes }, near, far })
+}
+
+/// Returns the IP versions that are watched: both where it is not known beforehand whom the echoes are for.
+pub(crate) fn families(request: &WatchRequest, follow: Option<FollowJob>) -> Vec<Family> {
+    match follow {
+        Some(FollowJob { request: FollowRequest { target: None, .. }, .. }) => vec![Family::V4, Family::V6],
+        _ => vec![family(request)],
+    }
 }
 
 fn family(request: &WatchRequest) -> Family {
@@ -269,8 +283,8 @@ fn attach_end(mut share: Share<'_>, running: &RunningKernel, end: FreeTracepoint
     }
 }
 
-fn attach_netfilter(maps: &Maps<'_>, running: &RunningKernel, family: Family) -> Part {
-    let netfilter = hops::netfilter::attach_beside(maps, running, &[family]);
+fn attach_netfilter(maps: &Maps<'_>, running: &RunningKernel, families: &[Family]) -> Part {
+    let netfilter = hops::netfilter::attach_beside(maps, running, families);
     let watched: BTreeSet<Hop> = netfilter.watched().collect();
     let blind = netfilter.blind().iter().filter(|(hop, _)| !watched.contains(hop));
     let blind = blind.map(|(hop, why)| (*hop, why.clone())).collect();

@@ -18,7 +18,13 @@ use probe_ebpf::{
     tally::{IDS, rows},
 };
 
-use super::{KernelError, absorbed, border::Plain, crossings, hooks, hops, journeys, neighbours, object};
+use super::{
+    KernelError, absorbed,
+    border::Plain,
+    crossings,
+    followed::{self, FollowJob},
+    hooks, hops, journeys, neighbours, object,
+};
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
 /// What the programs are loaded for. A feature that is off is not in the program that the kernel runs.
@@ -50,6 +56,8 @@ pub struct Job {
     pub journey: Option<Journey>,
     /// What happens to the requests of that run where they enter.
     pub requests: RequestHandling,
+    /// Which echoes of other programs are followed instead of probes; none: no echoes.
+    pub follow: Option<FollowJob>,
 }
 
 /// A run whose probes are followed, and what its programs must know.
@@ -84,15 +92,13 @@ pub struct NumberedProbes {
     pub far: IpAddr,
 }
 
-impl NumberedProbes {
-    /// Returns an address as the kernel half compares it.
-    fn words(address: IpAddr) -> [u64; 2] {
-        let octets = match address {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
-        bytemuck::cast(octets)
-    }
+/// Returns an address as the kernel half compares it.
+pub fn words(address: IpAddr) -> [u64; 2] {
+    let octets = match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    bytemuck::cast(octets)
 }
 
 /// On or off.
@@ -134,11 +140,13 @@ impl Job {
             only: None,
             journey: None,
             requests: RequestHandling::Pass,
+            follow: None,
         }
     }
 
     fn config(&self, rows: Rows) -> Config {
         let numbered = self.journey.and_then(|journey| journey.numbered);
+        let follow = self.follow;
         let number = |of: fn(Numbers) -> u16| numbered.map_or(0, |numbered| u32::from(of(numbered.numbers)));
         Config {
             abi: ABI_VERSION,
@@ -164,12 +172,19 @@ impl Job {
             netns: self.journey.map_or(0, |journey| journey.netns),
             everywhere: u32::from(self.journey.is_some_and(|journey| journey.everywhere)),
             numbered: u32::from(numbered.is_some()),
-            id: number(|numbers| numbers.id),
+            id: follow.and_then(|follow| follow.request.id).map_or(number(|numbers| numbers.id), u32::from),
             first_seq: number(|numbers| numbers.first_seq),
-            probes: number(|numbers| numbers.probes),
+            probes: follow.map_or(number(|numbers| numbers.probes), |follow| u32::from(follow.request.most)),
             nonce: self.journey.map_or(0, |journey| journey.nonce),
-            near: numbered.map_or([0; 2], |numbered| NumberedProbes::words(numbered.near)),
-            far: numbered.map_or([0; 2], |numbered| NumberedProbes::words(numbered.far)),
+            follow: follow.map_or(0, |follow| follow.bits()),
+            process: follow.and_then(|follow| follow.request.process).unwrap_or(0),
+            pid_namespace: follow.map_or(0, |follow| follow.pid_namespace),
+            learns_late: u32::from(follow.is_some_and(|follow| follow.late)),
+            near: numbered.map_or([0; 2], |numbered| words(numbered.near)),
+            far: match (follow, numbered) {
+                (Some(follow), _) => follow.target(),
+                (None, numbered) => numbered.map_or([0; 2], |numbered| words(numbered.far)),
+            },
             only: match self.only {
                 None => 0,
                 Some(Family::V4) => probe_ebpf::config::ONLY_V4,
@@ -214,6 +229,9 @@ impl Job {
             if journey.crossings > 0 && journey.everywhere {
                 sizes.extend(hooks::map_sizes(journey.crossings));
             }
+        }
+        if self.follow.is_some() {
+            sizes.extend(followed::map_sizes());
         }
         if self.requests.kept() {
             sizes.push((names::ABSORBED, absorbed::RING_BYTES));

@@ -233,6 +233,7 @@ fn job(device: &Device, options: &WatchOptions, hops: &[Hop], mode: AttachMode) 
         only: None,
         journey: None,
         requests: RequestHandling::Pass,
+        follow: None,
     }
 }
 

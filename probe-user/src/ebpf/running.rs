@@ -61,6 +61,12 @@ impl RunningKernel {
         reading.and_then(|reading| reading.join().ok()).unwrap_or_else(Self::read)
     }
 
+    /// Keeps what was read for the next call of [`RunningKernel::taken`].
+    pub fn keep(self) {
+        let kept = thread::Builder::new().spawn(move || self).ok();
+        *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
     /// Returns its types.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ pub enum OffsetGroup {
     Packet,
     /// The state of a netfilter hook.
     Netfilter,
+    /// The process that sends, and those that it descends from.
+    Process,
     /// Fields that no program requires.
     Detail,
 }
@@ -32,6 +34,12 @@ struct Row {
     slot: fn(&mut Offsets) -> &mut u32,
 }
 
+/// The size of an array whose length the structure leaves open.
+const OPEN: u32 = 0;
+
+/// Bytes of a `struct upid`, of which `pid.numbers` had one element before Linux 6.5, and since then has an open number.
+const UPID: u32 = 16;
+
 const fn row(
     group: OffsetGroup,
     structure: &'static str,
@@ -42,7 +50,7 @@ const fn row(
     Row { group, structure, path, bytes, slot }
 }
 
-const ROWS: [Row; 24] = [
+const ROWS: [Row; 31] = [
     row(OffsetGroup::Packet, "sk_buff", "head", 8, |offsets| &mut offsets.skb_head),
     row(OffsetGroup::Packet, "sk_buff", "data", 8, |offsets| &mut offsets.skb_data),
     row(OffsetGroup::Packet, "sk_buff", "tail", 4, |offsets| &mut offsets.skb_tail),
@@ -67,6 +75,13 @@ const ROWS: [Row; 24] = [
     row(OffsetGroup::Netfilter, "nf_hook_state", "in", 8, |offsets| &mut offsets.nf_in),
     row(OffsetGroup::Netfilter, "nf_hook_state", "out", 8, |offsets| &mut offsets.nf_out),
     row(OffsetGroup::Netfilter, "nf_hook_state", "net", 8, |offsets| &mut offsets.nf_net),
+    row(OffsetGroup::Process, "task_struct", "group_leader", 8, |offsets| &mut offsets.task_leader),
+    row(OffsetGroup::Process, "task_struct", "real_parent", 8, |offsets| &mut offsets.task_parent),
+    row(OffsetGroup::Process, "task_struct", "thread_pid", 8, |offsets| &mut offsets.task_pid),
+    row(OffsetGroup::Process, "task_struct", "comm", 16, |offsets| &mut offsets.task_comm),
+    row(OffsetGroup::Process, "pid", "level", 4, |offsets| &mut offsets.pid_level),
+    row(OffsetGroup::Process, "pid", "numbers", OPEN, |offsets| &mut offsets.pid_numbers),
+    row(OffsetGroup::Process, "pid_namespace", "ns.inum", 4, |offsets| &mut offsets.pidns_inum),
 ];
 
 impl Layout {
@@ -74,7 +89,9 @@ impl Layout {
     pub fn of(btf: &Btf) -> Self {
         let mut layout = Self { offsets: Offsets::NONE, lacks: Vec::new() };
         for row in ROWS {
-            match btf.offset(row.structure, row.path, row.bytes) {
+            let with = |bytes| btf.offset(row.structure, row.path, bytes);
+            let found = with(row.bytes).or_else(|lack| if row.bytes == OPEN { with(UPID) } else { Err(lack) });
+            match found {
                 Ok(offset) => *(row.slot)(&mut layout.offsets) = offset,
                 Err(lack) => layout.lacks.push((row.group, lack)),
             }
@@ -120,7 +137,7 @@ mod tests {
     fn the_running_kernel_lacks_nothing() {
         let Some(btf) = crate::skip::running_btf("the_running_kernel_lacks_nothing") else { return };
         let layout = Layout::of(&btf);
-        for group in [OffsetGroup::Packet, OffsetGroup::Netfilter, OffsetGroup::Detail] {
+        for group in [OffsetGroup::Packet, OffsetGroup::Netfilter, OffsetGroup::Process, OffsetGroup::Detail] {
             assert_eq!(layout.lack(group), None);
         }
     }

@@ -22,6 +22,8 @@ pub enum PrivilegedTask {
     Lab,
     /// `probe diagnose`.
     Diagnose,
+    /// `probe run`.
+    Run,
     /// `probe agent`.
     Agent,
 }
@@ -35,8 +37,8 @@ const SEND_AND_ATTACH: &[Capability] =
 
 impl PrivilegedTask {
     /// Every task.
-    pub const ALL: [Self; 7] =
-        [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab, Self::Diagnose, Self::Agent];
+    pub const ALL: [Self; 8] =
+        [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab, Self::Diagnose, Self::Run, Self::Agent];
 
     /// Returns the command that the user types for it, without the program's name.
     pub const fn verb(self) -> &'static str {
@@ -47,6 +49,7 @@ impl PrivilegedTask {
             Self::SendRaw => "send",
             Self::Lab => "lab",
             Self::Diagnose => "diagnose",
+            Self::Run => "run",
             Self::Agent => "agent",
         }
     }
@@ -55,7 +58,7 @@ impl PrivilegedTask {
     pub const fn needs(self) -> &'static [Capability] {
         match self {
             Self::Observe | Self::Receive | Self::Filter => ATTACH,
-            Self::Diagnose | Self::Agent => SEND_AND_ATTACH,
+            Self::Diagnose | Self::Run | Self::Agent => SEND_AND_ATTACH,
             Self::SendRaw => &[Capability::CAP_NET_RAW],
             Self::Lab => &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN],
         }
@@ -123,6 +126,7 @@ impl Privileges {
                     | PrivilegedTask::Receive
                     | PrivilegedTask::Filter
                     | PrivilegedTask::Diagnose
+                    | PrivilegedTask::Run
                     | PrivilegedTask::Agent
             ) && ATTACH.contains(&capability)
                 && self.holds(Capability::CAP_SYS_ADMIN)

@@ -1,6 +1,7 @@
 //! `probe.diagnosis/1` for people: the answer first, then the path with its counts, the cause, the proof, what to try.
 
 mod drawing;
+mod followed;
 mod proof;
 
 use std::io::{self, Write};
@@ -28,6 +29,9 @@ impl Document for Diagnosis {
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let text = Text { diagnosis: self, style };
         text.sentence(out)?;
+        if self.followed.is_some() && self.sent == 0 {
+            return text.followed(out);
+        }
         writeln!(out)?;
         drawing::draw(out, self, style)?;
         text.neighbour(out)?;
@@ -38,6 +42,7 @@ impl Document for Diagnosis {
             }
             text.stop(out, stop)?;
         }
+        text.followed(out)?;
         text.alterations(out)?;
         for note in &self.notes {
             text.line(out, "note", note)?;

@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct PlaceHooks {
     hooks: Hooks,
     programs: Result<NetfilterPrograms, String>,
-    family: Family,
+    families: Vec<Family>,
     places: BTreeMap<u32, Hooked>,
 }
 
@@ -31,8 +31,8 @@ enum Hooked {
 
 impl PlaceHooks {
     /// Begins with none; `netfilter` are the hooks of the run's own namespace, whose programs stand in the others too.
-    pub(super) fn new(hooks: Hooks, netfilter: &NetfilterLinks, family: Family) -> Self {
-        Self { hooks, programs: netfilter.share(), family, places: BTreeMap::new() }
+    pub(super) fn new(hooks: Hooks, netfilter: &NetfilterLinks, families: Vec<Family>) -> Self {
+        Self { hooks, programs: netfilter.share(), families, places: BTreeMap::new() }
     }
 
     /// Watches the hooks of the namespace with this inode from now on, unless it does already.
@@ -48,7 +48,7 @@ impl PlaceHooks {
         let namespace = namespace.ok_or("this network namespace has no name and no process that could be found")?;
         let slot = self.hooks.give(inode).map_err(|error| error.to_string())?;
         let slot = slot.ok_or("probes cross more network namespaces than there is room for")?;
-        let links = namespace.run(|| attach_loaded(programs, &[self.family]));
+        let links = namespace.run(|| attach_loaded(programs, &self.families));
         let links = links.map_err(|error| format!("this process may not enter the network namespace: {error}"))?;
         Ok(Hooked::Watched { slot, since_ns: monotonic_ns(), links })
     }

@@ -49,6 +49,11 @@ impl Lookups {
         counters::risen(&self.before, &counters::read(self.interface.as_deref()))
     }
 
+    /// Has what is looked up be about these echoes, where it was not known beforehand which they would be.
+    pub(super) fn about(&mut self, flow: &EchoFlow) {
+        self.flow = flow.clone();
+    }
+
     /// Looks everything up. Call it while the sockets of the run are still open: what they lost goes with them.
     /// `drops` are the packets of the run that were freed here: routing is asked with their keys.
     pub fn end(&self, drops: &[Drop]) -> Vec<Finding> {

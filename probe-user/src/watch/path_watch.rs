@@ -1,5 +1,6 @@
 //! Watches every hop of one host during a run, and tells why a hop is blind.
 
+mod following;
 mod passing;
 
 use std::{
@@ -27,7 +28,7 @@ use super::{
     places::Places,
     under_way::UnderWay,
 };
-use crate::ebpf::attaching::{AttachedHops, HopLinks, attach};
+use crate::ebpf::attaching::{AttachedHops, HopLinks, attach, families};
 use crate::{
     clock::monotonic_ns,
     error::Failure,
@@ -49,6 +50,7 @@ use crate::{
         KernelError,
         absorbed::{self, Absorbing},
         crossings::Crossings,
+        followed::{FollowJob, FollowedMaps},
         hooks::Hooks,
         journeys::Journeys,
         load,
@@ -77,6 +79,9 @@ pub struct PathWatch {
     since_ns: u64,
     ifindex: u32,
     crossings: Option<Crossings>,
+    /// The echoes of other programs, where those are followed: nothing may be sent then.
+    followed: Option<FollowedMaps>,
+    sights: u32,
     places: Option<Places>,
     neighbours: NeighbourLog,
     flow: EchoFlow,
@@ -109,7 +114,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// # Errors
 /// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, and no error.
 pub fn start(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
-    Ok(Box::new(PathWatch::start(request)?))
+    Ok(Box::new(PathWatch::start(request, None)?))
 }
 
 /// Begins what [`start`] begins with, beside whatever the caller does before: reading what the kernel tells of itself.
@@ -119,7 +124,7 @@ pub fn read_ahead() {
 }
 
 impl PathWatch {
-    fn start(request: &WatchRequest) -> Result<Self, KernelError> {
+    fn start(request: &WatchRequest, follow: Option<FollowJob>) -> Result<Self, KernelError> {
         let begun = Instant::now();
         let device = request.interface.as_deref().map(Device::find).transpose()?;
         let ifindex = device.as_ref().map_or(0, |device| device.ifindex);
@@ -133,13 +138,14 @@ impl PathWatch {
         };
         let (attached, lookups) = thread::scope(|scope| {
             let lookups = scope.spawn(|| Lookups::begin(&flow));
-            let attached = attach(request, device.as_ref(), &running);
+            let attached = attach(request, follow, device.as_ref(), &running);
             (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
+        let followed = follow.map(|_| FollowedMaps::take(&mut programs)).transpose()?;
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
         let hooks = (request.crosses() && request.everywhere).then(|| Hooks::take(&mut programs, request.probes));
-        let hooks = hooks.transpose()?.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, flow.family()));
+        let hooks = hooks.transpose()?.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, families(request, follow)));
         let facts = facts(request, device.as_ref(), xdp_mode);
         let places = || Places::new(flow.clone(), request.role, hooks, blind.clone());
         let places = match request.role {
@@ -159,10 +165,10 @@ impl PathWatch {
             facts,
             probes: request.probes,
             blind,
-            journeys: match (Journeys::take(&mut programs)?, request.role) {
+            journeys: match (Journeys::take(&mut programs)?, request.role, follow) {
                 // It knows no pair: what it forwards may be rewritten before and behind it.
-                (journeys, HostRole::Router) => journeys,
-                (journeys, _) => journeys.between(request.local, request.remote),
+                (journeys, HostRole::Router, _) | (journeys, _, Some(_)) => journeys,
+                (journeys, ..) => journeys.between(request.local, request.remote),
             },
             absorbing: absorber.map(|hop| Absorbing::begin(&mut programs, hop, request, ifindex)).transpose()?,
             ring: DropRing::take(&mut programs)?,
@@ -172,6 +178,8 @@ impl PathWatch {
             drops: Vec::new(),
             ifindex,
             crossings,
+            followed,
+            sights: follow.map_or(0, |follow| follow.sights()),
             places,
             neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
             flow: flow.clone(),
@@ -190,7 +198,7 @@ impl PathWatch {
         self.log.flush();
         self.take_drops();
         self.neighbours.drain();
-        let seen = self.journeys.read(self.probes);
+        let seen = self.journeys.read(self.numbers());
         let hop = |hop: Hop| match self.blind.get(&hop) {
             Some(why) => HopTrace::Blind { why: why.clone() },
             None => {
@@ -226,6 +234,12 @@ impl PathWatch {
             places: self.places.as_mut().map(|places| places.look(elsewhere, full)).unwrap_or_default(),
             neighbour: Vec::new(),
         })
+    }
+
+    /// How many numbers there are to look at.
+    fn numbers(&self) -> u16 {
+        let given = self.followed.as_ref().and_then(|followed| followed.asked().ok());
+        given.map_or(self.probes, |given| u16::try_from(given).unwrap_or(u16::MAX).min(self.probes))
     }
 
     /// Names the drops that came since the last look, and leaves out those that are none.
@@ -354,7 +368,7 @@ impl PathWatch {
         if self.places.is_some() {
             sight.findings.extend(elsewhere(&lookup.addresses, self.netns));
         }
-        if let Some((IpAddr::V4(next), interface, Some(_))) = entry {
+        if let Some((IpAddr::V4(next), interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
             let asked = or_log("asking again", ask_again::ask(next, &interface)).flatten();
             sight.findings.extend(asked.map(Finding::AskedAgain));
         }

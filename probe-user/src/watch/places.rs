@@ -80,6 +80,11 @@ impl Places {
         self.own_hooks = Some(hooks);
     }
 
+    /// Has what is looked up be about these echoes.
+    pub(super) fn about(&mut self, flow: &EchoFlow) {
+        self.flow = flow.clone();
+    }
+
     /// Takes note of a probe that was freed at an interface of the namespace `netns`.
     pub(super) fn dropped(&mut self, netns: u32, ifindex: u32, drop: Drop) {
         self.drops.entry(netns).or_default().push((ifindex, drop));

@@ -8,6 +8,7 @@ mod docs;
 mod doctor;
 mod faults;
 mod filter;
+mod follow;
 mod guard;
 mod honesty;
 mod kernel;

@@ -15,7 +15,7 @@ use probe_ebpf::{
 
 use crate::kernel::{
     config::{config, id, reads},
-    journey,
+    follow, journey,
     reader::{TcPacket, WholePacket},
 };
 
@@ -36,7 +36,7 @@ pub(crate) fn see_in(context: &SkBuffContext) -> Result<(), Skip> {
 #[inline(always)]
 fn see(context: &SkBuffContext, hop: Hop) -> Result<(), Skip> {
     let packet = TcPacket(context.skb.skb);
-    if !may_be_probe(&WholePacket(&packet), config!(nonce), id()) {
+    if !follow::is_on() && !may_be_probe(&WholePacket(&packet), config!(nonce), id()) {
         return Err(Skip::NotEcho);
     }
     let echo = parse_where(&WholePacket(&packet), LinkLayer::RawIp, reads)?;

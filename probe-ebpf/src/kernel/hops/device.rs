@@ -3,7 +3,10 @@
 use aya_ebpf::programs::BtfTracePointContext;
 use probe_ebpf::{
     Hop, NeighbourMessage, Skip,
-    contract::neighbour::{self as contract, ENTERS, LEAVES},
+    contract::{
+        follow::{CAME, LEAVES as LEAVES_LATE, SENT_BY_PACKET_SOCKET},
+        neighbour::{self as contract, ENTERS, LEAVES},
+    },
 };
 
 use crate::kernel::{
@@ -102,7 +105,7 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     if !here && (config!(everywhere) == 0 || site.netns == 0) {
         return Ok(None);
     }
-    let seen = match skb.packet(start)? {
+    let mut seen = match skb.packet(start)? {
         SkbPacket::Echo(seen) => seen,
         SkbPacket::Discovery(bytes) => {
             if hop != Hop::Xmit {
@@ -111,6 +114,18 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
             return Ok(None);
         }
     };
+    if here {
+        match hop {
+            Hop::NetifIn => skb.learn(CAME, &mut seen, false),
+            Hop::DevQueue => {
+                skb.learn(SENT_BY_PACKET_SOCKET, &mut seen, false);
+                if config!(learns_late) != 0 {
+                    skb.learn(LEAVES_LATE, &mut seen, false);
+                }
+            }
+            _ => {}
+        }
+    }
     // The stack takes the tag off before it frees what has no device for it.
     let tag = if matches!(start, Start::Data) { i32::from(skb.entry_tag()) } else { 0 };
     if !here || other {

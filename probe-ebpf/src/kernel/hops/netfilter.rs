@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{EbpfContext, programs::SkBuffContext};
-use probe_ebpf::{Hop, Skip};
+use probe_ebpf::{Hop, Skip, contract::follow::SENT};
 
 use crate::kernel::{
     config::config,
@@ -73,7 +73,7 @@ fn see(context: &SkBuffContext, hops: &Hops, end: u32) -> Result<(), Skip> {
     let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
     let number = field!(state, nf_hook, u8);
     let Some(hop) = hops[usize::from(number & 7)] else { return Ok(()) };
-    let seen = skb.probe(Start::NetworkHeader)?;
+    let mut seen = skb.probe(Start::NetworkHeader)?;
     // Not from the hop's row in the table: the verifier does not know which hop it is.
     let device = match number {
         LOCAL_OUT | POST_ROUTING => field!(state, nf_out, *const u8),
@@ -86,6 +86,9 @@ fn see(context: &SkBuffContext, hops: &Hops, end: u32) -> Result<(), Skip> {
             hook::note(u32::from(number & 7) * 2 + end, &seen, netns, ifindex);
             return Ok(());
         }
+    }
+    if end == 0 && number == LOCAL_OUT {
+        skb.learn(SENT, &mut seen, true);
     }
     journey::note(hop, &seen, ifindex);
     Ok(())

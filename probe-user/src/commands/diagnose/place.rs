@@ -45,7 +45,7 @@ impl Egress {
 /// Resolves the target on a thread of its own, as a name server can take its time; nothing where a stop came first.
 pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<Option<ResolvedTarget>, Failure> {
     let (name, interface, family) =
-        (args.target.clone(), args.device().map(str::to_owned), args.family.or_of(args.source()));
+        (args.target().to_owned(), args.device().map(str::to_owned), args.family.or_of(args.source()));
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let _ = sender.send(resolve(&name, family, interface.as_deref()));
