@@ -35,7 +35,7 @@ pub struct DiagnoseArgs {
     /// long as -W says. Echoes are told apart by program, addresses and id: the verdict is on those of which most were lost,
     /// and a line tells of each of the others. An echo of which the request left before every hop was watched is left
     /// out; one that may still be answered is not counted as lost.
-    #[arg(long, conflicts_with_all = ["interval", "size", "ttl", "sources", "df", "reply_only", "peer", "deploy", "walk", "trace_rules", "preload", "flood", "adaptive"])]
+    #[arg(long, conflicts_with_all = ["interval", "size", "ttl", "sources", "df", "reply_only", "peer", "via", "deploy", "walk", "trace_rules", "preload", "flood", "adaptive"])]
     pub passive: bool,
     /// Number of probes to send [default: 10]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PROBES)))]

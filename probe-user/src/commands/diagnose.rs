@@ -53,11 +53,11 @@ use crate::{
 
 /// Runs `probe diagnose`.
 pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
+    // Before any thread begins: all of them are to be there.
+    let enter = entered::enter(&args.place)?;
     if args.passive {
         return passive::run(args, screen);
     }
-    // Before any thread begins: all of them are to be there.
-    let enter = entered::enter(&args.place)?;
     path_watch::read_ahead();
     run_from(args, screen, path_watch::start, enter)
 }
