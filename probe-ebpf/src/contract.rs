@@ -27,7 +27,7 @@ pub use drops::DropEvent;
 pub use event::{Event, EventHead};
 pub use filter::{Rule, RuleIndex, RuleState, RuleStats};
 pub use flow::{Flow, FlowKey, Pending, PendingKey};
-pub use follow::FollowedEcho;
+pub use follow::FollowedEntry;
 pub use guard::{GuardConfig, GuardCount, GuardKey, GuardRecord, GuardSet, GuardState};
 pub use hop::Hop;
 pub use journey::{Mark, Passage};

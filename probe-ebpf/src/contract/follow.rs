@@ -36,7 +36,7 @@ pub const PROGRAM_BYTES: usize = 16;
 /// One echo that is followed, as its request was when it was first seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct FollowedEcho {
+pub struct FollowedEntry {
     /// `CLOCK_MONOTONIC` in nanoseconds; 0: this number was not given.
     pub first_ns: u64,
     /// The address of the end that asks.
@@ -57,7 +57,7 @@ pub struct FollowedEcho {
     pub socket: u32,
 }
 
-/// [`FollowedEcho::sight`] and bits of the map [`super::names::FOLLOW_SIGHTS`]: where requests get numbers.
+/// [`FollowedEntry::sight`] and bits of the map [`super::names::FOLLOW_SIGHTS`]: where requests get numbers.
 ///
 /// At the first program of netfilter's output hook.
 pub const SENT: u32 = 1;
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_followed_echo_is_whole_words() {
-        assert!(size_of::<FollowedEcho>().is_multiple_of(8));
+        assert!(size_of::<FollowedEntry>().is_multiple_of(8));
     }
 
     #[test]

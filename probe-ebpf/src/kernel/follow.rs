@@ -10,7 +10,7 @@ use probe_ebpf::{
     Echo,
     contract::{
         follow::{
-            AMBIGUOUS, ANY, AddressWords, FollowedEcho, MAX_ANCESTORS, OF_ONE_ID, OF_ONE_PROCESS, PID_LEVELS,
+            AMBIGUOUS, ANY, AddressWords, FollowedEntry, MAX_ANCESTORS, OF_ONE_ID, OF_ONE_PROCESS, PID_LEVELS,
             PROGRAM_BYTES, TO_ONE_TARGET, echo_key,
         },
         journey::MAX_PROBES,
@@ -23,7 +23,6 @@ use super::{
     atomic,
     config::config,
     maps::{FOLLOW_COUNT, FOLLOW_KEYS, FOLLOW_OTHERS, FOLLOW_SIGHTS, FOLLOWED},
-    numbered::EndWords,
     offsets::offset,
 };
 
@@ -34,6 +33,9 @@ const BPF_NOEXIST: u64 = 1;
 /// Bytes of a `struct upid`, and where its `ns` is in it (`include/linux/pid.h`).
 const UPID_BYTES: u64 = 16;
 const UPID_NS: u64 = 8;
+
+/// Source and destination of a packet, as [`probe_ebpf::packet::address_words`] returns them.
+pub(crate) type EndWords = [[u64; 2]; 2];
 
 /// Reports whether echoes of other programs are followed.
 #[inline(always)]
@@ -89,7 +91,7 @@ pub(crate) fn find(packet: &EchoPacket, ends: EndWords) -> Option<u32> {
 
 /// What is known of who sent a request.
 #[derive(Clone, Copy)]
-pub(crate) struct Sender {
+pub(crate) struct RequestSender {
     /// The type of its socket; 0: not known.
     pub(crate) socket: u32,
     /// Whether this runs in the process that sends.
@@ -98,7 +100,7 @@ pub(crate) struct Sender {
     pub(crate) anew: bool,
 }
 
-impl Sender {
+impl RequestSender {
     /// Nobody of this host.
     pub(crate) const FOREIGN: Self = Self { socket: 0, in_process: false, anew: false };
 }
@@ -106,7 +108,7 @@ impl Sender {
 /// Gives the echo of the request a number, where requests get one at this `sight` and it is one that the run follows; returns
 /// the number.
 #[inline(always)]
-pub(crate) fn learn(sight: u32, packet: &EchoPacket, ends: EndWords, sender: Sender) -> Option<u32> {
+pub(crate) fn learn(sight: u32, packet: &EchoPacket, ends: EndWords, sender: RequestSender) -> Option<u32> {
     if packet.kind.echo != Echo::Request {
         return None;
     }
@@ -193,7 +195,7 @@ struct Process {
 }
 
 impl Process {
-    /// One of which nothing is known, and which is wanted where any is.
+    /// Returns one of which nothing is known, and which is wanted where any is.
     #[inline(always)]
     fn unknown() -> Self {
         Self { number: 0, wanted: config!(follow) & OF_ONE_PROCESS == 0 }
@@ -215,7 +217,7 @@ fn read<T: bytemuck::Zeroable>(address: u64) -> T {
 ///
 /// `entry` must be valid for writes.
 #[inline(always)]
-unsafe fn name_program(entry: *mut FollowedEcho) {
+unsafe fn name_program(entry: *mut FollowedEntry) {
     if offset!(task_comm) == ABSENT {
         return;
     }

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Flow, FlowKey, FollowedEcho, GuardCount, GuardRecord, GuardSet, GuardState, Passage, Pending, PendingKey, Rule,
+    Flow, FlowKey, FollowedEntry, GuardCount, GuardRecord, GuardSet, GuardState, Passage, Pending, PendingKey, Rule,
     RuleIndex, RuleState, RuleStats, Skip, Tally, filter::MAX_RULES, tally::IDS,
 };
 
@@ -83,7 +83,7 @@ pub(crate) static SITE_COUNT: Array<u64> = Array::with_max_entries(1, 0);
 pub(crate) static CROSSINGS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPABLE);
 
 #[map(name = "probe_followed")]
-pub(crate) static FOLLOWED: Array<FollowedEcho> = Array::with_max_entries(UNUSED, MMAPABLE);
+pub(crate) static FOLLOWED: Array<FollowedEntry> = Array::with_max_entries(UNUSED, MMAPABLE);
 
 #[map(name = "probe_f_keys")]
 pub(crate) static FOLLOW_KEYS: HashMap<u64, u32> = HashMap::with_max_entries(UNUSED, 0);

@@ -7,14 +7,11 @@ use probe_ebpf::{
 
 use super::{
     config::{config, id},
-    follow,
+    follow::{self, EndWords},
 };
 
 /// Source and destination of a packet, as [`probe_ebpf::packet::addresses`] returns them.
 pub(crate) type Ends = ([u8; 16], [u8; 16]);
-
-/// Source and destination of a packet, as [`probe_ebpf::packet::address_words`] returns them.
-pub(crate) type EndWords = [[u64; 2]; 2];
 
 /// Returns which probe a packet with these ends is by its id and sequence number, where that is asked for; or which of the
 /// followed echoes.

@@ -15,7 +15,7 @@ use probe_ebpf::{
 
 use super::{
     config::{config, id, reads},
-    follow::{self, Sender},
+    follow::{self, RequestSender},
     numbered::numbered_between,
     offsets::field,
 };
@@ -225,7 +225,7 @@ impl Skb {
             return;
         }
         let sender = if sight == CAME {
-            Sender::FOREIGN
+            RequestSender::FOREIGN
         } else {
             let socket = field!(self.0, skb_sk, *const u8);
             let packets = sight == SENT_BY_PACKET_SOCKET;
@@ -234,7 +234,7 @@ impl Skb {
             }
             // Behind the neighbour a packet may be sent in whatever process was interrupted.
             let in_process = packets || sight == SENT;
-            Sender { socket: u32::from(field!(socket, sock_type, u16)), in_process, anew }
+            RequestSender { socket: u32::from(field!(socket, sock_type, u16)), in_process, anew }
         };
         let Some(ends) = address_words(&seen.bytes, &seen.packet) else { return };
         seen.probe = follow::learn(sight, &seen.packet, ends, sender);

@@ -44,7 +44,7 @@ pub fn run(args: &RunArgs, screen: &Screen) -> CommandResult {
 /// Runs the command, followed where that can be done.
 fn started_here(args: &RunArgs, screen: &Screen) -> CommandResult {
     // Before any thread: a command that cannot be started is told at once, and signals have one listener.
-    let command = child::Command::find(&args.command)?;
+    let command = child::TypedCommand::find(&args.command)?;
     let signals = Signals::listen()?;
     let session = follow(args, process::id()).inspect_err(|failure| {
         screen.remark(&format!("the command runs, but its echoes are not followed: {failure}"));

@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, Map, MapData},
 };
 use probe_ebpf::{
-    FollowedEcho as Entry,
+    FollowedEntry,
     contract::{
         follow::{
             CAME, FOLLOW, LEAVES, MAX_OTHERS, OF_ONE_ID, OF_ONE_PROCESS, SENT, SENT_BY_PACKET_SOCKET, TO_ONE_TARGET,
@@ -17,10 +17,10 @@ use probe_ebpf::{
     },
 };
 
-use super::{KernelError, drops::event_address, load::words, memory::Mapped};
+use super::{KernelError, drops::event_address, memory::Mapped, words::words};
 use crate::model::followed::{FollowRequest, FollowedEcho, SendingProcess};
 
-const WORDS_OF_ENTRY: usize = size_of::<Entry>() / 8;
+const WORDS_OF_ENTRY: usize = size_of::<FollowedEntry>() / 8;
 
 /// `SOCK_DGRAM` of `include/linux/net.h`, on all processors but MIPS: a ping socket.
 const SOCK_DGRAM: u32 = 2;
@@ -80,7 +80,8 @@ impl FollowedMaps {
         let name = names::FOLLOWED;
         let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
         let entries = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
-        let bytes = NonZeroUsize::new(MAX_PROBES as usize * size_of::<Entry>()).filter(|_| entries == MAX_PROBES);
+        let bytes =
+            NonZeroUsize::new(MAX_PROBES as usize * size_of::<FollowedEntry>()).filter(|_| entries == MAX_PROBES);
         let bytes = bytes.ok_or(KernelError::NoMap { name })?;
         let memory = Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })?;
         Ok(Self {
@@ -90,7 +91,7 @@ impl FollowedMaps {
         })
     }
 
-    /// Has requests get numbers at these sights from now on; 0: nowhere.
+    /// Gives requests numbers at these sights from now on; 0: nowhere.
     ///
     /// # Errors
     /// Where the map can no longer be written.
@@ -109,7 +110,7 @@ impl FollowedMaps {
     /// Returns the echoes that have a number, in the order of first sight.
     pub fn read(&self) -> Vec<FollowedEcho> {
         let entries = self.memory.words().chunks_exact(WORDS_OF_ENTRY);
-        let read = |entry: &[std::sync::atomic::AtomicU64]| -> Entry {
+        let read = |entry: &[std::sync::atomic::AtomicU64]| -> FollowedEntry {
             // The time first: it was written last.
             let words: [u64; WORDS_OF_ENTRY] = std::array::from_fn(|word| entry[word].load(Ordering::Acquire));
             bytemuck::cast(words)
@@ -124,8 +125,8 @@ fn whole<T: aya::Pod>(programs: &mut Ebpf, name: &'static str) -> Result<Array<M
 }
 
 /// Converts an entry from the kernel's form; `None` if its number was not given.
-fn told(number: u16, entry: &Entry) -> Option<FollowedEcho> {
-    let Entry { first_ns, near, far, program, id, seq, sight, process, socket } = *entry;
+fn told(number: u16, entry: &FollowedEntry) -> Option<FollowedEcho> {
+    let FollowedEntry { first_ns, near, far, program, id, seq, sight, process, socket } = *entry;
     let address = |words: [u64; 2]| -> IpAddr { event_address(bytemuck::cast(words)) };
     let name: Vec<u8> = program.into_iter().take_while(|byte| *byte != 0).collect();
     let program = String::from_utf8_lossy(&name).into_owned();
@@ -162,7 +163,8 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_time_is_none_and_a_name_ends_at_its_zero() {
-        let mut entry = Entry { sight: SENT, process: 7, socket: SOCK_DGRAM, id: 9, seq: 1, ..Entry::default() };
+        let mut entry =
+            FollowedEntry { sight: SENT, process: 7, socket: SOCK_DGRAM, id: 9, seq: 1, ..FollowedEntry::default() };
         entry.program[..4].copy_from_slice(b"ping");
         entry.near = words([10, 0, 0, 1].into());
         assert_eq!(told(3, &entry), None);
@@ -172,7 +174,7 @@ mod tests {
         assert_eq!((echo.number, echo.near, echo.id, echo.sent_here), (3, [10, 0, 0, 1].into(), 9, true));
         assert!(
             echo.by_ping_socket
-                && told(0, &Entry { first_ns: 1, sight: CAME, ..entry }).is_some_and(|it| !it.sent_here)
+                && told(0, &FollowedEntry { first_ns: 1, sight: CAME, ..entry }).is_some_and(|it| !it.sent_here)
         );
     }
 }

@@ -24,6 +24,7 @@ use super::{
     crossings,
     followed::{self, FollowJob},
     hooks, hops, journeys, neighbours, object,
+    words::words,
 };
 use crate::{filter::rules::Needs, host::device::AttachMode, model::request::RequestHandling};
 
@@ -90,15 +91,6 @@ pub struct NumberedProbes {
     pub near: IpAddr,
     /// The address of the other end.
     pub far: IpAddr,
-}
-
-/// Returns an address as the kernel half compares it.
-pub fn words(address: IpAddr) -> [u64; 2] {
-    let octets = match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    };
-    bytemuck::cast(octets)
 }
 
 /// On or off.

@@ -92,7 +92,7 @@ fn opened(family: Family) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A bit for each of 256 types, set for those that are not wanted.
+/// Returns a bit for each of 256 types, set for those that are not wanted.
 fn blocked(wanted: &[u8]) -> [u32; 8] {
     let mut bits = [u32::MAX; 8];
     for icmp_type in wanted {

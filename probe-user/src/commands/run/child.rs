@@ -20,10 +20,10 @@ const NOT_EXECUTABLE: u8 = 126;
 const BY_SIGNAL: i32 = 128;
 
 /// A command as it was typed.
-pub(super) struct Command(process::Command, OsString);
+pub(super) struct TypedCommand(process::Command, OsString);
 
 /// Why it could not be started.
-pub(super) struct Refused {
+pub(super) struct NotStarted {
     name: OsString,
     error: io::Error,
 }
@@ -35,7 +35,7 @@ pub(super) struct Child {
     known: Option<io::Result<ExitStatus>>,
 }
 
-impl Command {
+impl TypedCommand {
     /// Takes the words of a command.
     ///
     /// # Errors
@@ -50,9 +50,9 @@ impl Command {
     }
 
     /// Starts it with the input, output and environment of this process.
-    pub(super) fn start(self) -> Result<Child, Refused> {
+    pub(super) fn start(self) -> Result<Child, NotStarted> {
         let Self(mut command, name) = self;
-        let mut child = command.spawn().map_err(|error| Refused { name, error })?;
+        let mut child = command.spawn().map_err(|error| NotStarted { name, error })?;
         let (done, waiting) = mpsc::channel();
         let pid = child.id();
         thread::spawn(move || drop(done.send(child.wait())));
@@ -60,7 +60,7 @@ impl Command {
     }
 }
 
-impl Refused {
+impl NotStarted {
     /// Says why in one sentence; returns the exit status that a shell has for it.
     pub(super) fn told(&self, screen: &Screen) -> Exit {
         let name = self.name.to_string_lossy();

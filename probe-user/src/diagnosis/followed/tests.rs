@@ -72,8 +72,8 @@ fn judged(flow: &FollowedFlow, host: &HostTrace, second: u64) -> crate::diagnosi
     diagnose(&evidence(flow, sight, host.clone(), run))
 }
 
-fn one(echoes: Vec<FollowedEcho>) -> FollowedFlow {
-    let mut flows = flows::flows(&echoes, |address| address == FAR && !echoes[0].sent_here);
+fn one(echoes: &[FollowedEcho]) -> FollowedFlow {
+    let mut flows = flows::flows(echoes, |address| address == FAR && !echoes[0].sent_here);
     assert_eq!(flows.len(), 1, "{flows:#?}");
     flows.remove(0)
 }
@@ -84,7 +84,7 @@ fn everywhere() -> Vec<Hop> {
 
 #[test]
 fn an_echo_that_came_back_to_the_sockets_is_answered_whatever_the_program_read() {
-    let flow = one((0..3).map(|number| echo(number, 7, 42, number.into())).collect());
+    let flow = one(&(0..3).map(|number| echo(number, 7, 42, number.into())).collect::<Vec<_>>());
     let seen = host(&everywhere(), &[0, 1, 2], &[0, 1, 2]);
     let diagnosis = judged(&flow, &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.sent, diagnosis.answered), (Outcome::Delivered, 3, 3));
@@ -94,7 +94,7 @@ fn an_echo_that_came_back_to_the_sockets_is_answered_whatever_the_program_read()
 
 #[test]
 fn one_that_may_still_be_answered_is_not_lost() {
-    let flow = one((0..3).map(|number| echo(number, 7, 42, number.into())).collect());
+    let flow = one(&(0..3).map(|number| echo(number, 7, 42, number.into())).collect::<Vec<_>>());
     let seen = host(&everywhere(), &[0, 1, 2], &[0]);
     // Number 1 was sent a second and a half ago, number 2 half a second ago.
     let diagnosis = {
@@ -145,7 +145,7 @@ fn a_full_ping_socket_refuses_the_reply_and_a_raw_one_may_be_anothers() {
     seen.drops.push(freed(Echo::Reply, "SOCKET_RCVBUFF", "ping_rcv"));
     let by_ping = echo(0, 7, 42, 0);
     assert_eq!(sight(&seen, 9).fate(&by_ping, FollowedRole::Sender), Fate::Refused);
-    let diagnosis = judged(&one(vec![by_ping.clone()]), &seen, 9);
+    let diagnosis = judged(&one(&vec![by_ping.clone()]), &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.answered), (Outcome::Stopped, 0));
     let by_raw = FollowedEcho { by_ping_socket: false, ..by_ping };
     assert!(matches!(sight(&seen, 9).fate(&by_raw, FollowedRole::Sender), Fate::Answered(_)));
@@ -153,7 +153,7 @@ fn a_full_ping_socket_refuses_the_reply_and_a_raw_one_may_be_anothers() {
 
 #[test]
 fn a_program_that_raises_the_ttl_step_by_step_loses_nothing_at_routers() {
-    let flow = one((0..2).map(|number| echo(number, 7, 42, 0)).collect());
+    let flow = one(&(0..2).map(|number| echo(number, 7, 42, 0)).collect::<Vec<_>>());
     let mut seen = host(&everywhere(), &[0, 1], &[1]);
     let error = IcmpError { probe: 0, from: [10, 0, 0, 254].into(), icmp_type: 11, code: 0 };
     let told = |seen: &HostTrace| flow.told(Sight { errors: std::slice::from_ref(&error), ..sight(seen, 9) });
@@ -202,7 +202,7 @@ fn what_comes_in_is_for_this_host_or_crosses_it() {
         let trace = HopTrace::Watched { requests: passages(&[0, 1], 0), replies: BTreeMap::new() };
         seen.hops.insert(hop.name().to_owned(), trace);
     }
-    let diagnosis = judged(&one(vec![foreign(0), foreign(1)]), &seen, 9);
+    let diagnosis = judged(&one(&vec![foreign(0), foreign(1)]), &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.stops[0].host), (Outcome::Stopped, StopHost::Local));
     assert_eq!(diagnosis.stops[0].place.hook(), Some("input"));
     assert!(diagnosis.stops[0].commands.iter().all(|command| !command.command.starts_with("probe diagnose")));

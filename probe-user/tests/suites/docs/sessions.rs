@@ -169,6 +169,7 @@ sessions! {
     filter: "docs/filter.md",
     middlebox: "docs/middlebox.md",
     lab: "docs/lab.md",
+    run: "docs/run.md",
 }
 
 /// README and all pages that are written by hand.
