@@ -8,6 +8,7 @@ use super::{
     path::Side,
     places::{Whose, host_of},
 };
+use crate::model::trace::Drop;
 use table::{Advice, TABLE};
 
 /// Fills in what the stop means, and what to do about it.
@@ -22,7 +23,8 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     }
     let Some(row) = TABLE.iter().find(fits) else { return };
     let side = stop.whose.side();
-    let fill = |text: &str| filled(text, side, &stop.cause, evidence);
+    let device = side.map(|side| device(stop, side, evidence));
+    let fill = |text: &str| filled(text, side, device, &stop.cause, evidence);
     stop.meaning = fill(row.meaning);
     if stop.host == StopHost::Beyond && stop.cause.icmp.is_none() {
         "One end cannot tell a lost request from a lost reply; the far end can.".clone_into(&mut stop.meaning);
@@ -118,8 +120,18 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
     Some(Command { on: Some(Side::Local), command })
 }
 
+/// The device at which packets stop: in a place in between, the one at which the kernel freed them, where it says so.
+fn device<'a>(stop: &Stop, side: Side, evidence: &'a Evidence) -> &'a str {
+    let cause = &stop.cause;
+    let same =
+        |drop: &&Drop| Some(&drop.reason) == cause.reason.as_ref() && Some(&drop.function) == cause.function.as_ref();
+    let freed = evidence.drops(side).iter().filter(|drop| drop.leg == stop.leg).find(same);
+    let at = freed.filter(|_| evidence.place(side).is_some()).and_then(|drop| drop.interface.as_deref());
+    at.unwrap_or_else(|| evidence.interface(side))
+}
+
 /// `text` with its words in braces replaced; one that is not known stays, so that its command is left out.
-fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) -> String {
+fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, evidence: &Evidence) -> String {
     let mut text = text.to_owned();
     let mut put = |word: &str, value: Option<&str>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -135,7 +147,7 @@ fn filled(text: &str, side: Option<Side>, cause: &Cause, evidence: &Evidence) ->
     put("{other}", other.map(|address| address.to_string()).as_deref());
     put("{typed}", Some(&evidence.typed()));
     put("{target}", Some(&evidence.target.address.to_string()));
-    put("{iface}", side.map(|side| evidence.interface(side)));
+    put("{iface}", device);
     put("{family}", netfilter.and_then(|place| place.family.as_deref()));
     put("{table}", netfilter.and_then(|place| place.table.as_deref()));
     put("{chain}", netfilter.and_then(|place| place.chain.as_deref()));

@@ -219,8 +219,8 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
 
 /// Whether what a place saw on a leg was for another host's MAC address: copies that a bridge made for all of its ports,
 /// or all there is. So its place is before any other, where only probes end that no other place saw.
-fn aside(evidence: &Evidence, leg: Echo, place: u8) -> bool {
-    let Some(place) = evidence.places.get(usize::from(place)) else { return false };
+fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
+    let Some(place) = evidence.places.get(usize::from(number)) else { return false };
     let foreign = |probe: &u16| {
         let tagged = place.ports.iter().any(|port| port.tag(*probe, leg).is_some());
         let mut drops = place.drops.iter().filter(|drop| drop.leg == leg && drop.probe == Some(*probe));
@@ -229,7 +229,31 @@ fn aside(evidence: &Evidence, leg: Echo, place: u8) -> bool {
     let seen = |hop: Hop| place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(|seen| seen.keys());
     let left = HOPS[1..].iter().any(|hop| seen(*hop).next().is_some());
     let mut came = seen(Hop::NetifIn).peekable();
-    !left && came.peek().is_some() && came.all(foreign)
+    !left && came.peek().is_some() && came.all(foreign) && !only_receiver(evidence, leg, number)
+}
+
+/// Whether a place was sent all there was, and no copies: each place before it let packets out by one interface, and
+/// nobody behind it knows of any.
+fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
+    let first = |place: &PlaceTrace, hop: Hop, leg: Echo| {
+        let seen = place.ports.iter().filter_map(|port| port.seen(hop, leg)).flat_map(|seen| seen.values());
+        seen.map(|passage| passage.first_ns).min()
+    };
+    let one_clock = evidence.vias.is_empty() && evidence.places.iter().all(|place| !place.of_peer);
+    let there = leg == evidence.first_leg();
+    let answered =
+        there && evidence.places.iter().any(|place| HOPS.iter().any(|hop| first(place, *hop, Echo::Reply).is_some()));
+    let Some(came) = first(&evidence.places[usize::from(number)], Hop::NetifIn, leg) else { return false };
+    let mut others = evidence.places.iter().enumerate().filter(|(other, _)| *other != usize::from(number));
+    let mut sent_on = false;
+    let before = others.all(|(_, other)| {
+        let exits = other.ports.iter().filter(|port| port.seen(Hop::Xmit, leg).is_some_and(|seen| !seen.is_empty()));
+        let exits = exits.count();
+        sent_on |= exits == 1;
+        exits <= 1 && first(other, Hop::NetifIn, leg).is_none_or(|first_ns| first_ns < came)
+    });
+    let came_there = evidence.peer.as_ref().is_some_and(|peer| there && !peer.saw_nothing());
+    one_clock && before && sent_on && !answered && !came_there && evidence.sending.received.is_empty()
 }
 
 /// The place that the probes are for, where nobody watches it as the far end.

@@ -5,6 +5,7 @@
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
 mod fragments;
+mod limits;
 mod lookups;
 mod loops;
 pub(in crate::diagnosis) mod routing;
@@ -53,7 +54,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 27] = [
+pub const RULES: [VerdictRule; 28] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -73,6 +74,7 @@ pub const RULES: [VerdictRule; 27] = [
     VerdictRule { name: "setting", judge: lookups::setting },
     VerdictRule { name: "no route back", judge: lookups::route },
     VerdictRule { name: "counter", judge: lookups::counter },
+    VerdictRule { name: "limit of echo replies", judge: limits::of_replies },
     VerdictRule { name: "neighbour", judge: lookups::neighbour },
     VerdictRule { name: "neighbour asked for in vain", judge: lookups::asked_in_vain },
     VerdictRule { name: "fragments", judge: fragments::incomplete },

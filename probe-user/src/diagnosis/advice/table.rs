@@ -142,6 +142,12 @@ pub const TABLE: &[Advice] = &[
     ),
     of(
         &[Bridge],
+        "NETFILTER_DROP",
+        "An nftables chain of the bridge family drops them.",
+        &["nft list chain {family} {table} {chain}", "nft list ruleset bridge"],
+    ),
+    of(
+        &[Bridge],
         "",
         "The bridge drops them itself, or an nftables chain of the bridge family does.",
         &["nft list ruleset bridge", "bridge link", "bridge fdb show"],
