@@ -145,7 +145,7 @@ fn a_full_ping_socket_refuses_the_reply_and_a_raw_one_may_be_anothers() {
     seen.drops.push(freed(Echo::Reply, "SOCKET_RCVBUFF", "ping_rcv"));
     let by_ping = echo(0, 7, 42, 0);
     assert_eq!(sight(&seen, 9).fate(&by_ping, FollowedRole::Sender), Fate::Refused);
-    let diagnosis = judged(&one(&vec![by_ping.clone()]), &seen, 9);
+    let diagnosis = judged(&one(&[by_ping.clone()]), &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.answered), (Outcome::Stopped, 0));
     let by_raw = FollowedEcho { by_ping_socket: false, ..by_ping };
     assert!(matches!(sight(&seen, 9).fate(&by_raw, FollowedRole::Sender), Fate::Answered(_)));
@@ -202,7 +202,7 @@ fn what_comes_in_is_for_this_host_or_crosses_it() {
         let trace = HopTrace::Watched { requests: passages(&[0, 1], 0), replies: BTreeMap::new() };
         seen.hops.insert(hop.name().to_owned(), trace);
     }
-    let diagnosis = judged(&one(&vec![foreign(0), foreign(1)]), &seen, 9);
+    let diagnosis = judged(&one(&[foreign(0), foreign(1)]), &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.stops[0].host), (Outcome::Stopped, StopHost::Local));
     assert_eq!(diagnosis.stops[0].place.hook(), Some("input"));
     assert!(diagnosis.stops[0].commands.iter().all(|command| !command.command.starts_with("probe diagnose")));
