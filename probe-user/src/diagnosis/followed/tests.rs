@@ -145,7 +145,7 @@ fn a_full_ping_socket_refuses_the_reply_and_a_raw_one_may_be_anothers() {
     seen.drops.push(freed(Echo::Reply, "SOCKET_RCVBUFF", "ping_rcv"));
     let by_ping = echo(0, 7, 42, 0);
     assert_eq!(sight(&seen, 9).fate(&by_ping, FollowedRole::Sender), Fate::Refused);
-    let diagnosis = judged(&one(&[by_ping.clone()]), &seen, 9);
+    let diagnosis = judged(&one(std::slice::from_ref(&by_ping)), &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.answered), (Outcome::Stopped, 0));
     let by_raw = FollowedEcho { by_ping_socket: false, ..by_ping };
     assert!(matches!(sight(&seen, 9).fate(&by_raw, FollowedRole::Sender), Fate::Answered(_)));
