@@ -1,7 +1,7 @@
 //! `probe run`: the command stays what it is, and its echoes alone are followed.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
 };
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{Pinging, drop_at, flow, flows, pair};
 use crate::common::{
-    net::{B4, sh},
+    net::{B4, eventually, sh},
     run::{Ran, command},
 };
 
@@ -123,18 +123,33 @@ fn a_signal_is_the_commands_and_the_verdict_comes_after_it() {
 #[test]
 fn a_process_that_runs_already_is_followed_until_it_ends() {
     let Some(pair) = pair("a_process_that_runs_already_is_followed_until_it_ends") else { return };
-    let mut ping = pair.a.command("ping");
-    let ping = ping.args(["-n", "-q", "-i", "0.05", "-w", "4", "-e", "31", &B4.to_string()]);
-    let mut ping = ping.stdout(Stdio::null()).spawn().expect("ping is there");
+    sh(
+        &pair.a,
+        "nft add table inet p && nft 'add chain inet p c { type filter hook output priority 0; }'
+         nft add rule inet p c icmp type echo-request icmp id 31 counter",
+    );
+    let requests = || -> u64 {
+        let text = sh(&pair.a, "nft list chain inet p c");
+        let count = text.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next());
+        count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no counter: {text}"))
+    };
+    let ping = Pinging::start(&pair.a, &format!("-e 31 {B4}"));
     let _other = Pinging::start(&pair.a, &format!("-e 32 {B4}"));
-    let pid = ping.id();
-    // Whoever started it learns of its end.
-    let parent = std::thread::spawn(move || ping.wait().expect("it ends"));
-    let ran = Ran::of(command(&pair.a, &format!("run --format json -p {pid}")).output().expect("probe starts"));
-    assert!(parent.join().expect("it ends").success());
-    assert_eq!(ran.code, 0, "{ran:?}");
-    let document = verdict(&ran);
+    let pid = ping.0.id();
+    let mut command = command(&pair.a, &format!("run --format json -p {pid}"));
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("probe starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map(|line| line.expect("UTF-8"));
+    // Every hop is watched.
+    let first = lines.next().expect("a line");
+    assert!(first.starts_with(&format!("probe: following ping (pid {pid})")), "{first}");
+    let before = requests();
+    eventually("some are sent while it is followed", || requests() >= before + 3);
+    drop(ping);
+    let last = lines.last().expect("a verdict");
+    assert!(child.wait().expect("it ends").success(), "{last}");
+    let document: Value = serde_json::from_str(&last).unwrap_or_else(|error| panic!("{error}: {last}"));
     assert_eq!((flows(&document).len(), &flow(&document, 31)["pid"]), (1, &pid.into()), "{document:#}");
-    let none = Ran::of(command(&pair.a, "run -p 4194303").output().expect("probe starts"));
+    assert!(document["sent"].as_u64().is_some_and(|sent| sent >= 3), "{document:#}");
+    let none = super::probe(&pair.a, "run -p 4194303");
     assert!(none.code == 2 && none.stderr.contains("there is no process 4194303"), "{none:?}");
 }
