@@ -1,7 +1,7 @@
 //! Sends a run of marked probes and reads what comes back: replies, and ICMP errors that quote a probe.
 
 mod error;
-mod filter;
+pub(in crate::traffic) mod filter;
 mod first_look;
 pub mod id;
 pub(in crate::traffic) mod incoming;

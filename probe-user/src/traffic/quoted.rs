@@ -4,24 +4,21 @@
 use std::{
     io,
     net::{IpAddr, Ipv6Addr},
-    os::fd::AsRawFd,
 };
 
-use nix::libc;
 use probe_ebpf::{
     Echo, Family, Kind,
     packet::{ICMP_HEADER, IPV6_HEADER},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, read_v4, read_v6};
+use super::prober::{
+    filter::{ReplyChoice, refuse_types},
+    incoming::{IncomingMessage, read_v4, read_v6},
+};
 
 /// Enough for IP headers with options, an error, and the quoted headers.
 const MOST_BYTES: usize = 1280;
-
-/// `ICMP_FILTER` of `include/uapi/linux/icmp.h` and `ICMPV6_FILTER` of `icmpv6.h`, at their levels.
-const ICMP_FILTER: libc::c_int = 1;
-const ICMPV6_FILTER: libc::c_int = 1;
 
 /// An ICMP error about an echo request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,27 +75,9 @@ fn opened(family: Family) -> io::Result<Socket> {
         Family::V4 => Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?,
         Family::V6 => Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?,
     };
-    let (level, option, blocked) = match family {
-        Family::V4 => (libc::IPPROTO_RAW, ICMP_FILTER, blocked(&ERRORS_V4)[..1].to_vec()),
-        Family::V6 => (libc::IPPROTO_ICMPV6, ICMPV6_FILTER, blocked(&ERRORS_V6).to_vec()),
-    };
-    let length = libc::socklen_t::try_from(size_of_val(&blocked[..])).unwrap_or(0);
-    // SAFETY: the option is read from `blocked`, whose length is passed.
-    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, blocked.as_ptr().cast(), length) };
-    if set != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    refuse_types(&socket, family, ReplyChoice::Left)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
-}
-
-/// Returns a bit for each of 256 types, set for those that are not wanted.
-fn blocked(wanted: &[u8]) -> [u32; 8] {
-    let mut bits = [u32::MAX; 8];
-    for icmp_type in wanted {
-        bits[usize::from(icmp_type >> 5)] &= !(1 << (icmp_type & 31));
-    }
-    bits
 }
 
 /// Parses what a raw socket was given: of IPv4 with its IP header, of IPv6 without.
@@ -123,14 +102,6 @@ fn read(bytes: &[u8], family: Family, sender: Option<IpAddr>) -> Option<QuotedRe
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_errors_are_let_in() {
-        let v4 = blocked(&ERRORS_V4)[0];
-        assert!(ERRORS_V4.iter().all(|it| v4 & (1 << it) == 0) && v4 & (1 << 0) != 0 && v4 & (1 << 8) != 0);
-        let v6 = blocked(&ERRORS_V6);
-        assert!(v6[0] & 0b11110 == 0 && v6[4] == u32::MAX);
-    }
 
     #[test]
     fn a_quoted_request_is_told_with_whom_it_was_for() {

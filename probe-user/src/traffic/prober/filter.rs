@@ -2,15 +2,19 @@
 
 use std::net::IpAddr;
 
+use nix::sys::socket::setsockopt;
 use probe_ebpf::{Family, journey::MAGIC};
-use socket2::SockFilter;
+use socket2::{SockFilter, Socket};
 
 use super::incoming::{ERRORS_V4, ERRORS_V6};
-use crate::traffic::target::family_of;
+use crate::traffic::{
+    options::{IcmpFilter, Icmpv6Filter},
+    target::family_of,
+};
 
 /// Who reads replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReplyChoice {
+pub(in crate::traffic) enum ReplyChoice {
     /// This reader, as far as they have the run's mark.
     Read,
     /// Somebody else.
@@ -32,14 +36,25 @@ const RETURN: u16 = 0x06;
 const MAGIC_AT: u32 = 8;
 const NONCE_AT: u32 = 16;
 
+/// Keeps everything but ICMP errors, and replies where they are read here, from a raw socket.
+///
+/// # Errors
+/// The kernel's answer.
+pub(in crate::traffic) fn refuse_types(socket: &Socket, family: Family, replies: ReplyChoice) -> nix::Result<()> {
+    match family {
+        Family::V4 => setsockopt(socket, IcmpFilter, &refused_types_v4(replies)),
+        Family::V6 => setsockopt(socket, Icmpv6Filter, &refused_types_v6(replies)),
+    }
+}
+
 /// Returns the bits of the types that a raw socket must not receive (`ICMP_FILTER`); 1: refused.
-pub(super) fn refused_types_v4(replies: ReplyChoice) -> u32 {
+fn refused_types_v4(replies: ReplyChoice) -> u32 {
     let open = ERRORS_V4.into_iter().chain((replies == ReplyChoice::Read).then_some(0));
     open.fold(u32::MAX, |bits, icmp_type| bits & !(1 << icmp_type))
 }
 
 /// Returns the bits for `ICMPV6_FILTER`, in which echo replies have type 129.
-pub(super) fn refused_types_v6(replies: ReplyChoice) -> [u32; 8] {
+fn refused_types_v6(replies: ReplyChoice) -> [u32; 8] {
     let mut bits = [u32::MAX; 8];
     for icmp_type in ERRORS_V6.into_iter().chain((replies == ReplyChoice::Read).then_some(129)) {
         bits[usize::from(icmp_type / 32)] &= !(1 << (icmp_type % 32));

@@ -20,10 +20,7 @@ use super::{
     filter::{self, ReplyChoice},
     incoming::{IncomingMessage, read_v4, read_v6},
 };
-use crate::traffic::{
-    options::{IcmpFilter, Icmpv6Filter},
-    sender::{Sender, Settings},
-};
+use crate::traffic::sender::{Sender, Settings};
 
 /// Room for the replies of a whole run, of any size that usual links allow.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
@@ -103,10 +100,7 @@ impl Reader {
 
 fn set_up(socket: &Socket, settings: &Settings, nonce: u64, replies: ReplyChoice) -> io::Result<()> {
     socket.attach_filter(&filter::program(settings.target.ip(), nonce))?;
-    match settings.kind().family {
-        Family::V4 => setsockopt(socket, IcmpFilter, &filter::refused_types_v4(replies))?,
-        Family::V6 => setsockopt(socket, Icmpv6Filter, &filter::refused_types_v6(replies))?,
-    }
+    filter::refuse_types(socket, settings.kind().family, replies)?;
     // Only root of the machine's own user namespace can exceed the host's limit.
     if setsockopt(socket, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
         socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
