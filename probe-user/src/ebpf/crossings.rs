@@ -1,8 +1,8 @@
 //! Reads the crossings: which probe passed which device of another network namespace.
 
-use std::{collections::BTreeMap, net::IpAddr, net::Ipv6Addr, num::NonZeroUsize, sync::atomic::Ordering};
+use std::{collections::BTreeMap, net::IpAddr, net::Ipv6Addr, sync::atomic::Ordering};
 
-use aya::{Ebpf, maps::Map};
+use aya::Ebpf;
 use probe_ebpf::{
     Hop, Passage,
     contract::{
@@ -14,11 +14,9 @@ use probe_ebpf::{
 
 use super::{
     KernelError,
-    journeys::{PassagesByProbe, sight},
+    journeys::{PassagesByProbe, passage_at},
     memory::Mapped,
 };
-
-const WORDS_OF_STEP: usize = size_of::<Passage>() / 8;
 
 /// Every address is told: nothing is known of the pair that passes there.
 pub(super) const UNKNOWN: (IpAddr, IpAddr) = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -55,8 +53,8 @@ impl Crossings {
     /// [`KernelError::NoMap`] where they are not, [`KernelError::Memory`] where memory is short.
     pub fn take(programs: &mut Ebpf, probes: u16) -> Result<Self, KernelError> {
         let entries = u32::from(probes) * CROSSINGS_OF_PROBE;
-        let sites = mapped(programs, names::SITES, MAX_SITES, 8)?;
-        let passages = mapped(programs, names::CROSSINGS, entries, size_of::<Passage>())?;
+        let sites = Mapped::take(programs, names::SITES, MAX_SITES, 8)?;
+        let passages = Mapped::take(programs, names::CROSSINGS, entries, size_of::<Passage>())?;
         Ok(Self { sites, passages, probes })
     }
 
@@ -74,31 +72,13 @@ impl Crossings {
 
     fn site(&self, slot: u32, word: u64) -> SiteCrossings {
         let leg = |hop: u32, echo: Echo| -> PassagesByProbe {
-            let step = |probe: u16| Some((probe, self.step(crossing_index(slot, hop, echo, u32::from(probe)))?));
+            let step = |probe: u16| {
+                Some((probe, passage_at(&self.passages, crossing_index(slot, hop, echo, u32::from(probe)), UNKNOWN)?))
+            };
             (0..self.probes).filter_map(step).collect()
         };
         let hops = (0..).zip(CROSSING_HOPS);
         let hops = hops.map(|(number, hop)| (hop, (leg(number, Echo::Request), leg(number, Echo::Reply)))).collect();
         SiteCrossings { netns: (word >> 32) as u32, ifindex: word as u32, hops }
     }
-
-    fn step(&self, index: u32) -> Option<crate::model::trace::ProbePassage> {
-        let first = index as usize * WORDS_OF_STEP;
-        let words = self.passages.words().get(first..first + WORDS_OF_STEP)?;
-        let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
-        sight(bytemuck::cast(words), UNKNOWN)
-    }
-}
-
-pub(super) fn mapped(
-    programs: &mut Ebpf,
-    name: &'static str,
-    entries: u32,
-    size: usize,
-) -> Result<Mapped, KernelError> {
-    let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
-    let there = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
-    let bytes = NonZeroUsize::new(entries as usize * size).filter(|_| there == entries);
-    let bytes = bytes.ok_or(KernelError::NoMap { name })?;
-    Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })
 }

@@ -1,10 +1,10 @@
 //! Reads which echoes of other programs the kernel programs gave a number, and says where requests get one.
 
-use std::{net::IpAddr, num::NonZeroUsize, sync::atomic::Ordering};
+use std::{net::IpAddr, sync::atomic::Ordering};
 
 use aya::{
     Ebpf,
-    maps::{Array, Map, MapData},
+    maps::{Array, MapData},
 };
 use probe_ebpf::{
     FollowedEntry,
@@ -77,13 +77,7 @@ impl FollowedMaps {
     /// # Errors
     /// [`KernelError::NoMap`] if they are not, [`KernelError::Memory`] if memory is short.
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
-        let name = names::FOLLOWED;
-        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
-        let entries = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
-        let bytes =
-            NonZeroUsize::new(MAX_PROBES as usize * size_of::<FollowedEntry>()).filter(|_| entries == MAX_PROBES);
-        let bytes = bytes.ok_or(KernelError::NoMap { name })?;
-        let memory = Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })?;
+        let memory = Mapped::take(programs, names::FOLLOWED, MAX_PROBES, size_of::<FollowedEntry>())?;
         Ok(Self {
             memory,
             count: whole(programs, names::FOLLOW_COUNT)?,

@@ -1,6 +1,6 @@
 //! Reads what netfilter's hooks of other network namespaces saw, and gives those namespaces their slots.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering};
+use std::collections::BTreeMap;
 
 use aya::{
     Ebpf,
@@ -17,13 +17,10 @@ use probe_ebpf::{
 
 use super::{
     KernelError,
-    crossings::{UNKNOWN, mapped},
-    journeys::{PassagesByProbe, sight},
+    crossings::UNKNOWN,
+    journeys::{PassagesByProbe, passage_at},
     memory::Mapped,
 };
-use crate::model::trace::ProbePassage;
-
-const WORDS_OF_STEP: usize = size_of::<Passage>() / 8;
 
 /// Returns the maps of hooks with their sizes, for a run of so many probes.
 pub fn map_sizes(probes: u16) -> [(&'static str, u32); 2] {
@@ -51,7 +48,7 @@ impl Hooks {
         let missing = || KernelError::NoMap { name: names::HOOK_SLOTS };
         let slots: Map = programs.take_map(names::HOOK_SLOTS).ok_or_else(missing)?;
         let slots = HashMap::try_from(slots).map_err(|source| KernelError::of_map(names::HOOK_SLOTS, source))?;
-        let passages = mapped(programs, names::HOOKS, u32::from(probes) * HOOKS_OF_PROBE, size_of::<Passage>())?;
+        let passages = Mapped::take(programs, names::HOOKS, u32::from(probes) * HOOKS_OF_PROBE, size_of::<Passage>())?;
         Ok(Self { slots, given: 0, passages, probes })
     }
 
@@ -73,17 +70,12 @@ impl Hooks {
     /// Returns what was seen so far in the namespace with this slot, by hop.
     pub fn read(&self, slot: u32) -> PassagesByHop {
         let leg = |hop: u32, echo: Echo| -> PassagesByProbe {
-            let step = |probe: u16| Some((probe, self.step(hook_index(slot, hop, echo, u32::from(probe)))?));
+            let step = |probe: u16| {
+                Some((probe, passage_at(&self.passages, hook_index(slot, hop, echo, u32::from(probe)), UNKNOWN)?))
+            };
             (0..self.probes).filter_map(step).collect()
         };
         let hops = (0..).zip(HOOK_HOPS);
         hops.map(|(number, hop)| (hop, (leg(number, Echo::Request), leg(number, Echo::Reply)))).collect()
-    }
-
-    fn step(&self, index: u32) -> Option<ProbePassage> {
-        let first = index as usize * WORDS_OF_STEP;
-        let words = self.passages.words().get(first..first + WORDS_OF_STEP)?;
-        let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
-        sight(bytemuck::cast(words), UNKNOWN)
     }
 }

@@ -3,11 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv6Addr},
-    num::NonZeroUsize,
     sync::atomic::Ordering,
 };
 
-use aya::{Ebpf, maps::Map};
+use aya::Ebpf;
 use probe_ebpf::{
     Hop, Passage,
     contract::{
@@ -65,14 +64,7 @@ impl Journeys {
     /// # Errors
     /// [`KernelError::NoMap`] if they are not, [`KernelError::Memory`] if memory is short.
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
-        let name = names::JOURNEYS;
-        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
-        let entries = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
-        if entries != STEPS {
-            return Err(KernelError::NoMap { name });
-        }
-        let bytes = NonZeroUsize::new(STEPS as usize * size_of::<Passage>()).ok_or(KernelError::NoMap { name })?;
-        let memory = Mapped::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })?;
+        let memory = Mapped::take(programs, names::JOURNEYS, STEPS, size_of::<Passage>())?;
         Ok(Self { memory, pair: Pair::UNKNOWN })
     }
 
@@ -93,15 +85,22 @@ impl Journeys {
 
     /// Returns what `hop` saw of one packet so far; `None` if it did not pass.
     pub fn step(&self, hop: Hop, echo: Echo, probe: u16) -> Option<ProbePassage> {
-        let first = passage_index(hop as u32, echo, u32::from(probe)) as usize * WORDS_OF_STEP;
-        let words = self.memory.words().get(first..first + WORDS_OF_STEP)?;
-        let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
-        sight(bytemuck::cast(words), self.pair.ends(hop.direction()))
+        let index = passage_index(hop as u32, echo, u32::from(probe));
+        passage_at(&self.memory, index, self.pair.ends(hop.direction()))
     }
 }
 
+/// Reads the passage with this index of a map; of addresses only those that differ from the expected ends. `None` if nothing
+/// passed.
+pub(super) fn passage_at(memory: &Mapped, index: u32, ends: (IpAddr, IpAddr)) -> Option<ProbePassage> {
+    let first = index as usize * WORDS_OF_STEP;
+    let words = memory.words().get(first..first + WORDS_OF_STEP)?;
+    let words: [u64; WORDS_OF_STEP] = std::array::from_fn(|word| words[word].load(Ordering::Relaxed));
+    sight(bytemuck::cast(words), ends)
+}
+
 /// Converts a step from the kernel's form; `None` if nothing passed, or the packet came back.
-pub(super) fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
+fn sight(step: Passage, (source, destination): (IpAddr, IpAddr)) -> Option<ProbePassage> {
     let Passage { first_ns, times, ifindex, id, ttl, detail, unmarked, .. } = step;
     let unless = |bytes: [u8; 16], expected: IpAddr| Some(event_address(bytes)).filter(|address| *address != expected);
     (times > 0).then(|| ProbePassage {

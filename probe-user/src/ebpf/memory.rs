@@ -2,7 +2,10 @@
 
 use std::{ffi::c_void, num::NonZeroUsize, os::fd::AsFd, ptr::NonNull, slice, sync::atomic::AtomicU64};
 
+use aya::{Ebpf, maps::Map};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::KernelError;
 
 /// An array map (`BPF_F_MMAPABLE`) in this process's memory.
 #[derive(Debug)]
@@ -23,6 +26,18 @@ impl Mapped {
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
         let start = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, map, 0) }?;
         Ok(Self { start, bytes })
+    }
+
+    /// Takes the array map `name` of so many entries of `size` bytes out of `programs`.
+    ///
+    /// # Errors
+    /// [`KernelError::NoMap`] if it is not loaded in that size, [`KernelError::Memory`] if memory is short.
+    pub fn take(programs: &mut Ebpf, name: &'static str, entries: u32, size: usize) -> Result<Self, KernelError> {
+        let Some(Map::Array(array)) = programs.take_map(name) else { return Err(KernelError::NoMap { name }) };
+        let there = array.info().map_err(|source| KernelError::of_map(name, source))?.max_entries();
+        let bytes = NonZeroUsize::new(entries as usize * size).filter(|_| there == entries);
+        let bytes = bytes.ok_or(KernelError::NoMap { name })?;
+        Self::new(array.fd(), bytes).map_err(|source| KernelError::Memory { name, source })
     }
 
     /// Returns the array as 8-byte words.
