@@ -7,7 +7,7 @@
 use probe_ebpf::Echo;
 use std::collections::BTreeSet;
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, contract::crossing::CROSSING_HOPS};
 
 use super::{
     Evidence,
@@ -24,9 +24,6 @@ use super::{
 };
 use crate::model::trace::{Finding, HopTrace, HostTrace, PlaceTrace, ViaTrace};
 
-/// The hops of an interface, in the order in which a packet meets them.
-const HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
-
 /// A passage of probes at an interface of a place, or at one of its hooks.
 struct Crossing {
     first_ns: u64,
@@ -39,7 +36,7 @@ struct Crossing {
 /// The steps of a leg through the places in between, in the order in which they were first met.
 pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
     let mut crossings = crossings(evidence, leg);
-    crossings.sort_by_key(|it| (it.first_ns, it.place, HOPS.iter().position(|hop| *hop == it.hop), it.port));
+    crossings.sort_by_key(|it| (it.first_ns, it.place, CROSSING_HOPS.iter().position(|hop| *hop == it.hop), it.port));
     crossings = over_kernels(evidence, crossings);
     // The far end's clock is another one: its places come last on the way there, and first on the way back.
     let of_peer = |place: u8| evidence.places.get(usize::from(place)).is_some_and(|place| place.of_peer);
@@ -116,7 +113,7 @@ fn over_kernels(evidence: &Evidence, crossings: Vec<Crossing>) -> Vec<Crossing> 
 fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8> {
     let there = leg == evidence.first_leg();
     let came = || evidence.peer.as_ref().is_some_and(|peer| !peer.saw_nothing());
-    let left = |peer: &HostTrace| [Hop::DevQueue, Hop::Xmit].iter().any(|hop| !probes(&peer.hop(*hop), leg).is_empty());
+    let left = |peer: &HostTrace| hooks::LEAVES.iter().any(|hop| !probes(&peer.hop(*hop), leg).is_empty());
     let made = || !crossings.is_empty() || evidence.peer.as_ref().is_some_and(left);
     if !evidence.sending.received.is_empty() || there && came() || !there && !made() {
         return None;
@@ -187,7 +184,7 @@ fn exit(leg: Echo, place: u8) -> PathStep {
 }
 
 fn leaves(crossings: &[Crossing], place: u8) -> bool {
-    crossings.iter().any(|it| it.place == place && HOPS[1..].contains(&it.hop))
+    crossings.iter().any(|it| it.place == place && CROSSING_HOPS[1..].contains(&it.hop))
 }
 
 fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
@@ -195,7 +192,7 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
     for (number, place) in (0..).zip(&evidence.places) {
         let before = all.len();
         for (port, trace) in (0..ANY_PORT).zip(&place.ports) {
-            let seen = HOPS.into_iter().filter_map(|hop| Some((hop, trace.seen(hop, leg)?)));
+            let seen = CROSSING_HOPS.into_iter().filter_map(|hop| Some((hop, trace.seen(hop, leg)?)));
             all.extend(seen.filter_map(|(hop, seen)| {
                 let first = seen.values().min_by_key(|passage| passage.first_ns)?;
                 Some(Crossing { first_ns: first.first_ns, ttl: first.ttl, place: number, hop, port })
@@ -227,7 +224,7 @@ fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
         !tagged && drops.any(|drop| drop.reason == "OTHERHOST")
     };
     let seen = |hop: Hop| place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(|seen| seen.keys());
-    let left = HOPS[1..].iter().any(|hop| seen(*hop).next().is_some());
+    let left = CROSSING_HOPS[1..].iter().any(|hop| seen(*hop).next().is_some());
     let mut came = seen(Hop::NetifIn).peekable();
     !left && came.peek().is_some() && came.all(foreign) && !only_receiver(evidence, leg, number)
 }
@@ -241,8 +238,11 @@ fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     };
     let one_clock = evidence.vias.is_empty() && evidence.places.iter().all(|place| !place.of_peer);
     let there = leg == evidence.first_leg();
-    let answered =
-        there && evidence.places.iter().any(|place| HOPS.iter().any(|hop| first(place, *hop, Echo::Reply).is_some()));
+    let answered = there
+        && evidence
+            .places
+            .iter()
+            .any(|place| CROSSING_HOPS.iter().any(|hop| first(place, *hop, Echo::Reply).is_some()));
     let Some(came) = first(&evidence.places[usize::from(number)], Hop::NetifIn, leg) else { return false };
     let mut others = evidence.places.iter().enumerate().filter(|(other, _)| *other != usize::from(number));
     let mut sent_on = false;
@@ -273,12 +273,12 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
         let seen = |hop: &Hop| place.ports.iter().any(|port| port.seen(*hop, leg).is_some_and(|seen| !seen.is_empty()));
         hops.iter().any(seen)
     };
-    let answers = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
-    let forwards = passed(&HOPS[..1], Echo::Request) && passed(&HOPS[1..], Echo::Request);
-    let answers = answers && passed(&HOPS[1..], Echo::Reply) && !passed(&HOPS[..1], Echo::Reply);
+    let answers = passed(&CROSSING_HOPS[..1], Echo::Request) && !passed(&CROSSING_HOPS[1..], Echo::Request);
+    let forwards = passed(&CROSSING_HOPS[..1], Echo::Request) && passed(&CROSSING_HOPS[1..], Echo::Request);
+    let answers = answers && passed(&CROSSING_HOPS[1..], Echo::Reply) && !passed(&CROSSING_HOPS[..1], Echo::Reply);
     // What is for everybody ends in every place that has it.
     let group = explain::special::kind(target).is_some() || target_is_directed(evidence);
-    let ended = passed(&HOPS[..1], Echo::Request) && !passed(&HOPS[1..], Echo::Request);
+    let ended = passed(&CROSSING_HOPS[..1], Echo::Request) && !passed(&CROSSING_HOPS[1..], Echo::Request);
     match told {
         Some(true) if evidence.passes_by_the_peer() => PlaceRole::Target,
         Some(false) | None if group && ended && !evidence.two_sided() => PlaceRole::Target,

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use probe_ebpf::contract::crossing::CROSSING_HOPS;
+
 use super::{Evidence, ProbeMode, Responder};
 use crate::model::trace::{HookTrace, HostFacts, HostTrace, PlaceTrace, PortTrace, ViaTrace};
 
 /// How many places are told at most, besides the two ends.
 pub const MAX_PLACES: usize = 16;
-
-/// The hops that see every interface.
-const PORT_HOPS: [probe_ebpf::Hop; 3] = [probe_ebpf::Hop::NetifIn, probe_ebpf::Hop::DevQueue, probe_ebpf::Hop::Xmit];
 
 impl Evidence {
     /// With the places that each host found on its kernel as places of the path, each once: two hosts of one kernel found
@@ -133,7 +132,7 @@ impl ViaTrace {
 fn own_place(trace: &mut HostTrace) -> PlaceTrace {
     let mut ports = std::mem::take(&mut trace.ports);
     if ports.is_empty() {
-        let seen = PORT_HOPS.iter().map(|hop| (hop.name().to_owned(), trace.hop(*hop)));
+        let seen = CROSSING_HOPS.iter().map(|hop| (hop.name().to_owned(), trace.hop(*hop)));
         ports.push(PortTrace { interface: trace.host.interface.clone(), hops: seen.collect() });
     }
     PlaceTrace {

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use probe_ebpf::Hop;
+use probe_ebpf::{Hop, contract::hook::HOOK_HOPS};
 
 use super::{Evidence, path::Side};
 use crate::model::trace::{HookTrace, HopTrace, PlaceTrace, ProbePassage};
@@ -31,9 +31,12 @@ pub(super) const INPUT: [Hop; 4] = [Hop::NfPreroutingFirst, Hop::NfPreroutingLas
 pub(super) const OUTPUT: [Hop; 4] =
     [Hop::NfOutputFirst, Hop::NfOutputLast, Hop::NfPostroutingFirst, Hop::NfPostroutingLast];
 
+/// Those of a packet that leaves by a device.
+pub(super) const LEAVES: [Hop; 2] = [Hop::DevQueue, Hop::Xmit];
+
 /// Whether it is a hop of netfilter, which stands in a place as a whole and not at one of its interfaces.
 pub(super) fn is_hook(hop: Hop) -> bool {
-    FORWARD.contains(&hop) || INPUT.contains(&hop) || OUTPUT.contains(&hop)
+    HOOK_HOPS.contains(&hop)
 }
 
 /// The hooks of a place that were watched before any probe of the run came.

@@ -3,7 +3,7 @@
 use probe_ebpf::Hop;
 
 use super::{
-    hooks::{FORWARD, INPUT, OUTPUT},
+    hooks::{FORWARD, INPUT, LEAVES, OUTPUT},
     places::DropPoint::{
         self, Answer, Bridge, CgroupOut, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress, NfForward,
         NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly, RouteBack, RouteIn,
@@ -57,8 +57,7 @@ fn before(hop: Hop) -> &'static [DropPoint] {
 /// Every hop of a packet that is forwarded, is for the place, or is made by it.
 fn chains() -> [Vec<Hop>; 3] {
     let of = |start: &[Hop], hooks: &[Hop], end: &[Hop]| [start, hooks, end].concat();
-    let leaves = [Hop::DevQueue, Hop::Xmit];
-    [of(&[Hop::NetifIn], &FORWARD, &leaves), of(&[Hop::NetifIn], &INPUT, &[]), of(&[], &OUTPUT, &leaves)]
+    [of(&[Hop::NetifIn], &FORWARD, &LEAVES), of(&[Hop::NetifIn], &INPUT, &[]), of(&[], &OUTPUT, &LEAVES)]
 }
 
 /// What lies between two hops of one of these ways; none where no way has them in this order.

@@ -1,10 +1,11 @@
 //! Which watched hosts and places are on which way, a sentence each: no fault, and no proof of one.
 
-use probe_ebpf::{Echo, Hop};
+use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS};
 
 use super::{
     Evidence,
     document::{BlindHop, Place, PlaceRole, Stop, ViaHost},
+    hooks::LEAVES,
     path::Side,
 };
 use crate::model::trace::{HopTrace, ViaTrace};
@@ -18,7 +19,7 @@ fn host(evidence: &Evidence, number: u8, via: &ViaTrace) -> ViaHost {
     let side = evidence.own_place(number);
     let legs = [Echo::Request, Echo::Reply].into_iter().filter(|leg| saw(evidence, number, *leg));
     let blind = via.trace.hops.iter().filter_map(|(name, hop)| match hop {
-        HopTrace::Blind { why } if PORT_HOPS.iter().any(|hop| hop.name() == name) => {
+        HopTrace::Blind { why } if CROSSING_HOPS.iter().any(|hop| hop.name() == name) => {
             Some(BlindHop { hop: Hop::named(name)?.name(), why: why.clone() })
         }
         _ => None,
@@ -32,9 +33,6 @@ fn host(evidence: &Evidence, number: u8, via: &ViaTrace) -> ViaHost {
         blind: blind.collect(),
     }
 }
-
-/// The hops that see every interface.
-const PORT_HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
 
 /// Whether any place of the kernel of a host in between saw packets of a leg.
 fn saw(evidence: &Evidence, number: u8, leg: Echo) -> bool {
@@ -75,7 +73,7 @@ fn forwarding(evidence: &Evidence) -> Option<String> {
         let seen = |hop: &Hop| place.ports.iter().any(|port| port.seen(*hop, leg).is_some_and(|seen| !seen.is_empty()));
         hops.iter().any(seen)
     };
-    let (first, sent_on) = (evidence.first_leg(), [Hop::DevQueue, Hop::Xmit]);
+    let (first, sent_on) = (evidence.first_leg(), LEAVES);
     Some(match answered {
         Some(from) => format!("{name}, which --peer reaches, is on the way and forwarded them: {from} answered"),
         None if first == Echo::Request && left(Echo::Reply, &[Hop::NetifIn]) => {

@@ -5,29 +5,9 @@ use probe_ebpf::{Echo, Hop};
 use super::{Following, flows::FollowedRole};
 use crate::diagnosis::{
     Evidence,
+    hooks::{FORWARD, INPUT, LEAVES, OUTPUT},
     station::{PathStep, Requirement, Side, Station, step},
 };
-
-/// Across this host, from one device to another.
-const ACROSS: [Hop; 9] = [
-    Hop::NetifIn,
-    Hop::NfPreroutingFirst,
-    Hop::NfPreroutingLast,
-    Hop::NfForwardFirst,
-    Hop::NfForwardLast,
-    Hop::NfPostroutingFirst,
-    Hop::NfPostroutingLast,
-    Hop::DevQueue,
-    Hop::Xmit,
-];
-
-/// Into this host, up to its ICMP.
-const INTO: [Hop; 6] =
-    [Hop::NetifIn, Hop::NfPreroutingFirst, Hop::NfPreroutingLast, Hop::NfInputFirst, Hop::NfInputLast, Hop::IcmpIn];
-
-/// From its ICMP to a device.
-const BACK: [Hop; 6] =
-    [Hop::NfOutputFirst, Hop::NfOutputLast, Hop::NfPostroutingFirst, Hop::NfPostroutingLast, Hop::DevQueue, Hop::Xmit];
 
 /// Why nothing is known of the program's end.
 pub(in crate::diagnosis) const NOT_OURS: &str = "the socket is another program's: what it reads is not watched";
@@ -35,13 +15,18 @@ pub(in crate::diagnosis) const NOT_OURS: &str = "the socket is another program's
 /// Every step of echoes that were not sent here; none where they were, or nobody else's were followed.
 pub(in crate::diagnosis) fn journey(evidence: &Evidence) -> Option<Vec<PathStep>> {
     let Following { role, .. } = evidence.following.as_ref()?;
-    let steps = |leg: Echo, hops: &'static [Hop]| {
-        hops.iter().map(move |hop| step(leg, Side::Local, Station::Hop(*hop), Requirement::Must))
+    let steps = |leg: Echo, hops: [&[Hop]; 3]| {
+        let hops = hops.concat().into_iter();
+        hops.map(move |hop| step(leg, Side::Local, Station::Hop(hop), Requirement::Must))
     };
+    let across = [&[Hop::NetifIn], &FORWARD[..], &LEAVES];
+    let into = [&[Hop::NetifIn], &INPUT[..], &[Hop::IcmpIn]];
     match role {
         FollowedRole::Sender => None,
-        FollowedRole::Router => Some(steps(Echo::Request, &ACROSS).chain(steps(Echo::Reply, &ACROSS)).collect()),
-        FollowedRole::Target => Some(steps(Echo::Request, &INTO).chain(steps(Echo::Reply, &BACK)).collect()),
+        FollowedRole::Router => Some(steps(Echo::Request, across).chain(steps(Echo::Reply, across)).collect()),
+        FollowedRole::Target => {
+            Some(steps(Echo::Request, into).chain(steps(Echo::Reply, [&OUTPUT, &LEAVES, &[]])).collect())
+        }
     }
 }
 
