@@ -18,7 +18,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use probe_ebpf::{Echo, journey::MAX_PROBES};
+use probe_ebpf::{
+    Echo,
+    journey::{MARK_BYTES, MAX_PROBES},
+};
 
 use self::{
     far::Far,
@@ -45,7 +48,7 @@ use crate::{
     stop::StopSignal,
     traffic::{
         Fragmentation, ProbePlan, Prober, ProgramSocket, ResolvedTarget, Settings,
-        prober::{RunEnd, Sighting, fate_known, id::Scout, random, walk::walk},
+        prober::{AheadProbe, RunEnd, Sighting, fate_known, id::Scout, random, walk::walk},
         target::family_of,
     },
     watch::{Factory, Watching, path_watch},
@@ -218,7 +221,9 @@ fn everywhere(args: &DiagnoseArgs) -> bool {
 
 /// Whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
 fn looks_ahead(args: &DiagnoseArgs) -> bool {
-    everywhere(args) && u32::from(args.probes()) < MAX_PROBES
+    // Without a mark it could not be told from the first of the run.
+    let marked = usize::from(args.size) >= MARK_BYTES;
+    everywhere(args) && marked && u32::from(args.probes()) < MAX_PROBES
 }
 
 /// How many probes this run may send, the one ahead included.
@@ -331,18 +336,24 @@ impl Probing<'_> {
     ) -> Result<Known, Failure> {
         let mut fates = Fates::default();
         let mut seen_there = None;
-        let ahead = looks_ahead(self.args) && self.look_ahead(&mut prober, near.as_mut(), far.as_mut(), &mut vias);
+        if looks_ahead(self.args) {
+            self.look_ahead(&mut prober, near.as_mut(), far.as_mut(), &mut vias);
+        }
+        let ahead = prober.ahead();
+        let of_run = |noted| ahead.number(noted);
         let ended = prober.run(self.stop, |sending| {
             self.progress.count(sending, self.args.probes());
             let Ok(mut seen_here) = near.look() else { return false };
-            if let Some(sight) = far.as_mut().and_then(Far::look) {
+            seen_here.renumber(of_run);
+            if let Some(mut sight) = far.as_mut().and_then(Far::look) {
+                sight.renumber(of_run);
                 seen_there = Some(sight);
             }
             if far.is_some() {
                 // What the far end does with them, only it can tell.
                 seen_here.leave_out(seen_there.as_ref());
             }
-            self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref(), &vias.look())
+            self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref(), &vias.look(ahead))
         });
         tracing::debug!("the run ended: {ended:?}");
         self.progress.say("reading what was seen");
@@ -362,10 +373,9 @@ impl Probing<'_> {
         let passes = peer.as_ref().is_some_and(|peer: &HostTrace| peer.forwarded(self.first()));
         let peer_ahead_ns = far.as_mut().filter(|_| passes).map(Far::ahead).unwrap_or_default();
         let (mut local, mut peer, mut between) = (local, peer, between);
-        if ahead {
-            let between = between.iter_mut().map(|via| &mut via.trace);
-            [Some(&mut local), peer.as_mut()].into_iter().flatten().chain(between).for_each(|host| host.forget(0));
-        }
+        let traces = between.iter_mut().map(|via| &mut via.trace).chain([&mut local]).chain(peer.as_mut());
+        traces.for_each(|host| host.renumber(of_run));
+        prober.read_late();
         let sending = prober.sending().clone();
         let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
             Vec::new()
@@ -394,15 +404,9 @@ impl Probing<'_> {
         Ok(Known { evidence: evidence.gathered(), far, near, vias })
     }
 
-    /// Sends the first probe; returns whether it crossed further network namespaces of either end's kernel, in which each
-    /// end watches netfilter's hooks from then on. Then it is no probe of the run.
-    fn look_ahead(
-        &self,
-        prober: &mut Prober,
-        near: &mut dyn Watching,
-        mut far: Option<&mut Far>,
-        vias: &mut Vias,
-    ) -> bool {
+    /// Sends the first probe, which is none of the run where it crosses further network namespaces of either end's kernel: in
+    /// those, each end watches netfilter's hooks from then on.
+    fn look_ahead(&self, prober: &mut Prober, near: &mut dyn Watching, mut far: Option<&mut Far>, vias: &mut Vias) {
         let mut there: Option<HostTrace> = None;
         let mut asked = false;
         prober.look_ahead(self.stop, |sending| {
@@ -416,13 +420,14 @@ impl Probing<'_> {
                 here.leave_out(Some(peer));
             }
             let beyond = there.as_ref().filter(|peer| !peer.host.shares_kernel(&here.host));
-            let between = vias.look().into_iter().flat_map(|via| &via.places).filter(|place| place.is_met());
+            let between =
+                vias.look(AheadProbe::None).into_iter().flat_map(|via| &via.places).filter(|place| place.is_met());
             let between: Vec<&PlaceTrace> = between.collect();
             let beyond = beyond.into_iter().flat_map(|peer| &peer.places);
             let places = || here.places.iter().chain(beyond.clone()).chain(between.iter().copied());
-            let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe == Some(0));
+            let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe.is_some());
             Sighting { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
-        })
+        });
     }
 
     /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.

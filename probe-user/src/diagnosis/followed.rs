@@ -203,18 +203,11 @@ fn received(end: ProbePassage, echo: &FollowedEcho) -> Received {
 
 /// What a host saw of these echoes, between the `near` and the `far` end.
 fn only(mut host: HostTrace, numbers: &BTreeSet<u16>, (near, far): (IpAddr, IpAddr)) -> HostTrace {
-    host.hops.values_mut().for_each(|hop| keep(hop, numbers, (near, far)));
-    let ours = |drop: &Drop| drop.probe.is_some_and(|probe| numbers.contains(&probe));
-    host.drops.retain(ours);
-    for other in &mut host.other_devices {
-        other.probes.retain(|probe| numbers.contains(probe));
-    }
-    host.other_devices.retain(|other| !other.probes.is_empty());
+    host.renumber(|number| numbers.contains(&number).then_some(number));
+    host.hops.values_mut().for_each(|hop| expect(hop, (near, far)));
+    host.drops.retain(|drop| drop.probe.is_some());
     for place in &mut host.places {
-        place.drops.retain(ours);
-        let hooks = place.hooks.iter_mut().flat_map(|hooks| hooks.hops.values_mut());
-        let hops = place.ports.iter_mut().flat_map(|port| port.hops.values_mut()).chain(hooks);
-        hops.for_each(|hop| retain(hop, numbers));
+        place.drops.retain(|drop| drop.probe.is_some());
     }
     host.places.retain(met);
     host
@@ -227,16 +220,8 @@ fn met(place: &PlaceTrace) -> bool {
     !place.drops.is_empty() || place.ports.iter().any(|port| port.hops.values().any(some))
 }
 
-fn retain(hop: &mut HopTrace, numbers: &BTreeSet<u16>) {
-    if let HopTrace::Watched { requests, replies } = hop {
-        requests.retain(|number, _| numbers.contains(number));
-        replies.retain(|number, _| numbers.contains(number));
-    }
-}
-
-/// Keeps what a hop saw of these echoes; of addresses, only those that nobody would expect.
-fn keep(hop: &mut HopTrace, numbers: &BTreeSet<u16>, (near, far): (IpAddr, IpAddr)) {
-    retain(hop, numbers);
+/// Keeps of the addresses that a hop saw only those that nobody would expect.
+fn expect(hop: &mut HopTrace, (near, far): (IpAddr, IpAddr)) {
     let HopTrace::Watched { requests, replies } = hop else { return };
     let expected = |seen: &mut BTreeMap<u16, ProbePassage>, (from, to): (IpAddr, IpAddr)| {
         for passage in seen.values_mut() {

@@ -3,10 +3,10 @@
 pub mod absorbed;
 pub mod benign;
 pub mod chain_rule;
-mod forget;
 pub mod frame;
 pub mod neighbour;
 pub mod place;
+mod renumber;
 pub mod routing;
 pub mod socket;
 pub mod tun_program;

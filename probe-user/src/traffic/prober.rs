@@ -20,7 +20,7 @@ use nix::{errno::Errno, net::if_::if_nameindex};
 use probe_ebpf::Echo;
 
 pub use error::ProberError;
-pub use first_look::Sighting;
+pub use first_look::{AheadProbe, Sighting};
 pub use mark::{Pattern, payload, random};
 
 use self::{
@@ -131,8 +131,8 @@ pub struct Prober {
     reader: Reader,
     replies: ReplyReader,
     sending: SenderTrace,
-    /// How many probes went ahead of the run, and are none of it: 0 or 1.
-    ahead: u16,
+    /// The probe that looked ahead.
+    ahead: AheadProbe,
     /// When the first probe of the run leaves at the earliest, where one went ahead.
     not_before: Option<Instant>,
     /// Replies without a mark that may be another program's with the same id: by probe, the first of each.
@@ -171,7 +171,7 @@ impl Prober {
             reader,
             replies: ReplyReader::new(),
             sending,
-            ahead: 0,
+            ahead: AheadProbe::None,
             not_before: None,
             doubtful: BTreeMap::new(),
         })
@@ -180,6 +180,16 @@ impl Prober {
     /// Returns what was sent and what came back so far.
     pub fn sending(&self) -> &SenderTrace {
         &self.sending
+    }
+
+    /// Returns which probe looked ahead.
+    pub fn ahead(&self) -> AheadProbe {
+        self.ahead
+    }
+
+    /// Returns the payload of a probe.
+    fn bytes(&self, probe: u16) -> Vec<u8> {
+        self.plan.bytes(self.ahead.noted(probe))
     }
 
     /// Returns its plan.
@@ -235,26 +245,30 @@ impl Prober {
         }
     }
 
-    /// Reads what arrived at the very end. What may be another program's counts where nothing else came for its probe.
     fn ended(&mut self, how: RunEnd) -> RunEnd {
+        self.read_late();
+        how
+    }
+
+    /// Reads what has arrived since the run ended. Call it once hops were read: a reply that one of them saw since is no
+    /// reply that the program was not given. What may be another program's counts where nothing else came for its probe.
+    pub fn read_late(&mut self) {
         self.read();
         for (probe, reply) in std::mem::take(&mut self.doubtful) {
             self.sending.received.entry(probe).or_insert(reply);
         }
-        how
     }
 
     /// Returns the number of the next probe.
     fn next(&self) -> Option<u16> {
         let next = u16::try_from(self.sending.probes.len()).ok()?;
         let enough = self.plan.enough.is_some_and(|enough| self.sending.received.len() >= usize::from(enough));
-        (next < self.plan.count && !enough).then_some(next + self.ahead)
+        (next < self.plan.count && !enough).then_some(next)
     }
 
     /// Reports whether this probe is one of the run, and was sent.
     fn has_sent(&self, probe: u16) -> bool {
-        let index = probe.checked_sub(self.ahead).map(usize::from);
-        index.is_some_and(|index| index < self.sending.probes.len())
+        usize::from(probe) < self.sending.probes.len()
     }
 
     /// Reports whether the next probe leaves before its time.
@@ -267,7 +281,7 @@ impl Prober {
 
     fn send_next(&mut self) {
         let Some(probe) = self.next() else { return };
-        let bytes = self.plan.bytes(probe);
+        let bytes = self.bytes(probe);
         let seq = self.plan.seq(probe);
         let sent_ns = monotonic_ns();
         let result = match &mut self.sender {
@@ -306,18 +320,18 @@ impl Prober {
         }
         let payload = self.replies.payload(reply);
         let marked = mark::marked(payload);
-        let by_mark = marked.filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(probe, _)| probe);
+        let by_mark = marked.filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(noted, _)| self.ahead.number(noted));
         // With an id that others may have, the mark of another run is no alteration of this one's.
         let ours = reply.id == self.plan.id && (marked.is_none() || self.plan.numbered);
-        let by_number = ours.then(|| reply.seq.wrapping_sub(self.plan.first_seq));
-        let Some(probe) = by_mark.or(by_number).filter(|probe| self.has_sent(*probe)) else { return };
+        let by_number = || ours.then(|| reply.seq.wrapping_sub(self.plan.first_seq));
+        let Some(probe) = by_mark.unwrap_or_else(by_number).filter(|probe| self.has_sent(*probe)) else { return };
         let new = Received {
             time_ns: reply.time_ns,
             from: reply.from,
             id: reply.id,
             ttl: reply.ttl,
             times: 0,
-            altered: mark::difference(&self.plan.bytes(probe), payload),
+            altered: mark::difference(&self.bytes(probe), payload),
             bad_checksum: !reply.sound,
         };
         if by_mark.is_some() || self.plan.numbered {
@@ -333,7 +347,10 @@ impl Prober {
             return None;
         }
         match quote.mark {
-            Some((probe, nonce)) => (nonce == self.plan.nonce && self.has_sent(probe)).then_some(probe),
+            Some((noted, nonce)) => {
+                let probe = self.ahead.number(noted).filter(|probe| self.has_sent(*probe));
+                probe.filter(|_| nonce == self.plan.nonce)
+            }
             None => {
                 let probe = quote.seq.wrapping_sub(self.plan.first_seq);
                 (!quote.whole && quote.id == self.plan.id && self.has_sent(probe)).then_some(probe)

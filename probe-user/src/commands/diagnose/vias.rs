@@ -19,7 +19,7 @@ use crate::{
         protocol::Ready,
     },
     stop::StopSignal,
-    traffic::ResolvedTarget,
+    traffic::{ResolvedTarget, prober::AheadProbe},
 };
 
 /// How often each is asked for the time.
@@ -112,11 +112,14 @@ impl Vias {
     }
 
     /// What they have seen so far, as far as they have said so.
-    pub(super) fn look(&mut self) -> Vec<&HostTrace> {
+    pub(super) fn look(&mut self, ahead: AheadProbe) -> Vec<&HostTrace> {
         for via in &mut self.vias {
             let looked = via.peer.as_mut().map(Peer::look);
             match looked {
-                Some(Ok(Some(sight))) => via.seen = sight,
+                Some(Ok(Some(mut sight))) => {
+                    sight.renumber(|noted| ahead.number(noted));
+                    via.seen = sight;
+                }
                 Some(Err(trouble)) => via.leave(&self.progress, trouble),
                 Some(Ok(None)) | None => {}
             }

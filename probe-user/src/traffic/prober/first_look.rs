@@ -1,4 +1,4 @@
-//! The first probe as a look ahead: where it shows that there is more to watch, it is no probe of the run.
+//! The first probe as a look ahead: where it shows that there is more to watch, it is no probe of the run, which begins anew.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,38 @@ const QUIET: Duration = Duration::from_millis(10);
 /// How often to look.
 const OFTEN: Duration = Duration::from_millis(1);
 
+/// The probe that was sent to look ahead. Its mark has a number behind those of the run, its packet the sequence number of the
+/// first: whoever looks at that number is shown what `ping` would show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AheadProbe {
+    /// None was sent.
+    #[default]
+    None,
+    /// It is the first probe of the run, and hops note it with this number.
+    First(u16),
+    /// It is no probe of the run.
+    Apart(u16),
+}
+
+impl AheadProbe {
+    /// Returns which probe of the run has `noted` for its number in marks and where hops note it; `None`: none has.
+    pub fn number(self, noted: u16) -> Option<u16> {
+        match self {
+            Self::First(number) if noted == number => Some(0),
+            Self::Apart(number) if noted == number => None,
+            Self::None | Self::First(_) | Self::Apart(_) => Some(noted),
+        }
+    }
+
+    /// Returns the number in the mark of a probe of the run.
+    pub(super) fn noted(self, probe: u16) -> u16 {
+        match (self, probe) {
+            (Self::First(number), 0) => number,
+            _ => probe,
+        }
+    }
+}
+
 /// What one look has shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
@@ -25,10 +57,11 @@ pub struct Sighting {
 
 impl Prober {
     /// Sends the first probe, and asks `look` what it meets until the next one is due, nothing more shows up, or it has
-    /// ended. Returns whether it met anything: then it was sent ahead of the run, which begins with the probe of number 1.
-    pub fn look_ahead(&mut self, stop: &StopSignal, mut look: impl FnMut(&SenderTrace) -> Sighting) -> bool {
+    /// ended. Where it met anything, the run begins behind it.
+    pub fn look_ahead(&mut self, stop: &StopSignal, mut look: impl FnMut(&SenderTrace) -> Sighting) {
         let begin = Instant::now();
         let pace = self.plan.interval.min(LONGEST);
+        self.ahead = AheadProbe::First(self.plan.count);
         self.send_next();
         let (mut met, mut changed) = (Sighting::default(), begin);
         loop {
@@ -51,8 +84,7 @@ impl Prober {
             self.sending.received.clear();
             self.sending.errors.clear();
             self.doubtful.clear();
-            self.ahead = 1;
+            self.ahead = AheadProbe::Apart(self.plan.count);
         }
-        met.more > 0
     }
 }
