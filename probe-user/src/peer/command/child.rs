@@ -100,12 +100,17 @@ impl Shell {
     pub(super) fn wait_for_end(&mut self) -> Option<ExitStatus> {
         self.stdin = None;
         let status = self.wait(Duration::from_millis(500)).or_else(|| self.end());
-        // Its last output may still be in the pipe. A process that outlives it and holds the pipe is not waited for.
+        self.wait_for_relay();
+        status
+    }
+
+    /// Waits until its last output, which may still be in the pipe, was relayed. A process that outlives it and holds the pipe
+    /// is not waited for.
+    fn wait_for_relay(&self) {
         let until = Instant::now() + Duration::from_millis(200);
         while self.relay.as_ref().is_some_and(|relay| !relay.is_finished()) && Instant::now() < until {
             thread::sleep(POLL);
         }
-        status
     }
 
     /// Describes how it ended, for error messages.
@@ -178,5 +183,6 @@ impl Drop for Shell {
         if self.wait(GRACE).is_none() {
             self.end();
         }
+        self.wait_for_relay();
     }
 }

@@ -103,10 +103,7 @@ fn two_ends_diagnose_a_healthy_path() {
         assert_eq!(json["sides"]["local"]["address"], address(LabHost::A, family).to_string());
         // The agent runs in A's namespace here: the way back to A's address is lo.
         assert_eq!(json["sides"]["peer"]["address"], b.to_string());
-        // On a busy machine the run may be over before the agent's last line is there.
-        let ends = |ran: &Ran| ran.stderr.contains("peer: the agent ends: true");
-        let again = || diagnose(&lab, &format!("{b} -c 4 -i 0.002 --peer %serving%"));
-        assert!(ends(&ran) || ends(&again()) || ends(&again()), "{}", ran.stderr);
+        assert!(ran.stderr.contains("peer: the agent ends: true"), "{}", ran.stderr);
     }
 }
 
