@@ -31,7 +31,8 @@ use self::{
     vias::Vias,
 };
 use super::{
-    CommandResult, Screen, place as entered,
+    CommandResult, Screen,
+    place::{enter, everywhere},
     stop::{Signalled, on_signals},
 };
 use crate::{
@@ -57,7 +58,7 @@ use crate::{
 /// Runs `probe diagnose`.
 pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
     // Before any thread begins: all of them are to be there.
-    let enter = entered::enter(&args.place)?;
+    let enter = enter(&args.place)?;
     if args.passive {
         return passive::run(args, screen);
     }
@@ -205,7 +206,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         role: HostRole::Sender,
         attach: args.attach.choices(),
         trace_rules: args.trace_rules,
-        everywhere: everywhere(args),
+        everywhere: everywhere(args.own_namespace),
         requests: RequestHandling::Pass,
         source_given: args.source().is_some() || args.ping.sticky_source,
         further: Vec::new(),
@@ -213,17 +214,11 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
     }
 }
 
-/// Whether other network namespaces of this kernel are looked at. A script that takes them for machines says so once.
-fn everywhere(args: &DiagnoseArgs) -> bool {
-    let own = std::env::var_os("PROBE_OWN_NAMESPACE").is_some_and(|value| value == "1");
-    !args.own_namespace && !own
-}
-
 /// Whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
 fn looks_ahead(args: &DiagnoseArgs) -> bool {
     // Without a mark it could not be told from the first of the run.
     let marked = usize::from(args.size) >= MARK_BYTES;
-    everywhere(args) && marked && u32::from(args.probes()) < MAX_PROBES
+    everywhere(args.own_namespace) && marked && u32::from(args.probes()) < MAX_PROBES
 }
 
 /// How many probes this run may send, the one ahead included.
@@ -236,8 +231,11 @@ fn numbered_from(args: &DiagnoseArgs) -> Option<u16> {
     (args.numbered() && !args.reply_only).then_some(FIRST_SEQ)
 }
 
-/// How long is waited for the last reply where no time is asked for.
-const WAIT: Duration = Duration::from_secs(1);
+/// How long is waited for the last reply. As ping has it, no time is the default.
+pub(super) fn reply_wait(asked: Duration) -> Duration {
+    const WAIT: Duration = Duration::from_secs(1);
+    if asked.is_zero() { WAIT } else { asked }
+}
 
 /// The sequence number of the first probe, as that of `ping`.
 const FIRST_SEQ: u16 = 1;
@@ -272,8 +270,7 @@ fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64
         count: args.probes(),
         interval: args.pace(),
         size: args.size,
-        // As ping has it, no time is the default.
-        wait: if args.timeout.is_zero() { WAIT } else { args.timeout },
+        wait: reply_wait(args.timeout),
         numbered: args.numbered(),
         pattern: args.ping.pattern.clone(),
         adaptive: args.ping.adaptive || args.ping.flood,

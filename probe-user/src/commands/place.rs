@@ -1,4 +1,4 @@
-//! Into the network namespace that was asked for, before anything else is done.
+//! In which network namespaces a command works: into the one that was asked for, and whether others are looked at.
 
 use crate::{
     cli::place::PlaceArgs,
@@ -23,4 +23,10 @@ pub(super) fn enter(args: &PlaceArgs) -> Result<Option<String>, Failure> {
     entrance.pass()?;
     tracing::info!("in the network namespace of {}", entrance.name);
     Ok(Some(entrance.enter))
+}
+
+/// Whether other network namespaces of this kernel are looked at, unless `own_namespace` alone was asked for. A script that
+/// takes them for machines says so once.
+pub(super) fn everywhere(own_namespace: bool) -> bool {
+    !own_namespace && std::env::var_os("PROBE_OWN_NAMESPACE").is_none_or(|value| value != "1")
 }

@@ -7,13 +7,14 @@ mod verdict;
 use std::{
     process,
     thread::{self, sleep},
-    time::Duration,
 };
 
 use self::{signals::Signals, verdict::tell};
 use super::{
     CommandResult, Screen,
+    diagnose::reply_wait,
     follow::{FollowPlan, FollowSession, MOST, likeliest_interface},
+    place::everywhere,
 };
 use crate::{
     cli::run::RunArgs,
@@ -29,9 +30,6 @@ use crate::{
     stop::LOOK,
     watch::path_watch,
 };
-
-/// How long a reply is waited for where no time is asked for.
-const WAIT: Duration = Duration::from_secs(1);
 
 /// Runs `probe run`.
 pub fn run(args: &RunArgs, screen: &Screen) -> CommandResult {
@@ -111,13 +109,12 @@ fn follow(args: &RunArgs, pid: u32) -> Result<FollowSession, Failure> {
     privilege::require(PrivilegedTask::Run)?;
     path_watch::read_ahead();
     let interface = args.interface.as_deref().map(Device::find).transpose()?.map(|device| device.name);
-    let own = args.own_namespace || std::env::var_os("PROBE_OWN_NAMESPACE").is_some_and(|value| value == "1");
     FollowSession::start(FollowPlan {
         follow: FollowRequest { target: None, id: None, process: Some(pid), most: MOST, incoming: false },
         interface: interface.or_else(likeliest_interface),
         attach: args.attach.choices(),
-        everywhere: !own,
-        wait: if args.timeout.is_zero() { WAIT } else { args.timeout },
+        everywhere: everywhere(args.own_namespace),
+        wait: reply_wait(args.timeout),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Into another network namespace, as a user names it: a name of `ip netns`, a process, a file, a container.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -11,11 +11,12 @@ use nix::{
     sched::{CloneFlags, setns},
 };
 
-use super::{command::quoted, container::Container};
+use super::{
+    command::quoted,
+    container::Container,
+    namespace::{NAMES, entries},
+};
 use crate::error::Mend;
-
-/// Where `ip netns` keeps names.
-const NAMES: &str = "/run/netns";
 
 /// How many names an error lists.
 const LISTED: usize = 8;
@@ -147,8 +148,8 @@ impl Entrance {
 }
 
 fn names() -> Vec<String> {
-    let entries = fs::read_dir(NAMES).into_iter().flatten().filter_map(Result::ok);
-    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names: Vec<String> =
+        entries(NAMES).filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect();
     names.sort_unstable();
     names
 }

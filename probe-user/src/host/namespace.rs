@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use super::{container, process};
 
 /// Where `ip netns` keeps names.
-const NAMES: &str = "/run/netns";
+pub(super) const NAMES: &str = "/run/netns";
 
 /// A network namespace that was found, held open so that it stays what it is.
 #[derive(Debug)]
@@ -79,7 +79,8 @@ fn opened(path: &Path, inode: u64) -> Option<File> {
     (handle.metadata().ok()?.ino() == inode).then_some(handle)
 }
 
-fn entries(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
+/// Returns the paths of what is in a folder; nothing where it cannot be read.
+pub(super) fn entries(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
 }
 

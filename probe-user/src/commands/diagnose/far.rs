@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Egress, ProgressLine, responder, vias};
 use crate::{
     cli::diagnose::DiagnoseArgs,
+    commands::place::everywhere,
     error::Failure,
     model::{
         request::{HostRole, WatchRequest},
@@ -61,7 +62,7 @@ impl Far {
             role: HostRole::Receiver,
             attach: crate::model::attach::Attach::default(),
             trace_rules: args.trace_rules,
-            everywhere: super::everywhere(args),
+            everywhere: everywhere(args.own_namespace),
             requests: responder::requests(args.responder),
             source_given: false,
             further: Vec::new(),

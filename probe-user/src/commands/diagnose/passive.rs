@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{everywhere, interrupted_early, place, progress::ProgressLine};
+use super::{interrupted_early, place, progress::ProgressLine, reply_wait};
 use crate::{
     cli::diagnose::DiagnoseArgs,
     commands::{
         CommandResult, Screen,
         follow::{FollowPlan, FollowSession, MOST, likeliest_interface},
+        place::everywhere,
         stop::{Signalled, on_signals},
     },
     error::Failure,
@@ -92,7 +93,7 @@ fn plan(args: &DiagnoseArgs, stop: &Signalled, progress: &ProgressLine) -> Resul
         most: args.count.unwrap_or(MOST).min(MOST),
         incoming: true,
     };
-    let wait = if args.timeout.is_zero() { super::WAIT } else { args.timeout };
+    let wait = reply_wait(args.timeout);
     let attach = args.attach.choices();
-    Ok(Some(FollowPlan { follow, interface, attach, everywhere: everywhere(args), wait }))
+    Ok(Some(FollowPlan { follow, interface, attach, everywhere: everywhere(args.own_namespace), wait }))
 }
