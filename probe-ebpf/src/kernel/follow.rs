@@ -35,7 +35,7 @@ const UPID_BYTES: u64 = 16;
 const UPID_NS: u64 = 8;
 
 /// Source and destination of a packet, as [`probe_ebpf::packet::address_words`] returns them.
-pub(crate) type EndWords = [[u64; 2]; 2];
+pub(crate) type EndWords = [AddressWords; 2];
 
 /// Reports whether echoes of other programs are followed.
 #[inline(always)]

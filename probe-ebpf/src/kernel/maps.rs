@@ -96,6 +96,7 @@ pub(crate) static FOLLOW_COUNT: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map(name = "probe_f_sights")]
 pub(crate) static FOLLOW_SIGHTS: Array<u32> = Array::with_max_entries(1, 0);
+
 /// The slot of each other network namespace whose netfilter hooks are watched, by its inode. Only the user half writes it.
 #[map(name = "probe_hook_slot")]
 pub(crate) static HOOK_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(UNUSED, 0);
