@@ -88,3 +88,19 @@ impl Prober {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_ahead_is_the_first_of_the_run_or_none_of_it() {
+        let numbers = |ahead: AheadProbe| [0, 1, 10].map(|noted| ahead.number(noted));
+        assert_eq!(numbers(AheadProbe::None), [Some(0), Some(1), Some(10)]);
+        // Known by its sequence number alone, it is the first as well.
+        assert_eq!(numbers(AheadProbe::First(10)), [Some(0), Some(1), Some(0)]);
+        assert_eq!(numbers(AheadProbe::Apart(10)), [Some(0), Some(1), None]);
+        assert_eq!([0, 1].map(|probe| AheadProbe::First(10).noted(probe)), [10, 1]);
+        assert_eq!([0, 1].map(|probe| AheadProbe::Apart(10).noted(probe)), [0, 1]);
+    }
+}

@@ -189,3 +189,20 @@ fn what_both_ends_of_one_kernel_found_is_one_place_and_an_end_is_none() {
     };
     assert_eq!(inodes(other(evidence).gathered()), [(9, false), (7, false), (7, true)]);
 }
+
+#[test]
+fn the_only_host_that_a_router_sent_them_to_is_the_end_and_one_with_copies_is_not() {
+    let stops_at = |exits: &[&str]| {
+        let mut evidence = run(Some("reply local xdp_in"), false);
+        let exits = exits.iter().zip(SENT + 10..).map(|(name, at)| port(name, &OUT, 10, at));
+        let fw = router([port("eth0", &[Hop::NetifIn], 10, SENT)].into_iter().chain(exits).collect());
+        let ports = vec![port("eth0", &[Hop::NetifIn], 10, SENT + 40)];
+        let event = |probe| Drop { reason: "OTHERHOST".into(), function: "ip_rcv_core".into(), ..dropped(probe) };
+        let drops = (0..10).map(event).collect();
+        evidence.places = vec![fw, PlaceTrace { name: "box".into(), netns: 8, drops, ..router(ports) }];
+        let diagnosis = diagnose(&evidence);
+        only_stop(&diagnosis).2.map(str::to_owned)
+    };
+    assert_eq!(stops_at(&["eth1"]).as_deref(), Some("box"));
+    assert_ne!(stops_at(&["eth1", "eth2"]).as_deref(), Some("box"));
+}
