@@ -177,9 +177,10 @@ pub(crate) fn message(family: Family, echo: Echo, id: u16, seq: u16) -> EchoMess
 /// Bytes of such a message in its IPv4 packet.
 pub(crate) const V4_BYTES: u64 = 20 + 8 + 16;
 
-/// Pings from A; gives the round trips of `ping` itself, in nanoseconds: smallest, mean and largest.
+/// Pings from A; gives the round trips of `ping` itself, in nanoseconds: smallest, mean and largest. They end when it reads a
+/// reply (`-U`): the kernel's stamp is from before the packet was queued for the hops.
 pub(crate) fn ping(netns: &Netns, target: &str, count: u32) -> [f64; 3] {
-    let text = sh(netns, &format!("ping -n -q -i 0.02 -W 5 -c {count} {target}"));
+    let text = sh(netns, &format!("ping -n -q -U -i 0.02 -W 5 -c {count} {target}"));
     let times = text.lines().find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = ")).expect("a summary");
     let times: Vec<f64> = times.split(['/', ' ']).filter_map(|time| time.parse().ok()).collect();
     [times[0] * 1e6, times[1] * 1e6, times[2] * 1e6]
