@@ -3,6 +3,7 @@
 
 mod entered;
 mod hooks;
+mod tracking;
 
 use std::os::fd::{AsFd, AsRawFd};
 
