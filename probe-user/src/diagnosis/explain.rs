@@ -14,6 +14,7 @@ mod size;
 pub(super) mod special;
 mod tracking;
 mod ttl;
+mod varied;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
@@ -46,7 +47,7 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 13] = [
+const EXPLAIN: [Explain; 14] = [
     pace::explain,
     tracking::explain,
     link::explain,
@@ -60,6 +61,7 @@ const EXPLAIN: [Explain; 13] = [
     special::explain,
     routing::rerouted,
     routing::explain,
+    varied::explain,
 ];
 
 /// Completes `stop`, which lies at `spot`; returns whether anything was found.
