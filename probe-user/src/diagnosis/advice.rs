@@ -8,7 +8,7 @@ use super::{
     path::Side,
     places::{Whose, host_of},
 };
-use crate::model::trace::Drop;
+use crate::model::trace::{Drop, Finding};
 use table::{Advice, TABLE};
 
 /// Fills in what the stop means, and what to do about it.
@@ -138,9 +138,16 @@ fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, e
             text = text.replace(word, value);
         }
     };
+    let target = evidence.target.address;
+    let has_it = |side| {
+        let own = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
+        evidence.findings(side).any(own)
+    };
     let other = match side.map(host_of) {
         Some(Whose::Peer) => evidence.local.host.address,
-        _ => Some(evidence.target.address),
+        // A place in between may be where the target is.
+        Some(Whose::Via(_)) if side.is_some_and(has_it) => evidence.local.host.address.or(Some(target)),
+        _ => Some(target),
     };
     let netfilter = cause.netfilter.as_ref();
     let icmp = cause.icmp.as_ref();

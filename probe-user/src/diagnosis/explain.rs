@@ -4,12 +4,14 @@
 //! key, and says nothing where that does not tell.
 
 mod bridge;
+mod forwardable;
 mod ipsec;
 mod link;
 mod pace;
 mod reverse_path;
 mod rewritten;
-mod routing;
+pub(super) mod routing;
+mod scope;
 mod size;
 pub(super) mod special;
 mod ttl;
@@ -43,17 +45,20 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 12] = [
+const EXPLAIN: [Explain; 15] = [
     pace::explain,
     link::explain,
     rewritten::explain,
     ipsec::explain,
     vlan::explain,
+    forwardable::explain,
     bridge::explain,
     reverse_path::explain,
     ttl::explain,
+    scope::explain,
     size::explain,
     special::explain,
+    routing::not_own,
     routing::rerouted,
     routing::explain,
 ];

@@ -3,6 +3,7 @@
 //! A stop says where packets wait, or where they went instead; `explain` adds why, from the packets of ARP and neighbour
 //! discovery that watched hosts saw and from what they know of addresses, devices and routes.
 
+mod bridged;
 mod freed;
 mod search;
 mod silent;

@@ -148,6 +148,17 @@ impl Teller<'_> {
         let mut text = self.stop(first);
         match stops.len() {
             1 => {}
+            2 if alike(first, &stops[1]) => {
+                let others = &stops[1];
+                let noun = match (others.leg, others.packets) {
+                    (Echo::Request, 1) => "request",
+                    (Echo::Request, _) => "requests",
+                    (Echo::Reply, 1) => "reply",
+                    (Echo::Reply, _) => "replies",
+                };
+                let was = if others.packets == 1 { "was" } else { "were" };
+                text.push_str(&format!(", and so {was} {} {noun} to the others", others.packets));
+            }
             2 => text.push_str("; the others stop at another place, below"),
             count => text.push_str(&format!("; others stop at {} more places, below", count - 1)),
         }
@@ -376,6 +387,17 @@ impl Teller<'_> {
 }
 
 /// `dropped by nftables` becomes `dropped there by nftables`.
+/// Whether one and the same ends packets of both legs: a place that takes some of what passes takes it in both directions.
+fn alike(first: &Stop, second: &Stop) -> bool {
+    let of = |stop: &Stop| (stop.host, stop.place_name.clone(), stop.layer, stop.cause.netfilter.clone());
+    first.leg == Echo::Request
+        && second.leg == Echo::Reply
+        && of(first) == of(second)
+        && first.cause.detail == second.cause.detail
+        && first.told.is_none()
+        && second.told.is_none()
+}
+
 fn placed(by: &str, place: &str) -> String {
     let ends = [by.find(" by "), by.find(" as "), by.find(','), by.find(" (")];
     let end = ends.into_iter().flatten().min().unwrap_or(by.len());

@@ -22,8 +22,8 @@ pub use self::absorbed::{Absorbed, Tail, Taken};
 pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
 pub use self::neighbour::{
-    AddressHolder, AskedAgain, BridgePortFacts, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
-    OtherRoute,
+    AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
+    NextHopFacts, OtherRoute,
 };
 pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};

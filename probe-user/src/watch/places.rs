@@ -298,6 +298,11 @@ impl Places {
                 findings.push(finding);
             }
         }
+        let has = |finding: &Finding| matches!(finding, Finding::Holder(holder) if holder.address == Some(target));
+        if findings.iter().any(has) {
+            let own = RouteKey::forwarded(sender, target, 0, first.unwrap_or_default());
+            findings.extend(policy::choices(&[(own, RoutePurpose::Own)]));
+        }
         for interface in interfaces {
             findings.extend(lookups::device(interface));
             findings.extend(programs::look_up(Some(interface)));

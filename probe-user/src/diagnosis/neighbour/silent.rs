@@ -8,7 +8,7 @@ use super::{
     words::{answer, answers, ip, plural, question, questions, whose},
 };
 use crate::{
-    diagnosis::{document::SettingSaid, path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{document::SettingSaid, explain::routing, path::Side, resolution::NeighbourFinding as Found},
     model::{
         prefix::shares,
         trace::{
@@ -250,6 +250,17 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
         search.evidence.whom(side),
         search.asker_name()
     );
+    if let Some(lladdr) = shared(search, side, by) {
+        let clause = format!("{clause}: both have the link-layer address {lladdr}");
+        let meaning = "A switch or bridge sends what is for that address to one of the two only; a cloned machine needs one of \
+                       its own.";
+        let own = || format!("ip -br link show dev {by}");
+        let commands = vec![
+            search.command(side, own()),
+            search.command(side, format!("ip link set dev {by} address NEW_ADDRESS")),
+        ];
+        return Some(Told::new(Found::SharedLinkAddress, clause, meaning, commands));
+    }
     let heard = search.heard(side).into_keys().next().unwrap_or(by);
     let (meaning, command) = if heard == by {
         ("They are lost on the link between the two.".to_owned(), format!("tcpdump -eni {by} -c 4 'arp or icmp6'"))
@@ -258,6 +269,12 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
         (format!("The questions came in by {heard}; the answers leave by {by}."), ask)
     };
     Some(Told::new(Found::AnswerLost, clause, meaning, vec![search.command(side, command)]))
+}
+
+/// The link-layer address that the asker's device and the answering one have both.
+fn shared<'a>(search: &Search<'a>, side: Side, by: &str) -> Option<&'a str> {
+    let mine = search.device(search.asker, &search.interface)?.lladdr.as_deref()?;
+    (search.device(side, by)?.lladdr.as_deref() == Some(mine)).then_some(mine)
 }
 
 /// A host has the address, heard the questions, and gave no answer.
@@ -289,6 +306,7 @@ fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<Told> {
         .or_else(|| silence.arp_filter())
         .or_else(|| silence.reverse_path())
         .or_else(|| silence.own_asker())
+        .or_else(|| silence.not_local())
         .or_else(|| Some(silence.unexplained()))
 }
 
@@ -434,6 +452,17 @@ impl Silence<'_, '_> {
         let meaning = "A question from one's own address is not answered: two hosts have it.";
         let commands = vec![self.search.command(self.side, format!("ip addr show dev {}", twin.interface))];
         Some(Told::new(Found::SeveralHosts, clause, meaning, commands))
+    }
+
+    /// Rules lead packets for the address past the table that says that it is this host's own.
+    fn not_local(&self) -> Option<Told> {
+        let search = self.search;
+        let choice = search.evidence.misled(self.side, search.address)?;
+        let clause = format!("{}, where {} before the table local is asked", self.head, choice.text());
+        let ip = ip(search.address);
+        let commands = [format!("{ip} rule add pref 0 lookup local"), format!("{ip} rule show")];
+        let commands = commands.into_iter().map(|command| search.command(self.side, command)).collect();
+        Some(Told::new(Found::AddressNotUsable, clause, routing::LOCAL_FIRST, commands))
     }
 
     fn unexplained(&self) -> Told {

@@ -2,6 +2,7 @@
 
 use super::{
     Told,
+    bridged::Bridged,
     search::{self, Search},
     words::{ip, net_of, questions},
 };
@@ -35,9 +36,16 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
 fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
     let watched =
         search.others().find_map(|side| Some(Owner { holder: search.holders(side).next()?, side: Some(side) }));
-    watched.or_else(|| match search.elsewhere().as_slice() {
+    let elsewhere = search.elsewhere();
+    watched.or_else(|| match elsewhere.as_slice() {
         [holder] => Some(Owner { holder, side: None }),
-        _ => None,
+        // Of several, the one to which the bridge leads that heard the questions.
+        holders => {
+            let side = Bridged::of(search)?.side;
+            let mut led = holders.iter().filter(|holder| search::leads_to(search.evidence, side, holder).is_some());
+            let holder = led.next()?;
+            led.next().is_none().then_some(Owner { holder, side: None })
+        }
     })
 }
 
@@ -192,11 +200,25 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     );
     let mut clause = clause;
     let mut commands = Vec::new();
-    if let Some((side, came, left)) = bridge(search) {
-        let left = if left.is_empty() { "by no port".to_owned() } else { format!("by {} only", left.join(", ")) };
-        clause.push_str(&format!("; they came to {} by {came} and left it {left}", search.evidence.whom(side)));
-        commands.push(search.command(side, "bridge -d link show"));
-        commands.push(search.command(side, "bridge vlan show"));
+    let mut held = None;
+    if let Some(bridge) = Bridged::of(search) {
+        let left = bridge.left.join(", ");
+        let left = if left.is_empty() { "by no port".to_owned() } else { format!("by {left} only") };
+        if bridge.side != search.asker {
+            let at = search.evidence.whom(bridge.side);
+            clause.push_str(&format!("; they came to {at} by {} and left it {left}", bridge.came));
+        }
+        held = bridge.held(search, holder, &name);
+        match &held {
+            Some(held) => {
+                clause.push_str(&format!(": {}", held.clause));
+                commands.extend(held.commands.iter().map(|command| search.command(bridge.side, command)));
+            }
+            None => {
+                commands.push(search.command(bridge.side, "bridge -d link show"));
+                commands.push(search.command(bridge.side, "bridge vlan show"));
+            }
+        }
     }
     let program = owner.side.and_then(|side| {
         search.evidence.findings(side).find_map(|finding| match finding {
@@ -207,6 +229,9 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     if let Some(program) = program {
         clause.push_str(&format!("; what comes in there meets the {program} first, which may drop them"));
     }
+    if let Some(held) = held {
+        return Some(Told::new(Found::BridgeHoldsThem, clause, held.meaning, commands));
+    }
     let meaning = "The two are not on one link: a cable, a bridge, a VLAN or a namespace lies between.";
     let shown = format!("ip addr show dev {}", holder.interface);
     let there = match owner.side {
@@ -216,19 +241,6 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     let here = format!("{} route get {}", ip(search.address), search.address);
     commands.extend([search.command(search.asker, here), there]);
     Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
-}
-
-/// A place that heard the questions at a port, and by which ports it sent them on.
-fn bridge<'a>(search: &Search<'a>) -> Option<(Side, &'a str, Vec<&'a str>)> {
-    search.others().find_map(|side| {
-        let is_port = |interface: &&str| search.device(side, interface).is_some_and(|device| device.master.is_some());
-        let came = search.heard(side).into_keys().find(is_port)?;
-        let out = search.packets(side, NeighbourKind::Asks, NeighbourHop::Out);
-        let mut left: Vec<&str> = out.filter_map(|packet| packet.interface.as_deref()).collect();
-        left.sort_unstable();
-        left.dedup();
-        Some((side, came, left))
-    })
 }
 
 /// The gateway of the route does not answer.
