@@ -18,7 +18,7 @@ pub struct DropNames<'a> {
 }
 
 impl DropNames<'_> {
-    /// `event` in words; `interface` is the name of its interface, where it has one.
+    /// Returns `event` in words; `interface` is the name of its interface, where it has one.
     pub fn told(&self, event: &DropEvent, interface: Option<String>) -> Drop {
         let echo = Kind::ALL.get(usize::from(event.kind)).map_or(Echo::Request, |kind| kind.echo);
         Drop {
@@ -37,7 +37,8 @@ impl DropNames<'_> {
         }
     }
 
-    /// The functions that called the one which freed the packet. The stack starts in the program that recorded it.
+    /// Returns the functions that called the one which freed the packet. The stack starts in the program that
+    /// recorded it.
     pub(super) fn callers(&self, location: u64, stack: &[u64], frames: u32) -> Vec<String> {
         let frames = stack.get(..frames as usize).unwrap_or(stack);
         let freed = self.symbols.place(location).map(|place| place.function);

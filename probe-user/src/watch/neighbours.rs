@@ -110,14 +110,14 @@ impl NeighbourLog {
     }
 }
 
-/// Whether a packet is about one of `addresses`, or the question of one of them, and has an asker: those without, and their
-/// answers, look for duplicates of an address and find no neighbour.
+/// Reports whether a packet is about one of `addresses`, or the question of one of them, and has an asker: those
+/// without, and their answers, look for duplicates of an address and find no neighbour.
 fn is_about(event: &NeighbourEvent, addresses: &BTreeSet<IpAddr>) -> bool {
     let (about, asker) = (event_address(event.message.about), event_address(event.message.asker));
     !asker.is_unspecified() && (addresses.contains(&about) || addresses.contains(&asker))
 }
 
-/// Whether the kernel was done with a packet that it freed: the ends of what it took in, and copies.
+/// Reports whether the kernel was done with a packet that it freed: the ends of what it took in, and copies.
 fn is_done(packet: &NeighbourPacket) -> bool {
     let function = crate::model::trace::plain_function(&packet.function);
     let consumed = matches!(packet.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET");

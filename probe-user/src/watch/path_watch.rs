@@ -236,7 +236,7 @@ impl PathWatch {
         })
     }
 
-    /// How many numbers there are to look at.
+    /// Returns how many numbers there are to look at.
     fn numbers(&self) -> u16 {
         let given = self.followed.as_ref().and_then(|followed| followed.asked().ok());
         given.map_or(self.probes, |given| u16::try_from(given).unwrap_or(u16::MAX).min(self.probes))
@@ -375,7 +375,8 @@ impl PathWatch {
     }
 }
 
-/// Whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any other.
+/// Reports whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any
+/// other.
 fn is_here(role: HostRole, own: u64, netns: u32) -> bool {
     role != HostRole::Router && u64::from(netns) == own
 }

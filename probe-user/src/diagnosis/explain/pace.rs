@@ -3,7 +3,7 @@
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::{control::ControlKind, document::Layer, places::DropPoint};
 
-/// Some probes passed, and packets at ping's pace all did.
+/// Explains a stop of some probes where packets at ping's pace all passed.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let control = case.evidence.controls.iter().find(|control| matches!(control.kind, ControlKind::Pace { .. }))?;
     let limits = case.stop.layer == Layer::Netfilter || case.stop.place == DropPoint::RateLimit;
