@@ -84,7 +84,7 @@ pub(super) fn complete(
 }
 
 impl StopCase<'_> {
-    /// `-4` or `-6`, as `ip` takes it.
+    /// Returns `-4` or `-6`, as `ip` takes it.
     fn ip_version(&self) -> &'static str {
         if self.evidence.is_v6() { "-6" } else { "-4" }
     }

@@ -50,7 +50,7 @@ impl Lookups {
         counters::risen(&self.before, &counters::read(self.interface.as_deref()))
     }
 
-    /// Has what is looked up be about these echoes, where it was not known beforehand which they would be.
+    /// Sets the echoes that look-ups are about, where it was not known beforehand which they would be.
     pub(super) fn about(&mut self, flow: &EchoFlow) {
         self.flow = flow.clone();
     }
@@ -106,7 +106,7 @@ fn unusable(flow: &EchoFlow, interface: &str) -> Vec<Finding> {
 /// How many keys routing is asked with at most.
 const MAX_KEYS: usize = 8;
 
-/// What to ask routing with: the way to the other end, what comes in from there, and the packets that were freed.
+/// Returns what to ask routing with: the way to the other end, what comes in from there, and the packets that were freed.
 fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
     let sent = RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, 0);
     let mut keys = vec![(sent, RoutePurpose::Way)];
@@ -164,7 +164,7 @@ fn marks_count(interface: Option<&str>) -> bool {
     ["all"].into_iter().chain(interface).any(|at| settings::is_on(&format!("net/ipv4/conf/{at}/src_valid_mark")))
 }
 
-/// Whether a device can carry anything, and who reads what leaves by it where it is of the kind tun.
+/// Looks up whether a device can carry anything, and who reads what leaves by it where it is of the kind tun.
 pub(super) fn device(interface: &str) -> Vec<Finding> {
     let Some(device) = or_log("link", Device::find(interface)) else { return Vec::new() };
     let held = (device.kind.as_deref() == Some("tun")).then(|| tun::look_up(&device.name)).flatten();
@@ -172,7 +172,7 @@ pub(super) fn device(interface: &str) -> Vec<Finding> {
     std::iter::once(link).chain(held).collect()
 }
 
-/// The interface that is asked for, or that the route to the other end names.
+/// Returns the interface that is asked for, or that the route to the other end names.
 fn interface(flow: &EchoFlow) -> Option<String> {
     let routed = || match route::look_up(flow.local, flow.remote) {
         Some(Finding::Route { interface, .. }) => interface,

@@ -6,7 +6,7 @@ use crate::{
     model::trace::{BridgePortFacts, Finding},
 };
 
-/// The port by which packets came to the bridge that ended them.
+/// Explains a stop in a bridge by the port at which packets came in.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::Bridge)?;
     if case.stop.cause.netfilter.is_some() || chain_drops(case, side) {
@@ -46,7 +46,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Whether a chain of the bridge family can have ended them as well.
+/// Reports whether a chain of the bridge family can have ended them as well.
 fn chain_drops(case: &StopCase<'_>, side: Side) -> bool {
     let drops =
         |finding: &Finding| matches!(finding, Finding::Chain { family, can_drop: true, .. } if family == "bridge");

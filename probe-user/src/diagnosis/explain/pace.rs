@@ -12,7 +12,7 @@ const LIMITS: [&str; 5] = ["limit", "ct count", "meter", "recent", "update @"];
 /// What has a rule meet a share of all packets.
 const SHARES: [&str; 3] = ["numgen", "statistic", "meta random"];
 
-/// Some probes passed: since packets at ping's pace all did, or as the rule says.
+/// Explains a stop of some probes: packets at ping's pace all passed, or the rule says that it takes a share.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.packets < case.evidence.sent()).then_some(())?;
     let rule = case.stop.cause.detail.as_deref();

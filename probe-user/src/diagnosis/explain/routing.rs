@@ -8,7 +8,7 @@ use crate::{
     model::trace::{Finding, RouteChoice, RoutePurpose},
 };
 
-/// Netfilter gave the packet back to routing, which ended it.
+/// Explains a packet that netfilter gave back to routing, which ended it.
 pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.place == DropPoint::Reroute).then_some(())?;
     let events = case.gap.events(case.evidence);
@@ -67,7 +67,7 @@ pub(super) fn not_own(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// The route of the send call, of the answer or of what is forwarded leads nowhere.
+/// Explains a stop where the route of the send call, of the answer or of what is forwarded leads nowhere.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     let place = case.stop.place;
@@ -110,7 +110,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     Some(StopExplanation { detail: Some(detail), meaning, commands, ..StopExplanation::default() })
 }
 
-/// There is no route since IPv6 is switched off where it would be.
+/// Explains a missing route where IPv6 is switched off at the device that would have it.
 fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.evidence.is_v6() && choice.ends.as_deref() == Some("no route")).then_some(())?;

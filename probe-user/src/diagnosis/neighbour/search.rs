@@ -191,7 +191,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// In which part of the way a packet is, as clocks of two hosts differ: the question on its way, and the answer.
+/// Returns in which part of the way a packet is, as clocks of two hosts differ: the question on its way, and the
+/// answer.
 fn rank(packet: &NeighbourPacket, of_asker: bool) -> u8 {
     match (packet.kind, of_asker) {
         (NeighbourKind::Asks, true) => 0,

@@ -32,7 +32,7 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         .or_else(|| Some(nobody(search)))
 }
 
-/// Who is known to have the address: the far end, a place, or the only other namespace that does.
+/// Returns who is known to have the address: the far end, a place, or the only other namespace that does.
 fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
     let watched =
         search.others().find_map(|side| Some(Owner { holder: search.holders(side).next()?, side: Some(side) }));
@@ -58,7 +58,7 @@ impl Owner<'_> {
     }
 }
 
-/// Two devices that are made on one, or a device and the one that it is made on: neither hears the other.
+/// Recognizes two devices that are made on one, or a device and the one that it is made on: neither hears the other.
 pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
     let mine = search.device(search.asker, &search.interface)?;
     let own = search.own()?;
@@ -106,7 +106,7 @@ pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
     })
 }
 
-/// A route without a gateway has every address asked for on the link.
+/// Recognizes a route without a gateway, for which every address is asked for on the link.
 fn no_gateway(search: &Search<'_>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to && route.prefix == 0)?;
     let name = search.asker_name();
@@ -122,7 +122,7 @@ fn no_gateway(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::NoGateway, clause, meaning, commands))
 }
 
-/// A router that heard the questions and has the address behind another device.
+/// Returns a router that heard the questions and has the address behind another device.
 fn router<'a>(search: &Search<'a>) -> Option<(Side, &'a NextHopFacts)> {
     search.others().find_map(|side| {
         let heard = search.heard(side);
@@ -131,7 +131,7 @@ fn router<'a>(search: &Search<'a>) -> Option<(Side, &'a NextHopFacts)> {
     })
 }
 
-/// The route says that the address is on this link; it is on another one, behind a router.
+/// Recognizes a route which says that the address is on this link, where it is on another one, behind a router.
 fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to)?;
     let own = search.own()?;
@@ -185,7 +185,7 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     Some(Told::new(Found::PrefixTooWide, clause, meaning, commands))
 }
 
-/// The address is known to be somewhere that the questions did not reach, or on another device.
+/// Recognizes an address that is known to be where the questions did not come, or on another device.
 fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     let owner = owner?;
     let (name, asked) = (owner.name(search), questions(search.address, search.asked()));
@@ -243,7 +243,7 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
 
-/// The gateway of the route does not answer.
+/// Recognizes that the gateway of the route does not answer.
 fn gateway(search: &Search<'_>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next != route.to)?;
     let (gateway, interface, name) = (route.next, &route.interface, search.asker_name());
@@ -298,7 +298,7 @@ fn is_link_local(address: std::net::IpAddr) -> bool {
     }
 }
 
-/// The places that heard the questions and are more than ports of a bridge.
+/// Returns the places that heard the questions and are more than ports of a bridge.
 fn hearers(search: &Search<'_>) -> Vec<String> {
     let heard = search.others().filter(|side| {
         let hears = |interface: &str| search.device(*side, interface).is_none_or(|device| device.master.is_none());
@@ -307,7 +307,7 @@ fn hearers(search: &Search<'_>) -> Vec<String> {
     heard.map(|side| search.evidence.whom(side)).collect()
 }
 
-/// The far end, or who heard the questions, does not have the address.
+/// Recognizes that the far end, or whoever heard the questions, does not have the address.
 fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
     let peer = Side::Peer;
     let lacks = search.evidence.two_sided()
@@ -340,7 +340,7 @@ fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::AddressElsewhere, clause, "It is another host's, or was taken away.", commands))
 }
 
-/// Nobody answers, and nobody known here has the address.
+/// Tells that nobody answers, and nobody known here has the address.
 fn nobody(search: &Search<'_>) -> Told {
     let asked = search.asked();
     let name = search.asker_name();
@@ -385,7 +385,7 @@ fn nobody(search: &Search<'_>) -> Told {
     Told::new(Found::Nobody, clause, meaning, commands)
 }
 
-/// Whether `side` has a device with that link-layer address.
+/// Reports whether `side` has a device with that link-layer address.
 pub(super) fn has_lladdr(search: &Search<'_>, side: Side, lladdr: &str) -> bool {
     search::devices(search.evidence, side).any(|device| device.lladdr.as_deref() == Some(lladdr))
 }
