@@ -27,6 +27,7 @@ mod sentence;
 mod station;
 mod through;
 mod timing;
+mod tracking;
 pub mod verdict;
 mod ways;
 

@@ -8,6 +8,7 @@ mod neighbours;
 mod other_devices;
 pub mod path_watch;
 mod places;
+mod tracking;
 pub mod under_way;
 mod ways;
 

@@ -20,7 +20,7 @@ use crate::model::trace::{Finding, ProbePassage};
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
     let mut changes: BTreeMap<(Echo, usize, Value, Value), Alteration> = BTreeMap::new();
     let mut note = |leg, row, sent, seen, seen_at, field| {
-        let fresh = || Alteration { leg, field, sent, seen, seen_at, place: None, packets: 0 };
+        let fresh = || Alteration { leg, field, sent, seen, seen_at, place: None, by: None, packets: 0 };
         changes.entry((leg, row, sent, seen)).or_insert_with(fresh).packets += 1;
     };
     for sent in &evidence.sending.probes {

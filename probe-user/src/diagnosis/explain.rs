@@ -14,6 +14,7 @@ pub(super) mod routing;
 mod scope;
 mod size;
 pub(super) mod special;
+mod tracking;
 mod ttl;
 mod vlan;
 
@@ -28,6 +29,8 @@ pub(super) struct StopExplanation {
     pub(super) meaning: String,
     /// What to type there.
     pub(super) commands: Vec<String>,
+    /// What connection tracking has to do with it, as a clause, where it is what decides.
+    pub(super) tracking: Option<String>,
     /// Where, if it is not where they stop.
     pub(super) on: Option<Side>,
 }
@@ -45,8 +48,9 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 15] = [
+const EXPLAIN: [Explain; 16] = [
     pace::explain,
+    tracking::explain,
     link::explain,
     rewritten::explain,
     ipsec::explain,
@@ -76,6 +80,7 @@ pub(super) fn complete(
     if found.detail.is_some() {
         stop.cause.detail = found.detail;
     }
+    stop.cause.tracking = found.tracking;
     stop.meaning = found.meaning;
     if !found.commands.is_empty() {
         advice::replace(stop, &found.commands, found.on, evidence);

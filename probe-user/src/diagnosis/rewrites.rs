@@ -11,6 +11,7 @@ use super::{
     hooks,
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
+    tracking,
 };
 use crate::model::trace::ProbePassage;
 
@@ -130,8 +131,19 @@ impl Rewrite {
             seen: self.to,
             seen_at: self.after,
             place: Some(self.place(evidence)),
+            by: self.by(evidence),
             packets: self.packets,
         }
+    }
+
+    /// Returns the rule of the host that did it, where only one can have.
+    fn by(&self, evidence: &Evidence) -> Option<String> {
+        let Value::Address(to) = self.to else { return None };
+        (self.before.host == self.after.host && self.leg == evidence.first_leg()).then_some(())?;
+        let side = self.after.host;
+        let by_entry = tracking::bound(evidence).iter().any(|bound| bound.side == side && bound.to.keeps(to));
+        (!by_entry).then_some(())?;
+        tracking::translator(evidence, side, self.field == "destination", to).map(|rule| rule.rule.clone())
     }
 
     /// Returns where it was done, as a clause.

@@ -146,6 +146,9 @@ impl Teller<'_> {
             return format!("{} got no answer.", self.packets(self.diagnosis.sent, self.sent_leg()));
         };
         let mut text = self.stop(first);
+        if let Some(why) = first.cause.tracking.as_ref().filter(|why| !text.contains(why.as_str())) {
+            text.push_str(&format!("; {why}"));
+        }
         match stops.len() {
             1 => {}
             2 if alike(first, &stops[1]) => {
@@ -338,7 +341,11 @@ impl Teller<'_> {
             Layer::Netfilter if stop.place == DropPoint::Bridge && stop.cause.netfilter.is_none() => {
                 named("dropped by the bridge")
             }
-            Layer::Netfilter => by_netfilter(stop),
+            Layer::Netfilter if reason == Some("NAT_NOT_UNDONE") => named("not translated back"),
+            Layer::Netfilter => match &cause.tracking {
+                Some(why) => format!("{} ({why})", by_netfilter(stop)),
+                None => by_netfilter(stop),
+            },
             Layer::Xdp => format!("dropped by {}", cause.program.as_deref().unwrap_or("an XDP program")),
             Layer::Tc => format!("dropped by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
             Layer::Cgroup => format!("dropped by {}", cause.program.as_deref().unwrap_or("a cgroup program")),

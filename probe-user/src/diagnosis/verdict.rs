@@ -15,7 +15,7 @@ use super::{
     places::{DropLocation, DropPoint},
     rewrites::{self, Rewrite},
     rules::{self, Ruling, Weight, said},
-    sentence, timing, ways,
+    sentence, timing, tracking, ways,
 };
 use probe_ebpf::Hop;
 
@@ -59,6 +59,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         },
         stops,
         alterations: alterations.into_iter().chain(rewritten).collect(),
+        conntrack: tracking::told(evidence),
         notes,
         followed: evidence.following.as_ref().map(|following| following.run.clone()),
         controls: evidence.controls.clone(),

@@ -9,6 +9,7 @@ pub mod place;
 mod renumber;
 pub mod routing;
 pub mod socket;
+pub mod tracking;
 pub mod tun_program;
 pub mod via;
 
@@ -28,6 +29,7 @@ pub use self::neighbour::{
 pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
+pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
 pub use self::tun_program::TunProgram;
 pub use self::via::ViaTrace;
 use super::attach::XdpAttachment;
@@ -292,6 +294,10 @@ pub enum Finding {
     Device(LinkFacts),
     /// Whom the route to an end asks for.
     NextHop(NextHopFacts),
+    /// What connection tracking knows of the run's echoes.
+    Tracking(TrackingFacts),
+    /// A rule that decides what connection tracking does.
+    TrackingRule(TrackingRule),
     /// Who answered when asked once more.
     AskedAgain(AskedAgain),
     /// A device on the way.

@@ -141,7 +141,8 @@ impl Text<'_> {
 
     fn alterations(&self, out: &mut dyn Write) -> io::Result<()> {
         for change in &self.diagnosis.alterations {
-            let Alteration { leg, field, sent, seen, seen_at, place, packets } = change;
+            let Alteration { leg, field, sent, seen, seen_at, place, by, packets } = change;
+            let by = by.as_ref().map(|rule| format!(", by the rule \"{rule}\"")).unwrap_or_default();
             let plain = |it: Value| match it {
                 Value::Id(_) if *field == "ttl" => it.to_string(),
                 other => value(other),
@@ -150,7 +151,7 @@ impl Text<'_> {
             let whom = self.diagnosis.name(seen_at.host);
             let leg = drawing::leg_name(*leg);
             if let Some(place) = place {
-                let text = format!("{field} {sent} became {seen} on the {leg} leg, {place}: {packets} packets");
+                let text = format!("{field} {sent} became {seen} on the {leg} leg, {place}{by}: {packets} packets");
                 self.line(out, "changed", &text)?;
                 continue;
             }

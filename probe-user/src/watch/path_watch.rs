@@ -6,7 +6,7 @@ mod passing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    thread,
+    panic, thread,
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,7 @@ use super::{
     neighbours::NeighbourLog,
     other_devices,
     places::Places,
+    tracking::{self, SeenTuples, TrackedBefore},
     under_way::UnderWay,
 };
 use crate::ebpf::attaching::{AttachedHops, HopLinks, attach, families};
@@ -86,6 +87,7 @@ pub struct PathWatch {
     neighbours: NeighbourLog,
     flow: EchoFlow,
     lookups: Lookups,
+    tracked: TrackedBefore,
     _under_way: UnderWay,
     rules: Option<TraceRules>,
     log: KernelLog,
@@ -136,10 +138,11 @@ impl PathWatch {
             ids: vec![request.id],
             source_given: request.source_given || request.role == HostRole::Receiver,
         };
-        let (attached, lookups) = thread::scope(|scope| {
-            let lookups = scope.spawn(|| Lookups::begin(&flow));
+        let (attached, lookups, tracked) = thread::scope(|scope| {
+            let lookups = scope.spawn(|| (Lookups::begin(&flow), TrackedBefore::read(&flow, request.everywhere)));
             let attached = attach(request, follow, device.as_ref(), &running);
-            (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
+            let (lookups, tracked) = lookups.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
+            (attached, lookups, tracked)
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let followed = follow.map(|_| FollowedMaps::take(&mut programs)).transpose()?;
@@ -184,6 +187,7 @@ impl PathWatch {
             neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
             flow: flow.clone(),
             lookups,
+            tracked,
             _under_way: UnderWay::begin(flow.interface.as_deref(), &flow.ids),
             rules,
             log: KernelLog::of(&mut programs),
@@ -313,6 +317,12 @@ impl Watching for PathWatch {
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
         self.find_neighbours(&mut sight);
+        let mut seen = SeenTuples::of_flow(&self.flow);
+        seen.add(sight.hops.values(), &self.flow);
+        sight.findings.extend(tracking::look_up(&self.flow, &seen, &self.tracked, self.netns));
+        if let Some(places) = &self.places {
+            places.find_tracked(&mut sight.places, &self.tracked);
+        }
         Ok(sight)
     }
 }
@@ -326,6 +336,7 @@ impl PathWatch {
         addresses.retain(|address| !address.is_unspecified());
         if let Some(places) = &mut self.places {
             sight.places = places.finish(&self.neighbours, &mut addresses, NOWHERE, &names);
+            places.find_tracked(&mut sight.places, &self.tracked);
         }
         let mut more = self.rules.take().map(TraceRules::end).unwrap_or_default();
         more.extend(self.lookups.risen());

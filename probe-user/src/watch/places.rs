@@ -34,6 +34,7 @@ use super::{
     },
     neighbours::NeighbourLog,
     other_devices::port,
+    tracking::{self, SeenTuples, TrackedBefore},
     ways::{self, RoutedLeg},
 };
 
@@ -222,6 +223,18 @@ impl Places {
             place.neighbour = log.told(inode, addresses, names, |ifindex| Some(known.interface(ifindex)));
         }
         places
+    }
+
+    /// Adds to each place what connection tracking in it knows of the packets that it saw.
+    pub(super) fn find_tracked(&self, places: &mut [PlaceTrace], before: &TrackedBefore) {
+        for place in places {
+            let known = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
+            let Some(namespace) = known.and_then(|known| known.namespace.as_ref()) else { continue };
+            let mut seen = SeenTuples::of_flow(&self.flow);
+            seen.add_place(place, &self.flow);
+            let found = namespace.run(|| tracking::look_up(&self.flow, &seen, before, place.netns));
+            place.findings.extend(or_log("conntrack", found).flatten());
+        }
     }
 
     fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {

@@ -4,6 +4,7 @@
 mod bridged;
 mod entered;
 mod hooks;
+mod tracking;
 
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -41,6 +41,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
                 format!("ip {} route get {}", case.ip_version(), case.evidence.target.address),
             ],
             on: Some(side),
+            tracking: None,
         }
     })
 }
@@ -56,5 +57,6 @@ fn rewritten(change: &Rewrite, case: &StopCase<'_>) -> StopExplanation {
             "iptables-save | grep TTL".to_owned(),
         ],
         on: Some(change.before.host),
+        tracking: None,
     }
 }

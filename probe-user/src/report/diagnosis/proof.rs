@@ -12,7 +12,7 @@ use crate::diagnosis::{
 
 /// Returns the cause in the kernel's own names.
 pub(super) fn cause(stop: &Stop) -> String {
-    let Cause { reason, function, netfilter, icmp, setting, program, detail, neighbour: _ } = &stop.cause;
+    let Cause { reason, function, netfilter, icmp, setting, program, detail, tracking: _, neighbour: _ } = &stop.cause;
     let mut text = reason.clone().unwrap_or_default();
     if let Some(function) = function {
         text.push_str(&format!(" in {function}"));
@@ -64,6 +64,7 @@ pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
         Witness::Errno => "the kernel itself finds no route back".to_owned(),
         Witness::IcmpError => "an ICMP error quotes them".to_owned(),
         Witness::Sysctl => "the setting was read there after the run".to_owned(),
+        Witness::Conntrack => "their conntrack entry was read there after the run".to_owned(),
         Witness::Control => "otherwise equal packets of another size were answered".to_owned(),
         Witness::DeviceCounter if stop.cause.neighbour.is_some() => neighbour(stop),
         Witness::DeviceCounter => stop.cause.detail.clone().unwrap_or_else(|| "a counter there rose".to_owned()),
