@@ -18,6 +18,7 @@ pub mod kind;
 pub mod names;
 pub mod neighbour;
 pub mod offsets;
+pub mod site;
 pub mod skip;
 pub mod tally;
 
@@ -34,5 +35,6 @@ pub use journey::{Mark, Passage};
 pub use kind::{Direction, Echo, Family, Kind};
 pub use neighbour::{NeighbourEvent, NeighbourMessage};
 pub use offsets::Offsets;
+pub use site::EventSite;
 pub use skip::Skip;
 pub use tally::{Count, Tally};

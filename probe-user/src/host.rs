@@ -6,6 +6,7 @@
 
 pub mod btf;
 pub mod chains;
+pub mod child;
 pub mod command;
 pub mod conntrack;
 pub mod container;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::trace::{Finding, ProbePassage};
 
-/// What changed, by leg and in path order.
+/// Returns what changed, by leg and in path order.
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
     let mut changes: BTreeMap<(Echo, usize, Value, Value), Alteration> = BTreeMap::new();
     let mut note = |leg, row, sent, seen, seen_at, field| {
@@ -61,12 +61,12 @@ fn id_at(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<u
     }
 }
 
-/// What a hop saw of a probe.
+/// Returns what a hop saw of a probe.
 pub(super) fn step(evidence: &Evidence, leg: Echo, side: Side, hop: Hop, probe: u16) -> Option<ProbePassage> {
     evidence.host(side).hops.get(hop.name())?.seen(leg)?.get(&probe).copied()
 }
 
-/// Whether several hosts may answer to the target's address.
+/// Reports whether several hosts may answer to the target's address.
 pub(super) fn is_group(evidence: &Evidence) -> bool {
     match evidence.target.address {
         std::net::IpAddr::V4(target) => target.is_multicast() || target.is_broadcast() || target.octets()[3] == 255,
@@ -98,7 +98,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .collect()
 }
 
-/// Who answered to which TTL.
+/// Returns who answered to which TTL.
 fn walked(walk: &Walk) -> String {
     let step = |step: &WalkStep| {
         format!("{} {}", step.ttl, step.from.map_or_else(|| "nobody".to_owned(), |from| from.to_string()))
@@ -107,7 +107,7 @@ fn walked(walk: &Walk) -> String {
     format!("to a rising TTL answered: {}", steps.join(", "))
 }
 
-/// What was varied in vain, where that was asked for.
+/// Says what was varied in vain, where that was asked for.
 fn fruitless(varied: &VariedRun, evidence: &Evidence) -> Option<String> {
     varied.asked.then_some(())?;
     let field = |control: &ControlRun| matches!(control.kind, ControlKind::Field { .. });
@@ -128,7 +128,7 @@ fn fruitless(varied: &VariedRun, evidence: &Evidence) -> Option<String> {
     })
 }
 
-/// The very rules that ended packets, where rules were traced.
+/// Returns the very rules that ended packets, where rules were traced.
 fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
     evidence.sides().flat_map(move |side| {
         evidence.findings(side).filter_map(move |finding| {
@@ -144,7 +144,7 @@ fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
     })
 }
 
-/// What a run says nothing of because somebody answered before it.
+/// Returns what a run says nothing of because somebody answered before it.
 fn untried(evidence: &Evidence) -> Option<String> {
     let far = evidence.name(Side::Peer);
     let text = match (evidence.responder, evidence.mode, &evidence.peer) {
@@ -168,7 +168,7 @@ fn counted(count: usize, (one, many): (&str, &str)) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// How many probes entered the far end more often than they left this host.
+/// Counts how many probes entered the far end more often than they left this host.
 fn doubled(evidence: &Evidence, leg: Echo) -> usize {
     let times = |side, hops: &[Hop], probe| {
         hops.iter().find_map(|hop| step(evidence, leg, side, *hop, probe)).map(|step| step.times)
@@ -181,7 +181,7 @@ fn doubled(evidence: &Evidence, leg: Echo) -> usize {
     if evidence.two_sided() { evidence.sending.probes.iter().filter(|sent| more(sent.probe)).count() } else { 0 }
 }
 
-/// How many replies were read after one to a later probe.
+/// Counts how many replies were read after one to a later probe.
 fn overtaken(evidence: &Evidence) -> usize {
     let mut earliest_later = u64::MAX;
     let mut late = 0;

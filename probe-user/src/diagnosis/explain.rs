@@ -4,12 +4,14 @@
 //! key, and says nothing where that does not tell.
 
 mod bridge;
+mod forwardable;
 mod ipsec;
 mod link;
 mod pace;
 mod reverse_path;
 mod rewritten;
-mod routing;
+pub(super) mod routing;
+mod scope;
 mod size;
 pub(super) mod special;
 mod tracking;
@@ -47,18 +49,21 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 14] = [
+const EXPLAIN: [Explain; 17] = [
     pace::explain,
     tracking::explain,
     link::explain,
     rewritten::explain,
     ipsec::explain,
     vlan::explain,
+    forwardable::explain,
     bridge::explain,
     reverse_path::explain,
     ttl::explain,
+    scope::explain,
     size::explain,
     special::explain,
+    routing::not_own,
     routing::rerouted,
     routing::explain,
     varied::explain,
@@ -86,7 +91,7 @@ pub(super) fn complete(
 }
 
 impl StopCase<'_> {
-    /// `-4` or `-6`, as `ip` takes it.
+    /// Returns `-4` or `-6`, as `ip` takes it.
     fn ip_version(&self) -> &'static str {
         if self.evidence.is_v6() { "-6" } else { "-4" }
     }

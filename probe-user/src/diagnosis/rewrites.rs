@@ -89,7 +89,7 @@ fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) ->
     changes
 }
 
-/// What a hop or an interface in between saw of a probe.
+/// Returns what a hop or an interface in between saw of a probe.
 fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<ProbePassage> {
     match at.station {
         Station::Send | Station::Recv => None,
@@ -104,7 +104,7 @@ fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option
     }
 }
 
-/// The header at a hop: a host tells addresses only where they are not those of the pair that it watches.
+/// Returns the header at a hop: a host tells addresses only where they are not those of the pair that it watches.
 fn header(evidence: &Evidence, passage: &ProbePassage, leg: Echo, side: Side, local: IpAddr) -> Header {
     let target = if side == Side::Peer && !super::alterations::is_group(evidence) {
         evidence.peer.as_ref().and_then(|peer| peer.host.address).unwrap_or(evidence.target.address)
@@ -166,7 +166,7 @@ impl Rewrite {
     }
 }
 
-/// The netfilter hook between two hops that are its ends.
+/// Returns the netfilter hook between two hops that are its ends.
 fn hook(before: Hop, after: Hop) -> Option<&'static str> {
     Some(match (before, after) {
         (Hop::NfOutputFirst, Hop::NfOutputLast) => "output",

@@ -87,7 +87,7 @@ pub const RULES: [VerdictRule; 29] = [
     VerdictRule { name: "counters alone", judge: counters_alone },
 ];
 
-/// What the first rule that answers says.
+/// Judges the gap by the first rule that answers.
 pub fn judge(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     RULES.iter().find_map(|rule| (rule.judge)(gap, evidence))
 }

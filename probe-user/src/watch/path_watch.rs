@@ -240,7 +240,7 @@ impl PathWatch {
         })
     }
 
-    /// How many numbers there are to look at.
+    /// Returns how many numbers there are to look at.
     fn numbers(&self) -> u16 {
         let given = self.followed.as_ref().and_then(|followed| followed.asked().ok());
         given.map_or(self.probes, |given| u16::try_from(given).unwrap_or(u16::MAX).min(self.probes))
@@ -254,9 +254,9 @@ impl PathWatch {
         }
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
         for event in events {
-            let here = is_here(self.role, self.netns, event.netns);
+            let here = is_here(self.role, self.netns, event.site.netns);
             let interface =
-                if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
+                if_indextoname(event.site.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
             let drop = names.told(&event, interface);
             let absorbed = |absorbing: &Absorbing| absorbing.ended(&drop, &self.journeys);
             if here && self.absorbing.as_ref().is_some_and(absorbed) {
@@ -266,7 +266,9 @@ impl PathWatch {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
                 None if here => self.drops.push(drop),
                 None => {
-                    self.places.iter_mut().for_each(|places| places.dropped(event.netns, event.ifindex, drop.clone()));
+                    self.places
+                        .iter_mut()
+                        .for_each(|places| places.dropped(event.site.netns, event.site.ifindex, drop.clone()));
                 }
             }
         }
@@ -386,7 +388,8 @@ impl PathWatch {
     }
 }
 
-/// Whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any other.
+/// Reports whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any
+/// other.
 fn is_here(role: HostRole, own: u64, netns: u32) -> bool {
     role != HostRole::Router && u64::from(netns) == own
 }

@@ -5,7 +5,9 @@ use probe_ebpf::{Echo, Hop, Skip, contract::neighbour::discovery};
 
 use crate::kernel::{
     config::config,
-    drops::{self, Freed, drop_config},
+    drop_config::drop_config,
+    drops,
+    event_site::Freed,
     journey, neighbour,
     skb::{Skb, SkbPacket, SkbSite},
 };

@@ -95,7 +95,7 @@ fn send(plan: ProbePlan, stop: &StopSignal) -> Option<(usize, usize)> {
     (!stop.asked()).then_some((sending.probes.len(), sending.received.len()))
 }
 
-/// Waits; false if it was interrupted.
+/// Waits, and returns false if that was interrupted.
 fn wait(time: Duration, stop: &StopSignal) -> bool {
     let end = Instant::now() + time;
     while !stop.asked() {

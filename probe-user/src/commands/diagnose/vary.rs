@@ -82,7 +82,7 @@ pub(super) fn vary(evidence: &mut Evidence, plan: &ProbePlan, asked: Option<&[Va
     evidence.varied = Some(run);
 }
 
-/// Whether what was seen leaves more than one place, or the network alone.
+/// Returns whether what was seen leaves more than one place, or the network alone.
 fn is_open(stop: &Stop) -> bool {
     let unsaid = stop.cause.icmp.is_none() && stop.cause.reason.is_none() && stop.cause.neighbour.is_none();
     let network = matches!(stop.host, StopHost::Network | StopHost::Beyond);

@@ -92,7 +92,7 @@ pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket)
     }
 }
 
-/// The event as one of a probe, for the table of names.
+/// Returns the event as one of a probe, for the table of names.
 fn as_drop(packet: &NeighbourPacket) -> Drop {
     Drop {
         time_ns: packet.time_ns,

@@ -74,7 +74,7 @@ impl Change {
         format!("{field} {to}")
     }
 
-    /// Whether nothing is changed but that it leaves by a raw socket in place of a ping socket.
+    /// Returns whether nothing is changed but that it leaves by a raw socket in place of a ping socket.
     pub(super) fn is_raw_alone(&self) -> bool {
         self.field == VariedField::Socket && self.way == Way::Socket
     }
@@ -102,7 +102,7 @@ pub(super) fn of(evidence: &Evidence, plan: &ProbePlan, asked: Option<&[VariedFi
 }
 
 impl Changes<'_> {
-    /// Whether a field is to be varied; `set`: the user gave it another value than the usual one.
+    /// Returns whether a field is to be varied; `usual`: without being asked for.
     fn wants(&self, field: VariedField, usual: bool) -> bool {
         match self.asked {
             Some(fields) => fields.is_empty() || fields.contains(&field),
@@ -110,7 +110,7 @@ impl Changes<'_> {
         }
     }
 
-    /// Whether the user asked for it, by its name or for all.
+    /// Returns whether the user asked for it, by its name or for all.
     fn asks(&self, field: VariedField) -> bool {
         self.wants(field, false)
     }
@@ -132,7 +132,7 @@ impl Changes<'_> {
         self.found.push(Change { field, from, to, text, plan, way: Way::Socket });
     }
 
-    /// What stands in the packet.
+    /// Adds changes of what stands in the packet.
     fn of_packet(&mut self) {
         let (plan, settings) = (self.plan, &self.plan.settings);
         if self.wants(VariedField::Id, true)
@@ -166,7 +166,7 @@ impl Changes<'_> {
         self.of_header();
     }
 
-    /// What stands in the header of IP, and the ICMP code.
+    /// Adds changes of the header of IP, and of the ICMP code.
     fn of_header(&mut self) {
         let settings = &self.plan.settings;
         let v4 = settings.target.is_ipv4();
@@ -206,7 +206,7 @@ impl Changes<'_> {
         }
     }
 
-    /// What this host chooses the way by.
+    /// Adds changes of what this host chooses the way by.
     fn of_host(&mut self, evidence: &Evidence) {
         let settings = &self.plan.settings;
         let target = settings.target.ip();
@@ -270,7 +270,7 @@ impl Changes<'_> {
         }
     }
 
-    /// By which kind of socket they leave.
+    /// Adds other kinds of sockets by which they may leave.
     fn of_socket(&mut self, evidence: &Evidence) {
         // The other changes leave by a raw socket too: what that alone makes is to be known in any case.
         if evidence.sending.socket.as_ref().is_some_and(|socket| socket.ping) {
@@ -295,7 +295,7 @@ fn word_of(set: bool) -> &'static str {
     if set { "set" } else { "clear" }
 }
 
-/// The addresses of a device from which packets to `target` may come.
+/// Returns the addresses of a device from which packets to `target` may come.
 fn addresses(device: &Device, target: IpAddr) -> Vec<IpAddr> {
     match target {
         IpAddr::V4(_) => device.v4.iter().copied().map(IpAddr::from).collect(),
@@ -307,7 +307,7 @@ fn addresses(device: &Device, target: IpAddr) -> Vec<IpAddr> {
     }
 }
 
-/// Where a packet socket has to send to: the interface of the route, and whoever is next on its link.
+/// Returns where a packet socket has to send to: the interface of the route, and whoever is next on its link.
 fn past(evidence: &Evidence, plan: &ProbePlan) -> Result<LinkRoute, String> {
     let host = &evidence.local.host;
     let source = plan.settings.source.or(host.address).ok_or("no source address is known")?;
