@@ -70,6 +70,9 @@ pub struct Evidence {
     /// The flags of the command that a further one must have too, so that it sends the same packets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// Those with which it reaches the far end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub far_flags: Vec<String>,
     /// What was sent besides the probes, with one thing changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<ControlRun>,
@@ -167,6 +170,7 @@ impl Evidence {
             peer: None,
             walk: None,
             flags: Vec::new(),
+            far_flags: Vec::new(),
             controls: Vec::new(),
             varied: None,
             places: Vec::new(),

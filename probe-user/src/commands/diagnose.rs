@@ -392,6 +392,7 @@ impl Probing<'_> {
             peer,
             walk,
             flags: repeat::flags(std::env::args(), self.args.target()),
+            far_flags: repeat::far_end(std::env::args()),
             controls,
             varied: None,
             places: Vec::new(),

@@ -114,7 +114,12 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
     let agent = if evidence.flags.iter().any(|flag| flag == "--deploy") { "" } else { " probe agent" };
     let command = match (stop.host, rule) {
         (StopHost::Beyond, _) => format!("probe diagnose {typed} --peer 'ssh {target} sudo{agent}'"),
-        (_, true) => format!("probe diagnose {typed} --trace-rules"),
+        (_, true) => {
+            // Rules are traced where an agent is, so that a far one is to be there again.
+            let far = side.is_some_and(|side| evidence.entered_from(side) == Side::Peer);
+            let reached = evidence.far_flags.iter().filter(|_| far).map(|flag| format!(" {flag}"));
+            format!("probe diagnose {typed} --trace-rules{}", reached.collect::<String>())
+        }
         _ => return None,
     };
     Some(Command { on: Some(Side::Local), command })

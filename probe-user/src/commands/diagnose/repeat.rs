@@ -6,8 +6,7 @@ use crate::host::command::quoted;
 const WITH_VALUE: [&str; 6] = ["--peer", "--responder", "--format", "--color", "--xdp", "--tc"];
 
 /// The same without a value.
-const ALONE: [&str; 9] =
-    ["--walk", "--vary", "--trace-rules", "--own-namespace", "--no-controls", "--json", "-v", "--verbose", "--quiet"];
+const ALONE: [&str; 8] = ["--walk", "--vary", "--trace-rules", "--no-controls", "--json", "-v", "--verbose", "--quiet"];
 
 /// How the commands of `--via` are meant, which stay.
 const WITH_VIA: &str = "--deploy";
@@ -38,6 +37,25 @@ pub(super) fn flags(words: impl IntoIterator<Item = String>, target: &str) -> Ve
     kept
 }
 
+/// Returns the flags of `words` that reach the far end, which a further command needs where that is to find out more; each word
+/// quoted for a shell.
+pub(super) fn far_end(words: impl IntoIterator<Item = String>) -> Vec<String> {
+    let words: Vec<String> = words.into_iter().skip_while(|word| word != "diagnose").skip(1).collect();
+    let at = words.iter().rposition(|word| word == "--peer" || word.starts_with("--peer="));
+    let Some(at) = at else { return Vec::new() };
+    let command = if words[at] == "--peer" {
+        words.get(at + 1).cloned()
+    } else {
+        words[at].split_once('=').map(|it| it.1.to_owned())
+    };
+    let Some(command) = command else { return Vec::new() };
+    let via = words.iter().any(|word| word.split('=').next() == Some("--via"));
+    // With --via it is kept anyway.
+    let deploys = words.iter().any(|word| word == WITH_VIA) && !via;
+    let reached = ["--peer".to_owned(), quoted(&command)].into_iter();
+    reached.chain(deploys.then(|| WITH_VIA.to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +75,16 @@ mod tests {
     fn hosts_in_between_are_watched_again_and_by_the_same_means() {
         assert_eq!(kept("probe diagnose 10.0.0.2 --via r1 --peer b --deploy --via=r2"), "--via r1 '--via=r2' --deploy");
         assert_eq!(kept("probe diagnose 10.0.0.2 --peer b --deploy"), "");
+    }
+
+    #[test]
+    fn the_far_end_is_reached_again_by_the_same_command_and_namespaces_stay_hosts() {
+        let far = |words: &[&str]| far_end(words.iter().map(|word| (*word).to_owned())).join(" ");
+        assert_eq!(far(&["probe", "diagnose", "b", "--peer", "ssh b sudo"]), "--peer 'ssh b sudo'");
+        assert_eq!(far(&["probe", "diagnose", "--peer=ssh b", "--deploy", "b"]), "--peer 'ssh b' --deploy");
+        assert_eq!(far(&["probe", "diagnose", "--peer", "x", "--deploy", "b", "--via", "r"]), "--peer x");
+        assert_eq!(far(&["probe", "diagnose", "b"]), "");
+        assert_eq!(kept("probe diagnose 10.0.0.2 --own-namespace --vary=id --walk"), "--own-namespace");
     }
 
     #[test]

@@ -315,6 +315,42 @@ pub const TABLE: &[Advice] = &[
     ),
     of(
         &[RateLimit],
+        "icmp_ratemask",
+        "The host limits how many ICMP messages it sends to one other, and {setting} counts echo replies (bit 0) among them.",
+        &["sysctl -w {setting}=6168  # the default, without echo replies", "sysctl net.ipv4.icmp_ratelimit {setting}"],
+    ),
+    of(
+        &[RateLimit],
+        "ratemask",
+        "The host limits how many ICMP messages it sends to one other, and {setting} counts echo replies (129) among them.",
+        &[
+            "sysctl -w {setting}=0-1,3-127  # the default, without echo replies",
+            "sysctl net.ipv6.icmp.ratelimit {setting}",
+        ],
+    ),
+    of(
+        &[RateLimit],
+        "*OutRateLimitGlobal",
+        "The host limits how many ICMP messages it sends in all, and echo replies are among them.",
+        &[
+            "sysctl net.ipv4.icmp_msgs_per_sec net.ipv4.icmp_msgs_burst",
+            "sysctl -w net.ipv4.icmp_msgs_per_sec=10000 net.ipv4.icmp_msgs_burst=500",
+        ],
+    ),
+    of(
+        &[RateLimit],
+        "Icmp6.OutRateLimitHost",
+        "The host limits how many ICMP messages it sends to one other, and echo replies are among them.",
+        &["sysctl net.ipv6.icmp.ratelimit net.ipv6.icmp.ratemask", "sysctl -w net.ipv6.icmp.ratemask=0-1,3-127"],
+    ),
+    of(
+        &[RateLimit],
+        "*OutRateLimitHost",
+        "The host limits how many ICMP messages it sends to one other, and echo replies are among them.",
+        &["sysctl net.ipv4.icmp_ratelimit net.ipv4.icmp_ratemask", "sysctl -w net.ipv4.icmp_ratemask=6168"],
+    ),
+    of(
+        &[RateLimit],
         "",
         "The host limits how many ICMP messages it sends, and echo replies are among them.",
         &["sysctl -a --pattern 'icmp.*rate'", "nstat -az | grep -i ratelimit"],

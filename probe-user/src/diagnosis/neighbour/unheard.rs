@@ -247,9 +247,21 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
 fn gateway(search: &Search<'_>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next != route.to)?;
     let (gateway, interface, name) = (route.next, &route.interface, search.asker_name());
+    let table = search.evidence.findings(search.asker).find_map(|finding| match finding {
+        Finding::Routing(choice)
+            if choice.gateway == Some(gateway) && !matches!(choice.table.as_str(), "" | "main") =>
+        {
+            Some(choice.table.as_str())
+        }
+        _ => None,
+    });
+    let of_table = table.map(|table| format!(" table {table}")).unwrap_or_default();
     let mut clause = format!(
         "the gateway {gateway} of {name}'s route {} on {interface} does not answer ({} went out)",
-        if route.route == "default" { "default".to_owned() } else { route.route.clone() },
+        match table {
+            Some(table) => format!("{} (table {table})", route.route),
+            None => route.route.clone(),
+        },
         questions(gateway, search.asked())
     );
     let own = search.own().and_then(|own| Some((own.address?, own.prefix)));
@@ -279,7 +291,7 @@ fn gateway(search: &Search<'_>) -> Option<Told> {
                 "; another route {} leads by {} on {}{of}",
                 other.route, other.gateway, other.interface
             ));
-            let del = format!("{ip} route del {} via {gateway} dev {interface}", route.route);
+            let del = format!("{ip} route del {} via {gateway} dev {interface}{of_table}", route.route);
             commands.insert(0, search.command(search.asker, del));
             let try_it = format!("ping -c 1 {}", other.gateway);
             commands.insert(1, search.command(search.asker, try_it));
@@ -287,7 +299,7 @@ fn gateway(search: &Search<'_>) -> Option<Told> {
         }
         None => "The gateway is down, or its address is wrong.",
     };
-    commands.push(search.command(search.asker, format!("{ip} route show {}", route.route)));
+    commands.push(search.command(search.asker, format!("{ip} route show{of_table} {}", route.route)));
     Some(Told::new(Found::GatewayGone, clause, meaning, commands))
 }
 
