@@ -20,6 +20,7 @@ pub mod neighbour;
 pub mod offsets;
 pub mod skip;
 pub mod tally;
+pub mod tunnel;
 
 pub use absorb::AbsorbEvent;
 pub use config::Config;
@@ -36,3 +37,4 @@ pub use neighbour::{NeighbourEvent, NeighbourMessage};
 pub use offsets::Offsets;
 pub use skip::Skip;
 pub use tally::{Count, Tally};
+pub use tunnel::Tunnels;

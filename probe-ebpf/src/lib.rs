@@ -15,4 +15,4 @@ pub use contract::*;
 
 /// The version of everything in [`contract`]. It changes with any change of a map's key, value or meaning, so that pinned
 /// maps of another build, and a far end of another build, are refused with both numbers.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;

@@ -35,8 +35,10 @@ pub struct DropEvent {
     pub mark: u32,
     /// The destination MAC address of its frame; zeros: it has no frame yet, or none of Ethernet.
     pub mac: [u8; 6],
+    /// How many layers of tunnels it had around it; the addresses are then those of the outermost.
+    pub layers: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
     /// Return addresses, innermost first.
     pub stack: [u64; STACK_FRAMES],
     /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.

@@ -8,7 +8,6 @@ use aya_ebpf::{
 use probe_ebpf::{
     DropEvent, Skip,
     contract::drops::{DropConfig, ICMP_RANGES, NO_REASON, STACK_FRAMES},
-    packet::addresses,
 };
 
 use super::{
@@ -71,7 +70,7 @@ pub(crate) fn report(
     freed: Freed,
 ) -> Result<(), Skip> {
     let Some(probe) = seen.probe else { return Ok(()) };
-    let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
+    let (source, destination) = seen.ends().ok_or(Skip::Truncated)?;
     let Some(mut entry) = DROPS.reserve::<DropEvent>(0) else {
         skip::count(Skip::DropsFull);
         return Ok(());
@@ -93,7 +92,8 @@ pub(crate) fn report(
         (*event).ttl = seen.packet.ttl;
         (*event).mark = mark;
         (*event).mac = mac;
-        (*event).reserved = [0; 6];
+        (*event).layers = seen.layers;
+        (*event).reserved = [0; 5];
         (*event).source = source;
         (*event).destination = destination;
         (*event).stack = [0; STACK_FRAMES];

@@ -51,6 +51,7 @@ fn request(
     role: HostRole,
     requests: RequestHandling,
     further: Vec<IpAddr>,
+    tunnels: Vec::new(),
 ) -> WatchRequest {
     WatchRequest {
         nonce: NONCE,
