@@ -13,6 +13,7 @@ mod routing;
 mod size;
 pub(super) mod special;
 mod ttl;
+mod tunnel;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
@@ -43,7 +44,8 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 12] = [
+const EXPLAIN: [Explain; 13] = [
+    tunnel::explain,
     pace::explain,
     link::explain,
     rewritten::explain,

@@ -21,7 +21,7 @@ pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
     }
 }
 
-/// What becomes of the packets that carry probes, as a clause about them.
+/// What becomes of the packets that carry probes, as a clause about them that begins with `which`.
 pub(super) fn of_carried(stop: &Stop, evidence: &Evidence) -> String {
     let diagnosis = super::verdict::diagnose(evidence);
     Teller { diagnosis: &diagnosis, evidence }.stop(stop)
@@ -213,6 +213,9 @@ impl Teller<'_> {
                 format!("{packets} left {from} and never reached {to}: {who}")
             }
             (StopHost::Beyond, _) => self.beyond(stop, &packets, one),
+            (StopHost::Peer, Echo::Reply) if self.evidence.layer.is_some() => {
+                format!("{packets} {were} {}", placed(&by, &format!("on {far} itself")))
+            }
             (StopHost::Peer, Echo::Reply) if !unasked => {
                 format!("{packets} that {far} made {were} {}", placed(&by, &format!("on {far} itself")))
             }

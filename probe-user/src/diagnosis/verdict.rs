@@ -7,7 +7,7 @@ use super::{
     carried::{self, Crossing},
     document::{
         BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Outcome, Place, PlaceRole, SideCosts, SideFacts,
-        Sides, Stop, StopHost, Verdict, Witness,
+        Sides, Stop, Verdict, Witness,
     },
     explain, firewall, followed,
     ledger::{Gap, Ledger, LedgerRow},
@@ -128,7 +128,9 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
     let of_gap = |gap: Gap| {
         let own = stop(&gap, rewrites, evidence)?;
         // What was said of the very probes comes before what is known of the packets that carry them.
-        let silent = own.cause.icmp.is_none() && matches!(own.host, StopHost::Network | StopHost::Beyond);
+        let told = own.cause.icmp.is_some() || own.witnesses.contains(&Witness::DropEvent);
+        let open = matches!(own.place, DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn);
+        let silent = !told && open;
         let carried = carried::of_gap(&gap, crossings, evidence).filter(|_| silent);
         Some(carried.unwrap_or_else(|| vec![own]))
     };

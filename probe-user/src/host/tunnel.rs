@@ -42,6 +42,7 @@ pub fn devices() -> io::Result<Vec<TunnelFacts>> {
 pub fn look_up() -> io::Result<Vec<TunnelFacts>> {
     let mut tunnels = devices()?;
     if !tunnels.is_empty() {
+        tunnels.iter_mut().for_each(|tunnel| tunnel.fdb = Some(Vec::new()));
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Bridge;
         for message in netlink::dump(&RouteNetlinkMessage::GetNeighbour(request))? {
@@ -49,7 +50,8 @@ pub fn look_up() -> io::Result<Vec<TunnelFacts>> {
             let Some(tunnel) = tunnels.iter_mut().find(|tunnel| tunnel.ifindex == message.header.ifindex) else {
                 continue;
             };
-            tunnel.fdb.extend(entry(&message).filter(|_| tunnel.fdb.len() < MAX_ENTRIES));
+            let fdb = tunnel.fdb.get_or_insert_default();
+            fdb.extend(entry(&message).filter(|_| fdb.len() < MAX_ENTRIES));
         }
     }
     Ok(tunnels)
@@ -63,12 +65,19 @@ fn entry(message: &NeighbourMessage) -> Option<FdbEntry> {
             NeighbourAttribute::LinkLayerAddress(bytes) => lladdr = link_facts::lladdr(bytes),
             NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => to = Some(IpAddr::V4(*v4)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => to = Some(IpAddr::V6(*v6)),
+            NeighbourAttribute::Destination(NeighbourAddress::Other(bytes)) => to = address(bytes),
             NeighbourAttribute::Vni(number) => vni = Some(*number),
             NeighbourAttribute::Port(number) => port = Some(*number),
             _ => {}
         }
     }
     Some(FdbEntry { lladdr: lladdr?, to: to?, vni, port })
+}
+
+/// An address whose IP version only its length tells, as in tables of bridges.
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
+    v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
 }
 
 fn of_links(links: &[LinkMessage]) -> Vec<TunnelFacts> {

@@ -12,7 +12,7 @@ use crate::{
     diagnosis::{Evidence, ProbeMode, Responder, Target, hooks, path::Side},
     model::trace::{
         Drop, Finding, HopTrace, HostFacts, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace, SentProbe,
-        TunnelFacts,
+        TunnelFacts, tunnel::ANY_ADDRESS,
     },
 };
 
@@ -51,7 +51,7 @@ pub(super) fn of(known: &Known, evidence: &Evidence) -> Option<Outer> {
     }
     let tunnel = tunnel.cloned().unwrap_or_default();
     let inner = inner_address(known.from, &tunnel, evidence);
-    let entry = tunnel.fdb.iter().find(|entry| Some(&entry.lladdr) == inner.as_ref());
+    let entry = inner.as_deref().and_then(|lladdr| tunnel.entry_for(lladdr)).or_else(|| tunnel.entry_for(ANY_ADDRESS));
     let from = first.and_then(|passage| passage.source).or(tunnel.local);
     let to = first.and_then(|passage| passage.destination).or(entry.map(|entry| entry.to)).or(tunnel.remote);
     let to_side = known.to.filter(|side| carried(*side).is_some()).or_else(|| {

@@ -57,8 +57,10 @@ fn translated(mut stop: Stop, gap: &Gap, crossing: &Crossing, layer: &Layer, evi
         Some(outer) => host_of(side(outer)),
         None => stop.whose,
     };
-    let leave = format!("left {} inside packets of {}", evidence.whom(crossing.from), layer.name());
-    stop.told = Some(format!("{leave}, {text}"));
+    stop.told = Some(match stop.place {
+        DropPoint::Encapsulation => text.trim_start_matches("which ").to_owned(),
+        _ => format!("went into packets of {}, {text}", layer.name()),
+    });
     stop.whose = whose;
     stop.host = whose.host();
     stop.place_name = whose.side().map(|side| evidence.name(side));

@@ -57,9 +57,9 @@ pub struct TunnelFacts {
     /// The bridge that it is a port of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<String>,
-    /// Its forwarding table.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub fdb: Vec<FdbEntry>,
+    /// Its forwarding table; none: it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fdb: Option<Vec<FdbEntry>>,
 }
 
 /// An entry of the forwarding table: packets for a link-layer address are sent to a host.
@@ -92,7 +92,12 @@ impl TunnelFacts {
         }
     }
 
-    /// Returns whether its packets are told apart by a number of its own: those of another number are not for it.
+    /// Returns the entry of the forwarding table for a link-layer address.
+    pub fn entry_for(&self, lladdr: &str) -> Option<&FdbEntry> {
+        self.fdb.iter().flatten().find(|entry| entry.lladdr == lladdr)
+    }
+
+    /// Returns what the number is called by which its packets are told apart: those of another number are not for it.
     pub fn number_word(&self) -> &'static str {
         if self.kind.contains("gre") { "key" } else { "VNI" }
     }

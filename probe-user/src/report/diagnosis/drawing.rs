@@ -114,7 +114,7 @@ fn head(diagnosis: &Diagnosis, side: Side) -> String {
 /// The lines of the drawing in path order.
 fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
     let mut tracks: Vec<Track> = Vec::new();
-    for hop in &diagnosis.hops {
+    for hop in diagnosis.hops.iter().filter(|hop| !stands_elsewhere(diagnosis, hop)) {
         let (leg, host) = (hop.leg, hop.checkpoint.host);
         if tracks.last().is_none_or(|track| track.leg != leg || track.host != host) {
             tracks.push(Track { leg, host, cells: Vec::new(), drained: false });
@@ -130,6 +130,12 @@ fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
         track.drained = left > 0 && ends.sum::<usize>() >= left;
     }
     tracks
+}
+
+/// Whether it is a hop of a device that is watched at the tunnel, and not at what carries it.
+fn stands_elsewhere(diagnosis: &Diagnosis, hop: &HopState) -> bool {
+    let of_device = [Hop::XdpIn, Hop::TcIn, Hop::TcOut, Hop::CgroupOut].map(Station::Hop);
+    diagnosis.carried_by.is_some() && hop.state == HopStatus::Blind && of_device.contains(&hop.checkpoint.station)
 }
 
 /// Whether the packets of `stop` die on this host behind the last hop of `track`, before any other line begins.
