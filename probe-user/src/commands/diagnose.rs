@@ -147,6 +147,8 @@ fn diagnose(
     if stop.asked() {
         return Ok(None);
     }
+    let others = far.iter().filter_map(Far::host).chain(vias.hosts());
+    others.for_each(|host| near.learn_tunnels(&host.tunnels));
     if !args.via.is_empty() {
         vias.without(&near.look()?.host, "the network namespace in which the probes start");
         if let Some(host) = far.as_ref().and_then(Far::host) {
@@ -210,6 +212,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         requests: RequestHandling::Pass,
         source_given: args.source().is_some() || args.ping.sticky_source,
         further: Vec::new(),
+        tunnels: place::tunnels(),
         numbered_from: numbered_from(args),
     }
 }
@@ -393,6 +396,8 @@ impl Probing<'_> {
             places: Vec::new(),
             vias: between,
             peer_ahead_ns,
+            carried: Vec::new(),
+            layer: None,
             forwarding_peer: None,
             untold: 0,
             enter: None,

@@ -113,8 +113,11 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
     // One flag makes every command a prefix.
     let agent = if evidence.flags.iter().any(|flag| flag == "--deploy") { "" } else { " probe agent" };
     let command = match (stop.host, rule) {
-        (StopHost::Beyond, _) => format!("probe diagnose {typed} --peer 'ssh {target} sudo{agent}'"),
-        (_, true) => format!("probe diagnose {typed} --trace-rules"),
+        (StopHost::Beyond, _) if evidence.layer.is_none() => {
+            format!("probe diagnose {typed} --peer 'ssh {target} sudo{agent}'")
+        }
+        // Rules are traced for echo packets, not for those that carry them.
+        (_, true) if evidence.layer.is_none() => format!("probe diagnose {typed} --trace-rules"),
         _ => return None,
     };
     Some(Command { on: Some(Side::Local), command })

@@ -10,6 +10,7 @@ pub use super::places::Candidate;
 use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
+    carried::CarriedStretch,
     control::ControlRun,
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
@@ -57,6 +58,12 @@ pub struct Diagnosis {
     pub controls: Vec<ControlRun>,
     /// Every hop of the path, in path order.
     pub hops: Vec<HopState>,
+    /// Stretches of the path that are carried: inside the packets of a tunnel, which have a path of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<CarriedStretch>,
+    /// The kind of the tunnel whose packets it is about; none: it is about the probes themselves.
+    #[serde(skip)]
+    pub carried_by: Option<String>,
     /// Round trips in nanoseconds; none where nothing was answered.
     pub rtt_ns: Option<RoundTrips>,
     /// Where the time goes, in path order; empty where hops have no times.
@@ -206,6 +213,9 @@ pub struct Stop {
     pub blind: Vec<BlindSpot>,
     /// How many drop events name the place.
     pub drop_events: usize,
+    /// The tunnel inside of whose packets they stop, where they do; layer and cause are then those of these packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CarriedBy>,
     /// The whole sentence but for which packets, where the usual one does not say it.
     #[serde(skip)]
     pub told: Option<String>,
@@ -215,6 +225,25 @@ pub struct Stop {
     pub advice: String,
     /// Commands to paste.
     pub commands: Vec<Command>,
+}
+
+/// The packets of a tunnel inside of which probes stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CarriedBy {
+    /// The device of the tunnel.
+    pub interface: String,
+    /// Its kind, e.g. `vxlan`.
+    pub kind: String,
+    /// Its number.
+    pub vni: Option<u32>,
+    /// The source address of its packets.
+    pub from: Option<IpAddr>,
+    /// Their destination address.
+    pub to: Option<IpAddr>,
+    /// The last hop that saw them.
+    pub last_seen: Checkpoint,
+    /// The first hop that watched and did not see them.
+    pub first_missing: Checkpoint,
 }
 
 /// Why packets stop, in the words of whoever stopped them.

@@ -16,6 +16,7 @@ mod size;
 pub(super) mod special;
 mod tracking;
 mod ttl;
+mod tunnel;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
@@ -48,7 +49,8 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 16] = [
+const EXPLAIN: [Explain; 17] = [
+    tunnel::explain,
     pace::explain,
     tracking::explain,
     link::explain,

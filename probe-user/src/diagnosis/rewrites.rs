@@ -92,7 +92,7 @@ fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) ->
 /// Returns what a hop or an interface in between saw of a probe.
 fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<ProbePassage> {
     match at.station {
-        Station::Send | Station::Recv => None,
+        Station::Send | Station::Recv | Station::Encap | Station::Decap => None,
         Station::Hop(hop) => super::alterations::step(evidence, leg, at.host, hop, probe),
         Station::Port(hop, _) if hooks::is_hook(hop) => {
             hooks::seen(evidence.place(at.host)?, hop, leg)?.get(&probe).copied()

@@ -272,6 +272,7 @@ impl Fixture {
                 kernel: "6.18.0".into(),
                 xdp_mode: self.xdp_mode,
                 tunnel: self.tunnel.clone(),
+                tunnels: Vec::new(),
                 netns: 0,
                 boot: String::new(),
             },
@@ -282,6 +283,7 @@ impl Fixture {
             other_devices: Vec::new(),
             ports: Vec::new(),
             places: Vec::new(),
+            carried: Vec::new(),
             neighbour: self.neighbour.get(word(side)).into_iter().flatten().map(SeenNeighbour::packet).collect(),
         }
     }

@@ -47,7 +47,7 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
         // A reply without a ping socket ends this way after raw sockets got their copies: no loss.
         Echo::Reply => reason == drop_config!(no_socket),
     };
-    if here && done && drops::in_icmp(location) {
+    if here && done && seen.layers == 0 && drops::in_icmp(location) {
         journey::note(Hop::IcmpIn, &seen, site.ifindex);
     }
     drops::report(context, skb, site, &seen, Freed { location, reason })
@@ -75,7 +75,7 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
             return Ok(());
         }
     }
-    if !read || seen.packet.kind.echo == Echo::Reply {
+    if seen.layers == 0 && (!read || seen.packet.kind.echo == Echo::Reply) {
         journey::note(Hop::IcmpIn, &seen, ifindex);
     }
     Ok(())
