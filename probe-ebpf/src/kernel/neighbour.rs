@@ -20,17 +20,28 @@ const NO_WAKEUP: u64 = 1;
 /// the run does not rest on it.
 #[inline(always)]
 pub(crate) fn passed(hop: u8, site: SkbSite, message: NeighbourMessage) {
-    write(hop, site, message, Freed { location: 0, reason: 0 }, None);
+    write((hop, 0), site, message, Freed { location: 0, reason: 0 }, None);
 }
 
-/// Tells of a packet that was freed.
+/// Tells of a packet that was freed, with so many layers of tunnels around it.
 #[inline(always)]
-pub(crate) fn freed(context: &BtfTracePointContext, site: SkbSite, message: NeighbourMessage, freed: Freed) {
-    write(FREED, site, message, freed, Some(context));
+pub(crate) fn freed(
+    context: &BtfTracePointContext,
+    site: SkbSite,
+    (message, layers): (NeighbourMessage, u8),
+    freed: Freed,
+) {
+    write((FREED, layers), site, message, freed, Some(context));
 }
 
 #[inline(always)]
-fn write(hop: u8, site: SkbSite, message: NeighbourMessage, freed: Freed, context: Option<&BtfTracePointContext>) {
+fn write(
+    (hop, layers): (u8, u8),
+    site: SkbSite,
+    message: NeighbourMessage,
+    freed: Freed,
+    context: Option<&BtfTracePointContext>,
+) {
     let looked_at = site.netns == config!(netns) || (config!(everywhere) != 0 && site.netns != 0);
     if !looked_at {
         return;
@@ -46,7 +57,8 @@ fn write(hop: u8, site: SkbSite, message: NeighbourMessage, freed: Freed, contex
         (*event).ifindex = site.ifindex;
         (*event).message = message;
         (*event).hop = hop;
-        (*event).reserved = [0; 7];
+        (*event).layers = layers;
+        (*event).reserved = [0; 6];
         (*event).stack = [0; STACK_FRAMES];
         (*event).frames = match context {
             Some(context) if wants_stack(freed.reason) => stack(context, &raw mut (*event).stack),

@@ -17,7 +17,7 @@ pub(super) use self::stops::of_gap;
 use super::{
     Diagnosis, Evidence, between,
     document::HopState,
-    ledger::Ledger,
+    ledger::{Ledger, LedgerRow},
     station::{PathStep, Requirement, Side, Station, step},
     verdict,
 };
@@ -86,22 +86,29 @@ pub(super) fn crossings(ledger: &Ledger, evidence: &Evidence) -> Vec<Crossing> {
     for (index, pair) in ledger.rows.windows(2).enumerate() {
         let [before, after] = pair else { continue };
         let (from, to) = (before.step.checkpoint.host, after.step.checkpoint.host);
-        let outwards = matches!(before.step.checkpoint.station, Station::Hop(Hop::Xmit) | Station::Port(..));
         let beyond = before.step.leg != after.step.leg && from == to && !evidence.loops_back();
-        if !outwards || from == to && !beyond {
-            continue;
-        }
+        let Some(exit) = exit(before, evidence).filter(|_| from != to || beyond) else { continue };
         let passed = |at: usize| -> BTreeSet<u16> {
             ledger.furthest.iter().filter(|(_, last)| **last >= at).map(|(probe, _)| *probe).collect()
         };
         let to = (from != to).then_some(to);
-        let known =
-            evidence::Known { leg: before.step.leg, from, to, sent: passed(index), received: passed(index + 1) };
+        let (sent, received) = (passed(index), passed(index + 1));
+        let known = evidence::Known { leg: before.step.leg, exit, from, to, sent, received };
         if let Some(outer) = evidence::of(&known, evidence) {
             found.push(Crossing { from, to: outer.to, evidence: outer.evidence });
         }
     }
     found
+}
+
+/// The interface by which probes leave their place behind this row; none where they do not.
+fn exit<'a>(row: &LedgerRow, evidence: &'a Evidence) -> Option<&'a str> {
+    let side = row.step.checkpoint.host;
+    match row.step.checkpoint.station {
+        Station::Hop(Hop::Xmit) => Some(evidence.crossed(side, row.step.leg, false)),
+        Station::Port(Hop::Xmit, port) => Some(&evidence.place(side)?.ports.get(usize::from(port))?.interface),
+        _ => None,
+    }
 }
 
 /// Returns the stretches as a document has them.

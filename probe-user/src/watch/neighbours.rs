@@ -97,6 +97,7 @@ impl NeighbourLog {
                     _ => return None,
                 },
                 interface: interface(event.ifindex),
+                layers: event.layers,
                 about: event_address(event.message.about),
                 asker: event_address(event.message.asker),
                 lladdr: link_facts::lladdr(&event.message.lladdr),

@@ -363,8 +363,12 @@ impl PathWatch {
     fn finish_carried(&mut self, sight: &mut HostTrace) {
         self.neighbours.drain();
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
+        let next = match neighbour::look_up(self.flow.local, self.flow.remote) {
+            Some(Finding::Neighbour { lladdr, .. }) => lladdr,
+            _ => None,
+        };
         if let Some(carried) = &mut self.carried {
-            sight.carried = carried.finish(&sight.carried, &self.neighbours, &names);
+            sight.carried = carried.finish(&sight.carried, next.as_deref(), &self.neighbours, &names);
         }
     }
 

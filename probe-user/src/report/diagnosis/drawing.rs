@@ -108,7 +108,10 @@ fn head(diagnosis: &Diagnosis, side: Side) -> String {
         Side::Peer => diagnosis.sides.peer.as_ref(),
     };
     let interface = facts.map(|facts| facts.interface.as_str()).unwrap_or_default();
-    format!("{} {interface}", diagnosis.name(side)).trim_end().to_owned()
+    let name = diagnosis.name(side);
+    // A place in between is an end of what carries probes, and called there as in a sentence.
+    let name = name.strip_prefix("network namespace ").filter(|_| diagnosis.carried_by.is_some()).unwrap_or(&name);
+    format!("{name} {interface}").trim_end().to_owned()
 }
 
 /// The lines of the drawing in path order.

@@ -51,7 +51,6 @@ fn request(
     role: HostRole,
     requests: RequestHandling,
     further: Vec<IpAddr>,
-    tunnels: Vec::new(),
 ) -> WatchRequest {
     WatchRequest {
         nonce: NONCE,
@@ -67,6 +66,7 @@ fn request(
         requests,
         source_given: false,
         further,
+        tunnels: Vec::new(),
         numbered_from: None,
     }
 }
