@@ -21,7 +21,7 @@ use super::{
     station::{PathStep, Requirement, Side, Station, step},
     verdict,
 };
-use crate::model::trace::TunnelFacts;
+use crate::model::trace::{PortTrace, TunnelFacts};
 
 /// Which stretch of the path the packets of a tunnel are on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,21 @@ pub(super) fn crossings(ledger: &Ledger, evidence: &Evidence) -> Vec<Crossing> {
     found
 }
 
+/// Returns the places in between that packets with probes inside came to, each with the leg and the interfaces.
+pub(super) fn met(crossings: &[Crossing]) -> Vec<(Side, Echo, Vec<String>)> {
+    let of_crossing = |crossing: &Crossing| {
+        let outer = &crossing.evidence;
+        let leg = outer.layer.as_ref().map_or(Echo::Request, |layer| layer.leg);
+        let names = |ports: &[PortTrace]| ports.iter().map(|port| port.interface.clone()).collect::<Vec<_>>();
+        let far = if leg == Echo::Request { outer.peer.as_ref() } else { Some(&outer.local) };
+        let far = crossing.to.zip(far).map(|(side, far)| (side, leg, names(&far.ports)));
+        let between = (0_u8..).zip(&outer.places).filter(|(_, place)| place.is_met());
+        let between = between.map(|(number, place)| (Side::Via(number), leg, names(&place.ports)));
+        between.chain(far).filter(|(side, ..)| matches!(side, Side::Via(_))).collect::<Vec<_>>()
+    };
+    crossings.iter().flat_map(of_crossing).collect()
+}
+
 /// The interface by which probes leave their place behind this row; none where they do not.
 fn exit<'a>(row: &LedgerRow, evidence: &'a Evidence) -> Option<&'a str> {
     let side = row.step.checkpoint.host;
@@ -176,6 +191,11 @@ impl Layer {
         steps.extend(hops(back, ends[1], &IN));
         steps.push(step(back, ends[1], Station::Decap, Requirement::Must));
         steps
+    }
+
+    /// The same for the packets that come back.
+    pub(super) fn back(&self) -> Self {
+        Self { from: self.to, to: self.from, ..self.clone() }
     }
 
     /// `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.

@@ -245,7 +245,8 @@ impl PathWatch {
         let known = self.tunnels.known();
         let hooks = self.hooks.as_mut().filter(|_| self.everywhere).map(|hooks| (hooks, &known));
         let places = self.places.as_mut().map(|places| places.look(elsewhere, full, hooks)).unwrap_or_default();
-        if let Some(places) = &self.places {
+        if let Some(places) = &mut self.places {
+            places.know(&self.neighbours.met());
             self.tunnels.learn(&places.tunnels())?;
         }
         let hooks = self.hooks.as_mut().map(|hooks| (hooks, &known));

@@ -168,8 +168,7 @@ impl<'a> Ends<'a> {
             return self.told(
                 self.to,
                 format!("{device} of {near} sends to UDP port {sent}, and {other} of {there} listens on {taken}"),
-                "Both ends must use one port, which a device keeps: one of the two has to be made anew."
-                    .to_owned(),
+                "Both ends must use one port, which a device keeps: one of the two has to be made anew.".to_owned(),
                 vec![show(other), anew(&TunnelFacts { port: Some(sent), ..far.clone() })],
             );
         }

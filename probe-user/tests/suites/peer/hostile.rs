@@ -45,6 +45,7 @@ impl Watching for Evil {
             kernel: evil(),
             xdp_mode: XdpAttachment::Native,
             tunnel: Some(evil()),
+            tunnels: Vec::new(),
             netns: 7,
             boot: evil(),
         };
