@@ -78,6 +78,8 @@ pub(crate) enum SkbPacket {
     Echo(SkbEcho),
     /// A packet of neighbour discovery, from its IP header on.
     Discovery(KernelBytes),
+    /// What may be a packet of ARP or neighbour discovery with so many layers of tunnels around it, from its own header on.
+    Carried(KernelBytes, u8),
 }
 
 /// An echo packet that was read from an skb.
@@ -214,7 +216,7 @@ impl Skb {
     pub(crate) fn probe(self, start: Start) -> Result<SkbEcho, Skip> {
         match self.packet(start)? {
             SkbPacket::Echo(seen) => Ok(seen),
-            SkbPacket::Discovery(_) => Err(Skip::NotEcho),
+            SkbPacket::Discovery(_) | SkbPacket::Carried(..) => Err(Skip::NotEcho),
         }
     }
 
@@ -231,13 +233,17 @@ impl Skb {
             {
                 break look;
             }
-            let Some(inside) = opened(&bytes) else { break look };
+            let Some((inside, ether_type)) = opened(&bytes) else { break look };
             bytes = bytes.behind(inside);
             layers += 1;
+            if ether_type == neighbour::ARP {
+                return Ok(SkbPacket::Carried(bytes, layers));
+            }
         };
         match look {
             FirstLook::MayBeProbe => {}
             FirstLook::Discovery if reads(Family::V6) && layers == 0 => return Ok(SkbPacket::Discovery(bytes)),
+            FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Carried(bytes, layers)),
             // Of other programs any echo is looked at.
             FirstLook::Discovery | FirstLook::Other if follow::is_on() => {}
             FirstLook::Discovery | FirstLook::Carrier | FirstLook::Other => return Err(Skip::NotEcho),
@@ -318,11 +324,11 @@ impl Skb {
     }
 }
 
-/// Returns where the IP header inside of `bytes` starts, if they are a packet of a tunnel of this run.
+/// Returns where the packet inside of `bytes` starts, and its `EtherType`, if they are a packet of a tunnel of this run.
 #[inline(always)]
-fn opened(bytes: &KernelBytes) -> Option<usize> {
+fn opened(bytes: &KernelBytes) -> Option<(usize, u16)> {
     let tunnels = TUNNELS.get(0)?;
-    open(bytes, tunnels)
+    if tunnels.protocols == 0 && tunnels.ports[0] == 0 { None } else { open(bytes, tunnels) }
 }
 
 /// Returns the index of the `net_device` at `device`; 0 for null.

@@ -4,7 +4,10 @@ use super::{
     Bytes, FRAGMENT, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, LinkLayer, View, be32, be64, ethernet_at,
     header::ICMP_HEADER, raw_ip_at,
 };
-use crate::contract::tunnel::{FOU, GENEVE, GRE, IPIP, SIT, Tunnels, VXLAN, VXLAN_GPE};
+use crate::contract::{
+    neighbour::ARP,
+    tunnel::{FOU, GENEVE, GRE, IPIP, SIT, Tunnels, VXLAN, VXLAN_GPE},
+};
 
 /// IP protocol numbers.
 const PROTOCOL_IPIP: u8 = 4;
@@ -28,10 +31,10 @@ pub const fn can_carry(protocol: u8) -> bool {
     matches!(protocol, PROTOCOL_UDP | PROTOCOL_IPIP | PROTOCOL_IPV6 | PROTOCOL_GRE)
 }
 
-/// Returns where the IP header inside starts, if the packet at the start of `bytes`, from its IP header on, is one of
-/// `known` and carries IP, with an Ethernet header before it or without.
+/// Returns where the packet inside starts, and its `EtherType`, if the packet at the start of `bytes`, from its IP header on,
+/// is one of `known` and carries IP, with an Ethernet header before it or without, or ARP.
 #[inline(always)]
-pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels) -> Option<usize> {
+pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels) -> Option<(usize, u16)> {
     let (protocol, offset) = outer(bytes)?;
     match protocol {
         PROTOCOL_UDP => {
@@ -106,7 +109,7 @@ fn outer<B: Bytes + ?Sized>(bytes: &B) -> Option<(u8, usize)> {
 }
 
 #[inline(always)]
-fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16) -> Option<usize> {
+fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16) -> Option<(usize, u16)> {
     if format == FOU {
         return ip_at(bytes, offset);
     }
@@ -132,7 +135,7 @@ fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16) -> Opti
 }
 
 #[inline(always)]
-fn gre<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Option<usize> {
+fn gre<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Option<(usize, u16)> {
     let header = bytes.view::<4>(offset)?;
     let (flags, protocol) = (header.be16(0), header.be16(2));
     // Version 0 without source routes (RFC 2784 §2.2).
@@ -151,7 +154,7 @@ fn gre<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Option<usize> {
 }
 
 #[inline(always)]
-fn by_ether_type<B: Bytes + ?Sized>(bytes: &B, offset: usize, ether_type: u16) -> Option<usize> {
+fn by_ether_type<B: Bytes + ?Sized>(bytes: &B, offset: usize, ether_type: u16) -> Option<(usize, u16)> {
     match ether_type {
         BRIDGED => network_of(bytes, offset, LinkLayer::Ethernet),
         IPV4 | IPV6 => ip_at(bytes, offset),
@@ -160,19 +163,19 @@ fn by_ether_type<B: Bytes + ?Sized>(bytes: &B, offset: usize, ether_type: u16) -
 }
 
 #[inline(always)]
-fn ip_at<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Option<usize> {
+fn ip_at<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Option<(usize, u16)> {
     network_of(bytes, offset, LinkLayer::RawIp)
 }
 
-/// Returns where the IP header of the packet at `offset` starts, if it is one.
+/// Returns where the network header of the packet at `offset` starts, and its `EtherType`.
 #[inline(always)]
-fn network_of<B: Bytes + ?Sized>(bytes: &B, offset: usize, link_layer: LinkLayer) -> Option<usize> {
+fn network_of<B: Bytes + ?Sized>(bytes: &B, offset: usize, link_layer: LinkLayer) -> Option<(usize, u16)> {
     let found = match link_layer {
         LinkLayer::Ethernet => ethernet_at(bytes, offset),
         LinkLayer::RawIp => raw_ip_at(bytes, offset),
     };
     match found {
-        Ok((IPV4 | IPV6, network)) => Some(network),
+        Ok((ether_type @ (IPV4 | IPV6 | ARP), network)) => Some((network, ether_type)),
         _ => None,
     }
 }

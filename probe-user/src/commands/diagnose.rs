@@ -426,7 +426,15 @@ impl Probing<'_> {
                 vias.look(AheadProbe::None).into_iter().flat_map(|via| &via.places).filter(|place| place.is_met());
             let between: Vec<&PlaceTrace> = between.collect();
             let beyond = beyond.into_iter().flat_map(|peer| &peer.places);
-            let places = || here.places.iter().chain(beyond.clone()).chain(between.iter().copied());
+            let own = |place: &&PlaceTrace| {
+                let there = far.as_ref().and_then(|far| far.host()).filter(|host| host.shares_kernel(&here.host));
+                place.netns == here.host.netns || there.is_some_and(|host| host.netns == place.netns)
+            };
+            let carried = here.carried.iter().filter(|place| place.is_met() && !own(place));
+            let carried: Vec<&PlaceTrace> = carried.collect();
+            let places = || {
+                here.places.iter().chain(beyond.clone()).chain(between.iter().copied()).chain(carried.iter().copied())
+            };
             let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe.is_some());
             Sighting { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
         });

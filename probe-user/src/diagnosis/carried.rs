@@ -17,11 +17,11 @@ pub(super) use self::stops::of_gap;
 use super::{
     Diagnosis, Evidence, between,
     document::HopState,
-    ledger::Ledger,
+    ledger::{Ledger, LedgerRow},
     station::{PathStep, Requirement, Side, Station, step},
     verdict,
 };
-use crate::model::trace::TunnelFacts;
+use crate::model::trace::{PortTrace, TunnelFacts};
 
 /// Which stretch of the path the packets of a tunnel are on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,22 +86,44 @@ pub(super) fn crossings(ledger: &Ledger, evidence: &Evidence) -> Vec<Crossing> {
     for (index, pair) in ledger.rows.windows(2).enumerate() {
         let [before, after] = pair else { continue };
         let (from, to) = (before.step.checkpoint.host, after.step.checkpoint.host);
-        let outwards = matches!(before.step.checkpoint.station, Station::Hop(Hop::Xmit) | Station::Port(..));
         let beyond = before.step.leg != after.step.leg && from == to && !evidence.loops_back();
-        if !outwards || from == to && !beyond {
-            continue;
-        }
+        let Some(exit) = exit(before, evidence).filter(|_| from != to || beyond) else { continue };
         let passed = |at: usize| -> BTreeSet<u16> {
             ledger.furthest.iter().filter(|(_, last)| **last >= at).map(|(probe, _)| *probe).collect()
         };
         let to = (from != to).then_some(to);
-        let known =
-            evidence::Known { leg: before.step.leg, from, to, sent: passed(index), received: passed(index + 1) };
+        let (sent, received) = (passed(index), passed(index + 1));
+        let known = evidence::Known { leg: before.step.leg, exit, from, to, sent, received };
         if let Some(outer) = evidence::of(&known, evidence) {
             found.push(Crossing { from, to: outer.to, evidence: outer.evidence });
         }
     }
     found
+}
+
+/// Returns the places in between that packets with probes inside came to, each with the leg and the interfaces.
+pub(super) fn met(crossings: &[Crossing]) -> Vec<(Side, Echo, Vec<String>)> {
+    let of_crossing = |crossing: &Crossing| {
+        let outer = &crossing.evidence;
+        let leg = outer.layer.as_ref().map_or(Echo::Request, |layer| layer.leg);
+        let names = |ports: &[PortTrace]| ports.iter().map(|port| port.interface.clone()).collect::<Vec<_>>();
+        let far = if leg == Echo::Request { outer.peer.as_ref() } else { Some(&outer.local) };
+        let far = crossing.to.zip(far).map(|(side, far)| (side, leg, names(&far.ports)));
+        let between = (0_u8..).zip(&outer.places).filter(|(_, place)| place.is_met());
+        let between = between.map(|(number, place)| (Side::Via(number), leg, names(&place.ports)));
+        between.chain(far).filter(|(side, ..)| matches!(side, Side::Via(_))).collect::<Vec<_>>()
+    };
+    crossings.iter().flat_map(of_crossing).collect()
+}
+
+/// The interface by which probes leave their place behind this row; none where they do not.
+fn exit<'a>(row: &LedgerRow, evidence: &'a Evidence) -> Option<&'a str> {
+    let side = row.step.checkpoint.host;
+    match row.step.checkpoint.station {
+        Station::Hop(Hop::Xmit) => Some(evidence.crossed(side, row.step.leg, false)),
+        Station::Port(Hop::Xmit, port) => Some(&evidence.place(side)?.ports.get(usize::from(port))?.interface),
+        _ => None,
+    }
 }
 
 /// Returns the stretches as a document has them.
@@ -169,6 +191,11 @@ impl Layer {
         steps.extend(hops(back, ends[1], &IN));
         steps.push(step(back, ends[1], Station::Decap, Requirement::Must));
         steps
+    }
+
+    /// The same for the packets that come back.
+    pub(super) fn back(&self) -> Self {
+        Self { from: self.to, to: self.from, ..self.clone() }
     }
 
     /// `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.

@@ -42,16 +42,16 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     notes.extend(rewrites::other_ways(evidence));
     let carried = carried::stretches(&crossings);
     let (mut places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
-    for other in carried.iter().flat_map(|stretch| &stretch.path.places) {
-        if matches!(other.side, Side::Via(_)) && places.iter().all(|known| known.side != other.side) {
-            places.push(Place {
-                legs: other.legs.clone(),
-                interfaces: other.interfaces.clone(),
-                ..place(evidence, other.side)
-            });
+    notes.extend(ways::notes(evidence, &vias, &places, &stops));
+    for (side, leg, interfaces) in carried::met(&crossings) {
+        let known = places.iter().position(|known| known.side == side).unwrap_or_else(|| {
+            places.push(Place { interfaces, ..place(evidence, side) });
+            places.len() - 1
+        });
+        if !places[known].legs.contains(&leg) {
+            places[known].legs.push(leg);
         }
     }
-    notes.extend(ways::notes(evidence, &vias, &places, &stops));
     let mut diagnosis = Diagnosis {
         target: evidence.target.clone(),
         sides: Sides {
@@ -132,7 +132,7 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
         let told = own.cause.icmp.is_some() || own.witnesses.contains(&Witness::DropEvent);
         let open = matches!(own.place, DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn);
         let silent = !told && open;
-        let carried = carried::of_gap(&gap, crossings, evidence).filter(|_| silent);
+        let carried = carried::of_gap(&gap, &own, crossings, evidence).filter(|_| silent);
         Some(carried.unwrap_or_else(|| vec![own]))
     };
     gaps.filter_map(of_gap).flatten().collect()

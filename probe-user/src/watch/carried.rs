@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use probe_ebpf::{Echo, Hop, tunnel::Tunnels};
@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     ebpf::crossings::SiteCrossings,
+    host::{or_log, tunnel},
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, PlaceTrace, TunnelFacts},
+        trace::{Drop, PlaceTrace, TunnelFacts, tunnel::ANY_ADDRESS},
     },
 };
 
@@ -75,18 +76,22 @@ impl Carried {
 
     /// The same as when it was last looked at, with what was looked up in each of them about the packets that carry the
     /// probes.
-    pub(super) fn finish(&mut self, seen: &[PlaceTrace], log: &NeighbourLog, names: &DropNames<'_>) -> Vec<PlaceTrace> {
-        let (role, own, ids) = (self.role, self.own.clone(), self.ids.clone());
+    /// `next` is the link-layer address of the neighbour to which the probes themselves go.
+    pub(super) fn finish(
+        &mut self,
+        seen: &[PlaceTrace],
+        next: Option<&str>,
+        log: &NeighbourLog,
+        names: &DropNames<'_>,
+    ) -> Vec<PlaceTrace> {
+        let (role, ids) = (self.role, self.ids.clone());
         let mut told = Vec::new();
         for (layers, places) in &mut self.layers {
             let here: Vec<&PlaceTrace> = seen.iter().filter(|place| place.layers == *layers).collect();
-            let Some((source, destination)) = ends(&here).or_else(|| ends_of(&own)) else {
-                told.extend(here.into_iter().cloned());
-                continue;
-            };
-            let (local, remote) = match role {
-                HostRole::Receiver => (destination, source),
-                HostRole::Sender | HostRole::Router => (source, destination),
+            let (local, remote) = match (role, ends(&here)) {
+                (HostRole::Receiver, Some((source, destination))) => (destination, source),
+                (_, Some(ends)) => ends,
+                (_, None) => ends_of(&or_log("tunnels", tunnel::look_up()).unwrap_or_default(), next),
             };
             let flow = EchoFlow { local, remote, interface: None, ids: ids.clone(), source_given: true };
             places.about(&flow);
@@ -122,7 +127,16 @@ fn ends(places: &[&PlaceTrace]) -> Option<(IpAddr, IpAddr)> {
     of_leg(Echo::Request).or_else(|| of_leg(Echo::Reply).map(|(source, destination)| (destination, source)))
 }
 
-/// From where to where they would go, as the tunnels of the own namespace are set.
-fn ends_of(tunnels: &[TunnelFacts]) -> Option<(IpAddr, IpAddr)> {
-    tunnels.iter().find_map(|tunnel| tunnel.local.zip(tunnel.remote))
+/// From where to where they would go, as the tunnels of the calling thread's namespace and their tables have it; unspecified
+/// where those do not tell.
+fn ends_of(tunnels: &[TunnelFacts], next: Option<&str>) -> (IpAddr, IpAddr) {
+    let entry = |tunnel: &TunnelFacts| next.and_then(|next| tunnel.entry_for(next).cloned());
+    let tunnel = tunnels.iter().find(|tunnel| entry(tunnel).is_some()).or(tunnels.first());
+    let any = |tunnel: &TunnelFacts| tunnel.entry_for(ANY_ADDRESS).cloned();
+    let to = tunnel.and_then(|tunnel| entry(tunnel).or_else(|| any(tunnel)).map(|entry| entry.to).or(tunnel.remote));
+    let unspecified = match to {
+        Some(IpAddr::V6(_)) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        _ => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+    };
+    (tunnel.and_then(|tunnel| tunnel.local).unwrap_or(unspecified), to.unwrap_or(unspecified))
 }

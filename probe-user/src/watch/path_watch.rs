@@ -249,7 +249,8 @@ impl PathWatch {
         let known = self.tunnels.known();
         let hooks = self.hooks.as_mut().filter(|_| self.everywhere).map(|hooks| (hooks, &known));
         let places = self.places.as_mut().map(|places| places.look(elsewhere, full, hooks)).unwrap_or_default();
-        if let Some(places) = &self.places {
+        if let Some(places) = &mut self.places {
+            places.know(&self.neighbours.met());
             self.tunnels.learn(&places.tunnels())?;
         }
         let hooks = self.hooks.as_mut().map(|hooks| (hooks, &known));
@@ -375,8 +376,12 @@ impl PathWatch {
     fn finish_carried(&mut self, sight: &mut HostTrace) {
         self.neighbours.drain();
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
+        let next = match neighbour::look_up(self.flow.local, self.flow.remote) {
+            Some(Finding::Neighbour { lladdr, .. }) => lladdr,
+            _ => None,
+        };
         if let Some(carried) = &mut self.carried {
-            sight.carried = carried.finish(&sight.carried, &self.neighbours, &names);
+            sight.carried = carried.finish(&sight.carried, next.as_deref(), &self.neighbours, &names);
         }
     }
 

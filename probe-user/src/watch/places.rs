@@ -80,6 +80,15 @@ impl Places {
         Self { layers, ..self }
     }
 
+    /// Looks at what tunnels these namespaces have, up to as many as places are told of: questions for neighbours came there,
+    /// and may go on inside of packets.
+    pub(super) fn know(&mut self, inodes: &BTreeSet<u32>) {
+        let unknown = inodes.iter().filter(|inode| **inode != 0).take(MAX_PLACES);
+        for inode in unknown {
+            self.known.entry(*inode).or_insert_with(|| Known::of(*inode));
+        }
+    }
+
     /// Returns how packets of the tunnels of all namespaces are known that were met so far.
     pub(super) fn tunnels(&self) -> Tunnels {
         let mut all = Tunnels::default();

@@ -138,6 +138,7 @@ impl SeenNeighbour {
             reason: event.reason,
             function: event.function,
             stack: event.stack,
+            layers: 0,
         }
     }
 }

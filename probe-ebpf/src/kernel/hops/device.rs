@@ -113,6 +113,7 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
             }
             return Ok(None);
         }
+        SkbPacket::Carried(..) => return Ok(None),
     };
     if here && seen.layers == 0 {
         match hop {

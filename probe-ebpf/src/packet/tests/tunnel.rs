@@ -55,7 +55,8 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
 
 /// Checks that `packet` is opened at its last `inside` bytes, and that no cut of its headers is.
 fn assert_opens(packet: &[u8], inside: &[u8]) {
-    let at = open(packet, &known()).expect("opened");
+    let (at, ether_type) = open(packet, &known()).expect("opened");
+    assert_eq!(ether_type, if inside[0] >> 4 == 4 { 0x0800 } else { 0x86dd });
     assert_eq!(&packet[at..], inside);
     assert!(parse(&packet[at..], LinkLayer::RawIp).is_ok());
     assert!((0..at).all(|length| open(&packet[..length], &known()).is_none()));
@@ -100,10 +101,19 @@ fn a_tunnel_inside_of_a_tunnel_is_opened_layer_by_layer() {
     frame.extend([0x86, 0xdd]);
     frame.extend(v6(4, true, &ip));
     let packet = v4(17, 0, &udp(8472, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame])));
-    let first = open(&packet[..], &known()).expect("the first layer");
-    let second = open(&packet[first..], &known()).expect("the second layer");
+    let (first, _) = open(&packet[..], &known()).expect("the first layer");
+    let (second, _) = open(&packet[first..], &known()).expect("the second layer");
     assert_eq!(&packet[first + second..], &ip[..]);
     assert_eq!(open(&ip[..], &known()), None);
+}
+
+#[test]
+fn a_question_for_a_neighbour_is_found_inside() {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 6]);
+    frame.extend([7; 28]);
+    let packet = v4(17, 0, &udp(8472, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame])));
+    assert_eq!(open(&packet[..], &known()), Some((packet.len() - 28, 0x0806)));
 }
 
 #[test]
@@ -112,14 +122,14 @@ fn what_is_no_tunnel_of_the_run_or_is_malformed_stays_closed() {
     let vxlan = udp(8472, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame]));
     let mut later = v4(17, 0, &vxlan);
     later[7] = 1;
-    let mut arp = frame.clone();
-    (arp[12], arp[13]) = (8, 6);
+    let mut other = frame.clone();
+    (other[12], other[13]) = (8, 7);
     for packet in [
         later,
         v4(6, 0, &vxlan),
         v4(17, 0, &udp(8473, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame]))),
         v4(17, 0, &udp(8472, &joined(&[&[0; 8], &frame]))),
-        v4(17, 0, &udp(8472, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &arp]))),
+        v4(17, 0, &udp(8472, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &other]))),
         v4(17, 0, &udp(4790, &joined(&[&[0x0c, 0, 0, 4, 0, 0, 1, 0], &frame]))),
         v4(17, 0, &udp(6081, &joined(&[&[0x40, 0, 0x65, 0x58, 0, 0, 1, 0], &frame]))),
         v4(47, 0, &joined(&[&[0x40, 0, 8, 0], &ip])),
@@ -152,8 +162,8 @@ proptest::proptest! {
             if bytes.len() > at {
                 (bytes[0], bytes[at]) = (first, protocol);
             }
-            if let Some(at) = open(&bytes[..], &known()) {
-                proptest::prop_assert!(at < bytes.len() && matches!(bytes[at] >> 4, 4 | 6));
+            if let Some((at, ether_type)) = open(&bytes[..], &known()) {
+                proptest::prop_assert!(at <= bytes.len() && matches!(ether_type, 0x0800 | 0x86dd | 0x0806));
             }
         }
     }

@@ -94,7 +94,7 @@ pub const TABLE: &[Advice] = &[
         &[Encapsulation],
         "",
         "The device of the tunnel does not put them into packets of its own.",
-        &["ip -d -s link show dev {iface}", "bridge fdb show"],
+        &["ip -d -s link show type vxlan", "bridge fdb show"],
     ),
     of(&[Decapsulation], "", "No tunnel there takes these packets.", &["ip -d -s link show type vxlan", "ss -lun"]),
     of(

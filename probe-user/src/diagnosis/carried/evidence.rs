@@ -17,8 +17,10 @@ use crate::{
 };
 
 /// What the probes themselves show of a stretch.
-pub(super) struct Known {
+pub(super) struct Known<'a> {
     pub(super) leg: Echo,
+    /// The interface by which the probes leave for it.
+    pub(super) exit: &'a str,
     /// The last place before it.
     pub(super) from: Side,
     /// The first place behind it; none: nobody watched the probes there.
@@ -38,18 +40,15 @@ pub(super) struct Outer {
 /// The layer around the probes themselves.
 const FIRST: u8 = 1;
 
-/// Returns what is known of the packets that carry the probes; nothing where none do.
-pub(super) fn of(known: &Known, evidence: &Evidence) -> Option<Outer> {
+/// Returns what is known of the packets that carry the probes; nothing where they leave by no tunnel.
+pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     let carried =
         |side: Side| evidence.carried.iter().find(|place| place.layers == FIRST && is_of(place, side, evidence));
     let near = carried(known.from);
+    let at_exit =
+        |tunnel: &&TunnelFacts| tunnel.interface == known.exit || tunnel.master.as_deref() == Some(known.exit);
+    let tunnel = near?.tunnels.iter().find(at_exit)?.clone();
     let first = near.and_then(|place| first_passage(place, known.leg));
-    let tunnel = near.and_then(|place| tunnel_at(place, known.from, evidence));
-    let seen = |leg: Echo| evidence.carried.iter().any(|place| first_passage(place, leg).is_some());
-    if tunnel.is_none() && first.is_none() && !(known.leg == Echo::Reply && seen(known.leg)) {
-        return None;
-    }
-    let tunnel = tunnel.cloned().unwrap_or_default();
     let inner = inner_address(known.from, &tunnel, evidence);
     let entry = inner.as_deref().and_then(|lladdr| tunnel.entry_for(lladdr)).or_else(|| tunnel.entry_for(ANY_ADDRESS));
     let from = first.and_then(|passage| passage.source).or(tunnel.local);
@@ -60,10 +59,7 @@ pub(super) fn of(known: &Known, evidence: &Evidence) -> Option<Outer> {
         others.into_iter().find(|side| carried(*side).is_some_and(has))
     });
     let far_place = to_side.and_then(carried);
-    let far = far_place.and_then(|place| {
-        let known_side = to_side.filter(|side| Some(*side) == known.to);
-        known_side.and_then(|side| tunnel_at(place, side, evidence)).or_else(|| counterpart(place, &tunnel)).cloned()
-    });
+    let far = far_place.and_then(|place| counterpart(place, &tunnel)).cloned();
     let layer = Layer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
     let (sender, target) = if known.leg == Echo::Request { (from, to) } else { (to, from) };
     let near_host = near.map(|place| host(place, known.from, from, &layer, evidence)).unwrap_or_default();
@@ -119,22 +115,6 @@ fn first_passage(place: &PlaceTrace, leg: Echo) -> Option<&ProbePassage> {
     seen.min_by_key(|passage| passage.first_ns)
 }
 
-/// The tunnel by which probes leave a place or come into it: the watched device, one that they crossed, or a port of those.
-fn tunnel_at<'a>(place: &'a PlaceTrace, side: Side, evidence: &Evidence) -> Option<&'a TunnelFacts> {
-    let mut names: Vec<&str> = match evidence.place(side) {
-        Some(place) => place.ports.iter().map(|port| port.interface.as_str()).collect(),
-        None => vec![evidence.interface(side)],
-    };
-    if evidence.place(side).is_none() {
-        let host = evidence.host(side);
-        names.extend(host.other_devices.iter().map(|other| other.interface.as_str()));
-        names.extend(host.ports.iter().map(|port| port.interface.as_str()));
-    }
-    let named = |tunnel: &&TunnelFacts| names.contains(&tunnel.interface.as_str());
-    let port = |tunnel: &&TunnelFacts| tunnel.master.as_deref().is_some_and(|master| names.contains(&master));
-    place.tunnels.iter().find(named).or_else(|| place.tunnels.iter().find(port))
-}
-
 /// The tunnel of a place that is likeliest the other end of `tunnel`.
 fn counterpart<'a>(place: &'a PlaceTrace, tunnel: &TunnelFacts) -> Option<&'a TunnelFacts> {
     let kind = |other: &&TunnelFacts| other.kind == tunnel.kind;
@@ -160,7 +140,7 @@ fn has_address(place: &PlaceTrace, address: IpAddr) -> bool {
 }
 
 /// What the device of the tunnel sent and took out again, as if it were the program that sends.
-fn sending(known: &Known, sender: IpAddr, evidence: &Evidence) -> SenderTrace {
+fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrace {
     let sent = evidence.sending.probes.iter().filter(|sent| known.sent.contains(&sent.probe));
     let probes: Vec<SentProbe> = sent.map(|sent| SentProbe { errno: None, ..sent.clone() }).collect();
     let received = probes.iter().filter(|sent| known.received.contains(&sent.probe)).map(|sent| {

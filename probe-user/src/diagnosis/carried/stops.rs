@@ -7,7 +7,7 @@ use probe_ebpf::Echo;
 use super::{Crossing, Layer};
 use crate::diagnosis::{
     Evidence, advice,
-    document::{CarriedBy, Command, Stop},
+    document::{CarriedBy, Command, Stop, StopHost},
     ledger::{Gap, Ledger},
     path::{Checkpoint, Side},
     places::{DropPoint, Whose, host_of},
@@ -16,7 +16,13 @@ use crate::diagnosis::{
 
 /// Returns where the probes of `gap` stop inside the packets of a tunnel, if they went missing on one of the carried
 /// stretches; nothing where they did not, or nothing is known of those packets.
-pub(in crate::diagnosis) fn of_gap(gap: &Gap, crossings: &[Crossing], evidence: &Evidence) -> Option<Vec<Stop>> {
+/// `own` is what the probes themselves tell.
+pub(in crate::diagnosis) fn of_gap(
+    gap: &Gap,
+    own: &Stop,
+    crossings: &[Crossing],
+    evidence: &Evidence,
+) -> Option<Vec<Stop>> {
     let crosses = gap.spots.iter().any(|spot| spot.place == DropPoint::Network);
     let fits = |crossing: &&Crossing| {
         let layer = crossing.evidence.layer.as_ref();
@@ -34,14 +40,20 @@ pub(in crate::diagnosis) fn of_gap(gap: &Gap, crossings: &[Crossing], evidence: 
     let stops: Vec<Stop> = gaps
         .filter_map(|outer| {
             let stop = verdict::stop(&outer, &[], &crossing.evidence)?;
-            Some(translated(stop, gap, crossing, layer, evidence))
+            Some(translated(stop, (gap, own), crossing, layer, evidence))
         })
         .collect();
     (!stops.is_empty()).then_some(stops)
 }
 
 /// The same stop in the words of the whole path: its places are those of the evidence.
-fn translated(mut stop: Stop, gap: &Gap, crossing: &Crossing, layer: &Layer, evidence: &Evidence) -> Stop {
+fn translated(
+    mut stop: Stop,
+    (gap, own): (&Gap, &Stop),
+    crossing: &Crossing,
+    layer: &Layer,
+    evidence: &Evidence,
+) -> Stop {
     let side = |outer: Side| side(outer, crossing, layer.leg);
     let text = sentence::of_carried(&stop, &crossing.evidence);
     let carried = CarriedBy {
@@ -59,6 +71,10 @@ fn translated(mut stop: Stop, gap: &Gap, crossing: &Crossing, layer: &Layer, evi
     };
     stop.told = Some(match stop.place {
         DropPoint::Encapsulation => text.trim_start_matches("which ").to_owned(),
+        // Of one end only: what came back to it.
+        _ if stop.leg != layer.leg => {
+            format!("inside packets of {} {}", layer.back().name(), text.trim_start_matches("which "))
+        }
         _ => format!("went into packets of {}, {text}", layer.name()),
     });
     stop.whose = whose;
@@ -77,7 +93,15 @@ fn translated(mut stop: Stop, gap: &Gap, crossing: &Crossing, layer: &Layer, evi
     if let Some(Command { on: Some(on), command }) = stop.commands.first() {
         stop.advice = format!("on {}: {command}", evidence.name(*on));
     }
-    stop.leg = gap.leg;
+    if stop.leg == layer.leg {
+        stop.leg = gap.leg;
+    }
+    if stop.host == StopHost::Beyond {
+        // Only the far end can tell more.
+        stop.commands.extend(own.commands.iter().cloned());
+        stop.commands.rotate_right(own.commands.len());
+        stop.advice.clone_from(&own.advice);
+    }
     stop.seen_leg = gap.leg;
     stop.missing_leg = gap.missing_leg;
     stop.last_seen = gap.last_seen;

@@ -106,7 +106,15 @@ impl<'a> Ends<'a> {
                 vec![self.send_to(&to), format!("bridge fdb show dev {device}"), look],
             );
         }
-        let to = self.layer.to?;
+        let Some(to) = self.layer.to else {
+            let reason = self.case.stop.cause.reason.as_deref().unwrap_or("no reason that is told");
+            return self.told(
+                self.from,
+                format!("{device}: {reason}"),
+                format!("The counters of {device} tell more."),
+                vec![look, format!("bridge fdb show dev {device}")],
+            );
+        };
         let route = self.case.evidence.findings(self.from).find_map(|finding| match finding {
             Finding::Route { to: asked, errno, interface } if *asked == to => Some((errno.clone(), interface.clone())),
             _ => None,
@@ -160,9 +168,8 @@ impl<'a> Ends<'a> {
             return self.told(
                 self.to,
                 format!("{device} of {near} sends to UDP port {sent}, and {other} of {there} listens on {taken}"),
-                "Both ends must use one port, which a device keeps: one of the two has to be made anew with dstport."
-                    .to_owned(),
-                vec![show(other)],
+                "Both ends must use one port, which a device keeps: one of the two has to be made anew.".to_owned(),
+                vec![show(other), anew(&TunnelFacts { port: Some(sent), ..far.clone() })],
             );
         }
         if self.tunnel.vni != far.vni {
@@ -178,7 +185,7 @@ impl<'a> Ends<'a> {
                 format!(
                     "Packets of another {word} are for another network: one of the two devices has to be made anew."
                 ),
-                vec![show(other)],
+                vec![show(other), anew(&TunnelFacts { vni: self.tunnel.vni, ..far.clone() })],
             );
         }
         if self.tunnel.lladdr.is_some() && self.tunnel.lladdr == far.lladdr {
@@ -227,4 +234,24 @@ impl<'a> Ends<'a> {
             ..StopExplanation::default()
         })
     }
+}
+
+/// What makes the device anew. Its addresses and tables go with the old one.
+fn anew(device: &TunnelFacts) -> String {
+    let TunnelFacts { interface, kind, vni, port, local, remote, lower, learning, .. } = device;
+    let mut text = format!("ip link del {interface}; ip link add {interface} type {kind}");
+    let mut add = |word: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text.push_str(&format!(" {word} {value}"));
+        }
+    };
+    add("id", vni.map(|vni| vni.to_string()));
+    add("dev", lower.clone());
+    add("local", local.map(|local| local.to_string()));
+    add("remote", remote.map(|remote| remote.to_string()));
+    add("dstport", port.map(|port| port.to_string()));
+    if kind == "vxlan" && !learning {
+        text.push_str(" nolearning");
+    }
+    text
 }

@@ -43,6 +43,12 @@ const DEVICE_HOOKS: [&str; 4] =
 
 /// Returns what freed `packet` on `side`; `None` where that is no filter, but the kernel that had no use for it.
 pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
+    let found = filter(search, side, packet)?;
+    let carried = if packet.layers > 0 { ", which drops the packets of the tunnel that carry them" } else { "" };
+    Some(Culprit { what: format!("{}{carried}", found.what), ..found })
+}
+
+fn filter(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
     let frames = || std::iter::once(&packet.function).chain(&packet.stack).map(|name| plain_function(name));
     if packet.reason == "NETFILTER_DROP" && packet.about.is_ipv4() {
         // A device's own hooks are called from below those of ARP on the way out.

@@ -74,7 +74,8 @@ fn lines(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style, column: usiz
         let label = if before.is_some_and(|before| before.leg == track.leg) { "" } else { leg_name(track.leg) };
         let label = match &diagnosis.carried_by {
             Some(kind) if before.is_none() => kind,
-            Some(_) => "",
+            Some(_) if before.is_some_and(|before| before.leg == track.leg) => "",
+            Some(_) => label,
             None => label,
         };
         let (words, crosses) = painter.words();
@@ -108,7 +109,10 @@ fn head(diagnosis: &Diagnosis, side: Side) -> String {
         Side::Peer => diagnosis.sides.peer.as_ref(),
     };
     let interface = facts.map(|facts| facts.interface.as_str()).unwrap_or_default();
-    format!("{} {interface}", diagnosis.name(side)).trim_end().to_owned()
+    let name = diagnosis.name(side);
+    // A place in between is an end of what carries probes, and called there as in a sentence.
+    let name = name.strip_prefix("network namespace ").filter(|_| diagnosis.carried_by.is_some()).unwrap_or(&name);
+    format!("{name} {interface}").trim_end().to_owned()
 }
 
 /// Returns the lines of the drawing in path order.
@@ -373,6 +377,9 @@ fn tail(out: &mut dyn Write, diagnosis: &Diagnosis, last: Option<&Track>, style:
         return Ok(());
     }
     let beyond = diagnosis.stops.iter().any(|stop| stop.host == StopHost::Beyond);
+    if diagnosis.stops.iter().any(|stop| stop.carried.is_some() && stop.leg == Echo::Reply) {
+        return Ok(());
+    }
     let label = style.paint(Tone::Dim, &format!("  {:<width$}", "reply", width = LABEL - 2));
     writeln!(out, "{label}{}", if beyond { "none came back" } else { "none was made" })
 }

@@ -202,7 +202,7 @@ pub(super) fn layer_name(layer: Layer) -> &'static str {
         Layer::Xdp => "XDP",
         Layer::Ip => "IP layer",
         Layer::Icmp => "ICMP",
-        Layer::Tunnel => "a tunnel",
+        Layer::Tunnel => "tunnel",
         Layer::Path => "network",
     }
 }
