@@ -41,7 +41,7 @@ use crate::model::trace::place::in_words;
 use crate::model::trace::{
     Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
 };
-use control::ControlRun;
+use control::{ControlRun, VariedRun};
 pub use document::Diagnosis;
 pub use gathering::MAX_PLACES;
 use path::Side;
@@ -74,6 +74,9 @@ pub struct Evidence {
     /// What was sent besides the probes, with one thing changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<ControlRun>,
+    /// What was tried to find them, where fields were varied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub varied: Option<VariedRun>,
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
@@ -172,6 +175,7 @@ impl Evidence {
             walk: None,
             flags: Vec::new(),
             controls: Vec::new(),
+            varied: None,
             places: Vec::new(),
             carried: Vec::new(),
             layer: None,

@@ -9,6 +9,7 @@ mod place;
 mod progress;
 mod repeat;
 mod responder;
+mod vary;
 mod vias;
 
 use std::{
@@ -382,6 +383,8 @@ impl Probing<'_> {
         } else {
             controls::after(prober.plan(), &sending, self.stop)
         };
+        let plan = prober.plan().clone();
+        // From here on the run's sockets are closed, so that others may have its id.
         let walk = self.walk(&sending, ended, prober)?;
         let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
@@ -393,6 +396,7 @@ impl Probing<'_> {
             walk,
             flags: repeat::flags(std::env::args(), self.args.target()),
             controls,
+            varied: None,
             places: Vec::new(),
             vias: between,
             peer_ahead_ns,
@@ -403,7 +407,12 @@ impl Probing<'_> {
             enter: None,
             following: None,
         };
-        Ok(Known { evidence: evidence.gathered(), far, near, vias })
+        let mut evidence = evidence.gathered();
+        if ended != RunEnd::Stopped && !self.args.no_controls && !self.args.reply_only {
+            self.progress.say("sending controls");
+            vary::vary(&mut evidence, &plan, self.args.vary.as_deref(), self.stop);
+        }
+        Ok(Known { evidence, far, near, vias })
     }
 
     /// Sends the first probe, which is none of the run where it crosses further network namespaces of either end's kernel: in

@@ -10,6 +10,7 @@ use probe_ebpf::Hop;
 
 use super::{
     Evidence, ProbeMode, Responder, Walk, WalkStep,
+    control::{ControlKind, ControlRun, VariedRun},
     document::{Alteration, Value},
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
@@ -91,6 +92,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
     .chain(evidence.controls.iter().map(super::control::ControlRun::text))
+    .chain(evidence.varied.as_ref().and_then(|varied| fruitless(varied, evidence)))
     .chain(traced(evidence))
     .chain(untried(evidence))
     .collect()
@@ -103,6 +105,27 @@ fn walked(walk: &Walk) -> String {
     };
     let steps: Vec<String> = walk.steps.iter().map(step).collect();
     format!("to a rising TTL answered: {}", steps.join(", "))
+}
+
+/// Says what was varied in vain, where that was asked for.
+fn fruitless(varied: &VariedRun, evidence: &Evidence) -> Option<String> {
+    varied.asked.then_some(())?;
+    let field = |control: &ControlRun| matches!(control.kind, ControlKind::Field { .. });
+    let tried = if varied.tried.is_empty() { "nothing".to_owned() } else { varied.tried.join(", ") };
+    let sent = format!("{} requests in {:.1} s", varied.packets, varied.took_ms as f64 / 1000.0);
+    let untried = match varied.untried.as_slice() {
+        [] => String::new(),
+        untried => format!("; not tried: {}", untried.join("; ")),
+    };
+    Some(match (evidence.controls.iter().any(field), varied.over) {
+        (true, _) => format!("varied: {tried} ({sent}); what is not told here made no difference{untried}"),
+        (false, true) => {
+            format!(
+                "varied: unchanged requests were answered meanwhile: what stopped the run comes and goes ({sent}){untried}"
+            )
+        }
+        (false, false) => format!("varied: none of these makes them pass: {tried} ({sent}){untried}"),
+    })
 }
 
 /// Returns the very rules that ended packets, where rules were traced.

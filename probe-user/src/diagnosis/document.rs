@@ -11,7 +11,7 @@ use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
     carried::CarriedStretch,
-    control::ControlRun,
+    control::{ControlRun, VariedRun},
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
     resolution::{NeighbourSaid, OtherHost},
@@ -473,7 +473,7 @@ pub struct Segment {
 }
 
 /// What watching cost, on both hosts together and on each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Costs {
     /// Drop events that a ring had no room for: counters are whole all the same.
     pub events_lost: u64,
@@ -486,6 +486,9 @@ pub struct Costs {
     /// runs, weighted by how often the run's packets passed them. 0 where the kernel does not measure them for this
     /// user, which takes `CAP_SYS_ADMIN`, or no packet passed.
     pub bpf_ns_per_packet: u64,
+    /// What was sent besides the probes to find a change that makes them pass; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controls: Option<VariedRun>,
     /// The sender's share.
     pub local: SideCosts,
     /// The far end's; none: nobody watched there.

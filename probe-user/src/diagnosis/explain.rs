@@ -17,6 +17,7 @@ pub(super) mod special;
 mod tracking;
 mod ttl;
 mod tunnel;
+mod varied;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
@@ -49,7 +50,7 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 17] = [
+const EXPLAIN: &[Explain] = &[
     tunnel::explain,
     pace::explain,
     tracking::explain,
@@ -67,6 +68,7 @@ const EXPLAIN: [Explain; 17] = [
     routing::not_own,
     routing::rerouted,
     routing::explain,
+    varied::explain,
 ];
 
 /// Completes `stop`, which lies at `spot`; returns whether anything was found.

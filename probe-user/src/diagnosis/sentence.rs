@@ -1,7 +1,7 @@
 //! The answer in one sentence.
 
 use super::{
-    Evidence, ProbeMode, Responder,
+    Evidence, ProbeMode, Responder, control,
     document::{Alteration, Confidence, Diagnosis, Layer, Outcome, PlaceRole, Stop, StopHost, Value, Witness},
     followed::{self, flows::FollowedRole},
     neighbour::wrong::told_of,
@@ -173,6 +173,9 @@ impl Teller<'_> {
             }
             2 => text.push_str("; the others stop at another place, below"),
             count => text.push_str(&format!("; others stop at {} more places, below", count - 1)),
+        }
+        if let Some(change) = control::decisive(&self.evidence.controls).filter(|change| !text.contains(*change)) {
+            text.push_str(&format!("; {change} they are answered"));
         }
         let answered = self.diagnosis.answered;
         if answered > 0 {

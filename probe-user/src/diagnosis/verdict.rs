@@ -399,6 +399,7 @@ fn costs(evidence: &Evidence) -> Costs {
         maps_full: all.iter().map(|costs| costs.maps_full).sum(),
         attach_ms: all.iter().map(|costs| costs.attach_ms).max().unwrap_or_default(),
         bpf_ns_per_packet: all.iter().map(|costs| costs.bpf_ns_per_packet).sum(),
+        controls: evidence.varied.clone(),
         local,
         peer,
     }

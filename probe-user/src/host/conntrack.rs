@@ -29,7 +29,7 @@ const NESTED: u16 = 0x8000;
 /// `CTA_FILTER_F_CTA_PROTO_NUM`.
 const BY_PROTOCOL: u32 = 1 << 3;
 
-/// Type, code and id of an ICMP or ICMPv6 tuple (`CTA_PROTO_ICMP_…`, `CTA_PROTO_ICMPV6_…`).
+/// Type, code and id of a tuple of ICMP or `ICMPv6` (`CTA_PROTO_ICMP_…`, `CTA_PROTO_ICMPV6_…`).
 const ID: [u16; 2] = [4, 7];
 const TYPE: [u16; 2] = [5, 8];
 const CODE: [u16; 2] = [6, 9];

@@ -133,6 +133,11 @@ pub(super) fn incoming_only(program: Vec<SockFilter>) -> Vec<SockFilter> {
 
 /// Builds the address of a packet socket: one interface, one IP version.
 pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
+    link_address_of(ifindex, family, None)
+}
+
+/// Builds that of one station on the link of that interface.
+pub(super) fn link_address_of(ifindex: u32, family: Family, station: Option<[u8; 6]>) -> SockAddr {
     let protocol = match family {
         Family::V4 => libc::ETH_P_IP,
         Family::V6 => libc::ETH_P_IPV6,
@@ -143,6 +148,10 @@ pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
     link.sll_family = libc::AF_PACKET as u16;
     link.sll_protocol = (protocol as u16).to_be();
     link.sll_ifindex = ifindex.cast_signed();
+    if let Some(station) = station {
+        link.sll_halen = 6;
+        link.sll_addr[..6].copy_from_slice(&station);
+    }
     let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the storage holds an initialised address of this length.
     unsafe { SockAddr::new(storage, length) }

@@ -43,7 +43,7 @@ impl NeighbourLog {
 
     /// Returns the namespaces in which any packet was met.
     pub(super) fn met(&self) -> BTreeSet<u32> {
-        self.events.iter().map(|event| event.netns).collect()
+        self.events.iter().map(|event| event.site.netns).collect()
     }
 
     /// Returns the namespaces that questions for one of `addresses` reached, where these were asked in the namespaces `of` and

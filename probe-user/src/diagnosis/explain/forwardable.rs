@@ -44,7 +44,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     };
     let passes = case.evidence.controls.iter().find_map(|control| match control.kind {
         ControlKind::Size { .. } => control.packet_sizes(case.evidence.is_v6()).map(|(packet, _)| packet),
-        ControlKind::Pace { .. } => None,
+        ControlKind::Pace { .. } | ControlKind::Field { .. } => None,
     });
     let takes = match (narrow, passes) {
         (Some(facts), _) if facts.mtu > 0 => format!(" (MTU {})", facts.mtu),

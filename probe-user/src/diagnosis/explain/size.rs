@@ -65,7 +65,7 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
 fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
     let ((passes, fails), (packet, longer)) = case.evidence.controls.iter().find_map(|control| match control.kind {
         ControlKind::Size { passes, fails } => Some(((passes, fails), control.packet_sizes(case.evidence.is_v6())?)),
-        ControlKind::Pace { .. } => None,
+        ControlKind::Pace { .. } | ControlKind::Field { .. } => None,
     })?;
     let open = matches!(case.stop.host, StopHost::Network | StopHost::Beyond)
         || matches!(
