@@ -15,8 +15,11 @@ use super::{
     path::{Checkpoint, Side},
     resolution::{NeighbourSaid, OtherHost},
 };
-use crate::model::attach::XdpAttachment;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
+use crate::model::{
+    attach::XdpAttachment,
+    netfilter::{NetfilterHook, TableFamily},
+};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -243,10 +246,10 @@ pub struct Cause {
 /// A place in netfilter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Netfilter {
-    /// `ip`, `ip6`, `inet`, `netdev`.
-    pub family: Option<String>,
-    /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`, `egress`.
-    pub hook: Option<String>,
+    /// That of the table, where it is known.
+    pub family: Option<TableFamily>,
+    /// The hook, where it is known.
+    pub hook: Option<NetfilterHook>,
     /// The table, where it is known.
     pub table: Option<String>,
     /// The base chain, where it is known.

@@ -12,7 +12,10 @@ use serde_json::Value;
 
 use self::listing::Listing;
 use super::{command, iptables, or_log, trace_rules};
-use crate::model::trace::Finding;
+use crate::model::{
+    netfilter::{NetfilterHook, TableFamily},
+    trace::Finding,
+};
 
 /// Lists the base chains that packets of `family` at `interface` pass, of nftables (which iptables-nft writes to as well)
 /// and of the older iptables.
@@ -31,7 +34,7 @@ fn add_rules(findings: &mut [Finding], of: Family) {
     let listing = Listing::parse(&text);
     for finding in findings {
         if let Finding::Chain { family, table, chain, ending, limits, .. } = finding {
-            (*ending, *limits) = listing.of_chain((family, table, chain), of);
+            (*ending, *limits) = listing.of_chain((family.name(), table, chain), of);
         }
     }
 }
@@ -100,8 +103,8 @@ impl<'a> Ruleset<'a> {
         let (family, table, name) = place(chain, "name")?;
         let policy = text(chain, "policy").unwrap_or("accept");
         Some(Finding::Chain {
-            family: family.to_owned(),
-            hook: text(chain, "hook")?.to_owned(),
+            family: TableFamily::named(family)?,
+            hook: NetfilterHook::named(text(chain, "hook")?)?,
             table: table.to_owned(),
             chain: name.to_owned(),
             policy: policy.to_owned(),
@@ -204,7 +207,7 @@ mod tests {
         let document = serde_json::from_str(RULESET).expect("JSON");
         let row = |finding| match finding {
             Finding::Chain { family, hook, table, chain, can_drop, .. } => {
-                (format!("{family} {table} {chain}"), hook, can_drop)
+                (format!("{family} {table} {chain}"), hook.to_string(), can_drop)
             }
             other => panic!("{other:?}"),
         };

@@ -8,13 +8,16 @@ use std::{
 use probe_ebpf::Family;
 
 use super::{command, or_log};
-use crate::model::trace::Finding;
+use crate::model::{
+    netfilter::{NetfilterHook, TableFamily},
+    trace::Finding,
+};
 
 /// Lists the built-in chains of the tables that exist. Runs no program if there are none: asking would load them.
 pub fn look_up(family: Family) -> Vec<Finding> {
     let (file, program, name) = match family {
-        Family::V4 => ("ip_tables_names", "iptables-legacy-save", "ip"),
-        Family::V6 => ("ip6_tables_names", "ip6tables-legacy-save", "ip6"),
+        Family::V4 => ("ip_tables_names", "iptables-legacy-save", TableFamily::Ip),
+        Family::V6 => ("ip6_tables_names", "ip6tables-legacy-save", TableFamily::Ip6),
     };
     let tables = legacy_tables(file);
     if tables.is_empty() {
@@ -27,7 +30,7 @@ pub fn look_up(family: Family) -> Vec<Finding> {
 }
 
 /// Lists the usual chains of tables that can't be read: what drops is most likely in `filter`.
-fn unread(tables: &[String], family: &str) -> Vec<Finding> {
+fn unread(tables: &[String], family: TableFamily) -> Vec<Finding> {
     let chains: &[&str] =
         if tables.iter().any(|table| table == "filter") { &["INPUT", "FORWARD", "OUTPUT"] } else { &[] };
     chains.iter().filter_map(|chain| finding(family, "filter", chain, "unknown", true)).collect()
@@ -44,7 +47,7 @@ struct Table<'a> {
 }
 
 /// Parses the output of `iptables-save`: `*table`, `:CHAIN POLICY [packets:bytes]`, `-A CHAIN … -j TARGET …`, `COMMIT`.
-fn parse(text: &str, family: &str) -> Vec<Finding> {
+fn parse(text: &str, family: TableFamily) -> Vec<Finding> {
     let mut tables: Vec<Table<'_>> = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('*') {
@@ -114,18 +117,10 @@ pub(super) fn ends(target: &str) -> bool {
     matches!(target, "DROP" | "REJECT" | "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TARPIT" | "STEAL" | "DELUDE" | "CHAOS")
 }
 
-fn finding(family: &str, table: &str, chain: &str, policy: &str, can_drop: bool) -> Option<Finding> {
-    let hook = match chain {
-        "PREROUTING" => "prerouting",
-        "INPUT" => "input",
-        "FORWARD" => "forward",
-        "OUTPUT" => "output",
-        "POSTROUTING" => "postrouting",
-        _ => return None,
-    };
+fn finding(family: TableFamily, table: &str, chain: &str, policy: &str, can_drop: bool) -> Option<Finding> {
     Some(Finding::Chain {
-        family: family.to_owned(),
-        hook: hook.to_owned(),
+        family,
+        hook: NetfilterHook::named(chain)?,
         table: table.to_owned(),
         chain: chain.to_owned(),
         policy: policy.to_owned(),
@@ -164,10 +159,10 @@ COMMIT
     #[test]
     fn built_in_chains_are_told_with_what_they_lead_to() {
         let row = |finding| match finding {
-            Finding::Chain { hook, table, policy, can_drop, .. } => (table, hook, policy, can_drop),
+            Finding::Chain { hook, table, policy, can_drop, .. } => (table, hook.to_string(), policy, can_drop),
             other => panic!("{other:?}"),
         };
-        let found: Vec<_> = parse(SAVED, "ip").into_iter().map(row).collect();
+        let found: Vec<_> = parse(SAVED, TableFamily::Ip).into_iter().map(row).collect();
         let expected = [
             ("raw", "prerouting", "accept", false),
             ("raw", "output", "accept", false),
@@ -182,9 +177,9 @@ COMMIT
 
     #[test]
     fn tables_that_cannot_be_read_may_drop() {
-        let chains = unread(&["nat".to_owned(), "filter".to_owned()], "ip6");
+        let chains = unread(&["nat".to_owned(), "filter".to_owned()], TableFamily::Ip6);
         assert_eq!(chains.len(), 3);
         assert!(chains.iter().all(|chain| matches!(chain, Finding::Chain { can_drop: true, .. })));
-        assert_eq!(unread(&["nat".to_owned()], "ip"), []);
+        assert_eq!(unread(&["nat".to_owned()], TableFamily::Ip), []);
     }
 }
