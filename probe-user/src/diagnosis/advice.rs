@@ -8,7 +8,10 @@ use super::{
     path::Side,
     places::{Whose, host_of},
 };
-use crate::model::trace::{Drop, Finding};
+use crate::model::{
+    netfilter::{NetfilterHook, TableFamily},
+    trace::{Drop, Finding},
+};
 use table::{Advice, TABLE};
 
 /// Fills in what the stop means, and what to do about it.
@@ -159,10 +162,10 @@ fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, e
     put("{typed}", Some(&evidence.typed()));
     put("{target}", Some(&evidence.target.address.to_string()));
     put("{iface}", device);
-    put("{family}", netfilter.and_then(|place| place.family.as_deref()));
+    put("{family}", netfilter.and_then(|place| place.family.map(TableFamily::name)));
     put("{table}", netfilter.and_then(|place| place.table.as_deref()));
     put("{chain}", netfilter.and_then(|place| place.chain.as_deref()));
-    put("{hook}", netfilter.and_then(|place| place.hook.as_deref()));
+    put("{hook}", netfilter.and_then(|place| place.hook.map(NetfilterHook::name)));
     // A path with a dot in it (an interface eth0.5) keeps its slashes, which sysctl(8) takes as well.
     let dotted = |path: &str| if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
     let legacy = netfilter.is_some_and(|place| place.legacy);

@@ -17,7 +17,11 @@ use super::{
     resolution::{NeighbourSaid, OtherHost},
 };
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
-use crate::model::{attach::XdpAttachment, trace::TrackedEcho};
+use crate::model::{
+    attach::XdpAttachment,
+    netfilter::{NetfilterHook, TableFamily},
+    trace::TrackedEcho,
+};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -278,10 +282,10 @@ pub struct Cause {
 /// A place in netfilter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Netfilter {
-    /// `ip`, `ip6`, `inet`, `netdev`.
-    pub family: Option<String>,
-    /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`, `egress`.
-    pub hook: Option<String>,
+    /// That of the table, where it is known.
+    pub family: Option<TableFamily>,
+    /// The hook, where it is known.
+    pub hook: Option<NetfilterHook>,
     /// The table, where it is known.
     pub table: Option<String>,
     /// The base chain, where it is known.

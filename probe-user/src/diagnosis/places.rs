@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::path::{PathStep, Side, Station};
 use crate::model::{
+    netfilter::NetfilterHook,
     trace::ProgramSite,
     verdict::{Layer, StopHost},
 };
@@ -127,15 +128,15 @@ impl DropPoint {
     }
 
     /// Returns the netfilter hook, where it is one.
-    pub fn hook(self) -> Option<&'static str> {
+    pub fn hook(self) -> Option<NetfilterHook> {
         Some(match self {
-            NfOutput => "output",
-            NfPostrouting => "postrouting",
-            NfEgress => "egress",
-            NfIngress => "ingress",
-            NfPrerouting => "prerouting",
-            NfForward => "forward",
-            NfInput => "input",
+            NfOutput => NetfilterHook::Output,
+            NfPostrouting => NetfilterHook::Postrouting,
+            NfEgress => NetfilterHook::Egress,
+            NfIngress => NetfilterHook::Ingress,
+            NfPrerouting => NetfilterHook::Prerouting,
+            NfForward => NetfilterHook::Forward,
+            NfInput => NetfilterHook::Input,
             _ => return None,
         })
     }

@@ -35,6 +35,7 @@ pub use self::tun_program::TunProgram;
 pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
 use super::attach::XdpAttachment;
+use super::netfilter::{NetfilterHook, TableFamily};
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -244,10 +245,10 @@ pub enum Finding {
     },
     /// A netfilter base chain at a hook where packets were dropped.
     Chain {
-        /// `ip`, `ip6`, `inet`, `netdev`.
-        family: String,
-        /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`, `egress`.
-        hook: String,
+        /// That of its table.
+        family: TableFamily,
+        /// Where packets meet it.
+        hook: NetfilterHook,
         /// Its table.
         table: String,
         /// Its name.
@@ -268,8 +269,8 @@ pub enum Finding {
     },
     /// The very rule that ended packets, where rules were traced (`--trace-rules`).
     Rule {
-        /// `ip`, `ip6`, `inet`, `bridge`, `netdev`.
-        family: String,
+        /// That of its table.
+        family: TableFamily,
         /// Its table.
         table: String,
         /// Its chain.

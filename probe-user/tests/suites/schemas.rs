@@ -275,7 +275,6 @@ fn an_experiment_fits() {
         candidates: Vec::new(),
         blind: Vec::new(),
         drop_events: 0,
-        carried: None,
         told: None,
         meaning: "m".into(),
         advice: "a".into(),

@@ -13,6 +13,7 @@ use probe_user::{
     lab::LabHost,
     model::{
         attach::XdpAttachment,
+        netfilter::{NetfilterHook, TableFamily},
         request::WatchRequest,
         trace::{ChainRule, Drop, Finding, HopTrace, HostFacts, HostTrace, ProgramSite},
     },
@@ -75,14 +76,14 @@ impl Watching for Evil {
 
 impl Evil {
     fn findings(&self) -> Vec<Finding> {
-        let (family, table, chain) = (evil(), evil(), evil());
+        let (family, table, chain) = (TableFamily::Inet, evil(), evil());
         vec![
             Finding::Setting { path: evil(), value: evil() },
             Finding::Route { to: self.0.remote, errno: Some(evil()), interface: Some(evil()) },
             Finding::Counter { name: evil(), by: 3 },
             Finding::Chain {
-                family: family.clone(),
-                hook: "input".into(),
+                family,
+                hook: NetfilterHook::Input,
                 table: table.clone(),
                 chain: chain.clone(),
                 policy: evil(),
