@@ -21,6 +21,7 @@ pub mod offsets;
 pub mod site;
 pub mod skip;
 pub mod tally;
+pub mod tunnel;
 
 pub use absorb::AbsorbEvent;
 pub use config::Config;
@@ -38,3 +39,4 @@ pub use offsets::Offsets;
 pub use site::EventSite;
 pub use skip::Skip;
 pub use tally::{Count, Tally};
+pub use tunnel::Tunnels;

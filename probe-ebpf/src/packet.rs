@@ -5,6 +5,7 @@
 
 pub mod checksum;
 mod header;
+pub mod tunnel;
 
 pub use header::{
     ETHERNET_HEADER, ICMP, ICMP_HEADER, ICMPV6, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, QINQ, VLAN, VLAN_TAG,
@@ -118,8 +119,8 @@ pub fn parse_where<B: Bytes + ?Sized>(
     wanted: impl Fn(Family) -> bool,
 ) -> Result<EchoPacket, Skip> {
     let (ether_type, offset) = match link_layer {
-        LinkLayer::Ethernet => ethernet(bytes)?,
-        LinkLayer::RawIp => raw_ip(bytes)?,
+        LinkLayer::Ethernet => ethernet_at(bytes, 0)?,
+        LinkLayer::RawIp => raw_ip_at(bytes, 0)?,
     };
     match ether_type {
         IPV4 if wanted(Family::V4) => ipv4(bytes, offset),
@@ -128,12 +129,12 @@ pub fn parse_where<B: Bytes + ?Sized>(
     }
 }
 
-/// Returns the `EtherType` after all VLAN tags, and where the network header starts.
+/// Returns the `EtherType` after all VLAN tags of the frame at `start`, and where its network header starts.
 #[inline(always)]
-fn ethernet<B: Bytes + ?Sized>(bytes: &B) -> Result<(u16, usize), Skip> {
-    let header = bytes.view::<ETHERNET_HEADER>(0).ok_or(Skip::Truncated)?;
+fn ethernet_at<B: Bytes + ?Sized>(bytes: &B, start: usize) -> Result<(u16, usize), Skip> {
+    let header = bytes.view::<ETHERNET_HEADER>(start).ok_or(Skip::Truncated)?;
     let mut ether_type = header.be16(12);
-    let mut offset = ETHERNET_HEADER;
+    let mut offset = start + ETHERNET_HEADER;
     for _ in 0..MAX_VLAN_TAGS {
         if !is_vlan(ether_type) {
             return Ok((ether_type, offset));
@@ -150,14 +151,15 @@ fn is_vlan(ether_type: u16) -> bool {
     matches!(ether_type, VLAN | QINQ | OLD_QINQ)
 }
 
-/// Returns the `EtherType` of a packet without a link header, from its first half-byte, the IP version, and offset 0.
+/// Returns the `EtherType` of the packet without a link header at `start`, from its first half-byte, the IP version, and
+/// `start`.
 #[inline(always)]
-fn raw_ip<B: Bytes + ?Sized>(bytes: &B) -> Result<(u16, usize), Skip> {
+fn raw_ip_at<B: Bytes + ?Sized>(bytes: &B, start: usize) -> Result<(u16, usize), Skip> {
     // Two bytes, as the verifier learns nothing from a check for one.
-    let first = bytes.view::<2>(0).ok_or(Skip::Truncated)?;
+    let first = bytes.view::<2>(start).ok_or(Skip::Truncated)?;
     match first.byte(0) >> 4 {
-        4 => Ok((IPV4, 0)),
-        6 => Ok((IPV6, 0)),
+        4 => Ok((IPV4, start)),
+        6 => Ok((IPV6, start)),
         _ => Err(Skip::NotEcho),
     }
 }

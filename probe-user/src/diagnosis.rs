@@ -6,6 +6,7 @@
 pub mod advice;
 mod alterations;
 mod between;
+pub mod carried;
 mod clues;
 pub mod control;
 pub mod document;
@@ -82,6 +83,12 @@ pub struct Evidence {
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
+    /// What was seen of the probes inside the packets of tunnels, each place of each layer once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<PlaceTrace>,
+    /// Which stretch it is where the packets of a tunnel are what is asked about; none: the probes themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<carried::Layer>,
     /// Hosts in between with agents of this run's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vias: Vec<ViaTrace>,
@@ -174,6 +181,8 @@ impl Evidence {
             controls: Vec::new(),
             varied: None,
             places: Vec::new(),
+            carried: Vec::new(),
+            layer: None,
             vias: Vec::new(),
             peer_ahead_ns: 0,
             forwarding_peer: None,

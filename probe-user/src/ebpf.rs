@@ -29,6 +29,7 @@ pub mod ring;
 pub mod running;
 pub mod tallies;
 pub mod trial;
+pub mod tunnels;
 pub mod words;
 
 pub use aya::Ebpf;

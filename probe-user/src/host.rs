@@ -29,6 +29,7 @@ pub mod settings;
 pub mod symbols;
 pub mod trace_rules;
 pub mod tun;
+pub mod tunnel;
 
 use std::fmt::Display;
 

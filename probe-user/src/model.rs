@@ -4,6 +4,7 @@ pub mod attach;
 pub mod duration;
 pub mod followed;
 pub mod ids;
+pub mod netfilter;
 pub mod prefix;
 pub mod request;
 pub mod rtt;

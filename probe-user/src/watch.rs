@@ -1,5 +1,6 @@
 //! What watches one host during a run, here or at the far end, what it is asked for, and how every hop is watched.
 
+mod carried;
 pub mod drops;
 mod hooks;
 pub mod lookups;
@@ -36,6 +37,10 @@ pub trait Watching {
     /// # Errors
     /// Where the kernel half can no longer be read.
     fn finish(&mut self) -> Result<HostTrace, Failure>;
+
+    /// Has probes looked for inside the packets of these tunnels too ([`crate::model::trace::tunnel::to_words`]), which
+    /// another host of the run has.
+    fn learn_tunnels(&mut self, _words: &[u32]) {}
 
     /// Looks once more for neighbours that were not found while nobody saw how they were looked for, and waits a
     /// moment for what becomes of it. Asked once, before either end finishes, and only where there is something to explain.

@@ -36,6 +36,10 @@ pub struct Config {
     pub netns: u32,
     /// 1: note probes, and tell of their drops, in every other network namespace of this kernel too.
     pub everywhere: u32,
+    /// 1: look for probes inside the packets of the tunnels of [`super::tunnel::Tunnels`] too.
+    pub opens: u32,
+    /// Zero.
+    pub reserved: u32,
     /// 1: echo packets without a mark are probes too, by [`Config::id`] and what follows it.
     pub numbered: u32,
     /// The echo id of the run; of the echoes that are followed, with [`super::follow::OF_ONE_ID`].

@@ -15,10 +15,20 @@ pub const CROSSING_HOPS: [Hop; 3] = [Hop::NetifIn, Hop::DevQueue, Hop::Xmit];
 /// Entries of the map of crossings for each probe.
 pub const CROSSINGS_OF_PROBE: u32 = MAX_SITES * CROSSING_HOPS.len() as u32 * 2;
 
-/// Returns a device as one word: the inode of its network namespace above its interface index; never 0.
+/// Interface indices are below this: the bits above hold the layers around the probe.
+const LAYER_SHIFT: u32 = 28;
+
+/// Returns a device as one word: the inode of its network namespace, how many layers of tunnels probes have around them
+/// there, and its interface index; never 0.
 #[inline(always)]
-pub const fn site_word(netns: u32, ifindex: u32) -> u64 {
-    ((netns as u64) << 32) | ifindex as u64
+pub const fn site_word(netns: u32, ifindex: u32, layers: u8) -> u64 {
+    ((netns as u64) << 32) | ((layers as u64) << LAYER_SHIFT) | (ifindex as u64 & ((1 << LAYER_SHIFT) - 1))
+}
+
+/// Returns what [`site_word`] was made of.
+pub const fn site_of(word: u64) -> (u32, u32, u8) {
+    let low = word as u32;
+    ((word >> 32) as u32, low & ((1 << LAYER_SHIFT) - 1), (low >> LAYER_SHIFT) as u8)
 }
 
 /// Returns where in the map of crossings a [`Passage`] is: by probe, so that a short run has a small map, then site, hop, and
@@ -48,7 +58,8 @@ mod tests {
     }
 
     #[test]
-    fn a_site_is_its_namespace_and_its_interface() {
-        assert_eq!(site_word(0xf000_0001, 7), 0xf000_0001_0000_0007);
+    fn a_site_is_its_namespace_its_interface_and_the_layers_around_probes_there() {
+        assert_eq!(site_word(0xf000_0001, 7, 0), 0xf000_0001_0000_0007);
+        assert_eq!(site_of(site_word(0xf000_0001, 7, 2)), (0xf000_0001, 7, 2));
     }
 }

@@ -28,8 +28,10 @@ pub struct DropEvent {
     pub ttl: u8,
     /// The destination MAC address of its frame; zeros: it has no frame yet, or none of Ethernet.
     pub mac: [u8; 6],
+    /// How many layers of tunnels it had around it; the addresses are then those of the outermost.
+    pub layers: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 /// The most address ranges in [`DropConfig::icmp_code`].

@@ -6,7 +6,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{kind::Echo, neighbour::is_discovery};
-use crate::packet::{Bytes, EchoPacket, ICMP, ICMP_HEADER, ICMPV6, IPV4_HEADER, IPV6_HEADER, View};
+use crate::packet::{Bytes, EchoPacket, ICMP, ICMP_HEADER, ICMPV6, IPV4_HEADER, IPV6_HEADER, View, tunnel::can_carry};
 
 /// The first bytes of a probe's payload, all in network byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -118,9 +118,8 @@ pub const fn is_between(echo: Echo, [source, destination]: [[u64; 2]; 2], near: 
     here[0] == near[0] && here[1] == near[1] || there[0] == far[0] && there[1] == far[1]
 }
 
-/// The IP protocol numbers of most packets.
+/// The IP protocol number of most packets.
 const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// What one look at a packet shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +128,8 @@ pub enum FirstLook {
     MayBeProbe,
     /// It is of neighbour discovery.
     Discovery,
+    /// It is of a protocol that can carry another packet ([`can_carry`]), and no probe itself.
+    Carrier,
     /// It is nothing that concerns a run.
     Other,
 }
@@ -152,6 +153,7 @@ pub fn first_look<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> 
     const V4_BYTES: usize = IPV4_HEADER + ICMP_HEADER + MARK_BYTES;
     let Some(begin) = bytes.view::<V4_BYTES>(0) else { return FirstLook::MayBeProbe };
     let probe = match begin.byte(0) {
+        0x45 if can_carry(begin.byte(9)) => return FirstLook::Carrier,
         0x45 if begin.byte(9) != ICMP => false,
         0x45 => {
             begin.be16(6) & 0x1fff != 0
@@ -159,7 +161,8 @@ pub fn first_look<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> 
                 || matches!(id, Some(id) if begin.be16(IPV4_HEADER + ID_AT) == id)
         }
         first if first >> 4 == 6 => match begin.byte(6) {
-            TCP | UDP => false,
+            TCP => false,
+            next if can_carry(next) => return FirstLook::Carrier,
             ICMPV6 if is_discovery(ICMPV6, begin.byte(IPV6_HEADER)) => return FirstLook::Discovery,
             ICMPV6 => match bytes.view::<V6_BYTES>(IPV6_HEADER + ID_AT) {
                 Some(begin) => {
@@ -247,7 +250,7 @@ mod tests {
             assert_eq!(first_look(&other[..], NONCE + 1, None), look);
         }
         // An extension header is left to the parser.
-        assert!(!with(TCP) && !with(UDP) && with(0) && with(44));
+        assert!(!with(TCP) && !with(17) && with(0) && with(44));
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub const FOLLOW_SIGHTS: &str = "probe_f_sights";
 pub const HOOK_SLOTS: &str = "probe_hook_slot";
 /// Which probe passed which of those hooks.
 pub const HOOKS: &str = "probe_hooks";
+/// The tunnels that are opened.
+pub const TUNNELS: &str = "probe_tunnels";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
 /// Packets of ARP and neighbour discovery.
@@ -129,13 +131,14 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 54] = [
+pub const ALL: [&str; 55] = [
     FOLLOWED,
     FOLLOW_KEYS,
     FOLLOW_OTHERS,
     FOLLOW_COUNT,
     FOLLOW_SIGHTS,
     HOOK_SLOTS,
+    TUNNELS,
     HOOKS,
     SITES,
     SITE_SLOTS,

@@ -30,8 +30,10 @@ pub struct NeighbourEvent {
     pub message: NeighbourMessage,
     /// [`LEAVES`], [`ENTERS`] or [`FREED`].
     pub hop: u8,
+    /// How many layers of tunnels it had around it.
+    pub layers: u8,
     /// Zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
 }
 
 /// What such a packet says. Addresses are in wire order, IPv4 as `::ffff:a.b.c.d`.

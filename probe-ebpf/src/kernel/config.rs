@@ -21,6 +21,8 @@ pub(crate) static PROBE_CONFIG: Config = Config {
     requests: 0,
     netns: 0,
     everywhere: 0,
+    opens: 0,
+    reserved: 0,
     numbered: 0,
     id: 0,
     first_seq: 0,

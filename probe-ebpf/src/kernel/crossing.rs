@@ -1,4 +1,4 @@
-//! The only writer of crossings: which probe passed which other device than the watched one.
+//! The only writer of crossings: which probe passed which other device than the watched one, or any inside another packet.
 
 use probe_ebpf::contract::crossing::{MAX_SITES, crossing_index, site_word};
 
@@ -13,7 +13,7 @@ use super::{
 #[inline(always)]
 pub(crate) fn note(hop: u32, seen: &SkbEcho, site: SkbSite, detail: i32) -> Option<()> {
     let probe = seen.probe?;
-    let slot = slot(site)?;
+    let slot = slot(site, seen.layers)?;
     let passage = CROSSINGS.get_ptr_mut(crossing_index(slot, hop, seen.packet.kind.echo, probe))?;
     journey::fill(passage, seen, site.ifindex)?;
     // SAFETY: the map gave a valid pointer.
@@ -23,10 +23,10 @@ pub(crate) fn note(hop: u32, seen: &SkbEcho, site: SkbSite, detail: i32) -> Opti
 
 /// Returns the slot of a device, which it keeps for the run; `None` if there were too many others.
 #[inline(always)]
-fn slot(site: SkbSite) -> Option<u32> {
+fn slot(site: SkbSite, layers: u8) -> Option<u32> {
     /// `BPF_NOEXIST` of `include/uapi/linux/bpf.h`.
     const UNLESS_THERE: u64 = 1;
-    let word = site_word(site.netns, site.ifindex);
+    let word = site_word(site.netns, site.ifindex, layers);
     if let Some(slot) = SITE_SLOTS.get_ptr(word) {
         // SAFETY: the map gave a valid pointer, and nobody takes the entry out.
         return Some(unsafe { *slot });

@@ -31,7 +31,7 @@ pub(crate) fn report(
     freed: Freed,
 ) -> Result<(), Skip> {
     let Some(probe) = seen.probe else { return Ok(()) };
-    let (source, destination) = addresses(&seen.bytes, &seen.packet).ok_or(Skip::Truncated)?;
+    let (source, destination) = seen.ends().ok_or(Skip::Truncated)?;
     let Some(mut entry) = DROPS.reserve::<DropEvent>(0) else {
         skip::count(Skip::DropsFull);
         return Ok(());
@@ -49,7 +49,8 @@ pub(crate) fn report(
         (*event).kind = seen.packet.kind.index() as u8;
         (*event).ttl = seen.packet.ttl;
         (*event).mac = mac;
-        (*event).reserved = [0; 6];
+        (*event).layers = seen.layers;
+        (*event).reserved = [0; 5];
         event_site::write(&raw mut (*event).site, site, Some((context, freed)));
     }
     entry.submit(NO_WAKEUP);

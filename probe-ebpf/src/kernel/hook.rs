@@ -1,6 +1,6 @@
-//! The only writer of the hooks: which probe passed which netfilter hook of another network namespace.
+//! The only writer of the hooks: which probe passed which netfilter hook of another network namespace, or inside another packet.
 
-use probe_ebpf::contract::hook::{MAX_HOOKED, hook_index};
+use probe_ebpf::contract::hook::{MAX_HOOKED, hook_index, hook_key};
 
 use super::{
     journey,
@@ -13,7 +13,7 @@ use super::{
 #[inline(always)]
 pub(crate) fn note(hop: u32, seen: &SkbEcho, netns: u32, ifindex: u32) -> Option<()> {
     let probe = seen.probe?;
-    let slot = HOOK_SLOTS.get_ptr(netns)?;
+    let slot = HOOK_SLOTS.get_ptr(hook_key(netns, seen.layers))?;
     // SAFETY: the map gave a valid pointer, and nobody takes the entry out.
     let slot = unsafe { *slot };
     if slot >= MAX_HOOKED {

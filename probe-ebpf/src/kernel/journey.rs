@@ -22,7 +22,7 @@ use super::{
 #[inline(always)]
 pub(crate) fn note(hop: Hop, seen: &SkbEcho, ifindex: u32) -> Option<u32> {
     let at = At { ifindex, unmarked: seen.unmarked };
-    write(hop, &seen.packet, seen.probe?, at, addresses(&seen.bytes, &seen.packet)?)
+    write(hop, &seen.packet, seen.probe?, at, seen.ends()?)
 }
 
 /// Notes the passage at a hop that has packet memory, from which `echo` was read; returns the number of the probe.
@@ -67,7 +67,7 @@ fn write(hop: Hop, packet: &EchoPacket, probe: u32, at: At, ends: Ends) -> Optio
 #[inline(always)]
 pub(crate) fn fill(passage: *mut Passage, seen: &SkbEcho, ifindex: u32) -> Option<()> {
     let at = At { ifindex, unmarked: seen.unmarked };
-    put(passage, &seen.packet, at, addresses(&seen.bytes, &seen.packet)?);
+    put(passage, &seen.packet, at, seen.ends()?);
     Some(())
 }
 

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use probe_ebpf::{
     Flow, FlowKey, FollowedEntry, GuardCount, GuardRecord, GuardSet, GuardState, Passage, Pending, PendingKey, Rule,
-    RuleIndex, RuleState, RuleStats, Skip, Tally, filter::MAX_RULES, tally::IDS,
+    RuleIndex, RuleState, RuleStats, Skip, Tally, Tunnels, filter::MAX_RULES, tally::IDS,
 };
 
 use super::guard::note::GuardNote;
@@ -97,12 +97,17 @@ pub(crate) static FOLLOW_COUNT: Array<u64> = Array::with_max_entries(1, 0);
 #[map(name = "probe_f_sights")]
 pub(crate) static FOLLOW_SIGHTS: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The slot of each other network namespace whose netfilter hooks are watched, by its inode. Only the user half writes it.
+/// The slot of each network namespace whose netfilter hooks are watched ([`probe_ebpf::contract::hook::hook_key`]). Only the
+/// user half writes it.
 #[map(name = "probe_hook_slot")]
-pub(crate) static HOOK_SLOTS: HashMap<u32, u32> = HashMap::with_max_entries(UNUSED, 0);
+pub(crate) static HOOK_SLOTS: HashMap<u64, u32> = HashMap::with_max_entries(UNUSED, 0);
 
 #[map(name = "probe_hooks")]
 pub(crate) static HOOKS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPABLE);
+
+/// The tunnels that are opened. Only the user half writes it.
+#[map(name = "probe_tunnels")]
+pub(crate) static TUNNELS: Array<Tunnels> = Array::with_max_entries(1, 0);
 
 #[map(name = "probe_absorbed")]
 pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);

@@ -14,17 +14,27 @@ use super::{
 /// the run does not rest on it.
 #[inline(always)]
 pub(crate) fn passed(hop: u8, site: SkbSite, message: NeighbourMessage) {
-    write(hop, site, message, None);
+    write((hop, 0), site, message, None);
 }
 
-/// Tells of a packet that was freed.
+/// Tells of a packet that was freed, with so many layers of tunnels around it.
 #[inline(always)]
-pub(crate) fn freed(context: &BtfTracePointContext, site: SkbSite, message: NeighbourMessage, freed: Freed) {
-    write(FREED, site, message, Some((context, freed)));
+pub(crate) fn freed(
+    context: &BtfTracePointContext,
+    site: SkbSite,
+    (message, layers): (NeighbourMessage, u8),
+    freed: Freed,
+) {
+    write((FREED, layers), site, message, Some((context, freed)));
 }
 
 #[inline(always)]
-fn write(hop: u8, site: SkbSite, message: NeighbourMessage, freed: Option<(&BtfTracePointContext, Freed)>) {
+fn write(
+    (hop, layers): (u8, u8),
+    site: SkbSite,
+    message: NeighbourMessage,
+    freed: Option<(&BtfTracePointContext, Freed)>,
+) {
     let looked_at = site.netns == config!(netns) || (config!(everywhere) != 0 && site.netns != 0);
     if !looked_at {
         return;
@@ -35,7 +45,8 @@ fn write(hop: u8, site: SkbSite, message: NeighbourMessage, freed: Option<(&BtfT
     unsafe {
         (*event).message = message;
         (*event).hop = hop;
-        (*event).reserved = [0; 7];
+        (*event).layers = layers;
+        (*event).reserved = [0; 6];
         event_site::write(&raw mut (*event).site, site, freed);
     }
     entry.submit(NO_WAKEUP);

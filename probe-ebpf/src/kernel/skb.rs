@@ -9,14 +9,19 @@ use probe_ebpf::{
         follow::{CAME, SENT, SENT_BY_PACKET_SOCKET},
         journey::{FirstLook, first_look, probe_of},
         neighbour::{self, NeighbourMessage},
+        tunnel::MAX_LAYERS,
     },
-    packet::{self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, address_words, parse_where},
+    packet::{
+        self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, address_words, addresses, parse_where,
+        tunnel::{open, outer_header},
+    },
 };
 
 use super::{
     config::{config, id, reads},
     follow::{self, RequestSender},
-    numbered::numbered_between,
+    maps::TUNNELS,
+    numbered::{Ends, numbered_between},
     offsets::field,
 };
 
@@ -73,6 +78,8 @@ pub(crate) enum SkbPacket {
     Echo(SkbEcho),
     /// A packet of neighbour discovery, from its IP header on.
     Discovery(KernelBytes),
+    /// What may be a packet of ARP or neighbour discovery with so many layers of tunnels around it, from its own header on.
+    Carried(KernelBytes, u8),
 }
 
 /// An echo packet that was read from an skb.
@@ -85,6 +92,22 @@ pub(crate) struct SkbEcho {
     pub(crate) unmarked: bool,
     /// Its bytes, from the IP header on.
     pub(crate) bytes: KernelBytes,
+    /// How many layers of tunnels it has around it.
+    pub(crate) layers: u8,
+    /// Where the outermost IP header starts: that of the echo packet itself without a tunnel.
+    outermost: KernelBytes,
+}
+
+impl SkbEcho {
+    /// Returns source and destination address of the outermost IP header.
+    #[inline(always)]
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        if self.layers == 0 {
+            return addresses(&self.bytes, &self.packet);
+        }
+        let header = outer_header(&self.outermost)?;
+        Some((bytemuck::cast(header.source), bytemuck::cast(header.destination)))
+    }
 }
 
 impl Skb {
@@ -193,28 +216,49 @@ impl Skb {
     pub(crate) fn probe(self, start: Start) -> Result<SkbEcho, Skip> {
         match self.packet(start)? {
             SkbPacket::Echo(seen) => Ok(seen),
-            SkbPacket::Discovery(_) => Err(Skip::NotEcho),
+            SkbPacket::Discovery(_) | SkbPacket::Carried(..) => Err(Skip::NotEcho),
         }
     }
 
     /// Reads the probe, or the packet of neighbour discovery in it; [`Skip::NotEcho`] if it is neither.
     #[inline(always)]
     pub(crate) fn packet(self, start: Start) -> Result<SkbPacket, Skip> {
-        let bytes = self.bytes(start)?;
-        match first_look(&bytes, config!(nonce), id()) {
+        let outermost = self.bytes(start)?;
+        let (mut bytes, mut layers) = (outermost, 0);
+        let look = loop {
+            let look = first_look(&bytes, config!(nonce), id());
+            if config!(opens) == 0
+                || layers == MAX_LAYERS
+                || !matches!(look, FirstLook::Carrier | FirstLook::MayBeProbe)
+            {
+                break look;
+            }
+            let Some((inside, ether_type)) = opened(&bytes) else { break look };
+            bytes = bytes.behind(inside);
+            layers += 1;
+            if ether_type == neighbour::ARP {
+                return Ok(SkbPacket::Carried(bytes, layers));
+            }
+        };
+        match look {
             FirstLook::MayBeProbe => {}
-            FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Discovery(bytes)),
+            FirstLook::Discovery if reads(Family::V6) && layers == 0 => return Ok(SkbPacket::Discovery(bytes)),
+            FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Carried(bytes, layers)),
             // Of other programs any echo is looked at.
             FirstLook::Discovery | FirstLook::Other if follow::is_on() => {}
-            FirstLook::Discovery | FirstLook::Other => return Err(Skip::NotEcho),
+            FirstLook::Discovery | FirstLook::Carrier | FirstLook::Other => return Err(Skip::NotEcho),
         }
         if !bytes.can_be_icmp()? {
             return Err(Skip::NotEcho);
         }
-        let packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
+        let mut packet = parse_where(&bytes, LinkLayer::RawIp, reads)?;
         let marked = probe_of(&bytes, &packet, config!(nonce));
         let probe = marked.or_else(|| numbered_between(&packet, address_words(&bytes, &packet)?));
-        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked: marked.is_none() && !follow::is_on(), bytes }))
+        if layers > 0 {
+            packet.ttl = outer_header(&outermost).ok_or(Skip::Truncated)?.ttl;
+        }
+        let unmarked = marked.is_none() && !follow::is_on();
+        Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked, bytes, layers, outermost }))
     }
 
     /// Gives the echo in it, which is none of the run's yet, a number, where requests get one at this sight; one that was
@@ -280,6 +324,13 @@ impl Skb {
     }
 }
 
+/// Returns where the packet inside of `bytes` starts, and its `EtherType`, if they are a packet of a tunnel of this run.
+#[inline(always)]
+fn opened(bytes: &KernelBytes) -> Option<(usize, u16)> {
+    let tunnels = TUNNELS.get(0)?;
+    if tunnels.protocols == 0 && tunnels.ports[0] == 0 { None } else { open(bytes, tunnels) }
+}
+
 /// Returns the index of the `net_device` at `device`; 0 for null.
 #[inline(always)]
 pub(crate) fn device_ifindex(device: *const u8) -> u32 {
@@ -300,6 +351,13 @@ pub(crate) struct KernelBytes {
 }
 
 impl KernelBytes {
+    /// Returns those from `offset` on.
+    #[inline(always)]
+    fn behind(self, offset: usize) -> Self {
+        let length = self.length.saturating_sub(offset as u32);
+        Self { first: self.first.wrapping_add(offset as u64), length }
+    }
+
     /// Reports whether the IP header allows for ICMP: one check, because most packets of a host are something else.
     #[inline(always)]
     fn can_be_icmp(self) -> Result<bool, Skip> {

@@ -5,6 +5,7 @@ mod ethernet;
 mod ipv4;
 mod ipv6;
 mod properties;
+mod tunnel;
 
 use super::{EchoPacket, LinkLayer, parse};
 use crate::contract::Skip;

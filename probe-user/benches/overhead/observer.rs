@@ -110,6 +110,7 @@ fn request() -> WatchRequest {
         requests: probe_user::model::request::RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        tunnels: Vec::new(),
         numbered_from: None,
     }
 }

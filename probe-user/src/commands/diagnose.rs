@@ -148,6 +148,8 @@ fn diagnose(
     if stop.asked() {
         return Ok(None);
     }
+    let others = far.iter().filter_map(Far::host).chain(vias.hosts());
+    others.for_each(|host| near.learn_tunnels(&host.tunnels));
     if !args.via.is_empty() {
         vias.without(&near.look()?.host, "the network namespace in which the probes start");
         if let Some(host) = far.as_ref().and_then(Far::host) {
@@ -211,6 +213,7 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
         requests: RequestHandling::Pass,
         source_given: args.source().is_some() || args.ping.sticky_source,
         further: Vec::new(),
+        tunnels: place::tunnels(),
         numbered_from: numbered_from(args),
     }
 }
@@ -398,6 +401,8 @@ impl Probing<'_> {
             places: Vec::new(),
             vias: between,
             peer_ahead_ns,
+            carried: Vec::new(),
+            layer: None,
             forwarding_peer: None,
             untold: 0,
             enter: None,
@@ -431,7 +436,15 @@ impl Probing<'_> {
                 vias.look(AheadProbe::None).into_iter().flat_map(|via| &via.places).filter(|place| place.is_met());
             let between: Vec<&PlaceTrace> = between.collect();
             let beyond = beyond.into_iter().flat_map(|peer| &peer.places);
-            let places = || here.places.iter().chain(beyond.clone()).chain(between.iter().copied());
+            let own = |place: &&PlaceTrace| {
+                let there = far.as_ref().and_then(|far| far.host()).filter(|host| host.shares_kernel(&here.host));
+                place.netns == here.host.netns || there.is_some_and(|host| host.netns == place.netns)
+            };
+            let carried = here.carried.iter().filter(|place| place.is_met() && !own(place));
+            let carried: Vec<&PlaceTrace> = carried.collect();
+            let places = || {
+                here.places.iter().chain(beyond.clone()).chain(between.iter().copied()).chain(carried.iter().copied())
+            };
             let ended = places().flat_map(|place| &place.drops).any(|drop| drop.probe.is_some());
             Sighting { more: places().map(|place| 1 + place.ports.len()).sum(), ended: ended && far.is_none() }
         });

@@ -224,6 +224,7 @@ fn request(plan: &FollowPlan) -> WatchRequest {
         requests: RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        tunnels: Vec::new(),
         numbered_from: None,
     }
 }

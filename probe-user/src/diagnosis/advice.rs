@@ -8,7 +8,10 @@ use super::{
     path::Side,
     places::{Whose, host_of},
 };
-use crate::model::trace::{Drop, Finding};
+use crate::model::{
+    netfilter::{NetfilterHook, TableFamily},
+    trace::{Drop, Finding},
+};
 use table::{Advice, TABLE};
 
 /// Fills in what the stop means, and what to do about it.
@@ -113,9 +116,12 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
     // One flag makes every command a prefix.
     let agent = if evidence.flags.iter().any(|flag| flag == "--deploy") { "" } else { " probe agent" };
     let command = match (stop.host, rule) {
-        (StopHost::Beyond, _) => format!("probe diagnose {typed} --peer 'ssh {target} sudo{agent}'"),
-        (_, true) => {
-            // Rules are traced where an agent is, so that a far one is to be there again.
+        (StopHost::Beyond, _) if evidence.layer.is_none() => {
+            format!("probe diagnose {typed} --peer 'ssh {target} sudo{agent}'")
+        }
+        // Rules are traced for echo packets, not for those that carry them.
+        (_, true) if evidence.layer.is_none() => {
+            // They are traced where an agent is, so that a far one is to be there again.
             let far = side.is_some_and(|side| evidence.entered_from(side) == Side::Peer);
             let reached = evidence.far_flags.iter().filter(|_| far).map(|flag| format!(" {flag}"));
             format!("probe diagnose {typed} --trace-rules{}", reached.collect::<String>())
@@ -161,10 +167,10 @@ fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, e
     put("{typed}", Some(&evidence.typed()));
     put("{target}", Some(&evidence.target.address.to_string()));
     put("{iface}", device);
-    put("{family}", netfilter.and_then(|place| place.family.as_deref()));
+    put("{family}", netfilter.and_then(|place| place.family.map(TableFamily::name)));
     put("{table}", netfilter.and_then(|place| place.table.as_deref()));
     put("{chain}", netfilter.and_then(|place| place.chain.as_deref()));
-    put("{hook}", netfilter.and_then(|place| place.hook.as_deref()));
+    put("{hook}", netfilter.and_then(|place| place.hook.map(NetfilterHook::name)));
     // A path with a dot in it (an interface eth0.5) keeps its slashes, which sysctl(8) takes as well.
     let dotted = |path: &str| if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
     let legacy = netfilter.is_some_and(|place| place.legacy);

@@ -55,7 +55,7 @@ pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
 fn id_at(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<u16> {
     match at.station {
         // What is rewritten in between shows at the ends, if it is not undone before.
-        Station::Send | Station::Port(..) => None,
+        Station::Send | Station::Encap | Station::Decap | Station::Port(..) => None,
         Station::Recv => evidence.sending.received.get(&probe).map(|received| received.id),
         Station::Hop(hop) => step(evidence, leg, at.host, hop, probe).map(|step| step.id),
     }

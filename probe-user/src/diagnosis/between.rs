@@ -386,6 +386,6 @@ pub(super) fn spots(evidence: &Evidence, from: &PathStep, to: &PathStep, far: Wh
 fn hop(step: &PathStep) -> Option<Hop> {
     match step.checkpoint.station {
         Station::Port(hop, _) => Some(hop),
-        Station::Send | Station::Hop(_) | Station::Recv => None,
+        Station::Send | Station::Hop(_) | Station::Recv | Station::Encap | Station::Decap => None,
     }
 }

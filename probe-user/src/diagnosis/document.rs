@@ -10,13 +10,18 @@ pub use super::places::Candidate;
 use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
+    carried::CarriedStretch,
     control::{ControlRun, VariedRun},
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
     resolution::{NeighbourSaid, OtherHost},
 };
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
-use crate::model::{attach::XdpAttachment, trace::TrackedEcho};
+use crate::model::{
+    attach::XdpAttachment,
+    netfilter::{NetfilterHook, TableFamily},
+    trace::TrackedEcho,
+};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -57,6 +62,12 @@ pub struct Diagnosis {
     pub controls: Vec<ControlRun>,
     /// Every hop of the path, in path order.
     pub hops: Vec<HopState>,
+    /// Stretches of the path that are carried: inside the packets of a tunnel, which have a path of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<CarriedStretch>,
+    /// The kind of the tunnel whose packets it is about; none: it is about the probes themselves.
+    #[serde(skip)]
+    pub carried_by: Option<String>,
     /// Round trips in nanoseconds; none where nothing was answered.
     pub rtt_ns: Option<RoundTrips>,
     /// Where the time goes, in path order; empty where hops have no times.
@@ -206,6 +217,9 @@ pub struct Stop {
     pub blind: Vec<BlindSpot>,
     /// How many drop events name the place.
     pub drop_events: usize,
+    /// The tunnel inside of whose packets they stop, where they do; layer and cause are then those of these packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CarriedBy>,
     /// The whole sentence but for which packets, where the usual one does not say it.
     #[serde(skip)]
     pub told: Option<String>,
@@ -215,6 +229,25 @@ pub struct Stop {
     pub advice: String,
     /// Commands to paste.
     pub commands: Vec<Command>,
+}
+
+/// The packets of a tunnel inside of which probes stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CarriedBy {
+    /// The device of the tunnel.
+    pub interface: String,
+    /// Its kind, e.g. `vxlan`.
+    pub kind: String,
+    /// Its number.
+    pub vni: Option<u32>,
+    /// The source address of its packets.
+    pub from: Option<IpAddr>,
+    /// Their destination address.
+    pub to: Option<IpAddr>,
+    /// The last hop that saw them.
+    pub last_seen: Checkpoint,
+    /// The first hop that watched and did not see them.
+    pub first_missing: Checkpoint,
 }
 
 /// Why packets stop, in the words of whoever stopped them.
@@ -249,10 +282,10 @@ pub struct Cause {
 /// A place in netfilter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Netfilter {
-    /// `ip`, `ip6`, `inet`, `netdev`.
-    pub family: Option<String>,
-    /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`, `egress`.
-    pub hook: Option<String>,
+    /// That of the table, where it is known.
+    pub family: Option<TableFamily>,
+    /// The hook, where it is known.
+    pub hook: Option<NetfilterHook>,
     /// The table, where it is known.
     pub table: Option<String>,
     /// The base chain, where it is known.

@@ -16,6 +16,7 @@ mod size;
 pub(super) mod special;
 mod tracking;
 mod ttl;
+mod tunnel;
 mod varied;
 mod vlan;
 
@@ -49,7 +50,8 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 17] = [
+const EXPLAIN: &[Explain] = &[
+    tunnel::explain,
     pace::explain,
     tracking::explain,
     link::explain,

@@ -8,7 +8,10 @@ use super::{
     path::Side,
     places::{DropLocation, DropPoint},
 };
-use crate::model::trace::{ChainRule, Finding};
+use crate::model::{
+    netfilter::TableFamily,
+    trace::{ChainRule, Finding},
+};
 
 /// Names the hook, and table and chain where only one chain of that host can have dropped the packets.
 pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
@@ -17,21 +20,21 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
         return name_the_bridges_chain(stop, side, evidence);
     }
     let Some(hook) = spot.place.hook() else { return };
-    let mut netfilter = Netfilter { hook: Some(hook.to_owned()), ..Netfilter::default() };
+    let mut netfilter = Netfilter { hook: Some(hook), ..Netfilter::default() };
     let chains = evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Chain { family, hook: at, can_drop: true, .. } if at == hook => Some((family, finding)),
+        Finding::Chain { family, hook: at, can_drop: true, .. } if *at == hook => Some((*family, finding)),
         _ => None,
     });
-    let fits = |family: &str| match family {
-        "ip" => !evidence.is_v6(),
-        "ip6" => evidence.is_v6(),
-        "arp" => false,
-        _ => true,
+    let fits = |family: TableFamily| match family {
+        TableFamily::Ip => !evidence.is_v6(),
+        TableFamily::Ip6 => evidence.is_v6(),
+        TableFamily::Arp => false,
+        TableFamily::Inet | TableFamily::Bridge | TableFamily::Netdev => true,
     };
-    let chains: Vec<_> = chains.filter(|(family, ..)| fits(family)).collect();
+    let chains: Vec<_> = chains.filter(|(family, ..)| fits(*family)).collect();
     if let [(_, Finding::Chain { family, table, chain, policy, legacy, ending, limits, .. })] = chains.as_slice() {
         netfilter.legacy = *legacy;
-        netfilter.family = Some(family.clone());
+        netfilter.family = Some(*family);
         netfilter.table = Some(table.clone());
         netfilter.chain = Some(chain.clone());
         let said = what_ends(stop, chain, policy, ending);
@@ -51,7 +54,7 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
 /// Names the chain of a bridge, whose drop event does not tell the hook.
 fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
     let chains = evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Chain { family, hook, table, chain, can_drop: true, .. } if family == "bridge" => {
+        Finding::Chain { family, hook, table, chain, can_drop: true, .. } if *family == TableFamily::Bridge => {
             Some((hook, table, chain))
         }
         _ => None,
@@ -60,9 +63,9 @@ fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
     let ([(hook, table, chain)], Some("NETFILTER_DROP")) = (chains.as_slice(), stop.cause.reason.as_deref()) else {
         return;
     };
-    let [hook, table, chain] = [hook, table, chain].map(|name| Some((*name).clone()));
-    stop.cause.netfilter =
-        Some(Netfilter { family: Some("bridge".to_owned()), hook, table, chain, legacy: false, rule: None });
+    let [table, chain] = [table, chain].map(|name| Some((*name).clone()));
+    let (family, hook) = (Some(TableFamily::Bridge), Some(**hook));
+    stop.cause.netfilter = Some(Netfilter { family, hook, table, chain, legacy: false, rule: None });
 }
 
 fn full_name(finding: &Finding) -> Option<String> {

@@ -28,6 +28,7 @@ impl Evidence {
             let of_via = u8::try_from(number).ok();
             found.into_iter().for_each(|place| self.add(PlaceTrace { of_via, ..place }));
         }
+        self.gather_carried(one_kernel);
         self.name_hosts();
         self.tell_names_apart();
         // What no probe met is left out first.
@@ -35,6 +36,45 @@ impl Evidence {
         self.untold = self.places.len().saturating_sub(MAX_PLACES);
         self.places.truncate(MAX_PLACES);
         self
+    }
+
+    /// Takes what each host saw of the probes inside the packets of tunnels, each place once; one that only these came to is a
+    /// place of the path, too.
+    fn gather_carried(&mut self, one_kernel: bool) {
+        let here = std::mem::take(&mut self.local.carried);
+        let there = self.peer.as_mut().map(|peer| std::mem::take(&mut peer.carried)).unwrap_or_default();
+        let there = there.into_iter().map(|place| PlaceTrace { of_peer: !one_kernel, ..place });
+        let mut all: Vec<PlaceTrace> = here.into_iter().chain(there).collect();
+        for number in 0..self.vias.len() {
+            let of_via = u8::try_from(number).ok();
+            let found = std::mem::take(&mut self.vias[number].trace.carried);
+            all.extend(found.into_iter().map(|place| PlaceTrace { of_via, ..place }));
+        }
+        for place in all {
+            let boot = self.kernel_of(&place).boot.clone();
+            let same = |known: &PlaceTrace| {
+                (known.netns, known.layers) == (place.netns, place.layers) && self.kernel_of(known).boot == boot
+            };
+            match self.carried.iter().position(same) {
+                Some(known) => self.carried[known].learn(place),
+                None => self.carried.push(place),
+            }
+        }
+        let met = self.carried.iter().filter(|place| place.is_met()).map(|place| PlaceTrace {
+            name: place.name.clone(),
+            netns: place.netns,
+            enter: place.enter.clone(),
+            of_peer: place.of_peer,
+            of_via: place.of_via,
+            ..PlaceTrace::default()
+        });
+        let met: Vec<PlaceTrace> = met.filter(|place| !self.is_sender(place)).collect();
+        met.into_iter().for_each(|place| self.add(place));
+    }
+
+    /// Whether it is the place from which probes are sent.
+    fn is_sender(&self, place: &PlaceTrace) -> bool {
+        place.netns == self.local.host.netns && self.kernel_of(place).boot == self.local.host.boot
     }
 
     /// Makes a far end that sent the probes on a host in between: it is not the end of the way.

@@ -194,7 +194,8 @@ impl Ledger {
 /// Reports whether a place in between was looked into and has no XDP program, before which its hops would not see
 /// packets.
 fn lacks_xdp(spot: DropLocation, evidence: &Evidence) -> bool {
-    let Some(side) = spot.side().filter(|side| spot.place == DropPoint::Xdp && evidence.place(*side).is_some()) else {
+    let looked_into = |side: &Side| evidence.place(*side).is_some() || evidence.layer.is_some();
+    let Some(side) = spot.side().filter(|side| spot.place == DropPoint::Xdp && looked_into(side)) else {
         return false;
     };
     let program = |finding: &Finding| matches!(finding, Finding::Program { at: ProgramSite::Xdp, .. });
@@ -217,7 +218,8 @@ fn row(evidence: &Evidence, step: PathStep) -> LedgerRow {
     let sent = || evidence.sending.probes.iter().map(|sent| sent.probe);
     let whole = |seen| LedgerRow { step, seen, proven: BTreeSet::new(), blind: None };
     match step.checkpoint.station {
-        Station::Send => whole(sent().collect()),
+        Station::Send | Station::Encap => whole(sent().collect()),
+        Station::Decap => whole(sent().filter(|probe| evidence.sending.received.contains_key(probe)).collect()),
         Station::Recv => match followed::way::blind_at_the_end(evidence) {
             Some(why) => LedgerRow { blind: Some(why), ..whole(BTreeSet::new()) },
             None => whole(sent().filter(|probe| evidence.sending.received.contains_key(probe)).collect()),

@@ -21,9 +21,9 @@ pub enum Placed {
 }
 
 use DropPoint::{
-    Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, NfEgress,
-    NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly, RouteBack, RouteIn,
-    SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
+    Bridge, Call, CgroupIn, CgroupOut, Decapsulation, DriverIn, DriverOut, Encapsulation, FragmentOut, Icmp, IpHeader,
+    Neighbour, NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, Reassembly,
+    RouteBack, RouteIn, SocketBuffer, SocketFilter, TcIn, TcOut, Xdp,
 };
 
 /// Drop reasons that leave no doubt, whatever function frees the packet. A name that ends in `*` is a prefix.
@@ -62,6 +62,13 @@ pub const REASONS: &[(&str, &[DropPoint])] = &[
     ("CPU_BACKLOG", &[DriverIn]),
     ("FULL_RING", &[DriverOut]),
     ("DEV_READY", &[DriverOut]),
+    ("VXLAN_VNI_NOT_FOUND", &[Decapsulation]),
+    ("VXLAN_INVALID_HDR", &[Decapsulation]),
+    ("VXLAN_NO_REMOTE", &[Encapsulation]),
+    ("LOCAL_MAC", &[Decapsulation]),
+    ("MAC_INVALID_SOURCE", &[Encapsulation, Decapsulation]),
+    ("TUNNEL_*", &[Encapsulation, Decapsulation]),
+    ("UDP_CSUM", &[Decapsulation]),
     ("DEV_HDR", &[DriverOut]),
 ];
 
@@ -135,6 +142,22 @@ pub const FUNCTIONS: &[(&str, &[DropPoint])] = &[
     ("dev_hard_start_xmit", &[DriverOut]),
     ("validate_xmit_skb*", &[DriverOut]),
     ("br_*", &[Bridge]),
+    ("vxlan_rcv", &[Decapsulation]),
+    ("vxlan_*", &[Encapsulation, Decapsulation]),
+    ("geneve_udp_encap_recv", &[Decapsulation]),
+    ("geneve_*", &[Encapsulation, Decapsulation]),
+    ("gre_*", &[Encapsulation, Decapsulation]),
+    ("ipgre_*", &[Encapsulation]),
+    ("ipip*", &[Encapsulation, Decapsulation]),
+    ("sit_*", &[Encapsulation]),
+    ("tunnel4_rcv", &[Decapsulation]),
+    ("tunnel6*", &[Decapsulation]),
+    ("ip_tunnel_xmit", &[Encapsulation]),
+    ("ip_tunnel_rcv", &[Decapsulation]),
+    ("udp_queue_rcv_one_skb", &[Decapsulation]),
+    ("udpv6_queue_rcv_one_skb", &[Decapsulation]),
+    ("__udp4_lib_rcv", &[Decapsulation]),
+    ("__udp6_lib_rcv", &[Decapsulation]),
     ("veth_xmit", &[DriverOut]),
     ("sch_direct_xmit", &[DriverOut]),
     ("kfree_skb_list_reason", &[Qdisc]),
@@ -186,6 +209,12 @@ fn hook(drop: &Drop) -> Placed {
         Some(Bridge) => Placed::At(&[Bridge]),
         _ => Placed::At(&[NfInput, NfPrerouting, NfIngress, NfForward, NfOutput, NfPostrouting, NfEgress]),
     }
+}
+
+/// Reports whether the device of a tunnel freed the packet.
+pub fn is_of_tunnel(drop: &Drop) -> bool {
+    let of_tunnel = [Encapsulation, Decapsulation];
+    matches!(placed(drop), Placed::At(places) if places.iter().any(|place| of_tunnel.contains(place)))
 }
 
 /// Reports whether the event shows that the kernel's ICMP had the packet.

@@ -46,6 +46,9 @@ pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
     if let Some(steps) = followed::way::journey(evidence) {
         return steps;
     }
+    if let Some(layer) = &evidence.layer {
+        return layer.journey(evidence);
+    }
     let first = evidence.first_leg();
     let mut steps = vec![step(first, Side::Local, Station::Send, Must)];
     steps.extend(out(first, Side::Local));

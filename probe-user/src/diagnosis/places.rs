@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::path::{PathStep, Side, Station};
 use crate::model::{
+    netfilter::NetfilterHook,
     trace::ProgramSite,
     verdict::{Layer, StopHost},
 };
@@ -14,6 +15,8 @@ use crate::model::{
 /// Where in a host or between hosts a packet can die; in path order for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropPoint {
+    /// The device of a tunnel, which puts packets into others.
+    Encapsulation,
     /// The route of the send call.
     Call,
     /// The socket of the send call: its source address, its buffer.
@@ -80,6 +83,8 @@ pub enum DropPoint {
     SocketFilter,
     /// The socket's buffer.
     SocketBuffer,
+    /// The tunnel that takes packets out of others: its socket, and its device with their number.
+    Decapsulation,
 }
 
 use DropPoint::{
@@ -105,6 +110,7 @@ impl DropPoint {
             Network => Layer::Path,
             Xdp => Layer::Xdp,
             Icmp | Answer | RateLimit => Layer::Icmp,
+            Self::Encapsulation | Self::Decapsulation => Layer::Tunnel,
             Self::Source | SocketLookup | SocketFilter | SocketBuffer => Layer::Socket,
         }
     }
@@ -122,15 +128,15 @@ impl DropPoint {
     }
 
     /// Returns the netfilter hook, where it is one.
-    pub fn hook(self) -> Option<&'static str> {
+    pub fn hook(self) -> Option<NetfilterHook> {
         Some(match self {
-            NfOutput => "output",
-            NfPostrouting => "postrouting",
-            NfEgress => "egress",
-            NfIngress => "ingress",
-            NfPrerouting => "prerouting",
-            NfForward => "forward",
-            NfInput => "input",
+            NfOutput => NetfilterHook::Output,
+            NfPostrouting => NetfilterHook::Postrouting,
+            NfEgress => NetfilterHook::Egress,
+            NfIngress => NetfilterHook::Ingress,
+            NfPrerouting => NetfilterHook::Prerouting,
+            NfForward => NetfilterHook::Forward,
+            NfInput => NetfilterHook::Input,
             _ => return None,
         })
     }
@@ -226,6 +232,9 @@ pub fn lies_between(from: &PathStep, to: &PathStep, far: Whose, family: Family) 
     if is_inwards(to) && (!is_inwards(from) || from.leg != to.leg) {
         return crossing(from, to, far);
     }
+    if from.checkpoint.station == Station::Encap {
+        return vec![here(DropPoint::Encapsulation)];
+    }
     if is_bridged(from, to) {
         return vec![here(Bridge)];
     }
@@ -266,8 +275,11 @@ fn is_bridged(from: &PathStep, to: &PathStep) -> bool {
 /// IPv4 puts fragments together before the input hook (`ip_local_deliver`), IPv6 behind it, as the extension header that
 /// they are (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.
 fn before(station: Station, family: Family) -> &'static [DropPoint] {
-    let Station::Hop(hop) = station else {
-        return if station == Station::Recv { &[CgroupIn, SocketLookup, SocketFilter, SocketBuffer] } else { &[] };
+    let hop = match station {
+        Station::Hop(hop) => hop,
+        Station::Recv => return &[CgroupIn, SocketLookup, SocketFilter, SocketBuffer],
+        Station::Decap => return &[DropPoint::Decapsulation],
+        Station::Send | Station::Encap | Station::Port(..) => return &[],
     };
     match hop {
         Hop::NfInputFirst if family == Family::V6 => &[RouteIn, NfForward],

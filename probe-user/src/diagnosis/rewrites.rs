@@ -13,7 +13,7 @@ use super::{
     path::{Checkpoint, Side, Station},
     tracking,
 };
-use crate::model::trace::ProbePassage;
+use crate::model::{netfilter::NetfilterHook, trace::ProbePassage};
 
 /// What a packet was like at a hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) ->
 /// Returns what a hop or an interface in between saw of a probe.
 fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<ProbePassage> {
     match at.station {
-        Station::Send | Station::Recv => None,
+        Station::Send | Station::Recv | Station::Encap | Station::Decap => None,
         Station::Hop(hop) => super::alterations::step(evidence, leg, at.host, hop, probe),
         Station::Port(hop, _) if hooks::is_hook(hop) => {
             hooks::seen(evidence.place(at.host)?, hop, leg)?.get(&probe).copied()
@@ -167,13 +167,13 @@ impl Rewrite {
 }
 
 /// Returns the netfilter hook between two hops that are its ends.
-fn hook(before: Hop, after: Hop) -> Option<&'static str> {
+fn hook(before: Hop, after: Hop) -> Option<NetfilterHook> {
     Some(match (before, after) {
-        (Hop::NfOutputFirst, Hop::NfOutputLast) => "output",
-        (Hop::NfPostroutingFirst, Hop::NfPostroutingLast) => "postrouting",
-        (Hop::NfPreroutingFirst, Hop::NfPreroutingLast) => "prerouting",
-        (Hop::NfInputFirst, Hop::NfInputLast) => "input",
-        (Hop::NfForwardFirst, Hop::NfForwardLast) => "forward",
+        (Hop::NfOutputFirst, Hop::NfOutputLast) => NetfilterHook::Output,
+        (Hop::NfPostroutingFirst, Hop::NfPostroutingLast) => NetfilterHook::Postrouting,
+        (Hop::NfPreroutingFirst, Hop::NfPreroutingLast) => NetfilterHook::Prerouting,
+        (Hop::NfInputFirst, Hop::NfInputLast) => NetfilterHook::Input,
+        (Hop::NfForwardFirst, Hop::NfForwardLast) => NetfilterHook::Forward,
         _ => return None,
     })
 }

@@ -21,6 +21,12 @@ pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
     }
 }
 
+/// What becomes of the packets that carry probes, as a clause about them that begins with `which`.
+pub(super) fn of_carried(stop: &Stop, evidence: &Evidence) -> String {
+    let diagnosis = super::verdict::diagnose(evidence);
+    Teller { diagnosis: &diagnosis, evidence }.stop(stop)
+}
+
 struct Teller<'a> {
     diagnosis: &'a Diagnosis,
     evidence: &'a Evidence,
@@ -45,6 +51,9 @@ impl Teller<'_> {
     /// Returns `All 10 requests`, `The request`, `3 of 10 requests`.
     fn packets(&self, count: usize, leg: Echo) -> String {
         let sent = self.diagnosis.sent;
+        if self.evidence.layer.is_some() {
+            return "which".to_owned();
+        }
         match count {
             1 if sent == 1 => format!("The {}", counted(1, leg).trim_start_matches("1 ")),
             count if count == sent => format!("All {}", counted(count, leg)),
@@ -221,6 +230,9 @@ impl Teller<'_> {
                 format!("{packets} left {from} and never reached {to}: {who}")
             }
             (StopHost::Beyond, _) => self.beyond(stop, &packets, one),
+            (StopHost::Peer, Echo::Reply) if self.evidence.layer.is_some() => {
+                format!("{packets} {were} {}", placed(&by, &format!("on {far} itself")))
+            }
             (StopHost::Peer, Echo::Reply) if !unasked => {
                 format!("{packets} that {far} made {were} {}", placed(&by, &format!("on {far} itself")))
             }
@@ -263,6 +275,7 @@ impl Teller<'_> {
         let at = |checkpoint: Checkpoint| match checkpoint.station {
             Station::Send => format!("{}'s send call", self.evidence.name(checkpoint.host)),
             Station::Recv => format!("{}'s reading", self.evidence.name(checkpoint.host)),
+            Station::Encap | Station::Decap => format!("the tunnel of {}", self.evidence.name(checkpoint.host)),
             Station::Hop(hop) | Station::Port(hop, _) => {
                 format!("{}'s {}", self.evidence.name(checkpoint.host), hop.name())
             }
@@ -392,6 +405,7 @@ impl Teller<'_> {
                 named(if stop.leg == self.sent_leg() { "refused by the socket" } else { "dropped at the socket" })
             }
             Layer::Path => "lost".to_owned(),
+            Layer::Tunnel => named("dropped by the tunnel"),
         }
     }
 }

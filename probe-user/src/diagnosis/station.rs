@@ -25,6 +25,10 @@ pub enum Station {
     Hop(Hop),
     /// The program that reads the reply.
     Recv,
+    /// The device of a tunnel, which puts probes into other packets.
+    Encap,
+    /// The device of a tunnel, which takes them out again.
+    Decap,
     /// A program in the kernel that sees every network namespace, at this one of a place's interfaces, by its number
     /// among [`crate::model::trace::PlaceTrace::ports`]; or at [`ANY_PORT`].
     Port(Hop, u8),
@@ -70,6 +74,8 @@ impl Station {
             Self::Send => "send",
             Self::Hop(hop) | Self::Port(hop, _) => hop.name(),
             Self::Recv => "recv",
+            Self::Encap => "encap",
+            Self::Decap => "decap",
         }
     }
 
@@ -78,6 +84,8 @@ impl Station {
         match name {
             "send" => Some(Self::Send),
             "recv" => Some(Self::Recv),
+            "encap" => Some(Self::Encap),
+            "decap" => Some(Self::Decap),
             name => Hop::named(name).map(Self::Hop),
         }
     }
@@ -123,7 +131,7 @@ impl JsonSchema for Station {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let hops = probe_ebpf::hop::HOPS.iter().map(|row| row.name);
-        let names: Vec<&str> = ["send"].into_iter().chain(hops).chain(["recv"]).collect();
+        let names: Vec<&str> = ["send"].into_iter().chain(hops).chain(["recv", "encap", "decap"]).collect();
         json_schema!({ "type": "string", "enum": names })
     }
 }

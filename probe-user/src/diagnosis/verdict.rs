@@ -4,6 +4,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
     Diagnosis, Evidence, ProbeMode, advice, alterations, between,
+    carried::{self, Crossing},
     document::{
         BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Outcome, Place, PlaceRole, SideCosts, SideFacts,
         Sides, Stop, Verdict, Witness,
@@ -28,7 +29,8 @@ use crate::{
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let ledger = Ledger::new(evidence);
     let rewrites = rewrites::find(&ledger, evidence);
-    let mut stops: Vec<Stop> = stops(&ledger, &rewrites, evidence);
+    let crossings = carried::crossings(&ledger, evidence);
+    let mut stops: Vec<Stop> = stops(&ledger, (&rewrites, &crossings), evidence);
     stops.sort_by_key(|stop| Reverse(stop.packets));
     let alterations = alterations::find(&ledger, evidence);
     let answered = answered(&ledger, evidence);
@@ -38,8 +40,18 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
     let mut notes = alterations::notes(evidence);
     notes.extend(rewrites::other_ways(evidence));
-    let (places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
+    let carried = carried::stretches(&crossings);
+    let (mut places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
     notes.extend(ways::notes(evidence, &vias, &places, &stops));
+    for (side, leg, interfaces) in carried::met(&crossings) {
+        let known = places.iter().position(|known| known.side == side).unwrap_or_else(|| {
+            places.push(Place { interfaces, ..place(evidence, side) });
+            places.len() - 1
+        });
+        if !places[known].legs.contains(&leg) {
+            places[known].legs.push(leg);
+        }
+    }
     let mut diagnosis = Diagnosis {
         target: evidence.target.clone(),
         sides: Sides {
@@ -64,6 +76,8 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         followed: evidence.following.as_ref().map(|following| following.run.clone()),
         controls: evidence.controls.clone(),
         hops: hops(&ledger, evidence),
+        carried,
+        carried_by: evidence.layer.as_ref().map(|layer| layer.tunnel.kind.clone()),
         rtt_ns: timing::round_trips(evidence),
         stages: timing::stages(evidence),
         accounting: costs(evidence),
@@ -110,12 +124,22 @@ fn confidence(outcome: Outcome, stops: &[Stop], ledger: &Ledger, evidence: &Evid
     }
 }
 
-fn stops(ledger: &Ledger, rewrites: &[Rewrite], evidence: &Evidence) -> Vec<Stop> {
+fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evidence: &Evidence) -> Vec<Stop> {
     let gaps = ledger.gaps(evidence).into_iter().flat_map(|gap| gap.split(evidence));
-    gaps.filter_map(|gap| stop(&gap, rewrites, evidence)).collect()
+    let of_gap = |gap: Gap| {
+        let own = stop(&gap, rewrites, evidence)?;
+        // What was said of the very probes comes before what is known of the packets that carry them.
+        let told = own.cause.icmp.is_some() || own.witnesses.contains(&Witness::DropEvent);
+        let open = matches!(own.place, DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn);
+        let silent = !told && open;
+        let carried = carried::of_gap(&gap, &own, crossings, evidence).filter(|_| silent);
+        Some(carried.unwrap_or_else(|| vec![own]))
+    };
+    gaps.filter_map(of_gap).flatten().collect()
 }
 
-fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
+/// What stops the packets of a gap.
+pub(super) fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
     let ruling = rules::judge(gap, evidence)?;
     let chosen = *ruling.spots.first()?;
     let candidates = candidates(&ruling);
@@ -138,6 +162,7 @@ fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
         candidates,
         blind: gap.blind.clone(),
         drop_events: gap.events(evidence).len(),
+        carried: None,
         told: None,
         meaning: String::new(),
         advice: String::new(),

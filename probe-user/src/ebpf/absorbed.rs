@@ -170,6 +170,7 @@ mod tests {
             requests,
             source_given: false,
             further: Vec::new(),
+            tunnels: Vec::new(),
             numbered_from: None,
         };
         let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();

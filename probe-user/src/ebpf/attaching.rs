@@ -13,6 +13,7 @@ use probe_ebpf::{
     Family, Hop,
     contract::{drops::DropConfig, journey::Numbers, offsets::Offsets},
     names,
+    tunnel::Tunnels,
 };
 
 use self::parallel::Task;
@@ -57,7 +58,8 @@ pub(crate) struct AttachedHops {
     pub(crate) xdp_mode: XdpAttachment,
 }
 
-/// Attaches every hop that this kernel has, in the calling thread's network namespace.
+/// Attaches every hop that this kernel has, in the calling thread's network namespace. `tunnels` are those that are opened
+/// from the beginning.
 ///
 /// # Errors
 /// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched becomes blind, which is no error.
@@ -65,17 +67,19 @@ pub(crate) fn attach(
     request: &WatchRequest,
     follow: Option<FollowJob>,
     device: Option<&Device>,
-    running: &RunningKernel,
+    (running, tunnels): (&RunningKernel, &Tunnels),
 ) -> Result<AttachedHops, KernelError> {
     let nic = device.map(|device| Nic::of(device, request)).transpose()?;
     let families = families(request, follow);
+    // What carries a probe may be of the other IP version.
+    let hooked = if tunnels.is_empty() { families.clone() } else { vec![Family::V4, Family::V6] };
     let mut programs = read(request, (follow, &families), device, (running.offsets(), running.drop_config()))?;
     let maps = Maps::of(&programs);
     let mut left = Share::whole(&mut programs);
     // First those that wait longest for the kernel: the others are verified meanwhile.
     let mut tasks = nic.as_ref().map_or_else(Vec::new, |nic| nic.tasks(&mut left));
     tasks.extend(traces(&mut left, running));
-    tasks.push(Box::new(move || attach_netfilter(&maps, running, &families)));
+    tasks.push(Box::new(move || attach_netfilter(&maps, running, &hooked)));
     for hop in hops::cgroup::HOPS {
         let share = left.split_off(&[hop.row().program]);
         tasks.push(Box::new(move || attach_cgroup(share, hop)));

@@ -1,4 +1,4 @@
-//! Reads the crossings: which probe passed which device of another network namespace.
+//! Reads the crossings: which probe passed which other device than the watched one.
 
 use std::{collections::BTreeMap, net::IpAddr, net::Ipv6Addr, sync::atomic::Ordering};
 
@@ -6,7 +6,7 @@ use aya::Ebpf;
 use probe_ebpf::{
     Hop, Passage,
     contract::{
-        crossing::{CROSSING_HOPS, CROSSINGS_OF_PROBE, MAX_SITES, crossing_index},
+        crossing::{CROSSING_HOPS, CROSSINGS_OF_PROBE, MAX_SITES, crossing_index, site_of},
         kind::Echo,
         names,
     },
@@ -34,6 +34,8 @@ pub struct SiteCrossings {
     pub netns: u32,
     /// The index of the interface in it.
     pub ifindex: u32,
+    /// How many layers of tunnels the probes had around them there.
+    pub layers: u8,
     /// What each hop saw of requests and of replies.
     pub hops: BTreeMap<Hop, (PassagesByProbe, PassagesByProbe)>,
 }
@@ -79,6 +81,7 @@ impl Crossings {
         };
         let hops = (0..).zip(CROSSING_HOPS);
         let hops = hops.map(|(number, hop)| (hop, (leg(number, Echo::Request), leg(number, Echo::Reply)))).collect();
-        SiteCrossings { netns: (word >> 32) as u32, ifindex: word as u32, hops }
+        let (netns, ifindex, layers) = site_of(word);
+        SiteCrossings { netns, ifindex, layers, hops }
     }
 }

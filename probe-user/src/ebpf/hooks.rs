@@ -1,4 +1,4 @@
-//! Reads what netfilter's hooks of other network namespaces saw, and gives those namespaces their slots.
+//! Reads what netfilter's hooks of other network namespaces saw, and those of any inside the packets of tunnels, and gives those namespaces their slots.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use aya::{
 use probe_ebpf::{
     Hop, Passage,
     contract::{
-        hook::{HOOK_HOPS, HOOKS_OF_PROBE, MAX_HOOKED, hook_index},
+        hook::{HOOK_HOPS, HOOKS_OF_PROBE, MAX_HOOKED, hook_index, hook_key},
         kind::Echo,
         names,
     },
@@ -33,7 +33,7 @@ pub type PassagesByHop = BTreeMap<Hop, (PassagesByProbe, PassagesByProbe)>;
 /// The maps of hooks: the slots, and in this process's memory what was seen.
 #[derive(Debug)]
 pub struct Hooks {
-    slots: HashMap<MapData, u32, u32>,
+    slots: HashMap<MapData, u64, u32>,
     given: u32,
     passages: Mapped,
     probes: u16,
@@ -52,17 +52,19 @@ impl Hooks {
         Ok(Self { slots, given: 0, passages, probes })
     }
 
-    /// Gives the namespace with the inode `netns` a slot: from here on, what passes programs that are attached in it is
-    /// noted there. None where every slot is taken.
+    /// Gives the namespace with the inode `netns` a slot for probes with so many layers of tunnels around them: from here on,
+    /// those that pass programs that are attached in it are noted there. None where every slot is taken.
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub fn give(&mut self, netns: u32) -> Result<Option<u32>, KernelError> {
+    pub fn give(&mut self, netns: u32, layers: u8) -> Result<Option<u32>, KernelError> {
         if self.given >= MAX_HOOKED {
             return Ok(None);
         }
         let slot = self.given;
-        self.slots.insert(netns, slot, 0).map_err(|source| KernelError::of_map(names::HOOK_SLOTS, source))?;
+        self.slots
+            .insert(hook_key(netns, layers), slot, 0)
+            .map_err(|source| KernelError::of_map(names::HOOK_SLOTS, source))?;
         self.given += 1;
         Ok(Some(slot))
     }

@@ -163,6 +163,8 @@ impl Job {
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
             everywhere: u32::from(self.journey.is_some_and(|journey| journey.everywhere)),
+            opens: u32::from(self.journey.is_some_and(|journey| journey.crossings > 0)),
+            reserved: 0,
             numbered: u32::from(numbered.is_some()),
             id: follow.and_then(|follow| follow.request.id).map_or(number(|numbers| numbers.id), u32::from),
             first_seq: number(|numbers| numbers.first_seq),
@@ -217,8 +219,6 @@ impl Job {
             ]);
             if journey.crossings > 0 {
                 sizes.extend(crossings::map_sizes(journey.crossings));
-            }
-            if journey.crossings > 0 && journey.everywhere {
                 sizes.extend(hooks::map_sizes(journey.crossings));
             }
         }

@@ -13,7 +13,10 @@ use serde_json::Value;
 
 use self::listing::Listing;
 use super::{command, iptables, or_log, trace_rules};
-use crate::model::trace::{Finding, TrackingRule};
+use crate::model::{
+    netfilter::{NetfilterHook, TableFamily},
+    trace::{Finding, TrackingRule},
+};
 
 /// Lists the base chains that packets of `family` at `interface` pass, of nftables (which iptables-nft writes to as well)
 /// and of the older iptables.
@@ -37,13 +40,13 @@ fn add_rules(findings: &mut Vec<Finding>, of: Family) {
     let mut tracking = Vec::new();
     for finding in findings.iter_mut() {
         let Finding::Chain { family, table, chain, hook, ending, limits, .. } = finding else { continue };
-        (*ending, *limits) = listing.of_chain((family, table, chain), of);
-        for (act, rule, elements) in listing.tracking((family, table, chain), of) {
+        (*ending, *limits) = listing.of_chain((family.name(), table, chain), of);
+        for (act, rule, elements) in listing.tracking((family.name(), table, chain), of) {
             tracking.push(Finding::TrackingRule(TrackingRule {
                 act,
-                family: family.clone(),
+                family: Some(*family),
                 table: table.clone(),
-                hook: hook.clone(),
+                hook: Some(*hook),
                 chain: rule.chain,
                 rule: rule.rule,
                 handle: rule.handle,
@@ -119,8 +122,8 @@ impl<'a> Ruleset<'a> {
         let (family, table, name) = place(chain, "name")?;
         let policy = text(chain, "policy").unwrap_or("accept");
         Some(Finding::Chain {
-            family: family.to_owned(),
-            hook: text(chain, "hook")?.to_owned(),
+            family: TableFamily::named(family)?,
+            hook: NetfilterHook::named(text(chain, "hook")?)?,
             table: table.to_owned(),
             chain: name.to_owned(),
             policy: policy.to_owned(),
@@ -223,7 +226,7 @@ mod tests {
         let document = serde_json::from_str(RULESET).expect("JSON");
         let row = |finding| match finding {
             Finding::Chain { family, hook, table, chain, can_drop, .. } => {
-                (format!("{family} {table} {chain}"), hook, can_drop)
+                (format!("{family} {table} {chain}"), hook.to_string(), can_drop)
             }
             other => panic!("{other:?}"),
         };

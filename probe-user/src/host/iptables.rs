@@ -8,13 +8,16 @@ use std::{
 use probe_ebpf::Family;
 
 use super::{chains::tracking, command, or_log};
-use crate::model::trace::{Finding, TrackingRule};
+use crate::model::{
+    netfilter::{NetfilterHook, TableFamily},
+    trace::{Finding, TrackingRule},
+};
 
 /// Lists the built-in chains of the tables that exist. Runs no program if there are none: asking would load them.
 pub fn look_up(family: Family) -> Vec<Finding> {
     let (file, program, name) = match family {
-        Family::V4 => ("ip_tables_names", "iptables-legacy-save", "ip"),
-        Family::V6 => ("ip6_tables_names", "ip6tables-legacy-save", "ip6"),
+        Family::V4 => ("ip_tables_names", "iptables-legacy-save", TableFamily::Ip),
+        Family::V6 => ("ip6_tables_names", "ip6tables-legacy-save", TableFamily::Ip6),
     };
     let tables = legacy_tables(file);
     if tables.is_empty() {
@@ -27,7 +30,7 @@ pub fn look_up(family: Family) -> Vec<Finding> {
 }
 
 /// Lists the usual chains of tables that can't be read: what drops is most likely in `filter`.
-fn unread(tables: &[String], family: &str) -> Vec<Finding> {
+fn unread(tables: &[String], family: TableFamily) -> Vec<Finding> {
     let chains: &[&str] =
         if tables.iter().any(|table| table == "filter") { &["INPUT", "FORWARD", "OUTPUT"] } else { &[] };
     let of_filter = chains.iter().filter_map(|chain| finding(family, "filter", chain, "unknown", true));
@@ -46,7 +49,7 @@ struct Table<'a> {
 }
 
 /// Parses the output of `iptables-save`: `*table`, `:CHAIN POLICY [packets:bytes]`, `-A CHAIN … -j TARGET …`, `COMMIT`.
-fn parse(text: &str, family: &str) -> Vec<Finding> {
+fn parse(text: &str, family: TableFamily) -> Vec<Finding> {
     let mut tables: Vec<Table<'_>> = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('*') {
@@ -102,7 +105,7 @@ impl<'a> Table<'a> {
 
 /// Returns the rules that decide what connection tracking does. Which hook a chain of the user's own is reached from is not
 /// worked out: those of `nat` and `raw` have one each for what comes in and what is sent.
-fn deciding(text: &str, family: &str) -> Vec<Finding> {
+fn deciding(text: &str, family: TableFamily) -> Vec<Finding> {
     let (mut table, mut rules) = ("", Vec::new());
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('*') {
@@ -115,9 +118,9 @@ fn deciding(text: &str, family: &str) -> Vec<Finding> {
         };
         rules.push(Finding::TrackingRule(TrackingRule {
             act,
-            family: family.to_owned(),
+            family: Some(family),
             table: table.to_owned(),
-            hook: chain.to_lowercase(),
+            hook: NetfilterHook::named(chain),
             chain: chain.to_owned(),
             rule: line.to_owned(),
             handle: None,
@@ -144,18 +147,10 @@ pub(super) fn ends(target: &str) -> bool {
     matches!(target, "DROP" | "REJECT" | "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TARPIT" | "STEAL" | "DELUDE" | "CHAOS")
 }
 
-fn finding(family: &str, table: &str, chain: &str, policy: &str, can_drop: bool) -> Option<Finding> {
-    let hook = match chain {
-        "PREROUTING" => "prerouting",
-        "INPUT" => "input",
-        "FORWARD" => "forward",
-        "OUTPUT" => "output",
-        "POSTROUTING" => "postrouting",
-        _ => return None,
-    };
+fn finding(family: TableFamily, table: &str, chain: &str, policy: &str, can_drop: bool) -> Option<Finding> {
     Some(Finding::Chain {
-        family: family.to_owned(),
-        hook: hook.to_owned(),
+        family,
+        hook: NetfilterHook::named(chain)?,
         table: table.to_owned(),
         chain: chain.to_owned(),
         policy: policy.to_owned(),
@@ -194,10 +189,10 @@ COMMIT
     #[test]
     fn built_in_chains_are_told_with_what_they_lead_to() {
         let row = |finding| match finding {
-            Finding::Chain { hook, table, policy, can_drop, .. } => (table, hook, policy, can_drop),
+            Finding::Chain { hook, table, policy, can_drop, .. } => (table, hook.to_string(), policy, can_drop),
             other => panic!("{other:?}"),
         };
-        let found: Vec<_> = parse(SAVED, "ip").into_iter().map(row).collect();
+        let found: Vec<_> = parse(SAVED, TableFamily::Ip).into_iter().map(row).collect();
         let expected = [
             ("raw", "prerouting", "accept", false),
             ("raw", "output", "accept", false),
@@ -212,17 +207,17 @@ COMMIT
 
     #[test]
     fn rules_that_decide_tracking_are_told_with_their_table() {
-        let told = deciding(SAVED, "ip");
+        let told = deciding(SAVED, TableFamily::Ip);
         let [Finding::TrackingRule(rule)] = told.as_slice() else { panic!("{told:?}") };
-        assert_eq!((rule.table.as_str(), rule.hook.as_str(), rule.legacy), ("raw", "prerouting", true));
+        assert_eq!((rule.table.as_str(), rule.hook, rule.legacy), ("raw", Some(NetfilterHook::Prerouting), true));
     }
 
     #[test]
     fn tables_that_cannot_be_read_may_drop() {
-        let chains = unread(&["nat".to_owned(), "filter".to_owned()], "ip6");
+        let chains = unread(&["nat".to_owned(), "filter".to_owned()], TableFamily::Ip6);
         assert_eq!(chains.len(), 4);
         assert!(chains[..3].iter().all(|chain| matches!(chain, Finding::Chain { can_drop: true, .. })));
         assert!(matches!(&chains[3], Finding::TrackingRule(_)));
-        assert_eq!(unread(&["mangle".to_owned()], "ip"), []);
+        assert_eq!(unread(&["mangle".to_owned()], TableFamily::Ip), []);
     }
 }

@@ -15,8 +15,8 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 
 use super::or_log;
-use crate::model::request::EchoFlow;
 use crate::model::trace::Finding;
+use crate::model::{netfilter::TableFamily, request::EchoFlow};
 use event::{TraceEnd, TraceEvent, TracedPacket};
 
 /// `NFNLGRP_NFTRACE` of `include/uapi/linux/netfilter/nfnetlink.h`.
@@ -102,14 +102,14 @@ fn why(error: &io::Error) -> String {
 }
 
 /// The listings of tables that were already requested.
-type Texts = BTreeMap<(String, String), String>;
+type Texts = BTreeMap<(TableFamily, String), String>;
 
 fn finding(end: TraceEnd, packets: u64, texts: &mut Texts) -> Finding {
     let rule = match end.handle {
         None => "policy drop".to_owned(),
         Some(handle) => {
-            let place = (end.family.clone(), end.table.clone());
-            let listing = texts.entry(place).or_insert_with(|| text::list(&end.family, &end.table));
+            let place = (end.family, end.table.clone());
+            let listing = texts.entry(place).or_insert_with(|| text::list(end.family, &end.table));
             text::rule(listing, &end.chain, handle).unwrap_or_default()
         }
     };

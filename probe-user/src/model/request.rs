@@ -44,6 +44,10 @@ pub struct WatchRequest {
     /// [`MAX_FURTHER`].
     #[serde(default)]
     pub further: Vec<IpAddr>,
+    /// How packets of the other end's tunnels are known ([`super::trace::tunnel::to_words`]): probes are looked for inside
+    /// of these too, besides those of this end's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tunnels: Vec<u32>,
     /// The sequence number of the first probe, where packets without a mark are probes too: those with
     /// [`WatchRequest::id`] and one of the run's numbers, from or to one of its two ends. Only where requests pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ pub mod routing;
 pub mod socket;
 pub mod tracking;
 pub mod tun_program;
+pub mod tunnel;
 pub mod via;
 
 use probe_ebpf::Echo;
@@ -31,8 +32,10 @@ pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
 pub use self::tun_program::TunProgram;
+pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
 use super::attach::XdpAttachment;
+use super::netfilter::{NetfilterHook, TableFamily};
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,6 +59,10 @@ pub struct HostTrace {
     /// Other network namespaces of its kernel that probes crossed or ended in; of a host in between its own, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceTrace>,
+    /// What was seen of probes inside the packets of tunnels, in every network namespace of its kernel that these met or
+    /// that has a tunnel of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<PlaceTrace>,
     /// Packets of ARP and neighbour discovery about the run's addresses, where that was looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbour: Vec<NeighbourPacket>,
@@ -80,6 +87,9 @@ pub struct HostFacts {
     /// The inode of its network namespace; 0: not known.
     #[serde(default)]
     pub netns: u64,
+    /// How packets of the tunnels of its network namespace are known ([`tunnel::to_words`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tunnels: Vec<u32>,
     /// What tells its kernel, from one start to the next, from every other (`boot_id`); empty: not known.
     #[serde(default)]
     pub boot: String,
@@ -235,10 +245,10 @@ pub enum Finding {
     },
     /// A netfilter base chain at a hook where packets were dropped.
     Chain {
-        /// `ip`, `ip6`, `inet`, `netdev`.
-        family: String,
-        /// `prerouting`, `input`, `forward`, `output`, `postrouting`, `ingress`, `egress`.
-        hook: String,
+        /// That of its table.
+        family: TableFamily,
+        /// Where packets meet it.
+        hook: NetfilterHook,
         /// Its table.
         table: String,
         /// Its name.
@@ -259,8 +269,8 @@ pub enum Finding {
     },
     /// The very rule that ended packets, where rules were traced (`--trace-rules`).
     Rule {
-        /// `ip`, `ip6`, `inet`, `bridge`, `netdev`.
-        family: String,
+        /// That of its table.
+        family: TableFamily,
         /// Its table.
         table: String,
         /// Its chain.

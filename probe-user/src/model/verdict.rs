@@ -75,6 +75,8 @@ pub enum Layer {
     Icmp,
     /// Between two hosts.
     Path,
+    /// The device of a tunnel.
+    Tunnel,
 }
 
 impl Outcome {
@@ -130,6 +132,7 @@ impl Layer {
             Self::Ip => "ip",
             Self::Icmp => "icmp",
             Self::Path => "path",
+            Self::Tunnel => "tunnel",
         }
     }
 }

@@ -41,6 +41,11 @@ impl NeighbourLog {
         }
     }
 
+    /// Returns the namespaces in which any packet was met.
+    pub(super) fn met(&self) -> BTreeSet<u32> {
+        self.events.iter().map(|event| event.site.netns).collect()
+    }
+
     /// Returns the namespaces that questions for one of `addresses` reached, where these were asked in the namespaces `of` and
     /// stay open: not answered, answered by several, or with an answer that was thrown away. Those come first that freed
     /// something or answered.
@@ -98,6 +103,7 @@ impl NeighbourLog {
                     _ => return None,
                 },
                 interface: interface(event.site.ifindex),
+                layers: event.layers,
                 about: event_address(event.message.about),
                 asker: event_address(event.message.asker),
                 lladdr: link_facts::lladdr(&event.message.lladdr),

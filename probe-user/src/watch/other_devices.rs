@@ -132,6 +132,7 @@ mod tests {
         let site = SiteCrossings {
             netns: 1,
             ifindex: 7,
+            layers: 0,
             hops: [(Hop::NetifIn, (BTreeMap::new(), [(3, passage)].into()))].into(),
         };
         let watched = HopTrace::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };

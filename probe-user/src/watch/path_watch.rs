@@ -16,6 +16,7 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 
 pub use self::passing::PassingWatch;
 use super::{
+    carried::Carried,
     drops::DropNames,
     hooks::PlaceHooks,
     lookups::{
@@ -36,12 +37,15 @@ use crate::{
     host::{
         device::{self, Device},
         namespace::boot_id,
-        neighbour, or_log,
+        neighbour, or_log, tunnel,
     },
     model::{
         attach::XdpAttachment,
         request::{EchoFlow, HostRole, WatchRequest},
-        trace::{Accounting, Drop, Finding, HookTrace, HopTrace, HostFacts, HostTrace, Taken},
+        trace::{
+            Accounting, Drop, Finding, HookTrace, HopTrace, HostFacts, HostTrace, Taken,
+            tunnel::{known, of_words, to_words},
+        },
     },
     watch::Watching,
 };
@@ -59,6 +63,7 @@ use crate::{
         neighbours::NeighbourRing,
         running::RunningKernel,
         tallies::SkipMap,
+        tunnels::TunnelMap,
     },
     host::{symbols::Awaited, trace_rules::TraceRules},
 };
@@ -76,6 +81,7 @@ pub struct PathWatch {
     symbols: Awaited,
     drops: Vec<Drop>,
     netns: u64,
+    everywhere: bool,
     role: HostRole,
     since_ns: u64,
     ifindex: u32,
@@ -84,6 +90,9 @@ pub struct PathWatch {
     followed: Option<FollowedMaps>,
     sights: u32,
     places: Option<Places>,
+    hooks: Option<PlaceHooks>,
+    carried: Option<Carried>,
+    tunnels: TunnelMap,
     neighbours: NeighbourLog,
     flow: EchoFlow,
     lookups: Lookups,
@@ -138,19 +147,29 @@ impl PathWatch {
             ids: vec![request.id],
             source_given: request.source_given || request.role == HostRole::Receiver,
         };
+        let own = if request.crosses() { or_log("tunnels", tunnel::devices()).unwrap_or_default() } else { Vec::new() };
+        let mut tunnels = known(&own);
+        tunnels.add(&of_words(&request.tunnels));
         let (attached, lookups, tracked) = thread::scope(|scope| {
             let lookups = scope.spawn(|| (Lookups::begin(&flow), TrackedBefore::read(&flow, request.everywhere)));
-            let attached = attach(request, follow, device.as_ref(), &running);
+            let attached = attach(request, follow, device.as_ref(), (&running, &tunnels));
             let (lookups, tracked) = lookups.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
             (attached, lookups, tracked)
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let followed = follow.map(|_| FollowedMaps::take(&mut programs)).transpose()?;
         let crossings = request.crosses().then(|| Crossings::take(&mut programs, request.probes)).transpose()?;
-        let hooks = (request.crosses() && request.everywhere).then(|| Hooks::take(&mut programs, request.probes));
-        let hooks = hooks.transpose()?.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, families(request, follow)));
-        let facts = facts(request, device.as_ref(), xdp_mode);
-        let places = || Places::new(flow.clone(), request.role, hooks, blind.clone());
+        let hooks = request.crosses().then(|| Hooks::take(&mut programs, request.probes)).transpose()?;
+        let mut hooks = hooks.map(|hooks| PlaceHooks::new(hooks, &links.netfilter, families(request, follow)));
+        let facts = HostFacts { tunnels: to_words(&known(&own)), ..facts(request, device.as_ref(), xdp_mode) };
+        let mut opened = TunnelMap::take(&mut programs)?;
+        opened.learn(&tunnels)?;
+        if let Some(hooks) = hooks.as_mut().filter(|_| !tunnels.is_empty()) {
+            hooks.enter_own(facts.netns as u32, &blind);
+        }
+        let carried =
+            request.crosses().then(|| Carried::new((request.role, facts.netns), vec![request.id], blind.clone(), own));
+        let places = || Places::new(flow.clone(), request.role, blind.clone());
         let places = match request.role {
             HostRole::Router => Some(places().with(facts.netns)),
             HostRole::Sender | HostRole::Receiver => request.everywhere.then(places),
@@ -163,6 +182,7 @@ impl PathWatch {
         });
         Ok(Self {
             netns: facts.netns,
+            everywhere: request.everywhere,
             role: request.role,
             since_ns: monotonic_ns(),
             facts,
@@ -184,6 +204,9 @@ impl PathWatch {
             followed,
             sights: follow.map_or(0, |follow| follow.sights()),
             places,
+            hooks,
+            carried,
+            tunnels: opened,
             neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
             flow: flow.clone(),
             lookups,
@@ -213,8 +236,9 @@ impl PathWatch {
         let skips = self.skips.read()?;
         let skipped = |skip: Skip| skips.get(&skip).copied().unwrap_or(0);
         let sites = self.crossings.as_ref().map(Crossings::read).unwrap_or_default();
+        let (plain, carried): (Vec<_>, Vec<_>) = sites.into_iter().partition(|site| site.layers == 0);
         let (here, elsewhere): (Vec<_>, Vec<_>) =
-            sites.into_iter().partition(|site| is_here(self.role, self.netns, site.netns));
+            plain.into_iter().partition(|site| is_here(self.role, self.netns, site.netns));
         let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
         let ports = other_devices::ports(&hops, &here, self.ifindex);
         if let Some(places) = self.places.as_mut().filter(|_| self.role == HostRole::Router) {
@@ -222,6 +246,15 @@ impl PathWatch {
         }
         let other_devices = other_devices::merge(&mut hops, &here, self.ifindex);
         let full = self.crossings.as_ref().is_some_and(Crossings::full);
+        let known = self.tunnels.known();
+        let hooks = self.hooks.as_mut().filter(|_| self.everywhere).map(|hooks| (hooks, &known));
+        let places = self.places.as_mut().map(|places| places.look(elsewhere, full, hooks)).unwrap_or_default();
+        if let Some(places) = &mut self.places {
+            places.know(&self.neighbours.met());
+            self.tunnels.learn(&places.tunnels())?;
+        }
+        let hooks = self.hooks.as_mut().map(|hooks| (hooks, &known));
+        let carried = self.carried.as_mut().map(|layers| layers.look(carried, hooks)).unwrap_or_default();
         Ok(HostTrace {
             host: self.facts.clone(),
             hops,
@@ -235,7 +268,8 @@ impl PathWatch {
                 attach_ms: u64::try_from(self.attach_time.as_millis()).unwrap_or(u64::MAX),
                 bpf_ns_per_packet: 0,
             },
-            places: self.places.as_mut().map(|places| places.look(elsewhere, full)).unwrap_or_default(),
+            places,
+            carried,
             neighbour: Vec::new(),
         })
     }
@@ -258,6 +292,11 @@ impl PathWatch {
             let interface =
                 if_indextoname(event.site.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
             let drop = names.told(&event, interface);
+            if event.layers > 0 {
+                let at = (event.site.netns, event.site.ifindex);
+                self.carried.iter_mut().for_each(|carried| carried.dropped(event.layers, at, drop.clone()));
+                continue;
+            }
             let absorbed = |absorbing: &Absorbing| absorbing.ended(&drop, &self.journeys);
             if here && self.absorbing.as_ref().is_some_and(absorbed) {
                 continue;
@@ -281,6 +320,10 @@ impl Watching for PathWatch {
         // A run in which every probe was answered ends with a look; this takes some microseconds.
         sight.accounting.bpf_ns_per_packet = meter::per_packet(&self.meter.read(), &sight);
         Ok(sight)
+    }
+
+    fn learn_tunnels(&mut self, words: &[u32]) {
+        or_log("tunnels", self.tunnels.learn(&of_words(words)));
     }
 
     fn look_for_neighbours(&mut self) {
@@ -310,6 +353,7 @@ impl Watching for PathWatch {
 
     fn finish(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.look()?;
+        self.finish_carried(&mut sight);
         if self.role == HostRole::Router {
             self.finish_places(&mut sight);
             return Ok(sight);
@@ -328,6 +372,19 @@ impl Watching for PathWatch {
 }
 
 impl PathWatch {
+    /// Looks up what decides about the packets that carry the probes.
+    fn finish_carried(&mut self, sight: &mut HostTrace) {
+        self.neighbours.drain();
+        let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
+        let next = match neighbour::look_up(self.flow.local, self.flow.remote) {
+            Some(Finding::Neighbour { lladdr, .. }) => lladdr,
+            _ => None,
+        };
+        if let Some(carried) = &mut self.carried {
+            sight.carried = carried.finish(&sight.carried, next.as_deref(), &self.neighbours, &names);
+        }
+    }
+
     /// Looks up the places of a host in between, its own among them. Nothing is sent.
     fn finish_places(&mut self, sight: &mut HostTrace) {
         self.neighbours.drain();
@@ -405,6 +462,7 @@ fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: XdpAttachmen
         kernel: told(name.as_ref().map(nix::sys::utsname::UtsName::release)),
         xdp_mode,
         tunnel: device.and_then(Device::tunnel).map(str::to_owned),
+        tunnels: Vec::new(),
         netns: device::netns_inode().unwrap_or_default(),
         boot: boot_id(),
     }

@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
 };
 
-use probe_ebpf::{Echo, Hop};
+use probe_ebpf::{Echo, Hop, tunnel::Tunnels};
 
 use crate::{
     ebpf::crossings::SiteCrossings,
@@ -16,11 +16,11 @@ use crate::{
         namespace::Namespace,
         neighbour, or_log,
         policy::{self, RouteKey},
-        route, settings,
+        route, settings, tunnel,
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose},
+        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, TunnelFacts, tunnel::known},
     },
 };
 
@@ -55,20 +55,45 @@ pub(super) struct Places {
     own_hooks: Option<HookTrace>,
     /// The hops that this kernel does not tell of, and why.
     blind: BTreeMap<Hop, String>,
-    hooks: Option<PlaceHooks>,
+    /// What the hooks of each other namespace saw.
+    hooks: BTreeMap<u32, HookTrace>,
+    /// How many layers of tunnels the probes have around them that are told of.
+    layers: u8,
 }
 
 /// What is known of a namespace, looked up once.
 struct Known {
     namespace: Option<Namespace>,
     interfaces: BTreeMap<u32, String>,
+    tunnels: Vec<TunnelFacts>,
 }
 
 impl Places {
-    /// Begins with nothing; `hooks` are those of netfilter, where they can be watched, and `blind` the hops that cannot.
-    pub(super) fn new(flow: EchoFlow, role: HostRole, hooks: Option<PlaceHooks>, blind: BTreeMap<Hop, String>) -> Self {
-        let (sites, known, drops) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Self { sites, full: false, flow, role, known, drops, always: None, own_hooks: None, blind, hooks }
+    /// Begins with nothing; `blind` are the hops that cannot be watched.
+    pub(super) fn new(flow: EchoFlow, role: HostRole, blind: BTreeMap<Hop, String>) -> Self {
+        let (sites, known, drops, hooks) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { sites, full: false, flow, role, known, drops, always: None, own_hooks: None, blind, hooks, layers: 0 }
+    }
+
+    /// Tells of probes with so many layers of tunnels around them.
+    pub(super) fn inside(self, layers: u8) -> Self {
+        Self { layers, ..self }
+    }
+
+    /// Looks at what tunnels these namespaces have, up to as many as places are told of: questions for neighbours came there,
+    /// and may go on inside of packets.
+    pub(super) fn know(&mut self, inodes: &BTreeSet<u32>) {
+        let unknown = inodes.iter().filter(|inode| **inode != 0).take(MAX_PLACES);
+        for inode in unknown {
+            self.known.entry(*inode).or_insert_with(|| Known::of(*inode));
+        }
+    }
+
+    /// Returns how packets of the tunnels of all namespaces are known that were met so far.
+    pub(super) fn tunnels(&self) -> Tunnels {
+        let mut all = Tunnels::default();
+        self.known.values().for_each(|namespace| all.add(&known(&namespace.tunnels)));
+        all
     }
 
     /// Tells of the namespace with this inode in any case. Its hooks are those of the watch itself.
@@ -134,16 +159,25 @@ impl Places {
         }
     }
 
-    /// Returns what was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
-    pub(super) fn look(&mut self, sites: Vec<SiteCrossings>, full: bool) -> Vec<PlaceTrace> {
+    /// Returns what was seen so far at `sites`, without what would have to be looked up; `full`: there may be more. Hooks of further
+    /// namespaces are watched from now on, with those inside of tunnels where this run has any.
+    pub(super) fn look(
+        &mut self,
+        sites: Vec<SiteCrossings>,
+        full: bool,
+        hooks: Option<(&mut PlaceHooks, &Tunnels)>,
+    ) -> Vec<PlaceTrace> {
         (self.sites, self.full) = (sites, full);
         let mut places = self.seen(&[]);
+        let Some((hooks, tunnels)) = hooks else { return places };
+        let mut all = self.tunnels();
+        all.add(tunnels);
         let own = self.always.map(u64::from);
-        let is_own = |place: &PlaceTrace| Some(place.netns) == own;
-        for place in places.iter_mut().filter(|place| place.hooks.is_none() && !is_own(place)) {
-            let (Some(hooks), Ok(inode)) = (&mut self.hooks, u32::try_from(place.netns)) else { continue };
-            hooks.enter(inode, self.known.get(&inode).and_then(|known| known.namespace.as_ref()));
-            place.hooks = hooks.told(inode);
+        for place in places.iter_mut().filter(|place| Some(place.netns) != own) {
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            hooks.enter(inode, self.known.get(&inode).and_then(|known| known.namespace.as_ref()), !all.is_empty());
+            place.hooks = hooks.told(inode, self.layers);
+            self.hooks.extend(place.hooks.clone().map(|told| (inode, told)));
         }
         places
     }
@@ -216,6 +250,10 @@ impl Places {
             }
             let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses, &legs));
             place.findings = or_log("place", found).unwrap_or_default();
+            if self.layers > 0 {
+                let tunnels = namespace.run(|| or_log("tunnels", tunnel::look_up()).unwrap_or_default());
+                place.tunnels = or_log("place", tunnels).unwrap_or_default();
+            }
         }
         for place in &mut places {
             let Ok(inode) = u32::try_from(place.netns) else { continue };
@@ -255,9 +293,11 @@ impl Places {
             enter: known.enter(own),
             of_peer: false,
             of_via: None,
-            hooks: if own { self.own_hooks.clone() } else { self.hooks.as_ref().and_then(|hooks| hooks.told(inode)) },
+            hooks: if own { self.own_hooks.clone() } else { self.hooks.get(&inode).cloned() },
             findings: Vec::new(),
             neighbour: Vec::new(),
+            layers: self.layers,
+            tunnels: if self.layers > 0 { known.tunnels.clone() } else { Vec::new() },
         }
     }
 
@@ -327,7 +367,10 @@ impl Places {
 
 impl Known {
     fn of(inode: u32) -> Self {
-        Self { namespace: Namespace::find(inode.into()), interfaces: BTreeMap::new() }
+        let namespace = Namespace::find(inode.into());
+        let devices = || or_log("tunnels", tunnel::devices()).unwrap_or_default();
+        let devices = namespace.as_ref().and_then(|namespace| or_log("place", namespace.run(devices)));
+        Self { namespace, interfaces: BTreeMap::new(), tunnels: devices.unwrap_or_default() }
     }
 
     /// Returns what people call it; `own`: it is that of this very process, whose host's name says more unless it has

@@ -138,6 +138,7 @@ impl SeenNeighbour {
             reason: event.reason,
             function: event.function,
             stack: event.stack,
+            layers: 0,
         }
     }
 }
@@ -272,6 +273,7 @@ impl Fixture {
                 kernel: "6.18.0".into(),
                 xdp_mode: self.xdp_mode,
                 tunnel: self.tunnel.clone(),
+                tunnels: Vec::new(),
                 netns: 0,
                 boot: String::new(),
             },
@@ -282,6 +284,7 @@ impl Fixture {
             other_devices: Vec::new(),
             ports: Vec::new(),
             places: Vec::new(),
+            carried: Vec::new(),
             neighbour: self.neighbour.get(word(side)).into_iter().flatten().map(SeenNeighbour::packet).collect(),
         }
     }

@@ -67,6 +67,7 @@ fn request(nic: Nic, other: Nic, family: Family, role: HostRole) -> WatchRequest
         requests: RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        tunnels: Vec::new(),
         numbered_from: None,
     }
 }

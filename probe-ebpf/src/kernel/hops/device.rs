@@ -113,8 +113,9 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
             }
             return Ok(None);
         }
+        SkbPacket::Carried(..) => return Ok(None),
     };
-    if here {
+    if here && seen.layers == 0 {
         match hop {
             Hop::NetifIn => skb.learn(CAME, &mut seen, false),
             Hop::DevQueue => {
@@ -128,7 +129,7 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     }
     // The stack takes the tag off before it frees what has no device for it.
     let tag = if matches!(start, Start::Data) { i32::from(skb.entry_tag()) } else { 0 };
-    if !here || other {
+    if !here || other || seen.layers > 0 {
         crossing::note(number(hop), &seen, site, tag);
         return Ok(None);
     }

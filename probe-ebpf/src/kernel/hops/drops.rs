@@ -1,7 +1,10 @@
 //! The two tracepoints at which the kernel frees packets: the drops, and the ends that are no drops.
 
 use aya_ebpf::programs::BtfTracePointContext;
-use probe_ebpf::{Echo, Hop, Skip, contract::neighbour::discovery};
+use probe_ebpf::{
+    Echo, Hop, Skip,
+    contract::neighbour::{arp, discovery},
+};
 
 use crate::kernel::{
     config::config,
@@ -25,7 +28,7 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
         if skb.is_arp()
             && let Some(message) = skb.arp(skb.start())
         {
-            neighbour::freed(context, skb.site(), message, freed());
+            neighbour::freed(context, skb.site(), (message, 0), freed());
         }
         return Ok(());
     };
@@ -36,7 +39,13 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
         SkbPacket::Echo(seen) => seen,
         SkbPacket::Discovery(bytes) => {
             if let Some(message) = discovery(&bytes) {
-                neighbour::freed(context, site, message, Freed { location, reason });
+                neighbour::freed(context, site, (message, 0), Freed { location, reason });
+            }
+            return Ok(());
+        }
+        SkbPacket::Carried(bytes, layers) => {
+            if let Some(message) = arp(&bytes).or_else(|| discovery(&bytes)) {
+                neighbour::freed(context, site, (message, layers), Freed { location, reason });
             }
             return Ok(());
         }
@@ -47,7 +56,7 @@ pub(crate) fn dropped(context: &BtfTracePointContext) -> Result<(), Skip> {
         // A reply without a ping socket ends this way after raw sockets got their copies: no loss.
         Echo::Reply => reason == drop_config!(no_socket),
     };
-    if here && done && drops::in_icmp(location) {
+    if here && done && seen.layers == 0 && drops::in_icmp(location) {
         journey::note(Hop::IcmpIn, &seen, site.ifindex);
     }
     drops::report(context, skb, site, &seen, Freed { location, reason })
@@ -75,7 +84,7 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
             return Ok(());
         }
     }
-    if !read || seen.packet.kind.echo == Echo::Reply {
+    if seen.layers == 0 && (!read || seen.packet.kind.echo == Echo::Reply) {
         journey::note(Hop::IcmpIn, &seen, ifindex);
     }
     Ok(())

@@ -80,9 +80,9 @@ fn see(context: &SkBuffContext, hops: &Hops, end: u32) -> Result<(), Skip> {
         _ => field!(state, nf_in, *const u8),
     };
     let ifindex = device_ifindex(device);
-    if config!(everywhere) != 0 {
+    if config!(everywhere) != 0 || seen.layers > 0 {
         let netns = inode(field!(state, nf_net, *const u8));
-        if netns != config!(netns) {
+        if netns != config!(netns) || seen.layers > 0 {
             hook::note(u32::from(number & 7) * 2 + end, &seen, netns, ifindex);
             return Ok(());
         }

@@ -66,6 +66,7 @@ impl Far {
             requests: responder::requests(args.responder),
             source_given: false,
             further: Vec::new(),
+            tunnels: super::place::tunnels(),
             numbered_from: super::numbered_from(args),
         })?;
         for (hop, why) in &ready.blind {

@@ -11,7 +11,8 @@ use probe_ebpf::Family;
 use crate::{
     cli::diagnose::DiagnoseArgs,
     error::Failure,
-    host::device::Device,
+    host::{device::Device, or_log, tunnel},
+    model::trace::tunnel::{known, to_words},
     peer::route::{is_broadcast, owner, way_with},
     stop::{LOOK, StopSignal},
     traffic::{
@@ -81,4 +82,9 @@ pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egres
     let way = way_with(target.address, own, device.as_ref(), (args.ping.mark, args.ping.tos())).ok();
     let source = args.source().or(way.as_ref().and_then(|way| way.source));
     Ok(Egress { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
+}
+
+/// How packets of this namespace's own tunnels are known, for hosts that they come to.
+pub(super) fn tunnels() -> Vec<u32> {
+    to_words(&known(&or_log("tunnels", tunnel::devices()).unwrap_or_default()))
 }

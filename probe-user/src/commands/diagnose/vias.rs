@@ -158,6 +158,13 @@ impl Vias {
     }
 }
 
+impl Vias {
+    /// The hosts, as they told of themselves.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostFacts> {
+        self.vias.iter().map(|via| &via.ready.host)
+    }
+}
+
 impl Via {
     fn watch(&mut self, request: &WatchRequest) -> Result<(), Trouble> {
         let Some(peer) = &mut self.peer else { return Ok(()) };

@@ -27,9 +27,10 @@ const fn of(
 }
 
 use DropPoint::{
-    Answer, Bridge, Call, CgroupIn, CgroupOut, DriverIn, DriverOut, FragmentOut, Icmp, IpHeader, Neighbour, Network,
-    NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting, Qdisc, RateLimit, Reassembly,
-    Reroute, RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, Source, TcIn, TcOut, TunProgram, Xdp,
+    Answer, Bridge, Call, CgroupIn, CgroupOut, Decapsulation, DriverIn, DriverOut, Encapsulation, FragmentOut, Icmp,
+    IpHeader, Neighbour, Network, NfEgress, NfForward, NfIngress, NfInput, NfOutput, NfPostrouting, NfPrerouting,
+    Qdisc, RateLimit, Reassembly, Reroute, RouteBack, RouteIn, SocketBuffer, SocketFilter, SocketLookup, Source, TcIn,
+    TcOut, TunProgram, Xdp,
 };
 
 /// Every advice; the last row fits everything.
@@ -89,6 +90,13 @@ pub const TABLE: &[Advice] = &[
         "An IPsec policy does not let them in as they are.",
         &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
     ),
+    of(
+        &[Encapsulation],
+        "",
+        "The device of the tunnel does not put them into packets of its own.",
+        &["ip -d -s link show type vxlan", "bridge fdb show"],
+    ),
+    of(&[Decapsulation], "", "No tunnel there takes these packets.", &["ip -d -s link show type vxlan", "ss -lun"]),
     of(
         &[Reroute],
         "",

@@ -75,7 +75,7 @@ fn first_unmarked(evidence: &Evidence) -> Option<Checkpoint> {
             .probes
             .iter()
             .any(|sent| step(evidence, leg, at.host, hop, sent.probe).is_some_and(|step| step.unmarked)),
-        Station::Send | Station::Recv | Station::Port(..) => false,
+        Station::Send | Station::Recv | Station::Encap | Station::Decap | Station::Port(..) => false,
     };
     journey(evidence).into_iter().find(|step| unmarked(step.leg, step.checkpoint)).map(|step| step.checkpoint)
 }

@@ -3,7 +3,10 @@
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{path::Side, places::DropPoint},
-    model::trace::{BridgePortFacts, Finding},
+    model::{
+        netfilter::TableFamily,
+        trace::{BridgePortFacts, Finding},
+    },
 };
 
 /// Explains a stop in a bridge by the port at which packets came in.
@@ -48,7 +51,6 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 
 /// Reports whether a chain of the bridge family can have ended them as well.
 fn chain_drops(case: &StopCase<'_>, side: Side) -> bool {
-    let drops =
-        |finding: &Finding| matches!(finding, Finding::Chain { family, can_drop: true, .. } if family == "bridge");
+    let drops = |finding: &Finding| matches!(finding, Finding::Chain { family, can_drop: true, .. } if *family == TableFamily::Bridge);
     case.evidence.findings(side).any(drops)
 }

@@ -36,6 +36,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands: vec![format!("ip -6 addr show dev {interface}"), format!("ip -6 route get {to}")],
         tracking: None,
         on: Some(side),
+        ..StopExplanation::default()
     })
 }
 

@@ -62,7 +62,8 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     let rule = netfilter.rule.as_deref()?;
     let untracked = tracking::rules(case.evidence, side).find(|rule| rule.act == TrackingAct::Untracked);
     let zoned = tracking::rules(case.evidence, side).find(|rule| rule.act == TrackingAct::Zone);
-    let asks = |rule: &TrackingRule| rule.act == TrackingAct::State && Some(&rule.hook) == netfilter.hook.as_ref();
+    let asks =
+        |rule: &TrackingRule| rule.act == TrackingAct::State && rule.hook.is_some() && rule.hook == netfilter.hook;
     let invalid = rule.contains("ct state") && rule.contains("invalid") || rule.contains("INVALID");
     let by_state = rule == "policy drop" && tracking::rules(case.evidence, side).any(asks);
     (invalid || by_state).then_some(())?;
@@ -110,7 +111,7 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands.push(format!("nft -a list chain {family} {table} {chain}"));
     }
     let deciding = untracked.or(zoned).filter(|rule| !rule.legacy);
-    commands.extend(deciding.map(|rule| format!("nft -a list chain {} {} {}", rule.family, rule.table, rule.chain)));
+    commands.extend(deciding.map(|rule| format!("nft -a list chain {} {}", rule.table_words(), rule.chain)));
     if let Some(source) = case.evidence.local.host.address.filter(|_| reply) {
         commands.push(format!("ip {} route get {source}", case.ip_version()));
     }
@@ -145,8 +146,8 @@ fn requests_crossed(evidence: &Evidence, side: Side) -> bool {
 }
 
 fn chain(rule: &TrackingRule) -> String {
-    let family = if rule.legacy { String::new() } else { format!("{} ", rule.family) };
-    format!("{family}{}, chain {}", rule.table, rule.chain)
+    let table = if rule.legacy { rule.table.clone() } else { rule.table_words() };
+    format!("{table}, chain {}", rule.chain)
 }
 
 fn list_command(evidence: &Evidence) -> String {
@@ -188,7 +189,7 @@ fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     if let BoundTo::Untranslated(rule) = to
         && !rule.legacy
     {
-        commands.push(format!("nft -a list chain {} {} {}", rule.family, rule.table, rule.chain));
+        commands.push(format!("nft -a list chain {} {}", rule.table_words(), rule.chain));
     } else {
         commands.push("nft list ruleset | grep -n 'nat\\|masquerade'".to_owned());
     }

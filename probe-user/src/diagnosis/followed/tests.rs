@@ -204,7 +204,7 @@ fn what_comes_in_is_for_this_host_or_crosses_it() {
     }
     let diagnosis = judged(&one(&[foreign(0), foreign(1)]), &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.stops[0].host), (Outcome::Stopped, StopHost::Local));
-    assert_eq!(diagnosis.stops[0].place.hook(), Some("input"));
+    assert_eq!(diagnosis.stops[0].place.hook(), Some(crate::model::netfilter::NetfilterHook::Input));
     assert!(diagnosis.stops[0].commands.iter().all(|command| !command.command.starts_with("probe diagnose")));
 }
 

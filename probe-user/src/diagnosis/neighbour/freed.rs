@@ -8,7 +8,10 @@ use crate::{
         path::Side,
         places::DropPoint,
     },
-    model::trace::{Drop, Finding, NeighbourPacket, plain_function},
+    model::{
+        netfilter::{NetfilterHook, TableFamily},
+        trace::{Drop, Finding, NeighbourPacket, plain_function},
+    },
 };
 use probe_ebpf::Echo;
 
@@ -29,12 +32,12 @@ impl Culprit {
 }
 
 /// Functions that call the hooks of ARP, and those hooks.
-const ARP_HOOKS: [(&str, &str); 5] = [
-    ("arp_rcv", "input"),
-    ("arp_xmit", "output"),
-    ("arp_send_dst", "output"),
-    ("arp_send", "output"),
-    ("arp_solicit", "output"),
+const ARP_HOOKS: [(&str, NetfilterHook); 5] = [
+    ("arp_rcv", NetfilterHook::Input),
+    ("arp_xmit", NetfilterHook::Output),
+    ("arp_send_dst", NetfilterHook::Output),
+    ("arp_send", NetfilterHook::Output),
+    ("arp_solicit", NetfilterHook::Output),
 ];
 
 /// Functions that call the hooks of a device.
@@ -43,6 +46,12 @@ const DEVICE_HOOKS: [&str; 4] =
 
 /// Returns what freed `packet` on `side`; `None` where that is no filter, but the kernel that had no use for it.
 pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
+    let found = filter(search, side, packet)?;
+    let carried = if packet.layers > 0 { ", which drops the packets of the tunnel that carry them" } else { "" };
+    Some(Culprit { what: format!("{}{carried}", found.what), ..found })
+}
+
+fn filter(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
     let frames = || std::iter::once(&packet.function).chain(&packet.stack).map(|name| plain_function(name));
     if packet.reason == "NETFILTER_DROP" && packet.about.is_ipv4() {
         // A device's own hooks are called from below those of ARP on the way out.
@@ -50,7 +59,7 @@ pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket)
         let hook =
             hook.filter_map(|name| ARP_HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, hook)| *hook).next();
         if let Some(hook) = hook {
-            return Some(chain(search, side, hook, &["arp"]));
+            return Some(chain(search, side, Some(hook), &[TableFamily::Arp]));
         }
     }
     let Placed::At(places) = names::placed(&as_drop(packet)) else { return None };
@@ -68,8 +77,12 @@ pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket)
         commands: vec![search.command(side, command)],
     };
     match place {
-        DropPoint::NfIngress | DropPoint::NfEgress => Some(chain(search, side, place.hook()?, &["netdev", "inet"])),
-        DropPoint::Bridge if packet.reason == "NETFILTER_DROP" => Some(chain(search, side, "", &["bridge"])),
+        DropPoint::NfIngress | DropPoint::NfEgress => {
+            Some(chain(search, side, Some(place.hook()?), &[TableFamily::Netdev, TableFamily::Inet]))
+        }
+        DropPoint::Bridge if packet.reason == "NETFILTER_DROP" => {
+            Some(chain(search, side, None, &[TableFamily::Bridge]))
+        }
         DropPoint::TcIn | DropPoint::TcOut => {
             let way = if place == DropPoint::TcIn { "ingress" } else { "egress" };
             let program = program(search, side, place);
@@ -86,8 +99,8 @@ pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket)
         DropPoint::Qdisc => Some(plain(&format!("queue of {interface}"), format!("tc -s qdisc show dev {interface}"))),
         _ => {
             let hook = place.hook().filter(|_| packet.reason == "NETFILTER_DROP")?;
-            let families: &[&str] = if packet.about.is_ipv4() { &["ip", "inet"] } else { &["ip6", "inet"] };
-            Some(chain(search, side, hook, families))
+            let of_version = if packet.about.is_ipv4() { TableFamily::Ip } else { TableFamily::Ip6 };
+            Some(chain(search, side, Some(hook), &[of_version, TableFamily::Inet]))
         }
     }
 }
@@ -117,24 +130,23 @@ fn program(search: &Search<'_>, side: Side, place: DropPoint) -> Option<String> 
     })
 }
 
-/// Returns the chain of `side` at `hook`, by name where there is one only; any hook where it is empty.
-fn chain(search: &Search<'_>, side: Side, hook: &str, families: &[&str]) -> Culprit {
+/// Returns the chain of `side` at `hook`, by name where there is one only; `None`: any hook.
+fn chain(search: &Search<'_>, side: Side, hook: Option<NetfilterHook>, families: &[TableFamily]) -> Culprit {
     let chains = search.evidence.findings(side).filter_map(|finding| match finding {
         Finding::Chain { family, hook: at, table, chain, can_drop: true, legacy, .. }
-            if families.contains(&family.as_str()) && (hook.is_empty() || at == hook) =>
+            if families.contains(family) && hook.is_none_or(|hook| hook == *at) =>
         {
-            Some((family, at, table, chain, *legacy))
+            Some((*family, *at, table, chain, *legacy))
         }
         _ => None,
     });
     let mut chains: Vec<_> = chains.collect();
     chains.dedup();
-    let known = |hook: &str| (!hook.is_empty()).then(|| hook.to_owned());
     let Some(first) = chains.first() else {
-        let at = if hook.is_empty() { "bridge's hooks".to_owned() } else { format!("netfilter hook {hook}") };
+        let at = hook.map_or_else(|| "bridge's hooks".to_owned(), |hook| format!("netfilter hook {hook}"));
         return Culprit {
             what: at,
-            netfilter: Some(Netfilter { hook: known(hook), ..Netfilter::default() }),
+            netfilter: Some(Netfilter { hook, ..Netfilter::default() }),
             program: None,
             commands: vec![search.command(side, "nft list ruleset")],
         };
@@ -145,22 +157,22 @@ fn chain(search: &Search<'_>, side: Side, hook: &str, families: &[&str]) -> Culp
             chains.iter().map(|(family, _, table, name, _)| format!("{family} {table} {name}")).collect();
         return Culprit {
             what: format!("{at} hook (one of the chains {})", names.join(", ")),
-            netfilter: Some(Netfilter { hook: known(at), ..Netfilter::default() }),
+            netfilter: Some(Netfilter { hook: Some(at), ..Netfilter::default() }),
             program: None,
             commands: vec![search.command(side, "nft list ruleset")],
         };
     }
     let by = if legacy { "iptables" } else { "nftables" };
     let list = if legacy {
-        format!("{}tables-legacy -t {table} -S {name}", if family == "ip6" { "ip6" } else { "ip" })
+        format!("{}tables-legacy -t {table} -S {name}", if family == TableFamily::Ip6 { "ip6" } else { "ip" })
     } else {
         format!("nft list chain {family} {table} {name}")
     };
     Culprit {
         what: format!("{at} chain ({by}: {family} {table}, chain {name})"),
         netfilter: Some(Netfilter {
-            family: Some(family.clone()),
-            hook: known(at),
+            family: Some(family),
+            hook: Some(at),
             table: Some(table.clone()),
             chain: Some(name.clone()),
             legacy,

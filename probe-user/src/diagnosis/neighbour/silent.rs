@@ -10,6 +10,7 @@ use super::{
 use crate::{
     diagnosis::{document::SettingSaid, explain::routing, path::Side, resolution::NeighbourFinding as Found},
     model::{
+        netfilter::TableFamily,
         prefix::shares,
         trace::{
             AddressHolder, Finding,
@@ -150,7 +151,7 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     // A host that has not the address would not have answered, unless they were to go on through it.
     let at = packet.interface.as_deref().and_then(|interface| search.device(side, interface));
     let passes_on = at.is_some_and(|device| device.master.is_some() || device.kind.as_deref() == Some("bridge"));
-    let bridge = culprit.netfilter.as_ref().is_some_and(|place| place.family.as_deref() == Some("bridge"));
+    let bridge = culprit.netfilter.as_ref().is_some_and(|place| place.family == Some(TableFamily::Bridge));
     if !has_it && !passes_on && !bridge {
         return None;
     }

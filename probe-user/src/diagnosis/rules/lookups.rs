@@ -12,7 +12,10 @@ use crate::{
         path::Side,
         places::{DropLocation, DropPoint},
     },
-    model::trace::{Drop, Finding, NeighbourHop, NeighbourKind},
+    model::{
+        netfilter::TableFamily,
+        trace::{Drop, Finding, NeighbourHop, NeighbourKind},
+    },
 };
 
 /// Returns every finding with its host.
@@ -290,8 +293,8 @@ pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         .iter()
         .filter(|spot| {
             let of_hook = |(side, finding): (Side, &Finding)| match finding {
-                Finding::Chain { family, hook, can_drop: true, .. } if family != "arp" => {
-                    spot.side() == Some(side) && spot.place.hook() == Some(hook.as_str())
+                Finding::Chain { family, hook, can_drop: true, .. } if *family != TableFamily::Arp => {
+                    spot.side() == Some(side) && spot.place.hook() == Some(*hook)
                 }
                 _ => false,
             };

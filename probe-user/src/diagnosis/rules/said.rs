@@ -9,7 +9,10 @@ use crate::{
         path::Side,
         places::DropPoint,
     },
-    model::trace::{Drop, Finding, IcmpError, ProgramSite},
+    model::{
+        netfilter::TableFamily,
+        trace::{Drop, Finding, IcmpError, ProgramSite},
+    },
 };
 
 /// Judges a gap inside of which the kernel told of freeing the packets.
@@ -94,7 +97,9 @@ fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
 /// Reports whether a look-up on the sender found something at `place` that can drop.
 fn looked_up(evidence: &Evidence, place: DropPoint) -> bool {
     evidence.findings(Side::Local).any(|finding| match finding {
-        Finding::Chain { family, hook, can_drop: true, .. } => family != "arp" && place.hook() == Some(hook.as_str()),
+        Finding::Chain { family, hook, can_drop: true, .. } => {
+            *family != TableFamily::Arp && place.hook() == Some(*hook)
+        }
         Finding::Program { at: at @ (ProgramSite::CgroupOut | ProgramSite::TcOut), .. } => {
             DropPoint::of(*at) == Some(place)
         }

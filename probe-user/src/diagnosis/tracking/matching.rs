@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::model::trace::{TrackedEcho, TrackingAct, TrackingRule};
+use crate::model::{
+    netfilter::TableFamily,
+    trace::{TrackedEcho, TrackingAct, TrackingRule},
+};
 
 /// The interfaces that packets crossed.
 #[derive(Clone, Debug, Default)]
@@ -37,10 +40,10 @@ pub(super) fn translates_to(rule: &TrackingRule) -> Option<IpAddr> {
 /// Reports whether the rule is about packets that look like the first of `entry`; false where its words leave that open.
 pub(super) fn matches(rule: &TrackingRule, entry: &TrackedEcho, crossed: &Crossed) -> bool {
     // Tables of one family see its packets only.
-    let fits = match rule.family.as_str() {
-        "ip" => entry.original.source.is_ipv4(),
-        "ip6" => entry.original.source.is_ipv6(),
-        "inet" => true,
+    let fits = match rule.family {
+        Some(TableFamily::Ip) => entry.original.source.is_ipv4(),
+        Some(TableFamily::Ip6) => entry.original.source.is_ipv6(),
+        Some(TableFamily::Inet) => true,
         _ => false,
     };
     let before = rule.rule.len() - target(rule).len();

@@ -1,7 +1,10 @@
 //! Tests of which entries do something else than the rules would now.
 
 use super::*;
-use crate::model::trace::EchoTuple;
+use crate::model::{
+    netfilter::{NetfilterHook, TableFamily},
+    trace::EchoTuple,
+};
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -32,9 +35,9 @@ fn entry(from: &str, to: &str, before: bool) -> TrackedEcho {
 fn rule(act: TrackingAct, text: &str, legacy: bool) -> TrackingRule {
     TrackingRule {
         act,
-        family: "ip".into(),
+        family: Some(TableFamily::Ip),
         table: "nat".into(),
-        hook: "prerouting".into(),
+        hook: Some(NetfilterHook::Prerouting),
         chain: "pre".into(),
         rule: text.into(),
         handle: Some(5),

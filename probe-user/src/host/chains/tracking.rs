@@ -8,9 +8,9 @@ use crate::model::trace::{Finding, TrackingAct, TrackingRule};
 pub(in crate::host) fn unread(what: &str) -> Finding {
     Finding::TrackingRule(TrackingRule {
         act: TrackingAct::Unread,
-        family: String::new(),
+        family: None,
         table: String::new(),
-        hook: String::new(),
+        hook: None,
         chain: String::new(),
         rule: what.to_owned(),
         handle: None,

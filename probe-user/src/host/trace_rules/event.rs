@@ -3,6 +3,7 @@
 use probe_ebpf::{Echo, Family, Kind};
 
 use super::message::{GENERIC, NFTABLES, attributes, messages};
+use crate::model::netfilter::TableFamily;
 
 /// `NFT_MSG_TRACE`.
 const TRACE: u16 = 17;
@@ -16,7 +17,7 @@ pub(super) struct TracedPacket {
 /// Where a packet was dropped, queued or stolen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TraceEnd {
-    pub(super) family: String,
+    pub(super) family: TableFamily,
     pub(super) table: String,
     pub(super) chain: String,
     /// `None`: the chain's policy decided.
@@ -98,7 +99,7 @@ impl<'a> Attributes<'a> {
             _ => return None,
         };
         Some(TraceEnd {
-            family: family_name(family).to_owned(),
+            family: family_of(family)?,
             table: text(self.table?),
             chain: text(self.chain?),
             handle,
@@ -125,16 +126,17 @@ fn ending(verdict: u32) -> Option<&'static str> {
     }
 }
 
-/// Returns nft's name of an `NFPROTO_*` number.
-fn family_name(family: u8) -> &'static str {
-    match family {
-        1 => "inet",
-        2 => "ip",
-        5 => "netdev",
-        7 => "bridge",
-        10 => "ip6",
-        _ => "",
-    }
+/// Returns the family with this `NFPROTO_*` number.
+fn family_of(number: u8) -> Option<TableFamily> {
+    Some(match number {
+        1 => TableFamily::Inet,
+        2 => TableFamily::Ip,
+        3 => TableFamily::Arp,
+        5 => TableFamily::Netdev,
+        7 => TableFamily::Bridge,
+        10 => TableFamily::Ip6,
+        _ => return None,
+    })
 }
 
 fn read(value: &[u8]) -> Option<u32> {
@@ -166,7 +168,7 @@ mod tests {
         event.extend([attribute(3, &9_u64.to_be_bytes()), number(4, 3), nested(5, &[number(1, 0)])]);
         event.extend([number(15, 2), attribute(9, &[8, 0, 0, 0])]);
         let end = TraceEnd {
-            family: "inet".to_owned(),
+            family: TableFamily::Inet,
             table: "t".to_owned(),
             chain: "c".to_owned(),
             handle: Some(9),

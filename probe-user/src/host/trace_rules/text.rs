@@ -1,10 +1,13 @@
 //! The text of a rule as nft prints it.
 
-use crate::host::{command, or_log};
+use crate::{
+    host::{command, or_log},
+    model::netfilter::TableFamily,
+};
 
 /// Lists a table with nft, handles included; empty if nft fails.
-pub(super) fn list(family: &str, table: &str) -> String {
-    or_log("nft", command::output("nft", &["-a", "list", "table", family, table])).unwrap_or_default()
+pub(super) fn list(family: TableFamily, table: &str) -> String {
+    or_log("nft", command::output("nft", &["-a", "list", "table", family.name(), table])).unwrap_or_default()
 }
 
 /// Finds the rule with this handle in a chain of a listing: lines `chain NAME { # handle N`, then rules, then `}`.

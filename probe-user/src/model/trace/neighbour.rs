@@ -31,6 +31,9 @@ pub struct NeighbourPacket {
     /// The functions that called it, innermost first; empty where they were not asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<String>,
+    /// How many layers of tunnels it had around it.
+    #[serde(default)]
+    pub layers: u8,
 }
 
 /// What a packet of ARP or neighbour discovery is.

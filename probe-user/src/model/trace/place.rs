@@ -9,7 +9,7 @@ use std::{
 use probe_ebpf::{Hop, contract::hook::HOOK_HOPS};
 use serde::{Deserialize, Serialize};
 
-use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage};
+use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage, TunnelFacts};
 
 /// A device of the watched network namespace that probes passed instead of the one that the hops stand at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,17 @@ pub struct PlaceTrace {
     /// Packets of ARP and neighbour discovery about the run's addresses in it.
     #[serde(default)]
     pub neighbour: Vec<NeighbourPacket>,
+    /// How many layers of tunnels the probes had around them as they are told here.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub layers: u8,
+    /// Its tunnels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tunnels: Vec<TunnelFacts>,
+}
+
+/// Whether there is no layer.
+fn is_none(layers: &u8) -> bool {
+    *layers == 0
 }
 
 /// How names of places begin that need no word before them in a sentence.
@@ -91,6 +102,9 @@ impl PlaceTrace {
         }
         if self.neighbour.is_empty() {
             self.neighbour = other.neighbour;
+        }
+        if self.tunnels.is_empty() {
+            self.tunnels = other.tunnels;
         }
         for finding in other.findings {
             if !self.findings.contains(&finding) {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Drop, HopTrace, HostTrace, ProbePassage};
+use super::{Drop, HopTrace, HostTrace, PlaceTrace, ProbePassage};
 
 impl HostTrace {
     /// Gives each probe the number that `number` has for it, in all that was seen; leaves it out where there is none.
     pub fn renumber(&mut self, number: impl Fn(u16) -> Option<u16>) {
-        let places = &mut self.places;
+        let mut places: Vec<&mut PlaceTrace> = self.places.iter_mut().chain(&mut self.carried).collect();
         let of_places = places.iter_mut().flat_map(|place| {
             let ports = place.ports.iter_mut().flat_map(|port| port.hops.values_mut());
             ports.chain(place.hooks.iter_mut().flat_map(|hooks| hooks.hops.values_mut()))
@@ -44,7 +44,7 @@ fn keeps(drop: &mut Drop, number: &impl Fn(u16) -> Option<u16>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::trace::{PlaceTrace, PortTrace};
+    use crate::model::trace::PortTrace;
 
     fn hop(probes: &[u16]) -> HopTrace {
         let seen = |probe: &u16| (*probe, ProbePassage { first_ns: u64::from(*probe), ..ProbePassage::default() });

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use probe_ebpf::Echo;
 use serde::{Deserialize, Serialize};
 
+use crate::model::netfilter::{NetfilterHook, TableFamily};
+
 /// What was looked up in connection tracking (`conntrack`) of one network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackingFacts {
@@ -102,12 +104,12 @@ pub enum TrackingAct {
 pub struct TrackingRule {
     /// What it does.
     pub act: TrackingAct,
-    /// The family of its table, as nft calls it.
-    pub family: String,
+    /// The family of its table; none: not known.
+    pub family: Option<TableFamily>,
     /// Its table.
     pub table: String,
-    /// The hook at which its base chain is, e.g. `prerouting`.
-    pub hook: String,
+    /// The hook at which its base chain is; none: not known.
+    pub hook: Option<NetfilterHook>,
     /// The chain that it is in.
     pub chain: String,
     /// The rule, as nft or iptables writes it.
@@ -121,4 +123,12 @@ pub struct TrackingRule {
     /// Whether it is of the older iptables (`x_tables`).
     #[serde(default)]
     pub legacy: bool,
+}
+
+impl TrackingRule {
+    /// Returns family and table as commands of nft name a table.
+    pub fn table_words(&self) -> String {
+        let family = self.family.map(TableFamily::name).unwrap_or_default();
+        format!("{family} {}", self.table).trim_start().to_owned()
+    }
 }

@@ -146,6 +146,7 @@ mod tests {
             requests: RequestHandling::Absorbed,
             source_given: false,
             further: vec![[10, 0, 0, 5].into()],
+            tunnels: Vec::new(),
             numbered_from: None,
         }
     }

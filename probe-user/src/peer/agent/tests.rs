@@ -102,6 +102,7 @@ fn watch() -> Request {
         requests: RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        tunnels: Vec::new(),
         numbered_from: None,
     })
 }

@@ -36,6 +36,7 @@ fn watch() -> WatchRequest {
         requests: RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        tunnels: Vec::new(),
         numbered_from: None,
     }
 }

@@ -9,6 +9,7 @@ use super::LABEL;
 use crate::{
     diagnosis::{
         Diagnosis,
+        carried::CarriedStretch,
         document::{HopState, HopStatus, Stop, StopHost},
         path::{Checkpoint, Side, Station},
         places::host_of,
@@ -46,11 +47,23 @@ struct Track {
 /// Draws both legs.
 pub(super) fn draw(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style) -> io::Result<()> {
     let tracks = tracks(diagnosis);
-    let heads: Vec<String> = tracks.iter().map(|track| head(diagnosis, track.host)).collect();
-    let column = heads.iter().map(|head| head.chars().count()).max().unwrap_or(0) + 2;
-    let mut before: Option<&Track> = None;
-    for (track, head) in tracks.iter().zip(&heads) {
+    let inner = diagnosis.carried.iter().flat_map(|stretch| heads(&stretch.path, &self::tracks(&stretch.path)));
+    let widest = heads(diagnosis, &tracks).into_iter().chain(inner).map(|head| head.chars().count()).max();
+    let last = lines(out, diagnosis, style, widest.unwrap_or(0) + 2)?;
+    tail(out, diagnosis, last.map(|last| &tracks[last]), style)
+}
+
+fn heads(diagnosis: &Diagnosis, tracks: &[Track]) -> Vec<String> {
+    tracks.iter().map(|track| head(diagnosis, track.host)).collect()
+}
+
+/// Draws every line up to where nothing goes on, and returns the number of the last.
+fn lines(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style, column: usize) -> io::Result<Option<usize>> {
+    let tracks = tracks(diagnosis);
+    let mut last: Option<usize> = None;
+    for (index, (track, head)) in tracks.iter().zip(heads(diagnosis, &tracks)).enumerate() {
         let painter = Painter { diagnosis, style, track };
+        let before = last.map(|last| &tracks[last]);
         if let Some(before) = before {
             painter.between(out, before, column)?;
             if track.starts_empty() && painter.lost_between(before) > 0 {
@@ -59,14 +72,20 @@ pub(super) fn draw(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style) ->
             }
         }
         let label = if before.is_some_and(|before| before.leg == track.leg) { "" } else { leg_name(track.leg) };
+        let label = match &diagnosis.carried_by {
+            Some(kind) if before.is_none() => kind,
+            Some(_) if before.is_some_and(|before| before.leg == track.leg) => "",
+            Some(_) => label,
+            None => label,
+        };
         let (words, crosses) = painter.words();
-        write_track(out, style, label, head, column, &words)?;
-        before = Some(track);
+        write_track(out, style, label, &head, column, &words)?;
+        last = Some(index);
         if crosses > 0 && track.ends_empty() {
             break;
         }
     }
-    tail(out, diagnosis, before, style)
+    Ok(last)
 }
 
 impl Track {
@@ -90,13 +109,16 @@ fn head(diagnosis: &Diagnosis, side: Side) -> String {
         Side::Peer => diagnosis.sides.peer.as_ref(),
     };
     let interface = facts.map(|facts| facts.interface.as_str()).unwrap_or_default();
-    format!("{} {interface}", diagnosis.name(side)).trim_end().to_owned()
+    let name = diagnosis.name(side);
+    // A place in between is an end of what carries probes, and called there as in a sentence.
+    let name = name.strip_prefix("network namespace ").filter(|_| diagnosis.carried_by.is_some()).unwrap_or(&name);
+    format!("{name} {interface}").trim_end().to_owned()
 }
 
 /// Returns the lines of the drawing in path order.
 fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
     let mut tracks: Vec<Track> = Vec::new();
-    for hop in &diagnosis.hops {
+    for hop in diagnosis.hops.iter().filter(|hop| !stands_elsewhere(diagnosis, hop)) {
         let (leg, host) = (hop.leg, hop.checkpoint.host);
         if tracks.last().is_none_or(|track| track.leg != leg || track.host != host) {
             tracks.push(Track { leg, host, cells: Vec::new(), drained: false });
@@ -107,10 +129,17 @@ fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
     }
     for track in &mut tracks {
         let left = track.cells.last().map_or(0, |cell| cell.passed);
-        let ends = diagnosis.stops.iter().filter(|stop| ends_on(stop, track)).map(|stop| stop.packets);
+        let own = diagnosis.stops.iter().filter(|stop| stop.carried.is_none());
+        let ends = own.filter(|stop| ends_on(stop, track)).map(|stop| stop.packets);
         track.drained = left > 0 && ends.sum::<usize>() >= left;
     }
     tracks
+}
+
+/// Reports whether it is a hop of a device that is watched at the tunnel, and not at what carries it.
+fn stands_elsewhere(diagnosis: &Diagnosis, hop: &HopState) -> bool {
+    let of_device = [Hop::XdpIn, Hop::TcIn, Hop::TcOut, Hop::CgroupOut].map(Station::Hop);
+    diagnosis.carried_by.is_some() && hop.state == HopStatus::Blind && of_device.contains(&hop.checkpoint.station)
 }
 
 /// Reports whether the packets of `stop` die on this host behind the last hop of `track`, before any other line begins.
@@ -247,8 +276,9 @@ impl Painter<'_> {
         }
     }
 
+    /// The stops of these lines; those inside the packets of a tunnel are on lines of their own.
     fn stops(&self) -> impl Iterator<Item = &Stop> {
-        self.diagnosis.stops.iter()
+        self.diagnosis.stops.iter().filter(|stop| stop.carried.is_none())
     }
 
     /// Counts packets that entered the first hop of the cell and did not leave its last.
@@ -274,10 +304,10 @@ impl Painter<'_> {
     /// no host.
     fn lost_between(&self, before: &Track) -> usize {
         let lost = |stop: &&Stop| {
-            let between = matches!(stop.host, StopHost::Network | StopHost::Beyond) && stop.seen_leg == before.leg;
-            between && before.host == stop.last_seen.host
+            let nowhere = matches!(stop.host, StopHost::Network | StopHost::Beyond) || stop.carried.is_some();
+            nowhere && stop.seen_leg == before.leg && before.host == stop.last_seen.host
         };
-        self.stops().filter(lost).map(|stop| stop.packets).sum()
+        self.diagnosis.stops.iter().filter(lost).map(|stop| stop.packets).sum()
     }
 
     /// Reports whether both lines are of one leg and of namespaces of one kernel, so that nothing is between them.
@@ -290,6 +320,10 @@ impl Painter<'_> {
 
     /// Draws the stretch between two hosts, and what is lost there.
     fn between(&self, out: &mut dyn Write, before: &Track, column: usize) -> io::Result<()> {
+        let carries = |stretch: &&CarriedStretch| stretch.leg == before.leg && stretch.before == before.host;
+        if let Some(stretch) = self.diagnosis.carried.iter().find(carries) {
+            return lines(out, &stretch.path, self.style, column).map(drop);
+        }
         let beyond = self.diagnosis.sides.peer.is_none() && before.leg != self.track.leg;
         let lost = self.lost_between(before);
         if lost == 0 && (before.host == self.track.host || self.on_one_kernel(before)) {
@@ -343,6 +377,9 @@ fn tail(out: &mut dyn Write, diagnosis: &Diagnosis, last: Option<&Track>, style:
         return Ok(());
     }
     let beyond = diagnosis.stops.iter().any(|stop| stop.host == StopHost::Beyond);
+    if diagnosis.stops.iter().any(|stop| stop.carried.is_some() && stop.leg == Echo::Reply) {
+        return Ok(());
+    }
     let label = style.paint(Tone::Dim, &format!("  {:<width$}", "reply", width = LABEL - 2));
     writeln!(out, "{label}{}", if beyond { "none came back" } else { "none was made" })
 }

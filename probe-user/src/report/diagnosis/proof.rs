@@ -80,7 +80,11 @@ fn neighbour(stop: &Stop) -> String {
 
 /// Returns `b counted 10 entering hook input and none leaving it`.
 fn counted(stop: &Stop, diagnosis: &Diagnosis) -> String {
-    let Stop { packets, last_seen, first_missing, .. } = stop;
+    let Stop { packets, .. } = stop;
+    let (last_seen, first_missing) = match &stop.carried {
+        Some(carried) => (&carried.last_seen, &carried.first_missing),
+        None => (&stop.last_seen, &stop.first_missing),
+    };
     let name = |side: Side| diagnosis.name(side);
     let none = if *packets == 1 { "not" } else { "none of them" };
     if last_seen.host == first_missing.host {
@@ -108,6 +112,8 @@ fn station(checkpoint: Checkpoint) -> &'static str {
     match checkpoint.station {
         Station::Send => "the send call",
         Station::Recv => "its own reading",
+        Station::Encap => "the tunnel that puts them into others",
+        Station::Decap => "the tunnel that takes them out",
         Station::Port(Hop::NetifIn, ANY_PORT) => "its drop events",
         Station::Port(Hop::DevQueue, ANY_PORT) => "any interface on their way out",
         Station::Hop(hop) | Station::Port(hop, _) => hop.name(),
@@ -196,6 +202,7 @@ pub(super) fn layer_name(layer: Layer) -> &'static str {
         Layer::Xdp => "XDP",
         Layer::Ip => "IP layer",
         Layer::Icmp => "ICMP",
+        Layer::Tunnel => "tunnel",
         Layer::Path => "network",
     }
 }

@@ -61,6 +61,7 @@ fn run() -> Evidence {
         requests: probe_user::model::request::RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        tunnels: Vec::new(),
         numbered_from: None,
     };
     let mut watch = path_watch::start(&request).expect("root may");

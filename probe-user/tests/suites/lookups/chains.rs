@@ -9,7 +9,7 @@ use super::bench::{found, lab, nft};
 fn chains(findings: Vec<Finding>) -> Vec<(String, String, bool)> {
     let chain = |finding| match finding {
         Finding::Chain { family, hook, table, chain, can_drop, .. } => {
-            Some((hook, format!("{family} {table} {chain}"), can_drop))
+            Some((hook.to_string(), format!("{family} {table} {chain}"), can_drop))
         }
         _ => None,
     };

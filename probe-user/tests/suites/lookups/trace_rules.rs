@@ -4,7 +4,7 @@ use probe_ebpf::{Echo, Family};
 use probe_user::{
     host::trace_rules::TraceRules,
     lab::{LabHost, Topology},
-    model::trace::Finding,
+    model::{netfilter::TableFamily, trace::Finding},
 };
 
 use super::bench::{lab, nft, request, send, settle, warm_up};
@@ -43,7 +43,7 @@ fn a_rule_that_drops_is_named_with_its_text() {
         else {
             panic!("{found:?}")
         };
-        assert_eq!((in_family.as_str(), table.as_str(), chain.as_str()), (name, "t", "sub"));
+        assert_eq!((in_family.name(), table.as_str(), chain.as_str()), (name, "t", "sub"));
         assert_eq!((text.as_str(), verdict.as_str(), *leg, *packets), (rule, "drop", Echo::Request, 3));
         assert!(handle.is_some());
         assert!(!tables(&lab, LabHost::B).contains("probe_trace"));
@@ -56,7 +56,7 @@ fn a_reply_that_an_output_chain_ends_is_one_and_a_policy_has_no_rule() {
     warm_up(&lab);
     nft(lab.netns(LabHost::B), "table inet t { chain out { type filter hook output priority 0; policy drop; }; }");
     let expected = Finding::Rule {
-        family: "inet".to_owned(),
+        family: TableFamily::Inet,
         table: "t".to_owned(),
         chain: "out".to_owned(),
         handle: None,

@@ -66,6 +66,7 @@ fn request(
         requests,
         source_given: false,
         further,
+        tunnels: Vec::new(),
         numbered_from: None,
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn request() -> WatchRequest {
         requests: RequestHandling::Pass,
         source_given: false,
         further: Vec::new(),
+        tunnels: Vec::new(),
         numbered_from: None,
     }
 }

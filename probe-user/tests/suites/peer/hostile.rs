@@ -13,6 +13,7 @@ use probe_user::{
     lab::LabHost,
     model::{
         attach::XdpAttachment,
+        netfilter::{NetfilterHook, TableFamily},
         request::WatchRequest,
         trace::{ChainRule, Drop, Finding, HopTrace, HostFacts, HostTrace, ProgramSite},
     },
@@ -45,6 +46,7 @@ impl Watching for Evil {
             kernel: evil(),
             xdp_mode: XdpAttachment::Native,
             tunnel: Some(evil()),
+            tunnels: vec![u32::MAX],
             netns: 7,
             boot: evil(),
         };
@@ -74,14 +76,14 @@ impl Watching for Evil {
 
 impl Evil {
     fn findings(&self) -> Vec<Finding> {
-        let (family, table, chain) = (evil(), evil(), evil());
+        let (family, table, chain) = (TableFamily::Inet, evil(), evil());
         vec![
             Finding::Setting { path: evil(), value: evil() },
             Finding::Route { to: self.0.remote, errno: Some(evil()), interface: Some(evil()) },
             Finding::Counter { name: evil(), by: 3 },
             Finding::Chain {
-                family: family.clone(),
-                hook: "input".into(),
+                family,
+                hook: NetfilterHook::Input,
                 table: table.clone(),
                 chain: chain.clone(),
                 policy: evil(),

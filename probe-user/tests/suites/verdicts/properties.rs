@@ -129,11 +129,11 @@ proptest! {
         let before = "request peer nf_input_last".to_owned();
         let lose = vec![Lose { before, probes: None, event: Some(event), errno: None, icmp: None }];
         let diagnosis = diagnose(&Fixture { two_sided: true, lose, blind, ..run }.evidence());
-        let hook = |stop: &Stop| stop.cause.netfilter.as_ref().and_then(|place| place.hook.clone());
+        let hook = |stop: &Stop| stop.cause.netfilter.as_ref().and_then(|place| place.hook);
         prop_assert_eq!(diagnosis.stops.len(), 1);
         let stop = &diagnosis.stops[0];
         prop_assert_eq!((stop.leg, stop.host, stop.layer), (Echo::Request, StopHost::Peer, Layer::Netfilter));
-        prop_assert_eq!(hook(stop), Some("input".to_owned()));
+        prop_assert_eq!(hook(stop), Some(probe_user::model::netfilter::NetfilterHook::Input));
     }
 
     #[test]

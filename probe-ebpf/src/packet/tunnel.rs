@@ -1,0 +1,181 @@
+//! Opens one layer of a tunnel: from the IP header of a packet that carries another one to the IP header inside.
+
+use super::{
+    Bytes, FRAGMENT, IPV4, IPV4_HEADER, IPV6, IPV6_HEADER, LinkLayer, View, be32, be64, ethernet_at,
+    header::ICMP_HEADER, raw_ip_at,
+};
+use crate::contract::{
+    neighbour::ARP,
+    tunnel::{FOU, GENEVE, GRE, IPIP, SIT, Tunnels, VXLAN, VXLAN_GPE},
+};
+
+/// IP protocol numbers.
+const PROTOCOL_IPIP: u8 = 4;
+const PROTOCOL_UDP: u8 = 17;
+const PROTOCOL_IPV6: u8 = 41;
+const PROTOCOL_GRE: u8 = 47;
+/// IPv6 extension headers that tunnels write: `ip6_tunnel` tells with destination options how deep it may be nested.
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// Bytes of a UDP header, and of the headers of VXLAN and Geneve without options.
+const UDP_HEADER: usize = 8;
+const VXLAN_HEADER: usize = 8;
+
+/// The `EtherType` of Ethernet inside Geneve and GRE, and of ERSPAN.
+const BRIDGED: u16 = 0x6558;
+const ERSPAN: u16 = 0x88be;
+
+/// Reports whether packets of this IP protocol can be those of a tunnel.
+#[inline(always)]
+pub const fn can_carry(protocol: u8) -> bool {
+    matches!(protocol, PROTOCOL_UDP | PROTOCOL_IPIP | PROTOCOL_IPV6 | PROTOCOL_GRE)
+}
+
+/// Returns where the packet inside starts, and its `EtherType`, if the packet at the start of `bytes`, from its IP header on,
+/// is one of `known` and carries IP, with an Ethernet header before it or without, or ARP.
+#[inline(always)]
+pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels) -> Option<(usize, u16)> {
+    let (protocol, offset) = outer(bytes)?;
+    match protocol {
+        PROTOCOL_UDP => {
+            let udp = bytes.view::<UDP_HEADER>(offset)?;
+            udp_carries(bytes, offset + UDP_HEADER, known.carried_by(udp.be16(2)))
+        }
+        PROTOCOL_GRE if known.protocols & GRE != 0 => gre(bytes, offset),
+        PROTOCOL_IPIP if known.protocols & IPIP != 0 => ip_at(bytes, offset),
+        PROTOCOL_IPV6 if known.protocols & SIT != 0 => ip_at(bytes, offset),
+        _ => None,
+    }
+}
+
+/// What stands in the IP header of a packet, whatever it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterHeader {
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`: two numbers in the order of its bytes.
+    pub source: [u64; 2],
+    /// Destination address, in the same form.
+    pub destination: [u64; 2],
+}
+
+/// Returns what stands in the IP header at the start of `bytes`.
+#[inline(always)]
+pub fn outer_header<B: Bytes + ?Sized>(bytes: &B) -> Option<OuterHeader> {
+    let begin = bytes.view::<IPV4_HEADER>(0)?;
+    if begin.byte(0) >> 4 == 4 {
+        let mapped = |at| [0, (0xffff << 32 | u64::from(be32(&begin, at))).to_be()];
+        return Some(OuterHeader { ttl: begin.byte(8), source: mapped(12), destination: mapped(16) });
+    }
+    let header = bytes.view::<IPV6_HEADER>(0)?;
+    let words = |at| [be64(&header, at).to_be(), be64(&header, at + 8).to_be()];
+    Some(OuterHeader { ttl: header.byte(7), source: words(8), destination: words(24) })
+}
+
+/// Returns the protocol that an IP packet carries, and where that starts; none for a fragment that is not the first.
+#[inline(always)]
+fn outer<B: Bytes + ?Sized>(bytes: &B) -> Option<(u8, usize)> {
+    let begin = bytes.view::<IPV4_HEADER>(0)?;
+    match begin.byte(0) >> 4 {
+        4 => {
+            let header_bytes = usize::from(begin.byte(0) & 0x0f) * 4;
+            let first = begin.be16(6) & 0x1fff == 0;
+            (first && header_bytes >= IPV4_HEADER).then_some((begin.byte(9), header_bytes))
+        }
+        6 => {
+            let (mut next, mut offset) = (begin.byte(6), IPV6_HEADER);
+            for _ in 0..2 {
+                match next {
+                    DESTINATION_OPTIONS => {
+                        let header = bytes.view::<2>(offset)?;
+                        next = header.byte(0);
+                        offset += (usize::from(header.byte(1)) + 1) * 8;
+                    }
+                    FRAGMENT => {
+                        let header = bytes.view::<8>(offset)?;
+                        if header.be16(2) & 0xfff8 != 0 {
+                            return None;
+                        }
+                        next = header.byte(0);
+                        offset += 8;
+                    }
+                    _ => break,
+                }
+            }
+            Some((next, offset))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16) -> Option<(usize, u16)> {
+    if format == FOU {
+        return ip_at(bytes, offset);
+    }
+    if !matches!(format, VXLAN | VXLAN_GPE | GENEVE) {
+        return None;
+    }
+    let header = bytes.view::<VXLAN_HEADER>(offset)?;
+    let inside = offset + VXLAN_HEADER;
+    match (format, header.byte(0)) {
+        // Flag I: there is a VNI.
+        (VXLAN, flags) if flags & 0x08 != 0 => network_of(bytes, inside, LinkLayer::Ethernet),
+        // Flag P: the next protocol is told.
+        (VXLAN_GPE, flags) if flags & 0x0c == 0x0c => match header.byte(3) {
+            1 | 2 => ip_at(bytes, inside),
+            3 => network_of(bytes, inside, LinkLayer::Ethernet),
+            _ => None,
+        },
+        (GENEVE, first) if first >> 6 == 0 => {
+            by_ether_type(bytes, inside + usize::from(first & 0x3f) * 4, header.be16(2))
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn gre<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Option<(usize, u16)> {
+    let header = bytes.view::<4>(offset)?;
+    let (flags, protocol) = (header.be16(0), header.be16(2));
+    // Version 0 without source routes (RFC 2784 §2.2).
+    if flags & 0x4007 != 0 {
+        return None;
+    }
+    // Checksum, key and sequence number have four bytes each.
+    let options = usize::from(flags >> 15) + usize::from(flags >> 13 & 1) + usize::from(flags >> 12 & 1);
+    let inside = offset + 4 + options * 4;
+    match protocol {
+        // Type II, whose header of eight bytes goes with a sequence number.
+        ERSPAN if flags & 0x1000 != 0 => network_of(bytes, inside + ICMP_HEADER, LinkLayer::Ethernet),
+        ERSPAN => network_of(bytes, inside, LinkLayer::Ethernet),
+        protocol => by_ether_type(bytes, inside, protocol),
+    }
+}
+
+#[inline(always)]
+fn by_ether_type<B: Bytes + ?Sized>(bytes: &B, offset: usize, ether_type: u16) -> Option<(usize, u16)> {
+    match ether_type {
+        BRIDGED => network_of(bytes, offset, LinkLayer::Ethernet),
+        IPV4 | IPV6 => ip_at(bytes, offset),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn ip_at<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Option<(usize, u16)> {
+    network_of(bytes, offset, LinkLayer::RawIp)
+}
+
+/// Returns where the network header of the packet at `offset` starts, and its `EtherType`.
+#[inline(always)]
+fn network_of<B: Bytes + ?Sized>(bytes: &B, offset: usize, link_layer: LinkLayer) -> Option<(usize, u16)> {
+    let found = match link_layer {
+        LinkLayer::Ethernet => ethernet_at(bytes, offset),
+        LinkLayer::RawIp => raw_ip_at(bytes, offset),
+    };
+    match found {
+        Ok((ether_type @ (IPV4 | IPV6 | ARP), network)) => Some((network, ether_type)),
+        _ => None,
+    }
+}

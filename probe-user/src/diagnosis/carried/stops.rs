@@ -1,0 +1,133 @@
+//! What stops the packets that carry the probes, told as what stops the probes.
+
+use std::collections::BTreeSet;
+
+use probe_ebpf::Echo;
+
+use super::{Crossing, Layer};
+use crate::diagnosis::{
+    Evidence, advice,
+    document::{CarriedBy, Command, Stop, StopHost},
+    ledger::{Gap, Ledger},
+    path::{Checkpoint, Side},
+    places::{DropPoint, Whose, host_of},
+    sentence, verdict,
+};
+
+/// Returns where the probes of `gap` stop inside the packets of a tunnel, if they went missing on one of the carried
+/// stretches; nothing where they did not, or nothing is known of those packets.
+/// `own` is what the probes themselves tell.
+pub(in crate::diagnosis) fn of_gap(
+    gap: &Gap,
+    own: &Stop,
+    crossings: &[Crossing],
+    evidence: &Evidence,
+) -> Option<Vec<Stop>> {
+    let crosses = gap.spots.iter().any(|spot| spot.place == DropPoint::Network);
+    let fits = |crossing: &&Crossing| {
+        let layer = crossing.evidence.layer.as_ref();
+        crossing.from == gap.last_seen.host && layer.is_some_and(|layer| layer.leg == gap.leg)
+    };
+    let crossing = crossings.iter().filter(|_| crosses).find(fits)?;
+    let layer = crossing.evidence.layer.as_ref()?;
+    let ledger = Ledger::new(&crossing.evidence);
+    let of_gap = |mut outer: Gap| {
+        outer.probes = outer.probes.intersection(&gap.probes).copied().collect::<BTreeSet<u16>>();
+        (!outer.probes.is_empty()).then_some(outer)
+    };
+    let gaps = ledger.gaps(&crossing.evidence).into_iter().filter_map(of_gap);
+    let gaps = gaps.flat_map(|outer| outer.split(&crossing.evidence));
+    let stops: Vec<Stop> = gaps
+        .filter_map(|outer| {
+            let stop = verdict::stop(&outer, &[], &crossing.evidence)?;
+            Some(translated(stop, (gap, own), crossing, layer, evidence))
+        })
+        .collect();
+    (!stops.is_empty()).then_some(stops)
+}
+
+/// The same stop in the words of the whole path: its places are those of the evidence.
+fn translated(
+    mut stop: Stop,
+    (gap, own): (&Gap, &Stop),
+    crossing: &Crossing,
+    layer: &Layer,
+    evidence: &Evidence,
+) -> Stop {
+    let side = |outer: Side| side(outer, crossing, layer.leg);
+    let text = sentence::of_carried(&stop, &crossing.evidence);
+    let carried = CarriedBy {
+        interface: layer.tunnel.interface.clone(),
+        kind: layer.tunnel.kind.clone(),
+        vni: layer.tunnel.vni,
+        from: layer.from,
+        to: layer.to,
+        last_seen: Checkpoint { host: side(stop.last_seen.host), ..stop.last_seen },
+        first_missing: Checkpoint { host: side(stop.first_missing.host), ..stop.first_missing },
+    };
+    let whose = match stop.whose.side() {
+        Some(outer) => host_of(side(outer)),
+        None => stop.whose,
+    };
+    stop.told = Some(match stop.place {
+        DropPoint::Encapsulation => text.trim_start_matches("which ").to_owned(),
+        // Of one end only: what came back to it.
+        _ if stop.leg != layer.leg => {
+            format!("inside packets of {} {}", layer.back().name(), text.trim_start_matches("which "))
+        }
+        _ => format!("went into packets of {}, {text}", layer.name()),
+    });
+    stop.whose = whose;
+    stop.host = whose.host();
+    stop.place_name = whose.side().map(|side| evidence.name(side));
+    for candidate in &mut stop.candidates {
+        if let Some(outer) = candidate.whose.side() {
+            candidate.whose = host_of(side(outer));
+            candidate.host = candidate.whose.host();
+        }
+    }
+    for blind in &mut stop.blind {
+        blind.checkpoint.host = side(blind.checkpoint.host);
+    }
+    stop.commands = stop.commands.into_iter().map(|command| typed(command, &side, evidence)).collect();
+    if let Some(Command { on: Some(on), command }) = stop.commands.first() {
+        stop.advice = format!("on {}: {command}", evidence.name(*on));
+    }
+    if stop.leg == layer.leg {
+        stop.leg = gap.leg;
+    }
+    if stop.host == StopHost::Beyond {
+        // Only the far end can tell more.
+        stop.commands.extend(own.commands.iter().cloned());
+        stop.commands.rotate_right(own.commands.len());
+        stop.advice.clone_from(&own.advice);
+    }
+    stop.seen_leg = gap.leg;
+    stop.missing_leg = gap.missing_leg;
+    stop.last_seen = gap.last_seen;
+    stop.first_missing = gap.first_missing;
+    stop.packets = stop.packets.min(gap.probes.len());
+    if matches!(whose, Whose::Beyond) && evidence.two_sided() {
+        stop.whose = Whose::Network;
+        stop.host = Whose::Network.host();
+    }
+    stop.carried = Some(carried);
+    stop
+}
+
+/// Which place of the evidence one of the packets that carry the probes is.
+fn side(outer: Side, crossing: &Crossing, leg: Echo) -> Side {
+    let there = crossing.to.unwrap_or(crossing.from);
+    match (outer, leg) {
+        (Side::Via(number), _) => Side::Via(number),
+        (Side::Local, Echo::Request) | (Side::Peer, Echo::Reply) => crossing.from,
+        (Side::Peer, Echo::Request) | (Side::Local, Echo::Reply) => there,
+    }
+}
+
+/// A command where it is typed: an end of the stretch may be a place in between.
+fn typed(command: Command, side: &impl Fn(Side) -> Side, evidence: &Evidence) -> Command {
+    let Some(outer) = command.on else { return command };
+    let (on, enter) = evidence.entered(side(outer));
+    Command { on: Some(on), command: advice::behind(enter, &command.command) }
+}

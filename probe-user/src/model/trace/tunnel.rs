@@ -1,0 +1,178 @@
+//! A tunnel's device as its host tells of it: what its packets are sent in, and to whom.
+
+use std::net::IpAddr;
+
+use probe_ebpf::tunnel::{FOU, GENEVE, GRE, IPIP, MAX_PORTS, SIT, Tunnels, VXLAN, VXLAN_GPE};
+use serde::{Deserialize, Serialize};
+
+/// A device that puts packets into others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelFacts {
+    /// Its name.
+    pub interface: String,
+    /// Its kind, as `ip link` has it: `vxlan`, `geneve`, `gre`, `ipip`.
+    pub kind: String,
+    /// Its index.
+    #[serde(default)]
+    pub ifindex: u32,
+    /// Whether it is up.
+    #[serde(default)]
+    pub up: bool,
+    /// The longest packet that goes into it, in bytes.
+    #[serde(default)]
+    pub mtu: u32,
+    /// Its own link-layer address; none: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lladdr: Option<String>,
+    /// Its network's number: the VNI, or the key of GRE for what it sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
+    /// The UDP port that its packets are sent to and that it listens on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The source address of its packets; none: whichever routing chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
+    /// Whom they are sent to where no table says another one; a multicast group or one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<IpAddr>,
+    /// The device that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<String>,
+    /// The longest packet that leaves by that device, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_mtu: Option<u32>,
+    /// Whether it learns from packets where link-layer addresses are.
+    #[serde(default)]
+    pub learning: bool,
+    /// The TTL of its packets; 0: chosen by the kernel, or taken from inside.
+    #[serde(default)]
+    pub ttl: u8,
+    /// Whether its format names the protocol inside (VXLAN-GPE).
+    #[serde(default)]
+    pub generic: bool,
+    /// Whether each packet, or the route that it takes, says how it is sent.
+    #[serde(default)]
+    pub external: bool,
+    /// The bridge that it is a port of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<String>,
+    /// Its forwarding table; none: it was not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fdb: Option<Vec<FdbEntry>>,
+}
+
+/// An entry of the forwarding table: packets for a link-layer address are sent to a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdbEntry {
+    /// The link-layer address; `00:00:00:00:00:00`: whatever no other entry is for.
+    pub lladdr: String,
+    /// To whom.
+    pub to: IpAddr,
+    /// The VNI, where it is another than the device's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<u32>,
+    /// The port, where it is another than the device's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// The link-layer address of the entry that is for whatever no other is for.
+pub const ANY_ADDRESS: &str = "00:00:00:00:00:00";
+
+impl TunnelFacts {
+    /// Bytes that its packets have in front of what is inside, an Ethernet header inside included, over this IP version.
+    pub fn overhead(&self, v6: bool) -> u32 {
+        let ip = if v6 { 40 } else { 20 };
+        ip + match self.kind.as_str() {
+            "vxlan" | "geneve" => 8 + 8 + if self.generic { 0 } else { 14 },
+            "gretap" | "ip6gretap" => 4 + 14 + if self.vni.is_some() { 4 } else { 0 },
+            "gre" | "ip6gre" => 4 + if self.vni.is_some() { 4 } else { 0 },
+            _ => 0,
+        }
+    }
+
+    /// Returns the entry of the forwarding table for a link-layer address.
+    pub fn entry_for(&self, lladdr: &str) -> Option<&FdbEntry> {
+        self.fdb.iter().flatten().find(|entry| entry.lladdr == lladdr)
+    }
+
+    /// Returns what the number is called by which its packets are told apart: those of another number are not for it.
+    pub fn number_word(&self) -> &'static str {
+        if self.kind.contains("gre") { "key" } else { "VNI" }
+    }
+
+    /// Adds how its packets are known.
+    pub fn add_to(&self, tunnels: &mut Tunnels) {
+        let port = |default: u16| self.port.unwrap_or(default);
+        match self.kind.as_str() {
+            "vxlan" if self.generic => drop(tunnels.add_port(port(4790), VXLAN_GPE)),
+            "vxlan" => drop(tunnels.add_port(port(8472), VXLAN)),
+            "geneve" => drop(tunnels.add_port(port(6081), GENEVE)),
+            "gre" | "gretap" | "ip6gre" | "ip6gretap" | "erspan" | "ip6erspan" => tunnels.protocols |= GRE,
+            "fou" => drop(tunnels.add_port(port(5555), FOU)),
+            "ipip" | "sit" | "ip6tnl" => tunnels.protocols |= IPIP | SIT,
+            _ => {}
+        }
+    }
+}
+
+/// Returns how packets of these tunnels are known; of kinds that a run met, those of the usual ports too, since the other
+/// end may use another one.
+pub fn known(devices: &[TunnelFacts]) -> Tunnels {
+    let mut tunnels = Tunnels::default();
+    devices.iter().for_each(|device| device.add_to(&mut tunnels));
+    with_usual(tunnels)
+}
+
+/// Returns them with the usual ports of the kinds among them.
+fn with_usual(mut tunnels: Tunnels) -> Tunnels {
+    let has = |format: u16| tunnels.ports.iter().any(|word| (word >> 16) as u16 == format);
+    let (vxlan, geneve) = (has(VXLAN), has(GENEVE));
+    if vxlan {
+        tunnels.add_port(4789, VXLAN);
+        tunnels.add_port(8472, VXLAN);
+    }
+    if geneve {
+        tunnels.add_port(6081, GENEVE);
+    }
+    tunnels
+}
+
+/// Returns them as words that cross to the far end.
+pub fn to_words(tunnels: &Tunnels) -> Vec<u32> {
+    if tunnels.is_empty() { Vec::new() } else { std::iter::once(tunnels.protocols).chain(tunnels.ports).collect() }
+}
+
+/// Returns what [`to_words`] made words of; more than there is room for is left out.
+pub fn of_words(words: &[u32]) -> Tunnels {
+    let mut tunnels = Tunnels { protocols: words.first().copied().unwrap_or(0), ..Tunnels::default() };
+    for word in words.iter().skip(1).take(MAX_PORTS) {
+        tunnels.add_port(*word as u16, (word >> 16) as u16);
+    }
+    tunnels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(kind: &str, port: Option<u16>) -> TunnelFacts {
+        TunnelFacts { kind: kind.to_owned(), port, ..TunnelFacts::default() }
+    }
+
+    #[test]
+    fn tunnels_cross_as_words_with_the_usual_ports_of_their_kinds() {
+        let tunnels = known(&[device("vxlan", Some(5000)), device("ipip", None), device("veth", None)]);
+        assert_eq!((tunnels.carried_by(5000), tunnels.carried_by(4789), tunnels.carried_by(6081)), (VXLAN, VXLAN, 0));
+        assert_eq!(of_words(&to_words(&tunnels)), tunnels);
+        assert!(to_words(&known(&[device("veth", None)])).is_empty() && of_words(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_virtual_ethernet_takes_fifty_bytes_over_ipv4_and_seventy_over_ipv6() {
+        let vxlan = device("vxlan", None);
+        assert_eq!((vxlan.overhead(false), vxlan.overhead(true)), (50, 70));
+        assert_eq!((device("ipip", None).overhead(false), device("gre", None).overhead(false)), (20, 24));
+    }
+}

@@ -1,0 +1,142 @@
+//! The run's probes inside the packets of tunnels: what was seen of them in every network namespace of this kernel, layer by
+//! layer, and what was looked up there about the packets that carry them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use probe_ebpf::{Echo, Hop, tunnel::Tunnels};
+
+use super::{
+    drops::DropNames,
+    hooks::{CARRIED, PlaceHooks},
+    neighbours::NeighbourLog,
+    places::Places,
+};
+use crate::{
+    ebpf::crossings::SiteCrossings,
+    host::{or_log, tunnel},
+    model::{
+        request::{EchoFlow, HostRole},
+        trace::{Drop, PlaceTrace, TunnelFacts, tunnel::ANY_ADDRESS},
+    },
+};
+
+/// The layers of one run, outwards from 1.
+pub(super) struct Carried {
+    layers: BTreeMap<u8, Places>,
+    role: HostRole,
+    netns: u32,
+    ids: Vec<u16>,
+    blind: BTreeMap<Hop, String>,
+    /// The tunnels of the run's own namespace.
+    own: Vec<TunnelFacts>,
+}
+
+impl Carried {
+    /// Begins with nothing seen. `own` are the tunnels of the run's own namespace, which is told of where there are any.
+    pub(super) fn new(
+        (role, netns): (HostRole, u64),
+        ids: Vec<u16>,
+        blind: BTreeMap<Hop, String>,
+        own: Vec<TunnelFacts>,
+    ) -> Self {
+        Self { layers: BTreeMap::new(), role, netns: netns as u32, ids, blind, own }
+    }
+
+    /// Takes note of a probe that was freed with so many layers around it.
+    pub(super) fn dropped(&mut self, layers: u8, (netns, ifindex): (u32, u32), drop: Drop) {
+        self.layer(layers).dropped(netns, ifindex, drop);
+    }
+
+    /// What was seen so far at `sites`, without what would have to be looked up.
+    pub(super) fn look(
+        &mut self,
+        sites: Vec<SiteCrossings>,
+        mut hooks: Option<(&mut PlaceHooks, &Tunnels)>,
+    ) -> Vec<PlaceTrace> {
+        let mut by_layer: BTreeMap<u8, Vec<SiteCrossings>> = BTreeMap::new();
+        if !self.own.is_empty() {
+            by_layer.entry(CARRIED).or_default();
+        }
+        sites.into_iter().for_each(|site| by_layer.entry(site.layers).or_default().push(site));
+        let netns = self.netns;
+        let mut told = Vec::new();
+        for (layers, sites) in by_layer {
+            let places = self.layer(layers);
+            if let Some(own) = hooks.as_ref().and_then(|(hooks, _)| hooks.told(netns, layers)) {
+                places.learn_own_hooks(own);
+            }
+            let seen = places.look(sites, false, hooks.as_mut().map(|(hooks, tunnels)| (&mut **hooks, *tunnels)));
+            told.extend(seen);
+        }
+        told
+    }
+
+    /// The same as when it was last looked at, with what was looked up in each of them about the packets that carry the
+    /// probes.
+    /// `next` is the link-layer address of the neighbour to which the probes themselves go.
+    pub(super) fn finish(
+        &mut self,
+        seen: &[PlaceTrace],
+        next: Option<&str>,
+        log: &NeighbourLog,
+        names: &DropNames<'_>,
+    ) -> Vec<PlaceTrace> {
+        let (role, ids) = (self.role, self.ids.clone());
+        let mut told = Vec::new();
+        for (layers, places) in &mut self.layers {
+            let here: Vec<&PlaceTrace> = seen.iter().filter(|place| place.layers == *layers).collect();
+            let (local, remote) = match (role, ends(&here)) {
+                (HostRole::Receiver, Some((source, destination))) => (destination, source),
+                (_, Some(ends)) => ends,
+                (_, None) => ends_of(&or_log("tunnels", tunnel::look_up()).unwrap_or_default(), next),
+            };
+            let flow = EchoFlow { local, remote, interface: None, ids: ids.clone(), source_given: true };
+            places.about(&flow);
+            let mut addresses = BTreeSet::from([local, remote]);
+            addresses.retain(|address| !address.is_unspecified());
+            told.extend(places.finish(log, &mut addresses, 0, names));
+        }
+        told
+    }
+
+    fn layer(&mut self, layers: u8) -> &mut Places {
+        let unknown = IpAddr::from([0, 0, 0, 0]);
+        let (role, ids, blind, netns) = (self.role, &self.ids, &self.blind, self.netns);
+        let always = layers == CARRIED && !self.own.is_empty();
+        self.layers.entry(layers).or_insert_with(|| {
+            let flow =
+                EchoFlow { local: unknown, remote: unknown, interface: None, ids: ids.clone(), source_given: true };
+            let places = Places::new(flow, role, blind.clone()).inside(layers);
+            if always { places.with(netns.into()) } else { places }
+        })
+    }
+}
+
+/// From where to where the packets that carry requests go, as they were seen.
+fn ends(places: &[&PlaceTrace]) -> Option<(IpAddr, IpAddr)> {
+    let of_leg = |leg: Echo| {
+        let ports = places.iter().flat_map(|place| &place.ports).flat_map(|port| port.hops.values());
+        let hooks = places.iter().filter_map(|place| place.hooks.as_ref()).flat_map(|hooks| hooks.hops.values());
+        let passages = ports.chain(hooks).filter_map(move |hop| hop.seen(leg)).flat_map(BTreeMap::values);
+        let first = passages.min_by_key(|passage| passage.first_ns)?;
+        first.source.zip(first.destination)
+    };
+    of_leg(Echo::Request).or_else(|| of_leg(Echo::Reply).map(|(source, destination)| (destination, source)))
+}
+
+/// From where to where they would go, as the tunnels of the calling thread's namespace and their tables have it; unspecified
+/// where those do not tell.
+fn ends_of(tunnels: &[TunnelFacts], next: Option<&str>) -> (IpAddr, IpAddr) {
+    let entry = |tunnel: &TunnelFacts| next.and_then(|next| tunnel.entry_for(next).cloned());
+    let tunnel = tunnels.iter().find(|tunnel| entry(tunnel).is_some()).or(tunnels.first());
+    let any = |tunnel: &TunnelFacts| tunnel.entry_for(ANY_ADDRESS).cloned();
+    let to = tunnel.and_then(|tunnel| entry(tunnel).or_else(|| any(tunnel)).map(|entry| entry.to).or(tunnel.remote));
+    let unspecified = match to {
+        Some(IpAddr::V6(_)) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        _ => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+    };
+    (tunnel.and_then(|tunnel| tunnel.local).unwrap_or(unspecified), to.unwrap_or(unspecified))
+}
