@@ -1,6 +1,4 @@
-//! The clock that both halves share, and durations in its unit.
-
-use std::time::Duration;
+//! The clock that both halves share.
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -12,11 +10,6 @@ pub fn monotonic_ns() -> u64 {
 /// Returns the current offset from `CLOCK_MONOTONIC` to nanoseconds since 1970.
 pub fn monotonic_to_unix() -> u64 {
     reading(ClockId::CLOCK_REALTIME).saturating_sub(monotonic_ns())
-}
-
-/// Converts a duration to nanoseconds, cut so that it can still be added to any reading of the clock.
-pub fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 fn reading(clock: ClockId) -> u64 {

@@ -28,6 +28,7 @@ mod sentence;
 mod station;
 mod through;
 mod timing;
+mod tracking;
 pub mod verdict;
 mod ways;
 
@@ -40,7 +41,7 @@ use crate::model::trace::place::in_words;
 use crate::model::trace::{
     Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
 };
-use control::ControlRun;
+use control::{ControlRun, VariedRun};
 pub use document::Diagnosis;
 pub use gathering::MAX_PLACES;
 use path::Side;
@@ -73,6 +74,9 @@ pub struct Evidence {
     /// What was sent besides the probes, with one thing changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<ControlRun>,
+    /// What was tried to find them, where fields were varied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub varied: Option<VariedRun>,
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
     #[serde(default)]
     pub places: Vec<PlaceTrace>,
@@ -158,7 +162,7 @@ pub struct WalkStep {
 }
 
 impl Evidence {
-    /// Evidence of a run that sent requests to a far kernel, with nobody watching there.
+    /// Returns the evidence of a run that sent requests to a far kernel, with nobody watching there.
     pub fn new(target: Target, sending: SenderTrace, local: HostTrace) -> Self {
         let (mode, responder) = (ProbeMode::default(), Responder::default());
         Self {
@@ -171,6 +175,7 @@ impl Evidence {
             walk: None,
             flags: Vec::new(),
             controls: Vec::new(),
+            varied: None,
             places: Vec::new(),
             carried: Vec::new(),
             layer: None,
@@ -183,7 +188,7 @@ impl Evidence {
         }
     }
 
-    /// What a command for `side` has to be put behind, and the host on which it is then typed.
+    /// Returns what a command for `side` has to be put behind, and the host on which it is then typed.
     pub fn entered(&self, side: Side) -> (Side, Option<&str>) {
         match (self.place(side), side) {
             (Some(place), _) => (self.entered_from(side), place.enter.as_deref()),
@@ -192,13 +197,13 @@ impl Evidence {
         }
     }
 
-    /// The target as it was typed, with the flags that a further command must have too.
+    /// Returns the target as it was typed, with the flags that a further command must have too.
     pub fn typed(&self) -> String {
         let words = std::iter::once(self.target.name.clone()).chain(self.flags.iter().cloned());
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// The place with this number, where `side` is one between the two ends.
+    /// Returns the place with this number, where `side` is one between the two ends.
     pub fn place(&self, side: Side) -> Option<&PlaceTrace> {
         match side {
             Side::Via(number) => self.places.get(usize::from(number)),
@@ -206,24 +211,24 @@ impl Evidence {
         }
     }
 
-    /// Every place that was watched, in no order: the sender, those in between, and the far end if it was.
+    /// Returns every place that was watched, in no order: the sender, those in between, and the far end if it was.
     pub fn sides(&self) -> impl Iterator<Item = Side> + use<> {
         let between = (0..self.places.len()).filter_map(|number| u8::try_from(number).ok()).map(Side::Via);
         let peer = self.two_sided().then_some(Side::Peer);
         std::iter::once(Side::Local).chain(between).chain(peer)
     }
 
-    /// The packets that were freed on `side`.
+    /// Returns the packets that were freed on `side`.
     pub fn drops(&self, side: Side) -> &[Drop] {
         self.place(side).map_or_else(|| &self.host(side).drops, |place| &place.drops)
     }
 
-    /// The packets of ARP and neighbour discovery that `side` saw.
+    /// Returns the packets of ARP and neighbour discovery that `side` saw.
     pub fn neighbour_packets(&self, side: Side) -> &[NeighbourPacket] {
         self.place(side).map_or_else(|| &self.host(side).neighbour, |place| &place.neighbour)
     }
 
-    /// The interface that carries the probes on `side`; of a place in between the first that they met.
+    /// Returns the interface that carries the probes on `side`; of a place in between the first that they met.
     pub fn interface(&self, side: Side) -> &str {
         match self.place(side) {
             Some(place) => place.ports.first().map_or("", |port| &port.interface),
@@ -231,19 +236,19 @@ impl Evidence {
         }
     }
 
-    /// The interface by which packets of `leg` leave `side`, or come into it: another than [`Self::interface`] where routing
-    /// chose so.
+    /// Returns the interface by which packets of `leg` leave `side`, or come into it: another than
+    /// [`Self::interface`] where routing chose so.
     pub fn crossed(&self, side: Side, leg: Echo, inwards: bool) -> &str {
         self.other_device(side, leg, inwards).map_or_else(|| self.interface(side), |other| &other.interface)
     }
 
-    /// The other device than the watched one by which packets of `leg` left an end, or came into it.
+    /// Returns the other device than the watched one by which packets of `leg` left an end, or came into it.
     pub fn other_device(&self, side: Side, leg: Echo, inwards: bool) -> Option<&OtherDevice> {
         let here = self.place(side).is_none().then(|| &self.host(side).other_devices)?;
         here.iter().find(|other| other.leg == leg && other.inwards == inwards)
     }
 
-    /// The VLAN id of the tag with which a probe came into `side`.
+    /// Returns the VLAN id of the tag with which a probe came into `side`.
     pub fn tag(&self, side: Side, probe: u16, leg: Echo) -> Option<u16> {
         match self.place(side) {
             Some(place) => place.ports.iter().find_map(|port| port.tag(probe, leg)),
@@ -251,8 +256,8 @@ impl Evidence {
         }
     }
 
-    /// What the host on `side` saw; the sender where the target is on this very host. A place in between was seen by the
-    /// host whose kernel has it.
+    /// Returns what the host on `side` saw; the sender where the target is on this very host. A place in between was
+    /// seen by the host whose kernel has it.
     pub fn host(&self, side: Side) -> &HostTrace {
         let place = self.place(side);
         if let Some(via) = place.and_then(|place| self.via(place)) {
@@ -266,17 +271,18 @@ impl Evidence {
         }
     }
 
-    /// The host in between whose kernel has a place, where it is not that of an end.
+    /// Returns the host in between whose kernel has a place, where it is not that of an end.
     pub fn via(&self, place: &PlaceTrace) -> Option<&ViaTrace> {
         self.vias.get(usize::from(place.of_via?))
     }
 
-    /// Whether `side` is a network namespace that is looked into from another one, rather than a host of its own.
+    /// Reports whether `side` is a network namespace that is looked into from another one, rather than a host of its
+    /// own.
     pub fn is_looked_into(&self, side: Side) -> bool {
         self.place(side).is_some_and(|place| self.via(place).is_none_or(|via| !via.is_own(place)))
     }
 
-    /// Where commands for `side` are typed: it is entered from the host whose kernel has it.
+    /// Returns where commands for `side` are typed: it is entered from the host whose kernel has it.
     pub fn entered_from(&self, side: Side) -> Side {
         let Some(place) = self.place(side) else { return side };
         match place.of_via {
@@ -286,7 +292,7 @@ impl Evidence {
         }
     }
 
-    /// The namespace of the agent with this number.
+    /// Returns the namespace of the agent with this number.
     pub fn own_place(&self, number: u8) -> Option<Side> {
         let via = self.vias.get(usize::from(number))?;
         // One of the sender's kernel was found from there, too, and is that one place.
@@ -298,31 +304,32 @@ impl Evidence {
         u8::try_from(index).ok().map(Side::Via)
     }
 
-    /// A place as it is called in the middle of a sentence.
+    /// Returns a place as it is called in the middle of a sentence.
     pub fn whom(&self, side: Side) -> String {
         let name = self.name(side);
         if self.is_looked_into(side) { in_words(&name) } else { name }
     }
 
-    /// Whether the target is an address of the sending host, so that everything goes through `lo`.
+    /// Reports whether the target is an address of the sending host, so that everything goes through `lo`.
     pub fn loops_back(&self) -> bool {
         let host = &self.local.host;
         self.peer.is_none() && (host.interface == "lo" || host.address == Some(self.target.address))
     }
 
-    /// Whether a second host was watched.
+    /// Reports whether a second host was watched.
     pub fn two_sided(&self) -> bool {
         self.peer.is_some()
     }
 
-    /// Whether the far end was watched and saw nothing of a run that somebody else answered, or took in in its place.
+    /// Reports whether the far end was watched and saw nothing of a run that somebody else answered, or took in in
+    /// its place.
     pub fn passes_by_the_peer(&self) -> bool {
         let Some(peer) = self.peer.as_ref().filter(|_| self.mode == ProbeMode::Request) else { return false };
         let taken = || self.places.iter().any(|place| place.takes_in(self.target.address));
         peer.saw_nothing() && (!self.sending.received.is_empty() || taken())
     }
 
-    /// The leg that the sent packets travel.
+    /// Returns the leg that the sent packets travel.
     pub fn first_leg(&self) -> Echo {
         match self.mode {
             ProbeMode::Request | ProbeMode::RequestOnly => Echo::Request,
@@ -330,32 +337,33 @@ impl Evidence {
         }
     }
 
-    /// Whether nothing is to come back.
+    /// Reports whether nothing is to come back.
     pub fn one_way(&self) -> bool {
         self.mode != ProbeMode::Request
     }
 
-    /// How many probes were sent, or refused.
+    /// Counts the probes that were sent, or refused.
     pub fn sent(&self) -> usize {
         self.sending.probes.len()
     }
 
-    /// The probe with this number.
+    /// Returns the probe with this number.
     pub fn probe(&self, probe: u16) -> Option<&SentProbe> {
         self.sending.probes.iter().find(|sent| sent.probe == probe)
     }
 
-    /// What was looked up on the host on `side`.
+    /// Returns what was looked up on the host on `side`.
     pub fn findings(&self, side: Side) -> impl Iterator<Item = &Finding> {
         self.place(side).map_or(&self.host(side).findings, |place| &place.findings).iter()
     }
 
-    /// Whether the probes are IPv6.
+    /// Reports whether the probes are IPv6.
     pub fn is_v6(&self) -> bool {
         self.target.address.is_ipv6()
     }
 
-    /// What people call the host on `side`; two hosts of one name (network namespaces) are told apart by their place.
+    /// Returns what people call the host on `side`; two hosts of one name (network namespaces) are told apart by
+    /// their place.
     pub fn name(&self, side: Side) -> String {
         if let Some(place) = self.place(side) {
             return place.name.clone();

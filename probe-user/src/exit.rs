@@ -1,7 +1,5 @@
 //! What the exit status of `probe` means.
 
-use std::process::{ExitCode, Termination};
-
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -27,12 +25,6 @@ impl Exit {
             Self::Interrupted => 130,
             Self::Command(status) => status,
         }
-    }
-}
-
-impl Termination for Exit {
-    fn report(self) -> ExitCode {
-        ExitCode::from(self.code())
     }
 }
 

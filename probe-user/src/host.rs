@@ -6,7 +6,9 @@
 
 pub mod btf;
 pub mod chains;
+pub mod child;
 pub mod command;
+pub mod conntrack;
 pub mod container;
 pub mod counter;
 pub mod counters;

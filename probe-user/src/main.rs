@@ -1,7 +1,9 @@
 //! The `probe` binary: parse, run, exit.
 
-use probe_user::{commands, exit::Exit};
+use std::process::ExitCode;
 
-fn main() -> Exit {
-    commands::main(std::env::args_os())
+use probe_user::commands;
+
+fn main() -> ExitCode {
+    commands::main(std::env::args_os()).code().into()
 }

@@ -1,6 +1,7 @@
 //! The words that all stages share, as plain data: what was requested, what was counted, what a host saw, how a run ended.
 
 pub mod attach;
+pub mod duration;
 pub mod followed;
 pub mod ids;
 pub mod prefix;

@@ -9,6 +9,7 @@ mod neighbours;
 mod other_devices;
 pub mod path_watch;
 mod places;
+mod tracking;
 pub mod under_way;
 mod ways;
 
@@ -22,14 +23,16 @@ use crate::{
 
 /// Watches the probes of one run on one host. Dropping it detaches everything.
 pub trait Watching {
-    /// What was seen so far: journeys and drops, without findings. Cheap enough to be asked every few milliseconds.
+    /// Returns what was seen so far: journeys and drops, without findings. Cheap enough to be asked every few
+    /// milliseconds.
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.
     fn look(&mut self) -> Result<HostTrace, Failure>;
 
-    /// Everything that was seen, with what is looked up after the probes have passed: settings, routes, chains, and
-    /// everything else that explains where packets stop. Asked once, and only where there is something to explain.
+    /// Returns everything that was seen, with what is looked up after the probes have passed: settings, routes,
+    /// chains, and everything else that explains where packets stop. Asked once, and only where there is something to
+    /// explain.
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.
@@ -43,9 +46,9 @@ pub trait Watching {
     /// moment for what becomes of it. Asked once, before either end finishes, and only where there is something to explain.
     fn look_for_neighbours(&mut self) {}
 
-    /// The run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing unless
-    /// the watch was asked for that ([`crate::model::request::RequestHandling::kept`]). Cheap enough to be asked
-    /// every few milliseconds.
+    /// Returns the run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing
+    /// unless the watch was asked for that ([`crate::model::request::RequestHandling::kept`]). Cheap enough to be
+    /// asked every few milliseconds.
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.

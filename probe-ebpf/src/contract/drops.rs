@@ -2,23 +2,20 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// The most kernel stack frames in an event; the first five or six are those of the recording itself.
-pub const STACK_FRAMES: usize = 16;
+use super::site::EventSite;
 
 /// One probe that the kernel freed: `skb:kfree_skb`, or `skb:consume_skb` inside the kernel's ICMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct DropEvent {
-    /// `CLOCK_MONOTONIC` in nanoseconds.
-    pub time_ns: u64,
-    /// Where in the kernel's code: the address that the tracepoint passes.
-    pub location: u64,
-    /// `enum skb_drop_reason` of the running kernel; 0 for `consume_skb`.
-    pub reason: u32,
-    /// Inode of the network namespace.
-    pub netns: u32,
-    /// Interface index; 0: the packet had no device.
-    pub ifindex: u32,
+    /// Where it was freed.
+    pub site: EventSite,
+    /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.
+    pub source: [u8; 16],
+    /// Destination address, in the same form.
+    pub destination: [u8; 16],
+    /// The firewall mark of the packet.
+    pub mark: u32,
     /// Echo id on the wire.
     pub id: u16,
     /// Echo sequence number.
@@ -29,22 +26,12 @@ pub struct DropEvent {
     pub kind: u8,
     /// TTL or hop limit when it was freed.
     pub ttl: u8,
-    /// Frames in `stack`.
-    pub frames: u32,
-    /// The firewall mark of the packet.
-    pub mark: u32,
     /// The destination MAC address of its frame; zeros: it has no frame yet, or none of Ethernet.
     pub mac: [u8; 6],
     /// How many layers of tunnels it had around it; the addresses are then those of the outermost.
     pub layers: u8,
     /// Zero.
     pub reserved: [u8; 5],
-    /// Return addresses, innermost first.
-    pub stack: [u64; STACK_FRAMES],
-    /// Source address in wire order, IPv4 as `::ffff:a.b.c.d`.
-    pub source: [u8; 16],
-    /// Destination address, in the same form.
-    pub destination: [u8; 16],
 }
 
 /// The most address ranges in [`DropConfig::icmp_code`].

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::drops::STACK_FRAMES;
+use super::site::EventSite;
 use crate::packet::{Bytes, ICMPV6, IPV6_HEADER, View, mapped};
 
 /// The `EtherType` of ARP.
@@ -24,20 +24,8 @@ pub const FREED: u8 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct NeighbourEvent {
-    /// `CLOCK_MONOTONIC` in nanoseconds.
-    pub time_ns: u64,
-    /// Where in the kernel's code it was freed; 0: it was not.
-    pub location: u64,
-    /// `enum skb_drop_reason`; 0: it was not freed, or the kernel gives none.
-    pub reason: u32,
-    /// Inode of the network namespace.
-    pub netns: u32,
-    /// Interface index.
-    pub ifindex: u32,
-    /// Frames in `stack`.
-    pub frames: u32,
-    /// Return addresses, innermost first, where it was freed for a reason that does not say where.
-    pub stack: [u64; STACK_FRAMES],
+    /// Where it was met, or freed.
+    pub site: EventSite,
     /// What it says.
     pub message: NeighbourMessage,
     /// [`LEAVES`], [`ENTERS`] or [`FREED`].

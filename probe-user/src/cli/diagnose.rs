@@ -12,7 +12,10 @@ use super::{
     send::FamilyChoice,
     values::seconds,
 };
-use crate::{diagnosis::Responder, model::ids::echo_number};
+use crate::{
+    diagnosis::{Responder, control::VariedField},
+    model::ids::echo_number,
+};
 
 /// Find out exactly where echo packets stop: on this host, on the path, or, with --peer, on the far host.
 ///
@@ -99,9 +102,25 @@ pub struct DiagnoseArgs {
     /// If any probe stays unanswered, raise the TTL step by step to find the last router that answers
     #[arg(long, help_heading = "Looking further")]
     pub walk: bool,
-    /// Send no further packets where a loss may come from the pace of the probes, or where the TTL runs out
+    /// Send no further packets to find out what makes a loss: at another pace, shorter, with another id, payload or DSCP, or with
+    /// a rising TTL
     #[arg(long, help_heading = "Looking further")]
     pub no_controls: bool,
+    /// If probes stop, send otherwise equal ones with one field changed, and tell the smallest change with which they pass
+    ///
+    /// Each change is proven by unchanged packets before and after. All fields are tried, or those that are named. At most
+    /// 150 packets in 10 seconds, and none from or to another address than those of this run and, for `source`, this host's.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FIELD,…",
+        value_delimiter = ',',
+        num_args = 0..,
+        require_equals = true,
+        conflicts_with_all = ["passive", "reply_only", "no_controls"],
+        help_heading = "Looking further"
+    )]
+    pub vary: Option<Vec<VariedField>>,
     /// Let nftables name the exact rule that drops a probe; adds a table for the time of the run
     #[arg(long, help_heading = "Looking further")]
     pub trace_rules: bool,

@@ -9,6 +9,7 @@ mod place;
 mod progress;
 mod repeat;
 mod responder;
+mod vary;
 mod vias;
 
 use std::{
@@ -66,12 +67,12 @@ pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
     run_from(args, screen, path_watch::start, enter)
 }
 
-/// The same with another way to watch this host.
+/// Diagnoses with another way to watch this host.
 pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> CommandResult {
     run_from(args, screen, watch, None)
 }
 
-/// The same where `enter` has to be put before a command that is to run in this network namespace.
+/// Diagnoses where `enter` has to be put before a command that is to run in this network namespace.
 fn run_from(args: &DiagnoseArgs, screen: &Screen, watch: Factory, enter: Option<String>) -> CommandResult {
     privilege::require(PrivilegedTask::Diagnose)?;
     let stop = on_signals()?;
@@ -107,14 +108,14 @@ fn tell(args: &DiagnoseArgs, sending: &SenderTrace, screen: &Screen) {
     }
 }
 
-/// Nothing was learned yet.
+/// Returns the status of a run that was interrupted before anything was learned.
 fn interrupted_early(screen: &Screen) -> Exit {
     let failure = Failure::new("interrupted before anything was sent", "run it again");
     super::fail(screen.output.format, &failure);
     Exit::Interrupted
 }
 
-/// Everything up to the verdict; nothing, where a signal came before the first probe.
+/// Runs everything up to the verdict; returns `None` where a signal came before the first probe.
 fn diagnose(
     args: &DiagnoseArgs,
     screen: &Screen,
@@ -160,7 +161,7 @@ fn diagnose(
     run.run(prober, near, far, vias).map(Some)
 }
 
-/// Has both ends watch, at the same time: each takes a good part of a short run.
+/// Starts watching at both ends at the same time: each takes a good part of a short run.
 ///
 /// # Errors
 /// Why one of them cannot, as nothing was sent yet: of two, the near one's.
@@ -187,7 +188,7 @@ fn no_raw_socket(error: &std::io::Error) -> Failure {
     Failure::new(format!("cannot open a raw socket: {error}"), "sudo probe diagnose …")
 }
 
-/// The id that was asked for, or one that nobody else uses.
+/// Returns the id that was asked for, or one that nobody else uses.
 fn choose_id(args: &DiagnoseArgs, mut scout: Scout, screen: &Screen) -> u16 {
     let Some(id) = args.id else { return scout.choose() };
     if scout.used().contains(&id) {
@@ -196,7 +197,7 @@ fn choose_id(args: &DiagnoseArgs, mut scout: Scout, screen: &Screen) -> u16 {
     id
 }
 
-/// What this host is to watch.
+/// Returns what this host is to watch.
 fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> WatchRequest {
     WatchRequest {
         nonce,
@@ -217,24 +218,24 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
     }
 }
 
-/// Whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
+/// Reports whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
 fn looks_ahead(args: &DiagnoseArgs) -> bool {
     // Without a mark it could not be told from the first of the run.
     let marked = usize::from(args.size) >= MARK_BYTES;
     everywhere(args.own_namespace) && marked && u32::from(args.probes()) < MAX_PROBES
 }
 
-/// How many probes this run may send, the one ahead included.
+/// Counts how many probes this run may send, the one ahead included.
 fn numbers(args: &DiagnoseArgs) -> u16 {
     args.probes() + u16::from(looks_ahead(args))
 }
 
-/// The sequence number from which probes are known without a mark too, where they are.
+/// Returns the sequence number from which probes are known without a mark too, where they are.
 fn numbered_from(args: &DiagnoseArgs) -> Option<u16> {
     (args.numbered() && !args.reply_only).then_some(FIRST_SEQ)
 }
 
-/// How long is waited for the last reply. As ping has it, no time is the default.
+/// Returns how long to wait for the last reply. As ping has it, no time is the default.
 pub(super) fn reply_wait(asked: Duration) -> Duration {
     const WAIT: Duration = Duration::from_secs(1);
     if asked.is_zero() { WAIT } else { asked }
@@ -284,7 +285,7 @@ fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64
     }
 }
 
-/// Whether packets may be fragmented: as ping has it, which lets groups have no fragments on the path.
+/// Returns whether packets may be fragmented: as ping does, which lets groups have no fragments on the path.
 fn fragmentation(args: &DiagnoseArgs, target: IpAddr) -> Fragmentation {
     let group = args.ping.broadcast || target.is_multicast() && target.is_ipv4();
     match args.ping.path_mtu {
@@ -382,6 +383,8 @@ impl Probing<'_> {
         } else {
             controls::after(prober.plan(), &sending, self.stop)
         };
+        let plan = prober.plan().clone();
+        // From here on the run's sockets are closed, so that others may have its id.
         let walk = self.walk(&sending, ended, prober)?;
         let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
@@ -393,6 +396,7 @@ impl Probing<'_> {
             walk,
             flags: repeat::flags(std::env::args(), self.args.target()),
             controls,
+            varied: None,
             places: Vec::new(),
             vias: between,
             peer_ahead_ns,
@@ -403,7 +407,12 @@ impl Probing<'_> {
             enter: None,
             following: None,
         };
-        Ok(Known { evidence: evidence.gathered(), far, near, vias })
+        let mut evidence = evidence.gathered();
+        if ended != RunEnd::Stopped && !self.args.no_controls && !self.args.reply_only {
+            self.progress.say("sending controls");
+            vary::vary(&mut evidence, &plan, self.args.vary.as_deref(), self.stop);
+        }
+        Ok(Known { evidence, far, near, vias })
     }
 
     /// Sends the first probe, which is none of the run where it crosses further network namespaces of either end's kernel: in
@@ -440,7 +449,8 @@ impl Probing<'_> {
         });
     }
 
-    /// Whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any case.
+    /// Reports whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any
+    /// case.
     fn is_explained(&self, sending: &SenderTrace) -> bool {
         !self.args.reply_only && !self.args.trace_rules && all_answered(sending)
     }
@@ -456,12 +466,12 @@ impl Probing<'_> {
         fates.all_known(&RunEvidence { sending, local, peer, vias, first: self.first() })
     }
 
-    /// The leg that the sent packets travel.
+    /// Returns the leg that the sent packets travel.
     fn first(&self) -> Echo {
         if self.args.reply_only { Echo::Reply } else { Echo::Request }
     }
 
-    /// Which routers answer, where that was asked for and something is left to explain.
+    /// Returns which routers answer, where that was asked for and something is left to explain.
     fn walk(&self, sending: &SenderTrace, ended: RunEnd, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
         let expired = sending.errors.iter().any(IcmpError::tells_expiry);

@@ -82,7 +82,7 @@ impl FollowSession {
         Ok(Self { watch, plan, errors: errors.ok(), quoted: Vec::new(), begun: now, ended: None, drained: now })
     }
 
-    /// How long echoes have been followed.
+    /// Returns how long echoes have been followed.
     pub(super) fn age(&self) -> Duration {
         self.begun.elapsed()
     }
@@ -123,7 +123,7 @@ impl FollowSession {
         }
     }
 
-    /// What the echoes show: the verdict on the worst flow, with a word on each of the others.
+    /// Returns what the echoes show: the verdict on the worst flow, with a word on each of the others.
     ///
     /// # Errors
     /// Where the kernel half can no longer be read.
@@ -157,7 +157,7 @@ impl FollowSession {
         Sight { host, errors, until_ns: monotonic_ns(), wait_ns }
     }
 
-    /// The ICMP errors that quoted one of the echoes.
+    /// Returns the ICMP errors that quoted one of the echoes.
     fn told(&self, echoes: &[FollowedEcho]) -> Vec<IcmpError> {
         let of = |error: &QuotedRequest| {
             let quoted = |echo: &&FollowedEcho| (echo.far, echo.id, echo.seq) == (error.to, error.id, error.seq);
@@ -167,7 +167,7 @@ impl FollowSession {
         self.quoted.iter().filter_map(of).collect()
     }
 
-    /// The interface by which the flow's requests left, or came in.
+    /// Returns the interface by which the flow's requests left, or came in.
     fn interface(&self, host: &HostTrace, flow: &FollowedFlow) -> Option<String> {
         let hops: &[Hop] =
             if flow.role == FollowedRole::Target { &[Hop::NetifIn] } else { &[Hop::Xmit, Hop::DevQueue] };
@@ -178,7 +178,7 @@ impl FollowSession {
         asked.or_else(|| hops.iter().find_map(seen))
     }
 
-    /// A flow without echoes, for a run that saw none.
+    /// Returns a flow without echoes, for a run that saw none.
     fn no_flow(&self) -> FollowedFlow {
         let to = self.plan.follow.target.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         FollowedFlow {
@@ -192,8 +192,8 @@ impl FollowSession {
     }
 }
 
-/// The interface to watch where it is not known whom the echoes will be for: that of the default route, or the only one there
-/// is.
+/// Returns the interface to watch where it is not known whom the echoes will be for: that of the default route, or
+/// the only one there is.
 pub(super) fn likeliest_interface() -> Option<String> {
     /// Addresses for documentation (RFC 5737, RFC 3849), which nobody has a route of their own to.
     const ELSEWHERE: [IpAddr; 2] =
@@ -207,7 +207,7 @@ pub(super) fn likeliest_interface() -> Option<String> {
     routed.map(|way| way.interface).or_else(up)
 }
 
-/// What this host is to watch.
+/// Returns what this host is to watch.
 fn request(plan: &FollowPlan) -> WatchRequest {
     let remote = plan.follow.target.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
     WatchRequest {
@@ -233,7 +233,7 @@ fn nowhere(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
-/// The echoes that look-ups are about.
+/// Returns the echoes that look-ups are about.
 fn looked_up(flow: &FollowedFlow, interface: Option<String>) -> EchoFlow {
     let (local, remote) = match flow.role {
         FollowedRole::Sender => (flow.from, flow.to),

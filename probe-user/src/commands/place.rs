@@ -25,8 +25,8 @@ pub(super) fn enter(args: &PlaceArgs) -> Result<Option<String>, Failure> {
     Ok(Some(entrance.enter))
 }
 
-/// Whether other network namespaces of this kernel are looked at, unless `own_namespace` alone was asked for. A script that
-/// takes them for machines says so once.
+/// Reports whether other network namespaces of this kernel are looked at, unless `own_namespace` alone was asked for.
+/// A script that takes them for machines says so once.
 pub(super) fn everywhere(own_namespace: bool) -> bool {
     !own_namespace && std::env::var_os("PROBE_OWN_NAMESPACE").is_none_or(|value| value != "1")
 }

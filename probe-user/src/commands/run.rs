@@ -131,7 +131,7 @@ fn end(mut session: FollowSession, args: &RunArgs, signals: &Signals, screen: &S
     Ok(diagnosis)
 }
 
-/// The verdict's exit status; where no request was seen, nothing was measured.
+/// Returns the verdict's exit status; where no request was seen, nothing was measured.
 fn status(diagnosis: &Diagnosis) -> Exit {
     if diagnosis.sent == 0 { Exit::Failed } else { diagnosis.exit() }
 }

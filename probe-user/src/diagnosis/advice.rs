@@ -8,7 +8,7 @@ use super::{
     path::Side,
     places::{Whose, host_of},
 };
-use crate::model::trace::Drop;
+use crate::model::trace::{Drop, Finding};
 use table::{Advice, TABLE};
 
 /// Fills in what the stop means, and what to do about it.
@@ -61,7 +61,7 @@ fn put(stop: &mut Stop, commands: Vec<Command>, on: Option<Side>, evidence: &Evi
     };
 }
 
-/// A command behind what enters its place; one of probe's own has a flag for that.
+/// Returns a command behind what enters its place; probe's own commands have a flag for that.
 pub(super) fn behind(enter: Option<&str>, command: &str) -> String {
     match enter.filter(|_| !command.starts_with("probe diagnose ")) {
         Some(enter) => format!("{enter} {command}"),
@@ -69,14 +69,14 @@ pub(super) fn behind(enter: Option<&str>, command: &str) -> String {
     }
 }
 
-/// A command for a place: one in between is entered from the host whose kernel has it.
+/// Returns a command for a place: one in between is entered from the host whose kernel has it.
 fn in_place(on: Option<Side>, command: String, evidence: &Evidence) -> Command {
     let Some(side) = on else { return Command { on, command } };
     let (on, enter) = evidence.entered(side);
     Command { on: Some(on), command: behind(enter, &command) }
 }
 
-/// Where several causes remain, what takes the blindness away, or else where to look in general.
+/// Advises, where several causes remain, what makes the blind hops see, or else where to look in general.
 fn leave_open(stop: &mut Stop, evidence: &Evidence) {
     "What was watched leaves several causes.".clone_into(&mut stop.meaning);
     let mut sides: Vec<Side> = stop.blind.iter().map(|spot| spot.checkpoint.host).collect();
@@ -95,7 +95,7 @@ fn leave_open(stop: &mut Stop, evidence: &Evidence) {
     }
 }
 
-/// Whether `name` fits a pattern that may begin and end in `*`.
+/// Reports whether `name` fits a pattern that may begin and end in `*`.
 fn fits(pattern: &str, name: &str) -> bool {
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (None, None) => pattern == name,
@@ -105,7 +105,7 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// How to learn more: an exact rule, or what one end can't know.
+/// Returns how to learn more: an exact rule, or what one end can't know.
 fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Command> {
     let (target, typed) = (&evidence.target.name, evidence.typed());
     // Rules are traced where a host runs probe.
@@ -123,7 +123,8 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
     Some(Command { on: Some(Side::Local), command })
 }
 
-/// The device at which packets stop: in a place in between, the one at which the kernel freed them, where it says so.
+/// Returns the device at which packets stop: in a place in between, the one at which the kernel freed them, where it
+/// says so.
 fn device<'a>(stop: &Stop, side: Side, evidence: &'a Evidence) -> &'a str {
     let cause = &stop.cause;
     let same =
@@ -133,7 +134,7 @@ fn device<'a>(stop: &Stop, side: Side, evidence: &'a Evidence) -> &'a str {
     at.unwrap_or_else(|| evidence.interface(side))
 }
 
-/// `text` with its words in braces replaced; one that is not known stays, so that its command is left out.
+/// Returns `text` with its words in braces replaced; one that is not known stays, so that its command is left out.
 fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, evidence: &Evidence) -> String {
     let mut text = text.to_owned();
     let mut put = |word: &str, value: Option<&str>| {
@@ -141,9 +142,16 @@ fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, e
             text = text.replace(word, value);
         }
     };
+    let target = evidence.target.address;
+    let has_it = |side| {
+        let own = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
+        evidence.findings(side).any(own)
+    };
     let other = match side.map(host_of) {
         Some(Whose::Peer) => evidence.local.host.address,
-        _ => Some(evidence.target.address),
+        // A place in between may be where the target is.
+        Some(Whose::Via(_)) if side.is_some_and(has_it) => evidence.local.host.address.or(Some(target)),
+        _ => Some(target),
     };
     let netfilter = cause.netfilter.as_ref();
     let icmp = cause.icmp.as_ref();

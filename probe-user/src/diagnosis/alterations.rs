@@ -10,17 +10,18 @@ use probe_ebpf::Hop;
 
 use super::{
     Evidence, ProbeMode, Responder, Walk, WalkStep,
+    control::{ControlKind, ControlRun, VariedRun},
     document::{Alteration, Value},
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
 };
 use crate::model::trace::{Finding, ProbePassage};
 
-/// What changed, by leg and in path order.
+/// Returns what changed, by leg and in path order.
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
     let mut changes: BTreeMap<(Echo, usize, Value, Value), Alteration> = BTreeMap::new();
     let mut note = |leg, row, sent, seen, seen_at, field| {
-        let fresh = || Alteration { leg, field, sent, seen, seen_at, place: None, packets: 0 };
+        let fresh = || Alteration { leg, field, sent, seen, seen_at, place: None, by: None, packets: 0 };
         changes.entry((leg, row, sent, seen)).or_insert_with(fresh).packets += 1;
     };
     for sent in &evidence.sending.probes {
@@ -60,12 +61,12 @@ fn id_at(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<u
     }
 }
 
-/// What a hop saw of a probe.
+/// Returns what a hop saw of a probe.
 pub(super) fn step(evidence: &Evidence, leg: Echo, side: Side, hop: Hop, probe: u16) -> Option<ProbePassage> {
     evidence.host(side).hops.get(hop.name())?.seen(leg)?.get(&probe).copied()
 }
 
-/// Whether several hosts may answer to the target's address.
+/// Reports whether several hosts may answer to the target's address.
 pub(super) fn is_group(evidence: &Evidence) -> bool {
     match evidence.target.address {
         std::net::IpAddr::V4(target) => target.is_multicast() || target.is_broadcast() || target.octets()[3] == 255,
@@ -91,12 +92,13 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
     .chain(evidence.controls.iter().map(super::control::ControlRun::text))
+    .chain(evidence.varied.as_ref().and_then(|varied| fruitless(varied, evidence)))
     .chain(traced(evidence))
     .chain(untried(evidence))
     .collect()
 }
 
-/// Who answered to which TTL.
+/// Returns who answered to which TTL.
 fn walked(walk: &Walk) -> String {
     let step = |step: &WalkStep| {
         format!("{} {}", step.ttl, step.from.map_or_else(|| "nobody".to_owned(), |from| from.to_string()))
@@ -105,7 +107,28 @@ fn walked(walk: &Walk) -> String {
     format!("to a rising TTL answered: {}", steps.join(", "))
 }
 
-/// The very rules that ended packets, where rules were traced.
+/// Says what was varied in vain, where that was asked for.
+fn fruitless(varied: &VariedRun, evidence: &Evidence) -> Option<String> {
+    varied.asked.then_some(())?;
+    let field = |control: &ControlRun| matches!(control.kind, ControlKind::Field { .. });
+    let tried = if varied.tried.is_empty() { "nothing".to_owned() } else { varied.tried.join(", ") };
+    let sent = format!("{} requests in {:.1} s", varied.packets, varied.took_ms as f64 / 1000.0);
+    let untried = match varied.untried.as_slice() {
+        [] => String::new(),
+        untried => format!("; not tried: {}", untried.join("; ")),
+    };
+    Some(match (evidence.controls.iter().any(field), varied.over) {
+        (true, _) => format!("varied: {tried} ({sent}); what is not told here made no difference{untried}"),
+        (false, true) => {
+            format!(
+                "varied: unchanged requests were answered meanwhile: what stopped the run comes and goes ({sent}){untried}"
+            )
+        }
+        (false, false) => format!("varied: none of these makes them pass: {tried} ({sent}){untried}"),
+    })
+}
+
+/// Returns the very rules that ended packets, where rules were traced.
 fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
     evidence.sides().flat_map(move |side| {
         evidence.findings(side).filter_map(move |finding| {
@@ -121,7 +144,7 @@ fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
     })
 }
 
-/// What a run says nothing of because somebody answered before it.
+/// Returns what a run says nothing of because somebody answered before it.
 fn untried(evidence: &Evidence) -> Option<String> {
     let far = evidence.name(Side::Peer);
     let text = match (evidence.responder, evidence.mode, &evidence.peer) {
@@ -145,7 +168,7 @@ fn counted(count: usize, (one, many): (&str, &str)) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// How many probes entered the far end more often than they left this host.
+/// Counts how many probes entered the far end more often than they left this host.
 fn doubled(evidence: &Evidence, leg: Echo) -> usize {
     let times = |side, hops: &[Hop], probe| {
         hops.iter().find_map(|hop| step(evidence, leg, side, *hop, probe)).map(|step| step.times)
@@ -158,7 +181,7 @@ fn doubled(evidence: &Evidence, leg: Echo) -> usize {
     if evidence.two_sided() { evidence.sending.probes.iter().filter(|sent| more(sent.probe)).count() } else { 0 }
 }
 
-/// How many replies were read after one to a later probe.
+/// Counts how many replies were read after one to a later probe.
 fn overtaken(evidence: &Evidence) -> usize {
     let mut earliest_later = u64::MAX;
     let mut late = 0;

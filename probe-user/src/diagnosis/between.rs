@@ -33,7 +33,7 @@ struct Crossing {
     port: u8,
 }
 
-/// The steps of a leg through the places in between, in the order in which they were first met.
+/// Returns the steps of a leg through the places in between, in the order in which they were first met.
 pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
     let mut crossings = crossings(evidence, leg);
     crossings.sort_by_key(|it| (it.first_ns, it.place, CROSSING_HOPS.iter().position(|hop| *hop == it.hop), it.port));
@@ -84,7 +84,7 @@ pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
 /// By whichever interface packets come into a place.
 const ENTRY: Station = Station::Port(Hop::NetifIn, ANY_PORT);
 
-/// The same in path order, where several kernels saw them: each is in the order of its own clock.
+/// Sorts crossings of several kernels into path order: each is in the order of its own clock.
 fn over_kernels(evidence: &Evidence, crossings: Vec<Crossing>) -> Vec<Crossing> {
     let boots: Vec<&str> = evidence.vias.iter().map(|via| via.trace.host.boot.as_str()).collect();
     let here = evidence.local.host.boot.as_str();
@@ -108,8 +108,8 @@ fn over_kernels(evidence: &Evidence, crossings: Vec<Crossing>) -> Vec<Crossing> 
     order(&passed).into_iter().filter_map(|index| crossings[index].take()).collect()
 }
 
-/// The host in between that packets of a leg were sent to last and did not come to: it has the address of the next
-/// hop, and nobody knows of any packet that came further.
+/// Returns the host in between that packets of a leg were sent to last and did not come to: it has the address of the
+/// next hop, and nobody knows of any packet that came further.
 fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8> {
     let there = leg == evidence.first_leg();
     let came = || evidence.peer.as_ref().is_some_and(|peer| !peer.saw_nothing());
@@ -142,18 +142,18 @@ fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8>
     }
 }
 
-/// A hook of a place as a step.
+/// Returns a hook of a place as a step.
 fn of_hook(leg: Echo, place: u8, hop: Hop, duty: Requirement) -> PathStep {
     step(leg, Side::Via(place), Station::Port(hop, ANY_PORT), duty)
 }
 
-/// Whether that hook of a place was watched.
+/// Reports whether that hook of a place was watched.
 fn watched(evidence: &Evidence, place: u8, hop: Hop) -> bool {
     let place = evidence.place(Side::Via(place));
     place.is_some_and(|place| hooks::seen(place, hop, Echo::Request).is_some())
 }
 
-/// The hook that no probe came to of those that came to `it`, which it follows on.
+/// Returns the hook that no probe came to of those that came to `it`, which it follows on.
 fn to_follow(
     evidence: &Evidence,
     leg: Echo,
@@ -170,7 +170,7 @@ fn to_follow(
     (!passed).then(|| of_hook(leg, it.place, next, if must { Requirement::Must } else { Requirement::May }))
 }
 
-/// The hooks of a place that could not be watched: they only tell that.
+/// Returns steps for the hooks of a place that could not be watched, which only tell that.
 fn unwatched(evidence: &Evidence, leg: Echo, place: u8, ends_here: bool) -> Vec<PathStep> {
     let hops: &[Hop] = if ends_here { &hooks::INPUT } else { &hooks::FORWARD };
     let Some(trace) = evidence.place(Side::Via(place)) else { return Vec::new() };
@@ -178,7 +178,7 @@ fn unwatched(evidence: &Evidence, leg: Echo, place: u8, ends_here: bool) -> Vec<
     blind.map(|hop| of_hook(leg, place, *hop, Requirement::May)).collect()
 }
 
-/// Whichever interface packets leave the place by: none did.
+/// Returns a step for the way out of a place that no packet left: any of its interfaces.
 fn exit(leg: Echo, place: u8) -> PathStep {
     step(leg, Side::Via(place), Station::Port(Hop::DevQueue, ANY_PORT), Requirement::Must)
 }
@@ -214,8 +214,8 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
     all
 }
 
-/// Whether what a place saw on a leg was for another host's MAC address: copies that a bridge made for all of its ports,
-/// or all there is. So its place is before any other, where only probes end that no other place saw.
+/// Reports whether what a place saw on a leg was for another host's MAC address: copies that a bridge made for all of
+/// its ports, or all there is. So its place is before any other, where only probes end that no other place saw.
 fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     let Some(place) = evidence.places.get(usize::from(number)) else { return false };
     let foreign = |probe: &u16| {
@@ -229,8 +229,8 @@ fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     !left && came.peek().is_some() && came.all(foreign) && !only_receiver(evidence, leg, number)
 }
 
-/// Whether a place was sent all there was, and no copies: each place before it let packets out by one interface, and
-/// nobody behind it knows of any.
+/// Reports whether a place was sent all there was, and no copies: each place before it let packets out by one
+/// interface, and nobody behind it knows of any.
 fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     let first = |place: &PlaceTrace, hop: Hop, leg: Echo| {
         let seen = place.ports.iter().filter_map(|port| port.seen(hop, leg)).flat_map(|seen| seen.values());
@@ -256,13 +256,14 @@ fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     one_clock && before && sent_on && !answered && !came_there && evidence.sending.received.is_empty()
 }
 
-/// The place that the probes are for, where nobody watches it as the far end.
+/// Returns the place that the probes are for, where nobody watches it as the far end.
 fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
     let is_it = |place: &PlaceTrace| role(evidence, place) == PlaceRole::Target;
     (0..).zip(&evidence.places).filter(move |(_, place)| is_it(place)).map(|(number, _)| number)
 }
 
-/// What a place in between is: the target where it has the target's address, or sends replies that never came in.
+/// Returns what a place in between is: the target where it has the target's address, or sends replies that never came
+/// in.
 pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let target = evidence.target.address;
     let told = place.findings.iter().find_map(|finding| match finding {
@@ -291,12 +292,12 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     }
 }
 
-/// Whether the target may be the broadcast address of a subnet: what IPv4 takes for one where it is on the link.
+/// Reports whether the target may be the broadcast address of a subnet: where it is on the link, IPv4 takes it for one.
 fn target_is_directed(evidence: &Evidence) -> bool {
     matches!(evidence.target.address, std::net::IpAddr::V4(v4) if v4.octets()[3] == 255)
 }
 
-/// Whether every probe of which it is known that it came further passed here: others may take another way.
+/// Reports whether every probe of which it is known that it came further passed here: others may take another way.
 fn must_pass(evidence: &Evidence, leg: Echo, place: u8, hop: Hop, port: u8) -> bool {
     if port == ANY_PORT && !hooks::is_hook(hop) {
         return false;
@@ -330,7 +331,7 @@ pub(super) fn seen_at(
     }
 }
 
-/// Why no interface of a place shows whether packets passed this hop of it.
+/// Returns why no interface of a place shows whether packets passed this hop of it.
 fn blind_at(evidence: &Evidence, side: Side, hop: Hop) -> Option<String> {
     let place = evidence.place(side)?;
     let at_port = place.ports.iter().find_map(|port| match port.hops.get(hop.name()) {
@@ -348,8 +349,8 @@ fn probes(trace: &HopTrace, leg: Echo) -> BTreeSet<u16> {
     trace.seen(leg).into_iter().flat_map(|seen| seen.keys().copied()).collect()
 }
 
-/// Where a packet can have died that came to `from` and not to `to`, one of which is in a place in between. `far` is what
-/// lies behind the last watched place.
+/// Returns where a packet can have died that came to `from` and not to `to`, one of which is in a place in between.
+/// `far` is what lies behind the last watched place.
 pub(super) fn spots(evidence: &Evidence, from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocation> {
     let (here, there) = (from.checkpoint.host, to.checkpoint.host);
     let at = |side: Side, leg: Echo, places: &[DropPoint]| -> Vec<DropLocation> {
@@ -381,7 +382,7 @@ pub(super) fn spots(evidence: &Evidence, from: &PathStep, to: &PathStep, far: Wh
     spots
 }
 
-/// The hop of a place in between.
+/// Returns the hop of a step in a place in between.
 fn hop(step: &PathStep) -> Option<Hop> {
     match step.checkpoint.station {
         Station::Port(hop, _) => Some(hop),

@@ -29,7 +29,7 @@ struct Clue<'a> {
 }
 
 impl Gap {
-    /// The drop events about its probes that lie inside of it; benign ones and those of elsewhere are no clue.
+    /// Returns the drop events about its probes that lie inside of it; benign ones and those of elsewhere are no clue.
     pub fn events<'a>(&self, evidence: &'a Evidence) -> Vec<PlacedDrop<'a>> {
         let of_side = |side: Side| {
             let drops = evidence.drops(side).iter();
@@ -38,8 +38,8 @@ impl Gap {
         evidence.sides().flat_map(of_side).collect()
     }
 
-    /// Where an event lies that names a device below the watched one, or a bridge: what is a network to the hops of a
-    /// virtual device begins and ends in the same kernel, at the devices that carry it.
+    /// Returns where an event lies that names a device below the watched one, or a bridge: what is a network to the
+    /// hops of a virtual device begins and ends in the same kernel, at the devices that carry it.
     fn below(&self, drop: &Drop, places: &[DropPoint], evidence: &Evidence, side: Side) -> Option<DropLocation> {
         let crosses = self.spots.iter().any(|spot| spot.place == DropPoint::Network);
         let ends = [(self.last_seen.host, self.leg), (self.first_missing.host, self.missing_leg)];
@@ -70,28 +70,28 @@ impl Gap {
         }
     }
 
-    /// The errno that the send call gave for its probes.
+    /// Returns the errno that the send call gave for its probes.
     pub fn errno<'a>(&self, evidence: &'a Evidence) -> Option<&'a str> {
         self.probes.iter().find_map(|probe| evidence.probe(*probe)?.errno.as_deref())
     }
 
-    /// An ICMP error that ended one of its probes.
+    /// Returns an ICMP error that ended one of its probes.
     pub fn icmp<'a>(&self, evidence: &'a Evidence) -> Option<&'a IcmpError> {
         evidence.sending.errors.iter().find(|error| error.ends_packet() && self.probes.contains(&error.probe))
     }
 
-    /// The spot of this place in it, on that host.
+    /// Returns the gap's spot at this place on that host.
     pub fn spot(&self, side: Side, place: DropPoint) -> Option<DropLocation> {
         self.spots.iter().find(|spot| spot.host == host_of(side) && spot.place == place).copied()
     }
 
-    /// Its spots at any of these places.
+    /// Returns the gap's spots at any of these places.
     pub fn spots_at(&self, places: &[DropPoint]) -> Vec<DropLocation> {
         self.spots.iter().filter(|spot| places.contains(&spot.place)).copied().collect()
     }
 
-    /// Itself, or one gap for each cause where its probes died of different ones. Probes that nothing speaks about go
-    /// with the others where all those died of the same.
+    /// Splits the gap by cause where its probes died of different ones. Probes of which nothing is known go with the
+    /// others where all those died of the same.
     pub fn split(self, evidence: &Evidence) -> Vec<Self> {
         let mut parts: BTreeMap<Clue<'_>, BTreeSet<u16>> = BTreeMap::new();
         let events = self.events(evidence);

@@ -11,13 +11,13 @@ use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
     carried::CarriedStretch,
-    control::ControlRun,
+    control::{ControlRun, VariedRun},
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
     resolution::{NeighbourSaid, OtherHost},
 };
-use crate::model::attach::XdpAttachment;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
+use crate::model::{attach::XdpAttachment, trace::TrackedEcho};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -46,6 +46,9 @@ pub struct Diagnosis {
     pub stops: Vec<Stop>,
     /// What changed on the way.
     pub alterations: Vec<Alteration>,
+    /// What connection tracking knows, a place each; absent where it was not asked, as there was nothing to explain.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conntrack: Vec<TrackedPlace>,
     /// What is worth knowing and is no fault, a sentence each: duplicates, another order, another sender.
     pub notes: Vec<String>,
     /// Whose echoes were followed, where it was not the run that sent them; absent otherwise.
@@ -264,6 +267,9 @@ pub struct Cause {
     /// More about it, as a clause for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What connection tracking has to do with it, as a clause for people, where it is what decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<String>,
     /// What became of finding the neighbour, where that is what failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neighbour: Option<NeighbourSaid>,
@@ -326,6 +332,8 @@ pub enum Witness {
     Sysctl,
     /// A counter of the kernel or of the device rose.
     DeviceCounter,
+    /// An entry of connection tracking is as it is.
+    Conntrack,
     /// Otherwise equal packets were answered.
     Control,
 }
@@ -365,8 +373,24 @@ pub struct Alteration {
     /// Where it was done, as a clause for people: the hook of a host, or the two places between which it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// The rule that did it, where only one can have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// On how many packets.
     pub packets: usize,
+}
+
+/// What connection tracking of a place knows of the run's echoes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TrackedPlace {
+    /// The place, by its name in `places`.
+    pub place: String,
+    /// The entries of the run's echoes, after the last of them.
+    pub entries: Vec<TrackedEcho>,
+    /// How many entries there are, of any kind (`nf_conntrack_count`).
+    pub count: Option<u64>,
+    /// How many there may be (`nf_conntrack_max`); 0: any number.
+    pub most: Option<u64>,
 }
 
 /// A field's value.
@@ -449,7 +473,7 @@ pub struct Segment {
 }
 
 /// What watching cost, on both hosts together and on each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Costs {
     /// Drop events that a ring had no room for: counters are whole all the same.
     pub events_lost: u64,
@@ -462,6 +486,9 @@ pub struct Costs {
     /// runs, weighted by how often the run's packets passed them. 0 where the kernel does not measure them for this
     /// user, which takes `CAP_SYS_ADMIN`, or no packet passed.
     pub bpf_ns_per_packet: u64,
+    /// What was sent besides the probes to find a change that makes them pass; absent: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controls: Option<VariedRun>,
     /// The sender's share.
     pub local: SideCosts,
     /// The far end's; none: nobody watched there.

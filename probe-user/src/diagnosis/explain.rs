@@ -4,16 +4,20 @@
 //! key, and says nothing where that does not tell.
 
 mod bridge;
+mod forwardable;
 mod ipsec;
 mod link;
 mod pace;
 mod reverse_path;
 mod rewritten;
-mod routing;
+pub(super) mod routing;
+mod scope;
 mod size;
 pub(super) mod special;
+mod tracking;
 mod ttl;
 mod tunnel;
+mod varied;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
@@ -27,6 +31,8 @@ pub(super) struct StopExplanation {
     pub(super) meaning: String,
     /// What to type there.
     pub(super) commands: Vec<String>,
+    /// What connection tracking has to do with it, as a clause, where it is what decides.
+    pub(super) tracking: Option<String>,
     /// Where, if it is not where they stop.
     pub(super) on: Option<Side>,
 }
@@ -44,20 +50,25 @@ pub(super) struct StopCase<'a> {
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
-const EXPLAIN: [Explain; 13] = [
+const EXPLAIN: &[Explain] = &[
     tunnel::explain,
     pace::explain,
+    tracking::explain,
     link::explain,
     rewritten::explain,
     ipsec::explain,
     vlan::explain,
+    forwardable::explain,
     bridge::explain,
     reverse_path::explain,
     ttl::explain,
+    scope::explain,
     size::explain,
     special::explain,
+    routing::not_own,
     routing::rerouted,
     routing::explain,
+    varied::explain,
 ];
 
 /// Completes `stop`, which lies at `spot`; returns whether anything was found.
@@ -73,6 +84,7 @@ pub(super) fn complete(
     if found.detail.is_some() {
         stop.cause.detail = found.detail;
     }
+    stop.cause.tracking = found.tracking;
     stop.meaning = found.meaning;
     if !found.commands.is_empty() {
         advice::replace(stop, &found.commands, found.on, evidence);
@@ -81,7 +93,7 @@ pub(super) fn complete(
 }
 
 impl StopCase<'_> {
-    /// `-4` or `-6`, as `ip` takes it.
+    /// Returns `-4` or `-6`, as `ip` takes it.
     fn ip_version(&self) -> &'static str {
         if self.evidence.is_v6() { "-6" } else { "-4" }
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::trace::{ChainRule, Finding};
 
-/// Hook, and table and chain where only one chain of that host can have been it.
+/// Names the hook, and table and chain where only one chain of that host can have dropped the packets.
 pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let (Layer::Netfilter, Some(side)) = (stop.layer, spot.side()) else { return };
     if spot.place == DropPoint::Bridge {
@@ -48,7 +48,7 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     stop.cause.netfilter = Some(netfilter);
 }
 
-/// The same for a bridge, whose event does not tell the hook.
+/// Names the chain of a bridge, whose drop event does not tell the hook.
 fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
     let chains = evidence.findings(side).filter_map(|finding| match finding {
         Finding::Chain { family, hook, table, chain, can_drop: true, .. } if family == "bridge" => {
@@ -70,8 +70,8 @@ fn full_name(finding: &Finding) -> Option<String> {
     Some(format!("{family} {table} {chain}"))
 }
 
-/// The rule that ended the packets, where only one can have, and what is said of it: rules that cannot match an echo packet of
-/// this leg are none.
+/// Returns the rule that ended the packets, where only one can have, and what is said of it: rules that cannot match
+/// an echo packet of this leg are none.
 fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (Option<String>, Option<String>) {
     let other = if stop.leg == Echo::Request { "echo-reply" } else { "echo-request" };
     let own = if stop.leg == Echo::Request { "echo-request" } else { "echo-reply" };

@@ -83,7 +83,7 @@ const INTO_HOST: [Hop; 9] = [
 const OUT_OF_HOST: [Hop; 4] = [Hop::Xmit, Hop::DevQueue, Hop::NfPostroutingLast, Hop::NfPostroutingFirst];
 
 impl Sight<'_> {
-    /// What became of each echo of a flow.
+    /// Returns what became of each echo of a flow.
     pub fn fates<'f>(&self, flow: &'f FollowedFlow) -> Vec<(&'f FollowedEcho, Fate)> {
         let ttls: BTreeSet<u8> = flow.echoes.iter().filter_map(|echo| self.first_ttl(echo)).collect();
         let expired =
@@ -96,13 +96,13 @@ impl Sight<'_> {
         flow.echoes.iter().map(of).collect()
     }
 
-    /// The TTL with which a request was first seen.
+    /// Returns the TTL with which a request was first seen.
     fn first_ttl(&self, echo: &FollowedEcho) -> Option<u8> {
         let seen = self.host.hops.values().filter_map(|hop| hop.seen(Echo::Request)?.get(&echo.number));
         seen.min_by_key(|passage| passage.first_ns).map(|passage| passage.ttl)
     }
 
-    /// What became of an echo to which this host has that role.
+    /// Returns what became of an echo to which this host has that role.
     pub fn fate(&self, echo: &FollowedEcho, role: FollowedRole) -> Fate {
         let freed = |drop: &&Drop| drop.probe == Some(echo.number) && !may_have_arrived(drop);
         if let Some(end) = self.end_of_reply(echo, role) {
@@ -122,7 +122,7 @@ impl Sight<'_> {
         }
     }
 
-    /// The last that this host could see of a reply, where it saw that.
+    /// Returns the last passage that this host could see of a reply, where it saw that.
     fn end_of_reply(&self, echo: &FollowedEcho, role: FollowedRole) -> Option<ProbePassage> {
         let hops: &[Hop] = if role == FollowedRole::Sender { &INTO_HOST } else { &OUT_OF_HOST };
         for hop in hops {
@@ -139,7 +139,7 @@ impl Sight<'_> {
     }
 }
 
-/// The evidence of one flow of echoes, from what this host saw of all.
+/// Returns the evidence of one flow of echoes, from what this host saw of all.
 pub fn evidence(flow: &FollowedFlow, sight: Sight<'_>, host: HostTrace, run: FollowedRun) -> Evidence {
     let fates = sight.fates(flow);
     let settled = fates.iter().filter(|(_, fate)| !matches!(fate, Fate::UnderWay | Fate::Walked));
@@ -173,7 +173,7 @@ pub fn evidence(flow: &FollowedFlow, sight: Sight<'_>, host: HostTrace, run: Fol
     Evidence { following: Some(following), ..Evidence::new(target, sending, local) }.gathered()
 }
 
-/// The sentence where no echo is left to tell of.
+/// Returns the sentence where no echo is left to tell of.
 pub(super) fn nothing(following: &Following) -> String {
     let open: usize = following.run.flows.iter().map(|flow| flow.under_way).sum();
     let seconds = following.run.watched_ms as f64 / 1e3;
@@ -201,7 +201,7 @@ fn received(end: ProbePassage, echo: &FollowedEcho) -> Received {
     Received { time_ns: end.first_ns, from, id: end.id, ttl: end.ttl, times: 1, altered: None, bad_checksum: false }
 }
 
-/// What a host saw of these echoes, between the `near` and the `far` end.
+/// Returns what a host saw of these echoes, between the `near` and the `far` end.
 fn only(mut host: HostTrace, numbers: &BTreeSet<u16>, (near, far): (IpAddr, IpAddr)) -> HostTrace {
     host.renumber(|number| numbers.contains(&number).then_some(number));
     host.hops.values_mut().for_each(|hop| expect(hop, (near, far)));
@@ -213,7 +213,7 @@ fn only(mut host: HostTrace, numbers: &BTreeSet<u16>, (near, far): (IpAddr, IpAd
     host
 }
 
-/// Whether a place met any of the echoes.
+/// Reports whether a place met any of the echoes.
 fn met(place: &PlaceTrace) -> bool {
     let some =
         |hop: &HopTrace| [Echo::Request, Echo::Reply].iter().any(|leg| hop.seen(*leg).is_some_and(|it| !it.is_empty()));

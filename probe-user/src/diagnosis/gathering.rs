@@ -11,8 +11,8 @@ use crate::model::trace::{HookTrace, HostFacts, HostTrace, PlaceTrace, PortTrace
 pub const MAX_PLACES: usize = 16;
 
 impl Evidence {
-    /// With the places that each host found on its kernel as places of the path, each once: two hosts of one kernel found
-    /// the same ones, and one of two ends is no place in between. A far end that only forwarded is one.
+    /// Adds the places that each host found on its kernel as places of the path, each once: two hosts of one kernel
+    /// found the same ones, and one of two ends is no place in between. A far end that only forwarded is one.
     #[must_use]
     pub fn gathered(mut self) -> Self {
         self.take_forwarding_peer();
@@ -116,7 +116,7 @@ impl Evidence {
         }
     }
 
-    /// The host whose kernel has a place.
+    /// Returns the host whose kernel has a place.
     fn kernel_of(&self, place: &PlaceTrace) -> &HostFacts {
         let via = place.of_via.and_then(|via| self.vias.get(usize::from(via)));
         match (via, &self.peer) {
@@ -162,13 +162,13 @@ impl Evidence {
 }
 
 impl ViaTrace {
-    /// Whether it is the network namespace in which its agent is.
+    /// Reports whether it is the network namespace in which its agent is.
     pub(super) fn is_own(&self, place: &PlaceTrace) -> bool {
         place.netns == self.trace.host.netns
     }
 }
 
-/// The namespace of a host that was watched as an end, as a place.
+/// Returns the namespace of a host that was watched as an end, as a place.
 fn own_place(trace: &mut HostTrace) -> PlaceTrace {
     let mut ports = std::mem::take(&mut trace.ports);
     if ports.is_empty() {

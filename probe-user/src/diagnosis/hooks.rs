@@ -34,12 +34,12 @@ pub(super) const OUTPUT: [Hop; 4] =
 /// Those of a packet that leaves by a device.
 pub(super) const LEAVES: [Hop; 2] = [Hop::DevQueue, Hop::Xmit];
 
-/// Whether it is a hop of netfilter, which stands in a place as a whole and not at one of its interfaces.
+/// Reports whether it is a hop of netfilter, which stands in a place as a whole and not at one of its interfaces.
 pub(super) fn is_hook(hop: Hop) -> bool {
     HOOK_HOPS.contains(&hop)
 }
 
-/// The hooks of a place that were watched before any probe of the run came.
+/// Returns the hooks of a place that were watched before any probe of the run came.
 fn in_time(place: &PlaceTrace) -> Option<&HookTrace> {
     let seen = |hop: &HopTrace| {
         let legs = [Echo::Request, Echo::Reply].into_iter().filter_map(|leg| hop.seen(leg));
@@ -64,7 +64,7 @@ pub(super) fn seen(place: &PlaceTrace, hop: Hop, leg: Echo) -> Option<&BTreeMap<
     in_time(place)?.hops.get(hop.name())?.seen(leg)
 }
 
-/// Whether every hook of the place was watched, and saw nothing of a leg: a bridge passes on what enters none.
+/// Reports whether every hook of the place was watched, and saw nothing of a leg: a bridge passes on what enters none.
 pub(super) fn saw_none(evidence: &Evidence, side: Side, leg: Echo) -> bool {
     let silent = |place: &PlaceTrace| {
         let mut hops = FORWARD.iter().chain(&INPUT);
@@ -73,13 +73,13 @@ pub(super) fn saw_none(evidence: &Evidence, side: Side, leg: Echo) -> bool {
     evidence.place(side).is_some_and(silent)
 }
 
-/// The destination of the packets of a leg as routing in a place met it, behind what prerouting rewrote.
+/// Returns the destination of the packets of a leg as routing in a place met it, behind what prerouting rewrote.
 pub(super) fn destination(place: &PlaceTrace, leg: Echo) -> Option<IpAddr> {
     let hops = [Hop::NfPostroutingFirst, Hop::NfForwardFirst, Hop::NfPreroutingLast];
     hops.iter().find_map(|hop| seen(place, *hop, leg)?.values().find_map(|passage| passage.destination))
 }
 
-/// The hop that is to follow on `hop` for packets that come in, where none of those that may follow was seen.
+/// Returns the hop that is to follow on `hop` for packets that come in, where none of those that may follow was seen.
 pub(super) fn follows(hop: Hop, seen: &BTreeSet<Hop>, ends_here: bool) -> Option<Hop> {
     let unless = |others: &[Hop], next: Hop| (!others.iter().any(|other| seen.contains(other))).then_some(next);
     match hop {
@@ -90,7 +90,7 @@ pub(super) fn follows(hop: Hop, seen: &BTreeSet<Hop>, ends_here: bool) -> Option
     }
 }
 
-/// The last hop of the hook whose first one it is.
+/// Returns the last hop of the hook whose first one it is.
 fn last_of(first: Hop) -> Option<Hop> {
     Some(match first {
         Hop::NfPreroutingFirst => Hop::NfPreroutingLast,

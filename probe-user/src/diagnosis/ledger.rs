@@ -25,7 +25,7 @@ const ONLY_DROPS: &str = "no device there saw them; what the kernel freed there 
 
 /// What a row of a ledger stands for.
 pub trait Watched {
-    /// What its silence means.
+    /// Returns what the row's silence means.
     fn duty(&self) -> Requirement;
 }
 
@@ -118,7 +118,7 @@ impl<S: Watched> Ledger<S> {
         must.filter_map(|row| Some((&row.step, row.blind.as_deref()?)))
     }
 
-    /// The next row behind `last` whose silence means something.
+    /// Returns the next row behind `last` whose silence means something.
     fn next_witness(&self, last: usize) -> Option<usize> {
         (last + 1..self.rows.len()).find(|index| {
             let row = &self.rows[*index];
@@ -126,12 +126,13 @@ impl<S: Watched> Ledger<S> {
         })
     }
 
-    /// How many probes passed the row at `index`, by its own count or by that of any behind it.
+    /// Counts how many probes passed the row at `index`, by its own count or by that of any behind it.
     pub fn passed(&self, index: usize) -> usize {
         self.furthest.values().filter(|last| **last >= index).count()
     }
 
-    /// How many probes came to the end of the way: read by the sender, or as far into the far end as was watched.
+    /// Counts how many probes came to the end of the way: read by the sender, or as far into the far end as was
+    /// watched.
     pub fn arrived(&self) -> usize {
         let ends = |last: &usize| self.next_witness(*last).is_none();
         self.furthest.values().filter(|last| ends(last)).count()
@@ -139,13 +140,13 @@ impl<S: Watched> Ledger<S> {
 }
 
 impl Ledger {
-    /// The ledger of a run.
+    /// Returns the ledger of a run.
     pub fn new(evidence: &Evidence) -> Self {
         let rows = journey(evidence).into_iter().map(|step| row(evidence, step)).collect();
         Self::over(rows, evidence.sending.probes.iter().map(|sent| sent.probe))
     }
 
-    /// Where probes of the run that `evidence` is of went missing, in path order.
+    /// Returns where probes of the run that `evidence` is of went missing, in path order.
     pub fn gaps(&self, evidence: &Evidence) -> Vec<Gap> {
         self.stretches().into_iter().map(|stretch| self.gap(stretch, evidence)).collect()
     }
@@ -177,7 +178,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the end of the way was watched, so that arriving there is delivery.
+    /// Reports whether the end of the way was watched, so that arriving there is delivery.
     pub fn sees_the_end(&self, evidence: &Evidence) -> bool {
         let far = if evidence.two_sided() { Side::Peer } else { Side::Local };
         let inside = |row: &LedgerRow| {
@@ -190,7 +191,8 @@ impl Ledger {
     }
 }
 
-/// Whether a place in between was looked into and has no XDP program, before which its hops would not see packets.
+/// Reports whether a place in between was looked into and has no XDP program, before which its hops would not see
+/// packets.
 fn lacks_xdp(spot: DropLocation, evidence: &Evidence) -> bool {
     let looked_into = |side: &Side| evidence.place(*side).is_some() || evidence.layer.is_some();
     let Some(side) = spot.side().filter(|side| spot.place == DropPoint::Xdp && looked_into(side)) else {
@@ -244,7 +246,7 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }
 }
 
-/// The row of a step at an interface of a place in between.
+/// Returns the row of a step at an interface of a place in between.
 fn port_row(evidence: &Evidence, step: PathStep, hop: Hop, port: u8) -> LedgerRow {
     let side = step.checkpoint.host;
     let (seen, mut blind) = between::seen_at(evidence, side, hop, port, step.leg);

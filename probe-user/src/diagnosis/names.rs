@@ -181,7 +181,7 @@ const NETFILTER: [&str; 9] = [
     "nf_conntrack_*",
 ];
 
-/// Where the kernel freed the packet.
+/// Returns where the kernel freed the packet.
 pub fn placed(drop: &Drop) -> Placed {
     let function = plain_function(&drop.function);
     if drop.reason == "NETFILTER_DROP" || NETFILTER.iter().any(|name| fits(name, function)) {
@@ -194,7 +194,7 @@ pub fn placed(drop: &Drop) -> Placed {
     by(REASONS, &drop.reason).or_else(|| by(FUNCTIONS, function)).or_else(stacked).unwrap_or(Placed::Unknown)
 }
 
-/// The hook by the first frame that calls one; any hook where the stack does not tell.
+/// Returns the hook by the first frame that calls one; any hook where the stack does not tell.
 fn hook(drop: &Drop) -> Placed {
     let callers = drop.stack.iter().map(|frame| plain_function(frame));
     let place = callers.filter_map(|name| HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, place)| *place);
@@ -211,13 +211,13 @@ fn hook(drop: &Drop) -> Placed {
     }
 }
 
-/// Whether the device of a tunnel freed the packet.
+/// Reports whether the device of a tunnel freed the packet.
 pub fn is_of_tunnel(drop: &Drop) -> bool {
     let of_tunnel = [Encapsulation, Decapsulation];
     matches!(placed(drop), Placed::At(places) if places.iter().any(|place| of_tunnel.contains(place)))
 }
 
-/// Whether the event shows that the kernel's ICMP had the packet.
+/// Reports whether the event shows that the kernel's ICMP had the packet.
 pub fn shows_icmp(drop: &Drop) -> bool {
     let function = plain_function(&drop.function);
     let icmp = matches!(function, "icmp_rcv" | "icmpv6_rcv" | "ping_rcv");

@@ -3,6 +3,7 @@
 //! A stop says where packets wait, or where they went instead; `explain` adds why, from the packets of ARP and neighbour
 //! discovery that watched hosts saw and from what they know of addresses, devices and routes.
 
+mod bridged;
 mod freed;
 mod search;
 mod silent;
@@ -95,8 +96,8 @@ fn search_of<'a>(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<S
         .find(|search| search.lladdr.is_some() && wrong::misleads(search, stop))
 }
 
-/// What a watched end left unanswered that somebody unwatched asked it: the last router before it, to which it is no
-/// neighbour, so that packets for it are lost on the network.
+/// Returns what a watched end left unanswered that somebody unwatched asked it: the last router before it, to which
+/// it is no neighbour, so that packets for it are lost on the network.
 fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(Search<'a>, Told)> {
     let (side, asker, end) = match (stop.host, stop.leg == evidence.first_leg()) {
         (StopHost::Network, true) if evidence.two_sided() => (Side::Peer, Side::Local, evidence.target.address),
@@ -112,7 +113,7 @@ fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(Search<'a>, To
     Some((search, Told { sentence, ..told }))
 }
 
-/// Who answered in the far end's place, where it was watched and saw nothing of what was answered.
+/// Returns who answered in the far end's place, where it was watched and saw nothing of what was answered.
 pub(super) fn answered_by_other(evidence: &Evidence) -> Option<OtherHost> {
     if !evidence.passes_by_the_peer() || evidence.sending.received.is_empty() {
         return None;

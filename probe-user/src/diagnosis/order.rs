@@ -59,8 +59,8 @@ fn visits(passages: &[Passed], kernel: usize) -> Vec<Visit> {
     visits
 }
 
-/// Which of two visits came first: a bridge before a router leaves the TTL as that router gets it, one behind it as it was
-/// when it left.
+/// Returns which of two visits came first: a bridge before a router leaves the TTL as that router gets it, one behind
+/// it as it was when it left.
 fn before(one: &Visit, other: &Visit) -> Ordering {
     let known = [one, other].iter().all(|visit| visit.entered.ttl != 0 && visit.left.ttl != 0);
     let ttl = |visit: &Visit| (Reverse(visit.entered.ttl), Reverse(visit.left.ttl));
@@ -73,7 +73,7 @@ fn before(one: &Visit, other: &Visit) -> Ordering {
 mod tests {
     use super::*;
 
-    /// What a place saw: in with one TTL, out with another.
+    /// Returns what a place saw: in with one TTL, out with another.
     fn crossed(kernel: usize, place: u8, (time_ns, ahead_ns): (u64, i64), ttls: [u8; 2]) -> [Passed; 2] {
         [0, 1].map(|index| Passed { kernel, place, time_ns: time_ns + index as u64, ahead_ns, ttl: ttls[index] })
     }

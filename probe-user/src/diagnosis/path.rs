@@ -41,7 +41,7 @@ const IN: [(Hop, Requirement); 7] = [
     (Hop::NfInputLast, Must),
 ];
 
-/// The whole way of a probe of this run and of its reply, in the order of time.
+/// Returns the whole way of a probe of this run and of its reply, in the order of time.
 pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
     if let Some(steps) = followed::way::journey(evidence) {
         return steps;
@@ -94,8 +94,9 @@ fn inwards(evidence: &Evidence, leg: Echo, side: Side) -> impl Iterator<Item = P
     hops.into_iter().map(move |(hop, duty)| step(leg, side, Station::Hop(hop), duty))
 }
 
-/// Whether packets pass prerouting before they enter by the watched device: those of a bridge do, at its port, where the
-/// kernel has `br_netfilter` (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`). Seen by the hops themselves.
+/// Reports whether packets pass prerouting before they enter by the watched device: those of a bridge do, at its
+/// port, where the kernel has `br_netfilter` (`br_nf_pre_routing` in `net/bridge/br_netfilter_hooks.c`). Seen by the
+/// hops themselves.
 fn prerouting_comes_first(host: &HostTrace, leg: Echo) -> bool {
     let seen = |hop| match (host.hop(hop), leg) {
         (HopTrace::Watched { requests, .. }, Echo::Request) => Some(requests),
@@ -107,7 +108,7 @@ fn prerouting_comes_first(host: &HostTrace, leg: Echo) -> bool {
         || !first.is_empty() && entry.is_empty() && seen(Hop::NetifIn).is_some_and(|netif| netif.is_empty())
 }
 
-/// Into the far end, as far as whoever answers there sits.
+/// Returns the steps into the far end, as far as to whoever answers there.
 fn arrival(evidence: &Evidence, leg: Echo, side: Side) -> Vec<PathStep> {
     let mut steps: Vec<PathStep> = inwards(evidence, leg, side).collect();
     if let Some(hop) = taken_at(evidence, side) {
@@ -120,7 +121,8 @@ fn arrival(evidence: &Evidence, leg: Echo, side: Side) -> Vec<PathStep> {
     steps
 }
 
-/// The hop at which requests are taken from the far kernel, where somebody else answers: no hop behind it is on their way.
+/// Returns the hop at which requests are taken from the far kernel, where somebody else answers: no hop behind it is
+/// on their way.
 fn taken_at(evidence: &Evidence, side: Side) -> Option<Hop> {
     match (evidence.mode, evidence.responder) {
         (_, Responder::Kernel) | (ProbeMode::ReplyOnly, Responder::Agent | Responder::Xdp) => None,

@@ -93,7 +93,7 @@ use DropPoint::{
 };
 
 impl DropPoint {
-    /// Its layer.
+    /// Returns the layer of the place.
     pub fn layer(self) -> Layer {
         match self {
             Self::Call | Self::Reroute | RouteIn | RouteBack => Layer::Route,
@@ -126,7 +126,7 @@ impl DropPoint {
         }
     }
 
-    /// The netfilter hook, where it is one.
+    /// Returns the netfilter hook, where it is one.
     pub fn hook(self) -> Option<&'static str> {
         Some(match self {
             NfOutput => "output",
@@ -157,7 +157,7 @@ pub enum Whose {
 }
 
 impl Whose {
-    /// The watched place that it is in.
+    /// Returns the watched place that it is in.
     pub fn side(self) -> Option<Side> {
         match self {
             Self::Local => Some(Side::Local),
@@ -167,7 +167,7 @@ impl Whose {
         }
     }
 
-    /// Its word in a document.
+    /// Returns the host's word in a document.
     pub fn host(self) -> StopHost {
         match self {
             Self::Local => StopHost::Local,
@@ -203,18 +203,18 @@ pub struct DropLocation {
 }
 
 impl DropLocation {
-    /// What it is to the reader.
+    /// Returns what it is to the reader.
     pub fn candidate(self) -> Candidate {
         Candidate { whose: self.host, host: self.host.host(), layer: self.place.layer() }
     }
 
-    /// The watched host that it is on.
+    /// Returns the watched host that it is on.
     pub fn side(self) -> Option<Side> {
         self.host.side()
     }
 }
 
-/// Where a packet is that dies on `side`.
+/// Returns where a packet is that dies on `side`.
 pub fn host_of(side: Side) -> Whose {
     match side {
         Side::Local => Whose::Local,
@@ -223,8 +223,8 @@ pub fn host_of(side: Side) -> Whose {
     }
 }
 
-/// Where a packet of `family` can have died that came to `from` and not to `to`, two neighbours of the journey. `far` is
-/// what lies between two hosts: only a network, or all that nobody watched.
+/// Returns where a packet of `family` can have died that came to `from` and not to `to`, two neighbours of the
+/// journey. `far` is what lies between two hosts: only a network, or all that nobody watched.
 pub fn lies_between(from: &PathStep, to: &PathStep, far: Whose, family: Family) -> Vec<DropLocation> {
     let side = to.checkpoint.host;
     let here = |place| DropLocation { leg: to.leg, host: host_of(side), place };
@@ -248,7 +248,7 @@ pub fn lies_between(from: &PathStep, to: &PathStep, far: Whose, family: Family) 
     before(to.checkpoint.station, family).iter().map(|place| here(*place)).collect()
 }
 
-/// From one device to another.
+/// Returns the places between one device and another.
 fn crossing(from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocation> {
     let leg = if is_inwards(from) { to.leg } else { from.leg };
     let sender = DropLocation { leg, host: host_of(from.checkpoint.host), place: DriverOut };
@@ -258,18 +258,18 @@ fn crossing(from: &PathStep, to: &PathStep, far: Whose) -> Vec<DropLocation> {
     [Some(sender), network, Some(receiver)].into_iter().flatten().collect()
 }
 
-/// Whether it is a hop of the way into a host, before its ICMP and its sockets.
+/// Reports whether it is a hop of the way into a host, before its ICMP and its sockets.
 fn is_inwards(step: &PathStep) -> bool {
     matches!(step.checkpoint.station, Station::Hop(hop) if hop >= Hop::XdpIn && hop <= Hop::NfInputLast)
 }
 
-/// Whether a bridge lies between: its packets pass prerouting at a port, and then enter by the bridge.
+/// Reports whether a bridge lies between: its packets pass prerouting at a port, and then enter by the bridge.
 fn is_bridged(from: &PathStep, to: &PathStep) -> bool {
     let entry = matches!(to.checkpoint.station, Station::Hop(Hop::XdpIn | Hop::NetifIn));
     entry && from.checkpoint.station == Station::Hop(Hop::NfPreroutingLast)
 }
 
-/// What lies right before a station, on its own host.
+/// Returns what lies right before a station, on its own host.
 ///
 /// IPv4 puts fragments together before the input hook (`ip_local_deliver`), IPv6 behind it, as the extension header that
 /// they are (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.

@@ -50,6 +50,10 @@ pub enum NeighbourFinding {
     AnswerDroppedThere,
     /// The host that asked drops the answers.
     AnswerDroppedHere,
+    /// A bridge between the two did not pass the questions on.
+    BridgeHoldsThem,
+    /// Both hosts have one link-layer address.
+    SharedLinkAddress,
     /// Answers left, and did not come.
     AnswerLost,
     /// The answer came in by another device.

@@ -11,6 +11,7 @@ use super::{
     hooks,
     ledger::Ledger,
     path::{Checkpoint, Side, Station},
+    tracking,
 };
 use crate::model::trace::ProbePassage;
 
@@ -88,7 +89,7 @@ fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) ->
     changes
 }
 
-/// What a hop or an interface in between saw of a probe.
+/// Returns what a hop or an interface in between saw of a probe.
 fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<ProbePassage> {
     match at.station {
         Station::Send | Station::Recv | Station::Encap | Station::Decap => None,
@@ -103,7 +104,7 @@ fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option
     }
 }
 
-/// The header at a hop: a host tells addresses only where they are not those of the pair that it watches.
+/// Returns the header at a hop: a host tells addresses only where they are not those of the pair that it watches.
 fn header(evidence: &Evidence, passage: &ProbePassage, leg: Echo, side: Side, local: IpAddr) -> Header {
     let target = if side == Side::Peer && !super::alterations::is_group(evidence) {
         evidence.peer.as_ref().and_then(|peer| peer.host.address).unwrap_or(evidence.target.address)
@@ -130,8 +131,19 @@ impl Rewrite {
             seen: self.to,
             seen_at: self.after,
             place: Some(self.place(evidence)),
+            by: self.by(evidence),
             packets: self.packets,
         }
+    }
+
+    /// Returns the rule of the host that did it, where only one can have.
+    fn by(&self, evidence: &Evidence) -> Option<String> {
+        let Value::Address(to) = self.to else { return None };
+        (self.before.host == self.after.host && self.leg == evidence.first_leg()).then_some(())?;
+        let side = self.after.host;
+        let by_entry = tracking::bound(evidence).iter().any(|bound| bound.side == side && bound.to.keeps(to));
+        (!by_entry).then_some(())?;
+        tracking::translator(evidence, side, self.field == "destination", to).map(|rule| rule.rule.clone())
     }
 
     /// Returns where it was done, as a clause.
@@ -154,7 +166,7 @@ impl Rewrite {
     }
 }
 
-/// The netfilter hook between two hops that are its ends.
+/// Returns the netfilter hook between two hops that are its ends.
 fn hook(before: Hop, after: Hop) -> Option<&'static str> {
     Some(match (before, after) {
         (Hop::NfOutputFirst, Hop::NfOutputLast) => "output",

@@ -11,6 +11,7 @@ mod loops;
 pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
 mod socket;
+mod tracking;
 mod tun;
 
 use super::{
@@ -54,7 +55,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 28] = [
+pub const RULES: [VerdictRule; 29] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -69,6 +70,7 @@ pub const RULES: [VerdictRule; 28] = [
     VerdictRule { name: "loop of routers that answer", judge: loops::walked },
     VerdictRule { name: "ICMP error of another host", judge: said::icmp_error },
     VerdictRule { name: "no carrier at the far end", judge: lookups::no_carrier_there },
+    VerdictRule { name: "translation not undone", judge: tracking::not_undone },
     VerdictRule { name: "handed to a program", judge: tun::handed },
     VerdictRule { name: "address of the far end", judge: lookups::address },
     VerdictRule { name: "setting", judge: lookups::setting },
@@ -85,7 +87,7 @@ pub const RULES: [VerdictRule; 28] = [
     VerdictRule { name: "counters alone", judge: counters_alone },
 ];
 
-/// What the first rule that answers says.
+/// Judges the gap by the first rule that answers.
 pub fn judge(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     RULES.iter().find_map(|rule| (rule.judge)(gap, evidence))
 }

@@ -1,7 +1,7 @@
 //! The answer in one sentence.
 
 use super::{
-    Evidence, ProbeMode, Responder,
+    Evidence, ProbeMode, Responder, control,
     document::{Alteration, Confidence, Diagnosis, Layer, Outcome, PlaceRole, Stop, StopHost, Value, Witness},
     followed::{self, flows::FollowedRole},
     neighbour::wrong::told_of,
@@ -10,7 +10,7 @@ use super::{
 };
 use probe_ebpf::Echo;
 
-/// The sentence of a diagnosis that is complete but for it.
+/// Returns the sentence of a diagnosis that is complete but for it.
 pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
     let teller = Teller { diagnosis, evidence };
     match diagnosis.verdict.outcome {
@@ -32,7 +32,7 @@ struct Teller<'a> {
     evidence: &'a Evidence,
 }
 
-/// A number with its noun.
+/// Returns a number with its noun.
 fn counted(count: usize, leg: Echo) -> String {
     let noun = match (leg, count) {
         (Echo::Request, 1) => "request",
@@ -48,7 +48,7 @@ impl Teller<'_> {
         self.evidence.first_leg()
     }
 
-    /// `All 10 requests`, `The request`, `3 of 10 requests`.
+    /// Returns `All 10 requests`, `The request`, `3 of 10 requests`.
     fn packets(&self, count: usize, leg: Echo) -> String {
         let sent = self.diagnosis.sent;
         if self.evidence.layer.is_some() {
@@ -65,7 +65,7 @@ impl Teller<'_> {
         if self.evidence.loops_back() { self.evidence.name(Side::Local) } else { self.evidence.name(Side::Peer) }
     }
 
-    /// Who answered: the far end as a whole, or what there answers in its kernel's place.
+    /// Returns who answered: the far end as a whole, or what there answers in its kernel's place.
     fn who_answers(&self) -> String {
         match self.evidence.responder {
             Responder::Agent if self.evidence.two_sided() => format!("the agent on {}", self.far()),
@@ -74,7 +74,7 @@ impl Teller<'_> {
         }
     }
 
-    /// Whether this host is whom another one asks.
+    /// Reports whether this host is whom another one asks.
     fn answers_itself(&self) -> bool {
         self.evidence.following.as_ref().is_some_and(|following| following.role == FollowedRole::Target)
     }
@@ -155,10 +155,27 @@ impl Teller<'_> {
             return format!("{} got no answer.", self.packets(self.diagnosis.sent, self.sent_leg()));
         };
         let mut text = self.stop(first);
+        if let Some(why) = first.cause.tracking.as_ref().filter(|why| !text.contains(why.as_str())) {
+            text.push_str(&format!("; {why}"));
+        }
         match stops.len() {
             1 => {}
+            2 if alike(first, &stops[1]) => {
+                let others = &stops[1];
+                let noun = match (others.leg, others.packets) {
+                    (Echo::Request, 1) => "request",
+                    (Echo::Request, _) => "requests",
+                    (Echo::Reply, 1) => "reply",
+                    (Echo::Reply, _) => "replies",
+                };
+                let was = if others.packets == 1 { "was" } else { "were" };
+                text.push_str(&format!(", and so {was} {} {noun} to the others", others.packets));
+            }
             2 => text.push_str("; the others stop at another place, below"),
             count => text.push_str(&format!("; others stop at {} more places, below", count - 1)),
+        }
+        if let Some(change) = control::decisive(&self.evidence.controls).filter(|change| !text.contains(*change)) {
+            text.push_str(&format!("; {change} they are answered"));
         }
         let answered = self.diagnosis.answered;
         if answered > 0 {
@@ -223,7 +240,7 @@ impl Teller<'_> {
         }
     }
 
-    /// The two watched places between which packets were lost.
+    /// Returns the two watched places between which packets were lost.
     fn ends(&self, stop: &Stop, there: bool) -> (String, String) {
         let (near, far) = (self.near(), self.far());
         let (from, to) = if there { (near, far) } else { (far, near) };
@@ -234,7 +251,7 @@ impl Teller<'_> {
         (self.evidence.whom(stop.last_seen.host), self.evidence.whom(stop.first_missing.host))
     }
 
-    /// In a network namespace in between, or in that of the target.
+    /// Tells of a stop in a network namespace in between, or in that of the target.
     fn via(&self, stop: &Stop, packets: &str, by: &str) -> String {
         let side = stop.whose.side().unwrap_or(Side::Local);
         let target = self.diagnosis.places.iter().any(|it| it.side == side && it.role == PlaceRole::Target);
@@ -253,7 +270,7 @@ impl Teller<'_> {
         format!("{packets} {were} {}", placed(by, &place))
     }
 
-    /// Nothing but the two ends of the gap.
+    /// Tells of a stop by nothing but the two ends of the gap.
     fn unknown(&self, stop: &Stop) -> String {
         let at = |checkpoint: Checkpoint| match checkpoint.station {
             Station::Send => format!("{}'s send call", self.evidence.name(checkpoint.host)),
@@ -269,7 +286,7 @@ impl Teller<'_> {
         format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what{more}")
     }
 
-    /// Whether the far kernel made no reply, rather than losing one.
+    /// Reports whether the far kernel made no reply, rather than losing one.
     fn unmade(stop: &Stop) -> bool {
         matches!(stop.place, DropPoint::RouteBack | DropPoint::RateLimit)
     }
@@ -304,7 +321,7 @@ impl Teller<'_> {
         }
     }
 
-    /// `vm's eth0`: the last watched place that they left, and by which interface.
+    /// Returns `vm's eth0`: the last watched place that they left, and by which interface.
     fn left_from(&self, stop: &Stop) -> String {
         let side = stop.last_seen.host;
         let port = self.evidence.place(side).and_then(|place| match stop.last_seen.station {
@@ -319,7 +336,7 @@ impl Teller<'_> {
         if device.is_empty() { whom } else { format!("{whom}'s {device}") }
     }
 
-    /// `dropped by nftables: inet filter, chain input`.
+    /// Returns `dropped by nftables: inet filter, chain input`.
     fn by(&self, stop: &Stop) -> String {
         let cause = &stop.cause;
         let reason = cause.reason.as_deref();
@@ -340,7 +357,11 @@ impl Teller<'_> {
             Layer::Netfilter if stop.place == DropPoint::Bridge && stop.cause.netfilter.is_none() => {
                 named("dropped by the bridge")
             }
-            Layer::Netfilter => by_netfilter(stop),
+            Layer::Netfilter if reason == Some("NAT_NOT_UNDONE") => named("not translated back"),
+            Layer::Netfilter => match &cause.tracking {
+                Some(why) => format!("{} ({why})", by_netfilter(stop)),
+                None => by_netfilter(stop),
+            },
             Layer::Xdp => format!("dropped by {}", cause.program.as_deref().unwrap_or("an XDP program")),
             Layer::Tc => format!("dropped by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
             Layer::Cgroup => format!("dropped by {}", cause.program.as_deref().unwrap_or("a cgroup program")),
@@ -389,7 +410,18 @@ impl Teller<'_> {
     }
 }
 
-/// `dropped by nftables` becomes `dropped there by nftables`.
+/// Returns whether one and the same ends packets of both legs: a place that takes some of what passes takes it in both directions.
+fn alike(first: &Stop, second: &Stop) -> bool {
+    let of = |stop: &Stop| (stop.host, stop.place_name.clone(), stop.layer, stop.cause.netfilter.clone());
+    first.leg == Echo::Request
+        && second.leg == Echo::Reply
+        && of(first) == of(second)
+        && first.cause.detail == second.cause.detail
+        && first.told.is_none()
+        && second.told.is_none()
+}
+
+/// Turns `dropped by nftables` into `dropped there by nftables`.
 fn placed(by: &str, place: &str) -> String {
     let ends = [by.find(" by "), by.find(" as "), by.find(','), by.find(" (")];
     let end = ends.into_iter().flatten().min().unwrap_or(by.len());

@@ -68,7 +68,7 @@ pub struct PathStep {
 }
 
 impl Station {
-    /// Its name in reports and documents.
+    /// Returns the station's name in reports and documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::Send => "send",
@@ -79,7 +79,7 @@ impl Station {
         }
     }
 
-    /// The station with this name.
+    /// Returns the station with this name.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "send" => Some(Self::Send),
@@ -92,7 +92,7 @@ impl Station {
 }
 
 impl Side {
-    /// Its name in documents.
+    /// Returns its name in documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -136,7 +136,7 @@ impl JsonSchema for Station {
     }
 }
 
-/// A step of a leg at a station of `host`.
+/// Returns a step of a leg at a station of `host`.
 pub(super) fn step(leg: Echo, host: Side, station: Station, duty: Requirement) -> PathStep {
     PathStep { leg, checkpoint: Checkpoint { host, station }, duty }
 }

@@ -35,7 +35,7 @@ const BESIDE_HOOKS: [DropPoint; 7] = [Xdp, TcIn, NfIngress, Bridge, IpHeader, Nf
 /// From a device on top of another, such as a bridge, to the one below.
 const DOWN: [DropPoint; 6] = [DriverOut, Bridge, NfPostrouting, Neighbour, NfEgress, TcOut];
 
-/// What lies right before a hop, behind the one that the kernel runs before it.
+/// Returns what lies right before a hop, behind the one that the kernel runs before it.
 fn before(hop: Hop) -> &'static [DropPoint] {
     match hop {
         Hop::NfPreroutingFirst => &[Xdp, TcIn, NfIngress, Bridge, IpHeader],
@@ -54,13 +54,13 @@ fn before(hop: Hop) -> &'static [DropPoint] {
     }
 }
 
-/// Every hop of a packet that is forwarded, is for the place, or is made by it.
+/// Returns every hop of a packet that is forwarded, is for the place, or is made by it.
 fn chains() -> [Vec<Hop>; 3] {
     let of = |start: &[Hop], hooks: &[Hop], end: &[Hop]| [start, hooks, end].concat();
     [of(&[Hop::NetifIn], &FORWARD, &LEAVES), of(&[Hop::NetifIn], &INPUT, &[]), of(&[], &OUTPUT, &LEAVES)]
 }
 
-/// What lies between two hops of one of these ways; none where no way has them in this order.
+/// Returns what lies between two hops of one of these ways; `None` where no way has them in this order.
 fn along(from: Hop, to: Hop) -> Option<Vec<DropPoint>> {
     chains().into_iter().find_map(|chain| {
         let at = |wanted: Hop| chain.iter().position(|hop| *hop == wanted);
@@ -70,7 +70,8 @@ fn along(from: Hop, to: Hop) -> Option<Vec<DropPoint>> {
     })
 }
 
-/// What lies between two hops of a place on one leg; `beside`: what is asked about entered no hook of netfilter.
+/// Returns what lies between two hops of a place on one leg; `beside`: what is asked about entered no hook of
+/// netfilter.
 pub(super) fn inside(from: Hop, to: Hop, beside: bool) -> Vec<DropPoint> {
     match (from, to) {
         (Hop::DevQueue, Hop::Xmit) => vec![TcOut, Qdisc],
@@ -83,7 +84,7 @@ pub(super) fn inside(from: Hop, to: Hop, beside: bool) -> Vec<DropPoint> {
     }
 }
 
-/// What lies between a hop of a place and its way out.
+/// Returns what lies between a hop of a place and its way out.
 pub(super) fn out_of(from: Hop) -> Vec<DropPoint> {
     match from {
         Hop::DevQueue | Hop::Xmit => Vec::new(),
@@ -91,7 +92,7 @@ pub(super) fn out_of(from: Hop) -> Vec<DropPoint> {
     }
 }
 
-/// What lies between a hop of the target on the way in and the answer.
+/// Returns what lies between a hop of the target on the way in and the answer.
 pub(super) fn taken_in(from: Hop) -> Vec<DropPoint> {
     let mut points = along(from, Hop::NfInputLast).unwrap_or_default();
     // IPv6 puts fragments together behind the input hook.
@@ -99,7 +100,7 @@ pub(super) fn taken_in(from: Hop) -> Vec<DropPoint> {
     points
 }
 
-/// What lies between the answer and a hop of the target on the way out.
+/// Returns what lies between the answer and a hop of the target on the way out.
 pub(super) fn sent_back(to: Hop) -> Vec<DropPoint> {
     let mut points = vec![RouteBack, RateLimit];
     points.extend(along(Hop::NfOutputFirst, to).unwrap_or_default());

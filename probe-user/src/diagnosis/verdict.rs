@@ -16,7 +16,7 @@ use super::{
     places::{DropLocation, DropPoint},
     rewrites::{self, Rewrite},
     rules::{self, Ruling, Weight, said},
-    sentence, timing, ways,
+    sentence, timing, tracking, ways,
 };
 use probe_ebpf::Hop;
 
@@ -25,7 +25,7 @@ use crate::{
     model::trace::{Accounting, Finding, HostTrace},
 };
 
-/// What `evidence` shows.
+/// Returns what `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let ledger = Ledger::new(evidence);
     let rewrites = rewrites::find(&ledger, evidence);
@@ -71,6 +71,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         },
         stops,
         alterations: alterations.into_iter().chain(rewritten).collect(),
+        conntrack: tracking::told(evidence),
         notes,
         followed: evidence.following.as_ref().map(|following| following.run.clone()),
         controls: evidence.controls.clone(),
@@ -110,7 +111,7 @@ fn outcome(ledger: &Ledger, evidence: &Evidence, answered: usize, unaltered: boo
     }
 }
 
-/// As sure as the stop with most packets; a delivery is seen, and so is a change.
+/// Returns how sure the run's outcome is: as the stop with most packets; a delivery is seen, and so is a change.
 fn confidence(outcome: Outcome, stops: &[Stop], ledger: &Ledger, evidence: &Evidence) -> Confidence {
     match outcome {
         Outcome::Inconclusive => Confidence::Unknown,
@@ -190,7 +191,7 @@ pub(super) fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Opti
     Some(stop)
 }
 
-/// Which host and layer remain, in path order.
+/// Returns which host and layer remain, in path order.
 fn candidates(ruling: &Ruling) -> Vec<Candidate> {
     let mut spots: Vec<DropLocation> = ruling.spots.clone();
     spots.sort_unstable();
@@ -216,8 +217,8 @@ fn witnesses(gap: &Gap, evidence: &Evidence, ruling: &Ruling) -> Vec<Witness> {
     witnesses
 }
 
-/// Two witnesses that leave one place, or counters with nothing blind between them; what was looked up never outweighs
-/// a blind hop.
+/// Returns how sure a stop is. Certain are two witnesses that leave one place, or counters with nothing blind between
+/// them; what was looked up never outweighs a blind hop.
 fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[Witness]) -> Confidence {
     let one_place = candidates.len() == 1;
     let whole = gap.blind.is_empty();
@@ -233,7 +234,8 @@ fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[W
     }
 }
 
-/// As sure as one can be where drop events of that host were lost: those that are left may not speak for all probes.
+/// Returns how sure one can be where drop events of that host were lost: those that are left may not speak for all
+/// probes.
 fn most_sure(gap: &Gap, chosen: DropLocation, evidence: &Evidence) -> Confidence {
     let lost = |side: Side| evidence.host(side).accounting.events_lost > 0;
     let lossy = match chosen.side() {
@@ -248,13 +250,13 @@ fn most_sure(gap: &Gap, chosen: DropLocation, evidence: &Evidence) -> Confidence
     if lossy && told.len() < gap.probes.len() { Confidence::Likely } else { Confidence::Certain }
 }
 
-/// The kind of the interface that carries the probes, where it is a tunnel at one end.
+/// Returns the kind of the interface that carries the probes, where it is a tunnel at one end.
 fn tunnel(evidence: &Evidence) -> Option<&str> {
     let kinds = [&evidence.local, evidence.host(Side::Peer)].map(|sight| sight.host.tunnel.as_deref());
     kinds.into_iter().flatten().next()
 }
 
-/// Whether the gap itself leaves one place, whatever anybody says.
+/// Reports whether the gap itself leaves one place, whatever anybody says.
 fn alone(gap: &Gap) -> bool {
     let network = gap.spots.iter().any(|spot| spot.place == DropPoint::Network);
     let silent = |spot: &&DropLocation| !(network && matches!(spot.place, DropPoint::DriverOut | DropPoint::DriverIn));
@@ -299,7 +301,7 @@ fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
     ledger.rows.iter().enumerate().filter(|(_, row)| watched(row)).map(state).collect()
 }
 
-/// The interface of a hop of a place in between, and of an end where it is not the one that is watched.
+/// Returns the interface of a hop of a place in between, and of an end where it is not the one that is watched.
 fn port_of(evidence: &Evidence, row: &LedgerRow) -> Option<String> {
     let side = row.step.checkpoint.host;
     let port = match row.step.checkpoint.station {
@@ -314,7 +316,7 @@ fn port_of(evidence: &Evidence, row: &LedgerRow) -> Option<String> {
     place.ports.get(usize::from(port)).map(|port| port.interface.clone())
 }
 
-/// Every place of the path, in its order.
+/// Returns every place of the path, in its order.
 fn places(ledger: &Ledger, evidence: &Evidence) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     for row in &ledger.rows {
@@ -397,13 +399,14 @@ fn costs(evidence: &Evidence) -> Costs {
         maps_full: all.iter().map(|costs| costs.maps_full).sum(),
         attach_ms: all.iter().map(|costs| costs.attach_ms).max().unwrap_or_default(),
         bpf_ns_per_packet: all.iter().map(|costs| costs.bpf_ns_per_packet).sum(),
+        controls: evidence.varied.clone(),
         local,
         peer,
     }
 }
 
 impl Diagnosis {
-    /// How the command ends: only a delivery is good news, and what nobody could tell is none.
+    /// Returns how the command ends: only a delivery is good news, and what nobody could tell is none.
     pub fn exit(&self) -> Exit {
         match self.verdict.outcome {
             Outcome::Delivered => Exit::Done,

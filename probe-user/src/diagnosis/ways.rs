@@ -34,7 +34,7 @@ fn host(evidence: &Evidence, number: u8, via: &ViaTrace) -> ViaHost {
     }
 }
 
-/// Whether any place of the kernel of a host in between saw packets of a leg.
+/// Reports whether any place of the kernel of a host in between saw packets of a leg.
 fn saw(evidence: &Evidence, number: u8, leg: Echo) -> bool {
     let own = evidence.own_place(number).and_then(|side| evidence.place(side));
     let places = evidence.places.iter().filter(|place| place.of_via == Some(number));
@@ -62,7 +62,7 @@ pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], st
     notes
 }
 
-/// The far end that was named is none.
+/// Tells that the far end that was named is none.
 fn forwarding(evidence: &Evidence) -> Option<String> {
     let side = evidence.own_place(evidence.forwarding_peer?)?;
     let name = evidence.whom(side);
@@ -104,7 +104,7 @@ fn off_the_way(evidence: &Evidence, host: &ViaHost, stops: &[Stop]) -> Option<St
     })
 }
 
-/// Which places packets of one leg cross and those of the other do not, where both legs were gone.
+/// Returns which places packets of one leg cross and those of the other do not, where both legs were gone.
 fn one_way(evidence: &Evidence, places: &[Place]) -> Option<String> {
     if evidence.sending.received.is_empty() || evidence.one_way() {
         return None;

@@ -20,11 +20,7 @@ use crate::{
         request::{RequestHandling, WatchRequest},
         trace::{Absorbed, Drop, Taken},
     },
-    traffic::{
-        error_tap::{ErrorSeen, ErrorTap},
-        fragment_tap::FragmentTap,
-        target::family_of,
-    },
+    traffic::{error_tap::ErrorTap, fragment_tap::FragmentTap, target::family_of},
 };
 
 /// The size of the ring: room for more requests than a session's batches hold.
@@ -95,7 +91,7 @@ impl Absorbing {
             // A full ring cannot be empty, so the counter is read only if something came.
             self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
         }
-        packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take).map(quoted));
+        packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take));
         let tails = self.fragments.iter_mut().flat_map(FragmentTap::take).collect();
         Ok(Taken { packets, lost: self.lost, tails })
     }
@@ -105,22 +101,6 @@ impl Absorbing {
     pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
         (drop.leg == Echo::Request || self.replies)
             && drop.probe.is_some_and(|probe| journeys.step(self.hop, drop.leg, probe).is_some())
-    }
-}
-
-/// Names an ICMP error by the echo that it quotes. The host's kernel receives it too, and sends no reply to it.
-fn quoted(error: ErrorSeen) -> Absorbed {
-    Absorbed {
-        probe: error.probe,
-        time_ns: error.time_ns,
-        source: error.source,
-        destination: error.destination,
-        id: error.id,
-        seq: error.seq,
-        code: error.code,
-        ttl: error.ttl,
-        size: 0,
-        fragmented: false,
     }
 }
 

@@ -18,10 +18,13 @@ use super::{
     hops::{self, tc::TcLink},
 };
 use crate::{
-    clock::{monotonic_ns, monotonic_to_unix, nanoseconds},
+    clock::{monotonic_ns, monotonic_to_unix},
     filter::guard::GuardOptions,
     host::device::{AttachMode, Device, XdpPurpose, xdp_mode},
-    model::attach::{TcChoice, XdpChoice},
+    model::{
+        attach::{TcChoice, XdpChoice},
+        duration::nanoseconds,
+    },
 };
 
 /// How a guard is attached, and for how long.

@@ -1,6 +1,7 @@
 //! Netfilter's base chains: which of them could have dropped a packet at a hook.
 
 mod listing;
+pub(super) mod tracking;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,28 +13,46 @@ use serde_json::Value;
 
 use self::listing::Listing;
 use super::{command, iptables, or_log, trace_rules};
-use crate::model::trace::Finding;
+use crate::model::trace::{Finding, TrackingRule};
 
 /// Lists the base chains that packets of `family` at `interface` pass, of nftables (which iptables-nft writes to as well)
 /// and of the older iptables.
 pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
-    let mut findings = or_log("nft", nftables()).map(|rules| parse(&rules, family, interface)).unwrap_or_default();
+    let rules = or_log("nft", nftables());
+    let mut findings = rules.as_ref().map(|rules| parse(rules, family, interface)).unwrap_or_default();
     if !findings.is_empty() {
         add_rules(&mut findings, family);
     }
+    // A translation for which no rule is found may be theirs.
+    findings.extend(rules.is_none().then(|| tracking::unread("the rules of nftables")));
+    findings.extend(tracking::balances().then(|| tracking::unread("IPVS")));
     findings.extend(iptables::look_up(family));
     findings
 }
 
 /// Adds to each chain its rules as nft writes them: its JSON has them in a form that nobody types.
-fn add_rules(findings: &mut [Finding], of: Family) {
+fn add_rules(findings: &mut Vec<Finding>, of: Family) {
     let Some(text) = or_log("nft", command::output("nft", &["-a", "list", "ruleset"])) else { return };
     let listing = Listing::parse(&text);
-    for finding in findings {
-        if let Finding::Chain { family, table, chain, ending, limits, .. } = finding {
-            (*ending, *limits) = listing.of_chain((family, table, chain), of);
+    let mut tracking = Vec::new();
+    for finding in findings.iter_mut() {
+        let Finding::Chain { family, table, chain, hook, ending, limits, .. } = finding else { continue };
+        (*ending, *limits) = listing.of_chain((family, table, chain), of);
+        for (act, rule, elements) in listing.tracking((family, table, chain), of) {
+            tracking.push(Finding::TrackingRule(TrackingRule {
+                act,
+                family: family.clone(),
+                table: table.clone(),
+                hook: hook.clone(),
+                chain: rule.chain,
+                rule: rule.rule,
+                handle: rule.handle,
+                elements,
+                legacy: false,
+            }));
         }
     }
+    findings.extend(tracking);
 }
 
 /// Returns the whole ruleset of this network namespace, in nft's JSON (`libnftables-json(5)`).

@@ -1,20 +1,11 @@
 //! Runs another program in this thread's network namespace, for a bounded time.
 
-use std::{
-    fs,
-    io::{self, Read},
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
+
+use super::child::{self, Finished};
 
 /// The time limit of a program that only lists something; they take milliseconds, or a second with 100,000 rules.
 const LIMIT: Duration = Duration::from_secs(3);
-
-/// How often to check whether it has ended.
-const POLL: Duration = Duration::from_millis(1);
 
 /// The folders of root's programs, which the search path of other users may lack.
 const FOLDERS: [&str; 5] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
@@ -43,42 +34,8 @@ fn is_executable(file: &PathBuf) -> bool {
 pub fn output(program: &str, arguments: &[&str]) -> io::Result<String> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{program} is not installed"));
     let mut command = Command::new(find(program).ok_or_else(missing)?);
-    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    // Both pipes are emptied while it runs: it would wait for ever on a full one.
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    thread::scope(|scope| {
-        let out = scope.spawn(|| read_all(out));
-        let err = scope.spawn(|| read_all(err));
-        let success = wait(&mut child);
-        let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-        if success? { Ok(out) } else { Err(io::Error::other(format!("{program}: {}", err.trim()))) }
-    })
-}
-
-fn read_all(pipe: Option<impl Read>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        // What came before an error still counts; the exit status says whether it was complete.
-        let _ = pipe.read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Waits for the end; returns whether the program succeeded.
-fn wait(child: &mut Child) -> io::Result<bool> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
-        }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        thread::sleep(POLL);
-    }
+    let Finished { status, stdout, stderr } = child::run(command.args(arguments).env("LC_ALL", "C"), b"", LIMIT)?;
+    if status.success() { Ok(stdout) } else { Err(io::Error::other(format!("{program}: {}", stderr.trim()))) }
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@ pub mod sockets;
 
 use std::collections::BTreeMap;
 
-use crate::host::counter::Counters;
+use crate::host::{conntrack, counter::Counters};
 use crate::model::trace::Finding;
 
 /// Reads every loss counter of this network namespace, and of `interface`.
 pub fn read(interface: Option<&str>) -> Counters {
     let mut counters = snmp::read();
     counters.extend(sockets::read());
+    counters.extend(conntrack::counters());
     counters.extend(interface.map(interfaces::read).unwrap_or_default());
     counters
 }

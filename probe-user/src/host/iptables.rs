@@ -7,8 +7,8 @@ use std::{
 
 use probe_ebpf::Family;
 
-use super::{command, or_log};
-use crate::model::trace::Finding;
+use super::{chains::tracking, command, or_log};
+use crate::model::trace::{Finding, TrackingRule};
 
 /// Lists the built-in chains of the tables that exist. Runs no program if there are none: asking would load them.
 pub fn look_up(family: Family) -> Vec<Finding> {
@@ -21,7 +21,7 @@ pub fn look_up(family: Family) -> Vec<Finding> {
         return Vec::new();
     }
     match or_log(program, command::output(program, &[])) {
-        Some(text) => parse(&text, name),
+        Some(text) => [parse(&text, name), deciding(&text, name)].concat(),
         None => unread(&tables, name),
     }
 }
@@ -30,7 +30,9 @@ pub fn look_up(family: Family) -> Vec<Finding> {
 fn unread(tables: &[String], family: &str) -> Vec<Finding> {
     let chains: &[&str] =
         if tables.iter().any(|table| table == "filter") { &["INPUT", "FORWARD", "OUTPUT"] } else { &[] };
-    chains.iter().filter_map(|chain| finding(family, "filter", chain, "unknown", true)).collect()
+    let of_filter = chains.iter().filter_map(|chain| finding(family, "filter", chain, "unknown", true));
+    let translates = tables.iter().any(|table| table == "nat");
+    of_filter.chain(translates.then(|| tracking::unread("the rules of iptables"))).collect()
 }
 
 /// One table of `iptables-save`.
@@ -96,6 +98,34 @@ impl<'a> Table<'a> {
         }
         false
     }
+}
+
+/// Returns the rules that decide what connection tracking does. Which hook a chain of the user's own is reached from is not
+/// worked out: those of `nat` and `raw` have one each for what comes in and what is sent.
+fn deciding(text: &str, family: &str) -> Vec<Finding> {
+    let (mut table, mut rules) = ("", Vec::new());
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name;
+        }
+        let (Some(chain), Some(act)) =
+            (line.strip_prefix("-A ").and_then(|rest| rest.split(' ').next()), tracking::act_of_iptables(line))
+        else {
+            continue;
+        };
+        rules.push(Finding::TrackingRule(TrackingRule {
+            act,
+            family: family.to_owned(),
+            table: table.to_owned(),
+            hook: chain.to_lowercase(),
+            chain: chain.to_owned(),
+            rule: line.to_owned(),
+            handle: None,
+            elements: String::new(),
+            legacy: true,
+        }));
+    }
+    rules
 }
 
 /// Returns the tables that this network namespace has.
@@ -181,10 +211,18 @@ COMMIT
     }
 
     #[test]
+    fn rules_that_decide_tracking_are_told_with_their_table() {
+        let told = deciding(SAVED, "ip");
+        let [Finding::TrackingRule(rule)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((rule.table.as_str(), rule.hook.as_str(), rule.legacy), ("raw", "prerouting", true));
+    }
+
+    #[test]
     fn tables_that_cannot_be_read_may_drop() {
         let chains = unread(&["nat".to_owned(), "filter".to_owned()], "ip6");
-        assert_eq!(chains.len(), 3);
-        assert!(chains.iter().all(|chain| matches!(chain, Finding::Chain { can_drop: true, .. })));
-        assert_eq!(unread(&["nat".to_owned()], "ip"), []);
+        assert_eq!(chains.len(), 4);
+        assert!(chains[..3].iter().all(|chain| matches!(chain, Finding::Chain { can_drop: true, .. })));
+        assert!(matches!(&chains[3], Finding::TrackingRule(_)));
+        assert_eq!(unread(&["mangle".to_owned()], "ip"), []);
     }
 }

@@ -1,23 +1,30 @@
 //! Devices and the addresses on them as neighbours find them: link-layer addresses, states, what a device is a port of.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+};
 
 use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{
-        BridgePortState, InfoBridgePort, InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+        BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags,
+        LinkInfo, LinkMessage,
     },
 };
 
 use super::device::netlink;
-use crate::model::trace::{AddressHolder, BridgePortFacts, LinkFacts, frame::hardware_address};
+use crate::model::trace::{AddressHolder, BridgePortFacts, FloodKind, LinkFacts, frame::hardware_address};
+
+/// How many devices beside a port are told at most.
+const MOST_BRIDGED: usize = 64;
 
 /// A device, and which others it is on top of or belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Linked {
     facts: LinkFacts,
-    lower: Option<u32>,
     master: Option<u32>,
     isolated: bool,
 }
@@ -66,6 +73,27 @@ impl Links {
         self.0.values().map(|link| &link.facts).find(|facts| facts.interface == interface).cloned()
     }
 
+    /// Returns the bridges of which `interfaces` are ports, with the other ports of those, and the ends of veth pairs that are
+    /// ports of nothing: what leads from a bridge to others, or should.
+    pub fn bridged_with(&self, interfaces: &[&str]) -> Vec<LinkFacts> {
+        let named = |link: &&Linked| interfaces.contains(&link.facts.interface.as_str());
+        let bridge = |link: &Linked| link.master.filter(|master| self.is_bridge(*master));
+        let bridges: BTreeSet<u32> = self.0.values().filter(named).filter_map(bridge).collect();
+        if bridges.is_empty() {
+            return Vec::new();
+        }
+        let near = |link: &&Linked| match link.master {
+            Some(master) => bridges.contains(&master),
+            None => bridges.contains(&link.facts.ifindex) || link.facts.kind.as_deref() == Some("veth"),
+        };
+        let near = self.0.values().filter(near).filter(|link| !named(link));
+        near.take(MOST_BRIDGED).map(|link| link.facts.clone()).collect()
+    }
+
+    fn is_bridge(&self, index: u32) -> bool {
+        self.0.get(&index).is_some_and(|link| link.facts.kind.as_deref() == Some("bridge"))
+    }
+
     /// Returns which devices have one of `addresses`, in the order of those.
     ///
     /// # Errors
@@ -78,7 +106,21 @@ impl Links {
         Ok(holders)
     }
 
+    /// Returns the addresses of `interface` that a state keeps the kernel from using.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn unusable(&self, interface: &str) -> io::Result<Vec<AddressHolder>> {
+        let messages = netlink::dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let all = messages.iter().filter_map(|message| self.any_holder(message));
+        Ok(all.filter(|holder| holder.interface == interface && !holder.states.is_empty()).collect())
+    }
+
     fn holder(&self, message: &RouteNetlinkMessage, addresses: &[IpAddr]) -> Option<AddressHolder> {
+        self.any_holder(message).filter(|holder| holder.address.is_some_and(|address| addresses.contains(&address)))
+    }
+
+    fn any_holder(&self, message: &RouteNetlinkMessage) -> Option<AddressHolder> {
         let RouteNetlinkMessage::NewAddress(message) = message else { return None };
         let (mut local, mut address) = (None, None);
         let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
@@ -90,7 +132,7 @@ impl Links {
                 _ => {}
             }
         }
-        let address = local.or(address).filter(|address| addresses.contains(address))?;
+        let address = local.or(address)?;
         let link = self.0.get(&message.header.index)?;
         Some(AddressHolder {
             address: Some(address),
@@ -100,7 +142,7 @@ impl Links {
             states: states(flags),
             lladdr: link.facts.lladdr.clone(),
             kind: link.facts.kind.clone(),
-            lower: link.lower,
+            lower: link.facts.lower,
             master: link.facts.master.clone(),
             netns: None,
             inode: 0,
@@ -128,16 +170,21 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
     let mut link = Linked::default();
     link.facts.ifindex = message.header.index;
     link.facts.noarp = message.header.flags.contains(LinkFlags::Noarp);
+    link.facts.down = !message.header.flags.contains(LinkFlags::Up);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.facts.interface = name,
             LinkAttribute::Address(bytes) => link.facts.lladdr = lladdr(&bytes),
-            LinkAttribute::Link(index) => link.lower = (index != 0).then_some(index),
+            LinkAttribute::Mtu(mtu) => link.facts.mtu = mtu,
+            LinkAttribute::Link(index) => link.facts.lower = (index != 0).then_some(index),
             LinkAttribute::Controller(index) => link.master = (index != 0).then_some(index),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     match info {
                         LinkInfo::Kind(kind) => link.facts.kind = Some(kind.to_string()),
+                        LinkInfo::Data(InfoData::Bridge(bridge)) => {
+                            link.facts.snoops_multicast = bridge.contains(&InfoBridge::MulticastSnooping(true));
+                        }
                         LinkInfo::PortData(InfoPortData::BridgePort(port)) => take_port(&mut link, &port),
                         _ => {}
                     }
@@ -151,16 +198,19 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
 
 /// Notes what keeps the port of a bridge from passing on everything.
 fn take_port(link: &mut Linked, port: &[InfoBridgePort]) {
+    let mut held = BridgePortFacts::default();
     for attribute in port {
         match attribute {
             InfoBridgePort::State(BridgePortState::Forwarding) => {}
-            InfoBridgePort::State(state) => {
-                link.facts.port = Some(BridgePortFacts { state: Some(state.to_string()), isolated_from: Vec::new() });
-            }
+            InfoBridgePort::State(state) => held.state = Some(state.to_string()),
+            InfoBridgePort::UnicastFlood(false) => held.not_flooded.push(FloodKind::Unicast),
+            InfoBridgePort::MulticastFlood(false) => held.not_flooded.push(FloodKind::Multicast),
+            InfoBridgePort::BroadcastFlood(false) => held.not_flooded.push(FloodKind::Broadcast),
             InfoBridgePort::Isolated(isolated) => link.isolated = *isolated,
             _ => {}
         }
     }
+    link.facts.port = (held != BridgePortFacts::default()).then_some(held);
 }
 
 /// Returns a link-layer address of Ethernet as `ip` writes it; `None` where it is of another kind, or zero.

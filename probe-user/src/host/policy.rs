@@ -98,6 +98,22 @@ pub fn choices(keys: &[(RouteKey, RoutePurpose)]) -> Vec<Finding> {
     keys.iter().map(|(key, purpose)| policy.choice(key, *purpose)).collect()
 }
 
+/// Returns the marks that rules of the IP version of `of` choose by, but for 0.
+///
+/// # Errors
+/// The error of the socket or the kernel.
+pub fn marks(of: IpAddr) -> io::Result<Vec<u32>> {
+    let rules = Policy::read(of)?.rules;
+    let marks = rules.iter().flat_map(|rule| &rule.attributes).filter_map(|attribute| match attribute {
+        RuleAttribute::FwMark(mark) if *mark != 0 => Some(*mark),
+        _ => None,
+    });
+    let mut marks: Vec<u32> = marks.collect();
+    marks.sort_unstable();
+    marks.dedup();
+    Ok(marks)
+}
+
 /// Returns the word of `ip route` for a route or rule that ends packets.
 fn kind(route: Option<&RouteMessage>, rule: &RuleMessage) -> Option<&'static str> {
     match (route.map(|route| route.header.kind), rule.header.action) {

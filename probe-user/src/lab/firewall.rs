@@ -1,14 +1,18 @@
 //! The firewall's rules as data, and how they get into its namespace.
 
-use std::{
-    io::{self, Write},
-    process::{Child, Output, Stdio},
-};
+use std::time::Duration;
 
 use super::{
     error::{Capability, LabError},
     netns::Netns,
 };
+use crate::host::{
+    child::{self, Finished},
+    command,
+};
+
+/// The time limit of nft, which takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A set of rules: one nftables table.
 #[derive(Clone, Copy, Debug)]
@@ -54,40 +58,19 @@ pub fn list(netns: &Netns, set: &FirewallRules) -> Result<Option<String>, LabErr
 
 /// Runs nft inside with `input`, and returns what it printed.
 fn nft(netns: &Netns, attempt: &'static str, arguments: &[&str], input: &str) -> Result<String, LabError> {
+    let mut command = netns.command(command::find("nft").ok_or(LabError::NoNft)?);
     let refused = |source| LabError::system("run nft", Capability::SysAdmin, source);
-    let mut child = start(netns, arguments)?;
-    let mut stdin = child.stdin.take().expect("stdin is a pipe");
-    // nft that ends early leaves a broken pipe; its own message says why.
-    let written = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    let output = child.wait_with_output().map_err(refused)?;
-    if output.status.success() {
-        written.map_err(refused)?;
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(complaint(attempt, &output))
-}
-
-/// Starts the first nft that is found: root's `PATH` does not always include its folder.
-fn start(netns: &Netns, arguments: &[&str]) -> Result<Child, LabError> {
-    for program in ["nft", "/usr/sbin/nft", "/sbin/nft"] {
-        let mut command = netns.command(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
-        match command.spawn() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => return result.map_err(|source| LabError::system("run nft", Capability::SysAdmin, source)),
-        }
-    }
-    Err(LabError::NoNft)
+    let finished = child::run(command.args(arguments).env("LC_ALL", "C"), input.as_bytes(), LIMIT).map_err(refused)?;
+    if finished.status.success() { Ok(finished.stdout) } else { Err(complaint(attempt, &finished)) }
 }
 
 /// Converts the output of a failed nft to an error.
-fn complaint(attempt: &'static str, output: &Output) -> LabError {
-    let text = String::from_utf8_lossy(&output.stderr);
+fn complaint(attempt: &'static str, finished: &Finished) -> LabError {
+    let text = &finished.stderr;
     if text.contains("Operation not permitted") {
         return LabError::NotPrivileged { attempt: attempt.into(), capability: Capability::NetAdmin };
     }
-    LabError::Nft { attempt, message: first_complaint(&text).unwrap_or_else(|| output.status.to_string()) }
+    LabError::Nft { attempt, message: first_complaint(text).unwrap_or_else(|| finished.status.to_string()) }
 }
 
 /// Returns the message alone of what nft prints: a message, the line in question, and a row of carets.

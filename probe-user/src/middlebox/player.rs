@@ -12,11 +12,12 @@ use std::{
 
 use self::{deliveries::Deliveries, schedule::Schedule};
 use crate::{
-    clock::{monotonic_ns, nanoseconds},
+    clock::monotonic_ns,
     error::Failure,
     middlebox::timeline::{EndAddresses, Endpoint, PlayedTimeline, Timeline},
     model::{
         attach::Attach,
+        duration::nanoseconds,
         request::{HostRole, RequestHandling, WatchRequest},
         trace::{HostTrace, Taken},
     },

@@ -9,6 +9,7 @@ pub mod place;
 mod renumber;
 pub mod routing;
 pub mod socket;
+pub mod tracking;
 pub mod tun_program;
 pub mod tunnel;
 pub mod via;
@@ -23,12 +24,13 @@ pub use self::absorbed::{Absorbed, Tail, Taken};
 pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
 pub use self::neighbour::{
-    AddressHolder, AskedAgain, BridgePortFacts, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
-    OtherRoute,
+    AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
+    NextHopFacts, OtherRoute,
 };
 pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace};
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
+pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
 pub use self::tun_program::TunProgram;
 pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
@@ -93,12 +95,12 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    /// Whether both are namespaces of one kernel.
+    /// Reports whether both are namespaces of one kernel.
     pub fn shares_kernel(&self, other: &Self) -> bool {
         !self.boot.is_empty() && self.boot == other.boot
     }
 
-    /// Whether both are one network namespace.
+    /// Reports whether both are one network namespace.
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.shares_kernel(other) && self.netns != 0 && self.netns == other.netns
     }
@@ -301,6 +303,10 @@ pub enum Finding {
     Device(LinkFacts),
     /// Whom the route to an end asks for.
     NextHop(NextHopFacts),
+    /// What connection tracking knows of the run's echoes.
+    Tracking(TrackingFacts),
+    /// A rule that decides what connection tracking does.
+    TrackingRule(TrackingRule),
     /// Who answered when asked once more.
     AskedAgain(AskedAgain),
     /// A device on the way.
@@ -450,19 +456,19 @@ impl HostTrace {
         }
     }
 
-    /// Whether it sent packets of the leg `first` on, which an end does not: it is in between.
+    /// Reports whether the host sent packets of the leg `first` on, which an end does not: it is in between.
     pub fn forwarded(&self, first: Echo) -> bool {
         let on = [Hop::NfForwardFirst, Hop::DevQueue, Hop::Xmit];
         on.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
     }
 
-    /// Whether it took in packets of the leg `first` itself.
+    /// Reports whether it took in packets of the leg `first` itself.
     pub fn took_in(&self, first: Echo) -> bool {
         let inside = [Hop::NfInputFirst, Hop::NfInputLast, Hop::IcmpIn];
         inside.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
     }
 
-    /// Whether hops that no packet passes by were watched, and no hop saw any probe.
+    /// Reports whether hops that no packet passes by were watched, and no hop saw any probe.
     pub fn saw_nothing(&self) -> bool {
         let entries = [Hop::NetifIn, Hop::NfPreroutingFirst];
         let watched = entries.iter().all(|hop| matches!(self.hop(*hop), HopTrace::Watched { .. }));
@@ -473,25 +479,27 @@ impl HostTrace {
         watched && self.hops.values().all(silent) && self.drops.is_empty()
     }
 
-    /// What `hop` saw; blind where nothing is known of it.
+    /// Returns what `hop` saw; blind where nothing is known of it.
     pub fn hop(&self, hop: Hop) -> HopTrace {
         let unknown = || HopTrace::Blind { why: "not watched".to_owned() };
         self.hops.get(hop.name()).cloned().unwrap_or_else(unknown)
     }
 }
 
-/// The name of a function in the source, without offset and without what the compiler adds: `ip_rcv_core.isra.0+0x12`.
+/// Returns the name of a function in the source, without offset and without what the compiler adds:
+/// `ip_rcv_core.isra.0+0x12`.
 pub fn plain_function(name: &str) -> &str {
     name.split(['+', '.']).next().unwrap_or(name)
 }
 
 impl IcmpError {
-    /// Whether it says that the TTL or hop limit ran out on the way (RFC 792, RFC 4443 §3.3).
+    /// Reports whether it says that the TTL or hop limit ran out on the way (RFC 792, RFC 4443 §3.3).
     pub fn tells_expiry(&self) -> bool {
         matches!((self.from.is_ipv6(), self.icmp_type, self.code), (false, 11, 0) | (true, 3, 0))
     }
 
-    /// Whether the probe went no further. A source quench (type 4) and a redirect (5) leave it on its way (RFC 792).
+    /// Reports whether the probe went no further. A source quench (type 4) and a redirect (5) leave it on its way
+    /// (RFC 792).
     pub fn ends_packet(&self) -> bool {
         self.from.is_ipv6() || !matches!(self.icmp_type, 4 | 5)
     }

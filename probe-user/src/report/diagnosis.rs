@@ -86,7 +86,7 @@ impl Text<'_> {
         self.style.width.clamp(40, 120) - indent
     }
 
-    /// A labelled line, wrapped under itself.
+    /// Writes a labelled line, wrapped under itself.
     fn line(&self, out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
         for (index, line) in wrapped(text, self.room(LABEL)).iter().enumerate() {
             let label = if index == 0 { label } else { "" };
@@ -116,7 +116,7 @@ impl Text<'_> {
         Ok(())
     }
 
-    /// The questions and answers of a search for a neighbour, where that is what fails.
+    /// Writes the questions and answers of a search for a neighbour, where that is what fails.
     fn neighbour(&self, out: &mut dyn Write) -> io::Result<()> {
         let said = self.diagnosis.stops.iter().find_map(|stop| stop.cause.neighbour.as_ref());
         let Some(said) = said.filter(|said| !said.steps.is_empty()) else { return Ok(()) };
@@ -141,7 +141,8 @@ impl Text<'_> {
 
     fn alterations(&self, out: &mut dyn Write) -> io::Result<()> {
         for change in &self.diagnosis.alterations {
-            let Alteration { leg, field, sent, seen, seen_at, place, packets } = change;
+            let Alteration { leg, field, sent, seen, seen_at, place, by, packets } = change;
+            let by = by.as_ref().map(|rule| format!(", by the rule \"{rule}\"")).unwrap_or_default();
             let plain = |it: Value| match it {
                 Value::Id(_) if *field == "ttl" => it.to_string(),
                 other => value(other),
@@ -150,7 +151,7 @@ impl Text<'_> {
             let whom = self.diagnosis.name(seen_at.host);
             let leg = drawing::leg_name(*leg);
             if let Some(place) = place {
-                let text = format!("{field} {sent} became {seen} on the {leg} leg, {place}: {packets} packets");
+                let text = format!("{field} {sent} became {seen} on the {leg} leg, {place}{by}: {packets} packets");
                 self.line(out, "changed", &text)?;
                 continue;
             }
@@ -177,8 +178,8 @@ impl Text<'_> {
         Ok(())
     }
 
-    /// Whether a blind hop bears on the verdict: a packet may go another way than by a cgroup or a socket's queue, so that
-    /// their silence means nothing unless they lie where packets are missing.
+    /// Reports whether a blind hop bears on the verdict: a packet may go another way than by a cgroup or a socket's
+    /// queue, so that their silence means nothing unless they lie where packets are missing.
     fn matters(&self, blind: &BlindHop) -> bool {
         let optional = matches!(Station::named(blind.hop), Some(Station::Hop(Hop::CgroupOut | Hop::SocketIn)));
         let in_doubt = || {
@@ -189,7 +190,7 @@ impl Text<'_> {
         !optional || self.style.verbose || in_doubt()
     }
 
-    /// What was blind: of the whole path, for the reader must know what the counts rest on.
+    /// Writes what was blind: of the whole path, for the reader must know what the counts rest on.
     fn blind(&self, out: &mut dyn Write) -> io::Result<()> {
         let sides =
             [(Side::Local, Some(&self.diagnosis.sides.local)), (Side::Peer, self.diagnosis.sides.peer.as_ref())];
@@ -233,7 +234,7 @@ impl Text<'_> {
             .try_for_each(|(index, text)| self.line(out, if index == 0 { "blind" } else { "" }, text))
     }
 
-    /// The same of the places in between: netfilter's hooks there that could not be watched.
+    /// Returns the hooks of netfilter in places in between that could not be watched.
     fn blind_hooks(&self) -> Vec<String> {
         let mut whys: Vec<(Side, &str, Vec<&str>)> = Vec::new();
         for hop in self.diagnosis.hops.iter().filter(|hop| matches!(hop.checkpoint.host, Side::Via(_))) {
@@ -267,7 +268,7 @@ impl Text<'_> {
         Ok(())
     }
 
-    /// What watching cost on each host, for those who want to know more.
+    /// Writes what watching cost on each host, for those who want to know more.
     fn costs(&self, out: &mut dyn Write) -> io::Result<()> {
         if !self.style.verbose {
             return Ok(());
@@ -291,7 +292,7 @@ impl Text<'_> {
         Ok(())
     }
 
-    /// What to type, each command on a line of its own and never broken, so that it can be pasted.
+    /// Writes what to type, each command on a line of its own and never broken, so that it can be pasted.
     fn attempt(&self, out: &mut dyn Write, stop: &Stop) -> io::Result<()> {
         for (index, command) in stop.commands.iter().enumerate() {
             let label = self.label(if index == 0 { "try" } else { "" });
@@ -306,7 +307,7 @@ impl Text<'_> {
 }
 
 impl Diagnosis {
-    /// What people call a host; two hosts of one name are told apart by their place.
+    /// Returns what people call a host; two hosts of one name are told apart by their place.
     pub(super) fn name(&self, side: Side) -> String {
         if let Some(place) = self.places.iter().find(|place| place.side == side && matches!(side, Side::Via(_))) {
             return place.name.clone();
@@ -333,7 +334,7 @@ fn value(value: Value) -> String {
     }
 }
 
-/// `text` in lines of at most `width` columns, broken at spaces only.
+/// Returns `text` in lines of at most `width` columns, broken at spaces only.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

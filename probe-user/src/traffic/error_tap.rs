@@ -1,6 +1,5 @@
 //! Reads ICMP errors that quote packets of a run as they enter an interface: before netfilter, and unseen by the echo hops.
 
-use crate::clock::monotonic_ns;
 use std::{
     io::{self, Read},
     mem,
@@ -12,6 +11,7 @@ use probe_ebpf::{Family, packet::IPV6_HEADER};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, read_v4, read_v6};
+use crate::{clock::monotonic_ns, model::trace::Absorbed};
 
 /// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;
@@ -24,28 +24,7 @@ const SET_X: u16 = 0x01;
 pub(super) const JUMP_EQUAL: u16 = 0x15;
 pub(super) const RETURN: u16 = 0x06;
 
-/// An ICMP error about a packet of the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ErrorSeen {
-    /// The number of the quoted mark.
-    pub probe: u16,
-    /// `CLOCK_MONOTONIC` in nanoseconds when it was read.
-    pub time_ns: u64,
-    /// The sender of the error.
-    pub source: IpAddr,
-    /// The destination of the error.
-    pub destination: IpAddr,
-    /// The echo id in the quote.
-    pub id: u16,
-    /// The sequence number in the quote.
-    pub seq: u16,
-    /// The error's code.
-    pub code: u8,
-    /// The error's TTL or hop limit.
-    pub ttl: u8,
-}
-
-/// Reads such errors until it is dropped.
+/// Reads ICMP errors about packets of the run until it is dropped.
 #[derive(Debug)]
 pub struct ErrorTap {
     socket: Socket,
@@ -68,8 +47,9 @@ impl ErrorTap {
         Ok(Self { socket, family, nonce })
     }
 
-    /// Returns the errors that came since the last call.
-    pub fn take(&mut self) -> Vec<ErrorSeen> {
+    /// Returns the errors that came since the last call, named by the echo that they quote. The host's kernel receives them
+    /// too, and sends no reply to them.
+    pub fn take(&mut self) -> Vec<Absorbed> {
         let mut seen = Vec::new();
         let mut packet = [0; SNAP_BYTES as usize];
         loop {
@@ -83,7 +63,7 @@ impl ErrorTap {
 }
 
 /// Parses the error in an IP packet, if it quotes a mark of the run.
-fn read(packet: &[u8], family: Family, nonce: u64) -> Option<ErrorSeen> {
+fn read(packet: &[u8], family: Family, nonce: u64) -> Option<Absorbed> {
     let (ends, ttl, message) = match family {
         Family::V4 => {
             let (from, ttl, message) = read_v4(packet, nonce)?;
@@ -99,7 +79,19 @@ fn read(packet: &[u8], family: Family, nonce: u64) -> Option<ErrorSeen> {
     let IncomingMessage::Error { code, quote, .. } = message else { return None };
     let (probe, _) = quote.mark.filter(|(_, found)| *found == nonce)?;
     let (source, destination) = ends;
-    Some(ErrorSeen { probe, time_ns: monotonic_ns(), source, destination, id: quote.id, seq: quote.seq, code, ttl })
+    let (id, seq) = (quote.id, quote.seq);
+    Some(Absorbed {
+        probe,
+        time_ns: monotonic_ns(),
+        source,
+        destination,
+        id,
+        seq,
+        code,
+        ttl,
+        size: 0,
+        fragmented: false,
+    })
 }
 
 /// Keeps incoming ICMP errors and drops all else, so that a busy interface does not fill the socket.
@@ -141,6 +133,11 @@ pub(super) fn incoming_only(program: Vec<SockFilter>) -> Vec<SockFilter> {
 
 /// Builds the address of a packet socket: one interface, one IP version.
 pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
+    link_address_of(ifindex, family, None)
+}
+
+/// Builds that of one station on the link of that interface.
+pub(super) fn link_address_of(ifindex: u32, family: Family, station: Option<[u8; 6]>) -> SockAddr {
     let protocol = match family {
         Family::V4 => libc::ETH_P_IP,
         Family::V6 => libc::ETH_P_IPV6,
@@ -151,6 +148,10 @@ pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
     link.sll_family = libc::AF_PACKET as u16;
     link.sll_protocol = (protocol as u16).to_be();
     link.sll_ifindex = ifindex.cast_signed();
+    if let Some(station) = station {
+        link.sll_halen = 6;
+        link.sll_addr[..6].copy_from_slice(&station);
+    }
     let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the storage holds an initialised address of this length.
     unsafe { SockAddr::new(storage, length) }

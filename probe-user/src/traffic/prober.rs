@@ -6,6 +6,7 @@ mod first_look;
 pub mod id;
 pub(in crate::traffic) mod incoming;
 mod mark;
+mod past;
 mod reader;
 mod replies;
 pub mod walk;
@@ -22,6 +23,7 @@ use probe_ebpf::Echo;
 pub use error::ProberError;
 pub use first_look::{AheadProbe, Sighting};
 pub use mark::{Pattern, payload, random};
+pub use past::LinkRoute;
 
 use self::{
     filter::ReplyChoice,
@@ -135,6 +137,8 @@ pub struct Prober {
     ahead: AheadProbe,
     /// When the first probe of the run leaves at the earliest, where one went ahead.
     not_before: Option<Instant>,
+    /// What sends instead of the sender, which still hears the replies.
+    past: Option<past::LinkSocket>,
     /// Replies without a mark that may be another program's with the same id: by probe, the first of each.
     doubtful: BTreeMap<u16, Received>,
 }
@@ -173,8 +177,21 @@ impl Prober {
             sending,
             ahead: AheadProbe::None,
             not_before: None,
+            past: None,
             doubtful: BTreeMap::new(),
         })
+    }
+
+    /// Opens one whose packets leave by a packet socket, past this host's routing and netfilter; replies are read by a raw socket.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_past(plan: ProbePlan, route: LinkRoute) -> Result<Self, ProberError> {
+        let program = plan.settings.program.clone().unwrap_or_default();
+        let settings = Settings { program: Some(ProgramSocket { raw: true, ..program }), ..plan.settings };
+        let past = past::LinkSocket::open(&settings, route)
+            .map_err(|source| ProberError::Reader { what: "open a packet socket", source })?;
+        Ok(Self { past: Some(past), ..Self::open(ProbePlan { settings, ..plan })? })
     }
 
     /// Returns what was sent and what came back so far.
@@ -284,9 +301,12 @@ impl Prober {
         let bytes = self.bytes(probe);
         let seq = self.plan.seq(probe);
         let sent_ns = monotonic_ns();
-        let result = match &mut self.sender {
-            Ok(sender) => patiently(|| sender.send(self.plan.id, seq, &bytes)),
-            Err(errno) => Err(*errno),
+        let result = match (&self.past, &mut self.sender) {
+            (Some(past), _) => past.send(self.plan.id, seq, &bytes),
+            (None, sender) => match sender {
+                Ok(sender) => patiently(|| sender.send(self.plan.id, seq, &bytes)),
+                Err(errno) => Err(*errno),
+            },
         };
         let errno = result.err().map(|errno| format!("{errno:?}"));
         self.sending.probes.push(SentProbe { probe, id: self.plan.id, seq, sent_ns, errno });

@@ -18,18 +18,18 @@ pub struct DropNames<'a> {
 }
 
 impl DropNames<'_> {
-    /// `event` in words; `interface` is the name of its interface, where it has one.
+    /// Returns `event` in words; `interface` is the name of its interface, where it has one.
     pub fn told(&self, event: &DropEvent, interface: Option<String>) -> Drop {
         let echo = Kind::ALL.get(usize::from(event.kind)).map_or(Echo::Request, |kind| kind.echo);
         Drop {
-            time_ns: event.time_ns,
+            time_ns: event.site.time_ns,
             probe: Some(event.probe),
             leg: echo,
             id: event.id,
             seq: event.seq,
-            reason: self.reasons.name(event.reason),
-            function: self.symbols.function(event.location),
-            stack: self.callers(event.location, &event.stack, event.frames),
+            reason: self.reasons.name(event.site.reason),
+            function: self.symbols.function(event.site.location),
+            stack: self.callers(event.site.location, &event.site.stack, event.site.frames),
             interface,
             source: event_address(event.source),
             destination: event_address(event.destination),
@@ -37,7 +37,8 @@ impl DropNames<'_> {
         }
     }
 
-    /// The functions that called the one which freed the packet. The stack starts in the program that recorded it.
+    /// Returns the functions that called the one which freed the packet. The stack starts in the program that
+    /// recorded it.
     pub(super) fn callers(&self, location: u64, stack: &[u64], frames: u32) -> Vec<String> {
         let frames = stack.get(..frames as usize).unwrap_or(stack);
         let freed = self.symbols.place(location).map(|place| place.function);
@@ -57,7 +58,7 @@ fn frame(event: &DropEvent) -> FrameFacts {
 #[cfg(test)]
 mod tests {
     use bytemuck::Zeroable;
-    use probe_ebpf::packet::mapped;
+    use probe_ebpf::{EventSite, packet::mapped};
 
     use super::*;
 
@@ -71,18 +72,15 @@ mod tests {
 ";
 
     fn event() -> DropEvent {
+        let stack = [0x1001, 0x2002, 0x3010, 0x4020, 0x5030];
+        let stack = std::array::from_fn(|frame| stack.get(frame).copied().unwrap_or(0));
         DropEvent {
-            location: 0x3010,
-            reason: 9,
+            site: EventSite { location: 0x3010, reason: 9, frames: 5, stack, ..EventSite::zeroed() },
             probe: 4,
             kind: 1,
             id: 7,
-            frames: 5,
             mark: 0xca6c,
             mac: [2, 0, 0, 0, 0, 9],
-            stack: std::array::from_fn(|frame| {
-                [0x1001, 0x2002, 0x3010, 0x4020, 0x5030].get(frame).copied().unwrap_or(0)
-            }),
             source: mapped([10, 0, 0, 1]),
             destination: mapped([10, 0, 0, 2]),
             ..DropEvent::zeroed()
@@ -118,7 +116,9 @@ mod tests {
 
     #[test]
     fn a_stack_in_which_that_function_is_not_found_is_empty() {
-        assert_eq!(told(&DropEvent { location: 0x5f00, frames: 2, ..event() }).stack, [""; 0]);
-        assert_eq!(told(&DropEvent { frames: 0, ..event() }).stack, [""; 0]);
+        let at = |site: EventSite| told(&DropEvent { site, ..event() });
+        let known = event().site;
+        assert_eq!(at(EventSite { location: 0x5f00, frames: 2, ..known }).stack, [""; 0]);
+        assert_eq!(at(EventSite { frames: 0, ..known }).stack, [""; 0]);
     }
 }

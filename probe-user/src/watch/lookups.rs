@@ -5,7 +5,7 @@ pub(super) mod neighbours;
 pub mod own_filter;
 pub mod programs;
 
-use std::thread;
+use std::{net::IpAddr, thread};
 
 use crate::{
     host::{
@@ -13,6 +13,7 @@ use crate::{
         counter::Counters,
         counters,
         device::Device,
+        link_facts::Links,
         neighbour, or_log,
         policy::{self, RouteKey},
         route, settings, tun,
@@ -49,7 +50,7 @@ impl Lookups {
         counters::risen(&self.before, &counters::read(self.interface.as_deref()))
     }
 
-    /// Has what is looked up be about these echoes, where it was not known beforehand which they would be.
+    /// Sets the echoes that look-ups are about, where it was not known beforehand which they would be.
     pub(super) fn about(&mut self, flow: &EchoFlow) {
         self.flow = flow.clone();
     }
@@ -78,9 +79,10 @@ impl Lookups {
             findings.extend(route::own_address(flow.local));
             findings.extend(route::look_up(flow.local, flow.remote));
             findings.extend(route::path_mtu(flow.local, flow.remote));
-            findings.extend(policy::choices(&keys(flow, drops)));
+            findings.extend(policy::choices(&keys(flow, interface, drops)));
             findings.extend(neighbour::look_up(flow.local, flow.remote));
             findings.extend(interface.into_iter().flat_map(device));
+            findings.extend(interface.into_iter().flat_map(|interface| unusable(flow, interface)));
             findings.extend(counters::risen(before, &after));
             let programs = programs::look_up(interface);
             findings.extend(chains.join().unwrap_or_default());
@@ -91,13 +93,25 @@ impl Lookups {
     }
 }
 
+/// Returns the addresses that the kernel may not use, where it sends from one that no router forwards.
+fn unusable(flow: &EchoFlow, interface: &str) -> Vec<Finding> {
+    let of_link = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    if !of_link(flow.local) || of_link(flow.remote) {
+        return Vec::new();
+    }
+    let held = or_log("addresses", Links::read().and_then(|links| links.unusable(interface)));
+    held.unwrap_or_default().into_iter().map(Finding::Holder).collect()
+}
+
 /// How many keys routing is asked with at most.
 const MAX_KEYS: usize = 8;
 
-/// What to ask routing with: the way to the other end, and the packets that were freed.
-fn keys(flow: &EchoFlow, drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
-    let own = RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, 0);
-    let mut keys = vec![(own, RoutePurpose::Way)];
+/// Returns what to ask routing with: the way to the other end, what comes in from there, and the packets that were freed.
+fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
+    let sent = RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, 0);
+    let mut keys = vec![(sent, RoutePurpose::Way)];
+    let own = |interface| (RouteKey::forwarded(flow.remote, flow.local, 0, interface), RoutePurpose::Own);
+    keys.extend(interface.filter(|_| !flow.local.is_unspecified()).map(own));
     keys.extend(keys_of(drops));
     keys.dedup();
     keys.truncate(MAX_KEYS);
@@ -150,7 +164,7 @@ fn marks_count(interface: Option<&str>) -> bool {
     ["all"].into_iter().chain(interface).any(|at| settings::is_on(&format!("net/ipv4/conf/{at}/src_valid_mark")))
 }
 
-/// Whether a device can carry anything, and who reads what leaves by it where it is of the kind tun.
+/// Looks up whether a device can carry anything, and who reads what leaves by it where it is of the kind tun.
 pub(super) fn device(interface: &str) -> Vec<Finding> {
     let Some(device) = or_log("link", Device::find(interface)) else { return Vec::new() };
     let held = (device.kind.as_deref() == Some("tun")).then(|| tun::look_up(&device.name)).flatten();
@@ -158,7 +172,7 @@ pub(super) fn device(interface: &str) -> Vec<Finding> {
     std::iter::once(link).chain(held).collect()
 }
 
-/// The interface that is asked for, or that the route to the other end names.
+/// Returns the interface that is asked for, or that the route to the other end names.
 fn interface(flow: &EchoFlow) -> Option<String> {
     let routed = || match route::look_up(flow.local, flow.remote) {
         Some(Finding::Route { interface, .. }) => interface,

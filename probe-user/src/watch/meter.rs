@@ -36,7 +36,8 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Has the kernel measure the loaded ones of `programs`, and those of `netfilter`, where this process may ask it to.
+    /// Makes the kernel measure the loaded ones of `programs`, and those of `netfilter`, where this process may ask
+    /// it to.
     pub fn start<'a>(programs: &Ebpf, netfilter: impl Iterator<Item = (&'static str, &'a OwnedFd)>) -> Self {
         let own = programs.programs().filter_map(|(name, program)| {
             let program = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
@@ -66,15 +67,15 @@ impl Meter {
         self.thread = thread::Builder::new().name("probe-meter".into()).spawn(until_enough).ok();
     }
 
-    /// How long each program ran while it was measured.
+    /// Returns how long each program ran while it was measured.
     pub fn read(&self) -> RunTimes {
         let read = |(name, program): &(String, OwnedFd)| Some((name.clone(), bpf_sys::run_time(program).ok()?));
         self.programs.iter().filter_map(read).collect()
     }
 }
 
-/// Whether enough is known: some program ran often, and those did run that see the device's packets only. The tracepoints
-/// of a busy host run often before the first probe leaves.
+/// Reports whether enough is known: some program ran often, and those did run that see the device's packets only. The
+/// tracepoints of a busy host run often before the first probe leaves.
 fn are_enough(programs: &[(String, OwnedFd)]) -> bool {
     let runs = |program: &OwnedFd| bpf_sys::run_time(program).map_or(0, |time| time.runs);
     let at_device = [names::TC_IN, names::TC_OUT];
@@ -110,8 +111,8 @@ pub fn per_packet(times: &RunTimes, sight: &HostTrace) -> u64 {
     if spent == 0 { 0 } else { (spent / packets).max(1) }
 }
 
-/// The programs that run where a packet passes `hop`; of several groups only one is loaded or meets it. A packet that
-/// the kernel's ICMP is done with ends at one of two tracepoints.
+/// Returns the programs that run where a packet passes `hop`; of several groups only one is loaded or meets it. A
+/// packet that the kernel's ICMP is done with ends at one of two tracepoints.
 fn programs(hop: Hop) -> [&'static str; 2] {
     match hop {
         Hop::XdpIn => [names::XDP, names::XDP_GENERIC],
@@ -120,7 +121,7 @@ fn programs(hop: Hop) -> [&'static str; 2] {
     }
 }
 
-/// The mean of a run of any of these; the second tracepoint of a hop comes on top.
+/// Returns the mean of a run of any of these; the second tracepoint of a hop comes on top.
 fn mean(times: &RunTimes, names: &[&str]) -> u64 {
     let distinct: BTreeSet<&&str> = names.iter().collect();
     let found = distinct.into_iter().filter_map(|name| times.get(*name));
@@ -129,7 +130,7 @@ fn mean(times: &RunTimes, names: &[&str]) -> u64 {
     sum.ns.checked_div(sum.runs).unwrap_or(0) + answer
 }
 
-/// How often the run's packets passed `hop`.
+/// Counts how often the run's packets passed `hop`.
 fn passes(sight: &HostTrace, hop: Hop) -> u64 {
     match sight.hop(hop) {
         HopTrace::Watched { requests, replies } => {
@@ -139,7 +140,7 @@ fn passes(sight: &HostTrace, hop: Hop) -> u64 {
     }
 }
 
-/// How many of the run's packets any hop of the host saw.
+/// Counts how many of the run's packets any hop of the host saw.
 fn packets(sight: &HostTrace) -> u64 {
     let mut seen: BTreeSet<(Echo, u16)> = BTreeSet::new();
     for hop in sight.hops.values() {

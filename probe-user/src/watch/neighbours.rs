@@ -43,7 +43,7 @@ impl NeighbourLog {
 
     /// Returns the namespaces in which any packet was met.
     pub(super) fn met(&self) -> BTreeSet<u32> {
-        self.events.iter().map(|event| event.netns).collect()
+        self.events.iter().map(|event| event.site.netns).collect()
     }
 
     /// Returns the namespaces that questions for one of `addresses` reached, where these were asked in the namespaces `of` and
@@ -57,10 +57,10 @@ impl NeighbourLog {
             event.message.kind == ASKS && open.contains(&(about, event.message.lladdr))
         };
         let mut reached: BTreeMap<u32, u8> =
-            self.events.iter().filter(|event| ours(event)).map(|event| (event.netns, 0)).collect();
+            self.events.iter().filter(|event| ours(event)).map(|event| (event.site.netns, 0)).collect();
         for event in &self.events {
             let telling = event.hop == FREED || event.message.kind == ANSWERS && event.hop == LEAVES;
-            if let Some(weight) = reached.get_mut(&event.netns).filter(|_| telling) {
+            if let Some(weight) = reached.get_mut(&event.site.netns).filter(|_| telling) {
                 *weight = 1;
             }
         }
@@ -71,14 +71,15 @@ impl NeighbourLog {
 
     /// Reports whether a question for `address` was seen in a namespace that asked it.
     pub(super) fn saw_asked(&self, netns: u32, address: IpAddr) -> bool {
-        let asks = |event: &&NeighbourEvent| event.netns == netns && event.message.kind == ASKS && event.hop != ENTERS;
+        let asks =
+            |event: &&NeighbourEvent| event.site.netns == netns && event.message.kind == ASKS && event.hop != ENTERS;
         self.events.iter().filter(asks).any(|event| event_address(event.message.about) == address)
     }
 
     /// Returns the indexes of the interfaces of a namespace at which packets about `addresses` were.
     pub(super) fn interfaces(&self, netns: u32, addresses: &BTreeSet<IpAddr>) -> BTreeSet<u32> {
-        let here = self.events.iter().filter(|event| event.netns == netns && is_about(event, addresses));
-        here.map(|event| event.ifindex).filter(|ifindex| *ifindex != 0).collect()
+        let here = self.events.iter().filter(|event| event.site.netns == netns && is_about(event, addresses));
+        here.map(|event| event.site.ifindex).filter(|ifindex| *ifindex != 0).collect()
     }
 
     /// Returns the packets about `addresses` in a namespace, in words.
@@ -89,11 +90,11 @@ impl NeighbourLog {
         names: &DropNames<'_>,
         mut interface: impl FnMut(u32) -> Option<String>,
     ) -> Vec<NeighbourPacket> {
-        let here = self.events.iter().filter(|event| event.netns == netns && is_about(event, addresses));
+        let here = self.events.iter().filter(|event| event.site.netns == netns && is_about(event, addresses));
         here.filter_map(|event| {
             let freed = event.hop == FREED;
             Some(NeighbourPacket {
-                time_ns: event.time_ns,
+                time_ns: event.site.time_ns,
                 kind: if event.message.kind == ASKS { NeighbourKind::Asks } else { NeighbourKind::Answers },
                 hop: match event.hop {
                     LEAVES => NeighbourHop::Out,
@@ -101,14 +102,18 @@ impl NeighbourLog {
                     FREED => NeighbourHop::Dropped,
                     _ => return None,
                 },
-                interface: interface(event.ifindex),
+                interface: interface(event.site.ifindex),
                 layers: event.layers,
                 about: event_address(event.message.about),
                 asker: event_address(event.message.asker),
                 lladdr: link_facts::lladdr(&event.message.lladdr),
-                reason: if freed { names.reasons.name(event.reason) } else { String::new() },
-                function: if freed { names.symbols.function(event.location) } else { String::new() },
-                stack: if freed { names.callers(event.location, &event.stack, event.frames) } else { Vec::new() },
+                reason: if freed { names.reasons.name(event.site.reason) } else { String::new() },
+                function: if freed { names.symbols.function(event.site.location) } else { String::new() },
+                stack: if freed {
+                    names.callers(event.site.location, &event.site.stack, event.site.frames)
+                } else {
+                    Vec::new()
+                },
             })
         })
         .filter(|packet| !is_done(packet))
@@ -116,14 +121,14 @@ impl NeighbourLog {
     }
 }
 
-/// Whether a packet is about one of `addresses`, or the question of one of them, and has an asker: those without, and their
-/// answers, look for duplicates of an address and find no neighbour.
+/// Reports whether a packet is about one of `addresses`, or the question of one of them, and has an asker: those
+/// without, and their answers, look for duplicates of an address and find no neighbour.
 fn is_about(event: &NeighbourEvent, addresses: &BTreeSet<IpAddr>) -> bool {
     let (about, asker) = (event_address(event.message.about), event_address(event.message.asker));
     !asker.is_unspecified() && (addresses.contains(&about) || addresses.contains(&asker))
 }
 
-/// Whether the kernel was done with a packet that it freed: the ends of what it took in, and copies.
+/// Reports whether the kernel was done with a packet that it freed: the ends of what it took in, and copies.
 fn is_done(packet: &NeighbourPacket) -> bool {
     let function = crate::model::trace::plain_function(&packet.function);
     let consumed = matches!(packet.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET");
@@ -136,14 +141,14 @@ type Question = (IpAddr, [u8; 6]);
 
 fn open(events: &[NeighbourEvent], addresses: &BTreeSet<IpAddr>, of: &BTreeSet<u32>) -> BTreeSet<Question> {
     let asked = events.iter().filter(|event| {
-        let ours = event.hop != ENTERS && of.contains(&event.netns);
+        let ours = event.hop != ENTERS && of.contains(&event.site.netns);
         ours && event.message.kind == ASKS && is_about(event, addresses)
     });
     let mut open = BTreeSet::new();
     for question in asked {
         let about = question.message.about;
         let answers = || events.iter().filter(|event| event.message.kind == ANSWERS && event.message.about == about);
-        let here = |event: &&NeighbourEvent| event.netns == question.netns;
+        let here = |event: &&NeighbourEvent| event.site.netns == question.site.netns;
         let came = answers().filter(here).any(|event| event.hop == ENTERS);
         let thrown = answers().filter(here).any(|event| event.hop == FREED);
         let told: BTreeSet<[u8; 6]> =
@@ -163,7 +168,8 @@ mod tests {
     use super::*;
 
     fn event(netns: u32, hop: u8, kind: u8, mac: u8) -> NeighbourEvent {
-        let mut event = NeighbourEvent { netns, hop, ..NeighbourEvent::zeroed() };
+        let mut event = NeighbourEvent { hop, ..NeighbourEvent::zeroed() };
+        event.site.netns = netns;
         event.message.about = mapped([10, 0, 0, 2]);
         event.message.asker = mapped([10, 0, 0, 1]);
         event.message.kind = kind;

@@ -6,7 +6,7 @@ mod passing;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    thread,
+    panic, thread,
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,7 @@ use super::{
     neighbours::NeighbourLog,
     other_devices,
     places::Places,
+    tracking::{self, SeenTuples, TrackedBefore},
     under_way::UnderWay,
 };
 use crate::ebpf::attaching::{AttachedHops, HopLinks, attach, families};
@@ -95,6 +96,7 @@ pub struct PathWatch {
     neighbours: NeighbourLog,
     flow: EchoFlow,
     lookups: Lookups,
+    tracked: TrackedBefore,
     _under_way: UnderWay,
     rules: Option<TraceRules>,
     log: KernelLog,
@@ -157,10 +159,11 @@ impl PathWatch {
             Namespace::in_each(here, MAX_NAMESPACES, devices).iter().for_each(|others| tunnels.add(&known(others)));
         }
         tunnels.add(&of_words(&request.tunnels));
-        let (attached, lookups) = thread::scope(|scope| {
-            let lookups = scope.spawn(|| Lookups::begin(&flow));
+        let (attached, lookups, tracked) = thread::scope(|scope| {
+            let lookups = scope.spawn(|| (Lookups::begin(&flow), TrackedBefore::read(&flow, request.everywhere)));
             let attached = attach(request, follow, device.as_ref(), (&running, &tunnels));
-            (attached, lookups.join().unwrap_or_else(|_| Lookups::begin(&flow)))
+            let (lookups, tracked) = lookups.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
+            (attached, lookups, tracked)
         });
         let AttachedHops { mut programs, blind, links, xdp_mode } = attached?;
         let followed = follow.map(|_| FollowedMaps::take(&mut programs)).transpose()?;
@@ -216,6 +219,7 @@ impl PathWatch {
             neighbours: NeighbourLog::new(NeighbourRing::take(&mut programs)?),
             flow: flow.clone(),
             lookups,
+            tracked,
             _under_way: UnderWay::begin(flow.interface.as_deref(), &flow.ids),
             rules,
             log: KernelLog::of(&mut programs),
@@ -279,7 +283,7 @@ impl PathWatch {
         })
     }
 
-    /// How many numbers there are to look at.
+    /// Returns how many numbers there are to look at.
     fn numbers(&self) -> u16 {
         let given = self.followed.as_ref().and_then(|followed| followed.asked().ok());
         given.map_or(self.probes, |given| u16::try_from(given).unwrap_or(u16::MAX).min(self.probes))
@@ -293,12 +297,12 @@ impl PathWatch {
         }
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
         for event in events {
-            let here = is_here(self.role, self.netns, event.netns);
+            let here = is_here(self.role, self.netns, event.site.netns);
             let interface =
-                if_indextoname(event.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
+                if_indextoname(event.site.ifindex).ok().and_then(|name| name.into_string().ok()).filter(|_| here);
             let drop = names.told(&event, interface);
             if event.layers > 0 {
-                let at = (event.netns, event.ifindex);
+                let at = (event.site.netns, event.site.ifindex);
                 self.carried.iter_mut().for_each(|carried| carried.dropped(event.layers, at, drop.clone()));
                 continue;
             }
@@ -310,7 +314,9 @@ impl PathWatch {
                 Some(benign) => tracing::debug!("no loss: {} at {}: {}", drop.reason, drop.function, benign.why()),
                 None if here => self.drops.push(drop),
                 None => {
-                    self.places.iter_mut().for_each(|places| places.dropped(event.netns, event.ifindex, drop.clone()));
+                    self.places
+                        .iter_mut()
+                        .for_each(|places| places.dropped(event.site.netns, event.site.ifindex, drop.clone()));
                 }
             }
         }
@@ -364,6 +370,12 @@ impl Watching for PathWatch {
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
         self.find_neighbours(&mut sight);
+        let mut seen = SeenTuples::of_flow(&self.flow);
+        seen.add(sight.hops.values(), &self.flow);
+        sight.findings.extend(tracking::look_up(&self.flow, &seen, &self.tracked, self.netns));
+        if let Some(places) = &self.places {
+            places.find_tracked(&mut sight.places, &self.tracked);
+        }
         Ok(sight)
     }
 }
@@ -390,6 +402,7 @@ impl PathWatch {
         addresses.retain(|address| !address.is_unspecified());
         if let Some(places) = &mut self.places {
             sight.places = places.finish(&self.neighbours, &mut addresses, NOWHERE, &names);
+            places.find_tracked(&mut sight.places, &self.tracked);
         }
         let mut more = self.rules.take().map(TraceRules::end).unwrap_or_default();
         more.extend(self.lookups.risen());
@@ -441,7 +454,8 @@ impl PathWatch {
     }
 }
 
-/// Whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any other.
+/// Reports whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any
+/// other.
 fn is_here(role: HostRole, own: u64, netns: u32) -> bool {
     role != HostRole::Router && u64::from(netns) == own
 }

@@ -34,6 +34,7 @@ use super::{
     },
     neighbours::NeighbourLog,
     other_devices::port,
+    tracking::{self, SeenTuples, TrackedBefore},
     ways::{self, RoutedLeg},
 };
 
@@ -105,7 +106,7 @@ impl Places {
         self.own_hooks = Some(hooks);
     }
 
-    /// Has what is looked up be about these echoes.
+    /// Sets the echoes that look-ups are about.
     pub(super) fn about(&mut self, flow: &EchoFlow) {
         self.flow = flow.clone();
     }
@@ -136,13 +137,13 @@ impl Places {
         asked
     }
 
-    /// How packets of each leg are routed in a place, as far as that was seen.
+    /// Returns how packets of each leg are routed in a place, as far as that was seen.
     fn routed(&mut self, place: &PlaceTrace, inode: u32) -> Vec<RoutedLeg> {
         let Some(known) = self.known.get_mut(&inode) else { return Vec::new() };
         ways::of(place, |ifindex| known.interface(ifindex))
     }
 
-    /// The ends of the run to which no packets were seen to be routed: a plain look-up has to do.
+    /// Returns the ends of the run to which no packets were seen to be routed: a plain look-up has to do.
     fn unrouted(&self, legs: &[RoutedLeg]) -> Vec<IpAddr> {
         let (target, sender) = self.ends();
         let of = |leg: Echo| legs.iter().any(|routed| routed.leg == leg);
@@ -150,7 +151,7 @@ impl Places {
         ends.filter(|(leg, end)| !end.is_unspecified() && !of(*leg)).map(|(_, end)| end).collect()
     }
 
-    /// The run's target and its sender, whichever end this kernel is.
+    /// Returns the run's target and its sender, whichever end this kernel is.
     fn ends(&self) -> (IpAddr, IpAddr) {
         match self.role {
             HostRole::Sender | HostRole::Router => (self.flow.remote, self.flow.local),
@@ -158,7 +159,7 @@ impl Places {
         }
     }
 
-    /// What was seen so far at `sites`, without what would have to be looked up; `full`: there may be more. Hooks of further
+    /// Returns what was seen so far at `sites`, without what would have to be looked up; `full`: there may be more. Hooks of further
     /// namespaces are watched from now on, with those inside of tunnels where this run has any.
     pub(super) fn look(
         &mut self,
@@ -181,7 +182,7 @@ impl Places {
         places
     }
 
-    /// The same as when it was last looked at, with these namespaces behind those that probes crossed.
+    /// Returns what was seen when it was last looked at, with these namespaces behind those that probes crossed.
     fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
         let sites = std::mem::take(&mut self.sites);
         let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
@@ -204,8 +205,8 @@ impl Places {
         places
     }
 
-    /// The same, with what was looked up in each of them, and with those in which neighbours of the run were looked for in
-    /// vain. `addresses` are those of the run, to which next hops of places are added.
+    /// Returns what was seen, with what was looked up in each namespace, and with those in which neighbours of the
+    /// run were looked for in vain. `addresses` are those of the run, to which next hops of places are added.
     pub(super) fn finish(
         &mut self,
         log: &NeighbourLog,
@@ -262,6 +263,18 @@ impl Places {
         places
     }
 
+    /// Adds to each place what connection tracking in it knows of the packets that it saw.
+    pub(super) fn find_tracked(&self, places: &mut [PlaceTrace], before: &TrackedBefore) {
+        for place in places {
+            let known = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
+            let Some(namespace) = known.and_then(|known| known.namespace.as_ref()) else { continue };
+            let mut seen = SeenTuples::of_flow(&self.flow);
+            seen.add_place(place, &self.flow);
+            let found = namespace.run(|| tracking::look_up(&self.flow, &seen, before, place.netns));
+            place.findings.extend(or_log("conntrack", found).flatten());
+        }
+    }
+
     fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
         let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
         let own = self.always == Some(inode);
@@ -288,8 +301,8 @@ impl Places {
         }
     }
 
-    /// What ends packets in the calling thread's namespace, which they cross by these interfaces; `legs` is how they are
-    /// routed there.
+    /// Returns what ends packets in the calling thread's namespace, which they cross by these interfaces; `legs` is
+    /// how they are routed there.
     fn found(
         &self,
         interfaces: &[String],
@@ -338,6 +351,11 @@ impl Places {
                 findings.push(finding);
             }
         }
+        let has = |finding: &Finding| matches!(finding, Finding::Holder(holder) if holder.address == Some(target));
+        if findings.iter().any(has) {
+            let own = RouteKey::forwarded(sender, target, 0, first.unwrap_or_default());
+            findings.extend(policy::choices(&[(own, RoutePurpose::Own)]));
+        }
         for interface in interfaces {
             findings.extend(lookups::device(interface));
             findings.extend(programs::look_up(Some(interface)));
@@ -355,7 +373,8 @@ impl Known {
         Self { namespace, interfaces: BTreeMap::new(), tunnels: devices.unwrap_or_default() }
     }
 
-    /// What people call it; `own`: it is that of this very process, whose host's name says more unless it has one itself.
+    /// Returns what people call it; `own`: it is that of this very process, whose host's name says more unless it has
+    /// one itself.
     fn name(&self, inode: u32, own: bool) -> String {
         match &self.namespace {
             Some(namespace) if own && !namespace.is_named() => String::new(),
@@ -364,7 +383,8 @@ impl Known {
         }
     }
 
-    /// What to put before a command; none for that of this very process, unless who comes to this host is in another.
+    /// Returns what to put before a command; none for that of this very process, unless who comes to this host is in
+    /// another.
     fn enter(&self, own: bool) -> Option<String> {
         self.namespace.as_ref().filter(|it| !own || it.is_named()).map(|namespace| namespace.enter.clone())
     }

@@ -79,7 +79,8 @@ fn write(interface: Option<&str>, ids: &[u16]) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// The diagnoses of this network namespace whose packets `rule` may drop at `device`. Notes of dead processes go.
+/// Returns the diagnoses of this network namespace whose packets `rule` may drop at `device`, and removes the notes
+/// of dead processes.
 pub fn hit_by(rule: &Rule, device: &Device) -> Vec<DiagnosisNote> {
     let Ok(netns) = device::netns_cookie() else { return Vec::new() };
     let files = fs::read_dir(NOTES).into_iter().flatten().filter_map(Result::ok).map(|file| file.path());

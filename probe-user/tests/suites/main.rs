@@ -29,6 +29,7 @@ mod send;
 mod targets;
 mod trace;
 mod trouble;
+mod vary;
 mod verdicts;
 mod vias;
 mod watch;

@@ -1,8 +1,10 @@
 //! Diagnoses from A over a router to B, all three network namespaces of this kernel: what the router or B does with a probe
 //! is told of that namespace, and never of the network.
 
+mod bridged;
 mod entered;
 mod hooks;
+mod tracking;
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -76,6 +78,14 @@ impl Routed {
             command.arg("--peer").arg(format!("{} {} agent", entered(&self.b), env!("CARGO_BIN_EXE_probe")));
         }
         Ran::of(command.output().expect("probe starts")).json()
+    }
+
+    /// What a person reads.
+    fn said(&self, words: &str) -> String {
+        let mut command = command(&self.a, &format!("diagnose {words}"));
+        command.env_remove("PROBE_OWN_NAMESPACE");
+        let output = command.output().expect("probe starts");
+        String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// Both IP versions, with and without the far end.

@@ -59,6 +59,7 @@ const RULES: &[Rule] = &[
             "crate::host",
             "crate::watch",
             "crate::traffic",
+            "crate::peer",
             "crate::lab",
         ]),
         why: "it turns data into data, without clock, kernel or process",
@@ -119,28 +120,6 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Something that a file which pure modules import from may use nevertheless, for now.
-struct Exception {
-    file: &'static str,
-    /// The start of the path that it uses.
-    uses: &'static str,
-    #[expect(dead_code, reason = "it is for who reads the table")]
-    why: &'static str,
-}
-
-const EXCEPTIONS: &[Exception] = &[
-    Exception {
-        file: "probe-user/src/exit.rs",
-        uses: "std",
-        why: "verdicts have exit codes; std's type for them, which only main needs, is in the same file",
-    },
-    Exception {
-        file: "probe-user/src/clock.rs",
-        uses: "nix",
-        why: "a duration in nanoseconds is defined beside the clock, and the guard's options need it",
-    },
-];
-
 /// Checks all files of the workspace.
 ///
 /// # Errors
@@ -151,7 +130,7 @@ pub(crate) fn check() -> Result<()> {
     for source in &sources {
         breaches.append(&mut breaches_in(source)?);
     }
-    breaches.append(&mut reach::breaches(&Graph::new(&sources)?, RULES, EXCEPTIONS));
+    breaches.append(&mut reach::breaches(&Graph::new(&sources)?, RULES));
     if !breaches.is_empty() {
         bail!("{}", breaches.join("\n  "));
     }

@@ -27,42 +27,25 @@ const NO_VERBS: [&str; 18] = [
     "Whose",
 ];
 
-/// Files and folders that are not rewritten yet.
-const NOT_YET: [&str; 6] = [
-    "probe-user/src/commands",
-    "probe-user/src/diagnosis",
-    "probe-user/src/middlebox",
-    "probe-user/src/model/trace",
-    "probe-user/src/report",
-    "probe-user/src/watch",
-];
-
 /// Checks all functions of the crates; tests and benches in folders of their own are left out.
 ///
 /// # Errors
-/// Names each doc comment that does not start with such a verb, and each folder that need not be left out any more.
+/// Names each doc comment that does not start with such a verb.
 pub(crate) fn check() -> Result<()> {
-    let faults = faults(&sources::all(repo())?, &NOT_YET);
+    let faults = faults(&sources::all(repo())?);
     if !faults.is_empty() {
         bail!("{}", faults.join("\n  "));
     }
     Ok(())
 }
 
-fn faults(sources: &[SourceFile], not_yet: &[&str]) -> Vec<String> {
-    let mut faults = Vec::new();
-    let mut needed = vec![false; not_yet.len()];
-    for source in sources.iter().filter(|source| source.path.contains("/src/")) {
-        for (line, word) in first_words(&source.text).filter(|(_, word)| !is_verb(word)) {
-            match not_yet.iter().position(|place| is_in(&source.path, place)) {
-                Some(place) => needed[place] = true,
-                None => faults.push(format!("{}:{line}: '{word}' is no verb in the third person", source.path)),
-            }
-        }
-    }
-    let stale = not_yet.iter().zip(needed).filter(|(_, needed)| !needed);
-    faults.extend(stale.map(|(place, _)| format!("{place} is rewritten: take it off the list in xtask")));
-    faults
+fn faults(sources: &[SourceFile]) -> Vec<String> {
+    let of_file = |source: &SourceFile| {
+        let words = first_words(&source.text).filter(|(_, word)| !is_verb(word));
+        let fault = |(line, word)| format!("{}:{line}: '{word}' is no verb in the third person", source.path);
+        words.map(fault).collect::<Vec<_>>()
+    };
+    sources.iter().filter(|source| source.path.contains("/src/")).flat_map(of_file).collect()
 }
 
 /// Returns the first word of the doc comment of every function, with the line of that word, from 1.
@@ -99,17 +82,12 @@ fn is_verb(word: &str) -> bool {
     is_capitalised && is_word && rest.ends_with('s') && !NO_VERBS.contains(&word)
 }
 
-/// Reports whether the file at `path` is `place`, with or without `.rs`, or in it.
-fn is_in(path: &str, place: &str) -> bool {
-    path.strip_prefix(place).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(path: &str, text: &str, not_yet: &[&str]) -> Vec<String> {
-        faults(&[SourceFile { path: path.to_owned(), text: text.to_owned() }], not_yet)
+    fn found(path: &str, text: &str) -> Vec<String> {
+        faults(&[SourceFile { path: path.to_owned(), text: text.to_owned() }])
     }
 
     #[test]
@@ -120,7 +98,7 @@ mod tests {
             "/// What it is.\nstruct A;",
             "fn a() {}",
         ] {
-            assert!(found("p/src/a.rs", good, &[]).is_empty(), "{good}");
+            assert!(found("p/src/a.rs", good).is_empty(), "{good}");
         }
         for bad in [
             "/// Whether it is.\nfn a() {}",
@@ -131,19 +109,10 @@ mod tests {
             "/// It.\n#[expect(\n    dead_code,\n    reason = \"[]\"\n)]\n/// More.\nasync fn a() {}",
             "/// It.\npub(in crate::a) fn a() {}",
         ] {
-            assert_eq!(found("p/src/a.rs", bad, &[]).len(), 1, "{bad}");
+            assert_eq!(found("p/src/a.rs", bad).len(), 1, "{bad}");
         }
         let bad = "\n/// Whether it is.\nfn a() {}";
-        assert_eq!(found("p/src/a.rs", bad, &[]), ["p/src/a.rs:2: 'Whether' is no verb in the third person"]);
-        assert!(found("p/tests/a.rs", bad, &[]).is_empty());
-    }
-
-    #[test]
-    fn a_folder_is_left_out_for_as_long_as_it_needs_that() {
-        let bad = "/// Whether it is.\nfn a() {}";
-        for path in ["p/src/a.rs", "p/src/a/b.rs"] {
-            assert!(found(path, bad, &["p/src/a"]).is_empty(), "{path}");
-        }
-        assert_eq!(found("p/src/ab.rs", bad, &["p/src/a"]).len(), 2, "another file, and an entry for nothing");
+        assert_eq!(found("p/src/a.rs", bad), ["p/src/a.rs:2: 'Whether' is no verb in the third person"]);
+        assert!(found("p/tests/a.rs", bad).is_empty());
     }
 }

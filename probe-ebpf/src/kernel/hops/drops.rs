@@ -8,7 +8,9 @@ use probe_ebpf::{
 
 use crate::kernel::{
     config::config,
-    drops::{self, Freed, drop_config},
+    drop_config::drop_config,
+    drops,
+    event_site::Freed,
     journey, neighbour,
     skb::{Skb, SkbPacket, SkbSite},
 };

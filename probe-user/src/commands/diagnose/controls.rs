@@ -39,7 +39,12 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
     let Ok(mut scout) = Scout::open(plan.settings.kind().family) else { return Vec::new() };
     let slow = ProbePlan { count: SLOW, interval: PACE, ..like(plan, &mut scout) };
     let Some((sent, answered)) = send(slow, stop) else { return Vec::new() };
-    vec![ControlRun { kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 }, sent, answered }]
+    vec![ControlRun {
+        kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 },
+        sent,
+        answered,
+        unchanged: None,
+    }]
 }
 
 /// Returns the plan of a control: that of the run, with a mark and an id of its own, and sent at a steady pace to its end. The
@@ -78,7 +83,7 @@ fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<ControlRun> {
         if passes(middle, 1)? { longest = middle } else { shortest = middle }
     }
     let kind = ControlKind::Size { passes: longest, fails: shortest };
-    Some(ControlRun { kind, sent, answered })
+    Some(ControlRun { kind, sent, answered, unchanged: None })
 }
 
 /// Sends the packets of a control, and returns how many, and how many were answered; `None` where that was not possible, or
@@ -90,7 +95,7 @@ fn send(plan: ProbePlan, stop: &StopSignal) -> Option<(usize, usize)> {
     (!stop.asked()).then_some((sending.probes.len(), sending.received.len()))
 }
 
-/// Waits; false if it was interrupted.
+/// Waits, and returns false if that was interrupted.
 fn wait(time: Duration, stop: &StopSignal) -> bool {
     let end = Instant::now() + time;
     while !stop.asked() {

@@ -76,23 +76,23 @@ impl Far {
         Ok(())
     }
 
-    /// By how much its clock is ahead, as it tells now; 0 where it cannot.
+    /// Returns by how much its clock is ahead, as it tells now; 0 where it cannot.
     pub(super) fn ahead(&mut self) -> i64 {
         self.peer.as_mut().map(vias::ahead).unwrap_or_default()
     }
 
-    /// The host where it watches, once it does.
+    /// Returns the host where it watches, once it does.
     pub(super) fn host(&self) -> Option<&HostFacts> {
         self.host.as_ref()
     }
 
-    /// What it has seen so far, if it has just said so.
+    /// Returns what it has seen so far, if it has just said so.
     pub(super) fn look(&mut self) -> Option<HostTrace> {
         let looked = self.peer.as_mut()?.look();
         self.unless_gone(looked).flatten()
     }
 
-    /// What it has seen until now, without what it would look up.
+    /// Returns what it has seen until now, without what it would look up.
     pub(super) fn see(&mut self) -> Option<HostTrace> {
         let seen = self.peer.as_mut()?.see();
         self.unless_gone(seen)
@@ -104,14 +104,14 @@ impl Far {
         self.unless_gone(asked)
     }
 
-    /// All that it saw.
+    /// Returns all that it saw.
     pub(super) fn finished(&mut self, asked: Finishing) -> Option<HostTrace> {
         let sight = self.peer.as_mut()?.finished(asked);
         self.unless_gone(sight)
     }
 
-    /// The value; where there is none, says why, and goes on without the far end. What it told before is not used: in old
-    /// counts, what came later would look lost.
+    /// Returns the value; where there is none, says why and goes on without the far end. What it told before is not
+    /// used: in old counts, what came later would look lost.
     fn unless_gone<T>(&mut self, result: Result<T, Trouble>) -> Option<T> {
         result
             .map_err(|trouble| {

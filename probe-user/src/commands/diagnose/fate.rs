@@ -35,8 +35,8 @@ pub(super) struct RunEvidence<'a> {
 }
 
 impl Fates {
-    /// Whether each probe of `run` was refused, answered, turned back by a router, or seen to be dropped; or was taken in
-    /// by the far kernel, which sent nothing, in this look and in the one before.
+    /// Reports whether each probe of `run` was refused, answered, turned back by a router, or seen to be dropped; or
+    /// was taken in by the far kernel, which sent nothing, in this look and in the one before.
     pub(super) fn all_known(&mut self, run: &RunEvidence<'_>) -> bool {
         let silent = silent(run);
         let nobody_asked = run.first == Echo::Reply;
@@ -55,8 +55,8 @@ impl Fates {
     }
 }
 
-/// Whether every probe was answered. Then the verdict needs nothing that a host would have to look up: it asks for that
-/// only where packets stop.
+/// Reports whether every probe was answered. Then the verdict needs nothing that a host would have to look up: it
+/// asks for that only where packets stop.
 pub(super) fn all_answered(sending: &SenderTrace) -> bool {
     !sending.probes.is_empty() && sending.probes.iter().all(|sent| sending.received.contains_key(&sent.probe))
 }
@@ -66,7 +66,7 @@ fn dropped(host: &HostTrace, probe: u16) -> bool {
     host.drops.iter().chain(elsewhere).any(|drop| drop.probe == Some(probe) && !may_have_arrived(drop))
 }
 
-/// A reply that no socket waits for has arrived all the same.
+/// Reports whether a reply was freed because no socket waits for it: it has arrived all the same.
 fn unwanted(host: &HostTrace, probe: u16) -> bool {
     host.drops.iter().any(|drop| drop.probe == Some(probe) && drop.reason == NO_SOCKET)
 }
@@ -91,7 +91,7 @@ fn silent(run: &RunEvidence<'_>) -> BTreeSet<u16> {
     }
 }
 
-/// The probes that a hop saw; nothing where it is blind.
+/// Returns the probes that a hop saw; `None` where it is blind.
 fn seen(host: &HostTrace, hop: Hop, leg: Echo) -> Option<BTreeSet<u16>> {
     match (host.hop(hop), leg) {
         (HopTrace::Watched { requests, .. }, Echo::Request) => Some(requests.into_keys().collect()),

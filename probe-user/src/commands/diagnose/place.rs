@@ -33,7 +33,7 @@ pub(super) struct Egress {
 }
 
 impl Egress {
-    /// The source address of the probes; unspecified where there is no route.
+    /// Returns the source address of the probes; unspecified where there is no route.
     pub(super) fn local(&self, target: &ResolvedTarget) -> IpAddr {
         let unspecified = match family_of(target.address.ip()) {
             Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),

@@ -18,7 +18,7 @@ pub(super) struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Nothing is drawn under `-q`, and where stderr is no terminal.
+    /// Returns a progress line, which draws nothing under `-q` and where stderr is no terminal.
     pub(super) fn new(screen: &Screen) -> Self {
         let target =
             if screen.output.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
@@ -56,7 +56,7 @@ impl ProgressLine {
         self.relay_of("peer", line);
     }
 
-    /// The same of another host: `who`, in a word.
+    /// Relays a line of another host; `who` says in a word which.
     pub(super) fn relay_of(&self, who: &str, line: &str) {
         if !self.quiet {
             self.write(&format!("{who}: {line}"));

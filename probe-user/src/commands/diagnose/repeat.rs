@@ -6,8 +6,8 @@ use crate::host::command::quoted;
 const WITH_VALUE: [&str; 6] = ["--peer", "--responder", "--format", "--color", "--xdp", "--tc"];
 
 /// The same without a value.
-const ALONE: [&str; 8] =
-    ["--walk", "--trace-rules", "--own-namespace", "--no-controls", "--json", "-v", "--verbose", "--quiet"];
+const ALONE: [&str; 9] =
+    ["--walk", "--vary", "--trace-rules", "--own-namespace", "--no-controls", "--json", "-v", "--verbose", "--quiet"];
 
 /// How the commands of `--via` are meant, which stay.
 const WITH_VIA: &str = "--deploy";

@@ -18,7 +18,7 @@ use crate::{
     traffic::{ResolvedTarget, target::family_of},
 };
 
-/// What the far end does with the run's requests.
+/// Returns what the far end does with the run's requests.
 pub(super) fn requests(responder: Responder) -> RequestHandling {
     match responder {
         Responder::Kernel => RequestHandling::Pass,
@@ -28,8 +28,8 @@ pub(super) fn requests(responder: Responder) -> RequestHandling {
     }
 }
 
-/// Whether the probes can be answered at the far NIC: only where each is one packet, for a NIC sees fragments, and is for
-/// one host, whose address the reply can come from.
+/// Checks that the probes can be answered at the far NIC: only where each is one packet, for a NIC sees fragments,
+/// and is for one host, whose address the reply can come from.
 ///
 /// # Errors
 /// Where they leave this host in fragments, or are for a group.
@@ -61,7 +61,7 @@ pub(super) fn check(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress
     ))
 }
 
-/// The most payload bytes of an echo packet that is not fragmented; nothing where every payload fits.
+/// Returns the most payload bytes of an echo packet that is not fragmented; `None` where every payload fits.
 fn most(mtu: u32, family: Family) -> Option<u16> {
     let ip_header = match family {
         Family::V4 => IPV4_HEADER,

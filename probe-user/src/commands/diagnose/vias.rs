@@ -70,8 +70,8 @@ impl Vias {
         Self { vias, progress: progress.clone() }
     }
 
-    /// Has all of them watch at the same time. Those that cannot are left out, and so are those whose network namespace
-    /// another of them watches already.
+    /// Starts watching on all of them at the same time. Those that cannot are left out, and so are those whose
+    /// network namespace another of them watches already.
     pub(super) fn watch(&mut self, request: &WatchRequest) {
         let progress = &self.progress;
         thread::scope(|scope| {
@@ -111,7 +111,7 @@ impl Vias {
         });
     }
 
-    /// What they have seen so far, as far as they have said so.
+    /// Returns what they have seen so far, as far as they have said so.
     pub(super) fn look(&mut self, ahead: AheadProbe) -> Vec<&HostTrace> {
         for via in &mut self.vias {
             let looked = via.peer.as_mut().map(Peer::look);
@@ -127,7 +127,7 @@ impl Vias {
         self.vias.iter().filter(|via| via.peer.is_some()).map(|via| &via.seen).collect()
     }
 
-    /// All that they saw until now, without what they would look up.
+    /// Returns all that they saw until now, without what they would look up.
     pub(super) fn see(&mut self) -> Vec<ViaTrace> {
         let seen = self.vias.iter_mut().filter_map(|via| {
             let seen = via.peer.as_mut()?.see();
@@ -136,7 +136,7 @@ impl Vias {
         seen.collect()
     }
 
-    /// All that they saw, with what they look up now, all of them at the same time.
+    /// Returns all that they saw, with what they look up now, all of them at the same time.
     pub(super) fn finish(&mut self) -> Vec<ViaTrace> {
         let progress = &self.progress;
         let asked: Vec<Option<Finishing>> = self
@@ -208,7 +208,7 @@ fn left_out(progress: &ProgressLine, command: &str, trouble: Trouble) {
     progress.warn(&format!("--via '{command}': {error}; the verdict is without it{fix}"));
 }
 
-/// What hosts in between are to watch.
+/// Returns what hosts in between are to watch.
 pub(super) fn request(
     args: &DiagnoseArgs,
     target: &ResolvedTarget,
@@ -226,7 +226,7 @@ pub(super) fn request(
     }
 }
 
-/// By how much the clock of a far end is ahead, where it turned out to be in between and can tell.
+/// Returns by how much the clock of a far end is ahead, where it turned out to be in between and can tell.
 pub(super) fn ahead(peer: &mut Peer) -> i64 {
     let mut clock = FarClock::default();
     for _ in 0..CLOCK_QUESTIONS {

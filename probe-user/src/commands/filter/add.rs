@@ -15,7 +15,7 @@ use crate::commands::{
 };
 use crate::{
     cli::filter::Add,
-    clock::{monotonic_ns, nanoseconds},
+    clock::monotonic_ns,
     ebpf::{
         foreign::{self, Owner},
         pins::{self, FilterHook, Pinned},
@@ -24,7 +24,10 @@ use crate::{
     exit::Exit,
     filter::rules::{RulePosition, RuleSet, RuleSetError},
     host::device::{AttachMode, Device},
-    model::attach::{TcChoice, XdpChoice},
+    model::{
+        attach::{TcChoice, XdpChoice},
+        duration::nanoseconds,
+    },
     report::filters::{FilterRow, Filters},
     watch::under_way,
 };

@@ -10,12 +10,13 @@ use probe_ebpf::{
 
 use crate::{
     cli::filter::{Add, DirectionChoice, HookChoice, KindChoice, MatchArgs},
-    clock::{monotonic_ns, nanoseconds},
+    clock::monotonic_ns,
     ebpf::pins::FilterHook,
     error::Failure,
     filter::rules::Kinds,
     model::{
         attach::{TcChoice, XdpChoice},
+        duration::nanoseconds,
         ids::IdRange,
         prefix::Prefix,
     },

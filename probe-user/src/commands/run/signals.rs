@@ -98,7 +98,8 @@ impl Signals {
         self.command.store(i32::try_from(pid).unwrap_or(NOBODY), Ordering::Release);
     }
 
-    /// The command has ended: signals that came were its own, and from now on they cut the waiting for replies short.
+    /// Notes that the command has ended: signals that came were its own, and from now on they cut the waiting for
+    /// replies short.
     pub(super) fn keep(&self) {
         self.command.store(NOBODY, Ordering::Release);
         self.kept.store(true, Ordering::Release);

@@ -42,6 +42,13 @@ pub const TABLE: &[Advice] = &[
         &["probe filter list -I {iface}", "probe filter clear -I {iface}"],
     ),
     of(
+        &[NfPrerouting],
+        "NAT_NOT_UNDONE",
+        "A host that rewrites the source of requests has to see their replies in the same zone of connection tracking, tracked, and \
+         as its entry waits for them; else it takes them for its own.",
+        &["conntrack -L -p icmp", "nft list ruleset | grep -n 'zone\\|notrack'"],
+    ),
+    of(
         &[Call],
         "EHOSTUNREACH",
         "The route to the target says: unreachable.",

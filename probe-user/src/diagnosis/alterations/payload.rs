@@ -13,7 +13,7 @@ use crate::{
     model::trace::PayloadChange,
 };
 
-/// What is worth knowing of them.
+/// Returns what is worth knowing of them.
 pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     let mut notes = changed(evidence);
     notes.extend(bad_checksums(evidence));
@@ -58,7 +58,7 @@ fn kind(change: PayloadChange) -> PayloadKind {
     }
 }
 
-/// Whether hops can have seen the change: it is in the mark.
+/// Reports whether hops can have seen the change: it is in the mark.
 fn in_mark(change: PayloadChange) -> bool {
     let end = u32::try_from(MARK_BYTES).unwrap_or(u32::MAX);
     match change {
@@ -67,7 +67,7 @@ fn in_mark(change: PayloadChange) -> bool {
     }
 }
 
-/// The first hop of the way at which a probe had no mark, where it had one when it was sent.
+/// Returns the first hop of the way at which a probe had no mark, where it had one when it was sent.
 fn first_unmarked(evidence: &Evidence) -> Option<Checkpoint> {
     let unmarked = |leg: Echo, at: Checkpoint| match at.station {
         Station::Hop(hop) => evidence
@@ -91,7 +91,7 @@ fn bad_checksums(evidence: &Evidence) -> Option<String> {
     })
 }
 
-/// How probes were known that had no room for a mark.
+/// Tells how probes that had no room for a mark were recognized.
 fn markless(evidence: &Evidence) -> Option<String> {
     let socket = evidence.sending.socket.as_ref()?;
     (usize::from(socket.size) < MARK_BYTES).then(|| {

@@ -3,10 +3,10 @@
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{path::Side, places::DropPoint},
-    model::trace::Finding,
+    model::trace::{BridgePortFacts, Finding},
 };
 
-/// The port by which packets came to the bridge that ended them.
+/// Explains a stop in a bridge by the port at which packets came in.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::Bridge)?;
     if case.stop.cause.netfilter.is_some() || chain_drops(case, side) {
@@ -15,7 +15,10 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let events = case.gap.events(case.evidence);
     let at = events.iter().find_map(|event| event.drop.interface.as_deref()).unwrap_or_default();
     let ports = case.evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Device(facts) => Some((facts, facts.port.as_ref()?)),
+        Finding::Device(facts) => {
+            let held = |port: &&BridgePortFacts| port.state.is_some() || !port.isolated_from.is_empty();
+            Some((facts, facts.port.as_ref().filter(held)?))
+        }
         _ => None,
     });
     let (facts, port) = ports.max_by_key(|(facts, _)| facts.interface == at)?;
@@ -43,7 +46,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Whether a chain of the bridge family can have ended them as well.
+/// Reports whether a chain of the bridge family can have ended them as well.
 fn chain_drops(case: &StopCase<'_>, side: Side) -> bool {
     let drops =
         |finding: &Finding| matches!(finding, Finding::Chain { family, can_drop: true, .. } if family == "bridge");

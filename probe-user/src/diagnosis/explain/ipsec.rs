@@ -35,7 +35,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("In", "IPsec refuses them on their way in"),
 ];
 
-/// A counter of `IPsec` rose on the host where they stop, at a place where `IPsec` decides.
+/// Explains a stop at a place where `IPsec` decides, if one of its counters rose on that host.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     let by_policy = case.stop.cause.reason.as_deref().is_some_and(|reason| reason.contains("XFRM"));

@@ -1,14 +1,29 @@
-//! Loss that our own pace makes: what lets only so many pass in a time.
+//! Loss that our own pace makes, where a rule lets only so many pass in a time; and loss that a rule makes on purpose.
 
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::{control::ControlKind, document::Layer, places::DropPoint};
 
-/// Some probes passed, and packets at ping's pace all did.
+/// How unlikely it has to be that packets at ping's pace all passed by chance.
+const CHANCE: f64 = 0.05;
+
+/// What a rule counts or measures that has packets pass up to some number in a time, as nftables and iptables write it.
+const LIMITS: [&str; 5] = ["limit", "ct count", "meter", "recent", "update @"];
+
+/// What has a rule meet a share of all packets.
+const SHARES: [&str; 3] = ["numgen", "statistic", "meta random"];
+
+/// Explains a stop of some probes: packets at ping's pace all passed, or the rule says that it takes a share.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
-    let control = case.evidence.controls.iter().find(|control| matches!(control.kind, ControlKind::Pace { .. }))?;
+    (case.stop.packets < case.evidence.sent()).then_some(())?;
+    let rule = case.stop.cause.detail.as_deref();
     let limits = case.stop.layer == Layer::Netfilter || case.stop.place == DropPoint::RateLimit;
-    (control.passed() && limits && case.stop.packets < case.evidence.sent()).then_some(())?;
-    let rule = case.stop.cause.detail.clone();
+    limits.then_some(())?;
+    let says = |words: &[&str]| rule.is_some_and(|rule| words.iter().any(|word| rule.contains(word)));
+    if says(&SHARES) {
+        return Some(share(rule));
+    }
+    let control = case.evidence.controls.iter().find(|control| matches!(control.kind, ControlKind::Pace { .. }))?;
+    (control.passed() && (says(&LIMITS) || !by_chance(case, control.sent))).then_some(())?;
     let limit = "a limit: at one a second, as ping sends them, they pass".to_owned();
     Some(StopExplanation {
         detail: Some(rule.map_or_else(|| limit.clone(), |rule| format!("{limit}; {rule}"))),
@@ -19,4 +34,29 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands: Vec::new(),
         ..StopExplanation::default()
     })
+}
+
+/// A rule that drops a share of the packets, at any pace.
+fn share(rule: Option<&str>) -> StopExplanation {
+    StopExplanation {
+        detail: rule.map(|rule| format!("a share of them, on purpose; {rule}")),
+        meaning: "The rule meets every so many packets, or packets at random: at any pace as many are lost.".to_owned(),
+        commands: Vec::new(),
+        ..StopExplanation::default()
+    }
+}
+
+/// Returns whether that many packets may well have passed without a limit: it takes no luck where few are lost, unless those that
+/// passed are the very first, as a limit has it that lets some through at once.
+fn by_chance(case: &StopCase<'_>, sent: usize) -> bool {
+    let all = case.evidence.sent();
+    let lost = case.gap.probes.len().min(all);
+    let passed = all - lost;
+    let share = passed as f64 / all.max(1) as f64;
+    let by_luck = share.powi(i32::try_from(sent).unwrap_or(i32::MAX));
+    let first_lost = case.gap.probes.first().copied().map_or(0, usize::from);
+    // Of all ways in which as many of them can be lost, only one has the lost ones last.
+    let orders = (0..lost).fold(1.0, |ways, taken| ways * (all - taken) as f64 / (taken + 1) as f64);
+    let in_order = first_lost >= passed;
+    by_luck > CHANCE && !(in_order && 1.0 / orders < CHANCE)
 }

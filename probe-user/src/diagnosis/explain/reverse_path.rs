@@ -6,7 +6,8 @@ use crate::{
     model::trace::Finding,
 };
 
-/// The way back to the source leads to another device than that by which they came, or nowhere.
+/// Explains a stop where the way back to the source leads to another device than the one at which packets came in, or
+/// nowhere.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::RouteIn)?;
     let events = case.gap.events(case.evidence);
@@ -68,7 +69,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// An interface's name as part of a sysctl name: sysctl(8) takes `/` for a dot in it.
+/// Returns an interface's name as part of a sysctl name: sysctl(8) takes `/` for a dot in it.
 fn dotted(interface: &str) -> String {
     interface.replace('.', "/")
 }

@@ -7,7 +7,8 @@ use probe_ebpf::{Echo, Hop};
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::{alterations, path::Side, places::DropPoint};
 
-/// Nobody answers for the next hop, and the answers are not for the sender's address but for the one that requests came with.
+/// Explains replies for whose next hop nobody answers, where they are not for the sender's address but for the one
+/// that requests came with.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.place == DropPoint::Neighbour && case.stop.leg == Echo::Reply).then_some(())?;
     let side = case.spot.side()?;
@@ -34,7 +35,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// The source address with which a request came in to `side`.
+/// Returns the source address with which a request came in to `side`.
 fn source_at(case: &StopCase<'_>, side: Side, probe: u16) -> Option<IpAddr> {
     match case.evidence.place(side) {
         Some(place) => {

@@ -1,12 +1,14 @@
 //! Which rule and route of the host end packets: those of the send call, of an answer, and of what is forwarded.
 
+use std::net::IpAddr;
+
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{places::DropPoint, rules::routing::choice_for},
+    diagnosis::{Evidence, path::Side, places::DropPoint, rules::routing::choice_for},
     model::trace::{Finding, RouteChoice, RoutePurpose},
 };
 
-/// Netfilter gave the packet back to routing, which ended it.
+/// Explains a packet that netfilter gave back to routing, which ended it.
 pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.place == DropPoint::Reroute).then_some(())?;
     let events = case.gap.events(case.evidence);
@@ -35,7 +37,37 @@ pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// The route of the send call, of the answer or of what is forwarded leads nowhere.
+/// What it means that a host's rules lead packets for its own address elsewhere.
+pub(in crate::diagnosis) const LOCAL_FIRST: &str = "A host takes for its own only what the table local says, and the rule that asks it must come first: 0: from all lookup local.";
+
+impl Evidence {
+    /// Returns how rules of `side` lead packets for its own `address` past the table `local`; `None` where they do not.
+    pub(in crate::diagnosis) fn misled(&self, side: Side, address: IpAddr) -> Option<&RouteChoice> {
+        self.findings(side).find_map(|finding| match finding {
+            Finding::Routing(choice) if choice.purpose == RoutePurpose::Own && choice.to == address => {
+                (!choice.is_local() && !choice.rule.is_empty()).then_some(choice)
+            }
+            _ => None,
+        })
+    }
+}
+
+/// Packets came to the host that has their address, and its rules lead them elsewhere.
+pub(super) fn not_own(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side().filter(|_| case.stop.place == DropPoint::RouteIn)?;
+    let events = case.gap.events(case.evidence);
+    let to = events.iter().map(|event| event.drop.destination).find(|to| !to.is_unspecified());
+    let choice = case.evidence.misled(side, to?)?;
+    let version = case.ip_version();
+    Some(StopExplanation {
+        detail: Some(format!("{} before the table local is asked", choice.text())),
+        meaning: LOCAL_FIRST.to_owned(),
+        commands: vec![format!("ip {version} rule add pref 0 lookup local"), format!("ip {version} rule show")],
+        ..StopExplanation::default()
+    })
+}
+
+/// Explains a stop where the route of the send call, of the answer or of what is forwarded leads nowhere.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     let place = case.stop.place;
@@ -78,7 +110,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     Some(StopExplanation { detail: Some(detail), meaning, commands, ..StopExplanation::default() })
 }
 
-/// There is no route since IPv6 is switched off where it would be.
+/// Explains a missing route where IPv6 is switched off at the device that would have it.
 fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.evidence.is_v6() && choice.ends.as_deref() == Some("no route")).then_some(())?;

@@ -6,12 +6,12 @@ use crate::{
     model::trace::{Finding, RoutePurpose},
 };
 
-/// A router's way out is too narrow, or only shorter packets pass.
+/// Explains a stop where a router's way out is too narrow, or only shorter packets pass.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     too_big(case).or_else(|| refused(case)).or_else(|| by_control(case))
 }
 
-/// The kernel says so itself, of the link to which it would send them on.
+/// Explains a stop where the kernel itself says that packets are too long for the link that they would leave by.
 fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.cause.reason.as_deref() == Some("PKT_TOO_BIG")).then_some(())?;
@@ -37,7 +37,7 @@ fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// The send call says that the packet is too long, for a path MTU that the kernel remembers.
+/// Explains a send call that failed because the packet is longer than a path MTU that the kernel remembers.
 fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.cause.reason.as_deref() == Some("EMSGSIZE")).then_some(())?;
@@ -61,11 +61,11 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Shorter packets, otherwise equal, were answered.
+/// Explains a stop where shorter packets, otherwise equal, were answered.
 fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
     let ((passes, fails), (packet, longer)) = case.evidence.controls.iter().find_map(|control| match control.kind {
         ControlKind::Size { passes, fails } => Some(((passes, fails), control.packet_sizes(case.evidence.is_v6())?)),
-        ControlKind::Pace { .. } => None,
+        ControlKind::Pace { .. } | ControlKind::Field { .. } => None,
     })?;
     let open = matches!(case.stop.host, StopHost::Network | StopHost::Beyond)
         || matches!(

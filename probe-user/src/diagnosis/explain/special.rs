@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::document::StopHost;
 
-/// Nobody answered to a multicast or broadcast address.
+/// Explains a multicast or broadcast address that nobody answered to.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let target = case.evidence.target.address;
     let open = matches!(case.stop.host, StopHost::Beyond | StopHost::Network) && case.stop.cause.icmp.is_none();

@@ -11,7 +11,7 @@ use crate::{
 /// The TTL of 30 hops is more than any path has; below it the TTL itself may be the cause.
 const FEW: u8 = 30;
 
-/// The TTL ran out, and no loop is known.
+/// Explains a TTL that ran out where no loop is known.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let said = case.gap.icmp(case.evidence).is_some_and(IcmpError::tells_expiry);
     let freed = case.gap.events(case.evidence).iter().any(|event| {
@@ -41,6 +41,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
                 format!("ip {} route get {}", case.ip_version(), case.evidence.target.address),
             ],
             on: Some(side),
+            tracking: None,
         }
     })
 }
@@ -56,5 +57,6 @@ fn rewritten(change: &Rewrite, case: &StopCase<'_>) -> StopExplanation {
             "iptables-save | grep TTL".to_owned(),
         ],
         on: Some(change.before.host),
+        tracking: None,
     }
 }

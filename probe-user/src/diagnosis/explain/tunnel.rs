@@ -84,7 +84,7 @@ impl<'a> Ends<'a> {
     }
 
     fn told(&self, on: Side, detail: String, meaning: String, commands: Vec<String>) -> Option<StopExplanation> {
-        Some(StopExplanation { detail: Some(detail), meaning, commands, on: Some(on) })
+        Some(StopExplanation { detail: Some(detail), meaning, commands, on: Some(on), ..StopExplanation::default() })
     }
 
     fn not_made(&self) -> Option<StopExplanation> {
@@ -231,6 +231,7 @@ impl<'a> Ends<'a> {
             ),
             commands: vec!["ip -br addr".to_owned(), format!("ip -d link show dev {}", far.interface)],
             on: Some(self.to),
+            ..StopExplanation::default()
         })
     }
 }

@@ -3,8 +3,8 @@
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::places::DropPoint;
 
-/// A tag that was taken off the frame, and no device for it: the kernel takes such a packet for another host's
-/// (`__netif_receive_skb_core` in `net/core/dev.c`).
+/// Explains a tag that was taken off the frame and for which there is no device: the kernel takes such a packet for
+/// another host's (`__netif_receive_skb_core` in `net/core/dev.c`).
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let events = case.gap.events(case.evidence);
     let drop = events.iter().find(|event| event.drop.reason == "OTHERHOST")?.drop;

@@ -105,7 +105,7 @@ impl FlowTold {
 }
 
 impl FollowedFlow {
-    /// What is told of it after that sight.
+    /// Returns what is told of it after that sight.
     pub fn told(&self, sight: Sight<'_>) -> FlowTold {
         let fates: Vec<Fate> = sight.fates(self).into_iter().map(|(_, fate)| fate).collect();
         let count = |wanted: fn(&Fate) -> bool| fates.iter().filter(|fate| wanted(fate)).count();

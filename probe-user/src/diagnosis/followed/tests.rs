@@ -10,7 +10,7 @@ const NEAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 const FAR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 const SECOND: u64 = 1_000_000_000;
 
-/// Echo `number` of the process `pid`, sent so many seconds after the first.
+/// Returns echo `number` of the process `pid`, sent so many seconds after the first.
 fn echo(number: u16, id: u16, pid: u32, second: u64) -> FollowedEcho {
     FollowedEcho {
         number,
@@ -35,7 +35,7 @@ fn passages(numbers: &[u16], second: u64) -> BTreeMap<u16, ProbePassage> {
     numbers.iter().map(passage).collect()
 }
 
-/// A host of which every hop is watched: requests went as far as `out`, and replies came as far as `back`.
+/// Returns a host of which every hop is watched: requests went as far as `out`, and replies came as far as `back`.
 fn host(hops: &[Hop], requests: &[u16], replies: &[u16]) -> HostTrace {
     let all = probe_ebpf::contract::hop::HOPS.iter().map(|row| {
         let passed = hops.contains(&row.hop);

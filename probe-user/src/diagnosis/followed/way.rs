@@ -12,7 +12,7 @@ use crate::diagnosis::{
 /// Why nothing is known of the program's end.
 pub(in crate::diagnosis) const NOT_OURS: &str = "the socket is another program's: what it reads is not watched";
 
-/// Every step of echoes that were not sent here; none where they were, or nobody else's were followed.
+/// Returns every step of echoes that were not sent here; `None` where they were, or nobody else's were followed.
 pub(in crate::diagnosis) fn journey(evidence: &Evidence) -> Option<Vec<PathStep>> {
     let Following { role, .. } = evidence.following.as_ref()?;
     let steps = |leg: Echo, hops: [&[Hop]; 3]| {
@@ -30,8 +30,8 @@ pub(in crate::diagnosis) fn journey(evidence: &Evidence) -> Option<Vec<PathStep>
     }
 }
 
-/// Why the program's reading is blind; none: what is asked about are probes of a run, or its socket is known to have refused
-/// replies.
+/// Returns why the program's reading is blind; `None`: what is asked about are probes of a run, or its socket is
+/// known to have refused replies.
 pub(in crate::diagnosis) fn blind_at_the_end(evidence: &Evidence) -> Option<String> {
     let following = evidence.following.as_ref()?;
     (!following.refused_by_socket).then(|| NOT_OURS.to_owned())

@@ -11,7 +11,7 @@ impl Watched for usize {
     }
 }
 
-/// The ledger of `sent` probes over rows of which each saw the first so many; none: it was blind.
+/// Returns the ledger of `sent` probes over rows of which each saw the first so many; `None`: it was blind.
 fn ledger(sent: u16, counts: &[Option<u16>]) -> Ledger<usize> {
     of_sets(sent, counts.iter().map(|count| count.map(|count| (0..count).collect())))
 }
@@ -24,7 +24,7 @@ fn of_sets(sent: u16, seen: impl IntoIterator<Item = Option<BTreeSet<u16>>>) -> 
     Ledger::over(seen.into_iter().enumerate().map(row).collect(), 0..sent)
 }
 
-/// One line for each stretch: `packets: last > first [blind between]`.
+/// Returns one line for each stretch: `packets: last > first [blind between]`.
 fn told(ledger: &Ledger<usize>) -> Vec<String> {
     let line = |stretch: &Stretch| {
         let blind: Vec<usize> = ledger.blind_between(stretch).map(|(step, _)| *step).collect();
@@ -73,7 +73,8 @@ fn one_probe_that_is_lost_is_not_made_up_for_by_another() {
     assert_eq!(told(&of_sets(2, sets)), ["1: 1 > 2 []"]);
 }
 
-/// What five checkpoints saw of four probes, some of them nothing as they were blind; the first, the call, saw all.
+/// Returns what five checkpoints saw of four probes, some of them nothing as they were blind; the first, the call,
+/// saw all.
 fn any_sights() -> impl Strategy<Value = Vec<Option<BTreeSet<u16>>>> {
     let seen = prop::option::weighted(0.7, prop::collection::btree_set(0u16..4, 0..5));
     prop::collection::vec(seen, 4).prop_map(|rest| {

@@ -98,7 +98,7 @@ fn filter(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<C
     }
 }
 
-/// The event as one of a probe, for the table of names.
+/// Returns the event as one of a probe, for the table of names.
 fn as_drop(packet: &NeighbourPacket) -> Drop {
     Drop {
         time_ns: packet.time_ns,

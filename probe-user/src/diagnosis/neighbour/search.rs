@@ -191,7 +191,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// In which part of the way a packet is, as clocks of two hosts differ: the question on its way, and the answer.
+/// Returns in which part of the way a packet is, as clocks of two hosts differ: the question on its way, and the
+/// answer.
 fn rank(packet: &NeighbourPacket, of_asker: bool) -> u8 {
     match (packet.kind, of_asker) {
         (NeighbourKind::Asks, true) => 0,
@@ -251,6 +252,15 @@ pub(super) fn devices(evidence: &Evidence, side: Side) -> impl Iterator<Item = &
         Finding::Device(device) => Some(device),
         _ => None,
     })
+}
+
+/// Returns the device of `side` that is the other end of the veth pair by which `holder` has its address: the two ends have each
+/// other's index.
+pub(super) fn leads_to<'a>(evidence: &'a Evidence, side: Side, holder: &AddressHolder) -> Option<&'a LinkFacts> {
+    let is_pair = |device: &&LinkFacts| {
+        Some(device.ifindex) == holder.lower && device.lower == Some(holder.ifindex) && device.kind == holder.kind
+    };
+    devices(evidence, side).find(is_pair)
 }
 
 /// Returns the inode of the network namespace of `side`; 0: not known.

@@ -8,7 +8,7 @@ use super::{
     words::{answer, answers, ip, plural, question, questions, whose},
 };
 use crate::{
-    diagnosis::{document::SettingSaid, path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{document::SettingSaid, explain::routing, path::Side, resolution::NeighbourFinding as Found},
     model::{
         prefix::shares,
         trace::{
@@ -42,7 +42,7 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         .or_else(|| unheard::told(search))
 }
 
-/// The asker's own chain, filter or queue ends its questions.
+/// Recognizes that the asker's own chain, filter or queue ends its questions.
 fn dropped_here(search: &Search<'_>) -> Option<Told> {
     let here = search.asker;
     let freed = search.count(here, Asks, Dropped);
@@ -84,7 +84,7 @@ fn answer_dropped_here(search: &Search<'_>) -> Option<Told> {
     Some(culprit.into_told(Told::new(Found::AnswerDroppedHere, clause, meaning, Vec::new())))
 }
 
-/// The device is a port of a bridge, a bond or a team, to which all goes that comes in.
+/// Recognizes a device that is a port of a bridge, a bond or a team, which gets all that comes in.
 fn is_a_port(search: &Search<'_>) -> Option<Told> {
     let master =
         search.device(search.asker, &search.interface)?.master.as_deref().filter(|master| takes_all(master))?;
@@ -112,12 +112,12 @@ fn is_a_port(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::DeviceIsAPort, clause, meaning, commands))
 }
 
-/// Whether a device gets all that comes in at its ports, so that nothing comes in at these.
+/// Reports whether a device gets all that comes in at its ports, so that nothing comes in at these.
 fn takes_all(master: &str) -> bool {
     ["bridge ", "bond ", "team "].iter().any(|kind| master.starts_with(kind))
 }
 
-/// An answer came in by another device than the one that asks.
+/// Recognizes an answer that came in by another device than the one that asks.
 fn answer_elsewhere(search: &Search<'_>) -> Option<Told> {
     let came = search.packets(search.asker, Answers, In);
     let mut devices: Vec<&str> = came.filter_map(|packet| packet.interface.as_deref()).collect();
@@ -141,7 +141,7 @@ fn answer_elsewhere(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::AnswerAtOtherDevice, clause, meaning, commands))
 }
 
-/// A host that the questions reached throws them away.
+/// Recognizes that a host which the questions reached drops them.
 fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     let freed = search.count(side, Asks, Dropped);
     let (packet, culprit) =
@@ -175,7 +175,7 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     Some(culprit.into_told(Told::new(Found::QuestionDroppedThere, clause, meaning, Vec::new())))
 }
 
-/// A host answered, and a chain, filter or queue on the way back ends the answers.
+/// Recognizes that a host answered, and a chain, filter or queue on the way back ends the answers.
 fn answer_dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     let freed = search.count(side, Answers, Dropped);
     let culprit = search.packets(side, Answers, Dropped).find_map(|packet| culprit(search, side, packet))?;
@@ -202,7 +202,8 @@ fn answer_dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     Some(culprit.into_told(Told::new(Found::AnswerDroppedThere, clause, meaning, Vec::new())))
 }
 
-/// A host answered to another link-layer address than the asker's: its own entry for the asker is wrong.
+/// Recognizes that a host answered to another link-layer address than the asker's: its own entry for the asker is
+/// wrong.
 fn misaddressed(search: &Search<'_>, side: Side) -> Option<Told> {
     let packet = search.packets(side, Answers, Out).next()?;
     let asker = packet.asker;
@@ -250,6 +251,17 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
         search.evidence.whom(side),
         search.asker_name()
     );
+    if let Some(lladdr) = shared(search, side, by) {
+        let clause = format!("{clause}: both have the link-layer address {lladdr}");
+        let meaning = "A switch or bridge sends what is for that address to one of the two only; a cloned machine needs one of \
+                       its own.";
+        let own = || format!("ip -br link show dev {by}");
+        let commands = vec![
+            search.command(side, own()),
+            search.command(side, format!("ip link set dev {by} address NEW_ADDRESS")),
+        ];
+        return Some(Told::new(Found::SharedLinkAddress, clause, meaning, commands));
+    }
     let heard = search.heard(side).into_keys().next().unwrap_or(by);
     let (meaning, command) = if heard == by {
         ("They are lost on the link between the two.".to_owned(), format!("tcpdump -eni {by} -c 4 'arp or icmp6'"))
@@ -260,7 +272,13 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::AnswerLost, clause, meaning, vec![search.command(side, command)]))
 }
 
-/// A host has the address, heard the questions, and gave no answer.
+/// The link-layer address that the asker's device and the answering one have both.
+fn shared<'a>(search: &Search<'a>, side: Side, by: &str) -> Option<&'a str> {
+    let mine = search.device(search.asker, &search.interface)?.lladdr.as_deref()?;
+    (search.device(side, by)?.lladdr.as_deref() == Some(mine)).then_some(mine)
+}
+
+/// Recognizes that a host has the address, heard the questions, and gave no answer.
 fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<Told> {
     let heard = search.heard(side);
     let holder = search.holders(side).next()?;
@@ -289,6 +307,7 @@ fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<Told> {
         .or_else(|| silence.arp_filter())
         .or_else(|| silence.reverse_path())
         .or_else(|| silence.own_asker())
+        .or_else(|| silence.not_local())
         .or_else(|| Some(silence.unexplained()))
 }
 
@@ -307,7 +326,7 @@ struct Silence<'v, 'a> {
 }
 
 impl Silence<'_, '_> {
-    /// The address is tentative, or was found to be a duplicate.
+    /// Recognizes an address that is tentative, or was found to be a duplicate.
     fn unusable(&self) -> Option<Told> {
         let (search, holder) = (self.search, self.holder);
         let state = holder.states.iter().find(|state| *state == "dadfailed" || *state == "tentative")?;
@@ -329,7 +348,7 @@ impl Silence<'_, '_> {
         Some(Told::new(Found::AddressNotUsable, clause, meaning, commands))
     }
 
-    /// The address is on a port of a bridge, which hears the questions in its place.
+    /// Recognizes an address on a port of a bridge, which hears the questions in its place.
     fn on_a_port(&self) -> Option<Told> {
         let (search, holder) = (self.search, self.holder);
         let master = holder.master.as_deref().filter(|master| takes_all(master))?;
@@ -364,7 +383,7 @@ impl Silence<'_, '_> {
         ))
     }
 
-    /// `arp_ignore` (`Documentation/networking/ip-sysctl.rst`).
+    /// Recognizes what `arp_ignore` keeps from answering (`Documentation/networking/ip-sysctl.rst`).
     fn arp_ignore(&self) -> Option<Told> {
         let (path, value) = self.setting("arp_ignore").filter(|(_, value)| *value > 0)?;
         let elsewhere = self.holder.interface != self.at;
@@ -387,7 +406,7 @@ impl Silence<'_, '_> {
         Some(self.by_setting(told, &path, value, &format!("so that it {why}"), 0))
     }
 
-    /// IPv6 answers only for the addresses of the device that is asked.
+    /// Recognizes an address of another device than the one that is asked, for which IPv6 does not answer.
     fn on_other_device(&self) -> Option<Told> {
         let (search, holder) = (self.search, self.holder);
         if search.address.is_ipv4() || holder.interface == self.at {
@@ -408,7 +427,7 @@ impl Silence<'_, '_> {
         Some(Told::new(Found::AddressOnOtherDevice, clause, meaning, commands))
     }
 
-    /// With `arp_filter` a device answers only if it is the one that the asker is reached by.
+    /// Recognizes `arp_filter`, with which a device answers only if the asker is reached by it.
     fn arp_filter(&self) -> Option<Told> {
         let (path, value) = self.setting("arp_filter").filter(|(_, value)| *value > 0)?;
         let back = self.way_back()?;
@@ -417,7 +436,8 @@ impl Silence<'_, '_> {
         Some(self.by_setting(told, &path, value, &why, 0))
     }
 
-    /// A question whose sender would be reached by another device is refused by strict reverse path filtering.
+    /// Recognizes a question that strict reverse path filtering refuses, as its sender would be reached by another
+    /// device.
     fn reverse_path(&self) -> Option<Told> {
         let (path, value) = self.setting("rp_filter").filter(|(_, value)| *value == 1)?;
         let back = self.way_back()?;
@@ -426,7 +446,7 @@ impl Silence<'_, '_> {
         Some(self.by_setting(told, &path, value, &why, 2))
     }
 
-    /// The asker's own address is one of the host that is asked.
+    /// Recognizes an asker whose own address is one of the host that is asked.
     fn own_asker(&self) -> Option<Told> {
         let asker = self.search.own().and_then(|own| own.address)?;
         let twin = super::search::holders(self.search.evidence, self.side, asker).next()?;
@@ -434,6 +454,17 @@ impl Silence<'_, '_> {
         let meaning = "A question from one's own address is not answered: two hosts have it.";
         let commands = vec![self.search.command(self.side, format!("ip addr show dev {}", twin.interface))];
         Some(Told::new(Found::SeveralHosts, clause, meaning, commands))
+    }
+
+    /// Rules lead packets for the address past the table that says that it is this host's own.
+    fn not_local(&self) -> Option<Told> {
+        let search = self.search;
+        let choice = search.evidence.misled(self.side, search.address)?;
+        let clause = format!("{}, where {} before the table local is asked", self.head, choice.text());
+        let ip = ip(search.address);
+        let commands = [format!("{ip} rule add pref 0 lookup local"), format!("{ip} rule show")];
+        let commands = commands.into_iter().map(|command| search.command(self.side, command)).collect();
+        Some(Told::new(Found::AddressNotUsable, clause, routing::LOCAL_FIRST, commands))
     }
 
     fn unexplained(&self) -> Told {
@@ -452,7 +483,8 @@ impl Silence<'_, '_> {
         self.search.address.is_ipv4().then(|| self.search.setting(self.side, self.at, name)).flatten()
     }
 
-    /// The device by which the asker is reached, where that is another one than the questions came in by; or none.
+    /// Returns the device by which the asker is reached, where that is another one than the questions came in by; or
+    /// none.
     fn way_back(&self) -> Option<String> {
         let asker = self.search.packets(self.side, Asks, In).next().map(|packet| packet.asker)?;
         let route = self.search.evidence.findings(self.side).find_map(|finding| match finding {

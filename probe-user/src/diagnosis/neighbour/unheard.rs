@@ -2,6 +2,7 @@
 
 use super::{
     Told,
+    bridged::Bridged,
     search::{self, Search},
     words::{ip, net_of, questions},
 };
@@ -31,13 +32,20 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         .or_else(|| Some(nobody(search)))
 }
 
-/// Who is known to have the address: the far end, a place, or the only other namespace that does.
+/// Returns who is known to have the address: the far end, a place, or the only other namespace that does.
 fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
     let watched =
         search.others().find_map(|side| Some(Owner { holder: search.holders(side).next()?, side: Some(side) }));
-    watched.or_else(|| match search.elsewhere().as_slice() {
+    let elsewhere = search.elsewhere();
+    watched.or_else(|| match elsewhere.as_slice() {
         [holder] => Some(Owner { holder, side: None }),
-        _ => None,
+        // Of several, the one to which the bridge leads that heard the questions.
+        holders => {
+            let side = Bridged::of(search)?.side;
+            let mut led = holders.iter().filter(|holder| search::leads_to(search.evidence, side, holder).is_some());
+            let holder = led.next()?;
+            led.next().is_none().then_some(Owner { holder, side: None })
+        }
     })
 }
 
@@ -50,7 +58,7 @@ impl Owner<'_> {
     }
 }
 
-/// Two devices that are made on one, or a device and the one that it is made on: neither hears the other.
+/// Recognizes two devices that are made on one, or a device and the one that it is made on: neither hears the other.
 pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
     let mine = search.device(search.asker, &search.interface)?;
     let own = search.own()?;
@@ -98,7 +106,7 @@ pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
     })
 }
 
-/// A route without a gateway has every address asked for on the link.
+/// Recognizes a route without a gateway, for which every address is asked for on the link.
 fn no_gateway(search: &Search<'_>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to && route.prefix == 0)?;
     let name = search.asker_name();
@@ -114,7 +122,7 @@ fn no_gateway(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::NoGateway, clause, meaning, commands))
 }
 
-/// A router that heard the questions and has the address behind another device.
+/// Returns a router that heard the questions and has the address behind another device.
 fn router<'a>(search: &Search<'a>) -> Option<(Side, &'a NextHopFacts)> {
     search.others().find_map(|side| {
         let heard = search.heard(side);
@@ -123,7 +131,7 @@ fn router<'a>(search: &Search<'a>) -> Option<(Side, &'a NextHopFacts)> {
     })
 }
 
-/// The route says that the address is on this link; it is on another one, behind a router.
+/// Recognizes a route which says that the address is on this link, where it is on another one, behind a router.
 fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to)?;
     let own = search.own()?;
@@ -177,7 +185,7 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     Some(Told::new(Found::PrefixTooWide, clause, meaning, commands))
 }
 
-/// The address is known to be somewhere that the questions did not reach, or on another device.
+/// Recognizes an address that is known to be where the questions did not come, or on another device.
 fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     let owner = owner?;
     let (name, asked) = (owner.name(search), questions(search.address, search.asked()));
@@ -192,11 +200,25 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     );
     let mut clause = clause;
     let mut commands = Vec::new();
-    if let Some((side, came, left)) = bridge(search) {
-        let left = if left.is_empty() { "by no port".to_owned() } else { format!("by {} only", left.join(", ")) };
-        clause.push_str(&format!("; they came to {} by {came} and left it {left}", search.evidence.whom(side)));
-        commands.push(search.command(side, "bridge -d link show"));
-        commands.push(search.command(side, "bridge vlan show"));
+    let mut held = None;
+    if let Some(bridge) = Bridged::of(search) {
+        let left = bridge.left.join(", ");
+        let left = if left.is_empty() { "by no port".to_owned() } else { format!("by {left} only") };
+        if bridge.side != search.asker {
+            let at = search.evidence.whom(bridge.side);
+            clause.push_str(&format!("; they came to {at} by {} and left it {left}", bridge.came));
+        }
+        held = bridge.held(search, holder, &name);
+        match &held {
+            Some(held) => {
+                clause.push_str(&format!(": {}", held.clause));
+                commands.extend(held.commands.iter().map(|command| search.command(bridge.side, command)));
+            }
+            None => {
+                commands.push(search.command(bridge.side, "bridge -d link show"));
+                commands.push(search.command(bridge.side, "bridge vlan show"));
+            }
+        }
     }
     let program = owner.side.and_then(|side| {
         search.evidence.findings(side).find_map(|finding| match finding {
@@ -206,6 +228,9 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     });
     if let Some(program) = program {
         clause.push_str(&format!("; what comes in there meets the {program} first, which may drop them"));
+    }
+    if let Some(held) = held {
+        return Some(Told::new(Found::BridgeHoldsThem, clause, held.meaning, commands));
     }
     let meaning = "The two are not on one link: a cable, a bridge, a VLAN or a namespace lies between.";
     let shown = format!("ip addr show dev {}", holder.interface);
@@ -218,20 +243,7 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
 
-/// A place that heard the questions at a port, and by which ports it sent them on.
-fn bridge<'a>(search: &Search<'a>) -> Option<(Side, &'a str, Vec<&'a str>)> {
-    search.others().find_map(|side| {
-        let is_port = |interface: &&str| search.device(side, interface).is_some_and(|device| device.master.is_some());
-        let came = search.heard(side).into_keys().find(is_port)?;
-        let out = search.packets(side, NeighbourKind::Asks, NeighbourHop::Out);
-        let mut left: Vec<&str> = out.filter_map(|packet| packet.interface.as_deref()).collect();
-        left.sort_unstable();
-        left.dedup();
-        Some((side, came, left))
-    })
-}
-
-/// The gateway of the route does not answer.
+/// Recognizes that the gateway of the route does not answer.
 fn gateway(search: &Search<'_>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next != route.to)?;
     let (gateway, interface, name) = (route.next, &route.interface, search.asker_name());
@@ -286,7 +298,7 @@ fn is_link_local(address: std::net::IpAddr) -> bool {
     }
 }
 
-/// The places that heard the questions and are more than ports of a bridge.
+/// Returns the places that heard the questions and are more than ports of a bridge.
 fn hearers(search: &Search<'_>) -> Vec<String> {
     let heard = search.others().filter(|side| {
         let hears = |interface: &str| search.device(*side, interface).is_none_or(|device| device.master.is_none());
@@ -295,7 +307,7 @@ fn hearers(search: &Search<'_>) -> Vec<String> {
     heard.map(|side| search.evidence.whom(side)).collect()
 }
 
-/// The far end, or who heard the questions, does not have the address.
+/// Recognizes that the far end, or whoever heard the questions, does not have the address.
 fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
     let peer = Side::Peer;
     let lacks = search.evidence.two_sided()
@@ -328,7 +340,7 @@ fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::AddressElsewhere, clause, "It is another host's, or was taken away.", commands))
 }
 
-/// Nobody answers, and nobody known here has the address.
+/// Tells that nobody answers, and nobody known here has the address.
 fn nobody(search: &Search<'_>) -> Told {
     let asked = search.asked();
     let name = search.asker_name();
@@ -373,7 +385,7 @@ fn nobody(search: &Search<'_>) -> Told {
     Told::new(Found::Nobody, clause, meaning, commands)
 }
 
-/// Whether `side` has a device with that link-layer address.
+/// Reports whether `side` has a device with that link-layer address.
 pub(super) fn has_lladdr(search: &Search<'_>, side: Side, lladdr: &str) -> bool {
     search::devices(search.evidence, side).any(|device| device.lladdr.as_deref() == Some(lladdr))
 }

@@ -29,7 +29,8 @@ struct Right {
     lladdr: String,
 }
 
-/// Whether the entry of `search` sent the packets of `stop` to a host that they are not for, or to one of several.
+/// Reports whether the entry of `search` sent the packets of `stop` to a host that they are not for, or to one of
+/// several.
 pub(super) fn misleads(search: &Search<'_>, stop: &Stop) -> bool {
     wrong_entry(search, stop).is_some() || several(search, stop).is_some()
 }
@@ -39,7 +40,8 @@ pub(super) fn told(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     wrong_entry(search, stop).map(|rights| entry_told(search, stop, &rights)).or_else(|| several(search, stop))
 }
 
-/// Who has the address, where the entry has somebody else's link-layer address, and the packets stopped because of it.
+/// Returns who has the address, where the entry has somebody else's link-layer address, and the packets stopped
+/// because of it.
 fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
     let lladdr = search.lladdr.as_deref()?;
     let rights = rights(search, stop);
@@ -63,7 +65,7 @@ fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
     (other_host || lost || misled).then_some(rights)
 }
 
-/// Every device that is known to have the address: of watched sides, and those that answered when asked again.
+/// Returns every device that is known to have the address: of watched sides, and those that answered when asked again.
 fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
     let mut rights: Vec<Right> = Vec::new();
     let mut add = |right: Right| {
@@ -151,7 +153,7 @@ fn entry_told(search: &Search<'_>, stop: &Stop, rights: &[Right]) -> Told {
     Told { sentence, ..Told::new(Found::WrongEntry, clause, meaning, mending(search, rights, noarp)) }
 }
 
-/// What mends the entry: to forget it, or to write the right one where it was written by hand.
+/// Returns what mends the entry: to forget it, or to write the right one where it was written by hand.
 fn mending(search: &Search<'_>, rights: &[Right], noarp: bool) -> Vec<Command> {
     let (ip, address, interface) = (ip(search.address), search.address, &search.interface);
     if noarp {
@@ -173,7 +175,7 @@ fn mending(search: &Search<'_>, rights: &[Right], noarp: bool) -> Vec<Command> {
     commands.into_iter().map(|command| search.command(search.asker, command)).collect()
 }
 
-/// Whose device has a link-layer address.
+/// Returns whose device has a link-layer address.
 fn owner_of<'a>(search: &Search<'a>, lladdr: &str) -> Option<(Side, &'a str)> {
     search.evidence.sides().find_map(|side| {
         let mut devices = search::devices(search.evidence, side);
@@ -182,7 +184,7 @@ fn owner_of<'a>(search: &Search<'a>, lladdr: &str) -> Option<(Side, &'a str)> {
     })
 }
 
-/// Several hosts have the address, and the packets went to one of them.
+/// Recognizes that several hosts have the address, and the packets went to one of them.
 fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     let lladdr = search.lladdr.as_deref()?;
     let rights = rights(search, stop);

@@ -12,7 +12,7 @@ use crate::diagnosis::{
 /// on any usual link either.
 const WHOLE: u32 = 1_280;
 
-/// Packets that need no fragments are answered, and where fragments are put together these do not come out.
+/// Judges a gap in which fragments are put together and do not come out, while packets that need none are answered.
 pub(super) fn incomplete(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let (passes, fails) = evidence.controls.iter().find_map(|control| control.packet_sizes(evidence.is_v6()))?;
     // What is cut, is cut at the MTU of the way out: one byte more, and it takes two.

@@ -15,8 +15,8 @@ use crate::{
 /// The type of an `ICMPv6` echo reply (RFC 4443 §4.2).
 const REPLY_V6: u32 = 129;
 
-/// Some requests were answered and others were not, where echo replies are limited (`icmpv4_xrlim_allow`,
-/// `icmpv6_xrlim_allow`).
+/// Judges a gap in which some requests were answered and others were not, where echo replies are limited
+/// (`icmpv4_xrlim_allow`, `icmpv6_xrlim_allow`).
 pub(super) fn of_replies(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     if gap.probes.len() >= evidence.sent() {
         return None;
@@ -48,7 +48,7 @@ fn setting<'a>(evidence: &'a Evidence, side: Side, wanted: &str) -> Option<&'a s
     })
 }
 
-/// Whether `number` is in a list such as `0-1,3-127`.
+/// Reports whether `number` is in a list such as `0-1,3-127`.
 fn lists(list: &str, number: u32) -> bool {
     list.split(',').any(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

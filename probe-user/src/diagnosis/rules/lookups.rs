@@ -15,12 +15,12 @@ use crate::{
     model::trace::{Drop, Finding, NeighbourHop, NeighbourKind},
 };
 
-/// Every finding with its host.
+/// Returns every finding with its host.
 fn findings(evidence: &Evidence) -> impl Iterator<Item = (Side, &Finding)> {
     evidence.sides().flat_map(|side| evidence.findings(side).map(move |finding| (side, finding)))
 }
 
-/// Probe's own filter sits in the gap, and counted drops of this run's packets.
+/// Judges a gap in which probe's own filter sits, and counted drops of this run's packets.
 pub(super) fn own_filter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Program { at, who, probe_filter: true, dropped } = finding else { return None };
@@ -31,7 +31,7 @@ pub(super) fn own_filter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// Another program sits in the gap.
+/// Judges a gap in which another program sits.
 pub(super) fn program(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Program { at, who, probe_filter: false, .. } = finding else { return None };
@@ -41,7 +41,7 @@ pub(super) fn program(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// A device of the way has no carrier, or is down.
+/// Judges a gap with a device of the way that has no carrier, or is down.
 pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Link { interface, up, carrier: false } = finding else { return None };
@@ -62,7 +62,8 @@ pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// They never came to a device that is set up and has no carrier: the network's end of its cable is off, or the cable.
+/// Judges packets that never came to a device which is set up and has no carrier: the network's end of its cable is
+/// off, or the cable.
 pub(super) fn no_carrier_there(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Link { interface, up: true, carrier: false } = finding else { return None };
@@ -73,7 +74,8 @@ pub(super) fn no_carrier_there(gap: &Gap, evidence: &Evidence) -> Option<Ruling>
     })
 }
 
-/// They never came to a far end that does not have the address they are for: another host's, or taken away.
+/// Judges packets that never came to a far end which does not have the address they are for: another host's, or taken
+/// away.
 pub(super) fn address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let network = gap.spots_at(&[DropPoint::Network]);
     let target = evidence.target.address;
@@ -87,7 +89,7 @@ pub(super) fn address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(network, cause, Witness::Errno, Weight::Explains)
 }
 
-/// A setting ends echo requests without a trace.
+/// Judges a gap in which a setting ends echo requests without a trace.
 pub(super) fn setting(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Setting { path, value } = finding else { return None };
@@ -103,7 +105,8 @@ fn said(path: &str, value: &str) -> SettingSaid {
     SettingSaid { path: path.to_owned(), value: value.to_owned() }
 }
 
-/// Whether the kernel with this setting leaves requests to `target` unanswered (`icmp_echo`, `icmpv6_echo_reply`).
+/// Reports whether the kernel with this setting leaves requests to `target` unanswered (`icmp_echo`,
+/// `icmpv6_echo_reply`).
 fn ends_requests(path: &str, value: &str, target: IpAddr) -> bool {
     let on = !matches!(value.trim(), "" | "0");
     on && match (path, target) {
@@ -117,7 +120,7 @@ fn ends_requests(path: &str, value: &str, target: IpAddr) -> bool {
     }
 }
 
-/// A route look-up was refused: the sender's to the target, or the far end's back.
+/// Judges a gap where a route look-up was refused: the sender's to the target, or the far end's back.
 pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Route { to, errno: Some(errno), .. } = finding else { return None };
@@ -129,14 +132,14 @@ pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// Whether a router in between was to send what died at `spot` to that address.
+/// Reports whether a router in between was to send what died at `spot` to that address.
 fn forwards(spot: DropLocation, to: IpAddr, evidence: &Evidence) -> bool {
     let end = if spot.leg == Echo::Request { Some(evidence.target.address) } else { evidence.local.host.address };
     matches!(spot.side(), Some(Side::Via(_))) && end == Some(to)
 }
 
-/// What was looked up where a router in between freed `drop` in its routing: forwarding that is off, strict reverse path
-/// filtering, or a route that is none.
+/// Returns what was looked up where a router in between freed `drop` in its routing: forwarding that is off, strict
+/// reverse path filtering, or a route that is none.
 pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, evidence: &Evidence) -> Cause {
     let Some(side) = spot.side() else { return cause };
     if drop.reason == "IP_LOCAL_SOURCE" {
@@ -217,7 +220,7 @@ const COUNTERS: &[(&str, &str, DropPoint)] = &[
     ("", ".tx_errors", DropPoint::DriverOut),
 ];
 
-/// A counter that rose at least as often as packets are missing.
+/// Judges a gap by a counter that rose at least as often as packets are missing.
 pub(super) fn counter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let missing = gap.probes.len() as u64;
     findings(evidence).find_map(|(side, finding)| {
@@ -250,7 +253,7 @@ fn reassembled(evidence: &Evidence, side: Side) -> u64 {
     whole.sum()
 }
 
-/// Nobody answers for the next hop.
+/// Judges a gap in which nobody answers for the next hop.
 pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Neighbour { address, interface, state, .. } = finding else { return None };
@@ -262,7 +265,8 @@ pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// The host asked for a next hop, and nobody answered: also where that is another one than a plain look-up says.
+/// Judges a gap in which the host asked for a next hop, and nobody answered: also where that is another one than a
+/// plain look-up says.
 pub(super) fn asked_in_vain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
     let spot = gap.spot(side, DropPoint::Neighbour)?;
@@ -279,7 +283,7 @@ pub(super) fn asked_in_vain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
 }
 
-/// A chain that can drop sits in the gap.
+/// Judges a gap with a chain that can drop.
 pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spots: Vec<DropLocation> = gap
         .spots
@@ -298,7 +302,7 @@ pub(super) fn chain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     (!spots.is_empty()).then_some(Ruling { spots, cause: Cause::default(), witness: None, weight: Weight::Suggests })
 }
 
-/// Strict reverse path filtering lies in the gap.
+/// Judges a gap with strict reverse path filtering.
 pub(super) fn reverse_path(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Setting { path, value } = finding else { return None };
@@ -309,7 +313,7 @@ pub(super) fn reverse_path(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// The far kernel's ICMP took the requests, no setting keeps it from answering, and no answer was made.
+/// Judges requests that the far kernel's ICMP took, where no setting keeps it from answering and no answer was made.
 pub(super) fn wanted_answer(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let answers = gap.spots_at(&[DropPoint::Answer]);
     let side = answers.first()?.side()?;

@@ -20,7 +20,7 @@ use crate::{
 /// A probe that came in to one place so often went round: no bridge makes as many copies.
 const ROUNDS: u32 = 3;
 
-/// Watched places that probes of the gap came in to again and again.
+/// Judges a gap whose probes came in to watched places again and again.
 pub(super) fn looped(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let leg = gap.leg;
     let mut round: Vec<(Side, u32)> = evidence
@@ -68,7 +68,7 @@ pub(super) fn walked(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(gap.spots_at(&[DropPoint::Network]), cause, Witness::IcmpError, Weight::Direct)
 }
 
-/// How often one of the gap's probes came in to a place at most, over all of its interfaces.
+/// Counts how often one of the gap's probes came in to a place at most, over all of its interfaces.
 fn times_in(evidence: &Evidence, side: Side, leg: Echo, gap: &Gap) -> Option<u32> {
     let traces: Vec<&HopTrace> = match evidence.place(side) {
         Some(place) => place.ports.iter().filter_map(|port| port.hops.get(Hop::NetifIn.name())).collect(),

@@ -12,9 +12,9 @@ use crate::{
     model::trace::{Drop, Finding, RouteChoice, RoutePurpose, plain_function},
 };
 
-/// Behind the output hook the kernel asks routing again where a chain changed the mark, an address or the TOS
-/// (`ip_route_me_harder`). Where that leads nowhere, it is the hook that frees the packet, and the send call has the error of
-/// routing: a rule that drops gives EPERM.
+/// Judges what routing ended behind the output hook, where the kernel asks it again if a chain changed the mark, an
+/// address or the TOS (`ip_route_me_harder`). Where that leads nowhere, it is the hook that frees the packet, and the
+/// send call has the error of routing: a rule that drops gives EPERM.
 pub(super) fn rerouted(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let events = gap.events(evidence);
     let event = events.iter().find(|event| at_output(event))?;
@@ -40,7 +40,7 @@ fn at_output(event: &PlacedDrop<'_>) -> bool {
     event.drop.reason == "NETFILTER_DROP" && event.spot.is_some_and(|spot| spot.place == DropPoint::NfOutput)
 }
 
-/// What routing says of a packet that was freed, with its own key.
+/// Returns what routing says of a packet that was freed, asked with the packet's own key.
 pub(in crate::diagnosis) fn choice_for<'a>(
     drop: &Drop,
     spot: DropLocation,
@@ -48,7 +48,7 @@ pub(in crate::diagnosis) fn choice_for<'a>(
 ) -> Option<&'a RouteChoice> {
     let purpose = if drop.reason == "IP_RPFILTER" { RoutePurpose::ReversePath } else { RoutePurpose::Way };
     let (from, to) = match purpose {
-        RoutePurpose::Way => (drop.source, drop.destination),
+        RoutePurpose::Way | RoutePurpose::Own => (drop.source, drop.destination),
         RoutePurpose::ReversePath => (drop.destination, drop.source),
     };
     evidence.findings(spot.side()?).find_map(|finding| match finding {
@@ -64,7 +64,7 @@ pub(in crate::diagnosis) fn choice_for<'a>(
     })
 }
 
-/// The error that a sender gets of a route of that type (`fib_props` in `net/ipv4/fib_semantics.c`).
+/// Returns the error that a sender gets of a route of that type (`fib_props` in `net/ipv4/fib_semantics.c`).
 fn errno_of(choice: &RouteChoice) -> Option<&'static str> {
     Some(match choice.ends.as_deref()? {
         "blackhole" => "EINVAL",

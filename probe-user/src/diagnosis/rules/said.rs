@@ -12,7 +12,7 @@ use crate::{
     model::trace::{Drop, Finding, IcmpError, ProgramSite},
 };
 
-/// The kernel told of freeing them, inside the gap.
+/// Judges a gap inside of which the kernel told of freeing the packets.
 pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let mut events = gap.events(evidence);
     events.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
@@ -42,7 +42,8 @@ fn told_cause(drop: &Drop) -> Cause {
     Cause { reason: Some(drop.reason.clone()), function, ..Cause::default() }
 }
 
-/// Where the send call can have failed with an errno, the likeliest first (`net/ipv4/{raw,ip_output}.c` and kin).
+/// Returns where the send call can have failed with an errno, the likeliest first (`net/ipv4/{raw,ip_output}.c` and
+/// kin).
 fn places_of(errno: &str) -> &'static [DropPoint] {
     match errno {
         "ENETUNREACH" | "EHOSTUNREACH" | "EACCES" | "EINVAL" => &[DropPoint::Call],
@@ -55,7 +56,7 @@ fn places_of(errno: &str) -> &'static [DropPoint] {
     }
 }
 
-/// The send call failed.
+/// Judges probes of which the send call failed.
 pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let errno = gap.errno(evidence)?;
     let detail = detail(errno, evidence);
@@ -76,7 +77,7 @@ pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(spots, cause, Witness::Errno, Weight::Direct)
 }
 
-/// What look-ups on the sender add: a source address of somebody else's, what `IPsec` refused.
+/// Returns what look-ups on the sender add: a source address of somebody else's, what `IPsec` refused.
 fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
     let more = evidence.findings(Side::Local).find_map(|finding| match (errno, finding) {
         ("EADDRNOTAVAIL", Finding::Address { address, own: false }) => {
@@ -90,7 +91,7 @@ fn detail(errno: &str, evidence: &Evidence) -> Option<String> {
     more.map(|more| format!("{errno}: {more}"))
 }
 
-/// Whether a look-up on the sender found something at `place` that can drop.
+/// Reports whether a look-up on the sender found something at `place` that can drop.
 fn looked_up(evidence: &Evidence, place: DropPoint) -> bool {
     evidence.findings(Side::Local).any(|finding| match finding {
         Finding::Chain { family, hook, can_drop: true, .. } => family != "arp" && place.hook() == Some(hook.as_str()),
@@ -101,7 +102,7 @@ fn looked_up(evidence: &Evidence, place: DropPoint) -> bool {
     })
 }
 
-/// The sender's own kernel says host unreachable: nobody answered ARP or neighbour discovery.
+/// Judges probes of which the sender's own kernel says host unreachable: nobody answered ARP or neighbour discovery.
 pub(super) fn own_icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let error = gap.icmp(evidence)?;
     if evidence.local.host.address != Some(error.from) {
@@ -113,14 +114,14 @@ pub(super) fn own_icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(spots, icmp_cause(error), Witness::IcmpError, Weight::Direct)
 }
 
-/// Somebody on the way, or the target, says why.
+/// Judges probes of which somebody on the way, or the target, says why they stopped.
 pub(super) fn icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let error = gap.icmp(evidence)?;
     let spots = gap.spots_at(&[DropPoint::Network]);
     Ruling::at(spots, icmp_cause(error), Witness::IcmpError, Weight::Direct)
 }
 
-/// An ICMP error as a cause.
+/// Returns an ICMP error as a cause.
 pub(in crate::diagnosis) fn icmp_cause(error: &IcmpError) -> Cause {
     let IcmpError { from, icmp_type, code, .. } = *error;
     let protocol = if from.is_ipv6() { "icmpv6" } else { "icmp" };
@@ -131,7 +132,7 @@ pub(in crate::diagnosis) fn icmp_cause(error: &IcmpError) -> Cause {
     }
 }
 
-/// What an ICMP error says, as a clause about the packet (RFC 792, RFC 1812 §5.2.7, RFC 4443 §3).
+/// Returns what an ICMP error says, as a clause about the packet (RFC 792, RFC 1812 §5.2.7, RFC 4443 §3).
 fn meaning(error: &IcmpError) -> &'static str {
     match (error.from.is_ipv6(), error.icmp_type, error.code) {
         (false, 3, 0) | (true, 1, 0) => "no route to the network",

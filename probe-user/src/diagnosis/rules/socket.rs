@@ -47,8 +47,8 @@ pub(super) fn connected(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Direct)
 }
 
-/// The target is this host's own address, which `lo` leads to, and the socket is bound to another device: the address is
-/// asked for on that link, where nobody has it.
+/// Judges probes to this host's own address, which `lo` leads to, from a socket that is bound to another device: the
+/// address is asked for on that link, where nobody has it.
 pub(super) fn own_address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spot = gap.spot(Side::Local, DropPoint::Neighbour)?;
     let socket = evidence.sending.socket.as_ref()?;
@@ -77,7 +77,7 @@ pub(super) fn other_id(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Direct)
 }
 
-/// What was seen of the reply to a probe where it left the firewall for the sockets.
+/// Returns what was seen of the reply to a probe where it left the firewall for the sockets.
 fn at_input(evidence: &Evidence, probe: u16) -> Option<ProbePassage> {
     BEFORE_SOCKETS.iter().find_map(|hop| alterations::step(evidence, Echo::Reply, Side::Local, *hop, probe))
 }

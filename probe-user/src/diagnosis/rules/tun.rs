@@ -11,7 +11,7 @@ use crate::{
     model::trace::{Finding, TunProgram},
 };
 
-/// They left by a tun device, so that a program of that very host has them.
+/// Judges packets that left by a tun device, so that a program of that very host has them.
 pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
     gap.spots.iter().any(|spot| spot.place == DropPoint::Network).then_some(())?;

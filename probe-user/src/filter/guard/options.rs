@@ -10,7 +10,7 @@ use probe_ebpf::{
     },
 };
 
-use crate::{clock::nanoseconds, error::Mend};
+use crate::{error::Mend, model::duration::nanoseconds};
 
 /// The most states that a guard's table can hold: 56 MiB.
 pub const MAX_STATES: u32 = 1 << 20;

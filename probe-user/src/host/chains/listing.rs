@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use probe_ebpf::Family;
 
-use crate::model::trace::ChainRule;
+use super::tracking;
+use crate::model::trace::{ChainRule, TrackingAct};
 
 /// How many rules of a chain are told at most.
 const MOST: usize = 8;
+
+/// How many rules of a chain that decide what connection tracking does are told at most.
+const MOST_TRACKING: usize = 64;
 
 /// Words that end a packet, as the last statement of a rule or before its options.
 const ENDS: [&str; 6] = ["drop", "reject", "queue", "synproxy", "REJECT", "DROP"];
@@ -19,19 +23,22 @@ const OTHERS: [&str; 8] = ["tcp", "udp", "sctp", "dccp", "udplite", "arp", "esp"
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     chains: BTreeMap<(String, String, String), Vec<ChainRule>>,
+    /// What named sets and maps hold, by family, table and name.
+    elements: BTreeMap<(String, String, String), String>,
 }
 
 impl Listing {
     /// Parses the output of `nft -a list ruleset`.
     pub(super) fn parse(text: &str) -> Self {
         let mut listing = Self::default();
-        let (mut table, mut chain, mut depth) = (None, None, 0_usize);
+        let (mut table, mut chain, mut set, mut depth) = (None, None, None, 0_usize);
         for line in text.lines() {
             let (line, handle) = split_handle(line.trim());
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 ["table", family, name, "{"] if depth == 0 => table = Some(((*family).to_owned(), (*name).to_owned())),
                 ["chain", name, "{"] if depth == 1 => chain = Some((*name).to_owned()),
+                ["set" | "map", name, "{"] if depth == 1 => set = Some((*name).to_owned()),
                 _ => {}
             }
             if depth == 2
@@ -42,9 +49,17 @@ impl Listing {
                 let rule = ChainRule { chain: chain.clone(), rule: line.to_owned(), handle: Some(handle) };
                 listing.chains.entry(place).or_default().push(rule);
             }
+            if depth >= 2
+                && let (Some((family, table)), Some(set)) = (&table, &set)
+            {
+                let held = listing.elements.entry((family.clone(), table.clone(), set.clone())).or_default();
+                held.push_str(line);
+                held.push(' ');
+            }
             depth = (depth + line.matches('{').count()).saturating_sub(line.matches('}').count());
             if depth <= 1 && !line.starts_with("chain") {
                 chain = None;
+                set = set.filter(|_| line.starts_with("set") || line.starts_with("map"));
             }
         }
         listing
@@ -58,6 +73,41 @@ impl Listing {
         family: Family,
     ) -> (Vec<ChainRule>, Vec<ChainRule>) {
         let (mut ending, mut limits) = (Vec::new(), Vec::new());
+        for rule in self.concerning((in_family, table, chain), family) {
+            let words: Vec<&str> = unquoted(&rule.rule);
+            if words.iter().any(|word| ENDS.contains(&word.trim_matches(['"', ',']))) {
+                ending.push(rule.clone());
+            }
+            if words.windows(2).any(|pair| pair[0] == "limit" && pair[1] == "rate") {
+                limits.push(rule.clone());
+            }
+        }
+        ending.truncate(MOST);
+        limits.truncate(MOST);
+        (ending, limits)
+    }
+
+    /// Returns the rules of a base chain, and of those that it leads to, which decide what connection tracking does with an echo
+    /// packet of `family`, each with what its named sets hold.
+    pub(super) fn tracking(
+        &self,
+        (in_family, table, chain): (&str, &str, &str),
+        family: Family,
+    ) -> Vec<(TrackingAct, ChainRule, String)> {
+        let rules = self.concerning((in_family, table, chain), family);
+        let deciding = rules.into_iter().filter_map(|rule| Some((tracking::act(&rule.rule)?, rule.clone())));
+        let held = |rule: &ChainRule| {
+            let names = rule.rule.split_whitespace().filter_map(|word| word.trim_matches([',', '}']).strip_prefix('@'));
+            let held =
+                names.filter_map(|name| self.elements.get(&(in_family.to_owned(), table.to_owned(), name.to_owned())));
+            held.cloned().collect::<String>()
+        };
+        deciding.map(|(act, rule)| (act, rule.clone(), held(&rule))).take(MOST_TRACKING).collect()
+    }
+
+    /// The rules of a base chain, and of those that it leads to, which an echo packet of `family` may match.
+    fn concerning(&self, (in_family, table, chain): (&str, &str, &str), family: Family) -> Vec<&ChainRule> {
+        let mut concerning = Vec::new();
         let (mut seen, mut open) = (Vec::new(), vec![chain.to_owned()]);
         while let Some(name) = open.pop() {
             if seen.contains(&name) {
@@ -69,17 +119,10 @@ impl Listing {
                 let words: Vec<&str> = unquoted(&rule.rule);
                 let targets = words.windows(2).filter(|pair| matches!(pair[0], "jump" | "goto"));
                 open.extend(targets.map(|pair| pair[1].trim_end_matches(['}', ',']).to_owned()));
-                if words.iter().any(|word| ENDS.contains(&word.trim_matches(['"', ',']))) {
-                    ending.push(rule.clone());
-                }
-                if words.windows(2).any(|pair| pair[0] == "limit" && pair[1] == "rate") {
-                    limits.push(rule.clone());
-                }
+                concerning.push(rule);
             }
         }
-        ending.truncate(MOST);
-        limits.truncate(MOST);
-        (ending, limits)
+        concerning
     }
 }
 
@@ -131,6 +174,12 @@ mod tests {
 		icmp type echo-request counter packets 0 bytes 0 drop comment "not reject" # handle 5
 	}
 
+	map backends { # handle 4
+		type ipv4_addr : ipv4_addr
+		elements = { 10.99.0.1 : 10.0.0.3,
+			     10.99.0.2 : 10.0.0.4 }
+	}
+
 	chain input { # handle 2
 		type filter hook input priority filter; policy drop;
 		ct state established accept # handle 6
@@ -140,6 +189,12 @@ mod tests {
 		ip protocol { icmp, udp } counter packets 1 bytes 84 xt target "REJECT" # handle 12
 		ip saddr @bad reject with icmp host-unreachable # handle 7
 		jump other # handle 8
+	}
+
+	chain pre { # handle 5
+		type nat hook prerouting priority dstnat; policy accept;
+		dnat to ip daddr map @backends # handle 13
+		tcp dport 80 dnat to 10.0.0.9 # handle 14
 	}
 }
 "#;
@@ -156,6 +211,18 @@ mod tests {
         assert_eq!((ending[2].chain.as_str(), handles(&limits)), ("other", vec![4]));
         let (ending, limits) = listing.of_chain(("inet", "fw", "input"), Family::V6);
         assert_eq!((handles(&ending), limits.len()), (vec![11], 0));
+    }
+
+    #[test]
+    fn rules_that_decide_tracking_are_told_with_what_their_maps_hold() {
+        let listing = Listing::parse(LISTED);
+        let told = listing.tracking(("inet", "fw", "pre"), Family::V4);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let (act, rule, held) = &told[0];
+        assert_eq!((*act, rule.handle), (TrackingAct::Destination, Some(13)));
+        assert!(held.contains("10.0.0.3") && held.contains("10.0.0.4"), "{held}");
+        let states = listing.tracking(("inet", "fw", "input"), Family::V4);
+        assert_eq!(states.iter().map(|(act, ..)| *act).collect::<Vec<_>>(), [TrackingAct::State]);
     }
 
     #[test]

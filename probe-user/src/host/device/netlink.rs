@@ -1,14 +1,32 @@
-//! Sends one rtnetlink request and collects all its replies, without a runtime.
+//! Sends one netlink request and collects all its replies, without a runtime.
 
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NetlinkBuffer,
+    NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
+use netlink_packet_netfilter::NetfilterMessage;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::{
+    Socket, SocketAddr,
+    protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
+};
 use tracing::{debug, warn};
+
+/// A family of netlink messages.
+pub(crate) trait Messages: NetlinkSerializable + NetlinkDeserializable + Clone {
+    /// Its protocol (`NETLINK_…`).
+    const PROTOCOL: isize;
+}
+
+impl Messages for RouteNetlinkMessage {
+    const PROTOCOL: isize = NETLINK_ROUTE;
+}
+
+impl Messages for NetfilterMessage {
+    const PROTOCOL: isize = NETLINK_NETFILTER;
+}
 
 /// How often a dump is repeated because the list changed while it was read.
 const ATTEMPTS: usize = 4;
@@ -17,14 +35,14 @@ const ATTEMPTS: usize = 4;
 ///
 /// # Errors
 /// The error of the socket or the kernel. A message that cannot be parsed is left out, with a warning.
-pub(crate) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-    let mut answer = Answer::default();
-    for _ in 0..ATTEMPTS {
-        answer = ask(request.clone(), NLM_F_DUMP | NLM_F_REQUEST)?;
+pub(crate) fn dump<M: Messages>(request: &M) -> io::Result<Vec<M>> {
+    let mut answer = ask(request.clone(), NLM_F_DUMP | NLM_F_REQUEST)?;
+    for _ in 1..ATTEMPTS {
         if !answer.interrupted {
             break;
         }
         debug!("the list changed while it was read");
+        answer = ask(request.clone(), NLM_F_DUMP | NLM_F_REQUEST)?;
     }
     Ok(answer.messages)
 }
@@ -33,14 +51,13 @@ pub(crate) fn dump(request: &RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
 ///
 /// # Errors
 /// The error of the socket or the kernel.
-pub(crate) fn get(request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+pub(crate) fn get<M: Messages>(request: M) -> io::Result<Vec<M>> {
     ask(request, NLM_F_ACK | NLM_F_REQUEST).map(|answer| answer.messages)
 }
 
 /// What a dump has returned so far.
-#[derive(Default)]
-struct Answer {
-    messages: Vec<RouteNetlinkMessage>,
+struct Answer<M> {
+    messages: Vec<M>,
     interrupted: bool,
     done: bool,
 }
@@ -61,11 +78,11 @@ pub(super) fn create(request: RouteNetlinkMessage) -> io::Result<()> {
     ask(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_REQUEST).map(drop)
 }
 
-fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Answer> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+fn ask<M: Messages>(request: M, flags: u16) -> io::Result<Answer<M>> {
+    let mut socket = Socket::new(M::PROTOCOL)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    let mut packet = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
+    let mut packet = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(request));
     packet.header.flags = flags;
     packet.header.sequence_number = 1;
     packet.finalize();
@@ -73,7 +90,7 @@ fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Answer> {
     packet.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
 
-    let mut answer = Answer::default();
+    let mut answer = Answer { messages: Vec::new(), interrupted: false, done: false };
     while !answer.done {
         let (datagram, _) = socket.recv_from_full()?;
         answer.take(&datagram)?;
@@ -81,7 +98,7 @@ fn ask(request: RouteNetlinkMessage, flags: u16) -> io::Result<Answer> {
     Ok(answer)
 }
 
-impl Answer {
+impl<M: Messages> Answer<M> {
     /// Adds the messages of one datagram.
     fn take(&mut self, mut rest: &[u8]) -> io::Result<()> {
         while !rest.is_empty() && !self.done {
@@ -96,7 +113,7 @@ impl Answer {
     }
 
     fn take_one(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let message = match NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes) {
+        let message = match NetlinkMessage::<M>::deserialize(bytes) {
             Ok(message) => message,
             Err(error) => {
                 warn!("skipped a netlink message of this kernel that cannot be parsed: {error}");

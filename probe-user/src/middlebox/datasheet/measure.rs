@@ -124,7 +124,7 @@ impl Measure {
         Self { quantity, value: None, low, high, unit }
     }
 
-    /// A time between two, and the middle of them.
+    /// Returns a time between two, with the middle of them as its value.
     fn between(quantity: Quantity, low: f64, high: f64) -> Self {
         let middle = f64::midpoint(low, high);
         Self { quantity, value: Some(middle), low: Some(low), high: Some(high), unit: Unit::S }

@@ -4,26 +4,27 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// A request of the run that was kept from the kernel of the host that it reached, as it was on the wire there.
+/// A packet of the run that was kept from the kernel of the host that it reached, as it was on the wire there; or an ICMP
+/// error about one, which that kernel receives too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absorbed {
-    /// The number of its mark.
+    /// The number of its mark, or of the mark that an error quotes.
     pub probe: u16,
     /// `CLOCK_MONOTONIC` of that host in nanoseconds.
     pub time_ns: u64,
-    /// Source address; not the sender's own where a NAT is on the way.
+    /// Source address; of a request not the sender's own where a NAT is on the way.
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// Echo id.
+    /// Echo id; of an error that in its quote.
     pub id: u16,
-    /// Echo sequence number.
+    /// Echo sequence number; of an error that in its quote.
     pub seq: u16,
     /// ICMP code.
     pub code: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Payload bytes; of the first fragment only, where it came in fragments.
+    /// Payload bytes; of the first fragment only, where it came in fragments; 0 for an error.
     pub size: u16,
     /// Whether more fragments followed. Those are left to the kernel, which cannot put the packet together without
     /// the first.

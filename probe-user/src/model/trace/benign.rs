@@ -23,7 +23,7 @@ pub enum Benign {
 }
 
 impl Benign {
-    /// Why, as a clause for people.
+    /// Returns why, as a clause for people.
     pub const fn why(self) -> &'static str {
         match self {
             Self::NoPingSocket => "no ping socket, after raw sockets had their copies",
@@ -56,23 +56,23 @@ pub enum Icmpv6Frees {
 /// The reason of a packet that no socket waits for.
 pub const NO_SOCKET: &str = "NO_SOCKET";
 
-/// Whether the kernel was done with the packet in peace.
+/// Reports whether the kernel was done with the packet in peace.
 pub fn is_consumed(drop: &Drop) -> bool {
     matches!(drop.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET")
 }
 
-/// Whether the event is no loss: what the kernel was done with, or what [`benign`] knows.
+/// Reports whether the event is no loss: what the kernel was done with, or what [`benign`] knows.
 pub fn is_no_loss(drop: &Drop) -> bool {
     is_consumed(drop) || benign(drop, Icmpv6Frees::AsItFared).is_some()
 }
 
-/// Whether the packet may have arrived all the same: it is no loss, or by its reason alone it may be none. For whoever
-/// would rather wait than take a copy's end for the packet's.
+/// Reports whether the packet may have arrived all the same: it is no loss, or by its reason alone it may be none.
+/// For whoever would rather wait than take a copy's end for the packet's.
 pub fn may_have_arrived(drop: &Drop) -> bool {
     is_no_loss(drop) || matches!(drop.reason.as_str(), NO_SOCKET | "QUEUE_PURGE")
 }
 
-/// Why `drop` is no loss on such a kernel; none: it may be one.
+/// Returns why `drop` is no loss on such a kernel; `None`: it may be one.
 pub fn benign(drop: &Drop, icmpv6: Icmpv6Frees) -> Option<Benign> {
     let function = plain_function(&drop.function);
     if drop.leg == Echo::Reply && drop.reason == NO_SOCKET && PING.contains(&function) {
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// On a kernel as it is today.
+    /// Returns why `drop` is no loss on a kernel as it is today.
     fn judged(drop: &Drop) -> Option<Benign> {
         benign(drop, Icmpv6Frees::AsItFared)
     }

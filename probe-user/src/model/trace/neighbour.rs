@@ -115,6 +115,18 @@ pub struct LinkFacts {
     /// The kind and name of the device that it is a port of.
     #[serde(default)]
     pub master: Option<String>,
+    /// Whether it is set down (no `IFF_UP`).
+    #[serde(default)]
+    pub down: bool,
+    /// The longest packet that it takes, in bytes of the network layer; 0: not known.
+    #[serde(default)]
+    pub mtu: u32,
+    /// The index of the device that it is made on, or of the other end of a veth pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<u32>,
+    /// Whether it is a bridge that sends multicast only to ports with a listener (`mcast_snooping`).
+    #[serde(default)]
+    pub snoops_multicast: bool,
     /// What keeps it from passing on everything, where it is the port of a bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<BridgePortFacts>,
@@ -129,6 +141,32 @@ pub struct BridgePortFacts {
     /// The other isolated ports of that bridge, where it is isolated itself: nothing goes from one to the other.
     #[serde(default)]
     pub isolated_from: Vec<String>,
+    /// The frames that it is not given where their port is not known, or where they are for all.
+    #[serde(default)]
+    pub not_flooded: Vec<FloodKind>,
+}
+
+/// Frames that a bridge sends to all its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FloodKind {
+    /// To one host, whose port is not known (`flood`).
+    Unicast,
+    /// To a group (`mcast_flood`).
+    Multicast,
+    /// To all hosts, as questions of ARP are (`bcast_flood`).
+    Broadcast,
+}
+
+impl FloodKind {
+    /// Returns the setting of `bridge link set` that decides it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Unicast => "flood",
+            Self::Multicast => "mcast_flood",
+            Self::Broadcast => "bcast_flood",
+        }
+    }
 }
 
 /// The route to an end, as far as it says who is asked for.

@@ -82,7 +82,7 @@ pub fn in_words(name: &str) -> String {
 }
 
 impl PlaceTrace {
-    /// Whether probes came to it, or were freed in it.
+    /// Reports whether probes came to it, or were freed in it.
     pub fn is_met(&self) -> bool {
         !self.ports.is_empty() || !self.drops.is_empty()
     }
@@ -113,7 +113,7 @@ impl PlaceTrace {
         }
     }
 
-    /// Whether probes came into it, and it has this address.
+    /// Reports whether probes came into it, and it has this address.
     pub fn takes_in(&self, target: IpAddr) -> bool {
         let has = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
         let came = |port: &PortTrace| port.seen(Hop::NetifIn, Echo::Request).is_some_and(|seen| !seen.is_empty());

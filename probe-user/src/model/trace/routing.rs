@@ -12,6 +12,8 @@ pub enum RoutePurpose {
     Way,
     /// The other way round, as the reverse path filter asks for what came in.
     ReversePath,
+    /// Packets that come in for an address of this host: they are its own only where the table `local` decides.
+    Own,
 }
 
 /// What decides about packets with one key: rule, table and route.
@@ -45,6 +47,11 @@ pub struct RouteChoice {
 }
 
 impl RouteChoice {
+    /// Returns whether they are for this host itself.
+    pub fn is_local(&self) -> bool {
+        self.route.starts_with("local ")
+    }
+
     /// Returns rule and route in one clause.
     pub fn text(&self) -> String {
         match (self.rule.is_empty(), self.route.is_empty()) {

@@ -28,7 +28,7 @@ use super::{
     peer_reader::{self, LastLines, PeerMessage},
     trouble::CommandExit,
 };
-use crate::stop::StopSignal;
+use crate::{host::child::wait_while, stop::StopSignal};
 
 /// How long a command may take to end by itself once its input is closed: an agent detaches in that time.
 const GRACE: Duration = Duration::from_secs(3);
@@ -137,13 +137,7 @@ impl Shell {
 
     fn wait(&mut self, time: Duration) -> Option<ExitStatus> {
         let until = Instant::now() + time;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < until => thread::sleep(POLL),
-                _ => return None,
-            }
-        }
+        wait_while(&mut self.child, || Instant::now() < until).ok().flatten()
     }
 
     /// Ends every process of its session that is still in its process group.

@@ -17,7 +17,7 @@ use crate::{
     report::style::{Style, Tone},
 };
 
-/// A leg's word.
+/// Returns a leg's word.
 pub(super) fn leg_name(leg: Echo) -> &'static str {
     match leg {
         Echo::Request => "request",
@@ -115,7 +115,7 @@ fn head(diagnosis: &Diagnosis, side: Side) -> String {
     format!("{name} {interface}").trim_end().to_owned()
 }
 
-/// The lines of the drawing in path order.
+/// Returns the lines of the drawing in path order.
 fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
     let mut tracks: Vec<Track> = Vec::new();
     for hop in diagnosis.hops.iter().filter(|hop| !stands_elsewhere(diagnosis, hop)) {
@@ -136,13 +136,13 @@ fn tracks(diagnosis: &Diagnosis) -> Vec<Track> {
     tracks
 }
 
-/// Whether it is a hop of a device that is watched at the tunnel, and not at what carries it.
+/// Reports whether it is a hop of a device that is watched at the tunnel, and not at what carries it.
 fn stands_elsewhere(diagnosis: &Diagnosis, hop: &HopState) -> bool {
     let of_device = [Hop::XdpIn, Hop::TcIn, Hop::TcOut, Hop::CgroupOut].map(Station::Hop);
     diagnosis.carried_by.is_some() && hop.state == HopStatus::Blind && of_device.contains(&hop.checkpoint.station)
 }
 
-/// Whether the packets of `stop` die on this host behind the last hop of `track`, before any other line begins.
+/// Reports whether the packets of `stop` die on this host behind the last hop of `track`, before any other line begins.
 fn ends_on(stop: &Stop, track: &Track) -> bool {
     let whose = host_of(track.host);
     let seen = track.has(stop.seen_leg, stop.last_seen) && !track.has(stop.missing_leg, stop.first_missing);
@@ -171,7 +171,7 @@ fn add(cells: &mut Vec<Cell>, hop: &HopState) {
 /// The word for leaving a place by whichever interface.
 const OUT: &str = "out";
 
-/// A hop's word, with the interface where a place has several.
+/// Returns a hop's word, with the interface where a place has several.
 fn hop_name(hop: &HopState) -> String {
     let word = short(hop.checkpoint.station);
     match (&hop.interface, hop.checkpoint.station) {
@@ -182,7 +182,7 @@ fn hop_name(hop: &HopState) -> String {
     }
 }
 
-/// A hop's word in the drawing: the first and the last of a netfilter hook have one.
+/// Returns a hop's word in the drawing: the first and the last of a netfilter hook have one.
 pub(super) fn short(station: Station) -> &'static str {
     let (Station::Hop(hop) | Station::Port(hop, _)) = station else { return station.name() };
     match hop {
@@ -232,7 +232,7 @@ impl Word {
 }
 
 impl Painter<'_> {
-    /// The line's words, and how many packets stop on it.
+    /// Returns the line's words, and how many packets stop on it.
     fn words(&self) -> (Vec<Word>, usize) {
         let arrow = if self.style.unicode { "▸" } else { ">" };
         let (mut words, mut crosses): (Vec<Word>, usize) = (Vec::new(), 0);
@@ -281,14 +281,14 @@ impl Painter<'_> {
         self.diagnosis.stops.iter().filter(|stop| stop.carried.is_none())
     }
 
-    /// Packets that entered the first hop of the cell and did not leave its last.
+    /// Counts packets that entered the first hop of the cell and did not leave its last.
     fn stopped_inside(&self, cell: &Cell) -> usize {
         let pair = |stop: &&Stop| stop.last_seen == cell.first && stop.first_missing == cell.last;
         let here = |stop: &&Stop| self.track.leg == stop.missing_leg && cell.first != cell.last && pair(stop);
         self.stops().filter(here).map(|stop| stop.packets).sum()
     }
 
-    /// Packets that are first missed here, and are not drawn on another line.
+    /// Counts packets that are first missed here, and are not drawn on another line.
     fn stopped_before(&self, cell: &Cell) -> usize {
         let first = |stop: &Stop| stop.first_missing == cell.first || stop.first_missing == cell.last;
         let inside = |stop: &Stop| stop.last_seen == cell.first && cell.first != cell.last;
@@ -300,7 +300,8 @@ impl Painter<'_> {
         self.stops().filter(here).map(|stop| stop.packets).sum()
     }
 
-    /// Packets that were seen on or before the line before this one, missed on or behind this one, and died on no host.
+    /// Counts packets that were seen on or before the line before this one, missed on or behind this one, and died on
+    /// no host.
     fn lost_between(&self, before: &Track) -> usize {
         let lost = |stop: &&Stop| {
             let nowhere = matches!(stop.host, StopHost::Network | StopHost::Beyond) || stop.carried.is_some();
@@ -309,7 +310,7 @@ impl Painter<'_> {
         self.diagnosis.stops.iter().filter(lost).map(|stop| stop.packets).sum()
     }
 
-    /// Whether both lines are of one leg and of namespaces of one kernel, so that nothing is between them.
+    /// Reports whether both lines are of one leg and of namespaces of one kernel, so that nothing is between them.
     fn on_one_kernel(&self, before: &Track) -> bool {
         let between = [before.host, self.track.host].iter().any(|side| matches!(side, Side::Via(_)));
         let kernel =
@@ -317,7 +318,7 @@ impl Painter<'_> {
         between && kernel(before.host) == kernel(self.track.host) && before.leg == self.track.leg
     }
 
-    /// The stretch between two hosts, and what is lost there.
+    /// Draws the stretch between two hosts, and what is lost there.
     fn between(&self, out: &mut dyn Write, before: &Track, column: usize) -> io::Result<()> {
         let carries = |stretch: &&CarriedStretch| stretch.leg == before.leg && stretch.before == before.host;
         if let Some(stretch) = self.diagnosis.carried.iter().find(carries) {
@@ -369,7 +370,7 @@ fn write_track(
     writeln!(out, "{}", line.trim_end())
 }
 
-/// What there is to say where the reply's leg was not drawn.
+/// Writes what there is to say where the reply's leg was not drawn.
 fn tail(out: &mut dyn Write, diagnosis: &Diagnosis, last: Option<&Track>, style: &Style) -> io::Result<()> {
     let both = [Echo::Request, Echo::Reply].iter().all(|leg| diagnosis.hops.iter().any(|hop| hop.leg == *leg));
     if last.is_none_or(|track| track.leg == Echo::Reply) || !both {

@@ -10,9 +10,9 @@ use crate::diagnosis::{
     places::Whose,
 };
 
-/// The cause in the kernel's own names.
+/// Returns the cause in the kernel's own names.
 pub(super) fn cause(stop: &Stop) -> String {
-    let Cause { reason, function, netfilter, icmp, setting, program, detail, neighbour: _ } = &stop.cause;
+    let Cause { reason, function, netfilter, icmp, setting, program, detail, tracking: _, neighbour: _ } = &stop.cause;
     let mut text = reason.clone().unwrap_or_default();
     if let Some(function) = function {
         text.push_str(&format!(" in {function}"));
@@ -52,7 +52,7 @@ fn told_netfilter(place: &Netfilter) -> String {
     text
 }
 
-/// Who says so.
+/// Returns who says so.
 pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
     let told = |witness: &Witness| match witness {
         Witness::Counters => counted(stop, diagnosis),
@@ -64,6 +64,7 @@ pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
         Witness::Errno => "the kernel itself finds no route back".to_owned(),
         Witness::IcmpError => "an ICMP error quotes them".to_owned(),
         Witness::Sysctl => "the setting was read there after the run".to_owned(),
+        Witness::Conntrack => "their conntrack entry was read there after the run".to_owned(),
         Witness::Control => "otherwise equal packets of another size were answered".to_owned(),
         Witness::DeviceCounter if stop.cause.neighbour.is_some() => neighbour(stop),
         Witness::DeviceCounter => stop.cause.detail.clone().unwrap_or_else(|| "a counter there rose".to_owned()),
@@ -71,13 +72,13 @@ pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
     stop.witnesses.iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
-/// What the host knows of the neighbour that it looked for.
+/// Returns what the host knows of the neighbour that it looked for.
 fn neighbour(stop: &Stop) -> String {
     let Some(said) = &stop.cause.neighbour else { return String::new() };
     format!("there is no entry for {} on {} that can be used", said.address, said.interface)
 }
 
-/// `b counted 10 entering hook input and none leaving it`.
+/// Returns `b counted 10 entering hook input and none leaving it`.
 fn counted(stop: &Stop, diagnosis: &Diagnosis) -> String {
     let Stop { packets, .. } = stop;
     let (last_seen, first_missing) = match &stop.carried {
@@ -119,7 +120,7 @@ fn station(checkpoint: Checkpoint) -> &'static str {
     }
 }
 
-/// The same of one that saw nothing.
+/// Returns the words for a station that saw nothing.
 fn missing_station(checkpoint: Checkpoint) -> &'static str {
     match checkpoint.station {
         Station::Port(Hop::NetifIn, ANY_PORT) => "any interface on their way in",
@@ -127,14 +128,14 @@ fn missing_station(checkpoint: Checkpoint) -> &'static str {
     }
 }
 
-/// The hook whose first and last program the two are.
+/// Returns the hook whose first and last program the two are.
 fn same_hook(last: Checkpoint, first: Checkpoint) -> Option<&'static str> {
     let hook = last.station.name().strip_prefix("nf_")?.strip_suffix("_first")?;
     let same = first.station.name().strip_prefix("nf_")?.strip_suffix("_last")? == hook;
     same.then_some(hook)
 }
 
-/// Why it is not certain.
+/// Returns why it is not certain.
 pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
     let head = match stop.confidence {
         Confidence::Certain => "certain",
@@ -166,7 +167,7 @@ pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
     format!("{head}: {}", reasons.join("; "))
 }
 
-/// The places that remain, by host, in path order: `b: tc, netfilter`.
+/// Returns the places that remain, by host, in path order: `b: tc, netfilter`.
 fn may_be(stop: &Stop, diagnosis: &Diagnosis) -> String {
     let mut hosts: Vec<(Whose, Vec<&str>)> = Vec::new();
     for candidate in &stop.candidates {
@@ -187,7 +188,7 @@ fn may_be(stop: &Stop, diagnosis: &Diagnosis) -> String {
     hosts.iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
-/// A layer's word.
+/// Returns a layer's word.
 pub(super) fn layer_name(layer: Layer) -> &'static str {
     match layer {
         Layer::Socket => "socket",

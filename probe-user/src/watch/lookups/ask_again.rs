@@ -68,7 +68,7 @@ pub(in crate::watch) fn ask(address: Ipv4Addr, interface: &str) -> io::Result<Op
     }))
 }
 
-/// A link-layer address that is drawn: one of nobody's maker, and of one station.
+/// Draws a link-layer address: one of nobody's maker, and of one station.
 fn own_address() -> [u8; 6] {
     use std::hash::{BuildHasher as _, RandomState};
     let [a, b, c, d, e, ..] = RandomState::new().hash_one(0).to_ne_bytes();
@@ -91,7 +91,7 @@ fn request(own: [u8; 6], answer_to: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-/// Who answers in `frame`, if it is an answer to the request.
+/// Returns who answers in `frame`, if it is an answer to the request.
 fn answer(frame: &[u8], answer_to: [u8; 6], address: Ipv4Addr) -> Option<String> {
     let packet = frame.get(ETHERNET_HEADER..)?;
     let message = arp(packet)?;
@@ -100,7 +100,7 @@ fn answer(frame: &[u8], answer_to: [u8; 6], address: Ipv4Addr) -> Option<String>
     (mine && about).then(|| link_facts::lladdr(&message.lladdr)).flatten()
 }
 
-/// The address of a packet socket for ARP at one interface.
+/// Returns the address of a packet socket for ARP at one interface.
 fn at(ifindex: u32) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: the storage is larger and better aligned than any socket address, and all zeros are a valid one.
@@ -113,7 +113,7 @@ fn at(ifindex: u32) -> SockAddr {
     unsafe { SockAddr::new(storage, length) }
 }
 
-/// Has the socket see frames for other stations too, until it is closed.
+/// Makes the socket see frames for other stations too, until it is closed.
 fn join(socket: &Socket, ifindex: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd as _;
     let wanted = libc::packet_mreq {

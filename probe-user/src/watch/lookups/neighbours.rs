@@ -42,6 +42,7 @@ impl NeighbourLookup {
         let mut told = BTreeSet::new();
         interfaces.retain(|interface| told.insert(*interface));
         findings.extend(interfaces.iter().filter_map(|interface| links.named(interface)).map(Finding::Device));
+        findings.extend(links.bridged_with(&interfaces).into_iter().map(Finding::Device));
         for interface in interfaces {
             findings.extend(settings::look_up(self.family, Some(interface)));
         }

@@ -29,7 +29,7 @@ struct Dropped {
 }
 
 impl OwnFilters {
-    /// What they have dropped by now; nothing where there is no filter.
+    /// Reads what the filters have dropped by now; nothing where there is none.
     pub fn read(interface: Option<&str>, ids: &[u16]) -> Self {
         Self {
             before: interface.map(|interface| dropped(interface, ids)).unwrap_or_default(),
@@ -37,7 +37,7 @@ impl OwnFilters {
         }
     }
 
-    /// The filters that there are, with what they dropped since and the rules that did.
+    /// Returns the filters that there are, with what they dropped since and the rules that did.
     pub fn findings(&self, interface: Option<&str>, ids: &[u16]) -> Vec<Finding> {
         let Some(interface) = interface else { return Vec::new() };
         let now = dropped(interface, ids).into_iter();
@@ -58,7 +58,7 @@ impl OwnFilters {
         .collect()
     }
 
-    /// The guard that there is, with what it dropped since.
+    /// Returns the guard that there is, with what it dropped since.
     fn guards(&self, interface: &str, ids: &[u16]) -> Option<Finding> {
         let (now, at) = guarded(interface, ids)?;
         Some(Finding::Program {
@@ -71,7 +71,7 @@ impl OwnFilters {
     }
 }
 
-/// ` (rule 3)`, where rules are known.
+/// Returns ` (rule 3)`, where rules are known.
 fn named(numbers: &[String]) -> String {
     match numbers {
         [] => String::new(),
@@ -80,7 +80,7 @@ fn named(numbers: &[String]) -> String {
     }
 }
 
-/// What the pinned filters of `interface` have dropped of these ids, by the hop at which they sit.
+/// Returns what the pinned filters of `interface` have dropped of these ids, by the hop at which they sit.
 fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<ProgramSite, Dropped> {
     let filters =
         or_log("interface", Device::find(interface)).and_then(|device| or_log("pinned filters", Pinned::on(&device)));
@@ -88,8 +88,8 @@ fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<ProgramSite, Dropped> {
     filters.unwrap_or_default().iter().filter_map(read).collect()
 }
 
-/// What the pinned guard of `interface` has dropped of these ids, and where it does that; nothing where there is none,
-/// or where it only counts. One that judges both ways is told where it judges what enters.
+/// Returns what the pinned guard of `interface` has dropped of these ids, and where it does that; `None` where there
+/// is none, or where it only counts. One that judges both ways is told where it judges what enters.
 fn guarded(interface: &str, ids: &[u16]) -> Option<(u64, ProgramSite)> {
     let device = or_log("interface", Device::find(interface))?;
     let pinned = or_log("pinned guard", PinnedGuard::open(&device))??;

@@ -18,7 +18,7 @@ use crate::{
     model::trace::{Finding, ProgramSite},
 };
 
-/// Other people's programs at `interface`, and at the cgroups that this process is in.
+/// Returns other people's programs at `interface`, and at the cgroups that this process is in.
 pub fn look_up(interface: Option<&str>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = interface.and_then(device).map(|device| at_device(&device)).unwrap_or_default();
     findings.extend(at_cgroups());
@@ -46,7 +46,8 @@ fn place(program: &Program) -> ProgramSite {
     }
 }
 
-/// The programs of the root cgroup and of this process's own; a child cgroup's programs run after those above it.
+/// Returns the programs of the root cgroup and of this process's own; a child cgroup's programs run after those above
+/// it.
 fn at_cgroups() -> Vec<Finding> {
     let Some(root) = cgroup::root() else { return Vec::new() };
     let groups = fs::read_to_string("/proc/thread-self/cgroup").unwrap_or_default();
@@ -74,7 +75,7 @@ fn ids(cgroup: &Path, direction: Direction) -> Option<Vec<u32>> {
     or_log("cgroup programs", bpf_sys::query_cgroup(&folder, direction))
 }
 
-/// The cgroup of `/proc/PID/cgroup` in the unified hierarchy, below its root (`cgroups(7)`).
+/// Returns the cgroup of `/proc/PID/cgroup` in the unified hierarchy, below its root (`cgroups(7)`).
 fn own_group(groups: &str) -> Option<&str> {
     groups.lines().find_map(|line| line.strip_prefix("0::/"))
 }

@@ -39,7 +39,7 @@ impl PathWatch {
         Ok(Self::start(request, Some(job))?)
     }
 
-    /// Has requests get numbers from now on: every hop is watched.
+    /// Gives requests numbers from now on: every hop is watched.
     ///
     /// # Errors
     /// Where the kernel half can no longer be told.
@@ -85,8 +85,8 @@ impl PathWatch {
 
 const NO_NETFILTER: &str = "it has no netfilter programs (they came with Linux 6.4)";
 
-/// The inode of this process's pid namespace, with which the kernel's numbers of processes are told; 0 without `/proc`: then
-/// no process has a number.
+/// Returns the inode of this process's pid namespace, with which the kernel's numbers of processes are told; 0
+/// without `/proc`: then no process has a number.
 fn own_pid_namespace() -> u32 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |link| link.ino() as u32)
 }

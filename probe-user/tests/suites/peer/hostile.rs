@@ -45,7 +45,7 @@ impl Watching for Evil {
             kernel: evil(),
             xdp_mode: XdpAttachment::Native,
             tunnel: Some(evil()),
-            tunnels: Vec::new(),
+            tunnels: vec![u32::MAX],
             netns: 7,
             boot: evil(),
         };

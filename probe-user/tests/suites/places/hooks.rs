@@ -145,22 +145,29 @@ fn one_probe_goes_ahead_where_there_is_more_to_watch_and_none_where_there_is_not
 }
 
 #[test]
-fn isolated_ports_of_a_bridge_are_named() {
-    let Some(lab) = routed("isolated_ports_of_a_bridge_are_named") else { return };
-    // The router becomes a bridge between the two.
+fn one_rule_that_drops_some_of_both_legs_is_one_place_and_no_limit() {
+    let Some(lab) = routed("one_rule_that_drops_some_of_both_legs_is_one_place_and_no_limit") else { return };
+    // Wherever it begins to count, it comes to drop requests and replies in turn.
+    sh(&lab.router, &DROP.replace("RULE", "ip protocol icmp numgen inc mod 5 < 2 drop"));
+    let text = lab.said(B[0]);
+    assert!(text.contains(", and so w") && text.contains(" to the others;"), "{text}");
+    assert!(text.contains("a share of them, on purpose"), "{text}");
+    assert!(!text.contains("a limit"), "{text}");
+}
+
+#[test]
+fn an_address_that_rules_lead_past_the_table_local_is_told_with_the_rule() {
+    let Some(lab) = routed("an_address_that_rules_lead_past_the_table_local_is_told_with_the_rule") else { return };
     sh(
-        &lab.router,
-        "ip link add br0 type bridge && ip link set br0 up
-         ip addr flush dev eth0 && ip addr flush dev eth1
-         ip link set eth0 master br0 && ip link set eth1 master br0",
+        &lab.b,
+        "ip rule add pref 100 lookup local && ip rule del pref 0 && ip rule add pref 10 to 10.82.0.0/24 lookup main",
     );
-    sh(&lab.b, "ip addr add 10.81.0.20/24 dev eth0");
-    crate::common::net::eventually("the bridge passes", || crate::common::net::answers(&lab.a, "10.81.0.20"));
-    let document = lab.diagnosed("10.81.0.20", false);
-    assert_eq!(document["verdict"]["outcome"], "delivered", "{document:#}");
-    assert_eq!(document["stops"], Value::Array(Vec::new()), "{document:#}");
-    sh(&lab.router, "bridge link set dev eth0 isolated on && bridge link set dev eth1 isolated on");
-    let stop = stopped_in(&lab.diagnosed("10.81.0.20", false), &lab.router, "request", "netfilter", "isolated");
-    let detail = stop["cause"]["detail"].as_str().expect("a detail");
-    assert_eq!(detail, "eth0 is an isolated port of bridge br0, and so is eth1", "{stop:#}");
+    sh(&lab.router, "ip neigh flush dev eth1");
+    let document = lab.diagnosed(B[0], true);
+    let detail = document["stops"][0]["cause"]["detail"].as_str().unwrap_or_default();
+    let why = "rule \"10: from all to 10.82.0.0/24 lookup main\" leads to the route \"10.82.0.0/24 dev eth0\" before the table \
+               local is asked";
+    assert!(detail.ends_with(why), "{document:#}");
+    sh(&lab.b, "ip rule del pref 10 && ip rule add pref 0 lookup local && ip rule del pref 100");
+    assert_eq!(lab.diagnosed(B[0], true)["verdict"]["outcome"], "delivered");
 }

@@ -159,7 +159,7 @@ impl Watched {
         let reasons = self.kernel.reasons();
         let names = DropNames { reasons: &reasons, symbols: &symbols };
         for event in events {
-            let interface = lab.netns(host).run(|| interface(event.ifindex)).expect("inside");
+            let interface = lab.netns(host).run(|| interface(event.site.ifindex)).expect("inside");
             let drop = names.told(&event, interface);
             match benign(&drop, reasons.icmpv6_frees()) {
                 Some(why) => *self.benign.entry(why).or_default() += 1,

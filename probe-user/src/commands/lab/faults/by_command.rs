@@ -1,17 +1,17 @@
 //! The diagnosis as a user has it: `probe diagnose` on A, `probe agent` on B, and the document that it prints.
 
 use std::{
-    io::Read,
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     error::Failure,
-    host::command::quoted,
+    host::{
+        child::{self, Finished},
+        command::quoted,
+    },
     lab::{
         Topology,
         fault::{Case, Diagnoser, Got, Probe},
@@ -21,9 +21,6 @@ use crate::{
 
 /// How long a diagnosis may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// How often to check whether it has ended.
-const POLL: Duration = Duration::from_millis(2);
 
 /// Seconds between two probes if the fault does not say; shorter than a user's, as nobody else uses the lab's network.
 const INTERVAL: &str = "0.01";
@@ -88,12 +85,9 @@ impl Diagnoser for ByCommand {
         command
             .args(words(&agent_on_b(&self.program, lab), case))
             // The lab's namespaces stand for machines.
-            .env("PROBE_OWN_NAMESPACE", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let child = command.spawn().map_err(|error| no_diagnosis(&format!("cannot run probe: {error}")))?;
-        let (stdout, stderr) = outcome(child)?;
+            .env("PROBE_OWN_NAMESPACE", "1");
+        let Finished { stdout, stderr, .. } = child::run(&mut command, b"", LIMIT)
+            .map_err(|error| no_diagnosis(&format!("cannot run probe: {error}")))?;
         let document = serde_json::from_str(&stdout).map_err(|_| no_diagnosis(last_line(&stderr)))?;
         Got::from_document(&document, start.elapsed().as_secs_f64()).map_err(|why| no_diagnosis(&why))
     }
@@ -106,36 +100,6 @@ fn no_diagnosis(why: &str) -> Failure {
 /// Returns the last line that is not empty.
 pub(in crate::commands::lab) fn last_line(text: &str) -> &str {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it printed nothing")
-}
-
-/// Returns what the child printed once it has ended; kills one that does not end.
-fn outcome(mut child: Child) -> Result<(String, String), Failure> {
-    let stdout = reader(child.stdout.take().expect("stdout is a pipe"));
-    let stderr = reader(child.stderr.take().expect("stderr is a pipe"));
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        match child.try_wait() {
-            Ok(Some(_)) => break,
-            Ok(None) if Instant::now() < deadline => thread::sleep(POLL),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(no_diagnosis(&format!("it did not end within {} s", LIMIT.as_secs())));
-            }
-            Err(error) => return Err(no_diagnosis(&error.to_string())),
-        }
-    }
-    Ok((stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default()))
-}
-
-/// Reads a pipe to its end on another thread, so that a long document does not block the child.
-pub(in crate::commands::lab) fn reader(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut text = Vec::new();
-        // What was read before an error is still worth reporting.
-        let _ = pipe.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Models characterized as a user would: `probe characterize` on A, `probe agent` on B, several models at once.
 
 use std::{
+    io,
     path::PathBuf,
-    process::{Child, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -11,15 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use probe_ebpf::Family;
 
 use crate::{
-    commands::lab::faults::by_command::{agent_on_b, last_line, own_program, reader},
+    commands::lab::faults::by_command::{agent_on_b, last_line, own_program},
     error::Failure,
+    host::child::{Finished, RunningChild},
     lab::{Topology, model::BoxModel, plan::LabHost},
     middlebox::datasheet::Datasheet,
 };
@@ -29,9 +26,6 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// How long it may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How often to check whether it has ended.
-const POLL: Duration = Duration::from_millis(50);
 
 /// A model over one IP version.
 #[derive(Clone, Debug)]
@@ -116,10 +110,8 @@ impl ModelRunner {
         }
         let start = Instant::now();
         let mut child = self.start(&built.topology, case)?;
-        let stdout = reader(child.stdout.take().expect("stdout is a pipe"));
-        let stderr = reader(child.stderr.take().expect("stderr is a pipe"));
         let stopped = wait(&mut child, start, stop)?;
-        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
+        let Finished { stdout, stderr, .. } = child.finish().map_err(|error| not_waited_for(&error))?;
         if stopped == Stopped::OnRequest {
             return Ok(ModelRunEnd::Interrupted);
         }
@@ -133,13 +125,12 @@ impl ModelRunner {
         })
     }
 
-    fn start(&self, lab: &Topology, case: &ModelCase) -> Result<Child, Failure> {
+    fn start(&self, lab: &Topology, case: &ModelCase) -> Result<RunningChild, Failure> {
         let mut command = lab.netns(LabHost::A).command(&self.program);
         command.args(["characterize", &LabHost::B.address(case.family).to_string()]);
         command.args(["--peer", &agent_on_b(&self.program, lab), "--format", "json"]);
         command.args(["--longest", &case.model.longest.as_secs_f64().to_string()]).args(&self.words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().map_err(|error| Failure::new(format!("cannot run probe: {error}"), ""))
+        RunningChild::start(&mut command, b"").map_err(|error| Failure::new(format!("cannot run probe: {error}"), ""))
     }
 }
 
@@ -151,29 +142,23 @@ enum Stopped {
 }
 
 /// Waits for the child to end. One that is stopped or hangs is asked to end, and killed if it does not.
-fn wait(child: &mut Child, start: Instant, stop: &dyn Fn() -> bool) -> Result<Stopped, Failure> {
-    let mut asked: Option<(Instant, Stopped)> = None;
-    loop {
-        let ended = child.try_wait().map_err(|error| Failure::new(error.to_string(), ""))?;
-        match asked {
-            _ if ended.is_some() && asked.is_none() => {
-                return Ok(if stop() { Stopped::OnRequest } else { Stopped::No });
-            }
-            Some((_, Stopped::OnRequest)) if ended.is_some() => return Ok(Stopped::OnRequest),
-            Some((_, Stopped::No)) if ended.is_some() => {
-                let what = format!("it did not end within {} minutes", LIMIT.as_secs() / 60);
-                return Err(Failure::new(what, ""));
-            }
-            Some((when, _)) if when.elapsed() > GRACE => {
-                let _ = child.kill();
-            }
-            None if stop() || start.elapsed() > LIMIT => {
-                // It is our child, and not waited for yet: the number is still its own.
-                let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
-                asked = Some((Instant::now(), if stop() { Stopped::OnRequest } else { Stopped::No }));
-            }
-            _ => {}
-        }
-        thread::sleep(POLL);
+fn wait(child: &mut RunningChild, start: Instant, stop: &dyn Fn() -> bool) -> Result<Stopped, Failure> {
+    let why = || if stop() { Stopped::OnRequest } else { Stopped::No };
+    if child.wait_while(|| !stop() && start.elapsed() <= LIMIT).map_err(|error| not_waited_for(&error))? {
+        return Ok(why());
     }
+    let stopped = why();
+    child.terminate();
+    let asked = Instant::now();
+    if !child.wait_while(|| asked.elapsed() <= GRACE).map_err(|error| not_waited_for(&error))? {
+        child.kill();
+    }
+    match stopped {
+        Stopped::OnRequest => Ok(stopped),
+        Stopped::No => Err(Failure::new(format!("it did not end within {} minutes", LIMIT.as_secs() / 60), "")),
+    }
+}
+
+fn not_waited_for(error: &io::Error) -> Failure {
+    Failure::new(error.to_string(), "")
 }

@@ -8,7 +8,7 @@ use crate::{
     model::verdict::Confidence,
 };
 
-/// Each answer, with any numbers in it.
+/// Returns each answer, with any numbers in it.
 fn answers() -> impl Strategy<Value = FactValue> {
     let times = || (0.0..2000.0_f64, 0.0..5.0_f64).prop_map(|(low, width)| (low, low + width));
     let ids = prop_oneof![
@@ -62,7 +62,8 @@ fn answers() -> impl Strategy<Value = FactValue> {
     ]
 }
 
-/// The numbers that a text shows, each with the digits behind its point. `one` counts where it begins the answer.
+/// Returns the numbers that a text shows, each with the digits behind its point. `one` counts where it begins the
+/// answer.
 fn numbers(text: &str) -> Vec<(f64, usize)> {
     let text = text.replacen("one: ", "1: ", 1);
     let words = text.split(|letter: char| !(letter.is_ascii_digit() || letter == '.'));
@@ -74,7 +75,7 @@ fn numbers(text: &str) -> Vec<(f64, usize)> {
     words.filter_map(number).collect()
 }
 
-/// Every number that the measures tell: value, bounds, and how far a bound is from the value.
+/// Returns every number that the measures tell: value, bounds, and how far a bound is from the value.
 fn told(measures: &[Measure]) -> Vec<f64> {
     let each = |measure: &Measure| {
         let half = measure.value.zip(measure.high).map(|(value, high)| high - value);

@@ -1,0 +1,234 @@
+//! Sends otherwise equal packets with one field changed, and finds those that pass where the run's own do not.
+//!
+//! All changes are tried side by side, as each costs the time of a lost reply. One that passes is proven by sending unchanged
+//! packets once more, and then it again.
+
+mod changes;
+
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use self::changes::{Change, Way};
+use crate::{
+    diagnosis::{
+        self, Evidence, Responder,
+        control::{ControlKind, ControlRun, UnchangedRuns, VariedField, VariedRun},
+        document::{Confidence, Stop, StopHost},
+    },
+    stop::StopSignal,
+    traffic::prober::{ProbePlan, Prober, random},
+};
+
+/// How many packets there are of each change, and of unchanged ones.
+const EACH: u16 = 2;
+
+/// Of a run of which some probes were answered: so many that luck is no explanation.
+const EACH_OF_LOSSY: u16 = 8;
+
+/// By which chance all packets of a change may pass without being different.
+const LUCK: f64 = 0.01;
+
+/// The time between two packets of a change, and between the beginnings of two changes.
+const PACE: Duration = Duration::from_millis(10);
+const STAGGER: Duration = Duration::from_millis(4);
+
+/// How long replies are waited for, where nobody asked for this; where somebody did, as long as in the run, up to this.
+const REPLY: Duration = Duration::from_millis(350);
+const REPLY_ASKED: Duration = Duration::from_secs(1);
+
+/// How many changes are tried at most, and how many proven.
+const MOST_CHANGES: usize = 24;
+const MOST_PROVEN: usize = 3;
+
+/// How long it goes on at most.
+const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT_ASKED: Duration = Duration::from_secs(10);
+
+/// Adds to `evidence` the changes of a field of `plan` with which packets pass. `asked`: the fields that the user wants varied,
+/// none of which is all; without it, a few are tried where what was seen leaves the cause open.
+pub(super) fn vary(evidence: &mut Evidence, plan: &ProbePlan, asked: Option<&[VariedField]>, stop: &StopSignal) {
+    let (sent, answered) = (evidence.sent(), evidence.sending.received.len());
+    let told = || diagnosis::diagnose(evidence).stops.first().is_some_and(is_open);
+    let wanted = match asked {
+        Some(_) => answered < sent,
+        None => answered == 0 && sent > 0 && !is_group(evidence.target.address) && told(),
+    };
+    // Of another responder than the kernel, packets of another run are not answered.
+    if !wanted || evidence.responder != Responder::Kernel || stop.asked() {
+        return;
+    }
+    let began = Instant::now();
+    let lossy = answered > 0;
+    let varying = Varying {
+        plan,
+        stop,
+        each: if lossy { EACH_OF_LOSSY } else { EACH },
+        wait: if asked.is_some() { plan.wait.clamp(REPLY, REPLY_ASKED) } else { REPLY },
+        end: began + if asked.is_some() { LIMIT_ASKED } else { LIMIT },
+        // What passes by luck, as the run's own packets do, shows nothing.
+        lucky: (answered as f64 / sent as f64).powi(2 * i32::from(EACH_OF_LOSSY)) > LUCK,
+        lossy,
+    };
+    let mut run = VariedRun { asked: asked.is_some(), ..VariedRun::default() };
+    let (changes, untried) = changes::of(evidence, plan, asked);
+    run.untried = untried;
+    let found = varying.find(changes, (sent, answered), &mut run);
+    run.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!("varied: {run:?}");
+    evidence.controls.extend(found);
+    evidence.varied = Some(run);
+}
+
+/// Returns whether what was seen leaves more than one place, or the network alone.
+fn is_open(stop: &Stop) -> bool {
+    let unsaid = stop.cause.icmp.is_none() && stop.cause.reason.is_none() && stop.cause.neighbour.is_none();
+    let network = matches!(stop.host, StopHost::Network | StopHost::Beyond);
+    unsaid && (network || stop.confidence == Confidence::Unknown || stop.candidates.len() > 1)
+}
+
+fn is_group(target: IpAddr) -> bool {
+    match target {
+        IpAddr::V4(target) => target.is_multicast() || target.is_broadcast() || target.octets()[3] == 255,
+        IpAddr::V6(target) => target.is_multicast(),
+    }
+}
+
+/// How it is done.
+struct Varying<'a> {
+    plan: &'a ProbePlan,
+    stop: &'a StopSignal,
+    each: u16,
+    wait: Duration,
+    end: Instant,
+    lucky: bool,
+    lossy: bool,
+}
+
+/// What was sent, and answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    sent: usize,
+    answered: usize,
+}
+
+impl Tally {
+    fn all(self) -> bool {
+        self.sent > 0 && self.answered == self.sent
+    }
+
+    fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.answered += other.answered;
+    }
+}
+
+impl Varying<'_> {
+    /// Tries the changes; returns those that are proven.
+    fn find(&self, mut changes: Vec<Change>, of_run: (usize, usize), run: &mut VariedRun) -> Vec<ControlRun> {
+        changes.truncate(MOST_CHANGES);
+        run.tried = changes.iter().map(Change::short).collect();
+        // The first is the unchanged packet.
+        let mut batch = vec![Change::unchanged(self.plan)];
+        batch.append(&mut changes);
+        let tallies = self.at_once(&batch);
+        run.packets = tallies.iter().map(|tally| tally.sent).sum();
+        let mut before = Tally { sent: of_run.0, answered: of_run.1 };
+        before.add(tallies[0]);
+        run.over = tallies[0].all() || !self.lossy && tallies[0].answered > 0;
+        if run.over || self.lucky || self.stop.asked() {
+            return Vec::new();
+        }
+        let mut passed: Vec<(&Change, Tally)> =
+            batch.iter().zip(tallies).skip(1).filter(|(_, tally)| tally.all()).collect();
+        passed.sort_by_key(|(change, _)| change.field);
+        // Where a raw socket alone makes the difference, all others differ by that.
+        if let Some(socket) = passed.iter().position(|(change, _)| change.is_raw_alone()) {
+            passed = vec![passed[socket]];
+        }
+        passed.truncate(MOST_PROVEN);
+        if passed.is_empty() {
+            return Vec::new();
+        }
+        let after = self.alone(&batch[0]);
+        run.packets += after.sent;
+        run.over = after.all() || !self.lossy && after.answered > 0;
+        if run.over || after.sent == 0 {
+            return Vec::new();
+        }
+        let unchanged = UnchangedRuns {
+            before: before.sent,
+            before_answered: before.answered,
+            after: after.sent,
+            after_answered: after.answered,
+        };
+        let mut proven = Vec::new();
+        for (change, mut tally) in passed {
+            let again = self.alone(change);
+            run.packets += again.sent;
+            tally.add(again);
+            if again.all() {
+                let kind = ControlKind::Field {
+                    field: change.field,
+                    change: change.text.clone(),
+                    from: change.from.clone(),
+                    to: change.to.clone(),
+                };
+                proven.push(ControlRun {
+                    kind,
+                    sent: tally.sent,
+                    answered: tally.answered,
+                    unchanged: Some(unchanged),
+                });
+            }
+        }
+        proven
+    }
+
+    /// Sends all of them side by side, each begun a little later than the one before.
+    fn at_once(&self, changes: &[Change]) -> Vec<Tally> {
+        thread::scope(|scope| {
+            let running: Vec<_> = (0_u32..)
+                .zip(changes)
+                .map(|(place, change)| {
+                    scope.spawn(move || {
+                        thread::sleep(STAGGER * place);
+                        self.alone(change)
+                    })
+                })
+                .collect();
+            running.into_iter().map(|one| one.join().unwrap_or_default()).collect()
+        })
+    }
+
+    /// Sends the packets of one; nothing where it is too late, or not possible.
+    fn alone(&self, change: &Change) -> Tally {
+        if self.stop.asked() || Instant::now() >= self.end {
+            return Tally::default();
+        }
+        let plan = ProbePlan {
+            nonce: random(),
+            count: self.each,
+            interval: PACE,
+            wait: self.wait.min(self.end.saturating_duration_since(Instant::now())),
+            adaptive: false,
+            preload: 1,
+            deadline: None,
+            enough: None,
+            ..change.plan.clone()
+        };
+        let opened = match &change.way {
+            Way::Socket => Prober::open(plan),
+            Way::Past(route) => Prober::open_past(plan, route.clone()),
+        };
+        let Ok(mut prober) = opened.inspect_err(|error| tracing::debug!("{}: {error}", change.text)) else {
+            return Tally::default();
+        };
+        prober.run(self.stop, |_| false);
+        let sending = prober.sending();
+        let kept = sending.received.values().filter(|reply| reply.altered.is_none()).count();
+        Tally { sent: sending.probes.len(), answered: kept }
+    }
+}

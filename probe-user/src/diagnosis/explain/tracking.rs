@@ -1,0 +1,248 @@
+//! Connection tracking as the cause: a full table, packets that belong to no connection, an entry older than the rules.
+
+use probe_ebpf::{Echo, Hop};
+
+use super::{StopCase, StopExplanation};
+use crate::{
+    diagnosis::{
+        Evidence, ProbeMode,
+        document::{Layer, StopHost},
+        hooks,
+        path::Side,
+        places::DropPoint,
+        tracking::{self, BoundEcho, BoundTo, conntrack_command, ends},
+    },
+    model::trace::{Finding, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule},
+};
+
+/// The first of these that says something.
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
+    full(case).or_else(|| stateless(case)).or_else(|| bound(case))
+}
+
+/// There is no room for another entry.
+fn full(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side()?;
+    matches!(case.stop.place, DropPoint::NfPrerouting | DropPoint::NfOutput).then_some(())?;
+    let facts = tracking::facts(case.evidence, side)?;
+    let (count, most) = (facts.count?, facts.most.filter(|most| *most > 0)?);
+    let risen = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Counter { name, by } if name == "conntrack.drop" => Some(*by),
+        _ => None,
+    });
+    // The entries of this run are there, so it had room.
+    let room = count < most && risen.is_none() || facts.entries.iter().any(|entry| entry.replied);
+    (!room).then_some(())?;
+    let more = most.saturating_mul(2);
+    let full = format!("the table of connection tracking is full: {count} entries, and {most} are allowed");
+    Some(StopExplanation {
+        tracking: Some(full.clone()),
+        detail: Some(full),
+        meaning: format!(
+            "Connection tracking drops each packet that would need a new entry, and the kernel logs \"nf_conntrack: table full, \
+             dropping packet\"; no rule drops them. net.netfilter.nf_conntrack_max is set in the host's first network namespace.\
+             {}",
+            risen.map(|by| format!(" It dropped {by} during this run.")).unwrap_or_default()
+        ),
+        commands: vec![
+            "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max".to_owned(),
+            format!("sysctl -w net.netfilter.nf_conntrack_max={more}"),
+            "cat /proc/net/stat/nf_conntrack".to_owned(),
+        ],
+        ..StopExplanation::default()
+    })
+}
+
+/// A chain drops what belongs to no connection, or lets only what belongs to one pass, and these belong to none that it knows.
+fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side()?;
+    (case.stop.layer == Layer::Netfilter).then_some(())?;
+    let facts = tracking::facts(case.evidence, side)?;
+    let netfilter = case.stop.cause.netfilter.as_ref()?;
+    let rule = netfilter.rule.as_deref()?;
+    let untracked = tracking::rules(case.evidence, side).find(|rule| rule.act == TrackingAct::Untracked);
+    let zoned = tracking::rules(case.evidence, side).find(|rule| rule.act == TrackingAct::Zone);
+    let asks = |rule: &TrackingRule| rule.act == TrackingAct::State && Some(&rule.hook) == netfilter.hook.as_ref();
+    let invalid = rule.contains("ct state") && rule.contains("invalid") || rule.contains("INVALID");
+    let by_state = rule == "policy drop" && tracking::rules(case.evidence, side).any(asks);
+    (invalid || by_state).then_some(())?;
+    let reply = case.stop.leg == Echo::Reply;
+    let name = case.evidence.whom(side);
+    let (why, mend) = match (reply, untracked, waiting(facts)) {
+        (true, ..) if case.evidence.mode == ProbeMode::ReplyOnly => (
+            format!("nobody asked for them, so that for connection tracking of {name} they are invalid"),
+            "That is what such a rule is for: a reply passes only where its request went the other way before.",
+        ),
+        (true, _, Some(entry)) if zoned.is_some() || entry.zone != 0 => (
+            format!(
+                "the requests are tracked in zone {}, and the replies are looked for in another{}",
+                entry.zone,
+                zoned.map(|rule| format!(": the rule \"{}\" of {}", rule.rule, chain(rule))).unwrap_or_default()
+            ),
+            "Put both directions into one zone, or let the zone be of the originals alone (`ct original zone set`).",
+        ),
+        (true, Some(rule), Some(_)) => (
+            format!("the rule \"{}\" of {} has the replies not tracked", rule.rule, chain(rule)),
+            "Only the state `untracked` matches them: let that pass, or track both directions.",
+        ),
+        (true, Some(rule), None) => (
+            format!("the rule \"{}\" of {} has the requests not tracked", rule.rule, chain(rule)),
+            "Replies to what is not tracked are `untracked` or `invalid`, and never `established`: let them pass by what they \
+             are, or track both directions.",
+        ),
+        (false, Some(rule), None) => (
+            format!("the rule \"{}\" of {} has them not tracked", rule.rule, chain(rule)),
+            "Only the state `untracked` matches them: let that pass, or do not have them untracked.",
+        ),
+        (true, None, None) if !requests_crossed(case.evidence, side) => (
+            format!("their requests did not come by {name}, so that it knows no connection of theirs"),
+            "The way back is another than the way there. Route both by one host, or let echo replies pass whatever their state.",
+        ),
+        (true, None, None) if facts.entries.is_empty() => (
+            format!("connection tracking of {name} has no entry of their requests any more"),
+            "The entry ended before the reply came: its time is over (nf_conntrack_icmp_timeout), or it was deleted.",
+        ),
+        _ => return None,
+    };
+    let detail = case.stop.cause.detail.as_ref().map_or_else(|| why.clone(), |rule| format!("{rule}; {why}"));
+    let mut commands = Vec::new();
+    if let (Some(family), Some(table), Some(chain)) = (&netfilter.family, &netfilter.table, &netfilter.chain) {
+        commands.push(format!("nft -a list chain {family} {table} {chain}"));
+    }
+    let deciding = untracked.or(zoned).filter(|rule| !rule.legacy);
+    commands.extend(deciding.map(|rule| format!("nft -a list chain {} {} {}", rule.family, rule.table, rule.chain)));
+    if let Some(source) = case.evidence.local.host.address.filter(|_| reply) {
+        commands.push(format!("ip {} route get {source}", case.ip_version()));
+    }
+    commands.push(list_command(case.evidence));
+    Some(StopExplanation {
+        tracking: Some(why),
+        detail: Some(detail),
+        meaning: mend.to_owned(),
+        commands,
+        ..StopExplanation::default()
+    })
+}
+
+/// The entry that waits for an answer.
+fn waiting(facts: &TrackingFacts) -> Option<&TrackedEcho> {
+    facts.entries.iter().find(|entry| matches!(entry.original.kind, 8 | 128) && !entry.replied)
+}
+
+/// Whether requests were seen to come to a place, or to be sent by it.
+fn requests_crossed(evidence: &Evidence, side: Side) -> bool {
+    let Some(place) = evidence.place(side) else {
+        return side == Side::Local
+            || evidence
+                .host(side)
+                .hops
+                .values()
+                .any(|hop| hop.seen(Echo::Request).is_some_and(|seen| !seen.is_empty()));
+    };
+    let ports =
+        place.ports.iter().any(|port| port.seen(Hop::NetifIn, Echo::Request).is_some_and(|seen| !seen.is_empty()));
+    ports || hooks::seen(place, Hop::NfPreroutingFirst, Echo::Request).is_some_and(|seen| !seen.is_empty())
+}
+
+fn chain(rule: &TrackingRule) -> String {
+    let family = if rule.legacy { String::new() } else { format!("{} ", rule.family) };
+    format!("{family}{}, chain {}", rule.table, rule.chain)
+}
+
+fn list_command(evidence: &Evidence) -> String {
+    let protocol = if evidence.is_v6() { "-f ipv6 -p icmpv6" } else { "-p icmp" };
+    format!("conntrack -L {protocol}")
+}
+
+/// An entry keeps them to what no rule says any more.
+fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let bound =
+        tracking::bound(case.evidence).into_iter().find(|bound| concerns(case, bound) && lies_behind(case, bound))?;
+    let BoundEcho { side, entry, to } = bound;
+    let name = case.evidence.whom(side);
+    let id = entry.original.id;
+    let age = if entry.before { " from before this run" } else { "" };
+    let (what, mend) = match to {
+        BoundTo::Destination { old, now } => {
+            let now = now.map_or_else(|| "no rule does".to_owned(), |now| format!("the rules say {now}"));
+            (format!("still sends id {id} to {old}, where {now}"), "the rules that hold now decide")
+        }
+        BoundTo::Source { old, own: true } => {
+            (format!("still gives id {id} the source {old}, where no rule does"), "the rules that hold now decide")
+        }
+        BoundTo::Source { old, own: false } => {
+            (format!("gives id {id} the source {old}, which is no address of {name}"), "a rule chooses the source anew")
+        }
+        BoundTo::Untranslated(rule) => (
+            format!(
+                "keeps id {id} to its addresses, though the rule \"{}\" of {} would translate them",
+                rule.rule,
+                chain(rule)
+            ),
+            "that rule decides",
+        ),
+    };
+    let said = format!("a conntrack entry of {name}{age} {what}");
+    let detail = case.stop.cause.detail.as_ref().map_or_else(|| said.clone(), |known| format!("{known}; {said}"));
+    let mut commands = vec![conntrack_command(entry)];
+    if let BoundTo::Untranslated(rule) = to
+        && !rule.legacy
+    {
+        commands.push(format!("nft -a list chain {} {} {}", rule.family, rule.table, rule.chain));
+    } else {
+        commands.push("nft list ruleset | grep -n 'nat\\|masquerade'".to_owned());
+    }
+    Some(StopExplanation {
+        tracking: Some(said),
+        detail: Some(detail),
+        meaning: format!(
+            "Addresses are translated as the first packet of an entry was, whatever becomes of the rules; once it is deleted, \
+             {mend}. {}",
+            ends(entry, case.evidence)
+        ),
+        commands,
+        on: Some(side),
+    })
+}
+
+/// Whether what an entry does may be why packets stop there: a wrong destination is, whatever ends them at that; a wrong source
+/// only where answers to it are what fails.
+fn concerns(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
+    let of_destination = match bound.to {
+        BoundTo::Destination { .. } => true,
+        BoundTo::Source { .. } => false,
+        BoundTo::Untranslated(rule) => rule.act == TrackingAct::Destination,
+    };
+    let answers = matches!(case.stop.place, DropPoint::RouteBack | DropPoint::Neighbour | DropPoint::RouteIn);
+    of_destination
+        || matches!(case.stop.host, StopHost::Network | StopHost::Beyond)
+        || case.stop.leg == Echo::Reply && answers
+}
+
+/// Whether packets stop where the entry had its say already.
+fn lies_behind(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
+    let rank = |side: Side| match side {
+        Side::Local => 0,
+        Side::Via(number) => 1 + usize::from(number),
+        Side::Peer => usize::MAX,
+    };
+    let stop = case.stop;
+    match (case.spot.side(), stop.leg) {
+        (None, _) => stop.host == StopHost::Beyond || last_seen_rank(case, &rank) >= rank(bound.side),
+        (Some(_), Echo::Reply) => true,
+        (Some(at), Echo::Request) if at == bound.side => {
+            // What a rule is to translate was translated in the first hook; a source in the last.
+            let from = match (bound.to, at) {
+                (BoundTo::Source { .. }, _) => DropPoint::NfPostrouting,
+                (_, Side::Local) => DropPoint::NfOutput,
+                _ => DropPoint::RouteIn,
+            };
+            stop.place >= from || matches!(at, Side::Via(_)) && stop.place < DropPoint::DriverIn
+        }
+        (Some(at), Echo::Request) => rank(at) > rank(bound.side),
+    }
+}
+
+fn last_seen_rank(case: &StopCase<'_>, rank: &impl Fn(Side) -> usize) -> usize {
+    rank(case.stop.last_seen.host)
+}

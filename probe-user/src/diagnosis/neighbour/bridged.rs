@@ -1,0 +1,157 @@
+//! Why a bridge that heard the questions did not send them on to who has the address: what its ports and the bridge itself say.
+
+use super::search::{Search, leads_to};
+use crate::{
+    diagnosis::path::Side,
+    model::trace::{AddressHolder, FloodKind, LinkFacts, NeighbourHop, NeighbourKind},
+};
+
+/// A bridge that heard the questions.
+pub(super) struct Bridged<'a> {
+    pub(super) side: Side,
+    /// The port by which they came; the bridge itself where its own host asks.
+    pub(super) came: &'a str,
+    /// The ports by which they left.
+    pub(super) left: Vec<&'a str>,
+}
+
+/// What holds the questions back there.
+pub(super) struct Held {
+    pub(super) clause: String,
+    pub(super) meaning: String,
+    /// To be typed at the bridge.
+    pub(super) commands: Vec<String>,
+}
+
+impl<'a> Bridged<'a> {
+    /// Returns the bridge that heard the questions, if one did.
+    pub(super) fn of(search: &Search<'a>) -> Option<Self> {
+        let asker = search.device(search.asker, &search.interface).filter(|device| is_bridge(device));
+        let own = asker.map(|device| (search.asker, device.interface.as_str()));
+        let other = search.others().find_map(|side| {
+            let is_port =
+                |interface: &&str| search.device(side, interface).is_some_and(|device| device.master.is_some());
+            Some((side, search.heard(side).into_keys().find(is_port)?))
+        });
+        let (side, came) = own.or(other)?;
+        let out = search.packets(side, NeighbourKind::Asks, NeighbourHop::Out);
+        let mut left: Vec<&str> =
+            out.filter_map(|packet| packet.interface.as_deref()).filter(|at| *at != came).collect();
+        left.sort_unstable();
+        left.dedup();
+        Some(Self { side, came, left })
+    }
+
+    /// Returns what keeps the questions from `holder`; `None` where what is known of the bridge does not tell.
+    pub(super) fn held(&self, search: &Search<'a>, holder: &AddressHolder, owner: &str) -> Option<Held> {
+        let came = search.device(self.side, self.came)?;
+        let bridge = if is_bridge(came) { came.interface.as_str() } else { name_of(came.master.as_deref()?)? };
+        if search.device(self.side, bridge).is_some_and(|device| device.down) {
+            return Some(Held {
+                clause: format!("the bridge {bridge} is down"),
+                meaning: "A bridge that is set down passes nothing from port to port.".to_owned(),
+                commands: vec![format!("ip link set dev {bridge} up"), format!("bridge link show")],
+            });
+        }
+        blocked(came, bridge).or_else(|| {
+            let far = leads_to(search.evidence, self.side, holder)?;
+            let what = format!("{}, the other end of {owner}'s {},", far.interface, holder.interface);
+            off_the_bridge(far, bridge, &what)
+                .or_else(|| blocked(far, bridge))
+                .or_else(|| isolated(came, far, bridge))
+                .or_else(|| self.not_flooded(search, far, bridge))
+        })
+    }
+
+    /// The frame is for all, or for a group, and the port is not given such.
+    fn not_flooded(&self, search: &Search<'a>, far: &LinkFacts, bridge: &str) -> Option<Held> {
+        if self.left.contains(&far.interface.as_str()) {
+            return None;
+        }
+        let kind = if search.address.is_ipv4() { FloodKind::Broadcast } else { FloodKind::Multicast };
+        let port = &far.interface;
+        if far.port.as_ref().is_some_and(|held| held.not_flooded.contains(&kind)) {
+            let setting = kind.setting();
+            let frames = if search.address.is_ipv4() {
+                "broadcast, as ARP requests are"
+            } else {
+                "multicast, as neighbour solicitations are"
+            };
+            return Some(Held {
+                clause: format!("{port}, a port of {bridge}, is set to {setting} off"),
+                meaning: format!("The bridge sends no {frames}, out of such a port unless a listener was heard there."),
+                commands: vec![
+                    format!("bridge link set dev {port} {setting} on"),
+                    format!("bridge -d link show dev {port}"),
+                ],
+            });
+        }
+        let snoops = search.device(self.side, bridge).is_some_and(|device| device.snoops_multicast);
+        (snoops && !search.address.is_ipv4()).then(|| Held {
+            clause: format!("{bridge} does multicast snooping (mcast_snooping=1), and sent them to no port of a listener"),
+            meaning: "With a querier on the link, a snooping bridge sends neighbour solicitations only to ports from which a \
+                      report (MLD) for their group came: where reports are lost or not sent, hosts are not found."
+                .to_owned(),
+            commands: vec![
+                format!("bridge mdb show dev {bridge}"),
+                format!("ip link set dev {bridge} type bridge mcast_snooping 0"),
+            ],
+        })
+    }
+}
+
+fn is_bridge(device: &LinkFacts) -> bool {
+    device.kind.as_deref() == Some("bridge")
+}
+
+/// Returns the name of `bridge br0`; `None` for what is no bridge.
+fn name_of(master: &str) -> Option<&str> {
+    master.strip_prefix("bridge ")
+}
+
+/// The device is no port of that bridge, or is down.
+fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<Held> {
+    let port = &far.interface;
+    let up = format!("ip link set dev {port} up");
+    let enslave = format!("ip link set dev {port} master {bridge}");
+    let (clause, commands) = match far.master.as_deref() {
+        None => (format!("{what} is a port of no bridge"), vec![enslave]),
+        Some(master) if name_of(master) != Some(bridge) => {
+            (format!("{what} is a port of {master}, not of {bridge}"), vec![enslave])
+        }
+        Some(_) if far.down => (format!("{what} is down"), vec![up]),
+        Some(_) => return None,
+    };
+    let commands = commands.into_iter().chain([format!("bridge link show")]).collect();
+    Some(Held {
+        clause,
+        meaning: "A bridge passes packets on to its own ports that are up, and to no others.".to_owned(),
+        commands,
+    })
+}
+
+/// The port is in a state in which it passes nothing on.
+fn blocked(port: &LinkFacts, bridge: &str) -> Option<Held> {
+    let state = port.port.as_ref()?.state.as_deref()?;
+    let name = &port.interface;
+    Some(Held {
+        clause: format!("{name}, a port of {bridge}, is {state}, not forwarding"),
+        meaning: format!(
+            "A port passes packets on in the state forwarding only: spanning tree, or `bridge link set dev {name} state`, decides \
+             that."
+        ),
+        commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} state 3")],
+    })
+}
+
+/// Both ports are isolated.
+fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Option<Held> {
+    let (from, to) = (&came.interface, &far.interface);
+    came.port.as_ref()?.isolated_from.contains(to).then(|| Held {
+        clause: format!("{from} and {to} are isolated ports of {bridge}"),
+        meaning:
+            "A bridge passes nothing from one isolated port to another; one of the two has to be no longer isolated."
+                .to_owned(),
+        commands: vec![format!("bridge -d link show dev {to}"), format!("bridge link set dev {to} isolated off")],
+    })
+}

@@ -1,0 +1,124 @@
+//! What connection tracking of a network namespace knows of a run's echoes, and the rules that decide what it does.
+
+use std::net::IpAddr;
+
+use probe_ebpf::Echo;
+use serde::{Deserialize, Serialize};
+
+/// What was looked up in connection tracking (`conntrack`) of one network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackingFacts {
+    /// The entries of this run's echoes.
+    #[serde(default)]
+    pub entries: Vec<TrackedEcho>,
+    /// How many entries there are, of any kind (`nf_conntrack_count`).
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// How many there may be (`nf_conntrack_max`); 0: any number.
+    #[serde(default)]
+    pub most: Option<u64>,
+}
+
+/// An entry of connection tracking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TrackedEcho {
+    /// The packet that made it, as it came in or was sent.
+    pub original: EchoTuple,
+    /// The answer that it waits for, as it comes in: where addresses are translated, not the other way round of the original.
+    pub reply: EchoTuple,
+    /// Whether an answer came.
+    pub replied: bool,
+    /// Seconds until it ends unless another packet comes; none: not told.
+    pub timeout_s: Option<u32>,
+    /// Its mark (`ct mark`).
+    #[serde(default)]
+    pub mark: u32,
+    /// Its zone.
+    #[serde(default)]
+    pub zone: u16,
+    /// The leg of which alone the zone is; none: of both.
+    #[serde(default)]
+    pub zone_of: Option<Echo>,
+    /// Whether it was there before the first packet of the run.
+    #[serde(default)]
+    pub before: bool,
+    /// Whether the translated source address is one of this host's; none: it is not translated, or not known.
+    #[serde(default)]
+    pub own_source: Option<bool>,
+}
+
+/// Addresses and id of one direction of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct EchoTuple {
+    /// The source address.
+    pub source: IpAddr,
+    /// The destination address.
+    pub destination: IpAddr,
+    /// The echo id.
+    pub id: u16,
+    /// The ICMP type.
+    pub kind: u8,
+    /// The ICMP code.
+    pub code: u8,
+}
+
+impl TrackedEcho {
+    /// Returns the address to which the destination is translated, where it is.
+    pub fn sent_to(&self) -> Option<IpAddr> {
+        (self.reply.source != self.original.destination).then_some(self.reply.source)
+    }
+
+    /// Returns the address that takes the place of the source, where one does.
+    pub fn sent_as(&self) -> Option<IpAddr> {
+        (self.reply.destination != self.original.source).then_some(self.reply.destination)
+    }
+
+    /// Returns the id that takes the place of the sender's, where one does.
+    pub fn id_sent(&self) -> Option<u16> {
+        (self.reply.id != self.original.id).then_some(self.reply.id)
+    }
+}
+
+/// What a rule of netfilter has connection tracking do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackingAct {
+    /// It translates the destination (`dnat`, `redirect`).
+    Destination,
+    /// It translates the source (`snat`, `masquerade`).
+    Source,
+    /// It has packets not tracked (`notrack`).
+    Untracked,
+    /// It puts packets into a zone (`ct zone set`).
+    Zone,
+    /// It asks for the state (`ct state`).
+    State,
+    /// It may do any of these: what it does could not be read.
+    Unread,
+}
+
+/// A rule that decides what connection tracking does, or asks what it knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackingRule {
+    /// What it does.
+    pub act: TrackingAct,
+    /// The family of its table, as nft calls it.
+    pub family: String,
+    /// Its table.
+    pub table: String,
+    /// The hook at which its base chain is, e.g. `prerouting`.
+    pub hook: String,
+    /// The chain that it is in.
+    pub chain: String,
+    /// The rule, as nft or iptables writes it.
+    pub rule: String,
+    /// Its handle, as `nft -a` shows it.
+    #[serde(default)]
+    pub handle: Option<u64>,
+    /// What the named sets and maps in it hold, where it names any.
+    #[serde(default)]
+    pub elements: String,
+    /// Whether it is of the older iptables (`x_tables`).
+    #[serde(default)]
+    pub legacy: bool,
+}
