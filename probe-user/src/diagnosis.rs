@@ -7,6 +7,7 @@ pub mod advice;
 mod alterations;
 mod between;
 pub mod carried;
+mod cause;
 mod clues;
 pub mod control;
 pub mod document;
@@ -19,6 +20,7 @@ pub mod ledger;
 pub mod names;
 pub mod neighbour;
 mod order;
+mod own_rules;
 pub mod path;
 pub mod places;
 pub mod resolution;
@@ -29,6 +31,7 @@ mod station;
 mod through;
 mod timing;
 mod tracking;
+mod tunnel_layer;
 pub mod verdict;
 mod ways;
 
@@ -88,7 +91,7 @@ pub struct Evidence {
     pub carried: Vec<PlaceTrace>,
     /// Which stretch it is where the packets of a tunnel are what is asked about; none: the probes themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layer: Option<carried::Layer>,
+    pub layer: Option<tunnel_layer::TunnelLayer>,
     /// Hosts in between with agents of this run's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vias: Vec<ViaTrace>,

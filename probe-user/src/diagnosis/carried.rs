@@ -7,64 +7,26 @@
 mod evidence;
 mod stops;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use probe_ebpf::{Echo, Hop};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 pub(super) use self::stops::of_gap;
 use super::{
-    Diagnosis, Evidence, between,
-    document::HopState,
-    ledger::{Ledger, LedgerRow},
-    station::{PathStep, Requirement, Side, Station, step},
-    verdict,
+    Evidence,
+    document::{CarriedStretch, Diagnosis, Stop},
+    ledger::{Gap, Ledger, LedgerRow},
+    path::{Side, Station},
 };
-use crate::model::trace::{PortTrace, TunnelFacts};
+use crate::model::trace::PortTrace;
 
-/// Which stretch of the path the packets of a tunnel are on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
-    /// The leg of the probes inside.
-    pub leg: Echo,
-    /// The device that puts them into others.
-    pub tunnel: TunnelFacts,
-    /// The device that takes them out, where that host was watched.
-    pub far: Option<TunnelFacts>,
-    /// From where.
-    pub from: Option<IpAddr>,
-    /// To whom.
-    pub to: Option<IpAddr>,
-    /// The link-layer address to which the frames inside are sent, where that is known.
-    pub lladdr: Option<String>,
-}
-
-/// A carried stretch of the path.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct CarriedStretch {
-    /// The leg of the probes inside.
-    pub leg: Echo,
-    /// The device of the tunnel where the probes go into it.
-    pub interface: String,
-    /// Its kind, e.g. `vxlan`.
-    pub kind: String,
-    /// Its number: the VNI of VXLAN and Geneve, the key of GRE.
-    pub vni: Option<u32>,
-    /// The UDP port to which its packets go.
-    pub port: Option<u16>,
-    /// The source address of the packets that carry the probes.
-    pub from: Option<IpAddr>,
-    /// Their destination address.
-    pub to: Option<IpAddr>,
-    /// Every hop of these packets, in path order.
-    pub hops: Vec<HopState>,
-    /// Their path as a diagnosis of its own.
-    #[serde(skip)]
-    pub path: Box<Diagnosis>,
-    /// The last place before the stretch.
-    #[serde(skip)]
-    pub before: Side,
+/// How evidence is judged: packets that carry probes are judged as the probes are.
+#[derive(Clone, Copy)]
+pub(super) struct Judge {
+    /// Returns what all of it shows.
+    pub(super) diagnose: fn(&Evidence) -> Diagnosis,
+    /// Returns what stops the packets of a gap.
+    pub(super) stop: fn(&Gap, &Evidence) -> Option<Stop>,
 }
 
 /// A stretch of the way that is carried, with what is known of the packets that carry the probes.
@@ -127,10 +89,10 @@ fn exit<'a>(row: &LedgerRow, evidence: &'a Evidence) -> Option<&'a str> {
 }
 
 /// Returns the stretches as a document has them.
-pub(super) fn stretches(crossings: &[Crossing]) -> Vec<CarriedStretch> {
+pub(super) fn stretches(crossings: &[Crossing], judge: Judge) -> Vec<CarriedStretch> {
     let told = |crossing: &Crossing| {
         let layer = crossing.evidence.layer.as_ref()?;
-        let path = verdict::diagnose(&crossing.evidence);
+        let path = (judge.diagnose)(&crossing.evidence);
         Some(CarriedStretch {
             leg: layer.leg,
             interface: layer.tunnel.interface.clone(),
@@ -145,69 +107,4 @@ pub(super) fn stretches(crossings: &[Crossing]) -> Vec<CarriedStretch> {
         })
     };
     crossings.iter().filter_map(told).collect()
-}
-
-/// The way out of a host. Programs at the device that carries the tunnel are not watched: May, and blind.
-const OUT: [(Hop, Requirement); 8] = [
-    (Hop::NfOutputFirst, Requirement::Must),
-    (Hop::NfOutputLast, Requirement::Must),
-    (Hop::NfPostroutingFirst, Requirement::Must),
-    (Hop::NfPostroutingLast, Requirement::Must),
-    (Hop::CgroupOut, Requirement::May),
-    (Hop::TcOut, Requirement::May),
-    (Hop::DevQueue, Requirement::Must),
-    (Hop::Xmit, Requirement::Must),
-];
-
-/// The way into a host, up to the socket of the tunnel.
-const IN: [(Hop, Requirement); 7] = [
-    (Hop::XdpIn, Requirement::May),
-    (Hop::NetifIn, Requirement::Must),
-    (Hop::TcIn, Requirement::May),
-    (Hop::NfPreroutingFirst, Requirement::Must),
-    (Hop::NfPreroutingLast, Requirement::Must),
-    (Hop::NfInputFirst, Requirement::Must),
-    (Hop::NfInputLast, Requirement::Must),
-];
-
-impl Layer {
-    /// Every step of the packets that carry the probes, from the device that makes them to the one that opens them.
-    pub(super) fn journey(&self, evidence: &Evidence) -> Vec<PathStep> {
-        let ends = match (self.leg, evidence.two_sided()) {
-            (Echo::Request, true) => [Side::Local, Side::Peer],
-            (Echo::Reply, true) => [Side::Peer, Side::Local],
-            (_, false) => [Side::Local; 2],
-        };
-        let back = if evidence.two_sided() { self.leg } else { Echo::Reply };
-        let hops = |leg: Echo, side: Side, hops: &[(Hop, Requirement)]| -> Vec<PathStep> {
-            hops.iter().map(|(hop, duty)| step(leg, side, Station::Hop(*hop), *duty)).collect()
-        };
-        let mut steps = vec![step(self.leg, ends[0], Station::Encap, Requirement::Must)];
-        steps.extend(hops(self.leg, ends[0], &OUT));
-        steps.extend(between::steps(evidence, self.leg));
-        if back != self.leg {
-            steps.extend(between::steps(evidence, back));
-        }
-        steps.extend(hops(back, ends[1], &IN));
-        steps.push(step(back, ends[1], Station::Decap, Requirement::Must));
-        steps
-    }
-
-    /// The same for the packets that come back.
-    pub(super) fn back(&self) -> Self {
-        Self { from: self.to, to: self.from, ..self.clone() }
-    }
-
-    /// `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.
-    pub(super) fn name(&self) -> String {
-        let mut facts = Vec::new();
-        if let (Some(from), Some(to)) = (self.from, self.to) {
-            facts.push(format!("{from} to {to}"));
-        }
-        if let Some(vni) = self.tunnel.vni {
-            facts.push(format!("{} {vni}", self.tunnel.number_word()));
-        }
-        let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-        format!("{}{facts}", self.tunnel.interface)
-    }
 }

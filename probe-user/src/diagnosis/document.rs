@@ -6,22 +6,20 @@ use std::{fmt, net::IpAddr};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use super::places::Candidate;
 use super::places::{DropPoint, Whose};
 use super::{
     Responder, Target,
-    carried::CarriedStretch,
     control::{ControlRun, VariedRun},
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
-    resolution::{NeighbourSaid, OtherHost},
+    resolution::OtherHost,
+};
+pub use super::{
+    cause::{Cause, IcmpSaid, Netfilter, SettingSaid},
+    places::Candidate,
 };
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
-use crate::model::{
-    attach::XdpAttachment,
-    netfilter::{NetfilterHook, TableFamily},
-    trace::TrackedEcho,
-};
+use crate::model::{attach::XdpAttachment, trace::TrackedEcho};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -231,6 +229,33 @@ pub struct Stop {
     pub commands: Vec<Command>,
 }
 
+/// A carried stretch of the path.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct CarriedStretch {
+    /// The leg of the probes inside.
+    pub leg: Echo,
+    /// The device of the tunnel where the probes go into it.
+    pub interface: String,
+    /// Its kind, e.g. `vxlan`.
+    pub kind: String,
+    /// Its number: the VNI of VXLAN and Geneve, the key of GRE.
+    pub vni: Option<u32>,
+    /// The UDP port to which its packets go.
+    pub port: Option<u16>,
+    /// The source address of the packets that carry the probes.
+    pub from: Option<IpAddr>,
+    /// Their destination address.
+    pub to: Option<IpAddr>,
+    /// Every hop of these packets, in path order.
+    pub hops: Vec<HopState>,
+    /// Their path as a diagnosis of its own.
+    #[serde(skip)]
+    pub path: Box<Diagnosis>,
+    /// The last place before the stretch.
+    #[serde(skip)]
+    pub before: Side,
+}
+
 /// The packets of a tunnel inside of which probes stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CarriedBy {
@@ -248,76 +273,6 @@ pub struct CarriedBy {
     pub last_seen: Checkpoint,
     /// The first hop that watched and did not see them.
     pub first_missing: Checkpoint,
-}
-
-/// Why packets stop, in the words of whoever stopped them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Cause {
-    /// The kernel's drop reason, the errno, the setting, the counter or the ICMP error; none where nothing names it.
-    pub reason: Option<String>,
-    /// The kernel function.
-    pub function: Option<String>,
-    /// Which netfilter hook, and where it is known which table and chain.
-    pub netfilter: Option<Netfilter>,
-    /// The ICMP error that says so.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub icmp: Option<IcmpSaid>,
-    /// The kernel setting that does it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub setting: Option<SettingSaid>,
-    /// The program that does it, for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub program: Option<String>,
-    /// More about it, as a clause for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-    /// What connection tracking has to do with it, as a clause for people, where it is what decides.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tracking: Option<String>,
-    /// What became of finding the neighbour, where that is what failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub neighbour: Option<NeighbourSaid>,
-}
-
-/// A place in netfilter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Netfilter {
-    /// That of the table, where it is known.
-    pub family: Option<TableFamily>,
-    /// The hook, where it is known.
-    pub hook: Option<NetfilterHook>,
-    /// The table, where it is known.
-    pub table: Option<String>,
-    /// The base chain, where it is known.
-    pub chain: Option<String>,
-    /// Whether that is a chain of the older iptables, which nft does not show.
-    pub legacy: bool,
-    /// The rule, or `policy drop`, where only one of the chain can have been it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-}
-
-/// An ICMP error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct IcmpSaid {
-    /// Who sent it.
-    pub from: IpAddr,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub icmp_type: u8,
-    /// Its code.
-    pub code: u8,
-    /// What it says.
-    pub meaning: String,
-}
-
-/// A kernel setting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct SettingSaid {
-    /// Its path below `/proc/sys`.
-    pub path: String,
-    /// Its value.
-    pub value: String,
 }
 
 /// What says that packets stop there.

@@ -10,7 +10,7 @@ mod link;
 mod pace;
 mod reverse_path;
 mod rewritten;
-pub(super) mod routing;
+mod routing;
 mod scope;
 mod size;
 pub(super) mod special;

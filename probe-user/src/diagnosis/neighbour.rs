@@ -6,6 +6,7 @@
 mod bridged;
 mod freed;
 mod search;
+mod silence;
 mod silent;
 mod unheard;
 mod words;

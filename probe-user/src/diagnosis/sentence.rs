@@ -21,10 +21,9 @@ pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
     }
 }
 
-/// What becomes of the packets that carry probes, as a clause about them that begins with `which`.
-pub(super) fn of_carried(stop: &Stop, evidence: &Evidence) -> String {
-    let diagnosis = super::verdict::diagnose(evidence);
-    Teller { diagnosis: &diagnosis, evidence }.stop(stop)
+/// Returns what becomes of the packets that carry probes, as a clause about them that begins with `which`. `diagnosis` is theirs.
+pub(super) fn of_carried(stop: &Stop, diagnosis: &Diagnosis, evidence: &Evidence) -> String {
+    Teller { diagnosis, evidence }.stop(stop)
 }
 
 struct Teller<'a> {

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
     Diagnosis, Evidence, ProbeMode, advice, alterations, between,
-    carried::{self, Crossing},
+    carried::{self, Crossing, Judge},
     document::{
         BlindHop, Candidate, Confidence, Costs, HopState, HopStatus, Outcome, Place, PlaceRole, SideCosts, SideFacts,
         Sides, Stop, Verdict, Witness,
@@ -25,6 +25,9 @@ use crate::{
     model::trace::{Accounting, Finding, HostTrace},
 };
 
+/// How the packets that carry probes are judged: as the probes are.
+const JUDGE: Judge = Judge { diagnose, stop: |gap, evidence| stop(gap, &[], evidence) };
+
 /// Returns what `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let ledger = Ledger::new(evidence);
@@ -40,7 +43,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
     let mut notes = alterations::notes(evidence);
     notes.extend(rewrites::other_ways(evidence));
-    let carried = carried::stretches(&crossings);
+    let carried = carried::stretches(&crossings, JUDGE);
     let (mut places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
     notes.extend(ways::notes(evidence, &vias, &places, &stops));
     for (side, leg, interfaces) in carried::met(&crossings) {
@@ -132,14 +135,14 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
         let told = own.cause.icmp.is_some() || own.witnesses.contains(&Witness::DropEvent);
         let open = matches!(own.place, DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn);
         let silent = !told && open;
-        let carried = carried::of_gap(&gap, &own, crossings, evidence).filter(|_| silent);
+        let carried = carried::of_gap(&gap, &own, crossings, evidence, JUDGE).filter(|_| silent);
         Some(carried.unwrap_or_else(|| vec![own]))
     };
     gaps.filter_map(of_gap).flatten().collect()
 }
 
-/// What stops the packets of a gap.
-pub(super) fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
+/// Returns what stops the packets of a gap.
+fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
     let ruling = rules::judge(gap, evidence)?;
     let chosen = *ruling.spots.first()?;
     let candidates = candidates(&ruling);

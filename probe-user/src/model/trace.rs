@@ -4,6 +4,7 @@ pub mod absorbed;
 pub mod benign;
 pub mod chain_rule;
 pub mod frame;
+mod host;
 pub mod neighbour;
 pub mod place;
 mod renumber;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::absorbed::{Absorbed, Tail, Taken};
 pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
+pub use self::host::HostFacts;
 pub use self::neighbour::{
     AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
     NextHopFacts, OtherRoute,
@@ -34,7 +36,6 @@ pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, Tra
 pub use self::tun_program::TunProgram;
 pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
-use super::attach::XdpAttachment;
 use super::netfilter::{NetfilterHook, TableFamily};
 
 /// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
@@ -66,45 +67,6 @@ pub struct HostTrace {
     /// Packets of ARP and neighbour discovery about the run's addresses, where that was looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbour: Vec<NeighbourPacket>,
-}
-
-/// Which host it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostFacts {
-    /// Its name.
-    pub hostname: String,
-    /// The interface that carries the route to the other end.
-    pub interface: String,
-    /// The address that the probes use there.
-    pub address: Option<IpAddr>,
-    /// Kernel release.
-    pub kernel: String,
-    /// How XDP is attached.
-    pub xdp_mode: XdpAttachment,
-    /// The kind of that interface where it is a tunnel, e.g. `vxlan`: what carries it is not watched.
-    #[serde(default)]
-    pub tunnel: Option<String>,
-    /// The inode of its network namespace; 0: not known.
-    #[serde(default)]
-    pub netns: u64,
-    /// How packets of the tunnels of its network namespace are known ([`tunnel::to_words`]).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tunnels: Vec<u32>,
-    /// What tells its kernel, from one start to the next, from every other (`boot_id`); empty: not known.
-    #[serde(default)]
-    pub boot: String,
-}
-
-impl HostFacts {
-    /// Reports whether both are namespaces of one kernel.
-    pub fn shares_kernel(&self, other: &Self) -> bool {
-        !self.boot.is_empty() && self.boot == other.boot
-    }
-
-    /// Reports whether both are one network namespace.
-    pub fn is_same_place(&self, other: &Self) -> bool {
-        self.shares_kernel(other) && self.netns != 0 && self.netns == other.netns
-    }
 }
 
 /// One hop: it was watched, or it was not.

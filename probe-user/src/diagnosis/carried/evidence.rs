@@ -7,9 +7,8 @@ use std::{
 
 use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS, hop::HOPS};
 
-use super::Layer;
 use crate::{
-    diagnosis::{Evidence, ProbeMode, Responder, Target, hooks, path::Side},
+    diagnosis::{Evidence, ProbeMode, Responder, Target, hooks, path::Side, tunnel_layer::TunnelLayer},
     model::trace::{
         Drop, Finding, HopTrace, HostFacts, HostTrace, PlaceTrace, ProbePassage, Received, SenderTrace, SentProbe,
         TunnelFacts, tunnel::ANY_ADDRESS,
@@ -60,7 +59,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     });
     let far_place = to_side.and_then(carried);
     let far = far_place.and_then(|place| counterpart(place, &tunnel)).cloned();
-    let layer = Layer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
+    let layer = TunnelLayer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
     let (sender, target) = if known.leg == Echo::Request { (from, to) } else { (to, from) };
     let near_host = near.map(|place| host(place, known.from, from, &layer, evidence)).unwrap_or_default();
     let far_host = far_place.zip(to_side).map(|(place, side)| host(place, side, to, &layer, evidence));
@@ -188,7 +187,13 @@ fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
 }
 
 /// A place as a host that makes or takes the packets of a tunnel; `address` is the one that they have there.
-fn host(place: &PlaceTrace, side: Side, address: Option<IpAddr>, layer: &Layer, evidence: &Evidence) -> HostTrace {
+fn host(
+    place: &PlaceTrace,
+    side: Side,
+    address: Option<IpAddr>,
+    layer: &TunnelLayer,
+    evidence: &Evidence,
+) -> HostTrace {
     let base = evidence.host(side);
     let legs = [layer.leg, if layer.leg == Echo::Request { Echo::Reply } else { Echo::Request }];
     let interface =
@@ -228,7 +233,7 @@ fn host(place: &PlaceTrace, side: Side, address: Option<IpAddr>, layer: &Layer, 
 }
 
 /// Probes that the tunnel's own device freed, before it put them into others.
-fn inside_the_tunnel(side: Side, layer: &Layer, evidence: &Evidence) -> Vec<Drop> {
+fn inside_the_tunnel(side: Side, layer: &TunnelLayer, evidence: &Evidence) -> Vec<Drop> {
     let device = &layer.tunnel.interface;
     let by_tunnel = |drop: &&Drop| {
         drop.leg == layer.leg && drop.interface.as_ref() == Some(device) && crate::diagnosis::names::is_of_tunnel(drop)
@@ -252,7 +257,7 @@ fn carrying(place: &PlaceTrace, leg: Echo) -> Option<String> {
 }
 
 /// The interface by which routing would send them.
-fn routed(place: &PlaceTrace, layer: &Layer) -> Option<String> {
+fn routed(place: &PlaceTrace, layer: &TunnelLayer) -> Option<String> {
     let by_route = place.findings.iter().find_map(|finding| match finding {
         Finding::Route { to, interface: Some(interface), .. } if Some(*to) == layer.to || Some(*to) == layer.from => {
             (interface != "lo").then(|| interface.clone())

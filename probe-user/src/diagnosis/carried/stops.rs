@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use probe_ebpf::Echo;
 
-use super::{Crossing, Layer};
+use super::{Crossing, Judge};
 use crate::diagnosis::{
     Evidence, advice,
     document::{CarriedBy, Command, Stop, StopHost},
     ledger::{Gap, Ledger},
     path::{Checkpoint, Side},
     places::{DropPoint, Whose, host_of},
-    sentence, verdict,
+    sentence,
+    tunnel_layer::TunnelLayer,
 };
 
 /// Returns where the probes of `gap` stop inside the packets of a tunnel, if they went missing on one of the carried
@@ -22,6 +23,7 @@ pub(in crate::diagnosis) fn of_gap(
     own: &Stop,
     crossings: &[Crossing],
     evidence: &Evidence,
+    judge: Judge,
 ) -> Option<Vec<Stop>> {
     let crosses = gap.spots.iter().any(|spot| spot.place == DropPoint::Network);
     let fits = |crossing: &&Crossing| {
@@ -37,10 +39,13 @@ pub(in crate::diagnosis) fn of_gap(
     };
     let gaps = ledger.gaps(&crossing.evidence).into_iter().filter_map(of_gap);
     let gaps = gaps.flat_map(|outer| outer.split(&crossing.evidence));
+    let mut whole = None;
     let stops: Vec<Stop> = gaps
         .filter_map(|outer| {
-            let stop = verdict::stop(&outer, &[], &crossing.evidence)?;
-            Some(translated(stop, (gap, own), crossing, layer, evidence))
+            let stop = (judge.stop)(&outer, &crossing.evidence)?;
+            let whole = whole.get_or_insert_with(|| (judge.diagnose)(&crossing.evidence));
+            let text = sentence::of_carried(&stop, whole, &crossing.evidence);
+            Some(translated(stop, text, (gap, own), crossing, layer, evidence))
         })
         .collect();
     (!stops.is_empty()).then_some(stops)
@@ -49,13 +54,13 @@ pub(in crate::diagnosis) fn of_gap(
 /// The same stop in the words of the whole path: its places are those of the evidence.
 fn translated(
     mut stop: Stop,
+    text: String,
     (gap, own): (&Gap, &Stop),
     crossing: &Crossing,
-    layer: &Layer,
+    layer: &TunnelLayer,
     evidence: &Evidence,
 ) -> Stop {
     let side = |outer: Side| side(outer, crossing, layer.leg);
-    let text = sentence::of_carried(&stop, &crossing.evidence);
     let carried = CarriedBy {
         interface: layer.tunnel.interface.clone(),
         kind: layer.tunnel.kind.clone(),

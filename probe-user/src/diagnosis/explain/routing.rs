@@ -1,10 +1,8 @@
 //! Which rule and route of the host end packets: those of the send call, of an answer, and of what is forwarded.
 
-use std::net::IpAddr;
-
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{Evidence, path::Side, places::DropPoint, rules::routing::choice_for},
+    diagnosis::{own_rules::LOCAL_FIRST, places::DropPoint, rules::routing::choice_for},
     model::trace::{Finding, RouteChoice, RoutePurpose},
 };
 
@@ -37,22 +35,7 @@ pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// What it means that a host's rules lead packets for its own address elsewhere.
-pub(in crate::diagnosis) const LOCAL_FIRST: &str = "A host takes for its own only what the table local says, and the rule that asks it must come first: 0: from all lookup local.";
-
-impl Evidence {
-    /// Returns how rules of `side` lead packets for its own `address` past the table `local`; `None` where they do not.
-    pub(in crate::diagnosis) fn misled(&self, side: Side, address: IpAddr) -> Option<&RouteChoice> {
-        self.findings(side).find_map(|finding| match finding {
-            Finding::Routing(choice) if choice.purpose == RoutePurpose::Own && choice.to == address => {
-                (!choice.is_local() && !choice.rule.is_empty()).then_some(choice)
-            }
-            _ => None,
-        })
-    }
-}
-
-/// Packets came to the host that has their address, and its rules lead them elsewhere.
+/// Explains a stop at the host that has their address, whose rules lead them elsewhere.
 pub(super) fn not_own(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::RouteIn)?;
     let events = case.gap.events(case.evidence);

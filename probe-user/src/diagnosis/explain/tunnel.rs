@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{carried::Layer, path::Side, places::DropPoint},
+    diagnosis::{path::Side, places::DropPoint, tunnel_layer::TunnelLayer},
     model::trace::{FdbEntry, Finding, TunnelFacts, tunnel::ANY_ADDRESS},
 };
 use probe_ebpf::Echo;
@@ -28,7 +28,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 /// Both ends of the stretch.
 struct Ends<'a> {
     case: &'a StopCase<'a>,
-    layer: &'a Layer,
+    layer: &'a TunnelLayer,
     /// The device that makes the packets.
     tunnel: &'a TunnelFacts,
     from: Side,

@@ -50,7 +50,7 @@ impl<'a> Bridged<'a> {
             return Some(Held {
                 clause: format!("the bridge {bridge} is down"),
                 meaning: "A bridge that is set down passes nothing from port to port.".to_owned(),
-                commands: vec![format!("ip link set dev {bridge} up"), format!("bridge link show")],
+                commands: vec![format!("ip link set dev {bridge} up"), "bridge link show".to_owned()],
             });
         }
         blocked(came, bridge).or_else(|| {
@@ -122,7 +122,7 @@ fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<Held> {
         Some(_) if far.down => (format!("{what} is down"), vec![up]),
         Some(_) => return None,
     };
-    let commands = commands.into_iter().chain([format!("bridge link show")]).collect();
+    let commands = commands.into_iter().chain(["bridge link show".to_owned()]).collect();
     Some(Held {
         clause,
         meaning: "A bridge passes packets on to its own ports that are up, and to no others.".to_owned(),

@@ -62,3 +62,8 @@ impl Search<'_> {
 pub(super) fn net_of(address: IpAddr, prefix: u8) -> String {
     format!("{address}/{prefix}")
 }
+
+/// Reports whether a device gets all that comes in at its ports, so that nothing comes in at these.
+pub(super) fn takes_all(master: &str) -> bool {
+    ["bridge ", "bond ", "team "].iter().any(|kind| master.starts_with(kind))
+}

@@ -9,8 +9,7 @@ use super::LABEL;
 use crate::{
     diagnosis::{
         Diagnosis,
-        carried::CarriedStretch,
-        document::{HopState, HopStatus, Stop, StopHost},
+        document::{CarriedStretch, HopState, HopStatus, Stop, StopHost},
         path::{Checkpoint, Side, Station},
         places::host_of,
     },

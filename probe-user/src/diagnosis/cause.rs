@@ -1,0 +1,79 @@
+//! Why packets stop, as a document says it.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::resolution::NeighbourSaid;
+use crate::model::netfilter::{NetfilterHook, TableFamily};
+
+/// Why packets stop, in the words of whoever stopped them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Cause {
+    /// The kernel's drop reason, the errno, the setting, the counter or the ICMP error; none where nothing names it.
+    pub reason: Option<String>,
+    /// The kernel function.
+    pub function: Option<String>,
+    /// Which netfilter hook, and where it is known which table and chain.
+    pub netfilter: Option<Netfilter>,
+    /// The ICMP error that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpSaid>,
+    /// The kernel setting that does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<SettingSaid>,
+    /// The program that does it, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+    /// More about it, as a clause for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What connection tracking has to do with it, as a clause for people, where it is what decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<String>,
+    /// What became of finding the neighbour, where that is what failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neighbour: Option<NeighbourSaid>,
+}
+
+/// A place in netfilter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Netfilter {
+    /// That of the table, where it is known.
+    pub family: Option<TableFamily>,
+    /// The hook, where it is known.
+    pub hook: Option<NetfilterHook>,
+    /// The table, where it is known.
+    pub table: Option<String>,
+    /// The base chain, where it is known.
+    pub chain: Option<String>,
+    /// Whether that is a chain of the older iptables, which nft does not show.
+    pub legacy: bool,
+    /// The rule, or `policy drop`, where only one of the chain can have been it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// An ICMP error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct IcmpSaid {
+    /// Who sent it.
+    pub from: IpAddr,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub icmp_type: u8,
+    /// Its code.
+    pub code: u8,
+    /// What it says.
+    pub meaning: String,
+}
+
+/// A kernel setting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SettingSaid {
+    /// Its path below `/proc/sys`.
+    pub path: String,
+    /// Its value.
+    pub value: String,
+}

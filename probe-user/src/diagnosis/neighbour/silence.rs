@@ -1,0 +1,252 @@
+//! Why a host that has the address and heard the questions gave no answer: the first of these that what was looked up shows.
+
+use super::{
+    Told,
+    search::Search,
+    words::{ip, questions, takes_all, whose},
+};
+use crate::{
+    diagnosis::{document::SettingSaid, own_rules::LOCAL_FIRST, path::Side, resolution::NeighbourFinding as Found},
+    model::{
+        prefix::shares,
+        trace::{
+            AddressHolder, Finding,
+            NeighbourHop::{In, Out},
+            NeighbourKind::{Answers, Asks},
+        },
+    },
+};
+
+/// Recognizes that a host has the address, heard the questions, and gave no answer.
+pub(super) fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<Told> {
+    let heard = search.heard(side);
+    let holder = search.holders(side).next()?;
+    if search.count(side, Answers, Out) > 0 {
+        return None;
+    }
+    let count = *heard.values().max()?;
+    // A device on top of another hears after it: what the address is on counts, if it is among them.
+    let top = heard.keys().copied().find(|at| *at == holder.interface);
+    let at = top
+        .or_else(|| heard.keys().copied().find(|at| !is_port(search, side, at)))
+        .or_else(|| heard.keys().copied().next())?;
+    let head = format!(
+        "{} for {} reached {} by {at}",
+        questions(search.address, count),
+        search.address,
+        search.evidence.whom(side)
+    );
+    let silence = Silence { search, side, holder, at, head };
+    silence
+        .unusable()
+        .or_else(|| silence.on_a_port())
+        .or_else(|| silence.no_arp())
+        .or_else(|| silence.arp_ignore())
+        .or_else(|| silence.on_other_device())
+        .or_else(|| silence.arp_filter())
+        .or_else(|| silence.reverse_path())
+        .or_else(|| silence.own_asker())
+        .or_else(|| silence.not_local())
+        .or_else(|| Some(silence.unexplained()))
+}
+
+fn is_port(search: &Search<'_>, side: Side, interface: &str) -> bool {
+    search.device(side, interface).and_then(|device| device.master.as_deref()).is_some_and(takes_all)
+}
+
+/// A host that has the address and does not answer.
+struct Silence<'v, 'a> {
+    search: &'v Search<'a>,
+    side: Side,
+    holder: &'a AddressHolder,
+    /// By which device it heard the questions.
+    at: &'a str,
+    head: String,
+}
+
+impl Silence<'_, '_> {
+    /// Recognizes an address that is tentative, or was found to be a duplicate.
+    fn unusable(&self) -> Option<Told> {
+        let (search, holder) = (self.search, self.holder);
+        let state = holder.states.iter().find(|state| *state == "dadfailed" || *state == "tentative")?;
+        let why = if state == "dadfailed" {
+            "its kernel found another host with that address"
+        } else {
+            "its kernel has not seen yet that nobody else has it"
+        };
+        let clause = format!("{}, where {} on {} is {state}: {why}", self.head, search.address, holder.interface);
+        let meaning = "An address in that state is not used and not answered for.";
+        let (address, prefix, interface) = (search.address, holder.prefix, &holder.interface);
+        let again = format!(
+            "sh -c 'ip -6 addr del {address}/{prefix} dev {interface}; ip -6 addr add {address}/{prefix} dev {interface}'"
+        );
+        let commands = vec![
+            search.command(self.side, format!("ip -6 addr show dev {interface}")),
+            search.command(self.side, again),
+        ];
+        Some(Told::new(Found::AddressNotUsable, clause, meaning, commands))
+    }
+
+    /// Recognizes an address on a port of a bridge, which hears the questions in its place.
+    fn on_a_port(&self) -> Option<Told> {
+        let (search, holder) = (self.search, self.holder);
+        let master = holder.master.as_deref().filter(|master| takes_all(master))?;
+        let device = master.split(' ').nth(1).unwrap_or(master);
+        let clause = format!(
+            "{}, where the address is on {}, a port of {master}: what comes in there goes to {device}",
+            self.head, holder.interface
+        );
+        let meaning = format!("Addresses of a port belong to {device}.");
+        let (address, prefix, interface) = (search.address, holder.prefix, &holder.interface);
+        let mend =
+            format!("ip addr del {address}/{prefix} dev {interface}; ip addr add {address}/{prefix} dev {device}");
+        Some(Told::new(
+            Found::AddressOnOtherDevice,
+            clause,
+            meaning,
+            vec![search.command(self.side, format!("sh -c '{mend}'"))],
+        ))
+    }
+
+    fn no_arp(&self) -> Option<Told> {
+        let device =
+            self.search.device(self.side, self.at).filter(|device| device.noarp && self.search.address.is_ipv4())?;
+        let name = &device.interface;
+        let clause = format!("{}, which does no ARP (NOARP)", self.head);
+        let meaning = format!("{name} neither asks nor answers.");
+        Some(Told::new(
+            Found::ToldNotToAnswer,
+            clause,
+            meaning,
+            vec![self.search.command(self.side, format!("ip link set dev {name} arp on"))],
+        ))
+    }
+
+    /// Recognizes what `arp_ignore` keeps from answering (`Documentation/networking/ip-sysctl.rst`).
+    fn arp_ignore(&self) -> Option<Told> {
+        let (path, value) = self.setting("arp_ignore").filter(|(_, value)| *value > 0)?;
+        let elsewhere = self.holder.interface != self.at;
+        let asker = self.search.own().and_then(|own| own.address);
+        let near =
+            asker.is_none_or(|asker| self.holder.address.is_some_and(|own| shares(own, asker, self.holder.prefix)));
+        let why = match value {
+            8 => "answers for no address".to_owned(),
+            1 | 2 if elsewhere => {
+                format!(
+                    "answers only for addresses of the device that is asked, and it is on {}",
+                    self.holder.interface
+                )
+            }
+            2 if !near => "answers only those of the address's own net".to_owned(),
+            3 => "does not answer for addresses of scope host".to_owned(),
+            _ => return None,
+        };
+        let told = Told::new(Found::ToldNotToAnswer, String::new(), "", Vec::new());
+        Some(self.by_setting(told, &path, value, &format!("so that it {why}"), 0))
+    }
+
+    /// Recognizes an address of another device than the one that is asked, for which IPv6 does not answer.
+    fn on_other_device(&self) -> Option<Told> {
+        let (search, holder) = (self.search, self.holder);
+        if search.address.is_ipv4() || holder.interface == self.at {
+            return None;
+        }
+        let other = &holder.interface;
+        let clause = format!(
+            "{}, and the address is on {other}: IPv6 answers only for addresses of the device that is asked",
+            self.head
+        );
+        let meaning =
+            format!("Either the address moves to {}, or the sender gets a route by an address that is there.", self.at);
+        let (address, at) = (search.address, self.at);
+        let commands = vec![
+            search.command(self.side, format!("ip -6 addr add {address}/128 dev {at}")),
+            search.command(self.side, format!("ip -6 addr show dev {other}")),
+        ];
+        Some(Told::new(Found::AddressOnOtherDevice, clause, meaning, commands))
+    }
+
+    /// Recognizes `arp_filter`, with which a device answers only if the asker is reached by it.
+    fn arp_filter(&self) -> Option<Told> {
+        let (path, value) = self.setting("arp_filter").filter(|(_, value)| *value > 0)?;
+        let back = self.way_back()?;
+        let told = Told::new(Found::ToldNotToAnswer, String::new(), "", Vec::new());
+        let why = format!("so that {} does not answer for what is reached by {back}", self.at);
+        Some(self.by_setting(told, &path, value, &why, 0))
+    }
+
+    /// Recognizes a question that strict reverse path filtering refuses, as its sender would be reached by another
+    /// device.
+    fn reverse_path(&self) -> Option<Told> {
+        let (path, value) = self.setting("rp_filter").filter(|(_, value)| *value == 1)?;
+        let back = self.way_back()?;
+        let told = Told::new(Found::ToldNotToAnswer, String::new(), "", Vec::new());
+        let why = format!("and the asker is reached by {back}");
+        Some(self.by_setting(told, &path, value, &why, 2))
+    }
+
+    /// Recognizes an asker whose own address is one of the host that is asked.
+    fn own_asker(&self) -> Option<Told> {
+        let asker = self.search.own().and_then(|own| own.address)?;
+        let twin = super::search::holders(self.search.evidence, self.side, asker).next()?;
+        let clause = format!("{}, which has the asker's own address {asker} too, on {}", self.head, twin.interface);
+        let meaning = "A question from one's own address is not answered: two hosts have it.";
+        let commands = vec![self.search.command(self.side, format!("ip addr show dev {}", twin.interface))];
+        Some(Told::new(Found::SeveralHosts, clause, meaning, commands))
+    }
+
+    /// Rules lead packets for the address past the table that says that it is this host's own.
+    fn not_local(&self) -> Option<Told> {
+        let search = self.search;
+        let choice = search.evidence.misled(self.side, search.address)?;
+        let clause = format!("{}, where {} before the table local is asked", self.head, choice.text());
+        let ip = ip(search.address);
+        let commands = [format!("{ip} rule add pref 0 lookup local"), format!("{ip} rule show")];
+        let commands = commands.into_iter().map(|command| search.command(self.side, command)).collect();
+        Some(Told::new(Found::AddressNotUsable, clause, LOCAL_FIRST, commands))
+    }
+
+    fn unexplained(&self) -> Told {
+        let search = self.search;
+        let clause = format!("{}, which has the address on {} and gave no answer", self.head, self.holder.interface);
+        let (command, meaning) = if search.address.is_ipv4() {
+            ("sysctl -a --pattern 'ipv4.conf.*.arp_'".to_owned(), "Nothing that was looked up there says why.")
+        } else {
+            (format!("ip -6 addr show dev {}", self.holder.interface), "Nothing that was looked up there says why.")
+        };
+        let commands = vec![search.command(self.side, command), search.command(self.side, "nft list ruleset")];
+        Told::new(Found::Silent, clause, meaning, commands)
+    }
+
+    fn setting(&self, name: &str) -> Option<(String, u32)> {
+        self.search.address.is_ipv4().then(|| self.search.setting(self.side, self.at, name)).flatten()
+    }
+
+    /// Returns the device by which the asker is reached, where that is another one than the questions came in by; or
+    /// none.
+    fn way_back(&self) -> Option<String> {
+        let asker = self.search.packets(self.side, Asks, In).next().map(|packet| packet.asker)?;
+        let route = self.search.evidence.findings(self.side).find_map(|finding| match finding {
+            Finding::Route { to, errno, interface } if *to == asker => Some((errno.is_some(), interface.clone())),
+            _ => None,
+        });
+        match route? {
+            (true, _) => Some("no device: there is no route".to_owned()),
+            (false, Some(device)) if device != self.at => Some(device),
+            _ => None,
+        }
+    }
+
+    fn by_setting(&self, told: Told, path: &str, value: u32, why: &str, mended: u32) -> Told {
+        let dotted = if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };
+        let commands = vec![self.search.command(self.side, format!("sysctl -w {dotted}={mended}"))];
+        let of = whose(self.search.evidence, self.side);
+        Told {
+            clause: format!("{}, where {dotted}={value}, {why}", self.head),
+            meaning: format!("It is {of} setting that keeps it from answering."),
+            commands,
+            setting: Some(SettingSaid { path: path.to_owned(), value: value.to_string() }),
+            ..told
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A stretch of the path that the packets of a tunnel are on: who sends them to whom, and which steps they take.
+
+use std::net::IpAddr;
+
+use probe_ebpf::{Echo, Hop};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Evidence, between,
+    station::{PathStep, Requirement, Side, Station, step},
+};
+use crate::model::trace::TunnelFacts;
+
+/// Which stretch of the path the packets of a tunnel are on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelLayer {
+    /// The leg of the probes inside.
+    pub leg: Echo,
+    /// The device that puts them into others.
+    pub tunnel: TunnelFacts,
+    /// The device that takes them out, where that host was watched.
+    pub far: Option<TunnelFacts>,
+    /// From where.
+    pub from: Option<IpAddr>,
+    /// To whom.
+    pub to: Option<IpAddr>,
+    /// The link-layer address to which the frames inside are sent, where that is known.
+    pub lladdr: Option<String>,
+}
+
+/// The way out of a host. Programs at the device that carries the tunnel are not watched: May, and blind.
+const OUT: [(Hop, Requirement); 8] = [
+    (Hop::NfOutputFirst, Requirement::Must),
+    (Hop::NfOutputLast, Requirement::Must),
+    (Hop::NfPostroutingFirst, Requirement::Must),
+    (Hop::NfPostroutingLast, Requirement::Must),
+    (Hop::CgroupOut, Requirement::May),
+    (Hop::TcOut, Requirement::May),
+    (Hop::DevQueue, Requirement::Must),
+    (Hop::Xmit, Requirement::Must),
+];
+
+/// The way into a host, up to the socket of the tunnel.
+const IN: [(Hop, Requirement); 7] = [
+    (Hop::XdpIn, Requirement::May),
+    (Hop::NetifIn, Requirement::Must),
+    (Hop::TcIn, Requirement::May),
+    (Hop::NfPreroutingFirst, Requirement::Must),
+    (Hop::NfPreroutingLast, Requirement::Must),
+    (Hop::NfInputFirst, Requirement::Must),
+    (Hop::NfInputLast, Requirement::Must),
+];
+
+impl TunnelLayer {
+    /// Every step of the packets that carry the probes, from the device that makes them to the one that opens them.
+    pub(super) fn journey(&self, evidence: &Evidence) -> Vec<PathStep> {
+        let ends = match (self.leg, evidence.two_sided()) {
+            (Echo::Request, true) => [Side::Local, Side::Peer],
+            (Echo::Reply, true) => [Side::Peer, Side::Local],
+            (_, false) => [Side::Local; 2],
+        };
+        let back = if evidence.two_sided() { self.leg } else { Echo::Reply };
+        let hops = |leg: Echo, side: Side, hops: &[(Hop, Requirement)]| -> Vec<PathStep> {
+            hops.iter().map(|(hop, duty)| step(leg, side, Station::Hop(*hop), *duty)).collect()
+        };
+        let mut steps = vec![step(self.leg, ends[0], Station::Encap, Requirement::Must)];
+        steps.extend(hops(self.leg, ends[0], &OUT));
+        steps.extend(between::steps(evidence, self.leg));
+        if back != self.leg {
+            steps.extend(between::steps(evidence, back));
+        }
+        steps.extend(hops(back, ends[1], &IN));
+        steps.push(step(back, ends[1], Station::Decap, Requirement::Must));
+        steps
+    }
+
+    /// The same for the packets that come back.
+    pub(super) fn back(&self) -> Self {
+        Self { from: self.to, to: self.from, ..self.clone() }
+    }
+
+    /// `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.
+    pub(super) fn name(&self) -> String {
+        let mut facts = Vec::new();
+        if let (Some(from), Some(to)) = (self.from, self.to) {
+            facts.push(format!("{from} to {to}"));
+        }
+        if let Some(vni) = self.tunnel.vni {
+            facts.push(format!("{} {vni}", self.tunnel.number_word()));
+        }
+        let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
+        format!("{}{facts}", self.tunnel.interface)
+    }
+}
