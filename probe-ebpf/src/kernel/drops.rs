@@ -1,7 +1,7 @@
 //! The only writer of drop events: which packet was freed, where, and why.
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_stack, programs::BtfTracePointContext};
-use probe_ebpf::{DropEvent, Skip, packet::addresses};
+use probe_ebpf::{DropEvent, Skip};
 
 use super::{
     drop_config::drop_config,

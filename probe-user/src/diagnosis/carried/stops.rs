@@ -45,7 +45,7 @@ pub(in crate::diagnosis) fn of_gap(
             let stop = (judge.stop)(&outer, &crossing.evidence)?;
             let whole = whole.get_or_insert_with(|| (judge.diagnose)(&crossing.evidence));
             let text = sentence::of_carried(&stop, whole, &crossing.evidence);
-            Some(translated(stop, text, (gap, own), crossing, layer, evidence))
+            Some(translated(stop, &text, (gap, own), crossing, layer, evidence))
         })
         .collect();
     (!stops.is_empty()).then_some(stops)
@@ -54,7 +54,7 @@ pub(in crate::diagnosis) fn of_gap(
 /// The same stop in the words of the whole path: its places are those of the evidence.
 fn translated(
     mut stop: Stop,
-    text: String,
+    text: &str,
     (gap, own): (&Gap, &Stop),
     crossing: &Crossing,
     layer: &TunnelLayer,

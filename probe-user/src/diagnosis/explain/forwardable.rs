@@ -15,7 +15,7 @@ const BRIDGE: [&str; 4] = ["br_dev_queue_push_xmit", "br_nf_dev_queue_xmit", "__
 /// Functions that give a packet to the other end of a pair of devices.
 const PAIR: [&str; 3] = ["__dev_forward_skb2", "__dev_forward_skb", "dev_forward_skb"];
 
-/// The kernel's own function for that freed them.
+/// Explains a stop where the kernel's own function for that freed them.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     let events = case.gap.events(case.evidence);
@@ -61,7 +61,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// The device that is the other end of that pair, where its namespace was looked at and no other device can be meant: the two
+/// Returns the device that is the other end of that pair, where its namespace was looked at and no other device can be meant: the two
 /// ends have each other's index, which devices of other namespaces may have as well.
 fn other_end<'a>(case: &StopCase<'a>, end: &LinkFacts) -> Option<&'a LinkFacts> {
     let all = case.evidence.sides().flat_map(|side| case.evidence.findings(side)).filter_map(|finding| match finding {

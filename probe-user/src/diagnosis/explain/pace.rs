@@ -36,7 +36,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// A rule that drops a share of the packets, at any pace.
+/// Explains a rule that drops a share of the packets, at any pace.
 fn share(rule: Option<&str>) -> StopExplanation {
     StopExplanation {
         detail: rule.map(|rule| format!("a share of them, on purpose; {rule}")),

@@ -8,7 +8,7 @@ use crate::{
     model::trace::{AddressHolder, Finding, plain_function},
 };
 
-/// They left with a link-local source, and a router that was to forward them did not.
+/// Explains a stop at a router that was to forward packets with a link-local source.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let events = case.gap.events(case.evidence);
     let freed = events.iter().find_map(|event| {
@@ -36,7 +36,6 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands: vec![format!("ip -6 addr show dev {interface}"), format!("ip -6 route get {to}")],
         tracking: None,
         on: Some(side),
-        ..StopExplanation::default()
     })
 }
 
@@ -47,7 +46,7 @@ fn link_local(address: IpAddr) -> Option<Ipv6Addr> {
     }
 }
 
-/// The address of the side that a state keeps the kernel from using.
+/// Returns the address of the side that a state keeps the kernel from using.
 fn unusable<'a>(case: &StopCase<'a>, side: Side) -> Option<&'a AddressHolder> {
     case.evidence.findings(side).find_map(|finding| match finding {
         Finding::Holder(holder) if holder.netns.is_none() && !holder.states.is_empty() => Some(holder),

@@ -16,7 +16,7 @@ pub(super) struct Bridged<'a> {
 }
 
 /// What holds the questions back there.
-pub(super) struct Held {
+pub(super) struct HeldQuestion {
     pub(super) clause: String,
     pub(super) meaning: String,
     /// To be typed at the bridge.
@@ -43,11 +43,11 @@ impl<'a> Bridged<'a> {
     }
 
     /// Returns what keeps the questions from `holder`; `None` where what is known of the bridge does not tell.
-    pub(super) fn held(&self, search: &Search<'a>, holder: &AddressHolder, owner: &str) -> Option<Held> {
+    pub(super) fn held(&self, search: &Search<'a>, holder: &AddressHolder, owner: &str) -> Option<HeldQuestion> {
         let came = search.device(self.side, self.came)?;
         let bridge = if is_bridge(came) { came.interface.as_str() } else { name_of(came.master.as_deref()?)? };
         if search.device(self.side, bridge).is_some_and(|device| device.down) {
-            return Some(Held {
+            return Some(HeldQuestion {
                 clause: format!("the bridge {bridge} is down"),
                 meaning: "A bridge that is set down passes nothing from port to port.".to_owned(),
                 commands: vec![format!("ip link set dev {bridge} up"), "bridge link show".to_owned()],
@@ -63,8 +63,8 @@ impl<'a> Bridged<'a> {
         })
     }
 
-    /// The frame is for all, or for a group, and the port is not given such.
-    fn not_flooded(&self, search: &Search<'a>, far: &LinkFacts, bridge: &str) -> Option<Held> {
+    /// Recognizes that the frame is for all, or for a group, and the port is not given such.
+    fn not_flooded(&self, search: &Search<'a>, far: &LinkFacts, bridge: &str) -> Option<HeldQuestion> {
         if self.left.contains(&far.interface.as_str()) {
             return None;
         }
@@ -77,7 +77,7 @@ impl<'a> Bridged<'a> {
             } else {
                 "multicast, as neighbour solicitations are"
             };
-            return Some(Held {
+            return Some(HeldQuestion {
                 clause: format!("{port}, a port of {bridge}, is set to {setting} off"),
                 meaning: format!("The bridge sends no {frames}, out of such a port unless a listener was heard there."),
                 commands: vec![
@@ -87,7 +87,7 @@ impl<'a> Bridged<'a> {
             });
         }
         let snoops = search.device(self.side, bridge).is_some_and(|device| device.snoops_multicast);
-        (snoops && !search.address.is_ipv4()).then(|| Held {
+        (snoops && !search.address.is_ipv4()).then(|| HeldQuestion {
             clause: format!("{bridge} does multicast snooping (mcast_snooping=1), and sent them to no port of a listener"),
             meaning: "With a querier on the link, a snooping bridge sends neighbour solicitations only to ports from which a \
                       report (MLD) for their group came: where reports are lost or not sent, hosts are not found."
@@ -109,8 +109,8 @@ fn name_of(master: &str) -> Option<&str> {
     master.strip_prefix("bridge ")
 }
 
-/// The device is no port of that bridge, or is down.
-fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<Held> {
+/// Recognizes that the device is no port of that bridge, or is down.
+fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<HeldQuestion> {
     let port = &far.interface;
     let up = format!("ip link set dev {port} up");
     let enslave = format!("ip link set dev {port} master {bridge}");
@@ -123,18 +123,18 @@ fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<Held> {
         Some(_) => return None,
     };
     let commands = commands.into_iter().chain(["bridge link show".to_owned()]).collect();
-    Some(Held {
+    Some(HeldQuestion {
         clause,
         meaning: "A bridge passes packets on to its own ports that are up, and to no others.".to_owned(),
         commands,
     })
 }
 
-/// The port is in a state in which it passes nothing on.
-fn blocked(port: &LinkFacts, bridge: &str) -> Option<Held> {
+/// Recognizes that the port is in a state in which it passes nothing on.
+fn blocked(port: &LinkFacts, bridge: &str) -> Option<HeldQuestion> {
     let state = port.port.as_ref()?.state.as_deref()?;
     let name = &port.interface;
-    Some(Held {
+    Some(HeldQuestion {
         clause: format!("{name}, a port of {bridge}, is {state}, not forwarding"),
         meaning: format!(
             "A port passes packets on in the state forwarding only: spanning tree, or `bridge link set dev {name} state`, decides \
@@ -144,10 +144,10 @@ fn blocked(port: &LinkFacts, bridge: &str) -> Option<Held> {
     })
 }
 
-/// Both ports are isolated.
-fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Option<Held> {
+/// Recognizes that both ports are isolated.
+fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Option<HeldQuestion> {
     let (from, to) = (&came.interface, &far.interface);
-    came.port.as_ref()?.isolated_from.contains(to).then(|| Held {
+    came.port.as_ref()?.isolated_from.contains(to).then(|| HeldQuestion {
         clause: format!("{from} and {to} are isolated ports of {bridge}"),
         meaning:
             "A bridge passes nothing from one isolated port to another; one of the two has to be no longer isolated."

@@ -268,7 +268,7 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::AnswerLost, clause, meaning, vec![search.command(side, command)]))
 }
 
-/// The link-layer address that the asker's device and the answering one have both.
+/// Returns the link-layer address that the asker's device and the answering one have both.
 fn shared<'a>(search: &Search<'a>, side: Side, by: &str) -> Option<&'a str> {
     let mine = search.device(search.asker, &search.interface)?.lladdr.as_deref()?;
     (search.device(side, by)?.lladdr.as_deref() == Some(mine)).then_some(mine)
