@@ -85,7 +85,7 @@ pub struct Evidence {
     pub carried: Vec<PlaceTrace>,
     /// Which stretch it is where the packets of a tunnel are what is asked about; none: the probes themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub layer: Option<carried::Layer>,
+    pub layer: Option<carried::CarriedLayer>,
     /// Hosts in between with agents of this run's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vias: Vec<ViaTrace>,

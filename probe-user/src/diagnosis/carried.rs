@@ -25,7 +25,7 @@ use crate::model::trace::{PortTrace, TunnelFacts};
 
 /// Which stretch of the path the packets of a tunnel are on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
+pub struct CarriedLayer {
     /// The leg of the probes inside.
     pub leg: Echo,
     /// The device that puts them into others.
@@ -116,7 +116,7 @@ pub(super) fn met(crossings: &[Crossing]) -> Vec<(Side, Echo, Vec<String>)> {
     crossings.iter().flat_map(of_crossing).collect()
 }
 
-/// The interface by which probes leave their place behind this row; none where they do not.
+/// Returns the interface by which probes leave their place behind this row; none where they do not.
 fn exit<'a>(row: &LedgerRow, evidence: &'a Evidence) -> Option<&'a str> {
     let side = row.step.checkpoint.host;
     match row.step.checkpoint.station {
@@ -170,8 +170,8 @@ const IN: [(Hop, Requirement); 7] = [
     (Hop::NfInputLast, Requirement::Must),
 ];
 
-impl Layer {
-    /// Every step of the packets that carry the probes, from the device that makes them to the one that opens them.
+impl CarriedLayer {
+    /// Returns every step of the packets that carry the probes, from the device that makes them to the one that opens them.
     pub(super) fn journey(&self, evidence: &Evidence) -> Vec<PathStep> {
         let ends = match (self.leg, evidence.two_sided()) {
             (Echo::Request, true) => [Side::Local, Side::Peer],
@@ -193,12 +193,12 @@ impl Layer {
         steps
     }
 
-    /// The same for the packets that come back.
+    /// Returns the same for the packets that come back.
     pub(super) fn back(&self) -> Self {
         Self { from: self.to, to: self.from, ..self.clone() }
     }
 
-    /// `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.
+    /// Returns `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.
     pub(super) fn name(&self) -> String {
         let mut facts = Vec::new();
         if let (Some(from), Some(to)) = (self.from, self.to) {

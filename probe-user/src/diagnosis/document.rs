@@ -14,7 +14,7 @@ use super::{
     control::{ControlRun, VariedRun},
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
-    resolution::{NeighbourSaid, OtherHost},
+    resolution::{CarriedBy, NeighbourSaid, OtherHost},
 };
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
 use crate::model::{attach::XdpAttachment, trace::TrackedEcho};
@@ -225,25 +225,6 @@ pub struct Stop {
     pub advice: String,
     /// Commands to paste.
     pub commands: Vec<Command>,
-}
-
-/// The packets of a tunnel inside of which probes stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct CarriedBy {
-    /// The device of the tunnel.
-    pub interface: String,
-    /// Its kind, e.g. `vxlan`.
-    pub kind: String,
-    /// Its number.
-    pub vni: Option<u32>,
-    /// The source address of its packets.
-    pub from: Option<IpAddr>,
-    /// Their destination address.
-    pub to: Option<IpAddr>,
-    /// The last hop that saw them.
-    pub last_seen: Checkpoint,
-    /// The first hop that watched and did not see them.
-    pub first_missing: Checkpoint,
 }
 
 /// Why packets stop, in the words of whoever stopped them.

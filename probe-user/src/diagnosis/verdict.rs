@@ -138,7 +138,7 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
     gaps.filter_map(of_gap).flatten().collect()
 }
 
-/// What stops the packets of a gap.
+/// Returns what stops the packets of a gap.
 pub(super) fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
     let ruling = rules::judge(gap, evidence)?;
     let chosen = *ruling.spots.first()?;

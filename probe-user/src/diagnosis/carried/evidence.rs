@@ -7,7 +7,7 @@ use std::{
 
 use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS, hop::HOPS};
 
-use super::Layer;
+use super::CarriedLayer;
 use crate::{
     diagnosis::{Evidence, ProbeMode, Responder, Target, hooks, path::Side},
     model::trace::{
@@ -60,7 +60,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     });
     let far_place = to_side.and_then(carried);
     let far = far_place.and_then(|place| counterpart(place, &tunnel)).cloned();
-    let layer = Layer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
+    let layer = CarriedLayer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
     let (sender, target) = if known.leg == Echo::Request { (from, to) } else { (to, from) };
     let near_host = near.map(|place| host(place, known.from, from, &layer, evidence)).unwrap_or_default();
     let far_host = far_place.zip(to_side).map(|(place, side)| host(place, side, to, &layer, evidence));
@@ -91,7 +91,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     Some(Outer { to: to_side, evidence: outer })
 }
 
-/// Whether what was seen in `place` was seen on `side`.
+/// Returns whether what was seen in `place` was seen on `side`.
 fn is_of(place: &PlaceTrace, side: Side, evidence: &Evidence) -> bool {
     let boot = |place: &PlaceTrace| match place.of_via {
         Some(via) => evidence.vias.get(usize::from(via)).map(|via| via.trace.host.boot.clone()),
@@ -107,7 +107,7 @@ fn is_of(place: &PlaceTrace, side: Side, evidence: &Evidence) -> bool {
     }
 }
 
-/// The first passage of a leg out of a place or into it, by any of its hops.
+/// Returns the first passage of a leg out of a place or into it, by any of its hops.
 fn first_passage(place: &PlaceTrace, leg: Echo) -> Option<&ProbePassage> {
     let ports = place.ports.iter().flat_map(|port| port.hops.values());
     let hooks = place.hooks.iter().flat_map(|hooks| hooks.hops.values());
@@ -115,14 +115,14 @@ fn first_passage(place: &PlaceTrace, leg: Echo) -> Option<&ProbePassage> {
     seen.min_by_key(|passage| passage.first_ns)
 }
 
-/// The tunnel of a place that is likeliest the other end of `tunnel`.
+/// Returns the tunnel of a place that is likeliest the other end of `tunnel`.
 fn counterpart<'a>(place: &'a PlaceTrace, tunnel: &TunnelFacts) -> Option<&'a TunnelFacts> {
     let kind = |other: &&TunnelFacts| other.kind == tunnel.kind;
     let number = |other: &&TunnelFacts| kind(other) && other.vni == tunnel.vni;
     place.tunnels.iter().find(number).or_else(|| place.tunnels.iter().find(kind))
 }
 
-/// The link-layer address to which the frames inside are sent, as the neighbour's entry at the tunnel has it.
+/// Returns the link-layer address to which the frames inside are sent, as the neighbour's entry at the tunnel has it.
 fn inner_address(side: Side, tunnel: &TunnelFacts, evidence: &Evidence) -> Option<String> {
     let at = |interface: &str| interface == tunnel.interface || tunnel.master.as_deref() == Some(interface);
     evidence.findings(side).find_map(|finding| match finding {
@@ -139,7 +139,7 @@ fn has_address(place: &PlaceTrace, address: IpAddr) -> bool {
     })
 }
 
-/// What the device of the tunnel sent and took out again, as if it were the program that sends.
+/// Returns what the device of the tunnel sent and took out again, as if it were the program that sends.
 fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrace {
     let sent = evidence.sending.probes.iter().filter(|sent| known.sent.contains(&sent.probe));
     let probes: Vec<SentProbe> = sent.map(|sent| SentProbe { errno: None, ..sent.clone() }).collect();
@@ -158,7 +158,7 @@ fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrac
     SenderTrace { received: received.collect(), probes, errors: Vec::new(), socket: None }
 }
 
-/// Every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of
+/// Returns every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of
 /// the stretch saw nothing as such.
 fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
     let numbered = (0_u8..).zip(&evidence.places);
@@ -187,8 +187,14 @@ fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
     numbered.map(outer).collect()
 }
 
-/// A place as a host that makes or takes the packets of a tunnel; `address` is the one that they have there.
-fn host(place: &PlaceTrace, side: Side, address: Option<IpAddr>, layer: &Layer, evidence: &Evidence) -> HostTrace {
+/// Returns a place as a host that makes or takes the packets of a tunnel; `address` is the one that they have there.
+fn host(
+    place: &PlaceTrace,
+    side: Side,
+    address: Option<IpAddr>,
+    layer: &CarriedLayer,
+    evidence: &Evidence,
+) -> HostTrace {
     let base = evidence.host(side);
     let legs = [layer.leg, if layer.leg == Echo::Request { Echo::Reply } else { Echo::Request }];
     let interface =
@@ -228,7 +234,7 @@ fn host(place: &PlaceTrace, side: Side, address: Option<IpAddr>, layer: &Layer, 
 }
 
 /// Probes that the tunnel's own device freed, before it put them into others.
-fn inside_the_tunnel(side: Side, layer: &Layer, evidence: &Evidence) -> Vec<Drop> {
+fn inside_the_tunnel(side: Side, layer: &CarriedLayer, evidence: &Evidence) -> Vec<Drop> {
     let device = &layer.tunnel.interface;
     let by_tunnel = |drop: &&Drop| {
         drop.leg == layer.leg && drop.interface.as_ref() == Some(device) && crate::diagnosis::names::is_of_tunnel(drop)
@@ -236,7 +242,7 @@ fn inside_the_tunnel(side: Side, layer: &Layer, evidence: &Evidence) -> Vec<Drop
     evidence.drops(side).iter().filter(by_tunnel).cloned().collect()
 }
 
-/// The interface of a place by which packets that carry a leg left, or came in.
+/// Returns the interface of a place by which packets that carry a leg left, or came in.
 fn carrying(place: &PlaceTrace, leg: Echo) -> Option<String> {
     let first = |hop: Hop| {
         let ports = place.ports.iter().filter_map(|port| {
@@ -251,8 +257,8 @@ fn carrying(place: &PlaceTrace, leg: Echo) -> Option<String> {
     found.map(|(_, name)| name.clone())
 }
 
-/// The interface by which routing would send them.
-fn routed(place: &PlaceTrace, layer: &Layer) -> Option<String> {
+/// Returns the interface by which routing would send them.
+fn routed(place: &PlaceTrace, layer: &CarriedLayer) -> Option<String> {
     let by_route = place.findings.iter().find_map(|finding| match finding {
         Finding::Route { to, interface: Some(interface), .. } if Some(*to) == layer.to || Some(*to) == layer.from => {
             (interface != "lo").then(|| interface.clone())

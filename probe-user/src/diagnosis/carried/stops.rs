@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use probe_ebpf::Echo;
 
-use super::{Crossing, Layer};
+use super::{CarriedLayer, Crossing};
 use crate::diagnosis::{
     Evidence, advice,
-    document::{CarriedBy, Command, Stop, StopHost},
+    document::{Command, Stop, StopHost},
     ledger::{Gap, Ledger},
     path::{Checkpoint, Side},
     places::{DropPoint, Whose, host_of},
+    resolution::CarriedBy,
     sentence, verdict,
 };
 
@@ -46,12 +47,12 @@ pub(in crate::diagnosis) fn of_gap(
     (!stops.is_empty()).then_some(stops)
 }
 
-/// The same stop in the words of the whole path: its places are those of the evidence.
+/// Returns the same stop in the words of the whole path: its places are those of the evidence.
 fn translated(
     mut stop: Stop,
     (gap, own): (&Gap, &Stop),
     crossing: &Crossing,
-    layer: &Layer,
+    layer: &CarriedLayer,
     evidence: &Evidence,
 ) -> Stop {
     let side = |outer: Side| side(outer, crossing, layer.leg);
@@ -115,7 +116,7 @@ fn translated(
     stop
 }
 
-/// Which place of the evidence one of the packets that carry the probes is.
+/// Returns which place of the evidence one of the packets that carry the probes is.
 fn side(outer: Side, crossing: &Crossing, leg: Echo) -> Side {
     let there = crossing.to.unwrap_or(crossing.from);
     match (outer, leg) {
@@ -125,7 +126,7 @@ fn side(outer: Side, crossing: &Crossing, leg: Echo) -> Side {
     }
 }
 
-/// A command where it is typed: an end of the stretch may be a place in between.
+/// Returns a command where it is typed: an end of the stretch may be a place in between.
 fn typed(command: Command, side: &impl Fn(Side) -> Side, evidence: &Evidence) -> Command {
     let Some(outer) = command.on else { return command };
     let (on, enter) = evidence.entered(side(outer));
