@@ -127,7 +127,7 @@ fn ends(places: &[&PlaceTrace]) -> Option<(IpAddr, IpAddr)> {
     of_leg(Echo::Request).or_else(|| of_leg(Echo::Reply).map(|(source, destination)| (destination, source)))
 }
 
-/// Returns from where to where they would go, as the tunnels of the calling thread's namespace and their tables have it; unspecified
+/// Returns from where to where they would go, as the tunnels of the calling thread's namespace have it; unspecified
 /// where those do not tell.
 fn ends_of(tunnels: &[TunnelFacts], next: Option<&str>) -> (IpAddr, IpAddr) {
     let entry = |tunnel: &TunnelFacts| next.and_then(|next| tunnel.entry_for(next).cloned());
