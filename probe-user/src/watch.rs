@@ -38,7 +38,7 @@ pub trait Watching {
     /// Where the kernel half can no longer be read.
     fn finish(&mut self) -> Result<HostTrace, Failure>;
 
-    /// Has probes looked for inside the packets of these tunnels too ([`crate::model::trace::tunnel::to_words`]), which
+    /// Looks for probes inside the packets of these tunnels too ([`crate::model::trace::tunnel::to_words`]), which
     /// another host of the run has.
     fn learn_tunnels(&mut self, _words: &[u32]) {}
 

@@ -12,7 +12,7 @@ use super::{
     control::{ControlRun, VariedRun},
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
-    resolution::OtherHost,
+    resolution::{CarriedBy, OtherHost},
 };
 pub use super::{
     cause::{Cause, IcmpSaid, Netfilter, SettingSaid},
@@ -254,25 +254,6 @@ pub struct CarriedStretch {
     /// The last place before the stretch.
     #[serde(skip)]
     pub before: Side,
-}
-
-/// The packets of a tunnel inside of which probes stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct CarriedBy {
-    /// The device of the tunnel.
-    pub interface: String,
-    /// Its kind, e.g. `vxlan`.
-    pub kind: String,
-    /// Its number.
-    pub vni: Option<u32>,
-    /// The source address of its packets.
-    pub from: Option<IpAddr>,
-    /// Their destination address.
-    pub to: Option<IpAddr>,
-    /// The last hop that saw them.
-    pub last_seen: Checkpoint,
-    /// The first hop that watched and did not see them.
-    pub first_missing: Checkpoint,
 }
 
 /// What says that packets stop there.

@@ -1,10 +1,11 @@
-//! What a document says of finding a neighbour.
+//! What a document says of whom packets were for: the neighbour that was searched, and the tunnel that carried them.
 
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::path::Checkpoint;
 use crate::model::trace::{NeighbourHop, NeighbourKind};
 
 /// What became of finding the neighbour of a stop.
@@ -99,4 +100,23 @@ pub struct OtherHost {
     /// device, or nobody was found who holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
+}
+
+/// The packets of a tunnel inside of which probes stop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CarriedBy {
+    /// The device of the tunnel.
+    pub interface: String,
+    /// Its kind, e.g. `vxlan`.
+    pub kind: String,
+    /// Its number.
+    pub vni: Option<u32>,
+    /// The source address of its packets.
+    pub from: Option<IpAddr>,
+    /// Their destination address.
+    pub to: Option<IpAddr>,
+    /// The last hop that saw them.
+    pub last_seen: Checkpoint,
+    /// The first hop that watched and did not see them.
+    pub first_missing: Checkpoint,
 }

@@ -30,7 +30,7 @@ impl TunnelMap {
         self.known
     }
 
-    /// Has the packets of these tunnels opened too, from now on.
+    /// Opens the packets of these tunnels too, from now on.
     ///
     /// # Errors
     /// Where the kernel refuses.

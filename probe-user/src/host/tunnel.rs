@@ -74,7 +74,7 @@ fn entry(message: &NeighbourMessage) -> Option<FdbEntry> {
     Some(FdbEntry { lladdr: lladdr?, to: to?, vni, port })
 }
 
-/// An address whose IP version only its length tells, as in tables of bridges.
+/// Returns an address whose IP version only its length tells, as in tables of bridges.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
     v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())

@@ -50,7 +50,7 @@ impl Carried {
         self.layer(layers).dropped(netns, ifindex, drop);
     }
 
-    /// What was seen so far at `sites`, without what would have to be looked up.
+    /// Returns what was seen so far at `sites`, without what would have to be looked up.
     pub(super) fn look(
         &mut self,
         sites: Vec<SiteCrossings>,
@@ -74,7 +74,7 @@ impl Carried {
         told
     }
 
-    /// The same as when it was last looked at, with what was looked up in each of them about the packets that carry the
+    /// Returns the same as when it was last looked at, with what was looked up in each of them about the packets that carry the
     /// probes.
     /// `next` is the link-layer address of the neighbour to which the probes themselves go.
     pub(super) fn finish(
@@ -115,7 +115,7 @@ impl Carried {
     }
 }
 
-/// From where to where the packets that carry requests go, as they were seen.
+/// Returns from where to where the packets that carry requests go, as they were seen.
 fn ends(places: &[&PlaceTrace]) -> Option<(IpAddr, IpAddr)> {
     let of_leg = |leg: Echo| {
         let ports = places.iter().flat_map(|place| &place.ports).flat_map(|port| port.hops.values());
@@ -127,7 +127,7 @@ fn ends(places: &[&PlaceTrace]) -> Option<(IpAddr, IpAddr)> {
     of_leg(Echo::Request).or_else(|| of_leg(Echo::Reply).map(|(source, destination)| (destination, source)))
 }
 
-/// From where to where they would go, as the tunnels of the calling thread's namespace and their tables have it; unspecified
+/// Returns from where to where they would go, as the tunnels of the calling thread's namespace have it; unspecified
 /// where those do not tell.
 fn ends_of(tunnels: &[TunnelFacts], next: Option<&str>) -> (IpAddr, IpAddr) {
     let entry = |tunnel: &TunnelFacts| next.and_then(|next| tunnel.entry_for(next).cloned());

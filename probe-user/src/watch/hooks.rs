@@ -51,7 +51,7 @@ impl PlaceHooks {
         Self { hooks, programs: netfilter.share(), families, places: BTreeMap::new() }
     }
 
-    /// Has what passes the hooks of the run's own namespace inside the packets of tunnels noted; `blind` are the hops that
+    /// Notes what passes the hooks of the run's own namespace inside the packets of tunnels; `blind` are the hops that
     /// cannot be watched there.
     pub(super) fn enter_own(&mut self, inode: u32, blind: &BTreeMap<Hop, String>) {
         if let Ok(Some(carried)) = self.hooks.give(inode, CARRIED) {

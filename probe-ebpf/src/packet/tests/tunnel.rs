@@ -19,7 +19,7 @@ fn known() -> Tunnels {
     tunnels
 }
 
-/// An IPv4 header with so many words of options.
+/// Returns an IPv4 header with so many words of options.
 fn v4(protocol: u8, words: u8, carried: &[u8]) -> Vec<u8> {
     let mut out = vec![0x45 + words, 0, 0, 0, 0, 0, 0, 0, 63, protocol, 0, 0, 192, 168, 6, 1, 192, 168, 6, 2];
     out.extend(vec![1; usize::from(words) * 4]);
@@ -27,7 +27,7 @@ fn v4(protocol: u8, words: u8, carried: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An IPv6 header, with destination options if that is asked for.
+/// Returns an IPv6 header, with destination options if that is asked for.
 fn v6(protocol: u8, options: bool, carried: &[u8]) -> Vec<u8> {
     let mut out = vec![0x60, 0, 0, 0, 0, 0, if options { 60 } else { protocol }, 62];
     out.extend(

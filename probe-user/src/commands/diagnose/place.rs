@@ -84,7 +84,7 @@ pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egres
     Ok(Egress { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
 }
 
-/// How packets of this namespace's own tunnels are known, for hosts that they come to.
+/// Returns how packets of this namespace's own tunnels are known, for hosts that they come to.
 pub(super) fn tunnels() -> Vec<u32> {
     to_words(&known(&or_log("tunnels", tunnel::devices()).unwrap_or_default()))
 }

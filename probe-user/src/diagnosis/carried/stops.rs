@@ -7,10 +7,11 @@ use probe_ebpf::Echo;
 use super::{Crossing, Judge};
 use crate::diagnosis::{
     Evidence, advice,
-    document::{CarriedBy, Command, Stop, StopHost},
+    document::{Command, Stop, StopHost},
     ledger::{Gap, Ledger},
     path::{Checkpoint, Side},
     places::{DropPoint, Whose, host_of},
+    resolution::CarriedBy,
     sentence,
     tunnel_layer::TunnelLayer,
 };

@@ -62,7 +62,7 @@ impl<'a> Ends<'a> {
             Some(entry) if Some(entry.to) == self.layer.to => {
                 format!("the forwarding entry of {device} for {}", entry.lladdr)
             }
-            _ => device.to_owned(),
+            _ => device.clone(),
         }
     }
 

@@ -63,7 +63,7 @@ pub struct PlaceTrace {
     pub tunnels: Vec<TunnelFacts>,
 }
 
-/// Whether there is no layer.
+/// Returns whether there is no layer.
 fn is_none(layers: &u8) -> bool {
     *layers == 0
 }

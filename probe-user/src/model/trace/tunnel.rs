@@ -81,7 +81,7 @@ pub struct FdbEntry {
 pub const ANY_ADDRESS: &str = "00:00:00:00:00:00";
 
 impl TunnelFacts {
-    /// Bytes that its packets have in front of what is inside, an Ethernet header inside included, over this IP version.
+    /// Returns bytes that its packets have in front of what is inside, an Ethernet header inside included, over this IP version.
     pub fn overhead(&self, v6: bool) -> u32 {
         let ip = if v6 { 40 } else { 20 };
         ip + match self.kind.as_str() {
