@@ -28,6 +28,7 @@ mod sentence;
 mod station;
 mod through;
 mod timing;
+mod tracked;
 mod tracking;
 pub mod verdict;
 mod ways;

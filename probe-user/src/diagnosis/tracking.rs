@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use probe_ebpf::{Echo, Hop};
 
 use self::matching::{Crossed, matches, names};
-use super::{Evidence, document::TrackedPlace, path::Side};
+use super::{Evidence, path::Side, tracked::TrackedPlace};
 use crate::model::trace::{Finding, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
 
 /// An entry that does with packets what no rule does any more, or not what a rule would do now.
