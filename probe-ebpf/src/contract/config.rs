@@ -36,7 +36,8 @@ pub struct Config {
     pub netns: u32,
     /// 1: note probes, and tell of their drops, in every other network namespace of this kernel too.
     pub everywhere: u32,
-    /// 1: look for probes inside the packets of the tunnels of [`super::tunnel::Tunnels`] too.
+    /// Whether to look for probes inside the packets of the tunnels of [`super::tunnel::Tunnels`] too: through how many
+    /// layers, and of which kinds ([`super::tunnel::LAYERS`] and what follows it); 0: not.
     pub opens: u32,
     /// Zero.
     pub reserved: u32,

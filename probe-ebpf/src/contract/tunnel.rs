@@ -17,6 +17,18 @@ pub const GENEVE: u16 = 3;
 /// What a UDP port carries: an IP packet right behind the UDP header (foo over UDP).
 pub const FOU: u16 = 4;
 
+/// In [`crate::Config::opens`]: how many layers are opened.
+pub const LAYERS: u32 = 0xff;
+
+/// In [`crate::Config::opens`]: packets of these protocols ([`GRE`], [`IPIP`], [`SIT`]) are opened.
+pub const PROTOCOL_SHIFT: u32 = 8;
+
+/// In [`crate::Config::opens`]: UDP ports that carry this ([`VXLAN`] and kin) are opened.
+pub const FORMAT_SHIFT: u32 = 16;
+
+/// Every kind of tunnel, as it stands in [`crate::Config::opens`].
+pub const ALL_KINDS: u32 = 0xffff_ff00;
+
 /// [`Tunnels::protocols`]: GRE (RFC 2784), with Ethernet or IP inside.
 pub const GRE: u32 = 1;
 /// [`Tunnels::protocols`]: IPv4 inside IP (RFC 2003).
@@ -51,6 +63,18 @@ impl Tunnels {
             }
         }
         format
+    }
+
+    /// Returns the kinds among them and how many layers of them there may be, as [`crate::Config::opens`] has them.
+    pub fn opens(&self) -> u32 {
+        let mut kinds = (self.protocols << PROTOCOL_SHIFT) & ALL_KINDS;
+        for word in self.ports {
+            if word != 0 {
+                kinds |= 1 << (FORMAT_SHIFT + (word >> 16));
+            }
+        }
+        let layers = kinds.count_ones().min(u32::from(MAX_LAYERS));
+        kinds | layers
     }
 
     /// Adds a UDP port and what it carries, unless it is there or there is no room; reports whether it is there now.
@@ -93,8 +117,10 @@ mod tests {
         }
         assert!(!tunnels.add_port(9, GENEVE));
         assert_eq!((tunnels.carried_by(8), tunnels.carried_by(9), tunnels.carried_by(0)), (VXLAN, 0, 0));
+        assert_eq!((tunnels.opens() & LAYERS, tunnels.opens() & ALL_KINDS), (1, 1 << (FORMAT_SHIFT + 1)));
+        assert_eq!(Tunnels::default().opens(), 0);
         let mut all = Tunnels { protocols: GRE, ..Tunnels::default() };
         all.add(&tunnels);
-        assert_eq!((all.protocols, all.carried_by(3)), (GRE, VXLAN));
+        assert_eq!((all.protocols, all.carried_by(3), all.opens() & LAYERS), (GRE, VXLAN, 2));
     }
 }

@@ -9,7 +9,7 @@ use probe_ebpf::{
         follow::{CAME, SENT, SENT_BY_PACKET_SOCKET},
         journey::{FirstLook, first_look, probe_of},
         neighbour::{self, NeighbourMessage},
-        tunnel::MAX_LAYERS,
+        tunnel::{LAYERS, MAX_LAYERS},
     },
     packet::{
         self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, address_words, addresses, parse_where,
@@ -227,7 +227,7 @@ impl Skb {
         let (mut bytes, mut layers) = (outermost, 0);
         let look = loop {
             let look = first_look(&bytes, config!(nonce), id());
-            if config!(opens) == 0
+            if u32::from(layers) >= config!(opens) & LAYERS
                 || layers == MAX_LAYERS
                 || !matches!(look, FirstLook::Carrier | FirstLook::MayBeProbe)
             {
@@ -328,7 +328,7 @@ impl Skb {
 #[inline(always)]
 fn opened(bytes: &KernelBytes) -> Option<(usize, u16)> {
     let tunnels = TUNNELS.get(0)?;
-    if tunnels.protocols == 0 && tunnels.ports[0] == 0 { None } else { open(bytes, tunnels) }
+    if tunnels.protocols == 0 && tunnels.ports[0] == 0 { None } else { open(bytes, tunnels, config!(opens)) }
 }
 
 /// Returns the index of the `net_device` at `device`; 0 for null.

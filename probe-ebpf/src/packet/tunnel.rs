@@ -6,7 +6,7 @@ use super::{
 };
 use crate::contract::{
     neighbour::ARP,
-    tunnel::{FOU, GENEVE, GRE, IPIP, SIT, Tunnels, VXLAN, VXLAN_GPE},
+    tunnel::{FORMAT_SHIFT, FOU, GENEVE, GRE, IPIP, PROTOCOL_SHIFT, SIT, Tunnels, VXLAN, VXLAN_GPE},
 };
 
 /// IP protocol numbers.
@@ -32,18 +32,19 @@ pub const fn can_carry(protocol: u8) -> bool {
 }
 
 /// Returns where the packet inside starts, and its `EtherType`, if the packet at the start of `bytes`, from its IP header on,
-/// is one of `known` and carries IP, with an Ethernet header before it or without, or ARP.
+/// is one of `known` and carries IP, with an Ethernet header before it or without, or ARP. Only `kinds` are opened, as
+/// [`crate::Config::opens`] has them: the verifier does not follow the others.
 #[inline(always)]
-pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels) -> Option<(usize, u16)> {
+pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels, kinds: u32) -> Option<(usize, u16)> {
     let (protocol, offset) = outer(bytes)?;
     match protocol {
-        PROTOCOL_UDP => {
+        PROTOCOL_UDP if kinds >> FORMAT_SHIFT != 0 => {
             let udp = bytes.view::<UDP_HEADER>(offset)?;
-            udp_carries(bytes, offset + UDP_HEADER, known.carried_by(udp.be16(2)))
+            udp_carries(bytes, offset + UDP_HEADER, known.carried_by(udp.be16(2)), kinds >> FORMAT_SHIFT)
         }
-        PROTOCOL_GRE if known.protocols & GRE != 0 => gre(bytes, offset),
-        PROTOCOL_IPIP if known.protocols & IPIP != 0 => ip_at(bytes, offset),
-        PROTOCOL_IPV6 if known.protocols & SIT != 0 => ip_at(bytes, offset),
+        PROTOCOL_GRE if is_asked(kinds, GRE) && known.protocols & GRE != 0 => gre(bytes, offset),
+        PROTOCOL_IPIP if is_asked(kinds, IPIP) && known.protocols & IPIP != 0 => ip_at(bytes, offset),
+        PROTOCOL_IPV6 if is_asked(kinds, SIT) && known.protocols & SIT != 0 => ip_at(bytes, offset),
         _ => None,
     }
 }
@@ -109,8 +110,14 @@ fn outer<B: Bytes + ?Sized>(bytes: &B) -> Option<(u8, usize)> {
 }
 
 #[inline(always)]
-fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16) -> Option<(usize, u16)> {
-    if format == FOU {
+const fn is_asked(kinds: u32, protocol: u32) -> bool {
+    kinds & (protocol << PROTOCOL_SHIFT) != 0
+}
+
+#[inline(always)]
+fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16, formats: u32) -> Option<(usize, u16)> {
+    let asked = |wanted: u16| formats & (1 << wanted) != 0;
+    if asked(FOU) && format == FOU {
         return ip_at(bytes, offset);
     }
     if !matches!(format, VXLAN | VXLAN_GPE | GENEVE) {
@@ -120,14 +127,14 @@ fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16) -> Opti
     let inside = offset + VXLAN_HEADER;
     match (format, header.byte(0)) {
         // Flag I: there is a VNI.
-        (VXLAN, flags) if flags & 0x08 != 0 => network_of(bytes, inside, LinkLayer::Ethernet),
+        (VXLAN, flags) if asked(VXLAN) && flags & 0x08 != 0 => network_of(bytes, inside, LinkLayer::Ethernet),
         // Flag P: the next protocol is told.
-        (VXLAN_GPE, flags) if flags & 0x0c == 0x0c => match header.byte(3) {
+        (VXLAN_GPE, flags) if asked(VXLAN_GPE) && flags & 0x0c == 0x0c => match header.byte(3) {
             1 | 2 => ip_at(bytes, inside),
             3 => network_of(bytes, inside, LinkLayer::Ethernet),
             _ => None,
         },
-        (GENEVE, first) if first >> 6 == 0 => {
+        (GENEVE, first) if asked(GENEVE) && first >> 6 == 0 => {
             by_ether_type(bytes, inside + usize::from(first & 0x3f) * 4, header.be16(2))
         }
         _ => None,

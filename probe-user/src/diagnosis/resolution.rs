@@ -95,4 +95,8 @@ pub struct OtherHost {
     pub place: Option<String>,
     /// The link-layer address of the far end's own device with the target's address; none: it has none.
     pub peer_lladdr: Option<String>,
+    /// The program that holds the tun device by which the probes left and the answers came in; none: they went by no such
+    /// device, or nobody was found who holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
 }

@@ -73,7 +73,7 @@ pub(crate) fn attach(
     let families = families(request, follow);
     // What carries a probe may be of the other IP version.
     let hooked = if tunnels.is_empty() { families.clone() } else { vec![Family::V4, Family::V6] };
-    let mut programs = read(request, (follow, &families), device, (running.offsets(), running.drop_config()))?;
+    let mut programs = read(request, (follow, &families), device, (running.offsets(), running.drop_config()), tunnels)?;
     let maps = Maps::of(&programs);
     let mut left = Share::whole(&mut programs);
     // First those that wait longest for the kernel: the others are verified meanwhile.
@@ -101,7 +101,8 @@ pub(crate) fn attach(
 pub(crate) fn attach_nic(request: &WatchRequest, device: &Device) -> Result<AttachedHops, KernelError> {
     let nic = Nic::of(device, request)?;
     let families = [family(request)];
-    let mut programs = read(request, (None, &families), Some(device), (Offsets::NONE, DropConfig::zeroed()))?;
+    let mut programs =
+        read(request, (None, &families), Some(device), (Offsets::NONE, DropConfig::zeroed()), &Tunnels::default())?;
     let mut left = Share::whole(&mut programs);
     let mut all = Part::default();
     parallel::run(nic.tasks(&mut left)).into_iter().for_each(|part| all.add(part));
@@ -116,6 +117,7 @@ fn read(
     (follow, families): (Option<FollowJob>, &[Family]),
     device: Option<&Device>,
     (offsets, drops): (Offsets, DropConfig),
+    tunnels: &Tunnels,
 ) -> Result<Ebpf, KernelError> {
     let netns = device::netns_inode().map_err(|source| KernelError::File {
         doing: "read",
@@ -131,6 +133,7 @@ fn read(
         drops,
         crossings: if request.crosses() { request.probes } else { 0 },
         everywhere: request.everywhere,
+        opens: tunnels.opens(),
         drop_ring_bytes: ring_bytes(),
     };
     let only = if let [one] = families { Some(*one) } else { None };

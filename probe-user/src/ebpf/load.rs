@@ -78,6 +78,8 @@ pub struct Journey {
     pub crossings: u16,
     /// Whether they are noted in every network namespace of this kernel.
     pub everywhere: bool,
+    /// Through how many layers and inside of which kinds of tunnels they are looked for ([`Config::opens`]).
+    pub opens: u32,
     /// Size of the ring of drop events: a power of two, and whole pages; usually [`crate::ebpf::drops::RING_BYTES`].
     pub drop_ring_bytes: u32,
 }
@@ -163,7 +165,7 @@ impl Job {
             },
             netns: self.journey.map_or(0, |journey| journey.netns),
             everywhere: u32::from(self.journey.is_some_and(|journey| journey.everywhere)),
-            opens: u32::from(self.journey.is_some_and(|journey| journey.crossings > 0)),
+            opens: self.journey.filter(|journey| journey.crossings > 0).map_or(0, |journey| journey.opens),
             reserved: 0,
             numbered: u32::from(numbered.is_some()),
             id: follow.and_then(|follow| follow.request.id).map_or(number(|numbers| numbers.id), u32::from),

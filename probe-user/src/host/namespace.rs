@@ -53,6 +53,24 @@ impl Namespace {
         inodes.into_iter().filter_map(Self::find).collect()
     }
 
+    /// Runs `work` inside each of the namespaces that have a name or a process, but for the one with the inode `but`; in at most
+    /// `most` of them. Those that cannot be entered are left out.
+    pub fn in_each<T: Send>(but: u64, most: usize, work: impl Fn() -> T + Send + Sync) -> Vec<T> {
+        let mut known = BTreeSet::from([but]);
+        let named = entries(NAMES);
+        let inhabited = process::all().map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
+        let handles = named.chain(inhabited).filter_map(|path| {
+            let inode = fs::metadata(&path).ok()?.ino();
+            let (name, enter) = (String::new(), String::new());
+            known
+                .insert(inode)
+                .then(|| File::open(path).ok().map(|handle| Self { name, enter, inode, handle }))
+                .flatten()
+        });
+        let handles: Vec<Self> = handles.take(most).collect();
+        handles.iter().filter_map(|namespace| namespace.run(&work).ok()).collect()
+    }
+
     /// Returns the namespaces that have a name of `ip netns`, and that of the first process, but for the one with the inode
     /// `but`; at most `most`. Cheap: no other process is looked at.
     pub fn well_known(but: u64, most: usize) -> Vec<Self> {

@@ -36,7 +36,7 @@ use crate::{
     error::Failure,
     host::{
         device::{self, Device},
-        namespace::boot_id,
+        namespace::{Namespace, boot_id},
         neighbour, or_log, tunnel,
     },
     model::{
@@ -117,6 +117,9 @@ const NOWHERE: u64 = 0;
 /// How long a kernel takes to ask again for a neighbour that it is looking for (`retrans_time_ms`), and a little.
 const ONCE_MORE: Duration = Duration::from_millis(1100);
 
+/// In how many other namespaces tunnels are looked for at most.
+const MAX_NAMESPACES: usize = 64;
+
 /// How often to look whether it did.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -149,6 +152,12 @@ impl PathWatch {
         };
         let own = if request.crosses() { or_log("tunnels", tunnel::devices()).unwrap_or_default() } else { Vec::new() };
         let mut tunnels = known(&own);
+        if request.crosses() && request.everywhere {
+            // Which kinds are opened is fixed when the programs are loaded.
+            let devices = || or_log("tunnels", tunnel::devices()).unwrap_or_default();
+            let here = device::netns_inode().unwrap_or_default();
+            Namespace::in_each(here, MAX_NAMESPACES, devices).iter().for_each(|others| tunnels.add(&known(others)));
+        }
         tunnels.add(&of_words(&request.tunnels));
         let (attached, lookups, tracked) = thread::scope(|scope| {
             let lookups = scope.spawn(|| (Lookups::begin(&flow), TrackedBefore::read(&flow, request.everywhere)));

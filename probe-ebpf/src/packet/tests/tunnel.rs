@@ -4,7 +4,7 @@ use std::{vec, vec::Vec};
 
 use super::build::Spec;
 use crate::{
-    contract::tunnel::{FOU, GENEVE, GRE, IPIP, SIT, Tunnels, VXLAN, VXLAN_GPE},
+    contract::tunnel::{ALL_KINDS, FOU, GENEVE, GRE, IPIP, SIT, Tunnels, VXLAN, VXLAN_GPE},
     packet::{
         LinkLayer, parse,
         tunnel::{OuterHeader, open, outer_header},
@@ -55,12 +55,14 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
 
 /// Checks that `packet` is opened at its last `inside` bytes, and that no cut of its headers is.
 fn assert_opens(packet: &[u8], inside: &[u8]) {
-    let (at, ether_type) = open(packet, &known()).expect("opened");
+    let (at, ether_type) = open(packet, &known(), ALL_KINDS).expect("opened");
     assert_eq!(ether_type, if inside[0] >> 4 == 4 { 0x0800 } else { 0x86dd });
     assert_eq!(&packet[at..], inside);
     assert!(parse(&packet[at..], LinkLayer::RawIp).is_ok());
-    assert!((0..at).all(|length| open(&packet[..length], &known()).is_none()));
-    assert_eq!(open(packet, &Tunnels::default()), None);
+    assert!((0..at).all(|length| open(&packet[..length], &known(), ALL_KINDS).is_none()));
+    assert_eq!(open(packet, &Tunnels::default(), ALL_KINDS), None);
+    assert_eq!(open(packet, &known(), 1), None);
+    assert!(open(packet, &known(), known().opens()).is_some());
 }
 
 #[test]
@@ -101,10 +103,10 @@ fn a_tunnel_inside_of_a_tunnel_is_opened_layer_by_layer() {
     frame.extend([0x86, 0xdd]);
     frame.extend(v6(4, true, &ip));
     let packet = v4(17, 0, &udp(8472, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame])));
-    let (first, _) = open(&packet[..], &known()).expect("the first layer");
-    let (second, _) = open(&packet[first..], &known()).expect("the second layer");
+    let (first, _) = open(&packet[..], &known(), ALL_KINDS).expect("the first layer");
+    let (second, _) = open(&packet[first..], &known(), ALL_KINDS).expect("the second layer");
     assert_eq!(&packet[first + second..], &ip[..]);
-    assert_eq!(open(&ip[..], &known()), None);
+    assert_eq!(open(&ip[..], &known(), ALL_KINDS), None);
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn a_question_for_a_neighbour_is_found_inside() {
     frame.extend([8, 6]);
     frame.extend([7; 28]);
     let packet = v4(17, 0, &udp(8472, &joined(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame])));
-    assert_eq!(open(&packet[..], &known()), Some((packet.len() - 28, 0x0806)));
+    assert_eq!(open(&packet[..], &known(), ALL_KINDS), Some((packet.len() - 28, 0x0806)));
 }
 
 #[test]
@@ -137,7 +139,7 @@ fn what_is_no_tunnel_of_the_run_or_is_malformed_stays_closed() {
         v4(4, 0, &[0x15; 40]),
         v6(58, true, &ip),
     ] {
-        assert_eq!(open(&packet[..], &known()), None, "{packet:?}");
+        assert_eq!(open(&packet[..], &known(), ALL_KINDS), None, "{packet:?}");
     }
 }
 
@@ -162,7 +164,7 @@ proptest::proptest! {
             if bytes.len() > at {
                 (bytes[0], bytes[at]) = (first, protocol);
             }
-            if let Some((at, ether_type)) = open(&bytes[..], &known()) {
+            if let Some((at, ether_type)) = open(&bytes[..], &known(), ALL_KINDS) {
                 proptest::prop_assert!(at <= bytes.len() && matches!(ether_type, 0x0800 | 0x86dd | 0x0806));
             }
         }

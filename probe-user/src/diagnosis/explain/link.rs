@@ -14,6 +14,20 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         _ => None,
     })?;
     let look = format!("ip -s -s link show dev {interface}");
+    let is_tun = |finding: &Finding| match finding {
+        Finding::Device(device) => device.interface == *interface && device.kind.as_deref() == Some("tun"),
+        _ => false,
+    };
+    if up && case.evidence.findings(side).any(is_tun) {
+        return Some(StopExplanation {
+            detail: Some(format!("{interface} has no carrier: no program has this tun device open")),
+            meaning: format!(
+                "What the kernel sends by {interface} is for the program that holds it, and none does: it ended, or was not started."
+            ),
+            commands: vec![look, "grep -l '^iff:' /proc/[0-9]*/fdinfo/*".to_owned()],
+            ..StopExplanation::default()
+        });
+    }
     let (meaning, commands) = if up {
         (
             format!(

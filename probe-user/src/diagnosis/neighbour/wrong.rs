@@ -7,6 +7,8 @@ use super::{
     unheard::has_lladdr,
     words::{ip, whose},
 };
+use probe_ebpf::Echo;
+
 use crate::{
     diagnosis::{
         Evidence,
@@ -15,7 +17,7 @@ use crate::{
         resolution::NeighbourFinding as Found,
         resolution::OtherHost,
     },
-    model::trace::{Finding, place::in_words},
+    model::trace::{Finding, TunProgram, place::in_words},
 };
 
 /// A device that has the address, by its link-layer address.
@@ -240,7 +242,21 @@ pub(super) fn other(evidence: &Evidence) -> OtherHost {
     };
     let place = evidence.sides().filter(|side| matches!(side, Side::Via(_))).find(has);
     let peer = search::holders(evidence, Side::Peer, target).find_map(|holder| holder.lladdr.clone());
-    OtherHost { lladdr: entry, place: place.map(|side| evidence.name(side)), peer_lladdr: peer }
+    let program = behind_the_device(evidence).map(|(_, program)| program.name());
+    OtherHost { lladdr: entry, place: place.map(|side| evidence.name(side)), peer_lladdr: peer, program }
+}
+
+/// The tun device by which the probes left and the answers came in, and the only program that holds it.
+fn behind_the_device(evidence: &Evidence) -> Option<(&str, &TunProgram)> {
+    let device = evidence.crossed(Side::Local, Echo::Request, false);
+    let back = evidence.crossed(Side::Local, Echo::Reply, true);
+    evidence.findings(Side::Local).find_map(|finding| match finding {
+        Finding::Tun { interface, programs } if interface == device && back == device => match programs.as_slice() {
+            [program] => Some((interface.as_str(), program)),
+            _ => None,
+        },
+        _ => None,
+    })
 }
 
 /// Returns how the place with this name is called in the middle of a sentence.
@@ -253,6 +269,13 @@ fn called(name: &str, evidence: &Evidence) -> String {
 pub(in crate::diagnosis) fn told_of(other: &OtherHost, evidence: &Evidence) -> String {
     let (far, target) = (evidence.name(Side::Peer), evidence.target.address);
     let by = |lladdr: &Option<String>| lladdr.as_ref().map(|lladdr| format!(" ({lladdr})")).unwrap_or_default();
+    if let Some((device, program)) = behind_the_device(evidence) {
+        let more = if program.sockets == 0 { "" } else { ", or by what it sends them on to" };
+        let name = program.name();
+        return format!(
+            "by {name}, the program behind the tun device {device}{more}, not by {far}, which saw none of them"
+        );
+    }
     let who = match &other.place {
         Some(place) => format!("{}{}", called(place, evidence), by(&other.lladdr)),
         None => match &other.lladdr {

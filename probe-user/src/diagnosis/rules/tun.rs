@@ -23,8 +23,13 @@ pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let first = programs.first()?;
     let names: Vec<String> = programs.iter().map(TunProgram::name).collect();
     let stuck = programs.iter().all(|program| program.sockets == 0);
-    let why = if stuck { "and has no socket to send them on by" } else { "and nothing of them came out again" };
-    let detail = Some(format!("handed to {}, which holds the tun device {interface} {why}", names.join(" and ")));
+    let (holds, has) = if programs.len() == 1 { ("which holds", "has") } else { ("which share", "have") };
+    let why = if stuck {
+        format!("and {has} no socket to send them on by")
+    } else {
+        "and nothing of them came out again".to_owned()
+    };
+    let detail = Some(format!("handed to {}, {holds} the tun device {interface} {why}", names.join(" and ")));
     let cause = Cause { reason: Some("TUN".into()), program: Some(first.name()), detail, ..Cause::default() };
     let spot = DropLocation { leg: gap.leg, host: host_of(side), place: DropPoint::TunProgram };
     let mut spots = vec![spot];

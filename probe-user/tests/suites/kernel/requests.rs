@@ -58,6 +58,7 @@ fn job(requests: RequestHandling, mode: AttachMode) -> Job {
         drops: DropConfig::zeroed(),
         crossings: 0,
         everywhere: false,
+        opens: 0,
         drop_ring_bytes: 1 << 16,
     };
     Job { count: Switch::Off, journey: Some(journey), requests, mode, ..Job::count(&NIC_HOPS) }

@@ -54,6 +54,7 @@ impl Watched {
             drops: DropConfig::zeroed(),
             crossings: 0,
             everywhere: false,
+            opens: 0,
             drop_ring_bytes: probe_user::ebpf::drops::RING_BYTES,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&[]) };

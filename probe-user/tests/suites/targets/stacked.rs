@@ -152,8 +152,8 @@ fn a_drop_below_them_is_located_at_its_host() {
 }
 
 #[test]
-fn what_carries_a_tunnel_is_not_watched_and_nobody_is_sure_of_the_network() {
-    if !common::is_root("what_carries_a_tunnel_is_not_watched_and_nobody_is_sure_of_the_network") {
+fn a_drop_of_what_carries_a_tunnel_is_located_at_its_host() {
+    if !common::is_root("a_drop_of_what_carries_a_tunnel_is_located_at_its_host") {
         return;
     }
     let vxlan = STACKS.iter().find(|stack| stack.kind == "vxlan").expect("it is listed");
@@ -164,6 +164,8 @@ fn what_carries_a_tunnel_is_not_watched_and_nobody_is_sure_of_the_network() {
          nft 'add rule inet t c udp dport 4789 drop'",
     );
     let stop = stop(&pair, "vxlan");
-    assert_eq!((&stop["host"], &stop["confidence"]), (&"network".into(), &"likely".into()), "{stop:#}");
-    assert!(stop["cause"]["detail"].as_str().is_some_and(|detail| detail.contains("vxlan tunnel")), "{stop:#}");
+    for (field, value) in [("host", "peer"), ("layer", "netfilter"), ("confidence", "certain")] {
+        assert_eq!(stop[field], value, "{stop:#}");
+    }
+    assert_eq!((&stop["cause"]["netfilter"]["hook"], &stop["carried"]["kind"]), (&"input".into(), &"vxlan".into()));
 }

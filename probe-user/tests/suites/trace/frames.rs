@@ -44,6 +44,7 @@ impl Bench {
             drops: DropConfig::zeroed(),
             crossings: 0,
             everywhere: false,
+            opens: 0,
             drop_ring_bytes: 1 << 16,
         };
         let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&NIC_HOPS) };
@@ -163,6 +164,7 @@ fn the_verifier_takes_the_hops_of_a_nic_for_every_job() {
         drops: DropConfig::zeroed(),
         crossings: 0,
         everywhere: false,
+        opens: 0,
         drop_ring_bytes: 1 << 16,
     };
     let switches = [Switch::Off, Switch::On];

@@ -37,6 +37,7 @@ fn under_three_capabilities() {
         drops: kernel.drop_config(),
         crossings: 0,
         everywhere: false,
+        opens: 0,
         drop_ring_bytes: RING_BYTES,
     };
     let job = Job { count: Switch::Off, journey: Some(journey), ..Job::count(&super::watched::WATCHED) };

@@ -98,6 +98,7 @@ impl Watched {
             drops,
             crossings: 0,
             everywhere: false,
+            opens: 0,
             drop_ring_bytes: wish.ring_bytes,
         };
         let job = Job {
