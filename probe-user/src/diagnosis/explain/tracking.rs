@@ -20,7 +20,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     full(case).or_else(|| stateless(case)).or_else(|| bound(case))
 }
 
-/// Tells: there is no room for another entry.
+/// Tells that there is no room for another entry.
 fn full(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     matches!(case.stop.place, DropPoint::NfPrerouting | DropPoint::NfOutput).then_some(())?;
@@ -53,7 +53,7 @@ fn full(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Tells: a chain drops what belongs to no connection, or lets only what belongs to one pass, and these belong to none that it knows.
+/// Tells that a chain drops what belongs to no connection, or lets only what belongs to one pass, and these belong to none that it knows.
 fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.layer == Layer::Netfilter).then_some(())?;
@@ -155,7 +155,7 @@ fn list_command(evidence: &Evidence) -> String {
     format!("conntrack -L {protocol}")
 }
 
-/// Tells: an entry keeps them to what no rule says any more.
+/// Tells that an entry keeps them to what no rule says any more.
 fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     let bound =
         tracking::bound(case.evidence).into_iter().find(|bound| concerns(case, bound) && lies_behind(case, bound))?;
