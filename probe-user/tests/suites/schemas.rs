@@ -279,6 +279,7 @@ fn an_experiment_fits() {
         meaning: "m".into(),
         advice: "a".into(),
         commands: Vec::new(),
+        carried: None,
     };
     let own = Experiment {
         name: "normal".into(),
