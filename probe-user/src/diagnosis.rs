@@ -30,6 +30,7 @@ mod sentence;
 mod station;
 mod through;
 mod timing;
+mod tracked;
 mod tracking;
 mod tunnel_layer;
 pub mod verdict;

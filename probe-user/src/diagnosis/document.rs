@@ -13,13 +13,14 @@ use super::{
     followed::flows::FollowedRun,
     path::{Checkpoint, Side},
     resolution::{CarriedBy, OtherHost},
+    tracked::TrackedPlace,
 };
 pub use super::{
     cause::{Cause, IcmpSaid, Netfilter, SettingSaid},
     places::Candidate,
 };
+use crate::model::attach::XdpAttachment;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
-use crate::model::{attach::XdpAttachment, trace::TrackedEcho};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -318,19 +319,6 @@ pub struct Alteration {
     pub by: Option<String>,
     /// On how many packets.
     pub packets: usize,
-}
-
-/// What connection tracking of a place knows of the run's echoes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct TrackedPlace {
-    /// The place, by its name in `places`.
-    pub place: String,
-    /// The entries of the run's echoes, after the last of them.
-    pub entries: Vec<TrackedEcho>,
-    /// How many entries there are, of any kind (`nf_conntrack_count`).
-    pub count: Option<u64>,
-    /// How many there may be (`nf_conntrack_max`); 0: any number.
-    pub most: Option<u64>,
 }
 
 /// A field's value.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use probe_ebpf::{Echo, Hop};
 
 use self::matching::{Crossed, matches, names};
-use super::{Evidence, document::TrackedPlace, path::Side};
+use super::{Evidence, path::Side, tracked::TrackedPlace};
 use crate::model::trace::{Finding, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
 
 /// An entry that does with packets what no rule does any more, or not what a rule would do now.
@@ -18,12 +18,12 @@ pub(super) struct BoundEcho<'a> {
     /// The entry.
     pub(super) entry: &'a TrackedEcho,
     /// What it keeps them to.
-    pub(super) to: BoundTo<'a>,
+    pub(super) to: KeptTo<'a>,
 }
 
 /// What an entry keeps packets to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BoundTo<'a> {
+pub(super) enum KeptTo<'a> {
     /// A destination to which no rule translates any more; `now`: the one to which a rule does.
     Destination {
         /// The old one.
@@ -42,7 +42,7 @@ pub(super) enum BoundTo<'a> {
     Untranslated(&'a TrackingRule),
 }
 
-impl BoundTo<'_> {
+impl KeptTo<'_> {
     /// Returns whether this is the address that the entry puts in another's place.
     pub(super) fn keeps(&self, address: IpAddr) -> bool {
         matches!(self, Self::Destination { old, .. } | Self::Source { old, .. } if *old == address)
@@ -78,36 +78,36 @@ fn bound_at(evidence: &Evidence, side: Side) -> Vec<BoundEcho<'_>> {
     entries.iter().filter(|entry| is_of_run(entry, evidence)).filter_map(of).collect()
 }
 
-/// Whether requests of the run made the entry: not an answer that nobody asked for, or the other end's own ping.
+/// Returns whether requests of the run made the entry: not an answer that nobody asked for, or the other end's own ping.
 fn is_of_run(entry: &TrackedEcho, evidence: &Evidence) -> bool {
     matches!(entry.original.kind, 8 | 128) && Some(entry.original.source) != Some(evidence.target.address)
 }
 
-fn judge<'a>(entry: &TrackedEcho, rules: &[&'a TrackingRule], crossed: &Crossed) -> Option<BoundTo<'a>> {
+fn judge<'a>(entry: &TrackedEcho, rules: &[&'a TrackingRule], crossed: &Crossed) -> Option<KeptTo<'a>> {
     let of = |act: TrackingAct| rules.iter().copied().filter(move |rule| rule.act == act);
     let unread = of(TrackingAct::Unread).next().is_some();
     if let Some(old) = entry.sent_to().filter(|_| !unread) {
         let may = |rule: &TrackingRule| matching::redirects(rule) || names(rule, old);
         if !of(TrackingAct::Destination).any(may) {
             let now = of(TrackingAct::Destination).find(|rule| matches(rule, entry, crossed));
-            return Some(BoundTo::Destination { old, now: now.and_then(matching::translates_to) });
+            return Some(KeptTo::Destination { old, now: now.and_then(matching::translates_to) });
         }
     }
     if let Some(old) = entry.sent_as() {
         let own = entry.own_source != Some(false);
         let may = |rule: &TrackingRule| names(rule, old) || matching::masquerades(rule) && own;
         if !unread && !of(TrackingAct::Source).any(may) {
-            return Some(BoundTo::Source { old, own });
+            return Some(KeptTo::Source { old, own });
         }
     }
     if !entry.before || entry.sent_to().is_some() || entry.sent_as().is_some() {
         return None;
     }
     let would = |rule: &&TrackingRule| matches(rule, entry, crossed) && !names(rule, entry.original.source);
-    of(TrackingAct::Destination).chain(of(TrackingAct::Source)).find(would).map(BoundTo::Untranslated)
+    of(TrackingAct::Destination).chain(of(TrackingAct::Source)).find(would).map(KeptTo::Untranslated)
 }
 
-/// The interfaces by which requests came to a place, and left it.
+/// Returns the interfaces by which requests came to a place, and left it.
 fn crossed(evidence: &Evidence, side: Side) -> Crossed {
     let Some(place) = evidence.place(side) else {
         let name = |inwards| vec![evidence.crossed(side, Echo::Request, inwards).to_owned()];

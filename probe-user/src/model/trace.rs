@@ -1,6 +1,7 @@
 //! What one host saw of a run's probes: plain data that crosses from the far end and feeds the verdict.
 
 pub mod absorbed;
+pub mod accounting;
 pub mod benign;
 pub mod chain_rule;
 pub mod frame;
@@ -22,6 +23,7 @@ use probe_ebpf::Hop;
 use serde::{Deserialize, Serialize};
 
 pub use self::absorbed::{Absorbed, Tail, Taken};
+pub use self::accounting::Accounting;
 pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
 pub use self::host::HostFacts;
@@ -332,19 +334,6 @@ impl ProgramSite {
             Self::Elsewhere => "elsewhere",
         }
     }
-}
-
-/// What watching cost, and what it missed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Accounting {
-    /// Drop events that the ring had no room for.
-    pub events_lost: u64,
-    /// Maps that had no room for something, but for the ring of drop events.
-    pub maps_full: u64,
-    /// How long it took from being asked to watch until every hop was watched, in milliseconds.
-    pub attach_ms: u64,
-    /// Nanoseconds that the programs took of one packet, by the kernel's own statistics; 0: not measured.
-    pub bpf_ns_per_packet: u64,
 }
 
 /// What the sending end knows besides what its hops saw.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::changes::{Change, Way};
+use self::changes::{Change, SentBy};
 use crate::{
     diagnosis::{
         self, Evidence, Responder,
@@ -220,8 +220,8 @@ impl Varying<'_> {
             ..change.plan.clone()
         };
         let opened = match &change.way {
-            Way::Socket => Prober::open(plan),
-            Way::Past(route) => Prober::open_past(plan, route.clone()),
+            SentBy::Socket => Prober::open(plan),
+            SentBy::Past(route) => Prober::open_past(plan, route.clone()),
         };
         let Ok(mut prober) = opened.inspect_err(|error| tracing::debug!("{}: {error}", change.text)) else {
             return Tally::default();

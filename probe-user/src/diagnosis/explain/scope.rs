@@ -34,7 +34,6 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         detail: Some(detail),
         meaning: meaning.to_owned(),
         commands: vec![format!("ip -6 addr show dev {interface}"), format!("ip -6 route get {to}")],
-        tracking: None,
         on: Some(side),
     })
 }

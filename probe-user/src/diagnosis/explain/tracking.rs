@@ -10,17 +10,17 @@ use crate::{
         hooks,
         path::Side,
         places::DropPoint,
-        tracking::{self, BoundEcho, BoundTo, conntrack_command, ends},
+        tracking::{self, BoundEcho, KeptTo, conntrack_command, ends},
     },
     model::trace::{Finding, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule},
 };
 
-/// The first of these that says something.
+/// Explains by the first of these that says something.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     full(case).or_else(|| stateless(case)).or_else(|| bound(case))
 }
 
-/// There is no room for another entry.
+/// Tells that there is no room for another entry.
 fn full(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     matches!(case.stop.place, DropPoint::NfPrerouting | DropPoint::NfOutput).then_some(())?;
@@ -53,7 +53,7 @@ fn full(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// A chain drops what belongs to no connection, or lets only what belongs to one pass, and these belong to none that it knows.
+/// Tells that a chain drops what belongs to no connection, or lets only what belongs to one pass, and these belong to none that it knows.
 fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.layer == Layer::Netfilter).then_some(())?;
@@ -125,12 +125,12 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// The entry that waits for an answer.
+/// Returns the entry that waits for an answer.
 fn waiting(facts: &TrackingFacts) -> Option<&TrackedEcho> {
     facts.entries.iter().find(|entry| matches!(entry.original.kind, 8 | 128) && !entry.replied)
 }
 
-/// Whether requests were seen to come to a place, or to be sent by it.
+/// Returns whether requests were seen to come to a place, or to be sent by it.
 fn requests_crossed(evidence: &Evidence, side: Side) -> bool {
     let Some(place) = evidence.place(side) else {
         return side == Side::Local
@@ -155,7 +155,7 @@ fn list_command(evidence: &Evidence) -> String {
     format!("conntrack -L {protocol}")
 }
 
-/// An entry keeps them to what no rule says any more.
+/// Tells that an entry keeps them to what no rule says any more.
 fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     let bound =
         tracking::bound(case.evidence).into_iter().find(|bound| concerns(case, bound) && lies_behind(case, bound))?;
@@ -164,17 +164,17 @@ fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     let id = entry.original.id;
     let age = if entry.before { " from before this run" } else { "" };
     let (what, mend) = match to {
-        BoundTo::Destination { old, now } => {
+        KeptTo::Destination { old, now } => {
             let now = now.map_or_else(|| "no rule does".to_owned(), |now| format!("the rules say {now}"));
             (format!("still sends id {id} to {old}, where {now}"), "the rules that hold now decide")
         }
-        BoundTo::Source { old, own: true } => {
+        KeptTo::Source { old, own: true } => {
             (format!("still gives id {id} the source {old}, where no rule does"), "the rules that hold now decide")
         }
-        BoundTo::Source { old, own: false } => {
+        KeptTo::Source { old, own: false } => {
             (format!("gives id {id} the source {old}, which is no address of {name}"), "a rule chooses the source anew")
         }
-        BoundTo::Untranslated(rule) => (
+        KeptTo::Untranslated(rule) => (
             format!(
                 "keeps id {id} to its addresses, though the rule \"{}\" of {} would translate them",
                 rule.rule,
@@ -186,7 +186,7 @@ fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     let said = format!("a conntrack entry of {name}{age} {what}");
     let detail = case.stop.cause.detail.as_ref().map_or_else(|| said.clone(), |known| format!("{known}; {said}"));
     let mut commands = vec![conntrack_command(entry)];
-    if let BoundTo::Untranslated(rule) = to
+    if let KeptTo::Untranslated(rule) = to
         && !rule.legacy
     {
         commands.push(format!("nft -a list chain {} {}", rule.table_words(), rule.chain));
@@ -206,13 +206,13 @@ fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Whether what an entry does may be why packets stop there: a wrong destination is, whatever ends them at that; a wrong source
+/// Returns whether what an entry does may be why packets stop there: a wrong destination is, whatever ends them at that; a wrong source
 /// only where answers to it are what fails.
 fn concerns(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
     let of_destination = match bound.to {
-        BoundTo::Destination { .. } => true,
-        BoundTo::Source { .. } => false,
-        BoundTo::Untranslated(rule) => rule.act == TrackingAct::Destination,
+        KeptTo::Destination { .. } => true,
+        KeptTo::Source { .. } => false,
+        KeptTo::Untranslated(rule) => rule.act == TrackingAct::Destination,
     };
     let answers = matches!(case.stop.place, DropPoint::RouteBack | DropPoint::Neighbour | DropPoint::RouteIn);
     of_destination
@@ -220,7 +220,7 @@ fn concerns(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
         || case.stop.leg == Echo::Reply && answers
 }
 
-/// Whether packets stop where the entry had its say already.
+/// Returns whether packets stop where the entry had its say already.
 fn lies_behind(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
     let rank = |side: Side| match side {
         Side::Local => 0,
@@ -234,7 +234,7 @@ fn lies_behind(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
         (Some(at), Echo::Request) if at == bound.side => {
             // What a rule is to translate was translated in the first hook; a source in the last.
             let from = match (bound.to, at) {
-                (BoundTo::Source { .. }, _) => DropPoint::NfPostrouting,
+                (KeptTo::Source { .. }, _) => DropPoint::NfPostrouting,
                 (_, Side::Local) => DropPoint::NfOutput,
                 _ => DropPoint::RouteIn,
             };

@@ -6,7 +6,7 @@ use crate::diagnosis::{
     document::{Confidence, StopHost},
 };
 
-/// Packets with one field changed pass, and nothing else says more.
+/// Tells that packets with one field changed pass, and nothing else says more.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let open = matches!(case.stop.host, StopHost::Network | StopHost::Beyond)
         || case.stop.confidence == Confidence::Unknown

@@ -14,7 +14,7 @@ use crate::diagnosis::{
 };
 use crate::model::trace::{TrackedEcho, TrackingAct};
 
-/// A host in between took the replies for its own, as they are for the address that it gave the requests, and its entry of those
+/// Judges that a host in between took the replies for its own, as they are for the address that it gave the requests, and its entry of those
 /// still waits for an answer.
 pub(super) fn not_undone(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;

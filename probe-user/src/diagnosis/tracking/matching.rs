@@ -78,7 +78,7 @@ fn nft(words: &[&str], entry: &TrackedEcho, crossed: &Crossed) -> Option<bool> {
     Some(true)
 }
 
-/// The same of a rule of iptables.
+/// Reads the same of a rule of iptables.
 fn iptables(words: &[&str], entry: &TrackedEcho, crossed: &Crossed) -> Option<bool> {
     let mut rest = words;
     while !rest.is_empty() {
@@ -104,7 +104,7 @@ fn iptables(words: &[&str], entry: &TrackedEcho, crossed: &Crossed) -> Option<bo
     Some(true)
 }
 
-/// The words of a rule from that on which it translates.
+/// Returns the words of a rule from that on which it translates.
 fn target(rule: &TrackingRule) -> &str {
     let text = rule.rule.split(" comment \"").next().unwrap_or(&rule.rule);
     let acts = ["dnat", "snat", "masquerade", "redirect", "DNAT", "SNAT", "MASQUERADE", "REDIRECT"];
@@ -117,7 +117,7 @@ fn words(rule: &TrackingRule) -> impl Iterator<Item = &str> {
     target(rule).split_whitespace()
 }
 
-/// Whether an address or prefix is that of `address`; `None` where it is neither.
+/// Returns whether an address or prefix is that of `address`; `None` where it is neither.
 fn literal(word: &str, address: IpAddr) -> Option<bool> {
     (alone(word).is_some() || prefix(word).is_some()).then(|| covers(word, address))
 }
@@ -142,7 +142,7 @@ fn prefix(word: &str) -> Option<(IpAddr, u8)> {
     Some((address.parse().ok()?, length.parse().ok()?))
 }
 
-/// Whether a word is `address`, or a range or prefix with it.
+/// Returns whether a word is `address`, or a range or prefix with it.
 fn covers(word: &str, address: IpAddr) -> bool {
     if let Some(one) = alone(word) {
         return one == address;

@@ -10,7 +10,7 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// An entry of a request from 10.81.0.10 to 10.99.0.1, answered as `from` to `to`.
+/// Builds an entry of a request from 10.81.0.10 to 10.99.0.1, answered as `from` to `to`.
 fn entry(from: &str, to: &str, before: bool) -> TrackedEcho {
     let tuple = |source: &str, destination: &str, kind| EchoTuple {
         source: address(source),
@@ -50,9 +50,9 @@ fn judged(entry: &TrackedEcho, rules: &[TrackingRule]) -> Option<String> {
     let crossed = Crossed { inwards: vec!["ea".into()], outwards: vec!["eb".into()] };
     let rules: Vec<&TrackingRule> = rules.iter().collect();
     judge(entry, &rules, &crossed).map(|to| match to {
-        BoundTo::Destination { old, now } => format!("to {old}, now {now:?}"),
-        BoundTo::Source { old, own } => format!("as {old}, own {own}"),
-        BoundTo::Untranslated(rule) => format!("not by {}", rule.rule),
+        KeptTo::Destination { old, now } => format!("to {old}, now {now:?}"),
+        KeptTo::Source { old, own } => format!("as {old}, own {own}"),
+        KeptTo::Untranslated(rule) => format!("not by {}", rule.rule),
     })
 }
 

@@ -24,7 +24,7 @@ use crate::{
 
 /// How packets leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum SentBy {
     /// By a socket of ICMP.
     Socket,
     /// By a packet socket.
@@ -40,7 +40,7 @@ pub(super) struct Change {
     /// What is changed, as a clause: `with id 5 in place of 77`.
     pub(super) text: String,
     pub(super) plan: ProbePlan,
-    pub(super) way: Way,
+    pub(super) way: SentBy,
 }
 
 /// The shortest payload that has room for a mark.
@@ -64,7 +64,7 @@ impl Change {
         let (text, field) = ("unchanged".to_owned(), VariedField::Socket);
         // It is known by its mark alone: the other changes have the same id.
         let plan = ProbePlan { numbered: plan.size < SHORT, ..plan.clone() };
-        Self { field, from: String::new(), to: String::new(), text, plan, way: Way::Socket }
+        Self { field, from: String::new(), to: String::new(), text, plan, way: SentBy::Socket }
     }
 
     /// Returns the field and its new value, for a list.
@@ -76,7 +76,7 @@ impl Change {
 
     /// Returns whether nothing is changed but that it leaves by a raw socket in place of a ping socket.
     pub(super) fn is_raw_alone(&self) -> bool {
-        self.field == VariedField::Socket && self.way == Way::Socket
+        self.field == VariedField::Socket && self.way == SentBy::Socket
     }
 }
 
@@ -129,7 +129,7 @@ impl Changes<'_> {
         let mut plan = ProbePlan { settings, numbered: false, ..self.plan.clone() };
         change(&mut plan);
         let (from, to) = (from.to_string(), to.to_string());
-        self.found.push(Change { field, from, to, text, plan, way: Way::Socket });
+        self.found.push(Change { field, from, to, text, plan, way: SentBy::Socket });
     }
 
     /// Adds changes of what stands in the packet.
@@ -284,7 +284,7 @@ impl Changes<'_> {
             Ok(route) => {
                 let text = "by a packet socket (past this host's routing and netfilter)".to_owned();
                 self.add(VariedField::Socket, ("", "packet"), text, |_| ());
-                self.found.last_mut().expect("it was just added").way = Way::Past(route);
+                self.found.last_mut().expect("it was just added").way = SentBy::Past(route);
             }
             Err(why) => self.untried.push(format!("packet socket: {why}")),
         }

@@ -1,0 +1,19 @@
+//! What a diagnosis says of connection tracking.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::model::trace::TrackedEcho;
+
+/// What connection tracking of a place knows of the run's echoes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TrackedPlace {
+    /// The place, by its name in `places`.
+    pub place: String,
+    /// The entries of the run's echoes, after the last of them.
+    pub entries: Vec<TrackedEcho>,
+    /// How many entries there are, of any kind (`nf_conntrack_count`).
+    pub count: Option<u64>,
+    /// How many there may be (`nf_conntrack_max`); 0: any number.
+    pub most: Option<u64>,
+}
