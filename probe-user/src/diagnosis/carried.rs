@@ -78,7 +78,7 @@ pub(super) fn met(crossings: &[Crossing]) -> Vec<(Side, Echo, Vec<String>)> {
     crossings.iter().flat_map(of_crossing).collect()
 }
 
-/// The interface by which probes leave their place behind this row; none where they do not.
+/// Returns the interface by which probes leave their place behind this row; none where they do not.
 fn exit<'a>(row: &LedgerRow, evidence: &'a Evidence) -> Option<&'a str> {
     let side = row.step.checkpoint.host;
     match row.step.checkpoint.station {

@@ -72,7 +72,7 @@ impl Evidence {
         met.into_iter().for_each(|place| self.add(place));
     }
 
-    /// Whether it is the place from which probes are sent.
+    /// Reports whether it is the place from which probes are sent.
     fn is_sender(&self, place: &PlaceTrace) -> bool {
         place.netns == self.local.host.netns && self.kernel_of(place).boot == self.local.host.boot
     }

@@ -52,7 +52,7 @@ const IN: [(Hop, Requirement); 7] = [
 ];
 
 impl TunnelLayer {
-    /// Every step of the packets that carry the probes, from the device that makes them to the one that opens them.
+    /// Returns every step of the packets that carry the probes, from the device that makes them to the one that opens them.
     pub(super) fn journey(&self, evidence: &Evidence) -> Vec<PathStep> {
         let ends = match (self.leg, evidence.two_sided()) {
             (Echo::Request, true) => [Side::Local, Side::Peer],
@@ -74,12 +74,12 @@ impl TunnelLayer {
         steps
     }
 
-    /// The same for the packets that come back.
+    /// Returns the same for the packets that come back.
     pub(super) fn back(&self) -> Self {
         Self { from: self.to, to: self.from, ..self.clone() }
     }
 
-    /// `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.
+    /// Returns `flannel.1 (192.168.6.1 to 192.168.6.2, VNI 1)`.
     pub(super) fn name(&self) -> String {
         let mut facts = Vec::new();
         if let (Some(from), Some(to)) = (self.from, self.to) {

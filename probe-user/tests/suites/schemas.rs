@@ -209,6 +209,35 @@ fn an_observation_fits() {
     }));
 }
 
+/// Returns a stop on the network.
+fn network_stop() -> Stop {
+    let checkpoint = |host, hop| Checkpoint { host, station: Station::Hop(hop) };
+    Stop {
+        leg: Echo::Request,
+        host: diagnosis::StopHost::Network,
+        whose: Whose::Network,
+        place_name: None,
+        layer: diagnosis::Layer::Path,
+        place: DropPoint::Network,
+        seen_leg: Echo::Request,
+        missing_leg: Echo::Request,
+        packets: 5,
+        last_seen: checkpoint(Side::Local, Hop::Xmit),
+        first_missing: checkpoint(Side::Peer, Hop::XdpIn),
+        cause: diagnosis::Cause::default(),
+        witnesses: vec![diagnosis::Witness::Counters],
+        confidence: Confidence::Certain,
+        candidates: Vec::new(),
+        blind: Vec::new(),
+        drop_events: 0,
+        told: None,
+        meaning: "m".into(),
+        advice: "a".into(),
+        commands: Vec::new(),
+        carried: None,
+    }
+}
+
 #[test]
 fn an_experiment_fits() {
     let end = |name: &str| End {
@@ -256,31 +285,6 @@ fn an_experiment_fits() {
         confidence: Confidence::Likely,
         blind: vec![BlindPoint { point: point("fw", Hop::XdpIn), why: "no XDP".into() }],
     };
-    let checkpoint = |host, hop| Checkpoint { host, station: Station::Hop(hop) };
-    let stop = Stop {
-        leg: Echo::Request,
-        host: diagnosis::StopHost::Network,
-        whose: Whose::Network,
-        place_name: None,
-        layer: diagnosis::Layer::Path,
-        place: DropPoint::Network,
-        seen_leg: Echo::Request,
-        missing_leg: Echo::Request,
-        packets: 5,
-        last_seen: checkpoint(Side::Local, Hop::Xmit),
-        first_missing: checkpoint(Side::Peer, Hop::XdpIn),
-        cause: diagnosis::Cause::default(),
-        witnesses: vec![diagnosis::Witness::Counters],
-        confidence: Confidence::Certain,
-        candidates: Vec::new(),
-        blind: Vec::new(),
-        drop_events: 0,
-        told: None,
-        meaning: "m".into(),
-        advice: "a".into(),
-        commands: Vec::new(),
-        carried: None,
-    };
     let own = Experiment {
         name: "normal".into(),
         title: "a ping".into(),
@@ -295,7 +299,7 @@ fn an_experiment_fits() {
         stops: vec![StepStop {
             step: 1,
             sender: "a".into(),
-            stop,
+            stop: network_stop(),
             on_the_way: vec![way_stop],
             sentence: "they stop".into(),
         }],

@@ -159,7 +159,7 @@ impl Vias {
 }
 
 impl Vias {
-    /// The hosts, as they told of themselves.
+    /// Returns the hosts, as they told of themselves.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &HostFacts> {
         self.vias.iter().map(|via| &via.ready.host)
     }

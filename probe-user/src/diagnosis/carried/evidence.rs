@@ -90,7 +90,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     Some(Outer { to: to_side, evidence: outer })
 }
 
-/// Whether what was seen in `place` was seen on `side`.
+/// Reports whether what was seen in `place` was seen on `side`.
 fn is_of(place: &PlaceTrace, side: Side, evidence: &Evidence) -> bool {
     let boot = |place: &PlaceTrace| match place.of_via {
         Some(via) => evidence.vias.get(usize::from(via)).map(|via| via.trace.host.boot.clone()),
@@ -106,7 +106,7 @@ fn is_of(place: &PlaceTrace, side: Side, evidence: &Evidence) -> bool {
     }
 }
 
-/// The first passage of a leg out of a place or into it, by any of its hops.
+/// Returns the first passage of a leg out of a place or into it, by any of its hops.
 fn first_passage(place: &PlaceTrace, leg: Echo) -> Option<&ProbePassage> {
     let ports = place.ports.iter().flat_map(|port| port.hops.values());
     let hooks = place.hooks.iter().flat_map(|hooks| hooks.hops.values());
@@ -114,14 +114,14 @@ fn first_passage(place: &PlaceTrace, leg: Echo) -> Option<&ProbePassage> {
     seen.min_by_key(|passage| passage.first_ns)
 }
 
-/// The tunnel of a place that is likeliest the other end of `tunnel`.
+/// Returns the tunnel of a place that is likeliest the other end of `tunnel`.
 fn counterpart<'a>(place: &'a PlaceTrace, tunnel: &TunnelFacts) -> Option<&'a TunnelFacts> {
     let kind = |other: &&TunnelFacts| other.kind == tunnel.kind;
     let number = |other: &&TunnelFacts| kind(other) && other.vni == tunnel.vni;
     place.tunnels.iter().find(number).or_else(|| place.tunnels.iter().find(kind))
 }
 
-/// The link-layer address to which the frames inside are sent, as the neighbour's entry at the tunnel has it.
+/// Returns the link-layer address to which the frames inside are sent, as the neighbour's entry at the tunnel has it.
 fn inner_address(side: Side, tunnel: &TunnelFacts, evidence: &Evidence) -> Option<String> {
     let at = |interface: &str| interface == tunnel.interface || tunnel.master.as_deref() == Some(interface);
     evidence.findings(side).find_map(|finding| match finding {
@@ -138,7 +138,7 @@ fn has_address(place: &PlaceTrace, address: IpAddr) -> bool {
     })
 }
 
-/// What the device of the tunnel sent and took out again, as if it were the program that sends.
+/// Returns what the device of the tunnel sent and took out again, as if it were the program that sends.
 fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrace {
     let sent = evidence.sending.probes.iter().filter(|sent| known.sent.contains(&sent.probe));
     let probes: Vec<SentProbe> = sent.map(|sent| SentProbe { errno: None, ..sent.clone() }).collect();
@@ -157,7 +157,7 @@ fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrac
     SenderTrace { received: received.collect(), probes, errors: Vec::new(), socket: None }
 }
 
-/// Every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of
+/// Returns every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of
 /// the stretch saw nothing as such.
 fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
     let numbered = (0_u8..).zip(&evidence.places);
@@ -186,7 +186,7 @@ fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
     numbered.map(outer).collect()
 }
 
-/// A place as a host that makes or takes the packets of a tunnel; `address` is the one that they have there.
+/// Returns a place as a host that makes or takes the packets of a tunnel; `address` is the one that they have there.
 fn host(
     place: &PlaceTrace,
     side: Side,
@@ -241,7 +241,7 @@ fn inside_the_tunnel(side: Side, layer: &TunnelLayer, evidence: &Evidence) -> Ve
     evidence.drops(side).iter().filter(by_tunnel).cloned().collect()
 }
 
-/// The interface of a place by which packets that carry a leg left, or came in.
+/// Returns the interface of a place by which packets that carry a leg left, or came in.
 fn carrying(place: &PlaceTrace, leg: Echo) -> Option<String> {
     let first = |hop: Hop| {
         let ports = place.ports.iter().filter_map(|port| {
@@ -256,7 +256,7 @@ fn carrying(place: &PlaceTrace, leg: Echo) -> Option<String> {
     found.map(|(_, name)| name.clone())
 }
 
-/// The interface by which routing would send them.
+/// Returns the interface by which routing would send them.
 fn routed(place: &PlaceTrace, layer: &TunnelLayer) -> Option<String> {
     let by_route = place.findings.iter().find_map(|finding| match finding {
         Finding::Route { to, interface: Some(interface), .. } if Some(*to) == layer.to || Some(*to) == layer.from => {

@@ -52,7 +52,7 @@ pub(in crate::diagnosis) fn of_gap(
     (!stops.is_empty()).then_some(stops)
 }
 
-/// The same stop in the words of the whole path: its places are those of the evidence.
+/// Returns the same stop in the words of the whole path: its places are those of the evidence.
 fn translated(
     mut stop: Stop,
     text: &str,
@@ -121,7 +121,7 @@ fn translated(
     stop
 }
 
-/// Which place of the evidence one of the packets that carry the probes is.
+/// Returns which place of the evidence one of the packets that carry the probes is.
 fn side(outer: Side, crossing: &Crossing, leg: Echo) -> Side {
     let there = crossing.to.unwrap_or(crossing.from);
     match (outer, leg) {
@@ -131,7 +131,7 @@ fn side(outer: Side, crossing: &Crossing, leg: Echo) -> Side {
     }
 }
 
-/// A command where it is typed: an end of the stretch may be a place in between.
+/// Returns a command where it is typed: an end of the stretch may be a place in between.
 fn typed(command: Command, side: &impl Fn(Side) -> Side, evidence: &Evidence) -> Command {
     let Some(outer) = command.on else { return command };
     let (on, enter) = evidence.entered(side(outer));

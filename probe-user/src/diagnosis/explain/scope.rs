@@ -35,6 +35,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         meaning: meaning.to_owned(),
         commands: vec![format!("ip -6 addr show dev {interface}"), format!("ip -6 route get {to}")],
         on: Some(side),
+        tracking: None,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use probe_ebpf::Echo;
 
-/// The packets of a tunnel that are not made, go to the wrong host, or are not taken there.
+/// Explains a stop where packets of a tunnel are not made, go to the wrong host, or are not taken there.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let ends = Ends::of(case)?;
     match case.stop.place {
@@ -49,13 +49,13 @@ impl<'a> Ends<'a> {
         self.case.evidence.name(side)
     }
 
-    /// The entry of the forwarding table that packets took, or would take.
+    /// Returns the entry of the forwarding table that packets took, or would take.
     fn entry(&self) -> Option<&'a FdbEntry> {
         let of = |lladdr: &str| self.tunnel.entry_for(lladdr);
         self.layer.lladdr.as_deref().and_then(of).or_else(|| of(ANY_ADDRESS))
     }
 
-    /// What makes packets go to the address to which they go.
+    /// Returns what makes packets go to the address to which they go.
     fn chosen_by(&self) -> String {
         let device = &self.tunnel.interface;
         match self.entry() {
@@ -66,7 +66,7 @@ impl<'a> Ends<'a> {
         }
     }
 
-    /// The command that sends packets to `to` instead.
+    /// Returns the command that sends packets to `to` instead.
     fn send_to(&self, to: &str) -> String {
         let device = &self.tunnel.interface;
         match (self.entry(), &self.layer.lladdr) {
@@ -78,7 +78,7 @@ impl<'a> Ends<'a> {
         }
     }
 
-    /// The address at which the far end takes packets.
+    /// Returns the address at which the far end takes packets.
     fn far_address(&self) -> Option<IpAddr> {
         self.layer.far.as_ref()?.local
     }
@@ -137,7 +137,7 @@ impl<'a> Ends<'a> {
         self.told(self.from, detail, meaning, vec![format!("ip {version} route get {to}"), look])
     }
 
-    /// At the host to which they came.
+    /// Explains a stop at the host to which they came.
     fn not_taken(&self, case: &StopCase<'_>) -> Option<StopExplanation> {
         let (device, to) = (&self.tunnel.interface, self.layer.to?);
         let (near, there) = (self.name(self.from), self.name(self.to));
@@ -206,7 +206,7 @@ impl<'a> Ends<'a> {
         )
     }
 
-    /// They go to an address that is not that of the far end's tunnel.
+    /// Explains that they go to an address that is not that of the far end's tunnel.
     fn elsewhere(&self) -> Option<StopExplanation> {
         let (far, to) = (self.layer.far.as_ref()?, self.layer.to?);
         let there = self.name(self.to);
@@ -236,7 +236,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// What makes the device anew. Its addresses and tables go with the old one.
+/// Returns what makes the device anew. Its addresses and tables go with the old one.
 fn anew(device: &TunnelFacts) -> String {
     let TunnelFacts { interface, kind, vni, port, local, remote, lower, learning, .. } = device;
     let mut text = format!("ip link del {interface}; ip link add {interface} type {kind}");

@@ -246,7 +246,7 @@ pub(super) fn other(evidence: &Evidence) -> OtherHost {
     OtherHost { lladdr: entry, place: place.map(|side| evidence.name(side)), peer_lladdr: peer, program }
 }
 
-/// The tun device by which the probes left and the answers came in, and the only program that holds it.
+/// Returns the tun device by which the probes left and the answers came in, and the only program that holds it.
 fn behind_the_device(evidence: &Evidence) -> Option<(&str, &TunProgram)> {
     let device = evidence.crossed(Side::Local, Echo::Request, false);
     let back = evidence.crossed(Side::Local, Echo::Reply, true);

@@ -105,7 +105,7 @@ impl Listing {
         deciding.map(|(act, rule)| (act, rule.clone(), held(&rule))).take(MOST_TRACKING).collect()
     }
 
-    /// The rules of a base chain, and of those that it leads to, which an echo packet of `family` may match.
+    /// Returns the rules of a base chain, and of those that it leads to, which an echo packet of `family` may match.
     fn concerning(&self, (in_family, table, chain): (&str, &str, &str), family: Family) -> Vec<&ChainRule> {
         let mut concerning = Vec::new();
         let (mut seen, mut open) = (Vec::new(), vec![chain.to_owned()]);

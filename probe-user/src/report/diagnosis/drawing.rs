@@ -275,7 +275,7 @@ impl Painter<'_> {
         }
     }
 
-    /// The stops of these lines; those inside the packets of a tunnel are on lines of their own.
+    /// Returns the stops of these lines; those inside the packets of a tunnel are on lines of their own.
     fn stops(&self) -> impl Iterator<Item = &Stop> {
         self.diagnosis.stops.iter().filter(|stop| stop.carried.is_none())
     }

@@ -16,7 +16,8 @@ use super::{
 };
 
 /// Every place, in path order.
-const ALL: [DropPoint; 33] = [
+const ALL: [DropPoint; 35] = [
+    Encapsulation,
     Call,
     Source,
     NfOutput,
@@ -50,6 +51,7 @@ const ALL: [DropPoint; 33] = [
     SocketLookup,
     SocketFilter,
     SocketBuffer,
+    Decapsulation,
 ];
 
 const PLACES: &str = include_str!("../../../src/diagnosis/places.rs");
