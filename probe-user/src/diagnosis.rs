@@ -5,6 +5,7 @@
 
 pub mod advice;
 mod alterations;
+mod around;
 mod between;
 pub mod carried;
 mod cause;

@@ -8,6 +8,7 @@ mod freed;
 mod search;
 mod silence;
 mod silent;
+mod tunnelled;
 mod unheard;
 mod words;
 pub(super) mod wrong;

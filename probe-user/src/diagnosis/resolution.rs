@@ -53,6 +53,8 @@ pub enum NeighbourFinding {
     AnswerDroppedHere,
     /// A bridge between the two did not pass the questions on.
     BridgeHoldsThem,
+    /// They leave by a tunnel, and do not come out of it where the address is.
+    LostInTunnel,
     /// Both hosts have one link-layer address.
     SharedLinkAddress,
     /// Answers left, and did not come.

@@ -12,7 +12,7 @@ use netlink_packet_route::{
 };
 
 use super::{device::netlink, link_facts};
-use crate::model::trace::{FdbEntry, TunnelFacts};
+use crate::model::trace::{FdbEntry, TunnelFacts, frame::hardware_address};
 
 /// Kinds whose packets can be opened.
 const KINDS: [&str; 9] = ["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"];
@@ -62,7 +62,8 @@ fn entry(message: &NeighbourMessage) -> Option<FdbEntry> {
     let (mut lladdr, mut to, mut vni, mut port) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
-            NeighbourAttribute::LinkLayerAddress(bytes) => lladdr = link_facts::lladdr(bytes),
+            // Zeros are an address here: that of the entry for whatever no other is for.
+            NeighbourAttribute::LinkLayerAddress(bytes) if bytes.len() == 6 => lladdr = Some(hardware_address(bytes)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => to = Some(IpAddr::V4(*v4)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => to = Some(IpAddr::V6(*v6)),
             NeighbourAttribute::Destination(NeighbourAddress::Other(bytes)) => to = address(bytes),
@@ -208,4 +209,23 @@ fn ip_tunnel(facts: &mut TunnelFacts, told: &[InfoIpTunnel]) -> Option<u32> {
         }
     }
     lower
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::model::trace::tunnel::ANY_ADDRESS;
+
+    #[test]
+    fn the_entry_for_whatever_no_other_is_for_is_read_and_one_without_a_host_is_none() {
+        let to = Ipv4Addr::new(10, 82, 0, 20);
+        let mut message = NeighbourMessage::default();
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(vec![0; 6]));
+        assert_eq!(entry(&message), None);
+        message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(to)));
+        let read = entry(&message).expect("it has a host");
+        assert_eq!((read.lladdr.as_str(), read.to), (ANY_ADDRESS, to.into()));
+    }
 }

@@ -36,13 +36,9 @@ pub(super) struct Outer {
     pub(super) evidence: Evidence,
 }
 
-/// The layer around the probes themselves.
-const FIRST: u8 = 1;
-
 /// Returns what is known of the packets that carry the probes; nothing where they leave by no tunnel.
 pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
-    let carried =
-        |side: Side| evidence.carried.iter().find(|place| place.layers == FIRST && is_of(place, side, evidence));
+    let carried = |side: Side| evidence.seen_around(side);
     let near = carried(known.from);
     let at_exit =
         |tunnel: &&TunnelFacts| tunnel.interface == known.exit || tunnel.master.as_deref() == Some(known.exit);
@@ -58,7 +54,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         others.into_iter().find(|side| carried(*side).is_some_and(has))
     });
     let far_place = to_side.and_then(carried);
-    let far = far_place.and_then(|place| counterpart(place, &tunnel)).cloned();
+    let far = far_place.and_then(|place| tunnel.counterpart(&place.tunnels)).cloned();
     let layer = TunnelLayer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
     let (sender, target) = if known.leg == Echo::Request { (from, to) } else { (to, from) };
     let near_host = near.map(|place| host(place, known.from, from, &layer, evidence)).unwrap_or_default();
@@ -90,35 +86,12 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     Some(Outer { to: to_side, evidence: outer })
 }
 
-/// Reports whether what was seen in `place` was seen on `side`.
-fn is_of(place: &PlaceTrace, side: Side, evidence: &Evidence) -> bool {
-    let boot = |place: &PlaceTrace| match place.of_via {
-        Some(via) => evidence.vias.get(usize::from(via)).map(|via| via.trace.host.boot.clone()),
-        None if place.of_peer => evidence.peer.as_ref().map(|peer| peer.host.boot.clone()),
-        None => Some(evidence.local.host.boot.clone()),
-    };
-    let facts =
-        |netns: u64, boot: Option<String>| HostFacts { netns, boot: boot.unwrap_or_default(), ..HostFacts::default() };
-    let here = facts(place.netns, boot(place));
-    match evidence.place(side) {
-        Some(other) => here.is_same_place(&facts(other.netns, boot(other))),
-        None => here.is_same_place(&evidence.host(side).host),
-    }
-}
-
 /// Returns the first passage of a leg out of a place or into it, by any of its hops.
 fn first_passage(place: &PlaceTrace, leg: Echo) -> Option<&ProbePassage> {
     let ports = place.ports.iter().flat_map(|port| port.hops.values());
     let hooks = place.hooks.iter().flat_map(|hooks| hooks.hops.values());
     let seen = ports.chain(hooks).filter_map(|hop| hop.seen(leg)).flat_map(BTreeMap::values);
     seen.min_by_key(|passage| passage.first_ns)
-}
-
-/// Returns the tunnel of a place that is likeliest the other end of `tunnel`.
-fn counterpart<'a>(place: &'a PlaceTrace, tunnel: &TunnelFacts) -> Option<&'a TunnelFacts> {
-    let kind = |other: &&TunnelFacts| other.kind == tunnel.kind;
-    let number = |other: &&TunnelFacts| kind(other) && other.vni == tunnel.vni;
-    place.tunnels.iter().find(number).or_else(|| place.tunnels.iter().find(kind))
 }
 
 /// Returns the link-layer address to which the frames inside are sent, as the neighbour's entry at the tunnel has it.
@@ -171,7 +144,7 @@ fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
             of_via: place.of_via,
             ..PlaceTrace::default()
         };
-        let carried = evidence.carried.iter().find(|it| it.layers == FIRST && is_of(it, side, evidence));
+        let carried = evidence.seen_around(side);
         match carried.filter(|_| !ends.contains(&side)) {
             Some(carried) => PlaceTrace {
                 name: names.name,

@@ -47,7 +47,7 @@ const DEVICE_HOOKS: [&str; 4] =
 /// Returns what freed `packet` on `side`; `None` where that is no filter, but the kernel that had no use for it.
 pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
     let found = filter(search, side, packet)?;
-    let carried = if packet.layers > 0 { ", which drops the packets of the tunnel that carry them" } else { "" };
+    let carried = if packet.layers > 0 { " (inside the packets of the tunnel)" } else { "" };
     Some(Culprit { what: format!("{}{carried}", found.what), ..found })
 }
 

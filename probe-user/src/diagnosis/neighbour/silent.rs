@@ -147,7 +147,7 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     let at = packet.interface.as_deref().and_then(|interface| search.device(side, interface));
     let passes_on = at.is_some_and(|device| device.master.is_some() || device.kind.as_deref() == Some("bridge"));
     let bridge = culprit.netfilter.as_ref().is_some_and(|place| place.family == Some(TableFamily::Bridge));
-    if !has_it && !passes_on && !bridge {
+    if !has_it && !passes_on && !bridge && packet.layers == 0 {
         return None;
     }
     // A bridge makes copies.

@@ -4,6 +4,7 @@ use super::{
     Told,
     bridged::Bridged,
     search::{self, Search},
+    tunnelled,
     words::{ip, net_of, questions},
 };
 use crate::{
@@ -232,6 +233,10 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
     if let Some(held) = held {
         return Some(Told::new(Found::BridgeHoldsThem, clause, held.meaning, commands));
     }
+    if let Some(tunnel) = tunnelled::told(search, owner.side, &name) {
+        let commands = tunnel.commands.into_iter().map(|command| search.command(search.asker, command)).collect();
+        return Some(Told::new(Found::LostInTunnel, format!("{clause}: {}", tunnel.clause), tunnel.meaning, commands));
+    }
     let meaning = "The two are not on one link: a cable, a bridge, a VLAN or a namespace lies between.";
     let shown = format!("ip addr show dev {}", holder.interface);
     let there = match owner.side {
@@ -378,6 +383,10 @@ fn nobody(search: &Search<'_>) -> Told {
     }
     if let Some(device) = search.device(search.asker, &search.interface).filter(|device| device.noarp) {
         clause.push_str(&format!("; {} does no ARP (NOARP)", device.interface));
+    }
+    if let Some(tunnel) = tunnelled::told(search, None, "") {
+        let commands = tunnel.commands.into_iter().map(|command| search.command(search.asker, command)).collect();
+        return Told::new(Found::LostInTunnel, format!("{clause}; {}", tunnel.clause), tunnel.meaning, commands);
     }
     let route = search.route(search.asker).filter(|route| route.next == route.to);
     let wide = route.filter(|route| route.prefix < if search.address.is_ipv4() { 24 } else { 64 });

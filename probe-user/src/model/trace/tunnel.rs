@@ -97,6 +97,13 @@ impl TunnelFacts {
         self.fdb.iter().flatten().find(|entry| entry.lladdr == lladdr)
     }
 
+    /// Returns which of `tunnels` is likeliest its other end.
+    pub fn counterpart<'a>(&self, tunnels: &'a [Self]) -> Option<&'a Self> {
+        let kind = |other: &&Self| other.kind == self.kind;
+        let number = |other: &&Self| kind(other) && other.vni == self.vni;
+        tunnels.iter().find(number).or_else(|| tunnels.iter().find(kind))
+    }
+
     /// Returns what the number is called by which its packets are told apart: those of another number are not for it.
     pub fn number_word(&self) -> &'static str {
         if self.kind.contains("gre") { "key" } else { "VNI" }
