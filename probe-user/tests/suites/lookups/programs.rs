@@ -14,6 +14,7 @@ use probe_user::{
 };
 
 use super::bench::{found, lab, run, send, settle, warm_up};
+use crate::common::net::eventually;
 
 /// Place, who, whether it is probe's filter, and what that dropped.
 fn programs(findings: Vec<Finding>) -> Vec<(String, String, bool, u64)> {
@@ -46,7 +47,8 @@ fn other_peoples_programs_are_told_with_their_place() {
     assert!(found[0].1.contains("'others_xdp', generic") && !found[0].2, "{found:?}");
     drop(links);
     remove_filters(&lab);
-    assert_eq!(told(), []);
+    // A program that another test starts just now may hold the links until its exec closes them.
+    eventually("nothing is attached any more", || told().is_empty());
 }
 
 #[test]

@@ -141,3 +141,35 @@ fn a_healthy_tunnel_shows_every_probe_once_at_each_hop_of_both_layers() {
         }
     }
 }
+
+#[test]
+fn questions_for_a_neighbour_that_a_tunnel_loses_are_followed_into_it() {
+    if !common::is_root("questions_for_a_neighbour_that_a_tunnel_loses_are_followed_into_it") {
+        return;
+    }
+    let pair = tunnel();
+    // Nobody knows the neighbour beforehand: it is asked for, by what is for all.
+    for (netns, it) in [(&pair.a, "2"), (&pair.b, "1")] {
+        sh(
+            netns,
+            &format!("ip neigh del 10.8.0.{it} dev top; bridge fdb append 00:00:00:00:00:00 dev top dst 10.9.0.{it}"),
+        );
+    }
+    let said = |what: &str, expected: &str| {
+        sh(&pair.a, "ip neigh flush dev top");
+        let document = run(&pair);
+        let detail = document["stops"][0]["cause"]["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(expected), "{what}: {document:#}");
+    };
+    sh(&pair.b, DROP_IN[0]);
+    said("input", "and its input chain (nftables: inet t, chain c) (inside the packets of the tunnel) drops");
+    sh(&pair.b, DROP_IN[1]);
+    sh(&pair.b, "sysctl -qw net.ipv4.conf.all.rp_filter=1; ip route add 10.9.0.1/32 dev lo");
+    said(
+        "reverse path",
+        "top sends such packets to 10.9.0.2, VNI 1, UDP port 8472, and the peer freed them: IP_RPFILTER",
+    );
+    sh(&pair.b, "sysctl -qw net.ipv4.conf.all.rp_filter=0; ip route del 10.9.0.1/32 dev lo");
+    sh(&pair.a, "bridge fdb del 00:00:00:00:00:00 dev top dst 10.9.0.2");
+    said("no entry", "top has no forwarding entry for what is for all, and no other host to send it to");
+}
