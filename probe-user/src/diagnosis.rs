@@ -7,6 +7,7 @@ pub mod advice;
 mod alterations;
 mod around;
 mod between;
+mod bridge_port;
 pub mod carried;
 mod cause;
 mod clues;

@@ -60,14 +60,7 @@ impl Evidence {
                 None => self.carried.push(place),
             }
         }
-        let met = self.carried.iter().filter(|place| place.is_met()).map(|place| PlaceTrace {
-            name: place.name.clone(),
-            netns: place.netns,
-            enter: place.enter.clone(),
-            of_peer: place.of_peer,
-            of_via: place.of_via,
-            ..PlaceTrace::default()
-        });
+        let met = self.carried.iter().filter(|place| place.is_met()).map(PlaceTrace::identity);
         let met: Vec<PlaceTrace> = met.filter(|place| !self.is_sender(place)).collect();
         met.into_iter().for_each(|place| self.add(place));
     }

@@ -23,6 +23,16 @@ use super::{
 };
 use search::Search;
 
+/// Why questions do not get where they are to go.
+struct LostQuestion {
+    /// The reason, as a clause.
+    clause: String,
+    /// What it means and what helps, in a sentence.
+    meaning: String,
+    /// To be typed where they are lost, or at the asker.
+    commands: Vec<String>,
+}
+
 /// What is said of a stop.
 struct Told {
     finding: NeighbourFinding,

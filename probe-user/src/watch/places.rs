@@ -336,10 +336,11 @@ impl Places {
                 findings.push(Finding::NextHop(hop));
             }
         }
+        let mut keys = Vec::new();
         if answers && !sender.is_unspecified() {
-            findings.extend(policy::choices(&[(RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way)]));
+            keys.push((RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way));
         }
-        findings.extend(policy::choices(&keys_of(drops)));
+        keys.extend(keys_of(drops));
         let neighbours = NeighbourLookup {
             ways: unrouted.iter().map(|end| (nowhere, *end)).collect(),
             addresses: addresses.iter().copied().collect(),
@@ -354,8 +355,10 @@ impl Places {
         let has = |finding: &Finding| matches!(finding, Finding::Holder(holder) if holder.address == Some(target));
         if findings.iter().any(has) {
             let own = RouteKey::forwarded(sender, target, 0, first.unwrap_or_default());
-            findings.extend(policy::choices(&[(own, RoutePurpose::Own)]));
+            keys.push((own, RoutePurpose::Own));
         }
+        // All at once: rules and routes are read for it.
+        findings.extend(policy::choices(&keys));
         for interface in interfaces {
             findings.extend(lookups::device(interface));
             findings.extend(programs::look_up(Some(interface)));

@@ -40,9 +40,7 @@ pub(super) struct Outer {
 pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     let carried = |side: Side| evidence.seen_around(side);
     let near = carried(known.from);
-    let at_exit =
-        |tunnel: &&TunnelFacts| tunnel.interface == known.exit || tunnel.master.as_deref() == Some(known.exit);
-    let tunnel = near?.tunnels.iter().find(at_exit)?.clone();
+    let tunnel = near?.tunnels.iter().find(|tunnel| tunnel.is_behind(known.exit))?.clone();
     let first = near.and_then(|place| first_passage(place, known.leg));
     let inner = inner_address(known.from, &tunnel, evidence);
     let entry = inner.as_deref().and_then(|lladdr| tunnel.entry_for(lladdr)).or_else(|| tunnel.entry_for(ANY_ADDRESS));
@@ -96,9 +94,10 @@ fn first_passage(place: &PlaceTrace, leg: Echo) -> Option<&ProbePassage> {
 
 /// Returns the link-layer address to which the frames inside are sent, as the neighbour's entry at the tunnel has it.
 fn inner_address(side: Side, tunnel: &TunnelFacts, evidence: &Evidence) -> Option<String> {
-    let at = |interface: &str| interface == tunnel.interface || tunnel.master.as_deref() == Some(interface);
     evidence.findings(side).find_map(|finding| match finding {
-        Finding::Neighbour { interface, lladdr: Some(lladdr), .. } if at(interface) => Some(lladdr.clone()),
+        Finding::Neighbour { interface, lladdr: Some(lladdr), .. } if tunnel.is_behind(interface) => {
+            Some(lladdr.clone())
+        }
         _ => None,
     })
 }
@@ -136,14 +135,7 @@ fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
     let numbered = (0_u8..).zip(&evidence.places);
     let outer = |(number, place): (u8, &PlaceTrace)| {
         let side = Side::Via(number);
-        let names = PlaceTrace {
-            name: place.name.clone(),
-            netns: place.netns,
-            enter: place.enter.clone(),
-            of_peer: place.of_peer,
-            of_via: place.of_via,
-            ..PlaceTrace::default()
-        };
+        let names = place.identity();
         let carried = evidence.seen_around(side);
         match carried.filter(|_| !ends.contains(&side)) {
             Some(carried) => PlaceTrace {

@@ -2,7 +2,11 @@
 
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{path::Side, places::DropPoint},
+    diagnosis::{
+        bridge_port::{self, ISOLATED},
+        path::Side,
+        places::DropPoint,
+    },
     model::{
         netfilter::TableFamily,
         trace::{BridgePortFacts, Finding},
@@ -27,23 +31,13 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let (facts, port) = ports.max_by_key(|(facts, _)| facts.interface == at)?;
     let name = &facts.interface;
     let bridge = facts.master.as_deref().unwrap_or("its bridge");
-    if let Some(state) = &port.state {
-        return Some(StopExplanation {
-            detail: Some(format!("{name}, a port of {bridge}, is {state}, not forwarding")),
-            meaning: format!(
-                "A port passes packets on in the state forwarding only: spanning tree, or `bridge link set dev {name} state`, \
-                 decides that."
-            ),
-            commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} state 3")],
-            ..StopExplanation::default()
-        });
+    if let Some((clause, meaning, commands)) = bridge_port::blocked(facts, bridge) {
+        return Some(StopExplanation { detail: Some(clause), meaning, commands, ..StopExplanation::default() });
     }
     let others = port.isolated_from.join(", ");
     Some(StopExplanation {
         detail: Some(format!("{name} is an isolated port of {bridge}, and so is {others}")),
-        meaning:
-            "A bridge passes nothing from one isolated port to another; one of the two has to be no longer isolated."
-                .to_owned(),
+        meaning: ISOLATED.to_owned(),
         commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} isolated off")],
         ..StopExplanation::default()
     })

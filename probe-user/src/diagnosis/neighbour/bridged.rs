@@ -1,8 +1,14 @@
 //! Why a bridge that heard the questions did not send them on to who has the address: what its ports and the bridge itself say.
 
-use super::search::{Search, leads_to};
+use super::{
+    LostQuestion,
+    search::{Search, leads_to},
+};
 use crate::{
-    diagnosis::path::Side,
+    diagnosis::{
+        bridge_port::{self, ISOLATED},
+        path::Side,
+    },
     model::trace::{AddressHolder, FloodKind, LinkFacts, NeighbourHop, NeighbourKind},
 };
 
@@ -13,14 +19,6 @@ pub(super) struct Bridged<'a> {
     pub(super) came: &'a str,
     /// The ports by which they left.
     pub(super) left: Vec<&'a str>,
-}
-
-/// What holds the questions back there.
-pub(super) struct HeldQuestion {
-    pub(super) clause: String,
-    pub(super) meaning: String,
-    /// To be typed at the bridge.
-    pub(super) commands: Vec<String>,
 }
 
 impl<'a> Bridged<'a> {
@@ -43,11 +41,11 @@ impl<'a> Bridged<'a> {
     }
 
     /// Returns what keeps the questions from `holder`; `None` where what is known of the bridge does not tell.
-    pub(super) fn held(&self, search: &Search<'a>, holder: &AddressHolder, owner: &str) -> Option<HeldQuestion> {
+    pub(super) fn held(&self, search: &Search<'a>, holder: &AddressHolder, owner: &str) -> Option<LostQuestion> {
         let came = search.device(self.side, self.came)?;
         let bridge = if is_bridge(came) { came.interface.as_str() } else { name_of(came.master.as_deref()?)? };
         if search.device(self.side, bridge).is_some_and(|device| device.down) {
-            return Some(HeldQuestion {
+            return Some(LostQuestion {
                 clause: format!("the bridge {bridge} is down"),
                 meaning: "A bridge that is set down passes nothing from port to port.".to_owned(),
                 commands: vec![format!("ip link set dev {bridge} up"), "bridge link show".to_owned()],
@@ -64,7 +62,7 @@ impl<'a> Bridged<'a> {
     }
 
     /// Recognizes that the frame is for all, or for a group, and the port is not given such.
-    fn not_flooded(&self, search: &Search<'a>, far: &LinkFacts, bridge: &str) -> Option<HeldQuestion> {
+    fn not_flooded(&self, search: &Search<'a>, far: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
         if self.left.contains(&far.interface.as_str()) {
             return None;
         }
@@ -77,7 +75,7 @@ impl<'a> Bridged<'a> {
             } else {
                 "multicast, as neighbour solicitations are"
             };
-            return Some(HeldQuestion {
+            return Some(LostQuestion {
                 clause: format!("{port}, a port of {bridge}, is set to {setting} off"),
                 meaning: format!("The bridge sends no {frames}, out of such a port unless a listener was heard there."),
                 commands: vec![
@@ -87,7 +85,7 @@ impl<'a> Bridged<'a> {
             });
         }
         let snoops = search.device(self.side, bridge).is_some_and(|device| device.snoops_multicast);
-        (snoops && !search.address.is_ipv4()).then(|| HeldQuestion {
+        (snoops && !search.address.is_ipv4()).then(|| LostQuestion {
             clause: format!("{bridge} does multicast snooping (mcast_snooping=1), and sent them to no port of a listener"),
             meaning: "With a querier on the link, a snooping bridge sends neighbour solicitations only to ports from which a \
                       report (MLD) for their group came: where reports are lost or not sent, hosts are not found."
@@ -110,7 +108,7 @@ fn name_of(master: &str) -> Option<&str> {
 }
 
 /// Recognizes that the device is no port of that bridge, or is down.
-fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<HeldQuestion> {
+fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<LostQuestion> {
     let port = &far.interface;
     let up = format!("ip link set dev {port} up");
     let enslave = format!("ip link set dev {port} master {bridge}");
@@ -123,7 +121,7 @@ fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<HeldQuest
         Some(_) => return None,
     };
     let commands = commands.into_iter().chain(["bridge link show".to_owned()]).collect();
-    Some(HeldQuestion {
+    Some(LostQuestion {
         clause,
         meaning: "A bridge passes packets on to its own ports that are up, and to no others.".to_owned(),
         commands,
@@ -131,27 +129,17 @@ fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<HeldQuest
 }
 
 /// Recognizes that the port is in a state in which it passes nothing on.
-fn blocked(port: &LinkFacts, bridge: &str) -> Option<HeldQuestion> {
-    let state = port.port.as_ref()?.state.as_deref()?;
-    let name = &port.interface;
-    Some(HeldQuestion {
-        clause: format!("{name}, a port of {bridge}, is {state}, not forwarding"),
-        meaning: format!(
-            "A port passes packets on in the state forwarding only: spanning tree, or `bridge link set dev {name} state`, decides \
-             that."
-        ),
-        commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} state 3")],
-    })
+fn blocked(port: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
+    let (clause, meaning, commands) = bridge_port::blocked(port, bridge)?;
+    Some(LostQuestion { clause, meaning, commands })
 }
 
 /// Recognizes that both ports are isolated.
-fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Option<HeldQuestion> {
+fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
     let (from, to) = (&came.interface, &far.interface);
-    came.port.as_ref()?.isolated_from.contains(to).then(|| HeldQuestion {
+    came.port.as_ref()?.isolated_from.contains(to).then(|| LostQuestion {
         clause: format!("{from} and {to} are isolated ports of {bridge}"),
-        meaning:
-            "A bridge passes nothing from one isolated port to another; one of the two has to be no longer isolated."
-                .to_owned(),
+        meaning: ISOLATED.to_owned(),
         commands: vec![format!("bridge -d link show dev {to}"), format!("bridge link set dev {to} isolated off")],
     })
 }

@@ -2,35 +2,23 @@
 
 use std::net::IpAddr;
 
-use super::search::Search;
+use super::{LostQuestion, search::Search};
 use crate::{
     diagnosis::path::Side,
     model::trace::{NeighbourHop, NeighbourKind, NeighbourPacket, TunnelFacts, tunnel::ANY_ADDRESS},
 };
 
-/// What is known of the way of the questions.
-pub(super) struct TunnelledQuestion {
-    pub(super) clause: String,
-    pub(super) meaning: String,
-    /// To be typed at the asker.
-    pub(super) commands: Vec<String>,
-}
-
 /// Returns what the asker's tunnel does with questions, if they leave by one. `owner`: who has the address, if that is known and
 /// watched; `name` is how it is called.
-pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Option<TunnelledQuestion> {
-    let device = search.interface.as_str();
-    let leaves = |tunnel: &&TunnelFacts| {
-        let bridge = tunnel.master.as_deref().map(|master| master.strip_prefix("bridge ").unwrap_or(master));
-        tunnel.interface == device || bridge == Some(device)
-    };
-    let own = search.evidence.seen_around(search.asker)?.tunnels.iter().find(leaves)?;
+pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Option<LostQuestion> {
+    let tunnels = &search.evidence.seen_around(search.asker)?.tunnels;
+    let own = tunnels.iter().find(|tunnel| tunnel.is_behind(&search.interface))?;
     let far = owner.and_then(|side| own.counterpart(&search.evidence.seen_around(side)?.tunnels));
     let to = receivers(own);
     let word = own.number_word();
     let show = format!("bridge fdb show dev {}", own.interface);
     if let Some(far) = far {
-        let differs = |what: &str, here: String, there: String, mend: String| TunnelledQuestion {
+        let differs = |what: &str, here: String, there: String, mend: String| LostQuestion {
             clause: format!(
                 "{} sends them with {what} {here}, and {} of {name} takes {there}",
                 own.interface, far.interface
@@ -61,7 +49,7 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
     if to.is_empty() {
         (own.fdb.is_some() && !own.external).then_some(())?;
         let to = at.map_or_else(|| "ADDRESS".to_owned(), |address| address.to_string());
-        return Some(TunnelledQuestion {
+        return Some(LostQuestion {
             clause: format!(
                 "{} has no forwarding entry for what is for all, and no other host to send it to",
                 own.interface
@@ -75,7 +63,7 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
     }
     let hosts = to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if let Some(at) = at.filter(|at| !to.contains(at) && !to.iter().any(IpAddr::is_multicast)) {
-        return Some(TunnelledQuestion {
+        return Some(LostQuestion {
             clause: format!("{} sends what is for all to {hosts}, and {name} takes it at {at}", own.interface),
             meaning: "The forwarding table says to which hosts questions are sent; the one that has the address is not among them."
                 .to_owned(),
@@ -88,7 +76,7 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
     let mut commands: Vec<String> = first.map(|to| format!("probe diagnose {to}")).into_iter().collect();
     commands.extend(own.port.map(|port| format!("tcpdump -ni any -c 4 udp port {port}")));
     let way = format!("{} sends such packets to {hosts}{number}{port}", own.interface);
-    Some(TunnelledQuestion {
+    Some(LostQuestion {
         clause: freed(search, own).map_or_else(|| way.clone(), |freed| format!("{way}, and {freed}")),
         meaning: "What becomes of the packets of the tunnel decides: a route or a firewall between its two ends, or the far end itself."
             .to_owned(),

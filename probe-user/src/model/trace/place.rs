@@ -82,6 +82,19 @@ pub fn in_words(name: &str) -> String {
 }
 
 impl PlaceTrace {
+    /// Returns which place it is, without what was seen or looked up there.
+    #[must_use]
+    pub fn identity(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            netns: self.netns,
+            enter: self.enter.clone(),
+            of_peer: self.of_peer,
+            of_via: self.of_via,
+            ..Self::default()
+        }
+    }
+
     /// Reports whether probes came to it, or were freed in it.
     pub fn is_met(&self) -> bool {
         !self.ports.is_empty() || !self.drops.is_empty()

@@ -97,6 +97,11 @@ impl TunnelFacts {
         self.fdb.iter().flatten().find(|entry| entry.lladdr == lladdr)
     }
 
+    /// Reports whether what leaves by `interface` may go into it: that is the tunnel itself, or the bridge that it is a port of.
+    pub fn is_behind(&self, interface: &str) -> bool {
+        self.interface == interface || self.master.as_deref() == Some(interface)
+    }
+
     /// Returns which of `tunnels` is likeliest its other end.
     pub fn counterpart<'a>(&self, tunnels: &'a [Self]) -> Option<&'a Self> {
         let kind = |other: &&Self| other.kind == self.kind;
