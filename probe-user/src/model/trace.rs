@@ -45,8 +45,8 @@ use super::netfilter::{NetfilterHook, TableFamily};
 pub struct HostTrace {
     /// The host.
     pub host: HostFacts,
-    /// Its hops by name ([`Hop::name`]). A hop that is not in it is blind, for no known reason.
-    pub hops: BTreeMap<String, HopTrace>,
+    /// Its hops. A hop that is not in it is blind, for no known reason.
+    pub hops: BTreeMap<Hop, HopTrace>,
     /// Packets that its kernel freed, in the order of time: probes, and other echo packets between the two ends.
     pub drops: Vec<Drop>,
     /// What it looked up after the probes had passed.
@@ -434,7 +434,7 @@ impl HostTrace {
     /// Returns what `hop` saw; blind where nothing is known of it.
     pub fn hop(&self, hop: Hop) -> HopTrace {
         let unknown = || HopTrace::Blind { why: "not watched".to_owned() };
-        self.hops.get(hop.name()).cloned().unwrap_or_else(unknown)
+        self.hops.get(&hop).cloned().unwrap_or_else(unknown)
     }
 }
 

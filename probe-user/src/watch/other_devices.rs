@@ -20,7 +20,7 @@ use crate::{
 ///
 /// A device that carries the watched one (the port of a bridge, the card of a VLAN) is no other way: what passes it has yet
 /// to pass the watched one.
-pub(super) fn merge(hops: &mut BTreeMap<String, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<OtherDevice> {
+pub(super) fn merge(hops: &mut BTreeMap<Hop, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<OtherDevice> {
     if sites.is_empty() {
         return Vec::new();
     }
@@ -41,12 +41,12 @@ pub(super) fn merge(hops: &mut BTreeMap<String, HopTrace>, sites: &[SiteCrossing
 
 /// Returns the `watched` device and those of `sites`, each with what it saw, where probes may have crossed this namespace: they
 /// were at other devices too. `hops` are those of the watched one.
-pub(super) fn ports(hops: &BTreeMap<String, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<PortTrace> {
+pub(super) fn ports(hops: &BTreeMap<Hop, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<PortTrace> {
     if sites.is_empty() {
         return Vec::new();
     }
     let name = |ifindex: u32| device::name_of(ifindex).unwrap_or_else(|_| format!("interface {ifindex}"));
-    let own = CROSSING_HOPS.iter().filter_map(|hop| Some((hop.name().to_owned(), hops.get(hop.name())?.clone())));
+    let own = CROSSING_HOPS.iter().filter_map(|hop| Some((*hop, hops.get(hop)?.clone())));
     let own = (watched != 0).then(|| PortTrace { interface: name(watched), hops: own.collect() });
     own.into_iter().chain(sites.iter().map(|site| port(name(site.ifindex), site, &BTreeMap::new()))).collect()
 }
@@ -57,7 +57,7 @@ pub(super) fn port(interface: String, site: &SiteCrossings, blind: &BTreeMap<Hop
         Some(why) => HopTrace::Blind { why: why.clone() },
         None => HopTrace::Watched { requests: Clone::clone(requests), replies: Clone::clone(replies) },
     };
-    let hops = site.hops.iter().map(|seen| (seen.0.name().to_owned(), hop(seen))).collect();
+    let hops = site.hops.iter().map(|seen| (*seen.0, hop(seen))).collect();
     PortTrace { interface, hops }
 }
 
@@ -76,11 +76,11 @@ fn carries(device: &Device, watched: u32, devices: &[Device]) -> bool {
 }
 
 fn add(
-    hops: &mut BTreeMap<String, HopTrace>,
+    hops: &mut BTreeMap<Hop, HopTrace>,
     hop: Hop,
     seen: &(crate::ebpf::journeys::PassagesByProbe, crate::ebpf::journeys::PassagesByProbe),
 ) {
-    let Some(HopTrace::Watched { requests, replies }) = hops.get_mut(hop.name()) else { return };
+    let Some(HopTrace::Watched { requests, replies }) = hops.get_mut(&hop) else { return };
     for (all, more) in [(requests, &seen.0), (replies, &seen.1)] {
         for (probe, passage) in more {
             all.entry(*probe).or_insert_with(|| *passage);
@@ -136,13 +136,11 @@ mod tests {
             hops: [(Hop::NetifIn, (BTreeMap::new(), [(3, passage)].into()))].into(),
         };
         let watched = HopTrace::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };
-        let mut hops: BTreeMap<String, HopTrace> = [(Hop::NetifIn.name().to_owned(), watched)].into();
+        let mut hops: BTreeMap<Hop, HopTrace> = [(Hop::NetifIn, watched)].into();
         for (hop, seen) in &site.hops {
             add(&mut hops, *hop, seen);
         }
-        let Some(HopTrace::Watched { requests, replies }) = hops.get(Hop::NetifIn.name()) else {
-            panic!("it is there")
-        };
+        let Some(HopTrace::Watched { requests, replies }) = hops.get(&Hop::NetifIn) else { panic!("it is there") };
         assert!(requests.is_empty() && replies.contains_key(&3));
         let expected = OtherDevice { interface: "eth1".into(), leg: Echo::Reply, inwards: true, probes: [3].into() };
         assert_eq!(ways("eth1", &site), [expected]);

@@ -139,14 +139,14 @@ impl PlaceTrace {
 pub struct HookTrace {
     /// `CLOCK_MONOTONIC` of that kernel in nanoseconds from which on they were watched; what passed before may be missing.
     pub since_ns: u64,
-    /// What they saw, by name ([`Hop::name`]).
-    pub hops: BTreeMap<String, HopTrace>,
+    /// What each of them saw.
+    pub hops: BTreeMap<Hop, HopTrace>,
 }
 
 impl HookTrace {
     /// Returns what `hops` of a host saw that are netfilter's, watched since this time.
-    pub fn of(hops: &BTreeMap<String, HopTrace>, since_ns: u64) -> Self {
-        let of_hook = HOOK_HOPS.iter().filter_map(|hop| Some((hop.name().to_owned(), hops.get(hop.name())?.clone())));
+    pub fn of(hops: &BTreeMap<Hop, HopTrace>, since_ns: u64) -> Self {
+        let of_hook = HOOK_HOPS.iter().filter_map(|hop| Some((*hop, hops.get(hop)?.clone())));
         Self { since_ns, hops: of_hook.collect() }
     }
 }
@@ -156,14 +156,14 @@ impl HookTrace {
 pub struct PortTrace {
     /// Its name, or `interface N` by its index where that could not be learned.
     pub interface: String,
-    /// What its hops saw, by name ([`Hop::name`]).
-    pub hops: BTreeMap<String, HopTrace>,
+    /// What each of its hops saw.
+    pub hops: BTreeMap<Hop, HopTrace>,
 }
 
 impl PortTrace {
     /// Returns what `hop` saw of a leg, by probe; nothing where it is not there, or is blind.
     pub fn seen(&self, hop: Hop, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
-        self.hops.get(hop.name())?.seen(leg)
+        self.hops.get(&hop)?.seen(leg)
     }
 
     /// Returns the VLAN id of the tag with which a probe came in by it.
