@@ -8,6 +8,7 @@ mod forwardable;
 mod ipsec;
 mod link;
 mod pace;
+mod redirected;
 mod reverse_path;
 mod rewritten;
 mod routing;
@@ -51,6 +52,7 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
 const EXPLAIN: &[Explain] = &[
+    redirected::explain,
     tunnel::explain,
     pace::explain,
     tracking::explain,

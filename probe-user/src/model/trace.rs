@@ -408,8 +408,12 @@ impl HostTrace {
         }
     }
 
-    /// Reports whether the host sent packets of the leg `first` on, which an end does not: it is in between.
+    /// Reports whether the host sent packets of the leg `first` on, which an end does not: it is in between. What was redirected
+    /// to another device tells nothing of that.
     pub fn forwarded(&self, first: Echo) -> bool {
+        if self.other_devices.iter().any(|other| other.redirected && other.leg == first) {
+            return false;
+        }
         let on = [Hop::NfForwardFirst, Hop::DevQueue, Hop::Xmit];
         on.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
     }

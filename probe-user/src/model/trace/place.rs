@@ -22,6 +22,10 @@ pub struct OtherDevice {
     pub inwards: bool,
     /// Which.
     pub probes: BTreeSet<u16>,
+    /// Whether something redirected them to it: routing had chosen the device that the hops stand at, or they had come in by
+    /// that one and were never routed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redirected: bool,
 }
 
 /// A network namespace that probes crossed or ended in, and that is not that of an end.
