@@ -163,12 +163,13 @@ impl BuiltScene {
         })?)
     }
 
-    fn attach(&self, drop: &SceneDrop) -> Result<Option<OwnedFd>, FaultError> {
+    fn attach(&self, case: &SceneCase, drop: &SceneDrop) -> Result<Option<OwnedFd>, FaultError> {
+        let end = SceneEnd { device: case.fill(&drop.end.device), ..drop.end.clone() };
         let missing = || FaultError::System {
-            attempt: format!("attach a program to {} of {}", drop.end.device, drop.end.host),
+            attempt: format!("attach a program to {} of {}", end.device, end.host),
             source: io::ErrorKind::NotFound.into(),
         };
-        let index = self.device(&drop.end)?.ok_or_else(missing)?.index;
+        let index = self.device(&end)?.ok_or_else(missing)?.index;
         let attach = || {
             let (kind, answer) = match drop.hook {
                 DropHook::Xdp => (ProgramType::Xdp, XDP_DROP),
@@ -181,7 +182,7 @@ impl BuiltScene {
                 DropHook::TcOut => attach_tc_program(&program, index, Direction::Out),
             }
         };
-        self.netns(&drop.end.host).run(attach)?.map_err(FaultError::system("attach a program in the scene"))
+        self.netns(&end.host).run(attach)?.map_err(FaultError::system("attach a program in the scene"))
     }
 }
 
@@ -199,7 +200,7 @@ impl BrokenScene {
         for (host, script) in &fault.scripts {
             built.run(case, host, script)?;
         }
-        let links: Vec<_> = fault.drops.iter().map(|drop| built.attach(drop)).collect::<Result<_, _>>()?;
+        let links: Vec<_> = fault.drops.iter().map(|drop| built.attach(case, drop)).collect::<Result<_, _>>()?;
         exchange::in_force(&way, &fault.probe, &case.expected().outcomes)?;
         Ok(Self { _links: links.into_iter().flatten().collect(), built })
     }

@@ -12,7 +12,7 @@ use super::super::expect::{Confidence, Got, Layer, Outcome, Side, Wanted, hold};
 pub struct SceneExpected {
     /// How the run ends.
     pub outcomes: Vec<Outcome>,
-    /// In which host packets stop.
+    /// In which hosts packets stop.
     pub place: ExpectedPlace,
     /// Whose that is.
     pub hosts: Vec<Side>,
@@ -47,18 +47,18 @@ pub struct SceneExpected {
 pub enum ExpectedPlace {
     /// Nothing is held.
     Any,
-    /// In this host, which is watched.
-    Watched(String),
-    /// In this host, which nobody watches: it must not be told as the place, and no other either.
-    Unwatched(String),
+    /// In one of these hosts, which are watched.
+    Watched(Vec<String>),
+    /// In one of these hosts, which nobody watches: none of them can be told as the place, and no other may be.
+    Unwatched(Vec<String>),
 }
 
 impl ExpectedPlace {
-    /// Returns the host.
+    /// Returns the first of its hosts.
     pub fn host(&self) -> Option<&String> {
         match self {
             Self::Any => None,
-            Self::Watched(host) | Self::Unwatched(host) => Some(host),
+            Self::Watched(hosts) | Self::Unwatched(hosts) => hosts.first(),
         }
     }
 }
@@ -87,7 +87,7 @@ impl SceneExpected {
     pub(super) fn wanted(&self, leg: Echo) -> Wanted {
         let held = self.has_stop() && !self.any_leg;
         let place = match &self.place {
-            ExpectedPlace::Watched(host) if self.has_stop() => vec![host.clone()],
+            ExpectedPlace::Watched(hosts) if self.has_stop() => hosts.clone(),
             _ => Vec::new(),
         };
         Wanted {

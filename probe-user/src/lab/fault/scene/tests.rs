@@ -171,7 +171,7 @@ fn words_that_may_not_be_said_are_found_in_every_text() {
 fn of_a_host_that_nobody_watches_only_the_gap_is_held() {
     let case = case("small-ends-drop-requests", Family::V4);
     let expected = case.expected();
-    assert_eq!((expected.place.clone(), &expected.hook), (ExpectedPlace::Unwatched("r".into()), &None));
+    assert_eq!((expected.place.clone(), &expected.hook), (ExpectedPlace::Unwatched(vec!["r".into()]), &None));
     let wrong = judged("small-ends-drop-requests", |_| ());
     assert_eq!(
         wrong,

@@ -13,7 +13,7 @@ use super::{
         },
         DropHook, ExpectedPlace, Scene, SceneDrop, SceneExpected, SceneFault, SceneWatch,
     },
-    end, filled, known, needs,
+    end, filled, needs,
     raw::{OneOrMore, RawCase, RawLeg, RawProbe},
 };
 use crate::model::toml_fault::Faulty;
@@ -126,24 +126,25 @@ fn expected(scene: &Scene, raw: &RawCase) -> Result<BTreeMap<String, SceneExpect
 fn resolved(scene: &Scene, watch: &SceneWatch, case: &RawCase) -> Result<SceneExpected, Faulty> {
     let special = case.expect_for.get(&watch.name).map(|special| special.get_ref().clone()).unwrap_or_default();
     let raw = &case.expect.but(&special);
-    if let Some(place) = &raw.place {
-        known(scene, place)?;
+    let hosts = raw.place.as_ref().map(OneOrMore::list).unwrap_or_default();
+    if let Some(place) = hosts.iter().find(|host| !scene.hosts.contains_key(*host)) {
+        return Err(Faulty::at(Some(&case.name), format!("there is no host {place} to stop in")));
     }
     let layers = raw.layer.as_ref().map(OneOrMore::list).unwrap_or_default();
-    if layers.is_empty() != raw.place.is_none() {
+    if layers.is_empty() != hosts.is_empty() {
         return Err(Faulty::at(Some(&case.name), "a fault has a place and a layer, a healthy case has neither"));
     }
-    let place = raw.place.as_ref().map(|place| place.get_ref().as_str());
-    let (place, side) = match place {
-        None => (ExpectedPlace::Any, Vec::new()),
-        Some(host) if host == scene.from => (ExpectedPlace::Watched(host.to_owned()), vec![Side::Local]),
-        Some(host) if watch.peer.as_deref() == Some(host) => {
-            (ExpectedPlace::Watched(host.to_owned()), vec![Side::Peer])
-        }
-        Some(host) if watch.own_namespace && !watch.via.iter().any(|via| via == host) => {
-            (ExpectedPlace::Unwatched(host.to_owned()), vec![Side::Network, Side::Beyond])
-        }
-        Some(host) => (ExpectedPlace::Watched(host.to_owned()), vec![Side::Via]),
+    let side = |host: &str| match () {
+        () if host == scene.from => Some(Side::Local),
+        () if watch.peer.as_deref() == Some(host) => Some(Side::Peer),
+        () if watch.own_namespace && !watch.via.iter().any(|via| via == host) => None,
+        () => Some(Side::Via),
+    };
+    let sides: Option<Vec<Side>> = hosts.iter().map(|host| side(host)).collect();
+    let (place, side) = match sides {
+        _ if hosts.is_empty() => (ExpectedPlace::Any, Vec::new()),
+        Some(sides) => (ExpectedPlace::Watched(hosts), sides),
+        None => (ExpectedPlace::Unwatched(hosts), vec![Side::Network, Side::Beyond]),
     };
     let seen = !matches!(place, ExpectedPlace::Unwatched(_));
     let outcome = if layers.is_empty() { Outcome::Delivered } else { Outcome::Stopped };

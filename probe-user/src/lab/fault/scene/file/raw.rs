@@ -96,7 +96,7 @@ pub(super) struct RawProbe {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawExpected {
     pub(super) outcome: Option<OneOrMore<Outcome>>,
-    pub(super) place: Option<Spanned<String>>,
+    pub(super) place: Option<OneOrMore<String>>,
     pub(super) host: Option<OneOrMore<Side>>,
     pub(super) layer: Option<OneOrMore<Layer>>,
     pub(super) reason: Option<OneOrMore<String>>,
