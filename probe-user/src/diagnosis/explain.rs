@@ -5,9 +5,13 @@
 
 mod bridge;
 mod forwardable;
+mod group_frame;
 mod ipsec;
 mod link;
+mod loopback;
+mod macvlan;
 mod pace;
+mod redirected;
 mod reverse_path;
 mod rewritten;
 mod routing;
@@ -21,6 +25,7 @@ mod varied;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
+use crate::model::trace::Finding;
 
 /// What made packets stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +57,8 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 /// In the order in which they are asked; the first that has something to say is taken.
 const EXPLAIN: &[Explain] = &[
     tunnel::explain,
+    loopback::explain,
+    redirected::explain,
     pace::explain,
     tracking::explain,
     link::explain,
@@ -62,6 +69,9 @@ const EXPLAIN: &[Explain] = &[
     bridge::explain,
     reverse_path::explain,
     ttl::explain,
+    ttl::of_replies,
+    group_frame::explain,
+    macvlan::explain,
     scope::explain,
     size::explain,
     special::explain,
@@ -96,5 +106,24 @@ impl StopCase<'_> {
     /// Returns `-4` or `-6`, as `ip` takes it.
     fn ip_version(&self) -> &'static str {
         if self.evidence.is_v6() { "-6" } else { "-4" }
+    }
+
+    /// Returns where the packets of the stop's leg are made; `None` where that was not watched.
+    fn origin(&self) -> Option<Side> {
+        let evidence = self.evidence;
+        if self.gap.leg == evidence.first_leg() {
+            return Some(Side::Local);
+        }
+        let target = evidence.target.address;
+        let has = |side: &Side| {
+            evidence
+                .findings(*side)
+                .any(|finding| matches!(finding, Finding::Address { address, own: true } if *address == target))
+        };
+        if evidence.two_sided() {
+            Some(Side::Peer)
+        } else {
+            evidence.sides().find(|side| matches!(side, Side::Via(_)) && has(side))
+        }
     }
 }
