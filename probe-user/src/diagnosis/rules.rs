@@ -8,7 +8,7 @@ mod fragments;
 mod limits;
 mod lookups;
 mod loops;
-pub(in crate::diagnosis) mod redirected;
+pub(in crate::diagnosis) mod device_redirect;
 pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
 mod socket;
@@ -65,7 +65,7 @@ pub const RULES: [VerdictRule; 30] = [
     VerdictRule { name: "address of the socket", judge: socket::connected },
     VerdictRule { name: "own address behind another device", judge: socket::own_address },
     VerdictRule { name: "id of the socket", judge: socket::other_id },
-    VerdictRule { name: "redirected to another device", judge: redirected::redirected },
+    VerdictRule { name: "redirected to another device", judge: device_redirect::redirected },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },

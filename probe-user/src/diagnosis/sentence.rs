@@ -7,7 +7,7 @@ use super::{
     neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,
-    rules::redirected::REDIRECTED,
+    rules::device_redirect::REDIRECTED,
 };
 use probe_ebpf::Echo;
 

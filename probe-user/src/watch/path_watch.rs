@@ -20,7 +20,7 @@ use super::{
     drops::DropNames,
     hooks::PlaceHooks,
     lookups::{
-        Lookups, ask_again,
+        self, Lookups, ask_again,
         neighbours::{NeighbourLookup, elsewhere},
     },
     meter::{self, Meter},
@@ -369,6 +369,12 @@ impl Watching for PathWatch {
         }
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
+        // What leaves by another device than the watched one may end in the program that holds that.
+        let mut left: Vec<&str> =
+            sight.other_devices.iter().filter(|other| !other.inwards).map(|other| other.interface.as_str()).collect();
+        left.sort_unstable();
+        left.dedup();
+        sight.findings.extend(left.into_iter().flat_map(lookups::device));
         self.find_neighbours(&mut sight);
         let mut seen = SeenTuples::of_flow(&self.flow);
         seen.add(sight.hops.values(), &self.flow);

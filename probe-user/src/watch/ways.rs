@@ -61,7 +61,7 @@ fn hop(choice: &RouteChoice) -> Option<NextHopFacts> {
         None => whole,
     };
     let next = choice.gateway.unwrap_or(choice.to);
-    Some(NextHopFacts { to: choice.to, next, interface, route, prefix, instead: None })
+    Some(NextHopFacts { to: choice.to, next, interface, route, prefix, instead: None, redirected_from: None })
 }
 
 /// Makes the kernel look once more for whom these ask for and have not found; returns which addresses those are.
@@ -86,6 +86,8 @@ mod tests {
             ends: ends.map(str::to_owned),
             interface: Some("eth0".into()),
             gateway: gateway.map(IpAddr::from),
+            key: String::new(),
+            passed_over: None,
         }
     }
 

@@ -184,6 +184,7 @@ fn the_network_between_two_watched_hosts_is_named_by_both() {
             route: "default".into(),
             prefix: 0,
             instead: None,
+            redirected_from: None,
         })
     };
     let mut r1 = via("r1", 1, crossed(Echo::Request, 7, 64));

@@ -3,7 +3,7 @@
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::{
     places::DropPoint,
-    rules::redirected::{REDIRECTED, said, to_device},
+    rules::device_redirect::{REDIRECTED, said, to_device},
 };
 
 /// Explains a stop behind a redirection.
