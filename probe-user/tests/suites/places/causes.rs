@@ -105,8 +105,8 @@ fn a_router_that_is_to_answer_for_what_is_behind_it_is_told_and_mended() {
         assert_eq!(document["stops"][0]["cause"]["neighbour"]["finding"], "not_proxied", "{document:#}");
         assert!(detail.contains(setting), "{detail}");
         if target.contains(':') {
-            sh(&lab.a, &commands[0]);
-            mend(&lab, target, &commands[1..]);
+            let named = ["sysctl -w net.ipv6.conf.eth0.proxy_ndp=1", "ip -6 neigh add proxy fd81::77 dev eth0"];
+            assert!(named.iter().zip(&commands).all(|(named, command)| command.ends_with(named)), "{commands:?}");
         } else {
             mend(&lab, target, &commands);
         }
@@ -143,6 +143,7 @@ fn what_the_sender_does_with_its_own_addresses_and_questions_is_told_and_mended(
     assert_eq!(document["stops"][0]["cause"]["neighbour"]["finding"], "asks_nobody", "{document:#}");
     assert!(detail.ends_with("net.ipv4.neigh.eth0.mcast_solicit=0"), "{detail}");
     assert_eq!(commands, ["sysctl -w net.ipv4.neigh.eth0.mcast_solicit=3"]);
+    sh(&lab.a, &commands[0]);
 
     sh(&lab.a, "ip addr flush dev eth0 && ip addr add 10.81.0.10/24 dev eth0 noprefixroute");
     let (detail, commands) = why(&diagnosed(&lab, "10.81.0.1"));
