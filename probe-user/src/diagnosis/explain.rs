@@ -4,14 +4,15 @@
 //! key, and says nothing where that does not tell.
 
 mod bridge;
+mod device_redirect;
 mod forwardable;
 mod group_frame;
+mod icmp_redirect;
 mod ipsec;
 mod link;
 mod loopback;
 mod macvlan;
 mod pace;
-mod redirected;
 mod reverse_path;
 mod rewritten;
 mod routing;
@@ -56,9 +57,10 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
 const EXPLAIN: &[Explain] = &[
+    device_redirect::explain,
     tunnel::explain,
     loopback::explain,
-    redirected::explain,
+    icmp_redirect::explain,
     pace::explain,
     tracking::explain,
     link::explain,

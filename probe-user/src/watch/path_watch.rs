@@ -248,7 +248,7 @@ impl PathWatch {
         let (plain, carried): (Vec<_>, Vec<_>) = sites.into_iter().partition(|site| site.layers == 0);
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             plain.into_iter().partition(|site| is_here(self.role, self.netns, site.netns));
-        let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
+        let mut hops = HOPS.iter().map(|row| (row.hop, hop(row.hop))).collect();
         let ports = other_devices::ports(&hops, &here, self.ifindex);
         if let Some(places) = self.places.as_mut().filter(|_| self.role == HostRole::Router) {
             places.learn_own_hooks(HookTrace::of(&hops, self.since_ns));

@@ -28,7 +28,7 @@ pub(super) fn of(place: &PlaceTrace, mut name: impl FnMut(u32) -> String) -> Vec
     let Some(hooks) = &place.hooks else { return Vec::new() };
     let mut legs = Vec::new();
     for leg in [Echo::Request, Echo::Reply] {
-        let seen = hooks.hops.get(Hop::NfPreroutingLast.name()).and_then(|hop| hop.seen(leg));
+        let seen = hooks.hops.get(&Hop::NfPreroutingLast).and_then(|hop| hop.seen(leg));
         let Some(passage) = seen.and_then(|seen| seen.values().next()) else { continue };
         let Some((from, to)) = passage.source.zip(passage.destination) else { continue };
         let came_by = name(passage.ifindex);
