@@ -9,5 +9,6 @@ pub mod prefix;
 pub mod request;
 pub mod rtt;
 pub mod snapshot;
+pub mod toml_fault;
 pub mod trace;
 pub mod verdict;

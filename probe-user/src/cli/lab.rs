@@ -1,6 +1,6 @@
 //! `probe lab`.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -85,6 +85,9 @@ pub struct FaultsArgs {
     /// Print only failures and the score by place, not a line for each case
     #[arg(long)]
     pub summary: bool,
+    /// Take the cases of this scene file, TOML, instead of the built-in ones (may be given more than once)
+    #[arg(long = "scene", value_name = "FILE")]
+    pub scenes: Vec<PathBuf>,
     /// The IP version to test [default: both].
     #[command(flatten)]
     pub family: FamilyChoice,
@@ -99,6 +102,7 @@ Examples:
   probe lab faults --summary             only the score
   probe lab faults peer-nft-input -4     one fault, over IPv4
   probe lab faults healthy '*-nft-*'     by prefix and by pattern
+  probe lab faults --scene my.toml       a network of your own, and what breaks it
 
 Exit status: 0 all located, and no false alarm · 1 not all · 2 could not set up a lab · 130 interrupted";
 

@@ -8,6 +8,7 @@ mod fragments;
 mod limits;
 mod lookups;
 mod loops;
+pub(in crate::diagnosis) mod device_redirect;
 pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
 mod socket;
@@ -55,7 +56,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 29] = [
+pub const RULES: [VerdictRule; 30] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -64,6 +65,7 @@ pub const RULES: [VerdictRule; 29] = [
     VerdictRule { name: "address of the socket", judge: socket::connected },
     VerdictRule { name: "own address behind another device", judge: socket::own_address },
     VerdictRule { name: "id of the socket", judge: socket::other_id },
+    VerdictRule { name: "redirected to another device", judge: device_redirect::redirected },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },

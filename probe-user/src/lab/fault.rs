@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod breaking;
+pub mod case;
 mod catalogue;
 mod cgroup;
 pub mod choice;
@@ -11,6 +12,7 @@ pub mod expect;
 mod noise;
 mod probe_filter;
 pub mod runner;
+pub mod scene;
 pub mod site;
 pub mod socket;
 mod tool;
@@ -21,11 +23,13 @@ use probe_ebpf::Family;
 pub use self::{
     action::FaultAction,
     breaking::{Broken, break_lab},
+    case::{CatalogueCase, NamedCase},
     cgroup::sweep as sweep_cgroups,
     choice::{CaseSelection, choose},
     error::FaultError,
     expect::{Confidence, ExpectedDiagnosis, Got, Layer, Outcome, Side},
     runner::{CaseProgress, CatalogueRun, Diagnoser, JudgedCase},
+    scene::{BuiltScene, Scene, SceneCase, SceneError},
     site::FaultSite,
     socket::SocketTrouble,
 };
@@ -165,7 +169,7 @@ pub struct Fault {
     pub needs: Option<(&'static str, &'static str)>,
 }
 
-/// One fault in one place: what is broken, diagnosed and judged at once.
+/// One row of the catalogue in one place.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// Its name on the command line: the side, and the fault, e.g. `peer-nft-input`.
@@ -213,7 +217,12 @@ impl Case {
     }
 }
 
-/// Returns every case that can be diagnosed, healthy ones first, then in path order.
+/// Returns the whole catalogue: the cases of [`all`], then those of the built-in scenes.
+pub fn everything() -> Vec<CatalogueCase> {
+    all().into_iter().map(Into::into).chain(scene::all().into_iter().map(Into::into)).collect()
+}
+
+/// Returns every case of the lab's rows that can be diagnosed, healthy ones first, then in path order.
 pub fn all() -> Vec<Case> {
     cases(catalogue::rows())
 }

@@ -55,12 +55,17 @@ impl LabHost {
     /// Returns the kernel settings below `/proc/sys`, in the order in which they are written, before the links are
     /// made.
     pub fn settings(self) -> Vec<Setting> {
-        let mut settings = COMMON_SETTINGS.to_vec();
-        if self == Self::Fw {
-            settings.extend(ROUTER_SETTINGS);
-        }
-        settings
+        settings(self == Self::Fw)
     }
+}
+
+/// Returns the settings of a host, which forwards or does not, as [`LabHost::settings`] does.
+pub fn settings(forwards: bool) -> Vec<Setting> {
+    let mut settings = COMMON_SETTINGS.to_vec();
+    if forwards {
+        settings.extend(ROUTER_SETTINGS);
+    }
+    settings
 }
 
 /// A network interface of the lab: one of the four at which packets are counted.

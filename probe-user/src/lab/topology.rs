@@ -13,15 +13,15 @@ use super::{
     error::{Capability, LabError},
     firewall::{self, SECURITY_GROUP},
     netns::Netns,
-    plan::{LabHost, Nic},
+    plan::{LabHost, Nic, Setting, prefix_length},
     wire,
 };
 
 /// How long the kernel may take to bring a new link up; it takes milliseconds.
-const LINK_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LINK_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often to look whether it is.
-const LINK_POLL: Duration = Duration::from_millis(1);
+pub(super) const LINK_POLL: Duration = Duration::from_millis(1);
 
 /// A – FW – B, ready for packets. It is removed when dropped, unless names keep its namespaces.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Topology {
         let (a, fw, b) = (Netns::new()?, Netns::new()?, Netns::new()?);
         let families = families(&fw)?;
         for (host, netns) in [(LabHost::A, &a), (LabHost::Fw, &fw), (LabHost::B, &b)] {
-            write_settings(netns, host, &families)?;
+            write_settings(netns, host.settings(), &families)?;
         }
         lay_cable(&a, Nic::A, &fw)?;
         lay_cable(&b, Nic::B, &fw)?;
@@ -71,7 +71,13 @@ impl Topology {
             inside(self.netns(nic.host()), "add a second address", || {
                 wire::with_netlink(|handle| async move {
                     for family in &self.families {
-                        wire::give_address(&handle, nic, nic.second_address(*family)).await?;
+                        wire::give_address(
+                            &handle,
+                            nic.interface(),
+                            nic.second_address(*family),
+                            prefix_length(*family),
+                        )
+                        .await?;
                     }
                     Ok(())
                 })
@@ -128,21 +134,25 @@ fn never_up(nic: Nic) -> LabError {
 }
 
 /// Runs `work` in `netns`, and reports its failure as a failed `attempt` to configure a network.
-fn inside<T: Send>(netns: &Netns, attempt: &str, work: impl FnOnce() -> io::Result<T> + Send) -> Result<T, LabError> {
+pub(super) fn inside<T: Send>(
+    netns: &Netns,
+    attempt: &str,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> Result<T, LabError> {
     netns.run(work)?.map_err(|source| LabError::system(attempt, Capability::NetAdmin, source))
 }
 
 /// Returns the IP versions that this kernel supports: without IPv6, there are no settings for it.
-fn families(netns: &Netns) -> Result<Vec<Family>, LabError> {
+pub(super) fn families(netns: &Netns) -> Result<Vec<Family>, LabError> {
     let v6 = netns.run(|| Path::new("/proc/sys/net/ipv6/conf").exists())?;
     Ok(if v6 { vec![Family::V4, Family::V6] } else { vec![Family::V4] })
 }
 
 /// Writes the settings from inside the namespace, since `/proc/sys/net` shows the namespace of the thread that opens
 /// it.
-fn write_settings(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(), LabError> {
+pub(super) fn write_settings(netns: &Netns, settings: Vec<Setting>, families: &[Family]) -> Result<(), LabError> {
     let v6 = families.contains(&Family::V6);
-    let settings = host.settings().into_iter().filter(|(path, _)| v6 || !path.starts_with("net/ipv6/"));
+    let settings = settings.into_iter().filter(|(path, _)| v6 || !path.starts_with("net/ipv6/"));
     for (path, value) in settings {
         inside(netns, &format!("write /proc/sys/{path}"), || fs::write(Path::new("/proc/sys").join(path), value))?;
     }
@@ -151,7 +161,9 @@ fn write_settings(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(
 
 fn lay_cable(netns: &Netns, near: Nic, far_side: &Netns) -> Result<(), LabError> {
     inside(netns, "make a veth pair", || {
-        wire::with_netlink(|handle| async move { wire::lay_cable(&handle, near, far_side).await })
+        wire::with_netlink(|handle| async move {
+            wire::lay_cable(&handle, near.interface(), near.peer().interface(), far_side).await
+        })
     })
 }
 
@@ -162,13 +174,13 @@ fn set_up(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(), LabEr
             wire::switch_on(&handle, "lo").await?;
             for nic in host.nics() {
                 for family in families {
-                    wire::give_address(&handle, nic, nic.address(*family)).await?;
+                    wire::give_address(&handle, nic.interface(), nic.address(*family), prefix_length(*family)).await?;
                 }
                 wire::switch_on(&handle, nic.interface()).await?;
             }
             for (gateway, family) in host.gateway().into_iter().flat_map(|nic| families.iter().map(move |f| (nic, *f)))
             {
-                wire::add_default_route(&handle, gateway, family).await?;
+                wire::add_default_route(&handle, gateway.address(family)).await?;
             }
             Ok(())
         })

@@ -8,7 +8,6 @@ use std::{
 
 use futures_util::TryStreamExt;
 use nix::libc;
-use probe_ebpf::Family;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
     packet_route::{
@@ -18,10 +17,7 @@ use rtnetlink::{
     },
 };
 
-use super::{
-    netns::Netns,
-    plan::{Nic, prefix_length},
-};
+use super::netns::Netns;
 
 /// Runs `work` with a netlink socket of this thread's namespace.
 pub(super) fn with_netlink<T, W>(work: impl FnOnce(Handle) -> W) -> io::Result<T>
@@ -52,15 +48,11 @@ async fn known_index(handle: &Handle, interface: &str) -> io::Result<u32> {
     link(handle, interface).await?.map(|link| link.index).ok_or_else(gone)
 }
 
-/// Creates the veth pair of `near`: one end here, the other in `far_side`.
-pub(super) async fn lay_cable(handle: &Handle, near: Nic, far_side: &Netns) -> io::Result<()> {
-    let far = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(near.peer().interface())
-        .setns_by_fd(far_side.as_fd().as_raw_fd())
-        .build();
-    let pair = LinkVeth::new(near.interface(), near.peer().interface())
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(far)))
-        .build();
+/// Creates a veth pair: one end, `near`, here, the other, `far`, in `far_side`.
+pub(super) async fn lay_cable(handle: &Handle, near: &str, far: &str, far_side: &Netns) -> io::Result<()> {
+    let peer =
+        LinkMessageBuilder::<LinkUnspec>::new().name(far.to_owned()).setns_by_fd(far_side.as_fd().as_raw_fd()).build();
+    let pair = LinkVeth::new(near, far).set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).build();
     handle.link().add(pair).execute().await.map_err(kernel_error)
 }
 
@@ -70,22 +62,21 @@ pub(super) async fn switch_on(handle: &Handle, interface: &str) -> io::Result<()
     handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(kernel_error)
 }
 
-/// Adds the address of `nic` for its link, usable at once: without duplicate address detection.
-pub(super) async fn give_address(handle: &Handle, nic: Nic, address: IpAddr) -> io::Result<()> {
-    let index = known_index(handle, nic.interface()).await?;
-    let family = if address.is_ipv6() { Family::V6 } else { Family::V4 };
-    let mut request = handle.address().add(index, address, prefix_length(family));
-    if family == Family::V6 {
+/// Adds an address with the length of its prefix, usable at once: without duplicate address detection.
+pub(super) async fn give_address(handle: &Handle, interface: &str, address: IpAddr, prefix: u8) -> io::Result<()> {
+    let index = known_index(handle, interface).await?;
+    let mut request = handle.address().add(index, address, prefix);
+    if address.is_ipv6() {
         request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
     }
     request.execute().await.map_err(kernel_error)
 }
 
 /// Adds the default route through `gateway`.
-pub(super) async fn add_default_route(handle: &Handle, gateway: Nic, family: Family) -> io::Result<()> {
-    let route = match family {
-        Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway.v4()).build(),
-        Family::V6 => RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway.v6()).build(),
+pub(super) async fn add_default_route(handle: &Handle, gateway: IpAddr) -> io::Result<()> {
+    let route = match gateway {
+        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).build(),
+        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).build(),
     };
     handle.route().add(route).execute().await.map_err(kernel_error)
 }

@@ -58,12 +58,13 @@ pub struct FaultCase {
     pub name: String,
     /// IP version, 4 or 6.
     pub family: u8,
-    /// Where on its leg the fault lies: `nothing`, `sender`, `network`, `receiver`.
+    /// Where on its leg the fault lies: `nothing`, `sender`, `network`, `receiver`, or `between` for a place that is neither
+    /// end.
     pub place: &'static str,
     /// `request` or `reply`; none for a healthy path.
     pub leg: Option<&'static str>,
     /// What is wrong, in a few words.
-    pub title: &'static str,
+    pub title: String,
     /// What the diagnosis must say.
     pub expected: ExpectedVerdict,
     /// What it said; absent if there was no diagnosis.
@@ -94,6 +95,9 @@ pub struct ExpectedVerdict {
     pub leg: Vec<String>,
     /// Sides.
     pub host: Vec<String>,
+    /// Places, by the names that the case's scene gives its hosts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub place: Vec<String>,
     /// Layers; empty if no stop may be reported.
     pub layer: Vec<String>,
     /// Drop reasons.
@@ -115,6 +119,9 @@ pub struct DiagnosisSummary {
     pub leg: Option<String>,
     /// Its side.
     pub host: Option<String>,
+    /// Its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// Its layer.
     pub layer: Option<String>,
     /// Its drop reason.
@@ -143,7 +150,7 @@ pub struct LeftOut {
 impl ExpectedVerdict {
     /// Describes it in one line: `stopped: request peer netfilter (NETFILTER_DROP, input)`.
     fn line(&self) -> String {
-        let words = [&self.leg, &self.host, &self.layer].map(|list| list.join("|"));
+        let words = [&self.leg, &self.host, &self.place, &self.layer].map(|list| list.join("|"));
         let more: Vec<String> = [&self.reason, &self.hook].iter().map(|list| list.join("|")).collect();
         line(&self.outcome.join("|"), &words, &more)
     }
@@ -152,7 +159,7 @@ impl ExpectedVerdict {
 impl DiagnosisSummary {
     fn line(&self) -> String {
         let word = |word: &Option<String>| word.clone().unwrap_or_default();
-        let words = [word(&self.leg), word(&self.host), word(&self.layer)];
+        let words = [&self.leg, &self.host, &self.place, &self.layer].map(word);
         line(&self.outcome, &words, &[word(&self.reason), word(&self.hook)])
     }
 }
@@ -210,7 +217,7 @@ impl FaultCase {
         if self.located {
             return Ok(());
         }
-        writeln!(out, "    {}", style.paint(Tone::Dim, self.title))?;
+        writeln!(out, "    {}", style.paint(Tone::Dim, &self.title))?;
         writeln!(out, "    expected  {}", self.expected.line())?;
         for clause in &self.wrong {
             writeln!(out, "    wrong     {}", style.paint(Tone::Bad, clause))?;

@@ -4,6 +4,7 @@
 mod advice;
 mod bounds;
 mod bridged;
+mod causes;
 mod entered;
 mod hooks;
 mod other_way;

@@ -1,11 +1,16 @@
 //! `probe lab faults`.
 
-pub(super) mod by_command;
+pub mod by_command;
 mod document;
 
 use std::{
+    fs,
     io::{self, IsTerminal, Write},
-    sync::atomic::{AtomicBool, Ordering},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -20,7 +25,7 @@ use crate::{
     error::Failure,
     exit::Exit,
     host::privilege::{self, PrivilegedTask},
-    lab::fault::{self, Case, CaseProgress, CaseSelection, Diagnoser, choice::Unknown, runner},
+    lab::fault::{self, CaseProgress, CaseSelection, CatalogueCase, Diagnoser, Scene, choice::Unknown, runner, scene},
     report::faults as report,
 };
 
@@ -39,14 +44,29 @@ pub(super) fn run(args: &FaultsArgs, screen: &Screen) -> CommandResult {
     block_on(wait(cases, diagnose, detail, *screen))
 }
 
-fn chosen(args: &FaultsArgs) -> Result<Vec<Case>, Failure> {
+fn chosen(args: &FaultsArgs) -> Result<Vec<CatalogueCase>, Failure> {
     let choice = CaseSelection { names: args.names.clone(), family: args.family.only() };
-    let cases = fault::choose(fault::all(), &choice).map_err(unknown)?;
+    let all = if args.scenes.is_empty() { fault::everything() } else { of_files(&args.scenes)? };
+    let cases = fault::choose(all, &choice).map_err(unknown)?;
     if cases.is_empty() {
         return Err(Failure::new(
             "none of these faults exists for that IP version",
             "probe lab faults --list shows the versions of each",
         ));
+    }
+    Ok(cases)
+}
+
+/// Reads the cases of scene files.
+fn of_files(files: &[PathBuf]) -> Result<Vec<CatalogueCase>, Failure> {
+    let mut cases = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(file).map_err(|error| {
+            Failure::new(format!("cannot read {}: {error}", file.display()), "--scene takes the path of a TOML file")
+        })?;
+        let name = file.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let scene = Scene::parse(&name, &text)?;
+        cases.extend(scene::cases_of(&Arc::new(scene)).into_iter().map(CatalogueCase::from));
     }
     Ok(cases)
 }
@@ -58,7 +78,7 @@ fn unknown(Unknown { name, nearest }: Unknown) -> Failure {
 }
 
 async fn wait(
-    cases: Vec<Case>,
+    cases: Vec<CatalogueCase>,
     mut diagnose: impl Diagnoser + Send + 'static,
     detail: report::FaultsDetail,
     screen: Screen,
@@ -99,8 +119,8 @@ impl Progress {
         // Back to the start of the line, and clear it. A stderr that nobody reads is no reason to stop.
         let _ = match step {
             CaseProgress::Begins(number, total, case) => {
-                let family = if case.family == Family::V4 { 4 } else { 6 };
-                write!(io::stderr(), "\r\x1b[2K{number}/{total}  {} IPv{family}", case.name)
+                let family = if case.family() == Family::V4 { 4 } else { 6 };
+                write!(io::stderr(), "\r\x1b[2K{number}/{total}  {} IPv{family}", case.name())
             }
             CaseProgress::Ended(_) | CaseProgress::Unmade => write!(io::stderr(), "\r\x1b[2K"),
         };
@@ -114,7 +134,7 @@ mod tests {
 
     fn args(names: &[&str], v4: bool, v6: bool) -> FaultsArgs {
         let names = names.iter().map(ToString::to_string).collect();
-        FaultsArgs { names, list: false, summary: false, family: FamilyChoice { v4, v6 } }
+        FaultsArgs { names, list: false, summary: false, scenes: Vec::new(), family: FamilyChoice { v4, v6 } }
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl<'a> Bridged<'a> {
                 commands: vec![format!("ip link set dev {bridge} up"), "bridge link show".to_owned()],
             });
         }
-        blocked(came, bridge).or_else(|| {
+        blocked(came, bridge).or_else(|| self.locked(came, bridge)).or_else(|| {
             let far = leads_to(search.evidence, self.side, holder)?;
             let what = format!("{}, the other end of {owner}'s {},", far.interface, holder.interface);
             off_the_bridge(far, bridge, &what)
@@ -59,6 +59,12 @@ impl<'a> Bridged<'a> {
                 .or_else(|| isolated(came, far, bridge))
                 .or_else(|| self.not_flooded(search, far, bridge))
         })
+    }
+
+    /// Recognizes a locked port, where nothing left the bridge.
+    fn locked(&self, came: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
+        let (clause, meaning, commands) = bridge_port::locked(came, bridge).filter(|_| self.left.is_empty())?;
+        Some(LostQuestion { clause, meaning, commands })
     }
 
     /// Recognizes that the frame is for all, or for a group, and the port is not given such.

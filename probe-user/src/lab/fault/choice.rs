@@ -3,7 +3,7 @@
 use probe_ebpf::Family;
 use strsim::jaro_winkler;
 
-use super::Case;
+use super::case::NamedCase;
 
 /// The cases that were asked for.
 #[derive(Clone, Debug, Default)]
@@ -27,15 +27,12 @@ pub struct Unknown {
 ///
 /// # Errors
 /// The first name that matches no case of any IP version.
-pub fn choose(cases: Vec<Case>, choice: &CaseSelection) -> Result<Vec<Case>, Unknown> {
-    if let Some(name) = choice.names.iter().find(|name| !cases.iter().any(|case| fits(name, &case.name))) {
-        return Err(Unknown {
-            name: name.clone(),
-            nearest: nearest(name, cases.iter().map(|case| case.name.as_str())),
-        });
+pub fn choose<C: NamedCase>(cases: Vec<C>, choice: &CaseSelection) -> Result<Vec<C>, Unknown> {
+    if let Some(name) = choice.names.iter().find(|name| !cases.iter().any(|case| fits(name, case.name()))) {
+        return Err(Unknown { name: name.clone(), nearest: nearest(name, cases.iter().map(NamedCase::name)) });
     }
-    let named = |case: &Case| choice.names.is_empty() || choice.names.iter().any(|name| fits(name, &case.name));
-    let of_family = |case: &Case| choice.family.is_none_or(|family| family == case.family);
+    let named = |case: &C| choice.names.is_empty() || choice.names.iter().any(|name| fits(name, case.name()));
+    let of_family = |case: &C| choice.family.is_none_or(|family| family == case.family());
     Ok(cases.into_iter().filter(|case| named(case) && of_family(case)).collect())
 }
 

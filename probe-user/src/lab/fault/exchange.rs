@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Case, Outcome, Probe, error::FaultError};
 use crate::{
-    lab::{Topology, plan::LabHost},
+    lab::{Netns, Topology, plan::LabHost},
     traffic::{Fragmentation, Sender, Settings, packet::counting_payload},
 };
 
@@ -58,17 +58,45 @@ impl Exchange {
     }
 }
 
+/// Where a ping is sent, where its answers are read, and to whom it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'a> {
+    /// Where it is sent.
+    pub(super) from: &'a Netns,
+    /// Where what comes of it is read.
+    pub(super) heard_in: &'a Netns,
+    /// To whom it goes.
+    pub(super) target: IpAddr,
+}
+
+impl<'a> Way<'a> {
+    /// Returns the way from A to B.
+    fn over(lab: &'a Topology, family: Family, probe: &Probe) -> Self {
+        let at = if probe.reply_only { LabHost::B } else { LabHost::A };
+        Self { from: lab.netns(LabHost::A), heard_in: lab.netns(at), target: LabHost::B.address(family) }
+    }
+
+    fn family(&self) -> Family {
+        if self.target.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
 /// Sends `count` echo packets like `probe` from A to B at once, and waits for the outcome.
 ///
 /// # Errors
 /// [`FaultError::System`] if the receiving socket cannot be opened.
 pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, FaultError> {
-    exchange(lab, family, probe, count, SILENCE)
+    exchange(&Way::over(lab, family, probe), probe, count, SILENCE)
 }
 
 /// Checks that the lab answers before anything is broken. Every neighbour is known afterwards.
 pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), FaultError> {
-    let seen = exchange(lab, family, &Probe::PLAIN, 2, PATIENCE)?;
+    healthy(&Way::over(lab, family, &Probe::PLAIN))
+}
+
+/// Checks that all that is sent on `way` is answered.
+pub(super) fn healthy(way: &Way<'_>) -> Result<(), FaultError> {
+    let seen = exchange(way, &Probe::PLAIN, 2, PATIENCE)?;
     if seen.outcome() == Outcome::Delivered { Ok(()) } else { Err(FaultError::NotHealthy { what: seen.sentence() }) }
 }
 
@@ -77,31 +105,38 @@ pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), Fault
 /// # Errors
 /// [`FaultError::NotInForce`] if it delivers more or less.
 pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, FaultError> {
-    let outcomes = case.fault.expected.outcomes;
+    let probe = &case.fault.probe;
+    in_force(&Way::over(lab, case.family, probe), probe, case.fault.expected.outcomes)
+}
+
+/// Checks that packets like `probe` end on `way` in one of `outcomes`.
+pub(super) fn in_force(way: &Way<'_>, probe: &Probe, outcomes: &[Outcome]) -> Result<Exchange, FaultError> {
     let fits = |outcome| {
         outcomes.contains(&outcome) || (outcome == Outcome::Delivered && outcomes.contains(&Outcome::Altered))
     };
     let patience = if fits(Outcome::Delivered) { PATIENCE } else { SILENCE };
-    let seen = exchange(lab, case.family, &case.fault.probe, COUNT, patience)?;
+    let seen = exchange(way, probe, COUNT, patience)?;
     if fits(seen.outcome()) { Ok(seen) } else { Err(FaultError::NotInForce { what: seen.sentence() }) }
 }
 
-fn exchange(lab: &Topology, family: Family, probe: &Probe, count: u32, wait: Duration) -> Result<Exchange, FaultError> {
-    let (at, sent) = if probe.reply_only { (LabHost::B, Echo::Reply) } else { (LabHost::A, Echo::Request) };
+fn exchange(way: &Way<'_>, probe: &Probe, count: u32, wait: Duration) -> Result<Exchange, FaultError> {
+    let family = way.family();
+    let sent = if probe.reply_only { Echo::Reply } else { Echo::Request };
     let listening = || listen(family, probe);
-    let listener = lab.netns(at).run(listening)?.map_err(FaultError::system("listen for replies in the lab"))?;
+    let listener = way.heard_in.run(listening)?.map_err(FaultError::system("listen for replies in the lab"))?;
     let id = probe.id.unwrap_or_else(fresh_id);
-    let settings = settings(family, probe, sent);
+    let settings = settings(way.target, probe, sent);
     let size = probe.size.unwrap_or(PAYLOAD);
-    let refused = lab.netns(LabHost::A).run(|| send(&settings, id, size, count))?;
+    let refused = way.from.run(|| send(&settings, id, size, count))?;
     let wanted = Wanted { kind: Kind { family, echo: Echo::Reply }, id, size, count };
     let answered = wanted.collect(&listener, wait).map_err(FaultError::system("read replies in the lab"))?;
     Ok(Exchange { id, wanted: count, refused, answered })
 }
 
-fn settings(family: Family, probe: &Probe, echo: Echo) -> Settings {
+fn settings(target: IpAddr, probe: &Probe, echo: Echo) -> Settings {
     let fragmentation = if probe.dont_fragment { Fragmentation::Forbidden } else { Fragmentation::Allowed };
-    let target = SocketAddr::new(LabHost::B.address(family), 0);
+    let family = if target.is_ipv4() { Family::V4 } else { Family::V6 };
+    let target = SocketAddr::new(target, 0);
     Settings { ttl: probe.ttl, source: probe.source(family), fragmentation, ..Settings::new(echo, target) }
 }
 

@@ -119,6 +119,8 @@ pub struct Got {
     pub leg: Option<Echo>,
     /// Its side.
     pub host: Option<Side>,
+    /// Its place, by the name that the document gives it.
+    pub place: Option<String>,
     /// Its layer.
     pub layer: Option<Layer>,
     /// Its drop reason.
@@ -155,6 +157,7 @@ impl Got {
             outcome: field(verdict, "outcome")?,
             leg: leg_of(stop)?,
             host: optional(stop, "host")?,
+            place: text(&stop["place"]),
             layer: optional(stop, "layer")?,
             reason: text(&cause["reason"]),
             function: text(&cause["function"]),
@@ -195,25 +198,74 @@ impl ExpectedDiagnosis {
         if self.sides.is_empty() { side.into_iter().collect() } else { self.sides.to_vec() }
     }
 
+    /// Returns what is held of a diagnosis of a fault on this leg and side.
+    pub fn wanted(&self, leg: Echo, side: Option<Side>) -> Wanted {
+        let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        Wanted {
+            outcomes: self.outcomes.to_vec(),
+            legs: if self.has_stop() && !self.any_leg { vec![leg] } else { Vec::new() },
+            hosts: self.sides_for(side),
+            places: Vec::new(),
+            layers: self.layers.to_vec(),
+            reasons: owned(self.reasons),
+            hook: self.hook.map(str::to_owned),
+            chain: self.chain.map(str::to_owned),
+            neighbour: self.neighbour.map(str::to_owned),
+            confidence: self.confidence,
+        }
+    }
+
     /// Returns where `got` differs from the expectation, one clause each; empty if it is right.
     pub fn differences(&self, leg: Echo, side: Option<Side>, got: &Got) -> Vec<String> {
+        self.wanted(leg, side).differences(got)
+    }
+}
+
+/// What is held of a diagnosis, whoever made the case: any of the listed values, or anything if a list is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How the run ends.
+    pub outcomes: Vec<Outcome>,
+    /// The leg on which packets stop.
+    pub legs: Vec<Echo>,
+    /// Whose place it is.
+    pub hosts: Vec<Side>,
+    /// The place, by the name of its host in the scene.
+    pub places: Vec<String>,
+    /// The layer; empty if no stop may be reported.
+    pub layers: Vec<Layer>,
+    /// The drop reason.
+    pub reasons: Vec<String>,
+    /// The netfilter hook.
+    pub hook: Option<String>,
+    /// The netfilter chain.
+    pub chain: Option<String>,
+    /// What became of finding the neighbour.
+    pub neighbour: Option<String>,
+    /// How sure it must be at least.
+    pub confidence: Confidence,
+}
+
+impl Wanted {
+    /// Returns where `got` differs, one clause each; empty if it is right.
+    pub fn differences(&self, got: &Got) -> Vec<String> {
         let mut wrong = Vec::new();
         let names = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.name()).collect::<Vec<_>>();
-        hold(&mut wrong, "outcome", &names(self.outcomes), Some(got.outcome.name()));
-        if !self.has_stop() {
+        hold(&mut wrong, "outcome", &names(&self.outcomes), Some(got.outcome.name()));
+        if self.layers.is_empty() {
             if got.has_stop() {
                 wrong.push(format!("a stop is reported where there is none ({})", got.place()));
             }
             return wrong;
         }
-        if !self.any_leg {
-            hold(&mut wrong, "leg", &[leg.name()], got.leg.map(Echo::name));
-        }
-        let sides: Vec<_> = self.sides_for(side).into_iter().map(Side::name).collect();
-        hold(&mut wrong, "host", &sides, got.host.map(Side::name));
+        let legs: Vec<_> = self.legs.iter().map(|leg| leg.name()).collect();
+        hold(&mut wrong, "leg", &legs, got.leg.map(Echo::name));
+        let hosts: Vec<_> = self.hosts.iter().map(|host| host.name()).collect();
+        hold(&mut wrong, "host", &hosts, got.host.map(Side::name));
+        hold(&mut wrong, "place", &self.places, got.place.as_deref());
         let layers: Vec<_> = self.layers.iter().map(|layer| layer.name()).collect();
         hold(&mut wrong, "layer", &layers, got.layer.map(Layer::name));
-        hold(&mut wrong, "reason", self.reasons, got.reason.as_deref());
+        hold(&mut wrong, "reason", &self.reasons, got.reason.as_deref());
         hold(&mut wrong, "hook", self.hook.as_slice(), got.hook.as_deref());
         hold(&mut wrong, "chain", self.chain.as_slice(), got.chain.as_deref());
         let finding = got.document["stops"][0]["cause"]["neighbour"]["finding"].as_str();
@@ -236,7 +288,7 @@ impl Got {
 }
 
 /// Adds a clause to `wrong` unless `is` is one of `wanted`, or nothing is wanted.
-fn hold<W: Display, I: Display>(wrong: &mut Vec<String>, what: &str, wanted: &[W], is: Option<I>) {
+pub(super) fn hold<W: Display, I: Display>(wrong: &mut Vec<String>, what: &str, wanted: &[W], is: Option<I>) {
     let is = is.map(|is| is.to_string());
     let fits = wanted.iter().any(|wanted| Some(wanted.to_string()) == is);
     if !wanted.is_empty() && !fits {

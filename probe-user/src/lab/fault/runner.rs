@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use super::{
-    Broken, Case, Got,
+    Broken, Case, CatalogueCase, Got, SceneCase,
     error::FaultError,
     exchange::{expect_healthy, expect_in_force},
     probe_filter::keep_mounts_private,
+    scene::{BrokenScene, BuiltScene},
     tool,
 };
 use crate::{error::Failure, lab::Topology};
 
-/// What finds out where packets from A to B stop.
+/// What finds out where packets stop.
 pub trait Diagnoser {
     /// Diagnoses the path from A to B in a lab that was broken as `case` says, with probes like
     /// [`super::Fault::probe`]. It must use nothing else of the case.
@@ -19,13 +20,20 @@ pub trait Diagnoser {
     /// # Errors
     /// The diagnosis failed; the case then counts as not located.
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure>;
+
+    /// Diagnoses the path of a scene that was broken as `case` says, with those hosts watched that it names, probes like
+    /// [`super::scene::SceneFault::probe`], and its flags. It must use nothing else of the case.
+    ///
+    /// # Errors
+    /// The diagnosis failed; the case then counts as not located.
+    fn diagnose_scene(&mut self, scene: &BuiltScene, case: &SceneCase) -> Result<Got, Failure>;
 }
 
 /// One case that was run.
 #[derive(Clone, Debug)]
 pub struct JudgedCase {
     /// The case.
-    pub case: Case,
+    pub case: CatalogueCase,
     /// What the diagnosis said; `None` if there was no diagnosis.
     pub got: Option<Got>,
     /// Where that is wrong, or why there was no diagnosis; empty if the fault was located.
@@ -45,12 +53,12 @@ impl JudgedCase {
     /// Returns whether a missed fault is tried again in another lab. Other processes may have used up what all labs
     /// share with the machine, such as the kernel's ICMP socket; the retry is reported. A false stop is never retried.
     fn deserves_another(&self) -> bool {
-        !self.located() && self.case.fault.expected.has_stop()
+        !self.located() && self.case.has_stop()
     }
 
     /// Returns whether it blames a healthy path.
     pub fn false_stop(&self) -> bool {
-        !self.case.fault.expected.has_stop() && self.got.as_ref().is_some_and(Got::has_stop)
+        !self.case.has_stop() && self.got.as_ref().is_some_and(Got::has_stop)
     }
 }
 
@@ -60,7 +68,7 @@ pub struct CatalogueRun {
     /// The cases that were run, in their order.
     pub judged: Vec<JudgedCase>,
     /// The cases whose fault cannot be made here, and why.
-    pub left_out: Vec<(Case, String)>,
+    pub left_out: Vec<(CatalogueCase, String)>,
     /// How many were not reached because the run was stopped.
     pub unreached: usize,
 }
@@ -69,7 +77,7 @@ pub struct CatalogueRun {
 #[derive(Clone, Copy, Debug)]
 pub enum CaseProgress<'a> {
     /// This case is next: its number from 1, of this many.
-    Begins(usize, usize, &'a Case),
+    Begins(usize, usize, &'a CatalogueCase),
     /// It is done.
     Ended(&'a JudgedCase),
     /// Its fault cannot be made here.
@@ -81,7 +89,7 @@ pub enum CaseProgress<'a> {
 /// # Errors
 /// No lab can be set up at all. The failure of a single case is part of its result.
 pub fn run(
-    cases: Vec<Case>,
+    cases: Vec<impl Into<CatalogueCase>>,
     diagnose: &mut dyn Diagnoser,
     tell: &mut dyn FnMut(CaseProgress<'_>),
     stop: &dyn Fn() -> bool,
@@ -90,13 +98,13 @@ pub fn run(
     let mut run = CatalogueRun::default();
     let families = Topology::build()?.families().to_vec();
     let total = cases.len();
-    for (index, case) in cases.into_iter().enumerate() {
+    for (index, case) in cases.into_iter().map(Into::into).enumerate() {
         if stop() {
             run.unreached = total - index;
             break;
         }
-        let no_family = || (!families.contains(&case.family)).then(|| "this kernel has no IPv6".to_owned());
-        if let Some(why) = no_family().or_else(|| lacks(&case)) {
+        let no_family = (!families.contains(&case.family())).then(|| "this kernel has no IPv6".to_owned());
+        if let Some(why) = no_family.map_or_else(|| case.lacks(), |why| Ok(Some(why)))? {
             run.left_out.push((case, why));
             continue;
         }
@@ -139,22 +147,28 @@ pub fn lacks(case: &Case) -> Option<String> {
 /// it may be late.
 const TRIES: usize = 3;
 
-/// A lab that was broken as a case says.
-struct BrokenLab {
+/// A lab or a scene that was broken as a case says.
+enum BrokenPath {
     // In this order: what holds the lab broken goes before it.
-    _broken: Broken,
-    lab: Topology,
+    Lab { _broken: Broken, lab: Box<Topology> },
+    Scene(BrokenScene),
 }
 
-/// Makes the case's fault in a new lab, or says why it cannot be made here.
-fn make(case: &Case) -> Result<Result<BrokenLab, FaultError>, FaultError> {
+/// Makes the case's fault anew, or says why it cannot be made here.
+fn make(case: &CatalogueCase) -> Result<Result<BrokenPath, FaultError>, FaultError> {
     let mut last = None;
     for _ in 0..TRIES {
-        let lab = Topology::build()?;
-        match broken(&lab, case) {
-            Ok(broken) => return Ok(Ok(BrokenLab { _broken: broken, lab })),
+        let made = match case {
+            CatalogueCase::Row(case) => {
+                let lab = Box::new(Topology::build()?);
+                broken(&lab, case).map(|broken| BrokenPath::Lab { _broken: broken, lab })
+            }
+            CatalogueCase::Scene(case) => BrokenScene::of(case).map(BrokenPath::Scene),
+        };
+        match made {
+            Ok(made) => return Ok(Ok(made)),
             Err(error @ (FaultError::NotHealthy { .. } | FaultError::NotInForce { .. })) => {
-                tracing::info!("{} is set up again: {error}", case.name);
+                tracing::info!("{} is set up again: {error}", case.name());
                 last = Some(error);
             }
             Err(error) => return Ok(Err(error)),
@@ -163,12 +177,23 @@ fn make(case: &Case) -> Result<Result<BrokenLab, FaultError>, FaultError> {
     Ok(Err(last.expect("there is more than one try, and each ends in a return or an error")))
 }
 
-fn judge(case: Case, lab: &BrokenLab, diagnose: &mut dyn Diagnoser, start: Instant) -> JudgedCase {
-    let (got, wrong) = match diagnose.diagnose(&lab.lab, &case) {
-        Ok(got) => {
-            let wrong = case.differences(&got);
-            (Some(got), wrong)
+fn judge(case: CatalogueCase, path: &BrokenPath, diagnose: &mut dyn Diagnoser, start: Instant) -> JudgedCase {
+    let said = match (path, &case) {
+        (BrokenPath::Lab { lab, .. }, CatalogueCase::Row(case)) => {
+            diagnose.diagnose(lab, case).map(|got| (case.differences(&got), got))
         }
+        (BrokenPath::Scene(scene), CatalogueCase::Scene(case)) => {
+            let hosts = scene.built.inodes();
+            let judged = |got: Got| {
+                let got = got.in_scene(&hosts);
+                (case.expected().differences(case.leg, &got), got)
+            };
+            diagnose.diagnose_scene(&scene.built, case).map(judged)
+        }
+        _ => unreachable!("a path is made from its case"),
+    };
+    let (got, wrong) = match said {
+        Ok((wrong, got)) => (Some(got), wrong),
         Err(failure) => (None, vec![failure.error]),
     };
     JudgedCase { case, got, wrong, seconds: start.elapsed().as_secs_f64(), first_try: Vec::new() }

@@ -8,12 +8,12 @@ use std::{collections::BTreeMap, time::Duration};
 use toml::Spanned;
 
 pub use self::error::ScriptError;
-use self::{
-    error::Faulty,
-    raw::{RawId, RawScript, RawStep},
-};
+use self::raw::{RawId, RawScript, RawStep};
 use super::script::{OutcomeMeaning, Script, ScriptPacket, ScriptStep, Sends};
-use crate::middlebox::timeline::MAX_PACKETS;
+use crate::{
+    middlebox::timeline::MAX_PACKETS,
+    model::toml_fault::{Faulty, TomlFault},
+};
 use probe_ebpf::journey::MARK_BYTES;
 
 /// The most repetitions.
@@ -34,8 +34,8 @@ impl Script {
     /// # Errors
     /// The first thing that is wrong, with its line.
     pub fn parse(name: &str, text: &str) -> Result<Self, ScriptError> {
-        let raw: RawScript = toml::from_str(text).map_err(|error| ScriptError::from_toml(name, text, &error))?;
-        check(&raw).map_err(|faulty| faulty.in_file(name, text))
+        let raw: RawScript = toml::from_str(text).map_err(|error| TomlFault::from_toml(name, text, &error))?;
+        Ok(check(&raw).map_err(|faulty| faulty.in_file(name, text))?)
     }
 }
 

@@ -36,10 +36,10 @@ pub struct FaultRow {
     pub name: String,
     /// For which IP versions it exists.
     pub families: Vec<u8>,
-    /// Where on the leg it lies: `nothing`, `sender`, `network`, `receiver`.
+    /// Where on the leg it lies: `nothing`, `sender`, `network`, `receiver`, or `between` for a place that is neither end.
     pub place: &'static str,
     /// What is wrong, in a few words.
-    pub title: &'static str,
+    pub title: String,
     /// What a diagnosis must say.
     pub expected: ExpectedVerdict,
 }
@@ -67,6 +67,6 @@ impl FaultRow {
         } else {
             self.expected.layer.join("|")
         };
-        vec![self.name.clone(), families.join(" "), self.place.to_owned(), layer, self.title.to_owned()]
+        vec![self.name.clone(), families.join(" "), self.place.to_owned(), layer, self.title.clone()]
     }
 }

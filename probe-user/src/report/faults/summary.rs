@@ -13,7 +13,7 @@ use crate::report::{
 /// What came of the cases of one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct PlaceScore {
-    /// `nothing`, `sender`, `network`, `receiver`: where on the leg the faults lie.
+    /// `nothing`, `sender`, `network`, `between`, `receiver`: where on the leg the faults lie.
     pub place: &'static str,
     /// The leg; none for healthy paths.
     pub leg: Option<&'static str>,
@@ -33,12 +33,14 @@ pub struct Tried {
 }
 
 /// The places in the order in which a ping passes them, and how people call them.
-const PLACES: [(&str, Option<&str>, &str); 7] = [
+const PLACES: [(&str, Option<&str>, &str); 9] = [
     ("sender", Some("request"), "this host, requests going out"),
     ("network", Some("request"), "the network, requests"),
+    ("between", Some("request"), "places in between, requests"),
     ("receiver", Some("request"), "the peer, requests coming in"),
     ("sender", Some("reply"), "the peer, replies going out"),
     ("network", Some("reply"), "the network, replies"),
+    ("between", Some("reply"), "places in between, replies"),
     ("receiver", Some("reply"), "this host, replies coming in"),
     ("nothing", None, "healthy paths"),
 ];

@@ -67,6 +67,70 @@ fn the_summary_is_the_score_by_place() {
     assert!(text.contains("Located 2 of 2 faults") && !text.contains("local-source"), "{text}");
 }
 
+const OWN_SCENE: &str = r#"title = "two hosts"
+from = "a"
+target = "b"
+links = ["a:eth0 b:eth0"]
+[host.a]
+addresses = { eth0 = ["10.1.0.1/24", "fd01::1/64"] }
+[host.b]
+addresses = { eth0 = ["10.1.0.2/24", "fd01::2/64"] }
+[watch.near]
+[[case]]
+name = "healthy"
+title = "nothing is wrong"
+[[case]]
+name = "input"
+title = "b drops requests in its input chain"
+break.b = """
+nft -f - <<'END'
+table inet filter {
+    chain input {
+        type filter hook input priority 0;
+        {echo} drop
+    }
+}
+END"""
+expect = { place = "b", layer = "netfilter", hook = "input", confidence = "certain" }
+[[case]]
+name = "not-broken"
+title = "b drops nothing"
+break.b = "true"
+expect = { place = "b", layer = "netfilter" }
+[[case]]
+name = "nowhere"
+title = "a part of the kernel is missing"
+needs."devices of no kind" = "ip link add x type no-such-kind"
+"#;
+
+#[test]
+fn a_scene_of_ones_own_is_built_broken_and_judged() {
+    let Some(_turn) = turn("a_scene_of_ones_own_is_built_broken_and_judged") else { return };
+    let file = std::env::temp_dir().join(format!("probe-own-scene-{}.toml", std::process::id()));
+    std::fs::write(&file, OWN_SCENE).expect("written");
+    let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+    let output = run(&["--scene", &file.to_string_lossy(), "--format", "json"]);
+    std::fs::write(&file, OWN_SCENE.replace("{echo}", "{no}")).expect("written");
+    let refused = run(&["--scene", &file.to_string_lossy(), "--format", "json"]);
+    std::fs::remove_file(&file).expect("ours");
+    let document = json(&output);
+    assert_eq!((&document["total"], &document["located"]), (&4.into(), &4.into()), "{document:#}");
+    let row =
+        |place: &str| document["summary"].as_array().expect("rows").iter().find(|row| row["place"] == place).cloned();
+    assert_eq!(row("receiver").map(|row| row["ipv6"]["right"].clone()), Some(1.into()), "{document:#}");
+    assert_eq!(document["cases"][2]["got"]["place"], "b", "{document:#}");
+    let left_out: Vec<_> = document["left_out"].as_array().expect("left out").iter().map(|out| &out["why"]).collect();
+    let idle = "the fault is not in force: 4 of 4 packets came back";
+    let lacks = "this machine lacks devices of no kind";
+    assert_eq!(left_out, [idle, idle, lacks, lacks]);
+    assert_eq!(refused.status.code(), Some(2));
+    let error = json(&refused);
+    assert_eq!(
+        error["error"],
+        format!("{name}.toml:16: {{no}} stands for nothing; braces that are none of a word need a blank inside")
+    );
+}
+
 #[test]
 fn what_only_a_program_can_do_to_its_own_socket_is_told_beside_the_list() {
     let list = json(&run(&["--list", "--format", "json"]));

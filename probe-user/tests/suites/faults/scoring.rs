@@ -6,7 +6,10 @@ use probe_user::{
     error::Failure,
     lab::{
         Topology,
-        fault::{self, Case, CaseSelection, CatalogueRun, Confidence, Diagnoser, Got, Layer, Side, choose, runner},
+        fault::{
+            self, BuiltScene, Case, CaseSelection, CatalogueRun, Confidence, Diagnoser, Got, Layer, SceneCase, Side,
+            choose, runner,
+        },
     },
 };
 
@@ -19,6 +22,10 @@ impl Diagnoser for Says {
     fn diagnose(&mut self, _: &Topology, case: &Case) -> Result<Got, Failure> {
         (self.0)(case)
     }
+
+    fn diagnose_scene(&mut self, _: &BuiltScene, _: &SceneCase) -> Result<Got, Failure> {
+        Err(Failure::new("it knows rows only", ""))
+    }
 }
 
 /// Exactly what the catalogue wants.
@@ -29,6 +36,7 @@ fn truth(case: &Case) -> Got {
         outcome: expected.outcomes[0],
         leg: stop.then_some(case.leg),
         host: expected.sides_for(case.side()).first().copied(),
+        place: None,
         layer: expected.layers.first().copied(),
         reason: expected.reasons.first().map(ToString::to_string),
         function: None,
@@ -65,7 +73,7 @@ fn who_accuses_everyone_has_false_stops_on_healthy_paths_only() {
     let Some(_turn) = turn("who_accuses_everyone_has_false_stops_on_healthy_paths_only") else { return };
     let run = run(&["healthy-ttl", "peer-nft-raw"], |case| Ok(accuse(case)));
     let false_stops = run.judged.iter().filter(|judged| judged.false_stop());
-    assert!(false_stops.map(|judged| judged.case.name.as_str()).eq(["healthy-ttl", "healthy-ttl"]));
+    assert!(false_stops.map(|judged| judged.case.name()).eq(["healthy-ttl", "healthy-ttl"]));
     assert!(run.judged.iter().all(|judged| !judged.located()));
 }
 
@@ -79,6 +87,10 @@ impl Diagnoser for Wavers {
     fn diagnose(&mut self, _: &Topology, case: &Case) -> Result<Got, Failure> {
         self.asked += 1;
         Ok(if self.asked % 2 == 1 { accuse(case) } else { truth(case) })
+    }
+
+    fn diagnose_scene(&mut self, _: &BuiltScene, _: &SceneCase) -> Result<Got, Failure> {
+        Err(Failure::new("it knows rows only", ""))
     }
 }
 

@@ -13,11 +13,12 @@ use crate::{
         command::quoted,
     },
     lab::{
-        Topology,
-        fault::{Case, Diagnoser, Got, Probe},
+        Netns, Topology,
+        fault::{BuiltScene, Case, Diagnoser, Got, Probe, SceneCase},
         plan::LabHost,
     },
 };
+use probe_ebpf::Family;
 
 /// How long a diagnosis may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,22 +26,56 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Seconds between two probes if the fault does not say; shorter than a user's, as nobody else uses the lab's network.
 const INTERVAL: &str = "0.01";
 
-/// Runs this program anew for each case.
-pub(super) struct ByCommand {
+/// Runs probe anew for each case.
+#[derive(Clone, Debug)]
+pub struct ByCommand {
     program: PathBuf,
 }
 
 impl ByCommand {
+    /// Returns one that runs this program itself.
     pub(super) fn new() -> Result<Self, Failure> {
         Ok(Self { program: own_program()? })
     }
+
+    /// Returns one that runs `program`, which is probe.
+    pub fn of(program: PathBuf) -> Self {
+        Self { program }
+    }
+
+    fn said(&self, netns: &Netns, words: &[String], own_namespace: bool) -> Result<Got, Failure> {
+        let start = Instant::now();
+        let mut command = netns.command(&self.program);
+        command.args(words);
+        // Namespaces that stand for machines.
+        if own_namespace {
+            command.env("PROBE_OWN_NAMESPACE", "1");
+        } else {
+            command.env_remove("PROBE_OWN_NAMESPACE");
+        }
+        let Finished { stdout, stderr, .. } = child::run(&mut command, b"", LIMIT)
+            .map_err(|error| no_diagnosis(&format!("cannot run probe: {error}")))?;
+        let document = serde_json::from_str(&stdout).map_err(|_| no_diagnosis(last_line(&stderr)))?;
+        Got::from_document(&document, start.elapsed().as_secs_f64()).map_err(|why| no_diagnosis(&why))
+    }
+}
+
+/// Returns the arguments of `probe` for a case of a scene, where `agent` gives the command that reaches a host.
+fn scene_words(case: &SceneCase, agent: impl Fn(&str) -> String) -> Vec<String> {
+    let (watch, fault) = (case.watch(), case.fault());
+    let mut words = vec!["diagnose".to_owned(), case.address().to_string(), "--format".to_owned(), "json".to_owned()];
+    words.extend(watch.peer.iter().flat_map(|host| ["--peer".to_owned(), agent(host)]));
+    words.extend(watch.via.iter().flat_map(|host| ["--via".to_owned(), agent(host)]));
+    words.extend(flags(&fault.probe, case.family));
+    words.extend(case.fill(&fault.flags).split_whitespace().map(str::to_owned));
+    words
 }
 
 /// Returns the arguments of `probe` for `case`, where `peer` is the command that starts the far end.
 fn words(peer: &str, case: &Case) -> Vec<String> {
     let mut words = vec!["diagnose".to_owned(), LabHost::B.address(case.family).to_string()];
     words.extend(["--peer".to_owned(), peer.to_owned(), "--format".to_owned(), "json".to_owned()]);
-    words.extend(flags(&case.fault.probe, case));
+    words.extend(flags(&case.fault.probe, case.family));
     words
 }
 
@@ -62,7 +97,7 @@ pub(in crate::commands::lab) fn own_program() -> Result<PathBuf, Failure> {
 }
 
 /// Returns the flags that make probes like this.
-fn flags(probe: &Probe, case: &Case) -> Vec<String> {
+fn flags(probe: &Probe, family: Family) -> Vec<String> {
     let pair = |flag: &str, value: Option<String>| value.map(|value| [flag.to_owned(), value]);
     let pairs = [
         pair("-c", probe.count.map(|count| count.to_string())),
@@ -70,7 +105,7 @@ fn flags(probe: &Probe, case: &Case) -> Vec<String> {
         pair("-s", probe.size.map(|size| size.to_string())),
         pair("-t", probe.ttl.map(|ttl| ttl.to_string())),
         pair("-e", probe.id.map(|id| id.to_string())),
-        pair("-S", probe.source(case.family).map(|source| source.to_string())),
+        pair("-S", probe.source(family).map(|source| source.to_string())),
     ];
     let mut flags: Vec<String> = pairs.into_iter().flatten().flatten().collect();
     flags.extend(probe.dont_fragment.then(|| "--df".to_owned()));
@@ -80,16 +115,14 @@ fn flags(probe: &Probe, case: &Case) -> Vec<String> {
 
 impl Diagnoser for ByCommand {
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure> {
-        let start = Instant::now();
-        let mut command = lab.netns(LabHost::A).command(&self.program);
-        command
-            .args(words(&agent_on_b(&self.program, lab), case))
-            // The lab's namespaces stand for machines.
-            .env("PROBE_OWN_NAMESPACE", "1");
-        let Finished { stdout, stderr, .. } = child::run(&mut command, b"", LIMIT)
-            .map_err(|error| no_diagnosis(&format!("cannot run probe: {error}")))?;
-        let document = serde_json::from_str(&stdout).map_err(|_| no_diagnosis(last_line(&stderr)))?;
-        Got::from_document(&document, start.elapsed().as_secs_f64()).map_err(|why| no_diagnosis(&why))
+        self.said(lab.netns(LabHost::A), &words(&agent_on_b(&self.program, lab), case), true)
+    }
+
+    fn diagnose_scene(&mut self, scene: &BuiltScene, case: &SceneCase) -> Result<Got, Failure> {
+        let own = case.watch().own_namespace;
+        let program = self.program.to_string_lossy();
+        let words = scene_words(case, |host| scene.agent(host, &program, own));
+        self.said(scene.netns(&case.scene.from), &words, own)
     }
 }
 
@@ -113,7 +146,7 @@ mod tests {
 
     fn flags_of(name: &str) -> String {
         let case = fault::all().into_iter().find(|case| case.name == name).expect("it is in the catalogue");
-        flags(&case.fault.probe, &case).join(" ")
+        flags(&case.fault.probe, case.family).join(" ")
     }
 
     #[test]
@@ -135,6 +168,16 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{}: probe {line}: {error}", case.name));
             let flags: Vec<_> = words.iter().filter(|word| word.starts_with('-')).collect();
             assert_eq!(flags.len(), flags.iter().collect::<BTreeSet<_>>().len(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_case_of_a_scene_is_a_command_that_is_accepted() {
+        for case in fault::scene::all() {
+            let words = scene_words(&case, |host| format!("reach {host} probe agent"));
+            let line = words.join(" ");
+            Cli::try_parse_from(["probe".to_owned()].into_iter().chain(words))
+                .unwrap_or_else(|error| panic!("{}: probe {line}: {error}", case.name));
         }
     }
 

@@ -1,9 +1,9 @@
 //! What a run showed, as the report writes it.
 
-use probe_ebpf::Family;
+use probe_ebpf::{Echo, Family};
 
 use crate::{
-    lab::fault::{self, Case, CatalogueRun, Got, JudgedCase},
+    lab::fault::{self, CatalogueCase, CatalogueRun, Got, JudgedCase, Layer, Outcome, Side},
     report::faults::{
         Beside, DiagnosisSummary, ExpectedVerdict, FaultCase, FaultList, FaultRow, FaultsDetail, FaultsReport, LeftOut,
         summary,
@@ -13,7 +13,11 @@ use crate::{
 /// Builds the report of a run.
 pub(super) fn of(run: CatalogueRun, seconds: f64, detail: FaultsDetail) -> FaultsReport {
     let cases: Vec<FaultCase> = run.judged.iter().map(case).collect();
-    let left_out = |(case, why): (Case, String)| LeftOut { name: case.name, family: number(case.family), why };
+    let left_out = |(case, why): (CatalogueCase, String)| LeftOut {
+        name: case.name().to_owned(),
+        family: number(case.family()),
+        why,
+    };
     FaultsReport {
         located: cases.iter().filter(|case| case.located).count(),
         total: cases.len(),
@@ -28,16 +32,16 @@ pub(super) fn of(run: CatalogueRun, seconds: f64, detail: FaultsDetail) -> Fault
 }
 
 /// Lists the catalogue. The IP versions of one case share a row if they are adjacent.
-pub(super) fn list(cases: &[Case]) -> FaultList {
+pub(super) fn list(cases: &[CatalogueCase]) -> FaultList {
     let mut rows: Vec<FaultRow> = Vec::new();
     for case in cases {
-        match rows.iter_mut().find(|row| row.name == case.name && row.title == case.fault.title) {
-            Some(row) => row.families.push(number(case.family)),
+        match rows.iter_mut().find(|row| row.name == case.name() && row.title == case.title()) {
+            Some(row) => row.families.push(number(case.family())),
             None => rows.push(FaultRow {
-                name: case.name.clone(),
-                families: vec![number(case.family)],
-                place: case.fault.place.name(),
-                title: case.fault.title,
+                name: case.name().to_owned(),
+                families: vec![number(case.family())],
+                place: case.place(),
+                title: case.title().to_owned(),
                 expected: wanted(case),
             }),
         }
@@ -55,11 +59,11 @@ fn beside() -> Vec<Beside> {
 
 fn case(judged: &JudgedCase) -> FaultCase {
     FaultCase {
-        name: judged.case.name.clone(),
-        family: number(judged.case.family),
-        place: judged.case.fault.place.name(),
-        leg: judged.case.fault.expected.has_stop().then(|| judged.case.leg.name()),
-        title: judged.case.fault.title,
+        name: judged.case.name().to_owned(),
+        family: number(judged.case.family()),
+        place: judged.case.place(),
+        leg: judged.case.has_stop().then(|| judged.case.leg().name()),
+        title: judged.case.title().to_owned(),
         expected: wanted(&judged.case),
         got: judged.got.as_ref().map(short),
         located: judged.located(),
@@ -71,20 +75,21 @@ fn case(judged: &JudgedCase) -> FaultCase {
     }
 }
 
-fn wanted(case: &Case) -> ExpectedVerdict {
-    let expected = &case.fault.expected;
-    let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
-    let has_stop = expected.has_stop();
-    let leg = (has_stop && !expected.any_leg).then(|| case.leg.name().to_owned());
+fn wanted(case: &CatalogueCase) -> ExpectedVerdict {
+    let wanted = case.wanted();
+    fn names<T: Copy>(values: &[T], name: fn(T) -> &'static str) -> Vec<String> {
+        values.iter().map(|value| name(*value).to_owned()).collect()
+    }
     ExpectedVerdict {
-        outcome: expected.outcomes.iter().copied().map(|outcome| outcome.name().to_owned()).collect(),
-        leg: leg.into_iter().collect(),
-        host: expected.sides_for(case.side()).into_iter().map(|side| side.name().to_owned()).collect(),
-        layer: expected.layers.iter().copied().map(|layer| layer.name().to_owned()).collect(),
-        reason: owned(expected.reasons),
-        hook: owned(expected.hook.as_slice()),
-        chain: owned(expected.chain.as_slice()),
-        confidence: expected.confidence.name().to_owned(),
+        outcome: names(&wanted.outcomes, Outcome::name),
+        leg: names(&wanted.legs, Echo::name),
+        host: names(&wanted.hosts, Side::name),
+        place: wanted.places,
+        layer: names(&wanted.layers, Layer::name),
+        reason: wanted.reasons,
+        hook: wanted.hook.into_iter().collect(),
+        chain: wanted.chain.into_iter().collect(),
+        confidence: wanted.confidence.name().to_owned(),
     }
 }
 
@@ -93,6 +98,7 @@ fn short(got: &Got) -> DiagnosisSummary {
         outcome: got.outcome.name().to_owned(),
         leg: got.leg.map(|leg| leg.name().to_owned()),
         host: got.host.map(|side| side.name().to_owned()),
+        place: got.place.clone(),
         layer: got.layer.map(|layer| layer.name().to_owned()),
         reason: got.reason.clone(),
         function: got.function.clone(),

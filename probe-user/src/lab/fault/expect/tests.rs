@@ -9,6 +9,7 @@ fn got(outcome: Outcome, place: Option<(Echo, Side, Layer)>) -> Got {
         outcome,
         leg: place.map(|place| place.0),
         host: place.map(|place| place.1),
+        place: None,
         layer: place.map(|place| place.2),
         reason: None,
         function: None,

@@ -1,0 +1,207 @@
+//! A scene in network namespaces of this machine, which go with it, and what breaks it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    thread,
+    time::Instant,
+};
+
+use probe_ebpf::{Direction, Family};
+
+use super::{
+    super::{error::FaultError, exchange, exchange::Way, tool},
+    DropHook, Scene, SceneCase, SceneDrop, SceneEnd, SceneHost,
+};
+use crate::{
+    ebpf::bpf_sys::{self, ProgramType, XdpMode, always},
+    host::command::quoted,
+    lab::{
+        Netns, attach_tc_program,
+        plan::settings,
+        topology::{LINK_LIMIT, LINK_POLL, families, inside, write_settings},
+        wire,
+    },
+};
+
+/// What a program answers to drop a packet: `XDP_DROP`, `TC_ACT_SHOT`.
+const XDP_DROP: i32 = 1;
+const TC_DROP: i32 = 2;
+
+/// A scene that stands, ready for packets. Its namespaces have no names, and go with it.
+#[derive(Debug)]
+pub struct BuiltScene {
+    hosts: BTreeMap<String, Netns>,
+}
+
+/// A scene that was broken as a case says.
+#[derive(Debug)]
+pub struct BrokenScene {
+    // In this order: what holds it broken goes before it.
+    _links: Vec<OwnedFd>,
+    /// The scene.
+    pub built: BuiltScene,
+}
+
+impl BuiltScene {
+    /// Makes the namespaces of `case`, joins them, and runs the scripts of its hosts.
+    ///
+    /// # Errors
+    /// The first thing that failed.
+    pub fn build(case: &SceneCase) -> Result<Self, FaultError> {
+        let scene = &*case.scene;
+        let hosts = scene.hosts.keys().map(|name| Ok((name.clone(), Netns::new()?)));
+        let built = Self { hosts: hosts.collect::<Result<_, FaultError>>()? };
+        let versions = families(built.netns(&scene.from))?;
+        for (name, host) in &scene.hosts {
+            write_settings(built.netns(name), settings(host.forwards), &versions)?;
+        }
+        built.join(scene)?;
+        for (name, host) in &scene.hosts {
+            built.run(case, name, &host.devices)?;
+            built.address(name, host, &versions)?;
+        }
+        built.wait_for_links(scene)?;
+        for (name, host) in &scene.hosts {
+            built.run(case, name, &host.setup)?;
+        }
+        Ok(built)
+    }
+
+    /// Returns the namespace of a host.
+    ///
+    /// # Panics
+    /// If the scene has no such host, which its file would have been refused for.
+    pub fn netns(&self, host: &str) -> &Netns {
+        self.hosts.get(host).expect("a scene is read only if the hosts that it names are its own")
+    }
+
+    /// Returns the names of the hosts by the inodes of their namespaces.
+    pub fn inodes(&self) -> BTreeMap<u64, String> {
+        self.hosts.iter().map(|(name, netns)| (netns.inode(), name.clone())).collect()
+    }
+
+    /// Returns the command that reaches `probe agent` on a host, where `program` is probe. As a machine of its own it has a
+    /// host name and a boot id of its own.
+    pub fn agent(&self, host: &str, program: &str, own_machine: bool) -> String {
+        let program = quoted(program);
+        // By the handle of this process, since the namespaces have no names.
+        let handle = self.netns(host).as_fd().as_raw_fd();
+        let enter = format!("nsenter --net=/proc/{}/fd/{handle}", std::process::id());
+        if !own_machine {
+            return format!("{enter} {program} agent");
+        }
+        let inside = format!(
+            "hostname {host}; f=$(mktemp); echo boot-of-{host} >$f; mount --bind $f /proc/sys/kernel/random/boot_id; \
+             rm $f; exec {program} agent"
+        );
+        format!("{enter} unshare --uts --mount sh -c {}", quoted(&inside))
+    }
+
+    fn run(&self, case: &SceneCase, host: &str, script: &str) -> Result<(), FaultError> {
+        if script.trim().is_empty() { Ok(()) } else { tool::script(self.netns(host), &case.fill(script)) }
+    }
+
+    fn join(&self, scene: &Scene) -> Result<(), FaultError> {
+        for netns in self.hosts.values() {
+            inside(netns, "switch on the loopback device", || {
+                wire::with_netlink(|handle| async move { wire::switch_on(&handle, "lo").await })
+            })?;
+        }
+        for link in &scene.links {
+            let (near, far) = (&link.0, &link.1);
+            let far_side = self.netns(&far.host);
+            inside(self.netns(&near.host), "make a veth pair", || {
+                wire::with_netlink(|handle| async move {
+                    wire::lay_cable(&handle, &near.device, &far.device, far_side).await?;
+                    wire::switch_on(&handle, &near.device).await
+                })
+            })?;
+            inside(far_side, "switch on a veth", || {
+                wire::with_netlink(|handle| async move { wire::switch_on(&handle, &far.device).await })
+            })?;
+        }
+        Ok(())
+    }
+
+    fn address(&self, name: &str, host: &SceneHost, versions: &[Family]) -> Result<(), FaultError> {
+        let v6 = versions.contains(&Family::V6);
+        let give = || {
+            wire::with_netlink(|handle| async move {
+                for (device, address, prefix) in host.addresses.iter().filter(|(_, address, _)| v6 || address.is_ipv4())
+                {
+                    wire::switch_on(&handle, device).await?;
+                    wire::give_address(&handle, device, *address, *prefix).await?;
+                }
+                for gateway in host.gateways.iter().filter(|gateway| v6 || gateway.is_ipv4()) {
+                    wire::add_default_route(&handle, *gateway).await?;
+                }
+                Ok(())
+            })
+        };
+        Ok(inside(self.netns(name), &format!("give addresses to {name}"), give)?)
+    }
+
+    fn wait_for_links(&self, scene: &Scene) -> Result<(), FaultError> {
+        let deadline = Instant::now() + LINK_LIMIT;
+        for end in scene.links.iter().flat_map(|link| [&link.0, &link.1]) {
+            while !self.device(end)?.is_some_and(|link| link.ready) {
+                if Instant::now() > deadline {
+                    let attempt = format!("bring up {} of {}", end.device, end.host);
+                    return Err(FaultError::System { attempt, source: io::ErrorKind::TimedOut.into() });
+                }
+                thread::sleep(LINK_POLL);
+            }
+        }
+        Ok(())
+    }
+
+    fn device(&self, end: &SceneEnd) -> Result<Option<wire::Link>, FaultError> {
+        Ok(inside(self.netns(&end.host), "look at the links", || {
+            wire::with_netlink(|handle| async move { wire::link(&handle, &end.device).await })
+        })?)
+    }
+
+    fn attach(&self, case: &SceneCase, drop: &SceneDrop) -> Result<Option<OwnedFd>, FaultError> {
+        let end = SceneEnd { device: case.fill(&drop.end.device), ..drop.end.clone() };
+        let missing = || FaultError::System {
+            attempt: format!("attach a program to {} of {}", end.device, end.host),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let index = self.device(&end)?.ok_or_else(missing)?.index;
+        let attach = || {
+            let (kind, answer) = match drop.hook {
+                DropHook::Xdp => (ProgramType::Xdp, XDP_DROP),
+                DropHook::TcIn | DropHook::TcOut => (ProgramType::Tc, TC_DROP),
+            };
+            let program = bpf_sys::load_program(kind, "someone_elses", &always(answer))?;
+            match drop.hook {
+                DropHook::Xdp => bpf_sys::link_xdp(&program, index, XdpMode::Generic).map(Some),
+                DropHook::TcIn => attach_tc_program(&program, index, Direction::In),
+                DropHook::TcOut => attach_tc_program(&program, index, Direction::Out),
+            }
+        };
+        self.netns(&end.host).run(attach)?.map_err(FaultError::system("attach a program in the scene"))
+    }
+}
+
+impl BrokenScene {
+    /// Builds the scene of `case`, sees that it is healthy, breaks it, and sees by a plain ping that it is broken.
+    ///
+    /// # Errors
+    /// It did not answer before, could not be broken, or the fault does not show.
+    pub fn of(case: &SceneCase) -> Result<Self, FaultError> {
+        let built = BuiltScene::build(case)?;
+        let from = built.netns(&case.scene.from);
+        let way = Way { from, heard_in: from, target: case.address() };
+        exchange::healthy(&way)?;
+        let fault = case.fault();
+        for (host, script) in &fault.scripts {
+            built.run(case, host, script)?;
+        }
+        let links: Vec<_> = fault.drops.iter().map(|drop| built.attach(case, drop)).collect::<Result<_, _>>()?;
+        exchange::in_force(&way, &fault.probe, &case.expected().outcomes)?;
+        Ok(Self { _links: links.into_iter().flatten().collect(), built })
+    }
+}
