@@ -60,8 +60,8 @@ fn measure() -> Result<(), Box<dyn Error>> {
     }
     let bystanders = net::Pair::new();
     println!("\n{:<34} {:>10} {:>10} {:>8}", "a packet of others, ns an echo", "nobody", "", "");
-    bystanders.a.run(|| packets(&two, &four)).map_err(Failure::from)??;
-    Ok(())
+    let measured = bystanders.a.run(|| packets(&two, &four)).map_err(Failure::from).and_then(|measured| measured);
+    measured.map_err(|failure| failure.to_string().into())
 }
 
 /// Times both rows in turns.
@@ -111,10 +111,11 @@ fn packets(two: &Row, four: &Row) -> Result<(), Failure> {
     for _ in 0..ROUNDS {
         let alone = flood.nanoseconds(ECHOES)?;
         let mut during = |row: &Row| {
-            let _watched = row.watched()?;
-            // What attaching left in the caches is nobody's cost.
-            flood.warm_up(ECHOES / 8)?;
-            flood.nanoseconds(ECHOES)
+            row.while_watched(|| {
+                // What attaching left in the caches is nobody's cost.
+                flood.warm_up(ECHOES / 8)?;
+                flood.nanoseconds(ECHOES)
+            })
         };
         let (short, long) = (during(two)?, during(four)?);
         flood.warm_up(ECHOES / 8)?;

@@ -1,6 +1,11 @@
 //! Network namespaces in a row, each a router but for its two ends, and a run of probes over them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    panic,
+    sync::mpsc,
+    thread,
+};
 
 use probe_user::{
     error::Failure,
@@ -95,9 +100,24 @@ impl Row {
         sh(self.places.last().expect("a few"), "nft flush ruleset");
     }
 
-    /// Watches a run over all of them, whose probes have come through; it goes on being watched until this is dropped.
-    pub(crate) fn watched(&self) -> Result<Box<dyn Watching>, Failure> {
-        self.sender().run(|| self.watched_here()).map_err(Failure::from)?
+    /// Does `work` while a run over all of them is watched, whose probes have come through.
+    pub(crate) fn while_watched<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let (watched, is_watched) = mpsc::channel();
+        let (done, is_done) = mpsc::channel::<()>();
+        let watch = move || -> Result<(), Failure> {
+            let _watching = self.watched_here()?;
+            // Both fail only if nobody waits any more.
+            let _ = watched.send(());
+            let _ = is_done.recv();
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let watcher = scope.spawn(move || self.sender().run(watch).map_err(Failure::from)?);
+            let worked = is_watched.recv().is_ok().then(work);
+            drop(done);
+            watcher.join().unwrap_or_else(|cause| panic::resume_unwind(cause))?;
+            worked.expect("it was watched")
+        })
     }
 
     fn watched_here(&self) -> Result<Box<dyn Watching>, Failure> {

@@ -4,11 +4,11 @@
 //! call, ICMP errors) comes before what was looked up (settings, routes, counters, programs, chains), and a look-up
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
+pub(in crate::diagnosis) mod device_redirect;
 mod fragments;
 mod limits;
 mod lookups;
 mod loops;
-pub(in crate::diagnosis) mod device_redirect;
 pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
 mod socket;

@@ -242,7 +242,7 @@ impl Varying<'_> {
             ..change.plan.clone()
         };
         let opened = match &change.way {
-            SentBy::FarEnd => return self.from_far(&plan),
+            SentBy::FarEnd => return self.sent_by_far(&plan),
             SentBy::Socket | SentBy::Slowly => Prober::open(plan),
             SentBy::Past(route) => Prober::open_past(plan, route.clone()),
         };
@@ -266,7 +266,7 @@ impl Varying<'_> {
 
     /// Has the far end send those of `plan` to this one. They have an id of their own: who knows that of the run would take
     /// them for the same.
-    fn from_far(&self, plan: &ProbePlan) -> Tally {
+    fn sent_by_far(&self, plan: &ProbePlan) -> Tally {
         let id = Scout::open(plan.settings.kind().family).map(|mut scout| scout.choose());
         let Some(id) = or_log("ids", id) else { return Tally::default() };
         let whole_ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
