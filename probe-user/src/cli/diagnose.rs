@@ -109,7 +109,7 @@ pub struct DiagnoseArgs {
     /// If probes stop, send otherwise equal ones with one field changed, and tell the smallest change with which they pass
     ///
     /// Each change is proven by unchanged packets before and after. All fields are tried, or those that are named. At most
-    /// 150 packets in 10 seconds, and none from or to another address than those of this run and, for `source`, this host's.
+    /// 300 packets in 10 seconds, and none from or to another address than those of this run and, for `source`, this host's.
     #[arg(
         long,
         value_enum,
