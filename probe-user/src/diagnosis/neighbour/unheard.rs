@@ -8,7 +8,7 @@ use super::{
     words::{ip, net_of, questions},
 };
 use crate::{
-    diagnosis::{path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{bridge_port, path::Side, resolution::NeighbourFinding as Found},
     model::{
         prefix::shares,
         trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NextHopFacts, ProgramSite, place::in_words},
@@ -43,7 +43,8 @@ fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
         // Of several, the one to which the bridge leads that heard the questions.
         holders => {
             let side = Bridged::of(search)?.side;
-            let mut led = holders.iter().filter(|holder| search::leads_to(search.evidence, side, holder).is_some());
+            let mut led =
+                holders.iter().filter(|holder| bridge_port::leads_to(search.evidence, side, holder).is_some());
             let holder = led.next()?;
             led.next().is_none().then_some(Owner { holder, side: None })
         }
