@@ -263,7 +263,7 @@ impl Evidence {
     pub fn tag(&self, side: Side, probe: u16, leg: Echo) -> Option<u16> {
         match self.place(side) {
             Some(place) => place.ports.iter().find_map(|port| port.tag(probe, leg)),
-            None => self.host(side).hops.get(Hop::NetifIn.name())?.seen(leg)?.get(&probe)?.tag(),
+            None => self.host(side).hops.get(&Hop::NetifIn)?.seen(leg)?.get(&probe)?.tag(),
         }
     }
 

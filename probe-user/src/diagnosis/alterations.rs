@@ -63,7 +63,7 @@ fn id_at(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<u
 
 /// Returns what a hop saw of a probe.
 pub(super) fn step(evidence: &Evidence, leg: Echo, side: Side, hop: Hop, probe: u16) -> Option<ProbePassage> {
-    evidence.host(side).hops.get(hop.name())?.seen(leg)?.get(&probe).copied()
+    evidence.host(side).hops.get(&hop)?.seen(leg)?.get(&probe).copied()
 }
 
 /// Reports whether several hosts may answer to the target's address.

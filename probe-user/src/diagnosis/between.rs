@@ -341,7 +341,7 @@ pub(super) fn seen_at(
         return (seen.unwrap_or_default(), hooks::blind(place, hop));
     }
     let port = evidence.place(side).and_then(|place| place.ports.get(usize::from(port)));
-    match port.and_then(|port| port.hops.get(hop.name())) {
+    match port.and_then(|port| port.hops.get(&hop)) {
         Some(HopTrace::Blind { why }) => (BTreeSet::new(), Some(why.clone())),
         Some(trace) => (probes(trace, leg), None),
         None => (BTreeSet::new(), blind_at(evidence, side, hop)),
@@ -351,11 +351,11 @@ pub(super) fn seen_at(
 /// Returns why no interface of a place shows whether packets passed this hop of it.
 fn blind_at(evidence: &Evidence, side: Side, hop: Hop) -> Option<String> {
     let place = evidence.place(side)?;
-    let at_port = place.ports.iter().find_map(|port| match port.hops.get(hop.name()) {
+    let at_port = place.ports.iter().find_map(|port| match port.hops.get(&hop) {
         Some(HopTrace::Blind { why }) => Some(why.clone()),
         _ => None,
     });
-    let on_kernel = || match evidence.via(place)?.trace.hops.get(hop.name()) {
+    let on_kernel = || match evidence.via(place)?.trace.hops.get(&hop) {
         Some(HopTrace::Blind { why }) => Some(why.clone()),
         _ => None,
     };

@@ -4,9 +4,14 @@
 //! key, and says nothing where that does not tell.
 
 mod bridge;
+mod device_redirect;
 mod forwardable;
+mod group_frame;
+mod icmp_redirect;
 mod ipsec;
 mod link;
+mod loopback;
+mod macvlan;
 mod pace;
 mod reverse_path;
 mod rewritten;
@@ -21,6 +26,7 @@ mod varied;
 mod vlan;
 
 use super::{Evidence, advice, document::Stop, ledger::Gap, path::Side, places::DropLocation, rewrites::Rewrite};
+use crate::model::trace::Finding;
 
 /// What made packets stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +57,10 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
 /// In the order in which they are asked; the first that has something to say is taken.
 const EXPLAIN: &[Explain] = &[
+    device_redirect::explain,
     tunnel::explain,
+    loopback::explain,
+    icmp_redirect::explain,
     pace::explain,
     tracking::explain,
     link::explain,
@@ -62,6 +71,9 @@ const EXPLAIN: &[Explain] = &[
     bridge::explain,
     reverse_path::explain,
     ttl::explain,
+    ttl::of_replies,
+    group_frame::explain,
+    macvlan::explain,
     scope::explain,
     size::explain,
     special::explain,
@@ -96,5 +108,24 @@ impl StopCase<'_> {
     /// Returns `-4` or `-6`, as `ip` takes it.
     fn ip_version(&self) -> &'static str {
         if self.evidence.is_v6() { "-6" } else { "-4" }
+    }
+
+    /// Returns where the packets of the stop's leg are made; `None` where that was not watched.
+    fn origin(&self) -> Option<Side> {
+        let evidence = self.evidence;
+        if self.gap.leg == evidence.first_leg() {
+            return Some(Side::Local);
+        }
+        let target = evidence.target.address;
+        let has = |side: &Side| {
+            evidence
+                .findings(*side)
+                .any(|finding| matches!(finding, Finding::Address { address, own: true } if *address == target))
+        };
+        if evidence.two_sided() {
+            Some(Side::Peer)
+        } else {
+            evidence.sides().find(|side| matches!(side, Side::Via(_)) && has(side))
+        }
     }
 }

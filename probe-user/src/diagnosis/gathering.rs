@@ -165,7 +165,7 @@ impl ViaTrace {
 fn own_place(trace: &mut HostTrace) -> PlaceTrace {
     let mut ports = std::mem::take(&mut trace.ports);
     if ports.is_empty() {
-        let seen = CROSSING_HOPS.iter().map(|hop| (hop.name().to_owned(), trace.hop(*hop)));
+        let seen = CROSSING_HOPS.iter().map(|hop| (*hop, trace.hop(*hop)));
         ports.push(PortTrace { interface: trace.host.interface.clone(), hops: seen.collect() });
     }
     PlaceTrace {

@@ -52,7 +52,7 @@ fn in_time(place: &PlaceTrace) -> Option<&HookTrace> {
 /// Returns why `hop` of a place says nothing, where it was to be watched and was not.
 pub(super) fn blind(place: &PlaceTrace, hop: Hop) -> Option<String> {
     let told = place.hooks.as_ref()?;
-    match (told.hops.get(hop.name())?, in_time(place)) {
+    match (told.hops.get(&hop)?, in_time(place)) {
         (HopTrace::Blind { why }, _) => Some(why.clone()),
         (HopTrace::Watched { .. }, None) => Some(LATE.to_owned()),
         (HopTrace::Watched { .. }, Some(_)) => None,
@@ -61,7 +61,7 @@ pub(super) fn blind(place: &PlaceTrace, hop: Hop) -> Option<String> {
 
 /// Returns what `hop` of a place saw of a leg, by probe; none where it was not watched.
 pub(super) fn seen(place: &PlaceTrace, hop: Hop, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
-    in_time(place)?.hops.get(hop.name())?.seen(leg)
+    in_time(place)?.hops.get(&hop)?.seen(leg)
 }
 
 /// Reports whether every hook of the place was watched, and saw nothing of a leg: a bridge passes on what enters none.
@@ -114,8 +114,8 @@ mod tests {
 
     fn place(since_ns: u64) -> PlaceTrace {
         let hop = Hop::NfForwardFirst;
-        let hops = [(hop.name().to_owned(), watched(7))].into();
-        let port = PortTrace { interface: "eth0".into(), hops: [(Hop::NetifIn.name().to_owned(), watched(5))].into() };
+        let hops = [(hop, watched(7))].into();
+        let port = PortTrace { interface: "eth0".into(), hops: [(Hop::NetifIn, watched(5))].into() };
         PlaceTrace { ports: vec![port], hooks: Some(HookTrace { since_ns, hops }), ..PlaceTrace::default() }
     }
 

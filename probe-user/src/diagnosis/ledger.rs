@@ -240,7 +240,10 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
     let inwards = matches!(hop, Hop::XdpIn | Hop::TcIn);
     if (inwards || hop == Hop::TcOut) && seen.is_empty() && blind.is_none() {
         let other = evidence.other_device(step.checkpoint.host, step.leg, inwards);
-        blind = other.map(|other| format!("they went by {}, where it does not stand", other.interface));
+        // Redirected packets were for this device, and whatever stands before that saw them.
+        blind = other
+            .filter(|other| !other.redirected)
+            .map(|other| format!("they went by {}, where it does not stand", other.interface));
     }
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }

@@ -5,11 +5,14 @@
 
 mod bridged;
 mod freed;
+mod owner;
+mod proxied;
 mod search;
 mod silence;
 mod silent;
 mod tunnelled;
 mod unheard;
+mod way_back;
 mod words;
 pub(super) mod wrong;
 

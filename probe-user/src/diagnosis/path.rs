@@ -202,7 +202,7 @@ mod tests {
             replies: std::collections::BTreeMap::new(),
         };
         let bridged = |hops: &[(Hop, HopTrace)]| {
-            let hops = hops.iter().map(|(hop, sight)| (hop.name().to_owned(), sight.clone())).collect();
+            let hops = hops.iter().map(|(hop, sight)| (*hop, sight.clone())).collect();
             let evidence = Evidence { peer: Some(HostTrace { hops, ..HostTrace::default() }), ..evidence() };
             drawn(&evidence).contains("a:xmit b:nf_prerouting_first b:nf_prerouting_last b:xdp_in")
         };

@@ -75,6 +75,12 @@ pub enum NeighbourFinding {
     AddressElsewhere,
     /// The route says that the address is on this link, and it is not.
     PrefixTooWide,
+    /// The host that asks is told to ask nobody.
+    AsksNobody,
+    /// A net of another device covers an address that packets came from, and is asked for there.
+    NetElsewhere,
+    /// A router has the address behind it, and does not answer for it.
+    NotProxied,
     /// The route has no gateway, so that every address is asked for on the link.
     NoGateway,
     /// The gateway is not there.

@@ -192,7 +192,9 @@ pub(super) fn other_ways(evidence: &Evidence) -> Vec<String> {
             let hop = if inwards { Hop::NetifIn } else { Hop::DevQueue };
             !super::ledger::seen_at(evidence.host(side), hop, leg).0.is_empty()
         };
-        let differ = there != back && evidence.mode == super::ProbeMode::Request && used(first) && used(second);
+        let redirected = evidence.host(side).other_devices.iter().any(|other| other.redirected);
+        let differ =
+            !redirected && there != back && evidence.mode == super::ProbeMode::Request && used(first) && used(second);
         differ.then(|| match side {
             Side::Local => format!(
                 "requests left {} by {there}, and the replies came in by {back}: the way back is another",

@@ -7,6 +7,7 @@ use super::{
     neighbour::wrong::told_of,
     path::{Checkpoint, Side, Station},
     places::DropPoint,
+    rules::device_redirect::REDIRECTED,
 };
 use probe_ebpf::Echo;
 
@@ -349,6 +350,12 @@ impl Teller<'_> {
                 None => what.to_owned(),
             },
         };
+        if let (Some(REDIRECTED), Some(detail)) = (reason, &cause.detail) {
+            return match stop.layer {
+                Layer::Netfilter => format!("{detail} by {}", netfilter(stop)),
+                _ => format!("{detail} by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
+            };
+        }
         if let (DropPoint::TunProgram, Some(detail)) = (stop.place, &cause.detail) {
             return detail.clone();
         }
@@ -358,8 +365,8 @@ impl Teller<'_> {
             }
             Layer::Netfilter if reason == Some("NAT_NOT_UNDONE") => named("not translated back"),
             Layer::Netfilter => match &cause.tracking {
-                Some(why) => format!("{} ({why})", by_netfilter(stop)),
-                None => by_netfilter(stop),
+                Some(why) => format!("dropped by {} ({why})", netfilter(stop)),
+                None => format!("dropped by {}", netfilter(stop)),
             },
             Layer::Xdp => format!("dropped by {}", cause.program.as_deref().unwrap_or("an XDP program")),
             Layer::Tc => format!("dropped by {}", cause.program.as_deref().unwrap_or("a tc filter or program")),
@@ -427,15 +434,16 @@ fn placed(by: &str, place: &str) -> String {
     format!("{} {place}{}", &by[..end], &by[end..])
 }
 
-fn by_netfilter(stop: &Stop) -> String {
-    let Some(place) = &stop.cause.netfilter else { return "dropped by netfilter".to_owned() };
+/// Returns `nftables: inet filter, chain input`, or what is known of it.
+fn netfilter(stop: &Stop) -> String {
+    let Some(place) = &stop.cause.netfilter else { return "netfilter".to_owned() };
     match (&place.family, &place.table, &place.chain, &place.hook) {
         (Some(family), Some(table), Some(chain), _) => {
             let by = if place.legacy { "iptables" } else { "nftables" };
-            format!("dropped by {by}: {family} {table}, chain {chain}")
+            format!("{by}: {family} {table}, chain {chain}")
         }
-        (.., Some(hook)) => format!("dropped by netfilter in hook {hook}"),
-        _ => "dropped by netfilter".to_owned(),
+        (.., Some(hook)) => format!("netfilter in hook {hook}"),
+        _ => "netfilter".to_owned(),
     }
 }
 

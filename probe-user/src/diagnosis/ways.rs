@@ -18,10 +18,8 @@ pub(super) fn hosts(evidence: &Evidence) -> Vec<ViaHost> {
 fn host(evidence: &Evidence, number: u8, via: &ViaTrace) -> ViaHost {
     let side = evidence.own_place(number);
     let legs = [Echo::Request, Echo::Reply].into_iter().filter(|leg| saw(evidence, number, *leg));
-    let blind = via.trace.hops.iter().filter_map(|(name, hop)| match hop {
-        HopTrace::Blind { why } if CROSSING_HOPS.iter().any(|hop| hop.name() == name) => {
-            Some(BlindHop { hop: Hop::named(name)?.name(), why: why.clone() })
-        }
+    let blind = via.trace.hops.iter().filter_map(|(hop, trace)| match trace {
+        HopTrace::Blind { why } if CROSSING_HOPS.contains(hop) => Some(BlindHop { hop: hop.name(), why: why.clone() }),
         _ => None,
     });
     ViaHost {

@@ -10,13 +10,16 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{
-        BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoPortData, LinkAttribute, LinkExtentMask, LinkFlags,
-        LinkInfo, LinkMessage,
+        BridgePortState, InfoBridge, InfoBridgePort, InfoData, InfoMacVlan, InfoPortData, LinkAttribute,
+        LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
     },
 };
 
 use super::device::netlink;
-use crate::model::trace::{AddressHolder, BridgePortFacts, FloodKind, LinkFacts, frame::hardware_address};
+use crate::model::{
+    prefix::shares,
+    trace::{AddressHolder, BridgePortFacts, FloodKind, LinkFacts, frame::hardware_address},
+};
 
 /// How many devices beside a port are told at most.
 const MOST_BRIDGED: usize = 64;
@@ -106,6 +109,22 @@ impl Links {
         Ok(holders)
     }
 
+    /// Returns the addresses of devices that are up whose prefix covers `to`, though it may have no route.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn covering(&self, to: IpAddr) -> io::Result<Vec<AddressHolder>> {
+        let messages = netlink::dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let all = messages.iter().filter_map(|message| self.any_holder(message));
+        let up = |holder: &AddressHolder| self.0.get(&holder.ifindex).is_some_and(|link| !link.facts.down);
+        let covers = |holder: &AddressHolder| {
+            holder
+                .address
+                .is_some_and(|own| own.is_ipv4() == to.is_ipv4() && own != to && shares(own, to, holder.prefix))
+        };
+        Ok(all.filter(|holder| holder.prefix > 0 && covers(holder) && up(holder)).collect())
+    }
+
     /// Returns the addresses of `interface` that a state keeps the kernel from using.
     ///
     /// # Errors
@@ -185,6 +204,7 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
                         LinkInfo::Data(InfoData::Bridge(bridge)) => {
                             link.facts.snoops_multicast = bridge.contains(&InfoBridge::MulticastSnooping(true));
                         }
+                        LinkInfo::Data(InfoData::MacVlan(macvlan)) => link.facts.only_from = senders(&macvlan),
                         LinkInfo::PortData(InfoPortData::BridgePort(port)) => take_port(&mut link, &port),
                         _ => {}
                     }
@@ -194,6 +214,21 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
         }
     }
     (!link.facts.interface.is_empty()).then_some((link.facts.ifindex, link))
+}
+
+/// Returns from which link-layer addresses a macvlan device takes frames, where its mode is source.
+fn senders(macvlan: &[InfoMacVlan]) -> Option<Vec<String>> {
+    macvlan.contains(&InfoMacVlan::Mode(MacVlanMode::Source)).then(|| {
+        let lists = macvlan.iter().filter_map(|attribute| match attribute {
+            InfoMacVlan::MacAddrData(list) => Some(list),
+            _ => None,
+        });
+        let addresses = lists.flatten().filter_map(|attribute| match attribute {
+            InfoMacVlan::MacAddr(address) => lladdr(address),
+            _ => None,
+        });
+        addresses.collect()
+    })
 }
 
 /// Notes what keeps the port of a bridge from passing on everything.
@@ -207,6 +242,8 @@ fn take_port(link: &mut Linked, port: &[InfoBridgePort]) {
             InfoBridgePort::MulticastFlood(false) => held.not_flooded.push(FloodKind::Multicast),
             InfoBridgePort::BroadcastFlood(false) => held.not_flooded.push(FloodKind::Broadcast),
             InfoBridgePort::Isolated(isolated) => link.isolated = *isolated,
+            InfoBridgePort::Locked(locked) => held.locked = *locked,
+            InfoBridgePort::HairpinMode(hairpin) => held.hairpin = *hairpin,
             _ => {}
         }
     }

@@ -36,6 +36,7 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
         route: written(&taken),
         prefix: taken.bits,
         instead,
+        redirected_from: taken.gateway.filter(|gateway| *gateway != hop.address && route::is_redirected(from, to)),
     })
 }
 

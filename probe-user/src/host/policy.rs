@@ -5,7 +5,7 @@ mod walk;
 use std::{fs, io, net::IpAddr};
 
 use netlink_packet_route::{
-    AddressFamily, RouteNetlinkMessage,
+    AddressFamily, IpProtocol, RouteNetlinkMessage,
     route::{RouteHeader, RouteMessage, RouteType},
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
@@ -88,7 +88,45 @@ impl Policy {
             ends,
             interface: hop.and_then(|(_, index)| name(index)),
             gateway: hop.and_then(|(gateway, _)| gateway),
+            key: self.words(key),
+            passed_over: chosen.is_none().then(|| self.passed_over(key, &name)).flatten(),
         })
+    }
+
+    /// Returns which rule passes over a route that would take packets with `key`, as a clause.
+    fn passed_over(&self, key: &RouteKey, name: &dyn Fn(u32) -> Option<String>) -> Option<String> {
+        if let Some(route) = walk::of_other_source(key, &self.rules, &self.routes, name) {
+            return Some(format!("the route \"{}\" is for other sources", route_text(route, name)));
+        }
+        let choice = walk::passed_over(key, &self.rules, &self.routes, name)?;
+        let taken = choice.route?;
+        let route = route_text(taken, name);
+        if !walk::is_dead(taken) {
+            return Some(format!("rule \"{}\" passes over the route \"{route}\"", rule_text(choice.rule)));
+        }
+        let down = |index: &u32| self.devices.iter().find(|device| device.ifindex == *index && !device.carrier);
+        let device = walk::devices(taken).iter().find_map(down)?;
+        Some(format!("the route \"{route}\" is not taken, as {} has no carrier", device.name))
+    }
+
+    /// Returns what `ip route get` has to be told of `key` besides addresses; users and protocols only where rules ask for them.
+    fn words(&self, key: &RouteKey) -> String {
+        let asks = |fits: fn(&RuleAttribute) -> bool| self.rules.iter().flat_map(|rule| &rule.attributes).any(fits);
+        let icmp = if key.to.is_ipv4() { "icmp" } else { "ipv6-icmp" };
+        let sent = key.incoming == "lo";
+        [
+            (!sent).then(|| format!("iif {}", key.incoming)),
+            key.outgoing.as_ref().map(|device| format!("oif {device}")),
+            (key.mark != 0).then(|| format!("mark {:#x}", key.mark)),
+            (key.tos != 0).then(|| format!("tos {:#x}", key.tos)),
+            asks(|attribute| matches!(attribute, RuleAttribute::IpProtocol(_))).then(|| format!("ipproto {icmp}")),
+            (sent && asks(|attribute| matches!(attribute, RuleAttribute::UidRange(_))))
+                .then(|| format!("uid {}", key.uid)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
     }
 }
 
@@ -143,7 +181,7 @@ fn rule_text(rule: &RuleMessage) -> String {
     if rule.header.flags.contains(RuleFlags::Invert) {
         text.push_str(" not");
     }
-    let (mut from, mut more, mut mask) = ("all".to_owned(), String::new(), None);
+    let (mut from, mut more, mut after, mut mask) = ("all".to_owned(), String::new(), String::new(), None);
     let with_length = |address: &IpAddr, length: u8| {
         let whole = if address.is_ipv4() { 32 } else { 128 };
         if length == whole { address.to_string() } else { format!("{address}/{length}") }
@@ -159,6 +197,10 @@ fn rule_text(rule: &RuleMessage) -> String {
             RuleAttribute::Iifname(name) => more.push_str(&format!(" iif {name}")),
             RuleAttribute::Oifname(name) => more.push_str(&format!(" oif {name}")),
             RuleAttribute::UidRange(range) => more.push_str(&format!(" uidrange {}-{}", range.start, range.end)),
+            RuleAttribute::IpProtocol(protocol) => more.push_str(&format!(" ipproto {}", protocol_name(*protocol))),
+            RuleAttribute::SuppressPrefixLen(length) if *length != u32::MAX => {
+                after = format!(" suppress_prefixlength {length}");
+            }
             _ => {}
         }
     }
@@ -178,7 +220,18 @@ fn rule_text(rule: &RuleMessage) -> String {
         RuleAction::Prohibit => " prohibit".to_owned(),
         _ => format!(" lookup {}", table_name(walk::table_of(rule))),
     };
-    format!("{text} from {from}{more}{action}")
+    format!("{text} from {from}{more}{action}{after}")
+}
+
+/// Returns a protocol as `ip rule` writes it.
+fn protocol_name(protocol: IpProtocol) -> String {
+    match u8::from(protocol) {
+        1 => "icmp".to_owned(),
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        58 => "ipv6-icmp".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Writes a route as `ip route` does, without what does not tell it from others.
@@ -199,6 +252,9 @@ fn route_text(route: &RouteMessage, name: &dyn Fn(u32) -> Option<String>) -> Str
         128 => address.to_string(),
         _ => format!("{address}/{length}"),
     });
+    if let Some(source) = walk::source(route) {
+        words.push(format!("from {source}/{}", route.header.source_prefix_length));
+    }
     let ends = kind(Some(route), &RuleMessage::default()).is_some();
     let hops = walk::hops(route);
     for (gateway, index) in &hops {

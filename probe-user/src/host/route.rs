@@ -74,6 +74,18 @@ pub(super) fn chosen(from: Option<IpAddr>, to: IpAddr, mark: u32, incoming: &str
     answers.iter().find_map(|message| hop(to, message))
 }
 
+/// Flag of a route whose gateway is that of an ICMP redirect (`RTCF_REDIRECTED` in `include/uapi/linux/in_route.h`).
+const REDIRECTED: u32 = 0x0004_0000;
+
+/// Reports whether the kernel sends packets from `from` to `to` to another gateway than the route says, as a router told it to.
+pub fn is_redirected(from: IpAddr, to: IpAddr) -> bool {
+    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)))).unwrap_or_default();
+    routes.iter().any(|message| match message {
+        RouteNetlinkMessage::NewRoute(route) => route.header.flags.bits() & REDIRECTED != 0,
+        _ => false,
+    })
+}
+
 fn hop(to: IpAddr, message: &RouteNetlinkMessage) -> Option<NextHop> {
     let RouteNetlinkMessage::NewRoute(route) = message else { return None };
     let mut hop = NextHop { address: to, ifindex: 0 };

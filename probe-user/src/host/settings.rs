@@ -18,7 +18,7 @@ const V4: [&str; 6] = [
 ];
 
 /// Settings that every IPv4 interface has, and `all`.
-const V4_INTERFACE: [&str; 8] = [
+const V4_INTERFACE: [&str; 9] = [
     "rp_filter",
     "src_valid_mark",
     "accept_local",
@@ -27,6 +27,7 @@ const V4_INTERFACE: [&str; 8] = [
     "arp_ignore",
     "arp_filter",
     "proxy_arp",
+    "drop_unicast_in_l2_multicast",
 ];
 
 /// Settings of IPv6. Ping sockets share one group range with IPv4.
@@ -40,7 +41,11 @@ const V6: [&str; 6] = [
 ];
 
 /// Settings that every IPv6 interface has, and `all`.
-const V6_INTERFACE: [&str; 3] = ["forwarding", "disable_ipv6", "proxy_ndp"];
+const V6_INTERFACE: [&str; 5] =
+    ["forwarding", "disable_ipv6", "proxy_ndp", "accept_ra", "drop_unicast_in_l2_multicast"];
+
+/// How often every interface asks for a neighbour.
+const QUESTIONS: [&str; 2] = ["mcast_solicit", "app_solicit"];
 
 /// Reads the settings that matter to packets of `family` at `interfaces`, whatever their values are.
 pub fn look_up<'a>(family: Family, interfaces: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
@@ -58,12 +63,14 @@ pub fn look_up<'a>(family: Family, interfaces: impl IntoIterator<Item = &'a str>
 /// Returns their paths below `/proc/sys`.
 fn paths(family: Family, interface: Option<&str>) -> Vec<String> {
     let (whole, each, folder): (&[&str], &[&str], _) = match family {
-        Family::V4 => (&V4, &V4_INTERFACE, "net/ipv4/conf"),
-        Family::V6 => (&V6, &V6_INTERFACE, "net/ipv6/conf"),
+        Family::V4 => (&V4, &V4_INTERFACE, "net/ipv4"),
+        Family::V6 => (&V6, &V6_INTERFACE, "net/ipv6"),
     };
     let places = std::iter::once("all").chain(interface);
-    let of_interfaces = places.flat_map(|place| each.iter().map(move |name| format!("{folder}/{place}/{name}")));
-    whole.iter().map(|path| (*path).to_owned()).chain(of_interfaces).collect()
+    let of_interfaces = places.flat_map(|place| each.iter().map(move |name| format!("{folder}/conf/{place}/{name}")));
+    let questions =
+        interface.into_iter().flat_map(|place| QUESTIONS.map(|name| format!("{folder}/neigh/{place}/{name}")));
+    whole.iter().map(|path| (*path).to_owned()).chain(of_interfaces).chain(questions).collect()
 }
 
 /// Returns whether the setting at `path` below `/proc/sys` is there and is not 0.

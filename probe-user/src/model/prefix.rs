@@ -70,6 +70,11 @@ pub fn shares(one: IpAddr, other: IpAddr, bits: u8) -> bool {
     one.is_ipv4() == other.is_ipv4() && Prefix::around(one, bits) == Prefix::around(other, bits)
 }
 
+/// Returns the first address of the net that has `bits` of `address`.
+pub fn network(address: IpAddr, bits: u8) -> IpAddr {
+    Prefix::around(address, bits.min(Prefix::longest(address))).address
+}
+
 /// Returns a number with its first `length` bits set.
 fn bits(length: u8) -> u128 {
     u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)

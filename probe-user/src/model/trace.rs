@@ -45,8 +45,8 @@ use super::netfilter::{NetfilterHook, TableFamily};
 pub struct HostTrace {
     /// The host.
     pub host: HostFacts,
-    /// Its hops by name ([`Hop::name`]). A hop that is not in it is blind, for no known reason.
-    pub hops: BTreeMap<String, HopTrace>,
+    /// Its hops. A hop that is not in it is blind, for no known reason.
+    pub hops: BTreeMap<Hop, HopTrace>,
     /// Packets that its kernel freed, in the order of time: probes, and other echo packets between the two ends.
     pub drops: Vec<Drop>,
     /// What it looked up after the probes had passed.
@@ -408,8 +408,12 @@ impl HostTrace {
         }
     }
 
-    /// Reports whether the host sent packets of the leg `first` on, which an end does not: it is in between.
+    /// Reports whether the host sent packets of the leg `first` on, which an end does not: it is in between. What was redirected
+    /// to another device tells nothing of that.
     pub fn forwarded(&self, first: Echo) -> bool {
+        if self.other_devices.iter().any(|other| other.redirected && other.leg == first) {
+            return false;
+        }
         let on = [Hop::NfForwardFirst, Hop::DevQueue, Hop::Xmit];
         on.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
     }
@@ -434,7 +438,7 @@ impl HostTrace {
     /// Returns what `hop` saw; blind where nothing is known of it.
     pub fn hop(&self, hop: Hop) -> HopTrace {
         let unknown = || HopTrace::Blind { why: "not watched".to_owned() };
-        self.hops.get(hop.name()).cloned().unwrap_or_else(unknown)
+        self.hops.get(&hop).cloned().unwrap_or_else(unknown)
     }
 }
 

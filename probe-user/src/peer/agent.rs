@@ -325,8 +325,8 @@ fn refusal(failure: &Failure) -> AgentReply {
 }
 
 fn ready(sight: HostTrace, addresses: Vec<IpAddr>) -> Ready {
-    let blind = sight.hops.into_iter().filter_map(|(name, hop)| match hop {
-        HopTrace::Blind { why } => Some((name, why)),
+    let blind = sight.hops.into_iter().filter_map(|(hop, trace)| match trace {
+        HopTrace::Blind { why } => Some((hop, why)),
         HopTrace::Watched { .. } => None,
     });
     Ready { host: sight.host, blind: blind.collect(), addresses }

@@ -7,7 +7,7 @@ pub mod frame;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
-use probe_ebpf::{ABI_VERSION, Echo};
+use probe_ebpf::{ABI_VERSION, Echo, Hop};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -181,8 +181,8 @@ pub enum AgentReply {
 pub struct Ready {
     /// The host.
     pub host: HostFacts,
-    /// The hops that it cannot watch, by name, with the reason.
-    pub blind: std::collections::BTreeMap<String, String>,
+    /// The hops that it cannot watch, with the reason.
+    pub blind: std::collections::BTreeMap<Hop, String>,
     /// Addresses of the interface that it watches, of the run's IP version and not link-local, the run's own first; of a
     /// host in between those of every interface.
     #[serde(default)]

@@ -87,7 +87,7 @@ impl PlaceHooks {
         let hops = HOOK_HOPS.into_iter();
         let (slot, since_ns, blind) = match self.places.get(&inode)? {
             Hooked::Blind { why } => {
-                let blind = |hop: Hop| (hop.name().to_owned(), HopTrace::Blind { why: why.clone() });
+                let blind = |hop: Hop| (hop, HopTrace::Blind { why: why.clone() });
                 return Some(HookTrace { since_ns: 0, hops: hops.map(blind).collect() });
             }
             Hooked::Watched { slot, since_ns, links, .. } if layers == 0 => (*slot, *since_ns, links.blind()),
@@ -102,7 +102,7 @@ impl PlaceHooks {
                 Some(why) => HopTrace::Blind { why: why.clone() },
                 None => HopTrace::Watched { requests, replies },
             };
-            (hop.name().to_owned(), seen)
+            (hop, seen)
         });
         Some(HookTrace { since_ns, hops: seen.collect() })
     }

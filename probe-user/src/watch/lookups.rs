@@ -74,6 +74,7 @@ impl Lookups {
                 interface
                     .into_iter()
                     .chain(freed_at)
+                    .chain(flow.remote.is_loopback().then_some("lo"))
                     .chain(all.iter().take(MAX_KEYS).map(|device| device.name.as_str())),
             );
             findings.extend(route::own_address(flow.local));
@@ -83,6 +84,10 @@ impl Lookups {
             findings.extend(neighbour::look_up(flow.local, flow.remote));
             findings.extend(interface.into_iter().flat_map(device));
             findings.extend(interface.into_iter().flat_map(|interface| unusable(flow, interface)));
+            if interface.is_none() {
+                let covering = || Links::read().and_then(|links| links.covering(flow.remote));
+                findings.extend(or_log("addresses", covering()).unwrap_or_default().into_iter().map(Finding::Holder));
+            }
             findings.extend(counters::risen(before, &after));
             let programs = programs::look_up(interface);
             findings.extend(chains.join().unwrap_or_default());

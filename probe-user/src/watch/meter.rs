@@ -162,10 +162,7 @@ mod tests {
             requests: (0..count).map(|probe| (probe, step)).collect(),
             replies: BTreeMap::new(),
         };
-        HostTrace {
-            hops: hops.iter().map(|(hop, count)| (hop.name().to_owned(), seen(*count))).collect(),
-            ..HostTrace::default()
-        }
+        HostTrace { hops: hops.iter().map(|(hop, count)| (*hop, seen(*count))).collect(), ..HostTrace::default() }
     }
 
     fn times(list: &[(&str, u64, u64)]) -> RunTimes {

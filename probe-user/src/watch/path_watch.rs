@@ -20,7 +20,7 @@ use super::{
     drops::DropNames,
     hooks::PlaceHooks,
     lookups::{
-        Lookups, ask_again,
+        self, Lookups, ask_again,
         neighbours::{NeighbourLookup, elsewhere},
     },
     meter::{self, Meter},
@@ -248,7 +248,7 @@ impl PathWatch {
         let (plain, carried): (Vec<_>, Vec<_>) = sites.into_iter().partition(|site| site.layers == 0);
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             plain.into_iter().partition(|site| is_here(self.role, self.netns, site.netns));
-        let mut hops = HOPS.iter().map(|row| (row.name.to_owned(), hop(row.hop))).collect();
+        let mut hops = HOPS.iter().map(|row| (row.hop, hop(row.hop))).collect();
         let ports = other_devices::ports(&hops, &here, self.ifindex);
         if let Some(places) = self.places.as_mut().filter(|_| self.role == HostRole::Router) {
             places.learn_own_hooks(HookTrace::of(&hops, self.since_ns));
@@ -369,6 +369,12 @@ impl Watching for PathWatch {
         }
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
+        // What leaves by another device than the watched one may end in the program that holds that.
+        let mut left: Vec<&str> =
+            sight.other_devices.iter().filter(|other| !other.inwards).map(|other| other.interface.as_str()).collect();
+        left.sort_unstable();
+        left.dedup();
+        sight.findings.extend(left.into_iter().flat_map(lookups::device));
         self.find_neighbours(&mut sight);
         let mut seen = SeenTuples::of_flow(&self.flow);
         seen.add(sight.hops.values(), &self.flow);

@@ -28,7 +28,7 @@ pub(super) fn of(place: &PlaceTrace, mut name: impl FnMut(u32) -> String) -> Vec
     let Some(hooks) = &place.hooks else { return Vec::new() };
     let mut legs = Vec::new();
     for leg in [Echo::Request, Echo::Reply] {
-        let seen = hooks.hops.get(Hop::NfPreroutingLast.name()).and_then(|hop| hop.seen(leg));
+        let seen = hooks.hops.get(&Hop::NfPreroutingLast).and_then(|hop| hop.seen(leg));
         let Some(passage) = seen.and_then(|seen| seen.values().next()) else { continue };
         let Some((from, to)) = passage.source.zip(passage.destination) else { continue };
         let came_by = name(passage.ifindex);
@@ -61,7 +61,7 @@ fn hop(choice: &RouteChoice) -> Option<NextHopFacts> {
         None => whole,
     };
     let next = choice.gateway.unwrap_or(choice.to);
-    Some(NextHopFacts { to: choice.to, next, interface, route, prefix, instead: None })
+    Some(NextHopFacts { to: choice.to, next, interface, route, prefix, instead: None, redirected_from: None })
 }
 
 /// Makes the kernel look once more for whom these ask for and have not found; returns which addresses those are.
@@ -86,6 +86,8 @@ mod tests {
             ends: ends.map(str::to_owned),
             interface: Some("eth0".into()),
             gateway: gateway.map(IpAddr::from),
+            key: String::new(),
+            passed_over: None,
         }
     }
 

@@ -263,7 +263,7 @@ impl Fixture {
         let interface = if self.loopback { "lo" } else { "eth0" };
         let watched = |row: &probe_ebpf::hop::HopRow| {
             let sight = HopTrace::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };
-            (row.name.to_owned(), sight)
+            (row.hop, sight)
         };
         HostTrace {
             host: HostFacts {
@@ -349,7 +349,7 @@ impl Fixture {
             ..ProbePassage::default()
         };
         let host = if step.checkpoint.host == Side::Peer { evidence.peer.as_mut() } else { Some(&mut evidence.local) };
-        let Some(HopTrace::Watched { requests, replies }) = host.and_then(|host| host.hops.get_mut(hop.name())) else {
+        let Some(HopTrace::Watched { requests, replies }) = host.and_then(|host| host.hops.get_mut(&hop)) else {
             return;
         };
         if step.leg == Echo::Request { requests } else { replies }.insert(probe, sight);
@@ -375,8 +375,8 @@ impl Fixture {
             for (hop, sight) in &mut host.hops {
                 let fits = |pattern: &String| {
                     pattern == "all"
-                        || pattern == hop
-                        || pattern.strip_suffix('*').is_some_and(|prefix| hop.starts_with(prefix))
+                        || pattern == hop.name()
+                        || pattern.strip_suffix('*').is_some_and(|prefix| hop.name().starts_with(prefix))
                 };
                 if hops.iter().any(fits) {
                     *sight = HopTrace::Blind { why: "not available in this test".into() };
@@ -463,5 +463,5 @@ pub(crate) fn watched_hops(evidence: &Evidence) -> Vec<PathStep> {
 pub(crate) fn blind_hops(evidence: &Evidence, side: Side) -> BTreeSet<String> {
     let host = evidence.host(side);
     let blind = host.hops.iter().filter(|(_, sight)| matches!(sight, HopTrace::Blind { .. }));
-    blind.map(|(name, _)| name.clone()).collect()
+    blind.map(|(hop, _)| hop.name().to_owned()).collect()
 }

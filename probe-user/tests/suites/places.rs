@@ -2,6 +2,7 @@
 //! is told of that namespace, and never of the network.
 
 mod bridged;
+mod causes;
 mod entered;
 mod hooks;
 mod tracking;

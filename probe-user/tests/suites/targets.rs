@@ -3,4 +3,5 @@
 
 mod carried;
 mod here;
+mod redirected;
 mod stacked;

@@ -37,7 +37,9 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
         return Vec::new();
     }
     let Ok(mut scout) = Scout::open(plan.settings.kind().family) else { return Vec::new() };
-    let slow = ProbePlan { count: SLOW, interval: PACE, ..like(plan, &mut scout) };
+    // A rule may choose by the sequence number: these are later ones, as those of a longer ping would be.
+    let first_seq = plan.first_seq.wrapping_add(u16::try_from(sending.probes.len()).unwrap_or(u16::MAX));
+    let slow = ProbePlan { count: SLOW, interval: PACE, first_seq, ..like(plan, &mut scout) };
     let Some((sent, answered)) = send(slow, stop) else { return Vec::new() };
     vec![ControlRun {
         kind: ControlKind::Pace { interval_ms: PACE.as_millis() as u64 },

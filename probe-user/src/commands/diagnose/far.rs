@@ -70,7 +70,7 @@ impl Far {
             numbered_from: super::numbered_from(args),
         })?;
         for (hop, why) in &ready.blind {
-            tracing::info!("the far end is blind at {hop}: {why}");
+            tracing::info!("the far end is blind at {}: {why}", hop.name());
         }
         self.host = Some(ready.host);
         Ok(())

@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn host(hops: &[(Hop, HopTrace)]) -> HostTrace {
-        let hops = hops.iter().map(|(hop, sight)| (hop.name().to_owned(), sight.clone())).collect();
+        let hops = hops.iter().map(|(hop, sight)| (*hop, sight.clone())).collect();
         HostTrace { hops, ..HostTrace::default() }
     }
 

@@ -87,8 +87,14 @@ pub const TABLE: &[Advice] = &[
     of(
         &[],
         "XFRM_POLICY",
-        "An IPsec policy does not let them in as they are.",
+        "An IPsec policy forbids them, or wants them encrypted: they are plain, or came by another state (SA) than it names.",
         &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
+    ),
+    of(
+        &[IpHeader],
+        "IPV6DISABLED",
+        "The device at which they come in has no IPv6: disable_ipv6=1.",
+        &["sysctl net.ipv6.conf.{iface}.disable_ipv6", "sysctl -w net.ipv6.conf.{iface}.disable_ipv6=0"],
     ),
     of(
         &[Encapsulation],

@@ -173,7 +173,7 @@ fn host(
             hop if hooks::is_hook(hop) => at_hook(place, hop),
             _ => HopTrace::Blind { why: why.clone() },
         };
-        (row.name.to_owned(), sight)
+        (row.hop, sight)
     });
     let inner = inside_the_tunnel(side, layer, evidence);
     HostTrace {
@@ -235,7 +235,7 @@ fn routed(place: &PlaceTrace, layer: &TunnelLayer) -> Option<String> {
 fn at_ports(place: &PlaceTrace, hop: Hop) -> HopTrace {
     let (mut requests, mut replies) = (BTreeMap::new(), BTreeMap::new());
     for port in &place.ports {
-        match port.hops.get(hop.name()) {
+        match port.hops.get(&hop) {
             Some(HopTrace::Blind { why }) => return HopTrace::Blind { why: why.clone() },
             Some(HopTrace::Watched { requests: one, replies: other }) => {
                 for (all, more) in [(&mut requests, one), (&mut replies, other)] {

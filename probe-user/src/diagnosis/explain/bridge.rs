@@ -10,7 +10,7 @@ use crate::{
     },
     model::{
         netfilter::TableFamily,
-        trace::{BridgePortFacts, Finding},
+        trace::{AddressHolder, BridgePortFacts, Finding, LinkFacts},
     },
 };
 
@@ -26,6 +26,9 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     }
     let events = case.gap.events(case.evidence);
     let at = events.iter().find_map(|event| event.drop.interface.as_deref()).unwrap_or_default();
+    if let Some(found) = back_out(case, side, at).or_else(|| locked(case, side, at)) {
+        return Some(found);
+    }
     let ports = case.evidence.findings(side).filter_map(|finding| match finding {
         Finding::Device(facts) => {
             let held = |port: &&BridgePortFacts| port.state.is_some() || !port.isolated_from.is_empty();
@@ -45,6 +48,50 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         meaning: ISOLATED.to_owned(),
         commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} isolated off")],
         ..StopExplanation::default()
+    })
+}
+
+/// Recognizes packets that the bridge would have to send back out of the port by which they came in.
+fn back_out(case: &StopCase<'_>, side: Side, at: &str) -> Option<StopExplanation> {
+    let port = port_at(case, side, at).filter(|port| !port.port.as_ref().is_some_and(|held| held.hairpin))?;
+    let bridge = port.master.as_deref()?;
+    let events = case.gap.events(case.evidence);
+    let to = events.iter().map(|event| event.drop.destination).find(|to| !to.is_unspecified())?;
+    let behind = |holder: &AddressHolder| {
+        holder.netns.is_none()
+            && holder.address == Some(to)
+            && holder.lower == Some(port.ifindex)
+            && port.lower == Some(holder.ifindex)
+    };
+    let owner = case.evidence.sides().find(|owner| {
+        case.evidence.findings(*owner).any(|finding| matches!(finding, Finding::Holder(holder) if behind(holder)))
+    })?;
+    let changed = case.rewrites.iter().any(|change| change.field == "destination" && change.leg == case.gap.leg);
+    let now = if changed { " now" } else { "" };
+    Some(StopExplanation {
+        detail: Some(format!(
+            "they are for {to}{now}, which is {} behind {at}, by which they came in, and hairpin is off at that port of {bridge}",
+            case.evidence.whom(owner)
+        )),
+        meaning: "A bridge sends no frame back out of the port by which it came in, unless hairpin is on there: a container or pod \
+                  that reaches itself by its service's address needs that."
+            .to_owned(),
+        commands: vec![format!("bridge link set dev {at} hairpin on"), format!("bridge -d link show dev {at}")],
+        ..StopExplanation::default()
+    })
+}
+
+fn locked(case: &StopCase<'_>, side: Side, at: &str) -> Option<StopExplanation> {
+    let port = port_at(case, side, at)?;
+    let bridge = port.master.as_deref()?.strip_prefix("bridge ")?;
+    let (clause, meaning, commands) = bridge_port::locked(port, bridge)?;
+    Some(StopExplanation { detail: Some(clause), meaning, commands, ..StopExplanation::default() })
+}
+
+fn port_at<'a>(case: &StopCase<'a>, side: Side, at: &str) -> Option<&'a LinkFacts> {
+    case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Device(facts) if facts.interface == at && facts.master.is_some() => Some(facts),
+        _ => None,
     })
 }
 

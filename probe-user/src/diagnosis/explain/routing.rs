@@ -1,9 +1,14 @@
 //! Which rule and route of the host end packets: those of the send call, of an answer, and of what is forwarded.
 
-use super::{StopCase, StopExplanation};
+use probe_ebpf::{Echo, Hop};
+
+use super::{StopCase, StopExplanation, ttl};
 use crate::{
-    diagnosis::{own_rules::LOCAL_FIRST, places::DropPoint, rules::routing::choice_for},
-    model::trace::{Finding, RouteChoice, RoutePurpose},
+    diagnosis::{own_rules::LOCAL_FIRST, path::Side, places::DropPoint, rules::routing::choice_for},
+    model::{
+        prefix::{network, shares},
+        trace::{Finding, RouteChoice, RoutePurpose},
+    },
 };
 
 /// Explains a packet that netfilter gave back to routing, which ended it.
@@ -59,38 +64,125 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let of_event = events.iter().find_map(|event| choice_for(event.drop, event.spot?, case.evidence));
     let of_run = || {
         case.evidence.findings(side).find_map(|finding| match finding {
-            Finding::Routing(choice) if choice.purpose == RoutePurpose::Way && place != DropPoint::RouteIn => {
+            Finding::Routing(choice)
+                if choice.purpose == RoutePurpose::Way && choice.ends.is_some() && place != DropPoint::RouteIn =>
+            {
                 Some(choice)
             }
             _ => None,
         })
     };
     let choice = of_event.or_else(of_run).filter(|choice| choice.ends.is_some())?;
-    if let Some(switched_off) = without_ipv6(case, choice) {
-        return Some(switched_off);
+    if let Some(found) = without_ipv6(case, choice).or_else(|| on_link(case, choice)).or_else(|| netless(case, choice))
+    {
+        return Some(found);
     }
     let version = case.ip_version();
-    let mut get = format!("ip {version} route get {}", choice.to);
-    if let Some(from) = choice.from {
-        get.push_str(&format!(" from {from}"));
-    }
-    if choice.mark != 0 {
-        get.push_str(&format!(" mark {:#x}", choice.mark));
-    }
-    let mut commands = vec![get, format!("ip {version} rule")];
+    let mut commands = vec![choice.command(), format!("ip {version} rule")];
     if !choice.table.is_empty() {
         commands.push(format!("ip {version} route show table {}", choice.table));
     }
     let ends = choice.ends.as_deref().unwrap_or_default();
     let detail = match ends {
-        "no route" => format!("no route to {}", choice.to),
+        "no route" => format!("no route to {}{}", choice.to, passed_over(choice)),
         _ => choice.text(),
     };
     let meaning = match ends {
-        "no route" => format!("No rule of `ip rule` leads to a route to {}.", choice.to),
+        "no route" if choice.passed_over.as_deref().is_some_and(|passed| passed.ends_with("has no carrier")) => {
+            "With ignore_routes_with_linkdown=1 a route by a device without a carrier counts as none.".to_owned()
+        }
+        "no route" if choice.passed_over.as_deref().is_some_and(|passed| passed.ends_with("other sources")) => {
+            "A route with from takes packets of those sources alone, and none of them is this packet's.".to_owned()
+        }
+        "no route" if choice.passed_over.is_some() => {
+            "With suppress_prefixlength a rule does not take a route as short as that; the next rule was to take them, and \
+             none does."
+                .to_owned()
+        }
+        "no route" => match unheeded(case) {
+            Some(device) => {
+                commands.insert(0, format!("sysctl -w net.ipv6.conf.{device}.accept_ra=2"));
+                format!(
+                    "No rule of `ip rule` leads to a route to {}. As {device} forwards, accept_ra=1 has it take no router \
+                     advertisement, and so no default route of one: accept_ra=2 does.",
+                    choice.to
+                )
+            }
+            None => format!("No rule of `ip rule` leads to a route to {}.", choice.to),
+        },
         _ => format!("Packets to {}{} end there on purpose: {}.", choice.to, source(choice), choice.text()),
     };
     Some(StopExplanation { detail: Some(detail), meaning, commands, ..StopExplanation::default() })
+}
+
+/// Explains a missing route to a sender on the very link, whom the prefix of the target's address does not cover: its requests came with
+/// the TTL with which it sent them, so that no router was in between.
+fn on_link(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
+    let (evidence, side) = (case.evidence, case.spot.side()?);
+    let to = evidence.local.host.address.filter(|to| *to == choice.to)?;
+    (case.stop.place == DropPoint::RouteBack && choice.ends.as_deref() == Some("no route")).then_some(())?;
+    let probe = *case.gap.probes.first()?;
+    let sent = ttl::at(case, Side::Local, Hop::Xmit, Echo::Request, probe)?;
+    let came = ttl::at(case, side, Hop::NetifIn, Echo::Request, probe)?;
+    (sent == came).then_some(())?;
+    let target = evidence.target.address;
+    let holder = evidence.findings(side).find_map(|finding| match finding {
+        Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(target) => Some(holder),
+        _ => None,
+    })?;
+    (!shares(target, to, holder.prefix)).then_some(())?;
+    let (interface, prefix) = (&holder.interface, holder.prefix);
+    let theirs = evidence.findings(Side::Local).find_map(|finding| match finding {
+        Finding::Holder(own) if own.netns.is_none() && own.address == Some(to) && shares(to, target, own.prefix) => {
+            Some(own.prefix)
+        }
+        _ => None,
+    });
+    let wider = theirs.map(|bits| {
+        format!("sh -c 'ip addr add {target}/{bits} dev {interface}; ip addr del {target}/{prefix} dev {interface}'")
+    });
+    let as_theirs = theirs.map(|bits| format!(" (there it is a /{bits})")).unwrap_or_default();
+    Some(StopExplanation {
+        detail: Some(format!(
+            "no route to {to}, which is on the link of {interface}: the prefix of {target}/{prefix} does not cover it{as_theirs}"
+        )),
+        meaning: format!(
+            "No router is between the two, since requests arrive with the TTL with which they left. The prefix /{prefix} on \
+             {interface} is too narrow, or a default route is missing."
+        ),
+        commands: wider
+            .into_iter()
+            .chain([format!("ip {} addr show dev {interface}", case.ip_version()), choice.command()])
+            .collect(),
+        ..StopExplanation::default()
+    })
+}
+
+/// Explains a missing route to an address that the prefix of an own one covers.
+fn netless(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
+    let side = case.spot.side()?;
+    (choice.ends.as_deref() == Some("no route") && choice.passed_over.is_none()).then_some(())?;
+    let holder = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Holder(holder) if holder.netns.is_none() => Some((holder, holder.address?)),
+        _ => None,
+    });
+    let (holder, own) = holder.filter(|(holder, own)| *own != choice.to && shares(*own, choice.to, holder.prefix))?;
+    let (interface, bits) = (&holder.interface, holder.prefix);
+    let net = network(own, bits);
+    Some(StopExplanation {
+        detail: Some(format!("no route to {}, though {interface} has {own}/{bits}, which covers it", choice.to)),
+        meaning: "The address was given without the route of its net (noprefixroute), or somebody deleted that route."
+            .to_owned(),
+        commands: vec![
+            format!("ip {} route add {net}/{bits} dev {interface}", case.ip_version()),
+            format!("ip {} addr show dev {interface}", case.ip_version()),
+        ],
+        ..StopExplanation::default()
+    })
+}
+
+fn passed_over(choice: &RouteChoice) -> String {
+    choice.passed_over.as_ref().map(|passed| format!(": {passed}")).unwrap_or_default()
 }
 
 /// Explains a missing route where IPv6 is switched off at the device that would have it.
@@ -108,6 +200,24 @@ fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplana
         commands: vec![format!("sysctl -w {name}=0"), "ip -6 -br addr".to_owned(), "ip -6 route show".to_owned()],
         ..StopExplanation::default()
     })
+}
+
+/// Returns a device that takes no router advertisement, as it forwards and `accept_ra` is 1.
+fn unheeded(case: &StopCase<'_>) -> Option<String> {
+    let side = case.spot.side().filter(|_| case.evidence.is_v6())?;
+    let is = |path: &str, wanted: &str| {
+        case.evidence.findings(side).any(
+            |finding| matches!(finding, Finding::Setting { path: found, value } if *found == path && value.trim() == wanted),
+        )
+    };
+    let devices = case.evidence.findings(side).filter_map(|finding| match finding {
+        Finding::Setting { path, value } if path.ends_with("/accept_ra") && value.trim() == "1" => {
+            path.split('/').nth(3)
+        }
+        _ => None,
+    });
+    let mut devices = devices.filter(|device| !matches!(*device, "all" | "lo"));
+    devices.find(|device| is(&format!("net/ipv6/conf/{device}/forwarding"), "1")).map(|device| device.replace('.', "/"))
 }
 
 fn source(choice: &RouteChoice) -> String {

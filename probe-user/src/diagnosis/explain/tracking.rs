@@ -6,7 +6,7 @@ use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{
         Evidence, ProbeMode,
-        document::{Layer, StopHost},
+        document::{Layer, Netfilter, StopHost},
         hooks,
         path::Side,
         places::DropPoint,
@@ -59,14 +59,24 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.layer == Layer::Netfilter).then_some(())?;
     let facts = tracking::facts(case.evidence, side)?;
     let netfilter = case.stop.cause.netfilter.as_ref()?;
-    let rule = netfilter.rule.as_deref()?;
     let untracked = tracking::rules(case.evidence, side).find(|rule| rule.act == TrackingAct::Untracked);
     let zoned = tracking::rules(case.evidence, side).find(|rule| rule.act == TrackingAct::Zone);
     let asks =
         |rule: &TrackingRule| rule.act == TrackingAct::State && rule.hook.is_some() && rule.hook == netfilter.hook;
-    let invalid = rule.contains("ct state") && rule.contains("invalid") || rule.contains("INVALID");
-    let by_state = rule == "policy drop" && tracking::rules(case.evidence, side).any(asks);
-    (invalid || by_state).then_some(())?;
+    let by_policy = tracking::rules(case.evidence, side).any(asks);
+    // Each of the rules that can have been it has to be of that kind.
+    let can_be = |rule: &str| {
+        let invalid = rule.contains("ct state") && rule.contains("invalid") || rule.contains("INVALID");
+        invalid || rule == "policy drop" && by_policy
+    };
+    let all = match netfilter.rule.as_deref() {
+        Some(rule) => can_be(rule),
+        None => {
+            let several = several(case.evidence, side, netfilter);
+            !several.is_empty() && several.into_iter().all(can_be)
+        }
+    };
+    all.then_some(())?;
     let reply = case.stop.leg == Echo::Reply;
     let name = case.evidence.whom(side);
     let (why, mend) = match (reply, untracked, waiting(facts)) {
@@ -123,6 +133,23 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
         commands,
         ..StopExplanation::default()
     })
+}
+
+/// Returns the rules of the only chain that can have ended them, with its policy where that drops.
+fn several<'a>(evidence: &'a Evidence, side: Side, netfilter: &Netfilter) -> Vec<&'a str> {
+    let chain = evidence.findings(side).find_map(|finding| match finding {
+        Finding::Chain { hook, table, chain, policy, ending, can_drop: true, .. }
+            if Some(*hook) == netfilter.hook
+                && Some(table) == netfilter.table.as_ref()
+                && Some(chain) == netfilter.chain.as_ref() =>
+        {
+            Some((policy, ending))
+        }
+        _ => None,
+    });
+    let Some((policy, ending)) = chain else { return Vec::new() };
+    let policy = policy.eq_ignore_ascii_case("drop").then_some("policy drop");
+    ending.iter().map(|rule| rule.rule.as_str()).chain(policy).collect()
 }
 
 /// Returns the entry that waits for an answer.

@@ -4,8 +4,8 @@ use probe_ebpf::{Echo, Hop};
 
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{alterations, path::Side, rewrites::Rewrite},
-    model::trace::{IcmpError, plain_function},
+    diagnosis::{alterations, path::Side, places::DropPoint, rewrites::Rewrite},
+    model::trace::{IcmpError, PortTrace, plain_function},
 };
 
 /// The TTL of 30 hops is more than any path has; below it the TTL itself may be the cause.
@@ -25,25 +25,77 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     if let Some(change) = changed {
         return Some(rewritten(change, case));
     }
-    let side = if leg == Echo::Request { Side::Local } else { Side::Peer };
+    let side = case.origin()?;
     let probe = *case.gap.probes.first()?;
-    let left = alterations::step(case.evidence, leg, side, Hop::Xmit, probe)?.ttl;
-    (left < FEW).then(|| {
-        let who = case.evidence.name(side);
-        StopExplanation {
-            detail: Some(format!("they left {who} with TTL {left}, which is too few for this way")),
-            meaning: format!(
-                "Each router takes one off the TTL, and at 0 it refuses the packet. {who} sends with TTL {left}: by -t, by \
-                 net.ipv4.ip_default_ttl or hop_limit, or by a route's hoplimit."
-            ),
-            commands: vec![
-                "sysctl net.ipv4.ip_default_ttl net.ipv6.conf.all.hop_limit".to_owned(),
-                format!("ip {} route get {}", case.ip_version(), case.evidence.target.address),
-            ],
-            on: Some(side),
-            tracking: None,
-        }
+    let left = at(case, side, Hop::Xmit, leg, probe)?;
+    (left < FEW).then(|| too_few(case, side, left, String::new()))
+}
+
+/// Explains replies that are lost on the network behind the far end, and left it with no more TTL than their requests lost on their
+/// way: the error of the router goes to the far end, where nobody reads it.
+pub(super) fn of_replies(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let leg = case.gap.leg;
+    (leg == Echo::Reply && case.stop.place == DropPoint::Network && case.stop.cause.icmp.is_none()).then_some(())?;
+    let side = case.origin()?;
+    let probe = *case.gap.probes.first()?;
+    let left = at(case, side, Hop::Xmit, leg, probe)?;
+    let sent = at(case, Side::Local, Hop::Xmit, Echo::Request, probe)?;
+    let came = at(case, side, Hop::NetifIn, Echo::Request, probe)?;
+    let routers = sent.checked_sub(came).filter(|routers| (1..=FEW).contains(routers))?;
+    let changed = case.rewrites.iter().any(|change| change.field == "ttl");
+    (left <= routers && !changed).then(|| {
+        let count = if routers == 1 { "1 router".to_owned() } else { format!("{routers} routers") };
+        too_few(case, side, left, format!(": the requests passed {count}"))
     })
+}
+
+fn too_few(case: &StopCase<'_>, side: Side, left: u8, routers: String) -> StopExplanation {
+    let evidence = case.evidence;
+    let who = evidence.name(side);
+    let to =
+        if case.gap.leg == evidence.first_leg() { Some(evidence.target.address) } else { evidence.local.host.address };
+    let device = device_out(case, side).unwrap_or("all").replace('.', "/");
+    let (settings, by) = if evidence.is_v6() {
+        (
+            format!("net.ipv6.conf.all.hop_limit net.ipv6.conf.{device}.hop_limit"),
+            format!("net.ipv6.conf.{device}.hop_limit"),
+        )
+    } else {
+        ("net.ipv4.ip_default_ttl".to_owned(), "net.ipv4.ip_default_ttl".to_owned())
+    };
+    let flag = if case.gap.leg == evidence.first_leg() { "-t, by " } else { "" };
+    StopExplanation {
+        detail: Some(format!("they left {who} with TTL {left}, which is too few for this way{routers}")),
+        meaning: format!(
+            "Each router takes one off the TTL, and at 0 it refuses the packet. {who} sends with TTL {left}: by {flag}{by}, or by \
+             a route's hoplimit."
+        ),
+        commands: std::iter::once(format!("sysctl {settings}"))
+            .chain(to.map(|to| format!("ip {} route get {to}", case.ip_version())))
+            .collect(),
+        on: Some(side),
+        tracking: None,
+    }
+}
+
+/// Returns the device by which packets of the stop's leg left `side`.
+fn device_out<'a>(case: &StopCase<'a>, side: Side) -> Option<&'a str> {
+    match case.evidence.place(side) {
+        Some(place) => {
+            let sends = |port: &&PortTrace| port.seen(Hop::Xmit, case.gap.leg).is_some_and(|seen| !seen.is_empty());
+            place.ports.iter().find(sends).map(|port| port.interface.as_str())
+        }
+        None => Some(case.evidence.crossed(side, case.gap.leg, false)),
+    }
+}
+
+/// Returns the TTL with which a probe passed a hop of `side`.
+pub(super) fn at(case: &StopCase<'_>, side: Side, hop: Hop, leg: Echo, probe: u16) -> Option<u8> {
+    let ttl = match case.evidence.place(side) {
+        Some(place) => place.ports.iter().find_map(|port| port.seen(hop, leg)?.get(&probe).copied())?.ttl,
+        None => alterations::step(case.evidence, leg, side, hop, probe)?.ttl,
+    };
+    (ttl > 0).then_some(ttl)
 }
 
 fn rewritten(change: &Rewrite, case: &StopCase<'_>) -> StopExplanation {

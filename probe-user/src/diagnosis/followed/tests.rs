@@ -43,7 +43,7 @@ fn host(hops: &[Hop], requests: &[u16], replies: &[u16]) -> HostTrace {
         let legs =
             |wanted: bool, numbers: &[u16]| if passed && wanted { passages(numbers, 0) } else { BTreeMap::new() };
         let trace = HopTrace::Watched { requests: legs(outwards, requests), replies: legs(!outwards, replies) };
-        (row.hop.name().to_owned(), trace)
+        (row.hop, trace)
     });
     let mut host = HostTrace { hops: all.collect(), ..HostTrace::default() };
     host.host.hostname = "a".into();
@@ -200,7 +200,7 @@ fn what_comes_in_is_for_this_host_or_crosses_it() {
     let mut seen = host(&[], &[], &[]);
     for hop in into {
         let trace = HopTrace::Watched { requests: passages(&[0, 1], 0), replies: BTreeMap::new() };
-        seen.hops.insert(hop.name().to_owned(), trace);
+        seen.hops.insert(hop, trace);
     }
     let diagnosis = judged(&one(&[foreign(0), foreign(1)]), &seen, 9);
     assert_eq!((diagnosis.verdict.outcome, diagnosis.stops[0].host), (Outcome::Stopped, StopHost::Local));

@@ -48,7 +48,7 @@ impl<'a> Bridged<'a> {
                 commands: vec![format!("ip link set dev {bridge} up"), "bridge link show".to_owned()],
             });
         }
-        bridge_port::blocked(came, bridge).map(lost).or_else(|| {
+        bridge_port::blocked(came, bridge).map(lost).or_else(|| self.locked(came, bridge)).or_else(|| {
             let far = bridge_port::leads_to(search.evidence, self.side, holder)?;
             let what = format!("{}, the other end of {owner}'s {},", far.interface, holder.interface);
             bridge_port::off_the_bridge(far, bridge, &what)
@@ -57,6 +57,12 @@ impl<'a> Bridged<'a> {
                 .map(lost)
                 .or_else(|| self.not_flooded(search, far, bridge))
         })
+    }
+
+    /// Recognizes a locked port, where nothing left the bridge.
+    fn locked(&self, came: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
+        let (clause, meaning, commands) = bridge_port::locked(came, bridge).filter(|_| self.left.is_empty())?;
+        Some(LostQuestion { clause, meaning, commands })
     }
 
     /// Recognizes that the frame is for all, or for a group, and the port is not given such.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     diagnosis::{Evidence, advice::behind, document::Command, path::Side, resolution::NeighbourStep},
     model::trace::{
-        AddressHolder, AskedAgain, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
+        AddressHolder, AskedAgain, Drop, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
     },
 };
 
@@ -34,7 +34,7 @@ impl<'a> Search<'a> {
             _ => None,
         });
         let asked = own_questions(evidence, asker, hop.as_ref());
-        let (address, interface) = asked.or(hop)?;
+        let (address, interface) = marked(evidence, asker, end).or(asked).or(hop)?;
         let entry = evidence.findings(asker).find_map(|finding| match finding {
             Finding::Neighbour { address: of, interface: at, state, lladdr } if *of == address && *at == interface => {
                 Some((state.clone(), lladdr.clone()))
@@ -65,9 +65,21 @@ impl<'a> Search<'a> {
         kind: NeighbourKind,
         hop: NeighbourHop,
     ) -> impl Iterator<Item = &'a NeighbourPacket> + use<'a> {
-        let address = self.address;
+        let (address, askers) = (self.address, self.askers());
+        let ours = move |packet: &&NeighbourPacket| askers.is_empty() || askers.contains(&packet.asker);
         let seen = self.evidence.neighbour_packets(side).iter();
-        seen.filter(move |packet| packet.about == address && packet.kind == kind && packet.hop == hop)
+        seen.filter(move |packet| packet.about == address && packet.kind == kind && packet.hop == hop).filter(ours)
+    }
+
+    /// Returns the addresses in whose name the asker asked; none where it was not seen to. Others on another link may ask for the
+    /// same address, and are answered.
+    fn askers(&self) -> Vec<IpAddr> {
+        let known = !self.interface.is_empty();
+        let packets = self.evidence.neighbour_packets(self.asker).iter().filter(|_| known);
+        let asks = packets.filter(|packet| {
+            packet.about == self.address && packet.kind == NeighbourKind::Asks && packet.hop != NeighbourHop::In
+        });
+        asks.map(|packet| packet.asker).collect()
     }
 
     /// Returns how many there are.
@@ -200,6 +212,18 @@ fn rank(packet: &NeighbourPacket, of_asker: bool) -> u8 {
         (NeighbourKind::Answers, false) => 2,
         (NeighbourKind::Answers, true) => 3,
     }
+}
+
+/// Returns the gateway to which the mark of packets led that were freed while they waited for it, and its device.
+fn marked(evidence: &Evidence, asker: Side, end: IpAddr) -> Option<(IpAddr, String)> {
+    let waited = |drop: &&Drop| drop.reason.starts_with("NEIGH_") && drop.frame.mark != 0 && drop.destination == end;
+    let mark = evidence.drops(asker).iter().find(waited)?.frame.mark;
+    evidence.findings(asker).find_map(|finding| match finding {
+        Finding::Routing(choice) if choice.mark == mark && choice.to == end && choice.ends.is_none() => {
+            Some((choice.gateway.unwrap_or(end), choice.interface.clone()?))
+        }
+        _ => None,
+    })
 }
 
 /// Returns whom `asker` asked for and by which device, if it asked: for the next hop of the route where that is among it.

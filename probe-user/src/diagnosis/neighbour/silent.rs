@@ -5,7 +5,7 @@ use super::{
     freed::culprit,
     search::Search,
     silence::has_it_and_is_silent,
-    unheard,
+    unheard, way_back,
     words::{answer, answers, ip, plural, question, questions, takes_all},
 };
 use crate::{
@@ -30,7 +30,8 @@ pub(super) fn by_its_own(search: &Search<'_>, side: Side) -> Option<Told> {
 /// Returns why the next hop of `search` was not found.
 pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     let by_others = |judge: fn(&Search<'_>, Side) -> Option<Told>| search.others().find_map(|side| judge(search, side));
-    dropped_here(search)
+    way_back::asks_nobody(search)
+        .or_else(|| dropped_here(search))
         .or_else(|| answer_dropped_here(search))
         .or_else(|| is_a_port(search))
         .or_else(|| by_others(misaddressed))

@@ -3,61 +3,31 @@
 use super::{
     Told,
     bridged::Bridged,
+    owner::{Owner, owner, router},
+    proxied,
     search::{self, Search},
-    tunnelled,
-    words::{ip, net_of, questions},
+    tunnelled, way_back,
+    words::{ip, net_of, question, questions},
 };
 use crate::{
-    diagnosis::{bridge_port, path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{path::Side, resolution::NeighbourFinding as Found},
     model::{
         prefix::shares,
-        trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NextHopFacts, ProgramSite, place::in_words},
+        trace::{Finding, NeighbourHop, NeighbourKind, ProgramSite},
     },
 };
-
-/// Who has the address, where nobody who was asked has it.
-struct Owner<'a> {
-    holder: &'a AddressHolder,
-    /// The watched side that it is; none: a namespace that was only looked into.
-    side: Option<Side>,
-}
 
 /// Returns what is known of an address for which nobody answers.
 pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     let owner = owner(search);
     no_gateway(search)
+        .or_else(|| way_back::told(search, owner.as_ref().map(|owner| owner.name(search))))
+        .or_else(|| proxied::told(search, owner.as_ref()))
         .or_else(|| prefix(search, owner.as_ref()))
         .or_else(|| elsewhere(search, owner.as_ref()))
         .or_else(|| gateway(search))
         .or_else(|| peer_lacks_it(search))
         .or_else(|| Some(nobody(search)))
-}
-
-/// Returns who is known to have the address: the far end, a place, or the only other namespace that does.
-fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
-    let watched =
-        search.others().find_map(|side| Some(Owner { holder: search.holders(side).next()?, side: Some(side) }));
-    let elsewhere = search.elsewhere();
-    watched.or_else(|| match elsewhere.as_slice() {
-        [holder] => Some(Owner { holder, side: None }),
-        // Of several, the one to which the bridge leads that heard the questions.
-        holders => {
-            let side = Bridged::of(search)?.side;
-            let mut led =
-                holders.iter().filter(|holder| bridge_port::leads_to(search.evidence, side, holder).is_some());
-            let holder = led.next()?;
-            led.next().is_none().then_some(Owner { holder, side: None })
-        }
-    })
-}
-
-impl Owner<'_> {
-    fn name(&self, search: &Search<'_>) -> String {
-        match self.side {
-            Some(side) => search.evidence.whom(side),
-            None => in_words(self.holder.netns.as_deref().unwrap_or_default()),
-        }
-    }
 }
 
 /// Recognizes two devices that are made on one, or a device and the one that it is made on: neither hears the other.
@@ -122,15 +92,6 @@ fn no_gateway(search: &Search<'_>) -> Option<Told> {
     let commands =
         vec![search.command(search.asker, format!("{ip} route show default")), search.command(search.asker, mend)];
     Some(Told::new(Found::NoGateway, clause, meaning, commands))
-}
-
-/// Returns a router that heard the questions and has the address behind another device.
-fn router<'a>(search: &Search<'a>) -> Option<(Side, &'a NextHopFacts)> {
-    search.others().find_map(|side| {
-        let heard = search.heard(side);
-        let route = search.route(side).filter(|_| !heard.is_empty())?;
-        (!heard.contains_key(route.interface.as_str())).then_some((side, route))
-    })
 }
 
 /// Recognizes a route which says that the address is on this link, where it is on another one, behind a router.
@@ -251,25 +212,41 @@ fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
 
 /// Recognizes that the gateway of the route does not answer.
 fn gateway(search: &Search<'_>) -> Option<Told> {
-    let route = search.route(search.asker).filter(|route| route.next != route.to)?;
-    let (gateway, interface, name) = (route.next, &route.interface, search.asker_name());
-    let table = search.evidence.findings(search.asker).find_map(|finding| match finding {
-        Finding::Routing(choice)
-            if choice.gateway == Some(gateway) && !matches!(choice.table.as_str(), "" | "main") =>
-        {
-            Some(choice.table.as_str())
-        }
+    let choice = search.evidence.findings(search.asker).find_map(|finding| match finding {
+        Finding::Routing(choice) if choice.gateway == Some(search.address) && choice.to == search.end => Some(choice),
         _ => None,
     });
+    let chosen = choice.and_then(|choice| choice.route.split(' ').next()).filter(|word| !word.is_empty());
+    let route = search.route(search.asker)?;
+    let plain = route.next == search.address;
+    if route.next == route.to && plain || !plain && chosen.is_none() {
+        return None;
+    }
+    let (gateway, interface, name) = (search.address, &search.interface, search.asker_name());
+    let table = choice.map(|choice| choice.table.as_str()).filter(|table| !matches!(*table, "" | "main"));
     let of_table = table.map(|table| format!(" table {table}")).unwrap_or_default();
+    let written = if plain { route.route.as_str() } else { chosen.unwrap_or_default() };
     let mut clause = format!(
-        "the gateway {gateway} of {name}'s route {} on {interface} does not answer ({} went out)",
+        "the gateway {gateway} of {name}'s route {} on {interface} {}",
         match table {
-            Some(table) => format!("{} (table {table})", route.route),
-            None => route.route.clone(),
+            Some(table) => format!("{written} (table {table})"),
+            None => written.to_owned(),
         },
-        questions(gateway, search.asked())
+        match search.asked() {
+            0 => format!("is not found, and no {} for it was seen to leave", question(gateway)),
+            asked => format!("does not answer ({} went out)", questions(gateway, asked)),
+        }
     );
+    if let Some(choice) = choice.filter(|choice| !plain && !choice.rule.is_empty()) {
+        let mark = if choice.mark == 0 { String::new() } else { format!(" (they have the mark {:#x})", choice.mark) };
+        clause.push_str(&format!("; rule \"{}\" leads there{mark}", choice.rule));
+    }
+    if let Some(came) = way_back::came_by(search) {
+        clause.push_str(&format!("; the requests came in by {came}"));
+    }
+    if let Some(own) = &route.redirected_from {
+        clause.push_str(&format!("; the route itself has {own}, and an ICMP redirect put {gateway} in its place"));
+    }
     let own = search.own().and_then(|own| Some((own.address?, own.prefix)));
     let outside =
         own.filter(|(own, bits)| !gateway.is_loopback() && !shares(*own, gateway, *bits) && !is_link_local(gateway));
@@ -286,7 +263,11 @@ fn gateway(search: &Search<'_>) -> Option<Told> {
     }
     let ip = ip(gateway);
     let mut commands = vec![search.command(search.asker, format!("{ip} neigh show {gateway} dev {interface}"))];
-    let meaning = match &route.instead {
+    let redirected = route.redirected_from.is_some();
+    if redirected {
+        commands.insert(0, search.command(search.asker, format!("{ip} route flush cache")));
+    }
+    let meaning = match route.instead.as_ref().filter(|_| plain && !redirected) {
         Some(other) => {
             let known = other
                 .state
@@ -303,9 +284,12 @@ fn gateway(search: &Search<'_>) -> Option<Told> {
             commands.insert(1, search.command(search.asker, try_it));
             "The preferred gateway is down, or was never there; the kernel does not turn to the other route by itself."
         }
+        None if redirected => {
+            "A router once said that the other gateway is better (ICMP redirect), and that one is gone."
+        }
         None => "The gateway is down, or its address is wrong.",
     };
-    commands.push(search.command(search.asker, format!("{ip} route show{of_table} {}", route.route)));
+    commands.push(search.command(search.asker, format!("{ip} route show{of_table} {written}")));
     Some(Told::new(Found::GatewayGone, clause, meaning, commands))
 }
 
@@ -362,6 +346,17 @@ fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
 fn nobody(search: &Search<'_>) -> Told {
     let asked = search.asked();
     let name = search.asker_name();
+    if asked == 0
+        && search.asker == Side::Local
+        && search.evidence.local.host.address.is_none_or(|own| own.is_unspecified())
+    {
+        let (version, interface) = (if search.address.is_ipv4() { "IPv4" } else { "IPv6" }, &search.interface);
+        let clause =
+            format!("{} on {interface} is not found, and {name} has no {version} address to ask from", search.address);
+        let meaning = "Without an address of its own a host asks in a way that others do not answer.";
+        let commands = vec![search.command(search.asker, format!("{} addr show", ip(search.address)))];
+        return Told::new(Found::Nobody, clause, meaning, commands);
+    }
     let mut clause = if asked == 0 {
         format!(
             "{} on {} is not found, and no {} for it was seen to leave",

@@ -166,7 +166,7 @@ pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, eviden
         let strict = setting(&|path, value| value == "1" && came_by(path, "rp_filter"));
         return Cause { setting: strict, ..cause };
     }
-    let refused = ["IP_INVALID_SOURCE", "IP_INVALID_DEST", "IP_LOCALNET"];
+    let refused = ["IP_INVALID_SOURCE", "IP_INVALID_DEST", "IP_LOCALNET", "UNICAST_IN_L2_MULTICAST"];
     let expired = matches!(drop.reason.as_str(), "IP_INHDR" | "PKT_TOO_BIG") || refused.contains(&drop.reason.as_str());
     let off = |path: &str, value: &str| {
         let v4 = path == "net/ipv4/ip_forward" || came_by(path, "forwarding") && path.starts_with("net/ipv4");

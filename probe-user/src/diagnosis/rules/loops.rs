@@ -71,8 +71,8 @@ pub(super) fn walked(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
 /// Counts how often one of the gap's probes came in to a place at most, over all of its interfaces.
 fn times_in(evidence: &Evidence, side: Side, leg: Echo, gap: &Gap) -> Option<u32> {
     let traces: Vec<&HopTrace> = match evidence.place(side) {
-        Some(place) => place.ports.iter().filter_map(|port| port.hops.get(Hop::NetifIn.name())).collect(),
-        None => evidence.host(side).hops.get(Hop::NetifIn.name()).into_iter().collect(),
+        Some(place) => place.ports.iter().filter_map(|port| port.hops.get(&Hop::NetifIn)).collect(),
+        None => evidence.host(side).hops.get(&Hop::NetifIn).into_iter().collect(),
     };
     let times = |probe: &u16| -> u32 {
         traces.iter().filter_map(|trace| trace.seen(leg)?.get(probe)).map(|passage| passage.times).sum()

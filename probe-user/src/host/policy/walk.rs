@@ -49,7 +49,7 @@ pub(super) fn walk<'a>(
     routes: &'a [RouteMessage],
     names: &dyn Fn(u32) -> Option<String>,
 ) -> Option<Choice<'a>> {
-    let family = if key.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let family = family_of(key);
     let mut rules: Vec<&RuleMessage> = rules.iter().filter(|rule| rule.header.family == family).collect();
     rules.sort_by_key(|rule| priority(rule));
     let mut skipped_to = 0;
@@ -74,6 +74,57 @@ pub(super) fn walk<'a>(
         }
     }
     None
+}
+
+/// Returns the first rule with a route for `key` that is not taken: the rule passes over so short a prefix, or the device of the
+/// route has no carrier. To be asked where nothing else was found.
+pub(super) fn passed_over<'a>(
+    key: &RouteKey,
+    rules: &'a [RuleMessage],
+    routes: &'a [RouteMessage],
+    names: &dyn Fn(u32) -> Option<String>,
+) -> Option<Choice<'a>> {
+    let family = family_of(key);
+    let leads = |rule: &&RuleMessage| {
+        rule.header.family == family && rule.header.action == RuleAction::ToTable && matches(rule, key)
+    };
+    let mut rules: Vec<&RuleMessage> = rules.iter().filter(leads).collect();
+    rules.sort_by_key(|rule| priority(rule));
+    rules.into_iter().find_map(|rule| {
+        let table = table_of(rule);
+        let fits = |route: &&RouteMessage| covers(key, route, table, names);
+        let route =
+            routes.iter().filter(fits).filter(|route| is_dead(route) || suppressed(rule, route)).max_by_key(rank)?;
+        Some(Choice { rule, route: Some(route) })
+    })
+}
+
+/// Returns the first rule with a route that is for `key` but for its source, in the same way.
+pub(super) fn of_other_source<'a>(
+    key: &RouteKey,
+    rules: &'a [RuleMessage],
+    routes: &'a [RouteMessage],
+    names: &dyn Fn(u32) -> Option<String>,
+) -> Option<&'a RouteMessage> {
+    let family = family_of(key);
+    let leads = |rule: &&RuleMessage| {
+        rule.header.family == family && rule.header.action == RuleAction::ToTable && matches(rule, key)
+    };
+    rules.iter().filter(leads).find_map(|rule| {
+        let only = routes.iter().filter(|route| source(route).is_some());
+        let mut fitting =
+            only.filter(|route| covers(&RouteKey { from: source(route), ..key.clone() }, route, table_of(rule), names));
+        fitting.find(|route| !from_source(key, route))
+    })
+}
+
+/// Reports whether the kernel passes over a route, as its device is down or has no carrier (`ignore_routes_with_linkdown`).
+pub(super) fn is_dead(route: &RouteMessage) -> bool {
+    route.header.flags.contains(RouteFlags::Dead)
+}
+
+fn family_of(key: &RouteKey) -> AddressFamily {
+    if key.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
 /// Returns the number by which rules are ordered.
@@ -148,20 +199,41 @@ fn best<'a>(
     table: u32,
     names: &dyn Fn(u32) -> Option<String>,
 ) -> Option<&'a RouteMessage> {
-    let family = if key.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let fits = |route: &&RouteMessage| {
-        route.header.address_family == family
-            && route_table(route) == table
-            && !route.header.flags.intersects(RouteFlags::Cloned | RouteFlags::Dead)
-            && (route.header.tos == 0 || route.header.tos == key.tos & !3)
-            && shares(destination(route), key.to, route.header.destination_prefix_length)
-            && key.outgoing.as_ref().is_none_or(|wanted| {
-                devices(route).is_empty()
-                    || devices(route).into_iter().any(|index| names(index).as_ref() == Some(wanted))
-            })
-    };
-    let rank = |route: &&RouteMessage| (route.header.destination_prefix_length, std::cmp::Reverse(metric(route)));
+    let fits = |route: &&RouteMessage| !is_dead(route) && covers(key, route, table, names);
     routes.iter().filter(fits).max_by_key(rank)
+}
+
+/// Returns what makes a route the better one.
+fn rank(route: &&RouteMessage) -> (u8, std::cmp::Reverse<u32>) {
+    (route.header.destination_prefix_length, std::cmp::Reverse(metric(route)))
+}
+
+/// Reports whether a route of `table` is one for packets with `key`.
+fn covers(key: &RouteKey, route: &RouteMessage, table: u32, names: &dyn Fn(u32) -> Option<String>) -> bool {
+    route.header.address_family == family_of(key)
+        && route_table(route) == table
+        && !route.header.flags.contains(RouteFlags::Cloned)
+        && (route.header.tos == 0 || route.header.tos == key.tos & !3)
+        && shares(destination(route), key.to, route.header.destination_prefix_length)
+        && (route.header.source_prefix_length == 0 || from_source(key, route))
+        && key.outgoing.as_ref().is_none_or(|wanted| {
+            devices(route).is_empty() || devices(route).into_iter().any(|index| names(index).as_ref() == Some(wanted))
+        })
+}
+
+/// Reports whether a route of IPv6 that is for sources of one prefix alone is for those of `key`.
+fn from_source(key: &RouteKey, route: &RouteMessage) -> bool {
+    let of = source(route);
+    key.from.zip(of).is_some_and(|(from, of)| shares(of, from, route.header.source_prefix_length))
+}
+
+/// Returns the prefix of sources that a route is for, without its length; `None` where it is for all.
+pub(super) fn source(route: &RouteMessage) -> Option<IpAddr> {
+    let given = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Source(address) => ip(address),
+        _ => None,
+    });
+    given.filter(|_| route.header.source_prefix_length > 0)
 }
 
 /// Returns the prefix of a route, without its length.

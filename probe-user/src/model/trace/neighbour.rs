@@ -127,6 +127,9 @@ pub struct LinkFacts {
     /// Whether it is a bridge that sends multicast only to ports with a listener (`mcast_snooping`).
     #[serde(default)]
     pub snoops_multicast: bool,
+    /// The link-layer addresses from which it takes frames, where it is a macvlan device in mode source; none: from all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_from: Option<Vec<String>>,
     /// What keeps it from passing on everything, where it is the port of a bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<BridgePortFacts>,
@@ -144,6 +147,12 @@ pub struct BridgePortFacts {
     /// The frames that it is not given where their port is not known, or where they are for all.
     #[serde(default)]
     pub not_flooded: Vec<FloodKind>,
+    /// Whether it takes frames only from link-layer addresses that the forwarding table has at it (`locked`).
+    #[serde(default)]
+    pub locked: bool,
+    /// Whether the bridge sends a frame back out of it that came in by it (`hairpin`).
+    #[serde(default)]
+    pub hairpin: bool,
 }
 
 /// Frames that a bridge sends to all its ports.
@@ -185,6 +194,9 @@ pub struct NextHopFacts {
     /// The next shorter route to that end that leads to a gateway; for a route by a gateway, another one of that prefix.
     #[serde(default)]
     pub instead: Option<OtherRoute>,
+    /// The gateway that the route itself has, where the kernel remembers another one of an ICMP redirect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirected_from: Option<IpAddr>,
 }
 
 /// A route that would be taken if another one were not there.

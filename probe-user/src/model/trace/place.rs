@@ -22,6 +22,10 @@ pub struct OtherDevice {
     pub inwards: bool,
     /// Which.
     pub probes: BTreeSet<u16>,
+    /// Whether something redirected them to it: routing had chosen the device that the hops stand at, or they had come in by
+    /// that one and were never routed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redirected: bool,
 }
 
 /// A network namespace that probes crossed or ended in, and that is not that of an end.
@@ -139,14 +143,14 @@ impl PlaceTrace {
 pub struct HookTrace {
     /// `CLOCK_MONOTONIC` of that kernel in nanoseconds from which on they were watched; what passed before may be missing.
     pub since_ns: u64,
-    /// What they saw, by name ([`Hop::name`]).
-    pub hops: BTreeMap<String, HopTrace>,
+    /// What each of them saw.
+    pub hops: BTreeMap<Hop, HopTrace>,
 }
 
 impl HookTrace {
     /// Returns what `hops` of a host saw that are netfilter's, watched since this time.
-    pub fn of(hops: &BTreeMap<String, HopTrace>, since_ns: u64) -> Self {
-        let of_hook = HOOK_HOPS.iter().filter_map(|hop| Some((hop.name().to_owned(), hops.get(hop.name())?.clone())));
+    pub fn of(hops: &BTreeMap<Hop, HopTrace>, since_ns: u64) -> Self {
+        let of_hook = HOOK_HOPS.iter().filter_map(|hop| Some((*hop, hops.get(hop)?.clone())));
         Self { since_ns, hops: of_hook.collect() }
     }
 }
@@ -156,14 +160,14 @@ impl HookTrace {
 pub struct PortTrace {
     /// Its name, or `interface N` by its index where that could not be learned.
     pub interface: String,
-    /// What its hops saw, by name ([`Hop::name`]).
-    pub hops: BTreeMap<String, HopTrace>,
+    /// What each of its hops saw.
+    pub hops: BTreeMap<Hop, HopTrace>,
 }
 
 impl PortTrace {
     /// Returns what `hop` saw of a leg, by probe; nothing where it is not there, or is blind.
     pub fn seen(&self, hop: Hop, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
-        self.hops.get(hop.name())?.seen(leg)
+        self.hops.get(&hop)?.seen(leg)
     }
 
     /// Returns the VLAN id of the tag with which a probe came in by it.

@@ -45,6 +45,7 @@ fn keeps(drop: &mut Drop, number: &impl Fn(u16) -> Option<u16>) -> bool {
 mod tests {
     use super::*;
     use crate::model::trace::PortTrace;
+    use probe_ebpf::Hop;
 
     fn hop(probes: &[u16]) -> HopTrace {
         let seen = |probe: &u16| (*probe, ProbePassage { first_ns: u64::from(*probe), ..ProbePassage::default() });
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn every_hop_here_and_in_places_has_the_new_numbers() {
-        let hops = || BTreeMap::from([("xmit".to_owned(), hop(&[1, 2, 9]))]);
+        let hops = || BTreeMap::from([(Hop::Xmit, hop(&[1, 2, 9]))]);
         let port = PortTrace { interface: "eth0".into(), hops: hops() };
         let place = PlaceTrace { ports: vec![port], ..PlaceTrace::default() };
         let mut trace = HostTrace { hops: hops(), places: vec![place], ..HostTrace::default() };
@@ -67,7 +68,7 @@ mod tests {
             2 => None,
             other => Some(other),
         });
-        assert_eq!(numbers(&trace.hops["xmit"]), [(0, 9), (1, 1)]);
-        assert_eq!(numbers(&trace.places[0].ports[0].hops["xmit"]), [(0, 9), (1, 1)]);
+        assert_eq!(numbers(&trace.hops[&Hop::Xmit]), [(0, 9), (1, 1)]);
+        assert_eq!(numbers(&trace.places[0].ports[0].hops[&Hop::Xmit]), [(0, 9), (1, 1)]);
     }
 }

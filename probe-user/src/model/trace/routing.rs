@@ -44,12 +44,27 @@ pub struct RouteChoice {
     /// The gateway of the route; none: what it leads to is on the link.
     #[serde(default)]
     pub gateway: Option<IpAddr>,
+    /// What `ip route get` has to be told besides both addresses to choose in the same way, e.g. `iif eth0 ipproto icmp`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// The rule and the route that would take them if the rule did not pass it over (`suppress_prefixlength`), as a clause;
+    /// none: there is none, or they are taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<String>,
 }
 
 impl RouteChoice {
     /// Returns whether they are for this host itself.
     pub fn is_local(&self) -> bool {
         self.route.starts_with("local ")
+    }
+
+    /// Returns the command that asks the kernel with the same key.
+    pub fn command(&self) -> String {
+        let version = if self.to.is_ipv4() { "-4" } else { "-6" };
+        let from = self.from.map(|from| format!(" from {from}")).unwrap_or_default();
+        let key = if self.key.is_empty() { String::new() } else { format!(" {}", self.key) };
+        format!("ip {version} route get {}{from}{key}", self.to)
     }
 
     /// Returns rule and route in one clause.

@@ -193,9 +193,9 @@ mod tests {
         let step = ProbePassage { source: Some([192, 0, 2, 1].into()), ..ProbePassage::default() };
         let watched =
             HopTrace::Watched { requests: [(0, ProbePassage::default()), (1, step)].into(), replies: [].into() };
-        let entered = HostTrace { hops: [("xdp_in".to_owned(), watched.clone())].into(), ..HostTrace::default() };
+        let entered = HostTrace { hops: [(Hop::XdpIn, watched.clone())].into(), ..HostTrace::default() };
         assert_eq!(senders(&entered), BTreeSet::from([[192, 0, 2, 1].into()]));
-        let left = HostTrace { hops: [("tc_out".to_owned(), watched)].into(), ..HostTrace::default() };
+        let left = HostTrace { hops: [(Hop::TcOut, watched)].into(), ..HostTrace::default() };
         assert_eq!(senders(&left), BTreeSet::new());
     }
 

@@ -6,6 +6,8 @@ use std::{
     thread::JoinHandle,
 };
 
+use probe_ebpf::Hop;
+
 use super::*;
 use crate::{
     model::request::{HostRole, RequestHandling},
@@ -24,7 +26,7 @@ struct Fake;
 impl Watching for Fake {
     fn look(&mut self) -> Result<HostTrace, Failure> {
         let blind = HopTrace::Blind { why: "a fake has no eyes".into() };
-        Ok(HostTrace { hops: [("tc_in".to_owned(), blind)].into(), ..HostTrace::default() })
+        Ok(HostTrace { hops: [(Hop::TcIn, blind)].into(), ..HostTrace::default() })
     }
 
     fn finish(&mut self) -> Result<HostTrace, Failure> {
@@ -118,7 +120,7 @@ fn refused(answer: &AgentReply) -> &str {
 fn a_session_watches_looks_finishes_and_ends_with_its_input() {
     let mut served = serve(fake, None);
     let AgentReply::Ready(ready) = served.ask(watch()) else { panic!("not ready") };
-    assert_eq!(ready.blind["tc_in"], "a fake has no eyes");
+    assert_eq!(ready.blind[&Hop::TcIn], "a fake has no eyes");
     assert!(matches!(served.ask(Request::Look), AgentReply::Sight(_)));
     assert!(refused(&served.ask(watch())).contains("one run"));
     assert!(matches!(served.ask(Request::Finish), AgentReply::Sight(_)));

@@ -1,8 +1,8 @@
 //! Tests that messages survive the trip, and that nothing that comes instead of them does harm.
 
-use probe_ebpf::Echo;
 use std::net::IpAddr;
 
+use probe_ebpf::{Echo, Hop};
 use proptest::prelude::*;
 
 use super::{
@@ -88,9 +88,20 @@ fn requests_and_answers_come_out_as_they_went_in() {
     }
     let step = ProbePassage { first_ns: u64::MAX, detail: -1, ..ProbePassage::default() };
     let watched = HopTrace::Watched { requests: [(9, step)].into(), replies: [].into() };
-    let sight = HostTrace { hops: [("tc_in".to_owned(), watched)].into(), ..HostTrace::default() };
+    let sight = HostTrace { hops: [(Hop::TcIn, watched)].into(), ..HostTrace::default() };
     let numbered = Numbered { number: 4, message: AgentReply::Sight(Box::new(sight)) };
     assert_eq!(decode(&encode(&numbered, MAX_ANSWER_BYTES).expect("short")), Ok(numbered));
+}
+
+#[test]
+fn a_hop_that_nobody_knows_is_refused_and_shown_harmless() {
+    let trace =
+        HostTrace { hops: [(Hop::TcIn, HopTrace::Blind { why: String::new() })].into(), ..HostTrace::default() };
+    let message = AgentReply::Sight(Box::new(trace));
+    let line = encode(&Numbered { number: 4, message }, MAX_ANSWER_BYTES).expect("short");
+    let line = String::from_utf8(line).expect("JSON").replace("\"tc_in\"", "\"\\u001b[31m\"");
+    let error = decode::<AgentReply>(line.as_bytes()).expect_err("there is no such hop").to_string();
+    assert!(!error.contains('\u{1b}') && error.contains("expected the name of a hop"), "{error}");
 }
 
 #[test]

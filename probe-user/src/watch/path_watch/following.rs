@@ -78,7 +78,7 @@ impl PathWatch {
 
     /// Returns the name of the interface by which the echo with this number was seen to leave, or to come in.
     pub fn interface_of(trace: &HostTrace, hop: Hop, leg: probe_ebpf::Echo, number: u16) -> Option<String> {
-        let passage = trace.hops.get(hop.name())?.seen(leg)?.get(&number)?;
+        let passage = trace.hops.get(&hop)?.seen(leg)?.get(&number)?;
         if_indextoname(passage.ifindex).ok()?.into_string().ok()
     }
 }

@@ -57,7 +57,7 @@ impl Watching for PassingWatch {
                 HopTrace::Watched { requests, replies }
             }
         };
-        let hops = NIC_HOPS.iter().map(|nic_hop| (nic_hop.name().to_owned(), hop(*nic_hop))).collect();
+        let hops = NIC_HOPS.iter().map(|nic_hop| (*nic_hop, hop(*nic_hop))).collect();
         Ok(HostTrace { host: self.facts.clone(), hops, ..HostTrace::default() })
     }
 

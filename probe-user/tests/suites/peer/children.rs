@@ -3,6 +3,7 @@
 use std::{fs::File, io, os::fd::AsFd, process::exit};
 
 use clap::Parser;
+use probe_ebpf::Hop;
 use probe_user::{
     cli::{Cli, Verb},
     commands::{Screen, diagnose},
@@ -39,7 +40,7 @@ impl Watching for Fake {
             ..HostFacts::default()
         };
         let blind = HopTrace::Blind { why: "a fake has no eyes".into() };
-        Ok(HostTrace { host, hops: [("tc_in".to_owned(), blind)].into(), ..HostTrace::default() })
+        Ok(HostTrace { host, hops: [(Hop::TcIn, blind)].into(), ..HostTrace::default() })
     }
 
     fn finish(&mut self) -> Result<HostTrace, Failure> {

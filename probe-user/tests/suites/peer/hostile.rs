@@ -50,7 +50,7 @@ impl Watching for Evil {
             netns: 7,
             boot: evil(),
         };
-        let hops = HOPS.iter().map(|row| (row.name.to_owned(), HopTrace::Blind { why: evil() }));
+        let hops = HOPS.iter().map(|row| (row.hop, HopTrace::Blind { why: evil() }));
         let drops = (0..3).map(|probe| Drop {
             time_ns: 1,
             probe: Some(probe),
@@ -65,8 +65,13 @@ impl Watching for Evil {
             destination: self.0.local,
             frame: probe_user::model::trace::FrameFacts::default(),
         });
-        let hops = hops.chain([(evil(), HopTrace::Blind { why: evil() })]).collect();
-        Ok(HostTrace { host, hops, drops: drops.collect(), findings: self.findings(), ..HostTrace::default() })
+        Ok(HostTrace {
+            host,
+            hops: hops.collect(),
+            drops: drops.collect(),
+            findings: self.findings(),
+            ..HostTrace::default()
+        })
     }
 
     fn finish(&mut self) -> Result<HostTrace, Failure> {

@@ -29,7 +29,7 @@ fn passages(probes: u16, at: u64) -> BTreeMap<u16, ProbePassage> {
 fn port(interface: &str, hops: &[Hop], probes: u16, at: u64) -> PortTrace {
     let watched = |(hop, at): (&Hop, u64)| {
         let trace = HopTrace::Watched { requests: passages(probes, at), replies: BTreeMap::new() };
-        (hop.name().to_owned(), trace)
+        (*hop, trace)
     };
     PortTrace { interface: interface.into(), hops: hops.iter().zip(at..).map(watched).collect() }
 }
@@ -85,8 +85,7 @@ fn what_enters_a_router_and_leaves_it_by_no_interface_stops_in_it() {
 
 /// Netfilter's hooks of a router, those that requests passed and those that none did.
 fn hooks(seen: &[Hop], silent: &[Hop], since_ns: u64) -> Option<HookTrace> {
-    let watched =
-        |hop: &Hop, requests| (hop.name().to_owned(), HopTrace::Watched { requests, replies: BTreeMap::new() });
+    let watched = |hop: &Hop, requests| (*hop, HopTrace::Watched { requests, replies: BTreeMap::new() });
     let passed = seen.iter().zip(SENT + 20..).map(|(hop, at)| watched(hop, passages(10, at)));
     let hops = passed.chain(silent.iter().map(|hop| watched(hop, BTreeMap::new()))).collect();
     Some(HookTrace { since_ns, hops })

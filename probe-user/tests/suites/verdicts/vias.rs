@@ -36,7 +36,7 @@ fn seen(leg: Echo, at: u64, ttl: u8) -> HopTrace {
 }
 
 fn port(interface: &str, hops: &[Hop], leg: Echo, at: u64, ttl: u8) -> PortTrace {
-    let hops = hops.iter().zip(at..).map(|(hop, at)| (hop.name().to_owned(), seen(leg, at, ttl)));
+    let hops = hops.iter().zip(at..).map(|(hop, at)| (*hop, seen(leg, at, ttl)));
     PortTrace { interface: interface.into(), hops: hops.collect() }
 }
 
@@ -147,7 +147,7 @@ fn what_enters_a_router_with_an_agent_and_leaves_it_by_no_interface_stops_on_tha
 #[test]
 fn two_ends_of_a_hook_of_that_host_prove_the_drop_by_themselves() {
     let mut r1 = via("r1", 1, vec![port("eth0", &[Hop::NetifIn], Echo::Request, 100, 64)]);
-    let hook = |hop: Hop, seen: HopTrace| (hop.name().to_owned(), seen);
+    let hook = |hop: Hop, seen: HopTrace| (hop, seen);
     let nothing = || HopTrace::Watched { requests: [].into(), replies: [].into() };
     let passed = [(Hop::NfPreroutingFirst, 64), (Hop::NfPreroutingLast, 64), (Hop::NfForwardFirst, 63)];
     let mut hops: std::collections::BTreeMap<_, _> =
@@ -184,6 +184,7 @@ fn the_network_between_two_watched_hosts_is_named_by_both() {
             route: "default".into(),
             prefix: 0,
             instead: None,
+            redirected_from: None,
         })
     };
     let mut r1 = via("r1", 1, crossed(Echo::Request, 7, 64));
@@ -217,7 +218,7 @@ fn who_saw_nothing_of_what_was_answered_is_not_on_the_way() {
     // Who could not look does not know.
     let mut blind = via("r9", 9, Vec::new());
     let why = HopTrace::Blind { why: "no BTF".into() };
-    blind.trace.hops = [(Hop::NetifIn.name().to_owned(), why)].into();
+    blind.trace.hops = [(Hop::NetifIn, why)].into();
     let diagnosis = judged(run(None, true), vec![blind]);
     let note = "whether r9 is on the way nobody knows: its netif_in could not be watched (no BTF)";
     assert_eq!(diagnosis.notes, [note]);
@@ -245,7 +246,7 @@ fn a_far_end_that_forwards_is_a_place_on_the_way_and_who_answered_is_told() {
         *hop = HopTrace::Watched { requests: [].into(), replies: [].into() };
     }
     for (hop, at) in [(Hop::NetifIn, 10), (Hop::NfForwardFirst, 20), (Hop::NfForwardLast, 21)] {
-        peer.hops.insert(hop.name().into(), seen(Echo::Request, at, 63));
+        peer.hops.insert(hop, seen(Echo::Request, at, 63));
     }
     peer.ports = crossed(Echo::Request, 10, 64);
     let diagnosis = judged(evidence, Vec::new());

@@ -66,7 +66,7 @@ impl Seen {
     fn count(&mut self, packet: usize, leg: Echo, from: Endpoint, place: usize) {
         let nic = if from == Endpoint::Near { place } else { 3 - place };
         let hop = if place.is_multiple_of(2) { Hop::TcOut } else { Hop::XdpIn };
-        let Some(HopTrace::Watched { requests, replies }) = self.nics[nic].hops.get_mut(hop.name()) else {
+        let Some(HopTrace::Watched { requests, replies }) = self.nics[nic].hops.get_mut(&hop) else {
             panic!("every hop is watched")
         };
         let seen = if leg == Echo::Request { requests } else { replies };
@@ -75,7 +75,7 @@ impl Seen {
 
     fn blind(mut self, nic: usize) -> Self {
         for hop in NIC_HOPS {
-            self.nics[nic].hops.insert(hop.name().to_owned(), HopTrace::Blind { why: "not attached".into() });
+            self.nics[nic].hops.insert(hop, HopTrace::Blind { why: "not attached".into() });
         }
         self
     }
@@ -109,10 +109,7 @@ impl Seen {
 
 fn nic(interface: &str) -> HostTrace {
     let watched = || HopTrace::Watched { requests: BTreeMap::new(), replies: BTreeMap::new() };
-    let mut trace = HostTrace {
-        hops: NIC_HOPS.iter().map(|hop| (hop.name().to_owned(), watched())).collect(),
-        ..HostTrace::default()
-    };
+    let mut trace = HostTrace { hops: NIC_HOPS.iter().map(|hop| (*hop, watched())).collect(), ..HostTrace::default() };
     interface.clone_into(&mut trace.host.interface);
     trace
 }
@@ -225,8 +222,8 @@ fn a_packet_passes_the_nics_in_the_order_of_its_way() {
 fn where_xdp_is_blind_tc_counts_what_enters() {
     let mut seen = Seen::of("normal", by_design);
     let hops = &mut seen.nics[1].hops;
-    let counted = hops.insert("xdp_in".into(), HopTrace::Blind { why: "taken".into() }).expect("it was watched");
-    hops.insert("tc_in".into(), counted);
+    let counted = hops.insert(Hop::XdpIn, HopTrace::Blind { why: "taken".into() }).expect("it was watched");
+    hops.insert(Hop::TcIn, counted);
     assert_eq!(seen.differences(), [""; 0]);
     let line = seen.line(Echo::Request, "X").expect("a line");
     assert_eq!((line.nics()[1].step.to_string().as_str(), counts(&line)), ("fw:a (tc_in)", vec![1; 4]));

@@ -1,0 +1,53 @@
+//! Packets for one host in frames for a group or for all, which a setting keeps from being taken.
+
+use super::{StopCase, StopExplanation};
+use crate::{diagnosis::path::Side, model::trace::Finding};
+
+/// Explains a stop where the kernel says so (`ip_rcv_finish_core`, `ip6_rcv_core`): the setting, and whose entry has that address.
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side()?;
+    let events = case.gap.events(case.evidence);
+    let drop = events.iter().map(|event| event.drop).find(|drop| drop.reason == "UNICAST_IN_L2_MULTICAST")?;
+    let device = drop.interface.as_deref()?;
+    let family = if case.evidence.is_v6() { "ipv6" } else { "ipv4" };
+    let set = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Setting { path, value } if path.ends_with("/drop_unicast_in_l2_multicast") && value.trim() == "1" => {
+            let at = path.split('/').nth(3)?;
+            (at == "all" || at == device)
+                .then(|| format!("net.{family}.conf.{}.drop_unicast_in_l2_multicast", at.replace('.', "/")))
+        }
+        _ => None,
+    });
+    let whose = entry(case, drop.frame.destination.as_deref());
+    let frame = drop.frame.destination.as_ref().map(|to| format!(" ({to})")).unwrap_or_default();
+    let mut detail = format!("they come in frames for a group or for all{frame}");
+    if let Some((asker, address, interface)) = &whose {
+        detail.push_str(&format!(", as {}'s entry for {address} on {interface} says", case.evidence.whom(*asker)));
+    }
+    if let Some(set) = &set {
+        detail.push_str(&format!(", and {set}=1 here"));
+    }
+    let mut commands: Vec<String> = set.iter().map(|set| format!("sysctl -w {set}=0")).collect();
+    commands.push(format!("tcpdump -eni {device} -c 4 'icmp or icmp6'"));
+    Some(StopExplanation {
+        detail: Some(detail),
+        meaning: "With drop_unicast_in_l2_multicast=1 a host takes no packet for one address in a frame for a group or for all: \
+                  clusters that share one group address (NLB) need it at 0; else the entry of the sender is wrong."
+            .to_owned(),
+        commands,
+        ..StopExplanation::default()
+    })
+}
+
+/// Returns who has a neighbour entry with that link-layer address, for which address and at which device.
+fn entry(case: &StopCase<'_>, lladdr: Option<&str>) -> Option<(Side, String, String)> {
+    let wanted = lladdr?;
+    case.evidence.sides().find_map(|side| {
+        case.evidence.findings(side).find_map(|finding| match finding {
+            Finding::Neighbour { address, interface, lladdr: Some(lladdr), .. } if lladdr == wanted => {
+                Some((side, address.to_string(), interface.clone()))
+            }
+            _ => None,
+        })
+    })
+}

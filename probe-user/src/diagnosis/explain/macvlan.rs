@@ -1,0 +1,49 @@
+//! Frames for a device that is made on the one at which they came in, and that does not take them.
+
+use super::{StopCase, StopExplanation};
+use crate::{diagnosis::places::DropPoint, model::trace::Finding};
+
+/// Explains frames with the link-layer address of a macvlan device that are not given to it: it is down, or takes only frames of
+/// senders on its list.
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side().filter(|_| case.stop.place == DropPoint::IpHeader)?;
+    let events = case.gap.events(case.evidence);
+    let drop = events.iter().map(|event| event.drop).find(|drop| drop.reason == "OTHERHOST")?;
+    let to = drop.frame.destination.as_deref()?;
+    let at = drop.interface.as_deref()?;
+    let child = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Device(facts) if facts.lladdr.as_deref() == Some(to) && facts.interface != at => Some(facts),
+        _ => None,
+    })?;
+    (child.kind.as_deref() == Some("macvlan")).then_some(())?;
+    let name = &child.interface;
+    let allowed = child.only_from.as_ref();
+    let (detail, meaning, commands) = match allowed {
+        Some(senders) => {
+            let list = if senders.is_empty() {
+                "which is empty".to_owned()
+            } else {
+                format!("which has {}", senders.join(", "))
+            };
+            (
+                format!(
+                    "the frames are for {name}, a macvlan device in mode source: it takes only those of senders on its list, {list}"
+                ),
+                format!(
+                    "Put the link-layer address of whoever sends them on the list of {name}, or make it of another mode."
+                ),
+                vec![
+                    format!("ip -d link show dev {name}"),
+                    format!("ip link set link dev {name} type macvlan macaddr add ADDRESS"),
+                ],
+            )
+        }
+        None if child.down => (
+            format!("the frames are for {name}, a macvlan device that is down"),
+            "A device that is set down takes nothing.".to_owned(),
+            vec![format!("ip link set dev {name} up"), format!("ip -d link show dev {name}")],
+        ),
+        None => return None,
+    };
+    Some(StopExplanation { detail: Some(detail), meaning, commands, ..StopExplanation::default() })
+}
