@@ -258,6 +258,8 @@ impl Places {
                 plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
             };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
+            // What a NAT on the way sends requests to is whom they are for.
+            addresses.extend(legs.iter().filter(|leg| leg.leg == Echo::Request).map(|leg| leg.key.to));
         }
         let others = log.reached(addresses, &of);
         let others: Vec<u32> = others.into_iter().filter(|netns| u64::from(*netns) != here).collect();

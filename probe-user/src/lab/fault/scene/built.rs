@@ -3,11 +3,16 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Stdio},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use probe_ebpf::{Direction, Family};
 
 use super::{
@@ -29,10 +34,38 @@ use crate::{
 const XDP_DROP: i32 = 1;
 const TC_DROP: i32 = 2;
 
+/// How long a process of a host lives at most, should nobody end it.
+const RESIDES: Duration = Duration::from_secs(600);
+
 /// A scene that stands, ready for packets. Its namespaces have no names, and go with it.
 #[derive(Debug)]
 pub struct BuiltScene {
     hosts: BTreeMap<String, Netns>,
+    _residents: Vec<Resident>,
+}
+
+/// A process that lives in a host, as one does in every machine and container: by it others know that the host is there.
+#[derive(Debug)]
+struct Resident(Child);
+
+impl Resident {
+    fn of(netns: &Netns) -> io::Result<Self> {
+        let mut command = netns.command("sleep");
+        command.arg(RESIDES.as_secs().to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor locks.
+        unsafe {
+            command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        }
+        command.spawn().map(Self)
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A scene that was broken as a case says.
@@ -52,7 +85,10 @@ impl BuiltScene {
     pub fn build(case: &SceneCase) -> Result<Self, FaultError> {
         let scene = &*case.scene;
         let hosts = scene.hosts.keys().map(|name| Ok((name.clone(), Netns::new()?)));
-        let built = Self { hosts: hosts.collect::<Result<_, FaultError>>()? };
+        let hosts: BTreeMap<String, Netns> = hosts.collect::<Result<_, FaultError>>()?;
+        let residents = hosts.values().map(Resident::of).collect::<io::Result<_>>();
+        let residents = residents.map_err(FaultError::system("start a process in a host of the scene"))?;
+        let built = Self { hosts, _residents: residents };
         let versions = families(built.netns(&scene.from))?;
         for (name, host) in &scene.hosts {
             write_settings(built.netns(name), settings(host.forwards), &versions)?;
