@@ -3,7 +3,7 @@
 use super::{
     Told,
     bridged::Bridged,
-    owner::{Owner, owner, router},
+    owner::{KnownHolder, owner, router},
     proxied,
     search::{self, Search},
     tunnelled, way_back,
@@ -42,7 +42,7 @@ pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
         let parent = of_one(own.kind.as_deref()).filter(|_| own.lower == Some(other.ifindex));
         let siblings = of_one(own.kind.as_deref())
             .filter(|_| own.lower.is_some() && own.lower == other.lower && own.kind == other.kind);
-        let owner = Owner { holder: other, side }.name(search);
+        let owner = KnownHolder { holder: other, side }.name(search);
         let (address, interface, there) = (search.address, &search.interface, &other.interface);
         let (clause, kind) = if let Some(kind) = child {
             (format!("{address} is on {there} of {owner}, a {kind} device made on this very {interface}"), kind)
@@ -95,7 +95,7 @@ fn no_gateway(search: &Search<'_>) -> Option<Told> {
 }
 
 /// Recognizes a route which says that the address is on this link, where it is on another one, behind a router.
-fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
+fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to)?;
     let own = search.own()?;
     let mine = own.address?;
@@ -161,7 +161,7 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
 }
 
 /// Recognizes an address that is known to be where the questions did not come, or on another device.
-fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
+fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let owner = owner?;
     let (name, asked) = (owner.name(search), questions(search.address, search.asked()));
     let holder = owner.holder;
