@@ -13,6 +13,7 @@ mod link;
 mod loopback;
 mod macvlan;
 mod pace;
+mod returned;
 mod reverse_path;
 mod rewritten;
 mod routing;
@@ -21,6 +22,7 @@ mod size;
 pub(super) mod special;
 mod tracking;
 mod ttl;
+mod tun;
 mod tunnel;
 mod varied;
 mod vlan;
@@ -60,6 +62,8 @@ const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
     tunnel::explain,
     loopback::explain,
+    tun::explain,
+    returned::explain,
     icmp_redirect::explain,
     pace::explain,
     tracking::explain,

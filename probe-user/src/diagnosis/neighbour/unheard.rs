@@ -127,10 +127,22 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
         (None, Some(gateway)) => clause.push_str(&format!("; the router {gateway} would be asked otherwise")),
         (None, None) => {}
     }
-    let meaning =
-        format!("The prefix /{} of {mine} on {interface} is too wide: it covers what is routed elsewhere.", own.prefix);
     let mut commands = Vec::new();
     let by_address = route.prefix == own.prefix && shares(search.address, mine, own.prefix);
+    let meaning = if by_address {
+        format!("The prefix /{} of {mine} on {interface} is too wide: it covers what is routed elsewhere.", own.prefix)
+    } else {
+        format!(
+            "The route {} names no gateway, so that all that it covers is asked for on the link of {interface}.",
+            route.route
+        )
+    };
+    if !by_address {
+        let (ip, gateway) =
+            (ip(search.address), gateway.map_or_else(|| "GATEWAY".to_owned(), |known| known.to_string()));
+        let mend = format!("{ip} route replace {} via {gateway} dev {interface}", route.route);
+        commands.push(search.command(search.asker, mend));
+    }
     let length = bits.filter(|bits| *bits > own.prefix).or_else(|| router.map(|(_, way)| way.prefix));
     if let Some(length) = length.filter(|_| by_address) {
         let mend = format!(
@@ -139,7 +151,7 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
         );
         commands.push(search.command(search.asker, mend));
     }
-    if let Some(gateway) = gateway {
+    if let Some(gateway) = gateway.filter(|_| by_address) {
         let bits = if search.address.is_ipv4() { 32 } else { 128 };
         let add = format!("{} route add {}/{bits} via {gateway} dev {interface}", ip(search.address), search.address);
         commands.push(search.command(search.asker, add));

@@ -141,22 +141,16 @@ impl BuiltScene {
 
     fn join(&self, scene: &Scene) -> Result<(), FaultError> {
         for netns in self.hosts.values() {
-            inside(netns, "switch on the loopback device", || {
-                wire::with_netlink(|handle| async move { wire::switch_on(&handle, "lo").await })
-            })?;
+            inside(netns, "switch on the loopback device", || wire::switch_on("lo"))?;
         }
         for link in &scene.links {
             let (near, far) = (&link.0, &link.1);
             let far_side = self.netns(&far.host);
             inside(self.netns(&near.host), "make a veth pair", || {
-                wire::with_netlink(|handle| async move {
-                    wire::lay_cable(&handle, &near.device, &far.device, far_side).await?;
-                    wire::switch_on(&handle, &near.device).await
-                })
+                wire::lay_cable(&near.device, &far.device, far_side)?;
+                wire::switch_on(&near.device)
             })?;
-            inside(far_side, "switch on a veth", || {
-                wire::with_netlink(|handle| async move { wire::switch_on(&handle, &far.device).await })
-            })?;
+            inside(far_side, "switch on a veth", || wire::switch_on(&far.device))?;
         }
         Ok(())
     }
@@ -164,17 +158,14 @@ impl BuiltScene {
     fn address(&self, name: &str, host: &SceneHost, versions: &[Family]) -> Result<(), FaultError> {
         let v6 = versions.contains(&Family::V6);
         let give = || {
-            wire::with_netlink(|handle| async move {
-                for (device, address, prefix) in host.addresses.iter().filter(|(_, address, _)| v6 || address.is_ipv4())
-                {
-                    wire::switch_on(&handle, device).await?;
-                    wire::give_address(&handle, device, *address, *prefix).await?;
-                }
-                for gateway in host.gateways.iter().filter(|gateway| v6 || gateway.is_ipv4()) {
-                    wire::add_default_route(&handle, *gateway).await?;
-                }
-                Ok(())
-            })
+            for (device, address, prefix) in host.addresses.iter().filter(|(_, address, _)| v6 || address.is_ipv4()) {
+                wire::switch_on(device)?;
+                wire::give_address(device, *address, *prefix)?;
+            }
+            for gateway in host.gateways.iter().filter(|gateway| v6 || gateway.is_ipv4()) {
+                wire::add_default_route(*gateway)?;
+            }
+            Ok(())
         };
         Ok(inside(self.netns(name), &format!("give addresses to {name}"), give)?)
     }
@@ -194,9 +185,7 @@ impl BuiltScene {
     }
 
     fn device(&self, end: &SceneEnd) -> Result<Option<wire::Link>, FaultError> {
-        Ok(inside(self.netns(&end.host), "look at the links", || {
-            wire::with_netlink(|handle| async move { wire::link(&handle, &end.device).await })
-        })?)
+        Ok(inside(self.netns(&end.host), "look at the links", || wire::link(&end.device))?)
     }
 
     fn attach(&self, case: &SceneCase, drop: &SceneDrop) -> Result<Option<OwnedFd>, FaultError> {
