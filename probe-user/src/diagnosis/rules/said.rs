@@ -1,6 +1,6 @@
 //! Rules about what was said of the very packets: drop events, the errno of the send call, ICMP errors.
 
-use super::{Ruling, Weight, lookups};
+use super::{Ruling, Weight, limits, lookups};
 use crate::{
     diagnosis::{
         Evidence,
@@ -24,7 +24,7 @@ pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     // (`NOT_SPECIFIED` in `icmpv6_rcv`, `INVALID_PROTO` in `icmp_rcv`, 6.18): a look-up tells.
     let vague = matches!(first.drop.reason.as_str(), "NOT_SPECIFIED" | "INVALID_PROTO");
     let by_icmp = vague && first.spot.is_some_and(|spot| spot.place == DropPoint::Icmp);
-    let look_ups = [lookups::setting, lookups::route, lookups::counter];
+    let look_ups = [lookups::setting, lookups::route, lookups::counter, limits::of_replies];
     if by_icmp && let Some(ruling) = look_ups.iter().find_map(|look_up| look_up(gap, evidence)) {
         return Some(Ruling { weight: Weight::Direct, ..ruling });
     }
