@@ -128,6 +128,15 @@ fn a_rule_that_meets_later_sequence_numbers_is_no_limit() {
     assert_eq!(document["stops"][0]["packets"], 2, "{document:#}");
     let (detail, _) = why(&document);
     assert!(detail.starts_with("rule \"icmp type echo-request icmp sequence > 3 drop\""), "{detail}");
+    // Of a rule that rejects and a policy that drops, only the first one answers with an ICMP error.
+    sh(
+        &lab.router,
+        "nft flush ruleset && nft add table ip t && nft add chain ip t wan
+         nft add rule ip t wan counter reject with icmp port-unreachable
+         nft 'add chain ip t f { type filter hook forward priority 0; policy drop; }' && nft add rule ip t f iif eth0 jump wan",
+    );
+    let (detail, _) = why(&diagnosed(&lab, B[0]));
+    assert!(detail.starts_with("rule \"counter reject\" in chain wan"), "{detail}");
 }
 
 #[test]
