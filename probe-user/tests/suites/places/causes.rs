@@ -218,6 +218,23 @@ fn frames_that_a_host_does_not_take_are_told_by_what_decides() {
 }
 
 #[test]
+fn a_target_behind_a_rewritten_address_is_asked_as_the_target() {
+    let Some(lab) = routed("a_target_behind_a_rewritten_address_is_asked_as_the_target") else { return };
+    sh(
+        &lab.router,
+        "nft add table ip n && nft 'add chain ip n p { type nat hook prerouting priority -100; }'
+         nft add rule ip n p ip daddr 203.0.113.9 dnat to 10.82.0.20",
+    );
+    sh(&lab.b, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let document = diagnosed(&lab, "203.0.113.9");
+    let stop = stopped_in(&document, &lab.b, "request", "icmp", "ignored");
+    assert_eq!(stop["cause"]["setting"]["path"], "net/ipv4/icmp_echo_ignore_all", "{stop:#}");
+    sh(&lab.b, "sysctl -qw net.ipv4.icmp_echo_ignore_all=0 && ip route del default");
+    let document = diagnosed(&lab, "203.0.113.9");
+    assert_eq!(why(&document).0, "no route to 10.81.0.10", "{document:#}");
+}
+
+#[test]
 fn a_host_that_reaches_itself_through_its_own_port_of_a_bridge_needs_hairpin() {
     let name = "a_host_that_reaches_itself_through_its_own_port_of_a_bridge_needs_hairpin";
     let Some(lab) = routed(name) else { return };
