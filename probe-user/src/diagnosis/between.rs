@@ -267,8 +267,9 @@ fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
 /// in.
 pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let target = evidence.target.address;
+    // Of an address that was rewritten on the way it is told only where it is the place's own.
     let told = place.findings.iter().find_map(|finding| match finding {
-        Finding::Address { address, own } if *address == target => Some(*own),
+        Finding::Address { address, own } if *own || *address == target => Some(*own),
         _ => None,
     });
     let passed = |hops: &[Hop], leg| {

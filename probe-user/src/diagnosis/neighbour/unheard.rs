@@ -389,6 +389,10 @@ fn nobody(search: &Search<'_>) -> Told {
         let verb = if others.len() == 1 { "does" } else { "do" };
         clause.push_str(&format!("; {} heard them and {verb} not have that address", others.join(", ")));
     }
+    let off = without_ipv6(search);
+    if let Some((side, sysctl)) = &off {
+        clause.push_str(&format!("; IPv6 is switched off on {}: {sysctl}=1", search.evidence.whom(*side)));
+    }
     if let Some(device) = search.device(search.asker, &search.interface).filter(|device| device.noarp) {
         clause.push_str(&format!("; {} does no ARP (NOARP)", device.interface));
     }
@@ -404,6 +408,9 @@ fn nobody(search: &Search<'_>) -> Told {
         search.command(search.asker, format!("{ip} neigh show {} dev {}", search.address, search.interface)),
         search.command(search.asker, format!("{ip} route get {}", search.address)),
     ];
+    if let Some((side, sysctl)) = off {
+        commands.insert(0, search.command(side, format!("sysctl -w {sysctl}=0")));
+    }
     if let Some((route, other)) = wide.and_then(|route| Some((route, route.instead.as_ref()?))) {
         meaning.push_str(&format!(
             " If it is behind a router, the prefix of {} is too wide: {} would be asked otherwise.",
@@ -412,6 +419,18 @@ fn nobody(search: &Search<'_>) -> Told {
         commands.push(search.command(search.asker, format!("{ip} route add {} via {}", search.address, other.gateway)));
     }
     Told::new(Found::Nobody, clause, meaning, commands)
+}
+
+/// Returns who heard the questions at a device without IPv6, and the setting that decides it.
+fn without_ipv6(search: &Search<'_>) -> Option<(Side, String)> {
+    (!search.address.is_ipv4()).then_some(())?;
+    search.others().find_map(|side| {
+        search.heard(side).into_keys().find_map(|device| {
+            let (path, _) = search.setting(side, device, "disable_ipv6").filter(|(_, value)| *value == 1)?;
+            let own = search.device(side, device).is_none_or(|facts| facts.master.is_none());
+            own.then(|| (side, if path.contains('.') { path } else { path.replace('/', ".") }))
+        })
+    })
 }
 
 /// Reports whether `side` has a device with that link-layer address.

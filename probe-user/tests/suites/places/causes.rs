@@ -128,6 +128,15 @@ fn a_rule_that_meets_later_sequence_numbers_is_no_limit() {
     assert_eq!(document["stops"][0]["packets"], 2, "{document:#}");
     let (detail, _) = why(&document);
     assert!(detail.starts_with("rule \"icmp type echo-request icmp sequence > 3 drop\""), "{detail}");
+    // Of a rule that rejects and a policy that drops, only the first one answers with an ICMP error.
+    sh(
+        &lab.router,
+        "nft flush ruleset && nft add table ip t && nft add chain ip t wan
+         nft add rule ip t wan counter reject with icmp port-unreachable
+         nft 'add chain ip t f { type filter hook forward priority 0; policy drop; }' && nft add rule ip t f iif eth0 jump wan",
+    );
+    let (detail, _) = why(&diagnosed(&lab, B[0]));
+    assert!(detail.starts_with("rule \"counter reject\" in chain wan"), "{detail}");
 }
 
 #[test]
@@ -206,6 +215,23 @@ fn frames_that_a_host_does_not_take_are_told_by_what_decides() {
         detail,
         "the frames are for m0, a macvlan device in mode source: it takes only those of senders on its list, which is empty"
     );
+}
+
+#[test]
+fn a_target_behind_a_rewritten_address_is_asked_as_the_target() {
+    let Some(lab) = routed("a_target_behind_a_rewritten_address_is_asked_as_the_target") else { return };
+    sh(
+        &lab.router,
+        "nft add table ip n && nft 'add chain ip n p { type nat hook prerouting priority -100; }'
+         nft add rule ip n p ip daddr 203.0.113.9 dnat to 10.82.0.20",
+    );
+    sh(&lab.b, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let document = diagnosed(&lab, "203.0.113.9");
+    let stop = stopped_in(&document, &lab.b, "request", "icmp", "ignored");
+    assert_eq!(stop["cause"]["setting"]["path"], "net/ipv4/icmp_echo_ignore_all", "{stop:#}");
+    sh(&lab.b, "sysctl -qw net.ipv4.icmp_echo_ignore_all=0 && ip route del default");
+    let document = diagnosed(&lab, "203.0.113.9");
+    assert_eq!(why(&document).0, "no route to 10.81.0.10", "{document:#}");
 }
 
 #[test]
