@@ -8,6 +8,7 @@ pub mod meter;
 mod neighbours;
 mod other_devices;
 pub mod path_watch;
+mod place_rules;
 mod places;
 mod tracking;
 pub mod under_way;

@@ -32,6 +32,8 @@ enum Subject {
     Diagnose,
     /// What observe, diagnose and tcpdump cost an echo flood, as ratios to nobody looking
     Overhead,
+    /// What further network namespaces on the way cost: the time to a verdict, and packets that cross none of them
+    Places,
 }
 
 impl Subject {
@@ -41,6 +43,7 @@ impl Subject {
             Self::Packets | Self::Filter => "packets",
             Self::Diagnose => "diagnose",
             Self::Overhead => "overhead",
+            Self::Places => "places",
         }
     }
 
@@ -49,7 +52,7 @@ impl Subject {
     const fn profile(self) -> &'static str {
         match self {
             Self::Packets | Self::Overhead | Self::Filter => "dev",
-            Self::Diagnose => "release",
+            Self::Diagnose | Self::Places => "release",
         }
     }
 
@@ -59,6 +62,7 @@ impl Subject {
             Self::Filter => "each case takes turns with the empty program: this takes a minute",
             Self::Diagnose => "the cases take turns, ten times: this takes a minute and a half",
             Self::Overhead => "each case takes turns with nobody looking: this takes half a minute or more",
+            Self::Places => "two places and four take turns: this takes two minutes",
         }
     }
 }
@@ -70,7 +74,7 @@ impl Subject {
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     match options.what {
         Subject::Packets | Subject::Overhead | Subject::Filter => setup::ensure_toolchain()?,
-        Subject::Diagnose => setup::ensure(setup::NeededBy::Lab)?,
+        Subject::Diagnose | Subject::Places => setup::ensure(setup::NeededBy::Lab)?,
     }
     say(&format!("kernel half: {}", setup::toolchain_in_words()?));
     let (name, profile) = (options.what.program(), options.what.profile());

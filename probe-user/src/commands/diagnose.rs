@@ -411,7 +411,9 @@ impl Probing<'_> {
         let mut evidence = evidence.gathered();
         if ended != RunEnd::Stopped && !self.args.no_controls && !self.args.reply_only {
             self.progress.say("sending controls");
-            vary::vary(&mut evidence, &plan, self.args.vary.as_deref(), self.stop);
+            // A router that --peer reaches is none of the two ends.
+            let end = far.as_mut().filter(|_| evidence.forwarding_peer.is_none());
+            vary::vary(&mut evidence, &plan, self.args.vary.as_deref(), end, self.stop);
         }
         Ok(Known { evidence, far, near, vias })
     }

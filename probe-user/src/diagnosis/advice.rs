@@ -111,8 +111,8 @@ fn fits(pattern: &str, name: &str) -> bool {
 /// Returns how to learn more: an exact rule, or what one end can't know.
 fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Command> {
     let (target, typed) = (&evidence.target.name, evidence.typed());
-    // Rules are traced where a host runs probe.
-    let rule = stop.cause.netfilter.is_some() && side.is_some_and(|side| !evidence.is_looked_into(side));
+    let traced = |finding: &Finding| matches!(finding, Finding::Rule { leg, .. } if *leg == stop.leg);
+    let rule = stop.cause.netfilter.is_some() && side.is_some_and(|side| !evidence.findings(side).any(traced));
     // One flag makes every command a prefix.
     let agent = if evidence.flags.iter().any(|flag| flag == "--deploy") { "" } else { " probe agent" };
     let command = match (stop.host, rule) {
@@ -122,7 +122,9 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
         // Rules are traced for echo packets, not for those that carry them.
         (_, true) if evidence.layer.is_none() => {
             // They are traced where an agent is, so that a far one is to be there again.
-            let far = side.is_some_and(|side| evidence.entered_from(side) == Side::Peer);
+            let from = side.map(|side| evidence.entered_from(side));
+            let forwards = || evidence.forwarding_peer.and_then(|number| evidence.own_place(number));
+            let far = from.is_some_and(|from| from == Side::Peer || Some(from) == forwards());
             let reached = evidence.far_flags.iter().filter(|_| far).map(|flag| format!(" {flag}"));
             format!("probe diagnose {typed} --trace-rules{}", reached.collect::<String>())
         }

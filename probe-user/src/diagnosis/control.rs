@@ -77,6 +77,10 @@ pub enum VariedField {
     Interface,
     /// The kind of socket: ping, raw, packet
     Socket,
+    /// The time between two packets
+    Pace,
+    /// The direction: sent by the far end (with --peer)
+    Direction,
 }
 
 /// What a control changes.

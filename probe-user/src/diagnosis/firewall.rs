@@ -1,7 +1,10 @@
 //! Which chain, and which of its rules, a packet died of that netfilter dropped.
 
+mod traced;
+
 use probe_ebpf::Echo;
 
+use self::traced::Traced;
 use super::{
     Evidence,
     document::{Layer, Netfilter, Stop},
@@ -32,12 +35,22 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
         TableFamily::Inet | TableFamily::Bridge | TableFamily::Netdev => true,
     };
     let chains: Vec<_> = chains.filter(|(family, ..)| fits(*family)).collect();
-    if let [(_, Finding::Chain { family, table, chain, policy, legacy, ending, limits, .. })] = chains.as_slice() {
+    let findings: Vec<&Finding> = evidence.findings(side).collect();
+    let traced = traced::find(&chains, stop.leg, &findings);
+    let only = match (&traced, chains.as_slice()) {
+        (Some((chain, _)), _) => Some(*chain),
+        (None, [(_, chain)]) => Some(*chain),
+        (None, _) => None,
+    };
+    if let Some(Finding::Chain { family, table, chain, policy, legacy, ending, limits, .. }) = only {
         netfilter.legacy = *legacy;
         netfilter.family = Some(*family);
         netfilter.table = Some(table.clone());
         netfilter.chain = Some(chain.clone());
-        let said = what_ends(stop, chain, policy, ending);
+        let said = match &traced {
+            Some((_, rules)) => what_ended(chain, rules),
+            None => what_ends(stop, chain, policy, ending),
+        };
         netfilter.rule = said.0;
         let partly = stop.packets < evidence.sent();
         let limit =
@@ -73,6 +86,32 @@ fn full_name(finding: &Finding) -> Option<String> {
     Some(format!("{family} {table} {chain}"))
 }
 
+/// Returns the rule that a trace of the rules tells, where that is one, and what is said of it.
+fn what_ended(chain: &str, rules: &[Traced<'_>]) -> (Option<String>, Option<String>) {
+    let named = |rule: &Traced<'_>| match rule.handle {
+        None => "its policy, drop".to_owned(),
+        Some(handle) => in_full(rule.rule, rule.chain, chain, Some(handle)),
+    };
+    match rules {
+        [one] if one.handle.is_none() => (
+            Some(one.rule.to_owned()),
+            Some("no rule let them pass, and its policy is drop, as their trace shows".to_owned()),
+        ),
+        [one] => (Some(one.rule.to_owned()), Some(format!("{}, as their trace shows", named(one)))),
+        several => {
+            let said = |rule: &Traced<'_>| format!("{} took {}", named(rule), rule.packets);
+            (None, Some(several.iter().map(said).collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
+/// Returns a rule in `chain` with its handle, and with its chain where that is another one than `base`.
+fn in_full(rule: &str, chain: &str, base: &str, handle: Option<u64>) -> String {
+    let handle = handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
+    let elsewhere = if chain == base { String::new() } else { format!(" in chain {chain}") };
+    format!("rule \"{rule}\"{elsewhere}{handle}")
+}
+
 /// Returns the rule that ended the packets, where only one can have, and what is said of it: rules that cannot match
 /// an echo packet of this leg are none.
 fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (Option<String>, Option<String>) {
@@ -92,10 +131,8 @@ fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (O
             (Some("policy drop".to_owned()), Some("no rule lets them pass, and its policy is drop".to_owned()))
         }
         [one] if !by_policy => {
-            let handle = one.handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
-            let elsewhere = if one.chain == chain { String::new() } else { format!(" in chain {}", one.chain) };
             let rule = uncounted(&one.rule);
-            (Some(rule.clone()), Some(format!("rule \"{rule}\"{elsewhere}{handle}")))
+            (Some(rule.clone()), Some(in_full(&rule, &one.chain, chain, one.handle)))
         }
         [] => (None, None),
         several => {

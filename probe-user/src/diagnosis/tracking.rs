@@ -129,8 +129,8 @@ fn crossed(evidence: &Evidence, side: Side) -> Crossed {
 pub(super) fn told(evidence: &Evidence) -> Vec<TrackedPlace> {
     let of = |side: Side| {
         let facts = facts(evidence, side)?;
-        let TrackingFacts { entries, count, most } = facts.clone();
-        Some(TrackedPlace { place: evidence.name(side), entries, count, most })
+        let TrackingFacts { entries, before, before_unknown, count, most } = facts.clone();
+        Some(TrackedPlace { place: evidence.name(side), entries, before, before_unknown, count, most })
     };
     evidence.sides().filter_map(of).collect()
 }

@@ -1,9 +1,12 @@
 //! Which watched hosts and places are on which way, a sentence each: no fault, and no proof of one.
 
-use probe_ebpf::{Echo, Hop, contract::crossing::CROSSING_HOPS};
+use probe_ebpf::{
+    Echo, Hop,
+    contract::crossing::{CROSSING_HOPS, MAX_SITES},
+};
 
 use super::{
-    Evidence,
+    Evidence, MAX_PLACES,
     document::{BlindHop, Place, PlaceRole, Stop, ViaHost},
     hooks::LEAVES,
     path::Side,
@@ -57,7 +60,28 @@ pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], st
         };
         notes.push(format!("{more} watched than are told"));
     }
+    notes.extend(beyond_the_bounds(evidence));
     notes
+}
+
+/// Tells of what probes crossed and nobody looked at.
+fn beyond_the_bounds(evidence: &Evidence) -> Vec<String> {
+    let here = &evidence.local;
+    let others = evidence.vias.iter().map(|via| &via.trace).chain(&evidence.peer);
+    let hosts = others.filter(|host| !host.host.shares_kernel(&here.host)).chain([here]);
+    let (places, interfaces) = hosts
+        .map(|host| host.untold)
+        .fold((0, false), |(places, interfaces), untold| (places + untold.places, interfaces | untold.interfaces));
+    let of_places = match places {
+        0 => None,
+        1 => Some("1 more network namespace".to_owned()),
+        more => Some(format!("{more} more network namespaces")),
+    };
+    let of_places = of_places
+        .map(|more| format!("probes crossed {more} of which nothing is told: at most {MAX_PLACES} are looked at"));
+    let of_interfaces = interfaces
+        .then(|| format!("probes crossed {MAX_SITES} interfaces: there may be more, of which nothing is told"));
+    of_places.into_iter().chain(of_interfaces).collect()
 }
 
 /// Tells that the far end that was named is none.

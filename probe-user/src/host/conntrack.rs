@@ -1,6 +1,6 @@
 //! Entries of connection tracking, asked of the kernel by ctnetlink (`include/uapi/linux/netfilter/nfnetlink_conntrack.h`).
 
-use std::{fs, io, net::IpAddr};
+use std::{fs, io};
 
 use netlink_packet_core::{DefaultNla, Emitable, Nla};
 use netlink_packet_netfilter::{
@@ -26,8 +26,9 @@ const CTA_TUPLE_ZONE: u16 = 3;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const NESTED: u16 = 0x8000;
 
-/// `CTA_FILTER_F_CTA_PROTO_NUM`.
+/// `CTA_FILTER_F_CTA_PROTO_NUM`, and `CTA_FILTER_F_CTA_PROTO_ICMP_ID` and `…_ICMPV6_ID`.
 const BY_PROTOCOL: u32 = 1 << 3;
+const BY_ID: [u32; 2] = [1 << 8, 1 << 11];
 
 /// Type, code and id of a tuple of ICMP or `ICMPv6` (`CTA_PROTO_ICMP_…`, `CTA_PROTO_ICMPV6_…`).
 const ID: [u16; 2] = [4, 7];
@@ -42,32 +43,24 @@ pub fn is_there() -> bool {
     fs::exists(MOST).unwrap_or(false)
 }
 
-/// Returns the entry that a request with these addresses and this id belongs to, in the zone that packets are in without a
-/// rule. A look-up in a hash table: takes some microseconds.
-pub fn of_request(source: IpAddr, destination: IpAddr, id: u16) -> Option<TrackedEcho> {
-    let asked = EchoTuple { source, destination, id, kind: if source.is_ipv4() { 8 } else { 128 }, code: 0 };
-    let attributes = vec![ConntrackAttribute::CtaTupleOrig(tuple(&asked))];
-    let found = netlink::get(message(family(source), ConntrackMessage::Get(attributes)));
-    match found {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        found => or_log("conntrack", found)?.into_iter().find_map(entry),
-    }
-}
-
-/// Returns every entry of ICMP echo of this network namespace, in all zones. The kernel chooses them, so that entries of other
-/// protocols cost little.
+/// Returns every entry of ICMP echo of this network namespace, in all zones; with an id, those that a packet with that id
+/// made. The kernel chooses them, so that other entries cost little.
 ///
 /// # Errors
 /// The error of the socket or the kernel.
-pub fn echoes(of: Family) -> io::Result<Vec<TrackedEcho>> {
-    let protocol = if of == Family::V4 { Protocol::Icmp } else { Protocol::Ipv6Icmp };
-    let filter = DefaultNla::new(CTA_FILTER_ORIG_FLAGS, BY_PROTOCOL.to_ne_bytes().to_vec());
+pub fn echoes(of: Family, id: Option<u16>) -> io::Result<Vec<TrackedEcho>> {
+    let at = usize::from(of == Family::V6);
+    let protocol = [Protocol::Icmp, Protocol::Ipv6Icmp][at];
+    let flags = BY_PROTOCOL | if id.is_some() { BY_ID[at] } else { 0 };
+    let filter = DefaultNla::new(CTA_FILTER_ORIG_FLAGS, flags.to_ne_bytes().to_vec());
+    let id = id.map(|id| ProtoTuple::Other(DefaultNla::new(ID[at], id.to_be_bytes().to_vec())));
+    let words = [ProtoTuple::Protocol(protocol)].into_iter().chain(id).collect();
     // The library has a filter only as an attribute without the flag for nested ones, which the kernel wants.
     let asked = NetfilterMessageInner::Other {
         subsys: NetfilterSubsystem::Conntrack,
         message_type: ConntrackMessageType::Get.into(),
         attributes: vec![
-            DefaultNla::new(CTA_TUPLE_ORIG | NESTED, encoded(&Tuple::Proto(vec![ProtoTuple::Protocol(protocol)]))),
+            DefaultNla::new(CTA_TUPLE_ORIG | NESTED, encoded(&Tuple::Proto(words))),
             DefaultNla::new(CTA_FILTER | NESTED, encoded(&filter)),
         ],
     };
@@ -109,10 +102,6 @@ fn summed(text: &str) -> Counters {
 /// The columns that tell of packets which were dropped or have no connection.
 const LOSSES: [&str; 4] = ["invalid", "insert_failed", "drop", "early_drop"];
 
-fn family(of: IpAddr) -> NetfilterProtoFamily {
-    if of.is_ipv4() { NetfilterProtoFamily::IPv4 } else { NetfilterProtoFamily::IPv6 }
-}
-
 fn message(family: NetfilterProtoFamily, inner: impl Into<NetfilterMessageInner>) -> NetfilterMessage {
     NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), inner)
 }
@@ -122,22 +111,6 @@ fn encoded(attribute: &impl Nla) -> Vec<u8> {
     let mut bytes = vec![0; attribute.buffer_len()];
     attribute.emit(&mut bytes);
     bytes
-}
-
-/// Encodes one direction.
-fn tuple(of: &EchoTuple) -> Vec<Tuple> {
-    let at = usize::from(of.source.is_ipv6());
-    let protocol = if of.source.is_ipv4() { Protocol::Icmp } else { Protocol::Ipv6Icmp };
-    let other = |kind: u16, value: Vec<u8>| ProtoTuple::Other(DefaultNla::new(kind, value));
-    vec![
-        Tuple::Ip(vec![IPTuple::SourceAddress(of.source), IPTuple::DestinationAddress(of.destination)]),
-        Tuple::Proto(vec![
-            ProtoTuple::Protocol(protocol),
-            other(ID[at], of.id.to_be_bytes().to_vec()),
-            other(TYPE[at], vec![of.kind]),
-            other(CODE[at], vec![of.code]),
-        ]),
-    ]
 }
 
 /// Reads an entry; `None` where it is not of ICMP echo.
@@ -215,9 +188,25 @@ fn number(attribute: &DefaultNla) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+
+    /// Encodes one direction.
+    fn tuple(of: &EchoTuple) -> Vec<Tuple> {
+        let at = usize::from(of.source.is_ipv6());
+        let protocol = if of.source.is_ipv4() { Protocol::Icmp } else { Protocol::Ipv6Icmp };
+        let other = |kind: u16, value: Vec<u8>| ProtoTuple::Other(DefaultNla::new(kind, value));
+        vec![
+            Tuple::Ip(vec![IPTuple::SourceAddress(of.source), IPTuple::DestinationAddress(of.destination)]),
+            Tuple::Proto(vec![
+                ProtoTuple::Protocol(protocol),
+                other(ID[at], of.id.to_be_bytes().to_vec()),
+                other(TYPE[at], vec![of.kind]),
+                other(CODE[at], vec![of.code]),
+            ]),
+        ]
+    }
 
     #[test]
     fn what_is_written_of_a_direction_is_read_again() {

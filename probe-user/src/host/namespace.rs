@@ -71,23 +71,6 @@ impl Namespace {
         handles.iter().filter_map(|namespace| namespace.run(&work).ok()).collect()
     }
 
-    /// Returns the namespaces that have a name of `ip netns`, and that of the first process, but for the one with the inode
-    /// `but`; at most `most`. Cheap: no other process is looked at.
-    pub fn well_known(but: u64, most: usize) -> Vec<Self> {
-        let mut known = BTreeSet::from([but]);
-        let first = || {
-            let handle = File::open("/proc/1/ns/net").ok()?;
-            let inode = handle.metadata().ok()?.ino();
-            Some(Self { name: "the host".to_owned(), enter: "nsenter -t 1 -n".to_owned(), inode, handle })
-        };
-        let named = entries(NAMES).filter_map(|path| {
-            let handle = File::open(&path).ok()?;
-            let (inode, name) = (handle.metadata().ok()?.ino(), path.file_name()?.to_str()?.to_owned());
-            Some(Self { enter: format!("ip netns exec {name}"), name, inode, handle })
-        });
-        first().into_iter().chain(named).filter(|found| known.insert(found.inode)).take(most).collect()
-    }
-
     /// Runs `work` inside, on a thread of its own.
     ///
     /// # Errors

@@ -39,13 +39,14 @@ pub struct TraceRules {
 }
 
 impl TraceRules {
-    /// Starts tracing the echo packets of `flow` in the calling thread's network namespace.
+    /// Starts tracing the echo packets of `flow` in the calling thread's network namespace, and those with the mark of the run
+    /// with this `nonce`, whatever became of their addresses and id.
     ///
     /// # Errors
     /// Why that does not work here, as a clause for the user.
-    pub fn begin(flow: &EchoFlow) -> Result<Self, String> {
+    pub fn begin(flow: &EchoFlow, nonce: u64) -> Result<Self, String> {
         let listener = listen().map_err(|error| why(&error))?;
-        let owner = table::make(flow).map_err(|error| why(&error))?;
+        let owner = table::make(flow, nonce).map_err(|error| why(&error))?;
         Ok(Self { _owner: owner, listener, packets: BTreeMap::new(), ends: BTreeMap::new() })
     }
 

@@ -31,7 +31,7 @@ pub use self::neighbour::{
     AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
     NextHopFacts, OtherRoute,
 };
-pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace};
+pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace, UntoldPlaces};
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
@@ -69,6 +69,9 @@ pub struct HostTrace {
     /// Packets of ARP and neighbour discovery about the run's addresses, where that was looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbour: Vec<NeighbourPacket>,
+    /// What probes crossed of its kernel besides, and is not told of.
+    #[serde(default, skip_serializing_if = "UntoldPlaces::is_nothing")]
+    pub untold: UntoldPlaces,
 }
 
 /// One hop: it was watched, or it was not.

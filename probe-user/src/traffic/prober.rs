@@ -49,8 +49,10 @@ pub struct ProbePlan {
     pub settings: Settings,
     /// Echo id of all probes.
     pub id: u16,
-    /// Sequence number of the first probe; each next probe has the next number, and 0 follows 65535.
+    /// Sequence number of the first probe; 0 follows 65535.
     pub first_seq: u16,
+    /// By how much each next sequence number is higher; at least 1.
+    pub seq_step: u16,
     /// How many probes, at most [`probe_ebpf::journey::MAX_PROBES`].
     pub count: u16,
     /// Time between two probes.
@@ -82,6 +84,7 @@ impl ProbePlan {
             settings: Settings::new(Echo::Request, target),
             id,
             first_seq: 1,
+            seq_step: 1,
             count: 10,
             interval: Duration::from_millis(50),
             size: 56,
@@ -103,7 +106,13 @@ impl ProbePlan {
 
     /// Returns the sequence number of a probe.
     fn seq(&self, probe: u16) -> u16 {
-        self.first_seq.wrapping_add(probe)
+        self.first_seq.wrapping_add(probe.wrapping_mul(self.seq_step))
+    }
+
+    /// Returns the probe with a sequence number, if one has it.
+    fn probe(&self, seq: u16) -> Option<u16> {
+        let ahead = seq.wrapping_sub(self.first_seq);
+        ahead.is_multiple_of(self.seq_step).then(|| ahead / self.seq_step)
     }
 }
 
@@ -343,7 +352,7 @@ impl Prober {
         let by_mark = marked.filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(noted, _)| self.ahead.number(noted));
         // With an id that others may have, the mark of another run is no alteration of this one's.
         let ours = reply.id == self.plan.id && (marked.is_none() || self.plan.numbered);
-        let by_number = || ours.then(|| reply.seq.wrapping_sub(self.plan.first_seq));
+        let by_number = || ours.then(|| self.plan.probe(reply.seq)).flatten();
         let Some(probe) = by_mark.unwrap_or_else(by_number).filter(|probe| self.has_sent(*probe)) else { return };
         let new = Received {
             time_ns: reply.time_ns,
@@ -372,8 +381,8 @@ impl Prober {
                 probe.filter(|_| nonce == self.plan.nonce)
             }
             None => {
-                let probe = quote.seq.wrapping_sub(self.plan.first_seq);
-                (!quote.whole && quote.id == self.plan.id && self.has_sent(probe)).then_some(probe)
+                let probe = self.plan.probe(quote.seq).filter(|probe| self.has_sent(*probe));
+                probe.filter(|_| !quote.whole && quote.id == self.plan.id)
             }
         }
     }

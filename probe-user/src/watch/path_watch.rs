@@ -26,6 +26,7 @@ use super::{
     meter::{self, Meter},
     neighbours::NeighbourLog,
     other_devices,
+    place_rules::PlaceRules,
     places::Places,
     tracking::{self, SeenTuples, TrackedBefore},
     under_way::UnderWay,
@@ -178,7 +179,8 @@ impl PathWatch {
         }
         let carried =
             request.crosses().then(|| Carried::new((request.role, facts.netns), vec![request.id], blind.clone(), own));
-        let places = || Places::new(flow.clone(), request.role, blind.clone());
+        let in_places = || request.trace_rules.then(|| PlaceRules::new(flow.clone(), request.nonce));
+        let places = || Places::new(flow.clone(), request.role, blind.clone()).tracing_rules(in_places());
         let places = match request.role {
             HostRole::Router => Some(places().with(facts.netns)),
             HostRole::Sender | HostRole::Receiver => request.everywhere.then(places),
@@ -186,7 +188,7 @@ impl PathWatch {
         let absorber = absorbed::keeper(request, &blind)?;
         // After attaching: the programs have addresses too. Nothing is named before something was dropped.
         let symbols = Awaited::begin();
-        let rules = request.trace_rules.then(|| TraceRules::begin(&flow)).and_then(|begun| {
+        let rules = request.trace_rules.then(|| TraceRules::begin(&flow, request.nonce)).and_then(|begun| {
             begun.inspect_err(|why| tracing::warn!("the rule that drops will not be named: {why}")).ok()
         });
         Ok(Self {
@@ -264,7 +266,9 @@ impl PathWatch {
         }
         let hooks = self.hooks.as_mut().map(|hooks| (hooks, &known));
         let carried = self.carried.as_mut().map(|layers| layers.look(carried, hooks)).unwrap_or_default();
+        let untold = self.places.as_ref().map(Places::untold).unwrap_or_default();
         Ok(HostTrace {
+            untold,
             host: self.facts.clone(),
             hops,
             other_devices,
@@ -379,8 +383,9 @@ impl Watching for PathWatch {
         let mut seen = SeenTuples::of_flow(&self.flow);
         seen.add(sight.hops.values(), &self.flow);
         sight.findings.extend(tracking::look_up(&self.flow, &seen, &self.tracked, self.netns));
-        if let Some(places) = &self.places {
+        if let Some(places) = &mut self.places {
             places.find_tracked(&mut sight.places, &self.tracked);
+            places.find_rules(&mut sight.places);
         }
         Ok(sight)
     }
@@ -409,6 +414,7 @@ impl PathWatch {
         if let Some(places) = &mut self.places {
             sight.places = places.finish(&self.neighbours, &mut addresses, NOWHERE, &names);
             places.find_tracked(&mut sight.places, &self.tracked);
+            places.find_rules(&mut sight.places);
         }
         let mut more = self.rules.take().map(TraceRules::end).unwrap_or_default();
         more.extend(self.lookups.risen());

@@ -20,7 +20,7 @@ use crate::{
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, TunnelFacts, tunnel::known},
+        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, TunnelFacts, UntoldPlaces, tunnel::known},
     },
 };
 
@@ -34,6 +34,7 @@ use super::{
     },
     neighbours::NeighbourLog,
     other_devices::port,
+    place_rules::PlaceRules,
     tracking::{self, SeenTuples, TrackedBefore},
     ways::{self, RoutedLeg},
 };
@@ -45,6 +46,7 @@ const MAX_PLACES: usize = 16;
 pub(super) struct Places {
     sites: Vec<SiteCrossings>,
     full: bool,
+    left_out: usize,
     flow: EchoFlow,
     role: HostRole,
     known: BTreeMap<u32, Known>,
@@ -59,6 +61,8 @@ pub(super) struct Places {
     hooks: BTreeMap<u32, HookTrace>,
     /// How many layers of tunnels the probes have around them that are told of.
     layers: u8,
+    /// Where rules are traced.
+    rules: Option<PlaceRules>,
 }
 
 /// What is known of a namespace, looked up once.
@@ -72,12 +76,31 @@ impl Places {
     /// Begins with nothing; `blind` are the hops that cannot be watched.
     pub(super) fn new(flow: EchoFlow, role: HostRole, blind: BTreeMap<Hop, String>) -> Self {
         let (sites, known, drops, hooks) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { sites, full: false, flow, role, known, drops, always: None, own_hooks: None, blind, hooks, layers: 0 }
+        Self {
+            sites,
+            full: false,
+            left_out: 0,
+            flow,
+            role,
+            known,
+            drops,
+            always: None,
+            own_hooks: None,
+            blind,
+            hooks,
+            layers: 0,
+            rules: None,
+        }
     }
 
     /// Tells of probes with so many layers of tunnels around them.
     pub(super) fn inside(self, layers: u8) -> Self {
         Self { layers, ..self }
+    }
+
+    /// Traces the rules that probes meet in other namespaces than that of the watch itself.
+    pub(super) fn tracing_rules(self, rules: Option<PlaceRules>) -> Self {
+        Self { rules, ..self }
     }
 
     /// Looks at what tunnels these namespaces have, up to as many as places are told of: questions for neighbours came there,
@@ -175,11 +198,18 @@ impl Places {
         let own = self.always.map(u64::from);
         for place in places.iter_mut().filter(|place| Some(place.netns) != own) {
             let Ok(inode) = u32::try_from(place.netns) else { continue };
-            hooks.enter(inode, self.known.get(&inode).and_then(|known| known.namespace.as_ref()), !all.is_empty());
+            let namespace = self.known.get(&inode).and_then(|known| known.namespace.as_ref());
+            hooks.enter(inode, namespace, !all.is_empty());
+            self.rules.iter_mut().for_each(|rules| rules.enter(inode, namespace));
             place.hooks = hooks.told(inode, self.layers);
             self.hooks.extend(place.hooks.clone().map(|told| (inode, told)));
         }
         places
+    }
+
+    /// Returns what is not told of what was seen when it was last looked at.
+    pub(super) fn untold(&self) -> UntoldPlaces {
+        UntoldPlaces { places: self.left_out, interfaces: self.full }
     }
 
     /// Returns what was seen when it was last looked at, with these namespaces behind those that probes crossed.
@@ -194,12 +224,11 @@ impl Places {
                 true
             }
         });
-        if inodes.len() > MAX_PLACES || self.full {
-            tracing::warn!(
-                "probes cross more than {MAX_PLACES} network namespaces, or too many interfaces of them: the rest is not told"
-            );
-        }
-        inodes.truncate(MAX_PLACES);
+        self.left_out = inodes.len().saturating_sub(MAX_PLACES);
+        // Where probes ended is told in any case.
+        let (ended, others): (Vec<u32>, Vec<u32>) = inodes.iter().partition(|inode| self.drops.contains_key(inode));
+        let told: BTreeSet<u32> = ended.into_iter().chain(others).take(MAX_PLACES).collect();
+        inodes.retain(|inode| told.contains(inode));
         let places = inodes.into_iter().map(|inode| self.place(inode, &sites)).collect();
         self.sites = sites;
         places
@@ -229,6 +258,8 @@ impl Places {
                 plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
             };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
+            // What a NAT on the way sends requests to is whom they are for.
+            addresses.extend(legs.iter().filter(|leg| leg.leg == Echo::Request).map(|leg| leg.key.to));
         }
         let others = log.reached(addresses, &of);
         let others: Vec<u32> = others.into_iter().filter(|netns| u64::from(*netns) != here).collect();
@@ -272,6 +303,16 @@ impl Places {
             seen.add_place(place, &self.flow);
             let found = namespace.run(|| tracking::look_up(&self.flow, &seen, before, place.netns));
             place.findings.extend(or_log("conntrack", found).flatten());
+        }
+    }
+
+    /// Adds to each place which rules ended probes there, where that was traced.
+    pub(super) fn find_rules(&mut self, places: &mut [PlaceTrace]) {
+        let Some(rules) = &mut self.rules else { return };
+        for place in places {
+            let Ok(inode) = u32::try_from(place.netns) else { continue };
+            let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
+            place.findings.extend(rules.end(inode, namespace));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::IpAddr,
 };
 
@@ -19,43 +20,54 @@ use crate::{
 const MOST_ENTRIES: usize = 8;
 
 /// How many further network namespaces are asked before a run.
-const MOST_PLACES: usize = 16;
+const MOST_PLACES: usize = 64;
 
 /// The entries that were there before the first packet of a run, by network namespace.
 #[derive(Debug, Default)]
 pub(super) struct TrackedBefore {
+    ids: Vec<u16>,
     entries: BTreeMap<u64, Vec<TrackedEcho>>,
 }
 
 impl TrackedBefore {
-    /// Asks this network namespace and, where a run is watched `everywhere`, those that it likely crosses.
+    /// Asks this network namespace and, where a run is watched `everywhere`, the others that have a name or a process.
     pub(super) fn read(flow: &EchoFlow, everywhere: bool) -> Self {
-        if !conntrack::is_there() || flow.local.is_unspecified() || flow.remote.is_unspecified() {
+        if !conntrack::is_there() || flow.ids.is_empty() {
             return Self::default();
         }
-        let own = device::netns_inode().unwrap_or_default();
-        let mut entries = BTreeMap::from([(own, of_flow(flow))]);
-        if everywhere {
-            for namespace in Namespace::well_known(own, MOST_PLACES) {
-                let found = or_log("conntrack", namespace.run(|| of_flow(flow))).unwrap_or_default();
-                entries.insert(namespace.inode, found);
-            }
-        }
-        entries.retain(|_, entries| !entries.is_empty());
-        Self { entries }
+        let asked = || Some((or_log("conntrack", device::netns_inode())?, or_log("conntrack", of_ids(flow))?));
+        let own = asked();
+        let inode = own.as_ref().map_or(0, |(inode, _)| *inode);
+        let others = if everywhere { Namespace::in_each(inode, MOST_PLACES, asked) } else { Vec::new() };
+        Self { ids: flow.ids.clone(), entries: own.into_iter().chain(others.into_iter().flatten()).collect() }
     }
 
-    fn had(&self, netns: u64, entry: &TrackedEcho) -> bool {
-        let same = |old: &TrackedEcho| (old.original, old.reply, old.zone) == (entry.original, entry.reply, entry.zone);
-        self.entries.get(&netns).is_some_and(|entries| entries.iter().any(same))
+    /// Returns the entries of packets that look like `seen` which that namespace had.
+    ///
+    /// # Errors
+    /// Why they are not known, as a sentence without its full stop.
+    fn of(&self, netns: u64, seen: &SeenTuples) -> Result<Vec<TrackedEcho>, String> {
+        if self.ids.is_empty() {
+            return Err("the id of these echoes was not known before".to_owned());
+        }
+        let entries = self.entries.get(&netns).ok_or_else(|| {
+            format!(
+                "this network namespace was not asked before the run: it had no name and no process, or came later, or is \
+                 beyond the first {MOST_PLACES}"
+            )
+        })?;
+        if let Some(id) = seen.ids().find(|id| !self.ids.contains(id)) {
+            return Err(format!("packets have id {id} there, which was not known before the run"));
+        }
+        let old = entries.iter().filter(|entry| seen.has(entry)).take(MOST_ENTRIES);
+        Ok(old.map(|entry| TrackedEcho { before: true, ..entry.clone() }).collect())
     }
 }
 
-/// Returns the entries of requests either way between the two ends.
-fn of_flow(flow: &EchoFlow) -> Vec<TrackedEcho> {
-    let ways = [(flow.local, flow.remote), (flow.remote, flow.local)];
-    let of = |id: u16| ways.into_iter().filter_map(move |(from, to)| conntrack::of_request(from, to, id));
-    flow.ids.iter().copied().flat_map(of).collect()
+/// Returns the entries of ICMP echo that packets with the ids of `flow` made, in the calling thread's network namespace.
+fn of_ids(flow: &EchoFlow) -> io::Result<Vec<TrackedEcho>> {
+    let of = |id: &u16| conntrack::echoes(flow.family(), Some(*id));
+    Ok(flow.ids.iter().map(of).collect::<io::Result<Vec<_>>>()?.concat())
 }
 
 /// What the packets of a run looked like at one place: by that their entries are known.
@@ -93,6 +105,10 @@ impl SeenTuples {
         self.seen.extend(place.drops.iter().map(|drop| (drop.source, drop.destination, drop.id)));
     }
 
+    fn ids(&self) -> impl Iterator<Item = u16> {
+        self.seen.iter().map(|(.., id)| *id)
+    }
+
     fn has(&self, entry: &TrackedEcho) -> bool {
         [entry.original, entry.reply].iter().any(|way| {
             let there = (way.source, way.destination, way.id);
@@ -107,16 +123,21 @@ pub(super) fn look_up(flow: &EchoFlow, seen: &SeenTuples, before: &TrackedBefore
     if !conntrack::is_there() {
         return None;
     }
-    let all = or_log("conntrack", conntrack::echoes(flow.family()))?;
+    let all = or_log("conntrack", conntrack::echoes(flow.family(), None))?;
+    let (old, before_unknown) = match before.of(netns, seen) {
+        Ok(old) => (Some(old), None),
+        Err(why) => (None, Some(why)),
+    };
+    let had = |entry: &TrackedEcho| {
+        let same = |old: &TrackedEcho| (old.original, old.reply, old.zone) == (entry.original, entry.reply, entry.zone);
+        old.iter().flatten().any(same)
+    };
     let ours = all.into_iter().filter(|entry| seen.has(entry)).take(MOST_ENTRIES);
-    let entries = ours.map(|entry| TrackedEcho {
-        before: before.had(netns, &entry),
-        own_source: entry.sent_as().and_then(is_own),
-        ..entry
-    });
+    let entries =
+        ours.map(|entry| TrackedEcho { before: had(&entry), own_source: entry.sent_as().and_then(is_own), ..entry });
     let entries = entries.collect();
     let (count, most) = conntrack::fill();
-    Some(Finding::Tracking(TrackingFacts { entries, count, most }))
+    Some(Finding::Tracking(TrackingFacts { entries, before: old, before_unknown, count, most }))
 }
 
 fn is_own(address: IpAddr) -> Option<bool> {

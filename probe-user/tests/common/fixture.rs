@@ -285,6 +285,7 @@ impl Fixture {
             ports: Vec::new(),
             places: Vec::new(),
             carried: Vec::new(),
+            untold: probe_user::model::trace::UntoldPlaces::default(),
             neighbour: self.neighbour.get(word(side)).into_iter().flatten().map(SeenNeighbour::packet).collect(),
         }
     }

@@ -1,10 +1,14 @@
 //! Diagnoses from A over a router to B, all three network namespaces of this kernel: what the router or B does with a probe
 //! is told of that namespace, and never of the network.
 
+mod advice;
+mod bounds;
 mod bridged;
 mod causes;
 mod entered;
 mod hooks;
+mod other_way;
+mod traced;
 mod tracking;
 
 use std::os::fd::{AsFd, AsRawFd};

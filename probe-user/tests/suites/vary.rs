@@ -98,6 +98,25 @@ fn fields_that_are_asked_for_are_varied_and_the_way_past_the_own_netfilter() {
 }
 
 #[test]
+fn what_looks_at_every_second_sequence_number_or_at_the_pace_is_found() {
+    let Some(pair) = pair("sequence numbers and pace") else { return };
+    // The last bit of the sequence number.
+    at_b(&pair, "icmp type echo-request @th,63,1 1 drop");
+    let document = diagnosed(&pair, &format!("{B4} --vary=seq"));
+    let [(field, control)] = &fields(&document)[..] else { panic!("{document:#}") };
+    assert_eq!((field.as_str(), &control["to"]), ("seq", &"even".into()), "{control:#}");
+    assert_eq!((&control["sent"], &control["answered"]), (&16.into(), &16.into()), "{control:#}");
+    assert_eq!((&control["unchanged"]["after"], &control["unchanged"]["after_answered"]), (&8.into(), &4.into()));
+    at_b(&pair, "icmp type echo-request limit rate over 1/second burst 1 packets drop");
+    let document = diagnosed(&pair, &format!("{B4} --vary=pace"));
+    let [(field, control)] = &fields(&document)[..] else { panic!("{document:#}") };
+    assert_eq!((field.as_str(), &control["to"]), ("pace", &"1050 ms".into()), "{control:#}");
+    assert_eq!((&control["sent"], &control["answered"]), (&6.into(), &6.into()), "{control:#}");
+    let tried = document["accounting"]["controls"]["tried"].as_array().expect("what was tried");
+    assert_eq!(tried.iter().filter(|one| one.as_str().is_some_and(|one| one.starts_with("pace"))).count(), 1);
+}
+
+#[test]
 fn a_field_that_there_is_not_is_refused_with_those_that_there_are() {
     let ran = Ran::of(
         std::process::Command::new(env!("CARGO_BIN_EXE_probe"))

@@ -9,11 +9,12 @@ use crate::{
     error::Failure,
     model::{
         request::{HostRole, WatchRequest},
-        trace::{HostFacts, HostTrace},
+        trace::{HostFacts, HostTrace, SenderTrace},
     },
     peer::{
         Peer, PeerOptions, Trouble,
         command::{Deploy, Finishing},
+        protocol::SendOrder,
     },
     stop::StopSignal,
     traffic::ResolvedTarget,
@@ -108,6 +109,13 @@ impl Far {
     pub(super) fn finished(&mut self, asked: Finishing) -> Option<HostTrace> {
         let sight = self.peer.as_mut()?.finished(asked);
         self.unless_gone(sight)
+    }
+
+    /// Has it send echo packets to this end, and returns what came back to it. That it will not is no trouble: nothing else of the
+    /// run depends on it.
+    pub(super) fn send(&mut self, order: SendOrder) -> Option<SenderTrace> {
+        let sent = self.peer.as_mut()?.send(order);
+        sent.inspect_err(|trouble| tracing::debug!("the far end sends nothing: {trouble}")).ok()
     }
 
     /// Returns the value; where there is none, says why and goes on without the far end. What it told before is not

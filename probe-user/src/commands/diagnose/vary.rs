@@ -7,19 +7,25 @@ mod changes;
 
 use std::{
     net::IpAddr,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
+use probe_ebpf::Echo;
+
 use self::changes::{Change, SentBy};
+use super::far::Far;
 use crate::{
     diagnosis::{
         self, Evidence, Responder,
         control::{ControlKind, ControlRun, UnchangedRuns, VariedField, VariedRun},
         document::{Confidence, Stop, StopHost},
     },
-    stop::StopSignal,
-    traffic::prober::{ProbePlan, Prober, random},
+    host::or_log,
+    peer::protocol::SendOrder,
+    stop::{LOOK, StopSignal},
+    traffic::prober::{ProbePlan, Prober, id::Scout, random},
 };
 
 /// How many packets there are of each change, and of unchanged ones.
@@ -35,12 +41,15 @@ const LUCK: f64 = 0.01;
 const PACE: Duration = Duration::from_millis(10);
 const STAGGER: Duration = Duration::from_millis(4);
 
+/// How many packets there are at most of those that leave slowly.
+const EACH_SLOW: u16 = 3;
+
 /// How long replies are waited for, where nobody asked for this; where somebody did, as long as in the run, up to this.
 const REPLY: Duration = Duration::from_millis(350);
 const REPLY_ASKED: Duration = Duration::from_secs(1);
 
 /// How many changes are tried at most, and how many proven.
-const MOST_CHANGES: usize = 24;
+const MOST_CHANGES: usize = 32;
 const MOST_PROVEN: usize = 3;
 
 /// How long it goes on at most.
@@ -48,8 +57,14 @@ const LIMIT: Duration = Duration::from_secs(2);
 const LIMIT_ASKED: Duration = Duration::from_secs(10);
 
 /// Adds to `evidence` the changes of a field of `plan` with which packets pass. `asked`: the fields that the user wants varied,
-/// none of which is all; without it, a few are tried where what was seen leaves the cause open.
-pub(super) fn vary(evidence: &mut Evidence, plan: &ProbePlan, asked: Option<&[VariedField]>, stop: &StopSignal) {
+/// none of which is all; without it, a few are tried where what was seen leaves the cause open. `far`: who sends the other way.
+pub(super) fn vary(
+    evidence: &mut Evidence,
+    plan: &ProbePlan,
+    asked: Option<&[VariedField]>,
+    far: Option<&mut Far>,
+    stop: &StopSignal,
+) {
     let (sent, answered) = (evidence.sent(), evidence.sending.received.len());
     let told = || diagnosis::diagnose(evidence).stops.first().is_some_and(is_open);
     let wanted = match asked {
@@ -64,6 +79,7 @@ pub(super) fn vary(evidence: &mut Evidence, plan: &ProbePlan, asked: Option<&[Va
     let lossy = answered > 0;
     let varying = Varying {
         plan,
+        far: Mutex::new(far),
         stop,
         each: if lossy { EACH_OF_LOSSY } else { EACH },
         wait: if asked.is_some() { plan.wait.clamp(REPLY, REPLY_ASKED) } else { REPLY },
@@ -99,6 +115,7 @@ fn is_group(target: IpAddr) -> bool {
 /// How it is done.
 struct Varying<'a> {
     plan: &'a ProbePlan,
+    far: Mutex<Option<&'a mut Far>>,
     stop: &'a StopSignal,
     each: u16,
     wait: Duration,
@@ -130,10 +147,14 @@ impl Varying<'_> {
     fn find(&self, mut changes: Vec<Change>, of_run: (usize, usize), run: &mut VariedRun) -> Vec<ControlRun> {
         changes.truncate(MOST_CHANGES);
         run.tried = changes.iter().map(Change::short).collect();
-        // The first is the unchanged packet.
+        // The first is the unchanged packet, and those that leave while nothing else is sent are the last.
+        let (mut slow, changes): (Vec<Change>, Vec<Change>) =
+            changes.into_iter().partition(|change| change.way == SentBy::Slowly);
         let mut batch = vec![Change::unchanged(self.plan)];
-        batch.append(&mut changes);
-        let tallies = self.at_once(&batch);
+        batch.extend(changes);
+        let mut tallies = self.at_once(&batch);
+        tallies.extend(slow.iter().map(|change| self.after_a_while(change)));
+        batch.append(&mut slow);
         run.packets = tallies.iter().map(|tally| tally.sent).sum();
         let mut before = Tally { sent: of_run.0, answered: of_run.1 };
         before.add(tallies[0]);
@@ -166,7 +187,7 @@ impl Varying<'_> {
         };
         let mut proven = Vec::new();
         for (change, mut tally) in passed {
-            let again = self.alone(change);
+            let again = if change.way == SentBy::Slowly { self.after_a_while(change) } else { self.alone(change) };
             run.packets += again.sent;
             tally.add(again);
             if again.all() {
@@ -208,10 +229,11 @@ impl Varying<'_> {
         if self.stop.asked() || Instant::now() >= self.end {
             return Tally::default();
         }
+        let slowly = change.way == SentBy::Slowly;
         let plan = ProbePlan {
             nonce: random(),
-            count: self.each,
-            interval: PACE,
+            count: if slowly { self.each.min(EACH_SLOW) } else { self.each },
+            interval: if slowly { change.plan.interval } else { PACE },
             wait: self.wait.min(self.end.saturating_duration_since(Instant::now())),
             adaptive: false,
             preload: 1,
@@ -220,7 +242,8 @@ impl Varying<'_> {
             ..change.plan.clone()
         };
         let opened = match &change.way {
-            SentBy::Socket => Prober::open(plan),
+            SentBy::FarEnd => return self.sent_by_far(&plan),
+            SentBy::Socket | SentBy::Slowly => Prober::open(plan),
             SentBy::Past(route) => Prober::open_past(plan, route.clone()),
         };
         let Ok(mut prober) = opened.inspect_err(|error| tracing::debug!("{}: {error}", change.text)) else {
@@ -230,5 +253,36 @@ impl Varying<'_> {
         let sending = prober.sending();
         let kept = sending.received.values().filter(|reply| reply.altered.is_none()).count();
         Tally { sent: sending.probes.len(), answered: kept }
+    }
+
+    /// Sends the packets of one when so much time has passed since the last of others as there is between two of them.
+    fn after_a_while(&self, change: &Change) -> Tally {
+        let until = Instant::now() + change.plan.interval;
+        while !self.stop.asked() && Instant::now() < until.min(self.end) {
+            thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+        }
+        self.alone(change)
+    }
+
+    /// Has the far end send those of `plan` to this one. They have an id of their own: who knows that of the run would take
+    /// them for the same.
+    fn sent_by_far(&self, plan: &ProbePlan) -> Tally {
+        let id = Scout::open(plan.settings.kind().family).map(|mut scout| scout.choose());
+        let Some(id) = or_log("ids", id) else { return Tally::default() };
+        let whole_ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let order = SendOrder {
+            echo: Echo::Request,
+            id,
+            first_seq: plan.first_seq,
+            count: plan.count,
+            interval_ms: whole_ms(plan.interval),
+            size: plan.size,
+            nonce: plan.nonce,
+            wait_ms: whole_ms(plan.wait),
+        };
+        let mut far = self.far.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(sent) = far.as_mut().and_then(|far| far.send(order)) else { return Tally::default() };
+        let kept = sent.received.values().filter(|reply| reply.altered.is_none()).count();
+        Tally { sent: sent.probes.len(), answered: kept }
     }
 }

@@ -53,5 +53,12 @@ fn meaning(field: VariedField) -> &'static str {
             "The same packet passes by another kind of socket: what differs is on this host, in the way from the socket to the \
              device (a cgroup program, a rule that looks at the socket or its user, routing, netfilter)."
         }
+        VariedField::Pace => {
+            "Slower packets pass: something on the way lets only so many through in a time, or has no room for more at once."
+        }
+        VariedField::Direction => {
+            "Requests of the far end and the answers to them pass, so the links carry packets both ways: what stops these looks at \
+             who begins, as a firewall does that lets only answers in, or it stands where these two ways differ."
+        }
     }
 }

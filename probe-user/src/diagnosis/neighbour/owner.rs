@@ -1,11 +1,8 @@
 //! Who has an address for which nobody answers, and who only leads to it.
 
-use super::{
-    bridged::Bridged,
-    search::{self, Search},
-};
+use super::{bridged::Bridged, search::Search};
 use crate::{
-    diagnosis::path::Side,
+    diagnosis::{bridge_port, path::Side},
     model::trace::{AddressHolder, NextHopFacts, place::in_words},
 };
 
@@ -26,7 +23,8 @@ pub(super) fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
         // Of several, the one to which the bridge leads that heard the questions.
         holders => {
             let side = Bridged::of(search)?.side;
-            let mut led = holders.iter().filter(|holder| search::leads_to(search.evidence, side, holder).is_some());
+            let mut led =
+                holders.iter().filter(|holder| bridge_port::leads_to(search.evidence, side, holder).is_some());
             let holder = led.next()?;
             led.next().is_none().then_some(Owner { holder, side: None })
         }

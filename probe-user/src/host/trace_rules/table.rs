@@ -1,10 +1,14 @@
 //! The table that marks probes for tracing, before any usual chain sees them.
 
-use std::{io, net::IpAddr};
+use std::{io, mem::offset_of, net::IpAddr};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::libc;
-use probe_ebpf::{Echo, Kind};
+use probe_ebpf::{
+    Echo, Family, Kind,
+    journey::{MAGIC, Mark},
+    packet::ICMP_HEADER,
+};
 
 use super::{
     TABLE,
@@ -27,12 +31,12 @@ const PRIORITY: i32 = -350;
 const CHAINS: [(&str, u32); 2] = [("prerouting", 0), ("output", 3)];
 
 /// Makes the table in the calling thread's network namespace. It lasts as long as the socket.
-pub(super) fn make(flow: &EchoFlow) -> io::Result<Socket> {
+pub(super) fn make(flow: &EchoFlow, nonce: u64) -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     let address = socket.bind_auto()?;
     // No other socket of this network namespace has that port number.
     let name = format!("{TABLE}{}", address.port_number());
-    let (bytes, orders) = batch(&name, flow);
+    let (bytes, orders) = batch(&name, flow, nonce);
     socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
     // The kernel has processed the batch by now, so its replies are there.
     socket.set_non_blocking(true)?;
@@ -55,13 +59,13 @@ fn acknowledged(kind: u16, payload: &[u8]) -> io::Result<()> {
     }
 }
 
-fn batch(table: &str, flow: &EchoFlow) -> (Vec<u8>, u32) {
+fn batch(table: &str, flow: &EchoFlow, nonce: u64) -> (Vec<u8>, u32) {
     let mut batch = Batch::new();
     batch.make(NEW_TABLE, &[string(1, table), number(2, OWNED)]);
     for (chain, hook) in CHAINS {
         let place = nested(4, &[number(1, hook), number(2, PRIORITY.cast_unsigned())]);
         batch.make(NEW_CHAIN, &[string(1, table), string(3, chain), place, string(7, "filter")]);
-        for wanted in wanted(flow) {
+        for wanted in wanted(flow, nonce) {
             let expressions = nested(4, &wanted.expressions());
             batch.make(NEW_RULE, &[string(1, table), string(2, chain), expressions]);
         }
@@ -71,22 +75,22 @@ fn batch(table: &str, flow: &EchoFlow) -> (Vec<u8>, u32) {
 
 /// The packets that one rule marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wanted {
-    from: IpAddr,
-    to: IpAddr,
-    kind: Kind,
-    id: Option<u16>,
+enum Wanted {
+    /// Those between two addresses, with an id where one is given.
+    Between { from: IpAddr, to: IpAddr, kind: Kind, id: Option<u16> },
+    /// Those with the mark of the run with this nonce: what rewrites addresses and ids leaves it alone.
+    Marked { kind: Kind, nonce: u64 },
 }
 
 /// Returns requests and replies in both directions: a reply may be unsolicited.
-fn wanted(flow: &EchoFlow) -> Vec<Wanted> {
+fn wanted(flow: &EchoFlow, nonce: u64) -> Vec<Wanted> {
     let ids: Vec<Option<u16>> =
         if flow.ids.is_empty() { vec![None] } else { flow.ids.iter().copied().map(Some).collect() };
-    let mut wanted = Vec::new();
+    let kinds = [Echo::Request, Echo::Reply].map(|echo| Kind { family: flow.family(), echo });
+    let mut wanted = Vec::from(kinds.map(|kind| Wanted::Marked { kind, nonce }));
     for (from, to) in [(flow.local, flow.remote), (flow.remote, flow.local)] {
-        for echo in [Echo::Request, Echo::Reply] {
-            let kind = Kind { family: flow.family(), echo };
-            wanted.extend(ids.iter().map(|id| Wanted { from, to, kind, id: *id }));
+        for kind in kinds {
+            wanted.extend(ids.iter().map(|id| Wanted::Between { from, to, kind, id: *id }));
         }
     }
     wanted
@@ -104,19 +108,31 @@ const META_TRANSPORT: u32 = 16;
 /// `NFT_REG_1`: one expression writes it, the next one reads it.
 const REGISTER: u32 = 1;
 
+/// Where a mark's nonce is in it.
+const NONCE_AT: usize = offset_of!(Mark, nonce);
+
 impl Wanted {
     /// Builds the rule: compare, compare, …, mark.
     fn expressions(self) -> Vec<Vec<u8>> {
-        let (protocol, icmp, [source, destination]) = match self.from {
-            IpAddr::V4(_) => (2, libc::IPPROTO_ICMP, [12, 16]),
-            IpAddr::V6(_) => (10, libc::IPPROTO_ICMPV6, [8, 24]),
+        let (Self::Between { kind, .. } | Self::Marked { kind, .. }) = self;
+        let (protocol, icmp, [source, destination]) = match kind.family {
+            Family::V4 => (2, libc::IPPROTO_ICMP, [12, 16]),
+            Family::V6 => (10, libc::IPPROTO_ICMPV6, [8, 24]),
         };
         let mut list = meta_is(META_PROTOCOL, protocol);
         list.extend(meta_is(META_TRANSPORT, icmp.to_be_bytes()[3]));
-        list.extend(header_is(NETWORK, source, &octets(self.from)));
-        list.extend(header_is(NETWORK, destination, &octets(self.to)));
-        list.extend(header_is(TRANSPORT, 0, &[self.kind.icmp_type()]));
-        list.extend(self.id.map(|id| header_is(TRANSPORT, 4, &id.to_be_bytes())).into_iter().flatten());
+        list.extend(header_is(TRANSPORT, 0, &[kind.icmp_type()]));
+        match self {
+            Self::Between { from, to, id, .. } => {
+                list.extend(header_is(NETWORK, source, &octets(from)));
+                list.extend(header_is(NETWORK, destination, &octets(to)));
+                list.extend(id.map(|id| header_is(TRANSPORT, 4, &id.to_be_bytes())).into_iter().flatten());
+            }
+            Self::Marked { nonce, .. } => {
+                list.extend(header_is(TRANSPORT, ICMP_HEADER, &MAGIC));
+                list.extend(header_is(TRANSPORT, ICMP_HEADER + NONCE_AT, &nonce.to_be_bytes()));
+            }
+        }
         list.push(expression("immediate", &[number(1, REGISTER), nested(2, &[attribute(1, &[1])])]));
         list.push(expression("meta", &[number(2, META_TRACE), number(3, REGISTER)]));
         list
@@ -134,8 +150,8 @@ fn meta_is(key: u32, value: u8) -> Vec<Vec<u8>> {
     vec![expression("meta", &[number(1, REGISTER), number(2, key)]), is(&[value])]
 }
 
-fn header_is(base: u32, offset: u32, value: &[u8]) -> Vec<Vec<u8>> {
-    let length = u32::try_from(value.len()).unwrap_or(0);
+fn header_is(base: u32, offset: usize, value: &[u8]) -> Vec<Vec<u8>> {
+    let [offset, length] = [offset, value.len()].map(|bytes| u32::try_from(bytes).unwrap_or(0));
     let load = [number(1, REGISTER), number(2, base), number(3, offset), number(4, length)];
     vec![expression("payload", &load), is(value)]
 }
@@ -165,9 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_are_wanted_both_ways_for_every_id() {
-        assert_eq!(wanted(&flow(&[1, 2])).len(), 8);
-        assert_eq!(wanted(&flow(&[])).iter().filter(|wanted| wanted.id.is_none()).count(), 4);
+    fn both_kinds_are_wanted_both_ways_for_every_id_and_those_with_a_mark_whatever_it_is() {
+        let of_any = |wanted: &&Wanted| matches!(wanted, Wanted::Between { id: None, .. });
+        assert_eq!(wanted(&flow(&[1, 2]), 7).len(), 2 + 8);
+        assert_eq!(wanted(&flow(&[]), 7).iter().filter(of_any).count(), 4);
     }
 
     #[test]

@@ -67,6 +67,24 @@ pub struct PlaceTrace {
     pub tunnels: Vec<TunnelFacts>,
 }
 
+/// What there was no room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntoldPlaces {
+    /// How many network namespaces.
+    #[serde(default)]
+    pub places: usize,
+    /// Whether there may be further interfaces.
+    #[serde(default)]
+    pub interfaces: bool,
+}
+
+impl UntoldPlaces {
+    /// Returns whether everything is told.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Returns whether there is no layer.
 fn is_none(layers: &u8) -> bool {
     *layers == 0

@@ -13,6 +13,12 @@ pub struct TrackingFacts {
     /// The entries of this run's echoes.
     #[serde(default)]
     pub entries: Vec<TrackedEcho>,
+    /// Those that were there before the first packet of the run; none: not known.
+    #[serde(default)]
+    pub before: Option<Vec<TrackedEcho>>,
+    /// Why that is not known.
+    #[serde(default)]
+    pub before_unknown: Option<String>,
     /// How many entries there are, of any kind (`nf_conntrack_count`).
     #[serde(default)]
     pub count: Option<u64>,

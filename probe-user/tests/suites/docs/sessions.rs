@@ -165,6 +165,7 @@ macro_rules! sessions {
 sessions! {
     readme: "README.md",
     method: "docs/method.md",
+    path: "docs/path.md",
     cookbook: "docs/cookbook.md",
     filter: "docs/filter.md",
     middlebox: "docs/middlebox.md",

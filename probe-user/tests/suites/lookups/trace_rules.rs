@@ -9,10 +9,14 @@ use probe_user::{
 
 use super::bench::{lab, nft, request, send, settle, warm_up};
 
+/// That of no packet here: these are known by addresses and id.
+const NONCE: u64 = 77;
+
 /// What tracing on `host` finds of three pings.
 fn traced(lab: &Topology, host: LabHost, family: Family) -> Vec<Finding> {
     let netns = lab.netns(host);
-    let tracing = netns.run(|| TraceRules::begin(&request(host, family))).expect("inside").expect("it works here");
+    let tracing =
+        netns.run(|| TraceRules::begin(&request(host, family), NONCE)).expect("inside").expect("it works here");
     let _ = send(lab, LabHost::A, LabHost::B, family, Echo::Request, 3);
     settle();
     netns.run(|| tracing.end()).expect("inside")
@@ -71,7 +75,7 @@ fn a_reply_that_an_output_chain_ends_is_one_and_a_policy_has_no_rule() {
 #[test]
 fn two_traces_in_one_namespace_do_not_meet_and_leave_nothing() {
     let Some(lab) = lab("two_traces_in_one_namespace_do_not_meet_and_leave_nothing") else { return };
-    let begin = || TraceRules::begin(&request(LabHost::A, Family::V4)).expect("it works here");
+    let begin = || TraceRules::begin(&request(LabHost::A, Family::V4), NONCE).expect("it works here");
     let both = lab.netns(LabHost::A).run(|| [begin(), begin()]).expect("inside");
     assert_eq!(tables(&lab, LabHost::A).matches("probe_trace").count(), 2);
     // Also without the end that was meant.

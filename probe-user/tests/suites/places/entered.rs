@@ -12,10 +12,10 @@ use super::{B, DROP, routed, stopped_in};
 use crate::common::{net::sh, run::Ran};
 
 /// A process that lives in a namespace until it is dropped.
-struct Resident(Child);
+pub(super) struct Resident(Child);
 
 impl Resident {
-    fn of(netns: &Netns) -> Self {
+    pub(super) fn of(netns: &Netns) -> Self {
         Self(netns.command("sleep").arg("60").spawn().expect("sleep is there"))
     }
 }

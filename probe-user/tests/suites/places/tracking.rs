@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Routed, routed, stopped_in};
+use super::{Routed, entered::Resident, routed, stopped_in};
 use crate::common::net::sh;
 
 /// An address of nobody, behind the router.
@@ -116,4 +116,45 @@ fn a_reply_that_is_not_translated_back_ends_where_it_should_have_been() {
         detail.contains("makes that 10.81.0.10 again is in zone 5") && detail.contains("ct zone set 5"),
         "{detail}"
     );
+}
+
+#[test]
+fn what_was_tracked_before_a_run_is_told_of_a_namespace_without_a_name_or_why_that_is_not_known() {
+    let Some(lab) = routed("what_was_tracked_before_a_run_is_told") else { return };
+    // Entries are made only of what gets through.
+    let tracks = "nft 'add table inet f; add chain inet f forward { type filter hook forward priority 0; }'
+         nft 'add rule inet f forward ct state established,related,new accept'";
+    sh(&lab.router, tracks);
+    for target in super::B {
+        ping_once(&lab, target, 4321);
+    }
+    sh(&lab.router, "nft 'flush chain inet f forward; add rule inet f forward meta l4proto { icmp, icmpv6 } drop'");
+    for target in super::B {
+        let place = |id: u16| {
+            let document = lab.diagnosed(&format!("{target} -e {id}"), false);
+            let stop = stopped_in(&document, &lab.router, "request", "netfilter", target);
+            let all = document["conntrack"].as_array().expect("what connection tracking knows").clone();
+            all.into_iter().find(|one| one["place"] == stop["place"]).expect("the place is among them")
+        };
+        if target == super::B[0] {
+            // Nobody lives there: it is held open by this process alone.
+            let unknown = place(4321);
+            assert!(unknown["before"].is_null(), "{unknown:#}");
+            let why = unknown["before_unknown"].as_str().expect("a reason");
+            assert!(why.contains("was not asked before the run: it had no name and no process"), "{why}");
+        }
+        let _resident = Resident::of(&lab.router);
+        let known = place(4321);
+        assert!(known.get("before_unknown").is_none(), "{known:#}");
+        let before = known["before"].as_array().expect("entries");
+        assert_eq!(before.len(), 1, "{known:#}");
+        assert_eq!((&before[0]["original"]["id"], &before[0]["before"]), (&4321.into(), &true.into()), "{known:#}");
+        assert_eq!((&before[0]["original"]["destination"], &before[0]["replied"]), (&target.into(), &true.into()));
+        assert!(before[0]["timeout_s"].as_u64().is_some_and(|left| left <= 30), "{known:#}");
+        assert_eq!(known["entries"][0]["before"], true, "{known:#}");
+        if target == super::B[0] {
+            // Of another id there was none.
+            assert_eq!(place(4322)["before"], serde_json::json!([]));
+        }
+    }
 }

@@ -29,6 +29,10 @@ pub(super) enum SentBy {
     Socket,
     /// By a packet socket.
     Past(LinkRoute),
+    /// By a socket of ICMP, while nothing else is sent.
+    Slowly,
+    /// By the far end.
+    FarEnd,
 }
 
 /// Packets with one field changed.
@@ -54,6 +58,9 @@ const DSCPS: [u8; 4] = [0, 10, 46, 48];
 
 /// How many addresses, interfaces and marks are tried at most.
 const MOST: usize = 3;
+
+/// The pace of ping, and a little more: what lets one a second pass lets these pass.
+const SLOWLY: Duration = Duration::from_millis(1_050);
 
 /// How long a neighbour is looked for.
 const NEIGHBOUR: Duration = Duration::from_millis(300);
@@ -98,6 +105,8 @@ pub(super) fn of(evidence: &Evidence, plan: &ProbePlan, asked: Option<&[VariedFi
     changes.of_packet();
     changes.of_host(evidence);
     changes.of_socket(evidence);
+    changes.of_pace();
+    changes.of_direction(evidence);
     (changes.found, changes.untried)
 }
 
@@ -146,6 +155,11 @@ impl Changes<'_> {
             self.add(VariedField::Seq, (old, seq), format!("with sequence numbers from {seq} on"), |plan| {
                 plan.first_seq = seq;
             });
+            for (word, seq) in [("even", old + old % 2), ("odd", old | 1)] {
+                self.add(VariedField::Seq, (old, word), format!("with {word} sequence numbers alone"), |plan| {
+                    (plan.first_seq, plan.seq_step) = (seq, 2);
+                });
+            }
         }
         if self.wants(VariedField::Payload, true) && plan.size > SHORT {
             let zeros = plan.pattern.is_none();
@@ -291,6 +305,40 @@ impl Changes<'_> {
     }
 }
 
+impl Changes<'_> {
+    /// Adds packets that leave as slowly as those of ping.
+    fn of_pace(&mut self) {
+        if !self.asks(VariedField::Pace) {
+            return;
+        }
+        let old = self.plan.interval;
+        if old >= SLOWLY {
+            self.untried.push("pace: the run's own is as slow as that of ping".to_owned());
+            return;
+        }
+        let [from, to] = [old, SLOWLY].map(|pace| format!("{} ms", pace.as_millis()));
+        let text = format!("{to} apart in place of {from}");
+        self.add(VariedField::Pace, (from, to), text, |plan| plan.interval = SLOWLY);
+        self.found.last_mut().expect("it was just added").way = SentBy::Slowly;
+    }
+
+    /// Adds packets that the far end sends to this one.
+    fn of_direction(&mut self, evidence: &Evidence) {
+        if !self.wants(VariedField::Direction, evidence.peer.is_some()) {
+            return;
+        }
+        let Some(peer) = &evidence.peer else {
+            self.untried.push("direction: nobody watches the far end (--peer)".to_owned());
+            return;
+        };
+        let (here, there) = (&evidence.local.host.hostname, &peer.host.hostname);
+        let far = self.plan.settings.target.ip();
+        let text = format!("sent the other way by {far}");
+        self.add(VariedField::Direction, (here, there), text, |_| ());
+        self.found.last_mut().expect("it was just added").way = SentBy::FarEnd;
+    }
+}
+
 fn word_of(set: bool) -> &'static str {
     if set { "set" } else { "clear" }
 }
@@ -362,7 +410,8 @@ mod tests {
             let settings = &change.plan.settings;
             let differs = [
                 change.plan.id != plan.id,
-                change.plan.first_seq != plan.first_seq,
+                (change.plan.first_seq, change.plan.seq_step) != (plan.first_seq, plan.seq_step),
+                change.plan.interval != plan.interval,
                 change.plan.pattern != plan.pattern,
                 change.plan.size != plan.size,
                 settings.fragmentation != plan.settings.fragmentation,
