@@ -15,6 +15,7 @@ pub mod control;
 pub mod document;
 mod explain;
 mod firewall;
+mod flooded;
 pub mod followed;
 mod gathering;
 mod hooks;

@@ -20,7 +20,7 @@ use crate::{
 /// Find out exactly where echo packets stop: on this host, on the path, or, with --peer, on the far host.
 ///
 /// Sends marked echo requests, watches them at every hop in this host's kernel (and in the far host's, with --peer, and at
-/// every interface of hosts in between, with --via), and prints one verdict: host, layer, function and reason. Ends as soon as the fate of every packet is known.
+/// every interface of hosts in between, with --via), and prints one verdict: host, layer, function and reason. Ends as soon as it is known what became of every packet.
 #[derive(Args, Debug)]
 #[command(
     after_help = AFTER_HELP,

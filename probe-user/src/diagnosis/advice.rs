@@ -153,10 +153,7 @@ fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, e
         }
     };
     let target = evidence.target.address;
-    let has_it = |side| {
-        let own = |finding: &Finding| matches!(finding, Finding::Address { address, own: true } if *address == target);
-        evidence.findings(side).any(own)
-    };
+    let has_it = |side| evidence.findings(side).any(|finding| matches!(finding, Finding::Address { own: true, .. }));
     let other = match side.map(host_of) {
         Some(Whose::Peer) => evidence.local.host.address,
         // A place in between may be where the target is.

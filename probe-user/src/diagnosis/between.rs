@@ -5,14 +5,14 @@
 //! there, and what does not was dropped in it, or was for it.
 
 use probe_ebpf::Echo;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use probe_ebpf::{Hop, contract::crossing::CROSSING_HOPS};
 
 use super::{
     Evidence,
     document::PlaceRole,
-    explain, hooks,
+    explain, flooded, hooks,
     order::{Passed, order},
     places::{
         DropLocation,
@@ -226,7 +226,8 @@ fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     let seen = |hop: Hop| place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(|seen| seen.keys());
     let left = CROSSING_HOPS[1..].iter().any(|hop| seen(*hop).next().is_some());
     let mut came = seen(Hop::NetifIn).peekable();
-    !left && came.peek().is_some() && came.all(foreign) && !only_receiver(evidence, leg, number)
+    let copies = flooded::is_bystander(evidence, leg, place) || !only_receiver(evidence, leg, number);
+    !left && came.peek().is_some() && came.all(foreign) && copies
 }
 
 /// Reports whether a place was sent all there was, and no copies: each place before it let packets out by one
@@ -266,8 +267,9 @@ fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
 /// in.
 pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let target = evidence.target.address;
+    // Of an address that was rewritten on the way it is told only where it is the place's own.
     let told = place.findings.iter().find_map(|finding| match finding {
-        Finding::Address { address, own } if *address == target => Some(*own),
+        Finding::Address { address, own } if *own || *address == target => Some(*own),
         _ => None,
     });
     let passed = |hops: &[Hop], leg| {
@@ -280,6 +282,7 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     // What is for everybody ends in every place that has it.
     let group = explain::special::kind(target).is_some() || target_is_directed(evidence);
     let ended = passed(&CROSSING_HOPS[..1], Echo::Request) && !passed(&CROSSING_HOPS[1..], Echo::Request);
+    let translated = ended && has_what_requests_are_for(place, target);
     match told {
         Some(true) if evidence.passes_by_the_peer() => PlaceRole::Target,
         Some(false) | None if group && ended && !evidence.two_sided() => PlaceRole::Target,
@@ -287,14 +290,29 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
         // Its address is rewritten there, and another one has what is behind it.
         Some(true) if forwards && !group => PlaceRole::Router,
         Some(true) => PlaceRole::Target,
+        _ if translated => PlaceRole::Target,
         None if answers || evidence.one_way() => PlaceRole::Target,
         Some(false) | None => PlaceRole::Router,
     }
 }
 
+/// Reports whether a place has the address to which a NAT on the way sent the requests that came in there.
+fn has_what_requests_are_for(place: &PlaceTrace, target: IpAddr) -> bool {
+    let seen = place.ports.iter().filter_map(|port| port.seen(Hop::NetifIn, Echo::Request));
+    let mut others = seen.flat_map(|seen| seen.values()).filter_map(|passage| passage.destination);
+    others.any(|other| other != target && has_address(place, other))
+}
+
+/// Reports whether a place has an address of the run.
+fn has_address(place: &PlaceTrace, address: IpAddr) -> bool {
+    place.findings.iter().any(|finding| {
+        matches!(finding, Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(address))
+    })
+}
+
 /// Reports whether the target may be the broadcast address of a subnet: where it is on the link, IPv4 takes it for one.
 fn target_is_directed(evidence: &Evidence) -> bool {
-    matches!(evidence.target.address, std::net::IpAddr::V4(v4) if v4.octets()[3] == 255)
+    matches!(evidence.target.address, IpAddr::V4(v4) if v4.octets()[3] == 255)
 }
 
 /// Reports whether every probe of which it is known that it came further passed here: others may take another way.

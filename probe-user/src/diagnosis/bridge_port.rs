@@ -1,6 +1,10 @@
 //! A port of a bridge that passes nothing on, in words.
 
-use crate::model::trace::LinkFacts;
+use super::{Evidence, path::Side};
+use crate::model::trace::{AddressHolder, Finding, LinkFacts};
+
+/// Why a port passes nothing on, what that means, and what mends it.
+pub(super) type Blocked = (String, String, Vec<String>);
 
 /// What it means that ports are isolated.
 pub(super) const ISOLATED: &str =
@@ -21,7 +25,7 @@ pub(super) fn locked(port: &LinkFacts, bridge: &str) -> Option<(String, String, 
 }
 
 /// Returns why a port passes nothing on, what that means, and what mends it; `None` where it is forwarding.
-pub(super) fn blocked(port: &LinkFacts, bridge: &str) -> Option<(String, String, Vec<String>)> {
+pub(super) fn blocked(port: &LinkFacts, bridge: &str) -> Option<Blocked> {
     let state = port.port.as_ref()?.state.as_deref()?;
     let name = &port.interface;
     let meaning = format!(
@@ -30,4 +34,45 @@ pub(super) fn blocked(port: &LinkFacts, bridge: &str) -> Option<(String, String,
     );
     let commands = vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} state 3")];
     Some((format!("{name}, a port of {bridge}, is {state}, not forwarding"), meaning, commands))
+}
+
+/// Recognizes that the device is no port of that bridge, or is down; `what` is what it is called.
+pub(super) fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<Blocked> {
+    let port = &far.interface;
+    let up = format!("ip link set dev {port} up");
+    let enslave = format!("ip link set dev {port} master {bridge}");
+    let (clause, commands) = match far.master.as_deref() {
+        None => (format!("{what} is a port of no bridge"), vec![enslave]),
+        Some(master) if master.strip_prefix("bridge ") != Some(bridge) => {
+            (format!("{what} is a port of {master}, not of {bridge}"), vec![enslave])
+        }
+        Some(_) if far.down => (format!("{what} is down"), vec![up]),
+        Some(_) => return None,
+    };
+    let commands = commands.into_iter().chain(["bridge link show".to_owned()]).collect();
+    Some((clause, "A bridge passes packets on to its own ports that are up, and to no others.".to_owned(), commands))
+}
+
+/// Recognizes that both ports are isolated.
+pub(super) fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Option<Blocked> {
+    let (from, to) = (&came.interface, &far.interface);
+    came.port.as_ref()?.isolated_from.contains(to).then(|| {
+        let commands = vec![format!("bridge -d link show dev {to}"), format!("bridge link set dev {to} isolated off")];
+        (format!("{from} and {to} are isolated ports of {bridge}"), ISOLATED.to_owned(), commands)
+    })
+}
+
+/// Returns the device of `side` that is the other end of the veth pair by which `holder` has its address: the two ends have each
+/// other's index.
+pub(super) fn leads_to<'a>(evidence: &'a Evidence, side: Side, holder: &AddressHolder) -> Option<&'a LinkFacts> {
+    evidence.findings(side).find_map(|finding| match finding {
+        Finding::Device(device)
+            if Some(device.ifindex) == holder.lower
+                && device.lower == Some(holder.ifindex)
+                && device.kind == holder.kind =>
+        {
+            Some(device)
+        }
+        _ => None,
+    })
 }

@@ -13,6 +13,7 @@ mod link;
 mod loopback;
 mod macvlan;
 mod pace;
+mod returned;
 mod reverse_path;
 mod rewritten;
 mod routing;
@@ -21,6 +22,7 @@ mod size;
 pub(super) mod special;
 mod tracking;
 mod ttl;
+mod tun;
 mod tunnel;
 mod varied;
 mod vlan;
@@ -60,6 +62,8 @@ const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
     tunnel::explain,
     loopback::explain,
+    tun::explain,
+    returned::explain,
     icmp_redirect::explain,
     pace::explain,
     tracking::explain,
@@ -116,16 +120,13 @@ impl StopCase<'_> {
         if self.gap.leg == evidence.first_leg() {
             return Some(Side::Local);
         }
-        let target = evidence.target.address;
-        let has = |side: &Side| {
-            evidence
-                .findings(*side)
-                .any(|finding| matches!(finding, Finding::Address { address, own: true } if *address == target))
-        };
+        let has =
+            |side: &Side| evidence.findings(*side).any(|finding| matches!(finding, Finding::Address { own: true, .. }));
         if evidence.two_sided() {
             Some(Side::Peer)
         } else {
-            evidence.sides().find(|side| matches!(side, Side::Via(_)) && has(side))
+            // A router may have the target's address, and give what comes for it to another host.
+            evidence.sides().filter(|side| matches!(side, Side::Via(_)) && has(side)).last()
         }
     }
 }

@@ -118,16 +118,26 @@ fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (O
     let other = if stop.leg == Echo::Request { "echo-reply" } else { "echo-request" };
     let own = if stop.leg == Echo::Request { "echo-request" } else { "echo-reply" };
     let fits = |rule: &&ChainRule| !rule.rule.contains(other) || rule.rule.contains(own) || rule.rule.contains("!=");
-    let fit: Vec<&ChainRule> = ending.iter().filter(fits).collect();
-    let by_policy = policy.eq_ignore_ascii_case("drop");
+    let mut fit: Vec<&ChainRule> = ending.iter().filter(fits).collect();
+    let mut by_policy = policy.eq_ignore_ascii_case("drop");
+    // Packets that ended here and about which an ICMP error came were rejected: what only drops sends none.
+    let rejects = |rule: &ChainRule| rule.rule.contains("reject") || rule.rule.contains("REJECT");
+    if stop.cause.icmp.is_some() && fit.iter().any(|rule| rejects(rule)) {
+        fit.retain(|rule| rejects(rule));
+        by_policy = false;
+    }
     match fit.as_slice() {
         [] if by_policy => {
             (Some("policy drop".to_owned()), Some("no rule lets them pass, and its policy is drop".to_owned()))
         }
-        [one] if !by_policy => (Some(one.rule.clone()), Some(in_full(&one.rule, &one.chain, chain, one.handle))),
+        [one] if !by_policy => {
+            let rule = uncounted(&one.rule);
+            (Some(rule.clone()), Some(in_full(&rule, &one.chain, chain, one.handle)))
+        }
         [] => (None, None),
         several => {
-            let mut texts: Vec<String> = several.iter().take(3).map(|rule| format!("\"{}\"", rule.rule)).collect();
+            let mut texts: Vec<String> =
+                several.iter().take(3).map(|rule| format!("\"{}\"", uncounted(&rule.rule))).collect();
             if several.len() > texts.len() {
                 texts.push(format!("{} more", several.len() - texts.len()));
             }
@@ -136,5 +146,25 @@ fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (O
             }
             (None, Some(format!("one of {}", texts.join(", "))))
         }
+    }
+}
+
+/// Returns a rule as nft writes it without what it has counted so far.
+fn uncounted(rule: &str) -> String {
+    let mut words: Vec<&str> = rule.split(' ').collect();
+    while let Some(at) = words.windows(4).position(|part| matches!(part, ["packets", _, "bytes", _])) {
+        words.drain(at..at + 4);
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_rule_counted_is_no_part_of_it() {
+        assert_eq!(uncounted("counter packets 14 bytes 1176 reject"), "counter reject");
+        assert_eq!(uncounted("ip saddr 10.0.0.1 drop"), "ip saddr 10.0.0.1 drop");
     }
 }

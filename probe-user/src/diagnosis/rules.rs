@@ -4,6 +4,7 @@
 //! call, ICMP errors) comes before what was looked up (settings, routes, counters, programs, chains), and a look-up
 //! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
 
+mod bridge;
 pub(in crate::diagnosis) mod device_redirect;
 mod fragments;
 mod limits;
@@ -56,7 +57,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are asked.
-pub const RULES: [VerdictRule; 30] = [
+pub const RULES: [VerdictRule; 31] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -65,6 +66,7 @@ pub const RULES: [VerdictRule; 30] = [
     VerdictRule { name: "address of the socket", judge: socket::connected },
     VerdictRule { name: "own address behind another device", judge: socket::own_address },
     VerdictRule { name: "id of the socket", judge: socket::other_id },
+    VerdictRule { name: "bridge past whom they are for", judge: bridge::past_the_receiver },
     VerdictRule { name: "redirected to another device", judge: device_redirect::redirected },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },

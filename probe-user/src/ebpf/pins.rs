@@ -21,7 +21,7 @@ use super::{
 use crate::{
     filter::rules::RuleSet,
     host::device::{AttachMode, Device},
-    model::attach::Attach,
+    model::attach::{Attach, FilterSite},
 };
 
 pub(super) use folder::{HOME, PinDir, PinKind, detach, link_ifindex};
@@ -121,12 +121,12 @@ impl Pinned {
         Ok(RuleSet::new(self.rules.read()?, self.generation.last_rule))
     }
 
-    /// Returns the name of its hook, as `probe filter list` shows it: `xdp`, `tcx` or `clsact`.
-    pub fn hook(&self) -> &'static str {
+    /// Returns where it is attached.
+    pub fn site(&self) -> FilterSite {
         match self.generation.runner() {
-            Some(runner) if runner.mode != AttachMode::TcInstead => "xdp",
-            _ if self.place.is_on_clsact() => "clsact",
-            _ => "tcx",
+            Some(runner) if runner.mode != AttachMode::TcInstead => FilterSite::Xdp,
+            _ if self.place.is_on_clsact() => FilterSite::Clsact,
+            _ => FilterSite::Tcx,
         }
     }
 

@@ -109,6 +109,12 @@ impl Links {
         Ok(holders)
     }
 
+    /// Returns the devices whose MTU is smaller than `mtu` bytes.
+    pub fn narrower_than(&self, mtu: u32) -> Vec<LinkFacts> {
+        let narrow = self.0.values().map(|link| &link.facts).filter(|facts| (1..mtu).contains(&facts.mtu));
+        narrow.take(MOST_BRIDGED).cloned().collect()
+    }
+
     /// Returns the addresses of devices that are up whose prefix covers `to`, though it may have no route.
     ///
     /// # Errors

@@ -118,6 +118,10 @@ fn entry(message: &RouteNetlinkMessage) -> Option<Entry> {
                 entry.gateway = Some((*v6).into());
             }
             RouteAttribute::Oif(index) => entry.ifindex = *index,
+            // Ways of equal cost: the first stands for all of them, since only what else there is is asked of it.
+            RouteAttribute::MultiPath(hops) => {
+                entry.ifindex = hops.first().map_or(0, |hop| hop.interface_index);
+            }
             RouteAttribute::Priority(metric) => entry.metric = *metric,
             _ => {}
         }

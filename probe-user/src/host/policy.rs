@@ -11,7 +11,7 @@ use netlink_packet_route::{
 };
 use nix::unistd::Uid;
 
-use super::or_log;
+use super::{or_log, route};
 use crate::{
     host::device::{Device, netlink},
     model::trace::{Finding, RouteChoice, RoutePurpose},
@@ -72,6 +72,7 @@ impl Policy {
             None => Some("no route".to_owned()),
             Some(chosen) => kind(chosen.route, chosen.rule).map(str::to_owned),
         };
+        let hop = route.and_then(|route| taken(key, &walk::hops(route)));
         Finding::Routing(RouteChoice {
             purpose,
             from: key.from,
@@ -85,8 +86,8 @@ impl Policy {
                 .unwrap_or_default(),
             route: route.map(|route| route_text(route, &name)).unwrap_or_default(),
             ends,
-            interface: route.and_then(|route| name(*walk::devices(route).first()?)),
-            gateway: route.and_then(walk::gateway),
+            interface: hop.and_then(|(_, index)| name(index)),
+            gateway: hop.and_then(|(gateway, _)| gateway),
             key: self.words(key),
             passed_over: chosen.is_none().then(|| self.passed_over(key, &name)).flatten(),
         })
@@ -127,6 +128,18 @@ impl Policy {
         .collect::<Vec<_>>()
         .join(" ")
     }
+}
+
+/// Returns which of a route's ways packets with `key` take. Of several, the kernel itself says which one it chooses for them.
+fn taken(key: &RouteKey, hops: &[(Option<IpAddr>, u32)]) -> Option<(Option<IpAddr>, u32)> {
+    let first = hops.first().copied();
+    if hops.len() < 2 {
+        return first;
+    }
+    let asked = route::chosen(key.from, key.to, key.mark, &key.incoming).and_then(|chosen| {
+        hops.iter().find(|(gateway, index)| *index == chosen.ifindex && gateway.is_none_or(|it| it == chosen.address))
+    });
+    asked.copied().or(first)
 }
 
 /// Returns what decides about packets with each of `keys`; nothing of keys whose tables cannot be read.
@@ -242,12 +255,12 @@ fn route_text(route: &RouteMessage, name: &dyn Fn(u32) -> Option<String>) -> Str
     if let Some(source) = walk::source(route) {
         words.push(format!("from {source}/{}", route.header.source_prefix_length));
     }
-    if let Some(gateway) = walk::gateway(route) {
-        words.push(format!("via {gateway}"));
-    }
     let ends = kind(Some(route), &RuleMessage::default()).is_some();
-    for device in walk::devices(route).into_iter().filter(|_| !ends).filter_map(name) {
-        words.push(format!("dev {device}"));
+    let hops = walk::hops(route);
+    for (gateway, index) in &hops {
+        words.extend((hops.len() > 1).then(|| "nexthop".to_owned()));
+        words.extend(gateway.map(|gateway| format!("via {gateway}")));
+        words.extend(name(*index).filter(|_| !ends).map(|device| format!("dev {device}")));
     }
     words.join(" ")
 }

@@ -6,7 +6,10 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType, RouteVia},
 };
-use nix::{errno::Errno, net::if_::if_indextoname};
+use nix::{
+    errno::Errno,
+    net::if_::{if_indextoname, if_nametoindex},
+};
 
 use super::or_log;
 use crate::{host::device::netlink, model::trace::Finding};
@@ -53,6 +56,24 @@ pub fn next_hop(from: IpAddr, to: IpAddr) -> Option<NextHop> {
     routes.iter().find_map(|message| hop(to, message))
 }
 
+/// Returns the next hop that the kernel chooses for packets with those addresses and that mark, of several ways of equal cost, too;
+/// `incoming` is the interface that they come in by, `lo` for what this host sends.
+pub(super) fn chosen(from: Option<IpAddr>, to: IpAddr, mark: u32, incoming: &str) -> Option<NextHop> {
+    let mut request = question(to);
+    if let Some(from) = from {
+        request.header.source_prefix_length = request.header.destination_prefix_length;
+        request.attributes.push(RouteAttribute::Source(address(from)));
+    }
+    if incoming != "lo" {
+        request.attributes.push(RouteAttribute::Iif(if_nametoindex(incoming).ok()?));
+    }
+    if mark != 0 {
+        request.attributes.push(RouteAttribute::Mark(mark));
+    }
+    let answers = or_log("chosen way", netlink::get(RouteNetlinkMessage::GetRoute(request)))?;
+    answers.iter().find_map(|message| hop(to, message))
+}
+
 /// Flag of a route whose gateway is that of an ICMP redirect (`RTCF_REDIRECTED` in `include/uapi/linux/in_route.h`).
 const REDIRECTED: u32 = 0x0004_0000;
 
@@ -95,17 +116,24 @@ pub(super) fn is_own(address: IpAddr) -> bool {
 }
 
 fn ask(to: IpAddr, from: Option<IpAddr>) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut request = question(to);
+    if let Some(from) = from {
+        request.header.source_prefix_length = request.header.destination_prefix_length;
+        request.attributes.push(RouteAttribute::Source(address(from)));
+    }
+    netlink::get(RouteNetlinkMessage::GetRoute(request))
+}
+
+/// Returns the question for the route to one address.
+fn question(to: IpAddr) -> RouteMessage {
     let mut request = RouteMessage::default();
-    let bits = if to.is_ipv4() { 32 } else { 128 };
     request.header = RouteHeader {
         address_family: if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 },
-        destination_prefix_length: bits,
-        source_prefix_length: if from.is_some() { bits } else { 0 },
+        destination_prefix_length: if to.is_ipv4() { 32 } else { 128 },
         ..RouteHeader::default()
     };
     request.attributes.push(RouteAttribute::Destination(address(to)));
-    request.attributes.extend(from.map(|from| RouteAttribute::Source(address(from))));
-    netlink::get(RouteNetlinkMessage::GetRoute(request))
+    request
 }
 
 /// Returns `ip` as messages about routes have it.

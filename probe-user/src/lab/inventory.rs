@@ -34,9 +34,8 @@ fn compare(host: LabHost, is: &Lines, should_be: &Lines) -> Vec<String> {
 fn lines(topology: &Topology, host: LabHost) -> Result<Lines, LabError> {
     let netns = topology.netns(host);
     let attempt = || format!("look at the network of {}", host.name());
-    let mut lines = netns
-        .run(|| wire::with_netlink(|handle| async move { network_lines(&handle).await }))?
-        .map_err(|source| LabError::system(attempt(), Capability::NetAdmin, source))?;
+    let mut lines =
+        netns.run(network_lines)?.map_err(|source| LabError::system(attempt(), Capability::NetAdmin, source))?;
     lines.extend(netns.run(|| setting_lines(host))?);
     if host == LabHost::Fw {
         lines.extend(rule_lines(firewall::list(netns, &SECURITY_GROUP)?.as_deref()));
@@ -44,15 +43,15 @@ fn lines(topology: &Topology, host: LabHost) -> Result<Lines, LabError> {
     Ok(lines)
 }
 
-async fn network_lines(handle: &rtnetlink::Handle) -> std::io::Result<Lines> {
-    let links = wire::links(handle).await?;
+fn network_lines() -> std::io::Result<Lines> {
+    let links = wire::links()?;
     let name = |index: u32| links.iter().find(|link| link.index == index).map_or("?", |link| link.name.as_str());
     let state = |ready: bool| if ready { "up" } else { "down" };
     let mut lines: Lines = links.iter().map(|link| format!("link {} {}", link.name, state(link.ready))).collect();
-    for (index, address, prefix) in wire::addresses(handle).await? {
+    for (index, address, prefix) in wire::addresses()? {
         lines.insert(format!("address {address}/{prefix} on {}", name(index)));
     }
-    for gateway in wire::default_gateways(handle).await? {
+    for gateway in wire::default_gateways()? {
         lines.insert(format!("default route via {gateway}"));
     }
     Ok(lines)

@@ -69,18 +69,10 @@ impl Topology {
     pub fn give_second_addresses(&self) -> Result<(), LabError> {
         for nic in [Nic::A, Nic::B] {
             inside(self.netns(nic.host()), "add a second address", || {
-                wire::with_netlink(|handle| async move {
-                    for family in &self.families {
-                        wire::give_address(
-                            &handle,
-                            nic.interface(),
-                            nic.second_address(*family),
-                            prefix_length(*family),
-                        )
-                        .await?;
-                    }
-                    Ok(())
-                })
+                for family in &self.families {
+                    wire::give_address(nic.interface(), nic.second_address(*family), prefix_length(*family))?;
+                }
+                Ok(())
             })?;
         }
         Ok(())
@@ -121,9 +113,7 @@ impl Topology {
 
     /// Returns the index of an interface, and whether it has a carrier.
     fn look_up(&self, nic: Nic) -> Result<Option<(u32, bool)>, LabError> {
-        let link = inside(self.netns(nic.host()), "look at the lab's links", || {
-            wire::with_netlink(|handle| async move { wire::link(&handle, nic.interface()).await })
-        })?;
+        let link = inside(self.netns(nic.host()), "look at the lab's links", || wire::link(nic.interface()))?;
         Ok(link.map(|link| (link.index, link.ready)))
     }
 }
@@ -160,29 +150,22 @@ pub(super) fn write_settings(netns: &Netns, settings: Vec<Setting>, families: &[
 }
 
 fn lay_cable(netns: &Netns, near: Nic, far_side: &Netns) -> Result<(), LabError> {
-    inside(netns, "make a veth pair", || {
-        wire::with_netlink(|handle| async move {
-            wire::lay_cable(&handle, near.interface(), near.peer().interface(), far_side).await
-        })
-    })
+    inside(netns, "make a veth pair", || wire::lay_cable(near.interface(), near.peer().interface(), far_side))
 }
 
 /// Adds the addresses, brings the links up, then adds the default route, which needs both.
 fn set_up(netns: &Netns, host: LabHost, families: &[Family]) -> Result<(), LabError> {
     inside(netns, "set up the lab's links", || {
-        wire::with_netlink(|handle| async move {
-            wire::switch_on(&handle, "lo").await?;
-            for nic in host.nics() {
-                for family in families {
-                    wire::give_address(&handle, nic.interface(), nic.address(*family), prefix_length(*family)).await?;
-                }
-                wire::switch_on(&handle, nic.interface()).await?;
+        wire::switch_on("lo")?;
+        for nic in host.nics() {
+            for family in families {
+                wire::give_address(nic.interface(), nic.address(*family), prefix_length(*family))?;
             }
-            for (gateway, family) in host.gateway().into_iter().flat_map(|nic| families.iter().map(move |f| (nic, *f)))
-            {
-                wire::add_default_route(&handle, gateway.address(family)).await?;
-            }
-            Ok(())
-        })
+            wire::switch_on(nic.interface())?;
+        }
+        for (gateway, family) in host.gateway().into_iter().flat_map(|nic| families.iter().map(move |f| (nic, *f))) {
+            wire::add_default_route(gateway.address(family))?;
+        }
+        Ok(())
     })
 }

@@ -42,6 +42,41 @@ pub enum TcChoice {
     Clsact,
 }
 
+/// Where a filter is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FilterSite {
+    /// XDP.
+    Xdp,
+    /// A TCX link.
+    Tcx,
+    /// A filter on a clsact qdisc.
+    Clsact,
+}
+
+impl FilterSite {
+    /// Returns its name in reports and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// What a rule or a guard does with what it does not let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FilterEffect {
+    /// It drops it.
+    Drop,
+    /// It lets pass all that it matches.
+    Pass,
+    /// It counts what it would drop.
+    Count,
+}
+
 /// How XDP is attached to an interface, as a host tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

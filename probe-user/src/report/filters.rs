@@ -5,7 +5,12 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::filter::rules::RuleAction;
+use probe_ebpf::Direction;
+
+use crate::{
+    filter::rules::RuleAction,
+    model::attach::{FilterEffect, FilterSite},
+};
 
 use super::{
     Document,
@@ -31,18 +36,18 @@ pub struct FilterRow {
     /// The interface.
     pub interface: String,
     /// Which packets it is for: `in`, those that enter, or `out`, those that leave.
-    pub direction: &'static str,
+    pub direction: Direction,
     /// From 1 on: the rules of one interface and direction are asked in this order, and the first that matches holds.
     pub position: u32,
     /// Where packets meet it: `xdp`, `tcx` or `clsact`.
-    pub hook: &'static str,
+    pub hook: FilterSite,
     /// How XDP is attached there: `native`, `generic`, or `unknown`; `off` where the hook is another.
     pub xdp_mode: &'static str,
     /// What it matches.
     #[serde(rename = "match")]
     pub matches: MatchReport,
     /// What it does: `drop`, `pass`, or `count` what it would drop.
-    pub action: &'static str,
+    pub action: FilterEffect,
     /// Which of the packets that it matches it drops or counts; absent: all of them, or none where it lets pass.
     pub which: Option<SelectionReport>,
     /// Packets that it matched.
@@ -164,19 +169,19 @@ impl FilterRow {
         vec![
             self.number.to_string(),
             self.interface.clone(),
-            self.direction.to_owned(),
+            self.direction.name().to_owned(),
             self.matches.sentence(),
             self.does(),
             self.hits.to_string(),
             match self.action {
-                "count" => format!("0 of {}", self.would_drop),
+                FilterEffect::Count => format!("0 of {}", self.would_drop),
                 _ => self.dropped.to_string(),
             },
             self.last_hit_s_ago.map_or_else(|| "never".to_owned(), |seconds| format!("{seconds} s ago")),
             self.ends(),
             match self.hook {
-                "xdp" => format!("XDP {}", self.xdp_mode),
-                hook => hook.to_owned(),
+                FilterSite::Xdp => format!("XDP {}", self.xdp_mode),
+                hook => hook.name().to_owned(),
             },
             format!("{} by uid {}", table::date(self.added_unix_s), self.added_by_uid),
         ]
@@ -185,9 +190,9 @@ impl FilterRow {
     fn does(&self) -> String {
         let which = self.which.as_ref().map(|which| format!(" {}", which.text)).unwrap_or_default();
         match self.action {
-            "pass" => "passes".to_owned(),
-            "count" => format!("only counts{which}"),
-            _ => format!("drops{which}"),
+            FilterEffect::Pass => "passes".to_owned(),
+            FilterEffect::Count => format!("only counts{which}"),
+            FilterEffect::Drop => format!("drops{which}"),
         }
     }
 
@@ -241,9 +246,9 @@ mod tests {
         let row = FilterRow {
             number: 1,
             interface: "eth0".into(),
-            direction: "in",
+            direction: Direction::In,
             position: 1,
-            hook: "xdp",
+            hook: FilterSite::Xdp,
             xdp_mode: "native",
             matches: MatchReport {
                 types: "reply",
@@ -255,7 +260,7 @@ mod tests {
                 source: Some("10.0.0.0/8".into()),
                 destination: None,
             },
-            action: "drop",
+            action: FilterEffect::Drop,
             which: SelectionReport::of(RuleAction::Every(3)),
             hits: 15,
             would_drop: 5,
@@ -289,7 +294,7 @@ mod tests {
     fn a_rule_that_only_counts_says_so_and_one_that_is_held_too() {
         let mut held = filters();
         let row = &mut held.filters[0];
-        (row.action, row.dropped, row.until_exit) = ("count", 0, true);
+        (row.action, row.dropped, row.until_exit) = (FilterEffect::Count, 0, true);
         let text = written(&held, Format::Text);
         assert!(text.contains("only counts 1 of 3    15   0 of 5  2 s ago   with its command"), "{text}");
     }

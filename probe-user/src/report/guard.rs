@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::model::attach::FilterEffect;
+
 use super::{
     style::{Style, Tone},
     table,
@@ -35,7 +37,7 @@ pub struct GuardRow {
     /// What happens to requests in the guarded direction: `allow` or `deny`.
     pub requests: &'static str,
     /// `drop`, or `count` for a dry run, which drops nothing.
-    pub action: &'static str,
+    pub action: FilterEffect,
     /// The states that it keeps.
     pub states: States,
     /// The replies that it checked.
@@ -126,7 +128,7 @@ impl GuardRow {
             Some(number) => format!(", {number} for each"),
             None => String::new(),
         };
-        let dry = if self.action == "count" { "; a dry run, nothing is dropped" } else { "" };
+        let dry = if self.action == FilterEffect::Count { "; a dry run, nothing is dropped" } else { "" };
         format!("{replies} pass if a request with the same {key} {requests}{limit}{dry}")
     }
 
@@ -160,13 +162,13 @@ impl GuardRow {
         ];
         let causes: Vec<_> =
             causes.into_iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}")).collect();
-        let verb = if self.action == "count" { "would be dropped" } else { "dropped" };
+        let verb = if self.action == FilterEffect::Count { "would be dropped" } else { "dropped" };
         let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
         format!("{passed} passed, {dropped} {verb}{causes}")
     }
 
     fn requests_text(&self) -> String {
-        let verb = if self.action == "count" { "would be dropped" } else { "dropped" };
+        let verb = if self.action == FilterEffect::Count { "would be dropped" } else { "dropped" };
         let denied = match self.requests {
             "deny" => format!(", {} {verb} in the guarded direction", self.requests_dropped),
             _ => String::new(),
@@ -205,7 +207,7 @@ mod tests {
             refresh: vec!["request", "reply"],
             replies_per_request: None,
             requests: "allow",
-            action: "drop",
+            action: FilterEffect::Drop,
             states: States { room: 65_536, now: 2, made: 5, refused: 0, evicted: 0, expired: 3 },
             replies: Replies { passed: 9, dropped: 3, no_state: 2, expired: 1, ..Replies::default() },
             requests_seen: 9,
@@ -246,7 +248,7 @@ guard on eth0 (tc): replies that come in pass if a request with the same address
             refresh: vec![],
             replies_per_request: Some(1),
             requests: "deny",
-            action: "count",
+            action: FilterEffect::Count,
             states: States { refused: 4, evicted: 1, ..row().states },
             requests_dropped: 7,
             expires_in_s: Some(0),

@@ -85,8 +85,10 @@ impl Lookups {
             findings.extend(interface.into_iter().flat_map(device));
             findings.extend(interface.into_iter().flat_map(|interface| unusable(flow, interface)));
             if interface.is_none() {
-                let covering = || Links::read().and_then(|links| links.covering(flow.remote));
-                findings.extend(or_log("addresses", covering()).unwrap_or_default().into_iter().map(Finding::Holder));
+                let links = or_log("links", Links::read()).unwrap_or_default();
+                let covering = or_log("addresses", links.covering(flow.remote)).unwrap_or_default();
+                findings.extend(covering.into_iter().map(Finding::Holder));
+                findings.extend(links.narrower_than(IPV6_LEAST).into_iter().map(Finding::Device));
             }
             findings.extend(counters::risen(before, &after));
             let programs = programs::look_up(interface);
@@ -107,6 +109,9 @@ fn unusable(flow: &EchoFlow, interface: &str) -> Vec<Finding> {
     let held = or_log("addresses", Links::read().and_then(|links| links.unusable(interface)));
     held.unwrap_or_default().into_iter().map(Finding::Holder).collect()
 }
+
+/// The shortest MTU of a link of IPv6, in bytes (RFC 8200 section 5).
+const IPV6_LEAST: u32 = 1280;
 
 /// How many keys routing is asked with at most.
 const MAX_KEYS: usize = 8;

@@ -14,7 +14,7 @@ use super::drops::DropNames;
 use crate::{
     ebpf::{drops::event_address, neighbours::NeighbourRing},
     host::link_facts,
-    model::trace::{NeighbourHop, NeighbourKind, NeighbourPacket},
+    model::trace::{NeighbourHop, NeighbourKind, NeighbourPacket, benign::is_done_with_neighbour},
 };
 
 /// How many packets are kept; a run meets a few, and a busy link many of others.
@@ -116,7 +116,7 @@ impl NeighbourLog {
                 },
             })
         })
-        .filter(|packet| !is_done(packet))
+        .filter(|packet| !is_done_with_neighbour(packet))
         .collect()
     }
 }
@@ -126,14 +126,6 @@ impl NeighbourLog {
 fn is_about(event: &NeighbourEvent, addresses: &BTreeSet<IpAddr>) -> bool {
     let (about, asker) = (event_address(event.message.about), event_address(event.message.asker));
     !asker.is_unspecified() && (addresses.contains(&about) || addresses.contains(&asker))
-}
-
-/// Reports whether the kernel was done with a packet that it freed: the ends of what it took in, and copies.
-fn is_done(packet: &NeighbourPacket) -> bool {
-    let function = crate::model::trace::plain_function(&packet.function);
-    let consumed = matches!(packet.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET");
-    let copies = ["packet_rcv", "tpacket_rcv", "packet_rcv_fanout", "packet_rcv_spkt", "raw_rcv", "rawv6_rcv"];
-    packet.hop == NeighbourHop::Dropped && (consumed || copies.contains(&function) || function == "icmpv6_rcv")
 }
 
 /// A question: for which address, and the link-layer address of who asks.

@@ -258,6 +258,8 @@ impl Places {
                 plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
             };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
+            // What a NAT on the way sends requests to is whom they are for.
+            addresses.extend(legs.iter().filter(|leg| leg.leg == Echo::Request).map(|leg| leg.key.to));
         }
         let others = log.reached(addresses, &of);
         let others: Vec<u32> = others.into_iter().filter(|netns| u64::from(*netns) != here).collect();
@@ -277,7 +279,7 @@ impl Places {
                 let all = or_log("place", namespace.run(all)).unwrap_or_default();
                 interfaces.extend(all.into_iter().take(MAX_PLACES).map(|device| device.name));
             }
-            let found = namespace.run(|| self.found(&interfaces, &place.drops, addresses, &legs));
+            let found = namespace.run(|| self.found(&interfaces, place, addresses, &legs));
             place.findings = or_log("place", found).unwrap_or_default();
             if self.layers > 0 {
                 let tunnels = namespace.run(|| or_log("tunnels", tunnel::look_up()).unwrap_or_default());
@@ -345,14 +347,20 @@ impl Places {
     fn found(
         &self,
         interfaces: &[String],
-        drops: &[Drop],
+        place: &PlaceTrace,
         addresses: &BTreeSet<IpAddr>,
         legs: &[RoutedLeg],
     ) -> Vec<Finding> {
+        let drops = &place.drops;
         let (family, first) = (self.flow.family(), interfaces.first().map(String::as_str));
         let nowhere = nowhere(family);
         let (target, sender) = self.ends();
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
+        // What requests are for by now, where that is this place itself.
+        let rewritten = asked_for(place).filter(|now| *now != target);
+        let rewritten =
+            rewritten.filter(|now| matches!(route::own_address(*now), Some(Finding::Address { own: true, .. })));
+        let target = rewritten.unwrap_or(target);
         let own = route::own_address(target);
         // Where the target is, answers have its address as their source: rules may choose by it.
         let answers = matches!(own, Some(Finding::Address { own: true, .. }));
@@ -404,6 +412,22 @@ impl Places {
         }
         findings.extend(chains::look_up(family, first));
         findings
+    }
+}
+
+/// Returns the destination of requests in a place, behind what rewrote it on the way or there; `None` where it is as it was sent.
+fn asked_for(place: &PlaceTrace) -> Option<IpAddr> {
+    let at_hook = |hop: Hop| {
+        let seen = place.hooks.as_ref()?.hops.get(&hop)?.seen(Echo::Request)?;
+        seen.values().next().map(|passage| passage.destination)
+    };
+    let at_port = || {
+        let mut seen = place.ports.iter().filter_map(|port| port.seen(Hop::NetifIn, Echo::Request)?.values().next());
+        seen.find_map(|passage| passage.destination)
+    };
+    match at_hook(Hop::NfPreroutingLast) {
+        Some(told) => told,
+        None => at_port(),
     }
 }
 

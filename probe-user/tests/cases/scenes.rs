@@ -36,7 +36,7 @@ fn in_part(number: usize, case: &SceneCase) -> bool {
     if healthy {
         *case.watch() == case.scene.watches[0] && case.fault().name == "healthy"
     } else {
-        number % ONE_IN == 0
+        number.is_multiple_of(ONE_IN)
     }
 }
 

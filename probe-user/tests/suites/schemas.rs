@@ -149,9 +149,9 @@ fn filters_and_labs_fit() {
     let row = FilterRow {
         number: 1,
         interface: "eth0".into(),
-        direction: "in",
+        direction: probe_ebpf::Direction::In,
         position: 1,
-        hook: "xdp",
+        hook: probe_user::model::attach::FilterSite::Xdp,
         xdp_mode: "native",
         matches: MatchReport {
             types: "both",
@@ -163,7 +163,7 @@ fn filters_and_labs_fit() {
             source: Some("10.0.0.0/8".into()),
             destination: None,
         },
-        action: "drop",
+        action: probe_user::model::attach::FilterEffect::Drop,
         which: SelectionReport::of(probe_user::filter::rules::RuleAction::Every(3)),
         hits: 15,
         would_drop: 5,

@@ -111,7 +111,7 @@ impl Far {
         self.unless_gone(sight)
     }
 
-    /// Has it send echo packets to this end, and returns what came back to it. That it will not is no trouble: nothing else of the
+    /// Makes it send echo packets to this end, and returns what came back to it. That it will not is no trouble: nothing else of the
     /// run depends on it.
     pub(super) fn send(&mut self, order: SendOrder) -> Option<SenderTrace> {
         let sent = self.peer.as_mut()?.send(order);

@@ -264,7 +264,7 @@ impl Varying<'_> {
         self.alone(change)
     }
 
-    /// Has the far end send those of `plan` to this one. They have an id of their own: who knows that of the run would take
+    /// Makes the far end send those of `plan` to this one. They have an id of their own: who knows that of the run would take
     /// them for the same.
     fn sent_by_far(&self, plan: &ProbePlan) -> Tally {
         let id = Scout::open(plan.settings.kind().family).map(|mut scout| scout.choose());

@@ -25,7 +25,7 @@ use crate::{
     filter::rules::{RulePosition, RuleSet, RuleSetError},
     host::device::{AttachMode, Device},
     model::{
-        attach::{TcChoice, XdpChoice},
+        attach::{FilterSite, TcChoice, XdpChoice},
         duration::nanoseconds,
     },
     report::filters::{FilterRow, Filters},
@@ -158,18 +158,19 @@ fn refuse_other_hook(args: &Add, device: &Device, pinned: &Pinned, hook: FilterH
             format!("leave out --hook, --xdp and --tc, or start over: probe filter clear -I {}", device.name),
         ))
     };
-    let is = pinned.hook();
+    let site = pinned.site();
+    let is = site.name();
     if pinned.direction == Direction::In && (args.hook.is_some() || args.attach.xdp != XdpChoice::Auto) {
         let wanted = if hook == FilterHook::Xdp { "xdp" } else { "tc" };
-        if (is == "xdp") != (hook == FilterHook::Xdp) {
+        if (site == FilterSite::Xdp) != (hook == FilterHook::Xdp) {
             return refuse(&format!("hook is {is}"), wanted);
         }
     }
     let wanted = match args.attach.tc {
-        _ if is == "xdp" => is,
+        _ if site == FilterSite::Xdp => is,
         TcChoice::Auto => is,
-        TcChoice::Tcx => "tcx",
-        TcChoice::Clsact => "clsact",
+        TcChoice::Tcx => FilterSite::Tcx.name(),
+        TcChoice::Clsact => FilterSite::Clsact.name(),
     };
     if wanted != is {
         return refuse(&format!("hook is {is}"), wanted);

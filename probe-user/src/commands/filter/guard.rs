@@ -25,6 +25,7 @@ use crate::{
     exit::Exit,
     filter::guard::{CodeRule, Enforce, GuardOptions, RequestPolicy},
     host::device::{self, Device},
+    model::attach::FilterEffect,
     report::{
         filters::Filters,
         guard::{GuardRow, Replies, States},
@@ -175,7 +176,7 @@ fn row(device: &Device, record: &GuardRecord, counts: &Counts) -> GuardRow {
         refresh: options.refresh.names(),
         replies_per_request: options.replies.map(std::num::NonZeroU32::get),
         requests: if options.requests == RequestPolicy::Deny { "deny" } else { "allow" },
-        action: if options.enforce == Enforce::DryRun { "count" } else { "drop" },
+        action: if options.enforce == Enforce::DryRun { FilterEffect::Count } else { FilterEffect::Drop },
         states: States {
             room: options.states,
             now: counts.states,

@@ -2,7 +2,7 @@
 
 use crate::ebpf;
 use probe_ebpf::{
-    Direction, Rule,
+    Rule,
     filter::{ASKS_DESTINATION, ASKS_PAYLOAD, ASKS_SEQ, ASKS_SOURCE, DRY_RUN, HELD},
 };
 
@@ -11,7 +11,10 @@ use crate::{
     ebpf::{foreign, pins::Pinned},
     filter::rules::{self, Kinds, RuleAction},
     host::device::Device,
-    model::prefix::Prefix,
+    model::{
+        attach::{FilterEffect, FilterSite},
+        prefix::Prefix,
+    },
     report::filters::{FilterRow, MatchReport, Range, SelectionReport},
 };
 
@@ -36,18 +39,18 @@ fn row(
     Ok(FilterRow {
         number: rule.number,
         interface: device.name.clone(),
-        direction: if pinned.direction == Direction::In { "in" } else { "out" },
+        direction: pinned.direction,
         position,
-        hook: pinned.hook(),
-        xdp_mode: match pinned.hook() {
-            "xdp" => foreign::xdp_mode_of(device).unwrap_or("unknown"),
+        hook: pinned.site(),
+        xdp_mode: match pinned.site() {
+            FilterSite::Xdp => foreign::xdp_mode_of(device).unwrap_or("unknown"),
             _ => "off",
         },
         matches: matches(rule),
         action: match action {
-            RuleAction::Pass => "pass",
-            _ if dry_run => "count",
-            _ => "drop",
+            RuleAction::Pass => FilterEffect::Pass,
+            _ if dry_run => FilterEffect::Count,
+            _ => FilterEffect::Drop,
         },
         which: SelectionReport::of(action),
         hits: stats.chosen.packets + stats.passed,

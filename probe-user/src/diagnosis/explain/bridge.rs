@@ -4,6 +4,7 @@ use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{
         bridge_port::{self, ISOLATED},
+        flooded,
         path::Side,
         places::DropPoint,
     },
@@ -18,6 +19,10 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::Bridge)?;
     if case.stop.cause.netfilter.is_some() || chain_drops(case, side) {
         return None;
+    }
+    let past = flooded::past_the_receiver(case.evidence, side, case.stop.leg);
+    if let Some((clause, meaning, commands)) = past {
+        return Some(StopExplanation { detail: Some(clause), meaning, commands, ..StopExplanation::default() });
     }
     let events = case.gap.events(case.evidence);
     let at = events.iter().find_map(|event| event.drop.interface.as_deref()).unwrap_or_default();

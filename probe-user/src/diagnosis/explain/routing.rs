@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// The shortest MTU of a link of IPv6 (RFC 8200 section 5).
+const LEAST_MTU: u32 = 1280;
+
 /// Explains a packet that netfilter gave back to routing, which ended it.
 pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.place == DropPoint::Reroute).then_some(())?;
@@ -84,7 +87,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     }
     let ends = choice.ends.as_deref().unwrap_or_default();
     let detail = match ends {
-        "no route" => format!("no route to {}{}", choice.to, passed_over(choice)),
+        "no route" => format!("no route to {}{}{}", choice.to, passed_over(choice), foreign_source(case, choice)),
         _ => choice.text(),
     };
     let meaning = match ends {
@@ -181,6 +184,49 @@ fn netless(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
     })
 }
 
+/// Explains a missing route where a device has no IPv6, as it takes no packets as long as every link of IPv6 must.
+fn too_narrow(case: &StopCase<'_>, side: Side, choice: &RouteChoice) -> Option<StopExplanation> {
+    let (device, mtu) = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Device(facts) if (1..LEAST_MTU).contains(&facts.mtu) && !facts.down => {
+            Some((&facts.interface, facts.mtu))
+        }
+        _ => None,
+    })?;
+    Some(StopExplanation {
+        detail: Some(format!("no route to {}, and {device} has no IPv6: its MTU is {mtu}", choice.to)),
+        meaning: format!(
+            "Below an MTU of {LEAST_MTU} the kernel takes IPv6 from a device, with its addresses and routes (RFC 8200)."
+        ),
+        commands: vec![
+            format!("ip link set dev {device} mtu 1500"),
+            "ip -6 -br addr".to_owned(),
+            "ip -6 route show".to_owned(),
+        ],
+        ..StopExplanation::default()
+    })
+}
+
+/// Tells that the sender's own address, to which there is no route back, is not of the device by which its packets leave.
+fn foreign_source(case: &StopCase<'_>, choice: &RouteChoice) -> String {
+    let evidence = case.evidence;
+    let told = || {
+        let address = evidence.local.host.address.filter(|own| *own == choice.to && case.gap.leg == Echo::Reply)?;
+        let holder = evidence.findings(Side::Local).find_map(|finding| match finding {
+            Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(address) => Some(holder),
+            _ => None,
+        })?;
+        let out = evidence.crossed(Side::Local, Echo::Request, false);
+        let who = evidence.whom(Side::Local);
+        (holder.interface != out).then(|| {
+            format!(
+                "; {who} sends from it, an address of its {}, and not from one of {out}, by which they leave",
+                holder.interface
+            )
+        })
+    };
+    told().unwrap_or_default()
+}
+
 fn passed_over(choice: &RouteChoice) -> String {
     choice.passed_over.as_ref().map(|passed| format!(": {passed}")).unwrap_or_default()
 }
@@ -192,7 +238,8 @@ fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplana
     let off = case.evidence.findings(side).find_map(|finding| match finding {
         Finding::Setting { path, value } if path.ends_with("/disable_ipv6") && value.trim() == "1" => Some(path),
         _ => None,
-    })?;
+    });
+    let Some(off) = off else { return too_narrow(case, side, choice) };
     let name = if off.contains('.') { off.clone() } else { off.replace('/', ".") };
     Some(StopExplanation {
         detail: Some(format!("no route to {}: IPv6 is switched off by {name}=1", choice.to)),

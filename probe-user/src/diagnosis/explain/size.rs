@@ -2,7 +2,7 @@
 
 use super::{StopCase, StopExplanation};
 use crate::{
-    diagnosis::{control::ControlKind, document::StopHost, places::DropPoint},
+    diagnosis::{control::ControlKind, document::StopHost, path::Side, places::DropPoint},
     model::trace::{Finding, RoutePurpose},
 };
 
@@ -41,11 +41,12 @@ fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
 fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.cause.reason.as_deref() == Some("EMSGSIZE")).then_some(())?;
-    let (to, mtu) = case.evidence.findings(side).find_map(|finding| match finding {
+    let version = case.ip_version();
+    let remembered = case.evidence.findings(side).find_map(|finding| match finding {
         Finding::PathMtu { to, mtu } => Some((to, mtu)),
         _ => None,
-    })?;
-    let version = case.ip_version();
+    });
+    let Some((to, mtu)) = remembered else { return narrow(case, side) };
     Some(StopExplanation {
         detail: Some(format!("the path MTU to {to} is {mtu}, and DF is set")),
         meaning: format!(
@@ -57,6 +58,26 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
             format!("ip {version} route flush cache"),
             format!("tracepath -n {to}"),
         ],
+        ..StopExplanation::default()
+    })
+}
+
+/// Explains the same where it is the device's own MTU.
+fn narrow(case: &StopCase<'_>, side: Side) -> Option<StopExplanation> {
+    let out = case.evidence.crossed(side, case.gap.leg, false);
+    let mtu = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Device(facts) if facts.interface == out && facts.mtu > 0 => Some(facts.mtu),
+        _ => None,
+    })?;
+    let to = case.evidence.target.address;
+    let header = if to.is_ipv4() { 20 + 8 } else { 40 + 8 };
+    let fits = mtu.checked_sub(header).map(|most| format!("ping -M do -s {most} -c 2 {to}"));
+    Some(StopExplanation {
+        detail: Some(format!("the MTU of {out} is {mtu}, and they must not be fragmented")),
+        meaning: format!(
+            "A packet with DF set is at most as long as the MTU of the device by which it leaves: {mtu} bytes."
+        ),
+        commands: std::iter::once(format!("ip link show dev {out}")).chain(fits).collect(),
         ..StopExplanation::default()
     })
 }

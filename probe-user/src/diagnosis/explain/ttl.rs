@@ -28,7 +28,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.origin()?;
     let probe = *case.gap.probes.first()?;
     let left = at(case, side, Hop::Xmit, leg, probe)?;
-    (left < FEW).then(|| too_few(case, side, left, String::new()))
+    (left < FEW).then(|| too_few(case, side, left, ""))
 }
 
 /// Explains replies that are lost on the network behind the far end, and left it with no more TTL than their requests lost on their
@@ -45,11 +45,11 @@ pub(super) fn of_replies(case: &StopCase<'_>) -> Option<StopExplanation> {
     let changed = case.rewrites.iter().any(|change| change.field == "ttl");
     (left <= routers && !changed).then(|| {
         let count = if routers == 1 { "1 router".to_owned() } else { format!("{routers} routers") };
-        too_few(case, side, left, format!(": the requests passed {count}"))
+        too_few(case, side, left, &format!(": the requests passed {count}"))
     })
 }
 
-fn too_few(case: &StopCase<'_>, side: Side, left: u8, routers: String) -> StopExplanation {
+fn too_few(case: &StopCase<'_>, side: Side, left: u8, routers: &str) -> StopExplanation {
     let evidence = case.evidence;
     let who = evidence.name(side);
     let to =

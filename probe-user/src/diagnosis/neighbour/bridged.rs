@@ -1,12 +1,9 @@
 //! Why a bridge that heard the questions did not send them on to who has the address: what its ports and the bridge itself say.
 
-use super::{
-    LostQuestion,
-    search::{Search, leads_to},
-};
+use super::{LostQuestion, search::Search};
 use crate::{
     diagnosis::{
-        bridge_port::{self, ISOLATED},
+        bridge_port::{self, Blocked},
         path::Side,
     },
     model::trace::{AddressHolder, FloodKind, LinkFacts, NeighbourHop, NeighbourKind},
@@ -51,12 +48,13 @@ impl<'a> Bridged<'a> {
                 commands: vec![format!("ip link set dev {bridge} up"), "bridge link show".to_owned()],
             });
         }
-        blocked(came, bridge).or_else(|| self.locked(came, bridge)).or_else(|| {
-            let far = leads_to(search.evidence, self.side, holder)?;
+        bridge_port::blocked(came, bridge).map(lost).or_else(|| self.locked(came, bridge)).or_else(|| {
+            let far = bridge_port::leads_to(search.evidence, self.side, holder)?;
             let what = format!("{}, the other end of {owner}'s {},", far.interface, holder.interface);
-            off_the_bridge(far, bridge, &what)
-                .or_else(|| blocked(far, bridge))
-                .or_else(|| isolated(came, far, bridge))
+            bridge_port::off_the_bridge(far, bridge, &what)
+                .or_else(|| bridge_port::blocked(far, bridge))
+                .or_else(|| bridge_port::isolated(came, far, bridge))
+                .map(lost)
                 .or_else(|| self.not_flooded(search, far, bridge))
         })
     }
@@ -113,39 +111,6 @@ fn name_of(master: &str) -> Option<&str> {
     master.strip_prefix("bridge ")
 }
 
-/// Recognizes that the device is no port of that bridge, or is down.
-fn off_the_bridge(far: &LinkFacts, bridge: &str, what: &str) -> Option<LostQuestion> {
-    let port = &far.interface;
-    let up = format!("ip link set dev {port} up");
-    let enslave = format!("ip link set dev {port} master {bridge}");
-    let (clause, commands) = match far.master.as_deref() {
-        None => (format!("{what} is a port of no bridge"), vec![enslave]),
-        Some(master) if name_of(master) != Some(bridge) => {
-            (format!("{what} is a port of {master}, not of {bridge}"), vec![enslave])
-        }
-        Some(_) if far.down => (format!("{what} is down"), vec![up]),
-        Some(_) => return None,
-    };
-    let commands = commands.into_iter().chain(["bridge link show".to_owned()]).collect();
-    Some(LostQuestion {
-        clause,
-        meaning: "A bridge passes packets on to its own ports that are up, and to no others.".to_owned(),
-        commands,
-    })
-}
-
-/// Recognizes that the port is in a state in which it passes nothing on.
-fn blocked(port: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
-    let (clause, meaning, commands) = bridge_port::blocked(port, bridge)?;
-    Some(LostQuestion { clause, meaning, commands })
-}
-
-/// Recognizes that both ports are isolated.
-fn isolated(came: &LinkFacts, far: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
-    let (from, to) = (&came.interface, &far.interface);
-    came.port.as_ref()?.isolated_from.contains(to).then(|| LostQuestion {
-        clause: format!("{from} and {to} are isolated ports of {bridge}"),
-        meaning: ISOLATED.to_owned(),
-        commands: vec![format!("bridge -d link show dev {to}"), format!("bridge link set dev {to} isolated off")],
-    })
+fn lost((clause, meaning, commands): Blocked) -> LostQuestion {
+    LostQuestion { clause, meaning, commands }
 }

@@ -1,39 +1,37 @@
 //! Who has an address for which nobody answers, and who only leads to it.
 
-use super::{
-    bridged::Bridged,
-    search::{self, Search},
-};
+use super::{bridged::Bridged, search::Search};
 use crate::{
-    diagnosis::path::Side,
+    diagnosis::{bridge_port, path::Side},
     model::trace::{AddressHolder, NextHopFacts, place::in_words},
 };
 
 /// Who has the address, where nobody who was asked has it.
-pub(super) struct Owner<'a> {
+pub(super) struct KnownHolder<'a> {
     pub(super) holder: &'a AddressHolder,
     /// The watched side that it is; none: a namespace that was only looked into.
     pub(super) side: Option<Side>,
 }
 
 /// Returns who is known to have the address: the far end, a place, or the only other namespace that does.
-pub(super) fn owner<'a>(search: &Search<'a>) -> Option<Owner<'a>> {
+pub(super) fn owner<'a>(search: &Search<'a>) -> Option<KnownHolder<'a>> {
     let watched =
-        search.others().find_map(|side| Some(Owner { holder: search.holders(side).next()?, side: Some(side) }));
+        search.others().find_map(|side| Some(KnownHolder { holder: search.holders(side).next()?, side: Some(side) }));
     let elsewhere = search.elsewhere();
     watched.or_else(|| match elsewhere.as_slice() {
-        [holder] => Some(Owner { holder, side: None }),
+        [holder] => Some(KnownHolder { holder, side: None }),
         // Of several, the one to which the bridge leads that heard the questions.
         holders => {
             let side = Bridged::of(search)?.side;
-            let mut led = holders.iter().filter(|holder| search::leads_to(search.evidence, side, holder).is_some());
+            let mut led =
+                holders.iter().filter(|holder| bridge_port::leads_to(search.evidence, side, holder).is_some());
             let holder = led.next()?;
-            led.next().is_none().then_some(Owner { holder, side: None })
+            led.next().is_none().then_some(KnownHolder { holder, side: None })
         }
     })
 }
 
-impl Owner<'_> {
+impl KnownHolder<'_> {
     /// Returns how it is called.
     pub(super) fn name(&self, search: &Search<'_>) -> String {
         match self.side {

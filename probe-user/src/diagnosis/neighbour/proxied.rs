@@ -2,7 +2,7 @@
 
 use super::{
     Told,
-    owner::{Owner, router},
+    owner::{KnownHolder, router},
     search::Search,
     words::{ip, questions},
 };
@@ -10,7 +10,7 @@ use crate::{diagnosis::resolution::NeighbourFinding as Found, model::prefix::sha
 
 /// Recognizes a router with a route to the very address, or to a part of the asker's own net, behind another device: it is to answer in
 /// place of that.
-pub(super) fn told(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
+pub(super) fn told(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to)?;
     let own = search.own()?;
     let (side, way) = router(search).filter(|(_, way)| way.prefix > own.prefix && own.prefix > 0)?;

@@ -278,15 +278,6 @@ pub(super) fn devices(evidence: &Evidence, side: Side) -> impl Iterator<Item = &
     })
 }
 
-/// Returns the device of `side` that is the other end of the veth pair by which `holder` has its address: the two ends have each
-/// other's index.
-pub(super) fn leads_to<'a>(evidence: &'a Evidence, side: Side, holder: &AddressHolder) -> Option<&'a LinkFacts> {
-    let is_pair = |device: &&LinkFacts| {
-        Some(device.ifindex) == holder.lower && device.lower == Some(holder.ifindex) && device.kind == holder.kind
-    };
-    devices(evidence, side).find(is_pair)
-}
-
 /// Returns the inode of the network namespace of `side`; 0: not known.
 pub(super) fn inode_of(evidence: &Evidence, side: Side) -> u64 {
     evidence.place(side).map_or_else(|| evidence.host(side).host.netns, |place| place.netns)

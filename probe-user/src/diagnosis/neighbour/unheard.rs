@@ -3,7 +3,7 @@
 use super::{
     Told,
     bridged::Bridged,
-    owner::{Owner, owner, router},
+    owner::{KnownHolder, owner, router},
     proxied,
     search::{self, Search},
     tunnelled, way_back,
@@ -42,7 +42,7 @@ pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
         let parent = of_one(own.kind.as_deref()).filter(|_| own.lower == Some(other.ifindex));
         let siblings = of_one(own.kind.as_deref())
             .filter(|_| own.lower.is_some() && own.lower == other.lower && own.kind == other.kind);
-        let owner = Owner { holder: other, side }.name(search);
+        let owner = KnownHolder { holder: other, side }.name(search);
         let (address, interface, there) = (search.address, &search.interface, &other.interface);
         let (clause, kind) = if let Some(kind) = child {
             (format!("{address} is on {there} of {owner}, a {kind} device made on this very {interface}"), kind)
@@ -95,7 +95,7 @@ fn no_gateway(search: &Search<'_>) -> Option<Told> {
 }
 
 /// Recognizes a route which says that the address is on this link, where it is on another one, behind a router.
-fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
+fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to)?;
     let own = search.own()?;
     let mine = own.address?;
@@ -127,10 +127,22 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
         (None, Some(gateway)) => clause.push_str(&format!("; the router {gateway} would be asked otherwise")),
         (None, None) => {}
     }
-    let meaning =
-        format!("The prefix /{} of {mine} on {interface} is too wide: it covers what is routed elsewhere.", own.prefix);
     let mut commands = Vec::new();
     let by_address = route.prefix == own.prefix && shares(search.address, mine, own.prefix);
+    let meaning = if by_address {
+        format!("The prefix /{} of {mine} on {interface} is too wide: it covers what is routed elsewhere.", own.prefix)
+    } else {
+        format!(
+            "The route {} names no gateway, so that all that it covers is asked for on the link of {interface}.",
+            route.route
+        )
+    };
+    if !by_address {
+        let (ip, gateway) =
+            (ip(search.address), gateway.map_or_else(|| "GATEWAY".to_owned(), |known| known.to_string()));
+        let mend = format!("{ip} route replace {} via {gateway} dev {interface}", route.route);
+        commands.push(search.command(search.asker, mend));
+    }
     let length = bits.filter(|bits| *bits > own.prefix).or_else(|| router.map(|(_, way)| way.prefix));
     if let Some(length) = length.filter(|_| by_address) {
         let mend = format!(
@@ -139,7 +151,7 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
         );
         commands.push(search.command(search.asker, mend));
     }
-    if let Some(gateway) = gateway {
+    if let Some(gateway) = gateway.filter(|_| by_address) {
         let bits = if search.address.is_ipv4() { 32 } else { 128 };
         let add = format!("{} route add {}/{bits} via {gateway} dev {interface}", ip(search.address), search.address);
         commands.push(search.command(search.asker, add));
@@ -149,7 +161,7 @@ fn prefix(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
 }
 
 /// Recognizes an address that is known to be where the questions did not come, or on another device.
-fn elsewhere(search: &Search<'_>, owner: Option<&Owner<'_>>) -> Option<Told> {
+fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let owner = owner?;
     let (name, asked) = (owner.name(search), questions(search.address, search.asked()));
     let holder = owner.holder;
@@ -377,6 +389,10 @@ fn nobody(search: &Search<'_>) -> Told {
         let verb = if others.len() == 1 { "does" } else { "do" };
         clause.push_str(&format!("; {} heard them and {verb} not have that address", others.join(", ")));
     }
+    let off = without_ipv6(search);
+    if let Some((side, sysctl)) = &off {
+        clause.push_str(&format!("; IPv6 is switched off on {}: {sysctl}=1", search.evidence.whom(*side)));
+    }
     if let Some(device) = search.device(search.asker, &search.interface).filter(|device| device.noarp) {
         clause.push_str(&format!("; {} does no ARP (NOARP)", device.interface));
     }
@@ -392,6 +408,9 @@ fn nobody(search: &Search<'_>) -> Told {
         search.command(search.asker, format!("{ip} neigh show {} dev {}", search.address, search.interface)),
         search.command(search.asker, format!("{ip} route get {}", search.address)),
     ];
+    if let Some((side, sysctl)) = off {
+        commands.insert(0, search.command(side, format!("sysctl -w {sysctl}=0")));
+    }
     if let Some((route, other)) = wide.and_then(|route| Some((route, route.instead.as_ref()?))) {
         meaning.push_str(&format!(
             " If it is behind a router, the prefix of {} is too wide: {} would be asked otherwise.",
@@ -400,6 +419,18 @@ fn nobody(search: &Search<'_>) -> Told {
         commands.push(search.command(search.asker, format!("{ip} route add {} via {}", search.address, other.gateway)));
     }
     Told::new(Found::Nobody, clause, meaning, commands)
+}
+
+/// Returns who heard the questions at a device without IPv6, and the setting that decides it.
+fn without_ipv6(search: &Search<'_>) -> Option<(Side, String)> {
+    (!search.address.is_ipv4()).then_some(())?;
+    search.others().find_map(|side| {
+        search.heard(side).into_keys().find_map(|device| {
+            let (path, _) = search.setting(side, device, "disable_ipv6").filter(|(_, value)| *value == 1)?;
+            let own = search.device(side, device).is_none_or(|facts| facts.master.is_none());
+            own.then(|| (side, if path.contains('.') { path } else { path.replace('/', ".") }))
+        })
+    })
 }
 
 /// Reports whether `side` has a device with that link-layer address.

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     diagnosis::{Evidence, path::Side, resolution::NeighbourFinding as Found},
-    model::trace::{Finding, NextHopFacts},
+    model::{
+        prefix::shares,
+        trace::{Finding, NextHopFacts},
+    },
 };
 use probe_ebpf::{Echo, Hop};
 
@@ -28,11 +31,24 @@ pub(super) fn told(search: &Search<'_>, owner: Option<String>) -> Option<Told> {
     if let Some(owner) = owner {
         clause.push_str(&format!("; {owner} has it"));
     }
-    let meaning = format!(
-        "Two networks have the same addresses: the one of {interface}, and the one behind {came} from which the requests came. One of \
-         the two needs other addresses; until then a route to {address} alone, by {came}, helps."
-    );
+    let connected =
+        search.own().is_some_and(|own| own.address.is_some_and(|own_address| shares(own_address, address, own.prefix)));
+    let meaning = if connected || own.is_empty() {
+        format!(
+            "Two networks have the same addresses: the one of {interface}, and the one behind {came} from which the requests came. One \
+             of the two needs other addresses; until then a route to {address} alone, by {came}, helps."
+        )
+    } else {
+        format!(
+            "The route {} leads to {interface}, and {address} is behind {came}, from which the requests came.",
+            route.route
+        )
+    };
     let mut commands = Vec::new();
+    if !connected && !own.is_empty() {
+        let del = format!("{} route del {} dev {interface}", ip(address), route.route);
+        commands.push(search.command(search.asker, del));
+    }
     commands.extend(mend(search, route, &came).map(|mend| search.command(search.asker, mend)));
     commands.push(search.command(search.asker, format!("{} addr show dev {interface}", ip(address))));
     commands.push(search.command(search.asker, format!("{} route get {address}", ip(address))));

@@ -74,7 +74,7 @@ pub(crate) fn change(request: RouteNetlinkMessage) -> io::Result<()> {
 ///
 /// # Errors
 /// The error of the socket or the kernel.
-pub(super) fn create(request: RouteNetlinkMessage) -> io::Result<()> {
+pub(crate) fn create(request: RouteNetlinkMessage) -> io::Result<()> {
     ask(request, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_REQUEST).map(drop)
 }
 

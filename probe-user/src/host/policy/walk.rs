@@ -249,30 +249,34 @@ pub(super) fn destination(route: &RouteMessage) -> IpAddr {
     given.unwrap_or_else(any)
 }
 
-/// Returns the gateway of a route, where it has one.
-pub(super) fn gateway(route: &RouteMessage) -> Option<IpAddr> {
-    let of = |attributes: &[RouteAttribute]| {
-        attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(address) => ip(address),
-            RouteAttribute::Via(RouteVia::Inet(v4)) => Some((*v4).into()),
-            RouteAttribute::Via(RouteVia::Inet6(v6)) => Some((*v6).into()),
-            _ => None,
-        })
-    };
-    of(&route.attributes)
-}
-
-/// Returns the indexes of the interfaces that a route leads to.
-pub(super) fn devices(route: &RouteMessage) -> Vec<u32> {
+/// Returns where a route leads: to which gateway, if it has one, by the interface of which index. Several are ways of equal
+/// cost, of which the kernel chooses one for each pair of addresses.
+pub(super) fn hops(route: &RouteMessage) -> Vec<(Option<IpAddr>, u32)> {
     let mut found = Vec::new();
     for attribute in &route.attributes {
         match attribute {
-            RouteAttribute::Oif(index) => found.push(*index),
-            RouteAttribute::MultiPath(hops) => found.extend(hops.iter().map(|hop| hop.interface_index)),
+            RouteAttribute::Oif(index) => found.push((gateway(&route.attributes), *index)),
+            RouteAttribute::MultiPath(hops) => {
+                found.extend(hops.iter().map(|hop| (gateway(&hop.attributes), hop.interface_index)));
+            }
             _ => {}
         }
     }
     found
+}
+
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        RouteAttribute::Via(RouteVia::Inet(v4)) => Some((*v4).into()),
+        RouteAttribute::Via(RouteVia::Inet6(v6)) => Some((*v6).into()),
+        _ => None,
+    })
+}
+
+/// Returns the indexes of the interfaces that a route leads to.
+pub(super) fn devices(route: &RouteMessage) -> Vec<u32> {
+    hops(route).into_iter().map(|(_, index)| index).collect()
 }
 
 /// Returns the metric of a route; smaller is better.

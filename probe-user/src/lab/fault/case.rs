@@ -2,7 +2,7 @@
 
 use probe_ebpf::{Echo, Family};
 
-use super::{Case, FaultError, SceneCase, expect::Wanted, runner};
+use super::{Case, FaultError, SceneCase, expect::Wanted};
 
 /// One case: what is broken, diagnosed and judged at once.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ impl CatalogueCase {
     /// It cannot be found out, since no namespace can be made.
     pub fn lacks(&self) -> Result<Option<String>, FaultError> {
         match self {
-            Self::Row(case) => Ok(runner::lacks(case)),
+            Self::Row(case) => Ok(case.lacks()),
             Self::Scene(case) => case.lacks(),
         }
     }

@@ -4,7 +4,7 @@ use super::{outcome::EndNames, plan::ExperimentPlan};
 use crate::{
     diagnosis::{Evidence, ProbeMode, Responder, Target},
     middlebox::timeline::{
-        Delivery, EchoId, EndAddresses, Endpoint, PlayedTimeline, SendTime as Fate, Timeline, TimelinePacket,
+        Delivery, EchoId, EndAddresses, Endpoint, PlayedTimeline, SendTime, Timeline, TimelinePacket,
     },
     model::trace::{HostTrace, SenderTrace, SentProbe},
 };
@@ -68,9 +68,9 @@ fn sent(timeline: &Timeline, packet: usize, deliveries: &[Delivery]) -> Option<S
         EchoId::OfArrived(need) => deliveries[need].arrived.first()?.id,
     };
     let errno = match &deliveries[packet].sent {
-        Fate::At(_) => None,
-        Fate::Refused(errno) => Some(errno.clone()),
-        Fate::NotTried(_) | Fate::NotReached => return None,
+        SendTime::At(_) => None,
+        SendTime::Refused(errno) => Some(errno.clone()),
+        SendTime::NotTried(_) | SendTime::NotReached => return None,
     };
     Some(SentProbe { probe, id, seq: timeline.packets[packet].seq, sent_ns: 0, errno })
 }

@@ -2,7 +2,7 @@
 //!
 //! What probe's own filter drops is a loss, and stays: the verdict knows the filter by its counters.
 
-use super::{Drop, plain_function};
+use super::{Drop, NeighbourHop, NeighbourPacket, plain_function};
 use probe_ebpf::Echo;
 
 /// Why a drop event is no loss.
@@ -58,7 +58,20 @@ pub const NO_SOCKET: &str = "NO_SOCKET";
 
 /// Reports whether the kernel was done with the packet in peace.
 pub fn is_consumed(drop: &Drop) -> bool {
-    matches!(drop.reason.as_str(), "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET")
+    is_peaceful(&drop.reason)
+}
+
+/// Reports whether a packet that is freed for this reason was no loss: the kernel was done with it.
+fn is_peaceful(reason: &str) -> bool {
+    matches!(reason, "CONSUMED" | "SKB_CONSUMED" | "NOT_DROPPED_YET")
+}
+
+/// Reports whether a packet of ARP or neighbour discovery that was freed is no loss: the kernel was done with it, as
+/// `ICMPv6` is with all that it took in, or a copy for a capture or a raw socket ended.
+pub fn is_done_with_neighbour(packet: &NeighbourPacket) -> bool {
+    let function = plain_function(&packet.function);
+    let copy = CAPTURE.contains(&function) || RAW.contains(&function);
+    packet.hop == NeighbourHop::Dropped && (is_peaceful(&packet.reason) || copy || function == "icmpv6_rcv")
 }
 
 /// Reports whether the event is no loss: what the kernel was done with, or what [`benign`] knows.

@@ -10,7 +10,10 @@ use crate::{
     ebpf::{guard::pins::PinnedGuard, pins::Pinned},
     filter::rules,
     host::device::Device,
-    model::trace::{Finding, ProgramSite},
+    model::{
+        attach::FilterSite,
+        trace::{Finding, ProgramSite},
+    },
 };
 
 /// What probe's own filters had dropped of some ids.
@@ -103,9 +106,9 @@ fn guarded(interface: &str, ids: &[u16]) -> Option<(u64, ProgramSite)> {
 }
 
 fn hop(pinned: &Pinned) -> ProgramSite {
-    match (pinned.direction, pinned.hook()) {
+    match (pinned.direction, pinned.site()) {
         (Direction::Out, _) => ProgramSite::TcOut,
-        (Direction::In, "xdp") => ProgramSite::Xdp,
+        (Direction::In, FilterSite::Xdp) => ProgramSite::Xdp,
         (Direction::In, _) => ProgramSite::TcIn,
     }
 }

@@ -1,5 +1,6 @@
 //! What decides behind a stop, and what mends it: each is broken, named, and mended by the very command that is given.
 
+use probe_user::lab::Netns;
 use serde_json::Value;
 
 use super::{B, Routed, routed, stopped_in};
@@ -24,9 +25,11 @@ fn diagnosed(lab: &Routed, target: &str) -> Value {
     lab.diagnosed(&format!("{target} -W 0.4 --no-controls"), false)
 }
 
-/// Types the first command that is given, where A is.
-fn mend(lab: &Routed, target: &str, commands: &[String]) {
-    sh(&lab.a, &commands[0]);
+/// Types the first command that is given, in the namespace that it is for: what enters that may be a process that has ended, since
+/// others than this one had its descriptors for a moment.
+fn mend(lab: &Routed, netns: &Netns, target: &str, commands: &[String]) {
+    let typed = commands[0].strip_prefix("nsenter ").and_then(|rest| rest.split_once(' ')).map(|(_, typed)| typed);
+    sh(netns, typed.unwrap_or(&commands[0]));
     eventually("the command mends it", || answers(&lab.a, target));
 }
 
@@ -91,7 +94,7 @@ fn a_net_of_the_far_host_that_covers_the_senders_is_told_and_mended() {
         "{detail}"
     );
     assert!(commands[0].ends_with("ip route add 10.81.0.10/32 via 10.82.0.1 dev eth0"), "{commands:?}");
-    mend(&lab, B[0], &commands);
+    mend(&lab, &lab.b, B[0], &commands);
 }
 
 #[test]
@@ -105,10 +108,10 @@ fn a_router_that_is_to_answer_for_what_is_behind_it_is_told_and_mended() {
         assert_eq!(document["stops"][0]["cause"]["neighbour"]["finding"], "not_proxied", "{document:#}");
         assert!(detail.contains(setting), "{detail}");
         if target.contains(':') {
-            sh(&lab.a, &commands[0]);
-            mend(&lab, target, &commands[1..]);
+            let named = ["sysctl -w net.ipv6.conf.eth0.proxy_ndp=1", "ip -6 neigh add proxy fd81::77 dev eth0"];
+            assert!(named.iter().zip(&commands).all(|(named, command)| command.ends_with(named)), "{commands:?}");
         } else {
-            mend(&lab, target, &commands);
+            mend(&lab, &lab.router, target, &commands);
         }
     }
 }
@@ -125,6 +128,15 @@ fn a_rule_that_meets_later_sequence_numbers_is_no_limit() {
     assert_eq!(document["stops"][0]["packets"], 2, "{document:#}");
     let (detail, _) = why(&document);
     assert!(detail.starts_with("rule \"icmp type echo-request icmp sequence > 3 drop\""), "{detail}");
+    // Of a rule that rejects and a policy that drops, only the first one answers with an ICMP error.
+    sh(
+        &lab.router,
+        "nft flush ruleset && nft add table ip t && nft add chain ip t wan
+         nft add rule ip t wan counter reject with icmp port-unreachable
+         nft 'add chain ip t f { type filter hook forward priority 0; policy drop; }' && nft add rule ip t f iif eth0 jump wan",
+    );
+    let (detail, _) = why(&diagnosed(&lab, B[0]));
+    assert!(detail.starts_with("rule \"counter reject\" in chain wan"), "{detail}");
 }
 
 #[test]
@@ -135,7 +147,7 @@ fn what_the_sender_does_with_its_own_addresses_and_questions_is_told_and_mended(
     sh(&lab.a, "ip addr del 127.0.0.1/8 dev lo");
     let (detail, commands) = why(&diagnosed(&lab, "127.0.0.1"));
     assert!(detail.contains("does not have 127.0.0.1, and the route \"default via 10.81.0.1 dev eth0\""), "{detail}");
-    mend(&lab, "127.0.0.1", &commands);
+    mend(&lab, &lab.a, "127.0.0.1", &commands);
 
     sh(&lab.a, "sysctl -qw net.ipv4.neigh.eth0.mcast_solicit=0");
     let document = diagnosed(&lab, "10.81.0.99");
@@ -143,11 +155,16 @@ fn what_the_sender_does_with_its_own_addresses_and_questions_is_told_and_mended(
     assert_eq!(document["stops"][0]["cause"]["neighbour"]["finding"], "asks_nobody", "{document:#}");
     assert!(detail.ends_with("net.ipv4.neigh.eth0.mcast_solicit=0"), "{detail}");
     assert_eq!(commands, ["sysctl -w net.ipv4.neigh.eth0.mcast_solicit=3"]);
+    sh(&lab.a, &commands[0]);
 
     sh(&lab.a, "ip addr flush dev eth0 && ip addr add 10.81.0.10/24 dev eth0 noprefixroute");
     let (detail, commands) = why(&diagnosed(&lab, "10.81.0.1"));
     assert_eq!(detail, "no route to 10.81.0.1, though eth0 has 10.81.0.10/24, which covers it");
-    mend(&lab, "10.81.0.1", &commands);
+    mend(&lab, &lab.a, "10.81.0.1", &commands);
+
+    sh(&lab.a, "ip link set dev eth0 mtu 1279");
+    let (detail, _) = why(&diagnosed(&lab, B[1]));
+    assert_eq!(detail, "no route to fd82::20, and eth0 has no IPv6: its MTU is 1279");
 }
 
 #[test]
@@ -171,7 +188,7 @@ fn a_redirect_that_leads_astray_is_told_with_what_forgets_it() {
     let document = Ran::of(command.output().expect("probe starts")).json();
     let (detail, commands) = why(&document);
     assert!(detail.contains("by 10.81.0.30, as an ICMP redirect once said, and not by 10.81.0.1"), "{detail}");
-    mend(&lab, B[0], &commands);
+    mend(&lab, &lab.a, B[0], &commands);
 }
 
 #[test]
@@ -184,7 +201,7 @@ fn frames_that_a_host_does_not_take_are_told_by_what_decides() {
     let (detail, commands) = why(&document);
     assert!(detail.starts_with("they come in frames for a group or for all (ff:ff:ff:ff:ff:ff), as "), "{detail}");
     assert!(detail.ends_with("net.ipv4.conf.eth0.drop_unicast_in_l2_multicast=1 here"), "{detail}");
-    mend(&lab, B[0], &commands);
+    mend(&lab, &lab.b, B[0], &commands);
 
     sh(&lab.router, &format!("ip neigh del {} dev eth1", B[0]));
     sh(
@@ -198,6 +215,23 @@ fn frames_that_a_host_does_not_take_are_told_by_what_decides() {
         detail,
         "the frames are for m0, a macvlan device in mode source: it takes only those of senders on its list, which is empty"
     );
+}
+
+#[test]
+fn a_target_behind_a_rewritten_address_is_asked_as_the_target() {
+    let Some(lab) = routed("a_target_behind_a_rewritten_address_is_asked_as_the_target") else { return };
+    sh(
+        &lab.router,
+        "nft add table ip n && nft 'add chain ip n p { type nat hook prerouting priority -100; }'
+         nft add rule ip n p ip daddr 203.0.113.9 dnat to 10.82.0.20",
+    );
+    sh(&lab.b, "sysctl -qw net.ipv4.icmp_echo_ignore_all=1");
+    let document = diagnosed(&lab, "203.0.113.9");
+    let stop = stopped_in(&document, &lab.b, "request", "icmp", "ignored");
+    assert_eq!(stop["cause"]["setting"]["path"], "net/ipv4/icmp_echo_ignore_all", "{stop:#}");
+    sh(&lab.b, "sysctl -qw net.ipv4.icmp_echo_ignore_all=0 && ip route del default");
+    let document = diagnosed(&lab, "203.0.113.9");
+    assert_eq!(why(&document).0, "no route to 10.81.0.10", "{document:#}");
 }
 
 #[test]
@@ -225,5 +259,5 @@ fn a_host_that_reaches_itself_through_its_own_port_of_a_bridge_needs_hairpin() {
     let (detail, commands) = why(&document);
     assert!(detail.starts_with("they are for 10.81.0.10 now, which is "), "{detail}");
     assert!(detail.ends_with("and hairpin is off at that port of bridge br0"), "{detail}");
-    mend(&lab, "10.96.0.10", &commands);
+    mend(&lab, &lab.router, "10.96.0.10", &commands);
 }

@@ -3,15 +3,20 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Stdio},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use probe_ebpf::{Direction, Family};
 
 use super::{
-    super::{error::FaultError, exchange, exchange::Way, tool},
+    super::{error::FaultError, exchange, exchange::PingRoute, tool},
     DropHook, Scene, SceneCase, SceneDrop, SceneEnd, SceneHost,
 };
 use crate::{
@@ -29,10 +34,38 @@ use crate::{
 const XDP_DROP: i32 = 1;
 const TC_DROP: i32 = 2;
 
+/// How long a process of a host lives at most, should nobody end it.
+const RESIDES: Duration = Duration::from_secs(600);
+
 /// A scene that stands, ready for packets. Its namespaces have no names, and go with it.
 #[derive(Debug)]
 pub struct BuiltScene {
     hosts: BTreeMap<String, Netns>,
+    _residents: Vec<Resident>,
+}
+
+/// A process that lives in a host, as one does in every machine and container: by it others know that the host is there.
+#[derive(Debug)]
+struct Resident(Child);
+
+impl Resident {
+    fn of(netns: &Netns) -> io::Result<Self> {
+        let mut command = netns.command("sleep");
+        command.arg(RESIDES.as_secs().to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor locks.
+        unsafe {
+            command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?));
+        }
+        command.spawn().map(Self)
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A scene that was broken as a case says.
@@ -52,7 +85,10 @@ impl BuiltScene {
     pub fn build(case: &SceneCase) -> Result<Self, FaultError> {
         let scene = &*case.scene;
         let hosts = scene.hosts.keys().map(|name| Ok((name.clone(), Netns::new()?)));
-        let built = Self { hosts: hosts.collect::<Result<_, FaultError>>()? };
+        let hosts: BTreeMap<String, Netns> = hosts.collect::<Result<_, FaultError>>()?;
+        let residents = hosts.values().map(Resident::of).collect::<io::Result<_>>();
+        let residents = residents.map_err(FaultError::system("start a process in a host of the scene"))?;
+        let built = Self { hosts, _residents: residents };
         let versions = families(built.netns(&scene.from))?;
         for (name, host) in &scene.hosts {
             write_settings(built.netns(name), settings(host.forwards), &versions)?;
@@ -105,22 +141,16 @@ impl BuiltScene {
 
     fn join(&self, scene: &Scene) -> Result<(), FaultError> {
         for netns in self.hosts.values() {
-            inside(netns, "switch on the loopback device", || {
-                wire::with_netlink(|handle| async move { wire::switch_on(&handle, "lo").await })
-            })?;
+            inside(netns, "switch on the loopback device", || wire::switch_on("lo"))?;
         }
         for link in &scene.links {
             let (near, far) = (&link.0, &link.1);
             let far_side = self.netns(&far.host);
             inside(self.netns(&near.host), "make a veth pair", || {
-                wire::with_netlink(|handle| async move {
-                    wire::lay_cable(&handle, &near.device, &far.device, far_side).await?;
-                    wire::switch_on(&handle, &near.device).await
-                })
+                wire::lay_cable(&near.device, &far.device, far_side)?;
+                wire::switch_on(&near.device)
             })?;
-            inside(far_side, "switch on a veth", || {
-                wire::with_netlink(|handle| async move { wire::switch_on(&handle, &far.device).await })
-            })?;
+            inside(far_side, "switch on a veth", || wire::switch_on(&far.device))?;
         }
         Ok(())
     }
@@ -128,17 +158,14 @@ impl BuiltScene {
     fn address(&self, name: &str, host: &SceneHost, versions: &[Family]) -> Result<(), FaultError> {
         let v6 = versions.contains(&Family::V6);
         let give = || {
-            wire::with_netlink(|handle| async move {
-                for (device, address, prefix) in host.addresses.iter().filter(|(_, address, _)| v6 || address.is_ipv4())
-                {
-                    wire::switch_on(&handle, device).await?;
-                    wire::give_address(&handle, device, *address, *prefix).await?;
-                }
-                for gateway in host.gateways.iter().filter(|gateway| v6 || gateway.is_ipv4()) {
-                    wire::add_default_route(&handle, *gateway).await?;
-                }
-                Ok(())
-            })
+            for (device, address, prefix) in host.addresses.iter().filter(|(_, address, _)| v6 || address.is_ipv4()) {
+                wire::switch_on(device)?;
+                wire::give_address(device, *address, *prefix)?;
+            }
+            for gateway in host.gateways.iter().filter(|gateway| v6 || gateway.is_ipv4()) {
+                wire::add_default_route(*gateway)?;
+            }
+            Ok(())
         };
         Ok(inside(self.netns(name), &format!("give addresses to {name}"), give)?)
     }
@@ -158,9 +185,7 @@ impl BuiltScene {
     }
 
     fn device(&self, end: &SceneEnd) -> Result<Option<wire::Link>, FaultError> {
-        Ok(inside(self.netns(&end.host), "look at the links", || {
-            wire::with_netlink(|handle| async move { wire::link(&handle, &end.device).await })
-        })?)
+        Ok(inside(self.netns(&end.host), "look at the links", || wire::link(&end.device))?)
     }
 
     fn attach(&self, case: &SceneCase, drop: &SceneDrop) -> Result<Option<OwnedFd>, FaultError> {
@@ -194,7 +219,7 @@ impl BrokenScene {
     pub fn of(case: &SceneCase) -> Result<Self, FaultError> {
         let built = BuiltScene::build(case)?;
         let from = built.netns(&case.scene.from);
-        let way = Way { from, heard_in: from, target: case.address() };
+        let way = PingRoute { from, heard_in: from, target: case.address() };
         exchange::healthy(&way)?;
         let fault = case.fault();
         for (host, script) in &fault.scripts {

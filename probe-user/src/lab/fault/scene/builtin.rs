@@ -5,7 +5,17 @@ use std::sync::{Arc, OnceLock};
 use super::Scene;
 
 /// Their names and texts, in the order of the catalogue.
-pub const TEXTS: [(&str, &str); 1] = [("two-routers", include_str!("builtin/two-routers.toml"))];
+pub const TEXTS: [(&str, &str); 9] = [
+    ("two-routers", include_str!("builtin/two-routers.toml")),
+    ("asymmetric", include_str!("builtin/asymmetric.toml")),
+    ("container", include_str!("builtin/container.toml")),
+    ("bridged", include_str!("builtin/bridged.toml")),
+    ("dnat", include_str!("builtin/dnat.toml")),
+    ("hairpin", include_str!("builtin/hairpin.toml")),
+    ("policy-routing", include_str!("builtin/policy-routing.toml")),
+    ("ecmp", include_str!("builtin/ecmp.toml")),
+    ("vrf", include_str!("builtin/vrf.toml")),
+];
 
 /// Returns the built-in scenes.
 pub fn scenes() -> &'static [Arc<Scene>] {

@@ -1,0 +1,35 @@
+//! Which rule and route hand packets to the program that holds a tun device.
+
+use super::{StopCase, StopExplanation};
+use crate::{diagnosis::places::DropPoint, model::trace::Finding};
+
+/// Explains a stop at such a program by what routing chose with the packets' own key.
+pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side().filter(|_| case.stop.place == DropPoint::TunProgram)?;
+    let evidence = case.evidence;
+    let to = if case.gap.leg == evidence.first_leg() { evidence.target.address } else { evidence.local.host.address? };
+    let held = |name: &str| {
+        evidence.findings(side).any(|finding| matches!(finding, Finding::Tun { interface, .. } if interface == name))
+    };
+    let choice = evidence.findings(side).find_map(|finding| match finding {
+        Finding::Routing(choice) if choice.to == to && choice.interface.as_deref().is_some_and(held) => Some(choice),
+        _ => None,
+    })?;
+    let device = choice.interface.as_deref()?;
+    let program = case.stop.cause.program.as_deref().unwrap_or("a program");
+    Some(StopExplanation {
+        detail: case.stop.cause.detail.as_ref().map(|known| format!("{known}; {}", choice.text())),
+        meaning: format!(
+            "The kernel hands what leaves by {device} to {program}, and what becomes of it is up to that program. Routing sends them \
+             there: another route or rule in front keeps them out of it."
+        ),
+        commands: vec![
+            choice.command(),
+            format!("ip {} rule", case.ip_version()),
+            format!("ip {} route show table {}", case.ip_version(), choice.table),
+            format!("ip -d -s link show dev {device}"),
+            "ss -anp".to_owned(),
+        ],
+        ..StopExplanation::default()
+    })
+}
