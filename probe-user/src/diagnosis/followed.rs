@@ -126,7 +126,7 @@ impl Sight<'_> {
     fn end_of_reply(&self, echo: &FollowedEcho, role: FollowedRole) -> Option<ProbePassage> {
         let hops: &[Hop] = if role == FollowedRole::Sender { &INTO_HOST } else { &OUT_OF_HOST };
         for hop in hops {
-            let seen = self.host.hops.get(&hop).and_then(|trace| trace.seen(Echo::Reply));
+            let seen = self.host.hops.get(hop).and_then(|trace| trace.seen(Echo::Reply));
             if let Some(passage) = seen.and_then(|seen| seen.get(&echo.number)) {
                 return Some(*passage);
             }

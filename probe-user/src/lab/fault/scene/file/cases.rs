@@ -104,10 +104,10 @@ fn probe(raw: &RawProbe) -> Probe {
 
 fn expected(scene: &Scene, raw: &RawCase) -> Result<BTreeMap<String, SceneExpected>, Faulty> {
     let watch = |name: &str| scene.watches.iter().find(|watch| watch.name == name);
-    for name in raw.watches.iter().flatten().filter(|name| watch(name.get_ref()).is_none()) {
+    if let Some(name) = raw.watches.iter().flatten().find(|name| watch(name.get_ref()).is_none()) {
         return Err(Faulty::at(Some(name), format!("there is no watch {}", name.get_ref())));
     }
-    for (name, special) in raw.expect_for.iter().filter(|(name, _)| watch(name).is_none()) {
+    if let Some((name, special)) = raw.expect_for.iter().find(|(name, _)| watch(name).is_none()) {
         return Err(Faulty::at(Some(special), format!("there is no watch {name}")));
     }
     let mut each = BTreeMap::new();
