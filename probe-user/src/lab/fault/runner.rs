@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
+pub use super::case::lacks;
 use super::{
     Broken, Case, CatalogueCase, Got, SceneCase,
     error::FaultError,
     exchange::{expect_healthy, expect_in_force},
     probe_filter::keep_mounts_private,
     scene::{BrokenScene, BuiltScene},
-    tool,
 };
 use crate::{error::Failure, lab::Topology};
 
@@ -136,11 +136,6 @@ pub fn run(
         run.judged.push(judged);
     }
     Ok(run)
-}
-
-/// Explains why this machine cannot make the case's fault: a program that the fault needs is not installed.
-pub fn lacks(case: &Case) -> Option<String> {
-    case.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
 }
 
 /// How often a fault is made before it counts as one that cannot be made here: on a busy machine the few pings that show

@@ -111,7 +111,7 @@ fn the_address_that_is_pinged_may_be_another_than_the_targets() {
     assert_eq!(case("small-near-healthy", Family::V6).address().to_string(), "2001:db8::9");
 }
 
-/// What a diagnosis of the case over IPv4 says that is right.
+/// Returns what a diagnosis of the case over IPv4 says that is right.
 fn document(host: &str) -> serde_json::Value {
     json!({
         "schema": "probe.diagnosis/1",

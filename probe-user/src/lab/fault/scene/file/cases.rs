@@ -121,7 +121,7 @@ fn expected(scene: &Scene, raw: &RawCase) -> Result<BTreeMap<String, SceneExpect
     Ok(each)
 }
 
-/// What must be said where `watch` says who is watched. Of a host that nobody watches, only between whom it lies can be
+/// Returns what must be said where `watch` says who is watched. Of a host that nobody watches, only between whom it lies can be
 /// known: there, what is expected of its layers and chains is not.
 fn resolved(scene: &Scene, watch: &SceneWatch, case: &RawCase) -> Result<SceneExpected, Faulty> {
     let special = case.expect_for.get(&watch.name).map(|special| special.get_ref().clone()).unwrap_or_default();
