@@ -211,11 +211,6 @@ impl Case {
         Some(if self.family == Family::V4 { v4 } else { v6 })
     }
 
-    /// Explains why this machine cannot make the case's fault: a program that the fault needs is not installed.
-    pub fn lacks(&self) -> Option<String> {
-        self.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
-    }
-
     /// Returns where the expectation differs from `got`; empty if the diagnosis is right.
     pub fn differences(&self, got: &Got) -> Vec<String> {
         self.fault.expected.differences(self.leg, self.side(), got)

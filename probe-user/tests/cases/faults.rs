@@ -73,7 +73,7 @@ fn beside(case: &Case) -> Beside {
 
 /// Whether the fault breaks exactly what it says; a healthy case delivers.
 fn breaks_exactly_what_it_says(case: &Case) -> Result<Held, String> {
-    if let Some(why) = case.lacks() {
+    if let Some(why) = fault::case::lacks(case) {
         return Ok(Held::NotTried(why));
     }
     let _turn = Turn::take(wanted(case));

@@ -2,7 +2,7 @@
 
 use probe_ebpf::{Echo, Family};
 
-use super::{Case, FaultError, SceneCase, expect::Wanted};
+use super::{Case, FaultError, SceneCase, expect::Wanted, tool};
 
 /// One case: what is broken, diagnosed and judged at once.
 #[derive(Clone, Debug)]
@@ -114,8 +114,13 @@ impl CatalogueCase {
     /// It cannot be found out, since no namespace can be made.
     pub fn lacks(&self) -> Result<Option<String>, FaultError> {
         match self {
-            Self::Row(case) => Ok(case.lacks()),
+            Self::Row(case) => Ok(lacks(case)),
             Self::Scene(case) => case.lacks(),
         }
     }
+}
+
+/// Explains why this machine cannot make the fault of a row: a program that it needs is not installed.
+pub fn lacks(case: &Case) -> Option<String> {
+    case.needs().filter(|program| !tool::is_there(program)).map(|program| format!("{program} is not installed"))
 }

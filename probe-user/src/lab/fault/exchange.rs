@@ -60,7 +60,7 @@ impl Exchange {
 
 /// Where a ping is sent, where its answers are read, and to whom it goes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PingRoute<'a> {
+pub(super) struct PingWay<'a> {
     /// Where it is sent.
     pub(super) from: &'a Netns,
     /// Where what comes of it is read.
@@ -69,7 +69,7 @@ pub(super) struct PingRoute<'a> {
     pub(super) target: IpAddr,
 }
 
-impl<'a> PingRoute<'a> {
+impl<'a> PingWay<'a> {
     /// Returns the way from A to B.
     fn over(lab: &'a Topology, family: Family, probe: &Probe) -> Self {
         let at = if probe.reply_only { LabHost::B } else { LabHost::A };
@@ -86,16 +86,16 @@ impl<'a> PingRoute<'a> {
 /// # Errors
 /// [`FaultError::System`] if the receiving socket cannot be opened.
 pub fn ping(lab: &Topology, family: Family, probe: &Probe, count: u32) -> Result<Exchange, FaultError> {
-    exchange(&PingRoute::over(lab, family, probe), probe, count, SILENCE)
+    exchange(&PingWay::over(lab, family, probe), probe, count, SILENCE)
 }
 
 /// Checks that the lab answers before anything is broken. Every neighbour is known afterwards.
 pub(super) fn expect_healthy(lab: &Topology, family: Family) -> Result<(), FaultError> {
-    healthy(&PingRoute::over(lab, family, &Probe::PLAIN))
+    healthy(&PingWay::over(lab, family, &Probe::PLAIN))
 }
 
 /// Checks that all that is sent on `way` is answered.
-pub(super) fn healthy(way: &PingRoute<'_>) -> Result<(), FaultError> {
+pub(super) fn healthy(way: &PingWay<'_>) -> Result<(), FaultError> {
     let seen = exchange(way, &Probe::PLAIN, 2, PATIENCE)?;
     if seen.outcome() == Outcome::Delivered { Ok(()) } else { Err(FaultError::NotHealthy { what: seen.sentence() }) }
 }
@@ -106,11 +106,11 @@ pub(super) fn healthy(way: &PingRoute<'_>) -> Result<(), FaultError> {
 /// [`FaultError::NotInForce`] if it delivers more or less.
 pub fn expect_in_force(lab: &Topology, case: &Case) -> Result<Exchange, FaultError> {
     let probe = &case.fault.probe;
-    in_force(&PingRoute::over(lab, case.family, probe), probe, case.fault.expected.outcomes)
+    in_force(&PingWay::over(lab, case.family, probe), probe, case.fault.expected.outcomes)
 }
 
 /// Checks that packets like `probe` end on `way` in one of `outcomes`.
-pub(super) fn in_force(way: &PingRoute<'_>, probe: &Probe, outcomes: &[Outcome]) -> Result<Exchange, FaultError> {
+pub(super) fn in_force(way: &PingWay<'_>, probe: &Probe, outcomes: &[Outcome]) -> Result<Exchange, FaultError> {
     let fits = |outcome| {
         outcomes.contains(&outcome) || (outcome == Outcome::Delivered && outcomes.contains(&Outcome::Altered))
     };
@@ -119,7 +119,7 @@ pub(super) fn in_force(way: &PingRoute<'_>, probe: &Probe, outcomes: &[Outcome])
     if fits(seen.outcome()) { Ok(seen) } else { Err(FaultError::NotInForce { what: seen.sentence() }) }
 }
 
-fn exchange(way: &PingRoute<'_>, probe: &Probe, count: u32, wait: Duration) -> Result<Exchange, FaultError> {
+fn exchange(way: &PingWay<'_>, probe: &Probe, count: u32, wait: Duration) -> Result<Exchange, FaultError> {
     let family = way.family();
     let sent = if probe.reply_only { Echo::Reply } else { Echo::Request };
     let listening = || listen(family, probe);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+pub use super::case::lacks;
 use super::{
     Broken, Case, CatalogueCase, Got, SceneCase,
     error::FaultError,

@@ -16,7 +16,7 @@ use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 use probe_ebpf::{Direction, Family};
 
 use super::{
-    super::{error::FaultError, exchange, exchange::PingRoute, tool},
+    super::{error::FaultError, exchange, exchange::PingWay, tool},
     DropHook, Scene, SceneCase, SceneDrop, SceneEnd, SceneHost,
 };
 use crate::{
@@ -219,7 +219,7 @@ impl BrokenScene {
     pub fn of(case: &SceneCase) -> Result<Self, FaultError> {
         let built = BuiltScene::build(case)?;
         let from = built.netns(&case.scene.from);
-        let way = PingRoute { from, heard_in: from, target: case.address() };
+        let way = PingWay { from, heard_in: from, target: case.address() };
         exchange::healthy(&way)?;
         let fault = case.fault();
         for (host, script) in &fault.scripts {

@@ -63,7 +63,7 @@ fn fixed(scene: &Scene, family: Family, leg: Echo) -> Vec<(String, String)> {
     words
 }
 
-/// Returns the words of a host: `{r1}`, its first address; `{r1.eth0}`, that of a device; `{r1.in}` and `{r1.out}`, the devices by the leg.
+/// Returns `{r1}`, its first address; `{r1.eth0}`, that of a device; `{r1.in}` and `{r1.out}`, the devices by the leg.
 fn of_host(name: &str, host: &SceneHost, family: Family, leg: Echo) -> Vec<(String, String)> {
     let mut words: Vec<(String, String)> =
         first(host, family).map(|address| (name.to_owned(), address)).into_iter().collect();
