@@ -33,8 +33,9 @@ pub(crate) struct TestOptions {
 const REASON: &str = "some tests load programs into the kernel and make network namespaces";
 
 /// Sets up, builds and tests; the last line is `N passed, N failed, N skipped`.
-/// If something is missing, or does not build. A test that fails is not an error but a failing exit status.
-/// Something can't be had, or does not build. A test that fails is not an error but a failing exit status.
+///
+/// # Errors
+/// Something cannot be had, or does not build. A test that fails is not an error but a failing exit status.
 pub(crate) fn run(options: &TestOptions) -> Result<ExitCode> {
     interruptible()?;
     let no_skip = options.no_skip || env::var_os("CI").is_some_and(|value| value == "true");

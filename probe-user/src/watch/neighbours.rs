@@ -76,6 +76,13 @@ impl NeighbourLog {
         self.events.iter().filter(asks).any(|event| event_address(event.message.about) == address)
     }
 
+    /// Returns the addresses for which questions came into a namespace.
+    pub(super) fn asked_of(&self, netns: u32) -> BTreeSet<IpAddr> {
+        let came = |event: &&NeighbourEvent| event.site.netns == netns && event.hop != LEAVES;
+        let asks = self.events.iter().filter(came).filter(|event| event.message.kind == ASKS);
+        asks.map(|event| event_address(event.message.about)).collect()
+    }
+
     /// Returns the indexes of the interfaces of a namespace at which packets about `addresses` were.
     pub(super) fn interfaces(&self, netns: u32, addresses: &BTreeSet<IpAddr>) -> BTreeSet<u32> {
         let here = self.events.iter().filter(|event| event.site.netns == netns && is_about(event, addresses));

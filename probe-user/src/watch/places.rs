@@ -261,6 +261,7 @@ impl Places {
             // What a NAT on the way sends requests to is whom they are for.
             addresses.extend(legs.iter().filter(|leg| leg.leg == Echo::Request).map(|leg| leg.key.to));
         }
+        addresses.extend(self.asked_for_own(log));
         let others = log.reached(addresses, &of);
         let others: Vec<u32> = others.into_iter().filter(|netns| u64::from(*netns) != here).collect();
         let mut places = self.seen(&others);
@@ -292,6 +293,16 @@ impl Places {
             place.neighbour = log.told(inode, addresses, names, |ifindex| Some(known.interface(ifindex)));
         }
         places
+    }
+
+    /// Returns the addresses of a host in between for which others asked it: which host of the run did is not known to it.
+    fn asked_for_own(&self, log: &NeighbourLog) -> Vec<IpAddr> {
+        let known = self.always.and_then(|inode| Some((inode, self.known.get(&inode)?.namespace.as_ref()?)));
+        let Some((inode, namespace)) = known else { return Vec::new() };
+        let asked = log.asked_of(inode);
+        let own = |address: &IpAddr| matches!(route::own_address(*address), Some(Finding::Address { own: true, .. }));
+        let found = namespace.run(|| asked.into_iter().filter(own).take(MAX_PLACES).collect());
+        or_log::<Vec<_>, _>("place", found).unwrap_or_default()
     }
 
     /// Adds to each place what connection tracking in it knows of the packets that it saw.

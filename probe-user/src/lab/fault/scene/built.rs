@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
@@ -68,6 +68,22 @@ impl Drop for Resident {
     }
 }
 
+/// How long a neighbour that has answered counts as reachable, in milliseconds: longer than any case takes. What drops everything
+/// drops the questions for a neighbour as well, which on a slow machine come in the middle of a case.
+const REACHABLE_MS: &str = "3600000";
+
+/// Makes neighbours of the calling thread's namespace stay reachable.
+fn keep_neighbours() -> io::Result<()> {
+    for version in ["ipv4", "ipv6"] {
+        // Without IPv6 there is no such folder.
+        let Ok(devices) = fs::read_dir(format!("/proc/sys/net/{version}/neigh")) else { continue };
+        for device in devices {
+            fs::write(device?.path().join("base_reachable_time_ms"), REACHABLE_MS)?;
+        }
+    }
+    Ok(())
+}
+
 /// A scene that was broken as a case says.
 #[derive(Debug)]
 pub struct BrokenScene {
@@ -99,6 +115,9 @@ impl BuiltScene {
             built.address(name, host, &versions)?;
         }
         built.wait_for_links(scene)?;
+        for netns in built.hosts.values() {
+            inside(netns, "keep neighbours reachable", keep_neighbours)?;
+        }
         for (name, host) in &scene.hosts {
             built.run(case, name, &host.setup)?;
         }
