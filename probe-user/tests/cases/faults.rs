@@ -66,7 +66,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A cgroup is joined by this whole process, and what the kernel lets out of ICMP is spent for all.
-fn beside(case: &Case) -> Beside {
+pub(crate) fn beside(case: &Case) -> Beside {
     let is_shared = |action: &FaultAction| matches!(action, FaultAction::Cgroup(..) | FaultAction::Spend(_));
     if case.fault.actions.iter().any(is_shared) { Beside::Nobody } else { Beside::Labs }
 }

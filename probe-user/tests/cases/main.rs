@@ -5,8 +5,8 @@ mod common;
 
 mod experiments;
 mod faults;
+mod located;
 mod models;
-mod scenes;
 mod trial;
 mod verdicts;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     // They wait for most of their time.
     arguments.test_threads.get_or_insert(2 * std::thread::available_parallelism().map_or(1, NonZero::get));
     let mut trials = models::trials();
-    trials.extend(scenes::trials(arguments.filter.is_some()));
+    trials.extend(located::trials(arguments.filter.is_some()));
     trials.extend(experiments::trials());
     trials.extend(verdicts::trials());
     // They wait for one another; those that can run in parallel come first.
