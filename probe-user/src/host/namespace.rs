@@ -121,10 +121,18 @@ fn of_link(path: &str) -> Option<u64> {
     to.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
+/// How many processes are looked at for the oldest: one that was just started may be gone before a command that names it is typed.
+const SOME: usize = 4;
+
+/// Returns the oldest of the first few processes that `fits`.
+fn oldest(fits: impl FnMut(&u32) -> bool) -> Option<u32> {
+    process::all().filter(fits).take(SOME).min_by_key(|pid| process::started(*pid).unwrap_or(u64::MAX))
+}
+
 fn inhabited(inode: u64) -> Option<Namespace> {
-    process::all().find_map(|pid| {
-        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        let handle = is_it(&path, inode).then(|| opened(&path, inode)).flatten()?;
+    let namespace = |pid: u32| PathBuf::from(format!("/proc/{pid}/ns/net"));
+    oldest(|pid| is_it(&namespace(*pid), inode)).and_then(|pid| {
+        let handle = opened(&namespace(pid), inode)?;
         let name = if pid == 1 { "the host".to_owned() } else { called(pid) };
         Some(Namespace { name, enter: format!("nsenter -t {pid} -n"), inode, handle })
     })
@@ -137,8 +145,9 @@ fn called(pid: u32) -> String {
 }
 
 fn held(inode: u64) -> Option<Namespace> {
-    process::all().find_map(|pid| {
-        let path = entries(format!("/proc/{pid}/fd")).find(|path| is_it(path, inode))?;
+    let path = |pid: u32| entries(format!("/proc/{pid}/fd")).find(|path| is_it(path, inode));
+    oldest(|pid| path(*pid).is_some()).and_then(|pid| {
+        let path = path(pid)?;
         let handle = opened(&path, inode)?;
         let name = format!("{inode} (held by {}, pid {pid})", process::program(pid));
         Some(Namespace { name, enter: format!("nsenter --net={}", path.display()), inode, handle })

@@ -9,7 +9,7 @@ pub fn started(pid: u32) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// Lists the processes of this host, the oldest first.
+/// Lists the processes of this host, the lowest number first: mostly the oldest, until the numbers begin anew.
 pub fn all() -> impl Iterator<Item = u32> {
     let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
     let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
