@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::trace::place::in_words;
 use crate::model::trace::{
-    Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
+    AddressHolder, Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
 };
 use control::{ControlRun, VariedRun};
 pub use document::Diagnosis;
@@ -366,6 +366,14 @@ impl Evidence {
     /// Returns what was looked up on the host on `side`.
     pub fn findings(&self, side: Side) -> impl Iterator<Item = &Finding> {
         self.place(side).map_or(&self.host(side).findings, |place| &place.findings).iter()
+    }
+
+    /// Returns the devices of `side` itself that have `address`.
+    pub(super) fn holders(&self, side: Side, address: IpAddr) -> impl Iterator<Item = &AddressHolder> + use<'_> {
+        self.findings(side).filter_map(move |finding| match finding {
+            Finding::Holder(holder) if holder.has_here(address) => Some(holder),
+            _ => None,
+        })
     }
 
     /// Reports whether the probes are IPv6.

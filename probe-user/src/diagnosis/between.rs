@@ -305,9 +305,7 @@ fn has_what_requests_are_for(place: &PlaceTrace, target: IpAddr) -> bool {
 
 /// Reports whether a place has an address of the run.
 fn has_address(place: &PlaceTrace, address: IpAddr) -> bool {
-    place.findings.iter().any(|finding| {
-        matches!(finding, Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(address))
-    })
+    place.findings.iter().any(|finding| matches!(finding, Finding::Holder(holder) if holder.has_here(address)))
 }
 
 /// Reports whether the target may be the broadcast address of a subnet: where it is on the link, IPv4 takes it for one.

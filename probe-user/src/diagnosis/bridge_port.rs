@@ -10,8 +10,8 @@ pub(super) type Blocked = (String, String, Vec<String>);
 pub(super) const ISOLATED: &str =
     "A bridge passes nothing from one isolated port to another; one of the two has to be no longer isolated.";
 
-/// Returns why a port does not take what comes in by it, in the same way; `None` where it is not locked.
-pub(super) fn locked(port: &LinkFacts, bridge: &str) -> Option<(String, String, Vec<String>)> {
+/// Returns why a port does not take what comes in by it; `None` where it is not locked.
+pub(super) fn locked(port: &LinkFacts, bridge: &str) -> Option<Blocked> {
     port.port.as_ref()?.locked.then_some(())?;
     let name = &port.interface;
     Some((

@@ -58,10 +58,7 @@ fn back_out(case: &StopCase<'_>, side: Side, at: &str) -> Option<StopExplanation
     let events = case.gap.events(case.evidence);
     let to = events.iter().map(|event| event.drop.destination).find(|to| !to.is_unspecified())?;
     let behind = |holder: &AddressHolder| {
-        holder.netns.is_none()
-            && holder.address == Some(to)
-            && holder.lower == Some(port.ifindex)
-            && port.lower == Some(holder.ifindex)
+        holder.has_here(to) && holder.lower == Some(port.ifindex) && port.lower == Some(holder.ifindex)
     };
     let owner = case.evidence.sides().find(|owner| {
         case.evidence.findings(*owner).any(|finding| matches!(finding, Finding::Holder(holder) if behind(holder)))

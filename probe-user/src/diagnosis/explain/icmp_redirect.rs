@@ -46,7 +46,5 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 
 /// Reports whether `side` is that gateway.
 fn has(case: &StopCase<'_>, side: Side, hop: &NextHopFacts) -> bool {
-    case.evidence.findings(side).any(
-        |finding| matches!(finding, Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(hop.next)),
-    )
+    case.evidence.holders(side, hop.next).next().is_some()
 }

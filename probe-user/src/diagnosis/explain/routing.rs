@@ -129,10 +129,7 @@ fn on_link(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
     let came = ttl::at(case, side, Hop::NetifIn, Echo::Request, probe)?;
     (sent == came).then_some(())?;
     let target = evidence.target.address;
-    let holder = evidence.findings(side).find_map(|finding| match finding {
-        Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(target) => Some(holder),
-        _ => None,
-    })?;
+    let holder = evidence.holders(side, target).next()?;
     (!shares(target, to, holder.prefix)).then_some(())?;
     let (interface, prefix) = (&holder.interface, holder.prefix);
     let theirs = evidence.findings(Side::Local).find_map(|finding| match finding {
@@ -211,10 +208,7 @@ fn foreign_source(case: &StopCase<'_>, choice: &RouteChoice) -> String {
     let evidence = case.evidence;
     let told = || {
         let address = evidence.local.host.address.filter(|own| *own == choice.to && case.gap.leg == Echo::Reply)?;
-        let holder = evidence.findings(Side::Local).find_map(|finding| match finding {
-            Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(address) => Some(holder),
-            _ => None,
-        })?;
+        let holder = evidence.holders(Side::Local, address).next()?;
         let out = evidence.crossed(Side::Local, Echo::Request, false);
         let who = evidence.whom(Side::Local);
         (holder.interface != out).then(|| {

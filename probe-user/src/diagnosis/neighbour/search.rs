@@ -98,7 +98,7 @@ impl<'a> Search<'a> {
 
     /// Returns the devices of `side` itself that have the address.
     pub(super) fn holders(&self, side: Side) -> impl Iterator<Item = &'a AddressHolder> + use<'a> {
-        holders(self.evidence, side, self.address)
+        self.evidence.holders(side, self.address)
     }
 
     /// Returns the namespaces that have the address but were not on the way of anything, each once.
@@ -248,18 +248,6 @@ fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)
         return asked.into_keys().find(|(about, _)| *about == target && asker == Side::Local);
     }
     asked.into_iter().max_by_key(|(_, count)| *count).map(|(question, _)| question)
-}
-
-/// Returns the devices of `side` itself that have `address`.
-pub(super) fn holders(
-    evidence: &Evidence,
-    side: Side,
-    address: IpAddr,
-) -> impl Iterator<Item = &AddressHolder> + use<'_> {
-    evidence.findings(side).filter_map(move |finding| match finding {
-        Finding::Holder(holder) if holder.netns.is_none() && holder.address == Some(address) => Some(holder),
-        _ => None,
-    })
 }
 
 /// Returns what is known of a device of `side`.

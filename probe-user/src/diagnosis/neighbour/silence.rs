@@ -188,7 +188,7 @@ impl Silence<'_, '_> {
     /// Recognizes an asker whose own address is one of the host that is asked.
     fn own_asker(&self) -> Option<Told> {
         let asker = self.search.own().and_then(|own| own.address)?;
-        let twin = super::search::holders(self.search.evidence, self.side, asker).next()?;
+        let twin = self.search.evidence.holders(self.side, asker).next()?;
         let clause = format!("{}, which has the asker's own address {asker} too, on {}", self.head, twin.interface);
         let meaning = "A question from one's own address is not answered: two hosts have it.";
         let commands = vec![self.search.command(self.side, format!("ip addr show dev {}", twin.interface))];

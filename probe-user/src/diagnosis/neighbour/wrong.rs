@@ -241,7 +241,7 @@ pub(super) fn other(evidence: &Evidence) -> OtherHost {
             .any(|finding| matches!(finding, Finding::Address { address, own: true } if *address == target))
     };
     let place = evidence.sides().filter(|side| matches!(side, Side::Via(_))).find(has);
-    let peer = search::holders(evidence, Side::Peer, target).find_map(|holder| holder.lladdr.clone());
+    let peer = evidence.holders(Side::Peer, target).find_map(|holder| holder.lladdr.clone());
     let program = behind_the_device(evidence).map(|(_, program)| program.name());
     OtherHost { lladdr: entry, place: place.map(|side| evidence.name(side)), peer_lladdr: peer, program }
 }

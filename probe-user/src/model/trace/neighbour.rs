@@ -96,6 +96,13 @@ pub struct AddressHolder {
     pub enter: Option<String>,
 }
 
+impl AddressHolder {
+    /// Reports whether it is `address` that it has, in the very namespace that was looked at.
+    pub fn has_here(&self, address: IpAddr) -> bool {
+        self.netns.is_none() && self.address == Some(address)
+    }
+}
+
 /// A device as neighbours find it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkFacts {
