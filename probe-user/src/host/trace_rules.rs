@@ -18,6 +18,7 @@ use super::or_log;
 use crate::model::trace::Finding;
 use crate::model::{netfilter::TableFamily, request::EchoFlow};
 use event::{TraceEnd, TraceEvent, TracedPacket};
+use table::TraceTable;
 
 /// `NFNLGRP_NFTRACE` of `include/uapi/linux/netfilter/nfnetlink.h`.
 const TRACE_GROUP: u32 = 9;
@@ -30,8 +31,8 @@ pub(super) const TABLE: &str = "probe_trace_";
 
 /// A running trace of probes; dropping it ends the trace.
 pub struct TraceRules {
-    /// Closing it removes the table.
-    _owner: Socket,
+    /// Dropping it removes the table.
+    _table: TraceTable,
     listener: Socket,
     /// The packets described so far: only the first event of a packet describes it.
     packets: BTreeMap<u32, TracedPacket>,
@@ -46,8 +47,8 @@ impl TraceRules {
     /// Why that does not work here, as a clause for the user.
     pub fn begin(flow: &EchoFlow, nonce: u64) -> Result<Self, String> {
         let listener = listen().map_err(|error| why(&error))?;
-        let owner = table::make(flow, nonce).map_err(|error| why(&error))?;
-        Ok(Self { _owner: owner, listener, packets: BTreeMap::new(), ends: BTreeMap::new() })
+        let table = TraceTable::make(flow, nonce).map_err(|error| why(&error))?;
+        Ok(Self { _table: table, listener, packets: BTreeMap::new(), ends: BTreeMap::new() })
     }
 
     /// Ends the trace and returns which rules dropped probes. Asks nft for their text, in the calling thread's network

@@ -63,6 +63,12 @@ impl Batch {
         self.push(NFTABLES << 8 | kind, REQUEST | ACK | CREATE | APPEND, INET, 0, attributes);
     }
 
+    /// Adds a request to delete an object of the inet family: `NFT_MSG_DEL…`.
+    pub(super) fn delete(&mut self, kind: u16, attributes: &[Vec<u8>]) {
+        self.orders += 1;
+        self.push(NFTABLES << 8 | kind, REQUEST | ACK, INET, 0, attributes);
+    }
+
     /// Returns the whole batch, and the number of acknowledgements to expect.
     pub(super) fn finish(mut self) -> (Vec<u8>, u32) {
         self.push(BATCH_END, REQUEST, 0, NFTABLES, &[]);

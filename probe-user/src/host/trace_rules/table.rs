@@ -14,10 +14,11 @@ use super::{
     TABLE,
     message::{Batch, attribute, messages, nested, number, string, word},
 };
-use crate::model::request::EchoFlow;
+use crate::{host::or_log, model::request::EchoFlow};
 
-/// Message types: `NFT_MSG_NEWTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
+/// Message types: `NFT_MSG_NEWTABLE`, `NFT_MSG_DELTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
 const NEW_TABLE: u16 = 0;
+const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
 
@@ -30,25 +31,47 @@ const PRIORITY: i32 = -350;
 /// `NF_INET_PRE_ROUTING` and `NF_INET_LOCAL_OUT`: every packet enters by one of them.
 const CHAINS: [(&str, u32); 2] = [("prerouting", 0), ("output", 3)];
 
-/// Makes the table in the calling thread's network namespace. It lasts as long as the socket.
-pub(super) fn make(flow: &EchoFlow, nonce: u64) -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    let address = socket.bind_auto()?;
-    // No other socket of this network namespace has that port number.
-    let name = format!("{TABLE}{}", address.port_number());
-    let (bytes, orders) = batch(&name, flow, nonce);
-    socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+/// The table, and the socket that owns it. Dropping it removes the table; so does the kernel when the process ends.
+pub(super) struct TraceTable {
+    owner: Socket,
+    name: String,
+}
+
+impl TraceTable {
+    /// Makes the table in the calling thread's network namespace.
+    pub(super) fn make(flow: &EchoFlow, nonce: u64) -> io::Result<Self> {
+        let mut owner = Socket::new(NETLINK_NETFILTER)?;
+        let address = owner.bind_auto()?;
+        owner.set_non_blocking(true)?;
+        // No other socket of this network namespace has that port number.
+        let name = format!("{TABLE}{}", address.port_number());
+        run(&owner, creation(&name, flow, nonce))?;
+        Ok(Self { owner, name })
+    }
+}
+
+impl Drop for TraceTable {
+    // Closing the socket is not enough: a child that another thread is just starting has a copy of it until its exec.
+    fn drop(&mut self) {
+        let mut batch = Batch::new();
+        batch.delete(DELETE_TABLE, &[string(1, &self.name)]);
+        or_log("the table that traced rules", run(&self.owner, batch.finish()));
+    }
+}
+
+/// Has the kernel take a batch.
+fn run(owner: &Socket, (bytes, orders): (Vec<u8>, u32)) -> io::Result<()> {
+    owner.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
     // The kernel has processed the batch by now, so its replies are there.
-    socket.set_non_blocking(true)?;
     let mut answers = 0;
     while answers < orders {
-        let (datagram, _) = socket.recv_from_full()?;
+        let (datagram, _) = owner.recv_from_full()?;
         for message in messages(&datagram) {
             acknowledged(message.kind, message.payload)?;
             answers += 1;
         }
     }
-    Ok(socket)
+    Ok(())
 }
 
 /// Parses `NLMSG_ERROR`: a negative errno, or 0.
@@ -59,7 +82,7 @@ fn acknowledged(kind: u16, payload: &[u8]) -> io::Result<()> {
     }
 }
 
-fn batch(table: &str, flow: &EchoFlow, nonce: u64) -> (Vec<u8>, u32) {
+fn creation(table: &str, flow: &EchoFlow, nonce: u64) -> (Vec<u8>, u32) {
     let mut batch = Batch::new();
     batch.make(NEW_TABLE, &[string(1, table), number(2, OWNED)]);
     for (chain, hook) in CHAINS {
