@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::Scene;
 
 /// Their names and texts, in the order of the catalogue.
-pub const TEXTS: [(&str, &str); 9] = [
+pub const TEXTS: [(&str, &str); 10] = [
     ("two-routers", include_str!("builtin/two-routers.toml")),
     ("asymmetric", include_str!("builtin/asymmetric.toml")),
     ("container", include_str!("builtin/container.toml")),
@@ -14,6 +14,7 @@ pub const TEXTS: [(&str, &str); 9] = [
     ("hairpin", include_str!("builtin/hairpin.toml")),
     ("policy-routing", include_str!("builtin/policy-routing.toml")),
     ("ecmp", include_str!("builtin/ecmp.toml")),
+    ("pods", include_str!("builtin/pods.toml")),
     ("vrf", include_str!("builtin/vrf.toml")),
 ];
 
