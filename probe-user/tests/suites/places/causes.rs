@@ -70,8 +70,7 @@ fn a_rule_by_protocol_is_written_and_asked_for_as_it_is() {
         "ip rule del pref 100 && ip rule add pref 100 lookup main suppress_prefixlength 0 && ip rule del pref 32766",
     );
     let (detail, _) = why(&diagnosed(&lab, B[0]));
-    let passed =
-        "rule \"100: from all lookup main suppress_prefixlength 0\" passes over the route \"default via 10.81.0.1";
+    let passed = "rule \"100: from all lookup main suppress_prefixlength 0\" skips the route \"default via 10.81.0.1";
     assert!(detail.contains(passed), "{detail}");
     sh(
         &lab.a,

@@ -306,5 +306,9 @@ fn places_beyond_the_bound_are_counted_and_those_that_nothing_met_go_first() {
     let diagnosis = judged(run(None, true), vias);
     assert_eq!(diagnosis.places.len(), 2 + 16);
     assert!(!names(&diagnosis).contains(&"idle"));
-    assert!(diagnosis.notes.contains(&"2 more places were watched than are listed".to_owned()), "{:?}", diagnosis.notes);
+    assert!(
+        diagnosis.notes.contains(&"2 more places were watched than are listed".to_owned()),
+        "{:?}",
+        diagnosis.notes
+    );
 }
