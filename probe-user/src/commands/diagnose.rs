@@ -72,7 +72,7 @@ pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> Command
     run_from(args, screen, watch, None)
 }
 
-/// Diagnoses; `enter` is the prefix that makes a command run in this network namespace.
+/// Diagnoses, where `enter` is the prefix that makes a command run in this network namespace.
 fn run_from(args: &DiagnoseArgs, screen: &Screen, watch: Factory, enter: Option<String>) -> CommandResult {
     privilege::require(PrivilegedTask::Diagnose)?;
     let stop = on_signals()?;
