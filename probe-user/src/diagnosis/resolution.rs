@@ -64,7 +64,7 @@ pub enum NeighbourFinding {
     AnswerAtOtherDevice,
     /// The device is a port of another one, which takes what comes in.
     DeviceIsAPort,
-    /// The two devices share one parent device, and cannot reach each other.
+    /// One device is made on the other, or both on a third one, and they cannot reach each other.
     DevicesOfOne,
     /// The host that has the address is configured not to answer.
     ToldNotToAnswer,
