@@ -167,7 +167,7 @@ mod tests {
     fn what_is_no_namespace_is_one_sentence_with_its_fix() {
         let (error, fix) = refused("no-such-namespace");
         assert_eq!(error, "there is no network namespace 'no-such-namespace'");
-        assert!(fix.starts_with("a name that `ip netns` lists"), "{fix}");
+        assert!(fix.starts_with("give a name that `ip netns` lists"), "{fix}");
         let (error, fix) = refused("4294967295");
         assert_eq!(error, "there is no process 4294967295");
         assert!(fix.contains("lsns"), "{fix}");

@@ -91,7 +91,7 @@ fn what_cannot_be_entered_is_one_sentence_with_its_fix() {
     );
     let (error, fix) = refused("aa");
     assert_eq!(error, "'aa' matches 2 containers: container two (docker), container db (podman)");
-    assert_eq!(fix, "more of its id");
+    assert_eq!(fix, "give more of its id");
 }
 
 #[test]
