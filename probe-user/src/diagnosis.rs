@@ -200,7 +200,12 @@ impl Evidence {
     }
 
     /// Returns the host on which a command for `side` is typed, and the prefix that it needs there.
+    ///
+    /// For packets that carry probes, the ends are places of the whole path: only there is it known how to enter them.
     pub fn entered(&self, side: Side) -> (Side, Option<&str>) {
+        if self.layer.is_some() {
+            return (side, None);
+        }
         match (self.place(side), side) {
             (Some(place), _) => (self.entered_from(side), place.enter.as_deref()),
             (None, Side::Local) => (Side::Local, self.enter.as_deref()),

@@ -4,6 +4,7 @@
 //! A drop's place and the kernel's reason only say how packets ended. Each explanation here reads what was looked up
 //! with the packet's own key, and says nothing if that does not show the cause.
 
+pub(super) mod beside_tunnel;
 mod bridge;
 mod device_redirect;
 mod forwardable;
@@ -62,6 +63,7 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
     tunnel::explain,
+    beside_tunnel::explain,
     loopback::explain,
     tun::explain,
     returned::explain,

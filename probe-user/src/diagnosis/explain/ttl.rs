@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A TTL of 30 is more than any path needs; below it the TTL itself may be the cause.
-const FEW: u8 = 30;
+pub(super) const FEW: u8 = 30;
 
 /// Explains a TTL that ran out if no loop is known.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
