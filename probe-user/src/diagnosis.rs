@@ -57,7 +57,7 @@ pub use verdict::diagnose;
 /// All that is known after a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Whom the probes were for.
+    /// The target of the probes.
     pub target: Target,
     /// What was sent.
     #[serde(default)]
@@ -72,10 +72,10 @@ pub struct Evidence {
     /// What the far end saw; none: nobody watched there.
     #[serde(default)]
     pub peer: Option<HostTrace>,
-    /// Which routers answered to a rising TTL, where that was asked for.
+    /// Which routers answered to a rising TTL, if that was asked for.
     #[serde(default)]
     pub walk: Option<Walk>,
-    /// The flags of the command that a further one must have too, so that it sends the same packets.
+    /// The flags of the command that a suggested one must repeat, so that it sends the same packets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
     /// Those with which it reaches the far end.
@@ -84,7 +84,7 @@ pub struct Evidence {
     /// What was sent besides the probes, with one thing changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<ControlRun>,
-    /// What was tried to find them, where fields were varied.
+    /// What was tried to find them, if fields were varied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub varied: Option<VariedRun>,
     /// The network namespaces in between, of the kernels of both: see [`Evidence::gathered`].
@@ -93,31 +93,31 @@ pub struct Evidence {
     /// What was seen of the probes inside the packets of tunnels, each place of each layer once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<PlaceTrace>,
-    /// Which stretch it is where the packets of a tunnel are what is asked about; none: the probes themselves.
+    /// The stretch, if this is about the packets of a tunnel; none: it is about the probes themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<tunnel_layer::TunnelLayer>,
     /// Hosts in between with agents of this run's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vias: Vec<ViaTrace>,
-    /// By how much the far end's clock is ahead of the sender's in nanoseconds, where that was asked; 0: it was not.
+    /// By how much the far end's clock is ahead of the sender's, in nanoseconds, if that was asked; 0: it was not.
     #[serde(default)]
     pub peer_ahead_ns: i64,
     /// Which of [`Self::vias`] was to be the far end, and only forwarded.
     #[serde(default)]
     pub forwarding_peer: Option<u8>,
-    /// How many places there are more than are told.
+    /// How many more places there are than are reported.
     #[serde(default)]
     pub untold: usize,
-    /// What runs a command in the sender's network namespace when put before it, where the run was made from another one than
-    /// that in which it was typed.
+    /// The prefix that runs a command in the sender's network namespace, if the run was not made from the one in which
+    /// it was typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enter: Option<String>,
-    /// What there is besides where not the run's own probes were followed, but echoes of other programs.
+    /// What is added if echoes of other programs were followed instead of the run's own probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub following: Option<followed::Following>,
 }
 
-/// Whom the probes were for.
+/// The target of the probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Target {
     /// What was typed.
@@ -135,7 +135,7 @@ pub enum ProbeMode {
     Request,
     /// Replies that nobody asked for.
     ReplyOnly,
-    /// Requests that nobody answers: to reach the far end is all.
+    /// Requests that nobody answers: they only have to reach the far end.
     RequestOnly,
 }
 
@@ -150,7 +150,7 @@ pub enum Responder {
     Agent,
     /// XDP at its NIC: requests go back from there, and nothing of its stack sees either leg
     Xdp,
-    /// Nobody: the run's packets are taken at the NIC, counted and told.
+    /// Nobody: the run's packets are taken at the NIC, counted and reported.
     #[value(skip)]
     Nobody,
 }
@@ -162,7 +162,7 @@ pub struct Walk {
     pub steps: Vec<WalkStep>,
 }
 
-/// Who answered to one TTL.
+/// Who answered one TTL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WalkStep {
     /// The TTL or hop limit.
@@ -199,9 +199,9 @@ impl Evidence {
         }
     }
 
-    /// Returns what a command for `side` has to be put behind, and the host on which it is then typed.
+    /// Returns the host on which a command for `side` is typed, and the prefix that it needs there.
     ///
-    /// Of packets that carry probes, the ends are places of the whole path: where it is entered is known there alone.
+    /// For packets that carry probes, the ends are places of the whole path: only there is it known how to enter them.
     pub fn entered(&self, side: Side) -> (Side, Option<&str>) {
         if self.layer.is_some() {
             return (side, None);
@@ -213,13 +213,13 @@ impl Evidence {
         }
     }
 
-    /// Returns the target as it was typed, with the flags that a further command must have too.
+    /// Returns the target as it was typed, with the flags that a suggested command must repeat.
     pub fn typed(&self) -> String {
         let words = std::iter::once(self.target.name.clone()).chain(self.flags.iter().cloned());
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns the place with this number, where `side` is one between the two ends.
+    /// Returns the place of `side`, if it is one between the two ends.
     pub fn place(&self, side: Side) -> Option<&PlaceTrace> {
         match side {
             Side::Via(number) => self.places.get(usize::from(number)),
@@ -244,7 +244,7 @@ impl Evidence {
         self.place(side).map_or_else(|| &self.host(side).neighbour, |place| &place.neighbour)
     }
 
-    /// Returns the interface that carries the probes on `side`; of a place in between the first that they met.
+    /// Returns the interface that carries the probes on `side`; for a place in between the first that they met.
     pub fn interface(&self, side: Side) -> &str {
         match self.place(side) {
             Some(place) => place.ports.first().map_or("", |port| &port.interface),
@@ -252,19 +252,19 @@ impl Evidence {
         }
     }
 
-    /// Returns the interface by which packets of `leg` leave `side`, or come into it: another than
-    /// [`Self::interface`] where routing chose so.
+    /// Returns the interface by which packets of `leg` leave `side`, or come into it: not [`Self::interface`] if
+    /// routing chose another one.
     pub fn crossed(&self, side: Side, leg: Echo, inwards: bool) -> &str {
         self.other_device(side, leg, inwards).map_or_else(|| self.interface(side), |other| &other.interface)
     }
 
-    /// Returns the other device than the watched one by which packets of `leg` left an end, or came into it.
+    /// Returns the device other than the watched one by which packets of `leg` left an end, or came into it.
     pub fn other_device(&self, side: Side, leg: Echo, inwards: bool) -> Option<&OtherDevice> {
         let here = self.place(side).is_none().then(|| &self.host(side).other_devices)?;
         here.iter().find(|other| other.leg == leg && other.inwards == inwards)
     }
 
-    /// Returns the VLAN id of the tag with which a probe came into `side`.
+    /// Returns the VLAN id of the tag that a probe came into `side` with.
     pub fn tag(&self, side: Side, probe: u16, leg: Echo) -> Option<u16> {
         match self.place(side) {
             Some(place) => place.ports.iter().find_map(|port| port.tag(probe, leg)),
@@ -272,8 +272,8 @@ impl Evidence {
         }
     }
 
-    /// Returns what the host on `side` saw; the sender where the target is on this very host. A place in between was
-    /// seen by the host whose kernel has it.
+    /// Returns what the host on `side` saw; the sender if the target is on this same host. A place in between was seen
+    /// by the host whose kernel has it.
     pub fn host(&self, side: Side) -> &HostTrace {
         let place = self.place(side);
         if let Some(via) = place.and_then(|place| self.via(place)) {
@@ -287,7 +287,7 @@ impl Evidence {
         }
     }
 
-    /// Returns the host in between whose kernel has a place, where it is not that of an end.
+    /// Returns the host in between whose kernel has a place, if it is not that of an end.
     pub fn via(&self, place: &PlaceTrace) -> Option<&ViaTrace> {
         self.vias.get(usize::from(place.of_via?))
     }
@@ -311,7 +311,7 @@ impl Evidence {
     /// Returns the namespace of the agent with this number.
     pub fn own_place(&self, number: u8) -> Option<Side> {
         let via = self.vias.get(usize::from(number))?;
-        // One of the sender's kernel was found from there, too, and is that one place.
+        // One on the sender's kernel was found from there, too, and is the same place.
         let found_here = |place: &PlaceTrace| {
             place.of_via.is_none() && !place.of_peer && via.trace.host.shares_kernel(&self.local.host)
         };
@@ -320,7 +320,7 @@ impl Evidence {
         u8::try_from(index).ok().map(Side::Via)
     }
 
-    /// Returns a place as it is called in the middle of a sentence.
+    /// Returns what a place is called in the middle of a sentence.
     pub fn whom(&self, side: Side) -> String {
         let name = self.name(side);
         if self.is_looked_into(side) { in_words(&name) } else { name }
@@ -337,8 +337,7 @@ impl Evidence {
         self.peer.is_some()
     }
 
-    /// Reports whether the far end was watched and saw nothing of a run that somebody else answered, or took in in
-    /// its place.
+    /// Reports whether the far end was watched and saw nothing of a run that somebody else answered or took in.
     pub fn passes_by_the_peer(&self) -> bool {
         let Some(peer) = self.peer.as_ref().filter(|_| self.mode == ProbeMode::Request) else { return false };
         let taken = || self.places.iter().any(|place| place.takes_in(self.target.address));
@@ -386,8 +385,8 @@ impl Evidence {
         self.target.address.is_ipv6()
     }
 
-    /// Returns what people call the host on `side`; two hosts of one name (network namespaces) are told apart by
-    /// their place.
+    /// Returns the name of the host on `side` for people; two hosts with the same name (network namespaces) are told
+    /// apart by their place.
     pub fn name(&self, side: Side) -> String {
         if let Some(place) = self.place(side) {
             return place.name.clone();

@@ -1,4 +1,5 @@
-//! The words that all stages share, as plain data: what was requested, what was counted, what a host saw, how a run ended.
+//! The types that all stages share, as plain data: what was requested, what was counted, what a host saw, how a run
+//! ended.
 
 pub mod attach;
 pub mod duration;

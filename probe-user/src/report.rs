@@ -1,4 +1,4 @@
-//! What probe prints on stdout: one document type a file, one output format a function here.
+//! What probe prints on stdout: one document type per file, one output format per function here.
 
 pub mod datasheet;
 pub mod diagnosis;
@@ -36,7 +36,7 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// For machines: one JSON document, or one a line for streams.
+    /// For machines: one JSON document, or one per line for streams.
     Json,
 }
 

@@ -28,31 +28,30 @@ pub trait Watching {
     /// milliseconds.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be read.
+    /// The kernel half can no longer be read.
     fn look(&mut self) -> Result<HostTrace, Failure>;
 
-    /// Returns everything that was seen, with what is looked up after the probes have passed: settings, routes,
-    /// chains, and everything else that explains where packets stop. Asked once, and only where there is something to
-    /// explain.
+    /// Returns everything that was seen, with what is looked up after the probes have passed: settings, routes, chains,
+    /// and everything else that explains where packets stop. Asked once, and only if there is something to explain.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be read.
+    /// The kernel half can no longer be read.
     fn finish(&mut self) -> Result<HostTrace, Failure>;
 
     /// Looks for probes inside the packets of these tunnels too ([`crate::model::trace::tunnel::to_words`]), which
     /// another host of the run has.
     fn learn_tunnels(&mut self, _words: &[u32]) {}
 
-    /// Looks once more for neighbours that were not found while nobody saw how they were looked for, and waits a
-    /// moment for what becomes of it. Asked once, before either end finishes, and only where there is something to explain.
+    /// Looks once more for neighbours that were not found at a time when nobody watched the search, and waits a moment
+    /// for the outcome. Asked once, before either end finishes, and only if there is something to explain.
     fn look_for_neighbours(&mut self) {}
 
-    /// Returns the run's packets that were kept from this host's kernel and not told yet; each is told once. Nothing
-    /// unless the watch was asked for that ([`crate::model::request::RequestHandling::kept`]). Cheap enough to be
-    /// asked every few milliseconds.
+    /// Returns the run's packets that were kept from this host's kernel and not reported yet; each is reported once.
+    /// Nothing unless the watch was asked for that ([`crate::model::request::RequestHandling::kept`]). Cheap enough to
+    /// be asked every few milliseconds.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be read.
+    /// The kernel half can no longer be read.
     fn absorbed(&mut self) -> Result<Taken, Failure> {
         Ok(Taken::default())
     }

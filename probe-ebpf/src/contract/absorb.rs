@@ -25,7 +25,7 @@ pub struct AbsorbEvent {
     pub id: u16,
     /// Echo sequence number.
     pub seq: u16,
-    /// The number of its mark.
+    /// The number of the probe, from its mark.
     pub probe: u16,
     /// ICMP code.
     pub code: u8,

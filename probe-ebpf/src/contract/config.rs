@@ -29,21 +29,21 @@ pub struct Config {
     /// [`super::absorb::ABSORB`] or [`super::absorb::ANSWER`]: what happens to the run's requests where they enter; 0: they
     /// go on.
     pub requests: u32,
-    /// The only IP version that is read, [`ONLY_V4`] or [`ONLY_V6`]: packets of the other are not treated as echo, and the
-    /// verifier need not follow how they are read, which takes it longer than all the rest; 0: both.
+    /// The only IP version that is read, [`ONLY_V4`] or [`ONLY_V6`]: packets of the other are not treated as echo, and
+    /// the verifier need not follow the code that reads them, which takes it longer than all the rest; 0: both.
     pub only: u32,
     /// Inode of the watched network namespace: hops that see all namespaces look only at this one.
     pub netns: u32,
-    /// 1: note probes, and tell of their drops, in every other network namespace of this kernel too.
+    /// 1: note probes, and report their drops, in every other network namespace of this kernel too.
     pub everywhere: u32,
     /// Whether to look for probes inside the packets of the tunnels of [`super::tunnel::Tunnels`] too: through how many
-    /// layers, and of which kinds ([`super::tunnel::LAYERS`] and what follows it); 0: not.
+    /// layers, and of which kinds ([`super::tunnel::LAYERS`] and what follows it); 0: no.
     pub opens: u32,
     /// Zero.
     pub reserved: u32,
     /// 1: echo packets without a mark are probes too, by [`Config::id`] and what follows it.
     pub numbered: u32,
-    /// The echo id of the run; of the echoes that are followed, with [`super::follow::OF_ONE_ID`].
+    /// The echo id of the run; with [`super::follow::OF_ONE_ID`], of the echoes that are followed.
     pub id: u32,
     /// The sequence number of its first probe.
     pub first_seq: u32,
@@ -56,14 +56,14 @@ pub struct Config {
     pub follow: u32,
     /// The process whose echoes are followed, with [`super::follow::OF_ONE_PROCESS`].
     pub process: u32,
-    /// Inode of the pid namespace in which processes have the numbers that are told.
+    /// Inode of the pid namespace in which processes are numbered.
     pub pid_namespace: u32,
-    /// 1: what this host sends gets its number only where it leaves: there are no hops of netfilter that would see it
+    /// 1: what this host sends gets its number only when it leaves: there are no netfilter hops that would see it
     /// before.
     pub learns_late: u32,
     /// The address of the sending end, IPv4 as `::ffff:a.b.c.d`: two numbers in the order of its bytes.
     pub near: [u64; 2],
-    /// That of the other end; of the echoes that are followed, with [`super::follow::TO_ONE_TARGET`].
+    /// The address of the other end; with [`super::follow::TO_ONE_TARGET`], of the echoes that are followed.
     pub far: [u64; 2],
 }
 

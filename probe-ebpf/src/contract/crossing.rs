@@ -18,7 +18,7 @@ pub const CROSSINGS_OF_PROBE: u32 = MAX_SITES * CROSSING_HOPS.len() as u32 * 2;
 /// Interface indices are below this: the bits above hold the layers around the probe.
 const LAYER_SHIFT: u32 = 28;
 
-/// Returns a device as one word: the inode of its network namespace, how many layers of tunnels probes have around them
+/// Encodes a device as one word: the inode of its network namespace, how many layers of tunnels probes have around them
 /// there, and its interface index; never 0.
 #[inline(always)]
 pub const fn site_word(netns: u32, ifindex: u32, layers: u8) -> u64 {

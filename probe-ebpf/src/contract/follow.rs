@@ -1,17 +1,17 @@
-//! Echoes of other programs that a run follows: what tells one from another, and the number that each is given at first
-//! sight, by which its journey is noted like that of a probe.
+//! Echoes of other programs that a run follows: what distinguishes them, and the number that each gets at first sight,
+//! by which its journey is noted like that of a probe.
 
 use bytemuck::{Pod, Zeroable};
 
 /// An address, IPv4 as `::ffff:a.b.c.d`: two numbers in the order of its bytes.
 pub type AddressWords = [u64; 2];
 
-/// In a key: any address, for packets whose own one was rewritten.
+/// In a key: any address, for packets whose own address was rewritten.
 pub const ANY: AddressWords = [0; 2];
 
-/// Returns what an echo is known by: its two ends, `near` asking and `far` answering, id and sequence number, as one number. A key
-/// of all that would take more of the stack than programs have. Two echoes of a run have the same one with a chance of 2^-64,
-/// which nobody can raise who does not know the run's `seed`.
+/// Returns the key of an echo: its two ends, `near` asking and `far` answering, id and sequence number, as one number.
+/// A key with all of that would not fit on a program's stack. Two echoes of a run have the same key with a probability
+/// of 2^-64, which nobody can raise without knowing the run's `seed`.
 #[inline(always)]
 pub const fn echo_key(near: AddressWords, far: AddressWords, id: u16, seq: u16, seed: u64) -> u64 {
     let mut key = mixed(seed ^ near[0]);
@@ -41,7 +41,7 @@ pub struct FollowedEntry {
     pub first_ns: u64,
     /// The address of the end that asks.
     pub near: AddressWords,
-    /// That of the end that answers.
+    /// The address of the end that answers.
     pub far: AddressWords,
     /// The name of the process that sent it; zeros: not known.
     pub program: [u8; PROGRAM_BYTES],
@@ -61,11 +61,11 @@ pub struct FollowedEntry {
 ///
 /// At the first program of netfilter's output hook.
 pub const SENT: u32 = 1;
-/// At the device's queue, of packet sockets: what they send passes no hook of netfilter.
+/// At the device's queue, for packet sockets: what they send passes no netfilter hook.
 pub const SENT_BY_PACKET_SOCKET: u32 = 2;
-/// At the device's queue, of whatever socket: for kernels without netfilter programs.
+/// At the device's queue, for any socket: for kernels without netfilter programs.
 pub const LEAVES: u32 = 4;
-/// Where it enters this host, from whichever network.
+/// Where it enters this host, from any network.
 pub const CAME: u32 = 8;
 
 /// [`super::Config::follow`]: echoes of other programs are followed, no probes.
@@ -77,7 +77,7 @@ pub const OF_ONE_ID: u32 = 4;
 /// And only those of the process [`super::Config::process`] and of its children.
 pub const OF_ONE_PROCESS: u32 = 8;
 
-/// In the map of keys: several echoes have this key, so that it tells nothing.
+/// In the map of keys: several echoes have this key, so it identifies none of them.
 pub const AMBIGUOUS: u32 = u32::MAX;
 
 /// How many echoes of others are remembered that a run does not follow, so that they are not taken for rewritten ones.
@@ -86,7 +86,7 @@ pub const MAX_OTHERS: u32 = 16_384;
 /// How many ancestors of a sending process are looked at for [`OF_ONE_PROCESS`].
 pub const MAX_ANCESTORS: usize = 12;
 
-/// How many levels of pid namespaces a process can be in below the first, as far as they are looked at.
+/// How many levels of pid namespaces below the first are looked at.
 pub const PID_LEVELS: usize = 4;
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub const HOOK_HOPS: [Hop; 10] = [
 /// Entries of the map of hooks for each probe.
 pub const HOOKS_OF_PROBE: u32 = MAX_HOOKED * HOOK_HOPS.len() as u32 * 2;
 
-/// Returns by what the slot of a namespace is found, for probes with so many layers of tunnels around them.
+/// Returns the key of a namespace's slot, for probes with this many layers of tunnels around them.
 #[inline(always)]
 pub const fn hook_key(netns: u32, layers: u8) -> u64 {
     ((layers as u64) << 32) | netns as u64

@@ -45,7 +45,7 @@ pub struct Passage {
     pub id: u16,
     /// Its TTL or hop limit here.
     pub ttl: u8,
-    /// 1: it was known by id and sequence number, since its payload had no mark of the run here; it stays 1.
+    /// 1: it was recognized by id and sequence number, since its payload had no mark of the run here; it stays 1.
     pub unmarked: u8,
     /// An additional fact of the hop: the return code of `net_dev_xmit`; at `netif_receive_skb` the VLAN id of the frame's tag; else 0.
     pub detail: i32,
@@ -106,9 +106,9 @@ pub const fn numbered(echo: &EchoPacket, numbers: &Numbers) -> Option<u32> {
     if echo.id == numbers.id && probe < numbers.probes { Some(probe as u32) } else { None }
 }
 
-/// Reports whether a packet from `source` to `destination`, each as two numbers in the order of its bytes, can be between
-/// `near` and `far`: one of its ends is where it should be. The other may be rewritten, or that of another host which
-/// answers.
+/// Reports whether a packet from `source` to `destination`, each as two numbers in the order of its bytes, can be
+/// between `near` and `far`: one of its ends is as it should be. The other may be rewritten, or belong to another host
+/// that answers.
 #[inline(always)]
 pub const fn is_between(echo: Echo, [source, destination]: [[u64; 2]; 2], near: [u64; 2], far: [u64; 2]) -> bool {
     let (here, there) = match echo {
@@ -126,25 +126,24 @@ const TCP: u8 = 6;
 pub enum FirstLook {
     /// It can be a probe: for the parser to decide.
     MayBeProbe,
-    /// It is of neighbour discovery.
+    /// It belongs to neighbour discovery.
     Discovery,
-    /// It is of a protocol that can carry another packet ([`can_carry`]), and no probe itself.
+    /// Its protocol can carry another packet ([`can_carry`]), and it is not a probe itself.
     Carrier,
-    /// It is nothing that concerns a run.
+    /// It does not concern a run.
     Other,
 }
 
-/// Reports whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`, or with this `id` where
-/// one is given.
+/// Reports whether the packet in `bytes`, from its IP header on, can be a probe of the run with this `nonce`, or with
+/// this `id` if one is given.
 #[inline(always)]
 pub fn may_be_probe<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> bool {
     first_look(bytes, nonce, id) == FirstLook::MayBeProbe
 }
 
-/// Looks at the packet in `bytes`, from its IP header on, for the run with this `nonce`, or with this `id` where one is
-/// given. Nearly all packets of a host are
-/// [`FirstLook::Other`] after one or two checks, which spares them [`crate::packet::parse`]. Fragments, options and extension
-/// headers are left to the parser.
+/// Looks at the packet in `bytes`, from its IP header on, for the run with this `nonce`, or with this `id` if one is
+/// given. Nearly all packets of a host are [`FirstLook::Other`] after one or two checks, which spares them
+/// [`crate::packet::parse`]. Fragments, options and extension headers are left to the parser.
 #[inline(always)]
 pub fn first_look<B: Bytes + ?Sized>(bytes: &B, nonce: u64, id: Option<u16>) -> FirstLook {
     /// Where the id is in an ICMP header.

@@ -1,4 +1,4 @@
-//! How the contract's words appear in JSON: an IP version as 4 or 6, a hop by its name.
+//! How the contract's types appear in JSON: an IP version as 4 or 6, a hop by its name.
 
 extern crate alloc;
 

@@ -42,9 +42,9 @@ pub struct NeighbourEvent {
 pub struct NeighbourMessage {
     /// The address that is asked for, or that the answer is about.
     pub about: [u8; 16],
-    /// Who asks, or whom the answer is for; unspecified where the asker has no address yet.
+    /// Who asks, or who the answer is for; unspecified if the asker has no address yet.
     pub asker: [u8; 16],
-    /// The link-layer address that the sender tells as its own; zeros: it tells none.
+    /// The link-layer address that the sender gives as its own; zeros: it gives none.
     pub lladdr: [u8; 6],
     /// [`ASKS`] or [`ANSWERS`].
     pub kind: u8,
@@ -59,7 +59,8 @@ const LENGTHS: u16 = 0x0604;
 /// Bytes of such a packet.
 const ARP_BYTES: usize = 28;
 
-/// Returns what the ARP packet in `bytes` says; `None` where it is not about Ethernet and IPv4, or neither asks nor answers.
+/// Returns what the ARP packet in `bytes` says; `None` if it is not about Ethernet and IPv4, or neither asks nor
+/// answers.
 #[inline(always)]
 pub fn arp<B: Bytes + ?Sized>(bytes: &B) -> Option<NeighbourMessage> {
     let packet = bytes.view::<ARP_BYTES>(0)?;
@@ -82,13 +83,14 @@ const ADVERTISEMENT: u8 = 136;
 /// Where the target address ends and options begin.
 const ND_BYTES: usize = IPV6_HEADER + 24;
 
-/// Reports whether an IPv6 packet with this next header and this first byte behind its header is one of neighbour discovery.
+/// Reports whether an IPv6 packet with this next header and this first byte after its header belongs to neighbour
+/// discovery.
 #[inline(always)]
 pub const fn is_discovery(next_header: u8, icmp_type: u8) -> bool {
     next_header == ICMPV6 && (icmp_type == SOLICITATION || icmp_type == ADVERTISEMENT)
 }
 
-/// Returns what the packet of neighbour discovery in `bytes` says, from its IPv6 header on; `None` where it is none.
+/// Returns what the packet of neighbour discovery in `bytes` says, from its IPv6 header on; `None` if it is none.
 #[inline(always)]
 pub fn discovery<B: Bytes + ?Sized>(bytes: &B) -> Option<NeighbourMessage> {
     let packet = bytes.view::<ND_BYTES>(0)?;

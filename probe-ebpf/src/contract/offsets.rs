@@ -23,7 +23,7 @@ pub struct Offsets {
     pub skb_transport_header: u32,
     /// `sk_buff.protocol`: the `EtherType`, in network byte order.
     pub skb_protocol: u32,
-    /// `sk_buff.mark`: the firewall mark, by which policy routing chooses.
+    /// `sk_buff.mark`: the firewall mark, which policy routing can match.
     pub skb_mark: u32,
     /// `sk_buff.vlan_proto`: the `EtherType` of a VLAN tag that was taken off the frame, in network byte order; 0: none was.
     pub skb_vlan_proto: u32,

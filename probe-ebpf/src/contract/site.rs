@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 /// The most kernel stack frames in an event; the first five or six are those of the recording itself.
 pub const STACK_FRAMES: usize = 16;
 
-/// When and where a packet was met and, where the kernel freed it, where in its code and why.
+/// When and where a packet was met and, if the kernel freed it, where in its code and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct EventSite {
@@ -21,6 +21,6 @@ pub struct EventSite {
     pub ifindex: u32,
     /// Frames in `stack`.
     pub frames: u32,
-    /// Return addresses, innermost first, where it was freed for a reason that does not say where.
+    /// Return addresses, innermost first, if it was freed for a reason that does not say where.
     pub stack: [u64; STACK_FRAMES],
 }

@@ -14,7 +14,7 @@ pub const VXLAN: u16 = 1;
 pub const VXLAN_GPE: u16 = 2;
 /// What a UDP port carries: Geneve (RFC 8926).
 pub const GENEVE: u16 = 3;
-/// What a UDP port carries: an IP packet right behind the UDP header (foo over UDP).
+/// What a UDP port carries: an IP packet right after the UDP header (foo over UDP).
 pub const FOU: u16 = 4;
 
 /// In [`crate::Config::opens`]: how many layers are opened.
@@ -26,7 +26,7 @@ pub const PROTOCOL_SHIFT: u32 = 8;
 /// In [`crate::Config::opens`]: UDP ports that carry this ([`VXLAN`] and kin) are opened.
 pub const FORMAT_SHIFT: u32 = 16;
 
-/// Every kind of tunnel, as it stands in [`crate::Config::opens`].
+/// Every kind of tunnel, as encoded in [`crate::Config::opens`].
 pub const ALL_KINDS: u32 = 0xffff_ff00;
 
 /// [`Tunnels::protocols`]: GRE (RFC 2784), with Ethernet or IP inside.
@@ -65,7 +65,7 @@ impl Tunnels {
         format
     }
 
-    /// Returns the kinds among them and how many layers of them there may be, as [`crate::Config::opens`] has them.
+    /// Returns the kinds among them and how many layers of them there may be, as encoded in [`crate::Config::opens`].
     pub fn opens(&self) -> u32 {
         let mut kinds = (self.protocols << PROTOCOL_SHIFT) & ALL_KINDS;
         for word in self.ports {

@@ -8,8 +8,8 @@ use super::{maps::ABSORBED, skip};
 /// `BPF_RB_NO_WAKEUP`: the reader polls.
 const NO_WAKEUP: u64 = 1;
 
-/// Reports the request `echo` of the run, which has this number and these ends. If the ring is full, that is counted, and
-/// the request is absorbed all the same: the far kernel must not reply to it.
+/// Reports the request `echo` of the run, which has this number and these ends. If the ring is full, that is counted,
+/// and the request is absorbed nevertheless: the far kernel must not reply to it.
 #[inline(always)]
 pub(crate) fn report(echo: &EchoPacket, probe: u32, (source, destination): ([u8; 16], [u8; 16])) {
     let Some(mut entry) = ABSORBED.reserve::<AbsorbEvent>(0) else {

@@ -1,4 +1,5 @@
-//! The only writer of crossings: which probe passed which other device than the watched one, or any inside another packet.
+//! The only writer of crossings: which probe passed which device other than the watched one, or any device inside
+//! another packet.
 
 use probe_ebpf::contract::crossing::{MAX_SITES, crossing_index, site_word};
 

@@ -1,4 +1,5 @@
-//! The only writer of followed echoes: gives an echo of another program its number at first sight, and knows it again.
+//! The only writer of followed echoes: gives an echo of another program its number at first sight, and recognizes it
+//! later.
 
 use core::ffi::c_void;
 
@@ -65,13 +66,13 @@ fn number_of(key: u64) -> Option<u32> {
     unsafe { FOLLOW_KEYS.get(key) }.copied()
 }
 
-/// Reports whether the echo with this key is none that is followed.
+/// Reports whether the echo with this key is known not to be followed.
 #[inline(always)]
 fn is_other(key: u64) -> bool {
     FOLLOW_OTHERS.get_ptr(key).is_some()
 }
 
-/// Returns the number of the echo that the packet belongs to: by both ends, or by one where the other was rewritten.
+/// Returns the number of the echo that the packet belongs to: by both ends, or by one if the other was rewritten.
 #[inline(always)]
 pub(crate) fn find(packet: &EchoPacket, ends: EndWords) -> Option<u32> {
     let [near, far] = ends_of(packet, ends);
@@ -89,24 +90,24 @@ pub(crate) fn find(packet: &EchoPacket, ends: EndWords) -> Option<u32> {
     found.filter(|number| *number != AMBIGUOUS)
 }
 
-/// What is known of who sent a request.
+/// What is known about the sender of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestSender {
     /// The type of its socket; 0: not known.
     pub(crate) socket: u32,
     /// Whether this runs in the process that sends.
     pub(crate) in_process: bool,
-    /// Whether each sight is a sending of its own, even of an id and number that were sent before.
+    /// Whether each sight counts as a new sending, even of an id and number that were sent before.
     pub(crate) anew: bool,
 }
 
 impl RequestSender {
-    /// Nobody of this host.
+    /// Nobody on this host.
     pub(crate) const FOREIGN: Self = Self { socket: 0, in_process: false, anew: false };
 }
 
-/// Gives the echo of the request a number, where requests get one at this `sight` and it is one that the run follows; returns
-/// the number.
+/// Gives the echo of the request a number, if requests get one at this `sight` and the run follows it; returns the
+/// number.
 #[inline(always)]
 pub(crate) fn learn(sight: u32, packet: &EchoPacket, ends: EndWords, sender: RequestSender) -> Option<u32> {
     if packet.kind.echo != Echo::Request {
@@ -124,7 +125,8 @@ pub(crate) fn learn(sight: u32, packet: &EchoPacket, ends: EndWords, sender: Req
     let process = if sender.in_process { sending_process() } else { Process::unknown() };
     let wanted = sights & sight != 0 && is_wanted(far, packet.id) && process.wanted;
     let Some(number) = (if wanted { next_number() } else { None }) else {
-        // Of a full map the oldest goes: then a rewritten packet may be taken for another, of the same id and number.
+        // A full map loses its oldest entry: then a rewritten packet may be taken for another with the same id and
+        // number.
         let _ = FOLLOW_OTHERS.insert(whole, sight, BPF_ANY);
         return None;
     };
@@ -154,7 +156,7 @@ pub(crate) fn learn(sight: u32, packet: &EchoPacket, ends: EndWords, sender: Req
     Some(number)
 }
 
-/// Takes the next number of the run; none is left of a run that has seen as many as there is room for.
+/// Takes the next number of the run; `None` once there is no room for more.
 #[inline(always)]
 fn next_number() -> Option<u32> {
     let count = FOLLOW_COUNT.get_ptr_mut(0)?;
@@ -163,13 +165,13 @@ fn next_number() -> Option<u32> {
     (number < u64::from(MAX_PROBES) && number < u64::from(config!(probes))).then_some(number as u32)
 }
 
-/// Adds a key without one of the `ends`; where another echo has it too, it tells neither.
+/// Adds a key without one of the `ends`; if another echo has it too, it identifies neither.
 #[inline(always)]
 fn add_one_sided(one_sided: u64, [near, far]: EndWords, number: u32) {
     let value = match number_of(one_sided) {
         None => number,
         Some(before) => match FOLLOWED.get(before) {
-            // The same echo, sent anew.
+            // The same echo, sent again.
             Some(echo) if echo.near == near && echo.far == far => number,
             _ => AMBIGUOUS,
         },
@@ -195,14 +197,14 @@ struct Process {
 }
 
 impl Process {
-    /// Returns one of which nothing is known, and which is wanted where any is.
+    /// Returns one about which nothing is known, and which is wanted if any process is.
     #[inline(always)]
     fn unknown() -> Self {
         Self { number: 0, wanted: config!(follow) & OF_ONE_PROCESS == 0 }
     }
 }
 
-/// Reads a value of the kernel's at `address`; zero where it cannot be read.
+/// Reads a value of the kernel's at `address`; zero if it cannot be read.
 #[inline(always)]
 fn read<T: bytemuck::Zeroable>(address: u64) -> T {
     let mut value = T::zeroed();
@@ -211,7 +213,7 @@ fn read<T: bytemuck::Zeroable>(address: u64) -> T {
     value
 }
 
-/// Writes the name of the current process to `entry`, where this kernel tells it.
+/// Writes the name of the current process to `entry`, if this kernel shows it.
 ///
 /// # Safety
 ///
@@ -253,7 +255,7 @@ fn sending_process() -> Process {
     Process { number, wanted }
 }
 
-/// Returns the number of a task's process in the pid namespace of the run; 0 where it has none there.
+/// Returns the number of a task's process in the pid namespace of the run; 0 if it has none there.
 #[inline(always)]
 fn process_number(task: u64) -> u32 {
     let leader: u64 = read(task + u64::from(offset!(task_leader)));

@@ -48,7 +48,7 @@ pub(crate) fn note_packet<P: Packet>(hop: Hop, packet: &P, echo: &EchoPacket) ->
     Some(probe)
 }
 
-/// Where a packet is, and whether it was known without its mark.
+/// Where a packet is, and whether it was recognized without its mark.
 #[derive(Clone, Copy)]
 struct At {
     ifindex: u32,

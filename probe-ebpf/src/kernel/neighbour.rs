@@ -10,14 +10,14 @@ use super::{
     skb::SkbSite,
 };
 
-/// Tells of a packet that passes a device, in a namespace that is looked at. What the ring has no room for is not told:
-/// the run does not rest on it.
+/// Reports a packet that passes a device, in a namespace that is watched. What the ring has no room for is not
+/// reported: the run does not depend on it.
 #[inline(always)]
 pub(crate) fn passed(hop: u8, site: SkbSite, message: NeighbourMessage) {
     write((hop, 0), site, message, None);
 }
 
-/// Tells of a packet that was freed, with so many layers of tunnels around it.
+/// Reports a packet that was freed, with this many layers of tunnels around it.
 #[inline(always)]
 pub(crate) fn freed(
     context: &BtfTracePointContext,

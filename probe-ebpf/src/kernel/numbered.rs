@@ -1,4 +1,4 @@
-//! Probes without a mark: known by id, sequence number and one end's address.
+//! Probes without a mark: recognized by id, sequence number and one end's address.
 
 use probe_ebpf::{
     contract::journey::{Numbers, is_between, numbered},
@@ -13,7 +13,7 @@ use super::{
 /// Source and destination of a packet, as [`probe_ebpf::packet::addresses`] returns them.
 pub(crate) type Ends = ([u8; 16], [u8; 16]);
 
-/// Returns which probe a packet with these ends is by its id and sequence number, where that is asked for; or which of the
+/// Returns which probe a packet with these ends is by its id and sequence number, if that is asked for; or which of the
 /// followed echoes.
 #[inline(always)]
 pub(crate) fn numbered_between(packet: &EchoPacket, ends: EndWords) -> Option<u32> {
@@ -26,7 +26,7 @@ pub(crate) fn numbered_between(packet: &EchoPacket, ends: EndWords) -> Option<u3
     is_between(packet.kind.echo, ends, near, far).then_some(probe)
 }
 
-/// Returns which probe a packet is by its id and sequence number alone, where that is asked for.
+/// Returns which probe a packet is by its id and sequence number alone, if that is asked for.
 #[inline(always)]
 pub(crate) fn by_number(packet: &EchoPacket) -> Option<u32> {
     let id = id()?;

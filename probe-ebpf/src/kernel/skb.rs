@@ -78,7 +78,8 @@ pub(crate) enum SkbPacket {
     Echo(SkbEcho),
     /// A packet of neighbour discovery, from its IP header on.
     Discovery(KernelBytes),
-    /// What may be a packet of ARP or neighbour discovery with so many layers of tunnels around it, from its own header on.
+    /// What may be a packet of ARP or neighbour discovery with this many layers of tunnels around it, from its own
+    /// header on.
     Carried(KernelBytes, u8),
 }
 
@@ -156,8 +157,8 @@ impl Skb {
         field!(self.0, skb_mark, u32)
     }
 
-    /// Returns the VLAN id of its tag where it enters the stack, taken off already or not; 0 if it has none, or one that only
-    /// has a priority.
+    /// Returns the VLAN id of its tag when it enters the stack, already taken off or not; 0 if it has none, or one that
+    /// only has a priority.
     #[inline(always)]
     pub(crate) fn entry_tag(self) -> u16 {
         if matches!(field!(self.0, skb_vlan_proto, u16), VLAN | QINQ) {
@@ -171,7 +172,7 @@ impl Skb {
         tag.map_or(0, |tag| u16::from_be_bytes(tag) & VLAN_ID)
     }
 
-    /// Returns the destination address of its Ethernet header; zeros if it has none in front of the IP header.
+    /// Returns the destination address of its Ethernet header; zeros if it has none before the IP header.
     #[inline(always)]
     pub(crate) fn destination_mac(self) -> [u8; 6] {
         let (mac, network) = (field!(self.0, skb_mac_header, u16), field!(self.0, skb_network_header, u16));
@@ -189,7 +190,7 @@ impl Skb {
         matches!(field!(self.0, skb_protocol, u16), IPV4 | IPV6 | VLAN | QINQ)
     }
 
-    /// Reports whether it is an ARP packet, and the run has to do with those.
+    /// Reports whether it is an ARP packet, and the run watches those.
     #[inline(always)]
     pub(crate) fn is_arp(self) -> bool {
         reads(Family::V4) && field!(self.0, skb_protocol, u16) == ARP
@@ -244,7 +245,7 @@ impl Skb {
             FirstLook::MayBeProbe => {}
             FirstLook::Discovery if reads(Family::V6) && layers == 0 => return Ok(SkbPacket::Discovery(bytes)),
             FirstLook::Discovery if reads(Family::V6) => return Ok(SkbPacket::Carried(bytes, layers)),
-            // Of other programs any echo is looked at.
+            // Any echo of other programs is looked at.
             FirstLook::Discovery | FirstLook::Other if follow::is_on() => {}
             FirstLook::Discovery | FirstLook::Carrier | FirstLook::Other => return Err(Skip::NotEcho),
         }
@@ -261,8 +262,8 @@ impl Skb {
         Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked, bytes, layers, outermost }))
     }
 
-    /// Gives the echo in it, which is none of the run's yet, a number, where requests get one at this sight; one that was
-    /// sent from a socket, where the sight is of those.
+    /// Gives the echo in it, which does not belong to the run yet, a number if requests get one at this sight; at a
+    /// sight of what sockets send, only to an echo that a socket sent.
     #[inline(always)]
     pub(crate) fn learn(self, sight: u32, seen: &mut SkbEcho, anew: bool) {
         if !follow::is_on() || seen.probe.is_some() && !anew || seen.packet.kind.echo != Echo::Request {
@@ -276,7 +277,7 @@ impl Skb {
             if socket.is_null() || packets && field!(socket, sock_family, u16) != AF_PACKET {
                 return;
             }
-            // Behind the neighbour a packet may be sent in whatever process was interrupted.
+            // After the neighbour look-up, a packet may be sent in whatever process was interrupted.
             let in_process = packets || sight == SENT;
             RequestSender { socket: u32::from(field!(socket, sock_type, u16)), in_process, anew }
         };
@@ -324,7 +325,7 @@ impl Skb {
     }
 }
 
-/// Returns where the packet inside of `bytes` starts, and its `EtherType`, if they are a packet of a tunnel of this run.
+/// Returns where the packet inside `bytes` starts, and its `EtherType`, if they are a packet of a tunnel of this run.
 #[inline(always)]
 fn opened(bytes: &KernelBytes) -> Option<(usize, u16)> {
     let tunnels = TUNNELS.get(0)?;

@@ -14,7 +14,7 @@ const PROTOCOL_IPIP: u8 = 4;
 const PROTOCOL_UDP: u8 = 17;
 const PROTOCOL_IPV6: u8 = 41;
 const PROTOCOL_GRE: u8 = 47;
-/// IPv6 extension headers that tunnels write: `ip6_tunnel` tells with destination options how deep it may be nested.
+/// IPv6 extension headers that tunnels write: `ip6_tunnel` says with destination options how deep it may be nested.
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// Bytes of a UDP header, and of the headers of VXLAN and Geneve without options.
@@ -31,9 +31,9 @@ pub const fn can_carry(protocol: u8) -> bool {
     matches!(protocol, PROTOCOL_UDP | PROTOCOL_IPIP | PROTOCOL_IPV6 | PROTOCOL_GRE)
 }
 
-/// Returns where the packet inside starts, and its `EtherType`, if the packet at the start of `bytes`, from its IP header on,
-/// is one of `known` and carries IP, with an Ethernet header before it or without, or ARP. Only `kinds` are opened, as
-/// [`crate::Config::opens`] has them: the verifier does not follow the others.
+/// Returns where the packet inside starts, and its `EtherType`, if the packet at the start of `bytes`, from its IP
+/// header on, is one of `known` and carries IP, with an Ethernet header before it or without, or ARP. Only `kinds` are
+/// opened, as encoded in [`crate::Config::opens`]: the verifier does not follow the others.
 #[inline(always)]
 pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels, kinds: u32) -> Option<(usize, u16)> {
     let (protocol, offset) = outer(bytes)?;
@@ -49,7 +49,7 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels, kinds: u32) -> Option
     }
 }
 
-/// What stands in the IP header of a packet, whatever it carries.
+/// The IP header of a packet, whatever it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterHeader {
     /// TTL or hop limit.
@@ -60,7 +60,7 @@ pub struct OuterHeader {
     pub destination: [u64; 2],
 }
 
-/// Returns what stands in the IP header at the start of `bytes`.
+/// Returns the IP header at the start of `bytes`.
 #[inline(always)]
 pub fn outer_header<B: Bytes + ?Sized>(bytes: &B) -> Option<OuterHeader> {
     let begin = bytes.view::<IPV4_HEADER>(0)?;
@@ -128,7 +128,7 @@ fn udp_carries<B: Bytes + ?Sized>(bytes: &B, offset: usize, format: u16, formats
     match (format, header.byte(0)) {
         // Flag I: there is a VNI.
         (VXLAN, flags) if asked(VXLAN) && flags & 0x08 != 0 => network_of(bytes, inside, LinkLayer::Ethernet),
-        // Flag P: the next protocol is told.
+        // Flag P: the next protocol is given.
         (VXLAN_GPE, flags) if asked(VXLAN_GPE) && flags & 0x0c == 0x0c => match header.byte(3) {
             1 | 2 => ip_at(bytes, inside),
             3 => network_of(bytes, inside, LinkLayer::Ethernet),

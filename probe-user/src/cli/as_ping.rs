@@ -1,4 +1,4 @@
-//! The flags of iputils' `ping` that say what is sent and how, with its meaning.
+//! The flags of iputils `ping` that determine what is sent and how, with the same meaning.
 
 use std::{net::IpAddr, str::FromStr, time::Duration};
 
@@ -7,54 +7,55 @@ use clap::{Args, ValueEnum, builder::PossibleValue};
 use super::values::positive_seconds;
 use crate::traffic::{Fragmentation, prober::Pattern};
 
-/// The packets and the socket, as `ping` with the same flags has them.
+/// The packets and the socket, set up as `ping` does for the same flags.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "As ping")]
 pub struct PingFlags {
     /// Bits of the IP header's TOS or traffic class, 0 to 255 or 0x0 to 0xff [default: 0]
     #[arg(short = 'Q', long = "tclass", value_name = "BITS", value_parser = byte)]
     pub tclass: Option<u8>,
-    /// DSCP value in the IP header, 0 to 63: the upper six of those bits
+    /// DSCP value in the IP header, 0 to 63: the upper six bits of TOS or traffic class
     #[arg(long, conflicts_with = "tclass", value_parser = clap::value_parser!(u8).range(0..=63))]
     pub dscp: Option<u8>,
-    /// Mark the packets on this host (`SO_MARK`), in decimal or hex, for its rules and routes to choose by
+    /// Set this firewall mark on the packets (`SO_MARK`), in decimal or hex; this host's rules and routes can match it
     #[arg(short, long, value_name = "MARK", value_parser = mark)]
     pub mark: Option<u32>,
     /// Path MTU discovery: do (no fragments anywhere), want (none on the path), dont (no DF), probe (as --df) [default: as
     /// `net.ipv4.ip_no_pmtu_disc` says]
     #[arg(short = 'M', long = "pmtu", value_name = "HOW", value_enum, conflicts_with = "df")]
     pub path_mtu: Option<PathMtu>,
-    /// Up to 16 bytes in hex that fill the payload, such as ff00; a probe's mark comes first where there is room for it
+    /// Fill the payload with this pattern of up to 16 bytes in hex, e.g. ff00; a probe's mark comes first if there is
+    /// room for it
     #[arg(short = 'p', long, value_name = "HEX", value_parser = pattern)]
     pub pattern: Option<Pattern>,
     /// Allow a broadcast address as the target
     #[arg(short, long)]
     pub broadcast: bool,
-    /// End the run after that many seconds; with -c, send until so many replies have come
+    /// End the run after this many seconds; with -c, send until that many replies have arrived
     #[arg(short = 'w', long, value_name = "SECONDS", value_parser = positive_seconds)]
     pub deadline: Option<Duration>,
-    /// Send that many probes at once at the start
+    /// Send this many probes at once at the start
     #[arg(short = 'l', long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub preload: u16,
-    /// Send each probe as soon as the one before is answered, and a hundred a second otherwise, unless -i is given
+    /// Send each probe as soon as the previous one is answered, but at least a hundred a second unless -i is given
     #[arg(short, long)]
     pub flood: bool,
-    /// Send each probe as soon as the one before is answered
+    /// Send each probe as soon as the previous one is answered
     #[arg(short = 'A', long)]
     pub adaptive: bool,
     /// IPv6 flow label, in decimal or hex
     #[arg(short = 'F', long, value_name = "LABEL", value_parser = flow_label)]
     pub flow_label: Option<u32>,
-    /// Keep multicast probes from this host itself
+    /// Do not loop multicast probes back to this host
     #[arg(short = 'L', long)]
     pub no_loop: bool,
-    /// Bind to the source address that the route gives, so that it stays the same
+    /// Bind to the source address that the route selects, so that it stays the same
     #[arg(short = 'B', long)]
     pub sticky_source: bool,
-    /// Connect the socket, so that replies from another address are not heard
+    /// Connect the socket, so that replies from another address are not received
     #[arg(short = 'C', long = "connect")]
     pub connected: bool,
-    /// Send past all gateways, only to hosts on a network of this host's own (`SO_DONTROUTE`)
+    /// Bypass all gateways: reach only hosts on a directly connected network (`SO_DONTROUTE`)
     #[arg(short = 'r', long)]
     pub bypass_routes: bool,
     /// Have routers record the route in the IPv4 header
@@ -69,24 +70,24 @@ pub struct PingFlags {
     /// Ring the terminal's bell if a probe was answered
     #[arg(short = 'a', long)]
     pub audible: bool,
-    /// Say on stderr when the first probe left, as seconds since 1970
+    /// Print on stderr when the first probe left, as seconds since 1970
     #[arg(short = 'D', long)]
     pub timestamps: bool,
-    /// Resolve no addresses to names: nothing to do, as probe never does
+    /// Do not resolve addresses to names; accepted for compatibility, as probe never does
     #[arg(short = 'n', long)]
     pub numeric: bool,
-    /// Report unanswered probes: nothing to do, as the verdict always does
+    /// Report unanswered probes; accepted for compatibility, as the verdict always does
     #[arg(short = 'O', long)]
     pub outstanding: bool,
-    /// Measure from program to program: nothing to do, as probe always does
+    /// Measure from program to program; accepted for compatibility, as probe always does
     #[arg(short = 'U', long)]
     pub user_latency: bool,
-    /// Refused: node information is no echo
+    /// Refused: node information queries are not echo
     #[arg(short = 'N', long, value_name = "WHAT", hide = true, value_parser = no_node_information)]
     pub node_information: Option<String>,
 }
 
-/// The time between two probes of a flood, as `ping -f` has it at most.
+/// The longest time between two probes of a flood, as in `ping -f`.
 const FLOOD_INTERVAL: Duration = Duration::from_millis(10);
 
 impl PingFlags {
@@ -173,7 +174,7 @@ pub enum Timestamps {
 pub enum BoundTo {
     /// The socket is bound to this device.
     Device(String),
-    /// The packets have this source; of a link-local one, with its device.
+    /// The packets have this source address; a link-local one comes with its device.
     Address(IpAddr, Option<String>),
 }
 
@@ -189,7 +190,7 @@ impl FromStr for BoundTo {
     }
 }
 
-/// The value of `-S`: a source address, or, as `ping` has it, the size of the send buffer.
+/// The value of `-S`: a source address, or, as in `ping`, the size of the send buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceOrBuffer {
     /// The source address.
@@ -250,13 +251,13 @@ fn timestamps(text: &str) -> Result<Timestamps, String> {
     match text {
         "tsonly" => Ok(Timestamps::Only),
         "tsandaddr" => Ok(Timestamps::WithAddresses),
-        "tsprespec" => Err("the list of hosts of tsprespec is not taken: use tsonly, tsandaddr, or -R".to_owned()),
-        _ => Err(format!("'{text}' is no kind of timestamps: tsonly, or tsandaddr")),
+        "tsprespec" => Err("tsprespec and its list of hosts are not supported: use tsonly, tsandaddr or -R".to_owned()),
+        _ => Err(format!("'{text}' is not a kind of timestamp: use tsonly or tsandaddr")),
     }
 }
 
 fn no_node_information(_: &str) -> Result<String, String> {
-    Err("it asks for node information (RFC 4620), and probe sends echo only: leave -N out".to_owned())
+    Err("it asks for node information (RFC 4620), but probe sends only echo: leave out -N".to_owned())
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use crate::middlebox::datasheet::Fact;
 
 /// Find out what state a firewall or NAT between two hosts keeps for a ping: its key, its timeouts, how many replies pass.
 ///
-/// Both ends send marked packets with unused echo ids, and hide only these packets from their kernels. Every trial runs at
-/// least three times, beside controls that must pass and controls that must not. If the results are not clear enough, the
-/// fact is reported as not known.
+/// Both ends send marked packets with unused echo ids, and hide only these packets from their kernels. Every trial runs
+/// at least three times, alongside controls that must pass and controls that must not. If the results are not clear
+/// enough, the fact is reported as not known.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct Characterize {

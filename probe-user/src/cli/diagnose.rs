@@ -31,13 +31,13 @@ pub struct DiagnoseArgs {
     /// Target host, as a name or an IP address (link-local IPv6 as ADDRESS%IFACE)
     #[arg(required_unless_present = "passive")]
     pub target: Option<String>,
-    /// Send nothing: follow the echoes of other programs instead, all that this host sends, answers or forwards, or with
-    /// TARGET or -e only those to it or with that id
+    /// Send nothing; follow the echoes of other programs instead: all that this host sends, answers or forwards, or
+    /// only those to TARGET or with the id of -e
     ///
-    /// Watches for 10 seconds, or for those of -w, or until -c echoes were seen, or until Ctrl-C, and then waits for replies as
-    /// long as -W says. Echoes are told apart by program, addresses and id: the verdict is on those of which most were lost,
-    /// and a line tells of each of the others. An echo of which the request left before every hop was watched is left
-    /// out; one that may still be answered is not counted as lost.
+    /// Watches for 10 seconds (or as long as -w says), until -c echoes were seen or until Ctrl-C, and then waits for
+    /// replies as long as -W says. Echoes are grouped by program, addresses and id: the verdict is on the group that
+    /// lost most, and each of the others gets a line. An echo is left out if its request left before every hop was
+    /// watched; one that may still be answered is not counted as lost.
     #[arg(long, conflicts_with_all = ["interval", "size", "ttl", "sources", "df", "reply_only", "peer", "via", "deploy", "walk", "trace_rules", "preload", "flood", "adaptive"])]
     pub passive: bool,
     /// Number of probes to send [default: 10]
@@ -46,7 +46,7 @@ pub struct DiagnoseArgs {
     /// Interval between probes, in seconds [default: 0.05]
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
     pub interval: Option<Duration>,
-    /// Payload size in bytes; from 16 on with a mark that identifies a probe
+    /// Payload size in bytes; with 16 or more, it holds a mark that identifies the probe
     #[arg(short, long, value_name = "BYTES", default_value_t = 56, value_parser = clap::value_parser!(u16).range(0..=65_527))]
     pub size: u16,
     /// TTL (IPv4) or hop limit (IPv6), 1 to 255 [default: this host's]
@@ -58,11 +58,12 @@ pub struct DiagnoseArgs {
     /// Echo id, in decimal or hex (0x2b) [default: a random one that no other ping here uses]
     #[arg(short = 'e', long, value_parser = echo_number)]
     pub id: Option<u16>,
-    /// Source address, which must belong to this host [default: chosen by the route]; a number is, as for ping, the size of
-    /// the send buffer in bytes
+    /// Source address, which must belong to this host [default: chosen by the route]; a plain number is the size of the
+    /// send buffer in bytes, as in ping
     #[arg(short = 'S', long = "source", value_name = "ADDRESS")]
     pub sources: Vec<SourceOrBuffer>,
-    /// Bind the socket to this interface, by which alone it then sends and hears; an address is the source, as with -S
+    /// Bind the socket to this interface, so that it sends and receives only there; an address is taken as the source,
+    /// as with -S
     #[arg(short = 'I', long = "interface", value_name = "IFACE")]
     pub interfaces: Vec<BoundTo>,
     /// Forbid fragmentation, on this host and (by the DF bit of IPv4) on the path
@@ -74,7 +75,7 @@ pub struct DiagnoseArgs {
     /// The IP version to use if the target's name has both.
     #[command(flatten)]
     pub family: FamilyChoice,
-    /// The packets and the socket as ping has them.
+    /// The flags of ping.
     #[command(flatten)]
     pub ping: PingFlags,
     /// Command that starts `probe agent` on the far host and connects to its stdin and stdout
@@ -102,14 +103,16 @@ pub struct DiagnoseArgs {
     /// If any probe stays unanswered, raise the TTL step by step to find the last router that answers
     #[arg(long, help_heading = "Looking further")]
     pub walk: bool,
-    /// Send no further packets to find out what makes a loss: at another pace, shorter, with another id, payload or DSCP, or with
-    /// a rising TTL
+    /// Do not send further packets to find the cause of a loss: at another pace, shorter, with another id, payload or
+    /// DSCP, or with a rising TTL
     #[arg(long, help_heading = "Looking further")]
     pub no_controls: bool,
-    /// If probes stop, send otherwise equal ones with one field changed, and tell the smallest change with which they pass
+    /// If probes stop, send otherwise equal ones with one field changed, and report the smallest change that lets them
+    /// pass
     ///
-    /// Each change is proven by unchanged packets before and after. All fields are tried, or those that are named. At most
-    /// 300 packets in 10 seconds, and none from or to another address than those of this run and, for `source`, this host's.
+    /// Each change is proven by unchanged packets before and after. All fields are tried, or only those that are named.
+    /// Sends at most 300 packets in 10 seconds, using only the addresses of this run and, for `source`, this host's
+    /// own.
     #[arg(
         long,
         value_enum,
@@ -121,15 +124,15 @@ pub struct DiagnoseArgs {
         help_heading = "Looking further"
     )]
     pub vary: Option<Vec<VariedField>>,
-    /// Let nftables name the exact rule that drops a probe; adds a table for the time of the run
+    /// Let nftables name the exact rule that drops a probe; adds a table while the run lasts
     #[arg(long, help_heading = "Looking further")]
     pub trace_rules: bool,
-    /// Watch this network namespace only, as if every other one on this kernel were another machine
+    /// Watch this network namespace only, as if all others on this kernel were other machines
     ///
     /// The environment variable `PROBE_OWN_NAMESPACE=1` does the same.
     #[arg(long, help_heading = "Looking further")]
     pub own_namespace: bool,
-    /// From where.
+    /// The network namespace to work in.
     #[command(flatten)]
     pub place: PlaceArgs,
     /// How the kernel programs are attached on this host; the agent on the far host has its own flags.
@@ -137,11 +140,11 @@ pub struct DiagnoseArgs {
     pub attach: AttachArgs,
 }
 
-/// The time between two probes where none is asked for.
+/// The default time between two probes.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 impl DiagnoseArgs {
-    /// Returns the target as it was typed; empty where there is none.
+    /// Returns the target as it was typed; empty if there is none.
     pub fn target(&self) -> &str {
         self.target.as_deref().unwrap_or_default()
     }
@@ -181,12 +184,12 @@ impl DiagnoseArgs {
         self.interval.or(self.ping.interval()).unwrap_or(INTERVAL)
     }
 
-    /// Returns how many replies end the sending, where a deadline is given and a number with it.
+    /// Returns how many replies end the sending, if both a deadline and a count are given.
     pub fn enough(&self) -> Option<u16> {
         self.ping.deadline.and(self.count)
     }
 
-    /// Returns how many probes are sent at most: with a deadline and a number of replies, as many as there is time for.
+    /// Returns how many probes are sent at most: with a deadline and a count, as many as there is time for.
     pub fn probes(&self) -> u16 {
         match (self.ping.deadline, self.count) {
             (_, None) => COUNT,
@@ -195,14 +198,14 @@ impl DiagnoseArgs {
         }
     }
 
-    /// Returns whether a packet without a mark is known by its id and sequence number: where there is no room for a mark,
-    /// and where the id is one that no other ping here uses.
+    /// Returns whether a packet without a mark is known by its id and sequence number: if there is no room for a mark,
+    /// or if probe chooses an id that no other ping here uses.
     pub fn numbered(&self) -> bool {
         self.responder == Responder::Kernel && (usize::from(self.size) < MARK_BYTES || self.id.is_none())
     }
 }
 
-/// How many probes are sent where no number is asked for.
+/// The default number of probes.
 const COUNT: u16 = 10;
 
 const AFTER_HELP: &str = "\

@@ -85,7 +85,7 @@ pub struct FaultsArgs {
     /// Print only failures and the score by place, not a line for each case
     #[arg(long)]
     pub summary: bool,
-    /// Take the cases of this scene file, TOML, instead of the built-in ones (may be given more than once)
+    /// Take the cases from this scene file (TOML) instead of the built-in ones (may be given more than once)
     #[arg(long = "scene", value_name = "FILE")]
     pub scenes: Vec<PathBuf>,
     /// The IP version to test [default: both].

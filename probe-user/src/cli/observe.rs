@@ -33,7 +33,7 @@ pub struct Observe {
     #[arg(long)]
     pub counts_only: bool,
     #[command(flatten)]
-    /// From where.
+    /// The network namespace to work in.
     pub place: PlaceArgs,
     #[command(flatten)]
     /// How the kernel programs are attached.

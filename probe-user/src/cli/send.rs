@@ -61,7 +61,7 @@ pub struct Send {
     #[command(flatten)]
     pub family: FamilyChoice,
     #[command(flatten)]
-    /// From where.
+    /// The network namespace to work in.
     pub place: PlaceArgs,
 }
 

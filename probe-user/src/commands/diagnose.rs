@@ -58,7 +58,7 @@ use crate::{
 
 /// Runs `probe diagnose`.
 pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
-    // Before any thread begins: all of them are to be there.
+    // Before any thread starts, so that all of them are in that namespace.
     let enter = enter(&args.place)?;
     if args.passive {
         return passive::run(args, screen);
@@ -72,7 +72,7 @@ pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> Command
     run_from(args, screen, watch, None)
 }
 
-/// Diagnoses where `enter` has to be put before a command that is to run in this network namespace.
+/// Diagnoses, where `enter` is the prefix that makes a command run in this network namespace.
 fn run_from(args: &DiagnoseArgs, screen: &Screen, watch: Factory, enter: Option<String>) -> CommandResult {
     privilege::require(PrivilegedTask::Diagnose)?;
     let stop = on_signals()?;
@@ -84,7 +84,7 @@ fn run_from(args: &DiagnoseArgs, screen: &Screen, watch: Factory, enter: Option<
             known.evidence.enter = enter;
             tell(args, &known.evidence.sending, screen);
             let outcome = judge::judge(&known.evidence, &stop, screen);
-            // Only now: detaching takes longer than a reader needs to wait.
+            // Only now: detaching would keep the reader waiting.
             known.take_down();
             outcome
         }
@@ -94,7 +94,7 @@ fn run_from(args: &DiagnoseArgs, screen: &Screen, watch: Factory, enter: Option<
     }
 }
 
-/// Tells what flags of ping's ask for besides the verdict: when the first probe left, and a bell.
+/// Prints what the flags of ping ask for besides the verdict: when the first probe left, and a bell.
 fn tell(args: &DiagnoseArgs, sending: &SenderTrace, screen: &Screen) {
     if let Some(first) = sending.probes.first().filter(|_| args.ping.timestamps) {
         let ago = Duration::from_nanos(monotonic_ns().saturating_sub(first.sent_ns));
@@ -115,7 +115,7 @@ fn interrupted_early(screen: &Screen) -> Exit {
     Exit::Interrupted
 }
 
-/// Runs everything up to the verdict; returns `None` where a signal came before the first probe.
+/// Runs everything up to the verdict; returns `None` if a signal came before the first probe.
 fn diagnose(
     args: &DiagnoseArgs,
     screen: &Screen,
@@ -164,7 +164,7 @@ fn diagnose(
 /// Starts watching at both ends at the same time: each takes a good part of a short run.
 ///
 /// # Errors
-/// Why one of them cannot, as nothing was sent yet: of two, the near one's.
+/// The failure of either end, as nothing was sent yet; the near end's if both fail.
 fn both(
     far: Option<Far>,
     stop: &StopSignal,
@@ -218,30 +218,30 @@ fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: 
     }
 }
 
-/// Reports whether one more probe may go ahead, to show what there is to watch: where there is a number left for it.
+/// Reports whether one more probe may go ahead, to show what there is to watch: a number must be left for it.
 fn looks_ahead(args: &DiagnoseArgs) -> bool {
     // Without a mark it could not be told from the first of the run.
     let marked = usize::from(args.size) >= MARK_BYTES;
     everywhere(args.own_namespace) && marked && u32::from(args.probes()) < MAX_PROBES
 }
 
-/// Counts how many probes this run may send, the one ahead included.
+/// Counts how many probes this run may send, including the one ahead.
 fn numbers(args: &DiagnoseArgs) -> u16 {
     args.probes() + u16::from(looks_ahead(args))
 }
 
-/// Returns the sequence number from which probes are known without a mark too, where they are.
+/// Returns the first sequence number, if probes are known without a mark too.
 fn numbered_from(args: &DiagnoseArgs) -> Option<u16> {
     (args.numbered() && !args.reply_only).then_some(FIRST_SEQ)
 }
 
-/// Returns how long to wait for the last reply. As ping has it, no time is the default.
+/// Returns how long to wait for the last reply. As in ping, 0 stands for the default.
 pub(super) fn reply_wait(asked: Duration) -> Duration {
     const WAIT: Duration = Duration::from_secs(1);
     if asked.is_zero() { WAIT } else { asked }
 }
 
-/// The sequence number of the first probe, as that of `ping`.
+/// The sequence number of the first probe, as in `ping`.
 const FIRST_SEQ: u16 = 1;
 
 fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> ProbePlan {
@@ -285,7 +285,7 @@ fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64
     }
 }
 
-/// Returns whether packets may be fragmented: as ping does, which lets groups have no fragments on the path.
+/// Returns whether packets may be fragmented: as in ping, which forbids fragments on the path to groups.
 fn fragmentation(args: &DiagnoseArgs, target: IpAddr) -> Fragmentation {
     let group = args.ping.broadcast || target.is_multicast() && target.is_ipv4();
     match args.ping.path_mtu {
@@ -301,7 +301,7 @@ struct Known {
     evidence: Evidence,
     /// The far end, whose command ends when this is dropped.
     far: Option<Far>,
-    /// Hosts in between, whose commands end with them.
+    /// Hosts in between; dropping them ends their commands.
     vias: Vias,
     /// What watched this host, and detaches when this is dropped.
     near: Box<dyn Watching>,
@@ -351,7 +351,7 @@ impl Probing<'_> {
                 seen_there = Some(sight);
             }
             if far.is_some() {
-                // What the far end does with them, only it can tell.
+                // Only the far end can tell what it does with them.
                 seen_here.leave_out(seen_there.as_ref());
             }
             self.all_known(&mut fates, sending, &seen_here, seen_there.as_ref(), &vias.look(ahead))
@@ -359,7 +359,7 @@ impl Probing<'_> {
         tracing::debug!("the run ended: {ended:?}");
         self.progress.say("reading what was seen");
         let seen = self.is_explained(prober.sending()).then(|| far.as_mut().and_then(Far::see));
-        // Where the far end saw nothing of what was answered, somebody else answered, and that is to be explained.
+        // If the far end saw nothing of what was answered, somebody else answered, and that must be explained.
         let by_other = matches!(&seen, Some(Some(peer)) if peer.saw_nothing());
         let (local, peer, between) = match seen {
             Some(peer) if !by_other => (near.look()?, peer, vias.see()),
@@ -384,7 +384,7 @@ impl Probing<'_> {
             controls::after(prober.plan(), &sending, self.stop)
         };
         let plan = prober.plan().clone();
-        // From here on the run's sockets are closed, so that others may have its id.
+        // From here on the run's sockets are closed, so that others may use its id.
         let walk = self.walk(&sending, ended, prober)?;
         let evidence = Evidence {
             target: diagnosis::Target { name: self.target.name.clone(), address: self.target.address.ip() },
@@ -411,22 +411,22 @@ impl Probing<'_> {
         let mut evidence = evidence.gathered();
         if ended != RunEnd::Stopped && !self.args.no_controls && !self.args.reply_only {
             self.progress.say("sending controls");
-            // A router that --peer reaches is none of the two ends.
+            // A router that --peer reaches is neither of the two ends.
             let end = far.as_mut().filter(|_| evidence.forwarding_peer.is_none());
             vary::vary(&mut evidence, &plan, self.args.vary.as_deref(), end, self.stop);
         }
         Ok(Known { evidence, far, near, vias })
     }
 
-    /// Sends the first probe, which is none of the run where it crosses further network namespaces of either end's kernel: in
-    /// those, each end watches netfilter's hooks from then on.
+    /// Sends the first probe. If it crosses further network namespaces of either end's kernel, it is not part of the
+    /// run, and each end watches netfilter's hooks in those namespaces from then on.
     fn look_ahead(&self, prober: &mut Prober, near: &mut dyn Watching, mut far: Option<&mut Far>, vias: &mut Vias) {
         let mut there: Option<HostTrace> = None;
         let mut asked = false;
         prober.look_ahead(self.stop, |sending| {
             let known = !asked && sending.probes.iter().all(|sent| fate_known(sending, sent));
             asked |= known;
-            // What it said before the first probe came there says nothing of it.
+            // What it reported before the first probe arrived there says nothing about that probe.
             let sight = far.as_mut().and_then(|far| if known { far.see() } else { far.look() });
             there = sight.or_else(|| there.take());
             let Ok(mut here) = near.look() else { return Sighting::default() };
@@ -452,8 +452,8 @@ impl Probing<'_> {
         });
     }
 
-    /// Reports whether there is nothing to explain, and so nothing to look up. Rules that were traced are told in any
-    /// case.
+    /// Reports whether there is nothing to explain, and so nothing to look up. Rules that were traced are reported in
+    /// any case.
     fn is_explained(&self, sending: &SenderTrace) -> bool {
         !self.args.reply_only && !self.args.trace_rules && all_answered(sending)
     }
@@ -474,20 +474,21 @@ impl Probing<'_> {
         if self.args.reply_only { Echo::Reply } else { Echo::Request }
     }
 
-    /// Returns which routers answer, where that was asked for and something is left to explain.
+    /// Returns which routers answer, if that was asked for and something is left to explain.
     fn walk(&self, sending: &SenderTrace, ended: RunEnd, prober: Prober) -> Result<Option<Walk>, Failure> {
         let answered = sending.received.len() == sending.probes.len();
         let expired = sending.errors.iter().any(IcmpError::tells_expiry);
-        // Where a TTL ran out, two routers may send it to each other: who answers at which distance tells.
+        // If a TTL ran out, two routers may be sending the packet to each other: who answers at which distance shows
+        // that.
         let wanted = self.args.walk || expired && !self.args.no_controls && self.args.ttl.is_none();
-        // What never left this host has no router to be asked about.
+        // No router can explain what never left this host.
         let refused = sending.probes.iter().all(|sent| sent.errno.is_some());
         if !wanted || answered || refused || ended == RunEnd::Stopped {
             return Ok(None);
         }
         let (settings, id) = prober.into_settings();
         self.progress.say("raising the TTL");
-        // Requests, whatever the run sent: only they are answered at the end of the way.
+        // Requests, whatever the run sent: only those are answered by the target.
         let settings = Settings { echo: Echo::Request, ..settings };
         let steps = walk(&settings, id, random(), self.stop)?;
         Ok(Some(Walk { steps: steps.into_iter().map(|(ttl, from)| WalkStep { ttl, from }).collect() }))

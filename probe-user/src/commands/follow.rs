@@ -90,7 +90,7 @@ impl FollowSession {
     /// Takes what must not wait in the kernel; returns how many echoes are followed.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be read.
+    /// The kernel half can no longer be read.
     pub(super) fn look(&mut self) -> Result<usize, Failure> {
         if self.drained.elapsed() >= DRAIN {
             self.drained = Instant::now();
@@ -100,10 +100,10 @@ impl FollowSession {
         Ok(self.watch.followed()?.0.len())
     }
 
-    /// Follows no further echoes, and waits for what becomes of those that are under way; not after a stop.
+    /// Stops following new echoes, and waits to see what becomes of those under way, unless it is to stop.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be read.
+    /// The kernel half can no longer be read.
     pub(super) fn settle(&mut self, stop: &StopSignal) -> Result<(), Failure> {
         self.watch.give_no_more()?;
         self.ended.get_or_insert_with(Instant::now);
@@ -123,10 +123,10 @@ impl FollowSession {
         }
     }
 
-    /// Returns what the echoes show: the verdict on the worst flow, with a word on each of the others.
+    /// Returns what the echoes show: the verdict on the worst flow, with a line on each of the others.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be read.
+    /// The kernel half can no longer be read.
     pub(super) fn diagnosis(&mut self) -> Result<Diagnosis, Failure> {
         let (echoes, asked) = self.watch.followed()?;
         let mut host = self.watch.look()?;
@@ -192,10 +192,10 @@ impl FollowSession {
     }
 }
 
-/// Returns the interface to watch where it is not known whom the echoes will be for: that of the default route, or
-/// the only one there is.
+/// Returns the interface to watch if it is not known where the echoes will go: that of the default route, or the only
+/// one there is.
 pub(super) fn likeliest_interface() -> Option<String> {
-    /// Addresses for documentation (RFC 5737, RFC 3849), which nobody has a route of their own to.
+    /// Addresses for documentation (RFC 5737, RFC 3849), to which nobody has a route of their own.
     const ELSEWHERE: [IpAddr; 2] =
         [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
     let routed = ELSEWHERE.into_iter().find_map(|to| way_to(SocketAddr::new(to, 0), None, None).ok());

@@ -1,4 +1,5 @@
-//! In which network namespaces a command works: into the one that was asked for, and whether others are looked at.
+//! The network namespaces a command works in: enters the one that was asked for, and decides whether others are
+//! watched.
 
 use crate::{
     cli::place::PlaceArgs,
@@ -6,11 +7,11 @@ use crate::{
     host::{container, entrance::Entrance},
 };
 
-/// Brings this thread, and all that it starts, into the network namespace that was asked for; returns what runs a command
-/// there when put before it. None where nothing was asked for.
+/// Moves this thread, and all that it starts, into the network namespace that was asked for; returns the prefix that
+/// makes a command run there, or `None` if no namespace was asked for.
 ///
 /// # Errors
-/// There is none, or this process may not enter it.
+/// There is no such namespace, or this process may not enter it.
 pub(super) fn enter(args: &PlaceArgs) -> Result<Option<String>, Failure> {
     let entrance = match (&args.netns, &args.container) {
         (Some(what), _) => Entrance::to(what)?,
@@ -25,8 +26,8 @@ pub(super) fn enter(args: &PlaceArgs) -> Result<Option<String>, Failure> {
     Ok(Some(entrance.enter))
 }
 
-/// Reports whether other network namespaces of this kernel are looked at, unless `own_namespace` alone was asked for.
-/// A script that takes them for machines says so once.
+/// Reports whether other network namespaces of this kernel are watched. `own_namespace` turns that off, and so does the
+/// environment, for scripts that treat namespaces as machines.
 pub(super) fn everywhere(own_namespace: bool) -> bool {
     !own_namespace && std::env::var_os("PROBE_OWN_NAMESPACE").is_none_or(|value| value != "1")
 }

@@ -41,7 +41,7 @@ pub fn run(args: &RunArgs, screen: &Screen) -> CommandResult {
 
 /// Runs the command, followed where that can be done.
 fn started_here(args: &RunArgs, screen: &Screen) -> CommandResult {
-    // Before any thread: a command that cannot be started is told at once, and signals have one listener.
+    // Before any thread: a command that cannot be started is reported at once, and signals have one listener.
     let command = child::TypedCommand::find(&args.command)?;
     let signals = Signals::listen()?;
     let session = follow(args, process::id()).inspect_err(|failure| {
@@ -50,7 +50,7 @@ fn started_here(args: &RunArgs, screen: &Screen) -> CommandResult {
     if signals.came() {
         return Ok(Exit::Interrupted);
     }
-    // Whoever loses its parent stays a descendant of this process, and so is followed.
+    // A process that loses its parent stays a descendant of this one, and so is followed.
     if let Err(why) = nix::sys::prctl::set_child_subreaper(true) {
         tracing::info!("orphans of the command are not followed: {why}");
     }
@@ -64,7 +64,7 @@ fn started_here(args: &RunArgs, screen: &Screen) -> CommandResult {
         if let Some(ended) = child.ended()? {
             break ended;
         }
-        // What the kernel keeps for this process must not run over; a failure to read it is told with the verdict.
+        // The kernel's buffers for this process must not overflow; a failure to read them is reported with the verdict.
         if let Some(session) = &mut session {
             let _ = session.look();
         }
@@ -85,7 +85,7 @@ fn started_here(args: &RunArgs, screen: &Screen) -> CommandResult {
     })
 }
 
-/// Follows a process that runs already.
+/// Follows a process that is already running.
 fn attached(args: &RunArgs, pid: u32, screen: &Screen) -> CommandResult {
     let Some(since) = started(pid) else {
         return Err(Failure::new(format!("there is no process {pid}"), "`ps -e` lists them"));
@@ -122,7 +122,7 @@ fn follow(args: &RunArgs, pid: u32) -> Result<FollowSession, Failure> {
 fn end(mut session: FollowSession, args: &RunArgs, signals: &Signals, screen: &Screen) -> Result<Diagnosis, Failure> {
     session.settle(signals.stop())?;
     let diagnosis = session.diagnosis()?;
-    // Detaching takes longer than a reader needs to wait.
+    // Detaching would keep the reader waiting.
     thread::scope(|scope| {
         let told = tell(&diagnosis, args.output.as_deref(), screen);
         scope.spawn(|| drop(session));

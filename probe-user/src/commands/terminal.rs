@@ -78,7 +78,7 @@ pub(super) fn start_log(output: Output) {
     let _ = tracing_subscriber::registry().with(lines.with_filter(wanted)).try_init();
 }
 
-/// stderr for whole lines of the log, in which names and errors of others stand.
+/// stderr for whole lines of the log, which can hold names and errors from other hosts.
 struct HarmlessStderr;
 
 impl Write for HarmlessStderr {

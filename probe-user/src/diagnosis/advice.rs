@@ -44,7 +44,7 @@ pub fn give(stop: &mut Stop, evidence: &Evidence) {
     put(stop, commands, on, evidence);
 }
 
-/// Gives `commands` in place of those of the table, but for what tells more than they do: the rule, or the far end.
+/// Gives `commands` instead of the table's, but keeps those that find out more: the rule, or from the far end.
 /// `elsewhere`: on another host than where they stop.
 pub fn replace(stop: &mut Stop, commands: &[String], elsewhere: Option<Side>, evidence: &Evidence) {
     let side = elsewhere.or_else(|| stop.whose.side());
@@ -54,7 +54,7 @@ pub fn replace(stop: &mut Stop, commands: &[String], elsewhere: Option<Side>, ev
     put(stop, commands, on, evidence);
 }
 
-/// Puts `commands` under the stop, the first of which is its advice; the meaning is where there is none.
+/// Sets the stop's `commands`, the first of which is its advice; without any, the meaning is.
 fn put(stop: &mut Stop, commands: Vec<Command>, on: Option<Side>, evidence: &Evidence) {
     stop.commands = commands;
     stop.advice = match (stop.commands.first(), on) {
@@ -64,7 +64,7 @@ fn put(stop: &mut Stop, commands: Vec<Command>, on: Option<Side>, evidence: &Evi
     };
 }
 
-/// Returns a command behind what enters its place; probe's own commands have a flag for that.
+/// Returns a command after the prefix that enters its place; probe's own commands have a flag for that.
 pub(super) fn behind(enter: Option<&str>, command: &str) -> String {
     match enter.filter(|_| !command.starts_with("probe diagnose ")) {
         Some(enter) => format!("{enter} {command}"),
@@ -79,9 +79,9 @@ fn in_place(on: Option<Side>, command: String, evidence: &Evidence) -> Command {
     Command { on: Some(on), command: behind(enter, &command) }
 }
 
-/// Advises, where several causes remain, what makes the blind hops see, or else where to look in general.
+/// Advises, if several causes remain, how to make the blind hops see, or else where to look in general.
 fn leave_open(stop: &mut Stop, evidence: &Evidence) {
-    "What was watched leaves several causes.".clone_into(&mut stop.meaning);
+    "What was watched leaves several possible causes.".clone_into(&mut stop.meaning);
     let mut sides: Vec<Side> = stop.blind.iter().map(|spot| spot.checkpoint.host).collect();
     sides.sort_unstable();
     sides.dedup();
@@ -121,7 +121,7 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
         }
         // Rules are traced for echo packets, not for those that carry them.
         (_, true) if evidence.layer.is_none() => {
-            // They are traced where an agent is, so that a far one is to be there again.
+            // They are traced where an agent runs, so the far one must be there again.
             let from = side.map(|side| evidence.entered_from(side));
             let forwards = || evidence.forwarding_peer.and_then(|number| evidence.own_place(number));
             let far = from.is_some_and(|from| from == Side::Peer || Some(from) == forwards());
@@ -133,8 +133,8 @@ fn find_out(stop: &Stop, side: Option<Side>, evidence: &Evidence) -> Option<Comm
     Some(Command { on: Some(Side::Local), command })
 }
 
-/// Returns the device at which packets stop: in a place in between, the one at which the kernel freed them, where it
-/// says so.
+/// Returns the device at which packets stop: in a place in between, the one at which the kernel freed them, if it says
+/// so.
 fn device<'a>(stop: &Stop, side: Side, evidence: &'a Evidence) -> &'a str {
     let cause = &stop.cause;
     let same =

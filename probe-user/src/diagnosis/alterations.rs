@@ -1,5 +1,5 @@
-//! What changed on the way though it arrived: a rewritten id, an answer from another address; and oddities that are no
-//! fault: duplicates, another order. A TTL that falls is what TTLs do.
+//! What changed on the way but arrived: a rewritten id, an answer from another address; and oddities that are not
+//! faults: duplicates, reordering. A TTL that falls is what TTLs do.
 
 mod payload;
 
@@ -29,7 +29,7 @@ pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
         let mut told = Vec::new();
         for (index, row) in ledger.rows.iter().enumerate() {
             let (leg, at) = (row.step.leg, row.step.checkpoint);
-            // Whoever undoes a rewriting on the way back gives the sender its own id again.
+            // Whoever undoes the rewriting on the way back restores the sender's id.
             if leg == Echo::Reply && at.host == Side::Local && evidence.two_sided() && leg != evidence.first_leg() {
                 expected = sent.id;
             }
@@ -54,7 +54,7 @@ pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Alteration> {
 
 fn id_at(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<u16> {
     match at.station {
-        // What is rewritten in between shows at the ends, if it is not undone before.
+        // What is rewritten in between shows at the ends, unless it is undone before.
         Station::Send | Station::Encap | Station::Decap | Station::Port(..) => None,
         Station::Recv => evidence.sending.received.get(&probe).map(|received| received.id),
         Station::Hop(hop) => step(evidence, leg, at.host, hop, probe).map(|step| step.id),
@@ -83,8 +83,8 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     let noun = if evidence.first_leg() == Echo::Request { ("request", "requests") } else { ("reply", "replies") };
     [
         (arrived_twice, format!("{} reached {far} more than once", counted(arrived_twice, noun))),
-        (read_twice, format!("{} came more than once", counted(read_twice, ("reply", "replies")))),
-        (late, format!("{} came after one to a later probe", counted(late, ("reply", "replies")))),
+        (read_twice, format!("{} arrived more than once", counted(read_twice, ("reply", "replies")))),
+        (late, format!("{} arrived after one to a later probe", counted(late, ("reply", "replies")))),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -98,7 +98,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .collect()
 }
 
-/// Returns who answered to which TTL.
+/// Returns who answered which TTL.
 fn walked(walk: &Walk) -> String {
     let step = |step: &WalkStep| {
         format!("{} {}", step.ttl, step.from.map_or_else(|| "nobody".to_owned(), |from| from.to_string()))
@@ -118,7 +118,7 @@ fn fruitless(varied: &VariedRun, evidence: &Evidence) -> Option<String> {
         untried => format!("; not tried: {}", untried.join("; ")),
     };
     Some(match (evidence.controls.iter().any(field), varied.over) {
-        (true, _) => format!("varied: {tried} ({sent}); what is not told here made no difference{untried}"),
+        (true, _) => format!("varied: {tried} ({sent}); what is not listed here made no difference{untried}"),
         (false, true) => {
             format!(
                 "varied: unchanged requests were answered meanwhile: what stopped the run comes and goes ({sent}){untried}"
@@ -128,7 +128,7 @@ fn fruitless(varied: &VariedRun, evidence: &Evidence) -> Option<String> {
     })
 }
 
-/// Returns the very rules that ended packets, where rules were traced.
+/// Returns the exact rules that ended packets, if rules were traced.
 fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
     evidence.sides().flat_map(move |side| {
         evidence.findings(side).filter_map(move |finding| {
@@ -144,7 +144,7 @@ fn traced(evidence: &Evidence) -> impl Iterator<Item = String> {
     })
 }
 
-/// Returns what a run says nothing of because somebody answered before it.
+/// Returns what a run says nothing about because somebody answered before it.
 fn untried(evidence: &Evidence) -> Option<String> {
     let far = evidence.name(Side::Peer);
     let text = match (evidence.responder, evidence.mode, &evidence.peer) {
@@ -154,11 +154,11 @@ fn untried(evidence: &Evidence) -> Option<String> {
             return None;
         }
         (Responder::Agent, ..) => {
-            format!("requests were taken at the NIC of {far}: its input firewall and its ICMP were not tried")
+            format!("requests were taken at the NIC of {far}: its input firewall and its ICMP were not tested")
         }
         (Responder::Xdp, _, Some(peer)) => {
             let mode = &peer.host.xdp_mode;
-            format!("requests were turned round at the NIC of {far} ({mode} XDP): its stack was not tried")
+            format!("requests were turned around at the NIC of {far} ({mode} XDP): its stack was not tested")
         }
     };
     Some(text)

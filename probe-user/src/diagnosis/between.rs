@@ -1,8 +1,8 @@
 //! The places between the two ends: where on each leg the probes crossed them, and what lies between two of their
 //! interfaces.
 //!
-//! A device's tracepoints see every network namespace of a kernel, so that what leaves a place by any interface is seen
-//! there, and what does not was dropped in it, or was for it.
+//! A device's tracepoints see every network namespace of a kernel, so what leaves a place by any interface is seen
+//! there, and what does not was dropped in it or was destined for it.
 
 use probe_ebpf::Echo;
 use std::{
@@ -63,7 +63,7 @@ pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
         steps.push(step(leg, Side::Via(it.place), Station::Port(it.hop, it.port), duty));
         let ends_here = target_of(evidence).any(|target| target == it.place) && leg == evidence.first_leg();
         let next = crossings.get(index + 1).filter(|next| next.place == it.place);
-        // A bridge whose packets pass prerouting at its port: what is to follow does so behind the bridge.
+        // A bridge whose packets pass prerouting at its port: the next hooks follow after the bridge.
         let enters_again = next.is_some_and(|next| next.hop == Hop::NetifIn);
         if !copy && hooks::is_hook(it.hop) {
             waiting = to_follow(evidence, leg, it, &crossings, ends_here);
@@ -84,7 +84,7 @@ pub(super) fn steps(evidence: &Evidence, leg: Echo) -> Vec<PathStep> {
     steps
 }
 
-/// By whichever interface packets come into a place.
+/// Packets entering a place by any interface.
 const ENTRY: Station = Station::Port(Hop::NetifIn, ANY_PORT);
 
 /// Sorts crossings of several kernels into path order: each is in the order of its own clock.
@@ -111,8 +111,8 @@ fn over_kernels(evidence: &Evidence, crossings: Vec<Crossing>) -> Vec<Crossing> 
     order(&passed).into_iter().filter_map(|index| crossings[index].take()).collect()
 }
 
-/// Returns the host in between that packets of a leg were sent to last and did not come to: it has the address of the
-/// next hop, and nobody knows of any packet that came further.
+/// Returns the host in between that packets of a leg were last sent to and did not reach: it has the address of the
+/// next hop, and no packet is known to have come further.
 fn awaited(evidence: &Evidence, leg: Echo, crossings: &[Crossing]) -> Option<u8> {
     let there = leg == evidence.first_leg();
     let came = || evidence.peer.as_ref().is_some_and(|peer| !peer.saw_nothing());
@@ -156,7 +156,7 @@ fn watched(evidence: &Evidence, place: u8, hop: Hop) -> bool {
     place.is_some_and(|place| hooks::seen(place, hop, Echo::Request).is_some())
 }
 
-/// Returns the hook that no probe came to of those that came to `it`, which it follows on.
+/// Returns the hook that should follow `it`, if none of the probes that came to `it` reached it.
 fn to_follow(
     evidence: &Evidence,
     leg: Echo,
@@ -168,12 +168,12 @@ fn to_follow(
     let seen: BTreeSet<Hop> = here.map(|other| other.hop).collect();
     let next = hooks::follows(it.hop, &seen, ends_here).filter(|next| watched(evidence, it.place, *next))?;
     let must = must_pass(evidence, leg, it.place, next, ANY_PORT);
-    // What leaves all the same was bridged, and no hook was to see it.
+    // What leaves nevertheless was bridged, and no hook was meant to see it.
     let passed = leaves(crossings, it.place) && !must;
     (!passed).then(|| of_hook(leg, it.place, next, if must { Requirement::Must } else { Requirement::May }))
 }
 
-/// Returns steps for the hooks of a place that could not be watched, which only tell that.
+/// Returns steps for the hooks of a place that could not be watched, which only report that.
 fn unwatched(evidence: &Evidence, leg: Echo, place: u8, ends_here: bool) -> Vec<PathStep> {
     let hops: &[Hop] = if ends_here { &hooks::INPUT } else { &hooks::FORWARD };
     let Some(trace) = evidence.place(Side::Via(place)) else { return Vec::new() };
@@ -218,7 +218,7 @@ fn crossings(evidence: &Evidence, leg: Echo) -> Vec<Crossing> {
 }
 
 /// Reports whether what a place saw on a leg was for another host's MAC address: copies that a bridge made for all of
-/// its ports, or all there is. So its place is before any other, where only probes end that no other place saw.
+/// its ports, or all there is. It then comes before any other place, where only probes end that no other place saw.
 fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     let Some(place) = evidence.places.get(usize::from(number)) else { return false };
     let foreign = |probe: &u16| {
@@ -234,7 +234,7 @@ fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
 }
 
 /// Reports whether a place was sent all there was, and no copies: each place before it let packets out by one
-/// interface, and nobody behind it knows of any.
+/// interface, and nobody after it knows of any.
 fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     fn passed(place: &PlaceTrace, hop: Hop, leg: Echo) -> impl Iterator<Item = &ProbePassage> {
         place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(BTreeMap::values)
@@ -275,7 +275,7 @@ fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
     (one_clock || by_tunnel) && before && sent_on && !answered && !came_there && evidence.sending.received.is_empty()
 }
 
-/// Returns the place that the probes are for, where nobody watches it as the far end.
+/// Returns the place that the probes are for, if nobody watches it as the far end.
 fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
     let is_it = |place: &PlaceTrace| role(evidence, place) == PlaceRole::Target;
     (0..).zip(&evidence.places).filter(move |(_, place)| is_it(place)).map(|(number, _)| number)
@@ -285,7 +285,7 @@ fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
 /// in.
 pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let target = evidence.target.address;
-    // Of an address that was rewritten on the way it is told only where it is the place's own.
+    // A rewritten address counts only if it is the place's own.
     let told = place.findings.iter().find_map(|finding| match finding {
         Finding::Address { address, own } if *own || *address == target => Some(*own),
         _ => None,
@@ -297,7 +297,7 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
     let answers = passed(&CROSSING_HOPS[..1], Echo::Request) && !passed(&CROSSING_HOPS[1..], Echo::Request);
     let forwards = passed(&CROSSING_HOPS[..1], Echo::Request) && passed(&CROSSING_HOPS[1..], Echo::Request);
     let answers = answers && passed(&CROSSING_HOPS[1..], Echo::Reply) && !passed(&CROSSING_HOPS[..1], Echo::Reply);
-    // What is for everybody ends in every place that has it.
+    // What is for everybody ends in every place that receives it.
     let group = explain::special::kind(target).is_some() || target_is_directed(evidence);
     let ended = passed(&CROSSING_HOPS[..1], Echo::Request) && !passed(&CROSSING_HOPS[1..], Echo::Request);
     let translated = ended && has_what_requests_are_for(place, target);
@@ -305,7 +305,7 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
         Some(true) if evidence.passes_by_the_peer() => PlaceRole::Target,
         Some(false) | None if group && ended && !evidence.two_sided() => PlaceRole::Target,
         _ if evidence.two_sided() => PlaceRole::Router,
-        // Its address is rewritten there, and another one has what is behind it.
+        // Its address is rewritten there, and another place has the new one.
         Some(true) if forwards && !group => PlaceRole::Router,
         Some(true) => PlaceRole::Target,
         _ if translated => PlaceRole::Target,

@@ -33,7 +33,7 @@ pub(super) struct Judge {
 pub(super) struct Crossing {
     /// The last place before it.
     pub(super) from: Side,
-    /// The first place behind it; none: nobody watched there.
+    /// The first place after it; none: nobody watched there.
     pub(super) to: Option<Side>,
     /// What is known.
     pub(super) evidence: Evidence,

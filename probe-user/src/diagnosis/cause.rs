@@ -11,11 +11,11 @@ use crate::model::netfilter::{NetfilterHook, TableFamily};
 /// Why packets stop, in the words of whoever stopped them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Cause {
-    /// The kernel's drop reason, the errno, the setting, the counter or the ICMP error; none where nothing names it.
+    /// The kernel's drop reason, the errno, the setting, the counter or the ICMP error; none if nothing names it.
     pub reason: Option<String>,
     /// The kernel function.
     pub function: Option<String>,
-    /// Which netfilter hook, and where it is known which table and chain.
+    /// The netfilter hook, and the table and chain if they are known.
     pub netfilter: Option<Netfilter>,
     /// The ICMP error that says so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,10 +29,10 @@ pub struct Cause {
     /// More about it, as a clause for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// What connection tracking has to do with it, as a clause for people, where it is what decides.
+    /// What connection tracking has to do with it, as a clause for people, if it is what decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking: Option<String>,
-    /// What became of finding the neighbour, where that is what failed.
+    /// What became of finding the neighbour, if that is what failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neighbour: Option<NeighbourSaid>,
 }
@@ -40,17 +40,17 @@ pub struct Cause {
 /// A place in netfilter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Netfilter {
-    /// That of the table, where it is known.
+    /// The family of the table, if it is known.
     pub family: Option<TableFamily>,
-    /// The hook, where it is known.
+    /// The hook, if it is known.
     pub hook: Option<NetfilterHook>,
-    /// The table, where it is known.
+    /// The table, if it is known.
     pub table: Option<String>,
-    /// The base chain, where it is known.
+    /// The base chain, if it is known.
     pub chain: Option<String>,
     /// Whether that is a chain of the older iptables, which nft does not show.
     pub legacy: bool,
-    /// The rule, or `policy drop`, where only one of the chain can have been it.
+    /// The rule, or `policy drop`, if only one of the chain can have done it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }

@@ -1,4 +1,5 @@
-//! What speaks about the probes of a gap besides its counters: drop events, errno, ICMP errors; and gaps split by that.
+//! What is known about the probes of a gap besides its counters: drop events, errno, ICMP errors; and gaps split by
+//! that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +17,11 @@ use crate::model::trace::{Drop, IcmpError, benign::is_no_loss};
 pub struct PlacedDrop<'a> {
     /// The event.
     pub drop: &'a Drop,
-    /// Its place; none where its names are unknown here.
+    /// Its place; none if its names are unknown here.
     pub spot: Option<DropLocation>,
 }
 
-/// What is the same for probes that died of the same.
+/// What probes that died of the same cause have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Clue<'a> {
     errno: Option<&'a str>,
@@ -90,8 +91,8 @@ impl Gap {
         self.spots.iter().filter(|spot| places.contains(&spot.place)).copied().collect()
     }
 
-    /// Splits the gap by cause where its probes died of different ones. Probes of which nothing is known go with the
-    /// others where all those died of the same.
+    /// Splits the gap by cause if its probes died of different ones. Probes of which nothing is known go with the
+    /// others if all of those died of the same.
     pub fn split(self, evidence: &Evidence) -> Vec<Self> {
         let mut parts: BTreeMap<Clue<'_>, BTreeSet<u16>> = BTreeMap::new();
         let events = self.events(evidence);
@@ -111,7 +112,7 @@ impl Gap {
         mine.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
         let drop = mine.first().map(|told| (told.drop.reason.as_str(), told.drop.function.as_str(), told.spot));
         let icmp = evidence.sending.errors.iter().find(|error| error.ends_packet() && error.probe == probe);
-        // Errors are rate-limited: where the kernel itself told of the drop, those that came make it no other one.
+        // Errors are rate-limited: if the kernel itself reported the drop, those that came do not make it another one.
         let told = drop.is_some_and(|(.., spot)| spot.is_some());
         Clue {
             errno: evidence.probe(probe).and_then(|sent| sent.errno.as_deref()),

@@ -1,4 +1,4 @@
-//! What was sent besides the probes, with one thing changed, and what came of it.
+//! What was sent besides the probes, with one thing changed, and the result.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,12 +31,12 @@ pub struct UnchangedRuns {
     pub after_answered: usize,
 }
 
-/// What looking for a change that makes packets pass took.
+/// The effort of looking for a change that makes packets pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VariedRun {
-    /// What was changed, one after the other, as clauses; also where that made no difference.
+    /// What was changed, one after the other, as clauses; even if that made no difference.
     pub tried: Vec<String>,
-    /// What was asked for and could not be tried, each with the reason.
+    /// What was asked for but could not be tried, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untried: Vec<String>,
     /// How many packets were sent in all.
@@ -118,16 +118,16 @@ impl ControlRun {
         self.sent > 0 && self.answered == self.sent
     }
 
-    /// Returns the longest packet that was answered and the shortest that was not, where sizes were tried: bytes with the headers
-    /// of IP and ICMP, without options.
+    /// Returns the longest packet that was answered and the shortest that was not, if sizes were tried: in bytes, with
+    /// the headers of IP and ICMP, without options.
     pub fn packet_sizes(&self, v6: bool) -> Option<(u32, u32)> {
         let ControlKind::Size { passes, fails } = self.kind else { return None };
         let headers = if v6 { 48 } else { 28 };
-        // The longest payload and the headers are more than 16 bits hold.
+        // The longest payload and the headers together exceed 16 bits.
         Some((u32::from(passes) + headers, u32::from(fails) + headers))
     }
 
-    /// Says what came of it, as a clause.
+    /// Describes the result, as a clause.
     pub fn text(&self) -> String {
         match &self.kind {
             ControlKind::Field { change, .. } => {

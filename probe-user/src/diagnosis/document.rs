@@ -25,7 +25,7 @@ pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Diagnosis {
-    /// Whom the probes were for.
+    /// The target of the probes.
     pub target: Target,
     /// The two hosts.
     pub sides: Sides,
@@ -38,26 +38,26 @@ pub struct Diagnosis {
     pub responder: Responder,
     /// How many probes were sent, refused ones included.
     pub sent: usize,
-    /// Who answered, where that was not the far end, which was watched.
+    /// Who answered, if it was not the far end, which was watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_by: Option<OtherHost>,
-    /// How many were answered; of replies that nobody asked for, how many reached the far end.
+    /// How many were answered; for unsolicited replies, how many reached the far end.
     pub answered: usize,
-    /// What follows from it all.
+    /// The conclusion.
     pub verdict: Verdict,
     /// Where packets stop, most packets first.
     pub stops: Vec<Stop>,
     /// What changed on the way.
     pub alterations: Vec<Alteration>,
-    /// What connection tracking knows, a place each; absent where it was not asked, as there was nothing to explain.
+    /// What connection tracking knows, by place; absent if it was not asked because there was nothing to explain.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conntrack: Vec<TrackedPlace>,
-    /// What is worth knowing and is no fault, a sentence each: duplicates, another order, another sender.
+    /// What is worth knowing but is not a fault, a sentence each: duplicates, reordering, another sender.
     pub notes: Vec<String>,
-    /// Whose echoes were followed, where it was not the run that sent them; absent otherwise.
+    /// The echoes that were followed, if other programs sent them; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub followed: Option<FollowedRun>,
-    /// What was sent besides the probes, with one thing changed, and what came of it.
+    /// What was sent besides the probes, with one thing changed, and the result.
     pub controls: Vec<ControlRun>,
     /// Every hop of the path, in path order.
     pub hops: Vec<HopState>,
@@ -67,9 +67,9 @@ pub struct Diagnosis {
     /// The kind of the tunnel whose packets it is about; none: it is about the probes themselves.
     #[serde(skip)]
     pub carried_by: Option<String>,
-    /// Round trips in nanoseconds; none where nothing was answered.
+    /// Round trips in nanoseconds; none if nothing was answered.
     pub rtt_ns: Option<RoundTrips>,
-    /// Where the time goes, in path order; empty where hops have no times.
+    /// Where the time goes, in path order; empty if hops have no times.
     pub stages: Vec<Segment>,
     /// What watching cost, on both hosts.
     pub accounting: Costs,
@@ -78,13 +78,13 @@ pub struct Diagnosis {
 /// A network namespace on a watched kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Place {
-    /// Which of the evidence's it is.
+    /// Which place of the evidence it is.
     #[serde(skip)]
     pub side: Side,
     /// Where commands for it are typed: two places of one kernel have the same.
     #[serde(skip)]
     pub entered_from: Side,
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
     /// The name of its host.
     pub host: String,
@@ -92,7 +92,7 @@ pub struct Place {
     pub netns: Option<u64>,
     /// Its interfaces that probes crossed.
     pub interfaces: Vec<String>,
-    /// What it is to them.
+    /// Its role for the probes.
     pub role: PlaceRole,
     /// The legs that cross it.
     pub legs: Vec<Echo>,
@@ -108,7 +108,7 @@ pub struct ViaHost {
     pub hostname: String,
     /// Kernel release.
     pub kernel: String,
-    /// The name of the place that its own network namespace is; none: there are too many to tell.
+    /// The name of the place that its own network namespace is; none: there are too many to list.
     pub place: Option<String>,
     /// The legs of which it saw packets; none: nothing came to it.
     pub legs: Vec<Echo>,
@@ -163,7 +163,7 @@ pub struct BlindHop {
     pub why: String,
 }
 
-/// What follows.
+/// The conclusion of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Verdict {
     /// How it ended.
@@ -181,10 +181,10 @@ pub struct Stop {
     pub leg: Echo,
     /// Where.
     pub host: StopHost,
-    /// Whose, with its number.
+    /// Whose place it is, with its number.
     #[serde(skip)]
     pub whose: Whose,
-    /// In which of the places, by its name; none: in none that was watched.
+    /// The name of the place that they stop in; none: in none that was watched.
     #[serde(rename = "place")]
     pub place_name: Option<String>,
     /// In which part of the network stack.
@@ -206,20 +206,20 @@ pub struct Stop {
     pub first_missing: Checkpoint,
     /// Why.
     pub cause: Cause,
-    /// What says so.
+    /// The kinds of evidence for it.
     pub witnesses: Vec<Witness>,
     /// How sure host and layer are.
     pub confidence: Confidence,
-    /// What else it could be, where the witnesses leave more than one place, in path order; the chosen one is among them.
+    /// What else it could be, if the witnesses leave more than one place, in path order; the chosen one is among them.
     pub candidates: Vec<Candidate>,
     /// Blind hops between the last that saw them and the first that did not.
     pub blind: Vec<BlindSpot>,
     /// How many drop events name the place.
     pub drop_events: usize,
-    /// The tunnel inside of whose packets they stop, where they do; layer and cause are then those of these packets.
+    /// The tunnel inside whose packets they stop, if any; layer and cause are then those of these packets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carried: Option<CarriedBy>,
-    /// The whole sentence but for which packets, where the usual one does not say it.
+    /// The sentence without its subject, if the usual one does not fit.
     #[serde(skip)]
     pub told: Option<String>,
     /// What it means, in a sentence.
@@ -261,9 +261,9 @@ pub struct CarriedStretch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Witness {
-    /// Hops before it saw them, hops behind it did not.
+    /// Hops before it saw them, hops after it did not.
     Counters,
-    /// The kernel told of freeing them.
+    /// The kernel reported freeing them.
     DropEvent,
     /// The send call, or a look-up of the route, was refused.
     Errno,
@@ -273,7 +273,7 @@ pub enum Witness {
     Sysctl,
     /// A counter of the kernel or of the device rose.
     DeviceCounter,
-    /// An entry of connection tracking is as it is.
+    /// An entry of connection tracking shows it.
     Conntrack,
     /// Otherwise equal packets were answered.
     Control,
@@ -292,7 +292,7 @@ pub struct BlindSpot {
 /// A command to paste.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Command {
-    /// On which host; none: on whatever host is in between.
+    /// On which host; none: on any host in between.
     pub on: Option<Side>,
     /// What to type.
     pub command: String,
@@ -311,10 +311,10 @@ pub struct Alteration {
     pub seen: Value,
     /// Where that was seen first.
     pub seen_at: Checkpoint,
-    /// Where it was done, as a clause for people: the hook of a host, or the two places between which it was.
+    /// Where it was done, as a clause for people: the hook of a host, or the two places between which it happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
-    /// The rule that did it, where only one can have.
+    /// The rule that did it, if only one can have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// On how many packets.
@@ -350,17 +350,17 @@ pub struct HopState {
     pub checkpoint: Checkpoint,
     /// In which of the places, by its name.
     pub place: String,
-    /// At which of its interfaces, where several are watched.
+    /// At which of its interfaces, if several are watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// What is known of it.
     pub state: HopStatus,
-    /// How many probes it saw; none where it is blind.
+    /// How many probes it saw; none if it is blind.
     pub packets: Option<usize>,
     /// Why it is blind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// How many probes passed it, by its own count or by that of any hop behind it.
+    /// How many probes passed it, by its own count or by that of any hop after it.
     pub passed: usize,
 }
 
@@ -403,16 +403,16 @@ pub struct Segment {
 /// What watching cost, on both hosts together and on each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Costs {
-    /// Drop events that a ring had no room for: counters are whole all the same.
+    /// Drop events that a ring had no room for: counters are complete nevertheless.
     pub events_lost: u64,
-    /// Maps that had no room for something, but for the rings of drop events. The journeys of probes are kept in arrays
-    /// that have room for all of them.
+    /// Maps that ran out of room, except for the rings of drop events. The journeys of probes are kept in arrays that
+    /// have room for all of them.
     pub maps_full: u64,
     /// How long attaching took in milliseconds, on the slower host.
     pub attach_ms: u64,
-    /// Nanoseconds that the programs of both hosts took of one packet, by the kernel's own statistics: means of their
-    /// runs, weighted by how often the run's packets passed them. 0 where the kernel does not measure them for this
-    /// user, which takes `CAP_SYS_ADMIN`, or no packet passed.
+    /// Nanoseconds that the programs of both hosts took per packet, by the kernel's own statistics: means of their
+    /// runs, weighted by how often the run's packets passed them. 0 if the kernel does not measure them for this user,
+    /// which takes `CAP_SYS_ADMIN`, or if no packet passed.
     pub bpf_ns_per_packet: u64,
     /// What was sent besides the probes to find a change that makes them pass; absent: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -428,10 +428,10 @@ pub struct Costs {
 pub struct SideCosts {
     /// Drop events that its ring had no room for.
     pub events_lost: u64,
-    /// Maps that had no room for something, but for that ring.
+    /// Maps that ran out of room, except for that ring.
     pub maps_full: u64,
     /// How long attaching took, in milliseconds.
     pub attach_ms: u64,
-    /// Nanoseconds that its programs took of one packet; 0: not measured.
+    /// Nanoseconds that its programs took per packet; 0: not measured.
     pub bpf_ns_per_packet: u64,
 }

@@ -1,7 +1,8 @@
-//! From where packets stop to what made them stop there: the setting, rule, route or policy that decides, with what mends it.
+//! From where packets stop to what made them stop there: the setting, rule, route or policy that decides, and what
+//! mends it.
 //!
-//! A drop's place and the kernel's reason are an ending. Each explanation here reads what was looked up with the packet's own
-//! key, and says nothing where that does not tell.
+//! A drop's place and the kernel's reason only say how packets ended. Each explanation here reads what was looked up
+//! with the packet's own key, and says nothing if that does not show the cause.
 
 pub(super) mod beside_tunnel;
 mod bridge;
@@ -40,7 +41,7 @@ pub(super) struct StopExplanation {
     pub(super) meaning: String,
     /// What to type there.
     pub(super) commands: Vec<String>,
-    /// What connection tracking has to do with it, as a clause, where it is what decides.
+    /// What connection tracking has to do with it, as a clause, if it is what decides.
     pub(super) tracking: Option<String>,
     /// Where, if it is not where they stop.
     pub(super) on: Option<Side>,
@@ -58,7 +59,7 @@ pub(super) struct StopCase<'a> {
 
 type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 
-/// In the order in which they are asked; the first that has something to say is taken.
+/// In the order in which they are tried; the first that has something to say is taken.
 const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
     tunnel::explain,
@@ -127,7 +128,7 @@ impl StopCase<'_> {
         if evidence.two_sided() {
             Some(Side::Peer)
         } else {
-            // A router may have the target's address, and give what comes for it to another host.
+            // A router may have the target's address, and pass on what is sent to it to another host.
             evidence.sides().filter(|side| matches!(side, Side::Via(_)) && has(side)).last()
         }
     }

@@ -1,4 +1,4 @@
-//! Which chain, and which of its rules, a packet died of that netfilter dropped.
+//! Which chain, and which of its rules, dropped a packet in netfilter.
 
 mod traced;
 
@@ -16,7 +16,7 @@ use crate::model::{
     trace::{ChainRule, Finding},
 };
 
-/// Names the hook, and table and chain where only one chain of that host can have dropped the packets.
+/// Names the hook, and the table and chain if only one chain of that host can have dropped the packets.
 pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     let (Layer::Netfilter, Some(side)) = (stop.layer, spot.side()) else { return };
     if spot.place == DropPoint::Bridge {
@@ -64,7 +64,7 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
     stop.cause.netfilter = Some(netfilter);
 }
 
-/// Names the chain of a bridge, whose drop event does not tell the hook.
+/// Names the chain of a bridge, whose drop event does not show the hook.
 fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
     let chains = evidence.findings(side).filter_map(|finding| match finding {
         Finding::Chain { family, hook, table, chain, can_drop: true, .. } if *family == TableFamily::Bridge => {
@@ -86,7 +86,7 @@ fn full_name(finding: &Finding) -> Option<String> {
     Some(format!("{family} {table} {chain}"))
 }
 
-/// Returns the rule that a trace of the rules tells, where that is one, and what is said of it.
+/// Returns the rule that a trace of the rules shows, if it is a single one, and what is said of it.
 fn what_ended(chain: &str, rules: &[Traced<'_>]) -> (Option<String>, Option<String>) {
     let named = |rule: &Traced<'_>| match rule.handle {
         None => "its policy, drop".to_owned(),
@@ -105,15 +105,15 @@ fn what_ended(chain: &str, rules: &[Traced<'_>]) -> (Option<String>, Option<Stri
     }
 }
 
-/// Returns a rule in `chain` with its handle, and with its chain where that is another one than `base`.
+/// Returns a rule in `chain` with its handle, and with its chain if that is not `base`.
 fn in_full(rule: &str, chain: &str, base: &str, handle: Option<u64>) -> String {
     let handle = handle.map(|handle| format!(" (handle {handle})")).unwrap_or_default();
     let elsewhere = if chain == base { String::new() } else { format!(" in chain {chain}") };
     format!("rule \"{rule}\"{elsewhere}{handle}")
 }
 
-/// Returns the rule that ended the packets, where only one can have, and what is said of it: rules that cannot match
-/// an echo packet of this leg are none.
+/// Returns the rule that ended the packets, if only one can have, and what is said of it: rules that cannot match an
+/// echo packet of this leg do not count.
 fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (Option<String>, Option<String>) {
     let other = if stop.leg == Echo::Request { "echo-reply" } else { "echo-request" };
     let own = if stop.leg == Echo::Request { "echo-request" } else { "echo-reply" };

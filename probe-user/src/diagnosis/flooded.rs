@@ -1,4 +1,4 @@
-//! A bridge that gives packets to all but the host that they are for, whose port it has not or does not know.
+//! A bridge that gives packets to all but the host that they are for, whose port it lacks or does not know.
 
 use std::net::IpAddr;
 
@@ -53,7 +53,7 @@ pub(super) fn past_the_receiver(evidence: &Evidence, side: Side, leg: Echo) -> O
     let unknown = || {
         let (left, lladdr) = (bridge.left.join(" and "), holder.lladdr.as_deref().unwrap_or("its link-layer address"));
         (
-            format!("{name} sent them out of {left}, and not of {what} which they are for"),
+            format!("{name} sent them out of {left}, and not out of {what} which they are for"),
             format!("The table of a bridge says behind which port a link-layer address is; look for {lladdr} in it."),
             vec![
                 format!("bridge fdb show br {name}"),
@@ -102,13 +102,13 @@ fn holder(evidence: &Evidence, address: IpAddr) -> Option<(&AddressHolder, Strin
     })
 }
 
-/// Recognizes that the port is not given what is for a host of which the port is not known.
+/// Recognizes that the port does not get what is for a host whose port is not known.
 fn not_flooded(far: &LinkFacts, bridge: &str) -> Option<Blocked> {
     let port = &far.interface;
     far.port.as_ref()?.not_flooded.contains(&FloodKind::Unicast).then(|| {
         (
             format!("{port}, a port of {bridge}, is set to flood off"),
-            "The bridge sends what is for a host that it has not heard out of no such port.".to_owned(),
+            "The bridge sends nothing for a host that it has not heard out of such a port.".to_owned(),
             vec![format!("bridge link set dev {port} flood on"), format!("bridge -d link show dev {port}")],
         )
     })

@@ -1,8 +1,8 @@
-//! Evidence of echoes that other programs sent: whose they were, and what became of each, from what this host's hops saw.
+//! Evidence of echoes that other programs sent: who sent them, and what became of each, from what this host's hops saw.
 //!
-//! Nothing is known of their send calls, and nothing of what the programs read. So the first hop's time is when a request
-//! was sent, and one that has come back to the sockets of this host is answered. A request that was not answered counts as lost
-//! only after as long as is waited for a reply; until then it is still under way, and no part of the evidence.
+//! Neither their send calls nor what the programs read is known. So a request counts as sent at the time of the first
+//! hop, and as answered once its reply has reached the sockets of this host. An unanswered request counts as lost only
+//! after the wait for a reply; until then it is still under way, and not part of the evidence.
 
 pub mod flows;
 pub(super) mod way;
@@ -25,14 +25,15 @@ use crate::model::{
     },
 };
 
-/// What evidence of echoes of others has besides that of a run's own probes.
+/// What evidence of others' echoes has in addition to that of a run's own probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Following {
     /// What this host is to them.
     pub role: FollowedRole,
-    /// Whether it is known that the program's socket refused replies: then the program's reading is watched in so far.
+    /// Whether it is known that the program's socket refused replies: then the program's reading is watched to that
+    /// extent.
     pub refused_by_socket: bool,
-    /// What is told of the run.
+    /// The report on the run.
     pub run: FollowedRun,
 }
 
@@ -43,13 +44,13 @@ pub enum Fate {
     Answered(ProbePassage),
     /// Its reply was refused by the very socket that it was for.
     Refused,
-    /// It was seen to be freed, or an ICMP error told of it.
+    /// It was seen to be freed, or an ICMP error reported it.
     Ended,
-    /// Nothing tells, and it may still be answered.
+    /// Nothing is known, and it may still be answered.
     UnderWay,
-    /// Its TTL ran out at a router, as that of others with another TTL was to: the program walks along the way.
+    /// Its TTL ran out at a router on purpose: the program raises it step by step along the way.
     Walked,
-    /// Nothing came in as long as one waits.
+    /// Nothing came in before the wait was over.
     Lost,
 }
 
@@ -122,7 +123,7 @@ impl Sight<'_> {
         }
     }
 
-    /// Returns the last passage that this host could see of a reply, where it saw that.
+    /// Returns the last passage of a reply that this host could see, if it saw it.
     fn end_of_reply(&self, echo: &FollowedEcho, role: FollowedRole) -> Option<ProbePassage> {
         let hops: &[Hop] = if role == FollowedRole::Sender { &INTO_HOST } else { &OUT_OF_HOST };
         for hop in hops {
@@ -130,7 +131,7 @@ impl Sight<'_> {
             if let Some(passage) = seen.and_then(|seen| seen.get(&echo.number)) {
                 return Some(*passage);
             }
-            // A reply may pass by these two; the silence of a hop that nothing passes by is an answer.
+            // A reply may bypass these two; the silence of a hop that nothing bypasses is an answer.
             if seen.is_some() && !matches!(hop, Hop::IcmpIn | Hop::SocketIn) {
                 return None;
             }
@@ -139,7 +140,7 @@ impl Sight<'_> {
     }
 }
 
-/// Returns the evidence of one flow of echoes, from what this host saw of all.
+/// Returns the evidence of one flow of echoes, from what this host saw of all of them.
 pub fn evidence(flow: &FollowedFlow, sight: Sight<'_>, host: HostTrace, run: FollowedRun) -> Evidence {
     let fates = sight.fates(flow);
     let settled = fates.iter().filter(|(_, fate)| !matches!(fate, Fate::UnderWay | Fate::Walked));
@@ -173,7 +174,7 @@ pub fn evidence(flow: &FollowedFlow, sight: Sight<'_>, host: HostTrace, run: Fol
     Evidence { following: Some(following), ..Evidence::new(target, sending, local) }.gathered()
 }
 
-/// Returns the sentence where no echo is left to tell of.
+/// Returns the sentence if there is no echo left to report on.
 pub(super) fn nothing(following: &Following) -> String {
     let open: usize = following.run.flows.iter().map(|flow| flow.under_way).sum();
     let seconds = following.run.watched_ms as f64 / 1e3;
@@ -188,8 +189,8 @@ pub(super) fn nothing(following: &Following) -> String {
     }
 }
 
-/// Leaves commands out that would send probes where other hosts' echoes stop on the way to this one: from here they would take
-/// another way.
+/// Leaves out commands that would send probes if other hosts' echoes stop on the way to this one: from here they would
+/// take another way.
 pub(super) fn leave_out_own_probes(stop: &mut Stop, evidence: &Evidence) {
     if evidence.following.as_ref().is_some_and(|following| following.role == FollowedRole::Target) {
         stop.commands.retain(|command| !command.command.starts_with("probe diagnose"));
@@ -220,7 +221,7 @@ fn met(place: &PlaceTrace) -> bool {
     !place.drops.is_empty() || place.ports.iter().any(|port| port.hops.values().any(some))
 }
 
-/// Keeps of the addresses that a hop saw only those that nobody would expect.
+/// Keeps only the unexpected ones of the addresses that a hop saw.
 fn expect(hop: &mut HopTrace, (near, far): (IpAddr, IpAddr)) {
     let HopTrace::Watched { requests, replies } = hop else { return };
     let expected = |seen: &mut BTreeMap<u16, ProbePassage>, (from, to): (IpAddr, IpAddr)| {

@@ -7,12 +7,12 @@ use probe_ebpf::contract::crossing::CROSSING_HOPS;
 use super::{Evidence, ProbeMode, Responder};
 use crate::model::trace::{HookTrace, HostFacts, HostTrace, PlaceTrace, PortTrace, ViaTrace};
 
-/// How many places are told at most, besides the two ends.
+/// How many places are reported at most, besides the two ends.
 pub const MAX_PLACES: usize = 16;
 
 impl Evidence {
     /// Adds the places that each host found on its kernel as places of the path, each once: two hosts of one kernel
-    /// found the same ones, and one of two ends is no place in between. A far end that only forwarded is one.
+    /// found the same ones, and one of the two ends is not a place in between. A far end that only forwarded is one.
     #[must_use]
     pub fn gathered(mut self) -> Self {
         self.take_forwarding_peer();
@@ -85,7 +85,8 @@ impl Evidence {
         self.vias.push(ViaTrace { trace, addresses: Vec::new(), ahead_ns: self.peer_ahead_ns });
     }
 
-    /// Adds a place that its host found, unless it is that of an end; one that is known already tells more then.
+    /// Adds a place that its host found, unless it is that of an end; one that is already known gains what this one
+    /// adds.
     fn add(&mut self, place: PlaceTrace) {
         let host = self.kernel_of(&place);
         let place_facts = HostFacts { netns: place.netns, boot: host.boot.clone(), ..HostFacts::default() };
@@ -119,7 +120,7 @@ impl Evidence {
         }
     }
 
-    /// Names the namespaces in which agents are by their hosts, where that tells them apart.
+    /// Names the namespaces in which agents run by their hosts, if that tells them apart.
     fn name_hosts(&mut self) {
         let ends = [Some(&self.local), self.peer.as_ref()].into_iter().flatten();
         let names: Vec<String> =

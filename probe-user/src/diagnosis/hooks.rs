@@ -1,4 +1,4 @@
-//! Netfilter's hooks in the places in between: which of them saw which probes, and which hop is to follow on another.
+//! Netfilter's hooks in the places in between: which of them saw which probes, and which hop must follow another.
 
 use probe_ebpf::Echo;
 use std::{
@@ -11,8 +11,8 @@ use probe_ebpf::{Hop, contract::hook::HOOK_HOPS};
 use super::{Evidence, path::Side};
 use crate::model::trace::{HookTrace, HopTrace, PlaceTrace, ProbePassage};
 
-/// Why the hooks of a place are blind that the run met too late.
-const LATE: &str = "probes were seen there only when the run was under way";
+/// Why the hooks of a place that the run met too late are blind.
+const LATE: &str = "probes were first seen there when the run was already under way";
 
 /// The hops of a packet that a place forwards, in the order in which the kernel runs them.
 pub(super) const FORWARD: [Hop; 6] = [
@@ -34,7 +34,7 @@ pub(super) const OUTPUT: [Hop; 4] =
 /// Those of a packet that leaves by a device.
 pub(super) const LEAVES: [Hop; 2] = [Hop::DevQueue, Hop::Xmit];
 
-/// Reports whether it is a hop of netfilter, which stands in a place as a whole and not at one of its interfaces.
+/// Reports whether it is a hop of netfilter, which belongs to a place as a whole and not to one of its interfaces.
 pub(super) fn is_hook(hop: Hop) -> bool {
     HOOK_HOPS.contains(&hop)
 }
@@ -49,7 +49,7 @@ fn in_time(place: &PlaceTrace) -> Option<&HookTrace> {
     place.hooks.as_ref().filter(|hooks| first.is_none_or(|first| hooks.since_ns <= first))
 }
 
-/// Returns why `hop` of a place says nothing, where it was to be watched and was not.
+/// Returns why `hop` of a place says nothing, if it should have been watched and was not.
 pub(super) fn blind(place: &PlaceTrace, hop: Hop) -> Option<String> {
     let told = place.hooks.as_ref()?;
     match (told.hops.get(&hop)?, in_time(place)) {
@@ -59,7 +59,7 @@ pub(super) fn blind(place: &PlaceTrace, hop: Hop) -> Option<String> {
     }
 }
 
-/// Returns what `hop` of a place saw of a leg, by probe; none where it was not watched.
+/// Returns what `hop` of a place saw of a leg, by probe; `None` if it was not watched.
 pub(super) fn seen(place: &PlaceTrace, hop: Hop, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
     in_time(place)?.hops.get(&hop)?.seen(leg)
 }
@@ -73,13 +73,13 @@ pub(super) fn saw_none(evidence: &Evidence, side: Side, leg: Echo) -> bool {
     evidence.place(side).is_some_and(silent)
 }
 
-/// Returns the destination of the packets of a leg as routing in a place met it, behind what prerouting rewrote.
+/// Returns the destination of the packets of a leg as routing in a place met it, after what prerouting rewrote.
 pub(super) fn destination(place: &PlaceTrace, leg: Echo) -> Option<IpAddr> {
     let hops = [Hop::NfPostroutingFirst, Hop::NfForwardFirst, Hop::NfPreroutingLast];
     hops.iter().find_map(|hop| seen(place, *hop, leg)?.values().find_map(|passage| passage.destination))
 }
 
-/// Returns the hop that is to follow on `hop` for packets that come in, where none of those that may follow was seen.
+/// Returns the hop that must follow `hop` for packets that come in, if none of those that may follow was seen.
 pub(super) fn follows(hop: Hop, seen: &BTreeSet<Hop>, ends_here: bool) -> Option<Hop> {
     let unless = |others: &[Hop], next: Hop| (!others.iter().any(|other| seen.contains(other))).then_some(next);
     match hop {

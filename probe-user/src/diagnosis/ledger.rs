@@ -1,7 +1,8 @@
 //! The ledger of a run: for each probe how far it came, and the gaps in which probes went missing.
 //!
-//! It follows each probe by itself, so it can't be fooled by one probe lost and another one doubled. What its rows stand for
-//! is the caller's: the hops of two kernels in a diagnosis, the NICs of every host on the way in an experiment of the lab.
+//! It follows each probe by itself, so it can't be fooled by one probe lost and another one doubled. What its rows
+//! stand for is up to the caller: the hops of two kernels in a diagnosis, the NICs of every host on the way in an
+//! experiment of the lab.
 
 use probe_ebpf::Echo;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +18,11 @@ use super::{
 };
 use crate::model::trace::{Finding, HopTrace, HostTrace, ProgramSite};
 
-/// Why a hop is blind whose host ran out of room.
+/// Why a hop is blind if its host ran out of room.
 const FULL: &str = "a map of this host had no room for all it saw";
 
-/// Why the hop of a place is blind that is known by its drop events alone.
-const ONLY_DROPS: &str = "no device there saw them; what the kernel freed there did";
+/// Why the hop of a place that is known only by its drop events is blind.
+const ONLY_DROPS: &str = "no device there saw them; only drop events show that they came there";
 
 /// What a row of a ledger stands for.
 pub trait Watched {
@@ -42,7 +43,7 @@ pub struct LedgerRow<S = PathStep> {
     pub step: S,
     /// The probes that it counted.
     pub seen: BTreeSet<u16>,
-    /// Probes that were there by another witness.
+    /// Probes that another witness shows to have been there.
     pub proven: BTreeSet<u16>,
     /// Why its silence says nothing; none: it was watched.
     pub blind: Option<String>,
@@ -68,7 +69,7 @@ pub struct Stretch {
     pub probes: BTreeSet<u16>,
 }
 
-/// Probes that were seen at one step and not at the next that could have seen them.
+/// Probes that were seen at one step, but not at the next one that could have seen them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The leg of the last step that saw them.
@@ -98,8 +99,8 @@ impl<S: Watched> Ledger<S> {
         Self { rows, furthest }
     }
 
-    /// Returns between which rows probes went missing, in path order. A blind hop says nothing: it begins no gap and ends
-    /// none. What may be passed by can begin one, never end one.
+    /// Returns between which rows probes went missing, in path order. A blind hop says nothing: it begins no gap and
+    /// ends none. A hop that probes may bypass can begin one, never end one.
     pub fn stretches(&self) -> Vec<Stretch> {
         let mut stretches: BTreeMap<(usize, usize), BTreeSet<u16>> = BTreeMap::new();
         for (probe, last) in &self.furthest {
@@ -118,7 +119,7 @@ impl<S: Watched> Ledger<S> {
         must.filter_map(|row| Some((&row.step, row.blind.as_deref()?)))
     }
 
-    /// Returns the next row behind `last` whose silence means something.
+    /// Returns the next row after `last` whose silence means something.
     fn next_witness(&self, last: usize) -> Option<usize> {
         (last + 1..self.rows.len()).find(|index| {
             let row = &self.rows[*index];
@@ -126,12 +127,12 @@ impl<S: Watched> Ledger<S> {
         })
     }
 
-    /// Counts how many probes passed the row at `index`, by its own count or by that of any behind it.
+    /// Counts how many probes passed the row at `index`, by its own count or by that of any after it.
     pub fn passed(&self, index: usize) -> usize {
         self.furthest.values().filter(|last| **last >= index).count()
     }
 
-    /// Counts how many probes came to the end of the way: read by the sender, or as far into the far end as was
+    /// Counts how many probes reached the end of the way: read by the sender, or as far into the far end as was
     /// watched.
     pub fn arrived(&self) -> usize {
         let ends = |last: &usize| self.next_witness(*last).is_none();
@@ -202,7 +203,7 @@ fn lacks_xdp(spot: DropLocation, evidence: &Evidence) -> bool {
     evidence.findings(side).next().is_some() && !evidence.findings(side).any(program)
 }
 
-/// Returns which probes `hop` of a host saw on a leg, and why its silence says nothing, where it does not.
+/// Returns which probes `hop` of a host saw on a leg, and why its silence says nothing, if so.
 pub fn seen_at(host: &HostTrace, hop: Hop, leg: Echo) -> (BTreeSet<u16>, Option<String>) {
     match host.hop(hop) {
         HopTrace::Blind { why } => (BTreeSet::new(), Some(why)),
@@ -240,10 +241,10 @@ fn hop_row(evidence: &Evidence, step: PathStep, hop: Hop) -> LedgerRow {
     let inwards = matches!(hop, Hop::XdpIn | Hop::TcIn);
     if (inwards || hop == Hop::TcOut) && seen.is_empty() && blind.is_none() {
         let other = evidence.other_device(step.checkpoint.host, step.leg, inwards);
-        // Redirected packets were for this device, and whatever stands before that saw them.
+        // Redirected packets were for this device, and whatever comes before it saw them.
         blind = other
             .filter(|other| !other.redirected)
-            .map(|other| format!("they went by {}, where it does not stand", other.interface));
+            .map(|other| format!("they went through {}, where it is not attached", other.interface));
     }
     let sent = |probe: &u16| evidence.probe(*probe).is_some();
     LedgerRow { step, seen: seen.into_iter().filter(|probe| sent(probe)).collect(), proven, blind }

@@ -1,7 +1,7 @@
 //! Where a drop event lies on the path, by the names that the running kernel gave: reason, function, callers.
 //!
-//! Measured on Linux 6.1, 6.12 and 6.18, and read in `include/net/dropreason-core.h`. A name that is not here places
-//! nothing: the counters then say where, and the name is printed as it is.
+//! Measured on Linux 6.1, 6.12 and 6.18, and read in `include/net/dropreason-core.h`. A name that is not listed here
+//! gives no place: the counters then say where, and the name is printed as it is.
 
 use super::places::DropPoint;
 use crate::model::trace::{
@@ -105,7 +105,7 @@ pub const HOOKS: &[(&str, DropPoint)] = &[
     ("__dev_queue_xmit", NfEgress),
 ];
 
-/// Functions that tell the place where the reason does not. A name that ends in `*` is a prefix.
+/// Functions that show the place when the reason does not. A name that ends in `*` is a prefix.
 pub const FUNCTIONS: &[(&str, &[DropPoint])] = &[
     ("veth_xdp_rcv*", &[Xdp]),
     ("do_xdp_generic", &[Xdp]),
@@ -210,7 +210,7 @@ pub fn placed(drop: &Drop) -> Placed {
     by(REASONS, &drop.reason).or_else(|| by(FUNCTIONS, function)).or_else(stacked).unwrap_or(Placed::Unknown)
 }
 
-/// Returns the hook by the first frame that calls one; any hook where the stack does not tell.
+/// Returns the hook by the first frame that calls one; any hook if the stack does not show one.
 fn hook(drop: &Drop) -> Placed {
     let callers = drop.stack.iter().map(|frame| plain_function(frame));
     let place = callers.filter_map(|name| HOOKS.iter().find(|(known, _)| *known == name)).map(|(_, place)| *place);

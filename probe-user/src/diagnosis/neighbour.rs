@@ -26,13 +26,13 @@ use super::{
 };
 use search::Search;
 
-/// Why questions do not get where they are to go.
+/// Why questions do not get where they should.
 struct LostQuestion {
     /// The reason, as a clause.
     clause: String,
     /// What it means and what helps, in a sentence.
     meaning: String,
-    /// To be typed where they are lost, or at the asker.
+    /// The commands to type where they are lost, or at the asker.
     commands: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ struct Told {
     finding: NeighbourFinding,
     /// The reason, as a clause.
     clause: String,
-    /// The whole sentence but for how many packets: `went to …`; none: the clause in the usual one.
+    /// The sentence without its subject: `went to …`; none: the clause goes into the usual one.
     sentence: Option<String>,
     /// What it means and what helps, in a sentence.
     meaning: String,
@@ -58,7 +58,7 @@ impl Told {
     }
 }
 
-/// Adds to `stop` what became of finding the neighbour, where packets wait for one or went to a wrong one.
+/// Adds to `stop` what became of finding the neighbour, if packets wait for one or went to a wrong one.
 pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
     let waiting = stop.place == DropPoint::Neighbour;
     let search = search_of(stop, evidence, waiting);
@@ -74,7 +74,7 @@ pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
         lladdr: search.lladdr.clone(),
         steps: search.steps(),
     });
-    // The address is what decides, whatever setting would have let the packets go on from where they are.
+    // The address decides, whatever setting would have let the packets go on from where they are.
     stop.cause.setting = told.setting;
     stop.cause.netfilter = told.netfilter;
     stop.cause.program = told.program;
@@ -95,11 +95,11 @@ fn search_of<'a>(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<S
     let end = if first { Some(evidence.target.address) } else { evidence.local.host.address }?;
     if waiting {
         let side = stop.whose.side()?;
-        // A router sends them where they are for behind its own NAT.
+        // After its own NAT, a router sends them to their new destination.
         let there = evidence.place(side).and_then(|place| hooks::destination(place, stop.leg));
         return Search::at(side, there.unwrap_or(end), evidence);
     }
-    // On the way to where they stopped: the sender of this leg, and every place behind it that asked for somebody.
+    // On the way to where they stopped: the sender of this leg, and every place after it that asked for somebody.
     let sender = if first { Side::Local } else { Side::Peer };
     let vias = evidence.sides().filter(|side| matches!(side, Side::Via(_)));
     let askers = std::iter::once(sender).chain(vias);
@@ -111,8 +111,8 @@ fn search_of<'a>(stop: &Stop, evidence: &'a Evidence, waiting: bool) -> Option<S
         .find(|search| search.lladdr.is_some() && wrong::misleads(search, stop))
 }
 
-/// Returns what a watched end left unanswered that somebody unwatched asked it: the last router before it, to which
-/// it is no neighbour, so that packets for it are lost on the network.
+/// Returns the questions of somebody unwatched that a watched end left unanswered: the last router before it does not
+/// find it as a neighbour, so packets for it are lost on the network.
 fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(Search<'a>, Told)> {
     let (side, asker, end) = match (stop.host, stop.leg == evidence.first_leg()) {
         (StopHost::Network, true) if evidence.two_sided() => (Side::Peer, Side::Local, evidence.target.address),
@@ -128,7 +128,7 @@ fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(Search<'a>, To
     Some((search, Told { sentence, ..told }))
 }
 
-/// Returns who answered in the far end's place, where it was watched and saw nothing of what was answered.
+/// Returns who answered in place of the far end, if that was watched and saw nothing of what was answered.
 pub(super) fn answered_by_other(evidence: &Evidence) -> Option<OtherHost> {
     if !evidence.passes_by_the_peer() || evidence.sending.received.is_empty() {
         return None;

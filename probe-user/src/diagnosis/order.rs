@@ -1,8 +1,8 @@
 //! In which order places of several kernels were crossed on a leg: pure.
 //!
-//! Times of one kernel are of one clock, and tell the order by themselves. Those of two differ, by an offset that is known
-//! only roughly; but a packet's TTL falls by one at each router, so that what has the greater one was met before. Clocks
-//! decide only where TTLs do not.
+//! Times of one kernel come from one clock and give the order by themselves. The clocks of two kernels differ by an
+//! offset that is known only roughly; but a packet's TTL falls by one at each router, so the greater TTL came first.
+//! Clocks decide only if TTLs do not.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -15,7 +15,7 @@ pub(super) struct Passed {
     pub(super) place: u8,
     /// When, by that kernel's clock, in nanoseconds.
     pub(super) time_ns: u64,
-    /// By how much that clock is ahead of the sender's.
+    /// By how many nanoseconds that clock is ahead of the sender's.
     pub(super) ahead_ns: i64,
     /// The TTL or hop limit that they had; 0: not known.
     pub(super) ttl: u8,
@@ -59,8 +59,8 @@ fn visits(passages: &[Passed], kernel: usize) -> Vec<Visit> {
     visits
 }
 
-/// Returns which of two visits came first: a bridge before a router leaves the TTL as that router gets it, one behind
-/// it as it was when it left.
+/// Returns which of two visits came first: a bridge before a router sees the TTL with which packets enter that router,
+/// one after it the TTL with which they leave it.
 fn before(one: &Visit, other: &Visit) -> Ordering {
     let known = [one, other].iter().all(|visit| visit.entered.ttl != 0 && visit.left.ttl != 0);
     let ttl = |visit: &Visit| (Reverse(visit.entered.ttl), Reverse(visit.left.ttl));

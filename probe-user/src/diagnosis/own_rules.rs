@@ -6,11 +6,11 @@ use super::{Evidence, path::Side};
 use crate::model::trace::{Finding, RouteChoice, RoutePurpose};
 
 /// What it means that a host's rules lead packets for its own address elsewhere.
-pub(super) const LOCAL_FIRST: &str = "A host takes for its own only what the table local says, and the rule that asks it must \
-                                      come first: 0: from all lookup local.";
+pub(super) const LOCAL_FIRST: &str = "A host accepts as its own only what is in the table local, and the rule that \
+                                      looks there must come first: 0: from all lookup local.";
 
 impl Evidence {
-    /// Returns how rules of `side` lead packets for its own `address` past the table `local`; `None` where they do not.
+    /// Returns how rules of `side` lead packets for its own `address` past the table `local`; `None` if they do not.
     pub(super) fn misled(&self, side: Side, address: IpAddr) -> Option<&RouteChoice> {
         self.findings(side).find_map(|finding| match finding {
             Finding::Routing(choice) if choice.purpose == RoutePurpose::Own && choice.to == address => {

@@ -54,7 +54,7 @@ pub fn journey(evidence: &Evidence) -> Vec<PathStep> {
     steps.extend(out(first, Side::Local));
     steps.extend(between::steps(evidence, first));
     let far = match (&evidence.peer, evidence.loops_back()) {
-        // What nobody saw there is no part of the way.
+        // What nobody saw there is not part of the way.
         (Some(_), _) if evidence.passes_by_the_peer() => None,
         (Some(_), _) => Some(Side::Peer),
         (None, true) => Some(Side::Local),
@@ -108,7 +108,7 @@ fn prerouting_comes_first(host: &HostTrace, leg: Echo) -> bool {
         || !first.is_empty() && entry.is_empty() && seen(Hop::NetifIn).is_some_and(|netif| netif.is_empty())
 }
 
-/// Returns the steps into the far end, as far as to whoever answers there.
+/// Returns the steps into the far end, up to whoever answers there.
 fn arrival(evidence: &Evidence, leg: Echo, side: Side) -> Vec<PathStep> {
     let mut steps: Vec<PathStep> = inwards(evidence, leg, side).collect();
     if let Some(hop) = taken_at(evidence, side) {
@@ -121,8 +121,8 @@ fn arrival(evidence: &Evidence, leg: Echo, side: Side) -> Vec<PathStep> {
     steps
 }
 
-/// Returns the hop at which requests are taken from the far kernel, where somebody else answers: no hop behind it is
-/// on their way.
+/// Returns the hop at which requests are taken from the far kernel, if somebody else answers: no hop after it is on
+/// their way.
 fn taken_at(evidence: &Evidence, side: Side) -> Option<Hop> {
     match (evidence.mode, evidence.responder) {
         (_, Responder::Kernel) | (ProbeMode::ReplyOnly, Responder::Agent | Responder::Xdp) => None,

@@ -1,4 +1,4 @@
-//! The places where a packet can die, which hop they lie before, and what layer they are.
+//! The places where a packet can die, the hop that each lies before, and its layer.
 
 use probe_ebpf::Echo;
 use probe_ebpf::{Family, Hop};
@@ -15,7 +15,7 @@ use crate::model::{
 /// Where in a host or between hosts a packet can die; in path order for each direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropPoint {
-    /// The device of a tunnel, which puts packets into others.
+    /// The device of a tunnel, which encapsulates packets.
     Encapsulation,
     /// The route of the send call.
     Call,
@@ -23,7 +23,7 @@ pub enum DropPoint {
     Source,
     /// netfilter's output hook.
     NfOutput,
-    /// Routing, asked again behind the output hook for what a chain changed.
+    /// Routing, repeated after the output hook because a chain changed something.
     Reroute,
     /// netfilter's postrouting hook.
     NfPostrouting,
@@ -61,7 +61,7 @@ pub enum DropPoint {
     NfPrerouting,
     /// Routing of what came in: reverse path, local or not.
     RouteIn,
-    /// netfilter's forward hook: this host took the packet for another's.
+    /// netfilter's forward hook: this host took the packet to be for another one.
     NfForward,
     /// Reassembly of fragments.
     Reassembly,
@@ -77,13 +77,13 @@ pub enum DropPoint {
     RateLimit,
     /// A cgroup program at ingress.
     CgroupIn,
-    /// Which sockets a packet is for, by device, address and id.
+    /// The look-up of the sockets that a packet is for, by device, address and id.
     SocketLookup,
     /// The filter of the socket.
     SocketFilter,
     /// The socket's buffer.
     SocketBuffer,
-    /// The tunnel that takes packets out of others: its socket, and its device with their number.
+    /// The tunnel that decapsulates packets: its socket, and its device with their number.
     Decapsulation,
 }
 
@@ -115,7 +115,7 @@ impl DropPoint {
         }
     }
 
-    /// Returns where programs of `site` drop; none where that is not known.
+    /// Returns where programs of `site` drop; `None` if that is not known.
     pub fn of(site: ProgramSite) -> Option<Self> {
         match site {
             ProgramSite::Xdp => Some(Self::Xdp),
@@ -127,7 +127,7 @@ impl DropPoint {
         }
     }
 
-    /// Returns the netfilter hook, where it is one.
+    /// Returns the netfilter hook, if it is one.
     pub fn hook(self) -> Option<NetfilterHook> {
         Some(match self {
             NfOutput => NetfilterHook::Output,
@@ -153,7 +153,7 @@ pub enum Whose {
     Network,
     /// The far end's.
     Peer,
-    /// Behind the last watched place.
+    /// Beyond the last watched place.
     Beyond,
 }
 
@@ -180,7 +180,7 @@ impl Whose {
     }
 }
 
-/// A place that could be the one.
+/// A place at which packets may have stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Candidate {
     /// Whose it is, with its number.
@@ -204,7 +204,7 @@ pub struct DropLocation {
 }
 
 impl DropLocation {
-    /// Returns what it is to the reader.
+    /// Returns it in the form in which documents list it.
     pub fn candidate(self) -> Candidate {
         Candidate { whose: self.host, host: self.host.host(), layer: self.place.layer() }
     }
@@ -239,7 +239,7 @@ pub fn lies_between(from: &PathStep, to: &PathStep, far: Whose, family: Family) 
         return vec![here(Bridge)];
     }
     if from.leg != to.leg && from.checkpoint.station != Station::Hop(Hop::IcmpIn) {
-        // Not the kernel answered, but a program with a socket.
+        // A program with a socket answered, not the kernel.
         return vec![here(RouteBack), here(DropPoint::Source)];
     }
     if from.leg != to.leg {
@@ -272,8 +272,8 @@ fn is_bridged(from: &PathStep, to: &PathStep) -> bool {
 
 /// Returns what lies right before a station, on its own host.
 ///
-/// IPv4 puts fragments together before the input hook (`ip_local_deliver`), IPv6 behind it, as the extension header that
-/// they are (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.
+/// IPv4 reassembles fragments before the input hook (`ip_local_deliver`), IPv6 after it, as it handles them as an
+/// extension header (`ip6_protocol_deliver_rcu`); with connection tracking both do it in prerouting.
 fn before(station: Station, family: Family) -> &'static [DropPoint] {
     let hop = match station {
         Station::Hop(hop) => hop,

@@ -1,4 +1,5 @@
-//! What a document says of whom packets were for: the neighbour that was searched, and the tunnel that carried them.
+//! What a document says about where packets were sent: the neighbour that was searched for, and the tunnel that carried
+//! them.
 
 use std::net::IpAddr;
 
@@ -17,14 +18,14 @@ pub struct NeighbourSaid {
     pub interface: String,
     /// What ended it.
     pub finding: NeighbourFinding,
-    /// The link-layer address that the entry has; none: it has none.
+    /// The link-layer address in the entry; none: it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lladdr: Option<String>,
     /// Questions and answers by where they were seen, in the order of the way.
     pub steps: Vec<NeighbourStep>,
 }
 
-/// How many packets of ARP or neighbour discovery were at one point.
+/// How many packets of ARP or neighbour discovery were seen at one point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NeighbourStep {
     /// In which of the places, by its name.
@@ -43,11 +44,11 @@ pub struct NeighbourStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NeighbourFinding {
-    /// The host that asks drops its own questions.
+    /// The asking host drops its own questions.
     QuestionDroppedHere,
     /// A host that they reached drops them.
     QuestionDroppedThere,
-    /// The host that is asked drops its own answers.
+    /// The host that was asked drops its own answers.
     AnswerDroppedThere,
     /// The host that asked drops the answers.
     AnswerDroppedHere,
@@ -55,17 +56,17 @@ pub enum NeighbourFinding {
     BridgeHoldsThem,
     /// They leave by a tunnel, and do not come out of it where the address is.
     LostInTunnel,
-    /// Both hosts have one link-layer address.
+    /// Both hosts have the same link-layer address.
     SharedLinkAddress,
-    /// Answers left, and did not come.
+    /// Answers left, and did not arrive.
     AnswerLost,
     /// The answer came in by another device.
     AnswerAtOtherDevice,
     /// The device is a port of another one, which takes what comes in.
     DeviceIsAPort,
-    /// The two devices are of one, and cannot reach each other.
+    /// One device is made on the other, or both on a third one, and they cannot reach each other.
     DevicesOfOne,
-    /// The host that has the address is told not to answer.
+    /// The host that has the address is configured not to answer.
     ToldNotToAnswer,
     /// The address is there, and may not be used.
     AddressNotUsable,
@@ -75,7 +76,7 @@ pub enum NeighbourFinding {
     AddressElsewhere,
     /// The route says that the address is on this link, and it is not.
     PrefixTooWide,
-    /// The host that asks is told to ask nobody.
+    /// The asking host is configured to ask nobody.
     AsksNobody,
     /// A net of another device covers an address that packets came from, and is asked for there.
     NetElsewhere,

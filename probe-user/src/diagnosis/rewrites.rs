@@ -1,5 +1,5 @@
-//! What was rewritten on the way, and between which two hops: addresses by a NAT, a TTL by a rule. No fault by itself; the
-//! address by which a packet arrived explains many a drop behind it.
+//! What was rewritten on the way, and between which two hops: addresses by a NAT, a TTL by a rule. Not a fault by
+//! itself; but the address with which a packet arrived explains many drops after it.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -78,7 +78,7 @@ fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) ->
             changes.push((field, Value::Address(old), Value::Address(new)));
         }
     }
-    // Of an end, where each change of the id is told, it is not known who made it.
+    // At an end, which reports every change of the id, it is not known who made it.
     if matches!(after.host, Side::Via(_)) && old.id != new.id && old.id != 0 && new.id != 0 {
         changes.push(("id", Value::Id(old.id), Value::Id(new.id)));
     }
@@ -102,7 +102,7 @@ fn passages(evidence: &Evidence, leg: Echo, at: Checkpoint) -> Option<&BTreeMap<
     }
 }
 
-/// Returns the header at a hop: a host tells addresses only where they are not those of the pair that it watches.
+/// Returns the header at a hop: a host reports addresses only if they are not those of the pair that it watches.
 fn header(evidence: &Evidence, passage: &ProbePassage, leg: Echo, side: Side, local: IpAddr) -> Header {
     let target = if side == Side::Peer && !super::alterations::is_group(evidence) {
         evidence.peer.as_ref().and_then(|peer| peer.host.address).unwrap_or(evidence.target.address)
@@ -134,7 +134,7 @@ impl Rewrite {
         }
     }
 
-    /// Returns the rule of the host that did it, where only one can have.
+    /// Returns the rule of the host that did it, if only one can have.
     fn by(&self, evidence: &Evidence) -> Option<String> {
         let Value::Address(to) = self.to else { return None };
         (self.before.host == self.after.host && self.leg == evidence.first_leg()).then_some(())?;
@@ -176,7 +176,7 @@ fn hook(before: Hop, after: Hop) -> Option<NetfilterHook> {
     })
 }
 
-/// Says where packets came in to an end by one device and went out by another.
+/// Says if packets came in to an end by one device and went out by another.
 pub(super) fn other_ways(evidence: &Evidence) -> Vec<String> {
     let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
     let one = |side: Side| {
@@ -195,11 +195,11 @@ pub(super) fn other_ways(evidence: &Evidence) -> Vec<String> {
             !redirected && there != back && evidence.mode == super::ProbeMode::Request && used(first) && used(second);
         differ.then(|| match side {
             Side::Local => format!(
-                "requests left {} by {there}, and the replies came in by {back}: the way back is another",
+                "requests left {} by {there}, and the replies came in by {back}: the way back differs",
                 evidence.name(side)
             ),
             _ => format!(
-                "requests came in to {} by {there}, and the replies left by {back}: the way back is another",
+                "requests came in to {} by {there}, and the replies left by {back}: the way back differs",
                 evidence.name(side)
             ),
         })

@@ -1,8 +1,8 @@
 //! Why packets stop in a gap: an ordered list of rules, each a pure function of the gap and the evidence.
 //!
-//! The first rule that answers decides. What somebody said of the very packets (drop events, the errno of the send
+//! The first rule that answers decides. What was said about these very packets (drop events, the errno of the send
 //! call, ICMP errors) comes before what was looked up (settings, routes, counters, programs, chains), and a look-up
-//! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is asked.
+//! never outweighs a blind hop. Drop events alone convict nobody: without a gap no rule is tried.
 
 mod bridge;
 pub(in crate::diagnosis) mod device_redirect;
@@ -30,7 +30,7 @@ pub struct Ruling {
     pub spots: Vec<DropLocation>,
     /// Why.
     pub cause: Cause,
-    /// What says so, besides the counters of the gap.
+    /// The evidence for it, besides the counters of the gap.
     pub witness: Option<Witness>,
     /// How much it weighs.
     pub weight: Weight,
@@ -39,7 +39,7 @@ pub struct Ruling {
 /// How much a ruling weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// It is about the very packets.
+    /// It is about these very packets.
     Direct,
     /// It explains the gap, whatever packets they were.
     Explains,
@@ -52,11 +52,11 @@ pub enum Weight {
 pub struct VerdictRule {
     /// Its name.
     pub name: &'static str,
-    /// The rule: nothing where it has nothing to say.
+    /// The rule; `None` if it has nothing to say.
     pub judge: fn(&Gap, &Evidence) -> Option<Ruling>,
 }
 
-/// The rules, in the order in which they are asked.
+/// The rules, in the order in which they are tried.
 pub const RULES: [VerdictRule; 31] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
@@ -102,7 +102,8 @@ impl Ruling {
     }
 }
 
-/// Which of several places is the likeliest where nothing but silence speaks: what would have left no trace elsewhere.
+/// Which of several places is the likeliest if there is nothing but silence: one that would have left no trace
+/// elsewhere.
 const LIKELIEST: [DropPoint; 11] = [
     DropPoint::Network,
     DropPoint::NfInput,
@@ -119,7 +120,7 @@ const LIKELIEST: [DropPoint; 11] = [
 
 fn counters_alone(gap: &Gap, _: &Evidence) -> Option<Ruling> {
     let mut spots = gap.spots.clone();
-    // What the devices at both ends of a network lose shows in their counters only, and those are silent.
+    // What the devices at both ends of a network lose shows only in their counters, and those did not rise.
     if spots.iter().any(|spot| spot.place == DropPoint::Network) {
         spots.retain(|spot| !matches!(spot.place, DropPoint::DriverOut | DropPoint::DriverIn));
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use probe_ebpf::Echo;
 
-/// Returns the sentence of a diagnosis that is complete but for it.
+/// Returns the sentence of a diagnosis that lacks only that.
 pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
     let teller = Teller { diagnosis, evidence };
     match diagnosis.verdict.outcome {
@@ -22,7 +22,7 @@ pub(super) fn of(diagnosis: &Diagnosis, evidence: &Evidence) -> String {
     }
 }
 
-/// Returns what becomes of the packets that carry probes, as a clause about them that begins with `which`. `diagnosis` is theirs.
+/// Returns what becomes of the packets that carry probes, as a clause that begins with `which`. `diagnosis` is theirs.
 pub(super) fn of_carried(stop: &Stop, diagnosis: &Diagnosis, evidence: &Evidence) -> String {
     Teller { diagnosis, evidence }.stop(stop)
 }
@@ -65,7 +65,7 @@ impl Teller<'_> {
         if self.evidence.loops_back() { self.evidence.name(Side::Local) } else { self.evidence.name(Side::Peer) }
     }
 
-    /// Returns who answered: the far end as a whole, or what there answers in its kernel's place.
+    /// Returns who answered: the far end as a whole, or what answers there in place of its kernel.
     fn who_answers(&self) -> String {
         match self.evidence.responder {
             Responder::Agent if self.evidence.two_sided() => format!("the agent on {}", self.far()),
@@ -74,7 +74,7 @@ impl Teller<'_> {
         }
     }
 
-    /// Reports whether this host is whom another one asks.
+    /// Reports whether this host is the one that another host pings.
     fn answers_itself(&self) -> bool {
         self.evidence.following.as_ref().is_some_and(|following| following.role == FollowedRole::Target)
     }
@@ -221,7 +221,7 @@ impl Teller<'_> {
                 let who = match &stop.cause.icmp {
                     _ if stop.cause.neighbour.is_some() => stop.cause.detail.clone().unwrap_or_default(),
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
-                    // What is known of the far end says more than that they were lost.
+                    // What is known about the far end says more than that they were lost.
                     None if matches!(stop.cause.reason.as_deref(), Some("EADDRNOTAVAIL" | "NO-CARRIER")) => {
                         stop.cause.detail.clone().unwrap_or_default()
                     }
@@ -259,7 +259,7 @@ impl Teller<'_> {
         (self.evidence.whom(stop.last_seen.host), self.evidence.whom(stop.first_missing.host))
     }
 
-    /// Tells of a stop in a network namespace in between, or in that of the target.
+    /// Describes a stop in a network namespace in between, or in that of the target.
     fn via(&self, stop: &Stop, packets: &str, by: &str) -> String {
         let side = stop.whose.side().unwrap_or(Side::Local);
         let target = self.diagnosis.places.iter().any(|it| it.side == side && it.role == PlaceRole::Target);
@@ -278,7 +278,7 @@ impl Teller<'_> {
         format!("{packets} {were} {}", placed(by, &place))
     }
 
-    /// Tells of a stop by nothing but the two ends of the gap.
+    /// Describes a stop by nothing but the two ends of the gap.
     fn unknown(&self, stop: &Stop) -> String {
         let at = |checkpoint: Checkpoint| match checkpoint.station {
             Station::Send => format!("{}'s send call", self.evidence.name(checkpoint.host)),
@@ -291,10 +291,10 @@ impl Teller<'_> {
         let packets = self.packets(stop.packets, stop.seen_leg);
         let (last, first) = (at(stop.last_seen), at(stop.first_missing));
         let more = stop.cause.detail.as_ref().map(|detail| format!("; {detail}")).unwrap_or_default();
-        format!("{packets} went missing between {last} and {first}, and what was watched does not tell by what{more}")
+        format!("{packets} went missing between {last} and {first}, and what was watched does not show why{more}")
     }
 
-    /// Reports whether the far kernel made no reply, rather than losing one.
+    /// Reports whether the far kernel made no reply, rather than lost one.
     fn unmade(stop: &Stop) -> bool {
         matches!(stop.place, DropPoint::RouteBack | DropPoint::RateLimit)
     }
@@ -424,7 +424,8 @@ impl Teller<'_> {
     }
 }
 
-/// Returns whether one and the same ends packets of both legs: a place that takes some of what passes takes it in both directions.
+/// Returns whether one and the same cause stops packets of both legs: a place that drops some of what passes does so in
+/// both directions.
 fn alike(first: &Stop, second: &Stop) -> bool {
     let of = |stop: &Stop| (stop.host, stop.place_name.clone(), stop.layer, stop.cause.netfilter.clone());
     first.leg == Echo::Request

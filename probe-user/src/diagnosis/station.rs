@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 pub enum Side {
     /// The sender of the probes.
     Local,
-    /// One that they cross in between, or end in, by its number among [`super::Evidence::places`].
+    /// A place that they cross in between, or end in, by its number among [`super::Evidence::places`].
     Via(u8),
     /// The far end.
     Peer,
@@ -25,16 +25,16 @@ pub enum Station {
     Hop(Hop),
     /// The program that reads the reply.
     Recv,
-    /// The device of a tunnel, which puts probes into other packets.
+    /// The device of a tunnel, which encapsulates probes.
     Encap,
-    /// The device of a tunnel, which takes them out again.
+    /// The device of a tunnel, which decapsulates them again.
     Decap,
     /// A program in the kernel that sees every network namespace, at this one of a place's interfaces, by its number
     /// among [`crate::model::trace::PlaceTrace::ports`]; or at [`ANY_PORT`].
     Port(Hop, u8),
 }
 
-/// For [`Station::Port`]: whichever interface of the place it is.
+/// For [`Station::Port`]: any interface of the place.
 pub const ANY_PORT: u8 = u8::MAX;
 
 /// A station on a host.
@@ -52,7 +52,7 @@ pub struct Checkpoint {
 pub enum Requirement {
     /// Every probe passes it: one that does not has stopped.
     Must,
-    /// Probes may pass by it: it proves presence, never absence.
+    /// Probes may bypass it: it proves presence, never absence.
     May,
 }
 

@@ -35,12 +35,12 @@ const BESIDE_HOOKS: [DropPoint; 7] = [Xdp, TcIn, NfIngress, Bridge, IpHeader, Nf
 /// From a device on top of another, such as a bridge, to the one below.
 const DOWN: [DropPoint; 6] = [DriverOut, Bridge, NfPostrouting, Neighbour, NfEgress, TcOut];
 
-/// Returns what lies right before a hop, behind the one that the kernel runs before it.
+/// Returns what lies right before a hop, after the one that the kernel runs before it.
 fn before(hop: Hop) -> &'static [DropPoint] {
     match hop {
         Hop::NfPreroutingFirst => &[Xdp, TcIn, NfIngress, Bridge, IpHeader],
         Hop::NfPreroutingLast => &[NfPrerouting],
-        // The TTL and the MTU are looked at before the forward hook (`ip_forward`).
+        // The TTL and the MTU are checked before the forward hook (`ip_forward`).
         Hop::NfForwardFirst => &[Bridge, RouteIn, Reassembly, FragmentOut],
         Hop::NfForwardLast => &[NfForward],
         Hop::NfInputFirst => &[Bridge, RouteIn, Reassembly],
@@ -95,7 +95,7 @@ pub(super) fn out_of(from: Hop) -> Vec<DropPoint> {
 /// Returns what lies between a hop of the target on the way in and the answer.
 pub(super) fn taken_in(from: Hop) -> Vec<DropPoint> {
     let mut points = along(from, Hop::NfInputLast).unwrap_or_default();
-    // IPv6 puts fragments together behind the input hook.
+    // IPv6 reassembles fragments after the input hook.
     points.extend([Reassembly, Icmp, Answer]);
     points
 }

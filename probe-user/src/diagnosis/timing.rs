@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::trace::SentProbe;
 
-/// Returns the round trips; `None` where nothing was answered.
+/// Returns the round trips; `None` if nothing was answered.
 pub(super) fn round_trips(evidence: &Evidence) -> Option<RoundTrips> {
     if evidence.one_way() {
         return None;
@@ -37,7 +37,7 @@ struct Trip {
 const ENTRY: [Hop; 3] = [Hop::XdpIn, Hop::NetifIn, Hop::TcIn];
 const EXIT: [Hop; 3] = [Hop::Xmit, Hop::DevQueue, Hop::TcOut];
 
-/// Returns where the time goes, by medians; empty where hops have no times, or nothing was answered.
+/// Returns where the time goes, by medians; empty if hops have no times, or nothing was answered.
 pub(super) fn stages(evidence: &Evidence) -> Vec<Segment> {
     if evidence.one_way() || evidence.loops_back() {
         return Vec::new();

@@ -12,13 +12,13 @@ pub struct TrackedPlace {
     pub place: String,
     /// The entries of the run's echoes, after the last of them.
     pub entries: Vec<TrackedEcho>,
-    /// Those that were there before the first packet of the run, as they were then; null where that is not known.
+    /// Those that were there before the first packet of the run, as they were then; null if that is not known.
     pub before: Option<Vec<TrackedEcho>>,
-    /// Why that is not known; absent where it is.
+    /// Why that is not known; absent if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before_unknown: Option<String>,
     /// How many entries there are, of any kind (`nf_conntrack_count`).
     pub count: Option<u64>,
-    /// How many there may be (`nf_conntrack_max`); 0: any number.
+    /// How many entries are allowed (`nf_conntrack_max`); 0: any number.
     pub most: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! What connection tracking does with a run's echoes at each place, set beside what the rules there would do now.
+//! What connection tracking does with a run's echoes at each place, compared with what the rules there would do now.
 
 mod matching;
 
@@ -10,7 +10,7 @@ use self::matching::{Crossed, matches, names};
 use super::{Evidence, path::Side, tracked::TrackedPlace};
 use crate::model::trace::{Finding, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
 
-/// An entry that does with packets what no rule does any more, or not what a rule would do now.
+/// An entry that does to packets what no rule does any more, or does not do what a rule would do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BoundEcho<'a> {
     /// Where.
@@ -43,13 +43,13 @@ pub(super) enum KeptTo<'a> {
 }
 
 impl KeptTo<'_> {
-    /// Returns whether this is the address that the entry puts in another's place.
+    /// Returns whether this is the address by which the entry replaces another.
     pub(super) fn keeps(&self, address: IpAddr) -> bool {
         matches!(self, Self::Destination { old, .. } | Self::Source { old, .. } if *old == address)
     }
 }
 
-/// Returns what connection tracking of a place knows, where it was asked.
+/// Returns what connection tracking of a place knows, if it was asked.
 pub(super) fn facts(evidence: &Evidence, side: Side) -> Option<&TrackingFacts> {
     evidence.findings(side).find_map(|finding| match finding {
         Finding::Tracking(facts) => Some(facts),
@@ -135,7 +135,7 @@ pub(super) fn told(evidence: &Evidence) -> Vec<TrackedPlace> {
     evidence.sides().filter_map(of).collect()
 }
 
-/// Returns the rule that translates as was seen on `side`: `destination` tells which address, `to` what it became.
+/// Returns the rule that translates as was seen on `side`: `destination` says which address, `to` what it became.
 pub(super) fn translator(evidence: &Evidence, side: Side, destination: bool, to: IpAddr) -> Option<&TrackingRule> {
     let act = if destination { TrackingAct::Destination } else { TrackingAct::Source };
     let of = || rules(evidence, side).filter(move |rule| rule.act == act);

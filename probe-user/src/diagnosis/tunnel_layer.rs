@@ -1,4 +1,4 @@
-//! A stretch of the path that the packets of a tunnel are on: who sends them to whom, and which steps they take.
+//! A stretch of the path on which the packets of a tunnel travel: who sends them to whom, and which steps they take.
 
 use std::net::IpAddr;
 
@@ -11,20 +11,20 @@ use super::{
 };
 use crate::model::trace::TunnelFacts;
 
-/// Which stretch of the path the packets of a tunnel are on.
+/// The stretch of the path on which the packets of a tunnel travel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelLayer {
     /// The leg of the probes inside.
     pub leg: Echo,
-    /// The device that puts them into others.
+    /// The device that encapsulates them.
     pub tunnel: TunnelFacts,
-    /// The device that takes them out, where that host was watched.
+    /// The device that decapsulates them, if that host was watched.
     pub far: Option<TunnelFacts>,
-    /// From where.
+    /// The address that they are sent from.
     pub from: Option<IpAddr>,
-    /// To whom.
+    /// The address that they are sent to.
     pub to: Option<IpAddr>,
-    /// The link-layer address to which the frames inside are sent, where that is known.
+    /// The link-layer address to which the frames inside are sent, if that is known.
     pub lladdr: Option<String>,
 }
 

@@ -114,7 +114,7 @@ fn outcome(ledger: &Ledger, evidence: &Evidence, answered: usize, unaltered: boo
     }
 }
 
-/// Returns how sure the run's outcome is: as the stop with most packets; a delivery is seen, and so is a change.
+/// Returns how sure the run's outcome is: as sure as the stop with most packets; deliveries and changes were seen.
 fn confidence(outcome: Outcome, stops: &[Stop], ledger: &Ledger, evidence: &Evidence) -> Confidence {
     match outcome {
         Outcome::Inconclusive => Confidence::Unknown,
@@ -131,7 +131,7 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
     let gaps = ledger.gaps(evidence).into_iter().flat_map(|gap| gap.split(evidence));
     let of_gap = |gap: Gap| {
         let own = stop(&gap, rewrites, evidence)?;
-        // What was said of the very probes comes before what is known of the packets that carry them.
+        // What was said about the probes themselves comes before what is known of the packets that carry them.
         let told = own.cause.icmp.is_some() || own.witnesses.contains(&Witness::DropEvent);
         let open = matches!(own.place, DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn);
         // What the device of a tunnel did not send is explained by what that device is told to do.
@@ -180,14 +180,15 @@ fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
     }
     name_the_program(&mut stop, chosen, evidence);
     if let (DropPoint::Network, None, Some(kind)) = (chosen.place, &stop.cause.detail, tunnel(evidence)) {
-        let text = format!("inside the {kind} tunnel, of which what carries it at either end is not watched");
+        let text = format!("inside the {kind} tunnel, and what carries it at either end is not watched");
         stop.cause.detail = Some(text);
     }
     advice::give(&mut stop, evidence);
     followed::leave_out_own_probes(&mut stop, evidence);
     let explained = explain::complete(&mut stop, gap, chosen, evidence, rewrites);
-    // Whom answers wait for that go to another address than the sender's, only the look-up of that address would tell; and for
-    // a socket that is bound past an own address, who else hears the question says nothing.
+    // For answers to another address than the sender's, only the look-up of that address would show the neighbour they
+    // wait for; and for a socket bound to another device than its target's, it means nothing who else hears the
+    // question.
     let bound = stop.cause.reason.as_deref() == Some("SO_BINDTODEVICE");
     if !(bound || explained && stop.place == DropPoint::Neighbour) {
         neighbour::explain(&mut stop, evidence);
@@ -221,8 +222,8 @@ fn witnesses(gap: &Gap, evidence: &Evidence, ruling: &Ruling) -> Vec<Witness> {
     witnesses
 }
 
-/// Returns how sure a stop is. Certain are two witnesses that leave one place, or counters with nothing blind between
-/// them; what was looked up never outweighs a blind hop.
+/// Returns how sure a stop is. It is certain with two witnesses that leave one place, or with counters and nothing
+/// blind between them; what was looked up never outweighs a blind hop.
 fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[Witness]) -> Confidence {
     let one_place = candidates.len() == 1;
     let whole = gap.blind.is_empty();
@@ -238,8 +239,7 @@ fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[W
     }
 }
 
-/// Returns how sure one can be where drop events of that host were lost: those that are left may not speak for all
-/// probes.
+/// Returns how sure one can be if drop events of that host were lost: those that are left may not speak for all probes.
 fn most_sure(gap: &Gap, chosen: DropLocation, evidence: &Evidence) -> Confidence {
     let lost = |side: Side| evidence.host(side).accounting.events_lost > 0;
     let lossy = match chosen.side() {
@@ -254,13 +254,13 @@ fn most_sure(gap: &Gap, chosen: DropLocation, evidence: &Evidence) -> Confidence
     if lossy && told.len() < gap.probes.len() { Confidence::Likely } else { Confidence::Certain }
 }
 
-/// Returns the kind of the interface that carries the probes, where it is a tunnel at one end.
+/// Returns the kind of the interface that carries the probes, if it is a tunnel at one end.
 fn tunnel(evidence: &Evidence) -> Option<&str> {
     let kinds = [&evidence.local, evidence.host(Side::Peer)].map(|sight| sight.host.tunnel.as_deref());
     kinds.into_iter().flatten().next()
 }
 
-/// Reports whether the gap itself leaves one place, whatever anybody says.
+/// Reports whether the gap itself leaves only one place, without any witness.
 fn alone(gap: &Gap) -> bool {
     let network = gap.spots.iter().any(|spot| spot.place == DropPoint::Network);
     let silent = |spot: &&DropLocation| !(network && matches!(spot.place, DropPoint::DriverOut | DropPoint::DriverIn));
@@ -305,7 +305,7 @@ fn hops(ledger: &Ledger, evidence: &Evidence) -> Vec<HopState> {
     ledger.rows.iter().enumerate().filter(|(_, row)| watched(row)).map(state).collect()
 }
 
-/// Returns the interface of a hop of a place in between, and of an end where it is not the one that is watched.
+/// Returns the interface of a hop of a place in between, or of an end if it is not the watched one.
 fn port_of(evidence: &Evidence, row: &LedgerRow) -> Option<String> {
     let side = row.step.checkpoint.host;
     let port = match row.step.checkpoint.station {
@@ -410,7 +410,7 @@ fn costs(evidence: &Evidence) -> Costs {
 }
 
 impl Diagnosis {
-    /// Returns how the command ends: only a delivery is good news, and what nobody could tell is none.
+    /// Returns the exit status: only a delivery is good news, and an unknown outcome is not.
     pub fn exit(&self) -> Exit {
         match self.verdict.outcome {
             Outcome::Delivered => Exit::Done,

@@ -1,4 +1,4 @@
-//! Which watched hosts and places are on which way, a sentence each: no fault, and no proof of one.
+//! Which watched hosts and places are on which way, a sentence each: not faults, and no proof of one.
 
 use probe_ebpf::{
     Echo, Hop,
@@ -47,8 +47,8 @@ fn saw(evidence: &Evidence, number: u8, leg: Echo) -> bool {
     })
 }
 
-/// Returns what is worth knowing of the ways: who is on none, who on that of one leg, and who only forwards. `places` are
-/// those of the document, and so are `stops`.
+/// Returns what is worth knowing of the ways: who is on none, who is on that of one leg only, and who only forwards.
+/// `places` are those of the document, and so are `stops`.
 pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], stops: &[Stop]) -> Vec<String> {
     let mut notes: Vec<String> = forwarding(evidence).into_iter().collect();
     notes.extend(hosts.iter().filter_map(|host| off_the_way(evidence, host, stops)));
@@ -59,7 +59,7 @@ pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], st
         } else {
             format!("{} more places were", evidence.untold)
         };
-        notes.push(format!("{more} watched than are told"));
+        notes.push(format!("{more} watched than are listed"));
     }
     let told = |note: &String| stops.iter().any(|stop| stop.cause.detail.as_ref() == Some(note));
     notes.extend(explain::beside_tunnel::notes(evidence).into_iter().filter(|note| !told(note)));
@@ -67,7 +67,7 @@ pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], st
     notes
 }
 
-/// Tells of what probes crossed and nobody looked at.
+/// Reports what probes crossed and nobody watched.
 fn beyond_the_bounds(evidence: &Evidence) -> Vec<String> {
     let here = &evidence.local;
     let others = evidence.vias.iter().map(|via| &via.trace).chain(&evidence.peer);
@@ -81,13 +81,13 @@ fn beyond_the_bounds(evidence: &Evidence) -> Vec<String> {
         more => Some(format!("{more} more network namespaces")),
     };
     let of_places = of_places
-        .map(|more| format!("probes crossed {more} of which nothing is told: at most {MAX_PLACES} are looked at"));
+        .map(|more| format!("probes crossed {more} about which nothing is reported: at most {MAX_PLACES} are watched"));
     let of_interfaces = interfaces
-        .then(|| format!("probes crossed {MAX_SITES} interfaces: there may be more, of which nothing is told"));
+        .then(|| format!("probes crossed {MAX_SITES} interfaces: there may be more, about which nothing is reported"));
     of_places.into_iter().chain(of_interfaces).collect()
 }
 
-/// Tells that the far end that was named is none.
+/// Reports that the far end that was named is not one.
 fn forwarding(evidence: &Evidence) -> Option<String> {
     let side = evidence.own_place(evidence.forwarding_peer?)?;
     let name = evidence.whom(side);
@@ -112,24 +112,24 @@ fn forwarding(evidence: &Evidence) -> Option<String> {
 }
 
 fn off_the_way(evidence: &Evidence, host: &ViaHost, stops: &[Stop]) -> Option<String> {
-    // Of a stop right before it the verdict tells.
+    // The verdict reports a stop right before it.
     let missed = stops.iter().any(|stop| Some(stop.first_missing.host) == host.side);
     if !host.legs.is_empty() || missed {
         return None;
     }
     let name = host.place.clone().unwrap_or_else(|| host.hostname.clone());
     if let Some(BlindHop { hop, why }) = host.blind.first() {
-        return Some(format!("whether {name} is on the way nobody knows: its {hop} could not be watched ({why})"));
+        return Some(format!("it is not known whether {name} is on the way: its {hop} could not be watched ({why})"));
     }
     let all = evidence.sending.probes.iter().all(|sent| evidence.sending.received.contains_key(&sent.probe));
     Some(if all && !evidence.one_way() {
         format!("{name} saw none of them: it is not on the way")
     } else {
-        format!("{name} saw none of them: they stop before they come to it, or it is not on the way")
+        format!("{name} saw none of them: they stop before they reach it, or it is not on the way")
     })
 }
 
-/// Returns which places packets of one leg cross and those of the other do not, where both legs were gone.
+/// Returns which places packets of one leg cross and those of the other do not, if both legs were travelled.
 fn one_way(evidence: &Evidence, places: &[Place]) -> Option<String> {
     if evidence.sending.received.is_empty() || evidence.one_way() {
         return None;

@@ -96,8 +96,8 @@ impl Absorbing {
         Ok(Taken { packets, lost: self.lost, tails })
     }
 
-    /// Reports whether `drop` is the end of a request that was absorbed, and so is no loss: a request goes no further than
-    /// the hop that absorbs it.
+    /// Reports whether `drop` is the end of a request that was absorbed, and so is no loss: a request goes no further
+    /// than the hop that absorbs it.
     pub fn ended(&self, drop: &Drop, journeys: &Journeys) -> bool {
         (drop.leg == Echo::Request || self.replies)
             && drop.probe.is_some_and(|probe| journeys.step(self.hop, drop.leg, probe).is_some())

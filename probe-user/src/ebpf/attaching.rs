@@ -48,7 +48,7 @@ pub(crate) struct HopLinks {
 
 /// A host that is watched.
 pub(crate) struct AttachedHops {
-    /// The programs, with the maps that nobody took yet.
+    /// The programs, with the maps that were not taken out yet.
     pub(crate) programs: Ebpf,
     /// The hops that are not watched, and why.
     pub(crate) blind: BTreeMap<Hop, String>,
@@ -62,7 +62,7 @@ pub(crate) struct AttachedHops {
 /// from the beginning.
 ///
 /// # Errors
-/// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched becomes blind, which is no error.
+/// No kernel half, no privilege, no such XDP mode. A hop that cannot be watched becomes blind, which is not an error.
 pub(crate) fn attach(
     request: &WatchRequest,
     follow: Option<FollowJob>,
@@ -148,10 +148,11 @@ fn read(
     load::load(&job)
 }
 
-/// The index of no device: each is then one of those that probes cross, and none the one that hops stand at.
+/// The index of no device: each one is then one that probes cross, and none is the one that hops are attached to.
 const NO_DEVICE: u32 = u32::MAX;
 
-/// Returns what probes without a mark are known by. Never where requests are kept from the kernel: it may be somebody else's.
+/// Returns what identifies probes without a mark. `None` if requests are kept from the kernel, as such a packet may be
+/// somebody else's.
 fn numbered(request: &WatchRequest) -> Option<NumberedProbes> {
     let first_seq = request.numbered_from.filter(|_| request.requests == RequestHandling::Pass)?;
     let (near, far) = match request.role {
@@ -161,7 +162,7 @@ fn numbered(request: &WatchRequest) -> Option<NumberedProbes> {
     Some(NumberedProbes { numbers: Numbers { id: request.id, first_seq, probes: request.probes }, near, far })
 }
 
-/// Returns the IP versions that are watched: both where it is not known beforehand whom the echoes are for.
+/// Returns the IP versions that are watched: both if the targets of the echoes are not known beforehand.
 pub(crate) fn families(request: &WatchRequest, follow: Option<FollowJob>) -> Vec<Family> {
     match follow {
         Some(FollowJob { request: FollowRequest { target: None, .. }, .. }) => vec![Family::V4, Family::V6],

@@ -1,4 +1,4 @@
-//! Reads the crossings: which probe passed which other device than the watched one.
+//! Reads the crossings: which probe passed which device other than the watched one.
 
 use std::{collections::BTreeMap, net::IpAddr, net::Ipv6Addr, sync::atomic::Ordering};
 
@@ -18,10 +18,10 @@ use super::{
     memory::Mapped,
 };
 
-/// Every address is told: nothing is known of the pair that passes there.
+/// Every address is reported: nothing is known of the pair that passes there.
 pub(super) const UNKNOWN: (IpAddr, IpAddr) = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
 
-/// Returns the maps of crossings with their sizes, for a run of so many probes.
+/// Returns the maps of crossings with their sizes, for a run with this many probes.
 pub fn map_sizes(probes: u16) -> [(&'static str, u32); 3] {
     let crossings = u32::from(probes) * CROSSINGS_OF_PROBE;
     [(names::SITES, MAX_SITES), (names::SITE_SLOTS, MAX_SITES), (names::CROSSINGS, crossings)]
@@ -49,10 +49,10 @@ pub struct Crossings {
 }
 
 impl Crossings {
-    /// Takes them out of `programs`, which must be loaded for the crossings of so many `probes`.
+    /// Takes them out of `programs`, which must be loaded for the crossings of this many `probes`.
     ///
     /// # Errors
-    /// [`KernelError::NoMap`] where they are not, [`KernelError::Memory`] where memory is short.
+    /// [`KernelError::NoMap`] if they are not, [`KernelError::Memory`] if memory is short.
     pub fn take(programs: &mut Ebpf, probes: u16) -> Result<Self, KernelError> {
         let entries = u32::from(probes) * CROSSINGS_OF_PROBE;
         let sites = Mapped::take(programs, names::SITES, MAX_SITES, 8)?;

@@ -94,8 +94,8 @@ impl Rules {
         state.map_err(|source| KernelError::of_map(names::RULE_STATES, source))
     }
 
-    /// Puts `rule` into a free slot, in force from now on, and returns the slot. It must need nothing that the running
-    /// programs were not loaded for. If no slot is free, a rule that has expired makes room.
+    /// Puts `rule` into a free slot, in force from now on, and returns the slot. The rule must need nothing that the
+    /// running programs were not loaded for. If no slot is free, a rule that has expired makes room.
     ///
     /// # Errors
     /// [`KernelError::RulesFull`] if all rules are still in force.

@@ -25,7 +25,7 @@ const WORDS_OF_ENTRY: usize = size_of::<FollowedEntry>() / 8;
 /// `SOCK_DGRAM` of `include/linux/net.h`, on all processors but MIPS: a ping socket.
 const SOCK_DGRAM: u32 = 2;
 
-/// What the programs are told of the echoes that are followed, as the frozen global has it.
+/// What the programs know of the echoes that are followed, as in the frozen global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowJob {
     /// What is asked for.
@@ -52,7 +52,7 @@ impl FollowJob {
     /// Returns where requests get numbers once every hop is watched.
     pub fn sights(&self) -> u32 {
         let sent = SENT_BY_PACKET_SOCKET | if self.late { LEAVES } else { SENT };
-        // What comes in from elsewhere is no process's of this host.
+        // What comes in from elsewhere belongs to no process of this host.
         let incoming = self.request.incoming && self.request.process.is_none();
         sent | if incoming { CAME } else { 0 }
     }
@@ -88,15 +88,15 @@ impl FollowedMaps {
     /// Gives requests numbers at these sights from now on; 0: nowhere.
     ///
     /// # Errors
-    /// Where the map can no longer be written.
+    /// The map can no longer be written.
     pub fn give_at(&mut self, sights: u32) -> Result<(), KernelError> {
         self.sights.set(0, sights, 0).map_err(|source| KernelError::of_map(names::FOLLOW_SIGHTS, source))
     }
 
-    /// Returns how many requests asked for a number, those for which none was left included.
+    /// Returns how many requests asked for a number, including those for which none was left.
     ///
     /// # Errors
-    /// Where the map can no longer be read.
+    /// The map can no longer be read.
     pub fn asked(&self) -> Result<u64, KernelError> {
         self.count.get(&0, 0).map_err(|source| KernelError::of_map(names::FOLLOW_COUNT, source))
     }

@@ -1,4 +1,5 @@
-//! Reads what netfilter's hooks of other network namespaces saw, and those of any inside the packets of tunnels, and gives those namespaces their slots.
+//! Reads what netfilter's hooks of other network namespaces saw, and what those of any namespace saw inside the packets
+//! of tunnels; gives those namespaces their slots.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ use super::{
     memory::Mapped,
 };
 
-/// Returns the maps of hooks with their sizes, for a run of so many probes.
+/// Returns the maps of hooks with their sizes, for a run with this many probes.
 pub fn map_sizes(probes: u16) -> [(&'static str, u32); 2] {
     [(names::HOOK_SLOTS, MAX_HOOKED), (names::HOOKS, u32::from(probes) * HOOKS_OF_PROBE)]
 }
@@ -40,10 +41,10 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Takes them out of `programs`, which must be loaded for the crossings of so many `probes` in every namespace.
+    /// Takes them out of `programs`, which must be loaded for the crossings of this many `probes` in every namespace.
     ///
     /// # Errors
-    /// [`KernelError::NoMap`] where they are not, [`KernelError::Memory`] where memory is short.
+    /// [`KernelError::NoMap`] if they are not, [`KernelError::Memory`] if memory is short.
     pub fn take(programs: &mut Ebpf, probes: u16) -> Result<Self, KernelError> {
         let missing = || KernelError::NoMap { name: names::HOOK_SLOTS };
         let slots: Map = programs.take_map(names::HOOK_SLOTS).ok_or_else(missing)?;
@@ -52,11 +53,11 @@ impl Hooks {
         Ok(Self { slots, given: 0, passages, probes })
     }
 
-    /// Gives the namespace with the inode `netns` a slot for probes with so many layers of tunnels around them: from here on,
-    /// those that pass programs that are attached in it are noted there. None where every slot is taken.
+    /// Gives the namespace with the inode `netns` a slot for probes with this many layers of tunnels around them: from
+    /// here on, those that pass programs attached in it are noted there. `None` if every slot is taken.
     ///
     /// # Errors
-    /// Where the kernel refuses.
+    /// The kernel's answer.
     pub fn give(&mut self, netns: u32, layers: u8) -> Result<Option<u32>, KernelError> {
         if self.given >= MAX_HOOKED {
             return Ok(None);

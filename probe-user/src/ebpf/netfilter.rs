@@ -34,7 +34,7 @@ impl NetfilterPrograms {
     /// Returns the same two programs.
     ///
     /// # Errors
-    /// Where this process may open no more files.
+    /// This process may open no more files.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { first: self.first.try_clone()?, last: self.last.try_clone()? })
     }
@@ -157,7 +157,7 @@ fn instructions(object: &Object, name: &'static str) -> Result<Vec<Instruction>,
     Ok(function.instructions.iter().map(convert).collect())
 }
 
-/// Loads one of the two programs. The kernel supports this type, so a refusal is about this very program.
+/// Loads one of the two programs. The kernel supports this type, so a refusal is about this program.
 fn load_own(name: &str, program: &[Instruction]) -> Result<OwnedFd, NetfilterError> {
     bpf_sys::load_program(ProgramType::Netfilter, name, program).map_err(|error| {
         let log = bpf_sys::verifier_log(ProgramType::Netfilter, program);

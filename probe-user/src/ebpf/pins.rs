@@ -50,7 +50,7 @@ impl Changing {
 pub struct Pinned {
     /// The interface's index.
     pub ifindex: u32,
-    /// Which packets it is for.
+    /// The direction of the packets that it filters.
     pub direction: Direction,
     /// The rules, and what they did.
     pub rules: Rules,
@@ -81,8 +81,8 @@ impl Pinned {
         places.filter_map(|place| Self::open_live(&place).transpose()).collect()
     }
 
-    /// Opens the filter at `place`, unless another process has removed it since that was found. Where another replaces its
-    /// rules meanwhile, it is opened with the new ones.
+    /// Opens the filter at `place`, unless another process has removed it since that was found. If another one replaces
+    /// its rules meanwhile, it is opened with the new ones.
     fn open_live(place: &FilterDir) -> Result<Option<Self>, KernelError> {
         place.is_readable()?;
         let mut generation = place.current();
@@ -182,7 +182,7 @@ impl Pinned {
         match make() {
             Ok(pinned) => {
                 if let Err(error) = self.generation.remove() {
-                    tracing::debug!("left for the next command to sweep: {error}");
+                    tracing::debug!("left for the next command to remove: {error}");
                 }
                 Ok(pinned)
             }

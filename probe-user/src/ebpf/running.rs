@@ -37,8 +37,8 @@ pub struct RunningKernel {
 }
 
 impl RunningKernel {
-    /// Reads what the kernel publishes, types and symbols in parallel: either takes longer than all that a watch does with
-    /// them. What it does not publish makes hops blind; it is no error.
+    /// Reads what the kernel publishes, types and symbols in parallel: either takes longer than all that a watch does
+    /// with them. What it does not publish makes hops blind; that is not an error.
     pub fn read() -> Self {
         thread::scope(|scope| {
             let beside = thread::Builder::new().spawn_scoped(scope, read_types);

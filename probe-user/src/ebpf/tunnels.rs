@@ -8,7 +8,7 @@ use probe_ebpf::{contract::names, tunnel::Tunnels};
 
 use super::{KernelError, border::Plain};
 
-/// The map of tunnels, and what stands in it.
+/// The map of tunnels, and what it holds.
 pub struct TunnelMap {
     map: Array<MapData, Plain<Tunnels>>,
     known: Tunnels,
@@ -18,7 +18,7 @@ impl TunnelMap {
     /// Takes it out of `programs`; no tunnel is opened yet.
     ///
     /// # Errors
-    /// [`KernelError::NoMap`] where it is not there.
+    /// [`KernelError::NoMap`] if it is not there.
     pub fn take(programs: &mut Ebpf) -> Result<Self, KernelError> {
         let map = programs.take_map(names::TUNNELS).ok_or(KernelError::NoMap { name: names::TUNNELS })?;
         let map = Array::try_from(map).map_err(|source| KernelError::of_map(names::TUNNELS, source))?;
@@ -33,7 +33,7 @@ impl TunnelMap {
     /// Opens the packets of these tunnels too, from now on.
     ///
     /// # Errors
-    /// Where the kernel refuses.
+    /// The kernel's answer.
     pub fn learn(&mut self, tunnels: &Tunnels) -> Result<(), KernelError> {
         let mut all = self.known;
         all.add(tunnels);

@@ -26,14 +26,14 @@ pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
     if !findings.is_empty() {
         add_rules(&mut findings, family);
     }
-    // A translation for which no rule is found may be theirs.
+    // A translation for which no rule is found may come from them.
     findings.extend(rules.is_none().then(|| tracking::unread("the rules of nftables")));
     findings.extend(tracking::balances().then(|| tracking::unread("IPVS")));
     findings.extend(iptables::look_up(family));
     findings
 }
 
-/// Adds to each chain its rules as nft writes them: its JSON has them in a form that nobody types.
+/// Adds to each chain its rules as nft writes them: its JSON shows them in a form that nobody types.
 fn add_rules(findings: &mut Vec<Finding>, of: Family) {
     let Some(text) = or_log("nft", command::output("nft", &["-a", "list", "ruleset"])) else { return };
     let listing = Listing::parse(&text);
@@ -82,7 +82,7 @@ fn parse(document: &Value, family: Family, interface: Option<&str>) -> Vec<Findi
     ruleset.chains.iter().filter(passed).filter_map(|chain| ruleset.finding(chain)).collect()
 }
 
-/// Reports whether packets of `family` at `interface` pass this chain; a chain without a hook is no base chain.
+/// Reports whether packets of `family` at `interface` pass this chain; a chain without a hook is not a base chain.
 fn is_passed(chain: &Value, family: Family, interface: Option<&str>) -> bool {
     let families: &[&str] = match family {
         Family::V4 => &["ip", "inet", "netdev", "bridge", "arp"],

@@ -12,7 +12,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// How long to sleep before the first look whether it has ended, and at most before a later one.
+/// How long to sleep before the first check whether it has ended, and at most before a later one.
 const FIRST_POLL: Duration = Duration::from_millis(1);
 const LAST_POLL: Duration = Duration::from_millis(16);
 
@@ -74,8 +74,8 @@ impl RunningChild {
     /// Waits for its end, and returns what it printed.
     ///
     /// # Errors
-    /// That of waitpid(2), and why a program that succeeded was not given all of its input. One that fails says more itself
-    /// than a broken pipe does.
+    /// That of waitpid(2), and why a program that succeeded did not get all of its input. One that fails says more
+    /// itself than a broken pipe does.
     pub fn finish(mut self) -> io::Result<Finished> {
         let status = self.child.wait()?;
         let (stdout, stderr) = (self.stdout.join().unwrap_or_default(), self.stderr.join().unwrap_or_default());

@@ -35,7 +35,7 @@ const ID: [u16; 2] = [4, 7];
 const TYPE: [u16; 2] = [5, 8];
 const CODE: [u16; 2] = [6, 9];
 
-/// The setting that is there where connection tracking is.
+/// The setting that exists only if connection tracking does.
 const MOST: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 
 /// Returns whether this kernel tracks connections: asking one that does not would load it.
@@ -69,7 +69,7 @@ pub fn echoes(of: Family, id: Option<u16>) -> io::Result<Vec<TrackedEcho>> {
     Ok(all.into_iter().filter_map(entry).collect())
 }
 
-/// Returns how many entries this network namespace has, and how many there may be.
+/// Returns how many entries this network namespace has, and how many are allowed.
 pub fn fill() -> (Option<u64>, Option<u64>) {
     let read = |path: &str| or_log(path, fs::read_to_string(path))?.trim().parse().ok();
     (read("/proc/sys/net/netfilter/nf_conntrack_count"), read(MOST))
@@ -99,7 +99,7 @@ fn summed(text: &str) -> Counters {
     counters
 }
 
-/// The columns that tell of packets which were dropped or have no connection.
+/// The columns that count packets that were dropped or have no connection.
 const LOSSES: [&str; 4] = ["invalid", "insert_failed", "drop", "early_drop"];
 
 fn message(family: NetfilterProtoFamily, inner: impl Into<NetfilterMessageInner>) -> NetfilterMessage {
@@ -113,7 +113,7 @@ fn encoded(attribute: &impl Nla) -> Vec<u8> {
     bytes
 }
 
-/// Reads an entry; `None` where it is not of ICMP echo.
+/// Reads an entry; `None` if it is not of ICMP echo.
 fn entry(message: NetfilterMessage) -> Option<TrackedEcho> {
     let NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) = message.inner else { return None };
     let (mut original, mut reply, mut replied, mut timeout_s, mut mark, mut zone) = (None, None, false, None, 0, 0);
@@ -143,7 +143,7 @@ fn entry(message: NetfilterMessage) -> Option<TrackedEcho> {
     })
 }
 
-/// Reads one direction of an entry, and the zone that is of it alone.
+/// Reads one direction of an entry, and the zone if it applies to that direction alone.
 fn direction(tuples: &[Tuple]) -> Option<(EchoTuple, Option<u16>)> {
     let (mut source, mut destination, mut id, mut kind, mut code, mut zone) = (None, None, None, None, None, None);
     for part in tuples {

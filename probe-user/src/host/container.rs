@@ -1,4 +1,4 @@
-//! Containers of this host as their runtimes keep them on disk: docker, podman, CRI-O, containerd; and what one is called.
+//! Containers of this host as their runtimes keep them on disk: docker, podman, CRI-O, containerd; and their names.
 
 mod cgroup;
 mod state;
@@ -18,33 +18,33 @@ pub struct Container {
     pub id: String,
     /// Its name; none: it has none.
     pub name: Option<String>,
-    /// Whose it is: `docker`, `podman`, `containerd`.
+    /// The runtime: `docker`, `podman`, `containerd`.
     pub runtime: &'static str,
-    /// The process that lives in its network namespace; none: it does not run.
+    /// The process that lives in its network namespace; none: it is not running.
     pub pid: Option<u32>,
 }
 
 /// Why a container cannot be entered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ContainerError {
-    /// There is none of that name or id.
+    /// There is none with that name or id.
     #[error("there is no container '{wanted}' on this host{}", but_known(known))]
     Unknown {
         /// What was asked for.
         wanted: String,
-        /// Those that run.
+        /// Those that are running.
         known: Vec<Container>,
     },
     /// Several fit.
-    #[error("'{wanted}' may be any of {} containers: {}", found.len(), listed(found))]
+    #[error("'{wanted}' matches {} containers: {}", found.len(), listed(found))]
     Ambiguous {
         /// What was asked for.
         wanted: String,
         /// Those that fit.
         found: Vec<Container>,
     },
-    /// It does not run.
-    #[error("{container} does not run, so it has no network namespace")]
+    /// It is not running.
+    #[error("{container} is not running, so it has no network namespace")]
     Stopped {
         /// Which.
         container: Container,
@@ -55,11 +55,11 @@ impl Mend for ContainerError {
     fn fix(&self) -> String {
         match self {
             Self::Unknown { .. } => {
-                "its name or the start of its id, as `docker ps`, `podman ps` or `crictl ps` shows \
-                                     it; for any other, --netns with the id of a process in it"
+                "give its name or the start of its id, as `docker ps`, `podman ps` or `crictl ps` shows it; for any \
+                                     other, use --netns with the id of a process in it"
                     .to_owned()
             }
-            Self::Ambiguous { .. } => "more of its id".to_owned(),
+            Self::Ambiguous { .. } => "give more of its id".to_owned(),
             Self::Stopped { container } => {
                 let name = container.name.as_ref().unwrap_or(&container.id);
                 match container.runtime {
@@ -112,13 +112,13 @@ pub fn all(root: &Path) -> Vec<Container> {
 /// Returns the container of `containers` that has this name or id, or an id that begins so, and the process in it.
 ///
 /// # Errors
-/// There is none, or more than one, or it does not run.
+/// There is none, or more than one, or it is not running.
 pub fn find(containers: Vec<Container>, wanted: &str) -> Result<(Container, u32), ContainerError> {
     let named = |container: &&Container| container.id == wanted || container.name.as_deref() == Some(wanted);
     let begins = |container: &&Container| !wanted.is_empty() && container.id.starts_with(wanted);
     let exact: Vec<Container> = containers.iter().filter(named).cloned().collect();
     let mut found = if exact.is_empty() { containers.iter().filter(begins).cloned().collect() } else { exact };
-    // One that runs is meant where another of that name does not.
+    // If several have the name, the running one is meant.
     if found.iter().any(|container| container.pid.is_some()) {
         found.retain(|container| container.pid.is_some());
     }
@@ -136,8 +136,8 @@ pub fn find(containers: Vec<Container>, wanted: &str) -> Result<(Container, u32)
     }
 }
 
-/// Returns the container that is called `wanted` on this host: from what runtimes keep on disk, else from what their own
-/// programs tell, as those know where they keep it.
+/// Returns the container that is called `wanted` on this host: from what runtimes keep on disk, else from what their
+/// own programs report, as those know where they keep it.
 ///
 /// # Errors
 /// As [`find`].
@@ -160,8 +160,8 @@ fn inspected(runtime: &'static str, wanted: &str) -> Option<Container> {
     state::told(&told, runtime)
 }
 
-/// Returns what the process `pid` is to people: its container, its machine or its service; `None` if it is just a process, or
-/// of the same as the process `own` is, which tells it from nothing.
+/// Returns what the process `pid` is to people: its container, its machine or its service; `None` if it is just a
+/// process, or belongs to the same as the process `own`, so that this does not distinguish it.
 pub fn resident(root: &Path, pid: u32, own: u32) -> Option<String> {
     let resident = |pid: u32| cgroup::resident(&fs::read_to_string(root.join(format!("proc/{pid}/cgroup"))).ok()?);
     let found = resident(pid).filter(|found| resident(own).as_ref() != Some(found))?;

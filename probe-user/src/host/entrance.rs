@@ -1,4 +1,4 @@
-//! Into another network namespace, as a user names it: a name of `ip netns`, a process, a file, a container.
+//! Enters another network namespace, as a user names it: by a name of `ip netns`, a process, a file, a container.
 
 use std::{
     fs::File,
@@ -24,9 +24,9 @@ const LISTED: usize = 8;
 /// A network namespace that can be entered, held open so that it stays what it is.
 #[derive(Debug)]
 pub struct Entrance {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
-    /// What runs a command in it when put before that, e.g. `ip netns exec fw`.
+    /// The prefix that runs a command in it, e.g. `ip netns exec fw`.
     pub enter: String,
     handle: File,
 }
@@ -78,16 +78,16 @@ impl Mend for EntranceError {
             Self::UnknownName { known, .. } => {
                 let names = known.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
                 let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
-                format!("a name that `ip netns` lists{names}, the id of a process in it, or the path of its file")
+                format!("give a name that `ip netns` lists{names}, the id of a process in it, or the path of its file")
             }
-            Self::NoProcess { .. } => "the id of a process that lives in it, as `lsns -t net` shows it".to_owned(),
+            Self::NoProcess { .. } => "give the id of a process that lives in it, as `lsns -t net` shows it".to_owned(),
             Self::File { source, .. } | Self::Refused { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 "sudo probe …".to_owned()
             }
             Self::File { .. } | Self::Other { .. } | Self::Refused { .. } => {
-                "a file such as /proc/PID/ns/net or /run/netns/NAME".to_owned()
+                "give a file such as /proc/PID/ns/net or /run/netns/NAME".to_owned()
             }
         }
     }
@@ -97,7 +97,7 @@ impl Entrance {
     /// Opens the namespace that a user calls `what`: by a name of `ip netns`, by the id of a process, or by a path.
     ///
     /// # Errors
-    /// There is none, or it cannot be opened.
+    /// There is no such namespace, or it cannot be opened.
     pub fn to(what: &str) -> Result<Self, EntranceError> {
         if what.contains('/') {
             return Self::at(Path::new(what), what.to_owned(), format!("nsenter --net={}", quoted(what)));
@@ -112,7 +112,7 @@ impl Entrance {
         }
     }
 
-    /// Opens the namespace of a container, in which the process `pid` of it lives.
+    /// Opens the namespace of a container, in which its process `pid` lives.
     ///
     /// # Errors
     /// As [`Entrance::to`].
@@ -133,11 +133,11 @@ impl Entrance {
         Ok(Self { name, enter, handle })
     }
 
-    /// Brings the calling thread, and every thread that it starts from now on, into the namespace: that of the network alone,
+    /// Moves the calling thread, and every thread that it starts from now on, into the namespace: only the network's,
     /// so that files stay what they are.
     ///
     /// # Errors
-    /// It is no network namespace, or this process may not.
+    /// It is not a network namespace, or this process may not enter it.
     pub fn pass(&self) -> Result<(), EntranceError> {
         let name = self.name.clone();
         setns(&self.handle, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
@@ -167,7 +167,7 @@ mod tests {
     fn what_is_no_namespace_is_one_sentence_with_its_fix() {
         let (error, fix) = refused("no-such-namespace");
         assert_eq!(error, "there is no network namespace 'no-such-namespace'");
-        assert!(fix.starts_with("a name that `ip netns` lists"), "{fix}");
+        assert!(fix.starts_with("give a name that `ip netns` lists"), "{fix}");
         let (error, fix) = refused("4294967295");
         assert_eq!(error, "there is no process 4294967295");
         assert!(fix.contains("lsns"), "{fix}");

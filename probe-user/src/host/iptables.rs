@@ -103,7 +103,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Returns the rules that decide what connection tracking does. Which hook a chain of the user's own is reached from is not
+/// Returns the rules that decide what connection tracking does. From which hook a user-defined chain is reached is not
 /// worked out: those of `nat` and `raw` have one each for what comes in and what is sent.
 fn deciding(text: &str, family: TableFamily) -> Vec<Finding> {
     let (mut table, mut rules) = ("", Vec::new());

@@ -21,7 +21,7 @@ use crate::model::{
     trace::{AddressHolder, BridgePortFacts, FloodKind, LinkFacts, frame::hardware_address},
 };
 
-/// How many devices beside a port are told at most.
+/// How many devices beside a port are listed at most.
 const MOST_BRIDGED: usize = 64;
 
 /// A device, and which others it is on top of or belongs to.
@@ -141,7 +141,7 @@ impl Links {
         Ok(all.filter(|holder| holder.prefix > 0 && covers(holder) && up(holder)).collect())
     }
 
-    /// Returns the addresses of `interface` that a state keeps the kernel from using.
+    /// Returns the addresses of `interface` that the kernel does not use because of their state.
     ///
     /// # Errors
     /// The kernel's answer.
@@ -232,7 +232,7 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
     (!link.facts.interface.is_empty()).then_some((link.facts.ifindex, link))
 }
 
-/// Returns from which link-layer addresses a macvlan device takes frames, where its mode is source.
+/// Returns from which link-layer addresses a macvlan device takes frames, if its mode is source.
 fn senders(macvlan: &[InfoMacVlan]) -> Option<Vec<String>> {
     macvlan.contains(&InfoMacVlan::Mode(MacVlanMode::Source)).then(|| {
         let lists = macvlan.iter().filter_map(|attribute| match attribute {
@@ -266,7 +266,7 @@ fn take_port(link: &mut Linked, port: &[InfoBridgePort]) {
     link.facts.port = (held != BridgePortFacts::default()).then_some(held);
 }
 
-/// Returns a link-layer address of Ethernet as `ip` writes it; `None` where it is of another kind, or zero.
+/// Returns an Ethernet address as `ip` writes it; `None` if it is of another kind, or zero.
 pub fn lladdr(bytes: &[u8]) -> Option<String> {
     let known = bytes.len() == 6 && bytes.iter().any(|byte| *byte != 0);
     known.then(|| hardware_address(bytes))

@@ -1,4 +1,4 @@
-//! Network namespaces of this kernel by their inode: what they are called, and work inside of them.
+//! Network namespaces of this kernel by their inode: their names, and running work inside them.
 
 use std::{
     collections::BTreeSet,
@@ -20,9 +20,9 @@ pub(super) const NAMES: &str = "/run/netns";
 /// A network namespace that was found, held open so that it stays what it is.
 #[derive(Debug)]
 pub struct Namespace {
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
-    /// What runs a command in it when put before that.
+    /// The prefix that runs a command in it.
     pub enter: String,
     /// Its inode.
     pub inode: u64,
@@ -33,7 +33,7 @@ impl Namespace {
     /// Returns the namespace with this inode: by a name of `ip netns`, else by a process in it, else by one that holds it open.
     pub fn find(inode: u64) -> Option<Self> {
         let named = named(inode);
-        // A name that a network plugin made up says less than the container that it was made for.
+        // A name that a network plugin made up says less than the container it was made for.
         let made_up = named.as_ref().is_some_and(|named| named.name.starts_with("cni-"));
         let contained = || inhabited(inode).filter(|found| found.name.starts_with("container "));
         made_up.then(contained).flatten().or(named).or_else(|| inhabited(inode)).or_else(|| held(inode))
@@ -44,7 +44,7 @@ impl Namespace {
         self.enter.ends_with(&self.name) && self.enter.starts_with("ip netns exec ")
     }
 
-    /// Returns the namespaces that have a name or a process, but for the one with the inode `but`; at most `most`.
+    /// Returns the namespaces that have a name or a process, except the one with the inode `but`; at most `most`.
     pub fn all(but: u64, most: usize) -> Vec<Self> {
         let mut known = BTreeSet::from([but]);
         let named = entries(NAMES).filter_map(|path| fs::metadata(path).ok().map(|it| it.ino()));
@@ -53,8 +53,8 @@ impl Namespace {
         inodes.into_iter().filter_map(Self::find).collect()
     }
 
-    /// Runs `work` inside each of the namespaces that have a name or a process, but for the one with the inode `but`; in at most
-    /// `most` of them. Those that cannot be entered are left out.
+    /// Runs `work` inside each of the namespaces that have a name or a process, except the one with the inode `but`; in
+    /// at most `most` of them. Those that cannot be entered are left out.
     pub fn in_each<T: Send>(but: u64, most: usize, work: impl Fn() -> T + Send + Sync) -> Vec<T> {
         let mut known = BTreeSet::from([but]);
         let named = entries(NAMES);
@@ -74,7 +74,7 @@ impl Namespace {
     /// Runs `work` inside, on a thread of its own.
     ///
     /// # Errors
-    /// Where this process may not enter it.
+    /// This process may not enter it.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         let inside = || -> io::Result<T> {
             setns(&self.handle, CloneFlags::CLONE_NEWNET)?;
@@ -87,7 +87,7 @@ impl Namespace {
     }
 }
 
-/// Returns what tells this boot of this kernel from every other; empty if it cannot be read.
+/// Returns the id that distinguishes this boot of this kernel from every other; empty if it cannot be read.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
@@ -97,7 +97,7 @@ fn opened(path: &Path, inode: u64) -> Option<File> {
     (handle.metadata().ok()?.ino() == inode).then_some(handle)
 }
 
-/// Returns the paths of what is in a folder; nothing where it cannot be read.
+/// Returns the paths of what is in a folder; nothing if it cannot be read.
 pub(super) fn entries(folder: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
 }
@@ -138,7 +138,8 @@ fn inhabited(inode: u64) -> Option<Namespace> {
     })
 }
 
-/// Returns what a namespace is called in which this process lives: by its container, machine or service where it is of one.
+/// Returns the name of the namespace in which this process lives: by its container, machine or service if it belongs to
+/// one.
 fn called(pid: u32) -> String {
     let resident = container::resident(Path::new("/"), pid, std::process::id());
     resident.unwrap_or_else(|| format!("of {} (pid {pid})", process::program(pid)))

@@ -41,13 +41,13 @@ pub fn entry(address: IpAddr, interface: &str) -> Option<Finding> {
     found_at(&route::NextHop { address, ifindex })
 }
 
-/// Makes the kernel look for the next hop to `to` as a packet would (`NTF_USE`), where it knows that neighbour and has not
-/// found it; returns which address that is, or `None` where there is nothing to look for.
+/// Makes the kernel look for the next hop to `to` as a packet would (`NTF_USE`), if it knows that neighbour and has not
+/// found it; returns its address, or `None` if there is nothing to look for.
 pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
     look_for_hop(&route::next_hop(from, to)?)
 }
 
-/// Makes the kernel look likewise for a neighbour at that interface.
+/// Makes the kernel look in the same way for a neighbour at that interface.
 pub fn look_for_at(address: IpAddr, interface: &str) -> Option<IpAddr> {
     let ifindex = or_log("interface", if_nametoindex(interface))?;
     look_for_hop(&route::NextHop { address, ifindex })

@@ -1,4 +1,4 @@
-//! Whom the route to an end asks for, by which prefix, and which other route there would be.
+//! The neighbour that the route to an end asks for, by which prefix, and which other route there would be.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,7 +23,8 @@ struct Entry {
     metric: u32,
 }
 
-/// Returns whom packets from `from` to `to` make the kernel ask for; `None` where no route leads out of this host.
+/// Returns the neighbour that packets from `from` to `to` make the kernel ask for; `None` if no route leads out of this
+/// host.
 pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
     let hop = route::next_hop(from, to)?;
     let taken = taken(from, to)?;
@@ -40,7 +41,7 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
     })
 }
 
-/// Returns the entry of the routing table that is taken, which a plain look-up does not tell.
+/// Returns the entry of the routing table that is taken, which a plain look-up does not show.
 fn taken(from: IpAddr, to: IpAddr) -> Option<Entry> {
     let mut request = question(to);
     request.header.flags |= RouteFlags::FibMatch;
@@ -64,7 +65,7 @@ fn is_main(message: &RouteNetlinkMessage) -> bool {
     matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.table == RouteHeader::RT_TABLE_MAIN)
 }
 
-/// Returns the route by a gateway that would be taken where `taken` were not there.
+/// Returns the route via a gateway that would be taken if `taken` did not exist.
 fn instead(taken: &Entry, to: IpAddr, others: &[Entry]) -> Option<Entry> {
     let fits = |entry: &&Entry| {
         entry.gateway.is_some() && entry.gateway != taken.gateway && covers(entry, to) && entry.bits <= taken.bits
@@ -118,7 +119,7 @@ fn entry(message: &RouteNetlinkMessage) -> Option<Entry> {
                 entry.gateway = Some((*v6).into());
             }
             RouteAttribute::Oif(index) => entry.ifindex = *index,
-            // Ways of equal cost: the first stands for all of them, since only what else there is is asked of it.
+            // Ways of equal cost: the first stands for all of them, since only other routes matter here.
             RouteAttribute::MultiPath(hops) => {
                 entry.ifindex = hops.first().map_or(0, |hop| hop.interface_index);
             }

@@ -37,7 +37,8 @@ struct Row {
 /// The size of an array whose length the structure leaves open.
 const OPEN: u32 = 0;
 
-/// Bytes of a `struct upid`, of which `pid.numbers` had one element before Linux 6.5, and since then has an open number.
+/// Bytes of a `struct upid`, of which `pid.numbers` had one element before Linux 6.5, and has been of open length
+/// since.
 const UPID: u32 = 16;
 
 const fn row(
@@ -85,7 +86,7 @@ const ROWS: [Row; 31] = [
 ];
 
 impl Layout {
-    /// Computes the layout of the kernel that `btf` describes. A missing field is noted and is no error.
+    /// Computes the layout of the kernel that `btf` describes. A missing field is noted, not an error.
     pub fn of(btf: &Btf) -> Self {
         let mut layout = Self { offsets: Offsets::NONE, lacks: Vec::new() };
         for row in ROWS {

@@ -1,4 +1,5 @@
-//! How routing decides about a packet: the kernel's own answer for its very key, and the rule, table and route behind it.
+//! How routing decides about a packet: the kernel's own answer for exactly its key, and the rule, table and route
+//! behind it.
 
 mod walk;
 
@@ -79,7 +80,7 @@ impl Policy {
             to: key.to,
             mark: key.mark,
             rule: chosen.map(|chosen| rule_text(chosen.rule)).unwrap_or_default(),
-            // A rule that ends packets itself leads to no table.
+            // A rule that drops packets itself leads to no table.
             table: chosen
                 .filter(|chosen| chosen.route.is_some())
                 .map(|chosen| table_name(walk::table_of(chosen.rule)))
@@ -93,7 +94,7 @@ impl Policy {
         })
     }
 
-    /// Returns which rule passes over a route that would take packets with `key`, as a clause.
+    /// Returns which rule skips a route that would take packets with `key`, as a clause.
     fn passed_over(&self, key: &RouteKey, name: &dyn Fn(u32) -> Option<String>) -> Option<String> {
         if let Some(route) = walk::of_other_source(key, &self.rules, &self.routes, name) {
             return Some(format!("the route \"{}\" is for other sources", route_text(route, name)));
@@ -102,14 +103,15 @@ impl Policy {
         let taken = choice.route?;
         let route = route_text(taken, name);
         if !walk::is_dead(taken) {
-            return Some(format!("rule \"{}\" passes over the route \"{route}\"", rule_text(choice.rule)));
+            return Some(format!("rule \"{}\" skips the route \"{route}\"", rule_text(choice.rule)));
         }
         let down = |index: &u32| self.devices.iter().find(|device| device.ifindex == *index && !device.carrier);
         let device = walk::devices(taken).iter().find_map(down)?;
         Some(format!("the route \"{route}\" is not taken, as {} has no carrier", device.name))
     }
 
-    /// Returns what `ip route get` has to be told of `key` besides addresses; users and protocols only where rules ask for them.
+    /// Returns what `ip route get` must be given of `key` besides addresses; users and protocols only if rules match
+    /// them.
     fn words(&self, key: &RouteKey) -> String {
         let asks = |fits: fn(&RuleAttribute) -> bool| self.rules.iter().flat_map(|rule| &rule.attributes).any(fits);
         let icmp = if key.to.is_ipv4() { "icmp" } else { "ipv6-icmp" };
@@ -142,14 +144,14 @@ fn taken(key: &RouteKey, hops: &[(Option<IpAddr>, u32)]) -> Option<(Option<IpAdd
     asked.copied().or(first)
 }
 
-/// Returns what decides about packets with each of `keys`; nothing of keys whose tables cannot be read.
+/// Returns what decides about packets with each of `keys`; nothing for keys whose tables cannot be read.
 pub fn choices(keys: &[(RouteKey, RoutePurpose)]) -> Vec<Finding> {
     let Some((first, _)) = keys.first() else { return Vec::new() };
     let Some(policy) = or_log("routing rules", Policy::read(first.to)) else { return Vec::new() };
     keys.iter().map(|(key, purpose)| policy.choice(key, *purpose)).collect()
 }
 
-/// Returns the marks that rules of the IP version of `of` choose by, but for 0.
+/// Returns the marks that rules of the IP version of `of` match, except 0.
 ///
 /// # Errors
 /// The error of the socket or the kernel.
@@ -165,7 +167,7 @@ pub fn marks(of: IpAddr) -> io::Result<Vec<u32>> {
     Ok(marks)
 }
 
-/// Returns the word of `ip route` for a route or rule that ends packets.
+/// Returns the word of `ip route` for a route or rule that drops packets.
 fn kind(route: Option<&RouteMessage>, rule: &RuleMessage) -> Option<&'static str> {
     match (route.map(|route| route.header.kind), rule.header.action) {
         (Some(RouteType::BlackHole), _) | (None, RuleAction::Blackhole) => Some("blackhole"),
@@ -234,7 +236,7 @@ fn protocol_name(protocol: IpProtocol) -> String {
     }
 }
 
-/// Writes a route as `ip route` does, without what does not tell it from others.
+/// Writes a route as `ip route` does, without what does not distinguish it from others.
 fn route_text(route: &RouteMessage, name: &dyn Fn(u32) -> Option<String>) -> String {
     let mut words: Vec<String> = Vec::new();
     words.extend(match route.header.kind {
@@ -265,7 +267,7 @@ fn route_text(route: &RouteMessage, name: &dyn Fn(u32) -> Option<String>) -> Str
     words.join(" ")
 }
 
-/// Returns a table's name of `rt_tables`, or its number.
+/// Returns a table's name in `rt_tables`, or its number.
 fn table_name(table: u32) -> String {
     match table {
         253 => return "default".to_owned(),

@@ -16,7 +16,8 @@ use crate::{host::device::netlink, model::trace::Finding};
 
 /// Looks up the route to `to` for packets with the source address `from`: policy rules may choose by it.
 pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
-    // For a source that is not one of this host's addresses the kernel reports only that; the route may exist all the same.
+    // For a source that is not one of this host's addresses the kernel reports only that; the route may exist
+    // nevertheless.
     match ask(to, Some(from).filter(|from| is_own(*from))) {
         Ok(routes) => routes.iter().find_map(|message| finding(to, message)),
         Err(error) => match error.raw_os_error() {
@@ -77,7 +78,8 @@ pub(super) fn chosen(from: Option<IpAddr>, to: IpAddr, mark: u32, incoming: &str
 /// Flag of a route whose gateway is that of an ICMP redirect (`RTCF_REDIRECTED` in `include/uapi/linux/in_route.h`).
 const REDIRECTED: u32 = 0x0004_0000;
 
-/// Reports whether the kernel sends packets from `from` to `to` to another gateway than the route says, as a router told it to.
+/// Reports whether the kernel sends packets from `from` to `to` to another gateway than the route says, as a router's
+/// redirect said.
 pub fn is_redirected(from: IpAddr, to: IpAddr) -> bool {
     let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)))).unwrap_or_default();
     routes.iter().any(|message| match message {
@@ -157,8 +159,8 @@ fn finding(to: IpAddr, message: &RouteNetlinkMessage) -> Option<Finding> {
     })
 }
 
-/// Returns the error that a sender gets if its route is of this type (`fib_props` in `net/ipv4/fib_semantics.c`). IPv6 tells
-/// such a route, IPv4 the error.
+/// Returns the error that a sender gets if its route is of this type (`fib_props` in `net/ipv4/fib_semantics.c`). IPv6
+/// reports such a route, IPv4 the error.
 pub(crate) fn refusal(kind: RouteType) -> Option<Errno> {
     match kind {
         RouteType::BlackHole => Some(Errno::EINVAL),

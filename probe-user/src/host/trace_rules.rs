@@ -1,4 +1,4 @@
-//! Names the very rule that drops a probe, by tracing the probes through nftables (`--trace-rules`).
+//! Names the exact rule that drops a probe, by tracing the probes through nftables (`--trace-rules`).
 //!
 //! A table of probe's own marks them, and the kernel then reports each rule that they meet. The table belongs to the socket
 //! that made it (`NFT_TABLE_F_OWNER`, Linux 5.12): the kernel removes it when that socket is closed, however this process

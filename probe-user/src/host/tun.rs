@@ -1,4 +1,4 @@
-//! Programs that hold a tun or tap device: what the kernel sends by it, they read.
+//! Programs that hold a tun or tap device: they read what the kernel sends through it.
 
 use std::fs;
 

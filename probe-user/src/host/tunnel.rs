@@ -1,4 +1,4 @@
-//! Tunnels of the calling thread's network namespace: what their packets are sent in, to whom, and by which table.
+//! Tunnels of the calling thread's network namespace: what their packets are sent in, where to, and by which table.
 
 use std::{collections::BTreeMap, io, net::IpAddr};
 
@@ -17,7 +17,7 @@ use crate::model::trace::{FdbEntry, TunnelFacts, frame::hardware_address};
 /// Kinds whose packets can be opened.
 const KINDS: [&str; 9] = ["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "erspan", "ipip", "sit"];
 
-/// How many entries of a forwarding table are told at most.
+/// How many entries of a forwarding table are listed at most.
 const MAX_ENTRIES: usize = 64;
 
 /// Returns the tunnels, without their forwarding tables.
@@ -62,7 +62,7 @@ fn entry(message: &NeighbourMessage) -> Option<FdbEntry> {
     let (mut lladdr, mut to, mut vni, mut port) = (None, None, None, None);
     for attribute in &message.attributes {
         match attribute {
-            // Zeros are an address here: that of the entry for whatever no other is for.
+            // Zeros are an address here: that of the entry for whatever no other entry matches.
             NeighbourAttribute::LinkLayerAddress(bytes) if bytes.len() == 6 => lladdr = Some(hardware_address(bytes)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => to = Some(IpAddr::V4(*v4)),
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => to = Some(IpAddr::V6(*v6)),
@@ -75,7 +75,7 @@ fn entry(message: &NeighbourMessage) -> Option<FdbEntry> {
     Some(FdbEntry { lladdr: lladdr?, to: to?, vni, port })
 }
 
-/// Returns an address whose IP version only its length tells, as in tables of bridges.
+/// Returns an address whose IP version follows only from its length, as in tables of bridges.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
     v4.or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())

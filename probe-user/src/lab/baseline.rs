@@ -59,7 +59,7 @@ const V6: [(&str, &str); 14] = [
 const SINGLE: [(&str, &str); 9] = [
     // First: it changes `forwarding` everywhere, and `accept_redirects` with it.
     ("net/ipv4/ip_forward", "0"),
-    // A packet needs leave of this and of its interface.
+    // A packet needs permission from this and from its interface.
     ("net/ipv4/conf/all/accept_source_route", "0"),
     ("net/ipv6/conf/all/accept_dad", "0"),
     ("net/ipv6/conf/default/accept_dad", "1"),

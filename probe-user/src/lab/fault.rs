@@ -95,7 +95,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Probes as the diagnosis likes them.
+    /// Probes with the defaults of the diagnosis.
     pub const PLAIN: Self = Self {
         count: None,
         interval: None,

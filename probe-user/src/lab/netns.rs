@@ -27,7 +27,7 @@ use super::{
 use crate::host::device::netns_cookie;
 
 /// A handle of a network namespace. The kernel removes the namespace, with every link and rule in it, as soon as no
-/// handle, name, process or socket holds it: without a name, at the latest when this process ends in whatever way.
+/// handle, name, process or socket holds it: without a name, at the latest when this process ends in any way.
 #[derive(Clone, Debug)]
 pub struct Netns {
     handle: Arc<OwnedFd>,

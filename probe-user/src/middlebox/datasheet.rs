@@ -1,8 +1,9 @@
 //! The state that a box keeps for a ping: how to find out, and what the counts show. Pure: it has no packets and no
 //! clock.
 //!
-//! A [`Session`] hands out timelines and takes the outcome of their packets, until each [`Fact`] has its [`FactFinding`]. The
-//! procedures know what to ask next and what the votes say; the controls and the loss that they show say how sure that is.
+//! A [`Session`] hands out timelines and takes the outcome of their packets, until each [`Fact`] has its
+//! [`FactFinding`]. The procedures know what to ask next and what the votes say; the controls and the loss that they
+//! show say how sure that is.
 
 pub mod answer;
 pub mod compare;

@@ -1,4 +1,5 @@
-//! Plays a timeline at two ends: this host sends its packets, the agent at the far end its own, and both tell what came.
+//! Plays a timeline at two ends: this host sends its packets, the agent at the far end sends its own, and both report
+//! what came.
 //!
 //! Both ends are watched at every hop meanwhile, so that each packet that does not arrive can be accounted for.
 
@@ -61,8 +62,8 @@ pub struct Player {
     pub stop: StopSignal,
 }
 
-/// Starts to watch a NIC between the two ends, of a host that forwards their packets. It is given what the near end is asked
-/// for, and puts its own interface in.
+/// Starts to watch a NIC between the two ends, of a host that forwards their packets. It gets the near end's request,
+/// and fills in its own interface.
 pub type Observer<'a> = dyn Fn(&WatchRequest) -> Result<Box<dyn Watching>, Failure> + 'a;
 
 /// A timeline that was played.

@@ -63,7 +63,7 @@ pub struct TimedPacket {
     pub id: EchoId,
     /// Its sequence number.
     pub seq: u16,
-    /// Its ICMP code; the code of the error where it is one.
+    /// Its ICMP code; the code of the error if it is one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub code: u8,
     /// Payload bytes; never fewer than a mark has ([`probe_ebpf::journey::MARK_BYTES`]).
@@ -121,7 +121,7 @@ pub enum Own {
     /// The one that the route to the other end uses.
     #[default]
     First,
-    /// Another one of the same interface, where there is one.
+    /// Another one of the same interface, if there is one.
     Second,
 }
 

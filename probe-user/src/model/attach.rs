@@ -1,4 +1,4 @@
-//! Which kernel hooks a command attaches to, as asked for here or of the far end.
+//! Which kernel hooks a command attaches to, as asked for here or at the far end.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ pub enum XdpChoice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TcChoice {
-    /// By TCX where the kernel has it, else by clsact.
+    /// By TCX if the kernel has it, else by clsact.
     #[default]
     Auto,
     /// By a TCX link (Linux 6.6 and later), which goes away with the process.
@@ -77,7 +77,7 @@ pub enum FilterEffect {
     Count,
 }
 
-/// How XDP is attached to an interface, as a host tells it.
+/// How XDP is attached to an interface, as a host reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpAttachment {
@@ -87,14 +87,14 @@ pub enum XdpAttachment {
     Generic,
     /// Not at all: tc counts what enters.
     Off,
-    /// Nobody told, or in a word that this version does not know.
+    /// Not reported, or by a name that this version does not know.
     #[default]
     #[serde(other, rename = "")]
     Unknown,
 }
 
 impl XdpAttachment {
-    /// Returns its name in reports and documents; empty where it is unknown.
+    /// Returns its name in reports and documents; empty if it is unknown.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",

@@ -1,4 +1,5 @@
-//! Echoes of other programs that a run follows: which are asked for, and what each was when its request was first seen.
+//! Echoes of other programs that a run follows: which ones are asked for, and what each was when its request was first
+//! seen.
 
 use std::net::IpAddr;
 
@@ -15,7 +16,7 @@ pub struct FollowRequest {
     pub process: Option<u32>,
     /// How many at most; not more than [`probe_ebpf::journey::MAX_PROBES`].
     pub most: u16,
-    /// Whether those are followed too that come in from other hosts: for this host, or to cross it.
+    /// Whether those that come in from other hosts are followed too: for this host, or to be forwarded.
     pub incoming: bool,
 }
 
@@ -26,9 +27,9 @@ pub struct FollowedEcho {
     pub number: u16,
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub first_ns: u64,
-    /// The end that asks.
+    /// The address of the end that sends the request.
     pub near: IpAddr,
-    /// The end that answers.
+    /// The address of the end that the request is for.
     pub far: IpAddr,
     /// Echo id.
     pub id: u16,
@@ -38,7 +39,7 @@ pub struct FollowedEcho {
     pub sent_here: bool,
     /// The process that sent it.
     pub sender: Option<SendingProcess>,
-    /// Whether a ping socket sent it, to which alone its reply goes.
+    /// Whether a ping socket sent it: its reply goes only to that socket.
     pub by_ping_socket: bool,
 }
 

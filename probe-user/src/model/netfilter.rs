@@ -1,4 +1,4 @@
-//! The words of netfilter: its hooks, and the families of nftables' tables.
+//! The terms of netfilter: its hooks, and the families of nftables' tables.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl NetfilterHook {
     const ALL: [Self; 7] =
         [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting, Self::Ingress, Self::Egress];
 
-    /// Returns its name, as nft has it.
+    /// Returns its name in nft.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Prerouting => "prerouting",
@@ -69,7 +69,7 @@ impl NetfilterHook {
 impl TableFamily {
     const ALL: [Self; 6] = [Self::Ip, Self::Ip6, Self::Inet, Self::Arp, Self::Bridge, Self::Netdev];
 
-    /// Returns its name, as nft has it.
+    /// Returns its name in nft.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ip => "ip",

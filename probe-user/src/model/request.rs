@@ -16,8 +16,8 @@ pub struct WatchRequest {
     pub id: u16,
     /// How many probes there will be.
     pub probes: u16,
-    /// The address of this end that probes use; unspecified if no route, and so no source address, was found. Of a host in
-    /// between it is the sender's.
+    /// The address of this end that probes use; unspecified if no route, and so no source address, was found. For a
+    /// host in between it is the sender's.
     pub local: IpAddr,
     /// The address of the other end; for a host in between that of the target.
     pub remote: IpAddr,
@@ -28,10 +28,10 @@ pub struct WatchRequest {
     /// How to attach to that interface.
     #[serde(default)]
     pub attach: Attach,
-    /// Whether to have nftables report which rule drops a probe, through a table of probe's own that ends with the watch.
+    /// Whether nftables reports which rule drops a probe, through a table of probe's own that ends with the watch.
     #[serde(default)]
     pub trace_rules: bool,
-    /// Whether to tell of the run's probes in every other network namespace of this kernel too.
+    /// Whether to report the run's probes in every other network namespace of this kernel too.
     #[serde(default)]
     pub everywhere: bool,
     /// What happens to the run's requests that arrive here.
@@ -44,18 +44,19 @@ pub struct WatchRequest {
     /// [`MAX_FURTHER`].
     #[serde(default)]
     pub further: Vec<IpAddr>,
-    /// How packets of the other end's tunnels are known ([`super::trace::tunnel::to_words`]): probes are looked for inside
-    /// of these too, besides those of this end's own.
+    /// How to recognize packets of the other end's tunnels ([`super::trace::tunnel::to_words`]): probes are looked for
+    /// inside these too, besides those of this end's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tunnels: Vec<u32>,
-    /// The sequence number of the first probe, where packets without a mark are probes too: those with
-    /// [`WatchRequest::id`] and one of the run's numbers, from or to one of its two ends. Only where requests pass.
+    /// The sequence number of the first probe, if packets without a mark are probes too: those with
+    /// [`WatchRequest::id`] and one of the run's numbers, from or to one of its two ends. Only if requests pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbered_from: Option<u16>,
 }
 
 impl WatchRequest {
-    /// Returns whether probes are noted at other devices than the watched one too: not where they are kept from the kernel.
+    /// Returns whether probes are noted at other devices than the watched one too: not if they are kept from the
+    /// kernel.
     pub fn crosses(&self) -> bool {
         self.probes > 0 && !matches!(self.requests, RequestHandling::Absorbed | RequestHandling::AllAbsorbed)
     }
@@ -64,7 +65,7 @@ impl WatchRequest {
 /// How many [`WatchRequest::further`] addresses there can be.
 pub const MAX_FURTHER: usize = 4;
 
-/// What happens to the run's marked requests at the NIC by which they arrive. It applies only to packets with the run's
+/// What happens to the run's marked requests at the NIC where they arrive. It applies only to packets with the run's
 /// nonce, and ends with the watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,7 +113,8 @@ pub struct EchoFlow {
     pub interface: Option<String>,
     /// The echo ids of the run.
     pub ids: Vec<u16>,
-    /// Whether the local address is set before routing is asked: asked for by the user, or that of the reply's request.
+    /// Whether the local address is set before the route is looked up: asked for by the user, or that of the reply's
+    /// request.
     pub source_given: bool,
 }
 

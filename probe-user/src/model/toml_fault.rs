@@ -1,4 +1,4 @@
-//! What is wrong with a TOML file that people write, and in which line.
+//! What is wrong with a TOML file written by hand, and in which line.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use toml::Spanned;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{place}: {what}")]
 pub struct TomlFault {
-    /// The file, and the line where there is one: `my.toml:12`.
+    /// The file, and the line if there is one: `my.toml:12`.
     place: String,
     /// What is wrong.
     what: String,

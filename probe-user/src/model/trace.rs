@@ -40,7 +40,7 @@ pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
 use super::netfilter::{NetfilterHook, TableFamily};
 
-/// Everything that one host saw, known by itself: names are resolved, nothing refers to its kernel any more.
+/// Everything that one host saw, complete in itself: names are resolved, nothing refers to its kernel any more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HostTrace {
     /// The host.
@@ -53,23 +53,23 @@ pub struct HostTrace {
     pub findings: Vec<Finding>,
     /// What watching cost, and what it missed.
     pub accounting: Accounting,
-    /// Other devices of its network namespace that probes passed than the one that its hops stand at.
+    /// Devices of its network namespace that probes passed, other than the one that its hops are attached to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_devices: Vec<OtherDevice>,
-    /// Every device of its network namespace that probes passed, where it may be that they crossed it.
+    /// Every device of its network namespace that probes passed, if they may have crossed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortTrace>,
-    /// Other network namespaces of its kernel that probes crossed or ended in; of a host in between its own, too.
+    /// Other network namespaces of its kernel that probes crossed or ended in; for a host in between its own, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceTrace>,
-    /// What was seen of probes inside the packets of tunnels, in every network namespace of its kernel that these met or
-    /// that has a tunnel of the run.
+    /// What was seen of probes inside the packets of tunnels, in every network namespace of its kernel that they
+    /// reached or that has a tunnel of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried: Vec<PlaceTrace>,
-    /// Packets of ARP and neighbour discovery about the run's addresses, where that was looked at.
+    /// Packets of ARP and neighbour discovery about the run's addresses, if those were watched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbour: Vec<NeighbourPacket>,
-    /// What probes crossed of its kernel besides, and is not told of.
+    /// What else of its kernel probes crossed that is not reported.
     #[serde(default, skip_serializing_if = "UntoldPlaces::is_nothing")]
     pub untold: UntoldPlaces,
 }
@@ -118,11 +118,11 @@ pub struct ProbePassage {
     pub ttl: u8,
     /// [`probe_ebpf::Passage::detail`].
     pub detail: i32,
-    /// Whether it was known by id and sequence number, since its payload had no mark of the run.
+    /// Whether it was recognized by id and sequence number, since its payload had no mark of the run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unmarked: bool,
-    /// The source address that it had; none: that of the watched pair's end from which packets come on this way, so
-    /// nobody rewrote it.
+    /// The source address that it had; none: that of the watched pair's end that sends on this leg, so nobody rewrote
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// The destination address that it had; none: that of the other end of the pair.
@@ -131,13 +131,13 @@ pub struct ProbePassage {
 }
 
 impl ProbePassage {
-    /// Returns the VLAN id of the tag with which the packet came in; meant for [`Hop::NetifIn`] alone.
+    /// Returns the VLAN id of the tag that the packet came in with; meant for [`Hop::NetifIn`] alone.
     pub fn tag(&self) -> Option<u16> {
         u16::try_from(self.detail).ok().filter(|tag| *tag != 0)
     }
 }
 
-/// A packet that the kernel freed without delivering it, as far as the event itself tells.
+/// A packet that the kernel freed without delivering it, as far as the event itself shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drop {
     /// `CLOCK_MONOTONIC` of that host in nanoseconds.
@@ -154,7 +154,7 @@ pub struct Drop {
     pub reason: String,
     /// The function that freed it.
     pub function: String,
-    /// The functions that called it, innermost first; empty where they were not asked for.
+    /// The functions that called it, innermost first; empty if they were not recorded.
     pub stack: Vec<String>,
     /// The device that the packet was at.
     pub interface: Option<String>,
@@ -162,7 +162,7 @@ pub struct Drop {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// What the kernel kept beside the packet's own bytes.
+    /// What the kernel kept in addition to the packet's own bytes.
     #[serde(default, skip_serializing_if = "FrameFacts::is_empty")]
     pub frame: FrameFacts,
 }
@@ -182,7 +182,7 @@ pub enum Finding {
     Route {
         /// Where to.
         to: IpAddr,
-        /// The errno's name where there is no usable route, e.g. `ENETUNREACH`; none where there is one.
+        /// The errno's name if there is no usable route, e.g. `ENETUNREACH`; none if there is one.
         errno: Option<String>,
         /// The device of the route.
         interface: Option<String>,
@@ -194,7 +194,7 @@ pub enum Finding {
         /// Bytes, with the IP header.
         mtu: u32,
     },
-    /// What decides about the route of packets, with their very key.
+    /// What decides about the route of packets with exactly their key.
     Routing(RouteChoice),
     /// Whether the address that the run uses on this host is one of its own.
     Address {
@@ -224,17 +224,17 @@ pub enum Finding {
         policy: String,
         /// Whether it has a rule that can drop, or drops by policy.
         can_drop: bool,
-        /// Whether it is of the older iptables (`x_tables`), which nft does not show.
+        /// Whether it belongs to the older iptables (`x_tables`), which nft does not show.
         #[serde(default)]
         legacy: bool,
-        /// Rules of it, and of chains that it leads to, that can end an echo packet.
+        /// Its rules, and those of chains that it leads to, that can end an echo packet.
         #[serde(default)]
         ending: Vec<ChainRule>,
-        /// Those that let only so many pass in a time.
+        /// Those that limit how many pass in a given time.
         #[serde(default)]
         limits: Vec<ChainRule>,
     },
-    /// The very rule that ended packets, where rules were traced (`--trace-rules`).
+    /// The exact rule that ended packets, if rules were traced (`--trace-rules`).
     Rule {
         /// That of its table.
         family: TableFamily,
@@ -244,7 +244,7 @@ pub enum Finding {
         chain: String,
         /// Its handle, as `nft -a` shows it; none: the chain's policy.
         handle: Option<u64>,
-        /// The rule as nft writes it, or `policy drop`; empty where nft could not be asked.
+        /// The rule as nft writes it, or `policy drop`; empty if nft could not be run.
         rule: String,
         /// `drop`, `queue`, `stolen`.
         verdict: String,
@@ -269,13 +269,13 @@ pub enum Finding {
     Holder(AddressHolder),
     /// A device as neighbours find it.
     Device(LinkFacts),
-    /// Whom the route to an end asks for.
+    /// The neighbour that the route to an end asks for.
     NextHop(NextHopFacts),
     /// What connection tracking knows of the run's echoes.
     Tracking(TrackingFacts),
     /// A rule that decides what connection tracking does.
     TrackingRule(TrackingRule),
-    /// Who answered when asked once more.
+    /// Who answered when the address was asked for once more.
     AskedAgain(AskedAgain),
     /// A device on the way.
     Link {
@@ -283,10 +283,10 @@ pub enum Finding {
         interface: String,
         /// Whether it is set up.
         up: bool,
-        /// Whether it has a carrier; false also where it is down.
+        /// Whether it has a carrier; also false if it is down.
         carrier: bool,
     },
-    /// Who holds the tun or tap device by which packets leave.
+    /// Who holds the tun or tap device that packets leave by.
     Tun {
         /// The device.
         interface: String,
@@ -310,7 +310,7 @@ pub enum Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProgramSite {
-    /// XDP, in the driver or behind it.
+    /// XDP, in the driver or after it.
     Xdp,
     /// tc, for what enters.
     TcIn,
@@ -348,7 +348,7 @@ pub struct SenderTrace {
     pub received: BTreeMap<u16, Received>,
     /// ICMP errors that quoted a probe.
     pub errors: Vec<IcmpError>,
-    /// The socket that sent them and was given the replies; none: not told.
+    /// The socket that sent them and received the replies; none: not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketTrace>,
 }
@@ -364,7 +364,7 @@ pub struct SentProbe {
     pub seq: u16,
     /// `CLOCK_MONOTONIC` in nanoseconds just before the system call.
     pub sent_ns: u64,
-    /// The errno's name, where the kernel refused it, e.g. `EPERM`.
+    /// The errno's name, if the kernel refused it, e.g. `EPERM`.
     pub errno: Option<String>,
 }
 
@@ -379,12 +379,12 @@ pub struct Received {
     pub id: u16,
     /// Its TTL or hop limit.
     pub ttl: u8,
-    /// How many times it came.
+    /// How many times it arrived.
     pub times: u32,
     /// How its payload differs from what was sent; none: it is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub altered: Option<PayloadChange>,
-    /// Whether its checksum is wrong, and it was given to the program all the same.
+    /// Whether its checksum is wrong, although the program received it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bad_checksum: bool,
 }
@@ -403,7 +403,7 @@ pub struct IcmpError {
 }
 
 impl HostTrace {
-    /// Leaves out of the places that in which `peer` watches; all of them where it has not said yet which that is.
+    /// Leaves out the place in which `peer` watches; all places if it has not said yet which one that is.
     pub fn leave_out(&mut self, peer: Option<&Self>) {
         let Some(peer) = peer else { return self.places.clear() };
         if peer.host.shares_kernel(&self.host) {
@@ -411,8 +411,8 @@ impl HostTrace {
         }
     }
 
-    /// Reports whether the host sent packets of the leg `first` on, which an end does not: it is in between. What was redirected
-    /// to another device tells nothing of that.
+    /// Reports whether the host sent packets of the leg `first` on, which an end does not: it is in between. What was
+    /// redirected to another device does not show that.
     pub fn forwarded(&self, first: Echo) -> bool {
         if self.other_devices.iter().any(|other| other.redirected && other.leg == first) {
             return false;
@@ -427,7 +427,7 @@ impl HostTrace {
         inside.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
     }
 
-    /// Reports whether hops that no packet passes by were watched, and no hop saw any probe.
+    /// Reports whether hops that no packet can bypass were watched, and no hop saw any probe.
     pub fn saw_nothing(&self) -> bool {
         let entries = [Hop::NetifIn, Hop::NfPreroutingFirst];
         let watched = entries.iter().all(|hop| matches!(self.hop(*hop), HopTrace::Watched { .. }));
@@ -438,7 +438,7 @@ impl HostTrace {
         watched && self.hops.values().all(silent) && self.drops.is_empty()
     }
 
-    /// Returns what `hop` saw; blind where nothing is known of it.
+    /// Returns what `hop` saw; blind if nothing is known of it.
     pub fn hop(&self, hop: Hop) -> HopTrace {
         let unknown = || HopTrace::Blind { why: "not watched".to_owned() };
         self.hops.get(&hop).cloned().unwrap_or_else(unknown)

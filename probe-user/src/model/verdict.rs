@@ -1,4 +1,5 @@
-//! The words of a verdict: how a run ended, where packets stop, and how sure that is (the contract of `probe.diagnosis/1`).
+//! The terms of a verdict: how a run ended, where packets stop, and how sure that is (the contract of
+//! `probe.diagnosis/1`).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -58,7 +58,7 @@ pub struct AgentSetup {
 #[derive(Debug, Error)]
 pub enum AgentError {
     /// The input does not come from a controller.
-    #[error("the controller sent something that is no request: {0}")]
+    #[error("the controller sent something that is not a request: {0}")]
     Garbage(#[from] FrameError),
     /// Nothing came for too long.
     #[error("the controller sent nothing for {} seconds", PATIENCE.as_secs())]
@@ -258,7 +258,7 @@ impl Session<'_> {
 
     fn finish(&mut self) -> Result<AgentReply, Failure> {
         let watching = self.finished.insert(self.watching.take().ok_or_else(not_watching)?);
-        // That makes the kernel ask, and from a host in between nothing is sent.
+        // That makes the kernel ask for a neighbour, and a host in between must send nothing.
         if self.request.as_ref().is_none_or(|request| request.role != HostRole::Router) {
             watching.look_for_neighbours();
         }
@@ -332,8 +332,8 @@ fn ready(sight: HostTrace, addresses: Vec<IpAddr>) -> Ready {
     Ready { host: sight.host, blind: blind.collect(), addresses }
 }
 
-/// Encodes a reply as a line. If a host trace is too long, the drops of packets that are no probes are left out first, then
-/// others; what was left out is counted as lost events.
+/// Encodes a reply as a line. If a host trace is too long, the drops of packets that are not probes are left out first,
+/// then others; what was left out is counted as lost events.
 fn fit(mut answer: Numbered<AgentReply>) -> Vec<u8> {
     let number = answer.number;
     loop {

@@ -69,7 +69,7 @@ pub enum Offer {
     Watch,
     /// To send echo packets to the near end.
     Send,
-    /// To watch a run as a host in between ([`crate::model::request::HostRole::Router`]), and to tell the time.
+    /// To watch a run as a host in between ([`crate::model::request::HostRole::Router`]), and to report its clock.
     LookOn,
 }
 
@@ -165,7 +165,7 @@ pub enum AgentReply {
     Sent(SenderTrace),
     /// Requests that it absorbed.
     Absorbed(Taken),
-    /// It accepted so many packets.
+    /// It accepted this many packets.
     Loaded(u32),
     /// Which packets of its batches were sent.
     #[serde(rename = "fired")]
@@ -183,8 +183,8 @@ pub struct Ready {
     pub host: HostFacts,
     /// The hops that it cannot watch, with the reason.
     pub blind: std::collections::BTreeMap<Hop, String>,
-    /// Addresses of the interface that it watches, of the run's IP version and not link-local, the run's own first; of a
-    /// host in between those of every interface.
+    /// Addresses of the interface that it watches, of the run's IP version and not link-local, the run's own first; for
+    /// a host in between, those of every interface.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
 }

@@ -31,8 +31,8 @@ pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) 
     way_of(&question(target, source, out))
 }
 
-/// Looks up the same for packets with this `mark` and these bits of TOS or traffic class, by which rules may choose another
-/// route.
+/// Looks up the same for packets with this `mark` and these bits of TOS or traffic class, for which rules may choose
+/// another route.
 ///
 /// # Errors
 /// As [`way_to`].
@@ -79,8 +79,8 @@ fn way_of(question: &RouteMessage) -> Result<Route, Errno> {
     Ok(way)
 }
 
-/// Reports whether a route to `target` leads out of `out`. If none does, IPv4 sends to it all the same, as if the target
-/// were on that link (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`).
+/// Reports whether a route to `target` leads out of `out`. If none does, IPv4 sends to it nevertheless, as if the
+/// target were on that link (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`).
 pub fn carries(target: SocketAddr, source: Option<IpAddr>, out: &Device) -> bool {
     let mut message = question(target, source, Some(out));
     message.header.flags |= RouteFlags::FibMatch;
@@ -106,7 +106,7 @@ pub fn addresses(interface: &str, first: IpAddr) -> Vec<IpAddr> {
 }
 
 /// Returns every address of this network namespace that has the IP version of `like` and is neither link-local nor of a
-/// loopback device; at most so many as a report can bear.
+/// loopback device; at most as many as a report can hold.
 pub fn own_addresses(like: IpAddr) -> Vec<IpAddr> {
     const MOST: usize = 64;
     let devices = Device::all().unwrap_or_default();

@@ -178,8 +178,8 @@ impl Text<'_> {
         Ok(())
     }
 
-    /// Reports whether a blind hop bears on the verdict: a packet may go another way than by a cgroup or a socket's
-    /// queue, so that their silence means nothing unless they lie where packets are missing.
+    /// Reports whether a blind hop bears on the verdict. A packet need not pass a cgroup or a socket's queue, so those
+    /// two matter only where packets are missing.
     fn matters(&self, blind: &BlindHop) -> bool {
         let optional = matches!(Station::named(blind.hop), Some(Station::Hop(Hop::CgroupOut | Hop::SocketIn)));
         let in_doubt = || {
@@ -190,7 +190,7 @@ impl Text<'_> {
         !optional || self.style.verbose || in_doubt()
     }
 
-    /// Writes what was blind: of the whole path, for the reader must know what the counts rest on.
+    /// Writes what was blind on the whole path, since the reader must know what the counts rest on.
     fn blind(&self, out: &mut dyn Write) -> io::Result<()> {
         let sides =
             [(Side::Local, Some(&self.diagnosis.sides.local)), (Side::Peer, self.diagnosis.sides.peer.as_ref())];
@@ -258,7 +258,8 @@ impl Text<'_> {
     fn losses(&self, out: &mut dyn Write) -> io::Result<()> {
         let costs = &self.diagnosis.accounting;
         if costs.events_lost > 0 {
-            let text = format!("{} drop events were lost: counters are whole, reasons may not be", costs.events_lost);
+            let text =
+                format!("{} drop events were lost: counters are complete, reasons may not be", costs.events_lost);
             self.line(out, "lost", &text)?;
         }
         if costs.maps_full > 0 {
@@ -279,9 +280,9 @@ impl Text<'_> {
         for (side, cost) in sides.into_iter().filter_map(|(side, cost)| Some((side, cost?))) {
             let SideCosts { events_lost, maps_full, attach_ms, bpf_ns_per_packet } = cost;
             let measured = if bpf_ns_per_packet == 0 {
-                "what its programs take of a packet was not measured".to_owned()
+                "the time that its programs take per packet was not measured".to_owned()
             } else {
-                format!("its programs take {} of a packet", time(bpf_ns_per_packet))
+                format!("its programs take {} per packet", time(bpf_ns_per_packet))
             };
             let name = self.diagnosis.name(side);
             let text = format!(
@@ -307,7 +308,7 @@ impl Text<'_> {
 }
 
 impl Diagnosis {
-    /// Returns what people call a host; two hosts of one name are told apart by their place.
+    /// Returns what people call a host; two hosts with the same name are told apart by their place.
     pub(super) fn name(&self, side: Side) -> String {
         if let Some(place) = self.places.iter().find(|place| place.side == side && matches!(side, Side::Via(_))) {
             return place.name.clone();

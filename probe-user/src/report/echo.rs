@@ -38,7 +38,7 @@ pub struct EchoSeen {
     pub destination: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// Bytes behind the ICMP header.
+    /// Bytes after the ICMP header.
     pub payload_bytes: u32,
     /// Whether the ICMP checksum is right.
     pub checksum: Checksum,

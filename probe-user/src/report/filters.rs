@@ -22,7 +22,7 @@ use super::{
 /// The rules of one network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Filters {
-    /// The rules, by interface and direction, in the order in which they are asked.
+    /// The rules, by interface and direction, in the order in which they are tried.
     pub filters: Vec<FilterRow>,
     /// The guards, by interface.
     pub guards: Vec<GuardRow>,
@@ -37,22 +37,22 @@ pub struct FilterRow {
     pub interface: String,
     /// Which packets it is for: `in`, those that enter, or `out`, those that leave.
     pub direction: Direction,
-    /// From 1 on: the rules of one interface and direction are asked in this order, and the first that matches holds.
+    /// From 1 on: the rules of one interface and direction are tried in this order, and the first that matches decides.
     pub position: u32,
     /// Where packets meet it: `xdp`, `tcx` or `clsact`.
     pub hook: FilterSite,
-    /// How XDP is attached there: `native`, `generic`, or `unknown`; `off` where the hook is another.
+    /// How XDP is attached there: `native`, `generic`, or `unknown`; `off` at another hook.
     pub xdp_mode: &'static str,
     /// What it matches.
     #[serde(rename = "match")]
     pub matches: MatchReport,
     /// What it does: `drop`, `pass`, or `count` what it would drop.
     pub action: FilterEffect,
-    /// Which of the packets that it matches it drops or counts; absent: all of them, or none where it lets pass.
+    /// Which of the packets that it matches it drops or counts; absent: all of them, or none if it lets them pass.
     pub which: Option<SelectionReport>,
     /// Packets that it matched.
     pub hits: u64,
-    /// Packets that it dropped, or would have dropped where it only counts.
+    /// Packets that it dropped, or would have dropped if it only counts.
     pub would_drop: u64,
     /// Packets that it dropped.
     pub dropped: u64,
@@ -62,7 +62,7 @@ pub struct FilterRow {
     pub last_hit_s_ago: Option<u64>,
     /// Seconds until it ends; 0: it has ended; absent: it holds until it is removed.
     pub expires_in_s: Option<u64>,
-    /// Whether a command holds it, which gives it more time as long as that runs.
+    /// Whether a command holds it and extends its time while it runs.
     pub until_exit: bool,
     /// The user who added it.
     pub added_by_uid: u32,
@@ -84,7 +84,7 @@ pub struct MatchReport {
     pub family: Option<u8>,
     /// Sequence numbers; absent: all.
     pub seq: Option<Range>,
-    /// Bytes behind the ICMP header; absent: any.
+    /// Bytes after the ICMP header; absent: any.
     pub payload_bytes: Option<Range>,
     /// Source addresses, as `10.0.0.0/8`; absent: all.
     pub source: Option<String>,

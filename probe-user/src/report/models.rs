@@ -83,7 +83,7 @@ pub struct WrongFact {
     /// The numbers of what was found, each with its unit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub got_measures: Vec<Measure>,
-    /// How sure that was called.
+    /// How sure the answer was called.
     pub confidence: Confidence,
     /// The note in the datasheet.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -50,7 +50,7 @@ pub const KNOWN: [SchemaEntry; 18] = [
     known::<Checkup>("doctor"),
     known::<EchoSeen>("receive, one line per packet"),
     known::<FailureDocument<'static>>("every command, with exit status 2"),
-    known::<Experiment>("experiment; lab, all of its own in `experiments`"),
+    known::<Experiment>("experiment; lab, which lists all its runs in `experiments`"),
     known::<ExperimentList>("experiment --list"),
     known::<Explained>("characterize --explain"),
     known::<FaultList>("lab faults --list"),

@@ -4,14 +4,14 @@ use std::io::{self, Write};
 
 use super::style::{Style, Tone};
 
-/// A column: its heading, and how its cells stand under it.
+/// A column: its heading, and how its cells are aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Column {
     heading: &'static str,
     align: Align,
 }
 
-/// At which side of a column its cells stand.
+/// The side of a column to which its cells are aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Align {
     Left,

@@ -1,9 +1,8 @@
 //! Sends packets on command: a batch of fully specified packets, each at its time, by one raw socket per IP version.
 //!
 //! Either end sends with a [`PacketSender`]: the near end with its own, the far end with the agent's, ordered through
-//! [`crate::peer::protocol::Request::Batch`]. Every echo packet carries a mark, so that the hops of both ends recognise it
-//! by
-//! its number whatever a NAT does to its id; a [`PacketSpec::number`] is best used once in a run.
+//! [`crate::peer::protocol::Request::Batch`]. Every echo packet carries a mark, so that the hops of both ends recognize
+//! it by its number whatever a NAT does to its id; a [`PacketSpec::number`] is best used once in a run.
 
 mod message;
 mod packet_sender;

@@ -88,18 +88,18 @@ fn known(errno: Errno) -> Option<&'static str> {
             "dropped on its way out of this host: a firewall rule (netfilter OUTPUT or POSTROUTING), \
              a full conntrack table, or a cgroup program"
         }
-        Errno::ENETUNREACH => "no route to the target, or the interface that has it is down",
-        Errno::EHOSTUNREACH => "the route to the target says: unreachable",
-        Errno::EINVAL => "the route to the target says: blackhole",
-        Errno::EACCES => "the route to the target says: prohibit",
+        Errno::ENETUNREACH => "no route to the target, or the interface that it uses is down",
+        Errno::EHOSTUNREACH => "the route to the target is of type unreachable",
+        Errno::EINVAL => "the route to the target is of type blackhole",
+        Errno::EACCES => "the route to the target is of type prohibit",
         Errno::ENOBUFS => {
             "dropped where it enters the network device: its queue is full, or a filter at egress \
              (nftables netdev or tc) drops it"
         }
-        Errno::EMSGSIZE => "the packet is longer than the way out takes, and it must not be fragmented",
+        Errno::EMSGSIZE => "the packet is longer than the way out allows, and it must not be fragmented",
         Errno::EADDRNOTAVAIL => "this host has no source address that fits the target",
         Errno::ENETDOWN => "the network interface is down",
-        Errno::ENODEV | Errno::ENXIO => "the network interface has gone",
+        Errno::ENODEV | Errno::ENXIO => "the network interface is gone",
         Errno::EAGAIN => "the send buffer stayed full: the network device takes packets too slowly",
         Errno::ENOMEM => "the kernel is out of memory",
         _ => return None,
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn an_errno_reads_as_its_name_and_its_cause() {
         let text = refused(Errno::EINVAL).to_string();
-        assert_eq!(text, "EINVAL: the route to the target says: blackhole");
+        assert_eq!(text, "EINVAL: the route to the target is of type blackhole");
     }
 
     #[test]

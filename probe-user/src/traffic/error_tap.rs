@@ -136,7 +136,7 @@ pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
     link_address_of(ifindex, family, None)
 }
 
-/// Builds that of one station on the link of that interface.
+/// Builds the address of one station on the link of that interface.
 pub(super) fn link_address_of(ifindex: u32, family: Family, station: Option<[u8; 6]>) -> SockAddr {
     let protocol = match family {
         Family::V4 => libc::ETH_P_IP,

@@ -46,7 +46,7 @@ sockopt_impl!(
     [u32; 8]
 );
 sockopt_impl!(
-    /// Whether the kernel notes more of what the socket does (`SO_DEBUG`).
+    /// Whether the kernel records more of what the socket does (`SO_DEBUG`).
     Debug,
     SetOnly,
     libc::SOL_SOCKET,
@@ -54,7 +54,7 @@ sockopt_impl!(
     bool
 );
 sockopt_impl!(
-    /// The options of the IPv4 header (`ip(7)`, `IP_OPTIONS`), filled up with ends of the list.
+    /// The options of the IPv4 header (`ip(7)`, `IP_OPTIONS`), padded with ends of the list.
     Ipv4Options,
     SetOnly,
     libc::IPPROTO_IP,

@@ -59,15 +59,15 @@ pub struct ProbePlan {
     pub interval: Duration,
     /// Payload bytes; at least [`probe_ebpf::journey::MARK_BYTES`], unless probes are known without a mark.
     pub size: u16,
-    /// Whether a reply without the run's mark is one by its id and sequence number: no other ping here has this id.
+    /// Whether a reply without the run's mark counts by its id and sequence number: no other ping here has this id.
     pub numbered: bool,
-    /// What fills the payload behind the mark; none: bytes that count up.
+    /// What fills the payload after the mark; none: bytes that count up.
     pub pattern: Option<Pattern>,
     /// Whether the next probe leaves as soon as the fate of the last is known.
     pub adaptive: bool,
     /// How many probes leave at once at the start.
     pub preload: u16,
-    /// When the run ends, however it stands, from the first probe on.
+    /// When the run ends at the latest, counted from the first probe.
     pub deadline: Option<Duration>,
     /// How many replies are enough to send no more.
     pub enough: Option<u16>,
@@ -144,9 +144,9 @@ pub struct Prober {
     sending: SenderTrace,
     /// The probe that looked ahead.
     ahead: AheadProbe,
-    /// When the first probe of the run leaves at the earliest, where one went ahead.
+    /// When the first probe of the run leaves at the earliest, if one went ahead.
     not_before: Option<Instant>,
-    /// What sends instead of the sender, which still hears the replies.
+    /// What sends instead of the sender, which still receives the replies.
     past: Option<past::LinkSocket>,
     /// Replies without a mark that may be another program's with the same id: by probe, the first of each.
     doubtful: BTreeMap<u16, Received>,
@@ -156,22 +156,22 @@ impl Prober {
     /// Opens its sockets; replies are read from here on.
     ///
     /// # Errors
-    /// If this thread may not have raw sockets, which read ICMP errors, or the settings do not fit this host. A source address that is not this
-    /// host's is no error: it is why every probe stops.
+    /// If this thread may not have raw sockets, which read ICMP errors, or the settings do not fit this host. A source
+    /// address that is not this host's is not an error: it is why every probe stops.
     pub fn open(plan: ProbePlan) -> Result<Self, ProberError> {
         mark::check(&plan)?;
         let reader = Reader::open(&plan.settings, plan.nonce, ReplyChoice::Left)?;
         let mut plan = plan;
         match &plan.settings.program {
             Some(_) => plan.settings.id = Some(plan.id),
-            // Whoever asks for nothing is given every reply with the run's mark, whatever became of its id.
+            // Without a program's socket, every reply with the run's mark is read here, whatever became of its id.
             None => {
                 plan.settings.program = Some(ProgramSocket { raw: true, broadcast: true, ..ProgramSocket::default() });
             }
         }
         let sender = match Sender::open(&plan.settings) {
             Ok(sender) => Ok(sender),
-            // The answer of bind(2): a send call with that source would get the same.
+            // The errno of bind(2): a send call with that source would get the same one.
             Err(SenderError::ForeignSource { .. }) => Err(Errno::EADDRNOTAVAIL),
             Err(error) => return Err(error.into()),
         };
@@ -223,7 +223,7 @@ impl Prober {
         &self.plan
     }
 
-    /// Closes its sockets; returns what all its packets have in common, and their id.
+    /// Closes its sockets and returns what all its packets have in common, and their id.
     pub fn into_settings(self) -> (Settings, u16) {
         (self.plan.settings, self.plan.id)
     }
@@ -257,7 +257,7 @@ impl Prober {
                     if witnessed(&self.sending) {
                         return self.ended(RunEnd::Known);
                     }
-                    // A call that takes long is made less often: reading replies goes first.
+                    // A call that takes long is made less often: reading replies comes first.
                     ask_at = Instant::now() + ASK_EVERY.max(now.elapsed() * 2);
                 }
                 if now >= end {
@@ -276,8 +276,9 @@ impl Prober {
         how
     }
 
-    /// Reads what has arrived since the run ended. Call it once hops were read: a reply that one of them saw since is no
-    /// reply that the program was not given. What may be another program's counts where nothing else came for its probe.
+    /// Reads what has arrived since the run ended. Call it after hops were read: a reply that one of them saw may have
+    /// arrived at the socket since. A doubtful reply, which may be another program's, counts if nothing else came for
+    /// its probe.
     pub fn read_late(&mut self) {
         self.read();
         for (probe, reply) in std::mem::take(&mut self.doubtful) {
@@ -292,7 +293,7 @@ impl Prober {
         (next < self.plan.count && !enough).then_some(next)
     }
 
-    /// Reports whether this probe is one of the run, and was sent.
+    /// Reports whether this probe belongs to the run and was sent.
     fn has_sent(&self, probe: u16) -> bool {
         usize::from(probe) < self.sending.probes.len()
     }
@@ -344,13 +345,13 @@ impl Prober {
     /// Notes a reply that the program was given: by its mark, or by id and sequence number, as `ping` does.
     fn take_reply(&mut self, reply: &Reply) {
         if self.plan.settings.echo == Echo::Reply {
-            // An unsolicited reply gets no reply; on the loopback it comes back to this socket.
+            // An unsolicited reply gets no reply; over loopback it comes back to this socket.
             return;
         }
         let payload = self.replies.payload(reply);
         let marked = mark::marked(payload);
         let by_mark = marked.filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(noted, _)| self.ahead.number(noted));
-        // With an id that others may have, the mark of another run is no alteration of this one's.
+        // With an id that others may have, the mark of another run is not an altered mark of this one.
         let ours = reply.id == self.plan.id && (marked.is_none() || self.plan.numbered);
         let by_number = || ours.then(|| self.plan.probe(reply.seq)).flatten();
         let Some(probe) = by_mark.unwrap_or_else(by_number).filter(|probe| self.has_sent(*probe)) else { return };
@@ -393,7 +394,7 @@ impl Prober {
     }
 }
 
-/// Returns what tells whether the socket hears of a packet: the device that it is bound to, among all of this host's.
+/// Returns what decides whether the socket receives a packet: the device that it is bound to, among all of this host's.
 fn bound(settings: &Settings) -> SocketTrace {
     let connected = settings.program.as_ref().is_some_and(|program| program.connected);
     let Some(name) = &settings.interface else { return SocketTrace { connected, ..SocketTrace::default() } };

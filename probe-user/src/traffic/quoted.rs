@@ -1,5 +1,5 @@
-//! Reads ICMP errors that quote echo requests, whoever sent those: what a raw socket of this host is given, routers' and this
-//! host's own. It sends nothing.
+//! Reads ICMP errors that quote echo requests, whoever sent those: what a raw socket of this host receives, from
+//! routers and from this host itself. It sends nothing.
 
 use std::{
     io,
@@ -29,7 +29,7 @@ pub struct QuotedRequest {
     pub icmp_type: u8,
     /// Its code.
     pub code: u8,
-    /// Whom the request was for.
+    /// The target of the request.
     pub to: IpAddr,
     /// The request's echo id.
     pub id: u16,
@@ -50,7 +50,7 @@ impl QuotedErrors {
     /// Those of socket(2): this needs `CAP_NET_RAW`.
     pub fn open() -> io::Result<Self> {
         let v4 = opened(Family::V4)?;
-        // A kernel without IPv6 has no errors of it.
+        // A kernel without IPv6 has no such errors.
         let sockets = [Some((Family::V4, v4)), opened(Family::V6).ok().map(|socket| (Family::V6, socket))];
         Ok(Self { sockets: sockets.into_iter().flatten().collect() })
     }
@@ -80,7 +80,7 @@ fn opened(family: Family) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Parses what a raw socket was given: of IPv4 with its IP header, of IPv6 without.
+/// Parses what a raw socket received: over IPv4 with the IP header, over IPv6 without.
 fn read(bytes: &[u8], family: Family, sender: Option<IpAddr>) -> Option<QuotedRequest> {
     let (from, message, quoted) = match family {
         Family::V4 => {
@@ -118,7 +118,7 @@ mod tests {
             seq: 7,
         };
         assert_eq!(read(&packet, Family::V4, None), Some(expected));
-        // Of a reply, nobody is to be told.
+        // An error about a reply does not count.
         packet[48] = 0;
         assert_eq!(read(&packet, Family::V4, None), None);
         assert_eq!(read(&packet[..47], Family::V4, None), None);

@@ -50,13 +50,14 @@ pub struct Settings {
     pub dscp: u8,
     /// The two bits below it, of congestion notification.
     pub ecn: u8,
-    /// The mark of its packets on this host (`SO_MARK`), by which rules and routes may choose.
+    /// The firewall mark of its packets on this host (`SO_MARK`), which rules and routes can match.
     pub mark: Option<u32>,
     /// Whether packets may be fragmented.
     pub fragmentation: Fragmentation,
     /// The id that packets must have if the kernel writes it (see [`SocketType::Ping`]); `None`: any.
     pub id: Option<u16>,
-    /// What a program like `ping` would ask of its socket, which is given replies too; `None`: the socket only sends.
+    /// What a program like `ping` would ask of its socket, which then receives replies too; `None`: the socket only
+    /// sends.
     pub program: Option<ProgramSocket>,
 }
 
@@ -95,7 +96,7 @@ pub enum Fragmentation {
     /// They must not be: the bit is set, and a packet longer than the interface's MTU is refused. The kernel's path MTU
     /// cache is ignored, so that packets show what the path does now.
     Forbidden,
-    /// As this host has it for every program that asks for nothing (`net.ipv4.ip_no_pmtu_disc`).
+    /// As this host does it for every program that asks for nothing (`net.ipv4.ip_no_pmtu_disc`).
     AsHost,
     /// Not on the path, with the kernel's path MTU cache; this host may (`IP_PMTUDISC_WANT`).
     OnThisHost,
@@ -123,8 +124,8 @@ const ATTEMPTS: usize = 16;
 const ROOM_CHECK: Duration = Duration::from_millis(1);
 
 /// A socket that sends echo messages to one target. It lives in the network namespace of the thread that opened it,
-/// whichever thread uses it; it blocks, for [`Sender::PATIENCE`] at most, and receives nothing but what
-/// [`Settings::program`] is given.
+/// whichever thread uses it; it blocks, for [`Sender::PATIENCE`] at most, and receives only what [`Settings::program`]
+/// asks for.
 #[derive(Debug)]
 pub struct Sender {
     socket: Socket,

@@ -35,7 +35,8 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    /// Begins with nothing seen. `own` are the tunnels of the run's own namespace, which is told of where there are any.
+    /// Creates it with nothing seen. `own` are the tunnels of the run's own namespace, which is reported if there are
+    /// any.
     pub(super) fn new(
         (role, netns): (HostRole, u64),
         ids: Vec<u16>,
@@ -45,7 +46,7 @@ impl Carried {
         Self { layers: BTreeMap::new(), role, netns: netns as u32, ids, blind, own }
     }
 
-    /// Takes note of a probe that was freed with so many layers around it.
+    /// Notes a probe that was freed with this many layers around it.
     pub(super) fn dropped(&mut self, layers: u8, (netns, ifindex): (u32, u32), drop: Drop) {
         self.layer(layers).dropped(netns, ifindex, drop);
     }
@@ -127,7 +128,7 @@ impl Carried {
     }
 }
 
-/// Returns from where to where the packets that carry requests go, as they were seen.
+/// Returns the source and destination of the packets that carry requests, as they were seen.
 fn ends(places: &[&PlaceTrace]) -> Option<(IpAddr, IpAddr)> {
     let of_leg = |leg: Echo| {
         let ports = places.iter().flat_map(|place| &place.ports).flat_map(|port| port.hops.values());
@@ -156,7 +157,7 @@ fn left_by(crossed: &[PlaceTrace], places: &Places) -> Option<(Vec<TunnelFacts>,
     })
 }
 
-/// Returns from where to where they would go, as these tunnels have it; unspecified where those do not tell.
+/// Returns the source and destination that they would have by these tunnels; unspecified if those do not show it.
 fn ends_of(tunnels: &[TunnelFacts], next: Option<&str>) -> (IpAddr, IpAddr) {
     let entry = |tunnel: &TunnelFacts| next.and_then(|next| tunnel.entry_for(next).cloned());
     let tunnel = tunnels.iter().find(|tunnel| entry(tunnel).is_some()).or(tunnels.first());

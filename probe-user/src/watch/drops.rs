@@ -1,4 +1,4 @@
-//! Reads drop events, and names what they tell by number: reasons by the kernel's BTF, addresses by its symbols.
+//! Reads drop events, and names what they report by number: reasons by the kernel's BTF, addresses by its symbols.
 
 use probe_ebpf::{DropEvent, Kind, contract::kind::Echo};
 
@@ -18,7 +18,7 @@ pub struct DropNames<'a> {
 }
 
 impl DropNames<'_> {
-    /// Returns `event` in words; `interface` is the name of its interface, where it has one.
+    /// Returns `event` in words; `interface` is the name of its interface, if it has one.
     pub fn told(&self, event: &DropEvent, interface: Option<String>) -> Drop {
         let echo = Kind::ALL.get(usize::from(event.kind)).map_or(Echo::Request, |kind| kind.echo);
         Drop {

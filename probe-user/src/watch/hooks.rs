@@ -15,7 +15,7 @@ use crate::{
     model::trace::{HookTrace, HopTrace},
 };
 
-/// The layer of tunnels that hooks are watched at besides the probes themselves: the first one around them.
+/// The layer of tunnels at which hooks are watched besides the probes themselves: the first one around them.
 pub(super) const CARRIED: u8 = 1;
 
 /// The hooks of every namespace that was entered.
@@ -34,7 +34,8 @@ enum Hooked {
         since_ns: u64,
         links: NetfilterLinks,
     },
-    /// The run's own: others note what probes do there, and only those inside the packets of tunnels are noted here.
+    /// The run's own: what probes do there is noted elsewhere, and only those inside the packets of tunnels are noted
+    /// here.
     Own {
         carried: u32,
         since_ns: u64,
@@ -46,7 +47,8 @@ enum Hooked {
 }
 
 impl PlaceHooks {
-    /// Begins with none; `netfilter` are the hooks of the run's own namespace, whose programs stand in the others too.
+    /// Creates it with none; `netfilter` are the hooks of the run's own namespace, whose programs serve in the others
+    /// too.
     pub(super) fn new(hooks: Hooks, netfilter: &NetfilterLinks, families: Vec<Family>) -> Self {
         Self { hooks, programs: netfilter.share(), families, places: BTreeMap::new() }
     }
@@ -60,7 +62,7 @@ impl PlaceHooks {
         }
     }
 
-    /// Watches the hooks of the namespace with this inode from now on, unless it does already; for both IP versions where
+    /// Watches the hooks of the namespace with this inode from now on, unless it does already; for both IP versions if
     /// there are `tunnels`.
     pub(super) fn enter(&mut self, inode: u32, namespace: Option<&Namespace>, tunnels: bool) {
         if !self.places.contains_key(&inode) {
@@ -81,8 +83,8 @@ impl PlaceHooks {
         Ok(Hooked::Watched { slot, carried, since_ns: monotonic_ns(), links })
     }
 
-    /// Returns what the hooks of that namespace saw of probes with so many layers of tunnels around them; nothing where it
-    /// was never entered.
+    /// Returns what the hooks of that namespace saw of probes with this many layers of tunnels around them; `None` if
+    /// it was never entered.
     pub(super) fn told(&self, inode: u32, layers: u8) -> Option<HookTrace> {
         let hops = HOOK_HOPS.into_iter();
         let (slot, since_ns, blind) = match self.places.get(&inode)? {

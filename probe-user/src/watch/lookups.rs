@@ -1,4 +1,4 @@
-//! Look-ups for ends that no hop and no drop event explains: settings, routes, counters, netfilter's chains, programs.
+//! Look-ups for stops that no hop and no drop event explains: settings, routes, counters, netfilter's chains, programs.
 
 pub(super) mod ask_again;
 pub(super) mod neighbours;
@@ -34,7 +34,7 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// Takes note of what is counted now. Cheap: reads a few files and asks netlink, and starts no program.
+    /// Records the counters as they are now. Cheap: reads a few files and asks netlink, and starts no program.
     pub fn begin(flow: &EchoFlow) -> Self {
         let interface = interface(flow);
         Self {
@@ -50,7 +50,7 @@ impl Lookups {
         counters::risen(&self.before, &counters::read(self.interface.as_deref()))
     }
 
-    /// Sets the echoes that look-ups are about, where it was not known beforehand which they would be.
+    /// Sets the echoes that look-ups are about, if they were not known beforehand.
     pub(super) fn about(&mut self, flow: &EchoFlow) {
         self.flow = flow.clone();
     }
@@ -100,7 +100,7 @@ impl Lookups {
     }
 }
 
-/// Returns the addresses that the kernel may not use, where it sends from one that no router forwards.
+/// Returns the addresses that the kernel may not use, if it sends from one that no router forwards.
 fn unusable(flow: &EchoFlow, interface: &str) -> Vec<Finding> {
     let of_link = |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     if !of_link(flow.local) || of_link(flow.remote) {
@@ -110,10 +110,10 @@ fn unusable(flow: &EchoFlow, interface: &str) -> Vec<Finding> {
     held.unwrap_or_default().into_iter().map(Finding::Holder).collect()
 }
 
-/// The shortest MTU of a link of IPv6, in bytes (RFC 8200 section 5).
+/// The smallest MTU that an IPv6 link may have, in bytes (RFC 8200 section 5).
 const IPV6_LEAST: u32 = 1280;
 
-/// How many keys routing is asked with at most.
+/// How many keys are looked up in routing at most.
 const MAX_KEYS: usize = 8;
 
 /// Returns what to ask routing with: the way to the other end, what comes in from there, and the packets that were freed.
@@ -134,7 +134,7 @@ pub(super) fn keys_of(drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
     for drop in drops {
         let (from, to, mark) = (drop.source, drop.destination, drop.frame.mark);
         let key = match (drop.reason.as_str(), &drop.interface) {
-            // The look-up of the reverse path filter has the mark only where `src_valid_mark` says so.
+            // The look-up of the reverse path filter has the mark only if `src_valid_mark` says so.
             ("IP_RPFILTER", _) if mark != 0 && !marks_count(drop.interface.as_deref()) => {
                 (RouteKey::sent(Some(to), from, 0), RoutePurpose::ReversePath)
             }
@@ -174,7 +174,7 @@ fn marks_count(interface: Option<&str>) -> bool {
     ["all"].into_iter().chain(interface).any(|at| settings::is_on(&format!("net/ipv4/conf/{at}/src_valid_mark")))
 }
 
-/// Looks up whether a device can carry anything, and who reads what leaves by it where it is of the kind tun.
+/// Looks up whether a device can carry anything, and who reads what leaves by it if it is of the kind tun.
 pub(super) fn device(interface: &str) -> Vec<Finding> {
     let Some(device) = or_log("link", Device::find(interface)) else { return Vec::new() };
     let held = (device.kind.as_deref() == Some("tun")).then(|| tun::look_up(&device.name)).flatten();

@@ -1,4 +1,4 @@
-//! Meters what the programs of a watch cost a packet, by the kernel's own statistics.
+//! Measures what the programs of a watch cost per packet, by the kernel's own statistics.
 
 use probe_ebpf::Echo;
 use std::{
@@ -18,17 +18,17 @@ use probe_ebpf::{Hop, contract::hop::HOPS, names};
 use crate::ebpf::bpf_sys::{self, RunTime};
 use crate::model::trace::{HopTrace, HostTrace};
 
-/// Runs of a program that tell enough: measuring costs each run two looks at the clock, which a busy host is spared from
-/// then on.
+/// Runs of a program that are enough: measuring costs two readings of the clock per run, which a busy host is spared
+/// from then on.
 const ENOUGH_RUNS: u64 = 1000;
 
-/// Runs that tell something.
+/// The fewest runs that mean anything.
 const FEW_RUNS: u64 = 8;
 
-/// How often to look whether they were reached.
+/// The time between two checks whether they were reached.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Has the kernel measure until enough is known, or it is dropped.
+/// Makes the kernel measure until enough is known, or until this is dropped.
 pub struct Meter {
     programs: Vec<(String, OwnedFd)>,
     over: Arc<AtomicBool>,
@@ -36,8 +36,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Makes the kernel measure the loaded ones of `programs`, and those of `netfilter`, where this process may ask
-    /// it to.
+    /// Makes the kernel measure the loaded ones of `programs`, and those of `netfilter`, if this process may ask it to.
     pub fn start<'a>(programs: &Ebpf, netfilter: impl Iterator<Item = (&'static str, &'a OwnedFd)>) -> Self {
         let own = programs.programs().filter_map(|(name, program)| {
             let program = program.fd().ok()?.as_fd().try_clone_to_owned().ok()?;
@@ -74,8 +73,8 @@ impl Meter {
     }
 }
 
-/// Reports whether enough is known: some program ran often, and those did run that see the device's packets only. The
-/// tracepoints of a busy host run often before the first probe leaves.
+/// Reports whether enough is known: some program ran often, and those that see only the device's packets ran at all.
+/// The tracepoints of a busy host run often before the first probe leaves.
 fn are_enough(programs: &[(String, OwnedFd)]) -> bool {
     let runs = |program: &OwnedFd| bpf_sys::run_time(program).map_or(0, |time| time.runs);
     let at_device = [names::TC_IN, names::TC_OUT];
@@ -97,8 +96,8 @@ impl Drop for Meter {
 /// How long programs ran, by name.
 pub type RunTimes = BTreeMap<String, RunTime>;
 
-/// Nanoseconds that the programs took of one packet of the run on one host: of each program the mean of its runs, times
-/// how often the run's packets passed it, over the number of packets; 0 where nothing was measured.
+/// Returns the nanoseconds that the programs took per packet of the run on one host: for each program the mean of its
+/// runs, times how often the run's packets passed it, divided by the number of packets; 0 if nothing was measured.
 pub fn per_packet(times: &RunTimes, sight: &HostTrace) -> u64 {
     let packets = packets(sight);
     if packets == 0 {
@@ -111,7 +110,7 @@ pub fn per_packet(times: &RunTimes, sight: &HostTrace) -> u64 {
     if spent == 0 { 0 } else { (spent / packets).max(1) }
 }
 
-/// Returns the programs that run where a packet passes `hop`; of several groups only one is loaded or meets it. A
+/// Returns the programs that run where a packet passes `hop`; of several alternatives only one is loaded or meets it. A
 /// packet that the kernel's ICMP is done with ends at one of two tracepoints.
 fn programs(hop: Hop) -> [&'static str; 2] {
     match hop {

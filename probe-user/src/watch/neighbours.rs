@@ -1,4 +1,5 @@
-//! The packets of ARP and neighbour discovery of a run, in every watched namespace, and which of their questions stayed open.
+//! The packets of ARP and neighbour discovery of a run, in every watched namespace, and which of their questions stayed
+//! unanswered.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ use crate::{
     model::trace::{NeighbourHop, NeighbourKind, NeighbourPacket, benign::is_done_with_neighbour},
 };
 
-/// How many packets are kept; a run meets a few, and a busy link many of others.
+/// How many packets are kept; a run meets a few, and a busy link many of other hosts.
 const MOST: usize = 4096;
 
 /// All that passed so far.
@@ -27,7 +28,7 @@ pub(super) struct NeighbourLog {
 }
 
 impl NeighbourLog {
-    /// Begins with nothing.
+    /// Creates an empty log.
     pub(super) fn new(ring: NeighbourRing) -> Self {
         Self { ring, events: Vec::new() }
     }
@@ -46,12 +47,12 @@ impl NeighbourLog {
         self.events.iter().map(|event| event.site.netns).collect()
     }
 
-    /// Returns the namespaces that questions for one of `addresses` reached, where these were asked in the namespaces `of` and
-    /// stay open: not answered, answered by several, or with an answer that was thrown away. Those come first that freed
-    /// something or answered.
+    /// Returns the namespaces that questions for one of `addresses` reached, where these were asked in the namespaces
+    /// `of` and stay open: not answered, answered by several, or with an answer that was discarded. Those that freed
+    /// something or answered come first.
     pub(super) fn reached(&self, addresses: &BTreeSet<IpAddr>, of: &BTreeSet<u32>) -> Vec<u32> {
         let open = open(&self.events, addresses, of);
-        // Other links of this kernel may have the same addresses: a question is known by who asks.
+        // Other links of this kernel may have the same addresses: a question is identified by who asks.
         let ours = |event: &NeighbourEvent| {
             let about = event_address(event.message.about);
             event.message.kind == ASKS && open.contains(&(about, event.message.lladdr))
@@ -129,13 +130,13 @@ impl NeighbourLog {
 }
 
 /// Reports whether a packet is about one of `addresses`, or the question of one of them, and has an asker: those
-/// without, and their answers, look for duplicates of an address and find no neighbour.
+/// without, and their answers, look for duplicates of an address, not for a neighbour.
 fn is_about(event: &NeighbourEvent, addresses: &BTreeSet<IpAddr>) -> bool {
     let (about, asker) = (event_address(event.message.about), event_address(event.message.asker));
     !asker.is_unspecified() && (addresses.contains(&about) || addresses.contains(&asker))
 }
 
-/// A question: for which address, and the link-layer address of who asks.
+/// A question: the address that is asked for, and the link-layer address of whoever asks.
 type Question = (IpAddr, [u8; 6]);
 
 fn open(events: &[NeighbourEvent], addresses: &BTreeSet<IpAddr>, of: &BTreeSet<u32>) -> BTreeSet<Question> {

@@ -1,7 +1,8 @@
-//! What passed other devices of the watched network namespace than the one that the hops stand at.
+//! What passed devices of the watched network namespace other than the one that the hops are attached to.
 //!
-//! Routing by mark, source or interface may send probes by another device than a look-up says, and replies may come back by
-//! another than requests left by. The tracepoints see them there; XDP and tc do not, since they stand at one device.
+//! Routing by mark, source or interface may send probes by another device than a look-up says, and replies may come
+//! back by another one than requests left by. The tracepoints see them there; XDP and tc do not, since they are
+//! attached to one device.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +19,8 @@ use crate::{
 
 /// Adds to `hops` what the devices among `sites` saw, all of them of this namespace, and returns which those are.
 ///
-/// A device that carries the watched one (the port of a bridge, the card of a VLAN) is no other way: what passes it has yet
-/// to pass the watched one.
+/// A device that carries the watched one (the port of a bridge, the card of a VLAN) is not another way: what passes it
+/// still has to pass the watched one.
 pub(super) fn merge(hops: &mut BTreeMap<Hop, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<OtherDevice> {
     if sites.is_empty() {
         return Vec::new();
@@ -44,8 +45,8 @@ pub(super) fn merge(hops: &mut BTreeMap<Hop, HopTrace>, sites: &[SiteCrossings],
     told
 }
 
-/// Returns the `watched` device and those of `sites`, each with what it saw, where probes may have crossed this namespace: they
-/// were at other devices too. `hops` are those of the watched one.
+/// Returns the `watched` device and those of `sites`, each with what it saw, if probes may have crossed this namespace:
+/// they were at other devices too. `hops` are those of the watched one.
 pub(super) fn ports(hops: &BTreeMap<Hop, HopTrace>, sites: &[SiteCrossings], watched: u32) -> Vec<PortTrace> {
     if sites.is_empty() {
         return Vec::new();
@@ -56,7 +57,7 @@ pub(super) fn ports(hops: &BTreeMap<Hop, HopTrace>, sites: &[SiteCrossings], wat
     own.into_iter().chain(sites.iter().map(|site| port(name(site.ifindex), site, &BTreeMap::new()))).collect()
 }
 
-/// Returns a device with what its hops saw, but for those that are `blind`.
+/// Returns a device with what its hops saw, except those that are `blind`.
 pub(super) fn port(interface: String, site: &SiteCrossings, blind: &BTreeMap<Hop, String>) -> PortTrace {
     let hop = |(at, (requests, replies)): (&Hop, &(_, _))| match blind.get(at) {
         Some(why) => HopTrace::Blind { why: why.clone() },
@@ -87,8 +88,8 @@ fn is_beside(device: &Device, watched: u32, devices: &[Device]) -> bool {
     shared(|one| one.master) || shared(|one| one.lower)
 }
 
-/// Reports whether the packets of `way`, which left by another device, were sent there behind routing's back. `own`: what the
-/// hops saw before other devices were added; those of netfilter stand at every device.
+/// Reports whether the packets of `way`, which left by another device, were sent there past routing. `own`: what the
+/// hops saw before other devices were added; those of netfilter see every device.
 fn is_redirected(way: &OtherDevice, own: &BTreeMap<Hop, HopTrace>, watched: u32, sites: &[SiteCrossings]) -> bool {
     let passage = |hop: Hop, probe: u16| own.get(&hop)?.seen(way.leg)?.get(&probe);
     let stands = |hop: Hop| own.get(&hop).is_some_and(|trace| trace.seen(way.leg).is_some());
@@ -98,7 +99,7 @@ fn is_redirected(way: &OtherDevice, own: &BTreeMap<Hop, HopTrace>, watched: u32,
             .map(|(requests, replies)| if way.leg == Echo::Request { requests } else { replies })
             .any(|seen| seen.contains_key(&probe))
     };
-    // Routing had the watched device, and they never came to its queue.
+    // Routing chose the watched device, and they never came to its queue.
     let out = |probe: u16| {
         let chosen = match passage(Hop::NfPostroutingLast, probe) {
             Some(passage) => passage.ifindex == watched,
@@ -106,7 +107,7 @@ fn is_redirected(way: &OtherDevice, own: &BTreeMap<Hop, HopTrace>, watched: u32,
         };
         chosen && stands(Hop::DevQueue) && passage(Hop::DevQueue, probe).is_none() && !came_by_another(probe)
     };
-    // They came in by the watched device, and netfilter never had them.
+    // They came in by the watched device, and netfilter never saw them.
     let through = |probe: u16| {
         let entered = passage(Hop::NetifIn, probe).is_some();
         let routed = [Hop::NfPreroutingFirst, Hop::NfForwardFirst, Hop::NfOutputFirst, Hop::NfPostroutingFirst];

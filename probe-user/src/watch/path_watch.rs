@@ -127,12 +127,12 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Starts watching in the calling thread's network namespace; a [`crate::watch::Factory`].
 ///
 /// # Errors
-/// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, and no error.
+/// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, not an error.
 pub fn start(request: &WatchRequest) -> Result<Box<dyn Watching>, Failure> {
     Ok(Box::new(PathWatch::start(request, None)?))
 }
 
-/// Begins what [`start`] begins with, beside whatever the caller does before: reading what the kernel tells of itself.
+/// Begins with the first step of [`start`] in the background: reading what the kernel publishes about itself.
 pub fn read_ahead() {
     RunningKernel::read_ahead();
     load::read_ahead();
@@ -200,7 +200,7 @@ impl PathWatch {
             probes: request.probes,
             blind,
             journeys: match (Journeys::take(&mut programs)?, request.role, follow) {
-                // It knows no pair: what it forwards may be rewritten before and behind it.
+                // It knows no pair: what it forwards may be rewritten before and after it.
                 (journeys, HostRole::Router, _) | (journeys, _, Some(_)) => journeys,
                 (journeys, ..) => journeys.between(request.local, request.remote),
             },
@@ -288,13 +288,13 @@ impl PathWatch {
         })
     }
 
-    /// Returns how many numbers there are to look at.
+    /// Returns how many numbers there are to read.
     fn numbers(&self) -> u16 {
         let given = self.followed.as_ref().and_then(|followed| followed.asked().ok());
         given.map_or(self.probes, |given| u16::try_from(given).unwrap_or(u16::MAX).min(self.probes))
     }
 
-    /// Names the drops that came since the last look, and leaves out those that are none.
+    /// Names the drops that came since the last look, and leaves out those that are no loss.
     fn take_drops(&mut self) {
         let events = self.ring.drain();
         if events.is_empty() {
@@ -374,7 +374,7 @@ impl Watching for PathWatch {
         }
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
         sight.findings.extend(self.lookups.end(&sight.drops));
-        // What leaves by another device than the watched one may end in the program that holds that.
+        // What leaves by another device than the watched one may end in the program that holds that device.
         let mut left: Vec<&str> =
             sight.other_devices.iter().filter(|other| !other.inwards).map(|other| other.interface.as_str()).collect();
         left.sort_unstable();
@@ -469,8 +469,8 @@ impl PathWatch {
     }
 }
 
-/// Reports whether the namespace `netns` is the one of the hops, `own`. That of a host in between is a place like any
-/// other.
+/// Reports whether the namespace `netns` is the one of the hops, `own`. For a host in between, its own is a place like
+/// any other.
 fn is_here(role: HostRole, own: u64, netns: u32) -> bool {
     role != HostRole::Router && u64::from(netns) == own
 }

@@ -1,4 +1,4 @@
-//! Which rules end probes in the other network namespaces that they cross, where rules are traced (`--trace-rules`): from
+//! Which rules end probes in the other network namespaces that they cross, if rules are traced (`--trace-rules`): from
 //! when a probe was first seen there.
 
 use std::collections::BTreeMap;
@@ -17,12 +17,13 @@ pub(super) struct PlaceRules {
 }
 
 impl PlaceRules {
-    /// Begins with none; `nonce` is that of the run.
+    /// Creates it with none; `nonce` is that of the run.
     pub(super) fn new(flow: EchoFlow, nonce: u64) -> Self {
         Self { flow, nonce, traces: BTreeMap::new() }
     }
 
-    /// Traces the rules of that namespace from now on, unless it does already. Where that does not work, it is told once.
+    /// Traces the rules of that namespace from now on, unless it does already. If that does not work, it is reported
+    /// once.
     pub(super) fn enter(&mut self, inode: u32, namespace: Option<&Namespace>) {
         let Self { flow, nonce, traces } = self;
         let begin = || {
@@ -40,7 +41,7 @@ impl PlaceRules {
     /// Ends the trace of that namespace; returns which rules ended probes there.
     pub(super) fn end(&mut self, inode: u32, namespace: &Namespace) -> Vec<Finding> {
         let Some(trace) = self.traces.get_mut(&inode).and_then(Option::take) else { return Vec::new() };
-        // Their text is asked of nft inside.
+        // nft must run inside to show their text.
         or_log("rules", namespace.run(|| trace.end())).unwrap_or_default()
     }
 }

@@ -1,5 +1,5 @@
-//! Other network namespaces of this kernel that a run's probes crossed or ended in: what they are called, and what is
-//! found in them.
+//! Other network namespaces of this kernel that a run's probes crossed or ended in: their names, and what is found in
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ use super::{
     ways::{self, RoutedLeg},
 };
 
-/// How many places are told at most.
+/// How many places are reported at most.
 const MAX_PLACES: usize = 16;
 
 /// The places of one run.
@@ -51,19 +51,19 @@ pub(super) struct Places {
     role: HostRole,
     known: BTreeMap<u32, Known>,
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
-    /// The namespace that is told of whether or not probes came to it.
+    /// The namespace that is reported whether or not probes reached it.
     always: Option<u32>,
-    /// Those besides it that have tunnels by which probes may leave: told of although nothing came out of these.
+    /// Others that have tunnels by which probes may leave: reported although nothing came out of these.
     tunnelled: BTreeSet<u32>,
-    /// What its netfilter hooks saw, which the watch itself stands at.
+    /// What its netfilter hooks saw, to which the watch itself is attached.
     own_hooks: Option<HookTrace>,
-    /// The hops that this kernel does not tell of, and why.
+    /// The hops that this kernel does not show, and why.
     blind: BTreeMap<Hop, String>,
     /// What the hooks of each other namespace saw.
     hooks: BTreeMap<u32, HookTrace>,
-    /// How many layers of tunnels the probes have around them that are told of.
+    /// How many layers of tunnels the reported probes have around them.
     layers: u8,
-    /// Where rules are traced.
+    /// The traces of rules, if rules are traced.
     rules: Option<PlaceRules>,
 }
 
@@ -75,7 +75,7 @@ struct Known {
 }
 
 impl Places {
-    /// Begins with nothing; `blind` are the hops that cannot be watched.
+    /// Creates it with nothing; `blind` are the hops that cannot be watched.
     pub(super) fn new(flow: EchoFlow, role: HostRole, blind: BTreeMap<Hop, String>) -> Self {
         let (sites, known, drops, hooks) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
@@ -96,7 +96,7 @@ impl Places {
         }
     }
 
-    /// Tells of probes with so many layers of tunnels around them.
+    /// Makes it report probes with this many layers of tunnels around them.
     pub(super) fn inside(self, layers: u8) -> Self {
         Self { layers, ..self }
     }
@@ -106,8 +106,8 @@ impl Places {
         Self { rules, ..self }
     }
 
-    /// Looks at what tunnels these namespaces have, up to as many as places are told of: questions for neighbours came there,
-    /// and may go on inside of packets.
+    /// Looks at what tunnels these namespaces have, up to as many as places are reported: questions for neighbours came
+    /// there, and may go on inside packets.
     pub(super) fn know(&mut self, inodes: &BTreeSet<u32>) {
         let unknown = inodes.iter().filter(|inode| **inode != 0).take(MAX_PLACES);
         for inode in unknown {
@@ -115,14 +115,14 @@ impl Places {
         }
     }
 
-    /// Returns how packets of the tunnels of all namespaces are known that were met so far.
+    /// Returns how to recognize packets of the tunnels of all namespaces that were met so far.
     pub(super) fn tunnels(&self) -> Tunnels {
         let mut all = Tunnels::default();
         self.known.values().for_each(|namespace| all.add(&known(&namespace.tunnels)));
         all
     }
 
-    /// Tells of the namespace with this inode in any case. Its hooks are those of the watch itself.
+    /// Makes it report the namespace with this inode in any case. Its hooks are those of the watch itself.
     pub(super) fn with(self, netns: u64) -> Self {
         Self { always: u32::try_from(netns).ok(), ..self }
     }
@@ -156,7 +156,7 @@ impl Places {
         self.flow = flow.clone();
     }
 
-    /// Takes note of a probe that was freed at an interface of the namespace `netns`.
+    /// Notes a probe that was freed at an interface of the namespace `netns`.
     pub(super) fn dropped(&mut self, netns: u32, ifindex: u32, drop: Drop) {
         self.drops.entry(netns).or_default().push((ifindex, drop));
     }
@@ -204,8 +204,8 @@ impl Places {
         }
     }
 
-    /// Returns what was seen so far at `sites`, without what would have to be looked up; `full`: there may be more. Hooks of further
-    /// namespaces are watched from now on, with those inside of tunnels where this run has any.
+    /// Returns what was seen so far at `sites`, without what would have to be looked up; `full`: there may be more.
+    /// Hooks of further namespaces are watched from now on, with those inside tunnels if this run has any.
     pub(super) fn look(
         &mut self,
         sites: Vec<SiteCrossings>,
@@ -229,12 +229,12 @@ impl Places {
         places
     }
 
-    /// Returns what is not told of what was seen when it was last looked at.
+    /// Returns what is not reported of what was seen at the last look.
     pub(super) fn untold(&self) -> UntoldPlaces {
         UntoldPlaces { places: self.left_out, interfaces: self.full }
     }
 
-    /// Returns what was seen when it was last looked at, with these namespaces behind those that probes crossed.
+    /// Returns what was seen at the last look, with these namespaces after those that probes crossed.
     fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
         let sites = std::mem::take(&mut self.sites);
         let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
@@ -248,7 +248,7 @@ impl Places {
             }
         });
         self.left_out = inodes.len().saturating_sub(MAX_PLACES);
-        // Where probes ended is told in any case.
+        // Where probes ended is reported in any case.
         let (ended, others): (Vec<u32>, Vec<u32>) = inodes.iter().partition(|inode| self.drops.contains_key(inode));
         let told: BTreeSet<u32> = ended.into_iter().chain(others).take(MAX_PLACES).collect();
         inodes.retain(|inode| told.contains(inode));
@@ -281,7 +281,7 @@ impl Places {
                 plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
             };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
-            // What a NAT on the way sends requests to is whom they are for.
+            // Requests are for whatever a NAT on the way sends them to.
             addresses.extend(legs.iter().filter(|leg| leg.leg == Echo::Request).map(|leg| leg.key.to));
         }
         addresses.extend(self.asked_for_own(log));
@@ -318,7 +318,8 @@ impl Places {
         places
     }
 
-    /// Returns the addresses of a host in between for which others asked it: which host of the run did is not known to it.
+    /// Returns the addresses of a host in between for which others asked it: it does not know which host of the run
+    /// did.
     fn asked_for_own(&self, log: &NeighbourLog) -> Vec<IpAddr> {
         let known = self.always.and_then(|inode| Some((inode, self.known.get(&inode)?.namespace.as_ref()?)));
         let Some((inode, namespace)) = known else { return Vec::new() };
@@ -340,7 +341,7 @@ impl Places {
         }
     }
 
-    /// Adds to each place which rules ended probes there, where that was traced.
+    /// Adds to each place which rules ended probes there, if that was traced.
     pub(super) fn find_rules(&mut self, places: &mut [PlaceTrace]) {
         let Some(rules) = &mut self.rules else { return };
         for place in places {
@@ -390,7 +391,7 @@ impl Places {
         let nowhere = nowhere(family);
         let (target, sender) = self.ends();
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
-        // What requests are for by now, where that is this place itself.
+        // The current destination of requests, if that is this place itself.
         let rewritten = asked_for(place).filter(|now| *now != target);
         let rewritten =
             rewritten.filter(|now| matches!(route::own_address(*now), Some(Finding::Address { own: true, .. })));
@@ -460,7 +461,8 @@ impl Places {
     }
 }
 
-/// Returns the destination of requests in a place, behind what rewrote it on the way or there; `None` where it is as it was sent.
+/// Returns the destination of requests in a place, after what rewrote it on the way or there; `None` if it is as it was
+/// sent.
 fn asked_for(place: &PlaceTrace) -> Option<IpAddr> {
     let at_hook = |hop: Hop| {
         let seen = place.hooks.as_ref()?.hops.get(&hop)?.seen(Echo::Request)?;
@@ -484,8 +486,8 @@ impl Known {
         Self { namespace, interfaces: BTreeMap::new(), tunnels: devices.unwrap_or_default() }
     }
 
-    /// Returns what people call it; `own`: it is that of this very process, whose host's name says more unless it has
-    /// one itself.
+    /// Returns its name for people; `own`: it is that of this process, whose host's name says more unless it has one
+    /// itself.
     fn name(&self, inode: u32, own: bool) -> String {
         match &self.namespace {
             Some(namespace) if own && !namespace.is_named() => String::new(),
@@ -494,8 +496,8 @@ impl Known {
         }
     }
 
-    /// Returns what to put before a command; none for that of this very process, unless who comes to this host is in
-    /// another.
+    /// Returns the prefix of a command in it; none for that of this process, unless somebody who logs in to this host
+    /// is in another one.
     fn enter(&self, own: bool) -> Option<String> {
         self.namespace.as_ref().filter(|it| !own || it.is_named()).map(|namespace| namespace.enter.clone())
     }

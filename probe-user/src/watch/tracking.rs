@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// How many entries of one place are told at most.
+/// How many entries of one place are reported at most.
 const MOST_ENTRIES: usize = 8;
 
 /// How many further network namespaces are asked before a run.
@@ -30,7 +30,7 @@ pub(super) struct TrackedBefore {
 }
 
 impl TrackedBefore {
-    /// Asks this network namespace and, where a run is watched `everywhere`, the others that have a name or a process.
+    /// Asks this network namespace and, if a run is watched `everywhere`, the others that have a name or a process.
     pub(super) fn read(flow: &EchoFlow, everywhere: bool) -> Self {
         if !conntrack::is_there() || flow.ids.is_empty() {
             return Self::default();
@@ -70,20 +70,20 @@ fn of_ids(flow: &EchoFlow) -> io::Result<Vec<TrackedEcho>> {
     Ok(flow.ids.iter().map(of).collect::<io::Result<Vec<_>>>()?.concat())
 }
 
-/// What the packets of a run looked like at one place: by that their entries are known.
+/// What the packets of a run looked like at one place, which identifies their entries.
 #[derive(Debug, Default)]
 pub(super) struct SeenTuples {
     seen: BTreeSet<(IpAddr, IpAddr, u16)>,
 }
 
 impl SeenTuples {
-    /// Begins with those of `flow`.
+    /// Creates it with those of `flow`.
     pub(super) fn of_flow(flow: &EchoFlow) -> Self {
         let seen = flow.ids.iter().map(|id| (flow.local, flow.remote, *id)).collect();
         Self { seen }
     }
 
-    /// Adds what the hops of a host or device saw; an address that was not told is that of `flow`.
+    /// Adds what the hops of a host or device saw; an address that was not reported is that of `flow`.
     pub(super) fn add<'a>(&mut self, hops: impl Iterator<Item = &'a HopTrace>, flow: &EchoFlow) {
         for hop in hops {
             for leg in [Echo::Request, Echo::Reply] {

@@ -37,14 +37,14 @@ pub struct DiagnosisNote {
     started: u64,
     /// Cookie of the network namespace that it watches.
     netns: u64,
-    /// The interface that it watches; none: whichever its packets take.
+    /// The interface that it watches; none: any that its packets take.
     pub interface: Option<String>,
     /// The ids of its packets.
     pub ids: Vec<u16>,
 }
 
 impl UnderWay {
-    /// Notes that packets with these ids are watched at `interface` of the calling thread's network namespace. Where no
+    /// Notes that packets with these ids are watched at `interface` of the calling thread's network namespace. If no
     /// note can be made, nobody is warned, which is no reason not to diagnose.
     pub fn begin(interface: Option<&str>, ids: &[u16]) -> Self {
         let note = write(interface, ids);
@@ -55,7 +55,7 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(path) = &self.note {
-            // One that stays is told from a living one by its process.
+            // Its process distinguishes one that was left behind from a living one.
             let _ = fs::remove_file(path);
         }
     }

@@ -1,5 +1,5 @@
-//! Which way the packets of a run take out of a place in between, by the very key that they have there: behind what a NAT
-//! rewrote, and from where they came in.
+//! Which way the packets of a run take out of a place in between, by exactly the key that they have there: after what a
+//! NAT rewrote, and from where they came in.
 
 use std::net::IpAddr;
 
@@ -22,8 +22,8 @@ pub(super) struct RoutedLeg {
     pub(super) key: RouteKey,
 }
 
-/// Returns how the packets of each leg are routed in `place`, as they left the prerouting hook; nothing of what was not seen
-/// there. `name` is the name of an interface.
+/// Returns how the packets of each leg are routed in `place`, as they left the prerouting hook; nothing for a leg that
+/// was not seen there. `name` is the name of an interface.
 pub(super) fn of(place: &PlaceTrace, mut name: impl FnMut(u32) -> String) -> Vec<RoutedLeg> {
     let Some(hooks) = &place.hooks else { return Vec::new() };
     let mut legs = Vec::new();
@@ -37,7 +37,8 @@ pub(super) fn of(place: &PlaceTrace, mut name: impl FnMut(u32) -> String) -> Vec
     legs
 }
 
-/// Returns which rule and route each of them meets in the calling thread's network namespace, and whom that asks for.
+/// Returns which rule and route each of them meets in the calling thread's network namespace, and which neighbour that
+/// asks for.
 pub(super) fn out(legs: &[RoutedLeg]) -> Vec<(Finding, Option<NextHopFacts>)> {
     let keys: Vec<_> = legs.iter().map(|leg| (leg.key.clone(), RoutePurpose::Way)).collect();
     let with_hop = |finding: Finding| match finding {
@@ -50,7 +51,7 @@ pub(super) fn out(legs: &[RoutedLeg]) -> Vec<(Finding, Option<NextHopFacts>)> {
     policy::choices(&keys).into_iter().map(with_hop).collect()
 }
 
-/// Returns whom a route asks for, where it leads on.
+/// Returns the neighbour that a route asks for, if it leads on.
 fn hop(choice: &RouteChoice) -> Option<NextHopFacts> {
     let interface = choice.interface.clone().filter(|name| choice.ends.is_none() && name != "lo")?;
     let route = choice.route.split(' ').next().filter(|word| !word.is_empty() && *word != "local")?.to_owned();
@@ -64,7 +65,7 @@ fn hop(choice: &RouteChoice) -> Option<NextHopFacts> {
     Some(NextHopFacts { to: choice.to, next, interface, route, prefix, instead: None, redirected_from: None })
 }
 
-/// Makes the kernel look once more for whom these ask for and have not found; returns which addresses those are.
+/// Makes the kernel look once more for the neighbours that these ask for and have not found; returns their addresses.
 pub(super) fn look_for(legs: &[RoutedLeg]) -> Vec<IpAddr> {
     let hops = out(legs).into_iter().filter_map(|(_, hop)| hop);
     hops.filter_map(|hop| neighbour::look_for_at(hop.next, &hop.interface)).collect()

@@ -197,7 +197,7 @@ fn what_a_router_does_to_them_is_told_of_that_router() {
     let document = row.diagnosed(B[0], &row.all()[..2]);
     let stop = stopped_on(&document, "r1", "route");
     assert_eq!(stop["cause"]["detail"], "no route to 10.93.0.20", "{stop:#}");
-    let off = "r2 saw none of them: they stop before they come to it, or it is not on the way";
+    let off = "r2 saw none of them: they stop before they reach it, or it is not on the way";
     assert_eq!(notes(&document), [off]);
     sh(r1, "ip route add 10.93.0.0/24 via 10.92.0.2");
 
@@ -229,7 +229,7 @@ fn a_router_without_an_agent_leaves_a_gap_with_the_names_of_both_ends() {
     sh(r1, drop);
     let document = row.diagnosed(B[0], &row.all()[..1]);
     assert_eq!(document["stops"][0]["host"], "beyond", "{document:#}");
-    let off = "r2 saw none of them: they stop before they come to it, or it is not on the way";
+    let off = "r2 saw none of them: they stop before they reach it, or it is not on the way";
     assert_eq!(notes(&document), [off]);
     sh(r1, "nft flush ruleset");
 

@@ -78,7 +78,7 @@ const fn number(hop: Hop) -> u32 {
     }
 }
 
-/// Tells of a packet of ARP or neighbour discovery at a device.
+/// Reports a packet of ARP or neighbour discovery at a device.
 #[inline(always)]
 fn tell(hop: Hop, site: SkbSite, message: Option<NeighbourMessage>) {
     let at = if hop == Hop::NetifIn { ENTERS } else { LEAVES };
@@ -87,8 +87,8 @@ fn tell(hop: Hop, site: SkbSite, message: Option<NeighbourMessage>) {
     }
 }
 
-/// Notes the packet of a tracepoint whose first argument it is, if it is a probe: at the watched device, and returns the
-/// index of that passage; or at any other device, also of another network namespace where that is asked for.
+/// Notes the packet of a tracepoint whose first argument it is, if it is a probe: at the watched device, and returns
+/// the index of that passage; or at any other device, also of another network namespace if that is asked for.
 #[inline(always)]
 fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option<u32>, Skip> {
     // SAFETY: the first argument of these tracepoints is a struct sk_buff *.

@@ -1,4 +1,4 @@
-//! The two tracepoints at which the kernel frees packets: the drops, and the ends that are no drops.
+//! The two tracepoints at which the kernel frees packets: the drops, and the ends that are not drops.
 
 use aya_ebpf::programs::BtfTracePointContext;
 use probe_ebpf::{
@@ -90,8 +90,8 @@ pub(crate) fn consumed(context: &BtfTracePointContext) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Returns where a packet is, if it can be an echo packet in the watched network namespace, or in any where that is asked
-/// for: these tracepoints see packets of all namespaces.
+/// Returns where a packet is, if it can be an echo packet in the watched network namespace, or in any namespace if that
+/// is asked for: these tracepoints see packets of all namespaces.
 #[inline(always)]
 fn found(skb: Skb) -> Option<SkbSite> {
     if !skb.can_be_ip() {

@@ -1,4 +1,4 @@
-//! Controls: a few more packets, equal to the probes but for one thing, where that may tell what makes the loss.
+//! Controls: a few more packets that differ from the probes in one thing, sent if that may show what causes the loss.
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +9,24 @@ use crate::{
     traffic::prober::{ProbePlan, Prober, id::Scout, random},
 };
 
-/// The pace of `ping`, and a little more: what lets one a second pass lets these pass.
+/// A little slower than `ping`: a limit of one packet a second lets these pass.
 const PACE: Duration = Duration::from_millis(1_050);
 
 /// How many are sent at that pace.
 const SLOW: u16 = 2;
 
-/// From how many bytes of payload on a shorter packet is worth a try.
+/// The smallest payload, in bytes, for which a shorter packet is worth a try.
 const LONG: u16 = 500;
 
-/// What is sent in place of a long one: as ping does by default.
+/// The payload that is sent instead of a long one, in bytes: ping's default.
 const SHORT: u16 = 56;
 
-/// How long to wait for the reply to one of them, and how long to go on in all.
+/// How long to wait for the reply to one of them, and how long all of them may take.
 const REPLY: Duration = Duration::from_millis(200);
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Sends what the end of a run calls for: slower probes where some of them were answered and some were not, shorter ones
-/// where long ones were not.
+/// Sends what the end of a run calls for: slower probes if only some of them were answered, shorter ones if long ones
+/// were not answered.
 pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) -> Vec<ControlRun> {
     let answered = sending.received.len();
     let lossy = answered > 0 && answered < sending.probes.len();
@@ -37,7 +37,7 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
         return Vec::new();
     }
     let Ok(mut scout) = Scout::open(plan.settings.kind().family) else { return Vec::new() };
-    // A rule may choose by the sequence number: these are later ones, as those of a longer ping would be.
+    // A rule may match sequence numbers: these continue those of the run, as in a longer ping.
     let first_seq = plan.first_seq.wrapping_add(u16::try_from(sending.probes.len()).unwrap_or(u16::MAX));
     let slow = ProbePlan { count: SLOW, interval: PACE, first_seq, ..like(plan, &mut scout) };
     let Some((sent, answered)) = send(slow, stop) else { return Vec::new() };
@@ -49,8 +49,8 @@ pub(super) fn after(plan: &ProbePlan, sending: &SenderTrace, stop: &StopSignal) 
     }]
 }
 
-/// Returns the plan of a control: that of the run, with a mark and an id of its own, and sent at a steady pace to its end. The
-/// run's own socket still has its id, and two ping sockets cannot have one.
+/// Returns the plan of a control: that of the run, with a mark and an id of its own, and sent at a steady pace to its
+/// end. The run's own socket still holds its id, and two ping sockets cannot share one.
 fn like(plan: &ProbePlan, scout: &mut Scout) -> ProbePlan {
     ProbePlan {
         id: scout.choose(),
@@ -88,8 +88,8 @@ fn size(plan: &ProbePlan, stop: &StopSignal) -> Option<ControlRun> {
     Some(ControlRun { kind, sent, answered, unchanged: None })
 }
 
-/// Sends the packets of a control, and returns how many, and how many were answered; `None` where that was not possible, or
-/// was interrupted.
+/// Sends the packets of a control, and returns how many, and how many were answered; `None` if that was not possible,
+/// or was interrupted.
 fn send(plan: ProbePlan, stop: &StopSignal) -> Option<(usize, usize)> {
     let mut prober = Prober::open(plan).inspect_err(|error| tracing::debug!("no control: {error}")).ok()?;
     prober.run(stop, |_| false);

@@ -1,4 +1,4 @@
-//! The far end of a run, where one was asked for. Once it fails in the middle, the run goes on with this end alone.
+//! The far end of a run, if one was asked for. If it fails midway, the run goes on with this end alone.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Far {
     /// Waits for its hello, and has it watch.
     ///
     /// # Errors
-    /// Every trouble, as nothing was sent yet.
+    /// Any trouble, as nothing was sent yet.
     pub(super) fn watch(
         &mut self,
         args: &DiagnoseArgs,
@@ -77,7 +77,7 @@ impl Far {
         Ok(())
     }
 
-    /// Returns by how much its clock is ahead, as it tells now; 0 where it cannot.
+    /// Asks it by how many nanoseconds its clock is ahead; 0 if it cannot tell.
     pub(super) fn ahead(&mut self) -> i64 {
         self.peer.as_mut().map(vias::ahead).unwrap_or_default()
     }
@@ -111,15 +111,15 @@ impl Far {
         self.unless_gone(sight)
     }
 
-    /// Makes it send echo packets to this end, and returns what came back to it. That it will not is no trouble: nothing else of the
-    /// run depends on it.
+    /// Makes it send echo packets to this end, and returns what came back to it. A refusal is no trouble: nothing else
+    /// in the run depends on it.
     pub(super) fn send(&mut self, order: SendOrder) -> Option<SenderTrace> {
         let sent = self.peer.as_mut()?.send(order);
         sent.inspect_err(|trouble| tracing::debug!("the far end sends nothing: {trouble}")).ok()
     }
 
-    /// Returns the value; where there is none, says why and goes on without the far end. What it told before is not
-    /// used: in old counts, what came later would look lost.
+    /// Returns the value; on an error, says why and goes on without the far end. What it reported before is not used:
+    /// in old counts, what came later would look lost.
     fn unless_gone<T>(&mut self, result: Result<T, Trouble>) -> Option<T> {
         result
             .map_err(|trouble| {

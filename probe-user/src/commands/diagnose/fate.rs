@@ -1,4 +1,4 @@
-//! Whether it is known what became of every probe, so that a run can end before its time: pure.
+//! Whether it is known what became of every probe, so that a run can end early: pure.
 
 use probe_ebpf::Echo;
 use std::collections::BTreeSet;
@@ -55,8 +55,8 @@ impl Fates {
     }
 }
 
-/// Reports whether every probe was answered. Then the verdict needs nothing that a host would have to look up: it
-/// asks for that only where packets stop.
+/// Reports whether every probe was answered. Then the verdict needs nothing that a host would have to look up: it uses
+/// that only if packets stop.
 pub(super) fn all_answered(sending: &SenderTrace) -> bool {
     !sending.probes.is_empty() && sending.probes.iter().all(|sent| sending.received.contains_key(&sent.probe))
 }

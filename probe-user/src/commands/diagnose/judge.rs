@@ -1,4 +1,4 @@
-//! What follows from the evidence of a run, printed, and the exit status.
+//! Judges the evidence of a run, prints the verdict, and returns the exit status.
 
 use crate::{
     commands::{CommandResult, Screen, stop::Signalled},

@@ -23,7 +23,7 @@ use crate::{
     watch::path_watch,
 };
 
-/// How long echoes are watched for where neither a time nor a number is asked for.
+/// How long echoes are watched if neither a time nor a count is given.
 const WATCH: Duration = Duration::from_secs(10);
 
 /// Runs `probe diagnose --passive`.
@@ -45,7 +45,7 @@ pub(super) fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
     })
 }
 
-/// Follows echoes until enough were seen, or the time is over; nothing, where a signal came before that began.
+/// Follows echoes until enough were seen, or the time is over; `None` if a signal came before that began.
 fn follow(args: &DiagnoseArgs, stop: &Signalled, progress: &ProgressLine) -> Result<Option<FollowSession>, Failure> {
     let Some(plan) = plan(args, stop, progress)? else { return Ok(None) };
     progress.say("attaching");
@@ -78,7 +78,7 @@ fn plan(args: &DiagnoseArgs, stop: &Signalled, progress: &ProgressLine) -> Resul
         None => None,
     };
     let address = target.as_ref().map(|target| target.address.ip());
-    // Requests for this host itself come in by any interface.
+    // Requests to this host itself can arrive on any interface.
     let foreign = target.as_ref().filter(|target| owner(target.address.ip()).is_none());
     let way = foreign.map(|target| place::find(args, target)).transpose()?;
     let interface = match (way, args.device()) {

@@ -1,4 +1,4 @@
-//! Whom the probes are for, and which way they leave this host.
+//! The target of the probes, and the way they leave this host.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -43,7 +43,7 @@ impl Egress {
     }
 }
 
-/// Resolves the target on a thread of its own, as a name server can take its time; nothing where a stop came first.
+/// Resolves the target on a thread of its own, as a name server can take its time; `None` if a stop came first.
 pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<Option<ResolvedTarget>, Failure> {
     let (name, interface, family) =
         (args.target().to_owned(), args.device().map(str::to_owned), args.family.or_of(args.source()));
@@ -63,19 +63,19 @@ pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<O
     }
 }
 
-/// Asks the kernel for the route that packets like the probes take. That there is none is no failure: it is what the probes
-/// will show.
+/// Asks the kernel for the route that packets like the probes take. A missing route is not an error: the probes will
+/// show it.
 ///
 /// # Errors
-/// Where the interface that was asked for does not exist, or the target is a broadcast address and that was not allowed.
+/// The interface that was asked for does not exist, or the target is a broadcast address and that was not allowed.
 pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egress, Failure> {
     let device = args.device().map(Device::find).transpose()?;
-    // From an address of somebody else's there is no way at all; which way probes would take is worth knowing still.
+    // From somebody else's address there is no route at all; the way that probes would take is still worth knowing.
     let own = args.source().filter(|source| owner(*source).is_some());
     if !args.ping.broadcast && is_broadcast(target.address, own, device.as_ref()) {
         return Err(Failure::new(
             format!("{} is a broadcast address: every host there may answer", target.address.ip()),
-            "-b, if that is meant",
+            "add -b if that is meant",
         ));
     }
     let bind_to = device.as_ref().map(|device| device.name.clone());
@@ -84,7 +84,7 @@ pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egres
     Ok(Egress { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
 }
 
-/// Returns how packets of this namespace's own tunnels are known, for hosts that they come to.
+/// Returns how to recognize packets of this namespace's own tunnels, for the hosts that they reach.
 pub(super) fn tunnels() -> Vec<u32> {
     to_words(&known(&or_log("tunnels", tunnel::devices()).unwrap_or_default()))
 }

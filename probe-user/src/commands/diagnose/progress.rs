@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Screen;
 use crate::{harmless, model::trace::SenderTrace};
 
-/// How often the line moves, so that one sees that it lives.
+/// How often the line moves, to show that the run is alive.
 const TICK: Duration = Duration::from_millis(120);
 
 /// A line that is drawn over itself. Clones share it.
@@ -38,7 +38,7 @@ impl ProgressLine {
         self.bar.set_message(harmless::line(what).into_owned());
     }
 
-    /// Says how far the probes are.
+    /// Shows how many probes were sent and answered.
     pub(super) fn count(&self, sending: &SenderTrace, count: u16) {
         if !self.bar.is_hidden() {
             let (sent, answered) = (sending.probes.len(), sending.received.len());
@@ -46,7 +46,7 @@ impl ProgressLine {
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }
@@ -56,14 +56,14 @@ impl ProgressLine {
         self.relay_of("peer", line);
     }
 
-    /// Relays a line of another host; `who` says in a word which.
+    /// Relays a line of another host; `who` names the host in a word.
     pub(super) fn relay_of(&self, who: &str, line: &str) {
         if !self.quiet {
             self.write(&format!("{who}: {line}"));
         }
     }
 
-    /// Says something that one must know to read the verdict.
+    /// Prints something that one must know to read the verdict.
     pub(super) fn warn(&self, text: &str) {
         self.write(&format!("probe: {text}"));
     }

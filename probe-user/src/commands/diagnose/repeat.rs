@@ -1,18 +1,18 @@
-//! The flags of this very command that a further one must have too, so that it sends the same packets.
+//! The flags of this command that a suggested one must repeat, so that it sends the same packets.
 
 use crate::host::command::quoted;
 
-/// Flags that say how to look, not what to send; those with a value of their own.
+/// Flags with a value that say how to watch, not what to send.
 const WITH_VALUE: [&str; 6] = ["--peer", "--responder", "--format", "--color", "--xdp", "--tc"];
 
 /// The same without a value.
 const ALONE: [&str; 8] = ["--walk", "--vary", "--trace-rules", "--no-controls", "--json", "-v", "--verbose", "--quiet"];
 
-/// How the commands of `--via` are meant, which stay.
+/// The flag that changes how the commands of `--via` are read, which are kept.
 const WITH_VIA: &str = "--deploy";
 
-/// Returns what stands between `diagnose` and the end of `words`, but for the target and for flags that say how to look; each
-/// word quoted for a shell. Empty where the words are those of another command.
+/// Returns the words after `diagnose`, except for the target and for flags that say how to watch, each quoted for a
+/// shell. Empty if `words` are those of another command.
 pub(super) fn flags(words: impl IntoIterator<Item = String>, target: &str) -> Vec<String> {
     let mut words = words.into_iter().skip_while(|word| word != "diagnose").skip(1);
     let mut kept = Vec::new();
@@ -37,8 +37,8 @@ pub(super) fn flags(words: impl IntoIterator<Item = String>, target: &str) -> Ve
     kept
 }
 
-/// Returns the flags of `words` that reach the far end, which a further command needs where that is to find out more; each word
-/// quoted for a shell.
+/// Returns the flags of `words` that reach the far end, which a suggested command needs to find out more there; each
+/// word quoted for a shell.
 pub(super) fn far_end(words: impl IntoIterator<Item = String>) -> Vec<String> {
     let words: Vec<String> = words.into_iter().skip_while(|word| word != "diagnose").skip(1).collect();
     let at = words.iter().rposition(|word| word == "--peer" || word.starts_with("--peer="));

@@ -28,24 +28,26 @@ pub(super) fn requests(responder: Responder) -> RequestHandling {
     }
 }
 
-/// Checks that the probes can be answered at the far NIC: only where each is one packet, for a NIC sees fragments,
-/// and is for one host, whose address the reply can come from.
+/// Checks that the probes can be answered at the far NIC: each must be a single packet, since a NIC sees fragments, and
+/// must be for one host, whose address the reply can come from.
 ///
 /// # Errors
-/// Where they leave this host in fragments, or are for a group.
+/// They leave this host in fragments, or are for a group.
 pub(super) fn check(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress) -> Result<(), Failure> {
     if args.responder == Responder::Kernel {
         return Ok(());
     }
     let address = target.address.ip();
     if address.is_multicast() || address == Ipv4Addr::BROADCAST {
-        let what = format!("{address} is the address of many, and a NIC answers for one");
-        return Err(Failure::new(what, "name one host, or --responder kernel"));
+        let what = format!("{address} is the address of several hosts, and a NIC answers only for one");
+        return Err(Failure::new(what, "give the address of one host, or use --responder kernel"));
     }
     if usize::from(args.size) < MARK_BYTES {
-        let what =
-            format!("probes of {} bytes have no mark, by which alone they can be answered at the far NIC", args.size);
-        return Err(Failure::new(what, format!("-s {MARK_BYTES} or more, or --responder kernel")));
+        let what = format!(
+            "probes of {} bytes carry no mark, and without one they cannot be answered at the far NIC",
+            args.size
+        );
+        return Err(Failure::new(what, format!("use -s {MARK_BYTES} or more, or --responder kernel")));
     }
     if args.df {
         return Ok(());
@@ -56,8 +58,8 @@ pub(super) fn check(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress
         return Ok(());
     }
     Err(Failure::new(
-        format!("probes of {} bytes leave in fragments, and those cannot be answered at the far NIC", args.size),
-        format!("-s {most} or less, or --responder kernel"),
+        format!("probes of {} bytes leave in fragments, which cannot be answered at the far NIC", args.size),
+        format!("use -s {most} or less, or --responder kernel"),
     ))
 }
 

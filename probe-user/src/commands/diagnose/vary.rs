@@ -1,7 +1,7 @@
-//! Sends otherwise equal packets with one field changed, and finds those that pass where the run's own do not.
+//! Sends otherwise equal packets with one field changed, and finds the changes with which they pass.
 //!
-//! All changes are tried side by side, as each costs the time of a lost reply. One that passes is proven by sending unchanged
-//! packets once more, and then it again.
+//! All changes are tried side by side, as each costs the time of a lost reply. One that passes is proven by sending
+//! unchanged packets once more, and then changed ones again.
 
 mod changes;
 
@@ -31,33 +31,35 @@ use crate::{
 /// How many packets there are of each change, and of unchanged ones.
 const EACH: u16 = 2;
 
-/// Of a run of which some probes were answered: so many that luck is no explanation.
+/// The same for a run in which some probes were answered: enough to rule out luck.
 const EACH_OF_LOSSY: u16 = 8;
 
-/// By which chance all packets of a change may pass without being different.
+/// The accepted probability that all packets of a change pass by luck alone.
 const LUCK: f64 = 0.01;
 
 /// The time between two packets of a change, and between the beginnings of two changes.
 const PACE: Duration = Duration::from_millis(10);
 const STAGGER: Duration = Duration::from_millis(4);
 
-/// How many packets there are at most of those that leave slowly.
+/// The most packets of a change whose packets leave slowly.
 const EACH_SLOW: u16 = 3;
 
-/// How long replies are waited for, where nobody asked for this; where somebody did, as long as in the run, up to this.
+/// How long to wait for replies if the user did not ask for variation. If so, as long as in the run, but at most the
+/// second.
 const REPLY: Duration = Duration::from_millis(350);
 const REPLY_ASKED: Duration = Duration::from_secs(1);
 
-/// How many changes are tried at most, and how many proven.
+/// The most changes that are tried, and that are proven.
 const MOST_CHANGES: usize = 32;
 const MOST_PROVEN: usize = 3;
 
-/// How long it goes on at most.
+/// How long all this may take: unasked, and asked for.
 const LIMIT: Duration = Duration::from_secs(2);
 const LIMIT_ASKED: Duration = Duration::from_secs(10);
 
-/// Adds to `evidence` the changes of a field of `plan` with which packets pass. `asked`: the fields that the user wants varied,
-/// none of which is all; without it, a few are tried where what was seen leaves the cause open. `far`: who sends the other way.
+/// Adds to `evidence` the changes to a field of `plan` that let packets pass. `asked`: the fields that the user wants
+/// varied, or all if it is empty; without it, a few are tried if what was seen leaves the cause open. `far`: who sends
+/// the other way.
 pub(super) fn vary(
     evidence: &mut Evidence,
     plan: &ProbePlan,
@@ -71,7 +73,7 @@ pub(super) fn vary(
         Some(_) => answered < sent,
         None => answered == 0 && sent > 0 && !is_group(evidence.target.address) && told(),
     };
-    // Of another responder than the kernel, packets of another run are not answered.
+    // A responder other than the kernel does not answer packets of another run.
     if !wanted || evidence.responder != Responder::Kernel || stop.asked() {
         return;
     }
@@ -112,7 +114,7 @@ fn is_group(target: IpAddr) -> bool {
     }
 }
 
-/// How it is done.
+/// What all changes have in common.
 struct Varying<'a> {
     plan: &'a ProbePlan,
     far: Mutex<Option<&'a mut Far>>,
@@ -165,7 +167,7 @@ impl Varying<'_> {
         let mut passed: Vec<(&Change, Tally)> =
             batch.iter().zip(tallies).skip(1).filter(|(_, tally)| tally.all()).collect();
         passed.sort_by_key(|(change, _)| change.field);
-        // Where a raw socket alone makes the difference, all others differ by that.
+        // If a raw socket alone makes the difference, all others pass for that reason.
         if let Some(socket) = passed.iter().position(|(change, _)| change.is_raw_alone()) {
             passed = vec![passed[socket]];
         }
@@ -208,7 +210,7 @@ impl Varying<'_> {
         proven
     }
 
-    /// Sends all of them side by side, each begun a little later than the one before.
+    /// Sends all of them side by side, each starting a little later than the one before.
     fn at_once(&self, changes: &[Change]) -> Vec<Tally> {
         thread::scope(|scope| {
             let running: Vec<_> = (0_u32..)
@@ -224,7 +226,7 @@ impl Varying<'_> {
         })
     }
 
-    /// Sends the packets of one; nothing where it is too late, or not possible.
+    /// Sends the packets of one; sends nothing if it is too late, or not possible.
     fn alone(&self, change: &Change) -> Tally {
         if self.stop.asked() || Instant::now() >= self.end {
             return Tally::default();
@@ -255,7 +257,7 @@ impl Varying<'_> {
         Tally { sent: sending.probes.len(), answered: kept }
     }
 
-    /// Sends the packets of one when so much time has passed since the last of others as there is between two of them.
+    /// Sends the packets of one, after waiting as long since the last other packet as between two of its own.
     fn after_a_while(&self, change: &Change) -> Tally {
         let until = Instant::now() + change.plan.interval;
         while !self.stop.asked() && Instant::now() < until.min(self.end) {
@@ -264,8 +266,8 @@ impl Varying<'_> {
         self.alone(change)
     }
 
-    /// Makes the far end send those of `plan` to this one. They have an id of their own: who knows that of the run would take
-    /// them for the same.
+    /// Makes the far end send those of `plan` to this one. They have an id of their own: whoever knows the run's would
+    /// take them for its packets.
     fn sent_by_far(&self, plan: &ProbePlan) -> Tally {
         let id = Scout::open(plan.settings.kind().family).map(|mut scout| scout.choose());
         let Some(id) = or_log("ids", id) else { return Tally::default() };

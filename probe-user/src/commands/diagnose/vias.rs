@@ -1,4 +1,4 @@
-//! The hosts in between that agents of this run watch (`--via`). Whichever of them fails is told in a sentence, and the run
+//! The hosts in between that agents of this run watch (`--via`). If one of them fails, a sentence says so, and the run
 //! goes on with the rest.
 
 use std::{sync::Arc, thread};
@@ -38,7 +38,7 @@ struct Via {
     peer: Option<Peer>,
     ready: Ready,
     clock: FarClock,
-    /// What it has told of last.
+    /// What it last reported.
     seen: HostTrace,
 }
 
@@ -49,7 +49,10 @@ impl Vias {
         let mut vias = Vec::new();
         for (number, command) in args.via.iter().enumerate() {
             if number >= MAX_PLACES {
-                progress.warn(&format!("--via '{command}': at most {MAX_PLACES} places are told; it is left out"));
+                progress.warn(&format!(
+                    "--via '{command}': at most {MAX_PLACES} hosts in between can be watched; it is \
+                     left out"
+                ));
                 continue;
             }
             let told = progress.clone();
@@ -99,7 +102,7 @@ impl Vias {
         self.vias.retain(|via| via.peer.is_some());
     }
 
-    /// Says which of them watch the place of an end, whose own hops tell more; they are left out.
+    /// Leaves out those that watch the same place as an end, whose own hops tell more, and says so.
     pub(super) fn without(&mut self, end: &HostFacts, what: &str) {
         let progress = &self.progress;
         self.vias.retain(|via| {
@@ -111,7 +114,7 @@ impl Vias {
         });
     }
 
-    /// Returns what they have seen so far, as far as they have said so.
+    /// Returns what they have seen so far, as far as they have reported it.
     pub(super) fn look(&mut self, ahead: AheadProbe) -> Vec<&HostTrace> {
         for via in &mut self.vias {
             let looked = via.peer.as_mut().map(Peer::look);
@@ -159,7 +162,7 @@ impl Vias {
 }
 
 impl Vias {
-    /// Returns the hosts, as they told of themselves.
+    /// Returns the hosts, as they described themselves.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &HostFacts> {
         self.vias.iter().map(|via| &via.ready.host)
     }
@@ -189,14 +192,14 @@ impl Via {
         }
     }
 
-    /// Says why it is left out. What it told before is not used: in old counts, what came later would look lost.
+    /// Says why it is left out. What it reported before is not used: in old counts, what came later would look lost.
     fn leave(&mut self, progress: &ProgressLine, trouble: Trouble) {
         left_out(progress, &self.command, trouble);
         self.peer = None;
     }
 }
 
-/// Says that the run goes on without one of them; nothing where the run itself was interrupted.
+/// Says that the run goes on without one of them; says nothing if the run itself was interrupted.
 fn left_out(progress: &ProgressLine, command: &str, trouble: Trouble) {
     if matches!(trouble, Trouble::Stopped) {
         return;
@@ -205,7 +208,7 @@ fn left_out(progress: &ProgressLine, command: &str, trouble: Trouble) {
     let error = error.replace("the peer command", "the command").replace("the far end", "that agent");
     let fix = fix.replace("--peer", "--via").replace("on the far end:", "there:");
     let fix = if fix.is_empty() { fix } else { format!(" — {fix}") };
-    progress.warn(&format!("--via '{command}': {error}; the verdict is without it{fix}"));
+    progress.warn(&format!("--via '{command}': {error}; the verdict is made without it{fix}"));
 }
 
 /// Returns what hosts in between are to watch.
@@ -226,7 +229,7 @@ pub(super) fn request(
     }
 }
 
-/// Returns by how much the clock of a far end is ahead, where it turned out to be in between and can tell.
+/// Asks a far end that turned out to be in between by how many nanoseconds its clock is ahead; 0 if it cannot tell.
 pub(super) fn ahead(peer: &mut Peer) -> i64 {
     let mut clock = FarClock::default();
     for _ in 0..CLOCK_QUESTIONS {

@@ -42,8 +42,8 @@ impl Watching for Inside {
 impl Drop for Inside {
     fn drop(&mut self) {
         let watch = self.watch.take();
-        // Filters of a clsact qdisc are taken off by netlink, which works in the namespace of its thread. A namespace that
-        // cannot be entered any more takes them along.
+        // Filters of a clsact qdisc are removed through netlink, which works in the namespace of its thread. A
+        // namespace that can no longer be entered has taken them along.
         let _ = self.netns.run(move || drop(watch));
     }
 }

@@ -84,7 +84,7 @@ impl Child {
         self.pid
     }
 
-    /// Waits until it has ended, but no longer than that.
+    /// Waits until it has ended, but no longer than `time`.
     pub(super) fn wait(&mut self, time: Duration) {
         if self.known.is_none() {
             self.known = match self.waiting.recv_timeout(time) {

@@ -1,5 +1,5 @@
-//! Signals while a command runs under `probe run`: they are the command's. Those that a terminal sends it has got already; those
-//! that were sent to this process alone are passed on.
+//! Signals while a command runs under `probe run`: they are meant for the command. Those from the terminal have reached
+//! it already; those that were sent to this process alone are passed on.
 
 use std::{
     fs::File,
@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{commands::interrupt::is_ignored, error::Failure, stop::StopSignal};
 
-/// The signals that end a command, in so far as they were not ignored when this process was started.
+/// The signals that end a command, except those that were ignored when this process was started.
 const WATCHED: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
 
 /// No command runs, or it has ended.
@@ -35,10 +35,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on: none of them ends this process any more, but for the second that nobody takes.
+    /// Listens from now on: none of them ends this process any more, except a second one that no command takes.
     ///
     /// # Errors
-    /// Where no thread or no descriptor is left.
+    /// No thread or no descriptor is left.
     pub(super) fn listen() -> Result<Self, Failure> {
         let signals = Self::default();
         let (ready, listening) = mpsc::channel();
@@ -110,7 +110,7 @@ impl Signals {
         self.came.load(Ordering::Acquire)
     }
 
-    /// Returns the request to stop that a signal makes where no command takes it.
+    /// Returns the request to stop that a signal makes when no command is there to take it.
     pub(super) fn stop(&self) -> &StopSignal {
         &self.stop
     }

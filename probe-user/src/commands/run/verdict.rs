@@ -1,4 +1,4 @@
-//! Where the verdict of `probe run` goes: behind the command's own output, which it must not disturb.
+//! Where the verdict of `probe run` goes: after the command's own output, which it must not disturb.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
 /// Prints the verdict to a file, or to stderr.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// The file cannot be written.
 pub(super) fn tell(diagnosis: &Diagnosis, file: Option<&Path>, screen: &Screen) -> Result<(), Failure> {
     let mut text = Vec::new();
     let verbose = screen.style.verbose;

@@ -4,7 +4,7 @@
 
 use crate::diagnosis::places::DropPoint;
 
-/// What a stop means and what mends it, for a place and a reason.
+/// What a stop at a place, for a reason, means, and what mends it.
 #[derive(Debug)]
 pub struct Advice {
     /// Where; empty: anywhere.
@@ -44,75 +44,77 @@ pub const TABLE: &[Advice] = &[
     of(
         &[NfPrerouting],
         "NAT_NOT_UNDONE",
-        "A host that rewrites the source of requests has to see their replies in the same zone of connection tracking, tracked, and \
-         as its entry waits for them; else it takes them for its own.",
+        "A host that rewrites the source of requests must see their replies in the same conntrack zone, tracked, and \
+         as its entry expects them; otherwise it takes them for its own.",
         &["conntrack -L -p icmp", "nft list ruleset | grep -n 'zone\\|notrack'"],
     ),
     of(
         &[Call],
         "EHOSTUNREACH",
-        "The route to the target says: unreachable.",
+        "The route to the target is of type unreachable.",
         &["ip {-6} route get {target}", "ip {-6} route show; ip {-6} rule"],
     ),
     of(
         &[Call],
         "EINVAL",
-        "The route to the target says: blackhole.",
+        "The route to the target is of type blackhole.",
         &["ip {-6} route show type blackhole", "ip {-6} rule"],
     ),
     of(
         &[Call],
         "EACCES",
-        "The route to the target says: prohibit.",
+        "The route to the target is of type prohibit.",
         &["ip {-6} route show type prohibit", "ip {-6} rule"],
     ),
     of(
         &[Call],
         "ENETUNREACH",
-        "There is no route to the target, or the interface that has it is down.",
+        "There is no route to the target, or the interface that it uses is down.",
         &["ip {-6} route get {target}", "ip -br link"],
     ),
     of(
         &[Call],
         "EPERM",
-        "The host may not send there, by a policy that is asked before any firewall: IPsec's.",
+        "An IPsec policy, which the kernel checks before any firewall, does not let the host send there.",
         &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
     ),
     of(
         &[],
         "Xfrm.*",
-        "An IPsec policy forbids them, or wants them encrypted.",
+        "An IPsec policy forbids them, or requires encryption.",
         &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
     ),
     of(
         &[],
         "XFRM_POLICY",
-        "An IPsec policy forbids them, or wants them encrypted: they are plain, or came by another state (SA) than it names.",
+        "An IPsec policy forbids them, or requires encryption: they are plain, or came through another state (SA) than \
+         it names.",
         &["ip xfrm policy", "cat /proc/net/xfrm_stat"],
     ),
     of(
         &[IpHeader],
         "IPV6DISABLED",
-        "The device at which they come in has no IPv6: disable_ipv6=1.",
+        "IPv6 is disabled on the device at which they arrive: disable_ipv6=1.",
         &["sysctl net.ipv6.conf.{iface}.disable_ipv6", "sysctl -w net.ipv6.conf.{iface}.disable_ipv6=0"],
     ),
     of(
         &[Encapsulation],
         "",
-        "The device of the tunnel does not put them into packets of its own.",
+        "The tunnel device does not encapsulate them.",
         &["ip -d -s link show type vxlan", "bridge fdb show"],
     ),
-    of(&[Decapsulation], "", "No tunnel there takes these packets.", &["ip -d -s link show type vxlan", "ss -lun"]),
+    of(&[Decapsulation], "", "No tunnel there accepts these packets.", &["ip -d -s link show type vxlan", "ss -lun"]),
     of(
         &[Reroute],
         "",
-        "A chain in hook output changes what routing chooses by, and the kernel asks routing again, which refuses them.",
+        "A chain in hook output changes a field that routing depends on, so the kernel routes them again, and routing \
+         refuses them.",
         &["ip {-6} rule", "ip {-6} route show table all"],
     ),
     of(
         &[Call],
         "",
-        "The packets never entered the IP layer; the send call says why where it failed.",
+        "The packets never entered the IP layer; if the send call failed, its error says why.",
         &["ip {-6} route get {target}"],
     ),
     of(
@@ -130,7 +132,7 @@ pub const TABLE: &[Advice] = &[
     of(
         &[FragmentOut],
         "",
-        "The packet is longer than the way out takes, and it must not be fragmented.",
+        "The packet is longer than the way out allows, and it must not be fragmented.",
         &["ip link show dev {iface}", "ip {-6} route get {target}"],
     ),
     of(
@@ -195,26 +197,26 @@ pub const TABLE: &[Advice] = &[
     of(
         &[Qdisc],
         "",
-        "The queue of the device is full, or shapes, or loses on purpose.",
+        "The queue of the device is full, shapes traffic, or drops packets on purpose.",
         &["tc -s qdisc show dev {iface}"],
     ),
     of(
         &[TunProgram],
         "",
-        "The kernel hands what leaves by this device to {program}, and what becomes of it is up to that program.",
+        "The kernel hands what leaves through this device to {program}, and what becomes of it is up to that program.",
         &["ip -d -s link show dev {iface}", "ss -anp"],
     ),
     of(
         &[DriverOut],
         "DOWN",
-        "The device is set down, so that nothing leaves by it.",
+        "The device is set down, so nothing leaves through it.",
         &["ip link set dev {iface} up", "ip -br link show dev {iface}"],
     ),
     of(&[DriverOut], "", "The device does not send them.", &["ip -s -s link show dev {iface}", "ethtool -S {iface}"]),
     of(
         &[DriverIn],
         "",
-        "The device drops them as they come in.",
+        "The device drops them as they arrive.",
         &["ip -s -s link show dev {iface}", "ethtool -S {iface}"],
     ),
     of(
@@ -226,15 +228,15 @@ pub const TABLE: &[Advice] = &[
     of(
         &[IpHeader],
         "OTHERHOST",
-        "The frames carry another host's MAC address, so the IP layer throws them away.",
+        "The frames carry another host's MAC address, so the IP layer discards them.",
         &["ip -br link show dev {iface}", "tcpdump -eni {iface} -c 4 'icmp or icmp6'"],
     ),
     of(&[IpHeader], "*CSUM*", "The checksum of the IP header is wrong.", &["ethtool -k {iface}"]),
-    of(&[IpHeader], "", "Their IP header is refused.", &["nstat -az | grep -E 'Ip6?(In|Ext)'"]),
+    of(&[IpHeader], "", "Their IP header is rejected.", &["nstat -az | grep -E 'Ip6?(In|Ext)'"]),
     of(
         &[RouteIn],
         "IP_RPFILTER",
-        "The reverse path filter: the route back to the source leaves by another device.",
+        "The reverse path filter drops them: the route back to the source leaves through another device.",
         &[
             "ip {-6} route get {other}",
             "sysctl -a --pattern '{ipv}.conf.*.rp_filter'",
@@ -250,49 +252,50 @@ pub const TABLE: &[Advice] = &[
     of(
         &[RouteIn],
         "*IPReversePathFilter",
-        "The reverse path filter: the route back to the source leaves elsewhere.",
+        "The reverse path filter: the route back to the source leads elsewhere.",
         &["ip {-6} route get {other}", "sysctl -a --pattern '{ipv}.conf.*.rp_filter'"],
     ),
     of(
         &[RouteIn],
         "IP_INADDRERRORS",
-        "The destination is no address of this host, and it does not forward.",
+        "The destination is not an address of this host, and the host does not forward.",
         &["ip {-6} -br addr", "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"],
     ),
     of(
         &[RouteIn],
         "IP_INVALID_SOURCE",
-        "The source address may not come in here: a martian.",
+        "The source address is not allowed to arrive here: a martian.",
         &["ip {-6} route get {other}", "sysctl -w net.ipv4.conf.all.log_martians=1; dmesg | tail"],
     ),
     of(
         &[RouteIn],
         "IP_LOCAL_SOURCE",
-        "They come from outside with an address of this very host as their source.",
+        "They arrive from outside with one of this host's own addresses as their source.",
         &["ip {-6} -br addr"],
     ),
     of(
         &[RouteIn],
         "IP_LOCALNET",
-        "An address of 127/8 may neither come in from outside nor leave the host, unless route_localnet of the device is 1.",
+        "Packets with an address in 127/8 may neither arrive from outside nor leave the host, unless route_localnet of \
+         the device is 1.",
         &["sysctl net.ipv4.conf.all.route_localnet net.ipv4.conf.{iface}.route_localnet"],
     ),
     of(
         &[RouteIn],
         "TTL",
-        "Each of the routers takes another for the next one on the way, so that the packet never arrives.",
+        "Each of the routers takes another of them for the next hop, so the packet never arrives.",
         &["ip {-6} route get {target}", "ip {-6} route show"],
     ),
     of(
         &[RouteIn],
         "",
-        "Routing on this host does not take them: not its address, no route, or a refused source.",
+        "Routing on this host does not accept them: not its address, no route, or a refused source.",
         &["ip {-6} -br addr", "ip {-6} route get {other}", "sysctl -a --pattern '{ipv}.conf.*.rp_filter'"],
     ),
     of(
         &[Reassembly],
         "",
-        "They come in fragments, and not all fragments come.",
+        "They arrive in fragments, and not all of the fragments arrive.",
         &["nstat -az | grep -i reasm", "ip link show dev {iface}"],
     ),
     of(
@@ -301,42 +304,42 @@ pub const TABLE: &[Advice] = &[
         "Their ICMP checksum is wrong: something damages them, or computes it wrongly.",
         &["ethtool -k {iface} | grep checksum"],
     ),
-    of(&[Icmp], "", "The kernel's ICMP throws them away.", &["nstat -az | grep -i icmp"]),
+    of(&[Icmp], "", "The kernel's ICMP discards them.", &["nstat -az | grep -i icmp"]),
     of(
         &[Answer],
         "icmp_echo_ignore_broadcasts",
         "The host does not answer pings to broadcast addresses.",
         &["sysctl -w {setting}=0"],
     ),
-    of(&[Answer], "*echo_ignore*", "The host is told not to answer pings.", &["sysctl -w {setting}=0"]),
+    of(&[Answer], "*echo_ignore*", "The host is configured not to answer pings.", &["sysctl -w {setting}=0"]),
     of(
         &[Answer],
         "",
-        "The kernel took the requests and made no reply.",
+        "The kernel accepted the requests and made no reply.",
         &["sysctl -a --pattern 'icmp.*(ignore|rate)'", "ip {-6} route get {other}"],
     ),
     of(
         &[RouteBack],
         "",
-        "The host wanted to answer and has no route back to the sender.",
+        "The host tried to answer but has no route back to the sender.",
         &["ip {-6} route get {other}", "ip {-6} rule"],
     ),
     of(
         &[RateLimit],
         "*OutErrors",
-        "Each processor has one socket for ICMP: other answers wait in a queue and fill it.",
+        "Each processor has one socket for ICMP: other answers are waiting in a queue and fill its buffer.",
         &["tc -s qdisc show", "ip {-6} neigh show nud incomplete", "nstat -az | grep OutErrors"],
     ),
     of(
         &[RateLimit],
         "icmp_ratemask",
-        "The host limits how many ICMP messages it sends to one other, and {setting} counts echo replies (bit 0) among them.",
+        "The host limits how many ICMP messages it sends to any one host, and {setting} includes echo replies (bit 0).",
         &["sysctl -w {setting}=6168  # the default, without echo replies", "sysctl net.ipv4.icmp_ratelimit {setting}"],
     ),
     of(
         &[RateLimit],
         "ratemask",
-        "The host limits how many ICMP messages it sends to one other, and {setting} counts echo replies (129) among them.",
+        "The host limits how many ICMP messages it sends to any one host, and {setting} includes echo replies (129).",
         &[
             "sysctl -w {setting}=0-1,3-127  # the default, without echo replies",
             "sysctl net.ipv6.icmp.ratelimit {setting}",
@@ -345,7 +348,7 @@ pub const TABLE: &[Advice] = &[
     of(
         &[RateLimit],
         "*OutRateLimitGlobal",
-        "The host limits how many ICMP messages it sends in all, and echo replies are among them.",
+        "The host limits how many ICMP messages it sends in total, and echo replies are among them.",
         &[
             "sysctl net.ipv4.icmp_msgs_per_sec net.ipv4.icmp_msgs_burst",
             "sysctl -w net.ipv4.icmp_msgs_per_sec=10000 net.ipv4.icmp_msgs_burst=500",
@@ -354,13 +357,13 @@ pub const TABLE: &[Advice] = &[
     of(
         &[RateLimit],
         "Icmp6.OutRateLimitHost",
-        "The host limits how many ICMP messages it sends to one other, and echo replies are among them.",
+        "The host limits how many ICMP messages it sends to any one host, and echo replies are among them.",
         &["sysctl net.ipv6.icmp.ratelimit net.ipv6.icmp.ratemask", "sysctl -w net.ipv6.icmp.ratemask=0-1,3-127"],
     ),
     of(
         &[RateLimit],
         "*OutRateLimitHost",
-        "The host limits how many ICMP messages it sends to one other, and echo replies are among them.",
+        "The host limits how many ICMP messages it sends to any one host, and echo replies are among them.",
         &["sysctl net.ipv4.icmp_ratelimit net.ipv4.icmp_ratemask", "sysctl -w net.ipv4.icmp_ratemask=6168"],
     ),
     of(
@@ -372,14 +375,15 @@ pub const TABLE: &[Advice] = &[
     of(
         &[SocketLookup],
         "SO_BINDTODEVICE",
-        "The socket is bound to one device (-I), and the kernel gives it only what comes in there; ping loses these too.",
+        "The socket is bound to one device (-I), and the kernel gives it only what arrives there; ping loses these \
+         too.",
         &["ip -br {-6} addr", "ip {-6} route get {target}"],
     ),
     of(
         &[Neighbour],
         "SO_BINDTODEVICE",
-        "Own addresses are reached by lo, and a socket that is bound to another device (-I) does not go there; ping loses \
-         these too.",
+        "A host reaches its own addresses through lo, and a socket that is bound to another device (-I) does not go \
+         there; ping loses these too.",
         &["ip -br {-6} addr", "ip {-6} route get {target}"],
     ),
     of(
@@ -394,11 +398,11 @@ pub const TABLE: &[Advice] = &[
         "Whoever rewrote the id of the requests did not undo that on the way back; ping loses these too.",
         &["conntrack -L -p icmp"],
     ),
-    of(&[SocketLookup], "", "No socket of the program is one that they are for.", &["ss -a0; ss -aw"]),
+    of(&[SocketLookup], "", "None of the program's sockets matches them.", &["ss -a0; ss -aw"]),
     of(
         &[SocketFilter],
         "",
-        "A filter on the receiving socket, or a cgroup program, takes them away.",
+        "A filter on the receiving socket, or a cgroup program, drops them.",
         &["ss -0 -w -p -e", "bpftool cgroup tree"],
     ),
     of(
@@ -412,26 +416,26 @@ pub const TABLE: &[Advice] = &[
     of(
         &[Network],
         "TTL",
-        "Each of these routers takes another for the next one on the way, so that the packet never arrives.",
+        "Each of these routers takes another of them for the next hop, so the packet never arrives.",
         &["traceroute -n {target}"],
     ),
     of(&[Network], "icmp*", "{from} refuses them and says why: {said}.", &["traceroute -n {target}"]),
     of(
         &[Network],
         "NO-CARRIER",
-        "The far end's device is set up and has no carrier: the other end of its cable is off, or the cable is out.",
+        "The far end's device is up but has no carrier: the other end of its cable is off, or the cable is unplugged.",
         &["probe diagnose {typed} --walk"],
     ),
     of(
         &[Network],
         "EADDRNOTAVAIL",
-        "The far end that was watched does not have the address: it is another host's, or was taken away.",
+        "The far end that was watched does not have the address: it is another host's, or was removed.",
         &["ip neigh show {target}", "probe diagnose {typed} --walk"],
     ),
     of(
         &[Network],
         "",
-        "They are lost between the two hosts, without a word from anybody.",
+        "They are lost between the two hosts, and nobody reported why.",
         &["probe diagnose {typed} --walk"],
     ),
     of(&[], "", "", &[]),

@@ -30,18 +30,20 @@ fn changed(evidence: &Evidence) -> Vec<String> {
     let marked = evidence.sending.socket.as_ref().is_none_or(|socket| usize::from(socket.size) >= MARK_BYTES);
     let place =
         changes.values().any(|(_, change)| marked && in_mark(*change)).then(|| first_unmarked(evidence)).flatten();
-    let place = place.map(|at| format!(", first seen so at {} of {}", at.station.name(), evidence.name(at.host)));
+    let place =
+        place.map(|at| format!(", first seen like this at {} of {}", at.station.name(), evidence.name(at.host)));
     let place = place.unwrap_or_default();
     let told = |(count, change): &(usize, PayloadChange)| {
         let replies = counted(*count, ("reply", "replies"));
         match change {
             PayloadChange::Byte { at, sent, seen } => {
                 format!(
-                    "the payload of {replies} is not what was sent: byte {at} was {sent:#04x} and came as {seen:#04x}{place}"
+                    "the payload of {replies} is not what was sent: byte {at} was {sent:#04x} and arrived as \
+                     {seen:#04x}{place}"
                 )
             }
             PayloadChange::Length { sent, seen } => {
-                format!("the payload of {replies} is not what was sent: {sent} bytes were, and {seen} came{place}")
+                format!("the payload of {replies} is not what was sent: {sent} bytes were, and {seen} arrived{place}")
             }
         }
     };
@@ -67,7 +69,7 @@ fn in_mark(change: PayloadChange) -> bool {
     }
 }
 
-/// Returns the first hop of the way at which a probe had no mark, where it had one when it was sent.
+/// Returns the first hop of the way at which a probe had no mark, if it had one when it was sent.
 fn first_unmarked(evidence: &Evidence) -> Option<Checkpoint> {
     let unmarked = |leg: Echo, at: Checkpoint| match at.station {
         Station::Hop(hop) => evidence
@@ -80,13 +82,14 @@ fn first_unmarked(evidence: &Evidence) -> Option<Checkpoint> {
     journey(evidence).into_iter().find(|step| unmarked(step.leg, step.checkpoint)).map(|step| step.checkpoint)
 }
 
-/// Replies that only a raw socket is given.
+/// Replies that only a raw socket receives.
 fn bad_checksums(evidence: &Evidence) -> Option<String> {
     let count = evidence.sending.received.values().filter(|received| received.bad_checksum).count();
     let replies = counted(count, ("reply", "replies"));
     (count > 0).then(|| {
         format!(
-            "the ICMP checksum of {replies} is wrong: a raw socket, as this one, is given them, a ping socket is not"
+            "the ICMP checksum of {replies} is wrong: a raw socket, such as this one, receives them, a ping socket \
+             does not"
         )
     })
 }
@@ -96,7 +99,7 @@ fn markless(evidence: &Evidence) -> Option<String> {
     let socket = evidence.sending.socket.as_ref()?;
     (usize::from(socket.size) < MARK_BYTES).then(|| {
         format!(
-            "a payload of {} bytes has no room for a mark: probes were known by address, id and sequence number",
+            "a payload of {} bytes has no room for a mark: probes were recognized by address, id and sequence number",
             socket.size
         )
     })
@@ -134,7 +137,7 @@ mod tests {
         let byte = |seen| Some(PayloadChange::Byte { at: 8, sent: 0x10, seen });
         let told = notes(&evidence(56, &[(byte(0), false), (byte(1), false), (None, true)]));
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("2 replies") && told[0].contains("byte 8 was 0x10 and came as 0x00"), "{told:?}");
+        assert!(told[0].contains("2 replies") && told[0].contains("byte 8 was 0x10 and arrived as 0x00"), "{told:?}");
         assert!(told[1].contains("checksum of 1 reply is wrong"), "{told:?}");
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Known<'a> {
     pub(super) exit: &'a str,
     /// The last place before it.
     pub(super) from: Side,
-    /// The first place behind it; none: nobody watched the probes there.
+    /// The first place after it; none: nobody watched the probes there.
     pub(super) to: Option<Side>,
     /// The probes that left for it.
     pub(super) sent: BTreeSet<u16>,
@@ -30,13 +30,13 @@ pub(super) struct Known<'a> {
     pub(super) received: BTreeSet<u16>,
 }
 
-/// The evidence, and the place behind the stretch where it was found.
+/// The evidence, and the place after the stretch where it was found.
 pub(super) struct Outer {
     pub(super) to: Option<Side>,
     pub(super) evidence: Evidence,
 }
 
-/// Returns what is known of the packets that carry the probes; nothing where they leave by no tunnel.
+/// Returns what is known of the packets that carry the probes; `None` if they leave by no tunnel.
 pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     let carried = |side: Side| evidence.seen_around(side);
     let near = carried(known.from);
@@ -170,7 +170,7 @@ fn host(
     let interface =
         legs.iter().find_map(|leg| carrying(place, *leg)).or_else(|| routed(place, layer)).unwrap_or_default();
     let why = format!(
-        "it stands at the tunnel, not at {}",
+        "it is attached at the tunnel, not at {}",
         if interface.is_empty() { "what carries it" } else { &interface }
     );
     let hops = HOPS.iter().map(|row| {
@@ -203,7 +203,7 @@ fn host(
     }
 }
 
-/// Probes that the tunnel's own device freed, before it put them into others.
+/// Probes that the tunnel's own device freed, before it encapsulated them.
 fn inside_the_tunnel(side: Side, layer: &TunnelLayer, evidence: &Evidence) -> Vec<Drop> {
     let device = &layer.tunnel.interface;
     let by_tunnel = |drop: &&Drop| {

@@ -1,4 +1,4 @@
-//! What stops the packets that carry the probes, told as what stops the probes.
+//! What stops the packets that carry the probes, reported as what stops the probes.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +18,8 @@ use crate::diagnosis::{
 };
 
 /// Returns where the probes of `gap` stop inside the packets of a tunnel, if they went missing on one of the carried
-/// stretches; nothing where they did not, or nothing is known of those packets.
-/// `own` is what the probes themselves tell.
+/// stretches; `None` if they did not, or if nothing is known of those packets. `own` is what the probes themselves
+/// show.
 pub(in crate::diagnosis) fn of_gap(
     gap: &Gap,
     own: &Stop,

@@ -67,11 +67,12 @@ fn back_out(case: &StopCase<'_>, side: Side, at: &str) -> Option<StopExplanation
     let now = if changed { " now" } else { "" };
     Some(StopExplanation {
         detail: Some(format!(
-            "they are for {to}{now}, which is {} behind {at}, by which they came in, and hairpin is off at that port of {bridge}",
+            "they are for {to}{now}, which is {} behind {at}, the port they came in by, and hairpin is off at that \
+             port of {bridge}",
             case.evidence.whom(owner)
         )),
-        meaning: "A bridge sends no frame back out of the port by which it came in, unless hairpin is on there: a container or pod \
-                  that reaches itself by its service's address needs that."
+        meaning: "A bridge does not send a frame back out of the port it came in by, unless hairpin is on there: a \
+                  container or pod that reaches itself through its service's address needs that."
             .to_owned(),
         commands: vec![format!("bridge link set dev {at} hairpin on"), format!("bridge -d link show dev {at}")],
         ..StopExplanation::default()

@@ -1,4 +1,4 @@
-//! What a program or rule at a device sends to another device: which, and where to look it up.
+//! What a program or rule at a device redirects to another device: which one, and where to look it up.
 
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::{
@@ -19,7 +19,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         _ => ("An nftables chain of the device (fwd or dup)", "ingress"),
     };
     let meaning =
-        format!("{what} at {device}'s {way} redirects them, past routing, to a device from which they came to nobody.");
+        format!("{what} at {device}'s {way} redirects them, past routing, to a device from which they reached nobody.");
     let commands = match case.stop.place {
         DropPoint::TcOut | DropPoint::TcIn => {
             vec![format!("tc -s filter show dev {device} {way}"), format!("bpftool net show dev {device}")]

@@ -1,4 +1,4 @@
-//! Packets that are longer than the device takes to which a bridge or a veth pair was to give them.
+//! Packets that are too long for the device to which a bridge or a veth pair was to pass them.
 //!
 //! `is_skb_forwardable` (`net/core/dev.c`) refuses what is longer than that device's MTU, without an ICMP error: on a link there
 //! is no router that could send one.
@@ -15,7 +15,7 @@ const BRIDGE: [&str; 4] = ["br_dev_queue_push_xmit", "br_nf_dev_queue_xmit", "__
 /// Functions that give a packet to the other end of a pair of devices.
 const PAIR: [&str; 3] = ["__dev_forward_skb2", "__dev_forward_skb", "dev_forward_skb"];
 
-/// Explains a stop where the kernel's own function for that freed them.
+/// Explains a stop if the kernel's own function for that freed them.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     let events = case.gap.events(case.evidence);
@@ -53,10 +53,13 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     };
     Some(StopExplanation {
         detail: Some(format!("longer than {named} takes{takes}")),
-        meaning: "Both ends of a link need one MTU. A bridge or a veth pair drops what is longer without an ICMP error, so that \
-                  path MTU discovery does not learn of it."
+        meaning: "Both ends of a link need the same MTU. A bridge or a veth pair drops what is longer without an ICMP \
+                  error, so path MTU discovery does not learn of it."
             .to_owned(),
-        commands: vec![format!("ip link show dev {look}"), format!("ping -M do -s 1472 -c 2 {}", case.evidence.target.address)],
+        commands: vec![
+            format!("ip link show dev {look}"),
+            format!("ping -M do -s 1472 -c 2 {}", case.evidence.target.address),
+        ],
         ..StopExplanation::default()
     })
 }

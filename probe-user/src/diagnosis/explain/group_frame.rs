@@ -1,4 +1,4 @@
-//! Packets for one host in frames for a group or for all, which a setting keeps from being taken.
+//! Unicast packets in multicast or broadcast frames, which a setting refuses.
 
 use super::{StopCase, StopExplanation};
 use crate::{diagnosis::path::Side, model::trace::Finding};
@@ -20,7 +20,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     });
     let whose = entry(case, drop.frame.destination.as_deref());
     let frame = drop.frame.destination.as_ref().map(|to| format!(" ({to})")).unwrap_or_default();
-    let mut detail = format!("they come in frames for a group or for all{frame}");
+    let mut detail = format!("they arrive in multicast or broadcast frames{frame}");
     if let Some((asker, address, interface)) = &whose {
         detail.push_str(&format!(", as {}'s entry for {address} on {interface} says", case.evidence.whom(*asker)));
     }
@@ -31,9 +31,10 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     commands.push(format!("tcpdump -eni {device} -c 4 'icmp or icmp6'"));
     Some(StopExplanation {
         detail: Some(detail),
-        meaning: "With drop_unicast_in_l2_multicast=1 a host takes no packet for one address in a frame for a group or for all: \
-                  clusters that share one group address (NLB) need it at 0; else the entry of the sender is wrong."
-            .to_owned(),
+        meaning:
+            "With drop_unicast_in_l2_multicast=1 a host refuses unicast packets in multicast or broadcast frames: \
+                  clusters that share one group address (NLB) need it at 0; otherwise the sender's entry is wrong."
+                .to_owned(),
         commands,
         ..StopExplanation::default()
     })

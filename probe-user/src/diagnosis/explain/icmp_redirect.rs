@@ -1,4 +1,4 @@
-//! Packets that another router than the route names has, as an ICMP redirect said so.
+//! Packets that went to another router than the route names, as an ICMP redirect said.
 
 use super::{StopCase, StopExplanation};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     model::trace::{Finding, NextHopFacts},
 };
 
-/// Explains a stop behind a gateway that the kernel took from a redirect: at that very host, or where nobody watches.
+/// Explains a stop after a gateway that the kernel took from a redirect: at that gateway, or where nobody watches.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let evidence = case.evidence;
     (case.gap.leg == evidence.first_leg()).then_some(())?;
@@ -24,7 +24,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let (who, to, next) = (evidence.whom(Side::Local), evidence.target.address, hop.next);
     let version = case.ip_version();
     let said = format!(
-        "{who} sends them by {next}, as an ICMP redirect once said, and not by {own}, the gateway of its route {}",
+        "{who} sends them via {next}, as an ICMP redirect once said, and not via {own}, the gateway of its route {}",
         hop.route
     );
     let ends =

@@ -8,11 +8,11 @@ use crate::{
 
 /// What a counter of `include/uapi/linux/snmp.h` (`LINUX_MIB_XFRM*`) counts, as a clause; the first that fits by its end.
 const COUNTERS: &[(&str, &str)] = &[
-    ("OutNoStates", "an IPsec policy wants them encrypted, and there is no state (SA) for it"),
+    ("OutNoStates", "an IPsec policy requires encryption, and there is no state (SA) for it"),
     ("OutPolBlock", "an IPsec policy with action block forbids them"),
-    ("OutPolDead", "the IPsec policy is expired"),
+    ("OutPolDead", "the IPsec policy has expired"),
     ("OutPolError", "the IPsec policy cannot be applied"),
-    ("OutStateExpired", "the IPsec state (SA) is expired"),
+    ("OutStateExpired", "the IPsec state (SA) has expired"),
     ("OutStateInvalid", "the IPsec state (SA) is not usable (not yet negotiated, or being replaced)"),
     ("OutStateSeqError", "the sequence numbers of the IPsec state (SA) have run out"),
     ("OutBundleGenError", "the route of the IPsec tunnel cannot be made"),
@@ -23,12 +23,16 @@ const COUNTERS: &[(&str, &str)] = &[
     ("InNoPols", "they come in through IPsec, and no policy allows that"),
     ("InPolBlock", "an IPsec policy with action block forbids them"),
     ("InPolError", "the IPsec policy cannot be applied"),
-    ("InTmplMismatch", "an IPsec policy wants them encrypted, and they come in otherwise (plain, or by another state)"),
+    (
+        "InTmplMismatch",
+        "an IPsec policy requires encryption, and they arrive otherwise (plain, or through another \
+         state)",
+    ),
     ("InNoStates", "no IPsec state (SA) here has the SPI of what comes in"),
     ("InStateProtoError", "they cannot be decrypted: the keys of both ends differ"),
     ("InStateModeError", "the IPsec mode (tunnel or transport) of both ends differs"),
     ("InStateSeqError", "the replay window of the IPsec state (SA) refuses them"),
-    ("InStateExpired", "the IPsec state (SA) is expired"),
+    ("InStateExpired", "the IPsec state (SA) has expired"),
     ("InStateMismatch", "the selector of the IPsec state (SA) does not cover them"),
     ("InStateInvalid", "the IPsec state (SA) is not usable"),
     ("Fwd", "an IPsec policy for forwarded packets refuses them"),
@@ -51,7 +55,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     }
     let what = COUNTERS.iter().find(|(begin, _)| counter.starts_with(begin)).map(|(_, what)| *what)?;
     Some(StopExplanation {
-        // That a policy forbids it is in the sentence already.
+        // The sentence already says that a policy forbids it.
         detail: (!counter.ends_with("PolBlock")).then(|| format!("Xfrm{counter} rose by {by}: {what}")),
         meaning: format!("{}{}.", what[..1].to_uppercase(), &what[1..]),
         commands: ["ip xfrm policy", "ip xfrm state", "cat /proc/net/xfrm_stat"].map(str::to_owned).into(),

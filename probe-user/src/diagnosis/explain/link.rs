@@ -1,9 +1,9 @@
-//! A device that is down or has no carrier: the one that is named, which need not be the first of its place.
+//! A device that is down or has no carrier: the named one, which need not be the first of its place.
 
 use super::{StopCase, StopExplanation};
 use crate::{diagnosis::document::Layer, model::trace::Finding};
 
-/// Commands for the very device.
+/// Gives commands for that device.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.layer == Layer::Driver)?;
     let said = case.stop.cause.detail.as_deref()?;
@@ -22,7 +22,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         return Some(StopExplanation {
             detail: Some(format!("{interface} has no carrier: no program has this tun device open")),
             meaning: format!(
-                "What the kernel sends by {interface} is for the program that holds it, and none does: it ended, or was not started."
+                "What the kernel sends through {interface} is for the program that holds it, and none does: it ended, \
+                 or was not started."
             ),
             commands: vec![look, "grep -l '^iff:' /proc/[0-9]*/fdinfo/*".to_owned()],
             ..StopExplanation::default()
@@ -31,13 +32,14 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let (meaning, commands) = if up {
         (
             format!(
-                "{interface} is set up, and the other end of its cable is off or out: nothing leaves by it or comes in."
+                "{interface} is up, but the other end of its cable is off or unplugged: nothing leaves or arrives \
+                 through it."
             ),
             vec![look, format!("ethtool {interface}")],
         )
     } else {
         (
-            format!("{interface} is set down: nothing leaves by it or comes in."),
+            format!("{interface} is set down: nothing leaves or arrives through it."),
             vec![format!("ip link set dev {interface} up"), look],
         )
     };

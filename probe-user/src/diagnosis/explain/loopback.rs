@@ -3,7 +3,7 @@
 use super::{StopCase, StopExplanation};
 use crate::{diagnosis::path::Side, model::trace::Finding};
 
-/// Explains a stop of packets to a loopback address of which the sender says that it is not its own.
+/// Explains a stop of packets to a loopback address that the sender does not have.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let evidence = case.evidence;
     let target = evidence.target.address;
@@ -15,7 +15,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let who = evidence.whom(Side::Local);
     let leaves = match (&way.interface, way.ends.is_none()) {
         (Some(interface), true) if interface != "lo" => {
-            format!(", and the route \"{}\" takes them out by {interface}", way.route)
+            format!(", and the route \"{}\" takes them out through {interface}", way.route)
         }
         _ => String::new(),
     };
@@ -38,7 +38,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
             let whole = if target.is_ipv4() { "127.0.0.1/8" } else { "::1/128" };
             (
                 String::new(),
-                format!("Without {whole} on lo no address of that kind is this host's own."),
+                format!("Without {whole} on lo no address in that range is this host's own."),
                 format!("ip addr add {whole} dev lo"),
             )
         }

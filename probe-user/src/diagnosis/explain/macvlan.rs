@@ -1,4 +1,4 @@
-//! Frames for a device that is made on the one at which they came in, and that does not take them.
+//! Frames for a device made on top of the one at which they came in, which does not take them.
 
 use super::{StopCase, StopExplanation};
 use crate::{diagnosis::places::DropPoint, model::trace::Finding};
@@ -29,9 +29,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
                 format!(
                     "the frames are for {name}, a macvlan device in mode source: it takes only those of senders on its list, {list}"
                 ),
-                format!(
-                    "Put the link-layer address of whoever sends them on the list of {name}, or make it of another mode."
-                ),
+                format!("Add the sender's link-layer address to the list of {name}, or give it another mode."),
                 vec![
                     format!("ip -d link show dev {name}"),
                     format!("ip link set link dev {name} type macvlan macaddr add ADDRESS"),
@@ -40,7 +38,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         }
         None if child.down => (
             format!("the frames are for {name}, a macvlan device that is down"),
-            "A device that is set down takes nothing.".to_owned(),
+            "A device that is set down receives nothing.".to_owned(),
             vec![format!("ip link set dev {name} up"), format!("ip -d link show dev {name}")],
         ),
         None => return None,

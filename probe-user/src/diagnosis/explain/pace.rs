@@ -1,4 +1,4 @@
-//! Loss that our own pace makes, where a rule lets only so many pass in a time; and loss that a rule makes on purpose.
+//! Loss caused by our own pace, as a rule limits how many pass in a given time; and loss that a rule causes on purpose.
 
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::{control::ControlKind, document::Layer, places::DropPoint};
@@ -6,10 +6,10 @@ use crate::diagnosis::{control::ControlKind, document::Layer, places::DropPoint}
 /// How unlikely it has to be that packets at ping's pace all passed by chance.
 const CHANCE: f64 = 0.05;
 
-/// What a rule counts or measures that has packets pass up to some number in a time, as nftables and iptables write it.
+/// What limits the packets of a rule to some number in a given time, as nftables and iptables write it.
 const LIMITS: [&str; 5] = ["limit", "ct count", "meter", "recent", "update @"];
 
-/// What has a rule meet a share of all packets.
+/// What makes a rule match a share of all packets.
 const SHARES: [&str; 3] = ["numgen", "statistic", "meta random"];
 
 /// Explains a stop of some probes: packets at ping's pace all passed, or the rule says that it takes a share.
@@ -28,8 +28,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     Some(StopExplanation {
         detail: Some(rule.map_or_else(|| limit.clone(), |rule| format!("{limit}; {rule}"))),
         meaning:
-            "Only so many packets may pass in a time, and the probes came faster than that. A ping at its own pace is \
-                  healthy; run with -i 1.1 -c 4 to see it."
+            "Only so many packets may pass in a given time, and the probes came faster than that. A ping at its usual \
+                  pace is healthy; run with -i 1.1 -c 4 to see it."
                 .to_owned(),
         commands: Vec::new(),
         ..StopExplanation::default()
@@ -40,14 +40,15 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 fn share(rule: Option<&str>) -> StopExplanation {
     StopExplanation {
         detail: rule.map(|rule| format!("a share of them, on purpose; {rule}")),
-        meaning: "The rule meets every so many packets, or packets at random: at any pace as many are lost.".to_owned(),
+        meaning: "The rule matches every nth packet, or packets at random: the same share is lost at any pace."
+            .to_owned(),
         commands: Vec::new(),
         ..StopExplanation::default()
     }
 }
 
-/// Returns whether that many packets may well have passed without a limit: it takes no luck where few are lost, unless those that
-/// passed are the very first, as a limit has it that lets some through at once.
+/// Returns whether that many packets may well have passed without a limit: it takes no luck if few are lost, unless
+/// those that passed are the very first, as with a limit that lets a burst through.
 fn by_chance(case: &StopCase<'_>, sent: usize) -> bool {
     let all = case.evidence.sent();
     let lost = case.gap.probes.len().min(all);

@@ -6,7 +6,7 @@ use crate::{
     model::trace::Finding,
 };
 
-/// Explains a stop behind a watched router whose route has the sender as its gateway.
+/// Explains a stop after a watched router whose route has the sender as its gateway.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let evidence = case.evidence;
     let side = case.gap.last_seen.host;
@@ -26,7 +26,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
             choice.route
         )),
         meaning: format!(
-            "{sender} is the sender itself: it takes nothing in for {}, and what it forwards comes back to the router.",
+            "{sender} is the sender itself: it accepts nothing for {}, and what it forwards comes back to the router.",
             choice.to
         ),
         commands: vec![choice.command(), format!("ip {} route show table {}", case.ip_version(), choice.table)],

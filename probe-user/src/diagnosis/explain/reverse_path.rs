@@ -6,7 +6,7 @@ use crate::{
     model::trace::Finding,
 };
 
-/// Explains a stop where the way back to the source leads to another device than the one at which packets came in, or
+/// Explains a stop if the way back to the source leads to another device than the one at which packets came in, or
 /// nowhere.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::RouteIn)?;
@@ -52,7 +52,10 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         (true, _) => {
             "With src_valid_mark=1 the filter takes the mark into account; with rp_filter=2 any route back is enough."
         }
-        (false, "strict") => "With rp_filter=2 any route back is enough; a route back by this device mends it as well.",
+        (false, "strict") => {
+            "With rp_filter=2 any route back is enough; a route back through this device helps as \
+             well."
+        }
         _ => "The filter is loose, and there is no route back at all: add one.",
     };
     Some(StopExplanation {

@@ -1,4 +1,4 @@
-//! Answers to an address that somebody on the way put in place of the sender's.
+//! Answers to an address by which somebody on the way replaced the sender's.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use probe_ebpf::{Echo, Hop};
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::{alterations, path::Side, places::DropPoint};
 
-/// Explains replies for whose next hop nobody answers, where they are not for the sender's address but for the one
-/// that requests came with.
+/// Explains replies for whose next hop nobody answers, if they are not for the sender's address but for the one that
+/// requests came with.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.place == DropPoint::Neighbour && case.stop.leg == Echo::Reply).then_some(())?;
     let side = case.spot.side()?;
@@ -20,7 +20,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let version = case.ip_version();
     Some(StopExplanation {
         detail: Some(format!(
-            "they are for {came_from}, with which the requests came in place of {sender}{place}, and nobody answers for it"
+            "they are for {came_from}, with which the requests came instead of {sender}{place}, and nobody answers for \
+             it"
         )),
         meaning: format!(
             "The source {sender} is rewritten to {came_from} on the way, and no host on the link where answers go has that \

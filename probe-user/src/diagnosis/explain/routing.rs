@@ -1,4 +1,4 @@
-//! Which rule and route of the host end packets: those of the send call, of an answer, and of what is forwarded.
+//! Which rule and route of a host stop packets: those of the send call, of an answer, and of forwarded packets.
 
 use probe_ebpf::{Echo, Hop};
 
@@ -11,10 +11,10 @@ use crate::{
     },
 };
 
-/// The shortest MTU of a link of IPv6 (RFC 8200 section 5).
+/// The smallest MTU that an IPv6 link may have (RFC 8200 section 5).
 const LEAST_MTU: u32 = 1280;
 
-/// Explains a packet that netfilter gave back to routing, which ended it.
+/// Explains a packet that netfilter gave back to routing, which refused it.
 pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.place == DropPoint::Reroute).then_some(())?;
     let events = case.gap.events(case.evidence);
@@ -34,8 +34,8 @@ pub(super) fn rerouted(case: &StopCase<'_>) -> Option<StopExplanation> {
     Some(StopExplanation {
         detail: None,
         meaning: format!(
-            "A chain in hook output changes what routing chooses by{}, and the kernel asks routing again: {decides}. No rule \
-             drops them.",
+            "A chain in hook output changes a field that routing depends on{}, so the kernel routes them again: \
+             {decides}. No rule drops them.",
             if mark == 0 { String::new() } else { format!(" (mark {mark:#x})") }
         ),
         commands,
@@ -92,22 +92,23 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     };
     let meaning = match ends {
         "no route" if choice.passed_over.as_deref().is_some_and(|passed| passed.ends_with("has no carrier")) => {
-            "With ignore_routes_with_linkdown=1 a route by a device without a carrier counts as none.".to_owned()
+            "With ignore_routes_with_linkdown=1 a route through a device without a carrier is ignored.".to_owned()
         }
         "no route" if choice.passed_over.as_deref().is_some_and(|passed| passed.ends_with("other sources")) => {
-            "A route with from takes packets of those sources alone, and none of them is this packet's.".to_owned()
+            "A route with a from prefix takes only packets of those sources, and this packet's source is none of them."
+                .to_owned()
         }
         "no route" if choice.passed_over.is_some() => {
-            "With suppress_prefixlength a rule does not take a route as short as that; the next rule was to take them, and \
-             none does."
+            "With suppress_prefixlength a rule does not use a route with a prefix as short as that; a later rule was \
+             to route them, and none does."
                 .to_owned()
         }
         "no route" => match unheeded(case) {
             Some(device) => {
                 commands.insert(0, format!("sysctl -w net.ipv6.conf.{device}.accept_ra=2"));
                 format!(
-                    "No rule of `ip rule` leads to a route to {}. As {device} forwards, accept_ra=1 has it take no router \
-                     advertisement, and so no default route of one: accept_ra=2 does.",
+                    "No rule of `ip rule` leads to a route to {}. As {device} forwards, accept_ra=1 makes it ignore \
+                     router advertisements and so their default route: accept_ra=2 does not.",
                     choice.to
                 )
             }
@@ -118,8 +119,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     Some(StopExplanation { detail: Some(detail), meaning, commands, ..StopExplanation::default() })
 }
 
-/// Explains a missing route to a sender on the very link, whom the prefix of the target's address does not cover: its requests came with
-/// the TTL with which it sent them, so that no router was in between.
+/// Explains a missing route to a sender on the same link that the prefix of the target's address does not cover: its
+/// requests came with the TTL they were sent with, so no router was in between.
 fn on_link(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
     let (evidence, side) = (case.evidence, case.spot.side()?);
     let to = evidence.local.host.address.filter(|to| *to == choice.to)?;
@@ -147,7 +148,7 @@ fn on_link(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
             "no route to {to}, which is on the link of {interface}: the prefix of {target}/{prefix} does not cover it{as_theirs}"
         )),
         meaning: format!(
-            "No router is between the two, since requests arrive with the TTL with which they left. The prefix /{prefix} on \
+            "No router is between the two, since requests arrive with the TTL they left with. The prefix /{prefix} on \
              {interface} is too narrow, or a default route is missing."
         ),
         commands: wider
@@ -158,7 +159,7 @@ fn on_link(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
     })
 }
 
-/// Explains a missing route to an address that the prefix of an own one covers.
+/// Explains a missing route to an address that the prefix of the host's own one covers.
 fn netless(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (choice.ends.as_deref() == Some("no route") && choice.passed_over.is_none()).then_some(())?;
@@ -171,7 +172,8 @@ fn netless(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
     let net = network(own, bits);
     Some(StopExplanation {
         detail: Some(format!("no route to {}, though {interface} has {own}/{bits}, which covers it", choice.to)),
-        meaning: "The address was given without the route of its net (noprefixroute), or somebody deleted that route."
+        meaning: "The address was added without the route to its network (noprefixroute), or somebody deleted that \
+            route."
             .to_owned(),
         commands: vec![
             format!("ip {} route add {net}/{bits} dev {interface}", case.ip_version()),
@@ -181,7 +183,7 @@ fn netless(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation>
     })
 }
 
-/// Explains a missing route where a device has no IPv6, as it takes no packets as long as every link of IPv6 must.
+/// Explains a missing route if a device has no IPv6, as its MTU is below what IPv6 requires of every link.
 fn too_narrow(case: &StopCase<'_>, side: Side, choice: &RouteChoice) -> Option<StopExplanation> {
     let (device, mtu) = case.evidence.findings(side).find_map(|finding| match finding {
         Finding::Device(facts) if (1..LEAST_MTU).contains(&facts.mtu) && !facts.down => {
@@ -192,7 +194,8 @@ fn too_narrow(case: &StopCase<'_>, side: Side, choice: &RouteChoice) -> Option<S
     Some(StopExplanation {
         detail: Some(format!("no route to {}, and {device} has no IPv6: its MTU is {mtu}", choice.to)),
         meaning: format!(
-            "Below an MTU of {LEAST_MTU} the kernel takes IPv6 from a device, with its addresses and routes (RFC 8200)."
+            "With an MTU below {LEAST_MTU} the kernel removes IPv6 from a device, with its addresses and routes (RFC \
+             8200)."
         ),
         commands: vec![
             format!("ip link set dev {device} mtu 1500"),
@@ -203,7 +206,8 @@ fn too_narrow(case: &StopCase<'_>, side: Side, choice: &RouteChoice) -> Option<S
     })
 }
 
-/// Tells that the sender's own address, to which there is no route back, is not of the device by which its packets leave.
+/// Says that the sender's own address, to which there is no route back, does not belong to the device by which its
+/// packets leave.
 fn foreign_source(case: &StopCase<'_>, choice: &RouteChoice) -> String {
     let evidence = case.evidence;
     let told = || {
@@ -213,7 +217,7 @@ fn foreign_source(case: &StopCase<'_>, choice: &RouteChoice) -> String {
         let who = evidence.whom(Side::Local);
         (holder.interface != out).then(|| {
             format!(
-                "; {who} sends from it, an address of its {}, and not from one of {out}, by which they leave",
+                "; {who} sends from it, an address of its {}, and not from one of {out}, which they leave by",
                 holder.interface
             )
         })
@@ -225,7 +229,7 @@ fn passed_over(choice: &RouteChoice) -> String {
     choice.passed_over.as_ref().map(|passed| format!(": {passed}")).unwrap_or_default()
 }
 
-/// Explains a missing route where IPv6 is switched off at the device that would have it.
+/// Explains a missing route if IPv6 is switched off at the device that would have it.
 fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.evidence.is_v6() && choice.ends.as_deref() == Some("no route")).then_some(())?;
@@ -237,7 +241,7 @@ fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplana
     let name = if off.contains('.') { off.clone() } else { off.replace('/', ".") };
     Some(StopExplanation {
         detail: Some(format!("no route to {}: IPv6 is switched off by {name}=1", choice.to)),
-        meaning: format!("With {name}=1 an interface has no IPv6 address, and no route leads out by it."),
+        meaning: format!("With {name}=1 an interface has no IPv6 address, and no route leads out through it."),
         commands: vec![format!("sysctl -w {name}=0"), "ip -6 -br addr".to_owned(), "ip -6 route show".to_owned()],
         ..StopExplanation::default()
     })

@@ -20,13 +20,13 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let source = freed.or_else(sent)?;
     let side = if case.gap.leg == case.evidence.first_leg() { Side::Local } else { Side::Peer };
     let (who, to) = (case.evidence.name(side), case.evidence.target.address);
-    let mut detail = format!("{source}, which they have as their source, is valid on {who}'s own link only");
+    let mut detail = format!("their source {source} is valid on {who}'s own link only");
     let (unusable, interface) = (unusable(case, side), case.evidence.interface(side));
     let meaning = if let Some(holder) = unusable {
         let (address, state) = (holder.address?, holder.states.first()?);
         detail.push_str(&format!("; {address} on {} is {state}, and so not used", holder.interface));
-        "A router forwards nothing with a link-local source. The kernel took that one as the better address may not be used: \
-         dadfailed means that another host answered for it."
+        "A router forwards nothing with a link-local source. The kernel chose that one because the better address may \
+         not be used: dadfailed means that another host answered for it."
     } else {
         "A router forwards nothing with a link-local source: the host has no other address that it may use on this way."
     };
@@ -46,7 +46,7 @@ fn link_local(address: IpAddr) -> Option<Ipv6Addr> {
     }
 }
 
-/// Returns the address of the side that a state keeps the kernel from using.
+/// Returns the address of the side that the kernel does not use because of its state.
 fn unusable<'a>(case: &StopCase<'a>, side: Side) -> Option<&'a AddressHolder> {
     case.evidence.findings(side).find_map(|finding| match finding {
         Finding::Holder(holder) if holder.netns.is_none() && !holder.states.is_empty() => Some(holder),

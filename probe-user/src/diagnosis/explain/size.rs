@@ -1,4 +1,4 @@
-//! Packets that are too long: for which link, or up to which length they pass.
+//! Packets that are too long: the link that is too narrow, or the length up to which they pass.
 
 use super::{StopCase, StopExplanation};
 use crate::{
@@ -20,13 +20,13 @@ fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
         _ => None,
     })?;
     let silent = case.stop.cause.icmp.is_none();
-    let unsaid = if silent { ", and no ICMP error of it came back" } else { "" };
+    let unsaid = if silent { ", and no ICMP error came back" } else { "" };
     Some(StopExplanation {
         detail: Some(format!("longer than the MTU of {out}, with DF set{unsaid}")),
         meaning: format!(
-            "The packet is longer than {out} takes and must not be fragmented{}.",
+            "The packet is longer than {out} allows and must not be fragmented{}.",
             if silent {
-                ": the sender is told by an ICMP error (fragmentation needed), which something drops, so that path MTU \
+                ": something drops the ICMP error (fragmentation needed) that should tell the sender, so path MTU \
                  discovery cannot work"
             } else {
                 ""
@@ -62,7 +62,7 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Explains the same where it is the device's own MTU.
+/// Explains the same if it is the device's own MTU.
 fn narrow(case: &StopCase<'_>, side: Side) -> Option<StopExplanation> {
     let out = case.evidence.crossed(side, case.gap.leg, false);
     let mtu = case.evidence.findings(side).find_map(|finding| match finding {
@@ -74,9 +74,7 @@ fn narrow(case: &StopCase<'_>, side: Side) -> Option<StopExplanation> {
     let fits = mtu.checked_sub(header).map(|most| format!("ping -M do -s {most} -c 2 {to}"));
     Some(StopExplanation {
         detail: Some(format!("the MTU of {out} is {mtu}, and they must not be fragmented")),
-        meaning: format!(
-            "A packet with DF set is at most as long as the MTU of the device by which it leaves: {mtu} bytes."
-        ),
+        meaning: format!("A packet with DF set cannot be longer than the MTU of the device it leaves by: {mtu} bytes."),
         commands: std::iter::once(format!("ip link show dev {out}")).chain(fits).collect(),
         ..StopExplanation::default()
     })
@@ -99,8 +97,9 @@ fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
             "only longer packets are lost: up to {packet} bytes ({passes} of payload) pass, {longer} do not"
         )),
         meaning: format!(
-            "The way takes packets of {packet} bytes, and none of {longer}. Where DF is set, a link with that MTU drops them \
-             and the ICMP error that should say so is filtered; where they leave in fragments, the fragments are lost."
+            "The path passes packets of {packet} bytes, and none of {longer}. If DF is set, a link with that MTU drops \
+             them and the ICMP error that should say so is filtered; if they leave in fragments, the fragments are \
+             lost."
         ),
         commands: vec![
             format!("tracepath -n {}", case.evidence.target.address),

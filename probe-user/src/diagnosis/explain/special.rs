@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{StopCase, StopExplanation};
 use crate::diagnosis::document::StopHost;
 
-/// Explains a multicast or broadcast address that nobody answered to.
+/// Explains a multicast or broadcast address that nobody answered for.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let target = case.evidence.target.address;
     let open = matches!(case.stop.host, StopHost::Beyond | StopHost::Network) && case.stop.cause.icmp.is_none();
@@ -20,8 +20,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     Some(StopExplanation {
         detail: Some(format!("{target} is a {kind} address, and no host answers to it")),
         meaning: format!(
-            "Every host on the link (that has joined the group) may answer: {setting} of each decides. {default}. It does not \
-             cross a router unless that is set up to."
+            "Every host on the link (that has joined the group) may answer: {setting} of each decides. {default}. It \
+             does not cross a router unless that is configured for it."
         ),
         commands: vec![format!("sysctl {setting}"), "ip maddr show".to_owned()],
         ..StopExplanation::default()

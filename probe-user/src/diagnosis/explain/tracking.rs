@@ -15,12 +15,12 @@ use crate::{
     model::trace::{Finding, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule},
 };
 
-/// Explains by the first of these that says something.
+/// Explains by the first of these that has something to say.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     full(case).or_else(|| stateless(case)).or_else(|| bound(case))
 }
 
-/// Tells that there is no room for another entry.
+/// Reports that there is no room for another entry.
 fn full(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     matches!(case.stop.place, DropPoint::NfPrerouting | DropPoint::NfOutput).then_some(())?;
@@ -53,7 +53,8 @@ fn full(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Tells that a chain drops what belongs to no connection, or lets only what belongs to one pass, and these belong to none that it knows.
+/// Reports that a chain drops what belongs to no connection, or lets only what belongs to one pass, and that these
+/// packets belong to none that it knows.
 fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.layer == Layer::Netfilter).then_some(())?;
@@ -64,7 +65,7 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     let asks =
         |rule: &TrackingRule| rule.act == TrackingAct::State && rule.hook.is_some() && rule.hook == netfilter.hook;
     let by_policy = tracking::rules(case.evidence, side).any(asks);
-    // Each of the rules that can have been it has to be of that kind.
+    // Each of the rules that can have done it must be of that kind.
     let can_be = |rule: &str| {
         let invalid = rule.contains("ct state") && rule.contains("invalid") || rule.contains("INVALID");
         invalid || rule == "policy drop" && by_policy
@@ -81,8 +82,8 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     let name = case.evidence.whom(side);
     let (why, mend) = match (reply, untracked, waiting(facts)) {
         (true, ..) if case.evidence.mode == ProbeMode::ReplyOnly => (
-            format!("nobody asked for them, so that for connection tracking of {name} they are invalid"),
-            "That is what such a rule is for: a reply passes only where its request went the other way before.",
+            format!("nobody asked for them, so they are invalid for connection tracking of {name}"),
+            "That is what such a rule is for: a reply passes only if its request went the other way before.",
         ),
         (true, _, Some(entry)) if zoned.is_some() || entry.zone != 0 => (
             format!(
@@ -90,28 +91,30 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
                 entry.zone,
                 zoned.map(|rule| format!(": the rule \"{}\" of {}", rule.rule, chain(rule))).unwrap_or_default()
             ),
-            "Put both directions into one zone, or let the zone be of the originals alone (`ct original zone set`).",
+            "Put both directions into one zone, or set the zone for the original direction only (`ct original zone \
+             set`).",
         ),
         (true, Some(rule), Some(_)) => (
-            format!("the rule \"{}\" of {} has the replies not tracked", rule.rule, chain(rule)),
+            format!("the rule \"{}\" of {} exempts the replies from tracking", rule.rule, chain(rule)),
             "Only the state `untracked` matches them: let that pass, or track both directions.",
         ),
         (true, Some(rule), None) => (
-            format!("the rule \"{}\" of {} has the requests not tracked", rule.rule, chain(rule)),
-            "Replies to what is not tracked are `untracked` or `invalid`, and never `established`: let them pass by what they \
-             are, or track both directions.",
+            format!("the rule \"{}\" of {} exempts the requests from tracking", rule.rule, chain(rule)),
+            "Replies to what is not tracked are `untracked` or `invalid`, and never `established`: let them pass \
+             whatever their state, or track both directions.",
         ),
         (false, Some(rule), None) => (
-            format!("the rule \"{}\" of {} has them not tracked", rule.rule, chain(rule)),
-            "Only the state `untracked` matches them: let that pass, or do not have them untracked.",
+            format!("the rule \"{}\" of {} exempts them from tracking", rule.rule, chain(rule)),
+            "Only the state `untracked` matches them: let that pass, or do not exempt them.",
         ),
         (true, None, None) if !requests_crossed(case.evidence, side) => (
-            format!("their requests did not come by {name}, so that it knows no connection of theirs"),
-            "The way back is another than the way there. Route both by one host, or let echo replies pass whatever their state.",
+            format!("their requests did not pass {name}, so it knows of no connection that they belong to"),
+            "The way back differs from the way there. Route both through one host, or let echo replies pass whatever \
+             their state.",
         ),
         (true, None, None) if facts.entries.is_empty() => (
-            format!("connection tracking of {name} has no entry of their requests any more"),
-            "The entry ended before the reply came: its time is over (nf_conntrack_icmp_timeout), or it was deleted.",
+            format!("connection tracking of {name} no longer has an entry for their requests"),
+            "The entry ended before the reply came: it timed out (nf_conntrack_icmp_timeout), or it was deleted.",
         ),
         _ => return None,
     };
@@ -135,7 +138,7 @@ fn stateless(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Returns the rules of the only chain that can have ended them, with its policy where that drops.
+/// Returns the rules of the only chain that can have ended them, with its policy if that drops.
 fn several<'a>(evidence: &'a Evidence, side: Side, netfilter: &Netfilter) -> Vec<&'a str> {
     let chain = evidence.findings(side).find_map(|finding| match finding {
         Finding::Chain { hook, table, chain, policy, ending, can_drop: true, .. }
@@ -182,7 +185,7 @@ fn list_command(evidence: &Evidence) -> String {
     format!("conntrack -L {protocol}")
 }
 
-/// Tells that an entry keeps them to what no rule says any more.
+/// Reports that an entry keeps them to what no rule says any more.
 fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     let bound =
         tracking::bound(case.evidence).into_iter().find(|bound| concerns(case, bound) && lies_behind(case, bound))?;
@@ -198,9 +201,10 @@ fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
         KeptTo::Source { old, own: true } => {
             (format!("still gives id {id} the source {old}, where no rule does"), "the rules that hold now decide")
         }
-        KeptTo::Source { old, own: false } => {
-            (format!("gives id {id} the source {old}, which is no address of {name}"), "a rule chooses the source anew")
-        }
+        KeptTo::Source { old, own: false } => (
+            format!("gives id {id} the source {old}, which is not an address of {name}"),
+            "a rule chooses the source anew",
+        ),
         KeptTo::Untranslated(rule) => (
             format!(
                 "keeps id {id} to its addresses, though the rule \"{}\" of {} would translate them",
@@ -233,8 +237,8 @@ fn bound(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
-/// Returns whether what an entry does may be why packets stop there: a wrong destination is, whatever ends them at that; a wrong source
-/// only where answers to it are what fails.
+/// Returns whether what an entry does may be why packets stop there: a wrong destination may, whatever ends them there;
+/// a wrong source only if answers to it are what fails.
 fn concerns(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
     let of_destination = match bound.to {
         KeptTo::Destination { .. } => true,
@@ -247,7 +251,7 @@ fn concerns(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
         || case.stop.leg == Echo::Reply && answers
 }
 
-/// Returns whether packets stop where the entry had its say already.
+/// Returns whether packets stop after the entry was applied.
 fn lies_behind(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
     let rank = |side: Side| match side {
         Side::Local => 0,
@@ -259,7 +263,7 @@ fn lies_behind(case: &StopCase<'_>, bound: &BoundEcho<'_>) -> bool {
         (None, _) => stop.host == StopHost::Beyond || last_seen_rank(case, &rank) >= rank(bound.side),
         (Some(_), Echo::Reply) => true,
         (Some(at), Echo::Request) if at == bound.side => {
-            // What a rule is to translate was translated in the first hook; a source in the last.
+            // A destination is translated in the first hook, a source in the last.
             let from = match (bound.to, at) {
                 (KeptTo::Source { .. }, _) => DropPoint::NfPostrouting,
                 (_, Side::Local) => DropPoint::NfOutput,

@@ -1,4 +1,4 @@
-//! Why a TTL ran out: a rule of this very host changed it, or it left with too few.
+//! Why a TTL ran out: a rule of this host changed it, or it was too low from the start.
 
 use probe_ebpf::{Echo, Hop};
 
@@ -8,10 +8,10 @@ use crate::{
     model::trace::{IcmpError, PortTrace, plain_function},
 };
 
-/// The TTL of 30 hops is more than any path has; below it the TTL itself may be the cause.
+/// A TTL of 30 is more than any path needs; below it the TTL itself may be the cause.
 pub(super) const FEW: u8 = 30;
 
-/// Explains a TTL that ran out where no loop is known.
+/// Explains a TTL that ran out if no loop is known.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let said = case.gap.icmp(case.evidence).is_some_and(IcmpError::tells_expiry);
     let freed = case.gap.events(case.evidence).iter().any(|event| {
@@ -31,8 +31,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     (left < FEW).then(|| too_few(case, side, left, ""))
 }
 
-/// Explains replies that are lost on the network behind the far end, and left it with no more TTL than their requests lost on their
-/// way: the error of the router goes to the far end, where nobody reads it.
+/// Explains replies that are lost on the network after the far end, and left it with no more TTL than their requests
+/// lost on their way: the router's error goes to the far end, where nobody reads it.
 pub(super) fn of_replies(case: &StopCase<'_>) -> Option<StopExplanation> {
     let leg = case.gap.leg;
     (leg == Echo::Reply && case.stop.place == DropPoint::Network && case.stop.cause.icmp.is_none()).then_some(())?;
@@ -65,7 +65,7 @@ fn too_few(case: &StopCase<'_>, side: Side, left: u8, routers: &str) -> StopExpl
     };
     let flag = if case.gap.leg == evidence.first_leg() { "-t, by " } else { "" };
     StopExplanation {
-        detail: Some(format!("they left {who} with TTL {left}, which is too few for this way{routers}")),
+        detail: Some(format!("they left {who} with TTL {left}, which is too low for this path{routers}")),
         meaning: format!(
             "Each router takes one off the TTL, and at 0 it refuses the packet. {who} sends with TTL {left}: by {flag}{by}, or by \
              a route's hoplimit."

@@ -20,8 +20,8 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     Some(StopExplanation {
         detail: case.stop.cause.detail.as_ref().map(|known| format!("{known}; {}", choice.text())),
         meaning: format!(
-            "The kernel hands what leaves by {device} to {program}, and what becomes of it is up to that program. Routing sends them \
-             there: another route or rule in front keeps them out of it."
+            "The kernel hands what leaves through {device} to {program}, and what becomes of it is up to that program. \
+             Routing sends them there: a more specific route, or a rule before it, keeps them out of it."
         ),
         commands: vec![
             choice.command(),

@@ -1,4 +1,4 @@
-//! What two ends of a tunnel do not agree about: to whom one sends, and what the other one takes.
+//! What two ends of a tunnel disagree about: where one sends, and what the other accepts.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 use probe_ebpf::{Echo, Hop};
 
-/// Explains a stop where packets of a tunnel are not made, go to the wrong host, or are not taken there.
+/// Explains a stop where packets of a tunnel are not made, go to the wrong host, or are not accepted there.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let ends = Ends::of(case)?;
     match case.stop.place {
@@ -101,13 +101,13 @@ impl<'a> Ends<'a> {
             let to = self.far_address().map_or_else(|| "ADDRESS".to_owned(), |address| address.to_string());
             return self.told(
                 self.from,
-                format!("{device} has no forwarding entry for {whom}, and no host for what has none"),
+                format!("{device} has no forwarding entry for {whom}, and no default host"),
                 format!("The forwarding table of {device} says for each link-layer address to which host its packets are sent."),
                 vec![self.send_to(&to), format!("bridge fdb show dev {device}"), look],
             );
         }
         let Some(to) = self.layer.to else {
-            let reason = self.case.stop.cause.reason.as_deref().unwrap_or("no reason that is told");
+            let reason = self.case.stop.cause.reason.as_deref().unwrap_or("no reason given");
             return self.told(
                 self.from,
                 format!("{device}: {reason}"),
@@ -122,19 +122,19 @@ impl<'a> Ends<'a> {
         let (detail, meaning) = match route {
             Some((Some(errno), _)) => (
                 format!("there is no route to {to} ({errno}), to which {} sends them", self.chosen_by()),
-                format!("What carries {device} is routed like all else, and {to} is not reached from here."),
+                format!("The packets of {device} are routed like any others, and {to} cannot be reached from here."),
             ),
             Some((None, Some(out))) if out == *device => (
                 format!("{to} is routed into {device} itself, whose packets are to be sent there"),
-                "The other end of a tunnel must be reached past it: by a route of its own.".to_owned(),
+                "The other end of a tunnel must be reached outside of it, by a route of its own.".to_owned(),
             ),
             _ if self.lacks_local() => (
                 format!(
-                    "{device} is to send from {}, which is no address of {}",
+                    "{device} should send from {}, which is not an address of {}",
                     self.tunnel.local.map(|local| local.to_string()).unwrap_or_default(),
                     self.name(self.from)
                 ),
-                format!("{device} was made with that local address, and it was taken away or changed."),
+                format!("{device} was made with that local address, and it was removed or changed."),
             ),
             _ => (
                 format!("{device} could not send them to {to}"),
@@ -163,7 +163,7 @@ impl<'a> Ends<'a> {
             return self.told(
                 self.to,
                 format!("{there} has no device of the kind {}", self.tunnel.kind),
-                "Nothing there takes the packets of this tunnel.".to_owned(),
+                "Nothing there accepts the packets of this tunnel.".to_owned(),
                 vec![format!("ip -d link show type {}", self.tunnel.kind)],
             );
         };
@@ -173,7 +173,7 @@ impl<'a> Ends<'a> {
             return self.told(
                 self.to,
                 format!("{other} of {there} is set down"),
-                "A tunnel that is down takes no packets.".to_owned(),
+                "A tunnel that is down accepts no packets.".to_owned(),
                 vec![format!("ip link set dev {other} up"), show(other)],
             );
         }
@@ -183,7 +183,8 @@ impl<'a> Ends<'a> {
             return self.told(
                 self.to,
                 format!("{device} of {near} sends to UDP port {sent}, and {other} of {there} listens on {taken}"),
-                "Both ends must use one port, which a device keeps: one of the two has to be made anew.".to_owned(),
+                "Both ends must use the same port, which a device keeps: one of the two has to be recreated."
+                    .to_owned(),
                 [vec![show(other)], anew(&TunnelFacts { port: Some(sent), ..far.clone() })].concat(),
             );
         }
@@ -198,7 +199,7 @@ impl<'a> Ends<'a> {
                     number(far)
                 ),
                 format!(
-                    "Packets of another {word} are for another network: one of the two devices has to be made anew."
+                    "Packets of another {word} are for another network: one of the two devices has to be recreated."
                 ),
                 [vec![show(other)], anew(&TunnelFacts { vni: self.tunnel.vni, ..far.clone() })].concat(),
             );
@@ -208,14 +209,14 @@ impl<'a> Ends<'a> {
             return self.told(
                 self.to,
                 format!("{other} of {there} has the link-layer address of {device} of {near}, {lladdr}"),
-                "A tunnel throws away what seems to come from itself.".to_owned(),
+                "A tunnel discards what seems to come from itself.".to_owned(),
                 vec![format!("ip link set dev {other} address NEW"), show(other)],
             );
         }
-        let reason = case.stop.cause.reason.as_deref().unwrap_or("no reason that is told");
+        let reason = case.stop.cause.reason.as_deref().unwrap_or("no reason given");
         self.told(
             self.to,
-            format!("{reason}: {other} of {there} did not take what was sent to {to}"),
+            format!("{reason}: {other} of {there} did not accept what was sent to {to}"),
             format!("The counters of {other} tell more."),
             vec![format!("ip -d -s link show dev {other}")],
         )
@@ -268,9 +269,12 @@ impl<'a> Ends<'a> {
             .findings(self.to)
             .any(|finding| matches!(finding, Finding::Address { address, own: false } if *address == to));
         (gone && far.local == Some(to)).then(|| StopExplanation {
-            detail: Some(format!("{to}, the local address of {} of {there}, is no address of {there}", far.interface)),
+            detail: Some(format!(
+                "{to}, the local address of {} of {there}, is not an address of {there}",
+                far.interface
+            )),
             meaning: format!(
-                "The tunnel of {there} sends from {to} and takes what comes to it, and it was taken away."
+                "The tunnel of {there} sends from {to} and accepts what is sent to it, and that address was removed."
             ),
             commands: vec!["ip -br addr".to_owned(), format!("ip -d link show dev {}", far.interface)],
             on: Some(self.to),
@@ -279,7 +283,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Returns the commands that make the device anew. Its addresses and tables go with the old one.
+/// Returns the commands that recreate the device. Its addresses and tables go with the old one.
 fn anew(device: &TunnelFacts) -> Vec<String> {
     let TunnelFacts { interface, kind, vni, port, local, remote, lower, learning, .. } = device;
     let mut text = format!("ip link add {interface} type {kind}");

@@ -1,4 +1,4 @@
-//! The very rules that ended the packets of a stop, where rules were traced (`--trace-rules`).
+//! The exact rules that ended the packets of a stop, if rules were traced (`--trace-rules`).
 
 use probe_ebpf::Echo;
 
@@ -31,7 +31,8 @@ pub(super) fn find<'a>(
             |base: &&Finding| matches!(base, Finding::Chain { family: f, table: t, .. } if (f, t) == (family, table));
         let exact = |base: &&Finding| has(base, chain, *handle);
         let here: Vec<&Finding> = chains.iter().map(|(_, base)| *base).filter(of_table).collect();
-        // What leads to a rule is not known of every kind of rule; one that a chain of another hook leads to is of that one.
+        // What leads to a rule is not known for every kind of rule; one that a chain of another hook leads to belongs
+        // to that hook.
         let elsewhere = || findings.iter().copied().filter(of_table).any(|base| exact(&base));
         let base = match (here.iter().copied().find(exact), here.as_slice()) {
             (Some(base), _) => base,

@@ -1,4 +1,4 @@
-//! Whose echoes were followed: sorted by who sent them to whom, with what became of them, the worst first.
+//! The echoes that were followed, sorted by who sent them to whom, with what became of them, the worst first.
 
 use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
 
@@ -25,19 +25,19 @@ pub enum FollowedRole {
 pub struct FollowedFlow {
     /// What this host is to them.
     pub role: FollowedRole,
-    /// Who asks.
+    /// The host that sends the requests.
     pub from: IpAddr,
-    /// Who is asked.
+    /// The host that the requests are for.
     pub to: IpAddr,
     /// The program that sends them; none: not known.
     pub sender: Option<SendingProcess>,
-    /// Their id, where all have the same.
+    /// Their id, if all have the same.
     pub id: Option<u16>,
     /// The echoes, in the order of first sight.
     pub echoes: Vec<FollowedEcho>,
 }
 
-/// What is told of echoes that were followed.
+/// The report on echoes that were followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FollowedRun {
     /// How long echoes were watched for, in milliseconds.
@@ -46,18 +46,18 @@ pub struct FollowedRun {
     pub of_command: bool,
     /// Requests that were seen when there was no room for more.
     pub left_out: u64,
-    /// Whose echoes were seen: first those that the verdict is about, then those with most losses.
+    /// The flows that were seen: first the one that the verdict is about, then those with most losses.
     pub flows: Vec<FlowTold>,
 }
 
-/// What is told of one flow.
+/// The report on one flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlowTold {
     /// What this host is to the echoes.
     pub role: FollowedRole,
-    /// Who asks.
+    /// The host that sends the requests.
     pub from: IpAddr,
-    /// Who is asked.
+    /// The host that the requests are for.
     pub to: IpAddr,
     /// The name of the program that sends them; none: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,10 +72,10 @@ pub struct FlowTold {
     pub requests: usize,
     /// How many of them were answered.
     pub answered: usize,
-    /// How many may still be answered, and count for nothing.
+    /// How many may still be answered, and are not counted.
     pub under_way: usize,
-    /// How many ended at routers where their TTL ran out, as it was to: the program raises it step by step. They count for
-    /// nothing.
+    /// How many ended at routers where their TTL ran out, as intended: the program raises it step by step. They are not
+    /// counted.
     #[serde(default)]
     pub walked: usize,
 }
@@ -86,7 +86,7 @@ impl FlowTold {
         self.requests - self.answered - self.under_way - self.walked
     }
 
-    /// Says whose echoes they are and what became of them, for people.
+    /// Describes who sends the echoes and what became of them, for people.
     pub fn text(&self, arrow: &str) -> String {
         let Self { from, to, requests, answered, .. } = self;
         let whose = match (&self.program, self.pid, self.role) {
@@ -105,7 +105,7 @@ impl FlowTold {
 }
 
 impl FollowedFlow {
-    /// Returns what is told of it after that sight.
+    /// Returns the report on it after that sight.
     pub fn told(&self, sight: Sight<'_>) -> FlowTold {
         let fates: Vec<Fate> = sight.fates(self).into_iter().map(|(_, fate)| fate).collect();
         let count = |wanted: fn(&Fate) -> bool| fates.iter().filter(|fate| wanted(fate)).count();
@@ -169,7 +169,8 @@ fn split(role: FollowedRole, (from, to): (IpAddr, IpAddr), echoes: &[&FollowedEc
     parts.into_values().map(flow).collect()
 }
 
-/// Puts the flow that the verdict is about first: that with most losses, and of equal ones that with most requests.
+/// Puts the flow that the verdict is about first: the one with most losses, or with most requests if several have as
+/// many.
 pub fn worst_first(flows: &mut [FollowedFlow], sight: Sight<'_>) {
     flows.sort_by_cached_key(|flow| {
         let told = flow.told(sight);

@@ -12,7 +12,7 @@ use crate::diagnosis::{
 /// Why nothing is known of the program's end.
 pub(in crate::diagnosis) const NOT_OURS: &str = "the socket is another program's: what it reads is not watched";
 
-/// Returns every step of echoes that were not sent here; `None` where they were, or nobody else's were followed.
+/// Returns every step of echoes that were not sent here; `None` if they were, or if nobody else's were followed.
 pub(in crate::diagnosis) fn journey(evidence: &Evidence) -> Option<Vec<PathStep>> {
     let Following { role, .. } = evidence.following.as_ref()?;
     let steps = |leg: Echo, hops: [&[Hop]; 3]| {

@@ -1,4 +1,5 @@
-//! Why a bridge that heard the questions did not send them on to who has the address: what its ports and the bridge itself say.
+//! Why a bridge that heard the questions did not pass them on to the host that has the address: what its ports and the
+//! bridge itself say.
 
 use super::{LostQuestion, search::Search};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 /// A bridge that heard the questions.
 pub(super) struct Bridged<'a> {
     pub(super) side: Side,
-    /// The port by which they came; the bridge itself where its own host asks.
+    /// The port by which they came; the bridge itself if its own host asks.
     pub(super) came: &'a str,
     /// The ports by which they left.
     pub(super) left: Vec<&'a str>,
@@ -37,7 +38,7 @@ impl<'a> Bridged<'a> {
         Some(Self { side, came, left })
     }
 
-    /// Returns what keeps the questions from `holder`; `None` where what is known of the bridge does not tell.
+    /// Returns what keeps the questions from `holder`; `None` if what is known of the bridge does not show that.
     pub(super) fn held(&self, search: &Search<'a>, holder: &AddressHolder, owner: &str) -> Option<LostQuestion> {
         let came = search.device(self.side, self.came)?;
         let bridge = if is_bridge(came) { came.interface.as_str() } else { name_of(came.master.as_deref()?)? };
@@ -59,13 +60,13 @@ impl<'a> Bridged<'a> {
         })
     }
 
-    /// Recognizes a locked port, where nothing left the bridge.
+    /// Recognizes a locked port, if nothing left the bridge.
     fn locked(&self, came: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
         let (clause, meaning, commands) = bridge_port::locked(came, bridge).filter(|_| self.left.is_empty())?;
         Some(LostQuestion { clause, meaning, commands })
     }
 
-    /// Recognizes that the frame is for all, or for a group, and the port is not given such.
+    /// Recognizes that the frame is broadcast or multicast, and the port does not get such frames.
     fn not_flooded(&self, search: &Search<'a>, far: &LinkFacts, bridge: &str) -> Option<LostQuestion> {
         if self.left.contains(&far.interface.as_str()) {
             return None;
@@ -90,9 +91,11 @@ impl<'a> Bridged<'a> {
         }
         let snoops = search.device(self.side, bridge).is_some_and(|device| device.snoops_multicast);
         (snoops && !search.address.is_ipv4()).then(|| LostQuestion {
-            clause: format!("{bridge} does multicast snooping (mcast_snooping=1), and sent them to no port of a listener"),
-            meaning: "With a querier on the link, a snooping bridge sends neighbour solicitations only to ports from which a \
-                      report (MLD) for their group came: where reports are lost or not sent, hosts are not found."
+            clause: format!(
+                "{bridge} does multicast snooping (mcast_snooping=1), and sent them to no port of a listener"
+            ),
+            meaning: "With a querier on the link, a snooping bridge sends neighbour solicitations only to ports from \
+                      which a report (MLD) for their group came: if reports are lost or not sent, hosts are not found."
                 .to_owned(),
             commands: vec![
                 format!("bridge mdb show dev {bridge}"),

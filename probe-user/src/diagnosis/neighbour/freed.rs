@@ -44,7 +44,7 @@ const ARP_HOOKS: [(&str, NetfilterHook); 5] = [
 const DEVICE_HOOKS: [&str; 4] =
     ["nft_do_chain_netdev", "__dev_queue_xmit", "__netif_receive_skb_core", "br_handle_frame"];
 
-/// Returns what freed `packet` on `side`; `None` where that is no filter, but the kernel that had no use for it.
+/// Returns what freed `packet` on `side`; `None` if that was not a filter, but the kernel, which had no use for it.
 pub(super) fn culprit(search: &Search<'_>, side: Side, packet: &NeighbourPacket) -> Option<Culprit> {
     let found = filter(search, side, packet)?;
     let carried = if packet.layers > 0 { " (inside the packets of the tunnel)" } else { "" };
@@ -130,7 +130,7 @@ fn program(search: &Search<'_>, side: Side, place: DropPoint) -> Option<String> 
     })
 }
 
-/// Returns the chain of `side` at `hook`, by name where there is one only; `None`: any hook.
+/// Returns the chain of `side` at `hook`, by name if there is only one; `None`: any hook.
 fn chain(search: &Search<'_>, side: Side, hook: Option<NetfilterHook>, families: &[TableFamily]) -> Culprit {
     let chains = search.evidence.findings(side).filter_map(|finding| match finding {
         Finding::Chain { family, hook: at, table, chain, can_drop: true, legacy, .. }

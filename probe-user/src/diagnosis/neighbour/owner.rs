@@ -6,7 +6,7 @@ use crate::{
     model::trace::{AddressHolder, NextHopFacts, place::in_words},
 };
 
-/// Who has the address, where nobody who was asked has it.
+/// Who has the address, if nobody who was asked has it.
 pub(super) struct KnownHolder<'a> {
     pub(super) holder: &'a AddressHolder,
     /// The watched side that it is; none: a namespace that was only looked into.
@@ -20,7 +20,7 @@ pub(super) fn owner<'a>(search: &Search<'a>) -> Option<KnownHolder<'a>> {
     let elsewhere = search.elsewhere();
     watched.or_else(|| match elsewhere.as_slice() {
         [holder] => Some(KnownHolder { holder, side: None }),
-        // Of several, the one to which the bridge leads that heard the questions.
+        // Of several, the one behind the bridge that heard the questions.
         holders => {
             let side = Bridged::of(search)?.side;
             let mut led =

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{diagnosis::resolution::NeighbourFinding as Found, model::prefix::shares};
 
-/// Recognizes a router with a route to the very address, or to a part of the asker's own net, behind another device: it is to answer in
-/// place of that.
+/// Recognizes a router with a route to the very address, or to a part of the asker's own net, behind another device: it
+/// should answer on its behalf.
 pub(super) fn told(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to)?;
     let own = search.own()?;
@@ -28,7 +28,7 @@ pub(super) fn told(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Opti
             format!("and does not answer for it: {sysctl}=0, which an entry of `ip -6 neigh show proxy` needs as well")
         }
         (_, true) => format!("and does not answer for it, though {sysctl}={value}"),
-        (_, false) => format!("and does not answer for it: {sysctl}={value}, and each address needs an entry besides"),
+        (_, false) => format!("and does not answer for it: {sysctl}={value}, and each address needs an entry as well"),
     };
     let clause = format!(
         "{} for {address} reached {name} by {at}, which has it behind {} by its route {}{has}, {silent}",
@@ -37,8 +37,8 @@ pub(super) fn told(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Opti
         way.route
     );
     let meaning = format!(
-        "For the sender {address} is on its own link (route {}), and there nobody has it. A router answers for what is behind it only \
-         with {told_to}; or the sender gets a route to it by the router.",
+        "To the sender {address} is on its own link (route {}), and there nobody has it. A router answers for what is \
+         behind it only with {told_to}; or the sender gets a route to it through the router.",
         route.route
     );
     let mut commands = Vec::new();

@@ -1,4 +1,5 @@
-//! Everything that is known about one search for a neighbour: who asks for whom by which device, and what was seen of it.
+//! Everything that is known about one search for a neighbour: who asks for which address on which device, and what was
+//! seen of it.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -16,7 +17,7 @@ pub(super) struct Search<'a> {
     pub(super) asker: Side,
     /// For which address.
     pub(super) address: IpAddr,
-    /// By which device.
+    /// On which device.
     pub(super) interface: String,
     /// What its entry says, if it has one.
     pub(super) lladdr: Option<String>,
@@ -45,8 +46,8 @@ impl<'a> Search<'a> {
         Some(Self { evidence, asker, address, interface, lladdr, state, end })
     }
 
-    /// Returns the search of somebody who is not watched for `address`, seen from those that it reaches. `asker` is the end
-    /// whose packets it has.
+    /// Returns the search for `address` by somebody who is not watched, seen from those that it reaches. `asker` is the
+    /// end whose packets it carries.
     pub(super) fn from_outside(asker: Side, address: IpAddr, evidence: &'a Evidence) -> Self {
         let (interface, state) = (String::new(), String::new());
         Self { evidence, asker, address, interface, lladdr: None, state, end: address }
@@ -71,8 +72,8 @@ impl<'a> Search<'a> {
         seen.filter(move |packet| packet.about == address && packet.kind == kind && packet.hop == hop).filter(ours)
     }
 
-    /// Returns the addresses in whose name the asker asked; none where it was not seen to. Others on another link may ask for the
-    /// same address, and are answered.
+    /// Returns the addresses in whose name the asker asked; empty if it was not seen asking. Others on another link may
+    /// ask for the same address and be answered.
     fn askers(&self) -> Vec<IpAddr> {
         let known = !self.interface.is_empty();
         let packets = self.evidence.neighbour_packets(self.asker).iter().filter(|_| known);
@@ -101,7 +102,7 @@ impl<'a> Search<'a> {
         self.evidence.holders(side, self.address)
     }
 
-    /// Returns the namespaces that have the address but were not on the way of anything, each once.
+    /// Returns the namespaces that have the address but that no packet crossed, each once.
     pub(super) fn elsewhere(&self) -> Vec<&'a AddressHolder> {
         let mut found: Vec<&AddressHolder> = Vec::new();
         let known = |inode: u64| self.evidence.sides().any(|side| inode_of(self.evidence, side) == inode);
@@ -131,7 +132,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Returns the asker's own address by which it asks, with its prefix.
+    /// Returns the asker's own address from which it asks, with its prefix.
     pub(super) fn own(&self) -> Option<&'a AddressHolder> {
         let mine = self.evidence.findings(self.asker).filter_map(|finding| match finding {
             Finding::Holder(holder) if holder.netns.is_none() => Some(holder),
@@ -203,8 +204,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns in which part of the way a packet is, as clocks of two hosts differ: the question on its way, and the
-/// answer.
+/// Returns the part of the exchange that a packet belongs to, as the clocks of two hosts differ: the question on its
+/// way, and the answer.
 fn rank(packet: &NeighbourPacket, of_asker: bool) -> u8 {
     match (packet.kind, of_asker) {
         (NeighbourKind::Asks, true) => 0,
@@ -226,7 +227,7 @@ fn marked(evidence: &Evidence, asker: Side, end: IpAddr) -> Option<(IpAddr, Stri
     })
 }
 
-/// Returns whom `asker` asked for and by which device, if it asked: for the next hop of the route where that is among it.
+/// Returns what `asker` asked for and on which device, if it asked: the next hop of the route if it is among them.
 fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)>) -> Option<(IpAddr, String)> {
     let mut asked: BTreeMap<(IpAddr, String), usize> = BTreeMap::new();
     for packet in evidence.neighbour_packets(asker) {
@@ -242,8 +243,8 @@ fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)
         if let Some(question) = of_next.into_iter().next() {
             return Some(question);
         }
-        // A socket that is bound to a device, or a mark, has another next hop than a plain look-up says; what others on this
-        // host ask for is not the run's.
+        // A socket that is bound to a device, or a mark, has another next hop than a plain look-up says; what others on
+        // this host ask for does not count.
         let target = evidence.target.address;
         return asked.into_keys().find(|(about, _)| *about == target && asker == Side::Local);
     }

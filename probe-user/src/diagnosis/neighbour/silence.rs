@@ -1,4 +1,5 @@
-//! Why a host that has the address and heard the questions gave no answer: the first of these that what was looked up shows.
+//! Why a host that has the address and heard the questions gave no answer: the first of these reasons that the look-ups
+//! show.
 
 use super::{
     Told,
@@ -25,7 +26,7 @@ pub(super) fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<To
         return None;
     }
     let count = *heard.values().max()?;
-    // A device on top of another hears after it: what the address is on counts, if it is among them.
+    // A device on top of another hears after it: the one that has the address counts, if it is among them.
     let top = heard.keys().copied().find(|at| *at == holder.interface);
     let at = top
         .or_else(|| heard.keys().copied().find(|at| !is_port(search, side, at)))
@@ -72,7 +73,7 @@ impl Silence<'_, '_> {
         let why = if state == "dadfailed" {
             "its kernel found another host with that address"
         } else {
-            "its kernel has not seen yet that nobody else has it"
+            "its kernel has not yet made sure that nobody else has it"
         };
         let clause = format!("{}, where {} on {} is {state}: {why}", self.head, search.address, holder.interface);
         let meaning = "An address in that state is not used and not answered for.";
@@ -157,7 +158,7 @@ impl Silence<'_, '_> {
             self.head
         );
         let meaning =
-            format!("Either the address moves to {}, or the sender gets a route by an address that is there.", self.at);
+            format!("Either move the address to {}, or give the sender a route via an address that is there.", self.at);
         let (address, at) = (search.address, self.at);
         let commands = vec![
             search.command(self.side, format!("ip -6 addr add {address}/128 dev {at}")),
@@ -195,7 +196,7 @@ impl Silence<'_, '_> {
         Some(Told::new(Found::SeveralHosts, clause, meaning, commands))
     }
 
-    /// Rules lead packets for the address past the table that says that it is this host's own.
+    /// Recognizes rules that lead packets for the address past the table that says that it is this host's own.
     fn not_local(&self) -> Option<Told> {
         let search = self.search;
         let choice = search.evidence.misled(self.side, search.address)?;
@@ -222,7 +223,7 @@ impl Silence<'_, '_> {
         self.search.address.is_ipv4().then(|| self.search.setting(self.side, self.at, name)).flatten()
     }
 
-    /// Returns the device by which the asker is reached, where that is another one than the questions came in by; or
+    /// Returns the device by which the asker is reached, if the questions came in by another one, or says that there is
     /// none.
     fn way_back(&self) -> Option<String> {
         let asker = self.search.packets(self.side, Asks, In).next().map(|packet| packet.asker)?;

@@ -1,4 +1,5 @@
-//! Why nobody answers, where packets wait for the next hop: the first of these that what was seen and looked up shows.
+//! Why nobody answers if packets wait for the next hop: the first of these reasons that what was seen and looked up
+//! shows.
 
 use super::{
     Told,
@@ -66,7 +67,7 @@ fn dropped_here(search: &Search<'_>) -> Option<Told> {
     Some(culprit.into_told(Told::new(Found::QuestionDroppedHere, clause, meaning, Vec::new())))
 }
 
-/// Answers came, and the asker's own chain or filter ends them.
+/// Recognizes that answers came, and that the asker's own chain or filter drops them.
 fn answer_dropped_here(search: &Search<'_>) -> Option<Told> {
     let here = search.asker;
     let freed = search.count(here, Answers, Dropped);
@@ -129,7 +130,7 @@ fn answer_elsewhere(search: &Search<'_>) -> Option<Told> {
         search.address,
         search.interface
     );
-    let meaning = "A neighbour is known at the device by which it was asked for, so the answer is not taken.";
+    let meaning = "An answer counts only on the device that asked, so this one is not accepted.";
     let ip = ip(search.address);
     let commands = vec![
         search.command(search.asker, format!("{ip} route get {}", search.address)),
@@ -144,7 +145,7 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
     let (packet, culprit) =
         search.packets(side, Asks, Dropped).find_map(|packet| Some((packet, culprit(search, side, packet)?)))?;
     let has_it = search.holders(side).next().is_some();
-    // A host that has not the address would not have answered, unless they were to go on through it.
+    // A host that does not have the address would not have answered, unless they were to go on through it.
     let at = packet.interface.as_deref().and_then(|interface| search.device(side, interface));
     let passes_on = at.is_some_and(|device| device.master.is_some() || device.kind.as_deref() == Some("bridge"));
     let bridge = culprit.netfilter.as_ref().is_some_and(|place| place.family == Some(TableFamily::Bridge));
@@ -165,7 +166,7 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
         format!("{} must be let in, or nobody finds this host.", capital(&plural(question(search.address))))
     } else {
         format!(
-            "{} must be let through, or the hosts behind are not found.",
+            "{} must be let through, or the hosts behind it are not found.",
             capital(&plural(question(search.address)))
         )
     };
@@ -211,7 +212,7 @@ fn misaddressed(search: &Search<'_>, side: Side) -> Option<Told> {
         _ => None,
     })?;
     let right = search.device(search.asker, &search.interface)?.lladdr.as_ref().filter(|right| *right != lladdr)?;
-    // ARP is answered to who asked, whatever the entry says.
+    // An ARP reply goes to whoever asked, whatever the entry says.
     if search.address.is_ipv4() {
         return None;
     }
@@ -232,7 +233,7 @@ fn misaddressed(search: &Search<'_>, side: Side) -> Option<Told> {
     Some(Told::new(Found::WrongEntry, clause, meaning, commands))
 }
 
-/// Answers left a host and did not come in at the asker.
+/// Recognizes that answers left a host and did not arrive at the asker.
 fn answer_lost(search: &Search<'_>) -> Option<Told> {
     if search.count(search.asker, Answers, In) > 0 {
         return None;
@@ -250,8 +251,8 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
     );
     if let Some(lladdr) = shared(search, side, by) {
         let clause = format!("{clause}: both have the link-layer address {lladdr}");
-        let meaning = "A switch or bridge sends what is for that address to one of the two only; a cloned machine needs one of \
-                       its own.";
+        let meaning = "A switch or bridge sends what is for that address to only one of the two; a cloned machine \
+                       needs an address of its own.";
         let own = || format!("ip -br link show dev {by}");
         let commands = vec![
             search.command(side, own()),
@@ -269,13 +270,13 @@ fn answer_lost(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::AnswerLost, clause, meaning, vec![search.command(side, command)]))
 }
 
-/// Returns the link-layer address that the asker's device and the answering one have both.
+/// Returns the link-layer address that the asker's device and the answering one share.
 fn shared<'a>(search: &Search<'a>, side: Side, by: &str) -> Option<&'a str> {
     let mine = search.device(search.asker, &search.interface)?.lladdr.as_deref()?;
     (search.device(side, by)?.lladdr.as_deref() == Some(mine)).then_some(mine)
 }
 
-/// Returns a word with its first letter capital; ARP has it already.
+/// Returns a word with its first letter capitalized; ARP already is.
 pub(super) fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Questions for a neighbour that leave by a tunnel: to which host it sends them, and what that one takes.
+//! Questions for a neighbour that leave by a tunnel: to which host it sends them, and what that host accepts.
 
 use std::net::IpAddr;
 
@@ -20,17 +20,18 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
     if let Some(far) = far {
         let differs = |what: &str, here: String, there: String, mend: String| LostQuestion {
             clause: format!(
-                "{} sends them with {what} {here}, and {} of {name} takes {there}",
+                "{} sends them with {what} {here}, and {} of {name} accepts {there}",
                 own.interface, far.interface
             ),
-            meaning: "Both ends of a tunnel need the same: packets with another are not for that device.".to_owned(),
+            meaning: "Both ends of a tunnel need the same one: packets with another are not for that device."
+                .to_owned(),
             commands: vec![format!("ip -d link show dev {}", own.interface), mend],
         };
         if let (Some(here), Some(there)) = (own.vni, far.vni)
             && here != there
         {
             let mend = format!(
-                "ip -d link show type {}  # made anew with id {there}, or that of {name} with {here}",
+                "ip -d link show type {}  # recreated with id {there}, or that of {name} with {here}",
                 own.kind
             );
             return Some(differs(word, here.to_string(), there.to_string(), mend));
@@ -39,7 +40,7 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
             && here != there
         {
             let mend = format!(
-                "ip -d link show type {}  # made anew with dstport {there}, or that of {name} with {here}",
+                "ip -d link show type {}  # recreated with dstport {there}, or that of {name} with {here}",
                 own.kind
             );
             return Some(differs("UDP port", here.to_string(), there.to_string(), mend));
@@ -50,10 +51,7 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
         (own.fdb.is_some() && !own.external).then_some(())?;
         let to = at.map_or_else(|| "ADDRESS".to_owned(), |address| address.to_string());
         return Some(LostQuestion {
-            clause: format!(
-                "{} has no forwarding entry for what is for all, and no other host to send it to",
-                own.interface
-            ),
+            clause: format!("{} has no forwarding entry for broadcasts, and no default host", own.interface),
             meaning: format!(
                 "Questions go to the hosts of the entry {ANY_ADDRESS}, or to the remote address or group of the device; without \
                  one they go nowhere."
@@ -64,7 +62,7 @@ pub(super) fn told(search: &Search<'_>, owner: Option<Side>, name: &str) -> Opti
     let hosts = to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if let Some(at) = at.filter(|at| !to.contains(at) && !to.iter().any(IpAddr::is_multicast)) {
         return Some(LostQuestion {
-            clause: format!("{} sends what is for all to {hosts}, and {name} takes it at {at}", own.interface),
+            clause: format!("{} sends broadcasts to {hosts}, and {name} accepts them at {at}", own.interface),
             meaning: "The forwarding table says to which hosts questions are sent; the one that has the address is not among them."
                 .to_owned(),
             commands: vec![format!("bridge fdb append {ANY_ADDRESS} dev {} dst {at}", own.interface), show],
@@ -97,7 +95,7 @@ fn freed(search: &Search<'_>, own: &TunnelFacts) -> Option<String> {
     })
 }
 
-/// Returns the hosts to which a tunnel sends what is for all.
+/// Returns the hosts to which a tunnel sends broadcasts.
 fn receivers(tunnel: &TunnelFacts) -> Vec<IpAddr> {
     let entries = tunnel.fdb.iter().flatten().filter(|entry| entry.lladdr == ANY_ADDRESS).map(|entry| entry.to);
     let mut to: Vec<IpAddr> = entries.chain(tunnel.remote).filter(|to| !to.is_unspecified()).collect();

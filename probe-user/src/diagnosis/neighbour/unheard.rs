@@ -1,4 +1,4 @@
-//! Why nobody answers where nobody who heard the questions has the address: it is elsewhere, or nowhere.
+//! Why nobody answers if nobody who heard the questions has the address: it is elsewhere, or nowhere.
 
 use super::{
     Told,
@@ -30,7 +30,7 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         .or_else(|| Some(nobody(search)))
 }
 
-/// Recognizes two devices that are made on one, or a device and the one that it is made on: neither hears the other.
+/// Recognizes two devices made on the same one, or a device and the one that it is made on: neither hears the other.
 pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
     let mine = search.device(search.asker, &search.interface)?;
     let own = search.own()?;
@@ -45,20 +45,29 @@ pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
         let owner = KnownHolder { holder: other, side }.name(search);
         let (address, interface, there) = (search.address, &search.interface, &other.interface);
         let (clause, kind) = if let Some(kind) = child {
-            (format!("{address} is on {there} of {owner}, a {kind} device made on this very {interface}"), kind)
+            (format!("{address} is on {there} of {owner}, a {kind} device made on {interface} itself"), kind)
         } else if let Some(kind) = parent {
             (format!("{interface} is a {kind} device made on {there} of {owner}, which has {address}"), kind)
         } else {
-            let kind = siblings.filter(|_| search.count(search.asker, NeighbourKind::Answers, NeighbourHop::In) == 0)?;
-            (format!("{interface} and {there} of {owner}, which has {address}, are {kind} devices made on the same one"), kind)
+            let kind =
+                siblings.filter(|_| search.count(search.asker, NeighbourKind::Answers, NeighbourHop::In) == 0)?;
+            (
+                format!(
+                    "{interface} and {there} of {owner}, which has {address}, are {kind} devices made on the same one"
+                ),
+                kind,
+            )
         };
         let below = if own.kind.as_deref() == Some(&kind) { there } else { interface };
         let meaning = if own.kind == other.kind {
-            format!("In mode private or vepa two {kind} devices of one never reach each other; in mode bridge they do.")
+            format!(
+                "In mode private or vepa two {kind} devices made on the same one never reach each other; in mode \
+                bridge they do."
+            )
         } else {
             format!(
-                "What a host sends by a device never comes to a {kind} device that was made on it: that can never work. \
-                 The host reaches it through a {kind} device of its own beside it."
+                "What a host sends through a device never comes to a {kind} device that was made on it: that can never \
+                 work. The host reaches it through a {kind} device of its own on the same device."
             )
         };
         let free = own.prefix;
@@ -94,7 +103,7 @@ fn no_gateway(search: &Search<'_>) -> Option<Told> {
     Some(Told::new(Found::NoGateway, clause, meaning, commands))
 }
 
-/// Recognizes a route which says that the address is on this link, where it is on another one, behind a router.
+/// Recognizes a route which says that the address is on this link, although it is on another one, behind a router.
 fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let route = search.route(search.asker).filter(|route| route.next == route.to)?;
     let own = search.own()?;
@@ -124,7 +133,7 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
         (Some((side, way)), None) => {
             clause.push_str(&format!("; {} has it behind its {}", search.evidence.whom(side), way.interface));
         }
-        (None, Some(gateway)) => clause.push_str(&format!("; the router {gateway} would be asked otherwise")),
+        (None, Some(gateway)) => clause.push_str(&format!("; otherwise the router {gateway} would be asked")),
         (None, None) => {}
     }
     let mut commands = Vec::new();
@@ -133,7 +142,7 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
         format!("The prefix /{} of {mine} on {interface} is too wide: it covers what is routed elsewhere.", own.prefix)
     } else {
         format!(
-            "The route {} names no gateway, so that all that it covers is asked for on the link of {interface}.",
+            "The route {} names no gateway, so everything that it covers is asked for on the link of {interface}.",
             route.route
         )
     };
@@ -160,7 +169,7 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
     Some(Told::new(Found::PrefixTooWide, clause, meaning, commands))
 }
 
-/// Recognizes an address that is known to be where the questions did not come, or on another device.
+/// Recognizes an address that is known to be where the questions did not arrive, or on another device.
 fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let owner = owner?;
     let (name, asked) = (owner.name(search), questions(search.address, search.asked()));
@@ -263,7 +272,7 @@ fn gateway(search: &Search<'_>) -> Option<Told> {
     let outside =
         own.filter(|(own, bits)| !gateway.is_loopback() && !shares(*own, gateway, *bits) && !is_link_local(gateway));
     if let Some((own, bits)) = outside {
-        clause.push_str(&format!("; it is not of the net of {interface}, {}", net_of(own, bits)));
+        clause.push_str(&format!("; it is not in the network of {interface}, {}", net_of(own, bits)));
     }
     let others: Vec<String> = hearers(search);
     if !others.is_empty() {
@@ -294,7 +303,8 @@ fn gateway(search: &Search<'_>) -> Option<Told> {
             commands.insert(0, search.command(search.asker, del));
             let try_it = format!("ping -c 1 {}", other.gateway);
             commands.insert(1, search.command(search.asker, try_it));
-            "The preferred gateway is down, or was never there; the kernel does not turn to the other route by itself."
+            "The preferred gateway is down, or was never there; the kernel does not switch to the other route by \
+             itself."
         }
         None if redirected => {
             "A router once said that the other gateway is better (ICMP redirect), and that one is gone."
@@ -351,10 +361,10 @@ fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
         _ => format!("{reached} does not have that address"),
     };
     let commands = vec![search.command(peer, format!("{} -br addr", ip(search.address)))];
-    Some(Told::new(Found::AddressElsewhere, clause, "It is another host's, or was taken away.", commands))
+    Some(Told::new(Found::AddressElsewhere, clause, "It is another host's, or was removed.", commands))
 }
 
-/// Tells that nobody answers, and nobody known here has the address.
+/// Reports that nobody answers, and that nobody known here has the address.
 fn nobody(search: &Search<'_>) -> Told {
     let asked = search.asked();
     let name = search.asker_name();
@@ -413,7 +423,7 @@ fn nobody(search: &Search<'_>) -> Told {
     }
     if let Some((route, other)) = wide.and_then(|route| Some((route, route.instead.as_ref()?))) {
         meaning.push_str(&format!(
-            " If it is behind a router, the prefix of {} is too wide: {} would be asked otherwise.",
+            " If it is behind a router, the prefix of {} is too wide: otherwise {} would be asked.",
             route.route, other.gateway
         ));
         commands.push(search.command(search.asker, format!("{ip} route add {} via {}", search.address, other.gateway)));

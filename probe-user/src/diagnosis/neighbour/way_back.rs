@@ -1,4 +1,4 @@
-//! Answers that look for their next hop on another link than the one from which their requests came.
+//! Answers whose next hop is looked for on another link than the one that their requests came from.
 
 use super::{
     Told,
@@ -14,7 +14,8 @@ use crate::{
 };
 use probe_ebpf::{Echo, Hop};
 
-/// Recognizes that a net of another device covers the address that requests came from, so that it is asked for there.
+/// Recognizes that the network of another device covers the address that requests came from, so that it is asked for
+/// there.
 pub(super) fn told(search: &Search<'_>, owner: Option<String>) -> Option<Told> {
     let came = came_by(search)?;
     let route =
@@ -35,8 +36,9 @@ pub(super) fn told(search: &Search<'_>, owner: Option<String>) -> Option<Told> {
         search.own().is_some_and(|own| own.address.is_some_and(|own_address| shares(own_address, address, own.prefix)));
     let meaning = if connected || own.is_empty() {
         format!(
-            "Two networks have the same addresses: the one of {interface}, and the one behind {came} from which the requests came. One \
-             of the two needs other addresses; until then a route to {address} alone, by {came}, helps."
+            "Two networks have the same addresses: the one of {interface}, and the one behind {came} from which the \
+             requests came. One of the two needs other addresses; until then a route to {address} alone, through \
+             {came}, helps."
         )
     } else {
         format!(
@@ -62,8 +64,8 @@ fn mend(search: &Search<'_>, route: &NextHopFacts, came: &str) -> Option<String>
     Some(format!("{} route add {}/{bits} via {} dev {came}", ip(search.address), search.address, other.gateway))
 }
 
-/// Returns the device by which the requests came in whose answers wait for the next hop, where none of those by which they came in is
-/// the one at which it is looked for.
+/// Returns the device by which the requests came in whose answers wait for the next hop, if that is looked for on a
+/// device by which none came in.
 pub(super) fn came_by(search: &Search<'_>) -> Option<String> {
     let evidence = search.evidence;
     let answers = evidence.local.host.address == Some(search.end) && search.asker != Side::Local;
@@ -87,7 +89,7 @@ fn came_in(evidence: &Evidence, side: Side, leg: Echo) -> Vec<&str> {
     }
 }
 
-/// Recognizes a host that asks nobody, as it is told to.
+/// Recognizes a host that asks nobody, as it is configured to.
 pub(super) fn asks_nobody(search: &Search<'_>) -> Option<Told> {
     (search.asked() == 0).then_some(())?;
     let family = if search.address.is_ipv4() { "ipv4" } else { "ipv6" };
@@ -106,9 +108,9 @@ pub(super) fn asks_nobody(search: &Search<'_>) -> Option<Told> {
         format!("{} asks nobody for {} on {}: {dotted}={none}", search.asker_name(), search.address, search.interface);
     let by_program = value("app_solicit").filter(|(_, count)| *count > 0).is_some();
     let meaning = if by_program {
-        "A program is to find neighbours in the kernel's place (app_solicit), and did not."
+        "A program is meant to find neighbours in the kernel's place (app_solicit), and did not."
     } else {
-        "So often the kernel asks for a neighbour that it does not know: never."
+        "The setting says how often the kernel asks for a neighbour that it does not know: never."
     };
     let told = Told::new(
         Found::AsksNobody,

@@ -1,5 +1,5 @@
-//! Packets that went to a wrong neighbour: an entry with another link-layer address than the host has that they are for, or
-//! several hosts with one address.
+//! Packets that went to a wrong neighbour: an entry with another link-layer address than that of the host they are for,
+//! or several hosts with one address.
 
 use super::{
     Told,
@@ -29,8 +29,7 @@ struct Right {
     lladdr: String,
 }
 
-/// Reports whether the entry of `search` sent the packets of `stop` to a host that they are not for, or to one of
-/// several.
+/// Reports whether the entry of `search` sent the packets of `stop` to a wrong host, or to one of several.
 pub(super) fn misleads(search: &Search<'_>, stop: &Stop) -> bool {
     wrong_entry(search, stop).is_some() || several(search, stop).is_some()
 }
@@ -40,15 +39,15 @@ pub(super) fn told(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     wrong_entry(search, stop).map(|rights| entry_told(search, stop, &rights)).or_else(|| several(search, stop))
 }
 
-/// Returns who has the address, where the entry has somebody else's link-layer address, and the packets stopped
-/// because of it.
+/// Returns who has the address, if the entry has somebody else's link-layer address and the packets stopped because of
+/// it.
 fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
     let lladdr = search.lladdr.as_deref()?;
     let rights = rights(search, stop);
     let known: Vec<Side> = search.others().filter(|side| search.holders(*side).next().is_some()).collect();
     let is_right =
         rights.iter().any(|right| right.lladdr == lladdr) || known.iter().any(|side| has_lladdr(search, *side, lladdr));
-    // An address on a device without one of its own, such as lo, is found by any device of its host.
+    // An address on a device without a link-layer address, such as lo, is found by any device of its host.
     let unknown = known.iter().any(|side| search.holders(*side).all(|holder| holder.lladdr.is_none()));
     if rights.is_empty() || is_right || unknown {
         return None;
@@ -83,13 +82,13 @@ fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
     let again = search.asked_again();
     let answered = |lladdr: &str| again.is_some_and(|again| again.lladdrs.iter().any(|other| other == lladdr));
     let elsewhere = search.elsewhere();
-    // IPv6 is not asked again: then the only other host of that address counts where packets went to one without it.
+    // IPv6 is not asked again: then the only other host with that address counts if packets went to one without it.
     let misled = stop.whose.side().is_some_and(|side| {
         search.evidence.place(side).is_some() && search.holders(side).next().is_none() && search.asker == Side::Local
     });
     let silent = !search.address.is_ipv4();
     for holder in &elsewhere {
-        // Other links may have hosts of that address: only what answers on this one counts, or is the only one there is.
+        // Other links may have hosts of that address: only what answers on this one counts, or the only one there is.
         let Some(lladdr) = holder.lladdr.clone() else { continue };
         if answered(&lladdr) || silent && misled && elsewhere.len() == 1 {
             let who = in_words(holder.netns.as_deref().unwrap_or_default());
@@ -146,14 +145,14 @@ fn entry_told(search: &Search<'_>, stop: &Stop, rights: &[Right]) -> Told {
         let how = if permanent {
             "An entry that is PERMANENT is never asked for again."
         } else {
-            "The entry is from before; it is asked for again only once it is in doubt."
+            "The entry is an old one; the kernel asks again only once it is in doubt."
         };
-        format!("Frames go to a host that has not, or has no longer, the address. {how}")
+        format!("Frames go to a host that does not have, or no longer has, the address. {how}")
     };
     Told { sentence, ..Told::new(Found::WrongEntry, clause, meaning, mending(search, rights, noarp)) }
 }
 
-/// Returns what mends the entry: to forget it, or to write the right one where it was written by hand.
+/// Returns the commands that mend the entry: that forget it, or write the right one if it was written by hand.
 fn mending(search: &Search<'_>, rights: &[Right], noarp: bool) -> Vec<Command> {
     let (ip, address, interface) = (ip(search.address), search.address, &search.interface);
     if noarp {
@@ -215,7 +214,7 @@ fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
         String::new()
     };
     let sentence = format!("{were} sent to {name} and {ended}: {clause}{unseen}");
-    let meaning = "One of the two must give the address up; which of them answers first is chance.";
+    let meaning = "One of the two must give the address up; which of them answers first is a matter of chance.";
     let mut commands = vec![
         search.command(there, format!("{} addr show dev {}", ip(address), mine.interface)),
         search.command(search.asker, format!("{} neigh show {address} dev {}", ip(address), search.interface)),
@@ -259,7 +258,7 @@ fn behind_the_device(evidence: &Evidence) -> Option<(&str, &TunProgram)> {
     })
 }
 
-/// Returns how the place with this name is called in the middle of a sentence.
+/// Returns what the place with this name is called in the middle of a sentence.
 fn called(name: &str, evidence: &Evidence) -> String {
     let side = evidence.sides().find(|side| evidence.place(*side).is_some_and(|place| place.name == name));
     side.map_or_else(|| name.to_owned(), |side| evidence.whom(side))

@@ -9,7 +9,7 @@ use crate::diagnosis::{
     places::{DropLocation, DropPoint, host_of},
 };
 
-/// Judges a gap behind a bridge, of which the port of whom packets are for is known, and did not get them.
+/// Judges a gap after a bridge if the port of the host that packets are for is known and did not get them.
 pub(super) fn past_the_receiver(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
     let (clause, ..) = flooded::past_the_receiver(evidence, side, gap.leg)?;

@@ -14,7 +14,7 @@ use crate::{
     model::trace::{Drop, Finding, OtherDevice, benign::is_no_loss},
 };
 
-/// The reason of a stop behind a redirection.
+/// The reason of a stop after a redirection.
 pub(in crate::diagnosis) const REDIRECTED: &str = "REDIRECTED";
 
 /// Judges packets that were redirected to a device from which they came to nobody.
@@ -29,7 +29,7 @@ pub(super) fn redirected(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         (false, true) => [DropPoint::TcOut, DropPoint::NfEgress],
         (false, false) => return None,
     };
-    // nftables' egress chains come before tc: what tc counted they let pass.
+    // nftables' egress chains come before tc: they let pass what tc counted.
     let by_tc = !inwards
         && evidence
             .host(side)
@@ -68,7 +68,7 @@ pub(super) fn redirected(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         let witness = if freed && left { Witness::DropEvent } else { Witness::Counters };
         return Ruling::at(spots, cause, witness, Weight::Direct);
     }
-    // Who is behind that device may be meant, and may have lost them.
+    // Whoever is behind that device may be the intended one, and may have lost them.
     spots.append(&mut beyond);
     Ruling::at(spots, cause, Witness::Counters, Weight::Suggests)
 }

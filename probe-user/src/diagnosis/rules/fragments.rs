@@ -8,14 +8,14 @@ use crate::diagnosis::{
     places::DropPoint,
 };
 
-/// Bytes of the smallest MTU that every link of IPv6 has (RFC 8200 section 5); an IPv4 packet of that size needs no fragments
-/// on any usual link either.
+/// The smallest MTU that an IPv6 link may have, in bytes (RFC 8200 section 5); an IPv4 packet of that size needs no
+/// fragments on any usual link either.
 const WHOLE: u32 = 1_280;
 
-/// Judges a gap in which fragments are put together and do not come out, while packets that need none are answered.
+/// Judges a gap in which fragments go into reassembly and do not come out, while packets that need none are answered.
 pub(super) fn incomplete(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let (passes, fails) = evidence.controls.iter().find_map(|control| control.packet_sizes(evidence.is_v6()))?;
-    // What is cut, is cut at the MTU of the way out: one byte more, and it takes two.
+    // Packets are cut at the MTU of the way out: one byte more, and there are two fragments.
     let cut = fails == passes + 1 && passes >= WHOLE;
     let spots = gap.spots_at(&[DropPoint::Reassembly]);
     cut.then_some(())?;

@@ -1,4 +1,4 @@
-//! A host that answers only so often: settings that count echo replies among the messages that its kernel limits.
+//! A host that limits how often it answers: settings that include echo replies in the messages that its kernel limits.
 
 use super::{Ruling, Weight};
 use crate::{
@@ -34,7 +34,10 @@ pub(super) fn of_replies(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         let cause = Cause {
             reason: mask.rsplit('/').next().map(str::to_owned),
             setting: Some(SettingSaid { path: mask.to_owned(), value: value.to_owned() }),
-            detail: Some(format!("its kernel sends a host one echo reply in {pause} ms, once a few are spent")),
+            detail: Some(format!(
+                "its kernel sends any one host an echo reply every {pause} ms, once the first few are \
+                used up"
+            )),
             ..Cause::default()
         };
         Ruling::at(vec![spot], cause, Witness::Sysctl, Weight::Explains)

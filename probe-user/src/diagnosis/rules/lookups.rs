@@ -52,21 +52,20 @@ pub(super) fn link(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         let outwards = [DropPoint::DriverOut, DropPoint::Qdisc, DropPoint::Neighbour, DropPoint::Call];
         let leaves = outwards.into_iter().find_map(|place| gap.spot(side, place));
         let spot = leaves.map(|found| DropLocation { place: DropPoint::DriverOut, ..found });
-        // Without a carrier it is the other end of the cable, or the cable.
+        // Without a carrier the cable or its other end is at fault.
         let spot = spot.or_else(|| gap.spot(side, DropPoint::DriverIn).filter(|_| !*up))?;
         let cause = Cause {
             reason: Some(gap.errno(evidence).unwrap_or(state).to_owned()),
             detail: Some(format!("{interface} {word}")),
             ..Cause::default()
         };
-        // What leaves goes nowhere else; what comes in may have come by another device, for the same address.
+        // What leaves goes nowhere else; what comes in may have come by another device with the same address.
         let weight = if leaves.is_some() { Weight::Explains } else { Weight::Suggests };
         Ruling::at(vec![spot], cause, Witness::DeviceCounter, weight)
     })
 }
 
-/// Judges packets that never came to a device which is set up and has no carrier: the network's end of its cable is
-/// off, or the cable.
+/// Judges packets that never came to a device that is up but has no carrier: the cable or its other end is at fault.
 pub(super) fn no_carrier_there(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Link { interface, up: true, carrier: false } = finding else { return None };
@@ -77,8 +76,8 @@ pub(super) fn no_carrier_there(gap: &Gap, evidence: &Evidence) -> Option<Ruling>
     })
 }
 
-/// Judges packets that never came to a far end which does not have the address they are for: another host's, or taken
-/// away.
+/// Judges packets that never came to a far end which does not have the address they are for: another host's, or
+/// removed.
 pub(super) fn address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let network = gap.spots_at(&[DropPoint::Network]);
     let target = evidence.target.address;
@@ -92,7 +91,7 @@ pub(super) fn address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(network, cause, Witness::Errno, Weight::Explains)
 }
 
-/// Judges a gap in which a setting ends echo requests without a trace.
+/// Judges a gap in which a setting drops echo requests without a trace.
 pub(super) fn setting(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     findings(evidence).find_map(|(side, finding)| {
         let Finding::Setting { path, value } = finding else { return None };
@@ -135,14 +134,14 @@ pub(super) fn route(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// Reports whether a router in between was to send what died at `spot` to that address.
+/// Reports whether a router in between had to send what died at `spot` to that address.
 fn forwards(spot: DropLocation, to: IpAddr, evidence: &Evidence) -> bool {
     let end = if spot.leg == Echo::Request { Some(evidence.target.address) } else { evidence.local.host.address };
     matches!(spot.side(), Some(Side::Via(_))) && end == Some(to)
 }
 
-/// Returns what was looked up where a router in between freed `drop` in its routing: forwarding that is off, strict
-/// reverse path filtering, or a route that is none.
+/// Returns what was looked up if a router in between freed `drop` in its routing: forwarding that is off, strict
+/// reverse path filtering, or a route that leads nowhere.
 pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, evidence: &Evidence) -> Cause {
     let Some(side) = spot.side() else { return cause };
     if drop.reason == "IP_LOCAL_SOURCE" {
@@ -268,8 +267,8 @@ pub(super) fn neighbour(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// Judges a gap in which the host asked for a next hop, and nobody answered: also where that is another one than a
-/// plain look-up says.
+/// Judges a gap in which the host asked for a next hop, and nobody answered: even if that is another one than a plain
+/// look-up says.
 pub(super) fn asked_in_vain(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
     let spot = gap.spot(side, DropPoint::Neighbour)?;
@@ -316,7 +315,7 @@ pub(super) fn reverse_path(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     })
 }
 
-/// Judges requests that the far kernel's ICMP took, where no setting keeps it from answering and no answer was made.
+/// Judges requests that the far kernel's ICMP took, if no setting keeps it from answering and no answer was made.
 pub(super) fn wanted_answer(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let answers = gap.spots_at(&[DropPoint::Answer]);
     let side = answers.first()?.side()?;

@@ -17,7 +17,7 @@ use crate::{
     model::trace::HopTrace,
 };
 
-/// A probe that came in to one place so often went round: no bridge makes as many copies.
+/// A probe that came in to one place this often went round: no bridge makes as many copies.
 const ROUNDS: u32 = 3;
 
 /// Judges a gap whose probes came in to watched places again and again.
@@ -44,7 +44,7 @@ pub(super) fn looped(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Direct)
 }
 
-/// Routers that answered from several distances: what a rising TTL found where nobody watches.
+/// Judges routers that answered from several distances: what a rising TTL found where nobody watches.
 pub(super) fn walked(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let icmp = gap.icmp(evidence)?;
     let walk = evidence.walk.as_ref().filter(|_| icmp.tells_expiry())?;

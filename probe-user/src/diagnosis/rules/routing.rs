@@ -1,4 +1,5 @@
-//! The rule about packets that netfilter gave back to routing: a chain of type route changed what routing chooses by.
+//! The rule about packets that netfilter gave back to routing: a chain of type route changed a field that routing
+//! depends on.
 
 use super::{Ruling, Weight};
 use crate::{
@@ -12,16 +13,16 @@ use crate::{
     model::trace::{Drop, Finding, RouteChoice, RoutePurpose, plain_function},
 };
 
-/// Judges what routing ended behind the output hook, where the kernel asks it again if a chain changed the mark, an
-/// address or the TOS (`ip_route_me_harder`). Where that leads nowhere, it is the hook that frees the packet, and the
-/// send call has the error of routing: a rule that drops gives EPERM.
+/// Judges what routing refused after the output hook, where the kernel repeats it if a chain changed the mark, an
+/// address or the TOS (`ip_route_me_harder`). If that leads nowhere, the hook frees the packet and the send call gets
+/// the error of routing: a rule that drops gives EPERM.
 pub(super) fn rerouted(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let events = gap.events(evidence);
     let event = events.iter().find(|event| at_output(event))?;
     let spot = event.spot?;
     let errno = gap.errno(evidence).filter(|errno| *errno != "EPERM");
     let choice = choice_for(event.drop, spot, evidence).filter(|choice| choice.ends.is_some());
-    // A rule of nftables frees what it drops itself; what has no mark was not marked.
+    // An nftables rule frees what it drops by itself; a packet without a mark was not marked.
     let by_hook = plain_function(&event.drop.function) == "nf_hook_slow" && event.drop.frame.mark != 0;
     if errno.is_none() && !(by_hook && choice.is_some() && gap.errno(evidence).is_none()) {
         return None;
@@ -64,7 +65,7 @@ pub(in crate::diagnosis) fn choice_for<'a>(
     })
 }
 
-/// Returns the error that a sender gets of a route of that type (`fib_props` in `net/ipv4/fib_semantics.c`).
+/// Returns the error that a sender gets from a route of that type (`fib_props` in `net/ipv4/fib_semantics.c`).
 fn errno_of(choice: &RouteChoice) -> Option<&'static str> {
     Some(match choice.ends.as_deref()? {
         "blackhole" => "EINVAL",

@@ -1,4 +1,4 @@
-//! Rules about what was said of the very packets: drop events, the errno of the send call, ICMP errors.
+//! Rules about what was said about these very packets: drop events, the errno of the send call, ICMP errors.
 
 use super::{Ruling, Weight, limits, lookups};
 use crate::{
@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-/// Judges a gap inside of which the kernel told of freeing the packets.
+/// Judges a gap inside which the kernel reported freeing the packets.
 pub(super) fn drop_event(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let mut events = gap.events(evidence);
     events.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
     let first = events.first()?;
-    // ICMP frees what it may not or cannot answer under names that do not say which
-    // (`NOT_SPECIFIED` in `icmpv6_rcv`, `INVALID_PROTO` in `icmp_rcv`, 6.18): a look-up tells.
+    // ICMP frees what it may not or cannot answer under names that do not say which (`NOT_SPECIFIED` in `icmpv6_rcv`,
+    // `INVALID_PROTO` in `icmp_rcv`, 6.18): a look-up shows it.
     let vague = matches!(first.drop.reason.as_str(), "NOT_SPECIFIED" | "INVALID_PROTO");
     let by_icmp = vague && first.spot.is_some_and(|spot| spot.place == DropPoint::Icmp);
     let look_ups = [lookups::setting, lookups::route, lookups::counter, limits::of_replies];
@@ -59,13 +59,13 @@ fn places_of(errno: &str) -> &'static [DropPoint] {
     }
 }
 
-/// Judges probes of which the send call failed.
+/// Judges probes whose send call failed.
 pub(super) fn errno(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let errno = gap.errno(evidence)?;
     let detail = detail(errno, evidence);
     let here = |place: &DropPoint| gap.spot(Side::Local, *place);
     let mut spots: Vec<_> = places_of(errno).iter().filter_map(here).collect();
-    // IPsec's policies are asked with the route, before any hook.
+    // IPsec policies are checked with the route, before any hook.
     if errno == "EPERM" && (spots.is_empty() || detail.is_some()) {
         spots = here(&DropPoint::Call).map_or(spots, |call| vec![call]);
     }
@@ -107,7 +107,8 @@ fn looked_up(evidence: &Evidence, place: DropPoint) -> bool {
     })
 }
 
-/// Judges probes of which the sender's own kernel says host unreachable: nobody answered ARP or neighbour discovery.
+/// Judges probes for which the sender's own kernel reports host unreachable: nobody answered ARP or neighbour
+/// discovery.
 pub(super) fn own_icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let error = gap.icmp(evidence)?;
     if evidence.local.host.address != Some(error.from) {
@@ -119,7 +120,7 @@ pub(super) fn own_icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(spots, icmp_cause(error), Witness::IcmpError, Weight::Direct)
 }
 
-/// Judges probes of which somebody on the way, or the target, says why they stopped.
+/// Judges probes for which somebody on the way, or the target, says why they stopped.
 pub(super) fn icmp_error(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let error = gap.icmp(evidence)?;
     let spots = gap.spots_at(&[DropPoint::Network]);

@@ -1,4 +1,4 @@
-//! Rules about the program's own socket: replies that came to this host, and that the kernel does not give to it.
+//! Rules about the program's own socket: replies that reached this host, but that the kernel does not give to it.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -19,8 +19,8 @@ use crate::{
 /// The last hops of a reply before any socket, the last first.
 const BEFORE_SOCKETS: [Hop; 4] = [Hop::NfInputLast, Hop::NfInputFirst, Hop::NfPreroutingLast, Hop::NfPreroutingFirst];
 
-/// Replies came in by another device than that to which the socket is bound (`raw_v4_match` and kin in `net/ipv4/raw.c`,
-/// `ping_lookup` in `net/ipv4/ping.c`).
+/// Judges replies that came in by another device than the socket is bound to (`raw_v4_match` and kin in
+/// `net/ipv4/raw.c`, `ping_lookup` in `net/ipv4/ping.c`).
 pub(super) fn bound_device(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spot = gap.spot(Side::Local, DropPoint::SocketLookup)?;
     let socket = evidence.sending.socket.as_ref()?;
@@ -35,7 +35,7 @@ pub(super) fn bound_device(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Direct)
 }
 
-/// Replies came from another address than that to which the socket is connected (`raw_v4_match` in `net/ipv4/raw.c`).
+/// Judges replies that came from another address than the socket is connected to (`raw_v4_match` in `net/ipv4/raw.c`).
 pub(super) fn connected(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spot = gap.spot(Side::Local, DropPoint::SocketLookup)?;
     evidence.sending.socket.as_ref().filter(|socket| socket.connected)?;
@@ -47,8 +47,8 @@ pub(super) fn connected(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Direct)
 }
 
-/// Judges probes to this host's own address, which `lo` leads to, from a socket that is bound to another device: the
-/// address is asked for on that link, where nobody has it.
+/// Judges probes to this host's own address, which is reached through `lo`, from a socket that is bound to another
+/// device: the address is asked for on that link, where nobody has it.
 pub(super) fn own_address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spot = gap.spot(Side::Local, DropPoint::Neighbour)?;
     let socket = evidence.sending.socket.as_ref()?;
@@ -64,7 +64,7 @@ pub(super) fn own_address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Explains)
 }
 
-/// Replies came with another id than the program's, so that it takes them for another's.
+/// Judges replies that came with another id than the program's, so that it takes them for another's.
 pub(super) fn other_id(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spot = gap.spot(Side::Local, DropPoint::SocketLookup)?;
     evidence.sending.socket.as_ref()?;
@@ -77,7 +77,7 @@ pub(super) fn other_id(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Direct)
 }
 
-/// Returns what was seen of the reply to a probe where it left the firewall for the sockets.
+/// Returns what was seen of the reply to a probe when it left the firewall for the sockets.
 fn at_input(evidence: &Evidence, probe: u16) -> Option<ProbePassage> {
     BEFORE_SOCKETS.iter().find_map(|hop| alterations::step(evidence, Echo::Reply, Side::Local, *hop, probe))
 }

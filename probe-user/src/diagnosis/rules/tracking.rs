@@ -1,4 +1,5 @@
-//! A rule about connection tracking: replies that came to the host which rewrote their requests, and were not translated back.
+//! A rule about connection tracking: replies that came to the host that rewrote their requests, and were not translated
+//! back.
 
 use probe_ebpf::{Echo, Hop};
 
@@ -14,8 +15,8 @@ use crate::diagnosis::{
 };
 use crate::model::trace::{TrackedEcho, TrackingAct};
 
-/// Judges that a host in between took the replies for its own, as they are for the address that it gave the requests, and its entry of those
-/// still waits for an answer.
+/// Judges whether a host in between took the replies for its own: they are for the address that it gave the requests,
+/// and its entry for those still waits for an answer.
 pub(super) fn not_undone(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
     let taken =
@@ -31,9 +32,9 @@ pub(super) fn not_undone(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         (Some(rule), _) => {
             format!("is in zone {}, and they are looked for in another, by the rule \"{}\"", entry.zone, rule.rule)
         }
-        (None, Some(rule)) => format!("is not asked, as the rule \"{}\" has them not tracked", rule.rule),
+        (None, Some(rule)) => format!("is not used, as the rule \"{}\" exempts them from tracking", rule.rule),
         (None, None) if entry.reply.id != passage.id => {
-            format!("waits for id {}, and they have {}", entry.reply.id, passage.id)
+            format!("expects id {}, and they have {}", entry.reply.id, passage.id)
         }
         (None, None) => "still waits for them".to_owned(),
     };

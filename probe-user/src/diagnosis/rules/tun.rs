@@ -14,7 +14,7 @@ use crate::{
     model::trace::{Finding, PortTrace, TunProgram},
 };
 
-/// Judges packets that left by a tun device, so that a program of that very host has them.
+/// Judges packets that left by a tun device, so that a program on that host has them.
 pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
     gap.spots.iter().any(|spot| spot.place == DropPoint::Network).then_some(())?;
@@ -30,14 +30,14 @@ pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let why = if stuck {
         format!("and {has} no socket to send them on by")
     } else {
-        "and nothing of them came out again".to_owned()
+        "and none of them came out again".to_owned()
     };
     let detail = Some(format!("handed to {}, {holds} the tun device {interface} {why}", names.join(" and ")));
     let cause = Cause { reason: Some("TUN".into()), program: Some(first.name()), detail, ..Cause::default() };
     let spot = DropLocation { leg: gap.leg, host: host_of(side), place: DropPoint::TunProgram };
     let mut spots = vec![spot];
     if !stuck {
-        // What the program sent on may be lost behind it.
+        // What the program sent on may be lost after it.
         spots.extend(gap.spots_at(&[DropPoint::Network]));
     }
     Ruling::at(spots, cause, Witness::DeviceCounter, if stuck { Weight::Explains } else { Weight::Suggests })

@@ -1,4 +1,5 @@
-//! Whether a rule that translates addresses is about a packet, and to which address it translates, as far as its words tell.
+//! Whether a rule that translates addresses applies to a packet, and to which address it translates, as far as its text
+//! shows.
 
 use std::net::IpAddr;
 
@@ -14,12 +15,12 @@ pub(super) struct Crossed {
     pub(super) outwards: Vec<String>,
 }
 
-/// Reports whether the rule puts the host's own address in the destination's place.
+/// Reports whether the rule replaces the destination by the host's own address.
 pub(super) fn redirects(rule: &TrackingRule) -> bool {
     rule.act == TrackingAct::Destination && words(rule).any(|word| matches!(word, "redirect" | "REDIRECT"))
 }
 
-/// Reports whether the rule puts the address of the device in the source's place.
+/// Reports whether the rule replaces the source by the address of the device.
 pub(super) fn masquerades(rule: &TrackingRule) -> bool {
     rule.act == TrackingAct::Source && words(rule).any(|word| matches!(word, "masquerade" | "MASQUERADE"))
 }
@@ -31,15 +32,15 @@ pub(super) fn names(rule: &TrackingRule, address: IpAddr) -> bool {
     of_rule.chain(of_sets).any(|word| covers(word, address))
 }
 
-/// Returns the one address that the rule translates to, where it names one.
+/// Returns the one address that the rule translates to, if it names one.
 pub(super) fn translates_to(rule: &TrackingRule) -> Option<IpAddr> {
     let word = target(rule).split_whitespace().find(|word| !matches!(*word, "dnat" | "snat" | "to" | "ip" | "ip6"))?;
     alone(word)
 }
 
-/// Reports whether the rule is about packets that look like the first of `entry`; false where its words leave that open.
+/// Reports whether the rule applies to packets that look like the first of `entry`; false if its text leaves that open.
 pub(super) fn matches(rule: &TrackingRule, entry: &TrackedEcho, crossed: &Crossed) -> bool {
-    // Tables of one family see its packets only.
+    // Tables of one family see only its packets.
     let fits = match rule.family {
         Some(TableFamily::Ip) => entry.original.source.is_ipv4(),
         Some(TableFamily::Ip6) => entry.original.source.is_ipv6(),
@@ -52,7 +53,7 @@ pub(super) fn matches(rule: &TrackingRule, entry: &TrackedEcho, crossed: &Crosse
     fits && asks == Some(true)
 }
 
-/// Reads the matches of a rule of nft; `None` where one of them is not known.
+/// Reads the matches of an nft rule; `None` if one of them is not known.
 fn nft(words: &[&str], entry: &TrackedEcho, crossed: &Crossed) -> Option<bool> {
     let mut rest = words;
     while !rest.is_empty() {
@@ -78,7 +79,7 @@ fn nft(words: &[&str], entry: &TrackedEcho, crossed: &Crossed) -> Option<bool> {
     Some(true)
 }
 
-/// Reads the same of a rule of iptables.
+/// Reads those of an iptables rule.
 fn iptables(words: &[&str], entry: &TrackedEcho, crossed: &Crossed) -> Option<bool> {
     let mut rest = words;
     while !rest.is_empty() {
@@ -104,7 +105,7 @@ fn iptables(words: &[&str], entry: &TrackedEcho, crossed: &Crossed) -> Option<bo
     Some(true)
 }
 
-/// Returns the words of a rule from that on which it translates.
+/// Returns the words of a rule from the one that makes it translate.
 fn target(rule: &TrackingRule) -> &str {
     let text = rule.rule.split(" comment \"").next().unwrap_or(&rule.rule);
     let acts = ["dnat", "snat", "masquerade", "redirect", "DNAT", "SNAT", "MASQUERADE", "REDIRECT"];
@@ -117,7 +118,7 @@ fn words(rule: &TrackingRule) -> impl Iterator<Item = &str> {
     target(rule).split_whitespace()
 }
 
-/// Returns whether an address or prefix is that of `address`; `None` where it is neither.
+/// Returns whether an address or prefix is that of `address`; `None` if it is neither.
 fn literal(word: &str, address: IpAddr) -> Option<bool> {
     (alone(word).is_some() || prefix(word).is_some()).then(|| covers(word, address))
 }

@@ -140,7 +140,7 @@ impl PinnedGuard {
             None => {}
         }
         bpffs::mount()?;
-        // What a filter of clsact would leave nobody would take away.
+        // Nobody would remove what a clsact filter leaves behind.
         let how = Attachment { tc: TcChoice::Tcx, ..*how };
         let made = LoadedGuard::new(device, options, &how).map_err(|error| outlives(error, device))?;
         let place = GuardDir::of(device.ifindex, BothWays)?;
@@ -152,7 +152,7 @@ impl PinnedGuard {
     }
 }
 
-/// Turns the error into what it means for a guard that must outlive its command on a kernel without TCX.
+/// Turns the error into the one for a guard that must outlive its command on a kernel without TCX.
 fn outlives(error: KernelError, device: &Device) -> KernelError {
     match error {
         KernelError::AttachTc { source, .. } => KernelError::GuardNeedsTcx { interface: device.name.clone(), source },
@@ -160,7 +160,7 @@ fn outlives(error: KernelError, device: &Device) -> KernelError {
     }
 }
 
-/// Pins the maps, then the links, that which judges last: a guard that is half there lets too much pass, not too little.
+/// Pins the maps, then the links, the judging one last: a guard that is half there lets too much pass, not too little.
 fn pin(place: &GuardDir, made: LoadedGuard) -> Result<(), KernelError> {
     let folder = place.folder();
     fs::create_dir_all(&folder).map_err(|source| KernelError::File { doing: "make", path: folder.clone(), source })?;

@@ -1,4 +1,4 @@
-//! The folders of bpffs that hold what outlives its command: `KIND-ABI-NETNS-IFINDEX`, and what tells several apart.
+//! The folders of bpffs that hold what outlives its command: `KIND-ABI-NETNS-IFINDEX`, and what distinguishes them.
 
 use std::{
     fs, io,
@@ -13,7 +13,7 @@ use crate::{
     host::device,
 };
 
-/// The folder of all that probe pins.
+/// The folder of everything that probe pins.
 pub(crate) const HOME: &str = "/sys/fs/bpf/probe";
 
 /// What is pinned in a folder.
@@ -24,11 +24,11 @@ pub(crate) trait PinKind: Clone + Ord {
     /// Returns what ends the name of its folder, as builds of this ABI write it: a hyphen and a word, or nothing.
     fn suffix(&self, abi: u32) -> &'static str;
 
-    /// Reads that word; none where it is no such folder.
+    /// Reads that word; `None` if it is no such folder.
     fn parse(word: Option<&str>) -> Option<Self>;
 }
 
-/// Where pins are: its name says to whom they belong.
+/// A folder of pins; its name says what they belong to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PinDir<K> {
     /// The ABI of the build that put them there.
@@ -47,7 +47,7 @@ impl<K: PinKind> PinDir<K> {
         Ok(Self { abi: ABI_VERSION, netns: netns()?, ifindex, kind })
     }
 
-    /// Reads the name of a folder; none where it is another's.
+    /// Reads the name of a folder; `None` if it belongs to something else.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(K::NAME)?.strip_prefix('-')?.split('-');
         let place = Self {
@@ -74,16 +74,16 @@ impl<K: PinKind> PinDir<K> {
         places
     }
 
-    /// Returns those of this network namespace, of whatever build.
+    /// Returns those of this network namespace, of any build.
     pub(crate) fn here() -> Result<Vec<Self>, KernelError> {
         let netns = netns()?;
         Ok(Self::all().into_iter().filter(|place| place.netns == netns).collect())
     }
 
-    /// Says whether this build can read what is pinned.
+    /// Checks that this build can read what is pinned.
     ///
     /// # Errors
-    /// [`KernelError::OtherAbi`] where a probe of another build put it there.
+    /// [`KernelError::OtherAbi`] if a probe of another build put it there.
     pub(crate) fn is_readable(&self) -> Result<(), KernelError> {
         if self.abi == ABI_VERSION {
             return Ok(());
@@ -106,8 +106,8 @@ impl<K: PinKind> PinDir<K> {
     }
 }
 
-/// Takes the program of a pinned link off its hook. Whether or not this works, the link goes with its pin; but then the
-/// interface is taken for a while yet.
+/// Takes the program of a pinned link off its hook. If this fails, the link still goes with its pin, but the interface
+/// stays taken for a while.
 pub(crate) fn detach(link: &Path) {
     if link.exists()
         && let Err(error) = bpf_sys::open_pin(link).and_then(|link| bpf_sys::detach_link(&link))

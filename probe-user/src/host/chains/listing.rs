@@ -1,4 +1,4 @@
-//! The rules of nftables as nft writes them: which of a chain can end an echo packet, and which let only so many pass.
+//! The rules of nftables as nft writes them: which of a chain's can end an echo packet, and which limit how many pass.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use probe_ebpf::Family;
 use super::tracking;
 use crate::model::trace::{ChainRule, TrackingAct};
 
-/// How many rules of a chain are told at most.
+/// How many rules of a chain are listed at most.
 const MOST: usize = 8;
 
-/// How many rules of a chain that decide what connection tracking does are told at most.
+/// How many rules of a chain that decide what connection tracking does are listed at most.
 const MOST_TRACKING: usize = 64;
 
 /// Words that end a packet, as the last statement of a rule or before its options.
@@ -65,8 +65,8 @@ impl Listing {
         listing
     }
 
-    /// Returns the rules of a base chain, and of those that it leads to, which can end an echo packet of `family`, and those
-    /// which let only so many pass.
+    /// Returns the rules of a base chain, and of those that it leads to, which can end an echo packet of `family`, and
+    /// those which limit how many pass.
     pub(super) fn of_chain(
         &self,
         (in_family, table, chain): (&str, &str, &str),
@@ -139,7 +139,7 @@ fn unquoted(rule: &str) -> Vec<&str> {
     rule.split(" comment \"").next().unwrap_or(rule).split_whitespace().collect()
 }
 
-/// Reports whether a rule may match an echo packet of `family`; true where its words leave that open.
+/// Reports whether a rule may match an echo packet of `family`; true if its text leaves that open.
 fn concerns_echo(rule: &str, family: Family) -> bool {
     let words = unquoted(rule);
     let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
@@ -151,7 +151,7 @@ fn concerns_echo(rule: &str, family: Family) -> bool {
     if has(&OTHERS) && !in_set {
         return false;
     }
-    // A rule of the other IP version, unless it speaks of both.
+    // A rule of the other IP version, unless it covers both.
     if has(&other) && !has(&own) {
         return false;
     }

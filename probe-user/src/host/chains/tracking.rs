@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::model::trace::{Finding, TrackingAct, TrackingRule};
 
-/// Returns what stands for rules that could not be read.
+/// Returns a finding in place of rules that could not be read.
 pub(in crate::host) fn unread(what: &str) -> Finding {
     Finding::TrackingRule(TrackingRule {
         act: TrackingAct::Unread,
@@ -25,7 +25,7 @@ pub(super) fn balances() -> bool {
     fs::read_to_string("/proc/thread-self/net/ip_vs").is_ok_and(|table| table.lines().count() > 3)
 }
 
-/// Returns what a rule, as nft writes it, has connection tracking do; `None`: nothing.
+/// Returns what a rule, as nft writes it, makes connection tracking do; `None`: nothing.
 pub(super) fn act(rule: &str) -> Option<TrackingAct> {
     let rule = rule.split(" comment \"").next().unwrap_or(rule);
     let words: Vec<&str> = rule.split_whitespace().collect();
@@ -49,7 +49,7 @@ pub(super) fn act(rule: &str) -> Option<TrackingAct> {
     pair("ct", "state").then_some(TrackingAct::State)
 }
 
-/// Returns what a target of iptables has connection tracking do (`iptables-extensions(8)`).
+/// Returns what a target of iptables makes connection tracking do (`iptables-extensions(8)`).
 fn of_target(target: &str) -> Option<TrackingAct> {
     Some(match target {
         "DNAT" | "REDIRECT" => TrackingAct::Destination,
@@ -60,7 +60,7 @@ fn of_target(target: &str) -> Option<TrackingAct> {
     })
 }
 
-/// Returns the same of a rule of `iptables-save`.
+/// Returns the same for a rule of `iptables-save`.
 pub(in crate::host) fn act_of_iptables(rule: &str) -> Option<TrackingAct> {
     let words: Vec<&str> = rule.split_whitespace().collect();
     let target = words.windows(2).find(|pair| matches!(pair[0], "-j" | "-g")).map(|pair| pair[1])?;

@@ -1,13 +1,13 @@
-//! Which container, machine or service a process is of, by the path of its cgroup: pure, from `/proc/PID/cgroup`.
+//! Which container, machine or service a process belongs to, by the path of its cgroup: pure, from `/proc/PID/cgroup`.
 
-/// What a process is of.
+/// What a process belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resident {
     /// A container with this id.
     Container {
         /// Its id.
         id: String,
-        /// Whose it is.
+        /// The runtime.
         runtime: &'static str,
     },
     /// A machine of systemd-nspawn or libvirt.
@@ -16,7 +16,7 @@ pub enum Resident {
     Unit(String),
 }
 
-/// How the scope of a container begins, and whose it is then. What is not here is called by its slice.
+/// How the scope of a container begins, and the runtime that uses that. What is not here is named by its slice.
 const SCOPES: [(&str, &str); 5] = [
     ("docker-", "docker"),
     ("libpod-", "podman"),
@@ -25,7 +25,8 @@ const SCOPES: [(&str, &str); 5] = [
     ("nerdctl-", "containerd"),
 ];
 
-/// Returns what a process with this `/proc/PID/cgroup` is of; `None` if its cgroup is that of a session, or of nothing.
+/// Returns what a process with this `/proc/PID/cgroup` belongs to; `None` if its cgroup is that of a session, or of
+/// nothing.
 pub(super) fn resident(text: &str) -> Option<Resident> {
     let paths: Vec<&str> = text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).collect();
     let of = |judge: fn(&str) -> Option<Resident>| paths.iter().find_map(|path| judge(path));
@@ -36,18 +37,18 @@ fn container(path: &str) -> Option<Resident> {
     let mut parts = path.split('/').rev();
     parts.find_map(|part| {
         let name = part.strip_suffix(".scope").unwrap_or(part);
-        // conmon watches a container from beside it.
+        // conmon watches a container from outside it.
         if name.contains("conmon") {
             return None;
         }
         let scope = SCOPES.iter().find_map(|(begin, runtime)| Some((name.strip_prefix(begin)?, *runtime)));
-        // containerd's plugin writes `slice:cri-containerd:id` where systemd does not make the cgroups.
+        // containerd's plugin writes `slice:cri-containerd:id` if systemd does not make the cgroups.
         let (id, runtime) = scope.unwrap_or_else(|| (name.rsplit(':').next().unwrap_or(name), by_slice(path)));
         is_id(id).then(|| Resident::Container { id: id.to_owned(), runtime })
     })
 }
 
-/// Returns whose a container is whose cgroup is called by its id alone.
+/// Returns the runtime of a container whose cgroup is named by its id alone.
 fn by_slice(path: &str) -> &'static str {
     match path {
         path if path.contains("libpod") => "podman",

@@ -1,4 +1,5 @@
-//! What runtimes write of their containers: docker's `config.v2.json`, podman's and CRI-O's storage, containerd's tasks.
+//! What runtimes write about their containers: docker's `config.v2.json`, podman's and CRI-O's storage, containerd's
+//! tasks.
 
 use std::{
     collections::BTreeMap,
@@ -60,7 +61,7 @@ pub(super) fn podman(root: &Path) -> Vec<Container> {
     found
 }
 
-/// Returns the folders of containers that podman or CRI-O have begun, by id.
+/// Returns the folders of containers that podman or CRI-O have started, by id.
 fn running(root: &Path) -> BTreeMap<String, PathBuf> {
     let of_users = folders(&root.join("run/user")).map(|user| user.join("containers"));
     let stores = of_users.chain([root.join("run/containers/storage")]);
@@ -68,7 +69,7 @@ fn running(root: &Path) -> BTreeMap<String, PathBuf> {
     found.filter_map(|folder| Some((folder.file_name()?.to_str()?.to_owned(), folder.join("userdata")))).collect()
 }
 
-/// Returns containerd's tasks, of every namespace of it.
+/// Returns containerd's tasks, of each of its namespaces.
 pub(super) fn containerd(root: &Path) -> Vec<Container> {
     let spaces = folders(&root.join("run/containerd/io.containerd.runtime.v2.task"));
     let of = |folder: PathBuf| {
@@ -86,7 +87,7 @@ pub(super) fn containerd(root: &Path) -> Vec<Container> {
     spaces.flat_map(|space| folders(&space)).filter_map(of).collect()
 }
 
-/// Returns the name of a pod, with that of the container in it where it is not the pod itself.
+/// Returns the name of a pod, with that of the container in it if it is not the pod itself.
 fn pods_name(annotations: &Value, prefix: &str) -> Option<String> {
     let text = |name: &str| annotations[format!("{prefix}{name}")].as_str().filter(|text| !text.is_empty());
     let pod = text(".sandbox-name").or_else(|| text(".pod.name"))?;
@@ -94,7 +95,7 @@ fn pods_name(annotations: &Value, prefix: &str) -> Option<String> {
     Some(container.map_or_else(|| pod.to_owned(), |container| format!("{pod}/{container}")))
 }
 
-/// Returns the container that the words of `inspect` tell: its id, its process, its name.
+/// Returns the container in the output of `inspect`: its id, its process, its name.
 pub(super) fn told(text: &str, runtime: &'static str) -> Option<Container> {
     let mut words = text.split_whitespace();
     let (id, pid) = (words.next()?.to_owned(), words.next()?.parse::<u64>().ok()?);

@@ -80,7 +80,7 @@ fn what_cannot_be_entered_is_one_sentence_with_its_fix() {
     let (error, fix) = refused("old");
     assert_eq!(
         (error.as_str(), fix.as_str()),
-        ("container old (docker) does not run, so it has no network namespace", "docker start old")
+        ("container old (docker) is not running, so it has no network namespace", "docker start old")
     );
     let (error, fix) = refused("nothing");
     assert!(error.starts_with("there is no container 'nothing' on this host, but container web (docker), "), "{error}");
@@ -90,8 +90,8 @@ fn what_cannot_be_entered_is_one_sentence_with_its_fix() {
         &format!(r#"{{"ID":"aa1{}","Name":"/two","State":{{"Running":true,"Pid":4001}}}}"#, &DOCKER[3..]),
     );
     let (error, fix) = refused("aa");
-    assert_eq!(error, "'aa' may be any of 2 containers: container two (docker), container db (podman)");
-    assert_eq!(fix, "more of its id");
+    assert_eq!(error, "'aa' matches 2 containers: container two (docker), container db (podman)");
+    assert_eq!(fix, "give more of its id");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_container_whose_process_is_gone_does_not_run() {
     let root = Root::new("gone");
     fs::remove_dir_all(root.0.join("proc/4002")).expect("it is there");
     let error = root.find("db").expect_err("gone").to_string();
-    assert_eq!(error, "container db (podman) does not run, so it has no network namespace");
+    assert_eq!(error, "container db (podman) is not running, so it has no network namespace");
 }
 
 #[test]

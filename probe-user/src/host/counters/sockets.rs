@@ -1,4 +1,4 @@
-//! What raw and ping sockets lost because nobody read them: for raw sockets the kernel makes no drop event of it.
+//! What raw and ping sockets lost because nobody read them: for raw sockets the kernel makes no drop event for that.
 
 use std::fs;
 

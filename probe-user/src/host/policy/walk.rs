@@ -1,7 +1,7 @@
 //! Which rule, table and route decide about a packet, as the kernel goes through them. Pure: rules and routes in, a choice out.
 //!
-//! After `fib_rules_lookup` and `fib_rule_match` (`net/core/fib_rules.c`), and `fib4_rule_match` and `fib6_rule_match` for what
-//! each IP version compares besides.
+//! After `fib_rules_lookup` and `fib_rule_match` (`net/core/fib_rules.c`), and `fib4_rule_match` and `fib6_rule_match`
+//! for what each IP version compares in addition.
 
 use std::net::IpAddr;
 
@@ -76,8 +76,8 @@ pub(super) fn walk<'a>(
     None
 }
 
-/// Returns the first rule with a route for `key` that is not taken: the rule passes over so short a prefix, or the device of the
-/// route has no carrier. To be asked where nothing else was found.
+/// Returns the first rule with a route for `key` that is not taken: the rule skips prefixes that short, or the device
+/// of the route has no carrier. Meant for keys for which nothing else was found.
 pub(super) fn passed_over<'a>(
     key: &RouteKey,
     rules: &'a [RuleMessage],
@@ -99,7 +99,7 @@ pub(super) fn passed_over<'a>(
     })
 }
 
-/// Returns the first rule with a route that is for `key` but for its source, in the same way.
+/// Returns, in the same way, the first rule with a route that fits `key` except for its source.
 pub(super) fn of_other_source<'a>(
     key: &RouteKey,
     rules: &'a [RuleMessage],
@@ -118,7 +118,8 @@ pub(super) fn of_other_source<'a>(
     })
 }
 
-/// Reports whether the kernel passes over a route, as its device is down or has no carrier (`ignore_routes_with_linkdown`).
+/// Reports whether the kernel skips a route because its device is down or has no carrier
+/// (`ignore_routes_with_linkdown`).
 pub(super) fn is_dead(route: &RouteMessage) -> bool {
     route.header.flags.contains(RouteFlags::Dead)
 }
@@ -203,7 +204,7 @@ fn best<'a>(
     routes.iter().filter(fits).max_by_key(rank)
 }
 
-/// Returns what makes a route the better one.
+/// Returns the rank of a route: the highest is chosen.
 fn rank(route: &&RouteMessage) -> (u8, std::cmp::Reverse<u32>) {
     (route.header.destination_prefix_length, std::cmp::Reverse(metric(route)))
 }
@@ -221,13 +222,13 @@ fn covers(key: &RouteKey, route: &RouteMessage, table: u32, names: &dyn Fn(u32) 
         })
 }
 
-/// Reports whether a route of IPv6 that is for sources of one prefix alone is for those of `key`.
+/// Reports whether an IPv6 route that is limited to sources of one prefix takes those of `key`.
 fn from_source(key: &RouteKey, route: &RouteMessage) -> bool {
     let of = source(route);
     key.from.zip(of).is_some_and(|(from, of)| shares(of, from, route.header.source_prefix_length))
 }
 
-/// Returns the prefix of sources that a route is for, without its length; `None` where it is for all.
+/// Returns the prefix of sources that a route is for, without its length; `None` if it is for all.
 pub(super) fn source(route: &RouteMessage) -> Option<IpAddr> {
     let given = route.attributes.iter().find_map(|attribute| match attribute {
         RouteAttribute::Source(address) => ip(address),
@@ -249,8 +250,8 @@ pub(super) fn destination(route: &RouteMessage) -> IpAddr {
     given.unwrap_or_else(any)
 }
 
-/// Returns where a route leads: to which gateway, if it has one, by the interface of which index. Several are ways of equal
-/// cost, of which the kernel chooses one for each pair of addresses.
+/// Returns where a route leads: to which gateway, if it has one, and through the interface of which index. Several are
+/// ways of equal cost, of which the kernel chooses one for each pair of addresses.
 pub(super) fn hops(route: &RouteMessage) -> Vec<(Option<IpAddr>, u32)> {
     let mut found = Vec::new();
     for attribute in &route.attributes {

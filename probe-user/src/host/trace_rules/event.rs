@@ -114,7 +114,7 @@ fn event(payload: &[u8]) -> Option<TraceEvent> {
     Some(TraceEvent { trace: found.trace?, packet: found.packet(), end: found.end(*payload.first()?) })
 }
 
-/// Names the verdict if it is one after which no other chain of the hook is asked: `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`.
+/// Names the verdict if it is one after which no other chain of the hook is run: `NF_DROP`, `NF_STOLEN`, `NF_QUEUE`.
 /// nftables' own verdicts, such as jump and continue, are negative.
 fn ending(verdict: u32) -> Option<&'static str> {
     let own = verdict.cast_signed() < 0;

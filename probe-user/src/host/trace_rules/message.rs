@@ -7,7 +7,7 @@ pub(super) const NFTABLES: u16 = 10;
 /// `NFPROTO_INET`.
 pub(super) const INET: u8 = 1;
 
-/// Bytes of `struct nlmsghdr`, and of `struct nfgenmsg` behind it.
+/// Bytes of `struct nlmsghdr`, and of the `struct nfgenmsg` after it.
 pub(super) const HEADER: usize = 16;
 pub(super) const GENERIC: usize = 4;
 

@@ -59,7 +59,7 @@ impl Drop for TraceTable {
     }
 }
 
-/// Has the kernel take a batch.
+/// Makes the kernel apply a batch.
 fn run(owner: &Socket, (bytes, orders): (Vec<u8>, u32)) -> io::Result<()> {
     owner.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
     // The kernel has processed the batch by now, so its replies are there.
@@ -99,7 +99,7 @@ fn creation(table: &str, flow: &EchoFlow, nonce: u64) -> (Vec<u8>, u32) {
 /// The packets that one rule marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
-    /// Those between two addresses, with an id where one is given.
+    /// Those between two addresses, with an id if one is given.
     Between { from: IpAddr, to: IpAddr, kind: Kind, id: Option<u16> },
     /// Those with the mark of the run with this nonce: what rewrites addresses and ids leaves it alone.
     Marked { kind: Kind, nonce: u64 },

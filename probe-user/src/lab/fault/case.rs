@@ -78,7 +78,7 @@ impl CatalogueCase {
         }
     }
 
-    /// Returns the leg on which it lies; of a healthy case, the request's.
+    /// Returns the leg on which it lies; for a healthy case, the request's.
     pub fn leg(&self) -> Echo {
         match self {
             Self::Row(case) => case.leg,

@@ -16,10 +16,10 @@ use crate::{
     traffic::{Fragmentation, Sender, Settings, packet::counting_payload},
 };
 
-/// Payload bytes where nothing else is asked for: those of `ping`.
+/// Payload bytes if nothing else is asked for: those of `ping`.
 const PAYLOAD: u16 = 56;
 
-/// How long answers may take where they are to come; some faults hold them back on purpose.
+/// How long answers may take if they are expected; some faults hold them back on purpose.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long to wait for answers that must not come; in the lab one takes less than a millisecond.
@@ -58,14 +58,14 @@ impl Exchange {
     }
 }
 
-/// Where a ping is sent, where its answers are read, and to whom it goes.
+/// Where a ping is sent, where its answers are read, and its target.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PingWay<'a> {
     /// Where it is sent.
     pub(super) from: &'a Netns,
-    /// Where what comes of it is read.
+    /// Where its answers are read.
     pub(super) heard_in: &'a Netns,
-    /// To whom it goes.
+    /// Its target.
     pub(super) target: IpAddr,
 }
 

@@ -1,4 +1,4 @@
-//! What a diagnosis must say of a case, what it said, and where the two differ. Pure.
+//! What a diagnosis must say about a case, what it said, and where the two differ. Pure.
 
 use std::fmt::Display;
 
@@ -8,18 +8,19 @@ use serde_json::Value;
 use super::Echo;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost as Side};
 
-/// What a diagnosis must say. Where several answers are as good, all are listed; where nothing is listed, anything is.
+/// What a diagnosis must say. If several answers are equally good, all are listed; if nothing is listed, any answer is
+/// good.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpectedDiagnosis {
     /// How the run ends.
     pub outcomes: &'static [Outcome],
     /// The layer where packets stop; empty if no stop may be reported.
     pub layers: &'static [Layer],
-    /// The sides on which it lies, where that is not simply the fault's own.
+    /// The sides on which it lies, if that is not simply the fault's own.
     pub sides: &'static [Side],
-    /// Whether the leg is not held: with unsolicited replies there is no request whose leg it could be.
+    /// Whether the leg is not checked: with unsolicited replies there is no request whose leg it could be.
     pub any_leg: bool,
-    /// The drop reason, only where kernels from 6.1 to 6.18 agree.
+    /// The drop reason, only if kernels from 6.1 to 6.18 agree.
     pub reasons: &'static [&'static str],
     /// The netfilter hook.
     pub hook: Option<&'static str>,
@@ -29,8 +30,8 @@ pub struct ExpectedDiagnosis {
     pub neighbour: Option<&'static str>,
     /// How sure it must be at least.
     pub confidence: Confidence,
-    /// What the kernel reported on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests hold the lab against
-    /// it; verdicts are not, since names move between kernels.
+    /// What the kernel reported on Linux 6.18: drop reason and function, IPv4 and IPv6. Tests check the lab against it,
+    /// but not verdicts, since names move between kernels.
     pub measured: Measured,
 }
 
@@ -198,7 +199,7 @@ impl ExpectedDiagnosis {
         if self.sides.is_empty() { side.into_iter().collect() } else { self.sides.to_vec() }
     }
 
-    /// Returns what is held of a diagnosis of a fault on this leg and side.
+    /// Returns what is checked of a diagnosis of a fault on this leg and side.
     pub fn wanted(&self, leg: Echo, side: Option<Side>) -> Wanted {
         let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
         Wanted {
@@ -221,7 +222,7 @@ impl ExpectedDiagnosis {
     }
 }
 
-/// What is held of a diagnosis, whoever made the case: any of the listed values, or anything if a list is empty.
+/// What is checked of a diagnosis, whoever made the case: any of the listed values, or anything if a list is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// How the run ends.

@@ -37,7 +37,7 @@ pub struct Scene {
     pub hosts: BTreeMap<String, SceneHost>,
     /// Further words in braces: what they stand for with IPv4, and with IPv6.
     pub words: BTreeMap<String, [String; 2]>,
-    /// What it needs of a machine.
+    /// What it needs from a machine.
     pub needs: Vec<SceneNeed>,
     /// Who is watched: each case is diagnosed once for each of these.
     pub watches: Vec<SceneWatch>,
@@ -80,14 +80,14 @@ pub struct SceneHost {
 pub struct SceneNeed {
     /// What it is, for people: `VRF devices`.
     pub what: String,
-    /// A shell script that works where it is there, tried in a namespace of its own.
+    /// A shell script that works if the machine has it, tried in a namespace of its own.
     pub script: String,
 }
 
 /// Who is watched in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SceneWatch {
-    /// Its name, which is part of the names of cases where a scene has several.
+    /// Its name, which is part of the names of cases if a scene has several.
     pub name: String,
     /// The host of `--peer`.
     pub peer: Option<String>,
@@ -112,7 +112,7 @@ pub struct SceneFault {
     pub scripts: BTreeMap<String, String>,
     /// Programs that drop every packet.
     pub drops: Vec<SceneDrop>,
-    /// What it needs of a machine beyond what its scene does.
+    /// What it needs from a machine beyond what its scene does.
     pub needs: Vec<SceneNeed>,
     /// The probes that show it.
     pub probe: Probe,
@@ -122,7 +122,7 @@ pub struct SceneFault {
     pub expected: BTreeMap<String, SceneExpected>,
 }
 
-/// A program of somebody else that drops every packet at a device.
+/// Somebody else's program that drops every packet at a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SceneDrop {
     /// The device.
@@ -131,7 +131,7 @@ pub struct SceneDrop {
     pub hook: DropHook,
 }
 
-/// Where a program of somebody else sits at a device.
+/// Where somebody else's program is attached at a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropHook {
     /// XDP, in the kernel's receive path.
@@ -145,7 +145,7 @@ pub enum DropHook {
 /// One fault of a scene, on one leg, over one IP version, with some hosts watched.
 #[derive(Clone, Debug)]
 pub struct SceneCase {
-    /// Its name on the command line: scene, watch, fault, and the leg where it can be either.
+    /// Its name on the command line: scene, watch, fault, and the leg if it can be either.
     pub name: String,
     /// The scene.
     pub scene: Arc<Scene>,
@@ -211,7 +211,7 @@ impl SceneCase {
         self.fault().expected[&self.watch().name].filled(|text| self.fill(text))
     }
 
-    /// Returns what is held of every diagnosis, of rows of the catalogue too.
+    /// Returns what is checked of every diagnosis, including those of rows of the catalogue.
     pub fn wanted(&self) -> Wanted {
         self.expected().wanted(self.leg)
     }
@@ -224,12 +224,12 @@ impl SceneCase {
     /// Returns the address that is pinged.
     ///
     /// # Panics
-    /// If it is none, which the scene's file would have been refused for.
+    /// If it is not an address, for which the scene's file would have been refused.
     pub fn address(&self) -> IpAddr {
         self.fill(&self.scene.address).parse().expect("a scene is read only if its addresses are some")
     }
 
-    /// Returns where on its leg the fault lies, as lists have it: `between` for what is neither end.
+    /// Returns where on its leg the fault lies, as lists have it: `between` for a place that is neither end.
     pub fn place(&self) -> &'static str {
         let expected = &self.fault().expected[&self.watch().name];
         let (sender, receiver) = match self.leg {

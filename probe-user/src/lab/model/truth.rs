@@ -71,12 +71,12 @@ impl Truth {
         self.fits(answer) && self.off_by(answer).is_none_or(|error| error <= most)
     }
 
-    /// Returns it as an answer, where exactly one says it.
+    /// Returns it as an answer, if exactly one says it.
     pub fn value(&self) -> Option<&FactValue> {
         if let Self::Is(answer) = self { Some(answer) } else { None }
     }
 
-    /// Returns its numbers, each with its unit; none where the truth is a word.
+    /// Returns its numbers, each with its unit; none if the truth is a word.
     pub fn measures(&self, fact: Fact) -> Vec<Measure> {
         match self {
             Self::Is(answer) => measures(fact, answer),

@@ -167,7 +167,7 @@ pub(super) fn undo_folder(mark: MountMark) {
             _ => break,
         }
     }
-    // It fails where another process got there first, and that process is right.
+    // It fails if another process got there first, and that process is right.
     if mark == MountMark::Nothing {
         let _ = fs::remove_dir(FOLDER);
     }

@@ -36,7 +36,7 @@ pub struct Compared {
     pub left: String,
     /// The second one's.
     pub right: String,
-    /// The first one's answer as data; none where it was not asked.
+    /// The first one's answer as data; none if it was not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_value: Option<FactValue>,
     /// The second one's.

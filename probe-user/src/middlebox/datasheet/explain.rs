@@ -14,11 +14,11 @@ pub struct Explanation {
 }
 
 /// What holds for every procedure.
-pub const CONTROLS: &str = "Every trial uses fresh ids. Beside it run a control that must pass (a request and its reply) \
-    and, if there is one, a control that must not (an unsolicited reply), three times each, interleaved. An arrival is \
-    proof, since packets are known by their content. A missing packet is not: it counts only as far as the loss of the \
-    controls allows, and otherwise more trials are run. Packets that did not leave their own host do not count. The far \
-    end's kernel does not answer; arrivals are counted at the NIC, before the near end's own netfilter.";
+pub const CONTROLS: &str = "Every trial uses fresh ids. Alongside it run a control that must pass (a request and its \
+    reply) and, if there is one, a control that must not (an unsolicited reply), three times each, interleaved. An \
+    arrival is proof, since packets are known by their content. A missing packet is not: it counts only as far as the \
+    loss of the controls allows, and otherwise more trials are run. Packets that did not leave their own host do not \
+    count. The far end's kernel does not answer; arrivals are counted at the NIC, before the near end's own netfilter.";
 
 const fn of(question: &'static str, procedure: &'static str, meaning: &'static str) -> Explanation {
     Explanation { question, procedure, meaning }

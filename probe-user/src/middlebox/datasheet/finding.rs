@@ -19,7 +19,7 @@ pub struct FactFinding {
     pub answer: String,
     /// The answer as data.
     pub value: FactValue,
-    /// The numbers of the answer, each with its unit; none where the answer is a word.
+    /// The numbers of the answer, each with its unit; none if the answer is a word.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<Measure>,
     /// How sure it is.

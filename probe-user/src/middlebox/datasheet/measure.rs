@@ -8,12 +8,12 @@ use super::{
     fact::Fact,
 };
 
-/// One quantity of an answer. What is open at one end has only the other bound.
+/// One quantity of an answer. A range that is open at one end has only the other bound.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measure {
     /// What was measured.
     pub quantity: Quantity,
-    /// The best estimate; none where only one bound is known.
+    /// The best estimate; none if only one bound is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
     /// It is at least this.
@@ -32,7 +32,7 @@ pub struct Measure {
 pub enum Quantity {
     /// How long an exchange is remembered.
     Lifetime,
-    /// How long after the request nothing prolongs it any more.
+    /// How long after the request it ends whatever refreshes it.
     LongestLifetime,
     /// How many replies one request lets in.
     RepliesPerRequest,
@@ -40,7 +40,7 @@ pub enum Quantity {
     RequestRate,
     /// How fast requests pass in the long run.
     SustainedRate,
-    /// How many requests pass at once before the limit bites.
+    /// How many requests pass at once before the limit applies.
     Burst,
     /// The largest payload of a request that passes.
     RequestPayload,
@@ -81,7 +81,7 @@ pub struct Figure {
     pub unit: Unit,
 }
 
-/// Returns the numbers of an answer; none where the answer is a word.
+/// Returns the numbers of an answer; none if the answer is a word.
 pub fn measures(fact: Fact, answer: &FactValue) -> Vec<Measure> {
     use Quantity as Q;
     match *answer {

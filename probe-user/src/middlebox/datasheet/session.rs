@@ -15,8 +15,8 @@ use super::{
 use crate::middlebox::timeline::{EndAddresses, PlayedTimeline, Timeline};
 use crate::model::verdict::Confidence;
 
-/// A characterization under way. [`Session::next_timeline`] says what to run, [`Session::record`] takes the outcome of it, and
-/// [`Session::datasheet`] can be asked for at any time: also where a run was interrupted.
+/// A characterization under way. [`Session::next_timeline`] says what to run, [`Session::record`] takes the outcome of
+/// it, and [`Session::datasheet`] can be asked for at any time, even if a run was interrupted.
 #[derive(Clone, Debug)]
 pub struct Session {
     known: KnownFacts,
@@ -147,7 +147,7 @@ impl Session {
                     let finding = self.judge(fact);
                     self.settle(fact, finding);
                 }
-                // It waits for the next timeline, where this one has no room for it.
+                // It waits for the next timeline if this one has no room for it.
                 ProcedureStep::Asked if script.is_full() && !alone => script.back_to(before),
                 ProcedureStep::Asked if alone => break,
                 ProcedureStep::Asked => {}
@@ -177,7 +177,7 @@ impl Session {
                 Fact::Timeout | Fact::TimeoutAfterReply => {
                     !Fact::ALL.iter().any(|other| *other < Fact::Timeout && open(other))
                 }
-                // It wants the wire for itself.
+                // It needs the wire for itself.
                 Fact::Rate => !Fact::ALL.iter().any(|other| *other != fact && open(other)),
                 _ => true,
             }

@@ -1,4 +1,5 @@
-//! Known stacks as data: what each is documented, or was measured, to do. Only what is known of a stack stands here.
+//! Known stacks as data: what each is documented, or was measured, to do. Only what is known about a stack is listed
+//! here.
 
 use super::fact::Fact;
 

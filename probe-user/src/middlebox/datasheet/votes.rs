@@ -31,7 +31,7 @@ pub(super) struct TrialVote {
     pub(super) end: TrialEnd,
     /// The age of the state, by the times at which packets were really sent.
     pub(super) age: Duration,
-    /// The id that its subject was sent with, where that was chosen.
+    /// The id that its subject was sent with, if that was chosen.
     pub(super) sent_id: Option<u16>,
     /// Its subject as it arrived.
     pub(super) arrival: Option<Arrival>,

@@ -1,4 +1,4 @@
-//! An answer as a person reads it: one clause, which stands behind the fact's name.
+//! An answer as a person reads it: one clause, which follows the fact's name.
 
 use super::{
     answer::{FactValue, IdPolicy, Rewriting},

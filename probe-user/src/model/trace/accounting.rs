@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 pub struct Accounting {
     /// Drop events that the ring had no room for.
     pub events_lost: u64,
-    /// Maps that had no room for something, but for the ring of drop events.
+    /// Maps that ran out of room, except for the ring of drop events.
     pub maps_full: u64,
     /// How long it took from being asked to watch until every hop was watched, in milliseconds.
     pub attach_ms: u64,
-    /// Nanoseconds that the programs took of one packet, by the kernel's own statistics; 0: not measured.
+    /// Nanoseconds that the programs took per packet, by the kernel's own statistics; 0: not measured.
     pub bpf_ns_per_packet: u64,
 }

@@ -8,7 +8,7 @@ use probe_ebpf::Echo;
 /// Why a drop event is no loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Benign {
-    /// Raw sockets were given copies of this reply; then the kernel looked for a ping socket too, and found none.
+    /// Raw sockets received copies of this reply; then the kernel looked for a ping socket too, and found none.
     NoPingSocket,
     /// It lay unread in a socket's queue, delivered, when that socket was closed.
     SocketClosed,
@@ -47,16 +47,16 @@ const CAPTURE: [&str; 4] = ["packet_rcv", "tpacket_rcv", "packet_rcv_fanout", "p
 /// How the kernel's `ICMPv6` frees a request that it is done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Icmpv6Frees {
-    /// Consumed where it was answered, with a reason where it was not: since Linux 6.3.
+    /// Consumed if it was answered, with a reason if it was not: since Linux 6.3.
     AsItFared,
-    /// All alike, as dropped for no reason that is told.
+    /// All alike, as dropped without a reason.
     Alike,
 }
 
 /// The reason of a packet that no socket waits for.
 pub const NO_SOCKET: &str = "NO_SOCKET";
 
-/// Reports whether the kernel was done with the packet in peace.
+/// Reports whether the kernel consumed the packet normally.
 pub fn is_consumed(drop: &Drop) -> bool {
     is_peaceful(&drop.reason)
 }
@@ -79,8 +79,8 @@ pub fn is_no_loss(drop: &Drop) -> bool {
     is_consumed(drop) || benign(drop, Icmpv6Frees::AsItFared).is_some()
 }
 
-/// Reports whether the packet may have arrived all the same: it is no loss, or by its reason alone it may be none.
-/// For whoever would rather wait than take a copy's end for the packet's.
+/// Reports whether the packet may have arrived nevertheless: it is no loss, or by its reason alone may be none. For
+/// callers that would rather wait than mistake the end of a copy for that of the packet.
 pub fn may_have_arrived(drop: &Drop) -> bool {
     is_no_loss(drop) || matches!(drop.reason.as_str(), NO_SOCKET | "QUEUE_PURGE")
 }
@@ -91,7 +91,7 @@ pub fn benign(drop: &Drop, icmpv6: Icmpv6Frees) -> Option<Benign> {
     if drop.leg == Echo::Reply && drop.reason == NO_SOCKET && PING.contains(&function) {
         return Some(Benign::NoPingSocket);
     }
-    // The kernel takes the device off a packet that it queues to a socket; other queues keep it.
+    // The kernel removes the device from a packet that it queues to a socket; other queues keep it.
     let queued = drop.interface.is_none();
     if function == "inet_sock_destruct" || queued && drop.reason == "QUEUE_PURGE" {
         return Some(Benign::SocketClosed);
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns why `drop` is no loss on a kernel as it is today.
+    /// Returns why `drop` is no loss on a current kernel.
     fn judged(drop: &Drop) -> Option<Benign> {
         benign(drop, Icmpv6Frees::AsItFared)
     }

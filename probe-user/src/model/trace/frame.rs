@@ -1,11 +1,11 @@
-//! What the kernel knows of a packet beside its own bytes.
+//! What the kernel knows about a packet in addition to its own bytes.
 
 use serde::{Deserialize, Serialize};
 
-/// What the kernel kept of a packet beside the IP packet itself.
+/// What the kernel kept with a packet in addition to the IP packet itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameFacts {
-    /// Its firewall mark, by which policy routing chooses; 0: none.
+    /// Its firewall mark, which policy routing can match; 0: none.
     #[serde(default)]
     pub mark: u32,
     /// The MAC address that its frame was for, as `ip link` writes it.
@@ -14,7 +14,7 @@ pub struct FrameFacts {
 }
 
 impl FrameFacts {
-    /// Returns whether nothing was kept that is not so of every packet.
+    /// Returns whether nothing was kept that not every packet has.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }

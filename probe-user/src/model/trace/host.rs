@@ -1,4 +1,4 @@
-//! Which host a trace is of.
+//! The host that a trace comes from.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::attach::XdpAttachment;
 
-/// Which host it is.
+/// Facts that identify a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
     /// Its name.
@@ -19,16 +19,16 @@ pub struct HostFacts {
     pub kernel: String,
     /// How XDP is attached.
     pub xdp_mode: XdpAttachment,
-    /// The kind of that interface where it is a tunnel, e.g. `vxlan`: what carries it is not watched.
+    /// The kind of that interface if it is a tunnel, e.g. `vxlan`: what carries it is not watched.
     #[serde(default)]
     pub tunnel: Option<String>,
     /// The inode of its network namespace; 0: not known.
     #[serde(default)]
     pub netns: u64,
-    /// How packets of the tunnels of its network namespace are known ([`super::tunnel::to_words`]).
+    /// How to recognize packets of the tunnels of its network namespace ([`super::tunnel::to_words`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tunnels: Vec<u32>,
-    /// What tells its kernel, from one start to the next, from every other (`boot_id`); empty: not known.
+    /// The id that distinguishes its kernel, until the next boot, from every other (`boot_id`); empty: not known.
     #[serde(default)]
     pub boot: String,
 }

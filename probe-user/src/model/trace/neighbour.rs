@@ -17,18 +17,18 @@ pub struct NeighbourPacket {
     pub interface: Option<String>,
     /// The address that is asked for, or that the answer is about.
     pub about: IpAddr,
-    /// Who asks, or whom the answer is for.
+    /// Who asks, or who the answer is for.
     pub asker: IpAddr,
-    /// The link-layer address that its sender tells as its own; none: it tells none.
+    /// The link-layer address that its sender gives as its own; none: it gives none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lladdr: Option<String>,
-    /// The drop reason where it was freed, in the running kernel's own name; else empty.
+    /// The drop reason if it was freed, in the running kernel's own name; else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// The function that freed it; else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub function: String,
-    /// The functions that called it, innermost first; empty where they were not asked for.
+    /// The functions that called it, innermost first; empty if they were not recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<String>,
     /// How many layers of tunnels it had around it.
@@ -61,7 +61,7 @@ pub enum NeighbourHop {
 /// An interface that has an address of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressHolder {
-    /// The address, where it is not the default `::`.
+    /// The address, if it is not the default `::`.
     pub address: Option<IpAddr>,
     /// Bits of its prefix.
     pub prefix: u8,
@@ -91,13 +91,13 @@ pub struct AddressHolder {
     /// The inode of that namespace.
     #[serde(default)]
     pub inode: u64,
-    /// What runs a command there when put before it.
+    /// The prefix that runs a command there.
     #[serde(default)]
     pub enter: Option<String>,
 }
 
 impl AddressHolder {
-    /// Reports whether it is `address` that it has, in the very namespace that was looked at.
+    /// Reports whether it has `address`, in the namespace that was looked at.
     pub fn has_here(&self, address: IpAddr) -> bool {
         self.netns.is_none() && self.address == Some(address)
     }
@@ -134,10 +134,10 @@ pub struct LinkFacts {
     /// Whether it is a bridge that sends multicast only to ports with a listener (`mcast_snooping`).
     #[serde(default)]
     pub snoops_multicast: bool,
-    /// The link-layer addresses from which it takes frames, where it is a macvlan device in mode source; none: from all.
+    /// The link-layer addresses from which it takes frames, if it is a macvlan device in mode source; none: from all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_from: Option<Vec<String>>,
-    /// What keeps it from passing on everything, where it is the port of a bridge.
+    /// What keeps it from passing on everything, if it is the port of a bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<BridgePortFacts>,
 }
@@ -145,19 +145,19 @@ pub struct LinkFacts {
 /// A port of a bridge that does not pass everything on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgePortFacts {
-    /// Its state where that is not `forwarding`, as `bridge link` shows it.
+    /// Its state if that is not `forwarding`, as `bridge link` shows it.
     #[serde(default)]
     pub state: Option<String>,
-    /// The other isolated ports of that bridge, where it is isolated itself: nothing goes from one to the other.
+    /// The other isolated ports of that bridge, if it is isolated itself: nothing passes between them.
     #[serde(default)]
     pub isolated_from: Vec<String>,
-    /// The frames that it is not given where their port is not known, or where they are for all.
+    /// The frames that it does not get if their port is not known, or if they are for all.
     #[serde(default)]
     pub not_flooded: Vec<FloodKind>,
     /// Whether it takes frames only from link-layer addresses that the forwarding table has at it (`locked`).
     #[serde(default)]
     pub locked: bool,
-    /// Whether the bridge sends a frame back out of it that came in by it (`hairpin`).
+    /// Whether the bridge sends a frame that came in by it back out of it (`hairpin`).
     #[serde(default)]
     pub hairpin: bool,
 }
@@ -185,23 +185,24 @@ impl FloodKind {
     }
 }
 
-/// The route to an end, as far as it says who is asked for.
+/// The route to an end, as far as it shows which neighbour is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextHopFacts {
     /// Where to.
     pub to: IpAddr,
-    /// Who is asked for: the gateway, or the end itself.
+    /// The neighbour that is asked for: the gateway, or the end itself.
     pub next: IpAddr,
-    /// By which device.
+    /// On which device.
     pub interface: String,
     /// The destination of the route, e.g. `192.168.0.0/16` or `default`.
     pub route: String,
     /// Bits of that prefix.
     pub prefix: u8,
-    /// The next shorter route to that end that leads to a gateway; for a route by a gateway, another one of that prefix.
+    /// The next shorter route to that end that leads to a gateway; for a route via a gateway, another one of that
+    /// prefix.
     #[serde(default)]
     pub instead: Option<OtherRoute>,
-    /// The gateway that the route itself has, where the kernel remembers another one of an ICMP redirect.
+    /// The gateway that the route itself has, if the kernel remembers another one from an ICMP redirect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirected_from: Option<IpAddr>,
 }
@@ -220,12 +221,12 @@ pub struct OtherRoute {
     pub state: Option<String>,
 }
 
-/// Who answered when asked for an address once more, by a request of this run that changes nobody's entries.
+/// Who answered when an address was asked for once more, by a request of this run that changes nobody's entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AskedAgain {
     /// The address.
     pub address: IpAddr,
-    /// By which device.
+    /// On which device.
     pub interface: String,
     /// The link-layer addresses that answered; none: nobody.
     pub lladdrs: Vec<String>,

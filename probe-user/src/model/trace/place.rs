@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Drop, Finding, HopTrace, NeighbourPacket, ProbePassage, TunnelFacts};
 
-/// A device of the watched network namespace that probes passed instead of the one that the hops stand at.
+/// A device of the watched network namespace that probes passed instead of the one that the hops are attached to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherDevice {
     /// Its name.
@@ -20,34 +20,35 @@ pub struct OtherDevice {
     pub leg: Echo,
     /// Whether they came in by it; otherwise they left by it.
     pub inwards: bool,
-    /// Which.
+    /// The probes.
     pub probes: BTreeSet<u16>,
-    /// Whether something redirected them to it: routing had chosen the device that the hops stand at, or they had come in by
-    /// that one and were never routed.
+    /// Whether something redirected them to it: routing had chosen the device that the hops are attached to, or they
+    /// had come in by that one and were never routed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub redirected: bool,
 }
 
-/// A network namespace that probes crossed or ended in, and that is not that of an end.
+/// A network namespace that probes crossed or ended in, other than those of the two ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceTrace {
-    /// What people call it: its name, or a process in it, or its inode.
+    /// Its name for people: its own, that of a process in it, or its inode.
     pub name: String,
     /// The inode of the network namespace.
     pub netns: u64,
-    /// What runs a command in it when put before that, e.g. `ip netns exec fw`; none: it could not be found.
+    /// The prefix that runs a command in it, e.g. `ip netns exec fw`; none: it could not be found.
     #[serde(default)]
     pub enter: Option<String>,
-    /// Whether the far end's kernel is the one that has it, not the sender's.
+    /// Whether it is on the far end's kernel, not on the sender's.
     #[serde(default)]
     pub of_peer: bool,
-    /// By its number, which host in between has it on its kernel ([`super::ViaTrace`]); none: that of one of the two ends.
+    /// The number of the host in between whose kernel has it ([`super::ViaTrace`]); none: it is on that of one of the
+    /// two ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of_via: Option<u8>,
     /// Its interfaces that probes crossed.
     #[serde(default)]
     pub ports: Vec<PortTrace>,
-    /// What netfilter's hooks in it saw; none: they were not looked at.
+    /// What netfilter's hooks in it saw; none: they were not watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks: Option<HookTrace>,
     /// Probes that were freed in it.
@@ -59,7 +60,7 @@ pub struct PlaceTrace {
     /// Packets of ARP and neighbour discovery about the run's addresses in it.
     #[serde(default)]
     pub neighbour: Vec<NeighbourPacket>,
-    /// How many layers of tunnels the probes had around them as they are told here.
+    /// How many layers of tunnels the probes reported here had around them.
     #[serde(default, skip_serializing_if = "is_none")]
     pub layers: u8,
     /// Its tunnels.
@@ -79,7 +80,7 @@ pub struct UntoldPlaces {
 }
 
 impl UntoldPlaces {
-    /// Returns whether everything is told.
+    /// Returns whether everything is reported.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
@@ -90,11 +91,11 @@ fn is_none(layers: &u8) -> bool {
     *layers == 0
 }
 
-/// How names of places begin that need no word before them in a sentence.
+/// The beginnings of names of places that need no word before them in a sentence.
 const WHOLE: [&str; 4] = ["the host", "container ", "machine ", "unit "];
 
-/// Returns a place of this name as it is called in the middle of a sentence: `the host`, `container web (docker)`, `network
-/// namespace fw`.
+/// Returns what a place with this name is called in the middle of a sentence: `the host`, `container web (docker)`,
+/// `network namespace fw`.
 pub fn in_words(name: &str) -> String {
     if WHOLE.iter().any(|whole| name.starts_with(whole)) {
         name.to_owned()
@@ -117,12 +118,12 @@ impl PlaceTrace {
         }
     }
 
-    /// Reports whether probes came to it, or were freed in it.
+    /// Reports whether probes reached it, or were freed in it.
     pub fn is_met(&self) -> bool {
         !self.ports.is_empty() || !self.drops.is_empty()
     }
 
-    /// Adds what somebody else on that kernel knows of the same namespace.
+    /// Adds what another watcher on that kernel knows of the same namespace.
     pub fn learn(&mut self, other: Self) {
         if self.ports.is_empty() {
             self.ports = other.ports;
@@ -156,7 +157,7 @@ impl PlaceTrace {
     }
 }
 
-/// What the netfilter hooks of such a namespace saw.
+/// What the netfilter hooks of a namespace saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookTrace {
     /// `CLOCK_MONOTONIC` of that kernel in nanoseconds from which on they were watched; what passed before may be missing.
@@ -166,29 +167,29 @@ pub struct HookTrace {
 }
 
 impl HookTrace {
-    /// Returns what `hops` of a host saw that are netfilter's, watched since this time.
+    /// Returns what those of a host's `hops` that are netfilter's saw, watched since this time.
     pub fn of(hops: &BTreeMap<Hop, HopTrace>, since_ns: u64) -> Self {
         let of_hook = HOOK_HOPS.iter().filter_map(|hop| Some((*hop, hops.get(hop)?.clone())));
         Self { since_ns, hops: of_hook.collect() }
     }
 }
 
-/// An interface of such a namespace.
+/// An interface of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortTrace {
-    /// Its name, or `interface N` by its index where that could not be learned.
+    /// Its name, or `interface N` by its index if that could not be learned.
     pub interface: String,
     /// What each of its hops saw.
     pub hops: BTreeMap<Hop, HopTrace>,
 }
 
 impl PortTrace {
-    /// Returns what `hop` saw of a leg, by probe; nothing where it is not there, or is blind.
+    /// Returns what `hop` saw of a leg, by probe; `None` if it is not there, or is blind.
     pub fn seen(&self, hop: Hop, leg: Echo) -> Option<&BTreeMap<u16, ProbePassage>> {
         self.hops.get(&hop)?.seen(leg)
     }
 
-    /// Returns the VLAN id of the tag with which a probe came in by it.
+    /// Returns the VLAN id of the tag that a probe came in with.
     pub fn tag(&self, probe: u16, leg: Echo) -> Option<u16> {
         self.seen(Hop::NetifIn, leg)?.get(&probe)?.tag()
     }

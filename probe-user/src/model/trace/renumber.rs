@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Drop, HopTrace, HostTrace, PlaceTrace, ProbePassage};
 
 impl HostTrace {
-    /// Gives each probe the number that `number` has for it, in all that was seen; leaves it out where there is none.
+    /// Gives each probe the number that `number` has for it, in all that was seen; leaves it out if there is none.
     pub fn renumber(&mut self, number: impl Fn(u16) -> Option<u16>) {
         let mut places: Vec<&mut PlaceTrace> = self.places.iter_mut().chain(&mut self.carried).collect();
         let of_places = places.iter_mut().flat_map(|place| {
@@ -34,7 +34,8 @@ fn renumbered(seen: &mut BTreeMap<u16, ProbePassage>, number: &impl Fn(u16) -> O
     seen.extend(passages.into_iter().filter_map(|(probe, passage)| Some((number(probe)?, passage))));
 }
 
-/// Gives the probe of a drop its number; whether it is kept. Another echo packet has none.
+/// Gives the probe of a drop its number, and returns whether the drop is kept. An echo packet that is not a probe has
+/// no number.
 fn keeps(drop: &mut Drop, number: &impl Fn(u16) -> Option<u16>) -> bool {
     let Some(probe) = drop.probe else { return true };
     drop.probe = number(probe);

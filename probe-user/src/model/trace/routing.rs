@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// For which packets routing was asked.
+/// The packets for which routing was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoutePurpose {
@@ -12,7 +12,7 @@ pub enum RoutePurpose {
     Way,
     /// The other way round, as the reverse path filter asks for what came in.
     ReversePath,
-    /// Packets that come in for an address of this host: they are its own only where the table `local` decides.
+    /// Packets that come in for an address of this host: they are its own only if the table `local` decides.
     Own,
 }
 
@@ -44,10 +44,10 @@ pub struct RouteChoice {
     /// The gateway of the route; none: what it leads to is on the link.
     #[serde(default)]
     pub gateway: Option<IpAddr>,
-    /// What `ip route get` has to be told besides both addresses to choose in the same way, e.g. `iif eth0 ipproto icmp`.
+    /// What `ip route get` needs besides both addresses to choose in the same way, e.g. `iif eth0 ipproto icmp`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
-    /// The rule and the route that would take them if the rule did not pass it over (`suppress_prefixlength`), as a clause;
+    /// The rule and the route that would take them if the rule did not skip it (`suppress_prefixlength`), as a clause;
     /// none: there is none, or they are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<String>,

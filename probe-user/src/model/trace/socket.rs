@@ -1,4 +1,4 @@
-//! The socket that sent the probes and was given the replies, and how a reply can differ from what was sent.
+//! The socket that sent the probes and received the replies, and how a reply can differ from what was sent.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 /// The program's socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketTrace {
-    /// Whether it is a ping socket (`icmp(7)`): only what the kernel's ICMP lets pass comes to it.
+    /// Whether it is a ping socket (`icmp(7)`): only what the kernel's ICMP lets pass reaches it.
     pub ping: bool,
     /// Payload bytes of each probe.
     pub size: u16,
-    /// The index of the device that it is bound to, which alone can bring it replies; none: any.
+    /// The index of the device that it is bound to: replies can reach it only there; none: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound_to: Option<u32>,
-    /// Whether it is connected to the target: replies from other addresses are not given to it.
+    /// Whether it is connected to the target: it does not receive replies from other addresses.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub connected: bool,
-    /// The device that has the target's address, where that is this host's own and the socket is bound to a device.
+    /// The device that has the target's address, if that is this host's own and the socket is bound to a device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_at: Option<String>,
-    /// The names of this host's devices by their index, where it is bound to one.
+    /// The names of this host's devices by their index, if it is bound to one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub devices: BTreeMap<u32, String>,
 }
@@ -35,14 +35,14 @@ pub enum PayloadChange {
         at: u32,
         /// As it was sent.
         sent: u8,
-        /// As it came.
+        /// As it arrived.
         seen: u8,
     },
     /// The number of bytes.
     Length {
         /// How many were sent.
         sent: u32,
-        /// How many came.
+        /// How many arrived.
         seen: u32,
     },
 }

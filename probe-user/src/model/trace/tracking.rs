@@ -22,7 +22,7 @@ pub struct TrackingFacts {
     /// How many entries there are, of any kind (`nf_conntrack_count`).
     #[serde(default)]
     pub count: Option<u64>,
-    /// How many there may be (`nf_conntrack_max`); 0: any number.
+    /// How many are allowed (`nf_conntrack_max`); 0: any number.
     #[serde(default)]
     pub most: Option<u64>,
 }
@@ -32,11 +32,11 @@ pub struct TrackingFacts {
 pub struct TrackedEcho {
     /// The packet that made it, as it came in or was sent.
     pub original: EchoTuple,
-    /// The answer that it waits for, as it comes in: where addresses are translated, not the other way round of the original.
+    /// The answer that it waits for, as it comes in: if addresses are translated, not the mirror image of the original.
     pub reply: EchoTuple,
     /// Whether an answer came.
     pub replied: bool,
-    /// Seconds until it ends unless another packet comes; none: not told.
+    /// Seconds until it ends unless another packet comes; none: not reported.
     pub timeout_s: Option<u32>,
     /// Its mark (`ct mark`).
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct TrackedEcho {
     /// Its zone.
     #[serde(default)]
     pub zone: u16,
-    /// The leg of which alone the zone is; none: of both.
+    /// The leg that the zone applies to; none: both.
     #[serde(default)]
     pub zone_of: Option<Echo>,
     /// Whether it was there before the first packet of the run.
@@ -71,23 +71,23 @@ pub struct EchoTuple {
 }
 
 impl TrackedEcho {
-    /// Returns the address to which the destination is translated, where it is.
+    /// Returns the address to which the destination is translated, if it is.
     pub fn sent_to(&self) -> Option<IpAddr> {
         (self.reply.source != self.original.destination).then_some(self.reply.source)
     }
 
-    /// Returns the address that takes the place of the source, where one does.
+    /// Returns the address that replaces the source, if one does.
     pub fn sent_as(&self) -> Option<IpAddr> {
         (self.reply.destination != self.original.source).then_some(self.reply.destination)
     }
 
-    /// Returns the id that takes the place of the sender's, where one does.
+    /// Returns the id that replaces the sender's, if one does.
     pub fn id_sent(&self) -> Option<u16> {
         (self.reply.id != self.original.id).then_some(self.reply.id)
     }
 }
 
-/// What a rule of netfilter has connection tracking do.
+/// What a netfilter rule makes connection tracking do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrackingAct {
@@ -95,17 +95,17 @@ pub enum TrackingAct {
     Destination,
     /// It translates the source (`snat`, `masquerade`).
     Source,
-    /// It has packets not tracked (`notrack`).
+    /// It exempts packets from tracking (`notrack`).
     Untracked,
     /// It puts packets into a zone (`ct zone set`).
     Zone,
-    /// It asks for the state (`ct state`).
+    /// It matches the state (`ct state`).
     State,
     /// It may do any of these: what it does could not be read.
     Unread,
 }
 
-/// A rule that decides what connection tracking does, or asks what it knows.
+/// A rule that decides what connection tracking does, or matches what it knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackingRule {
     /// What it does.
@@ -114,7 +114,7 @@ pub struct TrackingRule {
     pub family: Option<TableFamily>,
     /// Its table.
     pub table: String,
-    /// The hook at which its base chain is; none: not known.
+    /// The hook of its base chain; none: not known.
     pub hook: Option<NetfilterHook>,
     /// The chain that it is in.
     pub chain: String,
@@ -123,7 +123,7 @@ pub struct TrackingRule {
     /// Its handle, as `nft -a` shows it.
     #[serde(default)]
     pub handle: Option<u64>,
-    /// What the named sets and maps in it hold, where it names any.
+    /// What the named sets and maps in it hold, if it names any.
     #[serde(default)]
     pub elements: String,
     /// Whether it is of the older iptables (`x_tables`).
@@ -132,7 +132,7 @@ pub struct TrackingRule {
 }
 
 impl TrackingRule {
-    /// Returns family and table as commands of nft name a table.
+    /// Returns family and table as nft commands name a table.
     pub fn table_words(&self) -> String {
         let family = self.family.map(TableFamily::name).unwrap_or_default();
         format!("{family} {}", self.table).trim_start().to_owned()

@@ -1,4 +1,4 @@
-//! A program that reads what the kernel sends by a tun or tap device.
+//! A program that reads what the kernel sends through a tun or tap device.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct TunProgram {
 }
 
 impl TunProgram {
-    /// Returns what people call it.
+    /// Returns its name for people.
     pub fn name(&self) -> String {
         format!("{} (pid {})", self.program, self.pid)
     }

@@ -1,16 +1,16 @@
-//! A tunnel's device as its host tells of it: what its packets are sent in, and to whom.
+//! A tunnel's device as its host describes it: what its packets are sent in, and where to.
 
 use std::net::IpAddr;
 
 use probe_ebpf::tunnel::{FOU, GENEVE, GRE, IPIP, MAX_PORTS, SIT, Tunnels, VXLAN, VXLAN_GPE};
 use serde::{Deserialize, Serialize};
 
-/// A device that puts packets into others.
+/// A device that encapsulates packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelFacts {
     /// Its name.
     pub interface: String,
-    /// Its kind, as `ip link` has it: `vxlan`, `geneve`, `gre`, `ipip`.
+    /// Its kind, as in `ip link`: `vxlan`, `geneve`, `gre`, `ipip`.
     pub kind: String,
     /// Its index.
     #[serde(default)]
@@ -30,10 +30,10 @@ pub struct TunnelFacts {
     /// The UDP port that its packets are sent to and that it listens on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The source address of its packets; none: whichever routing chooses.
+    /// The source address of its packets; none: routing chooses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<IpAddr>,
-    /// Whom they are sent to where no table says another one; a multicast group or one host.
+    /// Where they are sent unless a table says otherwise: a multicast group or one host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<IpAddr>,
     /// The device that it is bound to.
@@ -65,23 +65,24 @@ pub struct TunnelFacts {
 /// An entry of the forwarding table: packets for a link-layer address are sent to a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FdbEntry {
-    /// The link-layer address; `00:00:00:00:00:00`: whatever no other entry is for.
+    /// The link-layer address; `00:00:00:00:00:00`: whatever no other entry matches.
     pub lladdr: String,
-    /// To whom.
+    /// The host that the packets are sent to.
     pub to: IpAddr,
-    /// The VNI, where it is another than the device's.
+    /// The VNI, if it is not the device's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vni: Option<u32>,
-    /// The port, where it is another than the device's.
+    /// The port, if it is not the device's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
 
-/// The link-layer address of the entry that is for whatever no other is for.
+/// The link-layer address of the entry for whatever no other entry matches.
 pub const ANY_ADDRESS: &str = "00:00:00:00:00:00";
 
 impl TunnelFacts {
-    /// Returns bytes that its packets have in front of what is inside, an Ethernet header inside included, over this IP version.
+    /// Returns how many bytes its packets have before what is inside, including an Ethernet header inside, over this IP
+    /// version.
     pub fn overhead(&self, v6: bool) -> u32 {
         let ip = if v6 { 40 } else { 20 };
         ip + match self.kind.as_str() {
@@ -97,7 +98,8 @@ impl TunnelFacts {
         self.fdb.iter().flatten().find(|entry| entry.lladdr == lladdr)
     }
 
-    /// Reports whether what leaves by `interface` may go into it: that is the tunnel itself, or the bridge that it is a port of.
+    /// Reports whether what leaves by `interface` may go into it: if that is the tunnel itself, or the bridge that it
+    /// is a port of.
     pub fn is_behind(&self, interface: &str) -> bool {
         self.interface == interface || self.master.as_deref() == Some(interface)
     }
@@ -109,12 +111,12 @@ impl TunnelFacts {
         tunnels.iter().find(number).or_else(|| tunnels.iter().find(kind))
     }
 
-    /// Returns what the number is called by which its packets are told apart: those of another number are not for it.
+    /// Returns the name of the number that tells its packets apart: those with another number are not for it.
     pub fn number_word(&self) -> &'static str {
         if self.kind.contains("gre") { "key" } else { "VNI" }
     }
 
-    /// Adds how its packets are known.
+    /// Adds how to recognize its packets.
     pub fn add_to(&self, tunnels: &mut Tunnels) {
         let port = |default: u16| self.port.unwrap_or(default);
         match self.kind.as_str() {
@@ -129,8 +131,8 @@ impl TunnelFacts {
     }
 }
 
-/// Returns how packets of these tunnels are known; of kinds that a run met, those of the usual ports too, since the other
-/// end may use another one.
+/// Returns how to recognize packets of these tunnels; for kinds that a run met, those of the usual ports too, since the
+/// other end may use another one.
 pub fn known(devices: &[TunnelFacts]) -> Tunnels {
     let mut tunnels = Tunnels::default();
     devices.iter().for_each(|device| device.add_to(&mut tunnels));
@@ -156,7 +158,7 @@ pub fn to_words(tunnels: &Tunnels) -> Vec<u32> {
     if tunnels.is_empty() { Vec::new() } else { std::iter::once(tunnels.protocols).chain(tunnels.ports).collect() }
 }
 
-/// Returns what [`to_words`] made words of; more than there is room for is left out.
+/// Returns the tunnels that [`to_words`] encoded; what there is no room for is left out.
 pub fn of_words(words: &[u32]) -> Tunnels {
     let mut tunnels = Tunnels { protocols: words.first().copied().unwrap_or(0), ..Tunnels::default() };
     for word in words.iter().skip(1).take(MAX_PORTS) {

@@ -14,8 +14,8 @@ pub struct ViaTrace {
     /// The addresses of its own namespace, of the run's IP version and not link-local.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
-    /// Its `CLOCK_MONOTONIC` less the sender's, in nanoseconds, as the quickest question and answer tell; 0 where both are
-    /// one kernel's.
+    /// Its `CLOCK_MONOTONIC` less the sender's, in nanoseconds, as the quickest question and answer show; 0 if both are
+    /// on one kernel.
     #[serde(default)]
     pub ahead_ns: i64,
 }

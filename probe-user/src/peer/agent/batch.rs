@@ -71,8 +71,10 @@ impl Limits<'_> {
     fn check(&self, packet: &PacketSpec) -> Result<(), Failure> {
         let refuse = |what: String, fix: &str| Err(Failure::new(what, fix));
         if !self.is_the_controllers(packet.destination) {
-            let what =
-                format!("an agent only sends to its controller, and {} is none of its addresses", packet.destination);
+            let what = format!(
+                "an agent only sends to its controller, and {} is not one of its addresses",
+                packet.destination
+            );
             return refuse(what, "list all addresses of this end when the watch starts");
         }
         if let Some(source) = packet.source
@@ -179,7 +181,7 @@ mod tests {
             let sent = limits.checked(vec![packet(destination)], 0, 1).expect("the controller's");
             assert_eq!(sent[0].source, Some(OWN.into()));
         }
-        assert!(refused(packet([192, 0, 2, 1])).contains("192.0.2.1 is none of its addresses"));
+        assert!(refused(packet([192, 0, 2, 1])).contains("192.0.2.1 is not one of its addresses"));
         assert!(
             refused(PacketSpec { source: Some([192, 0, 2, 9].into()), ..packet(THEIRS) }).contains("192.0.2.9 is not")
         );

@@ -154,7 +154,7 @@ fn a_batch_is_for_the_watched_controller_and_for_nobody_else() {
     assert!(refused(&served.ask(Request::BatchProgress)).contains("not watching"));
     assert!(refused(&served.ask(Request::Absorbed)).contains("not watching"));
     assert!(matches!(served.ask(watch()), AgentReply::Ready(_)));
-    assert!(refused(&served.ask(Request::Batch(vec![packet([127, 0, 0, 2])]))).contains("none of its addresses"));
+    assert!(refused(&served.ask(Request::Batch(vec![packet([127, 0, 0, 2])]))).contains("not one of its addresses"));
     assert!(refused(&served.ask(Request::Batch(vec![packet([127, 0, 0, 1]); 1025]))).contains("1024 in a batch"));
     assert_eq!(served.ask(Request::BatchProgress), AgentReply::BatchProgress(BatchProgress::default()));
     assert_eq!(served.ask(Request::Absorbed), AgentReply::Absorbed(Taken::default()));

@@ -27,7 +27,7 @@ pub struct CommandExit {
 pub struct NoHello {
     /// The time limit, in seconds.
     pub seconds: f64,
-    /// What is wrong with the output, if it is no text.
+    /// What is wrong with the output, if it is not text.
     pub error: Option<FrameError>,
     /// The last line on stderr.
     pub said: Option<String>,
@@ -106,7 +106,7 @@ pub enum Trouble {
         /// The last line on its stderr.
         said: Option<String>,
     },
-    /// The far end sent something that is no message.
+    /// The far end sent something that is not a message.
     #[error("the far end does not keep to the protocol: {0}")]
     Broken(#[from] FrameError),
     /// The far end sent a message at the wrong time.
@@ -188,8 +188,8 @@ fn ended_early(ended: &CommandExit, command: &str) -> String {
         };
     }
     match ended.code {
-        Some(127) => "check the command's spelling; where the far host has no probe, take it along: \
-                      --peer 'ssh HOST sudo' --deploy"
+        Some(127) => "check the command's spelling; if the far host has no probe, take it along: --peer 'ssh HOST \
+                      sudo' --deploy"
             .to_owned(),
         Some(126) => "check that the program may be executed there".to_owned(),
         _ => by_hand(command),

@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::Numbered;
 use crate::harmless;
 
-/// Bytes that are no message.
+/// Bytes that are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// A line that does not end.
@@ -16,7 +16,7 @@ pub enum FrameError {
         /// The limit.
         limit: usize,
     },
-    /// A line that is no message.
+    /// A line that is not a message.
     #[error("not a message: {shown:?} ({why})")]
     Garbage {
         /// The start of the line.

@@ -56,7 +56,7 @@ fn heads(diagnosis: &Diagnosis, tracks: &[Track]) -> Vec<String> {
     tracks.iter().map(|track| head(diagnosis, track.host)).collect()
 }
 
-/// Draws every line up to where nothing goes on, and returns the number of the last.
+/// Draws every line down to where no packet goes on, and returns the number of the last.
 fn lines(out: &mut dyn Write, diagnosis: &Diagnosis, style: &Style, column: usize) -> io::Result<Option<usize>> {
     let tracks = tracks(diagnosis);
     let mut last: Option<usize> = None;
@@ -109,7 +109,7 @@ fn head(diagnosis: &Diagnosis, side: Side) -> String {
     };
     let interface = facts.map(|facts| facts.interface.as_str()).unwrap_or_default();
     let name = diagnosis.name(side);
-    // A place in between is an end of what carries probes, and called there as in a sentence.
+    // For the packets of a tunnel an end can be a place in between, which has its name from the sentences.
     let name = name.strip_prefix("network namespace ").filter(|_| diagnosis.carried_by.is_some()).unwrap_or(&name);
     format!("{name} {interface}").trim_end().to_owned()
 }
@@ -158,7 +158,7 @@ fn add(cells: &mut Vec<Cell>, hop: &HopState) {
         cell.blind &= blind;
         return;
     }
-    // A hop that probes may pass by, and did, only makes the line longer; nothing is drawn as seen that a hop did not see.
+    // A hop that probes bypassed only makes the line longer; nothing is drawn as seen that a hop did not see.
     let optional = matches!(at.station, Station::Hop(Hop::SocketIn | Hop::IcmpIn | Hop::CgroupOut));
     let bypassed = hop.state == HopStatus::Missing && hop.passed > 0;
     if (optional || bypassed) && hop.packets.unwrap_or(0) == 0 {
@@ -299,8 +299,8 @@ impl Painter<'_> {
         self.stops().filter(here).map(|stop| stop.packets).sum()
     }
 
-    /// Counts packets that were seen on or before the line before this one, missed on or behind this one, and died on
-    /// no host.
+    /// Counts packets that were last seen on an earlier line, are first missed on this or a later one, and died on no
+    /// host.
     fn lost_between(&self, before: &Track) -> usize {
         let lost = |stop: &&Stop| {
             let nowhere = matches!(stop.host, StopHost::Network | StopHost::Beyond) || stop.carried.is_some();
@@ -369,7 +369,7 @@ fn write_track(
     writeln!(out, "{}", line.trim_end())
 }
 
-/// Writes what there is to say where the reply's leg was not drawn.
+/// Writes what there is to say if the reply's leg was not drawn.
 fn tail(out: &mut dyn Write, diagnosis: &Diagnosis, last: Option<&Track>, style: &Style) -> io::Result<()> {
     let both = [Echo::Request, Echo::Reply].iter().all(|leg| diagnosis.hops.iter().any(|hop| hop.leg == *leg));
     if last.is_none_or(|track| track.leg == Echo::Reply) || !both {

@@ -33,7 +33,7 @@ pub(super) fn cause(stop: &Stop) -> String {
     }
     match (text.trim(), stop.confidence) {
         ("", Confidence::Unknown) => "not known".to_owned(),
-        ("", _) if stop.layer == Layer::Path => "nobody says: no ICMP error came back".to_owned(),
+        ("", _) if stop.layer == Layer::Path => "not reported: no ICMP error came back".to_owned(),
         ("", _) => format!("nothing names it; it is the {}", layer_name(stop.layer)),
         (text, _) if text.starts_with("at hook") => format!("netfilter {text}"),
         (text, _) => text.to_owned(),
@@ -52,7 +52,7 @@ fn told_netfilter(place: &Netfilter) -> String {
     text
 }
 
-/// Returns who says so.
+/// Returns the evidence in words.
 pub(super) fn proof(stop: &Stop, diagnosis: &Diagnosis) -> String {
     let told = |witness: &Witness| match witness {
         Witness::Counters => counted(stop, diagnosis),
@@ -112,8 +112,8 @@ fn station(checkpoint: Checkpoint) -> &'static str {
     match checkpoint.station {
         Station::Send => "the send call",
         Station::Recv => "its own reading",
-        Station::Encap => "the tunnel that puts them into others",
-        Station::Decap => "the tunnel that takes them out",
+        Station::Encap => "the tunnel that encapsulates them",
+        Station::Decap => "the tunnel that decapsulates them",
         Station::Port(Hop::NetifIn, ANY_PORT) => "its drop events",
         Station::Port(Hop::DevQueue, ANY_PORT) => "any interface on their way out",
         Station::Hop(hop) | Station::Port(hop, _) => hop.name(),

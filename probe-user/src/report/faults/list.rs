@@ -20,7 +20,7 @@ pub struct FaultList {
     pub beside: Vec<Beside>,
 }
 
-/// A fault that the library's tests hold, and the command cannot.
+/// A fault that the library's tests cover, and the command cannot make.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Beside {
     /// Its name.

@@ -10,7 +10,7 @@ use crate::report::{
     table,
 };
 
-/// What came of the cases of one place.
+/// The results of the cases of one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct PlaceScore {
     /// `nothing`, `sender`, `network`, `between`, `receiver`: where on the leg the faults lie.
@@ -32,7 +32,7 @@ pub struct Tried {
     pub total: usize,
 }
 
-/// The places in the order in which a ping passes them, and how people call them.
+/// The places in the order in which a ping passes them, and their names for people.
 const PLACES: [(&str, Option<&str>, &str); 9] = [
     ("sender", Some("request"), "this host, requests going out"),
     ("network", Some("request"), "the network, requests"),

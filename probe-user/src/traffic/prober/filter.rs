@@ -36,7 +36,7 @@ const RETURN: u16 = 0x06;
 const MAGIC_AT: u32 = 8;
 const NONCE_AT: u32 = 16;
 
-/// Keeps everything but ICMP errors, and replies where they are read here, from a raw socket.
+/// Keeps everything but ICMP errors, and replies if they are read here, from a raw socket.
 ///
 /// # Errors
 /// The kernel's answer.

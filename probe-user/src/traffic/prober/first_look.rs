@@ -1,21 +1,22 @@
-//! The first probe as a look ahead: where it shows that there is more to watch, it is no probe of the run, which begins anew.
+//! The first probe as a look ahead: if it shows that there is more to watch, it does not belong to the run, which
+//! begins anew.
 
 use std::time::{Duration, Instant};
 
 use super::{Prober, fate_known};
 use crate::{model::trace::SenderTrace, stop::StopSignal};
 
-/// The longest time between the first probe and the next for the sake of this look.
+/// The longest time that this look puts between the first probe and the next.
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// How long nothing new may show up before the probe is taken to have gone wherever it goes on this kernel.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// How often to look.
+/// The time between two looks.
 const OFTEN: Duration = Duration::from_millis(1);
 
-/// The probe that was sent to look ahead. Its mark has a number behind those of the run, its packet the sequence number of the
-/// first: whoever looks at that number is shown what `ping` would show it.
+/// The probe that was sent to look ahead. Its mark has a number after those of the run, its packet the sequence number
+/// of the first: whoever looks at that number sees what it would see of `ping`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AheadProbe {
     /// None was sent.
@@ -23,7 +24,7 @@ pub enum AheadProbe {
     None,
     /// It is the first probe of the run, and hops note it with this number.
     First(u16),
-    /// It is no probe of the run.
+    /// It does not belong to the run.
     Apart(u16),
 }
 
@@ -49,7 +50,7 @@ impl AheadProbe {
 /// What one look has shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
-    /// How much there is to watch besides what is watched already; 0: nothing, so that the probe is one of the run.
+    /// How much there is to watch besides what is already watched; 0: nothing, so the probe belongs to the run.
     pub more: usize,
     /// Whether the probe is known to have ended.
     pub ended: bool,
@@ -57,7 +58,7 @@ pub struct Sighting {
 
 impl Prober {
     /// Sends the first probe, and asks `look` what it meets until the next one is due, nothing more shows up, or it has
-    /// ended. Where it met anything, the run begins behind it.
+    /// ended. If it met anything, the run begins after it.
     pub fn look_ahead(&mut self, stop: &StopSignal, mut look: impl FnMut(&SenderTrace) -> Sighting) {
         let begin = Instant::now();
         let pace = self.plan.interval.min(LONGEST);
@@ -97,7 +98,7 @@ mod tests {
     fn the_probe_ahead_is_the_first_of_the_run_or_none_of_it() {
         let numbers = |ahead: AheadProbe| [0, 1, 10].map(|noted| ahead.number(noted));
         assert_eq!(numbers(AheadProbe::None), [Some(0), Some(1), Some(10)]);
-        // Known by its sequence number alone, it is the first as well.
+        // If probes are known by sequence numbers alone, it is the first as well.
         assert_eq!(numbers(AheadProbe::First(10)), [Some(0), Some(1), Some(0)]);
         assert_eq!(numbers(AheadProbe::Apart(10)), [Some(0), Some(1), None]);
         assert_eq!([0, 1].map(|probe| AheadProbe::First(10).noted(probe)), [10, 1]);

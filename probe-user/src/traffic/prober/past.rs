@@ -7,7 +7,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::traffic::{EchoMessage, Frame, Settings, error_tap::link_address_of};
 
-/// Where packets go that pass routing and netfilter by.
+/// Where packets that bypass routing and netfilter go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkRoute {
     /// The interface.
@@ -37,7 +37,7 @@ impl LinkSocket {
     /// # Errors
     /// Those of socket(2): this needs `CAP_NET_RAW`.
     pub(super) fn open(settings: &Settings, route: LinkRoute) -> io::Result<Self> {
-        // Protocol 0: it is given nothing to read.
+        // Protocol 0: it receives nothing.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
         socket.set_nonblocking(true)?;
         let (ttl, dscp) = (settings.ttl.unwrap_or(TTL), settings.dscp);

@@ -52,7 +52,7 @@ impl Reader {
             Some(Errno::EPERM | Errno::EACCES) => ProberError::NotPrivileged,
             _ => ProberError::Reader { what: "open a raw socket that reads ICMP", source },
         })?;
-        // An unsolicited reply gets no reply; on the loopback it would come back to this socket.
+        // An unsolicited reply gets no reply; over loopback it would come back to this socket.
         let replies = if settings.echo == Echo::Request { replies } else { ReplyChoice::Left };
         set_up(&socket, settings, nonce, replies)
             .map_err(|source| ProberError::Reader { what: "set up the socket that reads ICMP", source })?;

@@ -24,7 +24,7 @@ use crate::{
 /// Room for the longest IP packet.
 const ROOM: usize = 1 << 16;
 
-/// How many messages that are no replies, and errors of the socket, one call passes over at most.
+/// The most messages that are not replies, and errors of the socket, that one call skips.
 const PATIENCE: usize = 256;
 
 /// A reply that the socket was given.
@@ -35,7 +35,7 @@ pub(super) struct Reply {
     pub(super) ttl: u8,
     pub(super) id: u16,
     pub(super) seq: u16,
-    /// Whether its checksum is right; true where the kernel has looked already.
+    /// Whether its checksum is right; true if the kernel has already checked it.
     pub(super) sound: bool,
     payload: Range<usize>,
 }

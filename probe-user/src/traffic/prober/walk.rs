@@ -27,15 +27,15 @@ const WAIT: Duration = Duration::from_millis(600);
 /// The time between two packets, so that one router need not send many errors at once.
 const GAP: Duration = Duration::from_millis(5);
 
-/// From how many distances a router that is met again and again is enough.
+/// From how many distances a router must answer to count as part of a loop.
 const ROUNDS: usize = 2;
 
 /// Bytes of payload: little more than a mark.
 const SIZE: usize = 32;
 
-/// Returns who answered to each TTL that was tried, from 1 up; `None`: nobody. The last one is the first at which the target
-/// replied or a router reported a drop, if there is such a TTL. Its packets are marked with `nonce`, which must not be the
-/// one of a run that is still watched.
+/// Returns who answered each TTL that was tried, from 1 up; `None`: nobody. The last one is the first at which the
+/// target replied or a router reported a drop, if there is such a TTL. Its packets are marked with `nonce`, which must
+/// not be the one of a run that is still watched.
 ///
 /// # Errors
 /// If this thread may not have raw sockets, or the settings do not fit this host.
@@ -75,7 +75,7 @@ struct Walk<'a> {
     answers: BTreeMap<u8, Answer>,
 }
 
-/// Who answered to a TTL, and whether that was the end of the path.
+/// Who answered a TTL, and whether that was the end of the path.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     from: IpAddr,

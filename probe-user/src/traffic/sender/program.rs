@@ -1,4 +1,4 @@
-//! The socket that a program like `ping` would have: it sends, and it is given replies as that program's would be.
+//! The socket that a program like `ping` would have: it sends, and it receives the replies that the program's would.
 
 use std::{io, net::SocketAddr, thread, time::Duration};
 
@@ -22,15 +22,15 @@ pub struct ProgramSocket {
     pub raw: bool,
     /// Whether it may send to broadcast addresses.
     pub broadcast: bool,
-    /// Whether multicast packets that it sends are kept from this host.
+    /// Whether multicast packets that it sends are not looped back to this host.
     pub no_loop: bool,
     /// The IPv6 flow label of its packets.
     pub flow_label: Option<u32>,
-    /// Whether it sends to hosts on a network of its own only, past all gateways (`SO_DONTROUTE`).
+    /// Whether it bypasses all gateways and sends only to hosts on a directly connected network (`SO_DONTROUTE`).
     pub dont_route: bool,
     /// Whether it asks for `SO_DEBUG`, if it may.
     pub debug: bool,
-    /// Whether it is connected to the target, so that replies from another address are not given to it.
+    /// Whether it is connected to the target, so that it does not receive replies from another address.
     pub connected: bool,
     /// Bytes of its send buffer (`SO_SNDBUF`).
     pub send_buffer: Option<u32>,
@@ -51,7 +51,7 @@ const ALL_BUT_REPLIES_V6: [u32; 8] = {
     bits
 };
 
-/// Opens a ping socket where the kernel lets this user have one, as `ping` does first, else a raw one; returns whether it
+/// Opens a ping socket if the kernel lets this user have one, as `ping` tries first, else a raw one; returns whether it
 /// is raw. A ping socket sends no replies, no code but 0, and no id 0.
 pub(super) fn open(settings: &Settings) -> Result<(Socket, bool), SenderError> {
     let raw = settings.program.as_ref().is_some_and(|program| program.raw);
@@ -73,7 +73,7 @@ pub(super) fn open(settings: &Settings) -> Result<(Socket, bool), SenderError> {
     Ok((socket, true))
 }
 
-/// Sets the socket up so that it is given replies with the run's id and nothing else, each with its TTL.
+/// Sets the socket up so that it receives replies with the run's id and nothing else, each with its TTL.
 pub(super) fn listen(socket: &Socket, settings: &Settings, is_raw: bool) -> io::Result<()> {
     match (settings.kind().family, is_raw) {
         (Family::V4, true) => setsockopt(socket, IcmpFilter, &ALL_BUT_REPLIES)?,
@@ -94,7 +94,7 @@ pub(super) fn listen(socket: &Socket, settings: &Settings, is_raw: bool) -> io::
     Ok(())
 }
 
-/// Keeps what has this id, as `ping` counts it: classic BPF. IPv4 comes with its header, whose length goes into X.
+/// Keeps what has this id, as `ping` does: classic BPF. IPv4 comes with its header, whose length goes into X.
 fn only_id(family: Family, id: u16) -> [SockFilter; 5] {
     const LOAD_X_HEADER: u16 = 0xb1;
     const SET_X: u16 = 0x01;
@@ -114,7 +114,7 @@ fn only_id(family: Family, id: u16) -> [SockFilter; 5] {
     ]
 }
 
-/// Sets what is asked of it besides.
+/// Sets what else is asked of it.
 pub(super) fn set(socket: &Socket, settings: &Settings, program: &ProgramSocket) -> Result<(), SenderError> {
     let family = settings.kind().family;
     if program.no_loop {
@@ -122,18 +122,18 @@ pub(super) fn set(socket: &Socket, settings: &Settings, program: &ProgramSocket)
             Family::V4 => socket.set_multicast_loop_v4(false),
             Family::V6 => socket.set_multicast_loop_v6(false),
         }
-        .map_err(setup("keep multicast from this host"))?;
+        .map_err(setup("turn off multicast loopback"))?;
     }
     if let Some(bytes) = program.send_buffer {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         socket.set_send_buffer_size(bytes).map_err(setup("size the send buffer"))?;
     }
     if program.debug {
-        // As ping: who may not have it goes without.
+        // As in ping: without the privilege it is left out.
         let _ = setsockopt(socket, Debug, &true);
     }
     if program.dont_route {
-        setsockopt(socket, sockopt::DontRoute, &true).map_err(setup("send past all gateways"))?;
+        setsockopt(socket, sockopt::DontRoute, &true).map_err(setup("bypass all gateways"))?;
     }
     match (family, program.options, program.flow_label) {
         (Family::V4, Some(options), _) => {
@@ -146,7 +146,7 @@ pub(super) fn set(socket: &Socket, settings: &Settings, program: &ProgramSocket)
     Ok(())
 }
 
-/// Connects it, where that is asked for: only now, since from here on other sources are not heard.
+/// Connects it, if that is asked for: only now, since from here on it receives nothing from other sources.
 pub(super) fn connect(socket: &Socket, address: &SockAddr, program: &ProgramSocket) -> Result<(), SenderError> {
     if !program.connected {
         return Ok(());
@@ -154,10 +154,11 @@ pub(super) fn connect(socket: &Socket, address: &SockAddr, program: &ProgramSock
     socket.connect(address).map_err(setup("connect the socket"))
 }
 
-/// Longer than the kernel keeps a label for its last holder (`FL_MIN_LINGER` in `net/ipv6/ip6_flowlabel.c`).
+/// How long to wait for a label: longer than the kernel keeps one for its last holder (`FL_MIN_LINGER` in
+/// `net/ipv6/ip6_flowlabel.c`).
 const LINGER: Duration = Duration::from_millis(6500);
 
-/// How often a label is asked for.
+/// How many times a label is asked for.
 const TRIES: u32 = 3;
 
 /// Takes a flow label for packets to `target` (`struct in6_flowlabel_req` of `linux/in6.h`).

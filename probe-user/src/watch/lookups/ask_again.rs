@@ -68,7 +68,7 @@ pub(in crate::watch) fn ask(address: Ipv4Addr, interface: &str) -> io::Result<Op
     }))
 }
 
-/// Draws a link-layer address: one of nobody's maker, and of one station.
+/// Draws a link-layer address: locally administered, and unicast.
 fn own_address() -> [u8; 6] {
     use std::hash::{BuildHasher as _, RandomState};
     let [a, b, c, d, e, ..] = RandomState::new().hash_one(0).to_ne_bytes();
@@ -122,7 +122,7 @@ fn join(socket: &Socket, ifindex: u32) -> io::Result<()> {
         mr_alen: 0,
         mr_address: [0; 8],
     };
-    // SAFETY: the descriptor is open, and the pointer is to an initialised structure of the size that is told.
+    // SAFETY: the descriptor is open, and the pointer is to an initialised structure of the given size.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

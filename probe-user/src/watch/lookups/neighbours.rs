@@ -1,4 +1,5 @@
-//! Look-ups about finding neighbours: whom a route asks for, which devices have the addresses of the run, and their states.
+//! Look-ups about finding neighbours: which one a route asks for, which devices have the addresses of the run, and
+//! their states.
 
 use std::{
     collections::BTreeSet,
@@ -24,9 +25,9 @@ pub(in crate::watch) struct NeighbourLookup {
     pub(in crate::watch) addresses: Vec<IpAddr>,
     /// Devices whose addresses are wanted, whoever was asked for them.
     pub(in crate::watch) addressed: Vec<String>,
-    /// Devices of which everything is wanted.
+    /// Devices about which everything is wanted.
     pub(in crate::watch) interfaces: Vec<String>,
-    /// Of which IP version settings are wanted.
+    /// The IP version whose settings are wanted.
     pub(in crate::watch) family: Family,
 }
 

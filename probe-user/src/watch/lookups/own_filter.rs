@@ -32,7 +32,7 @@ struct Dropped {
 }
 
 impl OwnFilters {
-    /// Reads what the filters have dropped by now; nothing where there is none.
+    /// Reads what the filters have dropped by now; nothing if there is none.
     pub fn read(interface: Option<&str>, ids: &[u16]) -> Self {
         Self {
             before: interface.map(|interface| dropped(interface, ids)).unwrap_or_default(),
@@ -53,7 +53,7 @@ impl OwnFilters {
                 at,
                 who: format!("probe's own filter on {interface}{}", named(&numbers)),
                 probe_filter: true,
-                // A filter that was made anew meanwhile counts from zero.
+                // A filter that was recreated meanwhile counts from zero.
                 dropped: now.packets.checked_sub(before.packets).unwrap_or(now.packets),
             }
         })
@@ -68,13 +68,13 @@ impl OwnFilters {
             at,
             who: format!("probe's own guard on {interface}"),
             probe_filter: true,
-            // One that was made anew meanwhile counts from zero.
+            // One that was recreated meanwhile counts from zero.
             dropped: now.checked_sub(self.by_guard).unwrap_or(now),
         })
     }
 }
 
-/// Returns ` (rule 3)`, where rules are known.
+/// Returns ` (rule 3)`, if rules are known.
 fn named(numbers: &[String]) -> String {
     match numbers {
         [] => String::new(),
@@ -91,8 +91,8 @@ fn dropped(interface: &str, ids: &[u16]) -> BTreeMap<ProgramSite, Dropped> {
     filters.unwrap_or_default().iter().filter_map(read).collect()
 }
 
-/// Returns what the pinned guard of `interface` has dropped of these ids, and where it does that; `None` where there
-/// is none, or where it only counts. One that judges both ways is told where it judges what enters.
+/// Returns what the pinned guard of `interface` has dropped of these ids, and where it does that; `None` if there is
+/// none, or if it only counts. One that judges both directions is reported where it judges what enters.
 fn guarded(interface: &str, ids: &[u16]) -> Option<(u64, ProgramSite)> {
     let device = or_log("interface", Device::find(interface))?;
     let pinned = or_log("pinned guard", PinnedGuard::open(&device))??;

@@ -23,14 +23,14 @@ impl PathWatch {
     /// before [`PathWatch::give_numbers`]; nothing is sent, now or later.
     ///
     /// # Errors
-    /// As [`super::start`]; and where one process's echoes are asked for, and this kernel does not tell whose they are.
+    /// As [`super::start`]; and if one process's echoes are asked for, but this kernel does not show whose they are.
     pub fn follow(request: &WatchRequest, follow: FollowRequest) -> Result<Self, Failure> {
         let kernel = RunningKernel::taken();
         let late = crate::ebpf::hops::netfilter::available(&kernel).is_err();
         let unknown = kernel.layout(OffsetGroup::Process).err().or_else(|| late.then(|| NO_NETFILTER.to_owned()));
         if let Some(why) = unknown.filter(|_| follow.process.is_some()) {
             return Err(Failure::new(
-                format!("this kernel does not tell which program sends an echo: {why}"),
+                format!("this kernel does not show which program sends an echo: {why}"),
                 "probe diagnose --passive follows those of every program",
             ));
         }
@@ -42,16 +42,16 @@ impl PathWatch {
     /// Gives requests numbers from now on: every hop is watched.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be told.
+    /// The kernel half can no longer be reached.
     pub fn give_numbers(&mut self) -> Result<(), KernelError> {
         let sights = self.sights;
         self.followed.as_mut().map_or(Ok(()), |followed| followed.give_at(sights))
     }
 
-    /// Gives no more numbers; those that have one are followed on.
+    /// Gives no more numbers; those that have one are still followed.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be told.
+    /// The kernel half can no longer be reached.
     pub fn give_no_more(&mut self) -> Result<(), KernelError> {
         self.followed.as_mut().map_or(Ok(()), |followed| followed.give_at(0))
     }
@@ -59,7 +59,7 @@ impl PathWatch {
     /// Returns the echoes that have a number, and how many requests there were in all.
     ///
     /// # Errors
-    /// Where the kernel half can no longer be read.
+    /// The kernel half can no longer be read.
     pub fn followed(&self) -> Result<(Vec<FollowedEcho>, u64), KernelError> {
         let Some(followed) = &self.followed else { return Ok((Vec::new(), 0)) };
         Ok((followed.read(), followed.asked()?))
@@ -85,8 +85,8 @@ impl PathWatch {
 
 const NO_NETFILTER: &str = "it has no netfilter programs (they came with Linux 6.4)";
 
-/// Returns the inode of this process's pid namespace, with which the kernel's numbers of processes are told; 0
-/// without `/proc`: then no process has a number.
+/// Returns the inode of this process's pid namespace, in which processes are numbered; 0 without `/proc`: then no
+/// process has a number.
 fn own_pid_namespace() -> u32 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |link| link.ino() as u32)
 }

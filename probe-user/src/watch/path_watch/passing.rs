@@ -18,7 +18,7 @@ use crate::{
     watch::Watching,
 };
 
-/// A NIC that packets pass, watched. It tells of its own hops only, and looks nothing up.
+/// A watched NIC that packets pass. It reports only its own hops, and looks nothing up.
 pub struct PassingWatch {
     facts: HostFacts,
     probes: u16,
@@ -32,7 +32,7 @@ impl PassingWatch {
     /// Attaches to the interface that `request` names, in the calling thread's network namespace.
     ///
     /// # Errors
-    /// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, and no error.
+    /// No such interface, no privilege, no kernel half. A hop that cannot be watched is blind, not an error.
     pub fn start(request: &WatchRequest) -> Result<Self, KernelError> {
         let device = Device::find(request.interface.as_deref().unwrap_or_default())?;
         let AttachedHops { mut programs, blind, links, xdp_mode } = attach_nic(request, &device)?;

@@ -127,7 +127,7 @@ fn a_scene_of_ones_own_is_built_broken_and_judged() {
     let error = json(&refused);
     assert_eq!(
         error["error"],
-        format!("{name}.toml:16: {{no}} stands for nothing; braces that are none of a word need a blank inside")
+        format!("{name}.toml:16: {{no}} stands for nothing; braces that do not hold a word need a blank inside")
     );
 }
 

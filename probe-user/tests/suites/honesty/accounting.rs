@@ -38,7 +38,7 @@ fn a_ring_that_overflows_costs_confidence_and_no_truth() {
     assert_eq!(document["accounting"]["local"]["events_lost"], 0);
 
     let text = diagnosed_under(&pair, &format!("{B4} -c 200 -i 0"), &[TINY_RING]).stdout;
-    assert!(text.contains("drop events were lost: counters are whole"), "{text}");
+    assert!(text.contains("drop events were lost: counters are complete"), "{text}");
     assert!(text.contains("likely, not certain"), "{text}");
 }
 

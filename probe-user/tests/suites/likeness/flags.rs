@@ -30,7 +30,7 @@ const VALUES: [(char, &str); 17] = [
 ];
 
 /// What probe refuses, and a word of why.
-const REFUSED: [(char, &str); 1] = [('N', "sends echo only")];
+const REFUSED: [(char, &str); 1] = [('N', "sends only echo")];
 
 /// Flags that do not go with the others: they contradict one, or end the program.
 const ALONE: [char; 6] = ['6', 'F', 'T', 'h', 'V', 'N'];

@@ -283,7 +283,7 @@ fn packets_go_both_ways_between_further_addresses_and_errors_quote_what_they_are
         let complaint = |packets| ends.far.send_batch(packets).expect_err("refused").to_string();
         let mut complaint: Box<dyn FnMut(Vec<PacketSpec>) -> String> = Box::new(complaint);
         let stranger = packet(14, What::Reply(fields(1)), [10, 77, 0, 1].into());
-        assert!(complaint(vec![stranger]).contains("10.77.0.1 is none of its addresses"));
+        assert!(complaint(vec![stranger]).contains("10.77.0.1 is not one of its addresses"));
         let borrowed = PacketSpec { source: Some([10, 78, 0, 99].into()), ..packet(14, What::Reply(fields(1)), a) };
         assert!(complaint(vec![borrowed]).contains("10.78.0.99 is not an address of the far end"));
     });
@@ -299,7 +299,7 @@ fn behind_a_nat_the_outside_is_told_and_may_be_answered() {
         let b = ends.b();
         let outside: IpAddr = [10, 78, 0, 1].into();
         let before = ends.far.send_batch(vec![packet(9, What::Reply(fields(1)), outside)]).expect_err("nobody heard");
-        assert!(before.to_string().contains("10.78.0.1 is none of its addresses"), "{before}");
+        assert!(before.to_string().contains("10.78.0.1 is not one of its addresses"), "{before}");
         ends.send_from_near(vec![packet(0, What::Request(fields(100)), b)]);
         let told = ends.absorbed(1).remove(0);
         assert_eq!(told.source, outside);

@@ -62,7 +62,7 @@ fn more_places_than_are_looked_at_are_told_once_and_a_drop_in_one_of_them_is_sti
     eventually("the way is there", || answers(sender, &target));
     let (document, told) = diagnosed(sender, &target);
     assert_eq!(document["verdict"]["outcome"], "delivered", "{document:#}");
-    let of_three = "probes crossed 3 more network namespaces of which nothing is told: at most 16 are looked at";
+    let of_three = "probes crossed 3 more network namespaces about which nothing is reported: at most 16 are watched";
     assert_eq!(notes(&document), [of_three], "{document:#}");
     assert!(!told.contains("WARN"), "it is said in the document, and once: {told}");
     // In the last router, behind all that are looked at.
@@ -75,7 +75,7 @@ fn more_places_than_are_looked_at_are_told_once_and_a_drop_in_one_of_them_is_sti
     let (document, _) = diagnosed(sender, &target);
     let stop = super::stopped_in(&document, last, "request", "netfilter", "the last router");
     assert_eq!(stop["cause"]["reason"], "NETFILTER_DROP", "{stop:#}");
-    let of_two = "probes crossed 2 more network namespaces of which nothing is told: at most 16 are looked at";
+    let of_two = "probes crossed 2 more network namespaces about which nothing is reported: at most 16 are watched";
     assert_eq!(notes(&document), [of_two], "{document:#}");
 }
 
@@ -116,7 +116,7 @@ fn more_interfaces_than_are_looked_at_are_told_once() {
     eventually("the way is there", || answers(&a, "10.71.0.2"));
     let (document, told) = diagnosed(&a, "10.71.0.2");
     assert_eq!(document["verdict"]["outcome"], "delivered", "{document:#}");
-    let expected = "probes crossed 64 interfaces: there may be more, of which nothing is told";
+    let expected = "probes crossed 64 interfaces: there may be more, about which nothing is reported";
     assert_eq!(notes(&document), [expected], "{document:#}");
     assert!(!told.contains("WARN"), "{told}");
 }

@@ -41,13 +41,13 @@ fn replies_with_too_small_a_ttl_are_told_with_who_sends_them() {
         let document = diagnosed(&lab, target);
         stopped_in(&document, &lab.router, "reply", "route", target);
         let (detail, commands) = why(&document);
-        assert!(detail.ends_with("with TTL 1, which is too few for this way"), "{detail}");
+        assert!(detail.ends_with("with TTL 1, which is too low for this path"), "{detail}");
         assert!(commands[0].ends_with(setting), "{commands:?}");
     }
     // Where the router is another machine, the requests tell how many routers there are.
     let document = two_machines(&lab, B[0]);
     assert_eq!(document["stops"][0]["host"], "network", "{document:#}");
-    assert!(why(&document).0.ends_with("which is too few for this way: the requests passed 1 router"), "{document:#}");
+    assert!(why(&document).0.ends_with("which is too low for this path: the requests passed 1 router"), "{document:#}");
 }
 
 /// A diagnosis with an agent on B, as if each namespace were a machine.
@@ -70,8 +70,7 @@ fn a_rule_by_protocol_is_written_and_asked_for_as_it_is() {
         "ip rule del pref 100 && ip rule add pref 100 lookup main suppress_prefixlength 0 && ip rule del pref 32766",
     );
     let (detail, _) = why(&diagnosed(&lab, B[0]));
-    let passed =
-        "rule \"100: from all lookup main suppress_prefixlength 0\" passes over the route \"default via 10.81.0.1";
+    let passed = "rule \"100: from all lookup main suppress_prefixlength 0\" skips the route \"default via 10.81.0.1";
     assert!(detail.contains(passed), "{detail}");
     sh(
         &lab.a,
@@ -187,7 +186,7 @@ fn a_redirect_that_leads_astray_is_told_with_what_forgets_it() {
         command(&lab.a, &format!("diagnose {} -c 5 -W 0.4 --no-controls --own-namespace --format json", B[0]));
     let document = Ran::of(command.output().expect("probe starts")).json();
     let (detail, commands) = why(&document);
-    assert!(detail.contains("by 10.81.0.30, as an ICMP redirect once said, and not by 10.81.0.1"), "{detail}");
+    assert!(detail.contains("via 10.81.0.30, as an ICMP redirect once said, and not via 10.81.0.1"), "{detail}");
     mend(&lab, &lab.a, B[0], &commands);
 }
 
@@ -199,7 +198,7 @@ fn frames_that_a_host_does_not_take_are_told_by_what_decides() {
     let document = diagnosed(&lab, B[0]);
     stopped_in(&document, &lab.b, "request", "route", "a frame for all");
     let (detail, commands) = why(&document);
-    assert!(detail.starts_with("they come in frames for a group or for all (ff:ff:ff:ff:ff:ff), as "), "{detail}");
+    assert!(detail.starts_with("they arrive in multicast or broadcast frames (ff:ff:ff:ff:ff:ff), as "), "{detail}");
     assert!(detail.ends_with("net.ipv4.conf.eth0.drop_unicast_in_l2_multicast=1 here"), "{detail}");
     mend(&lab, &lab.b, B[0], &commands);
 

@@ -81,8 +81,8 @@ fn replies_to_requests_that_are_not_tracked_or_in_another_zone_are_told_with_the
          nft 'add table inet raw; add chain inet raw pre { type filter hook prerouting priority -300; }'",
     );
     for (rule, why) in [
-        ("iifname \"eth0\" notrack", "has the requests not tracked"),
-        ("iifname \"eth1\" notrack", "has the replies not tracked"),
+        ("iifname \"eth0\" notrack", "exempts the requests from tracking"),
+        ("iifname \"eth1\" notrack", "exempts the replies from tracking"),
         (
             "iifname \"eth0\" ct zone set 5",
             "the requests are tracked in zone 5, and the replies are looked for in another",

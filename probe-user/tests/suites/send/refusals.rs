@@ -100,7 +100,7 @@ fn an_interface_that_is_down_is_told() {
             assert_refused(&words, "ENETUNREACH");
         }
         let text = send_text(&format!("request {FAR4}")).stdout;
-        assert!(text.contains("the interface that has it is down"), "{text}");
+        assert!(text.contains("the interface that it uses is down"), "{text}");
     });
 }
 

@@ -171,5 +171,5 @@ fn questions_for_a_neighbour_that_a_tunnel_loses_are_followed_into_it() {
     );
     sh(&pair.b, "sysctl -qw net.ipv4.conf.all.rp_filter=0; ip route del 10.9.0.1/32 dev lo");
     sh(&pair.a, "bridge fdb del 00:00:00:00:00:00 dev top dst 10.9.0.2");
-    said("no entry", "top has no forwarding entry for what is for all, and no other host to send it to");
+    said("no entry", "top has no forwarding entry for broadcasts, and no default host");
 }

@@ -202,7 +202,7 @@ fn the_network_between_two_watched_hosts_is_named_by_both() {
     let diagnosis = judged(run(Some("request peer xdp_in"), true), vec![r2, r1]);
     let sentence = &diagnosis.verdict.sentence;
     assert!(sentence.contains("left r1 and never reached b"), "{sentence}");
-    let note = "r2 saw none of them: they stop before they come to it, or it is not on the way";
+    let note = "r2 saw none of them: they stop before they reach it, or it is not on the way";
     assert_eq!(diagnosis.notes, [note]);
 }
 
@@ -220,7 +220,7 @@ fn who_saw_nothing_of_what_was_answered_is_not_on_the_way() {
     let why = HopTrace::Blind { why: "no BTF".into() };
     blind.trace.hops = [(Hop::NetifIn, why)].into();
     let diagnosis = judged(run(None, true), vec![blind]);
-    let note = "whether r9 is on the way nobody knows: its netif_in could not be watched (no BTF)";
+    let note = "it is not known whether r9 is on the way: its netif_in could not be watched (no BTF)";
     assert_eq!(diagnosis.notes, [note]);
 }
 
@@ -306,5 +306,9 @@ fn places_beyond_the_bound_are_counted_and_those_that_nothing_met_go_first() {
     let diagnosis = judged(run(None, true), vias);
     assert_eq!(diagnosis.places.len(), 2 + 16);
     assert!(!names(&diagnosis).contains(&"idle"));
-    assert!(diagnosis.notes.contains(&"2 more places were watched than are told".to_owned()), "{:?}", diagnosis.notes);
+    assert!(
+        diagnosis.notes.contains(&"2 more places were watched than are listed".to_owned()),
+        "{:?}",
+        diagnosis.notes
+    );
 }

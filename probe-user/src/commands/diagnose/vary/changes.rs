@@ -1,4 +1,4 @@
-//! Which changes of a field are worth a try: of what the run's packets are, and what this host has besides.
+//! Which changes to a field are worth a try, given the run's packets and what else this host has.
 
 use std::{
     net::IpAddr,
@@ -25,11 +25,11 @@ use crate::{
 /// How packets leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SentBy {
-    /// By a socket of ICMP.
+    /// By an ICMP socket.
     Socket,
     /// By a packet socket.
     Past(LinkRoute),
-    /// By a socket of ICMP, while nothing else is sent.
+    /// By an ICMP socket, while nothing else is sent.
     Slowly,
     /// By the far end.
     FarEnd,
@@ -53,13 +53,13 @@ const SHORT: u16 = 16;
 /// Payloads to try where everything is asked for.
 const SIZES: [u16; 3] = [SHORT, 56, 1000];
 
-/// DSCP values that networks treat each in its own way: best effort, AF11, EF, CS6.
+/// DSCP values that networks treat differently: best effort, AF11, EF, CS6.
 const DSCPS: [u8; 4] = [0, 10, 46, 48];
 
 /// How many addresses, interfaces and marks are tried at most.
 const MOST: usize = 3;
 
-/// The pace of ping, and a little more: what lets one a second pass lets these pass.
+/// A little slower than ping: a limit of one packet a second lets these pass.
 const SLOWLY: Duration = Duration::from_millis(1_050);
 
 /// How long a neighbour is looked for.
@@ -81,7 +81,7 @@ impl Change {
         format!("{field} {to}")
     }
 
-    /// Returns whether nothing is changed but that it leaves by a raw socket in place of a ping socket.
+    /// Returns whether the only change is that it leaves by a raw socket instead of a ping socket.
     pub(super) fn is_raw_alone(&self) -> bool {
         self.field == VariedField::Socket && self.way == SentBy::Socket
     }
@@ -141,7 +141,7 @@ impl Changes<'_> {
         self.found.push(Change { field, from, to, text, plan, way: SentBy::Socket });
     }
 
-    /// Adds changes of what stands in the packet.
+    /// Adds changes to the contents of the packet.
     fn of_packet(&mut self) {
         let (plan, settings) = (self.plan, &self.plan.settings);
         if self.wants(VariedField::Id, true)
@@ -180,7 +180,7 @@ impl Changes<'_> {
         self.of_header();
     }
 
-    /// Adds changes of the header of IP, and of the ICMP code.
+    /// Adds changes to the IP header, and to the ICMP code.
     fn of_header(&mut self) {
         let settings = &self.plan.settings;
         let v4 = settings.target.is_ipv4();
@@ -220,7 +220,7 @@ impl Changes<'_> {
         }
     }
 
-    /// Adds changes of what this host chooses the way by.
+    /// Adds changes to what this host selects the route by.
     fn of_host(&mut self, evidence: &Evidence) {
         let settings = &self.plan.settings;
         let target = settings.target.ip();
@@ -232,7 +232,7 @@ impl Changes<'_> {
             }
             marks.retain(|mark| *mark != old);
             if marks.is_empty() && self.asked.is_some_and(|fields| !fields.is_empty()) {
-                self.untried.push("mark: no rule of `ip rule` asks for one".to_owned());
+                self.untried.push("mark: no rule of `ip rule` matches one".to_owned());
             }
             for mark in marks.into_iter().take(MOST) {
                 let text =
@@ -284,9 +284,9 @@ impl Changes<'_> {
         }
     }
 
-    /// Adds other kinds of sockets by which they may leave.
+    /// Adds other kinds of sockets that can send them.
     fn of_socket(&mut self, evidence: &Evidence) {
-        // The other changes leave by a raw socket too: what that alone makes is to be known in any case.
+        // The other changes leave by a raw socket too: the effect of that alone must be known in any case.
         if evidence.sending.socket.as_ref().is_some_and(|socket| socket.ping) {
             let text = "by a raw socket in place of a ping socket".to_owned();
             self.add(VariedField::Socket, ("ping", "raw"), text, |_| ());
@@ -306,14 +306,14 @@ impl Changes<'_> {
 }
 
 impl Changes<'_> {
-    /// Adds packets that leave as slowly as those of ping.
+    /// Adds packets that leave as slowly as ping's.
     fn of_pace(&mut self) {
         if !self.asks(VariedField::Pace) {
             return;
         }
         let old = self.plan.interval;
         if old >= SLOWLY {
-            self.untried.push("pace: the run's own is as slow as that of ping".to_owned());
+            self.untried.push("pace: the run was already as slow as ping".to_owned());
             return;
         }
         let [from, to] = [old, SLOWLY].map(|pace| format!("{} ms", pace.as_millis()));

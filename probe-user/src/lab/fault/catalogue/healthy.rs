@@ -71,7 +71,7 @@ macro_rules! reordering {
     };
 }
 
-/// Answered, but not as it was sent. A change of addresses alone is what every NAT makes: telling it is right, and
+/// Answered, but not as it was sent. A change of addresses alone is what every NAT makes: reporting it is right, and
 /// calling the path delivered is right too.
 const CHANGED: ExpectedDiagnosis = ExpectedDiagnosis { outcomes: &[Outcome::Altered], ..ExpectedDiagnosis::DELIVERED };
 const READDRESSED: ExpectedDiagnosis =

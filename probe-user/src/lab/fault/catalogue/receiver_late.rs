@@ -108,8 +108,8 @@ pub(super) const ROWS: &[Fault] = &[
     },
 ];
 
-/// What only a program can do to its own socket. probe does it to none of its, and nobody else can (a cgroup program
-/// aside), so that `probe diagnose` cannot be tried on it: the library's tests hold these on sockets of their own.
+/// What only a program can do to its own socket. probe does it to none of its own, and nobody else can (a cgroup
+/// program aside), so `probe diagnose` cannot be tried on it: the library's tests cover these on sockets of their own.
 pub(super) const OWN_SOCKET: &[Fault] = &[
     Fault {
         name: "socket-filter",
@@ -126,7 +126,7 @@ pub(super) const OWN_SOCKET: &[Fault] = &[
         title: "the buffer of the socket that waits for the replies has room for one",
         legs: REPLY,
         probe: Probe { size: Some(1400), socket: Some(SocketTrouble::Buffer), ..Probe::PLAIN },
-        // Of a raw socket that is full the kernel tells nothing but a counter.
+        // For a raw socket that is full the kernel only raises a counter.
         expected: ExpectedDiagnosis::lossy(&[Socket]),
         ..AT
     },
@@ -142,7 +142,7 @@ const V6_INCOMPLETE: &[super::super::FaultAction] = &[
     Setting(Receiver, "net/ipv6/ip6frag_time", "1"),
 ];
 
-/// Expects an incomplete packet. That the network lost a fragment is as right as that the host could not reassemble it.
+/// Expects an incomplete packet. "The network lost a fragment" is as right as "the host could not reassemble it".
 const fn incomplete(
     families: &'static [probe_ebpf::Family],
     legs: &'static [super::super::Echo],

@@ -1,4 +1,5 @@
-//! Faults of the host that sends on a leg, behind its firewall: cgroup, MTU, neighbours, tc, queue, and the limit of ICMP.
+//! Faults of the host that sends on a leg, after its firewall: cgroup, MTU, neighbours, tc, queue, and the limit of
+//! ICMP.
 
 use probe_ebpf::Direction;
 

@@ -1,4 +1,4 @@
-//! A scene in network namespaces of this machine, which go with it, and what breaks it.
+//! A scene in network namespaces of this machine, which are removed with it, and what breaks it.
 
 use std::{
     collections::BTreeMap,
@@ -34,17 +34,17 @@ use crate::{
 const XDP_DROP: i32 = 1;
 const TC_DROP: i32 = 2;
 
-/// How long a process of a host lives at most, should nobody end it.
+/// How long a process of a host lives at most, if nobody ends it.
 const RESIDES: Duration = Duration::from_secs(600);
 
-/// A scene that stands, ready for packets. Its namespaces have no names, and go with it.
+/// A scene that is set up, ready for packets. Its namespaces have no names, and are removed with it.
 #[derive(Debug)]
 pub struct BuiltScene {
     hosts: BTreeMap<String, Netns>,
     _residents: Vec<Resident>,
 }
 
-/// A process that lives in a host, as one does in every machine and container: by it others know that the host is there.
+/// A process that lives in a host, as in every machine and container: it shows others that the host exists.
 #[derive(Debug)]
 struct Resident(Child);
 
@@ -68,8 +68,8 @@ impl Drop for Resident {
     }
 }
 
-/// How long a neighbour that has answered counts as reachable, in milliseconds: longer than any case takes. What drops everything
-/// drops the questions for a neighbour as well, which on a slow machine come in the middle of a case.
+/// How long a neighbour that has answered counts as reachable, in milliseconds: longer than any case takes. A rule that
+/// drops everything also drops the questions for a neighbour, which on a slow machine come in the middle of a case.
 const REACHABLE_MS: &str = "3600000";
 
 /// Makes neighbours of the calling thread's namespace stay reachable.
@@ -127,7 +127,7 @@ impl BuiltScene {
     /// Returns the namespace of a host.
     ///
     /// # Panics
-    /// If the scene has no such host, which its file would have been refused for.
+    /// If the scene has no such host, for which its file would have been refused.
     pub fn netns(&self, host: &str) -> &Netns {
         self.hosts.get(host).expect("a scene is read only if the hosts that it names are its own")
     }
@@ -231,7 +231,8 @@ impl BuiltScene {
 }
 
 impl BrokenScene {
-    /// Builds the scene of `case`, sees that it is healthy, breaks it, and sees by a plain ping that it is broken.
+    /// Builds the scene of `case`, checks that it is healthy, breaks it, and checks with a plain ping that it is
+    /// broken.
     ///
     /// # Errors
     /// It did not answer before, could not be broken, or the fault does not show.

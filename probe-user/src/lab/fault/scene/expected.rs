@@ -1,4 +1,5 @@
-//! What a diagnosis must say of a scene's case, beyond what is held of all: the place by name, alterations, words. Pure.
+//! What a diagnosis must say about a scene's case, beyond what is checked of all: the place by name, alterations,
+//! words. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use super::super::expect::{Confidence, Got, Layer, Outcome, Side, Wanted, hold};
 
-/// What a diagnosis must say. Where nothing is listed, anything is right.
+/// What a diagnosis must say. If nothing is listed, anything is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SceneExpected {
     /// How the run ends.
@@ -26,15 +27,16 @@ pub struct SceneExpected {
     pub chain: Option<String>,
     /// What became of finding the neighbour.
     pub neighbour: Option<String>,
-    /// The setting that ends them, as a path below `/proc/sys`.
+    /// The setting that drops them, as a path below `/proc/sys`.
     pub setting: Option<String>,
     /// How sure it must be at least.
     pub confidence: Confidence,
-    /// Whether the leg is not held.
+    /// Whether the leg is not checked.
     pub any_leg: bool,
     /// How many stops there are.
     pub stops: usize,
-    /// What must have been changed on the way, all of it: `request destination 10.0.0.1 > 10.0.0.2`. Nothing: it is not held.
+    /// What must have been changed on the way, all of it: `request destination 10.0.0.1 > 10.0.0.2`. `None`: it is not
+    /// checked.
     pub alterations: Option<Vec<String>>,
     /// What the sentence must contain.
     pub says: Vec<String>,
@@ -45,11 +47,11 @@ pub struct SceneExpected {
 /// Where packets stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExpectedPlace {
-    /// Nothing is held.
+    /// Nothing is checked.
     Any,
     /// In one of these hosts, which are watched.
     Watched(Vec<String>),
-    /// In one of these hosts, which nobody watches: none of them can be told as the place, and no other may be.
+    /// In one of these hosts, which nobody watches: none of them can be reported as the place, and no other may be.
     Unwatched(Vec<String>),
 }
 
@@ -83,7 +85,7 @@ impl SceneExpected {
         }
     }
 
-    /// Returns the part that is held of every diagnosis.
+    /// Returns the part that is checked of every diagnosis.
     pub(super) fn wanted(&self, leg: Echo) -> Wanted {
         let held = self.has_stop() && !self.any_leg;
         let place = match &self.place {
@@ -104,7 +106,7 @@ impl SceneExpected {
         }
     }
 
-    /// Returns where `got`, of which the place is a host of the scene, differs; one clause each.
+    /// Returns where `got`, whose place is a host of the scene, differs; one clause each.
     pub fn differences(&self, leg: Echo, got: &Got) -> Vec<String> {
         let mut wrong = self.wanted(leg).differences(got);
         let document = &got.document;
@@ -136,7 +138,7 @@ impl SceneExpected {
 }
 
 impl Got {
-    /// Returns it with the host of the scene as its place, where it is one, by the inode of its namespace: names are chosen by
+    /// Returns it with the host of the scene as its place, if it is one, by the inode of its namespace: names depend on
     /// what is watched.
     pub fn in_scene(self, hosts: &BTreeMap<u64, String>) -> Self {
         let name = self.place.as_deref();

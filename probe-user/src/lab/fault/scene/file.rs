@@ -89,7 +89,7 @@ fn filled(scene: &Scene, text: &Spanned<String>) -> Result<(), String> {
         for leg in EACH {
             if let Some(word) = words::unknown(scene, family, *leg, text.get_ref()) {
                 return Err(format!(
-                    "{{{word}}} stands for nothing; braces that are none of a word need a blank inside"
+                    "{{{word}}} stands for nothing; braces that do not hold a word need a blank inside"
                 ));
             }
         }
@@ -109,9 +109,8 @@ fn made(raw: &RawHost) -> Result<SceneHost, Faulty> {
     let mut addresses = Vec::new();
     for (device, texts) in &raw.addresses {
         for text in texts {
-            let (address, prefix) = prefixed(text.get_ref()).ok_or_else(|| {
-                Faulty::at(Some(text), "an address is one with the length of its prefix: 10.0.0.1/24")
-            })?;
+            let (address, prefix) = prefixed(text.get_ref())
+                .ok_or_else(|| Faulty::at(Some(text), "write an address with the length of its prefix: 10.0.0.1/24"))?;
             addresses.push((device.clone(), address, prefix));
         }
     }
@@ -133,7 +132,7 @@ fn prefixed(text: &str) -> Option<(IpAddr, u8)> {
 }
 
 fn gateway(text: &Spanned<String>) -> Result<IpAddr, Faulty> {
-    text.get_ref().parse().map_err(|_| Faulty::at(Some(text), format!("{} is no address", text.get_ref())))
+    text.get_ref().parse().map_err(|_| Faulty::at(Some(text), format!("{} is not an address", text.get_ref())))
 }
 
 /// Reads `a:eth0`.

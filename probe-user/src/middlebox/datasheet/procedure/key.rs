@@ -23,7 +23,7 @@ pub(super) const ID: Procedure = Procedure {
 /// The sequence number.
 pub(super) const SEQ: Procedure = Procedure {
     gate: super::remembered,
-    // Where ids are ignored, requests that come later in the run have other sequence numbers.
+    // If ids are ignored, requests that come later in the run have other sequence numbers.
     plan: |known, script| {
         let ask = if known.ids_are_alike() { arms::ask_in_order } else { arms::ask };
         ask(known, script, Fact::Seq, &arms::with_controls(known, &SEQ_ARMS))

@@ -1,4 +1,5 @@
-//! One lifetime to measure, and the two ways: many ids at once where the id is part of the key, else one after another.
+//! One lifetime to measure, and the two ways to do it: many ids at once if the id is part of the key, else one after
+//! another.
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ const STEP: f64 = 0.3;
 /// How often the bracket may be narrowed.
 const MOST_ROUNDS: u32 = 6;
 
-/// How often in turn.
+/// The same if times are tried in turn.
 const MOST_IN_TURN: u32 = 60;
 
 /// Packets that one trial takes at most.

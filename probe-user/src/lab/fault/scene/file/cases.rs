@@ -128,8 +128,8 @@ fn expected(scene: &Scene, raw: &RawCase) -> Result<BTreeMap<String, SceneExpect
     Ok(each)
 }
 
-/// Returns what must be said where `watch` says who is watched. Of a host that nobody watches, only between whom it lies can be
-/// known: there, what is expected of its layers and chains is not.
+/// Returns what must be said if `watch` says who is watched. About a host that nobody watches, only what it lies
+/// between can be known: its layers and chains are then not expected.
 fn resolved(scene: &Scene, watch: &SceneWatch, case: &RawCase) -> Result<SceneExpected, Faulty> {
     let special = case.expect_for.get(&watch.name).map(|special| special.get_ref().clone()).unwrap_or_default();
     let raw = &case.expect.but(&special);
@@ -155,7 +155,7 @@ fn resolved(scene: &Scene, watch: &SceneWatch, case: &RawCase) -> Result<SceneEx
     };
     let seen = !matches!(place, ExpectedPlace::Unwatched(_));
     let outcome = if layers.is_empty() { Outcome::Delivered } else { Outcome::Stopped };
-    // Of what is not watched, only that is held which is said for this watch itself.
+    // For what is not watched, only what is said for this watch itself is checked.
     let told = if seen { raw } else { &special };
     let layers = if seen { layers } else { told.layer.as_ref().map_or_else(|| vec![Layer::Path], OneOrMore::list) };
     Ok(SceneExpected {

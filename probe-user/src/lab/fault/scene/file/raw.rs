@@ -132,7 +132,7 @@ impl<T: Clone> OneOrMore<T> {
 }
 
 impl RawExpected {
-    /// Returns what is expected where `special` has a say.
+    /// Returns what is expected if `special` overrides some of it.
     pub(super) fn but(&self, special: &Self) -> Self {
         let (base, special) = (self.clone(), special.clone());
         Self {

@@ -45,12 +45,12 @@ fn each_error_names_the_line_and_what_is_right() {
     );
     assert_eq!(
         error("10.1.0.1/24", "10.1.0.1/33"),
-        "mine.toml:6: an address is one with the length of its prefix: 10.0.0.1/24"
+        "mine.toml:6: write an address with the length of its prefix: 10.0.0.1/24"
     );
     assert_eq!(error("break.b", "break.c"), "mine.toml:18: there is no host c to break");
     assert_eq!(
         error("nft -f rules", "nft {ehco} drop"),
-        "mine.toml:18: {ehco} stands for nothing; braces that are none of a word need a blank inside"
+        "mine.toml:18: {ehco} stands for nothing; braces that do not hold a word need a blank inside"
     );
     assert_eq!(error("name = \"drop\"", "name = \"healthy\""), "mine.toml:15: there are two cases healthy");
     assert_eq!(
