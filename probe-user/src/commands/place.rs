@@ -1,9 +1,17 @@
-//! In which network namespaces a command works: into the one that was asked for, and whether others are looked at.
+//! In which network namespaces a command works, and as whom: into the one that was asked for, and whether others are looked
+//! at.
+
+use std::sync::Arc;
 
 use crate::{
     cli::place::PlaceArgs,
     error::Failure,
-    host::{container, entrance::Entrance},
+    host::{
+        container,
+        entrance::Entrance,
+        identity::{self, Identity, WantedIdentity},
+        privilege::{self, PrivilegedTask},
+    },
 };
 
 /// Brings this thread, and all that it starts, into the network namespace that was asked for; returns what runs a command
@@ -23,6 +31,33 @@ pub(super) fn enter(args: &PlaceArgs) -> Result<Option<String>, Failure> {
     entrance.pass()?;
     tracing::info!("in the network namespace of {}", entrance.name);
     Ok(Some(entrance.enter))
+}
+
+/// Does as [`enter`], where `wanted` names whom to send as: a process brings its own network namespace.
+///
+/// # Errors
+/// There is nobody of that name, or it cannot be taken on, or the namespace is asked for twice.
+pub(super) fn enter_as(
+    args: &PlaceArgs,
+    wanted: Option<&WantedIdentity>,
+) -> Result<(Option<String>, Option<Arc<Identity>>), Failure> {
+    let Some(wanted) = wanted else { return Ok((enter(args)?, None)) };
+    privilege::require(PrivilegedTask::DiagnoseAs)?;
+    let entered = enter(args)?;
+    let found = identity::find(wanted)?;
+    let sender = Some(Arc::new(found.identity));
+    if matches!(wanted, WantedIdentity::User(_)) {
+        return Ok((entered, sender));
+    }
+    if entered.is_some() {
+        let what =
+            "--as with a process, unit or container sends from its own network namespace, and another one was named";
+        return Err(Failure::new(what, "leave --netns and --container out"));
+    }
+    let Some(entrance) = found.entrance else { return Ok((None, sender)) };
+    entrance.pass()?;
+    tracing::info!("in the network namespace of {}", entrance.name);
+    Ok((Some(entrance.enter), sender))
 }
 
 /// Reports whether other network namespaces of this kernel are looked at, unless `own_namespace` alone was asked for.

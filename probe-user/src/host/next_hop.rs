@@ -24,9 +24,9 @@ struct Entry {
 }
 
 /// Returns whom packets from `from` to `to` make the kernel ask for; `None` where no route leads out of this host.
-pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
-    let hop = route::next_hop(from, to)?;
-    let taken = taken(from, to)?;
+pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHopFacts> {
+    let hop = route::next_hop(from, to, uid)?;
+    let taken = taken(from, to, uid)?;
     let others = or_log("routes", table(to)).unwrap_or_default();
     let instead = instead(&taken, to, &others).and_then(|entry| other(&entry));
     Some(NextHopFacts {
@@ -41,8 +41,9 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
 }
 
 /// Returns the entry of the routing table that is taken, which a plain look-up does not tell.
-fn taken(from: IpAddr, to: IpAddr) -> Option<Entry> {
+fn taken(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Entry> {
     let mut request = question(to);
+    request.attributes.extend(uid.map(RouteAttribute::Uid));
     request.header.flags |= RouteFlags::FibMatch;
     request.attributes.push(RouteAttribute::Destination(route::address(to)));
     if route::is_own(from) {
