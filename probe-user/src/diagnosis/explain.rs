@@ -62,6 +62,8 @@ const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
     tunnel::explain,
     loopback::explain,
+    loopback::of_device,
+    loopback::of_source,
     tun::explain,
     returned::explain,
     icmp_redirect::explain,
