@@ -33,7 +33,7 @@ pub(super) fn enter(args: &PlaceArgs) -> Result<Option<String>, Failure> {
     Ok(Some(entrance.enter))
 }
 
-/// Does as [`enter`], where `wanted` names whom to send as: a process brings its own network namespace.
+/// Enters as [`enter`] does, and finds whom to send as, where `wanted` names somebody: a process brings its own network namespace.
 ///
 /// # Errors
 /// There is nobody of that name, or it cannot be taken on, or the namespace is asked for twice.

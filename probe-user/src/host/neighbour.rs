@@ -135,6 +135,6 @@ mod tests {
     #[test]
     fn what_needs_no_neighbour_has_none() {
         let here = IpAddr::from([127, 0, 0, 1]);
-        assert!(!matches!(look_up(here, here), Some(Finding::Neighbour { state, .. }) if state != "NOARP"));
+        assert!(!matches!(look_up(here, here, None), Some(Finding::Neighbour { state, .. }) if state != "NOARP"));
     }
 }

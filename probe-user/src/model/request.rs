@@ -54,7 +54,7 @@ pub struct WatchRequest {
     pub numbered_from: Option<u16>,
     /// Whom the probes are sent as, where that is somebody else than the process that watches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent_as: Option<SentAs>,
+    pub sent_as: Option<Box<SentAs>>,
 }
 
 impl WatchRequest {
@@ -118,7 +118,7 @@ pub struct EchoFlow {
     /// Whether the local address is set before routing is asked: asked for by the user, or that of the reply's request.
     pub source_given: bool,
     /// Whom this host's packets are sent as, where that is somebody else than this process.
-    pub sent_as: Option<SentAs>,
+    pub sent_as: Option<Box<SentAs>>,
 }
 
 impl EchoFlow {

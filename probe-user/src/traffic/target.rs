@@ -17,6 +17,13 @@ pub struct ResolvedTarget {
     pub address: SocketAddr,
 }
 
+impl ResolvedTarget {
+    /// Reports whether it was typed as an IPv6 address that stands for one of IPv4 (RFC 4291 §2.5.5.2).
+    pub fn is_mapped(&self) -> bool {
+        self.address.is_ipv4() && self.name.parse::<Ipv6Addr>().is_ok()
+    }
+}
+
 /// Why a name has no usable address.
 #[derive(Debug, Error)]
 pub enum TargetError {
@@ -200,6 +207,8 @@ mod tests {
         assert_eq!(resolved("10.0.0.2", None).expect("an address").to_string(), "10.0.0.2");
         assert_eq!(resolved("fd00::2", Some(Family::V6)).expect("an address").to_string(), "fd00::2");
         assert_eq!(resolved("::ffff:10.0.0.2", None).expect("an address").to_string(), "10.0.0.2");
+        assert!(resolve("::ffff:10.0.0.2", None, None).is_ok_and(|target| target.is_mapped()));
+        assert!(resolve("10.0.0.2", None, None).is_ok_and(|target| !target.is_mapped()));
         // Sent to nobody, packets stay here, and this host's loopback address answers.
         assert_eq!(resolved("0.0.0.0", None).expect("an address").to_string(), "127.0.0.1");
         assert_eq!(resolved("::", None).expect("an address").to_string(), "::1");

@@ -41,7 +41,7 @@ pub(super) fn request(
         further: Vec::new(),
         tunnels: place::tunnels(),
         numbered_from: numbered_from(args),
-        sent_as: place.identity.as_ref().map(|identity| identity.sent_as.clone()),
+        sent_as: place.identity.as_ref().map(|identity| Box::new(identity.sent_as.clone())),
     }
 }
 
