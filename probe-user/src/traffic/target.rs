@@ -158,12 +158,11 @@ fn choose(name: &str, candidates: &[SocketAddr], family: Option<Family>) -> Resu
     }
 }
 
-/// Returns where the kernel sends what is for no address in particular: to this host (`ip_route_output_key_hash_rcu` in
-/// `net/ipv4/route.c`, `rawv6_sendmsg`).
+/// Returns where the kernel sends what is for 0.0.0.0: to this host (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`). In
+/// IPv6 that depends on the socket, which decides itself then.
 fn here(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(v4) if v4.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
-        IpAddr::V6(v6) if v6.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), 0),
         _ => address,
     }
 }
@@ -211,7 +210,7 @@ mod tests {
         assert!(resolve("10.0.0.2", None, None).is_ok_and(|target| !target.is_mapped()));
         // Sent to nobody, packets stay here, and this host's loopback address answers.
         assert_eq!(resolved("0.0.0.0", None).expect("an address").to_string(), "127.0.0.1");
-        assert_eq!(resolved("::", None).expect("an address").to_string(), "::1");
+        assert_eq!(resolved("::", None).expect("an address").to_string(), "::");
     }
 
     #[test]
