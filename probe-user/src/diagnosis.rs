@@ -44,6 +44,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::sent_as::SentAs;
 use crate::model::trace::place::in_words;
 use crate::model::trace::{
     AddressHolder, Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
@@ -115,6 +116,9 @@ pub struct Evidence {
     /// What is added if echoes of other programs were followed instead of the run's own probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub following: Option<followed::Following>,
+    /// Whom the probes were sent as, where that was somebody else than the process that sent them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_as: Option<SentAs>,
 }
 
 /// The target of the probes.
@@ -196,6 +200,7 @@ impl Evidence {
             untold: 0,
             enter: None,
             following: None,
+            sent_as: None,
         }
     }
 

@@ -5,6 +5,7 @@
 //! netlink follow it. A source that fails is left out, with a line in the log; the others still count.
 
 pub mod btf;
+pub mod cgroup;
 pub mod chains;
 pub mod child;
 pub mod command;
@@ -14,6 +15,7 @@ pub mod counter;
 pub mod counters;
 pub mod device;
 pub mod entrance;
+pub mod identity;
 pub mod iptables;
 pub mod link_facts;
 pub mod namespace;

@@ -9,6 +9,7 @@ pub mod netfilter;
 pub mod prefix;
 pub mod request;
 pub mod rtt;
+pub mod sent_as;
 pub mod snapshot;
 pub mod toml_fault;
 pub mod trace;

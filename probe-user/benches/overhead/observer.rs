@@ -112,6 +112,7 @@ fn request() -> WatchRequest {
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
+        sent_as: None,
     }
 }
 

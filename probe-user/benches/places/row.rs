@@ -138,6 +138,7 @@ impl Row {
             further: Vec::new(),
             tunnels: Vec::new(),
             numbered_from: None,
+            sent_as: None,
         })?;
         let plan = ProbePlan { count: PROBES, ..ProbePlan::new((IpAddr::from(remote), 0).into(), ID, NONCE) };
         let mut prober = Prober::open(plan)?;

@@ -5,7 +5,10 @@ use std::{net::IpAddr, str::FromStr, time::Duration};
 use clap::{Args, ValueEnum, builder::PossibleValue};
 
 use super::values::positive_seconds;
-use crate::traffic::{Fragmentation, prober::Pattern};
+use crate::traffic::{
+    Fragmentation,
+    prober::{Pattern, random},
+};
 
 /// The packets and the socket, set up as `ping` does for the same flags.
 #[derive(Args, Debug)]
@@ -43,7 +46,7 @@ pub struct PingFlags {
     /// Send each probe as soon as the previous one is answered
     #[arg(short = 'A', long)]
     pub adaptive: bool,
-    /// IPv6 flow label, in decimal or hex
+    /// IPv6 flow label, in decimal or hex; 0 is one by chance
     #[arg(short = 'F', long, value_name = "LABEL", value_parser = flow_label)]
     pub flow_label: Option<u32>,
     /// Do not loop multicast probes back to this host
@@ -234,8 +237,10 @@ fn mark(text: &str) -> Result<u32, String> {
 fn flow_label(text: &str) -> Result<u32, String> {
     number(text)
         .and_then(|number| u32::try_from(number).ok())
-        .filter(|label| (1..=0xf_ffff).contains(label))
-        .ok_or_else(|| format!("'{text}' is not a flow label from 1 to 0xfffff"))
+        .filter(|label| *label <= 0xf_ffff)
+        // As ping: 0 is any.
+        .map(|label| if label == 0 { random() as u32 & 0xf_ffff | 1 } else { label })
+        .ok_or_else(|| format!("'{text}' is not a flow label from 0 (any) to 0xfffff"))
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {
@@ -271,7 +276,8 @@ mod tests {
             assert!(byte(bad).is_err(), "{bad}");
         }
         assert_eq!((mark("0xffffffff"), mark("0")), (Ok(u32::MAX), Ok(0)));
-        assert!(flow_label("0").is_err() && flow_label("0x100000").is_err());
+        assert!(flow_label("0x100000").is_err() && flow_label("x").is_err());
+        assert!(flow_label("0").is_ok_and(|label| (1..=0xf_ffff).contains(&label)), "any label");
     }
 
     #[test]

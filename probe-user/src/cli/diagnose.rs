@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     diagnosis::{Responder, control::VariedField},
+    host::identity::WantedIdentity,
     model::ids::echo_number,
 };
 
@@ -38,7 +39,7 @@ pub struct DiagnoseArgs {
     /// replies as long as -W says. Echoes are grouped by program, addresses and id: the verdict is on the group that
     /// lost most, and each of the others gets a line. An echo is left out if its request left before every hop was
     /// watched; one that may still be answered is not counted as lost.
-    #[arg(long, conflicts_with_all = ["interval", "size", "ttl", "sources", "df", "reply_only", "peer", "via", "deploy", "walk", "trace_rules", "preload", "flood", "adaptive"])]
+    #[arg(long, conflicts_with_all = ["interval", "size", "ttl", "sources", "df", "reply_only", "peer", "via", "deploy", "walk", "trace_rules", "preload", "flood", "adaptive", "send_as"])]
     pub passive: bool,
     /// Number of probes to send [default: 10]
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PROBES)))]
@@ -135,6 +136,16 @@ pub struct DiagnoseArgs {
     /// The network namespace to work in.
     #[command(flatten)]
     pub place: PlaceArgs,
+    /// Send as this process, unit of systemd, container or user would: from its network namespace, cgroup, user, groups and
+    /// security label
+    ///
+    /// Programs at its cgroup, `meta skuid`, `socket cgroupv2`, `ip rule uidrange` and `ping_group_range` then meet the probes as
+    /// they meet it; the hops are watched with probe's own rights. Where probes stop, some more are sent as probe itself: if those
+    /// pass, it is the sender that decides. Of a unit it is the oldest process, of a container the first; a user is in everything
+    /// else as probe is, so that --netns and --container go with it. What cannot be taken on, such as a seccomp
+    /// filter, is told.
+    #[arg(long = "as", value_name = "PID|unit:NAME|container:ID|user:NAME", help_heading = "From where")]
+    pub send_as: Option<WantedIdentity>,
     /// How the kernel programs are attached on this host; the agent on the far host has its own flags.
     #[command(flatten)]
     pub attach: AttachArgs,
@@ -217,6 +228,7 @@ Examples:
   probe diagnose b --peer 'ssh b sudo probe agent' --responder xdp      is it b's stack, or the path?
   probe diagnose b --peer 'kubectl exec -i pod -- probe agent'
   probe diagnose 10.0.0.2 --container web                   from a container, over this host, and on
+  probe diagnose b --as unit:nagios                         as the service that says that b is down
   probe diagnose --passive b.example                        where do the pings of other programs to b stop?
   probe diagnose 10.0.0.2 -s 1473 --df                      does a packet of 1501 bytes get through?
 

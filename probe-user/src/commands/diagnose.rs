@@ -6,6 +6,7 @@ mod fate;
 mod judge;
 mod passive;
 mod place;
+pub(super) mod plan;
 mod progress;
 mod repeat;
 mod responder;
@@ -14,26 +15,24 @@ mod vias;
 
 use std::{
     io::{self, Write},
-    net::IpAddr,
-    panic, thread,
+    panic,
+    sync::Arc,
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use probe_ebpf::{
-    Echo,
-    journey::{MARK_BYTES, MAX_PROBES},
-};
+use probe_ebpf::Echo;
 
 use self::{
     far::Far,
     fate::{Fates, RunEvidence, all_answered},
-    place::Egress,
+    plan::{looks_ahead, plan, request},
     progress::ProgressLine,
     vias::Vias,
 };
 use super::{
     CommandResult, Screen,
-    place::{enter, everywhere},
+    place::enter_as,
     stop::{Signalled, on_signals},
 };
 use crate::{
@@ -42,14 +41,14 @@ use crate::{
     diagnosis::{self, Evidence, ProbeMode, Walk, WalkStep},
     error::Failure,
     exit::Exit,
-    host::privilege::{self, PrivilegedTask},
-    model::{
-        request::{HostRole, RequestHandling, WatchRequest},
-        trace::{HostTrace, IcmpError, PlaceTrace, SenderTrace},
+    host::{
+        identity::Identity,
+        privilege::{self, PrivilegedTask},
     },
+    model::trace::{HostTrace, IcmpError, PlaceTrace, SenderTrace},
     stop::StopSignal,
     traffic::{
-        Fragmentation, ProbePlan, Prober, ProgramSocket, ResolvedTarget, Settings,
+        Prober, ResolvedTarget, Settings,
         prober::{AheadProbe, RunEnd, Sighting, fate_known, id::Scout, random, walk::walk},
         target::family_of,
     },
@@ -59,25 +58,30 @@ use crate::{
 /// Runs `probe diagnose`.
 pub fn run(args: &DiagnoseArgs, screen: &Screen) -> CommandResult {
     // Before any thread starts, so that all of them are in that namespace.
-    let enter = enter(&args.place)?;
+    let (enter, identity) = enter_as(&args.place, args.send_as.as_ref())?;
     if args.passive {
         return passive::run(args, screen);
     }
     path_watch::read_ahead();
-    run_from(args, screen, path_watch::start, enter)
+    run_from(args, screen, path_watch::start, (enter, identity))
 }
 
 /// Diagnoses with another way to watch this host.
 pub fn run_with(args: &DiagnoseArgs, screen: &Screen, watch: Factory) -> CommandResult {
-    run_from(args, screen, watch, None)
+    run_from(args, screen, watch, (None, None))
 }
 
 /// Diagnoses, where `enter` is the prefix that makes a command run in this network namespace.
-fn run_from(args: &DiagnoseArgs, screen: &Screen, watch: Factory, enter: Option<String>) -> CommandResult {
+fn run_from(
+    args: &DiagnoseArgs,
+    screen: &Screen,
+    watch: Factory,
+    (enter, identity): (Option<String>, Option<Arc<Identity>>),
+) -> CommandResult {
     privilege::require(PrivilegedTask::Diagnose)?;
     let stop = on_signals()?;
     let progress = ProgressLine::new(screen);
-    let known = diagnose(args, screen, watch, &stop, &progress);
+    let known = diagnose(args, screen, (watch, identity), &stop, &progress);
     progress.clear();
     match known {
         Ok(Some(mut known)) => {
@@ -119,14 +123,20 @@ fn interrupted_early(screen: &Screen) -> Exit {
 fn diagnose(
     args: &DiagnoseArgs,
     screen: &Screen,
-    watch: Factory,
+    (watch, identity): (Factory, Option<Arc<Identity>>),
     stop: &Signalled,
     progress: &ProgressLine,
 ) -> Result<Option<Known>, Failure> {
     progress.say(&format!("resolving {}", args.target()));
     let Some(target) = place::resolve_beside(args, stop)? else { return Ok(None) };
+    if target.is_mapped() {
+        screen.remark(&format!(
+            "{} is sent to as IPv4; ping sends to such an address as IPv6, and no host answers that",
+            target.name
+        ));
+    }
     let scout = Scout::open(family_of(target.address.ip())).map_err(|error| no_raw_socket(&error))?;
-    let place = place::find(args, &target)?;
+    let place = place::find(args, &target, identity)?;
     responder::check(args, &target, &place)?;
     let (nonce, id) = (random(), choose_id(args, scout, screen));
     let far = args.peer.as_deref().map(|_| Far::start(args, stop, progress)).transpose()?;
@@ -195,105 +205,6 @@ fn choose_id(args: &DiagnoseArgs, mut scout: Scout, screen: &Screen) -> u16 {
         screen.remark(&format!("id {id} is in use by another ping on this host; probes are told apart by their mark"));
     }
     id
-}
-
-/// Returns what this host is to watch.
-fn request(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> WatchRequest {
-    WatchRequest {
-        nonce,
-        id,
-        probes: numbers(args),
-        local: place.local(target),
-        remote: target.address.ip(),
-        interface: place.interface.clone(),
-        role: HostRole::Sender,
-        attach: args.attach.choices(),
-        trace_rules: args.trace_rules,
-        everywhere: everywhere(args.own_namespace),
-        requests: RequestHandling::Pass,
-        source_given: args.source().is_some() || args.ping.sticky_source,
-        further: Vec::new(),
-        tunnels: place::tunnels(),
-        numbered_from: numbered_from(args),
-    }
-}
-
-/// Reports whether one more probe may go ahead, to show what there is to watch: a number must be left for it.
-fn looks_ahead(args: &DiagnoseArgs) -> bool {
-    // Without a mark it could not be told from the first of the run.
-    let marked = usize::from(args.size) >= MARK_BYTES;
-    everywhere(args.own_namespace) && marked && u32::from(args.probes()) < MAX_PROBES
-}
-
-/// Counts how many probes this run may send, including the one ahead.
-fn numbers(args: &DiagnoseArgs) -> u16 {
-    args.probes() + u16::from(looks_ahead(args))
-}
-
-/// Returns the first sequence number, if probes are known without a mark too.
-fn numbered_from(args: &DiagnoseArgs) -> Option<u16> {
-    (args.numbered() && !args.reply_only).then_some(FIRST_SEQ)
-}
-
-/// Returns how long to wait for the last reply. As in ping, 0 stands for the default.
-pub(super) fn reply_wait(asked: Duration) -> Duration {
-    const WAIT: Duration = Duration::from_secs(1);
-    if asked.is_zero() { WAIT } else { asked }
-}
-
-/// The sequence number of the first probe, as in `ping`.
-const FIRST_SEQ: u16 = 1;
-
-fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress, nonce: u64, id: u16) -> ProbePlan {
-    let echo = if args.reply_only { Echo::Reply } else { Echo::Request };
-    let sticky = place.source.filter(|_| args.ping.sticky_source);
-    let settings = Settings {
-        source: args.source().or(sticky),
-        interface: place.bind_to.clone(),
-        ttl: args.ttl,
-        dscp: args.ping.tos() >> 2,
-        ecn: args.ping.tos() & 3,
-        mark: args.ping.mark,
-        fragmentation: fragmentation(args, target.address.ip()),
-        program: Some(ProgramSocket {
-            raw: false,
-            broadcast: args.ping.broadcast,
-            no_loop: args.ping.no_loop,
-            flow_label: args.ping.flow_label,
-            dont_route: args.ping.bypass_routes,
-            debug: args.ping.debug,
-            connected: args.ping.connected,
-            send_buffer: args.send_buffer(),
-            options: args.ping.header_options(),
-        }),
-        ..Settings::new(echo, target.address)
-    };
-    ProbePlan {
-        settings,
-        first_seq: FIRST_SEQ,
-        count: args.probes(),
-        interval: args.pace(),
-        size: args.size,
-        wait: reply_wait(args.timeout),
-        numbered: args.numbered(),
-        pattern: args.ping.pattern.clone(),
-        adaptive: args.ping.adaptive || args.ping.flood,
-        preload: args.ping.preload,
-        deadline: args.ping.deadline,
-        enough: args.enough(),
-        ..ProbePlan::new(target.address, id, nonce)
-    }
-}
-
-/// Returns whether packets may be fragmented: as in ping, which forbids fragments on the path to groups.
-fn fragmentation(args: &DiagnoseArgs, target: IpAddr) -> Fragmentation {
-    let group = args.ping.broadcast || target.is_multicast() && target.is_ipv4();
-    match args.ping.path_mtu {
-        _ if args.df => Fragmentation::Forbidden,
-        Some(path_mtu) => path_mtu.fragmentation(),
-        None if group => Fragmentation::Nowhere,
-        None => Fragmentation::AsHost,
-    }
 }
 
 /// A run that is over.
@@ -384,6 +295,7 @@ impl Probing<'_> {
             controls::after(prober.plan(), &sending, self.stop)
         };
         let plan = prober.plan().clone();
+        let raw = sending.socket.as_ref().is_some_and(|socket| !socket.ping);
         // From here on the run's sockets are closed, so that others may use its id.
         let walk = self.walk(&sending, ended, prober)?;
         let evidence = Evidence {
@@ -407,12 +319,14 @@ impl Probing<'_> {
             untold: 0,
             enter: None,
             following: None,
+            sent_as: plan.settings.identity.as_ref().map(|identity| identity.sent_by(raw)),
         };
         let mut evidence = evidence.gathered();
         if ended != RunEnd::Stopped && !self.args.no_controls && !self.args.reply_only {
             self.progress.say("sending controls");
             // A router that --peer reaches is neither of the two ends.
             let end = far.as_mut().filter(|_| evidence.forwarding_peer.is_none());
+            vary::as_probe(&mut evidence, &plan, self.stop);
             vary::vary(&mut evidence, &plan, self.args.vary.as_deref(), end, self.stop);
         }
         Ok(Known { evidence, far, near, vias })

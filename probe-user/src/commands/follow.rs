@@ -226,6 +226,7 @@ fn request(plan: &FollowPlan) -> WatchRequest {
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
+        sent_as: None,
     }
 }
 
@@ -241,7 +242,7 @@ fn looked_up(flow: &FollowedFlow, interface: Option<String>) -> EchoFlow {
         FollowedRole::Target => (flow.to, flow.from),
     };
     let source_given = flow.role == FollowedRole::Target;
-    EchoFlow { local, remote, interface, ids: flow.id.into_iter().collect(), source_given }
+    EchoFlow { local, remote, interface, ids: flow.id.into_iter().collect(), source_given, sent_as: None }
 }
 
 fn is_own(address: IpAddr) -> bool {

@@ -12,7 +12,7 @@ use std::{
 use self::{signals::Signals, verdict::tell};
 use super::{
     CommandResult, Screen,
-    diagnose::reply_wait,
+    diagnose::plan::reply_wait,
     follow::{FollowPlan, FollowSession, MOST, likeliest_interface},
     place::everywhere,
 };

@@ -180,6 +180,7 @@ mod tests {
             fragmentation: Fragmentation::Forbidden,
             id: Some(43),
             program: None,
+            identity: None,
         };
         assert_eq!(settings(&args, &target), expected);
     }

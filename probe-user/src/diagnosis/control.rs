@@ -81,6 +81,9 @@ pub enum VariedField {
     Pace,
     /// The direction: sent by the far end (with --peer)
     Direction,
+    /// Who sends: probe itself in place of whom --as names
+    #[value(skip)]
+    Sender,
 }
 
 /// What a control changes.
@@ -158,8 +161,8 @@ pub(super) fn decisive(controls: &[ControlRun]) -> Option<&str> {
     smallest(controls).map(|(_, change)| change)
 }
 
-/// Returns the field with it.
-pub(super) fn smallest(controls: &[ControlRun]) -> Option<(VariedField, &str)> {
+/// Returns the field of the smallest change with which packets pass, and that change as a clause.
+pub(crate) fn smallest(controls: &[ControlRun]) -> Option<(VariedField, &str)> {
     let fields = controls.iter().filter(|control| control.passed()).filter_map(|control| match &control.kind {
         ControlKind::Field { field, change, .. } => Some((*field, change.as_str())),
         _ => None,

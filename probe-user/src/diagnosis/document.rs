@@ -20,6 +20,7 @@ pub use super::{
     places::Candidate,
 };
 use crate::model::attach::XdpAttachment;
+use crate::model::sent_as::SentAs;
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost};
 
 /// The result of a run.
@@ -57,6 +58,9 @@ pub struct Diagnosis {
     /// The echoes that were followed, if other programs sent them; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub followed: Option<FollowedRun>,
+    /// Whom the probes were sent as (`--as`), where that was somebody else than probe itself.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub sent_as: Option<SentAs>,
     /// What was sent besides the probes, with one thing changed, and the result.
     pub controls: Vec<ControlRun>,
     /// Every hop of the path, in path order.

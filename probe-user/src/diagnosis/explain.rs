@@ -65,6 +65,8 @@ const EXPLAIN: &[Explain] = &[
     tunnel::explain,
     beside_tunnel::explain,
     loopback::explain,
+    loopback::of_device,
+    loopback::of_source,
     tun::explain,
     returned::explain,
     icmp_redirect::explain,

@@ -77,6 +77,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
         conntrack: tracking::told(evidence),
         notes,
         followed: evidence.following.as_ref().map(|following| following.run.clone()),
+        sent_as: evidence.sent_as.clone(),
         controls: evidence.controls.clone(),
         hops: hops(&ledger, evidence),
         carried,

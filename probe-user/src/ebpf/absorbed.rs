@@ -172,6 +172,7 @@ mod tests {
             further: Vec::new(),
             tunnels: Vec::new(),
             numbered_from: None,
+            sent_as: None,
         };
         let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();
         keeper(&request, &blind).map_err(|error| error.to_string())

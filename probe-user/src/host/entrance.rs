@@ -120,7 +120,7 @@ impl Entrance {
         Self::of_process(pid, container.to_string())
     }
 
-    fn of_process(pid: u32, name: String) -> Result<Self, EntranceError> {
+    pub(super) fn of_process(pid: u32, name: String) -> Result<Self, EntranceError> {
         let process = PathBuf::from(format!("/proc/{pid}"));
         if !process.exists() {
             return Err(EntranceError::NoProcess { pid });

@@ -11,10 +11,10 @@ use nix::net::if_::if_nametoindex;
 use super::{link_facts, or_log, route};
 use crate::{host::device::netlink, model::trace::Finding};
 
-/// Returns what the host knows of the next hop to `to` for packets from `from`; `None` if there is no usable route, or the
-/// kernel never had to resolve the next hop.
-pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
-    found_at(&route::next_hop(from, to)?)
+/// Returns what the host knows of the next hop to `to` for packets from `from` of the user `uid`, or of this process's; `None`
+/// if there is no usable route, or the kernel never had to resolve the next hop.
+pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Finding> {
+    found_at(&route::next_hop(from, to, uid)?)
 }
 
 fn found_at(hop: &route::NextHop) -> Option<Finding> {
@@ -43,8 +43,8 @@ pub fn entry(address: IpAddr, interface: &str) -> Option<Finding> {
 
 /// Makes the kernel look for the next hop to `to` as a packet would (`NTF_USE`), if it knows that neighbour and has not
 /// found it; returns its address, or `None` if there is nothing to look for.
-pub fn look_for(from: IpAddr, to: IpAddr) -> Option<IpAddr> {
-    look_for_hop(&route::next_hop(from, to)?)
+pub fn look_for(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<IpAddr> {
+    look_for_hop(&route::next_hop(from, to, uid)?)
 }
 
 /// Makes the kernel look in the same way for a neighbour at that interface.
@@ -135,6 +135,6 @@ mod tests {
     #[test]
     fn what_needs_no_neighbour_has_none() {
         let here = IpAddr::from([127, 0, 0, 1]);
-        assert!(!matches!(look_up(here, here), Some(Finding::Neighbour { state, .. }) if state != "NOARP"));
+        assert!(!matches!(look_up(here, here, None), Some(Finding::Neighbour { state, .. }) if state != "NOARP"));
     }
 }

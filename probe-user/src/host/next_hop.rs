@@ -25,9 +25,9 @@ struct Entry {
 
 /// Returns the neighbour that packets from `from` to `to` make the kernel ask for; `None` if no route leads out of this
 /// host.
-pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
-    let hop = route::next_hop(from, to)?;
-    let taken = taken(from, to)?;
+pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHopFacts> {
+    let hop = route::next_hop(from, to, uid)?;
+    let taken = taken(from, to, uid)?;
     let others = or_log("routes", table(to)).unwrap_or_default();
     let instead = instead(&taken, to, &others).and_then(|entry| other(&entry));
     Some(NextHopFacts {
@@ -42,8 +42,9 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<NextHopFacts> {
 }
 
 /// Returns the entry of the routing table that is taken, which a plain look-up does not show.
-fn taken(from: IpAddr, to: IpAddr) -> Option<Entry> {
+fn taken(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Entry> {
     let mut request = question(to);
+    request.attributes.extend(uid.map(RouteAttribute::Uid));
     request.header.flags |= RouteFlags::FibMatch;
     request.attributes.push(RouteAttribute::Destination(route::address(to)));
     if route::is_own(from) {

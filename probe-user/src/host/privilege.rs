@@ -22,6 +22,8 @@ pub enum PrivilegedTask {
     Lab,
     /// `probe diagnose`.
     Diagnose,
+    /// `probe diagnose --as`.
+    DiagnoseAs,
     /// `probe run`.
     Run,
     /// `probe agent`.
@@ -35,8 +37,19 @@ const ATTACH: &[Capability] = &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, 
 const SEND_AND_ATTACH: &[Capability] =
     &[Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON, Capability::CAP_NET_RAW];
 
+/// The same, plus becoming another user in another network namespace and cgroup.
+const SEND_AS: &[Capability] = &[
+    Capability::CAP_BPF,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_PERFMON,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SYS_ADMIN,
+];
+
 impl PrivilegedTask {
-    /// Every task.
+    /// Every task of a command that has no flags which need more.
     pub const ALL: [Self; 8] =
         [Self::Observe, Self::Receive, Self::Filter, Self::SendRaw, Self::Lab, Self::Diagnose, Self::Run, Self::Agent];
 
@@ -49,6 +62,7 @@ impl PrivilegedTask {
             Self::SendRaw => "send",
             Self::Lab => "lab",
             Self::Diagnose => "diagnose",
+            Self::DiagnoseAs => "diagnose --as",
             Self::Run => "run",
             Self::Agent => "agent",
         }
@@ -59,6 +73,7 @@ impl PrivilegedTask {
         match self {
             Self::Observe | Self::Receive | Self::Filter => ATTACH,
             Self::Diagnose | Self::Run | Self::Agent => SEND_AND_ATTACH,
+            Self::DiagnoseAs => SEND_AS,
             Self::SendRaw => &[Capability::CAP_NET_RAW],
             Self::Lab => &[Capability::CAP_NET_ADMIN, Capability::CAP_NET_RAW, Capability::CAP_SYS_ADMIN],
         }
@@ -126,6 +141,7 @@ impl Privileges {
                     | PrivilegedTask::Receive
                     | PrivilegedTask::Filter
                     | PrivilegedTask::Diagnose
+                    | PrivilegedTask::DiagnoseAs
                     | PrivilegedTask::Run
                     | PrivilegedTask::Agent
             ) && ATTACH.contains(&capability)
@@ -196,7 +212,12 @@ impl Mend for PrivilegeError {
         match self {
             Self::Missing { task: PrivilegedTask::Lab, .. } => "sudo probe lab".to_owned(),
             Self::Missing { task, .. } => {
-                format!("sudo probe {} …, or once: {}", task.verb(), set_capabilities("\"$(command -v probe)\""))
+                let sudo = format!("sudo probe {} …", task.verb());
+                match task {
+                    // No user is to be let become every other one.
+                    PrivilegedTask::DiagnoseAs => sudo,
+                    _ => format!("{sudo}, or once: {}", set_capabilities("\"$(command -v probe)\"")),
+                }
             }
             Self::Contained { .. } => {
                 "run probe on the host, or in a container without a user namespace of its own (docker: --userns=host \

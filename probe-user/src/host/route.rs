@@ -14,11 +14,11 @@ use nix::{
 use super::or_log;
 use crate::{host::device::netlink, model::trace::Finding};
 
-/// Looks up the route to `to` for packets with the source address `from`: policy rules may choose by it.
-pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
-    // For a source that is not one of this host's addresses the kernel reports only that; the route may exist
-    // nevertheless.
-    match ask(to, Some(from).filter(|from| is_own(*from))) {
+/// Looks up the route to `to` for packets with the source address `from` of the user `uid`, or of this process's user: policy rules
+/// may choose by both.
+pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Finding> {
+    // For a source that is not one of this host's addresses the kernel reports only that; the route may exist nevertheless.
+    match ask(to, Some(from).filter(|from| is_own(*from)), uid) {
         Ok(routes) => routes.iter().find_map(|message| finding(to, message)),
         Err(error) => match error.raw_os_error() {
             Some(errno) => Some(unusable(to, Errno::from_raw(errno), None)),
@@ -28,8 +28,8 @@ pub fn look_up(from: IpAddr, to: IpAddr) -> Option<Finding> {
 }
 
 /// Returns the path MTU that the kernel remembers for `to`, or that its route sets; `None` if it is the interface's.
-pub fn path_mtu(from: IpAddr, to: IpAddr) -> Option<Finding> {
-    let routes = or_log("path MTU", ask(to, Some(from).filter(|from| is_own(*from))))?;
+pub fn path_mtu(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Finding> {
+    let routes = or_log("path MTU", ask(to, Some(from).filter(|from| is_own(*from)), uid))?;
     routes.iter().find_map(|message| {
         let RouteNetlinkMessage::NewRoute(route) = message else { return None };
         route.attributes.iter().find_map(|attribute| match attribute {
@@ -52,8 +52,8 @@ pub struct NextHop {
 }
 
 /// Returns the next hop of the route that [`look_up`] finds; `None` if it leads nowhere or stays on this host.
-pub fn next_hop(from: IpAddr, to: IpAddr) -> Option<NextHop> {
-    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from))))?;
+pub fn next_hop(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHop> {
+    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)), uid))?;
     routes.iter().find_map(|message| hop(to, message))
 }
 
@@ -81,7 +81,7 @@ const REDIRECTED: u32 = 0x0004_0000;
 /// Reports whether the kernel sends packets from `from` to `to` to another gateway than the route says, as a router's
 /// redirect said.
 pub fn is_redirected(from: IpAddr, to: IpAddr) -> bool {
-    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)))).unwrap_or_default();
+    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)), None)).unwrap_or_default();
     routes.iter().any(|message| match message {
         RouteNetlinkMessage::NewRoute(route) => route.header.flags.bits() & REDIRECTED != 0,
         _ => false,
@@ -114,11 +114,12 @@ pub fn own_address(address: IpAddr) -> Option<Finding> {
 /// Reports whether this network namespace has that address.
 pub(super) fn is_own(address: IpAddr) -> bool {
     let is_local = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
-    ask(address, None).is_ok_and(|routes| routes.iter().any(is_local))
+    ask(address, None, None).is_ok_and(|routes| routes.iter().any(is_local))
 }
 
-fn ask(to: IpAddr, from: Option<IpAddr>) -> io::Result<Vec<RouteNetlinkMessage>> {
+fn ask(to: IpAddr, from: Option<IpAddr>, uid: Option<u32>) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut request = question(to);
+    request.attributes.extend(uid.map(RouteAttribute::Uid));
     if let Some(from) = from {
         request.header.source_prefix_length = request.header.destination_prefix_length;
         request.attributes.push(RouteAttribute::Source(address(from)));
@@ -234,6 +235,6 @@ mod tests {
     fn every_host_has_a_route_to_itself() {
         let here = IpAddr::from([127, 0, 0, 1]);
         let expected = Finding::Route { to: here, errno: None, interface: Some("lo".to_owned()) };
-        assert_eq!(look_up(here, here), Some(expected));
+        assert_eq!(look_up(here, here, None), Some(expected));
     }
 }

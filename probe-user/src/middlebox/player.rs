@@ -176,6 +176,7 @@ impl Player {
             further: other.iter().skip(1).take(1).copied().collect(),
             tunnels: Vec::new(),
             numbered_from: None,
+            sent_as: None,
         }
     }
 }

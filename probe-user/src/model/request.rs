@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use probe_ebpf::Family;
 use serde::{Deserialize, Serialize};
 
-use super::attach::Attach;
+use super::{attach::Attach, sent_as::SentAs};
 
 /// What to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct WatchRequest {
     /// [`WatchRequest::id`] and one of the run's numbers, from or to one of its two ends. Only if requests pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbered_from: Option<u16>,
+    /// Whom the probes are sent as, where that is somebody else than the process that watches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_as: Option<Box<SentAs>>,
 }
 
 impl WatchRequest {
@@ -116,9 +119,16 @@ pub struct EchoFlow {
     /// Whether the local address is set before the route is looked up: asked for by the user, or that of the reply's
     /// request.
     pub source_given: bool,
+    /// Whom this host's packets are sent as, where that is somebody else than this process.
+    pub sent_as: Option<Box<SentAs>>,
 }
 
 impl EchoFlow {
+    /// Returns the user whose packets this host's are; `None`: that of this process.
+    pub fn uid(&self) -> Option<u32> {
+        self.sent_as.as_ref().map(|sender| sender.uid)
+    }
+
     /// Returns the IP version of the run.
     pub fn family(&self) -> Family {
         if self.remote.is_ipv4() { Family::V4 } else { Family::V6 }

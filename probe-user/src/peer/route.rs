@@ -31,8 +31,8 @@ pub fn way_to(target: SocketAddr, source: Option<IpAddr>, out: Option<&Device>) 
     way_of(&question(target, source, out))
 }
 
-/// Looks up the same for packets with this `mark` and these bits of TOS or traffic class, for which rules may choose
-/// another route.
+/// Looks up the same for packets with this `mark`, these bits of TOS or traffic class, and of this user, by all of which rules
+/// may choose another route.
 ///
 /// # Errors
 /// As [`way_to`].
@@ -40,11 +40,12 @@ pub fn way_with(
     target: SocketAddr,
     source: Option<IpAddr>,
     out: Option<&Device>,
-    (mark, tos): (Option<u32>, u8),
+    (mark, tos, uid): (Option<u32>, u8, Option<u32>),
 ) -> Result<Route, Errno> {
     let mut message = question(target, source, out);
     message.header.tos = if target.is_ipv4() { tos & 0x1c } else { 0 };
     message.attributes.extend(mark.map(RouteAttribute::Mark));
+    message.attributes.extend(uid.map(RouteAttribute::Uid));
     way_of(&message)
 }
 

@@ -42,6 +42,9 @@ impl Document for Diagnosis {
             }
             text.stop(out, stop)?;
         }
+        if let Some(sender) = &self.sent_as {
+            text.line(out, "as", &sender.text())?;
+        }
         text.followed(out)?;
         text.alterations(out)?;
         for note in &self.notes {

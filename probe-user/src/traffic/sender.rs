@@ -10,6 +10,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +31,7 @@ use super::{
     returned::{self, ErrorOrigin, Queued, Returned},
     target::family_of,
 };
+use crate::host::identity::Identity;
 
 /// What all packets of a sender have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct Settings {
     /// What a program like `ping` would ask of its socket, which then receives replies too; `None`: the socket only
     /// sends.
     pub program: Option<ProgramSocket>,
+    /// Whom the socket is opened as; `None`: this process.
+    pub identity: Option<Arc<Identity>>,
 }
 
 impl Settings {
@@ -77,6 +81,7 @@ impl Settings {
             fragmentation: Fragmentation::Allowed,
             id: None,
             program: None,
+            identity: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Resolves what the user typed to the one address that packets are sent to.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 use nix::net::if_::if_nametoindex;
 use probe_ebpf::Family;
@@ -15,6 +15,13 @@ pub struct ResolvedTarget {
     pub name: String,
     /// Its address; the port is 0, and IPv6 link-local addresses have their zone as scope id.
     pub address: SocketAddr,
+}
+
+impl ResolvedTarget {
+    /// Reports whether it was typed as an IPv6 address that stands for one of IPv4 (RFC 4291 §2.5.5.2).
+    pub fn is_mapped(&self) -> bool {
+        self.address.is_ipv4() && self.name.parse::<Ipv6Addr>().is_ok()
+    }
 }
 
 /// Why a name has no usable address.
@@ -88,7 +95,7 @@ pub fn resolve(name: &str, family: Option<Family>, interface: Option<&str>) -> R
         Some(address) => vec![address],
         None => look_up(name)?,
     };
-    let address = choose(name, &candidates, family)?;
+    let address = here(choose(name, &candidates, family)?);
     Ok(ResolvedTarget { name: name.to_owned(), address: zoned(name, address, interface)? })
 }
 
@@ -151,6 +158,15 @@ fn choose(name: &str, candidates: &[SocketAddr], family: Option<Family>) -> Resu
     }
 }
 
+/// Returns where the kernel sends what is for 0.0.0.0: to this host (`ip_route_output_key_hash_rcu` in `net/ipv4/route.c`). In
+/// IPv6 that depends on the socket, which decides itself then.
+fn here(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+        _ => address,
+    }
+}
+
 /// Gives a link-local address its zone.
 fn zoned(name: &str, address: SocketAddr, interface: Option<&str>) -> Result<SocketAddr, TargetError> {
     let SocketAddr::V6(mut v6) = address else { return Ok(address) };
@@ -190,6 +206,11 @@ mod tests {
         assert_eq!(resolved("10.0.0.2", None).expect("an address").to_string(), "10.0.0.2");
         assert_eq!(resolved("fd00::2", Some(Family::V6)).expect("an address").to_string(), "fd00::2");
         assert_eq!(resolved("::ffff:10.0.0.2", None).expect("an address").to_string(), "10.0.0.2");
+        assert!(resolve("::ffff:10.0.0.2", None, None).is_ok_and(|target| target.is_mapped()));
+        assert!(resolve("10.0.0.2", None, None).is_ok_and(|target| !target.is_mapped()));
+        // Sent to nobody, packets stay here, and this host's loopback address answers.
+        assert_eq!(resolved("0.0.0.0", None).expect("an address").to_string(), "127.0.0.1");
+        assert_eq!(resolved("::", None).expect("an address").to_string(), "::");
     }
 
     #[test]

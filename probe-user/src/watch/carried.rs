@@ -106,7 +106,7 @@ impl Carried {
                     ends_of(&tunnels, next.as_deref())
                 }
             };
-            let flow = EchoFlow { local, remote, interface: None, ids: ids.clone(), source_given: true };
+            let flow = EchoFlow { local, remote, interface: None, ids: ids.clone(), source_given: true, sent_as: None };
             places.about(&flow);
             let mut addresses = BTreeSet::from([local, remote]);
             addresses.retain(|address| !address.is_unspecified());
@@ -120,8 +120,14 @@ impl Carried {
         let (role, ids, blind, netns) = (self.role, &self.ids, &self.blind, self.netns);
         let always = layers == CARRIED && !self.own.is_empty();
         self.layers.entry(layers).or_insert_with(|| {
-            let flow =
-                EchoFlow { local: unknown, remote: unknown, interface: None, ids: ids.clone(), source_given: true };
+            let flow = EchoFlow {
+                local: unknown,
+                remote: unknown,
+                interface: None,
+                ids: ids.clone(),
+                source_given: true,
+                sent_as: None,
+            };
             let places = Places::new(flow, role, blind.clone()).inside(layers);
             if always { places.with(netns.into()) } else { places }
         })

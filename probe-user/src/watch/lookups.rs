@@ -78,10 +78,10 @@ impl Lookups {
                     .chain(all.iter().take(MAX_KEYS).map(|device| device.name.as_str())),
             );
             findings.extend(route::own_address(flow.local));
-            findings.extend(route::look_up(flow.local, flow.remote));
-            findings.extend(route::path_mtu(flow.local, flow.remote));
+            findings.extend(route::look_up(flow.local, flow.remote, flow.uid()));
+            findings.extend(route::path_mtu(flow.local, flow.remote, flow.uid()));
             findings.extend(policy::choices(&keys(flow, interface, drops)));
-            findings.extend(neighbour::look_up(flow.local, flow.remote));
+            findings.extend(neighbour::look_up(flow.local, flow.remote, flow.uid()));
             findings.extend(interface.into_iter().flat_map(device));
             findings.extend(interface.into_iter().flat_map(|interface| unusable(flow, interface)));
             if interface.is_none() {
@@ -91,7 +91,8 @@ impl Lookups {
                 findings.extend(links.narrower_than(IPV6_LEAST).into_iter().map(Finding::Device));
             }
             findings.extend(counters::risen(before, &after));
-            let programs = programs::look_up(interface);
+            let programs =
+                programs::look_up(interface, flow.sent_as.as_ref().and_then(|sender| sender.cgroup.as_deref()));
             findings.extend(chains.join().unwrap_or_default());
             findings.extend(own);
             findings.extend(programs);
@@ -123,6 +124,11 @@ fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteK
     let own = |interface| (RouteKey::forwarded(flow.remote, flow.local, 0, interface), RoutePurpose::Own);
     keys.extend(interface.filter(|_| !flow.local.is_unspecified()).map(own));
     keys.extend(keys_of(drops));
+    if let Some(uid) = flow.uid() {
+        let own =
+            |(key, purpose): &&mut (RouteKey, RoutePurpose)| *purpose == RoutePurpose::Way && key.incoming == "lo";
+        keys.iter_mut().filter(own).for_each(|(key, _)| key.uid = uid);
+    }
     keys.dedup();
     keys.truncate(MAX_KEYS);
     keys
@@ -184,7 +190,7 @@ pub(super) fn device(interface: &str) -> Vec<Finding> {
 
 /// Returns the interface that is asked for, or that the route to the other end names.
 fn interface(flow: &EchoFlow) -> Option<String> {
-    let routed = || match route::look_up(flow.local, flow.remote) {
+    let routed = || match route::look_up(flow.local, flow.remote, flow.uid()) {
         Some(Finding::Route { interface, .. }) => interface,
         _ => None,
     };

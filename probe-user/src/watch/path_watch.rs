@@ -150,6 +150,7 @@ impl PathWatch {
             interface: request.interface.clone(),
             ids: vec![request.id],
             source_given: request.source_given || request.role == HostRole::Receiver,
+            sent_as: request.sent_as.clone(),
         };
         let own = if request.crosses() { or_log("tunnels", tunnel::devices()).unwrap_or_default() } else { Vec::new() };
         let mut tunnels = known(&own);
@@ -343,7 +344,7 @@ impl Watching for PathWatch {
     fn look_for_neighbours(&mut self) {
         self.neighbours.drain();
         let mut open = Vec::new();
-        if let Some(next) = neighbour::look_for(self.flow.local, self.flow.remote) {
+        if let Some(next) = neighbour::look_for(self.flow.local, self.flow.remote, self.flow.uid()) {
             open.push((self.netns as u32, next));
         }
         if let Some(places) = &mut self.places {
@@ -398,7 +399,7 @@ impl PathWatch {
     fn finish_carried(&mut self, sight: &mut HostTrace) {
         self.neighbours.drain();
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
-        let next = match neighbour::look_up(self.flow.local, self.flow.remote) {
+        let next = match neighbour::look_up(self.flow.local, self.flow.remote, self.flow.uid()) {
             Some(Finding::Neighbour { lladdr, .. }) => lladdr,
             _ => None,
         };
@@ -453,6 +454,7 @@ impl PathWatch {
             addresses: addresses.iter().copied().collect(),
             interfaces,
             family: self.flow.family(),
+            uid: self.flow.uid(),
         };
         for finding in lookup.found() {
             if !sight.findings.contains(&finding) {

@@ -173,7 +173,7 @@ impl Places {
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let nowhere = nowhere(self.flow.family());
             let look = || {
-                let plain = ends.iter().filter_map(|end| neighbour::look_for(nowhere, *end));
+                let plain = ends.iter().filter_map(|end| neighbour::look_for(nowhere, *end, None));
                 plain.chain(ways::look_for(&legs)).collect::<Vec<_>>()
             };
             let found = or_log("place", namespace.run(look)).unwrap_or_default();
@@ -277,7 +277,7 @@ impl Places {
             let ends = self.unrouted(&legs);
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let hops = || {
-                let plain = ends.iter().filter_map(|end| route::next_hop(nowhere, *end)).map(|hop| hop.address);
+                let plain = ends.iter().filter_map(|end| route::next_hop(nowhere, *end, None)).map(|hop| hop.address);
                 plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
             };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
@@ -408,9 +408,9 @@ impl Places {
         let unrouted = self.unrouted(legs);
         for end in ends {
             let from = if answers && end == sender { target } else { nowhere };
-            findings.extend(route::look_up(from, end));
+            findings.extend(route::look_up(from, end, None));
             if unrouted.contains(&end) {
-                findings.extend(neighbour::look_up(from, end));
+                findings.extend(neighbour::look_up(from, end, None));
             }
         }
         let mut met = interfaces.to_vec();
@@ -434,6 +434,7 @@ impl Places {
         let foreign: BTreeSet<String> =
             foreign.filter(|name| tunnels.iter().any(|tunnel| tunnel.is_behind(name))).collect();
         let neighbours = NeighbourLookup {
+            uid: None,
             addressed: foreign.into_iter().collect(),
             ways: unrouted.iter().map(|end| (nowhere, *end)).collect(),
             addresses: addresses.iter().copied().collect(),
@@ -454,7 +455,7 @@ impl Places {
         findings.extend(policy::choices(&keys));
         for interface in interfaces {
             findings.extend(lookups::device(interface));
-            findings.extend(programs::look_up(Some(interface)));
+            findings.extend(programs::look_up(Some(interface), None));
         }
         findings.extend(chains::look_up(family, first));
         findings

@@ -2,5 +2,6 @@
 
 mod flags;
 mod pairs;
+mod sender;
 mod world;
 mod zeros;

@@ -69,6 +69,7 @@ fn request(nic: Nic, other: Nic, family: Family, role: HostRole) -> WatchRequest
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
+        sent_as: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Egress, ProgressLine, responder, vias};
+use super::{ProgressLine, place::Egress, responder, vias};
 use crate::{
     cli::diagnose::DiagnoseArgs,
     commands::place::everywhere,
@@ -56,7 +56,7 @@ impl Far {
         let ready = peer.watch(WatchRequest {
             nonce,
             id,
-            probes: super::numbers(args),
+            probes: super::plan::numbers(args),
             local: target.address.ip(),
             remote: place.local(target),
             interface: None,
@@ -68,7 +68,8 @@ impl Far {
             source_given: false,
             further: Vec::new(),
             tunnels: super::place::tunnels(),
-            numbered_from: super::numbered_from(args),
+            numbered_from: super::plan::numbered_from(args),
+            sent_as: None,
         })?;
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {}: {why}", hop.name());

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{interrupted_early, place, progress::ProgressLine, reply_wait};
+use super::{interrupted_early, place, plan::reply_wait, progress::ProgressLine};
 use crate::{
     cli::diagnose::DiagnoseArgs,
     commands::{
@@ -80,7 +80,7 @@ fn plan(args: &DiagnoseArgs, stop: &Signalled, progress: &ProgressLine) -> Resul
     let address = target.as_ref().map(|target| target.address.ip());
     // Requests to this host itself can arrive on any interface.
     let foreign = target.as_ref().filter(|target| owner(target.address.ip()).is_none());
-    let way = foreign.map(|target| place::find(args, target)).transpose()?;
+    let way = foreign.map(|target| place::find(args, target, None)).transpose()?;
     let interface = match (way, args.device()) {
         (Some(way), _) => way.interface,
         (None, Some(device)) => Some(crate::host::device::Device::find(device)?.name),

@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
 };
 
@@ -11,7 +14,7 @@ use probe_ebpf::Family;
 use crate::{
     cli::diagnose::DiagnoseArgs,
     error::Failure,
-    host::{device::Device, or_log, tunnel},
+    host::{device::Device, identity::Identity, or_log, tunnel},
     model::trace::tunnel::{known, to_words},
     peer::route::{is_broadcast, owner, way_with},
     stop::{LOOK, StopSignal},
@@ -30,6 +33,8 @@ pub(super) struct Egress {
     pub(super) bind_to: Option<String>,
     /// The source address; none where there is no route.
     pub(super) source: Option<IpAddr>,
+    /// Whom they are sent as; none: this process.
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 impl Egress {
@@ -68,7 +73,11 @@ pub(super) fn resolve_beside(args: &DiagnoseArgs, stop: &StopSignal) -> Result<O
 ///
 /// # Errors
 /// The interface that was asked for does not exist, or the target is a broadcast address and that was not allowed.
-pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egress, Failure> {
+pub(super) fn find(
+    args: &DiagnoseArgs,
+    target: &ResolvedTarget,
+    identity: Option<Arc<Identity>>,
+) -> Result<Egress, Failure> {
     let device = args.device().map(Device::find).transpose()?;
     // From somebody else's address there is no route at all; the way that probes would take is still worth knowing.
     let own = args.source().filter(|source| owner(*source).is_some());
@@ -79,9 +88,10 @@ pub(super) fn find(args: &DiagnoseArgs, target: &ResolvedTarget) -> Result<Egres
         ));
     }
     let bind_to = device.as_ref().map(|device| device.name.clone());
-    let way = way_with(target.address, own, device.as_ref(), (args.ping.mark, args.ping.tos())).ok();
+    let uid = identity.as_ref().map(|identity| identity.sent_as.uid);
+    let way = way_with(target.address, own, device.as_ref(), (args.ping.mark, args.ping.tos(), uid)).ok();
     let source = args.source().or(way.as_ref().and_then(|way| way.source));
-    Ok(Egress { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source })
+    Ok(Egress { interface: way.map(|way| way.interface).or_else(|| bind_to.clone()), bind_to, source, identity })
 }
 
 /// Returns how to recognize packets of this namespace's own tunnels, for the hosts that they reach.

@@ -8,7 +8,7 @@ use probe_ebpf::{
     packet::{ICMP_HEADER, IPV4_HEADER, IPV6_HEADER},
 };
 
-use super::Egress;
+use super::place::Egress;
 use crate::{
     cli::diagnose::DiagnoseArgs,
     diagnosis::Responder,

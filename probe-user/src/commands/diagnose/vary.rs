@@ -19,7 +19,7 @@ use super::far::Far;
 use crate::{
     diagnosis::{
         self, Evidence, Responder,
-        control::{ControlKind, ControlRun, UnchangedRuns, VariedField, VariedRun},
+        control::{self, ControlKind, ControlRun, UnchangedRuns, VariedField, VariedRun},
         document::{Confidence, Stop, StopHost},
     },
     host::or_log,
@@ -68,28 +68,21 @@ pub(super) fn vary(
     stop: &StopSignal,
 ) {
     let (sent, answered) = (evidence.sent(), evidence.sending.received.len());
-    let told = || diagnosis::diagnose(evidence).stops.first().is_some_and(is_open);
+    let is_open = || diagnosis::diagnose(evidence).stops.first().is_some_and(self::is_open);
     let wanted = match asked {
         Some(_) => answered < sent,
-        None => answered == 0 && sent > 0 && !is_group(evidence.target.address) && told(),
+        // What another sender changes needs no other change.
+        None => {
+            let open = answered == 0 && sent > 0 && !is_group(evidence.target.address);
+            open && control::smallest(&evidence.controls).is_none() && is_open()
+        }
     };
     // A responder other than the kernel does not answer packets of another run.
     if !wanted || evidence.responder != Responder::Kernel || stop.asked() {
         return;
     }
     let began = Instant::now();
-    let lossy = answered > 0;
-    let varying = Varying {
-        plan,
-        far: Mutex::new(far),
-        stop,
-        each: if lossy { EACH_OF_LOSSY } else { EACH },
-        wait: if asked.is_some() { plan.wait.clamp(REPLY, REPLY_ASKED) } else { REPLY },
-        end: began + if asked.is_some() { LIMIT_ASKED } else { LIMIT },
-        // What passes by luck, as the run's own packets do, shows nothing.
-        lucky: (answered as f64 / sent as f64).powi(2 * i32::from(EACH_OF_LOSSY)) > LUCK,
-        lossy,
-    };
+    let varying = Varying { far: Mutex::new(far), ..Varying::new(plan, (sent, answered), asked.is_some(), stop) };
     let mut run = VariedRun { asked: asked.is_some(), ..VariedRun::default() };
     let (changes, untried) = changes::of(evidence, plan, asked);
     run.untried = untried;
@@ -98,6 +91,43 @@ pub(super) fn vary(
     tracing::debug!("varied: {run:?}");
     evidence.controls.extend(found);
     evidence.varied = Some(run);
+}
+
+/// Adds to `evidence` what becomes of packets that probe sends as itself, where those of a run that was sent as somebody else
+/// stop: proven, if they pass, by packets of that sender before and after.
+pub(super) fn as_probe(evidence: &mut Evidence, plan: &ProbePlan, stop: &StopSignal) {
+    let (sent, answered) = (evidence.sent(), evidence.sending.received.len());
+    let Some(identity) = plan.settings.identity.as_ref().filter(|_| answered < sent && !stop.asked()) else { return };
+    let varying = Varying::new(plan, (sent, answered), false, stop);
+    if varying.lucky {
+        return;
+    }
+    let unchanged = Change::unchanged(plan);
+    let own = Change::as_probe(plan, &identity.sent_as.name);
+    let passed = varying.alone(&own);
+    let after = varying.alone(&unchanged);
+    let changed = after.all() || answered == 0 && after.answered > 0;
+    if passed.sent == 0 || after.sent == 0 || changed {
+        return;
+    }
+    let mut passed = passed;
+    if passed.all() {
+        passed.add(varying.alone(&own));
+    }
+    let unchanged =
+        UnchangedRuns { before: sent, before_answered: answered, after: after.sent, after_answered: after.answered };
+    evidence.controls.push(told(&own, passed, unchanged));
+}
+
+/// Returns what came of packets with a change.
+fn told(change: &Change, tally: Tally, unchanged: UnchangedRuns) -> ControlRun {
+    let Change { field, text, from, to, .. } = change.clone();
+    ControlRun {
+        kind: ControlKind::Field { field, change: text, from, to },
+        sent: tally.sent,
+        answered: tally.answered,
+        unchanged: Some(unchanged),
+    }
 }
 
 /// Returns whether what was seen leaves more than one place, or the network alone.
@@ -144,7 +174,23 @@ impl Tally {
     }
 }
 
-impl Varying<'_> {
+impl<'a> Varying<'a> {
+    /// Prepares it for a run of `plan` of which so many were sent, and answered; `asked`: whether the user asked for it.
+    fn new(plan: &'a ProbePlan, (sent, answered): (usize, usize), asked: bool, stop: &'a StopSignal) -> Self {
+        let lossy = answered > 0;
+        Self {
+            plan,
+            far: Mutex::new(None),
+            stop,
+            each: if lossy { EACH_OF_LOSSY } else { EACH },
+            wait: if asked { plan.wait.clamp(REPLY, REPLY_ASKED) } else { REPLY },
+            end: Instant::now() + if asked { LIMIT_ASKED } else { LIMIT },
+            // What passes by luck, as the run's own packets do, shows nothing.
+            lucky: (answered as f64 / sent as f64).powi(2 * i32::from(EACH_OF_LOSSY)) > LUCK,
+            lossy,
+        }
+    }
+
     /// Tries the changes; returns those that are proven.
     fn find(&self, mut changes: Vec<Change>, of_run: (usize, usize), run: &mut VariedRun) -> Vec<ControlRun> {
         changes.truncate(MOST_CHANGES);
@@ -193,18 +239,7 @@ impl Varying<'_> {
             run.packets += again.sent;
             tally.add(again);
             if again.all() {
-                let kind = ControlKind::Field {
-                    field: change.field,
-                    change: change.text.clone(),
-                    from: change.from.clone(),
-                    to: change.to.clone(),
-                };
-                proven.push(ControlRun {
-                    kind,
-                    sent: tally.sent,
-                    answered: tally.answered,
-                    unchanged: Some(unchanged),
-                });
+                proven.push(told(change, tally, unchanged));
             }
         }
         proven

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, thread};
 
-use super::{Egress, ProgressLine};
+use super::{ProgressLine, place::Egress};
 use crate::{
     cli::diagnose::DiagnoseArgs,
     diagnosis::MAX_PLACES,
@@ -225,7 +225,8 @@ pub(super) fn request(
         attach: crate::model::attach::Attach::default(),
         requests: RequestHandling::Pass,
         source_given: false,
-        ..super::request(args, target, place, nonce, id)
+        sent_as: None,
+        ..super::plan::request(args, target, place, nonce, id)
     }
 }
 

@@ -1,7 +1,50 @@
-//! Packets to a loopback address that left the host, as it does not have that address.
+//! Packets to, from or over the loopback that are for another host, or of no address there.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use probe_ebpf::Echo;
 
 use super::{StopCase, StopExplanation};
-use crate::{diagnosis::path::Side, model::trace::Finding};
+use crate::{
+    diagnosis::{path::Side, places::DropPoint},
+    model::trace::Finding,
+};
+
+/// Explains packets that a socket bound to `lo` sends to an address that is not this host's: they come back to it, and it has no
+/// answer to give.
+pub(super) fn of_device(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let socket = case.evidence.sending.socket.as_ref()?;
+    let bound = socket.devices.get(&socket.bound_to?)?;
+    let target = case.evidence.target.address;
+    let stays = bound == "lo" && socket.target_at.is_none() && !target.is_loopback();
+    let unmade = case.gap.missing_leg == Echo::Reply && case.spot.side() == Some(Side::Local);
+    (stays && unmade).then(|| StopExplanation {
+        detail: Some(format!("{target} is no address of this host, and a socket bound to lo reaches no other host")),
+        meaning: format!("What leaves by lo comes back to this host, which does not answer for {target}."),
+        commands: vec![format!("ip {} route get {target}", case.ip_version())],
+        ..StopExplanation::default()
+    })
+}
+
+/// Explains packets from 127/8 that are for another host: `EINVAL` of `__mkroute_output` (`net/ipv4/route.c`).
+pub(super) fn of_source(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let host = &case.evidence.local.host;
+    let loopback = |address: &Ipv4Addr| address.is_loopback() && !case.evidence.target.address.is_loopback();
+    let from = match host.address? {
+        IpAddr::V4(from) => Some(from).filter(loopback),
+        IpAddr::V6(_) => None,
+    }?;
+    let refused = case.stop.place == DropPoint::Call && case.stop.cause.reason.as_deref() == Some("EINVAL");
+    refused.then(|| StopExplanation {
+        detail: Some(format!("{from} is an address of lo, from which nothing leaves this host")),
+        meaning:
+            "The kernel sends from 127.0.0.0/8 over lo alone, unless net.ipv4.conf.IFACE.route_localnet of the way out \
+                  is 1; other hosts could not answer such packets."
+                .to_owned(),
+        commands: vec![format!("ip -4 route get {}", case.evidence.target.address)],
+        ..StopExplanation::default()
+    })
+}
 
 /// Explains a stop of packets to a loopback address that the sender does not have.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {

@@ -56,6 +56,10 @@ fn meaning(field: VariedField) -> &'static str {
             "The same packet passes by another kind of socket: what differs is on this host, in the way from the socket to the \
              device (a cgroup program, a rule that looks at the socket or its user, routing, netfilter)."
         }
+        VariedField::Sender => {
+            "Who sends decides: its cgroup (the programs there, `socket cgroupv2`), its user (`meta skuid`, `ip rule uidrange`) or its \
+             security label, and nothing that all programs of this host meet."
+        }
         VariedField::Pace => {
             "Slower packets pass: something on the way lets only so many through in a given time, or has no room for \
              more at once."

@@ -1,26 +1,17 @@
 //! `cgroup_skb` from the user side: one program per direction at the root of the cgroup hierarchy, which covers every
 //! socket.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, path::PathBuf};
 
 use aya::programs::{CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, ProgramError, cgroup_skb::CgroupSkbLink};
-use nix::{
-    libc,
-    sys::statfs::{CGROUP2_SUPER_MAGIC, statfs},
-};
+use nix::libc;
 use probe_ebpf::{Direction, Hop};
 
 use super::ProgramLookup;
+use crate::host::cgroup::root;
 
 /// The hops of this family.
 pub const HOPS: [Hop; 2] = [Hop::CgroupOut, Hop::SocketIn];
-
-/// The usual mount points of the unified hierarchy: alone, or beside the older ones.
-const USUAL: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// Loads the program of `hop`, [`Hop::CgroupOut`] or [`Hop::SocketIn`], and attaches it; dropping the link detaches it.
 ///
@@ -66,48 +57,4 @@ fn why(error: &ProgramError) -> String {
         _ => return format!("the kernel refuses to attach to the cgroup: {error}"),
     }
     .to_owned()
-}
-
-/// Returns where the root of the unified cgroup hierarchy is mounted, as this thread sees it: the whole hierarchy, or the
-/// part of it that a container gets.
-pub fn root() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
-    let usual = USUAL.into_iter().map(PathBuf::from);
-    // A later mount may hide an earlier one.
-    candidates(&mounts).into_iter().chain(usual).find(|path| is_cgroup2(path))
-}
-
-fn is_cgroup2(path: &Path) -> bool {
-    let kind: io::Result<_> = statfs(path).map_err(io::Error::from);
-    kind.is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
-}
-
-/// Returns the cgroup2 mounts in a `/proc/PID/mountinfo` (`proc(5)`), those of the whole hierarchy first.
-fn candidates(mountinfo: &str) -> Vec<PathBuf> {
-    let mount = |line: &str| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut words = before.split(' ').skip(3);
-        let (part, place) = (words.next()?, words.next()?);
-        (after.split(' ').next() == Some("cgroup2")).then(|| (part != "/", PathBuf::from(place.replace("\\040", " "))))
-    };
-    let mut found: Vec<(bool, PathBuf)> = mountinfo.lines().filter_map(mount).collect();
-    found.sort_by_key(|(is_part, _)| *is_part);
-    found.into_iter().map(|(_, place)| place).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_whole_hierarchy_comes_before_parts_of_it() {
-        let table = "\
-30 23 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755
-31 30 0:27 /docker/1 /mnt/part rw,relatime shared:9 - cgroup2 cgroup2 rw
-32 30 0:27 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw
-33 30 0:28 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
-";
-        assert_eq!(candidates(table), [PathBuf::from("/sys/fs/cgroup/unified"), PathBuf::from("/mnt/part")]);
-        assert_eq!(candidates("garbage\n"), Vec::<PathBuf>::new());
-    }
 }

@@ -150,6 +150,7 @@ mod tests {
             further: vec![[10, 0, 0, 5].into()],
             tunnels: Vec::new(),
             numbered_from: None,
+            sent_as: None,
         }
     }
 

@@ -106,6 +106,7 @@ fn watch() -> Request {
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
+        sent_as: None,
     })
 }
 

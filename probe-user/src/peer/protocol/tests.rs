@@ -38,6 +38,7 @@ fn watch() -> WatchRequest {
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
+        sent_as: None,
     }
 }
 

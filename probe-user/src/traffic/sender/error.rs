@@ -18,6 +18,17 @@ pub enum SenderError {
     /// Neither a raw socket nor a ping socket is permitted.
     #[error("not privileged: this user has no CAP_NET_RAW, and net.ipv4.ping_group_range excludes its groups")]
     PingRefused,
+    /// Whom the run is sent as may have neither.
+    #[error(
+        "{name} may open no ICMP socket: {}, and it has no CAP_NET_RAW",
+        if *by_groups { "net.ipv4.ping_group_range excludes its groups" } else { "a cgroup program or a security module refuses it" }
+    )]
+    IdentityRefused {
+        /// Whom.
+        name: String,
+        /// Whether it is its groups by which it is refused a ping socket.
+        by_groups: bool,
+    },
     /// A ping socket with this id already exists.
     #[error("id {id} is in use by another ping on this host, and only with CAP_NET_RAW can two share it")]
     IdTaken {
@@ -83,6 +94,10 @@ impl Mend for SenderError {
             Self::PingRefused => {
                 format!("{PRIVILEGE}, or let every group ping: sudo sysctl net.ipv4.ping_group_range='0 2147483647'")
             }
+            Self::IdentityRefused { by_groups: true, .. } => {
+                "sudo sysctl net.ipv4.ping_group_range='0 2147483647', or give its program that capability".to_owned()
+            }
+            Self::IdentityRefused { .. } => "`bpftool cgroup tree` lists those programs".to_owned(),
             Self::IdTaken { .. } => "choose another with -e, leave -e out, or run it with sudo".to_owned(),
             Self::NoFamily { .. } => "use -4 or an address of the other IP version".to_owned(),
             Self::NoInterface { .. } => "`ip -br link` lists them".to_owned(),

@@ -7,6 +7,7 @@ use probe_ebpf::Family;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{SenderError, Settings};
+use crate::host::identity::SocketRights;
 
 /// Turns the `error` of a step into a [`SenderError::Setup`].
 pub(super) fn setup<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> SenderError {
@@ -17,10 +18,25 @@ pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw)
 }
 
-pub(super) fn new_socket(settings: &Settings, kind: Type) -> io::Result<Socket> {
-    match settings.kind().family {
-        Family::V4 => Socket::new(Domain::IPV4, kind, Some(Protocol::ICMPV4)),
-        Family::V6 => Socket::new(Domain::IPV6, kind, Some(Protocol::ICMPV6)),
+/// Opens a socket as whom the settings say; `rights`: as [`SocketRights`], where that is somebody else.
+pub(super) fn new_socket(settings: &Settings, kind: Type, rights: SocketRights) -> io::Result<Socket> {
+    let (domain, protocol) = match settings.kind().family {
+        Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
+        Family::V6 => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    match &settings.identity {
+        Some(identity) => identity.socket(domain.into(), kind.into(), protocol.into(), rights).map(Socket::from),
+        None => Socket::new(domain, kind, Some(protocol)),
+    }
+}
+
+/// Returns why neither kind of socket may be had; `ping`: what a ping socket was refused with.
+pub(super) fn refused(settings: &Settings, ping: Errno) -> SenderError {
+    match &settings.identity {
+        Some(identity) => {
+            SenderError::IdentityRefused { name: identity.sent_as.name.clone(), by_groups: ping == Errno::EACCES }
+        }
+        None => SenderError::PingRefused,
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     icmp_socket::{errno, new_socket, setup, unopened},
     program,
 };
+use crate::host::identity::SocketRights;
 use crate::traffic::options::{IcmpFilter, Icmpv6Filter, Ipv4MtuDiscover, Ipv6MtuDiscover};
 
 /// Room for some dozens of errors. Packets are never queued here.
@@ -93,7 +94,7 @@ fn has_ipv6(name: &str) -> bool {
 
 /// Opens a raw socket; `None` if the caller may not have one.
 fn raw_socket(settings: &Settings) -> Result<Option<Socket>, SenderError> {
-    match new_socket(settings, Type::RAW) {
+    match new_socket(settings, Type::RAW, SocketRights::Raw) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) => match errno(&error) {
             Some(Errno::EPERM | Errno::EACCES) => Ok(None),
@@ -109,7 +110,7 @@ fn ping_socket(settings: &Settings) -> Result<Socket, SenderError> {
         (_, 1.., _) => "sending a code other than 0",
         (_, _, Some(0)) => "sending id 0",
         _ => {
-            return new_socket(settings, Type::DGRAM).map_err(|error| match errno(&error) {
+            return new_socket(settings, Type::DGRAM, SocketRights::Own).map_err(|error| match errno(&error) {
                 Some(Errno::EACCES | Errno::EPERM) => SenderError::PingRefused,
                 _ => unopened(settings, error),
             });

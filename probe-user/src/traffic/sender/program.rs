@@ -11,8 +11,9 @@ use socket2::{SockAddr, SockFilter, Socket, Type};
 
 use super::{
     SenderError, Settings,
-    icmp_socket::{errno, new_socket, setup, unopened},
+    icmp_socket::{errno, new_socket, refused, setup, unopened},
 };
+use crate::host::identity::SocketRights;
 use crate::traffic::options::{Debug, FlowInfoSend, FlowLabel, IcmpFilter, Icmpv6Filter, Ipv4Options};
 
 /// What is asked of the socket besides what every sender has.
@@ -56,17 +57,22 @@ const ALL_BUT_REPLIES_V6: [u32; 8] = {
 pub(super) fn open(settings: &Settings) -> Result<(Socket, bool), SenderError> {
     let raw = settings.program.as_ref().is_some_and(|program| program.raw);
     let plain = !raw && settings.echo == Echo::Request && settings.code == 0 && settings.id != Some(0);
+    let mut ping = Errno::EACCES;
     if plain {
-        match new_socket(settings, Type::DGRAM) {
+        match new_socket(settings, Type::DGRAM, SocketRights::Own) {
             Ok(socket) => return Ok((socket, false)),
             Err(error) => match errno(&error) {
-                Some(Errno::EACCES | Errno::EPERM | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT) => {}
+                Some(errno @ (Errno::EACCES | Errno::EPERM | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT)) => {
+                    ping = errno;
+                }
                 _ => return Err(unopened(settings, error)),
             },
         }
     }
-    let socket = new_socket(settings, Type::RAW).map_err(|error| match errno(&error) {
-        Some(Errno::EACCES | Errno::EPERM) if plain => SenderError::PingRefused,
+    // One that has to be raw is probe's own wish, and no program's.
+    let rights = if raw { SocketRights::Raw } else { SocketRights::Own };
+    let socket = new_socket(settings, Type::RAW, rights).map_err(|error| match errno(&error) {
+        Some(Errno::EACCES | Errno::EPERM) if plain => refused(settings, ping),
         Some(Errno::EACCES | Errno::EPERM) => SenderError::NotPrivileged { what: "a raw socket" },
         _ => unopened(settings, error),
     })?;

@@ -29,13 +29,15 @@ pub(in crate::watch) struct NeighbourLookup {
     pub(in crate::watch) interfaces: Vec<String>,
     /// The IP version whose settings are wanted.
     pub(in crate::watch) family: Family,
+    /// The user whose packets they are; `None`: that of this process.
+    pub(in crate::watch) uid: Option<u32>,
 }
 
 impl NeighbourLookup {
     /// Looks everything up in the calling thread's namespace.
     pub(in crate::watch) fn found(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let hops = self.ways.iter().filter_map(|(from, to)| next_hop::look_up(*from, *to));
+        let hops = self.ways.iter().filter_map(|(from, to)| next_hop::look_up(*from, *to, self.uid));
         let hops: Vec<_> = hops.collect();
         let Some(links) = or_log("links", Links::read()) else { return findings };
         let mut holders = or_log("addresses", links.holders(&self.addresses)).unwrap_or_default();

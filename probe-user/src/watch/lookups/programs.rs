@@ -1,9 +1,6 @@
 //! Other people's programs that can end packets at a device or a cgroup.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::{fs::File, path::Path};
 
 use probe_ebpf::Direction;
 
@@ -12,16 +9,16 @@ use crate::{
     ebpf::{
         bpf_sys,
         foreign::{self, Owner, Program, ProgramHook},
-        hops::cgroup,
     },
-    host::device::Device,
+    host::{cgroup, device::Device},
     model::trace::{Finding, ProgramSite},
 };
 
-/// Returns other people's programs at `interface`, and at the cgroups that this process is in.
-pub fn look_up(interface: Option<&str>) -> Vec<Finding> {
+/// Returns other people's programs at `interface`, and at the cgroups that the sender is in: below the root `sender`, if it is
+/// another one than that of this process.
+pub fn look_up(interface: Option<&str>, sender: Option<&str>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = interface.and_then(device).map(|device| at_device(&device)).unwrap_or_default();
-    findings.extend(at_cgroups());
+    findings.extend(at_cgroups(sender));
     findings
 }
 
@@ -46,12 +43,11 @@ fn place(program: &Program) -> ProgramSite {
     }
 }
 
-/// Returns the programs of the root cgroup and of this process's own; a child cgroup's programs run after those above
-/// it.
-fn at_cgroups() -> Vec<Finding> {
+/// Returns the programs of the root cgroup and of the sender's own; a child cgroup's programs run after those above it.
+fn at_cgroups(sender: Option<&str>) -> Vec<Finding> {
     let Some(root) = cgroup::root() else { return Vec::new() };
-    let groups = fs::read_to_string("/proc/thread-self/cgroup").unwrap_or_default();
-    let own = own_group(&groups).map_or_else(|| root.clone(), |path| root.join(path));
+    let path = sender.map(str::to_owned).or_else(cgroup::of_this_thread).unwrap_or_default();
+    let own = cgroup::folder(&root, &path).unwrap_or_else(|| root.clone());
     let mut findings = Vec::new();
     for (direction, at, way) in
         [(Direction::In, ProgramSite::CgroupIn, "ingress"), (Direction::Out, ProgramSite::CgroupOut, "egress")]
@@ -64,34 +60,29 @@ fn at_cgroups() -> Vec<Finding> {
                 continue;
             }
             let name = name.filter(|name| !name.is_empty()).map(|name| format!("'{name}', ")).unwrap_or_default();
-            findings.push(of_others(at, format!("cgroup program (id {id}, {name}{way})")));
+            let of = attached_to(id, &own, &root, direction).map(|folder| format!(" of {folder}")).unwrap_or_default();
+            findings.push(of_others(at, format!("cgroup program (id {id}, {name}{way}{of})")));
         }
     }
     findings
 }
 
+/// Returns the programs that decide in a cgroup, those of the cgroups above it included.
 fn ids(cgroup: &Path, direction: Direction) -> Option<Vec<u32>> {
     let folder = or_log("cgroup", File::open(cgroup))?;
     or_log("cgroup programs", bpf_sys::query_cgroup(&folder, direction))
 }
 
-/// Returns the cgroup of `/proc/PID/cgroup` in the unified hierarchy, below its root (`cgroups(7)`).
-fn own_group(groups: &str) -> Option<&str> {
-    groups.lines().find_map(|line| line.strip_prefix("0::/"))
+/// Returns the name of the cgroup below the root that brings in a program which decides in `own`: the uppermost in which it does.
+fn attached_to(id: u32, own: &Path, root: &Path, direction: Direction) -> Option<String> {
+    let mut below: Vec<&Path> = own.ancestors().take_while(|folder| *folder != root).collect();
+    below.reverse();
+    let in_root = ids(root, direction).is_some_and(|ids| ids.contains(&id));
+    let folder = below.into_iter().filter(|_| !in_root);
+    let mut folder = folder.filter(|folder| ids(folder, direction).is_some_and(|ids| ids.contains(&id)));
+    Some(folder.next()?.file_name()?.to_string_lossy().into_owned())
 }
 
 fn of_others(at: ProgramSite, who: String) -> Finding {
     Finding::Program { at, who, probe_filter: false, dropped: 0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_unified_hierarchy_has_number_zero() {
-        assert_eq!(own_group("12:cpu:/a\n0::/system.slice/ssh.service\n"), Some("system.slice/ssh.service"));
-        assert_eq!(own_group("0::/\n"), Some(""));
-        assert_eq!(own_group("12:cpu:/a\n"), None);
-    }
 }

@@ -4,11 +4,11 @@ use std::fs::File;
 
 use probe_ebpf::{Direction, Echo, Family};
 use probe_user::{
-    ebpf::{
-        bpf_sys::{ProgramType, XdpMode, always, link_cgroup, link_xdp, load_program},
-        hops::cgroup,
+    ebpf::bpf_sys::{ProgramType, XdpMode, always, link_cgroup, link_xdp, load_program},
+    host::{
+        cgroup,
+        device::{Device, tc_filters},
     },
-    host::device::{Device, tc_filters},
     lab::{LabHost, Topology, attach_tc_program, tc_program::attach_filter},
     model::trace::Finding,
 };

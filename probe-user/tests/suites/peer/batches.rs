@@ -68,6 +68,7 @@ fn request(
         further,
         tunnels: Vec::new(),
         numbered_from: None,
+        sent_as: None,
     }
 }
 

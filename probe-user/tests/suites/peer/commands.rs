@@ -58,6 +58,7 @@ pub(crate) fn request() -> WatchRequest {
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
+        sent_as: None,
     }
 }
 

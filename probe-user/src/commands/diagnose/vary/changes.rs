@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::ValueEnum as _;
-use nix::net::if_::if_nametoindex;
+use nix::{net::if_::if_nametoindex, unistd::geteuid};
 
 use crate::{
     diagnosis::{Evidence, control::VariedField},
@@ -72,6 +72,15 @@ impl Change {
         // It is known by its mark alone: the other changes have the same id.
         let plan = ProbePlan { numbered: plan.size < SHORT, ..plan.clone() };
         Self { field, from: String::new(), to: String::new(), text, plan, way: SentBy::Socket }
+    }
+
+    /// Returns the packets of a run that was sent as `whom`, sent as probe itself.
+    pub(super) fn as_probe(plan: &ProbePlan, whom: &str) -> Self {
+        let own = if geteuid().is_root() { "root".to_owned() } else { "probe itself".to_owned() };
+        let settings = Settings { identity: None, ..plan.settings.clone() };
+        let plan = ProbePlan { settings, numbered: plan.size < SHORT, ..plan.clone() };
+        let text = format!("as {own} in place of {whom}");
+        Self { field: VariedField::Sender, from: whom.to_owned(), to: own, text, plan, way: SentBy::Socket }
     }
 
     /// Returns the field and its new value, for a list.
@@ -365,14 +374,15 @@ fn past(evidence: &Evidence, plan: &ProbePlan) -> Result<LinkRoute, String> {
     if device.link_layer != DeviceType::Ethernet || device.loopback {
         return Ok(LinkRoute { ifindex, next_hop: None, source });
     }
-    let entry = || match neighbour::look_up(source, target) {
+    let uid = plan.settings.identity.as_ref().map(|identity| identity.sent_as.uid);
+    let entry = || match neighbour::look_up(source, target, uid) {
         Some(Finding::Neighbour { lladdr, .. }) => lladdr,
         _ => None,
     };
     let end = Instant::now() + NEIGHBOUR;
     let mut found = entry();
     if found.is_none() {
-        neighbour::look_for(source, target);
+        neighbour::look_for(source, target, uid);
     }
     while found.is_none() && Instant::now() < end {
         thread::sleep(Duration::from_millis(10));
