@@ -32,12 +32,15 @@ struct Right {
 /// Reports whether the entry of `search` sent the packets of `stop` to a host that they are not for, or to one of
 /// several.
 pub(super) fn misleads(search: &Search<'_>, stop: &Stop) -> bool {
-    wrong_entry(search, stop).is_some() || several(search, stop).is_some()
+    wrong_entry(search, stop).is_some() || several(search, stop).is_some() || shared(search, stop).is_some()
 }
 
 /// Returns what is said of it.
 pub(super) fn told(search: &Search<'_>, stop: &Stop) -> Option<Told> {
-    wrong_entry(search, stop).map(|rights| entry_told(search, stop, &rights)).or_else(|| several(search, stop))
+    wrong_entry(search, stop)
+        .map(|rights| entry_told(search, stop, &rights))
+        .or_else(|| several(search, stop))
+        .or_else(|| shared(search, stop))
 }
 
 /// Returns who has the address, where the entry has somebody else's link-layer address, and the packets stopped
@@ -228,6 +231,32 @@ fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     })
 }
 
+/// Recognizes that the host where the packets ended has the link-layer address of the one that they are for.
+fn shared(search: &Search<'_>, stop: &Stop) -> Option<Told> {
+    let lladdr = search.lladdr.as_deref()?;
+    let here = stop.whose.side().filter(|side| search.evidence.place(*side).is_some() && *side != search.asker)?;
+    (search.holders(here).next().is_none() && has_lladdr(search, here, lladdr)).then_some(())?;
+    let rights = rights(search, stop);
+    let right = rights.iter().find(|right| right.lladdr == lladdr)?;
+    let mine = search::devices(search.evidence, here).find(|device| device.lladdr.as_deref() == Some(lladdr))?;
+    let (address, name) = (search.address, search.evidence.whom(here));
+    let owner = right.who.as_deref().unwrap_or("another host");
+    let clause = format!(
+        "{} of {name} and {} of {owner}, which has {address}, have one link-layer address, {lladdr}",
+        mine.interface, right.interface
+    );
+    let (were, it) = if stop.packets == 1 { ("was", "It") } else { ("were", "They") };
+    let sentence = format!("{were} taken in by {name}, which does not have {address}: {clause}");
+    let meaning = format!(
+        "{it} came to whichever of the two a switch heard last. Machines that were cloned have one address: one of them needs \
+         another."
+    );
+    let shown = format!("ip link show dev {}", mine.interface);
+    let asked = format!("{} neigh show {address} dev {}", ip(address), search.interface);
+    let commands = vec![search.command(here, shown), search.command(search.asker, asked)];
+    Some(Told { sentence: Some(sentence), ..Told::new(Found::SharedLinkAddress, clause, meaning, commands) })
+}
+
 /// Returns who answered a run whose far end saw nothing of it.
 pub(super) fn other(evidence: &Evidence) -> OtherHost {
     let target = evidence.target.address;
@@ -274,6 +303,13 @@ pub(in crate::diagnosis) fn told_of(other: &OtherHost, evidence: &Evidence) -> S
         let name = program.name();
         return format!(
             "by {name}, the program behind the tun device {device}{more}, not by {far}, which saw none of them"
+        );
+    }
+    if let Some(own) = evidence.holders(Side::Local, target).next() {
+        return format!(
+            "by {} itself, which has {target} on its {}, not by {far}: none of them left",
+            evidence.name(Side::Local),
+            own.interface
         );
     }
     let who = match &other.place {
