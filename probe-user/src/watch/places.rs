@@ -1,6 +1,8 @@
 //! Other network namespaces of this kernel that a run's probes crossed or ended in: what they are called, and what is
 //! found in them.
 
+mod known;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -12,18 +14,18 @@ use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
         chains,
-        device::{self, Device},
-        namespace::Namespace,
+        device::Device,
         neighbour, or_log,
         policy::{self, RouteKey},
         route, settings, tunnel,
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, TunnelFacts, UntoldPlaces, tunnel::known},
+        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, UntoldPlaces, tunnel::known},
     },
 };
 
+use self::known::Known;
 use super::{
     drops::DropNames,
     hooks::PlaceHooks,
@@ -63,13 +65,6 @@ pub(super) struct Places {
     layers: u8,
     /// Where rules are traced.
     rules: Option<PlaceRules>,
-}
-
-/// What is known of a namespace, looked up once.
-struct Known {
-    namespace: Option<Namespace>,
-    interfaces: BTreeMap<u32, String>,
-    tunnels: Vec<TunnelFacts>,
 }
 
 impl Places {
@@ -174,6 +169,14 @@ impl Places {
         ends.filter(|(leg, end)| !end.is_unspecified() && !of(*leg)).map(|(_, end)| end).collect()
     }
 
+    /// Returns what to ask routing with in the calling thread's namespace about the run's packets with marks that rules choose by.
+    fn marked(&self, legs: &[RoutedLeg]) -> Vec<(RouteKey, RoutePurpose)> {
+        let (target, sender) = self.ends();
+        let own = matches!(route::own_address(target), Some(Finding::Address { own: true, .. }));
+        let answers = (own && !sender.is_unspecified()).then_some((target, sender));
+        ways::marked(legs, answers, target)
+    }
+
     /// Returns the run's target and its sender, whichever end this kernel is.
     fn ends(&self) -> (IpAddr, IpAddr) {
         match self.role {
@@ -255,7 +258,9 @@ impl Places {
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let hops = || {
                 let plain = ends.iter().filter_map(|end| route::next_hop(nowhere, *end)).map(|hop| hop.address);
-                plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
+                let marked = policy::choices(&self.marked(&legs));
+                let marked: Vec<IpAddr> = lookups::gateways(&marked).collect();
+                plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).chain(marked).collect()
             };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
             // What a NAT on the way sends requests to is whom they are for.
@@ -282,6 +287,8 @@ impl Places {
             }
             let found = namespace.run(|| self.found(&interfaces, place, addresses, &legs));
             place.findings = or_log("place", found).unwrap_or_default();
+            let risen = self.known.get(&inode).and_then(|known| or_log("place", namespace.run(|| known.risen())));
+            place.findings.extend(risen.unwrap_or_default());
             if self.layers > 0 {
                 let tunnels = namespace.run(|| or_log("tunnels", tunnel::look_up()).unwrap_or_default());
                 place.tunnels = or_log("place", tunnels).unwrap_or_default();
@@ -368,7 +375,7 @@ impl Places {
         let (target, sender) = self.ends();
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
         // What requests are for by now, where that is this place itself.
-        let rewritten = asked_for(place).filter(|now| *now != target);
+        let rewritten = ways::asked_for(place).filter(|now| *now != target);
         let rewritten =
             rewritten.filter(|now| matches!(route::own_address(*now), Some(Finding::Address { own: true, .. })));
         let target = rewritten.unwrap_or(target);
@@ -399,6 +406,7 @@ impl Places {
             keys.push((RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way));
         }
         keys.extend(keys_of(drops));
+        keys.extend(self.marked(legs));
         let neighbours = NeighbourLookup {
             ways: unrouted.iter().map(|end| (nowhere, *end)).collect(),
             addresses: addresses.iter().copied().collect(),
@@ -423,57 +431,5 @@ impl Places {
         }
         findings.extend(chains::look_up(family, first));
         findings
-    }
-}
-
-/// Returns the destination of requests in a place, behind what rewrote it on the way or there; `None` where it is as it was sent.
-fn asked_for(place: &PlaceTrace) -> Option<IpAddr> {
-    let at_hook = |hop: Hop| {
-        let seen = place.hooks.as_ref()?.hops.get(&hop)?.seen(Echo::Request)?;
-        seen.values().next().map(|passage| passage.destination)
-    };
-    let at_port = || {
-        let mut seen = place.ports.iter().filter_map(|port| port.seen(Hop::NetifIn, Echo::Request)?.values().next());
-        seen.find_map(|passage| passage.destination)
-    };
-    match at_hook(Hop::NfPreroutingLast) {
-        Some(told) => told,
-        None => at_port(),
-    }
-}
-
-impl Known {
-    fn of(inode: u32) -> Self {
-        let namespace = Namespace::find(inode.into());
-        let devices = || or_log("tunnels", tunnel::devices()).unwrap_or_default();
-        let devices = namespace.as_ref().and_then(|namespace| or_log("place", namespace.run(devices)));
-        Self { namespace, interfaces: BTreeMap::new(), tunnels: devices.unwrap_or_default() }
-    }
-
-    /// Returns what people call it; `own`: it is that of this very process, whose host's name says more unless it has
-    /// one itself.
-    fn name(&self, inode: u32, own: bool) -> String {
-        match &self.namespace {
-            Some(namespace) if own && !namespace.is_named() => String::new(),
-            Some(namespace) => namespace.name.clone(),
-            None => inode.to_string(),
-        }
-    }
-
-    /// Returns what to put before a command; none for that of this very process, unless who comes to this host is in
-    /// another.
-    fn enter(&self, own: bool) -> Option<String> {
-        self.namespace.as_ref().filter(|it| !own || it.is_named()).map(|namespace| namespace.enter.clone())
-    }
-
-    fn interface(&mut self, ifindex: u32) -> String {
-        if let Some(name) = self.interfaces.get(&ifindex) {
-            return name.clone();
-        }
-        let inside = || device::name_of(ifindex).ok();
-        let entered = self.namespace.as_ref().and_then(|namespace| or_log("interface", namespace.run(inside)));
-        let Some(name) = entered.flatten() else { return format!("interface {ifindex}") };
-        self.interfaces.insert(ifindex, name.clone());
-        name
     }
 }

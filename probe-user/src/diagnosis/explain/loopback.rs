@@ -1,7 +1,10 @@
 //! Packets to a loopback address that left the host, as it does not have that address.
 
 use super::{StopCase, StopExplanation};
-use crate::{diagnosis::path::Side, model::trace::Finding};
+use crate::{
+    diagnosis::path::Side,
+    model::trace::{Finding, RoutePurpose},
+};
 
 /// Explains a stop of packets to a loopback address of which the sender says that it is not its own.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
@@ -9,7 +12,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let target = evidence.target.address;
     (target.is_loopback() && case.gap.leg == evidence.first_leg()).then_some(())?;
     let way = evidence.findings(Side::Local).find_map(|finding| match finding {
-        Finding::Routing(choice) if choice.to == target && !choice.is_local() => Some(choice),
+        Finding::Routing(choice)
+            if choice.purpose == RoutePurpose::Way && choice.to == target && !choice.is_local() =>
+        {
+            Some(choice)
+        }
         _ => None,
     })?;
     let who = evidence.whom(Side::Local);

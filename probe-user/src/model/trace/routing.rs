@@ -12,6 +12,8 @@ pub enum RoutePurpose {
     Way,
     /// The other way round, as the reverse path filter asks for what came in.
     ReversePath,
+    /// Packets on the way of this run's with a firewall mark that a rule chooses by, whether this run's have it or not.
+    Marked,
     /// Packets that come in for an address of this host: they are its own only where the table `local` decides.
     Own,
 }
