@@ -46,6 +46,10 @@ pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Rewrite> {
         let mut last: BTreeMap<Echo, (Header, Checkpoint)> = BTreeMap::new();
         for row in &ledger.rows {
             let (leg, at) = (row.step.leg, row.step.checkpoint);
+            // Answers of several hosts are no packet that is rewritten from one to the next.
+            if leg != evidence.first_leg() && super::alterations::is_group(evidence) {
+                continue;
+            }
             let Some(passage) = passage(evidence, leg, at, sent.probe) else { continue };
             let header = header(evidence, &passage, leg, at.host, local);
             if let Some((before, place)) = last.insert(leg, (header, at)) {
@@ -180,6 +184,9 @@ fn hook(before: Hop, after: Hop) -> Option<NetfilterHook> {
 
 /// Says where packets came in to an end by one device and went out by another.
 pub(super) fn other_ways(evidence: &Evidence) -> Vec<String> {
+    if super::alterations::is_group(evidence) {
+        return Vec::new();
+    }
     let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
     let one = |side: Side| {
         let (first, second) = match side {
