@@ -8,11 +8,14 @@ mod device_redirect;
 mod forwardable;
 mod group_frame;
 mod icmp_redirect;
+mod in_the_name;
 mod ipsec;
 mod link;
 mod loopback;
 mod macvlan;
 mod pace;
+mod permanent;
+mod refused_reply;
 mod returned;
 mod reverse_path;
 mod rewritten;
@@ -24,6 +27,7 @@ mod tracking;
 mod ttl;
 mod tun;
 mod tunnel;
+mod unheard_error;
 mod varied;
 mod vlan;
 
@@ -65,6 +69,8 @@ const EXPLAIN: &[Explain] = &[
     tun::explain,
     returned::explain,
     icmp_redirect::explain,
+    unheard_error::explain,
+    in_the_name::explain,
     pace::explain,
     tracking::explain,
     link::explain,
@@ -76,6 +82,7 @@ const EXPLAIN: &[Explain] = &[
     reverse_path::explain,
     ttl::explain,
     ttl::of_replies,
+    refused_reply::explain,
     group_frame::explain,
     macvlan::explain,
     scope::explain,
@@ -84,6 +91,7 @@ const EXPLAIN: &[Explain] = &[
     routing::not_own,
     routing::rerouted,
     routing::explain,
+    permanent::explain,
     varied::explain,
 ];
 
