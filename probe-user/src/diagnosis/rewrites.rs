@@ -42,16 +42,18 @@ pub(super) struct Rewrite {
 pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Rewrite> {
     let mut found: Vec<Rewrite> = Vec::new();
     let Some(local) = evidence.local.host.address else { return found };
+    // What a hop saw is looked up once for all probes: there may be a thousand of them.
+    let steps = ledger.rows.iter().map(|row| (row.step.leg, row.step.checkpoint));
+    // Answers of several hosts are no packet that is rewritten from one to the next.
+    let group = super::alterations::is_group(evidence);
+    let steps = steps.filter(|(leg, _)| *leg == evidence.first_leg() || !group);
+    let steps: Vec<_> = steps.filter_map(|(leg, at)| Some((leg, at, passages(evidence, leg, at)?))).collect();
     for sent in &evidence.sending.probes {
         let mut last: BTreeMap<Echo, (Header, Checkpoint)> = BTreeMap::new();
-        for row in &ledger.rows {
-            let (leg, at) = (row.step.leg, row.step.checkpoint);
-            // Answers of several hosts are no packet that is rewritten from one to the next.
-            if leg != evidence.first_leg() && super::alterations::is_group(evidence) {
-                continue;
-            }
-            let Some(passage) = passage(evidence, leg, at, sent.probe) else { continue };
-            let header = header(evidence, &passage, leg, at.host, local);
+        for (leg, at, passages) in &steps {
+            let (leg, at) = (*leg, *at);
+            let Some(passage) = passages.get(&sent.probe) else { continue };
+            let header = header(evidence, passage, leg, at.host, local);
             if let Some((before, place)) = last.insert(leg, (header, at)) {
                 for (field, from, to) in changes(&before, &header, place, at) {
                     note(&mut found, Rewrite { leg, field, from, to, before: place, after: at, packets: 1 });
@@ -93,18 +95,13 @@ fn changes(old: &Header, new: &Header, before: Checkpoint, after: Checkpoint) ->
     changes
 }
 
-/// Returns what a hop or an interface in between saw of a probe.
-fn passage(evidence: &Evidence, leg: Echo, at: Checkpoint, probe: u16) -> Option<ProbePassage> {
+/// Returns what a hop or an interface in between saw of a leg, by probe.
+fn passages(evidence: &Evidence, leg: Echo, at: Checkpoint) -> Option<&BTreeMap<u16, ProbePassage>> {
     match at.station {
         Station::Send | Station::Recv | Station::Encap | Station::Decap => None,
-        Station::Hop(hop) => super::alterations::step(evidence, leg, at.host, hop, probe),
-        Station::Port(hop, _) if hooks::is_hook(hop) => {
-            hooks::seen(evidence.place(at.host)?, hop, leg)?.get(&probe).copied()
-        }
-        Station::Port(hop, port) => {
-            let ports = &evidence.place(at.host)?.ports;
-            ports.get(usize::from(port))?.seen(hop, leg)?.get(&probe).copied()
-        }
+        Station::Hop(hop) => evidence.host(at.host).hops.get(&hop)?.seen(leg),
+        Station::Port(hop, _) if hooks::is_hook(hop) => hooks::seen(evidence.place(at.host)?, hop, leg),
+        Station::Port(hop, port) => evidence.place(at.host)?.ports.get(usize::from(port))?.seen(hop, leg),
     }
 }
 

@@ -17,6 +17,8 @@ pub mod site;
 pub mod socket;
 mod tool;
 
+use std::time::Duration;
+
 use probe_ebpf::Echo;
 use probe_ebpf::Family;
 
@@ -74,8 +76,8 @@ impl FaultLocation {
 pub struct Probe {
     /// How many.
     pub count: Option<u16>,
-    /// Seconds between two of them.
-    pub interval: Option<&'static str>,
+    /// The time from one to the next.
+    pub interval: Option<Duration>,
     /// Payload bytes.
     pub size: Option<u16>,
     /// Whether they forbid fragmentation (`--df`).
@@ -107,7 +109,7 @@ impl Probe {
     };
 
     /// As many probes as a run can have, as fast as a busy `ping` sends them.
-    pub const MANY: Self = Self { count: Some(1024), interval: Some("0.0005"), ..Self::PLAIN };
+    pub const MANY: Self = Self { count: Some(1024), interval: Some(Duration::from_micros(500)), ..Self::PLAIN };
 
     /// Returns probes with this payload size in bytes.
     pub const fn sized(size: u16) -> Self {

@@ -23,8 +23,8 @@ use probe_ebpf::Family;
 /// How long a diagnosis may take before it counts as hung.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Seconds between two probes if the fault does not say; shorter than a user's, as nobody else uses the lab's network.
-const INTERVAL: &str = "0.01";
+/// The time between two probes if the fault does not say; shorter than a user's, as nobody else uses the lab's network.
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Runs probe anew for each case.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ fn flags(probe: &Probe, family: Family) -> Vec<String> {
     let pair = |flag: &str, value: Option<String>| value.map(|value| [flag.to_owned(), value]);
     let pairs = [
         pair("-c", probe.count.map(|count| count.to_string())),
-        pair("-i", Some(probe.interval.unwrap_or(INTERVAL).to_owned())),
+        pair("-i", Some(probe.interval.unwrap_or(INTERVAL).as_secs_f64().to_string())),
         pair("-s", probe.size.map(|size| size.to_string())),
         pair("-t", probe.ttl.map(|ttl| ttl.to_string())),
         pair("-e", probe.id.map(|id| id.to_string())),

@@ -1,6 +1,6 @@
 //! The cases of a scene file, checked: what is broken, and what must be said for each watch.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use probe_ebpf::{Echo, Family};
 use toml::Spanned;
@@ -40,7 +40,7 @@ pub(super) fn fault(scene: &Scene, raw: &RawCase) -> Result<SceneFault, Faulty> 
         scripts,
         drops: raw.drops.iter().map(|text| drop(scene, text)).collect::<Result<_, _>>()?,
         needs: needs(&raw.needs),
-        probe: probe(&raw.probe),
+        probe: probe(&raw.probe)?,
         flags: raw.flags.as_ref().map_or_else(String::new, |flags| flags.get_ref().clone()),
         expected: expected(scene, raw)?,
     };
@@ -98,8 +98,15 @@ fn drop(scene: &Scene, text: &Spanned<String>) -> Result<SceneDrop, Faulty> {
     })
 }
 
-fn probe(raw: &RawProbe) -> Probe {
-    Probe { count: raw.count, size: raw.size, dont_fragment: raw.df, ttl: raw.ttl, id: raw.id, ..Probe::PLAIN }
+fn probe(raw: &RawProbe) -> Result<Probe, Faulty> {
+    let interval = |seconds: &Spanned<f64>| {
+        Duration::try_from_secs_f64(*seconds.get_ref()).map_err(|_| {
+            Faulty::at(Some(seconds), "an interval is a number of seconds from one probe to the next: 0.0005")
+        })
+    };
+    let interval = raw.interval.as_ref().map(interval).transpose()?;
+    let RawProbe { count, size, df: dont_fragment, ttl, id, .. } = *raw;
+    Ok(Probe { count, interval, size, dont_fragment, ttl, id, ..Probe::PLAIN })
 }
 
 fn expected(scene: &Scene, raw: &RawCase) -> Result<BTreeMap<String, SceneExpected>, Faulty> {

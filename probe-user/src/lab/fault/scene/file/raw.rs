@@ -85,6 +85,8 @@ pub(super) enum RawLeg {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProbe {
     pub(super) count: Option<u16>,
+    /// Seconds from one to the next.
+    pub(super) interval: Option<Spanned<f64>>,
     pub(super) size: Option<u16>,
     #[serde(default)]
     pub(super) df: bool,
