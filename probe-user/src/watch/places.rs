@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-use self::known::Known;
+use self::known::MetNamespace;
 use super::{
     drops::DropNames,
     hooks::PlaceHooks,
@@ -51,7 +51,7 @@ pub(super) struct Places {
     left_out: usize,
     flow: EchoFlow,
     role: HostRole,
-    known: BTreeMap<u32, Known>,
+    known: BTreeMap<u32, MetNamespace>,
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
     /// The namespace that is told of whether or not probes came to it.
     always: Option<u32>,
@@ -103,7 +103,7 @@ impl Places {
     pub(super) fn know(&mut self, inodes: &BTreeSet<u32>) {
         let unknown = inodes.iter().filter(|inode| **inode != 0).take(MAX_PLACES);
         for inode in unknown {
-            self.known.entry(*inode).or_insert_with(|| Known::of(*inode));
+            self.known.entry(*inode).or_insert_with(|| MetNamespace::of(*inode));
         }
     }
 
@@ -335,7 +335,7 @@ impl Places {
     }
 
     fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
-        let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
+        let known = self.known.entry(inode).or_insert_with(|| MetNamespace::of(inode));
         let own = self.always == Some(inode);
         let here = sites.iter().filter(|site| site.netns == inode);
         let ports = here.map(|site| port(known.interface(site.ifindex), site, &self.blind)).collect();

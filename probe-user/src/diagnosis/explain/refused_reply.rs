@@ -15,12 +15,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let heard = heard.count();
     (heard > 0).then_some(())?;
     let (far, router, version) = (evidence.name(Side::Peer), said.from, case.ip_version());
-    let back_to = case
-        .gap
-        .events(evidence)
-        .iter()
-        .find_map(|event| Some(event.drop.destination))
-        .or(evidence.local.host.address)?;
+    let back_to = evidence.local.host.address?;
     if said.is_too_big() {
         // The first one teaches the path MTU, and what follows is cut or shorter.
         let unlearned = heard > 1;

@@ -15,7 +15,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.cause.reason.as_deref() == Some("PKT_TOO_BIG")).then_some(())?;
-    let to = case.gap.events(case.evidence).iter().find_map(|event| Some(event.drop.destination));
+    let to = case.gap.events(case.evidence).first().map(|event| event.drop.destination);
     let by = |fits: &dyn Fn(&RouteChoice) -> bool| {
         case.evidence.findings(side).find_map(|finding| match finding {
             Finding::Routing(choice) if choice.purpose == RoutePurpose::Way && fits(choice) => {

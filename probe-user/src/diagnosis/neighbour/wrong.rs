@@ -14,10 +14,11 @@ use crate::{
         Evidence,
         document::{Command, Stop, StopHost},
         path::Side,
+        places::DropPoint,
         resolution::NeighbourFinding as Found,
         resolution::OtherHost,
     },
-    model::trace::{Finding, TunProgram, place::in_words},
+    model::trace::{AddressHolder, Finding, TunProgram, place::in_words},
 };
 
 /// A device that has the address, by its link-layer address.
@@ -234,13 +235,22 @@ fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
 /// Recognizes that the host where the packets ended has the link-layer address of the one that they are for.
 fn shared(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     let lladdr = search.lladdr.as_deref()?;
-    let here = stop.whose.side().filter(|side| search.evidence.place(*side).is_some() && *side != search.asker)?;
-    (search.holders(here).next().is_none() && has_lladdr(search, here, lladdr)).then_some(())?;
-    let rights = rights(search, stop);
-    let right = rights.iter().find(|right| right.lladdr == lladdr)?;
-    let mine = search::devices(search.evidence, here).find(|device| device.lladdr.as_deref() == Some(lladdr))?;
-    let (address, name) = (search.address, search.evidence.whom(here));
-    let owner = right.who.as_deref().unwrap_or("another host");
+    let evidence = search.evidence;
+    let here = stop.whose.side().filter(|side| evidence.place(*side).is_some() && *side != search.asker)?;
+    // Routing found them to be for another host; one that is another side's namespace may have the address there.
+    let unrouted = stop.place == DropPoint::RouteIn && search.holders(here).next().is_none();
+    (unrouted && has_lladdr(search, here, lladdr)).then_some(())?;
+    let inode = search::inode_of(evidence, here);
+    let watched = search.others().filter(|side| search::inode_of(evidence, *side) != inode);
+    let mut watched = watched.flat_map(|side| search.holders(side).map(move |holder| (evidence.whom(side), holder)));
+    let has = |holder: &AddressHolder| holder.lladdr.as_deref() == Some(lladdr);
+    let unmet = || {
+        let mut others = search.elsewhere().into_iter().filter(|holder| holder.inode != inode && has(holder));
+        others.next().map(|holder| (in_words(holder.netns.as_deref().unwrap_or_default()), holder))
+    };
+    let (owner, right) = watched.find(|(_, holder)| has(holder)).or_else(unmet)?;
+    let mine = search::devices(evidence, here).find(|device| device.lladdr.as_deref() == Some(lladdr))?;
+    let (address, name) = (search.address, evidence.whom(here));
     let clause = format!(
         "{} of {name} and {} of {owner}, which has {address}, have one link-layer address, {lladdr}",
         mine.interface, right.interface

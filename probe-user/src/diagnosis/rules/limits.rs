@@ -15,10 +15,12 @@ use crate::{
 /// The type of an `ICMPv6` echo reply (RFC 4443 §4.2).
 const REPLY_V6: u32 = 129;
 
-/// Judges a gap in which requests were not answered, where echo replies are limited (`icmpv4_xrlim_allow`,
-/// `icmpv6_xrlim_allow`). Where none was answered, earlier ones may have spent all that is let through.
+/// Judges a gap in which some requests were answered and others were not, where echo replies are limited
+/// (`icmpv4_xrlim_allow`, `icmpv6_xrlim_allow`).
 pub(super) fn of_replies(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
-    let none_answered = gap.probes.len() >= evidence.sent();
+    if gap.probes.len() >= evidence.sent() {
+        return None;
+    }
     evidence.sides().find_map(|side| {
         let spot = gap.spot(side, DropPoint::RateLimit)?;
         let (mask, limit) = if evidence.is_v6() {
@@ -35,8 +37,7 @@ pub(super) fn of_replies(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
             detail: Some(format!("its kernel sends a host one echo reply in {pause} ms, once a few are spent")),
             ..Cause::default()
         };
-        let weight = if none_answered { Weight::Suggests } else { Weight::Explains };
-        Ruling::at(vec![spot], cause, Witness::Sysctl, weight)
+        Ruling::at(vec![spot], cause, Witness::Sysctl, Weight::Explains)
     })
 }
 

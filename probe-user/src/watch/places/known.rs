@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What is known of a namespace, looked up once.
-pub(super) struct Known {
+pub(super) struct MetNamespace {
     pub(super) namespace: Option<Namespace>,
     interfaces: BTreeMap<u32, String>,
     pub(super) tunnels: Vec<TunnelFacts>,
@@ -22,7 +22,7 @@ pub(super) struct Known {
     before: Counters,
 }
 
-impl Known {
+impl MetNamespace {
     pub(super) fn of(inode: u32) -> Self {
         let namespace = Namespace::find(inode.into());
         let devices = || or_log("tunnels", tunnel::devices()).unwrap_or_default();
