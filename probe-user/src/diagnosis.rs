@@ -201,7 +201,12 @@ impl Evidence {
     }
 
     /// Returns what a command for `side` has to be put behind, and the host on which it is then typed.
+    ///
+    /// Of packets that carry probes, the ends are places of the whole path: where it is entered is known there alone.
     pub fn entered(&self, side: Side) -> (Side, Option<&str>) {
+        if self.layer.is_some() {
+            return (side, None);
+        }
         match (self.place(side), side) {
             (Some(place), _) => (self.entered_from(side), place.enter.as_deref()),
             (None, Side::Local) => (Side::Local, self.enter.as_deref()),

@@ -5,7 +5,10 @@
 //! there, and what does not was dropped in it, or was for it.
 
 use probe_ebpf::Echo;
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use probe_ebpf::{Hop, contract::crossing::CROSSING_HOPS};
 
@@ -22,7 +25,7 @@ use super::{
     station::{ANY_PORT, PathStep, Requirement, Side, Station, step},
     through,
 };
-use crate::model::trace::{Finding, HopTrace, HostTrace, PlaceTrace, ViaTrace};
+use crate::model::trace::{Finding, HopTrace, HostTrace, PlaceTrace, ProbePassage, ViaTrace};
 
 /// A passage of probes at an interface of a place, or at one of its hooks.
 struct Crossing {
@@ -233,10 +236,11 @@ fn aside(evidence: &Evidence, leg: Echo, number: u8) -> bool {
 /// Reports whether a place was sent all there was, and no copies: each place before it let packets out by one
 /// interface, and nobody behind it knows of any.
 fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
-    let first = |place: &PlaceTrace, hop: Hop, leg: Echo| {
-        let seen = place.ports.iter().filter_map(|port| port.seen(hop, leg)).flat_map(|seen| seen.values());
-        seen.map(|passage| passage.first_ns).min()
-    };
+    fn passed(place: &PlaceTrace, hop: Hop, leg: Echo) -> impl Iterator<Item = &ProbePassage> {
+        place.ports.iter().filter_map(move |port| port.seen(hop, leg)).flat_map(BTreeMap::values)
+    }
+    let first = |place: &PlaceTrace, hop: Hop, leg: Echo| passed(place, hop, leg).map(|passage| passage.first_ns).min();
+    let ttl = |place: &PlaceTrace| passed(place, Hop::NetifIn, leg).map(|passage| passage.ttl).max();
     let one_clock = evidence.vias.is_empty() && evidence.places.iter().all(|place| !place.of_peer);
     let there = leg == evidence.first_leg();
     let answered = there
@@ -244,17 +248,31 @@ fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
             .places
             .iter()
             .any(|place| CROSSING_HOPS.iter().any(|hop| first(place, *hop, Echo::Reply).is_some()));
-    let Some(came) = first(&evidence.places[usize::from(number)], Hop::NetifIn, leg) else { return false };
+    let here = &evidence.places[usize::from(number)];
+    let Some(came) = first(here, Hop::NetifIn, leg) else { return false };
+    // What comes out of a tunnel was sent to this host alone, whatever the clocks show.
+    let by_tunnel = evidence.seen_around(Side::Via(number)).is_some_and(|around| {
+        let mut came =
+            here.ports.iter().filter(|port| port.seen(Hop::NetifIn, leg).is_some_and(|seen| !seen.is_empty()));
+        came.all(|port| around.tunnels.iter().any(|tunnel| tunnel.is_behind(&port.interface)))
+    });
+    let earlier = |other: &PlaceTrace| {
+        if one_clock {
+            first(other, Hop::NetifIn, leg).is_none_or(|first_ns| first_ns < came)
+        } else {
+            ttl(other).is_none_or(|of_other| ttl(here).is_some_and(|of_here| of_here < of_other))
+        }
+    };
     let mut others = evidence.places.iter().enumerate().filter(|(other, _)| *other != usize::from(number));
     let mut sent_on = false;
     let before = others.all(|(_, other)| {
         let exits = other.ports.iter().filter(|port| port.seen(Hop::Xmit, leg).is_some_and(|seen| !seen.is_empty()));
         let exits = exits.count();
         sent_on |= exits == 1;
-        exits <= 1 && first(other, Hop::NetifIn, leg).is_none_or(|first_ns| first_ns < came)
+        exits <= 1 && earlier(other)
     });
     let came_there = evidence.peer.as_ref().is_some_and(|peer| there && !peer.saw_nothing());
-    one_clock && before && sent_on && !answered && !came_there && evidence.sending.received.is_empty()
+    (one_clock || by_tunnel) && before && sent_on && !answered && !came_there && evidence.sending.received.is_empty()
 }
 
 /// Returns the place that the probes are for, where nobody watches it as the far end.

@@ -3,6 +3,7 @@
 //! A drop's place and the kernel's reason are an ending. Each explanation here reads what was looked up with the packet's own
 //! key, and says nothing where that does not tell.
 
+pub(super) mod beside_tunnel;
 mod bridge;
 mod device_redirect;
 mod forwardable;
@@ -65,6 +66,7 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
     tunnel::explain,
+    beside_tunnel::explain,
     loopback::explain,
     tun::explain,
     returned::explain,

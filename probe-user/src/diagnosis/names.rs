@@ -181,9 +181,25 @@ const NETFILTER: [&str; 9] = [
     "nf_conntrack_*",
 ];
 
+/// Functions by which the device of a tunnel sends: what they free never was in a packet of the tunnel, whatever the reason.
+const TUNNEL_SENDS: [&str; 9] = [
+    "vxlan_xmit*",
+    "geneve_xmit*",
+    "ipgre_xmit",
+    "gre_tap_xmit",
+    "erspan_xmit",
+    "ip_tunnel_xmit",
+    "ip_md_tunnel_xmit",
+    "ip6_tnl_xmit*",
+    "sit_tunnel_xmit*",
+];
+
 /// Returns where the kernel freed the packet.
 pub fn placed(drop: &Drop) -> Placed {
     let function = plain_function(&drop.function);
+    if TUNNEL_SENDS.iter().any(|name| fits(name, function)) {
+        return Placed::At(&[Encapsulation]);
+    }
     if drop.reason == "NETFILTER_DROP" || NETFILTER.iter().any(|name| fits(name, function)) {
         return hook(drop);
     }

@@ -239,6 +239,14 @@ impl Teller<'_> {
             (StopHost::Peer, Echo::Reply) if !unasked => {
                 format!("{packets} that {far} made {were} {}", placed(&by, &format!("on {far} itself")))
             }
+            // Nobody showed that they came there.
+            (StopHost::Peer, leg)
+                if stop.place == DropPoint::DriverIn && !stop.witnesses.contains(&Witness::DropEvent) =>
+            {
+                let (from, to) = self.ends(stop, leg == Echo::Request || unasked);
+                let why = stop.cause.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+                format!("{packets} left {from} and did not get past the network device of {to}{why}")
+            }
             (StopHost::Peer, _) => format!("{packets} reached {far} and {were} {}", placed(&by, "there")),
         }
     }

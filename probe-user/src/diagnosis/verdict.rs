@@ -134,7 +134,8 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
         // What was said of the very probes comes before what is known of the packets that carry them.
         let told = own.cause.icmp.is_some() || own.witnesses.contains(&Witness::DropEvent);
         let open = matches!(own.place, DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn);
-        let silent = !told && open;
+        // What the device of a tunnel did not send is explained by what that device is told to do.
+        let silent = (!told && open) || own.place == DropPoint::Encapsulation;
         let carried = carried::of_gap(&gap, &own, crossings, evidence, JUDGE).filter(|_| silent);
         Some(carried.unwrap_or_else(|| vec![own]))
     };

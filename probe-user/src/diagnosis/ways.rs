@@ -8,6 +8,7 @@ use probe_ebpf::{
 use super::{
     Evidence, MAX_PLACES,
     document::{BlindHop, Place, PlaceRole, Stop, ViaHost},
+    explain,
     hooks::LEAVES,
     path::Side,
 };
@@ -60,6 +61,8 @@ pub(super) fn notes(evidence: &Evidence, hosts: &[ViaHost], places: &[Place], st
         };
         notes.push(format!("{more} watched than are told"));
     }
+    let told = |note: &String| stops.iter().any(|stop| stop.cause.detail.as_ref() == Some(note));
+    notes.extend(explain::beside_tunnel::notes(evidence).into_iter().filter(|note| !told(note)));
     notes.extend(beyond_the_bounds(evidence));
     notes
 }

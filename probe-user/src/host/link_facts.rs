@@ -115,6 +115,16 @@ impl Links {
         Ok(holders)
     }
 
+    /// Returns the addresses of a device.
+    ///
+    /// # Errors
+    /// The kernel's answer.
+    pub fn addresses_of(&self, interface: &str) -> io::Result<Vec<AddressHolder>> {
+        let messages = netlink::dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let all = messages.iter().filter_map(|message| self.any_holder(message));
+        Ok(all.filter(|holder| holder.interface == interface).collect())
+    }
+
     /// Returns the devices whose MTU is smaller than `mtu` bytes.
     pub fn narrower_than(&self, mtu: u32) -> Vec<LinkFacts> {
         let narrow = self.0.values().map(|link| &link.facts).filter(|facts| (1..mtu).contains(&facts.mtu));

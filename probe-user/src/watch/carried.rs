@@ -19,7 +19,7 @@ use crate::{
     host::{or_log, tunnel},
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, PlaceTrace, TunnelFacts, tunnel::ANY_ADDRESS},
+        trace::{Drop, Finding, PlaceTrace, TunnelFacts, tunnel::ANY_ADDRESS},
     },
 };
 
@@ -50,14 +50,16 @@ impl Carried {
         self.layer(layers).dropped(netns, ifindex, drop);
     }
 
-    /// Returns what was seen so far at `sites`, without what would have to be looked up.
+    /// Returns what was seen so far at `sites`, without what would have to be looked up. `tunnelled` are the namespaces that
+    /// probes crossed and that have tunnels: told of too, since their devices may send nothing.
     pub(super) fn look(
         &mut self,
         sites: Vec<SiteCrossings>,
+        tunnelled: &BTreeSet<u32>,
         mut hooks: Option<(&mut PlaceHooks, &Tunnels)>,
     ) -> Vec<PlaceTrace> {
         let mut by_layer: BTreeMap<u8, Vec<SiteCrossings>> = BTreeMap::new();
-        if !self.own.is_empty() {
+        if !self.own.is_empty() || !tunnelled.is_empty() {
             by_layer.entry(CARRIED).or_default();
         }
         sites.into_iter().for_each(|site| by_layer.entry(site.layers).or_default().push(site));
@@ -65,6 +67,9 @@ impl Carried {
         let mut told = Vec::new();
         for (layers, sites) in by_layer {
             let places = self.layer(layers);
+            if layers == CARRIED {
+                places.with_tunnels_of(tunnelled);
+            }
             if let Some(own) = hooks.as_ref().and_then(|(hooks, _)| hooks.told(netns, layers)) {
                 places.learn_own_hooks(own);
             }
@@ -76,22 +81,29 @@ impl Carried {
 
     /// Returns the same as when it was last looked at, with what was looked up in each of them about the packets that carry the
     /// probes.
-    /// `next` is the link-layer address of the neighbour to which the probes themselves go.
+    /// `places` are those that the probes themselves crossed, and `next` is the link-layer address of the neighbour to which they
+    /// left the run's own.
     pub(super) fn finish(
         &mut self,
         seen: &[PlaceTrace],
-        next: Option<&str>,
+        (places, next): (&[PlaceTrace], Option<String>),
         log: &NeighbourLog,
         names: &DropNames<'_>,
     ) -> Vec<PlaceTrace> {
         let (role, ids) = (self.role, self.ids.clone());
+        let crossed = places;
         let mut told = Vec::new();
         for (layers, places) in &mut self.layers {
             let here: Vec<&PlaceTrace> = seen.iter().filter(|place| place.layers == *layers).collect();
             let (local, remote) = match (role, ends(&here)) {
                 (HostRole::Receiver, Some((source, destination))) => (destination, source),
                 (_, Some(ends)) => ends,
-                (_, None) => ends_of(&or_log("tunnels", tunnel::look_up()).unwrap_or_default(), next),
+                (_, None) => {
+                    let own = or_log("tunnels", tunnel::look_up()).unwrap_or_default();
+                    let own = (!own.is_empty()).then_some((own, next.clone()));
+                    let (tunnels, next) = own.or_else(|| left_by(crossed, places)).unwrap_or_default();
+                    ends_of(&tunnels, next.as_deref())
+                }
             };
             let flow = EchoFlow { local, remote, interface: None, ids: ids.clone(), source_given: true };
             places.about(&flow);
@@ -127,8 +139,24 @@ fn ends(places: &[&PlaceTrace]) -> Option<(IpAddr, IpAddr)> {
     of_leg(Echo::Request).or_else(|| of_leg(Echo::Reply).map(|(source, destination)| (destination, source)))
 }
 
-/// Returns from where to where they would go, as the tunnels of the calling thread's namespace have it; unspecified
-/// where those do not tell.
+/// Returns the tunnels of the last place by one of which probes left, with the link-layer address to which they were sent.
+fn left_by(crossed: &[PlaceTrace], places: &Places) -> Option<(Vec<TunnelFacts>, Option<String>)> {
+    crossed.iter().rev().find_map(|place| {
+        let left = place.ports.iter().filter(|port| {
+            let seen = |leg: Echo| port.seen(Hop::Xmit, leg).is_some_and(|seen| !seen.is_empty());
+            seen(Echo::Request) || seen(Echo::Reply)
+        });
+        let tunnels = places.tunnels_of(place.netns);
+        let by = left.map(|port| &port.interface).find(|name| tunnels.iter().any(|tunnel| tunnel.is_behind(name)))?;
+        let next = place.findings.iter().find_map(|finding| match finding {
+            Finding::Neighbour { interface, lladdr, .. } if interface == by => lladdr.clone(),
+            _ => None,
+        });
+        Some((tunnels.into_iter().filter(|tunnel| tunnel.is_behind(by)).collect(), next))
+    })
+}
+
+/// Returns from where to where they would go, as these tunnels have it; unspecified where those do not tell.
 fn ends_of(tunnels: &[TunnelFacts], next: Option<&str>) -> (IpAddr, IpAddr) {
     let entry = |tunnel: &TunnelFacts| next.and_then(|next| tunnel.entry_for(next).cloned());
     let tunnel = tunnels.iter().find(|tunnel| entry(tunnel).is_some()).or(tunnels.first());

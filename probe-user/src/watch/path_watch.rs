@@ -268,7 +268,8 @@ impl PathWatch {
             self.tunnels.learn(&places.tunnels())?;
         }
         let hooks = self.hooks.as_mut().map(|hooks| (hooks, &known));
-        let carried = self.carried.as_mut().map(|layers| layers.look(carried, hooks)).unwrap_or_default();
+        let tunnelled = self.places.as_ref().map(Places::with_tunnels).unwrap_or_default();
+        let carried = self.carried.as_mut().map(|layers| layers.look(carried, &tunnelled, hooks)).unwrap_or_default();
         let untold = self.places.as_ref().map(Places::untold).unwrap_or_default();
         Ok(HostTrace {
             untold,
@@ -370,9 +371,9 @@ impl Watching for PathWatch {
 
     fn finish(&mut self) -> Result<HostTrace, Failure> {
         let mut sight = self.look()?;
-        self.finish_carried(&mut sight);
         if self.role == HostRole::Router {
             self.finish_places(&mut sight);
+            self.finish_carried(&mut sight);
             return Ok(sight);
         }
         sight.findings = self.rules.take().map(TraceRules::end).unwrap_or_default();
@@ -391,6 +392,7 @@ impl Watching for PathWatch {
             places.find_tracked(&mut sight.places, &self.tracked);
             places.find_rules(&mut sight.places);
         }
+        self.finish_carried(&mut sight);
         Ok(sight)
     }
 }
@@ -405,7 +407,7 @@ impl PathWatch {
             _ => None,
         };
         if let Some(carried) = &mut self.carried {
-            sight.carried = carried.finish(&sight.carried, next.as_deref(), &self.neighbours, &names);
+            sight.carried = carried.finish(&sight.carried, (&sight.places, next), &self.neighbours, &names);
         }
     }
 
@@ -451,6 +453,7 @@ impl PathWatch {
         let mut interfaces: Vec<String> = interface.iter().cloned().collect();
         interfaces.extend(self.neighbours.interfaces(netns, &addresses).into_iter().filter_map(named));
         let lookup = NeighbourLookup {
+            addressed: Vec::new(),
             ways: vec![(*local, *remote)],
             addresses: addresses.iter().copied().collect(),
             interfaces,

@@ -21,7 +21,7 @@ use crate::{
     },
     model::{
         request::{EchoFlow, HostRole},
-        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, UntoldPlaces, tunnel::known},
+        trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, TunnelFacts, UntoldPlaces, tunnel::known},
     },
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Places {
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
     /// The namespace that is told of whether or not probes came to it.
     always: Option<u32>,
+    /// Those besides it that have tunnels by which probes may leave: told of although nothing came out of these.
+    tunnelled: BTreeSet<u32>,
     /// What its netfilter hooks saw, which the watch itself stands at.
     own_hooks: Option<HookTrace>,
     /// The hops that this kernel does not tell of, and why.
@@ -80,6 +82,7 @@ impl Places {
             known,
             drops,
             always: None,
+            tunnelled: BTreeSet::new(),
             own_hooks: None,
             blind,
             hooks,
@@ -117,6 +120,25 @@ impl Places {
     /// Tells of the namespace with this inode in any case. Its hooks are those of the watch itself.
     pub(super) fn with(self, netns: u64) -> Self {
         Self { always: u32::try_from(netns).ok(), ..self }
+    }
+
+    /// Tells of these namespaces too, whose tunnels probes may have come to.
+    pub(super) fn with_tunnels_of(&mut self, inodes: &BTreeSet<u32>) {
+        self.tunnelled.extend(inodes);
+    }
+
+    /// Returns the namespaces that probes crossed and that have tunnels.
+    pub(super) fn with_tunnels(&self) -> BTreeSet<u32> {
+        let crossed = self.sites.iter().map(|site| site.netns);
+        crossed.filter(|inode| self.known.get(inode).is_some_and(|known| !known.tunnels.is_empty())).collect()
+    }
+
+    /// Returns the tunnels of the namespace with this inode, as they are now.
+    pub(super) fn tunnels_of(&self, netns: u64) -> Vec<TunnelFacts> {
+        let known = u32::try_from(netns).ok().and_then(|inode| self.known.get(&inode));
+        let look = || or_log("tunnels", tunnel::look_up()).unwrap_or_default();
+        let found = known.and_then(|known| known.namespace.as_ref()).map(|namespace| namespace.run(look));
+        found.and_then(|found| or_log("place", found)).unwrap_or_default()
     }
 
     /// Takes what the hooks of that namespace saw so far.
@@ -219,7 +241,8 @@ impl Places {
     fn seen(&mut self, others: &[u32]) -> Vec<PlaceTrace> {
         let sites = std::mem::take(&mut self.sites);
         let crossed = sites.iter().map(|site| site.netns).chain(self.drops.keys().copied());
-        let mut inodes: Vec<u32> = crossed.chain(self.always).chain(others.iter().copied()).collect();
+        let mut inodes: Vec<u32> =
+            crossed.chain(self.always).chain(self.tunnelled.iter().copied()).chain(others.iter().copied()).collect();
         let mut told = Vec::new();
         inodes.retain(|inode| {
             !told.contains(inode) && {
@@ -380,6 +403,10 @@ impl Places {
             rewritten.filter(|now| matches!(route::own_address(*now), Some(Finding::Address { own: true, .. })));
         let target = rewritten.unwrap_or(target);
         let own = route::own_address(target);
+        if self.layers > 0 && !sender.is_unspecified() {
+            // A tunnel sends from an address of its own host.
+            findings.extend(route::own_address(sender));
+        }
         // Where the target is, answers have its address as their source: rules may choose by it.
         let answers = matches!(own, Some(Finding::Address { own: true, .. }));
         findings.extend(own);
@@ -407,7 +434,14 @@ impl Places {
         }
         keys.extend(keys_of(drops));
         keys.extend(self.marked(legs));
+        // Whoever sent those out of a tunnel knows the wrong link-layer address of one of its device's addresses.
+        let foreign = drops.iter().filter(|drop| drop.reason == "OTHERHOST").filter_map(|drop| drop.interface.clone());
+        let tunnels = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
+        let tunnels = tunnels.map(|known| known.tunnels.as_slice()).unwrap_or_default();
+        let foreign: BTreeSet<String> =
+            foreign.filter(|name| tunnels.iter().any(|tunnel| tunnel.is_behind(name))).collect();
         let neighbours = NeighbourLookup {
+            addressed: foreign.into_iter().collect(),
             ways: unrouted.iter().map(|end| (nowhere, *end)).collect(),
             addresses: addresses.iter().copied().collect(),
             interfaces: met,

@@ -51,6 +51,12 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         let others = evidence.sides().filter(|side| *side != known.from);
         others.into_iter().find(|side| carried(*side).is_some_and(has))
     });
+    // Where no address is known, the link-layer address inside is that of the far end's device.
+    let to_side = to_side.or_else(|| {
+        let inner = inner.as_deref()?;
+        let has = |place: &PlaceTrace| place.tunnels.iter().any(|tunnel| tunnel.lladdr.as_deref() == Some(inner));
+        evidence.sides().find(|side| *side != known.from && carried(*side).is_some_and(has))
+    });
     let far_place = to_side.and_then(carried);
     let far = far_place.and_then(|place| tunnel.counterpart(&place.tunnels)).cloned();
     let layer = TunnelLayer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
@@ -178,7 +184,7 @@ fn host(
     let inner = inside_the_tunnel(side, layer, evidence);
     HostTrace {
         host: HostFacts {
-            hostname: evidence.whom(side),
+            hostname: evidence.name(side),
             interface: interface.clone(),
             address,
             tunnel: None,

@@ -7,6 +7,7 @@ use probe_ebpf::Echo;
 use super::{Crossing, Judge};
 use crate::diagnosis::{
     Evidence, advice,
+    cause::Cause,
     document::{Command, Stop, StopHost},
     ledger::{Gap, Ledger},
     path::{Checkpoint, Side},
@@ -62,6 +63,16 @@ fn translated(
     evidence: &Evidence,
 ) -> Stop {
     let side = |outer: Side| side(outer, crossing, layer.leg);
+    let typed = |command: Command| typed(command, &side, evidence);
+    if stop.place == DropPoint::Encapsulation && own.place == DropPoint::Encapsulation {
+        // The probes themselves ended here: only why is known from the tunnel.
+        let mut own = own.clone();
+        own.cause = Cause { detail: stop.cause.detail, ..own.cause };
+        own.meaning = stop.meaning;
+        own.commands = stop.commands.into_iter().map(typed).collect();
+        advised(&mut own, evidence);
+        return own;
+    }
     let carried = CarriedBy {
         interface: layer.tunnel.interface.clone(),
         kind: layer.tunnel.kind.clone(),
@@ -95,10 +106,8 @@ fn translated(
     for blind in &mut stop.blind {
         blind.checkpoint.host = side(blind.checkpoint.host);
     }
-    stop.commands = stop.commands.into_iter().map(|command| typed(command, &side, evidence)).collect();
-    if let Some(Command { on: Some(on), command }) = stop.commands.first() {
-        stop.advice = format!("on {}: {command}", evidence.name(*on));
-    }
+    stop.commands = stop.commands.into_iter().map(typed).collect();
+    advised(&mut stop, evidence);
     if stop.leg == layer.leg {
         stop.leg = gap.leg;
     }
@@ -119,6 +128,13 @@ fn translated(
     }
     stop.carried = Some(carried);
     stop
+}
+
+/// Makes the first of its commands what is advised.
+fn advised(stop: &mut Stop, evidence: &Evidence) {
+    if let Some(Command { on: Some(on), command }) = stop.commands.first() {
+        stop.advice = format!("on {}: {command}", evidence.name(*on));
+    }
 }
 
 /// Returns which place of the evidence one of the packets that carry the probes is.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The TTL of 30 hops is more than any path has; below it the TTL itself may be the cause.
-const FEW: u8 = 30;
+pub(super) const FEW: u8 = 30;
 
 /// Explains a TTL that ran out where no loop is known.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use super::{StopCase, StopExplanation};
+use super::{StopCase, StopExplanation, ttl};
 use crate::{
     diagnosis::{path::Side, places::DropPoint, tunnel_layer::TunnelLayer},
     model::trace::{FdbEntry, Finding, TunnelFacts, tunnel::ANY_ADDRESS},
 };
-use probe_ebpf::Echo;
+use probe_ebpf::{Echo, Hop};
 
 /// Explains a stop where packets of a tunnel are not made, go to the wrong host, or are not taken there.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
@@ -20,7 +20,7 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         | DropPoint::RouteIn
         | DropPoint::NfForward
         | DropPoint::Call
-        | DropPoint::IpHeader => ends.elsewhere(),
+        | DropPoint::IpHeader => ends.elsewhere().or_else(|| ends.lost()),
         _ => None,
     }
 }
@@ -128,6 +128,14 @@ impl<'a> Ends<'a> {
                 format!("{to} is routed into {device} itself, whose packets are to be sent there"),
                 "The other end of a tunnel must be reached past it: by a route of its own.".to_owned(),
             ),
+            _ if self.lacks_local() => (
+                format!(
+                    "{device} is to send from {}, which is no address of {}",
+                    self.tunnel.local.map(|local| local.to_string()).unwrap_or_default(),
+                    self.name(self.from)
+                ),
+                format!("{device} was made with that local address, and it was taken away or changed."),
+            ),
             _ => (
                 format!("{device} could not send them to {to}"),
                 format!("The counters of {device} and the route to {to} tell more."),
@@ -135,6 +143,13 @@ impl<'a> Ends<'a> {
         };
         let version = if to.is_ipv4() { "-4" } else { "-6" };
         self.told(self.from, detail, meaning, vec![format!("ip {version} route get {to}"), look])
+    }
+
+    /// Reports whether the local address of the tunnel is none of its host's.
+    fn lacks_local(&self) -> bool {
+        self.case.evidence.findings(self.from).any(|finding| {
+            matches!(finding, Finding::Address { address, own: false } if Some(*address) == self.tunnel.local)
+        })
     }
 
     /// Explains a stop at the host to which they came.
@@ -169,7 +184,7 @@ impl<'a> Ends<'a> {
                 self.to,
                 format!("{device} of {near} sends to UDP port {sent}, and {other} of {there} listens on {taken}"),
                 "Both ends must use one port, which a device keeps: one of the two has to be made anew.".to_owned(),
-                vec![show(other), anew(&TunnelFacts { port: Some(sent), ..far.clone() })],
+                [vec![show(other)], anew(&TunnelFacts { port: Some(sent), ..far.clone() })].concat(),
             );
         }
         if self.tunnel.vni != far.vni {
@@ -185,7 +200,7 @@ impl<'a> Ends<'a> {
                 format!(
                     "Packets of another {word} are for another network: one of the two devices has to be made anew."
                 ),
-                vec![show(other), anew(&TunnelFacts { vni: self.tunnel.vni, ..far.clone() })],
+                [vec![show(other)], anew(&TunnelFacts { vni: self.tunnel.vni, ..far.clone() })].concat(),
             );
         }
         if self.tunnel.lladdr.is_some() && self.tunnel.lladdr == far.lladdr {
@@ -203,6 +218,34 @@ impl<'a> Ends<'a> {
             format!("{reason}: {other} of {there} did not take what was sent to {to}"),
             format!("The counters of {other} tell more."),
             vec![format!("ip -d -s link show dev {other}")],
+        )
+    }
+
+    /// Explains a loss on the way to the far end.
+    fn lost(&self) -> Option<StopExplanation> {
+        (self.case.stop.place == DropPoint::Network).then_some(())?;
+        let (device, near) = (&self.tunnel.interface, self.name(self.from));
+        let probe = *self.case.gap.probes.first()?;
+        let ttl = ttl::at(self.case, self.from, Hop::Xmit, self.layer.leg, probe).filter(|ttl| *ttl < ttl::FEW);
+        if let Some(ttl) = ttl.filter(|ttl| *ttl == self.tunnel.ttl) {
+            return self.told(
+                self.from,
+                format!("they left {near} with TTL {ttl}, as {device} is told to send them"),
+                format!(
+                    "Each router takes one off the TTL: {ttl} may be too few for the way to the far end of the tunnel."
+                ),
+                vec![
+                    format!("ip link set dev {device} type {} ttl 64", self.tunnel.kind),
+                    format!("ip -d link show dev {device}"),
+                ],
+            );
+        }
+        let to = self.layer.to?;
+        self.told(
+            self.from,
+            format!("ICMP errors about packets of {device} go to {near}, where nobody told of them"),
+            format!("They are lost between the two hosts. What carries {device} can be tried by itself."),
+            vec![format!("probe diagnose {to} --walk")],
         )
     }
 
@@ -236,10 +279,10 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Returns what makes the device anew. Its addresses and tables go with the old one.
-fn anew(device: &TunnelFacts) -> String {
+/// Returns the commands that make the device anew. Its addresses and tables go with the old one.
+fn anew(device: &TunnelFacts) -> Vec<String> {
     let TunnelFacts { interface, kind, vni, port, local, remote, lower, learning, .. } = device;
-    let mut text = format!("ip link del {interface}; ip link add {interface} type {kind}");
+    let mut text = format!("ip link add {interface} type {kind}");
     let mut add = |word: &str, value: Option<String>| {
         if let Some(value) = value {
             text.push_str(&format!(" {word} {value}"));
@@ -253,5 +296,5 @@ fn anew(device: &TunnelFacts) -> String {
     if kind == "vxlan" && !learning {
         text.push_str(" nolearning");
     }
-    text
+    vec![format!("ip link del {interface}"), text]
 }

@@ -22,6 +22,8 @@ pub(in crate::watch) struct NeighbourLookup {
     pub(in crate::watch) ways: Vec<(IpAddr, IpAddr)>,
     /// Addresses whose devices are wanted.
     pub(in crate::watch) addresses: Vec<IpAddr>,
+    /// Devices whose addresses are wanted, whoever was asked for them.
+    pub(in crate::watch) addressed: Vec<String>,
     /// Devices of which everything is wanted.
     pub(in crate::watch) interfaces: Vec<String>,
     /// Of which IP version settings are wanted.
@@ -35,7 +37,13 @@ impl NeighbourLookup {
         let hops = self.ways.iter().filter_map(|(from, to)| next_hop::look_up(*from, *to));
         let hops: Vec<_> = hops.collect();
         let Some(links) = or_log("links", Links::read()) else { return findings };
-        let holders = or_log("addresses", links.holders(&self.addresses)).unwrap_or_default();
+        let mut holders = or_log("addresses", links.holders(&self.addresses)).unwrap_or_default();
+        let of = |interface: &String| or_log("addresses", links.addresses_of(interface)).unwrap_or_default();
+        for holder in self.addressed.iter().flat_map(of) {
+            if !holders.contains(&holder) {
+                holders.push(holder);
+            }
+        }
         let mut interfaces: Vec<&str> = self.interfaces.iter().map(String::as_str).collect();
         interfaces.extend(hops.iter().map(|hop| hop.interface.as_str()));
         interfaces.extend(holders.iter().map(|holder| holder.interface.as_str()));

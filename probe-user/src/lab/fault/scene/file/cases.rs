@@ -169,7 +169,8 @@ fn resolved(scene: &Scene, watch: &SceneWatch, case: &RawCase) -> Result<SceneEx
         neighbour: told.neighbour.clone(),
         setting: told.setting.clone(),
         confidence: told.confidence.unwrap_or(Confidence::Likely),
-        any_leg: raw.any_leg.unwrap_or(false),
+        // Where nobody watches behind it either, a lost reply cannot be told from a lost request.
+        any_leg: raw.any_leg.unwrap_or(!seen && watch.peer.is_none()),
         stops: raw.stops.unwrap_or(1),
         alterations: raw.alterations.clone(),
         says: told.says.clone().unwrap_or_default(),
