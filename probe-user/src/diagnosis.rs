@@ -47,7 +47,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::sent_as::SentAs;
 use crate::model::trace::place::in_words;
 use crate::model::trace::{
-    AddressHolder, Drop, Finding, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace, SentProbe, ViaTrace,
+    AddressHolder, Drop, Finding, HeardError, HostTrace, NeighbourPacket, OtherDevice, PlaceTrace, SenderTrace,
+    SentProbe, ViaTrace,
 };
 use control::{ControlRun, VariedRun};
 pub use document::Diagnosis;
@@ -242,6 +243,12 @@ impl Evidence {
     /// Returns the packets that were freed on `side`.
     pub fn drops(&self, side: Side) -> &[Drop] {
         self.place(side).map_or_else(|| &self.host(side).drops, |place| &place.drops)
+    }
+
+    /// Returns the ICMP errors about packets of the run that came to a watched host.
+    pub fn heard(&self) -> impl Iterator<Item = &HeardError> {
+        let vias = self.vias.iter().map(|via| &via.trace);
+        std::iter::once(&self.local).chain(&self.peer).chain(vias).flat_map(|host| &host.heard)
     }
 
     /// Returns the packets of ARP and neighbour discovery that `side` saw.

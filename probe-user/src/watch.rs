@@ -2,6 +2,7 @@
 
 mod carried;
 pub mod drops;
+mod heard;
 mod hooks;
 pub mod lookups;
 pub mod meter;

@@ -168,7 +168,7 @@ fn filled(text: &str, side: Option<Side>, device: Option<&str>, cause: &Cause, e
     put("{iface}", device);
     put("{family}", netfilter.and_then(|place| place.family.map(TableFamily::name)));
     put("{table}", netfilter.and_then(|place| place.table.as_deref()));
-    put("{chain}", netfilter.and_then(|place| place.chain.as_deref()));
+    put("{chain}", netfilter.and_then(|place| place.rule_chain.as_ref().or(place.chain.as_ref())).map(String::as_str));
     put("{hook}", netfilter.and_then(|place| place.hook.map(NetfilterHook::name)));
     // A path with a dot in it (an interface eth0.5) keeps its slashes, which sysctl(8) takes as well.
     let dotted = |path: &str| if path.contains('.') { path.to_owned() } else { path.replace('/', ".") };

@@ -281,6 +281,11 @@ fn target_of(evidence: &Evidence) -> impl Iterator<Item = u8> + '_ {
     (0..).zip(&evidence.places).filter(move |(_, place)| is_it(place)).map(|(number, _)| number)
 }
 
+/// Reports whether `side` is a place that the probes are for.
+fn is_target(evidence: &Evidence, side: Side) -> bool {
+    evidence.place(side).is_some_and(|place| role(evidence, place) == PlaceRole::Target)
+}
+
 /// Returns what a place in between is: the target where it has the target's address, or sends replies that never came
 /// in.
 pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
@@ -295,7 +300,10 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
         hops.iter().any(seen)
     };
     let answers = passed(&CROSSING_HOPS[..1], Echo::Request) && !passed(&CROSSING_HOPS[1..], Echo::Request);
-    let forwards = passed(&CROSSING_HOPS[..1], Echo::Request) && passed(&CROSSING_HOPS[1..], Echo::Request);
+    // What waits for a neighbour left by no interface yet, and is no longer for this host.
+    let sends_on = || came_to(place, Hop::NfForwardFirst) && !came_to(place, Hop::NfInputFirst);
+    let left = || passed(&CROSSING_HOPS[1..], Echo::Request);
+    let forwards = passed(&CROSSING_HOPS[..1], Echo::Request) && (left() || sends_on());
     let answers = answers && passed(&CROSSING_HOPS[1..], Echo::Reply) && !passed(&CROSSING_HOPS[..1], Echo::Reply);
     // What is for everybody ends in every place that receives it.
     let group = explain::special::kind(target).is_some() || target_is_directed(evidence);
@@ -312,6 +320,11 @@ pub(super) fn role(evidence: &Evidence, place: &PlaceTrace) -> PlaceRole {
         None if answers || evidence.one_way() => PlaceRole::Target,
         Some(false) | None => PlaceRole::Router,
     }
+}
+
+/// Reports whether requests came to that hook of a place.
+fn came_to(place: &PlaceTrace, hook: Hop) -> bool {
+    hooks::seen(place, hook, Echo::Request).is_some_and(|seen| !seen.is_empty())
 }
 
 /// Reports whether a place has the address to which a NAT on the way sent the requests that came in there.
@@ -398,6 +411,15 @@ pub(super) fn spots(evidence: &Evidence, from: &PathStep, to: &PathStep, far: Wh
             return [asked, at(here, to.leg, &through::sent_back(to_hop))].concat();
         }
         return at(here, to.leg, &through::inside(from_hop, to_hop, hooks::saw_none(evidence, here, to.leg)));
+    }
+    // What is for a group ends in every host that takes it in, and each may answer.
+    let both_ends = || [here, there].iter().all(|side| is_target(evidence, *side));
+    if from.leg != to.leg
+        && both_ends()
+        && let Some((from_hop, to_hop)) = hop(from).zip(hop(to))
+    {
+        let asked = at(here, from.leg, &through::taken_in(from_hop));
+        return [asked, at(there, to.leg, &through::sent_back(to_hop))].concat();
     }
     let mut spots = hop(from).map_or_else(Vec::new, |hop| at(here, from.leg, &through::out_of(hop)));
     let into_place = matches!(to.checkpoint.station, Station::Port(..));

@@ -28,12 +28,41 @@ pub(super) fn locked(port: &LinkFacts, bridge: &str) -> Option<Blocked> {
 pub(super) fn blocked(port: &LinkFacts, bridge: &str) -> Option<Blocked> {
     let state = port.port.as_ref()?.state.as_deref()?;
     let name = &port.interface;
+    if port.down || port.no_carrier {
+        return Some(without_link(port, bridge));
+    }
     let meaning = format!(
         "A port passes packets on in the state forwarding only: spanning tree, or `bridge link set dev {name} state`, decides \
          that."
     );
     let commands = vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} state 3")];
     Some((format!("{name}, a port of {bridge}, is {state}, not forwarding"), meaning, commands))
+}
+
+/// Tells of a port that its bridge disabled since nothing is at its other end, or since it is set down itself.
+fn without_link(port: &LinkFacts, bridge: &str) -> Blocked {
+    let name = &port.interface;
+    let show = format!("ip -d link show dev {name}");
+    if port.down {
+        let meaning = "A bridge passes packets on to its own ports that are up, and to no others.".to_owned();
+        let up = format!("ip link set dev {name} up");
+        return (format!("{name}, a port of {bridge}, is down"), meaning, vec![up, show]);
+    }
+    let (clause, meaning) = match port.kind.as_deref() {
+        Some("tun") => (
+            format!("{name}, a port of {bridge}, has no carrier: no program has this tap device open"),
+            "What a bridge sends by a tap device is for the virtual machine that has it open: that is off, or has another one.",
+        ),
+        Some("veth") => (
+            format!("{name}, a port of {bridge}, has no carrier: the other end of this veth pair is down"),
+            "The other end is the device in the container or namespace: it is to be set up there.",
+        ),
+        _ => (
+            format!("{name}, a port of {bridge}, has no carrier"),
+            "The other end of its cable is off or out: a bridge sends nothing by a port without a link.",
+        ),
+    };
+    (clause, meaning.to_owned(), vec![show, format!("bridge -d link show dev {name}")])
 }
 
 /// Recognizes that the device is no port of that bridge, or is down; `what` is what it is called.

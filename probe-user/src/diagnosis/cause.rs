@@ -53,6 +53,9 @@ pub struct Netfilter {
     /// The rule, or `policy drop`, if only one of the chain can have done it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// The chain that the rule is in, where that is another one, to which the base chain leads.
+    #[serde(skip)]
+    pub rule_chain: Option<String>,
 }
 
 /// An ICMP error.
@@ -67,6 +70,22 @@ pub struct IcmpSaid {
     pub code: u8,
     /// What it says.
     pub meaning: String,
+}
+
+impl IcmpSaid {
+    /// Reports whether it says that the packet is too long for a link on the way.
+    pub fn is_too_big(&self) -> bool {
+        matches!((self.from.is_ipv6(), self.icmp_type, self.code), (false, 3, 4) | (true, 2, _))
+    }
+
+    /// Reports whether it is one that a router sends about another host, and no host about itself (RFC 792, RFC 1812 §5.2.7,
+    /// RFC 4443 §3).
+    pub fn is_of_a_router(&self) -> bool {
+        matches!(
+            (self.from.is_ipv6(), self.icmp_type, self.code),
+            (false, 3, 0 | 1 | 4 | 5 | 6 | 7 | 11 | 12) | (false, 11, 0) | (true, 1, 0 | 3) | (true, 2 | 3, 0)
+        )
+    }
 }
 
 /// A kernel setting.

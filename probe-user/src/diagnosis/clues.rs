@@ -78,7 +78,15 @@ impl Gap {
 
     /// Returns an ICMP error that ended one of its probes.
     pub fn icmp<'a>(&self, evidence: &'a Evidence) -> Option<&'a IcmpError> {
-        evidence.sending.errors.iter().find(|error| error.ends_packet() && self.probes.contains(&error.probe))
+        self.errors(evidence).find(|error| self.probes.contains(&error.probe))
+    }
+
+    /// Returns the ICMP errors that end packets: those that the sender's program read, and those of its legs that came to
+    /// a watched host.
+    fn errors<'a>(&self, evidence: &'a Evidence) -> impl Iterator<Item = &'a IcmpError> + use<'a> {
+        let legs = [self.leg, self.missing_leg];
+        let heard = evidence.heard().filter(move |heard| legs.contains(&heard.leg)).map(|heard| &heard.error);
+        evidence.sending.errors.iter().chain(heard).filter(|error| error.ends_packet())
     }
 
     /// Returns the gap's spot at this place on that host.
@@ -111,7 +119,7 @@ impl Gap {
         let mut mine: Vec<&PlacedDrop<'a>> = events.iter().filter(|told| told.drop.probe == Some(probe)).collect();
         mine.sort_by_key(|told| (told.spot.is_none(), told.spot, told.drop.time_ns));
         let drop = mine.first().map(|told| (told.drop.reason.as_str(), told.drop.function.as_str(), told.spot));
-        let icmp = evidence.sending.errors.iter().find(|error| error.ends_packet() && error.probe == probe);
+        let icmp = self.errors(evidence).find(|error| error.probe == probe);
         // Errors are rate-limited: if the kernel itself reported the drop, those that came do not make it another one.
         let told = drop.is_some_and(|(.., spot)| spot.is_some());
         Clue {

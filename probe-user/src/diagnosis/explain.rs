@@ -10,11 +10,14 @@ mod device_redirect;
 mod forwardable;
 mod group_frame;
 mod icmp_redirect;
+mod in_the_name;
 mod ipsec;
 mod link;
 mod loopback;
 mod macvlan;
 mod pace;
+mod permanent;
+mod refused_reply;
 mod returned;
 mod reverse_path;
 mod rewritten;
@@ -26,6 +29,7 @@ mod tracking;
 mod ttl;
 mod tun;
 mod tunnel;
+mod unheard_error;
 mod varied;
 mod vlan;
 
@@ -70,6 +74,8 @@ const EXPLAIN: &[Explain] = &[
     tun::explain,
     returned::explain,
     icmp_redirect::explain,
+    unheard_error::explain,
+    in_the_name::explain,
     pace::explain,
     tracking::explain,
     link::explain,
@@ -81,6 +87,7 @@ const EXPLAIN: &[Explain] = &[
     reverse_path::explain,
     ttl::explain,
     ttl::of_replies,
+    refused_reply::explain,
     group_frame::explain,
     macvlan::explain,
     scope::explain,
@@ -89,6 +96,7 @@ const EXPLAIN: &[Explain] = &[
     routing::not_own,
     routing::rerouted,
     routing::explain,
+    permanent::explain,
     varied::explain,
 ];
 

@@ -1,10 +1,11 @@
 //! Which chain, and which of its rules, dropped a packet in netfilter.
 
+mod devices;
 mod traced;
 
 use probe_ebpf::Echo;
 
-use self::traced::Traced;
+use self::{devices::Devices, traced::Traced};
 use super::{
     Evidence,
     document::{Layer, Netfilter, Stop},
@@ -49,8 +50,10 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
         netfilter.chain = Some(chain.clone());
         let said = match &traced {
             Some((_, rules)) => what_ended(chain, rules),
-            None => what_ends(stop, chain, policy, ending),
+            None => what_ends(stop, chain, policy, &matching(ending, &Devices::of(evidence, side, stop.leg, hook))),
         };
+        let within = said.0.as_ref().and_then(|rule| ending.iter().find(|one| uncounted(&one.rule) == *rule));
+        netfilter.rule_chain = within.map(|one| one.chain.clone()).filter(|within| within != chain);
         netfilter.rule = said.0;
         let partly = stop.packets < evidence.sent();
         let limit =
@@ -67,18 +70,31 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
 /// Names the chain of a bridge, whose drop event does not show the hook.
 fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
     let chains = evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Chain { family, hook, table, chain, can_drop: true, .. } if *family == TableFamily::Bridge => {
-            Some((hook, table, chain))
+        Finding::Chain { family, hook, table, chain, policy, ending, can_drop: true, .. }
+            if *family == TableFamily::Bridge =>
+        {
+            Some((hook, table, chain, policy, ending))
         }
         _ => None,
     });
     let chains: Vec<_> = chains.collect();
-    let ([(hook, table, chain)], Some("NETFILTER_DROP")) = (chains.as_slice(), stop.cause.reason.as_deref()) else {
+    let ([(hook, table, chain, policy, ending)], Some("NETFILTER_DROP")) =
+        (chains.as_slice(), stop.cause.reason.as_deref())
+    else {
         return;
     };
+    // A port is what a chain of a bridge calls the device.
+    let (rule, detail) =
+        what_ends(stop, chain, policy, &matching(ending, &Devices::of(evidence, side, stop.leg, **hook)));
+    stop.cause.detail = detail;
     let [table, chain] = [table, chain].map(|name| Some((*name).clone()));
     let (family, hook) = (Some(TableFamily::Bridge), Some(**hook));
-    stop.cause.netfilter = Some(Netfilter { family, hook, table, chain, legacy: false, rule: None });
+    stop.cause.netfilter = Some(Netfilter { family, hook, table, chain, legacy: false, rule, rule_chain: None });
+}
+
+/// Returns the rules that can have matched packets at these devices.
+fn matching(rules: &[ChainRule], devices: &Devices) -> Vec<ChainRule> {
+    rules.iter().filter(|rule| devices.may_match(&rule.rule)).cloned().collect()
 }
 
 fn full_name(finding: &Finding) -> Option<String> {
@@ -141,10 +157,9 @@ fn what_ends(stop: &Stop, chain: &str, policy: &str, ending: &[ChainRule]) -> (O
             if several.len() > texts.len() {
                 texts.push(format!("{} more", several.len() - texts.len()));
             }
-            if by_policy {
-                texts.push("its policy, drop".to_owned());
-            }
-            (None, Some(format!("one of {}", texts.join(", "))))
+            let rules = if several.len() == 1 { texts.concat() } else { format!("one of {}", texts.join(", ")) };
+            let policy = if by_policy { " or its policy, drop" } else { "" };
+            (None, Some(format!("{}{rules}{policy}", if several.len() == 1 { "rule " } else { "" })))
         }
     }
 }

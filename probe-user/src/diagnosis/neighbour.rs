@@ -3,6 +3,7 @@
 //! A stop says where packets wait, or where they went instead; `explain` adds why, from the packets of ARP and neighbour
 //! discovery that watched hosts saw and from what they know of addresses, devices and routes.
 
+mod bound;
 mod bridged;
 mod freed;
 mod owner;
@@ -12,6 +13,7 @@ mod silence;
 mod silent;
 mod tunnelled;
 mod unheard;
+mod unlinked;
 mod way_back;
 mod words;
 pub(super) mod wrong;

@@ -44,6 +44,9 @@ pub(super) fn find(ledger: &Ledger, evidence: &Evidence) -> Vec<Rewrite> {
     let Some(local) = evidence.local.host.address else { return found };
     // What a hop saw is looked up once for all probes: there may be a thousand of them.
     let steps = ledger.rows.iter().map(|row| (row.step.leg, row.step.checkpoint));
+    // Answers of several hosts are no packet that is rewritten from one to the next.
+    let group = super::alterations::is_group(evidence);
+    let steps = steps.filter(|(leg, _)| *leg == evidence.first_leg() || !group);
     let steps: Vec<_> = steps.filter_map(|(leg, at)| Some((leg, at, passages(evidence, leg, at)?))).collect();
     for sent in &evidence.sending.probes {
         let mut last: BTreeMap<Echo, (Header, Checkpoint)> = BTreeMap::new();
@@ -178,6 +181,9 @@ fn hook(before: Hop, after: Hop) -> Option<NetfilterHook> {
 
 /// Says if packets came in to an end by one device and went out by another.
 pub(super) fn other_ways(evidence: &Evidence) -> Vec<String> {
+    if super::alterations::is_group(evidence) {
+        return Vec::new();
+    }
     let sides = [Side::Local, Side::Peer].into_iter().filter(|side| *side == Side::Local || evidence.two_sided());
     let one = |side: Side| {
         let (first, second) = match side {

@@ -220,6 +220,9 @@ impl Teller<'_> {
                 let (from, to) = self.ends(stop, leg == Echo::Request || unasked);
                 let who = match &stop.cause.icmp {
                     _ if stop.cause.neighbour.is_some() => stop.cause.detail.clone().unwrap_or_default(),
+                    Some(said) if said.from == self.evidence.target.address && said.is_of_a_router() => {
+                        format!("{they} {were} refused in the name of {}: {}", said.from, said.meaning)
+                    }
                     Some(said) => format!("{} on the way refused {}: {}", said.from, them(one), said.meaning),
                     // What is known about the far end says more than that they were lost.
                     None if matches!(stop.cause.reason.as_deref(), Some("EADDRNOTAVAIL" | "NO-CARRIER")) => {
@@ -307,6 +310,12 @@ impl Teller<'_> {
     fn beyond(&self, stop: &Stop, packets: &str, one: bool) -> String {
         let from = self.left_from(stop);
         match &stop.cause.icmp {
+            Some(said) if said.from == self.evidence.target.address && said.is_of_a_router() => {
+                format!(
+                    "{packets} left {from}, and were refused in the name of {}: {}",
+                    self.evidence.target.address, said.meaning
+                )
+            }
             Some(said) if said.from == self.evidence.target.address => {
                 format!("{packets} reached {}, which refused {}: {}", self.far(), them(one), said.meaning)
             }

@@ -104,8 +104,11 @@ fn forwarding(evidence: &Evidence) -> Option<String> {
         None if first == Echo::Request && left(Echo::Reply, &[Hop::NetifIn]) => {
             format!("{name}, which --peer reaches, is on the way and forwarded them: somebody behind it answered")
         }
-        None if left(first, &sent_on) => {
+        None if left(first, &sent_on) && !place.takes_in(target) => {
             format!("{name}, which --peer reaches, is on the way and forwarded them: it is not {target}")
+        }
+        None if place.takes_in(target) => {
+            format!("{name}, which --peer reaches, has {target}, and sends on what comes for it")
         }
         None => format!("{name}, which --peer reaches, is on the way and was to forward them: it is not {target}"),
     })

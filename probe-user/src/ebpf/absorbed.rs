@@ -20,7 +20,11 @@ use crate::{
         request::{RequestHandling, WatchRequest},
         trace::{Absorbed, Drop, Taken},
     },
-    traffic::{error_tap::ErrorTap, fragment_tap::FragmentTap, target::family_of},
+    traffic::{
+        error_tap::{ErrorTap, QuotedRun, TappedError},
+        fragment_tap::FragmentTap,
+        target::family_of,
+    },
 };
 
 /// The size of the ring: room for more requests than a session's batches hold.
@@ -70,7 +74,8 @@ impl Absorbing {
     /// [`KernelError::NoMap`], [`KernelError::Map`] or [`KernelError::File`].
     pub fn begin(programs: &mut Ebpf, hop: Hop, request: &WatchRequest, ifindex: u32) -> Result<Self, KernelError> {
         let replies = request.requests == RequestHandling::AllAbsorbed;
-        let errors = replies.then(|| ErrorTap::open(ifindex, family_of(request.remote), request.nonce)).transpose();
+        let run = QuotedRun { nonce: request.nonce, numbered: None };
+        let errors = replies.then(|| ErrorTap::open(ifindex, family_of(request.remote), run)).transpose();
         let refused = |doing: &'static str| {
             let path = request.interface.clone().unwrap_or_default().into();
             move |source| KernelError::File { doing, path, source }
@@ -91,7 +96,7 @@ impl Absorbing {
             // A full ring cannot be empty, so the counter is read only if something came.
             self.lost = skips.read()?.get(&Skip::AbsorbedFull).copied().unwrap_or(0);
         }
-        packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take));
+        packets.extend(self.errors.iter_mut().flat_map(ErrorTap::take).map(from_error));
         let tails = self.fragments.iter_mut().flat_map(FragmentTap::take).collect();
         Ok(Taken { packets, lost: self.lost, tails })
     }
@@ -147,6 +152,11 @@ fn from_event(event: &AbsorbEvent) -> Absorbed {
         size: u16::try_from(payload).unwrap_or(u16::MAX),
         fragmented: event.fragmented != 0,
     }
+}
+
+fn from_error(error: TappedError) -> Absorbed {
+    let TappedError { probe, time_ns, source, destination, id, seq, code, ttl, .. } = error;
+    Absorbed { probe, time_ns, source, destination, id, seq, code, ttl, size: 0, fragmented: false }
 }
 
 #[cfg(test)]

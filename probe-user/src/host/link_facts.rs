@@ -76,6 +76,12 @@ impl Links {
         self.0.values().map(|link| &link.facts).find(|facts| facts.interface == interface).cloned()
     }
 
+    /// Returns the device on which another one is made, of the same namespace: that of a macvlan, an ipvlan or a VLAN.
+    pub fn below(&self, facts: &LinkFacts) -> Option<LinkFacts> {
+        let made = matches!(facts.kind.as_deref(), Some("macvlan" | "macvtap" | "ipvlan" | "ipvtap" | "vlan"));
+        self.0.get(&facts.lower.filter(|_| made)?).map(|link| link.facts.clone())
+    }
+
     /// Returns the bridges of which `interfaces` are ports, with the other ports of those, and the ends of veth pairs that are
     /// ports of nothing: what leads from a bridge to others, or should.
     pub fn bridged_with(&self, interfaces: &[&str]) -> Vec<LinkFacts> {
@@ -206,6 +212,7 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
     link.facts.ifindex = message.header.index;
     link.facts.noarp = message.header.flags.contains(LinkFlags::Noarp);
     link.facts.down = !message.header.flags.contains(LinkFlags::Up);
+    link.facts.no_carrier = !link.facts.down && !message.header.flags.contains(LinkFlags::LowerUp);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.facts.interface = name,

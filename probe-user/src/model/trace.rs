@@ -5,6 +5,7 @@ pub mod accounting;
 pub mod benign;
 pub mod chain_rule;
 pub mod frame;
+mod heard;
 mod host;
 pub mod neighbour;
 pub mod place;
@@ -26,6 +27,7 @@ pub use self::absorbed::{Absorbed, Tail, Taken};
 pub use self::accounting::Accounting;
 pub use self::chain_rule::ChainRule;
 pub use self::frame::FrameFacts;
+pub use self::heard::HeardError;
 pub use self::host::HostFacts;
 pub use self::neighbour::{
     AddressHolder, AskedAgain, BridgePortFacts, FloodKind, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
@@ -69,6 +71,9 @@ pub struct HostTrace {
     /// Packets of ARP and neighbour discovery about the run's addresses, if those were watched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub neighbour: Vec<NeighbourPacket>,
+    /// ICMP errors about the run's packets that came to it, also those that its netfilter then dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heard: Vec<HeardError>,
     /// What else of its kernel probes crossed that is not reported.
     #[serde(default, skip_serializing_if = "UntoldPlaces::is_nothing")]
     pub untold: UntoldPlaces,

@@ -7,11 +7,11 @@ use std::{
 };
 
 use nix::libc;
-use probe_ebpf::{Family, packet::IPV6_HEADER};
+use probe_ebpf::{Echo, Family, Kind, packet::IPV6_HEADER};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, read_v4, read_v6};
-use crate::{clock::monotonic_ns, model::trace::Absorbed};
+use super::prober::incoming::{ERRORS_V4, ERRORS_V6, IncomingMessage, QuotedMessage, read_v4, read_v6};
+use crate::clock::monotonic_ns;
 
 /// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;
@@ -24,37 +24,84 @@ const SET_X: u16 = 0x01;
 pub(super) const JUMP_EQUAL: u16 = 0x15;
 pub(super) const RETURN: u16 = 0x06;
 
+/// How the packets of a run are known where an error quotes them.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotedRun {
+    /// The number in their payload.
+    pub nonce: u64,
+    /// The echo id, the first probe's sequence number and how many probes there are, where a quote too short for a mark is
+    /// known by these (RFC 792 asks for eight bytes of the quoted packet and no more).
+    pub numbered: Option<(u16, u16, u16)>,
+}
+
+impl QuotedRun {
+    /// Returns the number of the probe that is quoted.
+    fn probe(&self, quote: &QuotedMessage) -> Option<u16> {
+        if quote.whole {
+            return quote.mark.filter(|(_, nonce)| *nonce == self.nonce).map(|(probe, _)| probe);
+        }
+        let (id, first, probes) = self.numbered?;
+        let probe = quote.seq.wrapping_sub(first);
+        (quote.id == id && probe < probes).then_some(probe)
+    }
+}
+
+/// An ICMP error about a packet of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TappedError {
+    /// The probe that it quotes.
+    pub probe: u16,
+    /// The leg of the quoted packet.
+    pub leg: Echo,
+    /// `CLOCK_MONOTONIC` in nanoseconds when it was read.
+    pub time_ns: u64,
+    /// Who sent it.
+    pub source: IpAddr,
+    /// Whom it was for.
+    pub destination: IpAddr,
+    /// The echo id of the quoted packet.
+    pub id: u16,
+    /// Its sequence number.
+    pub seq: u16,
+    /// The error's type on the wire.
+    pub icmp_type: u8,
+    /// Its code.
+    pub code: u8,
+    /// The TTL or hop limit with which it came.
+    pub ttl: u8,
+}
+
 /// Reads ICMP errors about packets of the run until it is dropped.
 #[derive(Debug)]
 pub struct ErrorTap {
     socket: Socket,
     family: Family,
-    nonce: u64,
+    run: QuotedRun,
 }
 
 impl ErrorTap {
-    /// Opens a tap on the interface with this index, in the calling thread's network namespace, for errors about packets
-    /// with `nonce`.
+    /// Opens a tap on the interface with this index (0: on every one), in the calling thread's network namespace, for
+    /// errors about packets of `run`.
     ///
     /// # Errors
     /// Those of socket(2) and bind(2): this needs `CAP_NET_RAW`.
-    pub fn open(ifindex: u32, family: Family, nonce: u64) -> io::Result<Self> {
+    pub fn open(ifindex: u32, family: Family, run: QuotedRun) -> io::Result<Self> {
         // Protocol 0: nothing arrives before it is bound to its interface and filtered.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
         socket.attach_filter(&filter(family))?;
         socket.set_nonblocking(true)?;
         socket.bind(&link_address(ifindex, family))?;
-        Ok(Self { socket, family, nonce })
+        Ok(Self { socket, family, run })
     }
 
     /// Returns the errors that came since the last call, named by the echo that they quote. The host's kernel receives them
     /// too, and sends no reply to them.
-    pub fn take(&mut self) -> Vec<Absorbed> {
+    pub fn take(&mut self) -> Vec<TappedError> {
         let mut seen = Vec::new();
         let mut packet = [0; SNAP_BYTES as usize];
         loop {
             match self.socket.read(&mut packet) {
-                Ok(length) => seen.extend(read(&packet[..length], self.family, self.nonce)),
+                Ok(length) => seen.extend(read(&packet[..length], self.family, self.run)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return seen,
             }
@@ -62,36 +109,27 @@ impl ErrorTap {
     }
 }
 
-/// Parses the error in an IP packet, if it quotes a mark of the run.
-fn read(packet: &[u8], family: Family, nonce: u64) -> Option<Absorbed> {
+/// Parses the error in an IP packet, if it quotes a packet of the run.
+fn read(packet: &[u8], family: Family, run: QuotedRun) -> Option<TappedError> {
     let (ends, ttl, message) = match family {
         Family::V4 => {
-            let (from, ttl, message) = read_v4(packet, nonce)?;
+            let (from, ttl, message) = read_v4(packet, run.nonce)?;
             let to = <[u8; 4]>::try_from(packet.get(16..20)?).ok()?;
             ((from, IpAddr::from(to)), ttl, message)
         }
         Family::V6 => {
             let address = |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
-            let message = read_v6(packet.get(IPV6_HEADER..)?, nonce)?;
+            let message = read_v6(packet.get(IPV6_HEADER..)?, run.nonce)?;
             ((address(8)?.into(), address(24)?.into()), *packet.get(7)?, message)
         }
     };
-    let IncomingMessage::Error { code, quote, .. } = message else { return None };
-    let (probe, _) = quote.mark.filter(|(_, found)| *found == nonce)?;
+    let IncomingMessage::Error { icmp_type, code, quote } = message else { return None };
+    let probe = run.probe(&quote)?;
+    let of = |echo: Echo| (Kind { family, echo }).icmp_type() == quote.icmp_type;
+    let leg = [Echo::Request, Echo::Reply].into_iter().find(|leg| of(*leg))?;
     let (source, destination) = ends;
-    let (id, seq) = (quote.id, quote.seq);
-    Some(Absorbed {
-        probe,
-        time_ns: monotonic_ns(),
-        source,
-        destination,
-        id,
-        seq,
-        code,
-        ttl,
-        size: 0,
-        fragmented: false,
-    })
+    let (id, seq, time_ns) = (quote.id, quote.seq, monotonic_ns());
+    Some(TappedError { probe, leg, time_ns, source, destination, id, seq, icmp_type, code, ttl })
 }
 
 /// Keeps incoming ICMP errors and drops all else, so that a busy interface does not fill the socket.
@@ -164,7 +202,6 @@ mod tests {
         Fragmentation,
         batch::{EchoFields, PacketSpec, Quoted, What, bytes},
     };
-    use probe_ebpf::Echo;
 
     const NONCE: u64 = 0x0102_0304_0506_0708;
 
@@ -194,13 +231,34 @@ mod tests {
         header
     }
 
+    const RUN: QuotedRun = QuotedRun { nonce: NONCE, numbered: None };
+
     #[test]
     fn an_error_tells_the_number_and_the_id_that_it_quotes() {
         for family in [Family::V4, Family::V6] {
-            let seen = read(&error(family), family, NONCE).expect("an error of the run");
+            let seen = read(&error(family), family, RUN).expect("an error of the run");
             assert_eq!((seen.probe, seen.id, seen.seq, seen.code, seen.ttl), (9, 43, 6, 1, 61));
-            assert_eq!(read(&error(family), family, NONCE + 1), None);
-            assert_eq!(read(&error(family)[..60], family, NONCE), None);
+            let kind = if family == Family::V4 { 3 } else { 1 };
+            assert_eq!((seen.leg, seen.icmp_type), (Echo::Reply, kind));
+            assert_eq!(read(&error(family), family, QuotedRun { nonce: NONCE + 1, ..RUN }), None);
+            assert_eq!(read(&error(family)[..60], family, RUN), None);
         }
+    }
+
+    #[test]
+    fn a_quote_too_short_for_a_mark_is_known_by_its_id_and_sequence_number() {
+        let numbered = |id, first, probes| QuotedRun { nonce: NONCE, numbered: Some((id, first, probes)) };
+        let whole = error(Family::V4);
+        // An IP header, an error, and the quoted packet's IP header with eight bytes.
+        let short = &whole[..20 + 8 + 20 + 8];
+        assert_eq!(
+            read(short, Family::V4, numbered(43, 4, 5)).map(|seen| (seen.probe, seen.leg)),
+            Some((2, Echo::Reply))
+        );
+        for other in [numbered(44, 4, 5), numbered(43, 7, 5), numbered(43, 4, 2), RUN] {
+            assert_eq!(read(short, Family::V4, other), None, "{other:?}");
+        }
+        // One that is long enough has the mark of somebody else.
+        assert_eq!(read(&whole, Family::V4, QuotedRun { nonce: NONCE + 1, ..numbered(43, 4, 5) }), None);
     }
 }

@@ -129,9 +129,18 @@ fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteK
             |(key, purpose): &&mut (RouteKey, RoutePurpose)| *purpose == RoutePurpose::Way && key.incoming == "lo";
         keys.iter_mut().filter(own).for_each(|(key, _)| key.uid = uid);
     }
+    // What waits for a neighbour was not freed, so that nothing told its mark yet: any that a rule chooses by may be it.
+    let marks = or_log("marks", policy::marks(flow.remote)).unwrap_or_default();
+    keys.extend(marks.into_iter().map(|mark| marked(flow, mark)));
     keys.dedup();
     keys.truncate(MAX_KEYS);
     keys
+}
+
+/// Returns what to ask routing with about packets of the run with a firewall mark.
+fn marked(flow: &EchoFlow, mark: u32) -> (RouteKey, RoutePurpose) {
+    let from = Some(flow.local).filter(|from| !from.is_unspecified());
+    (RouteKey::sent(from, flow.remote, mark), RoutePurpose::Marked)
 }
 
 /// Returns what to ask routing with about packets that were freed in the calling thread's namespace.
@@ -154,6 +163,14 @@ pub(super) fn keys_of(drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
         }
     }
     keys
+}
+
+/// Returns the gateways to which marks lead that packets of the run may have.
+pub(super) fn gateways(findings: &[Finding]) -> impl Iterator<Item = IpAddr> {
+    findings.iter().filter_map(|finding| match finding {
+        Finding::Routing(choice) if choice.purpose == RoutePurpose::Marked => choice.gateway,
+        _ => None,
+    })
 }
 
 /// Returns whether the packet was this host's own, by the functions that freed it.
@@ -184,8 +201,17 @@ fn marks_count(interface: Option<&str>) -> bool {
 pub(super) fn device(interface: &str) -> Vec<Finding> {
     let Some(device) = or_log("link", Device::find(interface)) else { return Vec::new() };
     let held = (device.kind.as_deref() == Some("tun")).then(|| tun::look_up(&device.name)).flatten();
-    let link = Finding::Link { interface: device.name, up: device.up, carrier: device.up && device.carrier };
-    std::iter::once(link).chain(held).collect()
+    let carrier = device.up && device.carrier;
+    let below = if carrier { Vec::new() } else { below(&device.name) };
+    let link = Finding::Link { interface: device.name, up: device.up, carrier };
+    std::iter::once(link).chain(held).chain(below).collect()
+}
+
+/// Returns a device that is made on another one, and that one.
+fn below(interface: &str) -> Vec<Finding> {
+    let Some(links) = or_log("links", Links::read()) else { return Vec::new() };
+    let made = links.named(interface).and_then(|facts| Some([links.below(&facts)?, facts]));
+    made.into_iter().flatten().map(Finding::Device).collect()
 }
 
 /// Returns the interface that is asked for, or that the route to the other end names.

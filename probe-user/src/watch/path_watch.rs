@@ -18,6 +18,7 @@ pub use self::passing::PassingWatch;
 use super::{
     carried::Carried,
     drops::DropNames,
+    heard::HeardErrors,
     hooks::PlaceHooks,
     lookups::{
         self, Lookups, ask_again,
@@ -81,6 +82,7 @@ pub struct PathWatch {
     reasons: Reasons,
     symbols: Awaited,
     drops: Vec<Drop>,
+    heard: HeardErrors,
     netns: u64,
     everywhere: bool,
     role: HostRole,
@@ -211,6 +213,7 @@ impl PathWatch {
             reasons: running.reasons(),
             symbols,
             drops: Vec::new(),
+            heard: if follow.is_none() { HeardErrors::begin(request) } else { HeardErrors::default() },
             ifindex,
             crossings,
             followed,
@@ -286,6 +289,7 @@ impl PathWatch {
             places,
             carried,
             neighbour: Vec::new(),
+            heard: self.heard.read(),
         })
     }
 
@@ -438,6 +442,7 @@ impl PathWatch {
             _ => None,
         });
         addresses.extend(entry.as_ref().map(|(next, ..)| *next));
+        addresses.extend(lookups::gateways(&sight.findings));
         self.neighbours.drain();
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
         let netns = self.netns as u32;

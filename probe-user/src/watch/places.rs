@@ -1,6 +1,8 @@
 //! Other network namespaces of this kernel that a run's probes crossed or ended in: their names, and what is found in
 //! them.
 
+mod known;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -12,8 +14,7 @@ use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
         chains,
-        device::{self, Device},
-        namespace::Namespace,
+        device::Device,
         neighbour, or_log,
         policy::{self, RouteKey},
         route, settings, tunnel,
@@ -24,6 +25,7 @@ use crate::{
     },
 };
 
+use self::known::MetNamespace;
 use super::{
     drops::DropNames,
     hooks::PlaceHooks,
@@ -49,7 +51,7 @@ pub(super) struct Places {
     left_out: usize,
     flow: EchoFlow,
     role: HostRole,
-    known: BTreeMap<u32, Known>,
+    known: BTreeMap<u32, MetNamespace>,
     drops: BTreeMap<u32, Vec<(u32, Drop)>>,
     /// The namespace that is reported whether or not probes reached it.
     always: Option<u32>,
@@ -65,13 +67,6 @@ pub(super) struct Places {
     layers: u8,
     /// The traces of rules, if rules are traced.
     rules: Option<PlaceRules>,
-}
-
-/// What is known of a namespace, looked up once.
-struct Known {
-    namespace: Option<Namespace>,
-    interfaces: BTreeMap<u32, String>,
-    tunnels: Vec<TunnelFacts>,
 }
 
 impl Places {
@@ -111,7 +106,7 @@ impl Places {
     pub(super) fn know(&mut self, inodes: &BTreeSet<u32>) {
         let unknown = inodes.iter().filter(|inode| **inode != 0).take(MAX_PLACES);
         for inode in unknown {
-            self.known.entry(*inode).or_insert_with(|| Known::of(*inode));
+            self.known.entry(*inode).or_insert_with(|| MetNamespace::of(*inode));
         }
     }
 
@@ -196,6 +191,14 @@ impl Places {
         ends.filter(|(leg, end)| !end.is_unspecified() && !of(*leg)).map(|(_, end)| end).collect()
     }
 
+    /// Returns what to ask routing with in the calling thread's namespace about the run's packets with marks that rules choose by.
+    fn marked(&self, legs: &[RoutedLeg]) -> Vec<(RouteKey, RoutePurpose)> {
+        let (target, sender) = self.ends();
+        let own = matches!(route::own_address(target), Some(Finding::Address { own: true, .. }));
+        let answers = (own && !sender.is_unspecified()).then_some((target, sender));
+        ways::marked(legs, answers, target)
+    }
+
     /// Returns the run's target and its sender, whichever end this kernel is.
     fn ends(&self) -> (IpAddr, IpAddr) {
         match self.role {
@@ -278,7 +281,9 @@ impl Places {
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let hops = || {
                 let plain = ends.iter().filter_map(|end| route::next_hop(nowhere, *end, None)).map(|hop| hop.address);
-                plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).collect()
+                let marked = policy::choices(&self.marked(&legs));
+                let marked: Vec<IpAddr> = lookups::gateways(&marked).collect();
+                plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).chain(marked).collect()
             };
             addresses.extend(or_log::<Vec<_>, _>("place", namespace.run(hops)).unwrap_or_default());
             // Requests are for whatever a NAT on the way sends them to.
@@ -305,6 +310,8 @@ impl Places {
             }
             let found = namespace.run(|| self.found(&interfaces, place, addresses, &legs));
             place.findings = or_log("place", found).unwrap_or_default();
+            let risen = self.known.get(&inode).and_then(|known| or_log("place", namespace.run(|| known.risen())));
+            place.findings.extend(risen.unwrap_or_default());
             if self.layers > 0 {
                 let tunnels = namespace.run(|| or_log("tunnels", tunnel::look_up()).unwrap_or_default());
                 place.tunnels = or_log("place", tunnels).unwrap_or_default();
@@ -352,7 +359,7 @@ impl Places {
     }
 
     fn place(&mut self, inode: u32, sites: &[SiteCrossings]) -> PlaceTrace {
-        let known = self.known.entry(inode).or_insert_with(|| Known::of(inode));
+        let known = self.known.entry(inode).or_insert_with(|| MetNamespace::of(inode));
         let own = self.always == Some(inode);
         let here = sites.iter().filter(|site| site.netns == inode);
         let ports = here.map(|site| port(known.interface(site.ifindex), site, &self.blind)).collect();
@@ -392,7 +399,7 @@ impl Places {
         let (target, sender) = self.ends();
         let mut findings = settings::look_up(family, interfaces.iter().map(String::as_str));
         // The current destination of requests, if that is this place itself.
-        let rewritten = asked_for(place).filter(|now| *now != target);
+        let rewritten = ways::asked_for(place).filter(|now| *now != target);
         let rewritten =
             rewritten.filter(|now| matches!(route::own_address(*now), Some(Finding::Address { own: true, .. })));
         let target = rewritten.unwrap_or(target);
@@ -427,6 +434,7 @@ impl Places {
             keys.push((RouteKey::sent(Some(target), sender, 0), RoutePurpose::Way));
         }
         keys.extend(keys_of(drops));
+        keys.extend(self.marked(legs));
         // Whoever sent those out of a tunnel knows the wrong link-layer address of one of its device's addresses.
         let foreign = drops.iter().filter(|drop| drop.reason == "OTHERHOST").filter_map(|drop| drop.interface.clone());
         let tunnels = u32::try_from(place.netns).ok().and_then(|inode| self.known.get(&inode));
@@ -459,58 +467,5 @@ impl Places {
         }
         findings.extend(chains::look_up(family, first));
         findings
-    }
-}
-
-/// Returns the destination of requests in a place, after what rewrote it on the way or there; `None` if it is as it was
-/// sent.
-fn asked_for(place: &PlaceTrace) -> Option<IpAddr> {
-    let at_hook = |hop: Hop| {
-        let seen = place.hooks.as_ref()?.hops.get(&hop)?.seen(Echo::Request)?;
-        seen.values().next().map(|passage| passage.destination)
-    };
-    let at_port = || {
-        let mut seen = place.ports.iter().filter_map(|port| port.seen(Hop::NetifIn, Echo::Request)?.values().next());
-        seen.find_map(|passage| passage.destination)
-    };
-    match at_hook(Hop::NfPreroutingLast) {
-        Some(told) => told,
-        None => at_port(),
-    }
-}
-
-impl Known {
-    fn of(inode: u32) -> Self {
-        let namespace = Namespace::find(inode.into());
-        let devices = || or_log("tunnels", tunnel::devices()).unwrap_or_default();
-        let devices = namespace.as_ref().and_then(|namespace| or_log("place", namespace.run(devices)));
-        Self { namespace, interfaces: BTreeMap::new(), tunnels: devices.unwrap_or_default() }
-    }
-
-    /// Returns its name for people; `own`: it is that of this process, whose host's name says more unless it has one
-    /// itself.
-    fn name(&self, inode: u32, own: bool) -> String {
-        match &self.namespace {
-            Some(namespace) if own && !namespace.is_named() => String::new(),
-            Some(namespace) => namespace.name.clone(),
-            None => inode.to_string(),
-        }
-    }
-
-    /// Returns the prefix of a command in it; none for that of this process, unless somebody who logs in to this host
-    /// is in another one.
-    fn enter(&self, own: bool) -> Option<String> {
-        self.namespace.as_ref().filter(|it| !own || it.is_named()).map(|namespace| namespace.enter.clone())
-    }
-
-    fn interface(&mut self, ifindex: u32) -> String {
-        if let Some(name) = self.interfaces.get(&ifindex) {
-            return name.clone();
-        }
-        let inside = || device::name_of(ifindex).ok();
-        let entered = self.namespace.as_ref().and_then(|namespace| or_log("interface", namespace.run(inside)));
-        let Some(name) = entered.flatten() else { return format!("interface {ifindex}") };
-        self.interfaces.insert(ifindex, name.clone());
-        name
     }
 }

@@ -7,11 +7,14 @@ use probe_ebpf::{Echo, Hop};
 
 use crate::{
     host::{
-        neighbour,
+        neighbour, or_log,
         policy::{self, RouteKey},
     },
     model::trace::{Finding, NextHopFacts, PlaceTrace, RouteChoice, RoutePurpose},
 };
+
+/// How many keys with marks routing is asked with at most.
+const MOST_MARKED: usize = 8;
 
 /// How packets of one leg are routed in a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,20 @@ pub(super) fn out(legs: &[RoutedLeg]) -> Vec<(Finding, Option<NextHopFacts>)> {
     policy::choices(&keys).into_iter().map(with_hop).collect()
 }
 
+/// Returns what to ask routing with about these packets, and about those that a host makes for `sender` with the address that it
+/// answers by, with each mark that a rule of the calling thread's network namespace chooses by.
+pub(super) fn marked(
+    legs: &[RoutedLeg],
+    answers: Option<(IpAddr, IpAddr)>,
+    of: IpAddr,
+) -> Vec<(RouteKey, RoutePurpose)> {
+    let marks = or_log("marks", policy::marks(of)).unwrap_or_default();
+    let keys = legs.iter().map(|leg| leg.key.clone());
+    let keys: Vec<RouteKey> = keys.chain(answers.map(|(own, sender)| RouteKey::sent(Some(own), sender, 0))).collect();
+    let with = |mark: u32| keys.iter().map(move |key| (RouteKey { mark, ..key.clone() }, RoutePurpose::Marked));
+    marks.into_iter().flat_map(with).take(MOST_MARKED).collect()
+}
+
 /// Returns the neighbour that a route asks for, if it leads on.
 fn hop(choice: &RouteChoice) -> Option<NextHopFacts> {
     let interface = choice.interface.clone().filter(|name| choice.ends.is_none() && name != "lo")?;
@@ -63,6 +80,22 @@ fn hop(choice: &RouteChoice) -> Option<NextHopFacts> {
     };
     let next = choice.gateway.unwrap_or(choice.to);
     Some(NextHopFacts { to: choice.to, next, interface, route, prefix, instead: None, redirected_from: None })
+}
+
+/// Returns the destination of requests in a place, after what rewrote it on the way or there; `None` if it is as it was sent.
+pub(super) fn asked_for(place: &PlaceTrace) -> Option<IpAddr> {
+    let at_hook = |hop: Hop| {
+        let seen = place.hooks.as_ref()?.hops.get(&hop)?.seen(Echo::Request)?;
+        seen.values().next().map(|passage| passage.destination)
+    };
+    let at_port = || {
+        let mut seen = place.ports.iter().filter_map(|port| port.seen(Hop::NetifIn, Echo::Request)?.values().next());
+        seen.find_map(|passage| passage.destination)
+    };
+    match at_hook(Hop::NfPreroutingLast) {
+        Some(told) => told,
+        None => at_port(),
+    }
 }
 
 /// Makes the kernel look once more for the neighbours that these ask for and have not found; returns their addresses.

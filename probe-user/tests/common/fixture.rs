@@ -14,8 +14,8 @@ use probe_user::{
     model::{
         attach::XdpAttachment,
         trace::{
-            Accounting, Drop, Finding, HopTrace, HostFacts, HostTrace, IcmpError, NeighbourHop, NeighbourKind,
-            NeighbourPacket, ProbePassage, Received, SenderTrace, SentProbe,
+            Accounting, Drop, Finding, HeardError, HopTrace, HostFacts, HostTrace, IcmpError, NeighbourHop,
+            NeighbourKind, NeighbourPacket, ProbePassage, Received, SenderTrace, SentProbe,
         },
     },
 };
@@ -153,13 +153,16 @@ pub(crate) struct Event {
     pub(crate) stack: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Icmp {
     pub(crate) from: IpAddr,
     #[serde(rename = "type")]
     pub(crate) icmp_type: u8,
     pub(crate) code: u8,
+    /// The end that it comes to, where that is not the sender's program: `local` or `peer`.
+    #[serde(default)]
+    pub(crate) heard_by: Option<String>,
 }
 
 /// An unrelated drop event.
@@ -286,6 +289,7 @@ impl Fixture {
             places: Vec::new(),
             carried: Vec::new(),
             untold: probe_user::model::trace::UntoldPlaces::default(),
+            heard: Vec::new(),
             neighbour: self.neighbour.get(word(side)).into_iter().flatten().map(SeenNeighbour::packet).collect(),
         }
     }
@@ -320,12 +324,18 @@ impl Fixture {
                 push(evidence, at.1, at.0, Some(probe), (&event.reason, &event.function, &event.stack));
             }
             sent.errno = lose.errno;
-            evidence.sending.errors.extend(lose.icmp.map(|icmp| IcmpError {
-                probe,
-                from: icmp.from,
-                icmp_type: icmp.icmp_type,
-                code: icmp.code,
-            }));
+            if let Some(Icmp { from, icmp_type, code, heard_by }) = lose.icmp {
+                let error = IcmpError { probe, from, icmp_type, code };
+                // One end sees a request stop where its reply does not come in.
+                let leg = if self.two_sided { steps[index].leg } else { Echo::Request };
+                let heard = HeardError { leg, error: error.clone() };
+                match heard_by.as_deref() {
+                    None => evidence.sending.errors.push(error),
+                    Some("local") => evidence.local.heard.push(heard),
+                    Some("peer") => evidence.peer.as_mut().expect("it is watched").heard.push(heard),
+                    Some(other) => panic!("{other} is no end"),
+                }
+            }
         }
         evidence.sending.probes.push(sent);
     }

@@ -10,6 +10,7 @@ mod hooks;
 mod other_way;
 mod traced;
 mod tracking;
+mod unlisted;
 
 use std::os::fd::{AsFd, AsRawFd};
 

@@ -47,6 +47,7 @@ impl Fates {
                 || dropped(run.local, probe)
                 || run.peer.is_some_and(|peer| dropped(peer, probe) || (nobody_asked && unwanted(peer, probe)))
                 || run.vias.iter().any(|via| dropped(via, probe))
+                || run.peer.into_iter().chain(run.vias.iter().copied()).any(|host| refused(host, probe))
                 || (silent.contains(&probe) && self.silent_before.contains(&probe));
             all &= known;
         }
@@ -64,6 +65,11 @@ pub(super) fn all_answered(sending: &SenderTrace) -> bool {
 fn dropped(host: &HostTrace, probe: u16) -> bool {
     let elsewhere = host.places.iter().flat_map(|place| &place.drops);
     host.drops.iter().chain(elsewhere).any(|drop| drop.probe == Some(probe) && !may_have_arrived(drop))
+}
+
+/// Reports whether an ICMP error that came to a host says that a probe, or its reply, was dropped.
+fn refused(host: &HostTrace, probe: u16) -> bool {
+    host.heard.iter().any(|heard| heard.error.probe == probe && heard.error.ends_packet())
 }
 
 /// Reports whether a reply was freed because no socket waits for it: it has arrived all the same.

@@ -1,7 +1,10 @@
 //! A device that is down or has no carrier: the named one, which need not be the first of its place.
 
 use super::{StopCase, StopExplanation};
-use crate::{diagnosis::document::Layer, model::trace::Finding};
+use crate::{
+    diagnosis::{document::Layer, path::Side},
+    model::trace::{Finding, LinkFacts},
+};
 
 /// Gives commands for that device.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
@@ -29,6 +32,9 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
             ..StopExplanation::default()
         });
     }
+    if let Some(found) = below(case, side, interface).filter(|_| up) {
+        return Some(found);
+    }
     let (meaning, commands) = if up {
         (
             format!(
@@ -44,4 +50,32 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         )
     };
     Some(StopExplanation { meaning, commands, ..StopExplanation::default() })
+}
+
+/// Recognizes a device that has no carrier as the one on which it is made has none.
+fn below(case: &StopCase<'_>, side: Side, interface: &str) -> Option<StopExplanation> {
+    let devices = || {
+        case.evidence.findings(side).filter_map(|finding| match finding {
+            Finding::Device(device) => Some(device),
+            _ => None,
+        })
+    };
+    let made = |device: &&LinkFacts| matches!(device.kind.as_deref(), Some("macvlan" | "ipvlan" | "vlan"));
+    let upper = devices().filter(made).find(|device| device.interface == interface)?;
+    let lower = devices().find(|device| Some(device.ifindex) == upper.lower && (device.down || device.no_carrier))?;
+    let name = &lower.interface;
+    let (state, first) = if lower.down {
+        ("is down", format!("ip link set dev {name} up"))
+    } else {
+        ("has no carrier either", format!("ip -s -s link show dev {name}"))
+    };
+    let kind = upper.kind.as_deref().unwrap_or_default();
+    Some(StopExplanation {
+        detail: Some(format!("{interface} has no carrier: {name}, on which this {kind} device is made, {state}")),
+        meaning: format!(
+            "A {kind} device sends and takes by the device on which it is made: without that nothing leaves or comes in."
+        ),
+        commands: vec![first, format!("ip -d link show dev {interface}")],
+        ..StopExplanation::default()
+    })
 }

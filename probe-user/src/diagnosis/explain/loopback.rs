@@ -7,7 +7,7 @@ use probe_ebpf::Echo;
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{path::Side, places::DropPoint},
-    model::trace::Finding,
+    model::trace::{Finding, RoutePurpose},
 };
 
 /// Explains packets that a socket bound to `lo` sends to an address that is not this host's: they come back to it, and it has no
@@ -52,7 +52,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let target = evidence.target.address;
     (target.is_loopback() && case.gap.leg == evidence.first_leg()).then_some(())?;
     let way = evidence.findings(Side::Local).find_map(|finding| match finding {
-        Finding::Routing(choice) if choice.to == target && !choice.is_local() => Some(choice),
+        Finding::Routing(choice)
+            if choice.purpose == RoutePurpose::Way && choice.to == target && !choice.is_local() =>
+        {
+            Some(choice)
+        }
         _ => None,
     })?;
     let who = evidence.whom(Side::Local);

@@ -3,7 +3,7 @@
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{path::Side, places::DropPoint},
-    model::trace::Finding,
+    model::trace::{Finding, RoutePurpose},
 };
 
 /// Explains a stop after a watched router whose route has the sender as its gateway.
@@ -14,7 +14,11 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     (behind && case.gap.leg == evidence.first_leg()).then_some(())?;
     let sender = evidence.local.host.address?;
     let choice = evidence.findings(side).find_map(|finding| match finding {
-        Finding::Routing(choice) if choice.to == evidence.target.address && choice.gateway == Some(sender) => {
+        Finding::Routing(choice)
+            if choice.purpose == RoutePurpose::Way
+                && choice.to == evidence.target.address
+                && choice.gateway == Some(sender) =>
+        {
             Some(choice)
         }
         _ => None,

@@ -3,7 +3,7 @@
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{control::ControlKind, document::StopHost, path::Side, places::DropPoint},
-    model::trace::{Finding, RoutePurpose},
+    model::trace::{Finding, RouteChoice, RoutePurpose},
 };
 
 /// Explains a stop where a router's way out is too narrow, or only shorter packets pass.
@@ -15,12 +15,19 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
 fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.stop.cause.reason.as_deref() == Some("PKT_TOO_BIG")).then_some(())?;
-    let out = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Routing(choice) if choice.purpose == RoutePurpose::Way => choice.interface.as_deref(),
-        _ => None,
-    })?;
-    let silent = case.stop.cause.icmp.is_none();
-    let unsaid = if silent { ", and no ICMP error came back" } else { "" };
+    let to = case.gap.events(case.evidence).first().map(|event| event.drop.destination);
+    let by = |fits: &dyn Fn(&RouteChoice) -> bool| {
+        case.evidence.findings(side).find_map(|finding| match finding {
+            Finding::Routing(choice) if choice.purpose == RoutePurpose::Way && fits(choice) => {
+                choice.interface.as_deref()
+            }
+            _ => None,
+        })
+    };
+    let out = by(&|choice| Some(choice.to) == to).or_else(|| by(&|_| true))?;
+    // What a router says of replies goes to the far end.
+    let silent = case.stop.cause.icmp.is_none() && case.gap.leg == case.evidence.first_leg();
+    let unsaid = if silent { ", and no ICMP error of it came back" } else { "" };
     Some(StopExplanation {
         detail: Some(format!("longer than the MTU of {out}, with DF set{unsaid}")),
         meaning: format!(
@@ -89,9 +96,19 @@ fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
     let open = matches!(case.stop.host, StopHost::Network | StopHost::Beyond)
         || matches!(
             case.stop.place,
-            DropPoint::Reassembly | DropPoint::FragmentOut | DropPoint::RouteIn | DropPoint::NfPrerouting
+            DropPoint::Reassembly
+                | DropPoint::FragmentOut
+                | DropPoint::RouteIn
+                | DropPoint::NfPrerouting
+                | DropPoint::Qdisc
+                | DropPoint::DriverIn
         );
-    open.then_some(())?;
+    // That their fragments do not all come says more.
+    (open && case.stop.cause.reason.as_deref() != Some("FRAGMENTS")).then_some(())?;
+    let shaped = case.stop.place == DropPoint::Qdisc;
+    if shaped || case.stop.place == DropPoint::DriverIn {
+        return Some(at_device(case, shaped, packet, longer));
+    }
     Some(StopExplanation {
         detail: Some(format!(
             "only longer packets are lost: up to {packet} bytes ({passes} of payload) pass, {longer} do not"
@@ -108,4 +125,32 @@ fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
         ],
         ..StopExplanation::default()
     })
+}
+
+/// Explains what a device, or its queue, takes no longer packets than.
+fn at_device(case: &StopCase<'_>, queue: bool, passes: u32, fails: u32) -> StopExplanation {
+    let side = case.spot.side().unwrap_or(Side::Local);
+    let freed = case.gap.events(case.evidence).into_iter().find_map(|event| event.drop.interface.as_deref());
+    let device = freed.unwrap_or_else(|| case.evidence.crossed(side, case.gap.leg, !queue));
+    let link = format!("ip -s -s link show dev {device}");
+    let (meaning, commands) = if queue {
+        (
+            "A queue that shapes drops what is longer than its burst (tbf), or than its limit in bytes.".to_owned(),
+            vec![format!("tc -s qdisc show dev {device}"), link],
+        )
+    } else {
+        (
+            format!(
+                "{device} takes no longer packets than its MTU, and drops them without an ICMP error, so that path MTU \
+                 discovery does not learn of it: both ends of a link need one MTU."
+            ),
+            vec![format!("ip link show dev {device}"), link],
+        )
+    };
+    StopExplanation {
+        detail: Some(format!("only longer packets are lost: up to {passes} bytes pass {device}, {fails} do not")),
+        meaning,
+        commands,
+        ..StopExplanation::default()
+    }
 }

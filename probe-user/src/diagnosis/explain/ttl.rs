@@ -28,7 +28,10 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.origin()?;
     let probe = *case.gap.probes.first()?;
     let left = at(case, side, Hop::Xmit, leg, probe)?;
-    (left < FEW).then(|| too_few(case, side, left, ""))
+    // Where somebody else's router says so, the requests tell how many there are.
+    let beyond = leg == Echo::Reply && case.stop.place == DropPoint::Network;
+    let routers = routers_passed(case, side, probe).filter(|_| beyond);
+    (left < FEW).then(|| too_few(case, side, left, &routers.map(passed).unwrap_or_default()))
 }
 
 /// Explains replies that are lost on the network after the far end, and left it with no more TTL than their requests
@@ -39,14 +42,21 @@ pub(super) fn of_replies(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.origin()?;
     let probe = *case.gap.probes.first()?;
     let left = at(case, side, Hop::Xmit, leg, probe)?;
+    let routers = routers_passed(case, side, probe)?;
+    let changed = case.rewrites.iter().any(|change| change.field == "ttl");
+    (left <= routers && !changed).then(|| too_few(case, side, left, &passed(routers)))
+}
+
+/// Returns how many routers took one off the TTL of a request on its way to `side`.
+fn routers_passed(case: &StopCase<'_>, side: Side, probe: u16) -> Option<u8> {
     let sent = at(case, Side::Local, Hop::Xmit, Echo::Request, probe)?;
     let came = at(case, side, Hop::NetifIn, Echo::Request, probe)?;
-    let routers = sent.checked_sub(came).filter(|routers| (1..=FEW).contains(routers))?;
-    let changed = case.rewrites.iter().any(|change| change.field == "ttl");
-    (left <= routers && !changed).then(|| {
-        let count = if routers == 1 { "1 router".to_owned() } else { format!("{routers} routers") };
-        too_few(case, side, left, &format!(": the requests passed {count}"))
-    })
+    sent.checked_sub(came).filter(|routers| (1..=FEW).contains(routers))
+}
+
+fn passed(routers: u8) -> String {
+    let count = if routers == 1 { "1 router".to_owned() } else { format!("{routers} routers") };
+    format!(": the requests passed {count}")
 }
 
 fn too_few(case: &StopCase<'_>, side: Side, left: u8, routers: &str) -> StopExplanation {

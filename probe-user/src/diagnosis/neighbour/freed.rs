@@ -177,6 +177,7 @@ fn chain(search: &Search<'_>, side: Side, hook: Option<NetfilterHook>, families:
             chain: Some(name.clone()),
             legacy,
             rule: None,
+            rule_chain: None,
         }),
         program: None,
         commands: vec![search.command(side, list)],

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     diagnosis::{Evidence, advice::behind, document::Command, path::Side, resolution::NeighbourStep},
     model::trace::{
-        AddressHolder, AskedAgain, Drop, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket, NextHopFacts,
+        AddressHolder, AskedAgain, Drop, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
+        NextHopFacts, RoutePurpose,
     },
 };
 
@@ -34,8 +35,9 @@ impl<'a> Search<'a> {
             Finding::NextHop(hop) if hop.to == end => Some((hop.next, hop.interface.clone())),
             _ => None,
         });
-        let asked = own_questions(evidence, asker, hop.as_ref());
-        let (address, interface) = marked(evidence, asker, end).or(asked).or(hop)?;
+        let asked = own_questions(evidence, asker, end, hop.as_ref());
+        let marked = marked(evidence, asker, end).or_else(|| asked_by_mark(evidence, asker, end, hop.as_ref()));
+        let (address, interface) = marked.or(asked).or(hop)?;
         let entry = evidence.findings(asker).find_map(|finding| match finding {
             Finding::Neighbour { address: of, interface: at, state, lladdr } if *of == address && *at == interface => {
                 Some((state.clone(), lladdr.clone()))
@@ -227,8 +229,46 @@ fn marked(evidence: &Evidence, asker: Side, end: IpAddr) -> Option<(IpAddr, Stri
     })
 }
 
+/// Returns the gateway to which a mark leads and which was asked for, where the next hop of unmarked packets was not: packets
+/// that wait for a neighbour do not tell their mark before they are freed.
+fn asked_by_mark(
+    evidence: &Evidence,
+    asker: Side,
+    end: IpAddr,
+    hop: Option<&(IpAddr, String)>,
+) -> Option<(IpAddr, String)> {
+    let asked = |address: IpAddr| {
+        evidence.neighbour_packets(asker).iter().any(|packet| {
+            packet.about == address && packet.kind == NeighbourKind::Asks && packet.hop != NeighbourHop::In
+        })
+    };
+    // One that has an entry is only asked whether that still holds, and nothing waits for it.
+    let found = |next: &IpAddr| {
+        evidence
+            .findings(asker)
+            .any(|finding| matches!(finding, Finding::Neighbour { address, lladdr: Some(_), .. } if address == next))
+    };
+    if hop.is_some_and(|(next, _)| asked(*next) && !found(next)) {
+        return None;
+    }
+    evidence.findings(asker).find_map(|finding| match finding {
+        Finding::Routing(choice)
+            if choice.purpose == RoutePurpose::Marked && choice.to == end && choice.ends.is_none() =>
+        {
+            let next = choice.gateway.unwrap_or(end);
+            Some((next, choice.interface.clone()?)).filter(|_| asked(next))
+        }
+        _ => None,
+    })
+}
+
 /// Returns what `asker` asked for and on which device, if it asked: the next hop of the route if it is among them.
-fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)>) -> Option<(IpAddr, String)> {
+fn own_questions(
+    evidence: &Evidence,
+    asker: Side,
+    end: IpAddr,
+    hop: Option<&(IpAddr, String)>,
+) -> Option<(IpAddr, String)> {
     let mut asked: BTreeMap<(IpAddr, String), usize> = BTreeMap::new();
     for packet in evidence.neighbour_packets(asker) {
         let goes = packet.kind == NeighbourKind::Asks && packet.hop != NeighbourHop::In;
@@ -248,6 +288,9 @@ fn own_questions(evidence: &Evidence, asker: Side, hop: Option<&(IpAddr, String)
         let target = evidence.target.address;
         return asked.into_keys().find(|(about, _)| *about == target && asker == Side::Local);
     }
+    // Where a NAT sends them elsewhere, what is asked for on the way of the pair's own addresses is not their next hop.
+    let rewritten = end != evidence.target.address && Some(end) != evidence.local.host.address;
+    asked.retain(|(about, _), _| !rewritten || *about == end);
     asked.into_iter().max_by_key(|(_, count)| *count).map(|(question, _)| question)
 }
 

@@ -1,12 +1,12 @@
 //! Why nobody answers if nobody who heard the questions has the address: it is elsewhere, or nowhere.
 
 use super::{
-    Told,
+    Told, bound,
     bridged::Bridged,
     owner::{KnownHolder, owner, router},
     proxied,
     search::{self, Search},
-    tunnelled, way_back,
+    tunnelled, unlinked, way_back,
     words::{ip, net_of, question, questions},
 };
 use crate::{
@@ -20,7 +20,8 @@ use crate::{
 /// Returns what is known of an address for which nobody answers.
 pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     let owner = owner(search);
-    no_gateway(search)
+    bound::told(search)
+        .or_else(|| no_gateway(search))
         .or_else(|| way_back::told(search, owner.as_ref().map(|owner| owner.name(search))))
         .or_else(|| proxied::told(search, owner.as_ref()))
         .or_else(|| prefix(search, owner.as_ref()))
@@ -138,7 +139,15 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
     }
     let mut commands = Vec::new();
     let by_address = route.prefix == own.prefix && shares(search.address, mine, own.prefix);
-    let meaning = if by_address {
+    // An address alone is routed to its host one by one: no prefix of the net is wrong.
+    let alone = bits == Some(if search.address.is_ipv4() { 32 } else { 128 });
+    let meaning = if by_address && alone {
+        format!(
+            "{} alone is elsewhere than the net of {mine} on {interface}: who is on that link needs a route to it, or a router that \
+             answers in its place (proxy ARP, proxy NDP).",
+            search.address
+        )
+    } else if by_address {
         format!("The prefix /{} of {mine} on {interface} is too wide: it covers what is routed elsewhere.", own.prefix)
     } else {
         format!(
@@ -147,13 +156,15 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
         )
     };
     if !by_address {
-        let (ip, gateway) =
-            (ip(search.address), gateway.map_or_else(|| "GATEWAY".to_owned(), |known| known.to_string()));
-        let mend = format!("{ip} route replace {} via {gateway} dev {interface}", route.route);
+        let ip = ip(search.address);
+        let mend = match gateway {
+            Some(gateway) => format!("{ip} route replace {} via {gateway} dev {interface}", route.route),
+            None => format!("{ip} route del {} dev {interface}", route.route),
+        };
         commands.push(search.command(search.asker, mend));
     }
     let length = bits.filter(|bits| *bits > own.prefix).or_else(|| router.map(|(_, way)| way.prefix));
-    if let Some(length) = length.filter(|_| by_address) {
+    if let Some(length) = length.filter(|_| by_address && !alone) {
         let mend = format!(
             "sh -c 'ip addr del {mine}/{} dev {interface}; ip addr add {mine}/{length} dev {interface}'",
             own.prefix
@@ -406,6 +417,10 @@ fn nobody(search: &Search<'_>) -> Told {
     if let Some(device) = search.device(search.asker, &search.interface).filter(|device| device.noarp) {
         clause.push_str(&format!("; {} does no ARP (NOARP)", device.interface));
     }
+    let unlinked = unlinked::port(search);
+    if let Some((port, _)) = &unlinked {
+        clause.push_str(&format!("; {port}"));
+    }
     if let Some(tunnel) = tunnelled::told(search, None, "") {
         let commands = tunnel.commands.into_iter().map(|command| search.command(search.asker, command)).collect();
         return Told::new(Found::LostInTunnel, format!("{clause}; {}", tunnel.clause), tunnel.meaning, commands);
@@ -421,6 +436,7 @@ fn nobody(search: &Search<'_>) -> Told {
     if let Some((side, sysctl)) = off {
         commands.insert(0, search.command(side, format!("sysctl -w {sysctl}=0")));
     }
+    commands.extend(unlinked.map(|(_, show)| show));
     if let Some((route, other)) = wide.and_then(|route| Some((route, route.instead.as_ref()?))) {
         meaning.push_str(&format!(
             " If it is behind a router, the prefix of {} is too wide: otherwise {} would be asked.",

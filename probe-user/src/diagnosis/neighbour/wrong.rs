@@ -14,10 +14,11 @@ use crate::{
         Evidence,
         document::{Command, Stop, StopHost},
         path::Side,
+        places::DropPoint,
         resolution::NeighbourFinding as Found,
         resolution::OtherHost,
     },
-    model::trace::{Finding, TunProgram, place::in_words},
+    model::trace::{AddressHolder, Finding, TunProgram, place::in_words},
 };
 
 /// A device that has the address, by its link-layer address.
@@ -31,12 +32,15 @@ struct Right {
 
 /// Reports whether the entry of `search` sent the packets of `stop` to a wrong host, or to one of several.
 pub(super) fn misleads(search: &Search<'_>, stop: &Stop) -> bool {
-    wrong_entry(search, stop).is_some() || several(search, stop).is_some()
+    wrong_entry(search, stop).is_some() || several(search, stop).is_some() || shared(search, stop).is_some()
 }
 
 /// Returns what is said of it.
 pub(super) fn told(search: &Search<'_>, stop: &Stop) -> Option<Told> {
-    wrong_entry(search, stop).map(|rights| entry_told(search, stop, &rights)).or_else(|| several(search, stop))
+    wrong_entry(search, stop)
+        .map(|rights| entry_told(search, stop, &rights))
+        .or_else(|| several(search, stop))
+        .or_else(|| shared(search, stop))
 }
 
 /// Returns who has the address, if the entry has somebody else's link-layer address and the packets stopped because of
@@ -227,6 +231,41 @@ fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     })
 }
 
+/// Recognizes that the host where the packets ended has the link-layer address of the one that they are for.
+fn shared(search: &Search<'_>, stop: &Stop) -> Option<Told> {
+    let lladdr = search.lladdr.as_deref()?;
+    let evidence = search.evidence;
+    let here = stop.whose.side().filter(|side| evidence.place(*side).is_some() && *side != search.asker)?;
+    // Routing found them to be for another host; one that is another side's namespace may have the address there.
+    let unrouted = stop.place == DropPoint::RouteIn && search.holders(here).next().is_none();
+    (unrouted && has_lladdr(search, here, lladdr)).then_some(())?;
+    let inode = search::inode_of(evidence, here);
+    let watched = search.others().filter(|side| search::inode_of(evidence, *side) != inode);
+    let mut watched = watched.flat_map(|side| search.holders(side).map(move |holder| (evidence.whom(side), holder)));
+    let has = |holder: &AddressHolder| holder.lladdr.as_deref() == Some(lladdr);
+    let unmet = || {
+        let mut others = search.elsewhere().into_iter().filter(|holder| holder.inode != inode && has(holder));
+        others.next().map(|holder| (in_words(holder.netns.as_deref().unwrap_or_default()), holder))
+    };
+    let (owner, right) = watched.find(|(_, holder)| has(holder)).or_else(unmet)?;
+    let mine = search::devices(evidence, here).find(|device| device.lladdr.as_deref() == Some(lladdr))?;
+    let (address, name) = (search.address, evidence.whom(here));
+    let clause = format!(
+        "{} of {name} and {} of {owner}, which has {address}, have one link-layer address, {lladdr}",
+        mine.interface, right.interface
+    );
+    let (were, it) = if stop.packets == 1 { ("was", "It") } else { ("were", "They") };
+    let sentence = format!("{were} taken in by {name}, which does not have {address}: {clause}");
+    let meaning = format!(
+        "{it} came to whichever of the two a switch heard last. Machines that were cloned have one address: one of them needs \
+         another."
+    );
+    let shown = format!("ip link show dev {}", mine.interface);
+    let asked = format!("{} neigh show {address} dev {}", ip(address), search.interface);
+    let commands = vec![search.command(here, shown), search.command(search.asker, asked)];
+    Some(Told { sentence: Some(sentence), ..Told::new(Found::SharedLinkAddress, clause, meaning, commands) })
+}
+
 /// Returns who answered a run whose far end saw nothing of it.
 pub(super) fn other(evidence: &Evidence) -> OtherHost {
     let target = evidence.target.address;
@@ -273,6 +312,13 @@ pub(in crate::diagnosis) fn told_of(other: &OtherHost, evidence: &Evidence) -> S
         let name = program.name();
         return format!(
             "by {name}, the program behind the tun device {device}{more}, not by {far}, which saw none of them"
+        );
+    }
+    if let Some(own) = evidence.holders(Side::Local, target).next() {
+        return format!(
+            "by {} itself, which has {target} on its {}, not by {far}: none of them left",
+            evidence.name(Side::Local),
+            own.interface
         );
     }
     let who = match &other.place {

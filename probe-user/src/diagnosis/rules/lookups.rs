@@ -3,7 +3,7 @@
 use probe_ebpf::Echo;
 use std::net::IpAddr;
 
-use super::{Ruling, Weight};
+use super::{Ruling, Weight, limits};
 use crate::{
     diagnosis::{
         Evidence,
@@ -230,6 +230,11 @@ pub(super) fn counter(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
         let fits = |(begin, end, _): &&(&str, &str, DropPoint)| name.starts_with(begin) && name.ends_with(end);
         let places = COUNTERS.iter().filter(fits).map(|(.., place)| *place);
         let (place, spot) = places.filter_map(|place| Some((place, gap.spot(side, place)?))).next()?;
+        // Of a namespace that was only looked into, the setting says more.
+        let limited = || limits::of_replies(gap, evidence).is_some();
+        if matches!(side, Side::Via(_)) && place == DropPoint::RateLimit && limited() {
+            return None;
+        }
         if *by < missing || (place == DropPoint::Reassembly && reassembled(evidence, side) >= missing) {
             return None;
         }

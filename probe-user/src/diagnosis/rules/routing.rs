@@ -49,7 +49,7 @@ pub(in crate::diagnosis) fn choice_for<'a>(
 ) -> Option<&'a RouteChoice> {
     let purpose = if drop.reason == "IP_RPFILTER" { RoutePurpose::ReversePath } else { RoutePurpose::Way };
     let (from, to) = match purpose {
-        RoutePurpose::Way | RoutePurpose::Own => (drop.source, drop.destination),
+        RoutePurpose::Way | RoutePurpose::Marked | RoutePurpose::Own => (drop.source, drop.destination),
         RoutePurpose::ReversePath => (drop.destination, drop.source),
     };
     evidence.findings(spot.side()?).find_map(|finding| match finding {

@@ -74,7 +74,7 @@ impl Listing {
     ) -> (Vec<ChainRule>, Vec<ChainRule>) {
         let (mut ending, mut limits) = (Vec::new(), Vec::new());
         for rule in self.concerning((in_family, table, chain), family) {
-            let words: Vec<&str> = unquoted(&rule.rule);
+            let words: Vec<&str> = self.with_verdicts(&rule.rule, (in_family, table));
             if words.iter().any(|word| ENDS.contains(&word.trim_matches(['"', ',']))) {
                 ending.push(rule.clone());
             }
@@ -85,6 +85,17 @@ impl Listing {
         ending.truncate(MOST);
         limits.truncate(MOST);
         (ending, limits)
+    }
+
+    /// Returns the words of a rule, with those of the named map that its verdict comes from (`vmap @name`).
+    fn with_verdicts<'a>(&'a self, rule: &'a str, (family, table): (&str, &str)) -> Vec<&'a str> {
+        let mut words = unquoted(rule);
+        let name = words.windows(2).find(|pair| pair[0] == "vmap").and_then(|pair| pair[1].strip_prefix('@'));
+        let held = name.and_then(|name| self.elements.get(&(family.to_owned(), table.to_owned(), name.to_owned())));
+        // Before the elements stand a map's type and flags.
+        let elements = held.and_then(|held| held.split_once("elements =")).map(|(_, elements)| elements);
+        words.extend(elements.into_iter().flat_map(str::split_whitespace));
+        words
     }
 
     /// Returns the rules of a base chain, and of those that it leads to, which decide what connection tracking does with an echo
@@ -116,7 +127,7 @@ impl Listing {
             let rules = self.chains.get(&(in_family.to_owned(), table.to_owned(), name.clone()));
             seen.push(name);
             for rule in rules.into_iter().flatten().filter(|rule| concerns_echo(&rule.rule, family)) {
-                let words: Vec<&str> = unquoted(&rule.rule);
+                let words: Vec<&str> = self.with_verdicts(&rule.rule, (in_family, table));
                 let targets = words.windows(2).filter(|pair| matches!(pair[0], "jump" | "goto"));
                 open.extend(targets.map(|pair| pair[1].trim_end_matches(['}', ',']).to_owned()));
                 concerning.push(rule);
@@ -223,6 +234,36 @@ mod tests {
         assert!(held.contains("10.0.0.3") && held.contains("10.0.0.4"), "{held}");
         let states = listing.tracking(("inet", "fw", "input"), Family::V4);
         assert_eq!(states.iter().map(|(act, ..)| *act).collect::<Vec<_>>(), [TrackingAct::State]);
+    }
+
+    #[test]
+    fn a_map_of_verdicts_ends_packets_or_leads_to_what_does() {
+        let listing = Listing::parse(
+            "table inet f { # handle 1
+\tmap blk { # handle 2
+\t\ttype ipv4_addr : verdict
+\t\telements = { 10.0.0.1 : drop, 10.0.0.2 : accept,
+\t\t\t     10.0.0.3 : jump other }
+\t}
+
+\tmap fine { # handle 3
+\t\ttype ipv4_addr : verdict
+\t\telements = { 10.0.0.1 : accept }
+\t}
+
+\tchain other { # handle 4
+\t\tcounter packets 0 bytes 0 reject # handle 5
+\t}
+
+\tchain input { # handle 6
+\t\ttype filter hook input priority filter; policy accept;
+\t\tip saddr vmap @fine # handle 7
+\t\tip saddr vmap @blk # handle 8
+\t}
+}
+",
+        );
+        assert_eq!(handles(&listing.of_chain(("inet", "f", "input"), Family::V4).0), [8, 5]);
     }
 
     #[test]

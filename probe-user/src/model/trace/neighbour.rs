@@ -125,6 +125,9 @@ pub struct LinkFacts {
     /// Whether it is set down (no `IFF_UP`).
     #[serde(default)]
     pub down: bool,
+    /// Whether it is set up and has no carrier (`IFF_LOWER_UP` is not set).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_carrier: bool,
     /// The longest packet that it takes, in bytes of the network layer; 0: not known.
     #[serde(default)]
     pub mtu: u32,

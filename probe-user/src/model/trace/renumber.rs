@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Drop, HopTrace, HostTrace, PlaceTrace, ProbePassage};
+use super::{Drop, HeardError, HopTrace, HostTrace, PlaceTrace, ProbePassage};
 
 impl HostTrace {
     /// Gives each probe the number that `number` has for it, in all that was seen; leaves it out if there is none.
@@ -22,6 +22,8 @@ impl HostTrace {
             place.drops.retain_mut(|drop| keeps(drop, &number));
         }
         self.drops.retain_mut(|drop| keeps(drop, &number));
+        let kept = |heard: &mut HeardError| number(heard.error.probe).map(|new| heard.error.probe = new).is_some();
+        self.heard.retain_mut(kept);
         for other in &mut self.other_devices {
             other.probes = other.probes.iter().filter_map(|probe| number(*probe)).collect::<BTreeSet<u16>>();
         }

@@ -12,6 +12,8 @@ pub enum RoutePurpose {
     Way,
     /// The other way round, as the reverse path filter asks for what came in.
     ReversePath,
+    /// Packets of the run, with a firewall mark that a rule chooses by, whether or not packets of this run have it.
+    Marked,
     /// Packets that come in for an address of this host: they are its own only if the table `local` decides.
     Own,
 }

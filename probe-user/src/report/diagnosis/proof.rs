@@ -41,7 +41,7 @@ pub(super) fn cause(stop: &Stop) -> String {
 }
 
 fn told_netfilter(place: &Netfilter) -> String {
-    let Netfilter { family, hook, table, chain, legacy: _, rule: _ } = place;
+    let Netfilter { family, hook, table, chain, legacy: _, rule: _, rule_chain: _ } = place;
     let mut text = hook.as_ref().map(|hook| format!(" at hook {hook}")).unwrap_or_default();
     if text.is_empty() {
         text.push_str(" in netfilter");
