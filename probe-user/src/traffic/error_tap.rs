@@ -4,6 +4,7 @@ use std::{
     io::{self, Read},
     mem,
     net::{IpAddr, Ipv6Addr},
+    os::fd::AsRawFd,
 };
 
 use nix::libc;
@@ -16,8 +17,12 @@ use crate::clock::monotonic_ns;
 /// The captured bytes of a packet: enough for IP headers with options, an error, and a quoted mark.
 const SNAP_BYTES: u32 = 256;
 
-/// Opcodes of `linux/bpf_common.h`: load a byte at k or at X + k, load the IPv4 header's length into X.
+/// `PACKET_IGNORE_OUTGOING` of `linux/if_packet.h`: what the host sends is not even copied.
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+
+/// Opcodes of `linux/bpf_common.h`: load a byte or two at k, a byte at X + k, load the IPv4 header's length into X.
 pub(super) const LOAD_BYTE: u16 = 0x30;
+pub(super) const LOAD_HALF: u16 = 0x28;
 const LOAD_BYTE_X: u16 = 0x50;
 const LOAD_X_HEADER: u16 = 0xb1;
 const SET_X: u16 = 0x01;
@@ -90,7 +95,7 @@ impl ErrorTap {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
         socket.attach_filter(&filter(family))?;
         socket.set_nonblocking(true)?;
-        socket.bind(&link_address(ifindex, family))?;
+        bind(&socket, ifindex)?;
         Ok(Self { socket, family, run })
     }
 
@@ -154,14 +159,44 @@ fn filter(family: Family) -> Vec<SockFilter> {
     }
     program.push(SockFilter::new(RETURN, 0, 0, 0));
     program.push(SockFilter::new(RETURN, 0, 0, SNAP_BYTES));
-    incoming_only(program)
+    incoming_only(family, program)
 }
 
-/// Limits `program` to incoming packets; what this host itself sends is dropped.
-pub(super) fn incoming_only(program: Vec<SockFilter>) -> Vec<SockFilter> {
-    // `SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h: 4 is what this host itself sends.
-    let packet_type = (-0x1000_i32 + 4).cast_unsigned();
+/// Binds a tap to the interface with this index (0: to every one), for what comes in.
+///
+/// To all protocols, which [`incoming_only`] narrows: what is bound to one of them is handed a packet behind the IP layer, and
+/// the packet is then freed by the tap: the reason of what the IP layer refuses at once (`OTHERHOST`) would be told to nobody
+/// (`__netif_receive_skb_core` in `net/core/dev.c`, seen on Linux 6.18).
+///
+/// # Errors
+/// Those of bind(2).
+pub(super) fn bind(socket: &Socket, ifindex: u32) -> io::Result<()> {
+    let ignore: libc::c_int = 1;
+    // SAFETY: the option is an int, and the kernel reads as many bytes as it has.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            PACKET_IGNORE_OUTGOING,
+            (&raw const ignore).cast(),
+            mem::size_of_val(&ignore) as libc::socklen_t,
+        )
+    };
+    if set != 0 {
+        // Before Linux 4.20; the filter drops them too.
+        tracing::debug!("PACKET_IGNORE_OUTGOING: {}", io::Error::last_os_error());
+    }
+    socket.bind(&address(ifindex, libc::ETH_P_ALL, None))
+}
+
+/// Limits `program` to incoming packets of an IP version; what this host itself sends is dropped.
+pub(super) fn incoming_only(family: Family, program: Vec<SockFilter>) -> Vec<SockFilter> {
+    // `SKF_AD_OFF + SKF_AD_PROTOCOL` and `SKF_AD_OFF + SKF_AD_PKTTYPE` of linux/filter.h.
+    let [protocol, packet_type] = [0, 4].map(|at| (-0x1000_i32 + at).cast_unsigned());
     let before = [
+        SockFilter::new(LOAD_HALF, 0, 0, protocol),
+        SockFilter::new(JUMP_EQUAL, 1, 0, protocol_of(family).cast_unsigned()),
+        SockFilter::new(RETURN, 0, 0, 0),
         SockFilter::new(LOAD_BYTE, 0, 0, packet_type),
         SockFilter::new(JUMP_EQUAL, 0, 1, u32::from(libc::PACKET_OUTGOING)),
         SockFilter::new(RETURN, 0, 0, 0),
@@ -169,17 +204,19 @@ pub(super) fn incoming_only(program: Vec<SockFilter>) -> Vec<SockFilter> {
     before.into_iter().chain(program).collect()
 }
 
-/// Builds the address of a packet socket: one interface, one IP version.
-pub(super) fn link_address(ifindex: u32, family: Family) -> SockAddr {
-    link_address_of(ifindex, family, None)
-}
-
 /// Builds the address of one station on the link of that interface.
 pub(super) fn link_address_of(ifindex: u32, family: Family, station: Option<[u8; 6]>) -> SockAddr {
-    let protocol = match family {
+    address(ifindex, protocol_of(family), station)
+}
+
+fn protocol_of(family: Family) -> libc::c_int {
+    match family {
         Family::V4 => libc::ETH_P_IP,
         Family::V6 => libc::ETH_P_IPV6,
-    };
+    }
+}
+
+fn address(ifindex: u32, protocol: libc::c_int, station: Option<[u8; 6]>) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: the storage is larger and better aligned than any socket address, and all zeros are a valid one.
     let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };

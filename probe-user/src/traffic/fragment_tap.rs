@@ -13,7 +13,7 @@ use probe_ebpf::{
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::error_tap::{JUMP_EQUAL, LOAD_BYTE, RETURN, incoming_only, link_address};
+use super::error_tap::{JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN, bind, incoming_only};
 use crate::model::trace::Tail;
 
 /// The captured bytes of a fragment: IP headers with options.
@@ -22,8 +22,7 @@ const SNAP_BYTES: u32 = 80;
 /// The most packets whose fragments are waited for; beyond that, the oldest is given up.
 const MOST: usize = 256;
 
-/// `BPF_LD | BPF_H | BPF_ABS` and `BPF_JMP | BPF_JSET` of `linux/bpf_common.h`.
-const LOAD_HALF: u16 = 0x28;
+/// `BPF_JMP | BPF_JSET` of `linux/bpf_common.h`.
 const JUMP_SET: u16 = 0x45;
 
 /// `nexthdr` of an IPv6 fragment header (RFC 8200 section 4.5).
@@ -47,7 +46,7 @@ impl FragmentTap {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
         socket.attach_filter(&filter(family))?;
         socket.set_nonblocking(true)?;
-        socket.bind(&link_address(ifindex, family))?;
+        bind(&socket, ifindex)?;
         Ok(Self { socket, family, tails: Tails::default() })
     }
 
@@ -162,7 +161,7 @@ fn filter(family: Family) -> Vec<SockFilter> {
     let keep = SockFilter::new(RETURN, 0, 0, SNAP_BYTES);
     let drop = SockFilter::new(RETURN, 0, 0, 0);
     let checks: Vec<SockFilter> = checks.into_iter().chain([keep, drop]).collect();
-    incoming_only(checks)
+    incoming_only(family, checks)
 }
 
 #[cfg(test)]
