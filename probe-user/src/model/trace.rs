@@ -432,7 +432,8 @@ impl HostTrace {
         inside.into_iter().any(|hop| self.hop(hop).seen(first).is_some_and(|seen| !seen.is_empty()))
     }
 
-    /// Reports whether hops that no packet can bypass were watched, and no hop saw any probe.
+    /// Reports whether hops that no packet can bypass were watched, and no hop saw any probe. Programs at a cgroup do not count:
+    /// they see the packets of every network namespace of their kernel.
     pub fn saw_nothing(&self) -> bool {
         let entries = [Hop::NetifIn, Hop::NfPreroutingFirst];
         let watched = entries.iter().all(|hop| matches!(self.hop(*hop), HopTrace::Watched { .. }));
@@ -440,7 +441,8 @@ impl HostTrace {
             HopTrace::Watched { requests, replies } => requests.is_empty() && replies.is_empty(),
             HopTrace::Blind { .. } => true,
         };
-        watched && self.hops.values().all(silent) && self.drops.is_empty()
+        let own = self.hops.iter().filter(|(hop, _)| **hop != Hop::CgroupOut);
+        watched && own.map(|(_, hop)| hop).all(silent) && self.drops.is_empty()
     }
 
     /// Returns what `hop` saw; blind if nothing is known of it.

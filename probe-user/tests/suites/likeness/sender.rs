@@ -201,7 +201,7 @@ fn whom_nobody_can_be_sent_as_is_refused_in_one_sentence_with_its_fix() {
     refused("--as 4294967295", "there is no process 4294967295", "`ps -e`");
     refused("--as unit:no-such-unit", "no unit 'no-such-unit.service' runs on this host", "`systemctl");
     refused("--as user:no-such-user", "there is no user 'no-such-user'", "`getent passwd`");
-    refused("--as container:no-such", "there is no container 'no-such'", "its name");
+    refused("--as container:no-such", "there is no container 'no-such'", "give its name");
     refused(&format!("--as {pid} --netns {pid}"), "from its own network namespace", "leave --netns");
     refused("--as nobody", "neither the id of a process nor unit:NAME", "see --help");
     let range = "net.ipv4.ping_group_range excludes its groups";
