@@ -50,6 +50,8 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
         netfilter.chain = Some(chain.clone());
         let said = match &traced {
             Some((_, rules)) => what_ended(chain, rules),
+            // Rules of the older iptables are not read.
+            None if *legacy => (None, None),
             None => what_ends(stop, chain, policy, &matching(ending, &Devices::of(evidence, side, stop.leg, hook))),
         };
         let within = said.0.as_ref().and_then(|rule| ending.iter().find(|one| uncounted(&one.rule) == *rule));

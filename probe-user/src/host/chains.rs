@@ -18,13 +18,22 @@ use crate::model::{
     trace::{Finding, TrackingRule},
 };
 
+/// What passes a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainTraffic {
+    /// Echo packets.
+    Echo,
+    /// Packets of a tunnel with echo packets inside: UDP, GRE, IP in IP.
+    Carrier,
+}
+
 /// Lists the base chains that packets of `family` at `interface` pass, of nftables (which iptables-nft writes to as well)
 /// and of the older iptables.
-pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
+pub fn look_up(family: Family, interface: Option<&str>, traffic: ChainTraffic) -> Vec<Finding> {
     let rules = or_log("nft", nftables());
     let mut findings = rules.as_ref().map(|rules| parse(rules, family, interface)).unwrap_or_default();
     if !findings.is_empty() {
-        add_rules(&mut findings, family);
+        add_rules(&mut findings, family, traffic);
     }
     // A translation for which no rule is found may come from them.
     findings.extend(rules.is_none().then(|| tracking::unread("the rules of nftables")));
@@ -34,9 +43,9 @@ pub fn look_up(family: Family, interface: Option<&str>) -> Vec<Finding> {
 }
 
 /// Adds to each chain its rules as nft writes them: its JSON shows them in a form that nobody types.
-fn add_rules(findings: &mut Vec<Finding>, of: Family) {
+fn add_rules(findings: &mut Vec<Finding>, of: Family, traffic: ChainTraffic) {
     let Some(text) = or_log("nft", command::output("nft", &["-a", "list", "ruleset"])) else { return };
-    let listing = Listing::parse(&text);
+    let listing = Listing::parse(&text, traffic);
     let mut tracking = Vec::new();
     for finding in findings.iter_mut() {
         let Finding::Chain { family, table, chain, hook, ending, limits, .. } = finding else { continue };

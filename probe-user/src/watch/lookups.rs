@@ -9,7 +9,7 @@ use std::{net::IpAddr, thread};
 
 use crate::{
     host::{
-        chains,
+        chains::{self, ChainTraffic},
         counter::Counters,
         counters,
         device::Device,
@@ -62,7 +62,7 @@ impl Lookups {
         let (family, interface) = (flow.family(), self.interface.as_deref());
         thread::scope(|scope| {
             // Other programs are asked for the chains: they start while the rest is read.
-            let chains = scope.spawn(|| chains::look_up(family, interface));
+            let chains = scope.spawn(|| chains::look_up(family, interface, ChainTraffic::Echo));
             let after = counters::read(interface);
             let own = filters.findings(interface, &flow.ids);
             let freed_at = drops.iter().filter_map(|drop| drop.interface.as_deref());

@@ -13,7 +13,7 @@ use probe_ebpf::{Echo, Hop, tunnel::Tunnels};
 use crate::{
     ebpf::crossings::SiteCrossings,
     host::{
-        chains,
+        chains::{self, ChainTraffic},
         device::Device,
         neighbour, or_log,
         policy::{self, RouteKey},
@@ -465,7 +465,8 @@ impl Places {
             findings.extend(lookups::device(interface));
             findings.extend(programs::look_up(Some(interface), None));
         }
-        findings.extend(chains::look_up(family, first));
+        let traffic = if self.layers > 0 { ChainTraffic::Carrier } else { ChainTraffic::Echo };
+        findings.extend(chains::look_up(family, first, traffic));
         findings
     }
 }

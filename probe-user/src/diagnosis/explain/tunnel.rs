@@ -70,6 +70,13 @@ impl<'a> Ends<'a> {
     fn send_to(&self, to: &str) -> String {
         let device = &self.tunnel.interface;
         match (self.entry(), &self.layer.lladdr) {
+            // The kernel replaces no entry of this address, but the device's own remote address, which made it.
+            (Some(entry), _) if entry.lladdr == ANY_ADDRESS && self.tunnel.remote == Some(entry.to) => {
+                format!("ip link set dev {device} type {} remote {to}", self.tunnel.kind)
+            }
+            (Some(entry), _) if entry.lladdr == ANY_ADDRESS => {
+                format!("bridge fdb append {ANY_ADDRESS} dev {device} dst {to}")
+            }
             (Some(entry), _) => format!("bridge fdb replace {} dev {device} dst {to}", entry.lladdr),
             (None, Some(lladdr)) if self.tunnel.remote.is_none() => {
                 format!("bridge fdb append {lladdr} dev {device} dst {to}")

@@ -162,7 +162,9 @@ fn dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
         culprit.what,
         if freed == 1 { "it" } else { "them" },
     );
-    let meaning = if has_it {
+    let meaning = if packet.layers > 0 {
+        "The packets of the tunnel must be let through, or nobody at its other end is found.".to_owned()
+    } else if has_it {
         format!("{} must be let in, or nobody finds this host.", capital(&plural(question(search.address))))
     } else {
         format!(

@@ -1,10 +1,10 @@
-//! The rules of nftables as nft writes them: which of a chain's can end an echo packet, and which limit how many pass.
+//! The rules of nftables as nft writes them: which of a chain's can end a packet, and which limit how many pass.
 
 use std::collections::BTreeMap;
 
 use probe_ebpf::Family;
 
-use super::tracking;
+use super::{ChainTraffic, tracking};
 use crate::model::trace::{ChainRule, TrackingAct};
 
 /// How many rules of a chain are listed at most.
@@ -19,18 +19,22 @@ const ENDS: [&str; 6] = ["drop", "reject", "queue", "synproxy", "REJECT", "DROP"
 /// Words of a protocol that an echo packet is not.
 const OTHERS: [&str; 8] = ["tcp", "udp", "sctp", "dccp", "udplite", "arp", "esp", "gre"];
 
+/// Words of a protocol that no tunnel's packets have.
+const OTHERS_THAN_CARRIERS: [&str; 8] = ["tcp", "sctp", "dccp", "udplite", "arp", "icmp", "icmpv6", "ipv6-icmp"];
+
 /// The rules of every chain, by family, table and chain.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Listing {
+    traffic: ChainTraffic,
     chains: BTreeMap<(String, String, String), Vec<ChainRule>>,
     /// What named sets and maps hold, by family, table and name.
     elements: BTreeMap<(String, String, String), String>,
 }
 
 impl Listing {
-    /// Parses the output of `nft -a list ruleset`.
-    pub(super) fn parse(text: &str) -> Self {
-        let mut listing = Self::default();
+    /// Parses the output of `nft -a list ruleset`, whose rules are wanted for this `traffic`.
+    pub(super) fn parse(text: &str, traffic: ChainTraffic) -> Self {
+        let mut listing = Self { traffic, chains: BTreeMap::new(), elements: BTreeMap::new() };
         let (mut table, mut chain, mut set, mut depth) = (None, None, None, 0_usize);
         for line in text.lines() {
             let (line, handle) = split_handle(line.trim());
@@ -126,7 +130,7 @@ impl Listing {
             }
             let rules = self.chains.get(&(in_family.to_owned(), table.to_owned(), name.clone()));
             seen.push(name);
-            for rule in rules.into_iter().flatten().filter(|rule| concerns_echo(&rule.rule, family)) {
+            for rule in rules.into_iter().flatten().filter(|rule| concerns(&rule.rule, family, self.traffic)) {
                 let words: Vec<&str> = self.with_verdicts(&rule.rule, (in_family, table));
                 let targets = words.windows(2).filter(|pair| matches!(pair[0], "jump" | "goto"));
                 open.extend(targets.map(|pair| pair[1].trim_end_matches(['}', ',']).to_owned()));
@@ -150,21 +154,30 @@ fn unquoted(rule: &str) -> Vec<&str> {
     rule.split(" comment \"").next().unwrap_or(rule).split_whitespace().collect()
 }
 
-/// Reports whether a rule may match an echo packet of `family`; true if its text leaves that open.
-fn concerns_echo(rule: &str, family: Family) -> bool {
-    let words = unquoted(rule);
+/// Reports whether a rule may match such packets of `family`; true if its text leaves that open.
+fn concerns(rule: &str, family: Family, traffic: ChainTraffic) -> bool {
+    // Those of a set have commas behind them.
+    let words: Vec<&str> = unquoted(rule).into_iter().map(|word| word.trim_end_matches(',')).collect();
     let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
     let (own, other) = match family {
         Family::V4 => (["icmp", "ip"], ["icmpv6", "ip6"]),
         Family::V6 => (["icmpv6", "ip6"], ["icmp", "ip"]),
     };
-    let in_set = words.iter().any(|word| matches!(*word, "icmp" | "icmpv6" | "ipv6-icmp" | "1" | "58"));
-    if has(&OTHERS) && !in_set {
+    let (others, in_set): (&[&str], &[&str]) = match traffic {
+        ChainTraffic::Echo => (&OTHERS, &["icmp", "icmpv6", "ipv6-icmp", "1", "58"]),
+        ChainTraffic::Carrier => {
+            (&OTHERS_THAN_CARRIERS, &["udp", "gre", "ipip", "ipencap", "ipv6", "4", "17", "41", "47"])
+        }
+    };
+    if has(others) && !has(in_set) {
         return false;
     }
     // A rule of the other IP version, unless it covers both.
     if has(&other) && !has(&own) {
         return false;
+    }
+    if traffic == ChainTraffic::Carrier {
+        return true;
     }
     let kind = words.windows(3).find(|three| matches!(three[0], "icmp" | "icmpv6") && three[1] == "type");
     kind.is_none_or(|_| rule.contains("echo-") || rule.contains("!=") || rule.contains('@'))
@@ -216,7 +229,7 @@ mod tests {
 
     #[test]
     fn only_rules_that_can_end_an_echo_packet_are_told_also_those_of_chains_behind() {
-        let listing = Listing::parse(LISTED);
+        let listing = Listing::parse(LISTED, ChainTraffic::Echo);
         let (ending, limits) = listing.of_chain(("inet", "fw", "input"), Family::V4);
         assert_eq!(handles(&ending), [12, 7, 5]);
         assert_eq!((ending[2].chain.as_str(), handles(&limits)), ("other", vec![4]));
@@ -226,7 +239,7 @@ mod tests {
 
     #[test]
     fn rules_that_decide_tracking_are_told_with_what_their_maps_hold() {
-        let listing = Listing::parse(LISTED);
+        let listing = Listing::parse(LISTED, ChainTraffic::Echo);
         let told = listing.tracking(("inet", "fw", "pre"), Family::V4);
         assert_eq!(told.len(), 1, "{told:?}");
         let (act, rule, held) = &told[0];
@@ -262,14 +275,38 @@ mod tests {
 \t}
 }
 ",
+            ChainTraffic::Echo,
         );
         assert_eq!(handles(&listing.of_chain(("inet", "f", "input"), Family::V4).0), [8, 5]);
     }
 
     #[test]
+    fn what_carries_echo_packets_meets_rules_for_udp_and_none_for_icmp() {
+        let text = "table inet f { # handle 1
+\tchain c { # handle 2
+\t\ttype filter hook forward priority filter; policy accept;
+\t\ticmp type echo-request drop # handle 3
+\t\ttcp dport 22 drop # handle 4
+\t\tudp dport 4789 drop # handle 5
+\t\tmeta l4proto { icmp, udp } drop # handle 6
+\t\tip protocol gre drop # handle 7
+\t\tip saddr 10.0.0.1 drop # handle 8
+\t\tip6 saddr fd00::1 drop # handle 9
+\t}
+}
+";
+        let of = |traffic| handles(&Listing::parse(text, traffic).of_chain(("inet", "f", "c"), Family::V4).0);
+        assert_eq!(of(ChainTraffic::Carrier), [5, 6, 7, 8]);
+        assert_eq!(of(ChainTraffic::Echo), [3, 6, 8]);
+    }
+
+    #[test]
     fn what_is_no_listing_has_no_rules() {
         for text in ["", "}}}", "table", "table inet a {\nchain b {\n"] {
-            assert_eq!(Listing::parse(text).of_chain(("inet", "a", "b"), Family::V4), (vec![], vec![]));
+            assert_eq!(
+                Listing::parse(text, ChainTraffic::Echo).of_chain(("inet", "a", "b"), Family::V4),
+                (vec![], vec![])
+            );
         }
     }
 }

@@ -166,6 +166,7 @@ sessions! {
     readme: "README.md",
     method: "docs/method.md",
     path: "docs/path.md",
+    overlay: "docs/overlay.md",
     cookbook: "docs/cookbook.md",
     filter: "docs/filter.md",
     middlebox: "docs/middlebox.md",
