@@ -26,7 +26,10 @@ impl Events {
         unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .expect("private mounts");
-        mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), None::<&str>).ok()?;
+        // Where it is mounted already, the kernel refuses it a second time.
+        if !Path::new(TRACEFS).join("instances").exists() {
+            mount(Some("tracefs"), TRACEFS, Some("tracefs"), MsFlags::empty(), None::<&str>).ok()?;
+        }
         let folder = Path::new(TRACEFS).join(format!("instances/probe-faults-{}", nix::unistd::gettid()));
         fs::create_dir(&folder).ok()?;
         let events = Self { folder };
