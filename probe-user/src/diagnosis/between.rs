@@ -271,12 +271,7 @@ fn only_receiver(evidence: &Evidence, leg: Echo, number: u8) -> bool {
         sent_on |= exits == 1;
         exits <= 1 && earlier(other)
     });
-    // Not by every hop: a program at a cgroup sees the packets of every network namespace of its kernel.
-    let took = |peer: &HostTrace| {
-        let seen = |hop: Hop| peer.hop(hop).seen(leg).is_some_and(|seen| !seen.is_empty());
-        [Hop::NetifIn, Hop::NfPreroutingFirst].into_iter().any(seen) || peer.drops.iter().any(|drop| drop.leg == leg)
-    };
-    let came_there = there && evidence.peer.as_ref().is_some_and(took);
+    let came_there = evidence.peer.as_ref().is_some_and(|peer| there && !peer.saw_nothing());
     (one_clock || by_tunnel) && before && sent_on && !answered && !came_there && evidence.sending.received.is_empty()
 }
 

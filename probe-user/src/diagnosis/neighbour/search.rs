@@ -7,7 +7,7 @@ use crate::{
     diagnosis::{Evidence, advice::behind, document::Command, path::Side, resolution::NeighbourStep},
     model::trace::{
         AddressHolder, AskedAgain, Drop, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
-        NextHopFacts, RoutePurpose,
+        NextHopFacts, RouteChoice, RoutePurpose,
     },
 };
 
@@ -217,14 +217,18 @@ fn rank(packet: &NeighbourPacket, of_asker: bool) -> u8 {
     }
 }
 
+/// Returns the next hop of a route for packets to `end`, and its device; `None` if it is for others, or ends them.
+fn leads_to(choice: &RouteChoice, end: IpAddr) -> Option<(IpAddr, String)> {
+    (choice.to == end && choice.ends.is_none()).then_some(())?;
+    Some((choice.gateway.unwrap_or(end), choice.interface.clone()?))
+}
+
 /// Returns the gateway to which the mark of packets led that were freed while they waited for it, and its device.
 fn marked(evidence: &Evidence, asker: Side, end: IpAddr) -> Option<(IpAddr, String)> {
     let waited = |drop: &&Drop| drop.reason.starts_with("NEIGH_") && drop.frame.mark != 0 && drop.destination == end;
     let mark = evidence.drops(asker).iter().find(waited)?.frame.mark;
     evidence.findings(asker).find_map(|finding| match finding {
-        Finding::Routing(choice) if choice.mark == mark && choice.to == end && choice.ends.is_none() => {
-            Some((choice.gateway.unwrap_or(end), choice.interface.clone()?))
-        }
+        Finding::Routing(choice) if choice.mark == mark => leads_to(choice, end),
         _ => None,
     })
 }
@@ -252,11 +256,8 @@ fn asked_by_mark(
         return None;
     }
     evidence.findings(asker).find_map(|finding| match finding {
-        Finding::Routing(choice)
-            if choice.purpose == RoutePurpose::Marked && choice.to == end && choice.ends.is_none() =>
-        {
-            let next = choice.gateway.unwrap_or(end);
-            Some((next, choice.interface.clone()?)).filter(|_| asked(next))
+        Finding::Routing(choice) if choice.purpose == RoutePurpose::Marked => {
+            leads_to(choice, end).filter(|(next, _)| asked(*next))
         }
         _ => None,
     })
