@@ -89,6 +89,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| text)
+    .chain(late_replies(evidence))
     .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
     .chain(evidence.controls.iter().map(super::control::ControlRun::text))
@@ -96,6 +97,18 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .chain(traced(evidence))
     .chain(untried(evidence))
     .collect()
+}
+
+/// Tells of replies that came when nobody was looking any more.
+fn late_replies(evidence: &Evidence) -> Option<String> {
+    let late = usize::from(evidence.sending.late);
+    let they = if late == 1 { "it is" } else { "they are" };
+    (late > 0).then(|| {
+        format!(
+            "{} came only after the hops had been read, and {they} left out: what held them back had ended by then",
+            counted(late, ("reply", "replies"))
+        )
+    })
 }
 
 /// Returns who answered which TTL.

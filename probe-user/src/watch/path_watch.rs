@@ -5,7 +5,6 @@ mod passing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     panic, thread,
     time::{Duration, Instant},
 };
@@ -469,7 +468,7 @@ impl PathWatch {
         if self.places.is_some() {
             sight.findings.extend(elsewhere(&lookup.addresses, self.netns));
         }
-        if let Some((IpAddr::V4(next), interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
+        if let Some((next, interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
             let asked = or_log("asking again", ask_again::ask(next, &interface)).flatten();
             sight.findings.extend(asked.map(Finding::AskedAgain));
         }
