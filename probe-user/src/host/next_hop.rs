@@ -10,6 +10,7 @@ use netlink_packet_route::{
 use super::{device::netlink, neighbour, or_log, route};
 use crate::model::{
     prefix::shares,
+    request::SocketKey,
     trace::{NextHopFacts, OtherRoute},
 };
 
@@ -25,9 +26,9 @@ struct Entry {
 
 /// Returns the neighbour that packets from `from` to `to` make the kernel ask for; `None` if no route leads out of this
 /// host.
-pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHopFacts> {
-    let hop = route::next_hop(from, to, uid)?;
-    let taken = taken(from, to, uid)?;
+pub fn look_up(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<NextHopFacts> {
+    let hop = route::next_hop(from, to, key)?;
+    let taken = taken(from, to, key)?;
     let others = or_log("routes", table(to)).unwrap_or_default();
     let instead = instead(&taken, to, &others).and_then(|entry| other(&entry));
     Some(NextHopFacts {
@@ -42,9 +43,9 @@ pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHopFact
 }
 
 /// Returns the entry of the routing table that is taken, which a plain look-up does not show.
-fn taken(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Entry> {
+fn taken(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<Entry> {
     let mut request = question(to);
-    request.attributes.extend(uid.map(RouteAttribute::Uid));
+    route::set_key(&mut request, key);
     request.header.flags |= RouteFlags::FibMatch;
     request.attributes.push(RouteAttribute::Destination(route::address(to)));
     if route::is_own(from) {

@@ -61,7 +61,8 @@ fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
         search.evidence.place(side).is_some()
             && search::devices(search.evidence, side).any(|device| device.master.is_some())
     });
-    let lost = bridged || matches!(stop.host, StopHost::Network | StopHost::Beyond);
+    let by_bridge = stop.place == DropPoint::Bridge && stop.whose.side().is_some_and(|side| side != search.asker);
+    let lost = bridged || by_bridge || matches!(stop.host, StopHost::Network | StopHost::Beyond);
     let misled = stop.whose.side().is_some_and(|side| {
         side != search.asker && has_lladdr(search, side, lladdr) && search.holders(side).next().is_none()
     });

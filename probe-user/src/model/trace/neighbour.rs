@@ -82,6 +82,9 @@ pub struct AddressHolder {
     /// The index of the interface on which it was made.
     #[serde(default)]
     pub lower: Option<u32>,
+    /// The inode of the namespace of that interface, if that is another one; 0: another one that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_netns: Option<u64>,
     /// The kind and name of the device that it is a port of, e.g. `bridge br0`.
     #[serde(default)]
     pub master: Option<String>,
@@ -134,6 +137,9 @@ pub struct LinkFacts {
     /// The index of the device that it is made on, or of the other end of a veth pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower: Option<u32>,
+    /// The inode of the namespace of that device, if that is another one; 0: another one that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_netns: Option<u64>,
     /// Whether it is a bridge that sends multicast only to ports with a listener (`mcast_snooping`).
     #[serde(default)]
     pub snoops_multicast: bool,
