@@ -10,6 +10,7 @@ mod hooks;
 mod other_way;
 mod routed_by;
 mod traced;
+mod traced_below;
 mod tracking;
 mod unlisted;
 
