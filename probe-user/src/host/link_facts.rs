@@ -202,6 +202,7 @@ impl Links {
             kind: link.facts.kind.clone(),
             lower: link.facts.lower,
             lower_netns: link.facts.lower_netns,
+            only_from: link.facts.only_from.clone(),
             master: link.facts.master.clone(),
             netns: None,
             inode: 0,

@@ -22,6 +22,7 @@ struct Entry {
     gateway: Option<IpAddr>,
     ifindex: u32,
     metric: u32,
+    tos: u8,
 }
 
 /// Returns the neighbour that packets from `from` to `to` make the kernel ask for; `None` if no route leads out of this
@@ -89,7 +90,8 @@ fn other(entry: &Entry) -> Option<OtherRoute> {
 }
 
 fn written(entry: &Entry) -> String {
-    if entry.bits == 0 { "default".to_owned() } else { format!("{}/{}", entry.to, entry.bits) }
+    let to = if entry.bits == 0 { "default".to_owned() } else { format!("{}/{}", entry.to, entry.bits) };
+    if entry.tos == 0 { to } else { format!("{to} tos {:#x}", entry.tos) }
 }
 
 fn question(to: IpAddr) -> RouteMessage {
@@ -108,8 +110,14 @@ fn entry(message: &RouteNetlinkMessage) -> Option<Entry> {
         AddressFamily::Inet => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         _ => IpAddr::from(Ipv6Addr::UNSPECIFIED),
     };
-    let mut entry =
-        Entry { to: nowhere, bits: route.header.destination_prefix_length, gateway: None, ifindex: 0, metric: 0 };
+    let mut entry = Entry {
+        to: nowhere,
+        bits: route.header.destination_prefix_length,
+        gateway: None,
+        ifindex: 0,
+        metric: 0,
+        tos: route.header.tos,
+    };
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(v4)) => entry.to = (*v4).into(),
@@ -137,7 +145,7 @@ mod tests {
     use super::*;
 
     fn route(to: [u8; 4], bits: u8, gateway: Option<[u8; 4]>, metric: u32) -> Entry {
-        Entry { to: to.into(), bits, gateway: gateway.map(IpAddr::from), ifindex: 2, metric }
+        Entry { to: to.into(), bits, gateway: gateway.map(IpAddr::from), ifindex: 2, metric, tos: 0 }
     }
 
     #[test]

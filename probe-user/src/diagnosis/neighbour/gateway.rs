@@ -60,7 +60,8 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     if let Some((own, bits)) = outside {
         clause.push_str(&format!("; it is not in the network of {interface}, {}", net_of(own, bits)));
     }
-    let proxy = not_for_others(search);
+    let misplaced = search.on_other_link();
+    let proxy = not_for_others(search).filter(|_| misplaced.is_none());
     let others: Vec<String> = hearers(search);
     if let Some(proxy) = &proxy {
         clause.push_str(&format!("; {}", proxy.clause));
@@ -75,7 +76,6 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     let mut commands = vec![search.command(search.asker, format!("{ip} neigh show {gateway} dev {interface}"))];
     let redirected = route.redirected_from.is_some();
     let siblings = choice.map(|choice| siblings(choice, gateway)).unwrap_or_default();
-    let misplaced = search.on_other_link();
     if redirected {
         commands.insert(0, search.command(search.asker, format!("{ip} route flush cache")));
     }

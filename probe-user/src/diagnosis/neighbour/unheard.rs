@@ -24,6 +24,7 @@ use crate::{
 pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     let owner = owner(search);
     bound::told(search)
+        .or_else(|| link_local(search, owner.as_ref()))
         .or_else(|| no_gateway(search))
         .or_else(|| way_back::told(search, owner.as_ref().map(|owner| owner.name(search))))
         .or_else(|| proxied::told(search, owner.as_ref()))
@@ -33,6 +34,28 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         .or_else(|| gateway::told(search))
         .or_else(|| peer_lacks_it(search))
         .or_else(|| Some(nobody(search)))
+}
+
+/// Recognizes an address that means something on one link alone, and is known to be on another one.
+fn link_local(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
+    let IpAddr::V6(address) = search.address else { return None };
+    let owner = owner.filter(|_| address.is_unicast_link_local() && address == search.end)?;
+    let heard = owner.side.is_some_and(|side| !search.heard(side).is_empty());
+    (!heard).then_some(())?;
+    let (interface, name) = (&search.interface, owner.name(search));
+    let clause = format!(
+        "{address} was asked for on the link of {interface} ({}), and {name}, which has it on {}, is not there",
+        questions(search.address, search.asked()),
+        owner.holder.interface
+    );
+    let meaning = format!(
+        "A link-local address is that of a host on one link: with %{interface} or -I {interface} it is looked for on that one."
+    );
+    let commands = vec![
+        search.command(search.asker, "ip -6 -br addr".to_owned()),
+        search.command(search.asker, format!("ip -6 neigh show {address}")),
+    ];
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
 
 /// Recognizes a route without a gateway, for which every address is asked for on the link.
@@ -127,6 +150,26 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
     Some(Told::new(Found::PrefixTooWide, clause, meaning, commands))
 }
 
+/// Recognizes that the device with the address takes only frames of others than the asker.
+fn only_from_others(search: &Search<'_>, owner: &KnownHolder<'_>, clause: &str) -> Option<Told> {
+    let (holder, senders) = (owner.holder, owner.holder.only_from.as_ref()?);
+    let asker = search.device(search.asker, &search.interface)?.lladdr.as_ref();
+    let asker = asker.filter(|asker| !senders.contains(asker))?;
+    let device = &holder.interface;
+    let list = if senders.is_empty() { "none".to_owned() } else { senders.join(", ") };
+    let clause = format!(
+        "{clause}, a macvlan device in mode source, which takes frames of those on its list alone ({list}), and not of {asker}"
+    );
+    let add = format!("ip link set link dev {device} type macvlan macaddr add {asker}");
+    let command = |text: &str| match owner.side {
+        Some(side) => search.command(side, text),
+        None => Search::command_in(holder, text),
+    };
+    let commands = vec![command(&add), command(&format!("ip -d link show dev {device}"))];
+    let meaning = "The sender's link-layer address belongs on that list, or the device needs another mode.";
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
+}
+
 /// Recognizes an address that is known to be where the questions did not arrive, or on another device.
 fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let owner = owner?;
@@ -179,6 +222,9 @@ fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Tol
     });
     if let Some(program) = program {
         clause.push_str(&format!("; what comes in there meets the {program} first, which may drop them"));
+    }
+    if let Some(told) = only_from_others(search, owner, &clause) {
+        return Some(told);
     }
     if let Some(held) = held {
         return Some(Told::new(Found::BridgeHoldsThem, clause, held.meaning, commands));

@@ -92,10 +92,12 @@ fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
         search.evidence.place(side).is_some() && search.holders(side).next().is_none() && search.asker == Side::Local
     });
     let silent = !search.address.is_ipv4();
+    // A device without ARP is not asked either, and sends to its own address.
+    let unasked = search.device(search.asker, &search.interface).is_some_and(|device| device.noarp);
     for holder in &elsewhere {
         // Other links may have hosts of that address: only what answers on this one counts, or the only one there is.
         let Some(lladdr) = holder.lladdr.clone() else { continue };
-        if answered(&lladdr) || silent && misled && elsewhere.len() == 1 {
+        if answered(&lladdr) || (silent && misled || unasked) && elsewhere.len() == 1 {
             let who = in_words(holder.netns.as_deref().unwrap_or_default());
             add(Right { who: Some(who), interface: holder.interface.clone(), lladdr });
         }

@@ -85,6 +85,9 @@ pub struct AddressHolder {
     /// The inode of the namespace of that interface, if that is another one; 0: another one that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_netns: Option<u64>,
+    /// The link-layer addresses from which it takes frames, if it is a macvlan device in mode source; none: from all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_from: Option<Vec<String>>,
     /// The kind and name of the device that it is a port of, e.g. `bridge br0`.
     #[serde(default)]
     pub master: Option<String>,
