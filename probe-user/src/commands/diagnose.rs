@@ -320,6 +320,7 @@ impl Probing<'_> {
             forwarding_peer: None,
             untold: 0,
             enter: None,
+            other_addresses: self.target.others.clone(),
             following: None,
             sent_as: plan.settings.identity.as_ref().map(|identity| identity.sent_by(raw)),
         };

@@ -90,6 +90,7 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| text)
     .chain(late_replies(evidence))
+    .chain(anycast(evidence))
     .chain(payload::notes(evidence))
     .chain(evidence.walk.as_ref().map(walked))
     .chain(evidence.controls.iter().map(super::control::ControlRun::text))
@@ -108,6 +109,18 @@ fn late_replies(evidence: &Evidence) -> Option<String> {
             "{} came only after the hops had been read, and {they} left out: what held them back had ended by then",
             counted(late, ("reply", "replies"))
         )
+    })
+}
+
+/// Says that an answer by another address is as it should be, where every router of a link has the address that was asked.
+fn anycast(evidence: &Evidence) -> Option<String> {
+    let target = evidence.target.address;
+    // The subnet-router anycast address of a network of 64 bits (RFC 4291 section 2.6.1).
+    let all_routers =
+        matches!(target, std::net::IpAddr::V6(v6) if v6.segments()[4..] == [0; 4] && v6.segments()[..4] != [0; 4]);
+    let from = evidence.sending.received.values().map(|received| received.from).find(|from| *from != target)?;
+    all_routers.then(|| {
+        format!("{target} is the anycast address of the routers of its network: the one that answers does so from an address of its own, here {from}")
     })
 }
 

@@ -6,6 +6,8 @@
 mod bound;
 mod bridged;
 mod freed;
+mod gateway;
+mod one_device;
 mod owner;
 mod proxied;
 mod search;

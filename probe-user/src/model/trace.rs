@@ -198,6 +198,9 @@ pub enum Finding {
         to: IpAddr,
         /// Bytes, with the IP header.
         mtu: u32,
+        /// Whether a route sets it; otherwise it was learned, and is forgotten some day.
+        #[serde(default)]
+        of_route: bool,
     },
     /// What decides about the route of packets with exactly their key.
     Routing(RouteChoice),

@@ -83,6 +83,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         controls: Vec::new(),
         following: None,
         enter: None,
+        other_addresses: Vec::new(),
         flags: Vec::new(),
         target: Target { name: target.to_string(), address: target },
         ..evidence.clone()

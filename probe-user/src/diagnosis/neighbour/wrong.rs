@@ -65,7 +65,8 @@ fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
         search.evidence.place(side).is_some()
             && search::devices(search.evidence, side).any(|device| device.master.is_some())
     });
-    let lost = bridged || matches!(stop.host, StopHost::Network | StopHost::Beyond);
+    let by_bridge = stop.place == DropPoint::Bridge && stop.whose.side().is_some_and(|side| side != search.asker);
+    let lost = bridged || by_bridge || matches!(stop.host, StopHost::Network | StopHost::Beyond);
     let misled = stop.whose.side().is_some_and(|side| {
         side != search.asker && has_lladdr(search, side, lladdr) && search.holders(side).next().is_none()
     });
@@ -90,10 +91,12 @@ fn rights(search: &Search<'_>) -> Vec<Right> {
     let again = search.asked_again();
     let answered = |lladdr: &str| again.is_some_and(|again| again.lladdrs.iter().any(|other| other == lladdr));
     let elsewhere = search.elsewhere();
+    // A device without ARP is not asked, and sends to its own address.
+    let unasked = search.device(search.asker, &search.interface).is_some_and(|device| device.noarp);
     for holder in &elsewhere {
         // Other links may have hosts of that address: only what answers on this one counts.
         let Some(lladdr) = holder.lladdr.clone() else { continue };
-        if answered(&lladdr) {
+        if answered(&lladdr) || unasked && elsewhere.len() == 1 {
             let who = in_words(holder.netns.as_deref().unwrap_or_default());
             add(Right { who: Some(who), interface: holder.interface.clone(), lladdr });
         }
