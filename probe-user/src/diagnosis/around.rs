@@ -14,20 +14,24 @@ impl Evidence {
 
     /// Reports whether what was seen in `place` was seen on `side`.
     fn is_of(&self, place: &PlaceTrace, side: Side) -> bool {
-        let boot = |place: &PlaceTrace| match place.of_via {
+        self.facts_of(place).is_same_place(&self.facts_on(side))
+    }
+
+    /// Reports whether both are namespaces of one kernel.
+    pub(super) fn share_kernel(&self, one: Side, other: Side) -> bool {
+        self.facts_on(one).shares_kernel(&self.facts_on(other))
+    }
+
+    fn facts_on(&self, side: Side) -> HostFacts {
+        self.place(side).map_or_else(|| self.host(side).host.clone(), |place| self.facts_of(place))
+    }
+
+    fn facts_of(&self, place: &PlaceTrace) -> HostFacts {
+        let boot = match place.of_via {
             Some(via) => self.vias.get(usize::from(via)).map(|via| via.trace.host.boot.clone()),
             None if place.of_peer => self.peer.as_ref().map(|peer| peer.host.boot.clone()),
             None => Some(self.local.host.boot.clone()),
         };
-        let facts = |netns: u64, boot: Option<String>| HostFacts {
-            netns,
-            boot: boot.unwrap_or_default(),
-            ..HostFacts::default()
-        };
-        let here = facts(place.netns, boot(place));
-        match self.place(side) {
-            Some(other) => here.is_same_place(&facts(other.netns, boot(other))),
-            None => here.is_same_place(&self.host(side).host),
-        }
+        HostFacts { netns: place.netns, boot: boot.unwrap_or_default(), ..HostFacts::default() }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Evidence, between,
     station::{PathStep, Requirement, Side, Station, step},
 };
-use crate::model::trace::TunnelFacts;
+use crate::model::trace::{TunnelFacts, tun_program::names};
 
 /// The stretch of the path on which the packets of a tunnel travel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,10 @@ impl TunnelLayer {
             facts.push(format!("{} {vni}", self.tunnel.number_word()));
         }
         let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-        format!("{}{facts}", self.tunnel.interface)
+        let device = &self.tunnel.interface;
+        if self.tunnel.is_sealed() {
+            return format!("{} behind the tun device {device}{facts}", names(&self.tunnel.programs));
+        }
+        format!("{device}{facts}")
     }
 }

@@ -37,7 +37,7 @@ pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace, UntoldPlace
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
-pub use self::tun_program::TunProgram;
+pub use self::tun_program::{TunCounts, TunProgram};
 pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
 use super::netfilter::{NetfilterHook, TableFamily};

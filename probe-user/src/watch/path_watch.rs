@@ -156,11 +156,16 @@ impl PathWatch {
         };
         let own = if request.crosses() { or_log("tunnels", tunnel::devices()).unwrap_or_default() } else { Vec::new() };
         let mut tunnels = known(&own);
+        let here = device::netns_inode().unwrap_or_default();
+        let mut before = vec![(here, own.clone())];
         if request.crosses() && request.everywhere {
             // Which kinds are opened is fixed when the programs are loaded.
-            let devices = || or_log("tunnels", tunnel::devices()).unwrap_or_default();
-            let here = device::netns_inode().unwrap_or_default();
-            Namespace::in_each(here, MAX_NAMESPACES, devices).iter().for_each(|others| tunnels.add(&known(others)));
+            let devices = || {
+                let devices = or_log("tunnels", tunnel::devices()).unwrap_or_default();
+                (device::netns_inode().unwrap_or_default(), devices)
+            };
+            before.extend(Namespace::in_each(here, MAX_NAMESPACES, devices));
+            before.iter().skip(1).for_each(|(_, others)| tunnels.add(&known(others)));
         }
         tunnels.add(&of_words(&request.tunnels));
         let (attached, lookups, tracked) = thread::scope(|scope| {
@@ -181,7 +186,7 @@ impl PathWatch {
             hooks.enter_own(facts.netns as u32, &blind);
         }
         let carried =
-            request.crosses().then(|| Carried::new((request.role, facts.netns), vec![request.id], blind.clone(), own));
+            request.crosses().then(|| Carried::new((request.role, facts.netns), vec![request.id], blind.clone(), before));
         let in_places = || request.trace_rules.then(|| PlaceRules::new(flow.clone(), request.nonce));
         let places = || Places::new(flow.clone(), request.role, blind.clone()).tracing_rules(in_places());
         let places = match request.role {

@@ -38,9 +38,15 @@ pub(super) struct Outer {
 
 /// Returns what is known of the packets that carry the probes; `None` if they leave by no tunnel.
 pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
-    let carried = |side: Side| evidence.seen_around(side);
-    let near = carried(known.from);
+    let near = evidence.seen_around(known.from);
     let tunnel = near?.tunnels.iter().find(|tunnel| tunnel.is_behind(known.exit))?.clone();
+    let sealed = tunnel.is_sealed();
+    if sealed && tunnel.ports().is_empty() {
+        return None;
+    }
+    // What cannot be opened is recognized only by the kernel that saw it being sent.
+    let legible = |side: Side| !sealed || evidence.share_kernel(side, known.from);
+    let carried = |side: Side| evidence.seen_around(side).filter(|_| legible(side));
     let first = near.and_then(|place| first_passage(place, known.leg));
     let inner = inner_address(known.from, &tunnel, evidence);
     let entry = inner.as_deref().and_then(|lladdr| tunnel.entry_for(lladdr)).or_else(|| tunnel.entry_for(ANY_ADDRESS));
@@ -76,7 +82,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         sending: sending(known, sender.unwrap_or_else(nowhere), evidence),
         local,
         peer,
-        places: places(&ends, evidence),
+        places: places(&ends, &legible, evidence),
         carried: Vec::new(),
         layer: Some(layer),
         walk: None,
@@ -137,13 +143,13 @@ fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrac
 
 /// Returns every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of
 /// the stretch saw nothing as such.
-fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
+fn places(ends: &[Side], legible: &impl Fn(Side) -> bool, evidence: &Evidence) -> Vec<PlaceTrace> {
     let numbered = (0_u8..).zip(&evidence.places);
     let outer = |(number, place): (u8, &PlaceTrace)| {
         let side = Side::Via(number);
         let names = place.identity();
         let carried = evidence.seen_around(side);
-        match carried.filter(|_| !ends.contains(&side)) {
+        match carried.filter(|_| !ends.contains(&side) && legible(side)) {
             Some(carried) => PlaceTrace {
                 name: names.name,
                 enter: names.enter,
