@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Flow, FlowKey, FollowedEntry, GuardCount, GuardRecord, GuardSet, GuardState, HandedProbes, Passage, Pending, PendingKey, Rule,
-    RuleIndex, RuleState, RuleStats, Skip, Tally, Tunnels, filter::MAX_RULES, tally::IDS,
+    Flow, FlowKey, FollowedEntry, GuardCount, GuardRecord, GuardSet, GuardState, HandedProbes, Passage, Pending,
+    PendingKey, Rule, RuleIndex, RuleState, RuleStats, Skip, Tally, Tunnels, filter::MAX_RULES, tally::IDS,
 };
 
 use super::guard::note::GuardNote;

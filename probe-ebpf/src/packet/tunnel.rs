@@ -65,6 +65,14 @@ pub struct SealedPacket {
 /// Bytes of the payload that the digest is made of; fewer carry no IP packet.
 const DIGESTED: usize = 32;
 
+/// Reports whether it is a message of WireGuard that carries no packet: an initiation, a response or a cookie, by type and
+/// length of the UDP packet (`drivers/net/wireguard/messages.h`).
+#[inline(always)]
+fn is_handshake<V: View>(payload: &V, udp_bytes: u16) -> bool {
+    let kind = (payload.be16(0), payload.be16(2));
+    matches!((kind, udp_bytes), ((0x0100, 0), 156) | ((0x0200, 0), 100) | ((0x0300, 0), 72))
+}
+
 /// Returns the packet of a program whose IP header is at the start of `bytes`, if it is UDP from or to one of the
 /// programs' ports.
 #[inline(always)]
@@ -80,6 +88,9 @@ pub fn sealed<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels) -> Option<SealedPac
     }
     let length = udp.be16(4);
     let payload = bytes.view::<DIGESTED>(offset + UDP_HEADER)?;
+    if is_handshake(&payload, length) {
+        return None;
+    }
     let mut key = mixed(u64::from(length));
     for at in 0..DIGESTED / 8 {
         key = mixed(key ^ be64(&payload, at * 8));

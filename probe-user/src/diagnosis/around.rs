@@ -17,9 +17,12 @@ impl Evidence {
         self.facts_of(place).is_same_place(&self.facts_on(side))
     }
 
-    /// Reports whether both are namespaces of one kernel.
-    pub(super) fn share_kernel(&self, one: Side, other: Side) -> bool {
-        self.facts_on(one).shares_kernel(&self.facts_on(other))
+    /// Reports whether somebody watched every network namespace of the kernel of both, which are two places of one kernel.
+    pub(super) fn watched_as_one(&self, one: Side, other: Side) -> bool {
+        let kernel = self.facts_on(one);
+        let ends = [Some(&self.local), self.peer.as_ref()].into_iter().flatten();
+        let mut all = ends.chain(self.vias.iter().map(|via| &via.trace)).map(|trace| &trace.host);
+        kernel.shares_kernel(&self.facts_on(other)) && all.any(|host| host.everywhere && host.shares_kernel(&kernel))
     }
 
     fn facts_on(&self, side: Side) -> HostFacts {

@@ -28,7 +28,7 @@ pub(super) mod special;
 mod tracking;
 mod ttl;
 mod tun;
-mod tun_program;
+pub(super) mod tun_program;
 mod tunnel;
 mod unheard_error;
 mod varied;

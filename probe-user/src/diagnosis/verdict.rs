@@ -139,7 +139,8 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
             DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn | DropPoint::TunProgram
         );
         // What the device of a tunnel did not send is explained by what that device is told to do.
-        let silent = (!told && open) || own.place == DropPoint::Encapsulation;
+        let into_itself = own.cause.reason.as_deref() == Some(rules::tun::INTO_ITSELF);
+        let silent = (!told && open && !into_itself) || own.place == DropPoint::Encapsulation;
         let carried = carried::of_gap(&gap, &own, crossings, evidence, JUDGE).filter(|_| silent);
         Some(carried.unwrap_or_else(|| vec![own]))
     };

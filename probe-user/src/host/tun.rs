@@ -46,6 +46,7 @@ fn holder(pid: u32, interface: &str) -> Option<TunProgram> {
             pid,
             sockets: u32::try_from(sockets.len()).unwrap_or(u32::MAX),
             ports: if is_here(pid) { udp_ports(&sockets) } else { Vec::new() },
+            connections: connections(&sockets),
         }
     })
 }
@@ -64,6 +65,32 @@ fn udp_ports(sockets: &BTreeSet<u64>) -> Vec<u16> {
     ports.dedup();
     ports.truncate(MAX_PORTS);
     ports
+}
+
+/// Returns how many of these sockets are TCP connections of the calling thread's network namespace.
+fn connections(sockets: &BTreeSet<u64>) -> u32 {
+    let text = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let count = |text: String| text.lines().skip(1).filter(|line| is_connection(line, sockets)).count();
+    u32::try_from(count(text("tcp")) + count(text("tcp6"))).unwrap_or(u32::MAX)
+}
+
+/// Reports whether a line of `/proc/net/tcp` is an established connection of one of these sockets.
+fn is_connection(line: &str, sockets: &BTreeSet<u64>) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let inode = words.get(9).and_then(|inode| inode.parse().ok());
+    words.get(3) == Some(&"01") && inode.is_some_and(|inode: u64| sockets.contains(&inode))
+}
+
+/// Reports whether the process has the socket by which WireGuard in user space is asked about this device.
+pub fn answers_wg(pid: u32, interface: &str) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
+    let end = format!("/wireguard/{interface}.sock");
+    let sockets = text.lines().filter(|line| line.ends_with(&end));
+    let inodes: Vec<String> =
+        sockets.filter_map(|line| Some(format!("socket:[{}]", line.split_whitespace().nth(6)?))).collect();
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
+    let mut links = files.filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.any(|to| inodes.iter().any(|inode| to.as_os_str() == inode.as_str()))
 }
 
 /// Returns the local ports of these sockets, as `/proc/net/udp` lists them.

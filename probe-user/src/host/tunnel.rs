@@ -11,7 +11,7 @@ use netlink_packet_route::{
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage},
 };
 
-use super::{device::netlink, link_facts, tun};
+use super::{device::netlink, link_facts, or_log, tun, wireguard};
 use crate::model::trace::{FdbEntry, TunnelFacts, frame::hardware_address};
 
 /// Kinds whose packets can be opened.
@@ -49,6 +49,11 @@ pub fn devices() -> io::Result<Vec<TunnelFacts>> {
 /// The kernel's answer.
 pub fn look_up() -> io::Result<Vec<TunnelFacts>> {
     let mut tunnels = devices()?;
+    for tunnel in tunnels.iter_mut().filter(|tunnel| tunnel.is_sealed()) {
+        if tunnel.programs.iter().any(|program| tun::answers_wg(program.pid, &tunnel.interface)) {
+            tunnel.peers = or_log("WireGuard", wireguard::peers(&tunnel.interface));
+        }
+    }
     if !tunnels.is_empty() {
         tunnels.iter_mut().for_each(|tunnel| tunnel.fdb = Some(Vec::new()));
         let mut request = NeighbourMessage::default();

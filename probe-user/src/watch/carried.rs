@@ -16,12 +16,34 @@ use super::{
 };
 use crate::{
     ebpf::crossings::SiteCrossings,
-    host::{or_log, tunnel},
+    host::{device, namespace::Namespace, or_log, tunnel},
     model::{
-        request::{EchoFlow, HostRole},
+        request::{EchoFlow, HostRole, WatchRequest},
         trace::{Drop, Finding, PlaceTrace, TunnelFacts, tunnel::ANY_ADDRESS},
     },
 };
+
+/// In how many other namespaces tunnels are looked for at most.
+const MAX_NAMESPACES: usize = 64;
+
+/// Returns the tunnels of each namespace that a run may come to, by its inode, as they are before the first probe: of the calling
+/// thread's first, and nothing of others unless those are watched.
+pub(super) fn tunnels_before(request: &WatchRequest) -> Vec<(u64, Vec<TunnelFacts>)> {
+    let here = device::netns_inode().unwrap_or_default();
+    let devices = || {
+        let devices = or_log("tunnels", tunnel::devices()).unwrap_or_default();
+        (device::netns_inode().unwrap_or_default(), devices)
+    };
+    if !request.crosses() {
+        return vec![(here, Vec::new())];
+    }
+    let mut all = vec![devices()];
+    if request.everywhere {
+        // Which kinds are opened is fixed when the programs are loaded.
+        all.extend(Namespace::in_each(here, MAX_NAMESPACES, devices));
+    }
+    all
+}
 
 /// The layers of one run, outwards from 1.
 pub(super) struct Carried {

@@ -41,13 +41,14 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     let near = evidence.seen_around(known.from);
     let tunnel = near?.tunnels.iter().find(|tunnel| tunnel.is_behind(known.exit))?.clone();
     let sealed = tunnel.is_sealed();
-    if sealed && tunnel.ports().is_empty() {
+    let first = near.and_then(|place| first_passage(place, known.leg));
+    let streams = tunnel.programs.iter().any(|program| program.connections > 0);
+    if sealed && (tunnel.ports().is_empty() || streams && first.is_none()) {
         return None;
     }
-    // What cannot be opened is recognized only by the kernel that saw it being sent.
-    let legible = |side: Side| !sealed || evidence.share_kernel(side, known.from);
+    // What cannot be opened is recognized only by who saw it being sent.
+    let legible = |side: Side| !sealed || side == known.from || evidence.watched_as_one(side, known.from);
     let carried = |side: Side| evidence.seen_around(side).filter(|_| legible(side));
-    let first = near.and_then(|place| first_passage(place, known.leg));
     let inner = inner_address(known.from, &tunnel, evidence);
     let entry = inner.as_deref().and_then(|lladdr| tunnel.entry_for(lladdr)).or_else(|| tunnel.entry_for(ANY_ADDRESS));
     let from = first.and_then(|passage| passage.source).or(tunnel.local);
@@ -65,7 +66,9 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     });
     let far_place = to_side.and_then(carried);
     let far = far_place.and_then(|place| tunnel.counterpart(&place.tunnels)).cloned();
-    let layer = TunnelLayer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
+    let ends = (evidence.local.host.address, Some(evidence.target.address));
+    let (inner_from, inner_to) = if known.leg == evidence.first_leg() { ends } else { (ends.1, ends.0) };
+    let layer = TunnelLayer { leg: known.leg, far, from, to, inner_from, inner_to, lladdr: inner, tunnel };
     let (sender, target) = if known.leg == Echo::Request { (from, to) } else { (to, from) };
     let near_host = near.map(|place| host(place, known.from, from, &layer, evidence)).unwrap_or_default();
     let far_host = far_place.zip(to_side).map(|(place, side)| host(place, side, to, &layer, evidence));
@@ -188,6 +191,10 @@ fn host(
         (row.hop, sight)
     });
     let inner = inside_the_tunnel(side, layer, evidence);
+    // What the kernel counted when a program's call was refused is known from the begin of the run only there.
+    let counted = evidence.findings(side).filter(|finding| {
+        layer.tunnel.is_sealed() && matches!(finding, Finding::Counter { .. }) && !place.findings.contains(finding)
+    });
     HostTrace {
         host: HostFacts {
             hostname: evidence.name(side),
@@ -201,7 +208,7 @@ fn host(
         },
         hops: hops.collect(),
         drops: place.drops.iter().cloned().chain(inner).collect(),
-        findings: place.findings.clone(),
+        findings: place.findings.iter().chain(counted).cloned().collect(),
         accounting: base.accounting,
         ports: place.ports.clone(),
         neighbour: place.neighbour.clone(),

@@ -1,12 +1,22 @@
 //! Which rule and route hand packets to the program that holds a tun device.
 
 use super::{StopCase, StopExplanation};
-use crate::{diagnosis::places::DropPoint, model::trace::Finding};
+use crate::{
+    diagnosis::{places::DropPoint, rules::tun::INTO_ITSELF},
+    model::trace::Finding,
+};
 
 /// Explains a stop at such a program by what routing chose with the packets' own key.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::TunProgram)?;
     let evidence = case.evidence;
+    if case.stop.cause.reason.as_deref() == Some(INTO_ITSELF) {
+        return Some(StopExplanation {
+            meaning: "The other end of a tunnel must be reached outside of it, by a route of its own.".to_owned(),
+            commands: vec![format!("ip {} route", case.ip_version()), format!("ip {} rule", case.ip_version())],
+            ..StopExplanation::default()
+        });
+    }
     let to = if case.gap.leg == evidence.first_leg() { evidence.target.address } else { evidence.local.host.address? };
     let held = |name: &str| {
         evidence.findings(side).any(|finding| matches!(finding, Finding::Tun { interface, .. } if interface == name))

@@ -14,6 +14,13 @@ pub struct TunProgram {
     /// The UDP ports of its sockets in the network namespace of the device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
+    /// How many of its sockets are TCP connections there: what it sends by them is not followed.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub connections: u32,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 impl TunProgram {

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use probe_ebpf::tunnel::{FOU, GENEVE, GRE, IPIP, MAX_PORTS, SEALED, SIT, Tunnels, VXLAN, VXLAN_GPE};
 use serde::{Deserialize, Serialize};
 
-use super::tun_program::{TunCounts, TunProgram};
+use super::{
+    tun_program::{TunCounts, TunProgram},
+    wireguard::WireGuardPeer,
+};
 
 /// A device that encapsulates packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +68,9 @@ pub struct TunnelFacts {
     /// What it counted of what they do, if it is a tun device: since the begin of the run, where that was looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<TunCounts>,
+    /// Its peers, if it is WireGuard's and those could be listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Vec<WireGuardPeer>>,
     /// Its forwarding table; none: it was not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fdb: Option<Vec<FdbEntry>>,
