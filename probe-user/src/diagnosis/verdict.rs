@@ -191,6 +191,11 @@ fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
     advice::give(&mut stop, evidence);
     followed::leave_out_own_probes(&mut stop, evidence);
     let explained = explain::complete(&mut stop, gap, chosen, evidence, rewrites);
+    if let (DropPoint::Network, Some(rules::tun::SENT_ON), Some(detail)) =
+        (stop.place, stop.cause.reason.as_deref(), &stop.cause.detail)
+    {
+        stop.told = Some(format!("were {detail}"));
+    }
     // For answers to another address than the sender's, only the look-up of that address would show the neighbour they
     // wait for; and for a socket bound to another device than its target's, it means nothing who else hears the
     // question.

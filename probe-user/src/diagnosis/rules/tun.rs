@@ -17,6 +17,9 @@ use crate::{
 /// The reason of a stop of packets whose tunnel leads into itself.
 pub(in crate::diagnosis) const INTO_ITSELF: &str = "TUN_INTO_ITSELF";
 
+/// The reason of a stop of packets that a program sent on to where nobody can recognize them.
+pub(in crate::diagnosis) const SENT_ON: &str = "TUN";
+
 /// Judges packets that left by a tun device, so that a program on that host has them.
 pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let side = gap.last_seen.host;
@@ -32,12 +35,12 @@ pub(super) fn handed(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     if let Some(sent) = sent_on(evidence, side, gap) {
         let holds = if programs.len() == 1 { "which holds" } else { "which share" };
         let detail = format!(
-            "handed to {}, {holds} the tun device {interface} and likely sent them on: as many packets of its UDP ports left by \
-             {sent} right after them, and nobody watched what became of these",
-            who
+            "handed to {who}, {holds} the tun device {interface} and likely sent them on{sent}, and nobody watched what became of \
+             these{}",
+            far_silence(evidence, gap).unwrap_or_default()
         );
-        let cause =
-            Cause { reason: Some("TUN".into()), program: Some(first.name()), detail: Some(detail), ..Cause::default() };
+        let reason = Some(SENT_ON.into());
+        let cause = Cause { reason, program: Some(first.name()), detail: Some(detail), ..Cause::default() };
         let spots = gap.spots_at(&[DropPoint::Network]);
         return Ruling::at(spots, cause, Witness::DeviceCounter, Weight::Suggests);
     }
@@ -81,13 +84,29 @@ pub(super) fn routed_into_itself(gap: &Gap, evidence: &Evidence) -> Option<Rulin
     Ruling::at(vec![spot], cause, Witness::DeviceCounter, Weight::Explains)
 }
 
+/// Returns what the far end's only tun device shows of packets that did not come out of it.
+fn far_silence(evidence: &Evidence, gap: &Gap) -> Option<String> {
+    let far = if gap.leg == evidence.first_leg() { Side::Peer } else { Side::Local };
+    let around = evidence.seen_around(far).filter(|_| evidence.two_sided())?;
+    let mut sealed = around.tunnels.iter().filter(|tunnel| tunnel.is_sealed() && !tunnel.programs.is_empty());
+    let tunnel = sealed.next().filter(|_| sealed.next().is_none())?;
+    (tunnel.counts?.written == 0).then(|| {
+        format!(
+            "; {} of {} wrote nothing to its tun device {}",
+            names(&tunnel.programs),
+            evidence.name(far),
+            tunnel.interface
+        )
+    })
+}
+
 /// Returns by which device, and where to, the packets left that the programs of `side` likely made of all probes of the gap.
 fn sent_on(evidence: &Evidence, side: Side, gap: &Gap) -> Option<String> {
     let around = evidence.seen_around(side)?;
     around.ports.iter().find_map(|port| {
         let seen = port.seen(Hop::Xmit, gap.leg)?;
         let to = gap.probes.iter().map(|probe| seen.get(probe)).collect::<Option<Vec<_>>>()?.first()?.destination?;
-        Some(format!("{} for {to}", port.interface))
+        Some(format!(": as many packets of its UDP ports left by {} for {to} right after them", port.interface))
     })
 }
 
