@@ -16,6 +16,7 @@ pub mod tracking;
 pub mod tun_program;
 pub mod tunnel;
 pub mod via;
+pub mod wireguard;
 
 use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -37,9 +38,10 @@ pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace, UntoldPlace
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
-pub use self::tun_program::TunProgram;
+pub use self::tun_program::{TunCounts, TunProgram};
 pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
+pub use self::wireguard::WireGuardPeer;
 use super::netfilter::{NetfilterHook, TableFamily};
 
 /// Everything that one host saw, complete in itself: names are resolved, nothing refers to its kernel any more.
