@@ -353,9 +353,19 @@ pub struct SenderTrace {
     pub received: BTreeMap<u16, Received>,
     /// ICMP errors that quoted a probe.
     pub errors: Vec<IcmpError>,
+    /// What became of the probe that looked ahead and does not belong to the run, if it was not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_ahead: Option<UnansweredAhead>,
     /// The socket that sent them and received the replies; none: not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketTrace>,
+}
+
+/// A probe before the run that had no answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnansweredAhead {
+    /// The ICMP error that ended it; none: nothing was heard of it.
+    pub error: Option<IcmpError>,
 }
 
 /// One probe that was sent, or refused.

@@ -110,6 +110,7 @@ pub(super) fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress,
         preload: args.ping.preload,
         deadline: args.ping.deadline,
         enough: args.enough(),
+        until_error: args.ping.deadline.is_some(),
         ..ProbePlan::new(target.address, id, nonce)
     }
 }

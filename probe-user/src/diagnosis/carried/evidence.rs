@@ -132,7 +132,7 @@ fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrac
         };
         (sent.probe, received)
     });
-    SenderTrace { received: received.collect(), probes, errors: Vec::new(), socket: None }
+    SenderTrace { received: received.collect(), probes, errors: Vec::new(), ..SenderTrace::default() }
 }
 
 /// Returns every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of

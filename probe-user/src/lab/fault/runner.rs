@@ -4,9 +4,10 @@ use std::time::Instant;
 
 pub use super::case::lacks;
 use super::{
-    Broken, Case, CatalogueCase, Got, SceneCase,
+    Broken, Case, CatalogueCase, Got, LikePing, SceneCase,
     error::FaultError,
     exchange::{expect_healthy, expect_in_force},
+    like_ping,
     probe_filter::keep_mounts_private,
     scene::{BrokenScene, BuiltScene},
 };
@@ -45,6 +46,11 @@ pub struct JudgedCase {
 }
 
 impl JudgedCase {
+    /// Returns whether it and the ping that was run behind it were answered alike, if one was.
+    pub fn like_ping(&self) -> Option<LikePing> {
+        self.got.as_ref().and_then(|got| like_ping(&self.case.wanted(), got))
+    }
+
     /// Returns whether the diagnosis said what it must.
     pub fn located(&self) -> bool {
         self.wrong.is_empty()

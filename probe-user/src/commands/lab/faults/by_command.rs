@@ -1,11 +1,13 @@
 //! The diagnosis as a user has it: `probe diagnose` on A, `probe agent` on B, and the document that it prints.
 
 use std::{
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use super::beside_ping::ping;
 use crate::{
     error::Failure,
     host::{
@@ -30,17 +32,34 @@ const INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct ByCommand {
     program: PathBuf,
+    with_ping: bool,
 }
 
 impl ByCommand {
     /// Returns one that runs this program itself.
     pub(super) fn new() -> Result<Self, Failure> {
-        Ok(Self { program: own_program()? })
+        Ok(Self::of(own_program()?))
     }
 
     /// Returns one that runs `program`, which is probe.
     pub fn of(program: PathBuf) -> Self {
-        Self { program }
+        Self { program, with_ping: false }
+    }
+
+    /// Returns one that also runs ping with the same flags behind each diagnosis.
+    #[must_use]
+    pub fn with_ping(self) -> Self {
+        Self { with_ping: true, ..self }
+    }
+
+    /// Runs ping, too, if that was asked for and it can send such probes.
+    fn beside(&self, netns: &Netns, target: IpAddr, probe: &Probe, got: Got) -> Result<Got, Failure> {
+        if !self.with_ping || probe.reply_only {
+            return Ok(got);
+        }
+        let ping = ping(netns, target, probe, INTERVAL)
+            .map_err(|error| Failure::new(format!("cannot run ping: {error}"), "install iputils-ping"))?;
+        Ok(Got { ping: Some(ping), ..got })
     }
 
     fn said(&self, netns: &Netns, words: &[String], own_namespace: bool) -> Result<Got, Failure> {
@@ -115,14 +134,18 @@ fn flags(probe: &Probe, family: Family) -> Vec<String> {
 
 impl Diagnoser for ByCommand {
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure> {
-        self.said(lab.netns(LabHost::A), &words(&agent_on_b(&self.program, lab), case), true)
+        let a = lab.netns(LabHost::A);
+        let got = self.said(a, &words(&agent_on_b(&self.program, lab), case), true)?;
+        self.beside(a, LabHost::B.address(case.family), &case.fault.probe, got)
     }
 
     fn diagnose_scene(&mut self, scene: &BuiltScene, case: &SceneCase) -> Result<Got, Failure> {
         let own = case.watch().own_namespace;
         let program = self.program.to_string_lossy();
         let words = scene_words(case, |host| scene.agent(host, &program, own));
-        self.said(scene.netns(&case.scene.from), &words, own)
+        let from = scene.netns(&case.scene.from);
+        let got = self.said(from, &words, own)?;
+        self.beside(from, case.address(), &case.fault().probe, got)
     }
 }
 
