@@ -30,6 +30,7 @@ mod ttl;
 mod tun;
 mod tunnel;
 mod unheard_error;
+mod unit;
 mod varied;
 mod vlan;
 
@@ -71,7 +72,9 @@ const EXPLAIN: &[Explain] = &[
     loopback::explain,
     loopback::of_device,
     loopback::of_source,
+    loopback::bound_elsewhere,
     tun::explain,
+    unit::explain,
     returned::explain,
     icmp_redirect::explain,
     unheard_error::explain,

@@ -107,6 +107,17 @@ impl ProbePlan {
         mark::bytes(probe, self.nonce, self.size.into(), self.pattern.as_ref())
     }
 
+    /// Reports whether more is sent after what is known so far, as `ping` decides it.
+    fn goes_on(&self, sending: &SenderTrace) -> bool {
+        // What ping counts as an error: ICMP errors that end a request, and requests that are too long for this host.
+        let heard = sending.errors.iter().filter(|error| error.ends_packet()).count();
+        let too_long = sending.probes.iter().filter(|sent| sent.errno.as_deref() == Some("EMSGSIZE")).count();
+        let errors = heard + too_long;
+        let enough = self.enough.is_some_and(|enough| sending.received.len() + errors >= usize::from(enough));
+        let failed = self.until_error && errors > 0;
+        !enough && !failed
+    }
+
     /// Returns the sequence number of a probe.
     fn seq(&self, probe: u16) -> u16 {
         self.first_seq.wrapping_add(probe.wrapping_mul(self.seq_step))
@@ -292,18 +303,7 @@ impl Prober {
     /// Returns the number of the next probe.
     fn next(&self) -> Option<u16> {
         let next = u16::try_from(self.sending.probes.len()).ok()?;
-        let errors = self.errors();
-        let known = self.sending.received.len() + errors;
-        let enough = self.plan.enough.is_some_and(|enough| known >= usize::from(enough));
-        let failed = self.plan.until_error && errors > 0;
-        (next < self.plan.count && !enough && !failed).then_some(next)
-    }
-
-    /// Counts what `ping` counts as an error: ICMP errors that end a probe, and packets that are too long for this host.
-    fn errors(&self) -> usize {
-        let heard = self.sending.errors.iter().filter(|error| error.ends_packet());
-        let too_long = |sent: &&SentProbe| sent.errno.as_deref() == Some("EMSGSIZE");
-        heard.count() + self.sending.probes.iter().filter(too_long).count()
+        (next < self.plan.count && self.plan.goes_on(&self.sending)).then_some(next)
     }
 
     /// Reports whether this probe belongs to the run and was sent.

@@ -9,7 +9,7 @@ use probe_ebpf::Family;
 use probe_user::{
     commands::lab::faults::by_command::ByCommand,
     lab::fault::{
-        self, CatalogueCase, LikePing, SceneCase,
+        self, CatalogueCase, SceneCase,
         runner::{self, JudgedCase},
         scene,
     },
@@ -65,10 +65,7 @@ fn located(case: CatalogueCase) -> Result<Held, String> {
         };
     }
     let judged: JudgedCase = run.judged.into_iter().next().ok_or("it was not run")?;
-    let unlike = match judged.like_ping() {
-        Some(LikePing::Different(how)) => Some(how),
-        _ => None,
-    };
+    let unlike = judged.unlike_ping();
     if judged.located() && unlike.is_none() {
         return Ok(Held::Yes);
     }

@@ -43,7 +43,8 @@ fn words(target: IpAddr, probe: &Probe, interval: Duration) -> Vec<String> {
         pair("-e", probe.id.map(|id| id.to_string())),
         // With ping, -S is the size of the send buffer.
         pair("-I", probe.source(family).map(|source| source.to_string())),
-        pair("-M", probe.dont_fragment.then(|| "probe".to_owned())),
+        // `probe` would be --df, but pings before 2024 do not know it; the lab's hosts have learned no path MTU that `do` would heed.
+        pair("-M", probe.dont_fragment.then(|| "do".to_owned())),
     ];
     let words = pairs.into_iter().flatten().flatten();
     words.chain(["-q".to_owned(), target.to_string()]).collect()
@@ -63,7 +64,7 @@ mod tests {
     fn ping_gets_the_flags_that_mean_the_same() {
         let b = LabHost::B.address(Family::V4);
         assert_eq!(words_of("peer-nft-input"), format!("-c 10 -i 0.01 -W 1 -q {b}"));
-        assert_eq!(words_of("local-above-mtu"), format!("-c 10 -i 0.01 -W 1 -s 1600 -M probe -q {b}"));
+        assert_eq!(words_of("local-above-mtu"), format!("-c 10 -i 0.01 -W 1 -s 1600 -M do -q {b}"));
         assert_eq!(words_of("local-source-not-owned"), format!("-c 10 -i 0.01 -W 1 -I 192.0.2.1 -q {b}"));
         assert_eq!(words_of("healthy-many"), format!("-c 1024 -i 0.0005 -W 1 -q {b}"));
     }

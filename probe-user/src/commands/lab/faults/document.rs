@@ -88,10 +88,7 @@ fn case(judged: &JudgedCase) -> FaultCase {
         wrong: judged.wrong.clone(),
         first_try: judged.first_try.clone(),
         diagnosis: judged.got.as_ref().filter(|_| !judged.located()).map(|got| got.document.clone()),
-        ping: judged.like_ping().and_then(|like| match like {
-            LikePing::Different(how) => Some(how),
-            LikePing::Alike | LikePing::Apart(_) => None,
-        }),
+        ping: judged.unlike_ping(),
         seconds: judged.got.as_ref().map_or(judged.seconds, |got| got.seconds),
     }
 }
