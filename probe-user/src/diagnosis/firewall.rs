@@ -63,35 +63,48 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
         let details: Vec<String> = said.1.into_iter().chain(limit).collect();
         stop.cause.detail = (!details.is_empty()).then(|| details.join("; "));
     } else if !chains.is_empty() {
-        let names: Vec<_> = chains.iter().filter_map(|(_, finding)| full_name(finding)).collect();
-        stop.cause.detail = Some(format!("one of the chains {}", names.join(", ")));
+        stop.cause.detail = Some(one_of(&chains));
     }
     stop.cause.netfilter = Some(netfilter);
 }
 
 /// Names the chain of a bridge, whose drop event does not show the hook.
 fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
-    let chains = evidence.findings(side).filter_map(|finding| match finding {
-        Finding::Chain { family, hook, table, chain, policy, ending, can_drop: true, .. }
-            if *family == TableFamily::Bridge =>
-        {
-            Some((hook, table, chain, policy, ending))
-        }
+    if stop.cause.reason.as_deref() != Some("NETFILTER_DROP") {
+        return;
+    }
+    let findings: Vec<&Finding> = evidence.findings(side).collect();
+    let chains = findings.iter().copied().filter_map(|finding| match finding {
+        Finding::Chain { family: family @ TableFamily::Bridge, can_drop: true, .. } => Some((*family, finding)),
         _ => None,
     });
     let chains: Vec<_> = chains.collect();
-    let ([(hook, table, chain, policy, ending)], Some("NETFILTER_DROP")) =
-        (chains.as_slice(), stop.cause.reason.as_deref())
-    else {
-        return;
+    let traced = traced::find(&chains, stop.leg, &findings);
+    let only = match (&traced, chains.as_slice()) {
+        (Some((chain, _)), _) => Some(*chain),
+        (None, [(_, chain)]) => Some(*chain),
+        (None, _) => None,
     };
-    // A port is what a chain of a bridge calls the device.
-    let (rule, detail) =
-        what_ends(stop, chain, policy, &matching(ending, &Devices::of(evidence, side, stop.leg, **hook)));
-    stop.cause.detail = detail;
-    let [table, chain] = [table, chain].map(|name| Some((*name).clone()));
-    let (family, hook) = (Some(TableFamily::Bridge), Some(**hook));
-    stop.cause.netfilter = Some(Netfilter { family, hook, table, chain, legacy: false, rule, rule_chain: None });
+    let mut netfilter = Netfilter { family: Some(TableFamily::Bridge), ..Netfilter::default() };
+    if let Some(Finding::Chain { hook, table, chain, policy, ending, .. }) = only {
+        (netfilter.rule, stop.cause.detail) = match &traced {
+            Some((_, rules)) => what_ended(chain, rules),
+            // A port is what a chain of a bridge calls the device.
+            None => what_ends(stop, chain, policy, &matching(ending, &Devices::of(evidence, side, stop.leg, *hook))),
+        };
+        netfilter.hook = Some(*hook);
+        [netfilter.table, netfilter.chain] = [table, chain].map(|name| Some((*name).clone()));
+    } else if !chains.is_empty() {
+        stop.cause.detail = Some(one_of(&chains));
+    } else {
+        return;
+    }
+    stop.cause.netfilter = Some(netfilter);
+}
+
+fn one_of(chains: &[(TableFamily, &Finding)]) -> String {
+    let names: Vec<_> = chains.iter().filter_map(|(_, finding)| full_name(finding)).collect();
+    format!("one of the chains {}", names.join(", "))
 }
 
 /// Returns the rules that can have matched packets at these devices.

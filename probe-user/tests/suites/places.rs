@@ -9,6 +9,7 @@ mod entered;
 mod hooks;
 mod other_way;
 mod traced;
+mod traced_below;
 mod tracking;
 mod unlisted;
 

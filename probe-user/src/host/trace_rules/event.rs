@@ -53,7 +53,7 @@ struct Attributes<'a> {
     verdict: Option<u32>,
     trace: Option<u32>,
     transport: Option<&'a [u8]>,
-    protocol: Option<u32>,
+    network: Option<&'a [u8]>,
     policy: Option<u32>,
 }
 
@@ -69,8 +69,8 @@ impl<'a> Attributes<'a> {
                 // NFTA_VERDICT_CODE
                 5 => found.verdict = attributes(value).into_iter().find(|(kind, _)| *kind == 1).and_then(|v| read(v.1)),
                 6 => found.trace = read(value),
+                8 => found.network = Some(value),
                 9 => found.transport = Some(value),
-                15 => found.protocol = read(value),
                 16 => found.policy = read(value),
                 _ => {}
             }
@@ -80,9 +80,10 @@ impl<'a> Attributes<'a> {
 
     /// Parses the echo packet whose first transport bytes these are.
     fn packet(&self) -> Option<TracedPacket> {
-        let family = match self.protocol? {
-            2 => Family::V4,
-            10 => Family::V6,
+        // The protocol that an event names is that of its table's family, which may be bridges.
+        let family = match self.network?.first()? >> 4 {
+            4 => Family::V4,
+            6 => Family::V6,
             _ => return None,
         };
         let kind = Kind::from_icmp_type(family, *self.transport?.first()?)?;
@@ -154,7 +155,7 @@ mod tests {
 
     fn parsed(attributes: &[Vec<u8>]) -> Vec<TraceEvent> {
         let mut batch = Batch::new();
-        batch.make(TRACE, attributes);
+        batch.make(INET, TRACE, attributes);
         parse(&batch.finish().0)
     }
 
@@ -166,7 +167,7 @@ mod tests {
     fn a_rule_that_drops_is_an_end() {
         let mut event = place();
         event.extend([attribute(3, &9_u64.to_be_bytes()), number(4, 3), nested(5, &[number(1, 0)])]);
-        event.extend([number(15, 2), attribute(9, &[8, 0, 0, 0])]);
+        event.extend([attribute(8, &[0x45, 0, 0, 84]), attribute(9, &[8, 0, 0, 0])]);
         let end = TraceEnd {
             family: TableFamily::Inet,
             table: "t".to_owned(),

@@ -4,8 +4,10 @@
 /// `NFNL_SUBSYS_NFTABLES`.
 pub(super) const NFTABLES: u16 = 10;
 
-/// `NFPROTO_INET`.
+/// `NFPROTO_INET`, `NFPROTO_NETDEV` and `NFPROTO_BRIDGE`.
 pub(super) const INET: u8 = 1;
+pub(super) const NETDEV: u8 = 5;
+pub(super) const BRIDGE: u8 = 7;
 
 /// Bytes of `struct nlmsghdr`, and of the `struct nfgenmsg` after it.
 pub(super) const HEADER: usize = 16;
@@ -57,16 +59,16 @@ impl Batch {
         batch
     }
 
-    /// Adds a request to create an object of the inet family: `NFT_MSG_NEW…`.
-    pub(super) fn make(&mut self, kind: u16, attributes: &[Vec<u8>]) {
+    /// Adds a request to create an object of the family with this `NFPROTO_*` number: `NFT_MSG_NEW…`.
+    pub(super) fn make(&mut self, family: u8, kind: u16, attributes: &[Vec<u8>]) {
         self.orders += 1;
-        self.push(NFTABLES << 8 | kind, REQUEST | ACK | CREATE | APPEND, INET, 0, attributes);
+        self.push(NFTABLES << 8 | kind, REQUEST | ACK | CREATE | APPEND, family, 0, attributes);
     }
 
-    /// Adds a request to delete an object of the inet family: `NFT_MSG_DEL…`.
-    pub(super) fn delete(&mut self, kind: u16, attributes: &[Vec<u8>]) {
+    /// Adds a request to delete an object of that family: `NFT_MSG_DEL…`.
+    pub(super) fn delete(&mut self, family: u8, kind: u16, attributes: &[Vec<u8>]) {
         self.orders += 1;
-        self.push(NFTABLES << 8 | kind, REQUEST | ACK, INET, 0, attributes);
+        self.push(NFTABLES << 8 | kind, REQUEST | ACK, family, 0, attributes);
     }
 
     /// Returns the whole batch, and the number of acknowledgements to expect.
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let mut batch = Batch::new();
-        batch.make(3, &[string(1, "abc"), nested(4, &[number(1, 7)])]);
+        batch.make(INET, 3, &[string(1, "abc"), nested(4, &[number(1, 7)])]);
         let (bytes, orders) = batch.finish();
         assert_eq!(orders, 1);
         let messages = messages(&bytes);

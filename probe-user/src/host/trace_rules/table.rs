@@ -1,4 +1,4 @@
-//! The table that marks probes for tracing, before any usual chain sees them.
+//! The tables that mark probes for tracing, before any usual chain sees them.
 
 use std::{io, mem::offset_of, net::IpAddr};
 
@@ -7,14 +7,17 @@ use nix::libc;
 use probe_ebpf::{
     Echo, Family, Kind,
     journey::{MAGIC, Mark},
-    packet::ICMP_HEADER,
+    packet::{ICMP_HEADER, IPV4, IPV6},
 };
 
 use super::{
     TABLE,
-    message::{Batch, attribute, messages, nested, number, string, word},
+    message::{BRIDGE, Batch, INET, NETDEV, attribute, messages, nested, number, string, word},
 };
-use crate::{host::or_log, model::request::EchoFlow};
+use crate::{
+    host::{device::Device, or_log},
+    model::request::EchoFlow,
+};
 
 /// Message types: `NFT_MSG_NEWTABLE`, `NFT_MSG_DELTABLE`, `NFT_MSG_NEWCHAIN`, `NFT_MSG_NEWRULE`.
 const NEW_TABLE: u16 = 0;
@@ -25,28 +28,67 @@ const NEW_RULE: u16 = 6;
 /// `NFT_TABLE_F_OWNER`: only the socket that made it may change it, and it is removed with that socket.
 const OWNED: u32 = 2;
 
+/// `NF_INET_PRE_ROUTING` and `NF_INET_LOCAL_OUT`, in the family of bridges as well: every packet enters by one of them.
+const PREROUTING: u32 = 0;
+const OUTPUT: u32 = 3;
+
+/// `NF_NETDEV_INGRESS`.
+const INGRESS: u32 = 0;
+
 /// Before conntrack and everything that filters; after defragmentation.
 const PRIORITY: i32 = -350;
 
-/// `NF_INET_PRE_ROUTING` and `NF_INET_LOCAL_OUT`: every packet enters by one of them.
-const CHAINS: [(&str, u32); 2] = [("prerouting", 0), ("output", 3)];
+/// Before everything, where nothing must have come before it.
+const FIRST: i32 = i32::MIN;
 
-/// The table, and the socket that owns it. Dropping it removes the table; so does the kernel when the process ends.
+/// `NFT_NETDEVICE_MAX`: at so many devices one chain can be.
+const MOST_DEVICES: usize = 256;
+
+/// Names of the chains, which nobody but nft sees.
+const CHAIN: [&str; 2] = ["in", "out"];
+
+/// The tables, and the socket that owns them. Dropping it removes them; so does the kernel when the process ends.
 pub(super) struct TraceTable {
     owner: Socket,
     name: String,
+    families: Vec<u8>,
+}
+
+/// Where a chain stands: its hook, its priority, and at which devices, if it is one of devices.
+struct TraceHook {
+    hook: u32,
+    priority: i32,
+    devices: Vec<String>,
 }
 
 impl TraceTable {
-    /// Makes the table in the calling thread's network namespace.
+    /// Makes the tables in the calling thread's network namespace: for what it takes in or sends, for what its bridges pass on,
+    /// and for what comes in by any of its devices. Without the last two, where the kernel has no such hooks.
     pub(super) fn make(flow: &EchoFlow, nonce: u64) -> io::Result<Self> {
         let mut owner = Socket::new(NETLINK_NETFILTER)?;
         let address = owner.bind_auto()?;
         owner.set_non_blocking(true)?;
         // No other socket of this network namespace has that port number.
-        let name = format!("{TABLE}{}", address.port_number());
-        run(&owner, creation(&name, flow, nonce))?;
-        Ok(Self { owner, name })
+        let mut table =
+            Self { owner, name: format!("{TABLE}{}", address.port_number()), families: Vec::with_capacity(3) };
+        let wanted = wanted(flow, nonce);
+        let at = |hook, priority| TraceHook { hook, priority, devices: Vec::new() };
+        table.add(INET, &[at(PREROUTING, PRIORITY), at(OUTPUT, PRIORITY)], &wanted)?;
+        let devices = or_log("interfaces", Device::all()).unwrap_or_default();
+        if devices.iter().any(|device| device.kind.as_deref() == Some("bridge")) {
+            let hooks = [at(PREROUTING, FIRST), at(OUTPUT, FIRST)];
+            or_log("rules of bridges are not traced", table.add(BRIDGE, &hooks, &wanted));
+        }
+        let devices: Vec<String> = devices.into_iter().map(|device| device.name).take(MOST_DEVICES).collect();
+        let ingress = TraceHook { hook: INGRESS, priority: FIRST, devices };
+        or_log("rules at ingress are not traced", table.add(NETDEV, &[ingress], &wanted));
+        Ok(table)
+    }
+
+    fn add(&mut self, family: u8, hooks: &[TraceHook], wanted: &[Wanted]) -> io::Result<()> {
+        run(&self.owner, creation(&self.name, family, hooks, wanted))?;
+        self.families.push(family);
+        Ok(())
     }
 }
 
@@ -54,8 +96,10 @@ impl Drop for TraceTable {
     // Closing the socket is not enough: a child that another thread is just starting has a copy of it until its exec.
     fn drop(&mut self) {
         let mut batch = Batch::new();
-        batch.delete(DELETE_TABLE, &[string(1, &self.name)]);
-        or_log("the table that traced rules", run(&self.owner, batch.finish()));
+        for family in &self.families {
+            batch.delete(*family, DELETE_TABLE, &[string(1, &self.name)]);
+        }
+        or_log("the tables that traced rules", run(&self.owner, batch.finish()));
     }
 }
 
@@ -82,15 +126,20 @@ fn acknowledged(kind: u16, payload: &[u8]) -> io::Result<()> {
     }
 }
 
-fn creation(table: &str, flow: &EchoFlow, nonce: u64) -> (Vec<u8>, u32) {
+/// Returns the batch that makes a table of this family with a chain at each of `hooks`.
+fn creation(table: &str, family: u8, hooks: &[TraceHook], wanted: &[Wanted]) -> (Vec<u8>, u32) {
     let mut batch = Batch::new();
-    batch.make(NEW_TABLE, &[string(1, table), number(2, OWNED)]);
-    for (chain, hook) in CHAINS {
-        let place = nested(4, &[number(1, hook), number(2, PRIORITY.cast_unsigned())]);
-        batch.make(NEW_CHAIN, &[string(1, table), string(3, chain), place, string(7, "filter")]);
-        for wanted in wanted(flow, nonce) {
+    batch.make(family, NEW_TABLE, &[string(1, table), number(2, OWNED)]);
+    for (chain, at) in CHAIN.into_iter().zip(hooks) {
+        let mut place = vec![number(1, at.hook), number(2, at.priority.cast_unsigned())];
+        if !at.devices.is_empty() {
+            let names: Vec<Vec<u8>> = at.devices.iter().map(|name| string(1, name)).collect();
+            place.push(nested(4, &names));
+        }
+        batch.make(family, NEW_CHAIN, &[string(1, table), string(3, chain), nested(4, &place), string(7, "filter")]);
+        for wanted in wanted {
             let expressions = nested(4, &wanted.expressions());
-            batch.make(NEW_RULE, &[string(1, table), string(2, chain), expressions]);
+            batch.make(family, NEW_RULE, &[string(1, table), string(2, chain), expressions]);
         }
     }
     batch.finish()
@@ -123,9 +172,9 @@ fn wanted(flow: &EchoFlow, nonce: u64) -> Vec<Wanted> {
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
 
-/// `NFT_META_NFTRACE`, `NFT_META_NFPROTO`, `NFT_META_L4PROTO`.
+/// `NFT_META_NFTRACE`, `NFT_META_PROTOCOL`, `NFT_META_L4PROTO`.
 const META_TRACE: u32 = 12;
-const META_PROTOCOL: u32 = 15;
+const META_PROTOCOL: u32 = 1;
 const META_TRANSPORT: u32 = 16;
 
 /// `NFT_REG_1`: one expression writes it, the next one reads it.
@@ -139,11 +188,11 @@ impl Wanted {
     fn expressions(self) -> Vec<Vec<u8>> {
         let (Self::Between { kind, .. } | Self::Marked { kind, .. }) = self;
         let (protocol, icmp, [source, destination]) = match kind.family {
-            Family::V4 => (2, libc::IPPROTO_ICMP, [12, 16]),
-            Family::V6 => (10, libc::IPPROTO_ICMPV6, [8, 24]),
+            Family::V4 => (IPV4, libc::IPPROTO_ICMP, [12, 16]),
+            Family::V6 => (IPV6, libc::IPPROTO_ICMPV6, [8, 24]),
         };
-        let mut list = meta_is(META_PROTOCOL, protocol);
-        list.extend(meta_is(META_TRANSPORT, icmp.to_be_bytes()[3]));
+        let mut list = meta_is(META_PROTOCOL, &protocol.to_be_bytes());
+        list.extend(meta_is(META_TRANSPORT, &icmp.to_be_bytes()[3..]));
         list.extend(header_is(TRANSPORT, 0, &[kind.icmp_type()]));
         match self {
             Self::Between { from, to, id, .. } => {
@@ -169,8 +218,8 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-fn meta_is(key: u32, value: u8) -> Vec<Vec<u8>> {
-    vec![expression("meta", &[number(1, REGISTER), number(2, key)]), is(&[value])]
+fn meta_is(key: u32, value: &[u8]) -> Vec<Vec<u8>> {
+    vec![expression("meta", &[number(1, REGISTER), number(2, key)]), is(value)]
 }
 
 fn header_is(base: u32, offset: usize, value: &[u8]) -> Vec<Vec<u8>> {

@@ -8,7 +8,7 @@ use crate::common::net::{answers, eventually, sh};
 const B: [&str; 2] = ["10.81.0.20", "fd81::20"];
 
 /// The router becomes a bridge between the two, which are on one link then.
-fn bridged(name: &str) -> Option<Routed> {
+pub(super) fn bridged(name: &str) -> Option<Routed> {
     let lab = routed(name)?;
     sh(
         &lab.router,
