@@ -113,6 +113,7 @@ fn request() -> WatchRequest {
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

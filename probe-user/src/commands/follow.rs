@@ -227,6 +227,7 @@ fn request(plan: &FollowPlan) -> WatchRequest {
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 
@@ -242,7 +243,15 @@ fn looked_up(flow: &FollowedFlow, interface: Option<String>) -> EchoFlow {
         FollowedRole::Target => (flow.to, flow.from),
     };
     let source_given = flow.role == FollowedRole::Target;
-    EchoFlow { local, remote, interface, ids: flow.id.into_iter().collect(), source_given, sent_as: None }
+    EchoFlow {
+        local,
+        remote,
+        interface,
+        ids: flow.id.into_iter().collect(),
+        source_given,
+        sent_as: None,
+        choosers: Default::default(),
+    }
 }
 
 fn is_own(address: IpAddr) -> bool {

@@ -94,11 +94,13 @@ const EXPLAIN: &[Explain] = &[
     group_frame::explain,
     macvlan::explain,
     scope::explain,
+    special::no_source,
     size::explain,
     special::explain,
     routing::not_own,
     routing::rerouted,
     routing::explain,
+    routing::without_source,
     permanent::explain,
     varied::explain,
 ];

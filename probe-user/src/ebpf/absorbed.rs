@@ -183,6 +183,7 @@ mod tests {
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            choosers: Default::default(),
         };
         let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();
         keeper(&request, &blind).map_err(|error| error.to_string())

@@ -177,6 +177,7 @@ impl Player {
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            choosers: Default::default(),
         }
     }
 }

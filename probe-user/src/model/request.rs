@@ -55,6 +55,9 @@ pub struct WatchRequest {
     /// Whom the probes are sent as, where that is somebody else than the process that watches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_as: Option<Box<SentAs>>,
+    /// What routing chooses by, besides addresses and the sender.
+    #[serde(default)]
+    pub choosers: RouteChoosers,
 }
 
 impl WatchRequest {
@@ -105,6 +108,20 @@ pub enum HostRole {
     Router,
 }
 
+/// What this host's routing chooses by, besides addresses and the sender.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteChoosers {
+    /// The firewall mark that packets are sent with.
+    #[serde(default)]
+    pub mark: u32,
+    /// Their DSCP and ECN byte.
+    #[serde(default)]
+    pub tos: u8,
+    /// The device that their socket is bound to.
+    #[serde(default)]
+    pub bound: Option<String>,
+}
+
 /// The echo packets to explain: those between two ends, one of which is this host.
 #[derive(Clone, Debug)]
 pub struct EchoFlow {
@@ -121,6 +138,8 @@ pub struct EchoFlow {
     pub source_given: bool,
     /// Whom this host's packets are sent as, where that is somebody else than this process.
     pub sent_as: Option<Box<SentAs>>,
+    /// What routing chooses by, besides addresses and the sender.
+    pub choosers: RouteChoosers,
 }
 
 impl EchoFlow {

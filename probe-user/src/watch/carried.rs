@@ -106,7 +106,15 @@ impl Carried {
                     ends_of(&tunnels, next.as_deref())
                 }
             };
-            let flow = EchoFlow { local, remote, interface: None, ids: ids.clone(), source_given: true, sent_as: None };
+            let flow = EchoFlow {
+                local,
+                remote,
+                interface: None,
+                ids: ids.clone(),
+                source_given: true,
+                sent_as: None,
+                choosers: Default::default(),
+            };
             places.about(&flow);
             let mut addresses = BTreeSet::from([local, remote]);
             addresses.retain(|address| !address.is_unspecified());
@@ -127,6 +135,7 @@ impl Carried {
                 ids: ids.clone(),
                 source_given: true,
                 sent_as: None,
+                choosers: Default::default(),
             };
             let places = Places::new(flow, role, blind.clone()).inside(layers);
             if always { places.with(netns.into()) } else { places }

@@ -153,6 +153,7 @@ impl PathWatch {
             ids: vec![request.id],
             source_given: request.source_given || request.role == HostRole::Receiver,
             sent_as: request.sent_as.clone(),
+            choosers: request.choosers.clone(),
         };
         let own = if request.crosses() { or_log("tunnels", tunnel::devices()).unwrap_or_default() } else { Vec::new() };
         let mut tunnels = known(&own);

@@ -70,6 +70,7 @@ fn request(nic: Nic, other: Nic, family: Family, role: HostRole) -> WatchRequest
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

@@ -70,6 +70,7 @@ impl Far {
             tunnels: super::place::tunnels(),
             numbered_from: super::plan::numbered_from(args),
             sent_as: None,
+            choosers: Default::default(),
         })?;
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {}: {why}", hop.name());

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cli::diagnose::DiagnoseArgs,
-    model::request::{HostRole, RequestHandling, WatchRequest},
+    model::request::{HostRole, RequestHandling, RouteChoosers, WatchRequest},
     traffic::{Fragmentation, ProbePlan, ProgramSocket, ResolvedTarget, Settings},
 };
 
@@ -42,6 +42,11 @@ pub(super) fn request(
         tunnels: place::tunnels(),
         numbered_from: numbered_from(args),
         sent_as: place.identity.as_ref().map(|identity| Box::new(identity.sent_as.clone())),
+        choosers: RouteChoosers {
+            mark: args.ping.mark.unwrap_or(0),
+            tos: args.ping.tos(),
+            bound: args.device().map(str::to_owned),
+        },
     }
 }
 

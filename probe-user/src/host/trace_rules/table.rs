@@ -250,6 +250,7 @@ mod tests {
             ids: ids.to_vec(),
             source_given: false,
             sent_as: None,
+            choosers: Default::default(),
         }
     }
 

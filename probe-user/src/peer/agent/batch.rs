@@ -151,6 +151,7 @@ mod tests {
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            choosers: Default::default(),
         }
     }
 

@@ -107,6 +107,7 @@ fn watch() -> Request {
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     })
 }
 

@@ -39,6 +39,7 @@ fn watch() -> WatchRequest {
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

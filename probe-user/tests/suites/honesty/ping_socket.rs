@@ -64,6 +64,7 @@ fn run() -> Evidence {
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     };
     let mut watch = path_watch::start(&request).expect("root may");
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)).expect("a ping socket");

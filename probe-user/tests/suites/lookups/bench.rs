@@ -30,6 +30,7 @@ pub(crate) fn request(host: LabHost, family: Family) -> EchoFlow {
         ids: vec![ID],
         source_given: false,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

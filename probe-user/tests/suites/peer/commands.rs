@@ -59,6 +59,7 @@ pub(crate) fn request() -> WatchRequest {
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

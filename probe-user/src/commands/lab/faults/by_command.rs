@@ -3,7 +3,9 @@
 use std::{
     net::IpAddr,
     os::fd::{AsFd, AsRawFd},
+    panic,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -16,7 +18,7 @@ use crate::{
     },
     lab::{
         Netns, Topology,
-        fault::{BuiltScene, Case, Diagnoser, Got, Probe, SceneCase},
+        fault::{BuiltScene, Case, Diagnoser, Got, Layer, Pinged, Probe, SceneCase, expect::Wanted},
         plan::LabHost,
     },
 };
@@ -52,13 +54,26 @@ impl ByCommand {
         Self { with_ping: true, ..self }
     }
 
-    /// Runs ping, too, if that was asked for and it can send such probes.
-    fn beside(&self, netns: &Netns, target: IpAddr, probe: &Probe, got: Got) -> Result<Got, Failure> {
-        if !self.with_ping || probe.reply_only {
-            return Ok(got);
+    /// Runs `diagnose`, and ping on `way` if that was asked for and it can send such probes.
+    fn beside(&self, way: &Way<'_>, diagnose: impl FnOnce() -> Result<Got, Failure>) -> Result<Got, Failure> {
+        if !self.with_ping || way.probe.reply_only {
+            return diagnose();
         }
-        let ping = ping(netns, target, probe, INTERVAL)
-            .map_err(|error| Failure::new(format!("cannot run ping: {error}"), "install iputils-ping"))?;
+        let ping = || {
+            ping(way.from, way.target, way.probe, INTERVAL)
+                .map_err(|error| Failure::new(format!("cannot run ping: {error}"), "install iputils-ping"))
+        };
+        let (ping, got): (Pinged, Got) = if way.unsettled {
+            thread::scope(|scope| {
+                let ping = scope.spawn(ping);
+                let got = diagnose()?;
+                let ping = ping.join().unwrap_or_else(|cause| panic::resume_unwind(cause))?;
+                Ok::<_, Failure>((ping, got))
+            })?
+        } else {
+            let got = diagnose()?;
+            (ping()?, got)
+        };
         Ok(Got { ping: Some(ping), ..got })
     }
 
@@ -77,6 +92,21 @@ impl ByCommand {
         let document = serde_json::from_str(&stdout).map_err(|_| no_diagnosis(last_line(&stderr)))?;
         Got::from_document(&document, start.elapsed().as_secs_f64()).map_err(|why| no_diagnosis(&why))
     }
+}
+
+/// Where a ping is sent, and with what.
+struct Way<'a> {
+    from: &'a Netns,
+    target: IpAddr,
+    probe: &'a Probe,
+    /// Whether what is broken mends by itself, so that ping runs at the same time.
+    unsettled: bool,
+}
+
+/// Returns whether what is broken mends by itself after some seconds: whose entry for a neighbour grows old asks for that neighbour,
+/// which thereby learns who asks.
+fn unsettled(wanted: &Wanted) -> bool {
+    wanted.neighbour.is_some() || wanted.layers.contains(&Layer::Neighbour)
 }
 
 /// Returns the arguments of `probe` for a case of a scene, where `agent` gives the command that reaches a host.
@@ -135,8 +165,13 @@ fn flags(probe: &Probe, family: Family) -> Vec<String> {
 impl Diagnoser for ByCommand {
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure> {
         let a = lab.netns(LabHost::A);
-        let got = self.said(a, &words(&agent_on_b(&self.program, lab), case), true)?;
-        self.beside(a, LabHost::B.address(case.family), &case.fault.probe, got)
+        let way = Way {
+            from: a,
+            target: LabHost::B.address(case.family),
+            probe: &case.fault.probe,
+            unsettled: unsettled(&case.fault.expected.wanted(case.leg, None)),
+        };
+        self.beside(&way, || self.said(a, &words(&agent_on_b(&self.program, lab), case), true))
     }
 
     fn diagnose_scene(&mut self, scene: &BuiltScene, case: &SceneCase) -> Result<Got, Failure> {
@@ -144,8 +179,9 @@ impl Diagnoser for ByCommand {
         let program = self.program.to_string_lossy();
         let words = scene_words(case, |host| scene.agent(host, &program, own));
         let from = scene.netns(&case.scene.from);
-        let got = self.said(from, &words, own)?;
-        self.beside(from, case.address(), &case.fault().probe, got)
+        let way =
+            Way { from, target: case.address(), probe: &case.fault().probe, unsettled: unsettled(&case.wanted()) };
+        self.beside(&way, || self.said(from, &words, own))
     }
 }
 
