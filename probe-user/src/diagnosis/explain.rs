@@ -35,6 +35,7 @@ mod tun;
 pub(super) mod tun_program;
 mod tunnel;
 mod unheard_error;
+mod unit;
 mod varied;
 mod vlan;
 
@@ -77,7 +78,9 @@ const EXPLAIN: &[Explain] = &[
     loopback::explain,
     loopback::of_device,
     loopback::of_source,
+    loopback::bound_elsewhere,
     tun::explain,
+    unit::explain,
     returned::explain,
     icmp_redirect::explain,
     unheard_error::explain,
@@ -98,6 +101,7 @@ const EXPLAIN: &[Explain] = &[
     macvlan::explain,
     sent_past::explain,
     scope::explain,
+    special::no_source,
     size::explain,
     special::explain,
     taken_in::explain,
@@ -106,6 +110,7 @@ const EXPLAIN: &[Explain] = &[
     routing::rerouted,
     foreign_source::explain,
     routing::explain,
+    routing::without_source,
     permanent::explain,
     varied::explain,
 ];

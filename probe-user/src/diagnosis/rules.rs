@@ -59,7 +59,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are tried.
-pub const RULES: [VerdictRule; 34] = [
+pub const RULES: [VerdictRule; 35] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -67,6 +67,7 @@ pub const RULES: [VerdictRule; 34] = [
     VerdictRule { name: "device of the socket", judge: socket::bound_device },
     VerdictRule { name: "address of the socket", judge: socket::connected },
     VerdictRule { name: "own address behind another device", judge: socket::own_address },
+    VerdictRule { name: "own address that lo does not have", judge: socket::not_of_lo },
     VerdictRule { name: "id of the socket", judge: socket::other_id },
     VerdictRule { name: "bridge past whom they are for", judge: bridge::past_the_receiver },
     VerdictRule { name: "redirected to another device", judge: device_redirect::redirected },

@@ -361,6 +361,9 @@ pub struct SenderTrace {
     /// How many replies came only after the hops had been read: those cannot tell which way they took.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub late: u16,
+    /// What became of the probe that looked ahead and does not belong to the run, if it was not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_ahead: Option<UnansweredAhead>,
     /// The socket that sent them and received the replies; none: not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketTrace>,
@@ -368,6 +371,13 @@ pub struct SenderTrace {
 
 fn is_zero(count: &u16) -> bool {
     *count == 0
+}
+
+/// A probe before the run that had no answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnansweredAhead {
+    /// The ICMP error that ended it; none: nothing was heard of it.
+    pub error: Option<IcmpError>,
 }
 
 /// One probe that was sent, or refused.

@@ -137,8 +137,8 @@ impl Carried {
                 interface: None,
                 ids: ids.clone(),
                 source_given: true,
-                tos: 0,
                 sent_as: None,
+                choosers: Default::default(),
             };
             places.about(&flow);
             let mut addresses = BTreeSet::from([local, remote]);
@@ -169,8 +169,8 @@ impl Carried {
                 interface: None,
                 ids: ids.clone(),
                 source_given: true,
-                tos: 0,
                 sent_as: None,
+                choosers: Default::default(),
             };
             let places = Places::new(flow, role, blind.clone()).inside(layers);
             if always { places.with(netns.into()) } else { places }

@@ -148,8 +148,8 @@ impl PathWatch {
             interface: request.interface.clone(),
             ids: vec![request.id],
             source_given: request.source_given || request.role == HostRole::Receiver,
-            tos: request.tos,
             sent_as: request.sent_as.clone(),
+            choosers: request.choosers.clone(),
         };
         let before = carried::tunnels_before(request);
         let mut tunnels = known(&[]);
