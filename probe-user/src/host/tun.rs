@@ -20,7 +20,10 @@ pub fn look_up(interface: &str) -> Option<Finding> {
 
 /// Returns who holds the tun or tap device `interface` of the calling thread's network namespace.
 pub fn holders(interface: &str) -> Vec<TunProgram> {
-    process::all().filter_map(|pid| holder(pid, interface)).collect()
+    let all: Vec<TunProgram> = process::all().filter_map(|pid| holder(pid, interface)).collect();
+    // The files name the device and not its namespace: another one may have a device of that name.
+    let (here, elsewhere): (Vec<_>, Vec<_>) = all.into_iter().partition(|program| is_here(program.pid));
+    if here.is_empty() { elsewhere } else { here }
 }
 
 /// Returns the process if one of its files is that device: `/proc/PID/fdinfo` names it (`tun_chr_show_fdinfo`).
