@@ -139,6 +139,7 @@ impl Row {
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            tos: 0,
         })?;
         let plan = ProbePlan { count: PROBES, ..ProbePlan::new((IpAddr::from(remote), 0).into(), ID, NONCE) };
         let mut prober = Prober::open(plan)?;

@@ -40,6 +40,9 @@ pub struct WatchRequest {
     /// Whether the local address was asked for, so that routing may choose by it.
     #[serde(default)]
     pub source_given: bool,
+    /// The TOS or traffic class byte that requests leave with, and that answers get from them: routing may choose by it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tos: u8,
     /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
     /// [`MAX_FURTHER`].
     #[serde(default)]
@@ -119,14 +122,29 @@ pub struct EchoFlow {
     /// Whether the local address is set before the route is looked up: asked for by the user, or that of the reply's
     /// request.
     pub source_given: bool,
+    /// The TOS or traffic class byte of the run.
+    pub tos: u8,
     /// Whom this host's packets are sent as, where that is somebody else than this process.
     pub sent_as: Option<Box<SentAs>>,
 }
 
+/// What routing knows of the packets of a socket besides their addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketKey {
+    /// The user whose packets they are; `None`: that of this process.
+    pub uid: Option<u32>,
+    /// Their TOS or traffic class byte.
+    pub tos: u8,
+}
+
+fn is_zero(byte: &u8) -> bool {
+    *byte == 0
+}
+
 impl EchoFlow {
-    /// Returns the user whose packets this host's are; `None`: that of this process.
-    pub fn uid(&self) -> Option<u32> {
-        self.sent_as.as_ref().map(|sender| sender.uid)
+    /// Returns what routing knows of this host's packets besides their addresses.
+    pub fn key(&self) -> SocketKey {
+        SocketKey { uid: self.sent_as.as_ref().map(|sender| sender.uid), tos: self.tos }
     }
 
     /// Returns the IP version of the run.

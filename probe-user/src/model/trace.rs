@@ -200,6 +200,9 @@ pub enum Finding {
         to: IpAddr,
         /// Bytes, with the IP header.
         mtu: u32,
+        /// Whether a route sets it; otherwise it was learned, and is forgotten some day.
+        #[serde(default)]
+        of_route: bool,
     },
     /// What decides about the route of packets with exactly their key.
     Routing(RouteChoice),
@@ -355,9 +358,16 @@ pub struct SenderTrace {
     pub received: BTreeMap<u16, Received>,
     /// ICMP errors that quoted a probe.
     pub errors: Vec<IcmpError>,
+    /// How many replies came only after the hops had been read: those cannot tell which way they took.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u16,
     /// The socket that sent them and received the replies; none: not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketTrace>,
+}
+
+fn is_zero(count: &u16) -> bool {
+    *count == 0
 }
 
 /// One probe that was sent, or refused.

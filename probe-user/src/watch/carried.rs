@@ -131,7 +131,15 @@ impl Carried {
                     ends_of(&tunnels, next.as_deref())
                 }
             };
-            let flow = EchoFlow { local, remote, interface: None, ids: ids.clone(), source_given: true, sent_as: None };
+            let flow = EchoFlow {
+                local,
+                remote,
+                interface: None,
+                ids: ids.clone(),
+                source_given: true,
+                tos: 0,
+                sent_as: None,
+            };
             places.about(&flow);
             let mut addresses = BTreeSet::from([local, remote]);
             addresses.retain(|address| !address.is_unspecified());
@@ -161,6 +169,7 @@ impl Carried {
                 interface: None,
                 ids: ids.clone(),
                 source_given: true,
+                tos: 0,
                 sent_as: None,
             };
             let places = Places::new(flow, role, blind.clone()).inside(layers);

@@ -38,6 +38,7 @@ pub(super) fn request(
         everywhere: everywhere(args.own_namespace),
         requests: RequestHandling::Pass,
         source_given: args.source().is_some() || args.ping.sticky_source,
+        tos: args.ping.tos(),
         further: Vec::new(),
         tunnels: place::tunnels(),
         numbered_from: numbered_from(args),
