@@ -84,7 +84,7 @@ fn is_connection(line: &str, sockets: &BTreeSet<u64>) -> bool {
     words.get(3) == Some(&"01") && inode.is_some_and(|inode: u64| sockets.contains(&inode))
 }
 
-/// Reports whether the process has the socket by which WireGuard in user space is asked about this device.
+/// Reports whether the process has the socket by which `WireGuard` in user space is asked about this device.
 pub fn answers_wg(pid: u32, interface: &str) -> bool {
     let text = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
     let end = format!("/wireguard/{interface}.sock");
