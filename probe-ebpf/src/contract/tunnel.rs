@@ -64,7 +64,7 @@ impl HandedProbes {
         self.count = self.count.wrapping_add(1);
         if let (Some(time), Some(slot)) = (self.times.get_mut(at), self.probes.get_mut(at)) {
             *time = now;
-            *slot = (bytes as u64) << 32 | probe as u64;
+            *slot = u64::from(bytes) << 32 | u64::from(probe);
         }
     }
 

@@ -6,13 +6,12 @@ use bytemuck::Zeroable;
 use probe_ebpf::{
     Echo, HandedProbes,
     contract::tunnel::{SEALED_BIT, of_sealed, sealed_probe},
-    packet::tunnel::SealedPacket,
+    packet::{EchoPacket, tunnel::SealedPacket},
 };
 
 use super::{
     config::config,
     maps::{SEALED, SEALING},
-    skb::SkbEcho,
 };
 
 /// `include/uapi/linux/bpf.h`.
@@ -25,17 +24,18 @@ pub(crate) fn is_on() -> bool {
     config!(opens) & SEALED_BIT != 0
 }
 
-/// Notes that the probe was handed to a device in the namespace with the inode `netns`: a program may read it there.
+/// Notes that the `probe`, which `packet` is, was handed to a device in the namespace with the inode `netns`: a program may read it
+/// there.
 #[inline(always)]
-pub(crate) fn handed(netns: u32, seen: &SkbEcho) -> Option<()> {
-    let word = sealed_probe(seen.probe?, seen.packet.kind.echo == Echo::Reply);
+pub(crate) fn handed(netns: u32, packet: &EchoPacket, probe: u32) -> Option<()> {
+    let word = sealed_probe(probe, packet.kind.echo == Echo::Reply);
     if SEALING.get_ptr_mut(netns).is_none() {
         let _ = SEALING.insert(netns, HandedProbes::zeroed(), BPF_NOEXIST);
     }
     let handed = SEALING.get_ptr_mut(netns)?;
     // SAFETY: the map gave a valid pointer. Two processors that write at once lose one of two probes, for which no packet is then
     // found.
-    unsafe { (*handed).add(bpf_ktime_get_ns(), seen.packet.ip_bytes, word) };
+    unsafe { (*handed).add(bpf_ktime_get_ns(), packet.ip_bytes, word) };
     Some(())
 }
 

@@ -65,7 +65,7 @@ pub struct SealedPacket {
 /// Bytes of the payload that the digest is made of; fewer carry no IP packet.
 const DIGESTED: usize = 32;
 
-/// Reports whether it is a message of WireGuard that carries no packet: an initiation, a response or a cookie, by type and
+/// Reports whether it is a message of `WireGuard` that carries no packet: an initiation, a response or a cookie, by type and
 /// length of the UDP packet (`drivers/net/wireguard/messages.h`).
 #[inline(always)]
 fn is_handshake<V: View>(payload: &V, udp_bytes: u16) -> bool {

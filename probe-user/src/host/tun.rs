@@ -20,7 +20,10 @@ pub fn look_up(interface: &str) -> Option<Finding> {
 
 /// Returns who holds the tun or tap device `interface` of the calling thread's network namespace.
 pub fn holders(interface: &str) -> Vec<TunProgram> {
-    process::all().filter_map(|pid| holder(pid, interface)).collect()
+    let all: Vec<TunProgram> = process::all().filter_map(|pid| holder(pid, interface)).collect();
+    // The files name the device and not its namespace: another one may have a device of that name.
+    let (here, elsewhere): (Vec<_>, Vec<_>) = all.into_iter().partition(|program| is_here(program.pid));
+    if here.is_empty() { elsewhere } else { here }
 }
 
 /// Returns the process if one of its files is that device: `/proc/PID/fdinfo` names it (`tun_chr_show_fdinfo`).
@@ -81,7 +84,7 @@ fn is_connection(line: &str, sockets: &BTreeSet<u64>) -> bool {
     words.get(3) == Some(&"01") && inode.is_some_and(|inode: u64| sockets.contains(&inode))
 }
 
-/// Reports whether the process has the socket by which WireGuard in user space is asked about this device.
+/// Reports whether the process has the socket by which `WireGuard` in user space is asked about this device.
 pub fn answers_wg(pid: u32, interface: &str) -> bool {
     let text = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
     let end = format!("/wireguard/{interface}.sock");

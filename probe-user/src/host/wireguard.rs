@@ -1,4 +1,4 @@
-//! The peers of a WireGuard device, as the program `wg` lists them: no private key is asked for, and public keys are left out.
+//! The peers of a `WireGuard` device, as the program `wg` lists them: no private key is asked for, and public keys are left out.
 
 use std::{
     collections::BTreeMap,

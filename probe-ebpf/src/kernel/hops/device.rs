@@ -130,8 +130,12 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
             _ => {}
         }
     }
-    if hop == Hop::Xmit && seen.layers == 0 && sealed::is_on() {
-        sealed::handed(site.netns, &seen);
+    if hop == Hop::Xmit
+        && seen.layers == 0
+        && sealed::is_on()
+        && let Some(probe) = seen.probe
+    {
+        sealed::handed(site.netns, &seen.packet, probe);
     }
     // The stack takes the tag off before it frees what has no device for it.
     let tag = if matches!(start, Start::Data) { i32::from(skb.entry_tag()) } else { 0 };

@@ -122,10 +122,10 @@ fn no_route(case: &StopCase<'_>, side: Side) -> u64 {
     counted.max().unwrap_or(0)
 }
 
-/// For how long keys are used that both ends of WireGuard agreed on, in seconds (`REJECT_AFTER_TIME`).
+/// For how long keys are used that both ends of `WireGuard` agreed on, in seconds (`REJECT_AFTER_TIME`).
 const KEYS_LAST_S: u64 = 180;
 
-/// Returns what keeps WireGuard from sending, with what that means.
+/// Returns what keeps `WireGuard` from sending, with what that means.
 fn of_peers(tunnel: &TunnelFacts, layer: &TunnelLayer) -> Option<(String, String)> {
     let (peers, to) = (tunnel.peers.as_ref()?, layer.inner_to?);
     let Some(peer) = WireGuardPeer::of(peers, to) else {

@@ -68,7 +68,7 @@ pub struct TunnelFacts {
     /// What it counted of what they do, if it is a tun device: since the begin of the run, where that was looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<TunCounts>,
-    /// Its peers, if it is WireGuard's and those could be listed.
+    /// Its peers, if it is `WireGuard`'s and those could be listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peers: Option<Vec<WireGuardPeer>>,
     /// Its forwarding table; none: it was not read.

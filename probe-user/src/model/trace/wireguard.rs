@@ -1,4 +1,4 @@
-//! A peer of a WireGuard device: where it is and which addresses it may have inside, without its key.
+//! A peer of a `WireGuard` device: where it is and which addresses it may have inside, without its key.
 
 use std::net::{IpAddr, SocketAddr};
 
