@@ -114,6 +114,9 @@ pub struct Evidence {
     /// it was typed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enter: Option<String>,
+    /// The other addresses of the target's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_addresses: Vec<IpAddr>,
     /// What is added if echoes of other programs were followed instead of the run's own probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub following: Option<followed::Following>,
@@ -200,6 +203,7 @@ impl Evidence {
             forwarding_peer: None,
             untold: 0,
             enter: None,
+            other_addresses: Vec::new(),
             following: None,
             sent_as: None,
         }

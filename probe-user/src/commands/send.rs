@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_sender() {
         let args = parsed("probe send reply b -e 0x2b -t 3 -S 10.0.0.1 -I eth0 --df --dscp 46 --code 9");
-        let target = ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") };
+        let target =
+            ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address"), others: Vec::new() };
         let expected = Settings {
             echo: Echo::Reply,
             target: target.address,

@@ -89,6 +89,8 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| text)
+    .chain(late_replies(evidence))
+    .chain(anycast(evidence))
     .chain(payload::notes(evidence))
     .chain(first_one(evidence))
     .chain(evidence.walk.as_ref().map(walked))
@@ -109,6 +111,30 @@ fn first_one(evidence: &Evidence) -> Option<String> {
     Some(format!(
         "one more request went ahead of these to find the way, and was not answered{why}; ping would count it as lost"
     ))
+}
+
+/// Tells of replies that came when nobody was looking any more.
+fn late_replies(evidence: &Evidence) -> Option<String> {
+    let late = usize::from(evidence.sending.late);
+    let they = if late == 1 { "it is" } else { "they are" };
+    (late > 0).then(|| {
+        format!(
+            "{} came only after the hops had been read, and {they} left out: what held them back had ended by then",
+            counted(late, ("reply", "replies"))
+        )
+    })
+}
+
+/// Says that an answer by another address is as it should be, where every router of a link has the address that was asked.
+fn anycast(evidence: &Evidence) -> Option<String> {
+    let target = evidence.target.address;
+    // The subnet-router anycast address of a network of 64 bits (RFC 4291 section 2.6.1).
+    let all_routers =
+        matches!(target, std::net::IpAddr::V6(v6) if v6.segments()[4..] == [0; 4] && v6.segments()[..4] != [0; 4]);
+    let from = evidence.sending.received.values().map(|received| received.from).find(|from| *from != target)?;
+    all_routers.then(|| {
+        format!("{target} is the anycast address of the routers of its network: the one that answers does so from an address of its own, here {from}")
+    })
 }
 
 /// Returns who answered which TTL.

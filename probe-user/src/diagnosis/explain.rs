@@ -7,7 +7,9 @@
 pub(super) mod beside_tunnel;
 mod bridge;
 mod device_redirect;
+mod foreign_source;
 mod forwardable;
+mod forwarding;
 mod group_frame;
 mod icmp_redirect;
 mod in_the_name;
@@ -23,8 +25,10 @@ mod reverse_path;
 mod rewritten;
 mod routing;
 mod scope;
+mod sent_past;
 mod size;
 pub(super) mod special;
+mod taken_in;
 mod tracking;
 mod ttl;
 mod tun;
@@ -93,12 +97,16 @@ const EXPLAIN: &[Explain] = &[
     refused_reply::explain,
     group_frame::explain,
     macvlan::explain,
+    sent_past::explain,
     scope::explain,
     special::no_source,
     size::explain,
     special::explain,
+    taken_in::explain,
     routing::not_own,
+    forwarding::explain,
     routing::rerouted,
+    foreign_source::explain,
     routing::explain,
     routing::without_source,
     permanent::explain,

@@ -1,11 +1,12 @@
 //! Which chain, and which of its rules, dropped a packet in netfilter.
 
+mod addresses;
 mod devices;
 mod traced;
 
 use probe_ebpf::Echo;
 
-use self::{devices::Devices, traced::Traced};
+use self::{addresses::Addresses, devices::Devices, traced::Traced};
 use super::{
     Evidence,
     document::{Layer, Netfilter, Stop},
@@ -13,7 +14,7 @@ use super::{
     places::{DropLocation, DropPoint},
 };
 use crate::model::{
-    netfilter::TableFamily,
+    netfilter::{NetfilterHook, TableFamily},
     trace::{ChainRule, Finding},
 };
 
@@ -52,14 +53,13 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
             Some((_, rules)) => what_ended(chain, rules),
             // Rules of the older iptables are not read.
             None if *legacy => (None, None),
-            None => what_ends(stop, chain, policy, &matching(ending, &Devices::of(evidence, side, stop.leg, hook))),
+            None => what_ends(stop, chain, policy, &matching(ending, (evidence, side, hook), stop)),
         };
         let within = said.0.as_ref().and_then(|rule| ending.iter().find(|one| uncounted(&one.rule) == *rule));
         netfilter.rule_chain = within.map(|one| one.chain.clone()).filter(|within| within != chain);
         netfilter.rule = said.0;
-        let partly = stop.packets < evidence.sent();
-        let limit =
-            limits.first().filter(|_| partly).map(|limit| format!("it lets only so many pass: \"{}\"", limit.rule));
+        let used_up = if stop.packets < evidence.sent() { "" } else { ", which other packets may have used up" };
+        let limit = limits.first().map(|limit| format!("it lets only so many pass: \"{}\"{used_up}", limit.rule));
         let details: Vec<String> = said.1.into_iter().chain(limit).collect();
         stop.cause.detail = (!details.is_empty()).then(|| details.join("; "));
     } else if !chains.is_empty() {
@@ -90,7 +90,7 @@ fn name_the_bridges_chain(stop: &mut Stop, side: Side, evidence: &Evidence) {
         (netfilter.rule, stop.cause.detail) = match &traced {
             Some((_, rules)) => what_ended(chain, rules),
             // A port is what a chain of a bridge calls the device.
-            None => what_ends(stop, chain, policy, &matching(ending, &Devices::of(evidence, side, stop.leg, *hook))),
+            None => what_ends(stop, chain, policy, &matching(ending, (evidence, side, *hook), stop)),
         };
         netfilter.hook = Some(*hook);
         [netfilter.table, netfilter.chain] = [table, chain].map(|name| Some((*name).clone()));
@@ -107,9 +107,12 @@ fn one_of(chains: &[(TableFamily, &Finding)]) -> String {
     format!("one of the chains {}", names.join(", "))
 }
 
-/// Returns the rules that can have matched packets at these devices.
-fn matching(rules: &[ChainRule], devices: &Devices) -> Vec<ChainRule> {
-    rules.iter().filter(|rule| devices.may_match(&rule.rule)).cloned().collect()
+/// Returns the rules that can have matched the packets of `stop` in a hook, by their devices and addresses.
+fn matching(rules: &[ChainRule], at: (&Evidence, Side, NetfilterHook), stop: &Stop) -> Vec<ChainRule> {
+    let (evidence, side, hook) = at;
+    let (devices, addresses) = (Devices::of(evidence, side, stop.leg, hook), Addresses::of(evidence, side, stop));
+    let may = |rule: &&ChainRule| devices.may_match(&rule.rule) && addresses.may_match(&rule.rule);
+    rules.iter().filter(may).cloned().collect()
 }
 
 fn full_name(finding: &Finding) -> Option<String> {
@@ -184,6 +187,10 @@ fn uncounted(rule: &str) -> String {
     let mut words: Vec<&str> = rule.split(' ').collect();
     while let Some(at) = words.windows(4).position(|part| matches!(part, ["packets", _, "bytes", _])) {
         words.drain(at..at + 4);
+    }
+    // What a quota has used up.
+    while let Some(at) = words.windows(3).position(|part| matches!(part, ["used", _, "bytes" | "kbytes" | "mbytes"])) {
+        words.drain(at..at + 3);
     }
     words.join(" ")
 }

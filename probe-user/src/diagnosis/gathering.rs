@@ -111,7 +111,7 @@ impl Evidence {
     }
 
     /// Returns the host whose kernel has a place.
-    fn kernel_of(&self, place: &PlaceTrace) -> &HostFacts {
+    pub(super) fn kernel_of(&self, place: &PlaceTrace) -> &HostFacts {
         let via = place.of_via.and_then(|via| self.vias.get(usize::from(via)));
         match (via, &self.peer) {
             (Some(via), _) => &via.trace.host,

@@ -10,9 +10,11 @@ mod fragments;
 mod limits;
 mod lookups;
 mod loops;
+mod reflected;
 pub(in crate::diagnosis) mod routing;
 pub(in crate::diagnosis) mod said;
 mod socket;
+pub(in crate::diagnosis) mod taken_in;
 mod tracking;
 mod tun;
 
@@ -57,7 +59,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are tried.
-pub const RULES: [VerdictRule; 32] = [
+pub const RULES: [VerdictRule; 34] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -78,8 +80,10 @@ pub const RULES: [VerdictRule; 32] = [
     VerdictRule { name: "translation not undone", judge: tracking::not_undone },
     VerdictRule { name: "handed to a program", judge: tun::handed },
     VerdictRule { name: "address of the far end", judge: lookups::address },
+    VerdictRule { name: "taken in by a router", judge: taken_in::by_route },
     VerdictRule { name: "setting", judge: lookups::setting },
     VerdictRule { name: "no route back", judge: lookups::route },
+    VerdictRule { name: "mark of the request", judge: reflected::refused },
     VerdictRule { name: "counter", judge: lookups::counter },
     VerdictRule { name: "limit of echo replies", judge: limits::of_replies },
     VerdictRule { name: "neighbour", judge: lookups::neighbour },

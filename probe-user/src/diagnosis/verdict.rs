@@ -28,6 +28,17 @@ use crate::{
 /// How the packets that carry probes are judged: as the probes are.
 const JUDGE: Judge = Judge { diagnose, stop: |gap, evidence| stop(gap, &[], evidence) };
 
+/// Says which of a name's addresses was asked, if it has one of the other IP version too, which may be reached.
+fn other_family(evidence: &Evidence) -> Option<String> {
+    let target = &evidence.target;
+    let other = evidence.other_addresses.iter().find(|other| other.is_ipv4() != target.address.is_ipv4())?;
+    let flag = if other.is_ipv4() { "-4" } else { "-6" };
+    Some(format!(
+        "{} is {}, which was asked, and {other}, which was not: add {flag} for that",
+        target.name, target.address
+    ))
+}
+
 /// Returns what `evidence` shows.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let ledger = Ledger::new(evidence);
@@ -43,6 +54,7 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let rewritten = rewrites.iter().map(|rewrite| rewrite.alteration(evidence));
     let mut notes = alterations::notes(evidence);
     notes.extend(rewrites::other_ways(evidence));
+    notes.extend(other_family(evidence).filter(|_| !stops.is_empty()));
     let carried = carried::stretches(&crossings, JUDGE);
     let (mut places, vias) = (places(&ledger, evidence), ways::hosts(evidence));
     notes.extend(ways::notes(evidence, &vias, &places, &stops));

@@ -179,6 +179,7 @@ mod tests {
             everywhere: false,
             requests,
             source_given: false,
+            tos: 0,
             further: Vec::new(),
             tunnels: Vec::new(),
             numbered_from: None,

@@ -15,7 +15,7 @@ use netlink_packet_route::{
     },
 };
 
-use super::device::netlink;
+use super::{device::netlink, namespace};
 use crate::model::{
     prefix::shares,
     trace::{AddressHolder, BridgePortFacts, FloodKind, LinkFacts, frame::hardware_address},
@@ -29,6 +29,8 @@ const MOST_BRIDGED: usize = 64;
 struct Linked {
     facts: LinkFacts,
     master: Option<u32>,
+    /// By which id this namespace knows that of the device on which it was made, if that is another one.
+    lower_nsid: Option<i32>,
     isolated: bool,
 }
 
@@ -45,7 +47,22 @@ impl Links {
         let mut request = LinkMessage::default();
         request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         let messages = netlink::dump(&RouteNetlinkMessage::GetLink(request))?;
-        Ok(Self::of(messages))
+        let mut links = Self::of(messages);
+        links.find_far_away();
+        Ok(links)
+    }
+
+    /// Finds out in which namespaces the devices are on which others of this one were made: an index says nothing without that.
+    fn find_far_away(&mut self) {
+        let made = |link: &&mut Linked| made_on_another(&link.facts) && link.lower_nsid.is_some();
+        let far: Vec<&mut Linked> = self.0.values_mut().filter(made).collect();
+        if far.is_empty() {
+            return;
+        }
+        let known = namespace::by_id();
+        for link in far {
+            link.facts.lower_netns = link.lower_nsid.map(|id| known.get(&id).copied().unwrap_or(0));
+        }
     }
 
     fn of(messages: Vec<RouteNetlinkMessage>) -> Self {
@@ -78,8 +95,8 @@ impl Links {
 
     /// Returns the device on which another one is made, of the same namespace: that of a macvlan, an ipvlan or a VLAN.
     pub fn below(&self, facts: &LinkFacts) -> Option<LinkFacts> {
-        let made = matches!(facts.kind.as_deref(), Some("macvlan" | "macvtap" | "ipvlan" | "ipvtap" | "vlan"));
-        self.0.get(&facts.lower.filter(|_| made)?).map(|link| link.facts.clone())
+        let here = made_on_another(facts) && facts.lower_netns.is_none();
+        self.0.get(&facts.lower.filter(|_| here)?).map(|link| link.facts.clone())
     }
 
     /// Returns the bridges of which `interfaces` are ports, with the other ports of those, and the ends of veth pairs that are
@@ -184,6 +201,8 @@ impl Links {
             lladdr: link.facts.lladdr.clone(),
             kind: link.facts.kind.clone(),
             lower: link.facts.lower,
+            lower_netns: link.facts.lower_netns,
+            only_from: link.facts.only_from.clone(),
             master: link.facts.master.clone(),
             netns: None,
             inode: 0,
@@ -200,6 +219,11 @@ fn states(flags: AddressFlags) -> Vec<String> {
         (AddressFlags::Optimistic, "optimistic"),
     ];
     words.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, word)| word.to_owned()).collect()
+}
+
+/// Reports whether the interface that a device names is the one on which it was made, and not its peer.
+fn made_on_another(facts: &LinkFacts) -> bool {
+    matches!(facts.kind.as_deref(), Some("macvlan" | "macvtap" | "ipvlan" | "ipvtap" | "vlan"))
 }
 
 fn kind_of(facts: &LinkFacts) -> &str {
@@ -219,6 +243,7 @@ fn linked(message: RouteNetlinkMessage) -> Option<(u32, Linked)> {
             LinkAttribute::Address(bytes) => link.facts.lladdr = lladdr(&bytes),
             LinkAttribute::Mtu(mtu) => link.facts.mtu = mtu,
             LinkAttribute::Link(index) => link.facts.lower = (index != 0).then_some(index),
+            LinkAttribute::LinkNetNsId(id) => link.lower_nsid = Some(id),
             LinkAttribute::Controller(index) => link.master = (index != 0).then_some(index),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {

@@ -1,18 +1,22 @@
 //! Network namespaces of this kernel by their inode: their names, and running work inside them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    os::{fd::AsRawFd, unix::fs::MetadataExt},
     panic,
     path::{Path, PathBuf},
     thread,
 };
 
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    nsid::{NsidAttribute, NsidMessage},
+};
 use nix::sched::{CloneFlags, setns};
 
-use super::{container, process};
+use super::{container, device::netlink, process};
 
 /// Where `ip netns` keeps names.
 pub(super) const NAMES: &str = "/run/netns";
@@ -85,6 +89,33 @@ impl Namespace {
             worker.join().unwrap_or_else(|cause| panic::resume_unwind(cause))
         })
     }
+}
+
+/// Returns the namespaces that have a name or a process and to which the calling thread's namespace gave an id, as it does with those
+/// that a device of it leads to: their inodes by that id.
+pub(super) fn by_id() -> BTreeMap<i32, u64> {
+    let mut known = BTreeSet::new();
+    let inhabited = process::all().map(|pid| PathBuf::from(format!("/proc/{pid}/ns/net")));
+    let handles = entries(NAMES).chain(inhabited).filter_map(|path| {
+        let inode = fs::metadata(&path).ok()?.ino();
+        known.insert(inode).then(|| Some((File::open(path).ok()?, inode))).flatten()
+    });
+    handles.filter_map(|(handle, inode)| Some((id_of(&handle)?, inode))).collect()
+}
+
+/// Returns the id that the calling thread's namespace has for another one; `None`: it has none.
+fn id_of(handle: &File) -> Option<i32> {
+    let mut request = NsidMessage::default();
+    request.attributes.push(NsidAttribute::Fd(u32::try_from(handle.as_raw_fd()).ok()?));
+    let messages = netlink::get(RouteNetlinkMessage::GetNsId(request)).ok()?;
+    let attributes = messages.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewNsId(message) => Some(message.attributes),
+        _ => None,
+    });
+    attributes.flatten().find_map(|attribute| match attribute {
+        NsidAttribute::Id(id) if id >= 0 => Some(id),
+        _ => None,
+    })
 }
 
 /// Returns the id that distinguishes this boot of this kernel from every other; empty if it cannot be read.

@@ -9,12 +9,15 @@ use netlink_packet_route::{
 use nix::net::if_::if_nametoindex;
 
 use super::{link_facts, or_log, route};
-use crate::{host::device::netlink, model::trace::Finding};
+use crate::{
+    host::device::netlink,
+    model::{request::SocketKey, trace::Finding},
+};
 
-/// Returns what the host knows of the next hop to `to` for packets from `from` of the user `uid`, or of this process's; `None`
+/// Returns what the host knows of the next hop to `to` for packets from `from` with that `key`; `None`
 /// if there is no usable route, or the kernel never had to resolve the next hop.
-pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Finding> {
-    found_at(&route::next_hop(from, to, uid)?)
+pub fn look_up(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<Finding> {
+    found_at(&route::next_hop(from, to, key)?)
 }
 
 fn found_at(hop: &route::NextHop) -> Option<Finding> {
@@ -43,8 +46,8 @@ pub fn entry(address: IpAddr, interface: &str) -> Option<Finding> {
 
 /// Makes the kernel look for the next hop to `to` as a packet would (`NTF_USE`), if it knows that neighbour and has not
 /// found it; returns its address, or `None` if there is nothing to look for.
-pub fn look_for(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<IpAddr> {
-    look_for_hop(&route::next_hop(from, to, uid)?)
+pub fn look_for(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<IpAddr> {
+    look_for_hop(&route::next_hop(from, to, key)?)
 }
 
 /// Makes the kernel look in the same way for a neighbour at that interface.
@@ -135,6 +138,8 @@ mod tests {
     #[test]
     fn what_needs_no_neighbour_has_none() {
         let here = IpAddr::from([127, 0, 0, 1]);
-        assert!(!matches!(look_up(here, here, None), Some(Finding::Neighbour { state, .. }) if state != "NOARP"));
+        assert!(
+            !matches!(look_up(here, here, SocketKey::default()), Some(Finding::Neighbour { state, .. }) if state != "NOARP")
+        );
     }
 }

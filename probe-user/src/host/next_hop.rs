@@ -10,6 +10,7 @@ use netlink_packet_route::{
 use super::{device::netlink, neighbour, or_log, route};
 use crate::model::{
     prefix::shares,
+    request::SocketKey,
     trace::{NextHopFacts, OtherRoute},
 };
 
@@ -21,13 +22,14 @@ struct Entry {
     gateway: Option<IpAddr>,
     ifindex: u32,
     metric: u32,
+    tos: u8,
 }
 
 /// Returns the neighbour that packets from `from` to `to` make the kernel ask for; `None` if no route leads out of this
 /// host.
-pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHopFacts> {
-    let hop = route::next_hop(from, to, uid)?;
-    let taken = taken(from, to, uid)?;
+pub fn look_up(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<NextHopFacts> {
+    let hop = route::next_hop(from, to, key)?;
+    let taken = taken(from, to, key)?;
     let others = or_log("routes", table(to)).unwrap_or_default();
     let instead = instead(&taken, to, &others).and_then(|entry| other(&entry));
     Some(NextHopFacts {
@@ -42,9 +44,9 @@ pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHopFact
 }
 
 /// Returns the entry of the routing table that is taken, which a plain look-up does not show.
-fn taken(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Entry> {
+fn taken(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<Entry> {
     let mut request = question(to);
-    request.attributes.extend(uid.map(RouteAttribute::Uid));
+    route::set_key(&mut request, key);
     request.header.flags |= RouteFlags::FibMatch;
     request.attributes.push(RouteAttribute::Destination(route::address(to)));
     if route::is_own(from) {
@@ -88,7 +90,8 @@ fn other(entry: &Entry) -> Option<OtherRoute> {
 }
 
 fn written(entry: &Entry) -> String {
-    if entry.bits == 0 { "default".to_owned() } else { format!("{}/{}", entry.to, entry.bits) }
+    let to = if entry.bits == 0 { "default".to_owned() } else { format!("{}/{}", entry.to, entry.bits) };
+    if entry.tos == 0 { to } else { format!("{to} tos {:#x}", entry.tos) }
 }
 
 fn question(to: IpAddr) -> RouteMessage {
@@ -107,8 +110,14 @@ fn entry(message: &RouteNetlinkMessage) -> Option<Entry> {
         AddressFamily::Inet => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         _ => IpAddr::from(Ipv6Addr::UNSPECIFIED),
     };
-    let mut entry =
-        Entry { to: nowhere, bits: route.header.destination_prefix_length, gateway: None, ifindex: 0, metric: 0 };
+    let mut entry = Entry {
+        to: nowhere,
+        bits: route.header.destination_prefix_length,
+        gateway: None,
+        ifindex: 0,
+        metric: 0,
+        tos: route.header.tos,
+    };
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Destination(RouteAddress::Inet(v4)) => entry.to = (*v4).into(),
@@ -136,7 +145,7 @@ mod tests {
     use super::*;
 
     fn route(to: [u8; 4], bits: u8, gateway: Option<[u8; 4]>, metric: u32) -> Entry {
-        Entry { to: to.into(), bits, gateway: gateway.map(IpAddr::from), ifindex: 2, metric }
+        Entry { to: to.into(), bits, gateway: gateway.map(IpAddr::from), ifindex: 2, metric, tos: 0 }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::unistd::Uid;
 use super::{or_log, route};
 use crate::{
     host::device::{Device, netlink},
-    model::trace::{Finding, RouteChoice, RoutePurpose},
+    model::trace::{Finding, RouteChoice, RoutePurpose, routing::NO_LOCAL_ROUTE},
 };
 pub use walk::RouteKey;
 
@@ -31,6 +31,9 @@ impl RouteKey {
         Self { incoming: incoming.to_owned(), uid: 0, ..Self::sent(Some(from), to, mark) }
     }
 }
+
+/// The number of the table `local`.
+const LOCAL: u32 = 255;
 
 /// Rules and routes of the calling thread's network namespace, read once.
 pub struct Policy {
@@ -90,8 +93,20 @@ impl Policy {
             interface: hop.and_then(|(_, index)| name(index)),
             gateway: hop.and_then(|(gateway, _)| gateway),
             key: self.words(key),
-            passed_over: chosen.is_none().then(|| self.passed_over(key, &name)).flatten(),
+            passed_over: match (chosen, purpose) {
+                (None, _) => self.passed_over(key, &name),
+                (Some(chosen), RoutePurpose::Own) => self.not_local(chosen.rule),
+                (Some(_), _) => None,
+            },
         })
+    }
+
+    /// Says that the table `local` is asked before `rule` and has no route, if it is.
+    fn not_local(&self, rule: &RuleMessage) -> Option<String> {
+        let asked = self.rules.iter().any(|first| {
+            walk::is_plain(first) && walk::table_of(first) == LOCAL && walk::priority(first) < walk::priority(rule)
+        });
+        (asked && walk::table_of(rule) != LOCAL).then(|| NO_LOCAL_ROUTE.to_owned())
     }
 
     /// Returns which rule skips a route that would take packets with `key`, as a clause.
@@ -138,7 +153,7 @@ fn taken(key: &RouteKey, hops: &[(Option<IpAddr>, u32)]) -> Option<(Option<IpAdd
     if hops.len() < 2 {
         return first;
     }
-    let asked = route::chosen(key.from, key.to, key.mark, &key.incoming).and_then(|chosen| {
+    let asked = route::chosen(key.from, key.to, (key.mark, key.tos), &key.incoming).and_then(|chosen| {
         hops.iter().find(|(gateway, index)| *index == chosen.ifindex && gateway.is_none_or(|it| it == chosen.address))
     });
     asked.copied().or(first)
@@ -254,6 +269,7 @@ fn route_text(route: &RouteMessage, name: &dyn Fn(u32) -> Option<String>) -> Str
         128 => address.to_string(),
         _ => format!("{address}/{length}"),
     });
+    words.extend((route.header.tos != 0).then(|| format!("tos {:#x}", route.header.tos)));
     if let Some(source) = walk::source(route) {
         words.push(format!("from {source}/{}", route.header.source_prefix_length));
     }

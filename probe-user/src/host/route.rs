@@ -12,13 +12,15 @@ use nix::{
 };
 
 use super::or_log;
-use crate::{host::device::netlink, model::trace::Finding};
+use crate::{
+    host::device::netlink,
+    model::{request::SocketKey, trace::Finding},
+};
 
-/// Looks up the route to `to` for packets with the source address `from` of the user `uid`, or of this process's user: policy rules
-/// may choose by both.
-pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Finding> {
+/// Looks up the route to `to` for packets with the source address `from` and that `key`: policy rules may choose by all of them.
+pub fn look_up(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<Finding> {
     // For a source that is not one of this host's addresses the kernel reports only that; the route may exist nevertheless.
-    match ask(to, Some(from).filter(|from| is_own(*from)), uid) {
+    match ask(to, Some(from).filter(|from| is_own(*from)), key) {
         Ok(routes) => routes.iter().find_map(|message| finding(to, message)),
         Err(error) => match error.raw_os_error() {
             Some(errno) => Some(unusable(to, Errno::from_raw(errno), None)),
@@ -28,13 +30,18 @@ pub fn look_up(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Finding> {
 }
 
 /// Returns the path MTU that the kernel remembers for `to`, or that its route sets; `None` if it is the interface's.
-pub fn path_mtu(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<Finding> {
-    let routes = or_log("path MTU", ask(to, Some(from).filter(|from| is_own(*from)), uid))?;
+pub fn path_mtu(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<Finding> {
+    let routes = or_log("path MTU", ask(to, Some(from).filter(|from| is_own(*from)), key))?;
     routes.iter().find_map(|message| {
         let RouteNetlinkMessage::NewRoute(route) = message else { return None };
+        // What was learned ends some day.
+        let learned = route
+            .attributes
+            .iter()
+            .any(|attribute| matches!(attribute, RouteAttribute::CacheInfo(cache) if cache.expires != 0));
         route.attributes.iter().find_map(|attribute| match attribute {
             RouteAttribute::Metrics(metrics) => metrics.iter().find_map(|metric| match metric {
-                RouteMetric::Mtu(mtu) if *mtu != 0 => Some(Finding::PathMtu { to, mtu: *mtu }),
+                RouteMetric::Mtu(mtu) if *mtu != 0 => Some(Finding::PathMtu { to, mtu: *mtu, of_route: !learned }),
                 _ => None,
             }),
             _ => None,
@@ -52,15 +59,16 @@ pub struct NextHop {
 }
 
 /// Returns the next hop of the route that [`look_up`] finds; `None` if it leads nowhere or stays on this host.
-pub fn next_hop(from: IpAddr, to: IpAddr, uid: Option<u32>) -> Option<NextHop> {
-    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)), uid))?;
+pub fn next_hop(from: IpAddr, to: IpAddr, key: SocketKey) -> Option<NextHop> {
+    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)), key))?;
     routes.iter().find_map(|message| hop(to, message))
 }
 
-/// Returns the next hop that the kernel chooses for packets with those addresses and that mark, of several ways of equal cost, too;
+/// Returns the next hop that the kernel chooses for packets with those addresses, that mark and TOS, of several ways of equal cost, too;
 /// `incoming` is the interface that they come in by, `lo` for what this host sends.
-pub(super) fn chosen(from: Option<IpAddr>, to: IpAddr, mark: u32, incoming: &str) -> Option<NextHop> {
+pub(super) fn chosen(from: Option<IpAddr>, to: IpAddr, (mark, tos): (u32, u8), incoming: &str) -> Option<NextHop> {
     let mut request = question(to);
+    set_key(&mut request, SocketKey { uid: None, tos });
     if let Some(from) = from {
         request.header.source_prefix_length = request.header.destination_prefix_length;
         request.attributes.push(RouteAttribute::Source(address(from)));
@@ -81,7 +89,8 @@ const REDIRECTED: u32 = 0x0004_0000;
 /// Reports whether the kernel sends packets from `from` to `to` to another gateway than the route says, as a router's
 /// redirect said.
 pub fn is_redirected(from: IpAddr, to: IpAddr) -> bool {
-    let routes = or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)), None)).unwrap_or_default();
+    let routes =
+        or_log("next hop", ask(to, Some(from).filter(|from| is_own(*from)), SocketKey::default())).unwrap_or_default();
     routes.iter().any(|message| match message {
         RouteNetlinkMessage::NewRoute(route) => route.header.flags.bits() & REDIRECTED != 0,
         _ => false,
@@ -108,23 +117,40 @@ fn hop(to: IpAddr, message: &RouteNetlinkMessage) -> Option<NextHop> {
 
 /// Reports whether the address that the run uses belongs to this network namespace.
 pub fn own_address(address: IpAddr) -> Option<Finding> {
-    (!address.is_unspecified()).then(|| Finding::Address { address, own: is_own(address) })
+    (!address.is_unspecified()).then(|| Finding::Address { address, own: answers_for(address) })
+}
+
+/// Reports whether this network namespace has that address, or answers for it as one of several that have an anycast address.
+fn answers_for(address: IpAddr) -> bool {
+    let is_it = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if matches!(route.header.kind, RouteType::Local | RouteType::Anycast));
+    ask(address, None, SocketKey::default()).is_ok_and(|routes| routes.iter().any(is_it))
 }
 
 /// Reports whether this network namespace has that address.
 pub(super) fn is_own(address: IpAddr) -> bool {
     let is_local = |message: &RouteNetlinkMessage| matches!(message, RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Local);
-    ask(address, None, None).is_ok_and(|routes| routes.iter().any(is_local))
+    ask(address, None, SocketKey::default()).is_ok_and(|routes| routes.iter().any(is_local))
 }
 
-fn ask(to: IpAddr, from: Option<IpAddr>, uid: Option<u32>) -> io::Result<Vec<RouteNetlinkMessage>> {
+fn ask(to: IpAddr, from: Option<IpAddr>, key: SocketKey) -> io::Result<Vec<RouteNetlinkMessage>> {
     let mut request = question(to);
-    request.attributes.extend(uid.map(RouteAttribute::Uid));
+    set_key(&mut request, key);
     if let Some(from) = from {
         request.header.source_prefix_length = request.header.destination_prefix_length;
         request.attributes.push(RouteAttribute::Source(address(from)));
     }
     netlink::get(RouteNetlinkMessage::GetRoute(request))
+}
+
+/// The bits of the TOS byte by which IPv4 chooses routes (`IPTOS_RT_MASK`); a question with others is refused.
+pub(super) const ROUTING_TOS: u8 = 0x1c;
+
+/// Adds to a question what `key` says.
+pub(super) fn set_key(request: &mut RouteMessage, key: SocketKey) {
+    request.attributes.extend(key.uid.map(RouteAttribute::Uid));
+    if request.header.address_family == AddressFamily::Inet {
+        request.header.tos = key.tos & ROUTING_TOS;
+    }
 }
 
 /// Returns the question for the route to one address.
@@ -235,6 +261,6 @@ mod tests {
     fn every_host_has_a_route_to_itself() {
         let here = IpAddr::from([127, 0, 0, 1]);
         let expected = Finding::Route { to: here, errno: None, interface: Some("lo".to_owned()) };
-        assert_eq!(look_up(here, here, None), Some(expected));
+        assert_eq!(look_up(here, here, SocketKey::default()), Some(expected));
     }
 }

@@ -8,10 +8,11 @@ use super::or_log;
 use crate::model::trace::Finding;
 
 /// Settings of IPv4 (`Documentation/networking/ip-sysctl.rst`).
-const V4: [&str; 6] = [
+const V4: [&str; 7] = [
     "net/ipv4/icmp_echo_ignore_all",
     "net/ipv4/icmp_echo_ignore_broadcasts",
     "net/ipv4/ip_forward",
+    "net/ipv4/fwmark_reflect",
     "net/ipv4/icmp_ratelimit",
     "net/ipv4/icmp_ratemask",
     "net/ipv4/ping_group_range",
@@ -31,10 +32,11 @@ const V4_INTERFACE: [&str; 9] = [
 ];
 
 /// Settings of IPv6. Ping sockets share one group range with IPv4.
-const V6: [&str; 6] = [
+const V6: [&str; 7] = [
     "net/ipv6/icmp/echo_ignore_all",
     "net/ipv6/icmp/echo_ignore_multicast",
     "net/ipv6/icmp/echo_ignore_anycast",
+    "net/ipv6/fwmark_reflect",
     "net/ipv6/icmp/ratelimit",
     "net/ipv6/icmp/ratemask",
     "net/ipv4/ping_group_range",

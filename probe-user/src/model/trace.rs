@@ -198,6 +198,9 @@ pub enum Finding {
         to: IpAddr,
         /// Bytes, with the IP header.
         mtu: u32,
+        /// Whether a route sets it; otherwise it was learned, and is forgotten some day.
+        #[serde(default)]
+        of_route: bool,
     },
     /// What decides about the route of packets with exactly their key.
     Routing(RouteChoice),
@@ -356,6 +359,9 @@ pub struct SenderTrace {
     /// What became of the probe that looked ahead and does not belong to the run, if it was not answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered_ahead: Option<UnansweredAhead>,
+    /// How many replies came only after the hops had been read: those cannot tell which way they took.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u16,
     /// The socket that sent them and received the replies; none: not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketTrace>,
@@ -366,6 +372,10 @@ pub struct SenderTrace {
 pub struct UnansweredAhead {
     /// The ICMP error that ended it; none: nothing was heard of it.
     pub error: Option<IcmpError>,
+}
+
+fn is_zero(count: &u16) -> bool {
+    *count == 0
 }
 
 /// One probe that was sent, or refused.

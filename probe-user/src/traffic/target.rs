@@ -15,6 +15,8 @@ pub struct ResolvedTarget {
     pub name: String,
     /// Its address; the port is 0, and IPv6 link-local addresses have their zone as scope id.
     pub address: SocketAddr,
+    /// The other addresses that a name has, in the order of the system's resolver.
+    pub others: Vec<IpAddr>,
 }
 
 impl ResolvedTarget {
@@ -95,8 +97,14 @@ pub fn resolve(name: &str, family: Option<Family>, interface: Option<&str>) -> R
         Some(address) => vec![address],
         None => look_up(name)?,
     };
-    let address = here(choose(name, &candidates, family)?);
-    Ok(ResolvedTarget { name: name.to_owned(), address: zoned(name, address, interface)? })
+    let chosen = choose(name, &candidates, family)?;
+    let mut others: Vec<IpAddr> = Vec::new();
+    for other in candidates.iter().map(SocketAddr::ip).filter(|other| *other != chosen.ip()) {
+        if !others.contains(&other) {
+            others.push(other);
+        }
+    }
+    Ok(ResolvedTarget { name: name.to_owned(), address: zoned(name, here(chosen), interface)?, others })
 }
 
 /// Returns the IP version of an address.

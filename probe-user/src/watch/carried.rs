@@ -114,6 +114,7 @@ impl Carried {
                 source_given: true,
                 sent_as: None,
                 choosers: Default::default(),
+                tos: 0,
             };
             places.about(&flow);
             let mut addresses = BTreeSet::from([local, remote]);
@@ -134,6 +135,7 @@ impl Carried {
                 interface: None,
                 ids: ids.clone(),
                 source_given: true,
+                tos: 0,
                 sent_as: None,
                 choosers: Default::default(),
             };

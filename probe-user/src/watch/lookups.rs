@@ -78,11 +78,13 @@ impl Lookups {
                     .chain(all.iter().take(MAX_KEYS).map(|device| device.name.as_str())),
             );
             findings.extend(route::own_address(flow.local));
-            findings.extend(route::look_up(flow.local, flow.remote, flow.uid()));
-            findings.extend(route::path_mtu(flow.local, flow.remote, flow.uid()));
+            findings.extend(route::look_up(flow.local, flow.remote, flow.key()));
+            findings.extend(route::path_mtu(flow.local, flow.remote, flow.key()));
             findings.extend(policy::choices(&keys(flow, interface, drops)));
-            findings.extend(neighbour::look_up(flow.local, flow.remote, flow.uid()));
+            findings.extend(neighbour::look_up(flow.local, flow.remote, flow.key()));
             findings.extend(interface.into_iter().flat_map(device));
+            let loopback = flow.remote.is_loopback() && interface != Some("lo");
+            findings.extend(loopback.then_some("lo").into_iter().flat_map(device));
             findings.extend(interface.into_iter().flat_map(|interface| unusable(flow, interface)));
             if interface.is_none() {
                 let links = or_log("links", Links::read()).unwrap_or_default();
@@ -121,7 +123,6 @@ const MAX_KEYS: usize = 8;
 fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
     let choosers = &flow.choosers;
     let sent = RouteKey {
-        tos: choosers.tos,
         // IPv6 takes no route but of the device that the socket is bound to; IPv4 then does without one.
         outgoing: choosers.bound.clone().filter(|_| flow.remote.is_ipv6()),
         ..RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, choosers.mark)
@@ -130,7 +131,7 @@ fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteK
     let own = |interface| (RouteKey::forwarded(flow.remote, flow.local, 0, interface), RoutePurpose::Own);
     keys.extend(interface.filter(|_| !flow.local.is_unspecified()).map(own));
     keys.extend(keys_of(drops));
-    if let Some(uid) = flow.uid() {
+    if let Some(uid) = flow.key().uid {
         let own =
             |(key, purpose): &&mut (RouteKey, RoutePurpose)| *purpose == RoutePurpose::Way && key.incoming == "lo";
         keys.iter_mut().filter(own).for_each(|(key, _)| key.uid = uid);
@@ -138,6 +139,7 @@ fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteK
     // What waits for a neighbour was not freed, so that nothing told its mark yet: any that a rule chooses by may be it.
     let marks = or_log("marks", policy::marks(flow.remote)).unwrap_or_default();
     keys.extend(marks.into_iter().map(|mark| marked(flow, mark)));
+    keys.iter_mut().for_each(|(key, _)| key.tos = flow.tos);
     keys.dedup();
     keys.truncate(MAX_KEYS);
     keys
@@ -222,7 +224,7 @@ fn below(interface: &str) -> Vec<Finding> {
 
 /// Returns the interface that is asked for, or that the route to the other end names.
 fn interface(flow: &EchoFlow) -> Option<String> {
-    let routed = || match route::look_up(flow.local, flow.remote, flow.uid()) {
+    let routed = || match route::look_up(flow.local, flow.remote, flow.key()) {
         Some(Finding::Route { interface, .. }) => interface,
         _ => None,
     };

@@ -5,7 +5,6 @@ mod passing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     panic, thread,
     time::{Duration, Instant},
 };
@@ -22,7 +21,7 @@ use super::{
     hooks::PlaceHooks,
     lookups::{
         self, Lookups, ask_again,
-        neighbours::{NeighbourLookup, elsewhere},
+        neighbours::{NeighbourLookup, elsewhere, ways_back},
     },
     meter::{self, Meter},
     neighbours::NeighbourLog,
@@ -146,15 +145,7 @@ impl PathWatch {
         let device = request.interface.as_deref().map(Device::find).transpose()?;
         let ifindex = device.as_ref().map_or(0, |device| device.ifindex);
         let running = RunningKernel::taken();
-        let flow = EchoFlow {
-            local: request.local,
-            remote: request.remote,
-            interface: request.interface.clone(),
-            ids: vec![request.id],
-            source_given: request.source_given || request.role == HostRole::Receiver,
-            sent_as: request.sent_as.clone(),
-            choosers: request.choosers.clone(),
-        };
+        let flow = EchoFlow::of(request);
         let own = if request.crosses() { or_log("tunnels", tunnel::devices()).unwrap_or_default() } else { Vec::new() };
         let mut tunnels = known(&own);
         if request.crosses() && request.everywhere {
@@ -349,7 +340,7 @@ impl Watching for PathWatch {
     fn look_for_neighbours(&mut self) {
         self.neighbours.drain();
         let mut open = Vec::new();
-        if let Some(next) = neighbour::look_for(self.flow.local, self.flow.remote, self.flow.uid()) {
+        if let Some(next) = neighbour::look_for(self.flow.local, self.flow.remote, self.flow.key()) {
             open.push((self.netns as u32, next));
         }
         if let Some(places) = &mut self.places {
@@ -404,7 +395,7 @@ impl PathWatch {
     fn finish_carried(&mut self, sight: &mut HostTrace) {
         self.neighbours.drain();
         let names = DropNames { reasons: &self.reasons, symbols: self.symbols.get() };
-        let next = match neighbour::look_up(self.flow.local, self.flow.remote, self.flow.uid()) {
+        let next = match neighbour::look_up(self.flow.local, self.flow.remote, self.flow.key()) {
             Some(Finding::Neighbour { lladdr, .. }) => lladdr,
             _ => None,
         };
@@ -452,6 +443,7 @@ impl PathWatch {
         }
         let named = |ifindex: u32| if_indextoname(ifindex).ok().and_then(|name| name.into_string().ok());
         sight.neighbour = self.neighbours.told(netns, &addresses, &names, named);
+        sight.findings.extend(ways_back(&sight.neighbour, &[*local, *remote]));
         let mut interfaces: Vec<String> = interface.iter().cloned().collect();
         interfaces.extend(self.neighbours.interfaces(netns, &addresses).into_iter().filter_map(named));
         let lookup = NeighbourLookup {
@@ -460,7 +452,7 @@ impl PathWatch {
             addresses: addresses.iter().copied().collect(),
             interfaces,
             family: self.flow.family(),
-            uid: self.flow.uid(),
+            key: self.flow.key(),
         };
         for finding in lookup.found() {
             if !sight.findings.contains(&finding) {
@@ -470,7 +462,7 @@ impl PathWatch {
         if self.places.is_some() {
             sight.findings.extend(elsewhere(&lookup.addresses, self.netns));
         }
-        if let Some((IpAddr::V4(next), interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
+        if let Some((next, interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
             let asked = or_log("asking again", ask_again::ask(next, &interface)).flatten();
             sight.findings.extend(asked.map(Finding::AskedAgain));
         }

@@ -20,7 +20,7 @@ use crate::{
         route, settings, tunnel,
     },
     model::{
-        request::{EchoFlow, HostRole},
+        request::{EchoFlow, HostRole, SocketKey},
         trace::{Drop, Finding, HookTrace, PlaceTrace, RoutePurpose, TunnelFacts, UntoldPlaces, tunnel::known},
     },
 };
@@ -31,7 +31,7 @@ use super::{
     hooks::PlaceHooks,
     lookups::{
         self, keys_of,
-        neighbours::{NeighbourLookup, nowhere},
+        neighbours::{NeighbourLookup, nowhere, ways_back},
         programs,
     },
     neighbours::NeighbourLog,
@@ -168,7 +168,7 @@ impl Places {
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let nowhere = nowhere(self.flow.family());
             let look = || {
-                let plain = ends.iter().filter_map(|end| neighbour::look_for(nowhere, *end, None));
+                let plain = ends.iter().filter_map(|end| neighbour::look_for(nowhere, *end, self.of_packets()));
                 plain.chain(ways::look_for(&legs)).collect::<Vec<_>>()
             };
             let found = or_log("place", namespace.run(look)).unwrap_or_default();
@@ -180,7 +180,7 @@ impl Places {
     /// Returns how packets of each leg are routed in a place, as far as that was seen.
     fn routed(&mut self, place: &PlaceTrace, inode: u32) -> Vec<RoutedLeg> {
         let Some(known) = self.known.get_mut(&inode) else { return Vec::new() };
-        ways::of(place, |ifindex| known.interface(ifindex))
+        ways::of(place, self.flow.tos, |ifindex| known.interface(ifindex))
     }
 
     /// Returns the ends of the run to which no packets were seen to be routed: a plain look-up has to do.
@@ -196,7 +196,12 @@ impl Places {
         let (target, sender) = self.ends();
         let own = matches!(route::own_address(target), Some(Finding::Address { own: true, .. }));
         let answers = (own && !sender.is_unspecified()).then_some((target, sender));
-        ways::marked(legs, answers, target)
+        ways::marked(legs, answers, self.flow.tos, target)
+    }
+
+    /// Returns what routing knows of the run's packets in another namespace, where they are nobody's.
+    fn of_packets(&self) -> SocketKey {
+        SocketKey { uid: None, tos: self.flow.tos }
     }
 
     /// Returns the run's target and its sender, whichever end this kernel is.
@@ -280,7 +285,10 @@ impl Places {
             let ends = self.unrouted(&legs);
             let Some(namespace) = self.known.get(&inode).and_then(|known| known.namespace.as_ref()) else { continue };
             let hops = || {
-                let plain = ends.iter().filter_map(|end| route::next_hop(nowhere, *end, None)).map(|hop| hop.address);
+                let plain = ends
+                    .iter()
+                    .filter_map(|end| route::next_hop(nowhere, *end, self.of_packets()))
+                    .map(|hop| hop.address);
                 let marked = policy::choices(&self.marked(&legs));
                 let marked: Vec<IpAddr> = lookups::gateways(&marked).collect();
                 plain.chain(ways::out(&legs).into_iter().filter_map(|(_, hop)| Some(hop?.next))).chain(marked).collect()
@@ -317,10 +325,14 @@ impl Places {
                 place.tunnels = or_log("place", tunnels).unwrap_or_default();
             }
         }
+        let (target, sender) = self.ends();
         for place in &mut places {
             let Ok(inode) = u32::try_from(place.netns) else { continue };
             let Some(known) = self.known.get_mut(&inode) else { continue };
             place.neighbour = log.told(inode, addresses, names, |ifindex| Some(known.interface(ifindex)));
+            let (ends, asked) = ([target, sender], &place.neighbour);
+            let ways = known.namespace.as_ref().map(|namespace| namespace.run(|| ways_back(asked, &ends)));
+            place.findings.extend(ways.and_then(|ways| or_log("place", ways)).unwrap_or_default());
         }
         places
     }
@@ -415,9 +427,9 @@ impl Places {
         let unrouted = self.unrouted(legs);
         for end in ends {
             let from = if answers && end == sender { target } else { nowhere };
-            findings.extend(route::look_up(from, end, None));
+            findings.extend(route::look_up(from, end, self.of_packets()));
             if unrouted.contains(&end) {
-                findings.extend(neighbour::look_up(from, end, None));
+                findings.extend(neighbour::look_up(from, end, self.of_packets()));
             }
         }
         let mut met = interfaces.to_vec();
@@ -442,7 +454,7 @@ impl Places {
         let foreign: BTreeSet<String> =
             foreign.filter(|name| tunnels.iter().any(|tunnel| tunnel.is_behind(name))).collect();
         let neighbours = NeighbourLookup {
-            uid: None,
+            key: self.of_packets(),
             addressed: foreign.into_iter().collect(),
             ways: unrouted.iter().map(|end| (nowhere, *end)).collect(),
             addresses: addresses.iter().copied().collect(),
@@ -459,6 +471,7 @@ impl Places {
             let own = RouteKey::forwarded(sender, target, 0, first.unwrap_or_default());
             keys.push((own, RoutePurpose::Own));
         }
+        keys.iter_mut().for_each(|(key, _)| key.tos = self.flow.tos);
         // All at once: rules and routes are read for it.
         findings.extend(policy::choices(&keys));
         for interface in interfaces {

@@ -26,8 +26,8 @@ pub(super) struct RoutedLeg {
 }
 
 /// Returns how the packets of each leg are routed in `place`, as they left the prerouting hook; nothing for a leg that
-/// was not seen there. `name` is the name of an interface.
-pub(super) fn of(place: &PlaceTrace, mut name: impl FnMut(u32) -> String) -> Vec<RoutedLeg> {
+/// was not seen there. `tos` is the TOS byte that they have, `name` the name of an interface.
+pub(super) fn of(place: &PlaceTrace, tos: u8, mut name: impl FnMut(u32) -> String) -> Vec<RoutedLeg> {
     let Some(hooks) = &place.hooks else { return Vec::new() };
     let mut legs = Vec::new();
     for leg in [Echo::Request, Echo::Reply] {
@@ -35,7 +35,7 @@ pub(super) fn of(place: &PlaceTrace, mut name: impl FnMut(u32) -> String) -> Vec
         let Some(passage) = seen.and_then(|seen| seen.values().next()) else { continue };
         let Some((from, to)) = passage.source.zip(passage.destination) else { continue };
         let came_by = name(passage.ifindex);
-        legs.push(RoutedLeg { leg, key: RouteKey::forwarded(from, to, 0, &came_by) });
+        legs.push(RoutedLeg { leg, key: RouteKey { tos, ..RouteKey::forwarded(from, to, 0, &came_by) } });
     }
     legs
 }
@@ -59,11 +59,13 @@ pub(super) fn out(legs: &[RoutedLeg]) -> Vec<(Finding, Option<NextHopFacts>)> {
 pub(super) fn marked(
     legs: &[RoutedLeg],
     answers: Option<(IpAddr, IpAddr)>,
+    tos: u8,
     of: IpAddr,
 ) -> Vec<(RouteKey, RoutePurpose)> {
     let marks = or_log("marks", policy::marks(of)).unwrap_or_default();
     let keys = legs.iter().map(|leg| leg.key.clone());
-    let keys: Vec<RouteKey> = keys.chain(answers.map(|(own, sender)| RouteKey::sent(Some(own), sender, 0))).collect();
+    let keys: Vec<RouteKey> =
+        keys.chain(answers.map(|(own, sender)| RouteKey { tos, ..RouteKey::sent(Some(own), sender, 0) })).collect();
     let with = |mark: u32| keys.iter().map(move |key| (RouteKey { mark, ..key.clone() }, RoutePurpose::Marked));
     marks.into_iter().flat_map(with).take(MOST_MARKED).collect()
 }

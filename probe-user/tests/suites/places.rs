@@ -8,6 +8,7 @@ mod causes;
 mod entered;
 mod hooks;
 mod other_way;
+mod routed_by;
 mod traced;
 mod traced_below;
 mod tracking;

@@ -66,6 +66,7 @@ impl Far {
             everywhere: everywhere(args.own_namespace),
             requests: responder::requests(args.responder),
             source_given: false,
+            tos: args.ping.tos(),
             further: Vec::new(),
             tunnels: super::place::tunnels(),
             numbered_from: super::plan::numbered_from(args),

@@ -136,7 +136,8 @@ mod tests {
         let cli = Cli::try_parse_from(format!("probe send request b {words}").split(' ')).expect("a good command line");
         let Verb::Send(args) = cli.verb else { panic!("not send") };
         let mut progress = SendProgress::new(&args, || 777);
-        let target = ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") };
+        let target =
+            ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address"), others: Vec::new() };
         progress.start(&target, SocketType::Raw);
         progress
     }
@@ -179,8 +180,14 @@ mod tests {
     fn the_one_who_chose_the_id_is_named() {
         let chosen = |words: &str, way| {
             let mut progress = progress(words);
-            progress
-                .start(&ResolvedTarget { name: "b".into(), address: "10.0.0.2:0".parse().expect("an address") }, way);
+            progress.start(
+                &ResolvedTarget {
+                    name: "b".into(),
+                    address: "10.0.0.2:0".parse().expect("an address"),
+                    others: Vec::new(),
+                },
+                way,
+            );
             (progress.document.id, progress.document.id_chosen_by)
         };
         assert_eq!(chosen("-c 1", SocketType::Raw), (777, IdChoice::Probe));

@@ -320,6 +320,12 @@ pub const TABLE: &[Advice] = &[
     ),
     of(
         &[RouteBack],
+        "fwmark_reflect",
+        "An answer takes the mark of its request with it, and what that mark leads to ends it.",
+        &["sysctl -w {setting}=0", "ip {-6} rule", "nft list ruleset | grep -n 'mark set'"],
+    ),
+    of(
+        &[RouteBack],
         "",
         "The host tried to answer but has no route back to the sender.",
         &["ip {-6} route get {other}", "ip {-6} rule"],
@@ -369,7 +375,8 @@ pub const TABLE: &[Advice] = &[
     of(
         &[RateLimit],
         "",
-        "The host limits how many ICMP messages it sends, and echo replies are among them.",
+        "The host may limit how many ICMP messages it sends, with echo replies among them; or something that was not looked \
+         up keeps it from answering.",
         &["sysctl -a --pattern 'icmp.*rate'", "nstat -az | grep -i ratelimit"],
     ),
     of(

@@ -83,6 +83,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         controls: Vec::new(),
         following: None,
         enter: None,
+        other_addresses: Vec::new(),
         flags: Vec::new(),
         target: Target { name: target.to_string(), address: target },
         ..evidence.clone()
@@ -132,7 +133,7 @@ fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrac
         };
         (sent.probe, received)
     });
-    SenderTrace { received: received.collect(), probes, errors: Vec::new(), ..SenderTrace::default() }
+    SenderTrace { received: received.collect(), probes, ..SenderTrace::default() }
 }
 
 /// Returns every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of

@@ -22,13 +22,25 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         _ => false,
     };
     if up && case.evidence.findings(side).any(is_tun) {
+        let by_rule = case.evidence.findings(side).find_map(|finding| match finding {
+            Finding::Routing(choice)
+                if choice.interface.as_ref() == Some(interface) && !matches!(choice.table.as_str(), "" | "main") =>
+            {
+                Some(choice)
+            }
+            _ => None,
+        });
+        let led = by_rule.map(|choice| format!("; {}", choice.text())).unwrap_or_default();
+        let left = by_rule.map(|_| " Rules that it left behind still lead there.").unwrap_or_default();
+        let rules = by_rule.map(|choice| [choice.command(), format!("ip {} rule", case.ip_version())]);
+        let holders = "grep -l '^iff:' /proc/[0-9]*/fdinfo/*".to_owned();
         return Some(StopExplanation {
-            detail: Some(format!("{interface} has no carrier: no program has this tun device open")),
+            detail: Some(format!("{interface} has no carrier: no program has this tun device open{led}")),
             meaning: format!(
                 "What the kernel sends through {interface} is for the program that holds it, and none does: it ended, \
-                 or was not started."
+                 or was not started.{left}"
             ),
-            commands: vec![look, "grep -l '^iff:' /proc/[0-9]*/fdinfo/*".to_owned()],
+            commands: [look, holders].into_iter().chain(rules.into_iter().flatten()).collect(),
             ..StopExplanation::default()
         });
     }
@@ -62,7 +74,8 @@ fn below(case: &StopCase<'_>, side: Side, interface: &str) -> Option<StopExplana
     };
     let made = |device: &&LinkFacts| matches!(device.kind.as_deref(), Some("macvlan" | "ipvlan" | "vlan"));
     let upper = devices().filter(made).find(|device| device.interface == interface)?;
-    let lower = devices().find(|device| Some(device.ifindex) == upper.lower && (device.down || device.no_carrier))?;
+    let here = upper.lower.filter(|_| upper.lower_netns.is_none())?;
+    let lower = devices().find(|device| device.ifindex == here && (device.down || device.no_carrier))?;
     let name = &lower.interface;
     let (state, first) = if lower.down {
         ("is down", format!("ip link set dev {name} up"))

@@ -94,7 +94,15 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         }
         _ => None,
     });
+    let down = evidence
+        .findings(Side::Local)
+        .any(|finding| matches!(finding, Finding::Link { interface, up: false, .. } if interface == "lo"));
     let (why, meaning, mend) = match off {
+        None if down => (
+            ": lo is down".to_owned(),
+            "A device that is down has no IPv6 address, and IPv4 ones of it answer nothing.".to_owned(),
+            "ip link set dev lo up".to_owned(),
+        ),
         Some(path) => {
             let dotted = path.replace('/', ".");
             (

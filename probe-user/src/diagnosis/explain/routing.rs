@@ -4,7 +4,7 @@ use probe_ebpf::{Echo, Hop};
 
 use super::{StopCase, StopExplanation, ttl};
 use crate::{
-    diagnosis::{own_rules::LOCAL_FIRST, path::Side, places::DropPoint, rules::routing::choice_for},
+    diagnosis::{path::Side, places::DropPoint, rules::routing::choice_for},
     model::{
         prefix::{network, shares},
         trace::{Finding, RouteChoice, RoutePurpose},
@@ -48,12 +48,11 @@ pub(super) fn not_own(case: &StopCase<'_>) -> Option<StopExplanation> {
     let side = case.spot.side().filter(|_| case.stop.place == DropPoint::RouteIn)?;
     let events = case.gap.events(case.evidence);
     let to = events.iter().map(|event| event.drop.destination).find(|to| !to.is_unspecified());
-    let choice = case.evidence.misled(side, to?)?;
-    let version = case.ip_version();
+    let found = case.evidence.misled(side, to?)?;
     Some(StopExplanation {
-        detail: Some(format!("{} before the table local is asked", choice.text())),
-        meaning: LOCAL_FIRST.to_owned(),
-        commands: vec![format!("ip {version} rule add pref 0 lookup local"), format!("ip {version} rule show")],
+        detail: Some(found.clause),
+        meaning: found.meaning.to_owned(),
+        commands: found.commands,
         ..StopExplanation::default()
     })
 }

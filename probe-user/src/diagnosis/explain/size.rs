@@ -1,9 +1,14 @@
 //! Packets that are too long: the link that is too narrow, or the length up to which they pass.
 
+use std::net::IpAddr;
+
 use super::{StopCase, StopExplanation};
 use crate::{
     diagnosis::{control::ControlKind, document::StopHost, path::Side, places::DropPoint},
-    model::trace::{Finding, RouteChoice, RoutePurpose},
+    model::{
+        netfilter::{NetfilterHook, TableFamily},
+        trace::{Finding, RouteChoice, RoutePurpose},
+    },
 };
 
 /// Explains a stop where a router's way out is too narrow, or only shorter packets pass.
@@ -28,19 +33,42 @@ fn too_big(case: &StopCase<'_>) -> Option<StopExplanation> {
     // What a router says of replies goes to the far end.
     let silent = case.stop.cause.icmp.is_none() && case.gap.leg == case.evidence.first_leg();
     let unsaid = if silent { ", and no ICMP error of it came back" } else { "" };
-    Some(StopExplanation {
-        detail: Some(format!("longer than the MTU of {out}, with DF set{unsaid}")),
-        meaning: format!(
-            "The packet is longer than {out} allows and must not be fragmented{}.",
-            if silent {
-                ": something drops the ICMP error (fragmentation needed) that should tell the sender, so path MTU \
-                 discovery cannot work"
-            } else {
-                ""
-            }
+    let (error, df) =
+        if case.evidence.is_v6() { ("packet too big", "") } else { ("fragmentation needed", ", with DF set") };
+    let chain = own_output(case, side).filter(|_| silent);
+    let lost = match (silent, &chain) {
+        (false, _) => String::new(),
+        (true, Some(chain)) => format!(
+            ": something drops the ICMP error ({error}) that should tell the sender, so path MTU discovery cannot work; \
+             {} itself has a chain in hook output that can drop it, {chain}",
+            case.evidence.whom(side)
         ),
-        commands: vec![format!("ip link show dev {out}"), "nft list ruleset | grep -n -i icmp".to_owned()],
+        (true, None) => format!(
+            ": something drops the ICMP error ({error}) that should tell the sender, so path MTU discovery cannot work"
+        ),
+    };
+    let look = match &chain {
+        Some(chain) => format!("nft list chain {chain}"),
+        None => "nft list ruleset | grep -n -i icmp".to_owned(),
+    };
+    Some(StopExplanation {
+        detail: Some(format!("longer than the MTU of {out}{df}{unsaid}")),
+        meaning: format!("The packet is longer than {out} allows and must not be fragmented{lost}."),
+        commands: vec![look, format!("ip link show dev {out}")],
         ..StopExplanation::default()
+    })
+}
+
+/// Returns the chain of nftables, as `nft list chain` takes it, that what this host itself sends can end in.
+fn own_output(case: &StopCase<'_>, side: Side) -> Option<String> {
+    let of_version = if case.evidence.is_v6() { TableFamily::Ip6 } else { TableFamily::Ip };
+    case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Chain { family, hook: NetfilterHook::Output, table, chain, can_drop: true, legacy: false, .. }
+            if matches!(family, TableFamily::Inet) || *family == of_version =>
+        {
+            Some(format!("{family} {table} {chain}"))
+        }
+        _ => None,
     })
 }
 
@@ -50,15 +78,17 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
     (case.stop.cause.reason.as_deref() == Some("EMSGSIZE")).then_some(())?;
     let version = case.ip_version();
     let remembered = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::PathMtu { to, mtu } => Some((to, mtu)),
+        Finding::PathMtu { to, mtu, of_route } => Some((to, mtu, *of_route)),
         _ => None,
     });
-    let Some((to, mtu)) = remembered else { return narrow(case, side) };
+    let Some((to, mtu, of_route)) = remembered else { return narrow(case, side) };
+    if of_route {
+        return Some(by_route(case, side, *to, *mtu));
+    }
     Some(StopExplanation {
         detail: Some(format!("the path MTU to {to} is {mtu}, and DF is set")),
         meaning: format!(
-            "The kernel remembers from an ICMP error, or a route says, that packets of more than {mtu} bytes do not pass on the \
-             way to {to}."
+            "The kernel remembers from an ICMP error that packets of more than {mtu} bytes do not pass on the way to {to}."
         ),
         commands: vec![
             format!("ip {version} route get {to}"),
@@ -67,6 +97,26 @@ fn refused(case: &StopCase<'_>) -> Option<StopExplanation> {
         ],
         ..StopExplanation::default()
     })
+}
+
+/// Explains the same if a route sets that MTU, which no flushing ends.
+fn by_route(case: &StopCase<'_>, side: Side, to: IpAddr, mtu: u32) -> StopExplanation {
+    let version = case.ip_version();
+    let route = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Routing(choice) if choice.purpose == RoutePurpose::Way && choice.to == to => Some(choice),
+        _ => None,
+    });
+    let named = route.map(|choice| format!("the route \"{}\"", choice.route)).unwrap_or_else(|| "the route".to_owned());
+    let change = route.map(|choice| format!("ip {version} route change {} table {}", choice.route, choice.table));
+    StopExplanation {
+        detail: Some(format!("{named} to {to} sets an MTU of {mtu}, and DF is set")),
+        meaning: format!(
+            "No packet of more than {mtu} bytes leaves by that route with DF set. Without mtu in the route the MTU of its \
+             device counts."
+        ),
+        commands: change.into_iter().chain([format!("ip {version} route get {to}")]).collect(),
+        ..StopExplanation::default()
+    }
 }
 
 /// Explains the same if it is the device's own MTU.
@@ -105,6 +155,14 @@ fn by_control(case: &StopCase<'_>) -> Option<StopExplanation> {
         );
     // That their fragments do not all come says more.
     (open && case.stop.cause.reason.as_deref() != Some("FRAGMENTS")).then_some(())?;
+    if case.stop.place == DropPoint::NfPrerouting {
+        return Some(StopExplanation {
+            detail: Some(format!("only longer packets are dropped: up to {packet} bytes pass, {longer} do not")),
+            meaning: "A rule in this hook is about their length, or about fragments, in which longer packets leave."
+                .to_owned(),
+            ..StopExplanation::default()
+        });
+    }
     let shaped = case.stop.place == DropPoint::Qdisc;
     if shaped || case.stop.place == DropPoint::DriverIn {
         return Some(at_device(case, shaped, packet, longer));

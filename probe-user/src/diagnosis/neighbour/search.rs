@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
     diagnosis::{Evidence, advice::behind, document::Command, path::Side, resolution::NeighbourStep},
-    model::trace::{
-        AddressHolder, AskedAgain, Drop, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
-        NextHopFacts, RouteChoice, RoutePurpose,
+    model::{
+        prefix::shares,
+        trace::{
+            AddressHolder, AskedAgain, Drop, Finding, LinkFacts, NeighbourHop, NeighbourKind, NeighbourPacket,
+            NextHopFacts, RouteChoice, RoutePurpose,
+        },
     },
 };
 
@@ -37,7 +40,11 @@ impl<'a> Search<'a> {
         });
         let asked = own_questions(evidence, asker, end, hop.as_ref());
         let marked = marked(evidence, asker, end).or_else(|| asked_by_mark(evidence, asker, end, hop.as_ref()));
-        let (address, interface) = marked.or(asked).or(hop)?;
+        let (address, mut interface) = marked.or(asked).or(hop)?;
+        // On which link such an address is meant is not for routing to choose.
+        if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) && address == end && asker == Side::Local {
+            interface.clone_from(&evidence.local.host.interface);
+        }
         let entry = evidence.findings(asker).find_map(|finding| match finding {
             Finding::Neighbour { address: of, interface: at, state, lladdr } if *of == address && *at == interface => {
                 Some((state.clone(), lladdr.clone()))
@@ -143,6 +150,26 @@ impl<'a> Search<'a> {
         let mut mine = mine.filter(|holder| holder.interface == self.interface);
         let same = self.address.is_ipv4();
         mine.find(|holder| holder.address.is_some_and(|own| own.is_ipv4() == same && own != self.address))
+    }
+
+    /// Returns another device of the asker whose network has the address that is asked for, with the asker's own address there.
+    pub(super) fn on_other_link(&self) -> Option<(&'a str, String)> {
+        let here = self.own().is_some_and(|own| own.address.is_some_and(|mine| shares(mine, self.address, own.prefix)));
+        let whole = if self.address.is_ipv4() { 32 } else { 128 };
+        let mine = self.evidence.findings(self.asker).filter_map(|finding| match finding {
+            Finding::Holder(holder) if holder.netns.is_none() && holder.interface != self.interface => Some(holder),
+            _ => None,
+        });
+        let near = |holder: &&AddressHolder| {
+            (1..whole).contains(&holder.prefix)
+                && holder.address.is_some_and(|own| {
+                    own.is_ipv4() == self.address.is_ipv4()
+                        && own != self.address
+                        && shares(own, self.address, holder.prefix)
+                })
+        };
+        let found = mine.filter(|_| !here).find(near)?;
+        Some((&found.interface, format!("{}/{}", found.address?, found.prefix)))
     }
 
     /// Returns what answered when the asker asked once more.

@@ -1,13 +1,15 @@
 //! Why a host that has the address and heard the questions gave no answer: the first of these reasons that the look-ups
 //! show.
 
+use probe_ebpf::Hop;
+
 use super::{
     Told,
     search::Search,
-    words::{ip, questions, takes_all, whose},
+    words::{questions, takes_all, whose},
 };
 use crate::{
-    diagnosis::{document::SettingSaid, own_rules::LOCAL_FIRST, path::Side, resolution::NeighbourFinding as Found},
+    diagnosis::{Evidence, document::SettingSaid, hooks, path::Side, resolution::NeighbourFinding as Found},
     model::{
         prefix::shares,
         trace::{
@@ -48,6 +50,7 @@ pub(super) fn has_it_and_is_silent(search: &Search<'_>, side: Side) -> Option<To
         .or_else(|| silence.reverse_path())
         .or_else(|| silence.own_asker())
         .or_else(|| silence.not_local())
+        .or_else(|| silence.hop_limit())
         .or_else(|| Some(silence.unexplained()))
 }
 
@@ -127,7 +130,9 @@ impl Silence<'_, '_> {
     fn arp_ignore(&self) -> Option<Told> {
         let (path, value) = self.setting("arp_ignore").filter(|(_, value)| *value > 0)?;
         let elsewhere = self.holder.interface != self.at;
-        let asker = self.search.own().and_then(|own| own.address);
+        // It may ask from an address of another device of its own.
+        let asked_from = self.search.packets(self.side, Asks, In).next().map(|packet| packet.asker);
+        let asker = asked_from.or_else(|| self.search.own().and_then(|own| own.address));
         let near =
             asker.is_none_or(|asker| self.holder.address.is_some_and(|own| shares(own, asker, self.holder.prefix)));
         let why = match value {
@@ -138,7 +143,10 @@ impl Silence<'_, '_> {
                     self.holder.interface
                 )
             }
-            2 if !near => "answers only those of the address's own net".to_owned(),
+            2 if !near => match asker {
+                Some(asker) => format!("answers only those of the address's own net, and {asker} is not in that"),
+                None => "answers only those of the address's own net".to_owned(),
+            },
             3 => "does not answer for addresses of scope host".to_owned(),
             _ => return None,
         };
@@ -199,12 +207,27 @@ impl Silence<'_, '_> {
     /// Recognizes rules that lead packets for the address past the table that says that it is this host's own.
     fn not_local(&self) -> Option<Told> {
         let search = self.search;
-        let choice = search.evidence.misled(self.side, search.address)?;
-        let clause = format!("{}, where {} before the table local is asked", self.head, choice.text());
-        let ip = ip(search.address);
-        let commands = [format!("{ip} rule add pref 0 lookup local"), format!("{ip} rule show")];
-        let commands = commands.into_iter().map(|command| search.command(self.side, command)).collect();
-        Some(Told::new(Found::AddressNotUsable, clause, LOCAL_FIRST, commands))
+        let found = search.evidence.misled(self.side, search.address)?;
+        let clause = format!("{}, where {}", self.head, found.clause);
+        let commands = found.commands.into_iter().map(|command| search.command(self.side, command)).collect();
+        Some(Told::new(Found::AddressNotUsable, clause, found.meaning, commands))
+    }
+
+    /// Recognizes an asker that changes the hop limit of what it sends.
+    fn hop_limit(&self) -> Option<Told> {
+        let search = self.search;
+        let (from, to) = (!search.address.is_ipv4()).then(|| set_hop_limit(search.evidence, search.asker)).flatten()?;
+        let asker = search.asker_name();
+        let clause = format!(
+            "{}, which has the address and gave no answer; {asker} changes the hop limit of what it sends after routing ({from} \
+             became {to}), and a solicitation is ignored unless that is 255",
+            self.head
+        );
+        let meaning = "A rule that sets the hop limit must leave neighbour discovery alone (RFC 4861 section 7.1.1), as with \
+                       icmpv6 type != { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert }.";
+        let commands = ["nft list ruleset | grep -n -B6 hoplimit", "ip6tables-save | grep -n HL"];
+        let commands = commands.map(|command| search.command(search.asker, command)).into();
+        Some(Told::new(Found::Silent, clause, meaning, commands))
     }
 
     fn unexplained(&self) -> Told {
@@ -250,4 +273,18 @@ impl Silence<'_, '_> {
             ..told
         }
     }
+}
+
+/// Returns to what the postrouting hook of `side` changes the hop limit of the run's packets, if it does.
+fn set_hop_limit(evidence: &Evidence, side: Side) -> Option<(u8, u8)> {
+    let leg = evidence.first_leg();
+    let ttl = |hop: Hop| {
+        let seen = match evidence.place(side) {
+            Some(place) => hooks::seen(place, hop, leg),
+            None => evidence.host(side).hops.get(&hop)?.seen(leg),
+        };
+        seen?.values().next().map(|passage| passage.ttl)
+    };
+    let (from, to) = (ttl(Hop::NfPostroutingFirst)?, ttl(Hop::NfPostroutingLast)?);
+    (from != to).then_some((from, to))
 }

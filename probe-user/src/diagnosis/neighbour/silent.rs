@@ -4,6 +4,7 @@
 use super::{
     Told,
     freed::culprit,
+    one_device,
     search::Search,
     silence::has_it_and_is_silent,
     unheard, way_back,
@@ -40,7 +41,7 @@ pub(super) fn told(search: &Search<'_>) -> Option<Told> {
         .or_else(|| by_others(dropped_there))
         .or_else(|| by_others(answer_dropped_there))
         .or_else(|| answer_lost(search))
-        .or_else(|| unheard::devices_of_one(search))
+        .or_else(|| one_device::told(search))
         .or_else(|| by_others(has_it_and_is_silent))
         .or_else(|| unheard::told(search))
 }
@@ -192,13 +193,18 @@ fn answer_dropped_there(search: &Search<'_>, side: Side) -> Option<Told> {
         format!("{reached}{name}'s own {} drops its {answer} about {} ({freed})", culprit.what, search.address)
     } else {
         format!(
-            "{} about {} came to {name}, and its {} drops them",
+            "{} about {} came to {name}, and its {} drops {}",
             answers(search.address, freed),
             search.address,
-            culprit.what
+            culprit.what,
+            if freed == 1 { "it" } else { "them" }
         )
     };
-    let meaning = format!("{} must be let out, or nobody finds this host.", capital(&answer));
+    let meaning = if own {
+        format!("{} must be let out, or nobody finds this host.", capital(&answer))
+    } else {
+        format!("{} must be let through, or the hosts behind it are not found.", capital(&answer))
+    };
     Some(culprit.into_told(Told::new(Found::AnswerDroppedThere, clause, meaning, Vec::new())))
 }
 

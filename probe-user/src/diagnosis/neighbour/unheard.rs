@@ -1,8 +1,11 @@
 //! Why nobody answers if nobody who heard the questions has the address: it is elsewhere, or nowhere.
 
+use std::net::IpAddr;
+
 use super::{
     Told, bound,
     bridged::Bridged,
+    gateway,
     owner::{KnownHolder, owner, router},
     proxied,
     search::{self, Search},
@@ -21,71 +24,38 @@ use crate::{
 pub(super) fn told(search: &Search<'_>) -> Option<Told> {
     let owner = owner(search);
     bound::told(search)
+        .or_else(|| link_local(search, owner.as_ref()))
         .or_else(|| no_gateway(search))
         .or_else(|| way_back::told(search, owner.as_ref().map(|owner| owner.name(search))))
         .or_else(|| proxied::told(search, owner.as_ref()))
         .or_else(|| prefix(search, owner.as_ref()))
+        .or_else(|| search.on_other_link().and_then(|_| gateway::told(search)))
         .or_else(|| elsewhere(search, owner.as_ref()))
-        .or_else(|| gateway(search))
+        .or_else(|| gateway::told(search))
         .or_else(|| peer_lacks_it(search))
         .or_else(|| Some(nobody(search)))
 }
 
-/// Recognizes two devices made on the same one, or a device and the one that it is made on: neither hears the other.
-pub(super) fn devices_of_one(search: &Search<'_>) -> Option<Told> {
-    let mine = search.device(search.asker, &search.interface)?;
-    let own = search.own()?;
-    let of_one = |kind: Option<&str>| kind.filter(|kind| matches!(*kind, "macvlan" | "ipvlan")).map(str::to_owned);
-    let watched = search.others().flat_map(|side| search.holders(side).map(move |holder| (Some(side), holder)));
-    let mut others = watched.chain(search.elsewhere().into_iter().map(|holder| (None, holder)));
-    others.find_map(|(side, other)| {
-        let child = of_one(other.kind.as_deref()).filter(|_| other.lower == Some(mine.ifindex));
-        let parent = of_one(own.kind.as_deref()).filter(|_| own.lower == Some(other.ifindex));
-        let siblings = of_one(own.kind.as_deref())
-            .filter(|_| own.lower.is_some() && own.lower == other.lower && own.kind == other.kind);
-        let owner = KnownHolder { holder: other, side }.name(search);
-        let (address, interface, there) = (search.address, &search.interface, &other.interface);
-        let (clause, kind) = if let Some(kind) = child {
-            (format!("{address} is on {there} of {owner}, a {kind} device made on {interface} itself"), kind)
-        } else if let Some(kind) = parent {
-            (format!("{interface} is a {kind} device made on {there} of {owner}, which has {address}"), kind)
-        } else {
-            let kind =
-                siblings.filter(|_| search.count(search.asker, NeighbourKind::Answers, NeighbourHop::In) == 0)?;
-            (
-                format!(
-                    "{interface} and {there} of {owner}, which has {address}, are {kind} devices made on the same one"
-                ),
-                kind,
-            )
-        };
-        let below = if own.kind.as_deref() == Some(&kind) { there } else { interface };
-        let meaning = if own.kind == other.kind {
-            format!(
-                "In mode private or vepa two {kind} devices made on the same one never reach each other; in mode \
-                bridge they do."
-            )
-        } else {
-            format!(
-                "What a host sends through a device never comes to a {kind} device that was made on it: that can never \
-                 work. The host reaches it through a {kind} device of its own on the same device."
-            )
-        };
-        let free = own.prefix;
-        let commands = if own.kind == other.kind {
-            vec![search.command(search.asker, format!("ip -d link show dev {interface}"))]
-        } else {
-            let bits = if address.is_ipv4() { 32 } else { 128 };
-            let mode = if kind == "macvlan" { "mode bridge" } else { "mode l2" };
-            vec![
-                search.command(search.asker, format!("ip link add link {below} name {kind}-host type {kind} {mode}")),
-                search.command(search.asker, format!("ip link set dev {kind}-host up")),
-                search.command(search.asker, format!("{} route add {address}/{bits} dev {kind}-host", ip(address))),
-                search.command(search.asker, format!("{} addr show dev {interface}  # of a /{free}", ip(address))),
-            ]
-        };
-        Some(Told::new(Found::DevicesOfOne, clause, meaning, commands))
-    })
+/// Recognizes an address that means something on one link alone, and is known to be on another one.
+fn link_local(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
+    let IpAddr::V6(address) = search.address else { return None };
+    let owner = owner.filter(|_| address.is_unicast_link_local() && address == search.end)?;
+    let heard = owner.side.is_some_and(|side| !search.heard(side).is_empty());
+    (!heard).then_some(())?;
+    let (interface, name) = (&search.interface, owner.name(search));
+    let clause = format!(
+        "{address} was asked for on the link of {interface} ({}), and {name}, which has it on {}, is not there",
+        questions(search.address, search.asked()),
+        owner.holder.interface
+    );
+    let meaning = format!(
+        "A link-local address is that of a host on one link: with %{interface} or -I {interface} it is looked for on that one."
+    );
+    let commands = vec![
+        search.command(search.asker, "ip -6 -br addr".to_owned()),
+        search.command(search.asker, format!("ip -6 neigh show {address}")),
+    ];
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
 
 /// Recognizes a route without a gateway, for which every address is asked for on the link.
@@ -180,20 +150,49 @@ fn prefix(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> 
     Some(Told::new(Found::PrefixTooWide, clause, meaning, commands))
 }
 
+/// Recognizes that the device with the address takes only frames of others than the asker.
+fn only_from_others(search: &Search<'_>, owner: &KnownHolder<'_>, clause: &str) -> Option<Told> {
+    let (holder, senders) = (owner.holder, owner.holder.only_from.as_ref()?);
+    let asker = search.device(search.asker, &search.interface)?.lladdr.as_ref();
+    let asker = asker.filter(|asker| !senders.contains(asker))?;
+    let device = &holder.interface;
+    let list = if senders.is_empty() { "none".to_owned() } else { senders.join(", ") };
+    let clause = format!(
+        "{clause}, a macvlan device in mode source, which takes frames of those on its list alone ({list}), and not of {asker}"
+    );
+    let add = format!("ip link set link dev {device} type macvlan macaddr add {asker}");
+    let command = |text: &str| match owner.side {
+        Some(side) => search.command(side, text),
+        None => Search::command_in(holder, text),
+    };
+    let commands = vec![command(&add), command(&format!("ip -d link show dev {device}"))];
+    let meaning = "The sender's link-layer address belongs on that list, or the device needs another mode.";
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
+}
+
 /// Recognizes an address that is known to be where the questions did not arrive, or on another device.
 fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Told> {
     let owner = owner?;
     let (name, asked) = (owner.name(search), questions(search.address, search.asked()));
     let holder = owner.holder;
     let state = holder.states.first().map(|state| format!(" ({state})")).unwrap_or_default();
-    let clause = format!(
-        "{asked} for {} left {} by {}, and none reached {name}, which has it on {}{state}",
-        search.address,
-        search.asker_name(),
-        search.interface,
-        holder.interface
-    );
-    let mut clause = clause;
+    let mut clause = if search.asked() == 0 {
+        format!(
+            "{} is not found on {}, and no {} for it was seen to leave; {name} has it on {}{state}",
+            search.address,
+            search.interface,
+            question(search.address),
+            holder.interface
+        )
+    } else {
+        format!(
+            "{asked} for {} left {} by {}, and none reached {name}, which has it on {}{state}",
+            search.address,
+            search.asker_name(),
+            search.interface,
+            holder.interface
+        )
+    };
     let mut commands = Vec::new();
     let mut held = None;
     if let Some(bridge) = Bridged::of(search) {
@@ -224,6 +223,9 @@ fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Tol
     if let Some(program) = program {
         clause.push_str(&format!("; what comes in there meets the {program} first, which may drop them"));
     }
+    if let Some(told) = only_from_others(search, owner, &clause) {
+        return Some(told);
+    }
     if let Some(held) = held {
         return Some(Told::new(Found::BridgeHoldsThem, clause, held.meaning, commands));
     }
@@ -231,7 +233,8 @@ fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Tol
         let commands = tunnel.commands.into_iter().map(|command| search.command(search.asker, command)).collect();
         return Some(Told::new(Found::LostInTunnel, format!("{clause}: {}", tunnel.clause), tunnel.meaning, commands));
     }
-    let meaning = "The two are not on one link: a cable, a bridge, a VLAN or a namespace lies between.";
+    let meaning = "Either the two are not on one link, or something on it loses them: a cable, a port or filter of a \
+                   switch or bridge, a VLAN.";
     let shown = format!("ip addr show dev {}", holder.interface);
     let there = match owner.side {
         Some(side) => search.command(side, shown),
@@ -242,99 +245,8 @@ fn elsewhere(search: &Search<'_>, owner: Option<&KnownHolder<'_>>) -> Option<Tol
     Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
 
-/// Recognizes that the gateway of the route does not answer.
-fn gateway(search: &Search<'_>) -> Option<Told> {
-    let choice = search.evidence.findings(search.asker).find_map(|finding| match finding {
-        Finding::Routing(choice) if choice.gateway == Some(search.address) && choice.to == search.end => Some(choice),
-        _ => None,
-    });
-    let chosen = choice.and_then(|choice| choice.route.split(' ').next()).filter(|word| !word.is_empty());
-    let route = search.route(search.asker)?;
-    let plain = route.next == search.address;
-    if route.next == route.to && plain || !plain && chosen.is_none() {
-        return None;
-    }
-    let (gateway, interface, name) = (search.address, &search.interface, search.asker_name());
-    let table = choice.map(|choice| choice.table.as_str()).filter(|table| !matches!(*table, "" | "main"));
-    let of_table = table.map(|table| format!(" table {table}")).unwrap_or_default();
-    let written = if plain { route.route.as_str() } else { chosen.unwrap_or_default() };
-    let mut clause = format!(
-        "the gateway {gateway} of {name}'s route {} on {interface} {}",
-        match table {
-            Some(table) => format!("{written} (table {table})"),
-            None => written.to_owned(),
-        },
-        match search.asked() {
-            0 => format!("is not found, and no {} for it was seen to leave", question(gateway)),
-            asked => format!("does not answer ({} went out)", questions(gateway, asked)),
-        }
-    );
-    if let Some(choice) = choice.filter(|choice| !plain && !choice.rule.is_empty()) {
-        let mark = if choice.mark == 0 { String::new() } else { format!(" (they have the mark {:#x})", choice.mark) };
-        clause.push_str(&format!("; rule \"{}\" leads there{mark}", choice.rule));
-    }
-    if let Some(came) = way_back::came_by(search) {
-        clause.push_str(&format!("; the requests came in by {came}"));
-    }
-    if let Some(own) = &route.redirected_from {
-        clause.push_str(&format!("; the route itself has {own}, and an ICMP redirect put {gateway} in its place"));
-    }
-    let own = search.own().and_then(|own| Some((own.address?, own.prefix)));
-    let outside =
-        own.filter(|(own, bits)| !gateway.is_loopback() && !shares(*own, gateway, *bits) && !is_link_local(gateway));
-    if let Some((own, bits)) = outside {
-        clause.push_str(&format!("; it is not in the network of {interface}, {}", net_of(own, bits)));
-    }
-    let others: Vec<String> = hearers(search);
-    if !others.is_empty() {
-        clause.push_str(&format!(
-            "; {} heard them and {} not have it",
-            others.join(", "),
-            if others.len() == 1 { "does" } else { "do" }
-        ));
-    }
-    let ip = ip(gateway);
-    let mut commands = vec![search.command(search.asker, format!("{ip} neigh show {gateway} dev {interface}"))];
-    let redirected = route.redirected_from.is_some();
-    if redirected {
-        commands.insert(0, search.command(search.asker, format!("{ip} route flush cache")));
-    }
-    let meaning = match route.instead.as_ref().filter(|_| plain && !redirected) {
-        Some(other) => {
-            let known = other
-                .state
-                .as_deref()
-                .filter(|state| matches!(*state, "REACHABLE" | "STALE" | "DELAY" | "PROBE" | "PERMANENT"));
-            let of = known.map(|state| format!(", whose entry is {state}")).unwrap_or_default();
-            clause.push_str(&format!(
-                "; another route {} leads by {} on {}{of}",
-                other.route, other.gateway, other.interface
-            ));
-            let del = format!("{ip} route del {} via {gateway} dev {interface}{of_table}", route.route);
-            commands.insert(0, search.command(search.asker, del));
-            let try_it = format!("ping -c 1 {}", other.gateway);
-            commands.insert(1, search.command(search.asker, try_it));
-            "The preferred gateway is down, or was never there; the kernel does not switch to the other route by \
-             itself."
-        }
-        None if redirected => {
-            "A router once said that the other gateway is better (ICMP redirect), and that one is gone."
-        }
-        None => "The gateway is down, or its address is wrong.",
-    };
-    commands.push(search.command(search.asker, format!("{ip} route show{of_table} {written}")));
-    Some(Told::new(Found::GatewayGone, clause, meaning, commands))
-}
-
-fn is_link_local(address: std::net::IpAddr) -> bool {
-    match address {
-        std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
-        std::net::IpAddr::V4(v4) => v4.is_link_local(),
-    }
-}
-
 /// Returns the places that heard the questions and are more than ports of a bridge.
-fn hearers(search: &Search<'_>) -> Vec<String> {
+pub(super) fn hearers(search: &Search<'_>) -> Vec<String> {
     let heard = search.others().filter(|side| {
         let hears = |interface: &str| search.device(*side, interface).is_none_or(|device| device.master.is_none());
         search.heard(*side).keys().any(|interface| hears(interface))
@@ -371,8 +283,20 @@ fn peer_lacks_it(search: &Search<'_>) -> Option<Told> {
         Some(path) if !search.address.is_ipv4() => format!("{reached} does not have it: {}=1", path.replace('/', ".")),
         _ => format!("{reached} does not have that address"),
     };
-    let commands = vec![search.command(peer, format!("{} -br addr", ip(search.address)))];
-    Some(Told::new(Found::AddressElsewhere, clause, "It is another host's, or was removed.", commands))
+    let off = off.filter(|_| !search.address.is_ipv4());
+    let (meaning, mend) = match &off {
+        Some(path) => {
+            let dotted = if path.contains('.') { path.clone() } else { path.replace('/', ".") };
+            (
+                "Without IPv6 a device has no IPv6 address; switched on again, it may have to be given back.",
+                Some(format!("sysctl -w {dotted}=0")),
+            )
+        }
+        None => ("It is another host's, or was removed.", None),
+    };
+    let look = format!("{} -br addr", ip(search.address));
+    let commands = mend.into_iter().chain([look]).map(|command| search.command(peer, command)).collect();
+    Some(Told::new(Found::AddressElsewhere, clause, meaning, commands))
 }
 
 /// Reports that nobody answers, and that nobody known here has the address.
@@ -437,6 +361,19 @@ fn nobody(search: &Search<'_>) -> Told {
         commands.insert(0, search.command(side, format!("sysctl -w {sysctl}=0")));
     }
     commands.extend(unlinked.map(|(_, show)| show));
+    if let Some((asker, lladdr)) = answered_without_source(search) {
+        let name = search.asker_name();
+        clause.push_str(&format!(
+            "; {name} asks from {asker}, which is not an address of {}, and asked once more without a source address {lladdr} \
+             answers",
+            search.interface
+        ));
+        meaning = format!(
+            "Who has the address does not answer those outside its network (arp_ignore=2), or not {asker}. With arp_announce=2 \
+             {name} asks from an address of the link."
+        );
+        commands.insert(0, search.command(search.asker, "sysctl -w net.ipv4.conf.all.arp_announce=2"));
+    }
     if let Some((route, other)) = wide.and_then(|route| Some((route, route.instead.as_ref()?))) {
         meaning.push_str(&format!(
             " If it is behind a router, the prefix of {} is too wide: otherwise {} would be asked.",
@@ -445,6 +382,17 @@ fn nobody(search: &Search<'_>) -> Told {
         commands.push(search.command(search.asker, format!("{ip} route add {} via {}", search.address, other.gateway)));
     }
     Told::new(Found::Nobody, clause, meaning, commands)
+}
+
+/// Returns the address from which the asker asks if it is not one of the link's device, and who answered once more without it.
+fn answered_without_source<'a>(search: &Search<'a>) -> Option<(IpAddr, &'a str)> {
+    let again = search.asked_again().filter(|again| again.interface == search.interface)?;
+    let asks = search.packets(search.asker, NeighbourKind::Asks, NeighbourHop::Out);
+    let asker = asks.map(|packet| packet.asker).next()?;
+    let on_device = search.evidence.findings(search.asker).any(|finding| {
+        matches!(finding, Finding::Holder(holder) if holder.has_here(asker) && holder.interface == search.interface)
+    });
+    (!on_device && !asker.is_unspecified()).then_some((asker, again.lladdrs.first()?))
 }
 
 /// Returns who heard the questions at a device without IPv6, and the setting that decides it.

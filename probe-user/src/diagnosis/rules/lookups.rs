@@ -148,7 +148,7 @@ pub(super) fn why_unrouted(cause: Cause, drop: &Drop, spot: DropLocation, eviden
         let detail = Some(format!("their source {} is an address of {} itself", drop.source, evidence.name(side)));
         return Cause { detail, ..cause };
     }
-    if !matches!(side, Side::Via(_)) {
+    if !matches!(side, Side::Via(_)) || evidence.misled(side, drop.destination).is_some() {
         return cause;
     }
     let setting = |fits: &dyn Fn(&str, &str) -> bool| {

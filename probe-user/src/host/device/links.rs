@@ -84,10 +84,12 @@ fn link(message: RouteNetlinkMessage) -> Option<Link> {
         },
         ..Link::default()
     };
+    // The index of what is beneath belongs to that other namespace.
+    let far_away = message.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
     for attribute in message.attributes {
         link.take(attribute);
     }
-    if link.device.kind.as_deref().is_some_and(is_pair) {
+    if far_away || link.device.kind.as_deref().is_some_and(is_pair) {
         link.lower = None;
     }
     (!link.device.name.is_empty()).then_some(link)

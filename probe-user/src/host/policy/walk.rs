@@ -5,13 +5,14 @@
 
 use std::net::IpAddr;
 
+use netlink_packet_core::Nla;
 use netlink_packet_route::{
     AddressFamily,
     route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType, RouteVia},
     rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
 
-use crate::model::prefix::shares;
+use crate::{host::route::ROUTING_TOS, model::prefix::shares};
 
 /// What the kernel chooses a route by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +129,21 @@ fn family_of(key: &RouteKey) -> AddressFamily {
     if key.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }
 
+/// Reports whether a rule is for all packets.
+pub(super) fn is_plain(rule: &RuleMessage) -> bool {
+    let key = |attribute: &RuleAttribute| {
+        matches!(
+            attribute,
+            RuleAttribute::Priority(_)
+                | RuleAttribute::Table(_)
+                | RuleAttribute::Protocol(_)
+                | RuleAttribute::SuppressPrefixLen(u32::MAX)
+                | RuleAttribute::SuppressIfGroup(u32::MAX)
+        )
+    };
+    rule.header.tos == 0 && rule.header.action == RuleAction::ToTable && rule.attributes.iter().all(key)
+}
+
 /// Returns the number by which rules are ordered.
 pub(super) fn priority(rule: &RuleMessage) -> u32 {
     let given = rule.attributes.iter().find_map(|attribute| match attribute {
@@ -162,9 +178,22 @@ fn suppressed(rule: &RuleMessage, route: &RouteMessage) -> bool {
     })
 }
 
+/// Attributes of a rule that chooses by DSCP (`include/uapi/linux/fib_rules.h`, since 6.13), which are a byte each.
+const FRA_DSCP: u16 = 25;
+const FRA_DSCP_MASK: u16 = 30;
+
+/// The bits of a DSCP.
+const DSCP: u8 = 0x3f;
+
+/// Returns the bits of the TOS or traffic class byte by which rules and routes choose.
+fn routing_tos(key: &RouteKey) -> u8 {
+    if key.to.is_ipv4() { key.tos & ROUTING_TOS } else { key.tos & !3 }
+}
+
 fn matches(rule: &RuleMessage, key: &RouteKey) -> bool {
     let (mut mark, mut mask) = (0, None);
-    let mut fits = rule.header.tos == 0 || rule.header.tos == key.tos & !3;
+    let mut fits = rule.header.tos == 0 || rule.header.tos == routing_tos(key);
+    let mut dscp = (None, DSCP);
     for attribute in &rule.attributes {
         fits &= match attribute {
             RuleAttribute::FwMark(wanted) => {
@@ -185,15 +214,25 @@ fn matches(rule: &RuleMessage, key: &RouteKey) -> bool {
             RuleAttribute::SourcePortRange(_) | RuleAttribute::DestinationPortRange(_) => false,
             RuleAttribute::TunId(id) => *id == 0,
             RuleAttribute::L3MDev(on) => !on,
+            RuleAttribute::Other(other) if matches!(other.kind(), FRA_DSCP | FRA_DSCP_MASK) => {
+                let mut value = [0];
+                other.emit_value(&mut value);
+                match other.kind() {
+                    FRA_DSCP => dscp.0 = Some(value[0]),
+                    _ => dscp.1 = value[0],
+                }
+                true
+            }
             _ => true,
         };
     }
+    fits &= dscp.0.is_none_or(|wanted| (wanted ^ (key.tos >> 2)) & dscp.1 == 0);
     let mask = mask.unwrap_or(if mark == 0 { 0 } else { u32::MAX });
     fits &= (mark ^ key.mark) & mask == 0;
     fits != rule.header.flags.contains(RuleFlags::Invert)
 }
 
-/// Returns the route of `table` that is chosen: the longest prefix, and of those the smallest metric.
+/// Returns the route of `table` that is chosen: the longest prefix, of those one for its TOS, and then the smallest metric.
 fn best<'a>(
     key: &RouteKey,
     routes: &'a [RouteMessage],
@@ -205,8 +244,8 @@ fn best<'a>(
 }
 
 /// Returns the rank of a route: the highest is chosen.
-fn rank(route: &&RouteMessage) -> (u8, std::cmp::Reverse<u32>) {
-    (route.header.destination_prefix_length, std::cmp::Reverse(metric(route)))
+fn rank(route: &&RouteMessage) -> (u8, u8, std::cmp::Reverse<u32>) {
+    (route.header.destination_prefix_length, route.header.tos, std::cmp::Reverse(metric(route)))
 }
 
 /// Reports whether a route of `table` is one for packets with `key`.
@@ -214,7 +253,7 @@ fn covers(key: &RouteKey, route: &RouteMessage, table: u32, names: &dyn Fn(u32) 
     route.header.address_family == family_of(key)
         && route_table(route) == table
         && !route.header.flags.contains(RouteFlags::Cloned)
-        && (route.header.tos == 0 || route.header.tos == key.tos & !3)
+        && (route.header.tos == 0 || route.header.tos == routing_tos(key))
         && shares(destination(route), key.to, route.header.destination_prefix_length)
         && (route.header.source_prefix_length == 0 || from_source(key, route))
         && key.outgoing.as_ref().is_none_or(|wanted| {

@@ -82,6 +82,12 @@ pub struct AddressHolder {
     /// The index of the interface on which it was made.
     #[serde(default)]
     pub lower: Option<u32>,
+    /// The inode of the namespace of that interface, if that is another one; 0: another one that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_netns: Option<u64>,
+    /// The link-layer addresses from which it takes frames, if it is a macvlan device in mode source; none: from all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_from: Option<Vec<String>>,
     /// The kind and name of the device that it is a port of, e.g. `bridge br0`.
     #[serde(default)]
     pub master: Option<String>,
@@ -134,6 +140,9 @@ pub struct LinkFacts {
     /// The index of the device that it is made on, or of the other end of a veth pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower: Option<u32>,
+    /// The inode of the namespace of that device, if that is another one; 0: another one that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_netns: Option<u64>,
     /// Whether it is a bridge that sends multicast only to ports with a listener (`mcast_snooping`).
     #[serde(default)]
     pub snoops_multicast: bool,

@@ -18,6 +18,9 @@ pub enum RoutePurpose {
     Own,
 }
 
+/// What is said where the table `local` is asked first, and has no route to an address of the host.
+pub const NO_LOCAL_ROUTE: &str = "the table local has no route to it";
+
 /// What decides about packets with one key: rule, table and route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteChoice {
@@ -49,8 +52,8 @@ pub struct RouteChoice {
     /// What `ip route get` needs besides both addresses to choose in the same way, e.g. `iif eth0 ipproto icmp`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub key: String,
-    /// The rule and the route that would take them if the rule did not skip it (`suppress_prefixlength`), as a clause;
-    /// none: there is none, or they are taken.
+    /// The rule and the route that would take them if the rule did not skip it (`suppress_prefixlength`), as a clause; for an
+    /// own address, that the table `local` lacks it. None: there is none, or they are taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<String>,
 }

@@ -35,6 +35,7 @@ fn watch() -> WatchRequest {
         everywhere: false,
         requests: RequestHandling::Pass,
         source_given: false,
+        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,

@@ -9,8 +9,12 @@ use std::{
 use probe_ebpf::Family;
 
 use crate::{
-    host::{link_facts::Links, namespace::Namespace, next_hop, or_log, settings},
-    model::trace::Finding,
+    host::{link_facts::Links, namespace::Namespace, next_hop, or_log, route, settings},
+    model::{
+        prefix::shares,
+        request::SocketKey,
+        trace::{AddressHolder, Finding, NeighbourHop, NeighbourKind, NeighbourPacket},
+    },
 };
 
 /// How many other namespaces of this kernel are asked for an address.
@@ -29,15 +33,15 @@ pub(in crate::watch) struct NeighbourLookup {
     pub(in crate::watch) interfaces: Vec<String>,
     /// The IP version whose settings are wanted.
     pub(in crate::watch) family: Family,
-    /// The user whose packets they are; `None`: that of this process.
-    pub(in crate::watch) uid: Option<u32>,
+    /// What else routing knows of the packets.
+    pub(in crate::watch) key: SocketKey,
 }
 
 impl NeighbourLookup {
     /// Looks everything up in the calling thread's namespace.
     pub(in crate::watch) fn found(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let hops = self.ways.iter().filter_map(|(from, to)| next_hop::look_up(*from, *to, self.uid));
+        let hops = self.ways.iter().filter_map(|(from, to)| next_hop::look_up(*from, *to, self.key));
         let hops: Vec<_> = hops.collect();
         let Some(links) = or_log("links", Links::read()) else { return findings };
         let mut holders = or_log("addresses", links.holders(&self.addresses)).unwrap_or_default();
@@ -57,10 +61,32 @@ impl NeighbourLookup {
         for interface in interfaces {
             findings.extend(settings::look_up(self.family, Some(interface)));
         }
+        for hop in &hops {
+            let own = or_log("addresses", links.addresses_of(&hop.interface)).unwrap_or_default();
+            let near = |holder: &AddressHolder| holder.address.is_some_and(|own| shares(own, hop.next, holder.prefix));
+            if !own.iter().any(near) {
+                // A gateway that is on the link of another device than the one by which its route leads.
+                let others = or_log("addresses", links.covering(hop.next)).unwrap_or_default();
+                holders.extend(others.into_iter().filter(|other| other.interface != hop.interface).take(MOST_ASKERS));
+            }
+        }
         findings.extend(holders.into_iter().map(Finding::Holder));
         findings.extend(hops.into_iter().map(Finding::NextHop));
         findings
     }
+}
+
+/// How many hosts that asked for an address are looked up at most.
+const MOST_ASKERS: usize = 4;
+
+/// Returns how those who asked for an address of this namespace are reached from here, except the `ends` of the run, whose routes
+/// are looked up anyway: filters of the reverse path and of ARP decide by that.
+pub(in crate::watch) fn ways_back(packets: &[NeighbourPacket], ends: &[IpAddr]) -> Vec<Finding> {
+    let came = packets.iter().filter(|packet| (packet.kind, packet.hop) == (NeighbourKind::Asks, NeighbourHop::In));
+    let askers: BTreeSet<IpAddr> = came.map(|packet| packet.asker).collect();
+    let others = askers.into_iter().filter(|asker| !asker.is_unspecified() && !ends.contains(asker));
+    let of = |asker: IpAddr| if asker.is_ipv4() { nowhere(Family::V4) } else { nowhere(Family::V6) };
+    others.take(MOST_ASKERS).filter_map(|asker| route::look_up(of(asker), asker, SocketKey::default())).collect()
 }
 
 /// Returns which other namespaces of this kernel have one of `addresses`.

@@ -65,6 +65,7 @@ fn request(
         everywhere: false,
         requests,
         source_given: false,
+        tos: 0,
         further,
         tunnels: Vec::new(),
         numbered_from: None,

@@ -15,7 +15,7 @@ use crate::{
         device::{Device, DeviceType},
         neighbour, or_log, policy,
     },
-    model::trace::Finding,
+    model::{request::SocketKey, trace::Finding},
     traffic::{
         Fragmentation, ProbePlan, ProgramSocket, Settings,
         prober::{LinkRoute, Pattern, id::Scout},
@@ -375,14 +375,15 @@ fn past(evidence: &Evidence, plan: &ProbePlan) -> Result<LinkRoute, String> {
         return Ok(LinkRoute { ifindex, next_hop: None, source });
     }
     let uid = plan.settings.identity.as_ref().map(|identity| identity.sent_as.uid);
-    let entry = || match neighbour::look_up(source, target, uid) {
+    let key = SocketKey { uid, tos: plan.settings.dscp << 2 };
+    let entry = || match neighbour::look_up(source, target, key) {
         Some(Finding::Neighbour { lladdr, .. }) => lladdr,
         _ => None,
     };
     let end = Instant::now() + NEIGHBOUR;
     let mut found = entry();
     if found.is_none() {
-        neighbour::look_for(source, target, uid);
+        neighbour::look_for(source, target, key);
     }
     while found.is_none() && Instant::now() < end {
         thread::sleep(Duration::from_millis(10));
