@@ -223,7 +223,6 @@ fn request(plan: &FollowPlan) -> WatchRequest {
         everywhere: plan.everywhere,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
@@ -251,7 +250,6 @@ fn looked_up(flow: &FollowedFlow, interface: Option<String>) -> EchoFlow {
         ids: flow.id.into_iter().collect(),
         source_given,
         sent_as: None,
-        tos: 0,
         choosers: Default::default(),
     }
 }

@@ -101,20 +101,6 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .collect()
 }
 
-/// Says that the packet before the run, which only looked ahead, was lost, and none of the run was: the first of a flow may meet what
-/// those behind it do not, and `ping` counts it.
-fn first_one(evidence: &Evidence) -> Option<String> {
-    let ahead = evidence.sending.unanswered_ahead.as_ref()?;
-    let sending = &evidence.sending;
-    (!sending.received.is_empty() && sending.received.len() == sending.probes.len()).then_some(())?;
-    let why = ahead.error.as_ref().map_or_else(String::new, |error| {
-        format!(": {} says that it was dropped ({})", error.from, super::rules::said::meaning(error))
-    });
-    Some(format!(
-        "one more request went ahead of these to find the way, and was not answered{why}; ping would count it as lost"
-    ))
-}
-
 /// Tells of replies that came when nobody was looking any more.
 fn late_replies(evidence: &Evidence) -> Option<String> {
     let late = usize::from(evidence.sending.late);
@@ -137,6 +123,20 @@ fn anycast(evidence: &Evidence) -> Option<String> {
     all_routers.then(|| {
         format!("{target} is the anycast address of the routers of its network: the one that answers does so from an address of its own, here {from}")
     })
+}
+
+/// Says that the packet before the run, which only looked ahead, fared worse than those of the run: the first of a flow may meet
+/// what those behind it do not, and `ping` counts it.
+fn first_one(evidence: &Evidence) -> Option<String> {
+    let ahead = evidence.sending.unanswered_ahead.as_ref()?;
+    let sending = &evidence.sending;
+    (!sending.received.is_empty() && sending.received.len() == sending.probes.len()).then_some(())?;
+    let why = ahead.error.as_ref().map_or_else(String::new, |error| {
+        format!(": {} says that it was dropped ({})", error.from, super::rules::said::meaning(error))
+    });
+    Some(format!(
+        "one more request went ahead of these to find the way, and was not answered{why}; ping would count it as lost"
+    ))
 }
 
 /// Returns who answered which TTL.

@@ -32,6 +32,7 @@ mod taken_in;
 mod tracking;
 mod ttl;
 mod tun;
+pub(super) mod tun_program;
 mod tunnel;
 mod unheard_error;
 mod unit;
@@ -71,6 +72,7 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 /// In the order in which they are tried; the first that has something to say is taken.
 const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
+    tun_program::explain,
     tunnel::explain,
     beside_tunnel::explain,
     loopback::bound_elsewhere,

@@ -179,7 +179,6 @@ mod tests {
             everywhere: false,
             requests,
             source_given: false,
-            tos: 0,
             further: Vec::new(),
             tunnels: Vec::new(),
             numbered_from: None,

@@ -139,7 +139,7 @@ fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteK
     // What waits for a neighbour was not freed, so that nothing told its mark yet: any that a rule chooses by may be it.
     let marks = or_log("marks", policy::marks(flow.remote)).unwrap_or_default();
     keys.extend(marks.into_iter().map(|mark| marked(flow, mark)));
-    keys.iter_mut().for_each(|(key, _)| key.tos = flow.tos);
+    keys.iter_mut().for_each(|(key, _)| key.tos = flow.choosers.tos);
     keys.dedup();
     keys.truncate(MAX_KEYS);
     keys

@@ -38,12 +38,15 @@ pub(super) fn request(
         everywhere: everywhere(args.own_namespace),
         requests: RequestHandling::Pass,
         source_given: args.source().is_some() || args.ping.sticky_source,
-        tos: args.ping.tos(),
         further: Vec::new(),
         tunnels: place::tunnels(),
         numbered_from: numbered_from(args),
         sent_as: place.identity.as_ref().map(|identity| Box::new(identity.sent_as.clone())),
-        choosers: RouteChoosers { mark: args.ping.mark.unwrap_or(0), bound: args.device().map(str::to_owned) },
+        choosers: RouteChoosers {
+            mark: args.ping.mark.unwrap_or(0),
+            tos: args.ping.tos(),
+            bound: args.device().map(str::to_owned),
+        },
     }
 }
 

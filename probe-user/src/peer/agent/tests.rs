@@ -103,7 +103,6 @@ fn watch() -> Request {
         everywhere: false,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,

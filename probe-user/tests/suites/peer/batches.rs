@@ -65,7 +65,6 @@ fn request(
         everywhere: false,
         requests,
         source_given: false,
-        tos: 0,
         further,
         tunnels: Vec::new(),
         numbered_from: None,

@@ -55,7 +55,6 @@ pub(crate) fn request() -> WatchRequest {
         everywhere: false,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
