@@ -128,7 +128,9 @@ fn anycast(evidence: &Evidence) -> Option<String> {
 /// Says that the packet before the run, which only looked ahead, fared worse than those of the run: the first of a flow may meet
 /// what those behind it do not, and `ping` counts it.
 fn first_one(evidence: &Evidence) -> Option<String> {
-    let ahead = evidence.sending.unanswered_ahead.as_ref().filter(|_| !evidence.sending.received.is_empty())?;
+    let ahead = evidence.sending.unanswered_ahead.as_ref()?;
+    let sending = &evidence.sending;
+    (!sending.received.is_empty() && sending.received.len() == sending.probes.len()).then_some(())?;
     let why = ahead.error.as_ref().map_or_else(String::new, |error| {
         format!(": {} says that it was dropped ({})", error.from, super::rules::said::meaning(error))
     });

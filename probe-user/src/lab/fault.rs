@@ -9,6 +9,7 @@ pub mod choice;
 pub mod error;
 pub mod exchange;
 pub mod expect;
+pub mod like_ping;
 mod noise;
 pub mod pinged;
 mod probe_filter;
@@ -31,7 +32,8 @@ pub use self::{
     choice::{CaseSelection, choose},
     error::FaultError,
     expect::{Confidence, ExpectedDiagnosis, Got, Layer, Outcome, Side},
-    pinged::{LikePing, Pinged, like_ping},
+    like_ping::{LikePing, like_ping},
+    pinged::Pinged,
     runner::{CaseProgress, CatalogueRun, Diagnoser, JudgedCase},
     scene::{BuiltScene, Scene, SceneCase, SceneError},
     site::FaultSite,
