@@ -135,6 +135,7 @@ impl Row {
             everywhere: true,
             requests: RequestHandling::Pass,
             source_given: false,
+            tos: 0,
             further: Vec::new(),
             tunnels: Vec::new(),
             numbered_from: None,

@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use super::{
     Told,
     search::Search,
-    unheard::hearers,
     way_back,
-    words::{ip, net_of, question, questions},
+    words::{hearers, ip, net_of, question, questions},
 };
 use crate::{
     diagnosis::{document::Command, resolution::NeighbourFinding as Found},
