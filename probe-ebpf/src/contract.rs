@@ -39,4 +39,4 @@ pub use offsets::Offsets;
 pub use site::EventSite;
 pub use skip::Skip;
 pub use tally::{Count, Tally};
-pub use tunnel::Tunnels;
+pub use tunnel::{HandedProbes, Tunnels};

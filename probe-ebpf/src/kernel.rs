@@ -22,6 +22,7 @@ pub(crate) mod numbered;
 pub(crate) mod offsets;
 pub(crate) mod reader;
 pub(crate) mod respond;
+pub(crate) mod sealed;
 pub(crate) mod skb;
 pub(crate) mod skip;
 pub(crate) mod tally;

@@ -32,6 +32,7 @@ pub mod symbols;
 pub mod trace_rules;
 pub mod tun;
 pub mod tunnel;
+pub mod wireguard;
 
 use std::fmt::Display;
 

@@ -8,6 +8,7 @@ mod docs;
 mod kernels;
 mod lab;
 mod run;
+mod selftests;
 mod setup;
 mod shell;
 mod test;
@@ -31,6 +32,7 @@ enum Verb {
     Check(check::CheckOptions),
     Docs(docs::DocsOptions),
     Kernels(kernels::KernelsOptions),
+    Selftests(selftests::SelftestsOptions),
     #[command(hide = true)]
     UnderDocker(test::docker::Options),
     #[command(hide = true)]
@@ -38,7 +40,15 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let result = match Verb::parse() {
+    let result = selftests::shadow::name().map_or_else(verb, selftests::shadow::run);
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn verb() -> anyhow::Result<ExitCode> {
+    match Verb::parse() {
         Verb::Setup(options) => setup::run(&options),
         Verb::Build(options) => build::run(&options),
         Verb::Run(options) => run::run(&options),
@@ -48,11 +58,8 @@ fn main() -> ExitCode {
         Verb::Check(options) => check::run(&options),
         Verb::Docs(options) => docs::run(&options),
         Verb::Kernels(options) => kernels::run(&options),
+        Verb::Selftests(options) => selftests::run(&options),
         Verb::UnderDocker(options) => test::docker::run(&options),
         Verb::Inside(options) => kernels::guest::run(&options),
-    };
-    result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
 }

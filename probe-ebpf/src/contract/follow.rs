@@ -21,9 +21,9 @@ pub const fn echo_key(near: AddressWords, far: AddressWords, id: u16, seq: u16, 
     mixed(key ^ ((id as u64) << 16 | seq as u64))
 }
 
-/// Spreads each bit over all others (the finalizer of `SplitMix64`).
+/// Returns a word each bit of which depends on all bits of this one (the finalizer of `SplitMix64`).
 #[inline(always)]
-const fn mixed(word: u64) -> u64 {
+pub const fn mixed(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -68,6 +68,10 @@ pub const HOOK_SLOTS: &str = "probe_hook_slot";
 pub const HOOKS: &str = "probe_hooks";
 /// The tunnels that are opened.
 pub const TUNNELS: &str = "probe_tunnels";
+/// Packets of programs that hold tun devices, and the probe that each is.
+pub const SEALED: &str = "probe_sealed";
+/// The probes that were last handed to those programs.
+pub const SEALING: &str = "probe_sealing";
 /// Drop events.
 pub const DROPS: &str = "probe_drops";
 /// Packets of ARP and neighbour discovery.
@@ -131,7 +135,9 @@ pub const OFFSETS: &str = "PROBE_OFFSETS";
 pub const DROP_CONFIG: &str = "PROBE_DROPS";
 
 /// Every name that the kernel sees.
-pub const ALL: [&str; 55] = [
+pub const ALL: [&str; 57] = [
+    SEALED,
+    SEALING,
     FOLLOWED,
     FOLLOW_KEYS,
     FOLLOW_OTHERS,

@@ -16,6 +16,9 @@ pub const VXLAN_GPE: u16 = 2;
 pub const GENEVE: u16 = 3;
 /// What a UDP port carries: an IP packet right after the UDP header (foo over UDP).
 pub const FOU: u16 = 4;
+/// What a UDP port carries: what a program makes of the packets that it reads from a tun device. It cannot be opened,
+/// and is recognized by its first bytes.
+pub const SEALED: u16 = 5;
 
 /// In [`crate::Config::opens`]: how many layers are opened.
 pub const LAYERS: u32 = 0xff;
@@ -25,6 +28,78 @@ pub const PROTOCOL_SHIFT: u32 = 8;
 
 /// In [`crate::Config::opens`]: UDP ports that carry this ([`VXLAN`] and kin) are opened.
 pub const FORMAT_SHIFT: u32 = 16;
+
+/// In [`crate::Config::opens`]: packets of programs that hold tun devices are recognized.
+pub const SEALED_BIT: u32 = 1 << (FORMAT_SHIFT + SEALED as u32);
+
+/// How many packets of programs are recognized at once, at most: later ones take the places of the oldest.
+pub const MAX_SEALED: u32 = 16_384;
+
+/// In how many network namespaces programs that hold tun devices are followed, at most.
+pub const MAX_SEALING: u32 = 64;
+
+/// How many probes are remembered as handed to the programs of a network namespace.
+pub const HANDED_SLOTS: usize = 4;
+
+/// For how long, in nanoseconds, what a program sends may be a probe that was handed to it.
+pub const SEALING_NS: u64 = 1_000_000_000;
+
+/// The probes that were last handed to the programs that hold tun devices in a network namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct HandedProbes {
+    /// How many were handed so far: the next one takes the place of the oldest.
+    pub count: u64,
+    /// When each of them was handed (`CLOCK_MONOTONIC` in nanoseconds); 0: none, or sent on since.
+    pub times: [u64; HANDED_SLOTS],
+    /// Each of them: the bytes of its packet from the IP header on, and a [`sealed_probe`].
+    pub probes: [u64; HANDED_SLOTS],
+}
+
+impl HandedProbes {
+    /// Adds a probe whose packet has this many bytes, in place of the oldest.
+    #[inline(always)]
+    pub fn add(&mut self, now: u64, bytes: u32, probe: u32) {
+        let at = self.count as usize % HANDED_SLOTS;
+        self.count = self.count.wrapping_add(1);
+        if let (Some(time), Some(slot)) = (self.times.get_mut(at), self.probes.get_mut(at)) {
+            *time = now;
+            *slot = (bytes as u64) << 32 | probe as u64;
+        }
+    }
+
+    /// Takes out the one that was handed last, of those that fit into a payload of this many bytes and were handed a short
+    /// while ago.
+    #[inline(always)]
+    pub fn take(&mut self, now: u64, room: u32) -> Option<u32> {
+        let (mut last, mut found) = (0, None);
+        for at in 0..HANDED_SLOTS {
+            let (time, word) = (self.times[at], self.probes[at]);
+            if time > last && now.wrapping_sub(time) < SEALING_NS && (word >> 32) as u32 <= room {
+                (last, found) = (time, Some(word as u32));
+            }
+        }
+        found?;
+        for at in 0..HANDED_SLOTS {
+            if self.times[at] == last {
+                self.times[at] = 0;
+            }
+        }
+        found
+    }
+}
+
+/// Encodes a probe, and whether it is the reply to it.
+#[inline(always)]
+pub const fn sealed_probe(probe: u32, reply: bool) -> u32 {
+    (reply as u32) << 31 | probe
+}
+
+/// Returns what [`sealed_probe`] was made of.
+#[inline(always)]
+pub const fn of_sealed(word: u32) -> (u32, bool) {
+    (word & !(1 << 31), word >> 31 != 0)
+}
 
 /// Every kind of tunnel, as encoded in [`crate::Config::opens`].
 pub const ALL_KINDS: u32 = 0xffff_ff00;
@@ -122,5 +197,21 @@ mod tests {
         let mut all = Tunnels { protocols: GRE, ..Tunnels::default() };
         all.add(&tunnels);
         assert_eq!((all.protocols, all.carried_by(3), all.opens() & LAYERS), (GRE, VXLAN, 2));
+        assert!(all.opens() & SEALED_BIT == 0);
+    }
+
+    #[test]
+    fn what_a_program_sends_is_the_probe_that_it_was_handed_last_and_fits() {
+        let mut handed = HandedProbes::default();
+        assert_eq!(handed.take(5, 1500), None);
+        for probe in 1..=5 {
+            handed.add(10 + u64::from(probe), 84, sealed_probe(probe, probe == 4));
+        }
+        assert_eq!(handed.take(20, 83), None);
+        assert_eq!(handed.take(20, 84).map(of_sealed), Some((5, false)));
+        assert_eq!(handed.take(20, 84).map(of_sealed), Some((4, true)));
+        assert_eq!(handed.take(12 + SEALING_NS, 84).map(of_sealed), Some((3, false)));
+        assert_eq!((handed.take(12 + SEALING_NS, 84), handed.take(20, 84)), (None, Some(2)));
+        assert_eq!(handed.take(20, 84), None);
     }
 }

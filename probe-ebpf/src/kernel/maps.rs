@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use probe_ebpf::{
-    Flow, FlowKey, FollowedEntry, GuardCount, GuardRecord, GuardSet, GuardState, Passage, Pending, PendingKey, Rule,
-    RuleIndex, RuleState, RuleStats, Skip, Tally, Tunnels, filter::MAX_RULES, tally::IDS,
+    Flow, FlowKey, FollowedEntry, GuardCount, GuardRecord, GuardSet, GuardState, HandedProbes, Passage, Pending,
+    PendingKey, Rule, RuleIndex, RuleState, RuleStats, Skip, Tally, Tunnels, filter::MAX_RULES, tally::IDS,
 };
 
 use super::guard::note::GuardNote;
@@ -108,6 +108,14 @@ pub(crate) static HOOKS: Array<Passage> = Array::with_max_entries(UNUSED, MMAPAB
 /// The tunnels that are opened. Only the user half writes it.
 #[map(name = "probe_tunnels")]
 pub(crate) static TUNNELS: Array<Tunnels> = Array::with_max_entries(1, 0);
+
+/// Packets of programs that hold tun devices, and the probe that each is ([`probe_ebpf::tunnel::sealed_probe`]).
+#[map(name = "probe_sealed")]
+pub(crate) static SEALED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(UNUSED, 0);
+
+/// The probes that were last handed to those programs, by the inode of the network namespace.
+#[map(name = "probe_sealing")]
+pub(crate) static SEALING: LruHashMap<u32, HandedProbes> = LruHashMap::with_max_entries(UNUSED, 0);
 
 #[map(name = "probe_absorbed")]
 pub(crate) static ABSORBED: RingBuf = RingBuf::with_byte_size(UNUSED_RING, 0);

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use probe_ebpf::{
-    Echo, Family, Skip,
+    Echo, Family, Kind, Skip,
     contract::{
         follow::{CAME, SENT, SENT_BY_PACKET_SOCKET},
         journey::{FirstLook, first_look, probe_of},
@@ -13,7 +13,7 @@ use probe_ebpf::{
     },
     packet::{
         self, Bytes, EchoPacket, ICMP, LinkLayer, VLAN_TAG, View, address_words, addresses, parse_where,
-        tunnel::{open, outer_header},
+        tunnel::{SealedPacket, open, outer_header, sealed as sealed_in},
     },
 };
 
@@ -23,6 +23,7 @@ use super::{
     maps::TUNNELS,
     numbered::{Ends, numbered_between},
     offsets::field,
+    sealed,
 };
 
 /// `EtherType`s as `sk_buff.protocol` has them, in network byte order.
@@ -234,7 +235,15 @@ impl Skb {
             {
                 break look;
             }
-            let Some((inside, ether_type)) = opened(&bytes) else { break look };
+            let Some((inside, ether_type)) = opened(&bytes) else {
+                if sealed::is_on()
+                    && let Some(packet) = sealed_packet(&bytes)
+                {
+                    let (probe, leg) = sealed::find(&packet).ok_or(Skip::NotEcho)?;
+                    return Ok(SkbPacket::Echo(as_echo((bytes, outermost), (probe, leg), layers + 1)?));
+                }
+                break look;
+            };
             bytes = bytes.behind(inside);
             layers += 1;
             if ether_type == neighbour::ARP {
@@ -260,6 +269,18 @@ impl Skb {
         }
         let unmarked = marked.is_none() && !follow::is_on();
         Ok(SkbPacket::Echo(SkbEcho { packet, probe, unmarked, bytes, layers, outermost }))
+    }
+
+    /// Recognizes it from now on as the probe that was handed last to the programs that hold tun devices in its namespace,
+    /// which has the inode `netns`, if a socket of such a program sends it.
+    #[inline(always)]
+    pub(crate) fn learn_sealed(self, netns: u32) {
+        if !sealed::is_on() || field!(self.0, skb_sk, *const u8).is_null() {
+            return;
+        }
+        if let Some(packet) = sealed_packet(&self.network_header()) {
+            sealed::sent(netns, &packet);
+        }
     }
 
     /// Gives the echo in it, which does not belong to the run yet, a number if requests get one at this sight; at a
@@ -330,6 +351,38 @@ impl Skb {
 fn opened(bytes: &KernelBytes) -> Option<(usize, u16)> {
     let tunnels = TUNNELS.get(0)?;
     if tunnels.protocols == 0 && tunnels.ports[0] == 0 { None } else { open(bytes, tunnels, config!(opens)) }
+}
+
+/// Returns the packet of a program that holds a tun device whose IP header is at the start of `bytes`.
+#[inline(always)]
+fn sealed_packet(bytes: &KernelBytes) -> Option<SealedPacket> {
+    sealed_in(bytes, TUNNELS.get(0)?)
+}
+
+/// Returns a packet that nobody can open as the probe that it is likely to be.
+#[inline(always)]
+fn as_echo(
+    (bytes, outermost): (KernelBytes, KernelBytes),
+    (probe, echo): (u32, Echo),
+    layers: u8,
+) -> Result<SkbEcho, Skip> {
+    let family = match outermost.view::<1>(0).ok_or(Skip::Truncated)?.byte(0) >> 4 {
+        4 => Family::V4,
+        _ => Family::V6,
+    };
+    let packet = EchoPacket {
+        kind: Kind { family, echo },
+        code: 0,
+        ttl: outer_header(&outermost).ok_or(Skip::Truncated)?.ttl,
+        id: config!(id) as u16,
+        seq: probe as u16,
+        ip_offset: 0,
+        ip_bytes: 0,
+        icmp_offset: 0,
+        icmp_bytes: 0,
+        first_fragment: false,
+    };
+    Ok(SkbEcho { packet, probe: Some(probe), unmarked: false, bytes, layers, outermost })
 }
 
 /// Returns the index of the `net_device` at `device`; 0 for null.

@@ -5,8 +5,9 @@ use super::{
     header::ICMP_HEADER, raw_ip_at,
 };
 use crate::contract::{
+    follow::mixed,
     neighbour::ARP,
-    tunnel::{FORMAT_SHIFT, FOU, GENEVE, GRE, IPIP, PROTOCOL_SHIFT, SIT, Tunnels, VXLAN, VXLAN_GPE},
+    tunnel::{FORMAT_SHIFT, FOU, GENEVE, GRE, IPIP, PROTOCOL_SHIFT, SEALED, SIT, Tunnels, VXLAN, VXLAN_GPE},
 };
 
 /// IP protocol numbers.
@@ -47,6 +48,54 @@ pub fn open<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels, kinds: u32) -> Option
         PROTOCOL_IPV6 if is_asked(kinds, SIT) && known.protocols & SIT != 0 => ip_at(bytes, offset),
         _ => None,
     }
+}
+
+/// A packet of a program that holds a tun device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedPacket {
+    /// A digest of the first bytes of its payload, which no NAT changes: programs begin each packet with a number of its
+    /// own.
+    pub key: u64,
+    /// Bytes of its payload.
+    pub bytes: u32,
+    /// Whether it comes from a port of such a program; false: it only goes to one.
+    pub sent: bool,
+}
+
+/// Bytes of the payload that the digest is made of; fewer carry no IP packet.
+const DIGESTED: usize = 32;
+
+/// Reports whether it is a message of WireGuard that carries no packet: an initiation, a response or a cookie, by type and
+/// length of the UDP packet (`drivers/net/wireguard/messages.h`).
+#[inline(always)]
+fn is_handshake<V: View>(payload: &V, udp_bytes: u16) -> bool {
+    let kind = (payload.be16(0), payload.be16(2));
+    matches!((kind, udp_bytes), ((0x0100, 0), 156) | ((0x0200, 0), 100) | ((0x0300, 0), 72))
+}
+
+/// Returns the packet of a program whose IP header is at the start of `bytes`, if it is UDP from or to one of the
+/// programs' ports.
+#[inline(always)]
+pub fn sealed<B: Bytes + ?Sized>(bytes: &B, known: &Tunnels) -> Option<SealedPacket> {
+    let (protocol, offset) = outer(bytes)?;
+    if protocol != PROTOCOL_UDP {
+        return None;
+    }
+    let udp = bytes.view::<UDP_HEADER>(offset)?;
+    let sent = known.carried_by(udp.be16(0)) == SEALED;
+    if !sent && known.carried_by(udp.be16(2)) != SEALED {
+        return None;
+    }
+    let length = udp.be16(4);
+    let payload = bytes.view::<DIGESTED>(offset + UDP_HEADER)?;
+    if is_handshake(&payload, length) {
+        return None;
+    }
+    let mut key = mixed(u64::from(length));
+    for at in 0..DIGESTED / 8 {
+        key = mixed(key ^ be64(&payload, at * 8));
+    }
+    Some(SealedPacket { key, bytes: u32::from(length).saturating_sub(UDP_HEADER as u32), sent })
 }
 
 /// The IP header of a packet, whatever it carries.

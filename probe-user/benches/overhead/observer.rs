@@ -109,11 +109,11 @@ fn request() -> WatchRequest {
         everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

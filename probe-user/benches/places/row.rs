@@ -135,11 +135,11 @@ impl Row {
             everywhere: true,
             requests: RequestHandling::Pass,
             source_given: false,
-            tos: 0,
             further: Vec::new(),
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            choosers: Default::default(),
         })?;
         let plan = ProbePlan { count: PROBES, ..ProbePlan::new((IpAddr::from(remote), 0).into(), ID, NONCE) };
         let mut prober = Prober::open(plan)?;

@@ -85,6 +85,9 @@ pub struct FaultsArgs {
     /// Print only failures and the score by place, not a line for each case
     #[arg(long)]
     pub summary: bool,
+    /// Run ping with the same flags behind each diagnosis, and count how often both were answered alike
+    #[arg(long)]
+    pub with_ping: bool,
     /// Take the cases from this scene file (TOML) instead of the built-in ones (may be given more than once)
     #[arg(long = "scene", value_name = "FILE")]
     pub scenes: Vec<PathBuf>,
@@ -103,8 +106,9 @@ Examples:
   probe lab faults peer-nft-input -4     one fault, over IPv4
   probe lab faults healthy '*-nft-*'     by prefix and by pattern
   probe lab faults --scene my.toml       a network of your own, and what breaks it
+  probe lab faults --with-ping           is ping answered where probe is, and as often?
 
-Exit status: 0 all located, and no false alarm · 1 not all · 2 could not set up a lab · 130 interrupted";
+Exit status: 0 all located, no false alarm, and all like ping · 1 not all · 2 could not set up a lab · 130 interrupted";
 
 /// A command to run on a host of the lab.
 #[derive(Args, Debug)]

@@ -14,6 +14,7 @@ mod vary;
 mod vias;
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     panic,
     sync::Arc,
@@ -287,8 +288,9 @@ impl Probing<'_> {
         let (mut local, mut peer, mut between) = (local, peer, between);
         let traces = between.iter_mut().map(|via| &mut via.trace).chain([&mut local]).chain(peer.as_mut());
         traces.for_each(|host| host.renumber(of_run));
+        let in_time: BTreeSet<u16> = prober.sending().received.keys().copied().collect();
         prober.read_late();
-        let sending = prober.sending().clone();
+        let sending = fate::without_late(prober.sending().clone(), &in_time, &local);
         let controls = if self.args.no_controls || self.args.reply_only || ended == RunEnd::Stopped {
             Vec::new()
         } else {

@@ -223,11 +223,11 @@ fn request(plan: &FollowPlan) -> WatchRequest {
         everywhere: plan.everywhere,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 
@@ -243,7 +243,15 @@ fn looked_up(flow: &FollowedFlow, interface: Option<String>) -> EchoFlow {
         FollowedRole::Target => (flow.to, flow.from),
     };
     let source_given = flow.role == FollowedRole::Target;
-    EchoFlow { local, remote, interface, ids: flow.id.into_iter().collect(), source_given, tos: 0, sent_as: None }
+    EchoFlow {
+        local,
+        remote,
+        interface,
+        ids: flow.id.into_iter().collect(),
+        source_given,
+        sent_as: None,
+        choosers: Default::default(),
+    }
 }
 
 fn is_own(address: IpAddr) -> bool {

@@ -89,14 +89,28 @@ pub(super) fn notes(evidence: &Evidence) -> Vec<String> {
     .into_iter()
     .filter(|(count, _)| *count > 0)
     .map(|(_, text)| text)
+    .chain(late_replies(evidence))
     .chain(anycast(evidence))
     .chain(payload::notes(evidence))
+    .chain(first_one(evidence))
     .chain(evidence.walk.as_ref().map(walked))
     .chain(evidence.controls.iter().map(super::control::ControlRun::text))
     .chain(evidence.varied.as_ref().and_then(|varied| fruitless(varied, evidence)))
     .chain(traced(evidence))
     .chain(untried(evidence))
     .collect()
+}
+
+/// Tells of replies that came when nobody was looking any more.
+fn late_replies(evidence: &Evidence) -> Option<String> {
+    let late = usize::from(evidence.sending.late);
+    let they = if late == 1 { "it is" } else { "they are" };
+    (late > 0).then(|| {
+        format!(
+            "{} came only after the hops had been read, and {they} left out: what held them back had ended by then",
+            counted(late, ("reply", "replies"))
+        )
+    })
 }
 
 /// Says that an answer by another address is as it should be, where every router of a link has the address that was asked.
@@ -109,6 +123,18 @@ fn anycast(evidence: &Evidence) -> Option<String> {
     all_routers.then(|| {
         format!("{target} is the anycast address of the routers of its network: the one that answers does so from an address of its own, here {from}")
     })
+}
+
+/// Says that the packet before the run, which only looked ahead, fared worse than those of the run: the first of a flow may meet
+/// what those behind it do not, and `ping` counts it.
+fn first_one(evidence: &Evidence) -> Option<String> {
+    let ahead = evidence.sending.unanswered_ahead.as_ref().filter(|_| !evidence.sending.received.is_empty())?;
+    let why = ahead.error.as_ref().map_or_else(String::new, |error| {
+        format!(": {} says that it was dropped ({})", error.from, super::rules::said::meaning(error))
+    });
+    Some(format!(
+        "one more request went ahead of these to find the way, and was not answered{why}; ping would count it as lost"
+    ))
 }
 
 /// Returns who answered which TTL.

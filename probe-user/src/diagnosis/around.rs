@@ -14,20 +14,27 @@ impl Evidence {
 
     /// Reports whether what was seen in `place` was seen on `side`.
     fn is_of(&self, place: &PlaceTrace, side: Side) -> bool {
-        let boot = |place: &PlaceTrace| match place.of_via {
+        self.facts_of(place).is_same_place(&self.facts_on(side))
+    }
+
+    /// Reports whether somebody watched every network namespace of the kernel of both, which are two places of one kernel.
+    pub(super) fn watched_as_one(&self, one: Side, other: Side) -> bool {
+        let kernel = self.facts_on(one);
+        let ends = [Some(&self.local), self.peer.as_ref()].into_iter().flatten();
+        let mut all = ends.chain(self.vias.iter().map(|via| &via.trace)).map(|trace| &trace.host);
+        kernel.shares_kernel(&self.facts_on(other)) && all.any(|host| host.everywhere && host.shares_kernel(&kernel))
+    }
+
+    fn facts_on(&self, side: Side) -> HostFacts {
+        self.place(side).map_or_else(|| self.host(side).host.clone(), |place| self.facts_of(place))
+    }
+
+    fn facts_of(&self, place: &PlaceTrace) -> HostFacts {
+        let boot = match place.of_via {
             Some(via) => self.vias.get(usize::from(via)).map(|via| via.trace.host.boot.clone()),
             None if place.of_peer => self.peer.as_ref().map(|peer| peer.host.boot.clone()),
             None => Some(self.local.host.boot.clone()),
         };
-        let facts = |netns: u64, boot: Option<String>| HostFacts {
-            netns,
-            boot: boot.unwrap_or_default(),
-            ..HostFacts::default()
-        };
-        let here = facts(place.netns, boot(place));
-        match self.place(side) {
-            Some(other) => here.is_same_place(&facts(other.netns, boot(other))),
-            None => here.is_same_place(&self.host(side).host),
-        }
+        HostFacts { netns: place.netns, boot: boot.unwrap_or_default(), ..HostFacts::default() }
     }
 }

@@ -32,8 +32,10 @@ mod taken_in;
 mod tracking;
 mod ttl;
 mod tun;
+pub(super) mod tun_program;
 mod tunnel;
 mod unheard_error;
+mod unit;
 mod varied;
 mod vlan;
 
@@ -70,12 +72,15 @@ type Explain = fn(&StopCase<'_>) -> Option<StopExplanation>;
 /// In the order in which they are tried; the first that has something to say is taken.
 const EXPLAIN: &[Explain] = &[
     device_redirect::explain,
+    tun_program::explain,
     tunnel::explain,
     beside_tunnel::explain,
     loopback::explain,
     loopback::of_device,
     loopback::of_source,
+    loopback::bound_elsewhere,
     tun::explain,
+    unit::explain,
     returned::explain,
     icmp_redirect::explain,
     unheard_error::explain,
@@ -96,6 +101,7 @@ const EXPLAIN: &[Explain] = &[
     macvlan::explain,
     sent_past::explain,
     scope::explain,
+    special::no_source,
     size::explain,
     special::explain,
     taken_in::explain,
@@ -104,6 +110,7 @@ const EXPLAIN: &[Explain] = &[
     routing::rerouted,
     foreign_source::explain,
     routing::explain,
+    routing::without_source,
     permanent::explain,
     varied::explain,
 ];

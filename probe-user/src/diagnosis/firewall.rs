@@ -58,9 +58,8 @@ pub(super) fn name(stop: &mut Stop, spot: DropLocation, evidence: &Evidence) {
         let within = said.0.as_ref().and_then(|rule| ending.iter().find(|one| uncounted(&one.rule) == *rule));
         netfilter.rule_chain = within.map(|one| one.chain.clone()).filter(|within| within != chain);
         netfilter.rule = said.0;
-        let partly = stop.packets < evidence.sent();
-        let limit =
-            limits.first().filter(|_| partly).map(|limit| format!("it lets only so many pass: \"{}\"", limit.rule));
+        let used_up = if stop.packets < evidence.sent() { "" } else { ", which other packets may have used up" };
+        let limit = limits.first().map(|limit| format!("it lets only so many pass: \"{}\"{used_up}", limit.rule));
         let details: Vec<String> = said.1.into_iter().chain(limit).collect();
         stop.cause.detail = (!details.is_empty()).then(|| details.join("; "));
     } else if !chains.is_empty() {

@@ -90,7 +90,8 @@ fn crossed<'a>(findings: &'a [Finding], place: &'a PlaceTrace, leg: Echo) -> Opt
 }
 
 /// Returns the device that has `address`, and whose it is, in words.
-fn holder(evidence: &Evidence, address: IpAddr) -> Option<(&AddressHolder, String)> {
+/// Returns who has an address, of those that were looked at, and in whose words.
+pub(super) fn holder(evidence: &Evidence, address: IpAddr) -> Option<(&AddressHolder, String)> {
     evidence.sides().find_map(|side| {
         evidence.findings(side).find_map(|finding| match finding {
             Finding::Holder(holder) if holder.address == Some(address) => {

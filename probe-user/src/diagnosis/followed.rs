@@ -160,7 +160,7 @@ pub fn evidence(flow: &FollowedFlow, sight: Sight<'_>, host: HostTrace, run: Fol
         probes: probes.collect(),
         received: received.collect(),
         errors: sight.errors.iter().filter(|error| numbers.contains(&error.probe)).cloned().collect(),
-        socket: None,
+        ..SenderTrace::default()
     };
     let target = Target { name: flow.to.to_string(), address: flow.to };
     let mut local = only(host, &numbers, (flow.from, flow.to));

@@ -70,7 +70,11 @@ pub(super) fn explain(stop: &mut Stop, evidence: &Evidence) {
         let told = if waiting { silent::told(&search) } else { wrong::told(&search, stop) };
         Some((search, told?))
     });
-    let Some((search, told)) = found.or_else(|| unanswered(stop, evidence)) else { return };
+    let Some((search, mut told)) = found.or_else(|| unanswered(stop, evidence)) else { return };
+    if stop.host == StopHost::Beyond && told.sentence.is_none() {
+        let (name, device) = (evidence.name(Side::Local), &evidence.local.host.interface);
+        told.sentence = Some(format!("left {name}'s {device}, and nothing came back: {}", told.clause));
+    }
     stop.cause.neighbour = Some(NeighbourSaid {
         address: search.address,
         interface: search.interface.clone(),
@@ -126,10 +130,7 @@ fn unanswered<'a>(stop: &Stop, evidence: &'a Evidence) -> Option<(Search<'a>, To
     };
     let search = Search::from_outside(asker, end, evidence);
     let told = silent::by_its_own(&search, side)?;
-    let device = &evidence.local.host.interface;
-    let sentence = (stop.host == StopHost::Beyond)
-        .then(|| format!("left {}'s {device}, and nothing came back: {}", evidence.name(Side::Local), told.clause));
-    Some((search, Told { sentence, ..told }))
+    Some((search, Told { sentence: None, ..told }))
 }
 
 /// Returns who answered in place of the far end, if that was watched and saw nothing of what was answered.

@@ -16,7 +16,7 @@ pub(in crate::diagnosis) mod said;
 mod socket;
 pub(in crate::diagnosis) mod taken_in;
 mod tracking;
-mod tun;
+pub(in crate::diagnosis) mod tun;
 
 use super::{
     Evidence,
@@ -59,7 +59,7 @@ pub struct VerdictRule {
 }
 
 /// The rules, in the order in which they are tried.
-pub const RULES: [VerdictRule; 33] = [
+pub const RULES: [VerdictRule; 35] = [
     VerdictRule { name: "probe's own filter", judge: lookups::own_filter },
     VerdictRule { name: "no carrier", judge: lookups::link },
     VerdictRule { name: "routing asked again", judge: routing::rerouted },
@@ -67,9 +67,11 @@ pub const RULES: [VerdictRule; 33] = [
     VerdictRule { name: "device of the socket", judge: socket::bound_device },
     VerdictRule { name: "address of the socket", judge: socket::connected },
     VerdictRule { name: "own address behind another device", judge: socket::own_address },
+    VerdictRule { name: "own address that lo does not have", judge: socket::not_of_lo },
     VerdictRule { name: "id of the socket", judge: socket::other_id },
     VerdictRule { name: "bridge past whom they are for", judge: bridge::past_the_receiver },
     VerdictRule { name: "redirected to another device", judge: device_redirect::redirected },
+    VerdictRule { name: "tunnel into itself", judge: tun::routed_into_itself },
     VerdictRule { name: "drop event", judge: said::drop_event },
     VerdictRule { name: "errno of the send call", judge: said::errno },
     VerdictRule { name: "ICMP error of this host", judge: said::own_icmp_error },

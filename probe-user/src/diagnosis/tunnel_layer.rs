@@ -9,7 +9,7 @@ use super::{
     Evidence, between,
     station::{PathStep, Requirement, Side, Station, step},
 };
-use crate::model::trace::TunnelFacts;
+use crate::model::trace::{TunnelFacts, tun_program::names};
 
 /// The stretch of the path on which the packets of a tunnel travel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub struct TunnelLayer {
     pub from: Option<IpAddr>,
     /// The address that they are sent to.
     pub to: Option<IpAddr>,
+    /// Who sends the packets inside, if that is known.
+    pub inner_from: Option<IpAddr>,
+    /// Whom the packets inside are for, if that is known.
+    pub inner_to: Option<IpAddr>,
     /// The link-layer address to which the frames inside are sent, if that is known.
     pub lladdr: Option<String>,
 }
@@ -60,12 +64,17 @@ impl TunnelLayer {
             (_, false) => [Side::Local; 2],
         };
         let back = if evidence.two_sided() { self.leg } else { Echo::Reply };
+        let seals = !evidence.two_sided() && self.tunnel.is_sealed();
         let hops = |leg: Echo, side: Side, hops: &[(Hop, Requirement)]| -> Vec<PathStep> {
             hops.iter().map(|(hop, duty)| step(leg, side, Station::Hop(*hop), *duty)).collect()
         };
         let mut steps = vec![step(self.leg, ends[0], Station::Encap, Requirement::Must)];
         steps.extend(hops(self.leg, ends[0], &OUT));
         steps.extend(between::steps(evidence, self.leg));
+        if seals {
+            // What another host sends back cannot be recognized.
+            return steps;
+        }
         if back != self.leg {
             steps.extend(between::steps(evidence, back));
         }
@@ -89,6 +98,10 @@ impl TunnelLayer {
             facts.push(format!("{} {vni}", self.tunnel.number_word()));
         }
         let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
-        format!("{}{facts}", self.tunnel.interface)
+        let device = &self.tunnel.interface;
+        if self.tunnel.is_sealed() {
+            return format!("{} behind the tun device {device}{facts}", names(&self.tunnel.programs));
+        }
+        format!("{device}{facts}")
     }
 }

@@ -160,9 +160,13 @@ fn stops(ledger: &Ledger, (rewrites, crossings): (&[Rewrite], &[Crossing]), evid
         let own = stop(&gap, rewrites, evidence)?;
         // What was said about the probes themselves comes before what is known of the packets that carry them.
         let told = own.cause.icmp.is_some() || own.witnesses.contains(&Witness::DropEvent);
-        let open = matches!(own.place, DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn);
+        let open = matches!(
+            own.place,
+            DropPoint::Network | DropPoint::DriverOut | DropPoint::DriverIn | DropPoint::TunProgram
+        );
         // What the device of a tunnel did not send is explained by what that device is told to do.
-        let silent = (!told && open) || own.place == DropPoint::Encapsulation;
+        let into_itself = own.cause.reason.as_deref() == Some(rules::tun::INTO_ITSELF);
+        let silent = (!told && open && !into_itself) || own.place == DropPoint::Encapsulation;
         let carried = carried::of_gap(&gap, &own, crossings, evidence, JUDGE).filter(|_| silent);
         Some(carried.unwrap_or_else(|| vec![own]))
     };
@@ -213,6 +217,11 @@ fn stop(gap: &Gap, rewrites: &[Rewrite], evidence: &Evidence) -> Option<Stop> {
     advice::give(&mut stop, evidence);
     followed::leave_out_own_probes(&mut stop, evidence);
     let explained = explain::complete(&mut stop, gap, chosen, evidence, rewrites);
+    if let (DropPoint::Network, Some(rules::tun::SENT_ON), Some(detail)) =
+        (stop.place, stop.cause.reason.as_deref(), &stop.cause.detail)
+    {
+        stop.told = Some(format!("were {detail}"));
+    }
     // For answers to another address than the sender's, only the look-up of that address would show the neighbour they
     // wait for; and for a socket bound to another device than its target's, it means nothing who else hears the
     // question.
@@ -268,6 +277,10 @@ fn sureness(gap: &Gap, ruling: &Ruling, candidates: &[Candidate], witnesses: &[W
 
 /// Returns how sure one can be if drop events of that host were lost: those that are left may not speak for all probes.
 fn most_sure(gap: &Gap, chosen: DropLocation, evidence: &Evidence) -> Confidence {
+    if evidence.layer.as_ref().is_some_and(|layer| layer.tunnel.is_sealed()) {
+        // Which packet of the program is which probe follows from times alone.
+        return Confidence::Likely;
+    }
     let lost = |side: Side| evidence.host(side).accounting.events_lost > 0;
     let lossy = match chosen.side() {
         Some(side) => lost(side),

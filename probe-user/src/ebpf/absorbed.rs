@@ -179,11 +179,11 @@ mod tests {
             everywhere: false,
             requests,
             source_given: false,
-            tos: 0,
             further: Vec::new(),
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            choosers: Default::default(),
         };
         let blind = blind.iter().map(|hop| (*hop, format!("no {}", hop.name()))).collect();
         keeper(&request, &blind).map_err(|error| error.to_string())

@@ -10,7 +10,13 @@ use std::{
 use aya::{Ebpf, EbpfLoader};
 use probe_ebpf::{
     ABI_VERSION, Config, Direction, Family, Hop, absorb,
-    contract::{drops::DropConfig, hop::NIC_HOPS, journey::Numbers, offsets::Offsets},
+    contract::{
+        drops::DropConfig,
+        hop::NIC_HOPS,
+        journey::Numbers,
+        offsets::Offsets,
+        tunnel::{MAX_SEALED, MAX_SEALING, SEALED_BIT},
+    },
     filter,
     flow::{MAX_FLOWS, MAX_PENDING},
     names,
@@ -222,6 +228,9 @@ impl Job {
             if journey.crossings > 0 {
                 sizes.extend(crossings::map_sizes(journey.crossings));
                 sizes.extend(hooks::map_sizes(journey.crossings));
+                if journey.opens & SEALED_BIT != 0 {
+                    sizes.extend([(names::SEALED, MAX_SEALED), (names::SEALING, MAX_SEALING)]);
+                }
             }
         }
         if self.follow.is_some() {

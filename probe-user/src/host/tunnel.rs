@@ -11,7 +11,7 @@ use netlink_packet_route::{
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage},
 };
 
-use super::{device::netlink, link_facts};
+use super::{device::netlink, link_facts, or_log, tun, wireguard};
 use crate::model::trace::{FdbEntry, TunnelFacts, frame::hardware_address};
 
 /// Kinds whose packets can be opened.
@@ -32,7 +32,15 @@ pub fn devices() -> io::Result<Vec<TunnelFacts>> {
         RouteNetlinkMessage::NewLink(link) => Some(link),
         _ => None,
     });
-    Ok(of_links(&links.collect::<Vec<_>>()))
+    let mut tunnels = of_links(&links.collect::<Vec<_>>());
+    if tunnels.iter().any(TunnelFacts::is_sealed) {
+        let counts = tun::counts();
+        for device in tunnels.iter_mut().filter(|device| device.is_sealed()) {
+            device.programs = tun::holders(&device.interface);
+            device.counts = counts.get(&device.interface).copied();
+        }
+    }
+    Ok(tunnels)
 }
 
 /// Returns the tunnels with their forwarding tables.
@@ -41,6 +49,11 @@ pub fn devices() -> io::Result<Vec<TunnelFacts>> {
 /// The kernel's answer.
 pub fn look_up() -> io::Result<Vec<TunnelFacts>> {
     let mut tunnels = devices()?;
+    for tunnel in tunnels.iter_mut().filter(|tunnel| tunnel.is_sealed()) {
+        if tunnel.programs.iter().any(|program| tun::answers_wg(program.pid, &tunnel.interface)) {
+            tunnel.peers = or_log("WireGuard", wireguard::peers(&tunnel.interface));
+        }
+    }
     if !tunnels.is_empty() {
         tunnels.iter_mut().for_each(|tunnel| tunnel.fdb = Some(Vec::new()));
         let mut request = NeighbourMessage::default();
@@ -124,7 +137,7 @@ fn tunnel(link: &LinkMessage, names: &BTreeMap<u32, (&str, u32)>) -> Option<Tunn
             _ => {}
         }
     }
-    if !KINDS.contains(&facts.kind.as_str()) && facts.kind != "ip6tnl" {
+    if !KINDS.contains(&facts.kind.as_str()) && facts.kind != "ip6tnl" && !facts.is_sealed() {
         return None;
     }
     let lower = match data {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod exchange;
 pub mod expect;
 mod noise;
+pub mod pinged;
 mod probe_filter;
 pub mod runner;
 pub mod scene;
@@ -30,6 +31,7 @@ pub use self::{
     choice::{CaseSelection, choose},
     error::FaultError,
     expect::{Confidence, ExpectedDiagnosis, Got, Layer, Outcome, Side},
+    pinged::{LikePing, Pinged, like_ping},
     runner::{CaseProgress, CatalogueRun, Diagnoser, JudgedCase},
     scene::{BuiltScene, Scene, SceneCase, SceneError},
     site::FaultSite,

@@ -173,11 +173,11 @@ impl Player {
             everywhere: false,
             requests: RequestHandling::AllAbsorbed,
             source_given: false,
-            tos: 0,
             further: other.iter().skip(1).take(1).copied().collect(),
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            choosers: Default::default(),
         }
     }
 }

@@ -40,9 +40,6 @@ pub struct WatchRequest {
     /// Whether the local address was asked for, so that routing may choose by it.
     #[serde(default)]
     pub source_given: bool,
-    /// The TOS or traffic class byte that requests leave with, and that answers get from them: routing may choose by it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub tos: u8,
     /// Further addresses of the other end that this end may send to, besides [`WatchRequest::remote`]; at most
     /// [`MAX_FURTHER`].
     #[serde(default)]
@@ -58,6 +55,9 @@ pub struct WatchRequest {
     /// Whom the probes are sent as, where that is somebody else than the process that watches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_as: Option<Box<SentAs>>,
+    /// What routing chooses by, besides addresses and the sender.
+    #[serde(default)]
+    pub choosers: RouteChoosers,
 }
 
 impl WatchRequest {
@@ -108,6 +108,20 @@ pub enum HostRole {
     Router,
 }
 
+/// What this host's routing chooses by, besides addresses and the sender.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteChoosers {
+    /// The firewall mark that packets are sent with.
+    #[serde(default)]
+    pub mark: u32,
+    /// Their TOS or traffic class byte, which answers get from requests.
+    #[serde(default)]
+    pub tos: u8,
+    /// The device that their socket is bound to.
+    #[serde(default)]
+    pub bound: Option<String>,
+}
+
 /// The echo packets to explain: those between two ends, one of which is this host.
 #[derive(Clone, Debug)]
 pub struct EchoFlow {
@@ -122,10 +136,10 @@ pub struct EchoFlow {
     /// Whether the local address is set before the route is looked up: asked for by the user, or that of the reply's
     /// request.
     pub source_given: bool,
-    /// The TOS or traffic class byte of the run.
-    pub tos: u8,
     /// Whom this host's packets are sent as, where that is somebody else than this process.
     pub sent_as: Option<Box<SentAs>>,
+    /// What routing chooses by, besides addresses and the sender.
+    pub choosers: RouteChoosers,
 }
 
 /// What routing knows of the packets of a socket besides their addresses.
@@ -137,14 +151,10 @@ pub struct SocketKey {
     pub tos: u8,
 }
 
-fn is_zero(byte: &u8) -> bool {
-    *byte == 0
-}
-
 impl EchoFlow {
     /// Returns what routing knows of this host's packets besides their addresses.
     pub fn key(&self) -> SocketKey {
-        SocketKey { uid: self.sent_as.as_ref().map(|sender| sender.uid), tos: self.tos }
+        SocketKey { uid: self.sent_as.as_ref().map(|sender| sender.uid), tos: self.choosers.tos }
     }
 
     /// Returns the IP version of the run.

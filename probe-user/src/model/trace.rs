@@ -16,6 +16,7 @@ pub mod tracking;
 pub mod tun_program;
 pub mod tunnel;
 pub mod via;
+pub mod wireguard;
 
 use probe_ebpf::Echo;
 use std::{collections::BTreeMap, net::IpAddr};
@@ -37,9 +38,10 @@ pub use self::place::{HookTrace, OtherDevice, PlaceTrace, PortTrace, UntoldPlace
 pub use self::routing::{RouteChoice, RoutePurpose};
 pub use self::socket::{PayloadChange, SocketTrace};
 pub use self::tracking::{EchoTuple, TrackedEcho, TrackingAct, TrackingFacts, TrackingRule};
-pub use self::tun_program::TunProgram;
+pub use self::tun_program::{TunCounts, TunProgram};
 pub use self::tunnel::{FdbEntry, TunnelFacts};
 pub use self::via::ViaTrace;
+pub use self::wireguard::WireGuardPeer;
 use super::netfilter::{NetfilterHook, TableFamily};
 
 /// Everything that one host saw, complete in itself: names are resolved, nothing refers to its kernel any more.
@@ -356,9 +358,26 @@ pub struct SenderTrace {
     pub received: BTreeMap<u16, Received>,
     /// ICMP errors that quoted a probe.
     pub errors: Vec<IcmpError>,
+    /// How many replies came only after the hops had been read: those cannot tell which way they took.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub late: u16,
+    /// What became of the probe that looked ahead and does not belong to the run, if it was not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered_ahead: Option<UnansweredAhead>,
     /// The socket that sent them and received the replies; none: not reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub socket: Option<SocketTrace>,
+}
+
+fn is_zero(count: &u16) -> bool {
+    *count == 0
+}
+
+/// A probe before the run that had no answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnansweredAhead {
+    /// The ICMP error that ended it; none: nothing was heard of it.
+    pub error: Option<IcmpError>,
 }
 
 /// One probe that was sent, or refused.

@@ -32,6 +32,9 @@ pub struct FaultsReport {
     /// The cases that could not be run here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// How ping fared beside them, if it was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping: Option<PingScore>,
     /// How many cases were not reached before the run was interrupted.
     pub unreached: usize,
     /// How long the run took, in seconds.
@@ -39,6 +42,19 @@ pub struct FaultsReport {
     /// How much of it the text shows.
     #[serde(skip)]
     pub detail: FaultsDetail,
+}
+
+/// How often ping was answered like the diagnosis with the same flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct PingScore {
+    /// How often it was.
+    pub alike: usize,
+    /// Of how many.
+    pub total: usize,
+    /// How many cases toss a coin, so that no two runs need be alike.
+    pub coins: usize,
+    /// How many send what ping cannot.
+    pub unlike: usize,
 }
 
 /// How much of a run the text shows.
@@ -82,6 +98,9 @@ pub struct FaultCase {
     /// The whole diagnosis, if it is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<serde_json::Value>,
+    /// Where ping was answered otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping: Option<String>,
     /// How long the diagnosis took, in seconds, or the whole case if there was none.
     pub seconds: f64,
 }
@@ -179,8 +198,9 @@ impl Document for FaultsReport {
 
     fn write_text(&self, out: &mut dyn Write, style: &Style) -> io::Result<()> {
         let widest = self.cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
-        let shown =
-            |case: &&FaultCase| self.detail == FaultsDetail::Cases || !case.located || !case.first_try.is_empty();
+        let shown = |case: &&FaultCase| {
+            self.detail == FaultsDetail::Cases || !case.located || !case.first_try.is_empty() || case.ping.is_some()
+        };
         for case in self.cases.iter().filter(shown) {
             case.write(out, style, widest)?;
         }
@@ -214,6 +234,9 @@ impl FaultCase {
         for clause in &self.first_try {
             writeln!(out, "    {}", style.paint(Tone::Warn, &format!("first attempt {clause}")))?;
         }
+        if let Some(clause) = &self.ping {
+            writeln!(out, "    unlike    {}", style.paint(Tone::Bad, clause))?;
+        }
         if self.located {
             return Ok(());
         }
@@ -232,7 +255,8 @@ impl FaultCase {
 impl FaultsReport {
     /// Returns whether every case that was run came out right, and no healthy path was blamed.
     pub fn is_clean(&self) -> bool {
-        self.located == self.total && self.false_stops == 0
+        let alike = self.ping.is_none_or(|ping| ping.alike == ping.total);
+        self.located == self.total && self.false_stops == 0 && alike
     }
 
     /// Returns the score in one line.
@@ -251,8 +275,15 @@ impl FaultsReport {
             0 => String::new(),
             count => format!(" ({count} on a second attempt)"),
         };
+        let ping = self.ping.map_or_else(String::new, |ping| {
+            let apart = [(ping.coins, "toss a coin"), (ping.unlike, "send what ping cannot")];
+            let apart = apart.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
+            let apart = apart.collect::<Vec<_>>().join(", ");
+            let apart = if apart.is_empty() { apart } else { format!(" ({apart})") };
+            format!(" ping was answered alike in {} of {}{apart};", ping.alike, ping.total)
+        });
         format!(
-            "Located {located} of {faults} faults{again}; {left} of {paths} healthy paths judged right, {} {stops};{untried} \
+            "Located {located} of {faults} faults{again}; {left} of {paths} healthy paths judged right, {} {stops};{untried}{ping} \
              {:.0} s.",
             self.false_stops, self.seconds
         )

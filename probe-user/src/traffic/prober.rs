@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     clock::monotonic_ns,
-    model::trace::{IcmpError, Received, SenderTrace, SentProbe, SocketTrace},
+    model::trace::{IcmpError, Received, SenderTrace, SentProbe, SocketTrace, UnansweredAhead},
     peer::route::owner,
     stop::{LOOK, StopSignal},
 };
@@ -69,8 +69,10 @@ pub struct ProbePlan {
     pub preload: u16,
     /// When the run ends at the latest, counted from the first probe.
     pub deadline: Option<Duration>,
-    /// How many replies are enough to send no more.
+    /// How many replies and ICMP errors are enough to send no more.
     pub enough: Option<u16>,
+    /// Whether no more is sent after the first ICMP error: `ping` does so with a deadline.
+    pub until_error: bool,
     /// The number that distinguishes this run from every other.
     pub nonce: u64,
     /// How long to wait for replies after the last probe.
@@ -94,6 +96,7 @@ impl ProbePlan {
             preload: 1,
             deadline: None,
             enough: None,
+            until_error: false,
             nonce,
             wait: Duration::from_secs(1),
         }
@@ -102,6 +105,17 @@ impl ProbePlan {
     /// Returns the payload of a probe: without a mark where there is no room for one.
     fn bytes(&self, probe: u16) -> Vec<u8> {
         mark::bytes(probe, self.nonce, self.size.into(), self.pattern.as_ref())
+    }
+
+    /// Reports whether more is sent after what is known so far, as `ping` decides it.
+    fn goes_on(&self, sending: &SenderTrace) -> bool {
+        // What ping counts as an error: ICMP errors that end a request, and requests that are too long for this host.
+        let heard = sending.errors.iter().filter(|error| error.ends_packet()).count();
+        let too_long = sending.probes.iter().filter(|sent| sent.errno.as_deref() == Some("EMSGSIZE")).count();
+        let errors = heard + too_long;
+        let enough = self.enough.is_some_and(|enough| sending.received.len() + errors >= usize::from(enough));
+        let failed = self.until_error && errors > 0;
+        !enough && !failed
     }
 
     /// Returns the sequence number of a probe.
@@ -289,8 +303,7 @@ impl Prober {
     /// Returns the number of the next probe.
     fn next(&self) -> Option<u16> {
         let next = u16::try_from(self.sending.probes.len()).ok()?;
-        let enough = self.plan.enough.is_some_and(|enough| self.sending.received.len() >= usize::from(enough));
-        (next < self.plan.count && !enough).then_some(next)
+        (next < self.plan.count && self.plan.goes_on(&self.sending)).then_some(next)
     }
 
     /// Reports whether this probe belongs to the run and was sent.
@@ -337,7 +350,13 @@ impl Prober {
     /// Notes an ICMP error about a probe.
     fn take(&mut self, message: &reader::Arrived) {
         if let IncomingMessage::Error { icmp_type, code, quote } = message.what {
-            let Some(probe) = self.quoted_probe(&quote) else { return };
+            let Some(probe) = self.quoted_probe(&quote) else {
+                if quote.mark.is_some_and(|mark| self.is_ahead(mark)) {
+                    let error = IcmpError { probe: 0, from: message.from, icmp_type, code };
+                    self.sending.unanswered_ahead = Some(UnansweredAhead { error: Some(error) });
+                }
+                return;
+            };
             self.sending.errors.push(IcmpError { probe, from: message.from, icmp_type, code });
         }
     }
@@ -351,6 +370,9 @@ impl Prober {
         let payload = self.replies.payload(reply);
         let marked = mark::marked(payload);
         let by_mark = marked.filter(|(_, nonce)| *nonce == self.plan.nonce).map(|(noted, _)| self.ahead.number(noted));
+        if marked.is_some_and(|mark| self.is_ahead(mark)) {
+            self.sending.unanswered_ahead = None;
+        }
         // With an id that others may have, the mark of another run is not an altered mark of this one.
         let ours = reply.id == self.plan.id && (marked.is_none() || self.plan.numbered);
         let by_number = || ours.then(|| self.plan.probe(reply.seq)).flatten();
@@ -369,6 +391,11 @@ impl Prober {
         } else {
             self.doubtful.entry(probe).or_insert(Received { times: 1, ..new });
         }
+    }
+
+    /// Reports whether a mark is that of the probe before the run.
+    fn is_ahead(&self, (noted, nonce): (u16, u64)) -> bool {
+        nonce == self.plan.nonce && self.ahead == AheadProbe::Apart(noted)
     }
 
     /// Returns which probe an error quotes: by its mark, or by id and sequence number if the quote is too short for one.

@@ -16,12 +16,34 @@ use super::{
 };
 use crate::{
     ebpf::crossings::SiteCrossings,
-    host::{or_log, tunnel},
+    host::{device, namespace::Namespace, or_log, tunnel},
     model::{
-        request::{EchoFlow, HostRole},
+        request::{EchoFlow, HostRole, WatchRequest},
         trace::{Drop, Finding, PlaceTrace, TunnelFacts, tunnel::ANY_ADDRESS},
     },
 };
+
+/// In how many other namespaces tunnels are looked for at most.
+const MAX_NAMESPACES: usize = 64;
+
+/// Returns the tunnels of each namespace that a run may come to, by its inode, as they are before the first probe: of the calling
+/// thread's first, and nothing of others unless those are watched.
+pub(super) fn tunnels_before(request: &WatchRequest) -> Vec<(u64, Vec<TunnelFacts>)> {
+    let here = device::netns_inode().unwrap_or_default();
+    let devices = || {
+        let devices = or_log("tunnels", tunnel::devices()).unwrap_or_default();
+        (device::netns_inode().unwrap_or_default(), devices)
+    };
+    if !request.crosses() {
+        return vec![(here, Vec::new())];
+    }
+    let mut all = vec![devices()];
+    if request.everywhere {
+        // Which kinds are opened is fixed when the programs are loaded.
+        all.extend(Namespace::in_each(here, MAX_NAMESPACES, devices));
+    }
+    all
+}
 
 /// The layers of one run, outwards from 1.
 pub(super) struct Carried {
@@ -30,20 +52,23 @@ pub(super) struct Carried {
     netns: u32,
     ids: Vec<u16>,
     blind: BTreeMap<Hop, String>,
-    /// The tunnels of the run's own namespace.
-    own: Vec<TunnelFacts>,
+    /// Whether the run's own namespace has tunnels.
+    own: bool,
+    /// The tunnels of each namespace as they were before the first probe, by its inode.
+    before: Vec<(u64, Vec<TunnelFacts>)>,
 }
 
 impl Carried {
-    /// Creates it with nothing seen. `own` are the tunnels of the run's own namespace, which is reported if there are
-    /// any.
+    /// Creates it with nothing seen. `before` are the tunnels of each namespace; the run's own is reported if it
+    /// has any.
     pub(super) fn new(
         (role, netns): (HostRole, u64),
         ids: Vec<u16>,
         blind: BTreeMap<Hop, String>,
-        own: Vec<TunnelFacts>,
+        before: Vec<(u64, Vec<TunnelFacts>)>,
     ) -> Self {
-        Self { layers: BTreeMap::new(), role, netns: netns as u32, ids, blind, own }
+        let own = before.iter().any(|(inode, tunnels)| *inode == netns && !tunnels.is_empty());
+        Self { layers: BTreeMap::new(), role, netns: netns as u32, ids, blind, own, before }
     }
 
     /// Notes a probe that was freed with this many layers around it.
@@ -60,7 +85,7 @@ impl Carried {
         mut hooks: Option<(&mut PlaceHooks, &Tunnels)>,
     ) -> Vec<PlaceTrace> {
         let mut by_layer: BTreeMap<u8, Vec<SiteCrossings>> = BTreeMap::new();
-        if !self.own.is_empty() || !tunnelled.is_empty() {
+        if self.own || !tunnelled.is_empty() {
             by_layer.entry(CARRIED).or_default();
         }
         sites.into_iter().for_each(|site| by_layer.entry(site.layers).or_default().push(site));
@@ -112,21 +137,31 @@ impl Carried {
                 interface: None,
                 ids: ids.clone(),
                 source_given: true,
-                tos: 0,
                 sent_as: None,
+                choosers: Default::default(),
             };
             places.about(&flow);
             let mut addresses = BTreeSet::from([local, remote]);
             addresses.retain(|address| !address.is_unspecified());
             told.extend(places.finish(log, &mut addresses, 0, names));
         }
+        told.iter_mut().for_each(|place| self.count_since(place));
         told
+    }
+
+    /// Leaves of what the devices of a place counted only what they counted since the begin.
+    fn count_since(&self, place: &mut PlaceTrace) {
+        let Some((_, before)) = self.before.iter().find(|(inode, _)| *inode == place.netns) else { return };
+        for tunnel in &mut place.tunnels {
+            let then = before.iter().find(|then| then.ifindex == tunnel.ifindex).and_then(|then| then.counts);
+            tunnel.counts = tunnel.counts.map(|now| now.since(then.unwrap_or_default()));
+        }
     }
 
     fn layer(&mut self, layers: u8) -> &mut Places {
         let unknown = IpAddr::from([0, 0, 0, 0]);
         let (role, ids, blind, netns) = (self.role, &self.ids, &self.blind, self.netns);
-        let always = layers == CARRIED && !self.own.is_empty();
+        let always = layers == CARRIED && self.own;
         self.layers.entry(layers).or_insert_with(|| {
             let flow = EchoFlow {
                 local: unknown,
@@ -134,8 +169,8 @@ impl Carried {
                 interface: None,
                 ids: ids.clone(),
                 source_given: true,
-                tos: 0,
                 sent_as: None,
+                choosers: Default::default(),
             };
             let places = Places::new(flow, role, blind.clone()).inside(layers);
             if always { places.with(netns.into()) } else { places }

@@ -121,7 +121,12 @@ const MAX_KEYS: usize = 8;
 
 /// Returns what to ask routing with: the way to the other end, what comes in from there, and the packets that were freed.
 fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteKey, RoutePurpose)> {
-    let sent = RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, 0);
+    let choosers = &flow.choosers;
+    let sent = RouteKey {
+        // IPv6 takes no route but of the device that the socket is bound to; IPv4 then does without one.
+        outgoing: choosers.bound.clone().filter(|_| flow.remote.is_ipv6()),
+        ..RouteKey::sent(flow.source_given.then_some(flow.local), flow.remote, choosers.mark)
+    };
     let mut keys = vec![(sent, RoutePurpose::Way)];
     let own = |interface| (RouteKey::forwarded(flow.remote, flow.local, 0, interface), RoutePurpose::Own);
     keys.extend(interface.filter(|_| !flow.local.is_unspecified()).map(own));
@@ -134,7 +139,7 @@ fn keys(flow: &EchoFlow, interface: Option<&str>, drops: &[Drop]) -> Vec<(RouteK
     // What waits for a neighbour was not freed, so that nothing told its mark yet: any that a rule chooses by may be it.
     let marks = or_log("marks", policy::marks(flow.remote)).unwrap_or_default();
     keys.extend(marks.into_iter().map(|mark| marked(flow, mark)));
-    keys.iter_mut().for_each(|(key, _)| key.tos = flow.tos);
+    keys.iter_mut().for_each(|(key, _)| key.tos = flow.choosers.tos);
     keys.dedup();
     keys.truncate(MAX_KEYS);
     keys

@@ -5,7 +5,6 @@ mod passing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     panic, thread,
     time::{Duration, Instant},
 };
@@ -16,7 +15,7 @@ use probe_ebpf::{Hop, Skip, contract::hop::HOPS};
 
 pub use self::passing::PassingWatch;
 use super::{
-    carried::Carried,
+    carried::{self, Carried},
     drops::DropNames,
     heard::HeardErrors,
     hooks::PlaceHooks,
@@ -38,8 +37,8 @@ use crate::{
     error::Failure,
     host::{
         device::{self, Device},
-        namespace::{Namespace, boot_id},
-        neighbour, or_log, tunnel,
+        namespace::boot_id,
+        neighbour, or_log,
     },
     model::{
         attach::XdpAttachment,
@@ -120,9 +119,6 @@ const NOWHERE: u64 = 0;
 /// How long a kernel takes to ask again for a neighbour that it is looking for (`retrans_time_ms`), and a little.
 const ONCE_MORE: Duration = Duration::from_millis(1100);
 
-/// In how many other namespaces tunnels are looked for at most.
-const MAX_NAMESPACES: usize = 64;
-
 /// How often to look whether it did.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -152,17 +148,13 @@ impl PathWatch {
             interface: request.interface.clone(),
             ids: vec![request.id],
             source_given: request.source_given || request.role == HostRole::Receiver,
-            tos: request.tos,
             sent_as: request.sent_as.clone(),
+            choosers: request.choosers.clone(),
         };
-        let own = if request.crosses() { or_log("tunnels", tunnel::devices()).unwrap_or_default() } else { Vec::new() };
-        let mut tunnels = known(&own);
-        if request.crosses() && request.everywhere {
-            // Which kinds are opened is fixed when the programs are loaded.
-            let devices = || or_log("tunnels", tunnel::devices()).unwrap_or_default();
-            let here = device::netns_inode().unwrap_or_default();
-            Namespace::in_each(here, MAX_NAMESPACES, devices).iter().for_each(|others| tunnels.add(&known(others)));
-        }
+        let before = carried::tunnels_before(request);
+        let mut tunnels = known(&[]);
+        before.iter().for_each(|(_, devices)| tunnels.add(&known(devices)));
+        let own = before.first().map(|(_, own)| own.clone()).unwrap_or_default();
         tunnels.add(&of_words(&request.tunnels));
         let (attached, lookups, tracked) = thread::scope(|scope| {
             let lookups = scope.spawn(|| (Lookups::begin(&flow), TrackedBefore::read(&flow, request.everywhere)));
@@ -181,8 +173,9 @@ impl PathWatch {
         if let Some(hooks) = hooks.as_mut().filter(|_| !tunnels.is_empty()) {
             hooks.enter_own(facts.netns as u32, &blind);
         }
-        let carried =
-            request.crosses().then(|| Carried::new((request.role, facts.netns), vec![request.id], blind.clone(), own));
+        let carried = request
+            .crosses()
+            .then(|| Carried::new((request.role, facts.netns), vec![request.id], blind.clone(), before));
         let in_places = || request.trace_rules.then(|| PlaceRules::new(flow.clone(), request.nonce));
         let places = || Places::new(flow.clone(), request.role, blind.clone()).tracing_rules(in_places());
         let places = match request.role {
@@ -468,7 +461,7 @@ impl PathWatch {
         if self.places.is_some() {
             sight.findings.extend(elsewhere(&lookup.addresses, self.netns));
         }
-        if let Some((IpAddr::V4(next), interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
+        if let Some((next, interface, Some(_))) = entry.filter(|_| self.followed.is_none()) {
             let asked = or_log("asking again", ask_again::ask(next, &interface)).flatten();
             sight.findings.extend(asked.map(Finding::AskedAgain));
         }
@@ -494,6 +487,7 @@ fn facts(request: &WatchRequest, device: Option<&Device>, xdp_mode: XdpAttachmen
         tunnel: device.and_then(Device::tunnel).map(str::to_owned),
         tunnels: Vec::new(),
         netns: device::netns_inode().unwrap_or_default(),
+        everywhere: request.everywhere,
         boot: boot_id(),
     }
 }

@@ -180,7 +180,7 @@ impl Places {
     /// Returns how packets of each leg are routed in a place, as far as that was seen.
     fn routed(&mut self, place: &PlaceTrace, inode: u32) -> Vec<RoutedLeg> {
         let Some(known) = self.known.get_mut(&inode) else { return Vec::new() };
-        ways::of(place, self.flow.tos, |ifindex| known.interface(ifindex))
+        ways::of(place, self.flow.choosers.tos, |ifindex| known.interface(ifindex))
     }
 
     /// Returns the ends of the run to which no packets were seen to be routed: a plain look-up has to do.
@@ -196,12 +196,12 @@ impl Places {
         let (target, sender) = self.ends();
         let own = matches!(route::own_address(target), Some(Finding::Address { own: true, .. }));
         let answers = (own && !sender.is_unspecified()).then_some((target, sender));
-        ways::marked(legs, answers, self.flow.tos, target)
+        ways::marked(legs, answers, self.flow.choosers.tos, target)
     }
 
     /// Returns what routing knows of the run's packets in another namespace, where they are nobody's.
     fn of_packets(&self) -> SocketKey {
-        SocketKey { uid: None, tos: self.flow.tos }
+        SocketKey { uid: None, tos: self.flow.choosers.tos }
     }
 
     /// Returns the run's target and its sender, whichever end this kernel is.
@@ -471,7 +471,7 @@ impl Places {
             let own = RouteKey::forwarded(sender, target, 0, first.unwrap_or_default());
             keys.push((own, RoutePurpose::Own));
         }
-        keys.iter_mut().for_each(|(key, _)| key.tos = self.flow.tos);
+        keys.iter_mut().for_each(|(key, _)| key.tos = self.flow.choosers.tos);
         // All at once: rules and routes are read for it.
         findings.extend(policy::choices(&keys));
         for interface in interfaces {

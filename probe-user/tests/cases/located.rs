@@ -52,9 +52,9 @@ fn in_part(number: usize, case: &SceneCase) -> bool {
     if healthy { first && case.fault().name == "healthy" } else { number.is_multiple_of(SCENES) }
 }
 
-/// Whether the diagnosis says what it must.
+/// Whether the diagnosis says what it must, and ping with the same flags is answered as probe is.
 fn located(case: CatalogueCase) -> Result<Held, String> {
-    let mut diagnose = ByCommand::of(env!("CARGO_BIN_EXE_probe").into());
+    let mut diagnose = ByCommand::of(env!("CARGO_BIN_EXE_probe").into()).with_ping();
     let run = runner::run(vec![case], &mut diagnose, &mut |_| (), &|| false).map_err(|error| error.to_string())?;
     if let Some((_, why)) = run.left_out.into_iter().next() {
         // A scene that does not stand, or is not broken by what should break it, is wrong; what a machine lacks is told apart.
@@ -65,9 +65,11 @@ fn located(case: CatalogueCase) -> Result<Held, String> {
         };
     }
     let judged: JudgedCase = run.judged.into_iter().next().ok_or("it was not run")?;
-    if judged.located() {
+    let unlike = judged.unlike_ping();
+    if judged.located() && unlike.is_none() {
         return Ok(Held::Yes);
     }
     let said = judged.got.map(|got| got.document["verdict"]["sentence"].to_string()).unwrap_or_default();
-    Err(format!("{}\n    {said}", judged.wrong.join("\n    ")))
+    let wrong: Vec<String> = judged.wrong.into_iter().chain(unlike).collect();
+    Err(format!("{}\n    {said}", wrong.join("\n    ")))
 }

@@ -278,6 +278,7 @@ impl Fixture {
                 tunnel: self.tunnel.clone(),
                 tunnels: Vec::new(),
                 netns: 0,
+                everywhere: false,
                 boot: String::new(),
             },
             hops: probe_ebpf::hop::HOPS.iter().map(watched).collect(),

@@ -66,11 +66,11 @@ fn request(nic: Nic, other: Nic, family: Family, role: HostRole) -> WatchRequest
         everywhere: false,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

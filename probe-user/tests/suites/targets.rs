@@ -5,3 +5,4 @@ mod carried;
 mod here;
 mod redirected;
 mod stacked;
+mod tun_program;

@@ -13,7 +13,7 @@ use crate::kernel::{
     config::config,
     crossing, journey,
     maps::HANDED,
-    neighbour,
+    neighbour, sealed,
     skb::{Skb, SkbPacket, SkbSite, Start},
 };
 
@@ -105,6 +105,9 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
     if !here && (config!(everywhere) == 0 || site.netns == 0) {
         return Ok(None);
     }
+    if hop == Hop::DevQueue {
+        skb.learn_sealed(site.netns);
+    }
     let mut seen = match skb.packet(start)? {
         SkbPacket::Echo(seen) => seen,
         SkbPacket::Discovery(bytes) => {
@@ -126,6 +129,9 @@ fn note(context: &BtfTracePointContext, hop: Hop, start: Start) -> Result<Option
             }
             _ => {}
         }
+    }
+    if hop == Hop::Xmit && seen.layers == 0 && sealed::is_on() {
+        sealed::handed(site.netns, &seen);
     }
     // The stack takes the tag off before it frees what has no device for it.
     let tag = if matches!(start, Start::Data) { i32::from(skb.entry_tag()) } else { 0 };

@@ -73,6 +73,9 @@ fn see(context: &SkBuffContext, hops: &Hops, end: u32) -> Result<(), Skip> {
     let (state, skb) = unsafe { ((*context).state, Skb::of((*context).skb)) };
     let number = field!(state, nf_hook, u8);
     let Some(hop) = hops[usize::from(number & 7)] else { return Ok(()) };
+    if number == LOCAL_OUT && end == 0 {
+        skb.learn_sealed(inode(field!(state, nf_net, *const u8)));
+    }
     let mut seen = skb.probe(Start::NetworkHeader)?;
     // Not from the hop's row in the table: the verifier does not know which hop it is.
     let device = match number {

@@ -59,6 +59,7 @@ fn like(plan: &ProbePlan, scout: &mut Scout) -> ProbePlan {
         preload: 1,
         deadline: None,
         enough: None,
+        until_error: false,
         ..plan.clone()
     }
 }

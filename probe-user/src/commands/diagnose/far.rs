@@ -8,7 +8,7 @@ use crate::{
     commands::place::everywhere,
     error::Failure,
     model::{
-        request::{HostRole, WatchRequest},
+        request::{HostRole, RouteChoosers, WatchRequest},
         trace::{HostFacts, HostTrace, SenderTrace},
     },
     peer::{
@@ -66,11 +66,11 @@ impl Far {
             everywhere: everywhere(args.own_namespace),
             requests: responder::requests(args.responder),
             source_given: false,
-            tos: args.ping.tos(),
             further: Vec::new(),
             tunnels: super::place::tunnels(),
             numbered_from: super::plan::numbered_from(args),
             sent_as: None,
+            choosers: RouteChoosers { tos: args.ping.tos(), ..RouteChoosers::default() },
         })?;
         for (hop, why) in &ready.blind {
             tracing::info!("the far end is blind at {}: {why}", hop.name());

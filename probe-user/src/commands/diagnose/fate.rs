@@ -62,6 +62,22 @@ pub(super) fn all_answered(sending: &SenderTrace) -> bool {
     !sending.probes.is_empty() && sending.probes.iter().all(|sent| sending.received.contains_key(&sent.probe))
 }
 
+/// Leaves out replies that came after the hops had been read, of which `local` therefore shows nothing: whoever was to see them
+/// was no longer looking. `in_time` are the probes that were answered before.
+pub(super) fn without_late(mut sending: SenderTrace, in_time: &BTreeSet<u16>, local: &HostTrace) -> SenderTrace {
+    if seen(local, Hop::NetifIn, Echo::Reply).is_none() {
+        return sending;
+    }
+    let mut shown: BTreeSet<u16> =
+        local.hops.keys().filter_map(|hop| seen(local, *hop, Echo::Reply)).flatten().collect();
+    let inwards = local.other_devices.iter().filter(|other| other.inwards && other.leg == Echo::Reply);
+    shown.extend(inwards.flat_map(|other| &other.probes));
+    let all = sending.received.len();
+    sending.received.retain(|probe, _| in_time.contains(probe) || shown.contains(probe));
+    sending.late = u16::try_from(all - sending.received.len()).unwrap_or(u16::MAX);
+    sending
+}
+
 fn dropped(host: &HostTrace, probe: u16) -> bool {
     let elsewhere = host.places.iter().flat_map(|place| &place.drops);
     host.drops.iter().chain(elsewhere).any(|drop| drop.probe == Some(probe) && !may_have_arrived(drop))
@@ -139,6 +155,18 @@ mod tests {
         }
     }
 
+    fn reply() -> Received {
+        Received {
+            time_ns: 2,
+            from: [10, 0, 0, 2].into(),
+            id: 1,
+            ttl: 64,
+            times: 1,
+            altered: None,
+            bad_checksum: false,
+        }
+    }
+
     fn hop(requests: &[u16], replies: &[u16]) -> HopTrace {
         let steps = |probes: &[u16]| probes.iter().map(|probe| (*probe, ProbePassage::default())).collect();
         HopTrace::Watched { requests: steps(requests), replies: steps(replies) }
@@ -160,18 +188,22 @@ mod tests {
         let mut sending = sending(&[None, None]);
         assert!(!all_answered(&sending) && !all_answered(&SenderTrace::default()));
         for (probe, all) in [(1, false), (0, true)] {
-            let reply = Received {
-                time_ns: 2,
-                from: [10, 0, 0, 2].into(),
-                id: 1,
-                ttl: 64,
-                times: 1,
-                altered: None,
-                bad_checksum: false,
-            };
-            sending.received.insert(probe, reply);
+            sending.received.insert(probe, reply());
             assert_eq!(all_answered(&sending), all);
         }
+    }
+
+    #[test]
+    fn a_reply_that_came_after_the_hops_were_read_is_left_out_and_counted() {
+        let mut sending = sending(&[None, None, None]);
+        for probe in 0..3 {
+            sending.received.insert(probe, reply());
+        }
+        let seen_one = host(&[(Hop::NetifIn, hop(&[], &[])), (Hop::IcmpIn, hop(&[], &[1]))]);
+        let kept = without_late(sending.clone(), &BTreeSet::from([0]), &seen_one);
+        assert_eq!((kept.received.keys().copied().collect::<Vec<_>>(), kept.late), (vec![0, 1], 1));
+        // A host that could not see replies come in tells nothing about them.
+        assert_eq!(without_late(sending.clone(), &BTreeSet::new(), &HostTrace::default()), sending);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cli::diagnose::DiagnoseArgs,
-    model::request::{HostRole, RequestHandling, WatchRequest},
+    model::request::{HostRole, RequestHandling, RouteChoosers, WatchRequest},
     traffic::{Fragmentation, ProbePlan, ProgramSocket, ResolvedTarget, Settings},
 };
 
@@ -38,11 +38,15 @@ pub(super) fn request(
         everywhere: everywhere(args.own_namespace),
         requests: RequestHandling::Pass,
         source_given: args.source().is_some() || args.ping.sticky_source,
-        tos: args.ping.tos(),
         further: Vec::new(),
         tunnels: place::tunnels(),
         numbered_from: numbered_from(args),
         sent_as: place.identity.as_ref().map(|identity| Box::new(identity.sent_as.clone())),
+        choosers: RouteChoosers {
+            mark: args.ping.mark.unwrap_or(0),
+            tos: args.ping.tos(),
+            bound: args.device().map(str::to_owned),
+        },
     }
 }
 
@@ -111,6 +115,7 @@ pub(super) fn plan(args: &DiagnoseArgs, target: &ResolvedTarget, place: &Egress,
         preload: args.ping.preload,
         deadline: args.ping.deadline,
         enough: args.enough(),
+        until_error: args.ping.deadline.is_some(),
         ..ProbePlan::new(target.address, id, nonce)
     }
 }

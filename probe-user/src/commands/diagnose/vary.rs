@@ -276,6 +276,7 @@ impl<'a> Varying<'a> {
             preload: 1,
             deadline: None,
             enough: None,
+            until_error: false,
             ..change.plan.clone()
         };
         let opened = match &change.way {

@@ -226,6 +226,7 @@ pub(super) fn request(
         requests: RequestHandling::Pass,
         source_given: false,
         sent_as: None,
+        choosers: Default::default(),
         ..super::plan::request(args, target, place, nonce, id)
     }
 }

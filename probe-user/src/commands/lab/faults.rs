@@ -1,5 +1,6 @@
 //! `probe lab faults`.
 
+mod beside_ping;
 pub mod by_command;
 mod document;
 
@@ -39,7 +40,7 @@ pub(super) fn run(args: &FaultsArgs, screen: &Screen) -> CommandResult {
     privilege::require(PrivilegedTask::Lab)?;
     object::bytes()?;
     fault::sweep_cgroups();
-    let diagnose = ByCommand::new()?;
+    let diagnose = if args.with_ping { ByCommand::new()?.with_ping() } else { ByCommand::new()? };
     let detail = if args.summary { report::FaultsDetail::Summary } else { report::FaultsDetail::Cases };
     block_on(wait(cases, diagnose, detail, *screen))
 }
@@ -134,7 +135,14 @@ mod tests {
 
     fn args(names: &[&str], v4: bool, v6: bool) -> FaultsArgs {
         let names = names.iter().map(ToString::to_string).collect();
-        FaultsArgs { names, list: false, summary: false, scenes: Vec::new(), family: FamilyChoice { v4, v6 } }
+        FaultsArgs {
+            names,
+            list: false,
+            summary: false,
+            with_ping: false,
+            scenes: Vec::new(),
+            family: FamilyChoice { v4, v6 },
+        }
     }
 
     #[test]

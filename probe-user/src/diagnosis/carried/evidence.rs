@@ -38,10 +38,17 @@ pub(super) struct Outer {
 
 /// Returns what is known of the packets that carry the probes; `None` if they leave by no tunnel.
 pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
-    let carried = |side: Side| evidence.seen_around(side);
-    let near = carried(known.from);
+    let near = evidence.seen_around(known.from);
     let tunnel = near?.tunnels.iter().find(|tunnel| tunnel.is_behind(known.exit))?.clone();
+    let sealed = tunnel.is_sealed();
     let first = near.and_then(|place| first_passage(place, known.leg));
+    let streams = tunnel.programs.iter().any(|program| program.connections > 0);
+    if sealed && (tunnel.ports().is_empty() || streams && first.is_none()) {
+        return None;
+    }
+    // What cannot be opened is recognized only by who saw it being sent.
+    let legible = |side: Side| !sealed || side == known.from || evidence.watched_as_one(side, known.from);
+    let carried = |side: Side| evidence.seen_around(side).filter(|_| legible(side));
     let inner = inner_address(known.from, &tunnel, evidence);
     let entry = inner.as_deref().and_then(|lladdr| tunnel.entry_for(lladdr)).or_else(|| tunnel.entry_for(ANY_ADDRESS));
     let from = first.and_then(|passage| passage.source).or(tunnel.local);
@@ -59,7 +66,9 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
     });
     let far_place = to_side.and_then(carried);
     let far = far_place.and_then(|place| tunnel.counterpart(&place.tunnels)).cloned();
-    let layer = TunnelLayer { leg: known.leg, far, from, to, lladdr: inner, tunnel };
+    let ends = (evidence.local.host.address, Some(evidence.target.address));
+    let (inner_from, inner_to) = if known.leg == evidence.first_leg() { ends } else { (ends.1, ends.0) };
+    let layer = TunnelLayer { leg: known.leg, far, from, to, inner_from, inner_to, lladdr: inner, tunnel };
     let (sender, target) = if known.leg == Echo::Request { (from, to) } else { (to, from) };
     let near_host = near.map(|place| host(place, known.from, from, &layer, evidence)).unwrap_or_default();
     let far_host = far_place.zip(to_side).map(|(place, side)| host(place, side, to, &layer, evidence));
@@ -76,7 +85,7 @@ pub(super) fn of(known: &Known<'_>, evidence: &Evidence) -> Option<Outer> {
         sending: sending(known, sender.unwrap_or_else(nowhere), evidence),
         local,
         peer,
-        places: places(&ends, evidence),
+        places: places(&ends, &legible, evidence),
         carried: Vec::new(),
         layer: Some(layer),
         walk: None,
@@ -133,18 +142,18 @@ fn sending(known: &Known<'_>, sender: IpAddr, evidence: &Evidence) -> SenderTrac
         };
         (sent.probe, received)
     });
-    SenderTrace { received: received.collect(), probes, errors: Vec::new(), socket: None }
+    SenderTrace { received: received.collect(), probes, ..SenderTrace::default() }
 }
 
 /// Returns every place of the evidence under its own number, with what it saw of the packets that carry the probes; the two ends of
 /// the stretch saw nothing as such.
-fn places(ends: &[Side], evidence: &Evidence) -> Vec<PlaceTrace> {
+fn places(ends: &[Side], legible: &impl Fn(Side) -> bool, evidence: &Evidence) -> Vec<PlaceTrace> {
     let numbered = (0_u8..).zip(&evidence.places);
     let outer = |(number, place): (u8, &PlaceTrace)| {
         let side = Side::Via(number);
         let names = place.identity();
         let carried = evidence.seen_around(side);
-        match carried.filter(|_| !ends.contains(&side)) {
+        match carried.filter(|_| !ends.contains(&side) && legible(side)) {
             Some(carried) => PlaceTrace {
                 name: names.name,
                 enter: names.enter,
@@ -183,6 +192,10 @@ fn host(
         (row.hop, sight)
     });
     let inner = inside_the_tunnel(side, layer, evidence);
+    // What the kernel counted when a program's call was refused is known from the begin of the run only there.
+    let counted = evidence.findings(side).filter(|finding| {
+        layer.tunnel.is_sealed() && matches!(finding, Finding::Counter { .. }) && !place.findings.contains(finding)
+    });
     HostTrace {
         host: HostFacts {
             hostname: evidence.name(side),
@@ -196,7 +209,7 @@ fn host(
         },
         hops: hops.collect(),
         drops: place.drops.iter().cloned().chain(inner).collect(),
-        findings: place.findings.clone(),
+        findings: place.findings.iter().chain(counted).cloned().collect(),
         accounting: base.accounting,
         ports: place.ports.clone(),
         neighbour: place.neighbour.clone(),

@@ -82,17 +82,27 @@ fn translated(
         last_seen: Checkpoint { host: side(stop.last_seen.host), ..stop.last_seen },
         first_missing: Checkpoint { host: side(stop.first_missing.host), ..stop.first_missing },
     };
+    let stop_side = stop.whose.side().unwrap_or(Side::Peer);
     let whose = match stop.whose.side() {
         Some(outer) => host_of(side(outer)),
         None => stop.whose,
     };
-    stop.told = Some(match stop.place {
-        DropPoint::Encapsulation => text.trim_start_matches("which ").to_owned(),
+    let sealed = layer.tunnel.is_sealed();
+    stop.told = Some(match (stop.place, &stop.cause.detail) {
+        (DropPoint::Encapsulation, Some(detail)) if sealed => format!("were handed to {detail}"),
+        (DropPoint::Decapsulation, Some(detail)) if sealed => {
+            format!(
+                "went into packets of {}, which reached {}, and {detail}",
+                layer.name(),
+                evidence.name(side(stop_side))
+            )
+        }
+        (DropPoint::Encapsulation, _) => text.trim_start_matches("which ").to_owned(),
         // Of one end only: what came back to it.
-        _ if stop.leg != layer.leg => {
+        (..) if stop.leg != layer.leg => {
             format!("inside packets of {} {}", layer.back().name(), text.trim_start_matches("which "))
         }
-        _ => format!("went into packets of {}, {text}", layer.name()),
+        (..) => format!("went into packets of {}, {text}", layer.name()),
     });
     stop.whose = whose;
     stop.host = whose.host();

@@ -10,7 +10,7 @@ use crate::{
     },
     model::{
         netfilter::TableFamily,
-        trace::{AddressHolder, BridgePortFacts, Finding, LinkFacts},
+        trace::{AddressHolder, BridgePortFacts, Drop, Finding, LinkFacts},
     },
 };
 
@@ -29,9 +29,23 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
     if let Some(found) = back_out(case, side, at).or_else(|| locked(case, side, at)) {
         return Some(found);
     }
+    if let Some(found) = to_itself(case, events.iter().map(|event| event.drop)) {
+        return Some(found);
+    }
+    let receiver = if case.gap.leg == case.evidence.first_leg() {
+        Some(case.evidence.target.address)
+    } else {
+        case.evidence.local.host.address
+    };
+    let far = receiver.and_then(|receiver| flooded::holder(case.evidence, receiver));
+    let far = far.and_then(|(holder, _)| bridge_port::leads_to(case.evidence, side, holder));
+    // A port that they neither come in by nor are for has nothing to do with them.
+    let concerned = |name: &str| name == at || far.is_none_or(|far| far.interface == name);
     let ports = case.evidence.findings(side).filter_map(|finding| match finding {
         Finding::Device(facts) => {
-            let held = |port: &&BridgePortFacts| port.state.is_some() || !port.isolated_from.is_empty();
+            let held = |port: &&BridgePortFacts| {
+                concerned(&facts.interface) && (port.state.is_some() || !port.isolated_from.is_empty())
+            };
             Some((facts, facts.port.as_ref().filter(held)?))
         }
         _ => None,
@@ -47,6 +61,32 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
         detail: Some(format!("{name} is an isolated port of {bridge}, and so is {others}")),
         meaning: ISOLATED.to_owned(),
         commands: vec![format!("bridge -d link show dev {name}"), format!("bridge link set dev {name} isolated off")],
+        ..StopExplanation::default()
+    })
+}
+
+/// Recognizes frames that are for the very device that sent them, as a device without ARP makes them (`arp_constructor` in
+/// `net/ipv4/arp.c`): the bridge knows that address behind the port by which they come.
+fn to_itself<'a>(case: &StopCase<'_>, drops: impl Iterator<Item = &'a Drop>) -> Option<StopExplanation> {
+    let made_at = case.origin()?;
+    let mac = drops.filter_map(|drop| drop.frame.destination.as_deref()).next()?;
+    let device = case.evidence.findings(made_at).find_map(|finding| match finding {
+        Finding::Device(facts) if facts.lladdr.as_deref() == Some(mac) => Some(facts),
+        _ => None,
+    })?;
+    let (who, name) = (case.evidence.name(made_at), &device.interface);
+    let (why, mend) = if device.noarp {
+        (format!(", as ARP is off at {name}"), format!("ip link set dev {name} arp on"))
+    } else {
+        (String::new(), format!("ip neigh show dev {name}"))
+    };
+    Some(StopExplanation {
+        detail: Some(format!("their frames are for {mac}, {who}'s own {name}{why}")),
+        meaning: "A bridge does not send a frame back out of the port behind which its receiver is. A device without ARP asks for \
+                  nobody's link-layer address, and puts its own in the place of it."
+            .to_owned(),
+        commands: vec![mend, format!("ip -d link show dev {name}")],
+        on: Some(made_at),
         ..StopExplanation::default()
     })
 }

@@ -26,6 +26,28 @@ pub(super) fn of_device(case: &StopCase<'_>) -> Option<StopExplanation> {
     })
 }
 
+/// Explains the errno of a send call to this host's own address from a socket that is bound to another device: the route to own
+/// addresses is by the device that has them or `lo`, and IPv6 looks for none but the bound device's (`rt6_device_match` in
+/// `net/ipv6/route.c`).
+pub(super) fn bound_elsewhere(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let socket = case.evidence.sending.socket.as_ref()?;
+    let (at, bound) = (socket.target_at.as_deref()?, socket.devices.get(&socket.bound_to?)?);
+    let errno = case.stop.cause.reason.as_deref()?;
+    let refused = case.stop.place == DropPoint::Call && matches!(errno, "ENETUNREACH" | "EHOSTUNREACH" | "EINVAL");
+    let target = case.evidence.target.address;
+    (refused && at != bound).then(|| StopExplanation {
+        detail: Some(format!("{target} is this host's own address, on {at}; the socket is bound to {bound}")),
+        meaning: format!(
+            "This host reaches its own addresses without leaving it; {bound} leads to no route to {target}."
+        ),
+        commands: vec![
+            format!("ip {} route get {target}", case.ip_version()),
+            format!("ip {} route get {target} oif {bound}", case.ip_version()),
+        ],
+        ..StopExplanation::default()
+    })
+}
+
 /// Explains packets from 127/8 that are for another host: `EINVAL` of `__mkroute_output` (`net/ipv4/route.c`).
 pub(super) fn of_source(case: &StopCase<'_>) -> Option<StopExplanation> {
     let host = &case.evidence.local.host;

@@ -228,16 +228,33 @@ fn passed_over(choice: &RouteChoice) -> String {
     choice.passed_over.as_ref().map(|passed| format!(": {passed}")).unwrap_or_default()
 }
 
+/// Explains a send call that finds no source address, as IPv6 is switched off.
+pub(super) fn without_source(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let side = case.spot.side()?;
+    let refused = case.stop.place == DropPoint::Source && case.stop.cause.reason.as_deref() == Some("EADDRNOTAVAIL");
+    let off = switched_off(case, side).filter(|_| refused && case.evidence.is_v6())?;
+    Some(StopExplanation {
+        detail: Some(format!("{} has no IPv6 address to send from: {off}=1", case.evidence.name(side))),
+        meaning: format!("With {off}=1 an interface has no IPv6 address."),
+        commands: vec![format!("sysctl -w {off}=0"), "ip -6 -br addr".to_owned()],
+        ..StopExplanation::default()
+    })
+}
+
+/// Returns the setting that switches IPv6 off, as `sysctl` takes it.
+fn switched_off(case: &StopCase<'_>, side: Side) -> Option<String> {
+    let off = case.evidence.findings(side).find_map(|finding| match finding {
+        Finding::Setting { path, value } if path.ends_with("/disable_ipv6") && value.trim() == "1" => Some(path),
+        _ => None,
+    })?;
+    Some(if off.contains('.') { off.clone() } else { off.replace('/', ".") })
+}
+
 /// Explains a missing route if IPv6 is switched off at the device that would have it.
 fn without_ipv6(case: &StopCase<'_>, choice: &RouteChoice) -> Option<StopExplanation> {
     let side = case.spot.side()?;
     (case.evidence.is_v6() && choice.ends.as_deref() == Some("no route")).then_some(())?;
-    let off = case.evidence.findings(side).find_map(|finding| match finding {
-        Finding::Setting { path, value } if path.ends_with("/disable_ipv6") && value.trim() == "1" => Some(path),
-        _ => None,
-    });
-    let Some(off) = off else { return too_narrow(case, side, choice) };
-    let name = if off.contains('.') { off.clone() } else { off.replace('/', ".") };
+    let Some(name) = switched_off(case, side) else { return too_narrow(case, side, choice) };
     Some(StopExplanation {
         detail: Some(format!("no route to {}: IPv6 is switched off by {name}=1", choice.to)),
         meaning: format!("With {name}=1 an interface has no IPv6 address, and no route leads out through it."),

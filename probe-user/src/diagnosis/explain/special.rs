@@ -1,9 +1,9 @@
-//! Targets that no single host has: multicast and broadcast.
+//! Addresses that are no single host's: targets that are multicast or broadcast, and no source at all.
 
 use std::net::IpAddr;
 
 use super::{StopCase, StopExplanation};
-use crate::diagnosis::document::StopHost;
+use crate::diagnosis::{document::StopHost, path::Side, places::DropPoint};
 
 /// Explains a multicast or broadcast address that nobody answered for.
 pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
@@ -24,6 +24,39 @@ pub(super) fn explain(case: &StopCase<'_>) -> Option<StopExplanation> {
              does not cross a router unless that is configured for it."
         ),
         commands: vec![format!("sysctl {setting}"), "ip maddr show".to_owned()],
+        ..StopExplanation::default()
+    })
+}
+
+/// Explains requests from 0.0.0.0, which a host sends that has no address of this version, and from a loopback address: whoever
+/// gets them from another host takes them for martians (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3).
+pub(super) fn no_source(case: &StopCase<'_>) -> Option<StopExplanation> {
+    let input = matches!(case.stop.place, DropPoint::RouteIn | DropPoint::IpHeader);
+    let events = case.gap.events(case.evidence);
+    let (first, rest) = events.split_first().filter(|_| input && case.gap.leg == case.evidence.first_leg())?;
+    let from = first.drop.source;
+    (rest.iter().all(|event| event.drop.source == from)).then_some(())?;
+    let sender = case.evidence.name(Side::Local);
+    let (detail, meaning, command) = if from.is_unspecified() {
+        (
+            format!("they come from {from}: {sender} has no address to send them from"),
+            format!("Without an address on a device that is up, {sender} sends from {from}, which is nobody's."),
+            format!("ip {} addr show", case.ip_version()),
+        )
+    } else if from.is_loopback() {
+        (
+            format!("they come from {from}, a loopback address, which no host takes from another one"),
+            format!("Every host has {from} for itself, so that an answer would not come back to {sender}."),
+            format!("ip {} route get {}", case.ip_version(), case.evidence.target.address),
+        )
+    } else {
+        return None;
+    };
+    Some(StopExplanation {
+        detail: Some(detail),
+        meaning,
+        commands: vec![command],
+        on: Some(Side::Local),
         ..StopExplanation::default()
     })
 }

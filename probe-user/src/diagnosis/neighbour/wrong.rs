@@ -32,7 +32,10 @@ struct Right {
 
 /// Reports whether the entry of `search` sent the packets of `stop` to a wrong host, or to one of several.
 pub(super) fn misleads(search: &Search<'_>, stop: &Stop) -> bool {
-    wrong_entry(search, stop).is_some() || several(search, stop).is_some() || shared(search, stop).is_some()
+    wrong_entry(search, stop).is_some()
+        || several(search, stop).is_some()
+        || lost_to_another(search, stop).is_some()
+        || shared(search, stop).is_some()
 }
 
 /// Returns what is said of it.
@@ -40,6 +43,7 @@ pub(super) fn told(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     wrong_entry(search, stop)
         .map(|rights| entry_told(search, stop, &rights))
         .or_else(|| several(search, stop))
+        .or_else(|| lost_to_another(search, stop))
         .or_else(|| shared(search, stop))
 }
 
@@ -47,7 +51,7 @@ pub(super) fn told(search: &Search<'_>, stop: &Stop) -> Option<Told> {
 /// it.
 fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
     let lladdr = search.lladdr.as_deref()?;
-    let rights = rights(search, stop);
+    let rights = rights(search);
     let known: Vec<Side> = search.others().filter(|side| search.holders(*side).next().is_some()).collect();
     let is_right =
         rights.iter().any(|right| right.lladdr == lladdr) || known.iter().any(|side| has_lladdr(search, *side, lladdr));
@@ -70,7 +74,7 @@ fn wrong_entry(search: &Search<'_>, stop: &Stop) -> Option<Vec<Right>> {
 }
 
 /// Returns every device that is known to have the address: of watched sides, and those that answered when asked again.
-fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
+fn rights(search: &Search<'_>) -> Vec<Right> {
     let mut rights: Vec<Right> = Vec::new();
     let mut add = |right: Right| {
         if !rights.iter().any(|old| old.lladdr == right.lladdr) {
@@ -87,17 +91,12 @@ fn rights(search: &Search<'_>, stop: &Stop) -> Vec<Right> {
     let again = search.asked_again();
     let answered = |lladdr: &str| again.is_some_and(|again| again.lladdrs.iter().any(|other| other == lladdr));
     let elsewhere = search.elsewhere();
-    // IPv6 is not asked again: then the only other host with that address counts if packets went to one without it.
-    let misled = stop.whose.side().is_some_and(|side| {
-        search.evidence.place(side).is_some() && search.holders(side).next().is_none() && search.asker == Side::Local
-    });
-    let silent = !search.address.is_ipv4();
-    // A device without ARP is not asked either, and sends to its own address.
+    // A device without ARP is not asked, and sends to its own address.
     let unasked = search.device(search.asker, &search.interface).is_some_and(|device| device.noarp);
     for holder in &elsewhere {
-        // Other links may have hosts of that address: only what answers on this one counts, or the only one there is.
+        // Other links may have hosts of that address: only what answers on this one counts.
         let Some(lladdr) = holder.lladdr.clone() else { continue };
-        if answered(&lladdr) || (silent && misled || unasked) && elsewhere.len() == 1 {
+        if answered(&lladdr) || unasked && elsewhere.len() == 1 {
             let who = in_words(holder.netns.as_deref().unwrap_or_default());
             add(Right { who: Some(who), interface: holder.interface.clone(), lladdr });
         }
@@ -193,7 +192,7 @@ fn owner_of<'a>(search: &Search<'a>, lladdr: &str) -> Option<(Side, &'a str)> {
 /// Recognizes that several hosts have the address, and the packets went to one of them.
 fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
     let lladdr = search.lladdr.as_deref()?;
-    let rights = rights(search, stop);
+    let rights = rights(search);
     let here = stop.whose.side().filter(|side| search.evidence.place(*side).is_some());
     let there = here.filter(|side| search.holders(*side).next().is_some())?;
     let mine = rights.iter().find(|right| right.lladdr == lladdr && has_lladdr(search, there, lladdr))?;
@@ -234,6 +233,36 @@ fn several(search: &Search<'_>, stop: &Stop) -> Option<Told> {
         setting: stop.cause.setting.clone(),
         ..Told::new(Found::SeveralHosts, clause, meaning, commands)
     })
+}
+
+/// Recognizes that several answer for the address, and that the one of the entry is nobody who is watched: the packets were
+/// lost there, or on the way to it.
+fn lost_to_another(search: &Search<'_>, stop: &Stop) -> Option<Told> {
+    let lladdr = search.lladdr.as_deref()?;
+    let (evidence, address) = (search.evidence, search.address);
+    let lost = matches!(stop.host, StopHost::Network | StopHost::Beyond) && search.asker == Side::Local;
+    let unwatched = lost && stop.leg == evidence.first_leg() && owner_of(search, lladdr).is_none();
+    let answered = search.asked_again().filter(|again| unwatched && again.lladdrs.iter().any(|one| one == lladdr))?;
+    let rights = rights(search);
+    let others: Vec<&Right> = rights.iter().filter(|right| right.lladdr != lladdr).collect();
+    let named = |right: &&Right| match &right.who {
+        Some(who) => format!("{} ({who}, {})", right.lladdr, right.interface),
+        None => right.lladdr.clone(),
+    };
+    let [_, ..] = others.as_slice() else { return None };
+    let clause = format!(
+        "several answer for {address} on {}: {}, and {lladdr}, which {} entry has",
+        answered.interface,
+        others.iter().map(named).collect::<Vec<_>>().join(", "),
+        whose(evidence, search.asker)
+    );
+    let meaning = "Two hosts have the address, or one has two devices on this link. If they are two hosts, one must give it \
+                   up; which of them answers first is a matter of chance.";
+    let (ip, interface) = (ip(address), &answered.interface);
+    let shown = format!("{ip} neigh show {address} dev {interface}");
+    let anew = format!("{ip} neigh del {address} dev {interface}");
+    let commands = vec![search.command(search.asker, shown), search.command(search.asker, anew)];
+    Some(Told::new(Found::SeveralHosts, clause, meaning, commands))
 }
 
 /// Recognizes that the host where the packets ended has the link-layer address of the one that they are for.

@@ -139,7 +139,7 @@ pub(in crate::diagnosis) fn icmp_cause(error: &IcmpError) -> Cause {
 }
 
 /// Returns what an ICMP error says, as a clause about the packet (RFC 792, RFC 1812 §5.2.7, RFC 4443 §3).
-fn meaning(error: &IcmpError) -> &'static str {
+pub(in crate::diagnosis) fn meaning(error: &IcmpError) -> &'static str {
     match (error.from.is_ipv6(), error.icmp_type, error.code) {
         (false, 3, 0) | (true, 1, 0) => "no route to the network",
         (false, 3, 1) | (true, 1, 3) => "host unreachable",

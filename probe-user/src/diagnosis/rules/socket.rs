@@ -64,6 +64,24 @@ pub(super) fn own_address(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     Ruling::at(vec![spot], cause, Witness::Counters, Weight::Explains)
 }
 
+/// Judges replies of this host's own address to a socket that is bound to `lo`: IPv4 takes them for packets that came in by the device
+/// which has the address (`inet_iif`, and `rt_iif` of a local route).
+pub(super) fn not_of_lo(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
+    let spot = gap.spot(Side::Local, DropPoint::SocketLookup).filter(|_| !evidence.is_v6())?;
+    let socket = evidence.sending.socket.as_ref()?;
+    let (at, bound) = (socket.target_at.as_deref()?, socket.devices.get(&socket.bound_to?)?);
+    if bound != "lo" || at == "lo" || gap.leg != Echo::Reply {
+        return None;
+    }
+    let target = evidence.target.address;
+    let detail = format!(
+        "{target} is an address of {at}, so they count as received on {at}, though they cross lo; a socket bound to lo does not \
+         get them"
+    );
+    let cause = Cause { reason: Some("SO_BINDTODEVICE".to_owned()), detail: Some(detail), ..Cause::default() };
+    Ruling::at(vec![spot], cause, Witness::Counters, Weight::Explains)
+}
+
 /// Judges replies that came with another id than the program's, so that it takes them for another's.
 pub(super) fn other_id(gap: &Gap, evidence: &Evidence) -> Option<Ruling> {
     let spot = gap.spot(Side::Local, DropPoint::SocketLookup)?;

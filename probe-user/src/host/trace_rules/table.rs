@@ -249,8 +249,8 @@ mod tests {
             interface: None,
             ids: ids.to_vec(),
             source_given: false,
-            tos: 0,
             sent_as: None,
+            choosers: Default::default(),
         }
     }
 

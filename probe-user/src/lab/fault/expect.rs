@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Echo;
+use super::{Echo, Pinged};
 pub use crate::model::verdict::{Confidence, Layer, Outcome, StopHost as Side};
 
 /// What a diagnosis must say. If several answers are equally good, all are listed; if nothing is listed, any answer is
@@ -138,6 +138,9 @@ pub struct Got {
     pub seconds: f64,
     /// The whole of what it said.
     pub document: Value,
+    /// How ping fared with the same flags right behind it, if it was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ping: Option<Pinged>,
 }
 
 impl Got {
@@ -167,6 +170,7 @@ impl Got {
             confidence: field(verdict, "confidence")?,
             seconds,
             document: document.clone(),
+            ping: None,
         })
     }
 

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 pub use super::case::lacks;
 use super::{
-    Broken, Case, CatalogueCase, Got, SceneCase,
+    Broken, Case, CatalogueCase, Got, LikePing, SceneCase,
     error::FaultError,
     exchange::{expect_healthy, expect_in_force},
+    like_ping,
     probe_filter::keep_mounts_private,
     scene::{BrokenScene, BuiltScene},
 };
@@ -45,15 +46,29 @@ pub struct JudgedCase {
 }
 
 impl JudgedCase {
+    /// Returns whether it and the ping that was run behind it were answered alike, if one was.
+    pub fn like_ping(&self) -> Option<LikePing> {
+        self.got.as_ref().and_then(|got| like_ping(&self.case.wanted(), got))
+    }
+
     /// Returns whether the diagnosis said what it must.
     pub fn located(&self) -> bool {
         self.wrong.is_empty()
     }
 
-    /// Returns whether a missed fault is tried again in another lab. Other processes may have used up what all labs
-    /// share with the machine, such as the kernel's ICMP socket; the retry is reported. A false stop is never retried.
+    /// Returns whether a fault that was missed, or that ping met otherwise, is tried again in another lab. Other processes may
+    /// have used up what all labs share with the machine, such as the kernel's ICMP socket; the retry is reported. A false stop is
+    /// never retried.
     fn deserves_another(&self) -> bool {
-        !self.located() && self.case.has_stop()
+        self.case.has_stop() && (!self.located() || self.unlike_ping().is_some())
+    }
+
+    /// Returns how the ping that was run behind it was answered otherwise, if it was.
+    pub fn unlike_ping(&self) -> Option<String> {
+        self.like_ping().and_then(|like| match like {
+            LikePing::Different(how) => Some(how),
+            LikePing::Alike | LikePing::Apart(_) => None,
+        })
     }
 
     /// Returns whether it blames a healthy path.
@@ -125,7 +140,8 @@ pub fn run(
             && let Ok(lab) = make(&judged.case)?
         {
             let again = judge(judged.case.clone(), &lab, diagnose, start);
-            judged = JudgedCase { first_try: judged.wrong, ..again };
+            let unlike = judged.unlike_ping();
+            judged = JudgedCase { first_try: judged.wrong.into_iter().chain(unlike).collect(), ..again };
         }
         if stop() {
             // The diagnosis was interrupted too, most likely: what it said is not held against it.

@@ -28,6 +28,9 @@ pub struct HostFacts {
     /// How to recognize packets of the tunnels of its network namespace ([`super::tunnel::to_words`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tunnels: Vec<u32>,
+    /// Whether the run was watched in every network namespace of its kernel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub everywhere: bool,
     /// The id that distinguishes its kernel, until the next boot, from every other (`boot_id`); empty: not known.
     #[serde(default)]
     pub boot: String,

@@ -2,8 +2,13 @@
 
 use std::net::IpAddr;
 
-use probe_ebpf::tunnel::{FOU, GENEVE, GRE, IPIP, MAX_PORTS, SIT, Tunnels, VXLAN, VXLAN_GPE};
+use probe_ebpf::tunnel::{FOU, GENEVE, GRE, IPIP, MAX_PORTS, SEALED, SIT, Tunnels, VXLAN, VXLAN_GPE};
 use serde::{Deserialize, Serialize};
+
+use super::{
+    tun_program::{TunCounts, TunProgram},
+    wireguard::WireGuardPeer,
+};
 
 /// A device that encapsulates packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +62,15 @@ pub struct TunnelFacts {
     /// The bridge that it is a port of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<String>,
+    /// The programs that hold it, if it is a tun device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<TunProgram>,
+    /// What it counted of what they do, if it is a tun device: since the begin of the run, where that was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<TunCounts>,
+    /// Its peers, if it is WireGuard's and those could be listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peers: Option<Vec<WireGuardPeer>>,
     /// Its forwarding table; none: it was not read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fdb: Option<Vec<FdbEntry>>,
@@ -80,7 +94,23 @@ pub struct FdbEntry {
 /// The link-layer address of the entry for whatever no other entry matches.
 pub const ANY_ADDRESS: &str = "00:00:00:00:00:00";
 
+/// The kind of a device whose packets a program reads and writes, as in `ip link`.
+pub const TUN: &str = "tun";
+
 impl TunnelFacts {
+    /// Reports whether programs make its packets, in a way that only they know.
+    pub fn is_sealed(&self) -> bool {
+        self.kind == TUN
+    }
+
+    /// Returns the UDP ports by which the programs that hold it send.
+    pub fn ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self.programs.iter().flat_map(|program| program.ports.clone()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     /// Returns how many bytes its packets have before what is inside, including an Ethernet header inside, over this IP
     /// version.
     pub fn overhead(&self, v6: bool) -> u32 {
@@ -126,6 +156,11 @@ impl TunnelFacts {
             "gre" | "gretap" | "ip6gre" | "ip6gretap" | "erspan" | "ip6erspan" => tunnels.protocols |= GRE,
             "fou" => drop(tunnels.add_port(port(5555), FOU)),
             "ipip" | "sit" | "ip6tnl" => tunnels.protocols |= IPIP | SIT,
+            TUN => {
+                for port in self.ports() {
+                    tunnels.add_port(port, SEALED);
+                }
+            }
             _ => {}
         }
     }

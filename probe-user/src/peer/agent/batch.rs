@@ -147,11 +147,11 @@ mod tests {
             everywhere: false,
             requests: RequestHandling::Absorbed,
             source_given: false,
-            tos: 0,
             further: vec![[10, 0, 0, 5].into()],
             tunnels: Vec::new(),
             numbered_from: None,
             sent_as: None,
+            choosers: Default::default(),
         }
     }
 

@@ -103,11 +103,11 @@ fn watch() -> Request {
         everywhere: false,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     })
 }
 

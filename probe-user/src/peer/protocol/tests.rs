@@ -35,11 +35,11 @@ fn watch() -> WatchRequest {
         everywhere: false,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::diagnosis::{
     path::{ANY_PORT, Checkpoint, Side, Station},
     places::Whose,
 };
+use crate::model::trace::tunnel::TUN;
 
 /// Returns the cause in the kernel's own names.
 pub(super) fn cause(stop: &Stop) -> String {
@@ -160,6 +161,9 @@ pub(super) fn doubt(stop: &Stop, diagnosis: &Diagnosis) -> String {
     let lost = diagnosis.accounting.events_lost;
     if lost > 0 {
         reasons.push(format!("{lost} drop events were lost"));
+    }
+    if stop.carried.as_ref().is_some_and(|carried| carried.kind == TUN) {
+        reasons.push("which packet of the program is which probe follows from when it was sent".to_owned());
     }
     if reasons.is_empty() {
         reasons.push("only the counters say so".to_owned());

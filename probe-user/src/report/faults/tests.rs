@@ -51,6 +51,7 @@ fn case(name: &str, expected: ExpectedVerdict, got: DiagnosisSummary, wrong: &[&
         first_try: Vec::new(),
         diagnosis: (!wrong.is_empty()).then(|| serde_json::json!({"verdict": {"sentence": "They stop there."}})),
         wrong: words(wrong),
+        ping: None,
         seconds: 0.5,
     }
 }

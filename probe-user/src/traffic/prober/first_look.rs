@@ -3,8 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use probe_ebpf::{Echo, journey::MARK_BYTES};
+
 use super::{Prober, fate_known};
-use crate::{model::trace::SenderTrace, stop::StopSignal};
+use crate::{
+    model::trace::{SenderTrace, UnansweredAhead},
+    stop::StopSignal,
+};
 
 /// The longest time that this look puts between the first probe and the next.
 const LONGEST: Duration = Duration::from_millis(50);
@@ -80,7 +85,14 @@ impl Prober {
             self.reader.wait(self.sender.as_ref().ok(), OFTEN);
         }
         self.not_before = Some(begin + pace);
-        if met.more > 0 && !stop.asked() {
+        // With an error that ends the run, it is all of it.
+        if met.more > 0 && self.next().is_some() && !stop.asked() {
+            let replies = self.plan.settings.echo == Echo::Request;
+            let error = self.sending.errors.iter().find(|error| error.ends_packet()).cloned();
+            // Without a mark a reply that comes later is not known for its own.
+            let knowable = error.is_some() || usize::from(self.plan.size) >= MARK_BYTES;
+            let unanswered = replies && knowable && self.sending.received.is_empty();
+            self.sending.unanswered_ahead = unanswered.then_some(UnansweredAhead { error });
             self.sending.probes.clear();
             self.sending.received.clear();
             self.sending.errors.clear();

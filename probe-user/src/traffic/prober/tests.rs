@@ -32,6 +32,20 @@ fn a_probe_is_known_once_refused_answered_or_turned_back() {
 }
 
 #[test]
+fn with_a_deadline_errors_count_and_the_first_ends_the_run() {
+    let plan = ProbePlan { enough: Some(3), ..ProbePlan::new("10.0.0.2:0".parse().expect("an address"), 1, 2) };
+    let with = |errors: Vec<IcmpError>| SenderTrace { errors, ..SenderTrace::default() };
+    assert!(plan.goes_on(&with(vec![error(0, 3), error(1, 3)])));
+    assert!(!plan.goes_on(&with(vec![error(0, 3), error(1, 3), error(2, 3)])));
+    let deadline = ProbePlan { until_error: true, ..plan };
+    assert!(deadline.goes_on(&with(vec![error(0, 5)])), "a redirect is no error");
+    assert!(!deadline.goes_on(&with(vec![error(0, 3)])));
+    let refused = |errno| SenderTrace { probes: vec![sent(0, Some(errno))], ..SenderTrace::default() };
+    assert!(deadline.goes_on(&refused("EPERM")), "ping tries again");
+    assert!(!deadline.goes_on(&refused("EMSGSIZE")));
+}
+
+#[test]
 fn type_4_is_an_end_in_ipv6_only() {
     let from_v6 = IcmpError { from: [0xfd77, 0, 0, 0, 0, 0, 0, 1_u16].into(), ..error(0, 4) };
     let known = |error| fate_known(&SenderTrace { errors: vec![error], ..SenderTrace::default() }, &sent(0, None));

@@ -1,24 +1,25 @@
-//! Asks for an address once more, by an ARP request that changes nobody's entries, and listens to who answers.
+//! Asks for an address once more, by a question that changes nobody's entries for it, and listens to who answers.
 //!
-//! The request has no sender's IP address, as one that looks for duplicates (RFC 5227 §2.1.1), so that nobody learns from it;
-//! and it asks to be answered at a link-layer address of its own, so that this host's kernel does not learn from the answer.
+//! It asks to be answered at a link-layer address of its own, so that this host's kernel does not learn from the answer. An ARP
+//! request has no sender's IP address, as one that looks for duplicates (RFC 5227 §2.1.1), so that nobody learns from it. A
+//! neighbour solicitation must have one to be answered to it alone: a link-local one that nobody has, of which those who
+//! answer keep an entry until their kernel forgets it.
+
+mod question;
 
 use std::{
     collections::BTreeSet,
     io::{self, Read},
     mem,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use nix::libc;
-use probe_ebpf::contract::neighbour::{ANSWERS, ARP, arp};
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
-use crate::{
-    host::link_facts::{self, Links},
-    model::trace::AskedAgain,
-};
+use self::question::Question;
+use crate::{host::link_facts::Links, model::trace::AskedAgain};
 
 /// How long answers are waited for: hosts of one link answer within a few milliseconds.
 const WAIT: Duration = Duration::from_millis(150);
@@ -26,20 +27,18 @@ const WAIT: Duration = Duration::from_millis(150);
 /// How long to wait for a second answer once one came.
 const SECOND: Duration = Duration::from_millis(60);
 
-const ETHERNET_HEADER: usize = 14;
-
 /// Asks for `address` by `interface`.
 ///
 /// # Errors
 /// Those of socket(2) and its kin: this needs `CAP_NET_RAW`.
-pub(in crate::watch) fn ask(address: Ipv4Addr, interface: &str) -> io::Result<Option<AskedAgain>> {
+pub(in crate::watch) fn ask(address: IpAddr, interface: &str) -> io::Result<Option<AskedAgain>> {
     let Some(link) = Links::read()?.named(interface) else { return Ok(None) };
     let Some(own) = link.lladdr.as_deref().and_then(bytes_of).filter(|_| !link.noarp) else { return Ok(None) };
+    let question = Question { address, own, answer_to: own_address() };
     let mut socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
     join(&socket, link.ifindex)?;
-    socket.bind(&at(link.ifindex))?;
-    let answer_to = own_address();
-    socket.send(&request(own, answer_to, address))?;
+    socket.bind(&at(link.ifindex, question.protocol()))?;
+    socket.send(&question.frame())?;
     let mut lladdrs = BTreeSet::new();
     let mut until = Instant::now() + WAIT;
     let mut frame = [0; 128];
@@ -51,7 +50,7 @@ pub(in crate::watch) fn ask(address: Ipv4Addr, interface: &str) -> io::Result<Op
         socket.set_read_timeout(Some(left))?;
         match socket.read(&mut frame) {
             Ok(length) => {
-                if let Some(lladdr) = answer(&frame[..length], answer_to, address)
+                if let Some(lladdr) = question.answered_by(&frame[..length])
                     && lladdrs.insert(lladdr)
                 {
                     until = until.min(Instant::now() + SECOND);
@@ -61,11 +60,7 @@ pub(in crate::watch) fn ask(address: Ipv4Addr, interface: &str) -> io::Result<Op
             Err(_) => break,
         }
     }
-    Ok(Some(AskedAgain {
-        address: address.into(),
-        interface: interface.to_owned(),
-        lladdrs: lladdrs.into_iter().collect(),
-    }))
+    Ok(Some(AskedAgain { address, interface: interface.to_owned(), lladdrs: lladdrs.into_iter().collect() }))
 }
 
 /// Draws a link-layer address: locally administered, and unicast.
@@ -80,33 +75,13 @@ fn bytes_of(lladdr: &str) -> Option<[u8; 6]> {
     bytes.ok()?.try_into().ok()
 }
 
-fn request(own: [u8; 6], answer_to: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
-    let mut frame = vec![0xff; 6];
-    frame.extend(own);
-    frame.extend(ARP.to_be_bytes());
-    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
-    frame.extend(answer_to);
-    frame.extend([0; 4 + 6]);
-    frame.extend(address.octets());
-    frame
-}
-
-/// Returns who answers in `frame`, if it is an answer to the request.
-fn answer(frame: &[u8], answer_to: [u8; 6], address: Ipv4Addr) -> Option<String> {
-    let packet = frame.get(ETHERNET_HEADER..)?;
-    let message = arp(packet)?;
-    let mine = packet.get(18..24)? == answer_to;
-    let about = message.kind == ANSWERS && message.about == address.to_ipv6_mapped().octets();
-    (mine && about).then(|| link_facts::lladdr(&message.lladdr)).flatten()
-}
-
-/// Returns the address of a packet socket for ARP at one interface.
-fn at(ifindex: u32) -> SockAddr {
+/// Returns the address of a packet socket for one protocol at one interface.
+fn at(ifindex: u32, protocol: u16) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: the storage is larger and better aligned than any socket address, and all zeros are a valid one.
     let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
     link.sll_family = libc::AF_PACKET as u16;
-    link.sll_protocol = ARP.to_be();
+    link.sll_protocol = protocol.to_be();
     link.sll_ifindex = ifindex.cast_signed();
     let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the storage holds an initialised address of this length.
@@ -138,22 +113,6 @@ fn join(socket: &Socket, ifindex: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_an_answer_to_this_very_request_counts() {
-        let (own, to, address) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9], Ipv4Addr::new(10, 0, 0, 2));
-        let asked = request(own, to, address);
-        assert_eq!(asked.len(), ETHERNET_HEADER + 28);
-        assert_eq!(answer(&asked, to, address), None);
-        let mut said = asked.clone();
-        said[21] = 2;
-        said[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 7]);
-        said[28..32].copy_from_slice(&address.octets());
-        said[32..38].copy_from_slice(&to);
-        assert_eq!(answer(&said, to, address).as_deref(), Some("02:00:00:00:00:07"));
-        assert_eq!(answer(&said, own, address), None);
-        assert_eq!(answer(&said, to, Ipv4Addr::new(10, 0, 0, 3)), None);
-    }
 
     #[test]
     fn link_layer_addresses_are_read_as_they_are_written() {

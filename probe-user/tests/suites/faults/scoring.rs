@@ -45,6 +45,7 @@ fn truth(case: &Case) -> Got {
         confidence: Confidence::Certain,
         seconds: 0.0,
         document: serde_json::Value::Null,
+        ping: None,
     }
 }
 

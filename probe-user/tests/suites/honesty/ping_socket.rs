@@ -60,11 +60,11 @@ fn run() -> Evidence {
         everywhere: false,
         requests: probe_user::model::request::RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     };
     let mut watch = path_watch::start(&request).expect("root may");
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)).expect("a ping socket");

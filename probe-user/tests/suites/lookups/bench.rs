@@ -29,8 +29,8 @@ pub(crate) fn request(host: LabHost, family: Family) -> EchoFlow {
         interface: host.nics().next().map(|nic| nic.interface().to_owned()),
         ids: vec![ID],
         source_given: false,
-        tos: 0,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

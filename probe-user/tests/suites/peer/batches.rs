@@ -65,11 +65,11 @@ fn request(
         everywhere: false,
         requests,
         source_given: false,
-        tos: 0,
         further,
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

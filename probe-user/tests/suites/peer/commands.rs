@@ -55,11 +55,11 @@ pub(crate) fn request() -> WatchRequest {
         everywhere: false,
         requests: RequestHandling::Pass,
         source_given: false,
-        tos: 0,
         further: Vec::new(),
         tunnels: Vec::new(),
         numbered_from: None,
         sent_as: None,
+        choosers: Default::default(),
     }
 }
 

@@ -48,6 +48,7 @@ impl Watching for Evil {
             tunnel: Some(evil()),
             tunnels: vec![u32::MAX],
             netns: 7,
+            everywhere: false,
             boot: evil(),
         };
         let hops = HOPS.iter().map(|row| (row.hop, HopTrace::Blind { why: evil() }));

@@ -1,11 +1,15 @@
 //! The diagnosis as a user has it: `probe diagnose` on A, `probe agent` on B, and the document that it prints.
 
 use std::{
+    net::IpAddr,
     os::fd::{AsFd, AsRawFd},
+    panic,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
+use super::beside_ping::ping;
 use crate::{
     error::Failure,
     host::{
@@ -14,7 +18,7 @@ use crate::{
     },
     lab::{
         Netns, Topology,
-        fault::{BuiltScene, Case, Diagnoser, Got, Probe, SceneCase},
+        fault::{BuiltScene, Case, Diagnoser, Got, Layer, Pinged, Probe, SceneCase, expect::Wanted},
         plan::LabHost,
     },
 };
@@ -30,17 +34,47 @@ const INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub struct ByCommand {
     program: PathBuf,
+    with_ping: bool,
 }
 
 impl ByCommand {
     /// Returns one that runs this program itself.
     pub(super) fn new() -> Result<Self, Failure> {
-        Ok(Self { program: own_program()? })
+        Ok(Self::of(own_program()?))
     }
 
     /// Returns one that runs `program`, which is probe.
     pub fn of(program: PathBuf) -> Self {
-        Self { program }
+        Self { program, with_ping: false }
+    }
+
+    /// Returns one that also runs ping with the same flags behind each diagnosis.
+    #[must_use]
+    pub fn with_ping(self) -> Self {
+        Self { with_ping: true, ..self }
+    }
+
+    /// Runs `diagnose`, and ping on `way` if that was asked for and it can send such probes.
+    fn beside(&self, way: &Way<'_>, diagnose: impl FnOnce() -> Result<Got, Failure>) -> Result<Got, Failure> {
+        if !self.with_ping || way.probe.reply_only {
+            return diagnose();
+        }
+        let ping = || {
+            ping(way.from, way.target, way.probe, INTERVAL)
+                .map_err(|error| Failure::new(format!("cannot run ping: {error}"), "install iputils-ping"))
+        };
+        let (ping, got): (Pinged, Got) = if way.unsettled {
+            thread::scope(|scope| {
+                let ping = scope.spawn(ping);
+                let got = diagnose()?;
+                let ping = ping.join().unwrap_or_else(|cause| panic::resume_unwind(cause))?;
+                Ok::<_, Failure>((ping, got))
+            })?
+        } else {
+            let got = diagnose()?;
+            (ping()?, got)
+        };
+        Ok(Got { ping: Some(ping), ..got })
     }
 
     fn said(&self, netns: &Netns, words: &[String], own_namespace: bool) -> Result<Got, Failure> {
@@ -58,6 +92,21 @@ impl ByCommand {
         let document = serde_json::from_str(&stdout).map_err(|_| no_diagnosis(last_line(&stderr)))?;
         Got::from_document(&document, start.elapsed().as_secs_f64()).map_err(|why| no_diagnosis(&why))
     }
+}
+
+/// Where a ping is sent, and with what.
+struct Way<'a> {
+    from: &'a Netns,
+    target: IpAddr,
+    probe: &'a Probe,
+    /// Whether what is broken mends by itself, so that ping runs at the same time.
+    unsettled: bool,
+}
+
+/// Returns whether what is broken mends by itself after some seconds: whose entry for a neighbour grows old asks for that neighbour,
+/// which thereby learns who asks.
+fn unsettled(wanted: &Wanted) -> bool {
+    wanted.neighbour.is_some() || wanted.layers.contains(&Layer::Neighbour)
 }
 
 /// Returns the arguments of `probe` for a case of a scene, where `agent` gives the command that reaches a host.
@@ -115,14 +164,24 @@ fn flags(probe: &Probe, family: Family) -> Vec<String> {
 
 impl Diagnoser for ByCommand {
     fn diagnose(&mut self, lab: &Topology, case: &Case) -> Result<Got, Failure> {
-        self.said(lab.netns(LabHost::A), &words(&agent_on_b(&self.program, lab), case), true)
+        let a = lab.netns(LabHost::A);
+        let way = Way {
+            from: a,
+            target: LabHost::B.address(case.family),
+            probe: &case.fault.probe,
+            unsettled: unsettled(&case.fault.expected.wanted(case.leg, None)),
+        };
+        self.beside(&way, || self.said(a, &words(&agent_on_b(&self.program, lab), case), true))
     }
 
     fn diagnose_scene(&mut self, scene: &BuiltScene, case: &SceneCase) -> Result<Got, Failure> {
         let own = case.watch().own_namespace;
         let program = self.program.to_string_lossy();
         let words = scene_words(case, |host| scene.agent(host, &program, own));
-        self.said(scene.netns(&case.scene.from), &words, own)
+        let from = scene.netns(&case.scene.from);
+        let way =
+            Way { from, target: case.address(), probe: &case.fault().probe, unsettled: unsettled(&case.wanted()) };
+        self.beside(&way, || self.said(from, &words, own))
     }
 }
 

@@ -3,10 +3,10 @@
 use probe_ebpf::{Echo, Family};
 
 use crate::{
-    lab::fault::{self, CatalogueCase, CatalogueRun, Got, JudgedCase, Layer, Outcome, Side},
+    lab::fault::{self, CatalogueCase, CatalogueRun, Got, JudgedCase, Layer, LikePing, Outcome, Side},
     report::faults::{
         Beside, DiagnosisSummary, ExpectedVerdict, FaultCase, FaultList, FaultRow, FaultsDetail, FaultsReport, LeftOut,
-        summary,
+        PingScore, summary,
     },
 };
 
@@ -25,10 +25,27 @@ pub(super) fn of(run: CatalogueRun, seconds: f64, detail: FaultsDetail) -> Fault
         summary: summary(&cases),
         cases,
         left_out: run.left_out.into_iter().map(left_out).collect(),
+        ping: ping_score(&run.judged),
         unreached: run.unreached,
         seconds,
         detail,
     }
+}
+
+/// Counts how ping fared; `None` if it was never run.
+fn ping_score(judged: &[JudgedCase]) -> Option<PingScore> {
+    let mut score = PingScore::default();
+    let mut run = false;
+    for judged in judged.iter().filter(|judged| judged.got.is_some()) {
+        match judged.like_ping() {
+            Some(LikePing::Alike) => (score.alike, score.total) = (score.alike + 1, score.total + 1),
+            Some(LikePing::Different(_)) => score.total += 1,
+            Some(LikePing::Apart(_)) => score.coins += 1,
+            None => score.unlike += 1,
+        }
+        run |= judged.got.as_ref().is_some_and(|got| got.ping.is_some());
+    }
+    run.then_some(score)
 }
 
 /// Lists the catalogue. The IP versions of one case share a row if they are adjacent.
@@ -71,6 +88,7 @@ fn case(judged: &JudgedCase) -> FaultCase {
         wrong: judged.wrong.clone(),
         first_try: judged.first_try.clone(),
         diagnosis: judged.got.as_ref().filter(|_| !judged.located()).map(|got| got.document.clone()),
+        ping: judged.unlike_ping(),
         seconds: judged.got.as_ref().map_or(judged.seconds, |got| got.seconds),
     }
 }

@@ -18,6 +18,7 @@ fn got(outcome: Outcome, place: Option<(Echo, Side, Layer)>) -> Got {
         confidence: Confidence::Certain,
         seconds: 0.5,
         document: serde_json::Value::Null,
+        ping: None,
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::{Arc, OnceLock};
 use super::Scene;
 
 /// Their names and texts, in the order of the catalogue.
-pub const TEXTS: [(&str, &str); 10] = [
+pub const TEXTS: [(&str, &str); 13] = [
+    ("one-link", include_str!("builtin/one-link.toml")),
+    ("marked", include_str!("builtin/marked.toml")),
+    ("uplinks", include_str!("builtin/uplinks.toml")),
     ("two-routers", include_str!("builtin/two-routers.toml")),
     ("asymmetric", include_str!("builtin/asymmetric.toml")),
     ("container", include_str!("builtin/container.toml")),

@@ -40,6 +40,8 @@ pub struct SceneExpected {
     pub alterations: Option<Vec<String>>,
     /// What the sentence must contain.
     pub says: Vec<String>,
+    /// What some text of the diagnosis must contain, each.
+    pub tells: Vec<String>,
     /// What no text of the diagnosis may contain.
     pub never: Vec<String>,
 }
@@ -80,6 +82,7 @@ impl SceneExpected {
             setting: self.setting.as_deref().map(&fill),
             alterations: self.alterations.as_deref().map(all),
             says: all(&self.says),
+            tells: all(&self.tells),
             never: all(&self.never),
             ..self.clone()
         }
@@ -131,6 +134,8 @@ impl SceneExpected {
         let sentence = document["verdict"]["sentence"].as_str().unwrap_or_default();
         let unsaid = self.says.iter().filter(|words| !sentence.contains(words.as_str()));
         wrong.extend(unsaid.map(|words| format!("the sentence lacks '{words}'")));
+        let untold = self.tells.iter().filter(|words| !contains(document, words));
+        wrong.extend(untold.map(|words| format!("'{words}' is not told")));
         let said = self.never.iter().filter(|words| contains(document, words));
         wrong.extend(said.map(|words| format!("'{words}' is said, which is wrong here")));
         wrong

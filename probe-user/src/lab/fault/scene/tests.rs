@@ -160,6 +160,20 @@ fn everything_that_a_scene_expects_is_held() {
 }
 
 #[test]
+fn words_that_must_be_told_may_stand_in_any_text() {
+    let case = case("small-near-drop-requests", Family::V4);
+    let got = Got::from_document(&document("via"), 0.1).expect("a diagnosis");
+    let telling = |words: &str| SceneExpected {
+        place: ExpectedPlace::Any,
+        never: Vec::new(),
+        tells: vec![words.to_owned()],
+        ..case.expected()
+    };
+    assert_eq!(telling("forward").differences(case.leg, &got), [""; 0]);
+    assert_eq!(telling("backward").differences(case.leg, &got), ["'backward' is not told"]);
+}
+
+#[test]
 fn words_that_may_not_be_said_are_found_in_every_text() {
     let case = case("small-near-drop-requests", Family::V4);
     let got = Got::from_document(&document("via"), 0.1).expect("a diagnosis");

@@ -174,6 +174,7 @@ fn resolved(scene: &Scene, watch: &SceneWatch, case: &RawCase) -> Result<SceneEx
         stops: raw.stops.unwrap_or(1),
         alterations: raw.alterations.clone(),
         says: told.says.clone().unwrap_or_default(),
+        tells: raw.tells.clone().unwrap_or_default(),
         never: raw.never.clone().unwrap_or_default(),
     })
 }

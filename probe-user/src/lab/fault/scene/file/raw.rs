@@ -111,6 +111,7 @@ pub(super) struct RawExpected {
     pub(super) stops: Option<usize>,
     pub(super) alterations: Option<Vec<String>>,
     pub(super) says: Option<Vec<String>>,
+    pub(super) tells: Option<Vec<String>>,
     pub(super) never: Option<Vec<String>>,
 }
 
@@ -150,6 +151,7 @@ impl RawExpected {
             stops: special.stops.or(base.stops),
             alterations: special.alterations.or(base.alterations),
             says: special.says.or(base.says),
+            tells: special.tells.or(base.tells),
             never: special.never.or(base.never),
         }
     }

@@ -1,0 +1,196 @@
+//! Diagnoses through a tunnel that a program makes of a tun device and a UDP socket, in a format that only it knows: its packets
+//! are followed, and who loses them is told.
+
+use std::{
+    env,
+    io::{Read, Write},
+    net::{SocketAddr, UdpSocket},
+    path::Path,
+    process::{Child, Stdio},
+    thread,
+};
+
+use probe_user::lab::Netns;
+use serde_json::Value;
+
+use crate::common::{
+    self,
+    net::{Pair, device, eventually, sh},
+    tun::tun,
+};
+use crate::honesty::diagnosed::{acquitted, diagnosed};
+
+/// What the program does, for the one that runs as a process of its own.
+const JOB: &str = "PROBE_TEST_TUN_PROGRAM";
+
+/// The UDP port of both programs.
+const PORT: u16 = 5151;
+
+/// What a program does with packets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Does {
+    /// Carries them in both directions.
+    Carry,
+    /// Reads its device and sends nothing.
+    Drop,
+    /// Carries what it reads, and writes nothing to its device.
+    Swallow,
+}
+
+/// A program that holds a tun device, until it is dropped.
+struct Program(Child);
+
+impl Program {
+    fn start(netns: &Netns, device: &str, to: &str, does: Does) -> Self {
+        let does = match does {
+            Does::Carry => "carry",
+            Does::Drop => "drop",
+            Does::Swallow => "swallow",
+        };
+        let child = netns
+            .command(env::current_exe().expect("a test is a file"))
+            .args(["--ignored", "--exact", "targets::tun_program::the_program_behind_a_tun_device"])
+            .env(JOB, format!("{device} {to} {does}"))
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.expect("the test starts itself"))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.0.kill().expect("it is a child");
+        self.0.wait().expect("it is a child");
+    }
+}
+
+/// A pair with a tunnel of two programs.
+struct Tunnel {
+    pair: Pair,
+    _programs: [Program; 2],
+}
+
+impl Tunnel {
+    fn of(a: Does, b: Does) -> Self {
+        let pair = Pair::new();
+        let programs = [Program::start(&pair.a, "ta", "10.9.0.2", a), Program::start(&pair.b, "tb", "10.9.0.1", b)];
+        for (netns, name, address) in [(&pair.a, "ta", "10.8.0.1"), (&pair.b, "tb", "10.8.0.2")] {
+            eventually("the program has its device", || device(netns, name).is_some());
+            sh(netns, &format!("ip addr add {address}/24 dev {name} && ip link set {name} mtu 1300 up"));
+            eventually("the program has its socket", || sh(netns, "ss -Huan").contains(":5151"));
+        }
+        Self { pair, _programs: programs }
+    }
+
+    fn run(&self, more: &str) -> Value {
+        diagnosed(&self.pair, &format!("10.8.0.2 -c 3 -W 0.3 --format json {more}")).json()
+    }
+}
+
+/// Hides a packet from whoever does not know the format, or shows it again: a number, and bytes that are not its own.
+fn sealed(packet: &[u8]) -> Vec<u8> {
+    packet.iter().zip(0_u8..=u8::MAX).map(|(byte, at)| byte ^ at ^ 0x5a).collect::<Vec<u8>>()
+}
+
+#[test]
+#[ignore = "it is the program that the tests beside it start"]
+fn the_program_behind_a_tun_device() {
+    let job = env::var(JOB).expect("another test starts it");
+    let [name, to, does] = job.split(' ').collect::<Vec<_>>()[..] else { panic!("no job: {job}") };
+    let netns = Netns::open(Path::new("/proc/thread-self/ns/net")).expect("its own").expect("its own");
+    let device = tun(&netns, name).expect("a device");
+    let socket = UdpSocket::bind(("0.0.0.0", PORT)).expect("a port");
+    let to = SocketAddr::new(to.parse().expect("an address"), PORT);
+    let (mut reads, mut writes) = (device.try_clone().expect("a file"), device);
+    let (sends, drops) = (socket.try_clone().expect("a socket"), does == "drop");
+    let out = thread::spawn(move || {
+        let mut packet = [0; 2048];
+        for number in 0_u64.. {
+            let length = reads.read(&mut packet).unwrap_or(0);
+            let message = [&number.to_be_bytes()[..], &sealed(&packet[..length.min(256)])].concat();
+            if !drops {
+                let _refused = sends.send_to(&message, to);
+            }
+        }
+    });
+    let mut message = [0; 2048];
+    loop {
+        let length = socket.recv(&mut message).unwrap_or(0);
+        if does != "swallow" && length > 8 {
+            let _refused = writes.write(&sealed(&message[8..length]));
+        }
+        assert!(!out.is_finished());
+    }
+}
+
+/// Checks the one stop of a run.
+fn stopped(what: &str, document: &Value, [leg, host, layer]: [&str; 3], said: &str) {
+    let stops = document["stops"].as_array().expect("stops");
+    assert_eq!(stops.len(), 1, "{what}: {document:#}");
+    let got = [&stops[0]["leg"], &stops[0]["host"], &stops[0]["layer"]].map(|word| word.as_str().unwrap_or_default());
+    assert_eq!((got, stops[0]["packets"].as_u64()), ([leg, host, layer], Some(3)), "{what}: {document:#}");
+    let sentence = document["verdict"]["sentence"].as_str().unwrap_or_default();
+    assert!(sentence.contains(said), "{what}: {sentence}");
+    assert!(!sentence.contains("lost on the network"), "{what}: {sentence}");
+}
+
+#[test]
+fn a_healthy_tunnel_of_programs_shows_what_carries_each_probe() {
+    if !common::is_root("a_healthy_tunnel_of_programs_shows_what_carries_each_probe") {
+        return;
+    }
+    let tunnel = Tunnel::of(Does::Carry, Does::Carry);
+    let ran = diagnosed(&tunnel.pair, "10.8.0.2 -c 20 -i 0.02 -W 10 --format json");
+    let document = acquitted("healthy", &ran, 20);
+    let stretches = document["carried"].as_array().expect("two stretches");
+    let legs: Vec<&str> = stretches.iter().filter_map(|stretch| stretch["leg"].as_str()).collect();
+    assert_eq!(legs, ["request", "reply"], "{document:#}");
+    for stretch in stretches {
+        assert_eq!(stretch["kind"], "tun", "{stretch:#}");
+        for name in ["encap", "decap"] {
+            let hops = stretch["hops"].as_array().into_iter().flatten();
+            let of_name: Vec<&Value> = hops.filter(|hop| hop["hop"] == name).collect();
+            assert_eq!((of_name.len(), &of_name[0]["packets"]), (1, &20.into()), "{name}: {stretch:#}");
+        }
+    }
+}
+
+#[test]
+fn what_loses_the_packets_of_a_program_is_told() {
+    if !common::is_root("what_loses_the_packets_of_a_program_is_told") {
+        return;
+    }
+    let tunnel = Tunnel::of(Does::Carry, Does::Carry);
+    let rule = "nft 'add table inet t; add chain inet t c { type filter hook HOOK priority 0; }'
+        nft 'add rule inet t c udp dport 5151 drop'";
+    sh(&tunnel.pair.b, &rule.replace("HOOK", "input"));
+    let document = tunnel.run("");
+    stopped("input of B", &document, ["request", "peer", "netfilter"], "inet t, chain c");
+    assert_eq!(document["verdict"]["confidence"], "likely", "which packet is which follows from times: {document:#}");
+    let alone = tunnel.run("--own-namespace");
+    stopped("nobody sees both", &alone, ["request", "network", "network"], "likely sent them on");
+    sh(&tunnel.pair.b, "nft delete table inet t");
+    sh(&tunnel.pair.a, &rule.replace("HOOK", "output"));
+    stopped("output of A", &tunnel.run(""), ["request", "local", "netfilter"], "inet t, chain c");
+    sh(&tunnel.pair.a, "nft delete table inet t; ip route add 10.9.0.2/32 dev ta");
+    stopped("into itself", &tunnel.run(""), ["request", "local", "driver"], "is routed into ta itself");
+}
+
+#[test]
+fn a_program_that_sends_nothing_or_writes_nothing_is_named() {
+    if !common::is_root("a_program_that_sends_nothing_or_writes_nothing_is_named") {
+        return;
+    }
+    let document = Tunnel::of(Does::Drop, Does::Carry).run("");
+    let said = "read them from it, and no packet of the size of a probe left its UDP port 5151 since";
+    stopped("sends nothing", &document, ["request", "local", "tunnel"], said);
+    let document = Tunnel::of(Does::Carry, Does::Swallow).run("");
+    stopped("writes nothing", &document, ["request", "peer", "tunnel"], "wrote nothing to its tun device tb");
+    let document = Tunnel::of(Does::Carry, Does::Drop).run("");
+    stopped(
+        "sends no replies",
+        &document,
+        ["reply", "peer", "tunnel"],
+        "no packet of the size of a probe left its UDP port",
+    );
+}
